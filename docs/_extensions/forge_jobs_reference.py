@@ -1,0 +1,152 @@
+"""Directives that write reference pages from the code, so that they cannot lie."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator
+
+import click
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+from sphinx.util.typing import ExtensionMetadata
+
+import flask_forge_jobs
+from flask_forge_jobs import errors
+from flask_forge_jobs.api.blueprint import DEMO_ROUTE, ROUTES
+from flask_forge_jobs.api.errors import HTTP_KINDS, STATUSES
+from flask_forge_jobs.cli.group import cli
+from flask_forge_jobs.config.environment import VARIABLES
+from flask_forge_jobs.config.settings import options
+
+Lines = Iterator[str]
+
+
+def setting_lines() -> Lines:
+    """Yield a definition of every ``FORGE_JOBS_`` key."""
+    for option in options():
+        unit = f" {option.unit}" if option.unit else ""
+        default = option.default
+        shown = list(default) if isinstance(default, tuple) else default
+        yield f"``{option.key}``"
+        yield f"    {option.meaning}"
+        yield ""
+        yield f"    Default: ``{shown!r}``{unit}. Accepts {option.accepts}."
+        if option.secret:
+            yield "    Never shown in a message or a log."
+        yield ""
+
+
+def variable_lines() -> Lines:
+    """Yield a table of the environment variables of ``forge-jobs-server``."""
+    rows = ((f"``{each.name}``", each.default, each.meaning) for each in VARIABLES)
+    yield from table(("variable", "default", "meaning"), rows)
+
+
+def route_lines() -> Lines:
+    """Yield a table of the routes, in the words of their views."""
+    rows = (
+        (f"``{route.method} {route.path}``", summary(route.view))
+        for route in (*ROUTES, DEMO_ROUTE)
+    )
+    yield from table(("route", "what it does"), rows)
+
+
+def status_lines() -> Lines:
+    """Yield a table of the kinds of errors on the wire."""
+    kinds = dict(STATUSES.values())
+    for status, (kind, _field) in HTTP_KINDS.items():
+        kinds.setdefault(kind, status)
+    rows = ((f"``{kind}``", str(status)) for kind, status in kinds.items())
+    yield from table(("kind", "status"), sorted(rows, key=lambda row: row[1]))
+
+
+def error_lines() -> Lines:
+    """Yield every exception class, below its base."""
+    for name, value in vars(errors).items():
+        if inspect.isclass(value) and issubclass(value, errors.ForgeJobsError):
+            yield f".. autoclass:: flask_forge_jobs.errors.{name}"
+            yield "   :show-inheritance:"
+            yield ""
+
+
+def public_lines() -> Lines:
+    """Yield every public name except the exceptions, which have their own page."""
+    for name in sorted(flask_forge_jobs.__all__, key=str.lower):
+        value = getattr(flask_forge_jobs, name)
+        if inspect.isclass(value):
+            if issubclass(value, BaseException) and value.__module__ == errors.__name__:
+                continue
+            yield f".. autoclass:: flask_forge_jobs.{name}"
+        elif inspect.isroutine(value):
+            yield f".. autofunction:: flask_forge_jobs.{name}"
+        else:
+            yield f".. autodata:: flask_forge_jobs.{name}"
+            yield "   :no-value:"
+        yield ""
+
+
+def command_lines() -> Lines:
+    """Yield what ``--help`` says of every command below ``flask forge-jobs``."""
+    for names, command in walk(cli, ()):
+        path = " ".join(("flask forge-jobs", *names))
+        context = click.Context(command, info_name=path, terminal_width=80)
+        yield path
+        yield "-" * len(path)
+        yield ""
+        yield ".. code-block:: text"
+        yield ""
+        for line in command.get_help(context).splitlines():
+            yield f"    {line}".rstrip()
+        yield ""
+
+
+def walk(
+    command: click.Command, names: tuple[str, ...]
+) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Yield the commands that do something, groups only as a part of the path."""
+    if not isinstance(command, click.Group):
+        yield names, command
+        return
+    for name in sorted(command.commands):
+        yield from walk(command.commands[name], (*names, name))
+
+
+def summary(function: Callable[..., object]) -> str:
+    """Return the first paragraph of a docstring on one line."""
+    text = inspect.getdoc(function) or ""
+    return " ".join(text.partition("\n\n")[0].split())
+
+
+def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Lines:
+    """Yield a list table."""
+    yield ".. list-table::"
+    yield "   :header-rows: 1"
+    yield ""
+    for row in (head, *rows):
+        for number, cell in enumerate(row):
+            yield f"   {'  -' if number else '* -'} {cell}"
+    yield ""
+
+
+def directive(lines: Callable[[], Lines]) -> type[SphinxDirective]:
+    """Return a directive that writes what a function yields."""
+
+    class Generated(SphinxDirective):
+        def run(self) -> list[nodes.Node]:
+            text = "\n".join(lines())
+            return self.parse_text_to_nodes(text, allow_section_headings=True)
+
+    return Generated
+
+
+def setup(app: Sphinx) -> ExtensionMetadata:
+    """Register the directives."""
+    app.add_directive("forge-jobs-commands", directive(command_lines))
+    app.add_directive("forge-jobs-errors", directive(error_lines))
+    app.add_directive("forge-jobs-public-names", directive(public_lines))
+    app.add_directive("forge-jobs-routes", directive(route_lines))
+    app.add_directive("forge-jobs-settings", directive(setting_lines))
+    app.add_directive("forge-jobs-statuses", directive(status_lines))
+    app.add_directive("forge-jobs-variables", directive(variable_lines))
+    return {"version": "1", "parallel_read_safe": True}

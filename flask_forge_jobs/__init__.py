@@ -1,0 +1,89 @@
+"""Durable background jobs for Flask on SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+from flask_forge_jobs.api.blueprint import BlueprintOptions, create_blueprint
+from flask_forge_jobs.config.database import DatabaseConfig, DatabaseSettings
+from flask_forge_jobs.config.paths import QueuePaths
+from flask_forge_jobs.errors import (
+    ConfigurationError,
+    ConflictError,
+    DuplicateJobError,
+    ForgeJobsError,
+    InvalidInputError,
+    JobNotFoundError,
+    MigrationError,
+    NotFoundError,
+    QueueNotEmptyError,
+    QueueNotFoundError,
+    RateLimitedError,
+    StorageBusyError,
+    StorageCorruptError,
+    StorageError,
+    StorageUnavailableError,
+)
+from flask_forge_jobs.extension import ForgeJobs
+from flask_forge_jobs.model.jobs import EnqueueResult, JobStatus, NewJob
+from flask_forge_jobs.model.outcomes import Dead, Done, Throttled
+from flask_forge_jobs.runtime.runtime import QueueRuntime, RuntimeHandle
+from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.connect import open_storage
+from flask_forge_jobs.tasks.cancellation import (
+    CancelledError,
+    CancelReason,
+    CancelToken,
+)
+from flask_forge_jobs.tasks.context import TaskContext, current_job
+from flask_forge_jobs.tasks.decorator import Task
+from flask_forge_jobs.tasks.registry import TaskRegistry
+from flask_forge_jobs.tasks.routing import (
+    DefaultRouter,
+    KindPrefixRouter,
+    Router,
+    queues_from_env,
+)
+
+__all__ = [
+    "BlueprintOptions",
+    "CancelReason",
+    "CancelToken",
+    "CancelledError",
+    "ConfigurationError",
+    "ConflictError",
+    "DatabaseConfig",
+    "DatabaseSettings",
+    "Dead",
+    "DefaultRouter",
+    "Done",
+    "DuplicateJobError",
+    "EnqueueResult",
+    "ForgeJobs",
+    "ForgeJobsError",
+    "InvalidInputError",
+    "JobNotFoundError",
+    "JobStatus",
+    "KindPrefixRouter",
+    "MigrationError",
+    "NewJob",
+    "NotFoundError",
+    "QueueNotEmptyError",
+    "QueueNotFoundError",
+    "QueuePaths",
+    "QueueRuntime",
+    "RateLimitedError",
+    "Router",
+    "RuntimeHandle",
+    "Storage",
+    "StorageBusyError",
+    "StorageCorruptError",
+    "StorageError",
+    "StorageUnavailableError",
+    "Task",
+    "TaskContext",
+    "TaskRegistry",
+    "Throttled",
+    "create_blueprint",
+    "current_job",
+    "open_storage",
+    "queues_from_env",
+]

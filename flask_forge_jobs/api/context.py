@@ -1,0 +1,96 @@
+"""What every view of one blueprint is given: its options and its storage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+from flask import request
+from marshmallow import Schema
+
+from flask_forge_jobs.api.request import DEFAULT_MAX_BODY_BYTES, load_body
+from flask_forge_jobs.auth.access import Authenticator
+from flask_forge_jobs.clock import Clock, SystemClock
+from flask_forge_jobs.handlers.job_actions import Router
+from flask_forge_jobs.handlers.metrics import queue_gauges
+from flask_forge_jobs.handlers.redaction import DEFAULT_REDACT_KEYS, Redactor
+from flask_forge_jobs.model.instants import from_micros
+from flask_forge_jobs.model.queues import DEFAULT_QUEUE
+from flask_forge_jobs.storage.base import Storage
+
+
+def _default_router(_kind: str) -> str:
+    return DEFAULT_QUEUE
+
+
+@dataclass(frozen=True, slots=True)
+class BlueprintOptions:
+    """How the blueprint behaves.
+
+    Args:
+        max_body_bytes: Longest accepted request body; default 2 MiB.
+        enable_demo: Serve ``POST /jobs/enqueue-demo``; default False, which is 404.
+        redact_keys: Key names whose values are masked; see
+            :mod:`flask_forge_jobs.handlers.redaction`.
+        router: Names the queue of a kind that is enqueued without one; default
+            ``default`` for every kind.
+        authenticator: Takes the request and returns a principal, or None to refuse.
+            Default None: only direct requests from this machine are answered, and
+            only in debug, in tests, or with ``open_to_loopback``.
+        open_to_loopback: The server promises to listen on loopback only.
+        clock: Decides whether a cool-down still holds.
+    """
+
+    max_body_bytes: int = DEFAULT_MAX_BODY_BYTES
+    enable_demo: bool = False
+    redact_keys: Sequence[str] = DEFAULT_REDACT_KEYS
+    router: Router = _default_router
+    authenticator: Authenticator | None = None
+    open_to_loopback: bool = False
+    clock: Clock = field(default_factory=SystemClock)
+
+
+class Api:
+    """The parts that the views of one blueprint work with.
+
+    Args:
+        storage: The storage, or a function that returns the one to use for the present
+            request.
+        options: How the blueprint behaves.
+    """
+
+    def __init__(
+        self, storage: Storage | Callable[[], Storage], options: BlueprintOptions
+    ) -> None:
+        self._storage = storage
+        self.options = options
+        self.redactor = Redactor(options.redact_keys)
+
+    @property
+    def storage(self) -> Storage:
+        """The storage for the present request."""
+        return self._storage() if callable(self._storage) else self._storage
+
+    @cached_property
+    def render_metrics(self) -> Callable[[], str]:
+        """A function that returns the Prometheus text of the queues."""
+        # Imported at the first scrape: a worker never needs it and starts sooner.
+        from flask_forge_jobs.prometheus import QueueExposition
+
+        return QueueExposition(lambda: queue_gauges(self.storage, self._now())).render
+
+    def body(self, schema: Schema) -> dict[str, Any]:
+        """Return the present request's body as a handler's keyword arguments.
+
+        Raises:
+            InvalidInputError: Bad syntax or the wrong shape.
+            UnsupportedMediaType: It is not declared as JSON.
+            RequestEntityTooLarge: It is too long.
+        """
+        return load_body(request, schema, self.options.max_body_bytes)
+
+    def _now(self) -> datetime:
+        return from_micros(self.options.clock.now_us())

@@ -1,0 +1,169 @@
+"""One table: exception class to kind and status, and one payload for all of them.
+
+Everything that goes wrong below the mount point leaves as a tagged error
+(``spec/http.md`` section 3), framework errors too. What a client cannot know better
+stays in the log: statements, addresses, tracebacks.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import cast
+
+from flask import Response
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
+
+from flask_forge_jobs.api.request_ids import request_id
+from flask_forge_jobs.api.response import json_response
+from flask_forge_jobs.errors import (
+    ConflictError,
+    ForgeJobsError,
+    InvalidInputError,
+    NotFoundError,
+    RateLimitedError,
+    StorageBusyError,
+    StorageError,
+    StorageUnavailableError,
+)
+
+LOGGER = logging.getLogger(__name__)
+# A message may quote a value of the request; the answer need not be as long as that.
+MAX_MESSAGE_LENGTH = 500
+BUSY_RETRY_AFTER_S = 1
+UNAVAILABLE_RETRY_AFTER_S = 5
+SERVER_ERROR = 500
+
+# The first row that fits an exception's class or one of its bases, nearest first.
+STATUSES: dict[type, tuple[str, int]] = {
+    InvalidInputError: ("validation", 400),
+    NotFoundError: ("not_found", 404),
+    ConflictError: ("conflict", 409),
+    RateLimitedError: ("rate_limited", 429),
+    StorageBusyError: ("conflict", 409),
+    StorageUnavailableError: ("unavailable", 503),
+    StorageError: ("storage", 500),
+    Exception: ("internal", 500),
+}
+# Kind and, for a validation error, the field that stands for the part of the request.
+HTTP_KINDS: dict[int, tuple[str, str | None]] = {
+    400: ("validation", "request"),
+    401: ("unauthorized", None),
+    403: ("forbidden", None),
+    404: ("not_found", None),
+    405: ("method_not_allowed", None),
+    409: ("conflict", None),
+    411: ("validation", "body"),
+    413: ("validation", "body"),
+    415: ("validation", "content-type"),
+    503: ("unavailable", None),
+}
+_GENERIC_MESSAGES: dict[type, str] = {
+    StorageBusyError: "the database is busy; try again",
+    StorageUnavailableError: "the database does not answer; try again later",
+    StorageError: "the database failed; the log has the details",
+    Exception: "internal error; the log has the details under this request id",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is told of an error."""
+
+    kind: str
+    status: int
+    message: str
+    field: str | None = None
+    retry_after_s: int | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+
+    def body(self) -> dict[str, object]:
+        """Return the tagged error, keys in their order on the wire."""
+        document: dict[str, object] = {"kind": self.kind}
+        if self.field is not None:
+            document["field"] = self.field
+        if self.kind != "rate_limited":
+            document["msg"] = self.message[:MAX_MESSAGE_LENGTH]
+        if self.kind in {"rate_limited", "unavailable"}:
+            document["retry_after_secs"] = self.retry_after_s
+        return document
+
+
+def error_response(error: Exception) -> Response:
+    """Return the answer to an exception; log it when the server is to blame."""
+    if isinstance(error, HTTPException):
+        if error.response is not None or (error.code or SERVER_ERROR) < 400:  # noqa: PLR2004  # a redirect or a response of the application's own
+            return cast("Response", error.get_response())
+        problem = _http_problem(error)
+    else:
+        problem = _problem(error)
+    _log(error, problem)
+    response = json_response(problem.body(), problem.status)
+    response.headers.update(dict(problem.headers))
+    if problem.retry_after_s is not None:
+        response.headers["Retry-After"] = str(problem.retry_after_s)
+    return response
+
+
+def _problem(error: Exception) -> Problem:
+    row = next(base for base in type(error).__mro__ if base in STATUSES)
+    kind, status = STATUSES[row]
+    message = _GENERIC_MESSAGES.get(row, str(error))
+    if isinstance(error, InvalidInputError):
+        return Problem(kind, status, error.message, field=error.field)
+    if isinstance(error, RateLimitedError):
+        return Problem(kind, status, message, retry_after_s=error.retry_after_s)
+    if row is StorageBusyError:
+        return Problem(kind, status, message, retry_after_s=BUSY_RETRY_AFTER_S)
+    if row is StorageUnavailableError:
+        return Problem(kind, status, message, retry_after_s=UNAVAILABLE_RETRY_AFTER_S)
+    return Problem(kind, status, message)
+
+
+def _http_problem(error: HTTPException) -> Problem:
+    status = error.code or SERVER_ERROR
+    fallback = ("internal", None) if status >= SERVER_ERROR else HTTP_KINDS[400]
+    kind, field_name = HTTP_KINDS.get(status, fallback)
+    retry_after_s = None
+    if status == 429:  # noqa: PLR2004  # the one status whose body has no message
+        kind, field_name = "rate_limited", None
+    if kind in {"rate_limited", "unavailable"}:
+        retry_after_s = _retry_after_s(error)
+    headers = []
+    if isinstance(error, MethodNotAllowed) and error.valid_methods:
+        headers.append(("Allow", allow_header(error.valid_methods)))
+    challenge = getattr(error, "www_authenticate", None)
+    if challenge:
+        headers.append(("WWW-Authenticate", ", ".join(map(str, challenge))))
+    return Problem(
+        kind,
+        status,
+        error.description or error.name,
+        field=field_name,
+        retry_after_s=retry_after_s,
+        headers=tuple(headers),
+    )
+
+
+def _retry_after_s(error: HTTPException) -> int:
+    stated = getattr(error, "retry_after", None)
+    return stated if isinstance(stated, int) else UNAVAILABLE_RETRY_AFTER_S
+
+
+def allow_header(methods: Iterable[str]) -> str:
+    """Return the value of ``Allow``; ``OPTIONS`` is always answered."""
+    return ", ".join(sorted({*methods, "OPTIONS"}))
+
+
+def _log(error: Exception, problem: Problem) -> None:
+    if isinstance(error, StorageBusyError):
+        LOGGER.warning("request %s: database busy: %s", request_id(), error)
+    elif problem.status >= SERVER_ERROR and not isinstance(error, HTTPException):
+        known = isinstance(error, ForgeJobsError)
+        LOGGER.error(
+            "request %s: %s",
+            request_id(),
+            "storage failed" if known else "unexpected error",
+            exc_info=error,
+        )

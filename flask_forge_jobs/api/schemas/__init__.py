@@ -1,0 +1,1 @@
+"""The only definition of the wire shapes, one module a concern."""

@@ -1,0 +1,121 @@
+"""Jobs on the wire."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from marshmallow import post_load
+from marshmallow.fields import List, Nested
+
+from flask_forge_jobs.api.schemas.fields import (
+    AnyJson,
+    Instant,
+    Text,
+    WholeNumber,
+    WireSchema,
+)
+from flask_forge_jobs.model.jobs import JobFilter
+
+_LIST_MESSAGES: dict[str, str | list[Any] | dict[Any, Any]] = {
+    "required": "is required",
+    "null": "must not be null",
+    "invalid": "must be an array",
+}
+
+
+class JobRow(WireSchema):
+    """One line of a listing."""
+
+    id = Text()
+    queue_name = Text()
+    kind = Text()
+    status = Text()
+    priority = WholeNumber()
+    attempts = WholeNumber()
+    max_attempts = WholeNumber()
+    enqueued_at = Instant()
+    scheduled_at = Instant()
+    started_at = Instant()
+    completed_at = Instant()
+    last_error = Text()
+    process_id = Text()
+    dedupe_key = Text()
+    heartbeat_at = Instant()
+
+
+class ErrorEntry(WireSchema):
+    """One line of a job's error history; ``at`` is stored as text."""
+
+    at = Text()
+    attempt = WholeNumber()
+    message = Text()
+
+
+class JobInspect(WireSchema):
+    """One job in full."""
+
+    row = Nested(JobRow)
+    payload = AnyJson()
+    error_history = List(Nested(ErrorEntry))
+
+
+class JobsPage(WireSchema):
+    """One page of a listing."""
+
+    rows = List(Nested(JobRow))
+    total = WholeNumber()
+    limit = WholeNumber()
+    offset = WholeNumber()
+
+
+class Filter(WireSchema):
+    """Which jobs to list; loads as the model's filter."""
+
+    queues = List(Text(), load_default=(), error_messages=_LIST_MESSAGES)
+    kinds = List(Text(), load_default=(), error_messages=_LIST_MESSAGES)
+    statuses = List(Text(), load_default=(), error_messages=_LIST_MESSAGES)
+    enqueued_from = Instant(data_key="from", load_default=None)
+    enqueued_to = Instant(data_key="to", load_default=None)
+    payload_search = Text(load_default=None)
+
+    @post_load
+    def make(self, values: dict[str, Any], **_: Any) -> JobFilter:
+        """Build the model object."""
+        return JobFilter(**values)
+
+
+class ListRequest(WireSchema):
+    """Arguments of :func:`flask_forge_jobs.handlers.jobs.list_jobs`."""
+
+    wanted = Nested(
+        Filter,
+        data_key="filter",
+        load_default=JobFilter,
+        error_messages={"null": "must not be null", "type": "must be an object"},
+    )
+    limit = WholeNumber(required=True, is_signed=False)
+    offset = WholeNumber(required=True, is_signed=False)
+
+
+class EnqueueRequest(WireSchema):
+    """Arguments of :func:`flask_forge_jobs.handlers.job_actions.enqueue`."""
+
+    kind = Text(required=True)
+    payload = AnyJson(required=True, allow_none=True)
+    queue_name = Text(load_default=None)
+    dedupe_key = Text(load_default=None)
+    run_at = Instant(load_default=None)
+    priority = WholeNumber(load_default=None)
+    max_attempts = WholeNumber(load_default=None)
+
+
+class EnqueueDemoRequest(WireSchema):
+    """Arguments of :func:`flask_forge_jobs.handlers.job_actions.enqueue_demo`."""
+
+    payload = AnyJson(load_default=None)
+
+
+class JobIdsRequest(WireSchema):
+    """Which jobs to act on."""
+
+    job_ids = List(Text(), data_key="ids", required=True, error_messages=_LIST_MESSAGES)

@@ -1,0 +1,62 @@
+"""Queues on the wire."""
+
+from __future__ import annotations
+
+from marshmallow.fields import List, Nested
+
+from flask_forge_jobs.api.schemas.fields import (
+    Flag,
+    Instant,
+    Text,
+    WholeNumber,
+    WireSchema,
+)
+from flask_forge_jobs.api.schemas.processes import QueueProcess
+
+
+class StatusCounts(WireSchema):
+    """How many jobs a queue holds in each state."""
+
+    pending = WholeNumber()
+    scheduled = WholeNumber()
+    in_progress = WholeNumber()
+    done = WholeNumber()
+    failed = WholeNumber()
+    dead = WholeNumber()
+
+
+class QueueOverview(WireSchema):
+    """One registered queue, from the handlers' object of the same name."""
+
+    name = Text(attribute="settings.name")
+    paused = Flag(attribute="settings.paused")
+    max_workers = WholeNumber(attribute="settings.max_workers")
+    counts = Nested(StatusCounts)
+    processes = List(Nested(QueueProcess))
+    retain_done_days = WholeNumber(attribute="settings.retain_done_for_days")
+    retain_dead_days = WholeNumber(attribute="settings.retain_dead_for_days")
+    backoff_enabled = Flag(attribute="settings.backoff_enabled")
+    backoff_base_seconds = WholeNumber(attribute="settings.backoff_base_seconds")
+    backoff_max_seconds = WholeNumber(attribute="settings.backoff_max_seconds")
+    throttled_until = Instant(attribute="settings.throttled_until")
+    oldest_pending_age_seconds = WholeNumber(attribute="oldest_due_age_s")
+
+
+class MaxWorkersRequest(WireSchema):
+    """Arguments of :func:`flask_forge_jobs.handlers.queues.set_max_workers`."""
+
+    n = WholeNumber(required=True)
+
+
+class PausedRequest(WireSchema):
+    """Arguments of :func:`flask_forge_jobs.handlers.queues.set_paused`."""
+
+    paused = Flag(required=True)
+
+
+class BackoffRequest(WireSchema):
+    """Arguments of :func:`flask_forge_jobs.handlers.queues.set_backoff`."""
+
+    enabled = Flag(required=True)
+    base_seconds = WholeNumber(required=True)
+    max_seconds = WholeNumber(required=True)

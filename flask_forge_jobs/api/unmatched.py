@@ -1,0 +1,60 @@
+"""Answers for URLs below the mount point that no route serves.
+
+A blueprint's error handlers do not see them, and an error handler of the application
+would replace the host's own. A hook before each request sees what routing found, and
+leaves everything outside the mount point alone.
+"""
+
+from __future__ import annotations
+
+from flask import Response, request
+from flask.sansio.app import App
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
+from werkzeug.routing import RequestRedirect
+
+from flask_forge_jobs.api.errors import allow_header, error_response
+from flask_forge_jobs.api.headers import add_headers
+from flask_forge_jobs.api.response import empty_response
+
+
+class Unmatched:
+    """Answers 404, 405 and ``OPTIONS`` below one mount point.
+
+    At the root of an application every URL is below the mount point; an error handler
+    that the application has registered for such an error is then left to answer.
+
+    Args:
+        app: The host.
+        url_prefix: The mount point; empty at the root.
+    """
+
+    def __init__(self, app: App, url_prefix: str) -> None:
+        self._app = app
+        self._prefix = url_prefix.rstrip("/")
+
+    def __call__(self) -> Response | None:
+        """Return the answer, or None to go on with the request."""
+        error = request.routing_exception
+        if error is None or not self._is_ours(error):
+            return None
+        if isinstance(error, RequestRedirect):
+            # "//" would be merged by a redirect; no route of ours redirects. Any other
+            # redirect belongs to a page that wants its trailing slash.
+            if "//" not in request.path:
+                return None
+            error = NotFound()
+        if request.method == "OPTIONS" and isinstance(error, MethodNotAllowed):
+            response = empty_response(204)
+            response.headers["Allow"] = allow_header(error.valid_methods or ())
+            return add_headers(response)
+        return add_headers(error_response(error))
+
+    def _is_ours(self, error: HTTPException) -> bool:
+        if self._prefix:
+            return request.path.startswith(f"{self._prefix}/")
+        own = self._app.error_handler_spec[None]
+        return not any(
+            isinstance(error, handled)
+            for code in (error.code, None)
+            for handled in own.get(code, ())
+        )

@@ -1,0 +1,84 @@
+"""Jobs: list and inspect, enqueue, retry, delete, run now."""
+
+from __future__ import annotations
+
+from flask import Response, request
+
+from flask_forge_jobs.api.context import Api
+from flask_forge_jobs.api.request import refuse_bad_unread_body
+from flask_forge_jobs.api.response import dumper, json_response
+from flask_forge_jobs.api.schemas.jobs import (
+    EnqueueDemoRequest,
+    EnqueueRequest,
+    JobIdsRequest,
+    JobInspect,
+    JobsPage,
+    ListRequest,
+)
+from flask_forge_jobs.handlers import job_actions, jobs
+from flask_forge_jobs.model.jobs import EnqueueResult
+
+_DUMP_INSPECT = dumper(JobInspect())
+_DUMP_PAGE = dumper(JobsPage())
+_LIST = ListRequest()
+_ENQUEUE = EnqueueRequest()
+_ENQUEUE_DEMO = EnqueueDemoRequest()
+_JOB_IDS = JobIdsRequest()
+
+
+def list_jobs(api: Api) -> Response:
+    """Return one page of jobs, the newest first."""
+    arguments = api.body(_LIST)
+    page = jobs.list_jobs(api.storage, redactor=api.redactor, **arguments)
+    return json_response(_DUMP_PAGE(page))
+
+
+def inspect_job(api: Api, job_id: str) -> Response:
+    """Return one job in full."""
+    detail = jobs.inspect_job(api.storage, job_id, redactor=api.redactor)
+    return json_response(_DUMP_INSPECT(detail))
+
+
+def enqueue(api: Api) -> Response:
+    """Add one job; answer its id."""
+    arguments = api.body(_ENQUEUE)
+    return _enqueued(
+        job_actions.enqueue(api.storage, router=api.options.router, **arguments)
+    )
+
+
+def enqueue_demo(api: Api) -> Response:
+    """Add one demo job; answer its id."""
+    return _enqueued(job_actions.enqueue_demo(api.storage, **api.body(_ENQUEUE_DEMO)))
+
+
+def run_now(api: Api, job_id: str) -> Response:
+    """Make a waiting job due; answer whether it waits to be claimed."""
+    refuse_bad_unread_body(request, api.options.max_body_bytes)
+    return json_response(job_actions.run_now(api.storage, job_id))
+
+
+def retry(api: Api) -> Response:
+    """Put failed and dead jobs back; answer how many."""
+    report = job_actions.retry(api.storage, **api.body(_JOB_IDS))
+    response = json_response(report.requeued)
+    response.headers["X-Jobs-Skipped"] = str(report.skipped)
+    return response
+
+
+def delete(api: Api) -> Response:
+    """Delete jobs or ask them to stop; answer how many."""
+    report = job_actions.delete(api.storage, **api.body(_JOB_IDS))
+    response = json_response(report.deleted + report.cancel_requested)
+    response.headers["X-Jobs-Deleted"] = str(report.deleted)
+    response.headers["X-Jobs-Cancel-Requested"] = str(report.cancel_requested)
+    response.headers["X-Jobs-Not-Found"] = str(report.not_found)
+    return response
+
+
+def _enqueued(result: EnqueueResult) -> Response:
+    response = json_response(result.id)
+    response.headers["X-Job-Deduped"] = "true" if result.is_deduped else "false"
+    if result.queue_created:
+        response.headers["X-Queue-Created"] = "true"
+    return response

@@ -1,0 +1,28 @@
+"""Liveness, metrics, and the storage's facts."""
+
+from __future__ import annotations
+
+from flask import Response
+
+from flask_forge_jobs.api.context import Api
+from flask_forge_jobs.api.response import dumper, json_response
+from flask_forge_jobs.api.schemas.system import StorageInfo
+from flask_forge_jobs.handlers import system
+
+METRICS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_DUMP_STORAGE_INFO = dumper(StorageInfo())
+
+
+def health(_api: Api) -> Response:
+    """Say that the process answers; the storage is not touched."""
+    return Response("ok", content_type="text/plain; charset=utf-8")
+
+
+def metrics(api: Api) -> Response:
+    """Return the gauges in Prometheus' text format, whatever the request accepts."""
+    return Response(api.render_metrics(), content_type=METRICS_CONTENT_TYPE)
+
+
+def storage_info(api: Api) -> Response:
+    """Return the backend and its facts."""
+    return json_response(_DUMP_STORAGE_INFO(system.storage_info(api.storage)))

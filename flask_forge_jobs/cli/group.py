@@ -1,0 +1,17 @@
+"""The ``flask forge-jobs`` group, which ``init_app`` adds to an application."""
+
+from __future__ import annotations
+
+import click
+
+from flask_forge_jobs.cli.database import db_group
+from flask_forge_jobs.cli.worker import worker_command
+
+
+@click.group("forge-jobs")
+def forge_jobs_group() -> None:
+    """Run and look after background jobs."""
+
+
+forge_jobs_group.add_command(worker_command)
+forge_jobs_group.add_command(db_group)

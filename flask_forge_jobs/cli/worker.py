@@ -1,0 +1,93 @@
+"""``flask forge-jobs worker``: run jobs in the foreground."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+
+import click
+from flask.cli import with_appcontext
+
+from flask_forge_jobs.cli.failing import fails_clearly
+from flask_forge_jobs.model.queues import DEFAULT_QUEUE
+from flask_forge_jobs.runtime.children import CHILD_VARIABLE, Children, own_command
+from flask_forge_jobs.runtime.foreground import run_in_foreground
+from flask_forge_jobs.runtime.runtime import DEFAULT_THREADS
+from flask_forge_jobs.state import ApplicationState, current
+from flask_forge_jobs.tasks.routing import QUEUES_VARIABLE
+
+NAME_VARIABLE = "FORGE_WORKER_NAME"
+MOST_PROCESSES = 64
+MOST_THREADS = 1024
+_LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+@click.command("worker")
+@click.option(
+    "--queues",
+    default=DEFAULT_QUEUE,
+    envvar=QUEUES_VARIABLE,
+    show_default=True,
+    show_envvar=True,
+    help="Queues to serve, separated by commas.",
+)
+@click.option(
+    "--processes",
+    default=1,
+    type=click.IntRange(1, MOST_PROCESSES),
+    show_default=True,
+    help="Worker processes; more than one are watched and restarted by a parent.",
+)
+@click.option(
+    "--threads",
+    default=DEFAULT_THREADS,
+    type=click.IntRange(1, MOST_THREADS),
+    show_default=True,
+    help="Most jobs at once in each process.",
+)
+@click.option(
+    "--name",
+    default=None,
+    envvar=NAME_VARIABLE,
+    show_envvar=True,
+    help="Label shown to operators.",
+)
+@click.option(
+    "--grace",
+    type=click.FloatRange(0, 3600),
+    default=None,
+    help="Seconds that running jobs get at a stop; FORGE_JOBS_SHUTDOWN_GRACE_S by "
+    "default.",
+)
+@with_appcontext
+@fails_clearly
+def worker_command(
+    queues: str, processes: int, threads: int, name: str | None, grace: float | None
+) -> None:
+    """Run jobs until SIGTERM or Ctrl-C; a second one stops at once."""
+    logging.basicConfig(level=logging.INFO, format=_LOG_FORMAT)
+    state = current()
+    grace_s = state.settings.shutdown_grace_s if grace is None else grace
+    child = os.environ.get(CHILD_VARIABLE)
+    if processes > 1 and child is None:
+        # A wrong key, database or queue fails here, once, and not in every child.
+        _check(state, queues)
+        watch = Children(
+            own_command(), count=processes, grace_s=grace_s, clock=state.clock
+        )
+        sys.exit(watch.run())
+    runtime = state.runtime(threads).with_queues(queues.split(","))
+    runtime.with_worker_name(f"{name}-{child}" if name and child else name)
+    status = run_in_foreground(runtime, grace_s=grace_s)
+    logging.shutdown()
+    sys.stdout.flush()
+    # A task that ignored every request to stop must not keep the process alive.
+    os._exit(status)
+
+
+def _check(state: ApplicationState, queues: str) -> None:
+    runtime = state.runtime(1).with_queues(queues.split(","))
+    runtime.check()
+    state.storage.open()
+    state.storage.close()

@@ -1,0 +1,28 @@
+"""The only place that asks the operating system for the time."""
+
+from __future__ import annotations
+
+import time
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """What a component needs to know about time."""
+
+    def now_us(self) -> int:
+        """Return the wall clock in microseconds since the Unix epoch, UTC."""
+
+    def monotonic(self) -> float:
+        """Return seconds on a clock that never steps back; for durations only."""
+
+
+class SystemClock:
+    """The clock of this host."""
+
+    def now_us(self) -> int:
+        """Return the wall clock in microseconds since the Unix epoch, UTC."""
+        return time.time_ns() // 1000
+
+    def monotonic(self) -> float:
+        """Return seconds on a clock that never steps back."""
+        return time.monotonic()

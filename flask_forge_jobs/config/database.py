@@ -1,0 +1,302 @@
+"""Which database to open and how: chosen from keys, a file or defaults.
+
+Passwords live in these objects, so their ``repr`` is written by hand and shows none.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import quote
+
+from flask_forge_jobs.config.files import candidates, read_file
+from flask_forge_jobs.config.paths import QueuePaths
+from flask_forge_jobs.config.settings import MASK, Settings
+from flask_forge_jobs.config.urls import MEMORY, Backend, Location, parse_url
+from flask_forge_jobs.errors import ConfigurationError, InvalidInputError
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_SQLITE_NAME = "queue.sqlite"
+DEFAULT_POSTGRES_PORT = 5432
+
+_SECRET_FIELDS = frozenset({"password", "listen_url"})
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Tuning:
+    """How to talk to a database, apart from where it is.
+
+    Args:
+        pool_size: Most PostgreSQL connections of one process, default 30.
+        connect_timeout_s: Seconds to wait for a PostgreSQL connection, default 5.
+        statement_timeout_s: Seconds after which a PostgreSQL statement is given up,
+            default 10.
+        application_name: What PostgreSQL shows for the connections.
+        synchronous: ``FULL`` (default) waits for the disk at each SQLite commit;
+            ``NORMAL`` may lose the last commits when the power fails.
+        busy_timeout_s: Seconds to wait for another writer of a SQLite file, default 30.
+        listen_url: A PostgreSQL URL for ``LISTEN``, when the database itself is behind
+            a pooler that cannot do it; None (default) uses the database's address.
+    """
+
+    pool_size: int = 30
+    connect_timeout_s: int = 5
+    statement_timeout_s: float = 10.0
+    application_name: str = "flask-forge-jobs"
+    synchronous: Literal["FULL", "NORMAL"] = "FULL"
+    busy_timeout_s: float = 30.0
+    listen_url: str | None = None
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Tuning:
+        """Return what an application's keys say."""
+        return Tuning(
+            pool_size=settings.pool_size,
+            connect_timeout_s=settings.connect_timeout_s,
+            statement_timeout_s=settings.statement_timeout_ms / 1000,
+            synchronous=settings.sqlite_synchronous,
+            busy_timeout_s=settings.sqlite_busy_timeout_s,
+            listen_url=settings.listen_url,
+        )
+
+    def __repr__(self) -> str:
+        """Return the fields that differ from their default, secrets masked."""
+        shown = []
+        for each in dataclasses.fields(self):
+            value = getattr(self, each.name)
+            if value == each.default:
+                continue
+            hidden = each.name in _SECRET_FIELDS
+            shown.append(f"{each.name}={MASK if hidden else repr(value)}")
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class DatabaseSettings(Tuning):
+    """One database: where it is and how to talk to it.
+
+    Args:
+        backend: ``sqlite`` (default) or ``postgres``.
+        path: The SQLite file; None (default) is a database in memory, gone with the
+            process.
+        host: Host name, address, or the directory of a Unix socket; None leaves the
+            choice to libpq.
+        port: TCP port or the number in the socket's name, default 5432.
+        database: Name of the PostgreSQL database.
+        username: Role to connect as; None leaves the choice to libpq.
+        password: Its password; None when none is needed.
+        sslmode: As in libpq, such as ``verify-full``; None is libpq's default.
+        sslrootcert: File with the authorities to trust.
+        sslcert: File with the client's certificate.
+        sslkey: File with the client's key.
+    """
+
+    backend: Backend = "sqlite"
+    path: Path | None = None
+    host: str | None = None
+    port: int = DEFAULT_POSTGRES_PORT
+    database: str | None = None
+    username: str | None = None
+    password: str | None = None
+    sslmode: str | None = None
+    sslrootcert: str | None = None
+    sslcert: str | None = None
+    sslkey: str | None = None
+
+    @classmethod
+    def from_url(
+        cls, url: str, *, base_dir: Path | None = None, tuning: Tuning | None = None
+    ) -> DatabaseSettings:
+        """Read a database URL.
+
+        ``sqlite:///jobs.db`` is relative to ``base_dir``, ``sqlite:////srv/jobs.db`` is
+        absolute and ``sqlite:///:memory:`` is in memory.
+        ``postgresql://user:password@host:5432/name`` takes the parameters ``host`` (the
+        directory of a Unix socket, for instance), ``port``, ``user``, ``password``,
+        ``sslmode``, ``sslrootcert``, ``sslcert``, ``sslkey``, ``connect_timeout`` (in
+        seconds) and ``application_name``. Reserved characters are written as ``%`` and
+        two hexadecimal digits.
+
+        Args:
+            url: The URL.
+            base_dir: What a relative SQLite path starts from; the current directory by
+                default.
+            tuning: Everything that the URL does not say.
+
+        Raises:
+            InvalidInputError: The URL cannot be read. The field is ``url``; the message
+                never holds the password.
+        """
+        location = parse_url(url, base_dir or Path.cwd())
+        return cls.from_location(location, tuning or Tuning())
+
+    @classmethod
+    def from_location(cls, location: Location, tuning: Tuning) -> DatabaseSettings:
+        """Return a checked location laid over a tuning."""
+        base = DatabaseSettings(**dataclasses.asdict(tuning))
+        return dataclasses.replace(base, **location)
+
+    @property
+    def is_memory(self) -> bool:
+        """Whether the database lives and dies with this process."""
+        return self.backend == "sqlite" and self.path is None
+
+    @property
+    def dsn_for_display(self) -> str:
+        """The address as a URL, with ``***`` in place of the password."""
+        if self.backend == "sqlite":
+            return f"sqlite:///{self.path or MEMORY}"
+        password = f":{MASK}" if self.password else ""
+        user = f"{quote(self.username, safe='')}{password}@" if self.username else ""
+        host = quote(self.host or "", safe=":") if self.host else ""
+        host = f"[{host}]" if ":" in host else host
+        return f"postgresql://{user}{host}:{self.port}/{quote(self.database or '')}"
+
+    def listener(self) -> DatabaseSettings:
+        """Return the settings for ``LISTEN``: ``listen_url`` if set, else these."""
+        if self.listen_url is None:
+            return self
+        tuning = Tuning(
+            connect_timeout_s=self.connect_timeout_s,
+            statement_timeout_s=self.statement_timeout_s,
+            application_name=self.application_name,
+        )
+        return DatabaseSettings.from_url(self.listen_url, tuning=tuning)
+
+    def connect_parameters(self) -> dict[str, Any]:
+        """Return the PostgreSQL address as libpq's connection parameters.
+
+        The values are texts and whole numbers; they are keyword arguments of a driver,
+        whose other keywords have other types.
+        """
+        named: dict[str, str | int | None] = {
+            "host": self.host,
+            "port": self.port,
+            "dbname": self.database,
+            "user": self.username,
+            "password": self.password,
+            "sslmode": self.sslmode,
+            "sslrootcert": self.sslrootcert,
+            "sslcert": self.sslcert,
+            "sslkey": self.sslkey,
+            "connect_timeout": self.connect_timeout_s,
+            "application_name": self.application_name,
+        }
+        return {name: value for name, value in named.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseConfig:
+    """The database that was chosen, and what chose it.
+
+    Args:
+        settings: The database.
+        source: The key or the file that named it; ``default`` when nothing did.
+    """
+
+    settings: DatabaseSettings
+    source: str
+
+    @classmethod
+    def load(
+        cls,
+        paths: QueuePaths,
+        explicit_file: Path | None = None,
+        start_dir: Path | None = None,
+        *,
+        tuning: Tuning | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> DatabaseConfig:
+        """Look for ``queue_database.toml`` and read it.
+
+        It is looked for in ``start_dir`` and three parents, then in the configuration
+        directory. Without one the database is the SQLite file ``queue.sqlite`` in the
+        data directory. Nothing is created.
+
+        Args:
+            paths: The two directories of the host.
+            explicit_file: The file to use; nothing else is looked at then.
+            start_dir: Where to begin; the current directory by default.
+            tuning: Everything that the file does not say.
+            environ: Where ``password_env`` is looked up; the environment of this
+                process by default.
+
+        Raises:
+            InvalidInputError: The file cannot be read or says something that does not
+                pass, or ``explicit_file`` does not exist.
+            ConfigurationError: ``paths`` cannot tell a directory.
+        """
+        environ = os.environ if environ is None else environ
+        files = (
+            candidates(start_dir or Path.cwd(), paths.config_dir())
+            if explicit_file is None
+            else [explicit_file.absolute()]
+        )
+        for path in files:
+            location = read_file(path, environ)
+            if location is not None:
+                return cls._chosen(location, str(path), paths, tuning)
+        if explicit_file is not None:
+            raise InvalidInputError(
+                "explicit_file", f"{str(explicit_file)!r} is missing"
+            )
+        return cls._chosen({"backend": "sqlite"}, "default", paths, tuning)
+
+    @classmethod
+    def resolve(
+        cls,
+        settings: Settings,
+        paths: QueuePaths,
+        start_dir: Path | None = None,
+        *,
+        environ: Mapping[str, str] | None = None,
+    ) -> DatabaseConfig:
+        """Choose the database of an application.
+
+        ``FORGE_JOBS_DATABASE_URL`` comes first, then ``FORGE_JOBS_DATABASE_FILE``, then
+        everything that :meth:`load` looks at.
+
+        Args:
+            settings: The application's keys.
+            paths: The two directories of the host; a relative SQLite URL starts in the
+                data directory.
+            start_dir: As for :meth:`load`.
+            environ: As for :meth:`load`.
+
+        Raises:
+            ConfigurationError: ``FORGE_JOBS_DATABASE_FILE`` does not exist, or
+                ``paths`` cannot tell a directory.
+            InvalidInputError: A file cannot be read or says something that does not
+                pass.
+        """
+        tuning = Tuning.from_settings(settings)
+        if settings.database_url is not None:
+            location = parse_url(settings.database_url, paths.data_dir())
+            return cls._chosen(location, "FORGE_JOBS_DATABASE_URL", paths, tuning)
+        file = settings.database_file
+        if file is not None and not file.exists():
+            raise ConfigurationError(
+                "FORGE_JOBS_DATABASE_FILE", f"{str(file)!r} does not exist"
+            )
+        return cls.load(paths, file, start_dir, tuning=tuning, environ=environ)
+
+    @classmethod
+    def _chosen(
+        cls,
+        location: Location,
+        source: str,
+        paths: QueuePaths,
+        tuning: Tuning | None,
+    ) -> DatabaseConfig:
+        if location["backend"] == "sqlite" and "path" not in location:
+            path = paths.data_dir().absolute() / DEFAULT_SQLITE_NAME
+            location = {**location, "path": path}
+        settings = DatabaseSettings.from_location(location, tuning or Tuning())
+        logger.info("database %s, named by %s", settings.dsn_for_display, source)
+        return cls(settings, source)

@@ -1,0 +1,210 @@
+"""``queue_database.toml``: the file that names a database for every program at once."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from flask_forge_jobs.config.hints import near_match
+from flask_forge_jobs.config.urls import (
+    CONNECT_TIMEOUT_RANGE_S,
+    POOL_SIZE_RANGE,
+    PORT_RANGE,
+    Backend,
+    Location,
+    check_setting_text,
+    check_ssl_mode,
+    parse_url,
+    sqlite_path,
+)
+from flask_forge_jobs.errors import InvalidInputError
+from flask_forge_jobs.model.bounds import check_integer
+
+FILE_NAME = "queue_database.toml"
+ADAPTERS: tuple[Backend, ...] = ("sqlite", "postgres")
+# The starting directory and three parents; further up belongs to somebody else.
+SEARCH_DEPTH = 4
+
+_TEXT_KEYS = ("application_name", "sslcert", "sslkey", "sslrootcert")
+_ADDRESS_KEYS = ("host", "port", "database", "username")
+_SQLITE_KEYS = ("adapter", "path", "url")
+_POSTGRES_KEYS = (
+    "adapter",
+    "url",
+    *_ADDRESS_KEYS,
+    "password",
+    "password_env",
+    "max_connections",
+    "connect_timeout",
+    "sslmode",
+    *_TEXT_KEYS,
+)
+_KEYS = dict.fromkeys((*_SQLITE_KEYS, *_POSTGRES_KEYS))
+
+
+def candidates(start_dir: Path, config_dir: Path) -> Iterator[Path]:
+    """Yield where the file may be, in the order in which it is looked for."""
+    start = start_dir.absolute()
+    for directory in [start, *start.parents][:SEARCH_DEPTH]:
+        yield directory / FILE_NAME
+    yield config_dir / FILE_NAME
+
+
+def read_file(path: Path, environ: Mapping[str, str]) -> Location | None:
+    """Return what the file says, or None when there is no such file.
+
+    Args:
+        path: The file; a SQLite path in it is relative to its directory.
+        environ: Where ``password_env`` is looked up.
+
+    Raises:
+        InvalidInputError: The file cannot be read, is not TOML, has an unknown key or
+            a value that does not pass. The message names the file and never repeats a
+            password.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        table = tomllib.loads(text)
+        return parse_table(table, path.parent, environ)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise InvalidInputError(
+            FILE_NAME, f"cannot read {str(path)!r}: {error.strerror}"
+        ) from error
+    except UnicodeDecodeError:
+        raise InvalidInputError(FILE_NAME, f"{str(path)!r} is not UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidInputError(
+            FILE_NAME, f"{str(path)!r} is not valid TOML: {error}"
+        ) from None
+    except InvalidInputError as error:
+        raise InvalidInputError(
+            error.field, f"{error.message} (in {str(path)!r})"
+        ) from None
+
+
+def parse_table(
+    table: Mapping[str, object], base_dir: Path, environ: Mapping[str, str]
+) -> Location:
+    """Return what a parsed file says about a database.
+
+    Args:
+        table: The keys and values of the file.
+        base_dir: What a relative SQLite path starts from.
+        environ: Where ``password_env`` is looked up.
+
+    Raises:
+        InvalidInputError: A key is unknown, missing, contradicts another or has a
+            value that does not pass.
+    """
+    for key in table:
+        if key not in _KEYS:
+            raise InvalidInputError(key, f"is no key of it{near_match(key, _KEYS)}")
+    location = _address(table, base_dir)
+    backend = location["backend"]
+    allowed = _SQLITE_KEYS if backend == "sqlite" else _POSTGRES_KEYS
+    for key in table:
+        if key not in allowed:
+            raise InvalidInputError(key, f"has no meaning for adapter {backend!r}")
+    if backend == "postgres":
+        _read_details(location, table)
+        _read_password(location, table, environ)
+    return location
+
+
+def resolve_password(table: Mapping[str, object], environ: Mapping[str, str]) -> str:
+    """Return the password of a table: ``password``, else what ``password_env`` names.
+
+    Raises:
+        InvalidInputError: Neither is set, or the named variable is not. The value of
+            ``password_env`` is not repeated: who mixes the two keys up has written
+            the password there (D63).
+    """
+    if "password" in table:
+        return check_setting_text("password", table["password"])
+    if "password_env" not in table:
+        raise InvalidInputError("password", "is missing; set it or password_env")
+    variable = check_setting_text("password_env", table["password_env"])
+    if not environ.get(variable):
+        raise InvalidInputError(
+            "password_env", "names an environment variable that is not set"
+        )
+    return check_setting_text("password_env", environ[variable])
+
+
+def _address(table: Mapping[str, object], base_dir: Path) -> Location:
+    adapter = table.get("adapter")
+    if "adapter" in table and adapter not in ADAPTERS:
+        raise InvalidInputError("adapter", f"must be one of {', '.join(ADAPTERS)}")
+    if "url" not in table:
+        if adapter == "sqlite":
+            return _sqlite_address(table, base_dir)
+        if adapter == "postgres":
+            return _postgres_address(table)
+        raise InvalidInputError("adapter", "is missing; set it or url")
+    for key in ("path", *_ADDRESS_KEYS):
+        if key in table:
+            raise InvalidInputError(key, "cannot stand beside url")
+    location = parse_url(table["url"], base_dir)
+    if adapter is not None and adapter != location["backend"]:
+        raise InvalidInputError("adapter", f"{adapter!r} contradicts url")
+    return location
+
+
+def _sqlite_address(table: Mapping[str, object], base_dir: Path) -> Location:
+    location: Location = {"backend": "sqlite"}
+    if "path" in table:
+        text = check_setting_text("path", table["path"])
+        location["path"] = sqlite_path(text, base_dir)
+    return location
+
+
+def _postgres_address(table: Mapping[str, object]) -> Location:
+    for key in ("host", "database", "username"):
+        if key not in table:
+            raise InvalidInputError(key, "is missing; adapter 'postgres' needs it")
+    location: Location = {
+        "backend": "postgres",
+        "host": check_setting_text("host", table["host"]),
+        "database": check_setting_text("database", table["database"]),
+        "username": check_setting_text("username", table["username"]),
+    }
+    if "port" in table:
+        location["port"] = check_integer("port", table["port"], *PORT_RANGE)
+    return location
+
+
+def _read_details(location: Location, table: Mapping[str, object]) -> None:
+    for key, value in table.items():
+        match key:
+            case "max_connections":
+                location["pool_size"] = check_integer(key, value, *POOL_SIZE_RANGE)
+            case "connect_timeout":
+                location["connect_timeout_s"] = check_integer(
+                    key, value, *CONNECT_TIMEOUT_RANGE_S
+                )
+            case "sslmode":
+                location["sslmode"] = check_ssl_mode(key, value)
+            case "application_name":
+                location["application_name"] = check_setting_text(key, value)
+            case "sslrootcert":
+                location["sslrootcert"] = check_setting_text(key, value)
+            case "sslcert":
+                location["sslcert"] = check_setting_text(key, value)
+            case "sslkey":
+                location["sslkey"] = check_setting_text(key, value)
+            case _:
+                pass
+
+
+def _read_password(
+    location: Location, table: Mapping[str, object], environ: Mapping[str, str]
+) -> None:
+    is_given = "password" in table or "password_env" in table
+    if "url" in table and not is_given:
+        return
+    if "password" in location:
+        raise InvalidInputError("url", "holds a password already; leave out the other")
+    location["password"] = resolve_password(table, environ)

@@ -1,0 +1,267 @@
+"""Every ``FORGE_JOBS_`` key of a Flask application, in one table.
+
+The fields of :class:`Settings` are the table: default, unit, check and explanation
+stand beside the name, and the reference page of the documentation is generated from
+them. A key that is not in the table is refused, because a misspelt key would otherwise
+be a setting that nobody applies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from flask_forge_jobs.config import checks
+from flask_forge_jobs.config.hints import near_match
+from flask_forge_jobs.config.urls import CONNECT_TIMEOUT_RANGE_S, POOL_SIZE_RANGE
+from flask_forge_jobs.errors import ConfigurationError
+
+PREFIX = "FORGE_JOBS_"
+MASK = "***"
+DEFAULT_REDACT_KEYS = (
+    "password",
+    "passwd",
+    "secret",
+    "token",
+    "authorization",
+    "api_key",
+    "cookie",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """What the table says about one key.
+
+    Args:
+        key: The name in ``app.config``.
+        default: The value when the key is absent.
+        accepts: The values that pass the check, in words.
+        unit: Unit of the value; empty when it has none.
+        meaning: What the key does.
+        secret: Whether the value must never be shown.
+    """
+
+    key: str
+    default: object
+    accepts: str
+    unit: str
+    meaning: str
+    secret: bool
+
+
+def _option(
+    check: tuple[checks.Check, str],
+    meaning: str,
+    *,
+    unit: str = "",
+    secret: bool = False,
+) -> dict[str, object]:
+    return {
+        "check": check[0],
+        "accepts": check[1],
+        "meaning": meaning,
+        "unit": unit,
+        "secret": secret,
+    }
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Settings:
+    """The settings of one application, checked.
+
+    Each field is the key of the same name in capitals behind ``FORGE_JOBS_``.
+    """
+
+    database_url: str | None = field(
+        default=None,
+        metadata=_option(
+            checks.url_or_none(),
+            "The database. A relative SQLite path starts in the instance folder. "
+            "Without it ``queue_database.toml`` is looked for, and without that a "
+            "SQLite file ``queue.sqlite`` in the instance folder is used.",
+            secret=True,
+        ),
+    )
+    database_file: Path | None = field(
+        default=None,
+        metadata=_option(
+            checks.file_or_none(),
+            "A ``queue_database.toml`` to use instead of looking for one. "
+            "``FORGE_JOBS_DATABASE_URL`` comes first.",
+        ),
+    )
+    listen_url: str | None = field(
+        default=None,
+        metadata=_option(
+            checks.url_or_none(backend="postgres"),
+            "A direct connection for wake-ups, when the database is reached through a "
+            "pooler in transaction mode. Without it ``LISTEN`` uses the database's own "
+            "address, and polling takes over where it does not work.",
+            secret=True,
+        ),
+    )
+    url_prefix: str = field(
+        default="/forge-jobs",
+        metadata=_option(checks.url_prefix(), "Where the routes are mounted."),
+    )
+    auth: Callable[..., object] | None = field(
+        default=None,
+        metadata=_option(
+            checks.callable_or_none(),
+            "Takes the request and returns who is asking, or None to refuse. Without "
+            "it only the local machine is answered, and only in debug mode, in tests "
+            "and by ``forge-jobs-server``.",
+        ),
+    )
+    max_body_bytes: int = field(
+        default=2 * 1024 * 1024,
+        metadata=_option(
+            checks.integer(1024, 1024**3),
+            "Largest request body; a longer one is answered with 413.",
+            unit="bytes",
+        ),
+    )
+    enable_demo: bool = field(
+        default=False,
+        metadata=_option(
+            checks.boolean(),
+            "Whether ``POST /jobs/enqueue-demo`` exists.",
+        ),
+    )
+    redact_keys: tuple[str, ...] = field(
+        default=DEFAULT_REDACT_KEYS,
+        metadata=_option(
+            checks.names(),
+            "Keys of payloads whose values are masked before they leave the process.",
+        ),
+    )
+    sqlite_synchronous: Literal["FULL", "NORMAL"] = field(
+        default="FULL",
+        metadata=_option(
+            checks.one_of("FULL", "NORMAL"),
+            "``FULL`` waits for the disk at each commit. ``NORMAL`` is faster and may "
+            "lose the last commits when the power fails.",
+        ),
+    )
+    sqlite_busy_timeout_s: float = field(
+        default=30.0,
+        metadata=_option(
+            checks.seconds(0, 600),
+            "How long to wait for another writer of the SQLite file.",
+            unit="seconds",
+        ),
+    )
+    pool_size: int = field(
+        default=30,
+        metadata=_option(
+            checks.integer(*POOL_SIZE_RANGE),
+            "Most PostgreSQL connections of one process.",
+            unit="connections",
+        ),
+    )
+    connect_timeout_s: int = field(
+        default=5,
+        metadata=_option(
+            checks.integer(*CONNECT_TIMEOUT_RANGE_S),
+            "How long to wait for a PostgreSQL connection.",
+            unit="seconds",
+        ),
+    )
+    statement_timeout_ms: int = field(
+        default=10_000,
+        metadata=_option(
+            checks.integer(100, 3_600_000),
+            "After which time a PostgreSQL statement is given up.",
+            unit="milliseconds",
+        ),
+    )
+    lease_s: float = field(
+        default=60.0,
+        metadata=_option(
+            checks.seconds(1, 3600),
+            "How long a running job may go without a heartbeat before its worker "
+            "counts as lost and the job is given to another.",
+            unit="seconds",
+        ),
+    )
+    shutdown_grace_s: float = field(
+        default=30.0,
+        metadata=_option(
+            checks.seconds(0, 3600),
+            "How long a stopping worker waits for its running jobs before it gives "
+            "them back.",
+            unit="seconds",
+        ),
+    )
+    cancel_grace_s: float = field(
+        default=10.0,
+        metadata=_option(
+            checks.seconds(0, 3600),
+            "How long a task that ran out of time may take to end after it was told "
+            "to, before its slot is replaced.",
+            unit="seconds",
+        ),
+    )
+    migrate: bool = field(
+        default=True,
+        metadata=_option(
+            checks.boolean(),
+            "Whether the schema is brought up to date at the first use. With False "
+            "nothing is created or altered, and a schema that does not fit is an "
+            "error: run ``flask forge-jobs db migrate`` first.",
+        ),
+    )
+
+    @classmethod
+    def from_mapping(cls, config: Mapping[str, object]) -> Settings:
+        """Read the settings of an application.
+
+        Args:
+            config: ``app.config`` or any other mapping; keys without our prefix are
+                left alone.
+
+        Raises:
+            ConfigurationError: A key with our prefix is unknown, or its value does
+                not pass. The message never repeats a value.
+        """
+        names = {f"{PREFIX}{each.name.upper()}": each for each in fields(cls)}
+        values: dict[str, Any] = {}
+        for key in config:
+            if not key.startswith(PREFIX):
+                continue
+            if key not in names:
+                raise ConfigurationError(key, f"is no setting{near_match(key, names)}")
+            column = names[key]
+            try:
+                values[column.name] = column.metadata["check"](config[key])
+            except checks.RefusedError as error:
+                raise ConfigurationError(key, str(error)) from None
+        return cls(**values)
+
+    def __repr__(self) -> str:
+        """Return the settings with every secret masked."""
+        shown = (
+            f"{each.name}={self._display(each.name, secret=each.metadata['secret'])}"
+            for each in fields(self)
+        )
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+    def _display(self, name: str, *, secret: bool) -> str:
+        value = getattr(self, name)
+        return repr(MASK if secret and value is not None else value)
+
+
+def options() -> Iterator[Option]:
+    """Yield the table row by row, in the order of the reference page."""
+    for each in fields(Settings):
+        yield Option(
+            key=f"{PREFIX}{each.name.upper()}",
+            default=each.default,
+            accepts=each.metadata["accepts"],
+            unit=each.metadata["unit"],
+            meaning=each.metadata["meaning"],
+            secret=each.metadata["secret"],
+        )

@@ -1,0 +1,238 @@
+"""Database URLs, and the checks that every source of a database shares.
+
+A URL may hold a password, and a password with an unescaped character shifts what looks
+like a host, a port or a parameter. So no message in here repeats a part of the URL
+before it is certain that the part is no password, and causes are dropped: the messages
+of ``urllib`` repeat what they could not read.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Literal, TypedDict
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+
+from flask_forge_jobs.config.hints import near_match
+from flask_forge_jobs.errors import InvalidInputError
+from flask_forge_jobs.model.bounds import check_integer
+
+Backend = Literal["sqlite", "postgres"]
+
+MEMORY = ":memory:"
+POSTGRES_SCHEMES = ("postgresql", "postgres")
+SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+PORT_RANGE = (1, 65_535)
+POOL_SIZE_RANGE = (1, 1_000)
+CONNECT_TIMEOUT_RANGE_S = (1, 600)
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_NUMBER = re.compile(r"[0-9]{1,9}")
+_PARAMETERS = (
+    "application_name",
+    "connect_timeout",
+    "host",
+    "password",
+    "port",
+    "sslcert",
+    "sslkey",
+    "sslmode",
+    "sslrootcert",
+    "user",
+)
+
+
+class Location(TypedDict, total=False):
+    """What a URL or a file says about a database; the rest has defaults."""
+
+    backend: Backend
+    path: Path | None
+    host: str | None
+    port: int
+    database: str
+    username: str
+    password: str
+    sslmode: str
+    sslrootcert: str
+    sslcert: str
+    sslkey: str
+    pool_size: int
+    connect_timeout_s: int
+    application_name: str
+
+
+def parse_url(url: object, base_dir: Path) -> Location:
+    """Return what a database URL says.
+
+    Args:
+        url: The URL; anything but text is refused.
+        base_dir: What a relative SQLite path starts from.
+
+    Raises:
+        InvalidInputError: The URL cannot be read; the field is ``url``.
+    """
+    if not isinstance(url, str):
+        raise _refused("is not text")
+    if _CONTROL.search(url) or url != url.strip():
+        raise _refused("holds a control character or a space at its start or end")
+    if _BROKEN_ESCAPE.search(url):
+        raise _refused(
+            "holds a % without two hexadecimal digits; write % itself as %25"
+        )
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise _refused(
+            "cannot be read; write reserved characters in the user name or password "
+            "as % and two hexadecimal digits"
+        ) from None
+    if "#" in url:
+        raise _refused("holds a #; write it as %23")
+    if parts.scheme == "sqlite":
+        return _parse_sqlite(parts, base_dir)
+    if parts.scheme in POSTGRES_SCHEMES:
+        return _parse_postgres(parts)
+    if parts.scheme.partition("+")[0] in ("sqlite", *POSTGRES_SCHEMES):
+        raise _refused("names a driver; leave out the + and what follows it")
+    raise _refused("must start with sqlite:/// or postgresql://")
+
+
+def sqlite_path(text: str, base_dir: Path) -> Path | None:
+    """Return the absolute path of a SQLite file, or None for ``:memory:``."""
+    return None if text == MEMORY else base_dir.absolute() / text
+
+
+def check_setting_text(field: str, value: object) -> str:
+    """Return ``value`` if it is text that a database driver can take.
+
+    Raises:
+        InvalidInputError: Not text, empty, or with a control character. The value is
+            not repeated.
+    """
+    if not isinstance(value, str) or not value:
+        raise InvalidInputError(field, "must be text that is not empty")
+    if _CONTROL.search(value):
+        raise InvalidInputError(field, "holds a control character")
+    return value
+
+
+def check_ssl_mode(field: str, value: object) -> str:
+    """Return ``value`` if libpq knows it as a TLS mode.
+
+    Raises:
+        InvalidInputError: Anything else.
+    """
+    if value not in SSL_MODES:
+        raise InvalidInputError(field, f"must be one of {', '.join(SSL_MODES)}")
+    return str(value)
+
+
+def _parse_sqlite(parts: SplitResult, base_dir: Path) -> Location:
+    if parts.query:
+        raise _refused("has parameters; a SQLite URL takes none (write ? as %3F)")
+    if parts.netloc == MEMORY and not parts.path:
+        return {"backend": "sqlite", "path": None}
+    if parts.netloc:
+        raise _refused(
+            "needs three slashes before a relative path and four before an absolute one"
+        )
+    text = _decode("path", parts.path.removeprefix("/"))
+    if not text:
+        raise _refused("names no file; use sqlite:///:memory: for one in memory")
+    return {"backend": "sqlite", "path": sqlite_path(text, base_dir)}
+
+
+def _parse_postgres(parts: SplitResult) -> Location:
+    if "@" in parts.path or "@" in parts.query:
+        raise _refused(
+            "holds an @ after the host; write reserved characters in the user name or "
+            "password as % and two hexadecimal digits"
+        )
+    location: Location = {"backend": "postgres"}
+    credentials, _, address = parts.netloc.rpartition("@")
+    username, has_password, password = credentials.partition(":")
+    if username:
+        location["username"] = _decode("user name", username)
+    if has_password:
+        location["password"] = _decode("password", password)
+    _read_address(location, address)
+    database = _decode("database name", parts.path.removeprefix("/"))
+    if not database or "/" in parts.path.removeprefix("/"):
+        raise _refused("must name one database after the host, such as /jobs")
+    location["database"] = database
+    _read_parameters(location, parts.query)
+    return location
+
+
+def _read_address(location: Location, address: str) -> None:
+    """Take host and port; a bracketed address is IPv6."""
+    host, bracket, rest = address.removeprefix("[").partition("]")
+    if address.startswith("[") and bracket:
+        has_port, port = rest[:1], rest[1:]
+    else:
+        host, has_port, port = address.partition(":")
+    if "," in host or "," in port:
+        raise _refused("names several hosts; one is supported")
+    if host:
+        location["host"] = _decode("host", host)
+    if has_port:
+        location["port"] = _number("port", port, PORT_RANGE)
+
+
+def _read_parameters(location: Location, query: str) -> None:
+    seen: set[str] = set()
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        if name not in _PARAMETERS:
+            hint = near_match(name, _PARAMETERS)
+            raise _refused(f"has the unknown parameter {name!r}{hint}")
+        if name in seen:
+            raise _refused(f"has the parameter {name!r} twice")
+        seen.add(name)
+        check_setting_text("url", value)
+        match name:
+            case "port":
+                location["port"] = _number(name, value, PORT_RANGE)
+            case "connect_timeout":
+                limits = CONNECT_TIMEOUT_RANGE_S
+                location["connect_timeout_s"] = _number(name, value, limits)
+            case "sslmode":
+                location["sslmode"] = check_ssl_mode("url", value)
+            case "user":
+                location["username"] = value
+            case "password":
+                location["password"] = value
+            case "host":
+                location["host"] = value
+            case "application_name":
+                location["application_name"] = value
+            case "sslrootcert":
+                location["sslrootcert"] = value
+            case "sslcert":
+                location["sslcert"] = value
+            case "sslkey":
+                location["sslkey"] = value
+
+
+def _number(name: str, text: str, limits: tuple[int, int]) -> int:
+    # The text may be the rest of a password with an unescaped slash: never repeat it.
+    if not _NUMBER.fullmatch(text):
+        raise _refused(
+            f"has a {name} that is not a whole number; write reserved characters in "
+            "the user name or password as % and two hexadecimal digits"
+        )
+    return check_integer("url", int(text), *limits)
+
+
+def _decode(what: str, text: str) -> str:
+    try:
+        decoded = unquote(text, errors="strict")
+    except UnicodeDecodeError:
+        raise _refused(f"has a {what} that is not UTF-8") from None
+    if _CONTROL.search(decoded):
+        raise _refused(f"has a {what} with a control character")
+    return decoded
+
+
+def _refused(message: str) -> InvalidInputError:
+    return InvalidInputError("url", message)

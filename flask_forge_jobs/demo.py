@@ -1,0 +1,74 @@
+"""The worker beside ``forge-jobs-server --demo``, and its trickle of jobs."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import sys
+
+from flask import Flask
+
+from flask_forge_jobs.config.environment import ServerEnvironment
+from flask_forge_jobs.model.jobs import NewJob
+from flask_forge_jobs.model.payloads import dump
+from flask_forge_jobs.model.queues import DEFAULT_QUEUE
+from flask_forge_jobs.runtime.foreground import run_in_foreground
+from flask_forge_jobs.runtime.service import Service
+from flask_forge_jobs.server import create_app
+from flask_forge_jobs.state import state_of
+from flask_forge_jobs.storage.job_queue import JobQueue
+from flask_forge_jobs.tasks.bundled import noop_echo
+
+THREADS = 4
+GRACE_S = 2.0
+PERIOD_S = 1.0
+_FAILING_SHARE = 0.1
+
+
+class Trickle(Service):
+    """Enqueues a demo job every second; one in ten fails and is retried.
+
+    Args:
+        jobs: Where to.
+        random_source: Chooses run times and failures.
+    """
+
+    def __init__(self, jobs: JobQueue, random_source: random.Random) -> None:
+        super().__init__("trickle", PERIOD_S)
+        self._jobs = jobs
+        self._random = random_source
+
+    def tick(self) -> None:
+        """Enqueue one job."""
+        payload = {
+            "sleep_ms": self._random.randrange(20, 400),
+            "fail": self._random.random() < _FAILING_SHARE,
+        }
+        self._jobs.enqueue(NewJob(noop_echo.KIND, dump(payload), max_attempts=2))
+
+
+def run(app: Flask) -> int:
+    """Run the worker and the trickle until a signal or the server's end."""
+    state = state_of(app)
+    trickle = Trickle(state.storage.jobs, random.Random())  # noqa: S311  # no secret
+    runtime = (
+        state.runtime(THREADS).with_queues([DEFAULT_QUEUE]).with_worker_name("demo")
+    )
+    state.storage.open()
+    trickle.start()
+    status = run_in_foreground(runtime, grace_s=GRACE_S)
+    trickle.stop()
+    trickle.join(PERIOD_S)
+    return status
+
+
+def main() -> None:
+    """Run in the foreground."""
+    environment = ServerEnvironment.from_environ(os.environ)
+    logging.basicConfig(level=environment.log_level)
+    sys.exit(run(create_app(demo=True)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,147 @@
+"""Every exception the package raises.
+
+One tree, so that a caller can catch :class:`ForgeJobsError` and be sure that no
+driver error crosses the border. Fields carry data; nobody has to parse a message.
+The statuses these classes get on the wire stand in one table,
+``flask_forge_jobs/api/errors.py``; this module knows nothing of HTTP.
+"""
+
+from __future__ import annotations
+
+
+class ForgeJobsError(Exception):
+    """The base class of everything this package raises on purpose."""
+
+
+class InvalidInputError(ForgeJobsError, ValueError):
+    """An argument is outside what the queue accepts.
+
+    Args:
+        field: Name of the argument or of the key path, such as ``max_attempts``.
+        message: What is wrong, with the bound that was broken.
+    """
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}")
+        self.field = field
+        self.message = message
+
+
+class NotFoundError(ForgeJobsError, LookupError):
+    """Something that was named does not exist."""
+
+
+class JobNotFoundError(NotFoundError):
+    """No job has the given id.
+
+    Args:
+        job_id: The id that was asked for.
+    """
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"no job has the id {job_id!r}")
+        self.job_id = job_id
+
+
+class QueueNotFoundError(NotFoundError):
+    """No queue is registered under the given name.
+
+    Args:
+        queue_name: The name that was asked for.
+    """
+
+    def __init__(self, queue_name: str) -> None:
+        super().__init__(f"no queue is named {queue_name!r}")
+        self.queue_name = queue_name
+
+
+class ConflictError(ForgeJobsError):
+    """The request contradicts the present state; the same call may work later."""
+
+
+class DuplicateJobError(ConflictError):
+    """A dedupe key is held by an unfinished job of another kind.
+
+    Args:
+        dedupe_key: The key.
+        job_id: The job that holds it.
+        kind: That job's kind.
+    """
+
+    def __init__(self, dedupe_key: str, job_id: str, kind: str) -> None:
+        super().__init__(
+            f"dedupe key {dedupe_key!r} is held by job {job_id} of kind {kind!r}"
+        )
+        self.dedupe_key = dedupe_key
+        self.job_id = job_id
+        self.kind = kind
+
+
+class QueueNotEmptyError(ConflictError):
+    """A queue cannot be deleted while it still has jobs.
+
+    Args:
+        queue_name: The queue.
+        job_count: How many jobs it still has.
+    """
+
+    def __init__(self, queue_name: str, job_count: int) -> None:
+        super().__init__(f"queue {queue_name!r} still has {job_count} jobs")
+        self.queue_name = queue_name
+        self.job_count = job_count
+
+
+class RateLimitedError(ForgeJobsError):
+    """A limit is used up.
+
+    Args:
+        retry_after_s: Seconds after which a new try makes sense, at least 1.
+    """
+
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__(f"rate limited; retry after {retry_after_s} s")
+        self.retry_after_s = retry_after_s
+
+
+class StorageError(ForgeJobsError):
+    """The database refused or failed; the cause carries the driver's error."""
+
+
+class StorageBusyError(StorageError, ConflictError):
+    """A lock or a serialization conflict outlasted every retry."""
+
+
+class StorageUnavailableError(StorageError):
+    """The database could not be reached or did not answer within the deadline."""
+
+
+class StorageCorruptError(StorageError):
+    """The database file is not a database or is damaged; nothing was overwritten."""
+
+
+class MigrationError(StorageError):
+    """A schema step failed, or the schema does not fit this version of the package.
+
+    Args:
+        version: The schema version concerned.
+        message: What happened.
+    """
+
+    def __init__(self, version: int, message: str) -> None:
+        super().__init__(f"schema version {version}: {message}")
+        self.version = version
+        self.message = message
+
+
+class ConfigurationError(ForgeJobsError):
+    """A setting is wrong; raised at start, never inside a request.
+
+    Args:
+        key: The setting, for instance ``FORGE_JOBS_DATABASE_URL``.
+        message: What is wrong, without secrets.
+    """
+
+    def __init__(self, key: str, message: str) -> None:
+        super().__init__(f"{key}: {message}")
+        self.key = key
+        self.message = message

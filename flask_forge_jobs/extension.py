@@ -1,0 +1,274 @@
+"""ForgeJobs: the Flask extension, and the one place that puts everything together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, TypeVar, overload
+
+from flask import Flask
+
+from flask_forge_jobs.api.blueprint import create_blueprint
+from flask_forge_jobs.api.context import BlueprintOptions
+from flask_forge_jobs.cli.group import forge_jobs_group
+from flask_forge_jobs.clock import Clock, SystemClock
+from flask_forge_jobs.config.database import DatabaseConfig
+from flask_forge_jobs.config.paths import FixedPaths, QueuePaths
+from flask_forge_jobs.config.settings import Settings
+from flask_forge_jobs.errors import ConfigurationError, InvalidInputError
+from flask_forge_jobs.model.jobs import DEFAULT_MAX_ATTEMPTS, EnqueueResult, NewJob
+from flask_forge_jobs.model.payloads import dump
+from flask_forge_jobs.state import EXTENSION_NAME, ApplicationState, current
+from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.connect import open_storage
+from flask_forge_jobs.tasks.context import TaskContext
+from flask_forge_jobs.tasks.decorator import JobOptions, Task
+from flask_forge_jobs.tasks.registry import TaskRegistry
+from flask_forge_jobs.tasks.routing import DefaultRouter, Router
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class ForgeJobs:
+    """Background jobs for a Flask application.
+
+    ``ForgeJobs(app)`` or, in a factory, ``forge = ForgeJobs()`` and
+    ``forge.init_app(app)``. Several applications may share one instance: they share its
+    tasks and nothing else.
+
+    Args:
+        app: Passed on to :meth:`init_app`.
+        router: Names the queue of a kind that is enqueued without one; sends everything
+            to ``default`` by default.
+        clock: Source of time; the system's by default.
+        paths: Directories of ``queue_database.toml`` and of the SQLite file; the
+            application's instance folder for both by default.
+        open_to_loopback: Answer this machine without an authenticator outside debug
+            mode too; for a server that listens on loopback only.
+    """
+
+    def __init__(
+        self,
+        app: Flask | None = None,
+        *,
+        router: Router | None = None,
+        clock: Clock | None = None,
+        paths: QueuePaths | None = None,
+        open_to_loopback: bool = False,
+    ) -> None:
+        self.registry = TaskRegistry()
+        self._router = router or DefaultRouter()
+        self._clock = clock or SystemClock()
+        self._paths = paths
+        self._open_to_loopback = open_to_loopback
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Flask) -> None:
+        """Add jobs to an application.
+
+        Reads the ``FORGE_JOBS_`` keys, registers the blueprint ``forge_jobs`` and the
+        command group ``flask forge-jobs``. Nothing is opened, so an application may be
+        made before its server forks.
+
+        Raises:
+            ConfigurationError: A key is unknown or its value is wrong.
+            RuntimeError: The application was initialised before.
+        """
+        if EXTENSION_NAME in app.extensions:
+            raise RuntimeError(
+                "ForgeJobs.init_app was called twice for one application"
+            )
+        settings = Settings.from_mapping(app.config)
+        database = _choose_database(app, settings, self._paths)
+        state = ApplicationState(
+            settings=settings,
+            database=database,
+            storage=open_storage(
+                database.settings, clock=self._clock, migrate=settings.migrate
+            ),
+            registry=self.registry,
+            router=self._router,
+            clock=self._clock,
+            task_scope=app.app_context,
+        )
+        app.extensions[EXTENSION_NAME] = state
+        app.register_blueprint(
+            create_blueprint(state.storage, options=self._options(settings)),
+            url_prefix=settings.url_prefix,
+        )
+        app.cli.add_command(forge_jobs_group)
+        app.shell_context_processor(lambda: {"forge": self})
+
+    def _options(self, settings: Settings) -> BlueprintOptions:
+        return BlueprintOptions(
+            max_body_bytes=settings.max_body_bytes,
+            enable_demo=settings.enable_demo,
+            redact_keys=settings.redact_keys,
+            router=self._router,
+            authenticator=settings.auth,
+            open_to_loopback=self._open_to_loopback,
+            clock=self._clock,
+        )
+
+    # -- tasks -----------------------------------------------------------------------
+
+    @overload
+    def task(
+        self, function: Callable[Concatenate[TaskContext, P], R], /
+    ) -> Task[P, R]: ...
+
+    @overload
+    def task(self, function: Callable[P, R], /) -> Task[P, R]: ...
+
+    @overload
+    def task(
+        self,
+        *,
+        kind: str | None = None,
+        queue: str | None = None,
+        priority: int = 0,
+        max_attempts: int = DEFAULT_MAX_ATTEMPTS,
+        timeout_s: float | None = None,
+    ) -> _TaskDecorator: ...
+
+    def task(
+        self,
+        function: Callable[..., Any] | None = None,
+        /,
+        *,
+        kind: str | None = None,
+        queue: str | None = None,
+        priority: int = 0,
+        max_attempts: int = DEFAULT_MAX_ATTEMPTS,
+        timeout_s: float | None = None,
+    ) -> Any:
+        """Register a function as a task; use it with or without parentheses.
+
+        The function stays callable and gains ``enqueue`` and ``options``. A first
+        parameter annotated :class:`TaskContext` receives the job's context and is not
+        part of the payload.
+
+        Args:
+            function: The function, when used without parentheses.
+            kind: Kind of its jobs; the function's name by default. Jobs that are
+                already stored find their task by it, so keep it when you rename.
+            queue: Queue its jobs wait in; the router decides by default.
+            priority: Lower runs first.
+            max_attempts: How often a job may run, 1 to 1000.
+            timeout_s: Seconds one attempt may take; None means no limit.
+
+        Raises:
+            InvalidInputError: A value is outside its bounds.
+            TypeError: The function takes positional-only or ``*args`` parameters.
+        """
+        options = JobOptions(
+            queue=queue,
+            priority=priority,
+            max_attempts=max_attempts,
+            timeout_s=timeout_s,
+        )
+        decorator = _TaskDecorator(self, kind, options)
+        return decorator if function is None else decorator(function)
+
+    # -- enqueueing ------------------------------------------------------------------
+
+    @property
+    def storage(self) -> Storage:
+        """The stores of the current application."""
+        return current().storage
+
+    def enqueue(
+        self,
+        kind: str,
+        payload: object = None,
+        *,
+        queue: str | None = None,
+        priority: int = 0,
+        run_at: datetime | None = None,
+        dedupe_key: str | None = None,
+        max_attempts: int = DEFAULT_MAX_ATTEMPTS,
+        timeout_s: float | None = None,
+    ) -> EnqueueResult:
+        """Store a job of any kind, whether its task is registered here or elsewhere.
+
+        Args:
+            kind: Selects the task, 1 to 128 characters.
+            payload: Any JSON value; None means an empty object.
+            queue: Queue to wait in; the router decides by default.
+            priority: Lower runs first.
+            run_at: Not before this instant; must carry a zone.
+            dedupe_key: While an unfinished job holds the key, that job is returned.
+            max_attempts: How often the job may run, 1 to 1000.
+            timeout_s: Seconds one attempt may take.
+
+        Raises:
+            InvalidInputError: A value is outside its bounds or is not JSON.
+            DuplicateJobError: The key is held by a job of another kind.
+            StorageError: The job was not stored.
+        """
+        text = "{}" if payload is None else dump(payload)
+        options = JobOptions(
+            queue, priority, run_at, dedupe_key, max_attempts, timeout_s
+        )
+        return self._submit(kind, text, options)
+
+    def enqueue_many(self, jobs: Iterable[NewJob]) -> list[EnqueueResult]:
+        """Store up to 10,000 jobs, all or none; see :meth:`JobQueue.enqueue_many`."""
+        return current().storage.jobs.enqueue_many(list(jobs))
+
+    def _submit(self, kind: str, payload: str, options: JobOptions) -> EnqueueResult:
+        state = current()
+        job = NewJob(
+            kind=kind,
+            payload=payload,
+            queue_name=options.queue or state.router(kind),
+            priority=options.priority,
+            max_attempts=options.max_attempts,
+            dedupe_key=options.dedupe_key,
+            run_at=options.run_at,
+            timeout_s=options.timeout_s,
+        )
+        return state.storage.jobs.enqueue(job)
+
+
+class _TaskDecorator:
+    """What ``@forge.task(...)`` returns."""
+
+    def __init__(self, forge: ForgeJobs, kind: str | None, options: JobOptions) -> None:
+        self._forge = forge
+        self._kind = kind
+        self._options = options
+
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[TaskContext, P], R]
+    ) -> Task[P, R]: ...
+
+    @overload
+    def __call__(self, function: Callable[P, R]) -> Task[P, R]: ...
+
+    def __call__(self, function: Callable[..., Any]) -> Any:
+        task: Task[..., Any] = Task(
+            function,
+            kind=self._kind or function.__name__,
+            options=self._options,
+            submit=self._forge._submit,  # noqa: SLF001  # the other half of this class
+        )
+        self._forge.registry.add(task)
+        return task
+
+
+def _choose_database(
+    app: Flask, settings: Settings, paths: QueuePaths | None
+) -> DatabaseConfig:
+    """Choose by key, by file, or the SQLite file in the instance folder."""
+    instance = Path(app.instance_path)
+    try:
+        return DatabaseConfig.resolve(settings, paths or FixedPaths(instance, instance))
+    except InvalidInputError as error:
+        raise ConfigurationError(
+            "FORGE_JOBS_DATABASE_FILE", f"{error.field}: {error.message}"
+        ) from error

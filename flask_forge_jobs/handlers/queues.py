@@ -1,0 +1,125 @@
+"""Queues: what each one holds, and the settings an operator may change."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from flask_forge_jobs.errors import InvalidInputError, QueueNotFoundError
+from flask_forge_jobs.model.bounds import check_queue_name
+from flask_forge_jobs.model.processes import Process
+from flask_forge_jobs.model.queues import (
+    QueueCounts,
+    QueueSettings,
+    check_backoff,
+    check_max_workers,
+)
+from flask_forge_jobs.storage.base import Storage
+
+
+@dataclass(frozen=True, slots=True)
+class QueueOverview:
+    """One registered queue with everything a reader wants to know about it.
+
+    ``oldest_due_age_s`` is how long the oldest job that may be claimed has been due, in
+    whole seconds; 0 when there is none.
+    """
+
+    settings: QueueSettings
+    counts: QueueCounts
+    processes: Sequence[Process]
+    oldest_due_age_s: int
+
+
+def overview(storage: Storage) -> list[QueueOverview]:
+    """Return every registered queue, by name.
+
+    Three reads, however many queues there are. Counts and age of all queues come from
+    one read transaction, so they agree with each other.
+
+    Raises:
+        StorageUnavailableError: The database could not be reached.
+    """
+    queues = storage.queues.all()
+    statistics = storage.job_reader.statistics()
+    slots: defaultdict[str, list[Process]] = defaultdict(list)
+    for process in storage.processes.all():
+        slots[process.queue_name].append(process)
+    return [
+        QueueOverview(
+            settings=queue,
+            counts=found.counts if found else QueueCounts(),
+            processes=slots[queue.name],
+            oldest_due_age_s=found.oldest_due_age_s if found else 0,
+        )
+        for queue in queues
+        for found in [statistics.get(queue.name)]
+    ]
+
+
+def set_max_workers(storage: Storage, queue_name: str, n: int) -> None:
+    """Set how many jobs of a queue run at once in the whole cluster.
+
+    Args:
+        storage: Where the queue is.
+        queue_name: A registered queue.
+        n: 0 to 1024; 0 stops the queue.
+
+    Raises:
+        InvalidInputError: ``n`` is out of bounds.
+        QueueNotFoundError: No such queue.
+    """
+    check_max_workers(n)
+    _require_possible_name(queue_name)
+    storage.queues.set_max_workers(queue_name, n)
+
+
+def set_paused(storage: Storage, queue_name: str, paused: bool) -> None:  # noqa: FBT001  # it is the value
+    """Stop or resume handing out jobs of a queue; running ones finish.
+
+    Raises:
+        QueueNotFoundError: No such queue.
+    """
+    _require_possible_name(queue_name)
+    storage.queues.set_paused(queue_name, paused)
+
+
+def set_backoff(
+    storage: Storage,
+    queue_name: str,
+    *,
+    enabled: bool,
+    base_seconds: int,
+    max_seconds: int,
+) -> None:
+    """Set the curve by which failed and throttled work of a queue waits.
+
+    Args:
+        storage: Where the queue is.
+        queue_name: A registered queue.
+        enabled: False means flat delays.
+        base_seconds: First delay, 1 to 86400; doubles with each event in a row.
+        max_seconds: Longest delay, ``base_seconds`` to 86400.
+
+    Raises:
+        InvalidInputError: A value is out of bounds.
+        QueueNotFoundError: No such queue.
+    """
+    check_backoff(base_seconds, max_seconds)
+    _require_possible_name(queue_name)
+    storage.queues.set_backoff(
+        queue_name,
+        enabled=enabled,
+        base_seconds=base_seconds,
+        max_seconds=max_seconds,
+    )
+
+
+def _require_possible_name(queue_name: str) -> None:
+    # Text that cannot name a queue would be an error of the driver on one backend (a
+    # NUL character) and a queue that is not there on the other.
+    try:
+        check_queue_name(queue_name)
+    except InvalidInputError as error:
+        raise QueueNotFoundError(queue_name) from error

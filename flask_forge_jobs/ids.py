@@ -1,0 +1,73 @@
+"""Sortable ids: ULIDs that increase within one process.
+
+A ULID is 48 bits of milliseconds and 80 random bits, written as 26 characters of
+Crockford base 32 (https://github.com/ulid/spec). Within one process every id is
+greater than the one before, also when many are minted in one millisecond or the
+clock steps back. Across processes ids never clash but are only roughly ordered.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import threading
+from collections.abc import Callable
+
+from flask_forge_jobs.clock import Clock, SystemClock
+
+_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_RANDOM_BITS = 80
+_MAX_ULID = (1 << 128) - 1
+# Two characters at a time: 1,024 entries turn 26 divisions into 13.
+_PAIRS = [high + low for high in _ALPHABET for low in _ALPHABET]
+
+
+def _encode(value: int) -> str:
+    pairs = []
+    for _ in range(13):
+        pairs.append(_PAIRS[value & 0x3FF])
+        value >>= 10
+    pairs.reverse()
+    return "".join(pairs)
+
+
+class UlidGenerator:
+    """Mints ULIDs; safe to share between threads and to carry across a fork.
+
+    Args:
+        clock: Source of the millisecond part.
+        random_bits: Returns a random integer of the given number of bits.
+    """
+
+    def __init__(
+        self,
+        clock: Clock | None = None,
+        random_bits: Callable[[int], int] = secrets.randbits,
+    ) -> None:
+        self._clock = clock or SystemClock()
+        self._random_bits = random_bits
+        self._reset()
+        # A child that went on from its parent's state would mint the same ids.
+        os.register_at_fork(after_in_child=self._reset)
+
+    def _reset(self) -> None:
+        self._lock = threading.Lock()
+        self._last = 0
+
+    def new(self) -> str:
+        """Return the next id, 26 characters, greater than every earlier one.
+
+        Raises:
+            OverflowError: The millisecond or the random part is used up.
+        """
+        fresh = (self._clock.now_us() // 1000) << _RANDOM_BITS | self._random_bits(
+            _RANDOM_BITS
+        )
+        with self._lock:
+            # Same millisecond, or a clock that stepped back: count up instead.
+            if fresh >> _RANDOM_BITS <= self._last >> _RANDOM_BITS:
+                fresh = self._last + 1
+            if fresh > _MAX_ULID:
+                raise OverflowError("the ULID space is used up")
+            self._last = fresh
+        return _encode(fresh)

@@ -1,0 +1,1 @@
+"""Nouns and rules: records, enumerations and pure functions; no input or output."""

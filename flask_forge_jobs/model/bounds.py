@@ -1,0 +1,83 @@
+"""Checks that name the field and the bound; one place for both edges, HTTP and Python."""
+
+from __future__ import annotations
+
+import re
+
+from flask_forge_jobs.errors import InvalidInputError
+
+NAME_LENGTH = 128
+# A comma would split the joined list of a worker's queues; the others do not survive
+# a path segment; a space at either end is a typing error nobody sees.
+_FORBIDDEN_IN_QUEUE_NAME = re.compile(r"[,/?#%\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+
+
+def check_integer(field: str, value: object, low: int, high: int) -> int:
+    """Return ``value`` if it is a whole number within the bounds.
+
+    Args:
+        field: Name used in the error.
+        value: Anything; ``True`` is not a number.
+        low: Smallest accepted value.
+        high: Largest accepted value.
+
+    Raises:
+        InvalidInputError: Wrong type, or outside ``low``–``high``.
+    """
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise InvalidInputError(field, f"{value!r} is not a whole number")
+    if not low <= value <= high:
+        raise InvalidInputError(field, f"{value} is not within {low} to {high}")
+    return value
+
+
+def check_text(field: str, value: object, longest: int) -> str:
+    """Return ``value`` if it is text of 1 to ``longest`` storable characters.
+
+    Raises:
+        InvalidInputError: Wrong type, empty, too long, or with a NUL character or half
+            of a surrogate pair, which neither database can store.
+    """
+    if not isinstance(value, str):
+        raise InvalidInputError(field, f"{value!r} is not text")
+    if not 1 <= len(value) <= longest:
+        raise InvalidInputError(
+            field, f"must have 1 to {longest} characters, not {len(value)}"
+        )
+    if "\x00" in value or _SURROGATE.search(value):
+        raise InvalidInputError(
+            field, "holds a NUL character or half of a surrogate pair"
+        )
+    return value
+
+
+def check_queue_name(value: object, field: str = "queue_name") -> str:
+    """Return ``value`` if it can name a queue.
+
+    Raises:
+        InvalidInputError: Not 1 to 128 characters, a space at either end, or one of
+            ``, / ? # %`` or a control character.
+    """
+    name = check_text(field, value, NAME_LENGTH)
+    if name != name.strip():
+        raise InvalidInputError(field, f"{name!r} has a space at its start or end")
+    found = _FORBIDDEN_IN_QUEUE_NAME.search(name)
+    if found:
+        raise InvalidInputError(field, f"{name!r} holds {found[0]!r}")
+    return name
+
+
+def check_kind(value: object, field: str = "kind") -> str:
+    """Return ``value`` if it can name a kind of job.
+
+    Raises:
+        InvalidInputError: Not 1 to 128 characters, blank, or with a control character.
+    """
+    kind = check_text(field, value, NAME_LENGTH)
+    if not kind.strip():
+        raise InvalidInputError(field, "must not be blank")
+    if _CONTROL.search(kind):
+        raise InvalidInputError(field, f"{kind!r} holds a control character")
+    return kind

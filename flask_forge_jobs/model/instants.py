@@ -1,0 +1,46 @@
+"""Instants: whole microseconds since the Unix epoch in storage, aware UTC outside.
+
+One integer form on both backends round-trips exactly, compares as a number, needs no
+driver conversion on the hot path, and cannot hold a value without a zone.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+MICROSECOND = timedelta(microseconds=1)
+SECOND_US = 1_000_000
+DAY_US = 86_400 * SECOND_US
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# 9999-12-31T23:59:59.999999Z: the last instant that every reader can hold (D28).
+MAX_INSTANT_US = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // MICROSECOND
+
+
+def to_micros(instant: datetime) -> int:
+    """Return an aware instant as microseconds since the epoch."""
+    return (instant - _EPOCH) // MICROSECOND
+
+
+def from_micros(micros: int) -> datetime:
+    """Return microseconds since the epoch as an aware instant in UTC."""
+    return _EPOCH + timedelta(microseconds=micros)
+
+
+def optional_from_micros(micros: int | None) -> datetime | None:
+    """Like :func:`from_micros`, passing ``None`` through."""
+    return None if micros is None else from_micros(micros)
+
+
+def format_instant(instant: datetime) -> str:
+    """Return RFC 3339 text in UTC with 0, 3 or 6 digits of fraction.
+
+    The fraction is the shortest of the three that loses nothing, which is the form the
+    reference writes (``spec/http.md`` section 2).
+    """
+    text = instant.strftime("%Y-%m-%dT%H:%M:%S").rjust(19, "0")
+    micros = instant.microsecond
+    if micros == 0:
+        return f"{text}Z"
+    if micros % 1000 == 0:
+        return f"{text}.{micros // 1000:03d}Z"
+    return f"{text}.{micros:06d}Z"

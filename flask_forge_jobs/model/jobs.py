@@ -1,0 +1,308 @@
+"""The job: its states, what may be asked of a new one, and what a reader sees.
+
+``pending`` and ``failed`` jobs wait (``failed`` means *waiting for a retry*), an
+``in_progress`` job is owned by one worker process, ``done`` and ``dead`` are final.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import NamedTuple
+
+from flask_forge_jobs.errors import InvalidInputError
+from flask_forge_jobs.model.bounds import (
+    check_integer,
+    check_kind,
+    check_queue_name,
+    check_text,
+)
+from flask_forge_jobs.model.instants import MAX_INSTANT_US, to_micros
+
+DEFAULT_MAX_ATTEMPTS = 5
+MAX_ATTEMPTS_RANGE = (1, 1000)
+PRIORITY_RANGE = (-(2**31), 2**31 - 1)
+DEDUPE_KEY_LENGTH = 255
+MAX_PAYLOAD_BYTES = 1_048_576
+MAX_BULK_JOBS = 10_000
+MAX_ERROR_HISTORY = 32
+TIMEOUT_RANGE_S = (0.001, 86_400.0 * 365)
+
+
+class JobStatus(StrEnum):
+    """The five states of a job."""
+
+    PENDING = "pending"
+    IN_PROGRESS = "in_progress"
+    DONE = "done"
+    FAILED = "failed"
+    DEAD = "dead"
+
+    @classmethod
+    def parse(cls, value: object, field_name: str = "status") -> JobStatus:
+        """Return the status with this text.
+
+        Raises:
+            InvalidInputError: The text is not one of the five.
+        """
+        try:
+            return cls(value)  # type: ignore[arg-type]  # the constructor decides
+        except ValueError:
+            raise InvalidInputError(
+                field_name, f"{value!r} is not one of {', '.join(cls)}"
+            ) from None
+
+
+# Only these may be handed to a bulk verb; a running job is cancelled instead (D9), and
+# finished work is never run again by a sweep (D10).
+DELETABLE = (JobStatus.PENDING, JobStatus.FAILED, JobStatus.DONE, JobStatus.DEAD)
+REQUEUEABLE = (JobStatus.FAILED, JobStatus.DEAD)
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """One job to be enqueued; checked when it is made.
+
+    Args:
+        kind: Selects the task, 1 to 128 characters.
+        payload: Canonical JSON text as made by
+            :func:`flask_forge_jobs.model.payloads.dump`.
+        queue_name: Queue to wait in, 1 to 128 characters.
+        priority: Lower runs first; a signed 32-bit number.
+        max_attempts: How often the job may run, 1 to 1000.
+        dedupe_key: While an unfinished job holds the key, enqueueing it again returns
+            that job; 1 to 255 characters, or None.
+        run_at: Not before this instant; must carry a zone. None or the past means now.
+        timeout_s: Seconds one attempt may take; None means no limit.
+
+    Raises:
+        InvalidInputError: A value is outside its bounds; the field is named.
+    """
+
+    kind: str
+    payload: str = "{}"
+    queue_name: str = "default"
+    priority: int = 0
+    max_attempts: int = DEFAULT_MAX_ATTEMPTS
+    dedupe_key: str | None = None
+    run_at: datetime | None = None
+    timeout_s: float | None = None
+
+    def __post_init__(self) -> None:
+        """Check every field against its bounds."""
+        check_kind(self.kind)
+        check_queue_name(self.queue_name)
+        check_integer("priority", self.priority, *PRIORITY_RANGE)
+        check_integer("max_attempts", self.max_attempts, *MAX_ATTEMPTS_RANGE)
+        if self.dedupe_key is not None:
+            check_text("dedupe_key", self.dedupe_key, DEDUPE_KEY_LENGTH)
+        if self.run_at is not None:
+            check_run_at(self.run_at)
+        if self.timeout_s is not None:
+            check_timeout(self.timeout_s)
+        size = len(self.payload)  # ASCII, so characters are bytes
+        if size > MAX_PAYLOAD_BYTES:
+            raise InvalidInputError(
+                "payload", f"{size} bytes of JSON exceed {MAX_PAYLOAD_BYTES}"
+            )
+
+
+def check_run_at(run_at: object) -> None:
+    """Check a start time.
+
+    Raises:
+        InvalidInputError: Not a datetime, without a zone, or outside the years
+            1970–9999 (D28).
+    """
+    if not isinstance(run_at, datetime):
+        raise InvalidInputError("run_at", f"{run_at!r} is not a datetime")
+    if run_at.utcoffset() is None:
+        raise InvalidInputError("run_at", "has no time zone; pass an aware datetime")
+    if not 0 <= to_micros(run_at) <= MAX_INSTANT_US:
+        raise InvalidInputError("run_at", "is not within the years 1970 to 9999 (UTC)")
+
+
+def check_timeout(timeout_s: object) -> None:
+    """Check a time limit.
+
+    Raises:
+        InvalidInputError: Not a number, or outside 1 ms to 365 days.
+    """
+    if isinstance(timeout_s, bool) or not isinstance(timeout_s, int | float):
+        raise InvalidInputError("timeout_s", f"{timeout_s!r} is not a number")
+    low, high = TIMEOUT_RANGE_S
+    if not low <= timeout_s <= high:
+        raise InvalidInputError(
+            "timeout_s", f"{timeout_s} is not within {low} to {high}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class EnqueueResult:
+    """What became of a request to enqueue.
+
+    ``id`` is the new job, or the unfinished one that holds the dedupe key; the other
+    fields describe that job (D16). A deduped request's payload is dropped.
+    """
+
+    id: str
+    is_deduped: bool
+    queue_name: str
+    kind: str
+    status: JobStatus
+    queue_created: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorEntry:
+    """One line of a job's error history."""
+
+    at: str
+    attempt: int
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A stored job as a reader sees it; ``payload`` is its canonical JSON text."""
+
+    id: str
+    queue_name: str
+    kind: str
+    payload: str
+    status: JobStatus
+    priority: int
+    attempts: int
+    max_attempts: int
+    enqueued_at: datetime
+    scheduled_at: datetime
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+    last_error: str | None = None
+    error_history: tuple[ErrorEntry, ...] = ()
+    process_id: str | None = None
+    heartbeat_at: datetime | None = None
+    dedupe_key: str | None = None
+    cancel_requested_at: datetime | None = None
+    throttle_attempts: int = 0
+    crashes: int = 0
+    timeout_s: float | None = None
+    result: str | None = None
+    progress: str | None = None
+
+
+class ClaimedJob(NamedTuple):
+    """What a worker needs of a job it owns; made straight from a row of the claim.
+
+    ``payload`` and ``error_history`` are the stored JSON texts.
+    """
+
+    id: str
+    queue_name: str
+    kind: str
+    payload: str
+    priority: int
+    scheduled_at_us: int
+    attempts: int
+    max_attempts: int
+    throttle_attempts: int
+    error_history: str
+    timeout_s: float | None
+
+
+class RunningJob(NamedTuple):
+    """A claimed job as the reaper sees it; the heartbeat is a counter, not a time."""
+
+    id: str
+    attempts: int
+    heartbeat_at_us: int
+    process_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class HeartbeatReport:
+    """What the one heartbeat statement of a process found."""
+
+    owned: frozenset[tuple[str, int]]
+    cancelled: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class JobFilter:
+    """Which jobs to list; an empty tuple or None filters nothing.
+
+    Args:
+        queues: Exact queue names.
+        kinds: Exact kinds.
+        statuses: States.
+        enqueued_from: Enqueued at or after this instant.
+        enqueued_to: Enqueued at or before this instant.
+        payload_search: Case-insensitive substring of the stored JSON text.
+    """
+
+    queues: Sequence[str] = ()
+    kinds: Sequence[str] = ()
+    statuses: Sequence[JobStatus] = ()
+    enqueued_from: datetime | None = None
+    enqueued_to: datetime | None = None
+    payload_search: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobsPage:
+    """One page of a listing and the true number of matching jobs."""
+
+    rows: Sequence[Job]
+    total: int
+    limit: int
+    offset: int
+
+
+class DeleteOutcome(StrEnum):
+    """What a delete did: a running job is only asked to stop."""
+
+    DELETED = "deleted"
+    CANCEL_REQUESTED = "cancel_requested"
+    NOT_FOUND = "not_found"
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """One step of a bulk verb that walks by id (D10).
+
+    Repeat with ``after=last_id`` until ``examined`` is 0.
+    """
+
+    examined: int
+    changed: int
+    last_id: str | None
+
+    @property
+    def skipped(self) -> int:
+        """Jobs looked at and left alone."""
+        return self.examined - self.changed
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteReport:
+    """How many ids of a bulk delete met which end."""
+
+    deleted: int = 0
+    cancel_requested: int = 0
+    not_found: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """What one round of the hot path brought.
+
+    Args:
+        claimed: Jobs now owned by the caller, per the demand, in claim order.
+        refused: Ids of outcomes that were dropped because the caller no longer owned
+            the job; nothing was changed for them.
+    """
+
+    claimed: list[ClaimedJob] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)

@@ -1,0 +1,178 @@
+"""How a task ends, and what that does to its job.
+
+A task ends by returning (:class:`Done`), by raising any exception (:class:`Failed`), or
+by raising or returning :class:`Throttled` or :class:`Dead`. :func:`settle` maps the
+outcome to the one write that ends the run; it is pure, so the rules are tested without
+a thread or a database.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from flask_forge_jobs.model.jobs import JobStatus
+
+if TYPE_CHECKING:
+    from flask_forge_jobs.model.jobs import ClaimedJob
+
+CANCELLED_MESSAGE = "cancelled by user"
+REAPED_MESSAGE = "reaped after stale heartbeat"
+# A job whose process dies this often is not tried again (the poison-pill limit).
+MAX_CRASHES = 3
+# A job that is throttled this often in a row counts as failed (D21).
+MAX_CONSECUTIVE_THROTTLES = 100
+MAX_ERROR_BYTES = 8192
+MAX_RESULT_BYTES = 65_536
+MAX_PROGRESS_BYTES = 1024
+
+
+class ThrottleScope(StrEnum):
+    """What a throttle holds back: this job only, or its whole queue."""
+
+    JOB = "job"
+    QUEUE = "queue"
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The task returned.
+
+    ``result`` is the canonical JSON text of its value; ``None`` when there is none.
+    """
+
+    result: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The task raised; the job is tried again while it has attempts left."""
+
+    message: str
+    # The least delay before the next attempt, in seconds.
+    delay_at_least_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """The task was stopped by the worker's shutdown; the attempt is not counted."""
+
+
+class Throttled(Exception):  # noqa: N818  # an outcome that may be raised, not an error
+    """The remote side asked for a pause; return or raise it from a task.
+
+    The attempt is not counted.
+
+    Args:
+        retry_after_s: Seconds to wait, 0 to 86400; 0 leaves it to the queue's curve.
+        scope: ``"queue"`` cools the whole queue down; ``"job"`` defers this job only.
+    """
+
+    def __init__(
+        self,
+        retry_after_s: float = 0.0,
+        *,
+        scope: ThrottleScope | str = ThrottleScope.QUEUE,
+    ) -> None:
+        super().__init__(f"throttled for {retry_after_s} s")
+        self.retry_after_s = min(max(float(retry_after_s), 0.0), 86_400.0)
+        self.scope = ThrottleScope(scope)
+
+
+class Dead(Exception):  # noqa: N818  # an outcome that may be raised, not an error
+    """The job cannot succeed; return or raise it from a task to end all attempts.
+
+    Args:
+        message: Why, stored as the job's last error.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+Outcome = Done | Failed | Released | Throttled | Dead
+
+
+@dataclass(slots=True)
+class Settlement:
+    """The one write that ends a run.
+
+    Args:
+        job: The run that ends; its id and attempt are part of the fence.
+        status: The state the job goes to.
+        delay_s: Seconds until the job may be claimed again; None for a final state.
+        error: Text for ``last_error`` and the history, or None.
+        result: Canonical JSON text of the task's value, or None.
+        uncount: The attempt is given back.
+        is_throttle: Counts as one more throttle of this job.
+        cool_down_s: None, or the hint with which the whole queue cools down.
+    """
+
+    job: ClaimedJob
+    status: JobStatus
+    delay_s: float | None = None
+    error: str | None = None
+    result: str | None = None
+    uncount: bool = False
+    is_throttle: bool = False
+    cool_down_s: float | None = None
+
+
+def settle(
+    job: ClaimedJob, outcome: Outcome, *, failure_delay_s: float, user_cancelled: bool
+) -> Settlement:
+    """Return the write that an outcome asks for (core contract 2.5, 4.2 and D20–D24).
+
+    Args:
+        job: The run that ended.
+        outcome: How it ended.
+        failure_delay_s: Delay before another attempt should the job be retried.
+        user_cancelled: The run was cancelled by a user; everything but ``Done`` is then
+            final, because the work that happened stands.
+    """
+    match outcome:
+        case Done(result):
+            return Settlement(job, JobStatus.DONE, result=result)
+        case _ if user_cancelled:
+            return Settlement(job, JobStatus.DEAD, error=CANCELLED_MESSAGE)
+        case Released():
+            return Settlement(job, JobStatus.PENDING, delay_s=0.0, uncount=True)
+        case Dead(message=message):
+            return Settlement(job, JobStatus.DEAD, error=message)
+        case Throttled() if job.throttle_attempts + 1 < MAX_CONSECUTIVE_THROTTLES:
+            whole_queue = outcome.scope is ThrottleScope.QUEUE
+            return Settlement(
+                job,
+                JobStatus.PENDING,
+                delay_s=outcome.retry_after_s,
+                uncount=True,
+                is_throttle=True,
+                cool_down_s=outcome.retry_after_s if whole_queue else None,
+            )
+        case Throttled():
+            message = f"throttled {MAX_CONSECUTIVE_THROTTLES} times in a row"
+            return _settle_failure(job, Failed(message), failure_delay_s)
+        case Failed():
+            return _settle_failure(job, outcome, failure_delay_s)
+
+
+def _settle_failure(
+    job: ClaimedJob, failure: Failed, failure_delay_s: float
+) -> Settlement:
+    if job.attempts >= job.max_attempts:
+        return Settlement(job, JobStatus.DEAD, error=failure.message)
+    delay_s = max(failure_delay_s, failure.delay_at_least_s)
+    return Settlement(job, JobStatus.FAILED, delay_s=delay_s, error=failure.message)
+
+
+def clip(text: str, longest_bytes: int = MAX_ERROR_BYTES) -> str:
+    """Return text that both databases can store, cut to a number of UTF-8 bytes.
+
+    NUL characters and halves of surrogate pairs become U+FFFD (D27, D49).
+    """
+    encoded = text.replace("\x00", "\ufffd").encode("utf-8", "replace")
+    if len(encoded) <= longest_bytes:
+        return encoded.decode("utf-8")
+    return encoded[:longest_bytes].decode("utf-8", "ignore")

@@ -1,0 +1,165 @@
+"""Children: several worker processes under one parent that only watches.
+
+The parent has one thread and no database connection. It starts its children as new
+interpreters, never by a fork, restarts those that end, more slowly each time, and gives
+up when they keep ending. Each child holds the reading end of a pipe; when the parent
+dies, even by SIGKILL, the pipe closes and the children stop.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from flask_forge_jobs.clock import Clock
+from flask_forge_jobs.runtime.foreground import PARENT_PIPE_VARIABLE
+from flask_forge_jobs.runtime.signals import StopSignals
+
+logger = logging.getLogger(__name__)
+
+CHILD_VARIABLE = "FORGE_JOBS_CHILD"
+FIRST_BACK_OFF_S = 0.5
+LONGEST_BACK_OFF_S = 30.0
+# A child that lived this long starts again without a pause.
+HEALTHY_AFTER_S = 10.0
+MOST_RESTARTS = 20
+RESTART_WINDOW_S = 60.0
+# Beyond the grace of the tasks: last writes, and the interpreter's own end.
+KILL_SLACK_S = 15.0
+EXIT_GAVE_UP = 1
+
+
+def own_command() -> list[str]:
+    """Return the command that starts this program once more with its arguments."""
+    main = sys.modules["__main__"]
+    spec = getattr(main, "__spec__", None)
+    if spec is not None:
+        name = spec.name.removesuffix(".__main__")
+        return [sys.executable, "-m", name, *sys.argv[1:]]
+    return [sys.executable, *sys.argv]
+
+
+@dataclass(slots=True)
+class _Place:
+    """One child's place: who is in it, and when the next may start."""
+
+    number: int
+    process: subprocess.Popen[bytes] | None = None
+    started_at: float = 0.0
+    not_before: float = 0.0
+    back_off_s: float = field(default=FIRST_BACK_OFF_S)
+
+
+class Children:
+    """Starts and watches worker processes.
+
+    Args:
+        command: Starts one child.
+        count: How many.
+        grace_s: Seconds that running tasks get at a stop.
+        clock: For pauses.
+        environ: Environment of the children.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        count: int,
+        grace_s: float,
+        clock: Clock,
+        environ: Mapping[str, str] = os.environ,
+    ) -> None:
+        self._command = list(command)
+        self._places = [_Place(number) for number in range(count)]
+        self._grace_s = grace_s
+        self._clock = clock
+        self._environ = dict(environ)
+        self._restarts: deque[float] = deque()
+
+    def run(self) -> int:
+        """Run until a signal; return the exit status."""
+        self._reader, self._writer = os.pipe()
+        with StopSignals(watch_children=True) as signals:
+            for place in self._places:
+                self._start(place)
+            status = self._watch(signals)
+            self._stop(signals)
+        os.close(self._reader)
+        os.close(self._writer)
+        return status
+
+    def _start(self, place: _Place) -> None:
+        environ = self._environ | {
+            PARENT_PIPE_VARIABLE: str(self._reader),
+            CHILD_VARIABLE: str(place.number),
+        }
+        # A group of its own: Ctrl-C reaches the parent, which passes it on once.
+        place.process = subprocess.Popen(  # noqa: S603  # our own command line
+            self._command,
+            env=environ,
+            pass_fds=[self._reader],
+            start_new_session=True,
+        )
+        place.started_at = self._clock.monotonic()
+
+    def _watch(self, signals: StopSignals) -> int:
+        while not signals.is_stopping:
+            now = self._clock.monotonic()
+            for place in self._places:
+                if place.process is not None and place.process.poll() is not None:
+                    self._note_end(place, place.process.returncode, now)
+                if place.process is None and now >= place.not_before:
+                    if not self._may_restart(now):
+                        logger.error("worker processes keep ending; giving up")
+                        return EXIT_GAVE_UP
+                    self._start(place)
+            signals.wait(self._pause_s())
+        return 0
+
+    def _note_end(self, place: _Place, status: int, now: float) -> None:
+        if now - place.started_at >= HEALTHY_AFTER_S:
+            place.back_off_s = FIRST_BACK_OFF_S
+        place.process = None
+        place.not_before = now + place.back_off_s
+        logger.warning(
+            "worker process %s ended with status %s, starting another in %s s",
+            place.number,
+            status,
+            place.back_off_s,
+        )
+        place.back_off_s = min(place.back_off_s * 2, LONGEST_BACK_OFF_S)
+
+    def _may_restart(self, now: float) -> bool:
+        while self._restarts and self._restarts[0] < now - RESTART_WINDOW_S:
+            self._restarts.popleft()
+        self._restarts.append(now)
+        return len(self._restarts) <= MOST_RESTARTS
+
+    def _pause_s(self) -> float | None:
+        waiting = [place.not_before for place in self._places if place.process is None]
+        if not waiting:
+            return None
+        return max(min(waiting) - self._clock.monotonic(), 0.0)
+
+    def _stop(self, signals: StopSignals) -> None:
+        living = [place.process for place in self._places if place.process is not None]
+        for process in living:
+            process.send_signal(signal.SIGTERM)
+        ends_at = self._clock.monotonic() + self._grace_s + KILL_SLACK_S
+        while any(process.poll() is None for process in living):
+            left_s = ends_at - self._clock.monotonic()
+            if left_s <= 0:
+                break
+            signals.wait(left_s)
+        for process in living:
+            if process.poll() is None:
+                logger.error("worker process %s does not stop; killed", process.pid)
+                process.kill()
+                process.wait()

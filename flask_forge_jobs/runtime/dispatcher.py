@@ -1,0 +1,279 @@
+"""The dispatcher: one a process; writes what has ended and claims what there is room for.
+
+No timer delays an outcome. While one transaction is under way the next batch gathers,
+so an idle worker answers within one round trip and a busy one fills its batches. Who
+has nothing to claim sleeps until it is woken, until the next job that waits for its
+time is due, or until the next poll, whichever comes first.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable, Sequence
+
+from flask_forge_jobs.clock import Clock
+from flask_forge_jobs.errors import StorageError
+from flask_forge_jobs.model.jobs import ClaimedJob
+from flask_forge_jobs.model.outcomes import Failed, Outcome, Released, Settlement
+from flask_forge_jobs.runtime.execution import Execution
+from flask_forge_jobs.runtime.settling import Settler
+from flask_forge_jobs.runtime.slots import SlotPool
+from flask_forge_jobs.storage.job_queue import JobQueue
+from flask_forge_jobs.tasks.cancellation import CancelReason
+
+logger = logging.getLogger(__name__)
+
+# How long a wake-up that was lost may go unnoticed.
+POLL_WITHOUT_PUSH_S = 0.5
+POLL_WITH_PUSH_S = 5.0
+# Jobs claimed ahead that have not started by then go back to the queue.
+GIVE_BACK_AFTER_S = 0.25
+FIRST_BACK_OFF_S = 1.0
+LONGEST_BACK_OFF_S = 30.0
+
+
+class Dispatcher:
+    """Keeps the slots fed and the outcomes written.
+
+    Args:
+        jobs: The hot path of the storage.
+        pool: The slots.
+        owner: Owns the claimed jobs; the worker process.
+        queue_names: The declared queues.
+        settler: Turns outcomes into writes.
+        clock: For pauses and deadlines.
+        cancel_grace_s: Seconds a timed-out task has to stop before its slot is taken.
+        is_pushing: Whether wake-ups arrive by themselves.
+        may_claim: Asked before every claim.
+    """
+
+    def __init__(
+        self,
+        jobs: JobQueue,
+        pool: SlotPool,
+        *,
+        owner: str,
+        queue_names: Sequence[str],
+        settler: Settler,
+        clock: Clock,
+        cancel_grace_s: float,
+        is_pushing: Callable[[], bool],
+        may_claim: Callable[[], bool],
+    ) -> None:
+        self._jobs = jobs
+        self._pool = pool
+        self._owner = owner
+        self._queue_names = tuple(queue_names)
+        self._settler = settler
+        self._clock = clock
+        self._cancel_grace_s = cancel_grace_s
+        self._is_pushing = is_pushing
+        self._may_claim = may_claim
+        self._signal = threading.Event()
+        self._hopeful = set(self._queue_names)
+        self._unwritten: list[Settlement] = []
+        self._returns: list[Execution] = []
+        self._lock = threading.Lock()
+        self._is_claiming = True
+        self._is_ending = False
+        self._due_at: float | None = None
+        self._due_is_known = False
+        self._poll_at = 0.0
+        self._back_off_s = 0.0
+        self._retry_at = 0.0
+        self.refused_count = 0
+        self._thread = threading.Thread(
+            target=self._run, name="forge-jobs-dispatcher", daemon=True
+        )
+
+    # -- from other threads ----------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def wake(self, queue_name: str | None = None) -> None:
+        """Look for work in a queue, or in all of them."""
+        names = self._queue_names if queue_name is None else (queue_name,)
+        with self._lock:
+            self._hopeful.update(name for name in names if name in self._queue_names)
+            self._due_is_known = False
+        self._signal.set()
+
+    def outcome_waits(self) -> None:
+        """Write the outcomes that the slots handed in."""
+        if not self._signal.is_set():
+            self._signal.set()
+
+    def give_back(self, executions: Iterable[Execution]) -> None:
+        """Return claimed jobs to their queue, the attempt unspent."""
+        with self._lock:
+            self._returns.extend(executions)
+        self._signal.set()
+
+    def give_back_stray(self, job_id: str, attempt: int) -> None:
+        """Return a job that the database says is ours and nobody here knows of."""
+        job = ClaimedJob(job_id, "", "", "", 0, 0, attempt, attempt, 0, "[]", None)
+        self.give_back([Execution(job, 0.0)])
+
+    def unwritten_ids(self) -> set[str]:
+        """Return the jobs whose end is known here but not yet stored."""
+        with self._lock:
+            held = {settlement.job.id for settlement in self._unwritten}
+            return held | {execution.job.id for execution in self._returns}
+
+    def stop_claiming(self) -> None:
+        """Claim no more and give back what has not started."""
+        with self._lock:
+            self._is_claiming = False
+        self.give_back(self._pool.take_back())
+
+    def finish(self, timeout_s: float) -> bool:
+        """Write the last outcomes and end the thread; return whether all was stored."""
+        self._is_ending = True
+        self._signal.set()
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive() and not self._has_more_to_write()
+
+    # -- the loop --------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while True:
+            self._signal.wait(self._pause_s())
+            self._signal.clear()
+            try:
+                if self._round():
+                    self._back_off_s = 0.0
+            except StorageError as error:
+                self._back_off(error)
+            except Exception:
+                logger.exception("the dispatcher failed; trying again")
+                self._back_off(None)
+            if self._is_ending and (self._back_off_s or not self._has_more_to_write()):
+                return
+
+    def _has_more_to_write(self) -> bool:
+        with self._lock:
+            return bool(self._unwritten or self._returns or self._pool.has_ended_runs)
+
+    def _back_off(self, error: StorageError | None) -> None:
+        doubled = max(self._back_off_s * 2, FIRST_BACK_OFF_S)
+        self._back_off_s = min(doubled, LONGEST_BACK_OFF_S)
+        self._retry_at = self._clock.monotonic() + self._back_off_s
+        if error is not None:
+            logger.warning(
+                "storage failed, next try in %s s: %s", self._back_off_s, error
+            )
+
+    def _pause_s(self) -> float:
+        now = self._clock.monotonic()
+        if self._back_off_s:
+            return max(self._retry_at - now, 0.0)
+        moments = [self._poll_at]
+        if self._due_at is not None:
+            moments.append(self._due_at)
+        if self._pool.buffered:
+            moments.append(now + GIVE_BACK_AFTER_S)
+        for execution in self._pool.running():
+            moment = execution.abandons_at or execution.stops_at
+            if moment is not None:
+                moments.append(moment)
+        return max(min(moments) - now, 0.0)
+
+    def _round(self) -> bool:
+        """Do what there is to do; return False while the storage rests."""
+        now = self._clock.monotonic()
+        if self._back_off_s and now < self._retry_at and not self._is_ending:
+            return False
+        self._stop_overdue(now)
+        self._collect(now)
+        demand = self._demand(now)
+        if self._unwritten or demand:
+            self._exchange(demand)
+        elif not self._due_is_known and self._is_claiming:
+            self._learn_next_due()
+        return True
+
+    def _collect(self, now: float) -> None:
+        """Gather everything that has to be written."""
+        stale = self._pool.take_back(older_than=now - GIVE_BACK_AFTER_S)
+        ended: list[tuple[Execution, Outcome]] = self._pool.take_ended()
+        with self._lock:
+            returns, self._returns = self._returns, []
+            ended.extend((execution, Released()) for execution in (*stale, *returns))
+            for execution, outcome in ended:
+                settlement = self._settler.settle(execution, outcome)
+                if settlement is not None:
+                    self._unwritten.append(settlement)
+
+    def _demand(self, now: float) -> dict[str, int]:
+        with self._lock:
+            if not self._is_claiming:
+                return {}
+            is_due = self._due_at is not None and now >= self._due_at
+            if now >= self._poll_at or is_due:
+                self._hopeful.update(self._queue_names)
+                self._due_at, self._due_is_known = None, False
+                pause_s = (
+                    POLL_WITH_PUSH_S if self._is_pushing() else POLL_WITHOUT_PUSH_S
+                )
+                self._poll_at = now + pause_s
+            if not self._hopeful or not self._may_claim():
+                return {}
+            wanted = self._pool.demand()
+            return {name: n for name, n in wanted.items() if name in self._hopeful}
+
+    def _exchange(self, demand: dict[str, int]) -> None:
+        with self._lock:
+            # A wake-up from here on means work that this claim may not see.
+            self._hopeful.difference_update(demand)
+            writing = list(self._unwritten)
+        try:
+            exchange = self._jobs.exchange(self._owner, writing, demand)
+        except BaseException:
+            with self._lock:
+                self._hopeful.update(demand)
+            raise
+        claimed: dict[str, int] = {}
+        for job in exchange.claimed:
+            claimed[job.queue_name] = claimed.get(job.queue_name, 0) + 1
+        with self._lock:
+            del self._unwritten[: len(writing)]
+            if any(settlement.delay_s for settlement in writing):
+                self._due_is_known = False
+            # Who got all it asked for may find more.
+            self._hopeful.update(n for n in demand if claimed.get(n, 0) >= demand[n])
+        self._pool.feed(exchange.claimed)
+        if exchange.refused:
+            self.refused_count += len(exchange.refused)
+            logger.warning("no longer ours, outcome dropped: %s", exchange.refused)
+        # Look again at once: more outcomes, more room, or the next due time to learn.
+        self._signal.set()
+
+    def _learn_next_due(self) -> None:
+        with self._lock:
+            self._due_is_known = True
+        wait_s = self._jobs.next_due_in_s(self._queue_names)
+        now = self._clock.monotonic()
+        with self._lock:
+            self._due_at = None if wait_s is None else now + wait_s
+
+    def _stop_overdue(self, now: float) -> None:
+        """Cancel runs past their time limit; take the slot of those that will not stop."""
+        for execution in self._pool.running():
+            if execution.stops_at is None or now < execution.stops_at:
+                continue
+            if execution.abandons_at is None:
+                execution.abandons_at = now + self._cancel_grace_s
+                execution.token.cancel(CancelReason.TIMEOUT)
+            elif now >= execution.abandons_at and self._pool.abandon(execution):
+                job = execution.job
+                logger.error("job %s (%s) ignores its time limit", job.id, job.kind)
+                self._keep(execution, Failed("timed out"))
+
+    def _keep(self, execution: Execution, outcome: Outcome) -> None:
+        settlement = self._settler.settle(execution, outcome)
+        if settlement is not None:
+            with self._lock:
+                self._unwritten.append(settlement)

@@ -1,0 +1,128 @@
+"""Execution: one job between its claim and its end, on one slot thread."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+
+from flask_forge_jobs.clock import Clock
+from flask_forge_jobs.model.backoff import MISSING_TASK_DELAY_S
+from flask_forge_jobs.model.jobs import ClaimedJob, EnqueueResult, NewJob
+from flask_forge_jobs.model.outcomes import Failed, Outcome, clip
+from flask_forge_jobs.tasks.cancellation import CancelReason, CancelToken
+from flask_forge_jobs.tasks.context import TaskContext
+from flask_forge_jobs.tasks.registry import TaskRegistry
+
+logger = logging.getLogger(__name__)
+
+TaskScope = Callable[[], AbstractContextManager[object]]
+
+
+@dataclass(slots=True)
+class Execution:
+    """A claimed job on its way.
+
+    Args:
+        job: The claimed job.
+        claimed_at: Monotonic seconds.
+        token: Trips when the task should stop.
+    """
+
+    job: ClaimedJob
+    claimed_at: float
+    token: CancelToken = field(default_factory=CancelToken)
+    timeout_s: float | None = None
+    started_at: float = 0.0
+    stops_at: float | None = None
+    abandons_at: float | None = None
+    slot: int = -1
+    is_abandoned: bool = False
+    progress: str | None = None
+
+
+class Runner:
+    """Runs executions.
+
+    Args:
+        registry: Kind to task.
+        scope: Opened around each run, such as an application context.
+        host_id: The worker process, which owns its jobs.
+        clock: For deadlines.
+        enqueue: Stores a follow-up job.
+    """
+
+    def __init__(
+        self,
+        registry: TaskRegistry,
+        *,
+        scope: TaskScope,
+        host_id: str,
+        clock: Clock,
+        enqueue: Callable[[NewJob], EnqueueResult],
+    ) -> None:
+        self._registry = registry
+        self._scope = scope
+        self._host_id = host_id
+        self._clock = clock
+        self._enqueue = enqueue
+        self._warned_at: dict[str, float] = {}
+
+    def timeout_of(self, job: ClaimedJob) -> float | None:
+        """Return the time limit of a job in seconds: its own, else its task's."""
+        if job.timeout_s is not None:
+            return job.timeout_s
+        task = self._registry.get(job.kind)
+        return None if task is None else task.timeout_s
+
+    def run(self, execution: Execution) -> Outcome:
+        """Run the task of a job and return how it ended; never raises."""
+        job = execution.job
+        task = self._registry.get(job.kind)
+        if task is None:
+            return self._missing(job.kind)
+        try:
+            with self._scope():
+                return task.run(self._context(execution), job.payload)
+        except BaseException as error:  # noqa: BLE001  # of the scope, not of the task
+            logger.exception("the context of job %s failed", job.id)
+            message = clip(f"{type(error).__name__}: {error}")
+            with contextlib.suppress(AttributeError):
+                error.__traceback__ = None
+            return Failed(message)
+
+    def _context(self, execution: Execution) -> TaskContext:
+        job = execution.job
+
+        def keep_progress(text: str) -> None:
+            execution.progress = text
+
+        return TaskContext(
+            job_id=job.id,
+            kind=job.kind,
+            queue_name=job.queue_name,
+            attempt=job.attempts,
+            max_attempts=job.max_attempts,
+            host_id=self._host_id,
+            cancel=execution.token,
+            deadline=execution.stops_at,
+            clock=self._clock,
+            enqueue_job=self._enqueue,
+            progress_sink=keep_progress,
+        )
+
+    def _missing(self, kind: str) -> Failed:
+        """A kind nobody registered; most likely a deploy is under way (D18)."""
+        message = f"no task registered for kind: {kind}"
+        now = self._clock.monotonic()
+        if now - self._warned_at.get(kind, -60.0) >= 60.0:
+            self._warned_at[kind] = now
+            logger.warning("%s; its jobs wait for a minute each", message)
+        return Failed(message, delay_at_least_s=MISSING_TASK_DELAY_S)
+
+
+def is_final_cancel(token: CancelToken) -> bool:
+    """Whether a user asked for the stop, which ends all attempts."""
+    return token.reason is CancelReason.USER

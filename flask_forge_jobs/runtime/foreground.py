@@ -1,0 +1,63 @@
+"""Runs one worker process in the foreground until it is told to stop.
+
+It stops on SIGTERM or SIGINT, when the process that started it is gone, and when so
+many of its threads are stuck in tasks that ignore their time limit that a fresh process
+is better.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+
+from flask_forge_jobs.runtime.runtime import QueueRuntime, RuntimeHandle
+from flask_forge_jobs.runtime.signals import StopSignals
+
+logger = logging.getLogger(__name__)
+
+PARENT_PIPE_VARIABLE = "FORGE_JOBS_PARENT_PIPE"
+MOST_ABANDONED = 4
+EXIT_TAINTED = 75  # EX_TEMPFAIL: whoever started us may start us again
+_LOOK_PERIOD_S = 1.0
+
+
+def parent_pipe(environ: Mapping[str, str]) -> int | None:
+    """Return the pipe that closes when our parent dies, or None."""
+    text = environ.get(PARENT_PIPE_VARIABLE, "")
+    return int(text) if text.isdigit() else None
+
+
+def run_in_foreground(
+    runtime: QueueRuntime, *, grace_s: float, environ: Mapping[str, str] = os.environ
+) -> int:
+    """Run a worker process until it is told to stop.
+
+    Args:
+        runtime: Configured and not started.
+        grace_s: Seconds that running tasks get to finish.
+        environ: May name the pipe of a parent to live and die with.
+
+    Returns:
+        The exit status: 0, or 75 when the process should be replaced.
+    """
+    pipe = parent_pipe(environ)
+    if pipe is not None:
+        runtime.with_parent(os.getppid())
+    with StopSignals() as signals:
+        handle = runtime.start()
+        status = _wait(signals, handle, pipe)
+        handle.shutdown_graceful(grace_s)
+    return status
+
+
+def _wait(signals: StopSignals, handle: RuntimeHandle, pipe: int | None) -> int:
+    descriptors = [] if pipe is None else [pipe]
+    while not signals.is_stopping:
+        if signals.wait(_LOOK_PERIOD_S, descriptors):
+            logger.warning("the parent process is gone; stopping")
+            return 0
+        if handle.abandoned_count >= MOST_ABANDONED:
+            logger.error("too many tasks ignore their time limit; stopping")
+            return EXIT_TAINTED
+    return 0

@@ -1,0 +1,138 @@
+"""Heartbeat: tells the others that this process lives, and hears what they want.
+
+One statement renews every running job and returns which of them a user wants stopped
+and which are no longer ours. Requests to stop are looked up every second through an
+index that is empty otherwise.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from flask_forge_jobs.clock import Clock
+from flask_forge_jobs.model.processes import SlotReport
+from flask_forge_jobs.runtime.dispatcher import Dispatcher
+from flask_forge_jobs.runtime.service import Service
+from flask_forge_jobs.runtime.slots import SlotPool
+from flask_forge_jobs.storage.job_queue import JobQueue
+from flask_forge_jobs.storage.processes import ProcessRegistry
+from flask_forge_jobs.tasks.cancellation import CancelReason
+
+logger = logging.getLogger(__name__)
+
+TICK_S = 1.0
+# Beats within one lease: five may get lost.
+BEATS_PER_LEASE = 6
+# What the slots do is written this often at most.
+REPORT_PERIOD_S = 2.0
+
+
+class Heartbeat(Service):
+    """Renews this process, its slots and its jobs.
+
+    Args:
+        jobs: The hot path of the storage.
+        processes: The process registry.
+        pool: The slots.
+        dispatcher: Gets jobs that nobody here knows of.
+        host_id: This process.
+        worker_name: Its label, or None.
+        queue_names: Its declared queues.
+        lease_s: Seconds of silence after which others take its jobs.
+        clock: For periods.
+    """
+
+    def __init__(
+        self,
+        jobs: JobQueue,
+        processes: ProcessRegistry,
+        pool: SlotPool,
+        dispatcher: Dispatcher,
+        *,
+        host_id: str,
+        worker_name: str | None,
+        queue_names: Sequence[str],
+        lease_s: float,
+        clock: Clock,
+    ) -> None:
+        super().__init__("heartbeat", min(TICK_S, lease_s / BEATS_PER_LEASE))
+        self._jobs = jobs
+        self._processes = processes
+        self._pool = pool
+        self._dispatcher = dispatcher
+        self._host_id = host_id
+        self._worker_name = worker_name
+        self._queue_names = tuple(queue_names)
+        self._beat_period_s = lease_s / BEATS_PER_LEASE
+        self._lease_s = lease_s
+        self._clock = clock
+        self._beat_at = 0.0
+        self._reported: list[SlotReport] = []
+        self._reported_at = 0.0
+        self._strays: set[tuple[str, int]] = set()
+        self.last_beat_at = clock.monotonic()
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether others can still believe that this process lives."""
+        return self._clock.monotonic() - self.last_beat_at < self._lease_s
+
+    def tick(self) -> None:
+        """Beat when it is time; otherwise only listen for requests to stop."""
+        now = self._clock.monotonic()
+        is_due = now >= self._beat_at
+        progress = self._take_progress()
+        if is_due or progress:
+            self._beat_jobs(progress)
+        elif self._pool.running():
+            self._cancel(self._jobs.cancelled(self._host_id))
+        report = self._pool.report()
+        has_changed = report != self._reported
+        if is_due or (has_changed and now - self._reported_at >= REPORT_PERIOD_S):
+            self._processes.beat(
+                self._host_id, self._worker_name, self._queue_names, report
+            )
+            self._reported, self._reported_at = report, now
+        if is_due:
+            self._beat_at = now + self._beat_period_s
+        self.last_beat_at = now if is_due else self.last_beat_at
+
+    def _take_progress(self) -> dict[str, str]:
+        found = {}
+        for execution in self._pool.running():
+            text, execution.progress = execution.progress, None
+            if text is not None:
+                found[execution.job.id] = text
+        return found
+
+    def _beat_jobs(self, progress: dict[str, str]) -> None:
+        before = self._pool.running()
+        report = self._jobs.heartbeat(self._host_id, progress)
+        self._cancel(report.cancelled)
+        running = {id(execution) for execution in self._pool.running()}
+        for execution in before:
+            run = (execution.job.id, execution.job.attempts)
+            if run not in report.owned and id(execution) in running:
+                execution.token.cancel(CancelReason.LOST)
+        self._return_strays(report.owned)
+
+    def _cancel(self, job_ids: Sequence[str] | frozenset[str]) -> None:
+        wanted = set(job_ids)
+        if wanted:
+            for execution in self._pool.running():
+                if execution.job.id in wanted:
+                    execution.token.cancel(CancelReason.USER)
+
+    def _return_strays(self, owned: frozenset[tuple[str, int]]) -> None:
+        """Give back jobs whose claim was stored although its answer was lost.
+
+        A job seen for the first time may have been claimed a moment ago, so only one
+        that nobody here knows of at two beats in a row is a stray.
+        """
+        known = set(self._pool.owned()) | self._dispatcher.unwritten_ids()
+        unknown = {run for run in owned if run[0] not in known}
+        for job_id, attempt in unknown & self._strays:
+            logger.warning("job %s was claimed without our knowing; given back", job_id)
+            self._dispatcher.give_back_stray(job_id, attempt)
+        self._strays = unknown

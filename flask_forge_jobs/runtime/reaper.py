@@ -1,0 +1,104 @@
+"""Reaper: gives back the jobs of worker processes that fell silent.
+
+Stale means that the heartbeat did not move for one lease on this process's own
+monotonic clock, so a clock that jumps, here or on the server, neither kills a live job
+nor keeps a dead one. Every worker process runs a reaper; the write is fenced by what
+was observed, so any number of them do the work once.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Hashable, Iterable
+from typing import Generic, TypeVar
+
+from flask_forge_jobs.clock import Clock
+from flask_forge_jobs.runtime.service import Service
+from flask_forge_jobs.storage.job_queue import JobQueue
+from flask_forge_jobs.storage.processes import ProcessRegistry
+
+logger = logging.getLogger(__name__)
+
+SWEEPS_PER_LEASE = 4
+K = TypeVar("K", bound=Hashable)
+
+
+class Silence(Generic[K]):
+    """For how long each of some counters has not moved."""
+
+    def __init__(self) -> None:
+        self._seen: dict[K, tuple[object, float]] = {}
+
+    def observe(self, counters: Iterable[tuple[K, object]], elapsed_s: float) -> None:
+        """Take in the present counters.
+
+        Args:
+            counters: Key and counter of everything that is there now.
+            elapsed_s: Seconds since the last look that count.
+        """
+        now: dict[K, tuple[object, float]] = {}
+        for key, counter in counters:
+            before, silent_s = self._seen.get(key, (None, 0.0))
+            now[key] = (counter, silent_s + elapsed_s if before == counter else 0.0)
+        self._seen = now
+
+    def longer_than(self, limit_s: float) -> list[K]:
+        """Return the keys whose counter has not moved for ``limit_s`` seconds."""
+        return [key for key, (_, silent_s) in self._seen.items() if silent_s >= limit_s]
+
+
+class Reaper(Service):
+    """Watches the heartbeats of all processes.
+
+    Args:
+        jobs: The hot path of the storage.
+        processes: The process registry.
+        lease_s: Seconds of silence that end ownership.
+        clock: For elapsed time.
+        can_write: Whether this process could write lately; when nobody can, silence
+            proves nothing.
+    """
+
+    def __init__(
+        self,
+        jobs: JobQueue,
+        processes: ProcessRegistry,
+        *,
+        lease_s: float,
+        clock: Clock,
+        can_write: Callable[[], bool],
+    ) -> None:
+        super().__init__("reaper", lease_s / SWEEPS_PER_LEASE)
+        self._jobs = jobs
+        self._processes = processes
+        self._lease_s = lease_s
+        self._clock = clock
+        self._can_write = can_write
+        self._job_silence: Silence[tuple[str, int]] = Silence()
+        self._pod_silence: Silence[str] = Silence()
+        self._looked_at: float | None = None
+
+    def tick(self) -> None:
+        """Look once, and give back what has been silent for a lease."""
+        last, self._looked_at = self._looked_at, None  # an error voids the interval
+        running = {(job.id, job.attempts): job for job in self._jobs.running()}
+        pods = self._processes.pods()
+        now = self._clock.monotonic()
+        elapsed_s = 0.0 if last is None or not self._can_write() else now - last
+        # A process that was itself stopped has not been watching.
+        elapsed_s = min(elapsed_s, 2 * self._lease_s / SWEEPS_PER_LEASE)
+        self._job_silence.observe(
+            ((key, job.heartbeat_at_us) for key, job in running.items()), elapsed_s
+        )
+        self._pod_silence.observe(
+            ((p.host_id, p.heartbeat_at) for p in pods), elapsed_s
+        )
+        stale = [running[key] for key in self._job_silence.longer_than(self._lease_s)]
+        if stale:
+            revived = self._jobs.revive(stale)
+            logger.warning("gave back %s jobs of silent worker processes", revived)
+        silent = self._pod_silence.longer_than(self._lease_s)
+        if silent:
+            self._processes.reap(silent)
+            logger.warning("removed silent worker processes: %s", ", ".join(silent))
+        self._looked_at = now

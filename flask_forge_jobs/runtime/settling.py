@@ -1,0 +1,84 @@
+"""From the outcome of a run to the write that ends it, reasons for a stop included."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from flask_forge_jobs.model.backoff import failure_delay_s
+from flask_forge_jobs.model.jobs import JobStatus
+from flask_forge_jobs.model.outcomes import (
+    Done,
+    Failed,
+    Outcome,
+    Released,
+    Settlement,
+    settle,
+)
+from flask_forge_jobs.model.queues import QueueSettings
+from flask_forge_jobs.runtime.execution import Execution
+from flask_forge_jobs.tasks.cancellation import CancelReason
+
+logger = logging.getLogger(__name__)
+
+
+class Settler:
+    """Settles executions.
+
+    Args:
+        settings_of: Returns the settings of a queue as last seen.
+        jitter: Returns a number in [0, 1) that spreads retries.
+    """
+
+    def __init__(
+        self,
+        settings_of: Callable[[str], QueueSettings],
+        jitter: Callable[[], float] | None,
+    ) -> None:
+        self._settings_of = settings_of
+        self._jitter = jitter
+        self.lost_count = 0
+
+    def settle(self, execution: Execution, outcome: Outcome) -> Settlement | None:
+        """Return the write for an outcome, or None when the job is no longer ours."""
+        job, reason = execution.job, execution.token.reason
+        if reason is CancelReason.LOST:
+            self.lost_count += 1
+            logger.warning("job %s was lost to another worker; result dropped", job.id)
+            return None
+        if not isinstance(outcome, Done):
+            if reason is CancelReason.SHUTDOWN:
+                outcome = Released()
+            elif reason is CancelReason.TIMEOUT:
+                outcome = Failed(f"timed out after {execution.timeout_s:g}s")
+        queue = self._settings_of(job.queue_name)
+        settlement = settle(
+            job,
+            outcome,
+            failure_delay_s=failure_delay_s(job.attempts, queue, self._jitter),
+            user_cancelled=reason is CancelReason.USER,
+        )
+        self._log(settlement)
+        return settlement
+
+    @staticmethod
+    def _log(settlement: Settlement) -> None:
+        job = settlement.job
+        if settlement.status is JobStatus.DEAD:
+            level, word = logging.ERROR, "dead"
+        elif settlement.status is JobStatus.FAILED:
+            level, word = logging.WARNING, "failed"
+        else:
+            return
+        logger.log(
+            level,
+            "job %s: id=%s kind=%s queue=%s attempt=%s/%s delay_s=%s error=%s",
+            word,
+            job.id,
+            job.kind,
+            job.queue_name,
+            job.attempts,
+            job.max_attempts,
+            settlement.delay_s,
+            settlement.error,
+        )

@@ -1,0 +1,90 @@
+"""SIGTERM and SIGINT become a request to stop; the second one ends the process.
+
+Installed by the programs only, never by the extension inside somebody else's server.
+The handler does next to nothing: the main thread waits on a pipe that the interpreter
+writes to, and every database call is on another thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+from collections.abc import Sequence
+from types import FrameType, TracebackType
+
+_STOPPING = (signal.SIGTERM, signal.SIGINT)
+EXIT_AT_ONCE = 130
+
+
+class StopSignals:
+    """Waits for a signal in the main thread.
+
+    Use it as a context manager; the handlers that were there before come back at the
+    end.
+
+    Args:
+        watch_children: Wake up as well when a child process ends.
+    """
+
+    def __init__(self, *, watch_children: bool = False) -> None:
+        self._signals: list[signal.Signals] = list(_STOPPING)
+        self._watch_children = watch_children
+        self.is_stopping = False
+
+    def __enter__(self) -> StopSignals:
+        """Install the handlers."""
+        self._reader, self._writer = os.pipe()
+        os.set_blocking(self._reader, False)
+        os.set_blocking(self._writer, False)
+        self._before_fd = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
+        self._before = {
+            number: signal.signal(number, self._stop) for number in self._signals
+        }
+        if self._watch_children:
+            self._before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, _notice)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Restore what was there before."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(self._before_fd)
+        os.close(self._reader)
+        os.close(self._writer)
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        del number, frame
+        if self.is_stopping:
+            os._exit(EXIT_AT_ONCE)
+        self.is_stopping = True
+
+    def wait(
+        self, timeout_s: float | None = None, descriptors: Sequence[int] = ()
+    ) -> list[int]:
+        """Wait for a signal, for one of the descriptors, or for the time to pass.
+
+        Args:
+            timeout_s: Seconds; None waits for as long as it takes.
+            descriptors: File descriptors to wait for as well.
+
+        Returns:
+            The descriptors that became readable.
+        """
+        ready, _, _ = select.select([self._reader, *descriptors], [], [], timeout_s)
+        if self._reader in ready:
+            with contextlib.suppress(BlockingIOError):
+                while os.read(self._reader, 512):
+                    pass
+        return [number for number in ready if number != self._reader]
+
+
+def _notice(number: int, frame: FrameType | None) -> None:
+    """Do nothing: the byte in the pipe is what counts."""
+    del number, frame

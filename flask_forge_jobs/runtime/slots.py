@@ -1,0 +1,341 @@
+"""The slots: threads that run jobs, fed from memory.
+
+A slot thread hands in its outcome and takes the next job under one lock, so a job costs
+no database call of its own. Threads start when they are first needed. A run that does
+not stop in time is *abandoned*: its slot goes to a new thread, and whatever the old one
+still returns is dropped.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from flask_forge_jobs.clock import Clock
+from flask_forge_jobs.model.jobs import ClaimedJob
+from flask_forge_jobs.model.outcomes import Outcome
+from flask_forge_jobs.model.processes import SlotReport
+from flask_forge_jobs.runtime.execution import Execution, Runner
+from flask_forge_jobs.runtime.look_ahead import LookAhead
+
+logger = logging.getLogger(__name__)
+
+Ended = tuple[Execution, Outcome]
+
+
+@dataclass(slots=True)
+class _Queue:
+    """One declared queue within this process."""
+
+    limit: int = 0
+    # Incarnation of each slot: counts up when an abandoned run leaves it (D3).
+    incarnations: list[int] = field(default_factory=list)
+    free: list[int] = field(default_factory=list)
+    running: dict[int, Execution] = field(default_factory=dict)
+    buffer: deque[Execution] = field(default_factory=deque)
+    look_ahead: LookAhead = field(default_factory=LookAhead)
+
+    def take_slot(self) -> int:
+        """Return the lowest free slot number."""
+        if self.free:
+            self.free.sort(reverse=True)
+            return self.free.pop()
+        self.incarnations.append(0)
+        return len(self.incarnations) - 1
+
+
+class SlotPool:
+    """Slot threads of one worker process, shared by its queues.
+
+    Args:
+        queue_names: The declared queues.
+        threads: Most runs at once in this process.
+        runner: Runs one execution.
+        host_id: Ends the ids of the slots.
+        clock: For deadlines and run times.
+        on_ended: Called after an outcome was handed in.
+    """
+
+    def __init__(
+        self,
+        queue_names: Iterable[str],
+        *,
+        threads: int,
+        runner: Runner,
+        host_id: str,
+        clock: Clock,
+        on_ended: Callable[[], None],
+    ) -> None:
+        self._queues = {name: _Queue() for name in queue_names}
+        self._order = list(self._queues)
+        self._threads_limit = threads
+        self._runner = runner
+        self._host_id = host_id
+        self._clock = clock
+        self._on_ended = on_ended
+        self._lock = threading.Lock()
+        self._work = threading.Condition(self._lock)
+        self._quiet = threading.Condition(self._lock)
+        self._idle_threads = 0
+        self._threads: set[threading.Thread] = set()
+        self._running = 0
+        self._ended: list[Ended] = []
+        self._closing = False
+        self._started_count = 0
+        self._lost_threads = 0
+        self.abandoned_count = 0
+        self.dropped_count = 0
+
+    # -- what the dispatcher asks ----------------------------------------------------
+
+    def set_limit(self, queue_name: str, limit: int) -> None:
+        """Set how many jobs of a queue may run at once in this process."""
+        with self._lock:
+            self._queues[queue_name].limit = limit
+            self._staff()
+            self._work.notify_all()
+
+    def demand(self) -> dict[str, int]:
+        """Return how many more jobs of each queue there is room for.
+
+        Free slots are shared between the queues in turn; on top comes what is likely to
+        start within the look-ahead.
+        """
+        with self._lock:
+            wanted: dict[str, int] = {}
+            free = self._threads_limit - self._running
+            free -= sum(len(queue.buffer) for queue in self._queues.values())
+            for name in self._order:
+                queue = self._queues[name]
+                room = max(queue.limit - len(queue.running) - len(queue.buffer), 0)
+                now = min(room, max(free, 0))
+                free -= now
+                slots = min(queue.limit, self._threads_limit)
+                ahead = queue.look_ahead.jobs(slots)
+                later = max(ahead - max(len(queue.buffer) - room, 0), 0) if slots else 0
+                if now + later > 0:
+                    wanted[name] = now + later
+            # The queue that came first comes last next time.
+            self._order.append(self._order.pop(0))
+            return wanted
+
+    def feed(self, jobs: Iterable[ClaimedJob]) -> None:
+        """Take claimed jobs; they start as slots become free."""
+        now = self._clock.monotonic()
+        with self._lock:
+            count = 0
+            for job in jobs:
+                execution = Execution(job, now, timeout_s=self._runner.timeout_of(job))
+                self._queues[job.queue_name].buffer.append(execution)
+                count += 1
+            if not count:
+                return
+            self._staff()
+            self._work.notify(count)
+
+    def take_ended(self) -> list[Ended]:
+        """Return the outcomes handed in since the last call."""
+        with self._lock:
+            ended, self._ended = self._ended, []
+            return ended
+
+    def take_back(
+        self, *, older_than: float | None = None, queue_name: str | None = None
+    ) -> list[Execution]:
+        """Remove claimed jobs that have not started.
+
+        Args:
+            older_than: Only those claimed before this monotonic instant, and the queue
+                stops looking ahead; None takes all.
+            queue_name: Only of this queue; None means all.
+        """
+        taken: list[Execution] = []
+        with self._lock:
+            for name, queue in self._queues.items():
+                if queue_name is not None and name != queue_name:
+                    continue
+                if older_than is None:
+                    taken.extend(queue.buffer)
+                    queue.buffer.clear()
+                elif queue.buffer and queue.buffer[0].claimed_at < older_than:
+                    queue.look_ahead.disappoint()
+                    taken.extend(queue.buffer)
+                    queue.buffer.clear()
+        return taken
+
+    # -- what is running -------------------------------------------------------------
+
+    @property
+    def has_ended_runs(self) -> bool:
+        """Whether outcomes wait to be taken."""
+        return bool(self._ended)
+
+    def wait_until_quiet(self, timeout_s: float) -> bool:
+        """Wait until nothing runs; return whether that came true in time."""
+        with self._quiet:
+            return self._quiet.wait_for(lambda: not self._running, timeout_s)
+
+    @property
+    def buffered(self) -> int:
+        """Claimed jobs that have not started."""
+        with self._lock:
+            return sum(len(queue.buffer) for queue in self._queues.values())
+
+    def running(self) -> list[Execution]:
+        """Return the runs under way."""
+        with self._lock:
+            return [
+                execution
+                for queue in self._queues.values()
+                for execution in queue.running.values()
+            ]
+
+    def owned(self) -> Mapping[str, Execution]:
+        """Return every execution this process holds, by job id, ended ones included."""
+        with self._lock:
+            held = {ended.job.id: ended for ended, _ in self._ended}
+            for queue in self._queues.values():
+                held.update((each.job.id, each) for each in queue.buffer)
+                held.update((each.job.id, each) for each in queue.running.values())
+            return held
+
+    def report(self) -> list[SlotReport]:
+        """Return what every slot does, for the process registry."""
+        with self._lock:
+            return [
+                SlotReport(
+                    f"{name}-{slot}-{self._host_id}-{self._incarnation(queue, slot)}",
+                    name,
+                    queue.running[slot].job.id if slot in queue.running else None,
+                )
+                for name, queue in self._queues.items()
+                for slot in range(
+                    max(
+                        min(queue.limit, self._threads_limit),
+                        max(queue.running, default=-1) + 1,
+                    )
+                )
+            ]
+
+    @staticmethod
+    def _incarnation(queue: _Queue, slot: int) -> int:
+        return queue.incarnations[slot] if slot < len(queue.incarnations) else 0
+
+    def abandon(self, execution: Execution) -> bool:
+        """Free the slot of a run that will not stop; its outcome will be dropped.
+
+        Returns:
+            False when the run has just ended by itself.
+        """
+        with self._lock:
+            queue = self._queues[execution.job.queue_name]
+            if queue.running.get(execution.slot) is not execution:
+                return False
+            execution.is_abandoned = True
+            self._leave(queue, execution)
+            queue.incarnations[execution.slot] += 1
+            self.abandoned_count += 1
+            self._lost_threads += 1
+            self._staff()
+            return True
+
+    # -- threads ---------------------------------------------------------------------
+
+    def _startable(self) -> int:
+        """How many buffered jobs could start now."""
+        return min(
+            sum(
+                min(len(queue.buffer), max(queue.limit - len(queue.running), 0))
+                for queue in self._queues.values()
+            ),
+            self._threads_limit - self._running,
+        )
+
+    def _staff(self) -> None:
+        """Start the threads that are missing; abandoned ones count no longer."""
+        for _ in range(self._startable() - self._idle_threads):
+            if len(self._threads) - self._lost_threads < self._threads_limit:
+                self._start_thread()
+
+    def _start_thread(self) -> None:
+        self._started_count += 1
+        thread = threading.Thread(
+            target=self._run, name=f"forge-jobs-slot-{self._started_count}", daemon=True
+        )
+        self._threads.add(thread)
+        thread.start()
+
+    def _run(self) -> None:
+        execution = self._next(None, None)
+        while execution is not None:
+            outcome = self._runner.run(execution)
+            execution = self._next(execution, outcome)
+
+    def _next(
+        self, ended: Execution | None, outcome: Outcome | None
+    ) -> Execution | None:
+        """Hand in an outcome and wait for the next job; None ends the thread."""
+        with self._work:
+            if ended is not None and outcome is not None:
+                if ended.is_abandoned:
+                    self.dropped_count += 1
+                    self._lost_threads -= 1
+                    self._threads.discard(threading.current_thread())
+                    logger.warning("job %s ended after it was abandoned", ended.job.id)
+                    return None
+                self._hand_in(ended, outcome)
+            while True:
+                execution = self._pick()
+                if execution is not None:
+                    return execution
+                if self._closing:
+                    self._threads.discard(threading.current_thread())
+                    return None
+                self._idle_threads += 1
+                self._work.wait()
+                self._idle_threads -= 1
+
+    def _hand_in(self, ended: Execution, outcome: Outcome) -> None:
+        queue = self._queues[ended.job.queue_name]
+        self._leave(queue, ended)
+        queue.look_ahead.learn(self._clock.monotonic() - ended.started_at)
+        self._ended.append((ended, outcome))
+        self._on_ended()
+
+    def _leave(self, queue: _Queue, execution: Execution) -> None:
+        del queue.running[execution.slot]
+        queue.free.append(execution.slot)
+        self._running -= 1
+        if not self._running:
+            self._quiet.notify_all()
+
+    def _pick(self) -> Execution | None:
+        """Take the next job whose queue has a slot."""
+        if self._running >= self._threads_limit:
+            return None
+        for name in self._order:
+            queue = self._queues[name]
+            if queue.buffer and len(queue.running) < queue.limit:
+                execution = queue.buffer.popleft()
+                execution.slot = queue.take_slot()
+                execution.started_at = self._clock.monotonic()
+                if execution.timeout_s is not None:
+                    execution.stops_at = execution.started_at + execution.timeout_s
+                queue.running[execution.slot] = execution
+                self._running += 1
+                return execution
+        return None
+
+    def close(self, timeout_s: float) -> bool:
+        """End the threads; return whether all of them have ended in time."""
+        with self._lock:
+            self._closing = True
+            self._work.notify_all()
+            threads = list(self._threads)
+        ends_at = self._clock.monotonic() + timeout_s
+        for thread in threads:
+            thread.join(max(ends_at - self._clock.monotonic(), 0.0))
+        return not any(thread.is_alive() for thread in threads)

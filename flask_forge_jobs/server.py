@@ -1,0 +1,167 @@
+"""forge-jobs-server: the API alone, under gunicorn, on this machine by default.
+
+The environment says where it listens and which database it serves; see
+:mod:`flask_forge_jobs.config.environment`. Routes are at the root. With ``--demo`` it
+also runs a worker and a trickle of demo jobs.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+from flask import Flask
+
+from flask_forge_jobs.cli.failing import fails_clearly
+from flask_forge_jobs.config.environment import ServerEnvironment
+from flask_forge_jobs.config.settings import PREFIX
+from flask_forge_jobs.errors import ConfigurationError
+from flask_forge_jobs.extension import ForgeJobs
+from flask_forge_jobs.runtime.foreground import PARENT_PIPE_VARIABLE
+from flask_forge_jobs.state import state_of
+
+if TYPE_CHECKING:
+    from gunicorn.arbiter import Arbiter
+
+logger = logging.getLogger(__name__)
+
+DEMO_MODULE = "flask_forge_jobs.demo"
+WORKERS = 2
+THREADS = 4
+_LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+def create_app(
+    environ: Mapping[str, str] | None = None, *, demo: bool = False
+) -> Flask:
+    """Return the server's application; nothing is opened.
+
+    Args:
+        environ: The environment; the process's own by default.
+        demo: Serve ``POST /jobs/enqueue-demo`` and register its task.
+
+    Raises:
+        ConfigurationError: A variable does not pass.
+        InvalidInputError: ``queue_database.toml`` does not pass.
+    """
+    environment = ServerEnvironment.from_environ(
+        os.environ if environ is None else environ
+    )
+    environment.database()  # fails when it is not what QUEUE_BACKEND demands
+    app = Flask("flask_forge_jobs.server", static_folder=None)
+    if environment.settings.database_url is not None:
+        app.config[f"{PREFIX}DATABASE_URL"] = environment.settings.database_url
+    app.config[f"{PREFIX}POOL_SIZE"] = environment.settings.pool_size
+    app.config[f"{PREFIX}URL_PREFIX"] = ""
+    app.config[f"{PREFIX}ENABLE_DEMO"] = demo
+    forge = ForgeJobs(
+        app, paths=environment.paths, open_to_loopback=environment.is_loopback
+    )
+    if demo:
+        from flask_forge_jobs.tasks.bundled.noop_echo import NoopEcho
+
+        forge.registry.add(NoopEcho())
+    return app
+
+
+@click.command()
+@click.option(
+    "--demo", is_flag=True, help="Also run a worker and a trickle of demo jobs."
+)
+@click.option(
+    "--workers",
+    default=WORKERS,
+    type=click.IntRange(1, 64),
+    show_default=True,
+    help="Server processes.",
+)
+@fails_clearly
+def main(*, demo: bool, workers: int) -> None:
+    """Serve the jobs API.
+
+    Settings come from the environment: QUEUE_BACKEND, DATABASE_URL,
+    DATABASE_MAX_CONNECTIONS, JOBS_API_BIND, JOBS_API_PORT, JOBS_CONFIG_DIR,
+    JOBS_DATA_DIR, FORGE_JOBS_LOG_LEVEL.
+    """
+    environment = ServerEnvironment.from_environ(os.environ)
+    logging.basicConfig(level=environment.log_level, format=_LOG_FORMAT)
+    if not environment.is_loopback:
+        raise ConfigurationError(
+            "JOBS_API_BIND",
+            f"{environment.host!r} can be reached from other machines, and this server "
+            "has no authenticator; mount the blueprint in an application that sets "
+            "FORGE_JOBS_AUTH instead",
+        )
+    # A wrong database fails here, with one line, and not in every server process.
+    storage = state_of(create_app(demo=demo)).storage
+    storage.open()
+    storage.close()
+    _serve(environment, workers=workers, demo=demo)
+
+
+def _serve(environment: ServerEnvironment, *, workers: int, demo: bool) -> None:
+    try:
+        from gunicorn.app.base import BaseApplication
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            "forge-jobs-server", "needs gunicorn; install flask-forge-jobs[server]"
+        ) from error
+
+    host = f"[{environment.host}]" if ":" in environment.host else environment.host
+    options: dict[str, Any] = {
+        "bind": f"{host}:{environment.port}",
+        "workers": workers,
+        "worker_class": "gthread",
+        "threads": THREADS,
+        "loglevel": environment.log_level.lower(),
+    }
+    if demo:
+        companion = _DemoCompanion()
+        options["when_ready"] = companion.start
+        options["on_exit"] = companion.stop
+
+    class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
+        def load_config(self) -> None:
+            for name, value in options.items():
+                self.cfg.set(name, value)
+
+        def load(self) -> Flask:
+            return create_app(demo=demo)
+
+    Server().run()
+
+
+class _DemoCompanion:
+    """The worker process beside a demo server; it lives and dies with it."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, server: Arbiter) -> None:
+        """Start it once the server listens."""
+        del server
+        reader, self._writer = os.pipe()
+        command: Sequence[str] = (sys.executable, "-m", DEMO_MODULE)
+        self._process = subprocess.Popen(  # noqa: S603  # our own module
+            command,
+            env=os.environ | {PARENT_PIPE_VARIABLE: str(reader)},
+            pass_fds=[reader],
+            start_new_session=True,
+        )
+        os.close(reader)
+
+    def stop(self, server: Arbiter) -> None:
+        """Ask it to stop and wait for its last writes."""
+        del server
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""Storage: the record that carries the stores, one attribute each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.metadata import version
+
+from flask_forge_jobs.storage.database import Database
+from flask_forge_jobs.storage.job_admin import JobAdmin
+from flask_forge_jobs.storage.job_queue import JobQueue
+from flask_forge_jobs.storage.job_reader import JobReader
+from flask_forge_jobs.storage.processes import ProcessRegistry
+from flask_forge_jobs.storage.queues import QueueConfig
+
+
+@dataclass(frozen=True, slots=True)
+class StorageInfo:
+    """What the database says of itself, as ordered pairs of text."""
+
+    backend: str
+    fields: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """Everything that is stored, by who needs it.
+
+    Nothing is opened before the first use, and each process opens its own: a Storage
+    may be made before a fork and used after it.
+    """
+
+    database: Database
+    jobs: JobQueue
+    job_reader: JobReader
+    job_admin: JobAdmin
+    queues: QueueConfig
+    processes: ProcessRegistry
+
+    @property
+    def backend(self) -> str:
+        """``sqlite`` or ``postgres``."""
+        return self.database.backend
+
+    def open(self) -> None:
+        """Connect now, check and migrate; see :meth:`Database.open`."""
+        self.database.open()
+
+    def describe(self) -> StorageInfo:
+        """Return facts about the live connection."""
+        fields = (
+            *self.database.describe(),
+            ("package_version", version("flask-forge-jobs")),
+        )
+        return StorageInfo(self.backend, fields)
+
+    def close(self) -> None:
+        """Close what this process opened; a later use opens anew."""
+        self.database.close()

@@ -1,0 +1,150 @@
+"""Finds the SQL, lays a dialect's statements over the common ones, and renders them.
+
+A file holds statements under ``-- name:`` lines and is valid SQL in any editor.
+Parameters are written ``:name``. Three comment markers stand for what the dialects say
+differently:
+
+``/* skip_locked */``, ``/* for_update */``
+    The row lock of PostgreSQL; SQLite needs none, its writers take turns.
+``/* rows v: id text, run integer */``
+    A set of rows ``v`` that arrives as one JSON parameter named ``rows``
+    (``= :name`` before the closing mark names another). One statement text serves any
+    number of rows, so it is parsed once.
+``:now``
+    The clock: a parameter on SQLite, the server's own on PostgreSQL (D41).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+
+_NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
+_ROWS = re.compile(r"/\* rows (\w+): ([^*]+?)(?: = :(\w+))? \*/")
+_COMMENT = re.compile(r"^\s*--.*$", re.MULTILINE)
+_PARAMETER = re.compile(r"(?<![:\w]):([a-z_]+)")
+_BLANK_LINES = re.compile(r"\n\s*\n")
+
+_POSTGRES_LOCKS = {
+    "skip_locked": "FOR UPDATE SKIP LOCKED",
+    "skip_locked_job": "FOR UPDATE OF forge_job SKIP LOCKED",
+    "skip_locked_of_job": "FOR UPDATE OF job SKIP LOCKED",
+    "for_update": "FOR UPDATE",
+}
+# statement_timestamp() is stable, so an index can serve a comparison with it.
+_POSTGRES_NOW = "(extract(epoch FROM statement_timestamp()) * 1000000)::bigint"
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One rendered statement.
+
+    Args:
+        name: Its name in the catalogue.
+        sql: Text in the dialect's parameter style.
+        uses_now: The caller must bind ``now``; never true on PostgreSQL.
+    """
+
+    name: str
+    sql: str
+    uses_now: bool
+
+
+def _sqlite_rows(match: re.Match[str]) -> str:
+    alias, columns, parameter = match[1], match[2], match[3] or "rows"
+    names = [column.split()[0] for column in columns.split(", ")]
+    picked = ", ".join(f"json_extract(value, '$.{name}') AS {name}" for name in names)
+    return f"(SELECT {picked} FROM json_each(:{parameter})) AS {alias}"
+
+
+def _postgres_rows(match: re.Match[str]) -> str:
+    alias, columns, parameter = match[1], match[2], match[3] or "rows"
+    return f"json_to_recordset(:{parameter}::json) AS {alias} ({columns})"
+
+
+def _render_sqlite(name: str, sql: str) -> Statement:
+    sql = _ROWS.sub(_sqlite_rows, sql)
+    for mark in _POSTGRES_LOCKS:
+        sql = sql.replace(f"/* {mark} */", "")
+    return Statement(name, _tidy(sql), uses_now=":now" in sql)
+
+
+def _render_postgres(name: str, sql: str) -> Statement:
+    sql = _ROWS.sub(_postgres_rows, sql.replace("%", "%%"))
+    for mark, lock in _POSTGRES_LOCKS.items():
+        sql = sql.replace(f"/* {mark} */", lock)
+    sql = re.sub(r"(?<![:\w]):now\b", _POSTGRES_NOW, sql)
+    return Statement(name, _tidy(_PARAMETER.sub(r"%(\1)s", sql)), uses_now=False)
+
+
+def _tidy(sql: str) -> str:
+    return _BLANK_LINES.sub("\n", _COMMENT.sub("", sql)).strip()
+
+
+_RENDERERS = {"sqlite": _render_sqlite, "postgres": _render_postgres}
+
+
+def _root() -> Traversable:
+    return files("flask_forge_jobs.storage") / "sql"
+
+
+def _statements_in(folder: Traversable) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for file in sorted(folder.iterdir(), key=lambda entry: entry.name):
+        if not file.name.endswith(".sql"):
+            continue
+        parts = _NAME.split(file.read_text(encoding="utf-8"))
+        for name, sql in zip(parts[1::2], parts[2::2], strict=True):
+            if name in found:
+                raise ValueError(f"statement {name!r} is defined twice")
+            found[name] = sql
+    return found
+
+
+@cache
+def load_statements(dialect: str) -> Mapping[str, Statement]:
+    """Return every statement of a dialect by name.
+
+    Args:
+        dialect: ``sqlite`` or ``postgres``.
+    """
+    sources = _statements_in(_root() / "common")
+    sources.update(_statements_in(_root() / dialect))
+    render = _RENDERERS[dialect]
+    return {name: render(name, sql) for name, sql in sources.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One step of the schema, read from ``NNNN_name.sql``.
+
+    ``oldest_reader`` is the lowest schema version whose code can still work on a
+    database that has this step; additive steps keep the number of the step before.
+    """
+
+    version: int
+    name: str
+    oldest_reader: int
+    sql: str
+
+
+# Steps that older code cannot live with name themselves here.
+_OLDEST_READERS = {1: 1}
+
+
+@cache
+def load_migrations(dialect: str) -> tuple[Migration, ...]:
+    """Return the schema's steps for a dialect in order."""
+    steps = []
+    folder = _root() / "migrations" / dialect
+    for file in sorted(folder.iterdir(), key=lambda entry: entry.name):
+        if file.name.endswith(".sql"):
+            number, _, name = file.name.removesuffix(".sql").partition("_")
+            version = int(number)
+            oldest = max(v for k, v in _OLDEST_READERS.items() if k <= version)
+            steps.append(Migration(version, name, oldest, file.read_text("utf-8")))
+    return tuple(steps)

@@ -1,0 +1,69 @@
+"""From settings to a Storage; imports a driver only when it is asked for."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+from flask_forge_jobs.clock import Clock, SystemClock
+from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.errors import ConfigurationError
+from flask_forge_jobs.ids import UlidGenerator
+from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.database import Database
+from flask_forge_jobs.storage.job_admin import JobAdmin
+from flask_forge_jobs.storage.job_queue import JobQueue
+from flask_forge_jobs.storage.job_reader import JobReader
+from flask_forge_jobs.storage.processes import ProcessRegistry
+from flask_forge_jobs.storage.queues import QueueConfig
+
+
+def open_storage(
+    settings: DatabaseSettings,
+    *,
+    clock: Clock | None = None,
+    ids: UlidGenerator | None = None,
+    jitter: Callable[[], float] | None = random.random,
+    migrate: bool = True,
+) -> Storage:
+    """Return the stores of a database; it is opened at the first use.
+
+    Args:
+        settings: Where the database is and how to talk to it.
+        clock: Source of stored instants; the system's by default. PostgreSQL uses the
+            server's clock instead.
+        ids: Mints job ids.
+        jitter: Returns a number in [0, 1) that spreads retries; None spreads nothing.
+        migrate: False forbids schema changes; a schema that is not current is then an
+            error at the first use.
+
+    Raises:
+        ConfigurationError: PostgreSQL is asked for and psycopg2 is not installed.
+    """
+    clock = clock or SystemClock()
+    database = _open_database(settings, clock, may_migrate=migrate)
+    return Storage(
+        database=database,
+        jobs=JobQueue(database, ids or UlidGenerator(clock), clock, jitter),
+        job_reader=JobReader(database),
+        job_admin=JobAdmin(database),
+        queues=QueueConfig(database),
+        processes=ProcessRegistry(database),
+    )
+
+
+def _open_database(
+    settings: DatabaseSettings, clock: Clock, *, may_migrate: bool
+) -> Database:
+    if settings.backend == "sqlite":
+        from flask_forge_jobs.storage.sqlite import SqliteDatabase
+
+        return SqliteDatabase(settings, clock, may_migrate=may_migrate)
+    try:
+        from flask_forge_jobs.storage.postgres import PostgresDatabase
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            "FORGE_JOBS_DATABASE_URL",
+            "PostgreSQL needs psycopg2; install flask-forge-jobs[postgres]",
+        ) from error
+    return PostgresDatabase(settings, may_migrate=may_migrate)

@@ -1,0 +1,118 @@
+"""The seam between the stores and the two databases.
+
+A store names a statement and passes parameters; a dialect runs it. Driver errors become
+ours at this line and nowhere else. Everything that changes data goes through
+:meth:`Database.write`, which owns the commit and repeats the whole unit after a
+transient fault, so a unit of work must be safe to repeat: ids are minted before it,
+and every change it makes is fenced.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol, TypeVar
+
+T = TypeVar("T")
+Row = tuple[Any, ...]
+Parameter = str | int | float | None
+WakeCallback = Callable[[str | None], None]
+
+
+class Transaction(Protocol):
+    """One open transaction."""
+
+    attempt: int
+    """0 on the first try, counted up when the unit is repeated."""
+
+    def all(self, name: str, /, **parameters: Parameter) -> list[Row]:
+        """Run a statement and return its rows."""
+
+    def run(self, name: str, /, **parameters: Parameter) -> int:
+        """Run a statement and return how many rows it changed."""
+
+    def later(self, name: str, /, **parameters: Parameter) -> None:
+        """Run a statement whose result nobody reads, together with the next one."""
+
+    def wake(self, queue_name: str) -> None:
+        """Wake the workers of a queue once this transaction has committed."""
+
+
+class Listener(Protocol):
+    """A subscription to wake-ups."""
+
+    def is_pushing(self) -> bool:
+        """Whether wake-ups from other processes arrive without polling."""
+
+    def stop(self) -> None:
+        """End the subscription."""
+
+
+class Database(Protocol):
+    """What a dialect must do."""
+
+    backend: str
+    """``sqlite`` or ``postgres``."""
+
+    def open(self) -> None:
+        """Connect and bring the schema up to date; called by the first use as well.
+
+        Raises:
+            StorageUnavailableError: The database could not be reached.
+            StorageCorruptError: The file is not a sound database.
+            MigrationError: The schema does not fit this version of the package.
+        """
+
+    def write(self, work: Callable[[Transaction], T], *, urgent: bool = False) -> T:
+        """Run a unit of work in one transaction and commit it.
+
+        Args:
+            work: Called with the transaction; again from the start after a transient
+                fault (D31), with :attr:`Transaction.attempt` counted up.
+            urgent: May use the connection that is kept for heartbeats.
+
+        Raises:
+            StorageBusyError: Locks or conflicts outlasted every retry.
+            StorageUnavailableError: The database could not be reached.
+        """
+
+    def single(self, name: str, /, **parameters: Parameter) -> list[Row]:
+        """Run one writing statement as a transaction of its own and return its rows.
+
+        On PostgreSQL this is one round trip. Errors as for :meth:`write`.
+        """
+
+    def read(self, work: Callable[[Transaction], T]) -> T:
+        """Run reads against one snapshot; errors as for :meth:`write`."""
+
+    def wake(self, queue_name: str) -> None:
+        """Wake the workers of a queue after a :meth:`single` that added to it."""
+
+    def listen(self, callback: WakeCallback) -> Listener:
+        """Call ``callback`` with a queue's name at each wake-up.
+
+        The callback runs on a thread of the database's own and must return quickly;
+        None means that something may have changed and nobody knows what.
+        """
+
+    def schema_versions(self) -> tuple[int, int] | None:
+        """Return (schema version stored, newest this code knows), changing nothing.
+
+        None when the database does not exist or holds no schema of ours.
+        """
+
+    def describe(self) -> tuple[tuple[str, str], ...]:
+        """Return facts about the live connection, never an address or a user."""
+
+    def close(self) -> None:
+        """Close what this process opened."""
+
+
+def encode_rows(rows: Iterable[Mapping[str, Parameter]]) -> str:
+    """Return rows as the JSON parameter that a ``rows`` marker reads."""
+    return json.dumps(list(rows), separators=(",", ":"))
+
+
+def encode_names(column: str, values: Iterable[str]) -> str:
+    """Return a column of texts as the JSON parameter that a ``rows`` marker reads."""
+    return encode_rows({column: value} for value in values)

@@ -1,0 +1,185 @@
+"""How a job gets into the table exactly once, whatever happens to the answer.
+
+The id is minted before the first try and kept for every further one. An insert that
+changes nothing has met either its own id, which is success after an unclear commit
+(D32), or a dedupe key that an unfinished job holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from flask_forge_jobs.clock import Clock
+from flask_forge_jobs.errors import DuplicateJobError, StorageBusyError
+from flask_forge_jobs.ids import UlidGenerator
+from flask_forge_jobs.model.instants import to_micros
+from flask_forge_jobs.model.jobs import EnqueueResult, JobStatus, NewJob
+from flask_forge_jobs.model.queues import DEFAULT_MAX_WORKERS
+from flask_forge_jobs.storage.database import (
+    Database,
+    Parameter,
+    Transaction,
+    encode_rows,
+)
+
+# The holder of a key may finish between the insert and the look-up (D33).
+ROUNDS = 3
+BULK_ROWS = 1000
+# A queue is registered again after this time, should somebody have deleted it.
+KNOWN_QUEUE_S = 60.0
+
+
+class Enqueuer:
+    """Stores new jobs.
+
+    Args:
+        database: The seam to the database.
+        ids: Mints job ids.
+        clock: Ages what is known of the queues.
+    """
+
+    def __init__(self, database: Database, ids: UlidGenerator, clock: Clock) -> None:
+        self._database = database
+        self._ids = ids
+        self._clock = clock
+        self._known_until: dict[str, float] = {}
+
+    def enqueue(self, job: NewJob) -> EnqueueResult:
+        """Store one job; see :meth:`JobQueue.enqueue`."""
+        parameters = _parameters(job, self._ids.new())
+        if self._is_known(job.queue_name):
+            if self._database.single("enqueue", **parameters):
+                self._database.wake(job.queue_name)
+                return _new(job, str(parameters["id"]))
+            created: set[str] = set()
+        else:
+            created = self._register([job.queue_name])
+        result = self._database.write(
+            lambda transaction: self._store(transaction, job, parameters, created)
+        )
+        self._remember([job.queue_name])
+        return result
+
+    def enqueue_many(self, jobs: Sequence[NewJob]) -> list[EnqueueResult]:
+        """Store jobs, all or none; see :meth:`JobQueue.enqueue_many`."""
+        parameters = [_parameters(job, self._ids.new()) for job in jobs]
+        names = sorted({job.queue_name for job in jobs})
+        created = self._register([name for name in names if not self._is_known(name)])
+        results = self._database.write(
+            lambda transaction: self._store_many(transaction, jobs, parameters, created)
+        )
+        self._remember(names)
+        return results
+
+    def _is_known(self, queue_name: str) -> bool:
+        return self._known_until.get(queue_name, 0.0) > self._clock.monotonic()
+
+    def _remember(self, queue_names: Iterable[str]) -> None:
+        until = self._clock.monotonic() + KNOWN_QUEUE_S
+        self._known_until.update(dict.fromkeys(queue_names, until))
+
+    def _register(self, queue_names: Sequence[str]) -> set[str]:
+        """Register queues that are missing; return those that were."""
+
+        def work(transaction: Transaction) -> set[str]:
+            return {
+                name
+                for name in queue_names
+                if transaction.all(
+                    "ensure_queue", name=name, max_workers=DEFAULT_MAX_WORKERS
+                )
+            }
+
+        return self._database.write(work) if queue_names else set()
+
+    def _store(
+        self,
+        transaction: Transaction,
+        job: NewJob,
+        parameters: dict[str, Parameter],
+        created: set[str],
+    ) -> EnqueueResult:
+        for _ in range(ROUNDS):
+            if transaction.all("enqueue", **parameters):
+                transaction.wake(job.queue_name)
+                return _new(job, str(parameters["id"]), created)
+            found = _find(transaction, job, str(parameters["id"]))
+            if found is not None:
+                return found
+        raise StorageBusyError(f"dedupe key {job.dedupe_key!r} keeps changing hands")
+
+    def _store_many(
+        self,
+        transaction: Transaction,
+        jobs: Sequence[NewJob],
+        parameters: Sequence[dict[str, Parameter]],
+        created: set[str],
+    ) -> list[EnqueueResult]:
+        # Keys in one order everywhere, so that two bulk calls cannot lock crosswise.
+        ordered = sorted(_first_of_each_key(parameters), key=_key_order)
+        stored: set[str] = set()
+        for start in range(0, len(ordered), BULK_ROWS):
+            rows = encode_rows(ordered[start : start + BULK_ROWS])
+            stored.update(row[0] for row in transaction.all("enqueue_many", rows=rows))
+        results = []
+        for job, values in zip(jobs, parameters, strict=True):
+            if values["id"] in stored:
+                transaction.wake(job.queue_name)
+                results.append(_new(job, str(values["id"]), created))
+            else:
+                results.append(self._store(transaction, job, values, created))
+        return results
+
+
+def _parameters(job: NewJob, job_id: str) -> dict[str, Parameter]:
+    return {
+        "id": job_id,
+        "queue_name": job.queue_name,
+        "kind": job.kind,
+        "payload": job.payload,
+        "priority": job.priority,
+        "run_at": None if job.run_at is None else to_micros(job.run_at),
+        "max_attempts": job.max_attempts,
+        "dedupe_key": job.dedupe_key,
+        "timeout_s": job.timeout_s,
+    }
+
+
+def _key_order(parameters: dict[str, Parameter]) -> str:
+    return str(parameters["dedupe_key"] or "")
+
+
+def _first_of_each_key(
+    parameters: Iterable[dict[str, Parameter]],
+) -> list[dict[str, Parameter]]:
+    seen: set[Parameter] = set()
+    first = []
+    for values in parameters:
+        key = values["dedupe_key"]
+        if key is None or key not in seen:
+            first.append(values)
+            seen.add(key)
+    return first
+
+
+def _new(job: NewJob, job_id: str, created: Iterable[str] = ()) -> EnqueueResult:
+    return EnqueueResult(
+        id=job_id,
+        is_deduped=False,
+        queue_name=job.queue_name,
+        kind=job.kind,
+        status=JobStatus.PENDING,
+        queue_created=job.queue_name in created,
+    )
+
+
+def _find(transaction: Transaction, job: NewJob, job_id: str) -> EnqueueResult | None:
+    rows = transaction.all("find_enqueued", id=job_id, dedupe_key=job.dedupe_key)
+    if not rows:
+        return None
+    found_id, queue_name, kind, status = rows[0]
+    if found_id == job_id:
+        return _new(job, job_id)
+    if kind != job.kind:
+        raise DuplicateJobError(str(job.dedupe_key), found_id, kind)
+    return EnqueueResult(found_id, True, queue_name, kind, JobStatus(status))

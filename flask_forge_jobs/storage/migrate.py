@@ -1,0 +1,88 @@
+"""Brings a schema up to date, once, under a lock, whoever comes first.
+
+Each step is recorded with the oldest code that can still work on the result. Additive
+steps keep that number, so during a rolling deploy the release before goes on opening a
+database that a newer one has migrated (D44).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from flask_forge_jobs.errors import MigrationError
+from flask_forge_jobs.storage.catalogue import Migration
+
+logger = logging.getLogger(__name__)
+
+
+class SchemaState(Protocol):
+    """What a dialect offers to the migrations."""
+
+    def applied(self) -> list[tuple[int, int]]:
+        """Return (version, oldest reader) of each applied step in order."""
+
+    def locked(self) -> AbstractContextManager[None]:
+        """Open one transaction that keeps every other migrator out."""
+
+    def execute_script(self, sql: str) -> None:
+        """Run the statements of one step."""
+
+    def record(self, version: int, oldest_reader: int, name: str) -> None:
+        """Note that a step is done; part of the same transaction."""
+
+
+def apply_migrations(
+    schema: SchemaState, steps: Sequence[Migration], *, may_change: bool
+) -> list[str]:
+    """Apply the steps that are missing.
+
+    Args:
+        schema: The database's schema.
+        steps: All steps this code knows, in order.
+        may_change: False forbids DDL: a schema that is not current is then an error.
+
+    Returns:
+        The names of the steps that were applied.
+
+    Raises:
+        MigrationError: The schema is newer than this code can read, a step failed, or
+            steps are missing and may not be applied.
+    """
+    if not _missing(schema.applied(), steps):
+        return []
+    if not may_change:
+        raise MigrationError(
+            steps[-1].version,
+            "the schema is not up to date; run `flask forge-jobs db migrate`",
+        )
+    names = []
+    with schema.locked():
+        # Somebody else may have finished while this process waited for the lock.
+        for step in _missing(schema.applied(), steps):
+            try:
+                schema.execute_script(step.sql)
+                schema.record(step.version, step.oldest_reader, step.name)
+            except Exception as error:
+                raise MigrationError(
+                    step.version, f"step {step.name!r} failed: {error}"
+                ) from error
+            names.append(step.name)
+            logger.info("applied schema step %s (%s)", step.version, step.name)
+    return names
+
+
+def _missing(
+    applied: Sequence[tuple[int, int]], steps: Sequence[Migration]
+) -> list[Migration]:
+    newest_known = steps[-1].version
+    stored, oldest_reader = applied[-1] if applied else (0, 0)
+    if oldest_reader > newest_known:
+        raise MigrationError(
+            stored,
+            f"this database needs code that knows schema {oldest_reader} or newer, "
+            f"this package knows {newest_known}; upgrade flask-forge-jobs",
+        )
+    return [step for step in steps if step.version > stored]

@@ -1,0 +1,388 @@
+"""PostgreSQL through psycopg2.
+
+Connections are in autocommit mode and this module writes ``BEGIN`` and ``COMMIT``
+itself, so that the ``BEGIN``, and every statement whose result nobody reads, travels
+with the next statement in one round trip. Nothing depends on session state, so a
+transaction pooler in front of the server changes nothing. The server's clock is used in
+the statements (D41).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import random
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import psycopg2
+from psycopg2.extensions import TRANSACTION_STATUS_INTRANS
+from psycopg2.extensions import connection as Connection  # noqa: N812  # a class
+
+from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.errors import (
+    MigrationError,
+    StorageBusyError,
+    StorageError,
+    StorageUnavailableError,
+)
+from flask_forge_jobs.storage.catalogue import load_migrations, load_statements
+from flask_forge_jobs.storage.database import Listener, Parameter, Row, WakeCallback
+from flask_forge_jobs.storage.migrate import apply_migrations
+from flask_forge_jobs.storage.postgres_listener import PostgresListener
+from flask_forge_jobs.storage.postgres_pool import ConnectionPool, connect
+from flask_forge_jobs.storage.retrying import TransientError, run_with_retries
+
+T = TypeVar("T")
+
+# Any constant will do; two installs in one database must agree on it.
+MIGRATION_LOCK = 7_022_013_337_001
+_SERIALIZATION = frozenset({"40001", "40P01", "55P03"})
+_SHUTDOWN = frozenset({"57P01", "57P02", "57P03"})
+_CANCELLED = "57014"
+_UNIQUE = "23505"
+# Rows that arrive as JSON are guessed to be a hundred, and on a small or a freshly
+# filled table that guess makes the planner read all of it. Every write of ours is
+# served by an index, so say so; it ends with the transaction.
+_PLAN_BY_INDEX = (
+    "SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; "
+    "SET LOCAL enable_mergejoin = off"
+)
+# Time beyond the server's own limit before the socket is cut.
+_DEADLINE_SLACK_S = 2.0
+
+# Handles inherited by a fork. Referenced for ever: closing one would end the parent's.
+_inherited: list[object] = []
+
+
+class _ProcessState:
+    """What one process has opened; a child starts with a new one."""
+
+    def __init__(self, pool: ConnectionPool) -> None:
+        self.pid = os.getpid()
+        self.pool = pool
+        self.is_open = False
+        self.callbacks: list[WakeCallback] = []
+
+
+class PostgresTransaction:
+    """An open transaction; see :class:`~flask_forge_jobs.storage.database.Transaction`.
+
+    Args:
+        connection: In autocommit mode and idle.
+        begin: Text that opens the transaction; empty for a statement on its own.
+        attempt: Number of the try, from 0.
+    """
+
+    def __init__(self, connection: Connection, begin: str, attempt: int = 0) -> None:
+        self.attempt = attempt
+        self.woken: dict[str, None] = {}
+        self._connection = connection
+        self._statements = load_statements("postgres")
+        self._pending = [begin] if begin else []
+        self._is_begun = False
+        self._cursor = connection.cursor()
+
+    def _execute(self, name: str, parameters: dict[str, Parameter]) -> None:
+        sql = self._statements[name].sql
+        if self._pending:
+            text = self._cursor.mogrify(sql, parameters).decode("utf-8")
+            sql = ";\n".join([*self._pending, text])
+            self._pending.clear()
+            self._is_begun = True
+            self._cursor.execute(sql)
+        else:
+            self._cursor.execute(sql, parameters)
+
+    def all(self, name: str, /, **parameters: Parameter) -> list[Row]:
+        """Run a statement and return its rows."""
+        self._execute(name, parameters)
+        return self._cursor.fetchall()
+
+    def run(self, name: str, /, **parameters: Parameter) -> int:
+        """Run a statement and return how many rows it changed."""
+        self._execute(name, parameters)
+        return self._cursor.rowcount
+
+    def later(self, name: str, /, **parameters: Parameter) -> None:
+        """Send a statement together with the next one, or with the commit."""
+        text = self._cursor.mogrify(self._statements[name].sql, parameters)
+        self._pending.append(text.decode("utf-8"))
+
+    def wake(self, queue_name: str) -> None:
+        """Wake the workers of a queue; the server sends it at the commit."""
+        if queue_name not in self.woken:
+            self.woken[queue_name] = None
+            self.later("notify", queue_name=queue_name)
+
+    def end(self) -> None:
+        """Commit, together with what is still waiting to be sent.
+
+        Raises:
+            StorageError: A statement failed and somebody swallowed the error: the
+                commit would return normally and store nothing.
+        """
+        if self._is_begun:
+            status = self._connection.info.transaction_status
+            if status != TRANSACTION_STATUS_INTRANS:
+                raise StorageError("the transaction failed before its commit")
+        elif len(self._pending) <= 1:
+            return  # nothing but the BEGIN
+        self._cursor.execute(";\n".join([*self._pending, "COMMIT"]))
+
+    def undo(self) -> None:
+        """Roll back whatever was begun."""
+        if self._is_begun and not self._connection.closed:
+            with contextlib.suppress(psycopg2.Error):
+                self._cursor.execute("ROLLBACK")
+
+
+class PostgresDatabase:
+    """One PostgreSQL database as a Database.
+
+    Args:
+        settings: Where it is and how it is reached.
+        may_migrate: Whether opening may change the schema.
+        wait: Waits for some seconds between retries.
+        random: Returns a number in [0, 1); spreads the age of connections.
+    """
+
+    backend = "postgres"
+
+    def __init__(
+        self,
+        settings: DatabaseSettings,
+        *,
+        may_migrate: bool = True,
+        wait: Callable[[float], object] = time.sleep,
+        random: Callable[[], float] = random.random,
+    ) -> None:
+        self._settings = settings
+        self._may_migrate = may_migrate
+        self._wait = wait
+        self._random = random
+        limit_ms = int(settings.statement_timeout_s * 1000)
+        limit = f"SET LOCAL statement_timeout = {limit_ms}"
+        self._begin_write = (
+            f"BEGIN ISOLATION LEVEL READ COMMITTED;\n{limit};\n{_PLAN_BY_INDEX}"
+        )
+        self._begin_read = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;\n{limit}"
+        self._limit_s = settings.statement_timeout_s + _DEADLINE_SLACK_S
+        self._current = self._new_state()
+
+    def _new_state(self) -> _ProcessState:
+        return _ProcessState(
+            ConnectionPool(
+                self._connect,
+                size=self._settings.pool_size,
+                wait_s=self._settings.statement_timeout_s,
+                random=self._random,
+            )
+        )
+
+    @property
+    def _state(self) -> _ProcessState:
+        if self._current.pid != os.getpid():
+            _inherited.append(self._current)
+            self._current = self._new_state()
+        return self._current
+
+    def _connect(self) -> Connection:
+        return connect(self._settings)
+
+    def open(self) -> None:
+        """Connect and bring the schema up to date."""
+        state = self._state
+        if state.is_open:
+            return
+        with state.pool.connection() as connection, self._translated():
+            apply_migrations(
+                _PostgresSchema(connection),
+                load_migrations("postgres"),
+                may_change=self._may_migrate,
+            )
+        state.is_open = True
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except psycopg2.Error as error:
+            raise self._translate(error) from error
+
+    def _translate(self, error: psycopg2.Error) -> Exception:
+        code = error.pgcode or ""
+        if code in _SERIALIZATION:
+            return TransientError(StorageBusyError("the transaction kept conflicting"))
+        if code == _UNIQUE:
+            # Not transient: the same unit would meet the same key again (D31).
+            return StorageBusyError("another transaction took a unique key meanwhile")
+        if code == _CANCELLED:
+            limit_s = self._settings.statement_timeout_s
+            return StorageUnavailableError(
+                f"a statement took longer than {limit_s:g} s"
+            )
+        lost = isinstance(error, psycopg2.InterfaceError) or (
+            isinstance(error, psycopg2.OperationalError) and not code
+        )
+        if lost or code in _SHUTDOWN or code.startswith("08"):
+            return TransientError(
+                StorageUnavailableError("the connection to PostgreSQL was lost")
+            )
+        return StorageError(f"PostgreSQL refused the statement ({code or 'no code'})")
+
+    # -- transactions --------------------------------------------------------------
+
+    def write(
+        self, work: Callable[[PostgresTransaction], T], *, urgent: bool = False
+    ) -> T:
+        """Run a unit of work in one transaction and commit it."""
+        self.open()
+
+        def unit(attempt: int) -> T:
+            with self._transaction(self._begin_write, attempt, urgent=urgent) as opened:
+                result = work(opened)
+            for queue_name in opened.woken:
+                self._wake_here(queue_name)
+            return result
+
+        return run_with_retries(unit, self._wait)
+
+    def single(self, name: str, /, **parameters: Parameter) -> list[Row]:
+        """Run one writing statement as a transaction of its own."""
+        self.open()
+
+        def unit(attempt: int) -> list[Row]:
+            with self._transaction("", attempt) as opened:
+                return opened.all(name, **parameters)
+
+        return run_with_retries(unit, self._wait)
+
+    def read(self, work: Callable[[PostgresTransaction], T]) -> T:
+        """Run reads against one snapshot."""
+        self.open()
+
+        def unit(attempt: int) -> T:
+            with self._transaction(self._begin_read, attempt) as opened:
+                return work(opened)
+
+        return run_with_retries(unit, self._wait)
+
+    @contextlib.contextmanager
+    def _transaction(
+        self, begin: str, attempt: int, *, urgent: bool = False
+    ) -> Iterator[PostgresTransaction]:
+        pool = self._state.pool
+        try:
+            borrowed = contextlib.ExitStack()
+            connection = borrowed.enter_context(pool.connection(urgent=urgent))
+        except StorageUnavailableError as error:
+            raise TransientError(error) from error.__cause__
+        with (
+            borrowed,
+            self._translated(),
+            pool.watchdog.watching(connection, self._limit_s),
+        ):
+            opened = PostgresTransaction(connection, begin, attempt)
+            try:
+                yield opened
+                if begin:
+                    opened.end()
+            except BaseException:
+                opened.undo()
+                raise
+
+    # -- wake-ups ------------------------------------------------------------------
+
+    def wake(self, queue_name: str) -> None:
+        """Wake this process's workers; the statement has told the others."""
+        self._wake_here(queue_name)
+
+    def _wake_here(self, queue_name: str) -> None:
+        for callback in list(self._state.callbacks):
+            callback(queue_name)
+
+    def listen(self, callback: WakeCallback) -> Listener:
+        """Call ``callback`` at each wake-up until the listener is stopped."""
+        self.open()
+        callbacks = self._state.callbacks
+        callbacks.append(callback)
+        settings = self._settings
+        if settings.listen_url:
+            settings = DatabaseSettings.from_url(settings.listen_url, tuning=settings)
+        return PostgresListener(
+            callback,
+            forget=lambda: callbacks.remove(callback),
+            connect=lambda: connect(settings),
+        )
+
+    # -- facts ---------------------------------------------------------------------
+
+    def schema_versions(self) -> tuple[int, int] | None:
+        """Return (stored, newest known), or None when there is no schema of ours."""
+        newest = load_migrations("postgres")[-1].version
+        with self._state.pool.connection() as connection, self._translated():
+            applied = _PostgresSchema(connection).applied()
+        return (applied[-1][0], newest) if applied else None
+
+    def describe(self) -> tuple[tuple[str, str], ...]:
+        """Return what the live connection says of itself."""
+        self.open()
+        with self._state.pool.connection() as connection, self._translated():
+            version = connection.info.parameter_status("server_version") or "unknown"
+        return (
+            ("server_version", version),
+            ("max_connections", str(self._settings.pool_size)),
+            ("schema_version", str(load_migrations("postgres")[-1].version)),
+            ("python_version", platform.python_version()),
+            ("driver", f"psycopg2 {psycopg2.__version__.split()[0]}"),
+        )
+
+    def close(self) -> None:
+        """Close the idle connections of this process."""
+        self._state.pool.close()
+        self._current = self._new_state()
+
+
+class _PostgresSchema:
+    """Applies schema steps; see :class:`~flask_forge_jobs.storage.migrate.SchemaState`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._cursor: Any = connection.cursor()
+        self._statements = load_statements("postgres")
+
+    def applied(self) -> list[tuple[int, int]]:
+        """Return (version, oldest reader) of each step that is in the database."""
+        self._cursor.execute("SELECT to_regclass('forge_schema') IS NOT NULL")
+        if not self._cursor.fetchone()[0]:
+            return []
+        self._cursor.execute(self._statements["applied_versions"].sql)
+        return [(version, reader) for version, reader, _ in self._cursor.fetchall()]
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold an advisory lock that ends with the transaction."""
+        self._cursor.execute(f"BEGIN; SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")
+        try:
+            yield
+        except BaseException:
+            self._cursor.execute("ROLLBACK")
+            raise
+        self._cursor.execute("COMMIT")
+
+    def execute_script(self, sql: str) -> None:
+        """Run the statements of one step within the open transaction."""
+        try:
+            self._cursor.execute(sql)
+        except psycopg2.errors.InsufficientPrivilege as error:
+            raise MigrationError(0, "the role may not create tables") from error
+
+    def record(self, version: int, oldest_reader: int, name: str) -> None:
+        """Note that a step is done."""
+        self._cursor.execute(self._statements["create_schema_table"].sql)
+        self._cursor.execute(
+            self._statements["record_version"].sql,
+            {"version": version, "oldest_reader": oldest_reader, "name": name},
+        )

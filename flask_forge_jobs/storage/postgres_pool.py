@@ -1,0 +1,251 @@
+"""PostgreSQL connections of one process: a small pool, and a deadline for every call.
+
+The pool waits instead of failing when it is used up, keeps one connection in reserve
+for heartbeats, hands out the warmest one, and throws a connection away after the first
+error that may have broken it. libpq's own time-outs do not fire while a server is alive
+but stopped, so a watchdog shuts the socket of any call that outlives its deadline; the
+blocked call then fails like any cut connection.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import psycopg2
+from psycopg2.extensions import TRANSACTION_STATUS_IDLE
+from psycopg2.extensions import connection as Connection  # noqa: N812  # a class
+
+from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.errors import StorageBusyError, StorageUnavailableError
+
+# A connection is replaced at this age, so that a fail-over or a new DNS answer is
+# noticed by all of them in the end; each one a little earlier or later.
+MAX_AGE_S = 1800.0
+CHECK_AFTER_IDLE_S = 30.0
+_WATCH_PERIOD_S = 0.5
+
+
+class Watchdog:
+    """Cuts the connections whose call has outlived its deadline."""
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count()
+        self._watched: dict[int, tuple[float, Connection]] = {}
+        self._wanted = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
+
+    @contextlib.contextmanager
+    def watching(self, connection: Connection, limit_s: float) -> Iterator[None]:
+        """Cut the connection unless the block ends within ``limit_s`` seconds."""
+        number = next(self._numbers)
+        self._watched[number] = (time.monotonic() + limit_s, connection)
+        if self._thread is None:
+            self._start()
+        if not self._wanted.is_set():
+            self._wanted.set()
+        try:
+            yield
+        finally:
+            del self._watched[number]
+
+    def _start(self) -> None:
+        with self._starting:
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._run, name="forge-jobs-watchdog", daemon=True
+                )
+                self._thread.start()
+
+    def _run(self) -> None:
+        pause = threading.Event()
+        while True:
+            self._wanted.wait()
+            self._wanted.clear()
+            while self._watched:
+                pause.wait(_WATCH_PERIOD_S)
+                now = time.monotonic()
+                for number, (ends_at, connection) in list(self._watched.items()):
+                    if now > ends_at and number in self._watched:
+                        _cut(connection)
+
+
+def _cut(connection: Connection) -> None:
+    """Shut a connection's socket; the thread blocked on it gets an error."""
+    with contextlib.suppress(psycopg2.Error, OSError):
+        # A duplicate, so that the number cannot be reused under the driver.
+        with socket.socket(fileno=os.dup(connection.fileno())) as duplicate:
+            duplicate.shutdown(socket.SHUT_RDWR)
+
+
+class _Pooled:
+    """A connection and what the pool knows of it."""
+
+    def __init__(self, connection: Connection, expires_at: float) -> None:
+        self.connection = connection
+        self.expires_at = expires_at
+        self.idle_since = time.monotonic()
+
+
+class ConnectionPool:
+    """Connections to one server.
+
+    Args:
+        connect: Opens a connection in autocommit mode.
+        size: Most connections in use at once, apart from the reserved one.
+        wait_s: Seconds to wait for a free one.
+        random: Returns a number in [0, 1).
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], Connection],
+        *,
+        size: int,
+        wait_s: float,
+        random: Callable[[], float],
+    ) -> None:
+        self._connect = connect
+        self._wait_s = wait_s
+        self._random = random
+        self._idle: list[_Pooled] = []
+        self._free = threading.BoundedSemaphore(size)
+        self._reserved = threading.BoundedSemaphore(1)
+        self.watchdog = Watchdog()
+
+    @contextlib.contextmanager
+    def connection(self, *, urgent: bool = False) -> Iterator[Connection]:
+        """Lend a connection.
+
+        Args:
+            urgent: May take the reserved one when all others are in use.
+
+        Raises:
+            StorageBusyError: None became free in time.
+            StorageUnavailableError: The server could not be reached.
+        """
+        permit = self._acquire(urgent=urgent)
+        try:
+            pooled = self._checkout()
+            try:
+                yield pooled.connection
+            finally:
+                self._return(pooled)
+        finally:
+            permit.release()
+
+    def _acquire(self, *, urgent: bool) -> threading.Semaphore:
+        if urgent and not self._free.acquire(blocking=False):
+            permit = self._reserved
+            acquired = permit.acquire(timeout=self._wait_s)
+        elif urgent:
+            return self._free
+        else:
+            permit = self._free
+            acquired = permit.acquire(timeout=self._wait_s)
+        if not acquired:
+            raise StorageBusyError(
+                f"no database connection became free within {self._wait_s:g} s"
+            )
+        return permit
+
+    def _checkout(self) -> _Pooled:
+        while self._idle:
+            try:
+                pooled = self._idle.pop()  # the warmest
+            except IndexError:
+                break
+            now = time.monotonic()
+            if pooled.connection.closed or now > pooled.expires_at:
+                _close(pooled.connection)
+            elif now - pooled.idle_since < CHECK_AFTER_IDLE_S or self._answers(pooled):
+                return pooled
+        age_s = MAX_AGE_S * (0.9 + 0.2 * self._random())
+        return _Pooled(self._connect(), time.monotonic() + age_s)
+
+    def _answers(self, pooled: _Pooled) -> bool:
+        try:
+            with (
+                self.watchdog.watching(pooled.connection, 2.0),
+                pooled.connection.cursor() as cursor,
+            ):
+                cursor.execute("SELECT 1")
+        except psycopg2.Error:
+            _close(pooled.connection)
+            return False
+        return True
+
+    def _return(self, pooled: _Pooled) -> None:
+        connection = pooled.connection
+        if (
+            connection.closed
+            or connection.info.transaction_status != TRANSACTION_STATUS_IDLE
+        ):
+            _close(connection)
+            return
+        pooled.idle_since = time.monotonic()
+        self._idle.append(pooled)
+
+    def close(self) -> None:
+        """Close the idle connections; those in use are closed by nobody here."""
+        while self._idle:
+            _close(self._idle.pop().connection)
+
+
+def _close(connection: Connection) -> None:
+    with contextlib.suppress(psycopg2.Error):
+        connection.close()
+
+
+def _keywords(settings: DatabaseSettings) -> dict[str, str | int]:
+    """Return libpq's keywords, with time-outs for peers that died without a word.
+
+    They are plain connection parameters, so they pass through PgBouncer.
+    """
+    optional: dict[str, str | int | None] = {
+        "host": settings.host,
+        "dbname": settings.database,
+        "user": settings.username,
+        "password": settings.password,
+        "sslmode": settings.sslmode,
+        "sslrootcert": settings.sslrootcert,
+        "sslcert": settings.sslcert,
+        "sslkey": settings.sslkey,
+    }
+    return {
+        "port": settings.port,
+        "application_name": settings.application_name,
+        # libpq takes 2 s as the shortest.
+        "connect_timeout": max(int(settings.connect_timeout_s), 2),
+        "tcp_user_timeout": 10_000,
+        "keepalives_idle": 15,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        **{key: value for key, value in optional.items() if value is not None},
+    }
+
+
+def connect(settings: DatabaseSettings) -> Connection:
+    """Open a connection in autocommit mode.
+
+    Raises:
+        StorageUnavailableError: The server could not be reached or refused; the message
+            names it without the password.
+    """
+    try:
+        connection: Connection = psycopg2.connect(**_keywords(settings))
+    except psycopg2.OperationalError as error:
+        reason = str(error).strip().splitlines()[-1]
+        if settings.password:
+            reason = reason.replace(settings.password, "***")
+        raise StorageUnavailableError(
+            f"cannot reach PostgreSQL at {settings.dsn_for_display}: {reason}"
+        ) from error
+    connection.autocommit = True
+    return connection

@@ -1,0 +1,54 @@
+"""Repeating a unit of work after a transient fault."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from flask_forge_jobs.errors import StorageError
+
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
+
+# Source: the reference's retry schedule (core contract 3.1); 4 tries in all.
+RETRY_DELAYS_S: Sequence[float] = (0.1, 0.3, 1.0)
+
+
+class TransientError(Exception):
+    """A fault after which the same unit of work may succeed.
+
+    Args:
+        surfaced: What the caller gets when every retry failed.
+    """
+
+    def __init__(self, surfaced: StorageError) -> None:
+        super().__init__(str(surfaced))
+        self.surfaced = surfaced
+
+
+def run_with_retries(
+    work: Callable[[int], T],
+    wait: Callable[[float], object],
+    delays_s: Sequence[float] = RETRY_DELAYS_S,
+) -> T:
+    """Run ``work`` until it succeeds or the delays are used up.
+
+    Args:
+        work: Called with the number of the try, from 0.
+        wait: Waits for the given seconds.
+        delays_s: Seconds before each further try.
+
+    Raises:
+        StorageError: The error that the last :class:`TransientError` carried.
+    """
+    for attempt, delay_s in enumerate(delays_s):
+        try:
+            return work(attempt)
+        except TransientError as fault:
+            logger.info("storage fault, retrying in %s s: %s", delay_s, fault)
+            wait(delay_s)
+    try:
+        return work(len(delays_s))
+    except TransientError as fault:
+        raise fault.surfaced from fault.__cause__

@@ -1,0 +1,78 @@
+"""What becomes of a job whose worker process has fallen silent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from flask_forge_jobs.model.backoff import failure_delay_s
+from flask_forge_jobs.model.error_history import append_entry
+from flask_forge_jobs.model.instants import SECOND_US
+from flask_forge_jobs.model.jobs import JobStatus, RunningJob
+from flask_forge_jobs.model.outcomes import (
+    CANCELLED_MESSAGE,
+    MAX_CRASHES,
+    REAPED_MESSAGE,
+)
+from flask_forge_jobs.model.queues import QueueSettings
+from flask_forge_jobs.storage.database import Parameter, Row, Transaction, encode_rows
+from flask_forge_jobs.storage.rows import queue_from_row
+
+
+def revive_jobs(
+    transaction: Transaction,
+    observed: Sequence[RunningJob],
+    at_us: int,
+    jitter: Callable[[], float] | None,
+) -> int:
+    """Give back the jobs that still are as they were seen; return how many.
+
+    Args:
+        transaction: An open transaction.
+        observed: Jobs with the heartbeat that did not move.
+        at_us: Stamp for the error history, microseconds since the epoch.
+        jitter: Spreads the retries.
+    """
+    seen: list[dict[str, Parameter]] = [
+        {"job_id": job.id, "run": job.attempts, "seen_at": job.heartbeat_at_us}
+        for job in observed
+    ]
+    stale = transaction.all("lock_stale", rows=encode_rows(seen))
+    if not stale:
+        return 0
+    queues: dict[str, QueueSettings] = {}
+    for name in sorted({row[1] for row in stale}):
+        rows = transaction.all("get_queue", name=name)
+        queues[name] = queue_from_row(rows[0]) if rows else QueueSettings(name)
+        transaction.wake(name)
+    revived = [_revived(row, queues[row[1]], at_us, jitter) for row in stale]
+    return len(transaction.all("revive", rows=encode_rows(revived)))
+
+
+def _revived(
+    row: Row,
+    queue: QueueSettings,
+    at_us: int,
+    jitter: Callable[[], float] | None,
+) -> dict[str, Parameter]:
+    job_id, _, attempts, max_attempts, crashes, history, cancel_requested_at = row
+    if cancel_requested_at is not None:
+        status, message = JobStatus.DEAD, CANCELLED_MESSAGE
+    elif crashes + 1 >= MAX_CRASHES:
+        status = JobStatus.DEAD
+        message = f"{REAPED_MESSAGE}: its worker process died {crashes + 1} times"
+    else:
+        status = JobStatus.FAILED if attempts < max_attempts else JobStatus.DEAD
+        message = REAPED_MESSAGE
+    delay_us = None
+    if status is JobStatus.FAILED:
+        delay_us = int(failure_delay_s(attempts, queue, jitter) * SECOND_US)
+    return {
+        "job_id": job_id,
+        "run": attempts,
+        "new_status": status.value,
+        "delay_us": delay_us,
+        "error": message,
+        "history": append_entry(
+            history, at_us=at_us, attempt=attempts, message=message
+        ),
+    }

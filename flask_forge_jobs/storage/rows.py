@@ -1,0 +1,108 @@
+"""Row to model: the one place where columns meet attributes."""
+
+from __future__ import annotations
+
+import json
+
+from flask_forge_jobs.model.instants import from_micros, optional_from_micros
+from flask_forge_jobs.model.jobs import ClaimedJob, ErrorEntry, Job, JobStatus
+from flask_forge_jobs.model.processes import Pod, Process
+from flask_forge_jobs.model.queues import QueueSettings
+from flask_forge_jobs.storage.database import Row
+
+
+def job_from_row(row: Row) -> Job:
+    """Return the job of a row of ``get_job`` or ``get_jobs``."""
+    (
+        job_id, queue_name, kind, payload, status, priority, attempts, max_attempts,
+        enqueued_at, scheduled_at, started_at, completed_at, last_error, error_history,
+        process_id, heartbeat_at, dedupe_key, cancel_requested_at, throttle_attempts,
+        crashes, timeout_s, result, progress,
+    ) = row  # fmt: skip
+    return Job(
+        id=job_id,
+        queue_name=queue_name,
+        kind=kind,
+        payload=payload,
+        status=JobStatus(status),
+        priority=priority,
+        attempts=attempts,
+        max_attempts=max_attempts,
+        enqueued_at=from_micros(enqueued_at),
+        scheduled_at=from_micros(scheduled_at),
+        started_at=optional_from_micros(started_at),
+        completed_at=optional_from_micros(completed_at),
+        last_error=last_error,
+        error_history=error_history_from_text(error_history),
+        process_id=process_id,
+        heartbeat_at=optional_from_micros(heartbeat_at),
+        dedupe_key=dedupe_key,
+        cancel_requested_at=optional_from_micros(cancel_requested_at),
+        throttle_attempts=throttle_attempts,
+        crashes=crashes,
+        timeout_s=timeout_s,
+        result=result,
+        progress=progress,
+    )
+
+
+def error_history_from_text(text: str) -> tuple[ErrorEntry, ...]:
+    """Return the entries of a stored history; text that is damaged counts as empty.
+
+    The stored text is left alone: only the job's next own failure writes it (D25).
+    """
+    try:
+        entries = json.loads(text)
+        return tuple(ErrorEntry(e["at"], e["attempt"], e["message"]) for e in entries)
+    except (ValueError, TypeError, KeyError):
+        return ()
+
+
+def claimed_from_row(row: Row) -> ClaimedJob:
+    """Return the job of a row of ``claim``, whose columns are in the record's order."""
+    return ClaimedJob._make(row)
+
+
+def queue_from_row(row: Row) -> QueueSettings:
+    """Return the settings of a row of ``get_queue``, ``all_queues`` or ``lock_queue``."""
+    (
+        name, max_workers, paused, retain_done, retain_dead, backoff_enabled,
+        backoff_base, backoff_max, throttle_attempts, throttled_until, updated_at,
+    ) = row  # fmt: skip
+    return QueueSettings(
+        name=name,
+        max_workers=max_workers,
+        paused=bool(paused),
+        retain_done_for_days=retain_done,
+        retain_dead_for_days=retain_dead,
+        backoff_enabled=bool(backoff_enabled),
+        backoff_base_seconds=backoff_base,
+        backoff_max_seconds=backoff_max,
+        throttle_attempts=throttle_attempts,
+        throttled_until=optional_from_micros(throttled_until),
+        updated_at=optional_from_micros(updated_at),
+    )
+
+
+def process_from_row(row: Row) -> Process:
+    """Return the slot of a row of ``all_processes`` or ``processes_of_queue``."""
+    process_id, queue_name, host_id, started_at, heartbeat_at, current_job = row
+    return Process(
+        process_id=process_id,
+        queue_name=queue_name,
+        host_id=host_id,
+        started_at=from_micros(started_at),
+        heartbeat_at=from_micros(heartbeat_at),
+        current_job_id=current_job,
+    )
+
+
+def pod_from_row(row: Row) -> Pod:
+    """Return the worker process of a row of ``all_pods`` or ``live_pods``."""
+    host_id, worker_name, queues, heartbeat_at = row
+    return Pod(
+        host_id=host_id,
+        worker_name=worker_name,
+        queues=tuple(queues.split(",")) if queues else (),
+        heartbeat_at=from_micros(heartbeat_at),
+    )

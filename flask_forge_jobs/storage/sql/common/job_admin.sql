@@ -1,0 +1,124 @@
+-- What an operator does to jobs.
+
+-- name: lock_job
+SELECT id
+FROM forge_job
+WHERE id = :id
+/* for_update */
+
+-- name: lock_jobs
+SELECT id
+FROM forge_job
+WHERE id IN (SELECT v.job_id FROM /* rows v: job_id text */)
+ORDER BY id
+/* for_update */
+
+-- name: delete_jobs
+-- Deletes what is not running and repeats the condition, so that a job claimed in
+-- between survives (D8).
+DELETE FROM forge_job
+WHERE status <> 'in_progress'
+    AND id IN (SELECT v.job_id FROM /* rows v: job_id text */)
+RETURNING id
+
+-- name: delete_with_status
+-- For bulk verbs, which picked the ids before they locked them: what has been claimed,
+-- requeued or finished in between is left alone (D8, D9).
+DELETE FROM forge_job
+WHERE status = :status
+    AND id IN (SELECT v.job_id FROM /* rows v: job_id text */)
+RETURNING id
+
+-- name: delete_finished
+-- Likewise for the retention sweep.
+DELETE FROM forge_job
+WHERE status = :status AND completed_at < :cutoff
+    AND id IN (SELECT v.job_id FROM /* rows v: job_id text */)
+RETURNING id
+
+-- name: request_cancel
+-- Asks running jobs to stop; asking twice keeps the first time.
+UPDATE forge_job
+SET cancel_requested_at = COALESCE(cancel_requested_at, :now)
+WHERE status = 'in_progress'
+    AND id IN (SELECT v.job_id FROM /* rows v: job_id text */)
+RETURNING id
+
+-- name: requeue_jobs
+-- A full new budget; the error text and the history stay (D14).
+UPDATE forge_job
+SET
+    status = 'pending', attempts = 0, throttle_attempts = 0, crashes = 0,
+    scheduled_at = :now, deferred = FALSE, started_at = NULL, completed_at = NULL,
+    cancel_requested_at = NULL, result = NULL, progress = NULL, process_id = NULL,
+    heartbeat_at = NULL
+WHERE status IN ('failed', 'dead')
+    AND id IN (SELECT v.job_id FROM /* rows v: job_id text */)
+RETURNING id, queue_name
+
+-- name: lock_requeueable
+-- Dead jobs whose key an unfinished sibling holds are left out, and of several with one
+-- key only the first goes (D12): the unique index would refuse the rest.
+SELECT job.id
+FROM forge_job AS job
+WHERE job.status IN ('failed', 'dead')
+    AND job.id IN (SELECT v.job_id FROM /* rows v: job_id text */)
+    AND (
+        job.dedupe_key IS NULL
+        OR job.status = 'failed'
+        OR NOT EXISTS (
+            SELECT 1
+            FROM forge_job AS sibling
+            WHERE sibling.dedupe_key = job.dedupe_key
+                AND sibling.dedupe_key IS NOT NULL
+                AND sibling.status IN ('pending', 'in_progress', 'failed')
+        )
+    )
+ORDER BY job.id
+/* skip_locked_of_job */
+
+-- name: dedupe_keys
+SELECT id, dedupe_key
+FROM forge_job
+WHERE dedupe_key IS NOT NULL
+    AND id IN (SELECT v.job_id FROM /* rows v: job_id text */)
+
+-- name: walk
+-- The next ids with a status, in id order.
+SELECT id
+FROM forge_job
+WHERE status = :status AND id > :after
+    AND (:any_queue OR queue_name = :queue_name)
+ORDER BY id
+LIMIT :limit
+
+-- name: walk_unsuccessful
+-- Served by forge_job_unsuccessful.
+SELECT id
+FROM forge_job
+WHERE status = :status AND status IN ('failed', 'dead') AND id > :after
+    AND (:any_queue OR queue_name = :queue_name)
+ORDER BY id
+LIMIT :limit
+
+-- name: run_now
+-- Never moves an overdue job back (D22).
+UPDATE forge_job
+SET
+    scheduled_at = CASE WHEN scheduled_at > :now THEN :now ELSE scheduled_at END,
+    deferred = FALSE
+WHERE id = :id AND status IN ('pending', 'failed')
+RETURNING queue_name
+
+-- name: finished_before
+-- Served by forge_job_finished.
+SELECT id
+FROM forge_job
+WHERE queue_name = :queue_name AND status = :status
+    AND completed_at IS NOT NULL AND completed_at < :cutoff
+ORDER BY completed_at
+LIMIT :limit
+
+-- name: fold_counts
+-- Nothing to fold: this backend counts in place.
+SELECT 0

@@ -1,0 +1,245 @@
+-- The hot path: what a producer and a worker process run all day.
+
+-- name: enqueue
+-- A clash on the id is our own repeated insert, one on the key is a duplicate.
+INSERT INTO forge_job (
+    id, queue_name, kind, payload, priority, enqueued_at, scheduled_at, deferred,
+    max_attempts, dedupe_key, timeout_s
+)
+VALUES (
+    :id, :queue_name, :kind, :payload, :priority, :now,
+    CASE WHEN :run_at > :now THEN :run_at ELSE :now END,
+    COALESCE(:run_at > :now, FALSE),
+    :max_attempts, :dedupe_key, :timeout_s
+)
+ON CONFLICT DO NOTHING
+RETURNING id
+
+-- name: enqueue_many
+INSERT INTO forge_job (
+    id, queue_name, kind, payload, priority, enqueued_at, scheduled_at, deferred,
+    max_attempts, dedupe_key, timeout_s
+)
+SELECT
+    v.id, v.queue_name, v.kind, v.payload, v.priority, :now,
+    CASE WHEN v.run_at > :now THEN v.run_at ELSE :now END,
+    COALESCE(v.run_at > :now, FALSE),
+    v.max_attempts, v.dedupe_key, v.timeout_s
+FROM /* rows v: id text, queue_name text, kind text, payload text, priority integer, run_at bigint, max_attempts integer, dedupe_key text, timeout_s double precision */
+WHERE TRUE
+ON CONFLICT DO NOTHING
+RETURNING id
+
+-- name: find_enqueued
+-- Whose key it is, or whether our own id is already there.
+SELECT id, queue_name, kind, status
+FROM forge_job
+WHERE id = :id
+    OR (
+        dedupe_key = :dedupe_key AND dedupe_key IS NOT NULL
+        AND status IN ('pending', 'in_progress', 'failed')
+    )
+ORDER BY CASE WHEN id = :id THEN 0 ELSE 1 END
+LIMIT 1
+
+-- name: ensure_queue
+INSERT INTO forge_queue (name, max_workers, updated_at)
+VALUES (:name, :max_workers, :now)
+ON CONFLICT (name) DO NOTHING
+RETURNING name
+
+-- name: promote
+-- Served by forge_job_deferred: jobs whose time has come join the claim index.
+WITH due AS MATERIALIZED (
+    SELECT id
+    FROM forge_job
+    WHERE deferred AND queue_name = :queue_name AND scheduled_at <= :now
+    ORDER BY scheduled_at
+    LIMIT 500
+    /* skip_locked */
+)
+UPDATE forge_job
+SET deferred = FALSE
+WHERE deferred AND id IN (SELECT id FROM due)
+
+-- name: claim
+-- Served by forge_job_claim, which holds due jobs only, so its cost does not depend on
+-- how many wait for later (D35). A paused or cooling queue hands out nothing.
+WITH picked AS MATERIALIZED (
+    SELECT id
+    FROM forge_job
+    WHERE queue_name = :queue_name
+        AND status IN ('pending', 'failed') AND NOT deferred
+        AND NOT EXISTS (
+            SELECT 1
+            FROM forge_queue
+            WHERE name = :queue_name AND (paused OR throttled_until > :now)
+        )
+    ORDER BY priority, scheduled_at, id
+    LIMIT :limit
+    /* skip_locked */
+)
+UPDATE forge_job
+SET
+    status = 'in_progress', attempts = attempts + 1, process_id = :owner,
+    started_at = :now, heartbeat_at = :now, completed_at = NULL, progress = NULL
+WHERE id IN (SELECT id FROM picked)
+RETURNING
+    id, queue_name, kind, payload, priority, scheduled_at, attempts, max_attempts,
+    throttle_attempts, error_history, timeout_s
+
+-- name: finish
+-- The fence: still running, ours, and this very attempt. COALESCE keeps SQLite from
+-- walking all running jobs of the owner for each row. A job that a user asked to
+-- stop may only end here as done or dead; what is left is for finish_cancelled.
+UPDATE forge_job
+SET
+    status = v.new_status,
+    attempts = attempts - v.uncount,
+    throttle_attempts = CASE
+        WHEN v.new_status = 'done' THEN 0 ELSE throttle_attempts + v.throttled
+    END,
+    scheduled_at = CASE
+        WHEN v.delay_us IS NULL THEN scheduled_at ELSE :now + v.delay_us
+    END,
+    deferred = COALESCE(v.delay_us > 0, FALSE),
+    completed_at = CASE WHEN v.new_status IN ('done', 'dead') THEN :now END,
+    last_error = COALESCE(v.error, last_error),
+    error_history = COALESCE(v.history, error_history),
+    result = v.new_result,
+    process_id = NULL,
+    heartbeat_at = NULL
+FROM /* rows v: job_id text, run integer, new_status text, uncount integer, throttled integer, delay_us bigint, error text, history text, new_result text */
+WHERE forge_job.id = v.job_id
+    AND forge_job.status = 'in_progress'
+    AND COALESCE(forge_job.process_id, '') = :owner
+    AND forge_job.attempts = v.run
+    AND (
+        forge_job.cancel_requested_at IS NULL OR v.new_status IN ('done', 'dead')
+    )
+RETURNING forge_job.id
+
+-- name: finish_cancelled
+-- A request to stop outlives failure, throttle and release (D7).
+UPDATE forge_job
+SET
+    status = 'dead', completed_at = :now, last_error = v.error,
+    error_history = v.history, deferred = FALSE, process_id = NULL, heartbeat_at = NULL
+FROM /* rows v: job_id text, run integer, error text, history text */
+WHERE forge_job.id = v.job_id
+    AND forge_job.status = 'in_progress'
+    AND COALESCE(forge_job.process_id, '') = :owner
+    AND forge_job.attempts = v.run
+    AND forge_job.cancel_requested_at IS NOT NULL
+RETURNING forge_job.id
+
+-- name: settled
+-- After an unclear commit: which outcomes did the lost transaction store?
+SELECT forge_job.id
+FROM forge_job
+INNER JOIN /* rows v: job_id text, run integer, new_status text */
+    ON forge_job.id = v.job_id
+WHERE forge_job.status = v.new_status AND forge_job.attempts = v.run
+
+-- name: lock_queue
+SELECT
+    name, max_workers, paused, retain_done_for_days, retain_dead_for_days,
+    backoff_enabled, backoff_base_seconds, backoff_max_seconds, throttle_attempts,
+    throttled_until, updated_at
+FROM forge_queue
+WHERE name = :name
+/* for_update */
+
+-- name: open_cooldown
+-- A longer hint extends a live window; the exponent counts windows, not workers (D21).
+UPDATE forge_queue
+SET
+    throttle_attempts = CASE
+        WHEN throttled_until > :now OR throttle_attempts >= 30 THEN throttle_attempts
+        ELSE throttle_attempts + 1
+    END,
+    throttled_until = CASE
+        WHEN throttled_until > :now + :delay_us THEN throttled_until
+        ELSE :now + :delay_us
+    END,
+    updated_at = :now
+WHERE name = :name
+
+-- name: decay_cooldown
+-- A success long enough after the window forgets it; writes nothing otherwise.
+UPDATE forge_queue
+SET throttle_attempts = 0, throttled_until = NULL, updated_at = :now
+WHERE name = :name
+    AND throttle_attempts > 0
+    AND (throttled_until IS NULL OR throttled_until < :now - :grace_us)
+
+-- name: heartbeat
+-- Served by forge_job_running: one statement renews all running jobs of a process.
+UPDATE forge_job
+SET heartbeat_at = :now
+WHERE status = 'in_progress' AND process_id = :owner
+RETURNING id, attempts, cancel_requested_at
+
+-- name: set_progress
+UPDATE forge_job
+SET progress = v.new_progress
+FROM /* rows v: job_id text, new_progress text */
+WHERE forge_job.id = v.job_id
+    AND forge_job.status = 'in_progress' AND forge_job.process_id = :owner
+
+-- name: cancelled
+-- Served by forge_job_cancelled, which is empty but for jobs being stopped.
+SELECT id
+FROM forge_job
+WHERE status = 'in_progress' AND cancel_requested_at IS NOT NULL
+    AND process_id = :owner
+
+-- name: running
+SELECT id, attempts, heartbeat_at, process_id
+FROM forge_job
+WHERE status = 'in_progress'
+ORDER BY process_id, id
+
+-- name: lock_stale
+-- The heartbeat must still be the one that was observed (a stalled reaper is harmless).
+SELECT
+    forge_job.id, forge_job.queue_name, forge_job.attempts, forge_job.max_attempts,
+    forge_job.crashes, forge_job.error_history, forge_job.cancel_requested_at
+FROM forge_job
+INNER JOIN /* rows v: job_id text, run integer, seen_at bigint */
+    ON forge_job.id = v.job_id
+WHERE forge_job.status = 'in_progress'
+    AND forge_job.attempts = v.run
+    AND forge_job.heartbeat_at = v.seen_at
+ORDER BY forge_job.id
+/* skip_locked_job */
+
+-- name: revive
+UPDATE forge_job
+SET
+    status = v.new_status,
+    crashes = crashes + 1,
+    scheduled_at = CASE
+        WHEN v.delay_us IS NULL THEN scheduled_at ELSE :now + v.delay_us
+    END,
+    deferred = COALESCE(v.delay_us > 0, FALSE),
+    completed_at = CASE WHEN v.new_status = 'dead' THEN :now END,
+    last_error = v.error,
+    error_history = v.history,
+    process_id = NULL,
+    heartbeat_at = NULL
+FROM /* rows v: job_id text, run integer, new_status text, delay_us bigint, error text, history text */
+WHERE forge_job.id = v.job_id
+    AND forge_job.status = 'in_progress'
+    AND forge_job.attempts = v.run
+RETURNING forge_job.id
+
+-- name: next_due
+-- Served by forge_job_deferred: microseconds until the first job that waits for its
+-- time is due, 0 when it already is; NULL when none waits.
+SELECT CASE WHEN first_at > :now THEN first_at - :now ELSE first_at - first_at END
+FROM (
+    SELECT MIN(scheduled_at) AS first_at
+    FROM forge_job
+    WHERE deferred AND queue_name = :queue_name
+) AS waiting

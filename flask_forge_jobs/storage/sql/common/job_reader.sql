@@ -1,0 +1,102 @@
+-- Reading: nothing here writes, and nothing scans finished jobs.
+
+-- name: get_job
+SELECT
+    id, queue_name, kind, payload, status, priority, attempts, max_attempts,
+    enqueued_at, scheduled_at, started_at, completed_at, last_error, error_history,
+    process_id, heartbeat_at, dedupe_key, cancel_requested_at, throttle_attempts,
+    crashes, timeout_s, result, progress
+FROM forge_job
+WHERE id = :id
+
+-- name: get_jobs
+SELECT
+    id, queue_name, kind, payload, status, priority, attempts, max_attempts,
+    enqueued_at, scheduled_at, started_at, completed_at, last_error, error_history,
+    process_id, heartbeat_at, dedupe_key, cancel_requested_at, throttle_attempts,
+    crashes, timeout_s, result, progress
+FROM forge_job
+INNER JOIN /* rows v: job_id text */
+    ON forge_job.id = v.job_id
+
+-- name: counts
+-- A few rows for each combination, however many jobs there are.
+SELECT queue_name, kind, status, deferred, SUM(jobs)
+FROM forge_job_count
+GROUP BY queue_name, kind, status, deferred
+HAVING SUM(jobs) > 0
+ORDER BY queue_name, kind, status, deferred
+
+-- name: overdue
+-- Served by forge_job_deferred: jobs whose time has come but that no worker has looked
+-- at yet; they count as due.
+SELECT queue_name, status, COUNT(*)
+FROM forge_job
+WHERE deferred AND queue_name IN (SELECT queue_name FROM forge_job_count)
+    AND scheduled_at <= :now
+GROUP BY queue_name, status
+
+-- name: oldest_due
+-- Served by forge_job_lag, one seek a queue: microseconds that the oldest due job has
+-- waited.
+SELECT name, :now - first_at
+FROM (
+    SELECT
+        name,
+        (
+            SELECT scheduled_at
+            FROM forge_job
+            WHERE queue_name = forge_queue.name AND status IN ('pending', 'failed')
+            ORDER BY scheduled_at
+            LIMIT 1
+        ) AS first_at
+    FROM forge_queue
+) AS waiting
+WHERE first_at <= :now
+
+-- name: page_of_combination
+-- Served by forge_job_list: the newest ids of one queue, kind and status.
+SELECT enqueued_at, id
+FROM forge_job
+WHERE queue_name = :queue_name AND kind = :kind AND status = :status
+    AND enqueued_at >= :from_at AND enqueued_at <= :to_at
+ORDER BY enqueued_at DESC, id DESC
+LIMIT :limit
+
+-- name: count_of_combination
+-- Served by forge_job_list.
+SELECT COUNT(*)
+FROM forge_job
+WHERE queue_name = :queue_name AND kind = :kind AND status = :status
+    AND enqueued_at >= :from_at AND enqueued_at <= :to_at
+
+-- name: page_by_scan
+-- Walks forge_job_newest and filters; for a search in payloads, and for filters that
+-- match more combinations than are worth a look-up each.
+SELECT enqueued_at, id
+FROM forge_job
+WHERE enqueued_at >= :from_at AND enqueued_at <= :to_at
+    AND (:any_queue OR queue_name IN (SELECT v.name FROM /* rows v: name text = :queues */))
+    AND (:any_kind OR kind IN (SELECT v.name FROM /* rows v: name text = :kinds */))
+    AND (:any_status OR status IN (SELECT v.name FROM /* rows v: name text = :statuses */))
+    AND (:any_payload OR LOWER(payload) LIKE :pattern ESCAPE '\')
+ORDER BY enqueued_at DESC, id DESC
+LIMIT :limit OFFSET :offset
+
+-- name: count_by_scan
+SELECT COUNT(*)
+FROM forge_job
+WHERE enqueued_at >= :from_at AND enqueued_at <= :to_at
+    AND (:any_queue OR queue_name IN (SELECT v.name FROM /* rows v: name text = :queues */))
+    AND (:any_kind OR kind IN (SELECT v.name FROM /* rows v: name text = :kinds */))
+    AND (:any_status OR status IN (SELECT v.name FROM /* rows v: name text = :statuses */))
+    AND (:any_payload OR LOWER(payload) LIKE :pattern ESCAPE '\')
+
+-- name: scheduled
+-- Served by forge_job_deferred.
+SELECT id
+FROM forge_job
+WHERE deferred AND status = 'pending' AND queue_name = :queue_name
+    AND scheduled_at > :now
+ORDER BY scheduled_at, id
+LIMIT :limit

@@ -1,0 +1,18 @@
+-- The schema's own version.
+
+-- name: applied_versions
+SELECT version, oldest_reader, name
+FROM forge_schema
+ORDER BY version
+
+-- name: record_version
+INSERT INTO forge_schema (version, oldest_reader, name, applied_at)
+VALUES (:version, :oldest_reader, :name, :now)
+
+-- name: create_schema_table
+CREATE TABLE IF NOT EXISTS forge_schema (
+    version       INTEGER NOT NULL PRIMARY KEY,
+    oldest_reader INTEGER NOT NULL,
+    name          TEXT    NOT NULL,
+    applied_at    BIGINT  NOT NULL
+)

@@ -1,0 +1,16 @@
+-- What PostgreSQL must say in its own way.
+
+-- name: fold_counts
+-- Merges appended changes; one folder at a time, the others do without.
+WITH gone AS (
+    DELETE FROM forge_job_count
+    WHERE (SELECT COUNT(*) > :worthwhile FROM forge_job_count)
+        AND (SELECT pg_try_advisory_xact_lock(:lock_key))
+    RETURNING queue_name, kind, status, deferred, jobs
+)
+INSERT INTO forge_job_count (queue_name, kind, status, deferred, jobs)
+SELECT queue_name, kind, status, deferred, SUM(jobs)
+FROM gone
+GROUP BY queue_name, kind, status, deferred
+HAVING SUM(jobs) <> 0
+RETURNING jobs

@@ -1,0 +1,434 @@
+"""SQLite: one writer at a time, a connection for each thread, write-ahead log.
+
+Every transaction that writes begins with ``BEGIN IMMEDIATE``: a deferred one that read
+first fails at once when another process wrote in between, without waiting for the busy
+time-out (D30). Within a process writers queue on a lock, which is fairer and cheaper
+than the busy handler. Nothing opened before a fork is used after it: the handle is
+forgotten, not closed, because closing would act on the parent's file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import sqlite3
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from flask_forge_jobs.clock import Clock
+from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.errors import (
+    StorageBusyError,
+    StorageCorruptError,
+    StorageError,
+    StorageUnavailableError,
+)
+from flask_forge_jobs.storage.catalogue import load_migrations, load_statements
+from flask_forge_jobs.storage.database import Listener, Parameter, Row, WakeCallback
+from flask_forge_jobs.storage.migrate import SchemaState, apply_migrations
+from flask_forge_jobs.storage.retrying import TransientError, run_with_retries
+from flask_forge_jobs.storage.sqlite_checkpoint import CheckpointGate, has_wal_reset_bug
+from flask_forge_jobs.storage.sqlite_wake import SqliteListener, WakeSockets
+
+T = TypeVar("T")
+
+OLDEST_SQLITE = (3, 38, 0)  # RETURNING, UPDATE … FROM and the JSON functions built in
+_MEMORY = ":memory:"
+# Virtual-machine steps between two looks at the deadline of a read; about 1 ms.
+_STEPS_BETWEEN_DEADLINE_CHECKS = 20_000
+# These fail at once although waiting would help; plain SQLITE_BUSY has waited already.
+_RETRIED_CODES = frozenset({6, 261, 262, 517, 773})
+_BUSY, _LOCKED, _CORRUPT, _NOT_A_DATABASE, _INTERRUPT = 5, 6, 11, 26, 9
+# Permission, I/O error, read-only, full, cannot open.
+_UNAVAILABLE = frozenset({3, 8, 10, 13, 14})
+
+# Handles inherited by a fork. Referenced for ever so that no destructor runs.
+_inherited: list[object] = []
+
+
+class _Token:
+    """Lives as long as its thread; its end closes the thread's connection."""
+
+
+class _ProcessState:
+    """What one process has opened; a child starts with a new one."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.pid = os.getpid()
+        self.write_lock = threading.RLock()
+        self.local = threading.local()
+        self.connections: set[sqlite3.Connection] = set()
+        self.memory: sqlite3.Connection | None = None
+        self.gate = CheckpointGate(path)
+        self.is_open = False
+        self.callbacks: list[WakeCallback] = []
+
+
+def _close_connection(state: _ProcessState, connection: sqlite3.Connection) -> None:
+    if state.pid == os.getpid():
+        state.connections.discard(connection)
+        connection.close()
+
+
+class SqliteTransaction:
+    """An open transaction; see :class:`~flask_forge_jobs.storage.database.Transaction`."""
+
+    def __init__(
+        self, connection: sqlite3.Connection, now_us: int, attempt: int = 0
+    ) -> None:
+        self.attempt = attempt
+        self.woken: dict[str, None] = {}
+        self._connection = connection
+        self._statements = load_statements("sqlite")
+        self._now_us = now_us
+
+    def _execute(self, name: str, parameters: dict[str, Parameter]) -> sqlite3.Cursor:
+        statement = self._statements[name]
+        if statement.uses_now:
+            parameters["now"] = self._now_us
+        return self._connection.execute(statement.sql, parameters)
+
+    def all(self, name: str, /, **parameters: Parameter) -> list[Row]:
+        """Run a statement and return its rows."""
+        return self._execute(name, parameters).fetchall()
+
+    def run(self, name: str, /, **parameters: Parameter) -> int:
+        """Run a statement and return how many rows it changed."""
+        return self._execute(name, parameters).rowcount
+
+    def later(self, name: str, /, **parameters: Parameter) -> None:
+        """Run a statement now; there is no round trip to save."""
+        self._execute(name, parameters)
+
+    def wake(self, queue_name: str) -> None:
+        """Wake the workers of a queue once this transaction has committed."""
+        self.woken[queue_name] = None
+
+
+class SqliteDatabase:
+    """One SQLite file, or one database in memory, as a Database.
+
+    Args:
+        settings: Where it is and how it is opened.
+        clock: Source of every stored instant.
+        may_migrate: Whether opening may change the schema.
+        wait: Waits for some seconds between retries.
+    """
+
+    backend = "sqlite"
+
+    def __init__(
+        self,
+        settings: DatabaseSettings,
+        clock: Clock,
+        *,
+        may_migrate: bool = True,
+        wait: Callable[[float], object] = time.sleep,
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._wait = wait
+        self._path = None if settings.path is None else settings.path.absolute()
+        self._sockets = None if self._path is None else WakeSockets(self._path)
+        self._current = _ProcessState(self._path)
+        self._may_migrate = may_migrate
+
+    @property
+    def _state(self) -> _ProcessState:
+        if self._current.pid != os.getpid():
+            _inherited.append(self._current)
+            self._current = _ProcessState(self._path)
+        return self._current
+
+    # -- connections ---------------------------------------------------------------
+
+    def open(self) -> None:
+        """Connect, check the file and bring the schema up to date."""
+        state = self._state
+        with state.write_lock:
+            if state.is_open:
+                return
+            if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+                wanted = ".".join(map(str, OLDEST_SQLITE))
+                raise StorageError(
+                    f"SQLite {sqlite3.sqlite_version} is too old; {wanted} is needed"
+                )
+            with self._translated():
+                connection = self._connection(state)
+                apply_migrations(
+                    _SqliteSchema(connection, self._clock.now_us()),
+                    load_migrations("sqlite"),
+                    may_change=self._may_migrate,
+                )
+            state.is_open = True
+
+    def _connection(self, state: _ProcessState) -> sqlite3.Connection:
+        if self._path is None:
+            if state.memory is None:
+                state.memory = self._connect(state)
+            return state.memory
+        connection: sqlite3.Connection | None = getattr(state.local, "connection", None)
+        if connection is None:
+            connection = self._connect(state)
+            state.local.connection = connection
+            state.local.token = token = _Token()
+            weakref.finalize(token, _close_connection, state, connection)
+        return connection
+
+    def _connect(self, state: _ProcessState) -> sqlite3.Connection:
+        if self._path is not None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(
+            self._path or _MEMORY,
+            timeout=self._settings.busy_timeout_s,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=256,
+        )
+        try:
+            self._configure(connection)
+        except BaseException:
+            connection.close()
+            raise
+        state.connections.add(connection)
+        return connection
+
+    def _configure(self, connection: sqlite3.Connection) -> None:
+        if self._path is not None:
+            (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+            if mode != "wal":
+                raise StorageUnavailableError(
+                    f"{self._path}: the journal mode stays {mode!r}; "
+                    "a write-ahead log needs a local file system"
+                )
+            if has_wal_reset_bug():
+                connection.execute("PRAGMA wal_autocheckpoint = 0")
+        connection.execute(f"PRAGMA synchronous = {self._settings.synchronous}")
+        connection.execute("PRAGMA journal_size_limit = 67108864")
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise self._translate(error) from error
+        except OSError as error:
+            raise StorageUnavailableError(f"{self._path}: {error.strerror}") from error
+
+    def _translate(self, error: sqlite3.Error) -> Exception:
+        code = getattr(error, "sqlite_errorcode", None) or 0
+        primary = code & 0xFF
+        where = self._path or "the database in memory"
+        if primary in (_BUSY, _LOCKED):
+            busy = StorageBusyError(f"{where} is locked by another writer")
+            return TransientError(busy) if code in _RETRIED_CODES else busy
+        if primary in (_CORRUPT, _NOT_A_DATABASE):
+            return StorageCorruptError(
+                f"{where} is not a sound SQLite database: {error}"
+            )
+        if primary == _INTERRUPT:
+            limit = self._settings.statement_timeout_s
+            return StorageUnavailableError(f"a read took longer than {limit} s")
+        if primary in _UNAVAILABLE:
+            return StorageUnavailableError(f"{where}: {error}")
+        return StorageError(f"{where}: {error}")
+
+    # -- transactions --------------------------------------------------------------
+
+    def write(
+        self, work: Callable[[SqliteTransaction], T], *, urgent: bool = False
+    ) -> T:
+        """Run a unit of work in one immediate transaction and commit it."""
+        del urgent  # every thread has a connection of its own
+        self.open()
+        return run_with_retries(lambda attempt: self._write(work, attempt), self._wait)
+
+    def _write(self, work: Callable[[SqliteTransaction], T], attempt: int) -> T:
+        state = self._state
+        if not state.write_lock.acquire(timeout=self._settings.busy_timeout_s):
+            raise StorageBusyError("another thread has been writing for too long")
+        try:
+            with self._translated():
+                connection = self._connection(state)
+                with state.gate.writing():
+                    connection.execute("BEGIN IMMEDIATE")
+                    transaction = SqliteTransaction(
+                        connection, self._clock.now_us(), attempt
+                    )
+                    try:
+                        result = work(transaction)
+                        connection.execute("COMMIT")
+                    except BaseException:
+                        if connection.in_transaction:
+                            connection.execute("ROLLBACK")
+                        raise
+                state.gate.checkpoint_if_due(connection)
+        finally:
+            state.write_lock.release()
+        for queue_name in transaction.woken:
+            self.wake(queue_name)
+        return result
+
+    def single(self, name: str, /, **parameters: Parameter) -> list[Row]:
+        """Run one writing statement as a transaction of its own."""
+        return self.write(lambda transaction: transaction.all(name, **parameters))
+
+    def read(self, work: Callable[[SqliteTransaction], T]) -> T:
+        """Run reads against one snapshot."""
+        self.open()
+        state = self._state
+        guard = state.write_lock if self._path is None else contextlib.nullcontext()
+        with guard, self._translated():
+            connection = self._connection(state)
+            if connection.in_transaction:
+                raise StorageError("a read cannot start inside a transaction")
+            ends_at = self._clock.monotonic() + self._settings.statement_timeout_s
+            connection.set_progress_handler(
+                lambda: self._clock.monotonic() > ends_at,
+                _STEPS_BETWEEN_DEADLINE_CHECKS,
+            )
+            connection.execute("BEGIN")
+            try:
+                return work(SqliteTransaction(connection, self._clock.now_us()))
+            finally:
+                connection.set_progress_handler(None, 0)
+                if connection.in_transaction:
+                    connection.execute("COMMIT")
+
+    # -- wake-ups ------------------------------------------------------------------
+
+    def wake(self, queue_name: str) -> None:
+        """Wake the workers of a queue, in this process and in others."""
+        for callback in list(self._state.callbacks):
+            callback(queue_name)
+        if self._sockets is not None:
+            self._sockets.send(queue_name)
+
+    def listen(self, callback: WakeCallback) -> Listener:
+        """Call ``callback`` at each wake-up until the listener is stopped."""
+        self.open()
+        callbacks = self._state.callbacks
+        callbacks.append(callback)
+        return SqliteListener(
+            callback,
+            forget=lambda: callbacks.remove(callback),
+            sockets=self._sockets,
+            data_version=self._data_version if self._path is not None else None,
+        )
+
+    def _data_version(self) -> int:
+        """Return a number that moves when another connection has committed."""
+        with self._translated():
+            row = (
+                self._connection(self._state).execute("PRAGMA data_version").fetchone()
+            )
+        version: int = row[0]
+        return version
+
+    # -- facts ---------------------------------------------------------------------
+
+    def schema_versions(self) -> tuple[int, int] | None:
+        """Return (stored, newest known) without touching the file, or None."""
+        newest = load_migrations("sqlite")[-1].version
+        if self._path is None or not self._path.exists():
+            return None
+        with (
+            self._translated(),
+            contextlib.closing(
+                sqlite3.connect(f"{self._path.as_uri()}?mode=ro", uri=True)
+            ) as connection,
+        ):
+            known = _SqliteSchema(connection, 0).applied()
+        return (known[-1][0], newest) if known else None
+
+    def describe(self) -> tuple[tuple[str, str], ...]:
+        """Return what the live connection says of itself."""
+
+        def pragma(name: str) -> str:
+            row = self._connection(self._state).execute(f"PRAGMA {name}").fetchone()
+            return str(row[0])
+
+        self.open()
+        with self._translated():
+            busy_timeout_s = int(pragma("busy_timeout")) / 1000
+            return (
+                ("sqlite_version", sqlite3.sqlite_version),
+                ("journal_mode", pragma("journal_mode")),
+                ("busy_timeout_secs", f"{busy_timeout_s:g}"),
+                ("write_pool_max", "1"),
+                ("read_pool_max", "1 per thread"),
+                ("schema_version", str(load_migrations("sqlite")[-1].version)),
+                ("python_version", platform.python_version()),
+                ("driver", f"sqlite3 {sqlite3.sqlite_version}"),
+            )
+
+    def close(self) -> None:
+        """Close every connection this process opened."""
+        state = self._state
+        with state.write_lock:
+            for connection in list(state.connections):
+                connection.close()
+            state.connections.clear()
+            state.gate.close()
+            self._current = _ProcessState(self._path)
+
+
+class _SqliteSchema:
+    """Applies schema steps; see :class:`~flask_forge_jobs.storage.migrate.SchemaState`."""
+
+    def __init__(self, connection: sqlite3.Connection, now_us: int) -> None:
+        self._connection = connection
+        self._statements = load_statements("sqlite")
+        self._now_us = now_us
+
+    def applied(self) -> list[tuple[int, int]]:
+        """Return (version, oldest reader) of each step that is in the database."""
+        found = self._connection.execute(
+            "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'forge_schema'"
+        ).fetchone()
+        if found is None:
+            return []
+        rows = self._connection.execute(self._statements["applied_versions"].sql)
+        return [(version, oldest_reader) for version, oldest_reader, _ in rows]
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the write lock from before the look until after the last step."""
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._connection.execute("ROLLBACK")
+            raise
+        self._connection.execute("COMMIT")
+
+    def execute_script(self, sql: str) -> None:
+        """Run the statements of one step within the open transaction."""
+        pending = ""
+        for line in sql.splitlines(keepends=True):
+            pending += line
+            # Knows that a trigger's body has semicolons of its own.
+            if sqlite3.complete_statement(pending):
+                self._connection.execute(pending)
+                pending = ""
+
+    def record(self, version: int, oldest_reader: int, name: str) -> None:
+        """Note that a step is done."""
+        self._connection.execute(self._statements["create_schema_table"].sql)
+        self._connection.execute(
+            self._statements["record_version"].sql,
+            {
+                "version": version,
+                "oldest_reader": oldest_reader,
+                "name": name,
+                "now": self._now_us,
+            },
+        )
+
+
+_: type[SchemaState] = _SqliteSchema

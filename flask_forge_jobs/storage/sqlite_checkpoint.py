@@ -1,0 +1,120 @@
+"""Keeps commits and checkpoints apart on SQLite versions with the WAL-reset bug.
+
+SQLite 3.7.0 to 3.51.2 can corrupt a file when one connection checkpoints while another
+commits and resets the log (https://sqlite.org/wal.html#walresetbug; fixed in 3.51.3,
+3.50.7 and 3.44.6). There every connection turns automatic checkpoints off, a writer
+holds a shared lock on a file beside the database, and a checkpoint holds it alone. The
+first of the two locks is a turnstile: writers pass through it, a checkpointer closes it,
+so that a stream of overlapping writers cannot keep a checkpoint out for ever.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+CHECKPOINT_BYTES = 4 * 1024 * 1024  # SQLite's own default: 1,000 pages of 4 KiB
+COMMITS_BETWEEN_LOOKS = 16
+PAUSE_AFTER_BUSY_S = 0.5
+_READER_WAIT_MS = 20
+
+
+def has_wal_reset_bug(version: tuple[int, ...] = sqlite3.sqlite_version_info) -> bool:
+    """Return whether a SQLite version needs the gate.
+
+    A distribution may patch the library without changing the number; the gate then
+    costs a few microseconds and nothing else.
+    """
+    if version >= (3, 51, 3) or version < (3, 7, 0):
+        return False
+    return not ((3, 50, 7) <= version < (3, 51) or (3, 44, 6) <= version < (3, 45))
+
+
+class CheckpointGate:
+    """The lock of one process; used by one thread at a time.
+
+    Args:
+        path: The database file; None for one in memory, which needs no gate.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path if path is not None and has_wal_reset_bug() else None
+        self._files: tuple[int, int] | None = None
+        self._commits = 0
+        self._not_before = 0.0
+
+    def _locks(self, path: Path) -> tuple[int, int]:
+        if self._files is None:
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+            # Not the database file: closing that would drop SQLite's own locks.
+            self._files = (
+                os.open(f"{path}.ckpt-turn", flags, 0o660),
+                os.open(f"{path}.ckpt-lock", flags, 0o660),
+            )
+        return self._files
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Hold the gate open for one write transaction."""
+        if self._path is None:
+            yield
+            return
+        turnstile, lock = self._locks(self._path)
+        fcntl.flock(turnstile, fcntl.LOCK_SH)
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        fcntl.flock(turnstile, fcntl.LOCK_UN)
+        try:
+            yield
+        finally:
+            fcntl.flock(lock, fcntl.LOCK_UN)
+
+    def checkpoint_if_due(self, connection: sqlite3.Connection) -> bool:
+        """Write the log back when it has grown past 4 MiB.
+
+        Args:
+            connection: The calling thread's connection, outside a transaction.
+
+        Returns:
+            Whether the log was written back and cut to nothing.
+        """
+        if self._path is None:
+            return False
+        self._commits += 1
+        if self._commits % COMMITS_BETWEEN_LOOKS or time.monotonic() < self._not_before:
+            return False
+        try:
+            if os.stat(f"{self._path}-wal").st_size < CHECKPOINT_BYTES:
+                return False
+        except FileNotFoundError:
+            return False
+        return self._checkpoint(connection, self._path)
+
+    def _checkpoint(self, connection: sqlite3.Connection, path: Path) -> bool:
+        turnstile, lock = self._locks(path)
+        fcntl.flock(turnstile, fcntl.LOCK_EX)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        (usual_wait_ms,) = connection.execute("PRAGMA busy_timeout").fetchone()
+        # Writers are waiting behind us: do not wait long for a reader that pins the log.
+        connection.execute(f"PRAGMA busy_timeout = {_READER_WAIT_MS}")
+        try:
+            row = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        finally:
+            connection.execute(f"PRAGMA busy_timeout = {usual_wait_ms}")
+            fcntl.flock(lock, fcntl.LOCK_UN)
+            fcntl.flock(turnstile, fcntl.LOCK_UN)
+        was_busy = bool(row[0])
+        if was_busy:
+            self._not_before = time.monotonic() + PAUSE_AFTER_BUSY_S
+        return not was_busy
+
+    def close(self) -> None:
+        """Close the lock files."""
+        if self._files is not None:
+            for file in self._files:
+                os.close(file)
+            self._files = None

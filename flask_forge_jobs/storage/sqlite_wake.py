@@ -1,0 +1,216 @@
+"""Wake-ups between processes that share a SQLite file.
+
+Each listening process binds a datagram socket in a folder beside the database; a
+producer sends the queue's name to each of them after its commit. What a socket cannot
+tell (another program that writes, a lost datagram) is found by ``PRAGMA data_version``,
+asked more rarely the longer the file stays quiet.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import secrets
+import select
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from flask_forge_jobs.errors import StorageError
+from flask_forge_jobs.storage.database import WakeCallback
+
+logger = logging.getLogger(__name__)
+
+_SUN_PATH_BYTES = 100  # 108 on Linux, 104 on macOS, with the closing NUL
+_DATAGRAM_BYTES = 1024
+QUICK_LOOK_S = 0.05
+SLOW_LOOK_S = 0.5
+# Each quiet look makes the next one this much rarer.
+_SLOWER = 1.25
+
+
+class WakeSockets:
+    """The sockets beside one database file.
+
+    Args:
+        path: The database file; the folder is named after it, with ``-wake`` added.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._folder = Path(f"{path}-wake")
+        self._pid = 0
+        self._sender: socket.socket | None = None
+        self._listed_at_ns = -1
+        self._names: list[str] = []
+        self._own: set[str] = set()
+
+    def send(self, queue_name: str) -> None:
+        """Tell every listening process; never fails and never waits."""
+        if self._pid != os.getpid():
+            self._pid = os.getpid()
+            self._sender = None  # the inherited one is the parent's
+            self._own = set()
+        message = queue_name.encode("utf-8")
+        for name in self._listening():
+            if name not in self._own:
+                self._send_to(name, message)
+
+    def _listening(self) -> list[str]:
+        try:
+            changed_at_ns = self._folder.stat().st_mtime_ns
+            if changed_at_ns != self._listed_at_ns:
+                self._names = os.listdir(self._folder)
+                self._listed_at_ns = changed_at_ns
+        except OSError:
+            return []
+        return self._names
+
+    def _send_to(self, name: str, message: bytes) -> None:
+        if self._sender is None:
+            self._sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+            self._sender.setblocking(False)
+        try:
+            with _short_path(self._folder, name) as address:
+                self._sender.sendto(message, address)
+        except OSError as error:
+            # Full: that process is awake anyway. Refused: it has died.
+            if error.errno == errno.ECONNREFUSED:
+                with contextlib.suppress(OSError):
+                    (self._folder / name).unlink()
+
+    def bind(self) -> tuple[socket.socket, Callable[[], None]]:
+        """Return a bound socket and a function that removes it.
+
+        Raises:
+            OSError: The folder cannot be written to.
+        """
+        self._folder.mkdir(mode=0o770, exist_ok=True)
+        name = secrets.token_hex(8)
+        receiver = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            receiver.setblocking(False)
+            with _short_path(self._folder, name) as address:
+                receiver.bind(address)
+        except BaseException:
+            receiver.close()
+            raise
+        self._pid = os.getpid()
+        self._own.add(name)
+
+        def unbind() -> None:
+            self._own.discard(name)
+            receiver.close()
+            with contextlib.suppress(OSError):
+                (self._folder / name).unlink()
+
+        return receiver, unbind
+
+
+@contextlib.contextmanager
+def _short_path(folder: Path, name: str) -> Iterator[str]:
+    """Yield an address for a socket that fits the kernel's limit on its length."""
+    address = str(folder / name)
+    if len(os.fsencode(address)) <= _SUN_PATH_BYTES:
+        yield address
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{descriptor}/{name}"
+    finally:
+        os.close(descriptor)
+
+
+class SqliteListener:
+    """A thread that waits for wake-ups; see :class:`Listener`.
+
+    Args:
+        callback: Called with a queue's name, or None when something changed.
+        forget: Ends the subscription within this process.
+        sockets: Where other processes send; None in memory.
+        data_version: Returns a number that moves with every commit; None in memory.
+    """
+
+    def __init__(
+        self,
+        callback: WakeCallback,
+        *,
+        forget: Callable[[], None],
+        sockets: WakeSockets | None,
+        data_version: Callable[[], int] | None,
+    ) -> None:
+        self._callback = callback
+        self._forget = forget
+        self._data_version = data_version
+        self._thread: threading.Thread | None = None
+        self._receiver: socket.socket | None = None
+        self._unbind: Callable[[], None] = lambda: None
+        self._stop_reader, self._stop_writer = os.pipe()
+        if sockets is None:
+            return
+        try:
+            self._receiver, self._unbind = sockets.bind()
+        except OSError as error:
+            logger.warning("no wake-up socket (%s); looking at the file instead", error)
+        self._thread = threading.Thread(
+            target=self._run, name="forge-jobs-wake", daemon=True
+        )
+        self._thread.start()
+
+    def is_pushing(self) -> bool:
+        """Whether other processes can wake this one without polling."""
+        return self._receiver is not None
+
+    def _run(self) -> None:
+        watched: list[socket.socket | int] = [self._stop_reader]
+        if self._receiver is not None:
+            watched.append(self._receiver)
+        look_s = QUICK_LOOK_S
+        seen = self._look(None)
+        while True:
+            ready, _, _ = select.select(watched, [], [], look_s)
+            if self._stop_reader in ready:
+                return
+            if ready:
+                self._receive()
+                look_s = QUICK_LOOK_S
+                continue
+            before, seen = seen, self._look(seen)
+            if seen != before:
+                self._callback(None)
+                look_s = QUICK_LOOK_S
+            else:
+                look_s = min(look_s * _SLOWER, SLOW_LOOK_S)
+
+    def _look(self, seen: int | None) -> int | None:
+        if self._data_version is None:
+            return seen
+        try:
+            return self._data_version()
+        except StorageError as error:
+            logger.warning("cannot look at the database: %s", error)
+            return seen
+
+    def _receive(self) -> None:
+        assert self._receiver is not None  # noqa: S101  # only a bound socket is watched
+        names: dict[str, None] = {}
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                names[
+                    self._receiver.recv(_DATAGRAM_BYTES).decode("utf-8", "replace")
+                ] = None
+        for name in names:
+            self._callback(name)
+
+    def stop(self) -> None:
+        """End the subscription and the thread."""
+        with contextlib.suppress(ValueError):
+            self._forget()
+        os.write(self._stop_writer, b"x")
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join()
+        self._unbind()
+        os.close(self._stop_reader)
+        os.close(self._stop_writer)

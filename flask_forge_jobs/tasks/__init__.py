@@ -1,0 +1,1 @@
+"""What an application registers, and what its functions see while they run."""

@@ -1,0 +1,115 @@
+"""TaskContext: what a task may know and do while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+from flask_forge_jobs.clock import Clock
+from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
+from flask_forge_jobs.model.outcomes import MAX_PROGRESS_BYTES
+from flask_forge_jobs.model.payloads import dump
+from flask_forge_jobs.tasks.cancellation import CancelToken
+
+EnqueueJob = Callable[[NewJob], EnqueueResult]
+ProgressSink = Callable[[str], None]
+
+_current: ContextVar[TaskContext] = ContextVar("forge_jobs_current_job")
+
+
+@dataclass(frozen=True, slots=True)
+class TaskContext:
+    """The job a task runs for.
+
+    Args:
+        job_id: The job.
+        kind: Its kind.
+        queue_name: The queue it waited in.
+        attempt: This attempt, from 1.
+        max_attempts: Most attempts.
+        host_id: The worker process, which owns the job.
+        cancel: Trips when the task should stop.
+        deadline: Instant of :meth:`Clock.monotonic` at which the task is asked to stop;
+            None means no limit.
+        clock: Tells how much of the deadline is left.
+        enqueue_job: Stores a follow-up job.
+        progress_sink: Takes the canonical JSON text of a progress report.
+    """
+
+    job_id: str
+    kind: str
+    queue_name: str
+    attempt: int
+    max_attempts: int
+    host_id: str
+    cancel: CancelToken
+    deadline: float | None
+    clock: Clock
+    enqueue_job: EnqueueJob
+    progress_sink: ProgressSink
+
+    @property
+    def is_last_attempt(self) -> bool:
+        """Whether a failure now ends the job."""
+        return self.attempt >= self.max_attempts
+
+    def seconds_left(self) -> float | None:
+        """Return the seconds until the time limit, at least 0; None without one."""
+        if self.deadline is None:
+            return None
+        return max(self.deadline - self.clock.monotonic(), 0.0)
+
+    def set_progress(self, value: object) -> None:
+        """Report how far the task is; shown to operators within a second or so.
+
+        Args:
+            value: Any JSON value of at most 1 KiB, such as ``{"done": 3, "of": 10}``.
+
+        Raises:
+            InvalidInputError: The value is not JSON or too large.
+        """
+        self.progress_sink(dump(value, "progress", MAX_PROGRESS_BYTES))
+
+    def enqueue(self, job: NewJob) -> EnqueueResult:
+        """Store a follow-up job; errors as for :meth:`JobQueue.enqueue`."""
+        return self.enqueue_job(job)
+
+
+def enter(context: TaskContext) -> Callable[[], None]:
+    """Make a context the current one; return the function that ends it."""
+    token = _current.set(context)
+    return lambda: _current.reset(token)
+
+
+def running_context() -> TaskContext:
+    """Return the context of the task that runs in this thread.
+
+    Raises:
+        RuntimeError: No task does.
+    """
+    context = _current.get(None)
+    if context is None:
+        raise RuntimeError("no task is running here, so there is no context")
+    return context
+
+
+class _CurrentJob:
+    """Stands for the context of the task that runs in this thread."""
+
+    def __getattr__(self, name: str) -> Any:
+        """Read an attribute of the current context."""
+        return getattr(running_context(), name)
+
+    def __bool__(self) -> bool:
+        """Whether a task runs in this thread."""
+        return _current.get(None) is not None
+
+    def __repr__(self) -> str:
+        """Name the job, or say that there is none."""
+        context = _current.get(None)
+        return f"<current_job {context.job_id if context else 'none'}>"
+
+
+current_job: TaskContext = _CurrentJob()  # type: ignore[assignment]  # a proxy for one

@@ -1,0 +1,28 @@
+"""A storage whose every verb raises, for errors no real database gives on demand."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn, cast
+
+from flask_forge_jobs.storage.base import Storage
+
+
+class _Faulty:
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def __getattr__(self, name: str) -> Any:
+        return _Faulty(self._error)
+
+    def __call__(self, *_args: object, **_kwargs: object) -> NoReturn:
+        raise self._error
+
+
+def faulty_storage(error: Exception) -> Storage:
+    """Return a storage that raises an error at the first use."""
+
+    class FaultyStorage:
+        def __getattr__(self, name: str) -> Any:
+            return _Faulty(error)
+
+    return cast("Storage", FaultyStorage())

@@ -1,0 +1,144 @@
+"""Strict fields; most of them are tested over HTTP in ``tests/api/test_request.py``."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from marshmallow import ValidationError
+
+from flask_forge_jobs.api.schemas.fields import (
+    AnyJson,
+    Flag,
+    Instant,
+    Text,
+    WholeNumber,
+    parse_instant,
+)
+from flask_forge_jobs.model.instants import format_instant
+
+NINE = datetime(2026, 9, 16, 9, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2026-09-16T09:00:00Z",
+        "2026-09-16t09:00:00z",
+        "2026-09-16 09:00:00Z",
+        "2026-09-16 09:00:00 UTC",
+        "2026-09-16T09:00:00+00:00",
+        "2026-09-16T09:00:00-00:00",
+        "2026-09-16T11:00:00+02:00",
+        "2026-09-16T11:00:00+0200",
+        "2026-09-15T23:30:00-09:30",
+        "2026-09-16T09:00:00.000000000Z",
+        "2026-09-16T09:00:00.0Z",
+        "2026 - 09 - 16 T 09 : 00 : 00 Z",
+        "+2026-09-16T09:00:00Z",
+    ],
+)
+def test_parse_instant_takes_relaxed_rfc_3339(text: str) -> None:
+    assert parse_instant(text) == NINE
+
+
+def test_parse_instant_cuts_to_microseconds() -> None:
+    parsed = parse_instant("2026-09-16T09:00:00.120045999Z")
+
+    assert parsed == NINE.replace(microsecond=120_045)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "2026-09-16",
+        "2026-09-16T09:00:00",
+        "2026-09-16T09:00Z",
+        "2026-09-16T09:00:00 00:00",
+        "2026-09-16T24:00:00Z",
+        "2026-09-16T09:60:00Z",
+        "2026-09-16T09:00:60Z",
+        "2026-02-30T09:00:00Z",
+        "2026-09-16T09:00:00+25:00",
+        "2026-09-16T09:00:00+00:60",
+        "2026-09-16T09:00:00.Z",
+        "2026-W38-3T09:00:00Z",
+        "20260916T090000Z",
+        "1789549200",
+        "infinity",
+        "\uff12\uff10\uff12\uff16-09-16T09:00:00Z",
+        "2026-09-16T09:00:00Z\n",
+        "2026-09-16T09:00:00" + "." + "0" * 200 + "Z",
+    ],
+)
+def test_instant_refuses_other_forms(text: str) -> None:
+    with pytest.raises(ValidationError, match="RFC 3339"):
+        Instant().deserialize(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1969-12-31T23:59:59.999999Z",
+        "0000-01-01T00:00:00Z",
+        "0001-01-01T00:00:00+10:00",
+        "9999-12-31T23:59:59-01:00",
+        "10000-01-01T00:00:00Z",
+        "+262142-01-01T00:00:00Z",
+        "-0001-01-01T00:00:00Z",
+    ],
+)
+def test_instant_refuses_years_that_cannot_be_stored(text: str) -> None:
+    with pytest.raises(ValidationError, match="1970 to 9999"):
+        Instant().deserialize(text)
+
+
+@given(st.datetimes(min_value=datetime(1970, 1, 1), timezones=st.just(UTC)))  # noqa: DTZ001  # hypothesis wants it naive
+def test_instant_round_trips(instant: datetime) -> None:
+    assert Instant().deserialize(format_instant(instant)) == instant
+
+
+@given(st.text())
+def test_instant_refuses_any_text_with_a_validation_error(text: str) -> None:
+    try:
+        Instant().deserialize(text)
+    except ValidationError as error:
+        assert error.messages  # noqa: PT017  # either outcome is fine, another is not
+
+
+@pytest.mark.parametrize(
+    "value", [True, False, 1.0, "1", None, [], 2**31, -(2**31) - 1]
+)
+def test_whole_number_is_strict(value: object) -> None:
+    with pytest.raises(ValidationError):
+        WholeNumber().deserialize(value)
+
+
+@pytest.mark.parametrize("value", [-1, 2**32])
+def test_unsigned_whole_number_has_its_own_width(value: int) -> None:
+    field = WholeNumber(is_signed=False)
+
+    assert field.deserialize(2**32 - 1) == 2**32 - 1
+    with pytest.raises(ValidationError, match="0 to 4294967295"):
+        field.deserialize(value)
+
+
+@pytest.mark.parametrize("value", [0, 1, "true", "yes", 1.0, None])
+def test_flag_is_strict(value: object) -> None:
+    with pytest.raises(ValidationError):
+        Flag().deserialize(value)
+
+
+@pytest.mark.parametrize("value", [0, True, b"x", None, ["x"]])
+def test_text_is_strict(value: object) -> None:
+    with pytest.raises(ValidationError):
+        Text().deserialize(value)
+
+
+def test_any_json_leaves_with_sorted_keys() -> None:
+    written = AnyJson().write({"b": [{"d": 1, "c": 2}], "a": None})
+
+    assert str(written) == "{'a': None, 'b': [{'c': 2, 'd': 1}]}"

@@ -1,0 +1,81 @@
+"""The blueprint as a whole: mounting, HEAD, what the host still does."""
+
+from __future__ import annotations
+
+import pytest
+from flask import Blueprint, Flask
+from flask.testing import FlaskClient
+
+from flask_forge_jobs.api.blueprint import (
+    ROUTES,
+    BlueprintOptions,
+    create_blueprint,
+)
+from flask_forge_jobs.storage.base import Storage
+from tests.api.faulty import faulty_storage
+from tests.api.mounting import PREFIX, mount
+
+UNASKED = faulty_storage(AssertionError("the storage was asked"))
+GET_PATHS = [
+    route.path.replace("<job_id>", "none") for route in ROUTES if route.method == "GET"
+]
+
+
+@pytest.mark.parametrize("path", GET_PATHS)
+def test_head_answers_as_get_without_a_body(client: FlaskClient, path: str) -> None:
+    expected = client.get(PREFIX + path)
+    answer = client.head(PREFIX + path)
+
+    assert answer.status_code == expected.status_code
+    assert answer.data == b""
+    assert answer.content_type == expected.content_type
+    if path not in {"/metrics", "/storage/info"}:
+        assert answer.content_length == expected.content_length
+
+
+def test_error_handlers_of_the_host_do_not_answer_for_us() -> None:
+    app = Flask("host")
+    app.register_error_handler(404, lambda _: ("host", 404))
+    app.register_error_handler(415, lambda _: ("host", 415))
+    app.register_error_handler(Exception, lambda _: ("host", 500))
+    client = mount(UNASKED, app=app)
+
+    assert client.get("/none").text == "host"
+    for answer in (
+        client.get(f"{PREFIX}/none"),
+        client.get(f"{PREFIX}/jobs/inspect/none"),
+        client.post(f"{PREFIX}/jobs/list", data=b"{}"),
+    ):
+        assert answer.content_type == "application/json"
+
+
+def test_blueprint_works_nested_and_under_two_names(storage: Storage) -> None:
+    app = Flask("host")
+    app.testing = True
+    parent = Blueprint("parent", __name__)
+    parent.register_blueprint(create_blueprint(storage), url_prefix="/inner")
+    app.register_blueprint(parent, url_prefix="/outer")
+    app.register_blueprint(create_blueprint(storage), url_prefix="/second")
+    client = app.test_client()
+
+    assert client.get("/outer/inner/health").text == "ok"
+    assert client.get("/outer/inner/none").content_type == "application/json"
+    assert client.get("/second/queue/overview").json == []
+
+
+def test_demo_route_is_off_by_default() -> None:
+    answer = mount(UNASKED).post(f"{PREFIX}/jobs/enqueue-demo", json={})
+
+    assert answer.status_code == 404
+    assert answer.json is not None
+    assert answer.json["kind"] == "not_found"
+
+
+def test_hooks_of_the_host_still_run() -> None:
+    app = Flask("host")
+    app.after_request(lambda r: (r.headers.add("X-Host", "1"), r)[1])
+
+    client = mount(UNASKED, BlueprintOptions(), app=app)
+
+    assert client.get(f"{PREFIX}/health").headers["X-Host"] == "1"
+    assert client.get(f"{PREFIX}/none").headers["X-Host"] == "1"

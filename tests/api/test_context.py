@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from flask_forge_jobs.api.blueprint import (
+    BlueprintOptions,
+)
+from flask_forge_jobs.model.instants import to_micros
+from flask_forge_jobs.model.jobs import JobStatus, NewJob
+from flask_forge_jobs.model.outcomes import Settlement
+from flask_forge_jobs.storage.base import Storage
+from tests.api.mounting import PREFIX, mount
+
+
+def test_storage_may_be_a_function_asked_at_each_request(storage: Storage) -> None:
+    asked: list[None] = []
+
+    def provide() -> Storage:
+        asked.append(None)
+        return storage
+
+    client = mount(provide)
+    assert not asked
+
+    assert client.get(f"{PREFIX}/health").text == "ok"
+    assert not asked
+    assert client.get(f"{PREFIX}/queue/overview").json == []
+    assert asked
+
+
+def test_api_asks_its_clock_at_each_scrape(storage: Storage) -> None:
+    storage.jobs.enqueue(NewJob("k", queue_name="mail"))
+    [job] = storage.jobs.claim("mail", "H")
+    throttled = Settlement(
+        job, JobStatus.PENDING, delay_s=60.0, uncount=True, cool_down_s=60.0
+    )
+    storage.jobs.finish("H", [throttled])
+    until = storage.queues.get("mail").throttled_until
+    assert until is not None
+    clock = StandingClock(to_micros(until) - 1)
+    client = mount(storage, BlueprintOptions(clock=clock))
+
+    before = client.get(f"{PREFIX}/metrics").text
+    clock.micros += 1
+    after = client.get(f"{PREFIX}/metrics").text
+
+    assert 'queue_throttled{queue="mail"} 1' in before
+    assert 'queue_throttled{queue="mail"} 0' in after
+
+
+def test_api_imports_prometheus_at_the_first_scrape_only() -> None:
+    """A worker process mounts the blueprint too and must start fast."""
+    program = (
+        "import sys; from flask_forge_jobs.api.blueprint import create_blueprint; "
+        "create_blueprint(lambda: None); "
+        "sys.exit('prometheus_client' in sys.modules)"
+    )
+
+    finished = subprocess.run([sys.executable, "-c", program], check=False)
+
+    assert finished.returncode == 0
+
+
+class StandingClock:
+    def __init__(self, micros: int) -> None:
+        self.micros = micros
+
+    def now_us(self) -> int:
+        return self.micros
+
+    def monotonic(self) -> float:
+        return 0.0

@@ -1,0 +1,206 @@
+"""The table of errors: status, exact body, headers, and what is logged."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+import pytest
+from flask import abort
+from flask.testing import FlaskClient
+from werkzeug.datastructures import WWWAuthenticate
+from werkzeug.exceptions import TooManyRequests, Unauthorized
+
+from flask_forge_jobs.api.blueprint import BlueprintOptions
+from flask_forge_jobs.api.errors import MAX_MESSAGE_LENGTH
+from flask_forge_jobs.errors import (
+    ConfigurationError,
+    DuplicateJobError,
+    InvalidInputError,
+    JobNotFoundError,
+    MigrationError,
+    QueueNotEmptyError,
+    QueueNotFoundError,
+    RateLimitedError,
+    StorageBusyError,
+    StorageCorruptError,
+    StorageError,
+    StorageUnavailableError,
+)
+from tests.api.faulty import faulty_storage
+from tests.api.mounting import PREFIX, mount
+
+UNASKED = faulty_storage(AssertionError("the storage was asked"))
+SECRET = "SELECT secret FROM /srv/queue.sqlite"  # what must not get out
+Case = tuple[Exception, int, list[str], str]
+Route = tuple[str, str, object]
+CASES: list[Case] = [
+    (InvalidInputError("n", "is bad"), 400, ["kind", "field", "msg"], "validation"),
+    (JobNotFoundError("x"), 404, ["kind", "msg"], "not_found"),
+    (QueueNotFoundError("x"), 404, ["kind", "msg"], "not_found"),
+    (DuplicateJobError("key", "id", "kind"), 409, ["kind", "msg"], "conflict"),
+    (QueueNotEmptyError("x", 3), 409, ["kind", "msg"], "conflict"),
+    (RateLimitedError(30), 429, ["kind", "retry_after_secs"], "rate_limited"),
+    (StorageBusyError(SECRET), 409, ["kind", "msg"], "conflict"),
+    (
+        StorageUnavailableError(SECRET),
+        503,
+        ["kind", "msg", "retry_after_secs"],
+        "unavailable",
+    ),
+    (StorageError(SECRET), 500, ["kind", "msg"], "storage"),
+    (StorageCorruptError(SECRET), 500, ["kind", "msg"], "storage"),
+    (MigrationError(3, SECRET), 500, ["kind", "msg"], "storage"),
+    (ConfigurationError("KEY", SECRET), 500, ["kind", "msg"], "internal"),
+    (RuntimeError(SECRET), 500, ["kind", "msg"], "internal"),
+    (RecursionError(SECRET), 500, ["kind", "msg"], "internal"),
+]
+ROUTES: list[Route] = [
+    ("GET", "/queue/overview", None),
+    ("GET", "/queue/processes", None),
+    ("GET", "/metrics", None),
+    ("GET", "/storage/info", None),
+    ("GET", "/jobs/inspect/x", None),
+    ("POST", "/queue/mail/paused", {"paused": True}),
+    ("POST", "/queue/mail/max-workers", {"n": 1}),
+    (
+        "POST",
+        "/queue/mail/backoff",
+        {"enabled": True, "base_seconds": 1, "max_seconds": 1},
+    ),
+    ("POST", "/jobs/list", {"limit": 1, "offset": 0}),
+    ("POST", "/jobs/enqueue", {"kind": "k", "payload": {}}),
+    ("POST", "/jobs/retry", {"ids": ["x"]}),
+    ("POST", "/jobs/delete", {"ids": ["x"]}),
+    ("POST", "/jobs/run-now/x", None),
+]
+
+
+def _failing(error: Exception) -> FlaskClient:
+    return mount(faulty_storage(error))
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route[1])
+@pytest.mark.parametrize("case", CASES, ids=lambda case: type(case[0]).__name__)
+def test_error_has_its_status_and_exact_keys(route: Route, case: Case) -> None:
+    method, path, body = route
+    error, status, keys, kind = case
+
+    answer = _failing(error).open(PREFIX + path, method=method, json=body)
+
+    document = json.loads(answer.data)
+    assert answer.status_code == status
+    assert answer.content_type == "application/json"
+    assert list(document) == keys
+    assert document["kind"] == kind
+    assert "secret" not in answer.text
+    assert answer.headers["X-Request-Id"]
+
+
+def test_busy_database_asks_to_come_back(caplog: pytest.LogCaptureFixture) -> None:
+    answer = _failing(StorageBusyError("lock")).get(f"{PREFIX}/queue/overview")
+
+    assert answer.headers["Retry-After"] == "1"
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+
+
+def test_unavailable_database_says_when_to_come_back() -> None:
+    client = _failing(StorageUnavailableError("down"))
+
+    answer = client.get(f"{PREFIX}/queue/overview")
+
+    assert answer.json is not None
+    assert answer.headers["Retry-After"] == str(answer.json["retry_after_secs"])
+
+
+def test_rate_limit_has_exactly_the_references_body() -> None:
+    client = _failing(RateLimitedError(30))
+
+    answer = client.get(f"{PREFIX}/queue/overview")
+
+    assert answer.data == b'{"kind":"rate_limited","retry_after_secs":30}'
+    assert answer.headers["Retry-After"] == "30"
+
+
+def test_validation_error_has_exactly_the_references_body() -> None:
+    client = _failing(InvalidInputError("n", "is bad"))
+
+    answer = client.get(f"{PREFIX}/queue/overview")
+
+    assert answer.data == b'{"kind":"validation","field":"n","msg":"is bad"}'
+
+
+@pytest.mark.parametrize("testing", [True, False])
+@pytest.mark.parametrize("error", [RuntimeError(SECRET), StorageError(SECRET)])
+def test_fault_of_ours_is_logged_once_with_traceback_and_request_id(
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
+    testing: bool,
+) -> None:
+    options = BlueprintOptions(authenticator=lambda _: "anybody")
+    client = mount(faulty_storage(error), options, testing=testing)
+
+    client.get(f"{PREFIX}/queue/overview", headers={"X-Request-Id": "r-17"})
+
+    [record] = caplog.records
+    assert "r-17" in record.getMessage()
+    assert record.exc_info is not None
+    assert record.exc_info[1] is error
+
+
+def test_fault_of_the_caller_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    _failing(JobNotFoundError("x")).get(f"{PREFIX}/jobs/inspect/x")
+
+    assert not caplog.records
+
+
+def test_long_message_is_cut() -> None:
+    client = _failing(InvalidInputError("n", "x" * 10_000))
+
+    answer = client.get(f"{PREFIX}/queue/overview")
+
+    assert answer.json is not None
+    assert len(answer.json["msg"]) == MAX_MESSAGE_LENGTH
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, "validation"),
+        (401, "unauthorized"),
+        (403, "forbidden"),
+        (404, "not_found"),
+        (406, "validation"),
+        (409, "conflict"),
+        (418, "validation"),
+        (429, "rate_limited"),
+        (500, "internal"),
+        (501, "internal"),
+        (503, "unavailable"),
+    ],
+)
+def test_abort_in_an_authenticator_is_a_tagged_error(status: int, kind: str) -> None:
+    client = mount(UNASKED, BlueprintOptions(authenticator=lambda _: abort(status)))
+
+    answer = client.get(f"{PREFIX}/queue/overview")
+
+    assert answer.status_code == status
+    assert answer.json is not None
+    assert answer.json["kind"] == kind
+    if kind in {"rate_limited", "unavailable"}:
+        assert answer.headers["Retry-After"] == str(answer.json["retry_after_secs"])
+
+
+def test_headers_of_an_http_error_are_kept() -> None:
+    def slow_down(_: object) -> object:
+        raise TooManyRequests(retry_after=7)
+
+    def challenge(_: object) -> object:
+        raise Unauthorized(www_authenticate=WWWAuthenticate("basic"))
+
+    url = f"{PREFIX}/queue/overview"
+    slowed = mount(UNASKED, BlueprintOptions(authenticator=slow_down)).get(url)
+    challenged = mount(UNASKED, BlueprintOptions(authenticator=challenge)).get(url)
+
+    assert slowed.data == b'{"kind":"rate_limited","retry_after_secs":7}'
+    assert challenged.headers["WWW-Authenticate"].startswith("Basic")

@@ -1,0 +1,331 @@
+"""Bodies and queries: media type, size, syntax, shape."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+from flask import Flask, request
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from flask_forge_jobs.api.blueprint import BlueprintOptions
+from flask_forge_jobs.storage.base import Storage
+from tests.api.mounting import PREFIX, mount
+
+LIST = f"{PREFIX}/jobs/list"
+ENQUEUE = f"{PREFIX}/jobs/enqueue"
+RUN_NOW = f"{PREFIX}/jobs/run-now/none"
+GOOD_LIST = b'{"limit":1,"offset":0}'
+LIMIT = 200
+
+
+@pytest.fixture
+def small(storage: Storage) -> FlaskClient:
+    return mount(storage, BlueprintOptions(max_body_bytes=LIMIT))
+
+
+def _padded(length: int) -> bytes:
+    return GOOD_LIST + b" " * (length - len(GOOD_LIST))
+
+
+def _chunked(client: FlaskClient, body: bytes, url: str = LIST) -> TestResponse:
+    return client.post(
+        url,
+        input_stream=io.BytesIO(body),
+        content_type="application/json",
+        environ_overrides={
+            "wsgi.input_terminated": True,
+            "HTTP_TRANSFER_ENCODING": "chunked",
+        },
+    )
+
+
+def _assert_refused(answer: TestResponse, status: int, field: str) -> None:
+    assert answer.json is not None, answer.text
+    assert list(answer.json) == ["kind", "field", "msg"]
+    assert (answer.status_code, answer.json["kind"], answer.json["field"]) == (
+        status,
+        "validation",
+        field,
+    )
+
+
+@pytest.mark.parametrize(
+    "media_type",
+    [
+        "application/json",
+        "Application/JSON",
+        "application/json; charset=utf-8",
+        "application/json;charset=UTF-8",
+        "application/vnd.api+json",
+    ],
+)
+def test_json_media_types_are_accepted(client: FlaskClient, media_type: str) -> None:
+    answer = client.post(LIST, data=GOOD_LIST, content_type=media_type)
+
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize(
+    "media_type",
+    [
+        None,
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=x",
+        "application/jsonp",
+        "application/+json",
+        "text/json",
+        "application/json; charset=utf-16",
+    ],
+)
+@pytest.mark.parametrize("url", [LIST, ENQUEUE, RUN_NOW])
+def test_other_media_types_are_415(
+    bare_client: FlaskClient, url: str, media_type: str | None
+) -> None:
+    answer = bare_client.post(url, data=GOOD_LIST, content_type=media_type)
+
+    _assert_refused(answer, 415, "content-type")
+
+
+def test_compressed_body_is_415(bare_client: FlaskClient) -> None:
+    answer = bare_client.post(
+        LIST,
+        data=GOOD_LIST,
+        content_type="application/json",
+        headers={"Content-Encoding": "gzip"},
+    )
+
+    _assert_refused(answer, 415, "content-type")
+
+
+@pytest.mark.parametrize(("extra", "status"), [(-1, 200), (0, 200), (1, 413), (2, 413)])
+def test_body_limit_is_exact(small: FlaskClient, extra: int, status: int) -> None:
+    body = _padded(LIMIT + extra)
+
+    declared = small.post(LIST, data=body, content_type="application/json")
+    chunked = _chunked(small, body)
+
+    assert declared.status_code == status
+    assert chunked.status_code == status
+
+
+@pytest.mark.parametrize("url", [LIST, RUN_NOW])
+def test_too_long_body_names_the_body(small: FlaskClient, url: str) -> None:
+    body = _padded(10 * LIMIT)
+
+    declared = small.post(url, data=body, content_type="application/json")
+    chunked = _chunked(small, body, url)
+
+    _assert_refused(declared, 413, "body")
+    _assert_refused(chunked, 413, "body")
+
+
+def test_host_limit_does_not_cut_our_bodies(storage: Storage) -> None:
+    client = mount(storage)
+    client.application.config["MAX_CONTENT_LENGTH"] = 10
+
+    answer = client.post(LIST, data=GOOD_LIST, content_type="application/json")
+
+    assert answer.status_code == 200
+
+
+def test_body_read_by_the_host_before_us_is_still_seen(storage: Storage) -> None:
+    app = Flask("host")
+    app.before_request(lambda: request.get_data() and None)
+    client = mount(storage, app=app)
+
+    answer = client.post(LIST, data=GOOD_LIST, content_type="application/json")
+
+    assert answer.status_code == 200
+
+
+def test_default_limit_is_two_mebibytes(client: FlaskClient) -> None:
+    fits = _padded(2_097_152)
+
+    assert (
+        client.post(LIST, data=fits, content_type="application/json").status_code == 200
+    )
+    _assert_refused(
+        client.post(LIST, data=fits + b" ", content_type="application/json"),
+        413,
+        "body",
+    )
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b" ",
+        b"{",
+        b'{"limit":1,}',
+        b"{'limit':1}",
+        b"// x\n{}",
+        b'{"limit":1,"offset":0}{}',
+        b'{"limit":1,"limit":2,"offset":0}',
+        b'{"limit":NaN,"offset":0}',
+        b'{"limit":Infinity,"offset":0}',
+        b'{"limit":1e999,"offset":0}',
+        b'{"limit":1,"offset":0,"x":"\\u0000"}',
+        b'{"limit":1,"offset":0,"x":"\\ud800"}',
+        b'{"limit":1,"offset":0,"x":"\xff"}',
+        b'{"limit":1,"offset":0,"x":"\xc0\xaf"}',
+        b'\xef\xbb\xbf{"limit":1,"offset":0}',
+        '{"limit":1,"offset":0}'.encode("utf-16"),
+        b'{"limit":' + b"9" * 5000 + b',"offset":0}',
+        b"[" * 1500,
+        b'{"x":' + b"[" * 65 + b"]" * 65 + b',"limit":1,"offset":0}',
+        b'{"limit":1,"offset":0}\x00',
+    ],
+    ids=range(21),
+)
+def test_bad_json_is_400_and_stores_nothing(
+    bare_client: FlaskClient, body: bytes
+) -> None:
+    for url in (LIST, ENQUEUE):
+        answer = bare_client.post(url, data=body, content_type="application/json")
+
+        _assert_refused(answer, 400, "json")
+
+
+@pytest.mark.parametrize("body", ["[]", "null", "1", '"x"', "true", "[1,0]"])
+def test_body_that_is_no_object_is_400(bare_client: FlaskClient, body: str) -> None:
+    answer = bare_client.post(LIST, data=body, content_type="application/json")
+
+    _assert_refused(answer, 400, "body")
+
+
+BACKOFF = {"enabled": True, "base_seconds": 1, "max_seconds": 2}
+ENQUEUED = {"kind": "k", "payload": {}}
+LISTED = {"limit": 1, "offset": 0}
+NOT_INTEGERS = [True, False, 1.0, 1.5, "1", "", [], {}, [1]]
+NOT_BOOLEANS = [0, 1, "true", "false", 1.0, [], {}]
+NOT_TEXTS = [0, 1.5, True, [], {}, ["x"]]
+NOT_ARRAYS = [0, True, "x", {}, None]
+WRONG_TYPES = [
+    *[("/queue/m/max-workers", {}, "n", bad) for bad in [*NOT_INTEGERS, None]],
+    *[("/queue/m/paused", {}, "paused", bad) for bad in [*NOT_BOOLEANS, None]],
+    *[("/queue/m/backoff", BACKOFF, "enabled", bad) for bad in [*NOT_BOOLEANS, None]],
+    *[
+        ("/queue/m/backoff", BACKOFF, key, bad)
+        for key in ("base_seconds", "max_seconds")
+        for bad in [*NOT_INTEGERS, None]
+    ],
+    *[("/jobs/enqueue", ENQUEUED, "kind", bad) for bad in [*NOT_TEXTS, None]],
+    *[
+        ("/jobs/enqueue", ENQUEUED, key, bad)
+        for key in ("queue_name", "dedupe_key", "run_at")
+        for bad in NOT_TEXTS
+    ],
+    *[
+        ("/jobs/enqueue", ENQUEUED, key, bad)
+        for key in ("priority", "max_attempts")
+        for bad in NOT_INTEGERS
+    ],
+    *[
+        ("/jobs/list", LISTED, key, bad)
+        for key in ("limit", "offset")
+        for bad in [*NOT_INTEGERS, None]
+    ],
+    *[("/jobs/list", LISTED, "filter", bad) for bad in [0, True, "x", [], None]],
+    *[
+        (path, {}, "ids", bad)
+        for path in ("/jobs/retry", "/jobs/delete")
+        for bad in NOT_ARRAYS
+    ],
+]
+
+
+@pytest.mark.parametrize(("path", "good", "key", "bad"), WRONG_TYPES)
+def test_wrong_type_is_400_with_the_key(
+    bare_client: FlaskClient, path: str, good: dict[str, object], key: str, bad: object
+) -> None:
+    answer = bare_client.post(PREFIX + path, json=good | {key: bad})
+
+    _assert_refused(answer, 400, key)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "field"),
+    [
+        ({"queues": None}, "filter.queues"),
+        ({"queues": "mail"}, "filter.queues"),
+        ({"queues": ["a", 1]}, "filter.queues[1]"),
+        ({"kinds": [None]}, "filter.kinds[0]"),
+        ({"statuses": [3]}, "filter.statuses[0]"),
+        ({"statuses": ["done", "odd"]}, "filter.statuses"),
+        ({"from": 3}, "filter.from"),
+        ({"to": "yesterday"}, "filter.to"),
+        ({"payload_search": 3}, "filter.payload_search"),
+        ({"queues": [""]}, "filter.queues[0]"),
+        ({"queues": ["x"] * 1001}, "filter.queues"),
+    ],
+)
+def test_fault_in_the_filter_is_400_with_its_path(
+    bare_client: FlaskClient, wanted: dict[str, object], field: str
+) -> None:
+    answer = bare_client.post(LIST, json={"filter": wanted, **LISTED})
+
+    _assert_refused(answer, 400, field)
+
+
+@pytest.mark.parametrize(
+    ("path", "good"),
+    [
+        ("/queue/m/max-workers", {"n": 1}),
+        ("/queue/m/paused", {"paused": True}),
+        ("/queue/m/backoff", BACKOFF),
+        ("/jobs/enqueue", ENQUEUED),
+        ("/jobs/list", LISTED),
+        ("/jobs/retry", {"ids": []}),
+        ("/jobs/delete", {"ids": []}),
+    ],
+)
+def test_missing_key_is_400_with_the_key(
+    bare_client: FlaskClient, path: str, good: dict[str, object]
+) -> None:
+    for key in good:
+        answer = bare_client.post(
+            PREFIX + path, json={name: good[name] for name in good if name != key}
+        )
+
+        _assert_refused(answer, 400, key)
+
+
+def test_first_fault_in_order_of_declaration_is_named(bare_client: FlaskClient) -> None:
+    answer = bare_client.post(f"{PREFIX}/queue/m/backoff", json={"max_seconds": "x"})
+
+    _assert_refused(answer, 400, "enabled")
+
+
+def test_unknown_keys_are_ignored(client: FlaskClient) -> None:
+    body = {"filter": {"odd": 1}, "odd": {"x": []}, **LISTED}
+
+    assert client.post(LIST, json=body).status_code == 200
+
+
+def test_ignored_body_may_be_absent(client: FlaskClient) -> None:
+    assert client.post(RUN_NOW).status_code == 404
+    assert client.post(RUN_NOW, data=b"{}", content_type="application/json").json == {
+        "kind": "not_found",
+        "msg": "no job has the id 'none'",
+    }
+
+
+def test_repeated_query_parameter_is_400(bare_client: FlaskClient) -> None:
+    answer = bare_client.get(f"{PREFIX}/queue/processes?queue_name=a&queue_name=b")
+
+    _assert_refused(answer, 400, "queue_name")
+
+
+def test_big_body_of_legal_json_is_answered(bare_client: FlaskClient) -> None:
+    body = json.dumps({"ids": [str(number) for number in range(10_001)]})
+
+    answer = bare_client.post(
+        f"{PREFIX}/jobs/delete", data=body, content_type="application/json"
+    )
+
+    _assert_refused(answer, 400, "ids")

@@ -1,0 +1,107 @@
+"""Bytes out: the encoder, and dump functions against marshmallow's own dump."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+from marshmallow import Schema
+
+from flask_forge_jobs.api.response import dumper, empty_response, encode, json_response
+from flask_forge_jobs.api.schemas.jobs import JobInspect, JobRow, JobsPage
+from flask_forge_jobs.api.schemas.processes import QueueProcess
+from flask_forge_jobs.api.schemas.queues import QueueOverview
+from flask_forge_jobs.api.schemas.system import StorageInfo
+from flask_forge_jobs.handlers.jobs import JobDetail
+from flask_forge_jobs.handlers.queues import QueueOverview as Overview
+from flask_forge_jobs.model.jobs import ErrorEntry, Job, JobStatus
+from flask_forge_jobs.model.jobs import JobsPage as Page
+from flask_forge_jobs.model.processes import Process
+from flask_forge_jobs.model.queues import QueueCounts, QueueSettings
+from flask_forge_jobs.storage.base import StorageInfo as Info
+
+AT = datetime(2026, 9, 16, 9, 30, 11, 402_000, tzinfo=UTC)
+EXACT = AT.replace(microsecond=0)
+MICROS = AT.replace(microsecond=120_045)
+PROCESS = Process("mail-0-H-1", "mail", "H", AT, EXACT, "J")
+IDLE = Process("mail-1-H-1", "mail", "H", AT, MICROS)
+JOB = Job(
+    id="J",
+    queue_name="mail",
+    kind="send",
+    payload="{}",
+    status=JobStatus.FAILED,
+    priority=-3,
+    attempts=2,
+    max_attempts=5,
+    enqueued_at=AT,
+    scheduled_at=EXACT,
+    started_at=MICROS,
+    last_error='a "quoted"\nline',
+)
+OBJECTS: list[tuple[Schema, object]] = [
+    (QueueProcess(), PROCESS),
+    (QueueProcess(), IDLE),
+    (JobRow(), JOB),
+    (
+        JobInspect(),
+        JobDetail(JOB, {"b": [{"z": 1, "y": None}], "a": 1}, [ErrorEntry("t", 1, "m")]),
+    ),
+    (JobInspect(), JobDetail(JOB, None, [])),
+    (JobsPage(), Page([JOB, JOB], total=2, limit=50, offset=0)),
+    (StorageInfo(), Info("sqlite", (("a", "1"), ("b", "2")))),
+    (
+        QueueOverview(),
+        Overview(
+            QueueSettings("mail", throttled_until=AT),
+            QueueCounts(1, 2, 3, 4, 5, 6),
+            [PROCESS, IDLE],
+            14,
+        ),
+    ),
+    (QueueOverview(), Overview(QueueSettings("mail"), QueueCounts(), [], 0)),
+]
+
+
+@pytest.mark.parametrize(("schema", "item"), OBJECTS)
+def test_dumper_equals_marshmallow(schema: Schema, item: object) -> None:
+    assert encode(dumper(schema)(item)) == encode(schema.dump(item))
+
+
+def test_encoder_escapes_only_what_json_demands() -> None:
+    text = 'é \u2028 / </script> \x7f " \\ \b\f\n\r\t \x01\x1f'
+
+    encoded = encode(text)
+
+    assert encoded == (
+        'é \u2028 / </script> \x7f \\" \\\\ \\b\\f\\n\\r\\t \\u0001\\u001f'
+    ).encode().join([b'"', b'"'])
+    assert json.loads(encoded) == text
+
+
+def test_encoder_survives_half_a_surrogate_pair() -> None:
+    assert encode("a\ud800b") == b'"a?b"'
+
+
+def test_encoder_refuses_what_is_not_json() -> None:
+    with pytest.raises(ValueError, match="Out of range"):
+        encode(float("nan"))
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [(True, b"true"), (3, b"3"), ("id", b'"id"'), ([], b"[]")]
+)
+def test_bare_values_are_compact(value: object, expected: bytes) -> None:
+    response = json_response(value)
+
+    assert response.data == expected
+    assert response.headers["Content-Type"] == "application/json"
+
+
+def test_empty_response_has_no_content_type() -> None:
+    response = empty_response()
+
+    assert response.status_code == 200
+    assert response.data == b""
+    assert "Content-Type" not in response.headers

@@ -1,0 +1,122 @@
+"""404, 405 and OPTIONS below the mount point, and whose errors are whose."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from flask import Blueprint, Flask
+from flask.testing import FlaskClient
+
+from flask_forge_jobs.api.blueprint import (
+    DEMO_ROUTE,
+    ROUTES,
+    create_blueprint,
+)
+from flask_forge_jobs.storage.base import Storage
+from tests.api.faulty import faulty_storage
+from tests.api.mounting import PREFIX, mount
+
+UNASKED = faulty_storage(AssertionError("the storage was asked"))
+ALL_PATHS = [
+    (route.method, re.sub("<.*?>", "x", route.path)) for route in (*ROUTES, DEMO_ROUTE)
+]
+
+
+@pytest.mark.parametrize(("method", "path"), ALL_PATHS)
+def test_options_answers_204_with_allow(
+    bare_client: FlaskClient, method: str, path: str
+) -> None:
+    answer = bare_client.options(PREFIX + path)
+
+    assert answer.status_code == 204
+    assert answer.data == b""
+    assert "Content-Type" not in answer.headers
+    assert answer.headers["Allow"] == (
+        "GET, HEAD, OPTIONS" if method == "GET" else "OPTIONS, POST"
+    )
+    assert not [name for name in answer.headers if "Access-Control" in name[0]]
+
+
+@pytest.mark.parametrize(("method", "path"), ALL_PATHS)
+@pytest.mark.parametrize("wrong", ["PUT", "PATCH", "DELETE", "TRACE", "FOO"])
+def test_wrong_method_is_405_with_allow(
+    bare_client: FlaskClient, method: str, path: str, wrong: str
+) -> None:
+    answer = bare_client.open(PREFIX + path, method=wrong)
+
+    assert answer.status_code == 405
+    assert answer.json is not None
+    assert list(answer.json) == ["kind", "msg"]
+    assert answer.json["kind"] == "method_not_allowed"
+    assert method in answer.headers["Allow"].split(", ")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/none",
+        "/health/",
+        "/queue/overview/",
+        "//queue/overview",
+        "/queue//overview",
+        "/queue/a%2Fb/paused",
+        "/queue//paused",
+        "/jobs/inspect/",
+        "/Queue/Overview",
+    ],
+)
+def test_unknown_url_below_the_mount_is_a_tagged_404(
+    bare_client: FlaskClient, path: str
+) -> None:
+    answer = bare_client.get(PREFIX + path)
+
+    assert answer.status_code == 404
+    assert answer.content_type == "application/json"
+    assert answer.json is not None
+    assert list(answer.json) == ["kind", "msg"]
+    assert answer.json["kind"] == "not_found"
+    assert answer.headers["X-Request-Id"]
+
+
+def test_errors_of_the_host_stay_the_hosts() -> None:
+    app = Flask("host")
+
+    @app.get("/page")
+    def page() -> str:
+        return "page"
+
+    client = mount(UNASKED, app=app)
+
+    assert client.get("/none").content_type == "text/html; charset=utf-8"
+    assert client.post("/page").content_type == "text/html; charset=utf-8"
+    assert client.get(f"{PREFIX}-other/x").content_type == "text/html; charset=utf-8"
+    assert client.options("/page").status_code == 200
+    assert "X-Request-Id" not in client.get("/page").headers
+
+
+def test_root_mount_leaves_errors_to_a_host_that_handles_them(
+    storage: Storage,
+) -> None:
+    plain, handling = Flask("plain"), Flask("handling")
+    handling.register_error_handler(404, lambda _: ("host", 404))
+    for app in (plain, handling):
+        app.testing = True
+        app.register_blueprint(create_blueprint(storage))
+
+    assert plain.test_client().get("/none").content_type == "application/json"
+    assert handling.test_client().get("/none").text == "host"
+    assert handling.test_client().get("/health").text == "ok"
+    assert handling.test_client().put("/health").status_code == 405
+
+
+def test_redirect_to_a_hosts_page_below_the_mount_is_kept() -> None:
+    app = Flask("host")
+    pages = Blueprint("pages", __name__)
+    pages.add_url_rule("/pages/", "index", lambda: "page")
+    app.register_blueprint(pages, url_prefix=PREFIX)
+
+    answer = mount(UNASKED, app=app).get(f"{PREFIX}/pages")
+
+    assert answer.status_code == 308

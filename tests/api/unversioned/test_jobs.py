@@ -1,0 +1,396 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from flask_forge_jobs.api.blueprint import BlueprintOptions
+from flask_forge_jobs.model.jobs import ClaimedJob, JobStatus
+from flask_forge_jobs.model.outcomes import Settlement
+from flask_forge_jobs.storage.base import Storage
+from tests.api.mounting import PREFIX, mount
+
+ROW_KEYS = [
+    "id", "queue_name", "kind", "status", "priority", "attempts", "max_attempts",
+    "enqueued_at", "scheduled_at", "started_at", "completed_at", "last_error",
+    "process_id", "dedupe_key", "heartbeat_at",
+]  # fmt: skip
+
+
+def _post(client: FlaskClient, path: str, body: object) -> TestResponse:
+    return client.post(f"{PREFIX}/jobs/{path}", json=body)
+
+
+def _enqueue(client: FlaskClient, **body: object) -> str:
+    answer = _post(client, "enqueue", {"kind": "k", "payload": {}, **body})
+    assert answer.status_code == 200, answer.text
+    return str(answer.json)
+
+
+def _list(client: FlaskClient, **body: Any) -> dict[str, Any]:
+    answer = _post(client, "list", {"limit": 50, "offset": 0, **body})
+    assert answer.status_code == 200, answer.text
+    document: dict[str, Any] = json.loads(answer.data)
+    return document
+
+
+def _claim(storage: Storage, queue_name: str = "default") -> ClaimedJob:
+    [job] = storage.jobs.claim(queue_name, "H")
+    return job
+
+
+def _end(storage: Storage, job: ClaimedJob, status: JobStatus, error: str) -> None:
+    delay_s = 3600.0 if status is JobStatus.FAILED else None
+    settlement = Settlement(job, status, delay_s=delay_s, error=error)
+    assert storage.jobs.finish("H", [settlement]) == []
+
+
+def _assert_refused(answer: TestResponse, field: str) -> None:
+    assert answer.json is not None, answer.text
+    assert answer.status_code == 400
+    assert (answer.json["kind"], answer.json["field"]) == ("validation", field)
+
+
+def test_enqueue_answers_the_bare_id(client: FlaskClient, storage: Storage) -> None:
+    answer = client.post(
+        f"{PREFIX}/jobs/enqueue",
+        data=b'{"kind":"send_receipt","payload":{"order_id":4711},'
+        b'"queue_name":"mail","dedupe_key":"receipt:4711"}',
+        content_type="application/json",
+    )
+
+    job_id = json.loads(answer.data)
+    assert answer.data == f'"{job_id}"'.encode()
+    assert answer.headers["Content-Type"] == "application/json"
+    assert answer.headers["X-Job-Deduped"] == "false"
+    assert answer.headers["X-Queue-Created"] == "true"
+    job = storage.job_reader.get(job_id)
+    assert (job.kind, job.queue_name, job.dedupe_key) == (
+        "send_receipt",
+        "mail",
+        "receipt:4711",
+    )
+    assert json.loads(job.payload) == {"order_id": 4711}
+
+
+def test_enqueue_again_under_one_key_says_so(client: FlaskClient) -> None:
+    body = {"kind": "k", "payload": {}, "dedupe_key": "x"}
+
+    first = _post(client, "enqueue", body)
+    second = _post(client, "enqueue", body)
+
+    assert second.json == first.json
+    assert second.headers["X-Job-Deduped"] == "true"
+    assert "X-Queue-Created" not in second.headers
+
+
+def test_enqueue_under_a_key_of_another_kind_is_409(client: FlaskClient) -> None:
+    _enqueue(client, dedupe_key="x")
+
+    answer = _post(
+        client, "enqueue", {"kind": "other", "payload": {}, "dedupe_key": "x"}
+    )
+
+    assert answer.status_code == 409
+    assert answer.json is not None
+    assert list(answer.json) == ["kind", "msg"]
+    assert answer.json["kind"] == "conflict"
+
+
+@pytest.mark.parametrize("body", [{}, {"queue_name": None}])
+def test_enqueue_without_a_queue_asks_the_router(
+    storage: Storage, body: dict[str, object]
+) -> None:
+    options = BlueprintOptions(router=lambda kind: f"for-{kind}")
+
+    job_id = _enqueue(mount(storage, options), **body)
+
+    assert storage.job_reader.get(job_id).queue_name == "for-k"
+
+
+def test_enqueue_takes_every_option(client: FlaskClient, storage: Storage) -> None:
+    job_id = _enqueue(
+        client,
+        payload=[None, 1.5, "é"],
+        run_at="2999-01-01T01:00:00.5+01:00",
+        priority=-(2**31),
+        max_attempts=1000,
+    )
+
+    job = storage.job_reader.get(job_id)
+    assert json.loads(job.payload) == [None, 1.5, "é"]
+    assert (job.priority, job.max_attempts) == (-(2**31), 1000)
+    assert job.scheduled_at.isoformat() == "2999-01-01T00:00:00.500000+00:00"
+
+
+def test_enqueue_takes_nulls_as_absent(client: FlaskClient, storage: Storage) -> None:
+    nothing = dict.fromkeys(
+        ["payload", "queue_name", "dedupe_key", "run_at", "priority", "max_attempts"]
+    )
+
+    job = storage.job_reader.get(_enqueue(client, **nothing))
+
+    assert (job.payload, job.queue_name, job.priority) == ("null", "default", 0)
+    assert (job.max_attempts, job.dedupe_key) == (5, None)
+
+
+@pytest.mark.parametrize(
+    ("key", "bad"),
+    [
+        ("kind", ""),
+        ("kind", " "),
+        ("kind", "x" * 129),
+        ("kind", "a\nb"),
+        ("queue_name", ""),
+        ("queue_name", "a,b"),
+        ("queue_name", "a/b"),
+        ("queue_name", " a"),
+        ("queue_name", "x" * 129),
+        ("dedupe_key", ""),
+        ("dedupe_key", "x" * 256),
+        ("max_attempts", 0),
+        ("max_attempts", 1001),
+        ("max_attempts", 2**31),
+        ("priority", 2**31),
+        ("priority", -(2**31) - 1),
+        ("run_at", "2026-09-16"),
+        ("run_at", "1969-01-01T00:00:00Z"),
+        ("payload", "x" * 1_048_577),
+    ],
+)
+def test_enqueue_out_of_bounds_is_400_and_stores_nothing(
+    client: FlaskClient, storage: Storage, key: str, bad: object
+) -> None:
+    answer = _post(client, "enqueue", {"kind": "k", "payload": {}, key: bad})
+
+    _assert_refused(answer, key)
+    assert storage.job_reader.statistics() == {}
+    assert storage.queues.all() == []
+
+
+@pytest.mark.parametrize(
+    ("body", "payload"),
+    [
+        ({}, {}),
+        ({"payload": None}, {}),
+        ({"payload": {"sleep_ms": 250}}, {"sleep_ms": 250}),
+    ],
+)
+def test_enqueue_demo_adds_one_job(
+    client: FlaskClient, storage: Storage, body: object, payload: object
+) -> None:
+    answer = _post(client, "enqueue-demo", body)
+
+    job = storage.job_reader.get(str(answer.json))
+    assert (job.kind, job.queue_name) == ("noop_echo", "default")
+    assert json.loads(job.payload) == payload
+
+
+def test_inspect_shows_row_payload_and_history(
+    client: FlaskClient, storage: Storage
+) -> None:
+    job_id = _enqueue(client, payload={"b": 1, "a": {"d": "é", "c": 2.0}})
+    _end(storage, _claim(storage), JobStatus.FAILED, "smtp timeout")
+
+    answer = client.get(f"{PREFIX}/jobs/inspect/{job_id}")
+
+    document = json.loads(answer.data)
+    assert list(document) == ["row", "payload", "error_history"]
+    assert list(document["row"]) == ROW_KEYS
+    assert document["row"]["status"] == "failed"
+    assert document["row"]["last_error"] == "smtp timeout"
+    assert '"payload":{"a":{"c":2.0,"d":"é"},"b":1}' in answer.text
+    [entry] = document["error_history"]
+    assert list(entry) == ["at", "attempt", "message"]
+    assert (entry["attempt"], entry["message"]) == (1, "smtp timeout")
+
+
+def test_inspect_masks_secrets_in_payload_and_errors(
+    client: FlaskClient, storage: Storage
+) -> None:
+    canary = "c4n4ry"
+    job_id = _enqueue(
+        client,
+        payload={"user": {"Password": canary, "apiKey": [canary], "name": "Ada"}},
+    )
+    error = f"login with password={canary} at postgresql://ada:{canary}@db failed"
+    _end(storage, _claim(storage), JobStatus.DEAD, error)
+
+    inspected = client.get(f"{PREFIX}/jobs/inspect/{job_id}").text
+    listed = _post(client, "list", {"limit": 1, "offset": 0}).text
+
+    assert canary not in inspected + listed
+    assert '"name":"Ada"' in inspected
+    assert '"apiKey":"[redacted]"' in inspected
+
+
+def test_inspect_masks_the_configured_keys_only(storage: Storage) -> None:
+    client = mount(storage, BlueprintOptions(redact_keys=("iban*",)))
+    job_id = _enqueue(client, payload={"iban_de": "x", "password": "y"})
+
+    document = client.get(f"{PREFIX}/jobs/inspect/{job_id}").json
+
+    assert document is not None
+    assert document["payload"] == {"iban_de": "[redacted]", "password": "y"}
+
+
+@pytest.mark.parametrize(
+    "job_id", ["none", "a%00b", "%FF", "x" * 8000, "01K5A4BZXY7W6V5T4S3R2Q1P0N", ".."]
+)
+def test_unknown_id_is_404(client: FlaskClient, job_id: str) -> None:
+    inspected = client.get(f"{PREFIX}/jobs/inspect/{job_id}")
+    run = client.post(f"{PREFIX}/jobs/run-now/{job_id}")
+
+    for answer in (inspected, run):
+        assert answer.status_code == 404
+        assert answer.json is not None
+        assert answer.json["kind"] == "not_found"
+
+
+def test_list_pages_newest_first_with_a_true_total(client: FlaskClient) -> None:
+    ids = [_enqueue(client, payload={"n": number}) for number in range(5)]
+
+    page = _list(client, limit=2, offset=1)
+
+    assert list(page) == ["rows", "total", "limit", "offset"]
+    assert [row["id"] for row in page["rows"]] == [ids[3], ids[2]]
+    assert (page["total"], page["limit"], page["offset"]) == (5, 2, 1)
+    assert list(page["rows"][0]) == ROW_KEYS
+    assert _list(client, limit=0)["rows"] == []
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        ({}, {"a", "b", "c"}),
+        ({"queues": [], "kinds": [], "statuses": []}, {"a", "b", "c"}),
+        ({"queues": ["q1"]}, {"a", "b"}),
+        ({"queues": ["q1", "none"], "kinds": ["x"]}, {"a"}),
+        ({"kinds": ["x"]}, {"a", "c"}),
+        ({"statuses": ["pending"]}, {"a", "b", "c"}),
+        ({"statuses": ["done", "dead"]}, set()),
+        ({"payload_search": "NEEDLE"}, {"b"}),
+        ({"payload_search": "  needle  "}, {"b"}),
+        ({"payload_search": "größe"}, {"c"}),
+        ({"payload_search": '"tag":"needle"'}, {"b"}),
+        ({"payload_search": "%e%"}, set()),
+        ({"payload_search": "n__dle"}, set()),
+        ({"payload_search": "  "}, {"a", "b", "c"}),
+        ({"payload_search": None}, {"a", "b", "c"}),
+        ({"from": "1970-01-01T00:00:00Z"}, {"a", "b", "c"}),
+        ({"from": "2999-01-01T00:00:00+00:00"}, set()),
+        ({"to": "2000-01-01 00:00:00 UTC"}, set()),
+        ({"from": None, "to": None}, {"a", "b", "c"}),
+    ],
+)
+def test_list_filters(
+    client: FlaskClient, wanted: dict[str, object], expected: set[str]
+) -> None:
+    names = {
+        _enqueue(client, queue_name="q1", kind="x", payload={}): "a",
+        _enqueue(client, queue_name="q1", kind="y", payload={"tag": "needle"}): "b",
+        _enqueue(client, queue_name="q2", kind="x", payload={"tag": "größe"}): "c",
+    }
+
+    page = _list(client, filter=wanted)
+
+    assert {names[row["id"]] for row in page["rows"]} == expected
+    assert page["total"] == len(expected)
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"limit": -1}, "limit"),
+        ({"limit": 1001}, "limit"),
+        ({"limit": 2**32}, "limit"),
+        ({"offset": -1}, "offset"),
+        ({"offset": 100_001}, "offset"),
+        ({"filter": {"statuses": ["scheduledd"]}}, "filter.statuses"),
+        ({"filter": {"payload_search": "x"}}, "filter.payload_search"),
+        ({"filter": {"payload_search": "x" * 257}}, "filter.payload_search"),
+        (
+            {"filter": {"from": "2026-01-02T00:00:00Z", "to": "2026-01-01T00:00:00Z"}},
+            "filter.from",
+        ),
+        ({"filter": {"from": "+12026-01-02T00:00:00Z"}}, "filter.from"),
+        ({"filter": {"to": "1969-01-02T00:00:00Z"}}, "filter.to"),
+    ],
+)
+def test_list_out_of_bounds_is_400(
+    client: FlaskClient, body: dict[str, object], field: str
+) -> None:
+    answer = _post(client, "list", {"limit": 50, "offset": 0, **body})
+
+    _assert_refused(answer, field)
+
+
+def test_retry_counts_what_it_put_back(client: FlaskClient, storage: Storage) -> None:
+    dead = _enqueue(client)
+    _end(storage, _claim(storage), JobStatus.DEAD, "broken")
+    failed = _enqueue(client)
+    _end(storage, _claim(storage), JobStatus.FAILED, "broken")
+    pending = _enqueue(client)
+
+    answer = _post(client, "retry", {"ids": [dead, failed, failed, pending, "none"]})
+
+    assert answer.data == b"2"
+    assert answer.headers["X-Jobs-Skipped"] == "2"
+    assert storage.job_reader.get(dead).status is JobStatus.PENDING
+
+
+def test_delete_counts_by_fate(client: FlaskClient, storage: Storage) -> None:
+    running = _enqueue(client)
+    _claim(storage)
+    waiting = _enqueue(client)
+
+    answer = _post(client, "delete", {"ids": [running, waiting, waiting, "none"]})
+
+    assert answer.data == b"2"
+    assert answer.headers["X-Jobs-Deleted"] == "1"
+    assert answer.headers["X-Jobs-Cancel-Requested"] == "1"
+    assert answer.headers["X-Jobs-Not-Found"] == "1"
+    assert storage.job_reader.get(running).cancel_requested_at is not None
+
+
+@pytest.mark.parametrize("verb", ["retry", "delete"])
+def test_bulk_of_nothing_is_zero(client: FlaskClient, verb: str) -> None:
+    assert _post(client, verb, {"ids": []}).data == b"0"
+
+
+@pytest.mark.parametrize("verb", ["retry", "delete"])
+@pytest.mark.parametrize(
+    ("ids", "field"),
+    [
+        (["x"] * 10_001, "ids"),
+        (["x", ""], "ids[1]"),
+        (["x" * 65], "ids[0]"),
+        (["x", "y", None], "ids[2]"),
+    ],
+)
+def test_bulk_with_bad_ids_is_400(
+    client: FlaskClient, verb: str, ids: list[object], field: str
+) -> None:
+    _assert_refused(_post(client, verb, {"ids": ids}), field)
+
+
+def test_run_now_lifts_a_wait(client: FlaskClient, storage: Storage) -> None:
+    job_id = _enqueue(client, run_at="2999-01-01T00:00:00Z")
+
+    answer = client.post(f"{PREFIX}/jobs/run-now/{job_id}")
+
+    assert answer.data == b"true"
+    assert answer.headers["Content-Type"] == "application/json"
+    assert _claim(storage).id == job_id
+
+
+def test_run_now_of_a_running_job_is_false(
+    client: FlaskClient, storage: Storage
+) -> None:
+    job_id = _enqueue(client)
+    _claim(storage)
+
+    assert _post(client, f"run-now/{job_id}", {}).data == b"false"

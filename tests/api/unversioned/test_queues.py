@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from flask_forge_jobs.model.jobs import NewJob
+from flask_forge_jobs.model.processes import SlotReport
+from flask_forge_jobs.storage.base import Storage
+from tests.api.mounting import PREFIX
+
+FAR_OFF = datetime(2999, 1, 1, tzinfo=UTC)
+
+
+def _assert_empty_200(answer: TestResponse) -> None:
+    assert answer.status_code == 200
+    assert answer.data == b""
+    assert "Content-Type" not in answer.headers
+    assert answer.headers["Content-Length"] == "0"
+
+
+def _post(client: FlaskClient, path: str, body: object) -> TestResponse:
+    return client.post(f"{PREFIX}/queue/{path}", json=body)
+
+
+def test_overview_of_nothing_is_an_empty_array(client: FlaskClient) -> None:
+    answer = client.get(f"{PREFIX}/queue/overview")
+
+    assert answer.data == b"[]"
+
+
+def test_overview_shows_queues_by_name_with_counts_and_slots(
+    client: FlaskClient, storage: Storage
+) -> None:
+    storage.queues.ensure("zeta")
+    storage.jobs.enqueue(NewJob("k", queue_name="mail"))
+    storage.jobs.enqueue(NewJob("k", queue_name="mail", run_at=FAR_OFF))
+    storage.processes.beat("H", "w", ["mail"], [SlotReport("mail-0-H-1", "mail")])
+
+    answer = client.get(f"{PREFIX}/queue/overview")
+
+    assert answer.json is not None
+    mail, zeta = answer.json
+    assert (mail["name"], zeta["name"]) == ("mail", "zeta")
+    assert mail["counts"] == {
+        "pending": 1,
+        "scheduled": 1,
+        "in_progress": 0,
+        "done": 0,
+        "failed": 0,
+        "dead": 0,
+    }
+    assert [slot["process_id"] for slot in mail["processes"]] == ["mail-0-H-1"]
+    assert zeta["processes"] == []
+    assert list(mail) == [
+        "name",
+        "paused",
+        "max_workers",
+        "counts",
+        "processes",
+        "retain_done_days",
+        "retain_dead_days",
+        "backoff_enabled",
+        "backoff_base_seconds",
+        "backoff_max_seconds",
+        "throttled_until",
+        "oldest_pending_age_seconds",
+    ]
+
+
+def test_processes_are_filtered_by_queue(client: FlaskClient, storage: Storage) -> None:
+    slots = [SlotReport("a-0-H-1", "a", "J"), SlotReport("b-0-H-1", "b")]
+    storage.processes.beat("H", None, ["a", "b"], slots)
+    url = f"{PREFIX}/queue/processes"
+
+    everything = client.get(url).json
+    only_a = client.get(f"{url}?queue_name=a&odd=1").json
+
+    assert everything is not None
+    assert only_a is not None
+    assert [slot["process_id"] for slot in everything] == ["a-0-H-1", "b-0-H-1"]
+    assert [slot["process_id"] for slot in only_a] == ["a-0-H-1"]
+    assert list(only_a[0]) == [
+        "process_id",
+        "queue_name",
+        "host_id",
+        "started_at",
+        "heartbeat_at",
+        "current_job_id",
+    ]
+
+
+@pytest.mark.parametrize("name", ["none", "", "a%00b", "%FF", "a,b", "x" * 300])
+def test_processes_of_an_unknown_queue_are_an_empty_array(
+    client: FlaskClient, name: str
+) -> None:
+    answer = client.get(f"{PREFIX}/queue/processes?queue_name={name}")
+
+    assert (answer.status_code, answer.data) == (200, b"[]")
+
+
+def test_settings_are_stored_and_answered_with_nothing(
+    client: FlaskClient, storage: Storage
+) -> None:
+    storage.queues.ensure("mail")
+    curve = {"enabled": True, "base_seconds": 5, "max_seconds": 86_400}
+
+    _assert_empty_200(_post(client, "mail/max-workers", {"n": 1024}))
+    _assert_empty_200(_post(client, "mail/paused", {"paused": True}))
+    _assert_empty_200(_post(client, "mail/backoff", curve))
+
+    stored = storage.queues.get("mail")
+    assert (stored.max_workers, stored.paused) == (1024, True)
+    assert (stored.backoff_enabled, stored.backoff_base_seconds) == (True, 5)
+    assert stored.backoff_max_seconds == 86_400
+
+
+GOOD: dict[str, dict[str, object]] = {
+    "max-workers": {"n": 1},
+    "paused": {"paused": True},
+    "backoff": {"enabled": True, "base_seconds": 1, "max_seconds": 1},
+}
+
+
+@pytest.mark.parametrize("setting", GOOD)
+@pytest.mark.parametrize("name", ["none", "a%00b", "a,b", "%20x", "x" * 300, "%FF"])
+def test_unknown_queue_is_404(client: FlaskClient, setting: str, name: str) -> None:
+    answer = _post(client, f"{name}/{setting}", GOOD[setting])
+
+    assert answer.status_code == 404
+    assert answer.json is not None
+    assert list(answer.json) == ["kind", "msg"]
+    assert answer.json["kind"] == "not_found"
+
+
+@pytest.mark.parametrize(
+    ("setting", "body", "field"),
+    [
+        ("max-workers", {"n": -1}, "n"),
+        ("max-workers", {"n": 1025}, "n"),
+        ("max-workers", {"n": 2**31}, "n"),
+        ("max-workers", {"n": 2**64}, "n"),
+        ("backoff", {**GOOD["backoff"], "base_seconds": 0}, "base_seconds"),
+        ("backoff", {**GOOD["backoff"], "base_seconds": -5}, "base_seconds"),
+        ("backoff", {**GOOD["backoff"], "max_seconds": 0}, "max_seconds"),
+        ("backoff", {**GOOD["backoff"], "max_seconds": 86_401}, "max_seconds"),
+        ("backoff", {**GOOD["backoff"], "base_seconds": 2}, "max_seconds"),
+    ],
+)
+def test_value_out_of_bounds_is_400_and_changes_nothing(
+    client: FlaskClient,
+    storage: Storage,
+    setting: str,
+    body: dict[str, object],
+    field: str,
+) -> None:
+    storage.queues.ensure("mail")
+    before = storage.queues.get("mail")
+
+    answer = _post(client, f"mail/{setting}", body)
+
+    assert answer.status_code == 400
+    assert answer.json is not None
+    assert (answer.json["kind"], answer.json["field"]) == ("validation", field)
+    assert storage.queues.get("mail") == before
+
+
+def test_queue_name_in_a_path_may_be_unicode(
+    client: FlaskClient, storage: Storage
+) -> None:
+    storage.queues.ensure("größe x")
+
+    _assert_empty_200(_post(client, "gr%C3%B6%C3%9Fe%20x/paused", {"paused": True}))
+
+    assert storage.queues.get("größe x").paused

@@ -1,0 +1,93 @@
+"""A write that a browser sends for a page of another site is refused."""
+
+from __future__ import annotations
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from flask_forge_jobs.api.blueprint import BlueprintOptions, create_blueprint
+from flask_forge_jobs.storage.base import Storage
+
+JOB = {"kind": "k", "payload": {}}
+
+
+@pytest.fixture
+def client(storage: Storage) -> FlaskClient:
+    app = Flask("host")
+    app.testing = True
+    options = BlueprintOptions(authenticator=lambda _: "ada")
+    app.register_blueprint(create_blueprint(storage, options=options))
+    return app.test_client()
+
+
+def _write(client: FlaskClient, **headers: str) -> int:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return client.post(
+        "/jobs/enqueue", json=JOB, headers={"Host": "jobs.example:8787", **named}
+    ).status_code
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Sec_Fetch_Site": "same-origin"},
+        {"Sec_Fetch_Site": "none"},
+        {"Origin": "http://jobs.example:8787"},
+        {"Origin": "https://JOBS.example:8787"},
+        {"Sec_Fetch_Site": "same-origin", "Origin": "http://jobs.example:8787"},
+        {"Origin": "https://jobs.example", "Host": "jobs.example"},
+        {"Origin": "https://jobs.example", "Host": "jobs.example:443"},
+        {"Origin": "http://[::1]:8787", "Host": "[::1]:8787"},
+    ],
+)
+def test_write_of_a_program_or_of_our_page_passes(
+    client: FlaskClient, headers: dict[str, str]
+) -> None:
+    assert _write(client, **headers) == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Sec_Fetch_Site": "cross-site"},
+        {"Sec_Fetch_Site": "same-site"},
+        {"Sec_Fetch_Site": "odd"},
+        {"Sec_Fetch_Site": ""},
+        {"Origin": "null"},
+        {"Origin": ""},
+        {"Origin": "http://evil.test"},
+        {"Origin": "http://jobs.example"},
+        {"Origin": "http://jobs.example:9999"},
+        {"Origin": "http://jobs.example.evil.test:8787"},
+        {"Origin": "http://jobs.example:port"},
+        {"Origin": "http://[::1"},
+        {"Origin": "file://jobs.example:8787"},
+        {"Sec_Fetch_Site": "none", "Origin": "http://evil.test"},
+        {"Sec_Fetch_Site": "cross-site", "Origin": "http://jobs.example:8787"},
+    ],
+)
+def test_write_for_another_site_is_403_and_stores_nothing(
+    client: FlaskClient, storage: Storage, headers: dict[str, str]
+) -> None:
+    assert _write(client, **headers) == 403
+    assert storage.job_reader.statistics() == {}
+
+
+def test_write_without_a_body_is_guarded_too(client: FlaskClient) -> None:
+    answer = client.post("/jobs/run-now/none", headers={"Sec-Fetch-Site": "cross-site"})
+
+    assert answer.status_code == 403
+    assert answer.json is not None
+    assert answer.json["kind"] == "forbidden"
+
+
+def test_read_for_another_site_is_left_to_the_browser(client: FlaskClient) -> None:
+    answer = client.get(
+        "/queue/overview",
+        headers={"Sec-Fetch-Site": "cross-site", "Origin": "http://evil.test"},
+    )
+
+    assert answer.status_code == 200
+    assert not [name for name, _ in answer.headers if name.startswith("Access-Control")]

@@ -1,0 +1,229 @@
+from __future__ import annotations
+
+import dataclasses
+import math
+import traceback
+from pathlib import Path
+
+import flask
+import pytest
+
+from flask_forge_jobs.config.settings import PREFIX, Settings, options
+from flask_forge_jobs.errors import ConfigurationError
+
+SECRET = "hunter2"
+SECRET_URL = f"postgresql://jobs:{SECRET}@db.example/jobs"
+
+
+def test_settings_have_the_documented_defaults() -> None:
+    settings = Settings.from_mapping({})
+
+    assert settings == Settings()
+    assert {option.key: option.default for option in options()} == {
+        "FORGE_JOBS_DATABASE_URL": None,
+        "FORGE_JOBS_DATABASE_FILE": None,
+        "FORGE_JOBS_LISTEN_URL": None,
+        "FORGE_JOBS_URL_PREFIX": "/forge-jobs",
+        "FORGE_JOBS_AUTH": None,
+        "FORGE_JOBS_MAX_BODY_BYTES": 2_097_152,
+        "FORGE_JOBS_ENABLE_DEMO": False,
+        "FORGE_JOBS_REDACT_KEYS": (
+            "password",
+            "passwd",
+            "secret",
+            "token",
+            "authorization",
+            "api_key",
+            "cookie",
+        ),
+        "FORGE_JOBS_SQLITE_SYNCHRONOUS": "FULL",
+        "FORGE_JOBS_SQLITE_BUSY_TIMEOUT_S": 30.0,
+        "FORGE_JOBS_POOL_SIZE": 30,
+        "FORGE_JOBS_CONNECT_TIMEOUT_S": 5,
+        "FORGE_JOBS_STATEMENT_TIMEOUT_MS": 10_000,
+        "FORGE_JOBS_LEASE_S": 60.0,
+        "FORGE_JOBS_SHUTDOWN_GRACE_S": 30.0,
+        "FORGE_JOBS_CANCEL_GRACE_S": 10.0,
+        "FORGE_JOBS_MIGRATE": True,
+    }
+
+
+def test_every_default_passes_its_own_check() -> None:
+    config = {option.key: option.default for option in options()}
+
+    assert Settings.from_mapping(config) == Settings()
+
+
+def test_every_option_is_explained() -> None:
+    for option in options():
+        assert option.meaning.endswith("."), option.key
+        assert option.accepts, option.key
+
+
+def test_options_in_a_unit_say_so_in_their_name() -> None:
+    units = {option.key: option.unit for option in options()}
+
+    for key, unit in units.items():
+        assert key.endswith("_S") == (unit == "seconds")
+        assert key.endswith("_MS") == (unit == "milliseconds")
+        assert key.endswith("_BYTES") == (unit == "bytes")
+
+
+def test_from_mapping_takes_every_key() -> None:
+    def authenticate(_request: object) -> str:
+        return "somebody"
+
+    settings = Settings.from_mapping(
+        {
+            "FORGE_JOBS_DATABASE_URL": "sqlite:///jobs.db",
+            "FORGE_JOBS_DATABASE_FILE": "etc/db.toml",
+            "FORGE_JOBS_LISTEN_URL": "postgresql://h/d",
+            "FORGE_JOBS_URL_PREFIX": "/",
+            "FORGE_JOBS_AUTH": authenticate,
+            "FORGE_JOBS_MAX_BODY_BYTES": 1024,
+            "FORGE_JOBS_ENABLE_DEMO": True,
+            "FORGE_JOBS_REDACT_KEYS": ["iban"],
+            "FORGE_JOBS_SQLITE_SYNCHRONOUS": "NORMAL",
+            "FORGE_JOBS_SQLITE_BUSY_TIMEOUT_S": 1,
+            "FORGE_JOBS_POOL_SIZE": 4,
+            "FORGE_JOBS_CONNECT_TIMEOUT_S": 2,
+            "FORGE_JOBS_STATEMENT_TIMEOUT_MS": 500,
+            "FORGE_JOBS_LEASE_S": 1.5,
+            "FORGE_JOBS_SHUTDOWN_GRACE_S": 0,
+            "FORGE_JOBS_CANCEL_GRACE_S": 0.5,
+            "FORGE_JOBS_MIGRATE": False,
+        }
+    )
+
+    assert dataclasses.astuple(settings) == (
+        "sqlite:///jobs.db",
+        Path("etc/db.toml"),
+        "postgresql://h/d",
+        "",
+        authenticate,
+        1024,
+        True,
+        ("iban",),
+        "NORMAL",
+        1.0,
+        4,
+        2,
+        500,
+        1.5,
+        0.0,
+        0.5,
+        False,
+    )
+
+
+def test_from_mapping_leaves_other_keys_alone() -> None:
+    settings = Settings.from_mapping({"FORGE_JOB": 1, "SECRET_KEY": "x", "DEBUG": True})
+
+    assert settings == Settings()
+
+
+def test_from_mapping_reads_a_flask_config_from_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    app = flask.Flask(__name__)
+    monkeypatch.setenv("FLASK_FORGE_JOBS_POOL_SIZE", "7")
+    monkeypatch.setenv("FLASK_FORGE_JOBS_REDACT_KEYS", '["iban"]')
+    monkeypatch.setenv("FLASK_FORGE_JOBS_DATABASE_URL", "sqlite:///jobs.db")
+    app.config.from_prefixed_env()
+
+    settings = Settings.from_mapping(app.config)
+
+    assert settings.pool_size == 7
+    assert settings.redact_keys == ("iban",)
+    assert settings.database_url == "sqlite:///jobs.db"
+
+
+@pytest.mark.parametrize(
+    ("key", "hint"),
+    [
+        ("FORGE_JOBS_DATABSE_URL", "; did you mean 'FORGE_JOBS_DATABASE_URL'"),
+        ("FORGE_JOBS_LEASE", "; did you mean 'FORGE_JOBS_LEASE_S'"),
+        ("FORGE_JOBS_COMPAT_CLAMP", ""),
+    ],
+)
+def test_from_mapping_refuses_an_unknown_key(key: str, hint: str) -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        Settings.from_mapping({key: SECRET})
+
+    assert raised.value.key == key
+    assert str(raised.value).startswith(f"{key}: is no setting")
+    assert hint in str(raised.value)
+    assert SECRET not in str(raised.value)
+
+
+# Empty, wrong type, wrong unit, negative, out of range: one row each (Q12).
+WRONG: list[tuple[str, list[object]]] = [
+    ("DATABASE_URL", ["", 1, b"sqlite:///a", "mysql://h/d", "sqlite://", "jobs.db"]),
+    ("DATABASE_FILE", ["", 1, ["a"]]),
+    ("LISTEN_URL", ["", 1, "sqlite:///a.db"]),
+    ("URL_PREFIX", ["jobs", "/jobs/", None, 1, "/<name>"]),
+    ("AUTH", ["bearer", 1, {}]),
+    ("MAX_BODY_BYTES", ["2MB", "1024", 0, -1, 1023, 2**31, 1e6, True, None]),
+    ("ENABLE_DEMO", ["", "true", 1, 0, None]),
+    ("REDACT_KEYS", ["", "token", None, [1], [""], {"a": 1}]),
+    ("SQLITE_SYNCHRONOUS", ["", "full", "OFF", 2, None, []]),
+    ("SQLITE_BUSY_TIMEOUT_S", ["30", -1, 601, 30_000, math.nan, True, None]),
+    ("POOL_SIZE", ["30", 0, -1, 1001, 3.0, True, None]),
+    ("CONNECT_TIMEOUT_S", ["5s", 0, -1, 5_000, 2.5, True, None]),
+    ("STATEMENT_TIMEOUT_MS", ["10s", 0, 10, -1, 2.5, True, None]),
+    ("LEASE_S", ["60", 0, -1, 60_000, math.inf, True, None]),
+    ("SHUTDOWN_GRACE_S", ["", -1, 30_000, True, None]),
+    ("CANCEL_GRACE_S", ["", -1, 10_000, True, None]),
+    ("MIGRATE", ["", "no", 0, 1, None]),
+]
+
+
+def test_wrong_values_are_listed_for_every_key() -> None:
+    assert [PREFIX + name for name, _ in WRONG] == [option.key for option in options()]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [(PREFIX + name, value) for name, values in WRONG for value in values],
+)
+def test_from_mapping_refuses_a_wrong_value_and_names_the_key(
+    key: str, value: object
+) -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        Settings.from_mapping({key: value})
+
+    assert raised.value.key == key
+    assert str(raised.value).startswith(f"{key}: ")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"postgresql://jobs:{SECRET}%@db/jobs",
+        f"postgresql://jobs:{SECRET}/@db/jobs",
+        f"postgresql://jobs:{SECRET}#@db/jobs",
+        f"postgresql://jobs:{SECRET}?x=@db/jobs",
+        f"postgresql://jobs:[{SECRET}@db/jobs",
+        f"postgresql://jobs:{SECRET}@db:port/jobs",
+        f"postgresql://jobs:{SECRET}@db/jobs?sslmod=require",
+        f"postgresql://jobs:{SECRET}",
+        f"{SECRET}://jobs",
+        f"jobs:{SECRET}@db/jobs",
+        SECRET,
+    ],
+)
+@pytest.mark.parametrize("key", ["FORGE_JOBS_DATABASE_URL", "FORGE_JOBS_LISTEN_URL"])
+def test_from_mapping_never_repeats_a_secret(key: str, url: str) -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        Settings.from_mapping({key: url})
+
+    assert SECRET not in "".join(traceback.format_exception(raised.value))
+
+
+def test_repr_masks_secrets() -> None:
+    settings = Settings(database_url=SECRET_URL, listen_url=SECRET_URL)
+
+    assert SECRET not in repr(settings)
+    assert "database_url='***'" in repr(settings)
+    assert "pool_size=30" in repr(settings)
+    assert "listen_url=None" in repr(Settings())

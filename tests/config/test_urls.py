@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flask_forge_jobs.config.urls import Location, parse_url
+from flask_forge_jobs.errors import InvalidInputError
+
+BASE = Path("/srv/app")
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("sqlite:///rel.db", Path("/srv/app/rel.db")),
+        ("sqlite:///a/b.db", Path("/srv/app/a/b.db")),
+        ("sqlite:////abs/q.db", Path("/abs/q.db")),
+        ("sqlite:///a%20b%3Fc%23.db", Path("/srv/app/a b?c#.db")),
+        ("sqlite:///:memory:", None),
+        ("sqlite://:memory:", None),
+    ],
+)
+def test_parse_url_reads_sqlite(url: str, path: Path | None) -> None:
+    assert parse_url(url, BASE) == {"backend": "sqlite", "path": path}
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("postgresql://h/d", {"host": "h"}),
+        ("postgres://h/d", {"host": "h"}),
+        ("postgresql:///d", {}),
+        ("postgresql://h:6432/d", {"host": "h", "port": 6432}),
+        (
+            "postgresql://u%40x:p%40s%2Fs%25@h/d",
+            {"host": "h", "username": "u@x", "password": "p@s/s%"},
+        ),
+        ("postgresql://u:@h/d", {"host": "h", "username": "u", "password": ""}),
+        ("postgresql://u@[::1]:5433/d", {"host": "::1", "port": 5433, "username": "u"}),
+        ("postgresql://%2FVar%2Frun/d", {"host": "/Var/run"}),
+        (
+            "postgresql://u@/d?host=/var/run&port=5433",
+            {"host": "/var/run", "port": 5433, "username": "u"},
+        ),
+        ("postgresql:///d?user=u&password=p%26", {"username": "u", "password": "p&"}),
+        (
+            "postgresql://h/d?sslmode=verify-full&sslrootcert=/ca&sslcert=/c&sslkey=/k",
+            {
+                "host": "h",
+                "sslmode": "verify-full",
+                "sslrootcert": "/ca",
+                "sslcert": "/c",
+                "sslkey": "/k",
+            },
+        ),
+        (
+            "postgresql:///d?connect_timeout=3&application_name=my%20app",
+            {"connect_timeout_s": 3, "application_name": "my app"},
+        ),
+    ],
+)
+def test_parse_url_reads_postgres(url: str, expected: Location) -> None:
+    base = {"backend": "postgres", "database": "d"}
+
+    assert parse_url(url, BASE) == base | expected
+
+
+@pytest.mark.parametrize(
+    ("url", "part"),
+    [
+        (None, "is not text"),
+        (b"sqlite:///a", "is not text"),
+        ("", "must start with"),
+        ("mysql://h/d", "must start with"),
+        ("jobs.db", "must start with"),
+        ("postgresql+psycopg2://h/d", "leave out the +"),
+        (" sqlite:///a", "a space at its start or end"),
+        ("sqlite:///a\n", "control character"),
+        ("sqlite:///a%00b", "control character"),
+        ("sqlite:///%ff", "not UTF-8"),
+        ("sqlite:///a%2", "two hexadecimal digits"),
+        ("sqlite:///a#b", "write it as %23"),
+        ("sqlite:///a?mode=ro", "takes none"),
+        ("sqlite://a.db", "three slashes"),
+        ("sqlite:///", "names no file"),
+        ("sqlite:", "names no file"),
+        ("postgresql://h", "must name one database"),
+        ("postgresql://h/", "must name one database"),
+        ("postgresql://h/a/b", "must name one database"),
+        ("postgresql://h:0/d", "not within 1 to 65535"),
+        ("postgresql://h:65536/d", "not within 1 to 65535"),
+        ("postgresql://h:/d", "not a whole number"),
+        ("postgresql://h:x/d", "not a whole number"),
+        ("postgresql://h:٣/d", "not a whole number"),
+        ("postgresql://h1,h2/d", "several hosts"),
+        ("postgresql://h1:1,h2:2/d", "several hosts"),
+        ("postgresql://u:p/w@h/d", "after the host"),
+        ("postgresql://[::1/d", "cannot be read"),
+        ("postgresql://h/d?sslmod=x", "did you mean 'sslmode'"),
+        ("postgresql://h/d?sslmode=on", "must be one of disable"),
+        ("postgresql://h/d?sslmode=", "not empty"),
+        ("postgresql://h/d?connect_timeout=0", "not within 1 to 600"),
+        ("postgresql://h/d?connect_timeout=3s", "not a whole number"),
+        ("postgresql://h/d?port=1&port=2", "twice"),
+        ("postgresql://h/d?options=-csearch_path%3Dx", "unknown parameter"),
+    ],
+)
+def test_parse_url_refuses(url: object, part: str) -> None:
+    with pytest.raises(InvalidInputError) as raised:
+        parse_url(url, BASE)
+
+    assert raised.value.field == "url"
+    assert part in raised.value.message
+
+
+printable = st.text(
+    st.characters(exclude_categories=["Cc", "Cs"]), min_size=1, max_size=20
+)
+
+
+@given(username=printable, password=printable, database=printable)
+def test_parse_url_returns_what_was_escaped(
+    username: str, password: str, database: str
+) -> None:
+    name, word, base = (quote(text, safe="") for text in (username, password, database))
+
+    location = parse_url(f"postgresql://{name}:{word}@h/{base}", BASE)
+
+    assert location["username"] == username
+    assert location["password"] == password
+    assert location["database"] == database
+
+
+def refusal(url: str) -> InvalidInputError | None:
+    try:
+        parse_url(url, BASE)
+    except InvalidInputError as error:
+        return error
+    return None
+
+
+@given(st.text(max_size=40))
+def test_parse_url_reads_or_refuses_anything(text: str) -> None:
+    for url in (text, f"sqlite:{text}", f"postgresql://{text}"):
+        error = refusal(url)
+
+        assert error is None or error.field == "url"
+
+
+@given(password=st.text("abc/?#[]@:%&= ", min_size=0, max_size=8))
+def test_parse_url_never_repeats_an_unescaped_password(password: str) -> None:
+    error = refusal(f"postgresql://u:hunter{password}two@h/d")
+
+    assert "hunter" not in str(error)
+    assert "two" not in str(error).replace("two hexadecimal", "")

@@ -1,0 +1,73 @@
+"""Fixtures that more than one folder of tests uses."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.connect import open_storage
+from tests.support.postgres import fresh_database, running_server
+
+BACKENDS = ("sqlite", "postgres")
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """URL of a real server; no server is a failure, never a skip."""
+    with running_server() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def postgres_database(postgres_server: str) -> Iterator[str]:
+    """URL of the database that tests share; each test finds its tables empty."""
+    with fresh_database(postgres_server) as url:
+        yield url
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request: pytest.FixtureRequest) -> str:
+    """The name of a backend; a test that uses it runs on both."""
+    return str(request.param)
+
+
+@pytest.fixture
+def database_settings(
+    backend: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> DatabaseSettings:
+    """Settings of an empty database that several processes can open."""
+    if backend == "sqlite":
+        return DatabaseSettings(path=tmp_path / "queue.sqlite")
+    url: str = request.getfixturevalue("postgres_database")
+    settings = DatabaseSettings.from_url(url)
+    empty_tables(settings)
+    return settings
+
+
+@pytest.fixture
+def storage(database_settings: DatabaseSettings) -> Iterator[Storage]:
+    """The stores over an empty database of each backend."""
+    with contextlib.closing(open_storage(database_settings, jitter=None)) as opened:
+        opened.open()
+        yield opened
+
+
+def empty_tables(settings: DatabaseSettings) -> None:
+    """Empty every table of ours in a PostgreSQL database."""
+    import psycopg2
+
+    with contextlib.closing(open_storage(settings)) as opened:
+        opened.open()
+    connection = psycopg2.connect(
+        host=settings.host, dbname=settings.database, user=settings.username,
+        port=settings.port, password=settings.password,
+    )  # fmt: skip
+    with contextlib.closing(connection), connection, connection.cursor() as cursor:
+        cursor.execute(
+            "TRUNCATE forge_job, forge_job_count, forge_queue, forge_process, forge_pod"
+        )

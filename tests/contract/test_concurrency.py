@@ -1,0 +1,258 @@
+"""Many workers and operators at once, in real threads, on one database."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+
+from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.model.jobs import ClaimedJob, DeleteOutcome, JobStatus, NewJob
+from flask_forge_jobs.model.outcomes import Dead, Done, Failed, Settlement
+from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.connect import open_storage
+from tests.support.jobs import OTHER, OWNER, QUEUE, claim_one, enqueue, finish, run
+from tests.support.sql import Sql
+from tests.support.threads import LIMIT_S, run_together
+
+ROUNDS = 15
+
+
+def test_two_claimers_never_get_the_same_job(storage: Storage, sql: Sql) -> None:
+    """claim_next_skips_locked_under_concurrency"""
+    storage.jobs.enqueue_many([NewJob("noop") for _ in range(400)])
+
+    def drain(owner: str) -> list[str]:
+        claimed: list[str] = []
+        while jobs := storage.jobs.claim(QUEUE, owner, 7):
+            claimed.extend(job.id for job in jobs)
+        return claimed
+
+    claimed = run_together([partial(drain, f"owner-{n}") for n in range(6)])
+
+    everything = list(itertools.chain.from_iterable(claimed))
+    assert len(everything) == len(set(everything)) == 400
+    assert sql.value("SELECT COUNT(*) FROM forge_job WHERE attempts = 1") == 400
+
+
+def test_threads_that_claim_and_finish_end_every_job_once(
+    storage: Storage, sql: Sql
+) -> None:
+    """I1, I4, I8"""
+    storage.jobs.enqueue_many(
+        [NewJob("noop", queue_name=f"q{n % 2}") for n in range(600)]
+    )
+
+    def work(owner: str) -> tuple[int, int]:
+        ended, refused = 0, 0
+        jobs: list[ClaimedJob] = []
+        while True:
+            done = [Settlement(job, JobStatus.DONE) for job in jobs]
+            exchange = storage.jobs.exchange(owner, done, {"q0": 3, "q1": 3})
+            ended += len(done)
+            refused += len(exchange.refused)
+            jobs = exchange.claimed
+            if not jobs:
+                return ended, refused
+
+    results = run_together([partial(work, f"owner-{n}") for n in range(6)])
+
+    assert sum(ended for ended, _ in results) == 600
+    assert sum(refused for _, refused in results) == 0
+    done = storage.job_reader.statistics()
+    assert [done[name].counts.done for name in ("q0", "q1")] == [300, 300]
+    assert sql.value("SELECT SUM(attempts) FROM forge_job") == 600
+
+
+def test_producers_workers_and_operators_together(storage: Storage, sql: Sql) -> None:
+    """I8 under everything at once: the counts are checked at the end."""
+    produced = threading.Event()
+
+    def produce() -> None:
+        for n in range(120):
+            enqueue(storage, key=f"key-{n % 7}")
+        produced.set()
+
+    def consume(owner: str) -> None:
+        outcomes = itertools.cycle([Done(), Failed("x"), Dead("y"), Done()])
+        while True:
+            is_last = produced.is_set()
+            jobs = storage.jobs.claim(QUEUE, owner, 4)
+            for job in jobs:
+                assert finish(storage, job, next(outcomes), owner=owner, delay_s=0)
+            if is_last and not jobs:
+                return
+
+    def operate() -> None:
+        after = None
+        while not produced.is_set():
+            walk = storage.job_admin.requeue_batch(JobStatus.DEAD, after=after, limit=3)
+            storage.job_admin.delete_batch(JobStatus.DONE, limit=2)
+            storage.job_admin.fold_counts()
+            after = walk.last_id
+
+    run_together([produce, partial(consume, "a"), partial(consume, "b"), operate])
+
+    assert sql.value("SELECT COUNT(*) FROM forge_job WHERE status = 'in_progress'") == 0
+    duplicates = sql.run(
+        "SELECT dedupe_key FROM forge_job WHERE status NOT IN ('done', 'dead') "
+        "GROUP BY dedupe_key HAVING COUNT(*) > 1"
+    )
+    assert duplicates == []
+
+
+def test_delete_racing_a_claim_never_takes_the_row_from_its_worker(
+    storage: Storage, sql: Sql
+) -> None:
+    """D8"""
+    for _ in range(ROUNDS):
+        job_id = enqueue(storage)
+        outcome: list[DeleteOutcome] = []
+        claimed: list[ClaimedJob] = []
+
+        run_together(
+            [
+                lambda job_id=job_id: outcome.append(storage.job_admin.delete(job_id)),
+                lambda: claimed.extend(storage.jobs.claim(QUEUE, OWNER)),
+            ]
+        )
+
+        if claimed:
+            assert outcome == [DeleteOutcome.CANCEL_REQUESTED]
+            assert storage.jobs.cancelled(OWNER) == [job_id]
+            assert finish(storage, claimed[0], Done())
+        else:
+            assert outcome == [DeleteOutcome.DELETED]
+
+
+def test_delete_batch_racing_claims_deletes_only_what_waits(
+    storage: Storage, sql: Sql
+) -> None:
+    """D8, D9"""
+    storage.jobs.enqueue_many([NewJob("noop") for _ in range(300)])
+
+    def claim() -> list[str]:
+        return [storage.jobs.claim(QUEUE, OWNER, 5)[0].id for _ in range(10)]
+
+    def delete() -> int:
+        changed, after = 0, None
+        for _ in range(10):
+            walk = storage.job_admin.delete_batch(
+                JobStatus.PENDING, after=after, limit=10
+            )
+            changed, after = changed + walk.changed, walk.last_id
+        return changed
+
+    works: list[Callable[[], object]] = [claim, delete]
+    _, deleted = run_together(works)
+
+    running = storage.jobs.running()
+    assert len(running) == 50
+    assert storage.jobs.cancelled(OWNER) == []
+    assert sql.value("SELECT COUNT(*) FROM forge_job") == 300 - int(str(deleted))
+
+
+def test_requeue_all_racing_a_claim_never_hands_a_job_out_twice(
+    storage: Storage, sql: Sql
+) -> None:
+    """D11"""
+    for _ in range(ROUNDS):
+        enqueue(storage)
+        run(storage, Failed("x"))
+        sql.age(1000)
+        claimed: list[ClaimedJob] = []
+
+        run_together(
+            [
+                lambda: storage.job_admin.requeue_batch(JobStatus.FAILED),
+                lambda: claimed.extend(storage.jobs.claim(QUEUE, OWNER)),
+            ]
+        )
+
+        claimed = claimed or storage.jobs.claim(QUEUE, OWNER)
+        assert storage.jobs.claim(QUEUE, OTHER) == []
+        assert finish(storage, claimed[0], Done())
+
+
+def test_requeue_racing_an_enqueue_leaves_one_holder_of_the_key(
+    storage: Storage, sql: Sql
+) -> None:
+    """D12: losing the key meanwhile is not an error"""
+    for n in range(ROUNDS):
+        key = f"key-{n}"
+        dead = enqueue(storage, key=key)
+        run(storage, Dead("x"))
+        requeued: list[bool] = []
+
+        run_together(
+            [
+                lambda dead=dead: requeued.append(storage.job_admin.requeue(dead)),
+                lambda key=key: enqueue(storage, key=key),
+            ]
+        )
+
+        (claimed,) = storage.jobs.claim(QUEUE, OWNER, 5)
+        assert (claimed.id == dead) == requeued[0]
+        assert finish(storage, claimed, Done())
+
+
+def test_one_run_ended_from_two_threads_ends_once(storage: Storage, sql: Sql) -> None:
+    for _ in range(ROUNDS):
+        enqueue(storage)
+        job = claim_one(storage)
+
+        accepted = run_together(
+            [
+                lambda job=job: finish(storage, job, Done()),
+                lambda job=job: finish(storage, job, Dead("x")),
+                lambda: storage.jobs.revive(storage.jobs.running()) == 1,
+            ]
+        )
+
+        assert sum(accepted) == 1
+        sql.run("DELETE FROM forge_job")
+
+
+def test_two_reapers_revive_a_job_once(storage: Storage, sql: Sql) -> None:
+    sql.seed(300, status="in_progress")
+    observed = storage.jobs.running()
+
+    revived = run_together([lambda: storage.jobs.revive(observed)] * 3)
+
+    assert sum(revived) == 300
+    assert sql.value("SELECT SUM(crashes) FROM forge_job") == 300
+
+
+def test_a_bulk_delete_and_heartbeats_do_not_lock_crosswise(
+    storage: Storage, sql: Sql
+) -> None:
+    ids = [result.id for result in storage.jobs.enqueue_many([NewJob("noop")] * 400)]
+    storage.jobs.claim(QUEUE, OWNER, 400)
+
+    def beat() -> None:
+        for _ in range(5):
+            storage.jobs.heartbeat(OWNER, {job_id: "1" for job_id in ids[::7]})
+
+    run_together([beat, lambda: storage.job_admin.delete_many(ids[::-1]), beat])
+
+    assert storage.jobs.heartbeat(OWNER, {}).cancelled == set(ids)
+
+
+@pytest.mark.parametrize("count", [2])
+def test_two_storages_on_one_database_see_each_other(
+    storage: Storage, database_settings: DatabaseSettings, sql: Sql, count: int
+) -> None:
+    others = [open_storage(database_settings) for _ in range(count)]
+    try:
+        job_id = enqueue(storage)
+        job = claim_one(others[0])
+        assert job.id == job_id
+        assert finish(others[1], job, Done())
+    finally:
+        for other in others:
+            other.close()
+
+    assert storage.job_reader.get(job_id).status is JobStatus.DONE

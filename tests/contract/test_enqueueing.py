@@ -1,0 +1,376 @@
+"""How jobs get in: once, whole, and never twice under one key."""
+
+from __future__ import annotations
+
+import pytest
+
+from flask_forge_jobs.errors import DuplicateJobError, InvalidInputError
+from flask_forge_jobs.model.jobs import JobStatus, NewJob
+from flask_forge_jobs.model.outcomes import (
+    Dead,
+    Done,
+    Failed,
+    Outcome,
+    Released,
+    Throttled,
+)
+from flask_forge_jobs.model.queues import DEFAULT_MAX_WORKERS
+from flask_forge_jobs.storage.base import Storage
+from tests.support.jobs import (
+    OWNER,
+    QUEUE,
+    RETRY_DELAY_S,
+    claim_one,
+    enqueue,
+    enqueue_in,
+    enqueued,
+    finish,
+    revive_all,
+    run,
+)
+from tests.support.lossy import lossy_jobs
+from tests.support.sql import Sql
+from tests.support.threads import Heard, run_together
+
+UNFINISHED = "SELECT COUNT(*) FROM forge_job WHERE status NOT IN ('done', 'dead')"
+
+# -- one job -----------------------------------------------------------------------
+
+
+def test_enqueue_stores_every_field(storage: Storage, sql: Sql) -> None:
+    new = NewJob(
+        "greet", '{"a":[1,"\\u00e9"]}', queue_name="mail", priority=-(2**31),
+        max_attempts=1000, dedupe_key="k" * 255, timeout_s=0.25,
+    )  # fmt: skip
+
+    result = storage.jobs.enqueue(new)
+
+    stored = storage.job_reader.get(result.id)
+    assert (result.is_deduped, result.queue_created) == (False, True)
+    assert (result.queue_name, result.kind, result.status) == (
+        "mail", "greet", JobStatus.PENDING,
+    )  # fmt: skip
+    assert (stored.kind, stored.payload, stored.queue_name) == (
+        "greet", '{"a":[1,"\\u00e9"]}', "mail",
+    )  # fmt: skip
+    assert (stored.priority, stored.max_attempts) == (-(2**31), 1000)
+    assert (stored.dedupe_key, stored.timeout_s) == ("k" * 255, 0.25)
+    assert (stored.attempts, stored.throttle_attempts, stored.crashes) == (0, 0, 0)
+    assert stored.enqueued_at == stored.scheduled_at
+    assert (stored.started_at, stored.completed_at, stored.process_id) == (
+        None, None, None,
+    )  # fmt: skip
+    assert (stored.error_history, stored.result, stored.progress) == ((), None, None)
+
+
+@pytest.mark.parametrize("text", ["%s %(x)s", "';--", "? :now", "日本語 🙂", "\\"])
+def test_text_is_stored_as_it_is(storage: Storage, sql: Sql, text: str) -> None:
+    name = text.replace("?", "x").replace("%", "$")
+    new = NewJob(text, f'"{text}"', queue_name=name, dedupe_key=text)
+    job_id = storage.jobs.enqueue(new).id
+
+    stored = storage.job_reader.get(job_id)
+    claimed = claim_one(storage, queue_name=name)
+
+    assert (stored.kind, stored.payload, stored.dedupe_key) == (text, f'"{text}"', text)
+    assert (claimed.kind, claimed.payload, claimed.queue_name) == (
+        text, f'"{text}"', name,
+    )  # fmt: skip
+
+
+def test_a_payload_of_a_mebibyte_comes_back_whole(storage: Storage, sql: Sql) -> None:
+    payload = '"' + "x" * (1_048_576 - 2) + '"'
+    storage.jobs.enqueue(NewJob("big", payload))
+
+    assert claim_one(storage).payload == payload
+
+
+def test_enqueue_registers_a_missing_queue_once(storage: Storage, sql: Sql) -> None:
+    """D27"""
+    first, second = (
+        enqueued(storage, queue_name="new"),
+        enqueued(storage, queue_name="new"),
+    )
+
+    assert (first.queue_created, second.queue_created) == (True, False)
+    assert storage.queues.get("new").max_workers == DEFAULT_MAX_WORKERS
+
+
+def test_enqueue_leaves_the_settings_of_a_queue_alone(
+    storage: Storage, sql: Sql
+) -> None:
+    storage.queues.ensure("mail", 3)
+
+    assert not enqueued(storage, queue_name="mail").queue_created
+    assert storage.queues.get("mail").max_workers == 3
+
+
+# -- one key -----------------------------------------------------------------------
+
+
+def test_a_held_key_returns_the_holder(storage: Storage, sql: Sql) -> None:
+    """dedupe_returns_existing_active_id"""
+    first = enqueued(storage, key="once", queue_name="mail")
+
+    second = enqueued(storage, key="once")
+
+    assert (second.id, second.is_deduped) == (first.id, True)
+    assert (second.queue_name, second.status) == ("mail", JobStatus.PENDING)
+    assert sql.value("SELECT COUNT(*) FROM forge_job") == 1
+
+
+def test_the_payload_of_a_deduped_request_is_dropped(
+    storage: Storage, sql: Sql
+) -> None:
+    first = storage.jobs.enqueue(NewJob("noop", '{"n":1}', dedupe_key="k"))
+
+    storage.jobs.enqueue(NewJob("noop", '{"n":2}', dedupe_key="k"))
+
+    assert storage.job_reader.get(first.id).payload == '{"n":1}'
+
+
+def test_a_key_held_by_another_kind_is_a_conflict(storage: Storage, sql: Sql) -> None:
+    """D16"""
+    holder = enqueue(storage, "greet", key="shared")
+
+    with pytest.raises(DuplicateJobError) as caught:
+        enqueue(storage, "bill", key="shared")
+
+    error = caught.value
+    assert (error.dedupe_key, error.job_id, error.kind) == ("shared", holder, "greet")
+
+
+@pytest.mark.parametrize(
+    "outcome", [Failed("no"), Released(), Throttled(60), Throttled(60, scope="job")]
+)
+def test_a_job_that_will_run_again_holds_its_key(
+    storage: Storage, sql: Sql, outcome: Outcome
+) -> None:
+    """claim_next_skips_failed_when_dedupe_sibling_is_active, adapted to D15"""
+    first = enqueued(storage, key="once")
+    job = claim_one(storage)
+    assert enqueued(storage, key="once").status is JobStatus.IN_PROGRESS
+    finish(storage, job, outcome)
+
+    second = enqueued(storage, key="once")
+
+    assert (second.id, second.is_deduped) == (first.id, True)
+
+
+@pytest.mark.parametrize("outcome", [Done(), Dead("no")])
+def test_a_finished_job_gives_its_key_back(
+    storage: Storage, sql: Sql, outcome: Outcome
+) -> None:
+    first = enqueue(storage, key="once")
+    run(storage, outcome)
+
+    second = enqueued(storage, "other", key="once")
+
+    assert second.id != first
+    assert not second.is_deduped
+
+
+def test_one_key_never_has_two_unfinished_jobs(storage: Storage, sql: Sql) -> None:
+    """cleanup_superseded_retries_marks_redundant_failed_dead, adapted to D15
+
+    Nothing is left to clean up: through every retry the key has one unfinished job.
+    """
+    first = enqueue(storage, key="once", max_attempts=2)
+    for outcome in (Throttled(60, scope="job"), Released(), Failed("1"), Failed("2")):
+        assert enqueued(storage, key="once").id == first
+        job = claim_one(storage)
+        assert enqueued(storage, key="once").id == first
+        assert sql.value(UNFINISHED) == 1
+        finish(storage, job, outcome)
+        sql.age(RETRY_DELAY_S + 1)
+    second = enqueue(storage, key="once")
+    assert second != first
+    claim_one(storage)
+    revive_all(storage)
+
+    assert enqueued(storage, key="once").id == second
+    assert storage.job_admin.requeue(first) is False
+    assert sql.value(UNFINISHED) == 1
+
+
+def test_a_key_that_many_want_at_once_gets_one_job(storage: Storage, sql: Sql) -> None:
+    """I9"""
+    storage.queues.ensure(QUEUE)
+
+    results = run_together([lambda: enqueued(storage, key="once")] * 8)
+
+    assert len({result.id for result in results}) == 1
+    assert sum(not result.is_deduped for result in results) == 1
+    assert sql.value("SELECT COUNT(*) FROM forge_job") == 1
+
+
+# -- many at once ------------------------------------------------------------------
+
+
+def test_enqueue_many_keeps_the_order(storage: Storage, sql: Sql) -> None:
+    jobs = [NewJob("noop", str(n), queue_name=f"q{n % 3}") for n in range(2500)]
+
+    results = storage.jobs.enqueue_many(jobs)
+
+    ids = [result.id for result in results]
+    assert ids == sorted(ids)
+    assert [storage.job_reader.get(ids[n]).payload for n in (0, 1234, 2499)] == [
+        "0", "1234", "2499",
+    ]  # fmt: skip
+    assert {name: s.counts.pending for name, s in storage.job_reader.statistics().items()} == {
+        "q0": 834, "q1": 833, "q2": 833,
+    }  # fmt: skip
+    assert all(result.queue_created for result in results)
+    assert [job.payload for job in storage.jobs.claim("q1", OWNER, 2)] == ["1", "4"]
+
+
+def test_enqueue_many_of_nothing_does_nothing(storage: Storage) -> None:
+    assert storage.jobs.enqueue_many([]) == []
+
+
+def test_enqueue_many_collapses_later_duplicates(storage: Storage, sql: Sql) -> None:
+    held = enqueue(storage, key="held")
+    keys = ["new", None, "new", "held", None, "new"]
+
+    results = storage.jobs.enqueue_many(
+        [NewJob("noop", dedupe_key=key) for key in keys]
+    )
+
+    assert [result.is_deduped for result in results] == [
+        False, False, True, True, False, True,
+    ]  # fmt: skip
+    assert results[2].id == results[5].id == results[0].id
+    assert results[3].id == held
+    assert sql.value("SELECT COUNT(*) FROM forge_job") == 4
+
+
+def test_enqueue_many_stores_all_or_nothing(storage: Storage, sql: Sql) -> None:
+    holder = enqueue(storage, "greet", key="shared")
+    jobs = [NewJob("noop"), NewJob("bill", dedupe_key="shared"), NewJob("noop")]
+
+    with pytest.raises(DuplicateJobError) as caught:
+        storage.jobs.enqueue_many(jobs)
+
+    assert caught.value.job_id == holder
+    assert sql.value("SELECT COUNT(*) FROM forge_job") == 1
+
+
+def test_enqueue_many_refuses_more_than_ten_thousand(
+    storage: Storage, sql: Sql
+) -> None:
+    """D27"""
+    with pytest.raises(InvalidInputError) as caught:
+        storage.jobs.enqueue_many([NewJob("noop")] * 10_001)
+
+    assert caught.value.field == "jobs"
+    assert sql.value("SELECT COUNT(*) FROM forge_job") == 0
+
+
+def test_enqueue_many_knows_a_deferred_start(storage: Storage, sql: Sql) -> None:
+    later = storage.job_reader.get(enqueue_in(storage, sql, 500)).scheduled_at
+
+    results = storage.jobs.enqueue_many([NewJob("noop", run_at=later), NewJob("noop")])
+
+    assert storage.job_reader.get(results[0].id).scheduled_at == later
+    assert [job.id for job in storage.jobs.claim(QUEUE, OWNER, 5)] == [results[1].id]
+
+
+def test_bulk_calls_with_crossed_keys_both_succeed(storage: Storage, sql: Sql) -> None:
+    """D33: keys are locked in one order, so two bulk calls cannot deadlock"""
+    keys = [f"key-{n:04}" for n in range(1500)]
+    storage.queues.ensure(QUEUE)
+    forward = [NewJob("noop", dedupe_key=key) for key in keys]
+
+    results = run_together(
+        [
+            lambda: storage.jobs.enqueue_many(forward),
+            lambda: storage.jobs.enqueue_many(forward[::-1]),
+        ]
+    )
+
+    stored = [result for batch in results for result in batch if not result.is_deduped]
+    assert len(stored) == len(keys) == sql.value("SELECT COUNT(*) FROM forge_job")
+    assert [r.id for r in results[0]] == [r.id for r in reversed(results[1])]
+
+
+# -- the answer is lost ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("key", [None, "once"])
+@pytest.mark.parametrize("is_known", [False, True])
+def test_enqueue_after_an_unclear_commit_stores_one_row(
+    storage: Storage, sql: Sql, key: str | None, is_known: bool
+) -> None:
+    """D32"""
+    jobs = lossy_jobs(storage.database)
+    stored = 1
+    if is_known:
+        jobs.enqueue(NewJob("noop"))
+        stored += 1
+
+    result = jobs.enqueue(NewJob("noop", dedupe_key=key))
+
+    assert not result.is_deduped
+    assert storage.job_reader.get(result.id).dedupe_key == key
+    assert sql.value("SELECT COUNT(*) FROM forge_job") == stored
+
+
+def test_enqueue_after_an_unclear_commit_and_a_quick_worker(
+    storage: Storage, sql: Sql
+) -> None:
+    """D32: the job may be done before its producer hears of it"""
+
+    def work() -> None:
+        for job in storage.jobs.claim(QUEUE, OWNER):
+            finish(storage, job, Done())
+
+    result = lossy_jobs(storage.database, work).enqueue(NewJob("noop", dedupe_key="k"))
+
+    assert storage.job_reader.get(result.id).status is JobStatus.DONE
+    assert sql.value("SELECT COUNT(*) FROM forge_job") == 1
+
+
+def test_enqueue_many_after_an_unclear_commit_stores_each_once(
+    storage: Storage, sql: Sql
+) -> None:
+    """D32"""
+    new = [NewJob("noop", dedupe_key=key) for key in ("a", None, "b", "a")]
+
+    results = lossy_jobs(storage.database).enqueue_many(new)
+
+    assert [result.is_deduped for result in results] == [False, False, False, True]
+    assert sql.value("SELECT COUNT(*) FROM forge_job") == 3
+
+
+# -- waking ------------------------------------------------------------------------
+
+
+def test_enqueue_wakes_the_workers_of_its_queue(storage: Storage, sql: Sql) -> None:
+    """wait_for_work_returns_on_notify, listen_notify_wakes_wait_for_work"""
+    heard = Heard()
+    listener = storage.database.listen(heard)
+    try:
+        enqueue(storage, queue_name="mail")
+        assert heard.wait_for("mail")
+        heard.clear()
+
+        storage.jobs.enqueue_many([NewJob("noop", queue_name="bulk")] * 3)
+
+        assert heard.wait_for("bulk")
+    finally:
+        listener.stop()
+
+
+def test_a_deduped_request_wakes_nobody(storage: Storage, sql: Sql) -> None:
+    """deduped_enqueue_emits_no_extra_event, wait_for_work_times_out_when_idle"""
+    heard = Heard()
+    enqueue(storage, key="once", queue_name="mail")
+    listener = storage.database.listen(heard)
+    try:
+        enqueue(storage, key="once", queue_name="mail")
+        enqueue(storage, queue_name="last")
+        assert heard.wait_for("last")
+    finally:
+        listener.stop()
+
+    assert "mail" not in heard.names

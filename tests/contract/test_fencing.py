@@ -1,0 +1,426 @@
+"""Who may end a run: its owner, once, as long as it still holds that attempt."""
+
+from __future__ import annotations
+
+import pytest
+
+from flask_forge_jobs.model.jobs import Job, JobStatus, RunningJob
+from flask_forge_jobs.model.outcomes import (
+    CANCELLED_MESSAGE,
+    MAX_CRASHES,
+    REAPED_MESSAGE,
+    Dead,
+    Done,
+    Failed,
+    Outcome,
+    Released,
+    Throttled,
+    settle,
+)
+from flask_forge_jobs.storage.base import Storage
+from tests.support.jobs import (
+    OTHER,
+    OWNER,
+    QUEUE,
+    RETRY_DELAY_S,
+    claim_one,
+    enqueue,
+    enqueue_in,
+    finish,
+    revive_all,
+    run,
+)
+from tests.support.lossy import lossy_jobs
+from tests.support.sql import Sql
+
+OUTCOMES: list[Outcome] = [
+    Done('"late"'),
+    Failed("late"),
+    Dead("late"),
+    Released(),
+    Throttled(300),
+    Throttled(300, scope="job"),
+]
+NOT_DONE = OUTCOMES[1:]
+
+
+def revived_and_claimed(storage: Storage, sql: Sql, owner: str) -> Job:
+    """Take the one running job away and let an owner claim it."""
+    assert revive_all(storage) == 1
+    sql.age(RETRY_DELAY_S)
+    return storage.job_reader.get(claim_one(storage, owner=owner).id)
+
+
+# -- late outcomes -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES)
+def test_a_late_outcome_changes_nothing(
+    storage: Storage, sql: Sql, outcome: Outcome
+) -> None:
+    """finalize_owner_guard_blocks_stale_worker_clobber"""
+    enqueue(storage)
+    lost = claim_one(storage)
+    now_owned = revived_and_claimed(storage, sql, OTHER)
+    queue = storage.queues.get(QUEUE)
+
+    assert finish(storage, lost, outcome) is False
+
+    assert storage.job_reader.get(lost.id) == now_owned
+    assert storage.queues.get(QUEUE) == queue
+    assert sql.value("SELECT COUNT(*) FROM forge_job WHERE status = 'in_progress'") == 1
+
+
+def test_the_new_owner_can_still_finish(storage: Storage, sql: Sql) -> None:
+    """finalize_owner_guard_blocks_stale_worker_clobber"""
+    enqueue(storage)
+    lost = claim_one(storage)
+    revive_all(storage)
+    sql.age(RETRY_DELAY_S)
+    held = claim_one(storage, owner=OTHER)
+    finish(storage, lost, Done('"late"'))
+
+    assert finish(storage, held, Done('"mine"'), owner=OTHER)
+
+    assert storage.job_reader.get(held.id).result == '"mine"'
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES)
+def test_an_attempt_is_part_of_the_fence(
+    storage: Storage, sql: Sql, outcome: Outcome
+) -> None:
+    """The same process claims the job again: its earlier run may not end the later."""
+    enqueue(storage)
+    lost = claim_one(storage)
+    now_owned = revived_and_claimed(storage, sql, OWNER)
+
+    assert finish(storage, lost, outcome) is False
+
+    assert storage.job_reader.get(lost.id) == now_owned
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES)
+def test_an_outcome_counts_once(storage: Storage, sql: Sql, outcome: Outcome) -> None:
+    enqueue(storage)
+    job = run(storage, outcome)
+    ended = storage.job_reader.get(job.id)
+    queue = storage.queues.get(QUEUE)
+
+    assert finish(storage, job, Done()) is False
+
+    assert storage.job_reader.get(job.id) == ended
+    assert storage.queues.get(QUEUE) == queue
+
+
+def test_only_the_owner_may_finish(storage: Storage, sql: Sql) -> None:
+    enqueue(storage)
+    job = claim_one(storage)
+
+    assert finish(storage, job, Done(), owner=OTHER) is False
+    assert finish(storage, job, Done(), owner="") is False
+
+    assert storage.job_reader.get(job.id).status is JobStatus.IN_PROGRESS
+
+
+def test_an_outcome_of_a_deleted_job_is_refused(storage: Storage, sql: Sql) -> None:
+    enqueue(storage)
+    job = claim_one(storage)
+    sql.run("DELETE FROM forge_job")
+
+    assert finish(storage, job, Done()) is False
+
+
+def test_a_late_throttle_does_not_open_a_cooldown(storage: Storage, sql: Sql) -> None:
+    enqueue(storage)
+    lost = claim_one(storage)
+    revive_all(storage)
+
+    finish(storage, lost, Throttled(300))
+
+    queue = storage.queues.get(QUEUE)
+    assert (queue.throttled_until, queue.throttle_attempts) == (None, 0)
+
+
+def test_refused_outcomes_do_not_hold_back_the_others(
+    storage: Storage, sql: Sql
+) -> None:
+    ids = [enqueue(storage) for _ in range(3)]
+    jobs = storage.jobs.claim(QUEUE, OWNER, 3)
+    sql.run("UPDATE forge_job SET attempts = 2 WHERE id = ?", ids[1])
+    done = [settle(j, Done(), failure_delay_s=1, user_cancelled=False) for j in jobs]
+
+    assert storage.jobs.finish(OWNER, done) == [ids[1]]
+
+    assert [storage.job_reader.get(job_id).status.value for job_id in ids] == [
+        "done", "in_progress", "done",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES)
+def test_an_outcome_after_an_unclear_commit_is_not_refused(
+    storage: Storage, sql: Sql, outcome: Outcome
+) -> None:
+    """D6: the state that the repeated write finds is the one it asked for"""
+    enqueue(storage)
+    job = claim_one(storage)
+    settlement = settle(job, outcome, failure_delay_s=600, user_cancelled=False)
+
+    refused = lossy_jobs(storage.database).finish(OWNER, [settlement])
+
+    stored = storage.job_reader.get(job.id)
+    assert refused == []
+    assert stored.status is settlement.status
+    assert len(stored.error_history) == (settlement.error is not None)
+    assert storage.queues.get(QUEUE).throttle_attempts <= 1
+
+
+# -- cancel ------------------------------------------------------------------------
+
+
+def test_a_cancel_reaches_the_owner_by_its_heartbeat(
+    storage: Storage, sql: Sql
+) -> None:
+    """delete_in_progress_sets_cancel_flag_and_keeps_row"""
+    wanted, other = enqueue(storage), enqueue(storage)
+    storage.jobs.claim(QUEUE, OWNER, 2)
+    storage.job_admin.delete(wanted)
+
+    report = storage.jobs.heartbeat(OWNER, {})
+
+    assert report.owned == {(wanted, 1), (other, 1)}
+    assert report.cancelled == {wanted}
+    assert storage.jobs.cancelled(OWNER) == [wanted]
+    assert storage.jobs.cancelled(OTHER) == []
+    assert storage.job_reader.get(wanted).cancel_requested_at is not None
+
+
+@pytest.mark.parametrize("outcome", NOT_DONE[:1] + NOT_DONE[2:])
+def test_a_cancel_outlives_the_end_of_the_run(
+    storage: Storage, sql: Sql, outcome: Outcome
+) -> None:
+    """D7: failure, release and throttle of a flagged run are final"""
+    enqueue(storage)
+    job = claim_one(storage)
+    storage.job_admin.delete(job.id)
+
+    assert finish(storage, job, outcome)
+
+    stored = storage.job_reader.get(job.id)
+    assert (stored.status, stored.last_error) == (JobStatus.DEAD, CANCELLED_MESSAGE)
+    assert stored.completed_at is not None
+    assert (stored.process_id, stored.heartbeat_at) == (None, None)
+    assert [entry.message for entry in stored.error_history] == [CANCELLED_MESSAGE]
+    assert storage.jobs.claim(QUEUE, OWNER) == []
+
+
+def test_done_and_dead_stand_in_spite_of_a_cancel(storage: Storage, sql: Sql) -> None:
+    """D7: the work happened"""
+    enqueue(storage), enqueue(storage)
+    done, dead = storage.jobs.claim(QUEUE, OWNER, 2)
+    storage.job_admin.delete_many([done.id, dead.id])
+
+    assert finish(storage, done, Done("1"))
+    assert finish(storage, dead, Dead("no such customer"))
+
+    assert storage.job_reader.get(done.id).status is JobStatus.DONE
+    assert storage.job_reader.get(dead.id).last_error == "no such customer"
+
+
+def test_a_cancelled_run_can_only_be_ended_by_its_owner(
+    storage: Storage, sql: Sql
+) -> None:
+    enqueue(storage)
+    job = claim_one(storage)
+    storage.job_admin.delete(job.id)
+
+    assert finish(storage, job, Failed("x"), owner=OTHER) is False
+    assert finish(storage, job._replace(attempts=9), Failed("x")) is False
+
+    assert storage.job_reader.get(job.id).status is JobStatus.IN_PROGRESS
+
+
+def test_a_cancelled_outcome_after_an_unclear_commit_is_not_refused(
+    storage: Storage, sql: Sql
+) -> None:
+    enqueue(storage)
+    job = claim_one(storage)
+    storage.job_admin.delete(job.id)
+    failed = settle(job, Failed("x"), failure_delay_s=600, user_cancelled=False)
+
+    assert lossy_jobs(storage.database).finish(OWNER, [failed]) == []
+
+    assert storage.job_reader.get(job.id).last_error == CANCELLED_MESSAGE
+
+
+def test_a_cancel_outlives_the_worker(storage: Storage, sql: Sql) -> None:
+    """D7: the reaper ends a flagged job"""
+    enqueue(storage)
+    job = claim_one(storage)
+    storage.job_admin.delete(job.id)
+
+    assert revive_all(storage) == 1
+
+    stored = storage.job_reader.get(job.id)
+    assert (stored.status, stored.last_error) == (JobStatus.DEAD, CANCELLED_MESSAGE)
+
+
+def test_requeue_forgets_the_cancel(storage: Storage, sql: Sql) -> None:
+    """claim_next_clears_stale_cancel_flag_from_previous_attempt, adapted to D7"""
+    enqueue(storage)
+    job = claim_one(storage)
+    storage.job_admin.delete(job.id)
+    finish(storage, job, Failed("x"))
+    assert storage.job_admin.requeue(job.id)
+
+    claim_one(storage)
+
+    assert storage.jobs.heartbeat(OWNER, {}).cancelled == frozenset()
+    assert storage.jobs.cancelled(OWNER) == []
+
+
+# -- revive ------------------------------------------------------------------------
+
+
+def test_running_shows_every_run_with_its_heartbeat(storage: Storage, sql: Sql) -> None:
+    ids = [enqueue(storage) for _ in range(3)]
+    storage.jobs.claim(QUEUE, OWNER, 2)
+    storage.jobs.claim(QUEUE, OTHER, 2)
+
+    running = storage.jobs.running()
+
+    assert [(job.id, job.attempts, job.process_id) for job in running] == [
+        (ids[0], 1, OWNER), (ids[1], 1, OWNER), (ids[2], 1, OTHER),
+    ]  # fmt: skip
+
+
+def test_revive_gives_a_job_back_with_the_queues_delay(
+    storage: Storage, sql: Sql
+) -> None:
+    storage.queues.ensure(QUEUE)
+    storage.queues.set_backoff(QUEUE, enabled=True, base_seconds=100, max_seconds=9999)
+    job_id = enqueue(storage)
+    claim_one(storage)
+
+    assert revive_all(storage) == 1
+
+    stored = storage.job_reader.get(job_id)
+    assert (stored.status, stored.last_error) == (JobStatus.FAILED, REAPED_MESSAGE)
+    assert (stored.attempts, stored.crashes) == (1, 1)
+    assert (stored.process_id, stored.heartbeat_at, stored.completed_at) == (
+        None, None, None,
+    )  # fmt: skip
+    assert [entry.message for entry in stored.error_history] == [REAPED_MESSAGE]
+    wait_s = storage.jobs.next_due_in_s([QUEUE])
+    assert wait_s == pytest.approx(200, abs=30)
+
+
+def test_revive_of_the_last_attempt_ends_dead(storage: Storage, sql: Sql) -> None:
+    job_id = enqueue(storage, max_attempts=1)
+    claim_one(storage)
+
+    revive_all(storage)
+
+    stored = storage.job_reader.get(job_id)
+    assert (stored.status, stored.last_error) == (JobStatus.DEAD, REAPED_MESSAGE)
+    assert stored.completed_at is not None
+
+
+def test_a_job_whose_worker_dies_three_times_is_not_tried_again(
+    storage: Storage, sql: Sql
+) -> None:
+    """The poison-pill limit"""
+    job_id = enqueue(storage, max_attempts=1000)
+
+    for crash in range(1, MAX_CRASHES + 1):
+        claim_one(storage)
+        assert revive_all(storage) == 1
+        assert storage.job_reader.get(job_id).crashes == crash
+        sql.age(RETRY_DELAY_S)
+
+    stored = storage.job_reader.get(job_id)
+    assert stored.status is JobStatus.DEAD
+    assert "died 3 times" in str(stored.last_error)
+    assert storage.jobs.claim(QUEUE, OWNER) == []
+
+
+def test_requeue_forgives_the_crashes(storage: Storage, sql: Sql) -> None:
+    job_id = enqueue(storage, max_attempts=1000)
+    for _ in range(MAX_CRASHES):
+        claim_one(storage)
+        revive_all(storage)
+        sql.age(RETRY_DELAY_S)
+
+    storage.job_admin.requeue(job_id)
+
+    assert storage.job_reader.get(job_id).crashes == 0
+
+
+def test_revive_leaves_a_run_that_has_moved_since(storage: Storage, sql: Sql) -> None:
+    """D40: only what changed is counted, and only what was observed changes"""
+    moved, silent, ended = (enqueue(storage) for _ in range(3))
+    jobs = {job.id: job for job in storage.jobs.claim(QUEUE, OWNER, 3)}
+    sql.age(60)
+    observed = storage.jobs.running()
+    sql.run("UPDATE forge_job SET heartbeat_at = heartbeat_at + 1 WHERE id = ?", moved)
+    finish(storage, jobs[ended], Done())
+
+    assert storage.jobs.revive(observed) == 1
+
+    assert storage.job_reader.get(moved).status is JobStatus.IN_PROGRESS
+    assert storage.job_reader.get(silent).status is JobStatus.FAILED
+    assert storage.job_reader.get(ended).status is JobStatus.DONE
+
+
+def test_revive_leaves_a_later_run_alone(storage: Storage, sql: Sql) -> None:
+    enqueue(storage)
+    claim_one(storage)
+    observed = storage.jobs.running()
+    held = revived_and_claimed(storage, sql, OTHER)
+    same_beat = [
+        RunningJob(each.id, each.attempts, each.heartbeat_at_us, each.process_id)
+        for each in storage.jobs.running()
+    ]
+    stale = [each._replace(attempts=observed[0].attempts) for each in same_beat]
+
+    assert storage.jobs.revive(observed) == 0
+    assert storage.jobs.revive(stale) == 0
+
+    assert storage.job_reader.get(held.id) == held
+
+
+def test_revive_of_nothing_does_nothing(storage: Storage) -> None:
+    assert storage.jobs.revive([]) == 0
+    assert storage.jobs.revive([RunningJob("no such job", 1, 0, OWNER)]) == 0
+
+
+def test_revive_works_in_batches(storage: Storage, sql: Sql) -> None:
+    """D40"""
+    sql.seed(450, status="in_progress")
+
+    assert revive_all(storage) == 450
+
+    assert storage.job_reader.statistics()[QUEUE].counts.failed == 450
+
+
+def test_revive_after_an_unclear_commit_counts_one_crash(
+    storage: Storage, sql: Sql
+) -> None:
+    job_id = enqueue(storage)
+    claim_one(storage)
+
+    lossy_jobs(storage.database).revive(storage.jobs.running())
+
+    stored = storage.job_reader.get(job_id)
+    assert (stored.crashes, len(stored.error_history)) == (1, 1)
+
+
+def test_a_deferred_job_is_not_lost_by_a_revive_of_others(
+    storage: Storage, sql: Sql
+) -> None:
+    deferred = enqueue_in(storage, sql, 600)
+    enqueue(storage)
+    claim_one(storage)
+
+    revive_all(storage)
+
+    assert storage.job_reader.get(deferred).status is JobStatus.PENDING

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import pytest
+
+from flask_forge_jobs.errors import InvalidInputError, QueueNotFoundError
+from flask_forge_jobs.handlers import queues
+from flask_forge_jobs.model.jobs import NewJob
+from flask_forge_jobs.model.processes import SlotReport
+from flask_forge_jobs.model.queues import QueueCounts
+from flask_forge_jobs.storage.base import Storage
+
+
+def test_overview_joins_settings_counts_and_slots(storage: Storage) -> None:
+    storage.queues.ensure("empty", 3)
+    storage.jobs.enqueue(NewJob("k", queue_name="mail"))
+    storage.processes.beat("H", None, ["mail"], [SlotReport("mail-0-H-1", "mail")])
+
+    empty, mail = queues.overview(storage)
+
+    assert empty.settings.max_workers == 3
+    assert (empty.counts, empty.oldest_due_age_s) == (QueueCounts(), 0)
+    assert mail.counts == QueueCounts(pending=1)
+    assert [slot.process_id for slot in mail.processes] == ["mail-0-H-1"]
+
+
+@pytest.mark.parametrize("name", ["none", "", "a\x00b", "\ud800"])
+def test_setters_know_no_impossible_queue(storage: Storage, name: str) -> None:
+    with pytest.raises(QueueNotFoundError):
+        queues.set_max_workers(storage, name, 1)
+    with pytest.raises(QueueNotFoundError):
+        queues.set_paused(storage, name, True)
+    with pytest.raises(QueueNotFoundError):
+        queues.set_backoff(storage, name, enabled=True, base_seconds=1, max_seconds=1)
+
+
+def test_setters_check_bounds_first(storage: Storage) -> None:
+    with pytest.raises(InvalidInputError):
+        queues.set_max_workers(storage, "none", 1025)
+    with pytest.raises(InvalidInputError):
+        queues.set_backoff(storage, "none", enabled=True, base_seconds=2, max_seconds=1)

@@ -1,0 +1,1 @@
+"""What several tests build on; nothing in here is a test."""

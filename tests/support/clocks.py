@@ -1,0 +1,25 @@
+"""A clock that a test moves."""
+
+from __future__ import annotations
+
+SECOND_US = 1_000_000
+START_US = 1_750_000_000 * SECOND_US
+
+
+class MovingClock:
+    """Stands still until it is told to move."""
+
+    def __init__(self, now_us: int = START_US) -> None:
+        self._now_us = now_us
+
+    def now_us(self) -> int:
+        """Return the present instant in microseconds since the epoch."""
+        return self._now_us
+
+    def monotonic(self) -> float:
+        """Return the same as seconds."""
+        return self._now_us / SECOND_US
+
+    def move(self, seconds: float) -> None:
+        """Let time pass."""
+        self._now_us += int(seconds * SECOND_US)

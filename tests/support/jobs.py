@@ -1,0 +1,99 @@
+"""Short ways to say what the tests say all the time."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from flask_forge_jobs.model.instants import from_micros
+from flask_forge_jobs.model.jobs import ClaimedJob, EnqueueResult, NewJob
+from flask_forge_jobs.model.outcomes import Outcome, settle
+from flask_forge_jobs.storage.base import Storage
+from tests.support.sql import Sql
+
+OWNER = "owner-1"
+OTHER = "owner-2"
+QUEUE = "default"
+# Long enough that no test waits for it by accident.
+RETRY_DELAY_S = 600.0
+
+
+def enqueue(
+    storage: Storage,
+    kind: str = "noop",
+    *,
+    queue_name: str = QUEUE,
+    key: str | None = None,
+    priority: int = 0,
+    max_attempts: int = 5,
+) -> str:
+    """Enqueue one job and return its id."""
+    return enqueued(
+        storage,
+        kind,
+        queue_name=queue_name,
+        key=key,
+        priority=priority,
+        max_attempts=max_attempts,
+    ).id
+
+
+def enqueued(
+    storage: Storage,
+    kind: str = "noop",
+    *,
+    queue_name: str = QUEUE,
+    key: str | None = None,
+    priority: int = 0,
+    max_attempts: int = 5,
+) -> EnqueueResult:
+    """Enqueue one job and return the whole result."""
+    return storage.jobs.enqueue(
+        NewJob(
+            kind,
+            queue_name=queue_name,
+            dedupe_key=key,
+            priority=priority,
+            max_attempts=max_attempts,
+        )
+    )
+
+
+def enqueue_in(
+    storage: Storage, sql: Sql, seconds: float, *, queue_name: str = QUEUE
+) -> str:
+    """Enqueue one job that is due so many seconds from the database's now."""
+    run_at = from_micros(sql.now_us()) + timedelta(seconds=seconds)
+    return storage.jobs.enqueue(NewJob("noop", queue_name=queue_name, run_at=run_at)).id
+
+
+def claim_one(
+    storage: Storage, *, owner: str = OWNER, queue_name: str = QUEUE
+) -> ClaimedJob:
+    """Claim one job; it is an error when none is due."""
+    (job,) = storage.jobs.claim(queue_name, owner)
+    return job
+
+
+def finish(
+    storage: Storage,
+    job: ClaimedJob,
+    outcome: Outcome,
+    *,
+    owner: str = OWNER,
+    delay_s: float = RETRY_DELAY_S,
+) -> bool:
+    """End one run the way the runtime does; False when it was refused."""
+    settlement = settle(job, outcome, failure_delay_s=delay_s, user_cancelled=False)
+    return storage.jobs.finish(owner, [settlement]) == []
+
+
+def run(storage: Storage, outcome: Outcome, *, queue_name: str = QUEUE) -> ClaimedJob:
+    """Claim one job and end it."""
+    job = claim_one(storage, queue_name=queue_name)
+    assert finish(storage, job, outcome)
+    return job
+
+
+def revive_all(storage: Storage) -> int:
+    """Give back every running job, as if all its owners had fallen silent."""
+    return storage.jobs.revive(storage.jobs.running())

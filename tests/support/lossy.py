@@ -1,0 +1,89 @@
+"""A database whose answers get lost after the commit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from flask_forge_jobs.clock import SystemClock
+from flask_forge_jobs.ids import UlidGenerator
+from flask_forge_jobs.storage.database import (
+    Database,
+    Listener,
+    Parameter,
+    Row,
+    Transaction,
+    WakeCallback,
+)
+from flask_forge_jobs.storage.job_queue import JobQueue
+
+T = TypeVar("T")
+
+
+class LossyDatabase:
+    """Commits every write, loses the answer, and repeats it as a dialect would.
+
+    Args:
+        inner: The real database.
+        between: Called after the commit whose answer is lost.
+    """
+
+    def __init__(
+        self, inner: Database, between: Callable[[], object] = lambda: None
+    ) -> None:
+        self._inner = inner
+        self._between = between
+        self.backend = inner.backend
+
+    def open(self) -> None:
+        """Connect."""
+        self._inner.open()
+
+    def write(self, work: Callable[[Transaction], T], *, urgent: bool = False) -> T:
+        """Run the unit twice; the second run knows that it is a repetition."""
+
+        def again(transaction: Transaction) -> T:
+            transaction.attempt = 1
+            return work(transaction)
+
+        self._inner.write(work, urgent=urgent)
+        self._between()
+        return self._inner.write(again, urgent=urgent)
+
+    def single(self, name: str, /, **parameters: Parameter) -> list[Row]:
+        """Run the statement twice."""
+        self._inner.single(name, **parameters)
+        self._between()
+        return self._inner.single(name, **parameters)
+
+    def read(self, work: Callable[[Transaction], T]) -> T:
+        """Run reads; nothing is lost."""
+        return self._inner.read(work)
+
+    def wake(self, queue_name: str) -> None:
+        """Wake the workers of a queue."""
+        self._inner.wake(queue_name)
+
+    def listen(self, callback: WakeCallback) -> Listener:
+        """Subscribe to wake-ups."""
+        return self._inner.listen(callback)
+
+    def schema_versions(self) -> tuple[int, int] | None:
+        """Return the versions of the schema."""
+        return self._inner.schema_versions()
+
+    def describe(self) -> tuple[tuple[str, str], ...]:
+        """Return facts."""
+        return self._inner.describe()
+
+    def close(self) -> None:
+        """Close what this process opened."""
+        self._inner.close()
+
+
+def lossy_jobs(
+    inner: Database, between: Callable[[], object] = lambda: None
+) -> JobQueue:
+    """Return the job verbs over a database whose answers get lost."""
+    clock = SystemClock()
+    return JobQueue(LossyDatabase(inner, between), UlidGenerator(clock), clock)

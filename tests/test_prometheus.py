@@ -1,0 +1,122 @@
+"""The ten gauges, byte for byte."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from flask_forge_jobs.handlers.metrics import QueueGauges
+from flask_forge_jobs.model.queues import QueueCounts
+from flask_forge_jobs.prometheus import FAMILIES, QueueExposition
+
+MAIL = QueueGauges(
+    queue_name="mail",
+    counts=QueueCounts(12, 1, 2, 1_234_567, 3, 10_000_000),
+    oldest_due_age_s=14,
+    max_workers=64,
+    is_paused=True,
+    is_throttled=False,
+)
+EXPECTED = """\
+# HELP queue_pending_jobs Jobs a worker could claim now.
+# TYPE queue_pending_jobs gauge
+queue_pending_jobs{queue="mail"} 12
+# HELP queue_scheduled_jobs Pending jobs whose start time lies ahead.
+# TYPE queue_scheduled_jobs gauge
+queue_scheduled_jobs{queue="mail"} 1
+# HELP queue_in_flight_jobs Jobs being run.
+# TYPE queue_in_flight_jobs gauge
+queue_in_flight_jobs{queue="mail"} 2
+# HELP queue_done_jobs Finished jobs still stored.
+# TYPE queue_done_jobs gauge
+queue_done_jobs{queue="mail"} 1234567
+# HELP queue_failed_jobs Failed jobs waiting for their next attempt.
+# TYPE queue_failed_jobs gauge
+queue_failed_jobs{queue="mail"} 3
+# HELP queue_dead_jobs Jobs that ended without success.
+# TYPE queue_dead_jobs gauge
+queue_dead_jobs{queue="mail"} 10000000
+# HELP queue_oldest_pending_age_seconds Seconds the oldest claimable job has waited.
+# TYPE queue_oldest_pending_age_seconds gauge
+queue_oldest_pending_age_seconds{queue="mail"} 14
+# HELP queue_max_workers Configured worker total.
+# TYPE queue_max_workers gauge
+queue_max_workers{queue="mail"} 64
+# HELP queue_paused 1 while the queue is paused.
+# TYPE queue_paused gauge
+queue_paused{queue="mail"} 1
+# HELP queue_throttled 1 while the queue is cooling down.
+# TYPE queue_throttled gauge
+queue_throttled{queue="mail"} 0
+"""
+
+
+def _named(name: str) -> QueueGauges:
+    return QueueGauges(name, QueueCounts(), 0, 0, is_paused=False, is_throttled=False)
+
+
+def test_exposition_is_the_contract_byte_for_byte() -> None:
+    assert QueueExposition(lambda: [MAIL]).render() == EXPECTED
+
+
+def test_exposition_without_queues_has_help_and_type_only() -> None:
+    lines = QueueExposition(list).render().splitlines()
+
+    assert len(lines) == 2 * len(FAMILIES)
+    assert all(line.startswith("# ") for line in lines)
+
+
+def test_exposition_keeps_the_order_of_the_queues() -> None:
+    text = QueueExposition(lambda: [_named("a"), _named("b")]).render()
+
+    assert text.index('jobs{queue="a"}') < text.index('jobs{queue="b"}')
+
+
+@pytest.mark.parametrize(
+    "name", ['a"b', "a\\b", "a\nb", "a\u2028b", "a\x85b", "größe", "{x}", "a 1", "#"]
+)
+def test_exposition_escapes_labels(name: str) -> None:
+    text = QueueExposition(lambda: [_named(name)]).render()
+
+    families = list(text_string_to_metric_families(text))
+    assert [family.name for family in families] == [name for name, _, _ in FAMILIES]
+    for family in families:
+        [sample] = family.samples
+        assert sample.labels == {"queue": name}
+
+
+@pytest.mark.parametrize("value", [0, 999_999, 10**6, 2**31, 10**15, 2**53 - 1])
+def test_exposition_prints_whole_numbers(value: int) -> None:
+    gauges = QueueGauges(
+        "q", QueueCounts(done=value), 0, 0, is_paused=False, is_throttled=False
+    )
+
+    text = QueueExposition(lambda: [gauges]).render()
+
+    assert f'queue_done_jobs{{queue="q"}} {value}\n' in text
+
+
+def test_exposition_is_the_same_in_multiprocess_mode(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+
+    assert QueueExposition(lambda: [MAIL]).render() == EXPECTED
+
+
+def test_exposition_reads_once_a_scrape_and_not_before() -> None:
+    reads: list[None] = []
+
+    def read() -> list[QueueGauges]:
+        reads.append(None)
+        return [MAIL]
+
+    exposition = QueueExposition(read)
+    assert not reads
+
+    exposition.render()
+    exposition.render()
+
+    assert len(reads) == 2
