@@ -117,11 +117,11 @@ class ForgeJobs:
 
     @overload
     def task(
-        self, function: Callable[Concatenate[TaskContext, P], R], /
+        self, function: Callable[Concatenate[TaskContext, P], R]
     ) -> Task[P, R]: ...
 
     @overload
-    def task(self, function: Callable[P, R], /) -> Task[P, R]: ...
+    def task(self, function: Callable[P, R]) -> Task[P, R]: ...
 
     @overload
     def task(
@@ -137,7 +137,6 @@ class ForgeJobs:
     def task(
         self,
         function: Callable[..., Any] | None = None,
-        /,
         *,
         kind: str | None = None,
         queue: str | None = None,

@@ -1,8 +1,8 @@
 """How long a job waits after a failure, and a queue after a throttle.
 
-The curve is ``min(base * 2 ** n, maximum)`` with ``n`` limited to 0–30; with back-off
+The curve is ``min(base * 2 ** n, maximum)`` with ``n`` from 0 to 30; with back-off
 disabled the delays are flat. Source: the reference's ``runtime/retry.rs``, with rules
-D18–D20 of the core contract.
+D18 to D20 of the core contract.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Checks that name the field and the bound; one place for both edges, HTTP and Python."""
+"""Checks that name the field and the bound, for both edges, HTTP and Python."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def check_integer(field: str, value: object, low: int, high: int) -> int:
         high: Largest accepted value.
 
     Raises:
-        InvalidInputError: Wrong type, or outside ``low``–``high``.
+        InvalidInputError: Wrong type, or outside ``low`` to ``high``.
     """
     if not isinstance(value, int) or isinstance(value, bool):
         raise InvalidInputError(field, f"{value!r} is not a whole number")

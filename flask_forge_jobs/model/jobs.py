@@ -114,7 +114,7 @@ def check_run_at(run_at: object) -> None:
 
     Raises:
         InvalidInputError: Not a datetime, without a zone, or outside the years
-            1970–9999 (D28).
+            1970 to 9999 (D28).
     """
     if not isinstance(run_at, datetime):
         raise InvalidInputError("run_at", f"{run_at!r} is not a datetime")

@@ -123,7 +123,7 @@ class Settlement:
 def settle(
     job: ClaimedJob, outcome: Outcome, *, failure_delay_s: float, user_cancelled: bool
 ) -> Settlement:
-    """Return the write that an outcome asks for (core contract 2.5, 4.2 and D20–D24).
+    """Return the write that an outcome asks for (core contract 2.5, 4.2, D20 to D24).
 
     Args:
         job: The run that ended.

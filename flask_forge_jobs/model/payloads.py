@@ -4,6 +4,9 @@ What passes is stored as the canonical text we produce: ASCII, compact, keys in 
 caller's order, never NaN. What the two databases would treat differently (NUL, lone
 surrogates, infinities, duplicate keys, endless depth) is refused at the border with the
 path of the value; see ``spec/reliability.md`` 3.0.
+
+Enqueueing runs through here, so what is fine is recognised by a cheap look; only what
+is not fine is walked a second time, to name the place.
 """
 
 from __future__ import annotations
@@ -11,6 +14,8 @@ from __future__ import annotations
 import json
 import math
 import re
+import sys
+from itertools import accumulate
 from typing import Any, NoReturn
 
 from flask_forge_jobs.errors import InvalidInputError
@@ -18,15 +23,59 @@ from flask_forge_jobs.errors import InvalidInputError
 MAX_DEPTH = 64
 # Python itself refuses to parse longer integers; printing one takes quadratic time.
 MAX_INTEGER_DIGITS = 4300
-_INTEGER_LIMIT = 10**MAX_INTEGER_DIGITS
+# A list that holds one list many times over is small in memory and endless as text, so
+# a walk ends here. A value takes two bytes with its comma; 1 MiB cannot hold more.
+MAX_VALUES = 524_288
 
-_STRING_OR_BRACKET = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+_INTEGER_LIMIT = 10**MAX_INTEGER_DIGITS
+_SCALARS = frozenset({str, int, float, bool, type(None)})
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
-_PLAIN = frozenset({str, int, float, bool, type(None)})
+_PLAIN_KEY = re.compile(r"[^\W\d]\w{0,63}", re.ASCII)
+# An open string at the end counts as one: a pattern that fails there would start again
+# at every escaped quote, which takes quadratic time.
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+_NOT_A_BRACKET = bytes(byte for byte in range(256) if byte not in b"[]{}")
+_STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
 
 
 # -- from bytes ------------------------------------------------------------------------
+
+
+class _RefusedError(ValueError):
+    """What a hook of the parser raises; it does not know the caller's field."""
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise _RefusedError(f"{name} is not a JSON number")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise _RefusedError(f"{text[:32]} is too large a number")
+    return number
+
+
+def _short_integer(text: str) -> int:
+    if len(text.lstrip("-")) > MAX_INTEGER_DIGITS:
+        raise _RefusedError(f"an integer has more than {MAX_INTEGER_DIGITS} digits")
+    return int(text)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise _RefusedError("an object repeats a key")
+    return found
+
+
+_parse = json.JSONDecoder(
+    parse_constant=_refuse_constant,
+    parse_float=_finite,
+    parse_int=_short_integer,
+    object_pairs_hook=_unique,
+).decode
+_parse_stored = json.JSONDecoder(parse_constant=_refuse_constant).decode
 
 
 def load(data: bytes, field: str = "json") -> object:
@@ -44,69 +93,63 @@ def load(data: bytes, field: str = "json") -> object:
             a repeated key, a number that is not finite or has more than 4,300 digits, a
             NUL character, or half of a surrogate pair.
     """
-    _check_depth(data, field)
-
-    def refuse_constant(name: str) -> NoReturn:
-        raise InvalidInputError(field, f"{name} is not a JSON number")
-
-    def finite(text: str) -> float:
-        number = float(text)
-        if not math.isfinite(number):
-            raise InvalidInputError(field, f"{text[:32]} is too large a number")
-        return number
-
-    def integer(text: str) -> int:
-        if len(text) > MAX_INTEGER_DIGITS:
-            raise InvalidInputError(
-                field, f"an integer has more than {MAX_INTEGER_DIGITS} digits"
-            )
-        return int(text)
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) != len(pairs):
-            raise InvalidInputError(field, "an object repeats a key")
-        return found
-
+    if _is_deep(data):
+        raise InvalidInputError(field, f"is nested deeper than {MAX_DEPTH}")
     try:
         text = data.decode("utf-8")
-        if text.startswith("\ufeff"):
-            raise InvalidInputError(field, "starts with a byte order mark")
-        value: object = json.loads(
-            text,
-            parse_constant=refuse_constant,
-            parse_float=finite,
-            parse_int=integer,
-            object_pairs_hook=unique,
-        )
     except UnicodeDecodeError:
         raise InvalidInputError(field, "is not UTF-8") from None
+    if text.startswith("\ufeff"):
+        raise InvalidInputError(field, "starts with a byte order mark")
+    value = _parsed(_parse, text, field)
+    if "\\u" in text:
+        # Only an escape can smuggle in what UTF-8 itself cannot hold.
+        _explain(value, field)
+    return value
+
+
+def load_text(text: str, field: str = "payload") -> object:
+    """Parse a stored payload, which :func:`dump` once wrote.
+
+    Args:
+        text: The stored text.
+        field: Name used in the error.
+
+    Raises:
+        InvalidInputError: The text is not JSON; somebody damaged it.
+    """
+    return _parsed(_parse_stored, text, field)
+
+
+def _parsed(parse: Any, text: str, field: str) -> object:
+    try:
+        value: object = parse(text)
     except json.JSONDecodeError as error:
         raise InvalidInputError(
             field, f"is not JSON: {error.msg} at character {error.pos}"
         ) from None
-    if "\\u" in text or "\x00" in text:
-        # Only an escape can smuggle in what UTF-8 itself cannot hold.
-        _check(value, field, 0, ())
+    except _RefusedError as error:
+        raise InvalidInputError(field, str(error)) from None
+    except ValueError:
+        # The application has lowered sys.set_int_max_str_digits().
+        raise InvalidInputError(field, "an integer has too many digits") from None
+    except RecursionError:
+        raise InvalidInputError(field, "is nested too deep") from None
     return value
 
 
-def _check_depth(data: bytes, field: str) -> None:
-    """Refuse deep nesting before a recursive parser sees it."""
+def _is_deep(data: bytes) -> bool:
+    """Whether a document nests deeper than 64, seen before a recursive parser does."""
     if data.count(b"[") + data.count(b"{") <= MAX_DEPTH:
-        return
-    depth = 0
-    for match in _STRING_OR_BRACKET.finditer(data):
-        token = match[0]
-        if token in (b"[", b"{"):
-            depth += 1
-            if depth > MAX_DEPTH:
-                raise InvalidInputError(field, f"is nested deeper than {MAX_DEPTH}")
-        elif token in (b"]", b"}"):
-            depth -= 1
+        return False
+    steps = _STRING.sub(b"", data).translate(_STEPS, _NOT_A_BRACKET)
+    # One level down is the byte 1, one up 255, which is -1 as a signed byte.
+    return max(accumulate(memoryview(steps).cast("b")), default=0) > MAX_DEPTH
 
 
 # -- from Python -----------------------------------------------------------------------
+
+_encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 
 
 def dump(value: object, field: str = "payload", max_bytes: int | None = None) -> str:
@@ -123,76 +166,133 @@ def dump(value: object, field: str = "payload", max_bytes: int | None = None) ->
 
     Raises:
         InvalidInputError: A value is none of the above, refers to itself, is nested
-            deeper than 64, is not finite, or holds a NUL character or half of a
-            surrogate pair; or the text is too long.
+            deeper than 64, is not finite, has more than 4,300 digits, or holds a NUL
+            character or half of a surrogate pair; or the text is too long.
     """
-    if not _is_flat(value):
-        _check(value, field, 0, ())
-    text = _encode(value)
+    try:
+        if not _has_plain_shape(value):
+            _explain(value, field)
+        text = _encode(value)
+    except InvalidInputError:
+        raise
+    except ValueError:
+        # Not finite, or an integer that Python refuses to print.
+        _explain(value, field)
+        raise InvalidInputError(field, "holds a number that cannot be stored") from None
+    except RecursionError:
+        raise InvalidInputError(field, "the call stack is used up") from None
+    except RuntimeError:
+        raise InvalidInputError(field, "was changed by another thread") from None
+    if "\\u0000" in text or "\\ud" in text or _may_hold_a_long_integer(text):
+        _explain(value, field)
     if max_bytes is not None and len(text) > max_bytes:
         raise InvalidInputError(field, f"{len(text)} bytes of JSON exceed {max_bytes}")
     return text
 
 
-def _is_flat(value: object) -> bool:
-    """Whether a value is an object of plain values, by far the most common case."""
-    if type(value) is not dict:
+def _may_hold_a_long_integer(text: str) -> bool:
+    """Whether Python's own limit, which an application may lift, did not look."""
+    if len(text) <= MAX_INTEGER_DIGITS:
         return False
-    for key, item in value.items():
-        if type(key) is not str or "\x00" in key or not key.isascii():
-            return False
-        kind = type(item)
+    return not 0 < sys.get_int_max_str_digits() <= MAX_INTEGER_DIGITS
+
+
+def _has_plain_shape(value: object) -> bool:
+    """Whether a value has accepted types only, and neither too deep nor too many.
+
+    Level by level instead of by recursion: it needs no path, no stack, and counts the
+    depth on the way.
+    """
+    if type(value) in _SCALARS:
+        return True
+    level: list[Any] = [value]
+    seen = 0
+    for _ in range(MAX_DEPTH):
+        below: list[Any] = []
+        for container in level:
+            kind = type(container)
+            if kind is dict:
+                for key in container:
+                    if type(key) is not str:
+                        return False
+                items = container.values()
+            elif kind is list or kind is tuple:
+                items = container
+            else:
+                return False
+            seen += len(container)
+            if seen > MAX_VALUES:
+                return False
+            below += [item for item in items if type(item) not in _SCALARS]
+        if not below:
+            return True
+        level = below
+    return False
+
+
+def _explain(value: object, field: str) -> None:
+    """Raise an error that names what is wrong with a value; return if nothing is."""
+    _Walk().visit(value, field, 0)
+
+
+class _Walk:
+    """One careful look at a value, with the path and the way down to it."""
+
+    def __init__(self) -> None:
+        self._above: set[int] = set()
+        self._seen = 0
+
+    def visit(self, value: Any, path: str, depth: int) -> None:
+        """Check one value and all below it."""
+        kind = type(value)
         if kind is str:
-            if not item.isascii() or "\x00" in item:
-                return False
+            _check_text(value, path)
         elif kind is int:
-            if not -(2**63) <= item < 2**63:
-                return False
+            if not -_INTEGER_LIMIT < value < _INTEGER_LIMIT:
+                raise InvalidInputError(
+                    path, f"has more than {MAX_INTEGER_DIGITS} digits"
+                )
         elif kind is float:
-            if not math.isfinite(item):
-                return False
-        elif kind not in _PLAIN:
-            return False
-    return True
+            if not math.isfinite(value):
+                raise InvalidInputError(path, f"{value!r} is not a JSON number")
+        elif kind is dict or kind is list or kind is tuple:
+            self._enter(value, path, depth + 1)
+        elif kind not in _SCALARS:
+            # Not its repr: that is a stranger's code, and may hold a secret.
+            raise InvalidInputError(path, f"a {kind.__qualname__} is not JSON")
+
+    def _enter(self, value: Any, path: str, depth: int) -> None:
+        if id(value) in self._above:
+            raise InvalidInputError(path, "refers to itself")
+        if depth > MAX_DEPTH:
+            raise InvalidInputError(path, f"is nested deeper than {MAX_DEPTH}")
+        self._seen += len(value)
+        if self._seen > MAX_VALUES:
+            raise InvalidInputError(path, f"more than {MAX_VALUES} values are too many")
+        self._above.add(id(value))
+        if type(value) is dict:
+            for key, item in value.items():
+                if type(key) is not str:
+                    raise InvalidInputError(
+                        path, f"a key is a {type(key).__qualname__}, not text"
+                    )
+                _check_text(key, path, "a key ")
+                self.visit(item, f"{path}{_step(key)}", depth)
+        else:
+            for index, item in enumerate(value):
+                self.visit(item, f"{path}[{index}]", depth)
+        self._above.discard(id(value))
 
 
-def _check(value: object, path: str, depth: int, parents: tuple[int, ...]) -> None:
-    kind = type(value)
-    if kind is str:
-        _check_text(value, path)  # type: ignore[arg-type]  # its type was just tested
-    elif kind is int:
-        if not -_INTEGER_LIMIT < value < _INTEGER_LIMIT:  # type: ignore[operator]  # an int
-            raise InvalidInputError(path, f"has more than {MAX_INTEGER_DIGITS} digits")
-    elif kind is float:
-        if not math.isfinite(value):  # type: ignore[arg-type]  # a float
-            raise InvalidInputError(path, f"{value!r} is not a JSON number")
-    elif kind in (dict, list, tuple):
-        _check_container(value, path, depth + 1, parents)
-    elif kind not in _PLAIN:
-        raise InvalidInputError(path, f"a {kind.__qualname__} is not JSON")
+def _step(key: str) -> str:
+    """Return what a key adds to a path."""
+    if _PLAIN_KEY.fullmatch(key):
+        return f".{key}"
+    return f"[{json.dumps(key[:64])}]"
 
 
-def _check_container(
-    value: Any, path: str, depth: int, parents: tuple[int, ...]
-) -> None:
-    if id(value) in parents:
-        raise InvalidInputError(path, "refers to itself")
-    if depth > MAX_DEPTH:
-        raise InvalidInputError(path, f"is nested deeper than {MAX_DEPTH}")
-    parents = (*parents, id(value))
-    if type(value) is dict:
-        for key, item in value.items():
-            if type(key) is not str:
-                raise InvalidInputError(path, f"the key {key!r} is not text")
-            _check_text(key, path)
-            _check(item, f"{path}.{key}", depth, parents)
-    else:
-        for index, item in enumerate(value):
-            _check(item, f"{path}[{index}]", depth, parents)
-
-
-def _check_text(text: str, path: str) -> None:
+def _check_text(text: str, path: str, subject: str = "") -> None:
     if "\x00" in text:
-        raise InvalidInputError(path, "holds a NUL character")
+        raise InvalidInputError(path, f"{subject}holds a NUL character")
     if not text.isascii() and _SURROGATE.search(text):
-        raise InvalidInputError(path, "holds half of a surrogate pair")
+        raise InvalidInputError(path, f"{subject}holds half of a surrogate pair")

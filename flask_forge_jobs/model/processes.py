@@ -1,4 +1,4 @@
-"""Who is working: one pod for each worker process, one process for each of its slots."""
+"""Who is working: a pod for each worker process, a process for each of its slots."""
 
 from __future__ import annotations
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from flask_forge_jobs.model.bounds import check_integer
 from flask_forge_jobs.errors import InvalidInputError
+from flask_forge_jobs.model.bounds import check_integer
 
 DEFAULT_QUEUE = "default"
 # Threads decide how much a worker offers; a queue is only limited when an operator
@@ -70,12 +70,12 @@ class QueueCounts:
 
 
 def check_max_workers(value: int, field: str = "n") -> int:
-    """Return ``value`` or raise :class:`InvalidInputError` outside 0–1024."""
+    """Return ``value`` or raise :class:`InvalidInputError` outside 0 to 1024."""
     return check_integer(field, value, *MAX_WORKERS_RANGE)
 
 
 def check_retention_days(field: str, value: int) -> int:
-    """Return ``value`` or raise :class:`InvalidInputError` outside 0–36500."""
+    """Return ``value`` or raise :class:`InvalidInputError` outside 0 to 36500."""
     return check_integer(field, value, *RETENTION_DAYS_RANGE)
 
 
@@ -83,7 +83,7 @@ def check_backoff(base_seconds: int, max_seconds: int) -> None:
     """Check a back-off curve.
 
     Raises:
-        InvalidInputError: A value is outside 1–86400 seconds, or the maximum is below
+        InvalidInputError: A value is outside 1 to 86400 seconds or the maximum is below
             the base (D19).
     """
     check_integer("base_seconds", base_seconds, *BACKOFF_SECONDS_RANGE)

@@ -1,4 +1,4 @@
-"""The dispatcher: one a process; writes what has ended and claims what there is room for.
+"""The dispatcher, one a process: writes what has ended, claims what there is room for.
 
 No timer delays an outcome. While one transaction is under way the next batch gathers,
 so an idle worker answers within one round trip and a busy one fills its batches. Who
@@ -260,7 +260,7 @@ class Dispatcher:
             self._due_at = None if wait_s is None else now + wait_s
 
     def _stop_overdue(self, now: float) -> None:
-        """Cancel runs past their time limit; take the slot of those that will not stop."""
+        """Cancel runs past their time limit; take the slot if they will not stop."""
         for execution in self._pool.running():
             if execution.stops_at is None or now < execution.stops_at:
                 continue

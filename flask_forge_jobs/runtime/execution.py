@@ -18,6 +18,9 @@ from flask_forge_jobs.tasks.registry import TaskRegistry
 
 logger = logging.getLogger(__name__)
 
+# A missing task is logged this often for each kind.
+WARN_PERIOD_S = 60.0
+
 TaskScope = Callable[[], AbstractContextManager[object]]
 
 
@@ -86,7 +89,7 @@ class Runner:
         try:
             with self._scope():
                 return task.run(self._context(execution), job.payload)
-        except BaseException as error:  # noqa: BLE001  # of the scope, not of the task
+        except BaseException as error:  # of the scope, not of the task
             logger.exception("the context of job %s failed", job.id)
             message = clip(f"{type(error).__name__}: {error}")
             with contextlib.suppress(AttributeError):
@@ -117,7 +120,7 @@ class Runner:
         """A kind nobody registered; most likely a deploy is under way (D18)."""
         message = f"no task registered for kind: {kind}"
         now = self._clock.monotonic()
-        if now - self._warned_at.get(kind, -60.0) >= 60.0:
+        if now - self._warned_at.get(kind, -WARN_PERIOD_S) >= WARN_PERIOD_S:
             self._warned_at[kind] = now
             logger.warning("%s; its jobs wait for a minute each", message)
         return Failed(message, delay_at_least_s=MISSING_TASK_DELAY_S)

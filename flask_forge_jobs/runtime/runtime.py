@@ -175,7 +175,7 @@ class RuntimeHandle:
             runner=runner,
             host_id=self.host_id,
             clock=runtime.clock,
-            on_ended=lambda: self._dispatcher.outcome_waits(),
+            on_ended=lambda: self._dispatcher.outcome_waits(),  # noqa: PLW0108  # made later
         )
         self._dispatcher = self._make_dispatcher()
         self._supervisor = self._make_supervisor()
@@ -201,11 +201,13 @@ class RuntimeHandle:
             owner=self.host_id,
             queue_names=runtime.queue_names,
             settler=Settler(
-                lambda name: self._supervisor.settings_of(name), runtime.jitter
+                # Made after the dispatcher, which needs its settings.
+                lambda name: self._supervisor.settings_of(name),  # noqa: PLW0108
+                runtime.jitter,
             ),
             clock=runtime.clock,
             cancel_grace_s=runtime.cancel_grace_s,
-            is_pushing=lambda: self._listener_is_pushing(),
+            is_pushing=lambda: self._listener_is_pushing(),  # noqa: PLW0108  # made later
             may_claim=self._may_claim,
         )
 
@@ -257,7 +259,7 @@ class RuntimeHandle:
 
     @property
     def abandoned_count(self) -> int:
-        """Threads whose task ignored its time limit; they live as long as the process."""
+        """Threads whose task ignored its time limit; they end with the process."""
         return self._pool.abandoned_count
 
     def running(self) -> list[Execution]:

@@ -13,6 +13,7 @@ import select
 import signal
 from collections.abc import Sequence
 from types import FrameType, TracebackType
+from typing import Self
 
 _STOPPING = (signal.SIGTERM, signal.SIGINT)
 EXIT_AT_ONCE = 130
@@ -33,7 +34,7 @@ class StopSignals:
         self._watch_children = watch_children
         self.is_stopping = False
 
-    def __enter__(self) -> StopSignals:
+    def __enter__(self) -> Self:
         """Install the handlers."""
         self._reader, self._writer = os.pipe()
         os.set_blocking(self._reader, False)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812  # a class
 
 MAINTENANCE_DATABASE = "postgres"
+_LONGEST_NAME = 63
 # What SQLite and this package keep beside the file.
 _COMPANIONS = ("", "-wal", "-shm", ".ckpt-lock", ".ckpt-turn")
 
@@ -81,7 +82,7 @@ def _remove_file(path: Path) -> None:
 
 def _name(settings: DatabaseSettings) -> str:
     name = settings.database or settings.username or ""
-    if not name.isidentifier() or not name.isascii() or len(name) > 63:
+    if not name.isidentifier() or not name.isascii() or len(name) > _LONGEST_NAME:
         raise InvalidInputError(
             "database",
             f"{name!r} cannot be created or dropped; use 1 to 63 letters, digits and "

@@ -1,13 +1,14 @@
 """JobAdmin: what an operator does to jobs. Delete, cancel, requeue, run now.
 
 A running job is never removed and never handed out again; it is asked to stop. Bulk
-verbs walk by id, so they end whatever other processes do meanwhile (D8–D14).
+verbs walk by id, so they end whatever other processes do meanwhile (D8 to D14).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 
 from flask_forge_jobs.errors import (
     ConflictError,
@@ -74,9 +75,7 @@ class JobAdmin:
         report = DeleteReport()
         for start in range(0, len(unique), BATCH):
             batch = unique[start : start + BATCH]
-            deleted, asked = self._database.write(
-                lambda tx, ids=batch: _delete(tx, ids)
-            )
+            deleted, asked = self._database.write(partial(_delete, ids=batch))
             report = DeleteReport(
                 deleted=report.deleted + deleted,
                 cancel_requested=report.cancel_requested + asked,
@@ -153,7 +152,6 @@ class JobAdmin:
         Returns:
             How many were deleted; fewer than ``limit`` when none is left.
         """
-
         ended: dict[str, Parameter] = {
             "status": status.value,
             "cutoff": to_micros(cutoff),

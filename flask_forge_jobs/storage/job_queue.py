@@ -319,12 +319,15 @@ class JobQueue:
         """
         jobs = list(observed)
         return sum(
-            self._database.write(
-                lambda transaction, batch=jobs[start : start + REVIVE_BATCH]: (
-                    revive_jobs(transaction, batch, self._clock.now_us(), self._jitter)
-                )
-            )
+            self._revive_batch(jobs[start : start + REVIVE_BATCH])
             for start in range(0, len(jobs), REVIVE_BATCH)
+        )
+
+    def _revive_batch(self, jobs: Sequence[RunningJob]) -> int:
+        return self._database.write(
+            lambda transaction: revive_jobs(
+                transaction, jobs, self._clock.now_us(), self._jitter
+            )
         )
 
     def next_due_in_s(self, queue_names: Iterable[str]) -> float | None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import heapq
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import islice
 
@@ -43,7 +43,7 @@ class QueueStatistics:
     waited; 0 when none does.
     """
 
-    counts: QueueCounts = QueueCounts()
+    counts: QueueCounts = field(default_factory=QueueCounts)
     oldest_due_age_s: int = 0
 
 
@@ -73,9 +73,7 @@ class JobReader:
 
         def work(transaction: Transaction) -> dict[str, QueueStatistics]:
             counts = _count(transaction.all("counts"), transaction.all("overdue"))
-            ages_us: dict[str, int] = dict(
-                (name, age_us) for name, age_us in transaction.all("oldest_due")
-            )
+            ages_us = {row[0]: int(row[1]) for row in transaction.all("oldest_due")}
             return {
                 name: QueueStatistics(each, ages_us.get(name, 0) // SECOND_US)
                 for name, each in counts.items()
@@ -138,9 +136,10 @@ def _count(counts: Iterable[Row], overdue: Iterable[Row]) -> dict[str, QueueCoun
     """Fold the maintained rows; a job that waits for its time but is due is pending."""
     found: dict[str, QueueCounts] = {}
     for name, _, status, deferred, jobs in counts:
-        field = "scheduled" if status == JobStatus.PENDING and deferred else str(status)
+        is_scheduled = status == JobStatus.PENDING and deferred
+        column = "scheduled" if is_scheduled else str(status)
         queue = found.get(name, QueueCounts())
-        found[name] = replace(queue, **{field: getattr(queue, field) + int(jobs)})
+        found[name] = replace(queue, **{column: getattr(queue, column) + int(jobs)})
     for name, status, jobs in overdue:
         if status == JobStatus.PENDING:
             queue = found[name]
@@ -223,7 +222,7 @@ class _Listing:
 
     def _scan(self) -> dict[str, Parameter]:
         wanted = self._wanted
-        return {
+        filters: dict[str, Parameter] = {
             "any_queue": not wanted.queues,
             "queues": encode_names("name", wanted.queues),
             "any_kind": not wanted.kinds,
@@ -232,7 +231,8 @@ class _Listing:
             "statuses": encode_names("name", wanted.statuses),
             "any_payload": wanted.payload_search is None,
             "pattern": _pattern(wanted.payload_search or ""),
-        } | self._range
+        }
+        return filters | self._range
 
 
 def _micros_or(instant: datetime | None, default: int) -> int:

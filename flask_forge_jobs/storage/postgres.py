@@ -68,7 +68,7 @@ class _ProcessState:
 
 
 class PostgresTransaction:
-    """An open transaction; see :class:`~flask_forge_jobs.storage.database.Transaction`.
+    """An open transaction; fulfils :class:`.Transaction`.
 
     Args:
         connection: In autocommit mode and idle.
@@ -337,7 +337,7 @@ class PostgresDatabase:
             ("max_connections", str(self._settings.pool_size)),
             ("schema_version", str(load_migrations("postgres")[-1].version)),
             ("python_version", platform.python_version()),
-            ("driver", f"psycopg2 {psycopg2.__version__.split()[0]}"),
+            ("driver", _driver()),
         )
 
     def close(self) -> None:
@@ -346,8 +346,14 @@ class PostgresDatabase:
         self._current = self._new_state()
 
 
+def _driver() -> str:
+    # The type stubs do not know the version.
+    release: str = vars(psycopg2)["__version__"]
+    return f"psycopg2 {release.split()[0]}"
+
+
 class _PostgresSchema:
-    """Applies schema steps; see :class:`~flask_forge_jobs.storage.migrate.SchemaState`."""
+    """Applies schema steps; fulfils :class:`.SchemaState`."""
 
     def __init__(self, connection: Connection) -> None:
         self._cursor: Any = connection.cursor()

@@ -87,9 +87,8 @@ class PostgresListener:
             # Whatever was enqueued while nobody listened.
             self._callback(None)
             while True:
-                ready, _, _ = select.select(
-                    [self._stop_reader, connection], [], [], PING_PERIOD_S
-                )
+                watched: list[int | Connection] = [self._stop_reader, connection]
+                ready, _, _ = select.select(watched, [], [], PING_PERIOD_S)
                 if self._stop_reader in ready:
                     return False
                 if not ready:
@@ -113,8 +112,8 @@ class PostgresListener:
         if not self._has_warned:
             self._has_warned = True
             logger.warning(
-                "LISTEN is accepted but notifications do not arrive, probably because of "
-                "a transaction pooler; polling instead (set FORGE_JOBS_LISTEN_URL)"
+                "LISTEN is accepted but notifications do not arrive, probably because "
+                "of a transaction pooler; polling instead (set FORGE_JOBS_LISTEN_URL)"
             )
 
     def _deliver(self, connection: Connection) -> None:

@@ -16,6 +16,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import psycopg2
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE
@@ -78,10 +79,12 @@ class Watchdog:
 
 def _cut(connection: Connection) -> None:
     """Shut a connection's socket; the thread blocked on it gets an error."""
-    with contextlib.suppress(psycopg2.Error, OSError):
+    with (
+        contextlib.suppress(psycopg2.Error, OSError),
         # A duplicate, so that the number cannot be reused under the driver.
-        with socket.socket(fileno=os.dup(connection.fileno())) as duplicate:
-            duplicate.shutdown(socket.SHUT_RDWR)
+        socket.socket(fileno=os.dup(connection.fileno())) as duplicate,
+    ):
+        duplicate.shutdown(socket.SHUT_RDWR)
 
 
 class _Pooled:
@@ -203,12 +206,12 @@ def _close(connection: Connection) -> None:
         connection.close()
 
 
-def _keywords(settings: DatabaseSettings) -> dict[str, str | int]:
+def _keywords(settings: DatabaseSettings) -> dict[str, Any]:
     """Return libpq's keywords, with time-outs for peers that died without a word.
 
     They are plain connection parameters, so they pass through PgBouncer.
     """
-    optional: dict[str, str | int | None] = {
+    optional: dict[str, Any] = {
         "host": settings.host,
         "dbname": settings.database,
         "user": settings.username,

@@ -64,7 +64,7 @@ def claimed_from_row(row: Row) -> ClaimedJob:
 
 
 def queue_from_row(row: Row) -> QueueSettings:
-    """Return the settings of a row of ``get_queue``, ``all_queues`` or ``lock_queue``."""
+    """Return the settings of a row of ``get_queue`` and its like."""
     (
         name, max_workers, paused, retain_done, retain_dead, backoff_enabled,
         backoff_base, backoff_max, throttle_attempts, throttled_until, updated_at,

@@ -76,7 +76,7 @@ def _close_connection(state: _ProcessState, connection: sqlite3.Connection) -> N
 
 
 class SqliteTransaction:
-    """An open transaction; see :class:`~flask_forge_jobs.storage.database.Transaction`."""
+    """An open transaction; fulfils :class:`.Transaction`."""
 
     def __init__(
         self, connection: sqlite3.Connection, now_us: int, attempt: int = 0
@@ -297,8 +297,7 @@ class SqliteDatabase:
                 return work(SqliteTransaction(connection, self._clock.now_us()))
             finally:
                 connection.set_progress_handler(None, 0)
-                if connection.in_transaction:
-                    connection.execute("COMMIT")
+                _end_read(connection)
 
     # -- wake-ups ------------------------------------------------------------------
 
@@ -378,8 +377,14 @@ class SqliteDatabase:
             self._current = _ProcessState(self._path)
 
 
+def _end_read(connection: sqlite3.Connection) -> None:
+    # An interrupted statement may have ended the transaction already.
+    if connection.in_transaction:
+        connection.execute("COMMIT")
+
+
 class _SqliteSchema:
-    """Applies schema steps; see :class:`~flask_forge_jobs.storage.migrate.SchemaState`."""
+    """Applies schema steps; fulfils :class:`.SchemaState`."""
 
     def __init__(self, connection: sqlite3.Connection, now_us: int) -> None:
         self._connection = connection

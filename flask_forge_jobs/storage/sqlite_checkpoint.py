@@ -4,8 +4,8 @@ SQLite 3.7.0 to 3.51.2 can corrupt a file when one connection checkpoints while 
 commits and resets the log (https://sqlite.org/wal.html#walresetbug; fixed in 3.51.3,
 3.50.7 and 3.44.6). There every connection turns automatic checkpoints off, a writer
 holds a shared lock on a file beside the database, and a checkpoint holds it alone. The
-first of the two locks is a turnstile: writers pass through it, a checkpointer closes it,
-so that a stream of overlapping writers cannot keep a checkpoint out for ever.
+first of the two locks is a turnstile: writers pass through it and a checkpointer closes
+it, so that a stream of overlapping writers cannot keep a checkpoint out for ever.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class CheckpointGate:
         if self._commits % COMMITS_BETWEEN_LOOKS or time.monotonic() < self._not_before:
             return False
         try:
-            if os.stat(f"{self._path}-wal").st_size < CHECKPOINT_BYTES:
+            if Path(f"{self._path}-wal").stat().st_size < CHECKPOINT_BYTES:
                 return False
         except FileNotFoundError:
             return False
@@ -99,7 +99,7 @@ class CheckpointGate:
         fcntl.flock(turnstile, fcntl.LOCK_EX)
         fcntl.flock(lock, fcntl.LOCK_EX)
         (usual_wait_ms,) = connection.execute("PRAGMA busy_timeout").fetchone()
-        # Writers are waiting behind us: do not wait long for a reader that pins the log.
+        # Writers wait behind us: do not wait long for a reader that pins the log.
         connection.execute(f"PRAGMA busy_timeout = {_READER_WAIT_MS}")
         try:
             row = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()

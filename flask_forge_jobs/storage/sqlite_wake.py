@@ -62,7 +62,7 @@ class WakeSockets:
         try:
             changed_at_ns = self._folder.stat().st_mtime_ns
             if changed_at_ns != self._listed_at_ns:
-                self._names = os.listdir(self._folder)
+                self._names = [entry.name for entry in self._folder.iterdir()]
                 self._listed_at_ns = changed_at_ns
         except OSError:
             return []

@@ -69,7 +69,7 @@ class CancelToken:
         with self._lock:
             if self._reason is not None:
                 return True
-            # Made on demand: most tasks never wait, and an event costs as much as a job.
+            # Made on demand: most tasks never wait, and making one takes its time.
             if self._event is None:
                 self._event = threading.Event()
             event = self._event

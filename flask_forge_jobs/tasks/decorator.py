@@ -211,7 +211,7 @@ class Task(Generic[P, R]):
         except (Throttled, Dead) as outcome:
             forget_frames(outcome)
             return outcome
-        except BaseException as error:  # noqa: BLE001  # no task may end its worker
+        except BaseException as error:  # no task may end its worker
             logger.info("task %s raised", self.kind, exc_info=True)
             message = describe_failure(error)
             forget_frames(error)
@@ -260,8 +260,8 @@ def _payload_signature(function: Callable[..., Any]) -> tuple[inspect.Signature,
             inspect.Parameter.VAR_POSITIONAL,
         ):
             raise TypeError(
-                f"{function.__qualname__}: parameter {parameter.name!r} has no name that "
-                "a payload could carry; use ordinary or keyword-only parameters"
+                f"{function.__qualname__}: parameter {parameter.name!r} has no name "
+                "that a payload could carry; use ordinary or keyword-only parameters"
             )
     return signature.replace(parameters=parameters), takes_context
 

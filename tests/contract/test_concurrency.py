@@ -91,7 +91,7 @@ def test_producers_workers_and_operators_together(storage: Storage, sql: Sql) ->
         while not produced.is_set():
             walk = storage.job_admin.requeue_batch(JobStatus.DEAD, after=after, limit=3)
             storage.job_admin.delete_batch(JobStatus.DONE, limit=2)
-            storage.job_admin.fold_counts()
+            storage.job_admin.fold_counts(0)
             after = walk.last_id
 
     run_together([produce, partial(consume, "a"), partial(consume, "b"), operate])

@@ -521,8 +521,8 @@ def test_fold_counts_changes_no_sum(storage: Storage, sql: Sql) -> None:
         job_with(storage, status, queue_name=status.value)
     before = sql.maintained_counts()
 
-    storage.job_admin.fold_counts()
-    storage.job_admin.fold_counts()
+    storage.job_admin.fold_counts(0)
+    storage.job_admin.fold_counts(0)
 
     assert sql.maintained_counts() == before == sql.counted_rows()
     rows = sql.run("SELECT jobs FROM forge_job_count WHERE jobs <> 0")
@@ -545,6 +545,6 @@ def test_counts_follow_any_sql(storage: Storage, sql: Sql) -> None:
         sql.run(statement)
         sql.assert_counts_equal_rows()
 
-    storage.job_admin.fold_counts()
+    storage.job_admin.fold_counts(0)
 
     assert storage.job_reader.statistics()["q0"].counts.done == 10

@@ -1,0 +1,392 @@
+"""Reading: single jobs, pages, counts, lag and kinds; and what all that costs."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from flask_forge_jobs.errors import JobNotFoundError
+from flask_forge_jobs.model.jobs import Job, JobFilter, JobStatus, NewJob
+from flask_forge_jobs.model.outcomes import Dead, Done, Failed, Outcome, Throttled
+from flask_forge_jobs.model.queues import QueueCounts
+from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.job_reader import MAX_COMBINATIONS, QueueStatistics
+from tests.support.jobs import (
+    OWNER,
+    QUEUE,
+    RETRY_DELAY_S,
+    claim_one,
+    enqueue,
+    enqueue_in,
+    finish,
+    run,
+)
+from tests.support.sql import Sql
+
+
+def mixed_jobs(storage: Storage, sql: Sql) -> list[Job]:
+    """Make jobs of every kind, queue and state, one second apart; newest first."""
+    outcomes: list[Outcome | None] = [
+        None, Done(), Failed("x"), Dead("x"), Throttled(900, scope="job"),
+    ]  # fmt: skip
+    ids = []
+    for n, (queue_name, kind, outcome) in enumerate(
+        itertools.product(("a", "b", "c"), ("greet", "bill"), outcomes)
+    ):
+        new = NewJob(kind, f'{{"n":{n},"who":"User {n % 4}"}}', queue_name=queue_name)
+        ids.append(storage.jobs.enqueue(new).id)
+        if outcome is not None:
+            finish(storage, claim_one(storage, queue_name=queue_name), outcome)
+        elif n % 2:
+            claim_one(storage, queue_name=queue_name)
+        sql.run("UPDATE forge_job SET enqueued_at = enqueued_at - 1000000")
+    return [storage.job_reader.get(job_id) for job_id in reversed(ids)]
+
+
+# -- one job -----------------------------------------------------------------------
+
+
+def test_get_of_an_unknown_job_is_an_error(storage: Storage) -> None:
+    with pytest.raises(JobNotFoundError) as caught:
+        storage.job_reader.get("unknown")
+
+    assert caught.value.job_id == "unknown"
+
+
+# -- counts ------------------------------------------------------------------------
+
+
+def test_statistics_of_nothing_are_empty(storage: Storage) -> None:
+    """oldest_ready_at_ignores_future_and_empty"""
+    storage.queues.ensure("empty")
+
+    assert storage.job_reader.statistics() == {}
+
+
+def test_statistics_count_by_status(storage: Storage, sql: Sql) -> None:
+    """count_by_status_groups_correctly"""
+    for _ in range(4):
+        enqueue(storage)
+    run(storage, Done())
+
+    assert storage.job_reader.statistics()[QUEUE].counts == QueueCounts(pending=3, done=1)
+
+
+def test_statistics_know_every_state_of_every_queue(storage: Storage, sql: Sql) -> None:
+    """I8"""
+    jobs = mixed_jobs(storage, sql)
+
+    counts = {name: s.counts for name, s in storage.job_reader.statistics().items()}
+
+    assert sorted(counts) == ["a", "b", "c"]
+    for name, each in counts.items():
+        states = [job.status for job in jobs if job.queue_name == name]
+        assert each.total == len(states)
+        assert each.scheduled == 2
+        assert each.pending == states.count(JobStatus.PENDING) - each.scheduled
+        assert each.in_progress == states.count(JobStatus.IN_PROGRESS)
+        assert (each.done, each.failed, each.dead) == (2, 2, 2)
+
+
+def test_a_scheduled_job_counts_as_pending_once_it_is_due(
+    storage: Storage, sql: Sql
+) -> None:
+    """The counts do not wait for a worker to look at the queue."""
+    enqueue_in(storage, sql, 600), enqueue_in(storage, sql, 1200)
+    before = storage.job_reader.statistics()[QUEUE]
+    sql.age(700)
+
+    after = storage.job_reader.statistics()[QUEUE]
+
+    assert before == QueueStatistics(QueueCounts(scheduled=2), oldest_due_age_s=0)
+    assert after.counts == QueueCounts(pending=1, scheduled=1)
+    assert after.oldest_due_age_s == pytest.approx(100, abs=30)
+
+
+def test_a_failed_job_stays_failed_while_it_waits(storage: Storage, sql: Sql) -> None:
+    enqueue(storage)
+    run(storage, Failed("no"))
+    sql.age(RETRY_DELAY_S + 100)
+
+    statistics = storage.job_reader.statistics()[QUEUE]
+
+    assert statistics.counts == QueueCounts(failed=1)
+    assert statistics.oldest_due_age_s == pytest.approx(100, abs=30)
+
+
+def test_a_queue_that_was_emptied_is_no_longer_counted(
+    storage: Storage, sql: Sql
+) -> None:
+    storage.job_admin.delete(enqueue(storage))
+
+    assert storage.job_reader.statistics() == {}
+
+
+# -- lag ---------------------------------------------------------------------------
+
+
+def test_the_lag_is_that_of_the_oldest_due_job(storage: Storage, sql: Sql) -> None:
+    """oldest_ready_at_ignores_future_and_empty"""
+    enqueue_in(storage, sql, 900)
+    assert storage.job_reader.statistics()[QUEUE].oldest_due_age_s == 0
+    enqueue(storage)
+    sql.age(50)
+    enqueue(storage)
+    sql.age(100)
+
+    lag_s = storage.job_reader.statistics()[QUEUE].oldest_due_age_s
+
+    assert lag_s == pytest.approx(150, abs=30)
+
+
+def test_running_and_finished_jobs_have_no_lag(storage: Storage, sql: Sql) -> None:
+    enqueue(storage), enqueue(storage), enqueue(storage)
+    run(storage, Done())
+    run(storage, Dead("x"))
+    claim_one(storage)
+    sql.age(500)
+
+    assert storage.job_reader.statistics()[QUEUE].oldest_due_age_s == 0
+
+
+# -- kinds -------------------------------------------------------------------------
+
+
+def test_kinds_are_sorted_and_known_by_queue(storage: Storage, sql: Sql) -> None:
+    for kind, queue_name in (("b", "x"), ("a", "x"), ("B", "y"), ("c", "y"), ("a", "y")):
+        enqueue(storage, kind, queue_name=queue_name)
+    gone = enqueue(storage, "gone", queue_name="x")
+    storage.job_admin.delete(gone)
+
+    assert storage.job_reader.kinds() == ["B", "a", "b", "c"]
+    assert storage.job_reader.kinds("x") == ["a", "b"]
+    assert storage.job_reader.kinds("unknown") == []
+
+
+# -- scheduled ---------------------------------------------------------------------
+
+
+def test_scheduled_lists_what_starts_later_the_earliest_first(
+    storage: Storage, sql: Sql
+) -> None:
+    """list_scheduled_after_returns_future_pending_ordered"""
+    third = enqueue_in(storage, sql, 900)
+    enqueue(storage)
+    overdue = enqueue_in(storage, sql, 50)
+    first = enqueue_in(storage, sql, 300)
+    second = enqueue_in(storage, sql, 600)
+    enqueue_in(storage, sql, 100, queue_name="other")
+    sql.age(60)
+
+    jobs = storage.job_reader.scheduled(QUEUE, 10)
+
+    assert [job.id for job in jobs] == [first, second, third]
+    assert overdue not in [job.id for job in jobs]
+    assert [job.id for job in storage.job_reader.scheduled(QUEUE, 1)] == [first]
+
+
+def test_scheduled_leaves_out_jobs_that_wait_for_a_retry(
+    storage: Storage, sql: Sql
+) -> None:
+    enqueue(storage)
+    run(storage, Failed("no"))
+
+    assert storage.job_reader.scheduled(QUEUE, 10) == []
+
+
+# -- pages -------------------------------------------------------------------------
+
+
+def test_a_page_is_newest_first_with_the_true_total(storage: Storage, sql: Sql) -> None:
+    jobs = mixed_jobs(storage, sql)
+
+    page = storage.job_reader.page(JobFilter(), 7)
+
+    assert list(page.rows) == jobs[:7]
+    assert (page.total, page.limit, page.offset) == (len(jobs), 7, 0)
+
+
+def test_pages_join_without_gap_or_overlap(storage: Storage, sql: Sql) -> None:
+    jobs = mixed_jobs(storage, sql)
+
+    pages = [
+        storage.job_reader.page(JobFilter(), 7, offset) for offset in range(0, 35, 7)
+    ]
+
+    assert [job.id for page in pages for job in page.rows] == [job.id for job in jobs]
+    assert {page.total for page in pages} == {len(jobs)}
+
+
+def test_jobs_of_one_instant_are_ordered_by_id(storage: Storage, sql: Sql) -> None:
+    ids = [enqueue(storage, kind) for kind in ("b", "a", "b", "c", "a", "a")]
+    sql.run("UPDATE forge_job SET enqueued_at = 1000")
+
+    rows = storage.job_reader.page(JobFilter(), 10).rows
+
+    assert [job.id for job in rows] == sorted(ids, reverse=True)
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        JobFilter(queues=["a"]),
+        JobFilter(queues=["a", "c"], kinds=["bill"]),
+        JobFilter(kinds=["greet"]),
+        JobFilter(statuses=[JobStatus.FAILED, JobStatus.PENDING]),
+        JobFilter(queues=["b"], kinds=["greet"], statuses=[JobStatus.DONE]),
+        JobFilter(queues=["unknown"]),
+        JobFilter(kinds=["unknown"]),
+        JobFilter(payload_search="user 3"),
+        JobFilter(payload_search='"n":1'),
+        JobFilter(queues=["c"], payload_search="User 1"),
+        JobFilter(kinds=["bill"], statuses=[JobStatus.DEAD], payload_search="USER"),
+    ],
+    ids=repr,
+)
+def test_filters_match_beyond_the_first_page_and_totals_are_true(
+    storage: Storage, sql: Sql, wanted: JobFilter
+) -> None:
+    """D36"""
+    search = (wanted.payload_search or "").lower()
+    matching = [
+        job.id
+        for job in mixed_jobs(storage, sql)
+        if (not wanted.queues or job.queue_name in wanted.queues)
+        and (not wanted.kinds or job.kind in wanted.kinds)
+        and (not wanted.statuses or job.status in wanted.statuses)
+        and search in job.payload.lower()
+    ]
+
+    found = []
+    for offset in range(0, len(matching) + 2, 2):
+        page = storage.job_reader.page(wanted, 2, offset)
+        assert page.total == len(matching)
+        found.extend(job.id for job in page.rows)
+
+    assert found == matching
+
+
+def test_a_range_of_instants_includes_both_ends(storage: Storage, sql: Sql) -> None:
+    jobs = mixed_jobs(storage, sql)
+    newest, oldest = jobs[4], jobs[9]
+
+    for extra in ({}, {"payload_search": "user"}):
+        wanted = JobFilter(
+            enqueued_from=oldest.enqueued_at, enqueued_to=newest.enqueued_at, **extra
+        )
+        page = storage.job_reader.page(wanted, 4)
+        assert list(page.rows) == jobs[4:8]
+        assert page.total == 6
+        rest = storage.job_reader.page(wanted, 4, 4)
+        assert list(rest.rows) == jobs[8:10]
+
+
+def test_a_range_of_instants_may_be_open(storage: Storage, sql: Sql) -> None:
+    jobs = mixed_jobs(storage, sql)
+    at = jobs[3].enqueued_at
+
+    older = storage.job_reader.page(JobFilter(enqueued_to=at), 100)
+    newer = storage.job_reader.page(JobFilter(enqueued_from=at), 100)
+
+    assert list(older.rows) == jobs[3:]
+    assert list(newer.rows) == jobs[:4]
+    ages = JobFilter(
+        enqueued_from=datetime.min.replace(tzinfo=UTC),
+        enqueued_to=datetime.max.replace(tzinfo=UTC),
+    )
+    assert storage.job_reader.page(ages, 1).total == len(jobs)
+    none = JobFilter(enqueued_from=jobs[0].enqueued_at + timedelta(days=1))
+    assert (storage.job_reader.page(none, 1).total) == 0
+
+
+def test_a_page_of_no_rows_still_has_its_total(storage: Storage, sql: Sql) -> None:
+    enqueue(storage)
+
+    for limit, offset in ((0, 0), (5, 1), (5, 10_000)):
+        page = storage.job_reader.page(JobFilter(), limit, offset)
+        assert (list(page.rows), page.total) == ([], 1)
+
+
+def test_a_deep_page_is_as_right_as_the_first(storage: Storage, sql: Sql) -> None:
+    sql.seed(6000)
+
+    page = storage.job_reader.page(JobFilter(), 3, 5990)
+
+    assert [job.id for job in page.rows] == ["seed-5991", "seed-5992", "seed-5993"]
+    assert page.total == 6000
+
+
+def test_a_filter_that_matches_very_many_combinations(
+    storage: Storage, sql: Sql
+) -> None:
+    count = MAX_COMBINATIONS + 6
+    results = storage.jobs.enqueue_many(
+        [NewJob(f"kind-{n:03}", queue_name=f"q{n % 5}") for n in range(count)]
+    )
+    sql.run("UPDATE forge_job SET enqueued_at = 1000")
+    kinds = [f"kind-{n:03}" for n in range(count - 1)]
+
+    page = storage.job_reader.page(JobFilter(kinds=kinds), 5, 1)
+
+    ids = sorted((r.id for r in results[:-1]), reverse=True)
+    assert [job.id for job in page.rows] == ids[1:6]
+    assert page.total == count - 1
+
+
+@pytest.mark.parametrize(
+    ("payload", "search", "is_found"),
+    [
+        ('"50% off"', "50%", True),
+        ('"50 off"', "50%", False),
+        ('"a_b"', "a_b", True),
+        ('"axb"', "a_b", False),
+        ('"c:\\\\temp"', "c:\\temp", True),
+        ('"say \\"hi\\""', 'say "hi"', True),
+        ('"\\u00fcber"', "über", True),
+        ('"\\u00fcber"', "uber", False),
+        ('"x\\ud83d\\ude42"', "🙂", True),
+        ('"UPPER"', "upper", True),
+    ],
+)
+def test_a_search_in_payloads_is_literal(
+    storage: Storage, sql: Sql, payload: str, search: str, *, is_found: bool
+) -> None:
+    storage.jobs.enqueue(NewJob("noop", payload))
+
+    assert storage.job_reader.page(JobFilter(payload_search=search), 5).total == is_found
+
+
+# -- cost --------------------------------------------------------------------------
+
+
+def best_ms(work: object, *arguments: object) -> float:
+    """Return the shortest of several runs in milliseconds; noise only adds."""
+    assert callable(work)
+    durations = []
+    for _ in range(15):
+        started = time.perf_counter()
+        work(*arguments)
+        durations.append(time.perf_counter() - started)
+    return min(durations) * 1000
+
+
+def test_deferred_jobs_cost_a_claim_nothing(storage: Storage, sql: Sql) -> None:
+    """D35: claim and idle poll with 200,000 deferred rows stay within 5 ms"""
+    storage.queues.ensure(QUEUE)
+    sql.seed(200_000, due_in_s=86_400)
+
+    idle_ms = best_ms(storage.jobs.claim, QUEUE, OWNER, 8)
+    poll_ms = best_ms(storage.jobs.next_due_in_s, [QUEUE])
+    storage.jobs.enqueue_many([NewJob("noop") for _ in range(15)])
+    claim_ms = best_ms(storage.jobs.claim, QUEUE, OWNER, 1)
+    statistics_ms = best_ms(storage.job_reader.statistics)
+    page_ms = best_ms(storage.job_reader.page, JobFilter(queues=[QUEUE]), 50)
+
+    assert len(storage.jobs.running()) == 15
+    assert max(idle_ms, poll_ms, claim_ms) <= 5
+    assert statistics_ms <= 10
+    assert page_ms <= 20
+    sql.run("DELETE FROM forge_job")

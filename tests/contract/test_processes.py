@@ -1,0 +1,141 @@
+"""Which worker processes are alive and what their slots do."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from flask_forge_jobs.model.processes import Pod, Process, SlotReport
+from flask_forge_jobs.storage.base import Storage
+from tests.support.sql import Sql
+
+
+def slot(number: int, queue_name: str = "mail", job_id: str | None = None) -> SlotReport:
+    return SlotReport(f"{queue_name}-{number}-host-1", queue_name, job_id)
+
+
+def beat(storage: Storage, host_id: str = "host", *slots: SlotReport) -> None:
+    storage.processes.beat(host_id, "worker", ["mail", "reports"], slots)
+
+
+def test_a_beat_registers_a_process_with_its_slots(storage: Storage) -> None:
+    """process_registry_register_then_list, pod_presence_and_slot_assignment_roundtrip"""
+    beat(storage, "host", slot(0), slot(1, job_id="job-1"), slot(0, "reports"))
+
+    slots = storage.processes.all()
+    (pod,) = storage.processes.pods()
+
+    assert [each.process_id for each in slots] == [
+        "mail-0-host-1", "mail-1-host-1", "reports-0-host-1",
+    ]  # fmt: skip
+    assert slots[1] == Process(
+        "mail-1-host-1", "mail", "host", slots[1].started_at, slots[1].heartbeat_at, "job-1"
+    )
+    assert slots[1].started_at == slots[1].heartbeat_at
+    assert len(storage.processes.all("mail")) == 2
+    assert storage.processes.all("unknown") == []
+    assert pod == Pod("host", "worker", ("mail", "reports"), pod.heartbeat_at)
+
+
+def test_slots_are_ordered_by_queue_and_id(storage: Storage) -> None:
+    storage.processes.beat(
+        "host", None, [], [slot(1, "b"), slot(0, "b"), slot(0, "a"), slot(0, "B")]
+    )
+
+    assert [each.process_id for each in storage.processes.all()] == [
+        "B-0-host-1", "a-0-host-1", "b-0-host-1", "b-1-host-1",
+    ]  # fmt: skip
+    (pod,) = storage.processes.pods()
+    assert (pod.worker_name, pod.queues) == (None, ())
+
+
+def test_a_beat_renews_and_keeps_the_start(storage: Storage, sql: Sql) -> None:
+    beat(storage, "host", slot(0))
+    sql.age(30)
+    (before,) = storage.processes.all()
+
+    beat(storage, "host", slot(0, job_id="job-7"))
+
+    (after,) = storage.processes.all()
+    assert after.started_at == before.started_at
+    assert after.heartbeat_at - before.heartbeat_at >= timedelta(seconds=30)
+    assert after.current_job_id == "job-7"
+
+
+def test_a_beat_drops_slots_it_no_longer_names(storage: Storage) -> None:
+    """D3: a replaced slot has a new id"""
+    beat(storage, "host", slot(0), slot(1))
+    storage.processes.beat("other", None, ["mail"], [SlotReport("theirs", "mail")])
+
+    beat(storage, "host", slot(1))
+
+    assert [each.process_id for each in storage.processes.all()] == [
+        "mail-1-host-1", "theirs",
+    ]  # fmt: skip
+    beat(storage, "host")
+    assert [each.process_id for each in storage.processes.all()] == ["theirs"]
+
+
+def test_a_beat_after_a_reap_restores_complete_rows(storage: Storage) -> None:
+    """process_registry_heartbeat_self_heals_missing_row, adapted to D5"""
+    beat(storage, "host", slot(0, job_id="job-1"))
+    storage.processes.reap(["host"])
+    assert storage.processes.pods() == []
+
+    beat(storage, "host", slot(0, job_id="job-1"))
+
+    (restored,) = storage.processes.all("mail")
+    assert (restored.host_id, restored.queue_name) == ("host", "mail")
+    assert storage.processes.pods()[0].queues == ("mail", "reports")
+    assert storage.processes.remove("host") == 1
+
+
+def test_a_long_silence_leaves_the_rows_complete(storage: Storage, sql: Sql) -> None:
+    """D5: a 120 s cool-down leaves process rows complete"""
+    beat(storage, "host", slot(0))
+    sql.age(120)
+
+    beat(storage, "host", slot(0))
+
+    (row,) = storage.processes.all("mail")
+    assert (row.queue_name, row.host_id) == ("mail", "host")
+
+
+def test_remove_takes_the_process_and_its_slots(storage: Storage) -> None:
+    """D42"""
+    beat(storage, "host", slot(0), slot(1))
+    storage.processes.beat("other", None, ["mail"], [SlotReport("theirs", "mail")])
+
+    assert storage.processes.remove("host") == 2
+    assert storage.processes.remove("host") == 0
+
+    assert [each.process_id for each in storage.processes.all()] == ["theirs"]
+    assert [pod.host_id for pod in storage.processes.pods()] == ["other"]
+
+
+def test_reap_takes_the_silent_and_the_orphans(storage: Storage, sql: Sql) -> None:
+    """D42"""
+    beat(storage, "alive", SlotReport("a", "mail"))
+    beat(storage, "silent", SlotReport("s1", "mail"), SlotReport("s2", "mail"))
+    beat(storage, "crashed", SlotReport("c", "mail"))
+    sql.run("DELETE FROM forge_pod WHERE host_id = 'crashed'")
+
+    assert storage.processes.reap(["silent", "unknown"]) == 3
+    assert storage.processes.reap([]) == 0
+
+    assert [each.process_id for each in storage.processes.all()] == ["a"]
+    assert [pod.host_id for pod in storage.processes.pods()] == ["alive"]
+
+
+def test_live_pods_are_those_that_beat_recently(storage: Storage, sql: Sql) -> None:
+    beat(storage, "b-old")
+    sql.age(60)
+    beat(storage, "c-new")
+    beat(storage, "a-new")
+
+    assert [pod.host_id for pod in storage.processes.live_pods(30)] == ["a-new", "c-new"]
+    assert [pod.host_id for pod in storage.processes.live_pods(3600)] == [
+        "a-new", "b-old", "c-new",
+    ]  # fmt: skip
+    assert [pod.host_id for pod in storage.processes.pods()] == [
+        "a-new", "b-old", "c-new",
+    ]  # fmt: skip
