@@ -22,6 +22,7 @@ from flask_forge_jobs.model.payloads import dump
 from flask_forge_jobs.state import EXTENSION_NAME, ApplicationState, current
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.connect import open_storage
+from flask_forge_jobs.tasks.bundled import noop_echo
 from flask_forge_jobs.tasks.context import TaskContext
 from flask_forge_jobs.tasks.decorator import JobOptions, Task
 from flask_forge_jobs.tasks.registry import TaskRegistry
@@ -59,7 +60,7 @@ class ForgeJobs:
         open_to_loopback: bool = False,
     ) -> None:
         self.registry = TaskRegistry()
-        self._router = router or DefaultRouter()
+        self._router = DefaultRouter() if router is None else router
         self._clock = clock or SystemClock()
         self._paths = paths
         self._open_to_loopback = open_to_loopback
@@ -71,7 +72,8 @@ class ForgeJobs:
 
         Reads the ``FORGE_JOBS_`` keys, registers the blueprint ``forge_jobs`` and the
         command group ``flask forge-jobs``. Nothing is opened, so an application may be
-        made before its server forks.
+        made before its server forks. With ``FORGE_JOBS_ENABLE_DEMO`` the demo task is
+        registered too.
 
         Raises:
             ConfigurationError: A key is unknown or its value is wrong.
@@ -94,11 +96,14 @@ class ForgeJobs:
             clock=self._clock,
             task_scope=app.app_context,
         )
-        app.extensions[EXTENSION_NAME] = state
         app.register_blueprint(
             create_blueprint(state.storage, options=self._options(settings)),
             url_prefix=settings.url_prefix,
         )
+        if settings.enable_demo and self.registry.get(noop_echo.KIND) is None:
+            self.registry.add(noop_echo.NoopEcho())
+        # Last, so that an application whose setup failed may be set up again.
+        app.extensions[EXTENSION_NAME] = state
         app.cli.add_command(forge_jobs_group)
         app.shell_context_processor(lambda: {"forge": self})
 
@@ -161,7 +166,9 @@ class ForgeJobs:
 
         Raises:
             InvalidInputError: A value is outside its bounds.
-            TypeError: The function takes positional-only or ``*args`` parameters.
+            TypeError: A JSON object cannot carry the function's arguments: it takes
+                positional-only or ``*args`` parameters, or is a generator; or it has no
+                name and no ``kind`` is given.
         """
         options = JobOptions(
             queue=queue,
@@ -169,7 +176,13 @@ class ForgeJobs:
             max_attempts=max_attempts,
             timeout_s=timeout_s,
         )
-        decorator = _TaskDecorator(self, kind, options)
+        decorator = _TaskDecorator(
+            self.registry,
+            router=self._router,
+            store=self._store,
+            kind=kind,
+            options=options,
+        )
         return decorator if function is None else decorator(function)
 
     # -- enqueueing ------------------------------------------------------------------
@@ -185,22 +198,25 @@ class ForgeJobs:
         payload: object = None,
         *,
         queue: str | None = None,
-        priority: int = 0,
+        priority: int | None = None,
         run_at: datetime | None = None,
         dedupe_key: str | None = None,
-        max_attempts: int = DEFAULT_MAX_ATTEMPTS,
+        max_attempts: int | None = None,
         timeout_s: float | None = None,
     ) -> EnqueueResult:
         """Store a job of any kind, whether its task is registered here or elsewhere.
 
+        A kind whose function is registered here gets that task's options, and its
+        payload must fit the function, as for :meth:`Task.enqueue`.
+
         Args:
             kind: Selects the task, 1 to 128 characters.
             payload: Any JSON value; None means an empty object.
-            queue: Queue to wait in; the router decides by default.
-            priority: Lower runs first.
+            queue: Queue to wait in; the task's or the router's choice by default.
+            priority: Lower runs first; 0 by default.
             run_at: Not before this instant; must carry a zone.
             dedupe_key: While an unfinished job holds the key, that job is returned.
-            max_attempts: How often the job may run, 1 to 1000.
+            max_attempts: How often the job may run, 1 to 1000; 5 by default.
             timeout_s: Seconds one attempt may take.
 
         Raises:
@@ -208,36 +224,58 @@ class ForgeJobs:
             DuplicateJobError: The key is held by a job of another kind.
             StorageError: The job was not stored.
         """
-        text = "{}" if payload is None else dump(payload)
-        options = JobOptions(
-            queue, priority, run_at, dedupe_key, max_attempts, timeout_s
+        task = self.registry.get(kind)
+        defaults = task.defaults if isinstance(task, Task) else JobOptions()
+        options = defaults.changed(
+            queue=queue,
+            priority=priority,
+            run_at=run_at,
+            dedupe_key=dedupe_key,
+            max_attempts=max_attempts,
+            timeout_s=timeout_s,
         )
-        return self._submit(kind, text, options)
+        value = {} if payload is None else payload
+        if isinstance(task, Task):
+            return self._store(task.job_for(value, options))
+        return self._store(options.new_job(kind, dump(value), self._router))
 
     def enqueue_many(self, jobs: Iterable[NewJob]) -> list[EnqueueResult]:
-        """Store up to 10,000 jobs, all or none; see :meth:`JobQueue.enqueue_many`."""
+        """Store up to 10,000 jobs, all or none.
+
+        Args:
+            jobs: Such as ``send_welcome.job(user_id=n) for n in user_ids``.
+
+        Returns:
+            What became of each, in order; a job whose key is held, or comes earlier in
+            ``jobs``, collapses onto the holder.
+
+        Raises:
+            InvalidInputError: There are more than 10,000.
+            DuplicateJobError: A key is held by a job of another kind.
+            StorageError: No job was stored.
+        """
         return current().storage.jobs.enqueue_many(list(jobs))
 
-    def _submit(self, kind: str, payload: str, options: JobOptions) -> EnqueueResult:
-        state = current()
-        job = NewJob(
-            kind=kind,
-            payload=payload,
-            queue_name=options.queue or state.router(kind),
-            priority=options.priority,
-            max_attempts=options.max_attempts,
-            dedupe_key=options.dedupe_key,
-            run_at=options.run_at,
-            timeout_s=options.timeout_s,
-        )
-        return state.storage.jobs.enqueue(job)
+    @staticmethod
+    def _store(job: NewJob) -> EnqueueResult:
+        return current().storage.jobs.enqueue(job)
 
 
 class _TaskDecorator:
     """What ``@forge.task(...)`` returns."""
 
-    def __init__(self, forge: ForgeJobs, kind: str | None, options: JobOptions) -> None:
-        self._forge = forge
+    def __init__(
+        self,
+        registry: TaskRegistry,
+        *,
+        router: Router,
+        store: Callable[[NewJob], EnqueueResult],
+        kind: str | None,
+        options: JobOptions,
+    ) -> None:
+        self._registry = registry
+        self._router = router
+        self._store = store
         self._kind = kind
         self._options = options
 
@@ -252,11 +290,12 @@ class _TaskDecorator:
     def __call__(self, function: Callable[..., Any]) -> Any:
         task: Task[..., Any] = Task(
             function,
-            kind=self._kind or function.__name__,
+            kind=self._kind,
             options=self._options,
-            submit=self._forge._submit,  # noqa: SLF001  # the other half of this class
+            router=self._router,
+            store=self._store,
         )
-        self._forge.registry.add(task)
+        self._registry.add(task)
         return task
 
 

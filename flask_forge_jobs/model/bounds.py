@@ -12,6 +12,24 @@ NAME_LENGTH = 128
 _FORBIDDEN_IN_QUEUE_NAME = re.compile(r"[,/?#%\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
+_SHOWN_LENGTH = 80
+# Python refuses to print integers of thousands of digits; nobody reads one of 78.
+_SHOWN_BITS = 256
+
+
+def shown(value: object) -> str:
+    """Return a refused value as an error names it: short, and never its own code.
+
+    Text and numbers are shown as they are, up to 80 characters; anything else only by
+    its type, because its ``repr`` may be endless, fail, or hold a secret.
+    """
+    if type(value) is str:
+        return repr(value[:_SHOWN_LENGTH])
+    if type(value) is int and value.bit_length() > _SHOWN_BITS:
+        return "an endless number"
+    if type(value) in (int, float, bool, type(None)):
+        return repr(value)
+    return f"a {type(value).__qualname__}"
 
 
 def check_integer(field: str, value: object, low: int, high: int) -> int:
@@ -27,9 +45,9 @@ def check_integer(field: str, value: object, low: int, high: int) -> int:
         InvalidInputError: Wrong type, or outside ``low`` to ``high``.
     """
     if not isinstance(value, int) or isinstance(value, bool):
-        raise InvalidInputError(field, f"{value!r} is not a whole number")
+        raise InvalidInputError(field, f"{shown(value)} is not a whole number")
     if not low <= value <= high:
-        raise InvalidInputError(field, f"{value} is not within {low} to {high}")
+        raise InvalidInputError(field, f"{shown(value)} is not within {low} to {high}")
     return value
 
 
@@ -41,7 +59,7 @@ def check_text(field: str, value: object, longest: int) -> str:
             of a surrogate pair, which neither database can store.
     """
     if not isinstance(value, str):
-        raise InvalidInputError(field, f"{value!r} is not text")
+        raise InvalidInputError(field, f"{shown(value)} is not text")
     if not 1 <= len(value) <= longest:
         raise InvalidInputError(
             field, f"must have 1 to {longest} characters, not {len(value)}"

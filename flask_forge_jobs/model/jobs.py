@@ -18,6 +18,7 @@ from flask_forge_jobs.model.bounds import (
     check_kind,
     check_queue_name,
     check_text,
+    shown,
 )
 from flask_forge_jobs.model.instants import MAX_INSTANT_US, to_micros
 
@@ -51,7 +52,7 @@ class JobStatus(StrEnum):
             return cls(value)  # type: ignore[arg-type]  # the constructor decides
         except ValueError:
             raise InvalidInputError(
-                field_name, f"{value!r} is not one of {', '.join(cls)}"
+                field_name, f"{shown(value)} is not one of {', '.join(cls)}"
             ) from None
 
 
@@ -117,7 +118,7 @@ def check_run_at(run_at: object) -> None:
             1970 to 9999 (D28).
     """
     if not isinstance(run_at, datetime):
-        raise InvalidInputError("run_at", f"{run_at!r} is not a datetime")
+        raise InvalidInputError("run_at", f"{shown(run_at)} is not a datetime")
     if run_at.utcoffset() is None:
         raise InvalidInputError("run_at", "has no time zone; pass an aware datetime")
     if not 0 <= to_micros(run_at) <= MAX_INSTANT_US:
@@ -131,11 +132,11 @@ def check_timeout(timeout_s: object) -> None:
         InvalidInputError: Not a number, or outside 1 ms to 365 days.
     """
     if isinstance(timeout_s, bool) or not isinstance(timeout_s, int | float):
-        raise InvalidInputError("timeout_s", f"{timeout_s!r} is not a number")
+        raise InvalidInputError("timeout_s", f"{shown(timeout_s)} is not a number")
     low, high = TIMEOUT_RANGE_S
     if not low <= timeout_s <= high:
         raise InvalidInputError(
-            "timeout_s", f"{timeout_s} is not within {low} to {high}"
+            "timeout_s", f"{shown(timeout_s)} is not within {low} to {high}"
         )
 
 

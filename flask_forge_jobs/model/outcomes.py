@@ -8,10 +8,13 @@ a thread or a database.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from flask_forge_jobs.errors import InvalidInputError
+from flask_forge_jobs.model.bounds import shown
 from flask_forge_jobs.model.jobs import JobStatus
 
 if TYPE_CHECKING:
@@ -23,6 +26,7 @@ REAPED_MESSAGE = "reaped after stale heartbeat"
 MAX_CRASHES = 3
 # A job that is throttled this often in a row counts as failed (D21).
 MAX_CONSECUTIVE_THROTTLES = 100
+MAX_THROTTLE_S = 86_400.0
 MAX_ERROR_BYTES = 8192
 MAX_RESULT_BYTES = 65_536
 MAX_PROGRESS_BYTES = 1024
@@ -66,7 +70,11 @@ class Throttled(Exception):  # noqa: N818  # an outcome that may be raised, not 
 
     Args:
         retry_after_s: Seconds to wait, 0 to 86400; 0 leaves it to the queue's curve.
+            What is below or above counts as 0 or 86400.
         scope: ``"queue"`` cools the whole queue down; ``"job"`` defers this job only.
+
+    Raises:
+        InvalidInputError: ``retry_after_s`` is not a number.
     """
 
     def __init__(
@@ -75,8 +83,17 @@ class Throttled(Exception):  # noqa: N818  # an outcome that may be raised, not 
         *,
         scope: ThrottleScope | str = ThrottleScope.QUEUE,
     ) -> None:
-        super().__init__(f"throttled for {retry_after_s} s")
-        self.retry_after_s = min(max(float(retry_after_s), 0.0), 86_400.0)
+        try:
+            seconds = float(retry_after_s)
+        except (TypeError, ValueError, OverflowError):
+            seconds = math.nan
+        # A NaN passes every comparison, and would end in no instant at all.
+        if math.isnan(seconds):
+            raise InvalidInputError(
+                "retry_after_s", f"{shown(retry_after_s)} is not a number of seconds"
+            )
+        self.retry_after_s = min(max(seconds, 0.0), MAX_THROTTLE_S)
+        super().__init__(f"throttled for {self.retry_after_s} s")
         self.scope = ThrottleScope(scope)
 
 

@@ -27,6 +27,10 @@ logger = logging.getLogger(__name__)
 # How long a wake-up that was lost may go unnoticed.
 POLL_WITHOUT_PUSH_S = 0.5
 POLL_WITH_PUSH_S = 5.0
+# How often a busy worker looks for jobs whose time has come.
+PROMOTE_PERIOD_S = 0.25
+# A worker that has had nothing to do for this long asks when the next one is due.
+IDLE_AFTER_S = 0.02
 # Jobs claimed ahead that have not started by then go back to the queue.
 GIVE_BACK_AFTER_S = 0.25
 FIRST_BACK_OFF_S = 1.0
@@ -79,6 +83,8 @@ class Dispatcher:
         self._is_ending = False
         self._due_at: float | None = None
         self._due_is_known = False
+        self._idle_at = 0.0
+        self._promote_at = 0.0
         self._poll_at = 0.0
         self._back_off_s = 0.0
         self._retry_at = 0.0
@@ -173,6 +179,8 @@ class Dispatcher:
         moments = [self._poll_at]
         if self._due_at is not None:
             moments.append(self._due_at)
+        elif not self._due_is_known:
+            moments.append(self._idle_at)
         if self._pool.buffered:
             moments.append(now + GIVE_BACK_AFTER_S)
         for execution in self._pool.running():
@@ -190,8 +198,8 @@ class Dispatcher:
         self._collect(now)
         demand = self._demand(now)
         if self._unwritten or demand:
-            self._exchange(demand)
-        elif not self._due_is_known and self._is_claiming:
+            self._exchange(demand, now)
+        elif not self._due_is_known and now >= self._idle_at:
             self._learn_next_due()
         return True
 
@@ -215,6 +223,7 @@ class Dispatcher:
             if now >= self._poll_at or is_due:
                 self._hopeful.update(self._queue_names)
                 self._due_at, self._due_is_known = None, False
+                self._promote_at = now
                 pause_s = (
                     POLL_WITH_PUSH_S if self._is_pushing() else POLL_WITHOUT_PUSH_S
                 )
@@ -224,17 +233,23 @@ class Dispatcher:
             wanted = self._pool.demand()
             return {name: n for name, n in wanted.items() if name in self._hopeful}
 
-    def _exchange(self, demand: dict[str, int]) -> None:
+    def _exchange(self, demand: dict[str, int], now: float) -> None:
+        promote = now >= self._promote_at
         with self._lock:
             # A wake-up from here on means work that this claim may not see.
             self._hopeful.difference_update(demand)
             writing = list(self._unwritten)
         try:
-            exchange = self._jobs.exchange(self._owner, writing, demand)
+            exchange = self._jobs.exchange(
+                self._owner, writing, demand, promote=promote
+            )
         except BaseException:
             with self._lock:
                 self._hopeful.update(demand)
             raise
+        if promote and demand:
+            self._promote_at = now + PROMOTE_PERIOD_S
+        self._idle_at = self._clock.monotonic() + IDLE_AFTER_S
         claimed: dict[str, int] = {}
         for job in exchange.claimed:
             claimed[job.queue_name] = claimed.get(job.queue_name, 0) + 1
@@ -248,8 +263,8 @@ class Dispatcher:
         if exchange.refused:
             self.refused_count += len(exchange.refused)
             logger.warning("no longer ours, outcome dropped: %s", exchange.refused)
-        # Look again at once: more outcomes, more room, or the next due time to learn.
-        self._signal.set()
+        if claimed or self._unwritten:
+            self._signal.set()  # there may be more of either
 
     def _learn_next_due(self) -> None:
         with self._lock:

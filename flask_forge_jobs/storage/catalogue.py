@@ -95,6 +95,8 @@ def _root() -> Traversable:
 
 def _statements_in(folder: Traversable) -> dict[str, str]:
     found: dict[str, str] = {}
+    if not folder.is_dir():
+        return found  # a dialect that says everything the common way
     for file in sorted(folder.iterdir(), key=lambda entry: entry.name):
         if not file.name.endswith(".sql"):
             continue

@@ -32,6 +32,7 @@ from flask_forge_jobs.model.queues import COOLDOWN_DECAY_GRACE_S, QueueSettings
 from flask_forge_jobs.storage.database import (
     Database,
     Parameter,
+    Row,
     Transaction,
     encode_rows,
 )
@@ -143,7 +144,12 @@ class JobQueue:
         return self.exchange(owner, settlements, {}).refused
 
     def exchange(
-        self, owner: str, settlements: Sequence[Settlement], demand: Mapping[str, int]
+        self,
+        owner: str,
+        settlements: Sequence[Settlement],
+        demand: Mapping[str, int],
+        *,
+        promote: bool = True,
     ) -> Exchange:
         """Write outcomes and claim new jobs in one transaction.
 
@@ -151,28 +157,37 @@ class JobQueue:
             owner: Who claimed the jobs that end and will own the new ones.
             settlements: At most one for each job.
             demand: How many jobs to claim at most from each queue, in this order.
+            promote: Look first for jobs whose time has come; False leaves them waiting
+                for a caller that knows when the next one is due.
 
         Returns:
             The claimed jobs, and the ids of outcomes that were refused.
         """
+
+        if not settlements and len(demand) == 1 and not promote:
+            return self._claim_only(owner, *next(iter(demand.items())))
 
         def work(transaction: Transaction) -> Exchange:
             exchange = Exchange()
             if settlements:
                 exchange.refused.extend(self._finish(transaction, owner, settlements))
             for queue_name, limit in demand.items():
-                transaction.later("promote", queue_name=queue_name)
+                if promote:
+                    transaction.later("promote", queue_name=queue_name)
                 rows = transaction.all(
                     "claim", queue_name=queue_name, owner=owner, limit=limit
                 )
-                claimed = [claimed_from_row(row) for row in rows]
-                claimed.sort(
-                    key=lambda job: (job.priority, job.scheduled_at_us, job.id)
-                )
-                exchange.claimed.extend(claimed)
+                exchange.claimed.extend(_in_claim_order(rows))
             return exchange
 
         return self._database.write(work)
+
+    def _claim_only(self, owner: str, queue_name: str, limit: int) -> Exchange:
+        """Take the short way of an idle worker: one statement, one round trip."""
+        rows = self._database.single(
+            "claim", queue_name=queue_name, owner=owner, limit=limit
+        )
+        return Exchange(claimed=_in_claim_order(rows))
 
     def _finish(
         self, transaction: Transaction, owner: str, settlements: Sequence[Settlement]
@@ -349,6 +364,13 @@ class JobQueue:
 
         waits = [us for us in self._database.read(work) if us is not None]
         return min(waits) / SECOND_US if waits else None
+
+
+def _in_claim_order(rows: Iterable[Row]) -> list[ClaimedJob]:
+    """Return claimed jobs in order; ``RETURNING`` promises none."""
+    jobs = [claimed_from_row(row) for row in rows]
+    jobs.sort(key=lambda job: (job.priority, job.scheduled_at_us, job.id))
+    return jobs
 
 
 def _ids(rows: Iterable[Sequence[str]]) -> set[str]:

@@ -164,7 +164,8 @@ class PostgresDatabase:
         self._wait = wait
         self._random = random
         limit_ms = int(settings.statement_timeout_s * 1000)
-        limit = f"SET LOCAL statement_timeout = {limit_ms}"
+        # Compiling a statement of ours takes longer than running it.
+        limit = f"SET LOCAL statement_timeout = {limit_ms};\nSET LOCAL jit = off"
         self._begin_write = (
             f"BEGIN ISOLATION LEVEL READ COMMITTED;\n{limit};\n{_PLAN_BY_INDEX}"
         )
@@ -197,7 +198,13 @@ class PostgresDatabase:
         state = self._state
         if state.is_open:
             return
-        with state.pool.connection() as connection, self._translated():
+        run_with_retries(lambda _: self._open(state), self._wait)
+
+    def _open(self, state: _ProcessState) -> None:
+        with (
+            state.pool.connection() as connection,
+            self._translated(is_retried=True),
+        ):
             apply_migrations(
                 _PostgresSchema(connection),
                 load_migrations("postgres"),
@@ -206,11 +213,14 @@ class PostgresDatabase:
         state.is_open = True
 
     @contextlib.contextmanager
-    def _translated(self) -> Iterator[None]:
+    def _translated(self, *, is_retried: bool = False) -> Iterator[None]:
         try:
             yield
         except psycopg2.Error as error:
-            raise self._translate(error) from error
+            fault = self._translate(error)
+            if isinstance(fault, TransientError) and not is_retried:
+                fault = fault.surfaced
+            raise fault from error
 
     def _translate(self, error: psycopg2.Error) -> Exception:
         code = error.pgcode or ""
@@ -282,7 +292,7 @@ class PostgresDatabase:
             raise TransientError(error) from error.__cause__
         with (
             borrowed,
-            self._translated(),
+            self._translated(is_retried=True),
             pool.watchdog.watching(connection, self._limit_s),
         ):
             opened = PostgresTransaction(connection, begin, attempt)
@@ -316,6 +326,7 @@ class PostgresDatabase:
             callback,
             forget=lambda: callbacks.remove(callback),
             connect=lambda: connect(settings),
+            is_own=lambda pid: pid in self._state.pool.backend_pids,
         )
 
     # -- facts ---------------------------------------------------------------------
@@ -349,7 +360,7 @@ class PostgresDatabase:
 def _driver() -> str:
     # The type stubs do not know the version.
     release: str = vars(psycopg2)["__version__"]
-    return f"psycopg2 {release.split()[0]}"
+    return f"psycopg2 {release.split(maxsplit=1)[0]}"
 
 
 class _PostgresSchema:
@@ -370,7 +381,11 @@ class _PostgresSchema:
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Hold an advisory lock that ends with the transaction."""
-        self._cursor.execute(f"BEGIN; SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")
+        # What was applied meanwhile must be visible, whatever the default level.
+        self._cursor.execute(
+            "BEGIN ISOLATION LEVEL READ COMMITTED; "
+            f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"
+        )
         try:
             yield
         except BaseException:

@@ -39,6 +39,8 @@ class PostgresListener:
         callback: Called with a queue's name, or None after a gap.
         forget: Ends the subscription within this process.
         connect: Opens a connection that is not behind a transaction pooler.
+        is_own: Whether a server process serves this very process, whose workers were
+            woken before the notification came.
     """
 
     def __init__(
@@ -47,10 +49,12 @@ class PostgresListener:
         *,
         forget: Callable[[], None],
         connect: Callable[[], Connection],
+        is_own: Callable[[int], bool],
     ) -> None:
         self._callback = callback
         self._forget = forget
         self._connect = connect
+        self._is_own = is_own
         self._pushing = False
         self._has_warned = False
         self._stop_reader, self._stop_writer = os.pipe()
@@ -117,7 +121,11 @@ class PostgresListener:
             )
 
     def _deliver(self, connection: Connection) -> None:
-        names = {note.payload: None for note in connection.notifies}
+        names = {
+            note.payload: None
+            for note in connection.notifies
+            if not self._is_own(note.pid)
+        }
         connection.notifies.clear()
         for name in names:
             if not name.startswith(_TEST_PREFIX):

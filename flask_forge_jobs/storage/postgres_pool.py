@@ -94,6 +94,7 @@ class _Pooled:
         self.connection = connection
         self.expires_at = expires_at
         self.idle_since = time.monotonic()
+        self.backend_pid: int = connection.info.backend_pid
 
 
 class ConnectionPool:
@@ -121,6 +122,7 @@ class ConnectionPool:
         self._free = threading.BoundedSemaphore(size)
         self._reserved = threading.BoundedSemaphore(1)
         self.watchdog = Watchdog()
+        self.backend_pids: set[int] = set()
 
     @contextlib.contextmanager
     def connection(self, *, urgent: bool = False) -> Iterator[Connection]:
@@ -166,11 +168,13 @@ class ConnectionPool:
                 break
             now = time.monotonic()
             if pooled.connection.closed or now > pooled.expires_at:
-                _close(pooled.connection)
+                self._discard(pooled)
             elif now - pooled.idle_since < CHECK_AFTER_IDLE_S or self._answers(pooled):
                 return pooled
         age_s = MAX_AGE_S * (0.9 + 0.2 * self._random())
-        return _Pooled(self._connect(), time.monotonic() + age_s)
+        pooled = _Pooled(self._connect(), time.monotonic() + age_s)
+        self.backend_pids.add(pooled.backend_pid)
+        return pooled
 
     def _answers(self, pooled: _Pooled) -> bool:
         try:
@@ -180,7 +184,7 @@ class ConnectionPool:
             ):
                 cursor.execute("SELECT 1")
         except psycopg2.Error:
-            _close(pooled.connection)
+            self._discard(pooled)
             return False
         return True
 
@@ -190,7 +194,7 @@ class ConnectionPool:
             connection.closed
             or connection.info.transaction_status != TRANSACTION_STATUS_IDLE
         ):
-            _close(connection)
+            self._discard(pooled)
             return
         pooled.idle_since = time.monotonic()
         self._idle.append(pooled)
@@ -198,7 +202,11 @@ class ConnectionPool:
     def close(self) -> None:
         """Close the idle connections; those in use are closed by nobody here."""
         while self._idle:
-            _close(self._idle.pop().connection)
+            self._discard(self._idle.pop())
+
+    def _discard(self, pooled: _Pooled) -> None:
+        self.backend_pids.discard(pooled.backend_pid)
+        _close(pooled.connection)
 
 
 def _close(connection: Connection) -> None:

@@ -32,7 +32,11 @@ from flask_forge_jobs.storage.catalogue import load_migrations, load_statements
 from flask_forge_jobs.storage.database import Listener, Parameter, Row, WakeCallback
 from flask_forge_jobs.storage.migrate import SchemaState, apply_migrations
 from flask_forge_jobs.storage.retrying import TransientError, run_with_retries
-from flask_forge_jobs.storage.sqlite_checkpoint import CheckpointGate, has_wal_reset_bug
+from flask_forge_jobs.storage.sqlite_checkpoint import (
+    CheckpointGate,
+    check_not_emptied,
+    has_wal_reset_bug,
+)
 from flask_forge_jobs.storage.sqlite_wake import SqliteListener, WakeSockets
 
 T = TypeVar("T")
@@ -150,22 +154,29 @@ class SqliteDatabase:
     def open(self) -> None:
         """Connect, check the file and bring the schema up to date."""
         state = self._state
+        if state.is_open:
+            return
+        if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+            wanted = ".".join(map(str, OLDEST_SQLITE))
+            raise StorageError(
+                f"SQLite {sqlite3.sqlite_version} is too old; {wanted} is needed"
+            )
         with state.write_lock:
-            if state.is_open:
-                return
-            if sqlite3.sqlite_version_info < OLDEST_SQLITE:
-                wanted = ".".join(map(str, OLDEST_SQLITE))
-                raise StorageError(
-                    f"SQLite {sqlite3.sqlite_version} is too old; {wanted} is needed"
-                )
-            with self._translated():
-                connection = self._connection(state)
+            if not state.is_open:
+                run_with_retries(lambda _: self._open(state), self._wait)
+
+    def _open(self, state: _ProcessState) -> None:
+        with self._translated(is_retried=True):
+            if self._path is not None:
+                check_not_emptied(self._path)
+            connection = self._connection(state)
+            with state.gate.writing():
                 apply_migrations(
                     _SqliteSchema(connection, self._clock.now_us()),
                     load_migrations("sqlite"),
                     may_change=self._may_migrate,
                 )
-            state.is_open = True
+        state.is_open = True
 
     def _connection(self, state: _ProcessState) -> sqlite3.Connection:
         if self._path is None:
@@ -212,11 +223,14 @@ class SqliteDatabase:
         connection.execute("PRAGMA journal_size_limit = 67108864")
 
     @contextlib.contextmanager
-    def _translated(self) -> Iterator[None]:
+    def _translated(self, *, is_retried: bool = False) -> Iterator[None]:
         try:
             yield
         except sqlite3.Error as error:
-            raise self._translate(error) from error
+            fault = self._translate(error)
+            if isinstance(fault, TransientError) and not is_retried:
+                fault = fault.surfaced
+            raise fault from error
         except OSError as error:
             raise StorageUnavailableError(f"{self._path}: {error.strerror}") from error
 
@@ -253,7 +267,7 @@ class SqliteDatabase:
         if not state.write_lock.acquire(timeout=self._settings.busy_timeout_s):
             raise StorageBusyError("another thread has been writing for too long")
         try:
-            with self._translated():
+            with self._translated(is_retried=True):
                 connection = self._connection(state)
                 with state.gate.writing():
                     connection.execute("BEGIN IMMEDIATE")
@@ -267,7 +281,7 @@ class SqliteDatabase:
                         if connection.in_transaction:
                             connection.execute("ROLLBACK")
                         raise
-                state.gate.checkpoint_if_due(connection)
+            state.gate.checkpoint_if_due(connection)
         finally:
             state.write_lock.release()
         for queue_name in transaction.woken:
@@ -281,9 +295,12 @@ class SqliteDatabase:
     def read(self, work: Callable[[SqliteTransaction], T]) -> T:
         """Run reads against one snapshot."""
         self.open()
+        return run_with_retries(lambda _: self._read(work), self._wait)
+
+    def _read(self, work: Callable[[SqliteTransaction], T]) -> T:
         state = self._state
         guard = state.write_lock if self._path is None else contextlib.nullcontext()
-        with guard, self._translated():
+        with guard, self._translated(is_retried=True):
             connection = self._connection(state)
             if connection.in_transaction:
                 raise StorageError("a read cannot start inside a transaction")

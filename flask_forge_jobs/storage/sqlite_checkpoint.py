@@ -12,11 +12,16 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import logging
 import os
 import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
+
+from flask_forge_jobs.errors import StorageCorruptError
+
+logger = logging.getLogger(__name__)
 
 CHECKPOINT_BYTES = 4 * 1024 * 1024  # SQLite's own default: 1,000 pages of 4 KiB
 COMMITS_BETWEEN_LOOKS = 16
@@ -33,6 +38,28 @@ def has_wal_reset_bug(version: tuple[int, ...] = sqlite3.sqlite_version_info) ->
     if version >= (3, 51, 3) or version < (3, 7, 0):
         return False
     return not ((3, 50, 7) <= version < (3, 51) or (3, 44, 6) <= version < (3, 45))
+
+
+def check_not_emptied(path: Path) -> None:
+    """Refuse a database file that has lost its content but not its log.
+
+    SQLite would take it for a new database and delete the log, and with it the last
+    trace of what was there.
+
+    Raises:
+        StorageCorruptError: The file is empty and there is a log beside it.
+    """
+    log = Path(f"{path}-wal")
+    if (
+        path.exists()
+        and path.stat().st_size == 0
+        and log.exists()
+        and log.stat().st_size > 0
+    ):
+        raise StorageCorruptError(
+            f"{path} is empty although {log.name} is not; restore the file, or move "
+            "both away to start anew"
+        )
 
 
 class CheckpointGate:
@@ -92,7 +119,13 @@ class CheckpointGate:
                 return False
         except FileNotFoundError:
             return False
-        return self._checkpoint(connection, self._path)
+        try:
+            return self._checkpoint(connection, self._path)
+        except (sqlite3.Error, OSError) as error:
+            # The commit before it stands; the caller must not hear of a failure.
+            logger.warning("cannot write back the log of %s: %s", self._path, error)
+            self._not_before = time.monotonic() + PAUSE_AFTER_BUSY_S
+            return False
 
     def _checkpoint(self, connection: sqlite3.Connection, path: Path) -> bool:
         turnstile, lock = self._locks(path)

@@ -49,14 +49,18 @@ class WakeSockets:
 
     def send(self, queue_name: str) -> None:
         """Tell every listening process; never fails and never waits."""
-        if self._pid != os.getpid():
-            self._pid = os.getpid()
-            self._sender = None  # the inherited one is the parent's
-            self._own = set()
+        self._forget_the_parents()
         message = queue_name.encode("utf-8")
         for name in self._listening():
             if name not in self._own:
                 self._send_to(name, message)
+
+    def _forget_the_parents(self) -> None:
+        """After a fork the inherited sockets are another process's."""
+        if self._pid != os.getpid():
+            self._pid = os.getpid()
+            self._sender = None
+            self._own = set()
 
     def _listening(self) -> list[str]:
         try:
@@ -87,6 +91,7 @@ class WakeSockets:
         Raises:
             OSError: The folder cannot be written to.
         """
+        self._forget_the_parents()
         self._folder.mkdir(mode=0o770, exist_ok=True)
         name = secrets.token_hex(8)
         receiver = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -97,7 +102,6 @@ class WakeSockets:
         except BaseException:
             receiver.close()
             raise
-        self._pid = os.getpid()
         self._own.add(name)
 
         def unbind() -> None:

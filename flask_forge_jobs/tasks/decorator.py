@@ -7,21 +7,20 @@ name to value, so the order of parameters may change between releases.
 
 from __future__ import annotations
 
-import asyncio
+import functools
 import inspect
-import json
 import logging
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Generic, ParamSpec, TypeVar, cast
+from typing import Any, Generic, ParamSpec, TypeVar
 
 from flask_forge_jobs.errors import InvalidInputError
-from flask_forge_jobs.model.bounds import check_kind
 from flask_forge_jobs.model.jobs import (
     DEFAULT_MAX_ATTEMPTS,
     EnqueueResult,
-    check_timeout,
+    NewJob,
 )
 from flask_forge_jobs.model.outcomes import (
     MAX_RESULT_BYTES,
@@ -30,10 +29,13 @@ from flask_forge_jobs.model.outcomes import (
     Failed,
     Outcome,
     Throttled,
+    clip,
 )
-from flask_forge_jobs.model.payloads import dump
+from flask_forge_jobs.model.payloads import dump, load_text
 from flask_forge_jobs.tasks.context import TaskContext, enter, running_context
 from flask_forge_jobs.tasks.failures import describe_failure, forget_frames
+from flask_forge_jobs.tasks.parameters import Parameters
+from flask_forge_jobs.tasks.routing import DefaultRouter
 
 logger = logging.getLogger(__name__)
 
@@ -55,8 +57,32 @@ class JobOptions:
     max_attempts: int = DEFAULT_MAX_ATTEMPTS
     timeout_s: float | None = None
 
+    def changed(self, **given: Any) -> JobOptions:
+        """Return the options with those given that are not None."""
+        chosen = {name: value for name, value in given.items() if value is not None}
+        return replace(self, **chosen) if chosen else self
 
-Submit = Callable[[str, str, JobOptions], EnqueueResult]
+    def new_job(self, kind: str, payload: str, router: Callable[[str], str]) -> NewJob:
+        """Return a job with these options, not stored yet.
+
+        Args:
+            kind: Selects the task.
+            payload: Canonical JSON text.
+            router: Names the queue when ``queue`` is None.
+
+        Raises:
+            InvalidInputError: A value is outside its bounds.
+        """
+        return NewJob(
+            kind=kind,
+            payload=payload,
+            queue_name=router(kind) if self.queue is None else self.queue,
+            priority=self.priority,
+            max_attempts=self.max_attempts,
+            dedupe_key=self.dedupe_key,
+            run_at=self.run_at,
+            timeout_s=self.timeout_s,
+        )
 
 
 class Task(Generic[P, R]):
@@ -64,35 +90,37 @@ class Task(Generic[P, R]):
 
     Args:
         function: The function; ``async`` ones run in an event loop of their own.
-        kind: Kind of its jobs.
+        kind: Kind of its jobs; the function's name by default.
         options: Defaults of its jobs.
-        submit: Stores a job, given kind, payload and options.
+        router: Names the queue of a kind that is enqueued without one.
+        store: Stores a job.
 
     Raises:
-        InvalidInputError: The kind or the time limit is not allowed.
-        TypeError: The function takes positional-only or ``*args`` parameters, which a
-            JSON object cannot carry.
+        InvalidInputError: The kind or an option is outside its bounds.
+        TypeError: A JSON object cannot carry the function's arguments, see
+            :class:`~flask_forge_jobs.tasks.parameters.Parameters`, or the function has
+            no name and no kind is given.
     """
 
     def __init__(
         self,
         function: Callable[..., R],
         *,
-        kind: str,
-        options: JobOptions,
-        submit: Submit,
+        router: Callable[[str], str],
+        store: Callable[[NewJob], EnqueueResult],
+        kind: str | None = None,
+        options: JobOptions = JobOptions(),
     ) -> None:
         self.function = function
-        self.kind = check_kind(kind)
-        if options.timeout_s is not None:
-            check_timeout(options.timeout_s)
-        self._defaults = options
-        self._submit = submit
-        self._signature, self._takes_context = _payload_signature(function)
-        self._is_async = inspect.iscoroutinefunction(function)
-        self.__doc__ = function.__doc__
-        self.__name__ = getattr(function, "__name__", kind)
-        self.__wrapped__ = function
+        self.kind = _name_of(function) if kind is None else kind
+        self._parameters = Parameters(function)
+        self.defaults = options
+        self._router = router
+        self._store = store
+        # Made and thrown away: a wrong option shows when the module is imported.
+        options.new_job(self.kind, "{}", DefaultRouter())
+        # Names and docstring; attributes of the function could hide ours.
+        functools.update_wrapper(self, function, updated=())
 
     def __repr__(self) -> str:
         """Name the kind."""
@@ -101,14 +129,14 @@ class Task(Generic[P, R]):
     @property
     def timeout_s(self) -> float | None:
         """Seconds one attempt may take; None means no limit."""
-        return self._defaults.timeout_s
+        return self.defaults.timeout_s
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function here and now.
 
         A task that takes a context gets the one of the task that calls it.
         """
-        if self._takes_context:
+        if self._parameters.takes_context:
             return self.function(running_context(), *args, **kwargs)
         return self.function(*args, **kwargs)
 
@@ -120,7 +148,15 @@ class Task(Generic[P, R]):
                 JSON; the parameter is named.
             StorageError: The job was not stored.
         """
-        return self._enqueue(self._defaults, args, kwargs)
+        return self._store(self._new_job(self.defaults, args, kwargs))
+
+    def job(self, *args: P.args, **kwargs: P.kwargs) -> NewJob:
+        """Return the job that :meth:`enqueue` would store, for ``enqueue_many``.
+
+        Raises:
+            InvalidInputError: As for :meth:`enqueue`.
+        """
+        return self._new_job(self.defaults, args, kwargs)
 
     def options(
         self,
@@ -142,40 +178,47 @@ class Task(Generic[P, R]):
             max_attempts: How often the job may run, 1 to 1000.
             timeout_s: Seconds one attempt may take.
 
-        An option that is None stays as it is.
+        An option that is None stays as it is; one that is outside its bounds is refused
+        when a job is enqueued.
         """
-        given: dict[str, Any] = {
-            "queue": queue,
-            "priority": priority,
-            "run_at": run_at,
-            "dedupe_key": dedupe_key,
-            "max_attempts": max_attempts,
-            "timeout_s": timeout_s,
-        }
-        changed = {name: value for name, value in given.items() if value is not None}
-        chosen = replace(self._defaults, **changed)
-        return BoundTask(lambda args, kwargs: self._enqueue(chosen, args, kwargs))
+        chosen = self.defaults.changed(
+            queue=queue,
+            priority=priority,
+            run_at=run_at,
+            dedupe_key=dedupe_key,
+            max_attempts=max_attempts,
+            timeout_s=timeout_s,
+        )
+        return BoundTask(
+            lambda args, kwargs: self._new_job(chosen, args, kwargs), self._store
+        )
 
-    def _enqueue(
-        self, options: JobOptions, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> EnqueueResult:
+    def job_for(self, arguments: object, options: JobOptions) -> NewJob:
+        """Return a job for arguments by name, as they would come over the wire.
+
+        Raises:
+            InvalidInputError: They are no JSON object that fits the function, or an
+                option is outside its bounds.
+        """
+        if type(arguments) is not dict:
+            raise InvalidInputError(
+                "payload", f"{self.kind} takes a JSON object of parameter name to value"
+            )
+        payload = dump(arguments)
         try:
-            bound = self._signature.bind(*args, **kwargs)
+            self._parameters.check(arguments)
+        except TypeError as error:
+            raise InvalidInputError("payload", f"{self.kind}: {error}") from None
+        return options.new_job(self.kind, payload, self._router)
+
+    def _new_job(
+        self, options: JobOptions, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> NewJob:
+        try:
+            arguments = self._parameters.bind(args, kwargs)
         except TypeError as error:
             raise InvalidInputError("arguments", f"{self.kind}: {error}") from None
-        return self._submit(self.kind, dump(self._named(bound)), options)
-
-    @staticmethod
-    def _named(bound: inspect.BoundArguments) -> dict[str, Any]:
-        """Return arguments by name, ``**kwargs`` among them."""
-        named: dict[str, Any] = {}
-        for name, value in bound.arguments.items():
-            parameter = bound.signature.parameters[name]
-            if parameter.kind is inspect.Parameter.VAR_KEYWORD:
-                named.update(value)
-            else:
-                named[name] = value
-        return named
+        return options.new_job(self.kind, dump(arguments), self._router)
 
     # -- on the worker ---------------------------------------------------------------
 
@@ -191,26 +234,30 @@ class Task(Generic[P, R]):
             signature any more, is :class:`Dead`: trying again would not help.
         """
         try:
-            arguments = json.loads(payload)
-            if not isinstance(arguments, dict):
-                return Dead("corrupt row: the payload is not a JSON object")
-            self._signature.bind(**arguments)
-        except ValueError as error:
-            return Dead(f"corrupt row: {error}")
+            arguments = load_text(payload)
+        except InvalidInputError as error:
+            return Dead(clip(f"corrupt row: {error.message}"))
+        if not isinstance(arguments, dict):
+            return Dead("bad arguments: the payload is not a JSON object")
+        try:
+            self._parameters.check(arguments)
         except TypeError as error:
-            return Dead(f"bad arguments: {error}")
+            return Dead(clip(f"bad arguments: {error}"))
         return self._call(context, arguments)
 
     def _call(self, context: TaskContext, arguments: dict[str, Any]) -> Outcome:
         leave = enter(context)
         try:
-            positional = (context,) if self._takes_context else ()
-            value = self.function(*positional, **arguments)
-            if self._is_async:
-                value = asyncio.run(cast("Any", value))
+            if self._parameters.takes_context:
+                value: object = self.function(context, **arguments)
+            else:
+                value = self.function(**arguments)
+            if inspect.iscoroutine(value):
+                value = _run_coroutine(value)
+            return self._ended(context, value)
         except (Throttled, Dead) as outcome:
             forget_frames(outcome)
-            return outcome
+            return _storable(outcome)
         except BaseException as error:  # no task may end its worker
             logger.info("task %s raised", self.kind, exc_info=True)
             message = describe_failure(error)
@@ -218,16 +265,21 @@ class Task(Generic[P, R]):
             return Failed(message)
         finally:
             leave()
-        return self._done(context, value)
 
-    def _done(self, context: TaskContext, value: object) -> Outcome:
+    def _ended(self, context: TaskContext, value: object) -> Outcome:
+        """Return the outcome that a returned value stands for."""
         if value is None:
             return Done()
-        if isinstance(value, Throttled | Dead):
-            return value
+        if isinstance(value, Throttled | Dead | Failed):
+            return _storable(value)
         try:
+            if isinstance(value, Done):
+                if value.result is None:
+                    return value
+                value = load_text(value.result, "result")
             return Done(dump(value, "result", MAX_RESULT_BYTES))
         except InvalidInputError as error:
+            # The work is done, and doing it again would not make the value storable.
             logger.warning(
                 "the result of job %s is not kept: %s", context.job_id, error
             )
@@ -238,36 +290,42 @@ class BoundTask(Generic[P]):
     """A task with chosen options; made by :meth:`Task.options`."""
 
     def __init__(
-        self, enqueue: Callable[[tuple[Any, ...], dict[str, Any]], EnqueueResult]
+        self,
+        new_job: Callable[[tuple[Any, ...], dict[str, Any]], NewJob],
+        store: Callable[[NewJob], EnqueueResult],
     ) -> None:
-        self._enqueue = enqueue
+        self._new_job = new_job
+        self._store = store
 
     def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> EnqueueResult:
         """Store a job with these options; see :meth:`Task.enqueue`."""
-        return self._enqueue(args, kwargs)
+        return self._store(self._new_job(args, kwargs))
+
+    def job(self, *args: P.args, **kwargs: P.kwargs) -> NewJob:
+        """Return a job with these options; see :meth:`Task.job`."""
+        return self._new_job(args, kwargs)
 
 
-def _payload_signature(function: Callable[..., Any]) -> tuple[inspect.Signature, bool]:
-    """Return the parameters that a payload fills, and whether a context comes first."""
-    signature = inspect.signature(function)
-    parameters = list(signature.parameters.values())
-    takes_context = bool(parameters) and _is_context(parameters[0].annotation)
-    if takes_context:
-        parameters = parameters[1:]
-    for parameter in parameters:
-        if parameter.kind in (
-            inspect.Parameter.POSITIONAL_ONLY,
-            inspect.Parameter.VAR_POSITIONAL,
-        ):
-            raise TypeError(
-                f"{function.__qualname__}: parameter {parameter.name!r} has no name "
-                "that a payload could carry; use ordinary or keyword-only parameters"
-            )
-    return signature.replace(parameters=parameters), takes_context
+def _name_of(function: Callable[..., Any]) -> str:
+    name = getattr(function, "__name__", None)
+    if not isinstance(name, str) or name == "<lambda>":
+        raise TypeError(f"{function!r} has no name of its own; give the task a kind")
+    return name
 
 
-def _is_context(annotation: object) -> bool:
-    if isinstance(annotation, str):
-        # Postponed annotations stay text; resolving them could fail for other names.
-        return annotation.strip("'\"").rpartition(".")[2] == TaskContext.__name__
-    return annotation is TaskContext
+def _run_coroutine(coroutine: Coroutine[Any, Any, object]) -> object:
+    # Most workers never need it, and it is slow to import.
+    import asyncio
+
+    return asyncio.run(coroutine)
+
+
+def _storable(outcome: Dead | Throttled | Failed) -> Outcome:
+    """Return an outcome that both databases take, whatever the task put into it."""
+    if isinstance(outcome, Dead):
+        return Dead(clip(str(outcome.message)))
+    if isinstance(outcome, Failed):
+        return replace(outcome, message=clip(str(outcome.message)))
+    if math.isnan(outcome.retry_after_s):
+        return Throttled(scope=outcome.scope)
+    return outcome

@@ -4,24 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from flask_forge_jobs.model.outcomes import clip
+from flask_forge_jobs.model.outcomes import MAX_ERROR_BYTES, clip
 
 _LONGEST_CHAIN = 20
+_MOST_MEMBERS = 8
 
 
 def describe_failure(error: BaseException) -> str:
     """Return the whole cause chain joined by ``": "``, outermost first.
 
-    An exception without text is named by its class. The text is cut at 8 KiB and holds
-    no character that a database refuses.
+    An exception without text is named by its class; a group names its members. The text
+    is cut at 8 KiB and holds no character that a database refuses.
     """
     return clip(": ".join(_text(each) for each in _chain(error)))
 
 
 def forget_frames(error: BaseException) -> None:
-    """Drop the tracebacks of a cause chain, which keep every local variable alive."""
-    for each in _chain(error):
+    """Drop the tracebacks that an exception leads to; they keep every local alive.
+
+    Causes that are not shown, and the members of groups, count too.
+    """
+    seen: set[int] = set()
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        each = waiting.pop()
+        if each is None or id(each) in seen:
+            continue
+        seen.add(id(each))
         each.__traceback__ = None
+        waiting += (each.__cause__, each.__context__)
+        if isinstance(each, BaseExceptionGroup):
+            waiting += each.exceptions
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -39,8 +52,16 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _text(error: BaseException) -> str:
+    text = _own_text(error)
+    if not isinstance(error, BaseExceptionGroup):
+        return text
+    members = [_own_text(each) for each in error.exceptions[:_MOST_MEMBERS]]
+    return f"{text} [{'; '.join(members)}]"
+
+
+def _own_text(error: BaseException) -> str:
     try:
-        text = str(error)
-    except Exception:  # noqa: BLE001  # whatever a stranger's __str__ may raise
+        text = str(error)[:MAX_ERROR_BYTES]
+    except BaseException:  # noqa: BLE001  # whatever a stranger's __str__ may raise
         text = ""
     return text or type(error).__name__

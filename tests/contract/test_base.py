@@ -46,7 +46,7 @@ def test_describe_names_no_address(
         database_settings.database,
         database_settings.password,
     ):
-        assert secret is None or str(secret) not in text
+        assert not secret or str(secret) not in text
 
 
 def test_describe_of_sqlite_reads_the_pragmas() -> None:

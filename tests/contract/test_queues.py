@@ -17,7 +17,7 @@ from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.queues import QueueConfig
 from tests.support.jobs import QUEUE, claim_one, enqueue, enqueued, run
 from tests.support.sql import Sql
-from tests.support.threads import Heard, run_together
+from tests.support.threads import run_together
 
 Setter = Callable[[QueueConfig, str], None]
 SETTERS: list[Setter] = [
@@ -194,18 +194,6 @@ def test_all_is_ordered_by_the_code_points_of_the_names(storage: Storage) -> Non
     assert [queue.name for queue in storage.queues.all()] == [
         "10", "9", "B", "a-2", "a_1", "b", "é",
     ]  # fmt: skip
-
-
-@pytest.mark.parametrize("setter", SETTERS)
-def test_a_setter_wakes_the_workers(storage: Storage, setter: Setter) -> None:
-    storage.queues.ensure("mail")
-    heard = Heard()
-    listener = storage.database.listen(heard)
-    try:
-        setter(storage.queues, "mail")
-        assert heard.wait_for("mail")
-    finally:
-        listener.stop()
 
 
 def test_delete_unregisters_an_empty_queue(storage: Storage, sql: Sql) -> None:

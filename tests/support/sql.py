@@ -51,7 +51,7 @@ class Sql:
                 file.commit()
             return rows
         with contextlib.closing(self.connect()) as server, server.cursor() as cursor:
-            cursor.execute(statement.replace("?", "%s"), values)
+            cursor.execute(statement.replace("?", "%s"), values or None)
             return cursor.fetchall() if cursor.description else []
 
     def connect(self) -> psycopg2.extensions.connection:

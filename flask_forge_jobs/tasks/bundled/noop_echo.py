@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-import json
+from typing import Any
 
-from flask_forge_jobs.model.outcomes import Dead, Done, Failed, Outcome, Throttled
+from flask_forge_jobs.errors import InvalidInputError
+from flask_forge_jobs.model.bounds import check_integer
+from flask_forge_jobs.model.outcomes import Dead, Done, Failed, Outcome, Throttled, clip
+from flask_forge_jobs.model.payloads import load_text
 from flask_forge_jobs.tasks.cancellation import CancelledError
 from flask_forge_jobs.tasks.context import TaskContext
 
 KIND = "noop_echo"
 DEFAULT_SLEEP_MS = 100
+LONGEST_MS = 86_400_000
 
 
 class NoopEcho:
     """Sleeps, then ends as its payload says.
 
     Payload: ``sleep_ms`` (milliseconds, default 100), ``fail`` (true fails the job with
-    ``demo-fail``), ``throttle_ms`` (throttles the queue for that long).
+    ``demo-fail``), ``throttle_ms`` (throttles the queue for that long); null is the
+    default, other keys are ignored.
     """
 
     kind = KIND
@@ -25,13 +30,31 @@ class NoopEcho:
     def run(self, context: TaskContext, payload: str) -> Outcome:
         """Run once; stops early when it is cancelled."""
         try:
-            wanted = json.loads(payload)
-            sleep_s = float(wanted.get("sleep_ms", DEFAULT_SLEEP_MS)) / 1000
-            throttle_s = float(wanted.get("throttle_ms") or 0) / 1000
-        except (ValueError, TypeError, AttributeError) as error:
-            return Dead(f"bad arguments: {error}")
-        if sleep_s > 0 and context.cancel.wait(sleep_s):
+            wanted = load_text(payload)
+        except InvalidInputError as error:
+            return Dead(clip(f"corrupt row: {error.message}"))
+        if not isinstance(wanted, dict):
+            return Dead("bad arguments: the payload is not a JSON object")
+        try:
+            sleep_ms = _milliseconds(wanted, "sleep_ms", DEFAULT_SLEEP_MS)
+            throttle_ms = _milliseconds(wanted, "throttle_ms", 0)
+            fail = _boolean(wanted, "fail")
+        except InvalidInputError as error:
+            return Dead(clip(f"bad arguments: {error}"))
+        if sleep_ms and context.cancel.wait(sleep_ms / 1000):
             return Failed(str(CancelledError(context.cancel.reason)))
-        if wanted.get("fail"):
+        if fail:
             return Failed("demo-fail")
-        return Throttled(throttle_s) if throttle_s > 0 else Done()
+        return Throttled(throttle_ms / 1000) if throttle_ms else Done()
+
+
+def _milliseconds(wanted: dict[str, Any], name: str, default: int) -> int:
+    value = wanted.get(name)
+    return default if value is None else check_integer(name, value, 0, LONGEST_MS)
+
+
+def _boolean(wanted: dict[str, Any], name: str) -> bool:
+    value = wanted.get(name)
+    if value is not None and not isinstance(value, bool):
+        raise InvalidInputError(name, f"{value!r} is not true or false")
+    return bool(value)

@@ -89,8 +89,9 @@ RETURNING
     throttle_attempts, error_history, timeout_s
 
 -- name: finish
--- The fence: still running, ours, and this very attempt. COALESCE keeps SQLite from
--- walking all running jobs of the owner for each row. A job that a user asked to
+-- The fence: still running, ours, and this very attempt. COALESCE keeps both
+-- planners on the primary key: by forge_job_running they would walk all running jobs for
+-- each row. A job that a user asked to
 -- stop may only end here as done or dead; what is left is for finish_cancelled.
 UPDATE forge_job
 SET
@@ -111,7 +112,7 @@ SET
     heartbeat_at = NULL
 FROM /* rows v: job_id text, run integer, new_status text, uncount integer, throttled integer, delay_us bigint, error text, history text, new_result text */
 WHERE forge_job.id = v.job_id
-    AND forge_job.status = 'in_progress'
+    AND COALESCE(forge_job.status, '') = 'in_progress'
     AND COALESCE(forge_job.process_id, '') = :owner
     AND forge_job.attempts = v.run
     AND (
@@ -127,7 +128,7 @@ SET
     error_history = v.history, deferred = FALSE, process_id = NULL, heartbeat_at = NULL
 FROM /* rows v: job_id text, run integer, error text, history text */
 WHERE forge_job.id = v.job_id
-    AND forge_job.status = 'in_progress'
+    AND COALESCE(forge_job.status, '') = 'in_progress'
     AND COALESCE(forge_job.process_id, '') = :owner
     AND forge_job.attempts = v.run
     AND forge_job.cancel_requested_at IS NOT NULL
@@ -185,7 +186,7 @@ UPDATE forge_job
 SET progress = v.new_progress
 FROM /* rows v: job_id text, new_progress text */
 WHERE forge_job.id = v.job_id
-    AND forge_job.status = 'in_progress' AND forge_job.process_id = :owner
+    AND COALESCE(forge_job.status, '') = 'in_progress' AND COALESCE(forge_job.process_id, '') = :owner
 
 -- name: cancelled
 -- Served by forge_job_cancelled, which is empty but for jobs being stopped.
@@ -208,7 +209,7 @@ SELECT
 FROM forge_job
 INNER JOIN /* rows v: job_id text, run integer, seen_at bigint */
     ON forge_job.id = v.job_id
-WHERE forge_job.status = 'in_progress'
+WHERE COALESCE(forge_job.status, '') = 'in_progress'
     AND forge_job.attempts = v.run
     AND forge_job.heartbeat_at = v.seen_at
 ORDER BY forge_job.id
@@ -230,7 +231,7 @@ SET
     heartbeat_at = NULL
 FROM /* rows v: job_id text, run integer, new_status text, delay_us bigint, error text, history text */
 WHERE forge_job.id = v.job_id
-    AND forge_job.status = 'in_progress'
+    AND COALESCE(forge_job.status, '') = 'in_progress'
     AND forge_job.attempts = v.run
 RETURNING forge_job.id
 

@@ -37,22 +37,55 @@ WHERE deferred AND queue_name IN (SELECT queue_name FROM forge_job_count)
 GROUP BY queue_name, status
 
 -- name: oldest_due
--- Served by forge_job_lag, one seek a queue: microseconds that the oldest due job has
--- waited.
-SELECT name, :now - first_at
+-- Served by forge_job_claim, two seeks for each priority in use, and forge_job_deferred:
+-- microseconds that each queue's oldest due job has waited.
+WITH RECURSIVE step (name, priority) AS (
+    SELECT
+        name,
+        (
+            SELECT MIN(priority)
+            FROM forge_job
+            WHERE queue_name = forge_queue.name
+                AND status IN ('pending', 'failed') AND NOT deferred
+        )
+    FROM forge_queue
+    UNION ALL
+    SELECT
+        name,
+        (
+            SELECT MIN(priority)
+            FROM forge_job
+            WHERE queue_name = step.name
+                AND status IN ('pending', 'failed') AND NOT deferred
+                AND priority > step.priority
+        )
+    FROM step
+    WHERE priority IS NOT NULL
+)
+SELECT name, :now - MIN(first_at)
 FROM (
     SELECT
         name,
         (
-            SELECT scheduled_at
+            SELECT MIN(scheduled_at)
             FROM forge_job
-            WHERE queue_name = forge_queue.name AND status IN ('pending', 'failed')
-            ORDER BY scheduled_at
-            LIMIT 1
+            WHERE queue_name = step.name
+                AND status IN ('pending', 'failed') AND NOT deferred
+                AND priority = step.priority
         ) AS first_at
+    FROM step
+    UNION ALL
+    SELECT
+        name,
+        (
+            SELECT MIN(scheduled_at)
+            FROM forge_job
+            WHERE deferred AND queue_name = forge_queue.name
+        )
     FROM forge_queue
 ) AS waiting
-WHERE first_at <= :now
+GROUP BY name
+HAVING MIN(first_at) <= :now
 
 -- name: page_of_combination
 -- Served by forge_job_list: the newest ids of one queue, kind and status.

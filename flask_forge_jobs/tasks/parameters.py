@@ -1,0 +1,145 @@
+"""Parameters: what a payload must hold so that a function can be called with it."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from flask_forge_jobs.tasks.context import TaskContext
+
+_POSITIONAL = (
+    inspect.Parameter.POSITIONAL_ONLY,
+    inspect.Parameter.POSITIONAL_OR_KEYWORD,
+)
+_NAMELESS = (
+    inspect.Parameter.POSITIONAL_ONLY,
+    inspect.Parameter.VAR_POSITIONAL,
+)
+
+
+class Parameters:
+    """The parameters of a task that its payload fills, by name.
+
+    A first parameter annotated :class:`TaskContext` is not one of them. Defaults are
+    not stored: a job gets those of the release that runs it.
+
+    Args:
+        function: What the task calls.
+
+    Raises:
+        TypeError: The function cannot be called with a JSON object of names: it takes
+            positional-only or ``*args`` parameters, takes a context elsewhere than
+            first, is a generator, or shows no signature.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        name = getattr(function, "__qualname__", repr(function))
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(
+            function
+        ):
+            raise TypeError(f"{name} is a generator; calling it would run nothing")
+        parameters = list(_signature_of(function, name).parameters.values())
+        self._context_name: str | None = None
+        self.takes_context = bool(parameters) and _is_context(parameters[0], function)
+        if self.takes_context:
+            first = parameters.pop(0)
+            if first.kind not in _POSITIONAL:
+                raise TypeError(f"{name}: the context must be an ordinary parameter")
+            if first.kind is not inspect.Parameter.POSITIONAL_ONLY:
+                self._context_name = first.name
+        for parameter in parameters:
+            if parameter.kind in _NAMELESS:
+                raise TypeError(
+                    f"{name}: parameter {parameter.name!r} has no name that a payload "
+                    "could carry; use ordinary or keyword-only parameters"
+                )
+            if _is_context(parameter, function):
+                raise TypeError(f"{name}: the context must be the first parameter")
+        self._signature = inspect.Signature(parameters)
+        named = [each for each in parameters if not _takes_any_name(each)]
+        self._takes_more = len(named) < len(parameters)
+        self._names = frozenset(each.name for each in named)
+        self._required = frozenset(
+            each.name for each in named if each.default is inspect.Parameter.empty
+        )
+
+    def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Return the arguments of a call by name.
+
+        Raises:
+            TypeError: The function does not take them; the text says which.
+        """
+        # By far the most calls are by name; binding costs more than the comparison.
+        if not args and self._are_exact(kwargs):
+            return kwargs
+        bound = self._signature.bind(*args, **kwargs)
+        named: dict[str, Any] = {}
+        for name, value in bound.arguments.items():
+            if _takes_any_name(self._signature.parameters[name]):
+                named.update(value)
+            else:
+                named[name] = value
+        self._refuse_context(named)
+        return named
+
+    def check(self, arguments: Mapping[str, Any]) -> None:
+        """Check arguments by name.
+
+        Raises:
+            TypeError: The function does not take them; the text says which.
+        """
+        if not self._are_exact(arguments):
+            self._signature.bind(**arguments)
+            self._refuse_context(arguments)
+
+    def _are_exact(self, arguments: Mapping[str, Any]) -> bool:
+        names = arguments.keys()
+        return not self._takes_more and self._required <= names <= self._names
+
+    def _refuse_context(self, arguments: Mapping[str, Any]) -> None:
+        # With **kwargs such a name would bind, and then meet the context in the call.
+        if self._context_name in arguments:
+            raise TypeError(f"argument {self._context_name!r} is the task's context")
+
+
+def _is_generator(function: Callable[..., Any]) -> bool:
+    return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
+
+
+def _takes_any_name(parameter: inspect.Parameter) -> bool:
+    return parameter.kind is inspect.Parameter.VAR_KEYWORD
+
+
+def _signature_of(function: Callable[..., Any], name: str) -> inspect.Signature:
+    try:
+        if sys.version_info >= (3, 14):
+            import annotationlib
+
+            # Names that only a type checker imports would fail to evaluate.
+            return inspect.signature(
+                function, annotation_format=annotationlib.Format.FORWARDREF
+            )
+        return inspect.signature(function)
+    except ValueError as error:
+        raise TypeError(f"{name} shows no signature; wrap it in a function") from error
+
+
+def _is_context(parameter: inspect.Parameter, function: Callable[..., Any]) -> bool:
+    annotation = parameter.annotation
+    if annotation is TaskContext:
+        return True
+    # A forward reference of Python 3.14, or the text of a postponed annotation.
+    text = getattr(annotation, "__forward_arg__", annotation)
+    if not isinstance(text, str):
+        return False
+    first, *rest = text.strip("'\" ").split(".")
+    if [first, *rest][-1] == TaskContext.__name__:
+        return True
+    # An alias, such as ``import ... as``; anything that is not a plain name is none.
+    unwrapped = inspect.unwrap(function)
+    found = getattr(unwrapped, "__globals__", {}).get(first)
+    for name in rest:
+        found = getattr(found, name, None)
+    return found is TaskContext

@@ -1,0 +1,78 @@
+"""The application that the acceptance tests start as real processes.
+
+Programs find it by its path, so it imports nothing of the tests: what runs is the
+installed package. Configuration comes from ``FLASK_FORGE_JOBS_...`` variables.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from flask import Flask, Response
+
+from flask_forge_jobs import ForgeJobs, TaskContext
+
+PATH = Path(__file__)
+LEDGER_VARIABLE = "ACCEPTANCE_LEDGER"
+PROCESS_HEADER = "X-Answered-By"
+STARTED, ENDED, FAILED = "S", "E", "F"
+KIND = "acceptance.work"
+
+
+class LedgerWriter:
+    """Appends what a task does to a file that no product code knows of.
+
+    One ``write`` a line on a descriptor opened with ``O_APPEND``, so lines of many
+    processes do not mix, and what was written survives ``kill -9`` in the page cache.
+
+    Args:
+        path: The file.
+    """
+
+    def __init__(self, path: str) -> None:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        self._descriptor = os.open(path, flags, 0o600)
+
+    def note(self, event: str, context: TaskContext) -> None:
+        """Append one line: event, job, attempt, owner and process, and the time."""
+        line = (
+            f"{event} {context.job_id} {context.attempt} "
+            f"{context.host_id}/{os.getpid()} {time.monotonic_ns()}\n"
+        )
+        os.write(self._descriptor, line.encode("ascii"))
+
+
+def create_app() -> Flask:
+    """Return the application; nothing is opened but the ledger."""
+    app = Flask("acceptance", static_folder=None)
+    app.config.from_prefixed_env()
+    # Every server of these tests listens on loopback only.
+    forge = ForgeJobs(app, open_to_loopback=True)
+    path = os.environ.get(LEDGER_VARIABLE)
+    if path:
+        _register_work(forge, LedgerWriter(path))
+
+    @app.after_request
+    def name_the_process(response: Response) -> Response:
+        response.headers[PROCESS_HEADER] = str(os.getpid())
+        return response
+
+    return app
+
+
+def _register_work(forge: ForgeJobs, ledger: LedgerWriter) -> None:
+    @forge.task(kind=KIND)
+    def work(
+        context: TaskContext, number: int, sleep_ms: int, *, fails_once: bool = False
+    ) -> dict[str, object]:
+        """Take some time; fail at the first attempt when asked to."""
+        ledger.note(STARTED, context)
+        time.sleep(sleep_ms / 1000)
+        if fails_once and context.attempt == 1:
+            ledger.note(FAILED, context)
+            raise RuntimeError("fails once")
+        ledger.note(ENDED, context)
+        # Stored by whoever finishes the job, so the row tells which run that was.
+        return {"number": number, "host_id": context.host_id, "attempt": context.attempt}

@@ -1,0 +1,158 @@
+"""What the kill driver knows from outside the store, and how it is read back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.acceptance.application import ENDED, FAILED, STARTED
+
+Run = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of the ledger.
+
+    Args:
+        event: ``S`` started, ``E`` ended well, ``F`` is about to fail on purpose.
+        job_id: The job.
+        attempt: The attempt.
+        host_id: The worker process that owned the job.
+        pid: Its process id.
+        at_ns: Monotonic time of this machine, in nanoseconds.
+    """
+
+    event: str
+    job_id: str
+    attempt: int
+    host_id: str
+    pid: int
+    at_ns: int
+
+    @property
+    def run(self) -> Run:
+        """Job and attempt."""
+        return self.job_id, self.attempt
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """What ``enqueue`` returned to the producer."""
+
+    job_id: str
+    dedupe_key: str | None = None
+    is_deduped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """One injected fault.
+
+    Args:
+        pid: The victim.
+        host_id: The name under which it owned jobs; None when it had not started.
+        at_ns: Monotonic nanoseconds at which the signal was sent.
+        held: The runs that the store says it owned when it was dead.
+    """
+
+    pid: int
+    host_id: str | None
+    at_ns: int
+    held: frozenset[Run] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """How long one worker process ran, in monotonic nanoseconds."""
+
+    pid: int
+    from_ns: int
+    to_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One entry of a job's error history; ``at_ns`` is on the monotonic scale."""
+
+    attempt: int
+    at_ns: int
+    is_reaped: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FinalRow:
+    """A job as it is stored in the end.
+
+    ``result_host`` and ``result_attempt`` are what the finishing run returned.
+    """
+
+    job_id: str
+    status: str
+    attempts: int
+    max_attempts: int
+    crashes: int
+    dedupe_key: str | None = None
+    failures: tuple[Failure, ...] = ()
+    result_host: str | None = None
+    result_attempt: int | None = None
+    process_id: str | None = None
+
+
+Counts = dict[str, int]
+
+
+@dataclass(slots=True)
+class Evidence:
+    """Everything the checker looks at.
+
+    Args:
+        acks: In the producer's order.
+        lines: The ledger.
+        kills: The kill log.
+        lives: Every worker process, killed or not.
+        rows: Every stored job.
+        counts: Source of numbers (``rows``, ``maintained``, ``overview``, ``metrics``)
+            to status to number.
+        duplicates_seen: Dedupe keys that a snapshot showed on two unfinished jobs.
+        leftovers: What should be gone once all workers have stopped.
+        damage: What the databases' own checks complained about.
+        recovery_limit_s: Within which the jobs of a dead worker must be given back,
+            counted from when another worker was there to notice.
+    """
+
+    acks: list[Ack] = field(default_factory=list)
+    lines: list[Line] = field(default_factory=list)
+    kills: list[Kill] = field(default_factory=list)
+    lives: list[Life] = field(default_factory=list)
+    rows: list[FinalRow] = field(default_factory=list)
+    counts: dict[str, Counts] = field(default_factory=dict)
+    duplicates_seen: list[str] = field(default_factory=list)
+    leftovers: list[str] = field(default_factory=list)
+    damage: list[str] = field(default_factory=list)
+    recovery_limit_s: float = 6.0
+
+
+def parse_lines(texts: Iterable[str]) -> list[Line]:
+    """Return the lines of a ledger.
+
+    Raises:
+        ValueError: A line is damaged, which one write a line rules out.
+    """
+    found = []
+    for number, text in enumerate(texts, 1):
+        words = text.split()
+        if len(words) != 5 or words[0] not in (STARTED, ENDED, FAILED):
+            raise ValueError(f"line {number} of the ledger is damaged: {text!r}")
+        event, job_id, attempt, owner, at_ns = words
+        host_id, _, pid = owner.partition("/")
+        found.append(Line(event, job_id, int(attempt), host_id, int(pid), int(at_ns)))
+    return found
+
+
+def read_ledger(path: Path) -> list[Line]:
+    """Return the lines of a ledger file; an absent one is empty."""
+    if not path.exists():
+        return []
+    return parse_lines(path.read_text("ascii").splitlines())

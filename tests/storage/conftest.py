@@ -1,0 +1,55 @@
+"""What the tests of the dialects ask for; one backend each."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.connect import open_storage
+from tests.conftest import empty_tables
+from tests.support.postgres import fresh_database
+
+
+@pytest.fixture
+def sqlite_settings(tmp_path: Path) -> DatabaseSettings:
+    """Settings of a SQLite file that does not exist yet."""
+    return DatabaseSettings(path=tmp_path / "queue.sqlite")
+
+
+@pytest.fixture
+def sqlite(sqlite_settings: DatabaseSettings) -> Iterator[Storage]:
+    """The stores over a SQLite file."""
+    with contextlib.closing(open_storage(sqlite_settings, jitter=None)) as storage:
+        yield storage
+
+
+@pytest.fixture
+def postgres_settings(postgres_database: str) -> DatabaseSettings:
+    """Settings of the shared PostgreSQL database, its tables empty."""
+    settings = DatabaseSettings.from_url(postgres_database)
+    empty_tables(settings)
+    return settings
+
+
+@pytest.fixture
+def postgres(postgres_settings: DatabaseSettings) -> Iterator[Storage]:
+    """The stores over PostgreSQL."""
+    with contextlib.closing(open_storage(postgres_settings, jitter=None)) as storage:
+        yield storage
+
+
+@pytest.fixture
+def bare_settings(
+    backend: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[DatabaseSettings]:
+    """Settings of a database without a schema, on each backend."""
+    if backend == "sqlite":
+        yield DatabaseSettings(path=tmp_path / "bare.sqlite")
+        return
+    with fresh_database(request.getfixturevalue("postgres_server")) as url:
+        yield DatabaseSettings.from_url(url)

@@ -1,0 +1,253 @@
+"""The SQL itself: complete, used, prepared by both engines, served by its indexes."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg2
+import pytest
+
+import flask_forge_jobs.storage
+from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.catalogue import (
+    Statement,
+    load_migrations,
+    load_statements,
+)
+from flask_forge_jobs.storage.connect import open_storage
+from flask_forge_jobs.storage.postgres import _PLAN_BY_INDEX
+from tests.support.postgres import fresh_database
+from tests.support.sql import Sql
+
+FOLDER = Path(flask_forge_jobs.storage.__file__).parent
+ROWS = 20_000
+# Parameters that are neither text nor NULL.
+NUMBERS = {"limit", "offset", "now", "from_at", "to_at", "cutoff", "worthwhile"}
+NUMBERS |= {"delay_us", "grace_us", "within_us", "run_at", "priority", "max_workers"}
+NUMBERS |= {"max_attempts", "timeout_s", "lock_key", "version", "oldest_reader"}
+NUMBERS |= {"done_days", "dead_days", "base_seconds", "max_seconds"}
+BOOLEANS = {"any_queue", "any_kind", "any_status", "any_payload", "paused", "enabled"}
+JSON = {"rows", "queues", "kinds", "statuses"}
+_MARK = re.compile(r"(?<![:\w]):([a-z_]+)|%\(([a-z_]+)\)s")
+
+# The id is unique in all of these; the partial ones are smaller.
+BY_ID = "forge_job_(pkey|running|unsuccessful)"
+# What must not depend on how many jobs there are, and the index that sees to it.
+SERVED_BY = {
+    "claim": "forge_job_claim",
+    "promote": "forge_job_deferred",
+    "heartbeat": "forge_job_running",
+    "finish": BY_ID,
+    "oldest_due": "forge_job_claim",
+    "overdue": "forge_job_deferred",
+    "next_due": "forge_job_deferred",
+    "cancelled": "forge_job_cancelled",
+    "page_of_combination": "forge_job_list",
+    "count_of_combination": "forge_job_(list|unsuccessful)",
+    "page_by_scan": "forge_job_newest",
+    "scheduled": "forge_job_deferred",
+    "finished_before": "forge_job_finished",
+    "walk_unsuccessful": "forge_job_unsuccessful",
+    "get_job": "forge_job_pkey",
+    "get_jobs": BY_ID,
+    "lock_jobs": BY_ID,
+    "delete_jobs": BY_ID,
+    "requeue_jobs": BY_ID,
+    "request_cancel": BY_ID,
+    "lock_stale": BY_ID,
+    "revive": BY_ID,
+}
+READS = {
+    "oldest_due", "overdue", "next_due", "cancelled", "page_of_combination",
+    "count_of_combination", "page_by_scan", "scheduled", "get_job", "get_jobs",
+}  # fmt: skip
+
+
+def parameters_of(statement: Statement) -> dict[str, object]:
+    """Return plausible parameters for a statement."""
+    names = {first or second for first, second in _MARK.findall(statement.sql)}
+    return {name: _value(name) for name in names}
+
+
+def _value(name: str) -> object:
+    if name in JSON:
+        rows = '[{"job_id":"seed-7","run":1,"name":"default","new_status":"done",'
+        return rows + '"uncount":0,"throttled":0,"seen_at":1,"id":"x",' + (
+            '"queue_name":"default","kind":"noop","payload":"{}","priority":0,'
+            '"max_attempts":5,"error":"e","history":"[]"}]'
+        )
+    if name == "to_at":
+        return 2**62
+    if name in NUMBERS:
+        return 10
+    if name in BOOLEANS:
+        return name.startswith("any")
+    return {"queue_name": "default", "name": "default", "kind": "noop"}.get(name, "dead")
+
+
+# -- rendering ---------------------------------------------------------------------
+
+
+def test_both_dialects_say_the_same_things() -> None:
+    sqlite, postgres = load_statements("sqlite"), load_statements("postgres")
+
+    # SQLite has no server to notify; its database does that itself.
+    assert set(postgres) - set(sqlite) == {"notify"}
+    assert set(sqlite) - set(postgres) == set()
+
+
+def test_every_statement_is_used_and_every_used_one_exists() -> None:
+    source = "".join(
+        path.read_text("utf-8") for path in FOLDER.glob("*.py")
+    )
+    named = set(re.findall(r'"([a-z_]+)"', source))
+    statements = set(load_statements("postgres"))
+    called = set(re.findall(r'\.(?:all|run|later|single)\(\s*"([a-z_]+)"', source))
+
+    assert statements - named == set()
+    assert called - statements == set()
+
+
+@pytest.mark.parametrize("dialect", ["sqlite", "postgres"])
+def test_nothing_of_the_notation_is_left(dialect: str) -> None:
+    for statement in load_statements(dialect).values():
+        assert "/*" not in statement.sql, statement.name
+        assert "--" not in statement.sql, statement.name
+        assert statement.uses_now == (dialect == "sqlite" and ":now" in statement.sql)
+
+
+def test_only_postgres_locks_rows() -> None:
+    assert "SKIP LOCKED" in load_statements("postgres")["claim"].sql
+    assert "SKIP LOCKED" not in load_statements("sqlite")["claim"].sql
+
+
+def test_postgres_takes_the_time_from_its_server() -> None:
+    """D41"""
+    for statement in load_statements("postgres").values():
+        assert "%(now)s" not in statement.sql, statement.name
+    assert "statement_timestamp()" in load_statements("postgres")["claim"].sql
+
+
+def test_migrations_are_numbered_without_gaps_and_alike() -> None:
+    sqlite, postgres = load_migrations("sqlite"), load_migrations("postgres")
+
+    assert [step.version for step in sqlite] == list(range(1, len(sqlite) + 1))
+    assert [(s.version, s.name, s.oldest_reader) for s in sqlite] == [
+        (s.version, s.name, s.oldest_reader) for s in postgres
+    ]
+
+
+def test_both_schemas_have_the_same_tables_columns_and_indexes(
+    sqlite: Storage, sqlite_settings: DatabaseSettings, postgres_settings: DatabaseSettings
+) -> None:
+    sqlite.open()
+    here, there = Sql(sqlite_settings), Sql(postgres_settings)
+    tables = ("forge_job", "forge_job_count", "forge_queue", "forge_process", "forge_pod")
+
+    for table in tables:
+        columns = [row[1] for row in here.run(f"SELECT * FROM pragma_table_info('{table}')")]
+        assert columns == [
+            row[0]
+            for row in there.run(
+                "SELECT column_name FROM information_schema.columns "
+                "WHERE table_name = ? ORDER BY ordinal_position",
+                table,
+            )
+        ]
+    ours = "SELECT name FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"
+    theirs = "SELECT indexname FROM pg_indexes WHERE indexname LIKE 'forge%'"
+    named = {row[0] for row in there.run(theirs) if not row[0].endswith("_pkey")}
+    assert {row[0] for row in here.run(ours)} == named
+
+
+# -- engines -----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def seeded_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlite3.Connection]:
+    """A SQLite file with many jobs of every sort, analysed."""
+    settings = DatabaseSettings(path=tmp_path_factory.mktemp("plans") / "queue.sqlite")
+    with contextlib.closing(open_storage(settings)) as storage:
+        storage.queues.ensure("default")
+        seed(Sql(settings))
+        assert settings.path is not None
+        with contextlib.closing(sqlite3.connect(settings.path)) as connection:
+            yield connection
+
+
+@pytest.fixture(scope="module")
+def seeded_postgres(postgres_server: str) -> Iterator[psycopg2.extensions.cursor]:
+    """A PostgreSQL database likewise, and a cursor in autocommit mode."""
+    with fresh_database(postgres_server) as url:
+        settings = DatabaseSettings.from_url(url)
+        with contextlib.closing(open_storage(settings)) as storage:
+            storage.queues.ensure("default")
+        sql = Sql(settings)
+        seed(sql)
+        sql.run("ANALYZE")
+        with contextlib.closing(sql.connect()) as connection:
+            yield connection.cursor()
+
+
+def seed(sql: Sql) -> None:
+    sql.seed(ROWS, status="done", prefix="done")
+    sql.seed(ROWS // 10, due_in_s=9999, prefix="later")
+    sql.seed(ROWS // 20, prefix="seed")
+    sql.seed(ROWS // 20, status="failed", prefix="failed")
+    sql.seed(ROWS // 20, status="dead", prefix="dead")
+    sql.seed(200, status="in_progress", prefix="running")
+    sql.run("UPDATE forge_job SET cancel_requested_at = 1 WHERE id = 'running-1'")
+    sql.run("ANALYZE forge_job")
+
+
+def test_sqlite_prepares_every_statement(seeded_sqlite: sqlite3.Connection) -> None:
+    for statement in load_statements("sqlite").values():
+        seeded_sqlite.execute(f"EXPLAIN {statement.sql}", parameters_of(statement))
+
+
+def test_postgres_prepares_every_statement(
+    seeded_postgres: psycopg2.extensions.cursor,
+) -> None:
+    for statement in load_statements("postgres").values():
+        if statement.name == "create_schema_table":
+            continue  # EXPLAIN takes no DDL; every test that opens a database runs it
+        seeded_postgres.execute(f"EXPLAIN {statement.sql}", parameters_of(statement))
+
+
+@pytest.mark.parametrize("name", SERVED_BY)
+def test_sqlite_uses_the_named_index(
+    seeded_sqlite: sqlite3.Connection, name: str
+) -> None:
+    statement = load_statements("sqlite")[name]
+
+    rows = seeded_sqlite.execute(
+        f"EXPLAIN QUERY PLAN {statement.sql}", parameters_of(statement)
+    ).fetchall()
+
+    plan = "\n".join(row[3] for row in rows)
+    plan = plan.replace("sqlite_autoindex_forge_job_1", "forge_job_pkey")
+    assert re.search(SERVED_BY[name], plan), plan
+    if name != "page_by_scan":
+        assert not re.search(r"SCAN (forge_job|job)\b(?! USING COVERING)", plan), plan
+
+
+@pytest.mark.parametrize("name", SERVED_BY)
+def test_postgres_uses_the_named_index(
+    seeded_postgres: psycopg2.extensions.cursor, name: str
+) -> None:
+    statement = load_statements("postgres")[name]
+    hints = "" if name in READS else f"{_PLAN_BY_INDEX};"
+
+    seeded_postgres.execute(
+        f"BEGIN; {hints} EXPLAIN {statement.sql}", parameters_of(statement)
+    )
+
+    plan = "\n".join(row[0] for row in seeded_postgres.fetchall())
+    seeded_postgres.execute("ROLLBACK")
+    assert re.search(SERVED_BY[name], plan), plan
+    assert not re.search(r"Seq Scan on forge_job\b", plan), plan

@@ -1,0 +1,298 @@
+"""The schema is made once, by whoever comes first, or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.errors import MigrationError
+from flask_forge_jobs.storage.catalogue import Migration, load_migrations
+from flask_forge_jobs.storage.connect import open_storage
+from flask_forge_jobs.storage.migrate import apply_migrations
+from tests.support.sql import Sql
+from tests.support.threads import run_together
+
+RECORD = (
+    "INSERT INTO forge_schema (version, oldest_reader, name, applied_at) "
+    "VALUES (?, ?, 'later', 1)"
+)
+TABLES = {
+    "sqlite": "SELECT name FROM sqlite_master WHERE name LIKE 'forge_%'",
+    "postgres": "SELECT tablename FROM pg_tables WHERE tablename LIKE 'forge_%'",
+}
+
+
+class Schema:
+    """A schema that notes what is done to it."""
+
+    def __init__(self, applied: list[tuple[int, int]] | None = None) -> None:
+        self.steps = applied or []
+        self.meanwhile: list[tuple[int, int]] = []
+        self.log: list[str] = []
+        self.failing = ""
+
+    def applied(self) -> list[tuple[int, int]]:
+        return list(self.steps)
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        self.steps += self.meanwhile
+        before = list(self.steps)
+        self.log.append("lock")
+        try:
+            yield
+        except BaseException:
+            self.steps = before
+            self.log.append("undo")
+            raise
+        self.log.append("commit")
+
+    def execute_script(self, sql: str) -> None:
+        if sql == self.failing:
+            raise RuntimeError("disk full")
+        self.log.append(sql)
+
+    def record(self, version: int, oldest_reader: int, name: str) -> None:
+        del name
+        self.steps.append((version, oldest_reader))
+
+
+STEPS = (Migration(1, "one", 1, "SQL 1"), Migration(2, "two", 1, "SQL 2"))
+
+
+def open_once(settings: DatabaseSettings, *, migrate: bool = True) -> None:
+    with contextlib.closing(open_storage(settings, migrate=migrate)) as storage:
+        storage.open()
+
+
+# -- the order of things -----------------------------------------------------------
+
+
+def test_missing_steps_are_applied_in_order_under_the_lock() -> None:
+    schema = Schema()
+
+    assert apply_migrations(schema, STEPS, may_change=True) == ["one", "two"]
+
+    assert schema.log == ["lock", "SQL 1", "SQL 2", "commit"]
+    assert schema.steps == [(1, 1), (2, 1)]
+
+
+def test_a_current_schema_is_not_even_locked() -> None:
+    schema = Schema([(1, 1), (2, 1)])
+
+    assert apply_migrations(schema, STEPS, may_change=True) == []
+    assert apply_migrations(schema, STEPS, may_change=False) == []
+
+    assert schema.log == []
+
+
+def test_steps_that_somebody_else_applied_meanwhile_are_left_out() -> None:
+    schema = Schema([(1, 1)])
+    schema.meanwhile = [(2, 1)]
+
+    assert apply_migrations(schema, STEPS, may_change=True) == []
+
+    assert schema.log == ["lock", "commit"]
+
+
+def test_a_failing_step_is_named_and_undoes_the_others() -> None:
+    """D44"""
+    schema = Schema()
+    schema.failing = "SQL 2"
+
+    with pytest.raises(MigrationError, match=r"'two' failed: disk full") as caught:
+        apply_migrations(schema, STEPS, may_change=True)
+
+    assert caught.value.version == 2
+    assert schema.log == ["lock", "SQL 1", "undo"]
+    assert schema.steps == []
+
+
+def test_missing_steps_without_leave_to_change_are_an_error() -> None:
+    schema = Schema([(1, 1)])
+
+    with pytest.raises(MigrationError, match="not up to date"):
+        apply_migrations(schema, STEPS, may_change=False)
+
+    assert schema.log == []
+
+
+def test_an_additive_newer_schema_is_accepted() -> None:
+    """D44"""
+    schema = Schema([(1, 1), (2, 1), (3, 2)])
+
+    assert apply_migrations(schema, STEPS, may_change=False) == []
+
+
+def test_a_newer_schema_for_newer_code_is_refused() -> None:
+    """D44"""
+    schema = Schema([(1, 1), (2, 1), (3, 3)])
+
+    with pytest.raises(MigrationError, match=r"schema 3 or newer.*knows 2") as caught:
+        apply_migrations(schema, STEPS, may_change=True)
+
+    assert caught.value.version == 3
+
+
+# -- on both databases -------------------------------------------------------------
+
+
+def test_opening_twice_changes_nothing(
+    bare_settings: DatabaseSettings, backend: str
+) -> None:
+    sql = Sql(bare_settings)
+    open_once(bare_settings)
+    before = sql.run("SELECT * FROM forge_schema")
+
+    open_once(bare_settings)
+
+    assert sql.run("SELECT * FROM forge_schema") == before
+    assert [row[0] for row in before] == [s.version for s in load_migrations(backend)]
+
+
+def test_many_threads_may_open_an_empty_database_at_once(
+    bare_settings: DatabaseSettings, backend: str
+) -> None:
+    run_together([lambda: open_once(bare_settings)] * 8)
+
+    versions = Sql(bare_settings).run("SELECT version FROM forge_schema")
+    assert len(versions) == len(load_migrations(backend))
+
+
+def test_many_processes_may_open_an_empty_database_at_once(
+    bare_settings: DatabaseSettings, backend: str
+) -> None:
+    script = (
+        "import sys, dataclasses, pathlib\n"
+        "from flask_forge_jobs.config.database import DatabaseSettings\n"
+        "from flask_forge_jobs.model.jobs import NewJob\n"
+        "from flask_forge_jobs.storage.connect import open_storage\n"
+        "backend, host, port, database, user, password, path = sys.argv[1:]\n"
+        "settings = DatabaseSettings(backend=backend, host=host, port=int(port),"
+        " database=database, username=user, password=password or None,"
+        " path=pathlib.Path(path) if path else None)\n"
+        "storage = open_storage(settings)\n"
+        "sys.stdin.read()\n"
+        "storage.jobs.enqueue(NewJob('noop'))\n"
+        "storage.close()\n"
+    )
+    arguments = [
+        backend, bare_settings.host or "", str(bare_settings.port),
+        bare_settings.database or "", bare_settings.username or "",
+        bare_settings.password or "", str(bare_settings.path or ""),
+    ]  # fmt: skip
+    children = [
+        subprocess.Popen(
+            [sys.executable, "-c", script, *arguments],
+            stdin=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        for _ in range(8)
+    ]
+    for child in children:
+        assert child.stdin is not None
+        child.stdin.close()
+
+    for child in children:
+        assert child.stderr is not None
+        assert (child.wait(60), child.stderr.read()) == (0, b"")
+        child.stderr.close()
+
+    sql = Sql(bare_settings)
+    assert sql.value("SELECT COUNT(*) FROM forge_job") == 8
+    assert sql.value("SELECT COUNT(*) FROM forge_queue") == 1
+    sql.assert_counts_equal_rows()
+
+
+def test_a_crash_within_a_step_leaves_nothing(
+    bare_settings: DatabaseSettings, backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = load_migrations(backend)[0]
+    broken = Migration(2, "broken", 1, "CREATE TABLE forge_half (x INTEGER);\nNONSENSE;\n")
+    monkeypatch.setattr(
+        f"flask_forge_jobs.storage.{backend}.load_migrations", lambda _: (first, broken)
+    )
+
+    with pytest.raises(MigrationError, match="'broken' failed") as caught:
+        open_once(bare_settings)
+
+    assert caught.value.version == 2
+    assert Sql(bare_settings).run(TABLES[backend]) == []
+    monkeypatch.undo()
+    open_once(bare_settings)
+    assert Sql(bare_settings).run("SELECT version FROM forge_schema") == [(1,)]
+
+
+def test_a_killed_migrator_leaves_nothing(
+    bare_settings: DatabaseSettings, backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process goes away in the middle: not even a Python handler runs."""
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    schema = {"sqlite": "_SqliteSchema", "postgres": "_PostgresSchema"}[backend]
+    monkeypatch.setattr(f"flask_forge_jobs.storage.{backend}.{schema}.record", die)
+
+    with pytest.raises(KeyboardInterrupt):
+        open_once(bare_settings)
+
+    assert Sql(bare_settings).run(TABLES[backend]) == []
+
+
+def test_a_database_for_newer_code_is_refused(
+    bare_settings: DatabaseSettings, backend: str
+) -> None:
+    """D44"""
+    open_once(bare_settings)
+    newest = load_migrations(backend)[-1].version
+    Sql(bare_settings).run(RECORD, newest + 7, newest + 5)
+
+    with pytest.raises(MigrationError) as caught:
+        open_once(bare_settings)
+
+    assert caught.value.version == newest + 7
+    assert f"schema {newest + 5} or newer" in str(caught.value)
+    assert f"knows {newest};" in str(caught.value)
+
+
+def test_a_database_with_additive_newer_steps_opens(
+    bare_settings: DatabaseSettings, backend: str
+) -> None:
+    """D44: a rolling deploy"""
+    open_once(bare_settings)
+    newest = load_migrations(backend)[-1].version
+    Sql(bare_settings).run(RECORD, newest + 1, newest)
+
+    open_once(bare_settings, migrate=False)
+
+    with contextlib.closing(open_storage(bare_settings)) as storage:
+        assert storage.queues.ensure("mail") is True
+        assert storage.database.schema_versions() == (newest + 1, newest)
+
+
+def test_a_bare_database_is_left_alone_without_leave(
+    bare_settings: DatabaseSettings, backend: str
+) -> None:
+    with pytest.raises(MigrationError, match="db migrate"):
+        open_once(bare_settings, migrate=False)
+
+    assert Sql(bare_settings).run(TABLES[backend]) == []
+
+
+def test_schema_versions_of_a_bare_database_are_none(
+    bare_settings: DatabaseSettings, backend: str
+) -> None:
+    """D64: looking changes nothing"""
+    with contextlib.closing(open_storage(bare_settings)) as storage:
+        assert storage.database.schema_versions() is None
+
+    if bare_settings.path is not None:
+        assert not bare_settings.path.exists()
+    else:
+        assert Sql(bare_settings).run(TABLES[backend]) == []

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from flask_forge_jobs.model.jobs import EnqueueResult, JobStatus, NewJob
+from flask_forge_jobs.tasks.cancellation import CancelToken
+from flask_forge_jobs.tasks.context import TaskContext
+from tests.support.clocks import MovingClock
+
+
+class Outbox:
+    """Takes jobs as a store would, and keeps them."""
+
+    def __init__(self) -> None:
+        self.jobs: list[NewJob] = []
+
+    def store(self, job: NewJob) -> EnqueueResult:
+        self.jobs.append(job)
+        return EnqueueResult(
+            id=f"job-{len(self.jobs)}",
+            is_deduped=False,
+            queue_name=job.queue_name,
+            kind=job.kind,
+            status=JobStatus.PENDING,
+        )
+
+
+@pytest.fixture
+def outbox() -> Outbox:
+    return Outbox()
+
+
+@pytest.fixture
+def clock() -> MovingClock:
+    return MovingClock()
+
+
+@pytest.fixture
+def reports() -> list[str]:
+    """The progress that contexts reported."""
+    return []
+
+
+@pytest.fixture
+def make_context(
+    outbox: Outbox, clock: MovingClock, reports: list[str]
+) -> Callable[..., TaskContext]:
+    """Returns a context; its attempt and deadline can be chosen."""
+
+    def make(*, attempt: int = 1, deadline: float | None = None) -> TaskContext:
+        return TaskContext(
+            job_id="01JOB",
+            kind="send",
+            queue_name="default",
+            attempt=attempt,
+            max_attempts=5,
+            host_id="01HOST",
+            cancel=CancelToken(),
+            deadline=deadline,
+            clock=clock,
+            enqueue_job=outbox.store,
+            progress_sink=reports.append,
+        )
+
+    return make
+
+
+@pytest.fixture
+def context(make_context: Callable[..., TaskContext]) -> TaskContext:
+    return make_context()

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import gc
+import weakref
+
+import pytest
+
+from flask_forge_jobs.model.outcomes import MAX_ERROR_BYTES
+from flask_forge_jobs.tasks.failures import describe_failure, forget_frames
+
+
+def raised(error: BaseException, cause: BaseException | None = None) -> BaseException:
+    """Return an error that has been through a ``raise``."""
+    try:
+        raise error from cause
+    except BaseException as caught:  # noqa: BLE001  # any kind is wanted
+        return caught
+
+
+def with_context(outer: BaseException, inner: BaseException) -> BaseException:
+    """Return an error that was raised while another one was handled."""
+    try:
+        try:
+            raise inner
+        except BaseException:  # noqa: BLE001  # any kind is wanted
+            raise outer  # noqa: B904  # the context is the point
+    except BaseException as caught:  # noqa: BLE001  # any kind is wanted
+        return caught
+
+
+def test_chain_walks_every_source() -> None:
+    """Reference case ``chain_walks_every_source``."""
+    middle = raised(ValueError("middle"), raised(KeyError("root")))
+
+    assert describe_failure(raised(ValueError("top"), middle)) == "top: middle: 'root'"
+
+
+def test_chain_returns_just_top_when_no_source() -> None:
+    """Reference case ``chain_returns_just_top_when_no_source``."""
+    assert describe_failure(raised(ValueError("top"))) == "top"
+
+
+def test_context_is_followed_unless_it_is_suppressed() -> None:
+    """Core contract 4.16."""
+    shown = with_context(ValueError("top"), OSError("root"))
+    hidden = with_context(ValueError("top"), OSError("root"))
+    hidden.__suppress_context__ = True
+
+    assert describe_failure(shown) == "top: root"
+    assert describe_failure(hidden) == "top"
+
+
+@pytest.mark.parametrize("error", [ValueError(), StopIteration(), KeyboardInterrupt()])
+def test_an_error_without_text_is_named_by_its_class(error: BaseException) -> None:
+    assert describe_failure(raised(error)) == type(error).__name__
+
+
+@pytest.mark.parametrize("inner", [ValueError, SystemExit, KeyboardInterrupt])
+def test_an_error_whose_text_cannot_be_had_is_named_by_its_class(
+    inner: type[BaseException],
+) -> None:
+    class Unprintable(Exception):
+        def __str__(self) -> str:
+            raise inner
+
+    assert describe_failure(raised(Unprintable())) == "Unprintable"
+
+
+def test_a_circle_of_causes_ends() -> None:
+    first, second = ValueError("a"), ValueError("b")
+    first.__cause__, second.__cause__ = second, first
+
+    assert describe_failure(first) == "a: b"
+    forget_frames(first)
+
+
+def test_an_endless_chain_is_cut() -> None:
+    error: BaseException = ValueError("0")
+    for number in range(1, 5000):
+        error = raised(ValueError(str(number)), error)
+
+    assert describe_failure(error).count(": ") == 19
+    forget_frames(error)
+
+
+def test_text_is_storable_and_at_most_8_kib() -> None:
+    text = describe_failure(raised(ValueError("\x00\ud800" + "é" * 5_000_000)))
+
+    assert text.startswith("\ufffd?é") or text.startswith("\ufffd\ufffdé")
+    assert len(text.encode()) <= MAX_ERROR_BYTES
+
+
+def test_a_group_names_its_members() -> None:
+    group = ExceptionGroup("two failed", [ValueError("one"), OSError()])
+
+    assert describe_failure(group) == "two failed (2 sub-exceptions) [one; OSError]"
+
+
+def test_frames_are_dropped_so_locals_are_freed_without_the_collector() -> None:
+    class Large:
+        pass
+
+    def fail() -> None:
+        large = Large()
+        alive.append(weakref.ref(large))
+        raise ValueError("x")
+
+    alive: list[weakref.ref[Large]] = []
+    kept: BaseException | None = None
+    gc.disable()
+    try:
+        try:
+            fail()
+        except ValueError as error:
+            kept = error
+        assert alive[0]() is not None
+        forget_frames(kept)
+        assert alive[0]() is None
+    finally:
+        gc.enable()
+
+
+def test_frames_are_dropped_everywhere_an_error_leads_to() -> None:
+    context = raised(OSError("context"))
+    cause = raised(OSError("cause"))
+    member = raised(OSError("member"))
+    group = raised(BaseExceptionGroup("group", [member]), cause)
+    group.__context__ = context
+
+    forget_frames(group)
+
+    for error in (group, context, cause, member):
+        assert error.__traceback__ is None
