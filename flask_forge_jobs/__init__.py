@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flask_forge_jobs.api.blueprint import BlueprintOptions, create_blueprint
-from flask_forge_jobs.config.database import DatabaseConfig, DatabaseSettings
+from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.config.paths import QueuePaths
 from flask_forge_jobs.errors import (
     ConfigurationError,
@@ -27,7 +27,7 @@ from flask_forge_jobs.model.jobs import EnqueueResult, JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import Dead, Done, Throttled
 from flask_forge_jobs.runtime.runtime import QueueRuntime, RuntimeHandle
 from flask_forge_jobs.storage.base import Storage
-from flask_forge_jobs.storage.connect import open_storage
+from flask_forge_jobs.storage.connect import DatabaseConfig, open_storage
 from flask_forge_jobs.tasks.cancellation import (
     CancelledError,
     CancelReason,

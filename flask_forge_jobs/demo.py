@@ -57,10 +57,11 @@ def run(app: Flask) -> int:
     )
     state.storage.open()
     trickle.start()
-    status = run_in_foreground(runtime, grace_s=GRACE_S)
-    trickle.stop()
-    trickle.join(PERIOD_S)
-    return status
+    try:
+        return run_in_foreground(runtime, grace_s=GRACE_S)
+    finally:
+        trickle.stop()
+        trickle.join(PERIOD_S)
 
 
 def main() -> None:

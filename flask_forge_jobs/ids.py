@@ -18,6 +18,8 @@ from flask_forge_jobs.clock import Clock, SystemClock
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _RANDOM_BITS = 80
 _MAX_ULID = (1 << 128) - 1
+_TAIL_CHARACTERS = 4
+_TAIL_BITS = 5 * _TAIL_CHARACTERS
 # Two characters at a time: 1,024 entries turn 26 divisions into 13.
 _PAIRS = [high + low for high in _ALPHABET for low in _ALPHABET]
 
@@ -60,6 +62,28 @@ class UlidGenerator:
         Raises:
             OverflowError: The millisecond or the random part is used up.
         """
+        return _encode(self._reserve(1))
+
+    def new_many(self, count: int) -> list[str]:
+        """Return the next ids in order, as many as asked for.
+
+        They are consecutive, so all but the last few characters are written once.
+
+        Raises:
+            OverflowError: The millisecond or the random part is used up.
+        """
+        first = self._reserve(count)
+        ids: list[str] = []
+        head, head_value = "", -1
+        for value in range(first, first + count):
+            if value >> _TAIL_BITS != head_value:
+                head_value = value >> _TAIL_BITS
+                head = _encode(value)[:-_TAIL_CHARACTERS]
+            ids.append(head + _PAIRS[value >> 10 & 0x3FF] + _PAIRS[value & 0x3FF])
+        return ids
+
+    def _reserve(self, count: int) -> int:
+        """Return the first of ``count`` values that nobody else gets."""
         fresh = (self._clock.now_us() // 1000) << _RANDOM_BITS | self._random_bits(
             _RANDOM_BITS
         )
@@ -67,7 +91,8 @@ class UlidGenerator:
             # Same millisecond, or a clock that stepped back: count up instead.
             if fresh >> _RANDOM_BITS <= self._last >> _RANDOM_BITS:
                 fresh = self._last + 1
-            if fresh > _MAX_ULID:
+            last = fresh + count - 1
+            if last > _MAX_ULID:
                 raise OverflowError("the ULID space is used up")
-            self._last = fresh
-        return _encode(fresh)
+            self._last = last
+        return fresh

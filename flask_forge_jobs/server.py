@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 DEMO_MODULE = "flask_forge_jobs.demo"
 WORKERS = 2
 THREADS = 4
+# More than the companion takes for its last writes; then nobody waits any longer.
+COMPANION_LIMIT_S = 20.0
 _LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
@@ -160,7 +162,11 @@ class _DemoCompanion:
         del server
         if self._process is not None:
             self._process.terminate()
-            self._process.wait()
+            try:
+                self._process.wait(COMPANION_LIMIT_S)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
 
 
 if __name__ == "__main__":

@@ -7,18 +7,29 @@ size, syntax, shape; see ``spec/http.md`` section 2.
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import re
 from collections.abc import Mapping
 from typing import Any, cast
 
 from flask import Request
 from marshmallow import Schema, ValidationError
-from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
+from werkzeug.exceptions import (
+    HTTPException,
+    RequestEntityTooLarge,
+    UnsupportedMediaType,
+)
 
 from flask_forge_jobs.errors import InvalidInputError
-from flask_forge_jobs.model.payloads import load
+from flask_forge_jobs.model.payloads import MAX_DEPTH, load
+
+logger = logging.getLogger(__name__)
 
 DEFAULT_MAX_BODY_BYTES = 2_097_152
+# A body that is too long is read on to this many times the limit, and thrown away.
+DISCARDED_BODIES = 4
+DISCARDED_AT_ONCE = 65_536
 _JSON_MEDIA_TYPE = re.compile(r"application/(?:[a-z0-9!#$&^_.-]+\+)?json")
 _UTF_8 = frozenset({"utf-8", "utf8", "us-ascii"})
 
@@ -47,7 +58,9 @@ def load_body(request: Request, schema: Schema, max_bytes: int) -> dict[str, Any
 
 def _parsed(body: bytes) -> object:
     try:
-        return load(body)
+        # The document around a payload is a level of its own; what may be stored is
+        # the same as in Python.
+        return load(body, max_depth=MAX_DEPTH + 1)
     except InvalidInputError as error:
         # The gate names the path of a value at fault; the contract's field is "json".
         path = error.field.removeprefix("json").lstrip(".")
@@ -86,14 +99,38 @@ def read_body(request: Request, max_bytes: int) -> bytes:
 
     Raises:
         RequestEntityTooLarge: It is longer than ``max_bytes``.
+        InvalidInputError: It ended early or its chunks are damaged; field ``body``.
     """
     # One more than allowed: a chunked body is cut at the framework's limit without an
     # error (werkzeug's LimitedStream.readall), so one byte too many has to arrive.
     request.max_content_length = max_bytes + 1
-    body = request.get_data()
+    try:
+        body = request.get_data()
+    except RequestEntityTooLarge:
+        _discard(request, request.content_length or 0, max_bytes)
+        raise
+    except HTTPException:
+        raise
+    except Exception as error:  # each server has its own for damaged chunks
+        logger.info("a body could not be read: %r", error)
+        raise InvalidInputError("body", "cannot be read to its end") from error
     if len(body) > max_bytes:
+        if request.content_length is None:
+            _discard(request, DISCARDED_BODIES * max_bytes, max_bytes)
         raise RequestEntityTooLarge
+    # gunicorn hands over what came before the client went away as if it were all.
+    if len(body) < (request.content_length or 0):
+        raise InvalidInputError("body", "is shorter than its Content-Length")
     return body
+
+
+def _discard(request: Request, size: int, max_bytes: int) -> None:
+    """Read on, for a while: who still sends would see a cut connection, no answer."""
+    stream = request.environ["wsgi.input"]
+    left = min(size, DISCARDED_BODIES * max_bytes)
+    with contextlib.suppress(Exception):  # as in read_body
+        while left > 0 and (chunk := stream.read(min(left, DISCARDED_AT_ONCE))):
+            left -= len(chunk)
 
 
 def single_query_value(request: Request, name: str) -> str | None:

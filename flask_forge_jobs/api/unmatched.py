@@ -37,12 +37,13 @@ class Unmatched:
         error = request.routing_exception
         if error is None or not self._is_ours(error):
             return None
-        if isinstance(error, RequestRedirect):
-            # "//" would be merged by a redirect; no route of ours redirects. Any other
-            # redirect belongs to a page that wants its trailing slash.
-            if "//" not in request.path:
-                return None
+        if "//" in request.path:
+            # Routing would merge the slashes, by a redirect or to find a wrong method;
+            # no route of ours has them.
             error = NotFound()
+        elif isinstance(error, RequestRedirect):
+            # A page of the host that wants its trailing slash.
+            return None
         if request.method == "OPTIONS" and isinstance(error, MethodNotAllowed):
             response = empty_response(204)
             response.headers["Allow"] = allow_header(error.valid_methods or ())

@@ -77,6 +77,9 @@ def status() -> None:
         raise StorageError("there is no schema; run `flask forge-jobs db migrate`")
     stored, newest = versions
     click.echo(f"schema: {stored} of {newest}")
+    if stored > newest:
+        # Usual during a rolling deploy; an error when this code cannot read it.
+        open_storage(database.settings, migrate=False).open()
     if stored < newest:
         raise StorageError(f"{newest - stored} steps are pending; run `db migrate`")
     click.echo(f"ok: adapter={database.settings.backend}")

@@ -78,23 +78,24 @@ _parse = json.JSONDecoder(
 _parse_stored = json.JSONDecoder(parse_constant=_refuse_constant).decode
 
 
-def load(data: bytes, field: str = "json") -> object:
+def load(data: bytes, field: str = "json", *, max_depth: int = MAX_DEPTH) -> object:
     """Parse a JSON document strictly.
 
     Args:
         data: UTF-8 without a byte order mark.
         field: Name used in the error.
+        max_depth: Most levels of nesting, 64 by default.
 
     Returns:
         The value; objects keep the order of their keys.
 
     Raises:
-        InvalidInputError: Not UTF-8, not one JSON document, nested deeper than 64, with
-            a repeated key, a number that is not finite or has more than 4,300 digits, a
+        InvalidInputError: Not UTF-8, not one JSON document, nested too deep, with a
+            repeated key, a number that is not finite or has more than 4,300 digits, a
             NUL character, or half of a surrogate pair.
     """
-    if _is_deep(data):
-        raise InvalidInputError(field, f"is nested deeper than {MAX_DEPTH}")
+    if _is_deep(data, max_depth):
+        raise InvalidInputError(field, f"is nested deeper than {max_depth}")
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError:
@@ -104,7 +105,7 @@ def load(data: bytes, field: str = "json") -> object:
     value = _parsed(_parse, text, field)
     if "\\u" in text:
         # Only an escape can smuggle in what UTF-8 itself cannot hold.
-        _explain(value, field)
+        _explain(value, field, max_depth)
     return value
 
 
@@ -138,13 +139,13 @@ def _parsed(parse: Any, text: str, field: str) -> object:
     return value
 
 
-def _is_deep(data: bytes) -> bool:
-    """Whether a document nests deeper than 64, seen before a recursive parser does."""
-    if data.count(b"[") + data.count(b"{") <= MAX_DEPTH:
+def _is_deep(data: bytes, max_depth: int) -> bool:
+    """Whether a document nests too deep, seen before a recursive parser does."""
+    if data.count(b"[") + data.count(b"{") <= max_depth:
         return False
     steps = _STRING.sub(b"", data).translate(_STEPS, _NOT_A_BRACKET)
     # One level down is the byte 1, one up 255, which is -1 as a signed byte.
-    return max(accumulate(memoryview(steps).cast("b")), default=0) > MAX_DEPTH
+    return max(accumulate(memoryview(steps).cast("b")), default=0) > max_depth
 
 
 # -- from Python -----------------------------------------------------------------------
@@ -230,15 +231,16 @@ def _has_plain_shape(value: object) -> bool:
     return False
 
 
-def _explain(value: object, field: str) -> None:
+def _explain(value: object, field: str, max_depth: int = MAX_DEPTH) -> None:
     """Raise an error that names what is wrong with a value; return if nothing is."""
-    _Walk().visit(value, field, 0)
+    _Walk(max_depth).visit(value, field, 0)
 
 
 class _Walk:
     """One careful look at a value, with the path and the way down to it."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_depth: int) -> None:
+        self._max_depth = max_depth
         self._above: set[int] = set()
         self._seen = 0
 
@@ -264,8 +266,8 @@ class _Walk:
     def _enter(self, value: Any, path: str, depth: int) -> None:
         if id(value) in self._above:
             raise InvalidInputError(path, "refers to itself")
-        if depth > MAX_DEPTH:
-            raise InvalidInputError(path, f"is nested deeper than {MAX_DEPTH}")
+        if depth > self._max_depth:
+            raise InvalidInputError(path, f"is nested deeper than {self._max_depth}")
         self._seen += len(value)
         if self._seen > MAX_VALUES:
             raise InvalidInputError(path, f"more than {MAX_VALUES} values are too many")

@@ -29,9 +29,11 @@ LONGEST_BACK_OFF_S = 30.0
 # A child that lived this long starts again without a pause.
 HEALTHY_AFTER_S = 10.0
 MOST_RESTARTS = 20
+# Many children may die of one cause at once, such as a machine that runs out of memory.
+MOST_RESTARTS_PER_CHILD = 3
 RESTART_WINDOW_S = 60.0
 # Beyond the grace of the tasks: last writes, and the interpreter's own end.
-KILL_SLACK_S = 15.0
+KILL_SLACK_S = 20.0
 EXIT_GAVE_UP = 1
 
 
@@ -51,6 +53,7 @@ class _Place:
 
     number: int
     process: subprocess.Popen[bytes] | None = None
+    has_started: bool = False
     started_at: float = 0.0
     not_before: float = 0.0
     back_off_s: float = field(default=FIRST_BACK_OFF_S)
@@ -86,28 +89,35 @@ class Children:
     def run(self) -> int:
         """Run until a signal; return the exit status."""
         self._reader, self._writer = os.pipe()
-        with StopSignals(watch_children=True) as signals:
-            for place in self._places:
-                self._start(place)
-            status = self._watch(signals)
-            self._stop(signals)
-        os.close(self._reader)
-        os.close(self._writer)
+        try:
+            with StopSignals(watch_children=True, at_once=self._signal_all) as signals:
+                status = self._watch(signals)
+                self._stop(signals)
+        finally:
+            os.close(self._writer)  # whoever still lives stops
+            os.close(self._reader)
         return status
 
-    def _start(self, place: _Place) -> None:
+    def _start(self, place: _Place, now: float) -> None:
+        place.started_at = now
+        try:
+            place.process = self._start_process(place)
+        except OSError as error:  # no memory or no process left
+            logger.warning("cannot start worker process %s: %s", place.number, error)
+            self._delay_next(place, now)
+
+    def _start_process(self, place: _Place) -> subprocess.Popen[bytes]:
         environ = self._environ | {
             PARENT_PIPE_VARIABLE: str(self._reader),
             CHILD_VARIABLE: str(place.number),
         }
         # A group of its own: Ctrl-C reaches the parent, which passes it on once.
-        place.process = subprocess.Popen(  # noqa: S603  # our own command line
+        return subprocess.Popen(  # noqa: S603  # our own command line
             self._command,
             env=environ,
             pass_fds=[self._reader],
             start_new_session=True,
         )
-        place.started_at = self._clock.monotonic()
 
     def _watch(self, signals: StopSignals) -> int:
         while not signals.is_stopping:
@@ -116,10 +126,11 @@ class Children:
                 if place.process is not None and place.process.poll() is not None:
                     self._note_end(place, place.process.returncode, now)
                 if place.process is None and now >= place.not_before:
-                    if not self._may_restart(now):
+                    if place.has_started and not self._may_restart(now):
                         logger.error("worker processes keep ending; giving up")
                         return EXIT_GAVE_UP
-                    self._start(place)
+                    place.has_started = True
+                    self._start(place, now)
             signals.wait(self._pause_s())
         return 0
 
@@ -127,20 +138,25 @@ class Children:
         if now - place.started_at >= HEALTHY_AFTER_S:
             place.back_off_s = FIRST_BACK_OFF_S
         place.process = None
-        place.not_before = now + place.back_off_s
         logger.warning(
             "worker process %s ended with status %s, starting another in %s s",
             place.number,
             status,
             place.back_off_s,
         )
+        self._delay_next(place, now)
+
+    @staticmethod
+    def _delay_next(place: _Place, now: float) -> None:
+        place.not_before = now + place.back_off_s
         place.back_off_s = min(place.back_off_s * 2, LONGEST_BACK_OFF_S)
 
     def _may_restart(self, now: float) -> bool:
         while self._restarts and self._restarts[0] < now - RESTART_WINDOW_S:
             self._restarts.popleft()
         self._restarts.append(now)
-        return len(self._restarts) <= MOST_RESTARTS
+        most = max(MOST_RESTARTS, MOST_RESTARTS_PER_CHILD * len(self._places))
+        return len(self._restarts) <= most
 
     def _pause_s(self) -> float | None:
         waiting = [place.not_before for place in self._places if place.process is None]
@@ -148,10 +164,16 @@ class Children:
             return None
         return max(min(waiting) - self._clock.monotonic(), 0.0)
 
-    def _stop(self, signals: StopSignals) -> None:
-        living = [place.process for place in self._places if place.process is not None]
-        for process in living:
+    def _living(self) -> list[subprocess.Popen[bytes]]:
+        return [place.process for place in self._places if place.process is not None]
+
+    def _signal_all(self) -> None:
+        for process in self._living():
             process.send_signal(signal.SIGTERM)
+
+    def _stop(self, signals: StopSignals) -> None:
+        living = self._living()
+        self._signal_all()
         ends_at = self._clock.monotonic() + self._grace_s + KILL_SLACK_S
         while any(process.poll() is None for process in living):
             left_s = ends_at - self._clock.monotonic()

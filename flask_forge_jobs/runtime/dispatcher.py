@@ -13,7 +13,11 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 
 from flask_forge_jobs.clock import Clock
-from flask_forge_jobs.errors import StorageError
+from flask_forge_jobs.errors import (
+    StorageBusyError,
+    StorageError,
+    StorageUnavailableError,
+)
 from flask_forge_jobs.model.jobs import ClaimedJob
 from flask_forge_jobs.model.outcomes import Failed, Outcome, Released, Settlement
 from flask_forge_jobs.runtime.execution import Execution
@@ -80,14 +84,15 @@ class Dispatcher:
         self._returns: list[Execution] = []
         self._lock = threading.Lock()
         self._is_claiming = True
-        self._is_ending = False
+        self._ends_at: float | None = None
+        # When the first job that waits for its time is due, in which queues.
         self._due_at: float | None = None
-        self._due_is_known = False
+        self._due_covers: set[str] = set()
         self._idle_at = 0.0
         self._promote_at = 0.0
         self._poll_at = 0.0
         self._back_off_s = 0.0
-        self._retry_at = 0.0
+        self._failed_at = 0.0
         self.refused_count = 0
         self._thread = threading.Thread(
             target=self._run, name="forge-jobs-dispatcher", daemon=True
@@ -102,9 +107,12 @@ class Dispatcher:
     def wake(self, queue_name: str | None = None) -> None:
         """Look for work in a queue, or in all of them."""
         names = self._queue_names if queue_name is None else (queue_name,)
+        names = tuple(name for name in names if name in self._queue_names)
+        if not names:
+            return  # every producer is heard, those of other queues too
         with self._lock:
-            self._hopeful.update(name for name in names if name in self._queue_names)
-            self._due_is_known = False
+            self._hopeful.update(names)
+            self._due_covers.difference_update(names)
         self._signal.set()
 
     def outcome_waits(self) -> None:
@@ -136,10 +144,15 @@ class Dispatcher:
         self.give_back(self._pool.take_back())
 
     def finish(self, timeout_s: float) -> bool:
-        """Write the last outcomes and end the thread; return whether all was stored."""
-        self._is_ending = True
+        """Write the last outcomes and end the thread; return whether all was stored.
+
+        Args:
+            timeout_s: Seconds for which a storage that fails is tried again.
+        """
+        self._ends_at = self._clock.monotonic() + timeout_s
         self._signal.set()
-        self._thread.join(timeout_s)
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
         return not self._thread.is_alive() and not self._has_more_to_write()
 
     # -- the loop --------------------------------------------------------------------
@@ -156,8 +169,13 @@ class Dispatcher:
             except Exception:
                 logger.exception("the dispatcher failed; trying again")
                 self._back_off(None)
-            if self._is_ending and (self._back_off_s or not self._has_more_to_write()):
+            if self._is_over():
                 return
+
+    def _is_over(self) -> bool:
+        if self._ends_at is None:
+            return False
+        return not self._has_more_to_write() or self._clock.monotonic() >= self._ends_at
 
     def _has_more_to_write(self) -> bool:
         with self._lock:
@@ -166,23 +184,28 @@ class Dispatcher:
     def _back_off(self, error: StorageError | None) -> None:
         doubled = max(self._back_off_s * 2, FIRST_BACK_OFF_S)
         self._back_off_s = min(doubled, LONGEST_BACK_OFF_S)
-        self._retry_at = self._clock.monotonic() + self._back_off_s
+        self._failed_at = self._clock.monotonic()
         if error is not None:
             logger.warning(
                 "storage failed, next try in %s s: %s", self._back_off_s, error
             )
 
+    def _rests_until(self) -> float:
+        """When the storage is tried again after it failed."""
+        # A process that ends has no half minute to wait.
+        longest_s = LONGEST_BACK_OFF_S if self._ends_at is None else FIRST_BACK_OFF_S
+        return self._failed_at + min(self._back_off_s, longest_s)
+
     def _pause_s(self) -> float:
         now = self._clock.monotonic()
+        moments = [now + POLL_WITH_PUSH_S]
         if self._back_off_s:
-            return max(self._retry_at - now, 0.0)
-        moments = [self._poll_at]
-        if self._due_at is not None:
-            moments.append(self._due_at)
-        elif not self._due_is_known:
-            moments.append(self._idle_at)
-        if self._pool.buffered:
-            moments.append(now + GIVE_BACK_AFTER_S)
+            moments.append(self._rests_until())
+        else:
+            if self._is_claiming:
+                moments.extend(self._next_looks())
+            if self._pool.buffered:
+                moments.append(now + GIVE_BACK_AFTER_S)
         for execution in self._pool.running():
             moment = execution.abandons_at or execution.stops_at
             if moment is not None:
@@ -192,16 +215,34 @@ class Dispatcher:
     def _round(self) -> bool:
         """Do what there is to do; return False while the storage rests."""
         now = self._clock.monotonic()
-        if self._back_off_s and now < self._retry_at and not self._is_ending:
+        self._stop_overdue(now)  # whether or not anything can be stored
+        if self._back_off_s and now < self._rests_until():
             return False
-        self._stop_overdue(now)
         self._collect(now)
         demand = self._demand(now)
         if self._unwritten or demand:
             self._exchange(demand, now)
-        elif not self._due_is_known and now >= self._idle_at:
+        elif now >= self._idle_at:
             self._learn_next_due()
         return True
+
+    def _next_looks(self) -> list[float]:
+        """When to look for work although nothing wakes us."""
+        moments = [self._poll_at]
+        if self._due_at is not None:
+            moments.append(self._due_at)
+        with self._lock:
+            if self._quiet_queues() - self._due_covers:
+                moments.append(self._idle_at)
+        return moments
+
+    def _quiet_queues(self) -> set[str]:
+        """Queues where only the passing of time brings work.
+
+        Not those that are known to hold work for which there is no room here: while
+        that lasts, a job that is due would have us look again and again.
+        """
+        return set(self._queue_names) - self._hopeful
 
     def _collect(self, now: float) -> None:
         """Gather everything that has to be written."""
@@ -222,7 +263,8 @@ class Dispatcher:
             is_due = self._due_at is not None and now >= self._due_at
             if now >= self._poll_at or is_due:
                 self._hopeful.update(self._queue_names)
-                self._due_at, self._due_is_known = None, False
+                self._due_at = None
+                self._due_covers.clear()
                 self._promote_at = now
                 pause_s = (
                     POLL_WITH_PUSH_S if self._is_pushing() else POLL_WITHOUT_PUSH_S
@@ -243,9 +285,11 @@ class Dispatcher:
             exchange = self._jobs.exchange(
                 self._owner, writing, demand, promote=promote
             )
-        except BaseException:
+        except BaseException as error:
             with self._lock:
                 self._hopeful.update(demand)
+            if not isinstance(error, (StorageUnavailableError, StorageBusyError)):
+                self._replace_unstorable(writing)
             raise
         if promote and demand:
             self._promote_at = now + PROMOTE_PERIOD_S
@@ -255,21 +299,48 @@ class Dispatcher:
             claimed[job.queue_name] = claimed.get(job.queue_name, 0) + 1
         with self._lock:
             del self._unwritten[: len(writing)]
-            if any(settlement.delay_s for settlement in writing):
-                self._due_is_known = False
+            self._due_covers.difference_update(
+                each.job.queue_name for each in writing if each.delay_s
+            )
             # Who got all it asked for may find more.
             self._hopeful.update(n for n in demand if claimed.get(n, 0) >= demand[n])
-        self._pool.feed(exchange.claimed)
+            if self._is_claiming:
+                self._pool.feed(exchange.claimed)
+            else:  # the stop came while this claim was under way (D4)
+                self._returns.extend(Execution(job, now) for job in exchange.claimed)
         if exchange.refused:
             self.refused_count += len(exchange.refused)
             logger.warning("no longer ours, outcome dropped: %s", exchange.refused)
         if claimed or self._unwritten:
             self._signal.set()  # there may be more of either
 
+    def _replace_unstorable(self, writing: Sequence[Settlement]) -> None:
+        """Find the outcomes that the database will not take, for they hold up all.
+
+        Raises:
+            StorageError: It takes nothing at present, so no outcome is to blame.
+        """
+        self._jobs.heartbeat(self._owner, {})
+        for settlement in writing:
+            replaced: list[Settlement] = []
+            try:
+                self._jobs.finish(self._owner, [settlement])
+            except (StorageUnavailableError, StorageBusyError):
+                raise
+            except Exception:
+                logger.exception("cannot store how job %s ended", settlement.job.id)
+                replaced = self._settler.replacements(settlement)
+            with self._lock:
+                kept = [each for each in self._unwritten if each is not settlement]
+                self._unwritten = kept + replaced
+
     def _learn_next_due(self) -> None:
         with self._lock:
-            self._due_is_known = True
-        wait_s = self._jobs.next_due_in_s(self._queue_names)
+            names = self._quiet_queues()
+            if not self._is_claiming or names <= self._due_covers:
+                return
+            self._due_covers = set(names)
+        wait_s = self._jobs.next_due_in_s(sorted(names))
         now = self._clock.monotonic()
         with self._lock:
             self._due_at = None if wait_s is None else now + wait_s

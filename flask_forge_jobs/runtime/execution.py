@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.model.backoff import MISSING_TASK_DELAY_S
 from flask_forge_jobs.model.jobs import ClaimedJob, EnqueueResult, NewJob
-from flask_forge_jobs.model.outcomes import Failed, Outcome, clip
+from flask_forge_jobs.model.outcomes import Dead, Failed, Outcome, clip
 from flask_forge_jobs.tasks.cancellation import CancelReason, CancelToken
 from flask_forge_jobs.tasks.context import TaskContext
+from flask_forge_jobs.tasks.failures import describe_failure, forget_frames
 from flask_forge_jobs.tasks.registry import TaskRegistry
 
 logger = logging.getLogger(__name__)
@@ -86,15 +86,16 @@ class Runner:
         task = self._registry.get(job.kind)
         if task is None:
             return self._missing(job.kind)
+        outcome: Outcome | None = None
         try:
             with self._scope():
-                return task.run(self._context(execution), job.payload)
+                outcome = task.run(self._context(execution), job.payload)
         except BaseException as error:  # of the scope, not of the task
             logger.exception("the context of job %s failed", job.id)
-            message = clip(f"{type(error).__name__}: {error}")
-            with contextlib.suppress(AttributeError):
-                error.__traceback__ = None
-            return Failed(message)
+            if outcome is None:  # else the work is done, whatever its clean-up says
+                outcome = Failed(describe_failure(error))
+            forget_frames(error)
+        return _checked(outcome)
 
     def _context(self, execution: Execution) -> TaskContext:
         job = execution.job
@@ -124,6 +125,20 @@ class Runner:
             self._warned_at[kind] = now
             logger.warning("%s; its jobs wait for a minute each", message)
         return Failed(message, delay_at_least_s=MISSING_TASK_DELAY_S)
+
+
+def _checked(outcome: object) -> Outcome:
+    """Return what a task of somebody's own class gave us, or say what it lacks.
+
+    A batch of outcomes is stored as one, so a bad one would hold up all the others.
+    """
+    if isinstance(outcome, Failed):
+        return replace(outcome, message=clip(str(outcome.message)))
+    if isinstance(outcome, Dead):
+        return Dead(clip(str(outcome.message)))
+    if isinstance(outcome, Outcome):
+        return outcome
+    return Failed(f"the task returned {type(outcome).__name__}, which is no outcome")
 
 
 def is_final_cancel(token: CancelToken) -> bool:

@@ -1,14 +1,15 @@
 """Runs one worker process in the foreground until it is told to stop.
 
 It stops on SIGTERM or SIGINT, when the process that started it is gone, and when so
-many of its threads are stuck in tasks that ignore their time limit that a fresh process
-is better.
+many of its threads are stuck in tasks that ignore their time limit, or its heartbeat is
+stuck for so long, that a fresh process is better.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import stat
 from collections.abc import Mapping
 
 from flask_forge_jobs.runtime.runtime import QueueRuntime, RuntimeHandle
@@ -25,7 +26,13 @@ _LOOK_PERIOD_S = 1.0
 def parent_pipe(environ: Mapping[str, str]) -> int | None:
     """Return the pipe that closes when our parent dies, or None."""
     text = environ.get(PARENT_PIPE_VARIABLE, "")
-    return int(text) if text.isdigit() else None
+    if not text.isdigit():
+        return None
+    try:
+        mode = os.fstat(int(text)).st_mode
+    except OSError:
+        return None  # inherited by a program of a task's own, which got no pipe
+    return int(text) if stat.S_ISFIFO(mode) else None
 
 
 def run_in_foreground(
@@ -47,7 +54,8 @@ def run_in_foreground(
     with StopSignals() as signals:
         handle = runtime.start()
         status = _wait(signals, handle, pipe)
-        handle.shutdown_graceful(grace_s)
+        # Without a heartbeat its jobs run elsewhere by now: nothing to wait for.
+        handle.shutdown_graceful(0.0 if handle.is_stuck else grace_s)
     return status
 
 
@@ -59,5 +67,8 @@ def _wait(signals: StopSignals, handle: RuntimeHandle, pipe: int | None) -> int:
             return 0
         if handle.abandoned_count >= MOST_ABANDONED:
             logger.error("too many tasks ignore their time limit; stopping")
+            return EXIT_TAINTED
+        if handle.is_stuck:
+            logger.error("the heartbeat is stuck; stopping")
             return EXIT_TAINTED
     return 0

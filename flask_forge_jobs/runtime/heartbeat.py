@@ -72,15 +72,32 @@ class Heartbeat(Service):
         self._reported_at = 0.0
         self._strays: set[tuple[str, int]] = set()
         self.last_beat_at = clock.monotonic()
+        self._ticks_since: float | None = None
 
     @property
     def is_fresh(self) -> bool:
         """Whether others can still believe that this process lives."""
         return self._clock.monotonic() - self.last_beat_at < self._lease_s
 
+    @property
+    def is_stuck(self) -> bool:
+        """Whether one tick has been under way for so long that the lease runs out.
+
+        A storage that fails does not count, because every failure ends the tick.
+        """
+        since = self._ticks_since
+        longest_s = self._lease_s - self._beat_period_s
+        return since is not None and self._clock.monotonic() - since >= longest_s
+
     def tick(self) -> None:
         """Beat when it is time; otherwise only listen for requests to stop."""
-        now = self._clock.monotonic()
+        self._ticks_since = self._clock.monotonic()
+        try:
+            self._tick(self._ticks_since)
+        finally:
+            self._ticks_since = None
+
+    def _tick(self, now: float) -> None:
         is_due = now >= self._beat_at
         progress = self._take_progress()
         if is_due or progress:

@@ -96,7 +96,8 @@ class Reaper(Service):
         stale = [running[key] for key in self._job_silence.longer_than(self._lease_s)]
         if stale:
             revived = self._jobs.revive(stale)
-            logger.warning("gave back %s jobs of silent worker processes", revived)
+            if revived:  # else another reaper was first
+                logger.warning("gave back %s jobs of silent worker processes", revived)
         silent = self._pod_silence.longer_than(self._lease_s)
         if silent:
             self._processes.reap(silent)

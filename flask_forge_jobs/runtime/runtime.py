@@ -12,6 +12,7 @@ import contextlib
 import logging
 import os
 import random
+import threading
 from collections.abc import Callable, Iterable
 
 from flask_forge_jobs.clock import Clock, SystemClock
@@ -123,12 +124,16 @@ class QueueRuntime:
             raise ConfigurationError("runtime", "was started before; make a new one")
         self.check()
         self._has_started = True
-        self.storage.open()
-        for name in self.queue_names:
-            self.ensure_queue(name)
-        self._warn_of_missing_tasks()
-        handle = RuntimeHandle(self)
-        handle._start()  # noqa: SLF001  # the other half of this class
+        try:
+            self.storage.open()
+            for name in self.queue_names:
+                self.ensure_queue(name)
+            self._warn_of_missing_tasks()
+            handle = RuntimeHandle(self)
+            handle._start()  # noqa: SLF001  # the other half of this class
+        except BaseException:
+            self._has_started = False
+            raise
         return handle
 
     def check(self) -> None:
@@ -160,6 +165,8 @@ class RuntimeHandle:
         self.storage = runtime.storage
         self._runtime = runtime
         self._clock = runtime.clock
+        self._stopping = threading.Lock()
+        self._all_ended: bool | None = None
         self._listener_is_pushing: Callable[[], bool] = lambda: False
         self._stop_listening: Callable[[], None] = lambda: None
         runner = Runner(
@@ -236,14 +243,18 @@ class RuntimeHandle:
         )
 
     def _start(self) -> None:
-        self._supervisor.tick()  # limits before the first claim
-        self._heartbeat.tick()  # visible before the first claim
-        listener = self.storage.database.listen(self._dispatcher.wake)
-        self._listener_is_pushing = listener.is_pushing
-        self._stop_listening = listener.stop
-        self._dispatcher.start()
-        for service in self._services:
-            service.start()
+        try:
+            self._supervisor.tick()  # limits before the first claim
+            self._heartbeat.tick()  # visible before the first claim
+            listener = self.storage.database.listen(self._dispatcher.wake)
+            self._listener_is_pushing = listener.is_pushing
+            self._stop_listening = listener.stop
+            self._dispatcher.start()
+            for service in self._services:
+                service.start()
+        except BaseException:
+            self.shutdown_graceful(0.0)  # whatever has started
+            raise
         logger.info(
             "worker %s serves %s with up to %s threads",
             self.host_id,
@@ -261,6 +272,11 @@ class RuntimeHandle:
     def abandoned_count(self) -> int:
         """Threads whose task ignored its time limit; they end with the process."""
         return self._pool.abandoned_count
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether the heartbeat hangs or is gone, so that others take the jobs."""
+        return self._heartbeat.is_stuck or not self._heartbeat.is_alive
 
     def running(self) -> list[Execution]:
         """Return the runs under way."""
@@ -286,12 +302,20 @@ class RuntimeHandle:
     def shutdown_graceful(self, timeout_s: float = DEFAULT_SHUTDOWN_S) -> bool:
         """Stop: finish what runs, give back the rest, leave no trace.
 
+        A second call waits for the first one and returns the same.
+
         Args:
             timeout_s: Seconds that running tasks get before they are asked to stop.
 
         Returns:
             Whether every task ended by itself or stopped when asked.
         """
+        with self._stopping:
+            if self._all_ended is None:
+                self._all_ended = self._stop(timeout_s)
+            return self._all_ended
+
+    def _stop(self, timeout_s: float) -> bool:
         self._dispatcher.stop_claiming()
         all_ended = self._pool.wait_until_quiet(timeout_s)
         if not all_ended:
@@ -299,7 +323,9 @@ class RuntimeHandle:
                 execution.token.cancel(CancelReason.SHUTDOWN)
             all_ended = self._pool.wait_until_quiet(LAST_CALL_S)
             self._release_rest()
-        self._dispatcher.finish(_LONGEST_WRITE_S)
+        if not self._dispatcher.finish(_LONGEST_WRITE_S):
+            ids = ", ".join(sorted(self._dispatcher.unwritten_ids()))
+            logger.error("not stored how these jobs ended, they run again: %s", ids)
         for service in self._services:
             service.stop()
         self._stop_listening()

@@ -21,6 +21,8 @@ from flask_forge_jobs.tasks.cancellation import CancelReason
 
 logger = logging.getLogger(__name__)
 
+UNSTORABLE_MESSAGE = "the outcome could not be stored; see the worker's log"
+
 
 class Settler:
     """Settles executions.
@@ -60,6 +62,21 @@ class Settler:
         )
         self._log(settlement)
         return settlement
+
+    def replacements(self, settlement: Settlement) -> list[Settlement]:
+        """Return what to write instead of an outcome that the database refuses.
+
+        Nothing when that was refused as well: the job goes back to its queue once the
+        heartbeat finds that nobody here knows of it.
+        """
+        if settlement.error == UNSTORABLE_MESSAGE:
+            return []
+        job = settlement.job
+        delay_s = failure_delay_s(
+            job.attempts, self._settings_of(job.queue_name), self._jitter
+        )
+        failure = Failed(UNSTORABLE_MESSAGE)
+        return [settle(job, failure, failure_delay_s=delay_s, user_cancelled=False)]
 
     @staticmethod
     def _log(settlement: Settlement) -> None:

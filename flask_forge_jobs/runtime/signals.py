@@ -11,7 +11,7 @@ import contextlib
 import os
 import select
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import FrameType, TracebackType
 from typing import Self
 
@@ -27,11 +27,18 @@ class StopSignals:
 
     Args:
         watch_children: Wake up as well when a child process ends.
+        at_once: Called before the second signal ends the process; must not wait.
     """
 
-    def __init__(self, *, watch_children: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        watch_children: bool = False,
+        at_once: Callable[[], object] = lambda: None,
+    ) -> None:
         self._signals: list[signal.Signals] = list(_STOPPING)
         self._watch_children = watch_children
+        self._at_once = at_once
         self.is_stopping = False
 
     def __enter__(self) -> Self:
@@ -55,7 +62,8 @@ class StopSignals:
     ) -> None:
         """Restore what was there before."""
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            # None: installed by other means than Python's, and lost to it.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
         signal.set_wakeup_fd(self._before_fd)
         os.close(self._reader)
         os.close(self._writer)
@@ -63,7 +71,10 @@ class StopSignals:
     def _stop(self, number: int, frame: FrameType | None) -> None:
         del number, frame
         if self.is_stopping:
-            os._exit(EXIT_AT_ONCE)
+            try:
+                self._at_once()
+            finally:
+                os._exit(EXIT_AT_ONCE)
         self.is_stopping = True
 
     def wait(

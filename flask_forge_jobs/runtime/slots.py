@@ -240,6 +240,8 @@ class SlotPool:
             self.abandoned_count += 1
             self._lost_threads += 1
             self._staff()
+            # Only its queue was full: an idle thread can take what waits there.
+            self._work.notify()
             return True
 
     # -- threads ---------------------------------------------------------------------
@@ -257,16 +259,24 @@ class SlotPool:
     def _staff(self) -> None:
         """Start the threads that are missing; abandoned ones count no longer."""
         for _ in range(self._startable() - self._idle_threads):
-            if len(self._threads) - self._lost_threads < self._threads_limit:
+            living = len(self._threads) - self._lost_threads
+            if living >= self._threads_limit:
+                return
+            try:
                 self._start_thread()
+            except RuntimeError:
+                # Claim no more than what can run; what is here already goes back.
+                self._threads_limit = max(living, 1)
+                logger.exception("no more threads; going on with %s", living)
+                return
 
     def _start_thread(self) -> None:
         self._started_count += 1
         thread = threading.Thread(
             target=self._run, name=f"forge-jobs-slot-{self._started_count}", daemon=True
         )
-        self._threads.add(thread)
         thread.start()
+        self._threads.add(thread)
 
     def _run(self) -> None:
         execution = self._next(None, None)

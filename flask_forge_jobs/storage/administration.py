@@ -9,7 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flask_forge_jobs.config.database import DatabaseSettings
-from flask_forge_jobs.errors import InvalidInputError, StorageError
+from flask_forge_jobs.errors import (
+    InvalidInputError,
+    StorageError,
+    StorageUnavailableError,
+)
 from flask_forge_jobs.storage.connect import open_storage
 
 if TYPE_CHECKING:
@@ -71,13 +75,16 @@ def live_workers(settings: DatabaseSettings, lease_s: float) -> int:
 
 
 def _remove_file(path: Path) -> None:
-    for suffix in _COMPANIONS:
-        Path(f"{path}{suffix}").unlink(missing_ok=True)
-    sockets = Path(f"{path}-wake")
-    if sockets.is_dir():
-        for socket in sockets.iterdir():
-            socket.unlink()
-        sockets.rmdir()
+    try:
+        for suffix in _COMPANIONS:
+            Path(f"{path}{suffix}").unlink(missing_ok=True)
+        sockets = Path(f"{path}-wake")
+        if sockets.is_dir():
+            for socket in sockets.iterdir():
+                socket.unlink(missing_ok=True)  # its process may remove it as well
+            sockets.rmdir()
+    except OSError as error:
+        raise StorageUnavailableError(f"{path}: {error.strerror}") from error
 
 
 def _name(settings: DatabaseSettings) -> str:
@@ -93,11 +100,17 @@ def _name(settings: DatabaseSettings) -> str:
 
 @contextlib.contextmanager
 def _maintenance(settings: DatabaseSettings) -> Iterator[Cursor]:
+    import psycopg2
+
     from flask_forge_jobs.storage.postgres_pool import connect
 
     other = replace(settings, database=MAINTENANCE_DATABASE)
-    with (
-        contextlib.closing(connect(other)) as connection,
-        connection.cursor() as cursor,
-    ):
-        yield cursor
+    try:
+        with (
+            contextlib.closing(connect(other)) as connection,
+            connection.cursor() as cursor,
+        ):
+            yield cursor
+    except psycopg2.Error as error:
+        reason = str(error).strip().splitlines()[0]
+        raise StorageError(f"{settings.dsn_for_display}: {reason}") from error

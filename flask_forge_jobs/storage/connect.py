@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 
 from flask_forge_jobs.clock import Clock, SystemClock
+from flask_forge_jobs.config import database as config
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import ConfigurationError
 from flask_forge_jobs.ids import UlidGenerator
@@ -16,6 +17,14 @@ from flask_forge_jobs.storage.job_queue import JobQueue
 from flask_forge_jobs.storage.job_reader import JobReader
 from flask_forge_jobs.storage.processes import ProcessRegistry
 from flask_forge_jobs.storage.queues import QueueConfig
+
+
+class DatabaseConfig(config.DatabaseConfig):
+    """The database that was chosen, what chose it, and the way to its stores."""
+
+    def open_storage(self, *, clock: Clock | None = None) -> Storage:
+        """Return the stores of the chosen database; see :func:`open_storage`."""
+        return open_storage(self.settings, clock=clock)
 
 
 def open_storage(

@@ -62,7 +62,8 @@ class Enqueuer:
 
     def enqueue_many(self, jobs: Sequence[NewJob]) -> list[EnqueueResult]:
         """Store jobs, all or none; see :meth:`JobQueue.enqueue_many`."""
-        parameters = [_parameters(job, self._ids.new()) for job in jobs]
+        ids = self._ids.new_many(len(jobs))
+        parameters = list(map(_parameters, jobs, ids))
         names = sorted({job.queue_name for job in jobs})
         created = self._register([name for name in names if not self._is_known(name)])
         results = self._database.write(

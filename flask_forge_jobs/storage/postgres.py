@@ -372,7 +372,13 @@ class _PostgresSchema:
 
     def applied(self) -> list[tuple[int, int]]:
         """Return (version, oldest reader) of each step that is in the database."""
-        self._cursor.execute("SELECT to_regclass('forge_schema') IS NOT NULL")
+        # Not to_regclass(): it answers from a cache that does not know what another
+        # session made while this one waited for the lock.
+        self._cursor.execute(
+            "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_tables "
+            "WHERE tablename = 'forge_schema' "
+            "AND schemaname = ANY (current_schemas(false)))"
+        )
         if not self._cursor.fetchone()[0]:
             return []
         self._cursor.execute(self._statements["applied_versions"].sql)

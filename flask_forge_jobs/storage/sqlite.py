@@ -391,6 +391,8 @@ class SqliteDatabase:
                 connection.close()
             state.connections.clear()
             state.gate.close()
+            if self._sockets is not None:
+                self._sockets.close()
             self._current = _ProcessState(self._path)
 
 

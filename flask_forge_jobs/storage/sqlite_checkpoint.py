@@ -23,7 +23,11 @@ from flask_forge_jobs.errors import StorageCorruptError
 
 logger = logging.getLogger(__name__)
 
-CHECKPOINT_BYTES = 4 * 1024 * 1024  # SQLite's own default: 1,000 pages of 4 KiB
+# A row that changes dirties two to three pages, so this is about SQLite's own 1,000.
+CHANGES_BETWEEN_CHECKPOINTS = 1600
+# A log that is written over stays as long as it is, and a commit that need not make the
+# file longer takes half the time. Only one that has outgrown this is cut to nothing.
+CHECKPOINT_BYTES = 32 * 1024 * 1024
 COMMITS_BETWEEN_LOOKS = 16
 PAUSE_AFTER_BUSY_S = 0.5
 _READER_WAIT_MS = 20
@@ -73,6 +77,8 @@ class CheckpointGate:
         self._path = path if path is not None and has_wal_reset_bug() else None
         self._files: tuple[int, int] | None = None
         self._commits = 0
+        self._changes_before: dict[int, int] = {}
+        self._changes = 0
         self._not_before = 0.0
 
     def _locks(self, path: Path) -> tuple[int, int]:
@@ -101,46 +107,63 @@ class CheckpointGate:
             fcntl.flock(lock, fcntl.LOCK_UN)
 
     def checkpoint_if_due(self, connection: sqlite3.Connection) -> bool:
-        """Write the log back when it has grown past 4 MiB.
+        """Write the log back after some hundred changes or when it has grown too long.
 
         Args:
             connection: The calling thread's connection, outside a transaction.
 
         Returns:
-            Whether the log was written back and cut to nothing.
+            Whether the whole log was written back, so that the next commit starts it
+            anew.
         """
         if self._path is None:
             return False
-        self._commits += 1
-        if self._commits % COMMITS_BETWEEN_LOOKS or time.monotonic() < self._not_before:
-            return False
         try:
-            if Path(f"{self._path}-wal").stat().st_size < CHECKPOINT_BYTES:
+            self._count(connection)
+            is_large = self._is_large(self._path)
+            is_due = is_large or self._changes >= CHANGES_BETWEEN_CHECKPOINTS
+            if not is_due or time.monotonic() < self._not_before:
                 return False
-        except FileNotFoundError:
-            return False
-        try:
-            return self._checkpoint(connection, self._path)
+            return self._checkpoint(connection, self._path, cut=is_large)
         except (sqlite3.Error, OSError) as error:
             # The commit before it stands; the caller must not hear of a failure.
             logger.warning("cannot write back the log of %s: %s", self._path, error)
             self._not_before = time.monotonic() + PAUSE_AFTER_BUSY_S
             return False
 
-    def _checkpoint(self, connection: sqlite3.Connection, path: Path) -> bool:
+    def _count(self, connection: sqlite3.Connection) -> None:
+        self._commits += 1
+        total = connection.total_changes
+        # A new connection may have the identity of one that is gone.
+        self._changes += max(total - self._changes_before.get(id(connection), 0), 0)
+        self._changes_before[id(connection)] = total
+
+    def _is_large(self, path: Path) -> bool:
+        if self._commits % COMMITS_BETWEEN_LOOKS:
+            return False
+        try:
+            return Path(f"{path}-wal").stat().st_size >= CHECKPOINT_BYTES
+        except FileNotFoundError:
+            return False
+
+    def _checkpoint(
+        self, connection: sqlite3.Connection, path: Path, *, cut: bool
+    ) -> bool:
         turnstile, lock = self._locks(path)
         fcntl.flock(turnstile, fcntl.LOCK_EX)
         fcntl.flock(lock, fcntl.LOCK_EX)
         (usual_wait_ms,) = connection.execute("PRAGMA busy_timeout").fetchone()
         # Writers wait behind us: do not wait long for a reader that pins the log.
         connection.execute(f"PRAGMA busy_timeout = {_READER_WAIT_MS}")
+        mode = "TRUNCATE" if cut else "RESTART"
         try:
-            row = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            row = connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
         finally:
             connection.execute(f"PRAGMA busy_timeout = {usual_wait_ms}")
             fcntl.flock(lock, fcntl.LOCK_UN)
             fcntl.flock(turnstile, fcntl.LOCK_UN)
         was_busy = bool(row[0])
+        self._changes = 0
         if was_busy:
             self._not_before = time.monotonic() + PAUSE_AFTER_BUSY_S
         return not was_busy

@@ -19,6 +19,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from flask_forge_jobs.clock import Clock, SystemClock
 from flask_forge_jobs.errors import StorageError
 from flask_forge_jobs.storage.database import WakeCallback
 
@@ -26,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 _SUN_PATH_BYTES = 100  # 108 on Linux, 104 on macOS, with the closing NUL
 _DATAGRAM_BYTES = 1024
+# File systems stamp a change with a clock that ticks every few milliseconds.
+_STAMP_TICK_US = 100_000
 QUICK_LOOK_S = 0.05
 SLOW_LOOK_S = 0.5
 # Each quiet look makes the next one this much rarer.
@@ -37,10 +40,12 @@ class WakeSockets:
 
     Args:
         path: The database file; the folder is named after it, with ``-wake`` added.
+        clock: Tells how long ago the folder changed; the system's by default.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, clock: Clock | None = None) -> None:
         self._folder = Path(f"{path}-wake")
+        self._clock = clock or SystemClock()
         self._pid = 0
         self._sender: socket.socket | None = None
         self._listed_at_ns = -1
@@ -66,8 +71,11 @@ class WakeSockets:
         try:
             changed_at_ns = self._folder.stat().st_mtime_ns
             if changed_at_ns != self._listed_at_ns:
+                age_us = self._clock.now_us() - changed_at_ns // 1000
                 self._names = [entry.name for entry in self._folder.iterdir()]
-                self._listed_at_ns = changed_at_ns
+                # A later change may still get the same stamp: list it again then.
+                is_settled = age_us > _STAMP_TICK_US
+                self._listed_at_ns = changed_at_ns if is_settled else -1
         except OSError:
             return []
         return self._names
@@ -84,6 +92,12 @@ class WakeSockets:
             if error.errno == errno.ECONNREFUSED:
                 with contextlib.suppress(OSError):
                     (self._folder / name).unlink()
+
+    def close(self) -> None:
+        """Close the sending socket; a later wake-up opens a new one."""
+        if self._sender is not None and self._pid == os.getpid():
+            self._sender.close()
+            self._sender = None
 
     def bind(self) -> tuple[socket.socket, Callable[[], None]]:
         """Return a bound socket and a function that removes it.

@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
-import math
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -111,7 +110,11 @@ class Task(Generic[P, R]):
         kind: str | None = None,
         options: JobOptions = JobOptions(),
     ) -> None:
-        self.function = function
+        # A task under a second kind is the same function, not a task in a task.
+        self.function: Callable[..., R] = (
+            function.function if isinstance(function, Task) else function
+        )
+        function = self.function
         self.kind = _name_of(function) if kind is None else kind
         self._parameters = Parameters(function)
         self.defaults = options
@@ -326,6 +329,4 @@ def _storable(outcome: Dead | Throttled | Failed) -> Outcome:
         return Dead(clip(str(outcome.message)))
     if isinstance(outcome, Failed):
         return replace(outcome, message=clip(str(outcome.message)))
-    if math.isnan(outcome.retry_after_s):
-        return Throttled(scope=outcome.scope)
     return outcome

@@ -16,6 +16,8 @@ from flask_forge_jobs import ForgeJobs, TaskContext
 
 PATH = Path(__file__)
 LEDGER_VARIABLE = "ACCEPTANCE_LEDGER"
+# Makes the factory use its storage; under --preload that is before the server forks.
+EAGER_VARIABLE = "ACCEPTANCE_EAGER"
 PROCESS_HEADER = "X-Answered-By"
 STARTED, ENDED, FAILED = "S", "E", "F"
 KIND = "acceptance.work"
@@ -45,7 +47,7 @@ class LedgerWriter:
 
 
 def create_app() -> Flask:
-    """Return the application; nothing is opened but the ledger."""
+    """Return the application; nothing is opened unless a variable asks for it."""
     app = Flask("acceptance", static_folder=None)
     app.config.from_prefixed_env()
     # Every server of these tests listens on loopback only.
@@ -53,6 +55,11 @@ def create_app() -> Flask:
     path = os.environ.get(LEDGER_VARIABLE)
     if path:
         _register_work(forge, LedgerWriter(path))
+
+    if os.environ.get(EAGER_VARIABLE):
+        with app.app_context():
+            forge.enqueue("acceptance.eager", {"pid": os.getpid()})
+            forge.storage.job_reader.statistics()
 
     @app.after_request
     def name_the_process(response: Response) -> Response:
@@ -75,4 +82,8 @@ def _register_work(forge: ForgeJobs, ledger: LedgerWriter) -> None:
             raise RuntimeError("fails once")
         ledger.note(ENDED, context)
         # Stored by whoever finishes the job, so the row tells which run that was.
-        return {"number": number, "host_id": context.host_id, "attempt": context.attempt}
+        return {
+            "number": number,
+            "host_id": context.host_id,
+            "attempt": context.attempt,
+        }

@@ -321,6 +321,66 @@ def test_repeated_query_parameter_is_400(bare_client: FlaskClient) -> None:
     _assert_refused(answer, 400, "queue_name")
 
 
+def test_payload_may_be_as_deep_as_in_python(client: FlaskClient) -> None:
+    def enqueue(depth: int) -> TestResponse:
+        payload = b"[" * depth + b"]" * depth
+        body = b'{"kind":"k","payload":%b}' % payload
+        return client.post(ENQUEUE, data=body, content_type="application/json")
+
+    assert enqueue(64).status_code == 200
+    _assert_refused(enqueue(65), 400, "json")
+
+
+@pytest.mark.parametrize("length", [str(LIMIT + 100), None])
+def test_rest_of_a_long_body_is_read_so_that_the_answer_arrives(
+    small: FlaskClient, length: str | None
+) -> None:
+    rest = io.BytesIO(_padded(LIMIT + 100))
+    announced = {} if length is None else {"CONTENT_LENGTH": length}
+
+    answer = small.post(
+        LIST,
+        input_stream=rest,
+        content_type="application/json",
+        environ_overrides={"wsgi.input_terminated": True, **announced},
+    )
+
+    _assert_refused(answer, 413, "body")
+    assert rest.read() == b""
+
+
+def test_body_shorter_than_its_length_is_400(bare_client: FlaskClient) -> None:
+    answer = bare_client.post(
+        LIST,
+        input_stream=io.BytesIO(GOOD_LIST),
+        content_type="application/json",
+        environ_overrides={
+            "CONTENT_LENGTH": str(len(GOOD_LIST) + 5),
+            "wsgi.input_terminated": True,
+        },
+    )
+
+    _assert_refused(answer, 400, "body")
+
+
+def test_body_that_the_server_cannot_read_is_400(bare_client: FlaskClient) -> None:
+    class Damaged(io.RawIOBase):
+        def readable(self) -> bool:
+            return True
+
+        def readinto(self, _buffer: object) -> int:
+            raise ArithmeticError("a chunk has no size")
+
+    answer = bare_client.post(
+        LIST,
+        input_stream=Damaged(),
+        content_type="application/json",
+        environ_overrides={"wsgi.input_terminated": True},
+    )
+
+    _assert_refused(answer, 400, "body")
+
+
 def test_big_body_of_legal_json_is_answered(bare_client: FlaskClient) -> None:
     body = json.dumps({"ids": [str(number) for number in range(10_001)]})
 

@@ -80,6 +80,15 @@ def test_unknown_url_below_the_mount_is_a_tagged_404(
     assert answer.headers["X-Request-Id"]
 
 
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "OPTIONS"])
+def test_doubled_slash_is_404_whatever_the_method(
+    bare_client: FlaskClient, method: str
+) -> None:
+    """A route with the slashes merged must not answer with its own 405."""
+    for path in ("/jobs//list", "//health"):
+        assert bare_client.open(PREFIX + path, method=method).status_code == 404
+
+
 def test_errors_of_the_host_stay_the_hosts() -> None:
     app = Flask("host")
 

@@ -12,9 +12,18 @@ from tests.support.sql import Sql
 
 
 @pytest.fixture
-def sql(storage: Storage, database_settings: DatabaseSettings) -> Iterator[Sql]:
-    """SQL beside the stores; afterwards the counts must equal the rows (I8)."""
-    del storage  # has made the tables
-    beside = Sql(database_settings)
-    yield beside
-    beside.assert_counts_equal_rows()
+def sql(storage: Storage, database_settings: DatabaseSettings) -> Sql:
+    """SQL beside the stores."""
+    storage.open()  # makes the tables
+    return Sql(database_settings)
+
+
+@pytest.fixture(autouse=True)
+def _counts_equal_rows(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Whatever a test did, the counts must equal the rows in the end (I8)."""
+    beside: Sql | None = None
+    if "storage" in request.fixturenames:
+        beside = request.getfixturevalue("sql")
+    yield
+    if beside is not None:
+        beside.assert_counts_equal_rows()

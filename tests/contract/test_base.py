@@ -89,6 +89,7 @@ def test_schema_versions_are_those_of_the_code(storage: Storage, backend: str) -
 def test_opening_again_without_leave_to_migrate_is_fine_when_current(
     storage: Storage, database_settings: DatabaseSettings
 ) -> None:
+    storage.open()
     other = open_storage(database_settings, migrate=False)
     try:
         other.open()

@@ -5,18 +5,19 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import partial
 
 import pytest
 
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.jobs import ClaimedJob, DeleteOutcome, JobStatus, NewJob
-from flask_forge_jobs.model.outcomes import Dead, Done, Failed, Settlement
+from flask_forge_jobs.model.outcomes import Dead, Done, Failed, Outcome, Settlement
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.connect import open_storage
 from tests.support.jobs import OTHER, OWNER, QUEUE, claim_one, enqueue, finish, run
 from tests.support.sql import Sql
-from tests.support.threads import LIMIT_S, run_together
+from tests.support.threads import race, run_together
 
 ROUNDS = 15
 
@@ -77,7 +78,8 @@ def test_producers_workers_and_operators_together(storage: Storage, sql: Sql) ->
         produced.set()
 
     def consume(owner: str) -> None:
-        outcomes = itertools.cycle([Done(), Failed("x"), Dead("y"), Done()])
+        endings: list[Outcome] = [Done(), Failed("x"), Dead("y"), Done()]
+        outcomes = itertools.cycle(endings)
         while True:
             is_last = produced.is_set()
             jobs = storage.jobs.claim(QUEUE, owner, 4)
@@ -94,7 +96,13 @@ def test_producers_workers_and_operators_together(storage: Storage, sql: Sql) ->
             storage.job_admin.fold_counts(0)
             after = walk.last_id
 
-    run_together([produce, partial(consume, "a"), partial(consume, "b"), operate])
+    works: list[Callable[[], None]] = [
+        produce,
+        partial(consume, "a"),
+        partial(consume, "b"),
+        operate,
+    ]
+    run_together(works)
 
     assert sql.value("SELECT COUNT(*) FROM forge_job WHERE status = 'in_progress'") == 0
     duplicates = sql.run(
@@ -105,27 +113,23 @@ def test_producers_workers_and_operators_together(storage: Storage, sql: Sql) ->
 
 
 def test_delete_racing_a_claim_never_takes_the_row_from_its_worker(
-    storage: Storage, sql: Sql
+    storage: Storage,
 ) -> None:
     """D8"""
     for _ in range(ROUNDS):
         job_id = enqueue(storage)
-        outcome: list[DeleteOutcome] = []
-        claimed: list[ClaimedJob] = []
 
-        run_together(
-            [
-                lambda job_id=job_id: outcome.append(storage.job_admin.delete(job_id)),
-                lambda: claimed.extend(storage.jobs.claim(QUEUE, OWNER)),
-            ]
+        outcome, claimed = race(
+            partial(storage.job_admin.delete, job_id),
+            partial(storage.jobs.claim, QUEUE, OWNER),
         )
 
         if claimed:
-            assert outcome == [DeleteOutcome.CANCEL_REQUESTED]
+            assert outcome is DeleteOutcome.CANCEL_REQUESTED
             assert storage.jobs.cancelled(OWNER) == [job_id]
             assert finish(storage, claimed[0], Done())
         else:
-            assert outcome == [DeleteOutcome.DELETED]
+            assert outcome is DeleteOutcome.DELETED
 
 
 def test_delete_batch_racing_claims_deletes_only_what_waits(
@@ -146,13 +150,36 @@ def test_delete_batch_racing_claims_deletes_only_what_waits(
             changed, after = changed + walk.changed, walk.last_id
         return changed
 
-    works: list[Callable[[], object]] = [claim, delete]
-    _, deleted = run_together(works)
+    _, deleted = race(claim, delete)
 
     running = storage.jobs.running()
     assert len(running) == 50
     assert storage.jobs.cancelled(OWNER) == []
-    assert sql.value("SELECT COUNT(*) FROM forge_job") == 300 - int(str(deleted))
+    assert sql.value("SELECT COUNT(*) FROM forge_job") == 300 - deleted
+
+
+def test_retention_racing_a_requeue_takes_no_job_that_runs_again(
+    storage: Storage, sql: Sql
+) -> None:
+    sql.seed(400, status="dead")
+    ids = [row[0] for row in sql.run("SELECT id FROM forge_job ORDER BY id")]
+    future = datetime(2100, 1, 1, tzinfo=UTC)
+
+    def requeue() -> int:
+        return sum(storage.job_admin.requeue(job_id) for job_id in ids[::2])
+
+    def sweep() -> int:
+        deleted = 0
+        for _ in range(20):
+            deleted += storage.job_admin.delete_finished_before(
+                QUEUE, JobStatus.DEAD, future, 20
+            )
+        return deleted
+
+    requeued, deleted = race(requeue, sweep)
+
+    counts = storage.job_reader.statistics()[QUEUE].counts
+    assert (counts.pending, counts.total) == (requeued, 400 - deleted)
 
 
 def test_requeue_all_racing_a_claim_never_hands_a_job_out_twice(
@@ -163,13 +190,10 @@ def test_requeue_all_racing_a_claim_never_hands_a_job_out_twice(
         enqueue(storage)
         run(storage, Failed("x"))
         sql.age(1000)
-        claimed: list[ClaimedJob] = []
 
-        run_together(
-            [
-                lambda: storage.job_admin.requeue_batch(JobStatus.FAILED),
-                lambda: claimed.extend(storage.jobs.claim(QUEUE, OWNER)),
-            ]
+        _, claimed = race(
+            partial(storage.job_admin.requeue_batch, JobStatus.FAILED),
+            partial(storage.jobs.claim, QUEUE, OWNER),
         )
 
         claimed = claimed or storage.jobs.claim(QUEUE, OWNER)
@@ -178,24 +202,21 @@ def test_requeue_all_racing_a_claim_never_hands_a_job_out_twice(
 
 
 def test_requeue_racing_an_enqueue_leaves_one_holder_of_the_key(
-    storage: Storage, sql: Sql
+    storage: Storage,
 ) -> None:
     """D12: losing the key meanwhile is not an error"""
     for n in range(ROUNDS):
         key = f"key-{n}"
         dead = enqueue(storage, key=key)
         run(storage, Dead("x"))
-        requeued: list[bool] = []
 
-        run_together(
-            [
-                lambda dead=dead: requeued.append(storage.job_admin.requeue(dead)),
-                lambda key=key: enqueue(storage, key=key),
-            ]
+        is_requeued, _ = race(
+            partial(storage.job_admin.requeue, dead),
+            partial(enqueue, storage, key=key),
         )
 
         (claimed,) = storage.jobs.claim(QUEUE, OWNER, 5)
-        assert (claimed.id == dead) == requeued[0]
+        assert (claimed.id == dead) == is_requeued
         assert finish(storage, claimed, Done())
 
 
@@ -204,13 +225,12 @@ def test_one_run_ended_from_two_threads_ends_once(storage: Storage, sql: Sql) ->
         enqueue(storage)
         job = claim_one(storage)
 
-        accepted = run_together(
-            [
-                lambda job=job: finish(storage, job, Done()),
-                lambda job=job: finish(storage, job, Dead("x")),
-                lambda: storage.jobs.revive(storage.jobs.running()) == 1,
-            ]
-        )
+        works: list[Callable[[], bool]] = [
+            partial(finish, storage, job, Done()),
+            partial(finish, storage, job, Dead("x")),
+            lambda: storage.jobs.revive(storage.jobs.running()) == 1,
+        ]
+        accepted = run_together(works)
 
         assert sum(accepted) == 1
         sql.run("DELETE FROM forge_job")
@@ -226,15 +246,13 @@ def test_two_reapers_revive_a_job_once(storage: Storage, sql: Sql) -> None:
     assert sql.value("SELECT SUM(crashes) FROM forge_job") == 300
 
 
-def test_a_bulk_delete_and_heartbeats_do_not_lock_crosswise(
-    storage: Storage, sql: Sql
-) -> None:
+def test_a_bulk_delete_and_heartbeats_do_not_lock_crosswise(storage: Storage) -> None:
     ids = [result.id for result in storage.jobs.enqueue_many([NewJob("noop")] * 400)]
     storage.jobs.claim(QUEUE, OWNER, 400)
 
     def beat() -> None:
         for _ in range(5):
-            storage.jobs.heartbeat(OWNER, {job_id: "1" for job_id in ids[::7]})
+            storage.jobs.heartbeat(OWNER, dict.fromkeys(ids[::7], "1"))
 
     run_together([beat, lambda: storage.job_admin.delete_many(ids[::-1]), beat])
 
@@ -243,7 +261,7 @@ def test_a_bulk_delete_and_heartbeats_do_not_lock_crosswise(
 
 @pytest.mark.parametrize("count", [2])
 def test_two_storages_on_one_database_see_each_other(
-    storage: Storage, database_settings: DatabaseSettings, sql: Sql, count: int
+    storage: Storage, database_settings: DatabaseSettings, count: int
 ) -> None:
     others = [open_storage(database_settings) for _ in range(count)]
     try:

@@ -158,9 +158,7 @@ def test_the_exponent_stops_at_thirty(storage: Storage, sql: Sql) -> None:
     assert window_s(storage, sql) == pytest.approx(86_400, abs=20)
 
 
-def test_a_throttle_of_one_job_leaves_the_queue_open(
-    storage: Storage, sql: Sql
-) -> None:
+def test_a_throttle_of_one_job_leaves_the_queue_open(storage: Storage) -> None:
     """D20"""
     enqueue(storage)
     sibling = enqueue(storage)
@@ -171,7 +169,7 @@ def test_a_throttle_of_one_job_leaves_the_queue_open(
     assert claim_one(storage).id == sibling
 
 
-def test_a_cooldown_is_the_matter_of_one_queue(storage: Storage, sql: Sql) -> None:
+def test_a_cooldown_is_the_matter_of_one_queue(storage: Storage) -> None:
     enqueue(storage)
     other = enqueue(storage, queue_name="other")
 
@@ -180,7 +178,7 @@ def test_a_cooldown_is_the_matter_of_one_queue(storage: Storage, sql: Sql) -> No
     assert claim_one(storage, queue_name="other").id == other
 
 
-def test_clear_cooldown_opens_the_gate_at_once(storage: Storage, sql: Sql) -> None:
+def test_clear_cooldown_opens_the_gate_at_once(storage: Storage) -> None:
     """D21"""
     enqueue(storage), enqueue(storage)
     run(storage, Throttled(300))

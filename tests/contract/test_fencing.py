@@ -100,7 +100,7 @@ def test_an_attempt_is_part_of_the_fence(
 
 
 @pytest.mark.parametrize("outcome", OUTCOMES)
-def test_an_outcome_counts_once(storage: Storage, sql: Sql, outcome: Outcome) -> None:
+def test_an_outcome_counts_once(storage: Storage, outcome: Outcome) -> None:
     enqueue(storage)
     job = run(storage, outcome)
     ended = storage.job_reader.get(job.id)
@@ -112,7 +112,7 @@ def test_an_outcome_counts_once(storage: Storage, sql: Sql, outcome: Outcome) ->
     assert storage.queues.get(QUEUE) == queue
 
 
-def test_only_the_owner_may_finish(storage: Storage, sql: Sql) -> None:
+def test_only_the_owner_may_finish(storage: Storage) -> None:
     enqueue(storage)
     job = claim_one(storage)
 
@@ -130,7 +130,7 @@ def test_an_outcome_of_a_deleted_job_is_refused(storage: Storage, sql: Sql) -> N
     assert finish(storage, job, Done()) is False
 
 
-def test_a_late_throttle_does_not_open_a_cooldown(storage: Storage, sql: Sql) -> None:
+def test_a_late_throttle_does_not_open_a_cooldown(storage: Storage) -> None:
     enqueue(storage)
     lost = claim_one(storage)
     revive_all(storage)
@@ -158,7 +158,7 @@ def test_refused_outcomes_do_not_hold_back_the_others(
 
 @pytest.mark.parametrize("outcome", OUTCOMES)
 def test_an_outcome_after_an_unclear_commit_is_not_refused(
-    storage: Storage, sql: Sql, outcome: Outcome
+    storage: Storage, outcome: Outcome
 ) -> None:
     """D6: the state that the repeated write finds is the one it asked for"""
     enqueue(storage)
@@ -177,9 +177,7 @@ def test_an_outcome_after_an_unclear_commit_is_not_refused(
 # -- cancel ------------------------------------------------------------------------
 
 
-def test_a_cancel_reaches_the_owner_by_its_heartbeat(
-    storage: Storage, sql: Sql
-) -> None:
+def test_a_cancel_reaches_the_owner_by_its_heartbeat(storage: Storage) -> None:
     """delete_in_progress_sets_cancel_flag_and_keeps_row"""
     wanted, other = enqueue(storage), enqueue(storage)
     storage.jobs.claim(QUEUE, OWNER, 2)
@@ -196,7 +194,7 @@ def test_a_cancel_reaches_the_owner_by_its_heartbeat(
 
 @pytest.mark.parametrize("outcome", NOT_DONE[:1] + NOT_DONE[2:])
 def test_a_cancel_outlives_the_end_of_the_run(
-    storage: Storage, sql: Sql, outcome: Outcome
+    storage: Storage, outcome: Outcome
 ) -> None:
     """D7: failure, release and throttle of a flagged run are final"""
     enqueue(storage)
@@ -213,7 +211,7 @@ def test_a_cancel_outlives_the_end_of_the_run(
     assert storage.jobs.claim(QUEUE, OWNER) == []
 
 
-def test_done_and_dead_stand_in_spite_of_a_cancel(storage: Storage, sql: Sql) -> None:
+def test_done_and_dead_stand_in_spite_of_a_cancel(storage: Storage) -> None:
     """D7: the work happened"""
     enqueue(storage), enqueue(storage)
     done, dead = storage.jobs.claim(QUEUE, OWNER, 2)
@@ -226,9 +224,7 @@ def test_done_and_dead_stand_in_spite_of_a_cancel(storage: Storage, sql: Sql) ->
     assert storage.job_reader.get(dead.id).last_error == "no such customer"
 
 
-def test_a_cancelled_run_can_only_be_ended_by_its_owner(
-    storage: Storage, sql: Sql
-) -> None:
+def test_a_cancelled_run_can_only_be_ended_by_its_owner(storage: Storage) -> None:
     enqueue(storage)
     job = claim_one(storage)
     storage.job_admin.delete(job.id)
@@ -240,7 +236,7 @@ def test_a_cancelled_run_can_only_be_ended_by_its_owner(
 
 
 def test_a_cancelled_outcome_after_an_unclear_commit_is_not_refused(
-    storage: Storage, sql: Sql
+    storage: Storage,
 ) -> None:
     enqueue(storage)
     job = claim_one(storage)
@@ -252,7 +248,7 @@ def test_a_cancelled_outcome_after_an_unclear_commit_is_not_refused(
     assert storage.job_reader.get(job.id).last_error == CANCELLED_MESSAGE
 
 
-def test_a_cancel_outlives_the_worker(storage: Storage, sql: Sql) -> None:
+def test_a_cancel_outlives_the_worker(storage: Storage) -> None:
     """D7: the reaper ends a flagged job"""
     enqueue(storage)
     job = claim_one(storage)
@@ -264,7 +260,7 @@ def test_a_cancel_outlives_the_worker(storage: Storage, sql: Sql) -> None:
     assert (stored.status, stored.last_error) == (JobStatus.DEAD, CANCELLED_MESSAGE)
 
 
-def test_requeue_forgets_the_cancel(storage: Storage, sql: Sql) -> None:
+def test_requeue_forgets_the_cancel(storage: Storage) -> None:
     """claim_next_clears_stale_cancel_flag_from_previous_attempt, adapted to D7"""
     enqueue(storage)
     job = claim_one(storage)
@@ -281,7 +277,7 @@ def test_requeue_forgets_the_cancel(storage: Storage, sql: Sql) -> None:
 # -- revive ------------------------------------------------------------------------
 
 
-def test_running_shows_every_run_with_its_heartbeat(storage: Storage, sql: Sql) -> None:
+def test_running_shows_every_run_with_its_heartbeat(storage: Storage) -> None:
     ids = [enqueue(storage) for _ in range(3)]
     storage.jobs.claim(QUEUE, OWNER, 2)
     storage.jobs.claim(QUEUE, OTHER, 2)
@@ -293,9 +289,7 @@ def test_running_shows_every_run_with_its_heartbeat(storage: Storage, sql: Sql) 
     ]  # fmt: skip
 
 
-def test_revive_gives_a_job_back_with_the_queues_delay(
-    storage: Storage, sql: Sql
-) -> None:
+def test_revive_gives_a_job_back_with_the_queues_delay(storage: Storage) -> None:
     storage.queues.ensure(QUEUE)
     storage.queues.set_backoff(QUEUE, enabled=True, base_seconds=100, max_seconds=9999)
     job_id = enqueue(storage)
@@ -314,7 +308,7 @@ def test_revive_gives_a_job_back_with_the_queues_delay(
     assert wait_s == pytest.approx(200, abs=30)
 
 
-def test_revive_of_the_last_attempt_ends_dead(storage: Storage, sql: Sql) -> None:
+def test_revive_of_the_last_attempt_ends_dead(storage: Storage) -> None:
     job_id = enqueue(storage, max_attempts=1)
     claim_one(storage)
 
@@ -402,9 +396,7 @@ def test_revive_works_in_batches(storage: Storage, sql: Sql) -> None:
     assert storage.job_reader.statistics()[QUEUE].counts.failed == 450
 
 
-def test_revive_after_an_unclear_commit_counts_one_crash(
-    storage: Storage, sql: Sql
-) -> None:
+def test_revive_after_an_unclear_commit_counts_one_crash(storage: Storage) -> None:
     job_id = enqueue(storage)
     claim_one(storage)
 

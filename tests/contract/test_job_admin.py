@@ -62,7 +62,7 @@ def status_of(storage: Storage, job_id: str) -> JobStatus:
     "status", [s for s in JobStatus if s is not JobStatus.IN_PROGRESS]
 )
 def test_delete_removes_a_job_that_is_not_running(
-    storage: Storage, sql: Sql, status: JobStatus
+    storage: Storage, status: JobStatus
 ) -> None:
     """delete_pending_still_removes_row"""
     job_id = job_with(storage, status)
@@ -88,7 +88,7 @@ def test_delete_asks_a_running_job_to_stop(storage: Storage, sql: Sql) -> None:
     assert again_at == asked_at - timedelta(seconds=60)  # the first time stands
 
 
-def test_delete_gives_the_key_back(storage: Storage, sql: Sql) -> None:
+def test_delete_gives_the_key_back(storage: Storage) -> None:
     first = enqueue(storage, key="once")
 
     storage.job_admin.delete(first)
@@ -96,7 +96,7 @@ def test_delete_gives_the_key_back(storage: Storage, sql: Sql) -> None:
     assert enqueue(storage, key="once") != first
 
 
-def test_delete_many_tells_how_many_met_which_end(storage: Storage, sql: Sql) -> None:
+def test_delete_many_tells_how_many_met_which_end(storage: Storage) -> None:
     running = job_with(storage, JobStatus.IN_PROGRESS)
     ids = [enqueue(storage) for _ in range(1200)]
 
@@ -107,12 +107,12 @@ def test_delete_many_tells_how_many_met_which_end(storage: Storage, sql: Sql) ->
     assert storage.job_admin.delete_many([]) == DeleteReport()
 
 
-def test_delete_batch_walks_in_chunks(storage: Storage, sql: Sql) -> None:
+def test_delete_batch_walks_in_chunks(storage: Storage) -> None:
     """delete_batch_by_status_processes_in_chunks"""
     ids = [enqueue(storage) for _ in range(6)]
     running = claim_one(storage).id
 
-    walks = []
+    walks: list[Walk] = []
     after = None
     while True:
         walk = storage.job_admin.delete_batch(JobStatus.PENDING, after=after, limit=2)
@@ -128,7 +128,7 @@ def test_delete_batch_walks_in_chunks(storage: Storage, sql: Sql) -> None:
     assert status_of(storage, running) is JobStatus.IN_PROGRESS
 
 
-def test_delete_batch_can_be_kept_to_one_queue(storage: Storage, sql: Sql) -> None:
+def test_delete_batch_can_be_kept_to_one_queue(storage: Storage) -> None:
     enqueue(storage)
     other = enqueue(storage, queue_name="other")
 
@@ -151,7 +151,7 @@ def test_delete_batch_takes_only_the_given_status(
     assert left == {kept, *ids.values()} - {ids[status]}
 
 
-def test_delete_batch_refuses_running_jobs(storage: Storage, sql: Sql) -> None:
+def test_delete_batch_refuses_running_jobs(storage: Storage) -> None:
     """D9"""
     job_id = job_with(storage, JobStatus.IN_PROGRESS)
 
@@ -162,7 +162,7 @@ def test_delete_batch_refuses_running_jobs(storage: Storage, sql: Sql) -> None:
     assert storage.job_reader.get(job_id).cancel_requested_at is None
 
 
-def test_cancel_batch_asks_running_jobs_to_stop(storage: Storage, sql: Sql) -> None:
+def test_cancel_batch_asks_running_jobs_to_stop(storage: Storage) -> None:
     """D9"""
     ids = [enqueue(storage) for _ in range(3)]
     storage.jobs.claim(QUEUE, OWNER, 3)
@@ -238,7 +238,7 @@ def test_retention_keeps_to_its_queue_and_status(storage: Storage, sql: Sql) -> 
     ],
 )
 def test_retention_takes_any_instant(
-    storage: Storage, sql: Sql, cutoff: datetime, removed: int
+    storage: Storage, cutoff: datetime, removed: int
 ) -> None:
     """D38: extreme settings overflow nothing"""
     job_with(storage, JobStatus.DONE)
@@ -294,7 +294,7 @@ def test_requeue_gives_a_full_new_budget(storage: Storage, sql: Sql) -> None:
     assert status_of(storage, dead.id) is JobStatus.DEAD
 
 
-def test_requeue_makes_a_failed_job_due_now(storage: Storage, sql: Sql) -> None:
+def test_requeue_makes_a_failed_job_due_now(storage: Storage) -> None:
     job_id = job_with(storage, JobStatus.FAILED)
 
     assert storage.job_admin.requeue(job_id) is True
@@ -305,9 +305,7 @@ def test_requeue_makes_a_failed_job_due_now(storage: Storage, sql: Sql) -> None:
 @pytest.mark.parametrize(
     "status", [JobStatus.PENDING, JobStatus.IN_PROGRESS, JobStatus.DONE]
 )
-def test_requeue_leaves_other_states_alone(
-    storage: Storage, sql: Sql, status: JobStatus
-) -> None:
+def test_requeue_leaves_other_states_alone(storage: Storage, status: JobStatus) -> None:
     before = storage.job_reader.get(job_with(storage, status))
 
     assert storage.job_admin.requeue(before.id) is False
@@ -316,7 +314,7 @@ def test_requeue_leaves_other_states_alone(
     assert storage.job_admin.requeue("unknown") is False
 
 
-def test_requeue_skips_a_job_whose_key_is_held(storage: Storage, sql: Sql) -> None:
+def test_requeue_skips_a_job_whose_key_is_held(storage: Storage) -> None:
     """requeue_single_skips_when_dedupe_sibling_is_active, adapted to D15"""
     dead = enqueue(storage, key="once")
     run(storage, Dead("no"))
@@ -329,7 +327,7 @@ def test_requeue_skips_a_job_whose_key_is_held(storage: Storage, sql: Sql) -> No
     assert status_of(storage, holder) is JobStatus.PENDING
 
 
-def test_requeue_batch_skips_conflicts(storage: Storage, sql: Sql) -> None:
+def test_requeue_batch_skips_conflicts(storage: Storage) -> None:
     """requeue_batch_skips_dedupe_conflicts_instead_of_aborting, adapted to D15"""
     blocked = enqueue(storage, key="held")
     run(storage, Dead("no"))
@@ -346,9 +344,7 @@ def test_requeue_batch_skips_conflicts(storage: Storage, sql: Sql) -> None:
     assert status_of(storage, holder) is JobStatus.PENDING
 
 
-def test_requeue_batch_takes_one_of_several_with_one_key(
-    storage: Storage, sql: Sql
-) -> None:
+def test_requeue_batch_takes_one_of_several_with_one_key(storage: Storage) -> None:
     """D12"""
     ids = []
     for _ in range(3):
@@ -365,9 +361,7 @@ def test_requeue_batch_takes_one_of_several_with_one_key(
 
 
 @pytest.mark.parametrize("status", [JobStatus.FAILED, JobStatus.DEAD])
-def test_requeue_batch_resets_pending(
-    storage: Storage, sql: Sql, status: JobStatus
-) -> None:
+def test_requeue_batch_resets_pending(storage: Storage, status: JobStatus) -> None:
     """requeue_batch_by_status_resets_pending"""
     ids = [job_with(storage, status) for _ in range(3)]
     done = job_with(storage, JobStatus.DONE)
@@ -379,7 +373,7 @@ def test_requeue_batch_resets_pending(
     assert status_of(storage, done) is JobStatus.DONE
 
 
-def test_a_walk_of_nothing_but_conflicts_ends(storage: Storage, sql: Sql) -> None:
+def test_a_walk_of_nothing_but_conflicts_ends(storage: Storage) -> None:
     """D10, D13: short counts end nothing early, and every walk ends"""
     for n in range(5):
         enqueue(storage, key=f"key-{n}")
@@ -388,7 +382,7 @@ def test_a_walk_of_nothing_but_conflicts_ends(storage: Storage, sql: Sql) -> Non
     wanted = enqueue(storage)
     run(storage, Dead("no"))
 
-    walks = []
+    walks: list[Walk] = []
     after = None
     while not walks or walks[-1].examined:
         walk = storage.job_admin.requeue_batch(JobStatus.DEAD, after=after, limit=2)
@@ -404,7 +398,7 @@ def test_a_walk_of_nothing_but_conflicts_ends(storage: Storage, sql: Sql) -> Non
     "status", [JobStatus.PENDING, JobStatus.IN_PROGRESS, JobStatus.DONE]
 )
 def test_requeue_batch_refuses_other_states(
-    storage: Storage, sql: Sql, status: JobStatus
+    storage: Storage, status: JobStatus
 ) -> None:
     """D10"""
     before = storage.job_reader.get(job_with(storage, status))
@@ -415,7 +409,7 @@ def test_requeue_batch_refuses_other_states(
     assert storage.job_reader.get(before.id) == before
 
 
-def test_requeue_batch_can_be_kept_to_one_queue(storage: Storage, sql: Sql) -> None:
+def test_requeue_batch_can_be_kept_to_one_queue(storage: Storage) -> None:
     mine = job_with(storage, JobStatus.DEAD)
     other = job_with(storage, JobStatus.DEAD, queue_name="other")
 
@@ -427,7 +421,7 @@ def test_requeue_batch_can_be_kept_to_one_queue(storage: Storage, sql: Sql) -> N
     assert status_of(storage, other) is JobStatus.PENDING
 
 
-def test_requeue_many_counts_what_it_changed(storage: Storage, sql: Sql) -> None:
+def test_requeue_many_counts_what_it_changed(storage: Storage) -> None:
     ids = [job_with(storage, JobStatus.FAILED) for _ in range(2)]
     done = job_with(storage, JobStatus.DONE)
 
@@ -435,7 +429,7 @@ def test_requeue_many_counts_what_it_changed(storage: Storage, sql: Sql) -> None
     assert storage.job_admin.requeue_many([]) == 0
 
 
-def test_requeue_wakes_the_queue(storage: Storage, sql: Sql) -> None:
+def test_requeue_wakes_the_queue(storage: Storage) -> None:
     """D22"""
     job_id = job_with(storage, JobStatus.DEAD, queue_name="mail")
     heard = Heard()
@@ -460,7 +454,7 @@ def test_run_now_lifts_the_wait_of_a_scheduled_job(storage: Storage, sql: Sql) -
     assert claim_one(storage).id == job_id
 
 
-def test_run_now_lifts_the_delay_of_a_retry(storage: Storage, sql: Sql) -> None:
+def test_run_now_lifts_the_delay_of_a_retry(storage: Storage) -> None:
     """D22"""
     job_id = job_with(storage, JobStatus.FAILED)
 
@@ -483,7 +477,7 @@ def test_run_now_never_moves_an_overdue_job_back(storage: Storage, sql: Sql) -> 
 
 @pytest.mark.parametrize("status", [JobStatus.IN_PROGRESS, *FINISHED])
 def test_run_now_does_nothing_in_other_states(
-    storage: Storage, sql: Sql, status: JobStatus
+    storage: Storage, status: JobStatus
 ) -> None:
     """run_now_no_op_on_non_pending"""
     before = storage.job_reader.get(job_with(storage, status))
@@ -536,7 +530,7 @@ def test_counts_follow_any_sql(storage: Storage, sql: Sql) -> None:
     )
     for statement in (
         "UPDATE forge_job SET status = 'done' WHERE queue_name = 'q0'",
-        "UPDATE forge_job SET queue_name = 'q9', kind = 'other' WHERE queue_name = 'q1'",
+        "UPDATE forge_job SET queue_name = 'q9', kind = 'x' WHERE queue_name = 'q1'",
         "UPDATE forge_job SET deferred = TRUE WHERE queue_name = 'q2'",
         "UPDATE forge_job SET priority = priority + 1",
         "DELETE FROM forge_job WHERE queue_name = 'q9'",

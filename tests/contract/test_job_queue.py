@@ -16,6 +16,7 @@ from flask_forge_jobs.model.outcomes import (
     Dead,
     Done,
     Failed,
+    Outcome,
     Released,
     Settlement,
     Throttled,
@@ -34,12 +35,13 @@ from tests.support.jobs import (
     revive_all,
     run,
 )
+from tests.support.lossy import lossy_jobs
 from tests.support.sql import SECOND_US, Sql
 
 # -- claiming ----------------------------------------------------------------------
 
 
-def test_claim_returns_the_job_and_owns_it(storage: Storage, sql: Sql) -> None:
+def test_claim_returns_the_job_and_owns_it(storage: Storage) -> None:
     """enqueue_then_claim_returns_the_row"""
     job_id = storage.jobs.enqueue(
         NewJob("greet", '{"name":"Ada"}', priority=-3, max_attempts=7, timeout_s=1.5)
@@ -64,7 +66,7 @@ def test_claim_of_an_empty_or_unknown_queue_returns_nothing(storage: Storage) ->
     assert storage.jobs.claim("nobody knows it", OWNER, 10) == []
 
 
-def test_claim_takes_no_more_than_the_limit(storage: Storage, sql: Sql) -> None:
+def test_claim_takes_no_more_than_the_limit(storage: Storage) -> None:
     ids = [enqueue(storage) for _ in range(5)]
 
     assert storage.jobs.claim(QUEUE, OWNER, 0) == []
@@ -72,7 +74,7 @@ def test_claim_takes_no_more_than_the_limit(storage: Storage, sql: Sql) -> None:
     assert [job.id for job in storage.jobs.claim(QUEUE, OWNER, 3)] == ids[3:]
 
 
-def test_claim_takes_only_from_its_queue(storage: Storage, sql: Sql) -> None:
+def test_claim_takes_only_from_its_queue(storage: Storage) -> None:
     enqueue(storage, queue_name="mail")
     wanted = enqueue(storage, queue_name="reports")
 
@@ -93,7 +95,7 @@ def test_claim_takes_a_scheduled_job_once_it_is_due(storage: Storage, sql: Sql) 
     assert claim_one(storage).id == job_id
 
 
-def test_claim_is_first_in_first_out(storage: Storage, sql: Sql) -> None:
+def test_claim_is_first_in_first_out(storage: Storage) -> None:
     """claim_next_is_fifo_within_priority_and_scheduled_at"""
     ids = [enqueue(storage) for _ in range(5)]
 
@@ -126,7 +128,7 @@ def test_claim_clears_what_the_last_run_left(storage: Storage, sql: Sql) -> None
     assert (stored.process_id, stored.attempts) == (OTHER, 2)
 
 
-def test_a_paused_queue_hands_out_nothing(storage: Storage, sql: Sql) -> None:
+def test_a_paused_queue_hands_out_nothing(storage: Storage) -> None:
     """D2: the claim itself looks at the pause"""
     job_id = enqueue(storage)
     storage.queues.set_paused(QUEUE, True)
@@ -147,7 +149,7 @@ def test_a_queue_without_settings_is_never_gated(storage: Storage, sql: Sql) -> 
 # -- done --------------------------------------------------------------------------
 
 
-def test_done_marks_the_job_completed(storage: Storage, sql: Sql) -> None:
+def test_done_marks_the_job_completed(storage: Storage) -> None:
     """finalize_done_marks_completed"""
     job_id = enqueue(storage)
 
@@ -175,7 +177,7 @@ def test_done_keeps_the_errors_of_earlier_runs(storage: Storage, sql: Sql) -> No
 # -- failed ------------------------------------------------------------------------
 
 
-def test_failed_waits_and_notes_the_error(storage: Storage, sql: Sql) -> None:
+def test_failed_waits_and_notes_the_error(storage: Storage) -> None:
     """finalize_failed_appends_error_history"""
     job_id = enqueue(storage)
 
@@ -250,7 +252,7 @@ def test_a_damaged_history_is_read_as_empty_and_kept_until_a_failure(
 # -- throttled, dead, released -----------------------------------------------------
 
 
-def test_throttled_waits_and_gives_the_attempt_back(storage: Storage, sql: Sql) -> None:
+def test_throttled_waits_and_gives_the_attempt_back(storage: Storage) -> None:
     """finalize_throttled_bumps_scheduled_at_and_un_attempts"""
     job_id = enqueue(storage)
 
@@ -289,7 +291,7 @@ def test_a_hundred_throttles_in_a_row_count_as_a_failure(
     assert stored.last_error == "throttled 100 times in a row"
 
 
-def test_dead_ends_all_attempts(storage: Storage, sql: Sql) -> None:
+def test_dead_ends_all_attempts(storage: Storage) -> None:
     """finalize_dead_marks_terminal"""
     job_id = enqueue(storage)
 
@@ -301,9 +303,7 @@ def test_dead_ends_all_attempts(storage: Storage, sql: Sql) -> None:
     assert [entry.message for entry in stored.error_history] == ["no such customer"]
 
 
-def test_released_is_due_at_once_with_its_attempt_back(
-    storage: Storage, sql: Sql
-) -> None:
+def test_released_is_due_at_once_with_its_attempt_back(storage: Storage) -> None:
     """D2: a shutdown costs no attempt and leaves no error"""
     job_id = enqueue(storage, max_attempts=1)
 
@@ -318,8 +318,8 @@ def test_released_is_due_at_once_with_its_attempt_back(
 # -- batches -----------------------------------------------------------------------
 
 
-def test_one_batch_may_end_in_every_way(storage: Storage, sql: Sql) -> None:
-    outcomes = [
+def test_one_batch_may_end_in_every_way(storage: Storage) -> None:
+    outcomes: list[Outcome] = [
         Done("1"),
         Failed("f"),
         Dead("d"),
@@ -343,9 +343,7 @@ def test_one_batch_may_end_in_every_way(storage: Storage, sql: Sql) -> None:
     ]  # fmt: skip
 
 
-def test_exchange_ends_and_claims_in_one_transaction(
-    storage: Storage, sql: Sql
-) -> None:
+def test_exchange_ends_and_claims_in_one_transaction(storage: Storage) -> None:
     first = enqueue(storage)
     mail = [enqueue(storage, queue_name="mail") for _ in range(3)]
     job = claim_one(storage)
@@ -360,9 +358,7 @@ def test_exchange_ends_and_claims_in_one_transaction(
     assert storage.job_reader.get(first).status is JobStatus.DONE
 
 
-def test_a_released_job_can_be_claimed_by_the_same_exchange(
-    storage: Storage, sql: Sql
-) -> None:
+def test_a_released_job_can_be_claimed_by_the_same_exchange(storage: Storage) -> None:
     enqueue(storage)
     job = claim_one(storage)
     released = settle(job, Released(), failure_delay_s=0, user_cancelled=False)
@@ -372,12 +368,24 @@ def test_a_released_job_can_be_claimed_by_the_same_exchange(
     assert [(each.id, each.attempts) for each in exchange.claimed] == [(job.id, 1)]
 
 
-def test_a_user_cancelled_run_ends_dead_unless_it_is_done(
+def test_a_claim_may_leave_it_to_others_to_look_for_due_jobs(
     storage: Storage, sql: Sql
 ) -> None:
+    waited = enqueue_in(storage, sql, 60)
+    sql.age(61)
+    ready = enqueue(storage)
+
+    short = storage.jobs.exchange(OWNER, (), {QUEUE: 5}, promote=False)
+    full = storage.jobs.exchange(OWNER, (), {QUEUE: 5})
+
+    assert [job.id for job in short.claimed] == [ready]
+    assert [job.id for job in full.claimed] == [waited]
+
+
+def test_a_user_cancelled_run_ends_dead_unless_it_is_done(storage: Storage) -> None:
     ids = [enqueue(storage), enqueue(storage)]
     jobs = storage.jobs.claim(QUEUE, OWNER, 2)
-    outcomes = [Failed("stopped half-way"), Done()]
+    outcomes: list[Outcome] = [Failed("stopped half-way"), Done()]
 
     storage.jobs.finish(
         OWNER,
@@ -412,7 +420,7 @@ def test_heartbeat_renews_all_runs_of_one_owner(storage: Storage, sql: Sql) -> N
     assert after[foreign] == before[foreign]
 
 
-def test_heartbeat_stores_progress_of_own_runs_only(storage: Storage, sql: Sql) -> None:
+def test_heartbeat_stores_progress_of_own_runs_only(storage: Storage) -> None:
     mine, foreign = enqueue(storage), enqueue(storage)
     claim_one(storage)
     claim_one(storage, owner=OTHER)
@@ -429,7 +437,19 @@ def test_heartbeat_of_a_process_without_jobs_is_empty(storage: Storage) -> None:
     assert (report.owned, report.cancelled) == (frozenset(), frozenset())
 
 
-def test_heartbeat_no_longer_reports_a_lost_run(storage: Storage, sql: Sql) -> None:
+def test_heartbeat_reports_a_run_whose_claim_was_never_answered(
+    storage: Storage,
+) -> None:
+    """An answer that is lost after the commit leaves jobs that only this can find."""
+    ids = [enqueue(storage) for _ in range(2)]
+
+    claimed = lossy_jobs(storage.database).claim(QUEUE, OWNER, 1)
+
+    assert [job.id for job in claimed] == ids[1:]
+    assert storage.jobs.heartbeat(OWNER, {}).owned == {(ids[0], 1), (ids[1], 1)}
+
+
+def test_heartbeat_no_longer_reports_a_lost_run(storage: Storage) -> None:
     enqueue(storage)
     claim_one(storage)
     revive_all(storage)
@@ -462,9 +482,7 @@ def test_next_due_is_zero_when_a_deferred_job_is_due(
     assert storage.jobs.next_due_in_s([QUEUE]) == 0
 
 
-def test_next_due_sees_a_job_that_waits_for_its_retry(
-    storage: Storage, sql: Sql
-) -> None:
+def test_next_due_sees_a_job_that_waits_for_its_retry(storage: Storage) -> None:
     enqueue(storage)
     run(storage, Failed("no"))
 

@@ -9,7 +9,9 @@ from flask_forge_jobs.storage.base import Storage
 from tests.support.sql import Sql
 
 
-def slot(number: int, queue_name: str = "mail", job_id: str | None = None) -> SlotReport:
+def slot(
+    number: int, queue_name: str = "mail", job_id: str | None = None
+) -> SlotReport:
     return SlotReport(f"{queue_name}-{number}-host-1", queue_name, job_id)
 
 
@@ -18,7 +20,10 @@ def beat(storage: Storage, host_id: str = "host", *slots: SlotReport) -> None:
 
 
 def test_a_beat_registers_a_process_with_its_slots(storage: Storage) -> None:
-    """process_registry_register_then_list, pod_presence_and_slot_assignment_roundtrip"""
+    """process_registry_register_then_list
+
+    Also pod_presence_and_slot_assignment_roundtrip, without its assignments.
+    """
     beat(storage, "host", slot(0), slot(1, job_id="job-1"), slot(0, "reports"))
 
     slots = storage.processes.all()
@@ -28,7 +33,12 @@ def test_a_beat_registers_a_process_with_its_slots(storage: Storage) -> None:
         "mail-0-host-1", "mail-1-host-1", "reports-0-host-1",
     ]  # fmt: skip
     assert slots[1] == Process(
-        "mail-1-host-1", "mail", "host", slots[1].started_at, slots[1].heartbeat_at, "job-1"
+        "mail-1-host-1",
+        "mail",
+        "host",
+        slots[1].started_at,
+        slots[1].heartbeat_at,
+        "job-1",
     )
     assert slots[1].started_at == slots[1].heartbeat_at
     assert len(storage.processes.all("mail")) == 2
@@ -132,7 +142,10 @@ def test_live_pods_are_those_that_beat_recently(storage: Storage, sql: Sql) -> N
     beat(storage, "c-new")
     beat(storage, "a-new")
 
-    assert [pod.host_id for pod in storage.processes.live_pods(30)] == ["a-new", "c-new"]
+    assert [pod.host_id for pod in storage.processes.live_pods(30)] == [
+        "a-new",
+        "c-new",
+    ]
     assert [pod.host_id for pod in storage.processes.live_pods(3600)] == [
         "a-new", "b-old", "c-new",
     ]  # fmt: skip

@@ -196,7 +196,7 @@ def test_all_is_ordered_by_the_code_points_of_the_names(storage: Storage) -> Non
     ]  # fmt: skip
 
 
-def test_delete_unregisters_an_empty_queue(storage: Storage, sql: Sql) -> None:
+def test_delete_unregisters_an_empty_queue(storage: Storage) -> None:
     """D39"""
     storage.queues.ensure("mail")
 
@@ -208,7 +208,7 @@ def test_delete_unregisters_an_empty_queue(storage: Storage, sql: Sql) -> None:
         storage.queues.delete("mail")
 
 
-def test_delete_refuses_a_queue_that_has_jobs(storage: Storage, sql: Sql) -> None:
+def test_delete_refuses_a_queue_that_has_jobs(storage: Storage) -> None:
     """D39"""
     job_id = enqueue(storage)
     enqueue(storage)
@@ -218,11 +218,11 @@ def test_delete_refuses_a_queue_that_has_jobs(storage: Storage, sql: Sql) -> Non
         storage.queues.delete(QUEUE)
 
     assert (caught.value.queue_name, caught.value.job_count) == (QUEUE, 2)
-    assert storage.queues.get(QUEUE)
-    assert storage.job_reader.get(job_id)
+    assert storage.queues.get(QUEUE).name == QUEUE
+    assert storage.job_reader.get(job_id).id == job_id
 
 
-def test_a_deleted_queue_still_runs_what_is_enqueued(storage: Storage, sql: Sql) -> None:
+def test_a_deleted_queue_still_runs_what_is_enqueued(storage: Storage) -> None:
     storage.job_admin.delete(enqueue(storage))
     storage.queues.delete(QUEUE)
 

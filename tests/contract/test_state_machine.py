@@ -452,7 +452,9 @@ class JobHistories(RuleBasedStateMachine):
                 subject.sql.age(JUMP_S)
                 # What was observed moves along with the rows.
                 subject.observed = [
-                    job._replace(heartbeat_at_us=job.heartbeat_at_us - JUMP_S * SECOND_US)
+                    job._replace(
+                        heartbeat_at_us=job.heartbeat_at_us - JUMP_S * SECOND_US
+                    )
                     for job in subject.observed
                 ]
 
@@ -471,9 +473,7 @@ class JobHistories(RuleBasedStateMachine):
     def counts_equal_rows(self) -> None:
         """I8"""
         expected = {
-            name: counts
-            for name in QUEUES
-            if (counts := self.model.counts(name)).total
+            name: counts for name in QUEUES if (counts := self.model.counts(name)).total
         }
         for subject in self.subjects:
             statistics = subject.storage.job_reader.statistics()
@@ -497,7 +497,7 @@ def test_random_histories_agree_everywhere(postgres_database: str) -> None:
         {"postgres": DatabaseSettings.from_url(postgres_database)},
     )
 
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]  # of hypothesis
+    run_state_machine_as_test(
         machine,
         settings=settings(
             max_examples=40,

@@ -8,7 +8,29 @@ from flask_forge_jobs.model.bounds import (
     check_kind,
     check_queue_name,
     check_text,
+    shown,
 )
+
+
+class Evil:
+    def __repr__(self) -> str:
+        raise ValueError("no repr for you")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("a\nb", "'a\\nb'"),
+        ("x" * 1000, repr("x" * 80)),
+        (7, "7"),
+        (None, "None"),
+        (10**5000, "an endless number"),
+        (Evil(), "a Evil"),
+        (["secret"], "a list"),
+    ],
+)
+def test_shown_is_short_and_runs_no_code_of_the_value(value: object, text: str) -> None:
+    assert shown(value) == text
 
 
 @pytest.mark.parametrize("value", [1, 5, 10])

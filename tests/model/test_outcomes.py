@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.jobs import ClaimedJob, JobStatus
 from flask_forge_jobs.model.outcomes import (
     CANCELLED_MESSAGE,
@@ -130,6 +132,14 @@ def test_user_cancel_ends_everything_but_done(outcome: Outcome) -> None:
 )
 def test_throttle_clamps_its_hint(asked: float, kept: float) -> None:
     assert Throttled(asked).retry_after_s == kept
+
+
+@pytest.mark.parametrize("asked", [math.nan, "soon", None])
+def test_throttle_refuses_what_is_no_number_of_seconds(asked: Any) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        Throttled(asked)
+
+    assert caught.value.field == "retry_after_s"
 
 
 def test_throttle_refuses_an_unknown_scope() -> None:

@@ -77,9 +77,13 @@ def parameters_of(statement: Statement) -> dict[str, object]:
 def _value(name: str) -> object:
     if name in JSON:
         rows = '[{"job_id":"seed-7","run":1,"name":"default","new_status":"done",'
-        return rows + '"uncount":0,"throttled":0,"seen_at":1,"id":"x",' + (
-            '"queue_name":"default","kind":"noop","payload":"{}","priority":0,'
-            '"max_attempts":5,"error":"e","history":"[]"}]'
+        return (
+            rows
+            + '"uncount":0,"throttled":0,"seen_at":1,"id":"x",'
+            + (
+                '"queue_name":"default","kind":"noop","payload":"{}","priority":0,'
+                '"max_attempts":5,"error":"e","history":"[]"}]'
+            )
         )
     if name == "to_at":
         return 2**62
@@ -87,7 +91,9 @@ def _value(name: str) -> object:
         return 10
     if name in BOOLEANS:
         return name.startswith("any")
-    return {"queue_name": "default", "name": "default", "kind": "noop"}.get(name, "dead")
+    return {"queue_name": "default", "name": "default", "kind": "noop"}.get(
+        name, "dead"
+    )
 
 
 # -- rendering ---------------------------------------------------------------------
@@ -102,9 +108,7 @@ def test_both_dialects_say_the_same_things() -> None:
 
 
 def test_every_statement_is_used_and_every_used_one_exists() -> None:
-    source = "".join(
-        path.read_text("utf-8") for path in FOLDER.glob("*.py")
-    )
+    source = "".join(path.read_text("utf-8") for path in FOLDER.glob("*.py"))
     named = set(re.findall(r'"([a-z_]+)"', source))
     statements = set(load_statements("postgres"))
     called = set(re.findall(r'\.(?:all|run|later|single)\(\s*"([a-z_]+)"', source))
@@ -143,14 +147,24 @@ def test_migrations_are_numbered_without_gaps_and_alike() -> None:
 
 
 def test_both_schemas_have_the_same_tables_columns_and_indexes(
-    sqlite: Storage, sqlite_settings: DatabaseSettings, postgres_settings: DatabaseSettings
+    sqlite: Storage,
+    sqlite_settings: DatabaseSettings,
+    postgres_settings: DatabaseSettings,
 ) -> None:
     sqlite.open()
     here, there = Sql(sqlite_settings), Sql(postgres_settings)
-    tables = ("forge_job", "forge_job_count", "forge_queue", "forge_process", "forge_pod")
+    tables = (
+        "forge_job",
+        "forge_job_count",
+        "forge_queue",
+        "forge_process",
+        "forge_pod",
+    )
 
     for table in tables:
-        columns = [row[1] for row in here.run(f"SELECT * FROM pragma_table_info('{table}')")]
+        columns = [
+            row[1] for row in here.run(f"SELECT * FROM pragma_table_info('{table}')")
+        ]
         assert columns == [
             row[0]
             for row in there.run(
@@ -169,7 +183,9 @@ def test_both_schemas_have_the_same_tables_columns_and_indexes(
 
 
 @pytest.fixture(scope="module")
-def seeded_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlite3.Connection]:
+def seeded_sqlite(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[sqlite3.Connection]:
     """A SQLite file with many jobs of every sort, analysed."""
     settings = DatabaseSettings(path=tmp_path_factory.mktemp("plans") / "queue.sqlite")
     with contextlib.closing(open_storage(settings)) as storage:

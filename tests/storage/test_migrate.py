@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import subprocess
-import sys
 from collections.abc import Iterator
 
 import pytest
@@ -14,6 +12,7 @@ from flask_forge_jobs.errors import MigrationError
 from flask_forge_jobs.storage.catalogue import Migration, load_migrations
 from flask_forge_jobs.storage.connect import open_storage
 from flask_forge_jobs.storage.migrate import apply_migrations
+from tests.support.processes import output_of, start_python
 from tests.support.sql import Sql
 from tests.support.threads import run_together
 
@@ -165,43 +164,21 @@ def test_many_threads_may_open_an_empty_database_at_once(
 
 
 def test_many_processes_may_open_an_empty_database_at_once(
-    bare_settings: DatabaseSettings, backend: str
+    bare_settings: DatabaseSettings,
 ) -> None:
-    script = (
-        "import sys, dataclasses, pathlib\n"
-        "from flask_forge_jobs.config.database import DatabaseSettings\n"
-        "from flask_forge_jobs.model.jobs import NewJob\n"
-        "from flask_forge_jobs.storage.connect import open_storage\n"
-        "backend, host, port, database, user, password, path = sys.argv[1:]\n"
-        "settings = DatabaseSettings(backend=backend, host=host, port=int(port),"
-        " database=database, username=user, password=password or None,"
-        " path=pathlib.Path(path) if path else None)\n"
-        "storage = open_storage(settings)\n"
-        "sys.stdin.read()\n"
-        "storage.jobs.enqueue(NewJob('noop'))\n"
-        "storage.close()\n"
-    )
-    arguments = [
-        backend, bare_settings.host or "", str(bare_settings.port),
-        bare_settings.database or "", bare_settings.username or "",
-        bare_settings.password or "", str(bare_settings.path or ""),
-    ]  # fmt: skip
-    children = [
-        subprocess.Popen(
-            [sys.executable, "-c", script, *arguments],
-            stdin=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        for _ in range(8)
-    ]
+    script = """
+sys.stdin.read()
+storage.jobs.enqueue(NewJob("noop"))
+storage.close()
+"""
+    children = [start_python(bare_settings, script) for _ in range(8)]
+
     for child in children:
         assert child.stdin is not None
         child.stdin.close()
-
+        child.stdin = None
     for child in children:
-        assert child.stderr is not None
-        assert (child.wait(60), child.stderr.read()) == (0, b"")
-        child.stderr.close()
+        output_of(child)
 
     sql = Sql(bare_settings)
     assert sql.value("SELECT COUNT(*) FROM forge_job") == 8
@@ -213,7 +190,9 @@ def test_a_crash_within_a_step_leaves_nothing(
     bare_settings: DatabaseSettings, backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = load_migrations(backend)[0]
-    broken = Migration(2, "broken", 1, "CREATE TABLE forge_half (x INTEGER);\nNONSENSE;\n")
+    broken = Migration(
+        2, "broken", 1, "CREATE TABLE forge_half (x INTEGER);\nNONSENSE;\n"
+    )
     monkeypatch.setattr(
         f"flask_forge_jobs.storage.{backend}.load_migrations", lambda _: (first, broken)
     )

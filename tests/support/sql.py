@@ -62,7 +62,7 @@ class Sql:
         connection.autocommit = True
         return connection
 
-    def value(self, statement: str, *values: object) -> Any:  # noqa: ANN401
+    def value(self, statement: str, *values: object) -> Any:
         """Return the first column of the first row."""
         return self.run(statement, *values)[0][0]
 

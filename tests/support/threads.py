@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+A = TypeVar("A")
+B = TypeVar("B")
 T = TypeVar("T")
 LIMIT_S = 60.0
 
@@ -29,6 +31,18 @@ def run_together(works: Sequence[Callable[[], T]]) -> list[T]:
     with ThreadPoolExecutor(len(works)) as pool:
         futures = [pool.submit(start, work) for work in works]
         return [future.result(LIMIT_S) for future in futures]
+
+
+def race(first: Callable[[], A], second: Callable[[], B]) -> tuple[A, B]:
+    """Call two functions at the same moment and return both results."""
+    left: list[A] = []
+    right: list[B] = []
+    works: list[Callable[[], None]] = [
+        lambda: left.append(first()),
+        lambda: right.append(second()),
+    ]
+    run_together(works)
+    return left[0], right[0]
 
 
 class Heard:

@@ -92,7 +92,7 @@ def test_contexts_nest(make_context: MakeContext) -> None:
 
 
 def test_current_job_outside_a_task_says_so() -> None:
-    assert not current_job
+    assert bool(current_job) is False
     assert repr(current_job) == "<current_job none>"
     with pytest.raises(RuntimeError, match="no task is running here"):
         _ = current_job.job_id

@@ -1,9 +1,10 @@
--- Instants are whole microseconds since the Unix epoch, UTC.
+-- Instants are whole microseconds since the Unix epoch, UTC. Names and ids are ordered
+-- by code point, as SQLite does, whatever the locale of the server.
 
 CREATE TABLE forge_job (
-    id                  TEXT    NOT NULL PRIMARY KEY,
-    queue_name          TEXT    NOT NULL,
-    kind                TEXT    NOT NULL,
+    id                  TEXT COLLATE "C"    NOT NULL PRIMARY KEY,
+    queue_name          TEXT COLLATE "C"    NOT NULL,
+    kind                TEXT COLLATE "C"    NOT NULL,
     payload             TEXT    NOT NULL,
     status              TEXT    NOT NULL DEFAULT 'pending'
         CHECK (status IN ('pending', 'in_progress', 'done', 'failed', 'dead')),
@@ -21,9 +22,9 @@ CREATE TABLE forge_job (
     crashes             INTEGER NOT NULL DEFAULT 0,
     last_error          TEXT,
     error_history       TEXT    NOT NULL DEFAULT '[]',
-    process_id          TEXT,
+    process_id          TEXT COLLATE "C",
     heartbeat_at        BIGINT,
-    dedupe_key          TEXT,
+    dedupe_key          TEXT COLLATE "C",
     cancel_requested_at BIGINT,
     timeout_s           DOUBLE PRECISION,
     result              TEXT,
@@ -60,8 +61,8 @@ CREATE INDEX forge_job_newest ON forge_job (enqueued_at, id);
 -- Counts are maintained by the database itself, so they equal the rows whatever
 -- statement changed them. Changes are appended and folded later; readers sum.
 CREATE TABLE forge_job_count (
-    queue_name TEXT    NOT NULL,
-    kind       TEXT    NOT NULL,
+    queue_name TEXT COLLATE "C"    NOT NULL,
+    kind       TEXT COLLATE "C"    NOT NULL,
     status     TEXT    NOT NULL,
     deferred   BOOLEAN NOT NULL,
     jobs       BIGINT  NOT NULL
@@ -111,7 +112,7 @@ CREATE TRIGGER forge_job_count_delete AFTER DELETE ON forge_job
     FOR EACH STATEMENT EXECUTE FUNCTION forge_count_jobs();
 
 CREATE TABLE forge_queue (
-    name                 TEXT    NOT NULL PRIMARY KEY,
+    name                 TEXT COLLATE "C"    NOT NULL PRIMARY KEY,
     max_workers          INTEGER NOT NULL,
     paused               BOOLEAN NOT NULL DEFAULT FALSE,
     retain_done_for_days INTEGER NOT NULL DEFAULT 7,
@@ -125,9 +126,9 @@ CREATE TABLE forge_queue (
 );
 
 CREATE TABLE forge_process (
-    process_id   TEXT    NOT NULL PRIMARY KEY,
-    queue_name   TEXT    NOT NULL,
-    host_id      TEXT    NOT NULL,
+    process_id   TEXT COLLATE "C"    NOT NULL PRIMARY KEY,
+    queue_name   TEXT COLLATE "C"    NOT NULL,
+    host_id      TEXT COLLATE "C"    NOT NULL,
     started_at   BIGINT  NOT NULL,
     heartbeat_at BIGINT  NOT NULL,
     current_job  TEXT
@@ -136,7 +137,7 @@ CREATE INDEX forge_process_queue ON forge_process (queue_name, process_id);
 CREATE INDEX forge_process_host ON forge_process (host_id);
 
 CREATE TABLE forge_pod (
-    host_id      TEXT    NOT NULL PRIMARY KEY,
+    host_id      TEXT COLLATE "C"    NOT NULL PRIMARY KEY,
     heartbeat_at BIGINT  NOT NULL,
     worker_name  TEXT,
     queues       TEXT

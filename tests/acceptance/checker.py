@@ -1,0 +1,272 @@
+"""The checker: from ledger, acks, kill log and final rows to a table of invariants.
+
+The numbers are those of the project's fault matrix. It knows nothing of the driver and
+reads no database, so it is tested with evidence that was damaged on purpose.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+from flask_forge_jobs.model.outcomes import MAX_CRASHES
+from tests.acceptance.application import ENDED, FAILED, STARTED
+from tests.acceptance.ledger import Evidence, Failure, FinalRow, Kill, Line, Run
+
+FINAL = ("done", "dead")
+SECOND_NS = 1_000_000_000
+_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of one invariant.
+
+    Args:
+        name: Its number.
+        promise: What it says.
+        violations: One sentence each; empty when it holds.
+    """
+
+    name: str
+    promise: str
+    violations: list[str]
+
+
+class Checker:
+    """Looks at one run of the driver.
+
+    Args:
+        evidence: What was written down.
+    """
+
+    def __init__(self, evidence: Evidence) -> None:
+        self._evidence = evidence
+        self._rows = {row.job_id: row for row in evidence.rows}
+        self._starts: defaultdict[str, list[Line]] = defaultdict(list)
+        for line in evidence.lines:
+            if line.event == STARTED:
+                self._starts[line.job_id].append(line)
+        self._good_ends = {
+            line.run: line for line in evidence.lines if line.event == ENDED
+        }
+        self._bad_ends = {line.run for line in evidence.lines if line.event == FAILED}
+        self._kill_of_run: dict[Run, Kill] = {
+            run: kill for kill in evidence.kills for run in kill.held
+        }
+
+    def check(self) -> list[Verdict]:
+        """Return a verdict for each invariant that applies to this driver."""
+        return [
+            Verdict(name, promise, list(look(self))) for name, promise, look in _LOOKS
+        ]
+
+    def extra_runs(self) -> list[Line]:
+        """Return the runs that were neither recorded as done nor failed on purpose."""
+        return [
+            line
+            for lines in self._starts.values()
+            for line in lines
+            if not self._is_accounted_for(line)
+        ]
+
+    def _is_accounted_for(self, line: Line) -> bool:
+        row = self._rows.get(line.job_id)
+        if row is None:
+            return False
+        if row.status == "done" and row.attempts == line.attempt:
+            return True
+        return line.run in self._bad_ends and any(
+            failure.attempt == line.attempt and not failure.is_reaped
+            for failure in row.failures
+        )
+
+    # -- the invariants --------------------------------------------------------------
+
+    def no_loss(self) -> Iterator[str]:
+        """I1."""
+        for job_id in sorted({ack.job_id for ack in self._evidence.acks}):
+            if job_id not in self._rows:
+                yield f"job {job_id} was acknowledged and is gone"
+        for row in self._evidence.rows:
+            if row.status not in FINAL:
+                yield f"job {row.job_id} has not ended: {row.status}"
+            elif row.status == "dead" and row.crashes < MAX_CRASHES:
+                yield f"job {row.job_id} is dead after {row.crashes} crashes"
+
+    def no_phantom(self) -> Iterator[str]:
+        """I2."""
+        acknowledged = {ack.job_id for ack in self._evidence.acks}
+        for row in self._evidence.rows:
+            if row.job_id not in acknowledged:
+                yield f"job {row.job_id} was never acknowledged"
+
+    def at_least_once(self) -> Iterator[str]:
+        """I3."""
+        for row in self._evidence.rows:
+            if row.status != "done":
+                continue
+            end = self._good_ends.get((row.job_id, row.attempts))
+            if end is None:
+                yield f"job {row.job_id} is done, but attempt {row.attempts} never was"
+            elif end.host_id != row.result_host:
+                yield f"job {row.job_id}: {end.host_id} ran it, not {row.result_host}"
+
+    def at_most_once(self) -> Iterator[str]:
+        """I4."""
+        for line in self.extra_runs():
+            kill = self._kill_of_run.get(line.run)
+            if kill is None:
+                yield f"no kill explains attempt {line.attempt} of job {line.job_id}"
+            elif kill.pid != line.pid or kill.at_ns < line.at_ns:
+                yield (
+                    f"attempt {line.attempt} of job {line.job_id} is not of the process"
+                    f" {kill.pid} whose death should explain it"
+                )
+        for job_id, lines in self._starts.items():
+            for attempt, count in Counter(line.attempt for line in lines).items():
+                if count > 1:
+                    yield f"attempt {attempt} of job {job_id} was started {count} times"
+        for row, failure in self._reaped():
+            if (row.job_id, failure.attempt) not in self._kill_of_run:
+                yield f"no kill explains that job {row.job_id} was given back"
+
+    def owner_only(self) -> Iterator[str]:
+        """I5."""
+        for row in self._evidence.rows:
+            if row.process_id is not None and row.status in FINAL:
+                yield f"job {row.job_id} has ended and is owned by {row.process_id}"
+            if row.status != "done":
+                continue
+            if row.result_attempt != row.attempts:
+                yield (
+                    f"job {row.job_id} is at attempt {row.attempts}, and attempt "
+                    f"{row.result_attempt} finished it"
+                )
+            if any(failure.attempt == row.attempts for failure in row.failures):
+                yield f"job {row.job_id} was finished by a run that had lost it"
+
+    def no_overlap(self) -> Iterator[str]:
+        """I6."""
+        ends = {
+            line.run: line.at_ns
+            for line in self._evidence.lines
+            if line.event in (ENDED, FAILED)
+        }
+        killed_at = {kill.pid: kill.at_ns for kill in self._evidence.kills}
+        for job_id, lines in self._starts.items():
+            ordered = sorted(lines, key=lambda line: line.at_ns)
+            for before, after in pairwise(ordered):
+                end_ns = ends.get(before.run, killed_at.get(before.pid))
+                if end_ns is None or end_ns > after.at_ns:
+                    yield (
+                        f"attempts {before.attempt} and {after.attempt} of job {job_id}"
+                        " ran at the same time"
+                    )
+
+    def legal_history(self) -> Iterator[str]:
+        """I7."""
+        for row in self._evidence.rows:
+            reaped = sum(failure.is_reaped for failure in row.failures)
+            if row.attempts > row.max_attempts:
+                yield f"job {row.job_id} had {row.attempts} of {row.max_attempts} runs"
+            if reaped != row.crashes or row.crashes > MAX_CRASHES:
+                yield f"job {row.job_id} counts {row.crashes} crashes, not {reaped}"
+            expected = [*range(1, len(row.failures) + 1)]
+            if [failure.attempt for failure in row.failures] != expected:
+                yield f"the history of job {row.job_id} is not one entry an attempt"
+            successes = int(row.status == "done")
+            if row.status in FINAL and row.attempts != len(row.failures) + successes:
+                yield f"job {row.job_id}: {row.attempts} attempts, but not as many ends"
+        for job_id, lines in self._starts.items():
+            attempts = [line.attempt for line in sorted(lines, key=lambda x: x.at_ns)]
+            if attempts != sorted(attempts):
+                yield f"the attempts of job {job_id} went back: {attempts}"
+
+    def counts_equal_rows(self) -> Iterator[str]:
+        """I8."""
+        scanned = Counter(row.status for row in self._evidence.rows)
+        if "rows" not in self._evidence.counts:
+            yield "the rows were not counted"
+        for source, numbers in self._evidence.counts.items():
+            found = {status: n for status, n in numbers.items() if n}
+            if found != dict(scanned):
+                yield f"{source} says {found}, the rows are {dict(scanned)}"
+
+    def one_job_a_key(self) -> Iterator[str]:
+        """I9."""
+        for key in self._evidence.duplicates_seen:
+            yield f"two unfinished jobs had the key {key!r}"
+        for ack in self._evidence.acks:
+            row = self._rows.get(ack.job_id)
+            if row is not None and row.dedupe_key != ack.dedupe_key:
+                yield f"key {ack.dedupe_key!r} was answered with job {ack.job_id}"
+        new = Counter(ack.job_id for ack in self._evidence.acks if not ack.is_deduped)
+        for job_id, count in new.items():
+            if count > 1:
+                yield f"job {job_id} was acknowledged as new {count} times"
+
+    def recovery_time(self) -> Iterator[str]:
+        """I12."""
+        for row, failure in self._reaped():
+            kill = self._kill_of_run.get((row.job_id, failure.attempt))
+            if kill is None:
+                continue  # I4 complains
+            deadline_ns = self._recovery_deadline_ns(kill)
+            if deadline_ns is not None and failure.at_ns > deadline_ns:
+                late_s = (failure.at_ns - deadline_ns) / SECOND_NS
+                yield f"job {row.job_id} was given back {late_s:.1f} s too late"
+
+    def _recovery_deadline_ns(self, kill: Kill) -> int | None:
+        """Return when a worker that lived long enough must have noticed."""
+        limit_ns = int(self._evidence.recovery_limit_s * SECOND_NS)
+        deadlines = [
+            max(kill.at_ns, life.from_ns) + limit_ns
+            for life in self._evidence.lives
+            if life.pid != kill.pid
+            and life.to_ns >= max(kill.at_ns, life.from_ns) + limit_ns
+        ]
+        return min(deadlines, default=None)
+
+    def integrity(self) -> Iterator[str]:
+        """I14."""
+        yield from self._evidence.damage
+
+    def hygiene(self) -> Iterator[str]:
+        """I15."""
+        yield from self._evidence.leftovers
+
+    def _reaped(self) -> Iterator[tuple[FinalRow, Failure]]:
+        for row in self._evidence.rows:
+            for failure in row.failures:
+                if failure.is_reaped:
+                    yield row, failure
+
+
+_LOOKS: tuple[tuple[str, str, Callable[[Checker], Iterable[str]]], ...] = (
+    ("I1", "no acknowledged job is lost", Checker.no_loss),
+    ("I2", "nothing is stored that was not asked for", Checker.no_phantom),
+    ("I3", "a done job was run to its end", Checker.at_least_once),
+    ("I4", "every extra run is explained by a kill", Checker.at_most_once),
+    ("I5", "only the owner finishes a job", Checker.owner_only),
+    ("I6", "two runs of a job never overlap", Checker.no_overlap),
+    ("I7", "attempts and crashes add up", Checker.legal_history),
+    ("I8", "counts equal rows", Checker.counts_equal_rows),
+    ("I9", "one unfinished job a dedupe key", Checker.one_job_a_key),
+    ("I12", "jobs of the dead are given back in time", Checker.recovery_time),
+    ("I14", "the database finds itself sound", Checker.integrity),
+    ("I15", "nothing is left of the dead", Checker.hygiene),
+)
+
+
+def table(verdicts: Iterable[Verdict]) -> str:
+    """Return the verdicts as text, the first violations below each."""
+    lines = []
+    for verdict in verdicts:
+        count = len(verdict.violations)
+        state = "holds" if not count else f"BROKEN {count} times"
+        lines.append(f"{verdict.name:<4} {verdict.promise:<44} {state}")
+        lines.extend(f"       {each}" for each in verdict.violations[:_SHOWN])
+    return "\n".join(lines)

@@ -1,0 +1,131 @@
+"""What the store says in the end, read with plain SQL and through the real routes."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from flask.testing import FlaskClient
+
+from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.model.instants import to_micros
+from flask_forge_jobs.model.outcomes import REAPED_MESSAGE
+from tests.acceptance.ledger import Counts, Failure, FinalRow
+from tests.support.sql import Sql
+
+_SAMPLE = re.compile(r'queue_(\w+)_jobs\{queue="[^"]*"\} (\d+)')
+# What the API calls these jobs, and the state they are in.
+_STATES = {"scheduled": "pending", "in_flight": "in_progress"}
+
+
+def final_rows(sql: Sql, *, monotonic_offset_ns: int) -> list[FinalRow]:
+    """Return every job.
+
+    Args:
+        sql: The way into the database.
+        monotonic_offset_ns: Monotonic minus wall-clock time of this machine.
+    """
+    rows = sql.run(
+        "SELECT id, status, attempts, max_attempts, crashes, dedupe_key, "
+        "error_history, result, process_id FROM forge_job ORDER BY id"
+    )
+    return [_final_row(row, monotonic_offset_ns) for row in rows]
+
+
+def _final_row(row: tuple[Any, ...], offset_ns: int) -> FinalRow:
+    job_id, status, attempts, most, crashes, key, history, result, process_id = row
+    value = json.loads(result) if result else {}
+    return FinalRow(
+        job_id,
+        status,
+        attempts,
+        most,
+        crashes,
+        dedupe_key=key,
+        failures=tuple(_failure(each, offset_ns) for each in json.loads(history)),
+        result_host=value.get("host_id"),
+        result_attempt=value.get("attempt"),
+        process_id=process_id,
+    )
+
+
+def _failure(entry: dict[str, Any], offset_ns: int) -> Failure:
+    at_ns = to_micros(datetime.fromisoformat(entry["at"])) * 1000
+    is_reaped = entry["message"].startswith(REAPED_MESSAGE)
+    return Failure(entry["attempt"], at_ns + offset_ns, is_reaped=is_reaped)
+
+
+def counts(sql: Sql, client: FlaskClient) -> dict[str, Counts]:
+    """Return how many jobs are in each state, by everything that says so."""
+    overview = client.get("/forge-jobs/queue/overview").get_json()
+    gauges = _SAMPLE.findall(client.get("/forge-jobs/metrics").text)
+    rows = sql.run("SELECT status, COUNT(*) FROM forge_job GROUP BY status")
+    maintained = sql.run(
+        "SELECT status, SUM(jobs) FROM forge_job_count GROUP BY status"
+    )
+    return {
+        "rows": _add(rows),
+        "maintained": _add(maintained),
+        "overview": _add(
+            pair for queue in overview for pair in queue["counts"].items()
+        ),
+        "metrics": _add(gauges),
+    }
+
+
+def _add(pairs: Iterable[Iterable[Any]]) -> Counts:
+    found: Counts = {}
+    for name, number in pairs:
+        state = _STATES.get(name, name)
+        found[state] = found.get(state, 0) + int(number)
+    return found
+
+
+def duplicate_keys(sql: Sql) -> list[str]:
+    """Return the dedupe keys that two unfinished jobs have."""
+    rows = sql.run(
+        "SELECT dedupe_key FROM forge_job WHERE dedupe_key IS NOT NULL "
+        "AND status IN ('pending', 'in_progress', 'failed') "
+        "GROUP BY dedupe_key HAVING COUNT(*) > 1"
+    )
+    return [key for (key,) in rows]
+
+
+def leftovers(sql: Sql, settings: DatabaseSettings) -> list[str]:
+    """Return what workers that have all ended should not have left behind."""
+    found = [
+        f"slot {process_id}"
+        for (process_id,) in sql.run("SELECT process_id FROM forge_process")
+    ]
+    found += [f"worker {host}" for (host,) in sql.run("SELECT host_id FROM forge_pod")]
+    if settings.backend == "sqlite":
+        folder = Path(f"{settings.path}-wake")
+        if folder.is_dir():
+            found += [f"socket {each.name}" for each in folder.iterdir()]
+        return found
+    idle = sql.run(
+        "SELECT pid FROM pg_stat_activity WHERE datname = current_database() "
+        "AND state LIKE 'idle in transaction%'"
+    )
+    return found + [f"session {pid} is idle in a transaction" for (pid,) in idle]
+
+
+def damage(sql: Sql, settings: DatabaseSettings) -> list[str]:
+    """Return what the database's own check complains about."""
+    if settings.backend == "sqlite":
+        said = [text for (text,) in sql.run("PRAGMA integrity_check")]
+        return [] if said == ["ok"] else said
+    if not sql.run("SELECT 1 FROM pg_available_extensions WHERE name = 'amcheck'"):
+        return []
+    sql.run("CREATE EXTENSION IF NOT EXISTS amcheck")
+    # It raises on the first fault.
+    sql.run(
+        "SELECT bt_index_check(c.oid, TRUE) FROM pg_class c "
+        "JOIN pg_am a ON a.oid = c.relam "
+        "WHERE c.relkind = 'i' AND a.amname = 'btree' AND c.relname LIKE 'forge%'"
+    )
+    return []

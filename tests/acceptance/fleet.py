@@ -1,0 +1,143 @@
+"""A fleet of real worker processes, each killed and replaced at will."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.acceptance.application import LEDGER_VARIABLE
+from tests.acceptance.ledger import Kill, Life, Run
+from tests.acceptance.programs import FACTORY, environment, script
+from tests.support.sql import Sql
+
+STOP_LIMIT_S = 90.0
+
+
+@dataclass(slots=True)
+class Worker:
+    """One worker process: its name in the registry, and when it was started."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    from_ns: int
+
+
+class Fleet:
+    """Starts ``flask forge-jobs worker`` several times; no parent watches them.
+
+    Args:
+        database_url: The database they share.
+        folder: Holds the ledger and the log.
+        sql: Tells under which name a worker owned what.
+        threads: Most jobs at once in each process.
+        lease_s: ``FORGE_JOBS_LEASE_S``.
+    """
+
+    def __init__(
+        self,
+        database_url: str,
+        folder: Path,
+        sql: Sql,
+        *,
+        threads: int,
+        lease_s: float,
+    ) -> None:
+        self.ledger = folder / "ledger"
+        self.log = folder / "workers.log"
+        self.workers: list[Worker] = []
+        self.lives: list[Life] = []
+        self._folder = folder
+        self._sql = sql
+        self._threads = threads
+        self._count = 0
+        self._environ = environment(
+            database_url,
+            FLASK_FORGE_JOBS_LEASE_S=str(lease_s),
+            **{LEDGER_VARIABLE: str(self.ledger)},
+        )
+
+    def start(self) -> Worker:
+        """Start one more worker."""
+        name = f"w{self._count}"
+        self._count += 1
+        command = [script("flask"), "--app", FACTORY, "forge-jobs", "worker"]
+        command += ["--threads", str(self._threads), "--name", name]
+        from_ns = time.monotonic_ns()
+        with self.log.open("ab") as log:
+            process = subprocess.Popen(
+                command,
+                env=self._environ,
+                cwd=self._folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        worker = Worker(name, process, from_ns)
+        self.workers.append(worker)
+        return worker
+
+    def kill(self, source: random.Random) -> Kill:
+        """Kill a random worker with SIGKILL and tell what it held."""
+        worker = self.workers.pop(source.randrange(len(self.workers)))
+        worker.process.kill()
+        worker.process.wait()
+        # Taken when it is surely dead, so it wrote nothing later than this.
+        at_ns = time.monotonic_ns()
+        self._end(worker, at_ns)
+        hosts = self._sql.run(
+            "SELECT host_id FROM forge_pod WHERE worker_name = ?", worker.name
+        )
+        host_id = hosts[0][0] if hosts else None
+        return Kill(worker.process.pid, host_id, at_ns, self.held_by(host_id))
+
+    def held_by(self, host_id: str | None) -> frozenset[Run]:
+        """Return the runs that the store says a worker process owns."""
+        rows = self._sql.run(
+            "SELECT id, attempts FROM forge_job "
+            "WHERE status = 'in_progress' AND process_id = ?",
+            host_id,
+        )
+        return frozenset((job_id, int(attempt)) for job_id, attempt in rows)
+
+    def stop(self) -> list[str]:
+        """Stop every worker as an operator would; return what went wrong."""
+        for worker in self.workers:
+            worker.process.send_signal(signal.SIGTERM)
+        complaints = []
+        for worker in self.workers:
+            try:
+                status = worker.process.wait(STOP_LIMIT_S)
+            except subprocess.TimeoutExpired:
+                complaints.append(f"worker {worker.name} did not stop")
+                continue
+            if status != 0:
+                complaints.append(f"worker {worker.name} ended with status {status}")
+            self._end(worker, time.monotonic_ns())
+        return complaints
+
+    def _end(self, worker: Worker, at_ns: int) -> None:
+        self.lives.append(Life(worker.process.pid, worker.from_ns, at_ns))
+
+    def destroy(self) -> None:
+        """Leave no process behind, whatever happened."""
+        for worker in self.workers:
+            with contextlib.suppress(ProcessLookupError):
+                worker.process.kill()
+            worker.process.wait()
+
+
+@contextlib.contextmanager
+def started(fleet: Fleet, count: int) -> Iterator[Fleet]:
+    """Run a fleet of so many workers."""
+    try:
+        for _ in range(count):
+            fleet.start()
+        yield fleet
+    finally:
+        fleet.destroy()

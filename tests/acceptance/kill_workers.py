@@ -1,0 +1,262 @@
+"""Kills random worker processes and checks that nothing was lost or done by a stranger.
+
+Run it with ``python -m tests.acceptance.kill_workers --backend both``. It prints its
+seed, its figures and the table of invariants; the exit status is 1 when one is broken.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import random
+import secrets
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from flask import Flask
+
+from flask_forge_jobs import ForgeJobs, Storage
+from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.model.jobs import NewJob
+from flask_forge_jobs.model.payloads import dump
+from tests.acceptance import evidence as stored
+from tests.acceptance.application import KIND
+from tests.acceptance.checker import SECOND_NS, Checker, Verdict, table
+from tests.acceptance.databases import chosen_backends, fresh_url
+from tests.acceptance.fleet import Fleet, started
+from tests.acceptance.ledger import Ack, Evidence, Kill, read_ledger
+from tests.acceptance.producer import MAX_ATTEMPTS, DuplicateWatch, Producer
+from tests.acceptance.programs import wait_until
+from tests.support.sql import Sql
+
+PAUSE_RANGE_S = (0.2, 1.5)
+# After which a commit that was under way at a kill is visible; well within a lease.
+SETTLE_S = 0.2
+# For what a reaper needs beyond the lease: sweeps, a beat, the start of a process, and
+# a busy machine.
+RECOVERY_SLACK_S = 3.0
+DRAIN_LIMIT_S = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What one run of the driver does.
+
+    Args:
+        jobs: Jobs to store.
+        kills: Workers to kill.
+        processes: Workers that run at once.
+        threads: Threads of each.
+        seed: Of everything random here.
+        lease_s: ``FORGE_JOBS_LEASE_S`` of the workers, in seconds.
+    """
+
+    jobs: int = 20_000
+    kills: int = 50
+    processes: int = 4
+    threads: int = 4
+    seed: int = 0
+    lease_s: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What came of it."""
+
+    figures: dict[str, object]
+    verdicts: list[Verdict]
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether every invariant holds."""
+        return not any(verdict.violations for verdict in self.verdicts)
+
+    def text(self) -> str:
+        """Return figures and verdicts."""
+        figures = "\n".join(f"{name}: {value}" for name, value in self.figures.items())
+        return f"{figures}\n{table(self.verdicts)}"
+
+
+class Driver:
+    """One run against one empty database.
+
+    Args:
+        plan: What to do.
+        database_url: The database.
+        folder: For the ledger and the log.
+    """
+
+    def __init__(self, plan: Plan, database_url: str, folder: Path) -> None:
+        self._plan = plan
+        self._settings = DatabaseSettings.from_url(database_url)
+        self._sql = Sql(self._settings)
+        app = Flask("observer")
+        app.config["FORGE_JOBS_DATABASE_URL"] = database_url
+        app.testing = True
+        self._app = app
+        self._forge = ForgeJobs(app)
+        self.fleet = Fleet(
+            database_url,
+            folder,
+            self._sql,
+            threads=plan.threads,
+            lease_s=plan.lease_s,
+        )
+        self._random = random.Random(plan.seed)
+        self._pauses_s = [
+            self._random.uniform(*PAUSE_RANGE_S) for _ in range(plan.kills)
+        ]
+
+    def run(self) -> Report:
+        """Do it."""
+        began_at = time.monotonic()
+        with self._app.app_context():
+            storage = self._forge.storage
+        storage.open()
+        with contextlib.closing(storage), started(self.fleet, self._plan.processes):
+            evidence = self._make_evidence(storage)
+        return self._report(evidence, time.monotonic() - began_at)
+
+    def _make_evidence(self, storage: Storage) -> Evidence:
+        evidence = Evidence(recovery_limit_s=self._plan.lease_s + RECOVERY_SLACK_S)
+        watch = DuplicateWatch(lambda: stored.duplicate_keys(self._sql))
+        watch.start()
+        evidence.acks += self._produce_and_kill(storage, evidence.kills)
+        self._wait_for_quiet()
+        evidence.acks.append(self._last_job(storage))
+        self._wait_for_quiet()
+        self._wait_until_the_dead_are_forgotten()
+        watch.stop()
+        evidence.duplicates_seen += watch.found
+        evidence.leftovers += self.fleet.stop()
+        self._read_the_end(evidence)
+        return evidence
+
+    def _produce_and_kill(self, storage: Storage, kills: list[Kill]) -> list[Ack]:
+        producer = Producer(
+            storage,
+            jobs=self._plan.jobs,
+            duration_s=sum(self._pauses_s),
+            source=random.Random(self._plan.seed + 1),
+        )
+        producer.start()
+        try:
+            for pause_s in self._pauses_s:
+                self._kill_after(pause_s, kills)
+            return producer.finish(DRAIN_LIMIT_S)
+        finally:
+            producer.stop()
+
+    def _kill_after(self, pause_s: float, kills: list[Kill]) -> None:
+        pause = threading.Event()
+        pause.wait(pause_s - SETTLE_S)
+        kill = self.fleet.kill(self._random)
+        self.fleet.start()
+        pause.wait(SETTLE_S)
+        # What it had sent to a server before it died may have been stored after.
+        late = self.fleet.held_by(kill.host_id)
+        kills.append(dataclasses.replace(kill, held=kill.held | late))
+
+    def _last_job(self, storage: Storage) -> Ack:
+        """Store one more: the fleet still works, and stale sockets are noticed."""
+        payload = dump({"number": self._plan.jobs, "sleep_ms": 1})
+        job = NewJob(KIND, payload, max_attempts=MAX_ATTEMPTS)
+        return Ack(storage.jobs.enqueue(job).id)
+
+    def _wait_for_quiet(self) -> None:
+        wait_until(
+            lambda: (
+                self._sql.value(
+                    "SELECT COUNT(*) FROM forge_job WHERE completed_at IS NULL"
+                )
+                == 0
+            ),
+            "every job has ended",
+            DRAIN_LIMIT_S,
+        )
+
+    def _wait_until_the_dead_are_forgotten(self) -> None:
+        alive = {worker.name for worker in self.fleet.workers}
+
+        def are_forgotten() -> bool:
+            rows = self._sql.run("SELECT worker_name FROM forge_pod")
+            return {name for (name,) in rows} == alive
+
+        # What is still there then is found by the checker.
+        with contextlib.suppress(TimeoutError):
+            wait_until(are_forgotten, "no dead worker", 5 * self._plan.lease_s + 10)
+
+    def _read_the_end(self, evidence: Evidence) -> None:
+        offset_ns = time.monotonic_ns() - time.time_ns()
+        evidence.lives += self.fleet.lives
+        evidence.lines += read_ledger(self.fleet.ledger)
+        evidence.rows += stored.final_rows(self._sql, monotonic_offset_ns=offset_ns)
+        evidence.counts |= stored.counts(self._sql, self._app.test_client())
+        evidence.leftovers += stored.leftovers(self._sql, self._settings)
+        evidence.damage += stored.damage(self._sql, self._settings)
+
+    def _report(self, evidence: Evidence, elapsed_s: float) -> Report:
+        checker = Checker(evidence)
+        reaped = [row for row in evidence.rows if row.crashes]
+        figures: dict[str, object] = {
+            "backend": self._settings.backend,
+            **dataclasses.asdict(self._plan),
+            "acknowledged": len(evidence.acks),
+            "collapsed onto a key": sum(ack.is_deduped for ack in evidence.acks),
+            "rows": evidence.counts["rows"],
+            "runs": sum(line.event == "S" for line in evidence.lines),
+            "extra runs": len(checker.extra_runs()),
+            "kills that hit claimed jobs": sum(bool(k.held) for k in evidence.kills),
+            "claimed jobs hit": sum(len(kill.held) for kill in evidence.kills),
+            "jobs given back": len(reaped),
+            "slowest give-back": f"{_slowest_s(evidence):.1f} s",
+            "elapsed": f"{elapsed_s:.0f} s",
+        }
+        return Report(figures, checker.check())
+
+
+def _slowest_s(evidence: Evidence) -> float:
+    killed_at = {run: kill.at_ns for kill in evidence.kills for run in kill.held}
+    waits_ns = [
+        failure.at_ns - killed_at[row.job_id, failure.attempt]
+        for row in evidence.rows
+        for failure in row.failures
+        if failure.is_reaped and (row.job_id, failure.attempt) in killed_at
+    ]
+    return max(waits_ns, default=0) / SECOND_NS
+
+
+def main() -> int:
+    """Run the driver from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--backend", choices=("sqlite", "postgres", "both"), required=True
+    )
+    for field in dataclasses.fields(Plan):
+        kind = float if field.name == "lease_s" else int
+        option = f"--{field.name.replace('_', '-')}"
+        default = None if field.name == "seed" else field.default
+        parser.add_argument(option, type=kind, default=default)
+    arguments = vars(parser.parse_args())
+    backends = chosen_backends(arguments.pop("backend"))
+    if arguments["seed"] is None:
+        arguments["seed"] = secrets.randbelow(1_000_000)
+    plan = Plan(**arguments)
+    is_sound = True
+    for backend in backends:
+        folder = Path(tempfile.mkdtemp(prefix=f"kill-workers-{backend}-"))
+        with fresh_url(backend) as url:
+            report = Driver(plan, url, folder).run()
+        sys.stdout.write(f"{report.text()}\nledger and log: {folder}\n\n")
+        sys.stdout.flush()
+        is_sound = is_sound and report.is_sound
+    return 0 if is_sound else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

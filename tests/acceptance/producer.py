@@ -1,0 +1,131 @@
+"""The producer of the kill driver: stores jobs at a steady pace and keeps the acks."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from itertools import islice
+
+from flask_forge_jobs import EnqueueResult, NewJob, Storage
+from flask_forge_jobs.model.payloads import dump
+from tests.acceptance.application import KIND
+from tests.acceptance.ledger import Ack
+
+LONGEST_RUN_MS = 20
+FAILING_SHARE = 0.2
+KEYED_SHARE = 0.05
+# Few enough keys that many jobs meet an unfinished one with theirs.
+JOBS_A_KEY = 200
+# Above every number of crashes and failures that a job can live through.
+MAX_ATTEMPTS = 25
+LARGEST_BATCH = 40
+
+
+class Producer(threading.Thread):
+    """Stores a number of jobs, one by one and in batches.
+
+    Args:
+        storage: Where to.
+        jobs: How many.
+        duration_s: Over how many seconds; later when the database is slower.
+        source: Chooses run times, failures, keys and batches.
+    """
+
+    def __init__(
+        self, storage: Storage, *, jobs: int, duration_s: float, source: random.Random
+    ) -> None:
+        super().__init__(name="producer", daemon=True)
+        self.acks: list[Ack] = []
+        self.error: Exception | None = None
+        self._storage = storage
+        self._total = jobs
+        self._duration_s = duration_s
+        self._random = source
+        self._stopping = threading.Event()
+
+    def run(self) -> None:
+        """Store the jobs; an error is kept for whoever waits for the end."""
+        try:
+            self._produce()
+        except Exception as error:  # noqa: BLE001  # raised again by finish()
+            self.error = error
+
+    def _produce(self) -> None:
+        began_at = time.monotonic()
+        jobs = self._jobs()
+        while batch := list(islice(jobs, self._random.randint(1, LARGEST_BATCH))):
+            due_at = began_at + self._duration_s * len(self.acks) / self._total
+            if self._stopping.wait(max(due_at - time.monotonic(), 0.0)):
+                return
+            self._store(batch)
+
+    def _jobs(self) -> Iterator[NewJob]:
+        for number in range(self._total):
+            payload = {
+                "number": number,
+                "sleep_ms": self._random.randint(1, LONGEST_RUN_MS),
+                "fails_once": self._random.random() < FAILING_SHARE,
+            }
+            key = None
+            if self._random.random() < KEYED_SHARE:
+                key = f"key-{self._random.randrange(1 + self._total // JOBS_A_KEY)}"
+            yield NewJob(KIND, dump(payload), max_attempts=MAX_ATTEMPTS, dedupe_key=key)
+
+    def _store(self, batch: list[NewJob]) -> None:
+        if self._random.random() < 0.5:
+            results = self._storage.jobs.enqueue_many(batch)
+            self.acks += map(_ack, batch, results)
+            return
+        for job in batch:
+            self.acks.append(_ack(job, self._storage.jobs.enqueue(job)))
+
+    def finish(self, limit_s: float) -> list[Ack]:
+        """Wait for the last job and return the acks.
+
+        Raises:
+            TimeoutError: It took longer than ``limit_s`` seconds.
+        """
+        self.join(limit_s)
+        if self.error is not None:
+            raise self.error
+        if self.is_alive():
+            raise TimeoutError(f"only {len(self.acks)} of {self._total} jobs stored")
+        return self.acks
+
+    def stop(self) -> None:
+        """Give up early."""
+        self._stopping.set()
+
+
+def _ack(job: NewJob, result: EnqueueResult) -> Ack:
+    return Ack(result.id, job.dedupe_key, result.is_deduped)
+
+
+class DuplicateWatch(threading.Thread):
+    """Looks ten times a second for a dedupe key on two unfinished jobs.
+
+    Args:
+        look: Returns the keys that are there twice, from one snapshot.
+    """
+
+    PERIOD_S = 0.1
+
+    def __init__(self, look: Callable[[], list[str]]) -> None:
+        super().__init__(name="duplicate-watch", daemon=True)
+        self.found: list[str] = []
+        self.looks = 0
+        self._look = look
+        self._stopping = threading.Event()
+
+    def run(self) -> None:
+        """Look until told to stop."""
+        while not self._stopping.wait(self.PERIOD_S):
+            self.found += self._look()
+            self.looks += 1
+
+    def stop(self) -> None:
+        """Stop and wait for the last look."""
+        self._stopping.set()
+        self.join()

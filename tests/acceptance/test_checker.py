@@ -1,0 +1,269 @@
+"""The checker is worth something only if it notices; each damage must be flagged."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from tests.acceptance.checker import SECOND_NS, Checker, table
+from tests.acceptance.ledger import (
+    Ack,
+    Evidence,
+    Failure,
+    FinalRow,
+    Kill,
+    Life,
+    Line,
+    parse_lines,
+)
+
+DEAD_HOST, HOST = "host-dead", "host-alive"
+DEAD_PID, PID = 100, 200
+SEED = 20_260
+RANDOM = random.Random(SEED)
+Damage = Callable[[Evidence], None]
+
+
+def sound() -> Evidence:
+    """A small run in which one worker died: everything holds."""
+    evidence = Evidence(recovery_limit_s=6.0)
+    for number in range(10):
+        job_id = f"plain-{number}"
+        evidence.acks.append(Ack(job_id))
+        evidence.rows.append(_done(job_id, 1))
+        evidence.lines += _run(job_id, 1, HOST, PID, at_s=1 + number)
+    # A job that fails once, one that loses its worker, one key asked for twice.
+    evidence.acks += [Ack("fails"), Ack("crashed"), Ack("keyed", "key")]
+    evidence.acks.append(Ack("keyed", "key", is_deduped=True))
+    evidence.lines += _run("fails", 1, HOST, PID, at_s=20, end="F")
+    evidence.lines += _run("fails", 2, HOST, PID, at_s=22)
+    evidence.rows.append(_done("fails", 2, Failure(1, 20 * SECOND_NS, is_reaped=False)))
+    evidence.lines.append(Line("S", "crashed", 1, DEAD_HOST, DEAD_PID, 30 * SECOND_NS))
+    evidence.lines += _run("crashed", 2, HOST, PID, at_s=36)
+    reaped = Failure(1, 34 * SECOND_NS, is_reaped=True)
+    evidence.rows.append(_done("crashed", 2, reaped))
+    evidence.lines += _run("keyed", 1, HOST, PID, at_s=40)
+    evidence.rows.append(replace(_done("keyed", 1), dedupe_key="key"))
+    held = frozenset({("crashed", 1)})
+    evidence.kills.append(Kill(DEAD_PID, DEAD_HOST, 31 * SECOND_NS, held))
+    evidence.lives += [
+        Life(DEAD_PID, 0, 31 * SECOND_NS),
+        Life(PID, 0, 100 * SECOND_NS),
+    ]
+    for source in ("rows", "maintained"):
+        evidence.counts[source] = {"done": 13, "pending": 0}
+    return evidence
+
+
+def _run(
+    job_id: str, attempt: int, host_id: str, pid: int, *, at_s: int, end: str = "E"
+) -> list[Line]:
+    at_ns = at_s * SECOND_NS
+    return [
+        Line("S", job_id, attempt, host_id, pid, at_ns),
+        Line(end, job_id, attempt, host_id, pid, at_ns + SECOND_NS // 2),
+    ]
+
+
+def _done(job_id: str, attempts: int, *failures: Failure) -> FinalRow:
+    return FinalRow(
+        job_id,
+        "done",
+        attempts,
+        25,
+        sum(failure.is_reaped for failure in failures),
+        failures=failures,
+        result_host=HOST,
+        result_attempt=attempts,
+    )
+
+
+def _index(evidence: Evidence, job_id: str) -> int:
+    return next(n for n, row in enumerate(evidence.rows) if row.job_id == job_id)
+
+
+def _change(evidence: Evidence, job_id: str, **changes: object) -> None:
+    index = _index(evidence, job_id)
+    evidence.rows[index] = replace(evidence.rows[index], **changes)  # type: ignore[arg-type]  # names fields
+
+
+def _any_plain() -> str:
+    return f"plain-{RANDOM.randrange(10)}"
+
+
+def lose_a_job(evidence: Evidence) -> None:
+    del evidence.rows[_index(evidence, _any_plain())]
+
+
+def leave_a_job_running(evidence: Evidence) -> None:
+    _change(evidence, _any_plain(), status="in_progress", process_id=HOST)
+
+
+def bury_a_job(evidence: Evidence) -> None:
+    _change(evidence, _any_plain(), status="dead")
+
+
+def store_a_phantom(evidence: Evidence) -> None:
+    evidence.rows.append(_done("phantom", 1))
+    evidence.lines += _run("phantom", 1, HOST, PID, at_s=50)
+
+
+def finish_what_never_ended(evidence: Evidence) -> None:
+    job_id = _any_plain()
+    evidence.lines = [
+        line for line in evidence.lines if (line.event, line.job_id) != ("E", job_id)
+    ]
+
+
+def finish_by_another_host(evidence: Evidence) -> None:
+    _change(evidence, _any_plain(), result_host=DEAD_HOST)
+
+
+def run_twice_without_a_reason(evidence: Evidence) -> None:
+    job_id = _any_plain()
+    evidence.lines += _run(job_id, 2, HOST, PID, at_s=60)
+    reaped = Failure(1, 59 * SECOND_NS, is_reaped=True)
+    evidence.rows[_index(evidence, job_id)] = _done(job_id, 2, reaped)
+
+
+def start_an_attempt_twice(evidence: Evidence) -> None:
+    evidence.lines += _run(_any_plain(), 1, HOST, PID, at_s=61)
+
+
+def forget_the_kill(evidence: Evidence) -> None:
+    evidence.kills.clear()
+
+
+def blame_the_wrong_process(evidence: Evidence) -> None:
+    evidence.kills[0] = replace(evidence.kills[0], pid=PID)
+
+
+def accept_a_late_finish(evidence: Evidence) -> None:
+    """The run that was reaped records its result after all."""
+    _change(evidence, "crashed", attempts=1, result_attempt=1, result_host=DEAD_HOST)
+    evidence.lines.append(Line("E", "crashed", 1, DEAD_HOST, DEAD_PID, 30 * SECOND_NS))
+
+
+def record_an_older_attempt(evidence: Evidence) -> None:
+    _change(evidence, "crashed", result_attempt=1)
+
+
+def overlap_two_runs(evidence: Evidence) -> None:
+    evidence.kills[0] = replace(evidence.kills[0], at_ns=37 * SECOND_NS)
+
+
+def lose_an_attempt(evidence: Evidence) -> None:
+    _change(evidence, _any_plain(), attempts=2, result_attempt=2)
+
+
+def miscount_the_crashes(evidence: Evidence) -> None:
+    _change(evidence, "crashed", crashes=2)
+
+
+def run_too_often(evidence: Evidence) -> None:
+    _change(evidence, "fails", max_attempts=1)
+
+
+def drift_a_counter(evidence: Evidence) -> None:
+    evidence.counts["maintained"]["done"] += RANDOM.choice((-1, 1))
+
+
+def store_a_key_twice(evidence: Evidence) -> None:
+    evidence.duplicates_seen.append("key")
+
+
+def answer_with_a_stranger(evidence: Evidence) -> None:
+    evidence.acks[-1] = Ack(_any_plain(), "key", is_deduped=True)
+
+
+def recover_too_late(evidence: Evidence) -> None:
+    late = Failure(1, 38 * SECOND_NS, is_reaped=True)
+    _change(evidence, "crashed", failures=(late,))
+
+
+def damage_the_database(evidence: Evidence) -> None:
+    evidence.damage.append("row 7 missing from index forge_job_claim")
+
+
+def leave_a_slot(evidence: Evidence) -> None:
+    evidence.leftovers.append("slot default-0-host-dead-0")
+
+
+DAMAGES: tuple[tuple[Damage, str], ...] = (
+    (lose_a_job, "I1"),
+    (leave_a_job_running, "I1"),
+    (bury_a_job, "I1"),
+    (store_a_phantom, "I2"),
+    (finish_what_never_ended, "I3"),
+    (finish_by_another_host, "I3"),
+    (run_twice_without_a_reason, "I4"),
+    (start_an_attempt_twice, "I4"),
+    (forget_the_kill, "I4"),
+    (blame_the_wrong_process, "I4"),
+    (accept_a_late_finish, "I5"),
+    (record_an_older_attempt, "I5"),
+    (overlap_two_runs, "I6"),
+    (lose_an_attempt, "I7"),
+    (miscount_the_crashes, "I7"),
+    (run_too_often, "I7"),
+    (drift_a_counter, "I8"),
+    (store_a_key_twice, "I9"),
+    (answer_with_a_stranger, "I9"),
+    (recover_too_late, "I12"),
+    (damage_the_database, "I14"),
+    (leave_a_slot, "I15"),
+)
+
+
+def test_checker_accepts_a_sound_run() -> None:
+    verdicts = Checker(sound()).check()
+
+    assert not any(verdict.violations for verdict in verdicts), table(verdicts)
+
+
+@pytest.mark.parametrize(
+    ("damage", "invariant"), DAMAGES, ids=[damage.__name__ for damage, _ in DAMAGES]
+)
+def test_checker_flags_damage(damage: Damage, invariant: str) -> None:
+    evidence = sound()
+
+    damage(evidence)
+
+    verdicts = Checker(evidence).check()
+    broken = [verdict.name for verdict in verdicts if verdict.violations]
+    assert invariant in broken, table(verdicts)
+
+
+def test_every_invariant_has_a_damage_that_breaks_it() -> None:
+    checked = {verdict.name for verdict in Checker(sound()).check()}
+
+    assert checked == {invariant for _, invariant in DAMAGES}
+
+
+def test_checker_waits_for_a_process_that_can_notice() -> None:
+    """Nobody can give a job back within the limit if nobody lives that long."""
+    evidence = sound()
+    recover_too_late(evidence)
+    evidence.lives[1] = Life(PID, 33 * SECOND_NS, 100 * SECOND_NS)
+
+    verdicts = {verdict.name: verdict for verdict in Checker(evidence).check()}
+
+    assert not verdicts["I12"].violations
+
+
+def test_table_names_what_is_broken() -> None:
+    evidence = sound()
+    leave_a_slot(evidence)
+
+    text = table(Checker(evidence).check())
+
+    assert "BROKEN 1 times" in text
+    assert "slot default-0-host-dead-0" in text
+
+
+def test_ledger_refuses_a_torn_line() -> None:
+    with pytest.raises(ValueError, match="line 2"):
+        parse_lines(["S job 1 host/7 42", "S job 1 ho"])

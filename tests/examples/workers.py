@@ -1,0 +1,43 @@
+"""A real worker of an application, in this process."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from queue import SimpleQueue
+
+from flask import Flask, appcontext_popped
+
+from flask_forge_jobs.state import state_of
+
+LIMIT_S = 30.0
+
+
+class Runs:
+    """Tells when a run has ended, by the application context that goes with it."""
+
+    def __init__(self) -> None:
+        self._ended: SimpleQueue[None] = SimpleQueue()
+
+    def wait_for(self, count: int) -> None:
+        """Wait for so many runs, or raise :class:`queue.Empty`."""
+        for _ in range(count):
+            self._ended.get(timeout=LIMIT_S)
+
+    def note(self, sender: Flask, **extra: object) -> None:
+        """Take a signal."""
+        del sender, extra
+        self._ended.put(None)
+
+
+@contextlib.contextmanager
+def worker(app: Flask, queues: Sequence[str] = ("default",)) -> Iterator[Runs]:
+    """Run a worker; its outcomes are stored when the block has ended."""
+    runs = Runs()
+    runtime = state_of(app).runtime(threads=2).with_queues(queues)
+    handle = runtime.start()
+    try:
+        with appcontext_popped.connected_to(runs.note, app):
+            yield runs
+    finally:
+        assert handle.shutdown_graceful(LIMIT_S)

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import pytest
+
+from flask_forge_jobs.runtime.look_ahead import HORIZON_S, MOST_AHEAD, LookAhead
+
+
+def learned(*run_times_s: float) -> LookAhead:
+    look_ahead = LookAhead()
+    for run_s in run_times_s:
+        look_ahead.learn(run_s)
+    return look_ahead
+
+
+def test_look_ahead_takes_nothing_before_it_knows_a_run_time() -> None:
+    assert LookAhead().jobs(8) == 0
+
+
+@pytest.mark.parametrize("run_s", [HORIZON_S, 1.0, 600.0])
+def test_look_ahead_takes_nothing_for_slow_tasks(run_s: float) -> None:
+    assert learned(run_s).jobs(8) == 0
+
+
+def test_look_ahead_takes_what_starts_within_the_horizon() -> None:
+    assert learned(0.010).jobs(1) == 5
+    assert learned(0.010).jobs(4) == 20
+
+
+@pytest.mark.parametrize("run_s", [0.0, 1e-9, 1e-5])
+def test_look_ahead_has_an_upper_limit(run_s: float) -> None:
+    assert learned(run_s).jobs(64) == MOST_AHEAD
+
+
+def test_look_ahead_follows_tasks_that_become_slower() -> None:
+    look_ahead = learned(0.001)
+    before = look_ahead.jobs(1)
+
+    look_ahead.learn(0.5)
+
+    assert before == 50
+    assert look_ahead.jobs(1) == 0
+
+
+def test_look_ahead_follows_tasks_that_become_faster() -> None:
+    look_ahead = learned(0.5, *[0.001] * 40)
+
+    assert look_ahead.jobs(1) > 10
+
+
+def test_disappoint_forgets_the_mean() -> None:
+    look_ahead = learned(0.001)
+
+    look_ahead.disappoint()
+
+    assert look_ahead.jobs(8) == 0

@@ -1,0 +1,88 @@
+"""From settings to stores; a driver is imported when it is asked for."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+
+import pytest
+
+from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.errors import ConfigurationError
+from flask_forge_jobs.ids import UlidGenerator
+from flask_forge_jobs.model.jobs import NewJob
+from flask_forge_jobs.storage.connect import open_storage
+from flask_forge_jobs.storage.postgres import PostgresDatabase
+from flask_forge_jobs.storage.sqlite import SqliteDatabase
+from tests.support.clocks import MovingClock
+from tests.support.jobs import claim_one, enqueue, revive_all
+
+
+def test_the_backend_is_that_of_the_settings() -> None:
+    sqlite = open_storage(DatabaseSettings())
+    postgres = open_storage(DatabaseSettings(backend="postgres", database="jobs"))
+
+    assert isinstance(sqlite.database, SqliteDatabase)
+    assert isinstance(postgres.database, PostgresDatabase)
+
+
+def test_sqlite_needs_no_postgres_driver() -> None:
+    script = (
+        "import sys; sys.modules['psycopg2'] = None\n"
+        "from flask_forge_jobs.config.database import DatabaseSettings\n"
+        "from flask_forge_jobs.storage.connect import open_storage\n"
+        "storage = open_storage(DatabaseSettings()); storage.open(); storage.close()\n"
+    )
+
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_a_missing_driver_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg2", None)
+    for name in ("postgres", "postgres_pool", "postgres_listener"):
+        monkeypatch.delitem(
+            sys.modules, f"flask_forge_jobs.storage.{name}", raising=False
+        )
+
+    with pytest.raises(
+        ConfigurationError, match=r"flask-forge-jobs\[postgres\]"
+    ) as caught:
+        open_storage(DatabaseSettings(backend="postgres"))
+
+    assert caught.value.key == "FORGE_JOBS_DATABASE_URL"
+
+
+def test_clock_and_ids_are_those_passed_in() -> None:
+    clock = MovingClock()
+    ids = UlidGenerator(clock, lambda _: 7)
+    expected = UlidGenerator(clock, lambda _: 7).new()
+
+    with contextlib.closing(
+        open_storage(DatabaseSettings(), clock=clock, ids=ids)
+    ) as stores:
+        job_id = stores.jobs.enqueue(NewJob("noop")).id
+        enqueued_at = stores.job_reader.get(job_id).enqueued_at
+
+    assert job_id == expected
+    assert enqueued_at.timestamp() == clock.monotonic()
+
+
+@pytest.mark.parametrize(("jitter", "delay_s"), [(None, 200), (lambda: 0.5, 210)])
+def test_jitter_spreads_the_retries(jitter: object, delay_s: float) -> None:
+    """D19"""
+    clock = MovingClock()
+    stores = open_storage(
+        DatabaseSettings(),
+        clock=clock,
+        jitter=jitter,  # type: ignore[arg-type]  # None or a function
+    )
+    with contextlib.closing(stores):
+        enqueue(stores)
+        stores.queues.set_backoff(
+            "default", enabled=True, base_seconds=100, max_seconds=9999
+        )
+        claim_one(stores)
+        revive_all(stores)
+
+        assert stores.jobs.next_due_in_s(["default"]) == delay_s

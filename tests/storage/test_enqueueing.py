@@ -1,0 +1,128 @@
+"""What a producer does when the key it wants changes hands at the wrong moment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import pytest
+
+from flask_forge_jobs.errors import DuplicateJobError, StorageBusyError
+from flask_forge_jobs.ids import UlidGenerator
+from flask_forge_jobs.model.jobs import JobStatus, NewJob
+from flask_forge_jobs.storage.database import Parameter, Row
+from flask_forge_jobs.storage.enqueueing import KNOWN_QUEUE_S, ROUNDS, Enqueuer
+from tests.support.clocks import MovingClock
+
+T = TypeVar("T")
+KEYED = NewJob("noop", dedupe_key="once")
+HELD: list[Row] = [("holder", "mail", "noop", "in_progress")]
+
+
+class ScriptedDatabase:
+    """Answers from a list, statement by statement."""
+
+    backend = "scripted"
+    attempt = 0
+
+    def __init__(self) -> None:
+        self.answers: dict[str, list[list[Row]]] = {}
+        self.asked: list[str] = []
+        self.woken: list[str] = []
+
+    def single(self, name: str, /, **parameters: Parameter) -> list[Row]:
+        self.asked.append(name)
+        waiting = self.answers.get(name)
+        return waiting.pop(0) if waiting else [(parameters.get("id"),)]
+
+    def wake(self, queue_name: str) -> None:
+        self.woken.append(queue_name)
+
+    def all(self, name: str, /, **parameters: Parameter) -> list[Row]:
+        return self.single(name, **parameters)
+
+    def write(self, work: Callable[[ScriptedDatabase], T]) -> T:
+        return work(self)
+
+
+@pytest.fixture
+def database() -> ScriptedDatabase:
+    return ScriptedDatabase()
+
+
+@pytest.fixture
+def clock() -> MovingClock:
+    return MovingClock()
+
+
+@pytest.fixture
+def enqueuer(database: ScriptedDatabase, clock: MovingClock) -> Enqueuer:
+    return Enqueuer(
+        database,  # type: ignore[arg-type]  # as much of it as is used
+        UlidGenerator(clock),
+        clock,
+    )
+
+
+def test_a_key_that_is_given_back_meanwhile_is_tried_again(
+    database: ScriptedDatabase, enqueuer: Enqueuer
+) -> None:
+    """D33: the holder finishes between the insert and the look-up"""
+    database.answers = {"enqueue": [[], []], "find_enqueued": [[], []]}
+
+    result = enqueuer.enqueue(KEYED)
+
+    assert not result.is_deduped
+    assert database.asked[1:] == ["enqueue", "find_enqueued"] * 2 + ["enqueue"]
+    assert database.woken == ["default"]
+
+
+def test_a_key_that_never_rests_is_busy_in_the_end(
+    database: ScriptedDatabase, enqueuer: Enqueuer
+) -> None:
+    """D33"""
+    database.answers = {"enqueue": [[]] * 9, "find_enqueued": [[]] * 9}
+
+    with pytest.raises(StorageBusyError, match="'once' keeps changing hands"):
+        enqueuer.enqueue(KEYED)
+
+    assert database.asked.count("enqueue") == ROUNDS
+
+
+def test_a_held_key_is_described(
+    database: ScriptedDatabase, enqueuer: Enqueuer
+) -> None:
+    database.answers = {"enqueue": [[]], "find_enqueued": [HELD]}
+
+    result = enqueuer.enqueue(KEYED)
+
+    assert (result.id, result.is_deduped) == ("holder", True)
+    assert (result.queue_name, result.status) == ("mail", JobStatus.IN_PROGRESS)
+    assert database.woken == []
+
+
+def test_a_key_of_another_kind_is_refused(
+    database: ScriptedDatabase, enqueuer: Enqueuer
+) -> None:
+    database.answers = {
+        "enqueue": [[]],
+        "find_enqueued": [[("holder", "mail", "other", "pending")]],
+    }
+
+    with pytest.raises(DuplicateJobError):
+        enqueuer.enqueue(KEYED)
+
+
+def test_a_known_queue_costs_one_statement(
+    database: ScriptedDatabase, enqueuer: Enqueuer, clock: MovingClock
+) -> None:
+    enqueuer.enqueue(NewJob("noop"))
+    assert database.asked == ["ensure_queue", "enqueue"]
+    database.asked.clear()
+
+    enqueuer.enqueue(NewJob("noop"))
+    assert database.asked == ["enqueue"]
+    clock.move(KNOWN_QUEUE_S + 1)
+    enqueuer.enqueue(NewJob("noop"))
+
+    assert database.asked == ["enqueue", "ensure_queue", "enqueue"]

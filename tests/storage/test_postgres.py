@@ -1,0 +1,451 @@
+"""PostgreSQL: lost connections, forks, deadlines, and swallowed errors."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import threading
+from collections.abc import Iterator
+
+import psycopg2
+import pytest
+from psycopg2.extensions import connection as Connection  # noqa: N812  # a class
+
+from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.errors import (
+    StorageBusyError,
+    StorageError,
+    StorageUnavailableError,
+)
+from flask_forge_jobs.model.jobs import JobStatus, NewJob
+from flask_forge_jobs.model.outcomes import Done, Settlement
+from flask_forge_jobs.model.processes import SlotReport
+from flask_forge_jobs.storage import postgres as postgres_module
+from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.connect import open_storage
+from flask_forge_jobs.storage.database import Transaction
+from flask_forge_jobs.storage.postgres import PostgresDatabase, PostgresTransaction
+from tests.support.jobs import OWNER, QUEUE, claim_one, enqueue, finish, run
+from tests.support.postgres import fresh_database
+from tests.support.processes import in_child
+from tests.support.sql import Sql
+
+OURS = (
+    "SELECT pid FROM pg_stat_activity "
+    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+)
+
+
+def database_of(storage: Storage) -> PostgresDatabase:
+    assert isinstance(storage.database, PostgresDatabase)
+    return storage.database
+
+
+@pytest.fixture
+def sql(postgres_settings: DatabaseSettings) -> Sql:
+    return Sql(postgres_settings)
+
+
+@pytest.fixture
+def hasty(postgres_settings: DatabaseSettings) -> Iterator[Storage]:
+    """A storage that waits for nothing: short limits and no pause between retries."""
+    settings = dataclasses.replace(
+        postgres_settings, statement_timeout_s=0.3, pool_size=2
+    )
+    database = PostgresDatabase(settings, wait=lambda _: None)
+    with (
+        contextlib.closing(database),
+        contextlib.closing(open_storage(settings)) as base,
+    ):
+        yield dataclasses.replace(base, database=database)
+
+
+def terminate_all(sql: Sql) -> int:
+    """Cut every session of the database but our own; return how many there were."""
+    return len(sql.run(f"SELECT pg_terminate_backend(pid) FROM ({OURS}) AS ours"))
+
+
+# -- lost connections --------------------------------------------------------------
+
+
+def test_every_verb_survives_cut_sessions(postgres: Storage, sql: Sql) -> None:
+    """D6: finalize survives a dropped connection"""
+    enqueue(postgres)
+    assert terminate_all(sql) >= 1
+    enqueue(postgres)
+    assert terminate_all(sql) >= 1
+    job = claim_one(postgres)
+    assert terminate_all(sql) >= 1
+    assert finish(postgres, job, Done())
+    assert terminate_all(sql) >= 1
+    assert postgres.job_reader.statistics()[QUEUE].counts.done == 1
+    assert terminate_all(sql) >= 1
+
+    assert postgres.describe().backend == "postgres"
+
+
+def test_a_session_cut_within_a_unit_repeats_the_unit(
+    postgres: Storage, sql: Sql
+) -> None:
+    attempts: list[int] = []
+
+    def work(transaction: Transaction) -> None:
+        transaction.run("ensure_queue", name="mail", max_workers=1)
+        if not attempts:
+            terminate_all(sql)
+        attempts.append(transaction.attempt)
+
+    postgres.database.write(work)
+
+    assert attempts == [0, 1]
+    assert [queue.name for queue in postgres.queues.all()] == ["mail"]
+
+
+class CommitsAndForgets(PostgresTransaction):
+    """Loses its first answers after the commit."""
+
+    losses = 0
+
+    def end(self) -> None:
+        """Commit, then behave as if the connection had broken."""
+        super().end()
+        if type(self).losses:
+            type(self).losses -= 1
+            self._connection.close()
+            raise psycopg2.OperationalError("server closed the connection unexpectedly")
+
+
+def test_an_answer_lost_after_the_commit_is_asked_for_again(
+    postgres: Storage, sql: Sql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """D6, D32"""
+    monkeypatch.setattr(postgres_module, "PostgresTransaction", CommitsAndForgets)
+    CommitsAndForgets.losses = 1
+    (result,) = postgres.jobs.enqueue_many([NewJob("noop", dedupe_key="once")])
+    job = claim_one(postgres)
+    CommitsAndForgets.losses = 1
+
+    refused = postgres.jobs.finish(OWNER, [Settlement(job, JobStatus.DONE, result="1")])
+
+    assert CommitsAndForgets.losses == 0
+    assert (result.is_deduped, refused) == (False, [])
+    assert sql.run("SELECT id, status, result FROM forge_job") == [
+        (result.id, "done", "1")
+    ]
+
+
+def test_a_server_that_is_away_is_named_without_the_password() -> None:
+    settings = DatabaseSettings(
+        backend="postgres", host="127.0.0.1", port=1, database="jobs", username="forge",
+        password="hunter2",
+    )  # fmt: skip
+
+    with (
+        contextlib.closing(open_storage(settings)) as storage,
+        pytest.raises(StorageUnavailableError) as caught,
+    ):
+        storage.open()
+
+    assert "127.0.0.1" in str(caught.value)
+    assert "hunter2" not in f"{caught.value!r} {caught.value.__cause__!r}"
+
+
+# -- errors ------------------------------------------------------------------------
+
+
+def test_a_swallowed_error_cannot_be_committed(postgres: Storage) -> None:
+    """M4: the COMMIT would return normally and store nothing"""
+
+    def work(transaction: Transaction) -> None:
+        transaction.run("ensure_queue", name="mail", max_workers=1)
+        with contextlib.suppress(psycopg2.Error):
+            transaction.run("ensure_queue", name="other", max_workers="no number")
+
+    with pytest.raises(StorageError, match="failed before its commit"):
+        postgres.database.write(work)
+
+    assert postgres.queues.all() == []
+
+
+def test_an_error_of_the_caller_rolls_back(postgres: Storage, sql: Sql) -> None:
+    def work(transaction: Transaction) -> None:
+        transaction.run("ensure_queue", name="mail", max_workers=1)
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        postgres.database.write(work)
+
+    assert postgres.queues.all() == []
+    assert (
+        sql.value(
+            "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() "
+            "AND state LIKE 'idle in%'"
+        )
+        == 0
+    )
+
+
+def test_a_refused_statement_is_not_retried(postgres: Storage) -> None:
+    attempts: list[int] = []
+
+    def work(transaction: Transaction) -> None:
+        attempts.append(transaction.attempt)
+        transaction.run("ensure_queue", name="mail", max_workers="no number")
+
+    with pytest.raises(StorageError, match="22P02"):
+        postgres.database.write(work)
+
+    assert attempts == [0]
+
+
+def test_a_unique_violation_is_a_conflict_and_not_retried(postgres: Storage) -> None:
+    """D31"""
+    attempts: list[int] = []
+
+    def work(transaction: Transaction) -> None:
+        attempts.append(transaction.attempt)
+        for _ in range(2):
+            transaction.run("record_version", version=99, oldest_reader=1, name="x")
+
+    with pytest.raises(StorageBusyError):
+        postgres.database.write(work)
+
+    assert attempts == [0]
+
+
+def test_a_deadlock_is_retried(hasty: Storage) -> None:
+    """D31: code 40P01"""
+    attempts: list[int] = []
+
+    def work(transaction: PostgresTransaction) -> None:
+        attempts.append(transaction.attempt)
+        if len(attempts) < 3:
+            with pytest.raises(psycopg2.Error) as caught:
+                transaction._cursor.execute(
+                    "DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '40P01'; END $$"
+                )
+            raise caught.value
+
+    database_of(hasty).write(work)
+
+    assert attempts == [0, 1, 2]
+
+
+def test_a_conflict_that_stays_surfaces_after_four_tries(hasty: Storage) -> None:
+    attempts: list[int] = []
+
+    def work(transaction: PostgresTransaction) -> None:
+        attempts.append(transaction.attempt)
+        transaction._cursor.execute(
+            "DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '40001'; END $$"
+        )
+
+    with pytest.raises(StorageBusyError, match="kept conflicting"):
+        database_of(hasty).write(work)
+
+    assert attempts == [0, 1, 2, 3]
+
+
+def test_a_read_cannot_write(postgres: Storage) -> None:
+    with pytest.raises(StorageError, match="25006"):
+        postgres.database.read(
+            lambda tx: tx.run("ensure_queue", name="mail", max_workers=1)
+        )
+
+
+def test_a_read_is_one_snapshot(postgres: Storage) -> None:
+    def work(transaction: Transaction) -> tuple[int, int]:
+        before = len(transaction.all("all_queues"))
+        postgres.queues.ensure("meanwhile")
+        return before, len(transaction.all("all_queues"))
+
+    assert postgres.database.read(work) == (0, 0)
+
+
+# -- round trips -------------------------------------------------------------------
+
+
+def test_what_nobody_reads_travels_with_the_next_statement(postgres: Storage) -> None:
+    postgres.queues.ensure(QUEUE)
+    sent: list[str] = []
+
+    class Counting(PostgresTransaction):
+        def __init__(
+            self, connection: Connection, begin: str, attempt: int = 0
+        ) -> None:
+            super().__init__(connection, begin, attempt)
+            inner = self._cursor
+
+            class Cursor:
+                def execute(self, text: str, parameters: object = None) -> None:
+                    sent.append(text)
+                    inner.execute(text, parameters)  # type: ignore[arg-type]  # as given
+
+                def __getattr__(self, name: str) -> object:
+                    return getattr(inner, name)
+
+            self._cursor = Cursor()  # type: ignore[assignment]  # stands in for one
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(postgres_module, "PostgresTransaction", Counting)
+        enqueue(postgres)
+        first = len(sent)
+        sent.clear()
+        enqueue(postgres)
+        later = len(sent)
+        sent.clear()
+        postgres.jobs.exchange(OWNER, [], {QUEUE: 1})
+        claim = len(sent)
+
+    assert first <= 5
+    assert later == 1
+    assert claim == 2
+
+
+def test_a_transaction_that_says_nothing_is_never_begun(postgres: Storage) -> None:
+    assert postgres.database.write(lambda _: "nothing") == "nothing"
+
+
+# -- deadlines ---------------------------------------------------------------------
+
+
+def sleep(transaction: PostgresTransaction) -> None:
+    transaction._cursor.execute(
+        "; ".join([*transaction._pending, "SELECT pg_sleep(30)"])
+    )
+
+
+def test_a_slow_statement_is_cancelled_by_the_server(hasty: Storage) -> None:
+    with pytest.raises(StorageUnavailableError, match=r"longer than 0\.3 s"):
+        database_of(hasty).write(sleep)
+
+    assert hasty.queues.all() == []
+
+
+def test_a_call_that_the_server_does_not_end_is_cut(
+    hasty: Storage, sql: Sql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """M9: libpq's own time-outs do not fire while a server is alive but stopped"""
+    database = database_of(hasty)
+    monkeypatch.setattr(database, "_limit_s", 0.2)
+    attempts: list[int] = []
+
+    def frozen(transaction: PostgresTransaction) -> None:
+        attempts.append(transaction.attempt)
+        transaction._cursor.execute("SELECT pg_sleep(30)")  # no limit of the server's
+
+    with pytest.raises(
+        StorageUnavailableError, match="connection to PostgreSQL was lost"
+    ):
+        database.write(frozen)
+
+    assert attempts == [0, 1, 2, 3]
+    assert hasty.queues.all() == []
+    terminate_all(sql)
+
+
+def test_a_used_up_pool_is_busy_and_an_urgent_write_still_runs(hasty: Storage) -> None:
+    """D48: a connection is reserved for heartbeats"""
+    hasty.open()
+    database = database_of(hasty)
+    database.open()
+    inside = threading.Semaphore(0)
+    leave = threading.Event()
+
+    def hold(_: Transaction) -> None:
+        inside.release()
+        assert leave.wait(30)
+
+    holders = [threading.Thread(target=database.write, args=[hold]) for _ in range(2)]
+    for holder in holders:
+        holder.start()
+    try:
+        assert inside.acquire(timeout=30)
+        assert inside.acquire(timeout=30)
+
+        with pytest.raises(
+            StorageBusyError, match="no database connection became free"
+        ):
+            database.write(lambda _: None)
+        assert database.write(lambda tx: tx.all("all_queues"), urgent=True) == []
+    finally:
+        leave.set()
+        for holder in holders:
+            holder.join()
+
+    assert database.write(lambda tx: tx.all("all_queues")) == []
+
+
+# -- forks -------------------------------------------------------------------------
+
+
+def test_a_fork_opens_its_own_and_leaves_the_parents_alone(
+    postgres: Storage, sql: Sql
+) -> None:
+    """Both sides go on with the same Storage object."""
+    first = enqueue(postgres)
+    before = {row[0] for row in sql.run(OURS)}
+
+    def child() -> None:
+        assert postgres.job_reader.get(first).id == first
+        claim_one(postgres, owner="child")
+        enqueue(postgres)
+        postgres.close()
+
+    assert in_child(child) == 0
+    assert in_child(child) == 0
+
+    assert before <= {row[0] for row in sql.run(OURS)}
+    assert postgres.job_reader.statistics()[QUEUE].counts.total == 3
+    assert enqueue(postgres)
+
+
+def test_a_fork_within_a_write_neither_commits_nor_undoes_it(
+    postgres: Storage,
+) -> None:
+    postgres.open()
+
+    def work(transaction: Transaction) -> None:
+        transaction.run("ensure_queue", name="parents", max_workers=1)
+        assert in_child(lambda: postgres.queues.ensure("childs")) == 0
+        transaction.run("ensure_queue", name="more", max_workers=1)
+
+    postgres.database.write(work)
+
+    names = [queue.name for queue in postgres.queues.all()]
+    assert names == ["childs", "more", "parents"]
+
+
+def test_names_are_ordered_alike_whatever_the_locale(postgres_server: str) -> None:
+    english = "TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'en-US'"
+    with fresh_database(postgres_server, english) as url:
+        storage = open_storage(DatabaseSettings.from_url(url))
+        with contextlib.closing(storage):
+            for name in ("b", "a-1", "B", "a_1", "a1"):
+                storage.queues.ensure(name)
+                enqueue(storage, queue_name=name)
+                storage.processes.beat(name, None, [name], [SlotReport(name, "mail")])
+
+            names = ["B", "a-1", "a1", "a_1", "b"]
+            assert [queue.name for queue in storage.queues.all()] == names
+            assert [each.process_id for each in storage.processes.all()] == names
+            assert [pod.host_id for pod in storage.processes.pods()] == names
+            assert list(storage.job_reader.statistics()) == names
+            assert run(storage, Done(), queue_name="a_1").queue_name == "a_1"
+            assert storage.job_admin.delete_batch(JobStatus.PENDING).changed == 4
+
+
+def test_close_ends_the_sessions(postgres: Storage, sql: Sql) -> None:
+    enqueue(postgres)
+    run(postgres, Done())
+    assert sql.run(OURS)
+
+    postgres.close()
+
+    # The server notices the end of a session a moment later.
+    with contextlib.closing(sql.connect()) as connection, connection.cursor() as cursor:
+        cursor.execute("SET statement_timeout = 10000")
+        cursor.execute(
+            f"DO $$ BEGIN WHILE EXISTS ({OURS}) LOOP PERFORM pg_sleep(0.01); "
+            "PERFORM pg_stat_clear_snapshot(); END LOOP; END $$"
+        )

@@ -1,0 +1,93 @@
+"""Rows become models, whatever stands in them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from flask_forge_jobs.model.jobs import ErrorEntry, JobStatus
+from flask_forge_jobs.model.processes import Pod, Process
+from flask_forge_jobs.storage.rows import (
+    claimed_from_row,
+    error_history_from_text,
+    job_from_row,
+    pod_from_row,
+    process_from_row,
+    queue_from_row,
+)
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def test_a_job_has_every_column() -> None:
+    job = job_from_row(
+        (
+            "id", "queue", "kind", "{}", "failed", 1, 2, 3, 0, 0, 0, None, "error",
+            '[{"at":"x","attempt":1,"message":"m"}]', "owner", 0, "key", 0, 4, 5, 1.5,
+            "result", "progress",
+        )
+    )  # fmt: skip
+
+    assert (job.id, job.queue_name, job.kind, job.payload) == (
+        "id", "queue", "kind", "{}",
+    )  # fmt: skip
+    assert (job.status, job.priority) == (JobStatus.FAILED, 1)
+    assert (job.attempts, job.max_attempts) == (2, 3)
+    assert job.enqueued_at == job.scheduled_at == job.started_at == EPOCH
+    assert job.heartbeat_at == job.cancel_requested_at == EPOCH
+    assert job.completed_at is None
+    assert job.error_history == (ErrorEntry("x", 1, "m"),)
+    assert (job.last_error, job.process_id, job.dedupe_key) == ("error", "owner", "key")
+    assert (job.throttle_attempts, job.crashes, job.timeout_s) == (4, 5, 1.5)
+    assert (job.result, job.progress) == ("result", "progress")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "not json",
+        "null",
+        "3",
+        "{}",
+        "[3]",
+        '[{"at":"x"}]',
+        "[[]]",
+        '{"a":1}',
+        '"ab"',
+    ],
+)
+def test_a_damaged_history_counts_as_empty(text: str) -> None:
+    """D25"""
+    assert error_history_from_text(text) == ()
+
+
+def test_a_claimed_job_is_the_row() -> None:
+    row = ("id", "queue", "kind", "{}", 1, 2, 3, 4, 5, "[]", None)
+
+    assert claimed_from_row(row) == row
+    assert claimed_from_row(row).error_history == "[]"
+
+
+@pytest.mark.parametrize(("yes", "no"), [(1, 0), (True, False)])
+def test_both_ways_to_store_a_boolean_are_read(yes: object, no: object) -> None:
+    queue = queue_from_row(("mail", 3, yes, 7, 30, no, 60, 1800, 2, 0, 0))
+
+    assert (queue.paused, queue.backoff_enabled) == (True, False)
+    assert (queue.throttled_until, queue.updated_at) == (EPOCH, EPOCH)
+    assert (
+        queue_from_row(("mail", 3, no, 7, 30, yes, 60, 1800, 2, None, 0)).paused
+        is False
+    )
+
+
+def test_a_process_and_a_pod_have_every_column() -> None:
+    assert process_from_row(("id", "queue", "host", 0, 0, None)) == Process(
+        "id", "queue", "host", EPOCH, EPOCH
+    )
+    assert pod_from_row(("host", "name", "a,b", 0)) == Pod(
+        "host", "name", ("a", "b"), EPOCH
+    )
+    assert pod_from_row(("host", None, None, 0)).queues == ()
+    assert pod_from_row(("host", None, "", 0)).queues == ()

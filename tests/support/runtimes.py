@@ -1,0 +1,146 @@
+"""Worker runtimes within the test's own process, and tasks that a test steers."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from flask_forge_jobs.model.jobs import Job, JobStatus, NewJob
+from flask_forge_jobs.model.outcomes import Done, Failed, Outcome
+from flask_forge_jobs.runtime.runtime import QueueRuntime, RuntimeHandle
+from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.tasks.context import TaskContext
+from flask_forge_jobs.tasks.registry import TaskRegistry
+
+# Nothing takes this long; it only turns a hang into a failure.
+LIMIT_S = 30.0
+_LOOK_PERIOD_S = 0.01
+_pause = threading.Event()
+
+
+def wait_until(
+    predicate: Callable[[], object], what: str, limit_s: float = LIMIT_S
+) -> None:
+    """Look until something has come true; fail with its name when it does not."""
+    ends_at = time.monotonic() + limit_s
+    while not predicate():
+        assert time.monotonic() < ends_at, f"not within {limit_s:g} s: {what}"
+        _pause.wait(_LOOK_PERIOD_S)
+
+
+class HeldTask:
+    """Runs until the test lets it go.
+
+    Args:
+        kind: Kind of its jobs.
+        timeout_s: Its time limit.
+        obeys: Whether it ends when its token trips.
+    """
+
+    def __init__(
+        self,
+        kind: str = "held",
+        *,
+        timeout_s: float | None = None,
+        obeys: bool = True,
+    ) -> None:
+        self.kind = kind
+        self.timeout_s = timeout_s
+        self.obeys = obeys
+        self.contexts: list[TaskContext] = []
+        self.ended_count = 0
+        self.release = threading.Event()
+        self._begun = threading.Semaphore(0)
+
+    def run(self, context: TaskContext, payload: str) -> Outcome:
+        """Run once."""
+        del payload
+        self.contexts.append(context)
+        self._begun.release()
+        outcome: Outcome = Done()
+        while not self.release.wait(_LOOK_PERIOD_S):
+            if self.obeys and context.cancel.is_cancelled:
+                outcome = Failed("stopped when asked")
+                break
+        self.ended_count += 1
+        return outcome
+
+    def wait_for_start(self, count: int = 1) -> TaskContext:
+        """Wait until so many more runs have begun; return the newest context."""
+        for _ in range(count):
+            assert self._begun.acquire(timeout=LIMIT_S), "no run began"
+        return self.contexts[-1]
+
+
+class QuickTask:
+    """Does what a function says and remembers for which jobs."""
+
+    def __init__(
+        self,
+        kind: str = "quick",
+        function: Callable[[TaskContext], Any] = lambda _: Done(),
+        *,
+        timeout_s: float | None = None,
+    ) -> None:
+        self.kind = kind
+        self.timeout_s = timeout_s
+        self.job_ids: list[str] = []
+        self._function = function
+
+    def run(self, context: TaskContext, payload: str) -> Any:
+        """Run once."""
+        del payload
+        self.job_ids.append(context.job_id)
+        return self._function(context)
+
+
+def registry_of(*tasks: HeldTask | QuickTask) -> TaskRegistry:
+    """Return a registry of these tasks."""
+    registry = TaskRegistry()
+    for task in tasks:
+        registry.add(task)
+    return registry
+
+
+@contextlib.contextmanager
+def running(
+    storage: Storage,
+    registry: TaskRegistry,
+    *,
+    queues: Sequence[str] = ("default",),
+    name: str | None = None,
+    grace_s: float = 0.0,
+    **options: Any,
+) -> Iterator[RuntimeHandle]:
+    """Run a worker; it is stopped at the end."""
+    runtime = QueueRuntime(storage, registry, jitter=None, **options)
+    handle = runtime.with_queues(queues).with_worker_name(name).start()
+    try:
+        yield handle
+    finally:
+        handle.shutdown_graceful(grace_s)
+
+
+def add(storage: Storage, kind: str, *, queue: str = "default", **more: Any) -> str:
+    """Enqueue one job and return its id."""
+    return storage.jobs.enqueue(NewJob(kind, queue_name=queue, **more)).id
+
+
+def wait_for_status(
+    storage: Storage, job_id: str, status: JobStatus, limit_s: float = LIMIT_S
+) -> Job:
+    """Wait until a job is in a state, and return it."""
+    wait_until(
+        lambda: storage.job_reader.get(job_id).status is status,
+        f"job {job_id} is {status}",
+        limit_s,
+    )
+    return storage.job_reader.get(job_id)
+
+
+def threads_named(prefix: str) -> list[threading.Thread]:
+    """Return the living threads whose name starts like this."""
+    return [each for each in threading.enumerate() if each.name.startswith(prefix)]
