@@ -22,6 +22,7 @@ from flask_forge_jobs.config.environment import ServerEnvironment
 from flask_forge_jobs.config.settings import PREFIX
 from flask_forge_jobs.errors import ConfigurationError
 from flask_forge_jobs.extension import ForgeJobs
+from flask_forge_jobs.model.queues import DEFAULT_QUEUE
 from flask_forge_jobs.runtime.foreground import PARENT_PIPE_VARIABLE
 from flask_forge_jobs.state import state_of
 
@@ -102,6 +103,9 @@ def main(*, demo: bool, workers: int) -> None:
     # A wrong database fails here, with one line, and not in every server process.
     storage = state_of(create_app(demo=demo)).storage
     storage.open()
+    if demo:
+        # There from the first request on, not only once the worker has started.
+        storage.queues.ensure(DEFAULT_QUEUE)
     storage.close()
     _serve(environment, workers=workers, demo=demo)
 

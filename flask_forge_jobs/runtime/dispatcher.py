@@ -272,8 +272,7 @@ class Dispatcher:
                 self._poll_at = now + pause_s
             if not self._hopeful or not self._may_claim():
                 return {}
-            wanted = self._pool.demand()
-            return {name: n for name, n in wanted.items() if name in self._hopeful}
+            return self._pool.demand(self._hopeful)
 
     def _exchange(self, demand: dict[str, int], now: float) -> None:
         promote = now >= self._promote_at
@@ -311,8 +310,8 @@ class Dispatcher:
         if exchange.refused:
             self.refused_count += len(exchange.refused)
             logger.warning("no longer ours, outcome dropped: %s", exchange.refused)
-        if claimed or self._unwritten:
-            self._signal.set()  # there may be more of either
+        if claimed or self._unwritten or self._returns or self._hopeful - demand.keys():
+            self._signal.set()  # more of either, or the turn of a queue left out
 
     def _replace_unstorable(self, writing: Sequence[Settlement]) -> None:
         """Find the outcomes that the database will not take, for they hold up all.

@@ -11,7 +11,7 @@ from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.model.backoff import MISSING_TASK_DELAY_S
 from flask_forge_jobs.model.jobs import ClaimedJob, EnqueueResult, NewJob
 from flask_forge_jobs.model.outcomes import Dead, Failed, Outcome, clip
-from flask_forge_jobs.tasks.cancellation import CancelReason, CancelToken
+from flask_forge_jobs.tasks.cancellation import CancelToken
 from flask_forge_jobs.tasks.context import TaskContext
 from flask_forge_jobs.tasks.failures import describe_failure, forget_frames
 from flask_forge_jobs.tasks.registry import TaskRegistry
@@ -139,8 +139,3 @@ def _checked(outcome: object) -> Outcome:
     if isinstance(outcome, Outcome):
         return outcome
     return Failed(f"the task returned {type(outcome).__name__}, which is no outcome")
-
-
-def is_final_cancel(token: CancelToken) -> bool:
-    """Whether a user asked for the stop, which ends all attempts."""
-    return token.reason is CancelReason.USER

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from flask_forge_jobs.clock import Clock
@@ -98,17 +98,22 @@ class SlotPool:
             self._staff()
             self._work.notify_all()
 
-    def demand(self) -> dict[str, int]:
+    def demand(self, names: Container[str]) -> dict[str, int]:
         """Return how many more jobs of each queue there is room for.
 
         Free slots are shared between the queues in turn; on top comes what is likely to
         start within the look-ahead.
+
+        Args:
+            names: The queues that may have work; the others get no share.
         """
         with self._lock:
             wanted: dict[str, int] = {}
             free = self._threads_limit - self._running
             free -= sum(len(queue.buffer) for queue in self._queues.values())
             for name in self._order:
+                if name not in names:
+                    continue
                 queue = self._queues[name]
                 room = max(queue.limit - len(queue.running) - len(queue.buffer), 0)
                 now = min(room, max(free, 0))

@@ -163,7 +163,6 @@ class JobQueue:
         Returns:
             The claimed jobs, and the ids of outcomes that were refused.
         """
-
         if not settlements and len(demand) == 1 and not promote:
             return self._claim_only(owner, *next(iter(demand.items())))
 

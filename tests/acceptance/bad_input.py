@@ -18,12 +18,27 @@ TOO_LARGE = ("validation", "body")
 NOT_FOUND = ("not_found", None)
 WRONG_METHOD = ("method_not_allowed", None)
 
-READS = ("/health", "/metrics", "/storage/info", "/queue/overview", "/queue/processes")
-READS += ("/jobs/inspect/01M8830E3P2NJ154CQZ9HKJHJA",)
-WRITES = ("/queue/default/backoff", "/queue/default/paused")
-WRITES += ("/queue/default/max-workers", "/jobs/list", "/jobs/enqueue")
-WRITES += ("/jobs/enqueue-demo", "/jobs/run-now/01M8830E3P2NJ154CQZ9HKJHJA")
-WRITES += ("/jobs/retry", "/jobs/delete")
+NO_JOB = "01M8830E3P2NJ154CQZ9HKJHJA"
+READS = (
+    "/health",
+    "/metrics",
+    "/storage/info",
+    "/queue/overview",
+    "/queue/processes",
+    f"/jobs/inspect/{NO_JOB}",
+)
+WRITES = (
+    "/queue/default/backoff",
+    "/queue/default/paused",
+    "/queue/default/max-workers",
+    "/jobs/list",
+    "/jobs/enqueue",
+    "/jobs/enqueue-demo",
+    f"/jobs/run-now/{NO_JOB}",
+    "/jobs/retry",
+    "/jobs/delete",
+)
+Values = tuple[object, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +83,7 @@ def _field(field: str, *values: object) -> Iterator[Case]:
 
 
 def _enqueue_cases() -> Iterator[Case]:
-    texts = (1, 1.5, True, [], {})
+    texts: Values = (1, 1.5, True, [], {})
     yield from _field("kind", None, *texts, "", "  ", "a" * 129, "a\nb", "\x7f")
     yield from _field("queue_name", *texts, "", "a" * 129, " a", "a ", "a\tb")
     yield from _field("queue_name", "a,b", "a/b", "a?b", "a#b", "a%b")
@@ -79,7 +94,19 @@ def _enqueue_cases() -> Iterator[Case]:
     yield from _field("run_at", "2026-02-30T00:00:00Z", "2026-01-01T24:00:00Z")
     yield from _field("run_at", "2026-01-01T00:00:60Z", "2026-01-01T00:00:00+25:00")
     yield from _field("run_at", "0000-01-01T00:00:00Z", "2026-W01-1T00:00:00Z")
-    numbers = (True, "5", 1.0, 1e308, [], {}, 2**31, -(2**31) - 1, 2**63, 2**64, 10**99)
+    numbers: Values = (
+        True,
+        "5",
+        1.0,
+        1e308,
+        [],
+        {},
+        2**31,
+        -(2**31) - 1,
+        2**63,
+        2**64,
+        10**99,
+    )
     yield from _field("priority", *numbers)
     yield from _field("max_attempts", *numbers, 0, -1, 1001)
     good = enqueue()
@@ -92,18 +119,20 @@ def _enqueue_cases() -> Iterator[Case]:
 
 def _queue_cases() -> Iterator[Case]:
     path = "/queue/default/backoff"
-    good = {"enabled": True, "base_seconds": 5, "max_seconds": 60}
-    for field, values in (
+    good: dict[str, object] = {"enabled": True, "base_seconds": 5, "max_seconds": 60}
+    curve: tuple[tuple[str, Values], ...] = (
         ("enabled", (None, 0, 1, "true", 1.0, [], {})),
         ("base_seconds", (None, 0, -1, 86_401, True, "5", 5.0, 2**31, 2**63)),
         ("max_seconds", (None, 0, 4, 86_401, False, "60", 60.0, -(2**31) - 1)),
-    ):
+    )
+    for field, values in curve:
         yield from _invalid(path, field, without(good, field))
         yield from _invalid(path, field, *({**good, field: each} for each in values))
-    for path, field, values in (
+    single: tuple[tuple[str, str, Values], ...] = (
         ("/queue/default/max-workers", "n", (None, -1, 1025, True, "8", 8.0, 2**31)),
         ("/queue/default/paused", "paused", (None, 0, 1, "true", "false", [], {})),
-    ):
+    )
+    for path, field, values in single:
         yield from _invalid(path, field, {}, *({field: each} for each in values))
     for name in ("none", "Default", "a%2Cb", "a%00b", "q" * 200, "%20default"):
         for verb, document in (
@@ -118,11 +147,12 @@ def _queue_cases() -> Iterator[Case]:
 def _list_cases() -> Iterator[Case]:
     path = "/jobs/list"
     page = {"limit": 10, "offset": 0}
-    for field, values in (
+    fields: tuple[tuple[str, Values], ...] = (
         ("limit", (None, -1, 1001, True, "10", 10.0, 2**32, 2**63)),
         ("offset", (None, -1, 100_001, False, "0", 0.0, 2**32)),
         ("filter", (None, [], "x", 1)),
-    ):
+    )
+    for field, values in fields:
         yield from _invalid(path, field, *({**page, field: each} for each in values))
     yield from _invalid(path, "limit", {"offset": 0})
     yield from _invalid(path, "offset", {"limit": 1})
@@ -147,8 +177,8 @@ def _list_cases() -> Iterator[Case]:
 
 def _job_cases() -> Iterator[Case]:
     for path in ("/jobs/retry", "/jobs/delete"):
-        for ids in (None, "x", {}, 5, True):
-            yield from _invalid(path, "ids", {"ids": ids})
+        wrong: Values = (None, "x", {}, 5, True)
+        yield from _invalid(path, "ids", *({"ids": ids} for ids in wrong))
         yield from _invalid(path, "ids", {}, {"ids": ["a"] * 10_001})
         yield from _invalid(
             path, "ids[0]", {"ids": [1]}, {"ids": [""]}, {"ids": [None]}

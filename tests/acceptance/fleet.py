@@ -82,13 +82,18 @@ class Fleet:
         self.workers.append(worker)
         return worker
 
-    def kill(self, source: random.Random) -> Kill:
-        """Kill a random worker with SIGKILL and tell what it held."""
-        worker = self.workers.pop(source.randrange(len(self.workers)))
-        worker.process.kill()
+    def kill(self, source: random.Random, count: int = 1) -> list[Kill]:
+        """Kill random workers with SIGKILL, all at once, and tell what they held."""
+        victims = source.sample(self.workers, count)
+        for victim in victims:
+            victim.process.kill()
+        return [self._bury(victim) for victim in victims]
+
+    def _bury(self, worker: Worker) -> Kill:
         worker.process.wait()
         # Taken when it is surely dead, so it wrote nothing later than this.
         at_ns = time.monotonic_ns()
+        self.workers.remove(worker)
         self._end(worker, at_ns)
         hosts = self._sql.run(
             "SELECT host_id FROM forge_pod WHERE worker_name = ?", worker.name

@@ -49,7 +49,8 @@ class Plan:
 
     Args:
         jobs: Jobs to store.
-        kills: Workers to kill.
+        kills: How often to kill.
+        victims: Workers that each kill takes at once.
         processes: Workers that run at once.
         threads: Threads of each.
         seed: Of everything random here.
@@ -58,6 +59,7 @@ class Plan:
 
     jobs: int = 20_000
     kills: int = 50
+    victims: int = 1
     processes: int = 4
     threads: int = 4
     seed: int = 0
@@ -155,12 +157,14 @@ class Driver:
     def _kill_after(self, pause_s: float, kills: list[Kill]) -> None:
         pause = threading.Event()
         pause.wait(pause_s - SETTLE_S)
-        kill = self.fleet.kill(self._random)
-        self.fleet.start()
+        dead = self.fleet.kill(self._random, self._plan.victims)
+        for _ in dead:
+            self.fleet.start()
         pause.wait(SETTLE_S)
-        # What it had sent to a server before it died may have been stored after.
-        late = self.fleet.held_by(kill.host_id)
-        kills.append(dataclasses.replace(kill, held=kill.held | late))
+        for kill in dead:
+            # What it had sent to a server before it died may have been stored after.
+            late = self.fleet.held_by(kill.host_id)
+            kills.append(dataclasses.replace(kill, held=kill.held | late))
 
     def _last_job(self, storage: Storage) -> Ack:
         """Store one more: the fleet still works, and stale sockets are noticed."""
@@ -211,7 +215,7 @@ class Driver:
             "rows": evidence.counts["rows"],
             "runs": sum(line.event == "S" for line in evidence.lines),
             "extra runs": len(checker.extra_runs()),
-            "kills that hit claimed jobs": sum(bool(k.held) for k in evidence.kills),
+            "deaths that hit claimed jobs": sum(bool(k.held) for k in evidence.kills),
             "claimed jobs hit": sum(len(kill.held) for kill in evidence.kills),
             "jobs given back": len(reaped),
             "slowest give-back": f"{_slowest_s(evidence):.1f} s",

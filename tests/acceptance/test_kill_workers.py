@@ -1,4 +1,4 @@
-"""The short form of the kill driver (fault matrix A1)."""
+"""The short forms of the kill driver (fault matrix A1 and A7)."""
 
 from __future__ import annotations
 
@@ -14,4 +14,14 @@ def test_killed_workers_lose_nothing(database_url: str, tmp_path: Path) -> None:
     report = Driver(plan, database_url, tmp_path).run()
 
     assert report.is_sound, report.text()
-    assert report.figures["rows"], report.text()
+
+
+def test_fleet_that_dies_as_a_whole_recovers_alone(
+    database_url: str, tmp_path: Path
+) -> None:
+    """Everything is killed at once and started again; nobody repairs anything."""
+    plan = Plan(jobs=600, kills=2, victims=4, seed=secrets.randbelow(1_000_000))
+
+    report = Driver(plan, database_url, tmp_path).run()
+
+    assert report.is_sound, report.text()

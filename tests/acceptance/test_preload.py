@@ -7,6 +7,7 @@ import random
 import secrets
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -109,9 +110,7 @@ def test_preloaded_server_mixes_up_no_connections(
             Client(number, port, random.Random(seed + number))
             for number in range(CLIENTS)
         ]
-        run_together(
-            [lambda c=client: c.run(REQUESTS // CLIENTS) for client in clients]
-        )
+        run_together([partial(client.run, REQUESTS // CLIENTS) for client in clients])
 
     complaints = [each for client in clients for each in client.complaints]
     assert not complaints, f"seed {seed}: {complaints[:10]}\n{server.output}"

@@ -368,6 +368,12 @@ def test_body_that_the_server_cannot_read_is_400(bare_client: FlaskClient) -> No
         def readable(self) -> bool:
             return True
 
+        def seek(self, _offset: int, _whence: int = io.SEEK_SET) -> int:
+            return 0
+
+        def tell(self) -> int:
+            return 0
+
         def readinto(self, _buffer: object) -> int:
             raise ArithmeticError("a chunk has no size")
 

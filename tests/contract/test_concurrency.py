@@ -170,7 +170,7 @@ def test_retention_racing_a_requeue_takes_no_job_that_runs_again(
 
     def sweep() -> int:
         deleted = 0
-        for _ in range(20):
+        for _ in range(15):
             deleted += storage.job_admin.delete_finished_before(
                 QUEUE, JobStatus.DEAD, future, 20
             )

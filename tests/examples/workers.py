@@ -35,9 +35,10 @@ def worker(app: Flask, queues: Sequence[str] = ("default",)) -> Iterator[Runs]:
     """Run a worker; its outcomes are stored when the block has ended."""
     runs = Runs()
     runtime = state_of(app).runtime(threads=2).with_queues(queues)
-    handle = runtime.start()
-    try:
-        with appcontext_popped.connected_to(runs.note, app):
+    # Listening first: a short run ends before start() has returned.
+    with appcontext_popped.connected_to(runs.note, app):
+        handle = runtime.start()
+        try:
             yield runs
-    finally:
-        assert handle.shutdown_graceful(LIMIT_S)
+        finally:
+            assert handle.shutdown_graceful(LIMIT_S)

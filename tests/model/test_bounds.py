@@ -28,6 +28,7 @@ class Evil:
         (Evil(), "a Evil"),
         (["secret"], "a list"),
     ],
+    ids=lambda value: type(value).__name__,
 )
 def test_shown_is_short_and_runs_no_code_of_the_value(value: object, text: str) -> None:
     assert shown(value) == text

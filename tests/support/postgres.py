@@ -43,16 +43,11 @@ def running_server() -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def fresh_database(server_url: str, options: str = "") -> Iterator[str]:
-    """Yield the URL of a new, empty database that is dropped afterwards.
-
-    Args:
-        server_url: The server's maintenance database.
-        options: What to add to ``CREATE DATABASE``.
-    """
+def fresh_database(server_url: str) -> Iterator[str]:
+    """Yield the URL of a new, empty database that is dropped afterwards."""
     name = f"forge_test_{secrets.token_hex(6)}"
     with _administrator(server_url) as cursor:
-        cursor.execute(f"CREATE DATABASE {name} {options}")
+        cursor.execute(f"CREATE DATABASE {name}")
     parts = urlsplit(server_url)
     try:
         yield urlunsplit(parts._replace(path=f"/{name}"))

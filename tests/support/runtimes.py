@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from flask_forge_jobs.model.jobs import Job, JobStatus, NewJob
+from flask_forge_jobs.model.jobs import ClaimedJob, Job, JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import Done, Failed, Outcome
 from flask_forge_jobs.runtime.runtime import QueueRuntime, RuntimeHandle
 from flask_forge_jobs.storage.base import Storage
@@ -144,3 +144,18 @@ def wait_for_status(
 def threads_named(prefix: str) -> list[threading.Thread]:
     """Return the living threads whose name starts like this."""
     return [each for each in threading.enumerate() if each.name.startswith(prefix)]
+
+
+def claimed(
+    job_id: str = "job-1",
+    kind: str = "held",
+    *,
+    queue: str = "default",
+    attempts: int = 1,
+    max_attempts: int = 5,
+    timeout_s: float | None = None,
+) -> ClaimedJob:
+    """Return a claimed job that no database knows of."""
+    return ClaimedJob(
+        job_id, queue, kind, "{}", 0, 0, attempts, max_attempts, 0, "[]", timeout_s
+    )

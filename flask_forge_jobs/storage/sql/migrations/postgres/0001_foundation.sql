@@ -2,9 +2,9 @@
 -- by code point, as SQLite does, whatever the locale of the server.
 
 CREATE TABLE forge_job (
-    id                  TEXT COLLATE "C"    NOT NULL PRIMARY KEY,
-    queue_name          TEXT COLLATE "C"    NOT NULL,
-    kind                TEXT COLLATE "C"    NOT NULL,
+    id                  TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    queue_name          TEXT COLLATE "C" NOT NULL,
+    kind                TEXT COLLATE "C" NOT NULL,
     payload             TEXT    NOT NULL,
     status              TEXT    NOT NULL DEFAULT 'pending'
         CHECK (status IN ('pending', 'in_progress', 'done', 'failed', 'dead')),
@@ -61,8 +61,8 @@ CREATE INDEX forge_job_newest ON forge_job (enqueued_at, id);
 -- Counts are maintained by the database itself, so they equal the rows whatever
 -- statement changed them. Changes are appended and folded later; readers sum.
 CREATE TABLE forge_job_count (
-    queue_name TEXT COLLATE "C"    NOT NULL,
-    kind       TEXT COLLATE "C"    NOT NULL,
+    queue_name TEXT COLLATE "C" NOT NULL,
+    kind       TEXT COLLATE "C" NOT NULL,
     status     TEXT    NOT NULL,
     deferred   BOOLEAN NOT NULL,
     jobs       BIGINT  NOT NULL
@@ -112,7 +112,7 @@ CREATE TRIGGER forge_job_count_delete AFTER DELETE ON forge_job
     FOR EACH STATEMENT EXECUTE FUNCTION forge_count_jobs();
 
 CREATE TABLE forge_queue (
-    name                 TEXT COLLATE "C"    NOT NULL PRIMARY KEY,
+    name                 TEXT COLLATE "C" NOT NULL PRIMARY KEY,
     max_workers          INTEGER NOT NULL,
     paused               BOOLEAN NOT NULL DEFAULT FALSE,
     retain_done_for_days INTEGER NOT NULL DEFAULT 7,
@@ -126,9 +126,9 @@ CREATE TABLE forge_queue (
 );
 
 CREATE TABLE forge_process (
-    process_id   TEXT COLLATE "C"    NOT NULL PRIMARY KEY,
-    queue_name   TEXT COLLATE "C"    NOT NULL,
-    host_id      TEXT COLLATE "C"    NOT NULL,
+    process_id   TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    queue_name   TEXT COLLATE "C" NOT NULL,
+    host_id      TEXT COLLATE "C" NOT NULL,
     started_at   BIGINT  NOT NULL,
     heartbeat_at BIGINT  NOT NULL,
     current_job  TEXT
@@ -137,7 +137,7 @@ CREATE INDEX forge_process_queue ON forge_process (queue_name, process_id);
 CREATE INDEX forge_process_host ON forge_process (host_id);
 
 CREATE TABLE forge_pod (
-    host_id      TEXT COLLATE "C"    NOT NULL PRIMARY KEY,
+    host_id      TEXT COLLATE "C" NOT NULL PRIMARY KEY,
     heartbeat_at BIGINT  NOT NULL,
     worker_name  TEXT,
     queues       TEXT

@@ -1,0 +1,230 @@
+"""Measures that reads and claims cost the same at a thousand and at a million jobs.
+
+Run it with ``python -m tests.acceptance.million --backend both --rows 1000000``. It
+prints a table of medians, ratios and verdicts; the exit status is 1 when a limit is
+missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from statistics import median
+
+from flask import Flask
+from flask.testing import FlaskClient
+
+from flask_forge_jobs import ForgeJobs, Storage
+from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.model.instants import format_instant, from_micros
+from tests.acceptance.databases import chosen_backends, fresh_url
+from tests.acceptance.filling import DUE_PERCENT, QUEUES, fill
+from tests.support.sql import Sql
+
+FEW_ROWS = 1_000
+REPEATS = 100
+# A measurement ends after this long, however few repeats it had.
+LONGEST_S = 20.0
+MS = 1000
+OVERVIEW_RATIO = 2.0
+CLAIM_LIMIT_MS = 5.0
+LIST_LIMIT_MS = 20.0
+PREFIX = "/forge-jobs"
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One measurement at both sizes.
+
+    Args:
+        name: What was measured.
+        few_ms: Median at a thousand rows, in milliseconds.
+        many_ms: Median at many rows.
+        limit_ms: Longest allowed median at many rows.
+    """
+
+    name: str
+    few_ms: float
+    many_ms: float
+    limit_ms: float
+
+    @property
+    def ratio(self) -> float:
+        """How many times longer it takes with many rows."""
+        return self.many_ms / self.few_ms
+
+    @property
+    def is_met(self) -> bool:
+        """Whether the limit is met."""
+        return self.many_ms <= self.limit_ms
+
+
+class Subject:
+    """The real application over one filled database.
+
+    Args:
+        database_url: An empty database.
+        rows: How many jobs to fill in.
+        is_crossed: As for :func:`fill`.
+    """
+
+    def __init__(self, database_url: str, rows: int, *, is_crossed: bool) -> None:
+        self._settings = DatabaseSettings.from_url(database_url)
+        self.sql = Sql(self._settings)
+        app = Flask("million")
+        app.config["FORGE_JOBS_DATABASE_URL"] = database_url
+        app.testing = True
+        forge = ForgeJobs(app)
+        with app.app_context():
+            self.storage: Storage = forge.storage
+        self.storage.open()
+        fill(self.sql, self._settings.backend, rows, is_crossed=is_crossed)
+        self._client: FlaskClient = app.test_client()
+
+    def close(self) -> None:
+        """Close the database."""
+        self.storage.close()
+
+    def overview(self) -> None:
+        """Get the overview."""
+        answer = self._client.get(f"{PREFIX}/queue/overview")
+        assert answer.status_code == 200, answer.text
+
+    def claim(self) -> None:
+        """Claim one job."""
+        assert self.storage.jobs.claim("queue-3", "measurer")
+
+    def lister(self, filters: dict[str, object]) -> Callable[[], None]:
+        """Return a call for the first page of a listing."""
+        document = {"filter": filters, "limit": 50, "offset": 0}
+
+        def call() -> None:
+            answer = self._client.post(f"{PREFIX}/jobs/list", json=document)
+            assert answer.status_code == 200, answer.text
+
+        return call
+
+
+def filters_of(sql: Sql) -> dict[str, dict[str, object]]:
+    """Return every filter that is measured, by name."""
+    now = from_micros(sql.now_us())
+
+    def since(**ago: float) -> dict[str, object]:
+        return {
+            "from": format_instant(now - timedelta(**ago)),
+            "to": format_instant(now),
+        }
+
+    queue: dict[str, object] = {"queues": ["queue-3"]}
+    kind: dict[str, object] = {"kinds": ["kind-3"]}
+    status: dict[str, object] = {"statuses": ["done"]}
+    return {
+        "none": {},
+        "queue": queue,
+        "kind": kind,
+        "status done": status,
+        "status failed": {"statuses": ["failed"]},
+        "two statuses": {"statuses": ["failed", "dead"]},
+        "queue + status": queue | status,
+        "kind + status": kind | status,
+        "queue + kind + status": queue | kind | status,
+        "recent hour": since(hours=1),
+        "wide range": since(days=60),
+        "queue + recent hour": queue | since(hours=1),
+        "status + wide range": status | since(days=60),
+    }
+
+
+def median_ms(call: Callable[[], None], repeats: int = REPEATS) -> float:
+    """Return the median of several calls, in milliseconds; the first is not counted."""
+    call()
+    samples: list[float] = []
+    ends_at = time.perf_counter() + LONGEST_S
+    while len(samples) < repeats and time.perf_counter() < ends_at:
+        before = time.perf_counter()
+        call()
+        samples.append((time.perf_counter() - before) * MS)
+    return median(samples)
+
+
+@contextmanager
+def filled(backend: str, rows: int, *, is_crossed: bool = False) -> Iterator[Subject]:
+    """Yield the application over a fresh, filled database."""
+    with fresh_url(backend) as url:
+        subject = Subject(url, rows, is_crossed=is_crossed)
+        with closing(subject):
+            yield subject
+
+
+def measure(subject: Subject, rows: int, repeats: int = REPEATS) -> dict[str, float]:
+    """Return the median of each measurement, in milliseconds."""
+    found = {"overview": median_ms(subject.overview, repeats)}
+    due_in_a_queue = rows // QUEUES * DUE_PERCENT // 100
+    found["claim"] = median_ms(subject.claim, min(repeats, due_in_a_queue - 1))
+    for name, filters in filters_of(subject.sql).items():
+        found[f"list: {name}"] = median_ms(subject.lister(filters), repeats)
+    return found
+
+
+def compare(few: dict[str, float], many: dict[str, float]) -> list[Figure]:
+    """Return the figures with their limits."""
+    return [
+        Figure(name, few[name], value, _limit_ms(name, few))
+        for name, value in many.items()
+    ]
+
+
+def _limit_ms(name: str, few: dict[str, float]) -> float:
+    if name == "overview":
+        return OVERVIEW_RATIO * few["overview"]
+    return CLAIM_LIMIT_MS if name == "claim" else LIST_LIMIT_MS
+
+
+def table(title: str, rows: int, figures: list[Figure]) -> str:
+    """Return the figures as text."""
+    lines = [
+        f"{title}: medians in ms",
+        f"{'':<28}{FEW_ROWS:>10,}{rows:>12,}{'ratio':>8}{'limit':>8}",
+    ]
+    lines += [
+        f"{each.name:<28}{each.few_ms:>10.2f}{each.many_ms:>12.2f}{each.ratio:>8.1f}"
+        f"{each.limit_ms:>8.1f}  {'met' if each.is_met else 'MISSED'}"
+        for each in figures
+    ]
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--backend", choices=("sqlite", "postgres", "both"), required=True
+    )
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument(
+        "--crossed", action="store_true", help="every kind in every queue"
+    )
+    arguments = parser.parse_args()
+    are_met = True
+    for backend in chosen_backends(arguments.backend):
+        is_crossed = arguments.crossed
+        with filled(backend, FEW_ROWS, is_crossed=is_crossed) as subject:
+            few = measure(subject, FEW_ROWS)
+        began_at = time.perf_counter()
+        with filled(backend, arguments.rows, is_crossed=is_crossed) as subject:
+            filled_s = time.perf_counter() - began_at
+            figures = compare(few, measure(subject, arguments.rows))
+        text = table(backend, arguments.rows, figures)
+        sys.stdout.write(f"{text}\nfilled in {filled_s:.0f} s\n\n")
+        sys.stdout.flush()
+        are_met = are_met and all(figure.is_met for figure in figures)
+    return 0 if are_met else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,194 @@
+"""What the README tells a newcomer to type works as written.
+
+The command lines are read from the README itself. They are not run in a new virtual
+environment: the environment of these tests is what the second of them makes.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.acceptance.client import Answer, Request, send
+from tests.acceptance.programs import Program, running, script, wait_until
+
+README = Path(__file__).parents[2] / "README.rst"
+TEXT = README.read_text("utf-8")
+_INDENTED = re.compile(r"^ {4}(\S.*)$", re.MULTILINE)
+COMMANDS = [line for line in _INDENTED.findall(TEXT) if line.startswith("python3 -m ")]
+CURLS = [line for line in _INDENTED.findall(TEXT) if line.startswith("curl ")]
+SERVE = COMMANDS[0]
+DEFAULT_ADDRESS = "127.0.0.1:8787"
+
+
+def parse_curl(line: str) -> tuple[str, Request]:
+    """Return the address and the request that a curl command line stands for."""
+    words = iter(shlex.split(line)[1:])
+    method, url, body = "GET", "", None
+    headers: dict[str, str] = {}
+    for word in words:
+        if word == "-X":
+            method = next(words)
+        elif word == "-H":
+            name, _, value = next(words).partition(":")
+            headers[name] = value.strip()
+        elif word == "-d":
+            body = next(words).encode()
+        else:
+            assert not word.startswith("-"), f"teach this test the option {word}"
+            url = word
+    parts = urlsplit(url)
+    path = f"{parts.path}?{parts.query}" if parts.query else parts.path
+    return parts.netloc, Request(method, path, body, headers)
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+    """The server that the first command line ends with, on a free port."""
+    program, *options = shlex.split(SERVE.rpartition("&&")[2])
+    environ = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("JOBS_", "QUEUE_", "DATABASE_"))
+    }
+    folder = tmp_path_factory.mktemp("newcomer")
+    with running(
+        [script(Path(program).name), *options],
+        environ={**environ, "JOBS_API_PORT": "0"},
+        folder=folder,
+    ) as server:
+        server.port()
+        yield server
+
+
+def _answer(server: Program, line: str) -> Answer:
+    address, request = parse_curl(line)
+    assert address == DEFAULT_ADDRESS
+    return send(server.port(), request, prefix="")
+
+
+def _line(path: str) -> str:
+    found: list[str] = [line for line in CURLS if path in line]
+    (line,) = found
+    return line
+
+
+def test_readme_has_two_command_lines_that_begin_with_nothing() -> None:
+    steps = [line.split(" && ") for line in COMMANDS]
+
+    for make_environment, install, _ in steps:
+        assert make_environment == "python3 -m venv .venv"
+        assert install.startswith(".venv/bin/pip install ")
+    assert [words[-1] for words in steps] == [
+        ".venv/bin/forge-jobs-server --demo",
+        ".venv/bin/python -m pytest",
+    ]
+
+
+@pytest.mark.parametrize(
+    "line", CURLS, ids=lambda line: urlsplit(line.split()[-1]).path
+)
+def test_curl_line_is_answered(demo: Program, line: str) -> None:
+    answer = _answer(demo, line)
+
+    assert answer.status == 200, (line, answer, demo.output)
+
+
+def test_overview_and_metrics_show_the_default_queue(demo: Program) -> None:
+    (queue,) = _answer(demo, _line("/queue/overview")).json()
+    metrics = _answer(demo, _line("/metrics"))
+
+    assert queue["name"] == "default"
+    assert list(queue["counts"]) == [
+        "pending", "scheduled", "in_progress", "done", "failed", "dead",
+    ]  # fmt: skip
+    assert metrics.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+    assert b'queue_pending_jobs{queue="default"} ' in metrics.body
+
+
+def test_storage_is_the_sqlite_file(demo: Program) -> None:
+    info = _answer(demo, _line("/storage/info")).json()
+
+    assert info["backend"] == "sqlite"
+    assert info["fields"][0][0] == "sqlite_version"
+
+
+def test_backoff_is_stored(demo: Program) -> None:
+    answer = _answer(demo, _line("/backoff"))
+
+    assert (answer.status, answer.body) == (200, b"")
+    (queue,) = _answer(demo, _line("/queue/overview")).json()
+    assert queue["backoff_enabled"] is True
+    assert (queue["backoff_base_seconds"], queue["backoff_max_seconds"]) == (5, 60)
+
+
+def test_enqueued_job_is_done(demo: Program) -> None:
+    job_id = _answer(demo, _line("/jobs/enqueue")).json()
+
+    def is_done() -> bool:
+        found = send(demo.port(), Request("GET", f"/jobs/inspect/{job_id}"), prefix="")
+        return bool(found.json()["row"]["status"] == "done")
+
+    wait_until(is_done, f"job {job_id} is done")
+
+
+def test_demo_trickles_jobs_of_its_own(demo: Program) -> None:
+    def has_done_some() -> bool:
+        (queue,) = _answer(demo, _line("/queue/overview")).json()
+        return bool(queue["counts"]["done"] >= 2 and queue["processes"])
+
+    wait_until(has_done_some, "two demo jobs are done")
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl here")
+def test_curl_itself_understands_the_lines(demo: Program) -> None:
+    for line in CURLS:
+        here = line.replace(DEFAULT_ADDRESS, f"127.0.0.1:{demo.port()}")
+        command = ["curl", "--fail", "--silent", "--show-error", *shlex.split(here)[1:]]
+        answer = subprocess.run(command, capture_output=True, timeout=60, check=False)
+        assert answer.returncode == 0, (line, answer.stderr)
+
+
+def _program() -> str:
+    block = re.search(r"code-block:: python\n\n((?: {4}.*\n|\n)+)", TEXT)
+    assert block is not None
+    return re.sub(r"^ {4}", "", block[1], flags=re.MULTILINE)
+
+
+def test_program_runs_with_a_worker_beside_it(tmp_path: Path) -> None:
+    """The ten lines as ``app.py``, a signup, and ``flask forge-jobs worker``."""
+    (tmp_path / "app.py").write_text(_program(), "utf-8")
+    sign_up = "from app import app; print(app.test_client().post('/signup').json)"
+    environ = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(tmp_path)}
+    command = next(
+        line for line in _INDENTED.findall(TEXT) if line == "flask forge-jobs worker"
+    )
+    flask, *arguments = shlex.split(command)
+
+    signed_up = subprocess.run(
+        [sys.executable, "-c", sign_up],
+        cwd=tmp_path,
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    stored = (tmp_path / "instance" / "queue.sqlite").exists()
+    worker_command = [script(flask), *arguments]
+    with running(worker_command, environ=environ, folder=tmp_path) as worker:
+        worker.wait_for("^welcome 7$")
+        status = worker.stop()
+
+    assert "'job': '" in signed_up.stdout
+    assert stored
+    assert status == 0, worker.output

@@ -1,0 +1,704 @@
+"""The dispatcher round by round: no thread, no database, a clock that the test moves.
+
+What it does with real ones is in ``test_runtime.py``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import cast
+
+import pytest
+
+from flask_forge_jobs.errors import StorageError, StorageUnavailableError
+from flask_forge_jobs.model.jobs import (
+    ClaimedJob,
+    EnqueueResult,
+    Exchange,
+    HeartbeatReport,
+    JobStatus,
+    NewJob,
+)
+from flask_forge_jobs.model.outcomes import Done, Failed, Settlement
+from flask_forge_jobs.model.queues import QueueSettings
+from flask_forge_jobs.runtime.dispatcher import (
+    FIRST_BACK_OFF_S,
+    GIVE_BACK_AFTER_S,
+    LONGEST_BACK_OFF_S,
+    POLL_WITH_PUSH_S,
+    POLL_WITHOUT_PUSH_S,
+    Dispatcher,
+)
+from flask_forge_jobs.runtime.execution import Execution, Runner
+from flask_forge_jobs.runtime.settling import UNSTORABLE_MESSAGE, Settler
+from flask_forge_jobs.runtime.slots import SlotPool
+from flask_forge_jobs.storage.job_queue import JobQueue
+from flask_forge_jobs.tasks.cancellation import CancelReason
+from tests.support.clocks import MovingClock
+from tests.support.runtimes import (
+    HeldTask,
+    QuickTask,
+    claimed,
+    registry_of,
+    wait_until,
+)
+
+OWNER = "host-1"
+CANCEL_GRACE_S = 10.0
+
+
+class ScriptedJobs:
+    """Stands for the hot path: hands out what the test prepared and notes the rest."""
+
+    def __init__(self) -> None:
+        self.ready: dict[str, list[ClaimedJob]] = {}
+        self.due_in_s: dict[str, float] = {}
+        self.written: list[Settlement] = []
+        self.demands: list[dict[str, int]] = []
+        self.asked: list[list[str]] = []
+        self.refused: list[str] = []
+        self.error: Exception | None = None
+        self.bad_ids: set[str] = set()
+        self.during_exchange: Callable[[], object] = lambda: None
+
+    def exchange(
+        self,
+        owner: str,
+        settlements: Sequence[Settlement],
+        demand: Mapping[str, int],
+        *,
+        promote: bool = True,
+    ) -> Exchange:
+        del promote
+        assert owner == OWNER
+        self.demands.append(dict(demand))
+        if self.error is not None:
+            raise self.error
+        if any(each.job.id in self.bad_ids and each.result for each in settlements):
+            raise StorageError("PostgreSQL refused the statement (22P05)")
+        self.written.extend(settlements)
+        exchange = Exchange(refused=list(self.refused))
+        for name, count in demand.items():
+            ready = self.ready.get(name, [])
+            exchange.claimed.extend(ready[:count])
+            del ready[:count]
+        self.during_exchange()
+        return exchange
+
+    def finish(self, owner: str, settlements: Sequence[Settlement]) -> list[str]:
+        return self.exchange(owner, settlements, {}).refused
+
+    def heartbeat(self, owner: str, progress: Mapping[str, str]) -> HeartbeatReport:
+        del owner, progress
+        if self.error is not None:
+            raise self.error
+        return HeartbeatReport(frozenset(), frozenset())
+
+    def next_due_in_s(self, queue_names: Iterable[str]) -> float | None:
+        names = list(queue_names)
+        self.asked.append(names)
+        waits = [self.due_in_s[name] for name in names if name in self.due_in_s]
+        return min(waits) if waits else None
+
+
+class Rig:
+    """A dispatcher that goes round only when the test says so."""
+
+    def __init__(self, *tasks: HeldTask | QuickTask, **options: object) -> None:
+        self.clock = MovingClock()
+        self.jobs = ScriptedJobs()
+        self.is_pushing = True
+        self.may_claim = True
+        queues = cast("Sequence[str]", options.get("queues", ("default",)))
+        runner = Runner(
+            registry_of(*tasks),
+            scope=contextlib.nullcontext,
+            host_id=OWNER,
+            clock=self.clock,
+            enqueue=no_enqueue,
+        )
+        self.pool = SlotPool(
+            queues,
+            threads=cast("int", options.get("threads", 2)),
+            runner=runner,
+            host_id=OWNER,
+            clock=self.clock,
+            on_ended=lambda: self.dispatcher.outcome_waits(),  # noqa: PLW0108  # made later
+        )
+        for name in queues:
+            self.pool.set_limit(name, 64)
+        self.dispatcher = Dispatcher(
+            cast("JobQueue", self.jobs),
+            self.pool,
+            owner=OWNER,
+            queue_names=queues,
+            settler=Settler(QueueSettings, None),
+            clock=self.clock,
+            cancel_grace_s=CANCEL_GRACE_S,
+            is_pushing=lambda: self.is_pushing,
+            may_claim=lambda: self.may_claim,
+        )
+
+    def round(self) -> None:
+        """Go round once, as the thread does."""
+        dispatcher = self.dispatcher
+        dispatcher._signal.clear()
+        try:
+            if dispatcher._round():
+                dispatcher._back_off_s = 0.0
+        except StorageError as error:
+            dispatcher._back_off(error)
+
+    def settle_down(self) -> None:
+        """Go round until nothing more happens at this moment."""
+        for _ in range(20):
+            self.round()
+            self.clock.move(0.03)  # longer than the pause before it asks what is due
+            if not self.dispatcher._signal.is_set() and self.pause_s() > 0:
+                return
+        raise AssertionError("the dispatcher does not come to rest")
+
+    def pause_s(self) -> float:
+        return self.dispatcher._pause_s()
+
+    @property
+    def written(self) -> list[tuple[str, JobStatus]]:
+        return [(each.job.id, each.status) for each in self.jobs.written]
+
+
+def no_enqueue(job: NewJob) -> EnqueueResult:
+    raise AssertionError(job)
+
+
+@pytest.fixture
+def held() -> Iterator[HeldTask]:
+    task = HeldTask()
+    yield task
+    task.release.set()
+
+
+@pytest.fixture
+def stubborn() -> Iterator[HeldTask]:
+    task = HeldTask("stubborn", obeys=False)
+    yield task
+    task.release.set()
+
+
+# -- claiming ------------------------------------------------------------------------
+
+
+def test_first_round_claims_for_all_free_slots() -> None:
+    rig = Rig(threads=3)
+
+    rig.round()
+
+    assert rig.jobs.demands == [{"default": 3}]
+
+
+def test_an_outcome_and_the_next_claim_share_one_exchange(held: HeldTask) -> None:
+    rig = Rig(held, threads=1)
+    rig.jobs.ready["default"] = [claimed("a"), claimed("b")]
+    rig.round()
+    held.wait_for_start()
+    held.release.set()
+    wait_until(lambda: rig.pool.has_ended_runs, "the run has ended")
+    rig.jobs.demands.clear()
+
+    rig.round()
+
+    (demand,) = rig.jobs.demands
+    assert demand["default"] >= 1
+    assert rig.written == [("a", JobStatus.DONE)]
+
+
+def test_an_empty_queue_is_not_asked_again_without_a_reason() -> None:
+    rig = Rig()
+    rig.settle_down()
+    count = len(rig.jobs.demands)
+
+    for _ in range(5):
+        rig.round()
+
+    assert len(rig.jobs.demands) == count
+
+
+def test_wake_looks_at_the_queue_at_once() -> None:
+    rig = Rig(queues=("a", "b"))
+    rig.settle_down()
+    rig.jobs.demands.clear()
+
+    rig.dispatcher.wake("b")
+    is_awake = rig.dispatcher._signal.is_set()
+    rig.round()
+
+    assert is_awake
+    assert [list(demand) for demand in rig.jobs.demands] == [["b"]]
+
+
+def test_every_queue_gets_its_turn_although_the_first_is_empty() -> None:
+    """One free slot, given to the queue whose turn it is; the next one follows."""
+    rig = Rig(QuickTask(), threads=1, queues=("a", "b", "c"))
+    rig.settle_down()
+    rig.jobs.demands.clear()
+
+    rig.dispatcher.wake()
+    rig.settle_down()
+
+    asked = {name for demand in rig.jobs.demands for name in demand}
+    assert asked == {"a", "b", "c"}
+
+
+def test_wake_for_a_queue_of_others_costs_nothing() -> None:
+    rig = Rig()
+    rig.settle_down()
+    rig.jobs.demands.clear()
+    rig.jobs.asked.clear()
+
+    rig.dispatcher.wake("foreign")
+    is_awake = rig.dispatcher._signal.is_set()
+    rig.settle_down()
+
+    assert not is_awake
+    assert (rig.jobs.demands, rig.jobs.asked) == ([], [])
+
+
+def test_a_wake_during_the_claim_is_not_lost() -> None:
+    """It may tell of a job that the claim under way cannot see."""
+    rig = Rig()
+    rig.jobs.during_exchange = lambda: rig.dispatcher.wake("default")
+
+    rig.round()
+    rig.jobs.during_exchange = lambda: None
+    rig.round()
+
+    assert len(rig.jobs.demands) == 2
+
+
+@pytest.mark.parametrize(
+    ("is_pushing", "period_s"), [(True, POLL_WITH_PUSH_S), (False, POLL_WITHOUT_PUSH_S)]
+)
+def test_a_lost_wake_is_made_up_for_by_polling(
+    *, is_pushing: bool, period_s: float
+) -> None:
+    rig = Rig()
+    rig.is_pushing = is_pushing
+    rig.settle_down()
+    rig.jobs.demands.clear()
+
+    assert 0 < rig.pause_s() <= period_s
+    rig.clock.move(period_s)
+    rig.round()
+
+    assert len(rig.jobs.demands) == 1
+
+
+def test_nothing_is_claimed_while_it_is_not_allowed() -> None:
+    """B5: others believe that this process is dead."""
+    rig = Rig()
+    rig.may_claim = False
+
+    rig.settle_down()
+    refused = list(rig.jobs.demands)
+    rig.may_claim = True
+    rig.clock.move(POLL_WITH_PUSH_S)
+    rig.round()
+
+    assert refused == []
+    assert rig.jobs.demands == [{"default": 2}]
+
+
+# -- jobs that wait for their time ---------------------------------------------------
+
+
+def test_it_sleeps_until_the_next_job_is_due() -> None:
+    rig = Rig()
+    rig.jobs.due_in_s["default"] = 2.0
+
+    rig.settle_down()
+    pause_s = rig.pause_s()
+    rig.jobs.demands.clear()
+    rig.clock.move(pause_s)
+    rig.round()
+
+    assert 1.9 < pause_s <= 2.0
+    assert len(rig.jobs.demands) == 1
+
+
+def test_a_due_job_without_room_does_not_keep_it_awake(held: HeldTask) -> None:
+    """It would ask the database without a pause for as long as all slots are busy."""
+    rig = Rig(held, threads=1)
+    rig.jobs.ready["default"] = [claimed("a")]
+    rig.settle_down()
+    held.wait_for_start()
+    rig.jobs.due_in_s["default"] = 0.0
+
+    rig.clock.move(POLL_WITH_PUSH_S)
+    rig.settle_down()
+    rig.jobs.asked.clear()
+    for _ in range(10):
+        rig.clock.move(0.1)
+        rig.round()
+
+    assert rig.jobs.asked == []
+    assert rig.pause_s() > 1.0
+
+
+def test_a_due_job_of_a_paused_queue_does_not_keep_it_awake() -> None:
+    rig = Rig(queues=("open", "paused"))
+    rig.pool.set_limit("paused", 0)
+    rig.jobs.due_in_s["paused"] = 0.0
+
+    rig.settle_down()
+    rig.jobs.asked.clear()
+    for _ in range(10):
+        rig.clock.move(0.1)
+        rig.round()
+
+    assert rig.jobs.asked == []
+    assert rig.pause_s() > 1.0
+
+
+def test_a_retry_is_picked_up_when_its_delay_is_over() -> None:
+    task = QuickTask("quick", lambda _: Failed("oops"))
+    rig = Rig(task)
+    rig.settle_down()
+    rig.jobs.ready["default"] = [claimed("a", "quick")]
+    rig.dispatcher.wake("default")
+    rig.round()
+    wait_until(lambda: rig.pool.has_ended_runs, "the run has ended")
+    rig.jobs.due_in_s["default"] = 1.0
+
+    rig.settle_down()
+
+    assert rig.written == [("a", JobStatus.FAILED)]
+    assert rig.pause_s() <= 1.0
+
+
+# -- giving back ---------------------------------------------------------------------
+
+
+def test_claims_that_a_slow_job_blocks_go_back(held: HeldTask) -> None:
+    rig = Rig(held, QuickTask(), threads=1)
+    rig.pool.feed([claimed("a"), claimed("b"), claimed("c")])
+    held.wait_for_start()
+
+    rig.round()
+    early = list(rig.written)
+    rig.clock.move(GIVE_BACK_AFTER_S + 0.01)
+    rig.round()
+
+    assert early == []
+    assert rig.written == [("b", JobStatus.PENDING), ("c", JobStatus.PENDING)]
+    assert all(each.uncount for each in rig.jobs.written)
+
+
+def test_stop_claiming_gives_back_what_has_not_started(held: HeldTask) -> None:
+    rig = Rig(held, threads=1)
+    rig.pool.feed([claimed("a"), claimed("b")])
+    held.wait_for_start()
+
+    rig.dispatcher.stop_claiming()
+    rig.round()
+
+    assert rig.written == [("b", JobStatus.PENDING)]
+    assert rig.jobs.demands == [{}]
+
+
+def test_a_claim_under_way_at_the_stop_goes_back_unstarted() -> None:
+    """D4: nothing starts after the stop, on any slot."""
+    task = QuickTask()
+    rig = Rig(task)
+    rig.jobs.ready["default"] = [claimed("a", "quick")]
+    rig.jobs.during_exchange = rig.dispatcher.stop_claiming
+
+    rig.round()
+    rig.jobs.during_exchange = lambda: None
+    rig.round()
+
+    assert task.job_ids == []
+    assert rig.written == [("a", JobStatus.PENDING)]
+
+
+def test_a_stopped_dispatcher_rests_while_a_job_runs_on(held: HeldTask) -> None:
+    """The grace may take long; it must not be spent in a busy loop."""
+    rig = Rig(held)
+    rig.jobs.ready["default"] = [claimed("a")]
+    rig.settle_down()
+    held.wait_for_start()
+
+    rig.dispatcher.stop_claiming()
+    rig.clock.move(2 * POLL_WITH_PUSH_S)
+    rig.settle_down()
+
+    assert rig.pause_s() > 1.0
+
+
+def test_a_stray_goes_back_with_its_attempt_unspent() -> None:
+    rig = Rig()
+
+    rig.dispatcher.give_back_stray("stray", 3)
+    known = rig.dispatcher.unwritten_ids()
+    rig.round()
+
+    (settlement,) = rig.jobs.written
+    assert known == {"stray"}
+    assert (settlement.job.id, settlement.job.attempts) == ("stray", 3)
+    assert (settlement.status, settlement.uncount) == (JobStatus.PENDING, True)
+
+
+# -- a storage that fails ------------------------------------------------------------
+
+
+def finished(rig: Rig, *job_ids: str) -> None:
+    """Let jobs end whose outcomes nobody has written yet."""
+    rig.pool.feed([claimed(job_id, "quick") for job_id in job_ids])
+    wait_until(
+        lambda: len(rig.pool._ended) == len(job_ids), "all of them have ended"
+    )
+
+
+def test_outcomes_survive_a_storage_that_fails() -> None:
+    """D6: kept until they are stored, and the work is not claimed away meanwhile."""
+    rig = Rig(QuickTask())
+    finished(rig, "a", "b")
+    rig.jobs.error = StorageUnavailableError("gone")
+
+    rig.round()
+    kept = rig.dispatcher.unwritten_ids()
+    rig.jobs.error = None
+    rig.clock.move(FIRST_BACK_OFF_S)
+    rig.round()
+
+    assert kept == {"a", "b"}
+    assert sorted(rig.written) == [("a", JobStatus.DONE), ("b", JobStatus.DONE)]
+    assert rig.dispatcher.unwritten_ids() == set()
+
+
+def test_the_pause_grows_while_the_storage_fails() -> None:
+    """D17: from 1 s to 30 s, and it is not tried before."""
+    rig = Rig()
+    rig.jobs.error = StorageUnavailableError("gone")
+    pauses = []
+
+    for _ in range(7):
+        rig.round()
+        pauses.append(rig.dispatcher._rests_until() - rig.clock.monotonic())
+        tries = len(rig.jobs.demands)
+        rig.clock.move(pauses[-1] / 2)
+        rig.dispatcher.wake("default")
+        rig.round()
+        assert len(rig.jobs.demands) == tries
+        rig.clock.move(pauses[-1] / 2)
+
+    assert pauses == [1.0, 2.0, 4.0, 8.0, 16.0, LONGEST_BACK_OFF_S, LONGEST_BACK_OFF_S]
+
+
+def test_a_claim_that_failed_is_made_again() -> None:
+    rig = Rig()
+    rig.jobs.error = StorageUnavailableError("gone")
+    rig.round()
+    rig.jobs.error = None
+    rig.jobs.demands.clear()
+
+    rig.clock.move(FIRST_BACK_OFF_S)
+    rig.round()
+
+    assert rig.jobs.demands == [{"default": 2}]
+
+
+def test_an_outcome_that_the_database_refuses_holds_up_no_other() -> None:
+    rig = Rig(QuickTask("quick", lambda context: Done(f'"{context.job_id}"')))
+    finished(rig, "a", "bad", "c")
+    rig.jobs.bad_ids = {"bad"}
+
+    rig.round()
+    rig.clock.move(FIRST_BACK_OFF_S)
+    rig.round()
+
+    assert sorted(rig.written) == [
+        ("a", JobStatus.DONE),
+        ("bad", JobStatus.FAILED),
+        ("c", JobStatus.DONE),
+    ]
+    assert rig.jobs.written[-1].error == UNSTORABLE_MESSAGE
+    assert rig.dispatcher.unwritten_ids() == set()
+
+
+def test_no_outcome_is_blamed_when_nothing_can_be_written() -> None:
+    """C13: a server that is read-only for a while."""
+    rig = Rig(QuickTask("quick", lambda _: Done("7")))
+    finished(rig, "a")
+    rig.jobs.error = StorageError("PostgreSQL refused the statement (25006)")
+
+    rig.round()
+    rig.jobs.error = None
+    rig.clock.move(FIRST_BACK_OFF_S)
+    rig.round()
+
+    (settlement,) = rig.jobs.written
+    assert (settlement.status, settlement.result) == (JobStatus.DONE, "7")
+
+
+def test_refused_outcomes_are_counted_and_dropped(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    rig = Rig(QuickTask())
+    finished(rig, "a")
+    rig.jobs.refused = ["a"]
+
+    rig.round()
+
+    assert rig.dispatcher.refused_count == 1
+    assert rig.dispatcher.unwritten_ids() == set()
+    assert "no longer ours, outcome dropped: ['a']" in caplog.text
+
+
+# -- time limits ---------------------------------------------------------------------
+
+
+def started(rig: Rig, task: HeldTask, timeout_s: float = 5.0) -> Execution:
+    rig.settle_down()
+    rig.pool.feed([claimed("a", task.kind, timeout_s=timeout_s)])
+    task.wait_for_start()
+    (execution,) = rig.pool.running()
+    return execution
+
+
+def test_it_wakes_up_for_a_time_limit(held: HeldTask) -> None:
+    rig = Rig(held)
+    started(rig, held, timeout_s=1.0)
+
+    assert 0 < rig.pause_s() <= 1.0
+
+
+def test_a_task_past_its_limit_is_asked_to_stop(held: HeldTask) -> None:
+    rig = Rig(held)
+    execution = started(rig, held)
+
+    rig.round()
+    early = execution.token.reason
+    rig.clock.move(5.0)
+    rig.round()
+    wait_until(lambda: rig.pool.has_ended_runs, "the task has stopped")
+    rig.round()
+
+    assert early is None
+    assert execution.token.reason is CancelReason.TIMEOUT
+    assert rig.written == [("a", JobStatus.FAILED)]
+    assert rig.jobs.written[0].error == "timed out after 5s"
+
+
+def test_a_task_that_ignores_its_limit_loses_its_slot(
+    stubborn: HeldTask, caplog: pytest.LogCaptureFixture
+) -> None:
+    """D23: fenced, replaced, counted."""
+    rig = Rig(stubborn)
+    started(rig, stubborn)
+    rig.clock.move(5.0)
+    rig.round()
+
+    rig.clock.move(CANCEL_GRACE_S - 0.01)
+    rig.round()
+    early = list(rig.written)
+    rig.clock.move(0.02)
+    rig.round()
+
+    assert early == []
+    assert rig.written == [("a", JobStatus.FAILED)]
+    assert rig.jobs.written[0].error == "timed out after 5s"
+    assert rig.pool.abandoned_count == 1
+    assert "ignores its time limit" in caplog.text
+
+
+def test_time_limits_hold_while_the_storage_fails(held: HeldTask) -> None:
+    rig = Rig(held)
+    execution = started(rig, held)
+    rig.jobs.error = StorageUnavailableError("gone")
+    rig.dispatcher.wake("default")
+    for _ in range(5):
+        rig.round()
+        rig.clock.move(FIRST_BACK_OFF_S)
+    assert execution.token.reason is None
+
+    pause_s = rig.pause_s()
+    rig.clock.move(pause_s)
+    rig.round()
+
+    assert pause_s <= 5.0
+    rig.clock.move(1.0)
+    rig.round()
+    assert execution.token.reason is CancelReason.TIMEOUT
+
+
+# -- the thread ----------------------------------------------------------------------
+
+
+def test_finish_writes_what_is_left() -> None:
+    rig = Rig(QuickTask())
+    finished(rig, "a")
+    rig.dispatcher.start()
+
+    is_stored = rig.dispatcher.finish(10.0)
+
+    assert is_stored
+    assert rig.written == [("a", JobStatus.DONE)]
+
+
+def test_finish_tries_again_until_its_time_is_over() -> None:
+    rig = Rig(QuickTask())
+    finished(rig, "a")
+    rig.jobs.error = StorageUnavailableError("gone")
+    rig.dispatcher.start()
+    wait_until(lambda: rig.dispatcher._back_off_s, "the storage has failed")
+
+    def recover() -> None:
+        rig.clock.move(FIRST_BACK_OFF_S)
+        rig.jobs.error = None
+        rig.dispatcher.wake()
+
+    recover()
+
+    assert rig.dispatcher.finish(20.0)
+    assert rig.written == [("a", JobStatus.DONE)]
+
+
+def test_finish_tells_what_it_could_not_store() -> None:
+    rig = Rig(QuickTask())
+    finished(rig, "a")
+    rig.jobs.error = StorageUnavailableError("gone")
+    rig.dispatcher.start()
+
+    is_stored = rig.dispatcher.finish(0.0)
+
+    assert not is_stored
+    assert rig.dispatcher.unwritten_ids() == {"a"}
+
+
+def test_finish_of_a_dispatcher_that_never_started_returns() -> None:
+    assert Rig().dispatcher.finish(10.0)
+
+
+def test_an_error_of_any_kind_does_not_end_the_thread(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """D51."""
+    rig = Rig()
+    rig.jobs.error = ZeroDivisionError("a bug")
+    rig.dispatcher.start()
+    wait_until(lambda: "the dispatcher failed" in caplog.text, "it failed")
+    rig.jobs.error = None
+
+    assert rig.dispatcher.finish(10.0)
+
+
+def test_released_is_what_is_written_for_returns() -> None:
+    rig = Rig()
+    execution = Execution(claimed("a"), 0.0)
+
+    rig.dispatcher.give_back([execution])
+    rig.round()
+
+    (settlement,) = rig.jobs.written
+    assert settlement.uncount
+    assert settlement.error is None

@@ -1,0 +1,259 @@
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from flask_forge_jobs import ForgeJobs
+from flask_forge_jobs.model.backoff import MISSING_TASK_DELAY_S
+from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
+from flask_forge_jobs.model.outcomes import (
+    MAX_ERROR_BYTES,
+    Dead,
+    Done,
+    Failed,
+    Outcome,
+    Throttled,
+)
+from flask_forge_jobs.runtime.execution import (
+    WARN_PERIOD_S,
+    Execution,
+    Runner,
+    TaskScope,
+)
+from flask_forge_jobs.tasks.context import TaskContext
+from flask_forge_jobs.tasks.registry import TaskRegistry
+from tests.support.clocks import MovingClock
+from tests.support.runtimes import QuickTask, claimed, registry_of
+
+
+def no_enqueue(job: NewJob) -> EnqueueResult:
+    raise AssertionError(job)
+
+
+def runner_of(
+    registry: TaskRegistry,
+    *,
+    scope: TaskScope = contextlib.nullcontext,
+    clock: MovingClock | None = None,
+) -> Runner:
+    return Runner(
+        registry,
+        scope=scope,
+        host_id="host-1",
+        clock=clock or MovingClock(),
+        enqueue=no_enqueue,
+    )
+
+
+def outcome_of(function: Callable[[TaskContext], object]) -> Outcome:
+    """Run a custom task class; nothing but its own care protects it."""
+    registry = registry_of(QuickTask("quick", function))
+    return runner_of(registry).run(Execution(claimed(kind="quick"), 0.0))
+
+
+def failing(error: BaseException) -> Callable[[TaskContext], object]:
+    def function(context: TaskContext) -> object:
+        raise error
+
+    return function
+
+
+def recurse(depth: int) -> int:
+    return recurse(depth + 1) + 1
+
+
+FATAL = [
+    SystemExit(3),
+    KeyboardInterrupt("stop"),
+    GeneratorExit("over"),
+    ZeroDivisionError("division by zero"),
+    BaseException("bare"),
+]
+
+
+@pytest.mark.parametrize("error", FATAL, ids=lambda error: type(error).__name__)
+def test_run_makes_a_failure_of_any_exception(error: BaseException) -> None:
+    """A9: whatever a task raises ends its job and not its worker."""
+    outcome = outcome_of(failing(error))
+
+    assert outcome == Failed(str(error))
+    assert error.__traceback__ is None
+
+
+@pytest.mark.parametrize("error", FATAL, ids=lambda error: type(error).__name__)
+def test_run_makes_a_failure_of_what_a_decorated_task_raises(
+    error: BaseException,
+) -> None:
+    forge = ForgeJobs()
+
+    @forge.task
+    def raises() -> None:
+        raise error
+
+    outcome = runner_of(forge.registry).run(Execution(claimed(kind="raises"), 0.0))
+
+    assert outcome == Failed(str(error))
+
+
+def test_run_makes_a_failure_of_endless_recursion() -> None:
+    outcome = outcome_of(lambda _: recurse(0))
+
+    assert isinstance(outcome, Failed)
+    assert "recursion" in outcome.message
+    assert sys.getrecursionlimit() > 0
+
+
+def test_run_joins_the_chain_of_causes() -> None:
+    def function(context: TaskContext) -> object:
+        try:
+            raise KeyError("row 7")
+        except KeyError as error:
+            raise RuntimeError("no such order") from error
+
+    assert outcome_of(function) == Failed("no such order: 'row 7'")
+
+
+@pytest.mark.parametrize("value", [None, 7, "done", object, Outcome])
+def test_run_refuses_what_is_no_outcome(value: object) -> None:
+    """A batch of outcomes is stored as one; a stranger in it would block them all."""
+    outcome = outcome_of(lambda _: value)
+
+    assert isinstance(outcome, Failed)
+    assert "which is no outcome" in outcome.message
+
+
+@pytest.mark.parametrize("make", [Failed, Dead])
+def test_run_makes_every_message_storable(make: Callable[[str], Outcome]) -> None:
+    text = "\x00\ud800" + "x" * 2 * MAX_ERROR_BYTES
+
+    outcome = outcome_of(lambda _: make(text))
+
+    assert isinstance(outcome, (Failed, Dead))
+    assert "\x00" not in outcome.message
+    assert len(outcome.message.encode()) <= MAX_ERROR_BYTES
+
+
+@pytest.mark.parametrize("outcome", [Done("7"), Throttled(2.0)])
+def test_run_passes_outcomes_on(outcome: Outcome) -> None:
+    assert outcome_of(lambda _: outcome) is outcome
+
+
+def test_run_keeps_the_delay_of_a_failure() -> None:
+    assert outcome_of(lambda _: Failed("later", 9.0)) == Failed("later", 9.0)
+
+
+def test_run_opens_a_scope_around_every_run() -> None:
+    events: list[str] = []
+
+    @contextlib.contextmanager
+    def scope() -> Iterator[None]:
+        events.append("in")
+        yield
+        events.append("out")
+
+    runner = runner_of(
+        registry_of(QuickTask("quick", lambda _: events.append("run") or Done())),  # type: ignore[func-returns-value]  # a list's append
+        scope=scope,
+    )
+    runner.run(Execution(claimed(kind="quick"), 0.0))
+
+    assert events == ["in", "run", "out"]
+
+
+def test_a_scope_that_cannot_be_opened_fails_the_job() -> None:
+    task = QuickTask()
+
+    @contextlib.contextmanager
+    def scope() -> Iterator[None]:
+        raise LookupError("no database session")
+        yield
+
+    outcome = runner_of(registry_of(task), scope=scope).run(
+        Execution(claimed(kind="quick"), 0.0)
+    )
+
+    assert outcome == Failed("no database session")
+    assert task.job_ids == []
+
+
+def test_a_scope_that_fails_at_its_end_leaves_the_outcome(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """F10: the work is done, whatever the clean-up of the application says."""
+
+    @contextlib.contextmanager
+    def scope() -> Iterator[None]:
+        yield
+        raise LookupError("teardown")
+
+    outcome = runner_of(registry_of(QuickTask()), scope=scope).run(
+        Execution(claimed(kind="quick"), 0.0)
+    )
+
+    assert outcome == Done()
+    assert "the context of job job-1 failed" in caplog.text
+
+
+def test_a_missing_task_fails_the_job_for_a_minute() -> None:
+    """D18: most likely a deploy is under way."""
+    outcome = runner_of(TaskRegistry()).run(Execution(claimed(kind="gone"), 0.0))
+
+    assert outcome == Failed(
+        "no task registered for kind: gone", delay_at_least_s=MISSING_TASK_DELAY_S
+    )
+
+
+def test_a_missing_task_is_logged_once_a_minute_for_each_kind(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    clock = MovingClock()
+    runner = runner_of(TaskRegistry(), clock=clock)
+
+    def log_count(kind: str) -> int:
+        caplog.clear()
+        runner.run(Execution(claimed(kind=kind), 0.0))
+        return len(caplog.records)
+
+    assert [log_count("gone"), log_count("gone"), log_count("other")] == [1, 0, 1]
+    clock.move(WARN_PERIOD_S)
+    assert log_count("gone") == 1
+
+
+def test_the_time_limit_of_a_job_comes_before_its_task_s() -> None:
+    runner = runner_of(registry_of(QuickTask("limited", timeout_s=9.0), QuickTask()))
+
+    limits = [
+        runner.timeout_of(claimed(kind="limited", timeout_s=2.0)),
+        runner.timeout_of(claimed(kind="limited")),
+        runner.timeout_of(claimed(kind="quick")),
+        runner.timeout_of(claimed(kind="unknown")),
+    ]
+
+    assert limits == [2.0, 9.0, None, None]
+
+
+def test_a_task_learns_what_it_runs_for() -> None:
+    seen: list[TaskContext] = []
+    task = QuickTask("quick", lambda context: seen.append(context) or Done())  # type: ignore[func-returns-value]  # a list's append
+    execution = Execution(claimed("job-7", "quick", attempts=5), 0.0, stops_at=9.0)
+
+    runner_of(registry_of(task)).run(execution)
+    (context,) = seen
+    context.set_progress({"done": 1})
+
+    assert (context.job_id, context.kind, context.queue_name) == (
+        "job-7",
+        "quick",
+        "default",
+    )
+    assert (context.host_id, context.attempt, context.is_last_attempt) == (
+        "host-1",
+        5,
+        True,
+    )
+    assert context.deadline == 9.0
+    assert context.cancel is execution.token
+    assert execution.progress == '{"done":1}'

@@ -1,0 +1,289 @@
+"""The reaper with a clock that the test moves: nothing here waits for time to pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.model.jobs import JobStatus
+from flask_forge_jobs.model.outcomes import Done
+from flask_forge_jobs.model.processes import SlotReport
+from flask_forge_jobs.runtime.reaper import SWEEPS_PER_LEASE, Reaper, Silence
+from flask_forge_jobs.storage.base import Storage
+from tests.support.clocks import MovingClock
+from tests.support.jobs import OWNER, claim_one, enqueue, finish
+from tests.support.sql import Sql
+from tests.support.threads import run_together
+
+LEASE_S = 60.0
+SWEEP_S = LEASE_S / SWEEPS_PER_LEASE
+
+
+class Rig:
+    def __init__(self, storage: Storage) -> None:
+        self.storage = storage
+        self.clock = MovingClock()
+        self.can_write = True
+
+    def reaper(self) -> Reaper:
+        return Reaper(
+            self.storage.jobs,
+            self.storage.processes,
+            lease_s=LEASE_S,
+            clock=self.clock,
+            can_write=lambda: self.can_write,
+        )
+
+    def sweep(
+        self,
+        *reapers: Reaper,
+        seconds: float = LEASE_S,
+        between: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Let the reapers look at their usual period for so long."""
+        for reaper in reapers:
+            reaper.tick()
+        for _ in range(round(seconds / SWEEP_S)):
+            self.clock.move(SWEEP_S)
+            between()
+            for reaper in reapers:
+                reaper.tick()
+
+
+@pytest.fixture
+def rig(storage: Storage) -> Rig:
+    return Rig(storage)
+
+
+def status_of(rig: Rig, job_id: str) -> JobStatus:
+    return rig.storage.job_reader.get(job_id).status
+
+
+def test_revives_in_progress_job_with_stale_heartbeat(rig: Rig) -> None:
+    job_id = enqueue(rig.storage)
+    claim_one(rig.storage)
+
+    rig.sweep(rig.reaper(), seconds=LEASE_S - SWEEP_S)
+    early = status_of(rig, job_id)
+    rig.sweep(rig.reaper())
+
+    assert early is JobStatus.IN_PROGRESS
+    assert status_of(rig, job_id) is JobStatus.FAILED
+
+
+def test_leaves_fresh_in_progress_jobs_alone(rig: Rig) -> None:
+    """B1: slower than the lease, but its process beats."""
+    job_id = enqueue(rig.storage)
+    claim_one(rig.storage)
+
+    rig.sweep(
+        rig.reaper(),
+        seconds=10 * LEASE_S,
+        between=lambda: rig.storage.jobs.heartbeat(OWNER, {}),
+    )
+
+    assert status_of(rig, job_id) is JobStatus.IN_PROGRESS
+
+
+def test_reap_stale_jobs_wrapper_runs_without_panicking(rig: Rig) -> None:
+    """On an empty store nothing happens."""
+    rig.sweep(rig.reaper())
+
+    assert rig.storage.jobs.running() == []
+
+
+def test_revived_job_skips_delay_when_backoff_disabled(
+    rig: Rig, database_settings: DatabaseSettings
+) -> None:
+    job_id = enqueue(rig.storage)
+    claim_one(rig.storage)
+
+    rig.sweep(rig.reaper())
+
+    assert 0 <= due_in_s(rig, database_settings, job_id) <= 5
+
+
+def test_revived_job_uses_queue_backoff_when_enabled(
+    rig: Rig, database_settings: DatabaseSettings
+) -> None:
+    job_id = enqueue(rig.storage)
+    rig.storage.queues.set_backoff("default", True, 10, 1800)
+    claim_one(rig.storage)
+
+    rig.sweep(rig.reaper())
+
+    assert 15 <= due_in_s(rig, database_settings, job_id) <= 25
+
+
+def due_in_s(rig: Rig, settings: DatabaseSettings, job_id: str) -> float:
+    scheduled_at = rig.storage.job_reader.get(job_id).scheduled_at
+    return scheduled_at.timestamp() - Sql(settings).now_us() / 1e6
+
+
+def test_a_reaper_that_was_stopped_itself_proves_nothing(rig: Rig) -> None:
+    """Its own pause of an hour is no silence of the others."""
+    job_id = enqueue(rig.storage)
+    claim_one(rig.storage)
+    reaper = rig.reaper()
+    reaper.tick()
+
+    rig.clock.move(3600.0)
+    reaper.tick()
+
+    assert status_of(rig, job_id) is JobStatus.IN_PROGRESS
+
+
+def test_silence_proves_nothing_while_nobody_can_write(rig: Rig) -> None:
+    """D1 of the fault matrix: a database that is locked for minutes."""
+    job_id = enqueue(rig.storage)
+    claim_one(rig.storage)
+    reaper = rig.reaper()
+
+    rig.can_write = False
+    rig.sweep(reaper, seconds=10 * LEASE_S)
+    locked = status_of(rig, job_id)
+    rig.can_write = True
+    rig.sweep(reaper, seconds=LEASE_S)
+
+    assert locked is JobStatus.IN_PROGRESS
+    assert status_of(rig, job_id) is JobStatus.FAILED
+
+
+def test_an_error_voids_the_interval_it_happened_in(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = enqueue(rig.storage)
+    claim_one(rig.storage)
+    reaper = rig.reaper()
+    rig.sweep(reaper, seconds=LEASE_S - SWEEP_S)
+
+    def refuse(self: object) -> list[object]:
+        raise OSError("gone")
+
+    rig.clock.move(SWEEP_S)
+    with monkeypatch.context() as patched:
+        patched.setattr(type(rig.storage.jobs), "running", refuse)
+        with pytest.raises(OSError, match="gone"):
+            reaper.tick()
+    rig.clock.move(SWEEP_S)
+    reaper.tick()
+    early = status_of(rig, job_id)
+    rig.clock.move(SWEEP_S)
+    reaper.tick()
+
+    assert early is JobStatus.IN_PROGRESS
+    assert status_of(rig, job_id) is JobStatus.FAILED
+
+
+def test_a_finish_between_look_and_write_wins(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """B3: a reaper stalled before its update changes nothing."""
+    job_id = enqueue(rig.storage)
+    job = claim_one(rig.storage)
+    reaper = rig.reaper()
+    rig.sweep(reaper, seconds=LEASE_S - SWEEP_S)
+    jobs = type(rig.storage.jobs)
+    look = jobs.running
+
+    def look_and_stall(self: object) -> list[object]:
+        found = look(rig.storage.jobs)
+        assert finish(rig.storage, job, Done())
+        return list(found)
+
+    monkeypatch.setattr(jobs, "running", look_and_stall)
+    rig.clock.move(SWEEP_S)
+    reaper.tick()
+
+    assert status_of(rig, job_id) is JobStatus.DONE
+
+
+def test_any_number_of_reapers_do_the_work_once(
+    rig: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
+    """B7."""
+    count, reaper_count = 60, 8
+    ids = [enqueue(rig.storage) for _ in range(count)]
+    rig.storage.jobs.claim("default", OWNER, count)
+    reapers = [rig.reaper() for _ in range(reaper_count)]
+    rig.sweep(*reapers, seconds=LEASE_S - SWEEP_S)
+    rig.clock.move(SWEEP_S)
+
+    run_together([reaper.tick for reaper in reapers])
+
+    jobs = [rig.storage.job_reader.get(job_id) for job_id in ids]
+    assert {job.status for job in jobs} == {JobStatus.FAILED}
+    assert [job.crashes for job in jobs] == [1] * count
+    assert [len(job.error_history) for job in jobs] == [1] * count
+
+
+def test_a_job_that_kills_its_process_three_times_is_dead(rig: Rig) -> None:
+    """A10: the poison pill."""
+    job_id = enqueue(rig.storage, max_attempts=10)
+    reaper = rig.reaper()
+    seen = []
+
+    for _ in range(3):
+        rig.storage.job_admin.run_now(job_id)
+        claim_one(rig.storage)
+        rig.sweep(reaper)
+        seen.append(status_of(rig, job_id))
+
+    assert seen == [JobStatus.FAILED, JobStatus.FAILED, JobStatus.DEAD]
+    job = rig.storage.job_reader.get(job_id)
+    assert job.last_error is not None
+    assert "its worker process died 3 times" in job.last_error
+
+
+def test_a_running_job_of_an_owner_that_beats_does_not_hide_a_silent_one(
+    rig: Rig,
+) -> None:
+    """B11: full batches of live jobs ahead of dead ones."""
+    living = [enqueue(rig.storage) for _ in range(250)]
+    rig.storage.jobs.claim("default", OWNER, 250)
+    dead = enqueue(rig.storage)
+    claim_one(rig.storage, owner="silent")
+
+    rig.sweep(rig.reaper(), between=lambda: rig.storage.jobs.heartbeat(OWNER, {}))
+
+    assert status_of(rig, dead) is JobStatus.FAILED
+    assert status_of(rig, living[0]) is JobStatus.IN_PROGRESS
+
+
+def test_reap_stale_evicts_dead_pods_and_orphan_assignments(rig: Rig) -> None:
+    """*adapt:* no assignments yet; the slots of the process go with it."""
+    rig.storage.processes.beat(
+        "silent", None, ["default"], [SlotReport("default-0-silent-0", "default")]
+    )
+
+    def live() -> None:
+        rig.storage.processes.beat("live", None, ["default"], [])
+
+    live()
+    rig.sweep(rig.reaper(), between=live)
+
+    assert [pod.host_id for pod in rig.storage.processes.pods()] == ["live"]
+    assert rig.storage.processes.all() == []
+
+
+def test_silence_counts_from_the_last_change() -> None:
+    silence: Silence[str] = Silence()
+
+    silence.observe([("a", 1), ("b", 1)], 0.0)
+    silence.observe([("a", 1), ("b", 2)], 5.0)
+    silence.observe([("a", 1), ("b", 2)], 5.0)
+
+    assert silence.longer_than(10.0) == ["a"]
+    assert silence.longer_than(5.0) == ["a", "b"]
+
+
+def test_silence_forgets_what_is_gone() -> None:
+    silence: Silence[str] = Silence()
+
+    silence.observe([("a", 1)], 0.0)
+    silence.observe([], 10.0)
+    silence.observe([("a", 1)], 10.0)
+
+    assert silence.longer_than(1.0) == []

@@ -1,0 +1,446 @@
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from flask_forge_jobs.clock import Clock, SystemClock
+from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
+from flask_forge_jobs.model.outcomes import Done
+from flask_forge_jobs.runtime.execution import Runner
+from flask_forge_jobs.runtime.slots import SlotPool
+from flask_forge_jobs.tasks.registry import TaskRegistry
+from tests.support.runtimes import (
+    LIMIT_S,
+    HeldTask,
+    QuickTask,
+    claimed,
+    registry_of,
+    wait_until,
+)
+
+QUEUES = ("default", "a", "b")
+
+
+def no_enqueue(job: NewJob) -> EnqueueResult:
+    raise AssertionError(job)
+
+
+class Rig:
+    """A pool without a dispatcher: the test feeds it and takes what has ended."""
+
+    def __init__(self, pool: SlotPool, ended: threading.Semaphore) -> None:
+        self.pool = pool
+        self._ended = ended
+
+    def feed(self, *job_ids: str, kind: str = "held", queue: str = "default") -> None:
+        self.pool.feed([claimed(job_id, kind, queue=queue) for job_id in job_ids])
+
+    def wait_for_ends(self, count: int) -> list[str]:
+        for _ in range(count):
+            assert self._ended.acquire(timeout=LIMIT_S), "no run ended"
+        return [execution.job.id for execution, _ in self.pool.take_ended()]
+
+    def started(self) -> list[str]:
+        return sorted(execution.job.id for execution in self.pool.running())
+
+
+@contextlib.contextmanager
+def rig_of(
+    registry: TaskRegistry,
+    *,
+    threads: int = 4,
+    queues: tuple[str, ...] = ("default",),
+    limit: int = 64,
+    clock: Clock | None = None,
+) -> Iterator[Rig]:
+    clock = clock or SystemClock()
+    ended = threading.Semaphore(0)
+    runner = Runner(
+        registry,
+        scope=contextlib.nullcontext,
+        host_id="host-1",
+        clock=clock,
+        enqueue=no_enqueue,
+    )
+    pool = SlotPool(
+        queues,
+        threads=threads,
+        runner=runner,
+        host_id="host-1",
+        clock=clock,
+        on_ended=ended.release,
+    )
+    for name in queues:
+        pool.set_limit(name, limit)
+    try:
+        yield Rig(pool, ended)
+    finally:
+        pool.close(LIMIT_S)
+
+
+@pytest.fixture
+def held() -> Iterator[HeldTask]:
+    task = HeldTask()
+    yield task
+    task.release.set()
+
+
+def thread_count() -> int:
+    return sum(each.name.startswith("forge-jobs-slot") for each in threading.enumerate())
+
+
+# -- running -------------------------------------------------------------------------
+
+
+def test_pool_runs_no_more_than_its_threads(held: HeldTask) -> None:
+    with rig_of(registry_of(held), threads=2) as rig:
+        rig.feed("a", "b", "c")
+        held.wait_for_start(2)
+
+        assert rig.started() == ["a", "b"]
+        assert rig.pool.buffered == 1
+        held.release.set()
+        assert sorted(rig.wait_for_ends(3)) == ["a", "b", "c"]
+
+
+def test_pool_runs_no_more_of_a_queue_than_its_limit(held: HeldTask) -> None:
+    queues = ("narrow", "wide")
+    with rig_of(registry_of(held), queues=queues) as rig:
+        rig.pool.set_limit("narrow", 1)
+        rig.feed("n1", "n2", queue="narrow")
+        rig.feed("w1", "w2", queue="wide")
+        held.wait_for_start(3)
+
+        assert rig.started() == ["n1", "w1", "w2"]
+        held.release.set()
+
+
+def test_pool_starts_threads_only_when_they_are_needed() -> None:
+    before = thread_count()
+    with rig_of(registry_of(QuickTask()), threads=64) as rig:
+        for number in range(20):
+            rig.feed(f"job-{number}", kind="quick")
+            rig.wait_for_ends(1)
+
+        assert thread_count() - before <= 2
+
+
+def test_a_slot_is_reused_after_a_run() -> None:
+    with rig_of(registry_of(QuickTask()), threads=1) as rig:
+        rig.feed("a", "b", "c", kind="quick")
+
+        assert rig.wait_for_ends(3) == ["a", "b", "c"]
+
+
+def test_a_higher_limit_starts_what_waits(held: HeldTask) -> None:
+    with rig_of(registry_of(held), limit=1) as rig:
+        rig.feed("a", "b")
+        held.wait_for_start(1)
+
+        rig.pool.set_limit("default", 2)
+        held.wait_for_start(1)
+
+        assert rig.started() == ["a", "b"]
+        held.release.set()
+
+
+def test_a_lower_limit_leaves_what_runs(held: HeldTask) -> None:
+    """D2: shrinking never touches a running job."""
+    with rig_of(registry_of(held)) as rig:
+        rig.feed("a", "b")
+        held.wait_for_start(2)
+
+        rig.pool.set_limit("default", 0)
+
+        assert rig.started() == ["a", "b"]
+        assert not any(context.cancel.is_cancelled for context in held.contexts)
+        assert rig.pool.demand(QUEUES) == {}
+        held.release.set()
+
+
+# -- demand --------------------------------------------------------------------------
+
+
+def test_demand_is_what_the_threads_have_room_for(held: HeldTask) -> None:
+    with rig_of(registry_of(held), threads=3) as rig:
+        before = rig.pool.demand(QUEUES)
+        rig.feed("a", "b")
+        held.wait_for_start(2)
+
+        assert before == {"default": 3}
+        assert rig.pool.demand(QUEUES) == {"default": 1}
+        held.release.set()
+
+
+def test_demand_shares_the_threads_between_queues_in_turn() -> None:
+    with rig_of(TaskRegistry(), threads=2, queues=("a", "b")) as rig:
+        first, second = rig.pool.demand(QUEUES), rig.pool.demand(QUEUES)
+
+        assert first == {"a": 2}
+        assert second == {"b": 2}
+
+
+def test_demand_gives_a_queue_without_work_no_share() -> None:
+    """Else the other one would wait for the next poll."""
+    with rig_of(TaskRegistry(), threads=2, queues=("a", "b")) as rig:
+        assert [rig.pool.demand({"b"}) for _ in range(3)] == [{"b": 2}] * 3
+
+
+def test_demand_looks_ahead_only_for_quick_tasks(held: HeldTask) -> None:
+    with rig_of(registry_of(held, QuickTask()), threads=1) as rig:
+        unknown = rig.pool.demand(QUEUES)
+        rig.feed("a", kind="quick")
+        rig.wait_for_ends(1)
+        wait_until(lambda: not rig.pool.running(), "the slot is free")
+
+        assert unknown == {"default": 1}
+        assert rig.pool.demand(QUEUES)["default"] > 1
+
+
+def test_demand_of_a_queue_that_may_run_nothing_is_nothing() -> None:
+    with rig_of(registry_of(QuickTask())) as rig:
+        rig.feed("a", kind="quick")
+        rig.wait_for_ends(1)
+        rig.pool.set_limit("default", 0)
+
+        assert rig.pool.demand(QUEUES) == {}
+
+
+# -- giving back ---------------------------------------------------------------------
+
+
+def test_take_back_returns_what_has_not_started(held: HeldTask) -> None:
+    with rig_of(registry_of(held), threads=1) as rig:
+        rig.feed("a", "b", "c")
+        held.wait_for_start(1)
+
+        taken = [execution.job.id for execution in rig.pool.take_back()]
+
+        assert taken == ["b", "c"]
+        assert rig.pool.buffered == 0
+        held.release.set()
+        assert rig.wait_for_ends(1) == ["a"]
+
+
+def test_take_back_can_be_for_one_queue(held: HeldTask) -> None:
+    with rig_of(registry_of(held), limit=0, queues=("a", "b")) as rig:
+        rig.feed("one", queue="a")
+        rig.feed("two", queue="b")
+
+        taken = [execution.job.id for execution in rig.pool.take_back(queue_name="b")]
+
+        assert taken == ["two"]
+        assert rig.pool.buffered == 1
+
+
+def test_take_back_of_old_claims_ends_the_look_ahead(held: HeldTask) -> None:
+    clock = SystemClock()
+    with rig_of(registry_of(held, QuickTask()), threads=1, clock=clock) as rig:
+        rig.feed("quick", kind="quick")
+        rig.wait_for_ends(1)
+        rig.feed("a", "b")
+        held.wait_for_start(1)
+
+        taken = rig.pool.take_back(older_than=clock.monotonic() + 1.0)
+        none = rig.pool.take_back(older_than=clock.monotonic() + 1.0)
+
+        assert [execution.job.id for execution in taken] == ["b"]
+        assert none == []
+        assert rig.pool.demand(QUEUES) == {}
+        held.release.set()
+
+
+def test_owned_is_everything_from_the_claim_to_the_outcome(held: HeldTask) -> None:
+    with rig_of(registry_of(held, QuickTask()), threads=1) as rig:
+        rig.feed("ended", kind="quick")
+        wait_until(lambda: rig.pool.has_ended_runs, "the run has ended")
+        rig.feed("running", "waiting")
+        held.wait_for_start(1)
+
+        assert set(rig.pool.owned()) == {"ended", "running", "waiting"}
+        held.release.set()
+
+
+# -- abandoning ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def stubborn() -> Iterator[HeldTask]:
+    task = HeldTask("stubborn", obeys=False)
+    yield task
+    task.release.set()
+
+
+def test_abandon_frees_the_slot_and_drops_the_late_outcome(
+    stubborn: HeldTask, caplog: pytest.LogCaptureFixture
+) -> None:
+    """D23: whatever the old thread still returns changes nothing."""
+    with rig_of(registry_of(stubborn, QuickTask()), threads=1) as rig:
+        rig.feed("stuck", kind="stubborn")
+        stubborn.wait_for_start(1)
+        (execution,) = rig.pool.running()
+
+        was_running = rig.pool.abandon(execution)
+        rig.feed("next", kind="quick")
+        ended = rig.wait_for_ends(1)
+        stubborn.release.set()
+        wait_until(lambda: rig.pool.dropped_count == 1, "the late outcome is dropped")
+
+        assert was_running
+        assert ended == ["next"]
+        assert rig.pool.take_ended() == []
+        assert rig.pool.abandoned_count == 1
+        assert "job stuck ended after it was abandoned" in caplog.text
+
+
+def test_abandon_wakes_an_idle_thread_for_what_waits(
+    stubborn: HeldTask, held: HeldTask
+) -> None:
+    """The queue was full and a thread idle: nobody else would tell it."""
+    tasks = registry_of(stubborn, held, QuickTask())
+    with rig_of(tasks, threads=4, queues=("narrow", "wide")) as rig:
+        rig.pool.set_limit("narrow", 1)
+        rig.feed("w1", "w2", kind="held", queue="wide")
+        held.wait_for_start(2)
+        held.release.set()
+        rig.wait_for_ends(2)  # two idle threads from here on
+        rig.feed("stuck", kind="stubborn", queue="narrow")
+        stubborn.wait_for_start(1)
+        rig.feed("waits", kind="quick", queue="narrow")
+        (execution,) = rig.pool.running()
+
+        rig.pool.abandon(execution)
+
+        assert rig.wait_for_ends(1) == ["waits"]
+        stubborn.release.set()
+
+
+def test_abandon_of_a_run_that_has_ended_changes_nothing(held: HeldTask) -> None:
+    """B9: a time-out at the moment of success."""
+    with rig_of(registry_of(held)) as rig:
+        rig.feed("a")
+        held.wait_for_start(1)
+        (execution,) = rig.pool.running()
+        held.release.set()
+        wait_until(lambda: rig.pool.has_ended_runs, "the run has ended")
+
+        was_running = rig.pool.abandon(execution)
+
+        assert not was_running
+        assert rig.pool.abandoned_count == 0
+        assert rig.wait_for_ends(1) == ["a"]
+
+
+def test_slot_ids_are_never_shared(stubborn: HeldTask) -> None:
+    """D3: the successor in a slot has an id of its own."""
+    with rig_of(registry_of(stubborn), threads=2) as rig:
+        rig.feed("first", kind="stubborn")
+        stubborn.wait_for_start(1)
+        before = rig.pool.report()
+        (execution,) = rig.pool.running()
+        rig.pool.abandon(execution)
+        rig.feed("second", kind="stubborn")
+        stubborn.wait_for_start(1)
+        after = rig.pool.report()
+        stubborn.release.set()
+
+    assert [slot.process_id for slot in before] == [
+        "default-0-host-1-0",
+        "default-1-host-1-0",
+    ]
+    assert [slot.process_id for slot in after] == [
+        "default-0-host-1-1",
+        "default-1-host-1-0",
+    ]
+    assert [slot.current_job_id for slot in after] == ["second", None]
+
+
+def test_report_names_a_slot_above_a_lowered_limit_while_it_runs(
+    held: HeldTask,
+) -> None:
+    with rig_of(registry_of(held), threads=2) as rig:
+        rig.feed("a", "b")
+        held.wait_for_start(2)
+        rig.pool.set_limit("default", 1)
+
+        jobs = {slot.current_job_id for slot in rig.pool.report()}
+
+        assert jobs == {"a", "b"}
+        held.release.set()
+
+
+# -- the end -------------------------------------------------------------------------
+
+
+def test_wait_until_quiet_tells_whether_all_has_ended(held: HeldTask) -> None:
+    with rig_of(registry_of(held)) as rig:
+        rig.feed("a")
+        held.wait_for_start(1)
+
+        early = rig.pool.wait_until_quiet(0.01)
+        held.release.set()
+
+        assert not early
+        assert rig.pool.wait_until_quiet(LIMIT_S)
+
+
+def test_close_ends_every_thread(held: HeldTask) -> None:
+    before = thread_count()
+    with rig_of(registry_of(held)) as rig:
+        rig.feed("a", "b")
+        held.release.set()
+        rig.wait_for_ends(2)
+
+        has_ended = rig.pool.close(LIMIT_S)
+
+    assert has_ended
+    assert thread_count() == before
+
+
+def test_close_does_not_wait_for_a_stuck_thread(stubborn: HeldTask) -> None:
+    with rig_of(registry_of(stubborn)) as rig:
+        rig.feed("stuck", kind="stubborn")
+        stubborn.wait_for_start(1)
+
+        assert not rig.pool.close(0.05)
+        stubborn.release.set()
+
+
+def test_a_thread_that_cannot_start_lowers_the_demand(
+    held: HeldTask, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A13: never claim what cannot run."""
+    with rig_of(registry_of(held), threads=8) as rig:
+        rig.feed("a")
+        held.wait_for_start(1)
+
+        def refuse(thread: threading.Thread) -> None:
+            raise RuntimeError("can't start new thread")
+
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+        rig.feed("b")
+        demand = rig.pool.demand(QUEUES)
+        monkeypatch.undo()
+        held.release.set()
+
+        assert demand == {}
+        assert "no more threads; going on with 1" in caplog.text
+        assert sorted(rig.wait_for_ends(2)) == ["a", "b"]
+        assert rig.pool.close(LIMIT_S)
+
+
+def test_many_short_runs_are_each_handed_in_once() -> None:
+    total = 2000
+    task = QuickTask("quick", lambda _: Done())
+    with rig_of(registry_of(task), threads=8) as rig:
+        ended: list[str] = []
+        for start in range(0, total, 50):
+            rig.feed(*(f"{n}" for n in range(start, start + 50)), kind="quick")
+        while len(ended) < total:
+            ended.extend(rig.wait_for_ends(1))
+
+    assert sorted(ended, key=int) == [str(n) for n in range(total)]
+    assert sorted(task.job_ids, key=int) == sorted(ended, key=int)

@@ -1,0 +1,418 @@
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import subprocess
+import sys
+import threading
+import weakref
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask, current_app, g
+
+from flask_forge_jobs import (
+    ConfigurationError,
+    DuplicateJobError,
+    ForgeJobs,
+    InvalidInputError,
+    JobStatus,
+    KindPrefixRouter,
+    NewJob,
+    TaskContext,
+)
+from flask_forge_jobs.config.paths import FixedPaths
+from flask_forge_jobs.state import state_of
+from flask_forge_jobs.tasks.bundled.noop_echo import NoopEcho
+
+NOON = datetime(2030, 6, 1, 12, tzinfo=UTC)
+DEADLINE_S = 20.0
+
+
+def make_app(tmp_path: Path, **config: Any) -> Flask:
+    app = Flask("tests.test_extension", instance_path=str(tmp_path / "instance"))
+    app.config.update(config)
+    return app
+
+
+@pytest.fixture
+def forge() -> ForgeJobs:
+    return ForgeJobs()
+
+
+@pytest.fixture
+def app(forge: ForgeJobs, tmp_path: Path) -> Iterator[Flask]:
+    """An application on SQLite with its context pushed."""
+    app = make_app(tmp_path, TESTING=True)
+    forge.init_app(app)
+    with app.app_context(), contextlib.closing(state_of(app).storage):
+        yield app
+
+
+# -- setting up ------------------------------------------------------------------------
+
+
+def test_constructor_and_init_app_do_the_same(tmp_path: Path) -> None:
+    at_once = make_app(tmp_path)
+    ForgeJobs(at_once)
+    later = make_app(tmp_path)
+    ForgeJobs().init_app(later)
+
+    for app in (at_once, later):
+        assert "forge_jobs" in app.extensions
+        assert "forge_jobs" in app.blueprints
+        assert "forge-jobs" in app.cli.commands
+
+
+def test_init_app_opens_nothing(tmp_path: Path) -> None:
+    threads = threading.active_count()
+
+    ForgeJobs(make_app(tmp_path))
+
+    assert list(tmp_path.rglob("*")) == []
+    assert threading.active_count() == threads
+
+
+def test_an_application_is_initialised_once(tmp_path: Path) -> None:
+    app = make_app(tmp_path)
+    ForgeJobs(app)
+
+    with pytest.raises(RuntimeError, match="called twice"):
+        ForgeJobs().init_app(app)
+
+
+def test_the_extension_does_not_keep_an_application_alive(tmp_path: Path) -> None:
+    forge = ForgeJobs()
+    app = make_app(tmp_path)
+    forge.init_app(app)
+    alive = weakref.ref(app)
+
+    del app
+    gc.collect()
+
+    assert alive() is None
+
+
+@pytest.mark.parametrize(
+    ("config", "key"),
+    [
+        ({"FORGE_JOBS_LEASE": 30}, "FORGE_JOBS_LEASE"),
+        ({"FORGE_JOBS_LEASE_S": "soon"}, "FORGE_JOBS_LEASE_S"),
+        ({"FORGE_JOBS_DATABASE_URL": "mysql://h/d"}, "FORGE_JOBS_DATABASE_URL"),
+        ({"FORGE_JOBS_DATABASE_FILE": "/nowhere.toml"}, "FORGE_JOBS_DATABASE_FILE"),
+    ],
+)
+def test_wrong_configuration_is_named_by_its_key(
+    tmp_path: Path, config: dict[str, Any], key: str
+) -> None:
+    app = make_app(tmp_path, **config)
+
+    with pytest.raises(ConfigurationError) as caught:
+        ForgeJobs(app)
+
+    assert caught.value.key == key
+    assert "forge_jobs" not in app.extensions
+
+
+def test_setup_can_be_repeated_after_it_failed(tmp_path: Path) -> None:
+    app = make_app(tmp_path, FORGE_JOBS_LEASE_S="soon")
+    forge = ForgeJobs()
+    with pytest.raises(ConfigurationError):
+        forge.init_app(app)
+
+    app.config["FORGE_JOBS_LEASE_S"] = 30
+    forge.init_app(app)
+
+    assert state_of(app).settings.lease_s == 30
+
+
+def test_default_database_is_in_the_instance_folder(app: Flask) -> None:
+    state_of(app).storage.open()
+
+    files = [path.name for path in Path(app.instance_path).glob("*.sqlite*")]
+    assert files != []
+
+
+def test_directories_can_be_chosen(tmp_path: Path) -> None:
+    app = make_app(tmp_path)
+    ForgeJobs(app, paths=FixedPaths(tmp_path / "config", tmp_path / "data"))
+
+    path = state_of(app).database.settings.path
+
+    assert path is not None
+    assert (tmp_path / "data") in path.parents
+
+
+def test_routes_are_under_the_prefix(app: Flask, tmp_path: Path) -> None:
+    assert app.test_client().get("/forge-jobs/health").status_code == 200
+
+    other = make_app(tmp_path, FORGE_JOBS_URL_PREFIX="/internal/queue")
+    ForgeJobs(other)
+    with contextlib.closing(state_of(other).storage):
+        assert other.test_client().get("/internal/queue/health").status_code == 200
+        assert other.test_client().get("/forge-jobs/health").status_code == 404
+
+
+def test_shell_knows_the_extension(app: Flask, forge: ForgeJobs) -> None:
+    assert app.make_shell_context()["forge"] is forge
+
+
+@pytest.mark.parametrize(("is_on", "kinds"), [(True, ["noop_echo"]), (False, [])])
+def test_demo_task_comes_with_the_demo_route(
+    tmp_path: Path, *, is_on: bool, kinds: list[str]
+) -> None:
+    forge = ForgeJobs(make_app(tmp_path, FORGE_JOBS_ENABLE_DEMO=is_on))
+
+    assert forge.registry.kinds() == kinds
+
+
+def test_demo_task_does_not_replace_the_applications_own(tmp_path: Path) -> None:
+    forge = ForgeJobs()
+    own = NoopEcho()
+    forge.registry.add(own)
+
+    forge.init_app(make_app(tmp_path, FORGE_JOBS_ENABLE_DEMO=True))
+
+    assert forge.registry.get("noop_echo") is own
+
+
+# -- tasks and enqueueing --------------------------------------------------------------
+
+
+def test_tasks_are_registered_with_and_without_parentheses(forge: ForgeJobs) -> None:
+    @forge.task
+    def bare() -> None: ...
+
+    @forge.task()
+    def empty() -> None: ...
+
+    @forge.task(kind="mail.send")
+    def named() -> None: ...
+
+    assert forge.registry.kinds() == ["bare", "empty", "mail.send"]
+    assert forge.registry.get("mail.send") is named
+
+
+@pytest.mark.usefixtures("app")
+def test_enqueue_stores_a_job(forge: ForgeJobs) -> None:
+    @forge.task(queue="mail", max_attempts=2, timeout_s=30, priority=4)
+    def send(context: TaskContext, user_id: int) -> None: ...
+
+    result = send.enqueue(user_id=7)
+    job = forge.storage.job_reader.get(result.id)
+
+    assert (result.kind, result.queue_name, result.status) == (
+        "send",
+        "mail",
+        "pending",
+    )
+    assert result.queue_created
+    assert (job.kind, job.queue_name, job.payload) == ("send", "mail", '{"user_id":7}')
+    assert (job.max_attempts, job.timeout_s, job.priority) == (2, 30, 4)
+    assert job.status is JobStatus.PENDING
+
+
+@pytest.mark.usefixtures("app")
+def test_options_reach_the_stored_job(forge: ForgeJobs) -> None:
+    @forge.task
+    def send(user_id: int) -> None: ...
+
+    chosen = send.options(queue="mail", priority=-5, run_at=NOON, dedupe_key="7")
+    first, again = chosen.enqueue(7), chosen.enqueue(8)
+    job = forge.storage.job_reader.get(first.id)
+
+    assert (job.queue_name, job.priority, job.dedupe_key) == ("mail", -5, "7")
+    assert job.scheduled_at == NOON
+    assert again.is_deduped
+    assert again.id == first.id
+
+
+@pytest.mark.usefixtures("app")
+def test_raw_kinds_and_payloads_are_possible(forge: ForgeJobs) -> None:
+    jobs = [
+        forge.enqueue("elsewhere"),
+        forge.enqueue("elsewhere", [1, "two", None], queue="other", priority=1),
+        forge.enqueue("elsewhere", {}, max_attempts=9, run_at=NOON, timeout_s=3),
+    ]
+
+    stored = [forge.storage.job_reader.get(job.id) for job in jobs]
+
+    assert [job.payload for job in stored] == ["{}", '[1,"two",null]', "{}"]
+    assert [job.queue_name for job in stored] == ["default", "other", "default"]
+    assert [job.max_attempts for job in stored] == [5, 5, 9]
+    assert (stored[2].scheduled_at, stored[2].timeout_s) == (NOON, 3)
+
+
+@pytest.mark.usefixtures("app")
+def test_raw_kind_of_a_known_task_is_checked_and_gets_its_options(
+    forge: ForgeJobs,
+) -> None:
+    @forge.task(queue="mail", max_attempts=2)
+    def send(user_id: int) -> None: ...
+
+    job = forge.storage.job_reader.get(forge.enqueue("send", {"user_id": 7}).id)
+
+    assert (job.queue_name, job.max_attempts) == ("mail", 2)
+    for payload in (None, {"user": 7}, [7]):
+        with pytest.raises(InvalidInputError) as caught:
+            forge.enqueue("send", payload)
+        assert caught.value.field == "payload"
+
+
+@pytest.mark.usefixtures("app")
+def test_wrong_input_stores_nothing(forge: ForgeJobs) -> None:
+    for kind, payload in (("", {}), ("k", {"a": float("nan")}), ("k", {1: 2})):
+        with pytest.raises(InvalidInputError):
+            forge.enqueue(kind, payload)
+    with pytest.raises(InvalidInputError):
+        forge.enqueue("k", queue="a,b")
+
+    assert forge.storage.job_reader.statistics() == {}
+
+
+@pytest.mark.usefixtures("app")
+def test_key_of_another_kind_is_a_conflict(forge: ForgeJobs) -> None:
+    held = forge.enqueue("one", dedupe_key="k")
+
+    with pytest.raises(DuplicateJobError) as caught:
+        forge.enqueue("two", dedupe_key="k")
+
+    assert caught.value.job_id == held.id
+
+
+@pytest.mark.usefixtures("app")
+def test_enqueue_many_stores_all_or_none(forge: ForgeJobs) -> None:
+    @forge.task
+    def send(user_id: int) -> None: ...
+
+    results = forge.enqueue_many(send.job(number) for number in range(500))
+
+    assert len({result.id for result in results}) == 500
+    assert forge.storage.job_reader.statistics()["default"].counts.pending == 500
+    with pytest.raises(InvalidInputError):
+        forge.enqueue_many(NewJob("send") for _ in range(10_001))
+    assert forge.storage.job_reader.statistics()["default"].counts.pending == 500
+
+
+def test_router_chooses_for_both_ways_of_enqueueing(tmp_path: Path) -> None:
+    app = make_app(tmp_path)
+    forge = ForgeJobs(app, router=KindPrefixRouter())
+
+    @forge.task
+    def gh_sync() -> None: ...
+
+    with app.app_context(), contextlib.closing(forge.storage):
+        assert gh_sync.enqueue().queue_name == "gh"
+        assert forge.enqueue("slack_scan").queue_name == "slack"
+        assert forge.enqueue("other").queue_name == "default"
+
+
+def test_two_applications_keep_their_jobs_apart(tmp_path: Path) -> None:
+    forge = ForgeJobs()
+
+    @forge.task
+    def send() -> None: ...
+
+    for name, count in (("one", 1), ("two", 2)):
+        app = make_app(tmp_path / name)
+        forge.init_app(app)
+        with app.app_context(), contextlib.closing(forge.storage) as storage:
+            for _ in range(count):
+                send.enqueue()
+            assert storage.job_reader.statistics()["default"].counts.total == count
+
+
+def test_enqueue_outside_an_application_is_explained(forge: ForgeJobs) -> None:
+    @forge.task
+    def send() -> None: ...
+
+    with pytest.raises(RuntimeError, match="within an application context"):
+        send.enqueue()
+    with pytest.raises(RuntimeError, match="within an application context"):
+        _ = forge.storage
+
+
+def test_enqueue_from_a_view(app: Flask, forge: ForgeJobs) -> None:
+    @forge.task
+    def send_welcome(user_id: int) -> None: ...
+
+    @app.post("/signup")
+    def signup() -> dict[str, str]:
+        return {"job": send_welcome.enqueue(user_id=7).id}
+
+    job_id = app.test_client().post("/signup").get_json()["job"]
+
+    assert forge.storage.job_reader.get(job_id).kind == "send_welcome"
+
+
+# -- on the worker ---------------------------------------------------------------------
+
+
+def test_a_worker_runs_tasks_in_fresh_application_contexts(
+    app: Flask, forge: ForgeJobs
+) -> None:
+    """``peers.md`` 4: teardown runs after each task, and ``g`` starts empty."""
+    torn_down = threading.Semaphore(0)
+    app.teardown_appcontext(lambda _error: torn_down.release())
+
+    @forge.task
+    def second(context: TaskContext) -> list[object]:
+        return [context.attempt, "seen" in g]
+
+    @forge.task
+    def first(name: str) -> str:
+        g.seen = True
+        second.enqueue()
+        return f"{name} in {current_app.name}"
+
+    one = first.enqueue(name="Ann")
+    handle = state_of(app).runtime(threads=1).with_queues(["default"]).start()
+    try:
+        for _ in range(2):
+            assert torn_down.acquire(timeout=DEADLINE_S)
+    finally:
+        assert handle.shutdown_graceful(DEADLINE_S)
+
+    jobs = {job.kind: job for job in list_jobs(forge)}
+    assert jobs["first"].id == one.id
+    assert jobs["first"].result == '"Ann in tests.test_extension"'
+    assert jobs["second"].result == "[1,false]"
+    assert {job.status for job in jobs.values()} == {JobStatus.DONE}
+
+
+def list_jobs(forge: ForgeJobs) -> list[Any]:
+    from flask_forge_jobs.model.jobs import JobFilter
+
+    return list(forge.storage.job_reader.page(JobFilter(), 10, 0).rows)
+
+
+# -- importing -------------------------------------------------------------------------
+
+
+def test_setting_up_imports_nothing_heavy(tmp_path: Path) -> None:
+    """A worker has to finish its first job soon after it is started."""
+    program = (
+        "import json, sys, flask, flask_forge_jobs as f\n"
+        f"app = flask.Flask('app', instance_path={str(tmp_path)!r})\n"
+        "f.ForgeJobs(app)\n"
+        "print(json.dumps(sorted(sys.modules)))\n"
+    )
+
+    finished = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+
+    loaded = set(json.loads(finished.stdout))
+    heavy = {
+        "psycopg2",
+        "gunicorn",
+        "apispec",
+        "prometheus_client",
+        "asyncio",
+        "psutil",
+    }
+    assert loaded & heavy == set()
