@@ -17,7 +17,14 @@ PACKAGE = ROOT / "flask_forge_jobs"
 TESTS = ROOT / "tests"
 
 # Modules whose tests stand elsewhere than in the mirrored place, each with its reason.
-TESTED_ELSEWHERE: dict[str, str] = {}
+TESTED_ELSEWHERE: dict[str, str] = {
+    "storage/finishing": "contract/test_fencing.py and contract/test_cooldowns.py, "
+    "on both backends",
+    "storage/postgres_schema": "storage/test_migrate.py, with the other dialect's",
+    "storage/postgres_transaction": "storage/test_postgres.py, through its database",
+    "storage/sqlite_schema": "storage/test_migrate.py, with the other dialect's",
+    "storage/sqlite_transaction": "storage/test_sqlite.py, through its database",
+}
 
 
 def modules() -> list[Path]:

@@ -14,8 +14,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.ids import UlidGenerator
-from flask_forge_jobs.model.backoff import throttle_delay_s
-from flask_forge_jobs.model.error_history import append_error
 from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.jobs import (
     MAX_BULK_JOBS,
@@ -23,12 +21,10 @@ from flask_forge_jobs.model.jobs import (
     EnqueueResult,
     Exchange,
     HeartbeatReport,
-    JobStatus,
     NewJob,
     RunningJob,
 )
-from flask_forge_jobs.model.outcomes import CANCELLED_MESSAGE, Settlement
-from flask_forge_jobs.model.queues import COOLDOWN_DECAY_GRACE_S, QueueSettings
+from flask_forge_jobs.model.outcomes import Settlement
 from flask_forge_jobs.storage.database import (
     Database,
     Parameter,
@@ -37,17 +33,13 @@ from flask_forge_jobs.storage.database import (
     encode_rows,
 )
 from flask_forge_jobs.storage.enqueueing import Enqueuer
+from flask_forge_jobs.storage.finishing import Finishing
 from flask_forge_jobs.storage.reviving import revive_jobs
-from flask_forge_jobs.storage.rows import claimed_from_row, queue_from_row
+from flask_forge_jobs.storage.rows import claimed_from_row
 
 logger = logging.getLogger(__name__)
 
 REVIVE_BATCH = 200
-_FINAL = (JobStatus.DONE, JobStatus.DEAD)
-
-
-def _to_us(seconds: float | None) -> int | None:
-    return None if seconds is None else int(seconds * SECOND_US)
 
 
 class JobQueue:
@@ -169,7 +161,8 @@ class JobQueue:
         def work(transaction: Transaction) -> Exchange:
             exchange = Exchange()
             if settlements:
-                exchange.refused.extend(self._finish(transaction, owner, settlements))
+                finishing = Finishing(transaction, owner, self._clock.now_us())
+                exchange.refused.extend(finishing.write(settlements))
             for queue_name, limit in demand.items():
                 if promote:
                     transaction.later("promote", queue_name=queue_name)
@@ -187,96 +180,6 @@ class JobQueue:
             "claim", queue_name=queue_name, owner=owner, limit=limit
         )
         return Exchange(claimed=_in_claim_order(rows))
-
-    def _finish(
-        self, transaction: Transaction, owner: str, settlements: Sequence[Settlement]
-    ) -> list[str]:
-        throttled = self._plan_cooldowns(transaction, settlements)
-        for queue_name in _queues_with_success(settlements):
-            transaction.later(
-                "decay_cooldown",
-                name=queue_name,
-                grace_us=COOLDOWN_DECAY_GRACE_S * SECOND_US,
-            )
-        at_us = self._clock.now_us()
-        rows = [_finish_row(settlement, at_us) for settlement in settlements]
-        finished = _ids(transaction.all("finish", owner=owner, rows=encode_rows(rows)))
-        missing = [each for each in settlements if each.job.id not in finished]
-        if missing:
-            finished |= self._finish_rest(transaction, owner, missing, at_us)
-        for settlement, delay_s in throttled:
-            if settlement.job.id in finished:
-                transaction.run(
-                    "open_cooldown",
-                    name=settlement.job.queue_name,
-                    delay_us=_to_us(delay_s),
-                )
-        for queue_name in _queues_with_returns(settlements):
-            transaction.wake(queue_name)
-        return [each.job.id for each in missing if each.job.id not in finished]
-
-    def _plan_cooldowns(
-        self, transaction: Transaction, settlements: Sequence[Settlement]
-    ) -> list[tuple[Settlement, float]]:
-        """Lengthen the delay of throttled jobs to their queue's curve."""
-        throttled = [each for each in settlements if each.cool_down_s is not None]
-        planned = []
-        # In one order everywhere, so that two processes cannot lock crosswise.
-        for settlement in sorted(throttled, key=lambda each: each.job.queue_name):
-            name = settlement.job.queue_name
-            rows = transaction.all("lock_queue", name=name)
-            queue = queue_from_row(rows[0]) if rows else QueueSettings(name)
-            delay_s = throttle_delay_s(queue, settlement.cool_down_s or 0.0)
-            settlement.delay_s = delay_s
-            planned.append((settlement, delay_s))
-        return planned
-
-    def _finish_rest(
-        self,
-        transaction: Transaction,
-        owner: str,
-        missing: Sequence[Settlement],
-        at_us: int,
-    ) -> set[str]:
-        """Deal with what the fence held back: cancelled, stored before, or lost."""
-        cancelled: list[dict[str, Parameter]] = [
-            {
-                "job_id": each.job.id,
-                "run": each.job.attempts,
-                "error": CANCELLED_MESSAGE,
-                "history": append_error(each.job, CANCELLED_MESSAGE, at_us),
-            }
-            for each in missing
-            if each.status not in _FINAL
-        ]
-        found: set[str] = set()
-        if cancelled:
-            found |= _ids(
-                transaction.all(
-                    "finish_cancelled", owner=owner, rows=encode_rows(cancelled)
-                )
-            )
-        if transaction.attempt > 0:
-            # The commit before may have been stored although its answer was lost.
-            rows: list[dict[str, Parameter]] = [
-                {
-                    "job_id": each.job.id,
-                    "run": each.job.attempts - each.uncount,
-                    "new_status": each.status.value,
-                }
-                for each in missing
-            ]
-            # Or as a cancelled one, which keeps its attempt.
-            rows += [
-                {
-                    "job_id": row["job_id"],
-                    "run": row["run"],
-                    "new_status": JobStatus.DEAD,
-                }
-                for row in cancelled
-            ]
-            found |= _ids(transaction.all("settled", rows=encode_rows(rows)))
-        return found
 
     # -- staying alive -------------------------------------------------------------
 
@@ -370,43 +273,3 @@ def _in_claim_order(rows: Iterable[Row]) -> list[ClaimedJob]:
     jobs = [claimed_from_row(row) for row in rows]
     jobs.sort(key=lambda job: (job.priority, job.scheduled_at_us, job.id))
     return jobs
-
-
-def _ids(rows: Iterable[Sequence[str]]) -> set[str]:
-    return {row[0] for row in rows}
-
-
-def _queues_with_success(settlements: Iterable[Settlement]) -> list[str]:
-    return sorted({s.job.queue_name for s in settlements if s.status is JobStatus.DONE})
-
-
-def _queues_with_returns(settlements: Iterable[Settlement]) -> list[str]:
-    """Queues that got a job back which somebody else could run at once."""
-    return sorted(
-        {
-            each.job.queue_name
-            for each in settlements
-            if each.status is JobStatus.PENDING
-            and not each.delay_s
-            and each.job.queue_name
-        }
-    )
-
-
-def _finish_row(settlement: Settlement, at_us: int) -> dict[str, Parameter]:
-    job, error = settlement.job, settlement.error
-    row: dict[str, Parameter] = {
-        "job_id": job.id,
-        "run": job.attempts,
-        "new_status": settlement.status.value,
-        "uncount": int(settlement.uncount),
-        "throttled": int(settlement.is_throttle),
-    }
-    if settlement.delay_s is not None:
-        row["delay_us"] = _to_us(settlement.delay_s)
-    if settlement.result is not None:
-        row["new_result"] = settlement.result
-    if error is not None:
-        row["error"] = error
-        row["history"] = append_error(job, error, at_us)
-    return row

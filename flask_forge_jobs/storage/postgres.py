@@ -15,30 +15,28 @@ import platform
 import random
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import psycopg2
-from psycopg2.extensions import TRANSACTION_STATUS_INTRANS
 from psycopg2.extensions import connection as Connection  # noqa: N812  # a class
 
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import (
-    MigrationError,
     StorageBusyError,
     StorageError,
     StorageUnavailableError,
 )
-from flask_forge_jobs.storage.catalogue import load_migrations, load_statements
+from flask_forge_jobs.storage.catalogue import load_migrations
 from flask_forge_jobs.storage.database import Listener, Parameter, Row, WakeCallback
 from flask_forge_jobs.storage.migrate import apply_migrations
 from flask_forge_jobs.storage.postgres_listener import PostgresListener
 from flask_forge_jobs.storage.postgres_pool import ConnectionPool, connect
+from flask_forge_jobs.storage.postgres_schema import PostgresSchema
+from flask_forge_jobs.storage.postgres_transaction import PostgresTransaction
 from flask_forge_jobs.storage.retrying import TransientError, run_with_retries
 
 T = TypeVar("T")
 
-# Any constant will do; two installs in one database must agree on it.
-MIGRATION_LOCK = 7_022_013_337_001
 _SERIALIZATION = frozenset({"40001", "40P01", "55P03"})
 _SHUTDOWN = frozenset({"57P01", "57P02", "57P03"})
 _CANCELLED = "57014"
@@ -65,78 +63,6 @@ class _ProcessState:
         self.pool = pool
         self.is_open = False
         self.callbacks: list[WakeCallback] = []
-
-
-class PostgresTransaction:
-    """An open transaction; fulfils :class:`.Transaction`.
-
-    Args:
-        connection: In autocommit mode and idle.
-        begin: Text that opens the transaction; empty for a statement on its own.
-        attempt: Number of the try, from 0.
-    """
-
-    def __init__(self, connection: Connection, begin: str, attempt: int = 0) -> None:
-        self.attempt = attempt
-        self.woken: dict[str, None] = {}
-        self._connection = connection
-        self._statements = load_statements("postgres")
-        self._pending = [begin] if begin else []
-        self._is_begun = False
-        self._cursor = connection.cursor()
-
-    def _execute(self, name: str, parameters: dict[str, Parameter]) -> None:
-        sql = self._statements[name].sql
-        if self._pending:
-            text = self._cursor.mogrify(sql, parameters).decode("utf-8")
-            sql = ";\n".join([*self._pending, text])
-            self._pending.clear()
-            self._is_begun = True
-            self._cursor.execute(sql)
-        else:
-            self._cursor.execute(sql, parameters)
-
-    def all(self, name: str, /, **parameters: Parameter) -> list[Row]:
-        """Run a statement and return its rows."""
-        self._execute(name, parameters)
-        return self._cursor.fetchall()
-
-    def run(self, name: str, /, **parameters: Parameter) -> int:
-        """Run a statement and return how many rows it changed."""
-        self._execute(name, parameters)
-        return self._cursor.rowcount
-
-    def later(self, name: str, /, **parameters: Parameter) -> None:
-        """Send a statement together with the next one, or with the commit."""
-        text = self._cursor.mogrify(self._statements[name].sql, parameters)
-        self._pending.append(text.decode("utf-8"))
-
-    def wake(self, queue_name: str) -> None:
-        """Wake the workers of a queue; the server sends it at the commit."""
-        if queue_name not in self.woken:
-            self.woken[queue_name] = None
-            self.later("notify", queue_name=queue_name)
-
-    def end(self) -> None:
-        """Commit, together with what is still waiting to be sent.
-
-        Raises:
-            StorageError: A statement failed and somebody swallowed the error: the
-                commit would return normally and store nothing.
-        """
-        if self._is_begun:
-            status = self._connection.info.transaction_status
-            if status != TRANSACTION_STATUS_INTRANS:
-                raise StorageError("the transaction failed before its commit")
-        elif len(self._pending) <= 1:
-            return  # nothing but the BEGIN
-        self._cursor.execute(";\n".join([*self._pending, "COMMIT"]))
-
-    def undo(self) -> None:
-        """Roll back whatever was begun."""
-        if self._is_begun and not self._connection.closed:
-            with contextlib.suppress(psycopg2.Error):
-                self._cursor.execute("ROLLBACK")
 
 
 class PostgresDatabase:
@@ -206,7 +132,7 @@ class PostgresDatabase:
             self._translated(is_retried=True),
         ):
             apply_migrations(
-                _PostgresSchema(connection),
+                PostgresSchema(connection),
                 load_migrations("postgres"),
                 may_change=self._may_migrate,
             )
@@ -335,7 +261,7 @@ class PostgresDatabase:
         """Return (stored, newest known), or None when there is no schema of ours."""
         newest = load_migrations("postgres")[-1].version
         with self._state.pool.connection() as connection, self._translated():
-            applied = _PostgresSchema(connection).applied()
+            applied = PostgresSchema(connection).applied()
         return (applied[-1][0], newest) if applied else None
 
     def describe(self) -> tuple[tuple[str, str], ...]:
@@ -361,55 +287,3 @@ def _driver() -> str:
     # The type stubs do not know the version.
     release: str = vars(psycopg2)["__version__"]
     return f"psycopg2 {release.split(maxsplit=1)[0]}"
-
-
-class _PostgresSchema:
-    """Applies schema steps; fulfils :class:`.SchemaState`."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._cursor: Any = connection.cursor()
-        self._statements = load_statements("postgres")
-
-    def applied(self) -> list[tuple[int, int]]:
-        """Return (version, oldest reader) of each step that is in the database."""
-        # Not to_regclass(): it answers from a cache that does not know what another
-        # session made while this one waited for the lock.
-        self._cursor.execute(
-            "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_tables "
-            "WHERE tablename = 'forge_schema' "
-            "AND schemaname = ANY (current_schemas(false)))"
-        )
-        if not self._cursor.fetchone()[0]:
-            return []
-        self._cursor.execute(self._statements["applied_versions"].sql)
-        return [(version, reader) for version, reader, _ in self._cursor.fetchall()]
-
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold an advisory lock that ends with the transaction."""
-        # What was applied meanwhile must be visible, whatever the default level.
-        self._cursor.execute(
-            "BEGIN ISOLATION LEVEL READ COMMITTED; "
-            f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"
-        )
-        try:
-            yield
-        except BaseException:
-            self._cursor.execute("ROLLBACK")
-            raise
-        self._cursor.execute("COMMIT")
-
-    def execute_script(self, sql: str) -> None:
-        """Run the statements of one step within the open transaction."""
-        try:
-            self._cursor.execute(sql)
-        except psycopg2.errors.InsufficientPrivilege as error:
-            raise MigrationError(0, "the role may not create tables") from error
-
-    def record(self, version: int, oldest_reader: int, name: str) -> None:
-        """Note that a step is done."""
-        self._cursor.execute(self._statements["create_schema_table"].sql)
-        self._cursor.execute(
-            self._statements["record_version"].sql,
-            {"version": version, "oldest_reader": oldest_reader, "name": name},
-        )

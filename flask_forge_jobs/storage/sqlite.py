@@ -28,15 +28,17 @@ from flask_forge_jobs.errors import (
     StorageError,
     StorageUnavailableError,
 )
-from flask_forge_jobs.storage.catalogue import load_migrations, load_statements
+from flask_forge_jobs.storage.catalogue import load_migrations
 from flask_forge_jobs.storage.database import Listener, Parameter, Row, WakeCallback
-from flask_forge_jobs.storage.migrate import SchemaState, apply_migrations
+from flask_forge_jobs.storage.migrate import apply_migrations
 from flask_forge_jobs.storage.retrying import TransientError, run_with_retries
 from flask_forge_jobs.storage.sqlite_checkpoint import (
     CheckpointGate,
     check_not_emptied,
     has_wal_reset_bug,
 )
+from flask_forge_jobs.storage.sqlite_schema import SqliteSchema
+from flask_forge_jobs.storage.sqlite_transaction import SqliteTransaction
 from flask_forge_jobs.storage.sqlite_wake import SqliteListener, WakeSockets
 
 T = TypeVar("T")
@@ -77,41 +79,6 @@ def _close_connection(state: _ProcessState, connection: sqlite3.Connection) -> N
     if state.pid == os.getpid():
         state.connections.discard(connection)
         connection.close()
-
-
-class SqliteTransaction:
-    """An open transaction; fulfils :class:`.Transaction`."""
-
-    def __init__(
-        self, connection: sqlite3.Connection, now_us: int, attempt: int = 0
-    ) -> None:
-        self.attempt = attempt
-        self.woken: dict[str, None] = {}
-        self._connection = connection
-        self._statements = load_statements("sqlite")
-        self._now_us = now_us
-
-    def _execute(self, name: str, parameters: dict[str, Parameter]) -> sqlite3.Cursor:
-        statement = self._statements[name]
-        if statement.uses_now:
-            parameters["now"] = self._now_us
-        return self._connection.execute(statement.sql, parameters)
-
-    def all(self, name: str, /, **parameters: Parameter) -> list[Row]:
-        """Run a statement and return its rows."""
-        return self._execute(name, parameters).fetchall()
-
-    def run(self, name: str, /, **parameters: Parameter) -> int:
-        """Run a statement and return how many rows it changed."""
-        return self._execute(name, parameters).rowcount
-
-    def later(self, name: str, /, **parameters: Parameter) -> None:
-        """Run a statement now; there is no round trip to save."""
-        self._execute(name, parameters)
-
-    def wake(self, queue_name: str) -> None:
-        """Wake the workers of a queue once this transaction has committed."""
-        self.woken[queue_name] = None
 
 
 class SqliteDatabase:
@@ -172,7 +139,7 @@ class SqliteDatabase:
             connection = self._connection(state)
             with state.gate.writing():
                 apply_migrations(
-                    _SqliteSchema(connection, self._clock.now_us()),
+                    SqliteSchema(connection, self._clock.now_us()),
                     load_migrations("sqlite"),
                     may_change=self._may_migrate,
                 )
@@ -359,7 +326,7 @@ class SqliteDatabase:
                 sqlite3.connect(f"{self._path.as_uri()}?mode=ro", uri=True)
             ) as connection,
         ):
-            known = _SqliteSchema(connection, 0).applied()
+            known = SqliteSchema(connection, 0).applied()
         return (known[-1][0], newest) if known else None
 
     def describe(self) -> tuple[tuple[str, str], ...]:
@@ -400,59 +367,3 @@ def _end_read(connection: sqlite3.Connection) -> None:
     # An interrupted statement may have ended the transaction already.
     if connection.in_transaction:
         connection.execute("COMMIT")
-
-
-class _SqliteSchema:
-    """Applies schema steps; fulfils :class:`.SchemaState`."""
-
-    def __init__(self, connection: sqlite3.Connection, now_us: int) -> None:
-        self._connection = connection
-        self._statements = load_statements("sqlite")
-        self._now_us = now_us
-
-    def applied(self) -> list[tuple[int, int]]:
-        """Return (version, oldest reader) of each step that is in the database."""
-        found = self._connection.execute(
-            "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'forge_schema'"
-        ).fetchone()
-        if found is None:
-            return []
-        rows = self._connection.execute(self._statements["applied_versions"].sql)
-        return [(version, oldest_reader) for version, oldest_reader, _ in rows]
-
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the write lock from before the look until after the last step."""
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._connection.execute("ROLLBACK")
-            raise
-        self._connection.execute("COMMIT")
-
-    def execute_script(self, sql: str) -> None:
-        """Run the statements of one step within the open transaction."""
-        pending = ""
-        for line in sql.splitlines(keepends=True):
-            pending += line
-            # Knows that a trigger's body has semicolons of its own.
-            if sqlite3.complete_statement(pending):
-                self._connection.execute(pending)
-                pending = ""
-
-    def record(self, version: int, oldest_reader: int, name: str) -> None:
-        """Note that a step is done."""
-        self._connection.execute(self._statements["create_schema_table"].sql)
-        self._connection.execute(
-            self._statements["record_version"].sql,
-            {
-                "version": version,
-                "oldest_reader": oldest_reader,
-                "name": name,
-                "now": self._now_us,
-            },
-        )
-
-
-_: type[SchemaState] = _SqliteSchema

@@ -11,6 +11,7 @@ import functools
 import inspect
 import logging
 from collections.abc import Callable, Coroutine
+from contextvars import copy_context
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Generic, ParamSpec, TypeVar
@@ -246,7 +247,9 @@ class Task(Generic[P, R]):
             self._parameters.check(arguments)
         except TypeError as error:
             return Dead(clip(f"bad arguments: {error}"))
-        return self._call(context, arguments)
+        # In a copy, so that what a task leaves in the thread's context variables, such
+        # as decimal's precision or a pushed application, does not meet the next job.
+        return copy_context().run(self._call, context, arguments)
 
     def _call(self, context: TaskContext, arguments: dict[str, Any]) -> Outcome:
         leave = enter(context)

@@ -128,12 +128,14 @@ class Driver:
         evidence = Evidence(recovery_limit_s=self._plan.lease_s + RECOVERY_SLACK_S)
         watch = DuplicateWatch(lambda: stored.duplicate_keys(self._sql))
         watch.start()
-        evidence.acks += self._produce_and_kill(storage, evidence.kills)
-        self._wait_for_quiet()
-        evidence.acks.append(self._last_job(storage))
-        self._wait_for_quiet()
-        self._wait_until_the_dead_are_forgotten()
-        watch.stop()
+        try:
+            evidence.acks += self._produce_and_kill(storage, evidence.kills)
+            self._wait_for_quiet()
+            evidence.acks.append(self._last_job(storage))
+            self._wait_for_quiet()
+            self._wait_until_the_dead_are_forgotten()
+        finally:
+            watch.stop()
         evidence.duplicates_seen += watch.found
         evidence.leftovers += self.fleet.stop()
         self._read_the_end(evidence)

@@ -115,17 +115,21 @@ class DuplicateWatch(threading.Thread):
     def __init__(self, look: Callable[[], list[str]]) -> None:
         super().__init__(name="duplicate-watch", daemon=True)
         self.found: list[str] = []
-        self.looks = 0
+        self._error: Exception | None = None
         self._look = look
         self._stopping = threading.Event()
 
     def run(self) -> None:
-        """Look until told to stop."""
-        while not self._stopping.wait(self.PERIOD_S):
-            self.found += self._look()
-            self.looks += 1
+        """Look until told to stop; an error is kept for whoever stops it."""
+        try:
+            while not self._stopping.wait(self.PERIOD_S):
+                self.found += self._look()
+        except Exception as error:  # noqa: BLE001  # raised again by stop()
+            self._error = error
 
     def stop(self) -> None:
-        """Stop and wait for the last look."""
+        """Stop and wait for the last look; raise what a look raised."""
         self._stopping.set()
         self.join()
+        if self._error is not None:
+            raise self._error

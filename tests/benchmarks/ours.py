@@ -82,7 +82,9 @@ class OurQueue(Contender):
             self._state.storage.jobs,
             "exchange",
             before=self.watch.claims,
-            after=lambda args, _: self.watch.stored(len(args[1])),
+            after=lambda args, done: self.watch.stored(
+                len(args[1]) - len(done.refused)
+            ),
         )
         runtime = self._state.runtime(THREADS).with_queues([DEFAULT_QUEUE])
         handle = runtime.start()

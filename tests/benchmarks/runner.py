@@ -28,6 +28,7 @@ NO_BULK_API = "no bulk API"
 FAILED = "failed"
 _WITHOUT_BULK = ("Huey",)
 _LIMIT_S = 900.0
+_TRACEBACK = "Traceback (most recent call last)"
 
 Values = dict[str, float]
 
@@ -246,5 +247,8 @@ def _result_of(process: subprocess.Popen[str], verb: str) -> dict[str, Any]:
     if process.returncode != 0 or not lines:
         why = errors.strip().splitlines() or [f"status {process.returncode}"]
         raise RoleError(f"{verb}: {why[-1]}")
+    if _TRACEBACK in errors:
+        # A worker goes on after an error of its own, but not at its usual speed.
+        raise RoleError(f"{verb} logged {errors.strip().splitlines()[-1]}")
     result: dict[str, Any] = json.loads(lines[-1])
     return result

@@ -7,9 +7,11 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from flask_forge_jobs.clock import SystemClock
 from flask_forge_jobs.config.database import DatabaseSettings
@@ -46,10 +48,13 @@ def measure_worker(backend: str, location: str, root: Path) -> dict[str, float]:
     url = f"sqlite:///{location}" if backend == "sqlite" else location
     settings = DatabaseSettings.from_url(url)
     clock = SystemClock()
-    with contextlib.closing(open_storage(settings)) as storage:
+    with (
+        contextlib.closing(open_storage(settings)) as storage,
+        tempfile.TemporaryFile("w+") as log,
+    ):
         begun_us = clock.now_us()
-        with _worker(url, root) as process:
-            done_us = _wait_until_done(storage)
+        with _worker(url, root, log) as process:
+            done_us = _wait_until_done(storage, log)
             time.sleep(_SETTLE_S)
             before_s = _cpu_s(process.pid)
             time.sleep(_IDLE_S)
@@ -61,13 +66,13 @@ def measure_worker(backend: str, location: str, root: Path) -> dict[str, float]:
 
 
 @contextlib.contextmanager
-def _worker(url: str, root: Path) -> Iterator[subprocess.Popen[bytes]]:
+def _worker(url: str, root: Path, log: IO[str]) -> Iterator[subprocess.Popen[bytes]]:
     application = "tests.benchmarks.application"
     process = subprocess.Popen(
         [sys.executable, "-m", "flask", "--app", application, "forge-jobs", "worker"],
         cwd=root,
         env=os.environ | {URL_VARIABLE: url, "FLASK_SKIP_DOTENV": "1"},
-        stderr=subprocess.DEVNULL,
+        stderr=log,
     )
     try:
         yield process
@@ -80,7 +85,7 @@ def _worker(url: str, root: Path) -> Iterator[subprocess.Popen[bytes]]:
             process.wait()
 
 
-def _wait_until_done(storage: Storage) -> int:
+def _wait_until_done(storage: Storage, log: IO[str]) -> int:
     """Return when the only job ended, in microseconds since the epoch."""
     ends_at = time.monotonic() + _LONGEST_START_S
     while time.monotonic() < ends_at:
@@ -88,7 +93,9 @@ def _wait_until_done(storage: Storage) -> int:
             if job.completed_at is not None:
                 return to_micros(job.completed_at)
         time.sleep(_LOOK_EVERY_S)
-    raise TimeoutError(f"no job was done within {_LONGEST_START_S:g} s")
+    log.seek(0)
+    last = log.read().strip().rpartition("\n")[2]
+    raise TimeoutError(f"no job was done within {_LONGEST_START_S:g} s; {last}")
 
 
 def _cpu_s(pid: int) -> float:

@@ -11,7 +11,7 @@ from flask import Flask
 from flask_forge_jobs.model.jobs import Job, JobFilter, JobStatus
 from flask_forge_jobs.state import state_of
 from tests.examples.shop.application import create_app
-from tests.examples.workers import worker
+from tests.support.applications import worker
 
 QUEUES = ("default", "mail")
 MakeShop = Callable[..., Flask]

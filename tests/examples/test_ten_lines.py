@@ -18,7 +18,7 @@ from flask import current_app
 from flask_forge_jobs import Dead, ForgeJobs, JobStatus, TaskContext, Throttled
 from flask_forge_jobs.model.jobs import Job
 from flask_forge_jobs.state import state_of
-from tests.examples.workers import worker
+from tests.support.applications import worker
 
 README = Path(__file__).parents[2] / "README.rst"
 MODULE = "ten_lines"

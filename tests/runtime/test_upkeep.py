@@ -3,6 +3,7 @@ from __future__ import annotations
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.runtime.upkeep import Upkeep
 from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.job_admin import FOLD_ROWS
 from tests.support.jobs import enqueue
 from tests.support.sql import Sql
 from tests.support.threads import run_together
@@ -12,7 +13,7 @@ def test_upkeep_keeps_the_counts_short_and_true(
     storage: Storage, database_settings: DatabaseSettings
 ) -> None:
     sql = Sql(database_settings)
-    for _ in range(20):
+    for _ in range(FOLD_ROWS + 1):
         enqueue(storage)
 
     Upkeep(storage.job_admin).tick()

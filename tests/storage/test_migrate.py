@@ -215,8 +215,9 @@ def test_a_killed_migrator_leaves_nothing(
     def die(*_: object) -> None:
         raise KeyboardInterrupt
 
-    schema = {"sqlite": "_SqliteSchema", "postgres": "_PostgresSchema"}[backend]
-    monkeypatch.setattr(f"flask_forge_jobs.storage.{backend}.{schema}.record", die)
+    schema = {"sqlite": "SqliteSchema", "postgres": "PostgresSchema"}[backend]
+    module = f"flask_forge_jobs.storage.{backend}_schema"
+    monkeypatch.setattr(f"{module}.{schema}.record", die)
 
     with pytest.raises(KeyboardInterrupt):
         open_once(bare_settings)

@@ -23,7 +23,8 @@ from flask_forge_jobs.storage import postgres as postgres_module
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.connect import open_storage
 from flask_forge_jobs.storage.database import Transaction
-from flask_forge_jobs.storage.postgres import PostgresDatabase, PostgresTransaction
+from flask_forge_jobs.storage.postgres import PostgresDatabase
+from flask_forge_jobs.storage.postgres_transaction import PostgresTransaction
 from tests.support.jobs import OWNER, QUEUE, claim_one, enqueue, finish, run
 from tests.support.processes import in_child
 from tests.support.sql import Sql

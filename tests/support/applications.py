@@ -31,10 +31,12 @@ class Runs:
 
 
 @contextlib.contextmanager
-def worker(app: Flask, queues: Sequence[str] = ("default",)) -> Iterator[Runs]:
+def worker(
+    app: Flask, queues: Sequence[str] = ("default",), *, threads: int = 2
+) -> Iterator[Runs]:
     """Run a worker; its outcomes are stored when the block has ended."""
     runs = Runs()
-    runtime = state_of(app).runtime(threads=2).with_queues(queues)
+    runtime = state_of(app).runtime(threads).with_queues(queues)
     # Listening first: a short run ends before start() has returned.
     with appcontext_popped.connected_to(runs.note, app):
         handle = runtime.start()

@@ -1,0 +1,162 @@
+"""How the outcomes of runs are written: fenced, all at once, cool-downs included.
+
+One statement writes every outcome whose job is still the caller's. What it held back is
+looked at once more: a job that a user wanted stopped, an outcome that a commit before
+this one has stored although its answer was lost, or a job that belongs to somebody else
+by now, which is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from flask_forge_jobs.model.backoff import throttle_delay_s
+from flask_forge_jobs.model.error_history import append_error
+from flask_forge_jobs.model.instants import SECOND_US
+from flask_forge_jobs.model.jobs import JobStatus
+from flask_forge_jobs.model.outcomes import CANCELLED_MESSAGE, Settlement
+from flask_forge_jobs.model.queues import COOLDOWN_DECAY_GRACE_S, QueueSettings
+from flask_forge_jobs.storage.database import Parameter, Transaction, encode_rows
+from flask_forge_jobs.storage.rows import queue_from_row
+
+_FINAL = (JobStatus.DONE, JobStatus.DEAD)
+
+
+class Finishing:
+    """Writes outcomes within one transaction.
+
+    Args:
+        transaction: An open transaction.
+        owner: Who claimed the jobs.
+        at_us: Stamp for the error history, microseconds since the epoch.
+    """
+
+    def __init__(self, transaction: Transaction, owner: str, at_us: int) -> None:
+        self._transaction = transaction
+        self._owner = owner
+        self._at_us = at_us
+
+    def write(self, settlements: Sequence[Settlement]) -> list[str]:
+        """Write how runs ended; return the ids that were refused."""
+        transaction = self._transaction
+        throttled = self._plan_cooldowns(settlements)
+        for queue_name in _queues_with_success(settlements):
+            transaction.later(
+                "decay_cooldown",
+                name=queue_name,
+                grace_us=COOLDOWN_DECAY_GRACE_S * SECOND_US,
+            )
+        rows = encode_rows(_finish_row(each, self._at_us) for each in settlements)
+        finished = _ids(transaction.all("finish", owner=self._owner, rows=rows))
+        missing = [each for each in settlements if each.job.id not in finished]
+        if missing:
+            finished |= self._finish_rest(missing)
+        for settlement, delay_s in throttled:
+            if settlement.job.id in finished:
+                transaction.run(
+                    "open_cooldown",
+                    name=settlement.job.queue_name,
+                    delay_us=_to_us(delay_s),
+                )
+        for queue_name in _queues_with_returns(settlements):
+            transaction.wake(queue_name)
+        return [each.job.id for each in missing if each.job.id not in finished]
+
+    def _plan_cooldowns(
+        self, settlements: Sequence[Settlement]
+    ) -> list[tuple[Settlement, float]]:
+        """Lengthen the delay of throttled jobs to their queue's curve."""
+        throttled = [each for each in settlements if each.cool_down_s is not None]
+        planned = []
+        # In one order everywhere, so that two processes cannot lock crosswise.
+        for settlement in sorted(throttled, key=lambda each: each.job.queue_name):
+            name = settlement.job.queue_name
+            rows = self._transaction.all("lock_queue", name=name)
+            queue = queue_from_row(rows[0]) if rows else QueueSettings(name)
+            delay_s = throttle_delay_s(queue, settlement.cool_down_s or 0.0)
+            settlement.delay_s = delay_s
+            planned.append((settlement, delay_s))
+        return planned
+
+    def _finish_rest(self, missing: Sequence[Settlement]) -> set[str]:
+        """Deal with what the fence held back: cancelled, stored before, or lost."""
+        cancelled: list[dict[str, Parameter]] = [
+            {
+                "job_id": each.job.id,
+                "run": each.job.attempts,
+                "error": CANCELLED_MESSAGE,
+                "history": append_error(each.job, CANCELLED_MESSAGE, self._at_us),
+            }
+            for each in missing
+            if each.status not in _FINAL
+        ]
+        found: set[str] = set()
+        if cancelled:
+            rows = encode_rows(cancelled)
+            found |= _ids(
+                self._transaction.all("finish_cancelled", owner=self._owner, rows=rows)
+            )
+        if self._transaction.attempt > 0:
+            found |= self._stored_before(missing)
+        return found
+
+    def _stored_before(self, missing: Sequence[Settlement]) -> set[str]:
+        """Return what an earlier commit has stored although its answer was lost."""
+        rows: list[dict[str, Parameter]] = []
+        for each in missing:
+            run = each.job.attempts
+            rows.append(_settled_row(each, run - each.uncount, each.status))
+            if each.status not in _FINAL:
+                # Or as a cancelled one, which keeps its attempt.
+                rows.append(_settled_row(each, run, JobStatus.DEAD))
+        return _ids(self._transaction.all("settled", rows=encode_rows(rows)))
+
+
+def _to_us(seconds: float) -> int:
+    return int(seconds * SECOND_US)
+
+
+def _settled_row(
+    settlement: Settlement, run: int, status: JobStatus
+) -> dict[str, Parameter]:
+    return {"job_id": settlement.job.id, "run": run, "new_status": status.value}
+
+
+def _ids(rows: Iterable[Sequence[str]]) -> set[str]:
+    return {row[0] for row in rows}
+
+
+def _queues_with_success(settlements: Iterable[Settlement]) -> list[str]:
+    return sorted({s.job.queue_name for s in settlements if s.status is JobStatus.DONE})
+
+
+def _queues_with_returns(settlements: Iterable[Settlement]) -> list[str]:
+    """Queues that got a job back which somebody else could run at once."""
+    return sorted(
+        {
+            each.job.queue_name
+            for each in settlements
+            if each.status is JobStatus.PENDING
+            and not each.delay_s
+            and each.job.queue_name
+        }
+    )
+
+
+def _finish_row(settlement: Settlement, at_us: int) -> dict[str, Parameter]:
+    job, error = settlement.job, settlement.error
+    row: dict[str, Parameter] = {
+        "job_id": job.id,
+        "run": job.attempts,
+        "new_status": settlement.status.value,
+        "uncount": int(settlement.uncount),
+        "throttled": int(settlement.is_throttle),
+    }
+    if settlement.delay_s is not None:
+        row["delay_us"] = _to_us(settlement.delay_s)
+    if settlement.result is not None:
+        row["new_result"] = settlement.result
+    if error is not None:
+        row["error"] = error
+        row["history"] = append_error(job, error, at_us)
+    return row

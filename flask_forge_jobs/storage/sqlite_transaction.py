@@ -1,0 +1,43 @@
+"""One open transaction on SQLite."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from flask_forge_jobs.storage.catalogue import load_statements
+from flask_forge_jobs.storage.database import Parameter, Row
+
+
+class SqliteTransaction:
+    """An open transaction; fulfils :class:`.Transaction`."""
+
+    def __init__(
+        self, connection: sqlite3.Connection, now_us: int, attempt: int = 0
+    ) -> None:
+        self.attempt = attempt
+        self.woken: dict[str, None] = {}
+        self._connection = connection
+        self._statements = load_statements("sqlite")
+        self._now_us = now_us
+
+    def _execute(self, name: str, parameters: dict[str, Parameter]) -> sqlite3.Cursor:
+        statement = self._statements[name]
+        if statement.uses_now:
+            parameters["now"] = self._now_us
+        return self._connection.execute(statement.sql, parameters)
+
+    def all(self, name: str, /, **parameters: Parameter) -> list[Row]:
+        """Run a statement and return its rows."""
+        return self._execute(name, parameters).fetchall()
+
+    def run(self, name: str, /, **parameters: Parameter) -> int:
+        """Run a statement and return how many rows it changed."""
+        return self._execute(name, parameters).rowcount
+
+    def later(self, name: str, /, **parameters: Parameter) -> None:
+        """Run a statement now; there is no round trip to save."""
+        self._execute(name, parameters)
+
+    def wake(self, queue_name: str) -> None:
+        """Wake the workers of a queue once this transaction has committed."""
+        self.woken[queue_name] = None

@@ -1,0 +1,304 @@
+"""The heartbeat tick by tick, on a clock that the test moves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import cast
+
+import pytest
+
+from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.errors import StorageUnavailableError
+from flask_forge_jobs.model.jobs import JobStatus
+from flask_forge_jobs.model.outcomes import Done
+from flask_forge_jobs.model.processes import SlotReport
+from flask_forge_jobs.runtime.dispatcher import Dispatcher
+from flask_forge_jobs.runtime.execution import Execution
+from flask_forge_jobs.runtime.heartbeat import (
+    BEATS_PER_LEASE,
+    REPORT_PERIOD_S,
+    TICK_S,
+    Heartbeat,
+)
+from flask_forge_jobs.runtime.slots import SlotPool
+from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.tasks.cancellation import CancelReason
+from tests.support.clocks import MovingClock
+from tests.support.jobs import claim_one, enqueue, finish, revive_all
+from tests.support.sql import Sql
+
+HOST = "host-1"
+LEASE_S = 60.0
+BEAT_S = LEASE_S / BEATS_PER_LEASE
+
+
+class Slots:
+    """Stands for the pool and the dispatcher; runs what the test says."""
+
+    def __init__(self) -> None:
+        self.executions: list[Execution] = []
+        self.ended: list[Execution] = []
+        self.unwritten: set[str] = set()
+        self.strays: list[tuple[str, int]] = []
+        self.slots = [SlotReport("default-0-host-1-0", "default")]
+
+    def running(self) -> list[Execution]:
+        return list(self.executions)
+
+    def owned(self) -> dict[str, Execution]:
+        return {each.job.id: each for each in (*self.executions, *self.ended)}
+
+    def report(self) -> Sequence[SlotReport]:
+        return list(self.slots)
+
+    def unwritten_ids(self) -> set[str]:
+        return set(self.unwritten)
+
+    def give_back_stray(self, job_id: str, attempt: int) -> None:
+        self.strays.append((job_id, attempt))
+
+
+class Rig:
+    def __init__(self, storage: Storage) -> None:
+        self.storage = storage
+        self.clock = MovingClock()
+        self.slots = Slots()
+        self.heartbeat = Heartbeat(
+            storage.jobs,
+            storage.processes,
+            cast("SlotPool", self.slots),
+            cast("Dispatcher", self.slots),
+            host_id=HOST,
+            worker_name="left",
+            queue_names=["default"],
+            lease_s=LEASE_S,
+            clock=self.clock,
+        )
+
+    def start_job(self) -> Execution:
+        enqueue(self.storage)
+        execution = Execution(claim_one(self.storage, owner=HOST), 0.0)
+        self.slots.executions.append(execution)
+        return execution
+
+    def tick(self, seconds: float = 0.0) -> None:
+        self.clock.move(seconds)
+        self.heartbeat.tick()
+
+
+@pytest.fixture
+def rig(storage: Storage) -> Rig:
+    return Rig(storage)
+
+
+# -- what others see -----------------------------------------------------------------
+
+
+def test_pod_heartbeat_round_trips_name_and_queues(rig: Rig) -> None:
+    rig.tick()
+
+    (pod,) = rig.storage.processes.pods()
+    assert (pod.host_id, pod.worker_name, pod.queues) == (HOST, "left", ("default",))
+
+
+def test_slots_are_registered_from_the_first_beat(rig: Rig) -> None:
+    rig.tick()
+
+    (slot,) = rig.storage.processes.all()
+    assert (slot.process_id, slot.queue_name, slot.host_id) == (
+        "default-0-host-1-0",
+        "default",
+        HOST,
+    )
+
+
+def test_what_the_slots_do_is_reported_between_beats(rig: Rig) -> None:
+    rig.tick()
+    rig.slots.slots = [SlotReport("default-0-host-1-0", "default", "job-7")]
+
+    rig.tick(TICK_S)
+    soon = rig.storage.processes.all()[0].current_job_id
+    rig.tick(REPORT_PERIOD_S)
+    later = rig.storage.processes.all()[0].current_job_id
+
+    assert (soon, later) == (None, "job-7")
+
+
+def test_rows_that_were_reaped_by_mistake_come_back_whole(rig: Rig) -> None:
+    """D5: queue, host and name included."""
+    rig.tick()
+    rig.storage.processes.reap([HOST])
+
+    rig.tick(BEAT_S)
+
+    (pod,), (slot,) = rig.storage.processes.pods(), rig.storage.processes.all()
+    assert (pod.worker_name, pod.queues) == ("left", ("default",))
+    assert (slot.queue_name, slot.host_id) == ("default", HOST)
+
+
+# -- running jobs --------------------------------------------------------------------
+
+
+def test_a_beat_renews_every_running_job(
+    rig: Rig, database_settings: DatabaseSettings
+) -> None:
+    execution = rig.start_job()
+    Sql(database_settings).age(30.0)
+    before = rig.storage.job_reader.get(execution.job.id).heartbeat_at
+    rig.tick()
+
+    after = rig.storage.job_reader.get(execution.job.id).heartbeat_at
+
+    assert before is not None
+    assert after is not None
+    assert after - before > timedelta(seconds=25)
+
+
+def test_progress_is_stored_within_a_tick(rig: Rig) -> None:
+    execution = rig.start_job()
+    rig.tick()
+    execution.progress = '{"done":1}'
+
+    rig.tick(TICK_S)
+
+    assert rig.storage.job_reader.get(execution.job.id).progress == '{"done":1}'
+    assert execution.progress is None
+
+
+def test_a_user_s_cancel_is_heard_within_a_tick(rig: Rig) -> None:
+    execution, other = rig.start_job(), rig.start_job()
+    rig.tick()
+    rig.storage.job_admin.delete(execution.job.id)
+
+    rig.tick(TICK_S)
+
+    assert execution.token.reason is CancelReason.USER
+    assert not other.token.is_cancelled
+
+
+def test_a_lost_job_is_told_to_stop(rig: Rig) -> None:
+    """D24: its row is somebody else's by now."""
+    execution = rig.start_job()
+    rig.tick()
+    revive_all(rig.storage)
+
+    rig.tick(BEAT_S)
+
+    assert execution.token.reason is CancelReason.LOST
+
+
+def test_a_job_that_was_claimed_again_by_us_is_lost_for_its_first_run(
+    rig: Rig, database_settings: DatabaseSettings
+) -> None:
+    """B4: the owner is the same, the attempt is not."""
+    first = rig.start_job()
+    rig.tick()
+    revive_all(rig.storage)
+    Sql(database_settings).age(60.0)
+    second = Execution(claim_one(rig.storage, owner=HOST), 0.0)
+    rig.slots.executions.append(second)
+
+    rig.tick(BEAT_S)
+
+    assert first.token.reason is CancelReason.LOST
+    assert not second.token.is_cancelled
+
+
+# -- strays --------------------------------------------------------------------------
+
+
+def test_a_job_that_nobody_here_knows_of_goes_back_at_the_second_beat(
+    rig: Rig,
+) -> None:
+    """Its claim was stored although the answer was lost."""
+    enqueue(rig.storage)
+    job = claim_one(rig.storage, owner=HOST)
+
+    rig.tick()
+    first = list(rig.slots.strays)
+    rig.tick(BEAT_S)
+
+    assert first == []
+    assert rig.slots.strays == [(job.id, job.attempts)]
+
+
+@pytest.mark.parametrize("known", ["ended", "unwritten"])
+def test_a_job_whose_outcome_is_not_stored_yet_is_no_stray(
+    rig: Rig, known: str
+) -> None:
+    execution = rig.start_job()
+    rig.slots.executions.clear()
+    if known == "ended":
+        rig.slots.ended.append(execution)
+    else:
+        rig.slots.unwritten.add(execution.job.id)
+
+    for _ in range(3):
+        rig.tick(BEAT_S)
+
+    assert rig.slots.strays == []
+
+
+def test_a_job_that_ends_between_two_beats_is_no_stray(rig: Rig) -> None:
+    execution = rig.start_job()
+    rig.slots.executions.clear()
+    rig.tick()
+    finish(rig.storage, execution.job, Done(), owner=HOST)
+
+    rig.tick(BEAT_S)
+
+    assert rig.slots.strays == []
+    assert rig.storage.job_reader.get(execution.job.id).status is JobStatus.DONE
+
+
+# -- being believed ------------------------------------------------------------------
+
+
+def test_freshness_ends_a_lease_after_the_last_beat(rig: Rig) -> None:
+    rig.tick()
+    rig.clock.move(LEASE_S - 0.1)
+    before = rig.heartbeat.is_fresh
+    rig.clock.move(0.2)
+
+    assert before
+    assert not rig.heartbeat.is_fresh
+
+
+def test_only_a_beat_that_was_stored_counts(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig.tick()
+
+    def refuse(*_: object) -> None:
+        raise StorageUnavailableError("gone")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(rig.storage.jobs), "heartbeat", refuse)
+        with pytest.raises(StorageUnavailableError):
+            rig.tick(LEASE_S)
+    stale = rig.heartbeat.is_fresh
+    rig.tick(TICK_S)
+
+    assert not stale
+    assert rig.heartbeat.is_fresh
+
+
+def test_a_tick_that_hangs_is_stuck_before_the_lease_ends(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """B5: the process should end; nobody else will tell it."""
+    seen: list[bool] = []
+
+    def hang(*_: object) -> None:
+        seen.append(rig.heartbeat.is_stuck)
+        rig.clock.move(LEASE_S - BEAT_S)
+        seen.append(rig.heartbeat.is_stuck)
+        raise StorageUnavailableError("after all")
+
+    monkeypatch.setattr(type(rig.storage.jobs), "heartbeat", hang)
+    with pytest.raises(StorageUnavailableError):
+        rig.tick()
+
+    assert seen == [False, True]
+    assert not rig.heartbeat.is_stuck

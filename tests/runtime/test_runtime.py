@@ -1,0 +1,924 @@
+"""A whole worker in this process, on each backend."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from flask_forge_jobs import ForgeJobs
+from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.errors import (
+    ConfigurationError,
+    InvalidInputError,
+    StorageUnavailableError,
+)
+from flask_forge_jobs.model.jobs import JobStatus, NewJob
+from flask_forge_jobs.model.outcomes import (
+    CANCELLED_MESSAGE,
+    Done,
+    Failed,
+    Throttled,
+)
+from flask_forge_jobs.runtime.dispatcher import GIVE_BACK_AFTER_S, POLL_WITH_PUSH_S
+from flask_forge_jobs.runtime.runtime import QueueRuntime, RuntimeHandle
+from flask_forge_jobs.runtime.service import Service
+from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.connect import open_storage
+from flask_forge_jobs.tasks.bundled.noop_echo import NoopEcho
+from flask_forge_jobs.tasks.cancellation import CancelReason
+from flask_forge_jobs.tasks.registry import TaskRegistry
+from tests.support.jobs import revive_all
+from tests.support.lossy import lossy_jobs
+from tests.support.runtimes import (
+    LIMIT_S,
+    HeldTask,
+    QuickTask,
+    add,
+    registry_of,
+    running,
+    threads_named,
+    wait_for_status,
+    wait_until,
+)
+from tests.support.sql import Sql
+from tests.support.threads import run_together
+
+# Short leases are for tests that need one to pass.
+LEASE_S = 1.5
+# Far below the poll of 5 s, far above what a push takes.
+PUSHED_S = 0.4
+GRACE_S = 20.0
+
+
+@pytest.fixture
+def held() -> Iterator[HeldTask]:
+    task = HeldTask()
+    yield task
+    task.release.set()
+
+
+@pytest.fixture
+def stubborn() -> Iterator[HeldTask]:
+    task = HeldTask("stubborn", obeys=False)
+    yield task
+    task.release.set()
+
+
+@pytest.fixture
+def elsewhere(database_settings: DatabaseSettings) -> Iterator[Storage]:
+    """The same database as another process opens it."""
+    with contextlib.closing(open_storage(database_settings)) as storage:
+        yield storage
+
+
+def status_of(storage: Storage, job_id: str) -> JobStatus:
+    return storage.job_reader.get(job_id).status
+
+
+# -- declaring and starting ----------------------------------------------------------
+
+
+def test_start_without_declared_queues_errors(storage: Storage) -> None:
+    with pytest.raises(ConfigurationError, match="declare at least one queue"):
+        QueueRuntime(storage, TaskRegistry()).with_queues(["", " "]).start()
+
+
+def test_start_with_comma_in_queue_name_errors(storage: Storage) -> None:
+    """D26: all names are checked before the first queue is registered."""
+    with pytest.raises(InvalidInputError):
+        QueueRuntime(storage, TaskRegistry()).with_queues(["fine", "a,b"]).start()
+
+    assert storage.queues.all() == []
+
+
+def test_with_queues_drops_blanks_and_repetitions(storage: Storage) -> None:
+    runtime = QueueRuntime(storage, TaskRegistry())
+
+    runtime.with_queues(["b", " a ", "", "b"]).with_worker_name("  ")
+
+    assert runtime.queue_names == ("b", "a")
+    assert runtime.worker_name is None
+
+
+def test_start_registers_the_declared_queues(storage: Storage) -> None:
+    storage.queues.ensure("old", 3)
+
+    with running(storage, TaskRegistry(), queues=["old", "new"]):
+        workers = {each.name: each.max_workers for each in storage.queues.all()}
+
+    assert workers == {"old": 3, "new": 64}
+
+
+def test_a_runtime_starts_once_and_each_start_has_its_own_id(storage: Storage) -> None:
+    runtime = QueueRuntime(storage, TaskRegistry()).with_queues(["default"])
+    handle = runtime.start()
+    with pytest.raises(ConfigurationError, match="started before"):
+        runtime.start()
+    handle.shutdown_graceful(0.0)
+
+    with running(storage, TaskRegistry()) as other:
+        assert other.host_id != handle.host_id
+
+
+def test_start_names_the_kinds_nobody_can_run(
+    storage: Storage, caplog: pytest.LogCaptureFixture
+) -> None:
+    """D18."""
+    add(storage, "quick")
+    add(storage, "renamed")
+
+    with running(storage, registry_of(QuickTask())):
+        pass
+
+    assert "queue default holds kinds without a task: renamed" in caplog.text
+
+
+def test_a_start_that_fails_leaves_nothing_behind(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = set(threading.enumerate())
+
+    def refuse(*_: object) -> None:
+        raise StorageUnavailableError("no listener")
+
+    runtime = QueueRuntime(storage, TaskRegistry()).with_queues(["default"])
+    with monkeypatch.context() as patched:
+        patched.setattr(type(storage.database), "listen", refuse)
+        with pytest.raises(StorageUnavailableError, match="no listener"):
+            runtime.start()
+
+    assert new_threads(before) == []
+    assert storage.processes.pods() == []
+    assert storage.processes.all() == []
+    # What was wrong may be right now; nothing of the first try is in the way.
+    runtime.start().shutdown_graceful(0.0)
+
+
+@pytest.mark.parametrize("failing", ["supervisor", "heartbeat", "reaper", "upkeep"])
+def test_a_thread_that_cannot_start_stops_the_others(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    before = set(threading.enumerate())
+    start = Service.start
+
+    def start_or_refuse(service: Service) -> None:
+        if service.name == failing:
+            raise RuntimeError("can't start new thread")
+        start(service)
+
+    monkeypatch.setattr(Service, "start", start_or_refuse)
+    with pytest.raises(RuntimeError, match="new thread"):
+        QueueRuntime(storage, TaskRegistry()).with_queues(["default"]).start()
+
+    assert new_threads(before) == []
+    assert storage.processes.pods() == []
+
+
+def new_threads(before: set[threading.Thread]) -> list[str]:
+    """Our threads that were not there; a pool's watchdog belongs to the storage."""
+    return [
+        each.name
+        for each in threads_named("forge-jobs")
+        if each not in before and each.name != "forge-jobs-watchdog"
+    ]
+
+
+# -- running -------------------------------------------------------------------------
+
+
+def test_runtime_runs_one_noop_echo_job_to_done(storage: Storage) -> None:
+    registry = TaskRegistry()
+    registry.add(NoopEcho())
+    job_id = storage.jobs.enqueue(NewJob("noop_echo", '{"sleep_ms":1}')).id
+
+    with running(storage, registry) as handle:
+        job = wait_for_status(storage, job_id, JobStatus.DONE)
+        has_ended = handle.shutdown_graceful(5.0)
+
+    assert has_ended
+    assert (job.attempts, job.process_id, job.last_error) == (1, None, None)
+
+
+def test_workers_only_run_their_declared_queues(storage: Storage) -> None:
+    """Two runtimes with disjoint queues: each job ran on the host of its queue."""
+    hosts: dict[str, set[str]] = {"left": set(), "right": set()}
+    task = QuickTask(
+        "quick",
+        lambda context: hosts[context.queue_name].add(context.host_id) or Done(),  # type: ignore[func-returns-value]  # a set's add
+    )
+    with (
+        running(storage, registry_of(task), queues=["left"]) as left,
+        running(storage, registry_of(task), queues=["right"]) as right,
+    ):
+        ids = [add(storage, "quick", queue=name) for name in ("left", "right") * 10]
+        for job_id in ids:
+            wait_for_status(storage, job_id, JobStatus.DONE)
+
+    assert hosts == {"left": {left.host_id}, "right": {right.host_id}}
+
+
+def test_a_raising_task_ends_failed_and_its_slot_is_reused(storage: Storage) -> None:
+    """D1, A9: one slot, and each of these would have taken it down."""
+
+    def recurse() -> None:
+        recurse()
+
+    def chain() -> None:
+        raise RuntimeError("top") from KeyError("bottom")
+
+    def raising(error: BaseException) -> Callable[[], None]:
+        def work() -> None:
+            raise error
+
+        return work
+
+    works: dict[str, Callable[[], None]] = {
+        "exit": raising(SystemExit(1)),
+        "interrupt": raising(KeyboardInterrupt()),
+        "generator": raising(GeneratorExit()),
+        "bare": raising(BaseException("bare")),
+        "recursion": recurse,
+        "chain": chain,
+    }
+    forge = ForgeJobs()
+    for kind, work in works.items():
+        forge.task(kind=kind, max_attempts=1)(work)
+    forge.task(kind="fine")(lambda: None)
+
+    with running(storage, forge.registry, threads=1) as handle:
+        ids = {kind: add(storage, kind, max_attempts=1) for kind in works}
+        fine = wait_for_status(storage, add(storage, "fine"), JobStatus.DONE)
+        ended = {
+            kind: wait_for_status(storage, job_id, JobStatus.DEAD)
+            for kind, job_id in ids.items()
+        }
+        assert handle.running() == []
+
+    assert fine.attempts == 1
+    assert {kind: job.last_error for kind, job in ended.items()} == {
+        "exit": "1",
+        "interrupt": "KeyboardInterrupt",
+        "generator": "GeneratorExit",
+        "bare": "bare",
+        "recursion": ended["recursion"].last_error,
+        "chain": "top: 'bottom'",
+    }
+    assert "recursion" in (ended["recursion"].last_error or "")
+    assert all(job.heartbeat_at is None for job in ended.values())
+
+
+def test_a_failed_job_is_tried_again_after_its_delay(storage: Storage) -> None:
+    outcomes: Iterator[Any] = iter([Failed("first"), Done()])
+    task = QuickTask("quick", lambda _: next(outcomes))
+    with running(storage, registry_of(task)):
+        job_id = add(storage, "quick")
+        job = wait_for_status(storage, job_id, JobStatus.DONE)
+
+    assert job.attempts == 2
+    assert [entry.message for entry in job.error_history] == ["first"]
+
+
+def test_a_kind_without_a_task_waits_for_a_minute(storage: Storage) -> None:
+    """D18: it does not burn its attempts within milliseconds."""
+    with running(storage, TaskRegistry()):
+        job = wait_for_status(storage, add(storage, "gone"), JobStatus.FAILED)
+
+    assert job.attempts == 1
+    assert job.last_error == "no task registered for kind: gone"
+    assert (job.scheduled_at - job.enqueued_at).total_seconds() >= 60
+
+
+def test_a_task_can_enqueue_follow_up_jobs(storage: Storage) -> None:
+    followers: list[str] = []
+
+    def work(context: Any) -> Done:  # noqa: ANN401
+        followers.append(context.enqueue(NewJob("next")).id)
+        return Done()
+
+    tasks = registry_of(QuickTask("first", work), QuickTask("next"))
+    with running(storage, tasks):
+        wait_for_status(storage, add(storage, "first"), JobStatus.DONE)
+        wait_for_status(storage, followers[0], JobStatus.DONE)
+
+
+def test_the_registry_shows_what_a_slot_does(storage: Storage, held: HeldTask) -> None:
+    with running(storage, registry_of(held), threads=1, name="left") as handle:
+        job_id = add(storage, "held")
+        held.wait_for_start()
+        wait_until(
+            lambda: [each.current_job_id for each in storage.processes.all()]
+            == [job_id],
+            "the slot shows its job",
+        )
+        (slot,) = storage.processes.all()
+        (pod,) = storage.processes.pods()
+
+    assert slot.process_id == f"default-0-{handle.host_id}-0"
+    assert (pod.host_id, pod.worker_name) == (handle.host_id, "left")
+
+
+# -- waking up -----------------------------------------------------------------------
+
+
+def test_a_job_from_elsewhere_is_picked_up_without_polling(
+    storage: Storage, elsewhere: Storage
+) -> None:
+    started: list[float] = []
+    task = QuickTask("quick", lambda _: started.append(time.monotonic()) or Done())  # type: ignore[func-returns-value]  # a list's append
+    delays: list[float] = []
+    with running(storage, registry_of(task)) as handle:
+        wait_until(handle._listener_is_pushing, "wake-ups arrive by themselves")
+        for count in range(1, 6):
+            enqueued_at = time.monotonic()
+            add(elsewhere, "quick")
+            wait_until(lambda: len(started) == count, "the job has run")  # noqa: B023  # called at once
+            delays.append(started[-1] - enqueued_at)
+
+    assert min(delays) < PUSHED_S < POLL_WITH_PUSH_S
+
+
+def test_every_queue_of_a_worker_is_woken(storage: Storage, elsewhere: Storage) -> None:
+    """None of several queues has to wait for the poll because of the others."""
+    queues = ["a", "b", "c", "d"]
+    with running(storage, registry_of(QuickTask()), queues=queues, threads=1) as handle:
+        wait_until(handle._listener_is_pushing, "wake-ups arrive by themselves")
+        for _ in range(3):
+            for name in queues:
+                job_id = add(elsewhere, "quick", queue=name)
+                wait_for_status(
+                    storage, job_id, JobStatus.DONE, POLL_WITH_PUSH_S * 0.8
+                )
+
+
+# -- settings at run time ------------------------------------------------------------
+
+
+def test_max_workers_is_followed_at_run_time(storage: Storage, held: HeldTask) -> None:
+    storage.queues.ensure("default", 1)
+    with running(storage, registry_of(held)) as handle:
+        ids = [add(storage, "held") for _ in range(3)]
+        held.wait_for_start()
+        before = len(handle.running())
+
+        storage.queues.set_max_workers("default", 2)
+        held.wait_for_start()
+        after = len(handle.running())
+        held.release.set()
+        for job_id in ids:
+            wait_for_status(storage, job_id, JobStatus.DONE)
+
+    assert (before, after) == (1, 2)
+
+
+def test_shrinking_leaves_running_jobs_alone(storage: Storage, held: HeldTask) -> None:
+    """D2: they finish; nothing new starts above the limit."""
+    with running(storage, registry_of(held), grace_s=GRACE_S) as handle:
+        ids = [add(storage, "held") for _ in range(2)]
+        held.wait_for_start(2)
+        storage.queues.set_max_workers("default", 1)
+        wait_until(
+            lambda: handle._pool.demand({"default"}) == {}
+            and handle._supervisor.settings_of("default").max_workers == 1,
+            "the limit has arrived",
+        )
+
+        cancelled = [context.cancel.is_cancelled for context in held.contexts]
+        held.release.set()
+        jobs = [wait_for_status(storage, job_id, JobStatus.DONE) for job_id in ids]
+
+    assert cancelled == [False, False]
+    assert [job.attempts for job in jobs] == [1, 1]
+
+
+def test_pausing_leaves_the_running_job_and_starts_no_other(
+    storage: Storage, held: HeldTask
+) -> None:
+    """D2."""
+    with running(storage, registry_of(held, QuickTask()), grace_s=GRACE_S) as handle:
+        job_id = add(storage, "held")
+        held.wait_for_start()
+        storage.queues.set_paused("default", paused=True)
+        wait_until(
+            lambda: handle._supervisor.settings_of("default").paused,
+            "the pause has arrived",
+        )
+        waiting = add(storage, "quick")
+
+        held.release.set()
+        job = wait_for_status(storage, job_id, JobStatus.DONE)
+        still = storage.job_reader.get(waiting)
+        storage.queues.set_paused("default", paused=False)
+        wait_for_status(storage, waiting, JobStatus.DONE)
+
+    assert job.attempts == 1
+    assert (still.status, still.attempts) == (JobStatus.PENDING, 0)
+
+
+# -- look-ahead ----------------------------------------------------------------------
+
+
+def claimed_ahead(storage: Storage, held: HeldTask) -> tuple[str, list[str]]:
+    """Have a worker with one thread claim quick jobs behind one that holds it."""
+    for _ in range(20):
+        add(storage, "quick")
+    wait_until(
+        lambda: storage.job_reader.statistics()["default"].counts.done >= 20,
+        "the run time of quick jobs is known",
+    )
+    jobs = [NewJob("held"), *[NewJob("quick") for _ in range(10)]]
+    blocking, *behind = [each.id for each in storage.jobs.enqueue_many(jobs)]
+    held.wait_for_start()
+    return blocking, behind
+
+
+def test_jobs_claimed_behind_a_slow_one_go_back_unspent(
+    storage: Storage, held: HeldTask
+) -> None:
+    with running(storage, registry_of(held, QuickTask()), threads=1):
+        _, behind = claimed_ahead(storage, held)
+
+        jobs = [
+            wait_for_status(storage, job_id, JobStatus.PENDING) for job_id in behind
+        ]
+        # Somebody else can run them, long before the slow job ends.
+        with running(storage, registry_of(QuickTask()), threads=1):
+            done = [
+                wait_for_status(storage, job_id, JobStatus.DONE) for job_id in behind
+            ]
+
+    assert {job.attempts for job in jobs} == {0}
+    assert {job.attempts for job in done} == {1}
+    assert {len(job.error_history) for job in done} == {0}
+
+
+@pytest.mark.parametrize("way", ["stop", "pause"])
+def test_jobs_claimed_ahead_go_back_at_a_stop_and_a_pause(
+    storage: Storage, held: HeldTask, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    monkeypatch.setattr(
+        "flask_forge_jobs.runtime.dispatcher.GIVE_BACK_AFTER_S", 1000.0
+    )
+    assert GIVE_BACK_AFTER_S < 1.0
+    tasks = registry_of(held, QuickTask())
+    with running(storage, tasks, threads=1, grace_s=GRACE_S) as handle:
+        blocking, behind = claimed_ahead(storage, held)
+        wait_until(lambda: handle._pool.buffered, "jobs are claimed ahead")
+
+        if way == "pause":
+            storage.queues.set_paused("default", paused=True)
+        else:
+            handle._dispatcher.stop_claiming()
+        jobs = [
+            wait_for_status(storage, job_id, JobStatus.PENDING) for job_id in behind
+        ]
+        held.release.set()
+        wait_for_status(storage, blocking, JobStatus.DONE)
+
+    assert {job.attempts for job in jobs} == {0}
+
+
+# -- cancelling ----------------------------------------------------------------------
+
+
+def test_request_cancel_stops_running_handler_in_process(
+    storage: Storage, held: HeldTask
+) -> None:
+    with running(storage, registry_of(held)) as handle:
+        job_id = add(storage, "held")
+        held.wait_for_start()
+
+        was_found = handle.request_cancel(job_id)
+        job = wait_for_status(storage, job_id, JobStatus.DEAD)
+
+    assert was_found
+    assert job.last_error == CANCELLED_MESSAGE
+
+
+def test_request_cancel_returns_false_for_unknown_job(storage: Storage) -> None:
+    with running(storage, TaskRegistry()) as handle:
+        assert not handle.request_cancel("nobody")
+
+
+def test_a_cancel_from_elsewhere_arrives_within_about_a_second(
+    storage: Storage, elsewhere: Storage, held: HeldTask
+) -> None:
+    with running(storage, registry_of(held)):
+        job_id = add(storage, "held")
+        held.wait_for_start()
+
+        elsewhere.job_admin.delete(job_id)
+        job = wait_for_status(storage, job_id, JobStatus.DEAD, 5.0)
+
+    assert job.last_error == CANCELLED_MESSAGE
+    assert held.contexts[0].cancel.reason is CancelReason.USER
+
+
+def test_work_that_is_done_stands_although_it_was_cancelled(
+    storage: Storage, stubborn: HeldTask
+) -> None:
+    with running(storage, registry_of(stubborn)) as handle:
+        job_id = add(storage, "stubborn")
+        stubborn.wait_for_start()
+        handle.request_cancel(job_id)
+
+        stubborn.release.set()
+
+        wait_for_status(storage, job_id, JobStatus.DONE)
+
+
+# -- time limits ---------------------------------------------------------------------
+
+
+def test_a_task_that_obeys_its_limit_fails(storage: Storage, held: HeldTask) -> None:
+    with running(storage, registry_of(held)):
+        job_id = add(storage, "held", timeout_s=0.1, max_attempts=1)
+        job = wait_for_status(storage, job_id, JobStatus.DEAD)
+
+    assert job.last_error == "timed out after 0.1s"
+    assert held.contexts[0].cancel.reason is CancelReason.TIMEOUT
+
+
+def test_a_task_that_ignores_its_limit_is_fenced_and_replaced(
+    storage: Storage, stubborn: HeldTask
+) -> None:
+    """D23: the late result changes nothing, and the slot goes on working."""
+    tasks = registry_of(stubborn, QuickTask())
+    with running(storage, tasks, threads=1, cancel_grace_s=0.1) as handle:
+        job_id = add(storage, "stubborn", timeout_s=0.1, max_attempts=1)
+        job = wait_for_status(storage, job_id, JobStatus.DEAD)
+        wait_for_status(storage, add(storage, "quick"), JobStatus.DONE)
+
+        stubborn.release.set()
+        wait_until(lambda: handle._pool.dropped_count == 1, "the late result came")
+        late = storage.job_reader.get(job_id)
+
+        assert handle.abandoned_count == 1
+    assert job.last_error == "timed out after 0.1s"
+    assert (late.status, late.attempts) == (JobStatus.DEAD, 1)
+
+
+def test_a_time_limit_at_the_moment_of_success_leaves_one_end(storage: Storage) -> None:
+    """B9."""
+    task = QuickTask("edge", lambda context: (context.cancel.wait(0.02), Done())[1])
+    with running(storage, registry_of(task), cancel_grace_s=0.0):
+        ids = [
+            add(storage, "edge", timeout_s=0.02 + ms / 1000, max_attempts=1)
+            for ms in range(-2, 3)
+            for _ in range(10)
+        ]
+        for job_id in ids:
+            wait_until(
+                lambda: (
+                    status_of(storage, job_id)  # noqa: B023  # called at once
+                    in (JobStatus.DONE, JobStatus.DEAD)
+                ),
+                "the job has ended",
+            )
+        jobs = [storage.job_reader.get(job_id) for job_id in ids]
+
+    assert all(job.attempts == 1 for job in jobs)
+    assert all((job.status is JobStatus.DEAD) == bool(job.last_error) for job in jobs)
+
+
+# -- ownership -----------------------------------------------------------------------
+
+
+def test_a_lost_job_is_not_finalised(
+    storage: Storage, held: HeldTask, caplog: pytest.LogCaptureFixture
+) -> None:
+    """D24, B2: the result of the second run is the one that stays."""
+    with running(storage, registry_of(held), lease_s=LEASE_S):
+        job_id = add(storage, "held")
+        first = held.wait_for_start()
+        revive_all(storage)
+
+        wait_until(lambda: first.cancel.is_cancelled, "the loss was noticed")
+        held.wait_for_start()
+        held.release.set()
+        job = wait_for_status(storage, job_id, JobStatus.DONE)
+
+    assert first.cancel.reason is CancelReason.LOST
+    assert job.attempts == 2
+    assert f"job {job_id} was lost to another worker" in caplog.text
+
+
+def test_a_late_finish_is_refused_and_counted(
+    storage: Storage, stubborn: HeldTask
+) -> None:
+    """I5: whoever finishes before the loss was noticed changes nothing either."""
+    with running(storage, registry_of(stubborn), lease_s=3600.0) as handle:
+        job_id = add(storage, "stubborn", max_attempts=1)
+        stubborn.wait_for_start()
+        revive_all(storage)
+
+        stubborn.release.set()
+        wait_until(lambda: handle._dispatcher.refused_count == 1, "it was refused")
+        job = storage.job_reader.get(job_id)
+
+    assert job.status is JobStatus.DEAD
+    assert job.last_error == "reaped after stale heartbeat"
+
+
+def test_a_job_slower_than_the_lease_runs_once(
+    storage: Storage, held: HeldTask
+) -> None:
+    """B1: nobody takes it while its process beats."""
+    options = {"lease_s": LEASE_S}
+    with (
+        running(storage, registry_of(held), **options) as first,
+        running(storage, registry_of(held), **options),
+    ):
+        job_id = add(storage, "held")
+        held.wait_for_start()
+        started_at = time.monotonic()
+        wait_until(
+            lambda: (
+                time.monotonic() - started_at > 2 * LEASE_S and first._heartbeat.is_fresh
+            ),
+            "two leases have passed",
+        )
+        held.release.set()
+        job = wait_for_status(storage, job_id, JobStatus.DONE)
+
+    assert (job.attempts, job.crashes, len(held.contexts)) == (1, 0, 1)
+
+
+def test_a_claim_whose_answer_was_lost_comes_back(storage: Storage) -> None:
+    """Each claim is stored twice and answered once: half of the jobs are strays."""
+    lossy = dataclasses.replace(storage, jobs=lossy_jobs(storage.database))
+    ids = [add(storage, "quick") for _ in range(6)]
+    task = QuickTask()
+    with running(lossy, registry_of(task), threads=1, lease_s=LEASE_S):
+        jobs = [wait_for_status(storage, job_id, JobStatus.DONE) for job_id in ids]
+
+    assert sorted(task.job_ids) == sorted(ids)
+    assert {job.attempts for job in jobs} == {1}
+    assert {job.crashes for job in jobs} == {0}
+
+
+def test_a_cool_down_longer_than_the_lease_leaves_the_rows_complete(
+    storage: Storage,
+) -> None:
+    """D5: a worker with nothing to do is not reaped by the others."""
+    task = QuickTask("limited", lambda _: Throttled(120.0))
+    options = {"lease_s": LEASE_S, "threads": 1}
+    with (
+        running(storage, registry_of(task), name="left", **options),
+        running(storage, registry_of(task), name="right", **options),
+    ):
+        job_id = add(storage, "limited")
+        wait_until(lambda: task.job_ids, "the job was throttled")
+        wait_for_status(storage, job_id, JobStatus.PENDING)
+        first = {pod.host_id: pod.heartbeat_at for pod in storage.processes.pods()}
+        wait_until(
+            lambda: all(
+                (pod.heartbeat_at - first[pod.host_id]).total_seconds() > 2 * LEASE_S
+                for pod in storage.processes.pods()
+            ),
+            "two leases have passed",
+        )
+        pods, slots = storage.processes.pods(), storage.processes.all()
+
+    assert {pod.worker_name for pod in pods} == {"left", "right"}
+    assert {slot.host_id for slot in slots} == set(first)
+    assert {slot.queue_name for slot in slots} == {"default"}
+    assert len(task.job_ids) == 1
+
+
+def test_a_stuck_heartbeat_ends_the_claims(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """B5: never a worker that others believe dead and that goes on claiming."""
+    stuck, release = threading.Event(), threading.Event()
+    beat = type(storage.processes).beat
+
+    with running(storage, registry_of(QuickTask()), lease_s=LEASE_S) as handle:
+
+        def hang(*arguments: Any) -> None:  # noqa: ANN401
+            stuck.set()
+            release.wait(LIMIT_S)
+            beat(*arguments)
+
+        monkeypatch.setattr(type(storage.processes), "beat", hang)
+        assert stuck.wait(LIMIT_S)
+        wait_until(lambda: handle.is_stuck, "it is known to be stuck")
+        wait_until(lambda: not handle._heartbeat.is_fresh, "the lease is over")
+        job_id = add(storage, "quick")
+        with running_after(storage, monkeypatch):
+            wait_for_status(storage, job_id, JobStatus.DONE)
+        release.set()
+
+
+@contextlib.contextmanager
+def running_after(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[RuntimeHandle]:
+    """Run a healthy worker that alone may take the job."""
+    monkeypatch.undo()
+    taken: list[str] = []
+
+    def note(context: Any) -> Done:  # noqa: ANN401
+        taken.append(context.host_id)
+        return Done()
+
+    with running(storage, registry_of(QuickTask("quick", note))) as handle:
+        yield handle
+    assert taken == [handle.host_id]
+
+
+def test_nothing_is_claimed_without_the_parent(storage: Storage) -> None:
+    """A6: the parent is process 1 by now."""
+    runtime = QueueRuntime(storage, registry_of(QuickTask())).with_queues(["default"])
+    handle = runtime.with_parent(os.getppid() + 1).start()
+    job_id = add(storage, "quick")
+    with running(storage, registry_of(QuickTask("other")), queues=["other"]):
+        wait_for_status(storage, add(storage, "other", queue="other"), JobStatus.DONE)
+    status = status_of(storage, job_id)
+    handle.shutdown_graceful(0.0)
+
+    assert status is JobStatus.PENDING
+
+
+# -- a storage that fails ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("backend", ["postgres"])
+def test_an_outcome_survives_dropped_connections(
+    storage: Storage, database_settings: DatabaseSettings, held: HeldTask
+) -> None:
+    """D6: every session of the worker is ended under it."""
+    sql = Sql(database_settings)
+    with running(storage, registry_of(held)):
+        job_id = add(storage, "held")
+        held.wait_for_start()
+        for _ in range(3):
+            sql.run(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        held.release.set()
+        job = wait_for_status(storage, job_id, JobStatus.DONE)
+        # Wake-ups come back as well.
+        wait_for_status(storage, add(storage, "held"), JobStatus.DONE)
+
+    assert job.attempts == 1
+
+
+@pytest.mark.parametrize("backend", ["sqlite"])
+def test_an_outcome_survives_a_file_that_is_locked_for_long(
+    database_settings: DatabaseSettings, held: HeldTask
+) -> None:
+    settings = dataclasses.replace(database_settings, busy_timeout_s=0.1)
+    assert settings.path is not None
+    with (
+        contextlib.closing(open_storage(settings)) as storage,
+        running(storage, registry_of(held)) as handle,
+    ):
+        job_id = add(storage, "held")
+        held.wait_for_start()
+        with contextlib.closing(sqlite3.connect(settings.path, timeout=30)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            held.release.set()
+            wait_until(lambda: handle._dispatcher._back_off_s, "the write has failed")
+            kept = handle._dispatcher.unwritten_ids()
+            other.rollback()
+        job = wait_for_status(storage, job_id, JobStatus.DONE)
+
+    assert kept == {job_id}
+    assert job.attempts == 1
+
+
+# -- stopping ------------------------------------------------------------------------
+
+
+def test_shutdown_lets_running_jobs_finish(storage: Storage, held: HeldTask) -> None:
+    """D2, D4: the first phase waits; nothing waiting is begun."""
+    with running(storage, registry_of(held), threads=1) as handle:
+        first, second = add(storage, "held"), add(storage, "held")
+        held.wait_for_start()
+        stopping = threading.Thread(target=handle.shutdown_graceful, args=(GRACE_S,))
+        stopping.start()
+        wait_until(lambda: not handle._dispatcher._is_claiming, "the stop has begun")
+
+        held.release.set()
+        stopping.join(LIMIT_S)
+
+    assert storage.job_reader.get(first).status is JobStatus.DONE
+    waiting = storage.job_reader.get(second)
+    assert (waiting.status, waiting.attempts) == (JobStatus.PENDING, 0)
+    assert len(held.contexts) == 1
+
+
+def test_shutdown_gives_back_what_stops_when_asked(
+    storage: Storage, held: HeldTask
+) -> None:
+    """D2: the attempt is unspent, there is no error, and it is due now."""
+    with running(storage, registry_of(held)) as handle:
+        job_id = add(storage, "held", max_attempts=1)
+        held.wait_for_start()
+
+        all_ended = handle.shutdown_graceful(0.0)
+
+    job = storage.job_reader.get(job_id)
+    assert all_ended
+    assert held.contexts[0].cancel.reason is CancelReason.SHUTDOWN
+    assert (job.status, job.attempts, job.last_error) == (JobStatus.PENDING, 0, None)
+    assert job.error_history == ()
+
+
+def test_shutdown_gives_back_what_does_not_stop(
+    storage: Storage, stubborn: HeldTask
+) -> None:
+    with running(storage, registry_of(stubborn)) as handle:
+        job_id = add(storage, "stubborn", max_attempts=1)
+        stubborn.wait_for_start()
+
+        all_ended = handle.shutdown_graceful(0.0)
+        stubborn.release.set()
+
+    job = storage.job_reader.get(job_id)
+    assert not all_ended
+    assert (job.status, job.attempts) == (JobStatus.PENDING, 0)
+
+
+def test_no_worker_claims_after_the_stop(storage: Storage, held: HeldTask) -> None:
+    """D4: not even while the others of its slots still run."""
+    with running(storage, registry_of(held, QuickTask()), threads=4) as handle:
+        add(storage, "held")
+        held.wait_for_start()
+        handle._dispatcher.stop_claiming()
+
+        late = [add(storage, "quick") for _ in range(5)]
+        with running(storage, registry_of(QuickTask("x")), queues=["x"]):
+            wait_for_status(storage, add(storage, "x", queue="x"), JobStatus.DONE)
+        held.release.set()
+        handle.shutdown_graceful(GRACE_S)
+
+    assert {status_of(storage, job_id) for job_id in late} == {JobStatus.PENDING}
+
+
+def test_shutdown_leaves_no_trace(storage: Storage, held: HeldTask) -> None:
+    """Rows, threads and descriptors."""
+    with running(storage, registry_of(held)):
+        pass
+    threads, descriptors = set(threading.enumerate()), open_descriptors()
+
+    for _ in range(5):
+        with running(storage, registry_of(QuickTask()), grace_s=GRACE_S):
+            wait_for_status(storage, add(storage, "quick"), JobStatus.DONE)
+
+    assert storage.processes.pods() == []
+    assert storage.processes.all() == []
+    assert new_threads(threads) == []
+    # A connection may have been opened meanwhile, but none for each of the five.
+    assert open_descriptors() - descriptors < 5
+
+
+def open_descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+def test_shutdown_may_be_called_again_and_at_once(
+    storage: Storage, held: HeldTask
+) -> None:
+    with running(storage, registry_of(held)) as handle:
+        add(storage, "held")
+        held.wait_for_start()
+
+        results = run_together([lambda: handle.shutdown_graceful(0.0)] * 4)
+        again = handle.shutdown_graceful(0.0)
+
+    assert results == [True] * 4
+    assert again
+
+
+def test_shutdown_ends_although_the_storage_is_gone(
+    storage: Storage,
+    held: HeldTask,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr("flask_forge_jobs.runtime.runtime._LONGEST_WRITE_S", 0.5)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise StorageUnavailableError("gone")
+
+    with running(storage, registry_of(held), lease_s=3600.0) as handle:
+        job_id = add(storage, "held")
+        held.wait_for_start()
+        monkeypatch.setattr(type(storage.jobs), "exchange", refuse)
+        monkeypatch.setattr(type(storage.processes), "remove", refuse)
+        held.release.set()
+
+        handle.shutdown_graceful(GRACE_S)
+
+    assert f"not stored how these jobs ended, they run again: {job_id}" in caplog.text
+    assert threads_named("forge-jobs-dispatcher") == []
