@@ -199,6 +199,8 @@ class Dispatcher:
     def _pause_s(self) -> float:
         now = self._clock.monotonic()
         moments = [now + POLL_WITH_PUSH_S]
+        if self._ends_at is not None:
+            moments.append(self._ends_at)
         if self._back_off_s:
             moments.append(self._rests_until())
         else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Iterable, Sequence
 
@@ -87,8 +86,7 @@ def _cell(outcome: Outcome, ours: Outcome, name: str, decimals: int) -> str:
         for repeat, values in outcome.repeats.items()
         if repeat in ours.repeats and values[name]
     ]
-    ratio = statistics.median(ratios) if ratios else math.nan
-    return f"{text} ({ratio:.2f})"
+    return f"{text} ({statistics.median(ratios):.2f})" if ratios else text
 
 
 def _aligned(table: Sequence[Sequence[str]]) -> list[str]:

@@ -14,7 +14,8 @@ from flask_forge_jobs.model.jobs import Job, JobFilter, JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import Dead, Done, Failed, Outcome, Throttled
 from flask_forge_jobs.model.queues import QueueCounts
 from flask_forge_jobs.storage.base import Storage
-from flask_forge_jobs.storage.job_reader import MAX_COMBINATIONS, QueueStatistics
+from flask_forge_jobs.storage.job_reader import QueueStatistics
+from flask_forge_jobs.storage.listing import MAX_COMBINATIONS
 from tests.support.jobs import (
     OWNER,
     QUEUE,

@@ -453,9 +453,7 @@ def test_a_stray_goes_back_with_its_attempt_unspent() -> None:
 def finished(rig: Rig, *job_ids: str) -> None:
     """Let jobs end whose outcomes nobody has written yet."""
     rig.pool.feed([claimed(job_id, "quick") for job_id in job_ids])
-    wait_until(
-        lambda: len(rig.pool._ended) == len(job_ids), "all of them have ended"
-    )
+    wait_until(lambda: len(rig.pool._ended) == len(job_ids), "all of them have ended")
 
 
 def test_outcomes_survive_a_storage_that_fails() -> None:

@@ -89,7 +89,9 @@ def held() -> Iterator[HeldTask]:
 
 
 def thread_count() -> int:
-    return sum(each.name.startswith("forge-jobs-slot") for each in threading.enumerate())
+    return sum(
+        each.name.startswith("forge-jobs-slot") for each in threading.enumerate()
+    )
 
 
 # -- running -------------------------------------------------------------------------

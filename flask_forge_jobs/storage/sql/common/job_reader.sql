@@ -27,14 +27,24 @@ GROUP BY queue_name, kind, status, deferred
 HAVING SUM(jobs) > 0
 ORDER BY queue_name, kind, status, deferred
 
+-- name: counts_of_queues
+SELECT queue_name, status, deferred, SUM(jobs)
+FROM forge_job_count
+GROUP BY queue_name, status, deferred
+HAVING SUM(jobs) > 0
+
 -- name: overdue
--- Served by forge_job_deferred: jobs whose time has come but that no worker has looked
--- at yet; they count as due.
-SELECT queue_name, status, COUNT(*)
-FROM forge_job
-WHERE deferred AND queue_name IN (SELECT queue_name FROM forge_job_count)
-    AND scheduled_at <= :now
-GROUP BY queue_name, status
+-- Served by forge_job_deferred, a range of each queue: pending jobs whose time has come
+-- but that no worker has looked at yet; they count as due.
+SELECT
+    queue_name,
+    (
+        SELECT COUNT(*)
+        FROM forge_job
+        WHERE deferred AND queue_name = known.queue_name
+            AND scheduled_at <= :now AND status = 'pending'
+    )
+FROM (SELECT DISTINCT queue_name FROM forge_job_count) AS known
 
 -- name: oldest_due
 -- Served by forge_job_claim, two seeks for each priority in use, and forge_job_deferred:
@@ -96,12 +106,44 @@ WHERE queue_name = :queue_name AND kind = :kind AND status = :status
 ORDER BY enqueued_at DESC, id DESC
 LIMIT :limit
 
--- name: count_of_combination
--- Served by forge_job_list.
-SELECT COUNT(*)
-FROM forge_job
-WHERE queue_name = :queue_name AND kind = :kind AND status = :status
-    AND enqueued_at >= :from_at AND enqueued_at <= :to_at
+-- name: count_inside
+-- Served by forge_job_list, a range of each combination, at most :most of each.
+SELECT (
+    SELECT COUNT(*)
+    FROM (
+        SELECT 1 AS one
+        FROM forge_job
+        WHERE queue_name = v.queue_name AND kind = v.kind AND status = v.status
+            AND enqueued_at >= :from_at AND enqueued_at <= :to_at
+        LIMIT :most
+    ) AS inside
+)
+FROM /* rows v: queue_name text, kind text, status text */
+
+-- name: count_outside
+-- Served by forge_job_list, the two ends of each combination, at most :most of each.
+SELECT
+    (
+        SELECT COUNT(*)
+        FROM (
+            SELECT 1 AS one
+            FROM forge_job
+            WHERE queue_name = v.queue_name AND kind = v.kind AND status = v.status
+                AND enqueued_at < :from_at
+            LIMIT :most
+        ) AS before
+    ),
+    (
+        SELECT COUNT(*)
+        FROM (
+            SELECT 1 AS one
+            FROM forge_job
+            WHERE queue_name = v.queue_name AND kind = v.kind AND status = v.status
+                AND enqueued_at > :to_at
+            LIMIT :most
+        ) AS after
+    )
+FROM /* rows v: queue_name text, kind text, status text */
 
 -- name: page_by_scan
 -- Walks forge_job_newest and filters; for a search in payloads, and for filters that

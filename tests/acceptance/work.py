@@ -1,0 +1,97 @@
+"""How much a database does for a call, counted instead of timed.
+
+Medians of a busy machine tell little about twenty thousand jobs. What is counted here
+is the same at every run: blocks read of the job table and its indexes on PostgreSQL,
+steps of the virtual machine on SQLite.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.acceptance.million import Subject, filters_of
+from tests.acceptance.programs import wait_until
+
+STEPS_A_TICK = 10
+_BLOCKS = (
+    "SELECT heap_blks_hit + heap_blks_read + COALESCE(idx_blks_hit + idx_blks_read, 0)"
+    " FROM pg_statio_user_tables WHERE relname = 'forge_job'"
+)
+_OTHER_SESSIONS = (
+    "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() "
+    "AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
+)
+Call = Callable[[], None]
+Handler = Callable[[], int | None]
+
+
+def calls(subject: Subject) -> dict[str, Call]:
+    """Return every call that is counted, by name."""
+    found: dict[str, Call] = {"overview": subject.overview, "claim": subject.claim}
+    for name, filters in filters_of(subject.sql).items():
+        found[f"list: {name}"] = subject.lister(filters)
+    return found
+
+
+class VirtualMachine:
+    """Counts the steps of every SQLite connection that is opened from now on.
+
+    A connection has one progress handler, and a read puts its deadline there, so ours
+    asks that one, too; it is asked more often than it wanted, which is harmless.
+
+    Args:
+        monkeypatch: Undoes it after the test.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._steps = 0
+        machine = self
+        connect = sqlite3.connect
+
+        class Counted(sqlite3.Connection):
+            def set_progress_handler(self, handler: Handler | None, _n: int) -> None:
+                super().set_progress_handler(machine.ticking(handler), STEPS_A_TICK)
+
+        def counted(*args: Any, **kwargs: Any) -> sqlite3.Connection:
+            connection: sqlite3.Connection = connect(*args, factory=Counted, **kwargs)
+            connection.set_progress_handler(None, 0)
+            return connection
+
+        monkeypatch.setattr(sqlite3, "connect", counted)
+
+    def ticking(self, inner: Handler | None) -> Handler:
+        """Return a handler that counts and then asks another one."""
+
+        def tick() -> int | None:
+            self._steps += STEPS_A_TICK
+            return inner() if inner else 0
+
+        return tick
+
+    def count(self, _subject: Subject, call: Call) -> int:
+        """Return the steps of a call."""
+        call()  # opens the connection and compiles the statements
+        before = self._steps
+        call()
+        return self._steps - before
+
+
+def blocks_read(subject: Subject, call: Call) -> int:
+    """Return the blocks that PostgreSQL reads of jobs during a call."""
+    _end_sessions(subject)
+    before = int(subject.sql.value(_BLOCKS))
+    call()
+    _end_sessions(subject)
+    return int(subject.sql.value(_BLOCKS)) - before
+
+
+def _end_sessions(subject: Subject) -> None:
+    """Close every session: only then is all that it read in the statistics."""
+    subject.storage.close()
+    wait_until(
+        lambda: subject.sql.value(_OTHER_SESSIONS) == 0, "every session has ended"
+    )

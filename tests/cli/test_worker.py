@@ -1,0 +1,429 @@
+"""Real worker processes, started as an operator starts them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.model.jobs import JobStatus
+from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.connect import open_storage
+from tests.support.commands import Application
+from tests.support.runtimes import add, wait_for_status, wait_until
+from tests.support.sql import Sql
+
+# Far below the poll of 5 s, far above what a push takes.
+PUSHED_S = 0.4
+ORPHAN_LIMIT_S = 5.0
+AT_ONCE = 130
+TAINTED = 75
+
+
+def pid_in(line: str) -> int:
+    return int(line.rsplit(maxsplit=1)[1])
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process runs; a zombie that nobody has reaped yet does not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state.split()[0] != "Z"
+
+
+# -- one process ---------------------------------------------------------------------
+
+
+def test_worker_runs_a_job_and_ends_with_status_0(
+    storage: Storage, application: Application
+) -> None:
+    with application.worker("--name", "left") as worker:
+        (pod,) = storage.processes.pods()
+        job = wait_for_status(storage, add(storage, "quick"), JobStatus.DONE)
+        status = worker.stop()
+
+    assert pod.worker_name == "left"
+    assert (status, job.attempts) == (0, 1)
+    assert storage.processes.pods() == []
+    assert "Traceback" not in worker.text
+
+
+def test_a_job_of_another_process_is_picked_up_without_polling(
+    storage: Storage, application: Application
+) -> None:
+    delays = []
+    with application.worker() as worker:
+        wait_for_status(storage, add(storage, "quick"), JobStatus.DONE)
+        for count in range(2, 7):
+            enqueued_at = time.monotonic()
+            add(storage, "quick")
+            line = worker.wait_for("RAN", count)
+            delays.append(float(line.split()[1]) - enqueued_at)
+        worker.stop()
+
+    assert min(delays) < PUSHED_S
+
+
+def test_sigterm_lets_the_running_job_finish(
+    storage: Storage, application: Application
+) -> None:
+    """A8: exit status 0, nothing lost, nothing begun after the signal."""
+    with application.worker("--threads", "1") as worker:
+        running, waiting = add(storage, "held"), add(storage, "held")
+        worker.wait_for("STARTED")
+        worker.signal(signal.SIGTERM)
+        wait_until(
+            lambda: storage.job_reader.get(waiting).status is JobStatus.PENDING,
+            "what had not started went back",
+        )
+        application.release()
+        status = worker.wait()
+
+    assert status == 0
+    done, left = storage.job_reader.get(running), storage.job_reader.get(waiting)
+    assert (done.status, done.attempts) == (JobStatus.DONE, 1)
+    assert (left.status, left.attempts) == (JobStatus.PENDING, 0)
+    assert len(worker.lines_with("STARTED")) == 1
+
+
+@pytest.mark.parametrize("kind", ["held", "stubborn"])
+def test_sigterm_gives_back_what_outlasts_the_grace(
+    storage: Storage, application: Application, kind: str
+) -> None:
+    with application.worker("--grace", "0") as worker:
+        job_id = add(storage, kind)
+        worker.wait_for("STARTED")
+        status = worker.stop()
+
+    job = storage.job_reader.get(job_id)
+    assert status == 0
+    assert (job.status, job.attempts, job.crashes) == (JobStatus.PENDING, 0, 0)
+
+
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_ends_it_at_once(
+    storage: Storage, application: Application, second: signal.Signals
+) -> None:
+    with application.worker() as worker:
+        add(storage, "stubborn")
+        worker.wait_for("STARTED")
+        worker.signal(signal.SIGTERM)
+        wait_until(
+            lambda: (
+                not Path(f"/proc/{worker.process.pid}").exists()
+                or "00004000" not in pending_signals(worker.process.pid)
+            ),
+            "the first signal was delivered",
+        )
+        worker.signal(second)
+
+        assert worker.wait(10.0) == AT_ONCE
+
+
+def pending_signals(pid: int) -> str:
+    text = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    return " ".join(
+        line for line in text.splitlines() if line.startswith(("SigPnd", "ShdPnd"))
+    )
+
+
+def test_a_job_whose_process_was_killed_runs_again(
+    storage: Storage, application: Application
+) -> None:
+    """A1, I12: within lease, sweep and delay, on a process that lives."""
+    with application.worker() as first:
+        job_id = add(storage, "held")
+        first.wait_for("STARTED")
+        first.signal(signal.SIGKILL)
+        first.wait()
+    application.release()
+    with application.worker():
+        job = wait_for_status(storage, job_id, JobStatus.DONE)
+
+    assert (job.attempts, job.crashes) == (2, 1)
+    assert job.error_history[0].message == "reaped after stale heartbeat"
+
+
+def test_a_process_that_was_stopped_past_its_lease_changes_nothing(
+    storage: Storage, application: Application
+) -> None:
+    """B2: the result of the second run stays; the late finish is refused."""
+    with application.worker() as first:
+        job_id = add(storage, "held")
+        first.wait_for("STARTED")
+        first.signal(signal.SIGSTOP)
+        with application.worker() as second:
+            second.wait_for("STARTED")
+            application.release()
+            job = wait_for_status(storage, job_id, JobStatus.DONE)
+            first.signal(signal.SIGCONT)
+            wait_until(
+                lambda: "no longer ours" in first.text or "was lost to" in first.text,
+                "the first one has learned of it",
+            )
+            late = storage.job_reader.get(job_id)
+            # And it goes on working.
+            wait_until(
+                lambda: len(storage.processes.pods()) == 2, "both are registered"
+            )
+            assert (first.stop(), second.stop()) == (0, 0)
+
+    assert job.result == f'"by {second.process.pid}"'
+    assert (late.result, late.attempts) == (job.result, 2)
+
+
+def test_a_poison_pill_is_dead_after_three_processes(
+    storage: Storage, application: Application
+) -> None:
+    """A9, A10: ``os._exit`` is a crash; the other jobs are done all the same."""
+    pill = add(storage, "crash", max_attempts=10)
+    others = [add(storage, "quick") for _ in range(5)]
+    for _ in range(3):
+        # One thread, so that nobody else is in the process that dies.
+        with application.start("worker", "--threads", "1") as worker:
+            worker.wait_for("CRASHING")
+            assert worker.wait() == 9
+    with application.worker():
+        job = wait_for_status(storage, pill, JobStatus.DEAD)
+        for job_id in others:
+            wait_for_status(storage, job_id, JobStatus.DONE)
+
+    assert job.crashes == 3
+    assert "its worker process died 3 times" in (job.last_error or "")
+
+
+def test_a_process_full_of_stuck_tasks_asks_to_be_replaced(
+    storage: Storage, application: Application
+) -> None:
+    """D23: after four of them a fresh process is better."""
+    ids = [add(storage, "stubborn", timeout_s=0.1, max_attempts=1) for _ in range(4)]
+    with application.worker("--threads", "4") as worker:
+        status = worker.wait()
+
+    jobs = [storage.job_reader.get(job_id) for job_id in ids]
+    assert status == TAINTED
+    assert {job.last_error for job in jobs} == {"timed out after 0.1s"}
+
+
+# -- several processes ---------------------------------------------------------------
+
+
+def test_children_share_the_work_and_stop_together(
+    storage: Storage, application: Application
+) -> None:
+    with application.start("worker", "--processes", "2", "--threads", "1") as parent:
+        parent.wait_for(" serves ", 2)
+        ids = [add(storage, "held") for _ in range(2)]
+        parent.wait_for("STARTED", 2)
+        pids = {pid_in(line) for line in parent.lines_with("STARTED")}
+        parent.signal(signal.SIGTERM)
+        application.release()
+        status = parent.wait()
+
+    assert status == 0
+    assert len(pids - {parent.process.pid}) == 2
+    assert not any(is_alive(pid) for pid in pids)
+    assert {storage.job_reader.get(job_id).status for job_id in ids} == {JobStatus.DONE}
+    assert storage.processes.pods() == []
+
+
+def test_children_of_a_killed_parent_claim_nothing_and_end(
+    storage: Storage, application: Application
+) -> None:
+    """A6: no orphan goes on working beside the next fleet."""
+    with application.start("worker", "--processes", "2") as parent:
+        parent.wait_for(" serves ", 2)
+        add(storage, "quick")
+        pids = children_of(parent.process.pid)
+        parent.signal(signal.SIGKILL)
+        parent.process.wait()
+        killed_at = time.monotonic()
+        late = add(storage, "quick", queue="default")
+        wait_until(
+            lambda: not any(is_alive(pid) for pid in pids),
+            "both children have ended",
+            ORPHAN_LIMIT_S,
+        )
+
+    assert len(pids) == 2
+    assert time.monotonic() - killed_at < ORPHAN_LIMIT_S
+    late_job = storage.job_reader.get(late)
+    assert late_job.status in (JobStatus.PENDING, JobStatus.DONE)
+
+
+def children_of(pid: int) -> list[int]:
+    text = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")
+    return [int(word) for word in text.split()]
+
+
+def test_a_killed_child_is_replaced_after_a_pause(
+    storage: Storage, application: Application
+) -> None:
+    with application.start("worker", "--processes", "2") as parent:
+        parent.wait_for(" serves ", 2)
+        before = children_of(parent.process.pid)
+        os.kill(before[0], signal.SIGKILL)
+        parent.wait_for("ended with status -9, starting another in 0.5 s")
+        parent.wait_for(" serves ", 3)
+        after = children_of(parent.process.pid)
+        wait_for_status(storage, add(storage, "quick"), JobStatus.DONE)
+        status = parent.stop()
+
+    assert status == 0
+    assert before[1] in after
+    assert before[0] not in after
+
+
+def test_a_second_signal_ends_the_children_too(
+    storage: Storage, application: Application
+) -> None:
+    with application.start("worker", "--processes", "1") as parent:
+        parent.wait_for(" serves ")
+        parent.stop()
+    with application.start("worker", "--processes", "2") as parent:
+        parent.wait_for(" serves ", 2)
+        pids = children_of(parent.process.pid)
+        for _ in pids:
+            add(storage, "stubborn")
+        parent.wait_for("STARTED")
+        parent.signal(signal.SIGTERM)
+        # The child without a job ends, the other one is in its grace by then.
+        wait_until(
+            lambda: (
+                sum(is_alive(pid) for pid in pids) < len(pids)
+                or len(parent.lines_with("STARTED")) == len(pids)
+            ),
+            "the first signal has arrived",
+        )
+        wait_until(
+            lambda: all(
+                "00004000" not in pending_signals(pid) for pid in pids if is_alive(pid)
+            ),
+            "it was delivered",
+        )
+        parent.signal(signal.SIGTERM)
+        status = parent.wait(10.0)
+        wait_until(
+            lambda: not any(is_alive(pid) for pid in pids), "no child is left", 5.0
+        )
+
+    assert status == AT_ONCE
+
+
+# -- a start that cannot be ----------------------------------------------------------
+
+
+def assert_one_clear_line(output: str, *parts: str) -> None:
+    lines = [line for line in output.splitlines() if line.startswith("Error:")]
+    assert len(lines) == 1, output
+    assert "Traceback" not in output
+    for part in parts:
+        assert part in lines[0]
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_worker_refuses_an_unreachable_database(tmp_path: Path, processes: str) -> None:
+    url = "postgresql://nobody:secret@127.0.0.1:1/nothing"
+
+    finished = Application(tmp_path, url).run("worker", "--processes", processes)
+
+    assert finished.returncode == 1
+    assert_one_clear_line(finished.stderr, "127.0.0.1:1")
+    assert "secret" not in finished.stderr + finished.stdout
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_worker_refuses_a_schema_of_a_newer_package(
+    database_settings: DatabaseSettings, application: Application, processes: str
+) -> None:
+    """E11: both versions are named and nothing is changed."""
+    sql = with_newer_schema(database_settings)
+    try:
+        finished = application.run("worker", "--processes", processes)
+    finally:
+        sql.run("DELETE FROM forge_schema WHERE version = 99")
+
+    assert finished.returncode == 1
+    assert_one_clear_line(finished.stderr, "99", "upgrade flask-forge-jobs")
+
+
+def with_newer_schema(settings: DatabaseSettings) -> Sql:
+    storage = open_storage(settings)
+    storage.open()
+    storage.close()
+    sql = Sql(settings)
+    sql.run(
+        "INSERT INTO forge_schema (version, oldest_reader, name, applied_at) "
+        "VALUES (99, 99, 'future', 0)"
+    )
+    return sql
+
+
+@pytest.mark.parametrize("backend", ["sqlite"])
+def test_worker_refuses_a_damaged_file_and_leaves_it(
+    database_settings: DatabaseSettings, application: Application
+) -> None:
+    """D8: never re-created over what may still be rescued."""
+    assert database_settings.path is not None
+    content = b"this is no database" * 1000
+    database_settings.path.write_bytes(content)
+
+    finished = application.run("worker")
+
+    assert finished.returncode == 1
+    assert_one_clear_line(finished.stderr, str(database_settings.path))
+    assert database_settings.path.read_bytes() == content
+
+
+@pytest.mark.parametrize("backend", ["sqlite"])
+@pytest.mark.parametrize(
+    ("queues", "part"), [("fine,a b\x01", "queue"), (" , ", "declare at least one")]
+)
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_worker_refuses_bad_queues(
+    application: Application, queues: str, part: str, processes: str
+) -> None:
+    finished = application.run("worker", "--queues", queues, "--processes", processes)
+
+    assert finished.returncode == 1
+    assert_one_clear_line(finished.stderr, part)
+
+
+@pytest.mark.parametrize("backend", ["sqlite"])
+@pytest.mark.parametrize(
+    "option", [("--threads", "0"), ("--processes", "65"), ("--grace", "-1")]
+)
+def test_worker_refuses_bad_options(
+    application: Application, option: tuple[str, str]
+) -> None:
+    finished = application.run("worker", *option)
+
+    assert finished.returncode == 2
+    assert option[0] in finished.stderr
+
+
+@pytest.mark.parametrize("backend", ["sqlite"])
+def test_worker_refuses_a_wrong_key(application: Application) -> None:
+    """The application itself does not load; its last line names the key."""
+    finished = application.run("worker", FLASK_FORGE_JOBS_LEASE="5")
+
+    assert finished.returncode != 0
+    assert "FORGE_JOBS_LEASE: is no setting" in finished.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize("backend", ["sqlite"])
+def test_worker_takes_queues_and_name_from_the_environment(
+    storage: Storage, application: Application
+) -> None:
+    environ = {"FORGE_QUEUES": "left, right", "FORGE_WORKER_NAME": "blue"}
+    with application.worker(**environ) as worker:
+        (pod,) = storage.processes.pods()
+        worker.stop()
+
+    assert (pod.worker_name, pod.queues) == ("blue", ("left", "right"))

@@ -1,0 +1,214 @@
+"""The parent of several processes; here the children are small scripts."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from flask_forge_jobs.clock import SystemClock
+from flask_forge_jobs.runtime import children as module
+from flask_forge_jobs.runtime.children import (
+    EXIT_GAVE_UP,
+    HEALTHY_AFTER_S,
+    LONGEST_BACK_OFF_S,
+    MOST_RESTARTS,
+    Children,
+    own_command,
+)
+from tests.support.clocks import MovingClock
+from tests.support.commands import ROOT, Program
+
+PARENT = """
+import sys
+from flask_forge_jobs.clock import SystemClock
+from flask_forge_jobs.runtime import children
+{prelude}
+command = [sys.executable, "-c", sys.argv[1]]
+parent = children.Children(
+    command, count={count}, grace_s={grace_s}, clock=SystemClock()
+)
+sys.exit(parent.run())
+"""
+
+
+def start(
+    folder: Path, child: str, *, count: int = 1, grace_s: float = 5.0, prelude: str = ""
+) -> Program:
+    script = PARENT.format(count=count, grace_s=grace_s, prelude=prelude)
+    return Program(
+        [sys.executable, "-c", script, textwrap.dedent(child)],
+        environ=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
+        folder=folder,
+    )
+
+
+OBEYING = """
+import os, signal, sys
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+number, pipe = os.environ["FORGE_JOBS_CHILD"], os.environ["FORGE_JOBS_PARENT_PIPE"]
+print("CHILD", number, os.getsid(0) == os.getpid(), flush=True)
+os.read(int(pipe), 1)
+print("ORPHAN", number, flush=True)
+"""
+
+
+def test_children_have_numbers_and_sessions_of_their_own(tmp_path: Path) -> None:
+    parent = start(tmp_path, OBEYING, count=2)
+    parent.wait_for("CHILD", 2)
+    status = parent.stop()
+
+    assert status == 0
+    assert sorted(parent.lines_with("CHILD")) == ["CHILD 0 True", "CHILD 1 True"]
+    assert parent.lines_with("ORPHAN") == []
+    parent.end()
+
+
+def test_the_pipe_closes_when_the_parent_is_killed(tmp_path: Path) -> None:
+    parent = start(tmp_path, OBEYING, count=2)
+    parent.wait_for("CHILD", 2)
+
+    parent.signal(signal.SIGKILL)
+
+    parent.wait_for("ORPHAN", 2)
+    parent.end()
+
+
+def test_a_child_that_does_not_stop_is_killed(tmp_path: Path) -> None:
+    parent = start(
+        tmp_path,
+        """
+        import signal
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        print("CHILD", flush=True)
+        while True:
+            signal.pause()
+        """,
+        grace_s=0.1,
+        prelude="children.KILL_SLACK_S = 0.2",
+    )
+    parent.wait_for("CHILD")
+
+    assert parent.stop() == 0
+    assert "does not stop; killed" in parent.text
+    parent.end()
+
+
+def test_children_that_keep_ending_are_given_up(tmp_path: Path) -> None:
+    parent = start(
+        tmp_path,
+        "raise SystemExit(3)",
+        prelude="children.MOST_RESTARTS = 3; children.MOST_RESTARTS_PER_CHILD = 0; "
+        "children.FIRST_BACK_OFF_S = children.LONGEST_BACK_OFF_S = 0.01",
+    )
+
+    assert parent.wait() == EXIT_GAVE_UP
+    assert "worker processes keep ending; giving up" in parent.text
+    parent.end()
+
+
+def test_a_command_that_cannot_start_is_tried_again_and_given_up(
+    tmp_path: Path,
+) -> None:
+    """No process is left on the machine, for instance; the others go on meanwhile."""
+    parent = start(
+        tmp_path,
+        "",
+        prelude="children.MOST_RESTARTS = 2; children.MOST_RESTARTS_PER_CHILD = 0; "
+        "children.LONGEST_BACK_OFF_S = 0.01; sys.executable = '/nowhere'",
+    )
+
+    assert parent.wait() == EXIT_GAVE_UP
+    assert len(parent.lines_with("cannot start worker process 0")) == 3
+    assert "Traceback" not in parent.text
+    parent.end()
+
+
+# -- the pauses ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def family() -> tuple[Children, MovingClock]:
+    clock = MovingClock()
+    return Children(["true"], count=1, grace_s=1.0, clock=clock), clock
+
+
+def test_each_restart_comes_later_up_to_a_limit(
+    family: tuple[Children, MovingClock],
+) -> None:
+    parent, clock = family
+    (place,) = parent._places
+    pauses = []
+
+    for _ in range(8):
+        place.started_at = clock.monotonic()
+        clock.move(0.1)
+        parent._note_end(place, 1, clock.monotonic())
+        pauses.append(round(place.not_before - clock.monotonic(), 3))
+
+    assert pauses == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, LONGEST_BACK_OFF_S]
+
+
+def test_a_child_that_lived_long_is_replaced_at_once(
+    family: tuple[Children, MovingClock],
+) -> None:
+    parent, clock = family
+    (place,) = parent._places
+    place.back_off_s = LONGEST_BACK_OFF_S
+    place.started_at = clock.monotonic()
+
+    clock.move(HEALTHY_AFTER_S)
+    parent._note_end(place, -9, clock.monotonic())
+
+    assert place.not_before - clock.monotonic() == 0.5
+
+
+def restarts_allowed(count: int, window_s: float) -> int:
+    parent = Children(["true"], count=count, grace_s=1.0, clock=SystemClock())
+    allowed = 0
+    while parent._may_restart(allowed * window_s):
+        allowed += 1
+        if allowed > 1000:
+            break
+    return allowed
+
+
+def test_restarts_are_limited_within_a_window() -> None:
+    assert restarts_allowed(1, 0.0) == MOST_RESTARTS
+    assert restarts_allowed(1, 10.0) > 1000
+
+
+def test_one_cause_may_end_many_children_at_once() -> None:
+    """64 of them killed for want of memory are no reason to give up."""
+    assert restarts_allowed(64, 0.0) >= 2 * 64
+
+
+# -- the command ---------------------------------------------------------------------
+
+
+def test_own_command_repeats_a_module(tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(
+        "from flask_forge_jobs.runtime.children import own_command\n"
+        "print(own_command()[1:])\n"
+    )
+    environ = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
+
+    def output(*arguments: str) -> str:
+        return subprocess.run(
+            [sys.executable, *arguments, "--flag"],
+            env=environ,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+
+    assert output("-m", "program") == "['-m', 'program', '--flag']\n"
+    assert output("program.py") == "['program.py', '--flag']\n"
+    assert own_command()[0] == sys.executable
+    assert module.CHILD_VARIABLE == "FORGE_JOBS_CHILD"

@@ -1,0 +1,133 @@
+"""The foreground loop; with real signals and jobs in ``tests/cli/test_worker.py``."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from flask_forge_jobs.model.jobs import JobStatus
+from flask_forge_jobs.runtime.foreground import (
+    EXIT_TAINTED,
+    MOST_ABANDONED,
+    PARENT_PIPE_VARIABLE,
+    parent_pipe,
+    run_in_foreground,
+)
+from flask_forge_jobs.runtime.runtime import QueueRuntime
+from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.tasks.registry import TaskRegistry
+from tests.support.runtimes import HeldTask, add, registry_of
+
+pytestmark = pytest.mark.parametrize("backend", ["sqlite"])
+
+
+@pytest.fixture
+def stubborn() -> Iterator[HeldTask]:
+    task = HeldTask("stubborn", obeys=False)
+    yield task
+    task.release.set()
+
+
+def runtime_of(
+    storage: Storage,
+    registry: TaskRegistry | None = None,
+    **options: Any,
+) -> QueueRuntime:
+    tasks = TaskRegistry() if registry is None else registry
+    return QueueRuntime(storage, tasks, **options).with_queues(["default"])
+
+
+def stop_when_registered(storage: Storage) -> threading.Thread:
+    """Send SIGTERM to this process once the worker is there."""
+
+    def watch() -> None:
+        pause = threading.Event()
+        while not storage.processes.pods():
+            pause.wait(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    return thread
+
+
+def test_sigterm_ends_it_with_status_0(storage: Storage) -> None:
+    stopping = stop_when_registered(storage)
+
+    status = run_in_foreground(runtime_of(storage), grace_s=1.0, environ={})
+    stopping.join()
+
+    assert status == 0
+    assert storage.processes.pods() == []
+
+
+def test_the_end_of_the_parent_ends_it(storage: Storage) -> None:
+    """A6: nobody writes to the pipe; it closes when the parent dies."""
+    reader, writer = os.pipe()
+    os.close(writer)
+    runtime = runtime_of(storage)
+
+    status = run_in_foreground(
+        runtime, grace_s=1.0, environ={PARENT_PIPE_VARIABLE: str(reader)}
+    )
+    os.close(reader)
+
+    assert status == 0
+    assert runtime.parent_pid == os.getppid()
+
+
+def test_too_many_stuck_tasks_end_it(storage: Storage, stubborn: HeldTask) -> None:
+    ids = [
+        add(storage, "stubborn", timeout_s=0.05, max_attempts=1)
+        for _ in range(MOST_ABANDONED)
+    ]
+    runtime = runtime_of(storage, registry_of(stubborn), cancel_grace_s=0.05)
+
+    status = run_in_foreground(runtime, grace_s=1.0, environ={})
+
+    assert status == EXIT_TAINTED
+    assert {storage.job_reader.get(job_id).status for job_id in ids} == {JobStatus.DEAD}
+
+
+def test_a_stuck_heartbeat_ends_it_without_a_grace(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """B5: its jobs run elsewhere by then."""
+    release = threading.Event()
+    beat = type(storage.processes).beat
+    calls: list[object] = []
+
+    def hang(*arguments: Any) -> None:
+        calls.append(arguments)
+        if len(calls) > 1:
+            release.wait(60)
+        beat(*arguments)
+
+    held = HeldTask()
+    add(storage, "held")
+    monkeypatch.setattr(type(storage.processes), "beat", hang)
+    runtime = runtime_of(storage, registry_of(held), lease_s=1.0)
+
+    status = run_in_foreground(runtime, grace_s=600.0, environ={})
+    release.set()
+
+    assert status == EXIT_TAINTED
+
+
+@pytest.mark.usefixtures("backend")
+@pytest.mark.parametrize("text", ["", "no number", "-1", "999999"])
+def test_a_pipe_that_is_none_is_ignored(text: str) -> None:
+    """A task may start a program that inherits the variable, but not the pipe."""
+    assert parent_pipe({PARENT_PIPE_VARIABLE: text}) is None
+
+
+@pytest.mark.usefixtures("backend")
+def test_only_a_pipe_is_taken_for_one() -> None:
+    with open(os.devnull, "rb") as file:  # noqa: PTH123  # its number is what counts
+        assert parent_pipe({PARENT_PIPE_VARIABLE: str(file.fileno())}) is None
+    assert parent_pipe({}) is None

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from flask_forge_jobs.runtime.signals import EXIT_AT_ONCE, StopSignals
+from tests.support.commands import ROOT
+
+LIMIT_S = 30.0
+
+
+def run(script: str) -> subprocess.CompletedProcess[str]:
+    """Run a script in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_is_a_request_to_stop(number: signal.Signals) -> None:
+    with StopSignals() as signals:
+        before = signals.is_stopping
+        os.kill(os.getpid(), number)
+        signals.wait(LIMIT_S)
+
+        assert not before
+        assert signals.is_stopping
+
+
+def test_a_signal_before_the_wait_ends_it_at_once() -> None:
+    with StopSignals() as signals:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+        assert signals.wait(LIMIT_S) == []
+        assert signals.is_stopping
+
+
+def test_wait_returns_when_the_time_has_passed() -> None:
+    with StopSignals() as signals:
+        assert signals.wait(0.01) == []
+        assert not signals.is_stopping
+
+
+def test_wait_names_the_descriptors_that_are_ready() -> None:
+    reader, writer = os.pipe()
+    with StopSignals() as signals:
+        os.close(writer)
+
+        assert signals.wait(LIMIT_S, [reader]) == [reader]
+    os.close(reader)
+
+
+def test_handlers_and_descriptors_are_restored() -> None:
+    """F8: whoever had a handler has it again."""
+
+    def handler(*_: object) -> None:
+        pass
+
+    before = signal.signal(signal.SIGTERM, handler)
+    descriptors = len(os.listdir("/proc/self/fd"))
+    try:
+        with StopSignals(watch_children=True):
+            during = signal.getsignal(signal.SIGTERM)
+        after = signal.getsignal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+    assert during is not handler
+    assert after is handler
+    assert signal.getsignal(signal.SIGCHLD) is signal.SIG_DFL
+    assert len(os.listdir("/proc/self/fd")) == descriptors
+
+
+def test_the_second_signal_ends_the_process() -> None:
+    finished = run(
+        """
+        import os, signal
+        from flask_forge_jobs.runtime.signals import StopSignals
+        with StopSignals(at_once=lambda: os.write(1, b"called")) as signals:
+            os.kill(os.getpid(), signal.SIGTERM)
+            signals.wait(30)
+            os.kill(os.getpid(), signal.SIGINT)
+            signals.wait(30)
+        os.write(1, b"never")
+        """
+    )
+
+    assert (finished.returncode, finished.stdout) == (EXIT_AT_ONCE, "called")
+
+
+def test_the_second_signal_ends_it_whatever_is_called_first() -> None:
+    finished = run(
+        """
+        import os, signal
+        from flask_forge_jobs.runtime.signals import StopSignals
+        with StopSignals(at_once=lambda: 1 / 0) as signals:
+            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.SIGTERM)
+        """
+    )
+
+    assert finished.returncode == EXIT_AT_ONCE
+
+
+def test_the_end_of_a_child_wakes_the_watcher() -> None:
+    finished = run(
+        """
+        import subprocess, sys
+        from flask_forge_jobs.runtime.signals import StopSignals
+        with StopSignals(watch_children=True) as signals:
+            child = subprocess.Popen([sys.executable, "-c", ""])
+            while child.poll() is None:
+                signals.wait(None)
+            assert not signals.is_stopping
+        """
+    )
+
+    assert finished.returncode == 0, finished.stderr

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+
+from flask_forge_jobs import demo
+from flask_forge_jobs.demo import Trickle
+from flask_forge_jobs.errors import StorageUnavailableError
+from flask_forge_jobs.model.jobs import JobFilter, JobStatus
+from flask_forge_jobs.server import create_app
+from flask_forge_jobs.state import state_of
+from flask_forge_jobs.storage.base import Storage
+from tests.support.runtimes import threads_named, wait_until
+
+
+def test_trickle_enqueues_demo_jobs_of_which_some_fail(storage: Storage) -> None:
+    trickle = Trickle(storage.jobs, random.Random(7))
+
+    for _ in range(40):
+        trickle.tick()
+
+    rows = storage.job_reader.page(JobFilter(), 100, 0).rows
+    payloads = [json.loads(storage.job_reader.get(row.id).payload) for row in rows]
+    assert {row.kind for row in rows} == {"noop_echo"}
+    assert all(20 <= payload["sleep_ms"] < 400 for payload in payloads)
+    assert 0 < sum(payload["fail"] for payload in payloads) < 20
+
+
+def environ(folder: Path) -> dict[str, str]:
+    return {"JOBS_CONFIG_DIR": str(folder), "JOBS_DATA_DIR": str(folder)}
+
+
+def test_run_serves_the_trickle_until_a_signal(tmp_path: Path) -> None:
+    app = create_app(environ(tmp_path), demo=True)
+    storage = state_of(app).storage
+
+    def stop_when_done() -> None:
+        wait_until(
+            lambda: (
+                storage.job_reader.page(
+                    JobFilter(statuses=[JobStatus.DONE]), 1, 0
+                ).total
+            ),
+            "a job is done",
+        )
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    stopping = threading.Thread(target=stop_when_done)
+    stopping.start()
+    status = demo.run(app)
+    stopping.join()
+
+    assert status == 0
+    assert storage.processes.pods() == []
+    assert threads_named("forge-jobs-trickle") == []
+    storage.close()
+
+
+def test_a_worker_that_cannot_start_stops_the_trickle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = create_app(environ(tmp_path), demo=True)
+
+    def refuse(*_: object, **__: object) -> int:
+        raise StorageUnavailableError("gone")
+
+    monkeypatch.setattr(demo, "run_in_foreground", refuse)
+    with pytest.raises(StorageUnavailableError, match="gone"):
+        demo.run(app)
+
+    assert threads_named("forge-jobs-trickle") == []
+    state_of(app).storage.close()

@@ -1,0 +1,333 @@
+"""``forge-jobs-server``: the application, and the real program under gunicorn."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import socket
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.errors import ConfigurationError
+from flask_forge_jobs.server import create_app
+from flask_forge_jobs.state import state_of
+from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.connect import open_storage
+from tests.cli.test_worker import (
+    ORPHAN_LIMIT_S,
+    assert_one_clear_line,
+    children_of,
+    is_alive,
+    with_newer_schema,
+)
+from tests.support.commands import ROOT, Program
+from tests.support.jobs import enqueue
+from tests.support.runtimes import wait_until
+
+DONE_LIMIT_S = 1.0
+_LISTENING = re.compile(r"Listening at: (http://\S+)")
+
+
+@pytest.fixture
+def environ(
+    database_settings: DatabaseSettings, tmp_path: Path, request: pytest.FixtureRequest
+) -> dict[str, str]:
+    """The environment of a server with an empty database of each backend."""
+    if database_settings.backend == "sqlite":
+        url = f"sqlite:///{database_settings.path}"
+    else:
+        url = request.getfixturevalue("postgres_database")
+    return variables(tmp_path) | {
+        "QUEUE_BACKEND": database_settings.backend,
+        "DATABASE_URL": url,
+    }
+
+
+def variables(folder: Path) -> dict[str, str]:
+    ours = ("JOBS_", "DATABASE_", "QUEUE_", "FORGE_JOBS_")
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
+    return kept | {
+        "PYTHONPATH": str(ROOT),
+        "PYTHONUNBUFFERED": "1",
+        "JOBS_API_BIND": "127.0.0.1:0",
+        "JOBS_CONFIG_DIR": str(folder / "config"),
+        "JOBS_DATA_DIR": str(folder / "data"),
+    }
+
+
+@contextlib.contextmanager
+def program(
+    environ: dict[str, str], folder: Path, *arguments: str
+) -> Iterator[Program]:
+    command = [sys.executable, "-m", "flask_forge_jobs.server", *arguments]
+    started = Program(command, environ=environ, folder=folder)
+    try:
+        yield started
+    finally:
+        if started.process.poll() is None:
+            started.signal(signal.SIGTERM)
+            with contextlib.suppress(AssertionError):
+                started.wait()
+        started.end()
+
+
+@contextlib.contextmanager
+def server(
+    environ: dict[str, str], folder: Path, *arguments: str
+) -> Iterator[tuple[Program, str]]:
+    """Run a server; yield it and its address."""
+    with program(environ, folder, *arguments) as started:
+        found = _LISTENING.search(started.wait_for("Listening at: "))
+        assert found is not None
+        yield started, found[1]
+
+
+def call(url: str, body: object = None) -> tuple[int, Any]:
+    """Return status and content of a request; a body makes it a POST."""
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(
+        url, data, headers={"Content-Type": "application/json"}
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return answer.status, content_of(answer)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, content_of(error)
+
+
+def content_of(answer: Any) -> Any:
+    """Return the JSON of an answer, or its text."""
+    content = answer.read().decode()
+    is_json = answer.headers.get_content_type() == "application/json"
+    return json.loads(content) if is_json else content
+
+
+# -- the application -----------------------------------------------------------------
+
+
+def test_create_app_opens_nothing(tmp_path: Path) -> None:
+    app = create_app(variables(tmp_path))
+
+    assert state_of(app).database.settings.path == tmp_path / "data" / "queue.sqlite"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_create_app_mounts_the_routes_at_the_root(tmp_path: Path) -> None:
+    app = create_app(variables(tmp_path))
+
+    rules = {rule.rule for rule in app.url_map.iter_rules()}
+
+    assert {"/health", "/queue/overview", "/jobs/enqueue"} <= rules
+
+
+@pytest.mark.parametrize("demo", [True, False])
+def test_the_demo_route_and_its_task_are_there_for_the_demo_only(
+    tmp_path: Path, *, demo: bool
+) -> None:
+    app = create_app(variables(tmp_path), demo=demo)
+
+    rules = {rule.rule for rule in app.url_map.iter_rules()}
+
+    assert ("/jobs/enqueue-demo" in rules) is demo
+    assert state_of(app).registry.kinds() == (["noop_echo"] if demo else [])
+
+
+def test_create_app_refuses_a_backend_that_the_address_is_not_for(
+    tmp_path: Path,
+) -> None:
+    given = variables(tmp_path) | {"QUEUE_BACKEND": "postgres"}
+
+    with pytest.raises(ConfigurationError, match="DATABASE_URL"):
+        create_app(given)
+
+
+# -- the program ---------------------------------------------------------------------
+
+
+def test_server_answers_and_ends(
+    environ: dict[str, str], storage: Storage, tmp_path: Path
+) -> None:
+    job_id = enqueue(storage)
+    with server(environ, tmp_path) as (started, url):
+        health = call(f"{url}/health")
+        status, overview = call(f"{url}/queue/overview")
+        jobs = call(f"{url}/jobs/list", {})
+        missing = call(f"{url}/nowhere")
+        ended = started.stop()
+
+    assert health == (200, "ok")
+    assert status == 200
+    assert "default" in json.dumps(overview)
+    assert jobs[0] == 200
+    assert job_id in json.dumps(jobs[1])
+    assert missing[0] == 404
+    assert ended == 0
+    assert "Traceback" not in started.text
+
+
+def test_server_stores_a_job(
+    environ: dict[str, str], storage: Storage, tmp_path: Path
+) -> None:
+    with server(environ, tmp_path, "--workers", "1") as (_, url):
+        status, answer = call(f"{url}/jobs/enqueue", {"kind": "x", "payload": {"a": 1}})
+
+    assert status == 200
+    assert storage.job_reader.get(answer).payload == '{"a":1}'
+
+
+def test_demo_runs_a_job_within_a_second(
+    environ: dict[str, str], storage: Storage, tmp_path: Path
+) -> None:
+    with server(environ, tmp_path, "--demo") as (started, url):
+        started.wait_for(" serves ")
+        status, answer = call(f"{url}/jobs/enqueue-demo", {"sleep_ms": 1})
+        job_id = answer
+        wait_until(
+            lambda: storage.job_reader.get(job_id).completed_at, "the job is done"
+        )
+        job = storage.job_reader.get(job_id)
+        ended = started.stop()
+
+    assert status == 200
+    assert job.completed_at is not None
+    assert (job.completed_at - job.enqueued_at).total_seconds() < DONE_LIMIT_S
+    assert ended == 0
+    assert storage.processes.pods() == []
+
+
+def test_the_demo_worker_ends_with_a_server_that_is_killed(
+    environ: dict[str, str], storage: Storage, tmp_path: Path
+) -> None:
+    """A6."""
+    with server(environ, tmp_path, "--demo") as (started, _):
+        started.wait_for(" serves ")
+        pids = children_of(started.process.pid)
+        started.signal(signal.SIGKILL)
+        started.process.wait()
+        wait_until(
+            lambda: not any(is_alive(pid) for pid in pids),
+            "nobody is left",
+            2 * ORPHAN_LIMIT_S,
+        )
+
+    assert len(pids) == 3
+    wait_until(lambda: not storage.processes.pods(), "its rows are gone")
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "[::]", "192.0.2.7"])
+def test_server_refuses_to_be_reached_from_elsewhere(tmp_path: Path, host: str) -> None:
+    given = variables(tmp_path) | {"JOBS_API_BIND": f"{host}:0"}
+
+    with program(given, tmp_path) as started:
+        status = started.wait()
+
+    assert status == 1
+    assert_one_clear_line(started.text, "JOBS_API_BIND", "FORGE_JOBS_AUTH")
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("JOBS_API_BIND", "nonsense"),
+        ("QUEUE_BACKEND", "mysql"),
+        ("DATABASE_MAX_CONNECTIONS", "many"),
+        ("DATABASE_URL", "ftp://somewhere"),
+        ("FORGE_JOBS_LOG_LEVEL", "LOUD"),
+    ],
+)
+def test_server_refuses_a_wrong_variable(tmp_path: Path, name: str, value: str) -> None:
+    with program(variables(tmp_path) | {name: value}, tmp_path) as started:
+        status = started.wait()
+
+    assert status == 1
+    assert_one_clear_line(started.text, name)
+    assert not (tmp_path / "data").exists()
+
+
+def test_server_refuses_an_unreachable_database(tmp_path: Path) -> None:
+    url = "postgresql://nobody:secret@127.0.0.1:1/nothing"
+
+    with program(variables(tmp_path) | {"DATABASE_URL": url}, tmp_path) as started:
+        status = started.wait()
+
+    assert status == 1
+    assert_one_clear_line(started.text, "127.0.0.1:1")
+    assert "secret" not in started.text
+
+
+def test_server_refuses_a_schema_of_a_newer_package(
+    environ: dict[str, str], database_settings: DatabaseSettings, tmp_path: Path
+) -> None:
+    sql = with_newer_schema(database_settings)
+    try:
+        with program(environ, tmp_path) as started:
+            status = started.wait()
+    finally:
+        sql.run("DELETE FROM forge_schema WHERE version = 99")
+
+    assert status == 1
+    assert_one_clear_line(started.text, "99", "upgrade flask-forge-jobs")
+
+
+def test_server_refuses_a_damaged_file_and_leaves_it(tmp_path: Path) -> None:
+    path = tmp_path / "data" / "queue.sqlite"
+    path.parent.mkdir()
+    content = b"no database at all" * 500
+    path.write_bytes(content)
+
+    with program(variables(tmp_path), tmp_path) as started:
+        status = started.wait()
+
+    assert status == 1
+    assert_one_clear_line(started.text, str(path))
+    assert path.read_bytes() == content
+
+
+def test_server_says_when_its_port_is_taken(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        given = variables(tmp_path) | {"JOBS_API_BIND": f"127.0.0.1:{port}"}
+        with program(given, tmp_path) as started:
+            assert started.wait(60.0) != 0
+
+    assert "in use" in started.text
+
+
+def test_server_needs_gunicorn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hidden = tmp_path / "hidden"
+    hidden.mkdir()
+    (hidden / "sitecustomize.py").write_text(
+        "import sys; sys.modules['gunicorn'] = None"
+    )
+    given = variables(tmp_path)
+    given["PYTHONPATH"] = f"{hidden}{os.pathsep}{ROOT}"
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+
+    with program(given, tmp_path) as started:
+        status = started.wait()
+
+    assert status == 1
+    assert_one_clear_line(started.text, "flask-forge-jobs[server]")
+
+
+def test_a_new_database_needs_nothing_else(tmp_path: Path) -> None:
+    """SQLite in the data directory, made by the first start."""
+    with server(variables(tmp_path), tmp_path) as (_, url):
+        status, _ = call(f"{url}/queue/overview")
+
+    settings = DatabaseSettings(path=tmp_path / "data" / "queue.sqlite")
+    with contextlib.closing(open_storage(settings, migrate=False)) as storage:
+        assert storage.database.schema_versions() == (1, 1)
+    assert status == 200
