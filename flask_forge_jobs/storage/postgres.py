@@ -42,11 +42,12 @@ _SHUTDOWN = frozenset({"57P01", "57P02", "57P03"})
 _CANCELLED = "57014"
 _UNIQUE = "23505"
 # Rows that arrive as JSON are guessed to be a hundred, and on a small or a freshly
-# filled table that guess makes the planner read all of it. Every write of ours is
-# served by an index, so say so; it ends with the transaction.
+# filled table that guess makes the planner read all of it; a LIMIT that is seldom
+# reached has the same effect. Every statement of ours is served by an index, so say so,
+# and none is worth the start of parallel workers. It ends with the transaction.
 _PLAN_BY_INDEX = (
     "SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; "
-    "SET LOCAL enable_mergejoin = off"
+    "SET LOCAL enable_mergejoin = off; SET LOCAL max_parallel_workers_per_gather = 0"
 )
 # Time beyond the server's own limit before the socket is cut.
 _DEADLINE_SLACK_S = 2.0
@@ -95,7 +96,10 @@ class PostgresDatabase:
         self._begin_write = (
             f"BEGIN ISOLATION LEVEL READ COMMITTED;\n{limit};\n{_PLAN_BY_INDEX}"
         )
-        self._begin_read = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;\n{limit}"
+        self._begin_read = (
+            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;\n"
+            f"{limit};\n{_PLAN_BY_INDEX}"
+        )
         self._limit_s = settings.statement_timeout_s + _DEADLINE_SLACK_S
         self._current = self._new_state()
 

@@ -161,7 +161,7 @@ def test_an_error_voids_the_interval_it_happened_in(
     reaper = rig.reaper()
     rig.sweep(reaper, seconds=LEASE_S - SWEEP_S)
 
-    def refuse(self: object) -> list[object]:
+    def refuse(_: object) -> list[object]:
         raise OSError("gone")
 
     rig.clock.move(SWEEP_S)
@@ -190,7 +190,7 @@ def test_a_finish_between_look_and_write_wins(
     jobs = type(rig.storage.jobs)
     look = jobs.running
 
-    def look_and_stall(self: object) -> list[object]:
+    def look_and_stall(_: object) -> list[object]:
         found = look(rig.storage.jobs)
         assert finish(rig.storage, job, Done())
         return list(found)
@@ -202,9 +202,7 @@ def test_a_finish_between_look_and_write_wins(
     assert status_of(rig, job_id) is JobStatus.DONE
 
 
-def test_any_number_of_reapers_do_the_work_once(
-    rig: Rig, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_any_number_of_reapers_do_the_work_once(rig: Rig) -> None:
     """B7."""
     count, reaper_count = 60, 8
     ids = [enqueue(rig.storage) for _ in range(count)]

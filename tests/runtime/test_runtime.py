@@ -9,6 +9,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -212,7 +213,7 @@ def test_workers_only_run_their_declared_queues(storage: Storage) -> None:
     hosts: dict[str, set[str]] = {"left": set(), "right": set()}
     task = QuickTask(
         "quick",
-        lambda context: hosts[context.queue_name].add(context.host_id) or Done(),  # type: ignore[func-returns-value]  # a set's add
+        lambda context: hosts[context.queue_name].add(context.host_id),
     )
     with (
         running(storage, registry_of(task), queues=["left"]) as left,
@@ -333,7 +334,7 @@ def test_a_job_from_elsewhere_is_picked_up_without_polling(
     storage: Storage, elsewhere: Storage
 ) -> None:
     started: list[float] = []
-    task = QuickTask("quick", lambda _: started.append(time.monotonic()) or Done())  # type: ignore[func-returns-value]  # a list's append
+    task = QuickTask("quick", lambda _: started.append(time.monotonic()))
     delays: list[float] = []
     with running(storage, registry_of(task)) as handle:
         wait_until(handle._listener_is_pushing, "wake-ups arrive by themselves")
@@ -630,7 +631,7 @@ def test_a_job_slower_than_the_lease_runs_once(
     storage: Storage, held: HeldTask
 ) -> None:
     """B1: nobody takes it while its process beats."""
-    options = {"lease_s": LEASE_S}
+    options: dict[str, Any] = {"lease_s": LEASE_S}
     with (
         running(storage, registry_of(held), **options) as first,
         running(storage, registry_of(held), **options),
@@ -690,7 +691,7 @@ def test_a_cool_down_longer_than_the_lease_leaves_the_rows_complete(
 ) -> None:
     """D5: a worker with nothing to do is not reaped by the others."""
     task = QuickTask("limited", lambda _: Throttled(120.0))
-    options = {"lease_s": LEASE_S, "threads": 1}
+    options: dict[str, Any] = {"lease_s": LEASE_S, "threads": 1}
     with (
         running(storage, registry_of(task), name="left", **options),
         running(storage, registry_of(task), name="right", **options),
@@ -904,7 +905,7 @@ def test_shutdown_leaves_no_trace(storage: Storage, held: HeldTask) -> None:
 
 
 def open_descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def test_shutdown_may_be_called_again_and_at_once(

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -67,7 +68,7 @@ def test_handlers_and_descriptors_are_restored() -> None:
         pass
 
     before = signal.signal(signal.SIGTERM, handler)
-    descriptors = len(os.listdir("/proc/self/fd"))
+    descriptors = len(list(Path("/proc/self/fd").iterdir()))
     try:
         with StopSignals(watch_children=True):
             during = signal.getsignal(signal.SIGTERM)
@@ -78,7 +79,7 @@ def test_handlers_and_descriptors_are_restored() -> None:
     assert during is not handler
     assert after is handler
     assert signal.getsignal(signal.SIGCHLD) is signal.SIG_DFL
-    assert len(os.listdir("/proc/self/fd")) == descriptors
+    assert len(list(Path("/proc/self/fd").iterdir())) == descriptors
 
 
 def test_the_second_signal_ends_the_process() -> None:

@@ -419,7 +419,7 @@ def test_a_thread_that_cannot_start_lowers_the_demand(
         rig.feed("a")
         held.wait_for_start(1)
 
-        def refuse(thread: threading.Thread) -> None:
+        def refuse(_: threading.Thread) -> None:
             raise RuntimeError("can't start new thread")
 
         monkeypatch.setattr(threading.Thread, "start", refuse)

@@ -107,7 +107,7 @@ def test_drop_that_is_not_possible_names_the_file(
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "unlink", refuse)
-    with pytest.raises(StorageUnavailableError, match="queue.sqlite: Permission"):
+    with pytest.raises(StorageUnavailableError, match=r"queue\.sqlite: Permission"):
         drop_database(missing)
     monkeypatch.undo()
 

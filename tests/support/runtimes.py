@@ -6,7 +6,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 from flask_forge_jobs.model.jobs import ClaimedJob, Job, JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import Done, Failed, Outcome
@@ -76,12 +76,12 @@ class HeldTask:
 
 
 class QuickTask:
-    """Does what a function says and remembers for which jobs."""
+    """Does what a function says, done when it says nothing; remembers the jobs."""
 
     def __init__(
         self,
         kind: str = "quick",
-        function: Callable[[TaskContext], Any] = lambda _: Done(),
+        function: Callable[[TaskContext], object] = lambda _: None,
         *,
         timeout_s: float | None = None,
     ) -> None:
@@ -90,11 +90,12 @@ class QuickTask:
         self.job_ids: list[str] = []
         self._function = function
 
-    def run(self, context: TaskContext, payload: str) -> Any:
+    def run(self, context: TaskContext, payload: str) -> Outcome:
         """Run once."""
         del payload
         self.job_ids.append(context.job_id)
-        return self._function(context)
+        outcome = self._function(context)
+        return Done() if outcome is None else cast("Outcome", outcome)
 
 
 def registry_of(*tasks: HeldTask | QuickTask) -> TaskRegistry:
