@@ -46,7 +46,7 @@ def create_app(
 
     Args:
         environ: The environment; the process's own by default.
-        demo: Serve ``POST /jobs/enqueue-demo`` and register its task.
+        demo: Serve ``POST /jobs/enqueue-demo`` and know its task.
 
     Raises:
         ConfigurationError: A variable does not pass.
@@ -62,13 +62,7 @@ def create_app(
     app.config[f"{PREFIX}POOL_SIZE"] = environment.settings.pool_size
     app.config[f"{PREFIX}URL_PREFIX"] = ""
     app.config[f"{PREFIX}ENABLE_DEMO"] = demo
-    forge = ForgeJobs(
-        app, paths=environment.paths, open_to_loopback=environment.is_loopback
-    )
-    if demo:
-        from flask_forge_jobs.tasks.bundled.noop_echo import NoopEcho
-
-        forge.registry.add(NoopEcho())
+    ForgeJobs(app, paths=environment.paths, open_to_loopback=environment.is_loopback)
     return app
 
 

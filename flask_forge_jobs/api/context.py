@@ -14,9 +14,10 @@ from marshmallow import Schema
 from flask_forge_jobs.api.request import DEFAULT_MAX_BODY_BYTES, load_body
 from flask_forge_jobs.auth.access import Authenticator
 from flask_forge_jobs.clock import Clock, SystemClock
+from flask_forge_jobs.config.settings import DEFAULT_REDACT_KEYS
 from flask_forge_jobs.handlers.job_actions import Router
 from flask_forge_jobs.handlers.metrics import queue_gauges
-from flask_forge_jobs.handlers.redaction import DEFAULT_REDACT_KEYS, Redactor
+from flask_forge_jobs.handlers.redaction import Redactor
 from flask_forge_jobs.model.instants import from_micros
 from flask_forge_jobs.model.queues import DEFAULT_QUEUE
 from flask_forge_jobs.storage.base import Storage

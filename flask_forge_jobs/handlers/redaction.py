@@ -13,16 +13,9 @@ import re
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 
+from flask_forge_jobs.config.settings import DEFAULT_REDACT_KEYS
+
 REDACTED = "[redacted]"
-DEFAULT_REDACT_KEYS = (
-    "password",
-    "passwd",
-    "secret",
-    "token",
-    "authorization",
-    "api_key",
-    "cookie",
-)
 _CAMEL_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _SEPARATORS = re.compile(r"[\W_]+")
 _URL_PASSWORD = re.compile(r"(://[^/\s:@]{0,256}:)[^/\s@]{1,256}@")

@@ -187,7 +187,7 @@ def _settle_failure(
 def clip(text: str, longest_bytes: int = MAX_ERROR_BYTES) -> str:
     """Return text that both databases can store, cut to a number of UTF-8 bytes.
 
-    NUL characters and halves of surrogate pairs become U+FFFD (D27, D49).
+    NUL characters become U+FFFD and halves of surrogate pairs ``?`` (D27, D49).
     """
     encoded = text.replace("\x00", "\ufffd").encode("utf-8", "replace")
     if len(encoded) <= longest_bytes:

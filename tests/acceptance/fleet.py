@@ -6,9 +6,10 @@ import contextlib
 import random
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tests.acceptance.application import LEDGER_VARIABLE
@@ -17,6 +18,9 @@ from tests.acceptance.programs import FACTORY, environment, script
 from tests.support.sql import Sql
 
 STOP_LIMIT_S = 90.0
+# How often to look for a worker that holds jobs, and how long it runs in between.
+MOST_STOPS = 400
+BETWEEN_STOPS_S = 0.02
 
 
 @dataclass(slots=True)
@@ -95,11 +99,37 @@ class Fleet:
         at_ns = time.monotonic_ns()
         self.workers.remove(worker)
         self._end(worker, at_ns)
+        host_id = self._host_of(worker)
+        return Kill(worker.process.pid, host_id, at_ns, self.held_by(host_id))
+
+    def stall(self, source: random.Random, stall_s: float) -> Kill:
+        """Stop a random worker that holds jobs for so long, then let it go on."""
+        worker, stopped = self._stop_a_busy_one(source)
+        threading.Event().wait(stall_s)
+        # A commit that was under way is visible by now.
+        late = self.held_by(stopped.host_id)
+        resumed_ns = time.monotonic_ns()
+        worker.process.send_signal(signal.SIGCONT)
+        return replace(stopped, held=stopped.held | late, resumed_ns=resumed_ns)
+
+    def _stop_a_busy_one(self, source: random.Random) -> tuple[Worker, Kill]:
+        for _ in range(MOST_STOPS):
+            worker = source.choice(self.workers)
+            host_id = self._host_of(worker)
+            worker.process.send_signal(signal.SIGSTOP)
+            at_ns = time.monotonic_ns()
+            held = self.held_by(host_id)
+            if held:
+                return worker, Kill(worker.process.pid, host_id, at_ns, held)
+            worker.process.send_signal(signal.SIGCONT)
+            threading.Event().wait(BETWEEN_STOPS_S)
+        raise TimeoutError(f"no worker held a job in {MOST_STOPS} looks")
+
+    def _host_of(self, worker: Worker) -> str | None:
         hosts = self._sql.run(
             "SELECT host_id FROM forge_pod WHERE worker_name = ?", worker.name
         )
-        host_id = hosts[0][0] if hosts else None
-        return Kill(worker.process.pid, host_id, at_ns, self.held_by(host_id))
+        return hosts[0][0] if hosts else None
 
     def held_by(self, host_id: str | None) -> frozenset[Run]:
         """Return the runs that the store says a worker process owns."""

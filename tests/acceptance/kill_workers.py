@@ -1,4 +1,8 @@
-"""Kills random worker processes and checks that nothing was lost or done by a stranger.
+"""Kills and stalls random workers: nothing may be lost, or finished by a stranger.
+
+A process that was killed can never finish late, so kills alone say nothing of the owner
+fence. Stalls do: a worker is stopped for longer than its lease, others are given its
+jobs, and then it goes on and reports outcomes of jobs that are no longer its own.
 
 Run it with ``python -m tests.acceptance.kill_workers --backend both``. It prints its
 seed, its figures and the table of invariants; the exit status is 1 when one is broken.
@@ -51,6 +55,7 @@ class Plan:
         jobs: Jobs to store.
         kills: How often to kill.
         victims: Workers that each kill takes at once.
+        stalls: How often to stop a worker for longer than its lease.
         processes: Workers that run at once.
         threads: Threads of each.
         seed: Of everything random here.
@@ -60,10 +65,21 @@ class Plan:
     jobs: int = 20_000
     kills: int = 50
     victims: int = 1
+    stalls: int = 5
     processes: int = 4
     threads: int = 4
     seed: int = 0
     lease_s: float = 2.0
+
+    @property
+    def stall_s(self) -> float:
+        """How long a stall lasts, in seconds: others surely notice."""
+        return 1.5 * self.lease_s + 1.0
+
+    def stalls_after(self, kill: int) -> int:
+        """Return how many stalls follow the kill of this number, spread evenly."""
+        done, next_done = (n * self.stalls // self.kills for n in (kill, kill + 1))
+        return next_done - done
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,13 +161,17 @@ class Driver:
         producer = Producer(
             storage,
             jobs=self._plan.jobs,
-            duration_s=sum(self._pauses_s),
+            duration_s=sum(self._pauses_s) + self._plan.stalls * self._plan.stall_s,
             source=random.Random(self._plan.seed + 1),
         )
         producer.start()
         try:
-            for pause_s in self._pauses_s:
+            for number, pause_s in enumerate(self._pauses_s):
                 self._kill_after(pause_s, kills)
+                kills.extend(
+                    self.fleet.stall(self._random, self._plan.stall_s)
+                    for _ in range(self._plan.stalls_after(number))
+                )
             return producer.finish(DRAIN_LIMIT_S)
         finally:
             producer.stop()
@@ -209,6 +229,8 @@ class Driver:
     def _report(self, evidence: Evidence, elapsed_s: float) -> Report:
         checker = Checker(evidence)
         reaped = [row for row in evidence.rows if row.crashes]
+        deaths = [kill for kill in evidence.kills if not kill.is_stall]
+        stalls = [kill for kill in evidence.kills if kill.is_stall]
         figures: dict[str, object] = {
             "backend": self._settings.backend,
             **dataclasses.asdict(self._plan),
@@ -217,8 +239,10 @@ class Driver:
             "rows": evidence.counts["rows"],
             "runs": sum(line.event == "S" for line in evidence.lines),
             "extra runs": len(checker.extra_runs()),
-            "deaths that hit claimed jobs": sum(bool(k.held) for k in evidence.kills),
-            "claimed jobs hit": sum(len(kill.held) for kill in evidence.kills),
+            "deaths that hit claimed jobs": sum(bool(kill.held) for kill in deaths),
+            "claimed jobs hit by deaths": sum(len(kill.held) for kill in deaths),
+            "claimed jobs hit by stalls": sum(len(kill.held) for kill in stalls),
+            "late ends provoked": len(checker.late_ends()),
             "jobs given back": len(reaped),
             "slowest give-back": f"{_slowest_s(evidence):.1f} s",
             "elapsed": f"{elapsed_s:.0f} s",

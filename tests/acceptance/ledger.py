@@ -48,19 +48,26 @@ class Ack:
 
 @dataclass(frozen=True, slots=True)
 class Kill:
-    """One injected fault.
+    """One injected fault: a death, or a stall longer than the lease.
 
     Args:
         pid: The victim.
         host_id: The name under which it owned jobs; None when it had not started.
-        at_ns: Monotonic nanoseconds at which the signal was sent.
-        held: The runs that the store says it owned when it was dead.
+        at_ns: Monotonic nanoseconds at which it was surely dead, or was stopped.
+        held: The runs that the store says it owned then.
+        resumed_ns: When a stalled process went on; None for a death.
     """
 
     pid: int
     host_id: str | None
     at_ns: int
     held: frozenset[Run] = frozenset()
+    resumed_ns: int | None = None
+
+    @property
+    def is_stall(self) -> bool:
+        """Whether the process went on, believing that it still owned its jobs."""
+        return self.resumed_ns is not None
 
 
 @dataclass(frozen=True, slots=True)

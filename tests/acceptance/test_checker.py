@@ -254,6 +254,43 @@ def test_checker_waits_for_a_process_that_can_notice() -> None:
     assert not verdicts["I12"].violations
 
 
+def stalled() -> Evidence:
+    """A run in which a stopped worker went on after its job was given away."""
+    evidence = sound()
+    evidence.kills[0] = replace(evidence.kills[0], resumed_ns=38 * SECOND_NS)
+    evidence.lives[0] = Life(DEAD_PID, 0, 100 * SECOND_NS)
+    evidence.lines.append(Line("E", "crashed", 1, DEAD_HOST, DEAD_PID, 39 * SECOND_NS))
+    return evidence
+
+
+def test_checker_accepts_a_late_end_that_was_refused() -> None:
+    checker = Checker(stalled())
+
+    verdicts = checker.check()
+
+    assert not any(verdict.violations for verdict in verdicts), table(verdicts)
+    assert [line.run for line in checker.late_ends()] == [("crashed", 1)]
+
+
+def test_checker_flags_a_late_end_that_was_stored() -> None:
+    evidence = stalled()
+    _change(evidence, "crashed", result_attempt=1, result_host=DEAD_HOST)
+
+    verdicts = {verdict.name: verdict for verdict in Checker(evidence).check()}
+
+    assert verdicts["I5"].violations
+
+
+def test_stall_explains_only_what_the_process_held() -> None:
+    evidence = stalled()
+    evidence.kills[0] = replace(evidence.kills[0], held=frozenset())
+
+    verdicts = {verdict.name: verdict for verdict in Checker(evidence).check()}
+
+    assert verdicts["I4"].violations
+    assert verdicts["I6"].violations
+
+
 def test_table_names_what_is_broken() -> None:
     evidence = sound()
     leave_a_slot(evidence)

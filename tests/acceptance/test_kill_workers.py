@@ -1,4 +1,4 @@
-"""The short forms of the kill driver (fault matrix A1 and A7)."""
+"""The short forms of the kill driver (fault matrix A1, A7 and B2)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.acceptance.kill_workers import Driver, Plan
 
 
 def test_killed_workers_lose_nothing(database_url: str, tmp_path: Path) -> None:
-    plan = Plan(jobs=2_000, kills=5, seed=secrets.randbelow(1_000_000))
+    plan = Plan(jobs=2_000, kills=5, stalls=0, seed=secrets.randbelow(1_000_000))
 
     report = Driver(plan, database_url, tmp_path).run()
 
@@ -20,8 +20,22 @@ def test_fleet_that_dies_as_a_whole_recovers_alone(
     database_url: str, tmp_path: Path
 ) -> None:
     """Everything is killed at once and started again; nobody repairs anything."""
-    plan = Plan(jobs=600, kills=2, victims=4, seed=secrets.randbelow(1_000_000))
+    seed = secrets.randbelow(1_000_000)
+    plan = Plan(jobs=600, kills=2, victims=4, stalls=0, seed=seed)
 
     report = Driver(plan, database_url, tmp_path).run()
 
     assert report.is_sound, report.text()
+
+
+def test_stalled_worker_finishes_nothing_that_it_lost(
+    database_url: str, tmp_path: Path
+) -> None:
+    """Killed workers cannot finish late; one that was stopped and goes on does."""
+    seed = secrets.randbelow(1_000_000)
+    plan = Plan(jobs=3_000, kills=2, stalls=2, seed=seed)
+
+    report = Driver(plan, database_url, tmp_path).run()
+
+    assert report.is_sound, report.text()
+    assert report.figures["late ends provoked"], report.text()
