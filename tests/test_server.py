@@ -162,15 +162,15 @@ def test_server_answers_and_ends(
     with server(environ, tmp_path) as (started, url):
         health = call(f"{url}/health")
         status, overview = call(f"{url}/queue/overview")
-        jobs = call(f"{url}/jobs/list", {})
+        job = call(f"{url}/jobs/inspect/{job_id}")
         missing = call(f"{url}/nowhere")
         ended = started.stop()
 
     assert health == (200, "ok")
     assert status == 200
     assert "default" in json.dumps(overview)
-    assert jobs[0] == 200
-    assert job_id in json.dumps(jobs[1])
+    assert job[0] == 200
+    assert job_id in json.dumps(job[1])
     assert missing[0] == 404
     assert ended == 0
     assert "Traceback" not in started.text

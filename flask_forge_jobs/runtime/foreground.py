@@ -55,7 +55,9 @@ def run_in_foreground(
         handle = runtime.start()
         status = _wait(signals, handle, pipe)
         # Without a heartbeat its jobs run elsewhere by now: nothing to wait for.
-        handle.shutdown_graceful(0.0 if handle.is_stuck else grace_s)
+        longest_s = 0.0 if handle.is_stuck else grace_s
+        logger.info("stopping; running jobs get up to %g s", longest_s)
+        handle.shutdown_graceful(longest_s)
     return status
 
 

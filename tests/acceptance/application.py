@@ -72,11 +72,17 @@ def create_app() -> Flask:
 def _register_work(forge: ForgeJobs, ledger: LedgerWriter) -> None:
     @forge.task(kind=KIND)
     def work(
-        context: TaskContext, number: int, sleep_ms: int, *, fails_once: bool = False
+        context: TaskContext,
+        number: int,
+        sleep_ms: int,
+        *,
+        again_ms: int | None = None,
+        fails_once: bool = False,
     ) -> dict[str, object]:
-        """Take some time; fail at the first attempt when asked to."""
+        """Take some time, more when run again; fail at first when asked to."""
         ledger.note(STARTED, context)
-        time.sleep(sleep_ms / 1000)
+        takes_ms = sleep_ms if again_ms is None or context.attempt == 1 else again_ms
+        time.sleep(takes_ms / 1000)
         if fails_once and context.attempt == 1:
             ledger.note(FAILED, context)
             raise RuntimeError("fails once")

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from flask_forge_jobs.runtime.foreground import EXIT_TAINTED
 from tests.acceptance.application import LEDGER_VARIABLE
 from tests.acceptance.ledger import Kill, Life, Run
 from tests.acceptance.programs import FACTORY, environment, script
@@ -56,6 +57,9 @@ class Fleet:
         self.log = folder / "workers.log"
         self.workers: list[Worker] = []
         self.lives: list[Life] = []
+        # Workers that ended by themselves and asked to be replaced.
+        self.replaced: list[Worker] = []
+        self.complaints: list[str] = []
         self._folder = folder
         self._sql = sql
         self._threads = threads
@@ -86,8 +90,23 @@ class Fleet:
         self.workers.append(worker)
         return worker
 
+    def replace_ended(self) -> None:
+        """Replace the workers that ended by themselves, as a supervisor does."""
+        for worker in list(self.workers):
+            status = worker.process.poll()
+            if status is None:
+                continue
+            self.workers.remove(worker)
+            self._end(worker, time.monotonic_ns())
+            if status == EXIT_TAINTED:
+                self.replaced.append(worker)
+            else:
+                self.complaints.append(f"worker {worker.name} ended: {status}")
+            self.start()
+
     def kill(self, source: random.Random, count: int = 1) -> list[Kill]:
         """Kill random workers with SIGKILL, all at once, and tell what they held."""
+        self.replace_ended()
         victims = source.sample(self.workers, count)
         for victim in victims:
             victim.process.kill()
@@ -114,6 +133,7 @@ class Fleet:
 
     def _stop_a_busy_one(self, source: random.Random) -> tuple[Worker, Kill]:
         for _ in range(MOST_STOPS):
+            self.replace_ended()
             worker = source.choice(self.workers)
             host_id = self._host_of(worker)
             worker.process.send_signal(signal.SIGSTOP)
@@ -141,10 +161,11 @@ class Fleet:
         return frozenset((job_id, int(attempt)) for job_id, attempt in rows)
 
     def stop(self) -> list[str]:
-        """Stop every worker as an operator would; return what went wrong."""
+        """Stop every worker as an operator would; return all that went wrong."""
+        self.replace_ended()
         for worker in self.workers:
             worker.process.send_signal(signal.SIGTERM)
-        complaints = []
+        complaints = list(self.complaints)
         for worker in self.workers:
             try:
                 status = worker.process.wait(STOP_LIMIT_S)

@@ -154,6 +154,11 @@ class Driver:
             watch.stop()
         evidence.duplicates_seen += watch.found
         evidence.leftovers += self.fleet.stop()
+        if not self._plan.stalls:
+            evidence.leftovers += [
+                f"worker {worker.name} gave up without a stall"
+                for worker in self.fleet.replaced
+            ]
         self._read_the_end(evidence)
         return evidence
 
@@ -162,6 +167,7 @@ class Driver:
             storage,
             jobs=self._plan.jobs,
             duration_s=sum(self._pauses_s) + self._plan.stalls * self._plan.stall_s,
+            has_stalls=self._plan.stalls > 0,
             source=random.Random(self._plan.seed + 1),
         )
         producer.start()
@@ -195,21 +201,18 @@ class Driver:
         return Ack(storage.jobs.enqueue(job).id)
 
     def _wait_for_quiet(self) -> None:
-        wait_until(
-            lambda: (
-                self._sql.value(
-                    "SELECT COUNT(*) FROM forge_job WHERE completed_at IS NULL"
-                )
-                == 0
-            ),
-            "every job has ended",
-            DRAIN_LIMIT_S,
-        )
+        def have_ended() -> bool:
+            self.fleet.replace_ended()
+            return not self._sql.value(
+                "SELECT COUNT(*) FROM forge_job WHERE completed_at IS NULL"
+            )
+
+        wait_until(have_ended, "every job has ended", DRAIN_LIMIT_S)
 
     def _wait_until_the_dead_are_forgotten(self) -> None:
-        alive = {worker.name for worker in self.fleet.workers}
-
         def are_forgotten() -> bool:
+            self.fleet.replace_ended()
+            alive = {worker.name for worker in self.fleet.workers}
             rows = self._sql.run("SELECT worker_name FROM forge_pod")
             return {name for (name,) in rows} == alive
 
@@ -243,6 +246,11 @@ class Driver:
             "claimed jobs hit by deaths": sum(len(kill.held) for kill in deaths),
             "claimed jobs hit by stalls": sum(len(kill.held) for kill in stalls),
             "late ends provoked": len(checker.late_ends()),
+            "workers that asked to be replaced": len(self.fleet.replaced),
+            "of them never stalled": sum(
+                worker.process.pid not in {kill.pid for kill in stalls}
+                for worker in self.fleet.replaced
+            ),
             "jobs given back": len(reaped),
             "slowest give-back": f"{_slowest_s(evidence):.1f} s",
             "elapsed": f"{elapsed_s:.0f} s",

@@ -16,6 +16,10 @@ from tests.acceptance.ledger import Ack
 LONGEST_RUN_MS = 20
 FAILING_SHARE = 0.2
 KEYED_SHARE = 0.05
+# Some jobs are slow when they are run again, so that the new owner still runs them when
+# a stalled one comes back with its own outcome: only the fence tells the two apart.
+SLOW_AGAIN_SHARE = 0.3
+SLOW_AGAIN_MS = 2000
 # Few enough keys that many jobs meet an unfinished one with theirs.
 JOBS_A_KEY = 200
 # Above every number of crashes and failures that a job can live through.
@@ -30,11 +34,18 @@ class Producer(threading.Thread):
         storage: Where to.
         jobs: How many.
         duration_s: Over how many seconds; later when the database is slower.
+        has_stalls: Whether workers stall, which needs jobs that are slow again.
         source: Chooses run times, failures, keys and batches.
     """
 
     def __init__(
-        self, storage: Storage, *, jobs: int, duration_s: float, source: random.Random
+        self,
+        storage: Storage,
+        *,
+        jobs: int,
+        duration_s: float,
+        has_stalls: bool,
+        source: random.Random,
     ) -> None:
         super().__init__(name="producer", daemon=True)
         self.acks: list[Ack] = []
@@ -42,6 +53,7 @@ class Producer(threading.Thread):
         self._storage = storage
         self._total = jobs
         self._duration_s = duration_s
+        self._has_stalls = has_stalls
         self._random = source
         self._stopping = threading.Event()
 
@@ -63,11 +75,14 @@ class Producer(threading.Thread):
 
     def _jobs(self) -> Iterator[NewJob]:
         for number in range(self._total):
-            payload = {
+            payload: dict[str, object] = {
                 "number": number,
                 "sleep_ms": self._random.randint(1, LONGEST_RUN_MS),
-                "fails_once": self._random.random() < FAILING_SHARE,
             }
+            if self._random.random() < FAILING_SHARE:
+                payload["fails_once"] = True
+            elif self._has_stalls and self._random.random() < SLOW_AGAIN_SHARE:
+                payload["again_ms"] = SLOW_AGAIN_MS
             key = None
             if self._random.random() < KEYED_SHARE:
                 key = f"key-{self._random.randrange(1 + self._total // JOBS_A_KEY)}"

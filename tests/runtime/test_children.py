@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -37,50 +39,53 @@ sys.exit(parent.run())
 """
 
 
-def start(
+@contextlib.contextmanager
+def started(
     folder: Path, child: str, *, count: int = 1, grace_s: float = 5.0, prelude: str = ""
-) -> Program:
+) -> Iterator[Program]:
     script = PARENT.format(count=count, grace_s=grace_s, prelude=prelude)
-    return Program(
+    program = Program(
         [sys.executable, "-c", script, textwrap.dedent(child)],
         environ=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
         folder=folder,
     )
+    try:
+        yield program
+    finally:
+        program.end()
 
 
 OBEYING = """
 import os, signal, sys
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 number, pipe = os.environ["FORGE_JOBS_CHILD"], os.environ["FORGE_JOBS_PARENT_PIPE"]
-print("CHILD", number, os.getsid(0) == os.getpid(), flush=True)
+os.write(1, f"CHILD {number} {os.getsid(0) == os.getpid()}\\n".encode())
 os.read(int(pipe), 1)
-print("ORPHAN", number, flush=True)
+os.write(1, f"ORPHAN {number}\\n".encode())
 """
 
 
 def test_children_have_numbers_and_sessions_of_their_own(tmp_path: Path) -> None:
-    parent = start(tmp_path, OBEYING, count=2)
-    parent.wait_for("CHILD", 2)
-    status = parent.stop()
+    with started(tmp_path, OBEYING, count=2) as parent:
+        parent.wait_for("CHILD", 2)
+        status = parent.stop()
 
-    assert status == 0
-    assert sorted(parent.lines_with("CHILD")) == ["CHILD 0 True", "CHILD 1 True"]
-    assert parent.lines_with("ORPHAN") == []
-    parent.end()
+        assert status == 0
+        assert sorted(parent.lines_with("CHILD")) == ["CHILD 0 True", "CHILD 1 True"]
+        assert parent.lines_with("ORPHAN") == []
 
 
 def test_the_pipe_closes_when_the_parent_is_killed(tmp_path: Path) -> None:
-    parent = start(tmp_path, OBEYING, count=2)
-    parent.wait_for("CHILD", 2)
+    with started(tmp_path, OBEYING, count=2) as parent:
+        parent.wait_for("CHILD", 2)
 
-    parent.signal(signal.SIGKILL)
+        parent.signal(signal.SIGKILL)
 
-    parent.wait_for("ORPHAN", 2)
-    parent.end()
+        parent.wait_for("ORPHAN", 2)
 
 
 def test_a_child_that_does_not_stop_is_killed(tmp_path: Path) -> None:
-    parent = start(
+    with started(
         tmp_path,
         """
         import signal
@@ -91,42 +96,37 @@ def test_a_child_that_does_not_stop_is_killed(tmp_path: Path) -> None:
         """,
         grace_s=0.1,
         prelude="children.KILL_SLACK_S = 0.2",
-    )
-    parent.wait_for("CHILD")
+    ) as parent:
+        parent.wait_for("CHILD")
 
-    assert parent.stop() == 0
-    assert "does not stop; killed" in parent.text
-    parent.end()
+        assert parent.stop() == 0
+        assert "does not stop; killed" in parent.text
 
 
 def test_children_that_keep_ending_are_given_up(tmp_path: Path) -> None:
-    parent = start(
+    with started(
         tmp_path,
         "raise SystemExit(3)",
         prelude="children.MOST_RESTARTS = 3; children.MOST_RESTARTS_PER_CHILD = 0; "
         "children.FIRST_BACK_OFF_S = children.LONGEST_BACK_OFF_S = 0.01",
-    )
-
-    assert parent.wait() == EXIT_GAVE_UP
-    assert "worker processes keep ending; giving up" in parent.text
-    parent.end()
+    ) as parent:
+        assert parent.wait() == EXIT_GAVE_UP
+        assert "worker processes keep ending; giving up" in parent.text
 
 
 def test_a_command_that_cannot_start_is_tried_again_and_given_up(
     tmp_path: Path,
 ) -> None:
     """No process is left on the machine, for instance; the others go on meanwhile."""
-    parent = start(
+    with started(
         tmp_path,
         "",
         prelude="children.MOST_RESTARTS = 2; children.MOST_RESTARTS_PER_CHILD = 0; "
         "children.LONGEST_BACK_OFF_S = 0.01; sys.executable = '/nowhere'",
-    )
-
-    assert parent.wait() == EXIT_GAVE_UP
-    assert len(parent.lines_with("cannot start worker process 0")) == 3
-    assert "Traceback" not in parent.text
-    parent.end()
+    ) as parent:
+        assert parent.wait() == EXIT_GAVE_UP
+        assert len(parent.lines_with("cannot start worker process 0")) == 3
+        assert "Traceback" not in parent.text
 
 
 # -- the pauses ----------------------------------------------------------------------

@@ -611,21 +611,21 @@ def test_a_task_that_ignores_its_limit_loses_its_slot(
 
 def test_time_limits_hold_while_the_storage_fails(held: HeldTask) -> None:
     rig = Rig(held)
-    execution = started(rig, held)
     rig.jobs.error = StorageUnavailableError("gone")
-    rig.dispatcher.wake("default")
     for _ in range(5):
         rig.round()
-        rig.clock.move(FIRST_BACK_OFF_S)
-    assert execution.token.reason is None
+        rig.clock.move(rig.dispatcher._rests_until() - rig.clock.monotonic())
+    rig.round()
+    rig.pool.feed([claimed("a", timeout_s=2.0)])
+    held.wait_for_start()
+    (execution,) = rig.pool.running()
 
     pause_s = rig.pause_s()
     rig.clock.move(pause_s)
     rig.round()
 
-    assert pause_s <= 5.0
-    rig.clock.move(1.0)
-    rig.round()
+    assert rig.dispatcher._back_off_s == LONGEST_BACK_OFF_S
+    assert pause_s <= 2.0
     assert execution.token.reason is CancelReason.TIMEOUT
 
 

@@ -308,10 +308,12 @@ def test_abandon_wakes_an_idle_thread_for_what_waits(
         rig.feed("w1", "w2", kind="held", queue="wide")
         held.wait_for_start(2)
         held.release.set()
-        rig.wait_for_ends(2)  # two idle threads from here on
+        rig.wait_for_ends(2)  # two threads, both idle from here on
         rig.feed("stuck", kind="stubborn", queue="narrow")
         stubborn.wait_for_start(1)
         rig.feed("waits", kind="quick", queue="narrow")
+        rig.feed("w3", kind="quick", queue="wide")
+        rig.wait_for_ends(1)  # the other thread has looked, and sleeps again
         (execution,) = rig.pool.running()
 
         rig.pool.abandon(execution)
