@@ -17,6 +17,10 @@ from flask_forge_jobs.model.queues import QueueSettings
 from flask_forge_jobs.storage.database import Parameter, Row, Transaction, encode_rows
 from flask_forge_jobs.storage.rows import queue_from_row
 
+# Jobs that were together in a second crash come back one by one: if they came together
+# again, those beside a poison pill would share its third crash and its fate.
+SUSPECT_SPACING_S = 1.0
+
 
 def revive_jobs(
     transaction: Transaction,
@@ -44,7 +48,13 @@ def revive_jobs(
         rows = transaction.all("get_queue", name=name)
         queues[name] = queue_from_row(rows[0]) if rows else QueueSettings(name)
         transaction.wake(name)
-    revived = [_revived(row, queues[row[1]], at_us, jitter) for row in stale]
+    suspects = 0
+    revived = []
+    for row in stale:
+        is_suspect = row[4] > 0
+        wait_s = suspects * SUSPECT_SPACING_S if is_suspect else 0.0
+        suspects += is_suspect
+        revived.append(_revived(row, queues[row[1]], at_us, jitter, wait_s))
     return len(transaction.all("revive", rows=encode_rows(revived)))
 
 
@@ -53,6 +63,7 @@ def _revived(
     queue: QueueSettings,
     at_us: int,
     jitter: Callable[[], float] | None,
+    wait_s: float,
 ) -> dict[str, Parameter]:
     job_id, _, attempts, max_attempts, crashes, history, cancel_requested_at = row
     if cancel_requested_at is not None:
@@ -65,7 +76,8 @@ def _revived(
         message = REAPED_MESSAGE
     delay_us = None
     if status is JobStatus.FAILED:
-        delay_us = int(failure_delay_s(attempts, queue, jitter) * SECOND_US)
+        delay_s = failure_delay_s(attempts, queue, jitter) + wait_s
+        delay_us = int(delay_s * SECOND_US)
     return {
         "job_id": job_id,
         "run": attempts,

@@ -337,6 +337,23 @@ def test_a_job_whose_worker_dies_three_times_is_not_tried_again(
     assert storage.jobs.claim(QUEUE, OWNER) == []
 
 
+def test_jobs_of_a_second_crash_come_back_one_by_one(
+    storage: Storage, sql: Sql
+) -> None:
+    """A10: the jobs beside a poison pill do not share its third crash"""
+    ids = [enqueue(storage, max_attempts=1000) for _ in range(3)]
+
+    def crash() -> list[int]:
+        storage.jobs.claim(QUEUE, OWNER, len(ids))
+        assert revive_all(storage) == len(ids)
+        due_at = [storage.job_reader.get(job_id).scheduled_at for job_id in ids]
+        return [round((each - min(due_at)).total_seconds()) for each in sorted(due_at)]
+
+    assert crash() == [0, 0, 0]
+    sql.age(RETRY_DELAY_S)
+    assert crash() == [0, 1, 2]
+
+
 def test_requeue_forgives_the_crashes(storage: Storage, sql: Sql) -> None:
     job_id = enqueue(storage, max_attempts=1000)
     for _ in range(MAX_CRASHES):
