@@ -15,7 +15,7 @@ import flask_forge_jobs
 from flask_forge_jobs import errors
 from flask_forge_jobs.api.blueprint import DEMO_ROUTE, ROUTES
 from flask_forge_jobs.api.errors import HTTP_KINDS, STATUSES
-from flask_forge_jobs.cli.group import cli
+from flask_forge_jobs.cli.group import forge_jobs_group
 from flask_forge_jobs.config.environment import VARIABLES
 from flask_forge_jobs.config.settings import options
 
@@ -88,7 +88,7 @@ def public_lines() -> Lines:
 
 def command_lines() -> Lines:
     """Yield what ``--help`` says of every command below ``flask forge-jobs``."""
-    for names, command in walk(cli, ()):
+    for names, command in walk(forge_jobs_group, ()):
         path = " ".join(("flask forge-jobs", *names))
         context = click.Context(command, info_name=path, terminal_width=80)
         yield path

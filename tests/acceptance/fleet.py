@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 import signal
+import sqlite3
 import subprocess
 import threading
 import time
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.runtime.foreground import EXIT_TAINTED
 from tests.acceptance.application import LEDGER_VARIABLE
 from tests.acceptance.ledger import Kill, Life, Run
@@ -22,6 +24,8 @@ STOP_LIMIT_S = 90.0
 # How often to look for a worker that holds jobs, and how long it runs in between.
 MOST_STOPS = 400
 BETWEEN_STOPS_S = 0.02
+# The others write for milliseconds only.
+LOCK_LIMIT_S = 0.5
 
 
 @dataclass(slots=True)
@@ -62,6 +66,7 @@ class Fleet:
         self.complaints: list[str] = []
         self._folder = folder
         self._sql = sql
+        self._settings = DatabaseSettings.from_url(database_url)
         self._threads = threads
         self._count = 0
         self._environ = environment(
@@ -122,7 +127,12 @@ class Fleet:
         return Kill(worker.process.pid, host_id, at_ns, self.held_by(host_id))
 
     def stall(self, source: random.Random, stall_s: float) -> Kill:
-        """Stop a random worker that holds jobs for so long, then let it go on."""
+        """Stop a random worker that holds jobs for so long, then let it go on.
+
+        Never one that was writing to SQLite: it would keep the only write lock, nobody
+        could be given its jobs, and so nothing could be finished late. That is another
+        fault (D1 of the matrix), which this one must not hide behind.
+        """
         worker, stopped = self._stop_a_busy_one(source)
         threading.Event().wait(stall_s)
         # A commit that was under way is visible by now.
@@ -139,11 +149,25 @@ class Fleet:
             worker.process.send_signal(signal.SIGSTOP)
             at_ns = time.monotonic_ns()
             held = self.held_by(host_id)
-            if held:
+            if held and self._is_writable():
                 return worker, Kill(worker.process.pid, host_id, at_ns, held)
             worker.process.send_signal(signal.SIGCONT)
             threading.Event().wait(BETWEEN_STOPS_S)
         raise TimeoutError(f"no worker held a job in {MOST_STOPS} looks")
+
+    def _is_writable(self) -> bool:
+        path = self._settings.path
+        if path is None:
+            return True
+        with contextlib.closing(
+            sqlite3.connect(path, timeout=LOCK_LIMIT_S, isolation_level=None)
+        ) as connection:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                return False
+            connection.execute("ROLLBACK")
+            return True
 
     def _host_of(self, worker: Worker) -> str | None:
         hosts = self._sql.run(
