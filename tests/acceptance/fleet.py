@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import random
 import signal
 import sqlite3
@@ -26,6 +27,7 @@ MOST_STOPS = 400
 BETWEEN_STOPS_S = 0.02
 # The others write for milliseconds only.
 LOCK_LIMIT_S = 0.5
+GATE_LOOKS = 100
 
 
 @dataclass(slots=True)
@@ -157,17 +159,7 @@ class Fleet:
 
     def _is_writable(self) -> bool:
         path = self._settings.path
-        if path is None:
-            return True
-        with contextlib.closing(
-            sqlite3.connect(path, timeout=LOCK_LIMIT_S, isolation_level=None)
-        ) as connection:
-            try:
-                connection.execute("BEGIN IMMEDIATE")
-            except sqlite3.OperationalError:
-                return False
-            connection.execute("ROLLBACK")
-            return True
+        return path is None or (_has_free_lock(path) and _has_free_gate(path))
 
     def _host_of(self, worker: Worker) -> str | None:
         hosts = self._sql.run(
@@ -210,6 +202,38 @@ class Fleet:
             with contextlib.suppress(ProcessLookupError):
                 worker.process.kill()
             worker.process.wait()
+
+
+def _has_free_lock(path: Path) -> bool:
+    """Whether nobody keeps SQLite's write lock."""
+    with contextlib.closing(
+        sqlite3.connect(path, timeout=LOCK_LIMIT_S, isolation_level=None)
+    ) as connection:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return False
+        connection.execute("ROLLBACK")
+        return True
+
+
+def _has_free_gate(path: Path) -> bool:
+    """Whether nobody keeps the lock that the package holds beside it while it writes.
+
+    Versions of SQLite without the WAL-reset bug need no such lock.
+    """
+    gate = Path(f"{path}.ckpt-lock")
+    if not gate.exists():
+        return True
+    with gate.open("rb") as file:
+        for _ in range(GATE_LOOKS):
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                threading.Event().wait(LOCK_LIMIT_S / GATE_LOOKS)
+            else:
+                return True  # closing the file gives the lock back
+    return False
 
 
 @contextlib.contextmanager
