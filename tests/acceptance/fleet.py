@@ -218,13 +218,15 @@ def _has_free_lock(path: Path) -> bool:
 
 
 def _has_free_gate(path: Path) -> bool:
-    """Whether nobody keeps the lock that the package holds beside it while it writes.
+    """Whether nobody keeps a lock that the package holds beside the file to write.
 
-    Versions of SQLite without the WAL-reset bug need no such lock.
+    Versions of SQLite without the WAL-reset bug need no such locks.
     """
-    gate = Path(f"{path}.ckpt-lock")
-    if not gate.exists():
-        return True
+    gates = [Path(f"{path}.{name}") for name in ("ckpt-turn", "ckpt-lock")]
+    return all(_is_free(gate) for gate in gates if gate.exists())
+
+
+def _is_free(gate: Path) -> bool:
     with gate.open("rb") as file:
         for _ in range(GATE_LOOKS):
             try:
