@@ -26,8 +26,8 @@ STOP_LIMIT_S = 90.0
 MOST_STOPS = 400
 BETWEEN_STOPS_S = 0.02
 # The others write for milliseconds only.
-LOCK_LIMIT_S = 0.5
-GATE_LOOKS = 100
+LOCK_LIMIT_S = 0.1
+GATE_LOOKS = 20
 
 
 @dataclass(slots=True)
