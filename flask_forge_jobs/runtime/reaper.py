@@ -12,7 +12,6 @@ import logging
 from collections.abc import Callable, Hashable, Iterable
 from typing import Generic, TypeVar
 
-from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.runtime.service import Service
 from flask_forge_jobs.storage.job_queue import JobQueue
 from flask_forge_jobs.storage.processes import ProcessRegistry
@@ -54,9 +53,9 @@ class Reaper(Service):
         jobs: The hot path of the storage.
         processes: The process registry.
         lease_s: Seconds of silence that end ownership.
-        clock: For elapsed time.
-        can_write: Whether this process could write lately; when nobody can, silence
-            proves nothing.
+        written_until: Returns the monotonic instant up to which this process is known
+            to have been able to write. Silence counts up to there only: while a lock
+            keeps everybody out, a live process is as silent as a dead one.
     """
 
     def __init__(
@@ -65,28 +64,28 @@ class Reaper(Service):
         processes: ProcessRegistry,
         *,
         lease_s: float,
-        clock: Clock,
-        can_write: Callable[[], bool],
+        written_until: Callable[[], float],
     ) -> None:
         super().__init__("reaper", lease_s / SWEEPS_PER_LEASE)
         self._jobs = jobs
         self._processes = processes
         self._lease_s = lease_s
-        self._clock = clock
-        self._can_write = can_write
+        self._written_until = written_until
         self._job_silence: Silence[tuple[str, int]] = Silence()
         self._pod_silence: Silence[str] = Silence()
-        self._looked_at: float | None = None
+        self._counted_until: float | None = None
 
     def tick(self) -> None:
         """Look once, and give back what has been silent for a lease."""
-        last, self._looked_at = self._looked_at, None  # an error voids the interval
+        # Taken before the look: what is seen then had until here to move.
+        until = self._written_until()
+        last, self._counted_until = self._counted_until, None  # an error voids it
         running = {(job.id, job.attempts): job for job in self._jobs.running()}
         pods = self._processes.pods()
-        now = self._clock.monotonic()
-        elapsed_s = 0.0 if last is None or not self._can_write() else now - last
-        # A process that was itself stopped has not been watching.
-        elapsed_s = min(elapsed_s, 2 * self._lease_s / SWEEPS_PER_LEASE)
+        elapsed_s = 0.0 if last is None else max(until - last, 0.0)
+        # A process that was itself stopped or kept out has not been watching.
+        if elapsed_s > 2 * self._lease_s / SWEEPS_PER_LEASE:
+            elapsed_s = 0.0
         self._job_silence.observe(
             ((key, job.heartbeat_at_us) for key, job in running.items()), elapsed_s
         )
@@ -102,4 +101,4 @@ class Reaper(Service):
         if silent:
             self._processes.reap(silent)
             logger.warning("removed silent worker processes: %s", ", ".join(silent))
-        self._looked_at = now
+        self._counted_until = until

@@ -194,8 +194,7 @@ class RuntimeHandle:
                 self.storage.jobs,
                 self.storage.processes,
                 lease_s=runtime.lease_s,
-                clock=runtime.clock,
-                can_write=lambda: self._heartbeat.is_fresh,
+                written_until=lambda: self._heartbeat.last_beat_at,
             ),
             Upkeep(self.storage.job_admin),
         ]

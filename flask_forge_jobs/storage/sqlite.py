@@ -64,13 +64,13 @@ class _Token:
 class _ProcessState:
     """What one process has opened; a child starts with a new one."""
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, wait_s: float) -> None:
         self.pid = os.getpid()
         self.write_lock = threading.RLock()
         self.local = threading.local()
         self.connections: set[sqlite3.Connection] = set()
         self.memory: sqlite3.Connection | None = None
-        self.gate = CheckpointGate(path)
+        self.gate = CheckpointGate(path, wait_s)
         self.is_open = False
         self.callbacks: list[WakeCallback] = []
 
@@ -106,14 +106,14 @@ class SqliteDatabase:
         self._wait = wait
         self._path = None if settings.path is None else settings.path.absolute()
         self._sockets = None if self._path is None else WakeSockets(self._path)
-        self._current = _ProcessState(self._path)
+        self._current = _ProcessState(self._path, self._settings.busy_timeout_s)
         self._may_migrate = may_migrate
 
     @property
     def _state(self) -> _ProcessState:
         if self._current.pid != os.getpid():
             _inherited.append(self._current)
-            self._current = _ProcessState(self._path)
+            self._current = _ProcessState(self._path, self._settings.busy_timeout_s)
         return self._current
 
     # -- connections ---------------------------------------------------------------
@@ -360,7 +360,7 @@ class SqliteDatabase:
             state.gate.close()
             if self._sockets is not None:
                 self._sockets.close()
-            self._current = _ProcessState(self._path)
+            self._current = _ProcessState(self._path, self._settings.busy_timeout_s)
 
 
 def _end_read(connection: sqlite3.Connection) -> None:

@@ -19,7 +19,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from flask_forge_jobs.errors import StorageCorruptError
+from flask_forge_jobs.errors import StorageBusyError, StorageCorruptError
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +31,9 @@ CHECKPOINT_BYTES = 32 * 1024 * 1024
 COMMITS_BETWEEN_LOOKS = 16
 PAUSE_AFTER_BUSY_S = 0.5
 _READER_WAIT_MS = 20
+_WRITERS_WAIT_S = 0.1
+# A write transaction takes a few tenths of a millisecond, a checkpoint a few.
+_LOOK_AGAIN_S = 0.0005
 
 
 def has_wal_reset_bug(version: tuple[int, ...] = sqlite3.sqlite_version_info) -> bool:
@@ -71,9 +74,11 @@ class CheckpointGate:
 
     Args:
         path: The database file; None for one in memory, which needs no gate.
+        wait_s: Seconds that a writer waits for a checkpoint to end.
     """
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, wait_s: float = 30.0) -> None:
+        self._wait_s = wait_s
         self._path = path if path is not None and has_wal_reset_bug() else None
         self._files: tuple[int, int] | None = None
         self._commits = 0
@@ -93,14 +98,19 @@ class CheckpointGate:
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
-        """Hold the gate open for one write transaction."""
+        """Hold the gate open for one write transaction.
+
+        Raises:
+            StorageBusyError: A checkpoint has kept it closed for too long; the process
+                that makes it may be stopped.
+        """
         if self._path is None:
             yield
             return
         turnstile, lock = self._locks(self._path)
-        fcntl.flock(turnstile, fcntl.LOCK_SH)
-        fcntl.flock(lock, fcntl.LOCK_SH)
-        fcntl.flock(turnstile, fcntl.LOCK_UN)
+        with _locked(turnstile, fcntl.LOCK_SH, self._wait_s) as is_through:
+            if not is_through or not _lock(lock, fcntl.LOCK_SH, self._wait_s):
+                raise StorageBusyError(f"a checkpoint of {self._path} does not end")
         try:
             yield
         finally:
@@ -150,22 +160,21 @@ class CheckpointGate:
         self, connection: sqlite3.Connection, path: Path, *, cut: bool
     ) -> bool:
         turnstile, lock = self._locks(path)
-        fcntl.flock(turnstile, fcntl.LOCK_EX)
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        (usual_wait_ms,) = connection.execute("PRAGMA busy_timeout").fetchone()
-        # Writers wait behind us: do not wait long for a reader that pins the log.
-        connection.execute(f"PRAGMA busy_timeout = {_READER_WAIT_MS}")
-        mode = "TRUNCATE" if cut else "RESTART"
-        try:
-            row = connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
-        finally:
-            connection.execute(f"PRAGMA busy_timeout = {usual_wait_ms}")
-            fcntl.flock(lock, fcntl.LOCK_UN)
-            fcntl.flock(turnstile, fcntl.LOCK_UN)
-        was_busy = bool(row[0])
+        self._not_before = time.monotonic() + PAUSE_AFTER_BUSY_S
+        # Not for long: whoever holds them may be stopped, and behind a checkpoint that
+        # waits no writer gets through.
+        with (
+            _locked(turnstile, fcntl.LOCK_EX, _WRITERS_WAIT_S) as is_closed,
+            _locked(
+                lock, fcntl.LOCK_EX, _WRITERS_WAIT_S if is_closed else 0.0
+            ) as alone,
+        ):
+            if not (is_closed and alone):
+                return False
+            was_busy = _write_back(connection, "TRUNCATE" if cut else "RESTART")
         self._changes = 0
-        if was_busy:
-            self._not_before = time.monotonic() + PAUSE_AFTER_BUSY_S
+        if not was_busy:
+            self._not_before = 0.0
         return not was_busy
 
     def close(self) -> None:
@@ -174,3 +183,40 @@ class CheckpointGate:
             for file in self._files:
                 os.close(file)
             self._files = None
+
+
+def _write_back(connection: sqlite3.Connection, mode: str) -> bool:
+    """Run a checkpoint; return whether a reader kept it from writing everything."""
+    (usual_wait_ms,) = connection.execute("PRAGMA busy_timeout").fetchone()
+    # Writers wait behind us: do not wait long for a reader that pins the log.
+    connection.execute(f"PRAGMA busy_timeout = {_READER_WAIT_MS}")
+    try:
+        row = connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {usual_wait_ms}")
+    return bool(row[0])
+
+
+def _lock(file: int, kind: int, limit_s: float) -> bool:
+    """Take a lock; return False when it was not free within ``limit_s`` seconds."""
+    ends_at = time.monotonic() + limit_s
+    while True:
+        try:
+            fcntl.flock(file, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= ends_at:
+                return False
+            time.sleep(_LOOK_AGAIN_S)
+        else:
+            return True
+
+
+@contextlib.contextmanager
+def _locked(file: int, kind: int, limit_s: float) -> Iterator[bool]:
+    """Hold a lock for a block; tell it whether the lock was free in time."""
+    is_held = _lock(file, kind, limit_s)
+    try:
+        yield is_held
+    finally:
+        if is_held:
+            fcntl.flock(file, fcntl.LOCK_UN)

@@ -25,16 +25,20 @@ class Rig:
     def __init__(self, storage: Storage) -> None:
         self.storage = storage
         self.clock = MovingClock()
-        self.can_write = True
+        self.blocked_since: float | None = None
 
     def reaper(self) -> Reaper:
         return Reaper(
             self.storage.jobs,
             self.storage.processes,
             lease_s=LEASE_S,
-            clock=self.clock,
-            can_write=lambda: self.can_write,
+            written_until=self.written_until,
         )
+
+    def written_until(self) -> float:
+        if self.blocked_since is None:
+            return self.clock.monotonic()
+        return self.blocked_since
 
     def sweep(
         self,
@@ -143,14 +147,37 @@ def test_silence_proves_nothing_while_nobody_can_write(rig: Rig) -> None:
     claim_one(rig.storage)
     reaper = rig.reaper()
 
-    rig.can_write = False
+    rig.blocked_since = rig.clock.monotonic()
     rig.sweep(reaper, seconds=10 * LEASE_S)
     locked = status_of(rig, job_id)
-    rig.can_write = True
+    rig.blocked_since = None
     rig.sweep(reaper, seconds=LEASE_S)
 
     assert locked is JobStatus.IN_PROGRESS
     assert status_of(rig, job_id) is JobStatus.FAILED
+
+
+def test_a_lock_that_keeps_all_out_makes_nobody_silent(rig: Rig) -> None:
+    """D1: our own last beat is newer than the owner's when the lock comes.
+
+    Without an end to the count the owner's silence would reach a lease while ours had
+    not, and the revival would be written the moment the lock is gone.
+    """
+    job_id = enqueue(rig.storage)
+    claim_one(rig.storage)
+    reaper = rig.reaper()
+    rig.sweep(reaper, seconds=LEASE_S / 2)
+
+    rig.blocked_since = rig.clock.monotonic()
+    rig.sweep(reaper, seconds=LEASE_S)
+    rig.blocked_since = None
+    reaper.tick()
+    at_once = status_of(rig, job_id)
+    rig.storage.jobs.heartbeat(OWNER, {})
+    rig.sweep(reaper, seconds=LEASE_S - SWEEP_S)
+
+    assert at_once is JobStatus.IN_PROGRESS
+    assert status_of(rig, job_id) is JobStatus.IN_PROGRESS
 
 
 def test_an_error_voids_the_interval_it_happened_in(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import sqlite3
 from pathlib import Path
 
 import pytest
 
 from flask_forge_jobs.config.database import DatabaseSettings
-from flask_forge_jobs.errors import StorageCorruptError
+from flask_forge_jobs.errors import StorageBusyError, StorageCorruptError
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.sqlite_checkpoint import (
@@ -222,3 +223,36 @@ def test_bulk_writes_of_one_process_are_written_back(
 
     assert sqlite_settings.path is not None
     assert log_of(sqlite_settings.path).stat().st_size <= LARGEST_LOG
+
+
+def test_a_stopped_writer_puts_the_checkpoint_off_and_keeps_no_writer_out(
+    gate: CheckpointGate, tmp_path: Path
+) -> None:
+    """D1: a checkpoint that waited for it would close the gate for everybody."""
+    path = tmp_path / "queue.sqlite"
+    other = CheckpointGate(path)
+    with contextlib.closing(large_log(path)) as connection, other.writing():
+        assert not any(look(gate, connection))
+        with gate.writing():
+            pass
+    gate.close()
+    other.close()
+
+
+def test_a_stopped_checkpoint_is_a_busy_database_to_a_writer(
+    gate: CheckpointGate, tmp_path: Path
+) -> None:
+    path = tmp_path / "queue.sqlite"
+    with gate.writing():
+        pass  # makes the files
+    waiting = CheckpointGate(path, wait_s=0.05)
+    with Path(f"{path}.ckpt-turn").open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+
+        with pytest.raises(StorageBusyError, match="checkpoint"), waiting.writing():
+            pass
+
+    with waiting.writing():
+        pass
+    gate.close()
+    waiting.close()
