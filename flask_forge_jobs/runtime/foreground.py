@@ -57,7 +57,7 @@ def run_in_foreground(
         # Without a heartbeat its jobs run elsewhere by now: nothing to wait for.
         longest_s = 0.0 if handle.is_stuck else grace_s
         logger.info("stopping; running jobs get up to %g s", longest_s)
-        handle.shutdown_graceful(longest_s)
+        signals.wait_during(lambda: handle.shutdown_graceful(longest_s))
     return status
 
 

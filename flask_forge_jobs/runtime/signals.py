@@ -12,6 +12,7 @@ import os
 import select
 import signal
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from types import FrameType, TracebackType
 from typing import Self
 
@@ -95,6 +96,26 @@ class StopSignals:
                 while os.read(self._reader, 512):
                     pass
         return [number for number in ready if number != self._reader]
+
+    def wait_during(self, work: Callable[[], object]) -> None:
+        """Do something on a thread of its own, with an open ear for the second signal.
+
+        A thread that waits for a lock may sleep through a signal that comes just before
+        it falls asleep; the pipe keeps the byte.
+
+        Args:
+            work: Called once; what it raises is raised here.
+        """
+        with ThreadPoolExecutor(1, "stop") as pool:
+            future = pool.submit(work)
+            future.add_done_callback(lambda _: self._wake())
+            while not future.done():
+                self.wait()
+            future.result()
+
+    def _wake(self) -> None:
+        with contextlib.suppress(BlockingIOError):  # full: the waiter wakes anyway
+            os.write(self._writer, b"\0")
 
 
 def _notice(number: int, frame: FrameType | None) -> None:

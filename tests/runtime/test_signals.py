@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 from pathlib import Path
 
 import pytest
@@ -111,6 +112,44 @@ def test_the_second_signal_ends_it_whatever_is_called_first() -> None:
     )
 
     assert finished.returncode == EXIT_AT_ONCE
+
+
+def test_work_returns_as_soon_as_it_is_done() -> None:
+    ran_on: list[threading.Thread] = []
+    with StopSignals() as signals:
+        signals.wait_during(lambda: ran_on.append(threading.current_thread()))
+
+    assert ran_on != [threading.main_thread()]
+
+
+def test_work_that_fails_tells_why() -> None:
+    with StopSignals() as signals, pytest.raises(ZeroDivisionError):
+        signals.wait_during(lambda: 1 / 0)
+
+
+def test_the_second_signal_ends_it_in_the_midst_of_work() -> None:
+    """Whenever it comes: also just before a wait begins, many times over."""
+    finished = run(
+        """
+        import os, signal, subprocess, sys, threading
+        from flask_forge_jobs.runtime.signals import EXIT_AT_ONCE, StopSignals
+        for _ in range(50):
+            child = os.fork()
+            if not child:
+                with StopSignals() as signals:
+                    os.kill(os.getpid(), signal.SIGTERM)
+                    signals.wait(30)
+                    os.write(1, b".")
+                    # From another thread: the main one is told at any point.
+                    threading.Thread(
+                        target=os.kill, args=(os.getpid(), signal.SIGINT)
+                    ).start()
+                    signals.wait_during(threading.Event().wait)
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == EXIT_AT_ONCE
+        """
+    )
+
+    assert (finished.returncode, finished.stdout) == (0, "." * 50), finished.stderr
 
 
 def test_the_end_of_a_child_wakes_the_watcher() -> None:
