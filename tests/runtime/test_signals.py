@@ -128,28 +128,25 @@ def test_work_that_fails_tells_why() -> None:
 
 
 def test_the_second_signal_ends_it_in_the_midst_of_work() -> None:
-    """Whenever it comes: also just before a wait begins, many times over."""
+    """The system may hand it to another thread, which does not wake the main one."""
     finished = run(
         """
-        import os, signal, subprocess, sys, threading
-        from flask_forge_jobs.runtime.signals import EXIT_AT_ONCE, StopSignals
-        for _ in range(50):
-            child = os.fork()
-            if not child:
-                with StopSignals() as signals:
-                    os.kill(os.getpid(), signal.SIGTERM)
-                    signals.wait(30)
-                    os.write(1, b".")
-                    # From another thread: the main one is told at any point.
-                    threading.Thread(
-                        target=os.kill, args=(os.getpid(), signal.SIGINT)
-                    ).start()
-                    signals.wait_during(threading.Event().wait)
-            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == EXIT_AT_ONCE
+        import signal, threading
+        from flask_forge_jobs.runtime.signals import StopSignals
+
+        def work():
+            for _ in range(2):
+                signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+                while not signals.is_stopping:
+                    pass
+            threading.Event().wait(300)
+
+        with StopSignals() as signals:
+            signals.wait_during(work)
         """
     )
 
-    assert (finished.returncode, finished.stdout) == (0, "." * 50), finished.stderr
+    assert finished.returncode == EXIT_AT_ONCE, finished.stderr
 
 
 def test_the_end_of_a_child_wakes_the_watcher() -> None:
