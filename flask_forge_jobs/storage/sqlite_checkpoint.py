@@ -23,10 +23,14 @@ from flask_forge_jobs.errors import StorageBusyError, StorageCorruptError
 
 logger = logging.getLogger(__name__)
 
-# A row that changes dirties two to three pages, so this is about SQLite's own 1,000.
-CHANGES_BETWEEN_CHECKPOINTS = 1600
+# SQLite's own interval, in pages. How many a commit has written is not to be learnt
+# from Python; these are a little above what our statements write.
+PAGES_BETWEEN_CHECKPOINTS = 1000
+PAGES_OF_A_COMMIT = 5
+CHANGES_OF_A_PAGE = 4
 # A log that is written over stays as long as it is, and a commit that need not make the
-# file longer takes half the time. Only one that has outgrown this is cut to nothing.
+# file longer takes a third of the time: so it is kept short from the start, and only
+# one that has outgrown this is cut to nothing.
 CHECKPOINT_BYTES = 32 * 1024 * 1024
 COMMITS_BETWEEN_LOOKS = 16
 PAUSE_AFTER_BUSY_S = 0.5
@@ -83,7 +87,7 @@ class CheckpointGate:
         self._files: tuple[int, int] | None = None
         self._commits = 0
         self._changes_before: dict[int, int] = {}
-        self._changes = 0
+        self._pages = 0
         self._not_before = 0.0
 
     def _locks(self, path: Path) -> tuple[int, int]:
@@ -117,7 +121,7 @@ class CheckpointGate:
             fcntl.flock(lock, fcntl.LOCK_UN)
 
     def checkpoint_if_due(self, connection: sqlite3.Connection) -> bool:
-        """Write the log back after some hundred changes or when it has grown too long.
+        """Write the log back after some hundred pages or when it has grown too long.
 
         Args:
             connection: The calling thread's connection, outside a transaction.
@@ -131,7 +135,7 @@ class CheckpointGate:
         try:
             self._count(connection)
             is_large = self._is_large(self._path)
-            is_due = is_large or self._changes >= CHANGES_BETWEEN_CHECKPOINTS
+            is_due = is_large or self._pages >= PAGES_BETWEEN_CHECKPOINTS
             if not is_due or time.monotonic() < self._not_before:
                 return False
             return self._checkpoint(connection, self._path, cut=is_large)
@@ -145,7 +149,8 @@ class CheckpointGate:
         self._commits += 1
         total = connection.total_changes
         # A new connection may have the identity of one that is gone.
-        self._changes += max(total - self._changes_before.get(id(connection), 0), 0)
+        changes = max(total - self._changes_before.get(id(connection), 0), 0)
+        self._pages += PAGES_OF_A_COMMIT + changes // CHANGES_OF_A_PAGE
         self._changes_before[id(connection)] = total
 
     def _is_large(self, path: Path) -> bool:
@@ -172,7 +177,7 @@ class CheckpointGate:
             if not (is_closed and alone):
                 return False
             was_busy = _write_back(connection, "TRUNCATE" if cut else "RESTART")
-        self._changes = 0
+        self._pages = 0
         if not was_busy:
             self._not_before = 0.0
         return not was_busy
