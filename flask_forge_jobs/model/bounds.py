@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from flask_forge_jobs.errors import InvalidInputError
 
 NAME_LENGTH = 128
+# Names that passed, so that a producer of many jobs checks each name once.
+_KNOWN_NAMES = 1024
 # A comma would split the joined list of a worker's queues; the others do not survive
 # a path segment; a space at either end is a typing error nobody sees.
 _FORBIDDEN_IN_QUEUE_NAME = re.compile(r"[,/?#%\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -78,6 +81,13 @@ def check_queue_name(value: object, field: str = "queue_name") -> str:
         InvalidInputError: Not 1 to 128 characters, a space at either end, or one of
             ``, / ? # %`` or a control character.
     """
+    # Not text is nothing to look up by; check_text says so.
+    name = value if isinstance(value, str) else check_text(field, value, NAME_LENGTH)
+    return _queue_name(name, field)
+
+
+@lru_cache(_KNOWN_NAMES)
+def _queue_name(value: str, field: str) -> str:
     name = check_text(field, value, NAME_LENGTH)
     if name != name.strip():
         raise InvalidInputError(field, f"{name!r} has a space at its start or end")
@@ -93,6 +103,12 @@ def check_kind(value: object, field: str = "kind") -> str:
     Raises:
         InvalidInputError: Not 1 to 128 characters, blank, or with a control character.
     """
+    kind = value if isinstance(value, str) else check_text(field, value, NAME_LENGTH)
+    return _kind(kind, field)
+
+
+@lru_cache(_KNOWN_NAMES)
+def _kind(value: str, field: str) -> str:
     kind = check_text(field, value, NAME_LENGTH)
     if not kind.strip():
         raise InvalidInputError(field, "must not be blank")

@@ -63,11 +63,10 @@ class Enqueuer:
     def enqueue_many(self, jobs: Sequence[NewJob]) -> list[EnqueueResult]:
         """Store jobs, all or none; see :meth:`JobQueue.enqueue_many`."""
         ids = self._ids.new_many(len(jobs))
-        parameters = list(map(_parameters, jobs, ids))
         names = sorted({job.queue_name for job in jobs})
         created = self._register([name for name in names if not self._is_known(name)])
         results = self._database.write(
-            lambda transaction: self._store_many(transaction, jobs, parameters, created)
+            lambda transaction: self._store_many(transaction, jobs, ids, created)
         )
         self._remember(names)
         return results
@@ -113,23 +112,31 @@ class Enqueuer:
         self,
         transaction: Transaction,
         jobs: Sequence[NewJob],
-        parameters: Sequence[dict[str, Parameter]],
+        ids: Sequence[str],
         created: set[str],
     ) -> list[EnqueueResult]:
-        # Keys in one order everywhere, so that two bulk calls cannot lock crosswise.
-        ordered = sorted(_first_of_each_key(parameters), key=_key_order)
-        stored: set[str] = set()
-        for start in range(0, len(ordered), BULK_ROWS):
-            rows = encode_rows(ordered[start : start + BULK_ROWS])
-            stored.update(row[0] for row in transaction.all("enqueue_many", rows=rows))
-        results = []
-        for job, values in zip(jobs, parameters, strict=True):
-            if values["id"] in stored:
-                transaction.wake(job.queue_name)
-                results.append(_new(job, str(values["id"]), created))
-            else:
-                results.append(self._store(transaction, job, values, created))
-        return results
+        pairs = list(zip(jobs, ids, strict=True))
+        for queue_name in {job.queue_name for job in jobs}:
+            transaction.wake(queue_name)
+        # Only a repeated unit can meet an id of its own, and only a key another job.
+        careful = [
+            _parameters(job, job_id)
+            for job, job_id in pairs
+            if transaction.attempt or job.dedupe_key is not None
+        ]
+        if len(careful) < len(pairs):
+            _append(transaction, pairs)
+        if not careful:
+            return [_new(job, job_id, created) for job, job_id in pairs]
+        missing = {str(values["id"]): values for values in careful}
+        for job_id in _store_unless_held(transaction, careful):
+            del missing[job_id]
+        return [
+            self._store(transaction, job, missing[job_id], created)
+            if job_id in missing
+            else _new(job, job_id, created)
+            for job, job_id in pairs
+        ]
 
 
 def _parameters(job: NewJob, job_id: str) -> dict[str, Parameter]:
@@ -144,6 +151,42 @@ def _parameters(job: NewJob, job_id: str) -> dict[str, Parameter]:
         "dedupe_key": job.dedupe_key,
         "timeout_s": job.timeout_s,
     }
+
+
+def _append(transaction: Transaction, pairs: Iterable[tuple[NewJob, str]]) -> None:
+    """Store the jobs that have no key."""
+    now_us = int(transaction.all("now")[0][0])
+    rows = (_row(job, job_id, now_us) for job, job_id in pairs if not job.dedupe_key)
+    transaction.append("append_jobs", rows)
+
+
+def _row(job: NewJob, job_id: str, now_us: int) -> tuple[Parameter, ...]:
+    due_us = now_us if job.run_at is None else max(to_micros(job.run_at), now_us)
+    return (
+        job_id,
+        job.queue_name,
+        job.kind,
+        job.payload,
+        job.priority,
+        now_us,
+        due_us,
+        due_us > now_us,
+        job.max_attempts,
+        job.timeout_s,
+    )
+
+
+def _store_unless_held(
+    transaction: Transaction, parameters: Sequence[dict[str, Parameter]]
+) -> list[str]:
+    """Store jobs that may clash; return the ids of those that did not."""
+    # Keys in one order everywhere, so that two bulk calls cannot lock crosswise.
+    ordered = sorted(_first_of_each_key(parameters), key=_key_order)
+    stored: list[str] = []
+    for start in range(0, len(ordered), BULK_ROWS):
+        rows = encode_rows(ordered[start : start + BULK_ROWS])
+        stored.extend(row[0] for row in transaction.all("enqueue_many", rows=rows))
+    return stored
 
 
 def _key_order(parameters: dict[str, Parameter]) -> str:

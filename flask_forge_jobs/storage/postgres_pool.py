@@ -30,6 +30,8 @@ from flask_forge_jobs.errors import StorageBusyError, StorageUnavailableError
 MAX_AGE_S = 1800.0
 CHECK_AFTER_IDLE_S = 30.0
 _WATCH_PERIOD_S = 0.5
+# To wake the watchdog costs a call a tenth of its time: it looks on for a while.
+_WATCH_ON_FOR = 20
 
 
 class Watchdog:
@@ -68,13 +70,19 @@ class Watchdog:
         pause = threading.Event()
         while True:
             self._wanted.wait()
-            self._wanted.clear()
-            while self._watched:
+            quiet = 0
+            while quiet < _WATCH_ON_FOR:
                 pause.wait(_WATCH_PERIOD_S)
-                now = time.monotonic()
-                for number, (ends_at, connection) in list(self._watched.items()):
-                    if now > ends_at and number in self._watched:
-                        _cut(connection)
+                quiet = 0 if self._watched else quiet + 1
+                self._cut_overdue(time.monotonic())
+            self._wanted.clear()
+            if self._watched:  # since the last look
+                self._wanted.set()
+
+    def _cut_overdue(self, now: float) -> None:
+        for number, (ends_at, connection) in list(self._watched.items()):
+            if now > ends_at and number in self._watched:
+                _cut(connection)
 
 
 def _cut(connection: Connection) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import io
+from collections.abc import Iterable, Sequence
+from itertools import islice
 
 import psycopg2
 from psycopg2.extensions import TRANSACTION_STATUS_INTRANS
@@ -11,6 +14,10 @@ from psycopg2.extensions import connection as Connection  # noqa: N812  # a clas
 from flask_forge_jobs.errors import StorageError
 from flask_forge_jobs.storage.catalogue import load_statements
 from flask_forge_jobs.storage.database import Parameter, Row
+
+_COPY_ROWS = 500
+_COPY_NULL = "\\N"
+_COPY_ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 
 
 class PostgresTransaction:
@@ -57,6 +64,18 @@ class PostgresTransaction:
         text = self._cursor.mogrify(self._statements[name].sql, parameters)
         self._pending.append(text.decode("utf-8"))
 
+    def append(self, name: str, rows: Iterable[Sequence[Parameter]], /) -> None:
+        """Add rows by ``COPY``; the server stores some while we write the next."""
+        self._begin()
+        self._cursor.copy_expert(self._statements[name].sql, _CopySource(rows))
+
+    def _begin(self) -> None:
+        """Send what waits to be sent."""
+        if self._pending:
+            self._cursor.execute(";\n".join(self._pending))
+            self._pending.clear()
+            self._is_begun = True
+
     def wake(self, queue_name: str) -> None:
         """Wake the workers of a queue; the server sends it at the commit."""
         if queue_name not in self.woken:
@@ -83,3 +102,45 @@ class PostgresTransaction:
         if self._is_begun and not self._connection.closed:
             with contextlib.suppress(psycopg2.Error):
                 self._cursor.execute("ROLLBACK")
+
+
+class _CopySource(io.RawIOBase):
+    """Rows as a file that psycopg2 reads: some hundred at a time, made when asked."""
+
+    def __init__(self, rows: Iterable[Sequence[Parameter]]) -> None:
+        super().__init__()
+        self._rows = iter(rows)
+
+    def read(self, _size: int = -1) -> bytes:
+        """Return the next rows; nothing at the end."""
+        rows = list(islice(self._rows, _COPY_ROWS))
+        return _copy_text(rows).encode("utf-8") if rows else b""
+
+
+def _copy_text(rows: Sequence[Sequence[Parameter]]) -> str:
+    """Return rows in COPY's text format."""
+    lines = [
+        "\t".join([_COPY_NULL if cell is None else str(cell) for cell in row])
+        for row in rows
+    ]
+    text = "\n".join(lines) + "\n"
+    # Hardly ever does a value hold a character that means something to COPY: look at
+    # all of them at once.
+    nulls = sum(row.count(None) for row in rows)
+    tabs = sum(map(len, rows)) - len(rows)
+    if (
+        text.count("\\") == nulls
+        and text.count("\t") == tabs
+        and text.count("\n") == len(rows)
+        and "\r" not in text
+    ):
+        return text
+    return "".join(map(_escaped_line, rows))
+
+
+def _escaped_line(row: Sequence[Parameter]) -> str:
+    cells = (
+        _COPY_NULL if cell is None else str(cell).translate(_COPY_ESCAPES)
+        for cell in row
+    )
+    return "\t".join(cells) + "\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable, Sequence
 
 from flask_forge_jobs.storage.catalogue import load_statements
 from flask_forge_jobs.storage.database import Parameter, Row
@@ -37,6 +38,10 @@ class SqliteTransaction:
     def later(self, name: str, /, **parameters: Parameter) -> None:
         """Run a statement now; there is no round trip to save."""
         self._execute(name, parameters)
+
+    def append(self, name: str, rows: Iterable[Sequence[Parameter]], /) -> None:
+        """Add rows, one after the other: there is no round trip to save."""
+        self._connection.executemany(self._statements[name].sql, rows)
 
     def wake(self, queue_name: str) -> None:
         """Wake the workers of a queue once this transaction has committed."""

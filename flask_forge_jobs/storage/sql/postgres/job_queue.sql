@@ -1,24 +1,32 @@
--- What PostgreSQL must say in its own way.
+-- What PostgreSQL must say in its own way. What runs for a single job is a function of
+-- the schema: the server keeps its plan, where it would parse and plan the statement
+-- anew each time, which takes longer than running it.
 
 -- name: enqueue
--- The wake-up is part of the statement: one round trip, one commit, and a rolled-back
--- job wakes nobody (D32).
-WITH added AS (
-    INSERT INTO forge_job (
-        id, queue_name, kind, payload, priority, enqueued_at, scheduled_at, deferred,
-        max_attempts, dedupe_key, timeout_s
-    )
-    VALUES (
-        :id, :queue_name, :kind, :payload, :priority, :now,
-        CASE WHEN :run_at > :now THEN :run_at ELSE :now END,
-        COALESCE(:run_at > :now, FALSE),
-        :max_attempts, :dedupe_key, :timeout_s
-    )
-    ON CONFLICT DO NOTHING
-    RETURNING id
-)
-SELECT id, pg_notify('forge_jobs_wake', :queue_name)::text
-FROM added
+-- The wake-up is part of it: one round trip, one commit, and a rolled-back job wakes
+-- nobody (D32).
+SELECT id
+FROM
+    forge_enqueue(
+        :id, :queue_name, :kind, :payload, :priority, :run_at, :max_attempts,
+        :dedupe_key, :timeout_s
+    ) AS id
+WHERE id IS NOT NULL
+
+-- name: claim
+SELECT *
+FROM forge_claim(:queue_name, :owner, :limit)
+
+-- name: finish
+SELECT id
+FROM forge_finish(:owner, :rows) AS id
+
+-- name: append_jobs
+-- COPY writes its rows a page at a time, where INSERT writes and logs each by itself.
+COPY forge_job (
+    id, queue_name, kind, payload, priority, enqueued_at, scheduled_at, deferred,
+    max_attempts, timeout_s
+) FROM STDIN
 
 -- name: notify
 SELECT pg_notify('forge_jobs_wake', :queue_name)::text

@@ -142,3 +142,144 @@ CREATE TABLE forge_pod (
     worker_name  TEXT,
     queues       TEXT
 );
+
+-- The hot path. Its plans are kept for as long as a connection lives, so they must not
+-- be those that suit a table that is still small: by index only.
+
+-- Returns the id, or NULL when nothing was stored: a clash on the id is the producer's
+-- own repeated insert, one on the key is a duplicate.
+CREATE FUNCTION forge_enqueue(
+    new_id           TEXT,
+    new_queue_name   TEXT,
+    new_kind         TEXT,
+    new_payload      TEXT,
+    new_priority     INTEGER,
+    new_run_at       BIGINT,
+    new_max_attempts INTEGER,
+    new_dedupe_key   TEXT,
+    new_timeout_s    DOUBLE PRECISION
+) RETURNS TEXT LANGUAGE plpgsql AS $$
+DECLARE
+    now_us CONSTANT BIGINT := extract(epoch FROM statement_timestamp()) * 1000000;
+BEGIN
+    INSERT INTO forge_job (
+        id, queue_name, kind, payload, priority, enqueued_at, scheduled_at, deferred,
+        max_attempts, dedupe_key, timeout_s
+    )
+    VALUES (
+        new_id, new_queue_name, new_kind, new_payload, new_priority, now_us,
+        greatest(new_run_at, now_us), coalesce(new_run_at > now_us, FALSE),
+        new_max_attempts, new_dedupe_key, new_timeout_s
+    )
+    ON CONFLICT DO NOTHING;
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
+    PERFORM pg_notify('forge_jobs_wake', new_queue_name);
+    RETURN new_id;
+END
+$$;
+
+-- Served by forge_job_claim, which holds due jobs only, so its cost does not depend on
+-- how many wait for later (D35). A paused or cooling queue hands out nothing.
+CREATE FUNCTION forge_claim(from_queue TEXT, new_owner TEXT, most INTEGER)
+RETURNS TABLE (
+    id                TEXT,
+    queue_name        TEXT,
+    kind              TEXT,
+    payload           TEXT,
+    priority          INTEGER,
+    scheduled_at      BIGINT,
+    attempts          INTEGER,
+    max_attempts      INTEGER,
+    throttle_attempts INTEGER,
+    error_history     TEXT,
+    timeout_s         DOUBLE PRECISION
+)
+LANGUAGE plpgsql
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    now_us CONSTANT BIGINT := extract(epoch FROM statement_timestamp()) * 1000000;
+BEGIN
+    RETURN QUERY
+    WITH picked AS MATERIALIZED (
+        SELECT forge_job.id
+        FROM forge_job
+        WHERE forge_job.queue_name = from_queue
+            AND status IN ('pending', 'failed') AND NOT deferred
+            AND NOT EXISTS (
+                SELECT 1
+                FROM forge_queue
+                WHERE name = from_queue AND (paused OR throttled_until > now_us)
+            )
+        ORDER BY priority, scheduled_at, forge_job.id
+        LIMIT most
+        FOR UPDATE OF forge_job SKIP LOCKED
+    )
+    UPDATE forge_job AS job
+    SET
+        status = 'in_progress', attempts = job.attempts + 1, process_id = new_owner,
+        started_at = now_us, heartbeat_at = now_us, completed_at = NULL,
+        progress = NULL
+    WHERE job.id IN (SELECT picked.id FROM picked)
+    RETURNING
+        job.id, job.queue_name, job.kind, job.payload, job.priority, job.scheduled_at,
+        job.attempts, job.max_attempts, job.throttle_attempts, job.error_history,
+        job.timeout_s;
+END
+$$;
+
+-- The fence: still running, its owner's, and this very attempt. COALESCE keeps the
+-- planner on the primary key: by forge_job_running it would walk all running jobs for
+-- each row. A job that a user asked to stop may only end here as done or dead; what is
+-- left is for finish_cancelled.
+CREATE FUNCTION forge_finish(its_owner TEXT, outcomes JSON)
+RETURNS SETOF TEXT
+LANGUAGE plpgsql
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+SET jit = off
+AS $$
+DECLARE
+    now_us CONSTANT BIGINT := extract(epoch FROM statement_timestamp()) * 1000000;
+BEGIN
+    RETURN QUERY
+    UPDATE forge_job AS job
+    SET
+        status = v.new_status,
+        attempts = job.attempts - v.uncount,
+        throttle_attempts = CASE
+            WHEN v.new_status = 'done' THEN 0 ELSE job.throttle_attempts + v.throttled
+        END,
+        scheduled_at = CASE
+            WHEN v.delay_us IS NULL THEN job.scheduled_at ELSE now_us + v.delay_us
+        END,
+        deferred = coalesce(v.delay_us > 0, FALSE),
+        completed_at = CASE WHEN v.new_status IN ('done', 'dead') THEN now_us END,
+        last_error = coalesce(v.error, job.last_error),
+        error_history = coalesce(v.history, job.error_history),
+        result = v.new_result,
+        process_id = NULL,
+        heartbeat_at = NULL
+    FROM
+        json_to_recordset(outcomes) AS v (
+            job_id TEXT, run INTEGER, new_status TEXT, uncount INTEGER,
+            throttled INTEGER, delay_us BIGINT, error TEXT, history TEXT,
+            new_result TEXT
+        )
+    WHERE job.id = v.job_id
+        AND coalesce(job.status, '') = 'in_progress'
+        AND coalesce(job.process_id, '') = its_owner
+        AND job.attempts = v.run
+        AND (
+            job.cancel_requested_at IS NULL OR v.new_status IN ('done', 'dead')
+        )
+    RETURNING job.id;
+END
+$$;

@@ -1,0 +1,81 @@
+-- What one connection of SQLite runs as a statement; PostgreSQL has functions for it.
+
+-- name: enqueue
+-- A clash on the id is our own repeated insert, one on the key is a duplicate.
+INSERT INTO forge_job (
+    id, queue_name, kind, payload, priority, enqueued_at, scheduled_at, deferred,
+    max_attempts, dedupe_key, timeout_s
+)
+VALUES (
+    :id, :queue_name, :kind, :payload, :priority, :now,
+    CASE WHEN :run_at > :now THEN :run_at ELSE :now END,
+    COALESCE(:run_at > :now, FALSE),
+    :max_attempts, :dedupe_key, :timeout_s
+)
+ON CONFLICT DO NOTHING
+RETURNING id
+
+-- name: append_jobs
+-- Jobs without a key, under ids that nobody has used.
+INSERT INTO forge_job (
+    id, queue_name, kind, payload, priority, enqueued_at, scheduled_at, deferred,
+    max_attempts, timeout_s
+)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+
+-- name: claim
+-- Served by forge_job_claim, which holds due jobs only, so its cost does not depend on
+-- how many wait for later (D35). A paused or cooling queue hands out nothing.
+WITH picked AS MATERIALIZED (
+    SELECT id
+    FROM forge_job
+    WHERE queue_name = :queue_name
+        AND status IN ('pending', 'failed') AND NOT deferred
+        AND NOT EXISTS (
+            SELECT 1
+            FROM forge_queue
+            WHERE name = :queue_name AND (paused OR throttled_until > :now)
+        )
+    ORDER BY priority, scheduled_at, id
+    LIMIT :limit
+)
+UPDATE forge_job
+SET
+    status = 'in_progress', attempts = attempts + 1, process_id = :owner,
+    started_at = :now, heartbeat_at = :now, completed_at = NULL, progress = NULL
+WHERE id IN (SELECT id FROM picked)
+RETURNING
+    id, queue_name, kind, payload, priority, scheduled_at, attempts, max_attempts,
+    throttle_attempts, error_history, timeout_s
+
+-- name: finish
+-- The fence: still running, ours, and this very attempt. COALESCE keeps both
+-- planners on the primary key: by forge_job_running they would walk all running jobs for
+-- each row. A job that a user asked to
+-- stop may only end here as done or dead; what is left is for finish_cancelled.
+UPDATE forge_job
+SET
+    status = v.new_status,
+    attempts = attempts - v.uncount,
+    throttle_attempts = CASE
+        WHEN v.new_status = 'done' THEN 0 ELSE throttle_attempts + v.throttled
+    END,
+    scheduled_at = CASE
+        WHEN v.delay_us IS NULL THEN scheduled_at ELSE :now + v.delay_us
+    END,
+    deferred = COALESCE(v.delay_us > 0, FALSE),
+    completed_at = CASE WHEN v.new_status IN ('done', 'dead') THEN :now END,
+    last_error = COALESCE(v.error, last_error),
+    error_history = COALESCE(v.history, error_history),
+    result = v.new_result,
+    process_id = NULL,
+    heartbeat_at = NULL
+FROM /* rows v: job_id text, run integer, new_status text, uncount integer, throttled integer, delay_us bigint, error text, history text, new_result text */
+WHERE forge_job.id = v.job_id
+    AND COALESCE(forge_job.status, '') = 'in_progress'
+    AND COALESCE(forge_job.process_id, '') = :owner
+    AND forge_job.attempts = v.run
+    AND (
+        forge_job.cancel_requested_at IS NULL OR v.new_status IN ('done', 'dead')
+    )
+RETURNING forge_job.id
