@@ -13,8 +13,9 @@ from sphinx.util.typing import ExtensionMetadata
 
 import flask_forge_jobs
 from flask_forge_jobs import errors
-from flask_forge_jobs.api.blueprint import DEMO_ROUTE, ROUTES
 from flask_forge_jobs.api.errors import HTTP_KINDS, STATUSES
+from flask_forge_jobs.api.table import UNVERSIONED, V1
+from flask_forge_jobs.api.unversioned.jobs import DEMO_ROUTE
 from flask_forge_jobs.cli.group import forge_jobs_group
 from flask_forge_jobs.config.environment import VARIABLES
 from flask_forge_jobs.config.settings import options
@@ -47,7 +48,7 @@ def route_lines() -> Lines:
     """Yield a table of the routes, in the words of their views."""
     rows = (
         (f"``{route.method} {route.path}``", summary(route.view))
-        for route in (*ROUTES, DEMO_ROUTE)
+        for route in (*UNVERSIONED, DEMO_ROUTE, *V1)
     )
     yield from table(("route", "what it does"), rows)
 

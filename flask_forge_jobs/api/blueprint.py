@@ -7,60 +7,26 @@ answer below the mount point is the API's own, whichever application it is mount
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import NamedTuple
 
-from flask import Blueprint, Response, current_app, request
+from flask import Blueprint, current_app, request
 from flask.blueprints import BlueprintSetupState
 from werkzeug.exceptions import default_exceptions
 
 from flask_forge_jobs.api.context import Api, BlueprintOptions
 from flask_forge_jobs.api.errors import error_response
 from flask_forge_jobs.api.headers import add_headers
+from flask_forge_jobs.api.table import all_routes
 from flask_forge_jobs.api.unmatched import Unmatched
-from flask_forge_jobs.api.unversioned import jobs, queues, system
 from flask_forge_jobs.auth.access import check_access
 from flask_forge_jobs.auth.csrf import check_same_site
+from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.storage.base import Storage
 
 __all__ = ["BlueprintOptions", "create_blueprint"]
 
 BLUEPRINT_NAME = "forge_jobs"
-OPEN_ENDPOINTS = frozenset({"health"})
-
-
-class Route(NamedTuple):
-    """One line of the route table."""
-
-    method: str
-    path: str
-    endpoint: str
-    view: Callable[..., Response]
-
-
-ROUTES = (
-    Route("GET", "/health", "health", system.health),
-    Route("GET", "/metrics", "metrics", system.metrics),
-    Route("GET", "/storage/info", "storage_info", system.storage_info),
-    Route("GET", "/queue/overview", "queue_overview", queues.overview),
-    Route("GET", "/queue/processes", "queue_processes", queues.list_processes),
-    Route(
-        "POST",
-        "/queue/<name>/max-workers",
-        "queue_set_max_workers",
-        queues.set_max_workers,
-    ),
-    Route("POST", "/queue/<name>/paused", "queue_set_paused", queues.set_paused),
-    Route("POST", "/queue/<name>/backoff", "queue_set_backoff", queues.set_backoff),
-    Route("POST", "/jobs/list", "jobs_list", jobs.list_jobs),
-    Route("GET", "/jobs/inspect/<job_id>", "job_inspect", jobs.inspect_job),
-    Route("POST", "/jobs/enqueue", "jobs_enqueue", jobs.enqueue),
-    Route("POST", "/jobs/run-now/<job_id>", "jobs_run_now", jobs.run_now),
-    Route("POST", "/jobs/retry", "jobs_retry", jobs.retry),
-    Route("POST", "/jobs/delete", "jobs_delete", jobs.delete),
-)
-DEMO_ROUTE = Route("POST", "/jobs/enqueue-demo", "jobs_enqueue_demo", jobs.enqueue_demo)
 
 
 def create_blueprint(
@@ -81,7 +47,7 @@ def create_blueprint(
     chosen = options or BlueprintOptions()
     api = Api(storage, chosen)
     blueprint = Blueprint(BLUEPRINT_NAME, __name__)
-    routes = (*ROUTES, DEMO_ROUTE) if chosen.enable_demo else ROUTES
+    routes = all_routes(enable_demo=chosen.enable_demo)
     for route in routes:
         blueprint.add_url_rule(
             route.path,
@@ -91,7 +57,8 @@ def create_blueprint(
             # OPTIONS is answered by Unmatched, with 204 and no body.
             provide_automatic_options=False,
         )
-    blueprint.before_request(partial(_check_request, chosen))
+    permissions = {route.endpoint: route.permission for route in routes}
+    blueprint.before_request(partial(_check_request, chosen, permissions))
     blueprint.after_request(add_headers)
     blueprint.register_error_handler(Exception, error_response)
     # A handler of the host for a status comes before one of ours for all exceptions.
@@ -101,9 +68,11 @@ def create_blueprint(
     return blueprint
 
 
-def _check_request(options: BlueprintOptions) -> None:
+def _check_request(
+    options: BlueprintOptions, permissions: Mapping[str, Permission | None]
+) -> None:
     endpoint = (request.endpoint or "").rpartition(".")[2]
-    if endpoint not in OPEN_ENDPOINTS:
+    if permissions[endpoint] is not None:
         check_access(
             request,
             app=current_app,

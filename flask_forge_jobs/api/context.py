@@ -11,6 +11,7 @@ from typing import Any
 from flask import request
 from marshmallow import Schema
 
+from flask_forge_jobs.api.query import load_query
 from flask_forge_jobs.api.request import DEFAULT_MAX_BODY_BYTES, load_body
 from flask_forge_jobs.auth.access import Authenticator
 from flask_forge_jobs.clock import Clock, SystemClock
@@ -92,6 +93,14 @@ class Api:
             RequestEntityTooLarge: It is too long.
         """
         return load_body(request, schema, self.options.max_body_bytes)
+
+    def query(self, schema: Schema) -> dict[str, Any]:
+        """Return the present request's query as a handler's keyword arguments.
+
+        Raises:
+            InvalidInputError: A parameter is unknown, repeated, missing or unfit.
+        """
+        return load_query(request, schema)
 
     def _now(self) -> datetime:
         return from_micros(self.options.clock.now_us())

@@ -133,27 +133,16 @@ def _discard(request: Request, size: int, max_bytes: int) -> None:
             left -= len(chunk)
 
 
-def single_query_value(request: Request, name: str) -> str | None:
-    """Return a parameter of the query, None when absent.
-
-    Raises:
-        InvalidInputError: It is given more than once.
-    """
-    values = request.args.getlist(name)
-    if len(values) > 1:
-        raise InvalidInputError(name, "is given more than once")
-    return values[0] if values else None
-
-
 def first_fault(error: ValidationError, schema: Schema) -> InvalidInputError:
     """Return the first of marshmallow's complaints, in order of declaration."""
     messages = error.messages
     if not isinstance(messages, dict):
         return _fault("body", messages)
     order = [field.data_key or name for name, field in schema.fields.items()]
-    for key in order:
+    # Unknown keys come after the known ones; a complaint about the whole comes last.
+    for key in (*order, *(key for key in messages if key != "_schema")):
         if key in messages:
-            return _fault(key, messages[key])
+            return _fault(str(key), messages[key])
     return _fault("body", messages)
 
 

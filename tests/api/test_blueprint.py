@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from flask import Blueprint, Flask
 from flask.testing import FlaskClient
 
-from flask_forge_jobs.api.blueprint import (
-    ROUTES,
-    BlueprintOptions,
-    create_blueprint,
-)
+from flask_forge_jobs.api.blueprint import BlueprintOptions, create_blueprint
+from flask_forge_jobs.api.table import all_routes
 from flask_forge_jobs.storage.base import Storage
 from tests.api.faulty import faulty_storage
 from tests.api.mounting import PREFIX, mount
 
 UNASKED = faulty_storage(AssertionError("the storage was asked"))
 GET_PATHS = [
-    route.path.replace("<job_id>", "none") for route in ROUTES if route.method == "GET"
+    re.sub("<.*?>", "none", route.path)
+    for route in all_routes(enable_demo=True)
+    if route.method == "GET"
 ]
 
 
@@ -29,7 +30,7 @@ def test_head_answers_as_get_without_a_body(client: FlaskClient, path: str) -> N
     assert answer.status_code == expected.status_code
     assert answer.data == b""
     assert answer.content_type == expected.content_type
-    if path not in {"/metrics", "/storage/info"}:
+    if not path.endswith(("/metrics", "/storage/info")):
         assert answer.content_length == expected.content_length
 
 
@@ -79,3 +80,14 @@ def test_hooks_of_the_host_still_run() -> None:
 
     assert client.get(f"{PREFIX}/health").headers["X-Host"] == "1"
     assert client.get(f"{PREFIX}/none").headers["X-Host"] == "1"
+
+
+def test_every_route_of_the_reference_answers_below_v1_too(
+    client: FlaskClient, storage: Storage
+) -> None:
+    storage.queues.ensure("mail")
+
+    for path in ("/health", "/queue/overview", "/queue/processes"):
+        answer = client.get(f"{PREFIX}/v1{path}")
+        assert answer.data == client.get(PREFIX + path).data
+        assert answer.status_code == 200

@@ -8,18 +8,16 @@ import pytest
 from flask import Blueprint, Flask
 from flask.testing import FlaskClient
 
-from flask_forge_jobs.api.blueprint import (
-    DEMO_ROUTE,
-    ROUTES,
-    create_blueprint,
-)
+from flask_forge_jobs.api.blueprint import create_blueprint
+from flask_forge_jobs.api.table import all_routes
 from flask_forge_jobs.storage.base import Storage
 from tests.api.faulty import faulty_storage
 from tests.api.mounting import PREFIX, mount
 
 UNASKED = faulty_storage(AssertionError("the storage was asked"))
 ALL_PATHS = [
-    (route.method, re.sub("<.*?>", "x", route.path)) for route in (*ROUTES, DEMO_ROUTE)
+    (route.method, re.sub("<.*?>", "x", route.path))
+    for route in all_routes(enable_demo=True)
 ]
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from datetime import MAXYEAR, UTC, datetime, timedelta, timezone
 from typing import Any, TypeVar
 
-from marshmallow import EXCLUDE, Schema
+from marshmallow import EXCLUDE, RAISE, Schema
 from marshmallow.fields import Field
 
 from flask_forge_jobs.model.instants import MAX_INSTANT_US, format_instant, to_micros
@@ -20,6 +20,7 @@ T = TypeVar("T")
 _I32 = (-(2**31), 2**31 - 1)
 _U32 = (0, 2**32 - 1)
 _LONGEST_INSTANT = 128
+_DIGITS = re.compile(r"[0-9]{1,9}")
 _INSTANT = re.compile(
     r" *(?P<year>[+-]?[0-9]{4,8}) *- *(?P<month>[0-9]{1,2}) *- *(?P<day>[0-9]{1,2})"
     r"(?: *[Tt] *| +)"
@@ -39,6 +40,20 @@ class WireSchema(Schema):
         unknown = EXCLUDE
 
     error_messages = {"type": "must be an object"}  # noqa: RUF012  # marshmallow's way
+
+
+class V1Schema(Schema):
+    """A shape of the ``/v1`` routes: an unknown key is refused, it may be misspelt."""
+
+    class Meta:
+        """What marshmallow reads."""
+
+        unknown = RAISE
+
+    error_messages = {  # noqa: RUF012  # marshmallow's way
+        "type": "must be an object",
+        "unknown": "is not a known key",
+    }
 
 
 class StrictField(Field[T]):
@@ -117,6 +132,20 @@ class WholeNumber(StrictField[int]):
         if not self._low <= value <= self._high:
             raise self.make_error("width", low=self._low, high=self._high)
         return value
+
+
+class Digits(StrictField[int]):
+    """A number in a query: one to nine ASCII digits, no sign, no blank."""
+
+    default_error_messages = {  # noqa: RUF012
+        "invalid": "must be a whole number of at most nine digits"
+    }
+
+    def read(self, value: object) -> int:
+        """Return the number."""
+        if not isinstance(value, str) or not _DIGITS.fullmatch(value):
+            raise self.make_error("invalid")
+        return int(value)
 
 
 class Flag(StrictField[bool]):

@@ -14,3 +14,9 @@ class QueueProcess(WireSchema):
     started_at = Instant()
     heartbeat_at = Instant()
     current_job_id = Text()
+
+
+class ProcessesQuery(WireSchema):
+    """Arguments of :func:`flask_forge_jobs.handlers.processes.list_processes`."""
+
+    queue_name = Text(load_default=None)

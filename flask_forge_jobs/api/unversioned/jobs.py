@@ -7,6 +7,8 @@ from flask import Response, request
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.request import refuse_bad_unread_body
 from flask_forge_jobs.api.response import dumper, json_response
+from flask_forge_jobs.api.routes import Route
+from flask_forge_jobs.api.schemas.fields import Flag, Text, WholeNumber
 from flask_forge_jobs.api.schemas.jobs import (
     EnqueueDemoRequest,
     EnqueueRequest,
@@ -15,11 +17,14 @@ from flask_forge_jobs.api.schemas.jobs import (
     JobsPage,
     ListRequest,
 )
+from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import job_actions, jobs
 from flask_forge_jobs.model.jobs import EnqueueResult
 
-_DUMP_INSPECT = dumper(JobInspect())
-_DUMP_PAGE = dumper(JobsPage())
+_INSPECT = JobInspect()
+_PAGE = JobsPage()
+_DUMP_INSPECT = dumper(_INSPECT)
+_DUMP_PAGE = dumper(_PAGE)
 _LIST = ListRequest()
 _ENQUEUE = EnqueueRequest()
 _ENQUEUE_DEMO = EnqueueDemoRequest()
@@ -82,3 +87,39 @@ def _enqueued(result: EnqueueResult) -> Response:
     if result.queue_created:
         response.headers["X-Queue-Created"] = "true"
     return response
+
+
+ROUTES = (
+    Route(
+        method="POST", path="/jobs/list", endpoint="jobs_list", view=list_jobs,
+        permission=Permission.READ, body=_LIST, answer=_PAGE,
+    ),
+    Route(
+        method="GET", path="/jobs/inspect/<job_id>", endpoint="job_inspect",
+        view=inspect_job, permission=Permission.READ, answer=_INSPECT, errors=(404,),
+    ),
+    Route(
+        method="POST", path="/jobs/enqueue", endpoint="jobs_enqueue", view=enqueue,
+        permission=Permission.JOBS_ENQUEUE, body=_ENQUEUE, answer=Text(),
+        errors=(404, 409),
+    ),
+    Route(
+        method="POST", path="/jobs/run-now/<job_id>", endpoint="jobs_run_now",
+        view=run_now, permission=Permission.JOBS_RETRY, answer=Flag(), errors=(404,),
+    ),
+    Route(
+        method="POST", path="/jobs/retry", endpoint="jobs_retry", view=retry,
+        permission=Permission.JOBS_RETRY, body=_JOB_IDS, answer=WholeNumber(),
+        is_bulk=True,
+    ),
+    Route(
+        method="POST", path="/jobs/delete", endpoint="jobs_delete", view=delete,
+        permission=Permission.JOBS_DELETE, body=_JOB_IDS, answer=WholeNumber(),
+        is_bulk=True,
+    ),
+)  # fmt: skip
+DEMO_ROUTE = Route(
+    method="POST", path="/jobs/enqueue-demo", endpoint="jobs_enqueue_demo",
+    view=enqueue_demo, permission=Permission.JOBS_ENQUEUE, body=_ENQUEUE_DEMO,
+    answer=Text(),
+)  # fmt: skip

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from flask import Response, request
+from flask import Response
+from marshmallow.fields import List, Nested
 
 from flask_forge_jobs.api.context import Api
-from flask_forge_jobs.api.request import single_query_value
 from flask_forge_jobs.api.response import dumper, empty_response, json_response
-from flask_forge_jobs.api.schemas.processes import QueueProcess
+from flask_forge_jobs.api.routes import Route
+from flask_forge_jobs.api.schemas.processes import ProcessesQuery, QueueProcess
 from flask_forge_jobs.api.schemas.queues import (
     BackoffRequest,
     MaxWorkersRequest,
     PausedRequest,
     QueueOverview,
 )
+from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import processes, queues
 
 _DUMP_OVERVIEW = dumper(QueueOverview())
 _DUMP_PROCESS = dumper(QueueProcess())
+_PROCESSES_QUERY = ProcessesQuery()
 _MAX_WORKERS = MaxWorkersRequest()
 _PAUSED = PausedRequest()
 _BACKOFF = BackoffRequest()
@@ -32,8 +35,7 @@ def overview(api: Api) -> Response:
 
 def list_processes(api: Api) -> Response:
     """Return the worker slots, all or of one queue."""
-    queue_name = single_query_value(request, "queue_name")
-    found = processes.list_processes(api.storage, queue_name)
+    found = processes.list_processes(api.storage, **api.query(_PROCESSES_QUERY))
     return json_response([_DUMP_PROCESS(process) for process in found])
 
 
@@ -53,3 +55,30 @@ def set_backoff(api: Api, name: str) -> Response:
     """Set the curve of failures and throttles."""
     queues.set_backoff(api.storage, name, **api.body(_BACKOFF))
     return empty_response()
+
+
+ROUTES = (
+    Route(
+        method="GET", path="/queue/overview", endpoint="queue_overview", view=overview,
+        permission=Permission.READ, answer=List(Nested(QueueOverview)),
+    ),
+    Route(
+        method="GET", path="/queue/processes", endpoint="queue_processes",
+        view=list_processes, permission=Permission.READ, query=_PROCESSES_QUERY,
+        answer=List(Nested(QueueProcess)),
+    ),
+    Route(
+        method="POST", path="/queue/<name>/max-workers",
+        endpoint="queue_set_max_workers", view=set_max_workers,
+        permission=Permission.QUEUES_EDIT, body=_MAX_WORKERS, errors=(404,),
+    ),
+    Route(
+        method="POST", path="/queue/<name>/paused", endpoint="queue_set_paused",
+        view=set_paused, permission=Permission.QUEUES_EDIT, body=_PAUSED, errors=(404,),
+    ),
+    Route(
+        method="POST", path="/queue/<name>/backoff", endpoint="queue_set_backoff",
+        view=set_backoff, permission=Permission.QUEUES_EDIT, body=_BACKOFF,
+        errors=(404,),
+    ),
+)  # fmt: skip

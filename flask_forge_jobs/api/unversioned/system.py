@@ -6,11 +6,15 @@ from flask import Response
 
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.response import dumper, json_response
+from flask_forge_jobs.api.routes import Route
+from flask_forge_jobs.api.schemas.fields import Text
 from flask_forge_jobs.api.schemas.system import StorageInfo
+from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import system
 
 METRICS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-_DUMP_STORAGE_INFO = dumper(StorageInfo())
+_STORAGE_INFO = StorageInfo()
+_DUMP_STORAGE_INFO = dumper(_STORAGE_INFO)
 
 
 def health(_api: Api) -> Response:
@@ -26,3 +30,19 @@ def metrics(api: Api) -> Response:
 def storage_info(api: Api) -> Response:
     """Return the backend and its facts."""
     return json_response(_DUMP_STORAGE_INFO(system.storage_info(api.storage)))
+
+
+ROUTES = (
+    Route(
+        method="GET", path="/health", endpoint="health", view=health, permission=None,
+        answer=Text(),
+    ),
+    Route(
+        method="GET", path="/metrics", endpoint="metrics", view=metrics,
+        permission=Permission.METRICS_READ, answer=Text(),
+    ),
+    Route(
+        method="GET", path="/storage/info", endpoint="storage_info", view=storage_info,
+        permission=Permission.READ, answer=_STORAGE_INFO,
+    ),
+)  # fmt: skip

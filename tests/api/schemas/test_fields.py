@@ -11,6 +11,7 @@ from marshmallow import ValidationError
 
 from flask_forge_jobs.api.schemas.fields import (
     AnyJson,
+    Digits,
     Flag,
     Instant,
     Text,
@@ -142,3 +143,33 @@ def test_any_json_leaves_with_sorted_keys() -> None:
     written = AnyJson().write({"b": [{"d": 1, "c": 2}], "a": None})
 
     assert str(written) == "{'a': None, 'b': [{'c': 2, 'd': 1}]}"
+
+
+@pytest.mark.parametrize(
+    ("text", "number"), [("0", 0), ("007", 7), ("999999999", 10**9 - 1)]
+)
+def test_digits_reads_a_number_of_a_query(text: str, number: int) -> None:
+    assert Digits().deserialize(text) == number
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "\uff11\uff12",
+        "1_000",
+        "+5",
+        " 5",
+        "5\n",
+        "0x10",
+        "1e3",
+        "-1",
+        "\u0663",
+        "1.0",
+        "1000000000",
+        5,
+    ],
+)
+def test_digits_refuses_everything_else(text: object) -> None:
+    with pytest.raises(ValidationError, match="whole number"):
+        Digits().deserialize(text)

@@ -1,0 +1,43 @@
+"""A request's query, loaded by a schema as a body is."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from flask import Request
+from marshmallow import Schema, ValidationError
+from marshmallow.fields import List
+
+from flask_forge_jobs.api.request import first_fault
+from flask_forge_jobs.errors import InvalidInputError
+
+
+def load_query(request: Request, schema: Schema) -> dict[str, Any]:
+    """Return the query of a request, loaded by a schema.
+
+    A parameter that the schema declares as ``List`` may be repeated, any other may not.
+    Values are text, so numbers are declared as
+    :class:`flask_forge_jobs.api.schemas.fields.Digits`.
+
+    Args:
+        request: What came in.
+        schema: The expected parameters. Whether an unknown one is refused is the
+            schema's to say.
+
+    Raises:
+        InvalidInputError: Field is the parameter at fault: it is unknown, repeated,
+            missing, or its value does not fit.
+    """
+    fields = {field.data_key or name: field for name, field in schema.fields.items()}
+    document: dict[str, object] = {}
+    for key, values in request.args.lists():
+        if isinstance(fields.get(key), List):
+            document[key] = values
+        elif len(values) > 1:
+            raise InvalidInputError(key, "is given more than once")
+        else:
+            document[key] = values[0]
+    try:
+        return cast("dict[str, Any]", schema.load(document))
+    except ValidationError as error:
+        raise first_fault(error, schema) from error

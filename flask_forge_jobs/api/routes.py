@@ -1,0 +1,68 @@
+"""One line of the route table: what a route is, before Flask knows of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from flask import Response
+from marshmallow import Schema
+from marshmallow.fields import Field
+
+from flask_forge_jobs.auth.permissions import Permission
+
+V1_PREFIX = "/v1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """A method and a path, the view behind them, and what both sides may say.
+
+    The blueprint, the access check, the OpenAPI description and the reference page of
+    the documentation all read this one record.
+
+    Args:
+        method: ``GET``, ``POST``, ``PUT``, ``PATCH`` or ``DELETE``; ``GET`` answers
+            ``HEAD`` too.
+        path: Below the mount point, with Flask's placeholders.
+        endpoint: Unique name.
+        view: Takes the ``Api`` and the placeholders; the first line of its docstring is
+            the route's summary.
+        permission: What the caller needs; None opens the route to everybody.
+        body: Shape of the request's body; None means that it is ignored.
+        query: Shape of the query; None means that there are no parameters.
+        answer: Shape of a successful answer: a schema for an object, a field for an
+            array or a bare value; None for an answer without a body.
+        status: Status of success.
+        errors: Statuses of refusals besides those any route may give.
+        is_bulk: Whether one call may touch any number of rows.
+        is_deprecated: Whether another route should be used instead.
+    """
+
+    method: str
+    path: str
+    endpoint: str
+    view: Callable[..., Response]
+    permission: Permission | None
+    body: Schema | None = None
+    query: Schema | None = None
+    answer: Schema | Field[Any] | None = None
+    status: int = 200
+    errors: tuple[int, ...] = ()
+    is_bulk: bool = False
+    is_deprecated: bool = False
+
+    @property
+    def mutates(self) -> bool:
+        """Whether a success may change what is stored."""
+        return self.permission not in {
+            None,
+            Permission.READ,
+            Permission.METRICS_READ,
+            Permission.PAYLOAD_REVEAL,
+        }
+
+    def under_v1(self) -> Route:
+        """Return the same route below ``/v1``."""
+        return replace(self, path=V1_PREFIX + self.path, endpoint=f"v1_{self.endpoint}")

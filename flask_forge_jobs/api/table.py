@@ -1,0 +1,21 @@
+"""Every route, from the modules that hold the views."""
+
+from __future__ import annotations
+
+from flask_forge_jobs.api.routes import Route
+from flask_forge_jobs.api.unversioned import jobs, queues, system
+
+# The routes of the reference, at the paths its clients know.
+UNVERSIONED: tuple[Route, ...] = (*system.ROUTES, *queues.ROUTES, *jobs.ROUTES)
+# Ours; their paths begin with /v1.
+V1: tuple[Route, ...] = ()
+
+
+def all_routes(*, enable_demo: bool) -> tuple[Route, ...]:
+    """Return every route: the reference's, the same below ``/v1``, and ours.
+
+    Args:
+        enable_demo: Whether ``POST /jobs/enqueue-demo`` exists.
+    """
+    known = (*UNVERSIONED, jobs.DEMO_ROUTE) if enable_demo else UNVERSIONED
+    return (*known, *(route.under_v1() for route in known), *V1)
