@@ -77,6 +77,7 @@ class NewJob:
             that job; 1 to 255 characters, or None.
         run_at: Not before this instant; must carry a zone. None or the past means now.
         timeout_s: Seconds one attempt may take; None means no limit.
+        schedule_name: The cron schedule that makes the job; None means none.
 
     Raises:
         InvalidInputError: A value is outside its bounds; the field is named.
@@ -90,6 +91,7 @@ class NewJob:
     dedupe_key: str | None = None
     run_at: datetime | None = None
     timeout_s: float | None = None
+    schedule_name: str | None = None
 
     def __post_init__(self) -> None:
         """Check every field against its bounds."""
@@ -103,6 +105,8 @@ class NewJob:
             check_run_at(self.run_at)
         if self.timeout_s is not None:
             check_timeout(self.timeout_s)
+        if self.schedule_name is not None:
+            check_queue_name(self.schedule_name, "schedule_name")
         size = len(self.payload)  # ASCII, so characters are bytes
         if size > MAX_PAYLOAD_BYTES:
             raise InvalidInputError(
@@ -192,6 +196,7 @@ class Job:
     timeout_s: float | None = None
     result: str | None = None
     progress: str | None = None
+    schedule_name: str | None = None
 
 
 class ClaimedJob(NamedTuple):

@@ -41,6 +41,7 @@ def test_enqueue_stores_every_field(storage: Storage) -> None:
     new = NewJob(
         "greet", '{"a":[1,"\\u00e9"]}', queue_name="mail", priority=-(2**31),
         max_attempts=1000, dedupe_key="k" * 255, timeout_s=0.25,
+        schedule_name="nightly",
     )  # fmt: skip
 
     result = storage.jobs.enqueue(new)
@@ -55,6 +56,7 @@ def test_enqueue_stores_every_field(storage: Storage) -> None:
     )  # fmt: skip
     assert (stored.priority, stored.max_attempts) == (-(2**31), 1000)
     assert (stored.dedupe_key, stored.timeout_s) == ("k" * 255, 0.25)
+    assert stored.schedule_name == "nightly"
     assert (stored.attempts, stored.throttle_attempts, stored.crashes) == (0, 0, 0)
     assert stored.enqueued_at == stored.scheduled_at
     assert (stored.started_at, stored.completed_at, stored.process_id) == (
@@ -215,6 +217,17 @@ def test_enqueue_many_keeps_the_order(storage: Storage) -> None:
     assert [statistics[f"q{n}"].counts.pending for n in range(3)] == [834, 833, 833]
     assert all(result.queue_created for result in results)
     assert [job.payload for job in storage.jobs.claim("q1", OWNER, 2)] == ["1", "4"]
+
+
+def test_enqueue_many_knows_the_schedule_of_each_job(storage: Storage) -> None:
+    names = [None, "nightly", None, "hourly"]
+
+    results = storage.jobs.enqueue_many(
+        [NewJob("noop", schedule_name=name) for name in names]
+    )
+
+    stored = [storage.job_reader.get(result.id) for result in results]
+    assert [job.schedule_name for job in stored] == names
 
 
 def test_enqueue_many_of_nothing_does_nothing(storage: Storage) -> None:

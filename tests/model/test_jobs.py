@@ -85,6 +85,9 @@ def test_new_job_takes_values_at_their_bounds(field: str, value: Any) -> None:
         ("timeout_s", math.inf),
         ("timeout_s", True),
         ("timeout_s", "10"),
+        ("schedule_name", ""),
+        ("schedule_name", "a/b"),
+        ("schedule_name", "x" * 129),
         ("payload", dump("x" * (MAX_PAYLOAD_BYTES - 1))),
     ],
 )

@@ -25,7 +25,7 @@ def test_a_job_has_every_column() -> None:
         (
             "id", "queue", "kind", "{}", "failed", 1, 2, 3, 0, 0, 0, None, "error",
             '[{"at":"x","attempt":1,"message":"m"}]', "owner", 0, "key", 0, 4, 5, 1.5,
-            "result", "progress",
+            "result", "progress", "nightly",
         )
     )  # fmt: skip
 
@@ -41,6 +41,7 @@ def test_a_job_has_every_column() -> None:
     assert (job.last_error, job.process_id, job.dedupe_key) == ("error", "owner", "key")
     assert (job.throttle_attempts, job.crashes, job.timeout_s) == (4, 5, 1.5)
     assert (job.result, job.progress) == ("result", "progress")
+    assert job.schedule_name == "nightly"
 
 
 @pytest.mark.parametrize(

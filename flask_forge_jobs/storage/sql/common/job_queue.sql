@@ -3,14 +3,14 @@
 -- name: enqueue_many
 INSERT INTO forge_job (
     id, queue_name, kind, payload, priority, enqueued_at, scheduled_at, deferred,
-    max_attempts, dedupe_key, timeout_s
+    max_attempts, dedupe_key, timeout_s, schedule_name
 )
 SELECT
     v.id, v.queue_name, v.kind, v.payload, v.priority, :now,
     CASE WHEN v.run_at > :now THEN v.run_at ELSE :now END,
     COALESCE(v.run_at > :now, FALSE),
-    v.max_attempts, v.dedupe_key, v.timeout_s
-FROM /* rows v: id text, queue_name text, kind text, payload text, priority integer, run_at bigint, max_attempts integer, dedupe_key text, timeout_s double precision */
+    v.max_attempts, v.dedupe_key, v.timeout_s, v.schedule_name
+FROM /* rows v: id text, queue_name text, kind text, payload text, priority integer, run_at bigint, max_attempts integer, dedupe_key text, timeout_s double precision, schedule_name text */
 WHERE TRUE
 ON CONFLICT DO NOTHING
 RETURNING id

@@ -5,7 +5,7 @@ SELECT
     id, queue_name, kind, payload, status, priority, attempts, max_attempts,
     enqueued_at, scheduled_at, started_at, completed_at, last_error, error_history,
     process_id, heartbeat_at, dedupe_key, cancel_requested_at, throttle_attempts,
-    crashes, timeout_s, result, progress
+    crashes, timeout_s, result, progress, schedule_name
 FROM forge_job
 WHERE id = :id
 
@@ -14,7 +14,7 @@ SELECT
     id, queue_name, kind, payload, status, priority, attempts, max_attempts,
     enqueued_at, scheduled_at, started_at, completed_at, last_error, error_history,
     process_id, heartbeat_at, dedupe_key, cancel_requested_at, throttle_attempts,
-    crashes, timeout_s, result, progress
+    crashes, timeout_s, result, progress, schedule_name
 FROM forge_job
 INNER JOIN /* rows v: job_id text */
     ON forge_job.id = v.job_id

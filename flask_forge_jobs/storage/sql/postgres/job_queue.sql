@@ -9,7 +9,7 @@ SELECT id
 FROM
     forge_enqueue(
         :id, :queue_name, :kind, :payload, :priority, :run_at, :max_attempts,
-        :dedupe_key, :timeout_s
+        :dedupe_key, :timeout_s, :schedule_name
     ) AS id
 WHERE id IS NOT NULL
 

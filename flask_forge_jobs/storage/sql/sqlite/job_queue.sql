@@ -4,19 +4,19 @@
 -- A clash on the id is our own repeated insert, one on the key is a duplicate.
 INSERT INTO forge_job (
     id, queue_name, kind, payload, priority, enqueued_at, scheduled_at, deferred,
-    max_attempts, dedupe_key, timeout_s
+    max_attempts, dedupe_key, timeout_s, schedule_name
 )
 VALUES (
     :id, :queue_name, :kind, :payload, :priority, :now,
     CASE WHEN :run_at > :now THEN :run_at ELSE :now END,
     COALESCE(:run_at > :now, FALSE),
-    :max_attempts, :dedupe_key, :timeout_s
+    :max_attempts, :dedupe_key, :timeout_s, :schedule_name
 )
 ON CONFLICT DO NOTHING
 RETURNING id
 
 -- name: append_jobs
--- Jobs without a key, under ids that nobody has used.
+-- Jobs without a key or a schedule, under ids that nobody has used.
 INSERT INTO forge_job (
     id, queue_name, kind, payload, priority, enqueued_at, scheduled_at, deferred,
     max_attempts, timeout_s

@@ -28,7 +28,9 @@ CREATE TABLE forge_job (
     cancel_requested_at BIGINT,
     timeout_s           DOUBLE PRECISION,
     result              TEXT,
-    progress            TEXT
+    progress            TEXT,
+    -- The cron schedule that made the job.
+    schedule_name       TEXT COLLATE "C"
 );
 
 -- Three updates a job: leave room on the page, and vacuum before the bloat is felt.
@@ -57,6 +59,8 @@ CREATE INDEX forge_job_unsuccessful ON forge_job (status, id)
 CREATE INDEX forge_job_list
     ON forge_job (queue_name, kind, status, enqueued_at, id);
 CREATE INDEX forge_job_newest ON forge_job (enqueued_at, id);
+CREATE INDEX forge_job_schedule ON forge_job (schedule_name, enqueued_at, id)
+    WHERE schedule_name IS NOT NULL;
 
 -- Counts are maintained by the database itself, so they equal the rows whatever
 -- statement changed them. Changes are appended and folded later; readers sum.
@@ -149,27 +153,28 @@ CREATE TABLE forge_pod (
 -- Returns the id, or NULL when nothing was stored: a clash on the id is the producer's
 -- own repeated insert, one on the key is a duplicate.
 CREATE FUNCTION forge_enqueue(
-    new_id           TEXT,
-    new_queue_name   TEXT,
-    new_kind         TEXT,
-    new_payload      TEXT,
-    new_priority     INTEGER,
-    new_run_at       BIGINT,
-    new_max_attempts INTEGER,
-    new_dedupe_key   TEXT,
-    new_timeout_s    DOUBLE PRECISION
+    new_id            TEXT,
+    new_queue_name    TEXT,
+    new_kind          TEXT,
+    new_payload       TEXT,
+    new_priority      INTEGER,
+    new_run_at        BIGINT,
+    new_max_attempts  INTEGER,
+    new_dedupe_key    TEXT,
+    new_timeout_s     DOUBLE PRECISION,
+    new_schedule_name TEXT
 ) RETURNS TEXT LANGUAGE plpgsql AS $$
 DECLARE
     now_us CONSTANT BIGINT := extract(epoch FROM statement_timestamp()) * 1000000;
 BEGIN
     INSERT INTO forge_job (
         id, queue_name, kind, payload, priority, enqueued_at, scheduled_at, deferred,
-        max_attempts, dedupe_key, timeout_s
+        max_attempts, dedupe_key, timeout_s, schedule_name
     )
     VALUES (
         new_id, new_queue_name, new_kind, new_payload, new_priority, now_us,
         greatest(new_run_at, now_us), coalesce(new_run_at > now_us, FALSE),
-        new_max_attempts, new_dedupe_key, new_timeout_s
+        new_max_attempts, new_dedupe_key, new_timeout_s, new_schedule_name
     )
     ON CONFLICT DO NOTHING;
     IF NOT FOUND THEN

@@ -27,7 +27,9 @@ CREATE TABLE forge_job (
     cancel_requested_at INTEGER,
     timeout_s           REAL,
     result              TEXT,
-    progress            TEXT
+    progress            TEXT,
+    -- The cron schedule that made the job.
+    schedule_name       TEXT
 );
 
 CREATE INDEX forge_job_claim ON forge_job (queue_name, priority, scheduled_at, id)
@@ -47,6 +49,8 @@ CREATE INDEX forge_job_unsuccessful ON forge_job (status, id)
 CREATE INDEX forge_job_list
     ON forge_job (queue_name, kind, status, enqueued_at, id);
 CREATE INDEX forge_job_newest ON forge_job (enqueued_at, id);
+CREATE INDEX forge_job_schedule ON forge_job (schedule_name, enqueued_at, id)
+    WHERE schedule_name IS NOT NULL;
 
 -- Counts are maintained by the database itself, so they equal the rows whatever
 -- statement changed them. Readers sum, so that the other backend may append.
