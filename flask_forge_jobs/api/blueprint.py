@@ -7,16 +7,16 @@ answer below the mount point is the API's own, whichever application it is mount
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 
-from flask import Blueprint, current_app, request
+from flask import Blueprint, Response, current_app, request
 from flask.blueprints import BlueprintSetupState
 from werkzeug.exceptions import default_exceptions
 
 from flask_forge_jobs.api.context import Api, BlueprintOptions
 from flask_forge_jobs.api.errors import error_response
-from flask_forge_jobs.api.headers import add_headers
+from flask_forge_jobs.api.headers import DEPRECATED_SINCE, add_headers
 from flask_forge_jobs.api.table import all_routes
 from flask_forge_jobs.api.unmatched import Unmatched
 from flask_forge_jobs.auth.access import check_access
@@ -60,6 +60,8 @@ def create_blueprint(
     permissions = {route.endpoint: route.permission for route in routes}
     blueprint.before_request(partial(_check_request, chosen, permissions))
     blueprint.after_request(add_headers)
+    deprecated = {route.endpoint for route in routes if route.is_deprecated}
+    blueprint.after_request(partial(_mark_deprecated, deprecated))
     blueprint.register_error_handler(Exception, error_response)
     # A handler of the host for a status comes before one of ours for all exceptions.
     for status in default_exceptions:
@@ -71,8 +73,7 @@ def create_blueprint(
 def _check_request(
     options: BlueprintOptions, permissions: Mapping[str, Permission | None]
 ) -> None:
-    endpoint = (request.endpoint or "").rpartition(".")[2]
-    if permissions[endpoint] is not None:
+    if permissions[_endpoint()] is not None:
         check_access(
             request,
             app=current_app,
@@ -80,6 +81,17 @@ def _check_request(
             is_open_to_loopback=options.open_to_loopback,
         )
     check_same_site(request)
+
+
+def _mark_deprecated(deprecated: Collection[str], response: Response) -> Response:
+    if _endpoint() in deprecated:
+        response.headers["Deprecation"] = DEPRECATED_SINCE
+    return response
+
+
+def _endpoint() -> str:
+    """Return the route's own name, without those of the blueprints around it."""
+    return (request.endpoint or "").rpartition(".")[2]
 
 
 def _answer_unmatched_urls(state: BlueprintSetupState) -> None:

@@ -12,6 +12,8 @@ _HEADERS = (
     ("Referrer-Policy", "no-referrer"),
     ("X-Frame-Options", "DENY"),
 )
+# RFC 9745 asks for the instant: these routes have been deprecated from the start.
+DEPRECATED_SINCE = "@1767225600"
 
 
 def add_headers(response: Response) -> Response:

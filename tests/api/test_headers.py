@@ -16,3 +16,21 @@ def test_every_answer_carries_the_protective_headers(
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["Referrer-Policy"] == "no-referrer"
     assert headers["X-Frame-Options"] == "DENY"
+
+
+@pytest.mark.parametrize(
+    ("path", "since"),
+    [
+        ("/jobs/requeue", "@1767225600"),
+        ("/v1/jobs/requeue", "@1767225600"),
+        ("/jobs/enqueue-demo", "@1767225600"),
+        ("/jobs/retry", None),
+    ],
+)
+def test_deprecated_routes_say_so(
+    client: FlaskClient, path: str, since: str | None
+) -> None:
+    answer = client.post(PREFIX + path, json={"ids": []})
+
+    assert answer.status_code == 200
+    assert answer.headers.get("Deprecation") == since

@@ -71,6 +71,11 @@ def retry(api: Api) -> Response:
     return response
 
 
+def requeue(api: Api) -> Response:
+    """Do what ``/jobs/retry`` does, under its old name."""
+    return retry(api)
+
+
 def delete(api: Api) -> Response:
     """Delete jobs or ask them to stop; answer how many."""
     report = job_actions.delete(api.storage, **api.body(_JOB_IDS))
@@ -113,6 +118,11 @@ ROUTES = (
         is_bulk=True,
     ),
     Route(
+        method="POST", path="/jobs/requeue", endpoint="jobs_requeue", view=requeue,
+        permission=Permission.JOBS_RETRY, body=_JOB_IDS, answer=WholeNumber(),
+        is_bulk=True, is_deprecated=True,
+    ),
+    Route(
         method="POST", path="/jobs/delete", endpoint="jobs_delete", view=delete,
         permission=Permission.JOBS_DELETE, body=_JOB_IDS, answer=WholeNumber(),
         is_bulk=True,
@@ -121,5 +131,5 @@ ROUTES = (
 DEMO_ROUTE = Route(
     method="POST", path="/jobs/enqueue-demo", endpoint="jobs_enqueue_demo",
     view=enqueue_demo, permission=Permission.JOBS_ENQUEUE, body=_ENQUEUE_DEMO,
-    answer=Text(),
+    answer=Text(), is_deprecated=True,
 )  # fmt: skip

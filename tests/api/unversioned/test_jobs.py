@@ -342,6 +342,17 @@ def test_retry_counts_what_it_put_back(client: FlaskClient, storage: Storage) ->
     assert storage.job_reader.get(dead).status is JobStatus.PENDING
 
 
+def test_requeue_does_what_retry_does(client: FlaskClient, storage: Storage) -> None:
+    failed = _enqueue(client)
+    _end(storage, _claim(storage), JobStatus.FAILED, "broken")
+
+    answer = _post(client, "requeue", {"ids": [failed, "none"]})
+
+    assert answer.data == b"1"
+    assert answer.headers["X-Jobs-Skipped"] == "1"
+    assert storage.job_reader.get(failed).status is JobStatus.PENDING
+
+
 def test_delete_counts_by_fate(client: FlaskClient, storage: Storage) -> None:
     running = _enqueue(client)
     _claim(storage)
@@ -356,12 +367,12 @@ def test_delete_counts_by_fate(client: FlaskClient, storage: Storage) -> None:
     assert storage.job_reader.get(running).cancel_requested_at is not None
 
 
-@pytest.mark.parametrize("verb", ["retry", "delete"])
+@pytest.mark.parametrize("verb", ["retry", "requeue", "delete"])
 def test_bulk_of_nothing_is_zero(client: FlaskClient, verb: str) -> None:
     assert _post(client, verb, {"ids": []}).data == b"0"
 
 
-@pytest.mark.parametrize("verb", ["retry", "delete"])
+@pytest.mark.parametrize("verb", ["retry", "requeue", "delete"])
 @pytest.mark.parametrize(
     ("ids", "field"),
     [
