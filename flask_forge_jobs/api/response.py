@@ -33,6 +33,18 @@ def json_response(value: object, status: int = 200) -> Response:
     return Response(encode(value), status, content_type="application/json")
 
 
+def array_response(items: Sequence[object], total: int | None = None) -> Response:
+    """Return a response with a JSON array, and how many items there are in all.
+
+    Args:
+        items: What this answer holds.
+        total: Value of ``X-Total-Count``; None means that the answer is complete.
+    """
+    response = json_response(items)
+    response.headers["X-Total-Count"] = str(len(items) if total is None else total)
+    return response
+
+
 def empty_response(status: int = 200) -> Response:
     """Return a response without a body and without a content type."""
     response = Response(status=status)

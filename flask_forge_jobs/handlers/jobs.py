@@ -24,6 +24,7 @@ MAX_PAGE_SIZE = 1000
 MAX_OFFSET = 100_000
 PAYLOAD_SEARCH_LENGTH = (2, 256)
 MAX_JOB_ID_LENGTH = 64
+MAX_KINDS = 1000
 # More names than this in one filter are a mistake, and SQLite binds at most 32,766
 # values in a statement.
 MAX_FILTER_VALUES = 1000
@@ -89,6 +90,69 @@ def list_jobs(
     check_integer("offset", offset, 0, MAX_OFFSET)
     page = storage.job_reader.page(_checked(wanted), limit, offset)
     return replace(page, rows=[_masked(job, redactor) for job in page.rows])
+
+
+def failed_jobs(storage: Storage, *, limit: int, redactor: Redactor) -> JobsPage:
+    """Return the newest jobs that wait for a retry, and the true number of them.
+
+    Args:
+        storage: Where the jobs are.
+        limit: Most rows, 1 to 1000.
+        redactor: Masks secrets in error texts.
+
+    Raises:
+        InvalidInputError: ``limit`` is out of bounds.
+        StorageUnavailableError: The database could not be reached.
+    """
+    check_integer("limit", limit, 1, MAX_PAGE_SIZE)
+    page = storage.job_reader.page(JobFilter(statuses=(JobStatus.FAILED,)), limit)
+    return replace(page, rows=[_masked(job, redactor) for job in page.rows])
+
+
+def scheduled_jobs(
+    storage: Storage,
+    queue_name: str | None,
+    *,
+    limit: int,
+    offset: int,
+    redactor: Redactor,
+) -> JobsPage:
+    """Return pending jobs whose time lies ahead, the earliest first, and their number.
+
+    Args:
+        storage: Where the jobs are.
+        queue_name: Exact name; None means every queue. A name that no queue can have
+            is a queue without jobs, not an error.
+        limit: Most rows, 1 to 1000.
+        offset: Jobs to skip, 0 to 100000.
+        redactor: Masks secrets in error texts.
+
+    Raises:
+        InvalidInputError: ``limit`` or ``offset`` is out of bounds.
+        StorageUnavailableError: The database could not be reached.
+    """
+    check_integer("limit", limit, 1, MAX_PAGE_SIZE)
+    check_integer("offset", offset, 0, MAX_OFFSET)
+    page = storage.job_reader.scheduled(queue_name, limit, offset)
+    return replace(page, rows=[_masked(job, redactor) for job in page.rows])
+
+
+def list_kinds(storage: Storage, queue_name: str | None) -> tuple[list[str], int]:
+    """Return the kinds of the stored jobs, sorted, and how many there are.
+
+    Args:
+        storage: Where the jobs are.
+        queue_name: Exact name; None means every queue. A name that no queue can have
+            is a queue without jobs, not an error.
+
+    Returns:
+        At most the first 1,000 kinds, and the number of all.
+
+    Raises:
+        StorageUnavailableError: The database could not be reached.
+    """
+    kinds = storage.job_reader.kinds(queue_name)
+    return kinds[:MAX_KINDS], len(kinds)
 
 
 def require_possible_id(job_id: str) -> None:

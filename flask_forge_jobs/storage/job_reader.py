@@ -6,8 +6,10 @@ million jobs.
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from flask_forge_jobs.errors import JobNotFoundError
 from flask_forge_jobs.model.instants import SECOND_US
@@ -19,7 +21,7 @@ from flask_forge_jobs.storage.database import (
     Transaction,
     encode_names,
 )
-from flask_forge_jobs.storage.listing import Listing
+from flask_forge_jobs.storage.listing import MAX_MERGED_ROWS, Listing
 from flask_forge_jobs.storage.rows import job_from_row
 
 
@@ -86,17 +88,33 @@ class JobReader:
             }
         )
 
-    def scheduled(self, queue_name: str, limit: int) -> list[Job]:
-        """Return a queue's pending jobs that start later, the earliest first.
+    def scheduled(
+        self, queue_name: str | None, limit: int, offset: int = 0
+    ) -> JobsPage:
+        """Return pending jobs that start later, the earliest first, and their number.
 
         Args:
-            queue_name: The queue.
-            limit: At most this many.
+            queue_name: Only of this queue; None means all.
+            limit: Most rows of the page.
+            offset: Rows to skip.
         """
 
-        def work(transaction: Transaction) -> list[Job]:
-            rows = transaction.all("scheduled", queue_name=queue_name, limit=limit)
-            return _load(transaction, [row[0] for row in rows])
+        def work(transaction: Transaction) -> JobsPage:
+            counts = _count(
+                transaction.all("counts_of_queues"), transaction.all("overdue")
+            )
+            waiting = {
+                name: each.scheduled
+                for name, each in counts.items()
+                if each.scheduled > 0 and queue_name in (None, name)
+            }
+            ids = _scheduled_ids(transaction, list(waiting), limit, offset)
+            return JobsPage(
+                _load(transaction, ids),
+                sum(waiting.values()),
+                limit=limit,
+                offset=offset,
+            )
 
         return self._database.read(work)
 
@@ -136,6 +154,32 @@ def _count(counts: Iterable[Row], overdue: Iterable[Row]) -> dict[str, QueueCoun
             queue["pending"] = queue.get("pending", 0) + jobs
             queue["scheduled"] -= jobs
     return {name: QueueCounts(**columns) for name, columns in found.items()}
+
+
+def _scheduled_ids(
+    transaction: Transaction, queues: Sequence[str], limit: int, offset: int
+) -> list[str]:
+    if not queues:
+        return []
+    depth = offset + limit
+    if len(queues) == 1:
+        rows = transaction.all(
+            "scheduled", queue_name=queues[0], limit=limit, offset=offset
+        )
+    elif depth * len(queues) <= MAX_MERGED_ROWS:
+        streams = [
+            transaction.all("scheduled", queue_name=name, limit=depth, offset=0)
+            for name in queues
+        ]
+        rows = list(islice(heapq.merge(*streams), offset, depth))
+    else:
+        rows = transaction.all(
+            "scheduled_by_sort",
+            rows=encode_names("name", queues),
+            limit=limit,
+            offset=offset,
+        )
+    return [job_id for _, job_id in rows]
 
 
 def _load(transaction: Transaction, ids: Sequence[str]) -> list[Job]:

@@ -8,7 +8,13 @@ from datetime import UTC, datetime
 import pytest
 from marshmallow import Schema
 
-from flask_forge_jobs.api.response import dumper, empty_response, encode, json_response
+from flask_forge_jobs.api.response import (
+    array_response,
+    dumper,
+    empty_response,
+    encode,
+    json_response,
+)
 from flask_forge_jobs.api.schemas.jobs import JobInspect, JobRow, JobsPage
 from flask_forge_jobs.api.schemas.processes import QueueProcess
 from flask_forge_jobs.api.schemas.queues import QueueOverview
@@ -97,6 +103,16 @@ def test_bare_values_are_compact(value: object, expected: bytes) -> None:
 
     assert response.data == expected
     assert response.headers["Content-Type"] == "application/json"
+
+
+@pytest.mark.parametrize(("total", "expected"), [(None, "2"), (7, "7"), (0, "0")])
+def test_array_response_tells_how_many_there_are(
+    total: int | None, expected: str
+) -> None:
+    response = array_response(["a", "b"], total)
+
+    assert response.data == b'["a","b"]'
+    assert response.headers["X-Total-Count"] == expected
 
 
 def test_empty_response_has_no_content_type() -> None:

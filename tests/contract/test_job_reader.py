@@ -10,12 +10,13 @@ from functools import partial
 import pytest
 
 from flask_forge_jobs.errors import JobNotFoundError
-from flask_forge_jobs.model.jobs import Job, JobFilter, JobStatus, NewJob
+from flask_forge_jobs.model.jobs import Job, JobFilter, JobsPage, JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import Dead, Done, Failed, Outcome, Throttled
 from flask_forge_jobs.model.queues import QueueCounts
+from flask_forge_jobs.storage import job_reader
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.job_reader import QueueStatistics
-from flask_forge_jobs.storage.listing import MAX_COMBINATIONS
+from flask_forge_jobs.storage.listing import MAX_COMBINATIONS, MAX_MERGED_ROWS
 from tests.support.jobs import (
     OWNER,
     QUEUE,
@@ -46,6 +47,10 @@ def mixed_jobs(storage: Storage, sql: Sql) -> list[Job]:
             claim_one(storage, queue_name=queue_name)
         sql.run("UPDATE forge_job SET enqueued_at = enqueued_at - 1000000")
     return [storage.job_reader.get(job_id) for job_id in reversed(ids)]
+
+
+def ids_of(page: JobsPage) -> list[str]:
+    return [job.id for job in page.rows]
 
 
 # -- one job -----------------------------------------------------------------------
@@ -189,18 +194,41 @@ def test_scheduled_lists_what_starts_later_the_earliest_first(
     enqueue_in(storage, sql, 100, queue_name="other")
     sql.age(60)
 
-    jobs = storage.job_reader.scheduled(QUEUE, 10)
+    page = storage.job_reader.scheduled(QUEUE, 10)
 
-    assert [job.id for job in jobs] == [first, second, third]
-    assert overdue not in [job.id for job in jobs]
-    assert [job.id for job in storage.job_reader.scheduled(QUEUE, 1)] == [first]
+    assert ids_of(page) == [first, second, third]
+    assert page.total == 3
+    assert overdue not in ids_of(page)
+    assert ids_of(storage.job_reader.scheduled(QUEUE, 1)) == [first]
+    second_page = storage.job_reader.scheduled(QUEUE, 1, 1)
+    assert (ids_of(second_page), second_page.total) == ([second], 3)
+
+
+@pytest.mark.parametrize("most", [MAX_MERGED_ROWS, 0])
+def test_scheduled_merges_the_queues(
+    storage: Storage, sql: Sql, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    monkeypatch.setattr(job_reader, "MAX_MERGED_ROWS", most)
+    ids = [
+        enqueue_in(storage, sql, 600 + 100 * n, queue_name=f"q{n % 3}")
+        for n in range(9)
+    ]
+
+    pages = [storage.job_reader.scheduled(None, 2, offset) for offset in range(0, 9, 2)]
+
+    assert [job_id for page in pages for job_id in ids_of(page)] == ids
+    assert {page.total for page in pages} == {9}
+    assert ids_of(storage.job_reader.scheduled(None, 2, 9)) == []
+    assert storage.job_reader.scheduled("unknown", 2).total == 0
 
 
 def test_scheduled_leaves_out_jobs_that_wait_for_a_retry(storage: Storage) -> None:
     enqueue(storage)
     run(storage, Failed("no"))
 
-    assert storage.job_reader.scheduled(QUEUE, 10) == []
+    page = storage.job_reader.scheduled(QUEUE, 10)
+
+    assert (list(page.rows), page.total) == ([], 0)
 
 
 # -- pages -------------------------------------------------------------------------

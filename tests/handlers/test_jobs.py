@@ -6,7 +6,14 @@ from datetime import UTC, datetime
 import pytest
 
 from flask_forge_jobs.errors import InvalidInputError, JobNotFoundError
-from flask_forge_jobs.handlers.jobs import inspect_job, list_jobs
+from flask_forge_jobs.handlers.jobs import (
+    MAX_KINDS,
+    failed_jobs,
+    inspect_job,
+    list_jobs,
+    list_kinds,
+    scheduled_jobs,
+)
 from flask_forge_jobs.handlers.redaction import Redactor
 from flask_forge_jobs.model.jobs import JobFilter, JobStatus, NewJob
 from flask_forge_jobs.storage.base import Storage
@@ -81,3 +88,19 @@ def test_list_jobs_bounds_a_page(
         list_jobs(storage, JobFilter(), limit=limit, offset=offset, redactor=REDACTOR)
 
     assert caught.value.field == field
+
+
+def test_list_kinds_is_capped_and_tells_how_many_there_are(storage: Storage) -> None:
+    storage.jobs.enqueue_many([NewJob(f"kind-{n:04}") for n in range(MAX_KINDS + 2)])
+
+    kinds, total = list_kinds(storage, None)
+
+    assert (len(kinds), kinds[-1], total) == (MAX_KINDS, "kind-0999", MAX_KINDS + 2)
+
+
+@pytest.mark.parametrize("limit", [0, 1001])
+def test_failed_and_scheduled_bound_their_page(storage: Storage, limit: int) -> None:
+    with pytest.raises(InvalidInputError, match="limit"):
+        failed_jobs(storage, limit=limit, redactor=REDACTOR)
+    with pytest.raises(InvalidInputError, match="limit"):
+        scheduled_jobs(storage, None, limit=limit, offset=0, redactor=REDACTOR)

@@ -53,6 +53,7 @@ SERVED_BY = {
     "count_outside": "forge_job_list",
     "page_by_scan": "forge_job_newest",
     "scheduled": "forge_job_deferred",
+    "scheduled_by_sort": "forge_job_deferred",
     "finished_before": "forge_job_finished",
     "walk_unsuccessful": "forge_job_unsuccessful",
     "get_job": "forge_job_pkey",

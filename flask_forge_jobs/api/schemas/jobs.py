@@ -9,6 +9,7 @@ from marshmallow.fields import List, Nested
 
 from flask_forge_jobs.api.schemas.fields import (
     AnyJson,
+    Digits,
     Instant,
     Text,
     WholeNumber,
@@ -95,6 +96,26 @@ class ListRequest(WireSchema):
     )
     limit = WholeNumber(required=True, is_signed=False)
     offset = WholeNumber(required=True, is_signed=False)
+
+
+class FailedQuery(WireSchema):
+    """Arguments of :func:`flask_forge_jobs.handlers.jobs.failed_jobs`."""
+
+    limit = Digits(load_default=100)
+
+
+class KindsQuery(WireSchema):
+    """Arguments of :func:`flask_forge_jobs.handlers.jobs.list_kinds`."""
+
+    queue_name = Text(load_default=None)
+
+
+class ScheduledQuery(WireSchema):
+    """Arguments of :func:`flask_forge_jobs.handlers.jobs.scheduled_jobs`."""
+
+    queue_name = Text(load_default=None)
+    limit = Digits(load_default=500)
+    offset = Digits(load_default=0)
 
 
 class EnqueueRequest(WireSchema):

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from flask import Response, request
+from marshmallow.fields import List, Nested
 
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.request import refuse_bad_unread_body
-from flask_forge_jobs.api.response import dumper, json_response
+from flask_forge_jobs.api.response import array_response, dumper, json_response
 from flask_forge_jobs.api.routes import Route
 from flask_forge_jobs.api.schemas.fields import Flag, Text, WholeNumber
 from flask_forge_jobs.api.schemas.jobs import (
     EnqueueDemoRequest,
     EnqueueRequest,
+    FailedQuery,
     JobIdsRequest,
     JobInspect,
+    JobRow,
     JobsPage,
+    KindsQuery,
     ListRequest,
+    ScheduledQuery,
 )
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import job_actions, jobs
@@ -25,6 +30,10 @@ _INSPECT = JobInspect()
 _PAGE = JobsPage()
 _DUMP_INSPECT = dumper(_INSPECT)
 _DUMP_PAGE = dumper(_PAGE)
+_DUMP_ROW = dumper(JobRow())
+_FAILED_QUERY = FailedQuery()
+_KINDS_QUERY = KindsQuery()
+_SCHEDULED_QUERY = ScheduledQuery()
 _LIST = ListRequest()
 _ENQUEUE = EnqueueRequest()
 _ENQUEUE_DEMO = EnqueueDemoRequest()
@@ -36,6 +45,28 @@ def list_jobs(api: Api) -> Response:
     arguments = api.body(_LIST)
     page = jobs.list_jobs(api.storage, redactor=api.redactor, **arguments)
     return json_response(_DUMP_PAGE(page))
+
+
+def failed_jobs(api: Api) -> Response:
+    """Return the newest jobs that wait for a retry."""
+    page = jobs.failed_jobs(
+        api.storage, redactor=api.redactor, **api.query(_FAILED_QUERY)
+    )
+    return array_response([_DUMP_ROW(job) for job in page.rows], page.total)
+
+
+def list_kinds(api: Api) -> Response:
+    """Return the kinds of the stored jobs, all or of one queue."""
+    kinds, total = jobs.list_kinds(api.storage, **api.query(_KINDS_QUERY))
+    return array_response(kinds, total)
+
+
+def scheduled_jobs(api: Api) -> Response:
+    """Return the pending jobs that start later, the earliest first."""
+    page = jobs.scheduled_jobs(
+        api.storage, redactor=api.redactor, **api.query(_SCHEDULED_QUERY)
+    )
+    return array_response([_DUMP_ROW(job) for job in page.rows], page.total)
 
 
 def inspect_job(api: Api, job_id: str) -> Response:
@@ -98,6 +129,19 @@ ROUTES = (
     Route(
         method="POST", path="/jobs/list", endpoint="jobs_list", view=list_jobs,
         permission=Permission.READ, body=_LIST, answer=_PAGE,
+    ),
+    Route(
+        method="GET", path="/jobs/failed", endpoint="jobs_failed", view=failed_jobs,
+        permission=Permission.READ, query=_FAILED_QUERY, answer=List(Nested(JobRow)),
+    ),
+    Route(
+        method="GET", path="/jobs/kinds", endpoint="jobs_kinds", view=list_kinds,
+        permission=Permission.READ, query=_KINDS_QUERY, answer=List(Text()),
+    ),
+    Route(
+        method="GET", path="/jobs/scheduled", endpoint="jobs_scheduled",
+        view=scheduled_jobs, permission=Permission.READ, query=_SCHEDULED_QUERY,
+        answer=List(Nested(JobRow)),
     ),
     Route(
         method="GET", path="/jobs/inspect/<job_id>", endpoint="job_inspect",

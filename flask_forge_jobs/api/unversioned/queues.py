@@ -6,7 +6,7 @@ from flask import Response
 from marshmallow.fields import List, Nested
 
 from flask_forge_jobs.api.context import Api
-from flask_forge_jobs.api.response import dumper, empty_response, json_response
+from flask_forge_jobs.api.response import array_response, dumper, empty_response
 from flask_forge_jobs.api.routes import Route
 from flask_forge_jobs.api.schemas.processes import ProcessesQuery, QueueProcess
 from flask_forge_jobs.api.schemas.queues import (
@@ -28,7 +28,7 @@ _BACKOFF = BackoffRequest()
 
 def overview(api: Api) -> Response:
     """Return every registered queue."""
-    return json_response(
+    return array_response(
         [_DUMP_OVERVIEW(queue) for queue in queues.overview(api.storage)]
     )
 
@@ -36,7 +36,7 @@ def overview(api: Api) -> Response:
 def list_processes(api: Api) -> Response:
     """Return the worker slots, all or of one queue."""
     found = processes.list_processes(api.storage, **api.query(_PROCESSES_QUERY))
-    return json_response([_DUMP_PROCESS(process) for process in found])
+    return array_response([_DUMP_PROCESS(process) for process in found])
 
 
 def set_max_workers(api: Api, name: str) -> Response:

@@ -328,6 +328,81 @@ def test_list_out_of_bounds_is_400(
     _assert_refused(answer, field)
 
 
+def test_failed_lists_what_waits_for_a_retry(
+    client: FlaskClient, storage: Storage
+) -> None:
+    ids = [_enqueue(client, queue_name=name) for name in ("a", "b", "a")]
+    _end(storage, _claim(storage, "a"), JobStatus.FAILED, "token=c4n4ry")
+    _end(storage, _claim(storage, "a"), JobStatus.FAILED, "no")
+    _end(storage, _claim(storage, "b"), JobStatus.DEAD, "no")
+
+    answer = client.get(f"{PREFIX}/jobs/failed")
+    first = client.get(f"{PREFIX}/jobs/failed?limit=1")
+
+    rows = json.loads(answer.data)
+    assert [row["id"] for row in rows] == [ids[2], ids[0]]
+    assert list(rows[0]) == ROW_KEYS
+    assert "c4n4ry" not in answer.text
+    assert [row["id"] for row in json.loads(first.data)] == [ids[2]]
+    for each in (answer, first):
+        assert each.headers["X-Total-Count"] == "2"
+
+
+def test_kinds_are_those_of_stored_jobs(client: FlaskClient) -> None:
+    for kind, queue_name in (("b", "x"), ("a", "x"), ("c", "y")):
+        _enqueue(client, kind=kind, queue_name=queue_name)
+
+    answer = client.get(f"{PREFIX}/jobs/kinds")
+
+    assert answer.data == b'["a","b","c"]'
+    assert answer.headers["X-Total-Count"] == "3"
+    assert client.get(f"{PREFIX}/jobs/kinds?queue_name=x").json == ["a", "b"]
+    for unknown in ("unknown", "", "a%00b", "a/b"):
+        path = f"{PREFIX}/jobs/kinds?queue_name={unknown}"
+        assert client.get(path).data == b"[]"
+
+
+def test_scheduled_lists_the_earliest_first(client: FlaskClient) -> None:
+    _enqueue(client)
+    ids = [
+        _enqueue(client, queue_name=name, run_at=f"{year}-01-01T00:00:00Z")
+        for name, year in (("b", 2999), ("a", 2998), ("a", 2997))
+    ]
+
+    answer = client.get(f"{PREFIX}/jobs/scheduled")
+    second = client.get(f"{PREFIX}/jobs/scheduled?limit=1&offset=1")
+    of_a = client.get(f"{PREFIX}/jobs/scheduled?queue_name=a")
+
+    rows = json.loads(answer.data)
+    assert [row["id"] for row in rows] == ids[::-1]
+    assert list(rows[0]) == ROW_KEYS
+    assert answer.headers["X-Total-Count"] == "3"
+    assert [row["id"] for row in json.loads(second.data)] == [ids[1]]
+    assert second.headers["X-Total-Count"] == "3"
+    assert of_a.headers["X-Total-Count"] == "2"
+    for unknown in ("unknown", "", "a%00b"):
+        path = f"{PREFIX}/jobs/scheduled?queue_name={unknown}"
+        assert client.get(path).data == b"[]"
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("failed?limit=0", "limit"),
+        ("failed?limit=1001", "limit"),
+        ("failed?limit=-1", "limit"),
+        ("failed?limit=1&limit=1", "limit"),
+        ("kinds?queue_name=a&queue_name=b", "queue_name"),
+        ("scheduled?limit=0", "limit"),
+        ("scheduled?limit=1001", "limit"),
+        ("scheduled?offset=100001", "offset"),
+        ("scheduled?offset=x", "offset"),
+    ],
+)
+def test_a_bad_query_is_400(client: FlaskClient, query: str, field: str) -> None:
+    _assert_refused(client.get(f"{PREFIX}/jobs/{query}"), field)
+
+
 def test_retry_counts_what_it_put_back(client: FlaskClient, storage: Storage) -> None:
     dead = _enqueue(client)
     _end(storage, _claim(storage), JobStatus.DEAD, "broken")

@@ -168,10 +168,20 @@ WHERE enqueued_at >= :from_at AND enqueued_at <= :to_at
     AND (:any_payload OR LOWER(payload) LIKE :pattern ESCAPE '\')
 
 -- name: scheduled
--- Served by forge_job_deferred.
-SELECT id
+-- Served by forge_job_deferred: the first jobs of a queue that start later.
+SELECT scheduled_at, id
 FROM forge_job
 WHERE deferred AND status = 'pending' AND queue_name = :queue_name
     AND scheduled_at > :now
 ORDER BY scheduled_at, id
-LIMIT :limit
+LIMIT :limit OFFSET :offset
+
+-- name: scheduled_by_sort
+-- Served by forge_job_deferred, a range of each queue, sorted as a whole: for a page so
+-- deep that merging the queues would read as much.
+SELECT scheduled_at, id
+FROM forge_job
+WHERE deferred AND status = 'pending' AND scheduled_at > :now
+    AND queue_name IN (SELECT v.name FROM /* rows v: name text */)
+ORDER BY scheduled_at, id
+LIMIT :limit OFFSET :offset
