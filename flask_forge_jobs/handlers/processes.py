@@ -1,15 +1,28 @@
-"""The registry of worker slots."""
+"""The registry of worker processes and their slots."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.bounds import check_queue_name
-from flask_forge_jobs.model.processes import Process
+from flask_forge_jobs.model.processes import Process, WorkersOverview
 from flask_forge_jobs.storage.base import Storage
 
+MAX_LISTED_PROCESSES = 5000
 
-def list_processes(storage: Storage, queue_name: str | None = None) -> list[Process]:
-    """Return the slots of one queue, or of all of them.
+
+@dataclass(frozen=True, slots=True)
+class ProcessList:
+    """The first slots, and how many there are in all."""
+
+    processes: Sequence[Process] = ()
+    total: int = 0
+
+
+def list_processes(storage: Storage, queue_name: str | None = None) -> ProcessList:
+    """Return the slots of one queue, or of all of them; at most 5,000.
 
     Slots whose worker died stay until the reaper removes them.
 
@@ -25,5 +38,19 @@ def list_processes(storage: Storage, queue_name: str | None = None) -> list[Proc
         try:
             check_queue_name(queue_name)
         except InvalidInputError:
-            return []
-    return storage.processes.all(queue_name)
+            return ProcessList()
+    found = storage.processes.all(queue_name, limit=MAX_LISTED_PROCESSES)
+    is_whole = len(found) < MAX_LISTED_PROCESSES
+    total = len(found) if is_whole else storage.processes.count(queue_name)
+    return ProcessList(found, total)
+
+
+def workers(storage: Storage) -> WorkersOverview:
+    """Return the live worker processes and the queues that none of them serves.
+
+    A process is live while its heartbeat is at most 60 s old.
+
+    Raises:
+        StorageUnavailableError: The database could not be reached.
+    """
+    return storage.processes.workers()

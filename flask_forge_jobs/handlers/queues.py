@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 from flask_forge_jobs.errors import InvalidInputError, QueueNotFoundError
 from flask_forge_jobs.model.bounds import check_queue_name
-from flask_forge_jobs.model.processes import Process
+from flask_forge_jobs.model.processes import LIVE_WITHIN_S, Process
 from flask_forge_jobs.model.queues import (
     QueueCounts,
     QueueSettings,
     check_backoff,
     check_max_workers,
+    check_retention_days,
 )
 from flask_forge_jobs.storage.base import Storage
 
@@ -32,11 +33,15 @@ class QueueOverview:
     oldest_due_age_s: int
 
 
-def overview(storage: Storage) -> list[QueueOverview]:
+def overview(storage: Storage, *, only_live: bool = False) -> list[QueueOverview]:
     """Return every registered queue, by name.
 
     Three reads, however many queues there are. Counts and age of all queues come from
     one read transaction, so they agree with each other.
+
+    Args:
+        storage: Where the queues are.
+        only_live: Leave out slots whose worker has been silent for 60 s.
 
     Raises:
         StorageUnavailableError: The database could not be reached.
@@ -44,7 +49,7 @@ def overview(storage: Storage) -> list[QueueOverview]:
     queues = storage.queues.all()
     statistics = storage.job_reader.statistics()
     slots: defaultdict[str, list[Process]] = defaultdict(list)
-    for process in storage.processes.all():
+    for process in storage.processes.all(within_s=LIVE_WITHIN_S if only_live else None):
         slots[process.queue_name].append(process)
     return [
         QueueOverview(
@@ -83,6 +88,27 @@ def set_paused(storage: Storage, queue_name: str, paused: bool) -> None:  # noqa
     """
     _require_possible_name(queue_name)
     storage.queues.set_paused(queue_name, paused)
+
+
+def set_retention(
+    storage: Storage, queue_name: str, *, done_days: int, dead_days: int
+) -> None:
+    """Set for how many days a queue keeps its finished jobs.
+
+    Args:
+        storage: Where the queue is.
+        queue_name: A registered queue.
+        done_days: 0 to 36500; 0 means until the next sweep.
+        dead_days: Likewise for dead jobs.
+
+    Raises:
+        InvalidInputError: A number is out of bounds.
+        QueueNotFoundError: No such queue.
+    """
+    check_retention_days("done_days", done_days)
+    check_retention_days("dead_days", dead_days)
+    _require_possible_name(queue_name)
+    storage.queues.set_retention(queue_name, done_days, dead_days)
 
 
 def set_backoff(

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+
+# A heartbeat older than this counts for nothing.
+LIVE_WITHIN_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,3 +43,38 @@ class SlotReport:
     process_id: str
     queue_name: str
     current_job_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class QueueSlots:
+    """How many slots a worker process gives one queue, at least 1."""
+
+    queue_name: str
+    slots: int
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """One live worker process with its load.
+
+    Args:
+        pod: The process.
+        slots: What it gives each queue, by queue.
+        live_slot_count: Slots whose own heartbeat is recent.
+        in_flight_count: Of those, how many run a job.
+        heartbeat_age_s: Whole seconds since the heartbeat, by the database's clock.
+    """
+
+    pod: Pod
+    slots: Sequence[QueueSlots]
+    live_slot_count: int
+    in_flight_count: int
+    heartbeat_age_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkersOverview:
+    """The live worker processes, and the queues that none of them has a slot for."""
+
+    workers: Sequence[Worker]
+    unassigned_queues: Sequence[str]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import platform
 from dataclasses import dataclass
 from importlib.metadata import version
 
+from flask_forge_jobs.storage.catalogue import load_migrations
 from flask_forge_jobs.storage.database import Database
 from flask_forge_jobs.storage.job_admin import JobAdmin
 from flask_forge_jobs.storage.job_queue import JobQueue
@@ -47,11 +49,13 @@ class Storage:
 
     def describe(self) -> StorageInfo:
         """Return facts about the live connection."""
-        fields = (
-            *self.database.describe(),
+        *facts, driver = self.database.describe()
+        ours = (
             ("package_version", version("flask-forge-jobs")),
+            ("schema_version", str(load_migrations(self.backend)[-1].version)),
+            ("python_version", platform.python_version()),
         )
-        return StorageInfo(self.backend, fields)
+        return StorageInfo(self.backend, (*facts, *ours, driver))
 
     def close(self) -> None:
         """Close what this process opened; a later use opens anew."""

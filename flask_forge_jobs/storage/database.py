@@ -110,7 +110,10 @@ class Database(Protocol):
         """
 
     def describe(self) -> tuple[tuple[str, str], ...]:
-        """Return facts about the live connection, never an address or a user."""
+        """Return facts about the live connection, never an address or a user.
+
+        The driver comes last.
+        """
 
     def close(self) -> None:
         """Close what this process opened."""

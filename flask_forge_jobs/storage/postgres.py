@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import platform
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -276,8 +275,6 @@ class PostgresDatabase:
         return (
             ("server_version", version),
             ("max_connections", str(self._settings.pool_size)),
-            ("schema_version", str(load_migrations("postgres")[-1].version)),
-            ("python_version", platform.python_version()),
             ("driver", _driver()),
         )
 

@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 from flask_forge_jobs.model.instants import SECOND_US
-from flask_forge_jobs.model.processes import Pod, Process, SlotReport
+from flask_forge_jobs.model.processes import (
+    LIVE_WITHIN_S,
+    Pod,
+    Process,
+    SlotReport,
+    WorkersOverview,
+)
 from flask_forge_jobs.storage.database import (
     Database,
     Parameter,
+    Row,
     Transaction,
     encode_rows,
 )
-from flask_forge_jobs.storage.rows import pod_from_row, process_from_row
+from flask_forge_jobs.storage.rows import (
+    pod_from_row,
+    process_from_row,
+    worker_from_rows,
+)
+
+# Larger than any number of rows and any age.
+NO_LIMIT = 2**31 - 1
+FOREVER_US = 2**62
 
 
 class ProcessRegistry:
@@ -94,16 +110,66 @@ class ProcessRegistry:
 
         return self._database.write(work)
 
-    def all(self, queue_name: str | None = None) -> list[Process]:
-        """Return slots, live or not.
+    def all(
+        self,
+        queue_name: str | None = None,
+        *,
+        within_s: float | None = None,
+        limit: int = NO_LIMIT,
+    ) -> list[Process]:
+        """Return slots.
 
         Args:
             queue_name: Only of this queue, by process id; None means all, by queue and
                 process id.
+            within_s: Oldest heartbeat that counts, in seconds; None takes slots that
+                fell silent too.
+            limit: At most this many.
         """
         name = "all_processes" if queue_name is None else "processes_of_queue"
-        rows = self._database.read(lambda tx: tx.all(name, queue_name=queue_name))
+        within_us = FOREVER_US if within_s is None else int(within_s * SECOND_US)
+        rows = self._database.read(
+            lambda tx: tx.all(
+                name, queue_name=queue_name, within_us=within_us, limit=limit
+            )
+        )
         return [process_from_row(row) for row in rows]
+
+    def count(self, queue_name: str | None = None) -> int:
+        """Return how many slots there are, live or not.
+
+        Args:
+            queue_name: Only of this queue; None means all.
+        """
+        rows = self._database.read(
+            lambda tx: tx.all(
+                "count_processes", any_queue=queue_name is None, queue_name=queue_name
+            )
+        )
+        return int(rows[0][0])
+
+    def workers(self, within_s: float = LIVE_WITHIN_S) -> WorkersOverview:
+        """Return the live worker processes and the queues without one.
+
+        A queue that is paused or has no workers has no slots either.
+
+        Args:
+            within_s: Oldest heartbeat that counts, in seconds.
+        """
+        within_us = int(within_s * SECOND_US)
+
+        def work(transaction: Transaction) -> WorkersOverview:
+            pods = transaction.all("live_workers", within_us=within_us)
+            slots: defaultdict[str, list[Row]] = defaultdict(list)
+            for row in transaction.all("slots_of_workers", within_us=within_us):
+                slots[row[0]].append(row)
+            names = transaction.all("unassigned_queues", within_us=within_us)
+            return WorkersOverview(
+                [worker_from_rows(pod, slots[pod[0]]) for pod in pods],
+                [name for (name,) in names],
+            )
+
+        return self._database.read(work)
 
     def pods(self) -> list[Pod]:
         """Return worker processes, live or not, by host id."""

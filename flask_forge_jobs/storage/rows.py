@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
-from flask_forge_jobs.model.instants import from_micros, optional_from_micros
+from flask_forge_jobs.model.instants import (
+    SECOND_US,
+    from_micros,
+    optional_from_micros,
+)
 from flask_forge_jobs.model.jobs import ClaimedJob, ErrorEntry, Job, JobStatus
-from flask_forge_jobs.model.processes import Pod, Process
+from flask_forge_jobs.model.processes import Pod, Process, QueueSlots, Worker
 from flask_forge_jobs.model.queues import QueueSettings
 from flask_forge_jobs.storage.database import Row
 
@@ -106,4 +111,15 @@ def pod_from_row(row: Row) -> Pod:
         worker_name=worker_name,
         queues=tuple(queues.split(",")) if queues else (),
         heartbeat_at=from_micros(heartbeat_at),
+    )
+
+
+def worker_from_rows(pod: Row, slots: Sequence[Row]) -> Worker:
+    """Return the worker of a row of ``live_workers`` and its ``slots_of_workers``."""
+    return Worker(
+        pod=pod_from_row(pod[:-1]),
+        slots=[QueueSlots(name, int(count)) for _, name, count, _, _ in slots],
+        live_slot_count=sum(int(row[3]) for row in slots),
+        in_flight_count=sum(int(row[4]) for row in slots),
+        heartbeat_age_s=max(int(pod[-1]), 0) // SECOND_US,
     )

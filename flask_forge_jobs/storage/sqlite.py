@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import platform
 import sqlite3
 import threading
 import time
@@ -345,8 +344,6 @@ class SqliteDatabase:
                 ("busy_timeout_secs", f"{busy_timeout_s:g}"),
                 ("write_pool_max", "1"),
                 ("read_pool_max", "1 per thread"),
-                ("schema_version", str(load_migrations("sqlite")[-1].version)),
-                ("python_version", platform.python_version()),
                 ("driver", f"sqlite3 {sqlite3.sqlite_version}"),
             )
 

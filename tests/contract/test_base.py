@@ -33,6 +33,9 @@ def test_describe_tells_what_the_database_says_of_itself(
     key = {"sqlite": "sqlite_version", "postgres": "server_version"}[backend]
     assert fields[key][0].isdigit()
     assert all(isinstance(value, str) for value in fields.values())
+    assert [key for key, _ in info.fields][-4:] == [
+        "package_version", "schema_version", "python_version", "driver",
+    ]  # fmt: skip
 
 
 def test_describe_names_no_address(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from flask_forge_jobs.model.processes import Pod, Process, SlotReport
+from flask_forge_jobs.model.processes import Pod, Process, QueueSlots, SlotReport
 from flask_forge_jobs.storage.base import Storage
 from tests.support.sql import Sql
 
@@ -152,3 +152,72 @@ def test_live_pods_are_those_that_beat_recently(storage: Storage, sql: Sql) -> N
     assert [pod.host_id for pod in storage.processes.pods()] == [
         "a-new", "b-old", "c-new",
     ]  # fmt: skip
+
+
+def test_slots_may_be_asked_for_by_age_and_number(storage: Storage, sql: Sql) -> None:
+    beat(storage, "old", slot(0))
+    sql.age(61)
+    storage.processes.beat(
+        "new", None, ["mail"], [SlotReport(f"mail-{n}-new-1", "mail") for n in range(3)]
+    )
+
+    def ids(**wanted: float) -> list[str]:
+        limit = int(wanted.get("limit", 99))
+        within_s = wanted.get("within_s")
+        found = storage.processes.all("mail", within_s=within_s, limit=limit)
+        assert found == storage.processes.all(within_s=within_s, limit=limit)
+        return [each.process_id for each in found]
+
+    live = ["mail-0-new-1", "mail-1-new-1", "mail-2-new-1"]
+    assert ids() == ["mail-0-host-1", *live]
+    assert ids(within_s=60) == live
+    assert ids(within_s=60, limit=2) == live[:2]
+    storage.processes.beat("third", None, ["b"], [SlotReport("b-0", "b")])
+    assert (storage.processes.count(), storage.processes.count("mail")) == (5, 4)
+
+
+def test_workers_are_the_live_ones_with_their_load(storage: Storage, sql: Sql) -> None:
+    storage.queues.ensure("mail")
+    storage.queues.ensure("idle")
+    storage.queues.ensure("lost")
+    storage.processes.beat("gone", None, ["lost"], [SlotReport("lost-0", "lost")])
+    sql.age(30)
+    sql.run("UPDATE forge_pod SET heartbeat_at = heartbeat_at - 31000000")
+    storage.processes.beat("b", "two", ["mail"], [])
+    sql.age(2.5)
+    slots = [slot(0, job_id="job-1"), slot(1), slot(0, "extra")]
+    storage.processes.beat("a", None, ["mail", "extra"], slots)
+
+    found = storage.processes.workers()
+
+    first, second = found.workers
+    assert [each.pod.host_id for each in found.workers] == ["a", "b"]
+    assert first.pod.queues == ("mail", "extra")
+    assert first.slots == [QueueSlots("extra", 1), QueueSlots("mail", 2)]
+    assert (first.live_slot_count, first.in_flight_count) == (3, 1)
+    assert first.heartbeat_age_s == 0
+    assert (second.pod.worker_name, second.slots) == ("two", [])
+    assert (second.live_slot_count, second.in_flight_count) == (0, 0)
+    assert second.heartbeat_age_s >= 2
+    assert found.unassigned_queues == ["idle", "lost"]
+
+
+def test_a_silent_slot_of_a_live_worker_is_no_load(storage: Storage, sql: Sql) -> None:
+    beat(storage, "host", slot(0, job_id="job-1"), slot(1))
+    sql.run("UPDATE forge_process SET heartbeat_at = heartbeat_at - 61000000")
+
+    (worker,) = storage.processes.workers().workers
+
+    assert worker.slots == [QueueSlots("mail", 2)]
+    assert (worker.live_slot_count, worker.in_flight_count) == (0, 0)
+
+
+def test_a_worker_whose_heartbeat_lies_ahead_is_of_age_zero(
+    storage: Storage, sql: Sql
+) -> None:
+    beat(storage)
+    sql.age(-100)
+
+    (worker,) = storage.processes.workers().workers
+
+    assert worker.heartbeat_age_s == 0

@@ -31,6 +31,8 @@ def test_setters_know_no_impossible_queue(storage: Storage, name: str) -> None:
         queues.set_paused(storage, name, True)
     with pytest.raises(QueueNotFoundError):
         queues.set_backoff(storage, name, enabled=True, base_seconds=1, max_seconds=1)
+    with pytest.raises(QueueNotFoundError):
+        queues.set_retention(storage, name, done_days=1, dead_days=1)
 
 
 def test_setters_check_bounds_first(storage: Storage) -> None:
@@ -38,3 +40,5 @@ def test_setters_check_bounds_first(storage: Storage) -> None:
         queues.set_max_workers(storage, "none", 1025)
     with pytest.raises(InvalidInputError):
         queues.set_backoff(storage, "none", enabled=True, base_seconds=2, max_seconds=1)
+    with pytest.raises(InvalidInputError):
+        queues.set_retention(storage, "none", done_days=1, dead_days=-1)

@@ -160,6 +160,18 @@ class Flag(StrictField[bool]):
         return value
 
 
+class Switch(StrictField[bool]):
+    """A boolean in a query: ``1`` or ``true``, ``0`` or ``false``."""
+
+    default_error_messages = {"invalid": "must be 1 or 0"}  # noqa: RUF012
+
+    def read(self, value: object) -> bool:
+        """Return what the text means."""
+        if value not in ("1", "true", "0", "false"):
+            raise self.make_error("invalid")
+        return value in ("1", "true")
+
+
 class Instant(StrictField[datetime]):
     """An instant: relaxed RFC 3339 with an offset in, the shortest exact form out."""
 

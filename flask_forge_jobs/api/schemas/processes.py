@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from flask_forge_jobs.api.schemas.fields import Instant, Text, WireSchema
+from marshmallow.fields import List, Nested
+
+from flask_forge_jobs.api.schemas.fields import Instant, Text, WholeNumber, WireSchema
 
 
 class QueueProcess(WireSchema):
@@ -20,3 +22,30 @@ class ProcessesQuery(WireSchema):
     """Arguments of :func:`flask_forge_jobs.handlers.processes.list_processes`."""
 
     queue_name = Text(load_default=None)
+
+
+class WorkerSlot(WireSchema):
+    """How many slots a worker process gives one queue."""
+
+    queue_name = Text()
+    slots = WholeNumber()
+
+
+class Worker(WireSchema):
+    """One live worker process, from the model's object of the same name."""
+
+    host_id = Text(attribute="pod.host_id")
+    worker_name = Text(attribute="pod.worker_name")
+    queues = List(Text(), attribute="pod.queues")
+    slots = List(Nested(WorkerSlot))
+    workers_live = WholeNumber(attribute="live_slot_count")
+    in_flight = WholeNumber(attribute="in_flight_count")
+    heartbeat_at = Instant(attribute="pod.heartbeat_at")
+    heartbeat_age_seconds = WholeNumber(attribute="heartbeat_age_s")
+
+
+class WorkersOverview(WireSchema):
+    """The live worker processes and the queues that none of them serves."""
+
+    workers = List(Nested(Worker))
+    unassigned_queues = List(Text())

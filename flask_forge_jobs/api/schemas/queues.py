@@ -7,6 +7,7 @@ from marshmallow.fields import List, Nested
 from flask_forge_jobs.api.schemas.fields import (
     Flag,
     Instant,
+    Switch,
     Text,
     WholeNumber,
     WireSchema,
@@ -42,6 +43,12 @@ class QueueOverview(WireSchema):
     oldest_pending_age_seconds = WholeNumber(attribute="oldest_due_age_s")
 
 
+class OverviewQuery(WireSchema):
+    """Arguments of :func:`flask_forge_jobs.handlers.queues.overview`."""
+
+    only_live = Switch(data_key="live", load_default=False)
+
+
 class MaxWorkersRequest(WireSchema):
     """Arguments of :func:`flask_forge_jobs.handlers.queues.set_max_workers`."""
 
@@ -52,6 +59,13 @@ class PausedRequest(WireSchema):
     """Arguments of :func:`flask_forge_jobs.handlers.queues.set_paused`."""
 
     paused = Flag(required=True)
+
+
+class RetentionRequest(WireSchema):
+    """Arguments of :func:`flask_forge_jobs.handlers.queues.set_retention`."""
+
+    done_days = WholeNumber(required=True)
+    dead_days = WholeNumber(required=True)
 
 
 class BackoffRequest(WireSchema):

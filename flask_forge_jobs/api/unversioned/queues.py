@@ -6,37 +6,60 @@ from flask import Response
 from marshmallow.fields import List, Nested
 
 from flask_forge_jobs.api.context import Api
-from flask_forge_jobs.api.response import array_response, dumper, empty_response
+from flask_forge_jobs.api.response import (
+    array_response,
+    dumper,
+    empty_response,
+    json_response,
+)
 from flask_forge_jobs.api.routes import Route
-from flask_forge_jobs.api.schemas.processes import ProcessesQuery, QueueProcess
+from flask_forge_jobs.api.schemas.processes import (
+    ProcessesQuery,
+    QueueProcess,
+    WorkersOverview,
+)
 from flask_forge_jobs.api.schemas.queues import (
     BackoffRequest,
     MaxWorkersRequest,
+    OverviewQuery,
     PausedRequest,
     QueueOverview,
+    RetentionRequest,
 )
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import processes, queues
 
 _DUMP_OVERVIEW = dumper(QueueOverview())
 _DUMP_PROCESS = dumper(QueueProcess())
+_WORKERS = WorkersOverview()
+_DUMP_WORKERS = dumper(_WORKERS)
+_OVERVIEW_QUERY = OverviewQuery()
 _PROCESSES_QUERY = ProcessesQuery()
 _MAX_WORKERS = MaxWorkersRequest()
 _PAUSED = PausedRequest()
+_RETENTION = RetentionRequest()
 _BACKOFF = BackoffRequest()
 
 
 def overview(api: Api) -> Response:
     """Return every registered queue."""
-    return array_response(
-        [_DUMP_OVERVIEW(queue) for queue in queues.overview(api.storage)]
-    )
+    found = queues.overview(api.storage, **api.query(_OVERVIEW_QUERY))
+    return array_response([_DUMP_OVERVIEW(queue) for queue in found])
 
 
 def list_processes(api: Api) -> Response:
     """Return the worker slots, all or of one queue."""
     found = processes.list_processes(api.storage, **api.query(_PROCESSES_QUERY))
-    return array_response([_DUMP_PROCESS(process) for process in found])
+    slots = [_DUMP_PROCESS(each) for each in found.processes]
+    response = array_response(slots, found.total)
+    if found.total > len(slots):
+        response.headers["X-Result-Truncated"] = "true"
+    return response
+
+
+def list_workers(api: Api) -> Response:
+    """Return the live worker processes and the queues that none of them serves."""
+    return json_response(_DUMP_WORKERS(processes.workers(api.storage)))
 
 
 def set_max_workers(api: Api, name: str) -> Response:
@@ -51,6 +74,12 @@ def set_paused(api: Api, name: str) -> Response:
     return empty_response()
 
 
+def set_retention(api: Api, name: str) -> Response:
+    """Set for how many days finished jobs are kept."""
+    queues.set_retention(api.storage, name, **api.body(_RETENTION))
+    return empty_response()
+
+
 def set_backoff(api: Api, name: str) -> Response:
     """Set the curve of failures and throttles."""
     queues.set_backoff(api.storage, name, **api.body(_BACKOFF))
@@ -60,12 +89,17 @@ def set_backoff(api: Api, name: str) -> Response:
 ROUTES = (
     Route(
         method="GET", path="/queue/overview", endpoint="queue_overview", view=overview,
-        permission=Permission.READ, answer=List(Nested(QueueOverview)),
+        permission=Permission.READ, query=_OVERVIEW_QUERY,
+        answer=List(Nested(QueueOverview)),
     ),
     Route(
         method="GET", path="/queue/processes", endpoint="queue_processes",
         view=list_processes, permission=Permission.READ, query=_PROCESSES_QUERY,
         answer=List(Nested(QueueProcess)),
+    ),
+    Route(
+        method="GET", path="/queue/workers", endpoint="queue_workers",
+        view=list_workers, permission=Permission.READ, answer=_WORKERS,
     ),
     Route(
         method="POST", path="/queue/<name>/max-workers",
@@ -75,6 +109,11 @@ ROUTES = (
     Route(
         method="POST", path="/queue/<name>/paused", endpoint="queue_set_paused",
         view=set_paused, permission=Permission.QUEUES_EDIT, body=_PAUSED, errors=(404,),
+    ),
+    Route(
+        method="POST", path="/queue/<name>/retention",
+        endpoint="queue_set_retention", view=set_retention,
+        permission=Permission.QUEUES_EDIT, body=_RETENTION, errors=(404,),
     ),
     Route(
         method="POST", path="/queue/<name>/backoff", endpoint="queue_set_backoff",

@@ -14,6 +14,7 @@ from flask_forge_jobs.api.schemas.fields import (
     Digits,
     Flag,
     Instant,
+    Switch,
     Text,
     WholeNumber,
     parse_instant,
@@ -173,3 +174,16 @@ def test_digits_reads_a_number_of_a_query(text: str, number: int) -> None:
 def test_digits_refuses_everything_else(text: object) -> None:
     with pytest.raises(ValidationError, match="whole number"):
         Digits().deserialize(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("1", True), ("true", True), ("0", False), ("false", False)]
+)
+def test_switch_takes_two_words_each(text: str, value: bool) -> None:
+    assert Switch().deserialize(text) is value
+
+
+@pytest.mark.parametrize("text", ["", "yes", "TRUE", " 1", "2", 1, True])
+def test_switch_takes_nothing_else(text: object) -> None:
+    with pytest.raises(ValidationError):
+        Switch().deserialize(text)

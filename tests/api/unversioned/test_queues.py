@@ -10,6 +10,7 @@ from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.model.processes import SlotReport
 from flask_forge_jobs.storage.base import Storage
 from tests.api.mounting import PREFIX
+from tests.support.sql import Sql
 
 FAR_OFF = datetime(2999, 1, 1, tzinfo=UTC)
 
@@ -70,6 +71,70 @@ def test_overview_shows_queues_by_name_with_counts_and_slots(
     ]
 
 
+def test_overview_leaves_silent_slots_out_when_asked(
+    client: FlaskClient, storage: Storage, sql: Sql
+) -> None:
+    storage.queues.ensure("mail")
+    storage.processes.beat("old", None, ["mail"], [SlotReport("mail-0-old-1", "mail")])
+    sql.age(61)
+    storage.processes.beat("new", None, ["mail"], [SlotReport("mail-0-new-1", "mail")])
+
+    def slots(query: str) -> list[str]:
+        (mail,) = client.get(f"{PREFIX}/queue/overview{query}").json or []
+        return [slot["process_id"] for slot in mail["processes"]]
+
+    assert slots("") == slots("?live=0") == ["mail-0-new-1", "mail-0-old-1"]
+    assert slots("?live=1") == slots("?live=true") == ["mail-0-new-1"]
+
+
+def test_overview_takes_no_other_word_for_live(client: FlaskClient) -> None:
+    answer = client.get(f"{PREFIX}/queue/overview?live=yes")
+
+    assert answer.status_code == 400
+    assert answer.json is not None
+    assert answer.json["field"] == "live"
+
+
+def test_workers_and_unserved_queues_are_shown(
+    client: FlaskClient, storage: Storage
+) -> None:
+    url = f"{PREFIX}/queue/workers"
+    assert client.get(url).data == b'{"workers":[],"unassigned_queues":[]}'
+    storage.queues.ensure("mail")
+    storage.queues.ensure("default")
+    slots = [SlotReport("mail-0-H-1", "mail", "J"), SlotReport("mail-1-H-1", "mail")]
+    storage.processes.beat("H", "mailer-1", ["mail", "default"], slots)
+
+    answer = client.get(url).json
+
+    assert answer is not None
+    (worker,) = answer["workers"]
+    assert worker["slots"] == [{"queue_name": "mail", "slots": 2}]
+    assert (worker["workers_live"], worker["in_flight"]) == (2, 1)
+    assert worker["queues"] == ["mail", "default"]
+    assert answer["unassigned_queues"] == ["default"]
+
+
+def test_more_than_5000_processes_are_cut_and_said_to_be(
+    client: FlaskClient, storage: Storage
+) -> None:
+    url = f"{PREFIX}/queue/processes"
+    slots = [SlotReport(f"mail-{n:04}", "mail") for n in range(5001)]
+    storage.processes.beat("H", None, ["mail"], slots[:5000])
+    whole = client.get(url)
+    storage.processes.beat("H", None, ["mail"], slots)
+
+    cut = client.get(url)
+
+    assert whole.json is not None
+    assert cut.json is not None
+    assert len(whole.json) == len(cut.json) == 5000
+    assert "X-Result-Truncated" not in whole.headers
+    assert cut.headers["X-Result-Truncated"] == "true"
+    assert whole.headers["X-Total-Count"] == "5000"
+    assert cut.headers["X-Total-Count"] == "5001"
+
+
 def test_processes_are_filtered_by_queue(client: FlaskClient, storage: Storage) -> None:
     slots = [SlotReport("a-0-H-1", "a", "J"), SlotReport("b-0-H-1", "b")]
     storage.processes.beat("H", None, ["a", "b"], slots)
@@ -110,17 +175,21 @@ def test_settings_are_stored_and_answered_with_nothing(
     _assert_empty_200(_post(client, "mail/max-workers", {"n": 1024}))
     _assert_empty_200(_post(client, "mail/paused", {"paused": True}))
     _assert_empty_200(_post(client, "mail/backoff", curve))
+    days = {"done_days": 0, "dead_days": 36_500}
+    _assert_empty_200(_post(client, "mail/retention", days))
 
     stored = storage.queues.get("mail")
     assert (stored.max_workers, stored.paused) == (1024, True)
     assert (stored.backoff_enabled, stored.backoff_base_seconds) == (True, 5)
     assert stored.backoff_max_seconds == 86_400
+    assert (stored.retain_done_for_days, stored.retain_dead_for_days) == (0, 36_500)
 
 
 GOOD: dict[str, dict[str, object]] = {
     "max-workers": {"n": 1},
     "paused": {"paused": True},
     "backoff": {"enabled": True, "base_seconds": 1, "max_seconds": 1},
+    "retention": {"done_days": 1, "dead_days": 1},
 }
 
 
@@ -142,6 +211,11 @@ def test_unknown_queue_is_404(client: FlaskClient, setting: str, name: str) -> N
         ("max-workers", {"n": 1025}, "n"),
         ("max-workers", {"n": 2**31}, "n"),
         ("max-workers", {"n": 2**64}, "n"),
+        ("retention", {"done_days": -1, "dead_days": 1}, "done_days"),
+        ("retention", {"done_days": 36_501, "dead_days": 1}, "done_days"),
+        ("retention", {"done_days": 1, "dead_days": 36_501}, "dead_days"),
+        ("retention", {"done_days": 1}, "dead_days"),
+        ("retention", {"done_days": True, "dead_days": 1}, "done_days"),
         ("backoff", {**GOOD["backoff"], "base_seconds": 0}, "base_seconds"),
         ("backoff", {**GOOD["backoff"], "base_seconds": -5}, "base_seconds"),
         ("backoff", {**GOOD["backoff"], "max_seconds": 0}, "max_seconds"),
