@@ -1,0 +1,271 @@
+"""Metrics: histograms that merge, tallies of jobs, and the arithmetic of buckets.
+
+Figures are kept in buckets of several widths side by side, so that a chart of an hour
+and one of a month read about as many rows. A bucket belongs to whatever interval it
+begins in, so adjacent intervals never count one twice.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from flask_forge_jobs.errors import InvalidInputError
+from flask_forge_jobs.model.instants import DAY_US, SECOND_US, to_micros
+
+MAX_BUCKETS = 2000
+# Widths of the stored buckets in seconds. Days are also what the counters of
+# Prometheus are added up from.
+LEVELS = (10, 60, 300, 1800, 86_400)
+FINEST, DAY = LEVELS[0], LEVELS[-1]
+# The finest buckets are kept this long, all others for KEPT_US.
+FINEST_KEPT_US = DAY_US
+KEPT_US = 30 * DAY_US
+# A chart reads the finest level that has no more buckets than this in its window.
+_MOST_ROWS = 1500
+
+_GAMMA = 1.04
+_INDEXES_PER_UNIT = 1 / math.log(_GAMMA)
+# Stands for values below one microsecond.
+_ZERO = -1
+
+
+@dataclass(slots=True)
+class Histogram:
+    """Durations in microseconds, in buckets that grow by 4 percent.
+
+    Any number of histograms merge into the one that all their values would have made.
+    A percentile is at most 2 percent away from the exact one.
+
+    Args:
+        counts: How many values lie in each bucket.
+        sum_us: Exact sum of the values.
+    """
+
+    counts: dict[int, int] = field(default_factory=dict)
+    sum_us: int = 0
+
+    @property
+    def count(self) -> int:
+        """How many values there are."""
+        return sum(self.counts.values())
+
+    def record(self, value_us: int) -> None:
+        """Add one value; a negative one counts as 0."""
+        if value_us > 0:
+            index = math.ceil(math.log(value_us) * _INDEXES_PER_UNIT)
+            self.sum_us += value_us
+        else:
+            index = _ZERO
+        self.counts[index] = self.counts.get(index, 0) + 1
+
+    def merge(self, other: Histogram) -> None:
+        """Add the values of another histogram."""
+        counts = self.counts
+        for index, count in other.counts.items():
+            counts[index] = counts.get(index, 0) + count
+        self.sum_us += other.sum_us
+
+    def percentile(self, percent: float) -> float:
+        """Return the nearest-rank percentile in microseconds, 0 without values.
+
+        Args:
+            percent: Such as 95.
+        """
+        rank = max(math.ceil(percent * self.count / 100), 1)
+        for index in sorted(self.counts):
+            rank -= self.counts[index]
+            if rank <= 0:
+                return _middle(index)
+        return 0.0
+
+    def up_to(self, value_us: int) -> int:
+        """Return how many values are at most this, to within 2 percent of it."""
+        limit = value_us
+        return sum(n for index, n in self.counts.items() if _middle(index) <= limit)
+
+    def encode(self) -> str:
+        """Return the histogram as text: the sum, then index and count in turn.
+
+        Empty text for an empty histogram. Equal histograms have equal texts.
+        """
+        if not self.counts:
+            return ""
+        pairs = " ".join(f"{index} {n}" for index, n in sorted(self.counts.items()))
+        return f"{self.sum_us} {pairs}"
+
+    @classmethod
+    def decode(cls, text: str) -> Histogram:
+        """Return the histogram of a text made by :meth:`encode`."""
+        histogram = cls()
+        histogram.merge_text(text)
+        return histogram
+
+    def merge_text(self, text: str) -> None:
+        """Merge an encoded histogram; faster than decoding it first."""
+        if not text:
+            return
+        numbers = iter(map(int, text.split()))
+        self.sum_us += next(numbers)
+        counts = self.counts
+        for index, count in zip(numbers, numbers, strict=True):
+            counts[index] = counts.get(index, 0) + count
+
+
+def _middle(index: int) -> float:
+    """Return the value that is as far from both ends of a bucket, relatively."""
+    return 0.0 if index == _ZERO else 2 * _GAMMA**index / (_GAMMA + 1)
+
+
+@dataclass(slots=True)
+class Tally:
+    """What happened to jobs of one queue and kind within one bucket.
+
+    What started and has neither completed, failed nor been retried is running now.
+
+    Args:
+        enqueued: New jobs.
+        started: Runs that began.
+        retried: Runs that ended with the job waiting again.
+        completed: Jobs that ended ``done``.
+        failed: Jobs that ended ``dead``.
+        wait: From due to started, of every run.
+        run: From started to finished, of completed jobs.
+        total: From enqueued to finished, of completed jobs.
+    """
+
+    enqueued: int = 0
+    started: int = 0
+    retried: int = 0
+    completed: int = 0
+    failed: int = 0
+    wait: Histogram = field(default_factory=Histogram)
+    run: Histogram = field(default_factory=Histogram)
+    total: Histogram = field(default_factory=Histogram)
+
+    def merge(self, other: Tally) -> None:
+        """Add another tally."""
+        self.enqueued += other.enqueued
+        self.started += other.started
+        self.retried += other.retried
+        self.completed += other.completed
+        self.failed += other.failed
+        self.wait.merge(other.wait)
+        self.run.merge(other.run)
+        self.total.merge(other.total)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """An interval cut into buckets that are aligned to its start.
+
+    Args:
+        start_us: Where the first bucket begins.
+        width_us: Width of a bucket.
+        count: How many there are; 0 for an empty window.
+    """
+
+    start_us: int
+    width_us: int
+    count: int
+
+    @property
+    def end_us(self) -> int:
+        """Where the last bucket ends."""
+        return self.start_us + self.count * self.width_us
+
+    def index_of(self, instant_us: int) -> int:
+        """Return the number of the bucket that holds an instant."""
+        return (instant_us - self.start_us) // self.width_us
+
+    def starts(self) -> Iterator[int]:
+        """Yield where each bucket begins, in microseconds."""
+        return iter(range(self.start_us, self.end_us, self.width_us))
+
+    def level(self, now_us: int, levels: tuple[int, ...] = LEVELS) -> int:
+        """Return the width in seconds of the stored buckets to draw the window from.
+
+        Args:
+            now_us: Decides which levels are still kept.
+            levels: The widths there are, ascending.
+        """
+        kept = [
+            level
+            for level in levels
+            if level != FINEST or self.start_us >= now_us - FINEST_KEPT_US
+        ]
+        fitting = [level for level in kept if level * SECOND_US <= self.width_us]
+        span_us = self.end_us - self.start_us
+        for level in fitting:
+            if span_us <= level * SECOND_US * _MOST_ROWS:
+                return level
+        return fitting[-1] if fitting else kept[0]
+
+
+def window(
+    start: datetime, end: datetime, bucket_secs: int, *, least_secs: int = 0
+) -> Window:
+    """Return the buckets of ``[start, end)``; the last one is whole.
+
+    Args:
+        start: Where the first bucket begins.
+        end: Not included; one at or before ``start`` makes the window empty.
+        bucket_secs: Width in seconds; 0 makes the window empty.
+        least_secs: A smaller width is raised to this one.
+
+    Raises:
+        InvalidInputError: Field ``bucket_secs``: there would be more than 2,000.
+    """
+    start_us, end_us = to_micros(start), to_micros(end)
+    width_us = max(bucket_secs, least_secs) * SECOND_US
+    if end_us <= start_us or not width_us:
+        return Window(start_us, SECOND_US, 0)
+    count = -((start_us - end_us) // width_us)
+    if count > MAX_BUCKETS:
+        least = -((start_us - end_us) // (MAX_BUCKETS * SECOND_US))
+        raise InvalidInputError(
+            "bucket_secs",
+            f"{bucket_secs} makes {count} buckets of the window, more than "
+            f"{MAX_BUCKETS}; the least for it is {least}",
+        )
+    return Window(start_us, width_us, count)
+
+
+def floor_to(instant_us: int, level: int) -> int:
+    """Return where the stored bucket that holds an instant begins."""
+    return instant_us - instant_us % (level * SECOND_US)
+
+
+def cover(
+    start_us: int, end_us: int, levels: tuple[int, ...] = LEVELS
+) -> list[tuple[int, int, int]]:
+    """Return the fewest stored buckets that begin within an interval.
+
+    Whole days are read as days, what is left at both ends in finer and finer buckets,
+    down to the finest level.
+
+    Args:
+        start_us: Where the interval begins.
+        end_us: Where it ends, not included.
+        levels: The widths there are in seconds, ascending, each a multiple of the one
+            before.
+
+    Returns:
+        Level, start and end of each run of buckets.
+    """
+    if start_us >= end_us:
+        return []
+    *finer, level = levels
+    if not finer:
+        return [(level, start_us, end_us)]
+    first = -floor_to(-start_us, level)
+    last = floor_to(end_us, level)
+    if first >= last:
+        return cover(start_us, end_us, tuple(finer))
+    return [
+        *cover(start_us, first, tuple(finer)),
+        (level, first, last),
+        *cover(last, end_us, tuple(finer)),
+    ]

@@ -1,0 +1,263 @@
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flask_forge_jobs.errors import InvalidInputError
+from flask_forge_jobs.model.instants import DAY_US, SECOND_US, from_micros, to_micros
+from flask_forge_jobs.model.metrics import (
+    LEVELS,
+    MAX_BUCKETS,
+    Histogram,
+    Tally,
+    Window,
+    cover,
+    floor_to,
+    window,
+)
+
+NOON = datetime(2026, 9, 16, 12, tzinfo=UTC)
+NOON_US = to_micros(NOON)
+MONTH_US = 30 * DAY_US
+durations = st.lists(st.integers(-1, MONTH_US), max_size=60)
+
+
+def histogram(values: list[int]) -> Histogram:
+    made = Histogram()
+    for value in values:
+        made.record(value)
+    return made
+
+
+def merged(*parts: Histogram) -> Histogram:
+    whole = Histogram()
+    for part in parts:
+        whole.merge(part)
+    return whole
+
+
+# -- histograms --------------------------------------------------------------------
+
+
+@given(durations, durations, durations)
+def test_histograms_merge_in_any_order_and_grouping(
+    one: list[int], two: list[int], three: list[int]
+) -> None:
+    a, b, c = histogram(one), histogram(two), histogram(three)
+
+    assert merged(merged(a, b), c) == merged(a, merged(b, c))
+    assert merged(a, b) == merged(b, a)
+    assert merged(a, b, c) == histogram(one + two + three)
+
+
+@given(
+    st.lists(st.integers(0, MONTH_US), min_size=1, max_size=200), st.floats(0.01, 100)
+)
+def test_a_percentile_is_within_two_percent_of_the_exact_one(
+    values: list[int], percent: float
+) -> None:
+    exact = sorted(values)[max(math.ceil(percent * len(values) / 100), 1) - 1]
+
+    assert histogram(values).percentile(percent) == pytest.approx(exact, rel=0.02)
+
+
+@given(durations)
+def test_a_histogram_survives_its_text(values: list[int]) -> None:
+    made = histogram(values)
+
+    assert Histogram.decode(made.encode()) == made
+
+
+@given(durations, durations)
+def test_text_merges_like_what_it_encodes(one: list[int], two: list[int]) -> None:
+    whole = histogram(one)
+    whole.merge_text(histogram(two).encode())
+
+    assert whole == histogram(one + two)
+
+
+@given(durations)
+def test_the_text_does_not_depend_on_the_order_of_the_values(values: list[int]) -> None:
+    assert histogram(values).encode() == histogram(values[::-1]).encode()
+
+
+def test_the_text_is_what_is_stored() -> None:
+    assert histogram([0, 1, 1, 1000, -5]).encode() == "1002 -1 2 0 2 177 1"
+    assert Histogram().encode() == ""
+
+
+def test_a_histogram_counts_and_adds_up_exactly() -> None:
+    made = histogram([1, 250_000, 3_000_000, -7])
+
+    assert (made.count, made.sum_us) == (4, 3_250_001)
+
+
+def test_an_empty_histogram_has_zeros() -> None:
+    assert (Histogram().count, Histogram().percentile(99)) == (0, 0.0)
+
+
+def test_nearest_rank_takes_the_value_itself() -> None:
+    made = histogram([1000 * n for n in range(1, 101)])
+
+    assert made.percentile(50) == pytest.approx(50_000, rel=0.02)
+    assert made.percentile(100) == pytest.approx(100_000, rel=0.02)
+    assert made.percentile(0) == pytest.approx(1000, rel=0.02)
+
+
+def test_up_to_counts_small_values() -> None:
+    made = histogram([0, 900, 2000, 5000])
+
+    assert [made.up_to(limit) for limit in (0, 1000, 3000, 10**9)] == [1, 2, 3, 4]
+
+
+def test_tallies_add_up() -> None:
+    whole = Tally(enqueued=1, started=2)
+    part = Tally(enqueued=4, retried=1, completed=5, failed=6)
+    part.run.record(1000)
+    part.wait.record(10)
+
+    whole.merge(part)
+    whole.merge(part)
+
+    assert (whole.enqueued, whole.started, whole.retried) == (9, 2, 2)
+    assert (whole.completed, whole.failed) == (10, 12)
+    assert (whole.run.count, whole.wait.count, whole.total.count) == (2, 2, 0)
+
+
+# -- windows -----------------------------------------------------------------------
+
+
+def test_buckets_are_aligned_to_the_start_of_the_window() -> None:
+    start = NOON + timedelta(seconds=7, milliseconds=5)
+
+    made = window(start, start + timedelta(seconds=150), 60)
+
+    assert [from_micros(us) - start for us in made.starts()] == [
+        timedelta(0),
+        timedelta(seconds=60),
+        timedelta(seconds=120),
+    ]
+    assert made.index_of(to_micros(start) - 1) == -1
+    assert made.index_of(to_micros(start) + 60 * SECOND_US) == 1
+
+
+@given(st.integers(1, 10**9), st.integers(1, 10**6))
+def test_a_window_has_as_many_buckets_as_it_takes(span_us: int, secs: int) -> None:
+    made = window(NOON, NOON + timedelta(microseconds=span_us), secs)
+
+    assert made.count == math.ceil(span_us / (secs * SECOND_US)) >= 1
+    assert made.end_us - made.width_us < NOON_US + span_us <= made.end_us
+
+
+@pytest.mark.parametrize(
+    ("length", "secs"), [(timedelta(0), 60), (timedelta(-1), 60), (timedelta(1), 0)]
+)
+def test_an_empty_window_has_no_buckets(length: timedelta, secs: int) -> None:
+    made = window(NOON, NOON + length, secs)
+
+    assert (made.count, list(made.starts())) == (0, [])
+
+
+def test_a_width_below_the_least_is_raised_to_it() -> None:
+    hour = NOON + timedelta(hours=1)
+
+    assert window(NOON, hour, 0, least_secs=60).count == 60
+    assert window(NOON, hour, 59, least_secs=60).count == 60
+    assert window(NOON, hour, 61, least_secs=60).count == 60
+
+
+def test_more_than_two_thousand_buckets_are_refused_with_the_least_width() -> None:
+    end = NOON + timedelta(seconds=MAX_BUCKETS * 3, microseconds=1)
+
+    with pytest.raises(InvalidInputError) as caught:
+        window(NOON, end, 3)
+
+    assert caught.value.field == "bucket_secs"
+    assert "the least for it is 4" in caught.value.message
+    assert window(NOON, end, 4).count <= MAX_BUCKETS
+    assert window(NOON, end - timedelta(microseconds=1), 3).count == MAX_BUCKETS
+
+
+# -- levels ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("length", "secs", "level"),
+    [
+        (timedelta(minutes=5), 1, 10),
+        (timedelta(minutes=5), 5, 10),
+        (timedelta(hours=1), 60, 10),
+        (timedelta(hours=24), 900, 60),
+        (timedelta(days=2), 90, 60),
+        (timedelta(days=7), 303, 300),
+        (timedelta(days=7), 7200, 1800),
+        (timedelta(days=30), 43_200, 1800),
+        (timedelta(days=365), 86_400, 86_400),
+    ],
+)
+def test_the_level_is_the_finest_that_is_cheap_enough(
+    length: timedelta, secs: int, level: int
+) -> None:
+    made = window(NOON - length, NOON, secs)
+
+    assert made.level(NOON_US) == level
+
+
+def test_the_finest_level_is_not_asked_about_what_it_no_longer_holds() -> None:
+    old = NOON - timedelta(days=2)
+
+    assert window(old, old + timedelta(minutes=5), 5).level(NOON_US) == 60
+
+
+@given(st.integers(0, 40 * DAY_US), st.integers(1, 10**5))
+def test_a_chart_of_stored_figures_reads_few_rows(age_us: int, secs: int) -> None:
+    try:
+        made = window(from_micros(NOON_US - age_us), NOON, secs)
+    except InvalidInputError:
+        return
+    level = made.level(NOON_US)
+    rows = (made.end_us - made.start_us) / (level * SECOND_US)
+
+    assert rows <= 1500 or level * 6 * SECOND_US >= made.width_us or level >= 1800
+
+
+@given(st.integers(-(10**15), 10**15), st.sampled_from(LEVELS))
+def test_a_stored_bucket_holds_the_instant(instant_us: int, level: int) -> None:
+    start_us = floor_to(instant_us, level)
+
+    assert start_us <= instant_us < start_us + level * SECOND_US
+    assert start_us % (level * SECOND_US) == 0
+
+
+@given(st.integers(0, 40 * DAY_US), st.integers(0, 40 * DAY_US))
+def test_a_cover_has_every_finest_bucket_once(one: int, two: int) -> None:
+    start_us, end_us = sorted((one, two))
+
+    parts = cover(start_us, end_us)
+
+    edge = start_us
+    for level, first, last in parts:
+        assert first == edge < last
+        assert level == LEVELS[0] or first % (level * SECOND_US) == 0
+        edge = last
+    assert edge == end_us or not parts
+    assert len(parts) <= 2 * len(LEVELS) - 1
+
+
+def test_a_cover_reads_days_where_it_can() -> None:
+    parts = cover(NOON_US, NOON_US + 7 * DAY_US)
+
+    assert [level for level, _, _ in parts] == [1800, 86_400, 1800]
+    assert parts[1][2] - parts[1][1] == 6 * DAY_US
+
+
+def test_an_empty_interval_needs_no_cover() -> None:
+    assert cover(NOON_US, NOON_US) == []
+
+
+def test_a_window_knows_its_end() -> None:
+    assert Window(0, 10, 3).end_us == 30
