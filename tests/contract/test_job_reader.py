@@ -16,7 +16,11 @@ from flask_forge_jobs.model.queues import QueueCounts
 from flask_forge_jobs.storage import job_reader
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.job_reader import QueueStatistics
-from flask_forge_jobs.storage.listing import MAX_COMBINATIONS, MAX_MERGED_ROWS
+from flask_forge_jobs.storage.listing import (
+    MAX_COMBINATIONS,
+    MAX_MERGED_ROWS,
+    MAX_PICKED_ROWS,
+)
 from tests.support.jobs import (
     OWNER,
     QUEUE,
@@ -370,6 +374,26 @@ def test_a_filter_that_matches_very_many_combinations(
     ids = sorted((r.id for r in results[:-1]), reverse=True)
     assert [job.id for job in page.rows] == ids[1:6]
     assert page.total == count - 1
+
+
+def test_pages_join_whatever_number_of_combinations_they_are_picked_from(
+    storage: Storage, sql: Sql
+) -> None:
+    kinds = [f"kind-{n:03}" for n in range(MAX_COMBINATIONS + 6)]
+    # Every fourth job shares its instant with its neighbours of other kinds.
+    order = [kinds[(n * 37) % len(kinds)] for n in range(5 * len(kinds))]
+    results = storage.jobs.enqueue_many([NewJob(kind) for kind in order])
+    for n, result in enumerate(results):
+        sql.run("UPDATE forge_job SET enqueued_at = ? WHERE id = ?", n // 4, result.id)
+    expected = [result.id for result in reversed(results)]
+
+    found: list[str] = []
+    for offset in range(0, len(expected), 25):
+        page = storage.job_reader.page(JobFilter(), 25, offset)
+        found.extend(job.id for job in page.rows)
+
+    assert len(expected) > MAX_PICKED_ROWS  # the last pages walk the jobs
+    assert found == expected
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ SERVED_BY = {
     "page_of_combination": "forge_job_list",
     "count_inside": "forge_job_list",
     "count_outside": "forge_job_list",
-    "page_by_scan": "forge_job_newest",
+    "newest_of_combinations": "forge_job_list",
     "scheduled": "forge_job_deferred",
     "scheduled_by_sort": "forge_job_deferred",
     "finished_before": "forge_job_finished",

@@ -106,6 +106,18 @@ WHERE queue_name = :queue_name AND kind = :kind AND status = :status
 ORDER BY enqueued_at DESC, id DESC
 LIMIT :limit
 
+-- name: newest_of_combinations
+-- Served by forge_job_list: when the newest job of each combination came.
+SELECT
+    v.queue_name, v.kind, v.status,
+    (
+        SELECT MAX(enqueued_at)
+        FROM forge_job
+        WHERE queue_name = v.queue_name AND kind = v.kind AND status = v.status
+            AND enqueued_at >= :from_at AND enqueued_at <= :to_at
+    )
+FROM /* rows v: queue_name text, kind text, status text */
+
 -- name: count_inside
 -- Served by forge_job_list, a range of each combination, at most :most of each.
 SELECT (
@@ -146,8 +158,8 @@ SELECT
 FROM /* rows v: queue_name text, kind text, status text */
 
 -- name: page_by_scan
--- Walks forge_job_newest and filters; for a search in payloads, and for filters that
--- match more combinations than are worth a look-up each.
+-- Walks all jobs; for a search in payloads, whose total takes a walk anyway, and for
+-- pages so deep that merging does not pay.
 SELECT enqueued_at, id
 FROM forge_job
 WHERE enqueued_at >= :from_at AND enqueued_at <= :to_at
