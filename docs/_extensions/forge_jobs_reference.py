@@ -14,7 +14,15 @@ from sphinx.util.typing import ExtensionMetadata
 import flask_forge_jobs
 from flask_forge_jobs import errors
 from flask_forge_jobs.api.errors import HTTP_KINDS, STATUSES
-from flask_forge_jobs.api.table import UNVERSIONED, V1
+from flask_forge_jobs.api.openapi.document import (
+    PLACEHOLDER,
+    Document,
+    document,
+    refusals_of,
+    tag_of,
+)
+from flask_forge_jobs.api.routes import Route
+from flask_forge_jobs.api.table import UNVERSIONED, all_routes
 from flask_forge_jobs.api.unversioned.jobs import DEMO_ROUTE
 from flask_forge_jobs.cli.group import forge_jobs_group
 from flask_forge_jobs.config.environment import VARIABLES
@@ -45,12 +53,49 @@ def variable_lines() -> Lines:
 
 
 def route_lines() -> Lines:
-    """Yield a table of the routes, in the words of their views."""
-    rows = (
-        (f"``{route.method} {route.path}``", summary(route.view))
-        for route in (*UNVERSIONED, DEMO_ROUTE, *V1)
-    )
-    yield from table(("route", "what it does"), rows)
+    """Yield the routes by concern, from what the OpenAPI document is made of."""
+    routes = all_routes(enable_demo=True)
+    served = document(routes)["paths"]
+    twins = {route.under_v1().path for route in (*UNVERSIONED, DEMO_ROUTE)}
+    for tag in sorted({tag_of(route) for route in routes}):
+        yield tag.capitalize().replace("_", " ")
+        yield "~" * len(tag)
+        yield ""
+        for route in routes:
+            if tag_of(route) != tag or route.path in twins:
+                continue
+            path = PLACEHOLDER.sub(r"{\g<name>}", route.path)
+            operation = served[path][route.method.lower()]
+            yield f"``{route.method} {path}``"
+            yield from operation_lines(route, operation)
+            yield ""
+
+
+def operation_lines(route: Route, operation: Document) -> Lines:
+    """Yield what a definition list says of one route."""
+    permission = route.permission or "open to everybody"
+    old = " Deprecated." if route.is_deprecated else ""
+    yield f"    {operation['summary']}{old}"
+    yield ""
+    yield f"    Permission: {permission}."
+    query = [each for each in operation.get("parameters", ()) if each["in"] == "query"]
+    if query:
+        yield f"    Query: {', '.join(map(parameter_text, query))}."
+    if route.body is not None:
+        fields = route.body.fields.items()
+        keys = [
+            f"``{field.data_key or name}``{'' if field.required else '?'}"
+            for name, field in fields
+        ]
+        yield f"    Body: {', '.join(keys)}."
+    answered = ", ".join(map(str, (route.status, *route.other_answers)))
+    refused = ", ".join(map(str, refusals_of(route)))
+    yield f"    Answers {answered}; refuses with {refused}."
+
+
+def parameter_text(parameter: Document) -> str:
+    """Return a parameter's name, with a mark when it may be absent."""
+    return f"``{parameter['name']}``{'' if parameter.get('required') else '?'}"
 
 
 def status_lines() -> Lines:

@@ -84,6 +84,15 @@ class Api:
 
         return QueueExposition(lambda: queue_gauges(self.storage, self._now())).render
 
+    @cached_property
+    def description(self) -> dict[str, Any]:
+        """The OpenAPI document, without a server."""
+        # Imported at the first reading: few processes are ever asked for it.
+        from flask_forge_jobs.api.openapi.document import document
+        from flask_forge_jobs.api.table import all_routes
+
+        return document(all_routes(enable_demo=self.options.enable_demo))
+
     def body(self, schema: Schema) -> dict[str, Any]:
         """Return the present request's body as a handler's keyword arguments.
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from flask import Response
@@ -13,6 +13,7 @@ from marshmallow.fields import Field
 from flask_forge_jobs.auth.permissions import Permission
 
 V1_PREFIX = "/v1"
+Answer = Schema | Field[Any] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +36,8 @@ class Route:
         answer: Shape of a successful answer: a schema for an object, a field for an
             array or a bare value; None for an answer without a body.
         status: Status of success.
+        other_answers: Further statuses of success and the shapes of their answers.
+        content_type: Media type of a successful answer that has a body.
         errors: Statuses of refusals besides those any route may give.
         is_bulk: Whether one call may touch any number of rows.
         is_deprecated: Whether another route should be used instead.
@@ -47,8 +50,10 @@ class Route:
     permission: Permission | None
     body: Schema | None = None
     query: Schema | None = None
-    answer: Schema | Field[Any] | None = None
+    answer: Answer = None
     status: int = 200
+    other_answers: Mapping[int, Answer] = field(default_factory=dict)
+    content_type: str = "application/json"
     errors: tuple[int, ...] = ()
     is_bulk: bool = False
     is_deprecated: bool = False

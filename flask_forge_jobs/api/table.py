@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from flask_forge_jobs.api.routes import Route
 from flask_forge_jobs.api.unversioned import jobs, queues, system
+from flask_forge_jobs.api.v1 import description
 
 # The routes of the reference, at the paths its clients know.
 UNVERSIONED: tuple[Route, ...] = (*system.ROUTES, *queues.ROUTES, *jobs.ROUTES)
 # Ours; their paths begin with /v1.
-V1: tuple[Route, ...] = ()
+V1: tuple[Route, ...] = (*description.ROUTES,)
 
 
 def all_routes(*, enable_demo: bool) -> tuple[Route, ...]:

@@ -28,7 +28,7 @@ MAX_KINDS = 1000
 # More names than this in one filter are a mistake, and SQLite binds at most 32,766
 # values in a statement.
 MAX_FILTER_VALUES = 1000
-_MAX_NAME_LENGTH = 255
+MAX_NAME_LENGTH = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +173,7 @@ def _checked(wanted: JobFilter) -> JobFilter:
         if len(values) > MAX_FILTER_VALUES:
             raise InvalidInputError(field, f"has more than {MAX_FILTER_VALUES} names")
         for index, value in enumerate(values):
-            check_text(f"{field}[{index}]", value, _MAX_NAME_LENGTH)
+            check_text(f"{field}[{index}]", value, MAX_NAME_LENGTH)
     statuses = [JobStatus.parse(word, "filter.statuses") for word in wanted.statuses]
     _check_window(wanted.enqueued_from, wanted.enqueued_to)
     return replace(

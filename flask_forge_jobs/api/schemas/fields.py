@@ -20,6 +20,12 @@ T = TypeVar("T")
 _I32 = (-(2**31), 2**31 - 1)
 _U32 = (0, 2**32 - 1)
 _LONGEST_INSTANT = 128
+# What the JSON gate refuses in any string; ``\\0`` is no escape of ECMA's patterns.
+WITHOUT_NUL = r"^[^\u0000]*$"
+# A day of 1970 or later in each offset; earlier than that is refused.
+FROM_1970 = r"^(19[7-9][0-9]|[2-9][0-9]{3})-"
+# Where the OpenAPI document defines any JSON value.
+ANY_JSON_REF = "#/components/schemas/AnyJson"
 _DIGITS = re.compile(r"[0-9]{1,9}")
 _INSTANT = re.compile(
     r" *(?P<year>[+-]?[0-9]{4,8}) *- *(?P<month>[0-9]{1,2}) *- *(?P<day>[0-9]{1,2})"
@@ -77,6 +83,13 @@ class StrictField(Field[T]):
         """Return the model's value as it goes on the wire."""
         return value
 
+    def shape(self) -> dict[str, Any]:
+        """Return the JSON Schema of what :meth:`read` takes.
+
+        A bound that a handler checks stands in the field's ``metadata`` instead.
+        """
+        raise NotImplementedError
+
     def _deserialize(
         self,
         value: object,
@@ -107,6 +120,10 @@ class Text(StrictField[str]):
             raise self.make_error("invalid")
         return value
 
+    def shape(self) -> dict[str, Any]:
+        """Return that of text; the gate refuses NUL in all of a request."""
+        return {"type": "string", "pattern": WITHOUT_NUL}
+
 
 class WholeNumber(StrictField[int]):
     """A JSON integer of 32 bits: not ``true``, not ``1.0``, not ``"1"``.
@@ -133,6 +150,10 @@ class WholeNumber(StrictField[int]):
             raise self.make_error("width", low=self._low, high=self._high)
         return value
 
+    def shape(self) -> dict[str, Any]:
+        """Return that of an integer of this width."""
+        return {"type": "integer", "minimum": self._low, "maximum": self._high}
+
 
 class Digits(StrictField[int]):
     """A number in a query: one to nine ASCII digits, no sign, no blank."""
@@ -147,6 +168,10 @@ class Digits(StrictField[int]):
             raise self.make_error("invalid")
         return int(value)
 
+    def shape(self) -> dict[str, Any]:
+        """Return that of a number of at most nine digits."""
+        return {"type": "integer", "minimum": 0, "maximum": 10**9 - 1}
+
 
 class Flag(StrictField[bool]):
     """A JSON boolean and nothing that resembles one."""
@@ -159,6 +184,10 @@ class Flag(StrictField[bool]):
             raise self.make_error("invalid")
         return value
 
+    def shape(self) -> dict[str, Any]:
+        """Return that of a boolean."""
+        return {"type": "boolean"}
+
 
 class Switch(StrictField[bool]):
     """A boolean in a query: ``1`` or ``true``, ``0`` or ``false``."""
@@ -170,6 +199,14 @@ class Switch(StrictField[bool]):
         if value not in ("1", "true", "0", "false"):
             raise self.make_error("invalid")
         return value in ("1", "true")
+
+    def write(self, value: bool) -> object:  # noqa: FBT001  # the base's signature
+        """Return the word for a default."""
+        return "true" if value else "false"
+
+    def shape(self) -> dict[str, Any]:
+        """Return that of the four words."""
+        return {"type": "string", "enum": ["1", "true", "0", "false"]}
 
 
 class Instant(StrictField[datetime]):
@@ -198,6 +235,10 @@ class Instant(StrictField[datetime]):
         """Return RFC 3339 text with 0, 3 or 6 digits of fraction."""
         return format_instant(value)
 
+    def shape(self) -> dict[str, Any]:
+        """Return that of RFC 3339 from 1970 on; a year has four digits there."""
+        return {"type": "string", "format": "date-time", "pattern": FROM_1970}
+
 
 class AnyJson(StrictField[object]):
     """Any JSON value; the keys of its objects leave in alphabetical order.
@@ -212,6 +253,10 @@ class AnyJson(StrictField[object]):
     def write(self, value: object) -> object:
         """Return the value with sorted keys."""
         return with_sorted_keys(value)
+
+    def shape(self) -> dict[str, Any]:
+        """Return that of whatever the gate lets in."""
+        return {"$ref": ANY_JSON_REF}
 
 
 def with_sorted_keys(value: object) -> object:

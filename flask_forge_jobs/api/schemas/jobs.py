@@ -7,6 +7,7 @@ from typing import Any
 from marshmallow import post_load
 from marshmallow.fields import List, Nested
 
+from flask_forge_jobs.api.schemas import bounds
 from flask_forge_jobs.api.schemas.fields import (
     AnyJson,
     Digits,
@@ -36,12 +37,12 @@ class JobRow(WireSchema):
     max_attempts = WholeNumber()
     enqueued_at = Instant()
     scheduled_at = Instant()
-    started_at = Instant()
-    completed_at = Instant()
-    last_error = Text()
-    process_id = Text()
-    dedupe_key = Text()
-    heartbeat_at = Instant()
+    started_at = Instant(allow_none=True)
+    completed_at = Instant(allow_none=True)
+    last_error = Text(allow_none=True)
+    process_id = Text(allow_none=True)
+    dedupe_key = Text(allow_none=True)
+    heartbeat_at = Instant(allow_none=True)
 
 
 class ErrorEntry(WireSchema):
@@ -72,12 +73,24 @@ class JobsPage(WireSchema):
 class Filter(WireSchema):
     """Which jobs to list; loads as the model's filter."""
 
-    queues = List(Text(), load_default=(), error_messages=_LIST_MESSAGES)
-    kinds = List(Text(), load_default=(), error_messages=_LIST_MESSAGES)
-    statuses = List(Text(), load_default=(), error_messages=_LIST_MESSAGES)
+    queues = List(
+        Text(metadata=bounds.FILTER_NAME),
+        load_default=(),
+        error_messages=_LIST_MESSAGES,
+        metadata=bounds.FILTER_NAMES,
+    )
+    kinds = List(
+        Text(metadata=bounds.FILTER_NAME),
+        load_default=(),
+        error_messages=_LIST_MESSAGES,
+        metadata=bounds.FILTER_NAMES,
+    )
+    statuses = List(
+        Text(metadata=bounds.STATUS), load_default=(), error_messages=_LIST_MESSAGES
+    )
     enqueued_from = Instant(data_key="from", load_default=None)
     enqueued_to = Instant(data_key="to", load_default=None)
-    payload_search = Text(load_default=None)
+    payload_search = Text(load_default=None, metadata=bounds.PAYLOAD_SEARCH)
 
     @post_load
     def make(self, values: dict[str, Any], **_: Any) -> JobFilter:
@@ -94,14 +107,14 @@ class ListRequest(WireSchema):
         load_default=JobFilter,
         error_messages={"null": "must not be null", "type": "must be an object"},
     )
-    limit = WholeNumber(required=True, is_signed=False)
-    offset = WholeNumber(required=True, is_signed=False)
+    limit = WholeNumber(required=True, is_signed=False, metadata=bounds.PAGE_SIZE)
+    offset = WholeNumber(required=True, is_signed=False, metadata=bounds.OFFSET)
 
 
 class FailedQuery(WireSchema):
     """Arguments of :func:`flask_forge_jobs.handlers.jobs.failed_jobs`."""
 
-    limit = Digits(load_default=100)
+    limit = Digits(load_default=100, metadata=bounds.LIMIT)
 
 
 class KindsQuery(WireSchema):
@@ -114,20 +127,20 @@ class ScheduledQuery(WireSchema):
     """Arguments of :func:`flask_forge_jobs.handlers.jobs.scheduled_jobs`."""
 
     queue_name = Text(load_default=None)
-    limit = Digits(load_default=500)
-    offset = Digits(load_default=0)
+    limit = Digits(load_default=500, metadata=bounds.LIMIT)
+    offset = Digits(load_default=0, metadata=bounds.OFFSET)
 
 
 class EnqueueRequest(WireSchema):
     """Arguments of :func:`flask_forge_jobs.handlers.job_actions.enqueue`."""
 
-    kind = Text(required=True)
+    kind = Text(required=True, metadata=bounds.KIND)
     payload = AnyJson(required=True, allow_none=True)
-    queue_name = Text(load_default=None)
-    dedupe_key = Text(load_default=None)
+    queue_name = Text(load_default=None, metadata=bounds.QUEUE_NAME)
+    dedupe_key = Text(load_default=None, metadata=bounds.DEDUPE_KEY)
     run_at = Instant(load_default=None)
     priority = WholeNumber(load_default=None)
-    max_attempts = WholeNumber(load_default=None)
+    max_attempts = WholeNumber(load_default=None, metadata=bounds.MAX_ATTEMPTS)
 
 
 class EnqueueDemoRequest(WireSchema):
@@ -139,4 +152,10 @@ class EnqueueDemoRequest(WireSchema):
 class JobIdsRequest(WireSchema):
     """Which jobs to act on."""
 
-    job_ids = List(Text(), data_key="ids", required=True, error_messages=_LIST_MESSAGES)
+    job_ids = List(
+        Text(metadata=bounds.JOB_ID),
+        data_key="ids",
+        required=True,
+        error_messages=_LIST_MESSAGES,
+        metadata=bounds.JOB_IDS,
+    )

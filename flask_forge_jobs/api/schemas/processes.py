@@ -15,7 +15,7 @@ class QueueProcess(WireSchema):
     host_id = Text()
     started_at = Instant()
     heartbeat_at = Instant()
-    current_job_id = Text()
+    current_job_id = Text(allow_none=True)
 
 
 class ProcessesQuery(WireSchema):
@@ -35,7 +35,7 @@ class Worker(WireSchema):
     """One live worker process, from the model's object of the same name."""
 
     host_id = Text(attribute="pod.host_id")
-    worker_name = Text(attribute="pod.worker_name")
+    worker_name = Text(attribute="pod.worker_name", allow_none=True)
     queues = List(Text(), attribute="pod.queues")
     slots = List(Nested(WorkerSlot))
     workers_live = WholeNumber(attribute="live_slot_count")

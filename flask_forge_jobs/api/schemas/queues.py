@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from marshmallow.fields import List, Nested
 
+from flask_forge_jobs.api.schemas import bounds
 from flask_forge_jobs.api.schemas.fields import (
     Flag,
     Instant,
@@ -39,7 +40,7 @@ class QueueOverview(WireSchema):
     backoff_enabled = Flag(attribute="settings.backoff_enabled")
     backoff_base_seconds = WholeNumber(attribute="settings.backoff_base_seconds")
     backoff_max_seconds = WholeNumber(attribute="settings.backoff_max_seconds")
-    throttled_until = Instant(attribute="settings.throttled_until")
+    throttled_until = Instant(attribute="settings.throttled_until", allow_none=True)
     oldest_pending_age_seconds = WholeNumber(attribute="oldest_due_age_s")
 
 
@@ -52,7 +53,7 @@ class OverviewQuery(WireSchema):
 class MaxWorkersRequest(WireSchema):
     """Arguments of :func:`flask_forge_jobs.handlers.queues.set_max_workers`."""
 
-    n = WholeNumber(required=True)
+    n = WholeNumber(required=True, metadata=bounds.MAX_WORKERS)
 
 
 class PausedRequest(WireSchema):
@@ -64,13 +65,13 @@ class PausedRequest(WireSchema):
 class RetentionRequest(WireSchema):
     """Arguments of :func:`flask_forge_jobs.handlers.queues.set_retention`."""
 
-    done_days = WholeNumber(required=True)
-    dead_days = WholeNumber(required=True)
+    done_days = WholeNumber(required=True, metadata=bounds.RETENTION_DAYS)
+    dead_days = WholeNumber(required=True, metadata=bounds.RETENTION_DAYS)
 
 
 class BackoffRequest(WireSchema):
     """Arguments of :func:`flask_forge_jobs.handlers.queues.set_backoff`."""
 
     enabled = Flag(required=True)
-    base_seconds = WholeNumber(required=True)
-    max_seconds = WholeNumber(required=True)
+    base_seconds = WholeNumber(required=True, metadata=bounds.BACKOFF_SECONDS)
+    max_seconds = WholeNumber(required=True, metadata=bounds.BACKOFF_SECONDS)

@@ -35,11 +35,11 @@ def storage_info(api: Api) -> Response:
 ROUTES = (
     Route(
         method="GET", path="/health", endpoint="health", view=health, permission=None,
-        answer=Text(),
+        answer=Text(metadata={"examples": ["ok"]}), content_type="text/plain",
     ),
     Route(
         method="GET", path="/metrics", endpoint="metrics", view=metrics,
-        permission=Permission.METRICS_READ, answer=Text(),
+        permission=Permission.METRICS_READ, answer=Text(), content_type="text/plain",
     ),
     Route(
         method="GET", path="/storage/info", endpoint="storage_info", view=storage_info,

@@ -1,0 +1,141 @@
+"""The OpenAPI document of a set of routes."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterable, Mapping
+from http import HTTPStatus
+from importlib.metadata import version
+from typing import Any
+
+from flask_forge_jobs.api.openapi.examples import Examples
+from flask_forge_jobs.api.openapi.refusals import COMMON, OPEN, responses, schemas
+from flask_forge_jobs.api.openapi.shapes import OPENAPI_VERSION, Shapes
+from flask_forge_jobs.api.routes import Answer, Route
+
+Document = dict[str, Any]
+PLACEHOLDER = re.compile(r"<(?:[a-z]+:)?(?P<name>[a-z_]+)>")
+_SCHEME = "bearer"
+_DESCRIPTION = (
+    "Every GET answers HEAD as well; OPTIONS is 204 with Allow. "
+    "Every error is an object with its kind first."
+)
+
+
+def document(routes: Iterable[Route]) -> Document:
+    """Return the description of the routes, without a server.
+
+    Args:
+        routes: What is described, in this order. The same routes give the same text.
+    """
+    known = tuple(routes)
+    shapes = Shapes()
+    paths: dict[str, Document] = {}
+    for route in known:
+        path = PLACEHOLDER.sub(r"{\g<name>}", route.path)
+        paths.setdefault(path, {})[route.method.lower()] = _operation(route, shapes)
+    named = shapes.components() | schemas()
+    _add_examples(paths, Examples(named))
+    statuses = {status for route in known for status in refusals_of(route)}
+    return {
+        "openapi": OPENAPI_VERSION,
+        "info": {
+            "title": "flask-forge-jobs",
+            "version": version("flask-forge-jobs"),
+            "description": _DESCRIPTION,
+        },
+        "security": [{_SCHEME: []}],
+        "tags": [{"name": tag} for tag in sorted({tag_of(route) for route in known})],
+        "paths": paths,
+        "components": {
+            "schemas": named,
+            "responses": responses(statuses),
+            "securitySchemes": {_SCHEME: {"type": "http", "scheme": "bearer"}},
+        },
+    }
+
+
+def refusals_of(route: Route) -> tuple[int, ...]:
+    """Return the statuses of the errors that a route may give, sorted."""
+    common = OPEN if route.permission is None else COMMON
+    answered = {route.status, *route.other_answers}
+    return tuple(sorted({*common, *route.errors} - answered))
+
+
+def summary_of(route: Route) -> str:
+    """Return the first paragraph of the view's docstring on one line."""
+    text = inspect.getdoc(route.view) or ""
+    return " ".join(text.partition("\n\n")[0].split())
+
+
+def tag_of(route: Route) -> str:
+    """Return the concern of a route: the module that holds its view."""
+    return route.view.__module__.rpartition(".")[2]
+
+
+def _operation(route: Route, shapes: Shapes) -> Document:
+    operation: Document = {
+        "operationId": route.endpoint,
+        "summary": summary_of(route),
+        "tags": [tag_of(route)],
+    }
+    if route.is_deprecated:
+        operation["deprecated"] = True
+    if route.permission is None:
+        operation["security"] = []
+    else:
+        operation["x-permission"] = str(route.permission)
+    parameters = _path_parameters(route.path)
+    if route.query is not None:
+        parameters += shapes.query(route.query)
+    if parameters:
+        operation["parameters"] = parameters
+    if route.body is not None:
+        content = {"application/json": {"schema": shapes.body(route.body)}}
+        operation["requestBody"] = {"required": True, "content": content}
+    operation["responses"] = _responses(route, shapes)
+    return operation
+
+
+def _path_parameters(path: str) -> list[Document]:
+    return [
+        {
+            "in": "path",
+            "name": name,
+            "required": True,
+            "schema": {"type": "string", "minLength": 1, "pattern": "^[^/]+$"},
+        }
+        for name in PLACEHOLDER.findall(path)
+    ]
+
+
+def _responses(route: Route, shapes: Shapes) -> Document:
+    answers: Mapping[int, Answer] = {route.status: route.answer, **route.other_answers}
+    found: Document = {}
+    for status, answer in sorted(answers.items()):
+        response: Document = {"description": HTTPStatus(status).phrase}
+        if answer is not None:
+            schema = shapes.answer(answer)
+            response["content"] = {route.content_type: {"schema": schema}}
+        found[str(status)] = response
+    for status in refusals_of(route):
+        found[str(status)] = {"$ref": f"#/components/responses/{status}"}
+    return found
+
+
+def _add_examples(paths: Mapping[str, Document], examples: Examples) -> None:
+    for operations in paths.values():
+        for operation in operations.values():
+            for parameter in operation.get("parameters", ()):
+                parameter["example"] = examples.of(
+                    parameter["schema"], parameter["name"]
+                )
+            contents = [operation.get("requestBody", {}).get("content", {})]
+            contents += [
+                response.get("content", {})
+                for response in operation["responses"].values()
+            ]
+            for content in contents:
+                for media in content.values():
+                    media["example"] = examples.of(media["schema"])

@@ -1,0 +1,87 @@
+"""Examples made from the schemas: a value per key, the same wherever the key stands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from flask_forge_jobs.api.schemas.fields import ANY_JSON_REF
+
+JsonSchema = dict[str, Any]
+
+# What a reader sees for a key. A key that is not here gets a value of its type.
+VALUES: Mapping[str, object] = {
+    "id": "01K5A4D3E4F5G6H7J8K9M0N1P2",
+    "ids": ["01K5A4D3E4F5G6H7J8K9M0N1P2"],
+    "job_id": "01K5A4D3E4F5G6H7J8K9M0N1P2",
+    "queue_name": "mail",
+    "queue": "mail",
+    "queues": ["mail"],
+    "name": "mail",
+    "kind": "send_receipt",
+    "kinds": ["send_receipt"],
+    "status": "failed",
+    "statuses": ["failed"],
+    "dedupe_key": "receipt:4711",
+    "payload": {"order_id": 4711},
+    "cron_expr": "*/10 * * * *",
+    "expr": "*/10 * * * *",
+    "limit": 50,
+    "offset": 0,
+    "n": 8,
+    "base_seconds": 60,
+    "max_seconds": 1800,
+    "max_attempts": 5,
+}
+_INSTANT = "2026-09-16T09:00:00Z"
+_BY_TYPE: Mapping[str, object] = {
+    "string": "text", "boolean": True, "number": 0.5, "null": None,
+}  # fmt: skip
+
+
+class Examples:
+    """Makes examples of schemas that may refer to named ones.
+
+    Args:
+        named: The document's ``components/schemas``.
+    """
+
+    def __init__(self, named: Mapping[str, JsonSchema]) -> None:
+        self._named = named
+
+    def of(self, schema: JsonSchema, key: str = "") -> object:
+        """Return a value that the schema takes.
+
+        Args:
+            schema: What the value has to fit.
+            key: The key that the value stands under, if any.
+        """
+        if schema.get("$ref") == ANY_JSON_REF or not schema:
+            return VALUES.get(key, {})
+        if "$ref" in schema:
+            return self.of(self._named[schema["$ref"].rpartition("/")[2]], key)
+        for members in ("anyOf", "oneOf"):
+            if members in schema:
+                return self.of(schema[members][0], key)
+        for choices in ("examples", "enum"):
+            if choices in schema and VALUES.get(key) not in schema.get("enum", ()):
+                return schema[choices][0]
+        if "const" in schema:
+            return schema["const"]
+        return self._by_type(schema, key)
+
+    def _by_type(self, schema: JsonSchema, key: str) -> object:
+        kind = schema["type"]
+        kind = kind if isinstance(kind, str) else kind[0]
+        if kind == "object":
+            properties = schema.get("properties", {})
+            return {name: self.of(each, name) for name, each in properties.items()}
+        if kind == "array":
+            return VALUES[key] if key in VALUES else [self.of(schema["items"])]
+        if schema.get("format") == "date-time":
+            return _INSTANT
+        if isinstance(VALUES.get(key), int if kind == "integer" else str):
+            return VALUES[key]
+        if kind == "integer":
+            return max(schema.get("minimum", 0), 0)
+        return _BY_TYPE[kind]

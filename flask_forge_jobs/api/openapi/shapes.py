@@ -1,0 +1,173 @@
+"""marshmallow schemas to JSON Schema, as the two directions need it.
+
+What a request may hold is what its fields take: their types, widths and patterns, and
+the bounds in their ``metadata``. An answer holds every declared key, and no bound of a
+request's field says anything about it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from apispec import APISpec
+from apispec.ext.marshmallow import MarshmallowPlugin
+from apispec.ext.marshmallow.openapi import OpenAPIConverter
+from marshmallow import Schema
+from marshmallow.fields import Field
+
+from flask_forge_jobs.api.schemas.fields import (
+    ANY_JSON_REF,
+    WITHOUT_NUL,
+    AnyJson,
+    StrictField,
+)
+
+OPENAPI_VERSION = "3.1.0"
+JsonSchema = dict[str, Any]
+_REQUEST_WORDS = ("Filter", "Query", "Request")
+_ANY_JSON_NAME = ANY_JSON_REF.rpartition("/")[2]
+_ANY_JSON: JsonSchema = {
+    "description": "Any JSON without NUL characters, at most 64 levels deep.",
+    "anyOf": [
+        {"type": ["null", "boolean", "number"]},
+        {"type": "string", "pattern": WITHOUT_NUL},
+        {"type": "array", "items": {"$ref": ANY_JSON_REF}},
+        {
+            "type": "object",
+            "propertyNames": {"pattern": WITHOUT_NUL},
+            "additionalProperties": {"$ref": ANY_JSON_REF},
+        },
+    ],
+}
+
+
+class RequestConverter(OpenAPIConverter):
+    """What a request may hold."""
+
+    def field2type_and_format(self, field: Field[Any], **kwargs: Any) -> JsonSchema:
+        """Ask our fields; they know better than their base class."""
+        if isinstance(field, StrictField):
+            return field.shape()
+        found: JsonSchema = super().field2type_and_format(field, **kwargs)
+        return found
+
+    def field2nullable(self, field: Field[Any], ret: JsonSchema) -> JsonSchema:
+        """Add null to the type, and to the choices if there are any."""
+        if isinstance(field, AnyJson):
+            return {}
+        added: JsonSchema = super().field2nullable(field, ret=ret)
+        if added and "enum" in ret:
+            added["enum"] = [*ret["enum"], None]
+        return added
+
+    def schema2jsonschema(self, schema: type[Schema] | Schema) -> JsonSchema:
+        """Say of an unknown key that is ignored what the gate says of it."""
+        found: JsonSchema = super().schema2jsonschema(schema)
+        if "additionalProperties" not in found:
+            found["propertyNames"] = {"pattern": WITHOUT_NUL}
+            found["additionalProperties"] = {"$ref": ANY_JSON_REF}
+        return found
+
+
+class AnswerConverter(OpenAPIConverter):
+    """What an answer holds: every key, in order, and no other."""
+
+    def field2type_and_format(self, field: Field[Any], **kwargs: Any) -> JsonSchema:
+        """Keep the type; what bounds a request does not bound an answer."""
+        if isinstance(field, AnyJson):
+            return {}
+        if isinstance(field, StrictField):
+            shape = field.shape()
+            return {key: shape[key] for key in ("type", "format") if key in shape}
+        found: JsonSchema = super().field2type_and_format(field, **kwargs)
+        return found
+
+    def fields2jsonschema(
+        self, fields: Mapping[str, Field[Any]], **kwargs: Any
+    ) -> JsonSchema:
+        """Require every key."""
+        found: JsonSchema = super().fields2jsonschema(fields, **kwargs)
+        found["required"] = list(found["properties"])
+        found["additionalProperties"] = False
+        return found
+
+
+class Shapes:
+    """Collects named schemas and returns references to them."""
+
+    def __init__(self) -> None:
+        self._requests = _Side(RequestConverter, _request_name)
+        self._answers = _Side(AnswerConverter, _name)
+
+    def body(self, schema: Schema) -> JsonSchema:
+        """Return a reference to the shape of a request's body."""
+        return self._requests.reference(schema)
+
+    def query(self, schema: Schema) -> list[JsonSchema]:
+        """Return the parameters of a query; null cannot be written in one."""
+        parameters: list[JsonSchema] = self._requests.converter.schema2parameters(
+            schema, location="query"
+        )
+        for parameter in parameters:
+            _drop_null(parameter["schema"])
+        return parameters
+
+    def answer(self, shape: Schema | Field[Any]) -> JsonSchema:
+        """Return the shape of an answer's body."""
+        if isinstance(shape, Schema):
+            return self._answers.reference(shape)
+        found: JsonSchema = self._answers.converter.field2property(shape)
+        return found
+
+    def components(self) -> JsonSchema:
+        """Return every named schema so far, sorted by name."""
+        requests, answers = self._requests.schemas, self._answers.schemas
+        twice = requests.keys() & answers.keys()
+        if twice:
+            raise ValueError(f"of a request and of an answer: {', '.join(twice)}")
+        found = requests | answers | {_ANY_JSON_NAME: _ANY_JSON}
+        return {name: found[name] for name in sorted(found)}
+
+
+class _Side:
+    """The named schemas of one direction."""
+
+    def __init__(
+        self, converter: type[OpenAPIConverter], resolver: Callable[[Any], str]
+    ) -> None:
+        class Plugin(MarshmallowPlugin):
+            Converter = converter
+
+        plugin = Plugin(resolver)
+        self._spec = APISpec("", "", OPENAPI_VERSION, plugins=[plugin])
+        # The specification has given the plug-in its converter.
+        self.converter: Any = plugin.converter
+
+    @property
+    def schemas(self) -> JsonSchema:
+        return dict(self._spec.components.schemas)
+
+    def reference(self, schema: Schema) -> JsonSchema:
+        found: JsonSchema = self.converter.resolve_nested_schema(schema)
+        return found
+
+
+def _name(schema: Schema | type[Schema]) -> str:
+    return schema.__name__ if isinstance(schema, type) else type(schema).__name__
+
+
+def _request_name(schema: Schema | type[Schema]) -> str:
+    # A shape may stand on both sides, with other rules on each.
+    name = _name(schema)
+    return name if name.endswith(_REQUEST_WORDS) else f"{name}Input"
+
+
+def _drop_null(schema: JsonSchema) -> None:
+    kinds = schema.get("type")
+    if isinstance(kinds, list):
+        (schema["type"],) = (kind for kind in kinds if kind != "null")
+    if "enum" in schema:
+        schema["enum"] = [choice for choice in schema["enum"] if choice is not None]
+    if schema.get("default", ...) in (None, ()):
+        del schema["default"]

@@ -1,0 +1,79 @@
+"""Bounds that a handler checks, as the ``metadata`` of a field.
+
+They change nothing about what a field takes; the OpenAPI document shows them. Each is
+made of the constant that the check uses.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask_forge_jobs.handlers.jobs import (
+    MAX_FILTER_VALUES,
+    MAX_JOB_ID_LENGTH,
+    MAX_NAME_LENGTH,
+    MAX_OFFSET,
+    MAX_PAGE_SIZE,
+    PAYLOAD_SEARCH_LENGTH,
+)
+from flask_forge_jobs.model.bounds import NAME_LENGTH
+from flask_forge_jobs.model.jobs import (
+    DEDUPE_KEY_LENGTH,
+    MAX_ATTEMPTS_RANGE,
+    MAX_BULK_JOBS,
+    JobStatus,
+)
+from flask_forge_jobs.model.queues import (
+    BACKOFF_SECONDS_RANGE,
+    MAX_WORKERS_RANGE,
+    RETENTION_DAYS_RANGE,
+)
+
+Metadata = dict[str, Any]
+_CONTROLS = r"\u0000-\u001f\u007f-\u009f"
+# As a character class: no comma, nothing that breaks a path, nothing unseen.
+_NAME_PART = rf",/?#%{_CONTROLS}\u2028\u2029"
+
+
+def whole(low: int, high: int) -> Metadata:
+    """Return the bounds of a number, both included."""
+    return {"minimum": low, "maximum": high}
+
+
+def text(shortest: int, longest: int) -> Metadata:
+    """Return the bounds of a text's length in characters."""
+    return {"minLength": shortest, "maxLength": longest}
+
+
+def items(most: int, fewest: int = 0) -> Metadata:
+    """Return the bounds of an array's length."""
+    return {"minItems": fewest, "maxItems": most}
+
+
+# No space at either end.
+QUEUE_NAME = text(1, NAME_LENGTH) | {
+    "pattern": rf"^[^\s{_NAME_PART}]([^{_NAME_PART}]*[^\s{_NAME_PART}])?$"
+}
+# Not blank.
+KIND = text(1, NAME_LENGTH) | {
+    "pattern": rf"^[^{_CONTROLS}]*[^\s{_CONTROLS}][^{_CONTROLS}]*$"
+}
+DEDUPE_KEY = text(1, DEDUPE_KEY_LENGTH)
+JOB_ID = text(1, MAX_JOB_ID_LENGTH)
+JOB_IDS = items(MAX_BULK_JOBS)
+STATUS: Metadata = {"enum": [str(status) for status in JobStatus]}
+MAX_ATTEMPTS = whole(*MAX_ATTEMPTS_RANGE)
+PAGE_SIZE = whole(0, MAX_PAGE_SIZE)
+LIMIT = whole(1, MAX_PAGE_SIZE)
+OFFSET = whole(0, MAX_OFFSET)
+FILTER_NAME = text(1, MAX_NAME_LENGTH)
+FILTER_NAMES = items(MAX_FILTER_VALUES)
+MAX_WORKERS = whole(*MAX_WORKERS_RANGE)
+RETENTION_DAYS = whole(*RETENTION_DAYS_RANGE)
+BACKOFF_SECONDS = whole(*BACKOFF_SECONDS_RANGE)
+# Blank filters nothing; else so many characters without the blanks around them.
+PAYLOAD_SEARCH: Metadata = {
+    "pattern": r"^\s*([^\s\u0000][^\u0000]{{{},{}}}[^\s\u0000]\s*)?$".format(
+        *(length - 2 for length in PAYLOAD_SEARCH_LENGTH)
+    )
+}

@@ -1,0 +1,27 @@
+"""The API's own description."""
+
+from __future__ import annotations
+
+from flask import Response, request
+
+from flask_forge_jobs.api.context import Api
+from flask_forge_jobs.api.response import json_response
+from flask_forge_jobs.api.routes import Route
+from flask_forge_jobs.api.schemas.fields import AnyJson
+from flask_forge_jobs.auth.permissions import Permission
+
+PATH = "/v1/openapi.json"
+
+
+def openapi(api: Api) -> Response:
+    """Return the OpenAPI 3.1 document of every route."""
+    mount_point = f"{request.script_root}{request.path}".removesuffix(PATH)
+    return json_response(api.description | {"servers": [{"url": mount_point or "/"}]})
+
+
+ROUTES = (
+    Route(
+        method="GET", path=PATH, endpoint="v1_openapi", view=openapi,
+        permission=Permission.READ, answer=AnyJson(metadata={"type": "object"}),
+    ),
+)  # fmt: skip

@@ -1,0 +1,55 @@
+"""The bounds that the description shows are those that the checks hold."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from flask_forge_jobs.api.schemas import bounds
+from flask_forge_jobs.errors import InvalidInputError
+from flask_forge_jobs.model.bounds import check_kind, check_queue_name
+
+NAMES = (
+    "mail", "a", "é", "mail 2", " mail", "mail ", "\u3000mail", "a,b", "a/b", "a?b",
+    "a#b", "a%b", "a\nb", "a\x00b", "a\x85b", "a\u2028b", "", " ", "x" * 128, "x" * 129,
+)  # fmt: skip
+
+
+def shown(metadata: bounds.Metadata, value: str) -> bool:
+    fits = metadata["minLength"] <= len(value) <= metadata["maxLength"]
+    return fits and re.search(metadata["pattern"], value) is not None
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_of_queues_and_kinds(name: str) -> None:
+    for check, metadata in (
+        (check_queue_name, bounds.QUEUE_NAME),
+        (check_kind, bounds.KIND),
+    ):
+        try:
+            check(name)
+            accepted = True
+        except InvalidInputError:
+            accepted = False
+        assert shown(metadata, name) is accepted, check
+
+
+@pytest.mark.parametrize(
+    ("text", "fits"),
+    [
+        ("", True), ("  ", True), ("ab", True), (" ab ", True), ("a b", True),
+        ("a", False), (" a ", False), ("x" * 256, True), ("x" * 257, False),
+        ("a\x00b", False),
+    ],
+)  # fmt: skip
+def test_payload_search(text: str, *, fits: bool) -> None:
+    found = re.search(bounds.PAYLOAD_SEARCH["pattern"], text)
+
+    assert (found is not None) is fits
+
+
+def test_numbers_and_lengths() -> None:
+    assert bounds.whole(1, 2) == {"minimum": 1, "maximum": 2}
+    assert bounds.text(1, 2) == {"minLength": 1, "maxLength": 2}
+    assert bounds.items(2) == {"minItems": 0, "maxItems": 2}

@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+import json
+
+from flask.testing import FlaskClient
+
+from flask_forge_jobs.api.openapi.document import document
+from flask_forge_jobs.api.table import all_routes
+from tests.api.mounting import PREFIX
+
+
+def test_the_document_is_served_with_its_mount_point(client: FlaskClient) -> None:
+    answer = client.get(f"{PREFIX}/v1/openapi.json")
+
+    assert answer.status_code == 200
+    assert answer.content_type == "application/json"
+    served = json.loads(answer.data)
+    assert served.pop("servers") == [{"url": PREFIX}]
+    assert served == document(all_routes(enable_demo=True))
+
+
+def test_the_document_knows_where_a_proxy_mounts_the_application(
+    client: FlaskClient,
+) -> None:
+    answer = client.get(
+        f"{PREFIX}/v1/openapi.json", environ_overrides={"SCRIPT_NAME": "/shop"}
+    )
+
+    assert json.loads(answer.data)["servers"] == [{"url": f"/shop{PREFIX}"}]
