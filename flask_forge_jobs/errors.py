@@ -91,6 +91,10 @@ class QueueNotEmptyError(ConflictError):
         self.job_count = job_count
 
 
+class AlreadyRunningError(ConflictError):
+    """The same work is under way; it makes sense to try again in a moment."""
+
+
 class RateLimitedError(ForgeJobsError):
     """A limit is used up.
 

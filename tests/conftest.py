@@ -69,5 +69,6 @@ def empty_tables(settings: DatabaseSettings) -> None:
     )  # fmt: skip
     with contextlib.closing(connection), connection, connection.cursor() as cursor:
         cursor.execute(
-            "TRUNCATE forge_job, forge_job_count, forge_queue, forge_process, forge_pod"
+            "TRUNCATE forge_job, forge_job_count, forge_queue, forge_process, "
+            "forge_pod, forge_lease"
         )

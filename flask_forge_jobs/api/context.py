@@ -12,7 +12,11 @@ from flask import request
 from marshmallow import Schema
 
 from flask_forge_jobs.api.query import load_query
-from flask_forge_jobs.api.request import DEFAULT_MAX_BODY_BYTES, load_body
+from flask_forge_jobs.api.request import (
+    DEFAULT_MAX_BODY_BYTES,
+    load_body,
+    load_optional_body,
+)
 from flask_forge_jobs.auth.access import Authenticator
 from flask_forge_jobs.clock import Clock, SystemClock
 from flask_forge_jobs.config.settings import DEFAULT_REDACT_KEYS
@@ -102,6 +106,10 @@ class Api:
             RequestEntityTooLarge: It is too long.
         """
         return load_body(request, schema, self.options.max_body_bytes)
+
+    def optional_body(self, schema: Schema) -> dict[str, Any]:
+        """Return the present request's body like :meth:`body`; none is an object."""
+        return load_optional_body(request, schema, self.options.max_body_bytes)
 
     def query(self, schema: Schema) -> dict[str, Any]:
         """Return the present request's query as a handler's keyword arguments.

@@ -18,6 +18,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from flask_forge_jobs.api.request_ids import request_id
 from flask_forge_jobs.api.response import json_response
 from flask_forge_jobs.errors import (
+    AlreadyRunningError,
     ConflictError,
     ForgeJobsError,
     InvalidInputError,
@@ -114,7 +115,7 @@ def _problem(error: Exception) -> Problem:
         return Problem(kind, status, error.message, field=error.field)
     if isinstance(error, RateLimitedError):
         return Problem(kind, status, message, retry_after_s=error.retry_after_s)
-    if row is StorageBusyError:
+    if isinstance(error, StorageBusyError | AlreadyRunningError):
         return Problem(kind, status, message, retry_after_s=BUSY_RETRY_AFTER_S)
     if row is StorageUnavailableError:
         return Problem(kind, status, message, retry_after_s=UNAVAILABLE_RETRY_AFTER_S)

@@ -49,7 +49,21 @@ def load_body(request: Request, schema: Schema, max_bytes: int) -> dict[str, Any
             path of the first key at fault, in order of declaration).
     """
     check_media_type(request)
-    document = _parsed(read_body(request, max_bytes))
+    return _loaded(_parsed(read_body(request, max_bytes)), schema)
+
+
+def load_optional_body(
+    request: Request, schema: Schema, max_bytes: int
+) -> dict[str, Any]:
+    """Return the body of a request like :func:`load_body`; none is an empty object."""
+    body = read_body(request, max_bytes)
+    if not body:
+        return _loaded({}, schema)
+    check_media_type(request)
+    return _loaded(_parsed(body), schema)
+
+
+def _loaded(document: object, schema: Schema) -> dict[str, Any]:
     try:
         return cast("dict[str, Any]", schema.load(cast("Mapping[str, Any]", document)))
     except ValidationError as error:

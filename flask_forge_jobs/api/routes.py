@@ -32,6 +32,7 @@ class Route:
             the route's summary.
         permission: What the caller needs; None opens the route to everybody.
         body: Shape of the request's body; None means that it is ignored.
+        is_body_optional: Whether no body at all is as good as an empty object.
         query: Shape of the query; None means that there are no parameters.
         answer: Shape of a successful answer: a schema for an object, a field for an
             array or a bare value; None for an answer without a body.
@@ -49,6 +50,7 @@ class Route:
     view: Callable[..., Response]
     permission: Permission | None
     body: Schema | None = None
+    is_body_optional: bool = False
     query: Schema | None = None
     answer: Answer = None
     status: int = 200

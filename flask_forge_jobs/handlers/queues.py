@@ -10,6 +10,7 @@ from flask_forge_jobs.errors import InvalidInputError, QueueNotFoundError
 from flask_forge_jobs.model.bounds import check_queue_name
 from flask_forge_jobs.model.processes import LIVE_WITHIN_S, Process
 from flask_forge_jobs.model.queues import (
+    CleanupReport,
     QueueCounts,
     QueueSettings,
     check_backoff,
@@ -140,6 +141,27 @@ def set_backoff(
         base_seconds=base_seconds,
         max_seconds=max_seconds,
     )
+
+
+def cleanup(
+    storage: Storage, *, queue_name: str | None = None, dry_run: bool | None = None
+) -> CleanupReport:
+    """Delete the finished jobs whose retention is over, now.
+
+    Args:
+        storage: Where the jobs are.
+        queue_name: Only of this queue; None means every one.
+        dry_run: Only count what would be deleted.
+
+    Raises:
+        QueueNotFoundError: No such queue.
+        AlreadyRunningError: Another cleanup is under way.
+    """
+    if queue_name is not None:
+        _require_possible_name(queue_name)
+    if dry_run:
+        return storage.retention.expired(queue_name)
+    return storage.retention.sweep(queue_name)
 
 
 def _require_possible_name(queue_name: str) -> None:

@@ -69,6 +69,18 @@ class QueueCounts:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class CleanupReport:
+    """What a sweep of finished jobs deleted, or would delete.
+
+    ``is_complete`` is False when the sweep stopped before its end.
+    """
+
+    done_deleted: int = 0
+    dead_deleted: int = 0
+    is_complete: bool = True
+
+
 def check_max_workers(value: int, field: str = "n") -> int:
     """Return ``value`` or raise :class:`InvalidInputError` outside 0 to 1024."""
     return check_integer(field, value, *MAX_WORKERS_RANGE)

@@ -11,8 +11,10 @@ from flask_forge_jobs.storage.database import Database
 from flask_forge_jobs.storage.job_admin import JobAdmin
 from flask_forge_jobs.storage.job_queue import JobQueue
 from flask_forge_jobs.storage.job_reader import JobReader
+from flask_forge_jobs.storage.leases import Leases
 from flask_forge_jobs.storage.processes import ProcessRegistry
 from flask_forge_jobs.storage.queues import QueueConfig
+from flask_forge_jobs.storage.retention import Retention
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,8 @@ class Storage:
     job_admin: JobAdmin
     queues: QueueConfig
     processes: ProcessRegistry
+    leases: Leases
+    retention: Retention
 
     @property
     def backend(self) -> str:

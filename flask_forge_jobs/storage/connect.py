@@ -15,8 +15,10 @@ from flask_forge_jobs.storage.database import Database
 from flask_forge_jobs.storage.job_admin import JobAdmin
 from flask_forge_jobs.storage.job_queue import JobQueue
 from flask_forge_jobs.storage.job_reader import JobReader
+from flask_forge_jobs.storage.leases import Leases
 from flask_forge_jobs.storage.processes import ProcessRegistry
 from flask_forge_jobs.storage.queues import QueueConfig
+from flask_forge_jobs.storage.retention import Retention
 
 
 class DatabaseConfig(config.DatabaseConfig):
@@ -51,13 +53,17 @@ def open_storage(
     """
     clock = clock or SystemClock()
     database = _open_database(settings, clock, may_migrate=migrate)
+    ids = ids or UlidGenerator(clock)
+    leases = Leases(database)
     return Storage(
         database=database,
-        jobs=JobQueue(database, ids or UlidGenerator(clock), clock, jitter),
+        jobs=JobQueue(database, ids, clock, jitter),
         job_reader=JobReader(database),
         job_admin=JobAdmin(database),
         queues=QueueConfig(database),
         processes=ProcessRegistry(database),
+        leases=leases,
+        retention=Retention(database, leases, ids),
     )
 
 

@@ -5,8 +5,9 @@ import pytest
 from flask_forge_jobs.errors import InvalidInputError, QueueNotFoundError
 from flask_forge_jobs.handlers import queues
 from flask_forge_jobs.model.jobs import NewJob
+from flask_forge_jobs.model.outcomes import Done, settle
 from flask_forge_jobs.model.processes import SlotReport
-from flask_forge_jobs.model.queues import QueueCounts
+from flask_forge_jobs.model.queues import CleanupReport, QueueCounts
 from flask_forge_jobs.storage.base import Storage
 
 
@@ -42,3 +43,26 @@ def test_setters_check_bounds_first(storage: Storage) -> None:
         queues.set_backoff(storage, "none", enabled=True, base_seconds=2, max_seconds=1)
     with pytest.raises(InvalidInputError):
         queues.set_retention(storage, "none", done_days=1, dead_days=-1)
+
+
+@pytest.mark.parametrize("name", ["none", "", "a\x00b", "\ud800"])
+@pytest.mark.parametrize("dry_run", [True, False, None])
+def test_cleanup_of_no_queue_is_an_error(
+    storage: Storage, name: str, dry_run: bool | None
+) -> None:
+    with pytest.raises(QueueNotFoundError):
+        queues.cleanup(storage, queue_name=name, dry_run=dry_run)
+
+
+def test_a_dry_run_deletes_nothing(storage: Storage) -> None:
+    storage.queues.ensure("mail")
+    storage.queues.set_retention("mail", 0, 0)
+    storage.jobs.enqueue(NewJob("k", queue_name="mail"))
+    (job,) = storage.jobs.claim("mail", "owner")
+    settlement = settle(job, Done(), failure_delay_s=1, user_cancelled=False)
+    storage.jobs.finish("owner", [settlement])
+
+    first = queues.cleanup(storage, dry_run=True)
+
+    assert first == queues.cleanup(storage) == CleanupReport(done_deleted=1)
+    assert queues.cleanup(storage) == CleanupReport()

@@ -28,7 +28,7 @@ FOLDER = Path(flask_forge_jobs.storage.__file__).parent
 ROWS = 20_000
 # Parameters that are neither text nor NULL.
 NUMBERS = {"limit", "offset", "now", "from_at", "to_at", "cutoff", "worthwhile"}
-NUMBERS |= {"most"}
+NUMBERS |= {"most", "age_us", "lease_us"}
 NUMBERS |= {"delay_us", "grace_us", "within_us", "run_at", "priority", "max_workers"}
 NUMBERS |= {"max_attempts", "timeout_s", "lock_key", "version", "oldest_reader"}
 NUMBERS |= {"done_days", "dead_days", "base_seconds", "max_seconds"}
@@ -55,6 +55,8 @@ SERVED_BY = {
     "scheduled": "forge_job_deferred",
     "scheduled_by_sort": "forge_job_deferred",
     "finished_before": "forge_job_finished",
+    "delete_expired": "forge_job_finished",
+    "count_expired": "forge_job_finished",
     "walk_unsuccessful": "forge_job_unsuccessful",
     "get_job": "forge_job_pkey",
     "get_jobs": BY_ID,
@@ -161,6 +163,7 @@ def test_both_schemas_have_the_same_tables_columns_and_indexes(
         "forge_queue",
         "forge_process",
         "forge_pod",
+        "forge_lease",
     )
 
     for table in tables:

@@ -204,7 +204,8 @@ def test_a_crash_within_a_step_leaves_nothing(
     assert Sql(bare_settings).run(TABLES[backend]) == []
     monkeypatch.undo()
     open_once(bare_settings)
-    assert Sql(bare_settings).run("SELECT version FROM forge_schema") == [(1,)]
+    versions = Sql(bare_settings).run("SELECT version FROM forge_schema")
+    assert len(versions) == len(load_migrations(backend))
 
 
 def test_a_killed_migrator_leaves_nothing(

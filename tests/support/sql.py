@@ -27,6 +27,7 @@ _INSTANTS = {
     "forge_queue": ("throttled_until", "updated_at"),
     "forge_process": ("started_at", "heartbeat_at"),
     "forge_pod": ("heartbeat_at",),
+    "forge_lease": ("expires_at",),
 }
 
 

@@ -62,6 +62,20 @@ class PausedRequest(WireSchema):
     paused = Flag(required=True)
 
 
+class CleanupRequest(WireSchema):
+    """Arguments of :func:`flask_forge_jobs.handlers.queues.cleanup`."""
+
+    queue_name = Text(load_default=None)
+    dry_run = Flag(load_default=None)
+
+
+class CleanupReport(WireSchema):
+    """How many finished jobs were deleted."""
+
+    done_deleted = WholeNumber()
+    dead_deleted = WholeNumber()
+
+
 class RetentionRequest(WireSchema):
     """Arguments of :func:`flask_forge_jobs.handlers.queues.set_retention`."""
 

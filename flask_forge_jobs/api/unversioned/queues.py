@@ -20,6 +20,8 @@ from flask_forge_jobs.api.schemas.processes import (
 )
 from flask_forge_jobs.api.schemas.queues import (
     BackoffRequest,
+    CleanupReport,
+    CleanupRequest,
     MaxWorkersRequest,
     OverviewQuery,
     PausedRequest,
@@ -35,6 +37,9 @@ _WORKERS = WorkersOverview()
 _DUMP_WORKERS = dumper(_WORKERS)
 _OVERVIEW_QUERY = OverviewQuery()
 _PROCESSES_QUERY = ProcessesQuery()
+_CLEANUP = CleanupRequest()
+_CLEANUP_REPORT = CleanupReport()
+_DUMP_CLEANUP = dumper(_CLEANUP_REPORT)
 _MAX_WORKERS = MaxWorkersRequest()
 _PAUSED = PausedRequest()
 _RETENTION = RetentionRequest()
@@ -60,6 +65,12 @@ def list_processes(api: Api) -> Response:
 def list_workers(api: Api) -> Response:
     """Return the live worker processes and the queues that none of them serves."""
     return json_response(_DUMP_WORKERS(processes.workers(api.storage)))
+
+
+def cleanup(api: Api) -> Response:
+    """Delete the finished jobs whose retention is over."""
+    report = queues.cleanup(api.storage, **api.optional_body(_CLEANUP))
+    return json_response(_DUMP_CLEANUP(report))
 
 
 def set_max_workers(api: Api, name: str) -> Response:
@@ -100,6 +111,11 @@ ROUTES = (
     Route(
         method="GET", path="/queue/workers", endpoint="queue_workers",
         view=list_workers, permission=Permission.READ, answer=_WORKERS,
+    ),
+    Route(
+        method="POST", path="/queue/cleanup", endpoint="queue_cleanup", view=cleanup,
+        permission=Permission.JOBS_DELETE, body=_CLEANUP, is_body_optional=True,
+        answer=_CLEANUP_REPORT, errors=(404, 409), is_bulk=True,
     ),
     Route(
         method="POST", path="/queue/<name>/max-workers",

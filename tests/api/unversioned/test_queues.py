@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
@@ -249,3 +250,73 @@ def test_queue_name_in_a_path_may_be_unicode(
     _assert_empty_200(_post(client, "gr%C3%B6%C3%9Fe%20x/paused", {"paused": True}))
 
     assert storage.queues.get("größe x").paused
+
+
+def _fill(storage: Storage, sql: Sql, queue_name: str) -> None:
+    storage.queues.ensure(queue_name)
+    storage.queues.set_retention(queue_name, 0, 0)
+    sql.seed(3, queue_name=queue_name, status="done", prefix=f"{queue_name}-done")
+    sql.seed(2, queue_name=queue_name, status="dead", prefix=f"{queue_name}-dead")
+
+
+@pytest.mark.parametrize("arguments", [{}, {"json": {}}, {"json": {"odd": 1}}])
+def test_cleanup_needs_no_body(
+    client: FlaskClient, storage: Storage, sql: Sql, arguments: dict[str, Any]
+) -> None:
+    _fill(storage, sql, "mail")
+
+    answer = client.post(f"{PREFIX}/queue/cleanup", **arguments)
+
+    assert answer.data == b'{"done_deleted":3,"dead_deleted":2}'
+    assert sql.value("SELECT COUNT(*) FROM forge_job") == 0
+
+
+def test_cleanup_may_count_only_and_be_kept_to_one_queue(
+    client: FlaskClient, storage: Storage, sql: Sql
+) -> None:
+    _fill(storage, sql, "mail")
+    _fill(storage, sql, "other")
+
+    counted = _post(client, "cleanup", {"queue_name": "mail", "dry_run": True})
+    swept = _post(client, "cleanup", {"queue_name": "mail", "dry_run": None})
+
+    assert counted.data == swept.data == b'{"done_deleted":3,"dead_deleted":2}'
+    assert sql.value("SELECT COUNT(*) FROM forge_job") == 5
+
+
+def test_cleanup_of_an_unknown_queue_is_404(client: FlaskClient) -> None:
+    answer = _post(client, "cleanup", {"queue_name": "none"})
+
+    assert answer.status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "field"),
+    [
+        ({"json": {"dry_run": 1}}, 400, "dry_run"),
+        ({"json": {"queue_name": 1}}, 400, "queue_name"),
+        ({"json": []}, 400, "body"),
+        ({"data": b"{", "content_type": "application/json"}, 400, "json"),
+        ({"data": b"a=1", "content_type": "text/plain"}, 415, "content-type"),
+    ],
+)
+def test_cleanup_refuses_a_bad_body(
+    client: FlaskClient, arguments: dict[str, Any], status: int, field: str
+) -> None:
+    answer = client.post(f"{PREFIX}/queue/cleanup", **arguments)
+
+    assert answer.status_code == status
+    assert answer.json is not None
+    assert answer.json["field"] == field
+
+
+def test_a_second_cleanup_at_once_is_409_and_says_when_to_come_back(
+    client: FlaskClient, storage: Storage
+) -> None:
+    storage.leases.take("cleanup", "another process", 60)
+
+    answer = client.post(f"{PREFIX}/queue/cleanup")
+
+    assert answer.status_code == 409
+    assert answer.headers["Retry-After"] == "1"
+    assert answer.json == {"kind": "conflict", "msg": "a cleanup is under way"}

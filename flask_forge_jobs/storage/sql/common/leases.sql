@@ -1,0 +1,16 @@
+-- Work that only one process may do at a time.
+
+-- name: take_lease
+-- Free, expired, or the holder's own: one statement, so that two takers cannot both win.
+INSERT INTO forge_lease (name, holder, expires_at)
+VALUES (:name, :holder, :now + :lease_us)
+ON CONFLICT (name) DO UPDATE SET
+    holder = excluded.holder,
+    expires_at = excluded.expires_at
+WHERE forge_lease.holder = excluded.holder OR forge_lease.expires_at <= :now
+RETURNING name
+
+-- name: release_lease
+DELETE FROM forge_lease
+WHERE name = :name AND holder = :holder
+RETURNING name

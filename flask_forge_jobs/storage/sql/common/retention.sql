@@ -1,0 +1,42 @@
+-- For how long finished jobs stay.
+
+-- name: retention_windows
+-- Registered queues, and names that only jobs have (D38).
+SELECT
+    names.name,
+    COALESCE(queue.retain_done_for_days, :done_days),
+    COALESCE(queue.retain_dead_for_days, :dead_days)
+FROM (
+    SELECT name
+    FROM forge_queue
+    UNION
+    SELECT queue_name
+    FROM forge_job_count
+    GROUP BY queue_name
+    HAVING SUM(jobs) > 0
+) AS names
+LEFT JOIN forge_queue AS queue ON queue.name = names.name
+WHERE :any_queue OR names.name = :queue_name
+ORDER BY names.name
+
+-- name: delete_expired
+-- Served by forge_job_finished. What another transaction holds is left for later.
+WITH expired AS MATERIALIZED (
+    SELECT id
+    FROM forge_job
+    WHERE queue_name = :queue_name AND status = :status
+        AND completed_at IS NOT NULL AND completed_at <= :now - :age_us
+    ORDER BY completed_at
+    LIMIT :limit
+    /* skip_locked */
+)
+DELETE FROM forge_job
+WHERE status = :status AND id IN (SELECT id FROM expired)
+RETURNING id
+
+-- name: count_expired
+-- Likewise.
+SELECT COUNT(*)
+FROM forge_job
+WHERE queue_name = :queue_name AND status = :status
+    AND completed_at IS NOT NULL AND completed_at <= :now - :age_us

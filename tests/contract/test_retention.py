@@ -1,0 +1,198 @@
+"""Finished jobs go when their queue's retention is over, and nothing else does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from flask_forge_jobs.errors import (
+    AlreadyRunningError,
+    QueueNotFoundError,
+    StorageError,
+)
+from flask_forge_jobs.model.queues import CleanupReport
+from flask_forge_jobs.storage import retention
+from flask_forge_jobs.storage.base import Storage
+from tests.support.jobs import enqueue
+from tests.support.sql import Sql
+
+DAY_S = 86_400
+
+
+def fill(sql: Sql, queue_name: str, prefix: str, count: int = 1) -> None:
+    """Store jobs in every state."""
+    for status in ("pending", "in_progress", "failed", "done", "dead"):
+        sql.seed(
+            count, queue_name=queue_name, status=status, prefix=f"{prefix}-{status}"
+        )
+
+
+def left(sql: Sql, queue_name: str) -> list[str]:
+    rows = sql.run(
+        "SELECT id FROM forge_job WHERE queue_name = ? ORDER BY id", queue_name
+    )
+    return [row[0] for row in rows]
+
+
+def test_a_sweep_deletes_what_is_older_than_its_queue_keeps(
+    storage: Storage, sql: Sql
+) -> None:
+    storage.queues.ensure("mail")
+    storage.queues.set_retention("mail", 1, 2)
+    fill(sql, "mail", "oldest")
+    sql.age(1.5 * DAY_S)
+    fill(sql, "mail", "old")
+    sql.age(0.75 * DAY_S)
+
+    assert storage.retention.expired() == CleanupReport(1, 1)
+    assert storage.retention.sweep() == CleanupReport(1, 1)
+
+    assert left(sql, "mail") == [
+        "old-dead-1", "old-done-1", "old-failed-1", "old-in_progress-1",
+        "old-pending-1", "oldest-failed-1", "oldest-in_progress-1", "oldest-pending-1",
+    ]  # fmt: skip
+
+
+def test_a_retention_of_zero_days_keeps_nothing_finished(
+    storage: Storage, sql: Sql
+) -> None:
+    storage.queues.ensure("mail")
+    storage.queues.set_retention("mail", 0, 36_500)
+    fill(sql, "mail", "x")
+
+    assert storage.retention.sweep() == CleanupReport(done_deleted=1)
+    assert len(left(sql, "mail")) == 4
+
+
+def test_a_queue_that_only_jobs_name_is_swept_by_the_defaults(
+    storage: Storage, sql: Sql
+) -> None:
+    """D38"""
+    sql.seed(2, queue_name="unregistered", status="done", prefix="old")
+    sql.age(8 * DAY_S)
+    sql.seed(2, queue_name="unregistered", status="dead", prefix="dead")
+    sql.age(8 * DAY_S)
+
+    assert storage.retention.sweep() == CleanupReport(done_deleted=2)
+
+
+def test_a_sweep_may_be_kept_to_one_queue(storage: Storage, sql: Sql) -> None:
+    for name in ("mail", "other"):
+        storage.queues.ensure(name)
+        storage.queues.set_retention(name, 0, 0)
+        fill(sql, name, name)
+
+    assert storage.retention.expired("mail") == CleanupReport(1, 1)
+    assert storage.retention.sweep("mail") == CleanupReport(1, 1)
+    assert len(left(sql, "other")) == 5
+
+
+@pytest.mark.parametrize("verb", ["sweep", "expired"])
+def test_an_unknown_queue_is_an_error(storage: Storage, verb: str) -> None:
+    storage.queues.ensure("gone")
+    enqueue(storage, queue_name="gone")
+    storage.job_admin.delete_many([enqueue(storage, queue_name="gone")])
+    with pytest.raises(QueueNotFoundError):
+        getattr(storage.retention, verb)("unknown")
+
+
+def test_more_than_one_batch_is_deleted(storage: Storage, sql: Sql) -> None:
+    storage.queues.ensure("default")
+    storage.queues.set_retention("default", 0, 0)
+    sql.seed(1203, status="done", prefix="done")
+    sql.seed(500, status="dead", prefix="dead")
+
+    assert storage.retention.sweep() == CleanupReport(1203, 500)
+    assert left(sql, "default") == []
+
+
+def test_a_sweep_that_is_cut_says_so(storage: Storage, sql: Sql) -> None:
+    storage.queues.ensure("default")
+    storage.queues.set_retention("default", 0, 0)
+    sql.seed(700, status="done", prefix="done")
+
+    cut = storage.retention.sweep(most=600)
+
+    assert cut == CleanupReport(done_deleted=600, is_complete=False)
+    assert storage.retention.sweep(most=600) == CleanupReport(done_deleted=100)
+
+
+def test_one_sweep_runs_at_a_time(storage: Storage, sql: Sql) -> None:
+    storage.queues.ensure("default")
+    storage.queues.set_retention("default", 0, 0)
+    sql.seed(1, status="done", prefix="done")
+    storage.leases.take(retention.LEASE, "another process", retention.LEASE_S)
+
+    with pytest.raises(AlreadyRunningError):
+        storage.retention.sweep()
+    assert storage.retention.expired() == CleanupReport(done_deleted=1)
+
+    sql.age(retention.LEASE_S + 1)
+    assert storage.retention.sweep() == CleanupReport(done_deleted=1)
+    assert storage.retention.sweep() == CleanupReport()
+
+
+def test_a_sweep_that_loses_its_lease_stops(
+    storage: Storage, sql: Sql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stalled for longer than the lease: another one has begun meanwhile."""
+    storage.queues.ensure("default")
+    storage.queues.set_retention("default", 0, 0)
+    sql.seed(3, status="done", prefix="done")
+    monkeypatch.setattr(retention, "BATCH", 1)
+    take = _losing(storage, after=3)
+    monkeypatch.setattr(type(storage.leases), "take", take)
+
+    report = storage.retention.sweep()
+
+    assert report == CleanupReport(done_deleted=2, is_complete=False)
+
+
+def _losing(storage: Storage, after: int) -> Callable[..., bool]:
+    """Return a ``take`` that works so many times."""
+    left = [True] * after
+    take = type(storage.leases).take
+
+    def losing(*arguments: object) -> bool:
+        return bool(left and left.pop() and take(*arguments))  # type: ignore[arg-type]  # passed on
+
+    return losing
+
+
+REFUSE_SQLITE = """
+CREATE TRIGGER refuse BEFORE DELETE ON forge_job WHEN old.queue_name = 'bad' BEGIN
+    SELECT RAISE(ABORT, 'refused');
+END
+"""
+REFUSE_POSTGRES = """
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    RAISE EXCEPTION 'refused';
+END $$;
+CREATE TRIGGER refuse BEFORE DELETE ON forge_job
+    FOR EACH ROW WHEN (old.queue_name = 'bad') EXECUTE FUNCTION refuse()
+"""
+REFUSE = {
+    "sqlite": (REFUSE_SQLITE, "DROP TRIGGER refuse"),
+    "postgres": (REFUSE_POSTGRES, "DROP FUNCTION refuse CASCADE"),
+}
+
+
+def test_a_queue_that_fails_does_not_keep_others_from_being_swept(
+    storage: Storage, sql: Sql, backend: str
+) -> None:
+    """D38"""
+    for name in ("a", "bad", "c"):
+        storage.queues.ensure(name)
+        storage.queues.set_retention(name, 0, 0)
+        sql.seed(1, queue_name=name, status="done", prefix=name)
+    refuse, allow = REFUSE[backend]
+    sql.run(refuse)
+    try:
+        with pytest.raises(StorageError):
+            storage.retention.sweep()
+    finally:
+        sql.run(allow)
+
+    assert [left(sql, name) for name in ("a", "bad", "c")] == [[], ["bad-1"], []]
+    assert storage.retention.sweep() == CleanupReport(done_deleted=1)
