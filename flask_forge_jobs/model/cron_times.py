@@ -1,0 +1,211 @@
+"""When a cron expression fires next, in a time zone.
+
+Where the clock of a zone jumps, the rule is that of cron: an expression that names
+hours of the day fires once for each of them. An hour that is skipped fires when the
+jump is over, once, however many of its minutes match; an hour that is repeated fires
+the first time only. An expression whose hour field has ``*`` or a step means real time
+passing: it fires at every instant whose clock reading matches, in both runs of a
+repeated hour, and never for readings that do not exist.
+"""
+
+from __future__ import annotations
+
+import calendar
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from functools import cache
+from zoneinfo import ZoneInfo
+
+from flask_forge_jobs.model.cron_expression import LAST_YEAR, CronExpression
+
+_SECOND = timedelta(seconds=1)
+
+
+def next_after(
+    expression: CronExpression, instant: datetime, zone: ZoneInfo
+) -> datetime | None:
+    """Return the first firing after an instant, in UTC and on a whole second.
+
+    Args:
+        expression: What to look for.
+        instant: The firing is strictly later than this aware instant.
+        zone: Whose clock the expression is read by.
+
+    Returns:
+        None when there is none until the end of the year 2100.
+    """
+    start = instant.astimezone(UTC).replace(microsecond=0)
+    if start.year > LAST_YEAR:
+        return None
+    find = _next_real if expression.is_interval else _next_fixed
+    found = find(expression, start, zone)
+    return None if found is None else found.replace(tzinfo=UTC)
+
+
+def _next_fixed(
+    expression: CronExpression, start: datetime, zone: ZoneInfo
+) -> datetime | None:
+    """Each matching reading once; its instant never decreases with the reading."""
+    local = start.astimezone(zone)
+    reading = local.replace(tzinfo=None, fold=0)
+    first = reading + _SECOND
+    if local.fold and (shift := _shift_at(reading, zone)):
+        first = shift.ends  # all the readings of this hour have had their turn
+    found = _reading_from(expression, first)
+    if found is None:
+        return None
+    shift = _shift_at(found, zone)
+    if shift is None:
+        return found - _offset(found, zone)
+    return shift.instant if shift.is_gap else found - shift.before
+
+
+def _next_real(
+    expression: CronExpression, start: datetime, zone: ZoneInfo
+) -> datetime | None:
+    """Each instant whose reading matches."""
+    local = start.astimezone(zone)
+    reading = local.replace(tzinfo=None, fold=0)
+    after = start.replace(tzinfo=None)
+    found = _reading_from(expression, reading + _SECOND)
+    shift = _shift_at(reading, zone)
+    if shift and not local.fold:
+        if found is not None and found < shift.ends:
+            return found - shift.before
+        found = _reading_from(expression, shift.begins)  # the hour's second run
+    while found is not None:
+        shift = _shift_at(found, zone)
+        if shift is None:
+            return found - _offset(found, zone)
+        if not shift.is_gap:
+            first, second = found - shift.before, found - shift.after
+            return first if first > after else second
+        found = _reading_from(expression, shift.ends)
+    return None
+
+
+# -- clock readings ----------------------------------------------------------------
+
+
+def _reading_from(expression: CronExpression, first: datetime) -> datetime | None:
+    """Return the first matching reading from ``first`` on."""
+    day = _day_from(expression, first.date())
+    if day == first.date():
+        found = _time_from(expression, first.time())
+        if found is not None:
+            return datetime.combine(day, found)
+        day = _day_from(expression, day + timedelta(days=1))
+    if day is None:
+        return None
+    earliest = time(expression.hours[0], expression.minutes[0], expression.seconds[0])
+    return datetime.combine(day, earliest)
+
+
+def _time_from(expression: CronExpression, first: time) -> time | None:
+    """Return the first matching time of a day from ``first`` on."""
+    seconds, minutes = expression.seconds, expression.minutes
+    second = _from(seconds, first.second)
+    minute = _from(minutes, first.minute + (second is None))
+    if minute != first.minute or second is None:
+        second = seconds[0]
+    hour = _from(expression.hours, first.hour + (minute is None))
+    if hour is None:
+        return None
+    if hour != first.hour or minute is None:
+        minute, second = minutes[0], seconds[0]
+    return time(hour, minute, second)
+
+
+def _day_from(expression: CronExpression, first: date) -> date | None:
+    """Return the first matching day from ``first`` on."""
+    days = _mask(expression.days)
+    weekdays = _mask(expression.weekdays)
+    not_before = -1 << first.day
+    for year in expression.years[bisect_left(expression.years, first.year) :]:
+        months = expression.months
+        if year == first.year:
+            months = months[bisect_left(months, first.month) :]
+        for month in months:
+            weekday, length = calendar.monthrange(year, month)
+            matching = _days_on(weekdays, weekday)
+            matching = matching | days if expression.either_day else matching & days
+            matching &= (1 << length + 1) - 1
+            if (year, month) == (first.year, first.month):
+                matching &= not_before
+            if matching:
+                return date(year, month, (matching & -matching).bit_length() - 1)
+    return None
+
+
+def _from(values: Sequence[int], least: int) -> int | None:
+    index = bisect_left(values, least)
+    return values[index] if index < len(values) else None
+
+
+def _mask(values: Sequence[int]) -> int:
+    return sum(1 << value for value in values)
+
+
+@cache
+def _days_on(weekdays: int, first_weekday: int) -> int:
+    """Return the days 1 to 31 that fall on weekdays, as bits.
+
+    Args:
+        weekdays: Bits, Sunday is 0.
+        first_weekday: Of day 1; Monday is 0, as the calendar module has it.
+    """
+    return sum(1 << d for d in range(1, 32) if weekdays >> (first_weekday + d) % 7 & 1)
+
+
+# -- where the clock jumps ---------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Shift:
+    """A jump of a zone's clock.
+
+    Args:
+        instant: When, in UTC.
+        before: Offset until then.
+        after: Offset from then on.
+    """
+
+    instant: datetime
+    before: timedelta
+    after: timedelta
+
+    @property
+    def is_gap(self) -> bool:
+        """Whether readings are skipped, not repeated."""
+        return self.before < self.after
+
+    @property
+    def begins(self) -> datetime:
+        """The first reading that is skipped or repeated."""
+        return self.instant + min(self.before, self.after)
+
+    @property
+    def ends(self) -> datetime:
+        """The first reading that no longer is."""
+        return self.instant + max(self.before, self.after)
+
+
+def _offset(reading: datetime, zone: ZoneInfo, fold: int = 0) -> timedelta:
+    return reading.replace(tzinfo=zone, fold=fold).utcoffset() or timedelta()
+
+
+def _shift_at(reading: datetime, zone: ZoneInfo) -> _Shift | None:
+    """Return the jump that skips or repeats a reading; None for almost all of them."""
+    before, after = _offset(reading, zone), _offset(reading, zone, fold=1)
+    if before == after:
+        return None
+    low, high = reading - max(before, after), reading - min(before, after)
+    while high - low > _SECOND:
+        middle = low + (high - low) // 2 // _SECOND * _SECOND
+        if middle.replace(tzinfo=UTC).astimezone(zone).utcoffset() == before:
+            low = middle
+        else:
+            high = middle
+    return _Shift(high, before, after)

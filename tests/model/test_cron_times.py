@@ -1,0 +1,252 @@
+"""When an expression fires, also at the end of the calendar and where clocks jump."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flask_forge_jobs.model.cron_expression import CronExpression
+from flask_forge_jobs.model.cron_times import next_after
+from tests.support.minute_walk import Spec, Walk
+from tests.support.zone_walks import SPECS, compare, jumps
+
+UTC_ZONE = ZoneInfo("UTC")
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def firings(text: str, zone: str, start: datetime, count: int) -> list[str]:
+    """The next firings as the zone's clock shows them."""
+    expression, rules, found = CronExpression.parse(text), ZoneInfo(zone), []
+    for _ in range(count):
+        following = next_after(expression, start, rules)
+        assert following is not None
+        assert following > start
+        assert following.tzinfo is UTC
+        start = following
+        found.append(start.astimezone(rules).strftime("%m-%d %H:%M:%S%z"))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("0 6 * * *", "2026-01-01 06:00:00"),
+        ("0 0 * * *", "2026-01-02 00:00:00"),
+        ("* * * * *", "2026-01-01 00:01:00"),
+        ("* * * * * *", "2026-01-01 00:00:01"),
+        ("59 59 23 31 12 *", "2026-12-31 23:59:59"),
+        ("0 0 29 2 *", "2028-02-29 00:00:00"),
+        ("0 0 31 * *", "2026-01-31 00:00:00"),
+        ("0 0 13 * FRI", "2026-01-02 00:00:00"),
+        ("0 0 0 13 * FRI", "2026-02-13 00:00:00"),
+        ("0 0 */2 * MON", "2026-01-05 00:00:00"),
+        ("0 0 0 1 1 ? 2027", "2027-01-01 00:00:00"),
+        ("0 0 0 ? * 1", "2026-01-04 00:00:00"),
+        ("0 0 * * 0", "2026-01-04 00:00:00"),
+        ("0 0 * * 7", "2026-01-04 00:00:00"),
+        ("30 15,45 8-10 * * *", "2026-01-01 08:15:30"),
+    ],
+)
+def test_the_next_firing(text: str, expected: str) -> None:
+    found = next_after(CronExpression.parse(text), START, UTC_ZONE)
+
+    assert found == datetime.fromisoformat(expected).replace(tzinfo=UTC)
+
+
+def test_the_next_firing_is_strictly_later() -> None:
+    expression = CronExpression.parse("30 15,45 8-9 * * *")
+    found = [START]
+    while len(found) < 6:
+        following = next_after(expression, found[-1], UTC_ZONE)
+        assert following is not None
+        found.append(following)
+
+    assert [f"{instant:%d %H:%M:%S}" for instant in found[1:]] == [
+        "01 08:15:30", "01 08:45:30", "01 09:15:30", "01 09:45:30", "02 08:15:30",
+    ]  # fmt: skip
+
+
+def test_a_fraction_of_a_second_is_before_the_next_second() -> None:
+    expression = CronExpression.parse("* * * * * *")
+    found = next_after(expression, START + timedelta(microseconds=1), UTC_ZONE)
+
+    assert found == START + timedelta(seconds=1)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0 0 31 2 *",
+        "0 0 30 2 *",
+        "0 0 31 4,6,9,11 *",
+        "0 0 0 31 2 ? *",
+        "0 0 0 1 1 ? 2025",
+        "* * * * * * 1970-2025",
+        "0 0 0 29 2 ? 2027/4",
+        "*/1 */1 */1 30-31 2 * *",
+    ],
+)
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "Pacific/Apia"])
+def test_never_is_known_at_once(text: str, zone: str) -> None:
+    """spec/reliability.md E7"""
+    expression, rules = CronExpression.parse(text), ZoneInfo(zone)
+    started = time.perf_counter()
+
+    assert next_after(expression, START, rules) is None
+    assert time.perf_counter() - started < 0.01
+
+
+def test_the_last_firing_is_in_2100() -> None:
+    expression = CronExpression.parse("0 0 31 12 *")
+    last = datetime(2100, 12, 31, tzinfo=UTC)
+
+    assert next_after(expression, last - timedelta(days=1), UTC_ZONE) == last
+    assert next_after(expression, last, UTC_ZONE) is None
+    assert next_after(expression, datetime.max.replace(tzinfo=UTC), UTC_ZONE) is None
+
+
+# -- clocks that jump --------------------------------------------------------------
+
+
+def test_a_skipped_hour_fires_once_when_it_is_over() -> None:
+    """Europe/Berlin skips 02:00 to 03:00 on 29 March 2026"""
+    start = datetime(2026, 3, 28, 12, tzinfo=UTC)
+
+    assert firings("30 2 * * *", "Europe/Berlin", start, 2) == [
+        "03-29 03:00:00+0200", "03-30 02:30:00+0200",
+    ]  # fmt: skip
+    assert firings("*/20 2 * * *", "Europe/Berlin", start, 2) == [
+        "03-29 03:00:00+0200", "03-30 02:00:00+0200",
+    ]  # fmt: skip
+    assert firings("0 1,2,3 * * *", "Europe/Berlin", start, 3) == [
+        "03-29 01:00:00+0100", "03-29 03:00:00+0200", "03-30 01:00:00+0200",
+    ]  # fmt: skip
+
+
+def test_a_repeated_hour_fires_the_first_time() -> None:
+    """Europe/Berlin repeats 02:00 to 03:00 on 25 October 2026"""
+    start = datetime(2026, 10, 24, 12, tzinfo=UTC)
+
+    assert firings("30 2 * * *", "Europe/Berlin", start, 2) == [
+        "10-25 02:30:00+0200", "10-26 02:30:00+0100",
+    ]  # fmt: skip
+    in_second_run = datetime(2026, 10, 25, 1, 10, tzinfo=UTC)
+    assert firings("30 2 * * *", "Europe/Berlin", in_second_run, 1) == [
+        "10-26 02:30:00+0100",
+    ]  # fmt: skip
+    assert firings("0 2,3 * * *", "Europe/Berlin", in_second_run, 1) == [
+        "10-25 03:00:00+0100",
+    ]  # fmt: skip
+
+
+def test_an_interval_counts_real_time() -> None:
+    spring = datetime(2026, 3, 29, 0, 30, tzinfo=UTC)
+    autumn = datetime(2026, 10, 24, 23, 30, tzinfo=UTC)
+
+    assert firings("0 * * * *", "Europe/Berlin", spring, 2) == [
+        "03-29 03:00:00+0200", "03-29 04:00:00+0200",
+    ]  # fmt: skip
+    assert firings("30 * * * *", "Europe/Berlin", autumn, 3) == [
+        "10-25 02:30:00+0200", "10-25 02:30:00+0100", "10-25 03:30:00+0100",
+    ]  # fmt: skip
+
+
+def test_a_day_that_a_zone_skipped_fires_when_the_next_begins() -> None:
+    """Pacific/Apia had no 30 December 2011"""
+    start = datetime(2011, 12, 29, 20, tzinfo=UTC)
+
+    assert firings("30 2 30 12 *", "Pacific/Apia", start, 1) == ["12-31 00:00:00+1400"]
+    assert firings("0 */6 30 12 *", "Pacific/Apia", start, 1) == ["12-30 00:00:00+1400"]
+
+
+def test_every_second_of_a_gap_is_passed_in_one_step() -> None:
+    expression = CronExpression.parse("* * 0/1 30 12 * *")
+    started = time.perf_counter()
+    found = next_after(
+        expression, datetime(2011, 12, 30, 9, tzinfo=UTC), ZoneInfo("Pacific/Apia")
+    )
+
+    assert found == datetime(2012, 12, 29, 10, tzinfo=UTC)
+    assert time.perf_counter() - started < 0.01
+
+
+@pytest.mark.parametrize(
+    "zone",
+    ["Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Africa/Casablanca",
+     "America/Scoresbysund", "Asia/Gaza", "Antarctica/Troll"],
+)  # fmt: skip
+def test_firings_are_those_of_a_walk_through_the_minutes(zone: str) -> None:
+    """spec/reliability.md E6; for all zones: python -m tests.acceptance.cron_clocks"""
+    found = list(jumps(zone, datetime(2026, 1, 1, tzinfo=UTC), years=1))
+
+    assert found
+    for jump in found:
+        assert compare(ZoneInfo(zone), jump, SPECS) == []
+
+
+@pytest.mark.parametrize(
+    ("zone", "jump"),
+    [
+        ("Pacific/Apia", datetime(2011, 12, 30, 10, tzinfo=UTC)),
+        ("Asia/Pyongyang", datetime(2018, 5, 4, 15, tzinfo=UTC)),
+        ("America/Caracas", datetime(2016, 5, 1, 7, tzinfo=UTC)),
+        ("Asia/Beirut", datetime(2026, 3, 28, 22, tzinfo=UTC)),
+    ],
+)
+def test_firings_around_a_jump_of_another_kind(zone: str, jump: datetime) -> None:
+    assert compare(ZoneInfo(zone), jump, SPECS) == []
+
+
+HOURS = st.sets(st.integers(0, 23), min_size=1, max_size=4)
+MINUTES = st.sets(st.integers(0, 59), min_size=1, max_size=4)
+WEEKDAYS = st.sets(st.integers(0, 6), min_size=1, max_size=6)
+
+
+@given(
+    st.fixed_dictionaries({"hours": HOURS, "minutes": MINUTES, "weekdays": WEEKDAYS}),
+    st.sampled_from(["Europe/Berlin", "Australia/Lord_Howe"]),
+    st.booleans(),
+    st.integers(0, 47),
+    st.booleans(),
+)
+def test_any_expression_fires_as_the_walk_says(
+    sets: dict[str, set[int]], name: str, spring: bool, offset_h: int, interval: bool
+) -> None:
+    hours, minutes, weekdays = sets["hours"], sets["minutes"], sets["weekdays"]
+    zone = ZoneInfo(name)
+    jump = {
+        ("Europe/Berlin", True): datetime(2026, 3, 29, 1, tzinfo=UTC),
+        ("Europe/Berlin", False): datetime(2026, 10, 25, 1, tzinfo=UTC),
+        ("Australia/Lord_Howe", True): datetime(2026, 10, 3, 15, 30, tzinfo=UTC),
+        ("Australia/Lord_Howe", False): datetime(2026, 4, 4, 15, tzinfo=UTC),
+    }[zone.key, spring]
+    joined = [",".join(map(str, sorted(each))) for each in (minutes, hours, weekdays)]
+    hour = ",".join(f"{h}-{h}/1" for h in sorted(hours)) if interval else joined[1]
+    spec = Spec(
+        f"{joined[0]} {hour} * * {joined[2]}",
+        lambda at: (
+            at.minute in minutes
+            and at.hour in hours
+            and at.isoweekday() % 7 in weekdays
+        ),
+        is_interval=interval,
+    )
+    begin = jump - timedelta(hours=offset_h)
+    walked = [
+        instant
+        for instant in Walk(zone, begin - timedelta(hours=3), 60 * 60).firings(spec)
+        if instant > begin
+    ]
+
+    following = next_after(CronExpression.parse(spec.text), begin, zone)
+
+    assert following is not None
+    if walked:
+        assert following == walked[0]
+    else:
+        assert following > begin + timedelta(hours=56)

@@ -1,0 +1,62 @@
+"""Only names of the time zone database pass, and none is opened as a path."""
+
+from __future__ import annotations
+
+import time
+from zoneinfo import available_timezones
+
+import pytest
+
+from flask_forge_jobs.errors import InvalidInputError
+from flask_forge_jobs.model.time_zones import check_time_zone, load_time_zone
+
+
+@pytest.mark.parametrize(
+    "name", ["UTC", "Europe/Berlin", "America/Argentina/Buenos_Aires", "Etc/GMT+12"]
+)
+def test_a_zone_of_the_database_passes(name: str) -> None:
+    assert load_time_zone(check_time_zone(name)).key == name
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "Mars/Olympus",
+        "europe/berlin",
+        "Europe/Berlin ",
+        "../../etc/passwd",
+        "TZ=../../etc/passwd",
+        "/etc/passwd",
+        "/usr/share/zoneinfo/UTC",
+        "Europe/../UTC",
+        "Europe",
+        "posix/UTC",
+        "right/UTC",
+        "posixrules",
+        "localtime",
+        "UTC\x00",
+        "\ud800",
+        "x" * 65,
+        None,
+        1,
+        ["UTC"],
+    ],
+)
+def test_anything_else_is_refused_and_named(value: object) -> None:
+    started = time.perf_counter()
+    with pytest.raises(InvalidInputError) as caught:
+        check_time_zone(value)
+
+    assert caught.value.field == "timezone"
+    assert time.perf_counter() - started < 0.01
+
+
+def test_every_zone_that_passes_can_be_loaded() -> None:
+    known = [name for name in available_timezones() if name not in EXTRA_OF_SOME_HOSTS]
+
+    assert {load_time_zone(check_time_zone(name)).key for name in known} == set(known)
+
+
+# In some distributions' files, not in the database.
+EXTRA_OF_SOME_HOSTS = {"localtime", "posixrules"}
