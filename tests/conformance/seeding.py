@@ -1,0 +1,73 @@
+"""The data set that the contract's examples speak of."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+
+from flask.testing import FlaskClient
+
+from flask_forge_jobs.model.instants import from_micros
+from flask_forge_jobs.model.jobs import NewJob
+from flask_forge_jobs.model.outcomes import Dead, Done, Failed
+from flask_forge_jobs.model.processes import SlotReport
+from flask_forge_jobs.storage.base import Storage
+from tests.api.mounting import PREFIX
+from tests.support.jobs import claim_one, run
+from tests.support.sql import Sql
+
+QUEUE = "mail"
+SCHEDULE = "nightly_digest"
+# The job that the reference's client acts on in the contract: failed, to be retried.
+JOB_ID = "01K5A4D3E4F5G6H7J8K9M0N1P2"
+HOST_ID = "01K5A3Q8ZR7T2M4N6P8S0V2X4Z"
+
+
+def seed(storage: Storage, sql: Sql) -> None:
+    """Store both queues, a job in every state, and a live worker process."""
+    storage.queues.ensure("default")
+    storage.queues.ensure(QUEUE, 4)
+    failed = _enqueue(storage, {"order_id": 4711})
+    run(storage, Failed("SMTP 451"), queue_name=QUEUE)
+    sql.run("UPDATE forge_job SET id = ? WHERE id = ?", JOB_ID, failed)
+    for outcome in (Done('{"sent":true}'), Dead("no such mailbox")):
+        _enqueue(storage, {"order_id": 1})
+        run(storage, outcome, queue_name=QUEUE)
+    _enqueue(storage, {"zone": "UTC", "batch": 500})
+    running = claim_one(storage, queue_name=QUEUE)
+    tomorrow = from_micros(sql.now_us()) + timedelta(days=1)
+    storage.jobs.enqueue(NewJob("send_digest", queue_name=QUEUE, run_at=tomorrow))
+    _enqueue(storage, {"order_id": 2}, key="receipt:2")
+    storage.processes.beat(
+        HOST_ID,
+        "mailer-1",
+        [QUEUE, "default"],
+        [
+            SlotReport(f"{QUEUE}-0-{HOST_ID}", QUEUE, running.id),
+            SlotReport(f"{QUEUE}-1-{HOST_ID}", QUEUE),
+        ],
+    )
+
+
+def seed_schedule(client: FlaskClient) -> None:
+    """Create the schedule that the contract's examples name."""
+    answer = client.post(
+        f"{PREFIX}/v1/cron",
+        json={
+            "name": SCHEDULE,
+            "kind": "send_digest",
+            "payload": {"batch": 500, "tz": "UTC"},
+            "cron_expr": "0 0 6 * * *",
+            "max_attempts": 3,
+            "dedupe": True,
+        },
+    )
+    assert answer.status_code == 201, answer.text
+
+
+def _enqueue(
+    storage: Storage, payload: dict[str, object], key: str | None = None
+) -> str:
+    text = json.dumps(payload, separators=(",", ":"))
+    job = NewJob("send_receipt", text, queue_name=QUEUE, dedupe_key=key)
+    return storage.jobs.enqueue(job).id
