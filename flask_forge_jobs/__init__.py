@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from flask_forge_jobs.api.blueprint import BlueprintOptions, create_blueprint
+from flask_forge_jobs.auth.permissions import Permission
+from flask_forge_jobs.auth.principal import Principal
+from flask_forge_jobs.auth.tokens import TokenSet
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.config.paths import QueuePaths
 from flask_forge_jobs.errors import (
@@ -66,6 +69,8 @@ __all__ = [
     "MigrationError",
     "NewJob",
     "NotFoundError",
+    "Permission",
+    "Principal",
     "QueueNotEmptyError",
     "QueueNotFoundError",
     "QueuePaths",
@@ -82,6 +87,7 @@ __all__ = [
     "TaskContext",
     "TaskRegistry",
     "Throttled",
+    "TokenSet",
     "create_blueprint",
     "current_job",
     "open_storage",

@@ -11,6 +11,7 @@ from flask import Flask
 
 from flask_forge_jobs.api.blueprint import create_blueprint
 from flask_forge_jobs.api.context import BlueprintOptions
+from flask_forge_jobs.auth.tokens import TokenSet
 from flask_forge_jobs.cli.group import forge_jobs_group
 from flask_forge_jobs.clock import Clock, SystemClock
 from flask_forge_jobs.config.database import DatabaseConfig
@@ -113,10 +114,22 @@ class ForgeJobs:
             enable_demo=settings.enable_demo,
             redact_keys=settings.redact_keys,
             router=self._router,
-            authenticator=settings.auth,
+            authenticator=None if settings.auth == "bearer" else settings.auth,
+            tokens=self._tokens(settings),
             open_to_loopback=self._open_to_loopback,
             clock=self._clock,
         )
+
+    def _tokens(self, settings: Settings) -> TokenSet | None:
+        if not settings.tokens and settings.auth != "bearer":
+            return None
+        if not settings.tokens:
+            raise ConfigurationError(
+                "FORGE_JOBS_TOKENS",
+                "must hold a token when FORGE_JOBS_AUTH is 'bearer'; make one with "
+                "`flask forge-jobs token new`",
+            )
+        return TokenSet.from_config(settings.tokens, self._clock)
 
     # -- tasks -----------------------------------------------------------------------
 

@@ -265,7 +265,11 @@ def test_keys_may_come_from_prefixed_environment_variables(
         ("FORGE_JOBS_LEASES", "5", "FORGE_JOBS_LEASES: is no setting; did you mean"),
         ("FORGE_JOBS_LEASE_S", "soon", "FORGE_JOBS_LEASE_S: must be a number"),
         ("FORGE_JOBS_MIGRATE", "no", "FORGE_JOBS_MIGRATE: must be True or False"),
-        ("FORGE_JOBS_AUTH__TOKEN", "x", "FORGE_JOBS_AUTH: must be a callable"),
+        (
+            "FORGE_JOBS_AUTH__TOKEN",
+            "x",
+            "FORGE_JOBS_AUTH: must be 'bearer', a callable",
+        ),
     ],
 )
 def test_wrong_environment_variables_are_named(

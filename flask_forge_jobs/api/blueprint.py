@@ -7,21 +7,19 @@ answer below the mount point is the API's own, whichever application it is mount
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from functools import partial
 
-from flask import Blueprint, Response, current_app, request
+from flask import Blueprint, Response
 from flask.blueprints import BlueprintSetupState
 from werkzeug.exceptions import default_exceptions
 
 from flask_forge_jobs.api.context import Api, BlueprintOptions
 from flask_forge_jobs.api.errors import error_response
+from flask_forge_jobs.api.guard import Guard, endpoint
 from flask_forge_jobs.api.headers import DEPRECATED_SINCE, add_headers
 from flask_forge_jobs.api.table import all_routes
 from flask_forge_jobs.api.unmatched import Unmatched
-from flask_forge_jobs.auth.access import check_access
-from flask_forge_jobs.auth.csrf import check_same_site
-from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.storage.base import Storage
 
 __all__ = ["BlueprintOptions", "create_blueprint"]
@@ -57,8 +55,7 @@ def create_blueprint(
             # OPTIONS is answered by Unmatched, with 204 and no body.
             provide_automatic_options=False,
         )
-    permissions = {route.endpoint: route.permission for route in routes}
-    blueprint.before_request(partial(_check_request, chosen, permissions))
+    blueprint.before_request(Guard(api, routes))
     blueprint.after_request(add_headers)
     deprecated = {route.endpoint for route in routes if route.is_deprecated}
     blueprint.after_request(partial(_mark_deprecated, deprecated))
@@ -70,28 +67,10 @@ def create_blueprint(
     return blueprint
 
 
-def _check_request(
-    options: BlueprintOptions, permissions: Mapping[str, Permission | None]
-) -> None:
-    if permissions[_endpoint()] is not None:
-        check_access(
-            request,
-            app=current_app,
-            authenticator=options.authenticator,
-            is_open_to_loopback=options.open_to_loopback,
-        )
-    check_same_site(request)
-
-
 def _mark_deprecated(deprecated: Collection[str], response: Response) -> Response:
-    if _endpoint() in deprecated:
+    if endpoint() in deprecated:
         response.headers["Deprecation"] = DEPRECATED_SINCE
     return response
-
-
-def _endpoint() -> str:
-    """Return the route's own name, without those of the blueprints around it."""
-    return (request.endpoint or "").rpartition(".")[2]
 
 
 def _answer_unmatched_urls(state: BlueprintSetupState) -> None:

@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from flask import request
+from flask import g, request
 from marshmallow import Schema
 
 from flask_forge_jobs.api.query import load_query
@@ -17,7 +17,10 @@ from flask_forge_jobs.api.request import (
     load_body,
     load_optional_body,
 )
+from flask_forge_jobs.api.scope import Scope
 from flask_forge_jobs.auth.access import Authenticator
+from flask_forge_jobs.auth.principal import Principal
+from flask_forge_jobs.auth.tokens import TokenSet
 from flask_forge_jobs.clock import Clock, SystemClock
 from flask_forge_jobs.config.settings import DEFAULT_REDACT_KEYS
 from flask_forge_jobs.handlers.job_actions import Router
@@ -43,11 +46,16 @@ class BlueprintOptions:
             :mod:`flask_forge_jobs.handlers.redaction`.
         router: Names the queue of a kind that is enqueued without one; default
             ``default`` for every kind.
-        authenticator: Takes the request and returns a principal, or None to refuse.
-            Default None: only direct requests from this machine are answered, and
-            only in debug, in tests, or with ``open_to_loopback``.
+        authenticator: Takes the request and returns a
+            :class:`~flask_forge_jobs.Principal`, True for a caller that may do
+            everything, or None to refuse. Anything else, and an exception, refuses
+            too. Default None.
+        tokens: The bearer tokens that are known; they are asked before
+            ``authenticator``. Default None. With neither of the two only direct
+            requests from this machine are answered, and only in debug, in tests, or
+            with ``open_to_loopback``.
         open_to_loopback: The server promises to listen on loopback only.
-        clock: Decides whether a cool-down still holds.
+        clock: Decides whether a cool-down still holds, and measures limits.
     """
 
     max_body_bytes: int = DEFAULT_MAX_BODY_BYTES
@@ -55,6 +63,7 @@ class BlueprintOptions:
     redact_keys: Sequence[str] = DEFAULT_REDACT_KEYS
     router: Router = _default_router
     authenticator: Authenticator | None = None
+    tokens: TokenSet | None = None
     open_to_loopback: bool = False
     clock: Clock = field(default_factory=SystemClock)
 
@@ -79,6 +88,20 @@ class Api:
     def storage(self) -> Storage:
         """The storage for the present request."""
         return self._storage() if callable(self._storage) else self._storage
+
+    @property
+    def principal(self) -> Principal:
+        """Who sent the present request; only on routes that need a permission."""
+        principal: Principal = g.forge_jobs_principal
+        return principal
+
+    @property
+    def scope(self) -> Scope:
+        """The queues of the caller; every view that touches several must ask it.
+
+        See :mod:`flask_forge_jobs.api.scope`.
+        """
+        return Scope(self.principal.queues, self.storage)
 
     @cached_property
     def render_metrics(self) -> Callable[[], str]:

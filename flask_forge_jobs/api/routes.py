@@ -10,6 +10,7 @@ from flask import Response
 from marshmallow import Schema
 from marshmallow.fields import Field
 
+from flask_forge_jobs.api.scope import Reach
 from flask_forge_jobs.auth.permissions import Permission
 
 V1_PREFIX = "/v1"
@@ -31,6 +32,8 @@ class Route:
         view: Takes the ``Api`` and the placeholders; the first line of its docstring is
             the route's summary.
         permission: What the caller needs; None opens the route to everybody.
+        reach: What a caller that is limited to some queues may touch by it; see
+            :mod:`flask_forge_jobs.api.scope`. By default nothing: 403.
         body: Shape of the request's body; None means that it is ignored.
         is_body_optional: Whether no body at all is as good as an empty object.
         query: Shape of the query; None means that there are no parameters.
@@ -49,6 +52,7 @@ class Route:
     endpoint: str
     view: Callable[..., Response]
     permission: Permission | None
+    reach: Reach = Reach.CLUSTER
     body: Schema | None = None
     is_body_optional: bool = False
     query: Schema | None = None
@@ -60,10 +64,23 @@ class Route:
     is_bulk: bool = False
     is_deprecated: bool = False
 
+    def __post_init__(self) -> None:
+        """Refuse a route that nobody thought about.
+
+        Raises:
+            TypeError: Its permission is none of ours, or it reaches for a placeholder
+                that its path does not have.
+        """
+        if self.permission is not None and not isinstance(self.permission, Permission):
+            raise TypeError(f"{self.endpoint}: {self.permission!r} is no permission")
+        placeholder = {Reach.QUEUE: "<name>", Reach.JOB: "<job_id>"}.get(self.reach)
+        if placeholder is not None and placeholder not in self.path:
+            raise TypeError(f"{self.endpoint}: the path has no {placeholder}")
+
     @property
     def mutates(self) -> bool:
         """Whether a success may change what is stored."""
-        return self.permission not in {
+        return self.method != "GET" and self.permission not in {
             None,
             Permission.READ,
             Permission.METRICS_READ,

@@ -1,4 +1,4 @@
-"""Who is let in: the configured authenticator, or this machine's developer, or nobody.
+"""Who is let in: a token, whom the host vouches for, or this machine's developer.
 
 Closed by default. Without an authenticator only a program on this machine that talks to
 us directly is answered, and only where nobody else could be listening: in debug, in
@@ -9,56 +9,139 @@ name was rebound to 127.0.0.1 is a local peer too. Hence all three conditions.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable
 from ipaddress import IPv6Address, ip_address
+from typing import NoReturn
 
 from flask import Flask
 from werkzeug.datastructures import WWWAuthenticate
-from werkzeug.exceptions import Forbidden, Unauthorized
+from werkzeug.exceptions import Forbidden, HTTPException, Unauthorized
 from werkzeug.wrappers import Request
 
-# Returns who is asking; anything false refuses. An exception refuses too.
+from flask_forge_jobs.auth.failures import FailureLimit
+from flask_forge_jobs.auth.principal import HOST, LOCAL, Principal
+from flask_forge_jobs.auth.tokens import TokenSet
+from flask_forge_jobs.errors import RateLimitedError
+
+# Returns a Principal, True for somebody who may do everything, or None to refuse.
+# Whatever else it returns or raises refuses too.
 Authenticator = Callable[[Request], object]
+
+logger = logging.getLogger(__name__)
 
 _FORWARDING_HEADERS = ("Forwarded", "Via", "X-Real-Ip")
 _FORWARDING_PREFIX = "HTTP_X_FORWARDED_"
 _HOST = re.compile(r"(?P<name>\[[0-9a-fA-F:.]+\]|[^\[\]:]+)(?::[0-9]{1,5})?")
+_BEARER = re.compile(r"bearer (?P<token>.+)", re.IGNORECASE | re.DOTALL)
 CLOSED_MESSAGE = (
     "no authenticator is configured, so only a direct request from this machine to a "
     "debug server is answered; set FORGE_JOBS_AUTH"
 )
 
 
-def check_access(
-    request: Request,
-    *,
-    app: Flask,
-    authenticator: Authenticator | None,
-    is_open_to_loopback: bool,
-) -> None:
-    """Let a request pass or refuse it.
+class Access:
+    """Finds out who sent a request.
 
     Args:
-        request: What came in.
-        app: The application; its debug and testing flags open it to loopback.
-        authenticator: Returns a principal, or None to refuse; None when not configured.
+        tokens: The configured tokens; None when there are none.
+        authenticator: Asked for a request without a token; None when there is none.
+        failures: Counts wrong credentials.
         is_open_to_loopback: The server promises to listen on loopback only.
-
-    Raises:
-        Unauthorized: The authenticator knows no principal for this request.
-        Forbidden: There is no authenticator and the request is not plainly local.
     """
-    if authenticator is not None:
-        if not authenticator(request):
-            raise Unauthorized(
-                "no valid credential", www_authenticate=WWWAuthenticate("bearer")
-            )
-        return
-    if not (app.debug or app.testing or is_open_to_loopback):
-        raise Forbidden(CLOSED_MESSAGE)
-    if not is_plainly_local(request):
-        raise Forbidden(CLOSED_MESSAGE)
+
+    def __init__(
+        self,
+        *,
+        tokens: TokenSet | None,
+        authenticator: Authenticator | None,
+        failures: FailureLimit,
+        is_open_to_loopback: bool,
+    ) -> None:
+        self._tokens = tokens
+        self._authenticator = authenticator
+        self._failures = failures
+        self._is_open_to_loopback = is_open_to_loopback
+
+    def principal(self, request: Request, app: Flask) -> Principal:
+        """Return who sent a request.
+
+        Args:
+            request: What came in.
+            app: The application; its debug and testing flags open it to loopback.
+
+        Raises:
+            Unauthorized: No principal is known for this request.
+            RateLimitedError: Likewise, and there were too many of these.
+            Forbidden: There is no authenticator and the request is not plainly local,
+                or the host's authenticator failed.
+        """
+        if self._tokens is None and self._authenticator is None:
+            return self._local(request, app)
+        found = self._by_token(request)
+        if found is None and self._authenticator is not None:
+            found = _ask(self._authenticator, request)
+        if found is None:
+            self._refuse(request)
+        return found
+
+    def token_principal(self, request: Request) -> Principal:
+        """Return whom the request's token stands for; nothing else counts.
+
+        Raises:
+            Unauthorized: There is no valid token.
+            RateLimitedError: Likewise, and there were too many of these.
+        """
+        return self._by_token(request) or self._refuse(request)
+
+    def _by_token(self, request: Request) -> Principal | None:
+        token = bearer_token(request)
+        if self._tokens is None or token is None:
+            return None
+        return self._tokens.principal(token)
+
+    def _local(self, request: Request, app: Flask) -> Principal:
+        is_open = app.debug or app.testing or self._is_open_to_loopback
+        if not (is_open and is_plainly_local(request)):
+            raise Forbidden(CLOSED_MESSAGE)
+        return LOCAL
+
+    def _refuse(self, request: Request) -> NoReturn:
+        # Who sends no credential at all has not tried one.
+        if "Authorization" in request.headers:
+            self._failures.record(request.environ.get("REMOTE_ADDR", ""))
+        raise Unauthorized(
+            "no valid credential", www_authenticate=WWWAuthenticate("bearer")
+        )
+
+
+def bearer_token(request: Request) -> str | None:
+    """Return what stands behind ``Authorization: Bearer``, or None."""
+    match = _BEARER.fullmatch(request.headers.get("Authorization", ""))
+    return match["token"] if match else None
+
+
+def _ask(authenticator: Authenticator, request: Request) -> Principal | None:
+    try:
+        answer = authenticator(request)
+    except (HTTPException, RateLimitedError):
+        raise  # a refusal in the host's own words
+    except Exception as error:
+        logger.exception("the authenticator failed, so the request is refused")
+        raise Forbidden("the authenticator failed; the log has the details") from error
+    if answer is True:
+        return HOST
+    if isinstance(answer, Principal):
+        return answer
+    if answer:
+        logger.error(
+            "the authenticator returned a %s instead of a Principal, True or None, so "
+            "the request is refused",
+            type(answer).__name__,
+        )
+        raise Forbidden("the authenticator failed; the log has the details")
+    return None
 
 
 def is_plainly_local(request: Request) -> bool:

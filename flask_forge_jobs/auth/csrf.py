@@ -1,8 +1,10 @@
 """Refuses writes that a browser sends on behalf of another site.
 
 Browsers say where a request comes from in ``Sec-Fetch-Site``, which a page cannot
-forge; older ones say it in ``Origin``. A program that is no browser sends neither and
-is not tricked by anybody, so it passes. No token and no cookie is needed.
+forge; older ones say it in ``Origin``. A program that is no browser sends neither; it
+shows that it is none by what a form cannot send: a JSON media type, which every body
+must have, or without a body a header of its own. No token and no cookie is needed. A
+bearer token is never sent by a browser on its own, so it needs no proof.
 """
 
 from __future__ import annotations
@@ -12,33 +14,49 @@ from urllib.parse import urlsplit
 from werkzeug.exceptions import Forbidden
 from werkzeug.wrappers import Request
 
+from flask_forge_jobs.auth.access import bearer_token
+
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-# The user's own doing: an address typed in, a form sent again.
-_NO_SITE = "none"
+PROGRAM_HEADER = "X-Forge-Jobs"
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 MESSAGE = "a page of another site may not send this"
+UNPROVEN_MESSAGE = (
+    "without a bearer token and without a body nothing shows that no web form sent "
+    "this; send Content-Type: application/json, or the header X-Forge-Jobs: 1"
+)
 
 
 def check_same_site(request: Request) -> None:
     """Let a read, a program or a page of ours pass.
 
     Raises:
-        Forbidden: A browser sends a write for a page of another origin.
+        Forbidden: A browser sends a write for a page of another origin, or nothing
+            shows that it is no browser.
     """
-    if request.method in SAFE_METHODS:
+    if request.method in SAFE_METHODS or bearer_token(request) is not None:
         return
     site = request.headers.get("Sec-Fetch-Site")
-    if site == "same-origin":
+    if site is not None:
+        if site != "same-origin":
+            raise Forbidden(MESSAGE)
         return
-    if site is not None and site != _NO_SITE:
-        raise Forbidden(MESSAGE)
     origin = request.headers.get("Origin")
-    if origin is not None and not _is_own_origin(origin, request):
-        raise Forbidden(MESSAGE)
+    if origin is not None:
+        if not _is_own_origin(origin, request):
+            raise Forbidden(MESSAGE)
+        return
+    # A body of another media type is refused with 415 in a moment.
+    is_no_form = has_body(request) or request.is_json
+    if not is_no_form and request.headers.get(PROGRAM_HEADER) != "1":
+        raise Forbidden(UNPROVEN_MESSAGE)
+
+
+def has_body(request: Request) -> bool:
+    """Tell whether a request says that a body follows."""
+    return bool(request.content_length) or "Transfer-Encoding" in request.headers
 
 
 def _is_own_origin(origin: str, request: Request) -> bool:
-    # The scheme is not compared: behind a proxy that ends TLS it may differ.
     try:
         parts = urlsplit(origin)
         host = urlsplit(f"//{request.environ.get('HTTP_HOST', '')}")
@@ -46,5 +64,8 @@ def _is_own_origin(origin: str, request: Request) -> bool:
         theirs = (parts.hostname, parts.port or default_port)
         ours = (host.hostname, host.port or default_port)
     except (ValueError, KeyError):
+        return False
+    # A proxy may have ended TLS, so https may arrive as http; never the other way.
+    if parts.scheme == "http" and request.scheme == "https":
         return False
     return theirs[0] is not None and theirs == ours

@@ -120,6 +120,32 @@ def url_prefix() -> tuple[Check, str]:
     return check, "a path such as /forge-jobs, or '' for the root"
 
 
+def authenticator() -> tuple[Check, str]:
+    """Accept ``"bearer"``, a callable or None."""
+
+    def check(value: object) -> object:
+        if value is not None and value != "bearer" and not callable(value):
+            raise RefusedError(
+                "must be 'bearer', a callable that takes the request, or None"
+            )
+        return value
+
+    return check, "``'bearer'``, a callable, or None"
+
+
+def entries() -> tuple[Check, str]:
+    """Accept a list of mappings."""
+
+    def check(value: object) -> tuple[object, ...]:
+        if not isinstance(value, list | tuple):
+            raise RefusedError("must be a list of mappings")
+        if not all(isinstance(entry, dict) for entry in value):
+            raise RefusedError("must hold only mappings")
+        return tuple(value)
+
+    return check, "a list of mappings"
+
+
 def callable_or_none() -> tuple[Check, str]:
     """Accept a callable or None."""
 

@@ -107,13 +107,27 @@ class Settings:
         default="/forge-jobs",
         metadata=_option(checks.url_prefix(), "Where the routes are mounted."),
     )
-    auth: Callable[..., object] | None = field(
+    auth: Callable[..., object] | Literal["bearer"] | None = field(
         default=None,
         metadata=_option(
-            checks.callable_or_none(),
-            "Takes the request and returns who is asking, or None to refuse. Without "
-            "it only the local machine is answered, and only in debug mode, in tests "
-            "and by ``forge-jobs-server``.",
+            checks.authenticator(),
+            "``'bearer'``: only the tokens of ``FORGE_JOBS_TOKENS``. A callable takes "
+            "the request and returns a :class:`~flask_forge_jobs.Principal`, True for "
+            "a caller that may do everything, or None to refuse; it is asked after the "
+            "tokens. With neither callable nor tokens only the local machine is "
+            "answered, and only in debug mode, in tests and by "
+            "``forge-jobs-server``.",
+        ),
+    )
+    tokens: tuple[Mapping[str, object], ...] = field(
+        default=(),
+        metadata=_option(
+            checks.entries(),
+            "The bearer tokens: for each ``id``, ``sha256``, ``role`` (``metrics``, "
+            "``viewer``, ``operator`` or ``admin``) and, if wanted, ``queues`` and "
+            "``expires_at``. ``flask forge-jobs token new`` prints an entry. They "
+            "count whether or not ``FORGE_JOBS_AUTH`` is set.",
+            secret=True,
         ),
     )
     max_body_bytes: int = field(

@@ -104,7 +104,7 @@ def retry(storage: Storage, job_ids: Sequence[str]) -> RetryReport:
     Raises:
         InvalidInputError: Too many ids, or one that cannot be an id.
     """
-    distinct = _distinct_ids(job_ids)
+    distinct = distinct_ids(job_ids)
     requeued = storage.job_admin.requeue_many(distinct) if distinct else 0
     return RetryReport(requeued=requeued, skipped=len(distinct) - requeued)
 
@@ -119,7 +119,7 @@ def delete(storage: Storage, job_ids: Sequence[str]) -> DeleteReport:
     Raises:
         InvalidInputError: Too many ids, or one that cannot be an id.
     """
-    distinct = _distinct_ids(job_ids)
+    distinct = distinct_ids(job_ids)
     return storage.job_admin.delete_many(distinct) if distinct else DeleteReport()
 
 
@@ -136,7 +136,12 @@ def run_now(storage: Storage, job_id: str) -> bool:
     return storage.job_admin.run_now(job_id)
 
 
-def _distinct_ids(job_ids: Sequence[str]) -> list[str]:
+def distinct_ids(job_ids: Sequence[str]) -> list[str]:
+    """Return the ids of a bulk action, each once, in order.
+
+    Raises:
+        InvalidInputError: Too many ids, or one that cannot be an id.
+    """
     if len(job_ids) > MAX_BULK_JOBS:
         raise InvalidInputError(
             "ids", f"has {len(job_ids)} entries; at most {MAX_BULK_JOBS} in one call"

@@ -92,20 +92,24 @@ def list_jobs(
     return replace(page, rows=[_masked(job, redactor) for job in page.rows])
 
 
-def failed_jobs(storage: Storage, *, limit: int, redactor: Redactor) -> JobsPage:
+def failed_jobs(
+    storage: Storage, *, limit: int, redactor: Redactor, queues: Sequence[str] = ()
+) -> JobsPage:
     """Return the newest jobs that wait for a retry, and the true number of them.
 
     Args:
         storage: Where the jobs are.
         limit: Most rows, 1 to 1000.
         redactor: Masks secrets in error texts.
+        queues: Only of these queues; none means all.
 
     Raises:
         InvalidInputError: ``limit`` is out of bounds.
         StorageUnavailableError: The database could not be reached.
     """
     check_integer("limit", limit, 1, MAX_PAGE_SIZE)
-    page = storage.job_reader.page(JobFilter(statuses=(JobStatus.FAILED,)), limit)
+    wanted = JobFilter(queues=tuple(queues), statuses=(JobStatus.FAILED,))
+    page = storage.job_reader.page(wanted, limit)
     return replace(page, rows=[_masked(job, redactor) for job in page.rows])
 
 

@@ -72,7 +72,7 @@ ROUTES: list[Route] = [
     ("POST", "/jobs/enqueue", {"kind": "k", "payload": {}}),
     ("POST", "/jobs/retry", {"ids": ["x"]}),
     ("POST", "/jobs/delete", {"ids": ["x"]}),
-    ("POST", "/jobs/run-now/x", None),
+    ("POST", "/jobs/run-now/x", {}),
 ]
 
 
@@ -137,7 +137,7 @@ def test_fault_of_ours_is_logged_once_with_traceback_and_request_id(
     error: Exception,
     testing: bool,
 ) -> None:
-    options = BlueprintOptions(authenticator=lambda _: "anybody")
+    options = BlueprintOptions(authenticator=lambda _: True)
     client = mount(faulty_storage(error), options, testing=testing)
 
     client.get(f"{PREFIX}/queue/overview", headers={"X-Request-Id": "r-17"})

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import cast
+
 import pytest
 from flask import Response
 
 from flask_forge_jobs.api.routes import Route
+from flask_forge_jobs.api.scope import Reach
 from flask_forge_jobs.auth.permissions import Permission
 
 
@@ -29,6 +33,21 @@ def test_the_permission_tells_whether_a_route_mutates(
     permission: Permission | None, mutates: bool
 ) -> None:
     assert _route(permission).mutates is mutates
+
+
+def test_reading_by_an_administrator_mutates_nothing() -> None:
+    assert not replace(_route(Permission.ADMIN), method="GET").mutates
+
+
+def test_route_without_a_known_permission_fails_at_registration() -> None:
+    with pytest.raises(TypeError, match="no permission"):
+        _route(cast("Permission", "reed"))
+
+
+@pytest.mark.parametrize("reach", [Reach.QUEUE, Reach.JOB])
+def test_route_cannot_reach_for_what_its_path_does_not_name(reach: Reach) -> None:
+    with pytest.raises(TypeError, match="the path has no"):
+        replace(_route(Permission.READ), reach=reach)
 
 
 def test_under_v1_changes_place_and_name_only() -> None:

@@ -9,6 +9,8 @@ from werkzeug.wrappers import Request
 
 from flask_forge_jobs.api.blueprint import BlueprintOptions, create_blueprint
 from flask_forge_jobs.auth.access import Authenticator
+from flask_forge_jobs.auth.principal import Principal
+from flask_forge_jobs.auth.tokens import TokenSet, new_token
 from flask_forge_jobs.storage.base import Storage
 
 LOCAL = {"REMOTE_ADDR": "127.0.0.1", "HTTP_HOST": "localhost"}
@@ -139,7 +141,7 @@ def test_health_is_always_open(
 
 
 def _token(request: Request) -> object:
-    return "ada" if request.headers.get("Authorization") == "Bearer t" else None
+    return True if request.headers.get("Authorization") == "Bearer t" else None
 
 
 def test_authenticator_decides(storage: Storage) -> None:
@@ -167,7 +169,22 @@ def test_false_principal_is_refused(storage: Storage, nobody: object) -> None:
     assert _status(_client(storage, lambda _: nobody)) == 401
 
 
-def test_authenticator_that_raises_lets_nobody_in(
+@pytest.mark.parametrize("odd", ["ada", 1, object(), ["ada"], {"id": "ada"}])
+def test_sec_S12_other_truthy_answers_let_nobody_in(
+    storage: Storage, caplog: pytest.LogCaptureFixture, odd: object
+) -> None:
+    assert _status(_client(storage, lambda _: odd)) == 403
+    assert "instead of a Principal" in caplog.text
+
+
+@pytest.mark.parametrize("answer", [True, Principal.with_role("ada", "viewer")])
+def test_sec_S12_true_and_a_principal_are_let_in(
+    storage: Storage, answer: object
+) -> None:
+    assert _status(_client(storage, lambda _: answer)) == 200
+
+
+def test_sec_S12_authenticator_that_raises_lets_nobody_in(
     storage: Storage, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(_: Request) -> object:
@@ -177,7 +194,27 @@ def test_authenticator_that_raises_lets_nobody_in(
         "/jobs/enqueue", json={"kind": "k", "payload": {}}
     )
 
-    assert answer.status_code == 500
+    assert answer.status_code == 403
     assert "directory" not in answer.text
     assert len(caplog.records) == 1
     assert storage.job_reader.statistics() == {}
+
+
+def test_tokens_are_asked_before_the_authenticator(storage: Storage) -> None:
+    token, digest = new_token("ci")
+    entry = {"id": "ci", "sha256": digest, "role": "viewer"}
+    options = BlueprintOptions(
+        tokens=TokenSet.from_config([entry]),
+        authenticator=lambda request: request.headers.get("X-User") == "ada",
+    )
+    app = Flask("host")
+    app.register_blueprint(create_blueprint(storage, options=options))
+    client = app.test_client()
+
+    def status(name: str, value: str) -> int:
+        return client.get("/queue/overview", headers={name: value}).status_code
+
+    assert status("Authorization", f"Bearer {token}") == 200
+    assert status("X-User", "ada") == 200
+    assert status("X-User", "eve") == 401
+    assert status("Authorization", f"Bearer {token}x") == 401

@@ -22,9 +22,11 @@ from flask_forge_jobs.api.schemas.jobs import (
     ListRequest,
     ScheduledQuery,
 )
+from flask_forge_jobs.api.scope import Reach
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import job_actions, jobs
 from flask_forge_jobs.model.jobs import EnqueueResult
+from flask_forge_jobs.model.queues import DEFAULT_QUEUE
 
 _INSPECT = JobInspect()
 _PAGE = JobsPage()
@@ -43,6 +45,7 @@ _JOB_IDS = JobIdsRequest()
 def list_jobs(api: Api) -> Response:
     """Return one page of jobs, the newest first."""
     arguments = api.body(_LIST)
+    arguments["wanted"] = api.scope.limit(arguments["wanted"])
     page = jobs.list_jobs(api.storage, redactor=api.redactor, **arguments)
     return json_response(_DUMP_PAGE(page))
 
@@ -50,22 +53,26 @@ def list_jobs(api: Api) -> Response:
 def failed_jobs(api: Api) -> Response:
     """Return the newest jobs that wait for a retry."""
     page = jobs.failed_jobs(
-        api.storage, redactor=api.redactor, **api.query(_FAILED_QUERY)
+        api.storage,
+        queues=api.scope.names(),
+        redactor=api.redactor,
+        **api.query(_FAILED_QUERY),
     )
     return array_response([_DUMP_ROW(job) for job in page.rows], page.total)
 
 
 def list_kinds(api: Api) -> Response:
     """Return the kinds of the stored jobs, all or of one queue."""
-    kinds, total = jobs.list_kinds(api.storage, **api.query(_KINDS_QUERY))
+    queue_name = api.scope.one(api.query(_KINDS_QUERY)["queue_name"])
+    kinds, total = jobs.list_kinds(api.storage, queue_name)
     return array_response(kinds, total)
 
 
 def scheduled_jobs(api: Api) -> Response:
     """Return the pending jobs that start later, the earliest first."""
-    page = jobs.scheduled_jobs(
-        api.storage, redactor=api.redactor, **api.query(_SCHEDULED_QUERY)
-    )
+    query = api.query(_SCHEDULED_QUERY)
+    query["queue_name"] = api.scope.one(query["queue_name"])
+    page = jobs.scheduled_jobs(api.storage, redactor=api.redactor, **query)
     return array_response([_DUMP_ROW(job) for job in page.rows], page.total)
 
 
@@ -78,13 +85,15 @@ def inspect_job(api: Api, job_id: str) -> Response:
 def enqueue(api: Api) -> Response:
     """Add one job; answer its id."""
     arguments = api.body(_ENQUEUE)
-    return _enqueued(
-        job_actions.enqueue(api.storage, router=api.options.router, **arguments)
-    )
+    if arguments["queue_name"] is not None:
+        api.scope.require(arguments["queue_name"])
+    router = api.scope.router(api.options.router)
+    return _enqueued(job_actions.enqueue(api.storage, router=router, **arguments))
 
 
 def enqueue_demo(api: Api) -> Response:
     """Add one demo job; answer its id."""
+    api.scope.require(DEFAULT_QUEUE)
     return _enqueued(job_actions.enqueue_demo(api.storage, **api.body(_ENQUEUE_DEMO)))
 
 
@@ -96,9 +105,12 @@ def run_now(api: Api, job_id: str) -> Response:
 
 def retry(api: Api) -> Response:
     """Put failed and dead jobs back; answer how many."""
-    report = job_actions.retry(api.storage, **api.body(_JOB_IDS))
+    job_ids = api.body(_JOB_IDS)["job_ids"]
+    own = api.scope.own(job_ids)
+    report = job_actions.retry(api.storage, own)
+    skipped = report.skipped + len(set(job_ids) - set(own))
     response = json_response(report.requeued)
-    response.headers["X-Jobs-Skipped"] = str(report.skipped)
+    response.headers["X-Jobs-Skipped"] = str(skipped)
     return response
 
 
@@ -109,11 +121,14 @@ def requeue(api: Api) -> Response:
 
 def delete(api: Api) -> Response:
     """Delete jobs or ask them to stop; answer how many."""
-    report = job_actions.delete(api.storage, **api.body(_JOB_IDS))
+    job_ids = api.body(_JOB_IDS)["job_ids"]
+    own = api.scope.own(job_ids)
+    report = job_actions.delete(api.storage, own)
+    not_found = report.not_found + len(set(job_ids) - set(own))
     response = json_response(report.deleted + report.cancel_requested)
     response.headers["X-Jobs-Deleted"] = str(report.deleted)
     response.headers["X-Jobs-Cancel-Requested"] = str(report.cancel_requested)
-    response.headers["X-Jobs-Not-Found"] = str(report.not_found)
+    response.headers["X-Jobs-Not-Found"] = str(not_found)
     return response
 
 
@@ -128,52 +143,62 @@ def _enqueued(result: EnqueueResult) -> Response:
 ROUTES = (
     Route(
         method="POST", path="/jobs/list", endpoint="jobs_list", view=list_jobs,
-        permission=Permission.READ, body=_LIST, answer=_PAGE,
+        permission=Permission.READ, reach=Reach.VIEW, body=_LIST, answer=_PAGE,
     ),
     Route(
         method="GET", path="/jobs/failed", endpoint="jobs_failed", view=failed_jobs,
-        permission=Permission.READ, query=_FAILED_QUERY, answer=List(Nested(JobRow)),
+        permission=Permission.READ, reach=Reach.VIEW,
+        query=_FAILED_QUERY, answer=List(Nested(JobRow)),
     ),
     Route(
         method="GET", path="/jobs/kinds", endpoint="jobs_kinds", view=list_kinds,
-        permission=Permission.READ, query=_KINDS_QUERY, answer=List(Text()),
+        permission=Permission.READ, reach=Reach.VIEW,
+        query=_KINDS_QUERY, answer=List(Text()),
     ),
     Route(
         method="GET", path="/jobs/scheduled", endpoint="jobs_scheduled",
-        view=scheduled_jobs, permission=Permission.READ, query=_SCHEDULED_QUERY,
+        view=scheduled_jobs, permission=Permission.READ, reach=Reach.VIEW,
+        query=_SCHEDULED_QUERY,
         answer=List(Nested(JobRow)),
     ),
     Route(
         method="GET", path="/jobs/inspect/<job_id>", endpoint="job_inspect",
-        view=inspect_job, permission=Permission.READ, answer=_INSPECT, errors=(404,),
+        view=inspect_job, permission=Permission.READ, reach=Reach.JOB, answer=_INSPECT,
+        errors=(404,),
     ),
     Route(
         method="POST", path="/jobs/enqueue", endpoint="jobs_enqueue", view=enqueue,
-        permission=Permission.JOBS_ENQUEUE, body=_ENQUEUE, answer=Text(),
+        permission=Permission.JOBS_ENQUEUE, reach=Reach.VIEW,
+        body=_ENQUEUE, answer=Text(),
         errors=(404, 409),
     ),
     Route(
         method="POST", path="/jobs/run-now/<job_id>", endpoint="jobs_run_now",
-        view=run_now, permission=Permission.JOBS_RETRY, answer=Flag(), errors=(404,),
+        view=run_now, permission=Permission.JOBS_RETRY, reach=Reach.JOB,
+        answer=Flag(), errors=(404,),
     ),
     Route(
         method="POST", path="/jobs/retry", endpoint="jobs_retry", view=retry,
-        permission=Permission.JOBS_RETRY, body=_JOB_IDS, answer=WholeNumber(),
+        permission=Permission.JOBS_RETRY, reach=Reach.VIEW,
+        body=_JOB_IDS, answer=WholeNumber(),
         is_bulk=True,
     ),
     Route(
         method="POST", path="/jobs/requeue", endpoint="jobs_requeue", view=requeue,
-        permission=Permission.JOBS_RETRY, body=_JOB_IDS, answer=WholeNumber(),
+        permission=Permission.JOBS_RETRY, reach=Reach.VIEW,
+        body=_JOB_IDS, answer=WholeNumber(),
         is_bulk=True, is_deprecated=True,
     ),
     Route(
         method="POST", path="/jobs/delete", endpoint="jobs_delete", view=delete,
-        permission=Permission.JOBS_DELETE, body=_JOB_IDS, answer=WholeNumber(),
+        permission=Permission.JOBS_DELETE, reach=Reach.VIEW,
+        body=_JOB_IDS, answer=WholeNumber(),
         is_bulk=True,
     ),
 )  # fmt: skip
 DEMO_ROUTE = Route(
     method="POST", path="/jobs/enqueue-demo", endpoint="jobs_enqueue_demo",
-    view=enqueue_demo, permission=Permission.JOBS_ENQUEUE, body=_ENQUEUE_DEMO,
+    view=enqueue_demo, permission=Permission.JOBS_ENQUEUE, reach=Reach.VIEW,
+    body=_ENQUEUE_DEMO,
     answer=Text(), is_deprecated=True,
 )  # fmt: skip

@@ -28,6 +28,7 @@ from flask_forge_jobs.api.schemas.queues import (
     QueueOverview,
     RetentionRequest,
 )
+from flask_forge_jobs.api.scope import Reach
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import processes, queues
 
@@ -49,12 +50,16 @@ _BACKOFF = BackoffRequest()
 def overview(api: Api) -> Response:
     """Return every registered queue."""
     found = queues.overview(api.storage, **api.query(_OVERVIEW_QUERY))
-    return array_response([_DUMP_OVERVIEW(queue) for queue in found])
+    scope = api.scope
+    return array_response(
+        [_DUMP_OVERVIEW(queue) for queue in found if scope.allows(queue.settings.name)]
+    )
 
 
 def list_processes(api: Api) -> Response:
     """Return the worker slots, all or of one queue."""
-    found = processes.list_processes(api.storage, **api.query(_PROCESSES_QUERY))
+    queue_name = api.scope.one(api.query(_PROCESSES_QUERY)["queue_name"])
+    found = processes.list_processes(api.storage, queue_name)
     slots = [_DUMP_PROCESS(each) for each in found.processes]
     response = array_response(slots, found.total)
     if found.total > len(slots):
@@ -69,7 +74,9 @@ def list_workers(api: Api) -> Response:
 
 def cleanup(api: Api) -> Response:
     """Delete the finished jobs whose retention is over."""
-    report = queues.cleanup(api.storage, **api.optional_body(_CLEANUP))
+    arguments = api.optional_body(_CLEANUP)
+    arguments["queue_name"] = api.scope.one(arguments["queue_name"])
+    report = queues.cleanup(api.storage, **arguments)
     return json_response(_DUMP_CLEANUP(report))
 
 
@@ -100,12 +107,13 @@ def set_backoff(api: Api, name: str) -> Response:
 ROUTES = (
     Route(
         method="GET", path="/queue/overview", endpoint="queue_overview", view=overview,
-        permission=Permission.READ, query=_OVERVIEW_QUERY,
+        permission=Permission.READ, reach=Reach.VIEW, query=_OVERVIEW_QUERY,
         answer=List(Nested(QueueOverview)),
     ),
     Route(
         method="GET", path="/queue/processes", endpoint="queue_processes",
-        view=list_processes, permission=Permission.READ, query=_PROCESSES_QUERY,
+        view=list_processes, permission=Permission.READ, reach=Reach.VIEW,
+        query=_PROCESSES_QUERY,
         answer=List(Nested(QueueProcess)),
     ),
     Route(
@@ -114,26 +122,30 @@ ROUTES = (
     ),
     Route(
         method="POST", path="/queue/cleanup", endpoint="queue_cleanup", view=cleanup,
-        permission=Permission.JOBS_DELETE, body=_CLEANUP, is_body_optional=True,
-        answer=_CLEANUP_REPORT, errors=(404, 409), is_bulk=True,
+        permission=Permission.JOBS_DELETE, reach=Reach.VIEW, body=_CLEANUP,
+        is_body_optional=True, answer=_CLEANUP_REPORT, errors=(404, 409), is_bulk=True,
     ),
     Route(
         method="POST", path="/queue/<name>/max-workers",
         endpoint="queue_set_max_workers", view=set_max_workers,
-        permission=Permission.QUEUES_EDIT, body=_MAX_WORKERS, errors=(404,),
+        permission=Permission.QUEUES_EDIT, reach=Reach.QUEUE,
+        body=_MAX_WORKERS, errors=(404,),
     ),
     Route(
         method="POST", path="/queue/<name>/paused", endpoint="queue_set_paused",
-        view=set_paused, permission=Permission.QUEUES_EDIT, body=_PAUSED, errors=(404,),
+        view=set_paused, permission=Permission.QUEUES_EDIT, reach=Reach.QUEUE,
+        body=_PAUSED, errors=(404,),
     ),
     Route(
         method="POST", path="/queue/<name>/retention",
         endpoint="queue_set_retention", view=set_retention,
-        permission=Permission.QUEUES_EDIT, body=_RETENTION, errors=(404,),
+        permission=Permission.QUEUES_EDIT, reach=Reach.QUEUE,
+        body=_RETENTION, errors=(404,),
     ),
     Route(
         method="POST", path="/queue/<name>/backoff", endpoint="queue_set_backoff",
-        view=set_backoff, permission=Permission.QUEUES_EDIT, body=_BACKOFF,
+        view=set_backoff, permission=Permission.QUEUES_EDIT, reach=Reach.QUEUE,
+        body=_BACKOFF,
         errors=(404,),
     ),
 )  # fmt: skip

@@ -9,6 +9,7 @@ from flask_forge_jobs.api.response import dumper, json_response
 from flask_forge_jobs.api.routes import Route
 from flask_forge_jobs.api.schemas.fields import Text
 from flask_forge_jobs.api.schemas.system import StorageInfo
+from flask_forge_jobs.api.scope import Reach
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import system
 
@@ -43,6 +44,6 @@ ROUTES = (
     ),
     Route(
         method="GET", path="/storage/info", endpoint="storage_info", view=storage_info,
-        permission=Permission.READ, answer=_STORAGE_INFO,
+        permission=Permission.READ, reach=Reach.VIEW, answer=_STORAGE_INFO,
     ),
 )  # fmt: skip

@@ -8,6 +8,7 @@ from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.response import json_response
 from flask_forge_jobs.api.routes import Route
 from flask_forge_jobs.api.schemas.fields import AnyJson
+from flask_forge_jobs.api.scope import Reach
 from flask_forge_jobs.auth.permissions import Permission
 
 PATH = "/v1/openapi.json"
@@ -22,6 +23,7 @@ def openapi(api: Api) -> Response:
 ROUTES = (
     Route(
         method="GET", path=PATH, endpoint="v1_openapi", view=openapi,
-        permission=Permission.READ, answer=AnyJson(metadata={"type": "object"}),
+        permission=Permission.READ, reach=Reach.VIEW,
+        answer=AnyJson(metadata={"type": "object"}),
     ),
 )  # fmt: skip

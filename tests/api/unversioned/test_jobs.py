@@ -242,7 +242,7 @@ def test_inspect_masks_the_configured_keys_only(storage: Storage) -> None:
 )
 def test_unknown_id_is_404(client: FlaskClient, job_id: str) -> None:
     inspected = client.get(f"{PREFIX}/jobs/inspect/{job_id}")
-    run = client.post(f"{PREFIX}/jobs/run-now/{job_id}")
+    run = client.post(f"{PREFIX}/jobs/run-now/{job_id}", json={})
 
     for answer in (inspected, run):
         assert answer.status_code == 404
@@ -466,7 +466,7 @@ def test_bulk_with_bad_ids_is_400(
 def test_run_now_lifts_a_wait(client: FlaskClient, storage: Storage) -> None:
     job_id = _enqueue(client, run_at="2999-01-01T00:00:00Z")
 
-    answer = client.post(f"{PREFIX}/jobs/run-now/{job_id}")
+    answer = client.post(f"{PREFIX}/jobs/run-now/{job_id}", json={})
 
     assert answer.data == b"true"
     assert answer.headers["Content-Type"] == "application/json"

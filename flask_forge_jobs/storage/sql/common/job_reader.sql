@@ -19,6 +19,12 @@ FROM forge_job
 INNER JOIN /* rows v: job_id text */
     ON forge_job.id = v.job_id
 
+-- name: queues_of_jobs
+SELECT id, queue_name
+FROM forge_job
+INNER JOIN /* rows v: job_id text */
+    ON forge_job.id = v.job_id
+
 -- name: counts
 -- A few rows for each combination, however many jobs there are.
 SELECT queue_name, kind, status, deferred, SUM(jobs)

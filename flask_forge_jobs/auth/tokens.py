@@ -1,0 +1,228 @@
+"""Bearer tokens: made once, shown once, kept as a hash.
+
+A token is ``fj_``, its id, ``_`` and 256 random bits. The id finds the entry, so one
+hash and one comparison decide, whoever asks; an unknown id is compared with a dummy.
+A fast hash is enough: nobody guesses 256 bits.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+
+from flask_forge_jobs.auth.permissions import ROLES
+from flask_forge_jobs.auth.principal import Principal
+from flask_forge_jobs.clock import Clock, SystemClock
+from flask_forge_jobs.config.hints import near_match
+from flask_forge_jobs.errors import ConfigurationError, InvalidInputError
+from flask_forge_jobs.model.bounds import check_queue_name
+from flask_forge_jobs.model.instants import to_micros
+
+KEY = "FORGE_JOBS_TOKENS"
+SECRET_BYTES = 32
+ENTRY_KEYS = ("id", "sha256", "role", "queues", "expires_at")
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,63}")
+_TOKEN = re.compile(r"fj_(?P<id>[A-Za-z0-9][A-Za-z0-9.-]{0,63})_[A-Za-z0-9_-]{43,86}")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+# Of 64 random hexadecimal digits, fewer than eight different ones never happen.
+_FEWEST_DIGITS = 8
+# What people write before they mean it; a hash of one of these is refused.
+WEAK_TOKENS = (
+    "", "1234", "12345", "123456", "12345678", "123456789", "abc123", "admin",
+    "administrator", "api", "bearer", "changeit", "changeme", "default", "dev",
+    "example", "foo", "guest", "key", "letmein", "operator", "pass", "passwd",
+    "password", "qwerty", "root", "s3cret", "secret", "test", "token", "user", "viewer",
+)  # fmt: skip
+_WEAK_DIGESTS = frozenset(sha256(word.encode()).hexdigest() for word in WEAK_TOKENS)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenEntry:
+    """One configured token.
+
+    Args:
+        principal: Whom the token stands for; its id is the token's.
+        digest: SHA-256 of the whole token.
+        expires_at: From then on the token is unknown; None means never.
+    """
+
+    principal: Principal
+    digest: bytes
+    expires_at: datetime | None = None
+
+
+class TokenSet:
+    """The configured tokens of one application.
+
+    Args:
+        entries: One for each token; no id twice.
+        clock: Decides whether a token has expired.
+    """
+
+    def __init__(
+        self, entries: Sequence[TokenEntry], clock: Clock | None = None
+    ) -> None:
+        self._entries = {entry.principal.id: entry for entry in entries}
+        self._clock = clock or SystemClock()
+        # Nobody knows a token with this hash.
+        self._dummy = TokenEntry(
+            Principal("", frozenset()), secrets.token_bytes(SECRET_BYTES)
+        )
+
+    @classmethod
+    def from_config(
+        cls, entries: Sequence[object], clock: Clock | None = None
+    ) -> TokenSet:
+        """Read the value of ``FORGE_JOBS_TOKENS``.
+
+        Args:
+            entries: Mappings with the keys ``id``, ``sha256`` and ``role``, and if
+                wanted ``queues`` and ``expires_at``.
+            clock: Decides whether a token has expired.
+
+        Raises:
+            ConfigurationError: An entry does not pass. The message names the place and
+                never a value.
+        """
+        read = [_entry(entry, f"[{index}]") for index, entry in enumerate(entries)]
+        for what, values in (
+            ("id", [entry.principal.id for entry in read]),
+            ("sha256", [entry.digest for entry in read]),
+        ):
+            if len(set(values)) < len(values):
+                raise ConfigurationError(KEY, f"two entries have the same {what}")
+        return cls(read, clock)
+
+    def principal(self, token: str) -> Principal | None:
+        """Return whom a token stands for, or None.
+
+        Args:
+            token: What the client sent; any text.
+        """
+        match = _TOKEN.fullmatch(token)
+        known = self._entries.get(match["id"]) if match else None
+        entry = known or self._dummy
+        # A client may send megabytes; they need not be hashed to be wrong.
+        given = token if match else ""
+        digest = sha256(given.encode("utf-8", "replace")).digest()
+        if not hmac.compare_digest(digest, entry.digest) or known is None:
+            return None
+        return None if self._has_expired(known) else known.principal
+
+    def _has_expired(self, entry: TokenEntry) -> bool:
+        return entry.expires_at is not None and self._clock.now_us() >= to_micros(
+            entry.expires_at
+        )
+
+
+def new_token(token_id: str) -> tuple[str, str]:
+    """Return a fresh token and the hash to configure.
+
+    Args:
+        token_id: 1 to 64 letters, digits, dots and hyphens.
+
+    Raises:
+        InvalidInputError: The id has another form.
+    """
+    if not _ID.fullmatch(token_id):
+        raise InvalidInputError(
+            "id", "must be 1 to 64 letters, digits, dots and hyphens"
+        )
+    token = f"fj_{token_id}_{secrets.token_urlsafe(SECRET_BYTES)}"
+    return token, sha256(token.encode()).hexdigest()
+
+
+def _entry(value: object, place: str) -> TokenEntry:
+    if not isinstance(value, Mapping):
+        raise ConfigurationError(KEY, f"{place}: must be a mapping")
+    for key in value:
+        if key not in ENTRY_KEYS:
+            hint = near_match(str(key), ENTRY_KEYS)
+            raise ConfigurationError(KEY, f"{place}: holds an unknown key{hint}")
+    token_id, role = value.get("id"), value.get("role")
+    if not isinstance(token_id, str) or not _ID.fullmatch(token_id):
+        raise ConfigurationError(
+            KEY, f"{place}.id: must be 1 to 64 letters, digits, dots and hyphens"
+        )
+    if not isinstance(role, str) or role not in ROLES:
+        known_roles = ", ".join(ROLES)
+        raise ConfigurationError(KEY, f"{place}.role: must be one of {known_roles}")
+    return TokenEntry(
+        Principal.with_role(token_id, role, queues=_queues(value, place)),
+        _digest(value.get("sha256"), place),
+        _expiry(value.get("expires_at"), place),
+    )
+
+
+def _digest(value: object, place: str) -> bytes:
+    if not isinstance(value, str) or not _DIGEST.fullmatch(value.lower()):
+        raise ConfigurationError(
+            KEY,
+            f"{place}.sha256: must be 64 hexadecimal digits; make a token with "
+            "`flask forge-jobs token new`",
+        )
+    digest = value.lower()
+    if digest in _WEAK_DIGESTS or len(set(digest)) < _FEWEST_DIGITS:
+        raise ConfigurationError(
+            KEY,
+            f"{place}.sha256: is the hash of a word that everybody tries first; make a "
+            "token with `flask forge-jobs token new`",
+        )
+    return bytes.fromhex(digest)
+
+
+def _queues(entry: Mapping[object, object], place: str) -> list[str] | None:
+    value = entry.get("queues")
+    if value is None:
+        return None
+    if not isinstance(value, list | tuple) or not value:
+        raise ConfigurationError(
+            KEY, f"{place}.queues: must be a list of at least one queue"
+        )
+    for index, name in enumerate(value):
+        try:
+            check_queue_name(name)
+        except (InvalidInputError, TypeError):
+            raise ConfigurationError(
+                KEY, f"{place}.queues[{index}]: is no name of a queue"
+            ) from None
+    return list(value)
+
+
+def _expiry(value: object, place: str) -> datetime | None:
+    if value is None:
+        return None
+    try:
+        instant = value if isinstance(value, datetime) else parse_expiry(value)
+    except InvalidInputError as error:
+        raise ConfigurationError(KEY, f"{place}.expires_at: {error.message}") from None
+    if instant.utcoffset() is None:
+        raise ConfigurationError(KEY, f"{place}.expires_at: has no time zone")
+    return instant.astimezone(UTC)
+
+
+def parse_expiry(value: object) -> datetime:
+    """Return the instant from which a token is unknown.
+
+    Args:
+        value: Text such as ``2027-01-31`` (midnight, UTC) or ``2027-01-31T12:00:00Z``.
+
+    Raises:
+        InvalidInputError: It is no such text; field ``expires_at``.
+    """
+    try:
+        instant = datetime.fromisoformat(value if isinstance(value, str) else "")
+    except ValueError:
+        raise InvalidInputError(
+            "expires_at", "must be a date, or a date and time with an offset"
+        ) from None
+    if isinstance(value, str) and len(value) == len("2027-01-31"):
+        return instant.replace(tzinfo=UTC)
+    if instant.utcoffset() is None:
+        raise InvalidInputError("expires_at", "has no time zone")
+    return instant

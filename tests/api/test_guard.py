@@ -1,0 +1,96 @@
+"""What stands before every view: a permission and a reach for each route."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from flask.testing import FlaskClient
+
+from flask_forge_jobs.api.routes import Route
+from flask_forge_jobs.api.scope import Reach
+from flask_forge_jobs.api.table import all_routes
+from flask_forge_jobs.auth.permissions import ROLES, Permission
+from flask_forge_jobs.storage.base import Storage
+from tests.api.faulty import faulty_storage
+from tests.api.mounting import PREFIX
+from tests.api.tokens import client_with_token
+
+UNASKED = faulty_storage(AssertionError("the storage was asked"))
+ROUTES = [route for route in all_routes(enable_demo=True) if route.permission]
+
+
+def _call(client: FlaskClient, route: Route) -> int:
+    path = PREFIX + re.sub("<.*?>", "none", route.path)
+    body: dict[str, str] | None = {} if route.method != "GET" else None
+    return client.open(path, method=route.method, json=body).status_code
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.endpoint)
+def test_sec_S06_route_is_403_exactly_without_its_permission(
+    role: str, route: Route
+) -> None:
+    """H26: the storage is not asked for what is refused."""
+    status = _call(client_with_token(UNASKED, role), route)
+
+    assert (status == 403) == (route.permission not in ROLES[role])
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.endpoint)
+def test_sec_S06_route_is_401_without_a_credential(route: Route) -> None:
+    client = client_with_token(UNASKED, "admin")
+    del client.environ_base["HTTP_AUTHORIZATION"]
+
+    assert _call(client, route) == 401
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.endpoint)
+def test_sec_S06_token_of_another_queue_reaches_no_cluster_wide_route(
+    route: Route, storage: Storage
+) -> None:
+    status = _call(client_with_token(storage, "admin", ["other"]), route)
+
+    if route.reach is Reach.JOB:
+        assert status == 404
+    else:
+        expected_403 = route.reach in {Reach.CLUSTER, Reach.QUEUE}
+        assert (status == 403) == expected_403 or route.reach is Reach.VIEW
+
+
+def test_refusal_names_the_permission() -> None:
+    answer = client_with_token(UNASKED, "viewer").post(
+        f"{PREFIX}/jobs/retry", json={"ids": []}
+    )
+
+    assert answer.json == {
+        "kind": "forbidden",
+        "msg": f"this needs the permission {Permission.JOBS_RETRY.value}",
+    }
+
+
+def test_unmatched_urls_say_the_same_to_everybody() -> None:
+    known = client_with_token(UNASKED, "admin")
+    unknown = client_with_token(UNASKED, "admin")
+    del unknown.environ_base["HTTP_AUTHORIZATION"]
+
+    for path in ("/none", "/jobs/none", "/v1/none"):
+        answers = [each.get(PREFIX + path) for each in (known, unknown)]
+        assert answers[0].data == answers[1].data
+        assert {answer.status_code for answer in answers} == {404}
+
+
+@pytest.mark.parametrize(
+    "media_type", [None, "text/plain", "application/x-www-form-urlencoded"]
+)
+def test_sec_S14_body_of_a_form_is_415_even_where_it_is_ignored(
+    media_type: str | None,
+) -> None:
+    """X-08; the token exempts from the proof, not from the media type."""
+    client = client_with_token(UNASKED, "admin")
+
+    answer = client.post(
+        f"{PREFIX}/jobs/run-now/none", data=b'{"a":"', content_type=media_type
+    )
+
+    assert answer.status_code == 415

@@ -1,0 +1,151 @@
+"""Wrong credentials are slowed down, right ones never."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from flask_forge_jobs.api.blueprint import BlueprintOptions, create_blueprint
+from flask_forge_jobs.auth.failures import (
+    MAX_ADDRESSES,
+    OVERALL,
+    PER_ADDRESS,
+    FailureLimit,
+    network,
+)
+from flask_forge_jobs.auth.tokens import TokenSet, new_token
+from flask_forge_jobs.errors import RateLimitedError
+from flask_forge_jobs.storage.base import Storage
+from tests.support.clocks import MovingClock
+
+TOKEN, DIGEST = new_token("ci")
+
+
+@pytest.fixture
+def clock() -> MovingClock:
+    return MovingClock()
+
+
+@pytest.fixture
+def client(storage: Storage, clock: MovingClock) -> FlaskClient:
+    entry = {"id": "ci", "sha256": DIGEST, "role": "viewer"}
+    options = BlueprintOptions(tokens=TokenSet.from_config([entry]), clock=clock)
+    app = Flask("host")
+    app.register_blueprint(create_blueprint(storage, options=options))
+    return app.test_client()
+
+
+def _try(
+    client: FlaskClient, token: str = "wrong", peer: str = "192.0.2.1", **headers: str
+) -> int:
+    return client.get(
+        "/queue/overview",
+        headers={"Authorization": f"Bearer {token}", **headers},
+        environ_overrides={"REMOTE_ADDR": peer},
+    ).status_code
+
+
+def test_sec_S08_eleventh_failure_of_a_minute_is_429(
+    client: FlaskClient, clock: MovingClock
+) -> None:
+    statuses = [_try(client) for _ in range(PER_ADDRESS + 1)]
+
+    assert statuses == [401] * PER_ADDRESS + [429]
+    clock.move(60)
+    assert _try(client) == 401
+
+
+def test_sec_S08_refusal_says_when_to_come_back(
+    client: FlaskClient, clock: MovingClock
+) -> None:
+    for _ in range(PER_ADDRESS):
+        _try(client)
+    clock.move(12.5)
+
+    answer = client.get(
+        "/queue/overview",
+        headers={"Authorization": "Bearer wrong"},
+        environ_overrides={"REMOTE_ADDR": "192.0.2.1"},
+    )
+
+    assert answer.data == b'{"kind":"rate_limited","retry_after_secs":48}'
+    assert answer.headers["Retry-After"] == "48"
+
+
+def test_sec_S08_valid_token_is_never_locked_out(client: FlaskClient) -> None:
+    for _ in range(3 * PER_ADDRESS):
+        _try(client)
+
+    assert _try(client, TOKEN) == 200
+    assert _try(client) == 429
+
+
+def test_sec_S08_success_does_not_reset_the_count(client: FlaskClient) -> None:
+    for _ in range(PER_ADDRESS):
+        _try(client)
+        _try(client, TOKEN)
+
+    assert _try(client) == 429
+
+
+def test_sec_S08_everybody_together_has_a_limit(client: FlaskClient) -> None:
+    statuses = [_try(client, peer=f"192.0.2.{n}") for n in range(OVERALL + 1)]
+
+    assert statuses == [401] * OVERALL + [429]
+    assert _try(client, TOKEN) == 200
+
+
+def test_sec_S08_who_sends_no_credential_has_not_failed(client: FlaskClient) -> None:
+    statuses = {client.get("/queue/overview").status_code for _ in range(OVERALL + 9)}
+
+    assert statuses == {401}
+
+
+def test_sec_S09_forwarding_headers_make_no_new_client(client: FlaskClient) -> None:
+    statuses = [
+        _try(client, **{"X-Forwarded-For": f"198.51.100.{n}", "Forwarded": f"for={n}"})
+        for n in range(PER_ADDRESS + 1)
+    ]
+
+    assert statuses[-1] == 429
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("::ffff:192.0.2.1", "192.0.2.1"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::9", "2001:db8:1:2::/64"),
+        ("", ""),
+        ("@", ""),
+    ],
+)
+def test_network_is_an_address_or_a_64(address: str, expected: str) -> None:
+    assert network(address) == expected
+
+
+def test_sec_S08_memory_is_bounded(clock: MovingClock) -> None:
+    limit = FailureLimit(clock)
+    for n in range(MAX_ADDRESSES + 500):
+        # Each in a minute of its own, so that the overall limit does not stop us.
+        clock.move(60)
+        limit.record(f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}")
+
+    assert len(limit._addresses) == MAX_ADDRESSES
+    size = sum(
+        sys.getsizeof(part) for pair in limit._addresses.items() for part in pair
+    )
+    assert size < 5 * 2**20
+
+
+def test_least_recently_seen_address_is_forgotten_first(clock: MovingClock) -> None:
+    limit = FailureLimit(clock)
+    for _ in range(PER_ADDRESS):
+        limit.record("192.0.2.1")
+
+    with pytest.raises(RateLimitedError):
+        limit.record("192.0.2.1")

@@ -1,0 +1,29 @@
+from __future__ import annotations
+
+import pytest
+
+from flask_forge_jobs.auth.permissions import ROLES, Permission
+from flask_forge_jobs.auth.principal import HOST, LOCAL, Principal
+
+
+def test_with_role_gives_the_permissions_of_the_role() -> None:
+    principal = Principal.with_role("ada", "operator", queues=["mail", "mail"])
+
+    assert principal == Principal("ada", ROLES["operator"], frozenset({"mail"}))
+    assert principal.may(Permission.JOBS_RETRY)
+    assert not principal.may(Permission.ADMIN)
+
+
+def test_with_role_is_not_limited_by_default() -> None:
+    assert Principal.with_role("ada", "viewer").queues is None
+
+
+def test_unknown_role_is_refused() -> None:
+    with pytest.raises(KeyError):
+        Principal.with_role("ada", "root")
+
+
+@pytest.mark.parametrize("principal", [LOCAL, HOST])
+def test_built_in_principals_may_do_everything(principal: Principal) -> None:
+    assert principal.permissions == set(Permission)
+    assert principal.queues is None
