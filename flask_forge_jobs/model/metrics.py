@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.instants import DAY_US, SECOND_US, to_micros
@@ -20,8 +21,9 @@ MAX_BUCKETS = 2000
 # Prometheus are added up from.
 LEVELS = (10, 60, 300, 1800, 86_400)
 FINEST, DAY = LEVELS[0], LEVELS[-1]
-# The finest buckets are kept this long, all others for KEPT_US.
-FINEST_KEPT_US = DAY_US
+# The finest buckets are kept this long, so that a window of a day may ask for them,
+# all others for KEPT_US.
+FINEST_KEPT_US = DAY_US + 3600 * SECOND_US
 KEPT_US = 30 * DAY_US
 # A chart reads the finest level that has no more buckets than this in its window.
 _MOST_ROWS = 1500
@@ -119,6 +121,18 @@ def _middle(index: int) -> float:
     return 0.0 if index == _ZERO else 2 * _GAMMA**index / (_GAMMA + 1)
 
 
+class MetricKey(NamedTuple):
+    """Which bucket a tally belongs to.
+
+    Empty text stands for all: no kind for all kinds of a queue, neither for all jobs.
+    """
+
+    level: int
+    bucket_us: int
+    queue_name: str
+    kind: str
+
+
 @dataclass(slots=True)
 class Tally:
     """What happened to jobs of one queue and kind within one bucket.
@@ -194,7 +208,7 @@ class Window:
         kept = [
             level
             for level in levels
-            if level != FINEST or self.start_us >= now_us - FINEST_KEPT_US
+            if level != levels[0] or self.start_us >= now_us - FINEST_KEPT_US
         ]
         fitting = [level for level in kept if level * SECOND_US <= self.width_us]
         span_us = self.end_us - self.start_us

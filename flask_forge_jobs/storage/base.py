@@ -12,6 +12,7 @@ from flask_forge_jobs.storage.job_admin import JobAdmin
 from flask_forge_jobs.storage.job_queue import JobQueue
 from flask_forge_jobs.storage.job_reader import JobReader
 from flask_forge_jobs.storage.leases import Leases
+from flask_forge_jobs.storage.metrics import MetricStore
 from flask_forge_jobs.storage.processes import ProcessRegistry
 from flask_forge_jobs.storage.queues import QueueConfig
 from flask_forge_jobs.storage.retention import Retention
@@ -41,6 +42,7 @@ class Storage:
     processes: ProcessRegistry
     leases: Leases
     retention: Retention
+    metrics: MetricStore
 
     @property
     def backend(self) -> str:

@@ -16,6 +16,7 @@ from flask_forge_jobs.storage.job_admin import JobAdmin
 from flask_forge_jobs.storage.job_queue import JobQueue
 from flask_forge_jobs.storage.job_reader import JobReader
 from flask_forge_jobs.storage.leases import Leases
+from flask_forge_jobs.storage.metrics import MetricStore
 from flask_forge_jobs.storage.processes import ProcessRegistry
 from flask_forge_jobs.storage.queues import QueueConfig
 from flask_forge_jobs.storage.retention import Retention
@@ -64,6 +65,7 @@ def open_storage(
         processes=ProcessRegistry(database),
         leases=leases,
         retention=Retention(database, leases, ids),
+        metrics=MetricStore(database),
     )
 
 

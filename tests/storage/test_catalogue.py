@@ -31,8 +31,17 @@ NUMBERS = {"limit", "offset", "now", "from_at", "to_at", "cutoff", "worthwhile"}
 NUMBERS |= {"most", "age_us", "lease_us"}
 NUMBERS |= {"delay_us", "grace_us", "within_us", "run_at", "priority", "max_workers"}
 NUMBERS |= {"max_attempts", "timeout_s", "lock_key", "version", "oldest_reader"}
+NUMBERS |= {"level"}
 NUMBERS |= {"done_days", "dead_days", "base_seconds", "max_seconds"}
-BOOLEANS = {"any_queue", "any_kind", "any_status", "any_payload", "paused", "enabled"}
+BOOLEANS = {
+    "any_host",
+    "any_queue",
+    "any_kind",
+    "any_status",
+    "any_payload",
+    "paused",
+    "enabled",
+}
 JSON = {"rows", "queues", "kinds", "statuses"}
 _MARK = re.compile(r"(?<![:\w]):([a-z_]+)|%\(([a-z_]+)\)s")
 
@@ -66,6 +75,10 @@ SERVED_BY = {
     "request_cancel": BY_ID,
     "lock_stale": BY_ID,
     "revive": BY_ID,
+    "timeline": "forge_metric_pkey|forge_metric USING PRIMARY KEY",
+    "timeline_of_kinds": "forge_metric_time",
+    "kinds_within": "forge_metric_time",
+    "take_unfolded": "forge_metric_unfolded",
 }
 
 # On PostgreSQL these are functions, which EXPLAIN does not look into.
@@ -164,6 +177,8 @@ def test_both_schemas_have_the_same_tables_columns_and_indexes(
         "forge_process",
         "forge_pod",
         "forge_lease",
+        "forge_metric",
+        "forge_sample",
     )
 
     for table in tables:

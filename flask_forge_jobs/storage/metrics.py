@@ -1,0 +1,407 @@
+"""MetricStore: figures over time, written by every process and merged when read.
+
+A process writes complete rows under its own name and repeats them until they are
+stored, so writing one twice changes nothing. Once a bucket is over for good, its rows
+are folded into one of no host; each row is moved in the transaction that deletes it, so
+it counts exactly once at any moment. What is older than every bucket goes on to count
+in level 0, because a counter must never go down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from flask_forge_jobs.model.instants import SECOND_US
+from flask_forge_jobs.model.metrics import (
+    DAY,
+    FINEST,
+    FINEST_KEPT_US,
+    KEPT_US,
+    LEVELS,
+    Histogram,
+    MetricKey,
+    Tally,
+    Window,
+    cover,
+)
+from flask_forge_jobs.model.samples import SAMPLE_LEVELS, SUMMED, SampleSums
+from flask_forge_jobs.storage.database import (
+    Database,
+    Parameter,
+    Row,
+    Transaction,
+    encode_names,
+    encode_rows,
+)
+
+# Any constant will do; keeps two processes from folding the same rows.
+FOLD_LOCK = 7_022_013_337_003
+# A process that could not store a bucket for so long after its end must let it go.
+FOLD_AFTER_US = 3600 * SECOND_US
+FOLD_ROWS = 500
+# Level, bucket and owner of what is older than every bucket.
+_ALL_TIME = 0
+_MERGED = ""
+
+
+@dataclass(slots=True)
+class QueueTimes:
+    """How long jobs of one queue ever waited and ran."""
+
+    wait: Histogram = field(default_factory=Histogram)
+    run: Histogram = field(default_factory=Histogram)
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """Everything that was ever counted.
+
+    Args:
+        jobs: By queue and kind; the histograms are empty.
+        times: By queue.
+    """
+
+    jobs: Mapping[tuple[str, str], Tally]
+    times: Mapping[str, QueueTimes]
+
+
+class MetricStore:
+    """Writes and reads figures.
+
+    Args:
+        database: The seam to the database.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    # -- writing -------------------------------------------------------------------
+
+    def put(self, host: str, tallies: Mapping[MetricKey, Tally]) -> None:
+        """Store complete tallies of one process, replacing its earlier ones.
+
+        Args:
+            host: The process; never reused.
+            tallies: What this process, and nobody else, counted in each bucket.
+        """
+        rows = [_metric_row(key, tally) for key, tally in tallies.items()]
+        self._database.write(lambda transaction: _put(transaction, host, rows))
+
+    def put_samples(
+        self, host: str, samples: Mapping[tuple[int, int], SampleSums]
+    ) -> None:
+        """Store complete samples of one process, replacing its earlier ones.
+
+        Args:
+            host: The process; never reused.
+            samples: By level in seconds and start of the bucket in microseconds.
+        """
+        rows: list[dict[str, Parameter]] = [
+            {
+                "level": level,
+                "bucket_start": bucket_us,
+                **{name: getattr(sums, name) for name in SUMMED},
+                "read_times": sums.reads.encode(),
+                "write_times": sums.writes.encode(),
+            }
+            for (level, bucket_us), sums in samples.items()
+        ]
+        self._database.write(
+            lambda tx: tx.run("put_samples", host=host, rows=encode_rows(rows))
+        )
+
+    # -- reading -------------------------------------------------------------------
+
+    def timeline(
+        self, window: Window, level: int, queue_name: str = "", kind: str = ""
+    ) -> list[Tally]:
+        """Return one tally for each bucket of a window.
+
+        Args:
+            window: The buckets.
+            level: Width in seconds of the stored buckets to read.
+            queue_name: Only of this queue; empty for all.
+            kind: Only of this kind; empty for all.
+        """
+        if kind and not queue_name:
+            return self.timelines(window, level, kinds=[kind])[kind]
+        return self.timelines(window, level, [queue_name], kind=kind)[queue_name]
+
+    def timelines(
+        self,
+        window: Window,
+        level: int,
+        queue_names: Sequence[str] = (),
+        *,
+        kind: str = "",
+        kinds: Sequence[str] = (),
+    ) -> dict[str, list[Tally]]:
+        """Return the tallies of several queues, or of several kinds, by name.
+
+        Args:
+            window: The buckets.
+            level: Width in seconds of the stored buckets to read.
+            queue_names: These queues; an empty name stands for all of them.
+            kind: Only of this kind; empty for all.
+            kinds: These kinds in all queues, instead of queues.
+        """
+        names = kinds or queue_names
+        found = {name: [Tally() for _ in range(window.count)] for name in names}
+        if not window.count or not names:
+            return found
+        statement = "timeline_of_kinds" if kinds else "timeline"
+        rows = self._database.read(
+            lambda transaction: transaction.all(
+                statement,
+                level=level,
+                rows=encode_names("name", names),
+                from_at=window.start_us,
+                to_at=window.end_us,
+                **({} if kinds else {"kind": kind}),
+            )
+        )
+        for name, bucket_us, *figures in rows:
+            _add(found[name][window.index_of(bucket_us)], figures)
+        return found
+
+    def kinds(
+        self, start_us: int, end_us: int, now_us: int, queue_name: str | None = None
+    ) -> dict[str, Tally]:
+        """Return what happened to each kind, by name, from whole days where it can.
+
+        Args:
+            start_us: Where the interval begins.
+            end_us: Where it ends, not included.
+            now_us: Decides which levels are still kept.
+            queue_name: Only of this queue; None for all.
+        """
+        is_recent = start_us >= now_us - FINEST_KEPT_US
+        parts = cover(start_us, end_us, LEVELS if is_recent else LEVELS[1:])
+
+        def work(transaction: Transaction) -> list[Row]:
+            rows: list[Row] = []
+            for level, first_us, last_us in parts:
+                rows += transaction.all(
+                    "kinds_within",
+                    level=level,
+                    any_queue=queue_name is None,
+                    queue_name=queue_name,
+                    from_at=first_us,
+                    to_at=last_us,
+                )
+            return rows
+
+        found: dict[str, Tally] = {}
+        for kind, _, *figures in self._database.read(work):
+            _add(found.setdefault(kind, Tally()), figures)
+        return dict(sorted(found.items()))
+
+    def counters(self) -> Counters:
+        """Return everything that was ever counted, in two reads."""
+
+        def work(transaction: Transaction) -> tuple[list[Row], list[Row]]:
+            return (
+                transaction.all("counter_totals", level=DAY),
+                transaction.all("counter_times", level=DAY),
+            )
+
+        totals, all_times = self._database.read(work)
+        jobs = {
+            (queue_name, kind): Tally(*counts) for queue_name, kind, *counts in totals
+        }
+        times: dict[str, QueueTimes] = {}
+        for queue_name, wait, run in all_times:
+            of_queue = times.setdefault(queue_name, QueueTimes())
+            of_queue.wait.merge_text(wait)
+            of_queue.run.merge_text(run)
+        return Counters(jobs, times)
+
+    def samples(
+        self, window: Window, level: int, host: str | None = None
+    ) -> dict[str, list[SampleSums]]:
+        """Return the samples of each process for each bucket of a window, by host.
+
+        Args:
+            window: The buckets.
+            level: Width in seconds of the stored buckets to read.
+            host: Only of this process; None for all.
+        """
+        rows = self._database.read(
+            lambda transaction: transaction.all(
+                "samples_within",
+                level=level,
+                any_host=host is None,
+                host=host,
+                from_at=window.start_us,
+                to_at=window.end_us,
+            )
+        )
+        found: dict[str, list[SampleSums]] = {}
+        for name, bucket_us, *figures, reads, writes in rows:
+            if name not in found:
+                found[name] = [SampleSums() for _ in range(window.count)]
+            sums = found[name][window.index_of(bucket_us)]
+            sums.merge(SampleSums(*figures))
+            sums.reads.merge_text(reads)
+            sums.writes.merge_text(writes)
+        return found
+
+    # -- upkeep --------------------------------------------------------------------
+
+    def fold(self, now_us: int) -> int:
+        """Merge the rows of all processes for buckets that are over for good.
+
+        Any number of processes may call it; one works, the others do nothing.
+
+        Args:
+            now_us: The present instant.
+
+        Returns:
+            How many rows were merged.
+        """
+        return sum(
+            self._move_all(
+                "take_unfolded",
+                level,
+                now_us - FOLD_AFTER_US - level * SECOND_US,
+                lambda key: key,
+            )
+            for level in LEVELS
+        )
+
+    def prune(self, now_us: int) -> int:
+        """Drop what is too old; days go on to count in the totals of all time.
+
+        Args:
+            now_us: The present instant.
+
+        Returns:
+            How many rows went.
+        """
+        gone = 0
+        for level in LEVELS:
+            kept_us = FINEST_KEPT_US if level == FINEST else KEPT_US
+            gone += self._move_all(
+                "take_old",
+                level,
+                now_us - kept_us,
+                _to_all_time if level == DAY else None,
+            )
+        for level in SAMPLE_LEVELS:
+            kept_us = FINEST_KEPT_US if level == SAMPLE_LEVELS[0] else KEPT_US
+            gone += self._drop_samples(level, now_us - kept_us)
+        return gone
+
+    def _move_all(
+        self,
+        statement: str,
+        level: int,
+        cutoff_us: int,
+        target: Callable[[MetricKey], MetricKey] | None,
+    ) -> int:
+        moved = 0
+        while True:
+            count = self._database.write(
+                lambda tx: _move(tx, statement, level, cutoff_us, target)
+            )
+            moved += count
+            if count < FOLD_ROWS:
+                return moved
+
+    def _drop_samples(self, level: int, cutoff_us: int) -> int:
+        gone = 0
+        while True:
+            count = self._database.write(
+                lambda transaction: transaction.run(
+                    "drop_old_samples", level=level, cutoff=cutoff_us, limit=FOLD_ROWS
+                )
+            )
+            gone += count
+            if count < FOLD_ROWS:
+                return gone
+
+
+def _to_all_time(key: MetricKey) -> MetricKey:
+    return key._replace(level=_ALL_TIME, bucket_us=0)
+
+
+def _move(
+    transaction: Transaction,
+    statement: str,
+    level: int,
+    cutoff_us: int,
+    target: Callable[[MetricKey], MetricKey] | None,
+) -> int:
+    """Take some rows away and add them to rows of no host; return how many."""
+    if not transaction.all("try_lock", lock_key=FOLD_LOCK)[0][0]:
+        return 0  # another process is at it
+    taken = transaction.all(statement, level=level, cutoff=cutoff_us, limit=FOLD_ROWS)
+    if taken and target is not None:
+        merged: dict[MetricKey, Tally] = {}
+        _merge_rows(merged, taken, target)
+        keys = encode_rows(
+            {
+                "level": key.level,
+                "queue_name": key.queue_name,
+                "kind": key.kind,
+                "bucket_start": key.bucket_us,
+            }
+            for key in merged
+        )
+        stored = transaction.all("folded_metrics", rows=keys)
+        _merge_rows(merged, stored, lambda key: key)
+        _put(transaction, _MERGED, [_metric_row(*item) for item in merged.items()])
+    return len(taken)
+
+
+def _merge_rows(
+    merged: dict[MetricKey, Tally],
+    rows: Iterable[Row],
+    target: Callable[[MetricKey], MetricKey],
+) -> None:
+    for level, queue_name, kind, bucket_us, *counts, wait, run, total in rows:
+        key = target(MetricKey(level, bucket_us, queue_name, kind))
+        tally = merged.setdefault(key, Tally())
+        tally.merge(Tally(*counts))
+        tally.wait.merge_text(wait)
+        tally.run.merge_text(run)
+        tally.total.merge_text(total)
+
+
+def _put(
+    transaction: Transaction, host: str, rows: Sequence[dict[str, Parameter]]
+) -> None:
+    for start in range(0, len(rows), FOLD_ROWS):
+        encoded = encode_rows(rows[start : start + FOLD_ROWS])
+        transaction.run("put_metrics", host=host, rows=encoded)
+
+
+def _metric_row(key: MetricKey, tally: Tally) -> dict[str, Parameter]:
+    return {
+        "level": key.level,
+        "queue_name": key.queue_name,
+        "kind": key.kind,
+        "bucket_start": key.bucket_us,
+        "enqueued": tally.enqueued,
+        "started": tally.started,
+        "retried": tally.retried,
+        "completed": tally.completed,
+        "failed": tally.failed,
+        "wait_times": tally.wait.encode(),
+        "run_times": tally.run.encode(),
+        "total_times": tally.total.encode(),
+    }
+
+
+def _add(tally: Tally, figures: Sequence[Any]) -> None:
+    """Add a row's counts and times; this is what a chart spends its time on."""
+    enqueued, started, retried, completed, failed, run, total = figures
+    tally.enqueued += enqueued
+    tally.started += started
+    tally.retried += retried
+    tally.completed += completed
+    tally.failed += failed
+    tally.run.merge_text(run)
+    tally.total.merge_text(total)

@@ -1,0 +1,154 @@
+-- Figures over time. The tables are explained where they are made.
+
+-- name: put_metrics
+INSERT INTO forge_metric (
+    level, queue_name, kind, bucket_start, host,
+    enqueued, started, retried, completed, failed, wait_times, run_times, total_times
+)
+SELECT
+    v.level, v.queue_name, v.kind, v.bucket_start, :host,
+    v.enqueued, v.started, v.retried, v.completed, v.failed,
+    v.wait_times, v.run_times, v.total_times
+FROM /* rows v: level integer, queue_name text, kind text, bucket_start bigint, enqueued bigint, started bigint, retried bigint, completed bigint, failed bigint, wait_times text, run_times text, total_times text */
+WHERE TRUE
+ON CONFLICT (level, queue_name, kind, bucket_start, host) DO UPDATE SET
+    enqueued = excluded.enqueued,
+    started = excluded.started,
+    retried = excluded.retried,
+    completed = excluded.completed,
+    failed = excluded.failed,
+    wait_times = excluded.wait_times,
+    run_times = excluded.run_times,
+    total_times = excluded.total_times
+
+-- name: timeline
+-- Served by the primary key: one range for each name.
+SELECT
+    queue_name, bucket_start, enqueued, started, retried, completed, failed,
+    run_times, total_times
+FROM forge_metric
+WHERE level = :level AND kind = :kind
+    AND queue_name IN (SELECT v.name FROM /* rows v: name text */)
+    AND bucket_start >= :from_at AND bucket_start < :to_at
+
+-- name: timeline_of_kinds
+-- Served by forge_metric_time: kinds of whatever queue.
+SELECT
+    kind, bucket_start, enqueued, started, retried, completed, failed,
+    run_times, total_times
+FROM forge_metric
+WHERE level = :level AND queue_name <> ''
+    AND kind IN (SELECT v.name FROM /* rows v: name text */)
+    AND bucket_start >= :from_at AND bucket_start < :to_at
+
+-- name: kinds_within
+-- Served by forge_metric_time.
+SELECT
+    kind, bucket_start, enqueued, started, retried, completed, failed,
+    run_times, total_times
+FROM forge_metric
+WHERE level = :level AND queue_name <> '' AND kind <> ''
+    AND (:any_queue OR queue_name = :queue_name)
+    AND bucket_start >= :from_at AND bucket_start < :to_at
+
+-- name: counter_totals
+-- Days and what is older than all days: everything there ever was, once.
+SELECT
+    queue_name, kind, CAST(SUM(enqueued) AS BIGINT), CAST(SUM(started) AS BIGINT),
+    CAST(SUM(retried) AS BIGINT), CAST(SUM(completed) AS BIGINT),
+    CAST(SUM(failed) AS BIGINT)
+FROM forge_metric
+WHERE level IN (0, :level) AND kind <> ''
+GROUP BY queue_name, kind
+ORDER BY queue_name, kind
+
+-- name: counter_times
+SELECT queue_name, wait_times, run_times
+FROM forge_metric
+WHERE level IN (0, :level) AND kind = '' AND queue_name <> ''
+    AND (wait_times <> '' OR run_times <> '')
+ORDER BY queue_name
+
+-- name: take_unfolded
+-- Takes rows of single hosts away, to be merged into rows of no host.
+DELETE FROM forge_metric
+WHERE (level, queue_name, kind, bucket_start, host) IN (
+    SELECT level, queue_name, kind, bucket_start, host
+    FROM forge_metric
+    WHERE level = :level AND host <> '' AND bucket_start <= :cutoff
+    ORDER BY bucket_start
+    LIMIT :limit
+)
+RETURNING
+    level, queue_name, kind, bucket_start, enqueued, started, retried, completed,
+    failed, wait_times, run_times, total_times
+
+-- name: take_old
+-- Takes rows away that are too old for their level.
+DELETE FROM forge_metric
+WHERE (level, queue_name, kind, bucket_start, host) IN (
+    SELECT level, queue_name, kind, bucket_start, host
+    FROM forge_metric
+    WHERE level = :level AND bucket_start < :cutoff
+    ORDER BY bucket_start
+    LIMIT :limit
+)
+RETURNING
+    level, queue_name, kind, bucket_start, enqueued, started, retried, completed,
+    failed, wait_times, run_times, total_times
+
+-- name: folded_metrics
+SELECT
+    m.level, m.queue_name, m.kind, m.bucket_start, m.enqueued, m.started, m.retried,
+    m.completed, m.failed, m.wait_times, m.run_times, m.total_times
+FROM /* rows v: level integer, queue_name text, kind text, bucket_start bigint */
+CROSS JOIN forge_metric AS m
+WHERE m.level = v.level AND m.queue_name = v.queue_name AND m.kind = v.kind
+    AND m.bucket_start = v.bucket_start AND m.host = ''
+
+-- name: put_samples
+INSERT INTO forge_sample (
+    level, host, bucket_start, samples, cpu_pct, rss_bytes, disk_read_bytes,
+    disk_write_bytes, disk_used_pct, pool_active, pool_idle, pool_max, db_size_bytes,
+    wal_bytes, read_times, write_times
+)
+SELECT
+    v.level, :host, v.bucket_start, v.samples, v.cpu_pct, v.rss_bytes,
+    v.disk_read_bytes, v.disk_write_bytes, v.disk_used_pct, v.pool_active, v.pool_idle,
+    v.pool_max, v.db_size_bytes, v.wal_bytes, v.read_times, v.write_times
+FROM /* rows v: level integer, bucket_start bigint, samples integer, cpu_pct double precision, rss_bytes bigint, disk_read_bytes bigint, disk_write_bytes bigint, disk_used_pct double precision, pool_active bigint, pool_idle bigint, pool_max bigint, db_size_bytes bigint, wal_bytes bigint, read_times text, write_times text */
+WHERE TRUE
+ON CONFLICT (level, bucket_start, host) DO UPDATE SET
+    samples = excluded.samples,
+    cpu_pct = excluded.cpu_pct,
+    rss_bytes = excluded.rss_bytes,
+    disk_read_bytes = excluded.disk_read_bytes,
+    disk_write_bytes = excluded.disk_write_bytes,
+    disk_used_pct = excluded.disk_used_pct,
+    pool_active = excluded.pool_active,
+    pool_idle = excluded.pool_idle,
+    pool_max = excluded.pool_max,
+    db_size_bytes = excluded.db_size_bytes,
+    wal_bytes = excluded.wal_bytes,
+    read_times = excluded.read_times,
+    write_times = excluded.write_times
+
+-- name: samples_within
+SELECT
+    host, bucket_start, samples, cpu_pct, rss_bytes, disk_read_bytes, disk_write_bytes,
+    disk_used_pct, pool_active, pool_idle, pool_max, db_size_bytes, wal_bytes,
+    read_times, write_times
+FROM forge_sample
+WHERE level = :level AND (:any_host OR host = :host)
+    AND bucket_start >= :from_at AND bucket_start < :to_at
+ORDER BY host
+
+-- name: drop_old_samples
+DELETE FROM forge_sample
+WHERE (level, bucket_start, host) IN (
+    SELECT level, bucket_start, host
+    FROM forge_sample
+    WHERE level = :level AND bucket_start < :cutoff
+    ORDER BY bucket_start
+    LIMIT :limit
+)

@@ -1,0 +1,354 @@
+"""Figures over time: complete rows, merged when read, folded and pruned exactly."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from flask_forge_jobs.model.instants import DAY_US, SECOND_US, to_micros
+from flask_forge_jobs.model.metrics import (
+    DAY,
+    LEVELS,
+    MetricKey,
+    Tally,
+    Window,
+    floor_to,
+    window,
+)
+from flask_forge_jobs.model.samples import DatabaseHealth, ResourceUse, SampleSums
+from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.metrics import FOLD_AFTER_US, FOLD_ROWS
+from tests.support.sql import Sql
+from tests.support.threads import run_together
+
+NOON = datetime(2026, 9, 16, 12, tzinfo=UTC)
+NOON_US = to_micros(NOON)
+MINUTE = window(NOON, NOON + timedelta(minutes=1), 10)
+
+
+def tally(
+    enqueued: int = 0,
+    *,
+    started: int = 0,
+    retried: int = 0,
+    completed: int = 0,
+    failed: int = 0,
+    run_ms: int = 20,
+) -> Tally:
+    made = Tally(enqueued, started, retried, completed, failed)
+    for _ in range(completed):
+        made.wait.record(1000)
+        made.run.record(run_ms * 1000)
+        made.total.record(2 * run_ms * 1000)
+    return made
+
+
+def key(
+    bucket_us: int = NOON_US, level: int = 10, queue: str = "", kind: str = ""
+) -> MetricKey:
+    return MetricKey(level, bucket_us, queue, kind)
+
+
+def everything(storage: Storage, level: int = 10) -> Tally:
+    whole = Tally()
+    span = Window(NOON_US - 40 * DAY_US, 80 * DAY_US, 1)
+    whole.merge(storage.metrics.timeline(span, level)[0])
+    return whole
+
+
+# -- writing and reading -----------------------------------------------------------
+
+
+def test_tallies_land_in_the_bucket_in_which_they_begin(storage: Storage) -> None:
+    later = NOON_US + 25 * SECOND_US
+    storage.metrics.put(
+        "A",
+        {
+            key(): tally(enqueued=3),
+            key(floor_to(later, 10)): tally(
+                started=2, completed=2, retried=1, failed=4
+            ),
+        },
+    )
+
+    found = storage.metrics.timeline(MINUTE, 10)
+
+    assert [each.enqueued for each in found] == [3, 0, 0, 0, 0, 0]
+    assert (found[2].started, found[2].completed) == (2, 2)
+    assert (found[2].retried, found[2].failed) == (1, 4)
+    assert (found[2].run.count, found[2].run.sum_us) == (2, 40_000)
+    assert (found[2].total.count, found[2].total.sum_us) == (2, 80_000)
+
+
+def test_a_window_is_half_open(storage: Storage) -> None:
+    for offset_s in (-10, 0, 50, 60):
+        at_us = NOON_US + offset_s * SECOND_US
+        storage.metrics.put("A", {key(at_us): tally(enqueued=1)})
+
+    assert sum(each.enqueued for each in storage.metrics.timeline(MINUTE, 10)) == 2
+
+
+def test_writing_again_replaces(storage: Storage) -> None:
+    storage.metrics.put("A", {key(): tally(enqueued=3, completed=1)})
+    storage.metrics.put("A", {key(): tally(enqueued=5, completed=2)})
+
+    [first, *_] = storage.metrics.timeline(MINUTE, 10)
+
+    assert (first.enqueued, first.completed, first.run.count) == (5, 2, 2)
+
+
+def test_processes_are_merged_when_read(storage: Storage) -> None:
+    storage.metrics.put("A", {key(): tally(completed=99, run_ms=10)})
+    storage.metrics.put("B", {key(): tally(completed=1, run_ms=5000)})
+
+    [first, *_] = storage.metrics.timeline(MINUTE, 10)
+
+    assert first.completed == 100
+    assert round(first.run.percentile(99) / 1000) == 10
+    assert 4900 < first.run.percentile(100) / 1000 < 5100
+
+
+def test_queues_and_kinds_are_kept_apart(storage: Storage) -> None:
+    storage.metrics.put(
+        "A",
+        {
+            key(queue="mail", kind="send"): tally(enqueued=1),
+            key(queue="bulk", kind="send"): tally(enqueued=2),
+            key(queue="mail"): tally(enqueued=4),
+            key(): tally(enqueued=8),
+        },
+    )
+    timeline = storage.metrics.timeline
+
+    assert timeline(MINUTE, 10, "mail", "send")[0].enqueued == 1
+    assert timeline(MINUTE, 10, kind="send")[0].enqueued == 3
+    assert timeline(MINUTE, 10, "mail")[0].enqueued == 4
+    assert timeline(MINUTE, 10)[0].enqueued == 8
+    assert timeline(MINUTE, 10, "other")[0].enqueued == 0
+    assert timeline(MINUTE, 60)[0].enqueued == 0
+
+
+def test_many_names_come_in_one_answer(storage: Storage) -> None:
+    storage.metrics.put(
+        "A",
+        {
+            key(queue="mail"): tally(enqueued=1),
+            key(queue="bulk"): tally(enqueued=2),
+            key(queue="bulk", kind="b"): tally(enqueued=2),
+        },
+    )
+    metrics = storage.metrics
+
+    queues = metrics.timelines(MINUTE, 10, ["mail", "bulk", "idle"])
+    kinds = metrics.timelines(MINUTE, 10, kinds=["b", "c"])
+
+    assert {name: buckets[0].enqueued for name, buckets in queues.items()} == {
+        "mail": 1,
+        "bulk": 2,
+        "idle": 0,
+    }
+    assert {name: buckets[0].enqueued for name, buckets in kinds.items()} == {
+        "b": 2,
+        "c": 0,
+    }
+    assert metrics.timelines(MINUTE, 10) == {}
+
+
+def test_an_empty_window_has_no_tallies(storage: Storage) -> None:
+    assert storage.metrics.timeline(window(NOON, NOON, 10), 10) == []
+
+
+def test_more_rows_than_one_statement_takes(storage: Storage) -> None:
+    many = {
+        key(NOON_US + n * 10 * SECOND_US): tally(enqueued=1)
+        for n in range(FOLD_ROWS * 2 + 1)
+    }
+    storage.metrics.put("A", many)
+
+    assert everything(storage).enqueued == FOLD_ROWS * 2 + 1
+
+
+# -- kinds and counters ------------------------------------------------------------
+
+
+def _all_levels(instant_us: int, queue: str, kind: str) -> dict[MetricKey, Tally]:
+    return {
+        MetricKey(level, floor_to(instant_us, level), queue, kind): tally(completed=1)
+        for level in LEVELS
+    }
+
+
+def test_kinds_of_a_window_are_exact_whatever_its_edges(storage: Storage) -> None:
+    offsets = (-DAY_US, 0, 1, 30_000_000, 3 * DAY_US, 7 * DAY_US - 1, 7 * DAY_US)
+    for number, offset_us in enumerate(offsets):
+        rows = _all_levels(NOON_US + offset_us, "mail", "send")
+        storage.metrics.put(f"host-{number}", rows)
+    storage.metrics.put("other", _all_levels(NOON_US, "bulk", "pack"))
+
+    found = storage.metrics.kinds(NOON_US, NOON_US + 7 * DAY_US, NOON_US + 7 * DAY_US)
+    of_queue = storage.metrics.kinds(NOON_US, NOON_US + DAY_US, NOON_US, "bulk")
+
+    assert {kind: each.completed for kind, each in found.items()} == {
+        "pack": 1,
+        "send": 5,
+    }
+    assert list(of_queue) == ["pack"]
+    assert storage.metrics.kinds(NOON_US, NOON_US, NOON_US) == {}
+
+
+def test_counters_are_those_of_all_days(storage: Storage) -> None:
+    midnight = floor_to(NOON_US, DAY)
+    for number in range(3):
+        at_us = midnight - number * DAY_US
+        storage.metrics.put(
+            "A",
+            {
+                key(at_us, DAY, "mail", "send"): tally(enqueued=10, completed=2),
+                key(at_us, DAY, "mail"): tally(enqueued=10, completed=2),
+                key(at_us, 60, "mail", "send"): tally(enqueued=10),
+            },
+        )
+
+    counters = storage.metrics.counters()
+
+    [(pair, counted)] = counters.jobs.items()
+    assert (pair, counted.enqueued, counted.completed) == (("mail", "send"), 30, 6)
+    assert counters.times["mail"].run.count == 6
+    assert counters.times["mail"].wait.sum_us == 6000
+
+
+# -- upkeep ------------------------------------------------------------------------
+
+
+def test_a_fold_merges_hosts_and_changes_no_figure(storage: Storage, sql: Sql) -> None:
+    for host in ("A", "B", "C"):
+        storage.metrics.put(host, {key(): tally(enqueued=1, completed=2)})
+    before = everything(storage)
+
+    folded = storage.metrics.fold(NOON_US + FOLD_AFTER_US + 10 * SECOND_US)
+
+    assert folded == 3
+    assert everything(storage) == before
+    assert sql.run("SELECT host FROM forge_metric") == [("",)]
+
+
+def test_what_comes_late_is_folded_into_what_is_there(
+    storage: Storage, sql: Sql
+) -> None:
+    late_us = NOON_US + FOLD_AFTER_US + 10 * SECOND_US
+    for host in ("A", "B"):
+        storage.metrics.put(host, {key(): tally(enqueued=1, completed=1)})
+        storage.metrics.fold(late_us)
+
+    assert everything(storage).enqueued == 2
+    assert everything(storage).run.count == 2
+    assert sql.run("SELECT COUNT(*) FROM forge_metric") == [(1,)]
+
+
+def test_a_bucket_that_may_still_change_is_left_alone(storage: Storage) -> None:
+    storage.metrics.put("A", {key(): tally(enqueued=1)})
+
+    assert storage.metrics.fold(NOON_US + FOLD_AFTER_US + 10 * SECOND_US - 1) == 0
+
+
+def test_many_rows_are_folded_in_batches(storage: Storage, sql: Sql) -> None:
+    count = FOLD_ROWS * 2 + 7
+    for host in ("A", "B"):
+        many = {
+            key(NOON_US + n * 10 * SECOND_US): tally(enqueued=1) for n in range(count)
+        }
+        storage.metrics.put(host, many)
+
+    assert storage.metrics.fold(NOON_US + DAY_US) == 2 * count
+    assert everything(storage).enqueued == 2 * count
+    assert sql.run("SELECT COUNT(*) FROM forge_metric") == [(count,)]
+
+
+def test_processes_that_fold_at_once_count_everything_once(storage: Storage) -> None:
+    for number in range(20):
+        many = {
+            key(NOON_US + n * 10 * SECOND_US): tally(enqueued=1) for n in range(100)
+        }
+        storage.metrics.put(f"host-{number}", many)
+
+    run_together([lambda: storage.metrics.fold(NOON_US + DAY_US)] * 4)
+    storage.metrics.fold(NOON_US + DAY_US)
+
+    assert everything(storage).enqueued == 2000
+
+
+def test_pruning_keeps_each_level_for_its_time(storage: Storage, sql: Sql) -> None:
+    now_us = NOON_US + 60 * DAY_US
+    ages_us = (DAY_US, 2 * DAY_US, 29 * DAY_US, 31 * DAY_US)
+    for age_us in ages_us:
+        rows = _all_levels(now_us - age_us, "mail", "send")
+        storage.metrics.put(f"host-{age_us}", rows)
+
+    storage.metrics.prune(now_us)
+
+    left = sql.run(
+        "SELECT level, COUNT(*) FROM forge_metric GROUP BY level ORDER BY level"
+    )
+    assert left == [(0, 1), (10, 1), (60, 3), (300, 3), (1800, 3), (DAY, 3)]
+
+
+def test_counters_never_go_down(storage: Storage) -> None:
+    for number in range(5):
+        at_us = floor_to(NOON_US, DAY) + number * DAY_US
+        rows = {
+            key(at_us, DAY, "mail", "send"): tally(enqueued=1, completed=1),
+            key(at_us, DAY, "mail"): tally(enqueued=1, completed=1),
+        }
+        storage.metrics.put(f"host-{number}", rows)
+
+    for days in range(28, 60):
+        storage.metrics.fold(NOON_US + days * DAY_US)
+        storage.metrics.prune(NOON_US + days * DAY_US)
+        counters = storage.metrics.counters()
+        assert counters.jobs["mail", "send"].enqueued == 5
+        assert counters.times["mail"].run.count == 5
+
+
+# -- samples -----------------------------------------------------------------------
+
+
+def _sums(cpu_pct: float, size: int = 4096) -> SampleSums:
+    sums = SampleSums()
+    sums.add(ResourceUse(cpu_pct=cpu_pct), DatabaseHealth(db_size_bytes=size))
+    sums.reads.record(1500)
+    return sums
+
+
+def test_samples_of_each_host_by_bucket(storage: Storage) -> None:
+    hour = window(NOON, NOON + timedelta(hours=1), 600)
+    put = storage.metrics.put_samples
+    put("B", {(60, NOON_US): _sums(10.0), (60, NOON_US + 60 * SECOND_US): _sums(20.0)})
+    put("A", {(60, NOON_US + 3599 * SECOND_US): _sums(30.0)})
+    put("A", {(60, NOON_US + 3600 * SECOND_US): _sums(99.0)})
+
+    found = storage.metrics.samples(hour, 60)
+
+    assert list(found) == ["A", "B"]
+    assert (found["B"][0].samples, found["B"][0].mean("cpu_pct")) == (2, 15.0)
+    assert found["B"][0].reads.count == 2
+    assert [each.samples for each in found["A"]] == [0, 0, 0, 0, 0, 1]
+    assert list(storage.metrics.samples(hour, 60, "A")) == ["A"]
+    assert storage.metrics.samples(hour, 60, "nobody") == {}
+    assert storage.metrics.samples(hour, 300) == {}
+
+
+def test_samples_written_again_replace(storage: Storage) -> None:
+    storage.metrics.put_samples("A", {(60, NOON_US): _sums(10.0)})
+    storage.metrics.put_samples("A", {(60, NOON_US): _sums(30.0, 1)})
+
+    [bucket, *_] = storage.metrics.samples(MINUTE, 60)["A"]
+
+    assert (bucket.samples, bucket.cpu_pct, bucket.db_size_bytes) == (1, 30.0, 1)
+
+
+def test_samples_are_pruned(storage: Storage) -> None:
+    storage.metrics.put_samples(
+        "A", {(level, NOON_US): _sums(1.0) for level in (60, 300, 1800)}
+    )
+
+    assert storage.metrics.prune(NOON_US + 2 * DAY_US) == 1
+    assert storage.metrics.prune(NOON_US + 31 * DAY_US) == 2
