@@ -20,6 +20,9 @@ from flask_forge_jobs.tasks.routing import QUEUES_VARIABLE
 NAME_VARIABLE = "FORGE_WORKER_NAME"
 MOST_PROCESSES = 64
 MOST_THREADS = 1024
+# Connections beside those of running tasks: heartbeat, dispatcher, listener, upkeep.
+SPARE_CONNECTIONS = 5
+LOGGER = logging.getLogger(__name__)
 _LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
@@ -70,6 +73,8 @@ def worker_command(
     state = current()
     grace_s = state.settings.shutdown_grace_s if grace is None else grace
     child = os.environ.get(CHILD_VARIABLE)
+    if child is None:
+        _warn_of_a_small_pool(state, threads)
     if processes > 1 and child is None:
         # A wrong key, database or queue fails here, once, and not in every child.
         _check(state, queues)
@@ -84,6 +89,20 @@ def worker_command(
     sys.stdout.flush()
     # A task that ignored every request to stop must not keep the process alive.
     os._exit(status)
+
+
+def _warn_of_a_small_pool(state: ApplicationState, threads: int) -> None:
+    """Say at the start what would otherwise show as slow tasks under load."""
+    database = state.database.settings
+    needed = threads + SPARE_CONNECTIONS
+    if database.backend == "postgres" and database.pool_size < needed:
+        LOGGER.warning(
+            "FORGE_JOBS_POOL_SIZE is %d; tasks on %d threads that use the queue will "
+            "wait for a connection, so give it %d or more",
+            database.pool_size,
+            threads,
+            needed,
+        )
 
 
 def _check(state: ApplicationState, queues: str) -> None:

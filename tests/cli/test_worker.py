@@ -54,6 +54,20 @@ def test_worker_runs_a_job_and_ends_with_status_0(
     assert "Traceback" not in worker.text
 
 
+@pytest.mark.parametrize(("threads", "warned"), [("4", False), ("5", True)])
+def test_a_pool_that_is_small_for_its_threads_is_warned_of(
+    tmp_path: Path, database_url: str, backend: str, threads: str, *, warned: bool
+) -> None:
+    """D48"""
+    application = Application(tmp_path, database_url, pool_size=9)
+
+    with application.worker("--threads", threads) as worker:
+        worker.stop()
+
+    told = "FORGE_JOBS_POOL_SIZE is 9" in worker.text
+    assert told is (warned and backend == "postgres")
+
+
 def test_a_job_of_another_process_is_picked_up_without_polling(
     storage: Storage, application: Application
 ) -> None:
