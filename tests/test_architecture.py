@@ -20,7 +20,6 @@ TESTS = ROOT / "tests"
 TESTED_ELSEWHERE: dict[str, str] = {
     "storage/finishing": "contract/test_fencing.py and contract/test_cooldowns.py, "
     "on both backends",
-    "storage/listing": "contract/test_job_reader.py, on both backends",
     "storage/postgres_schema": "storage/test_migrate.py, with the other dialect's",
     "storage/postgres_transaction": "storage/test_postgres.py, through its database",
     "storage/sqlite_schema": "storage/test_migrate.py, with the other dialect's",

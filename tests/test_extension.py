@@ -387,7 +387,8 @@ def test_a_worker_runs_tasks_in_fresh_application_contexts(
 def list_jobs(forge: ForgeJobs) -> list[Any]:
     from flask_forge_jobs.model.jobs import JobFilter
 
-    return list(forge.storage.job_reader.page(JobFilter(), 10, 0).rows)
+    reader = forge.storage.job_reader
+    return [reader.get(job.id) for job in reader.page(JobFilter(), 10, 0).rows]
 
 
 # -- importing -------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import TypeVar
 
 from flask_forge_jobs.errors import InvalidInputError, JobNotFoundError
 from flask_forge_jobs.handlers.redaction import Redactor
@@ -13,13 +14,14 @@ from flask_forge_jobs.model.bounds import check_integer, check_text
 from flask_forge_jobs.model.instants import MAX_INSTANT_US, to_micros
 from flask_forge_jobs.model.jobs import (
     ErrorEntry,
-    Job,
     JobFilter,
     JobsPage,
     JobStatus,
+    JobSummary,
 )
 from flask_forge_jobs.storage.base import Storage
 
+Shown = TypeVar("Shown", bound=JobSummary)
 MAX_PAGE_SIZE = 1000
 MAX_OFFSET = 100_000
 PAYLOAD_SEARCH_LENGTH = (2, 256)
@@ -35,7 +37,7 @@ MAX_NAME_LENGTH = 255
 class JobDetail:
     """One job with its payload as a JSON value; secrets are masked."""
 
-    row: Job
+    row: JobSummary
     payload: object
     error_history: Sequence[ErrorEntry]
 
@@ -212,7 +214,7 @@ def _checked_search(text: str | None) -> str | None:
     return trimmed
 
 
-def _masked(job: Job, redactor: Redactor) -> Job:
+def _masked(job: Shown, redactor: Redactor) -> Shown:
     if job.last_error is None:
         return job
     return replace(job, last_error=redactor.text(job.last_error))

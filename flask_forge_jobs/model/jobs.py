@@ -169,14 +169,13 @@ class ErrorEntry:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A stored job as a reader sees it; ``payload`` is its canonical JSON text."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobSummary:
+    """A stored job as a listing shows it: without its large texts."""
 
     id: str
     queue_name: str
     kind: str
-    payload: str
     status: JobStatus
     priority: int
     attempts: int
@@ -186,10 +185,17 @@ class Job:
     started_at: datetime | None = None
     completed_at: datetime | None = None
     last_error: str | None = None
-    error_history: tuple[ErrorEntry, ...] = ()
     process_id: str | None = None
-    heartbeat_at: datetime | None = None
     dedupe_key: str | None = None
+    heartbeat_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job(JobSummary):
+    """A stored job in full; ``payload`` is its canonical JSON text."""
+
+    payload: str
+    error_history: tuple[ErrorEntry, ...] = ()
     cancel_requested_at: datetime | None = None
     throttle_attempts: int = 0
     crashes: int = 0
@@ -243,24 +249,36 @@ class JobFilter:
         queues: Exact queue names.
         kinds: Exact kinds.
         statuses: States.
+        scheduled: Also pending jobs whose time lies ahead.
         enqueued_from: Enqueued at or after this instant.
         enqueued_to: Enqueued at or before this instant.
-        payload_search: Case-insensitive substring of the stored JSON text.
+        payload_search: Substring of the stored JSON text, in either case of ASCII.
+        error_search: Likewise of the last error.
+        dedupe_key: Exact key.
+        process_id: Run by this worker process right now.
+        schedule_name: Made by this cron schedule.
+        min_attempts: Started at least so often.
     """
 
     queues: Sequence[str] = ()
     kinds: Sequence[str] = ()
     statuses: Sequence[JobStatus] = ()
+    scheduled: bool = False
     enqueued_from: datetime | None = None
     enqueued_to: datetime | None = None
     payload_search: str | None = None
+    error_search: str | None = None
+    dedupe_key: str | None = None
+    process_id: str | None = None
+    schedule_name: str | None = None
+    min_attempts: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class JobsPage:
     """One page of a listing and the true number of matching jobs."""
 
-    rows: Sequence[Job]
+    rows: Sequence[JobSummary]
     total: int
     limit: int
     offset: int

@@ -12,6 +12,11 @@ differently:
     number of rows, so it is parsed once.
 ``:now``
     The clock: a parameter on SQLite, the server's own on PostgreSQL (D41).
+
+Text that several statements share stands under a ``-- fragment:`` line and is put where
+``/* use its_name */`` stands. ``-- name: listed (both ways)`` names two statements:
+``listed_desc`` as it is written, and ``listed_asc`` with ``DESC`` and the comparisons
+with ``:at`` and ``:edge`` turned around.
 """
 
 from __future__ import annotations
@@ -23,7 +28,13 @@ from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 
-_NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
+_HEAD = re.compile(r"^-- (name|fragment): (\w+)( \(both ways\))?$", re.MULTILINE)
+_USE = re.compile(r"/\* use (\w+) \*/")
+_TURNED = {
+    " DESC": " ASC",
+    " < (:at": " > (:at",
+    " >= :edge": " <= :edge",
+}
 _ROWS = re.compile(r"/\* rows (\w+): ([^*]+?)(?: = :(\w+))? \*/")
 _COMMENT = re.compile(r"^\s*--.*$", re.MULTILINE)
 _PARAMETER = re.compile(r"(?<![:\w]):([a-z_]+)")
@@ -93,19 +104,40 @@ def _root() -> Traversable:
     return files("flask_forge_jobs.storage") / "sql"
 
 
-def _statements_in(folder: Traversable) -> dict[str, str]:
-    found: dict[str, str] = {}
-    if not folder.is_dir():
-        return found  # a dialect that says everything the common way
-    for file in sorted(folder.iterdir(), key=lambda entry: entry.name):
-        if not file.name.endswith(".sql"):
-            continue
-        parts = _NAME.split(file.read_text(encoding="utf-8"))
-        for name, sql in zip(parts[1::2], parts[2::2], strict=True):
-            if name in found:
-                raise ValueError(f"statement {name!r} is defined twice")
-            found[name] = sql
-    return found
+class _Source:
+    """What the files of one folder say, before it is rendered."""
+
+    def __init__(self, folder: Traversable) -> None:
+        self.statements: dict[str, str] = {}
+        self.fragments: dict[str, str] = {}
+        if not folder.is_dir():
+            return  # a dialect that says everything the common way
+        for file in sorted(folder.iterdir(), key=lambda entry: entry.name):
+            if file.name.endswith(".sql"):
+                parts = _HEAD.split(file.read_text(encoding="utf-8"))[1:]
+                for head in range(0, len(parts), 4):
+                    self._add(*parts[head : head + 4])
+
+    def _add(self, sort: str, name: str, both_ways: str | None, sql: str) -> None:
+        if sort == "fragment":
+            _add_once(self.fragments, name, sql)
+        elif both_ways:
+            _add_once(self.statements, f"{name}_desc", sql)
+            _add_once(self.statements, f"{name}_asc", _turned(sql))
+        else:
+            _add_once(self.statements, name, sql)
+
+
+def _add_once(texts: dict[str, str], name: str, sql: str) -> None:
+    if name in texts:
+        raise ValueError(f"{name!r} is defined twice")
+    texts[name] = sql
+
+
+def _turned(sql: str) -> str:
+    for newest_first, oldest_first in _TURNED.items():
+        sql = sql.replace(newest_first, oldest_first)
+    return sql
 
 
 @cache
@@ -115,10 +147,17 @@ def load_statements(dialect: str) -> Mapping[str, Statement]:
     Args:
         dialect: ``sqlite`` or ``postgres``.
     """
-    sources = _statements_in(_root() / "common")
-    sources.update(_statements_in(_root() / dialect))
+    common, own = _Source(_root() / "common"), _Source(_root() / dialect)
+    fragments = common.fragments | own.fragments
+
+    def complete(sql: str) -> str:
+        while _USE.search(sql):
+            sql = _USE.sub(lambda match: _tidy(fragments[match[1]]), sql)
+        return sql
+
     render = _RENDERERS[dialect]
-    return {name: render(name, sql) for name, sql in sources.items()}
+    statements = common.statements | own.statements
+    return {name: render(name, complete(sql)) for name, sql in statements.items()}
 
 
 @dataclass(frozen=True, slots=True)

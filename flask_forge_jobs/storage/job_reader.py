@@ -13,7 +13,8 @@ from itertools import islice
 
 from flask_forge_jobs.errors import JobNotFoundError
 from flask_forge_jobs.model.instants import SECOND_US
-from flask_forge_jobs.model.jobs import Job, JobFilter, JobsPage, JobStatus
+from flask_forge_jobs.model.jobs import Job, JobFilter, JobsPage, JobStatus, JobSummary
+from flask_forge_jobs.model.ordering import FoundJobs, JobOrder, Position
 from flask_forge_jobs.model.queues import QueueCounts
 from flask_forge_jobs.storage.database import (
     Database,
@@ -22,7 +23,7 @@ from flask_forge_jobs.storage.database import (
     encode_names,
 )
 from flask_forge_jobs.storage.listing import MAX_MERGED_ROWS, Listing
-from flask_forge_jobs.storage.rows import job_from_row
+from flask_forge_jobs.storage.rows import job_from_row, summary_from_row
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,9 +144,47 @@ class JobReader:
 
         def work(transaction: Transaction) -> JobsPage:
             listing = Listing(transaction, wanted)
-            ids = listing.ids(limit, offset)
-            return JobsPage(
-                _load(transaction, ids), listing.total(), limit=limit, offset=offset
+            places = listing.page(JobOrder(), limit, offset=offset)
+            rows = _load(transaction, [place.id for place in places])
+            return JobsPage(rows, listing.total(), limit=limit, offset=offset)
+
+        return self._database.read(work)
+
+    def find(
+        self,
+        wanted: JobFilter,
+        order: JobOrder,
+        limit: int,
+        after: Position | None = None,
+        *,
+        with_total: bool = True,
+    ) -> FoundJobs:
+        """Return the matching jobs that follow a place in an order.
+
+        A job that matches all the while is returned once by a walk from page to page,
+        whatever is stored, run or deleted meanwhile; by ``enqueued_at`` also one that
+        changes its state and still matches.
+
+        Args:
+            wanted: Which jobs.
+            order: How they are sorted.
+            limit: Most rows, at least 1.
+            after: End of the page before; None begins at the first job.
+            with_total: Whether to count all that match.
+
+        Raises:
+            StorageUnavailableError: It took longer than the statement limit.
+        """
+
+        def work(transaction: Transaction) -> FoundJobs:
+            listing = Listing(transaction, wanted)
+            # One more tells whether there is a next page.
+            places = listing.page(order, limit + 1, after)
+            shown = places[:limit]
+            return FoundJobs(
+                rows=_load(transaction, [place.id for place in shown]),
+                end=shown[-1] if len(places) > limit else None,
+                total=listing.total() if with_total else None,
             )
 
         return self._database.read(work)
@@ -193,9 +232,9 @@ def _scheduled_ids(
     return [job_id for _, job_id in rows]
 
 
-def _load(transaction: Transaction, ids: Sequence[str]) -> list[Job]:
+def _load(transaction: Transaction, ids: Sequence[str]) -> list[JobSummary]:
     if not ids:
         return []
-    rows = transaction.all("get_jobs", rows=encode_names("job_id", ids))
-    jobs = {row[0]: job_from_row(row) for row in rows}
+    rows = transaction.all("get_summaries", rows=encode_names("job_id", ids))
+    jobs = {row[0]: summary_from_row(row) for row in rows}
     return [jobs[job_id] for job_id in ids if job_id in jobs]

@@ -1,38 +1,49 @@
-"""Listing: one page of jobs, newest first, and how many there are in all.
+"""Listing: one page of jobs in any order, and how many there are in all.
 
-A listing asks the maintained counts which combinations of queue, kind and status exist,
-reads the newest ids of each from one index, and merges them. Of very many combinations
-only those with the newest jobs are read. Only a search in payloads or a very deep page
-walks the jobs themselves: an index for these alone would cost every job three entries,
-a tenth of the throughput. The total is the sum of the maintained counts; with a range
-of time the jobs inside or outside of it are counted, whichever are fewer.
+A listing asks the maintained counts which combinations of queue, kind and status exist.
+By age it reads the first ids of each from one index and merges them; of very many
+combinations only those with the first jobs are read. By end, by waiting time, by key
+and by schedule other indexes do the same. What no index serves is sorted: all jobs of
+the combinations when they are few, else all jobs there are, within the time limit of a
+statement. An index for these alone would cost every job three entries, a tenth of the
+throughput.
+
+The total is the sum of the maintained counts; with a range of time the jobs inside or
+outside of it are counted, whichever are fewer, and with any other condition the jobs
+that fulfil it.
 """
 
 from __future__ import annotations
 
 import heapq
-import json
-from collections.abc import Iterable
-from datetime import datetime
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import islice
 
-from flask_forge_jobs.model.instants import MAX_INSTANT_US, to_micros
-from flask_forge_jobs.model.jobs import JobFilter
-from flask_forge_jobs.storage.database import (
-    Parameter,
-    Transaction,
-    encode_names,
-    encode_rows,
-)
+from flask_forge_jobs.model.jobs import JobFilter, JobStatus
+from flask_forge_jobs.model.ordering import JobOrder, Position, SortColumn
+from flask_forge_jobs.storage.conditions import Conditions
+from flask_forge_jobs.storage.database import Parameter, Row, Transaction, encode_rows
 
-# Above this the combinations with the newest jobs are picked before they are read.
+# Above this the combinations with the first jobs are picked before they are read.
 MAX_COMBINATIONS = 64
-# Above these a walk over the jobs is cheaper than a look-up for each combination.
-MAX_PICKED_ROWS = 256
+# Above this a walk over the jobs is cheaper than merging them in Python.
 MAX_MERGED_ROWS = 5000
+# So many jobs are sorted faster than an index that does not know the conditions would
+# find the first that fulfil them.
+MAX_SORTED_ROWS = 20_000
+# A job found by an index costs about as much as so many in a walk.
+WALKED_PER_LOOK_UP = 5
 # How many index entries a total may touch before the other side is tried.
 MAX_COUNTED_ROWS = 20_000
+_FIRST_CHUNK = 8
+_LARGEST_CHUNK = 1000
+# Beyond every key: 32-bit numbers and microseconds.
+_BEYOND = 2**62
+_FINISHED = frozenset({JobStatus.DONE, JobStatus.DEAD})
+_UNFINISHED = frozenset(JobStatus) - _FINISHED
 Combination = tuple[str, str, str]
+Place = tuple[int, str]
 
 
 class Listing:
@@ -41,86 +52,278 @@ class Listing:
     Args:
         transaction: An open read transaction.
         wanted: Which jobs.
+        counts: Rows of the statement ``counts``; None reads them.
     """
 
-    def __init__(self, transaction: Transaction, wanted: JobFilter) -> None:
+    def __init__(
+        self,
+        transaction: Transaction,
+        wanted: JobFilter,
+        counts: Iterable[Row] | None = None,
+    ) -> None:
         self._transaction = transaction
         self._wanted = wanted
-        self._range: dict[str, Parameter] = {
-            "from_at": _micros_or(wanted.enqueued_from, 0),
-            "to_at": _micros_or(wanted.enqueued_to, MAX_INSTANT_US),
-        }
-        self._has_range = bool(wanted.enqueued_from or wanted.enqueued_to)
-        self._counts = self._matching_counts()
+        self._conditions = Conditions(wanted)
+        self._all_counts = list(transaction.all("counts") if counts is None else counts)
+        self._counts: dict[Combination, int] = {}
+        self._deferred = 0
+        self._stored = 0
+        self._count_matching()
 
-    def _matching_counts(self) -> dict[Combination, int]:
-        wanted = self._wanted
-        found: dict[Combination, int] = {}
-        for name, kind, status, _, jobs in self._transaction.all("counts"):
+    def _count_matching(self) -> None:
+        wanted, statuses = self._wanted, self._conditions.statuses
+        for name, kind, status, deferred, jobs in self._all_counts:
+            self._stored += int(jobs)
             if (
                 (not wanted.queues or name in wanted.queues)
                 and (not wanted.kinds or kind in wanted.kinds)
-                and (not wanted.statuses or status in wanted.statuses)
+                and status in statuses
             ):
                 key = (name, kind, status)
-                found[key] = found.get(key, 0) + int(jobs)
-        return found
+                self._counts[key] = self._counts.get(key, 0) + int(jobs)
+                if deferred and status == JobStatus.PENDING:
+                    self._deferred += int(jobs)
 
-    def ids(self, limit: int, offset: int) -> list[str]:
-        """Return the ids of one page, newest first.
+    @property
+    def _matching(self) -> int:
+        """How many jobs the combinations have."""
+        return sum(self._counts.values())
+
+    @property
+    def _are_few(self) -> bool:
+        return self._matching * WALKED_PER_LOOK_UP <= self._stored
+
+    # -- pages ---------------------------------------------------------------------
+
+    def page(
+        self,
+        order: JobOrder,
+        limit: int,
+        after: Position | None = None,
+        offset: int = 0,
+    ) -> list[Position]:
+        """Return the places of the jobs of one page.
 
         Args:
-            limit: Most ids.
-            offset: Ids to skip.
+            order: How they are sorted.
+            limit: Most jobs.
+            after: Go on behind this place; None begins at the first job.
+            offset: Jobs to skip from there; only by ``enqueued_at``.
         """
+        if order.column is SortColumn.COMPLETED_AT:
+            return self._by_completion(order, limit, after)
+        places = self._places(order, limit, after, offset)
+        return [Position(key, job_id) for key, job_id in places]
+
+    def _by_completion(
+        self, order: JobOrder, limit: int, after: Position | None
+    ) -> list[Position]:
+        """Return finished jobs by their end, then the others by their age."""
+        places: list[Position] = []
+        finished, unfinished = self._only(_FINISHED), self._only(_UNFINISHED)
+        if finished is not None and not (after and after.is_unfinished):
+            found = finished._places(order, limit, after)  # noqa: SLF001  # its own class
+            places = [Position(key, job_id) for key, job_id in found]
+            after = None
+        left = limit - len(places)
+        if unfinished is not None and left:
+            by_age = replace(order, column=SortColumn.ENQUEUED_AT)
+            after = after if after and after.is_unfinished else None
+            found = unfinished._places(by_age, left, after)  # noqa: SLF001
+            places += [
+                Position(key, job_id, is_unfinished=True) for key, job_id in found
+            ]
+        return places
+
+    def _only(self, statuses: frozenset[JobStatus]) -> Listing | None:
+        """Return the same listing of these states only, or None when it has none."""
+        wanted = self._wanted
+        stated = wanted.statuses or (() if wanted.scheduled else tuple(JobStatus))
+        kept = tuple(status for status in stated if status in statuses)
+        scheduled = wanted.scheduled and JobStatus.PENDING in statuses
+        if not kept and not scheduled:
+            return None
+        narrowed = replace(wanted, statuses=kept, scheduled=scheduled)
+        return Listing(self._transaction, narrowed, self._all_counts)
+
+    def _places(
+        self, order: JobOrder, limit: int, after: Position | None, offset: int = 0
+    ) -> list[Place]:
         if limit == 0 or not self._counts:
             return []
+        start = self._start(order, after)
         depth = offset + limit
-        if not self._can_merge(depth):
-            rows = self._transaction.all(
-                "page_by_scan", **self._scan(), limit=limit, offset=offset
+        streams = self._streams(order, start, depth)
+        if streams is None:
+            return self._sorted(order, start, limit, offset)
+        merged = heapq.merge(*streams, reverse=order.descending)
+        return list(islice(merged, offset, depth))
+
+    def _start(self, order: JobOrder, after: Position | None) -> Place:
+        if after is not None:
+            return after.key, after.id
+        if order.column is SortColumn.ENQUEUED_AT:
+            # Every id is more than no text.
+            conditions = self._conditions
+            return (
+                conditions.to_at + 1 if order.descending else conditions.from_at,
+                "",
             )
-            return [job_id for _, job_id in rows]
-        streams = [
-            self._transaction.all(
-                "page_of_combination", **self._combination(key), limit=depth
+        return (_BEYOND if order.descending else -_BEYOND), ""
+
+    def _streams(
+        self, order: JobOrder, start: Place, depth: int
+    ) -> list[Iterator[Place]] | None:
+        """Return what is to be merged, or None when it is better to sort."""
+        wanted, conditions = self._wanted, self._conditions
+        if order.column is SortColumn.ENQUEUED_AT:
+            if depth > MAX_MERGED_ROWS:
+                return None
+            if wanted.dedupe_key is not None:
+                return [self._stream("listed_key", order, start, depth, {})]
+            if wanted.schedule_name is not None:
+                return [self._stream("listed_schedule", order, start, depth, {})]
+            return self._streams_by_age(order, start, depth)
+        sources: list[dict[str, Parameter]] = []
+        if order.column is SortColumn.COMPLETED_AT:
+            name = "listed_finished"
+            pairs = sorted({(queue, status) for queue, _, status in self._counts})
+            sources = [{"queue_name": queue, "status": each} for queue, each in pairs]
+        elif order.column is SortColumn.SCHEDULED_AT and conditions.scheduled_only:
+            name = "listed_deferred"
+            queues = sorted({queue for queue, _, _ in self._counts})
+            sources = [{"queue_name": queue} for queue in queues]
+        is_selective = bool(wanted.kinds) or conditions.has_range
+        if not conditions.is_plain and not conditions.scheduled_only:
+            is_selective = True
+        if is_selective and self._matching <= MAX_SORTED_ROWS:
+            return None
+        if not 0 < len(sources) <= MAX_COMBINATIONS:
+            return None
+        share = depth // len(sources)
+        return [self._stream(name, order, start, share, each) for each in sources]
+
+    def _streams_by_age(
+        self, order: JobOrder, start: Place, depth: int
+    ) -> list[Iterator[Place]] | None:
+        keys: Iterable[Combination] = self._counts
+        if len(self._counts) > MAX_COMBINATIONS:
+            if not self._conditions.is_plain:
+                return None
+            keys = self._leading(order, start, depth)
+        picked = list(keys)
+        share = depth // max(len(picked), 1)
+        return [
+            self._stream(
+                "listed",
+                order,
+                start,
+                share,
+                {"queue_name": queue, "kind": kind, "status": status},
             )
-            for key in self._combinations_of_newest(depth)
+            for queue, kind, status in picked
         ]
-        merged = heapq.merge(*streams, reverse=True)
-        return [job_id for _, job_id in islice(merged, offset, depth)]
 
-    def _can_merge(self, depth: int) -> bool:
-        most = (
-            MAX_MERGED_ROWS
-            if len(self._counts) <= MAX_COMBINATIONS
-            else MAX_PICKED_ROWS
-        )
-        return self._wanted.payload_search is None and depth <= most
-
-    def _combinations_of_newest(self, depth: int) -> Iterable[Combination]:
-        """Return the combinations that the ``depth`` newest jobs can be of."""
-        if len(self._counts) <= max(depth, MAX_COMBINATIONS):
+    def _leading(
+        self, order: JobOrder, start: Place, depth: int
+    ) -> Iterable[Combination]:
+        """Return the combinations that the ``depth`` first jobs can be of."""
+        if len(self._counts) <= depth:
             return self._counts
         found = self._transaction.all(
-            "newest_of_combinations", rows=self._rows(), **self._range
+            _way("first_listed", order),
+            rows=self._rows(("queue_name", "kind", "status")),
+            **self._bounds(order, start),
         )
-        ages = sorted((row[3] for row in found if row[3] is not None), reverse=True)
-        # Each one picked has a job at least this new; of the same age all are picked.
-        oldest = ages[depth - 1] if len(ages) >= depth else 0
+        known = [row for row in found if row[3] is not None]
+        # Each one picked has a job at least this near; of the same age all are picked.
+        known.sort(key=lambda row: row[3], reverse=order.descending)
+        last = known[depth - 1][3] if len(known) >= depth else None
         return [
-            (queue_name, kind, status)
-            for queue_name, kind, status, newest in found
-            if newest is not None and newest >= oldest
+            (queue, kind, status)
+            for number, (queue, kind, status, first) in enumerate(known)
+            if number < depth or first == last
         ]
+
+    def _stream(
+        self,
+        name: str,
+        order: JobOrder,
+        start: Place,
+        share: int,
+        source: dict[str, Parameter],
+    ) -> Iterator[Place]:
+        """Yield places from one index, a chunk at a time and only while asked."""
+        statement = _way(name, order)
+        conditions = self._conditions.of_combinations()
+        chunk = min(2 * share + _FIRST_CHUNK, _LARGEST_CHUNK)
+        if name != "listed":
+            conditions = self._conditions.parameters()
+        while True:
+            rows = self._transaction.all(
+                statement,
+                **(conditions | source | self._bounds(order, start)),
+                limit=chunk,
+            )
+            yield from ((int(key), job_id) for key, job_id in rows)
+            if len(rows) < chunk:
+                return
+            start = (int(rows[-1][0]), rows[-1][1])
+            chunk = min(2 * chunk, _LARGEST_CHUNK)
+
+    def _bounds(self, order: JobOrder, start: Place) -> dict[str, Parameter]:
+        conditions = self._conditions
+        edge = conditions.from_at if order.descending else conditions.to_at
+        return {"at": start[0], "id": start[1], "edge": edge}
+
+    def _sorted(
+        self, order: JobOrder, start: Place, limit: int, offset: int
+    ) -> list[Place]:
+        parameters: dict[str, Parameter] = {
+            "sort": str(order.column),
+            "at": start[0],
+            "id": start[1],
+            "limit": limit,
+            "offset": offset,
+        }
+        if self._are_few:
+            parameters |= self._conditions.of_combinations()
+            parameters["rows"] = self._rows(("of_queue", "of_kind", "of_status"))
+            rows = self._transaction.all(_way("listed_few", order), **parameters)
+        else:
+            parameters |= self._conditions.parameters()
+            rows = self._transaction.all(_way("listed_all", order), **parameters)
+        return [(int(key), job_id) for key, job_id in rows]
+
+    def _rows(self, columns: tuple[str, str, str]) -> str:
+        return encode_rows(dict(zip(columns, key, strict=True)) for key in self._counts)
+
+    # -- totals --------------------------------------------------------------------
 
     def total(self) -> int:
         """Return the true number of matching jobs."""
-        if self._wanted.payload_search is not None:
-            return int(self._transaction.all("count_by_scan", **self._scan())[0][0])
-        if not self._has_range or not self._counts:
-            return sum(self._counts.values())
-        return self._total_in_range()
+        wanted, conditions = self._wanted, self._conditions
+        if not self._counts:
+            return 0
+        if conditions.is_plain:
+            return self._total_in_range() if conditions.has_range else self._matching
+        parameters = conditions.parameters()
+        if wanted.dedupe_key is not None:
+            return self._counted("count_key", parameters)
+        if wanted.schedule_name is not None:
+            return self._counted("count_schedule", parameters)
+        if conditions.scheduled_only and not conditions.has_range:
+            queues = {queue for queue, _, _ in self._counts}
+            parameters["rows"] = encode_rows({"of_queue": queue} for queue in queues)
+            return self._deferred - self._counted("count_overdue", parameters)
+        if self._are_few:
+            parameters = conditions.of_combinations()
+            parameters["rows"] = self._rows(("of_queue", "of_kind", "of_status"))
+            return self._counted("count_few", parameters)
+        return self._counted("count_all", parameters)
+
+    def _counted(self, name: str, parameters: dict[str, Parameter]) -> int:
+        return int(self._transaction.all(name, **parameters)[0][0])
 
     def _total_in_range(self) -> int:
         """Count whichever is fewer: the jobs within the range, or those outside it."""
@@ -130,53 +333,21 @@ class Listing:
             return inside
         outside = self._count("count_outside", most)
         if outside is not None:
-            return sum(self._counts.values()) - outside
-        return self._count("count_inside", sum(self._counts.values()) + 1) or 0
+            return self._matching - outside
+        return self._count("count_inside", self._matching + 1) or 0
 
     def _count(self, name: str, most: int) -> int | None:
         """Return a count, or None when a combination has ``most`` rows or more."""
-        found = self._transaction.all(name, rows=self._rows(), most=most, **self._range)
+        found = self._transaction.all(
+            name,
+            rows=self._rows(("queue_name", "kind", "status")),
+            most=most,
+            from_at=self._conditions.from_at,
+            to_at=self._conditions.to_at,
+        )
         parts = [int(part) for row in found for part in row]
         return None if any(part >= most for part in parts) else sum(parts)
 
-    def _rows(self) -> str:
-        return encode_rows(
-            {"queue_name": queue_name, "kind": kind, "status": status}
-            for queue_name, kind, status in self._counts
-        )
 
-    def _combination(self, key: Combination) -> dict[str, Parameter]:
-        queue_name, kind, status = key
-        return {"queue_name": queue_name, "kind": kind, "status": status} | self._range
-
-    def _scan(self) -> dict[str, Parameter]:
-        wanted = self._wanted
-        filters: dict[str, Parameter] = {
-            "any_queue": not wanted.queues,
-            "queues": encode_names("name", wanted.queues),
-            "any_kind": not wanted.kinds,
-            "kinds": encode_names("name", wanted.kinds),
-            "any_status": not wanted.statuses,
-            "statuses": encode_names("name", wanted.statuses),
-            "any_payload": wanted.payload_search is None,
-            "pattern": _pattern(wanted.payload_search or ""),
-        }
-        return filters | self._range
-
-
-def _micros_or(instant: datetime | None, default: int) -> int:
-    return default if instant is None else to_micros(instant)
-
-
-def _pattern(text: str) -> str:
-    """Return a LIKE pattern that finds text literally in a stored payload.
-
-    The stored text is ASCII, so other characters are written as it writes them.
-    """
-    literal = "".join(
-        character if character.isascii() else json.dumps(character)[1:-1]
-        for character in text
-    ).lower()
-    for special in ("\\", "%", "_"):
-        literal = literal.replace(special, f"\\{special}")
-    return f"%{literal}%"
+def _way(name: str, order: JobOrder) -> str:
+    return f"{name}_desc" if order.descending else f"{name}_asc"

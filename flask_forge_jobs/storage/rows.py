@@ -10,14 +10,20 @@ from flask_forge_jobs.model.instants import (
     from_micros,
     optional_from_micros,
 )
-from flask_forge_jobs.model.jobs import ClaimedJob, ErrorEntry, Job, JobStatus
+from flask_forge_jobs.model.jobs import (
+    ClaimedJob,
+    ErrorEntry,
+    Job,
+    JobStatus,
+    JobSummary,
+)
 from flask_forge_jobs.model.processes import Pod, Process, QueueSlots, Worker
 from flask_forge_jobs.model.queues import QueueSettings
 from flask_forge_jobs.storage.database import Row
 
 
 def job_from_row(row: Row) -> Job:
-    """Return the job of a row of ``get_job`` or ``get_jobs``."""
+    """Return the job of a row of ``get_job``."""
     (
         job_id, queue_name, kind, payload, status, priority, attempts, max_attempts,
         enqueued_at, scheduled_at, started_at, completed_at, last_error, error_history,
@@ -49,6 +55,32 @@ def job_from_row(row: Row) -> Job:
         result=result,
         progress=progress,
         schedule_name=schedule_name,
+    )
+
+
+def summary_from_row(row: Row) -> JobSummary:
+    """Return the job of a row of ``get_summaries``."""
+    (
+        job_id, queue_name, kind, status, priority, attempts, max_attempts,
+        enqueued_at, scheduled_at, started_at, completed_at, last_error, process_id,
+        dedupe_key, heartbeat_at,
+    ) = row  # fmt: skip
+    return JobSummary(
+        id=job_id,
+        queue_name=queue_name,
+        kind=kind,
+        status=JobStatus(status),
+        priority=priority,
+        attempts=attempts,
+        max_attempts=max_attempts,
+        enqueued_at=from_micros(enqueued_at),
+        scheduled_at=from_micros(scheduled_at),
+        started_at=optional_from_micros(started_at),
+        completed_at=optional_from_micros(completed_at),
+        last_error=last_error,
+        process_id=process_id,
+        dedupe_key=dedupe_key,
+        heartbeat_at=optional_from_micros(heartbeat_at),
     )
 
 

@@ -16,11 +16,7 @@ from flask_forge_jobs.model.queues import QueueCounts
 from flask_forge_jobs.storage import job_reader
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.job_reader import QueueStatistics
-from flask_forge_jobs.storage.listing import (
-    MAX_COMBINATIONS,
-    MAX_MERGED_ROWS,
-    MAX_PICKED_ROWS,
-)
+from flask_forge_jobs.storage.listing import MAX_COMBINATIONS, MAX_MERGED_ROWS
 from tests.support.jobs import (
     OWNER,
     QUEUE,
@@ -243,7 +239,7 @@ def test_a_page_is_newest_first_with_the_true_total(storage: Storage, sql: Sql) 
 
     page = storage.job_reader.page(JobFilter(), 7)
 
-    assert list(page.rows) == jobs[:7]
+    assert ids_of(page) == [job.id for job in jobs[:7]]
     assert (page.total, page.limit, page.offset) == (len(jobs), 7, 0)
 
 
@@ -318,10 +314,10 @@ def test_a_range_of_instants_includes_both_ends(storage: Storage, sql: Sql) -> N
             payload_search=search,
         )
         page = storage.job_reader.page(wanted, 4)
-        assert list(page.rows) == jobs[4:8]
+        assert ids_of(page) == [job.id for job in jobs[4:8]]
         assert page.total == 6
         rest = storage.job_reader.page(wanted, 4, 4)
-        assert list(rest.rows) == jobs[8:10]
+        assert ids_of(rest) == [job.id for job in jobs[8:10]]
 
 
 def test_a_range_of_instants_may_be_open(storage: Storage, sql: Sql) -> None:
@@ -331,8 +327,8 @@ def test_a_range_of_instants_may_be_open(storage: Storage, sql: Sql) -> None:
     older = storage.job_reader.page(JobFilter(enqueued_to=at), 100)
     newer = storage.job_reader.page(JobFilter(enqueued_from=at), 100)
 
-    assert list(older.rows) == jobs[3:]
-    assert list(newer.rows) == jobs[:4]
+    assert ids_of(older) == [job.id for job in jobs[3:]]
+    assert ids_of(newer) == [job.id for job in jobs[:4]]
     ages = JobFilter(
         enqueued_from=datetime.min.replace(tzinfo=UTC),
         enqueued_to=datetime.max.replace(tzinfo=UTC),
@@ -392,7 +388,6 @@ def test_pages_join_whatever_number_of_combinations_they_are_picked_from(
         page = storage.job_reader.page(JobFilter(), 25, offset)
         found.extend(job.id for job in page.rows)
 
-    assert len(expected) > MAX_PICKED_ROWS  # the last pages walk the jobs
     assert found == expected
 
 

@@ -36,8 +36,9 @@ def make_shop(database_url: str, tmp_path: Path) -> Iterator[MakeShop]:
 
 def jobs_of(app: Flask) -> dict[str, Job]:
     """Return the stored jobs by kind."""
-    page = state_of(app).storage.job_reader.page(JobFilter(), 10, 0)
-    return {job.kind: job for job in page.rows}
+    reader = state_of(app).storage.job_reader
+    page = reader.page(JobFilter(), 10, 0)
+    return {job.kind: reader.get(job.id) for job in page.rows}
 
 
 def test_an_order_is_shipped_and_a_letter_follows(make_shop: MakeShop) -> None:

@@ -9,12 +9,11 @@ SELECT
 FROM forge_job
 WHERE id = :id
 
--- name: get_jobs
+-- name: get_summaries
 SELECT
-    id, queue_name, kind, payload, status, priority, attempts, max_attempts,
-    enqueued_at, scheduled_at, started_at, completed_at, last_error, error_history,
-    process_id, heartbeat_at, dedupe_key, cancel_requested_at, throttle_attempts,
-    crashes, timeout_s, result, progress, schedule_name
+    id, queue_name, kind, status, priority, attempts, max_attempts, enqueued_at,
+    scheduled_at, started_at, completed_at, last_error, process_id, dedupe_key,
+    heartbeat_at
 FROM forge_job
 INNER JOIN /* rows v: job_id text */
     ON forge_job.id = v.job_id
@@ -102,88 +101,6 @@ FROM (
 ) AS waiting
 GROUP BY name
 HAVING MIN(first_at) <= :now
-
--- name: page_of_combination
--- Served by forge_job_list: the newest ids of one queue, kind and status.
-SELECT enqueued_at, id
-FROM forge_job
-WHERE queue_name = :queue_name AND kind = :kind AND status = :status
-    AND enqueued_at >= :from_at AND enqueued_at <= :to_at
-ORDER BY enqueued_at DESC, id DESC
-LIMIT :limit
-
--- name: newest_of_combinations
--- Served by forge_job_list: when the newest job of each combination came.
-SELECT
-    v.queue_name, v.kind, v.status,
-    (
-        SELECT MAX(enqueued_at)
-        FROM forge_job
-        WHERE queue_name = v.queue_name AND kind = v.kind AND status = v.status
-            AND enqueued_at >= :from_at AND enqueued_at <= :to_at
-    )
-FROM /* rows v: queue_name text, kind text, status text */
-
--- name: count_inside
--- Served by forge_job_list, a range of each combination, at most :most of each.
-SELECT (
-    SELECT COUNT(*)
-    FROM (
-        SELECT 1 AS one
-        FROM forge_job
-        WHERE queue_name = v.queue_name AND kind = v.kind AND status = v.status
-            AND enqueued_at >= :from_at AND enqueued_at <= :to_at
-        LIMIT :most
-    ) AS inside
-)
-FROM /* rows v: queue_name text, kind text, status text */
-
--- name: count_outside
--- Served by forge_job_list, the two ends of each combination, at most :most of each.
-SELECT
-    (
-        SELECT COUNT(*)
-        FROM (
-            SELECT 1 AS one
-            FROM forge_job
-            WHERE queue_name = v.queue_name AND kind = v.kind AND status = v.status
-                AND enqueued_at < :from_at
-            LIMIT :most
-        ) AS before
-    ),
-    (
-        SELECT COUNT(*)
-        FROM (
-            SELECT 1 AS one
-            FROM forge_job
-            WHERE queue_name = v.queue_name AND kind = v.kind AND status = v.status
-                AND enqueued_at > :to_at
-            LIMIT :most
-        ) AS after
-    )
-FROM /* rows v: queue_name text, kind text, status text */
-
--- name: page_by_scan
--- Walks all jobs; for a search in payloads, whose total takes a walk anyway, and for
--- pages so deep that merging does not pay.
-SELECT enqueued_at, id
-FROM forge_job
-WHERE enqueued_at >= :from_at AND enqueued_at <= :to_at
-    AND (:any_queue OR queue_name IN (SELECT v.name FROM /* rows v: name text = :queues */))
-    AND (:any_kind OR kind IN (SELECT v.name FROM /* rows v: name text = :kinds */))
-    AND (:any_status OR status IN (SELECT v.name FROM /* rows v: name text = :statuses */))
-    AND (:any_payload OR LOWER(payload) LIKE :pattern ESCAPE '\')
-ORDER BY enqueued_at DESC, id DESC
-LIMIT :limit OFFSET :offset
-
--- name: count_by_scan
-SELECT COUNT(*)
-FROM forge_job
-WHERE enqueued_at >= :from_at AND enqueued_at <= :to_at
-    AND (:any_queue OR queue_name IN (SELECT v.name FROM /* rows v: name text = :queues */))
-    AND (:any_kind OR kind IN (SELECT v.name FROM /* rows v: name text = :kinds */))
-    AND (:any_status OR status IN (SELECT v.name FROM /* rows v: name text = :statuses */))
-    AND (:any_payload OR LOWER(payload) LIKE :pattern ESCAPE '\')
 
 -- name: scheduled
 -- Served by forge_job_deferred: the first jobs of a queue that start later.

@@ -58,6 +58,8 @@ CREATE INDEX forge_job_unsuccessful ON forge_job (status, id)
     WHERE status IN ('failed', 'dead');
 CREATE INDEX forge_job_list
     ON forge_job (queue_name, kind, status, enqueued_at, id);
+CREATE INDEX forge_job_key ON forge_job (dedupe_key, enqueued_at, id)
+    WHERE dedupe_key IS NOT NULL;
 CREATE INDEX forge_job_schedule ON forge_job (schedule_name, enqueued_at, id)
     WHERE schedule_name IS NOT NULL;
 

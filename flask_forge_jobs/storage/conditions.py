@@ -1,0 +1,125 @@
+"""A filter as the parameters of the statements that test it."""
+
+from __future__ import annotations
+
+import json
+import string
+from datetime import datetime
+
+from flask_forge_jobs.model.instants import MAX_INSTANT_US, to_micros
+from flask_forge_jobs.model.jobs import JobFilter, JobStatus
+from flask_forge_jobs.storage.database import Parameter, encode_names
+
+_TO_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
+
+
+class Conditions:
+    """What the fragment ``matches`` needs to know of a filter.
+
+    Args:
+        wanted: Which jobs.
+    """
+
+    def __init__(self, wanted: JobFilter) -> None:
+        self._wanted = wanted
+        self.from_at = _micros_or(wanted.enqueued_from, 0)
+        self.to_at = _micros_or(wanted.enqueued_to, MAX_INSTANT_US)
+        self.has_range = bool(wanted.enqueued_from or wanted.enqueued_to)
+        self.statuses = _possible_statuses(wanted)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether queue, kind, status and age are all that matters."""
+        return self._asks_for_rows_only and not self._wanted.scheduled
+
+    @property
+    def scheduled_only(self) -> bool:
+        """Whether exactly the jobs are wanted whose time lies ahead."""
+        return (
+            self._wanted.scheduled
+            and not self._wanted.statuses
+            and self._asks_for_rows_only
+        )
+
+    @property
+    def _asks_for_rows_only(self) -> bool:
+        wanted = self._wanted
+        return wanted.min_attempts == 0 and all(
+            condition is None
+            for condition in (
+                wanted.payload_search,
+                wanted.error_search,
+                wanted.dedupe_key,
+                wanted.process_id,
+                wanted.schedule_name,
+            )
+        )
+
+    def parameters(self) -> dict[str, Parameter]:
+        """Return the values of every parameter of the fragment."""
+        wanted = self._wanted
+        return {
+            "any_queue": not wanted.queues,
+            "queues": encode_names("name", wanted.queues),
+            "any_kind": not wanted.kinds,
+            "kinds": encode_names("name", wanted.kinds),
+            "any_status": not wanted.statuses and not wanted.scheduled,
+            "statuses": encode_names("name", wanted.statuses),
+            "or_scheduled": wanted.scheduled,
+            "any_time": not self.has_range,
+            "from_at": self.from_at,
+            "to_at": self.to_at,
+            "any_payload": wanted.payload_search is None,
+            "payload_pattern": _like(_as_stored(wanted.payload_search or "")),
+            "any_error": wanted.error_search is None,
+            "error_pattern": _like(wanted.error_search or ""),
+            "any_key": wanted.dedupe_key is None,
+            "dedupe_key": wanted.dedupe_key,
+            "any_process": wanted.process_id is None,
+            "process_id": wanted.process_id,
+            "any_schedule": wanted.schedule_name is None,
+            "schedule_name": wanted.schedule_name,
+            "any_attempts": wanted.min_attempts == 0,
+            "min_attempts": wanted.min_attempts,
+        }
+
+    def of_combinations(self) -> dict[str, Parameter]:
+        """Return the same for jobs whose queue, kind and status are known to match."""
+        known: dict[str, Parameter] = {"any_queue": True, "any_kind": True}
+        if not self._wanted.scheduled:
+            known["any_status"] = True
+        return self.parameters() | known
+
+
+def _possible_statuses(wanted: JobFilter) -> frozenset[str]:
+    """Return the states that a matching job can have."""
+    if not wanted.statuses and not wanted.scheduled:
+        found = set(JobStatus)
+    else:
+        found = set(wanted.statuses)
+    if wanted.scheduled:
+        found.add(JobStatus.PENDING)
+    if wanted.process_id is not None:
+        # Only a running job has an owner.
+        found &= {JobStatus.IN_PROGRESS}
+    return frozenset(map(str, found))
+
+
+def _micros_or(instant: datetime | None, default: int) -> int:
+    return default if instant is None else to_micros(instant)
+
+
+def _as_stored(text: str) -> str:
+    """Return text as it stands in a payload, which is stored in ASCII."""
+    return "".join(
+        character if character.isascii() else json.dumps(character)[1:-1]
+        for character in text
+    )
+
+
+def _like(text: str) -> str:
+    """Return a LIKE pattern that finds text literally, in either case of ASCII."""
+    literal = text.translate(_TO_LOWER)
+    for special in ("\\", "%", "_"):
+        literal = literal.replace(special, f"\\{special}")
+    return f"%{literal}%"

@@ -1,0 +1,187 @@
+-- Pages of jobs, and how many there are. A page goes on after (:at, :id).
+
+-- fragment: matches
+(:any_queue OR queue_name IN (SELECT v.name FROM /* rows v: name text = :queues */))
+    AND (:any_kind OR kind IN (SELECT v.name FROM /* rows v: name text = :kinds */))
+    AND (
+        :any_status
+        OR status IN (SELECT v.name FROM /* rows v: name text = :statuses */)
+        OR (:or_scheduled AND status = 'pending' AND scheduled_at > :now)
+    )
+    AND (:any_time OR (enqueued_at >= :from_at AND enqueued_at <= :to_at))
+    AND (:any_payload OR LOWER(payload) LIKE :payload_pattern ESCAPE '\')
+    AND (:any_error OR /* use error_text */ LIKE :error_pattern ESCAPE '\')
+    AND (:any_key OR dedupe_key = :dedupe_key)
+    AND (:any_process OR process_id = :process_id)
+    AND (:any_schedule OR schedule_name = :schedule_name)
+    AND (:any_attempts OR attempts >= :min_attempts)
+
+-- fragment: error_text
+LOWER(last_error)
+
+-- fragment: sort_key
+CASE :sort
+    WHEN 'scheduled_at' THEN scheduled_at
+    WHEN 'completed_at' THEN completed_at
+    WHEN 'priority' THEN priority
+    WHEN 'attempts' THEN attempts
+    ELSE enqueued_at
+END
+
+-- name: listed (both ways)
+-- Served by forge_job_list: jobs of one queue, kind and status by age. Without other
+-- conditions it reads the index alone.
+SELECT enqueued_at, id
+FROM forge_job
+WHERE queue_name = :queue_name AND kind = :kind AND status = :status
+    AND enqueued_at >= :edge AND (enqueued_at, id) < (:at, :id)
+    AND /* use matches */
+ORDER BY enqueued_at DESC, id DESC
+LIMIT :limit
+
+-- name: first_listed (both ways)
+-- Served by forge_job_list: the age of the first job of each combination.
+SELECT
+    v.queue_name, v.kind, v.status,
+    (
+        SELECT enqueued_at
+        FROM forge_job
+        WHERE queue_name = v.queue_name AND kind = v.kind AND status = v.status
+            AND enqueued_at >= :edge AND (enqueued_at, id) < (:at, :id)
+        ORDER BY enqueued_at DESC, id DESC
+        LIMIT 1
+    )
+FROM /* rows v: queue_name text, kind text, status text */
+
+-- name: listed_finished (both ways)
+-- Served by forge_job_finished: jobs of one queue and status by their end.
+SELECT completed_at, id
+FROM forge_job
+WHERE queue_name = :queue_name AND status = :status AND completed_at IS NOT NULL
+    AND (completed_at, id) < (:at, :id)
+    AND /* use matches */
+ORDER BY completed_at DESC, id DESC
+LIMIT :limit
+
+-- name: listed_deferred (both ways)
+-- Served by forge_job_deferred: pending jobs of one queue by the time they wait for. The
+-- plus keeps the bound that hardly excludes anything from taking the index's place.
+SELECT scheduled_at, id
+FROM forge_job
+WHERE deferred AND queue_name = :queue_name AND status = 'pending'
+    AND +scheduled_at > :now AND (scheduled_at, id) < (:at, :id)
+    AND /* use matches */
+ORDER BY scheduled_at DESC, id DESC
+LIMIT :limit
+
+-- name: listed_key (both ways)
+-- Served by forge_job_key.
+SELECT enqueued_at, id
+FROM forge_job
+WHERE dedupe_key = :dedupe_key AND dedupe_key IS NOT NULL
+    AND enqueued_at >= :edge AND (enqueued_at, id) < (:at, :id)
+    AND /* use matches */
+ORDER BY enqueued_at DESC, id DESC
+LIMIT :limit
+
+-- name: listed_schedule (both ways)
+-- Served by forge_job_schedule.
+SELECT enqueued_at, id
+FROM forge_job
+WHERE schedule_name = :schedule_name AND schedule_name IS NOT NULL
+    AND enqueued_at >= :edge AND (enqueued_at, id) < (:at, :id)
+    AND /* use matches */
+ORDER BY enqueued_at DESC, id DESC
+LIMIT :limit
+
+-- name: listed_few (both ways)
+-- Served by forge_job_list: all jobs of some combinations, sorted by anything.
+SELECT /* use sort_key */, id
+FROM /* rows c: of_queue text, of_kind text, of_status text */
+CROSS JOIN forge_job
+WHERE queue_name = c.of_queue AND kind = c.of_kind AND status = c.of_status
+    AND (/* use sort_key */, id) < (:at, :id)
+    AND /* use matches */
+ORDER BY 1 DESC, id DESC
+LIMIT :limit OFFSET :offset
+
+-- name: listed_all (both ways)
+-- Walks all jobs: for what no index serves, within the limit of a statement.
+SELECT /* use sort_key */, id
+FROM forge_job
+WHERE (/* use sort_key */, id) < (:at, :id)
+    AND /* use matches */
+ORDER BY 1 DESC, id DESC
+LIMIT :limit OFFSET :offset
+
+-- name: count_inside
+-- Served by forge_job_list, a range of each combination, at most :most of each.
+SELECT (
+    SELECT COUNT(*)
+    FROM (
+        SELECT 1 AS one
+        FROM forge_job
+        WHERE queue_name = v.queue_name AND kind = v.kind AND status = v.status
+            AND enqueued_at >= :from_at AND enqueued_at <= :to_at
+        LIMIT :most
+    ) AS inside
+)
+FROM /* rows v: queue_name text, kind text, status text */
+
+-- name: count_outside
+-- Served by forge_job_list, the two ends of each combination, at most :most of each.
+SELECT
+    (
+        SELECT COUNT(*)
+        FROM (
+            SELECT 1 AS one
+            FROM forge_job
+            WHERE queue_name = v.queue_name AND kind = v.kind AND status = v.status
+                AND enqueued_at < :from_at
+            LIMIT :most
+        ) AS before
+    ),
+    (
+        SELECT COUNT(*)
+        FROM (
+            SELECT 1 AS one
+            FROM forge_job
+            WHERE queue_name = v.queue_name AND kind = v.kind AND status = v.status
+                AND enqueued_at > :to_at
+            LIMIT :most
+        ) AS after
+    )
+FROM /* rows v: queue_name text, kind text, status text */
+
+-- name: count_key
+SELECT COUNT(*)
+FROM forge_job
+WHERE dedupe_key = :dedupe_key AND dedupe_key IS NOT NULL AND /* use matches */
+
+-- name: count_schedule
+SELECT COUNT(*)
+FROM forge_job
+WHERE schedule_name = :schedule_name AND schedule_name IS NOT NULL
+    AND /* use matches */
+
+-- name: count_few
+SELECT COUNT(*)
+FROM /* rows c: of_queue text, of_kind text, of_status text */
+CROSS JOIN forge_job
+WHERE queue_name = c.of_queue AND kind = c.of_kind AND status = c.of_status
+    AND /* use matches */
+
+-- name: count_all
+SELECT COUNT(*)
+FROM forge_job
+WHERE /* use matches */
+
+-- name: count_overdue
+-- Served by forge_job_deferred: pending jobs whose time has come but that no worker has
+-- looked at yet.
+SELECT COUNT(*)
+FROM /* rows c: of_queue text */
+CROSS JOIN forge_job
+WHERE deferred AND queue_name = c.of_queue AND status = 'pending'
+    AND scheduled_at <= :now
+    AND (:any_kind OR kind IN (SELECT v.name FROM /* rows v: name text = :kinds */))
