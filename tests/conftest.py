@@ -70,5 +70,5 @@ def empty_tables(settings: DatabaseSettings) -> None:
     with contextlib.closing(connection), connection, connection.cursor() as cursor:
         cursor.execute(
             "TRUNCATE forge_job, forge_job_count, forge_queue, forge_process, "
-            "forge_pod, forge_lease, forge_metric, forge_sample"
+            "forge_pod, forge_lease, forge_metric, forge_sample, forge_audit"
         )

@@ -14,6 +14,7 @@ from flask import Blueprint, Response
 from flask.blueprints import BlueprintSetupState
 from werkzeug.exceptions import default_exceptions
 
+from flask_forge_jobs.api.auditor import Auditor
 from flask_forge_jobs.api.context import Api, BlueprintOptions
 from flask_forge_jobs.api.errors import error_response
 from flask_forge_jobs.api.guard import Guard, endpoint
@@ -56,6 +57,7 @@ def create_blueprint(
             provide_automatic_options=False,
         )
     blueprint.before_request(Guard(api, routes))
+    blueprint.after_request(Auditor(api, routes))
     blueprint.after_request(add_headers)
     deprecated = {route.endpoint for route in routes if route.is_deprecated}
     blueprint.after_request(partial(_mark_deprecated, deprecated))

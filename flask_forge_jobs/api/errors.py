@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import cast
 
-from flask import Response
+from flask import Response, g
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from flask_forge_jobs.api.request_ids import request_id
@@ -99,6 +99,8 @@ def error_response(error: Exception) -> Response:
         problem = _http_problem(error)
     else:
         problem = _problem(error)
+    if isinstance(error, StorageError):
+        g.forge_jobs_storage_failed = True  # nobody should wait for it once more
     _log(error, problem)
     response = json_response(problem.body(), problem.status)
     response.headers.update(dict(problem.headers))

@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, cast
 
-from flask import Request
+from flask import Request, g
 from marshmallow import Schema, ValidationError
 from werkzeug.exceptions import (
     HTTPException,
@@ -74,12 +74,14 @@ def _parsed(body: bytes) -> object:
     try:
         # The document around a payload is a level of its own; what may be stored is
         # the same as in Python.
-        return load(body, max_depth=MAX_DEPTH + 1)
+        document = load(body, max_depth=MAX_DEPTH + 1)
     except InvalidInputError as error:
         # The gate names the path of a value at fault; the contract's field is "json".
         path = error.field.removeprefix("json").lstrip(".")
         message = f"{path}: {error.message}" if path else error.message
         raise InvalidInputError("json", message) from error
+    g.forge_jobs_document = document  # for the audit trail
+    return document
 
 
 def refuse_bad_unread_body(request: Request, max_bytes: int) -> None:

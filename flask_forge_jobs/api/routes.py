@@ -14,6 +14,7 @@ from flask_forge_jobs.api.scope import Reach
 from flask_forge_jobs.auth.permissions import Permission
 
 V1_PREFIX = "/v1"
+V1_ENDPOINT_PREFIX = "v1_"
 Answer = Schema | Field[Any] | None
 
 
@@ -89,4 +90,8 @@ class Route:
 
     def under_v1(self) -> Route:
         """Return the same route below ``/v1``."""
-        return replace(self, path=V1_PREFIX + self.path, endpoint=f"v1_{self.endpoint}")
+        return replace(
+            self,
+            path=V1_PREFIX + self.path,
+            endpoint=V1_ENDPOINT_PREFIX + self.endpoint,
+        )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from flask_forge_jobs.api.routes import Route
 from flask_forge_jobs.api.unversioned import jobs, queues, system
-from flask_forge_jobs.api.v1 import description
+from flask_forge_jobs.api.v1 import audit, description
 
 # The routes of the reference, at the paths its clients know.
 UNVERSIONED: tuple[Route, ...] = (*system.ROUTES, *queues.ROUTES, *jobs.ROUTES)
 # Ours; their paths begin with /v1.
-V1: tuple[Route, ...] = (*description.ROUTES,)
+V1: tuple[Route, ...] = (*audit.ROUTES, *description.ROUTES)
 
 
 def all_routes(*, enable_demo: bool) -> tuple[Route, ...]:

@@ -6,6 +6,7 @@ import platform
 from dataclasses import dataclass
 from importlib.metadata import version
 
+from flask_forge_jobs.storage.audit import AuditLog
 from flask_forge_jobs.storage.catalogue import load_migrations
 from flask_forge_jobs.storage.database import Database
 from flask_forge_jobs.storage.job_admin import JobAdmin
@@ -40,6 +41,7 @@ class Storage:
     job_admin: JobAdmin
     queues: QueueConfig
     processes: ProcessRegistry
+    audit: AuditLog
     leases: Leases
     retention: Retention
     metrics: MetricStore

@@ -10,6 +10,7 @@ from flask_forge_jobs.config import database as config
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import ConfigurationError
 from flask_forge_jobs.ids import UlidGenerator
+from flask_forge_jobs.storage.audit import AuditLog
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.database import Database
 from flask_forge_jobs.storage.job_admin import JobAdmin
@@ -63,6 +64,7 @@ def open_storage(
         job_admin=JobAdmin(database),
         queues=QueueConfig(database),
         processes=ProcessRegistry(database),
+        audit=AuditLog(database),
         leases=leases,
         retention=Retention(database, leases, ids),
         metrics=MetricStore(database),

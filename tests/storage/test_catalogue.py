@@ -31,7 +31,7 @@ NUMBERS = {"limit", "offset", "now", "from_at", "to_at", "cutoff", "worthwhile"}
 NUMBERS |= {"most", "age_us", "lease_us", "min_attempts", "at", "edge"}
 NUMBERS |= {"delay_us", "grace_us", "within_us", "run_at", "priority", "max_workers"}
 NUMBERS |= {"max_attempts", "timeout_s", "lock_key", "version", "oldest_reader"}
-NUMBERS |= {"level"}
+NUMBERS |= {"level", "http_status", "changed", "before_at", "before_id"}
 NUMBERS |= {"done_days", "dead_days", "base_seconds", "max_seconds"}
 BOOLEANS = {"paused", "enabled", "or_scheduled"}
 JSON = {"rows", "queues", "kinds", "statuses"}
@@ -87,6 +87,9 @@ SERVED_BY = {
     "timeline_of_kinds": "forge_metric_time",
     "kinds_within": "forge_metric_time",
     "take_unfolded": "forge_metric_unfolded",
+    "audit_page": "forge_audit_time",
+    "audit_page_of_actor": "forge_audit_actor",
+    "audit_page_of_target": "forge_audit_target",
 }
 
 # On PostgreSQL these are functions, which EXPLAIN does not look into.
@@ -211,6 +214,7 @@ def test_both_schemas_have_the_same_tables_columns_and_indexes(
         "forge_lease",
         "forge_metric",
         "forge_sample",
+        "forge_audit",
     )
 
     for table in tables:

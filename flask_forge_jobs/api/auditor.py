@@ -1,0 +1,117 @@
+"""Leaves an entry in the audit trail for each mutation, done or refused.
+
+The entry follows the mutation in a transaction of its own: what the answer says decides
+what the entry says. A request that nobody is known for leaves a line in the log of the
+server instead, or a stranger could fill the table; so does one that a limit turned
+away, and one whose database failed.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+
+from flask import Response, g, request
+
+from flask_forge_jobs.api.context import Api
+from flask_forge_jobs.api.guard import endpoint
+from flask_forge_jobs.api.request_ids import request_id
+from flask_forge_jobs.api.routes import V1_ENDPOINT_PREFIX, Route
+from flask_forge_jobs.auth.principal import Principal
+from flask_forge_jobs.handlers import audit
+from flask_forge_jobs.model.audit import Deed
+from flask_forge_jobs.model.one_line import one_line
+
+logger = logging.getLogger(__name__)
+
+MAX_NAME_LENGTH = 256
+ERROR = 400
+TOO_MANY_REQUESTS = 429
+# Keys of an answer that say how many rows were changed.
+_COUNTS = ("changed", "enqueued", "done_deleted", "dead_deleted")
+
+
+class Auditor:
+    """Writes the audit trail of one blueprint.
+
+    Args:
+        api: What the views are given.
+        routes: Every route of the blueprint.
+    """
+
+    def __init__(self, api: Api, routes: Iterable[Route]) -> None:
+        self._api = api
+        self._routes = {route.endpoint: route for route in routes}
+
+    def __call__(self, response: Response) -> Response:
+        """Note what the present request did and return its answer as it is."""
+        if self._routes[endpoint()].mutates:
+            self._note(response)
+        return response
+
+    def _note(self, response: Response) -> None:
+        principal: Principal | None = g.get("forge_jobs_principal")
+        deed = self._deed(response, principal.id if principal else "nobody")
+        is_refused_early = (
+            principal is None or response.status_code == TOO_MANY_REQUESTS
+        )
+        if is_refused_early or "forge_jobs_storage_failed" in g:
+            logger.warning("not in the audit trail: %s", _line(deed))
+            return
+        try:
+            audit.record(self._api.storage, deed)
+        except Exception:
+            # What was done is done; the caller must not take it for a failure.
+            logger.exception("the audit trail could not be written: %s", _line(deed))
+
+    def _deed(self, response: Response, actor: str) -> Deed:
+        document = g.get("forge_jobs_document")
+        sent = {"query": request.args.to_dict(), "body": document}
+        arguments = {key: value for key, value in sent.items() if value}
+        answer = response.get_json(silent=True) if response.is_json else None
+        return Deed(
+            actor=one_line(actor, MAX_NAME_LENGTH),
+            action=endpoint().removeprefix(V1_ENDPOINT_PREFIX),
+            target=_target(response, answer),
+            address=one_line(request.environ.get("REMOTE_ADDR", ""), MAX_NAME_LENGTH),
+            request_id=request_id(),
+            status=response.status_code,
+            changed=_changed(response, answer, document),
+            arguments=audit.arguments_text(arguments, self._api.redactor),
+        )
+
+
+def _line(deed: Deed) -> str:
+    facts = (
+        f"{deed.status} {deed.action} by {deed.actor} from {deed.address}, request "
+        f"{deed.request_id}, target {deed.target}, arguments {deed.arguments}"
+    )
+    return one_line(facts)
+
+
+def _target(response: Response, answer: object) -> str | None:
+    for value in (request.view_args or {}).values():
+        return one_line(str(value), MAX_NAME_LENGTH)
+    if response.status_code >= ERROR:
+        return None
+    named = answer
+    if isinstance(answer, dict):
+        named = answer.get("id") or answer.get("name")
+    return one_line(named, MAX_NAME_LENGTH) if isinstance(named, str) else None
+
+
+def _changed(response: Response, answer: object, document: object) -> int:
+    """Return how many rows an answer says were changed."""
+    is_dry = isinstance(document, dict) and document.get("dry_run") is True
+    is_deduped = response.headers.get("X-Job-Deduped") == "true"
+    if response.status_code >= ERROR or is_dry or is_deduped:
+        return 0
+    if isinstance(answer, int):
+        return int(answer)
+    if isinstance(answer, dict):
+        if answer.get("deduped") is True:
+            return 0
+        counts = [answer[key] for key in _COUNTS if isinstance(answer.get(key), int)]
+        if counts:
+            return int(sum(counts))
+    return 1

@@ -1,0 +1,59 @@
+"""The audit trail on the wire."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from marshmallow import post_load
+from marshmallow.fields import List, Nested
+
+from flask_forge_jobs.api.schemas.fields import (
+    AnyJson,
+    Digits,
+    Instant,
+    Text,
+    V1Schema,
+    WholeNumber,
+    WireSchema,
+)
+from flask_forge_jobs.model.audit import AuditFilter
+
+DEFAULT_LIMIT = 100
+
+
+class AuditRow(WireSchema):
+    """One entry; ``detail`` has address, arguments, status, and number of changes."""
+
+    id = WholeNumber()
+    at = Instant()
+    actor = Text(attribute="deed.actor")
+    action = Text(attribute="deed.action")
+    target = Text(attribute="deed.target")
+    detail = AnyJson()
+    request_id = Text(attribute="deed.request_id")
+
+
+class AuditPage(WireSchema):
+    """One page of the trail."""
+
+    rows = List(Nested(AuditRow))
+    next_cursor = Text()
+
+
+class AuditQuery(V1Schema):
+    """Arguments of :func:`flask_forge_jobs.handlers.audit.list_entries`."""
+
+    actor = Text(load_default=None)
+    action = Text(load_default=None)
+    target = Text(load_default=None)
+    start = Instant(data_key="from", load_default=None)
+    end = Instant(data_key="to", load_default=None)
+    limit = Digits(load_default=DEFAULT_LIMIT)
+    cursor = Text(load_default=None)
+
+    @post_load
+    def make(self, values: dict[str, Any], **_: Any) -> dict[str, Any]:
+        """Gather what belongs to the model's filter."""
+        names = ("actor", "action", "target", "start", "end")
+        wanted = AuditFilter(**{name: values.pop(name) for name in names})
+        return {"wanted": wanted, **values}

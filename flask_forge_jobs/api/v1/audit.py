@@ -1,0 +1,30 @@
+"""The audit trail."""
+
+from __future__ import annotations
+
+from flask import Response
+
+from flask_forge_jobs.api.context import Api
+from flask_forge_jobs.api.response import dumper, json_response
+from flask_forge_jobs.api.routes import Route
+from flask_forge_jobs.api.schemas.audit import AuditPage, AuditQuery
+from flask_forge_jobs.auth.permissions import Permission
+from flask_forge_jobs.handlers import audit
+
+_PAGE = AuditPage()
+_DUMP_PAGE = dumper(_PAGE)
+_QUERY = AuditQuery()
+
+
+def list_audit(api: Api) -> Response:
+    """Return who did what, the newest first."""
+    page = audit.list_entries(api.storage, **api.query(_QUERY))
+    return json_response(_DUMP_PAGE(page))
+
+
+ROUTES = (
+    Route(
+        method="GET", path="/v1/audit", endpoint="v1_audit", view=list_audit,
+        permission=Permission.ADMIN, query=_QUERY, answer=_PAGE,
+    ),
+)  # fmt: skip

@@ -1,0 +1,122 @@
+"""The audit trail: writing one entry for each deed, and reading them."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+
+from flask_forge_jobs.errors import InvalidInputError
+from flask_forge_jobs.handlers.redaction import Redactor
+from flask_forge_jobs.model.audit import AuditEntry, AuditFilter, Deed
+from flask_forge_jobs.model.bounds import check_integer, check_text
+from flask_forge_jobs.model.instants import MAX_INSTANT_US, from_micros, to_micros
+from flask_forge_jobs.storage.base import Storage
+
+MAX_PAGE_SIZE = 1000
+MAX_FILTER_LENGTH = 512
+MAX_ARGUMENTS_LENGTH = 4000
+_MAX_TEXT_LENGTH = 200
+_MAX_MEMBERS = 20
+_MAX_DEPTH = 8
+_CURSOR = re.compile(r"(?P<at>[0-9]{1,18})-(?P<id>[0-9]{1,18})")
+
+
+@dataclass(frozen=True, slots=True)
+class AuditPage:
+    """Entries of the trail, and where the next older ones begin; None at the end."""
+
+    rows: list[AuditEntry]
+    next_cursor: str | None
+
+
+def record(storage: Storage, deed: Deed) -> None:
+    """Append one entry.
+
+    Raises:
+        StorageError: It was not stored.
+    """
+    storage.audit.append(deed)
+
+
+def list_entries(
+    storage: Storage,
+    wanted: AuditFilter,
+    *,
+    limit: int = 100,
+    cursor: str | None = None,
+) -> AuditPage:
+    """Return entries, the newest first.
+
+    Args:
+        storage: Where the trail is.
+        wanted: Which entries.
+        limit: Page size, 1 to 1000.
+        cursor: Where to go on, from the page before; None starts at the newest.
+
+    Raises:
+        InvalidInputError: A value is out of bounds.
+        StorageUnavailableError: The database could not be reached.
+    """
+    check_integer("limit", limit, 1, MAX_PAGE_SIZE)
+    for name in ("actor", "action", "target"):
+        value: str | None = getattr(wanted, name)
+        if value is not None:
+            check_text(name, value, MAX_FILTER_LENGTH)
+    start, end = wanted.start, wanted.end
+    if start is not None and end is not None and start > end:
+        raise InvalidInputError("from", "lies after to")
+    before = None if cursor is None else _position(cursor)
+    rows = storage.audit.page(wanted, limit + 1, before)
+    has_more = len(rows) > limit
+    rows = rows[:limit]
+    return AuditPage(rows, _cursor(rows[-1]) if has_more else None)
+
+
+def arguments_text(document: object, redactor: Redactor) -> str:
+    """Return what a request sent as JSON text that is fit to keep.
+
+    Secrets are masked; long texts, arrays and objects are cut, with a note of how much.
+
+    Args:
+        document: A JSON value.
+        redactor: Masks secrets.
+    """
+    text = json.dumps(_cut(redactor.payload(document), 0), separators=(",", ":"))
+    if len(text) <= MAX_ARGUMENTS_LENGTH:
+        return text
+    return json.dumps({"omitted_characters": len(text)})
+
+
+def _cut(value: object, depth: int) -> object:
+    if isinstance(value, str):
+        rest = len(value) - _MAX_TEXT_LENGTH
+        note = f"... ({rest} more)" if rest > 0 else ""
+        return value[:_MAX_TEXT_LENGTH] + note
+    if isinstance(value, dict | list) and depth >= _MAX_DEPTH:
+        return f"... ({len(value)} members)"
+    if isinstance(value, list):
+        rest = len(value) - _MAX_MEMBERS
+        shown = [_cut(member, depth + 1) for member in value[:_MAX_MEMBERS]]
+        return [*shown, f"... ({rest} more)"] if rest > 0 else shown
+    if isinstance(value, dict):
+        rest = len(value) - _MAX_MEMBERS
+        kept = {
+            key[:_MAX_TEXT_LENGTH]: _cut(member, depth + 1)
+            for key, member in islice(value.items(), _MAX_MEMBERS)
+        }
+        return kept | {"...": f"({rest} more)"} if rest > 0 else kept
+    return value
+
+
+def _cursor(entry: AuditEntry) -> str:
+    return f"{to_micros(entry.at)}-{entry.id}"
+
+
+def _position(cursor: str) -> tuple[datetime, int]:
+    match = _CURSOR.fullmatch(cursor)
+    if match is None or int(match["at"]) > MAX_INSTANT_US:
+        raise InvalidInputError("cursor", "is none that this API gave out")
+    return from_micros(int(match["at"])), int(match["id"])

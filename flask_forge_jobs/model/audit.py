@@ -1,0 +1,62 @@
+"""The audit trail: who did what, to what, and what came of it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """What one request tried to do.
+
+    Args:
+        actor: Id of the principal.
+        action: Name of the route.
+        target: What it was done to: a job, a queue; None when nothing is named.
+        address: The peer.
+        request_id: As in the log and in the answer's header.
+        status: HTTP status of the answer; from 400 on nothing was changed.
+        changed: How many rows the answer says were changed.
+        arguments: What was sent, as JSON text; secrets are masked, long parts cut.
+    """
+
+    actor: str
+    action: str
+    target: str | None
+    address: str
+    request_id: str
+    status: int
+    changed: int
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """A deed in the trail."""
+
+    id: int
+    at: datetime
+    deed: Deed
+
+    @property
+    def detail(self) -> dict[str, object]:
+        """What came of it and what was sent, as JSON values."""
+        return {
+            "address": self.deed.address,
+            "arguments": json.loads(self.deed.arguments),
+            "changed": self.deed.changed,
+            "status": self.deed.status,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class AuditFilter:
+    """Which entries; None means any."""
+
+    actor: str | None = None
+    action: str | None = None
+    target: str | None = None
+    start: datetime | None = None
+    end: datetime | None = None

@@ -1,0 +1,99 @@
+"""AuditLog: appends to the audit trail and reads it, newest first.
+
+The database refuses every change of a row. Reads walk one index, so they cost the same
+however long the trail is.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from flask_forge_jobs.model.audit import AuditEntry, AuditFilter, Deed
+from flask_forge_jobs.model.instants import MAX_INSTANT_US, from_micros, to_micros
+from flask_forge_jobs.storage.database import Database, Parameter, Row
+
+# Above every id and every instant; both backends hold it.
+_NEWEST = 2**63 - 1
+
+
+class AuditLog:
+    """The audit trail.
+
+    Args:
+        database: The seam to the database.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def append(self, deed: Deed) -> None:
+        """Add an entry, dated by the database."""
+        self._database.single(
+            "append_audit",
+            actor=deed.actor,
+            action=deed.action,
+            target=deed.target,
+            address=deed.address,
+            request_id=deed.request_id,
+            http_status=deed.status,
+            changed=deed.changed,
+            arguments=deed.arguments,
+        )
+
+    def page(
+        self,
+        wanted: AuditFilter,
+        limit: int,
+        before: tuple[datetime, int] | None = None,
+    ) -> list[AuditEntry]:
+        """Return entries, the newest first.
+
+        Args:
+            wanted: Which entries.
+            limit: At most this many.
+            before: Instant and id of an entry; only older ones are returned. None
+                starts at the newest.
+        """
+        parameters: dict[str, Parameter] = {
+            "from_at": 0 if wanted.start is None else to_micros(wanted.start),
+            "to_at": MAX_INSTANT_US if wanted.end is None else to_micros(wanted.end),
+            "before_at": _NEWEST if before is None else to_micros(before[0]),
+            "before_id": _NEWEST if before is None else before[1],
+            "any_action": wanted.action is None,
+            "action": wanted.action or "",
+            "limit": limit,
+        }
+        name = "audit_page"
+        if wanted.target is not None:
+            name = "audit_page_of_target"
+            parameters |= {
+                "target": wanted.target,
+                "any_actor": wanted.actor is None,
+                "actor": wanted.actor or "",
+            }
+        elif wanted.actor is not None:
+            name = "audit_page_of_actor"
+            parameters["actor"] = wanted.actor
+        rows = self._database.read(lambda tx: tx.all(name, **parameters))
+        return [_entry_from_row(row) for row in rows]
+
+
+def _entry_from_row(row: Row) -> AuditEntry:
+    (
+        entry_id, at, actor, action, target, address, request_id, status, changed,
+        arguments,
+    ) = row  # fmt: skip
+    return AuditEntry(
+        id=entry_id,
+        at=from_micros(at),
+        deed=Deed(
+            actor=actor,
+            action=action,
+            target=target,
+            address=address,
+            request_id=request_id,
+            status=status,
+            changed=changed,
+            arguments=arguments,
+        ),
+    )

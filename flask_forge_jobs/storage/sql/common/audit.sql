@@ -1,0 +1,44 @@
+-- The audit trail: appended to and read, never changed.
+
+-- name: append_audit
+INSERT INTO forge_audit (
+    at, actor, action, target, address, request_id, status, changed, arguments
+)
+VALUES (
+    :now, :actor, :action, :target, :address, :request_id, :http_status, :changed,
+    :arguments
+)
+RETURNING id
+
+-- name: audit_page
+-- Served by forge_audit_time.
+SELECT
+    id, at, actor, action, target, address, request_id, status, changed, arguments
+FROM forge_audit
+WHERE at >= :from_at AND at <= :to_at AND (at, id) < (:before_at, :before_id)
+    AND (:any_action OR action = :action)
+ORDER BY at DESC, id DESC
+LIMIT :limit
+
+-- name: audit_page_of_actor
+-- Served by forge_audit_actor.
+SELECT
+    id, at, actor, action, target, address, request_id, status, changed, arguments
+FROM forge_audit
+WHERE actor = :actor
+    AND at >= :from_at AND at <= :to_at AND (at, id) < (:before_at, :before_id)
+    AND (:any_action OR action = :action)
+ORDER BY at DESC, id DESC
+LIMIT :limit
+
+-- name: audit_page_of_target
+-- Served by forge_audit_target.
+SELECT
+    id, at, actor, action, target, address, request_id, status, changed, arguments
+FROM forge_audit
+WHERE target = :target
+    AND at >= :from_at AND at <= :to_at AND (at, id) < (:before_at, :before_id)
+    AND (:any_action OR action = :action)
+    AND (:any_actor OR actor = :actor)
+ORDER BY at DESC, id DESC
+LIMIT :limit

@@ -1,0 +1,172 @@
+"""Every mutation, done or refused, leaves one entry; a read leaves none."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+from flask.testing import FlaskClient
+
+from flask_forge_jobs.api.blueprint import BlueprintOptions
+from flask_forge_jobs.api.routes import Route
+from flask_forge_jobs.api.table import all_routes
+from flask_forge_jobs.errors import StorageUnavailableError
+from flask_forge_jobs.model.audit import AuditEntry, AuditFilter
+from flask_forge_jobs.storage.base import Storage
+from tests.api.faulty import faulty_storage
+from tests.api.mounting import PREFIX, mount
+from tests.api.tokens import client_with_token
+
+ROUTES = [route for route in all_routes(enable_demo=True) if route.permission]
+MUTATIONS = [route for route in ROUTES if route.mutates]
+READS = [route for route in ROUTES if not route.mutates]
+
+
+def _entries(storage: Storage) -> list[AuditEntry]:
+    return storage.audit.page(AuditFilter(), 1000)
+
+
+def _call(client: FlaskClient, route: Route) -> int:
+    path = PREFIX + re.sub("<.*?>", "none", route.path)
+    body: dict[str, str] | None = None if route.method == "GET" else {}
+    return client.open(path, method=route.method, json=body).status_code
+
+
+@pytest.fixture
+def client(storage: Storage) -> FlaskClient:
+    return client_with_token(storage, "operator", token_id="ada")
+
+
+@pytest.mark.parametrize("route", MUTATIONS, ids=lambda route: route.endpoint)
+def test_sec_S42_each_mutating_route_leaves_one_entry(
+    storage: Storage, route: Route
+) -> None:
+    admin = client_with_token(storage, "admin", token_id="ada")
+
+    status = _call(admin, route)
+
+    [entry] = _entries(storage)
+    assert entry.deed.status == status
+    assert entry.deed.actor == "ada"
+    assert entry.deed.action == route.endpoint.removeprefix("v1_")
+
+
+@pytest.mark.parametrize("route", READS, ids=lambda route: route.endpoint)
+def test_reads_leave_none(storage: Storage, route: Route) -> None:
+    _call(client_with_token(storage, "admin"), route)
+
+    assert _entries(storage) == []
+
+
+def test_entry_says_who_did_what_from_where(
+    client: FlaskClient, storage: Storage
+) -> None:
+    answer = client.post(
+        f"{PREFIX}/jobs/enqueue",
+        json={"kind": "k", "payload": {"password": "canary", "to": "x"}},
+        headers={"X-Request-Id": "r-17", "X-Forwarded-For": "198.51.100.9"},
+        environ_overrides={"REMOTE_ADDR": "192.0.2.7"},
+    )
+
+    [entry] = _entries(storage)
+    deed = entry.deed
+    assert (deed.actor, deed.action, deed.target) == (
+        "ada",
+        "jobs_enqueue",
+        answer.get_json(),
+    )
+    assert (deed.address, deed.request_id) == ("192.0.2.7", "r-17")
+    assert (deed.status, deed.changed) == (200, 1)
+    assert entry.detail["arguments"] == {
+        "body": {"kind": "k", "payload": {"password": "[redacted]", "to": "x"}}
+    }
+
+
+def test_number_of_changes_is_what_the_answer_says(
+    client: FlaskClient, storage: Storage
+) -> None:
+    def enqueue(**options: object) -> str:
+        job = {"kind": "k", "payload": {}, **options}
+        return str(client.post(f"{PREFIX}/jobs/enqueue", json=job).get_json())
+
+    ids = [enqueue(), enqueue(dedupe_key="one"), enqueue(dedupe_key="one")]
+    client.post(f"{PREFIX}/jobs/retry", json={"ids": ids})
+    client.post(f"{PREFIX}/jobs/delete", json={"ids": [*ids, "none"]})
+
+    changed = [entry.deed.changed for entry in reversed(_entries(storage))]
+    assert changed == [1, 1, 0, 0, 2]
+
+
+@pytest.mark.parametrize(
+    ("role", "path", "body", "status"),
+    [
+        ("viewer", "/jobs/delete", {"ids": ["a"]}, 403),
+        ("operator", "/queue/none/paused", {"paused": True}, 404),
+        ("operator", "/queue/none/max-workers", {"n": -1}, 400),
+        ("operator", "/jobs/enqueue", {"kind": 1}, 400),
+    ],
+)
+def test_sec_S42_refused_mutation_leaves_one_entry_too(
+    storage: Storage, role: str, path: str, body: dict[str, object], status: int
+) -> None:
+    client_with_token(storage, role).post(PREFIX + path, json=body)
+
+    [entry] = _entries(storage)
+    assert (entry.deed.status, entry.deed.changed) == (status, 0)
+
+
+def test_stranger_leaves_a_line_in_the_log_only(
+    storage: Storage, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = client_with_token(storage, "admin")
+    client.environ_base["HTTP_AUTHORIZATION"] = "Bearer fj_ci_wrong"
+
+    client.post(f"{PREFIX}/jobs/delete?a=x%0AINFO%20fake", json={"ids": ["a"]})
+
+    assert _entries(storage) == []
+    [record] = caplog.records
+    assert "401 jobs_delete by nobody" in record.getMessage()
+    assert "fj_ci_wrong" not in caplog.text
+    assert len(record.getMessage().splitlines()) == 1
+
+
+def test_target_with_control_characters_is_kept_escaped(
+    client: FlaskClient, storage: Storage
+) -> None:
+    client.post(f"{PREFIX}/jobs/run-now/a%00b%0Ac", json={})
+
+    [entry] = _entries(storage)
+    assert entry.deed.target == r"a\x00b\nc"
+
+
+def test_database_that_failed_is_not_asked_once_more(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    client = mount(faulty_storage(StorageUnavailableError("down")))
+
+    answer = client.post(f"{PREFIX}/jobs/delete", json={"ids": ["a"]})
+
+    assert answer.status_code == 503
+    assert "not in the audit trail: 503 jobs_delete by local" in caplog.text
+
+
+def test_trail_that_cannot_be_written_spoils_no_answer(
+    storage: Storage, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken:
+        def append(self, _deed: object) -> None:
+            raise RuntimeError("disk full")
+
+    storage.queues.ensure("mail")
+    client = mount(_with_audit(storage, Broken()), BlueprintOptions())
+
+    answer = client.post(f"{PREFIX}/queue/mail/paused", json={"paused": True})
+
+    assert answer.status_code == 200
+    assert storage.queues.get("mail").paused
+    assert "could not be written: 200 queue_set_paused by local" in caplog.text
+
+
+def _with_audit(storage: Storage, audit: object) -> Storage:
+    return replace(storage, audit=audit)  # type: ignore[arg-type]  # a broken one

@@ -1,0 +1,126 @@
+"""The audit trail is appended to, read by index, and never changed."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import psycopg2
+import pytest
+
+from flask_forge_jobs.model.audit import AuditEntry, AuditFilter, Deed
+from flask_forge_jobs.storage.base import Storage
+from tests.support.sql import Sql
+
+DEED = Deed(
+    actor="ada",
+    action="jobs_retry",
+    target="mail",
+    address="192.0.2.1",
+    request_id="r-1",
+    status=200,
+    changed=3,
+    arguments='{"body":{"ids":["é"]}}',
+)
+
+
+def _page(
+    storage: Storage,
+    limit: int = 9,
+    before: AuditEntry | None = None,
+    **wanted: datetime,
+) -> list[AuditEntry]:
+    position = None if before is None else (before.at, before.id)
+    return storage.audit.page(AuditFilter(**wanted), limit, position)  # type: ignore[arg-type]  # start and end
+
+
+def test_append_keeps_every_fact_and_dates_it(storage: Storage) -> None:
+    storage.audit.append(DEED)
+    storage.audit.append(replace(DEED, target=None))
+
+    last, first = _page(storage)
+
+    assert first.deed == DEED
+    assert last.deed.target is None
+    assert first.at <= last.at
+    assert first.id < last.id
+
+
+def test_pages_meet_without_gap_or_repetition(storage: Storage) -> None:
+    for number in range(5):
+        storage.audit.append(replace(DEED, changed=number))
+
+    first = _page(storage, 2)
+    storage.audit.append(replace(DEED, changed=99))
+    second = _page(storage, 2, first[-1])
+    third = _page(storage, 2, second[-1])
+
+    seen = [entry.deed.changed for entry in (*first, *second, *third)]
+    assert seen == [4, 3, 2, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        ({}, [3, 2, 1, 0]),
+        ({"actor": "ada"}, [2, 1, 0]),
+        ({"actor": "eve"}, [3]),
+        ({"action": "delete"}, [3, 1]),
+        ({"target": "mail"}, [3, 1, 0]),
+        ({"target": "mail", "actor": "ada"}, [1, 0]),
+        ({"target": "mail", "actor": "ada", "action": "delete"}, [1]),
+        ({"actor": "ada", "action": "retry"}, [2, 0]),
+        ({"actor": "nobody"}, []),
+        ({"target": "%"}, []),
+    ],
+)
+def test_filters_are_exact_and_combine(
+    storage: Storage, wanted: dict[str, str], found: list[int]
+) -> None:
+    rows = [
+        ("ada", "retry", "mail"),
+        ("ada", "delete", "mail"),
+        ("ada", "retry", None),
+        ("eve", "delete", "mail"),
+    ]
+    for number, (actor, action, target) in enumerate(rows):
+        storage.audit.append(
+            replace(DEED, actor=actor, action=action, target=target, changed=number)
+        )
+
+    page = storage.audit.page(AuditFilter(**wanted), 9)
+
+    assert [entry.deed.changed for entry in page] == found
+
+
+def test_range_includes_both_ends(storage: Storage) -> None:
+    storage.audit.append(DEED)
+    [entry] = _page(storage)
+    step = timedelta(microseconds=1)
+
+    assert _page(storage, start=entry.at, end=entry.at) == [entry]
+    assert _page(storage, start=entry.at + step) == []
+    assert _page(storage, end=entry.at - step) == []
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE forge_audit SET actor = 'eve'",
+        "UPDATE forge_audit SET changed = changed",
+        "DELETE FROM forge_audit",
+        "DELETE FROM forge_audit WHERE id > 0",
+    ],
+)
+def test_sec_S42_database_refuses_every_change(
+    storage: Storage, sql: Sql, statement: str
+) -> None:
+    storage.audit.append(DEED)
+
+    with pytest.raises(
+        (sqlite3.IntegrityError, psycopg2.Error), match="is append-only"
+    ):
+        sql.run(statement)
+
+    assert [entry.deed for entry in _page(storage)] == [DEED]
