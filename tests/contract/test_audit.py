@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import psycopg2
 import pytest
@@ -76,7 +77,7 @@ def test_pages_meet_without_gap_or_repetition(storage: Storage) -> None:
     ],
 )
 def test_filters_are_exact_and_combine(
-    storage: Storage, wanted: dict[str, str], found: list[int]
+    storage: Storage, wanted: dict[str, Any], found: list[int]
 ) -> None:
     rows = [
         ("ada", "retry", "mail"),
