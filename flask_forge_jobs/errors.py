@@ -77,6 +77,34 @@ class DuplicateJobError(ConflictError):
         self.kind = kind
 
 
+class JobStateError(ConflictError):
+    """A job is in a state in which this cannot be done to it.
+
+    Args:
+        job_id: The job.
+        status: Its state, such as ``done``.
+    """
+
+    def __init__(self, job_id: str, status: str) -> None:
+        super().__init__(f"job {job_id} is {status}")
+        self.job_id = job_id
+        self.status = status
+
+
+class CountDiffersError(ConflictError):
+    """More or fewer jobs match than the caller expects; nothing was changed.
+
+    Args:
+        expected: How many the caller expects.
+        matched: How many match.
+    """
+
+    def __init__(self, expected: int, matched: int) -> None:
+        super().__init__(f"{matched} jobs match, {expected} were expected")
+        self.expected = expected
+        self.matched = matched
+
+
 class QueueNotEmptyError(ConflictError):
     """A queue cannot be deleted while it still has jobs.
 
@@ -113,6 +141,10 @@ class StorageError(ForgeJobsError):
 
 class StorageBusyError(StorageError, ConflictError):
     """A lock or a serialization conflict outlasted every retry."""
+
+
+class DedupeKeyTakenError(StorageBusyError):
+    """Another transaction took a dedupe key between our look and our write."""
 
 
 class StorageUnavailableError(StorageError):

@@ -111,6 +111,7 @@ class ForgeJobs:
     def _options(self, settings: Settings) -> BlueprintOptions:
         return BlueprintOptions(
             max_body_bytes=settings.max_body_bytes,
+            bulk_max=settings.bulk_max,
             enable_demo=settings.enable_demo,
             redact_keys=settings.redact_keys,
             router=self._router,

@@ -23,6 +23,7 @@ from flask_forge_jobs.auth.principal import Principal
 from flask_forge_jobs.auth.tokens import TokenSet
 from flask_forge_jobs.clock import Clock, SystemClock
 from flask_forge_jobs.config.settings import DEFAULT_REDACT_KEYS
+from flask_forge_jobs.handlers.bulk import DEFAULT_MAX_ROWS, BulkLimits
 from flask_forge_jobs.handlers.job_actions import Router
 from flask_forge_jobs.handlers.metrics import queue_gauges
 from flask_forge_jobs.handlers.redaction import Redactor
@@ -41,6 +42,7 @@ class BlueprintOptions:
 
     Args:
         max_body_bytes: Longest accepted request body; default 2 MiB.
+        bulk_max: Most jobs that one bulk call acts on; default 50,000.
         enable_demo: Serve ``POST /jobs/enqueue-demo``; default False, which is 404.
         redact_keys: Key names whose values are masked; see
             :mod:`flask_forge_jobs.handlers.redaction`.
@@ -59,6 +61,7 @@ class BlueprintOptions:
     """
 
     max_body_bytes: int = DEFAULT_MAX_BODY_BYTES
+    bulk_max: int = DEFAULT_MAX_ROWS
     enable_demo: bool = False
     redact_keys: Sequence[str] = DEFAULT_REDACT_KEYS
     router: Router = _default_router
@@ -133,6 +136,11 @@ class Api:
     def optional_body(self, schema: Schema) -> dict[str, Any]:
         """Return the present request's body like :meth:`body`; none is an object."""
         return load_optional_body(request, schema, self.options.max_body_bytes)
+
+    @property
+    def bulk_limits(self) -> BulkLimits:
+        """How much one bulk call may do."""
+        return BulkLimits(max_rows=self.options.bulk_max, clock=self.options.clock)
 
     def query(self, schema: Schema) -> dict[str, Any]:
         """Return the present request's query as a handler's keyword arguments.

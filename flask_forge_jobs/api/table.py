@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from flask_forge_jobs.api.routes import Route
-from flask_forge_jobs.api.unversioned import jobs, queues, system
+from flask_forge_jobs.api.unversioned import bulk, jobs, queues, system
 from flask_forge_jobs.api.v1 import audit, description
 
 # The routes of the reference, at the paths its clients know.
-UNVERSIONED: tuple[Route, ...] = (*system.ROUTES, *queues.ROUTES, *jobs.ROUTES)
+UNVERSIONED: tuple[Route, ...] = (
+    *system.ROUTES,
+    *queues.ROUTES,
+    *jobs.ROUTES,
+    *bulk.ROUTES,
+)
 # Ours; their paths begin with /v1.
 V1: tuple[Route, ...] = (*audit.ROUTES, *description.ROUTES)
 

@@ -138,6 +138,14 @@ class Settings:
             unit="bytes",
         ),
     )
+    bulk_max: int = field(
+        default=50_000,
+        metadata=_option(
+            checks.integer(1, 10_000_000),
+            "Most jobs that one bulk call acts on; what is left needs another call.",
+            unit="jobs",
+        ),
+    )
     enable_demo: bool = field(
         default=False,
         metadata=_option(

@@ -1,9 +1,8 @@
-"""Acting on jobs: enqueue, retry, delete, run now."""
+"""Acting on jobs: enqueue, run now, and the ids of a bulk action."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from flask_forge_jobs.errors import InvalidInputError
@@ -12,7 +11,6 @@ from flask_forge_jobs.model.bounds import check_kind, check_text
 from flask_forge_jobs.model.jobs import (
     DEFAULT_MAX_ATTEMPTS,
     MAX_BULK_JOBS,
-    DeleteReport,
     EnqueueResult,
     NewJob,
 )
@@ -22,14 +20,6 @@ from flask_forge_jobs.storage.base import Storage
 
 DEMO_KIND = "noop_echo"
 Router = Callable[[str], str]
-
-
-@dataclass(frozen=True, slots=True)
-class RetryReport:
-    """How many of the jobs named in a retry were put back, and how many were not."""
-
-    requeued: int
-    skipped: int
 
 
 def enqueue(
@@ -89,38 +79,6 @@ def enqueue_demo(storage: Storage, *, payload: object = None) -> EnqueueResult:
     return storage.jobs.enqueue(
         NewJob(kind=DEMO_KIND, payload=text, queue_name=DEFAULT_QUEUE)
     )
-
-
-def retry(storage: Storage, job_ids: Sequence[str]) -> RetryReport:
-    """Make failed and dead jobs due now, with a full new budget of attempts.
-
-    An id that is unknown, in another state, or whose key is held by an unfinished job
-    is skipped.
-
-    Args:
-        storage: Where the jobs are.
-        job_ids: At most 10,000; naming one twice is naming it once.
-
-    Raises:
-        InvalidInputError: Too many ids, or one that cannot be an id.
-    """
-    distinct = distinct_ids(job_ids)
-    requeued = storage.job_admin.requeue_many(distinct) if distinct else 0
-    return RetryReport(requeued=requeued, skipped=len(distinct) - requeued)
-
-
-def delete(storage: Storage, job_ids: Sequence[str]) -> DeleteReport:
-    """Delete jobs; a running one is asked to stop instead.
-
-    Args:
-        storage: Where the jobs are.
-        job_ids: At most 10,000; naming one twice is naming it once.
-
-    Raises:
-        InvalidInputError: Too many ids, or one that cannot be an id.
-    """
-    distinct = distinct_ids(job_ids)
-    return storage.job_admin.delete_many(distinct) if distinct else DeleteReport()
 
 
 def run_now(storage: Storage, job_id: str) -> bool:

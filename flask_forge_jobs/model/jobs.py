@@ -56,9 +56,7 @@ class JobStatus(StrEnum):
             ) from None
 
 
-# Only these may be handed to a bulk verb; a running job is cancelled instead (D9), and
-# finished work is never run again by a sweep (D10).
-DELETABLE = (JobStatus.PENDING, JobStatus.FAILED, JobStatus.DONE, JobStatus.DEAD)
+# Finished work is never run again (D10).
 REQUEUEABLE = (JobStatus.FAILED, JobStatus.DEAD)
 
 
@@ -292,30 +290,11 @@ class DeleteOutcome(StrEnum):
     NOT_FOUND = "not_found"
 
 
-@dataclass(frozen=True, slots=True)
-class Walk:
-    """One step of a bulk verb that walks by id (D10).
+class CancelOutcome(StrEnum):
+    """What a cancel did: a running job is only asked to stop."""
 
-    Repeat with ``after=last_id`` until ``examined`` is 0.
-    """
-
-    examined: int
-    changed: int
-    last_id: str | None
-
-    @property
-    def skipped(self) -> int:
-        """Jobs looked at and left alone."""
-        return self.examined - self.changed
-
-
-@dataclass(frozen=True, slots=True)
-class DeleteReport:
-    """How many ids of a bulk delete met which end."""
-
-    deleted: int = 0
-    cancel_requested: int = 0
-    not_found: int = 0
+    CANCELLED = "cancelled"
+    CANCEL_REQUESTED = "cancel_requested"
 
 
 @dataclass(frozen=True, slots=True)

@@ -184,6 +184,16 @@ def _settle_failure(
     return Settlement(job, JobStatus.FAILED, delay_s=delay_s, error=failure.message)
 
 
+def cancelled_message(reason: str | None) -> str:
+    """Return the last error of a job that a user cancelled.
+
+    Args:
+        reason: The user's own words; None or blank says nothing more.
+    """
+    words = (reason or "").strip()
+    return clip(f"{CANCELLED_MESSAGE}: {words}" if words else CANCELLED_MESSAGE)
+
+
 def clip(text: str, longest_bytes: int = MAX_ERROR_BYTES) -> str:
     """Return text that both databases can store, cut to a number of UTF-8 bytes.
 

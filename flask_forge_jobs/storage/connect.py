@@ -61,7 +61,7 @@ def open_storage(
         database=database,
         jobs=JobQueue(database, ids, clock, jitter),
         job_reader=JobReader(database),
-        job_admin=JobAdmin(database),
+        job_admin=JobAdmin(database, clock),
         queues=QueueConfig(database),
         processes=ProcessRegistry(database),
         audit=AuditLog(database),

@@ -1,40 +1,48 @@
-"""JobAdmin: what an operator does to jobs. Delete, cancel, requeue, run now.
+"""JobAdmin: what an operator does to jobs. Delete, cancel, retry, run now, reschedule.
 
-A running job is never removed and never handed out again; it is asked to stop. Bulk
-verbs walk by id, so they end whatever other processes do meanwhile (D8 to D14).
+A running job is never removed and never handed out again; it is asked to stop. What is
+done to many jobs is done in steps of at most 500, each a transaction of its own, so
+that writers get through between them (D8 to D14).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from functools import partial
 
+from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.errors import (
-    ConflictError,
-    InvalidInputError,
+    DedupeKeyTakenError,
     JobNotFoundError,
+    JobStateError,
+    QueueNotFoundError,
+)
+from flask_forge_jobs.model.bulk import (
+    APPLIES_TO,
+    BulkChange,
+    BulkStep,
+    JobAction,
+    Position,
+    Skip,
+    SkipReason,
 )
 from flask_forge_jobs.model.instants import to_micros
 from flask_forge_jobs.model.jobs import (
-    DELETABLE,
-    REQUEUEABLE,
+    CancelOutcome,
     DeleteOutcome,
-    DeleteReport,
+    JobFilter,
     JobStatus,
-    Walk,
 )
-from flask_forge_jobs.storage.database import (
-    Database,
-    Parameter,
-    Transaction,
-    encode_names,
-)
+from flask_forge_jobs.model.outcomes import CANCELLED_MESSAGE, cancelled_message
+from flask_forge_jobs.storage import changing, walking
+from flask_forge_jobs.storage.database import Database, Parameter, Transaction
 
 BATCH = 500
 # Any constant will do; keeps two processes from folding the same counts.
 FOLD_LOCK = 7_022_013_337_002
 FOLD_ROWS = 500
+# What these do to a running job is to ask it to stop.
+_STOPPING = (JobAction.DELETE, JobAction.CANCEL)
 
 
 class JobAdmin:
@@ -42,12 +50,14 @@ class JobAdmin:
 
     Args:
         database: The seam to the database.
+        clock: Stamps the error history.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
+        self._clock = clock
 
-    # -- delete and cancel ---------------------------------------------------------
+    # -- one job -------------------------------------------------------------------
 
     def delete(self, job_id: str) -> DeleteOutcome:
         """Delete a job; a running one is asked to stop instead.
@@ -55,84 +65,210 @@ class JobAdmin:
         Returns:
             What was done, ``NOT_FOUND`` when no job has this id.
         """
-        report = self.delete_many([job_id])
-        if report.deleted:
-            return DeleteOutcome.DELETED
-        if report.cancel_requested:
+        change = self.change(JobAction.DELETE, [job_id])
+        if change.stop_requested:
             return DeleteOutcome.CANCEL_REQUESTED
-        return DeleteOutcome.NOT_FOUND
+        return DeleteOutcome.DELETED if change.changed else DeleteOutcome.NOT_FOUND
 
-    def delete_many(self, job_ids: Sequence[str]) -> DeleteReport:
-        """Delete jobs, 500 in one transaction; running ones are asked to stop.
-
-        Args:
-            job_ids: Ids; one that is named twice counts once.
-
-        Returns:
-            How many met which end.
-        """
-        unique = list(dict.fromkeys(job_ids))
-        report = DeleteReport()
-        for start in range(0, len(unique), BATCH):
-            batch = unique[start : start + BATCH]
-            deleted, asked = self._database.write(partial(_delete, ids=batch))
-            report = DeleteReport(
-                deleted=report.deleted + deleted,
-                cancel_requested=report.cancel_requested + asked,
-                not_found=report.not_found + len(batch) - deleted - asked,
-            )
-        return report
-
-    def delete_batch(
-        self,
-        status: JobStatus,
-        *,
-        queue_name: str | None = None,
-        after: str | None = None,
-        limit: int = BATCH,
-    ) -> Walk:
-        """Delete the next jobs with a status, in id order.
+    def cancel(self, job_id: str, reason: str | None = None) -> CancelOutcome:
+        """End a waiting job, or ask a running one to stop.
 
         Args:
-            status: Any but ``in_progress``.
-            queue_name: Only of this queue; None means all.
-            after: Start behind this id; None starts at the first.
-            limit: At most this many.
+            job_id: The job.
+            reason: Becomes a part of a waiting job's last error; None says nothing.
 
         Raises:
-            InvalidInputError: The status is ``in_progress``.
+            JobNotFoundError: No job has this id.
+            JobStateError: The job has ended.
         """
-        _check_status(status, DELETABLE)
 
-        def work(transaction: Transaction) -> Walk:
-            ids = _walk(transaction, status, queue_name, after, limit)
-            if not ids:
-                return _walked(ids, 0)
-            return _walked(
-                ids,
-                _delete_picked(
-                    transaction, "delete_with_status", ids, status=status.value
-                ),
+        def work(transaction: Transaction) -> CancelOutcome:
+            status = _require(transaction, job_id, JobAction.CANCEL)
+            if status is JobStatus.IN_PROGRESS:
+                changing.request_stop(transaction, [job_id])
+                return CancelOutcome.CANCEL_REQUESTED
+            changing.cancel_waiting(
+                transaction,
+                [job_id],
+                message=cancelled_message(reason),
+                at_us=self._clock.now_us(),
+            )
+            return CancelOutcome.CANCELLED
+
+        return self._database.write(work)
+
+    def requeue(self, job_id: str) -> bool:
+        """Give a failed or dead job a full new budget, due now.
+
+        Returns:
+            False when the job is missing, in another state, or an unfinished sibling
+            holds its dedupe key.
+        """
+        return self.change(JobAction.RETRY, [job_id]).changed == 1
+
+    def run_now(self, job_id: str) -> bool:
+        """Lift the wait of a pending or failed job; an overdue one keeps its place.
+
+        Returns:
+            False when the job neither waits for its start nor for a retry.
+
+        Raises:
+            JobNotFoundError: No job has this id.
+        """
+        change = self.change(JobAction.RUN_NOW, [job_id])
+        if any(skip.reason is SkipReason.NOT_FOUND for skip in change.skipped):
+            raise JobNotFoundError(job_id)
+        return change.changed == 1
+
+    def reschedule(
+        self,
+        job_id: str,
+        *,
+        run_at: datetime | None = None,
+        priority: int | None = None,
+        queue_name: str | None = None,
+    ) -> None:
+        """Change when, how urgently and where a waiting job runs.
+
+        Args:
+            job_id: The job.
+            run_at: Not before this instant; the past means now, None changes nothing.
+            priority: Lower runs first, a signed 32-bit number; None changes nothing.
+            queue_name: A queue that is registered; None changes nothing.
+
+        Raises:
+            JobNotFoundError: No job has this id.
+            QueueNotFoundError: No queue has this name.
+            JobStateError: The job runs or has ended.
+        """
+
+        def work(transaction: Transaction) -> None:
+            _require(transaction, job_id, JobAction.RESCHEDULE)
+            if queue_name is not None and not transaction.all(
+                "get_queue", name=queue_name
+            ):
+                raise QueueNotFoundError(queue_name)
+            changing.reschedule(
+                transaction,
+                [job_id],
+                run_at_us=None if run_at is None else to_micros(run_at),
+                priority=priority,
+                queue_name=queue_name,
             )
 
-        return self._database.write(work)
+        self._database.write(work)
 
-    def cancel_batch(
+    # -- many jobs -----------------------------------------------------------------
+
+    def change(
         self,
+        action: JobAction,
+        job_ids: Sequence[str],
         *,
-        queue_name: str | None = None,
-        after: str | None = None,
+        status: JobStatus | None = None,
+        run_at: datetime | None = None,
+    ) -> BulkChange:
+        """Act on the named jobs in one transaction.
+
+        Args:
+            action: What to do.
+            job_ids: At most 500, each once.
+            status: Only jobs that are in this state; None means any.
+            run_at: New start of a reschedule; the past means now.
+        """
+        if not job_ids:
+            return BulkChange()
+        run_at_us = None if run_at is None else to_micros(run_at)
+
+        def work(transaction: Transaction) -> BulkChange:
+            stopped: list[str] = []
+            changed: list[str] = []
+            if action in _STOPPING and status in (None, JobStatus.IN_PROGRESS):
+                stopped = changing.request_stop(transaction, job_ids)
+            if status is not JobStatus.IN_PROGRESS:
+                changed = self._change_resting(
+                    transaction, action, job_ids, status, run_at_us
+                )
+            done = {*stopped, *changed}
+            rest = [job_id for job_id in job_ids if job_id not in done]
+            return BulkChange(
+                changed=len(done),
+                stop_requested=len(stopped),
+                skipped=changing.reasons(transaction, action, rest),
+            )
+
+        try:
+            return self._database.write(work)
+        except DedupeKeyTakenError:
+            # Find out whose by halves; the rest must not suffer for it (D12).
+            if len(job_ids) == 1:
+                skip = Skip(job_ids[0], SkipReason.DEDUPE_CONFLICT)
+                return BulkChange(skipped=(skip,))
+            middle = len(job_ids) // 2
+            return self.change(action, job_ids[:middle], status=status) + self.change(
+                action, job_ids[middle:], status=status
+            )
+
+    def _change_resting(
+        self,
+        transaction: Transaction,
+        action: JobAction,
+        job_ids: Sequence[str],
+        status: JobStatus | None,
+        run_at_us: int | None,
+    ) -> list[str]:
+        """Act on those that do not run."""
+        match action:
+            case JobAction.DELETE:
+                return changing.delete(transaction, job_ids, status)
+            case JobAction.CANCEL:
+                return changing.cancel_waiting(
+                    transaction,
+                    job_ids,
+                    message=CANCELLED_MESSAGE,
+                    at_us=self._clock.now_us(),
+                )
+            case JobAction.RETRY:
+                return changing.requeue(transaction, job_ids)
+            case JobAction.RUN_NOW:
+                return changing.run_now(transaction, job_ids)
+            case JobAction.RESCHEDULE:
+                return changing.reschedule(transaction, job_ids, run_at_us=run_at_us)
+
+    def step(
+        self,
+        action: JobAction,
+        wanted: JobFilter,
+        *,
+        after: Position | None = None,
         limit: int = BATCH,
-    ) -> Walk:
-        """Ask the next running jobs to stop, in id order; see :meth:`delete_batch`."""
+        run_at: datetime | None = None,
+    ) -> BulkStep:
+        """Act on the next jobs that match a filter; jobs in a wrong state do not.
 
-        def work(transaction: Transaction) -> Walk:
-            ids = _walk(transaction, JobStatus.IN_PROGRESS, queue_name, after, limit)
-            rows = encode_names("job_id", ids)
-            changed = len(transaction.all("request_cancel", rows=rows)) if ids else 0
-            return _walked(ids, changed)
+        Repeat with ``after`` set to the answer's position until that is None: each job
+        is visited once.
 
-        return self._database.write(work)
+        Args:
+            action: What to do.
+            wanted: Which jobs.
+            after: Start behind this job; None starts at the first.
+            limit: Look at so many jobs at most.
+            run_at: New start of a reschedule; the past means now.
+        """
+        picked = self._database.read(
+            lambda transaction: walking.pick(
+                transaction,
+                wanted,
+                statuses=APPLIES_TO[action],
+                after=after,
+                limit=limit,
+            )
+        )
+        change = self.change(action, picked.ids, status=picked.status, run_at=run_at)
+        return BulkStep(len(picked.ids), change, picked.position)
+
+    # -- upkeep --------------------------------------------------------------------
 
     def delete_finished_before(
         self,
@@ -164,90 +300,9 @@ class JobAdmin:
             if not found:
                 return 0
             ids = [row[0] for row in found]
-            return _delete_picked(transaction, "delete_finished", ids, **ended)
+            return len(changing.delete_finished(transaction, ids, **ended))
 
         return self._database.write(work)
-
-    # -- requeue and run now -------------------------------------------------------
-
-    def requeue(self, job_id: str) -> bool:
-        """Give a failed or dead job a full new budget, due now.
-
-        Returns:
-            False when the job is missing, in another state, or an unfinished sibling
-            holds its dedupe key.
-        """
-        return self.requeue_many([job_id]) == 1
-
-    def requeue_many(self, job_ids: Sequence[str]) -> int:
-        """Requeue jobs, 500 in one transaction; see :meth:`requeue`.
-
-        Returns:
-            How many were requeued; the rest were skipped.
-        """
-        unique = sorted(set(job_ids))
-        return sum(
-            self._requeue_ids(unique[start : start + BATCH])
-            for start in range(0, len(unique), BATCH)
-        )
-
-    def requeue_batch(
-        self,
-        status: JobStatus,
-        *,
-        queue_name: str | None = None,
-        after: str | None = None,
-        limit: int = BATCH,
-    ) -> Walk:
-        """Requeue the next jobs with a status, in id order.
-
-        Args:
-            status: ``failed`` or ``dead``.
-            queue_name: Only of this queue; None means all.
-            after: Start behind this id; None starts at the first.
-            limit: At most this many.
-
-        Raises:
-            InvalidInputError: The status is neither ``failed`` nor ``dead``.
-        """
-        _check_status(status, REQUEUEABLE)
-        ids = self._database.read(
-            lambda transaction: _walk(transaction, status, queue_name, after, limit)
-        )
-        return _walked(ids, self._requeue_ids(ids))
-
-    def _requeue_ids(self, ids: Sequence[str]) -> int:
-        if not ids:
-            return 0
-        try:
-            return self._database.write(lambda transaction: _requeue(transaction, ids))
-        except ConflictError:
-            # Somebody took one of the keys in between; find out which by going singly.
-            if len(ids) == 1:
-                return 0
-            return sum(self._requeue_ids([job_id]) for job_id in ids)
-
-    def run_now(self, job_id: str) -> bool:
-        """Lift the wait of a pending or failed job; an overdue one keeps its place.
-
-        Returns:
-            False when the job neither waits for its start nor for a retry.
-
-        Raises:
-            JobNotFoundError: No job has this id.
-        """
-
-        def work(transaction: Transaction) -> bool:
-            if not transaction.all("lock_job", id=job_id):
-                raise JobNotFoundError(job_id)
-            rows = transaction.all("run_now", id=job_id)
-            for (queue_name,) in rows:
-                transaction.wake(queue_name)
-            return bool(rows)
-
-        return self._database.write(work)
-
-    # -- upkeep --------------------------------------------------------------------
 
     def fold_counts(self, worthwhile: int = FOLD_ROWS) -> None:
         """Merge the appended changes of the counts; cheap, and safe at any time.
@@ -258,64 +313,12 @@ class JobAdmin:
         self._database.single("fold_counts", lock_key=FOLD_LOCK, worthwhile=worthwhile)
 
 
-def _check_status(status: JobStatus, allowed: Sequence[JobStatus]) -> None:
-    if status not in allowed:
-        raise InvalidInputError(
-            "status", f"{status.value!r} is not one of {', '.join(allowed)}"
-        )
-
-
-def _walk(
-    transaction: Transaction,
-    status: JobStatus,
-    queue_name: str | None,
-    after: str | None,
-    limit: int,
-) -> list[str]:
-    name = "walk_unsuccessful" if status in REQUEUEABLE else "walk"
-    rows = transaction.all(
-        name,
-        status=status.value,
-        any_queue=queue_name is None,
-        queue_name=queue_name,
-        after=after or "",
-        limit=limit,
-    )
-    return [row[0] for row in rows]
-
-
-def _walked(ids: Sequence[str], changed: int) -> Walk:
-    return Walk(len(ids), changed, ids[-1] if ids else None)
-
-
-def _delete(transaction: Transaction, ids: Sequence[str]) -> tuple[int, int]:
-    """Delete what is not running, ask the rest to stop; return how many of each."""
-    rows = encode_names("job_id", ids)
-    # Locked first and in id order: none can start in between, and no two bulk verbs
-    # can lock crosswise.
-    transaction.later("lock_jobs", rows=rows)
-    asked = len(transaction.all("request_cancel", rows=rows))
-    return len(transaction.all("delete_jobs", rows=rows)), asked
-
-
-def _delete_picked(
-    transaction: Transaction, name: str, ids: Sequence[str], **conditions: Parameter
-) -> int:
-    rows = encode_names("job_id", ids)
-    transaction.later("lock_jobs", rows=rows)
-    return len(transaction.all(name, rows=rows, **conditions))
-
-
-def _requeue(transaction: Transaction, ids: Sequence[str]) -> int:
-    rows = transaction.all("lock_requeueable", rows=encode_names("job_id", ids))
-    free = encode_names("job_id", [row[0] for row in rows])
-    keys: dict[str, str] = {}
-    for job_id, key in sorted(transaction.all("dedupe_keys", rows=free)):
-        keys.setdefault(key, job_id)
-    keyed = {job_id for job_id, _ in transaction.all("dedupe_keys", rows=free)}
-    first = set(keys.values())
-    chosen = [row[0] for row in rows if row[0] not in keyed or row[0] in first]
-    changed = transaction.all("requeue_jobs", rows=encode_names("job_id", chosen))
-    for queue_name in sorted({row[1] for row in changed}):
-        transaction.wake(queue_name)
-    return len(changed)
+def _require(transaction: Transaction, job_id: str, action: JobAction) -> JobStatus:
+    """Lock a job and return its state, which must be one the action applies to."""
+    rows = transaction.all("lock_job", id=job_id)
+    if not rows:
+        raise JobNotFoundError(job_id)
+    status = JobStatus(rows[0][0])
+    if status not in APPLIES_TO[action]:
+        raise JobStateError(job_id, status)
+    return status

@@ -130,6 +130,19 @@ class JobReader:
 
         return self._database.read(work)
 
+    def total(self, wanted: JobFilter) -> int:
+        """Return the true number of the matching jobs.
+
+        Args:
+            wanted: Which jobs.
+
+        Raises:
+            StorageUnavailableError: A search took longer than the statement limit.
+        """
+        return self._database.read(
+            lambda transaction: Listing(transaction, wanted).total()
+        )
+
     def page(self, wanted: JobFilter, limit: int, offset: int = 0) -> JobsPage:
         """Return one page of the matching jobs, newest first, and their true number.
 

@@ -21,6 +21,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812  # a clas
 
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import (
+    DedupeKeyTakenError,
     StorageBusyError,
     StorageError,
     StorageUnavailableError,
@@ -157,7 +158,9 @@ class PostgresDatabase:
             return TransientError(StorageBusyError("the transaction kept conflicting"))
         if code == _UNIQUE:
             # Not transient: the same unit would meet the same key again (D31).
-            return StorageBusyError("another transaction took a unique key meanwhile")
+            return DedupeKeyTakenError(
+                "another transaction took a unique key meanwhile"
+            )
         if code == _CANCELLED:
             limit_s = self._settings.statement_timeout_s
             return StorageUnavailableError(

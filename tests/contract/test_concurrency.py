@@ -11,11 +11,21 @@ from functools import partial
 import pytest
 
 from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.model.bulk import JobAction
 from flask_forge_jobs.model.jobs import ClaimedJob, DeleteOutcome, JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import Dead, Done, Failed, Outcome, Settlement
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.connect import open_storage
-from tests.support.jobs import OTHER, OWNER, QUEUE, claim_one, enqueue, finish, run
+from tests.support.jobs import (
+    OTHER,
+    OWNER,
+    QUEUE,
+    claim_one,
+    enqueue,
+    finish,
+    having,
+    run,
+)
 from tests.support.sql import Sql
 from tests.support.threads import race, run_together
 
@@ -91,10 +101,12 @@ def test_producers_workers_and_operators_together(storage: Storage, sql: Sql) ->
     def operate() -> None:
         after = None
         while not produced.is_set():
-            walk = storage.job_admin.requeue_batch(JobStatus.DEAD, after=after, limit=3)
-            storage.job_admin.delete_batch(JobStatus.DONE, limit=2)
+            retried = storage.job_admin.step(
+                JobAction.RETRY, having(JobStatus.DEAD), after=after, limit=3
+            )
+            storage.job_admin.step(JobAction.DELETE, having(JobStatus.DONE), limit=2)
             storage.job_admin.fold_counts(0)
-            after = walk.last_id
+            after = retried.position
 
     works: list[Callable[[], None]] = [
         produce,
@@ -132,7 +144,7 @@ def test_delete_racing_a_claim_never_takes_the_row_from_its_worker(
             assert outcome is DeleteOutcome.DELETED
 
 
-def test_delete_batch_racing_claims_deletes_only_what_waits(
+def test_a_delete_of_all_racing_claims_deletes_only_what_waits(
     storage: Storage, sql: Sql
 ) -> None:
     """D8, D9"""
@@ -144,10 +156,10 @@ def test_delete_batch_racing_claims_deletes_only_what_waits(
     def delete() -> int:
         changed, after = 0, None
         for _ in range(10):
-            walk = storage.job_admin.delete_batch(
-                JobStatus.PENDING, after=after, limit=10
+            step = storage.job_admin.step(
+                JobAction.DELETE, having(JobStatus.PENDING), after=after, limit=10
             )
-            changed, after = changed + walk.changed, walk.last_id
+            changed, after = changed + step.change.changed, step.position
         return changed
 
     _, deleted = race(claim, delete)
@@ -192,7 +204,7 @@ def test_requeue_all_racing_a_claim_never_hands_a_job_out_twice(
         sql.age(1000)
 
         _, claimed = race(
-            partial(storage.job_admin.requeue_batch, JobStatus.FAILED),
+            partial(storage.job_admin.step, JobAction.RETRY, having(JobStatus.FAILED)),
             partial(storage.jobs.claim, QUEUE, OWNER),
         )
 
@@ -254,7 +266,9 @@ def test_a_bulk_delete_and_heartbeats_do_not_lock_crosswise(storage: Storage) ->
         for _ in range(5):
             storage.jobs.heartbeat(OWNER, dict.fromkeys(ids[::7], "1"))
 
-    run_together([beat, lambda: storage.job_admin.delete_many(ids[::-1]), beat])
+    run_together(
+        [beat, lambda: storage.job_admin.change(JobAction.DELETE, ids[::-1]), beat]
+    )
 
     assert storage.jobs.heartbeat(OWNER, {}).cancelled == set(ids)
 

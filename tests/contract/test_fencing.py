@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from flask_forge_jobs.model.bulk import JobAction
 from flask_forge_jobs.model.jobs import Job, JobStatus, RunningJob
 from flask_forge_jobs.model.outcomes import (
     CANCELLED_MESSAGE,
@@ -215,7 +216,7 @@ def test_done_and_dead_stand_in_spite_of_a_cancel(storage: Storage) -> None:
     """D7: the work happened"""
     enqueue(storage), enqueue(storage)
     done, dead = storage.jobs.claim(QUEUE, OWNER, 2)
-    storage.job_admin.delete_many([done.id, dead.id])
+    storage.job_admin.change(JobAction.DELETE, [done.id, dead.id])
 
     assert finish(storage, done, Done("1"))
     assert finish(storage, dead, Dead("no such customer"))

@@ -1,4 +1,4 @@
-"""What an operator does to jobs, one by one and in bulk."""
+"""What an operator does to one job, retention, and the counts."""
 
 from __future__ import annotations
 
@@ -6,17 +6,20 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from flask_forge_jobs.errors import InvalidInputError, JobNotFoundError
+from flask_forge_jobs.errors import (
+    JobNotFoundError,
+    JobStateError,
+    QueueNotFoundError,
+)
 from flask_forge_jobs.model.instants import from_micros
 from flask_forge_jobs.model.jobs import (
+    CancelOutcome,
     DeleteOutcome,
-    DeleteReport,
     Job,
     JobStatus,
     NewJob,
-    Walk,
 )
-from flask_forge_jobs.model.outcomes import Dead, Done, Failed, Outcome, Throttled
+from flask_forge_jobs.model.outcomes import Dead, Failed, Throttled
 from flask_forge_jobs.storage.base import Storage
 from tests.support.jobs import (
     OWNER,
@@ -25,7 +28,7 @@ from tests.support.jobs import (
     claim_one,
     enqueue,
     enqueue_in,
-    finish,
+    job_with,
     run,
 )
 from tests.support.sql import Sql
@@ -33,22 +36,6 @@ from tests.support.threads import Heard
 
 FINISHED = (JobStatus.DONE, JobStatus.DEAD)
 NOW = datetime(2100, 1, 1, tzinfo=UTC)
-
-
-def job_with(storage: Storage, status: JobStatus, *, queue_name: str = QUEUE) -> str:
-    """Make one job that has come to be in a state."""
-    job_id = enqueue(storage, queue_name=queue_name)
-    if status is JobStatus.PENDING:
-        return job_id
-    job = claim_one(storage, queue_name=queue_name)
-    endings: dict[JobStatus, Outcome] = {
-        JobStatus.DONE: Done("1"),
-        JobStatus.FAILED: Failed("no"),
-        JobStatus.DEAD: Dead("no"),
-    }
-    if status in endings:
-        finish(storage, job, endings[status])
-    return job_id
 
 
 def status_of(storage: Storage, job_id: str) -> JobStatus:
@@ -96,89 +83,70 @@ def test_delete_gives_the_key_back(storage: Storage) -> None:
     assert enqueue(storage, key="once") != first
 
 
-def test_delete_many_tells_how_many_met_which_end(storage: Storage) -> None:
-    running = job_with(storage, JobStatus.IN_PROGRESS)
-    ids = [enqueue(storage) for _ in range(1200)]
-
-    report = storage.job_admin.delete_many([*ids, running, "unknown", ids[0], running])
-
-    assert report == DeleteReport(deleted=1200, cancel_requested=1, not_found=1)
-    assert status_of(storage, running) is JobStatus.IN_PROGRESS
-    assert storage.job_admin.delete_many([]) == DeleteReport()
+# -- cancel ------------------------------------------------------------------------
 
 
-def test_delete_batch_walks_in_chunks(storage: Storage) -> None:
-    """delete_batch_by_status_processes_in_chunks"""
-    ids = [enqueue(storage) for _ in range(6)]
-    running = claim_one(storage).id
-
-    walks: list[Walk] = []
-    after = None
-    while True:
-        walk = storage.job_admin.delete_batch(JobStatus.PENDING, after=after, limit=2)
-        walks.append(walk)
-        if walk.examined == 0:
-            break
-        after = walk.last_id
-
-    assert walks == [
-        Walk(2, 2, ids[2]), Walk(2, 2, ids[4]), Walk(1, 1, ids[5]), Walk(0, 0, None),
-    ]  # fmt: skip
-    assert running == ids[0]
-    assert status_of(storage, running) is JobStatus.IN_PROGRESS
-
-
-def test_delete_batch_can_be_kept_to_one_queue(storage: Storage) -> None:
-    enqueue(storage)
-    other = enqueue(storage, queue_name="other")
-
-    walk = storage.job_admin.delete_batch(JobStatus.PENDING, queue_name=QUEUE)
-
-    assert (walk.examined, walk.changed) == (1, 1)
-    assert status_of(storage, other) is JobStatus.PENDING
-
-
-@pytest.mark.parametrize("status", [JobStatus.FAILED, JobStatus.DONE, JobStatus.DEAD])
-def test_delete_batch_takes_only_the_given_status(
-    storage: Storage, sql: Sql, status: JobStatus
+@pytest.mark.parametrize("status", [JobStatus.PENDING, JobStatus.FAILED])
+@pytest.mark.parametrize(
+    ("reason", "message"),
+    [
+        (None, "cancelled by user"),
+        ("  ", "cancelled by user"),
+        (" ordered twice ", "cancelled by user: ordered twice"),
+    ],
+)
+def test_cancel_ends_a_waiting_job(
+    storage: Storage, status: JobStatus, reason: str | None, message: str
 ) -> None:
-    ids = {each: job_with(storage, each) for each in (*FINISHED, JobStatus.FAILED)}
-    kept = job_with(storage, JobStatus.PENDING)
+    job_id = job_with(storage, status)
+    before = storage.job_reader.get(job_id)
 
-    storage.job_admin.delete_batch(status)
+    assert storage.job_admin.cancel(job_id, reason) is CancelOutcome.CANCELLED
 
-    left = {row[0] for row in sql.run("SELECT id FROM forge_job")}
-    assert left == {kept, *ids.values()} - {ids[status]}
+    dead = storage.job_reader.get(job_id)
+    assert (dead.status, dead.last_error) == (JobStatus.DEAD, message)
+    assert dead.completed_at is not None
+    assert dead.attempts == before.attempts
+    assert [entry.message for entry in dead.error_history] == [
+        *(entry.message for entry in before.error_history),
+        message,
+    ]
+    assert storage.jobs.claim(QUEUE, OWNER) == []
 
 
-def test_delete_batch_refuses_running_jobs(storage: Storage) -> None:
-    """D9"""
+def test_cancel_asks_a_running_job_to_stop(storage: Storage) -> None:
     job_id = job_with(storage, JobStatus.IN_PROGRESS)
 
-    with pytest.raises(InvalidInputError) as caught:
-        storage.job_admin.delete_batch(JobStatus.IN_PROGRESS)
+    outcome = storage.job_admin.cancel(job_id, "no longer needed")
 
-    assert caught.value.field == "status"
-    assert storage.job_reader.get(job_id).cancel_requested_at is None
+    assert outcome is CancelOutcome.CANCEL_REQUESTED
+    assert storage.jobs.cancelled(OWNER) == [job_id]
 
 
-def test_cancel_batch_asks_running_jobs_to_stop(storage: Storage) -> None:
-    """D9"""
-    ids = [enqueue(storage) for _ in range(3)]
-    storage.jobs.claim(QUEUE, OWNER, 3)
-    waiting = enqueue(storage)
-    other = job_with(storage, JobStatus.IN_PROGRESS, queue_name="other")
+def test_cancel_gives_the_key_back(storage: Storage) -> None:
+    first = enqueue(storage, key="once")
 
-    first = storage.job_admin.cancel_batch(queue_name=QUEUE, limit=2)
-    second = storage.job_admin.cancel_batch(queue_name=QUEUE, after=first.last_id)
-    end = storage.job_admin.cancel_batch(queue_name=QUEUE, after=second.last_id)
+    storage.job_admin.cancel(first)
 
-    assert [first, second, end] == [
-        Walk(2, 2, ids[1]), Walk(1, 1, ids[2]), Walk(0, 0, None),
-    ]  # fmt: skip
-    assert set(storage.jobs.cancelled(OWNER)) == set(ids)
-    assert storage.job_reader.get(waiting).cancel_requested_at is None
-    assert storage.job_reader.get(other).cancel_requested_at is None
+    assert enqueue(storage, key="once") != first
+
+
+@pytest.mark.parametrize("status", FINISHED)
+def test_cancel_of_a_finished_job_is_an_error(
+    storage: Storage, status: JobStatus
+) -> None:
+    before = storage.job_reader.get(job_with(storage, status))
+
+    with pytest.raises(JobStateError) as caught:
+        storage.job_admin.cancel(before.id)
+
+    assert (caught.value.job_id, caught.value.status) == (before.id, status)
+    assert storage.job_reader.get(before.id) == before
+
+
+def test_cancel_of_an_unknown_job_is_an_error(storage: Storage) -> None:
+    with pytest.raises(JobNotFoundError):
+        storage.job_admin.cancel("unknown")
 
 
 # -- retention ---------------------------------------------------------------------
@@ -327,108 +295,6 @@ def test_requeue_skips_a_job_whose_key_is_held(storage: Storage) -> None:
     assert status_of(storage, holder) is JobStatus.PENDING
 
 
-def test_requeue_batch_skips_conflicts(storage: Storage) -> None:
-    """requeue_batch_skips_dedupe_conflicts_instead_of_aborting, adapted to D15"""
-    blocked = enqueue(storage, key="held")
-    run(storage, Dead("no"))
-    free = enqueue(storage, key="free")
-    run(storage, Dead("no"))
-    holder = enqueue(storage, key="held")
-
-    walk = storage.job_admin.requeue_batch(JobStatus.DEAD)
-
-    assert (walk.examined, walk.changed, walk.skipped) == (2, 1, 1)
-    assert walk.last_id == free
-    assert status_of(storage, blocked) is JobStatus.DEAD
-    assert status_of(storage, free) is JobStatus.PENDING
-    assert status_of(storage, holder) is JobStatus.PENDING
-
-
-def test_requeue_batch_takes_one_of_several_with_one_key(storage: Storage) -> None:
-    """D12"""
-    ids = []
-    for _ in range(3):
-        ids.append(enqueue(storage, key="once"))
-        run(storage, Dead("no"))
-    plain = job_with(storage, JobStatus.DEAD)
-
-    walk = storage.job_admin.requeue_batch(JobStatus.DEAD)
-
-    assert (walk.examined, walk.changed, walk.skipped) == (4, 2, 2)
-    assert status_of(storage, ids[0]) is JobStatus.PENDING
-    assert [status_of(storage, job_id) for job_id in ids[1:]] == [JobStatus.DEAD] * 2
-    assert status_of(storage, plain) is JobStatus.PENDING
-
-
-@pytest.mark.parametrize("status", [JobStatus.FAILED, JobStatus.DEAD])
-def test_requeue_batch_resets_pending(storage: Storage, status: JobStatus) -> None:
-    """requeue_batch_by_status_resets_pending"""
-    ids = [job_with(storage, status) for _ in range(3)]
-    done = job_with(storage, JobStatus.DONE)
-
-    walk = storage.job_admin.requeue_batch(status)
-
-    assert walk == Walk(3, 3, ids[-1])
-    assert [job.id for job in storage.jobs.claim(QUEUE, OWNER, 9)] == ids
-    assert status_of(storage, done) is JobStatus.DONE
-
-
-def test_a_walk_of_nothing_but_conflicts_ends(storage: Storage) -> None:
-    """D10, D13: short counts end nothing early, and every walk ends"""
-    for n in range(5):
-        enqueue(storage, key=f"key-{n}")
-        run(storage, Dead("no"))
-        enqueue(storage, key=f"key-{n}", priority=9)
-    wanted = enqueue(storage)
-    run(storage, Dead("no"))
-
-    walks: list[Walk] = []
-    after = None
-    while not walks or walks[-1].examined:
-        walk = storage.job_admin.requeue_batch(JobStatus.DEAD, after=after, limit=2)
-        walks.append(walk)
-        after = walk.last_id
-
-    assert [walk.examined for walk in walks] == [2, 2, 2, 0]
-    assert [walk.changed for walk in walks] == [0, 0, 1, 0]
-    assert status_of(storage, wanted) is JobStatus.PENDING
-
-
-@pytest.mark.parametrize(
-    "status", [JobStatus.PENDING, JobStatus.IN_PROGRESS, JobStatus.DONE]
-)
-def test_requeue_batch_refuses_other_states(
-    storage: Storage, status: JobStatus
-) -> None:
-    """D10"""
-    before = storage.job_reader.get(job_with(storage, status))
-
-    with pytest.raises(InvalidInputError):
-        storage.job_admin.requeue_batch(status)
-
-    assert storage.job_reader.get(before.id) == before
-
-
-def test_requeue_batch_can_be_kept_to_one_queue(storage: Storage) -> None:
-    mine = job_with(storage, JobStatus.DEAD)
-    other = job_with(storage, JobStatus.DEAD, queue_name="other")
-
-    assert (
-        storage.job_admin.requeue_batch(JobStatus.DEAD, queue_name="other").changed == 1
-    )
-
-    assert status_of(storage, mine) is JobStatus.DEAD
-    assert status_of(storage, other) is JobStatus.PENDING
-
-
-def test_requeue_many_counts_what_it_changed(storage: Storage) -> None:
-    ids = [job_with(storage, JobStatus.FAILED) for _ in range(2)]
-    done = job_with(storage, JobStatus.DONE)
-
-    assert storage.job_admin.requeue_many([*ids, done, ids[0], "unknown"]) == 2
-    assert storage.job_admin.requeue_many([]) == 0
-
-
 def test_requeue_wakes_the_queue(storage: Storage) -> None:
     """D22"""
     job_id = job_with(storage, JobStatus.DEAD, queue_name="mail")
@@ -501,6 +367,95 @@ def test_run_now_wakes_the_queue(storage: Storage, sql: Sql) -> None:
     listener = storage.database.listen(heard)
     try:
         storage.job_admin.run_now(job_id)
+        assert heard.wait_for("mail")
+    finally:
+        listener.stop()
+
+
+# -- reschedule --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [JobStatus.PENDING, JobStatus.FAILED])
+def test_reschedule_defers_a_waiting_job(
+    storage: Storage, sql: Sql, status: JobStatus
+) -> None:
+    job_id = job_with(storage, status)
+    later = from_micros(sql.now_us()) + timedelta(seconds=7200)
+
+    storage.job_admin.reschedule(job_id, run_at=later)
+
+    job = storage.job_reader.get(job_id)
+    assert (job.status, job.scheduled_at) == (status, later)
+    assert storage.jobs.claim(QUEUE, OWNER) == []
+    sql.age(7300)
+    assert claim_one(storage).id == job_id
+
+
+def test_reschedule_to_the_past_means_now(storage: Storage, sql: Sql) -> None:
+    """D29"""
+    job_id = enqueue_in(storage, sql, 600)
+    before_us = sql.now_us()
+
+    storage.job_admin.reschedule(job_id, run_at=from_micros(0))
+
+    assert storage.job_reader.get(job_id).scheduled_at >= from_micros(before_us)
+    assert claim_one(storage).id == job_id
+
+
+def test_reschedule_changes_urgency_and_queue(storage: Storage) -> None:
+    storage.queues.ensure("other")
+    first, second = enqueue(storage, key="held"), enqueue(storage)
+    before = storage.job_reader.get(first)
+
+    storage.job_admin.reschedule(second, priority=-5)
+    storage.job_admin.reschedule(first, queue_name="other")
+
+    assert claim_one(storage).id == second
+    moved = storage.job_reader.get(first)
+    assert (moved.queue_name, moved.scheduled_at) == ("other", before.scheduled_at)
+    assert enqueue(storage, key="held") == first
+    assert claim_one(storage, queue_name="other").id == first
+
+
+def test_reschedule_of_nothing_changes_nothing(storage: Storage, sql: Sql) -> None:
+    before = storage.job_reader.get(enqueue_in(storage, sql, 600))
+
+    storage.job_admin.reschedule(before.id)
+
+    assert storage.job_reader.get(before.id) == before
+
+
+def test_reschedule_refuses_an_unknown_queue(storage: Storage) -> None:
+    before = storage.job_reader.get(enqueue(storage))
+
+    with pytest.raises(QueueNotFoundError):
+        storage.job_admin.reschedule(before.id, queue_name="nowhere", priority=3)
+
+    assert storage.job_reader.get(before.id) == before
+
+
+@pytest.mark.parametrize("status", [JobStatus.IN_PROGRESS, *FINISHED])
+def test_reschedule_refuses_other_states(storage: Storage, status: JobStatus) -> None:
+    before = storage.job_reader.get(job_with(storage, status))
+
+    with pytest.raises(JobStateError):
+        storage.job_admin.reschedule(before.id, priority=1)
+
+    assert storage.job_reader.get(before.id) == before
+
+
+def test_reschedule_of_an_unknown_job_is_an_error(storage: Storage) -> None:
+    with pytest.raises(JobNotFoundError):
+        storage.job_admin.reschedule("unknown", priority=1)
+
+
+def test_reschedule_wakes_the_queue(storage: Storage) -> None:
+    storage.queues.ensure("mail")
+    job_id = enqueue(storage)
+    heard = Heard()
+    listener = storage.database.listen(heard)
+    try:
+        storage.job_admin.reschedule(job_id, queue_name="mail")
         assert heard.wait_for("mail")
     finally:
         listener.stop()

@@ -92,7 +92,7 @@ def test_a_sweep_may_be_kept_to_one_queue(storage: Storage, sql: Sql) -> None:
 def test_an_unknown_queue_is_an_error(storage: Storage, verb: str) -> None:
     storage.queues.ensure("gone")
     enqueue(storage, queue_name="gone")
-    storage.job_admin.delete_many([enqueue(storage, queue_name="gone")])
+    storage.job_admin.delete(enqueue(storage, queue_name="gone"))
     with pytest.raises(QueueNotFoundError):
         getattr(storage.retention, verb)("unknown")
 

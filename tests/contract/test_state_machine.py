@@ -24,7 +24,14 @@ from hypothesis.stateful import (
 
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.ids import UlidGenerator
-from flask_forge_jobs.model.jobs import ClaimedJob, JobStatus, NewJob, RunningJob
+from flask_forge_jobs.model.bulk import JobAction
+from flask_forge_jobs.model.jobs import (
+    ClaimedJob,
+    JobFilter,
+    JobStatus,
+    NewJob,
+    RunningJob,
+)
 from flask_forge_jobs.model.outcomes import (
     Dead,
     Done,
@@ -387,7 +394,11 @@ class JobHistories(RuleBasedStateMachine):
         waiting = sorted(j.id for j in self.model.jobs.values() if j.status == status)
         changed = sum(self.model.requeue(job_id) for job_id in waiting)
         self.on_all(
-            lambda storage: storage.job_admin.requeue_batch(JobStatus(status)).changed,
+            lambda storage: (
+                storage.job_admin.step(
+                    JobAction.RETRY, JobFilter(statuses=(JobStatus(status),))
+                ).change.changed
+            ),
             changed,
         )
 

@@ -4,7 +4,7 @@ import pytest
 
 from flask_forge_jobs.errors import InvalidInputError, JobNotFoundError
 from flask_forge_jobs.handlers import job_actions
-from flask_forge_jobs.model.jobs import DeleteReport, JobStatus, NewJob
+from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.storage.base import Storage
 
 
@@ -42,25 +42,6 @@ def test_enqueue_demo_has_an_empty_payload_by_default(storage: Storage) -> None:
     result = job_actions.enqueue_demo(storage)
 
     assert storage.job_reader.get(result.id).payload == "{}"
-
-
-def test_bulk_verbs_count_an_id_once(storage: Storage) -> None:
-    job = storage.jobs.enqueue(NewJob("k"))
-
-    retried = job_actions.retry(storage, [job.id, job.id, "none"])
-    deleted = job_actions.delete(storage, [job.id, job.id, "none"])
-
-    assert retried == job_actions.RetryReport(requeued=0, skipped=2)
-    assert deleted == DeleteReport(deleted=1, cancel_requested=0, not_found=1)
-
-
-def test_bulk_verbs_take_ten_thousand_ids(storage: Storage) -> None:
-    ids = [str(number) for number in range(10_000)]
-
-    assert job_actions.delete(storage, ids) == DeleteReport(not_found=10_000)
-    with pytest.raises(InvalidInputError) as caught:
-        job_actions.retry(storage, [*ids, "more"])
-    assert caught.value.field == "ids"
 
 
 def test_run_now_leaves_a_due_job_due(storage: Storage) -> None:

@@ -8,12 +8,9 @@ import pytest
 
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.jobs import (
-    DELETABLE,
     MAX_PAYLOAD_BYTES,
-    REQUEUEABLE,
     JobStatus,
     NewJob,
-    Walk,
 )
 from flask_forge_jobs.model.payloads import dump
 
@@ -114,13 +111,3 @@ def test_unknown_status_is_an_error_that_lists_the_five(value: object) -> None:
 
     assert caught.value.field == "statuses[0]"
     assert "pending, in_progress, done, failed, dead" in caught.value.message
-
-
-def test_bulk_verbs_never_touch_a_running_job() -> None:
-    """D9 and D10."""
-    assert JobStatus.IN_PROGRESS not in {*DELETABLE, *REQUEUEABLE}
-    assert set(REQUEUEABLE) == {JobStatus.FAILED, JobStatus.DEAD}
-
-
-def test_walk_counts_what_it_left_alone() -> None:
-    assert Walk(examined=5, changed=3, last_id="x").skipped == 2

@@ -28,7 +28,7 @@ FOLDER = Path(flask_forge_jobs.storage.__file__).parent
 ROWS = 20_000
 # Parameters that are neither text nor NULL.
 NUMBERS = {"limit", "offset", "now", "from_at", "to_at", "cutoff", "worthwhile"}
-NUMBERS |= {"most", "age_us", "lease_us", "min_attempts", "at", "edge"}
+NUMBERS |= {"most", "age_us", "lease_us", "min_attempts", "at", "edge", "after_at"}
 NUMBERS |= {"delay_us", "grace_us", "within_us", "run_at", "priority", "max_workers"}
 NUMBERS |= {"max_attempts", "timeout_s", "lock_key", "version", "oldest_reader"}
 NUMBERS |= {"level", "http_status", "changed", "before_at", "before_id"}
@@ -74,13 +74,18 @@ SERVED_BY = {
     "finished_before": "forge_job_finished",
     "delete_expired": "forge_job_finished",
     "count_expired": "forge_job_finished",
-    "walk_unsuccessful": "forge_job_unsuccessful",
+    "walk": "forge_job_list",
     "get_job": "forge_job_pkey",
     "get_summaries": BY_ID,
     "lock_jobs": BY_ID,
     "delete_jobs": BY_ID,
     "requeue_jobs": BY_ID,
     "request_cancel": BY_ID,
+    "run_now": BY_ID,
+    "reschedule": BY_ID,
+    "lock_waiting": BY_ID,
+    "cancel_waiting": BY_ID,
+    "statuses": BY_ID,
     "lock_stale": BY_ID,
     "revive": BY_ID,
     "timeline": "forge_metric_pkey|forge_metric USING PRIMARY KEY",

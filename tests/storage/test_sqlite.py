@@ -22,7 +22,8 @@ from flask_forge_jobs.errors import (
     StorageError,
     StorageUnavailableError,
 )
-from flask_forge_jobs.model.jobs import JobFilter, JobStatus, NewJob
+from flask_forge_jobs.model.bulk import JobAction
+from flask_forge_jobs.model.jobs import JobFilter, NewJob
 from flask_forge_jobs.model.outcomes import Dead, Done, Failed, Throttled
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.connect import open_storage
@@ -43,12 +44,13 @@ WRITES: dict[str, Callable[[Storage], object]] = {
     "heartbeat": lambda s: s.jobs.heartbeat(OWNER, {"x": "1"}),
     "revive": lambda s: s.jobs.revive(s.jobs.running()),
     "delete": lambda s: s.job_admin.delete("x"),
-    "delete_batch": lambda s: s.job_admin.delete_batch(JobStatus.DONE),
-    "cancel_batch": lambda s: s.job_admin.cancel_batch(),
+    "change": lambda s: s.job_admin.change(JobAction.DELETE, ["x"]),
+    "cancel": lambda s: s.job_admin.cancel(enqueue(s)),
+    "reschedule": lambda s: s.job_admin.reschedule(enqueue(s), priority=1),
     "requeue": lambda s: s.job_admin.requeue("x"),
-    "requeue_batch": lambda s: [
+    "step": lambda s: [
         finish(s, claim_one(s), Dead("x")),
-        s.job_admin.requeue_batch(JobStatus.DEAD),
+        s.job_admin.step(JobAction.RETRY, JobFilter()),
     ],
     "run_now": lambda s: s.job_admin.run_now(enqueue(s)),
     "fold_counts": lambda s: s.job_admin.fold_counts(0),

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from flask_forge_jobs.model.bulk import BulkStep, JobAction
 from flask_forge_jobs.model.instants import from_micros
-from flask_forge_jobs.model.jobs import ClaimedJob, EnqueueResult, NewJob
-from flask_forge_jobs.model.outcomes import Outcome, settle
+from flask_forge_jobs.model.jobs import (
+    ClaimedJob,
+    EnqueueResult,
+    JobFilter,
+    JobStatus,
+    NewJob,
+)
+from flask_forge_jobs.model.outcomes import Dead, Done, Failed, Outcome, settle
 from flask_forge_jobs.storage.base import Storage
 from tests.support.sql import Sql
 
@@ -94,6 +101,45 @@ def run(storage: Storage, outcome: Outcome, *, queue_name: str = QUEUE) -> Claim
     return job
 
 
+def job_with(storage: Storage, status: JobStatus, *, queue_name: str = QUEUE) -> str:
+    """Make one job that has come to be in a state; its queue must be empty."""
+    job_id = enqueue(storage, queue_name=queue_name)
+    if status is JobStatus.PENDING:
+        return job_id
+    job = claim_one(storage, queue_name=queue_name)
+    endings: dict[JobStatus, Outcome] = {
+        JobStatus.DONE: Done("1"),
+        JobStatus.FAILED: Failed("no"),
+        JobStatus.DEAD: Dead("no"),
+    }
+    if status in endings:
+        finish(storage, job, endings[status])
+    return job_id
+
+
 def revive_all(storage: Storage) -> int:
     """Give back every running job, as if all its owners had fallen silent."""
     return storage.jobs.revive(storage.jobs.running())
+
+
+def having(
+    *statuses: JobStatus, queue_name: str | None = None, kind: str | None = None
+) -> JobFilter:
+    """Return a filter of jobs in one of these states."""
+    return JobFilter(
+        statuses=statuses,
+        queues=() if queue_name is None else (queue_name,),
+        kinds=() if kind is None else (kind,),
+    )
+
+
+def walk(
+    storage: Storage, action: JobAction, wanted: JobFilter, *, limit: int = 500
+) -> list[BulkStep]:
+    """Act on everything that matches, step by step."""
+    steps = [storage.job_admin.step(action, wanted, limit=limit)]
+    while (position := steps[-1].position) is not None:
+        steps.append(
+            storage.job_admin.step(action, wanted, after=position, limit=limit)
+        )
+    return steps

@@ -93,7 +93,8 @@ def _operation(route: Route, shapes: Shapes) -> Document:
         operation["parameters"] = parameters
     if route.body is not None:
         content = {"application/json": {"schema": shapes.body(route.body)}}
-        operation["requestBody"] = {"required": True, "content": content}
+        is_required = not route.is_body_optional
+        operation["requestBody"] = {"required": is_required, "content": content}
     operation["responses"] = _responses(route, shapes)
     return operation
 

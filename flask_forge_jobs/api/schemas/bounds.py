@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from flask_forge_jobs.handlers.bulk import MAX_DAYS
 from flask_forge_jobs.handlers.jobs import (
     MAX_FILTER_VALUES,
     MAX_JOB_ID_LENGTH,
@@ -21,6 +22,7 @@ from flask_forge_jobs.model.jobs import (
     DEDUPE_KEY_LENGTH,
     MAX_ATTEMPTS_RANGE,
     MAX_BULK_JOBS,
+    REQUEUEABLE,
     JobStatus,
 )
 from flask_forge_jobs.model.queues import (
@@ -62,6 +64,8 @@ DEDUPE_KEY = text(1, DEDUPE_KEY_LENGTH)
 JOB_ID = text(1, MAX_JOB_ID_LENGTH)
 JOB_IDS = items(MAX_BULK_JOBS)
 STATUS: Metadata = {"enum": [str(status) for status in JobStatus]}
+REQUEUEABLE_STATUS: Metadata = {"enum": [str(status) for status in REQUEUEABLE]}
+DAYS = whole(0, MAX_DAYS)
 MAX_ATTEMPTS = whole(*MAX_ATTEMPTS_RANGE)
 PAGE_SIZE = whole(0, MAX_PAGE_SIZE)
 LIMIT = whole(1, MAX_PAGE_SIZE)

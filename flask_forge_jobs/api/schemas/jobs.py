@@ -18,7 +18,7 @@ from flask_forge_jobs.api.schemas.fields import (
 )
 from flask_forge_jobs.model.jobs import JobFilter
 
-_LIST_MESSAGES: dict[str, str | list[Any] | dict[Any, Any]] = {
+LIST_MESSAGES: dict[str, str | list[Any] | dict[Any, Any]] = {
     "required": "is required",
     "null": "must not be null",
     "invalid": "must be an array",
@@ -76,17 +76,17 @@ class Filter(WireSchema):
     queues = List(
         Text(metadata=bounds.FILTER_NAME),
         load_default=(),
-        error_messages=_LIST_MESSAGES,
+        error_messages=LIST_MESSAGES,
         metadata=bounds.FILTER_NAMES,
     )
     kinds = List(
         Text(metadata=bounds.FILTER_NAME),
         load_default=(),
-        error_messages=_LIST_MESSAGES,
+        error_messages=LIST_MESSAGES,
         metadata=bounds.FILTER_NAMES,
     )
     statuses = List(
-        Text(metadata=bounds.STATUS), load_default=(), error_messages=_LIST_MESSAGES
+        Text(metadata=bounds.STATUS), load_default=(), error_messages=LIST_MESSAGES
     )
     enqueued_from = Instant(data_key="from", load_default=None)
     enqueued_to = Instant(data_key="to", load_default=None)
@@ -147,15 +147,3 @@ class EnqueueDemoRequest(WireSchema):
     """Arguments of :func:`flask_forge_jobs.handlers.job_actions.enqueue_demo`."""
 
     payload = AnyJson(load_default=None)
-
-
-class JobIdsRequest(WireSchema):
-    """Which jobs to act on."""
-
-    job_ids = List(
-        Text(metadata=bounds.JOB_ID),
-        data_key="ids",
-        required=True,
-        error_messages=_LIST_MESSAGES,
-        metadata=bounds.JOB_IDS,
-    )

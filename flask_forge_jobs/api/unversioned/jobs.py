@@ -9,12 +9,11 @@ from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.request import refuse_bad_unread_body
 from flask_forge_jobs.api.response import array_response, dumper, json_response
 from flask_forge_jobs.api.routes import Route
-from flask_forge_jobs.api.schemas.fields import Flag, Text, WholeNumber
+from flask_forge_jobs.api.schemas.fields import Flag, Text
 from flask_forge_jobs.api.schemas.jobs import (
     EnqueueDemoRequest,
     EnqueueRequest,
     FailedQuery,
-    JobIdsRequest,
     JobInspect,
     JobRow,
     JobsPage,
@@ -39,7 +38,6 @@ _SCHEDULED_QUERY = ScheduledQuery()
 _LIST = ListRequest()
 _ENQUEUE = EnqueueRequest()
 _ENQUEUE_DEMO = EnqueueDemoRequest()
-_JOB_IDS = JobIdsRequest()
 
 
 def list_jobs(api: Api) -> Response:
@@ -103,35 +101,6 @@ def run_now(api: Api, job_id: str) -> Response:
     return json_response(job_actions.run_now(api.storage, job_id))
 
 
-def retry(api: Api) -> Response:
-    """Put failed and dead jobs back; answer how many."""
-    job_ids = api.body(_JOB_IDS)["job_ids"]
-    own = api.scope.own(job_ids)
-    report = job_actions.retry(api.storage, own)
-    skipped = report.skipped + len(set(job_ids) - set(own))
-    response = json_response(report.requeued)
-    response.headers["X-Jobs-Skipped"] = str(skipped)
-    return response
-
-
-def requeue(api: Api) -> Response:
-    """Do what ``/jobs/retry`` does, under its old name."""
-    return retry(api)
-
-
-def delete(api: Api) -> Response:
-    """Delete jobs or ask them to stop; answer how many."""
-    job_ids = api.body(_JOB_IDS)["job_ids"]
-    own = api.scope.own(job_ids)
-    report = job_actions.delete(api.storage, own)
-    not_found = report.not_found + len(set(job_ids) - set(own))
-    response = json_response(report.deleted + report.cancel_requested)
-    response.headers["X-Jobs-Deleted"] = str(report.deleted)
-    response.headers["X-Jobs-Cancel-Requested"] = str(report.cancel_requested)
-    response.headers["X-Jobs-Not-Found"] = str(not_found)
-    return response
-
-
 def _enqueued(result: EnqueueResult) -> Response:
     response = json_response(result.id)
     response.headers["X-Job-Deduped"] = "true" if result.is_deduped else "false"
@@ -176,24 +145,6 @@ ROUTES = (
         method="POST", path="/jobs/run-now/<job_id>", endpoint="jobs_run_now",
         view=run_now, permission=Permission.JOBS_RETRY, reach=Reach.JOB,
         answer=Flag(), errors=(404,),
-    ),
-    Route(
-        method="POST", path="/jobs/retry", endpoint="jobs_retry", view=retry,
-        permission=Permission.JOBS_RETRY, reach=Reach.VIEW,
-        body=_JOB_IDS, answer=WholeNumber(),
-        is_bulk=True,
-    ),
-    Route(
-        method="POST", path="/jobs/requeue", endpoint="jobs_requeue", view=requeue,
-        permission=Permission.JOBS_RETRY, reach=Reach.VIEW,
-        body=_JOB_IDS, answer=WholeNumber(),
-        is_bulk=True, is_deprecated=True,
-    ),
-    Route(
-        method="POST", path="/jobs/delete", endpoint="jobs_delete", view=delete,
-        permission=Permission.JOBS_DELETE, reach=Reach.VIEW,
-        body=_JOB_IDS, answer=WholeNumber(),
-        is_bulk=True,
     ),
 )  # fmt: skip
 DEMO_ROUTE = Route(

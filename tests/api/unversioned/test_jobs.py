@@ -403,66 +403,6 @@ def test_a_bad_query_is_400(client: FlaskClient, query: str, field: str) -> None
     _assert_refused(client.get(f"{PREFIX}/jobs/{query}"), field)
 
 
-def test_retry_counts_what_it_put_back(client: FlaskClient, storage: Storage) -> None:
-    dead = _enqueue(client)
-    _end(storage, _claim(storage), JobStatus.DEAD, "broken")
-    failed = _enqueue(client)
-    _end(storage, _claim(storage), JobStatus.FAILED, "broken")
-    pending = _enqueue(client)
-
-    answer = _post(client, "retry", {"ids": [dead, failed, failed, pending, "none"]})
-
-    assert answer.data == b"2"
-    assert answer.headers["X-Jobs-Skipped"] == "2"
-    assert storage.job_reader.get(dead).status is JobStatus.PENDING
-
-
-def test_requeue_does_what_retry_does(client: FlaskClient, storage: Storage) -> None:
-    failed = _enqueue(client)
-    _end(storage, _claim(storage), JobStatus.FAILED, "broken")
-
-    answer = _post(client, "requeue", {"ids": [failed, "none"]})
-
-    assert answer.data == b"1"
-    assert answer.headers["X-Jobs-Skipped"] == "1"
-    assert storage.job_reader.get(failed).status is JobStatus.PENDING
-
-
-def test_delete_counts_by_fate(client: FlaskClient, storage: Storage) -> None:
-    running = _enqueue(client)
-    _claim(storage)
-    waiting = _enqueue(client)
-
-    answer = _post(client, "delete", {"ids": [running, waiting, waiting, "none"]})
-
-    assert answer.data == b"2"
-    assert answer.headers["X-Jobs-Deleted"] == "1"
-    assert answer.headers["X-Jobs-Cancel-Requested"] == "1"
-    assert answer.headers["X-Jobs-Not-Found"] == "1"
-    assert storage.job_reader.get(running).cancel_requested_at is not None
-
-
-@pytest.mark.parametrize("verb", ["retry", "requeue", "delete"])
-def test_bulk_of_nothing_is_zero(client: FlaskClient, verb: str) -> None:
-    assert _post(client, verb, {"ids": []}).data == b"0"
-
-
-@pytest.mark.parametrize("verb", ["retry", "requeue", "delete"])
-@pytest.mark.parametrize(
-    ("ids", "field"),
-    [
-        (["x"] * 10_001, "ids"),
-        (["x", ""], "ids[1]"),
-        (["x" * 65], "ids[0]"),
-        (["x", "y", None], "ids[2]"),
-    ],
-)
-def test_bulk_with_bad_ids_is_400(
-    client: FlaskClient, verb: str, ids: list[object], field: str
-) -> None:
-    _assert_refused(_post(client, verb, {"ids": ids}), field)
-
-
 def test_run_now_lifts_a_wait(client: FlaskClient, storage: Storage) -> None:
     job_id = _enqueue(client, run_at="2999-01-01T00:00:00Z")
 

@@ -1,7 +1,7 @@
 -- What an operator does to jobs.
 
 -- name: lock_job
-SELECT id
+SELECT status
 FROM forge_job
 WHERE id = :id
 /* for_update */
@@ -84,21 +84,13 @@ WHERE dedupe_key IS NOT NULL
     AND id IN (SELECT v.job_id FROM /* rows v: job_id text */)
 
 -- name: walk
--- The next ids with a status, in id order.
-SELECT id
+-- Served by forge_job_list: the next jobs of one state, queue and kind, those that do
+-- not match among them, so that a rare match does not make a step long.
+SELECT enqueued_at, id, /* use matches */
 FROM forge_job
-WHERE status = :status AND id > :after
-    AND (:any_queue OR queue_name = :queue_name)
-ORDER BY id
-LIMIT :limit
-
--- name: walk_unsuccessful
--- Served by forge_job_unsuccessful.
-SELECT id
-FROM forge_job
-WHERE status = :status AND status IN ('failed', 'dead') AND id > :after
-    AND (:any_queue OR queue_name = :queue_name)
-ORDER BY id
+WHERE queue_name = :queue_name AND kind = :kind AND status = :status
+    AND (enqueued_at, id) > (:after_at, :after_id) AND enqueued_at <= :to_at
+ORDER BY enqueued_at, id
 LIMIT :limit
 
 -- name: run_now
@@ -107,8 +99,48 @@ UPDATE forge_job
 SET
     scheduled_at = CASE WHEN scheduled_at > :now THEN :now ELSE scheduled_at END,
     deferred = FALSE
-WHERE id = :id AND status IN ('pending', 'failed')
-RETURNING queue_name
+WHERE status IN ('pending', 'failed')
+    AND id IN (SELECT v.job_id FROM /* rows v: job_id text */)
+RETURNING id, queue_name
+
+-- name: reschedule
+-- The past means now; NULL leaves things as they are.
+UPDATE forge_job
+SET
+    scheduled_at = CASE
+        WHEN :run_at IS NULL THEN scheduled_at
+        WHEN :run_at > :now THEN :run_at
+        ELSE :now
+    END,
+    deferred = CASE WHEN :run_at IS NULL THEN deferred ELSE :run_at > :now END,
+    priority = COALESCE(:priority, priority),
+    queue_name = COALESCE(:queue_name, queue_name)
+WHERE status IN ('pending', 'failed')
+    AND id IN (SELECT v.job_id FROM /* rows v: job_id text */)
+RETURNING id, queue_name
+
+-- name: lock_waiting
+SELECT id, attempts, error_history
+FROM forge_job
+WHERE status IN ('pending', 'failed')
+    AND id IN (SELECT v.job_id FROM /* rows v: job_id text */)
+ORDER BY id
+/* for_update */
+
+-- name: cancel_waiting
+-- What waits for its start or for a retry ends at once.
+UPDATE forge_job
+SET
+    status = 'dead', completed_at = :now, deferred = FALSE, last_error = v.error,
+    error_history = v.history
+FROM /* rows v: job_id text, error text, history text */
+WHERE forge_job.id = v.job_id AND forge_job.status IN ('pending', 'failed')
+RETURNING forge_job.id
+
+-- name: statuses
+SELECT id, status
+FROM forge_job
+WHERE id IN (SELECT v.job_id FROM /* rows v: job_id text */)
 
 -- name: finished_before
 -- Served by forge_job_finished.

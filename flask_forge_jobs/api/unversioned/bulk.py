@@ -1,0 +1,155 @@
+"""Many jobs at once: retry and delete, by id or by state."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Response
+
+from flask_forge_jobs.api.context import Api
+from flask_forge_jobs.api.response import json_response
+from flask_forge_jobs.api.routes import Route
+from flask_forge_jobs.api.schemas.bulk import (
+    DeleteByStatusRequest,
+    DeleteDoneRequest,
+    JobIdsRequest,
+    RetryAllFailedRequest,
+    RetryByStatusRequest,
+)
+from flask_forge_jobs.api.schemas.fields import WholeNumber
+from flask_forge_jobs.api.scope import Reach
+from flask_forge_jobs.auth.permissions import Permission
+from flask_forge_jobs.handlers import bulk
+from flask_forge_jobs.handlers.bulk import BulkReport
+from flask_forge_jobs.model.jobs import JobStatus
+
+_JOB_IDS = JobIdsRequest()
+_RETRY_ALL_FAILED = RetryAllFailedRequest()
+_RETRY_BY_STATUS = RetryByStatusRequest()
+_DELETE_BY_STATUS = DeleteByStatusRequest()
+_DELETE_DONE = DeleteDoneRequest()
+
+
+def retry(api: Api) -> Response:
+    """Put failed and dead jobs back; answer how many."""
+    job_ids = api.body(_JOB_IDS)["job_ids"]
+    own = api.scope.own(job_ids)
+    report = bulk.retry(api.storage, own, limits=api.bulk_limits)
+    return _retried(report, skipped=len(set(job_ids) - set(own)))
+
+
+def requeue(api: Api) -> Response:
+    """Do what ``/jobs/retry`` does, under its old name."""
+    return retry(api)
+
+
+def retry_all_failed(api: Api) -> Response:
+    """Put all failed jobs back, or those of one queue or kind; answer how many."""
+    arguments = _scoped(api, api.optional_body(_RETRY_ALL_FAILED))
+    return _retried(
+        bulk.retry_by_status(api.storage, status=JobStatus.FAILED, **arguments)
+    )
+
+
+def retry_all_by_status(api: Api) -> Response:
+    """Put all failed or all dead jobs back; answer how many."""
+    arguments = _scoped(api, api.body(_RETRY_BY_STATUS))
+    return _retried(bulk.retry_by_status(api.storage, **arguments))
+
+
+def delete(api: Api) -> Response:
+    """Delete jobs or ask them to stop; answer how many."""
+    job_ids = api.body(_JOB_IDS)["job_ids"]
+    own = api.scope.own(job_ids)
+    report = bulk.delete(api.storage, own, limits=api.bulk_limits)
+    not_found = len(report.change.skipped) + len(set(job_ids) - set(own))
+    response = _deleted(report)
+    response.headers["X-Jobs-Not-Found"] = str(not_found)
+    return response
+
+
+def delete_by_status(api: Api) -> Response:
+    """Delete all jobs in one state or ask them to stop; answer how many."""
+    arguments = _scoped(api, api.body(_DELETE_BY_STATUS))
+    return _deleted(bulk.delete_by_status(api.storage, **arguments))
+
+
+def delete_done_older_than(api: Api) -> Response:
+    """Delete jobs that were done so many days ago; answer how many."""
+    arguments = _scoped(api, api.body(_DELETE_DONE))
+    return _deleted(bulk.delete_done_older_than(api.storage, **arguments))
+
+
+def _scoped(api: Api, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Add what the caller and the configuration limit a call to."""
+    name = arguments["queue_name"]
+    within = api.scope.names(() if name is None else (name,))
+    return {**arguments, "within": within, "limits": api.bulk_limits}
+
+
+def _retried(report: BulkReport, skipped: int = 0) -> Response:
+    response = _counted(report)
+    response.headers["X-Jobs-Skipped"] = str(len(report.change.skipped) + skipped)
+    return response
+
+
+def _deleted(report: BulkReport) -> Response:
+    response = _counted(report)
+    change = report.change
+    response.headers["X-Jobs-Deleted"] = str(change.changed - change.stop_requested)
+    response.headers["X-Jobs-Cancel-Requested"] = str(change.stop_requested)
+    return response
+
+
+def _counted(report: BulkReport) -> Response:
+    response = json_response(report.change.changed)
+    if not report.is_complete:
+        response.headers["X-Bulk-Complete"] = "false"
+    return response
+
+
+ROUTES = (
+    Route(
+        method="POST", path="/jobs/retry", endpoint="jobs_retry", view=retry,
+        permission=Permission.JOBS_RETRY, reach=Reach.VIEW,
+        body=_JOB_IDS, answer=WholeNumber(),
+        is_bulk=True,
+    ),
+    Route(
+        method="POST", path="/jobs/requeue", endpoint="jobs_requeue", view=requeue,
+        permission=Permission.JOBS_RETRY, reach=Reach.VIEW,
+        body=_JOB_IDS, answer=WholeNumber(),
+        is_bulk=True, is_deprecated=True,
+    ),
+    Route(
+        method="POST", path="/jobs/retry-all-failed", endpoint="jobs_retry_all_failed",
+        view=retry_all_failed, permission=Permission.JOBS_RETRY, reach=Reach.VIEW,
+        body=_RETRY_ALL_FAILED,
+        is_body_optional=True, answer=WholeNumber(), errors=(404,), is_bulk=True,
+    ),
+    Route(
+        method="POST", path="/jobs/retry-all-by-status",
+        endpoint="jobs_retry_all_by_status", view=retry_all_by_status,
+        permission=Permission.JOBS_RETRY, reach=Reach.VIEW,
+        body=_RETRY_BY_STATUS, answer=WholeNumber(),
+        errors=(404,), is_bulk=True,
+    ),
+    Route(
+        method="POST", path="/jobs/delete", endpoint="jobs_delete", view=delete,
+        permission=Permission.JOBS_DELETE, reach=Reach.VIEW,
+        body=_JOB_IDS, answer=WholeNumber(),
+        is_bulk=True,
+    ),
+    Route(
+        method="POST", path="/jobs/delete-done-older-than",
+        endpoint="jobs_delete_done_older_than", view=delete_done_older_than,
+        permission=Permission.JOBS_DELETE, reach=Reach.VIEW,
+        body=_DELETE_DONE, answer=WholeNumber(),
+        errors=(404,), is_bulk=True,
+    ),
+    Route(
+        method="POST", path="/jobs/delete-by-status", endpoint="jobs_delete_by_status",
+        view=delete_by_status, permission=Permission.JOBS_DELETE, reach=Reach.VIEW,
+        body=_DELETE_BY_STATUS, answer=WholeNumber(), errors=(404, 409), is_bulk=True,
+    ),
+)  # fmt: skip

@@ -1,0 +1,167 @@
+"""What an operator's actions do to the rows, within one transaction.
+
+Every function takes ids and returns those that it changed. Rows are locked in the order
+of their ids, so that no two bulk verbs lock crosswise, and the statement that writes
+repeats the state it expects: a job that was claimed, finished or requeued in between is
+left alone (D8 to D14).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from flask_forge_jobs.model.bulk import APPLIES_TO, JobAction, Skip, SkipReason
+from flask_forge_jobs.model.error_history import append_entry
+from flask_forge_jobs.model.jobs import JobStatus
+from flask_forge_jobs.storage.database import (
+    Parameter,
+    Row,
+    Transaction,
+    encode_names,
+    encode_rows,
+)
+
+
+def delete(
+    transaction: Transaction, ids: Sequence[str], status: JobStatus | None = None
+) -> list[str]:
+    """Delete jobs that are not running.
+
+    Args:
+        transaction: An open transaction.
+        ids: The jobs.
+        status: Only those that are still in this state; None means any.
+    """
+    rows = _locked(transaction, ids)
+    if status is None:
+        return _ids(transaction.all("delete_jobs", rows=rows))
+    return _ids(transaction.all("delete_with_status", rows=rows, status=status.value))
+
+
+def delete_finished(
+    transaction: Transaction, ids: Sequence[str], **ended: Parameter
+) -> list[str]:
+    """Delete jobs that ended as ``finished_before`` found them."""
+    rows = _locked(transaction, ids)
+    return _ids(transaction.all("delete_finished", rows=rows, **ended))
+
+
+def request_stop(transaction: Transaction, ids: Sequence[str]) -> list[str]:
+    """Ask running jobs to stop; asking twice keeps the first time."""
+    rows = _locked(transaction, ids)
+    return _ids(transaction.all("request_cancel", rows=rows))
+
+
+def requeue(transaction: Transaction, ids: Sequence[str]) -> list[str]:
+    """Give failed and dead jobs a full new budget, due now; one for each dedupe key."""
+    rows = transaction.all("lock_requeueable", rows=encode_names("job_id", ids))
+    free = encode_names("job_id", _ids(rows))
+    keys: dict[str, str] = {}
+    keyed = sorted(transaction.all("dedupe_keys", rows=free))
+    for job_id, key in keyed:
+        keys.setdefault(key, job_id)
+    blocked = {job_id for job_id, key in keyed if keys[key] != job_id}
+    chosen = [job_id for job_id in _ids(rows) if job_id not in blocked]
+    return _woken(
+        transaction,
+        transaction.all("requeue_jobs", rows=encode_names("job_id", chosen)),
+    )
+
+
+def cancel_waiting(
+    transaction: Transaction, ids: Sequence[str], *, message: str, at_us: int
+) -> list[str]:
+    """End jobs that wait for their start or for a retry.
+
+    Args:
+        transaction: An open transaction.
+        ids: The jobs.
+        message: Becomes the last error and one more entry of the history.
+        at_us: Stamp of that entry, microseconds since the epoch.
+    """
+    found = transaction.all("lock_waiting", rows=encode_names("job_id", ids))
+    rows = encode_rows(
+        {
+            "job_id": job_id,
+            "error": message,
+            "history": append_entry(
+                history, at_us=at_us, attempt=attempts, message=message
+            ),
+        }
+        for job_id, attempts, history in found
+    )
+    return _ids(transaction.all("cancel_waiting", rows=rows))
+
+
+def run_now(transaction: Transaction, ids: Sequence[str]) -> list[str]:
+    """Lift the wait of jobs; an overdue one keeps its place (D22)."""
+    rows = _locked(transaction, ids)
+    return _woken(transaction, transaction.all("run_now", rows=rows))
+
+
+def reschedule(
+    transaction: Transaction,
+    ids: Sequence[str],
+    *,
+    run_at_us: int | None = None,
+    priority: int | None = None,
+    queue_name: str | None = None,
+) -> list[str]:
+    """Change when, how urgently and where waiting jobs run; None changes nothing.
+
+    Args:
+        transaction: An open transaction.
+        ids: The jobs.
+        run_at_us: Microseconds since the epoch; the past means now.
+        priority: A signed 32-bit number.
+        queue_name: A queue that exists.
+    """
+    rows = _locked(transaction, ids)
+    return _woken(
+        transaction,
+        transaction.all(
+            "reschedule",
+            rows=rows,
+            run_at=run_at_us,
+            priority=priority,
+            queue_name=queue_name,
+        ),
+    )
+
+
+def reasons(
+    transaction: Transaction, action: JobAction, ids: Iterable[str]
+) -> list[Skip]:
+    """Return why an action left jobs alone."""
+    left = list(ids)
+    if not left:
+        return []
+    rows = transaction.all("statuses", rows=encode_names("job_id", left))
+    statuses = {job_id: JobStatus(status) for job_id, status in rows}
+    return [Skip(job_id, _reason(action, statuses.get(job_id))) for job_id in left]
+
+
+def _reason(action: JobAction, status: JobStatus | None) -> SkipReason:
+    if status is None:
+        return SkipReason.NOT_FOUND
+    # In the right state and yet left alone: only a retry asks for more than that.
+    if action is JobAction.RETRY and status in APPLIES_TO[action]:
+        return SkipReason.DEDUPE_CONFLICT
+    return SkipReason.WRONG_STATUS
+
+
+def _locked(transaction: Transaction, ids: Sequence[str]) -> str:
+    rows = encode_names("job_id", ids)
+    transaction.later("lock_jobs", rows=rows)
+    return rows
+
+
+def _woken(transaction: Transaction, changed: Sequence[Row]) -> list[str]:
+    """Wake the queues of rows of (id, queue); return the ids."""
+    for queue_name in sorted({row[1] for row in changed}):
+        transaction.wake(queue_name)
+    return _ids(changed)
+
+
+def _ids(rows: Iterable[Row]) -> list[str]:
+    return [row[0] for row in rows]

@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import pytest
+from marshmallow import ValidationError
+
+from flask_forge_jobs.api.schemas.bulk import (
+    DeleteByStatusRequest,
+    DeleteDoneRequest,
+    JobIdsRequest,
+    RetryAllFailedRequest,
+)
+
+
+def test_a_scope_may_be_left_out() -> None:
+    assert RetryAllFailedRequest().load({"other": 1}) == {
+        "queue_name": None,
+        "kind": None,
+    }
+    assert DeleteByStatusRequest().load({"status": "dead"}) == {
+        "status": "dead",
+        "queue_name": None,
+        "kind": None,
+        "older_than": None,
+        "expected": None,
+    }
+
+
+@pytest.mark.parametrize("ids", [None, "x", {"0": "x"}, [5], [None]])
+def test_ids_are_an_array_of_text(ids: object) -> None:
+    with pytest.raises(ValidationError):
+        JobIdsRequest().load({"ids": ids})
+
+
+@pytest.mark.parametrize("days", [True, 1.0, "1", -1, 2**32])
+def test_days_are_a_whole_number(days: object) -> None:
+    with pytest.raises(ValidationError):
+        DeleteDoneRequest().load({"days": days})

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import pytest
+
+from flask_forge_jobs.errors import CountDiffersError, InvalidInputError
+from flask_forge_jobs.handlers import bulk
+from flask_forge_jobs.handlers.bulk import BulkLimits
+from flask_forge_jobs.model.bulk import BulkChange, Skip, SkipReason
+from flask_forge_jobs.model.jobs import JobStatus, NewJob
+from flask_forge_jobs.storage.base import Storage
+from tests.support.clocks import MovingClock
+from tests.support.jobs import having
+
+LIMITS = BulkLimits()
+
+
+class StrideClock(MovingClock):
+    """Every look at it takes some seconds."""
+
+    stride_s = 8.0
+
+    def monotonic(self) -> float:
+        self.move(self.stride_s)
+        return super().monotonic()
+
+
+def test_an_id_named_twice_counts_once(storage: Storage) -> None:
+    job = storage.jobs.enqueue(NewJob("k"))
+
+    retried = bulk.retry(storage, [job.id, job.id, "none"], limits=LIMITS)
+    deleted = bulk.delete(storage, [job.id, job.id, "none"], limits=LIMITS)
+
+    assert set(retried.change.skipped) == {
+        Skip(job.id, SkipReason.WRONG_STATUS),
+        Skip("none", SkipReason.NOT_FOUND),
+    }
+    assert deleted.change == BulkChange(
+        changed=1, skipped=(Skip("none", SkipReason.NOT_FOUND),)
+    )
+    assert retried.is_complete
+    assert deleted.is_complete
+
+
+def test_ten_thousand_ids_are_taken_and_one_more_is_not(storage: Storage) -> None:
+    ids = [str(number) for number in range(10_000)]
+
+    report = bulk.delete(storage, ids, limits=LIMITS)
+
+    assert len(report.change.skipped) == 10_000
+    with pytest.raises(InvalidInputError) as caught:
+        bulk.retry(storage, [*ids, "more"], limits=LIMITS)
+    assert caught.value.field == "ids"
+
+
+def test_a_call_ends_after_its_time(storage: Storage) -> None:
+    """X-27: the wall clock cuts between two batches"""
+    storage.jobs.enqueue_many([NewJob("k") for _ in range(1200)])
+    limits = BulkLimits(max_s=20.0, clock=StrideClock())
+
+    cut = bulk.delete_by_status(storage, status="pending", limits=limits)
+
+    assert (cut.change.changed, cut.is_complete) == (1000, False)
+    assert storage.job_reader.total(having(JobStatus.PENDING)) == 200
+    rest = bulk.delete_by_status(storage, status="pending", limits=limits)
+    assert (rest.change.changed, rest.is_complete) == (200, True)
+
+
+@pytest.mark.parametrize(
+    ("expected", "matched", "is_refused"),
+    [
+        (0, 0, False),
+        (0, 10, False),
+        (0, 11, True),
+        (100, 110, False),
+        (100, 111, True),
+        (1000, 1100, False),
+        (1000, 1101, True),
+        (1000, 899, True),
+    ],
+)
+def test_a_number_may_differ_a_little(
+    expected: int, matched: int, *, is_refused: bool
+) -> None:
+    if not is_refused:
+        bulk.check_expected(expected, matched)
+        return
+    with pytest.raises(CountDiffersError) as caught:
+        bulk.check_expected(expected, matched)
+    assert (caught.value.expected, caught.value.matched) == (expected, matched)
