@@ -206,7 +206,8 @@ class Job(JobSummary):
 class ClaimedJob(NamedTuple):
     """What a worker needs of a job it owns; made straight from a row of the claim.
 
-    ``payload`` and ``error_history`` are the stored JSON texts.
+    ``payload`` and ``error_history`` are the stored JSON texts. The instants are all of
+    the same clock, the database's on PostgreSQL.
     """
 
     id: str
@@ -220,6 +221,8 @@ class ClaimedJob(NamedTuple):
     throttle_attempts: int
     error_history: str
     timeout_s: float | None
+    enqueued_at_us: int = 0
+    claimed_at_us: int = 0
 
 
 class RunningJob(NamedTuple):

@@ -125,6 +125,8 @@ class Settlement:
         uncount: The attempt is given back.
         is_throttle: Counts as one more throttle of this job.
         cool_down_s: None, or the hint with which the whole queue cools down.
+        run_us: How long the run took, None when it never started.
+        total_us: How long ago the job was enqueued when the run ended.
     """
 
     job: ClaimedJob
@@ -135,6 +137,8 @@ class Settlement:
     uncount: bool = False
     is_throttle: bool = False
     cool_down_s: float | None = None
+    run_us: int | None = None
+    total_us: int = 0
 
 
 def settle(

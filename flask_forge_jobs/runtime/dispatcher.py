@@ -24,6 +24,7 @@ from flask_forge_jobs.runtime.execution import Execution
 from flask_forge_jobs.runtime.settling import Settler
 from flask_forge_jobs.runtime.slots import SlotPool
 from flask_forge_jobs.storage.job_queue import JobQueue
+from flask_forge_jobs.storage.recorder import Recorder
 from flask_forge_jobs.tasks.cancellation import CancelReason
 
 logger = logging.getLogger(__name__)
@@ -50,6 +51,7 @@ class Dispatcher:
         owner: Owns the claimed jobs; the worker process.
         queue_names: The declared queues.
         settler: Turns outcomes into writes.
+        recorder: Counts the runs whose end is stored.
         clock: For pauses and deadlines.
         cancel_grace_s: Seconds a timed-out task has to stop before its slot is taken.
         is_pushing: Whether wake-ups arrive by themselves.
@@ -64,6 +66,7 @@ class Dispatcher:
         owner: str,
         queue_names: Sequence[str],
         settler: Settler,
+        recorder: Recorder,
         clock: Clock,
         cancel_grace_s: float,
         is_pushing: Callable[[], bool],
@@ -74,6 +77,7 @@ class Dispatcher:
         self._owner = owner
         self._queue_names = tuple(queue_names)
         self._settler = settler
+        self._recorder = recorder
         self._clock = clock
         self._cancel_grace_s = cancel_grace_s
         self._is_pushing = is_pushing
@@ -309,6 +313,8 @@ class Dispatcher:
                 self._pool.feed(exchange.claimed)
             else:  # the stop came while this claim was under way (D4)
                 self._returns.extend(Execution(job, now) for job in exchange.claimed)
+        if writing:
+            self._recorder.ended(writing, exchange.refused)
         if exchange.refused:
             self.refused_count += len(exchange.refused)
             logger.warning("no longer ours, outcome dropped: %s", exchange.refused)
@@ -325,7 +331,8 @@ class Dispatcher:
         for settlement in writing:
             replaced: list[Settlement] = []
             try:
-                self._jobs.finish(self._owner, [settlement])
+                refused = self._jobs.finish(self._owner, [settlement])
+                self._recorder.ended([settlement], refused)
             except (StorageUnavailableError, StorageBusyError):
                 raise
             except Exception:

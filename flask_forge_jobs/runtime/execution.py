@@ -9,8 +9,10 @@ from dataclasses import dataclass, field, replace
 
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.model.backoff import MISSING_TASK_DELAY_S
+from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.jobs import ClaimedJob, EnqueueResult, NewJob
 from flask_forge_jobs.model.outcomes import Dead, Failed, Outcome, clip
+from flask_forge_jobs.storage.recorder import Recorder
 from flask_forge_jobs.tasks.cancellation import CancelToken
 from flask_forge_jobs.tasks.context import TaskContext
 from flask_forge_jobs.tasks.failures import describe_failure, forget_frames
@@ -32,6 +34,8 @@ class Execution:
         job: The claimed job.
         claimed_at: Monotonic seconds.
         token: Trips when the task should stop.
+        started_at: Monotonic seconds; 0.0 while it waits for a slot.
+        ended_at: Monotonic seconds; 0.0 before, and for ever if it was abandoned.
     """
 
     job: ClaimedJob
@@ -39,11 +43,18 @@ class Execution:
     token: CancelToken = field(default_factory=CancelToken)
     timeout_s: float | None = None
     started_at: float = 0.0
+    ended_at: float = 0.0
     stops_at: float | None = None
     abandons_at: float | None = None
     slot: int = -1
     is_abandoned: bool = False
     progress: str | None = None
+
+    @property
+    def wait_us(self) -> int:
+        """How long the job had been due when the run started."""
+        due_for_us = self.job.claimed_at_us - self.job.scheduled_at_us
+        return due_for_us + int((self.started_at - self.claimed_at) * SECOND_US)
 
 
 class Runner:
@@ -55,6 +66,7 @@ class Runner:
         host_id: The worker process, which owns its jobs.
         clock: For deadlines.
         enqueue: Stores a follow-up job.
+        recorder: Counts the runs that begin.
     """
 
     def __init__(
@@ -65,12 +77,14 @@ class Runner:
         host_id: str,
         clock: Clock,
         enqueue: Callable[[NewJob], EnqueueResult],
+        recorder: Recorder,
     ) -> None:
         self._registry = registry
         self._scope = scope
         self._host_id = host_id
         self._clock = clock
         self._enqueue = enqueue
+        self._recorder = recorder
         self._warned_at: dict[str, float] = {}
 
     def timeout_of(self, job: ClaimedJob) -> float | None:
@@ -83,6 +97,7 @@ class Runner:
     def run(self, execution: Execution) -> Outcome:
         """Run the task of a job and return how it ended; never raises."""
         job = execution.job
+        self._recorder.started(job.queue_name, job.kind, execution.wait_us)
         task = self._registry.get(job.kind)
         if task is None:
             return self._missing(job.kind)

@@ -175,6 +175,7 @@ class RuntimeHandle:
             host_id=self.host_id,
             clock=runtime.clock,
             enqueue=runtime.enqueue,
+            recorder=self.storage.recorder,
         )
         self._pool = SlotPool(
             runtime.queue_names,
@@ -211,6 +212,7 @@ class RuntimeHandle:
                 lambda name: self._supervisor.settings_of(name),  # noqa: PLW0108
                 runtime.jitter,
             ),
+            recorder=self.storage.recorder,
             clock=runtime.clock,
             cancel_grace_s=runtime.cancel_grace_s,
             is_pushing=lambda: self._listener_is_pushing(),  # noqa: PLW0108  # made later
@@ -333,6 +335,7 @@ class RuntimeHandle:
             service.join(LAST_CALL_S)
         with contextlib.suppress(StorageError):
             self.storage.processes.remove(self.host_id)
+        self.storage.flusher.close()
         logger.info("worker %s has stopped", self.host_id)
         return all_ended
 

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 
 from flask_forge_jobs.model.backoff import failure_delay_s
+from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.outcomes import (
     Done,
@@ -60,6 +61,12 @@ class Settler:
             failure_delay_s=failure_delay_s(job.attempts, queue, self._jitter),
             user_cancelled=reason is CancelReason.USER,
         )
+        if execution.started_at:
+            held_us = int((execution.ended_at - execution.claimed_at) * SECOND_US)
+            settlement.run_us = int(
+                (execution.ended_at - execution.started_at) * SECOND_US
+            )
+            settlement.total_us = job.claimed_at_us - job.enqueued_at_us + held_us
         self._log(settlement)
         return settlement
 
@@ -76,7 +83,11 @@ class Settler:
             job.attempts, self._settings_of(job.queue_name), self._jitter
         )
         failure = Failed(UNSTORABLE_MESSAGE)
-        return [settle(job, failure, failure_delay_s=delay_s, user_cancelled=False)]
+        replacement = settle(
+            job, failure, failure_delay_s=delay_s, user_cancelled=False
+        )
+        replacement.run_us = settlement.run_us
+        return [replacement]
 
     @staticmethod
     def _log(settlement: Settlement) -> None:

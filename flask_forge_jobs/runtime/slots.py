@@ -316,7 +316,8 @@ class SlotPool:
     def _hand_in(self, ended: Execution, outcome: Outcome) -> None:
         queue = self._queues[ended.job.queue_name]
         self._leave(queue, ended)
-        queue.look_ahead.learn(self._clock.monotonic() - ended.started_at)
+        ended.ended_at = self._clock.monotonic()
+        queue.look_ahead.learn(ended.ended_at - ended.started_at)
         self._ended.append((ended, outcome))
         self._on_ended()
 

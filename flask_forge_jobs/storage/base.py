@@ -9,6 +9,7 @@ from importlib.metadata import version
 from flask_forge_jobs.storage.audit import AuditLog
 from flask_forge_jobs.storage.catalogue import load_migrations
 from flask_forge_jobs.storage.database import Database
+from flask_forge_jobs.storage.flusher import Flusher
 from flask_forge_jobs.storage.job_admin import JobAdmin
 from flask_forge_jobs.storage.job_queue import JobQueue
 from flask_forge_jobs.storage.job_reader import JobReader
@@ -16,6 +17,7 @@ from flask_forge_jobs.storage.leases import Leases
 from flask_forge_jobs.storage.metrics import MetricStore
 from flask_forge_jobs.storage.processes import ProcessRegistry
 from flask_forge_jobs.storage.queues import QueueConfig
+from flask_forge_jobs.storage.recorder import Recorder
 from flask_forge_jobs.storage.retention import Retention
 
 
@@ -45,6 +47,8 @@ class Storage:
     leases: Leases
     retention: Retention
     metrics: MetricStore
+    recorder: Recorder
+    flusher: Flusher
 
     @property
     def backend(self) -> str:
@@ -66,5 +70,6 @@ class Storage:
         return StorageInfo(self.backend, (*facts, *ours, driver))
 
     def close(self) -> None:
-        """Close what this process opened; a later use opens anew."""
+        """Store the last figures and close; a later use opens anew."""
+        self.flusher.close()
         self.database.close()

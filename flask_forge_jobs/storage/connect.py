@@ -13,6 +13,7 @@ from flask_forge_jobs.ids import UlidGenerator
 from flask_forge_jobs.storage.audit import AuditLog
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.database import Database
+from flask_forge_jobs.storage.flusher import Flusher
 from flask_forge_jobs.storage.job_admin import JobAdmin
 from flask_forge_jobs.storage.job_queue import JobQueue
 from flask_forge_jobs.storage.job_reader import JobReader
@@ -20,7 +21,9 @@ from flask_forge_jobs.storage.leases import Leases
 from flask_forge_jobs.storage.metrics import MetricStore
 from flask_forge_jobs.storage.processes import ProcessRegistry
 from flask_forge_jobs.storage.queues import QueueConfig
+from flask_forge_jobs.storage.recorder import Recorder
 from flask_forge_jobs.storage.retention import Retention
+from flask_forge_jobs.storage.timing import TimedDatabase
 
 
 class DatabaseConfig(config.DatabaseConfig):
@@ -57,17 +60,22 @@ def open_storage(
     database = _open_database(settings, clock, may_migrate=migrate)
     ids = ids or UlidGenerator(clock)
     leases = Leases(database)
+    metrics = MetricStore(database)
+    recorder = Recorder(clock)
+    timed = TimedDatabase(database, recorder)
     return Storage(
         database=database,
-        jobs=JobQueue(database, ids, clock, jitter),
-        job_reader=JobReader(database),
-        job_admin=JobAdmin(database, clock),
+        jobs=JobQueue(timed, ids, clock, jitter, recorder),
+        job_reader=JobReader(timed),
+        job_admin=JobAdmin(timed, clock),
         queues=QueueConfig(database),
         processes=ProcessRegistry(database),
         audit=AuditLog(database),
         leases=leases,
         retention=Retention(database, leases, ids),
-        metrics=MetricStore(database),
+        metrics=metrics,
+        recorder=recorder,
+        flusher=Flusher(recorder, metrics, clock, ids.new),
     )
 
 

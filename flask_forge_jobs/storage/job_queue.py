@@ -34,6 +34,7 @@ from flask_forge_jobs.storage.database import (
 )
 from flask_forge_jobs.storage.enqueueing import Enqueuer
 from flask_forge_jobs.storage.finishing import Finishing
+from flask_forge_jobs.storage.recorder import Recorder
 from flask_forge_jobs.storage.reviving import revive_jobs
 from flask_forge_jobs.storage.rows import claimed_from_row
 
@@ -50,6 +51,7 @@ class JobQueue:
         ids: Mints job ids.
         clock: Stamps the error history.
         jitter: Returns a number in [0, 1) that spreads retries.
+        recorder: Counts the jobs that are enqueued; None counts nothing.
     """
 
     def __init__(
@@ -58,10 +60,12 @@ class JobQueue:
         ids: UlidGenerator,
         clock: Clock,
         jitter: Callable[[], float] | None = None,
+        recorder: Recorder | None = None,
     ) -> None:
         self._database = database
         self._clock = clock
         self._jitter = jitter
+        self._recorder = recorder
         self._enqueuer = Enqueuer(database, ids, clock)
 
     # -- producing -----------------------------------------------------------------
@@ -81,7 +85,10 @@ class JobQueue:
             DuplicateJobError: The key is held by a job of another kind.
             StorageError: The job was not stored.
         """
-        return self._enqueuer.enqueue(job)
+        result = self._enqueuer.enqueue(job)
+        if self._recorder is not None and not result.is_deduped:
+            self._recorder.enqueued(job.queue_name, job.kind)
+        return result
 
     def enqueue_many(self, jobs: Sequence[NewJob]) -> list[EnqueueResult]:
         """Store up to 10,000 jobs, all or none, and wake each queue once.
@@ -103,7 +110,14 @@ class JobQueue:
             raise InvalidInputError(
                 "jobs", f"{len(jobs)} at once exceed {MAX_BULK_JOBS}"
             )
-        return self._enqueuer.enqueue_many(jobs) if jobs else []
+        if not jobs:
+            return []
+        results = self._enqueuer.enqueue_many(jobs)
+        if self._recorder is not None:
+            self._recorder.enqueued_many(
+                (each.queue_name, each.kind) for each in results if not each.is_deduped
+            )
+        return results
 
     # -- claiming and finishing ----------------------------------------------------
 

@@ -34,6 +34,7 @@ from flask_forge_jobs.runtime.execution import Execution, Runner
 from flask_forge_jobs.runtime.settling import UNSTORABLE_MESSAGE, Settler
 from flask_forge_jobs.runtime.slots import SlotPool
 from flask_forge_jobs.storage.job_queue import JobQueue
+from flask_forge_jobs.storage.recorder import Recorder
 from flask_forge_jobs.tasks.cancellation import CancelReason
 from tests.support.clocks import MovingClock
 from tests.support.runtimes import (
@@ -107,6 +108,7 @@ class Rig:
 
     def __init__(self, *tasks: HeldTask | QuickTask, **options: object) -> None:
         self.clock = MovingClock()
+        self.recorder = Recorder(self.clock)
         self.jobs = ScriptedJobs()
         self.is_pushing = True
         self.may_claim = True
@@ -117,6 +119,7 @@ class Rig:
             host_id=OWNER,
             clock=self.clock,
             enqueue=no_enqueue,
+            recorder=self.recorder,
         )
         self.pool = SlotPool(
             queues,
@@ -134,6 +137,7 @@ class Rig:
             owner=OWNER,
             queue_names=queues,
             settler=Settler(QueueSettings, None),
+            recorder=self.recorder,
             clock=self.clock,
             cancel_grace_s=CANCEL_GRACE_S,
             is_pushing=lambda: self.is_pushing,

@@ -23,6 +23,7 @@ from flask_forge_jobs.runtime.execution import (
     Runner,
     TaskScope,
 )
+from flask_forge_jobs.storage.recorder import Recorder
 from flask_forge_jobs.tasks.context import TaskContext
 from flask_forge_jobs.tasks.registry import TaskRegistry
 from tests.support.clocks import MovingClock
@@ -39,12 +40,14 @@ def runner_of(
     scope: TaskScope = contextlib.nullcontext,
     clock: MovingClock | None = None,
 ) -> Runner:
+    clock = clock or MovingClock()
     return Runner(
         registry,
         scope=scope,
         host_id="host-1",
-        clock=clock or MovingClock(),
+        clock=clock,
         enqueue=no_enqueue,
+        recorder=Recorder(clock),
     )
 
 

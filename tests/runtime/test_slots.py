@@ -11,6 +11,7 @@ from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
 from flask_forge_jobs.model.outcomes import Done
 from flask_forge_jobs.runtime.execution import Runner
 from flask_forge_jobs.runtime.slots import SlotPool
+from flask_forge_jobs.storage.recorder import Recorder
 from flask_forge_jobs.tasks.registry import TaskRegistry
 from tests.support.runtimes import (
     LIMIT_S,
@@ -64,6 +65,7 @@ def rig_of(
         host_id="host-1",
         clock=clock,
         enqueue=no_enqueue,
+        recorder=Recorder(clock),
     )
     pool = SlotPool(
         queues,

@@ -46,7 +46,7 @@ SET
 WHERE id IN (SELECT id FROM picked)
 RETURNING
     id, queue_name, kind, payload, priority, scheduled_at, attempts, max_attempts,
-    throttle_attempts, error_history, timeout_s
+    throttle_attempts, error_history, timeout_s, enqueued_at, started_at
 
 -- name: finish
 -- The fence: still running, ours, and this very attempt. COALESCE keeps both

@@ -200,7 +200,9 @@ RETURNS TABLE (
     max_attempts      INTEGER,
     throttle_attempts INTEGER,
     error_history     TEXT,
-    timeout_s         DOUBLE PRECISION
+    timeout_s         DOUBLE PRECISION,
+    enqueued_at       BIGINT,
+    started_at        BIGINT
 )
 LANGUAGE plpgsql
 SET enable_seqscan = off
@@ -236,7 +238,7 @@ BEGIN
     RETURNING
         job.id, job.queue_name, job.kind, job.payload, job.priority, job.scheduled_at,
         job.attempts, job.max_attempts, job.throttle_attempts, job.error_history,
-        job.timeout_s;
+        job.timeout_s, job.enqueued_at, job.started_at;
 END
 $$;
 

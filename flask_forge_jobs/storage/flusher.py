@@ -1,0 +1,230 @@
+"""Flusher: stores what the recorder of this process has counted, every two seconds.
+
+It keeps the complete figures of each bucket that is not yet stored for good and writes
+them as they are, so a write that is repeated, or whose answer is lost, changes nothing,
+and a database that is away for a while loses nothing. Its thread lives only while there
+is something to store. A process that is killed loses what it counted since the last
+write.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import threading
+import weakref
+from collections.abc import Callable
+
+from flask_forge_jobs.clock import Clock
+from flask_forge_jobs.errors import StorageError
+from flask_forge_jobs.model.instants import SECOND_US
+from flask_forge_jobs.model.metrics import LEVELS, MetricKey, Tally, floor_to
+from flask_forge_jobs.storage.metrics import FOLD_AFTER_US, MetricStore
+from flask_forge_jobs.storage.recorder import Recorder
+
+logger = logging.getLogger(__name__)
+
+PERIOD_S = 2.0
+# Seconds without anything to store after which the thread ends.
+IDLE_S = 30.0
+# How long the end of the process waits for the last write.
+LAST_WRITE_S = 2.0
+# Figures of so many buckets are held while the database is away; then the oldest of the
+# finest go. Each takes about a kilobyte.
+MAX_HELD = 20_000
+
+
+class Flusher:
+    """Moves figures from memory into the database.
+
+    Args:
+        recorder: Counts.
+        store: Stores.
+        clock: Tells which buckets are over.
+        new_host: Returns an id for the rows of this process that nobody had before.
+    """
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        store: MetricStore,
+        clock: Clock,
+        new_host: Callable[[], str],
+    ) -> None:
+        self._recorder = recorder
+        self._store = store
+        self._clock = clock
+        self._new_host = new_host
+        self._reset()
+        recorder.on_activity = self._activity
+        close = weakref.WeakMethod(self.close)
+        reset = weakref.WeakMethod(self._reset)
+        atexit.register(lambda: (method := close()) and method())
+        os.register_at_fork(after_in_child=lambda: (method := reset()) and method())
+
+    def _reset(self) -> None:
+        self._lock = threading.Lock()
+        self._flush_lock = threading.Lock()
+        self._work = threading.Event()
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._taken: dict[tuple[int, str, str], Tally] = {}
+        self._held: dict[MetricKey, Tally] = {}
+        self._unstored: set[MetricKey] = set()
+        self._stored_before: set[MetricKey] = set()
+        self._host = ""
+        # The end of the newest bucket that was let go.
+        self._let_go_us = 0
+        self._is_failing = False
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the thread lives."""
+        thread = self._thread
+        return thread is not None and thread.is_alive()
+
+    def flush(self) -> int:
+        """Store everything now; return how many rows were written.
+
+        Raises:
+            StorageError: Nothing was stored; all of it is kept for the next time.
+        """
+        with self._flush_lock:
+            taken_us = self._clock.now_us()
+            for key, tally in self._recorder.take().items():
+                self._taken.setdefault(key, Tally()).merge(tally)
+            if any(bucket_us < self._let_go_us for bucket_us, _, _ in self._taken):
+                self._begin_anew()  # the clock went back
+            for key, tally in self._taken.items():
+                self._hold(*key, tally)
+            self._taken.clear()
+            written = self._store_held()
+            self._let_go(taken_us)
+            return written
+
+    def close(self) -> None:
+        """Store what is left and end the thread, within two seconds."""
+        with self._lock:
+            thread = self._thread
+            self._stopping.set()
+            self._work.set()
+        if thread is not None:
+            thread.join(LAST_WRITE_S)
+
+    # -- the figures -----------------------------------------------------------------
+
+    def _begin_anew(self) -> None:
+        """Go on under another name: what was let go must not be overwritten."""
+        self._store_held()
+        self._held.clear()
+        self._stored_before.clear()
+        self._host, self._let_go_us = "", 0
+
+    def _hold(self, bucket_us: int, queue_name: str, kind: str, tally: Tally) -> None:
+        for level in LEVELS:
+            start_us = floor_to(bucket_us, level)
+            for names in ((queue_name, kind), (queue_name, ""), ("", "")):
+                key = MetricKey(level, start_us, *names)
+                self._held.setdefault(key, Tally()).merge(tally)
+                self._unstored.add(key)
+
+    def _store_held(self) -> int:
+        if not self._unstored:
+            return 0
+        self._host = self._host or self._new_host()
+        rows = {key: self._held[key] for key in self._unstored}
+        try:
+            self._store.put(self._host, rows)
+        except StorageError:
+            self._drop_excess()
+            raise
+        self._stored_before |= self._unstored
+        self._unstored.clear()
+        return len(rows)
+
+    def _let_go(self, taken_us: int) -> None:
+        """Forget buckets that are stored and were over when the figures were taken."""
+        # A thread may have looked at the clock and not counted yet.
+        limit_us = taken_us - LEVELS[0] * SECOND_US
+        for key in [key for key in self._held if _end_us(key) <= limit_us]:
+            self._forget(key)
+            self._let_go_us = max(self._let_go_us, _end_us(key))
+
+    def _forget(self, key: MetricKey) -> None:
+        del self._held[key]
+        self._stored_before.discard(key)
+        self._unstored.discard(key)
+
+    def _drop_excess(self) -> None:
+        """Let go of what could not be stored for too long.
+
+        Somebody may have folded a row that was stored in part: writing it again would
+        count that part twice.
+        """
+        limit_us = self._clock.now_us() - FOLD_AFTER_US // 2
+        lost = {
+            key
+            for key in self._unstored & self._stored_before
+            if _end_us(key) < limit_us
+        }
+        excess = len(self._held) - len(lost) - MAX_HELD
+        if excess > 0:
+            lost.update(sorted(self._unstored - lost)[:excess])
+        for key in lost:
+            self._forget(key)
+        if lost:
+            logger.error("figures of %s buckets were not stored in time", len(lost))
+
+    # -- the thread ------------------------------------------------------------------
+
+    def _activity(self) -> None:
+        with self._lock:
+            self._work.set()
+            if self.is_running:
+                return
+            self._stopping.clear()
+            thread = threading.Thread(
+                target=self._run, name="forge-jobs-flusher", daemon=True
+            )
+            try:
+                thread.start()
+            except RuntimeError:  # no more threads, or the interpreter is ending
+                logger.warning("figures are not stored: no thread can start")
+            else:
+                self._thread = thread
+
+    def _run(self) -> None:
+        while self._has_work():
+            self._stopping.wait(PERIOD_S)
+            self._work.clear()
+            try:
+                self.flush()
+            except StorageError as error:
+                self._failed(error)
+            except Exception:
+                logger.exception("storing figures failed; trying again")
+                self._work.set()
+            else:
+                self._is_failing = False
+
+    def _failed(self, error: StorageError) -> None:
+        if not self._is_failing:
+            logger.warning("figures are kept until they can be stored: %s", error)
+        self._is_failing = True
+        self._work.set()
+
+    def _has_work(self) -> bool:
+        """Wait for something to store; say no when nothing comes for long."""
+        has_work = self._work.wait(0 if self._stopping.is_set() else IDLE_S)
+        with self._lock:
+            # Whoever closes does not wait for a database that is gone.
+            is_hopeless = self._stopping.is_set() and self._is_failing
+            if (has_work or self._work.is_set()) and not is_hopeless:
+                return True
+            self._thread = None
+            return False
+
+
+def _end_us(key: MetricKey) -> int:
+    return key.bucket_us + key.level * SECOND_US

@@ -1,0 +1,130 @@
+"""From what a process does to the figures in the database, on both backends."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+
+import pytest
+
+from flask_forge_jobs.errors import DuplicateJobError
+from flask_forge_jobs.model.instants import SECOND_US, from_micros
+from flask_forge_jobs.model.jobs import JobStatus, NewJob
+from flask_forge_jobs.model.metrics import Tally, Window
+from flask_forge_jobs.model.outcomes import Dead, Failed, Throttled
+from flask_forge_jobs.storage.base import Storage
+from tests.support.runtimes import (
+    HeldTask,
+    QuickTask,
+    add,
+    registry_of,
+    running,
+    wait_for_status,
+    wait_until,
+)
+from tests.support.sql import Sql
+
+
+def figures(storage: Storage, queue: str = "", kind: str = "") -> Tally:
+    """Return everything that was stored within an hour of now."""
+    storage.flusher.flush()
+    return stored(storage, queue, kind)
+
+
+def stored(storage: Storage, queue: str = "", kind: str = "") -> Tally:
+    start_us = int((time.time() - 3600) * SECOND_US)  # noqa: TID251  # real processes
+    hours = Window(start_us, 7200 * SECOND_US, 1)
+    return storage.metrics.timeline(hours, 10, queue, kind)[0]
+
+
+def test_enqueues_are_counted_and_duplicates_are_not(storage: Storage) -> None:
+    job = NewJob("send", queue_name="mail", dedupe_key="once")
+    storage.jobs.enqueue(job)
+    storage.jobs.enqueue(job)
+    storage.jobs.enqueue_many([job, NewJob("send", queue_name="mail"), NewJob("pack")])
+    with pytest.raises(DuplicateJobError):
+        storage.jobs.enqueue(NewJob("other", dedupe_key="once"))
+
+    assert figures(storage, "mail", "send").enqueued == 2
+    assert figures(storage, kind="pack").enqueued == 1
+    assert figures(storage).enqueued == 3
+
+
+def test_figures_of_a_process_without_workers_reach_the_database(
+    storage: Storage,
+) -> None:
+    """D34"""
+    storage.jobs.enqueue(NewJob("send"))
+
+    wait_until(lambda: stored(storage).enqueued == 1, "stored", 10.0)
+
+
+def test_closing_the_storage_stores_the_figures(storage: Storage) -> None:
+    storage.jobs.enqueue(NewJob("send"))
+
+    storage.close()
+
+    assert stored(storage).enqueued == 1
+
+
+def test_a_worker_counts_how_its_runs_end(storage: Storage) -> None:
+    throttled = QuickTask("throttled", lambda _: Throttled(600, scope="job"))
+    registry = registry_of(
+        QuickTask("done"),
+        QuickTask("failed", lambda _: Failed("no")),
+        QuickTask("dead", lambda _: Dead("never")),
+        throttled,
+    )
+    ids = {kind: add(storage, kind) for kind in ("done", "failed", "dead")}
+    ids |= {"throttled": add(storage, "throttled")}
+
+    with running(storage, registry):
+        wait_for_status(storage, ids["done"], JobStatus.DONE)
+        wait_for_status(storage, ids["failed"], JobStatus.FAILED)
+        wait_for_status(storage, ids["dead"], JobStatus.DEAD)
+        wait_until(lambda: throttled.job_ids, "throttled")
+        wait_for_status(storage, ids["throttled"], JobStatus.PENDING)
+
+    whole = figures(storage)
+    assert (whole.enqueued, whole.started) == (4, 4)
+    assert (whole.completed, whole.failed, whole.retried) == (1, 1, 2)
+    assert (whole.run.count, whole.total.count) == (1, 1)
+    assert figures(storage, kind="failed").retried == 1
+
+
+def test_times_are_those_of_the_job(storage: Storage, sql: Sql) -> None:
+    task = HeldTask()
+    due = from_micros(sql.now_us()) + timedelta(seconds=0.5)
+    job_id = add(storage, "held", run_at=due)
+
+    with running(storage, registry_of(task)):
+        task.wait_for_start()
+        since = time.monotonic()
+        wait_until(lambda: time.monotonic() - since > 0.1, "a while")
+        task.release.set()
+        wait_for_status(storage, job_id, JobStatus.DONE)
+
+    whole = figures(storage)
+    job = storage.job_reader.get(job_id)
+    assert job.completed_at is not None
+    total_us = (job.completed_at - job.enqueued_at) / timedelta(microseconds=1)
+    assert 100_000 <= whole.run.sum_us <= whole.total.sum_us - 400_000
+    assert whole.total.sum_us == pytest.approx(total_us, abs=100_000)
+    assert whole.wait.sum_us == pytest.approx(
+        whole.total.sum_us - whole.run.sum_us - 500_000, abs=100_000
+    )
+
+
+def test_a_job_given_back_before_it_started_counts_for_nothing(
+    storage: Storage,
+) -> None:
+    held = HeldTask()
+    add(storage, "held")
+    with running(storage, registry_of(held), threads=1):
+        held.wait_for_start()
+        add(storage, "held")
+        held.release.set()
+
+    whole = figures(storage)
+    runs = whole.completed + whole.failed + whole.retried
+    assert whole.started == runs

@@ -1,0 +1,291 @@
+"""The way of the figures into the database: nothing lost, nothing twice."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from typing import cast
+
+import pytest
+
+from flask_forge_jobs.errors import StorageUnavailableError
+from flask_forge_jobs.model.instants import DAY_US
+from flask_forge_jobs.model.metrics import DAY, LEVELS, MetricKey, Tally, floor_to
+from flask_forge_jobs.storage.flusher import MAX_HELD, Flusher
+from flask_forge_jobs.storage.metrics import FOLD_AFTER_US, MetricStore
+from flask_forge_jobs.storage.recorder import Recorder
+from tests.support.clocks import SECOND_US, START_US, MovingClock
+from tests.support.runtimes import wait_until
+
+MOMENT_US = START_US + DAY_US // 2
+
+
+class Store:
+    """Keeps rows as the table does, and is away when the test says so."""
+
+    def __init__(self) -> None:
+        self.rows: dict[tuple[str, MetricKey], Tally] = {}
+        self.calls = 0
+        self.is_away = False
+        self.loses_answer = False
+        self.was_called = threading.Event()
+
+    def put(self, host: str, tallies: Mapping[MetricKey, Tally]) -> None:
+        self.calls += 1
+        self.was_called.set()
+        if self.is_away:
+            raise StorageUnavailableError("away")
+        for key, tally in tallies.items():
+            copy = Tally()
+            copy.merge(tally)
+            self.rows[host, key] = copy
+        if self.loses_answer:
+            raise StorageUnavailableError("who knows")
+
+    def total(self, level: int, queue: str = "", kind: str = "") -> int:
+        return sum(
+            tally.enqueued
+            for (_, key), tally in self.rows.items()
+            if (key.level, key.queue_name, key.kind) == (level, queue, kind)
+        )
+
+    def hosts(self) -> set[str]:
+        return {host for host, _ in self.rows}
+
+
+class Rig:
+    def __init__(self) -> None:
+        self.clock = MovingClock(MOMENT_US)
+        self.recorder = Recorder(self.clock)
+        self.store = Store()
+        names = iter(f"host-{n}" for n in range(99))
+        self.flusher = Flusher(
+            self.recorder,
+            cast("MetricStore", self.store),
+            self.clock,
+            lambda: next(names),
+        )
+
+
+@pytest.fixture
+def rig() -> Iterator[Rig]:
+    """A flusher that flushes only when the test says so."""
+    made = Rig()
+    made.recorder.on_activity = lambda: None
+    yield made
+    made.flusher.close()
+
+
+# -- figures -----------------------------------------------------------------------
+
+
+def test_every_level_and_every_sum_is_stored(rig: Rig) -> None:
+    rig.recorder.enqueued("mail", "send", 3)
+    rig.recorder.enqueued("bulk", "pack", 4)
+
+    assert rig.flusher.flush() == len(LEVELS) * 5
+
+    for level in LEVELS:
+        assert rig.store.total(level, "mail", "send") == 3
+        assert rig.store.total(level, "mail") == 3
+        assert rig.store.total(level) == 7
+
+
+def test_the_complete_bucket_is_written_each_time(rig: Rig) -> None:
+    for _ in range(3):
+        rig.recorder.enqueued("mail", "send")
+        rig.flusher.flush()
+        rig.clock.move(4)
+
+    assert rig.store.total(60) == rig.store.total(DAY) == 3
+    assert len([1 for _, key in rig.store.rows if key.level == 60]) == 3  # its sums
+    assert rig.flusher.flush() == 0
+
+
+def test_a_store_that_is_away_loses_nothing(rig: Rig) -> None:
+    rig.store.is_away = True
+    for _ in range(50):
+        rig.recorder.enqueued("mail", "send")
+        with pytest.raises(StorageUnavailableError):
+            rig.flusher.flush()
+        rig.clock.move(7)
+
+    rig.store.is_away = False
+    rig.flusher.flush()
+
+    assert {level: rig.store.total(level) for level in LEVELS} == dict.fromkeys(
+        LEVELS, 50
+    )
+
+
+def test_a_lost_answer_counts_nothing_twice(rig: Rig) -> None:
+    rig.recorder.enqueued("mail", "send")
+    rig.store.loses_answer = True
+    with pytest.raises(StorageUnavailableError):
+        rig.flusher.flush()
+
+    rig.store.loses_answer = False
+    rig.recorder.enqueued("mail", "send")
+    rig.flusher.flush()
+
+    assert rig.store.total(10) == 2
+
+
+def test_what_comes_while_the_store_is_slow_joins_its_bucket(rig: Rig) -> None:
+    rig.recorder.enqueued("mail", "send")
+    put = rig.store.put
+
+    def slow(host: str, tallies: Mapping[MetricKey, Tally]) -> None:
+        rig.store.put = put  # type: ignore[method-assign]  # once
+        rig.recorder.enqueued("mail", "send")
+        rig.clock.move(300)
+        put(host, tallies)
+
+    rig.store.put = slow  # type: ignore[method-assign]
+    rig.flusher.flush()
+    rig.flusher.flush()
+
+    assert rig.store.total(10) == 2
+
+
+def test_buckets_that_are_over_are_let_go(rig: Rig) -> None:
+    for _ in range(1000):
+        rig.recorder.enqueued("mail", "send")
+        rig.flusher.flush()
+        rig.clock.move(10)
+
+    # Three sums of each level, and the finest bucket before the present one.
+    assert len(rig.flusher._held) <= 3 * (len(LEVELS) + 2)
+
+
+def test_a_clock_that_goes_back_overwrites_nothing(rig: Rig) -> None:
+    for seconds in (0, 120, -115, -3, 200):
+        rig.clock.move(seconds)
+        rig.recorder.enqueued("mail", "send")
+        rig.flusher.flush()
+
+    assert {level: rig.store.total(level) for level in LEVELS} == dict.fromkeys(
+        LEVELS, 5
+    )
+    assert len(rig.store.hosts()) > 1
+
+
+def test_a_bucket_stored_in_part_is_not_written_after_it_may_be_folded(
+    rig: Rig,
+) -> None:
+    rig.recorder.enqueued("mail", "send")
+    rig.flusher.flush()
+    rig.store.is_away = True
+    rig.recorder.enqueued("mail", "send")
+    for _ in range(8):
+        with pytest.raises(StorageUnavailableError):
+            rig.flusher.flush()
+        rig.clock.move(FOLD_AFTER_US / SECOND_US / 8)
+        rig.recorder.enqueued("mail", "send")
+    rig.store.is_away = False
+
+    rig.flusher.flush()
+
+    first = MetricKey(10, floor_to(MOMENT_US, 10), "", "")
+    assert rig.store.rows["host-0", first].enqueued == 1
+    assert rig.store.total(10) == 9
+    assert rig.store.total(DAY) == 10
+
+
+def test_memory_is_bounded_while_the_store_is_away(rig: Rig) -> None:
+    rig.store.is_away = True
+    for _ in range(MAX_HELD // 100):
+        for number in range(100):
+            rig.recorder.enqueued("mail", f"kind-{number}")
+        with pytest.raises(StorageUnavailableError):
+            rig.flusher.flush()
+        rig.clock.move(10)
+    rig.store.is_away = False
+
+    assert len(rig.flusher._held) <= MAX_HELD
+    rig.flusher.flush()
+    assert rig.store.total(DAY) == MAX_HELD
+
+
+# -- the thread --------------------------------------------------------------------
+
+
+def test_no_thread_runs_before_there_is_something_to_store() -> None:
+    rig = Rig()
+
+    states = [rig.flusher.is_running]
+    rig.recorder.enqueued("mail", "send")
+    states.append(rig.flusher.is_running)
+    rig.flusher.close()
+    states.append(rig.flusher.is_running)
+
+    assert states == [False, True, False]
+
+
+def test_the_thread_stores_within_seconds() -> None:
+    rig = Rig()
+    rig.recorder.enqueued("mail", "send")
+
+    wait_until(lambda: rig.store.total(10) == 1, "stored", 10.0)
+    rig.flusher.close()
+
+
+def test_closing_stores_the_rest_at_once() -> None:
+    rig = Rig()
+    rig.recorder.enqueued("mail", "send")
+
+    rig.flusher.close()
+
+    assert rig.store.total(10) == 1
+
+
+def test_a_use_after_closing_stores_again() -> None:
+    rig = Rig()
+    for _ in range(3):
+        rig.recorder.enqueued("mail", "send")
+        rig.flusher.close()
+
+    assert rig.store.total(10) == 3
+
+
+def test_closing_does_not_wait_for_a_store_that_is_away() -> None:
+    rig = Rig()
+    rig.store.is_away = True
+    rig.recorder.enqueued("mail", "send")
+
+    rig.flusher.close()
+
+    assert not rig.flusher.is_running
+    assert rig.store.calls == 1
+
+
+def test_the_thread_goes_on_when_the_store_was_away() -> None:
+    rig = Rig()
+    rig.store.is_away = True
+    rig.recorder.enqueued("mail", "send")
+    assert rig.store.was_called.wait(10)
+    rig.store.is_away = False
+
+    wait_until(lambda: rig.store.total(10) == 1, "stored", 10.0)
+    rig.flusher.close()
+
+
+def test_a_child_has_a_thread_and_rows_of_its_own() -> None:
+    rig = Rig()
+    rig.recorder.enqueued("mail", "send")
+    rig.flusher.flush()
+    reader, writer = os.pipe()
+
+    child = os.fork()
+    if child == 0:  # pragma: no cover  # another process
+        rig.store.rows.clear()
+        rig.recorder.enqueued("mail", "send")
+        rig.flusher.close()
+        os.write(writer, f"{rig.store.total(10)} {rig.store.hosts()}".encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    os.close(writer)
+    with os.fdopen(reader) as pipe:
+        assert pipe.read() == "1 {'host-1'}"
+    rig.flusher.close()

@@ -1,0 +1,190 @@
+"""What a process counts: every event once, whatever the threads do."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from flask_forge_jobs.model.jobs import JobStatus
+from flask_forge_jobs.model.metrics import Tally
+from flask_forge_jobs.model.outcomes import Settlement
+from flask_forge_jobs.storage.recorder import MAX_COMBINATIONS, OTHER_KINDS, Recorder
+from tests.support.clocks import SECOND_US, START_US, MovingClock
+from tests.support.runtimes import claimed
+from tests.support.threads import run_together
+
+
+@pytest.fixture
+def clock() -> MovingClock:
+    return MovingClock()
+
+
+@pytest.fixture
+def recorder(clock: MovingClock) -> Recorder:
+    return Recorder(clock)
+
+
+def settlement(
+    status: JobStatus, *, run_us: int | None = 1000, job_id: str = "job-1"
+) -> Settlement:
+    return Settlement(claimed(job_id, "send"), status, run_us=run_us, total_us=5000)
+
+
+def taken(recorder: Recorder) -> Tally:
+    [tally] = recorder.take().values()
+    return tally
+
+
+def test_events_are_counted_by_bucket_queue_and_kind(
+    recorder: Recorder, clock: MovingClock
+) -> None:
+    recorder.enqueued("mail", "send")
+    recorder.enqueued("mail", "send", 4)
+    recorder.enqueued("mail", "fetch")
+    clock.move(10)
+    recorder.enqueued("bulk", "send")
+
+    assert {key: tally.enqueued for key, tally in recorder.take().items()} == {
+        (START_US, "mail", "send"): 5,
+        (START_US, "mail", "fetch"): 1,
+        (START_US + 10 * SECOND_US, "bulk", "send"): 1,
+    }
+    assert recorder.take() == {}
+
+
+def test_bulk_is_counted_by_queue_and_kind(recorder: Recorder) -> None:
+    recorder.enqueued_many([("mail", "send")] * 3 + [("bulk", "pack")])
+
+    assert [tally.enqueued for tally in recorder.take().values()] == [3, 1]
+
+
+def test_a_start_notes_the_wait(recorder: Recorder) -> None:
+    recorder.started("mail", "send", 250_000)
+    recorder.started("mail", "send", -3)
+
+    tally = taken(recorder)
+
+    assert (tally.started, tally.wait.count, tally.wait.sum_us) == (2, 2, 250_000)
+
+
+@pytest.mark.parametrize(
+    ("status", "counts"),
+    [
+        (JobStatus.DONE, (1, 0, 0)),
+        (JobStatus.DEAD, (0, 1, 0)),
+        (JobStatus.FAILED, (0, 0, 1)),
+        (JobStatus.PENDING, (0, 0, 1)),
+    ],
+)
+def test_an_end_is_completed_failed_or_retried(
+    recorder: Recorder, status: JobStatus, counts: tuple[int, int, int]
+) -> None:
+    recorder.ended([settlement(status)])
+
+    tally = taken(recorder)
+
+    assert (tally.completed, tally.failed, tally.retried) == counts
+    assert (tally.run.sum_us, tally.total.sum_us) == (
+        (1000, 5000) if status is JobStatus.DONE else (0, 0)
+    )
+
+
+def test_what_never_started_or_was_refused_counts_for_nothing(
+    recorder: Recorder,
+) -> None:
+    called: list[None] = []
+    recorder.on_activity = lambda: called.append(None)
+    recorder.ended(
+        [
+            settlement(JobStatus.PENDING, run_us=None),
+            settlement(JobStatus.DONE, job_id="lost"),
+        ],
+        ["lost"],
+    )
+
+    assert recorder.take() == {}
+    assert not called
+
+
+def test_activity_is_told_once_until_the_figures_are_taken(recorder: Recorder) -> None:
+    called: list[None] = []
+    recorder.on_activity = lambda: called.append(None)
+
+    recorder.enqueued("mail", "send")
+    recorder.started("mail", "send", 0)
+    recorder.ended([settlement(JobStatus.DONE)])
+    assert len(called) == 1
+
+    recorder.take()
+    recorder.ended([settlement(JobStatus.DONE)])
+    assert len(called) == 2
+
+
+def test_times_of_the_storage_are_taken_once(recorder: Recorder) -> None:
+    recorder.read(0.002)
+    recorder.wrote(0.5)
+    recorder.wrote(0.25)
+
+    operations = recorder.take_operations()
+
+    assert (operations.reads.count, operations.reads.sum_us) == (1, 2000)
+    assert (operations.writes.count, operations.writes.sum_us) == (2, 750_000)
+    assert recorder.take_operations().writes.count == 0
+
+
+def test_invented_kinds_are_counted_together(recorder: Recorder) -> None:
+    """S32"""
+    for number in range(10 * MAX_COMBINATIONS):
+        recorder.enqueued("mail", f"kind-{number}")
+    recorder.enqueued("mail", "kind-7")
+
+    found = recorder.take()
+
+    assert len(found) == MAX_COMBINATIONS + 1
+    assert sum(each.enqueued for each in found.values()) == 10 * MAX_COMBINATIONS + 1
+    assert found[START_US, "mail", "kind-7"].enqueued == 2
+    assert found[START_US, "mail", OTHER_KINDS].enqueued == 9 * MAX_COMBINATIONS
+
+
+def test_a_hundred_thousand_events_of_many_threads_are_all_counted(
+    recorder: Recorder, clock: MovingClock
+) -> None:
+    whole = Tally()
+
+    def work() -> None:
+        for number in range(12_500):
+            recorder.enqueued("mail", "send")
+            recorder.started("mail", "send", number)
+            recorder.ended([settlement(JobStatus.DONE)])
+
+    def take() -> None:
+        for _ in range(200):
+            for tally in recorder.take().values():
+                whole.merge(tally)
+            clock.move(0.1)
+
+    run_together([work] * 8 + [take])
+    for tally in recorder.take().values():
+        whole.merge(tally)
+
+    assert (whole.enqueued, whole.started, whole.completed) == (100_000,) * 3
+    assert (whole.wait.count, whole.run.count, whole.total.count) == (100_000,) * 3
+
+
+def test_a_fork_leaves_the_figures_with_the_parent(recorder: Recorder) -> None:
+    recorder.enqueued("mail", "send")
+    reader, writer = os.pipe()
+
+    child = os.fork()
+    if child == 0:  # pragma: no cover  # another process
+        recorder.enqueued("mail", "send")
+        count = sum(tally.enqueued for tally in recorder.take().values())
+        os.write(writer, str(count).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    os.close(writer)
+    with os.fdopen(reader) as pipe:
+        assert pipe.read() == "1"
+
+    assert taken(recorder).enqueued == 1
