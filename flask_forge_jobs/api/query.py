@@ -26,11 +26,13 @@ def load_query(request: Request, schema: Schema) -> dict[str, Any]:
 
     Raises:
         InvalidInputError: Field is the parameter at fault: it is unknown, repeated,
-            missing, or its value does not fit.
+            missing, holds a NUL character, or its value does not fit.
     """
     fields = {field.data_key or name: field for name, field in schema.fields.items()}
     document: dict[str, object] = {}
     for key, values in request.args.lists():
+        if any("\x00" in value for value in values):
+            raise InvalidInputError(key, "holds a NUL character")
         if isinstance(fields.get(key), List):
             document[key] = values
         elif len(values) > 1:

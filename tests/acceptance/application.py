@@ -6,9 +6,12 @@ installed package. Configuration comes from ``FLASK_FORGE_JOBS_...`` variables.
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
+from collections.abc import Iterable
 from pathlib import Path
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from flask import Flask, Response
 
@@ -18,6 +21,8 @@ PATH = Path(__file__)
 LEDGER_VARIABLE = "ACCEPTANCE_LEDGER"
 # Makes the factory use its storage; under --preload that is before the server forks.
 EAGER_VARIABLE = "ACCEPTANCE_EAGER"
+# Makes every request come from an address of its own, as if there were many clients.
+MANY_CLIENTS_VARIABLE = "ACCEPTANCE_MANY_CLIENTS"
 PROCESS_HEADER = "X-Answered-By"
 STARTED, ENDED, FAILED = "S", "E", "F"
 KIND = "acceptance.work"
@@ -46,6 +51,28 @@ class LedgerWriter:
         os.write(self._descriptor, line.encode("ascii"))
 
 
+class ManyClients:
+    """Gives each request an address of its own.
+
+    Args:
+        application: What answers.
+    """
+
+    def __init__(self, application: WSGIApplication) -> None:
+        self._application = application
+        self._numbers = itertools.count(1)
+
+    def __call__(
+        self, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        """Answer a request."""
+        number = next(self._numbers)
+        environ["REMOTE_ADDR"] = (
+            f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
+        )
+        return self._application(environ, start_response)
+
+
 def create_app() -> Flask:
     """Return the application; nothing is opened unless a variable asks for it."""
     app = Flask("acceptance", static_folder=None)
@@ -60,6 +87,9 @@ def create_app() -> Flask:
         with app.app_context():
             forge.enqueue("acceptance.eager", {"pid": os.getpid()})
             forge.storage.job_reader.statistics()
+
+    if os.environ.get(MANY_CLIENTS_VARIABLE):
+        app.wsgi_app = ManyClients(app.wsgi_app)  # type: ignore[method-assign]
 
     @app.after_request
     def name_the_process(response: Response) -> Response:

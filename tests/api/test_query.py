@@ -56,3 +56,9 @@ def test_the_parameter_at_fault_is_named(query: str, complaint: str) -> None:
     with pytest.raises(InvalidInputError, match=complaint) as caught:
         _load(query, Strict())
     assert caught.value.field == "limit"
+
+
+def test_a_nul_character_is_refused() -> None:
+    with pytest.raises(InvalidInputError, match="NUL") as caught:
+        _load("limit=5&kind=a%00", Strict())
+    assert caught.value.field == "kind"

@@ -1,0 +1,52 @@
+"""The short form of :mod:`tests.acceptance.fuzz`, and what its hooks repair."""
+
+from __future__ import annotations
+
+import os
+import random
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.fuzz import CALLERS, fuzz, serving_target
+from tests.acceptance.fuzz_hooks import repaired
+
+EXAMPLES = int(os.environ.get("FORGE_JOBS_FUZZ_EXAMPLES", "10"))
+SEED = int(
+    os.environ.get("FORGE_JOBS_FUZZ_SEED", random.SystemRandom().randrange(2**31))
+)
+
+
+@pytest.mark.parametrize("caller", CALLERS)
+def test_no_check_fails(
+    backend: str, database_url: str, tmp_path: Path, caller: str
+) -> None:
+    with serving_target(backend, database_url, tmp_path) as target:
+        verdict = fuzz(target, caller, examples=EXAMPLES, seed_number=SEED)
+
+    assert verdict.passed, f"FORGE_JOBS_FUZZ_SEED={SEED}\n{verdict.report}"
+    # Every operation was tried, with something in it.
+    assert verdict.cases > EXAMPLES
+
+
+@pytest.mark.parametrize(
+    ("generated", "sent"),
+    [
+        ({"n": 8.0}, {"n": 8}),
+        ({"n": 8.5}, {"n": 8.5}),
+        ({"payload": {"x": 1.0}}, {"payload": {"x": 1.0}}),
+        (
+            {"base_seconds": 60, "max_seconds": 2},
+            {"base_seconds": 2, "max_seconds": 60},
+        ),
+        (
+            {"filter": {"from": "2031-01-01T00:00:00Z", "to": "2030-01-01T00:00:00Z"}},
+            {"filter": {"from": "2030-01-01T00:00:00Z", "to": "2031-01-01T00:00:00Z"}},
+        ),
+        ({"base_seconds": 60}, {"base_seconds": 60}),
+    ],
+)
+def test_what_a_schema_cannot_say_is_repaired(
+    generated: dict[str, object], sent: dict[str, object]
+) -> None:
+    assert repaired(generated) == sent
