@@ -112,7 +112,7 @@ class Api:
         # Imported at the first scrape: a worker never needs it and starts sooner.
         from flask_forge_jobs.prometheus import QueueExposition
 
-        return QueueExposition(lambda: queue_gauges(self.storage, self._now())).render
+        return QueueExposition(lambda: queue_gauges(self.storage, self.now)).render
 
     @cached_property
     def description(self) -> dict[str, Any]:
@@ -150,5 +150,7 @@ class Api:
         """
         return load_query(request, schema)
 
-    def _now(self) -> datetime:
+    @property
+    def now(self) -> datetime:
+        """The present instant."""
         return from_micros(self.options.clock.now_us())

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from flask_forge_jobs.api.routes import Route
-from flask_forge_jobs.api.unversioned import bulk, jobs, queues, system
+from flask_forge_jobs.api.unversioned import bulk, jobs, queues, series, system
 from flask_forge_jobs.api.v1 import audit, description
+from flask_forge_jobs.api.v1 import series as v1_series
 
 # The routes of the reference, at the paths its clients know.
 UNVERSIONED: tuple[Route, ...] = (
     *system.ROUTES,
     *queues.ROUTES,
+    *series.ROUTES,
     *jobs.ROUTES,
     *bulk.ROUTES,
 )
 # Ours; their paths begin with /v1.
-V1: tuple[Route, ...] = (*audit.ROUTES, *description.ROUTES)
+V1: tuple[Route, ...] = (*audit.ROUTES, *description.ROUTES, *v1_series.ROUTES)
 
 
 def all_routes(*, enable_demo: bool) -> tuple[Route, ...]:

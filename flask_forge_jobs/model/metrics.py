@@ -70,18 +70,23 @@ class Histogram:
             counts[index] = counts.get(index, 0) + count
         self.sum_us += other.sum_us
 
-    def percentile(self, percent: float) -> float:
-        """Return the nearest-rank percentile in microseconds, 0 without values.
+    def percentiles(self, *percents: float) -> list[float]:
+        """Return nearest-rank percentiles in microseconds, zeros without values.
 
         Args:
-            percent: Such as 95.
+            percents: Such as 50, 95; ascending.
         """
-        rank = max(math.ceil(percent * self.count / 100), 1)
-        for index in sorted(self.counts):
-            rank -= self.counts[index]
-            if rank <= 0:
-                return _middle(index)
-        return 0.0
+        count = self.count
+        indexes = iter(sorted(self.counts))
+        index, seen = _ZERO, 0
+        found = []
+        for percent in percents:
+            rank = math.ceil(percent * count / 100)
+            while seen < rank or (not seen and count):
+                index = next(indexes)
+                seen += self.counts[index]
+            found.append(_middle(index))
+        return found
 
     def up_to(self, value_us: int) -> int:
         """Return how many values are at most this, to within 2 percent of it."""

@@ -114,44 +114,55 @@ class MetricStore:
 
     # -- reading -------------------------------------------------------------------
 
-    def timeline(
-        self, window: Window, level: int, queue_name: str = "", kind: str = ""
-    ) -> list[Tally]:
-        """Return one tally for each bucket of a window.
-
-        Args:
-            window: The buckets.
-            level: Width in seconds of the stored buckets to read.
-            queue_name: Only of this queue; empty for all.
-            kind: Only of this kind; empty for all.
-        """
-        if kind and not queue_name:
-            return self.timelines(window, level, kinds=[kind])[kind]
-        return self.timelines(window, level, [queue_name], kind=kind)[queue_name]
-
     def timelines(
-        self,
-        window: Window,
-        level: int,
-        queue_names: Sequence[str] = (),
-        *,
-        kind: str = "",
-        kinds: Sequence[str] = (),
+        self, window: Window, level: int, queue_names: Sequence[str], kind: str = ""
     ) -> dict[str, list[Tally]]:
-        """Return the tallies of several queues, or of several kinds, by name.
+        """Return one tally for each bucket of a window, by queue.
 
         Args:
             window: The buckets.
             level: Width in seconds of the stored buckets to read.
             queue_names: These queues; an empty name stands for all of them.
-            kind: Only of this kind; empty for all.
-            kinds: These kinds in all queues, instead of queues.
+            kind: Only of this kind; empty for all, which is all there is for an empty
+                queue name.
         """
-        names = kinds or queue_names
+        return self._timelines(window, level, queue_names, "timeline", kind=kind)
+
+    def timelines_of_kinds(
+        self,
+        window: Window,
+        level: int,
+        kinds: Sequence[str],
+        queue_names: Sequence[str] = (),
+    ) -> dict[str, list[Tally]]:
+        """Return one tally for each bucket of a window, by kind.
+
+        Args:
+            window: The buckets.
+            level: Width in seconds of the stored buckets to read.
+            kinds: These kinds.
+            queue_names: Only in these queues; none means all.
+        """
+        return self._timelines(
+            window,
+            level,
+            kinds,
+            "timeline_of_kinds",
+            any_queue=not queue_names,
+            queues=encode_names("name", queue_names),
+        )
+
+    def _timelines(
+        self,
+        window: Window,
+        level: int,
+        names: Sequence[str],
+        statement: str,
+        **parameters: Parameter,
+    ) -> dict[str, list[Tally]]:
         found = {name: [Tally() for _ in range(window.count)] for name in names}
         if not window.count or not names:
             return found
-        statement = "timeline_of_kinds" if kinds else "timeline"
         rows = self._database.read(
             lambda transaction: transaction.all(
                 statement,
@@ -159,7 +170,7 @@ class MetricStore:
                 rows=encode_names("name", names),
                 from_at=window.start_us,
                 to_at=window.end_us,
-                **({} if kinds else {"kind": kind}),
+                **parameters,
             )
         )
         for name, bucket_us, *figures in rows:
@@ -167,7 +178,11 @@ class MetricStore:
         return found
 
     def kinds(
-        self, start_us: int, end_us: int, now_us: int, queue_name: str | None = None
+        self,
+        start_us: int,
+        end_us: int,
+        now_us: int,
+        queue_names: Sequence[str] = (),
     ) -> dict[str, Tally]:
         """Return what happened to each kind, by name, from whole days where it can.
 
@@ -175,10 +190,11 @@ class MetricStore:
             start_us: Where the interval begins.
             end_us: Where it ends, not included.
             now_us: Decides which levels are still kept.
-            queue_name: Only of this queue; None for all.
+            queue_names: Only in these queues; none means all.
         """
         is_recent = start_us >= now_us - FINEST_KEPT_US
         parts = cover(start_us, end_us, LEVELS if is_recent else LEVELS[1:])
+        queues = encode_names("name", queue_names)
 
         def work(transaction: Transaction) -> list[Row]:
             rows: list[Row] = []
@@ -186,15 +202,15 @@ class MetricStore:
                 rows += transaction.all(
                     "kinds_within",
                     level=level,
-                    any_queue=queue_name is None,
-                    queue_name=queue_name,
+                    any_queue=not queue_names,
+                    queues=queues,
                     from_at=first_us,
                     to_at=last_us,
                 )
             return rows
 
         found: dict[str, Tally] = {}
-        for kind, _, *figures in self._database.read(work):
+        for kind, *figures in self._database.read(work):
             _add(found.setdefault(kind, Tally()), figures)
         return dict(sorted(found.items()))
 

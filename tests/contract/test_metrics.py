@@ -48,10 +48,20 @@ def key(
     return MetricKey(level, bucket_us, queue, kind)
 
 
+def buckets(
+    storage: Storage,
+    span: Window = MINUTE,
+    level: int = 10,
+    queue: str = "",
+    kind: str = "",
+) -> list[Tally]:
+    return storage.metrics.timelines(span, level, [queue], kind)[queue]
+
+
 def everything(storage: Storage, level: int = 10) -> Tally:
     whole = Tally()
     span = Window(NOON_US - 40 * DAY_US, 80 * DAY_US, 1)
-    whole.merge(storage.metrics.timeline(span, level)[0])
+    whole.merge(buckets(storage, span, level)[0])
     return whole
 
 
@@ -70,7 +80,7 @@ def test_tallies_land_in_the_bucket_in_which_they_begin(storage: Storage) -> Non
         },
     )
 
-    found = storage.metrics.timeline(MINUTE, 10)
+    found = buckets(storage)
 
     assert [each.enqueued for each in found] == [3, 0, 0, 0, 0, 0]
     assert (found[2].started, found[2].completed) == (2, 2)
@@ -84,14 +94,14 @@ def test_a_window_is_half_open(storage: Storage) -> None:
         at_us = NOON_US + offset_s * SECOND_US
         storage.metrics.put("A", {key(at_us): tally(enqueued=1)})
 
-    assert sum(each.enqueued for each in storage.metrics.timeline(MINUTE, 10)) == 2
+    assert sum(each.enqueued for each in buckets(storage)) == 2
 
 
 def test_writing_again_replaces(storage: Storage) -> None:
     storage.metrics.put("A", {key(): tally(enqueued=3, completed=1)})
     storage.metrics.put("A", {key(): tally(enqueued=5, completed=2)})
 
-    [first, *_] = storage.metrics.timeline(MINUTE, 10)
+    [first, *_] = buckets(storage)
 
     assert (first.enqueued, first.completed, first.run.count) == (5, 2, 2)
 
@@ -100,11 +110,11 @@ def test_processes_are_merged_when_read(storage: Storage) -> None:
     storage.metrics.put("A", {key(): tally(completed=99, run_ms=10)})
     storage.metrics.put("B", {key(): tally(completed=1, run_ms=5000)})
 
-    [first, *_] = storage.metrics.timeline(MINUTE, 10)
+    [first, *_] = buckets(storage)
 
     assert first.completed == 100
-    assert round(first.run.percentile(99) / 1000) == 10
-    assert 4900 < first.run.percentile(100) / 1000 < 5100
+    assert round(first.run.percentiles(99)[0] / 1000) == 10
+    assert 4900 < first.run.percentiles(100)[0] / 1000 < 5100
 
 
 def test_queues_and_kinds_are_kept_apart(storage: Storage) -> None:
@@ -117,14 +127,14 @@ def test_queues_and_kinds_are_kept_apart(storage: Storage) -> None:
             key(): tally(enqueued=8),
         },
     )
-    timeline = storage.metrics.timeline
 
-    assert timeline(MINUTE, 10, "mail", "send")[0].enqueued == 1
-    assert timeline(MINUTE, 10, kind="send")[0].enqueued == 3
-    assert timeline(MINUTE, 10, "mail")[0].enqueued == 4
-    assert timeline(MINUTE, 10)[0].enqueued == 8
-    assert timeline(MINUTE, 10, "other")[0].enqueued == 0
-    assert timeline(MINUTE, 60)[0].enqueued == 0
+    found = [
+        buckets(storage, queue=queue, kind=kind)[0].enqueued
+        for queue, kind in (("mail", "send"), ("mail", ""), ("", ""), ("other", ""))
+    ]
+
+    assert found == [1, 4, 8, 0]
+    assert buckets(storage, level=60)[0].enqueued == 0
 
 
 def test_many_names_come_in_one_answer(storage: Storage) -> None:
@@ -139,7 +149,8 @@ def test_many_names_come_in_one_answer(storage: Storage) -> None:
     metrics = storage.metrics
 
     queues = metrics.timelines(MINUTE, 10, ["mail", "bulk", "idle"])
-    kinds = metrics.timelines(MINUTE, 10, kinds=["b", "c"])
+    kinds = metrics.timelines_of_kinds(MINUTE, 10, ["b", "c"])
+    elsewhere = metrics.timelines_of_kinds(MINUTE, 10, ["b"], ["mail"])
 
     assert {name: buckets[0].enqueued for name, buckets in queues.items()} == {
         "mail": 1,
@@ -150,11 +161,12 @@ def test_many_names_come_in_one_answer(storage: Storage) -> None:
         "b": 2,
         "c": 0,
     }
-    assert metrics.timelines(MINUTE, 10) == {}
+    assert elsewhere["b"][0].enqueued == 0
+    assert metrics.timelines(MINUTE, 10, []) == {}
 
 
 def test_an_empty_window_has_no_tallies(storage: Storage) -> None:
-    assert storage.metrics.timeline(window(NOON, NOON, 10), 10) == []
+    assert buckets(storage, window(NOON, NOON, 10)) == []
 
 
 def test_more_rows_than_one_statement_takes(storage: Storage) -> None:
@@ -185,7 +197,7 @@ def test_kinds_of_a_window_are_exact_whatever_its_edges(storage: Storage) -> Non
     storage.metrics.put("other", _all_levels(NOON_US, "bulk", "pack"))
 
     found = storage.metrics.kinds(NOON_US, NOON_US + 7 * DAY_US, NOON_US + 7 * DAY_US)
-    of_queue = storage.metrics.kinds(NOON_US, NOON_US + DAY_US, NOON_US, "bulk")
+    of_queue = storage.metrics.kinds(NOON_US, NOON_US + DAY_US, NOON_US, ["bulk"])
 
     assert {kind: each.completed for kind, each in found.items()} == {
         "pack": 1,

@@ -77,7 +77,8 @@ class Examples:
             properties = schema.get("properties", {})
             return {name: self.of(each, name) for name, each in properties.items()}
         if kind == "array":
-            return VALUES[key] if key in VALUES else [self.of(schema["items"])]
+            found = VALUES.get(key)
+            return found if isinstance(found, list) else [self.of(schema["items"], key)]
         if schema.get("format") == "date-time":
             return _INSTANT
         if isinstance(VALUES.get(key), int if kind == "integer" else str):

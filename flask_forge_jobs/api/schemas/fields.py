@@ -26,7 +26,7 @@ WITHOUT_NUL = r"^[^\u0000]*$"
 FROM_1970 = r"^(19[7-9][0-9]|[2-9][0-9]{3})-"
 # Where the OpenAPI document defines any JSON value.
 ANY_JSON_REF = "#/components/schemas/AnyJson"
-_DIGITS = re.compile(r"[0-9]{1,9}")
+_DIGITS = re.compile(r"[0-9]{1,19}")
 _INSTANT = re.compile(
     r" *(?P<year>[+-]?[0-9]{4,8}) *- *(?P<month>[0-9]{1,2}) *- *(?P<day>[0-9]{1,2})"
     r"(?: *[Tt] *| +)"
@@ -156,21 +156,40 @@ class WholeNumber(StrictField[int]):
 
 
 class Digits(StrictField[int]):
-    """A number in a query: one to nine ASCII digits, no sign, no blank."""
+    """A number in a query: ASCII digits only, no sign, no blank.
+
+    Args:
+        most: Largest number; nine digits by default.
+        kwargs: What every marshmallow field takes.
+    """
 
     default_error_messages = {  # noqa: RUF012
-        "invalid": "must be a whole number of at most nine digits"
+        "invalid": "must be a whole number from 0 to {most}"
     }
+
+    def __init__(self, *, most: int = 10**9 - 1, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._most = most
 
     def read(self, value: object) -> int:
         """Return the number."""
-        if not isinstance(value, str) or not _DIGITS.fullmatch(value):
-            raise self.make_error("invalid")
-        return int(value)
+        if isinstance(value, str) and _DIGITS.fullmatch(value):
+            number = int(value)
+            if number <= self._most:
+                return number
+        raise self.make_error("invalid", most=self._most)
 
     def shape(self) -> dict[str, Any]:
-        """Return that of a number of at most nine digits."""
-        return {"type": "integer", "minimum": 0, "maximum": 10**9 - 1}
+        """Return that of a number in its range."""
+        return {"type": "integer", "minimum": 0, "maximum": self._most}
+
+
+class Fraction(StrictField[float]):
+    """A JSON number with a fraction, on its way out only."""
+
+    def shape(self) -> dict[str, Any]:
+        """Return that of any number."""
+        return {"type": "number"}
 
 
 class Flag(StrictField[bool]):

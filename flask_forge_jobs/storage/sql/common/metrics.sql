@@ -39,16 +39,17 @@ SELECT
 FROM forge_metric
 WHERE level = :level AND queue_name <> ''
     AND kind IN (SELECT v.name FROM /* rows v: name text */)
+    AND (:any_queue OR queue_name IN (SELECT v.name FROM /* rows v: name text = :queues */))
     AND bucket_start >= :from_at AND bucket_start < :to_at
 
 -- name: kinds_within
 -- Served by forge_metric_time.
 SELECT
-    kind, bucket_start, enqueued, started, retried, completed, failed,
+    kind, enqueued, started, retried, completed, failed,
     run_times, total_times
 FROM forge_metric
 WHERE level = :level AND queue_name <> '' AND kind <> ''
-    AND (:any_queue OR queue_name = :queue_name)
+    AND (:any_queue OR queue_name IN (SELECT v.name FROM /* rows v: name text = :queues */))
     AND bucket_start >= :from_at AND bucket_start < :to_at
 
 -- name: counter_totals

@@ -1,0 +1,112 @@
+"""Charts on the wire."""
+
+from __future__ import annotations
+
+from marshmallow.fields import List, Nested
+from marshmallow.validate import OneOf
+
+from flask_forge_jobs.api.schemas import bounds
+from flask_forge_jobs.api.schemas.fields import (
+    Digits,
+    Instant,
+    Text,
+    V1Schema,
+    WholeNumber,
+    WireSchema,
+)
+from flask_forge_jobs.handlers.series import MAX_NAMES
+
+MOST_SECONDS = 2**32 - 1
+
+
+class TimelineBucket(WireSchema):
+    """One bucket of the timeline, from the handlers' ``Bucket``."""
+
+    at = Instant()
+    enqueued = WholeNumber()
+    started = WholeNumber()
+    retried = WholeNumber()
+    completed = WholeNumber()
+    failed = WholeNumber()
+    processing_p50_ms = WholeNumber(attribute="run_p50_ms")
+    processing_p95_ms = WholeNumber(attribute="run_p95_ms")
+    processing_p99_ms = WholeNumber(attribute="run_p99_ms")
+    total_p50_ms = WholeNumber()
+    total_p95_ms = WholeNumber()
+    total_p99_ms = WholeNumber()
+
+
+class MetricSeriesBucket(WireSchema):
+    """One bucket of a queue or kind, from the handlers' ``Bucket``."""
+
+    at = Instant()
+    enqueued = WholeNumber()
+    completed = WholeNumber()
+    failed = WholeNumber()
+    proc_p50_ms = WholeNumber(attribute="run_p50_ms")
+    proc_p95_ms = WholeNumber(attribute="run_p95_ms")
+    proc_p99_ms = WholeNumber(attribute="run_p99_ms")
+    total_p50_ms = WholeNumber()
+    total_p95_ms = WholeNumber()
+    total_p99_ms = WholeNumber()
+
+
+class NamedSeries(WireSchema):
+    """The buckets of one queue or kind."""
+
+    name = Text()
+    buckets = List(Nested(MetricSeriesBucket))
+
+
+class KindRow(WireSchema):
+    """What happened to one kind within a window."""
+
+    kind = Text()
+    completed = WholeNumber()
+    failed = WholeNumber()
+    retried = WholeNumber()
+    total_run_ms = WholeNumber()
+    p50_ms = WholeNumber()
+    p95_ms = WholeNumber()
+    p99_ms = WholeNumber()
+
+
+class WindowQuery(WireSchema):
+    """A window and the width of its buckets."""
+
+    start = Instant(data_key="from", required=True)
+    end = Instant(data_key="to", required=True)
+    bucket_secs = Digits(most=MOST_SECONDS, required=True)
+
+
+class TimelineQuery(WindowQuery):
+    """Arguments of :func:`flask_forge_jobs.handlers.series.timeline`."""
+
+    queue = Text(load_default=None)
+    kind = Text(load_default=None)
+
+
+class MetricSeriesQuery(WindowQuery):
+    """Arguments of :func:`flask_forge_jobs.handlers.series.metric_series`."""
+
+    queue = Text(required=True)
+
+
+class SeriesQuery(V1Schema):
+    """Arguments of :func:`flask_forge_jobs.handlers.series.series`."""
+
+    by = Text(required=True, validate=OneOf(["queue", "kind"]))
+    names = List(
+        Text(), data_key="name", load_default=(), metadata=bounds.items(MAX_NAMES)
+    )
+    start = Instant(data_key="from", required=True)
+    end = Instant(data_key="to", required=True)
+    bucket_secs = Digits(most=MOST_SECONDS, required=True)
+
+
+class KindsQuery(V1Schema):
+    """Arguments of :func:`flask_forge_jobs.handlers.series.kinds`."""
+
+    start = Instant(data_key="from", load_default=None)
+    end = Instant(data_key="to", load_default=None)
+    queue = Text(load_default=None)

@@ -1,0 +1,56 @@
+"""Charts: what happened over time, to all jobs and to those of one queue."""
+
+from __future__ import annotations
+
+from flask import Response
+from marshmallow.fields import List, Nested
+
+from flask_forge_jobs.api.context import Api
+from flask_forge_jobs.api.response import array_response, dumper
+from flask_forge_jobs.api.routes import Route
+from flask_forge_jobs.api.schemas.series import (
+    MetricSeriesBucket,
+    MetricSeriesQuery,
+    TimelineBucket,
+    TimelineQuery,
+)
+from flask_forge_jobs.api.scope import Reach
+from flask_forge_jobs.auth.permissions import Permission
+from flask_forge_jobs.handlers import series
+
+_DUMP_BUCKET = dumper(TimelineBucket())
+_DUMP_SERIES_BUCKET = dumper(MetricSeriesBucket())
+_TIMELINE_QUERY = TimelineQuery()
+_METRIC_SERIES_QUERY = MetricSeriesQuery()
+
+
+def timeline(api: Api) -> Response:
+    """Return event counts and latency percentiles for each bucket of a window."""
+    query = api.query(_TIMELINE_QUERY)
+    queue = query.pop("queue")
+    query["queue_names"] = api.scope.names([queue] if queue else [])
+    buckets = series.timeline(api.storage, now=api.now, **query)
+    return array_response([_DUMP_BUCKET(bucket) for bucket in buckets])
+
+
+def metric_series(api: Api) -> Response:
+    """Return throughput and latency of one queue for each bucket of a window."""
+    query = api.query(_METRIC_SERIES_QUERY)
+    api.scope.require(query["queue"])
+    buckets = series.metric_series(api.storage, now=api.now, **query)
+    return array_response([_DUMP_SERIES_BUCKET(bucket) for bucket in buckets])
+
+
+ROUTES = (
+    Route(
+        method="GET", path="/queue/timeline", endpoint="queue_timeline", view=timeline,
+        permission=Permission.READ, reach=Reach.VIEW, query=_TIMELINE_QUERY,
+        answer=List(Nested(TimelineBucket)),
+    ),
+    Route(
+        method="GET", path="/queue/metric-series", endpoint="queue_metric_series",
+        view=metric_series, permission=Permission.READ, reach=Reach.VIEW,
+        query=_METRIC_SERIES_QUERY, answer=List(Nested(MetricSeriesBucket)),
+        errors=(404,),
+    ),
+)  # fmt: skip

@@ -1,0 +1,58 @@
+"""Charts of several queues or kinds at once, and the table of kinds."""
+
+from __future__ import annotations
+
+from flask import Response
+from marshmallow.fields import List, Nested
+
+from flask_forge_jobs.api.context import Api
+from flask_forge_jobs.api.response import array_response, dumper
+from flask_forge_jobs.api.routes import Route
+from flask_forge_jobs.api.schemas.series import (
+    KindRow,
+    KindsQuery,
+    NamedSeries,
+    SeriesQuery,
+)
+from flask_forge_jobs.api.scope import Reach
+from flask_forge_jobs.auth.permissions import Permission
+from flask_forge_jobs.handlers import series
+
+_DUMP_SERIES = dumper(NamedSeries())
+_DUMP_KIND = dumper(KindRow())
+_SERIES_QUERY = SeriesQuery()
+_KINDS_QUERY = KindsQuery()
+
+
+def list_series(api: Api) -> Response:
+    """Return throughput and latency of several queues or kinds."""
+    query = api.query(_SERIES_QUERY)
+    if query["by"] == "queue":
+        query["names"] = query["queue_names"] = api.scope.names(query["names"])
+    else:
+        query["queue_names"] = api.scope.names()
+    found = series.series(api.storage, now=api.now, **query)
+    return array_response([_DUMP_SERIES(each) for each in found])
+
+
+def list_kinds(api: Api) -> Response:
+    """Return what happened to each kind within a window, the last day by default."""
+    query = api.query(_KINDS_QUERY)
+    queue = query.pop("queue")
+    query["queue_names"] = api.scope.names([queue] if queue else [])
+    found = series.kinds(api.storage, now=api.now, **query)
+    return array_response([_DUMP_KIND(each) for each in found])
+
+
+ROUTES = (
+    Route(
+        method="GET", path="/v1/series", endpoint="v1_series", view=list_series,
+        permission=Permission.READ, reach=Reach.VIEW, query=_SERIES_QUERY,
+        answer=List(Nested(NamedSeries)),
+    ),
+    Route(
+        method="GET", path="/v1/kinds", endpoint="v1_kinds", view=list_kinds,
+        permission=Permission.READ, reach=Reach.VIEW, query=_KINDS_QUERY,
+        answer=List(Nested(KindRow)),
+    ),
+)  # fmt: skip

@@ -1,0 +1,249 @@
+"""What happened over time: charts of all jobs, of queues and of kinds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from flask_forge_jobs.errors import InvalidInputError, QueueNotFoundError
+from flask_forge_jobs.model.instants import from_micros, to_micros
+from flask_forge_jobs.model.metrics import Histogram, Tally, Window, window
+from flask_forge_jobs.storage.base import Storage
+
+LEAST_SERIES_S = 60
+MAX_NAMES = 100
+# In all series of one answer.
+MAX_BUCKETS_IN_ALL = 20_000
+DEFAULT_KINDS_WINDOW = timedelta(days=1)
+_PERCENTS = (50, 95, 99)
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """What happened within one bucket; times are of completed jobs, in milliseconds."""
+
+    at: datetime
+    enqueued: int
+    started: int
+    retried: int
+    completed: int
+    failed: int
+    run_p50_ms: int
+    run_p95_ms: int
+    run_p99_ms: int
+    total_p50_ms: int
+    total_p95_ms: int
+    total_p99_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """The buckets of one queue or kind."""
+
+    name: str
+    buckets: Sequence[Bucket]
+
+
+@dataclass(frozen=True, slots=True)
+class KindRow:
+    """What happened to one kind; times are of completed jobs, in milliseconds."""
+
+    kind: str
+    completed: int
+    failed: int
+    retried: int
+    total_run_ms: int
+    p50_ms: int
+    p95_ms: int
+    p99_ms: int
+
+
+def timeline(
+    storage: Storage,
+    *,
+    start: datetime,
+    end: datetime,
+    bucket_secs: int,
+    now: datetime,
+    queue_names: Sequence[str] = (),
+    kind: str | None = None,
+) -> list[Bucket]:
+    """Return what happened in each bucket of ``[start, end)``.
+
+    Args:
+        storage: Where the figures are.
+        start: Where the first bucket begins.
+        end: Not included; at or before ``start`` there are no buckets.
+        bucket_secs: Width in seconds; 0 makes no buckets.
+        now: Decides which figures are still kept.
+        queue_names: Only of these queues; none means all.
+        kind: Only of this kind; None means all.
+
+    Raises:
+        InvalidInputError: There would be more than 2,000 buckets.
+        StorageUnavailableError: The database could not be reached.
+    """
+    cut = window(start, end, bucket_secs)
+    level = cut.level(to_micros(now))
+    metrics = storage.metrics
+    if kind:
+        found = metrics.timelines_of_kinds(cut, level, [kind], queue_names)
+    else:
+        found = metrics.timelines(cut, level, queue_names or [""])
+    return _buckets(cut, _added_up(cut, found.values()))
+
+
+def metric_series(
+    storage: Storage,
+    *,
+    queue: str,
+    start: datetime,
+    end: datetime,
+    bucket_secs: int,
+    now: datetime,
+) -> list[Bucket]:
+    """Return throughput and times of one queue.
+
+    Args:
+        storage: Where the figures are.
+        queue: A registered queue; empty for all queues together.
+        start: Where the first bucket begins.
+        end: Not included; at or before ``start`` there are no buckets.
+        bucket_secs: Width in seconds; less than 60 is raised to 60.
+        now: Decides which figures are still kept.
+
+    Raises:
+        InvalidInputError: There would be more than 2,000 buckets.
+        QueueNotFoundError: No such queue.
+        StorageUnavailableError: The database could not be reached.
+    """
+    cut = window(start, end, bucket_secs, least_secs=LEAST_SERIES_S)
+    if queue and queue not in {known.name for known in storage.queues.all()}:
+        raise QueueNotFoundError(queue)
+    found = storage.metrics.timelines(cut, cut.level(to_micros(now)), [queue])
+    return _buckets(cut, found[queue])
+
+
+def series(
+    storage: Storage,
+    *,
+    by: str,
+    names: Sequence[str],
+    start: datetime,
+    end: datetime,
+    bucket_secs: int,
+    now: datetime,
+    queue_names: Sequence[str] = (),
+) -> list[Series]:
+    """Return throughput and times of several queues or kinds, by name.
+
+    Args:
+        storage: Where the figures are.
+        by: ``queue`` or ``kind``.
+        names: Which, at most 100; none means the registered queues, or the kinds that
+            had anything happen. A name that nobody knows has empty buckets.
+        start: Where the first bucket begins.
+        end: Not included; at or before ``start`` there are no buckets.
+        bucket_secs: Width in seconds; less than 60 is raised to 60.
+        now: Decides which figures are still kept.
+        queue_names: Only of these queues; none means all.
+
+    Raises:
+        InvalidInputError: Too many names, or more than 2,000 buckets in one series or
+            20,000 in all.
+        StorageUnavailableError: The database could not be reached.
+    """
+    cut = window(start, end, bucket_secs, least_secs=LEAST_SERIES_S)
+    wanted = sorted(set(names)) or _known_names(storage, by, cut, now, queue_names)
+    if len(wanted) > MAX_NAMES:
+        raise InvalidInputError("name", f"{len(wanted)} exceed {MAX_NAMES}")
+    if len(wanted) * cut.count > MAX_BUCKETS_IN_ALL:
+        raise InvalidInputError(
+            "bucket_secs",
+            f"{len(wanted)} series of {cut.count} buckets exceed {MAX_BUCKETS_IN_ALL}",
+        )
+    level = cut.level(to_micros(now))
+    if by == "kind":
+        found = storage.metrics.timelines_of_kinds(cut, level, wanted, queue_names)
+    else:
+        found = storage.metrics.timelines(cut, level, wanted)
+    return [Series(name, _buckets(cut, found[name])) for name in wanted]
+
+
+def kinds(
+    storage: Storage,
+    *,
+    now: datetime,
+    start: datetime | None = None,
+    end: datetime | None = None,
+    queue_names: Sequence[str] = (),
+) -> list[KindRow]:
+    """Return what happened to each kind within ``[start, end)``, by kind.
+
+    Args:
+        storage: Where the figures are.
+        now: Decides which figures are still kept.
+        start: A day before ``end`` by default.
+        end: ``now`` by default.
+        queue_names: Only of these queues; none means all.
+
+    Raises:
+        StorageUnavailableError: The database could not be reached.
+    """
+    end_us = to_micros(now if end is None else end)
+    day_before_us = end_us - DEFAULT_KINDS_WINDOW // timedelta(microseconds=1)
+    start_us = day_before_us if start is None else to_micros(start)
+    found = storage.metrics.kinds(start_us, end_us, to_micros(now), queue_names)
+    return [_kind_row(kind, tally) for kind, tally in found.items()]
+
+
+def _known_names(
+    storage: Storage, by: str, cut: Window, now: datetime, queue_names: Sequence[str]
+) -> list[str]:
+    if by == "queue":
+        return list(queue_names) or [queue.name for queue in storage.queues.all()]
+    return list(
+        storage.metrics.kinds(cut.start_us, cut.end_us, to_micros(now), queue_names)
+    )
+
+
+def _added_up(cut: Window, several: Iterable[list[Tally]]) -> list[Tally]:
+    first, *others = several
+    for tallies in others:
+        for sum_of, tally in zip(first, tallies, strict=True):
+            sum_of.merge(tally)
+    return first if cut.count else []
+
+
+def _buckets(cut: Window, tallies: Iterable[Tally]) -> list[Bucket]:
+    return [
+        Bucket(
+            from_micros(start_us),
+            tally.enqueued,
+            tally.started,
+            tally.retried,
+            tally.completed,
+            tally.failed,
+            *_milliseconds(tally.run),
+            *_milliseconds(tally.total),
+        )
+        for start_us, tally in zip(cut.starts(), tallies, strict=True)
+    ]
+
+
+def _milliseconds(histogram: Histogram) -> list[int]:
+    if not histogram.counts:
+        return [0, 0, 0]
+    return [round(us / 1000) for us in histogram.percentiles(*_PERCENTS)]
+
+
+def _kind_row(kind: str, tally: Tally) -> KindRow:
+    return KindRow(
+        kind,
+        tally.completed,
+        tally.failed,
+        tally.retried,
+        round(tally.run.sum_us / 1000),
+        *_milliseconds(tally.run),
+    )

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import pytest
+from marshmallow import ValidationError
+
+from flask_forge_jobs.api.schemas.series import (
+    MOST_SECONDS,
+    MetricSeriesBucket,
+    SeriesQuery,
+    TimelineBucket,
+    TimelineQuery,
+)
+
+WINDOW = {"from": "2026-09-16T09:00:00Z", "to": "2026-09-16T10:00:00Z"}
+
+
+def test_the_keys_of_a_bucket_come_in_the_order_of_the_contract() -> None:
+    assert list(TimelineBucket().dump_fields) == [
+        "at",
+        "enqueued",
+        "started",
+        "retried",
+        "completed",
+        "failed",
+        "processing_p50_ms",
+        "processing_p95_ms",
+        "processing_p99_ms",
+        "total_p50_ms",
+        "total_p95_ms",
+        "total_p99_ms",
+    ]
+    assert list(MetricSeriesBucket().dump_fields) == [
+        "at",
+        "enqueued",
+        "completed",
+        "failed",
+        "proc_p50_ms",
+        "proc_p95_ms",
+        "proc_p99_ms",
+        "total_p50_ms",
+        "total_p95_ms",
+        "total_p99_ms",
+    ]
+
+
+@pytest.mark.parametrize("secs", ["0", "60", str(MOST_SECONDS)])
+def test_a_width_has_thirty_two_bits(secs: str) -> None:
+    assert TimelineQuery().load({**WINDOW, "bucket_secs": secs})["bucket_secs"] == int(
+        secs
+    )
+
+
+@pytest.mark.parametrize("secs", ["-1", "1.5", "", str(MOST_SECONDS + 1), "9" * 30])
+def test_another_width_is_refused(secs: str) -> None:
+    with pytest.raises(ValidationError, match="from 0 to 4294967295"):
+        TimelineQuery().load({**WINDOW, "bucket_secs": secs})
+
+
+def test_a_series_is_by_queue_or_by_kind() -> None:
+    with pytest.raises(ValidationError, match="by"):
+        SeriesQuery().load({**WINDOW, "bucket_secs": "60", "by": "status"})

@@ -1,0 +1,239 @@
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from flask_forge_jobs.errors import InvalidInputError, QueueNotFoundError
+from flask_forge_jobs.handlers.series import (
+    MAX_NAMES,
+    kinds,
+    metric_series,
+    series,
+    timeline,
+)
+from flask_forge_jobs.model.instants import from_micros
+from flask_forge_jobs.storage.base import Storage
+from tests.support.clocks import START_US
+from tests.support.figures import PastProcess
+
+START = from_micros(START_US)
+MINUTE = timedelta(minutes=1)
+LATER = START + 10 * MINUTE
+
+
+@pytest.fixture
+def past(storage: Storage) -> PastProcess:
+    return PastProcess(storage)
+
+
+def _timeline(
+    storage: Storage, end: datetime = LATER, bucket_secs: int = 60, **more: Any
+) -> list[tuple[int, int]]:
+    buckets = timeline(
+        storage,
+        start=START,
+        end=end,
+        bucket_secs=bucket_secs,
+        now=LATER,
+        **more,
+    )
+    return [(each.enqueued, each.completed) for each in buckets]
+
+
+# -- the timeline ------------------------------------------------------------------
+
+
+def test_the_timeline_has_every_bucket(storage: Storage, past: PastProcess) -> None:
+    past.runs("mail", "send", [10, 20])
+    past.clock.move(125)
+    past.runs("bulk", "pack", [30], failed=2, retried=3)
+
+    buckets = timeline(
+        storage, start=START, end=START + 4 * MINUTE, bucket_secs=60, now=LATER
+    )
+
+    assert [each.at - START for each in buckets] == [n * MINUTE for n in range(4)]
+    assert [each.enqueued for each in buckets] == [2, 0, 6, 0]
+    assert (buckets[2].started, buckets[2].completed) == (6, 1)
+    assert (buckets[2].failed, buckets[2].retried) == (2, 3)
+
+
+def test_times_are_whole_milliseconds(storage: Storage, past: PastProcess) -> None:
+    past.runs("mail", "send", [100] * 98 + [1000, 1000])
+
+    [bucket] = timeline(
+        storage, start=START, end=START + MINUTE, bucket_secs=60, now=LATER
+    )
+
+    assert bucket.run_p50_ms == pytest.approx(100, rel=0.02)
+    assert bucket.run_p95_ms == bucket.run_p50_ms
+    assert bucket.run_p99_ms == pytest.approx(1000, rel=0.02)
+    assert bucket.total_p50_ms == pytest.approx(200, rel=0.02)
+    assert all(
+        isinstance(value, int) for value in (bucket.run_p50_ms, bucket.total_p99_ms)
+    )
+
+
+def test_an_empty_bucket_has_zeros(storage: Storage) -> None:
+    [bucket] = timeline(
+        storage, start=START, end=START + MINUTE, bucket_secs=60, now=LATER
+    )
+
+    assert (bucket.run_p50_ms, bucket.total_p99_ms, bucket.started) == (0, 0, 0)
+
+
+def test_the_timeline_may_be_of_queues_and_of_a_kind(
+    storage: Storage, past: PastProcess
+) -> None:
+    past.runs("mail", "send", [1])
+    past.runs("mail", "fetch", [1] * 2)
+    past.runs("bulk", "send", [1] * 4)
+    past.runs("rest", "send", [1] * 8)
+
+    def enqueued(**more: Any) -> int:
+        return _timeline(storage, **more)[0][0]
+
+    assert enqueued() == 15
+    assert enqueued(queue_names=["mail"]) == 3
+    assert enqueued(queue_names=["mail", "bulk"]) == 7
+    assert enqueued(kind="send") == 13
+    assert enqueued(kind="send", queue_names=["mail", "bulk"]) == 5
+    assert enqueued(kind="send", queue_names=["nowhere"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("end", "secs"), [(START, 60), (START - MINUTE, 60), (LATER, 0)]
+)
+def test_an_empty_window_has_no_buckets(
+    storage: Storage, end: datetime, secs: int
+) -> None:
+    assert _timeline(storage, end, secs) == []
+    assert _timeline(storage, end, secs, kind="send") == []
+
+
+def test_too_many_buckets_are_refused(storage: Storage) -> None:
+    with pytest.raises(InvalidInputError, match="least for it is 44"):
+        _timeline(storage, START + timedelta(days=1), 43)
+
+
+def test_old_figures_are_still_there(storage: Storage, past: PastProcess) -> None:
+    past.runs("mail", "send", [1])
+    now = START + timedelta(days=29)
+    storage.metrics.fold(START_US + 29 * 86_400_000_000)
+    storage.metrics.prune(START_US + 29 * 86_400_000_000)
+
+    # Of a month ago there are whole minutes only.
+    start = START - timedelta(seconds=40)
+    buckets = timeline(
+        storage, start=start, end=start + MINUTE, bucket_secs=60, now=now
+    )
+
+    assert [each.completed for each in buckets] == [1]
+
+
+# -- one queue ---------------------------------------------------------------------
+
+
+def test_the_series_of_a_queue(storage: Storage, past: PastProcess) -> None:
+    storage.queues.ensure("mail")
+    past.runs("mail", "send", [1])
+    past.runs("bulk", "send", [1])
+
+    def completed(queue: str, secs: int = 0) -> list[int]:
+        buckets = metric_series(
+            storage,
+            queue=queue,
+            start=START,
+            end=START + 2 * MINUTE,
+            bucket_secs=secs,
+            now=LATER,
+        )
+        return [each.completed for each in buckets]
+
+    assert completed("mail") == [1, 0]
+    assert completed("mail", 59) == [1, 0]
+    assert completed("mail", 120) == [1]
+    assert completed("") == [2, 0]
+
+
+@pytest.mark.parametrize("name", ["nowhere", "a,b", "é" * 200])
+def test_the_series_of_an_unknown_queue_is_an_error(
+    storage: Storage, name: str
+) -> None:
+    with pytest.raises(QueueNotFoundError):
+        metric_series(
+            storage, queue=name, start=START, end=LATER, bucket_secs=60, now=LATER
+        )
+
+
+# -- many names --------------------------------------------------------------------
+
+
+def _series(storage: Storage, by: str, *names: str, secs: int = 60) -> dict[str, int]:
+    found = series(
+        storage,
+        by=by,
+        names=names,
+        start=START,
+        end=LATER,
+        bucket_secs=secs,
+        now=LATER,
+    )
+    assert all(len(each.buckets) == 10 for each in found)
+    return {each.name: each.buckets[0].completed for each in found}
+
+
+def test_series_by_queue_and_by_kind(storage: Storage, past: PastProcess) -> None:
+    for name in ("mail", "bulk", "idle"):
+        storage.queues.ensure(name)
+    past.runs("mail", "send", [1])
+    past.runs("bulk", "send", [1, 1])
+    past.runs("bulk", "pack", [1, 1, 1])
+
+    assert _series(storage, "queue") == {"bulk": 5, "idle": 0, "mail": 1}
+    assert _series(storage, "queue", "mail", "none") == {"mail": 1, "none": 0}
+    assert _series(storage, "kind") == {"pack": 3, "send": 3}
+    assert _series(storage, "kind", "pack", "pack") == {"pack": 3}
+
+
+def test_series_are_bounded(storage: Storage) -> None:
+    names = [f"kind-{number}" for number in range(MAX_NAMES + 1)]
+
+    with pytest.raises(InvalidInputError) as too_many:
+        _series(storage, "kind", *names)
+    with pytest.raises(InvalidInputError) as too_much:
+        series(
+            storage,
+            by="kind",
+            names=names[:-1],
+            start=START,
+            end=START + 201 * MINUTE,
+            bucket_secs=60,
+            now=LATER,
+        )
+
+    assert (too_many.value.field, too_much.value.field) == ("name", "bucket_secs")
+
+
+# -- the table of kinds ------------------------------------------------------------
+
+
+def test_kinds_of_a_window(storage: Storage, past: PastProcess) -> None:
+    past.runs("mail", "send", [100, 300], failed=1, retried=2)
+    past.runs("bulk", "send", [200])
+    past.runs("bulk", "pack", [5])
+    past.clock.move(86_400)
+    past.runs("mail", "send", [7])
+
+    rows = kinds(storage, now=LATER, start=START, end=START + timedelta(days=1))
+    of_mail = kinds(storage, now=LATER, queue_names=["mail"])
+
+    assert [row.kind for row in rows] == ["pack", "send"]
+    send = rows[1]
+    assert (send.completed, send.failed, send.retried) == (3, 1, 2)
+    assert send.total_run_ms == 600
+    assert send.p50_ms == pytest.approx(200, rel=0.02)
+    assert send.p99_ms == pytest.approx(300, rel=0.02)
+    assert [(row.kind, row.completed) for row in of_mail] == [("send", 2)]

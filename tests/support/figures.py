@@ -1,0 +1,51 @@
+"""Figures of a moment that the test chooses, stored the way a process does it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from flask_forge_jobs.ids import UlidGenerator
+from flask_forge_jobs.model.jobs import JobStatus
+from flask_forge_jobs.model.outcomes import Settlement
+from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.flusher import Flusher
+from flask_forge_jobs.storage.recorder import Recorder
+from tests.support.clocks import START_US, MovingClock
+from tests.support.runtimes import claimed
+
+
+class PastProcess:
+    """Another process, whose clock the test moves.
+
+    Args:
+        storage: Where its figures go.
+        now_us: When it begins.
+    """
+
+    def __init__(self, storage: Storage, now_us: int = START_US) -> None:
+        self.clock = MovingClock(now_us)
+        self.recorder = Recorder(self.clock)
+        self.flusher = Flusher(
+            self.recorder, storage.metrics, self.clock, UlidGenerator().new
+        )
+        self.recorder.on_activity = lambda: None
+
+    def runs(
+        self,
+        queue_name: str,
+        kind: str,
+        run_ms: Iterable[int] = (),
+        *,
+        failed: int = 0,
+        retried: int = 0,
+    ) -> None:
+        """Enqueue, start and end so many jobs and store that."""
+        ends = [(JobStatus.DONE, each * 1000) for each in run_ms]
+        ends += [(JobStatus.DEAD, 0)] * failed + [(JobStatus.FAILED, 0)] * retried
+        for status, run_us in ends:
+            self.recorder.enqueued(queue_name, kind)
+            self.recorder.started(queue_name, kind, run_us)
+            job = claimed(kind=kind, queue=queue_name)
+            end = Settlement(job, status, run_us=run_us, total_us=2 * run_us)
+            self.recorder.ended([end])
+        self.flusher.flush()
