@@ -14,6 +14,8 @@ from flask_forge_jobs.api.scope import Reach
 from flask_forge_jobs.auth.permissions import Permission
 
 V1_PREFIX = "/v1"
+# Where a job stands; see :mod:`flask_forge_jobs.api.converters`.
+JOB_PATH = f"{V1_PREFIX}/jobs/<forge_job_id:job_id>"
 V1_ENDPOINT_PREFIX = "v1_"
 Answer = Schema | Field[Any] | None
 
@@ -74,9 +76,9 @@ class Route:
         """
         if self.permission is not None and not isinstance(self.permission, Permission):
             raise TypeError(f"{self.endpoint}: {self.permission!r} is no permission")
-        placeholder = {Reach.QUEUE: "<name>", Reach.JOB: "<job_id>"}.get(self.reach)
-        if placeholder is not None and placeholder not in self.path:
-            raise TypeError(f"{self.endpoint}: the path has no {placeholder}")
+        placeholder = {Reach.QUEUE: "name", Reach.JOB: "job_id"}.get(self.reach)
+        if placeholder is not None and f"{placeholder}>" not in self.path:
+            raise TypeError(f"{self.endpoint}: the path has no <{placeholder}>")
 
     @property
     def mutates(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask_forge_jobs.api.routes import Route
 from flask_forge_jobs.api.unversioned import bulk, jobs, queues, series, system
 from flask_forge_jobs.api.v1 import audit, description
+from flask_forge_jobs.api.v1 import jobs as v1_jobs
 from flask_forge_jobs.api.v1 import series as v1_series
 
 # The routes of the reference, at the paths its clients know.
@@ -16,7 +17,12 @@ UNVERSIONED: tuple[Route, ...] = (
     *bulk.ROUTES,
 )
 # Ours; their paths begin with /v1.
-V1: tuple[Route, ...] = (*audit.ROUTES, *description.ROUTES, *v1_series.ROUTES)
+V1: tuple[Route, ...] = (
+    *audit.ROUTES,
+    *description.ROUTES,
+    *v1_jobs.ROUTES,
+    *v1_series.ROUTES,
+)
 
 
 def all_routes(*, enable_demo: bool) -> tuple[Route, ...]:

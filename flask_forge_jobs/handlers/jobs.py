@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from flask_forge_jobs.errors import InvalidInputError, JobNotFoundError
-from flask_forge_jobs.handlers.redaction import Redactor
+from flask_forge_jobs.handlers.filters import IN_BODY, checked_filter
+from flask_forge_jobs.handlers.redaction import Redactor, Unmasked
 from flask_forge_jobs.model.bounds import check_integer, check_text
-from flask_forge_jobs.model.instants import MAX_INSTANT_US, to_micros
 from flask_forge_jobs.model.jobs import (
     ErrorEntry,
+    Job,
     JobFilter,
     JobsPage,
     JobStatus,
@@ -24,13 +25,8 @@ from flask_forge_jobs.storage.base import Storage
 Shown = TypeVar("Shown", bound=JobSummary)
 MAX_PAGE_SIZE = 1000
 MAX_OFFSET = 100_000
-PAYLOAD_SEARCH_LENGTH = (2, 256)
 MAX_JOB_ID_LENGTH = 64
 MAX_KINDS = 1000
-# More names than this in one filter are a mistake, and SQLite binds at most 32,766
-# values in a statement.
-MAX_FILTER_VALUES = 1000
-MAX_NAME_LENGTH = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +53,80 @@ def inspect_job(storage: Storage, job_id: str, *, redactor: Redactor) -> JobDeta
     require_possible_id(job_id)
     job = storage.job_reader.get(job_id)
     return JobDetail(
-        row=_masked(job, redactor),
-        payload=_payload_value(job.payload, redactor),
-        error_history=[
-            replace(entry, message=redactor.text(entry.message))
-            for entry in job.error_history
-        ],
+        row=masked(job, redactor),
+        payload=_json_value(job.payload, redactor),
+        error_history=_masked_history(job, redactor),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord(JobDetail):
+    """One job with all that is known of it; secrets are masked.
+
+    Args:
+        throttle_attempts: How often in a row the task asked to be run later.
+        cancel_requested_at: When somebody asked it to stop.
+        progress: What the task reported last.
+        result: What the task returned.
+        wait_ms: From being due to the last start; None before it, and while the job
+            waits for another.
+        run_ms: From the last start to the end; None before it.
+        redacted: Whether something was masked.
+    """
+
+    throttle_attempts: int
+    cancel_requested_at: datetime | None
+    progress: object
+    result: object
+    wait_ms: int | None
+    run_ms: int | None
+    redacted: bool
+
+
+def read_job(storage: Storage, job_id: str, *, redactor: Redactor) -> JobRecord:
+    """Return one job with payload, history, progress, result and timings.
+
+    Args:
+        storage: Where the job is.
+        job_id: Any text; what cannot be an id is a job that does not exist.
+        redactor: Masks secrets in payload, progress, result and error texts.
+
+    Raises:
+        JobNotFoundError: No such job.
+        StorageUnavailableError: The database could not be reached.
+    """
+    require_possible_id(job_id)
+    job = storage.job_reader.get(job_id)
+    shown, stored = (_record(job, each) for each in (redactor, Unmasked()))
+    return replace(shown, redacted=shown != stored)
+
+
+def _record(job: Job, redactor: Redactor) -> JobRecord:
+    started, ended = job.started_at, job.completed_at
+    return JobRecord(
+        row=masked(job, redactor),
+        payload=_json_value(job.payload, redactor),
+        error_history=_masked_history(job, redactor),
+        throttle_attempts=job.throttle_attempts,
+        cancel_requested_at=job.cancel_requested_at,
+        progress=_progress(job.progress, redactor),
+        result=None if job.result is None else _json_value(job.result, redactor),
+        wait_ms=_milliseconds(job.scheduled_at, started),
+        run_ms=_milliseconds(started, ended),
+        redacted=False,
+    )
+
+
+def _progress(text: str | None, redactor: Redactor) -> object:
+    """Return what a task reported as an object, which is what readers expect."""
+    value = None if text is None else _json_value(text, redactor)
+    return value if value is None or isinstance(value, dict) else {"value": value}
+
+
+def _milliseconds(start: datetime | None, end: datetime | None) -> int | None:
+    if start is None or end is None or end < start:
+        return None
+    return (end - start) // timedelta(milliseconds=1)
 
 
 def list_jobs(
@@ -90,8 +153,8 @@ def list_jobs(
     """
     check_integer("limit", limit, 0, MAX_PAGE_SIZE)
     check_integer("offset", offset, 0, MAX_OFFSET)
-    page = storage.job_reader.page(_checked(wanted), limit, offset)
-    return replace(page, rows=[_masked(job, redactor) for job in page.rows])
+    page = storage.job_reader.page(checked_filter(wanted, IN_BODY), limit, offset)
+    return replace(page, rows=[masked(job, redactor) for job in page.rows])
 
 
 def failed_jobs(
@@ -112,7 +175,7 @@ def failed_jobs(
     check_integer("limit", limit, 1, MAX_PAGE_SIZE)
     wanted = JobFilter(queues=tuple(queues), statuses=(JobStatus.FAILED,))
     page = storage.job_reader.page(wanted, limit)
-    return replace(page, rows=[_masked(job, redactor) for job in page.rows])
+    return replace(page, rows=[masked(job, redactor) for job in page.rows])
 
 
 def scheduled_jobs(
@@ -140,7 +203,7 @@ def scheduled_jobs(
     check_integer("limit", limit, 1, MAX_PAGE_SIZE)
     check_integer("offset", offset, 0, MAX_OFFSET)
     page = storage.job_reader.scheduled(queue_name, limit, offset)
-    return replace(page, rows=[_masked(job, redactor) for job in page.rows])
+    return replace(page, rows=[masked(job, redactor) for job in page.rows])
 
 
 def list_kinds(storage: Storage, queue_name: str | None) -> tuple[list[str], int]:
@@ -173,54 +236,21 @@ def require_possible_id(job_id: str) -> None:
         raise JobNotFoundError(job_id[:MAX_JOB_ID_LENGTH]) from error
 
 
-def _checked(wanted: JobFilter) -> JobFilter:
-    for name, values in (("queues", wanted.queues), ("kinds", wanted.kinds)):
-        field = f"filter.{name}"
-        if len(values) > MAX_FILTER_VALUES:
-            raise InvalidInputError(field, f"has more than {MAX_FILTER_VALUES} names")
-        for index, value in enumerate(values):
-            check_text(f"{field}[{index}]", value, MAX_NAME_LENGTH)
-    statuses = [JobStatus.parse(word, "filter.statuses") for word in wanted.statuses]
-    _check_window(wanted.enqueued_from, wanted.enqueued_to)
-    return replace(
-        wanted,
-        statuses=tuple(dict.fromkeys(statuses)),
-        payload_search=_checked_search(wanted.payload_search),
-    )
-
-
-def _check_window(start: datetime | None, end: datetime | None) -> None:
-    for field, instant in (("filter.from", start), ("filter.to", end)):
-        if instant is None:
-            continue
-        if instant.utcoffset() is None:
-            raise InvalidInputError(field, "has no time zone")
-        if not 0 <= to_micros(instant) <= MAX_INSTANT_US:
-            raise InvalidInputError(field, "is not within the years 1970 to 9999 (UTC)")
-    if start is not None and end is not None and start > end:
-        raise InvalidInputError("filter.from", "lies after filter.to")
-
-
-def _checked_search(text: str | None) -> str | None:
-    trimmed = text.strip() if text is not None else ""
-    if not trimmed:
-        return None
-    shortest, longest = PAYLOAD_SEARCH_LENGTH
-    check_text("filter.payload_search", trimmed, longest)
-    if len(trimmed) < shortest:
-        raise InvalidInputError(
-            "filter.payload_search", f"must have {shortest} to {longest} characters"
-        )
-    return trimmed
-
-
-def _masked(job: Shown, redactor: Redactor) -> Shown:
+def masked(job: Shown, redactor: Redactor) -> Shown:
+    """Return a job without secrets in its error text."""
     if job.last_error is None:
         return job
     return replace(job, last_error=redactor.text(job.last_error))
 
 
-def _payload_value(text: str, redactor: Redactor) -> object:
+def _masked_history(job: Job, redactor: Redactor) -> list[ErrorEntry]:
+    return [
+        replace(entry, message=redactor.text(entry.message))
+        for entry in job.error_history
+    ]
+
+
+def _json_value(text: str, redactor: Redactor) -> object:
     try:
         return redactor.payload(json.loads(text))
     except (ValueError, RecursionError):

@@ -66,6 +66,18 @@ class Redactor:
         return _URL_PASSWORD.sub(rf"\g<1>{REDACTED}@", text)
 
 
+class Unmasked(Redactor):
+    """Masks nothing at all."""
+
+    def payload(self, value: object) -> object:
+        """Return a JSON value as it is."""
+        return value
+
+    def text(self, text: str) -> str:
+        """Return prose as it is."""
+        return text
+
+
 def _words(key: str) -> str:
     humps = _CAMEL_HUMP.sub("_", key).casefold()
     return _SEPARATORS.sub("_", humps).strip("_")

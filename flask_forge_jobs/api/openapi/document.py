@@ -15,7 +15,7 @@ from flask_forge_jobs.api.openapi.shapes import OPENAPI_VERSION, Shapes
 from flask_forge_jobs.api.routes import Answer, Route
 
 Document = dict[str, Any]
-PLACEHOLDER = re.compile(r"<(?:[a-z]+:)?(?P<name>[a-z_]+)>")
+PLACEHOLDER = re.compile(r"<(?:[a-z_]+:)?(?P<name>[a-z_]+)>")
 _SCHEME = "bearer"
 _DESCRIPTION = (
     "Every GET answers HEAD as well; OPTIONS is 204 with Allow. "

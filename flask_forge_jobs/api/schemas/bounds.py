@@ -9,13 +9,16 @@ from __future__ import annotations
 from typing import Any
 
 from flask_forge_jobs.handlers.bulk import MAX_DAYS
-from flask_forge_jobs.handlers.jobs import (
+from flask_forge_jobs.handlers.filters import (
     MAX_FILTER_VALUES,
-    MAX_JOB_ID_LENGTH,
     MAX_NAME_LENGTH,
+    SEARCH_LENGTH,
+    STATUS_WORDS,
+)
+from flask_forge_jobs.handlers.jobs import (
+    MAX_JOB_ID_LENGTH,
     MAX_OFFSET,
     MAX_PAGE_SIZE,
-    PAYLOAD_SEARCH_LENGTH,
 )
 from flask_forge_jobs.model.bounds import NAME_LENGTH
 from flask_forge_jobs.model.jobs import (
@@ -23,7 +26,6 @@ from flask_forge_jobs.model.jobs import (
     MAX_ATTEMPTS_RANGE,
     MAX_BULK_JOBS,
     REQUEUEABLE,
-    JobStatus,
 )
 from flask_forge_jobs.model.queues import (
     BACKOFF_SECONDS_RANGE,
@@ -63,10 +65,11 @@ KIND = text(1, NAME_LENGTH) | {
 DEDUPE_KEY = text(1, DEDUPE_KEY_LENGTH)
 JOB_ID = text(1, MAX_JOB_ID_LENGTH)
 JOB_IDS = items(MAX_BULK_JOBS)
-STATUS: Metadata = {"enum": [str(status) for status in JobStatus]}
+STATUS: Metadata = {"enum": list(STATUS_WORDS)}
 REQUEUEABLE_STATUS: Metadata = {"enum": [str(status) for status in REQUEUEABLE]}
 DAYS = whole(0, MAX_DAYS)
 MAX_ATTEMPTS = whole(*MAX_ATTEMPTS_RANGE)
+MIN_ATTEMPTS = whole(0, MAX_ATTEMPTS_RANGE[1])
 PAGE_SIZE = whole(0, MAX_PAGE_SIZE)
 LIMIT = whole(1, MAX_PAGE_SIZE)
 OFFSET = whole(0, MAX_OFFSET)
@@ -76,8 +79,8 @@ MAX_WORKERS = whole(*MAX_WORKERS_RANGE)
 RETENTION_DAYS = whole(*RETENTION_DAYS_RANGE)
 BACKOFF_SECONDS = whole(*BACKOFF_SECONDS_RANGE)
 # Blank filters nothing; else so many characters without the blanks around them.
-PAYLOAD_SEARCH: Metadata = {
+SEARCH: Metadata = {
     "pattern": r"^\s*([^\s\u0000][^\u0000]{{{},{}}}[^\s\u0000]\s*)?$".format(
-        *(length - 2 for length in PAYLOAD_SEARCH_LENGTH)
+        *(length - 2 for length in SEARCH_LENGTH)
     )
 }

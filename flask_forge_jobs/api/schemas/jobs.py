@@ -90,7 +90,7 @@ class Filter(WireSchema):
     )
     enqueued_from = Instant(data_key="from", load_default=None)
     enqueued_to = Instant(data_key="to", load_default=None)
-    payload_search = Text(load_default=None, metadata=bounds.PAYLOAD_SEARCH)
+    payload_search = Text(load_default=None, metadata=bounds.SEARCH)
 
     @post_load
     def make(self, values: dict[str, Any], **_: Any) -> JobFilter:

@@ -272,6 +272,8 @@ def test_list_pages_newest_first_with_a_true_total(client: FlaskClient) -> None:
         ({"kinds": ["x"]}, {"a", "c"}),
         ({"statuses": ["pending"]}, {"a", "b", "c"}),
         ({"statuses": ["done", "dead"]}, set()),
+        ({"statuses": ["scheduled"]}, set()),
+        ({"statuses": ["scheduled", "pending"]}, {"a", "b", "c"}),
         ({"payload_search": "NEEDLE"}, {"b"}),
         ({"payload_search": "  needle  "}, {"b"}),
         ({"payload_search": "größe"}, {"c"}),

@@ -1,0 +1,86 @@
+"""What the ``/v1`` routes ask and tell of jobs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from marshmallow import post_load
+from marshmallow.fields import List, Nested
+
+from flask_forge_jobs.api.schemas import bounds
+from flask_forge_jobs.api.schemas.fields import (
+    AnyJson,
+    Digits,
+    Flag,
+    Instant,
+    Text,
+    V1Schema,
+    WholeNumber,
+)
+from flask_forge_jobs.api.schemas.jobs import ErrorEntry, JobRow
+from flask_forge_jobs.handlers.job_search import COUNTS, DEFAULT_SORT, SORTS
+from flask_forge_jobs.model.jobs import JobFilter
+
+_FILTER_KEYS = (
+    "queues", "kinds", "statuses", "enqueued_from", "enqueued_to", "payload_search",
+    "error_search", "dedupe_key", "process_id", "schedule_name", "min_attempts",
+)  # fmt: skip
+
+
+class JobsQuery(V1Schema):
+    """Arguments of :func:`flask_forge_jobs.handlers.job_search.find_jobs`."""
+
+    statuses = List(Text(metadata=bounds.STATUS), data_key="status", load_default=())
+    queues = List(
+        Text(metadata=bounds.FILTER_NAME),
+        data_key="queue",
+        load_default=(),
+        metadata=bounds.FILTER_NAMES,
+    )
+    kinds = List(
+        Text(metadata=bounds.FILTER_NAME), data_key="kind", load_default=(),
+        metadata=bounds.FILTER_NAMES,
+    )  # fmt: skip
+    payload_search = Text(data_key="q", load_default=None, metadata=bounds.SEARCH)
+    enqueued_from = Instant(data_key="from", load_default=None)
+    enqueued_to = Instant(data_key="to", load_default=None)
+    error_search = Text(data_key="error", load_default=None, metadata=bounds.SEARCH)
+    dedupe_key = Text(load_default=None, metadata=bounds.DEDUPE_KEY)
+    process_id = Text(load_default=None, metadata=bounds.FILTER_NAME)
+    schedule_name = Text(
+        data_key="cron", load_default=None, metadata=bounds.FILTER_NAME
+    )
+    min_attempts = Digits(load_default=0, metadata=bounds.MIN_ATTEMPTS)
+    sort = Text(load_default=DEFAULT_SORT, metadata={"enum": list(SORTS)})
+    limit = Digits(load_default=50, metadata=bounds.LIMIT)
+    cursor = Text(load_default=None)
+    count = Text(load_default="exact", metadata={"enum": list(COUNTS)})
+
+    @post_load
+    def make(self, values: dict[str, Any], **_: Any) -> dict[str, Any]:
+        """Put the parts of the filter together."""
+        parts = {key: values.pop(key) for key in _FILTER_KEYS}
+        return values | {"wanted": JobFilter(**parts)}
+
+
+class JobsFound(V1Schema):
+    """One page of a listing with a cursor."""
+
+    rows = List(Nested(JobRow))
+    next_cursor = Text(allow_none=True)
+    total = WholeNumber(allow_none=True)
+
+
+class JobRecord(V1Schema):
+    """One job with all that is known of it."""
+
+    row = Nested(JobRow)
+    payload = AnyJson(allow_none=True)
+    error_history = List(Nested(ErrorEntry))
+    throttle_attempts = WholeNumber()
+    cancel_requested_at = Instant(allow_none=True)
+    progress = AnyJson(allow_none=True)
+    result = AnyJson(allow_none=True)
+    wait_ms = WholeNumber(allow_none=True)
+    run_ms = WholeNumber(allow_none=True)
+    redacted = Flag()

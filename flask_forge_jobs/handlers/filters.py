@@ -1,0 +1,178 @@
+"""Filters of jobs: checked once, whatever a route calls their parts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from types import MappingProxyType
+
+from flask_forge_jobs.errors import InvalidInputError
+from flask_forge_jobs.model.bounds import check_integer, check_text, shown
+from flask_forge_jobs.model.instants import MAX_INSTANT_US, to_micros
+from flask_forge_jobs.model.jobs import (
+    DEDUPE_KEY_LENGTH,
+    MAX_ATTEMPTS_RANGE,
+    JobFilter,
+    JobStatus,
+)
+
+SEARCH_LENGTH = (2, 256)
+# More names than this in one filter are a mistake, and SQLite binds at most 32,766
+# values in a statement.
+MAX_FILTER_VALUES = 1000
+MAX_NAME_LENGTH = 255
+# Jobs that wait for their time; stored as pending.
+SCHEDULED = "scheduled"
+STATUS_WORDS = (*map(str, JobStatus), SCHEDULED)
+
+
+@dataclass(frozen=True, slots=True)
+class FilterNames:
+    """What a route calls the parts of a filter.
+
+    Args:
+        names: Name on the wire by attribute of the model's filter.
+        has_indexes: Whether a fault in a list names the item, as in ``queues[1]``.
+    """
+
+    names: Mapping[str, str]
+    has_indexes: bool
+
+    def of(self, attribute: str, index: int | None = None) -> str:
+        """Return the name of a part, or of one of its items."""
+        name = self.names[attribute]
+        return name if index is None or not self.has_indexes else f"{name}[{index}]"
+
+
+IN_BODY = FilterNames(
+    MappingProxyType(
+        {
+            "queues": "filter.queues",
+            "kinds": "filter.kinds",
+            "statuses": "filter.statuses",
+            "enqueued_from": "filter.from",
+            "enqueued_to": "filter.to",
+            "payload_search": "filter.payload_search",
+            "error_search": "filter.error",
+            "min_attempts": "filter.min_attempts",
+        }
+    ),
+    has_indexes=True,
+)
+IN_QUERY = FilterNames(
+    MappingProxyType(
+        {
+            "queues": "queue",
+            "kinds": "kind",
+            "statuses": "status",
+            "enqueued_from": "from",
+            "enqueued_to": "to",
+            "payload_search": "q",
+            "error_search": "error",
+            "dedupe_key": "dedupe_key",
+            "process_id": "process_id",
+            "schedule_name": "cron",
+            "min_attempts": "min_attempts",
+        }
+    ),
+    has_indexes=False,
+)
+
+
+def checked_filter(wanted: JobFilter, names: FilterNames) -> JobFilter:
+    """Return a filter with everything within its bounds, or say what is not.
+
+    Args:
+        wanted: Which jobs; states may be given as plain text, ``scheduled`` too.
+            Blanks around a search are dropped; a blank one filters nothing.
+        names: What the route calls its parts.
+
+    Raises:
+        InvalidInputError: A value is out of bounds; the field is the route's name.
+    """
+    for attribute in ("queues", "kinds"):
+        _check_names(getattr(wanted, attribute), attribute, names)
+    statuses, scheduled = _checked_statuses(wanted, names)
+    _check_window(wanted, names)
+    for attribute, longest in (
+        ("dedupe_key", DEDUPE_KEY_LENGTH),
+        ("process_id", MAX_NAME_LENGTH),
+        ("schedule_name", MAX_NAME_LENGTH),
+    ):
+        value = getattr(wanted, attribute)
+        if value is not None:
+            check_text(names.of(attribute), value, longest)
+    if wanted.min_attempts:
+        most = MAX_ATTEMPTS_RANGE[1]
+        check_integer(names.of("min_attempts"), wanted.min_attempts, 0, most)
+    return replace(
+        wanted,
+        queues=tuple(dict.fromkeys(wanted.queues)),
+        kinds=tuple(dict.fromkeys(wanted.kinds)),
+        statuses=statuses,
+        scheduled=scheduled,
+        payload_search=_checked_search(wanted, "payload_search", names),
+        error_search=_checked_search(wanted, "error_search", names),
+    )
+
+
+def _check_names(values: Sequence[str], attribute: str, names: FilterNames) -> None:
+    if len(values) > MAX_FILTER_VALUES:
+        raise InvalidInputError(
+            names.of(attribute), f"has more than {MAX_FILTER_VALUES} names"
+        )
+    for index, value in enumerate(values):
+        check_text(names.of(attribute, index), value, MAX_NAME_LENGTH)
+
+
+def _checked_statuses(
+    wanted: JobFilter, names: FilterNames
+) -> tuple[tuple[JobStatus, ...], bool]:
+    found: dict[JobStatus, None] = {}
+    scheduled = wanted.scheduled
+    for word in map(str, wanted.statuses):
+        if word == SCHEDULED:
+            scheduled = True
+        elif word in STATUS_WORDS:
+            found[JobStatus(word)] = None
+        else:
+            raise InvalidInputError(
+                names.of("statuses"),
+                f"{shown(word)} is not one of {', '.join(STATUS_WORDS)}",
+            )
+    # Scheduled jobs are pending ones.
+    return tuple(found), scheduled and JobStatus.PENDING not in found
+
+
+def _check_window(wanted: JobFilter, names: FilterNames) -> None:
+    start, end = wanted.enqueued_from, wanted.enqueued_to
+    for attribute, instant in (("enqueued_from", start), ("enqueued_to", end)):
+        if instant is not None:
+            _check_instant(instant, names.of(attribute))
+    if start is not None and end is not None and start > end:
+        name, other = names.of("enqueued_from"), names.of("enqueued_to")
+        raise InvalidInputError(name, f"lies after {other}")
+
+
+def _check_instant(instant: datetime, field: str) -> None:
+    if instant.utcoffset() is None:
+        raise InvalidInputError(field, "has no time zone")
+    if not 0 <= to_micros(instant) <= MAX_INSTANT_US:
+        raise InvalidInputError(field, "is not within the years 1970 to 9999 (UTC)")
+
+
+def _checked_search(
+    wanted: JobFilter, attribute: str, names: FilterNames
+) -> str | None:
+    text: str | None = getattr(wanted, attribute)
+    trimmed = text.strip() if text is not None else ""
+    if not trimmed:
+        return None
+    shortest, longest = SEARCH_LENGTH
+    check_text(names.of(attribute), trimmed, longest)
+    if len(trimmed) < shortest:
+        raise InvalidInputError(
+            names.of(attribute), f"must have {shortest} to {longest} characters"
+        )
+    return trimmed

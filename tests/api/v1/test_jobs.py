@@ -1,0 +1,275 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from flask_forge_jobs.model.jobs import JobStatus, NewJob
+from flask_forge_jobs.model.outcomes import Dead, Done, Settlement
+from flask_forge_jobs.storage.base import Storage
+from tests.api.mounting import PREFIX
+from tests.api.tokens import client_with_token
+from tests.support.jobs import OWNER, claim_one, enqueue, run
+
+RECORD_KEYS = [
+    "row", "payload", "error_history", "throttle_attempts", "cancel_requested_at",
+    "progress", "result", "wait_ms", "run_ms", "redacted",
+]  # fmt: skip
+
+
+def find(client: FlaskClient, query: str = "") -> tuple[dict[str, Any], TestResponse]:
+    answer = client.get(f"{PREFIX}/v1/jobs{query}")
+    assert answer.status_code == 200, answer.text
+    document: dict[str, Any] = json.loads(answer.data)
+    return document, answer
+
+
+def read(client: FlaskClient, job_id: str) -> dict[str, Any]:
+    answer = client.get(f"{PREFIX}/v1/jobs/{job_id}")
+    assert answer.status_code == 200, answer.text
+    document: dict[str, Any] = json.loads(answer.data)
+    return document
+
+
+# -- find --------------------------------------------------------------------------
+
+
+def test_pages_are_linked_by_cursor_and_header(
+    client: FlaskClient, storage: Storage
+) -> None:
+    ids = [enqueue(storage) for _ in range(3)]
+
+    first, answer = find(client, "?limit=2&kind=noop")
+    link = answer.headers["Link"]
+    target = link.removeprefix("<").removesuffix('>; rel="next"')
+    second = client.get(target)
+
+    assert list(first) == ["rows", "next_cursor", "total"]
+    assert [row["id"] for row in first["rows"]] == [ids[2], ids[1]]
+    assert answer.headers["X-Total-Count"] == "3"
+    assert first["next_cursor"] in target
+    document = json.loads(second.data)
+    assert [row["id"] for row in document["rows"]] == [ids[0]]
+    assert (document["next_cursor"], document["total"]) == (None, 3)
+    assert "Link" not in second.headers
+
+
+def test_a_total_can_be_left_out(client: FlaskClient, storage: Storage) -> None:
+    enqueue(storage)
+
+    document, answer = find(client, "?count=none")
+
+    assert (len(document["rows"]), document["total"]) == (1, None)
+    assert "X-Total-Count" not in answer.headers
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("", {"a", "b", "c"}),
+        ("?queue=q1", {"a", "b"}),
+        ("?queue=q1&queue=q2&kind=x", {"a", "c"}),
+        ("?status=pending&status=dead", {"b", "c"}),
+        ("?status=scheduled", {"c"}),
+        ("?q=NEEDLE", {"b"}),
+        ("?q=n%25e", set()),
+        ("?error=50%25", {"b"}),
+        ("?error=no%25", set()),
+        ("?dedupe_key=key", {"b"}),
+        ("?process_id=owner-1", set()),
+        ("?cron=nightly", {"a"}),
+        ("?min_attempts=1", {"a", "b"}),
+        ("?from=1970-01-01T00:00:00Z&to=2999-01-01T00:00:00Z", {"a", "b", "c"}),
+        ("?to=2000-01-01T00:00:00Z", set()),
+        ("?sort=scheduled_at&limit=2", {"a", "b"}),
+        ("?sort=-completed_at&limit=2", {"a", "b"}),
+    ],
+)
+def test_every_parameter_filters(
+    client: FlaskClient, storage: Storage, query: str, expected: set[str]
+) -> None:
+    names = {
+        storage.jobs.enqueue(
+            NewJob("x", queue_name="q1", schedule_name="nightly")
+        ).id: "a"
+    }
+    run(storage, Done(), queue_name="q1")
+    new = NewJob("y", '{"tag":"needle"}', queue_name="q1", dedupe_key="key")
+    names[storage.jobs.enqueue(new).id] = "b"
+    run(storage, Dead("50% of them"), queue_name="q1")
+    answer = client.post(
+        f"{PREFIX}/jobs/enqueue",
+        json={
+            "kind": "x",
+            "payload": {},
+            "queue_name": "q2",
+            "run_at": "2999-01-01T00:00:00Z",
+        },
+    )
+    names[str(answer.json)] = "c"
+
+    document, _ = find(client, query)
+
+    assert {names[row["id"]] for row in document["rows"]} == expected
+    if "limit" not in query:
+        assert document["total"] == len(expected)
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("status=open", "status"),
+        ("queue=", "queue"),
+        ("kind=%00", "kind"),
+        ("q=x", "q"),
+        ("error=x", "error"),
+        ("from=yesterday", "from"),
+        ("from=2026-01-02T00:00:00Z&to=2026-01-01T00:00:00Z", "from"),
+        ("to=1969-01-01T00:00:00Z", "to"),
+        ("dedupe_key=", "dedupe_key"),
+        ("process_id=", "process_id"),
+        ("cron=", "cron"),
+        ("min_attempts=1001", "min_attempts"),
+        ("min_attempts=-1", "min_attempts"),
+        ("sort=id", "sort"),
+        ("limit=0", "limit"),
+        ("limit=1001", "limit"),
+        ("cursor=nonsense", "cursor"),
+        ("count=all", "count"),
+        ("limit=1&limit=2", "limit"),
+        ("offset=1", "offset"),
+    ],
+)
+def test_a_bad_parameter_is_400(client: FlaskClient, query: str, field: str) -> None:
+    answer = client.get(f"{PREFIX}/v1/jobs?{query}")
+
+    assert answer.status_code == 400
+    assert answer.json is not None
+    assert (answer.json["kind"], answer.json["field"]) == ("validation", field)
+
+
+def test_a_cursor_belongs_to_its_filter(client: FlaskClient, storage: Storage) -> None:
+    enqueue(storage), enqueue(storage)
+    document, _ = find(client, "?limit=1")
+    cursor = document["next_cursor"]
+
+    for query in ("kind=noop", "sort=enqueued_at", "status=pending"):
+        answer = client.get(f"{PREFIX}/v1/jobs?limit=1&{query}&cursor={cursor}")
+        assert answer.status_code == 400
+        assert answer.json is not None
+        assert answer.json["field"] == "cursor"
+    document, _ = find(client, f"?limit=5&count=none&cursor={cursor}")
+    assert len(document["rows"]) == 1
+
+
+def test_a_limited_caller_finds_its_own_jobs(storage: Storage) -> None:
+    own = enqueue(storage, queue_name="own")
+    other = enqueue(storage, queue_name="other")
+    client = client_with_token(storage, "viewer", ["own"])
+
+    document, _ = find(client)
+
+    assert [row["id"] for row in document["rows"]] == [own]
+    assert document["total"] == 1
+    assert client.get(f"{PREFIX}/v1/jobs?queue=other").status_code == 403
+    assert client.get(f"{PREFIX}/v1/jobs/{own}").status_code == 200
+    assert client.get(f"{PREFIX}/v1/jobs/{other}").status_code == 404
+
+
+# -- one job -----------------------------------------------------------------------
+
+
+def test_a_record_tells_all_of_a_finished_job(
+    client: FlaskClient, storage: Storage
+) -> None:
+    job_id = storage.jobs.enqueue(NewJob("k", '{"b":1,"a":[null]}')).id
+    job = claim_one(storage)
+    storage.jobs.heartbeat(OWNER, {job_id: '{"pct":50}'})
+    settlement = Settlement(job, JobStatus.DONE, result='{"sum":3}')
+    assert storage.jobs.finish(OWNER, [settlement]) == []
+
+    record = read(client, job_id)
+
+    assert list(record) == RECORD_KEYS
+    assert record["row"]["id"] == job_id
+    assert record["payload"] == {"a": [None], "b": 1}
+    assert record["error_history"] == []
+    assert record["throttle_attempts"] == 0
+    assert record["cancel_requested_at"] is None
+    assert record["progress"] == {"pct": 50}
+    assert record["result"] == {"sum": 3}
+    assert record["wait_ms"] >= 0
+    assert record["run_ms"] >= 0
+    assert record["redacted"] is False
+
+
+def test_a_record_of_a_waiting_job_has_no_timings(
+    client: FlaskClient, storage: Storage
+) -> None:
+    record = read(client, enqueue(storage))
+
+    assert [record[key] for key in ("progress", "result", "wait_ms", "run_ms")] == [
+        None, None, None, None,
+    ]  # fmt: skip
+
+
+def test_a_record_shows_that_a_stop_was_asked_for(
+    client: FlaskClient, storage: Storage
+) -> None:
+    job_id = enqueue(storage)
+    claim_one(storage)
+    storage.job_admin.delete(job_id)
+
+    record = read(client, job_id)
+
+    assert record["cancel_requested_at"] is not None
+    assert record["run_ms"] is None
+
+
+@pytest.mark.parametrize(
+    ("payload", "result", "error"),
+    [
+        ('{"password":"c4n4ry"}', None, None),
+        ("{}", '{"token":"c4n4ry"}', None),
+        ("{}", None, "at postgresql://ada:c4n4ry@db"),
+    ],
+)
+def test_a_record_says_that_something_is_masked(
+    client: FlaskClient,
+    storage: Storage,
+    payload: str,
+    result: str | None,
+    error: str | None,
+) -> None:
+    job_id = storage.jobs.enqueue(NewJob("k", payload)).id
+    status = JobStatus.DONE if error is None else JobStatus.DEAD
+    settlement = Settlement(claim_one(storage), status, result=result, error=error)
+    assert storage.jobs.finish(OWNER, [settlement]) == []
+
+    answer = client.get(f"{PREFIX}/v1/jobs/{job_id}")
+
+    assert "c4n4ry" not in answer.text
+    assert answer.json is not None
+    assert answer.json["redacted"] is True
+
+
+def test_progress_that_is_no_object_becomes_one(
+    client: FlaskClient, storage: Storage
+) -> None:
+    job_id = enqueue(storage)
+    claim_one(storage)
+    storage.jobs.heartbeat(OWNER, {job_id: "0.5"})
+
+    assert read(client, job_id)["progress"] == {"value": 0.5}
+
+
+@pytest.mark.parametrize("job_id", ["none", "a%00b", "%FF", "x" * 65])
+def test_an_unknown_job_is_404(client: FlaskClient, job_id: str) -> None:
+    answer = client.get(f"{PREFIX}/v1/jobs/{job_id}")
+
+    assert answer.status_code == 404
+    assert answer.json is not None
+    assert answer.json["kind"] == "not_found"

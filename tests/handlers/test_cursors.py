@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flask_forge_jobs.errors import InvalidInputError
+from flask_forge_jobs.handlers.cursors import (
+    MAX_CURSOR_LENGTH,
+    from_cursor,
+    to_cursor,
+)
+from flask_forge_jobs.model.jobs import JobFilter, JobStatus
+from flask_forge_jobs.model.ordering import JobOrder, Position, SortColumn
+
+NEWEST = JobOrder()
+END = Position(1_790_000_000_000_000, "01K5A4D3E4F5G6H7J8K9M0N1P2")
+WANTED = JobFilter(queues=("a", "b"), statuses=(JobStatus.DONE,))
+
+
+@given(
+    key=st.integers(-(2**62), 2**62),
+    job_id=st.text(min_size=1, max_size=64),
+    is_unfinished=st.booleans(),
+)
+def test_a_cursor_comes_back_as_the_place_it_stands_for(
+    key: int, job_id: str, *, is_unfinished: bool
+) -> None:
+    place = Position(key, job_id, is_unfinished=is_unfinished)
+
+    text = to_cursor(place, WANTED, NEWEST)
+
+    assert from_cursor(text, WANTED, NEWEST) == place
+    assert len(text) <= MAX_CURSOR_LENGTH
+    assert text.isascii()
+    assert text.replace("-", "").replace("_", "").isalnum()
+
+
+def test_the_order_within_a_list_means_nothing() -> None:
+    turned = JobFilter(queues=["b", "a"], statuses=[JobStatus.DONE])
+
+    assert from_cursor(to_cursor(END, WANTED, NEWEST), turned, NEWEST) == END
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        JobFilter(),
+        JobFilter(queues=("a",), statuses=(JobStatus.DONE,)),
+        JobFilter(queues=("a", "b"), statuses=(JobStatus.DEAD,)),
+        JobFilter(queues=("a", "b"), statuses=(JobStatus.DONE,), scheduled=True),
+        JobFilter(queues=("a", "b"), statuses=(JobStatus.DONE,), min_attempts=1),
+        JobFilter(kinds=("a", "b"), statuses=(JobStatus.DONE,)),
+        JobFilter(
+            queues=("a", "b"),
+            statuses=(JobStatus.DONE,),
+            enqueued_from=datetime(2026, 1, 1, tzinfo=UTC),
+        ),
+    ],
+)
+def test_a_cursor_of_another_filter_is_refused(other: JobFilter) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        from_cursor(to_cursor(END, WANTED, NEWEST), other, NEWEST)
+    assert caught.value.field == "cursor"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [JobOrder(descending=False), JobOrder(SortColumn.PRIORITY)],
+)
+def test_a_cursor_of_another_order_is_refused(other: JobOrder) -> None:
+    with pytest.raises(InvalidInputError):
+        from_cursor(to_cursor(END, WANTED, NEWEST), WANTED, other)
+
+
+def test_a_changed_cursor_is_refused() -> None:
+    text = to_cursor(END, WANTED, NEWEST)
+
+    for index, letter in enumerate(text):
+        changed = text[:index] + ("A" if letter != "A" else "B") + text[index + 1 :]
+        with pytest.raises(InvalidInputError):
+            from_cursor(changed, WANTED, NEWEST)
+
+
+@given(st.text(max_size=80))
+def test_any_text_is_refused_politely(text: str) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        from_cursor(text, WANTED, NEWEST)
+    assert caught.value.field == "cursor"
+
+
+@pytest.mark.parametrize("text", ["", "=", "é", "A" * 5000, "\x00", "AAAA===="])
+def test_text_that_is_no_base64_is_refused(text: str) -> None:
+    with pytest.raises(InvalidInputError):
+        from_cursor(text, WANTED, NEWEST)
