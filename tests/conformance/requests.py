@@ -1,0 +1,96 @@
+"""A request for every route, from the examples of the OpenAPI document."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+from urllib.parse import quote
+
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from flask_forge_jobs.api.openapi.document import PLACEHOLDER, document
+from flask_forge_jobs.api.routes import Route
+from flask_forge_jobs.api.table import all_routes
+from tests.api.mounting import PREFIX
+from tests.conformance.seeding import JOB_ID, QUEUE, SCHEDULE
+
+_QUEUE_KEYS = frozenset({"queue", "queues", "queue_name"})
+# Changes to the examples, where the data set makes them fail.
+_BODIES: Mapping[str, Mapping[str, object]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One request that a route should answer with success.
+
+    Args:
+        method: The method.
+        path: Below the mount point.
+        query: Its parameters; empty without.
+        body: A JSON document, or None to send none.
+    """
+
+    method: str
+    path: str
+    query: Mapping[str, Any]
+    body: Any
+
+    @property
+    def names_a_queue(self) -> bool:
+        """Whether query or body name the data set's queue."""
+        return any(
+            QUEUE in found for found in _queues({"q": self.query, "b": self.body})
+        )
+
+    def send(self, client: FlaskClient) -> TestResponse:
+        """Send it."""
+        extra = {} if self.body is None else {"json": self.body}
+        return client.open(
+            f"{PREFIX}{self.path}",
+            method=self.method,
+            query_string=self.query,
+            **extra,  # type: ignore[arg-type]
+        )
+
+
+@cache
+def described() -> dict[str, Any]:
+    """Return the OpenAPI document of every route."""
+    return document(all_routes(enable_demo=True))
+
+
+def sample(route: Route) -> Sample:
+    """Return a request of a route; only parameters that must be there are sent."""
+    path = PLACEHOLDER.sub(r"{\g<name>}", route.path)
+    operation = described()["paths"][path][route.method.lower()]
+    name = SCHEDULE if "/cron/" in path else QUEUE
+    placeholders = {each: quote(name) for each in PLACEHOLDER.findall(route.path)}
+    placeholders |= {"job_id": JOB_ID} if "job_id" in placeholders else {}
+    query = {
+        each["name"]: each["example"]
+        for each in operation.get("parameters", ())
+        if each["in"] == "query" and each.get("required")
+    }
+    content = operation.get("requestBody", {}).get("content", {})
+    body = content.get("application/json", {}).get("example")
+    changes = _BODIES.get(route.endpoint.removeprefix("v1_"))
+    return Sample(
+        route.method,
+        path.format(**placeholders),
+        query,
+        body if changes is None else {**body, **changes},
+    )
+
+
+def _queues(value: object) -> Iterator[object]:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if key in _QUEUE_KEYS and item is not None:
+                yield item
+            yield from _queues(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _queues(item)

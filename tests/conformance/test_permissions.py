@@ -1,0 +1,150 @@
+"""Who may do what: every route, asked by six kinds of callers.
+
+The matrix is made from the route table, so a new route is in it without being named
+here. A route whose permission nobody chose cannot be made at all.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+import pytest
+from flask.testing import FlaskClient
+
+from flask_forge_jobs.api.routes import Route
+from flask_forge_jobs.api.scope import Reach
+from flask_forge_jobs.api.table import all_routes
+from flask_forge_jobs.auth.permissions import ROLES, Permission
+from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.storage.base import Storage
+from tests.api.faulty import faulty_storage
+from tests.api.tokens import client_with_token
+from tests.conformance.calls import NOT_YET
+from tests.conformance.requests import Sample, sample
+from tests.conformance.seeding import seed, seed_schedule
+from tests.support.sql import Sql
+
+ROUTES = all_routes(enable_demo=True)
+CALLERS = ("nobody", "wrong token", "viewer", "operator", "admin", "another queue")
+# An operator of this queue only; the data set has no jobs in it.
+OTHER_QUEUE = "reports"
+# Where a caller that may pass is still told no, with the status it is told.
+REFUSED_BY_THE_VIEW: Mapping[str, int] = {}
+# Routes that choose a queue where the request names none.
+CHOOSES_A_QUEUE = frozenset({"jobs_enqueue_demo"})
+ONE_BACKEND = pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+
+
+@pytest.fixture
+def seeded(storage: Storage, database_settings: DatabaseSettings) -> Storage:
+    """The contract's data set and a queue of the limited caller's own."""
+    seed(storage, Sql(database_settings))
+    storage.queues.ensure(OTHER_QUEUE)
+    if "cron_list" not in NOT_YET:
+        seed_schedule(client_with_token(storage, "admin"))
+    return storage
+
+
+def client_of(caller: str, storage: Storage) -> FlaskClient:
+    """Return a client with the caller's credential."""
+    role = caller if caller in ROLES else "operator"
+    queues = [OTHER_QUEUE] if caller == "another queue" else None
+    client = client_with_token(storage, role, queues)
+    if caller == "nobody":
+        del client.environ_base["HTTP_AUTHORIZATION"]
+    elif caller == "wrong token":
+        client.environ_base["HTTP_AUTHORIZATION"] += "0"
+    return client
+
+
+def refusal(route: Route, caller: str) -> int | None:
+    """Return the status of a caller that does not even get to the view."""
+    if route.permission is None:
+        return None
+    if caller in {"nobody", "wrong token"}:
+        return 401
+    role = caller if caller in ROLES else "operator"
+    return None if route.permission in ROLES[role] else 403
+
+
+def expected(route: Route, caller: str, request: Sample) -> set[int]:
+    """Return the statuses of a caller whose role allows the route."""
+    name = route.endpoint.removeprefix("v1_")
+    if caller == "another queue" and route.permission is not None:
+        if name in CHOOSES_A_QUEUE or (
+            route.reach is Reach.VIEW and request.names_a_queue
+        ):
+            return {403}
+        if route.reach is not Reach.VIEW:
+            return {404} if route.reach is Reach.JOB else {403}
+    if name in REFUSED_BY_THE_VIEW:
+        return {REFUSED_BY_THE_VIEW[name]}
+    return {route.status, *route.other_answers}
+
+
+def cells(*, refused: bool) -> list[tuple[Route, str]]:
+    """Return the cells of callers that a route refuses by itself, or the others."""
+    return [
+        (route, caller)
+        for route in ROUTES
+        for caller in CALLERS
+        if (refusal(route, caller) is not None) is refused
+    ]
+
+
+def ids_of(cell: object) -> str:
+    return cell.endpoint if isinstance(cell, Route) else str(cell)
+
+
+@pytest.mark.parametrize(("route", "caller"), cells(refused=True), ids=ids_of)
+def test_a_caller_is_refused_before_the_storage_is_asked(
+    route: Route, caller: str
+) -> None:
+    unasked = faulty_storage(AssertionError("the storage was asked"))
+
+    answer = sample(route).send(client_of(caller, unasked))
+
+    assert answer.status_code == refusal(route, caller), answer.text
+    kind = json.loads(answer.data)["kind"]
+    assert kind == ("unauthorized" if answer.status_code == 401 else "forbidden")
+    if answer.status_code == 401:
+        assert answer.headers["WWW-Authenticate"].lower().startswith("bearer")
+
+
+@ONE_BACKEND
+@pytest.mark.parametrize(("route", "caller"), cells(refused=False), ids=ids_of)
+def test_a_caller_with_the_permission_is_let_in_or_kept_to_its_queue(
+    seeded: Storage, route: Route, caller: str
+) -> None:
+    request = sample(route)
+
+    answer = request.send(client_of(caller, seeded))
+
+    assert answer.status_code in expected(route, caller, request), answer.text
+
+
+def test_only_liveness_and_readiness_are_open() -> None:
+    open_routes = {route.path for route in ROUTES if route.permission is None}
+
+    assert open_routes <= {"/health", "/v1/health", "/v1/health/ready"}
+
+
+def test_every_permission_is_needed_somewhere() -> None:
+    needed = {route.permission for route in ROUTES}
+    unused = set(Permission) - needed
+
+    # Looked at by views and by the configuration, not by the table.
+    assert unused <= {
+        Permission.PAYLOAD_REVEAL, Permission.CRON_EDIT, Permission.LIMITS_EDIT
+    }  # fmt: skip
+
+
+def test_a_route_without_a_permission_cannot_be_made() -> None:
+    with pytest.raises(TypeError):
+        Route(method="GET", path="/new", endpoint="new", view=lambda: None)  # type: ignore[call-arg, arg-type, return-value]
+    with pytest.raises(TypeError, match="no permission"):
+        Route(
+            method="GET", path="/new", endpoint="new", view=lambda: None,  # type: ignore[arg-type, return-value]
+            permission="read",  # type: ignore[arg-type]
+        )  # fmt: skip
