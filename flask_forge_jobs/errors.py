@@ -55,6 +55,18 @@ class QueueNotFoundError(NotFoundError):
         self.queue_name = queue_name
 
 
+class ScheduleNotFoundError(NotFoundError):
+    """No cron schedule has the given name.
+
+    Args:
+        schedule_name: The name that was asked for.
+    """
+
+    def __init__(self, schedule_name: str) -> None:
+        super().__init__(f"no schedule is named {schedule_name!r}")
+        self.schedule_name = schedule_name
+
+
 class ConflictError(ForgeJobsError):
     """The request contradicts the present state; the same call may work later."""
 
@@ -103,6 +115,18 @@ class CountDiffersError(ConflictError):
         super().__init__(f"{matched} jobs match, {expected} were expected")
         self.expected = expected
         self.matched = matched
+
+
+class ScheduleExistsError(ConflictError):
+    """A cron schedule of the given name is there already.
+
+    Args:
+        schedule_name: The name that is taken.
+    """
+
+    def __init__(self, schedule_name: str) -> None:
+        super().__init__(f"a schedule is named {schedule_name!r} already")
+        self.schedule_name = schedule_name
 
 
 class QueueNotEmptyError(ConflictError):

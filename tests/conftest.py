@@ -12,6 +12,7 @@ from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.connect import open_storage
 from tests.support.postgres import fresh_database, running_server
+from tests.support.sql import Sql
 
 BACKENDS = ("sqlite", "postgres")
 
@@ -57,6 +58,13 @@ def storage(database_settings: DatabaseSettings) -> Iterator[Storage]:
         yield opened
 
 
+@pytest.fixture
+def sql(storage: Storage, database_settings: DatabaseSettings) -> Sql:
+    """SQL beside the stores."""
+    storage.open()  # makes the tables
+    return Sql(database_settings)
+
+
 def empty_tables(settings: DatabaseSettings) -> None:
     """Empty every table of ours in a PostgreSQL database."""
     import psycopg2
@@ -70,5 +78,6 @@ def empty_tables(settings: DatabaseSettings) -> None:
     with contextlib.closing(connection), connection, connection.cursor() as cursor:
         cursor.execute(
             "TRUNCATE forge_job, forge_job_count, forge_queue, forge_process, "
-            "forge_pod, forge_lease, forge_metric, forge_sample, forge_audit"
+            "forge_pod, forge_lease, forge_metric, forge_sample, forge_audit, "
+            "forge_cron"
         )

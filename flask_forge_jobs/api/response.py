@@ -17,6 +17,7 @@ from marshmallow import Schema
 from marshmallow.fields import Field, List, Nested
 
 from flask_forge_jobs.api.schemas.fields import AnyJson, Instant
+from flask_forge_jobs.model.jobs import EnqueueResult
 
 Dump = Callable[[Any], object]
 
@@ -42,6 +43,15 @@ def array_response(items: Sequence[object], total: int | None = None) -> Respons
     """
     response = json_response(items)
     response.headers["X-Total-Count"] = str(len(items) if total is None else total)
+    return response
+
+
+def enqueued_response(result: EnqueueResult) -> Response:
+    """Return the id of a job as a bare string, with headers for what became of it."""
+    response = json_response(result.id)
+    response.headers["X-Job-Deduped"] = "true" if result.is_deduped else "false"
+    if result.queue_created:
+        response.headers["X-Queue-Created"] = "true"
     return response
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from flask_forge_jobs.api.routes import Route
-from flask_forge_jobs.api.unversioned import bulk, jobs, queues, series, system
+from flask_forge_jobs.api.unversioned import bulk, cron, jobs, queues, series, system
 from flask_forge_jobs.api.v1 import audit, description
+from flask_forge_jobs.api.v1 import cron as v1_cron
 from flask_forge_jobs.api.v1 import jobs as v1_jobs
 from flask_forge_jobs.api.v1 import series as v1_series
 
@@ -15,6 +16,7 @@ UNVERSIONED: tuple[Route, ...] = (
     *series.ROUTES,
     *jobs.ROUTES,
     *bulk.ROUTES,
+    *cron.ROUTES,
 )
 # Ours; their paths begin with /v1.
 V1: tuple[Route, ...] = (
@@ -22,6 +24,7 @@ V1: tuple[Route, ...] = (
     *description.ROUTES,
     *v1_jobs.ROUTES,
     *v1_series.ROUTES,
+    *v1_cron.ROUTES,
 )
 
 

@@ -8,6 +8,7 @@ from importlib.metadata import version
 
 from flask_forge_jobs.storage.audit import AuditLog
 from flask_forge_jobs.storage.catalogue import load_migrations
+from flask_forge_jobs.storage.cron import CronStorage
 from flask_forge_jobs.storage.database import Database
 from flask_forge_jobs.storage.flusher import Flusher
 from flask_forge_jobs.storage.job_admin import JobAdmin
@@ -44,6 +45,7 @@ class Storage:
     queues: QueueConfig
     processes: ProcessRegistry
     audit: AuditLog
+    cron: CronStorage
     leases: Leases
     retention: Retention
     metrics: MetricStore

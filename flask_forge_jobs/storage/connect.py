@@ -12,6 +12,7 @@ from flask_forge_jobs.errors import ConfigurationError
 from flask_forge_jobs.ids import UlidGenerator
 from flask_forge_jobs.storage.audit import AuditLog
 from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.cron import CronStorage
 from flask_forge_jobs.storage.database import Database
 from flask_forge_jobs.storage.flusher import Flusher
 from flask_forge_jobs.storage.job_admin import JobAdmin
@@ -71,6 +72,7 @@ def open_storage(
         queues=QueueConfig(database),
         processes=ProcessRegistry(database),
         audit=AuditLog(database),
+        cron=CronStorage(database),
         leases=leases,
         retention=Retention(database, leases, ids),
         metrics=metrics,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
+from flask_forge_jobs.model.cron import Schedule, ScheduleDefinition
 from flask_forge_jobs.model.instants import (
     SECOND_US,
     from_micros,
@@ -119,6 +120,32 @@ def queue_from_row(row: Row) -> QueueSettings:
         throttle_attempts=throttle_attempts,
         throttled_until=optional_from_micros(throttled_until),
         updated_at=optional_from_micros(updated_at),
+    )
+
+
+def schedule_from_row(row: Row) -> Schedule:
+    """Return the schedule of a row of ``get_schedule`` and its like."""
+    (
+        name, kind, payload, queue_name, cron_expr, timezone, enabled, max_attempts,
+        dedupe_key, last_fired_at, next_fire_at, last_error, created_at, updated_at,
+    ) = row  # fmt: skip
+    return Schedule(
+        ScheduleDefinition(
+            name=name,
+            kind=kind,
+            cron_expr=cron_expr,
+            payload=payload,
+            queue_name=queue_name,
+            timezone=timezone,
+            enabled=bool(enabled),
+            max_attempts=max_attempts,
+            dedupe_key=dedupe_key,
+        ),
+        created_at=from_micros(created_at),
+        updated_at=from_micros(updated_at),
+        last_fired_at=optional_from_micros(last_fired_at),
+        next_fire_at=optional_from_micros(next_fire_at),
+        last_error=last_error,
     )
 
 

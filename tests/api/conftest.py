@@ -4,23 +4,14 @@ import pytest
 from flask.testing import FlaskClient
 
 from flask_forge_jobs.api.blueprint import BlueprintOptions
-from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.storage.base import Storage
 from tests.api.faulty import faulty_storage
 from tests.api.mounting import mount
-from tests.support.sql import Sql
 
 
 @pytest.fixture
 def client(storage: Storage) -> FlaskClient:
     return mount(storage, BlueprintOptions(enable_demo=True))
-
-
-@pytest.fixture
-def sql(storage: Storage, database_settings: DatabaseSettings) -> Sql:
-    """SQL beside the stores."""
-    storage.open()  # makes the tables
-    return Sql(database_settings)
 
 
 @pytest.fixture

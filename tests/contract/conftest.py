@@ -6,16 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from flask_forge_jobs.config.database import DatabaseSettings
-from flask_forge_jobs.storage.base import Storage
 from tests.support.sql import Sql
-
-
-@pytest.fixture
-def sql(storage: Storage, database_settings: DatabaseSettings) -> Sql:
-    """SQL beside the stores."""
-    storage.open()  # makes the tables
-    return Sql(database_settings)
 
 
 @pytest.fixture(autouse=True)

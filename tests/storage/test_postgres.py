@@ -424,6 +424,7 @@ def test_a_fork_within_a_write_neither_commits_nor_undoes_it(
         ("forge_process", "process_id"),
         ("forge_process", "queue_name"),
         ("forge_pod", "host_id"),
+        ("forge_cron", "name"),
     ],
 )
 def test_names_are_ordered_alike_whatever_the_locale(

@@ -25,6 +25,8 @@ VALUES: Mapping[str, object] = {
     "dedupe_key": "receipt:4711",
     "payload": {"order_id": 4711},
     "cron_expr": "*/10 * * * *",
+    "timezone": "Europe/Berlin",
+    "description": "Every 10 minutes",
     "expr": "*/10 * * * *",
     "limit": 50,
     "offset": 0,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from flask_forge_jobs.handlers.bulk import MAX_DAYS
+from flask_forge_jobs.handlers.cron import PREVIEW_RANGE
 from flask_forge_jobs.handlers.filters import (
     MAX_FILTER_VALUES,
     MAX_NAME_LENGTH,
@@ -21,6 +22,7 @@ from flask_forge_jobs.handlers.jobs import (
     MAX_PAGE_SIZE,
 )
 from flask_forge_jobs.model.bounds import NAME_LENGTH
+from flask_forge_jobs.model.cron_expression import MAX_EXPRESSION_LENGTH
 from flask_forge_jobs.model.jobs import (
     DEDUPE_KEY_LENGTH,
     MAX_ATTEMPTS_RANGE,
@@ -32,6 +34,7 @@ from flask_forge_jobs.model.queues import (
     MAX_WORKERS_RANGE,
     RETENTION_DAYS_RANGE,
 )
+from flask_forge_jobs.model.time_zones import MAX_TIME_ZONE_LENGTH
 
 Metadata = dict[str, Any]
 _CONTROLS = r"\u0000-\u001f\u007f-\u009f"
@@ -62,6 +65,9 @@ QUEUE_NAME = text(1, NAME_LENGTH) | {
 KIND = text(1, NAME_LENGTH) | {
     "pattern": rf"^[^{_CONTROLS}]*[^\s{_CONTROLS}][^{_CONTROLS}]*$"
 }
+CRON_EXPRESSION = text(1, MAX_EXPRESSION_LENGTH) | {"format": "cron"}
+TIME_ZONE = text(1, MAX_TIME_ZONE_LENGTH) | {"format": "time-zone"}
+PREVIEW_COUNT = whole(*PREVIEW_RANGE)
 DEDUPE_KEY = text(1, DEDUPE_KEY_LENGTH)
 JOB_ID = text(1, MAX_JOB_ID_LENGTH)
 JOB_IDS = items(MAX_BULK_JOBS)

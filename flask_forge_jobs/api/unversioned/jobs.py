@@ -7,7 +7,12 @@ from marshmallow.fields import List, Nested
 
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.request import refuse_bad_unread_body
-from flask_forge_jobs.api.response import array_response, dumper, json_response
+from flask_forge_jobs.api.response import (
+    array_response,
+    dumper,
+    enqueued_response,
+    json_response,
+)
 from flask_forge_jobs.api.routes import Route
 from flask_forge_jobs.api.schemas.fields import Flag, Text
 from flask_forge_jobs.api.schemas.jobs import (
@@ -24,7 +29,6 @@ from flask_forge_jobs.api.schemas.jobs import (
 from flask_forge_jobs.api.scope import Reach
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import job_actions, jobs
-from flask_forge_jobs.model.jobs import EnqueueResult
 from flask_forge_jobs.model.queues import DEFAULT_QUEUE
 
 _INSPECT = JobInspect()
@@ -86,27 +90,23 @@ def enqueue(api: Api) -> Response:
     if arguments["queue_name"] is not None:
         api.scope.require(arguments["queue_name"])
     router = api.scope.router(api.options.router)
-    return _enqueued(job_actions.enqueue(api.storage, router=router, **arguments))
+    return enqueued_response(
+        job_actions.enqueue(api.storage, router=router, **arguments)
+    )
 
 
 def enqueue_demo(api: Api) -> Response:
     """Add one demo job; answer its id."""
     api.scope.require(DEFAULT_QUEUE)
-    return _enqueued(job_actions.enqueue_demo(api.storage, **api.body(_ENQUEUE_DEMO)))
+    return enqueued_response(
+        job_actions.enqueue_demo(api.storage, **api.body(_ENQUEUE_DEMO))
+    )
 
 
 def run_now(api: Api, job_id: str) -> Response:
     """Make a waiting job due; answer whether it waits to be claimed."""
     refuse_bad_unread_body(request, api.options.max_body_bytes)
     return json_response(job_actions.run_now(api.storage, job_id))
-
-
-def _enqueued(result: EnqueueResult) -> Response:
-    response = json_response(result.id)
-    response.headers["X-Job-Deduped"] = "true" if result.is_deduped else "false"
-    if result.queue_created:
-        response.headers["X-Queue-Created"] = "true"
-    return response
 
 
 ROUTES = (

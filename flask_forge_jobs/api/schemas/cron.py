@@ -1,0 +1,104 @@
+"""Cron schedules on the wire."""
+
+from __future__ import annotations
+
+from marshmallow.fields import List
+
+from flask_forge_jobs.api.schemas import bounds
+from flask_forge_jobs.api.schemas.fields import (
+    AnyJson,
+    Flag,
+    Instant,
+    Text,
+    V1Schema,
+    WholeNumber,
+    WireSchema,
+)
+from flask_forge_jobs.handlers.cron import DEFAULT_PREVIEW
+from flask_forge_jobs.model.time_zones import DEFAULT_TIME_ZONE
+
+
+class CronSchedule(WireSchema):
+    """One schedule, from the handlers' ``ScheduleDetail``."""
+
+    name = Text(attribute="schedule.definition.name")
+    kind = Text(attribute="schedule.definition.kind")
+    payload = AnyJson()
+    queue_name = Text(attribute="schedule.definition.queue_name", allow_none=True)
+    cron_expr = Text(attribute="schedule.definition.cron_expr")
+    enabled = Flag(attribute="schedule.definition.enabled")
+    max_attempts = WholeNumber(
+        attribute="schedule.definition.max_attempts", allow_none=True
+    )
+    dedupe_key = Text(attribute="schedule.definition.dedupe_key", allow_none=True)
+    last_fired_at = Instant(attribute="schedule.last_fired_at", allow_none=True)
+    next_fire_at = Instant(attribute="schedule.next_fire_at", allow_none=True)
+    last_error = Text(attribute="schedule.last_error", allow_none=True)
+    created_at = Instant(attribute="schedule.created_at")
+    updated_at = Instant(attribute="schedule.updated_at")
+
+
+class CronScheduleInZone(CronSchedule):
+    """The same with its time zone, which the reference does not know."""
+
+    timezone = Text(attribute="schedule.definition.timezone")
+
+
+class EnabledRequest(WireSchema):
+    """Arguments of :func:`flask_forge_jobs.handlers.cron.set_enabled`."""
+
+    enabled = Flag(required=True)
+
+
+class ExpressionRequest(WireSchema):
+    """Arguments of :func:`flask_forge_jobs.handlers.cron.set_expression`."""
+
+    cron_expr = Text(data_key="expr", required=True, metadata=bounds.CRON_EXPRESSION)
+
+
+class DedupeRequest(WireSchema):
+    """Arguments of :func:`flask_forge_jobs.handlers.cron.set_dedupe`."""
+
+    dedupe = Flag(required=True)
+
+
+class CreateScheduleRequest(V1Schema):
+    """Arguments of :func:`flask_forge_jobs.handlers.cron.create_schedule`."""
+
+    name = Text(required=True, metadata=bounds.QUEUE_NAME)
+    kind = Text(required=True, metadata=bounds.KIND)
+    payload = AnyJson(load_default=dict, allow_none=True)
+    queue_name = Text(load_default=None, metadata=bounds.QUEUE_NAME)
+    cron_expr = Text(required=True, metadata=bounds.CRON_EXPRESSION)
+    timezone = Text(load_default=DEFAULT_TIME_ZONE, metadata=bounds.TIME_ZONE)
+    enabled = Flag(load_default=True)
+    max_attempts = WholeNumber(load_default=None, metadata=bounds.MAX_ATTEMPTS)
+    dedupe = Flag(load_default=False)
+
+
+class ChangeScheduleRequest(V1Schema):
+    """Changes of :func:`flask_forge_jobs.handlers.cron.change_schedule`."""
+
+    kind = Text(metadata=bounds.KIND)
+    payload = AnyJson(allow_none=True)
+    queue_name = Text(allow_none=True, metadata=bounds.QUEUE_NAME)
+    cron_expr = Text(metadata=bounds.CRON_EXPRESSION)
+    timezone = Text(metadata=bounds.TIME_ZONE)
+    enabled = Flag()
+    max_attempts = WholeNumber(allow_none=True, metadata=bounds.MAX_ATTEMPTS)
+    dedupe = Flag()
+
+
+class PreviewRequest(V1Schema):
+    """Arguments of :func:`flask_forge_jobs.handlers.cron.preview`."""
+
+    cron_expr = Text(required=True, metadata=bounds.CRON_EXPRESSION)
+    timezone = Text(load_default=DEFAULT_TIME_ZONE, metadata=bounds.TIME_ZONE)
+    count = WholeNumber(load_default=DEFAULT_PREVIEW, metadata=bounds.PREVIEW_COUNT)
+
+
+class CronPreview(WireSchema):
+    """What an expression means and when it fires next, in UTC."""
+
+    description = Text()
+    next = List(Instant())

@@ -1,0 +1,86 @@
+"""Cron schedules: list them, edit one, fire one by hand."""
+
+from __future__ import annotations
+
+from flask import Response, request
+from marshmallow.fields import List, Nested
+
+from flask_forge_jobs.api.context import Api
+from flask_forge_jobs.api.request import refuse_bad_unread_body
+from flask_forge_jobs.api.response import (
+    array_response,
+    dumper,
+    empty_response,
+    enqueued_response,
+)
+from flask_forge_jobs.api.routes import Route
+from flask_forge_jobs.api.schemas.cron import (
+    CronSchedule,
+    DedupeRequest,
+    EnabledRequest,
+    ExpressionRequest,
+)
+from flask_forge_jobs.api.schemas.fields import Text
+from flask_forge_jobs.auth.permissions import Permission
+from flask_forge_jobs.handlers import cron
+
+_DUMP = dumper(CronSchedule())
+_ENABLED = EnabledRequest()
+_EXPRESSION = ExpressionRequest()
+_DEDUPE = DedupeRequest()
+
+
+def list_schedules(api: Api) -> Response:
+    """Return every cron schedule, by name."""
+    found = cron.list_schedules(api.storage, redactor=api.redactor)
+    return array_response([_DUMP(schedule) for schedule in found])
+
+
+def set_enabled(api: Api, name: str) -> Response:
+    """Enable or disable a schedule."""
+    cron.set_enabled(api.storage, name, **api.body(_ENABLED))
+    return empty_response()
+
+
+def set_expression(api: Api, name: str) -> Response:
+    """Replace a schedule's expression."""
+    cron.set_expression(api.storage, name, **api.body(_EXPRESSION))
+    return empty_response()
+
+
+def set_dedupe(api: Api, name: str) -> Response:
+    """Choose whether a firing is skipped while an earlier job is unfinished."""
+    cron.set_dedupe(api.storage, name, **api.body(_DEDUPE))
+    return empty_response()
+
+
+def trigger(api: Api, name: str) -> Response:
+    """Enqueue a schedule's job now; answer its id."""
+    refuse_bad_unread_body(request, api.options.max_body_bytes)
+    return enqueued_response(cron.trigger(api.storage, name, router=api.options.router))
+
+
+ROUTES = (
+    Route(
+        method="GET", path="/cron", endpoint="cron_list", view=list_schedules,
+        permission=Permission.READ, answer=List(Nested(CronSchedule)),
+    ),
+    Route(
+        method="POST", path="/cron/<name>/enabled", endpoint="cron_set_enabled",
+        view=set_enabled, permission=Permission.CRON_EDIT, body=_ENABLED,
+        errors=(404,),
+    ),
+    Route(
+        method="POST", path="/cron/<name>/expr", endpoint="cron_set_expr",
+        view=set_expression, permission=Permission.CRON_EDIT, body=_EXPRESSION,
+        errors=(404,),
+    ),
+    Route(
+        method="POST", path="/cron/<name>/dedupe", endpoint="cron_set_dedupe",
+        view=set_dedupe, permission=Permission.CRON_EDIT, body=_DEDUPE, errors=(404,),
+    ),
+    Route(
+        method="POST", path="/cron/<name>/trigger", endpoint="cron_trigger",
+        view=trigger, permission=Permission.CRON_EDIT, answer=Text(), errors=(404, 409),
+    ),
+)  # fmt: skip

@@ -1,0 +1,87 @@
+"""Cron schedules: create, read, change, delete, preview."""
+
+from __future__ import annotations
+
+from flask import Response
+
+from flask_forge_jobs.api.context import Api
+from flask_forge_jobs.api.response import dumper, empty_response, json_response
+from flask_forge_jobs.api.routes import Route
+from flask_forge_jobs.api.schemas.cron import (
+    ChangeScheduleRequest,
+    CreateScheduleRequest,
+    CronPreview,
+    CronScheduleInZone,
+    PreviewRequest,
+)
+from flask_forge_jobs.api.scope import Reach
+from flask_forge_jobs.auth.permissions import Permission
+from flask_forge_jobs.handlers import cron
+
+_SCHEDULE = CronScheduleInZone()
+_DUMP_SCHEDULE = dumper(_SCHEDULE)
+_CREATE = CreateScheduleRequest()
+_CHANGE = ChangeScheduleRequest()
+_PREVIEW_REQUEST = PreviewRequest()
+_PREVIEW = CronPreview()
+_DUMP_PREVIEW = dumper(_PREVIEW)
+
+
+def create(api: Api) -> Response:
+    """Create a cron schedule."""
+    created = cron.create_schedule(
+        api.storage, redactor=api.redactor, **api.body(_CREATE)
+    )
+    return json_response(_DUMP_SCHEDULE(created), 201)
+
+
+def get(api: Api, name: str) -> Response:
+    """Return one cron schedule."""
+    found = cron.get_schedule(api.storage, name, redactor=api.redactor)
+    return json_response(_DUMP_SCHEDULE(found))
+
+
+def change(api: Api, name: str) -> Response:
+    """Change any of a schedule's values; what is not named stays."""
+    changed = cron.change_schedule(
+        api.storage, name, api.body(_CHANGE), redactor=api.redactor
+    )
+    return json_response(_DUMP_SCHEDULE(changed))
+
+
+def delete(api: Api, name: str) -> Response:
+    """Delete a schedule; the jobs that it made stay."""
+    cron.delete_schedule(api.storage, name)
+    return empty_response(204)
+
+
+def preview(api: Api) -> Response:
+    """Return what an expression means and when it fires next; stores nothing."""
+    found = cron.preview(api.now, **api.body(_PREVIEW_REQUEST))
+    return json_response(_DUMP_PREVIEW(found))
+
+
+ROUTES = (
+    Route(
+        method="POST", path="/v1/cron", endpoint="v1_cron_create", view=create,
+        permission=Permission.CRON_EDIT, body=_CREATE, answer=_SCHEDULE, status=201,
+        errors=(409,),
+    ),
+    Route(
+        method="POST", path="/v1/cron/preview", endpoint="v1_cron_preview",
+        view=preview, permission=Permission.READ, reach=Reach.VIEW,
+        body=_PREVIEW_REQUEST, answer=_PREVIEW,
+    ),
+    Route(
+        method="GET", path="/v1/cron/<name>", endpoint="v1_cron_get", view=get,
+        permission=Permission.READ, answer=_SCHEDULE, errors=(404,),
+    ),
+    Route(
+        method="PATCH", path="/v1/cron/<name>", endpoint="v1_cron_change", view=change,
+        permission=Permission.CRON_EDIT, body=_CHANGE, answer=_SCHEDULE, errors=(404,),
+    ),
+    Route(
+        method="DELETE", path="/v1/cron/<name>", endpoint="v1_cron_delete", view=delete,
+        permission=Permission.CRON_EDIT, status=204, errors=(404,),
+    ),
+)  # fmt: skip

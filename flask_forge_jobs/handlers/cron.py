@@ -1,0 +1,255 @@
+"""Cron schedules: list, create, change, delete, preview, and fire one by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from flask_forge_jobs.errors import InvalidInputError, ScheduleNotFoundError
+from flask_forge_jobs.handlers.job_actions import Router
+from flask_forge_jobs.handlers.jobs import json_value
+from flask_forge_jobs.handlers.redaction import Redactor
+from flask_forge_jobs.model.bounds import check_integer, check_queue_name
+from flask_forge_jobs.model.cron import Schedule, ScheduleDefinition
+from flask_forge_jobs.model.cron_description import describe
+from flask_forge_jobs.model.cron_expression import CronExpression
+from flask_forge_jobs.model.cron_times import next_after
+from flask_forge_jobs.model.jobs import EnqueueResult
+from flask_forge_jobs.model.payloads import dump
+from flask_forge_jobs.model.time_zones import DEFAULT_TIME_ZONE, load_time_zone
+from flask_forge_jobs.storage.base import Storage
+
+PREVIEW_RANGE = (1, 100)
+DEFAULT_PREVIEW = 5
+# What any change is tried on before its schedule is looked up.
+_SOME_SCHEDULE = ScheduleDefinition(name="any", kind="any", cron_expr="* * * * *")
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleDetail:
+    """A schedule with its payload as a JSON value; secrets are masked."""
+
+    schedule: Schedule
+    payload: object
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What an expression means and when it fires next."""
+
+    description: str
+    next: Sequence[datetime]
+
+
+def list_schedules(storage: Storage, *, redactor: Redactor) -> list[ScheduleDetail]:
+    """Return every schedule, by name.
+
+    Args:
+        storage: Where the schedules are.
+        redactor: Masks secrets in payloads and error texts.
+    """
+    return [_detail(schedule, redactor) for schedule in storage.cron.all()]
+
+
+def get_schedule(storage: Storage, name: str, *, redactor: Redactor) -> ScheduleDetail:
+    """Return one schedule.
+
+    Raises:
+        ScheduleNotFoundError: No such schedule.
+    """
+    _require_possible_name(name)
+    return _detail(storage.cron.get(name), redactor)
+
+
+def create_schedule(
+    storage: Storage,
+    *,
+    redactor: Redactor,
+    name: str,
+    kind: str,
+    cron_expr: str,
+    payload: object,
+    queue_name: str | None = None,
+    timezone: str = DEFAULT_TIME_ZONE,
+    enabled: bool = True,
+    max_attempts: int | None = None,
+    dedupe: bool = False,
+) -> ScheduleDetail:
+    """Store a new schedule.
+
+    Args:
+        storage: Where it goes.
+        redactor: Masks secrets in the answer.
+        name: Same rules as for a queue's name.
+        kind: Selects the task, 1 to 128 characters.
+        cron_expr: 1 to 255 characters; five, six or seven fields.
+        payload: Any JSON value, at most 1 MiB as stored.
+        queue_name: None asks the router at each firing.
+        timezone: IANA name of the zone whose clock the expression is read by.
+        enabled: Whether it fires.
+        max_attempts: 1 to 1000; None means 5.
+        dedupe: Skip a firing while a job of an earlier one is unfinished.
+
+    Raises:
+        InvalidInputError: A value is out of bounds, or the expression never fires.
+        ScheduleExistsError: The name is taken.
+    """
+    definition = ScheduleDefinition(
+        name=name,
+        kind=kind,
+        cron_expr=cron_expr,
+        payload=dump(payload),
+        queue_name=queue_name,
+        timezone=timezone,
+        enabled=enabled,
+        max_attempts=max_attempts,
+    ).deduped(dedupe)
+    definition.check()
+    return _detail(storage.cron.create(definition), redactor)
+
+
+def change_schedule(
+    storage: Storage, name: str, changes: Mapping[str, Any], *, redactor: Redactor
+) -> ScheduleDetail:
+    """Change some of a schedule's values.
+
+    Args:
+        storage: Where the schedule is.
+        name: A stored schedule.
+        changes: Arguments of :func:`create_schedule` other than the name; what is not
+            named stays.
+        redactor: Masks secrets in the answer.
+
+    Raises:
+        InvalidInputError: A value is out of bounds, or the expression never fires.
+        ScheduleNotFoundError: No such schedule.
+    """
+    values = dict(changes)
+    if "payload" in values:
+        values["payload"] = dump(values["payload"])
+    dedupe = values.pop("dedupe", None)
+    replace(_SOME_SCHEDULE, **values).check()
+    _require_possible_name(name)
+
+    def decide(schedule: Schedule) -> ScheduleDefinition:
+        wanted = schedule.definition
+        if "cron_expr" in values:
+            wanted = schedule.with_expression(values["cron_expr"])
+        wanted = replace(wanted, **values)
+        return wanted if dedupe is None else wanted.deduped(dedupe)
+
+    return _detail(storage.cron.change(name, decide), redactor)
+
+
+def set_enabled(storage: Storage, name: str, enabled: bool) -> None:  # noqa: FBT001  # the value
+    """Enable or disable a schedule; nothing happens when it already is.
+
+    Raises:
+        InvalidInputError: Enabled, it would never fire.
+        ScheduleNotFoundError: No such schedule.
+    """
+    _require_possible_name(name)
+    storage.cron.change(
+        name, lambda schedule: replace(schedule.definition, enabled=enabled)
+    )
+
+
+def set_expression(storage: Storage, name: str, cron_expr: str) -> None:
+    """Replace a schedule's expression; enables one that a bad one had disabled.
+
+    Raises:
+        InvalidInputError: It does not parse, or never fires; the field is
+            ``cron_expr``.
+        ScheduleNotFoundError: No such schedule.
+    """
+    CronExpression.parse(cron_expr)
+    _require_possible_name(name)
+    storage.cron.change(name, lambda schedule: schedule.with_expression(cron_expr))
+
+
+def set_dedupe(storage: Storage, name: str, dedupe: bool) -> None:  # noqa: FBT001  # the value
+    """Choose whether a firing is skipped while an earlier job is unfinished.
+
+    Args:
+        storage: Where the schedule is.
+        name: A stored schedule.
+        dedupe: True sets the schedule's name as key, or keeps the key that it has;
+            False removes the key.
+
+    Raises:
+        ScheduleNotFoundError: No such schedule.
+    """
+    _require_possible_name(name)
+    storage.cron.change(name, lambda schedule: schedule.definition.deduped(dedupe))
+
+
+def delete_schedule(storage: Storage, name: str) -> None:
+    """Delete a schedule; the jobs that it made stay.
+
+    Raises:
+        ScheduleNotFoundError: No such schedule.
+    """
+    _require_possible_name(name)
+    storage.cron.delete(name)
+
+
+def trigger(storage: Storage, name: str, *, router: Router) -> EnqueueResult:
+    """Enqueue the job of a schedule now, as a firing would; the series stays.
+
+    Args:
+        storage: Where the schedule is and the job goes.
+        name: A stored schedule, enabled or not.
+        router: Names the queue of a kind; asked when the schedule names none.
+
+    Raises:
+        ScheduleNotFoundError: No such schedule.
+        DuplicateJobError: A job of another kind holds the key.
+    """
+    _require_possible_name(name)
+    return storage.jobs.enqueue(storage.cron.get(name).definition.job(router))
+
+
+def preview(
+    now: datetime,
+    *,
+    cron_expr: str,
+    timezone: str = DEFAULT_TIME_ZONE,
+    count: int = DEFAULT_PREVIEW,
+) -> Preview:
+    """Return what an expression means; stores nothing.
+
+    Args:
+        now: The firings are later than this.
+        cron_expr: The expression.
+        timezone: IANA name of the zone whose clock it is read by.
+        count: How many firings, 1 to 100; fewer when there are no more.
+
+    Raises:
+        InvalidInputError: A value is out of bounds, or the expression never fires.
+    """
+    check_integer("count", count, *PREVIEW_RANGE)
+    wanted = replace(_SOME_SCHEDULE, cron_expr=cron_expr, timezone=timezone)
+    firings = [wanted.next_firing(now)]
+    expression, zone = CronExpression.parse(cron_expr), load_time_zone(timezone)
+    while len(firings) < count:
+        following = next_after(expression, firings[-1], zone)
+        if following is None:
+            break
+        firings.append(following)
+    return Preview(describe(expression), firings)
+
+
+def _detail(schedule: Schedule, redactor: Redactor) -> ScheduleDetail:
+    if schedule.last_error is not None:
+        schedule = replace(schedule, last_error=redactor.text(schedule.last_error))
+    return ScheduleDetail(schedule, json_value(schedule.definition.payload, redactor))
+
+
+def _require_possible_name(name: str) -> None:
+    # As for queues: what cannot be a name is a schedule that is not there.
+    try:
+        check_queue_name(name, "name")
+    except InvalidInputError as error:
+        raise ScheduleNotFoundError(name) from error
