@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from flask_forge_jobs.api.routes import Route
-from flask_forge_jobs.api.unversioned import bulk, cron, jobs, queues, series, system
+from flask_forge_jobs.api.unversioned import (
+    bulk,
+    cron,
+    jobs,
+    queues,
+    samples,
+    series,
+    system,
+)
 from flask_forge_jobs.api.v1 import audit, description
 from flask_forge_jobs.api.v1 import cron as v1_cron
 from flask_forge_jobs.api.v1 import jobs as v1_jobs
@@ -14,6 +22,7 @@ UNVERSIONED: tuple[Route, ...] = (
     *system.ROUTES,
     *queues.ROUTES,
     *series.ROUTES,
+    *samples.ROUTES,
     *jobs.ROUTES,
     *bulk.ROUTES,
     *cron.ROUTES,

@@ -14,6 +14,7 @@ import os
 import random
 import threading
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 from flask_forge_jobs.clock import Clock, SystemClock
 from flask_forge_jobs.errors import ConfigurationError, StorageError
@@ -24,6 +25,7 @@ from flask_forge_jobs.model.queues import DEFAULT_MAX_WORKERS
 from flask_forge_jobs.runtime.dispatcher import Dispatcher
 from flask_forge_jobs.runtime.execution import Execution, Runner, TaskScope
 from flask_forge_jobs.runtime.heartbeat import Heartbeat
+from flask_forge_jobs.runtime.metrics import MetricsUpkeep, Sampler
 from flask_forge_jobs.runtime.reaper import Reaper
 from flask_forge_jobs.runtime.service import Service
 from flask_forge_jobs.runtime.settling import Settler
@@ -198,6 +200,14 @@ class RuntimeHandle:
                 written_until=lambda: self._heartbeat.last_beat_at,
             ),
             Upkeep(self.storage.job_admin),
+            Sampler(
+                self.storage.metrics,
+                self.storage.recorder,
+                host_id=self.host_id,
+                directory=self.storage.database.directory or Path.cwd(),
+                clock=runtime.clock,
+            ),
+            MetricsUpkeep(self.storage.metrics, runtime.clock),
         ]
 
     def _make_dispatcher(self) -> Dispatcher:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
@@ -114,6 +115,13 @@ class Database(Protocol):
 
         The driver comes last.
         """
+
+    @property
+    def directory(self) -> Path | None:
+        """Where the database's files are, if they are on this machine for sure."""
+
+    def log_bytes(self) -> int:
+        """Return the size of the write-ahead log beside the file; 0 without a file."""
 
     def close(self) -> None:
         """Close what this process opened."""

@@ -26,7 +26,12 @@ from flask_forge_jobs.model.metrics import (
     Window,
     cover,
 )
-from flask_forge_jobs.model.samples import SAMPLE_LEVELS, SUMMED, SampleSums
+from flask_forge_jobs.model.samples import (
+    SAMPLE_LEVELS,
+    SUMMED,
+    DatabaseHealth,
+    SampleSums,
+)
 from flask_forge_jobs.storage.database import (
     Database,
     Parameter,
@@ -236,8 +241,8 @@ class MetricStore:
 
     def samples(
         self, window: Window, level: int, host: str | None = None
-    ) -> dict[str, list[SampleSums]]:
-        """Return the samples of each process for each bucket of a window, by host.
+    ) -> dict[str, dict[int, SampleSums]]:
+        """Return the samples of each process, by host and number of the bucket.
 
         Args:
             window: The buckets.
@@ -254,15 +259,21 @@ class MetricStore:
                 to_at=window.end_us,
             )
         )
-        found: dict[str, list[SampleSums]] = {}
+        found: dict[str, dict[int, SampleSums]] = {}
         for name, bucket_us, *figures, reads, writes in rows:
-            if name not in found:
-                found[name] = [SampleSums() for _ in range(window.count)]
-            sums = found[name][window.index_of(bucket_us)]
+            of_host = found.setdefault(name, {})
+            sums = of_host.setdefault(window.index_of(bucket_us), SampleSums())
             sums.merge(SampleSums(*figures))
             sums.reads.merge_text(reads)
             sums.writes.merge_text(writes)
         return found
+
+    def health(self) -> DatabaseHealth:
+        """Return what the database says of itself."""
+        rows = self._database.read(lambda tx: tx.all("database_health"))
+        active, idle, most, size = rows[0]
+        log_bytes = self._database.log_bytes()
+        return DatabaseHealth(active, idle, most, size, log_bytes)
 
     # -- upkeep --------------------------------------------------------------------
 

@@ -281,6 +281,15 @@ class PostgresDatabase:
             ("driver", _driver()),
         )
 
+    @property
+    def directory(self) -> None:
+        """None: the server keeps its files to itself."""
+        return
+
+    def log_bytes(self) -> int:
+        """Return 0: the log is the server's."""
+        return 0
+
     def close(self) -> None:
         """Close the idle connections of this process."""
         self._state.pool.close()

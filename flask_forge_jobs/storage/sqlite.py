@@ -347,6 +347,20 @@ class SqliteDatabase:
                 ("driver", f"sqlite3 {sqlite3.sqlite_version}"),
             )
 
+    @property
+    def directory(self) -> Path | None:
+        """The folder of the file; None in memory."""
+        return None if self._path is None else self._path.parent
+
+    def log_bytes(self) -> int:
+        """Return the size of the log, which is gone when nobody has the file open."""
+        if self._path is None:
+            return 0
+        try:
+            return self._path.with_name(f"{self._path.name}-wal").stat().st_size
+        except OSError:
+            return 0
+
     def close(self) -> None:
         """Close every connection this process opened."""
         state = self._state

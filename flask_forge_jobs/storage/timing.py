@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from time import perf_counter
 from typing import TypeVar
 
@@ -75,6 +76,15 @@ class TimedDatabase:
     def describe(self) -> tuple[tuple[str, str], ...]:
         """Pass on."""
         return self._database.describe()
+
+    @property
+    def directory(self) -> Path | None:
+        """Pass on."""
+        return self._database.directory
+
+    def log_bytes(self) -> int:
+        """Pass on."""
+        return self._database.log_bytes()
 
     def close(self) -> None:
         """Pass on."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 from flask_forge_jobs.clock import SystemClock
@@ -75,6 +76,15 @@ class LossyDatabase:
     def describe(self) -> tuple[tuple[str, str], ...]:
         """Return facts."""
         return self._inner.describe()
+
+    @property
+    def directory(self) -> Path | None:
+        """Return where the files are."""
+        return self._inner.directory
+
+    def log_bytes(self) -> int:
+        """Return the size of the log."""
+        return self._inner.log_bytes()
 
     def close(self) -> None:
         """Close what this process opened."""

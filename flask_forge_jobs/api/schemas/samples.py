@@ -1,0 +1,67 @@
+"""Samples of worker processes on the wire."""
+
+from __future__ import annotations
+
+from marshmallow.fields import List, Nested
+from marshmallow.validate import OneOf
+
+from flask_forge_jobs.api.schemas.fields import (
+    Fraction,
+    Instant,
+    Text,
+    WholeNumber,
+    WireSchema,
+)
+from flask_forge_jobs.api.schemas.series import WindowQuery
+
+
+class ResourceBucket(WireSchema):
+    """One bucket, from the handlers' object of the same name."""
+
+    at = Instant()
+    cpu_pct = Fraction(allow_none=True)
+    rss_bytes = WholeNumber(allow_none=True)
+    disk_read_bytes = WholeNumber(allow_none=True)
+    disk_write_bytes = WholeNumber(allow_none=True)
+    disk_used_pct = Fraction(allow_none=True)
+
+
+class ResourceHostSeries(WireSchema):
+    """What one worker process used."""
+
+    host = Text()
+    buckets = List(Nested(ResourceBucket))
+
+
+class DbHealthBucket(WireSchema):
+    """One bucket, from the handlers' object of the same name."""
+
+    at = Instant()
+    read_p50_ms = WholeNumber(allow_none=True)
+    read_p95_ms = WholeNumber(allow_none=True)
+    read_p99_ms = WholeNumber(allow_none=True)
+    reads_per_min = WholeNumber(allow_none=True)
+    write_p50_ms = WholeNumber(allow_none=True)
+    write_p95_ms = WholeNumber(allow_none=True)
+    write_p99_ms = WholeNumber(allow_none=True)
+    writes_per_min = WholeNumber(allow_none=True)
+    pool_active = WholeNumber(allow_none=True)
+    pool_idle = WholeNumber(allow_none=True)
+    pool_max = WholeNumber(allow_none=True)
+    pool_used_pct = Fraction(allow_none=True)
+    db_size_bytes = WholeNumber(allow_none=True)
+    wal_bytes = WholeNumber(allow_none=True)
+
+
+class DbHealthHostSeries(WireSchema):
+    """How the database did for one worker process."""
+
+    host = Text()
+    buckets = List(Nested(DbHealthBucket))
+
+
+class SamplesQuery(WindowQuery):
+    """Arguments of the handlers in :mod:`flask_forge_jobs.handlers.samples`."""
+
+    host = Text(load_default=None)
+    gaps = Text(load_default=None, validate=OneOf(["null"]))

@@ -1,0 +1,47 @@
+"""Charts of worker processes: what they used, and how their database did."""
+
+from __future__ import annotations
+
+from flask import Response
+from marshmallow.fields import List, Nested
+
+from flask_forge_jobs.api.context import Api
+from flask_forge_jobs.api.response import array_response, dumper
+from flask_forge_jobs.api.routes import Route
+from flask_forge_jobs.api.schemas.samples import (
+    DbHealthHostSeries,
+    ResourceHostSeries,
+    SamplesQuery,
+)
+from flask_forge_jobs.auth.permissions import Permission
+from flask_forge_jobs.handlers import samples
+
+_DUMP_RESOURCES = dumper(ResourceHostSeries())
+_DUMP_DB_HEALTH = dumper(DbHealthHostSeries())
+_QUERY = SamplesQuery()
+
+
+def resource_series(api: Api) -> Response:
+    """Return CPU, memory and disk use of each worker process over time."""
+    found = samples.resource_series(api.storage, now=api.now, **api.query(_QUERY))
+    return array_response([_DUMP_RESOURCES(each) for each in found])
+
+
+def db_series(api: Api) -> Response:
+    """Return latency, throughput and size of the database, by worker process."""
+    found = samples.db_series(api.storage, now=api.now, **api.query(_QUERY))
+    return array_response([_DUMP_DB_HEALTH(each) for each in found])
+
+
+ROUTES = (
+    Route(
+        method="GET", path="/queue/resource-series", endpoint="queue_resource_series",
+        view=resource_series, permission=Permission.READ, query=_QUERY,
+        answer=List(Nested(ResourceHostSeries)),
+    ),
+    Route(
+        method="GET", path="/queue/db-series", endpoint="queue_db_series",
+        view=db_series, permission=Permission.READ, query=_QUERY,
+        answer=List(Nested(DbHealthHostSeries)),
+    ),
+)  # fmt: skip

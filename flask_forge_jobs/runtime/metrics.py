@@ -1,0 +1,132 @@
+"""What a worker process measures of itself, and the upkeep of all figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psutil
+
+from flask_forge_jobs.clock import Clock
+from flask_forge_jobs.model.instants import SECOND_US
+from flask_forge_jobs.model.metrics import floor_to
+from flask_forge_jobs.model.samples import SAMPLE_LEVELS, ResourceUse, SampleSums
+from flask_forge_jobs.runtime.service import Service
+from flask_forge_jobs.storage.metrics import MetricStore
+from flask_forge_jobs.storage.recorder import Recorder
+
+SAMPLE_PERIOD_S = 60.0
+UPKEEP_PERIOD_S = 300.0
+# Buckets that are held while the database is away.
+_MAX_HELD = 1000
+
+
+class ResourceMeter:
+    """Measures this process between two calls.
+
+    Args:
+        directory: Its volume's fullness is measured.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._process = psutil.Process()
+        self._cores = psutil.cpu_count() or 1
+        self._process.cpu_percent()  # the first one only sets the mark
+        self._disk = self._disk_bytes()
+
+    def use(self) -> ResourceUse:
+        """Return what was used since the last call."""
+        before, self._disk = self._disk, self._disk_bytes()
+        return ResourceUse(
+            cpu_pct=self._process.cpu_percent() / self._cores,
+            rss_bytes=self._process.memory_info().rss,
+            disk_read_bytes=max(self._disk[0] - before[0], 0),
+            disk_write_bytes=max(self._disk[1] - before[1], 0),
+            disk_used_pct=self._disk_used_pct(),
+        )
+
+    def _disk_bytes(self) -> tuple[int, int]:
+        try:
+            counters = self._process.io_counters()
+        except (AttributeError, psutil.Error):  # not on this system, or not allowed
+            return (0, 0)
+        return (counters.read_bytes, counters.write_bytes)
+
+    def _disk_used_pct(self) -> float:
+        try:
+            return float(psutil.disk_usage(str(self._directory)).percent)
+        except OSError:
+            return 0.0
+
+
+class Sampler(Service):
+    """Stores once a minute what this process used and how its database did.
+
+    Args:
+        store: Keeps the samples and knows the database's health.
+        recorder: Has timed the verbs on jobs.
+        host_id: This process.
+        directory: Its volume's fullness is measured.
+        clock: Tells the bucket.
+    """
+
+    def __init__(
+        self,
+        store: MetricStore,
+        recorder: Recorder,
+        *,
+        host_id: str,
+        directory: Path,
+        clock: Clock,
+    ) -> None:
+        super().__init__("sampler", SAMPLE_PERIOD_S)
+        self._store = store
+        self._recorder = recorder
+        self._host_id = host_id
+        self._directory = directory
+        self._clock = clock
+        self._meter: ResourceMeter | None = None
+        self._held: dict[tuple[int, int], SampleSums] = {}
+
+    def tick(self) -> None:
+        """Take one sample; the first call only begins to measure."""
+        if self._meter is None:
+            self._meter = ResourceMeter(self._directory)
+            self._recorder.take_operations()
+            return
+        use = self._meter.use()
+        operations = self._recorder.take_operations()
+        now_us = self._clock.now_us()
+        health = self._store.health()
+        for level in SAMPLE_LEVELS:
+            key = (level, floor_to(now_us, level))
+            sums = self._held.setdefault(key, SampleSums())
+            sums.add(use, health)
+            sums.reads.merge(operations.reads)
+            sums.writes.merge(operations.writes)
+        for key in sorted(self._held)[:-_MAX_HELD]:
+            del self._held[key]
+        self._store.put_samples(self._host_id, self._held)
+        for level, bucket_us in list(self._held):
+            if bucket_us + level * SECOND_US <= now_us:
+                del self._held[level, bucket_us]
+
+
+class MetricsUpkeep(Service):
+    """Merges the figures of all processes and drops old ones; any number may run it.
+
+    Args:
+        store: The store that owns the verbs.
+        clock: Tells what is old.
+    """
+
+    def __init__(self, store: MetricStore, clock: Clock) -> None:
+        super().__init__("metrics-upkeep", UPKEEP_PERIOD_S)
+        self._store = store
+        self._clock = clock
+
+    def tick(self) -> None:
+        """Fold and prune once."""
+        now_us = self._clock.now_us()
+        self._store.fold(now_us)
+        self._store.prune(now_us)

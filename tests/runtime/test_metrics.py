@@ -1,0 +1,155 @@
+"""What a worker measures of itself, on both backends."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.errors import StorageUnavailableError
+from flask_forge_jobs.model.instants import DAY_US, from_micros
+from flask_forge_jobs.model.jobs import NewJob
+from flask_forge_jobs.model.metrics import Window, window
+from flask_forge_jobs.model.samples import DatabaseHealth, SampleSums
+from flask_forge_jobs.runtime.metrics import MetricsUpkeep, ResourceMeter, Sampler
+from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.metrics import MetricStore
+from flask_forge_jobs.storage.recorder import Recorder
+from tests.support.clocks import SECOND_US, START_US, MovingClock
+from tests.support.figures import PastProcess
+from tests.support.sql import Sql
+
+BIG = 8 * 1024 * 1024
+HALF_HOUR_US = 1800 * SECOND_US
+MOMENT_US = START_US - START_US % HALF_HOUR_US
+HOUR = window(from_micros(MOMENT_US), from_micros(MOMENT_US) + timedelta(hours=1), 60)
+
+
+# -- one process -------------------------------------------------------------------
+
+
+def test_a_process_measures_itself(tmp_path: Path) -> None:
+    meter = ResourceMeter(tmp_path)
+    total = 0
+    for number in range(2_000_000):
+        total += number
+
+    use = meter.use()
+
+    assert 0 < use.cpu_pct <= 100
+    assert BIG < use.rss_bytes < 1000 * BIG
+    assert 0 < use.disk_used_pct <= 100
+
+
+def test_disk_bytes_are_those_since_the_last_call(tmp_path: Path) -> None:
+    meter = ResourceMeter(tmp_path)
+    meter._disk = (meter._disk[0] - 5, meter._disk[1] - 7)
+
+    first, second = meter.use(), meter.use()
+
+    assert first.disk_read_bytes >= 5
+    assert first.disk_write_bytes >= 7
+    assert second.disk_read_bytes >= 0
+
+
+def test_a_volume_that_is_gone_counts_as_empty(tmp_path: Path) -> None:
+    assert ResourceMeter(tmp_path / "gone").use().disk_used_pct == 0.0
+
+
+# -- samples -----------------------------------------------------------------------
+
+
+def sampler_of(storage: Storage, host: str, clock: MovingClock) -> Sampler:
+    return Sampler(
+        storage.metrics,
+        storage.recorder,
+        host_id=host,
+        directory=Path.cwd(),
+        clock=clock,
+    )
+
+
+def test_each_process_stores_its_own_samples(storage: Storage) -> None:
+    """D57"""
+    clock = MovingClock(MOMENT_US)
+    samplers = [sampler_of(storage, host, clock) for host in ("A", "B")]
+    for sampler in samplers:
+        sampler.tick()
+    storage.jobs.enqueue(NewJob("noop"))
+    for _ in range(3):
+        for sampler in samplers:
+            sampler.tick()
+        clock.move(60)
+
+    by_minute = storage.metrics.samples(HOUR, 60)
+    by_half_hour = storage.metrics.samples(Window(MOMENT_US, HALF_HOUR_US, 1), 1800)
+
+    assert list(by_minute) == ["A", "B"]
+    assert [each.samples for each in by_minute["A"].values()] == [1, 1, 1]
+    assert by_half_hour["A"][0].samples == 3
+    sums = by_minute["A"][0]
+    assert sums.rss_bytes > BIG
+    assert sums.db_size_bytes > 10_000
+    assert sums.writes.count >= 1
+
+
+def test_samples_are_kept_while_the_database_is_away() -> None:
+    class Store:
+        is_away = True
+        rows: dict[tuple[int, int], SampleSums] = {}  # noqa: RUF012  # one test
+
+        def health(self) -> DatabaseHealth:
+            return DatabaseHealth()
+
+        def put_samples(
+            self, host: str, samples: dict[tuple[int, int], SampleSums]
+        ) -> None:
+            assert host == "A"
+            if self.is_away:
+                raise StorageUnavailableError("away")
+            self.rows.update(samples)
+
+    store, clock = Store(), MovingClock(MOMENT_US)
+    sampler = Sampler(
+        cast("MetricStore", store),
+        Recorder(clock),
+        host_id="A",
+        directory=Path.cwd(),
+        clock=clock,
+    )
+    sampler.tick()
+    for _ in range(3):
+        with pytest.raises(StorageUnavailableError):
+            sampler.tick()
+        clock.move(60)
+    store.is_away = False
+    sampler.tick()
+
+    assert [level for level, _ in store.rows].count(60) == 4
+    assert store.rows[1800, MOMENT_US].samples == 4
+    assert len(sampler._held) == 3
+
+
+# -- upkeep ------------------------------------------------------------------------
+
+
+def test_upkeep_merges_and_drops(
+    storage: Storage, database_settings: DatabaseSettings
+) -> None:
+    past = PastProcess(storage, MOMENT_US)
+    past.runs("mail", "send", [1])
+    PastProcess(storage, MOMENT_US).runs("mail", "send", [1])
+    sql = Sql(database_settings)
+    count = "SELECT COUNT(*) FROM forge_metric WHERE level = "
+
+    MetricsUpkeep(storage.metrics, MovingClock(MOMENT_US + DAY_US // 6)).tick()
+    assert sql.run(f"{count} 10") == [(3,)]
+    assert sql.run(f"{count} 86400") == [(6,)]
+
+    MetricsUpkeep(storage.metrics, MovingClock(MOMENT_US + 40 * DAY_US)).tick()
+    assert sql.run(f"{count} 10") == [(0,)]
+    assert sql.run(f"{count} 0") == [(3,)]
+    assert storage.metrics.counters().jobs["mail", "send"].completed == 2
