@@ -41,9 +41,7 @@ class Sample:
     @property
     def names_a_queue(self) -> bool:
         """Whether query or body name the data set's queue."""
-        return any(
-            QUEUE in found for found in _queues({"q": self.query, "b": self.body})
-        )
+        return any(_queues({"query": self.query, "body": self.body}))
 
     def send(self, client: FlaskClient) -> TestResponse:
         """Send it."""
@@ -52,7 +50,7 @@ class Sample:
             f"{PREFIX}{self.path}",
             method=self.method,
             query_string=self.query,
-            **extra,  # type: ignore[arg-type]
+            **extra,
         )
 
 
@@ -85,11 +83,12 @@ def sample(route: Route) -> Sample:
     )
 
 
-def _queues(value: object) -> Iterator[object]:
+def _queues(value: object) -> Iterator[bool]:
+    """Yield for each key that names queues whether it names the data set's."""
     if isinstance(value, dict):
         for key, item in value.items():
-            if key in _QUEUE_KEYS and item is not None:
-                yield item
+            if key in _QUEUE_KEYS:
+                yield QUEUE in (item if isinstance(item, list) else [item])
             yield from _queues(item)
     elif isinstance(value, list):
         for item in value:
