@@ -9,6 +9,7 @@ from flask_forge_jobs.auth.tokens import TokenSet
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.config.paths import QueuePaths
 from flask_forge_jobs.errors import (
+    AlreadyRunningError,
     ConfigurationError,
     ConflictError,
     CountDiffersError,
@@ -20,9 +21,11 @@ from flask_forge_jobs.errors import (
     JobStateError,
     MigrationError,
     NotFoundError,
+    QueueExistsError,
     QueueNotEmptyError,
     QueueNotFoundError,
     RateLimitedError,
+    StaleSettingsError,
     StorageBusyError,
     StorageCorruptError,
     StorageError,
@@ -50,6 +53,7 @@ from flask_forge_jobs.tasks.routing import (
 )
 
 __all__ = [
+    "AlreadyRunningError",
     "BlueprintOptions",
     "CancelReason",
     "CancelToken",
@@ -77,6 +81,7 @@ __all__ = [
     "NotFoundError",
     "Permission",
     "Principal",
+    "QueueExistsError",
     "QueueNotEmptyError",
     "QueueNotFoundError",
     "QueuePaths",
@@ -84,6 +89,7 @@ __all__ = [
     "RateLimitedError",
     "Router",
     "RuntimeHandle",
+    "StaleSettingsError",
     "Storage",
     "StorageBusyError",
     "StorageCorruptError",

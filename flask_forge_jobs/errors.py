@@ -129,18 +129,34 @@ class ScheduleExistsError(ConflictError):
         self.schedule_name = schedule_name
 
 
+class QueueExistsError(ConflictError):
+    """A queue is registered under the given name already.
+
+    Args:
+        queue_name: The name.
+    """
+
+    def __init__(self, queue_name: str) -> None:
+        super().__init__(f"a queue is named {queue_name!r} already")
+        self.queue_name = queue_name
+
+
 class QueueNotEmptyError(ConflictError):
-    """A queue cannot be deleted while it still has jobs.
+    """A queue cannot be deleted while it still has unfinished jobs.
 
     Args:
         queue_name: The queue.
-        job_count: How many jobs it still has.
+        job_count: How many unfinished jobs it still has.
     """
 
     def __init__(self, queue_name: str, job_count: int) -> None:
-        super().__init__(f"queue {queue_name!r} still has {job_count} jobs")
+        super().__init__(f"queue {queue_name!r} still has {job_count} unfinished jobs")
         self.queue_name = queue_name
         self.job_count = job_count
+
+
+class StaleSettingsError(ConflictError):
+    """The settings have been changed since the caller read them."""
 
 
 class AlreadyRunningError(ConflictError):

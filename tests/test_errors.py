@@ -6,6 +6,7 @@ import pytest
 
 from flask_forge_jobs import errors
 from flask_forge_jobs.errors import (
+    AlreadyRunningError,
     ConfigurationError,
     ConflictError,
     DuplicateJobError,
@@ -14,9 +15,11 @@ from flask_forge_jobs.errors import (
     JobNotFoundError,
     MigrationError,
     NotFoundError,
+    QueueExistsError,
     QueueNotEmptyError,
     QueueNotFoundError,
     RateLimitedError,
+    StaleSettingsError,
     StorageBusyError,
     StorageCorruptError,
     StorageError,
@@ -43,7 +46,10 @@ def test_every_error_is_in_one_tree_and_documented(error: type[Exception]) -> No
         (JobNotFoundError, (NotFoundError, LookupError)),
         (QueueNotFoundError, (NotFoundError, LookupError)),
         (DuplicateJobError, (ConflictError,)),
+        (QueueExistsError, (ConflictError,)),
         (QueueNotEmptyError, (ConflictError,)),
+        (StaleSettingsError, (ConflictError,)),
+        (AlreadyRunningError, (ConflictError,)),
         (StorageBusyError, (StorageError, ConflictError)),
         (StorageUnavailableError, (StorageError,)),
         (StorageCorruptError, (StorageError,)),
@@ -77,8 +83,13 @@ def test_errors_can_be_caught_by_what_they_are(
             {"dedupe_key": "k", "job_id": "01", "kind": "send"},
         ),
         (
+            QueueExistsError("mail"),
+            "a queue is named 'mail' already",
+            {"queue_name": "mail"},
+        ),
+        (
             QueueNotEmptyError("mail", 3),
-            "queue 'mail' still has 3 jobs",
+            "queue 'mail' still has 3 unfinished jobs",
             {"queue_name": "mail", "job_count": 3},
         ),
         (

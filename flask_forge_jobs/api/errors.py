@@ -24,6 +24,7 @@ from flask_forge_jobs.errors import (
     InvalidInputError,
     NotFoundError,
     RateLimitedError,
+    StaleSettingsError,
     StorageBusyError,
     StorageError,
     StorageUnavailableError,
@@ -40,6 +41,7 @@ SERVER_ERROR = 500
 STATUSES: dict[type, tuple[str, int]] = {
     InvalidInputError: ("validation", 400),
     NotFoundError: ("not_found", 404),
+    StaleSettingsError: ("conflict", 412),
     ConflictError: ("conflict", 409),
     RateLimitedError: ("rate_limited", 429),
     StorageBusyError: ("conflict", 409),
@@ -56,6 +58,7 @@ HTTP_KINDS: dict[int, tuple[str, str | None]] = {
     405: ("method_not_allowed", None),
     409: ("conflict", None),
     411: ("validation", "body"),
+    412: ("conflict", None),
     413: ("validation", "body"),
     415: ("validation", "content-type"),
     503: ("unavailable", None),

@@ -15,6 +15,7 @@ from flask_forge_jobs.api.unversioned import (
 from flask_forge_jobs.api.v1 import audit, description
 from flask_forge_jobs.api.v1 import cron as v1_cron
 from flask_forge_jobs.api.v1 import jobs as v1_jobs
+from flask_forge_jobs.api.v1 import queues as v1_queues
 from flask_forge_jobs.api.v1 import series as v1_series
 
 # The routes of the reference, at the paths its clients know.
@@ -34,6 +35,7 @@ V1: tuple[Route, ...] = (
     *v1_jobs.ROUTES,
     *v1_series.ROUTES,
     *v1_cron.ROUTES,
+    *v1_queues.ROUTES,
 )
 
 

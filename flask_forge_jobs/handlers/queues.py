@@ -64,6 +64,24 @@ def overview(storage: Storage, *, only_live: bool = False) -> list[QueueOverview
     ]
 
 
+def get_queue(storage: Storage, queue_name: str) -> QueueOverview:
+    """Return one registered queue, as :func:`overview` does.
+
+    Raises:
+        QueueNotFoundError: No such queue.
+        StorageUnavailableError: The database could not be reached.
+    """
+    require_possible_name(queue_name)
+    settings = storage.queues.get(queue_name)
+    found = storage.job_reader.statistics().get(queue_name)
+    return QueueOverview(
+        settings=settings,
+        counts=found.counts if found else QueueCounts(),
+        processes=storage.processes.all(queue_name),
+        oldest_due_age_s=found.oldest_due_age_s if found else 0,
+    )
+
+
 def set_max_workers(storage: Storage, queue_name: str, n: int) -> None:
     """Set how many jobs of a queue run at once in the whole cluster.
 
@@ -77,7 +95,7 @@ def set_max_workers(storage: Storage, queue_name: str, n: int) -> None:
         QueueNotFoundError: No such queue.
     """
     check_max_workers(n)
-    _require_possible_name(queue_name)
+    require_possible_name(queue_name)
     storage.queues.set_max_workers(queue_name, n)
 
 
@@ -87,7 +105,7 @@ def set_paused(storage: Storage, queue_name: str, paused: bool) -> None:  # noqa
     Raises:
         QueueNotFoundError: No such queue.
     """
-    _require_possible_name(queue_name)
+    require_possible_name(queue_name)
     storage.queues.set_paused(queue_name, paused)
 
 
@@ -108,7 +126,7 @@ def set_retention(
     """
     check_retention_days("done_days", done_days)
     check_retention_days("dead_days", dead_days)
-    _require_possible_name(queue_name)
+    require_possible_name(queue_name)
     storage.queues.set_retention(queue_name, done_days, dead_days)
 
 
@@ -134,7 +152,7 @@ def set_backoff(
         QueueNotFoundError: No such queue.
     """
     check_backoff(base_seconds, max_seconds)
-    _require_possible_name(queue_name)
+    require_possible_name(queue_name)
     storage.queues.set_backoff(
         queue_name,
         enabled=enabled,
@@ -144,7 +162,11 @@ def set_backoff(
 
 
 def cleanup(
-    storage: Storage, *, queue_name: str | None = None, dry_run: bool | None = None
+    storage: Storage,
+    *,
+    queue_name: str | None = None,
+    dry_run: bool | None = None,
+    most: int | None = None,
 ) -> CleanupReport:
     """Delete the finished jobs whose retention is over, now.
 
@@ -152,19 +174,25 @@ def cleanup(
         storage: Where the jobs are.
         queue_name: Only of this queue; None means every one.
         dry_run: Only count what would be deleted.
+        most: Delete at most this many; None means all.
 
     Raises:
         QueueNotFoundError: No such queue.
         AlreadyRunningError: Another cleanup is under way.
     """
     if queue_name is not None:
-        _require_possible_name(queue_name)
+        require_possible_name(queue_name)
     if dry_run:
         return storage.retention.expired(queue_name)
-    return storage.retention.sweep(queue_name)
+    return storage.retention.sweep(queue_name, most=most)
 
 
-def _require_possible_name(queue_name: str) -> None:
+def require_possible_name(queue_name: str) -> None:
+    """Refuse a name that no queue can have.
+
+    Raises:
+        QueueNotFoundError: It is such a name.
+    """
     # Text that cannot name a queue would be an error of the driver on one backend (a
     # NUL character) and a queue that is not there on the other.
     try:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypedDict
 
 from flask_forge_jobs.errors import InvalidInputError
-from flask_forge_jobs.model.bounds import check_integer
+from flask_forge_jobs.model.bounds import check_integer, check_queue_name
 
 DEFAULT_QUEUE = "default"
 # Threads decide how much a worker offers; a queue is only limited when an operator
@@ -41,6 +42,18 @@ class QueueSettings:
     updated_at: datetime | None = None
 
 
+class QueueChanges(TypedDict, total=False):
+    """Some of the settings that an operator may change."""
+
+    max_workers: int
+    paused: bool
+    retain_done_for_days: int
+    retain_dead_for_days: int
+    backoff_enabled: bool
+    backoff_base_seconds: int
+    backoff_max_seconds: int
+
+
 @dataclass(frozen=True, slots=True)
 class QueueCounts:
     """How many jobs a queue holds in each state.
@@ -70,6 +83,14 @@ class QueueCounts:
 
 
 @dataclass(frozen=True, slots=True)
+class QueueDeletion:
+    """What became of the unfinished jobs of a queue that was deleted."""
+
+    deleted: int = 0
+    cancel_requested: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class CleanupReport:
     """What a sweep of finished jobs deleted, or would delete.
 
@@ -91,16 +112,38 @@ def check_retention_days(field: str, value: int) -> int:
     return check_integer(field, value, *RETENTION_DAYS_RANGE)
 
 
-def check_backoff(base_seconds: int, max_seconds: int) -> None:
+def check_backoff(base_seconds: int, max_seconds: int, prefix: str = "") -> None:
     """Check a back-off curve.
+
+    Args:
+        base_seconds: First delay.
+        max_seconds: Longest delay.
+        prefix: What stands before these two names where they come from.
 
     Raises:
         InvalidInputError: A value is outside 1 to 86400 seconds or the maximum is below
             the base (D19).
     """
-    check_integer("base_seconds", base_seconds, *BACKOFF_SECONDS_RANGE)
-    check_integer("max_seconds", max_seconds, *BACKOFF_SECONDS_RANGE)
+    base, longest = f"{prefix}base_seconds", f"{prefix}max_seconds"
+    check_integer(base, base_seconds, *BACKOFF_SECONDS_RANGE)
+    check_integer(longest, max_seconds, *BACKOFF_SECONDS_RANGE)
     if max_seconds < base_seconds:
         raise InvalidInputError(
-            "max_seconds", f"{max_seconds} is below base_seconds ({base_seconds})"
+            longest, f"{max_seconds} is below {base} ({base_seconds})"
         )
+
+
+def check_settings(settings: QueueSettings) -> None:
+    """Check everything that an operator may choose.
+
+    Raises:
+        InvalidInputError: A value is outside its bounds; the field is the name of the
+            setting on the wire.
+    """
+    check_queue_name(settings.name, "name")
+    check_max_workers(settings.max_workers, "max_workers")
+    check_retention_days("retain_done_days", settings.retain_done_for_days)
+    check_retention_days("retain_dead_days", settings.retain_dead_for_days)
+    check_backoff(
+        settings.backoff_base_seconds, settings.backoff_max_seconds, "backoff_"
+    )

@@ -6,17 +6,35 @@ clamped in silence (D39).
 
 from __future__ import annotations
 
-from flask_forge_jobs.errors import QueueNotEmptyError, QueueNotFoundError
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from flask_forge_jobs.errors import (
+    QueueExistsError,
+    QueueNotEmptyError,
+    QueueNotFoundError,
+    StaleSettingsError,
+)
 from flask_forge_jobs.model.bounds import check_queue_name
 from flask_forge_jobs.model.queues import (
     DEFAULT_MAX_WORKERS,
+    QueueChanges,
+    QueueDeletion,
     QueueSettings,
     check_backoff,
     check_max_workers,
     check_retention_days,
+    check_settings,
 )
-from flask_forge_jobs.storage.database import Database, Parameter, Transaction
+from flask_forge_jobs.storage.database import (
+    Database,
+    Parameter,
+    Transaction,
+    encode_names,
+)
 from flask_forge_jobs.storage.rows import queue_from_row
+
+BATCH = 500
 
 
 class QueueConfig:
@@ -133,16 +151,92 @@ class QueueConfig:
         """
         self._update("clear_cooldown", name)
 
-    def delete(self, name: str) -> None:
-        """Unregister a queue that holds no jobs.
+    def create(self, settings: QueueSettings) -> None:
+        """Register a queue with its settings.
+
+        Raises:
+            InvalidInputError: A value is outside its bounds.
+            QueueExistsError: The name is taken.
+        """
+        check_settings(settings)
+        if not self._database.single("create_queue", **_parameters(settings)):
+            raise QueueExistsError(settings.name)
+
+    def change(
+        self,
+        name: str,
+        changes: QueueChanges,
+        is_expected: Callable[[QueueSettings], bool] | None = None,
+    ) -> QueueSettings:
+        """Change some settings of a queue, all or none.
+
+        Args:
+            name: The queue.
+            changes: The new values; the others stay.
+            is_expected: Asked about the present settings before anything is changed;
+                None expects any.
+
+        Returns:
+            The settings after the change.
 
         Raises:
             QueueNotFoundError: No queue has this name.
-            QueueNotEmptyError: It still holds jobs.
+            StaleSettingsError: The present settings are not the expected ones.
+            InvalidInputError: A value is outside its bounds.
+        """
+
+        def work(transaction: Transaction) -> QueueSettings:
+            rows = transaction.all("lock_queue", name=name)
+            if not rows:
+                raise QueueNotFoundError(name)
+            before = queue_from_row(rows[0])
+            if is_expected is not None and not is_expected(before):
+                raise StaleSettingsError(f"the settings of queue {name!r} have changed")
+            after = replace(before, **changes)
+            check_settings(after)
+            if after != before:
+                transaction.run("change_queue", **_parameters(after))
+            return after
+
+        return self._database.write(work)
+
+    def set_paused_many(self, names: Sequence[str] | None, *, paused: bool) -> int:
+        """Pause or resume queues, all or none.
+
+        Args:
+            names: Which; None means all.
+            paused: What they shall be.
+
+        Returns:
+            How many were not so before.
+
+        Raises:
+            QueueNotFoundError: One of the names is unknown; nothing was changed.
+        """
+        rows = encode_names("name", names or ())
+
+        def work(transaction: Transaction) -> int:
+            known = {name for (name,) in transaction.all("known_queues", rows=rows)}
+            for name in names or ():
+                if name not in known:
+                    raise QueueNotFoundError(name)
+            changed = transaction.all(
+                "set_paused_many", paused=paused, any_queue=names is None, rows=rows
+            )
+            return len(changed)
+
+        return self._database.write(work)
+
+    def delete(self, name: str) -> None:
+        """Unregister a queue without unfinished jobs; finished ones stay.
+
+        Raises:
+            QueueNotFoundError: No queue has this name.
+            QueueNotEmptyError: It still holds unfinished jobs.
         """
 
         def work(transaction: Transaction) -> None:
-            jobs = int(transaction.all("jobs_of_queue", name=name)[0][0])
+            jobs = _count_unfinished(transaction, name)
             if jobs:
                 raise QueueNotEmptyError(name, jobs)
             if not transaction.run("delete_queue", name=name):
@@ -150,9 +244,72 @@ class QueueConfig:
 
         self._database.write(work)
 
+    def delete_with_jobs(self, name: str, *, most: int | None = None) -> QueueDeletion:
+        """Unregister a queue, delete its waiting jobs and ask running ones to stop.
+
+        Waiting jobs go in batches with a commit between. Finished jobs stay.
+
+        Args:
+            name: The queue.
+            most: Delete about this many at most; None means all.
+
+        Returns:
+            How many jobs were deleted and how many asked to stop.
+
+        Raises:
+            QueueNotFoundError: No queue has this name.
+            QueueNotEmptyError: So many were deleted and jobs are left; the queue is
+                still registered.
+        """
+        self.get(name)
+        report = QueueDeletion()
+        is_last = False
+        while not is_last:
+            if most is not None and report.deleted >= most:
+                raise QueueNotEmptyError(name, self._unfinished(name))
+            deleted, asked, is_last = self._database.write(
+                lambda transaction: _drain(transaction, name)
+            )
+            report = QueueDeletion(
+                deleted=report.deleted + deleted,
+                cancel_requested=report.cancel_requested + asked,
+            )
+        return report
+
+    def _unfinished(self, name: str) -> int:
+        return self._database.read(lambda tx: _count_unfinished(tx, name))
+
     def _update(self, statement: str, name: str, **values: Parameter) -> None:
         def work(transaction: Transaction) -> None:
             if not transaction.run(statement, name=name, **values):
                 raise QueueNotFoundError(name)
 
         self._database.write(work)
+
+
+def _parameters(settings: QueueSettings) -> dict[str, Parameter]:
+    return {
+        "name": settings.name,
+        "max_workers": settings.max_workers,
+        "paused": settings.paused,
+        "done_days": settings.retain_done_for_days,
+        "dead_days": settings.retain_dead_for_days,
+        "enabled": settings.backoff_enabled,
+        "base_seconds": settings.backoff_base_seconds,
+        "max_seconds": settings.backoff_max_seconds,
+    }
+
+
+def _count_unfinished(transaction: Transaction, name: str) -> int:
+    return int(transaction.all("unfinished_of_queue", name=name)[0][0])
+
+
+def _drain(transaction: Transaction, name: str) -> tuple[int, int, bool]:
+    """Delete one batch or, when nothing waits any more, the queue."""
+    due = transaction.all("delete_due", queue_name=name, limit=BATCH)
+    deferred = transaction.all("delete_deferred", queue_name=name, limit=BATCH)
+    asked = transaction.all("cancel_running", queue_name=name)
+    is_last = not due and not deferred
+    if is_last:
+        transaction.run("delete_queue", name=name)
+    return len(due) + len(deferred), len(asked), is_last

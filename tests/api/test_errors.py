@@ -22,6 +22,7 @@ from flask_forge_jobs.errors import (
     QueueNotEmptyError,
     QueueNotFoundError,
     RateLimitedError,
+    StaleSettingsError,
     StorageBusyError,
     StorageCorruptError,
     StorageError,
@@ -40,6 +41,7 @@ CASES: list[Case] = [
     (QueueNotFoundError("x"), 404, ["kind", "msg"], "not_found"),
     (DuplicateJobError("key", "id", "kind"), 409, ["kind", "msg"], "conflict"),
     (QueueNotEmptyError("x", 3), 409, ["kind", "msg"], "conflict"),
+    (StaleSettingsError("x"), 412, ["kind", "msg"], "conflict"),
     (RateLimitedError(30), 429, ["kind", "retry_after_secs"], "rate_limited"),
     (StorageBusyError(SECRET), 409, ["kind", "msg"], "conflict"),
     (

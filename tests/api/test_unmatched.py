@@ -9,6 +9,7 @@ from flask import Blueprint, Flask
 from flask.testing import FlaskClient
 
 from flask_forge_jobs.api.blueprint import create_blueprint
+from flask_forge_jobs.api.routes import JOB_PATH
 from flask_forge_jobs.api.table import all_routes
 from flask_forge_jobs.storage.base import Storage
 from tests.api.faulty import faulty_storage
@@ -23,10 +24,16 @@ ALL_PATHS = [
 
 def methods_of(path: str) -> set[str]:
     """The methods of every route that a path fits, with those they bring along."""
+    places = {route.path for route in all_routes(enable_demo=True)}
     found = {
         route.method
         for route in all_routes(enable_demo=True)
-        if re.fullmatch(re.sub("<.*?>", "[^/]+", route.path), path)
+        if route.path == path
+        # A word that is a route below /v1/jobs is not taken for the id of a job.
+        or (
+            (route.path != JOB_PATH or path not in places)
+            and re.fullmatch(re.sub("<.*?>", "[^/]+", route.path), path)
+        )
     }
     return found | {"OPTIONS"} | ({"HEAD"} if "GET" in found else set())
 

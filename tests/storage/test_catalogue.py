@@ -74,6 +74,9 @@ SERVED_BY = {
     "scheduled_by_sort": "forge_job_deferred",
     "finished_before": "forge_job_finished",
     "delete_expired": "forge_job_finished",
+    "delete_due": "forge_job_claim",
+    "delete_deferred": "forge_job_deferred",
+    "cancel_running": "forge_job_running",
     "count_expired": "forge_job_finished",
     "walk": "forge_job_list",
     "get_job": "forge_job_pkey",
@@ -312,7 +315,9 @@ def test_sqlite_uses_the_named_index(
     plan = "\n".join(row[3] for row in rows)
     plan = plan.replace("sqlite_autoindex_forge_job_1", "forge_job_pkey")
     assert re.search(SERVED_BY[name], plan), plan
-    assert not re.search(r"SCAN (forge_job|job)\b(?! USING COVERING)", plan), plan
+    # All of an index that holds nothing but running jobs is little to look at.
+    fine = r"(?! USING (COVERING|INDEX forge_job_running\b))"
+    assert not re.search(rf"SCAN (forge_job|job)\b{fine}", plan), plan
 
 
 @pytest.mark.parametrize("name", sorted(SERVED_BY.keys() - FUNCTIONS))

@@ -25,6 +25,7 @@ from flask_forge_jobs.errors import (
 from flask_forge_jobs.model.bulk import JobAction
 from flask_forge_jobs.model.jobs import JobFilter, NewJob
 from flask_forge_jobs.model.outcomes import Dead, Done, Failed, Throttled
+from flask_forge_jobs.model.queues import QueueSettings
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.connect import open_storage
 from flask_forge_jobs.storage.database import Transaction
@@ -57,6 +58,13 @@ WRITES: dict[str, Callable[[Storage], object]] = {
     "ensure": lambda s: s.queues.ensure("mail"),
     "set_paused": lambda s: s.queues.set_paused(QUEUE, True),
     "delete_queue": lambda s: s.queues.delete("empty"),
+    "delete_queue_with_jobs": lambda s: s.queues.delete_with_jobs(QUEUE),
+    "create_queue": lambda s: s.queues.create(QueueSettings("new")),
+    "change_queue": lambda s: s.queues.change(QUEUE, {"paused": True}),
+    "set_paused_many": lambda s: s.queues.set_paused_many(None, paused=True),
+    "sweep": lambda s: s.retention.sweep(),
+    "take_lease": lambda s: s.leases.take("x", "y", 1),
+    "release_lease": lambda s: s.leases.release("x", "y"),
     "beat": lambda s: s.processes.beat("host", None, [], []),
     "remove": lambda s: s.processes.remove("host"),
     "reap": lambda s: s.processes.reap(["host"]),

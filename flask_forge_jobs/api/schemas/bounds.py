@@ -21,6 +21,7 @@ from flask_forge_jobs.handlers.jobs import (
     MAX_OFFSET,
     MAX_PAGE_SIZE,
 )
+from flask_forge_jobs.handlers.queue_admin import MAX_NAMED_QUEUES, QUEUE_ACTIONS
 from flask_forge_jobs.model.bounds import NAME_LENGTH
 from flask_forge_jobs.model.cron_expression import MAX_EXPRESSION_LENGTH
 from flask_forge_jobs.model.jobs import (
@@ -72,6 +73,8 @@ DEDUPE_KEY = text(1, DEDUPE_KEY_LENGTH)
 JOB_ID = text(1, MAX_JOB_ID_LENGTH)
 JOB_IDS = items(MAX_BULK_JOBS)
 STATUS: Metadata = {"enum": list(STATUS_WORDS)}
+QUEUE_NAMES = items(MAX_NAMED_QUEUES)
+QUEUE_ACTION: Metadata = {"enum": list(QUEUE_ACTIONS)}
 REQUEUEABLE_STATUS: Metadata = {"enum": [str(status) for status in REQUEUEABLE]}
 DAYS = whole(0, MAX_DAYS)
 MAX_ATTEMPTS = whole(*MAX_ATTEMPTS_RANGE)

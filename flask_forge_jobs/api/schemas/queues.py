@@ -10,6 +10,7 @@ from flask_forge_jobs.api.schemas.fields import (
     Instant,
     Switch,
     Text,
+    V1Schema,
     WholeNumber,
     WireSchema,
 )
@@ -89,3 +90,49 @@ class BackoffRequest(WireSchema):
     enabled = Flag(required=True)
     base_seconds = WholeNumber(required=True, metadata=bounds.BACKOFF_SECONDS)
     max_seconds = WholeNumber(required=True, metadata=bounds.BACKOFF_SECONDS)
+
+
+class QueueChangesRequest(V1Schema):
+    """The settings of a queue that may be chosen; loads as the model's changes."""
+
+    max_workers = WholeNumber(metadata=bounds.MAX_WORKERS)
+    paused = Flag()
+    retain_done_for_days = WholeNumber(
+        data_key="retain_done_days", is_signed=False, metadata=bounds.RETENTION_DAYS
+    )
+    retain_dead_for_days = WholeNumber(
+        data_key="retain_dead_days", is_signed=False, metadata=bounds.RETENTION_DAYS
+    )
+    backoff_enabled = Flag()
+    backoff_base_seconds = WholeNumber(is_signed=False, metadata=bounds.BACKOFF_SECONDS)
+    backoff_max_seconds = WholeNumber(is_signed=False, metadata=bounds.BACKOFF_SECONDS)
+
+
+class NewQueueRequest(QueueChangesRequest):
+    """A queue to register: its name, and settings other than the defaults."""
+
+    name = Text(required=True, metadata=bounds.QUEUE_NAME)
+
+
+class DeleteQueueQuery(V1Schema):
+    """Arguments of :func:`flask_forge_jobs.handlers.queue_admin.delete`."""
+
+    force = Switch(load_default=False)
+
+
+class QueueActionRequest(V1Schema):
+    """Arguments of :func:`flask_forge_jobs.handlers.queue_admin.act`."""
+
+    action = Text(required=True, metadata=bounds.QUEUE_ACTION)
+    queues = List(
+        Text(metadata=bounds.QUEUE_NAME),
+        load_default=None,
+        error_messages={"invalid": "must be an array"},
+        metadata=bounds.QUEUE_NAMES,
+    )
+
+
+class QueueActionReport(V1Schema):
+    """How many queues were changed."""
+
+    changed = WholeNumber()

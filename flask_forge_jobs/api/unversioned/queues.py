@@ -76,8 +76,11 @@ def cleanup(api: Api) -> Response:
     """Delete the finished jobs whose retention is over."""
     arguments = api.optional_body(_CLEANUP)
     arguments["queue_name"] = api.scope.one(arguments["queue_name"])
-    report = queues.cleanup(api.storage, **arguments)
-    return json_response(_DUMP_CLEANUP(report))
+    report = queues.cleanup(api.storage, most=api.bulk_limits.max_rows, **arguments)
+    response = json_response(_DUMP_CLEANUP(report))
+    if not report.is_complete:
+        response.headers["X-Bulk-Complete"] = "false"
+    return response
 
 
 def set_max_workers(api: Api, name: str) -> Response:

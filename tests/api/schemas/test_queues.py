@@ -5,7 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from flask_forge_jobs.api.response import dumper, encode
-from flask_forge_jobs.api.schemas.queues import BackoffRequest, QueueOverview
+from flask_forge_jobs.api.schemas.queues import (
+    BackoffRequest,
+    NewQueueRequest,
+    QueueOverview,
+)
 from flask_forge_jobs.handlers.queues import QueueOverview as Overview
 from flask_forge_jobs.model.processes import Process
 from flask_forge_jobs.model.queues import QueueCounts, QueueSettings
@@ -45,3 +49,16 @@ def test_backoff_request_is_the_handlers_arguments() -> None:
     loaded = BackoffRequest().load(body)
 
     assert loaded == {"enabled": True, "base_seconds": 1, "max_seconds": 2}
+
+
+def test_a_new_queue_is_loaded_as_the_models_settings() -> None:
+    body = {"name": "mail", "retain_done_days": 1, "retain_dead_days": 2}
+
+    loaded = NewQueueRequest().load(body)
+
+    assert loaded == {
+        "name": "mail",
+        "retain_done_for_days": 1,
+        "retain_dead_for_days": 2,
+    }
+    assert QueueSettings(**loaded).retain_dead_for_days == 2

@@ -45,10 +45,81 @@ UPDATE forge_queue
 SET throttle_attempts = 0, throttled_until = NULL, updated_at = :now
 WHERE name = :name
 
--- name: jobs_of_queue
+-- name: create_queue
+INSERT INTO forge_queue (
+    name, max_workers, paused, retain_done_for_days, retain_dead_for_days,
+    backoff_enabled, backoff_base_seconds, backoff_max_seconds, updated_at
+)
+VALUES (
+    :name, :max_workers, :paused, :done_days, :dead_days,
+    :enabled, :base_seconds, :max_seconds, :now
+)
+ON CONFLICT (name) DO NOTHING
+RETURNING name
+
+-- name: change_queue
+UPDATE forge_queue
+SET
+    max_workers = :max_workers, paused = :paused,
+    retain_done_for_days = :done_days, retain_dead_for_days = :dead_days,
+    backoff_enabled = :enabled, backoff_base_seconds = :base_seconds,
+    backoff_max_seconds = :max_seconds, updated_at = :now
+WHERE name = :name
+
+-- name: known_queues
+SELECT name
+FROM forge_queue
+WHERE name IN (SELECT v.name FROM /* rows v: name text */)
+
+-- name: set_paused_many
+UPDATE forge_queue
+SET paused = :paused, updated_at = :now
+WHERE paused <> :paused
+    AND (:any_queue OR name IN (SELECT v.name FROM /* rows v: name text */))
+RETURNING name
+
+-- name: unfinished_of_queue
 SELECT COALESCE(SUM(jobs), 0)
 FROM forge_job_count
-WHERE queue_name = :name
+WHERE queue_name = :name AND status IN ('pending', 'in_progress', 'failed')
+
+-- name: delete_due
+-- Served by forge_job_claim. Waits for a claim that is under way: its job then runs, and
+-- cancel_running sees it.
+WITH waiting AS MATERIALIZED (
+    SELECT id
+    FROM forge_job
+    WHERE queue_name = :queue_name
+        AND status IN ('pending', 'failed') AND NOT deferred
+    ORDER BY priority, scheduled_at, id
+    LIMIT :limit
+    /* for_update */
+)
+DELETE FROM forge_job
+WHERE status IN ('pending', 'failed') AND id IN (SELECT id FROM waiting)
+RETURNING id
+
+-- name: delete_deferred
+-- Served by forge_job_deferred.
+WITH waiting AS MATERIALIZED (
+    SELECT id
+    FROM forge_job
+    WHERE deferred AND queue_name = :queue_name
+    ORDER BY scheduled_at
+    LIMIT :limit
+    /* for_update */
+)
+DELETE FROM forge_job
+WHERE status IN ('pending', 'failed') AND id IN (SELECT id FROM waiting)
+RETURNING id
+
+-- name: cancel_running
+-- Served by forge_job_running: all that run, of which there are never many.
+UPDATE forge_job
+SET cancel_requested_at = :now
+WHERE status = 'in_progress' AND queue_name = :queue_name
+    AND cancel_requested_at IS NULL
+RETURNING id
 
 -- name: delete_queue
 DELETE FROM forge_queue

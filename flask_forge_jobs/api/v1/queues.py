@@ -1,0 +1,133 @@
+"""Queues as things: register, read, change, delete, pause many.
+
+The entity tag of a queue is made of its settings only, which is what ``If-Match``
+guards: were the counts a part of it, no change would ever find the tag it expects. A
+read is therefore never answered with 304.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import cast
+from urllib.parse import quote
+
+from flask import Response, request
+
+from flask_forge_jobs.api.context import Api
+from flask_forge_jobs.api.response import dumper, empty_response, encode, json_response
+from flask_forge_jobs.api.routes import Route
+from flask_forge_jobs.api.schemas.queues import (
+    DeleteQueueQuery,
+    NewQueueRequest,
+    QueueActionReport,
+    QueueActionRequest,
+    QueueChangesRequest,
+    QueueOverview,
+)
+from flask_forge_jobs.api.scope import Reach
+from flask_forge_jobs.auth.permissions import Permission
+from flask_forge_jobs.handlers import queue_admin, queues
+from flask_forge_jobs.model.queues import QueueChanges, QueueSettings
+
+PATH = "/v1/queues"
+ETAG_LENGTH = 32
+_QUEUE = QueueOverview()
+_DUMP = dumper(_QUEUE)
+_NEW = NewQueueRequest()
+_CHANGES = QueueChangesRequest()
+_DELETE = DeleteQueueQuery()
+_ACTION = QueueActionRequest()
+_ACTION_REPORT = QueueActionReport()
+_CHOSEN = ("name", *QueueChangesRequest().fields)
+
+
+def create(api: Api) -> Response:
+    """Register a queue."""
+    settings = api.body(_NEW)
+    name = settings.pop("name")
+    api.scope.require(name)
+    queue = queue_admin.create(api.storage, name, cast("QueueChanges", settings))
+    response = _answer(queue, 201)
+    response.headers["Location"] = quote(f"{request.script_root}{request.path}/{name}")
+    return response
+
+
+def get(api: Api, name: str) -> Response:
+    """Return one queue."""
+    return _answer(queues.get_queue(api.storage, name))
+
+
+def change(api: Api, name: str) -> Response:
+    """Change some settings of a queue; ``If-Match`` guards against lost updates."""
+    changes = cast("QueueChanges", api.body(_CHANGES))
+    return _answer(queue_admin.change(api.storage, name, changes, _expected()))
+
+
+def delete(api: Api, name: str) -> Response:
+    """Unregister a queue; with ``force`` its unfinished jobs too."""
+    most = api.bulk_limits.max_rows
+    report = queue_admin.delete(api.storage, name, most=most, **api.query(_DELETE))
+    response = empty_response(204)
+    response.headers["X-Jobs-Deleted"] = str(report.deleted)
+    response.headers["X-Jobs-Cancel-Requested"] = str(report.cancel_requested)
+    return response
+
+
+def act(api: Api) -> Response:
+    """Pause or resume several queues or all of them."""
+    arguments = api.body(_ACTION)
+    for name in arguments["queues"] or ():
+        api.scope.require(name)
+    if arguments["queues"] is None and api.scope.queues is not None:
+        known = [queue.name for queue in api.storage.queues.all()]
+        arguments["queues"] = [name for name in known if api.scope.allows(name)]
+    return json_response({"changed": queue_admin.act(api.storage, **arguments)})
+
+
+def settings_etag(settings: QueueSettings) -> str:
+    """Return the entity tag of a queue's settings, without quotes."""
+    chosen = encode([getattr(settings, name) for name in _CHOSEN])
+    return hashlib.sha256(chosen).hexdigest()[:ETAG_LENGTH]
+
+
+def _answer(queue: queues.QueueOverview, status: int = 200) -> Response:
+    response = json_response(_DUMP(queue), status)
+    response.set_etag(settings_etag(queue.settings))
+    return response
+
+
+def _expected() -> Callable[[QueueSettings], bool] | None:
+    if "If-Match" not in request.headers:
+        return None
+    wanted = request.if_match
+    return lambda settings: wanted.contains(settings_etag(settings))
+
+
+ROUTES = (
+    Route(
+        method="POST", path=PATH, endpoint="v1_create_queue", view=create,
+        permission=Permission.QUEUES_EDIT, reach=Reach.VIEW, body=_NEW, answer=_QUEUE,
+        status=201,
+    ),
+    Route(
+        method="GET", path=f"{PATH}/<name>", endpoint="v1_queue", view=get,
+        permission=Permission.READ, reach=Reach.QUEUE, answer=_QUEUE, errors=(404,),
+    ),
+    Route(
+        method="PATCH", path=f"{PATH}/<name>", endpoint="v1_change_queue", view=change,
+        permission=Permission.QUEUES_EDIT, reach=Reach.QUEUE, body=_CHANGES,
+        answer=_QUEUE,
+        errors=(404, 412),
+    ),
+    Route(
+        method="DELETE", path=f"{PATH}/<name>", endpoint="v1_delete_queue", view=delete,
+        permission=Permission.QUEUES_EDIT, reach=Reach.QUEUE, query=_DELETE, status=204,
+        errors=(404,), is_bulk=True,
+    ),
+    Route(
+        method="POST", path=f"{PATH}/actions", endpoint="v1_queue_actions", view=act,
+        permission=Permission.QUEUES_EDIT, reach=Reach.VIEW, body=_ACTION,
+        answer=_ACTION_REPORT, errors=(404,), is_bulk=True,
+    ),
+)  # fmt: skip

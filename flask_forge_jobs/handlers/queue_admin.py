@@ -1,0 +1,117 @@
+"""Queues as things: register, change, delete, pause many."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from flask_forge_jobs.errors import InvalidInputError
+from flask_forge_jobs.handlers.queues import (
+    QueueOverview,
+    get_queue,
+    require_possible_name,
+)
+from flask_forge_jobs.model.bounds import shown
+from flask_forge_jobs.model.queues import (
+    QueueChanges,
+    QueueDeletion,
+    QueueSettings,
+)
+from flask_forge_jobs.storage.base import Storage
+
+# What is done to several queues at once, and whether they are paused after it.
+QUEUE_ACTIONS = {"pause": True, "resume": False}
+MAX_NAMED_QUEUES = 1000
+
+
+def create(storage: Storage, name: str, changes: QueueChanges) -> QueueOverview:
+    """Register a queue.
+
+    Args:
+        storage: Where the queue goes.
+        name: 1 to 128 characters, none of ``, / ? # %`` or a control character.
+        changes: Settings other than the defaults.
+
+    Raises:
+        InvalidInputError: A value is out of bounds.
+        QueueExistsError: The name is taken.
+    """
+    storage.queues.create(QueueSettings(name, **changes))
+    return get_queue(storage, name)
+
+
+def change(
+    storage: Storage,
+    name: str,
+    changes: QueueChanges,
+    is_expected: Callable[[QueueSettings], bool] | None = None,
+) -> QueueOverview:
+    """Change some settings of a queue, all or none.
+
+    Args:
+        storage: Where the queue is.
+        name: A registered queue.
+        changes: The new values; the others stay.
+        is_expected: Asked about the present settings before anything is changed; None
+            expects any.
+
+    Raises:
+        InvalidInputError: A value is out of bounds.
+        QueueNotFoundError: No such queue.
+        StaleSettingsError: The present settings are not the expected ones.
+    """
+    require_possible_name(name)
+    storage.queues.change(name, changes, is_expected)
+    return get_queue(storage, name)
+
+
+def delete(
+    storage: Storage, name: str, *, force: bool = False, most: int | None = None
+) -> QueueDeletion:
+    """Unregister a queue; its finished jobs stay.
+
+    Args:
+        storage: Where the queue is.
+        name: A registered queue.
+        force: Delete its waiting jobs and ask the running ones to stop.
+        most: Delete about this many jobs at most; None means all.
+
+    Returns:
+        What became of its unfinished jobs.
+
+    Raises:
+        QueueNotFoundError: No such queue.
+        QueueNotEmptyError: It holds unfinished jobs, and no force is used or so many
+            have been deleted.
+    """
+    require_possible_name(name)
+    if force:
+        return storage.queues.delete_with_jobs(name, most=most)
+    storage.queues.delete(name)
+    return QueueDeletion()
+
+
+def act(storage: Storage, action: str, queues: Sequence[str] | None = None) -> int:
+    """Pause or resume queues, all or none.
+
+    Args:
+        storage: Where the queues are.
+        action: ``pause`` or ``resume``.
+        queues: Which, at most 1,000; None means all.
+
+    Returns:
+        How many were not so before.
+
+    Raises:
+        InvalidInputError: The action is unknown, or there are too many queues.
+        QueueNotFoundError: One of the queues is unknown; nothing was changed.
+    """
+    if action not in QUEUE_ACTIONS:
+        words = ", ".join(QUEUE_ACTIONS)
+        raise InvalidInputError("action", f"{shown(action)} is not one of {words}")
+    if queues is not None and len(queues) > MAX_NAMED_QUEUES:
+        raise InvalidInputError(
+            "queues", f"has {len(queues)} entries; at most {MAX_NAMED_QUEUES}"
+        )
+    for name in queues or ():
+        require_possible_name(name)
+    return storage.queues.set_paused_many(queues, paused=QUEUE_ACTIONS[action])
