@@ -1,5 +1,7 @@
 """Leaves an entry in the audit trail for each mutation, done or refused.
 
+A read that shows unmasked payloads leaves one too.
+
 The entry follows the mutation in a transaction of its own: what the answer says decides
 what the entry says. A request that nobody is known for leaves a line in the log of the
 server instead, or a stranger could fill the table; so does one that a limit turned
@@ -10,6 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from dataclasses import replace
 
 from flask import Response, g, request
 
@@ -45,13 +48,16 @@ class Auditor:
 
     def __call__(self, response: Response) -> Response:
         """Note what the present request did and return its answer as it is."""
-        if self._routes[endpoint()].mutates:
-            self._note(response)
+        mutates = self._routes[endpoint()].mutates
+        if mutates or "forge_jobs_reveals" in g:
+            self._note(response, mutates=mutates)
         return response
 
-    def _note(self, response: Response) -> None:
+    def _note(self, response: Response, *, mutates: bool) -> None:
         principal: Principal | None = g.get("forge_jobs_principal")
         deed = self._deed(response, principal.id if principal else "nobody")
+        if not mutates:
+            deed = replace(deed, changed=0)
         is_refused_early = (
             principal is None or response.status_code == TOO_MANY_REQUESTS
         )
@@ -77,7 +83,7 @@ class Auditor:
             request_id=request_id(),
             status=response.status_code,
             changed=_changed(response, answer, document),
-            arguments=audit.arguments_text(arguments, self._api.redactor),
+            arguments=audit.arguments_text(arguments, self._api.masking_redactor),
         )
 
 

@@ -17,6 +17,7 @@ from werkzeug.exceptions import default_exceptions
 from flask_forge_jobs.api.auditor import Auditor
 from flask_forge_jobs.api.context import Api, BlueprintOptions
 from flask_forge_jobs.api.converters import add_job_id_converter
+from flask_forge_jobs.api.cors import Cors
 from flask_forge_jobs.api.errors import error_response
 from flask_forge_jobs.api.guard import Guard, endpoint
 from flask_forge_jobs.api.headers import DEPRECATED_SINCE, add_headers
@@ -43,6 +44,9 @@ def create_blueprint(
             request.
         options: How the blueprint behaves; None means the defaults, which answer only
             direct requests from this machine in debug or in tests.
+
+    Raises:
+        ConfigurationError: An option is wrong.
     """
     chosen = options or BlueprintOptions()
     api = Api(storage, chosen)
@@ -60,6 +64,8 @@ def create_blueprint(
         )
     blueprint.before_request(Guard(api, routes))
     blueprint.after_request(Auditor(api, routes))
+    cors = Cors(chosen.cors_origins)
+    blueprint.after_request(cors)
     blueprint.after_request(add_headers)
     deprecated = {route.endpoint for route in routes if route.is_deprecated}
     blueprint.after_request(partial(_mark_deprecated, deprecated))
@@ -67,7 +73,7 @@ def create_blueprint(
     # A handler of the host for a status comes before one of ours for all exceptions.
     for status in default_exceptions:
         blueprint.register_error_handler(status, error_response)
-    blueprint.record(_answer_unmatched_urls)
+    blueprint.record(partial(_answer_unmatched_urls, cors))
     return blueprint
 
 
@@ -77,5 +83,5 @@ def _mark_deprecated(deprecated: Collection[str], response: Response) -> Respons
     return response
 
 
-def _answer_unmatched_urls(state: BlueprintSetupState) -> None:
-    state.app.before_request(Unmatched(state.app, state.url_prefix or ""))
+def _answer_unmatched_urls(cors: Cors, state: BlueprintSetupState) -> None:
+    state.app.before_request(Unmatched(state.app, state.url_prefix or "", cors))

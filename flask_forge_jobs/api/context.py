@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 from flask import g, request
 from marshmallow import Schema
@@ -26,10 +26,13 @@ from flask_forge_jobs.config.settings import DEFAULT_REDACT_KEYS
 from flask_forge_jobs.handlers.bulk import DEFAULT_MAX_ROWS, BulkLimits
 from flask_forge_jobs.handlers.job_actions import Router
 from flask_forge_jobs.handlers.metrics import queue_gauges
-from flask_forge_jobs.handlers.redaction import Redactor
+from flask_forge_jobs.handlers.redaction import RedactionHook, Redactor, Unmasked
 from flask_forge_jobs.model.instants import from_micros
 from flask_forge_jobs.model.queues import DEFAULT_QUEUE
 from flask_forge_jobs.storage.base import Storage
+
+MetricsAuth = Literal["same", "token", "none"]
+_UNMASKED = Unmasked()
 
 
 def _default_router(_kind: str) -> str:
@@ -46,6 +49,7 @@ class BlueprintOptions:
         enable_demo: Serve ``POST /jobs/enqueue-demo``; default False, which is 404.
         redact_keys: Key names whose values are masked; see
             :mod:`flask_forge_jobs.handlers.redaction`.
+        redact: Takes a job and its masked payload and returns the payload to show.
         router: Names the queue of a kind that is enqueued without one; default
             ``default`` for every kind.
         authenticator: Takes the request and returns a
@@ -57,6 +61,14 @@ class BlueprintOptions:
             requests from this machine are answered, and only in debug, in tests, or
             with ``open_to_loopback``.
         open_to_loopback: The server promises to listen on loopback only.
+        metrics_auth: Who may read ``/metrics``: ``same`` as the other routes, ``token``
+            for bearer tokens only, ``none`` for everybody.
+        read_only: Refuse every mutation.
+        allowed_hosts: Names that the ``Host`` of a request without a bearer token must
+            be one of, besides those of this machine; none means any.
+        cors_origins: Origins whose pages may read the answers.
+        rate_limits: Rates for the classes ``read``, ``write`` and ``bulk``, such as
+            ``{"write": "20/second"}``, for each caller and process.
         clock: Decides whether a cool-down still holds, and measures limits.
     """
 
@@ -64,10 +76,16 @@ class BlueprintOptions:
     bulk_max: int = DEFAULT_MAX_ROWS
     enable_demo: bool = False
     redact_keys: Sequence[str] = DEFAULT_REDACT_KEYS
+    redact: RedactionHook | None = None
     router: Router = _default_router
     authenticator: Authenticator | None = None
     tokens: TokenSet | None = None
     open_to_loopback: bool = False
+    metrics_auth: MetricsAuth = "same"
+    read_only: bool = False
+    allowed_hosts: Sequence[str] = ()
+    cors_origins: Sequence[str] = ()
+    rate_limits: Mapping[str, str] = field(default_factory=dict)
     clock: Clock = field(default_factory=SystemClock)
 
 
@@ -85,12 +103,17 @@ class Api:
     ) -> None:
         self._storage = storage
         self.options = options
-        self.redactor = Redactor(options.redact_keys)
+        self.masking_redactor = Redactor(options.redact_keys, options.redact)
 
     @property
     def storage(self) -> Storage:
         """The storage for the present request."""
         return self._storage() if callable(self._storage) else self._storage
+
+    @property
+    def redactor(self) -> Redactor:
+        """What the present answer's payloads and error texts must go through."""
+        return _UNMASKED if g.get("forge_jobs_reveals") else self.masking_redactor
 
     @property
     def principal(self) -> Principal:

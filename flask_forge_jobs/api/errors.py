@@ -29,6 +29,7 @@ from flask_forge_jobs.errors import (
     StorageError,
     StorageUnavailableError,
 )
+from flask_forge_jobs.model.one_line import one_line
 
 LOGGER = logging.getLogger(__name__)
 # A message may quote a value of the request; the answer need not be as long as that.
@@ -164,7 +165,9 @@ def allow_header(methods: Iterable[str]) -> str:
 
 def _log(error: Exception, problem: Problem) -> None:
     if isinstance(error, StorageBusyError):
-        LOGGER.warning("request %s: database busy: %s", request_id(), error)
+        LOGGER.warning(
+            "request %s: database busy: %s", request_id(), one_line(str(error))
+        )
     elif problem.status >= SERVER_ERROR and not isinstance(error, HTTPException):
         known = isinstance(error, ForgeJobsError)
         LOGGER.error(

@@ -8,12 +8,21 @@ from flask import current_app, g, request
 from werkzeug.exceptions import Forbidden
 
 from flask_forge_jobs.api.context import Api
+from flask_forge_jobs.api.limits import ApiLimits
 from flask_forge_jobs.api.request import check_media_type
 from flask_forge_jobs.api.routes import Route
 from flask_forge_jobs.api.scope import CLUSTER_MESSAGE, Reach
-from flask_forge_jobs.auth.access import Access
+from flask_forge_jobs.auth.access import (
+    Access,
+    bearer_token,
+    is_debugged_from_afar,
+)
 from flask_forge_jobs.auth.csrf import SAFE_METHODS, check_same_site, has_body
 from flask_forge_jobs.auth.failures import FailureLimit
+from flask_forge_jobs.auth.hosts import HostList
+from flask_forge_jobs.auth.permissions import Permission
+from flask_forge_jobs.auth.principal import Principal
+from flask_forge_jobs.errors import ConfigurationError
 
 
 class Guard:
@@ -22,12 +31,22 @@ class Guard:
     Args:
         api: What the views are given.
         routes: Every route of the blueprint.
+
+    Raises:
+        ConfigurationError: An option is wrong.
     """
 
     def __init__(self, api: Api, routes: Iterable[Route]) -> None:
         options = api.options
         self._api = api
+        self._options = options
         self._routes = {route.endpoint: route for route in routes}
+        self._hosts = HostList(options.allowed_hosts)
+        self._limits = ApiLimits(options.rate_limits, options.clock)
+        if options.metrics_auth == "token" and options.tokens is None:
+            raise ConfigurationError(
+                "FORGE_JOBS_METRICS_AUTH", "is 'token', so FORGE_JOBS_TOKENS needs one"
+            )
         self._access = Access(
             tokens=options.tokens,
             authenticator=options.authenticator,
@@ -40,20 +59,54 @@ class Guard:
 
         Raises:
             HTTPException: It may not.
-            RateLimitedError: Too many wrong credentials were sent.
+            RateLimitedError: The caller sends too much, or too many wrong credentials.
             JobNotFoundError: The job it names is none of the caller's.
         """
         route = self._routes[endpoint()]
-        if route.permission is None:
+        if route.permission is None or self._is_open_metrics(route):
             return
-        principal = self._access.principal(request, current_app)
+        if bearer_token(request) is None:
+            self._hosts.check(request)
+        principal = self._principal(route)
         g.forge_jobs_principal = principal
-        if not principal.may(route.permission):
-            raise Forbidden(f"this needs the permission {route.permission.value}")
+        self._limits.count(route, principal.id)
+        self._check_permission(route, principal)
         check_same_site(request)
         if request.method not in SAFE_METHODS and has_body(request):
             check_media_type(request)
         self._check_reach(route)
+
+    def _is_open_metrics(self, route: Route) -> bool:
+        return (
+            route.permission is Permission.METRICS_READ
+            and self._options.metrics_auth == "none"
+        )
+
+    def _principal(self, route: Route) -> Principal:
+        wants_token = (
+            route.permission is Permission.METRICS_READ
+            and self._options.metrics_auth == "token"
+        )
+        if wants_token:
+            return self._access.token_principal(request)
+        return self._access.principal(request, current_app)
+
+    def _check_permission(self, route: Route, principal: Principal) -> None:
+        needed = [route.permission]
+        if route.can_reveal and request.args.get("reveal") == "1":
+            g.forge_jobs_reveals = True
+            needed.append(Permission.PAYLOAD_REVEAL)
+        for permission in needed:
+            if permission is not None and not principal.may(permission):
+                raise Forbidden(f"this needs the permission {permission.value}")
+        if not route.mutates:
+            return
+        if self._options.read_only:
+            raise Forbidden("this service is read-only (FORGE_JOBS_READ_ONLY)")
+        if is_debugged_from_afar(request):
+            raise Forbidden(
+                "the debugger is on, so changes are taken from this machine only"
+            )
 
     def _check_reach(self, route: Route) -> None:
         scope = self._api.scope

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from flask import Response
+from flask import Response, request
 
 from flask_forge_jobs.api.request_ids import HEADER, request_id
+from flask_forge_jobs.auth.csrf import SAFE_METHODS
 
 _HEADERS = (
     ("Cache-Control", "no-store"),
     ("X-Content-Type-Options", "nosniff"),
     ("Referrer-Policy", "no-referrer"),
     ("X-Frame-Options", "DENY"),
+    # Should a browser show an answer as a page after all, nothing in it runs.
+    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
+    ("Cross-Origin-Opener-Policy", "same-origin"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+    ("Permissions-Policy", "camera=(), geolocation=(), microphone=()"),
 )
 # RFC 9745 asks for the instant: these routes have been deprecated from the start.
 DEPRECATED_SINCE = "@1767225600"
@@ -20,5 +26,7 @@ def add_headers(response: Response) -> Response:
     """Add the request's id and what keeps browsers and caches from harm."""
     for name, value in _HEADERS:
         response.headers[name] = value
+    if request.method not in SAFE_METHODS:
+        response.vary.update(("Sec-Fetch-Site", "Origin"))
     response.headers[HEADER] = request_id()
     return response

@@ -46,6 +46,8 @@ class Route:
         other_answers: Further statuses of success and the shapes of their answers.
         content_type: Media type of a successful answer that has a body.
         errors: Statuses of refusals besides those any route may give.
+        can_reveal: Whether ``?reveal=1`` shows what is otherwise masked, to a caller
+            with the permission ``payload.reveal``.
         is_bulk: Whether one call may touch any number of rows.
         is_deprecated: Whether another route should be used instead.
     """
@@ -64,6 +66,7 @@ class Route:
     other_answers: Mapping[int, Answer] = field(default_factory=dict)
     content_type: str = "application/json"
     errors: tuple[int, ...] = ()
+    can_reveal: bool = False
     is_bulk: bool = False
     is_deprecated: bool = False
 

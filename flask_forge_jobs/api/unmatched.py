@@ -12,6 +12,7 @@ from flask.sansio.app import App
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 from werkzeug.routing import RequestRedirect
 
+from flask_forge_jobs.api.cors import Cors
 from flask_forge_jobs.api.errors import allow_header, error_response
 from flask_forge_jobs.api.headers import add_headers
 from flask_forge_jobs.api.response import empty_response
@@ -26,10 +27,12 @@ class Unmatched:
     Args:
         app: The host.
         url_prefix: The mount point; empty at the root.
+        cors: Answers browsers that ask for another origin.
     """
 
-    def __init__(self, app: App, url_prefix: str) -> None:
+    def __init__(self, app: App, url_prefix: str, cors: Cors) -> None:
         self._app = app
+        self._cors = cors
         self._prefix = url_prefix.rstrip("/")
 
     def __call__(self) -> Response | None:
@@ -47,8 +50,8 @@ class Unmatched:
         if request.method == "OPTIONS" and isinstance(error, MethodNotAllowed):
             response = empty_response(204)
             response.headers["Allow"] = allow_header(error.valid_methods or ())
-            return add_headers(response)
-        return add_headers(error_response(error))
+            return add_headers(self._cors(self._cors.preflight(response)))
+        return add_headers(self._cors(error_response(error)))
 
     def _is_ours(self, error: HTTPException) -> bool:
         if self._prefix:

@@ -144,6 +144,16 @@ def _ask(authenticator: Authenticator, request: Request) -> Principal | None:
     return None
 
 
+def is_debugged_from_afar(request: Request) -> bool:
+    """Tell whether another machine talks to a server with Werkzeug's debugger.
+
+    Its console runs any code for whoever finds the PIN.
+    """
+    environ = request.environ
+    is_debugged = "werkzeug.debug.preserve_context" in environ
+    return is_debugged and not is_loopback(environ.get("REMOTE_ADDR", ""))
+
+
 def is_plainly_local(request: Request) -> bool:
     """Tell whether a request was sent directly, by and to a loopback address."""
     environ = request.environ
@@ -151,20 +161,22 @@ def is_plainly_local(request: Request) -> bool:
         return False
     if any(key.startswith(_FORWARDING_PREFIX) for key in environ):
         return False
-    return _is_loopback(environ.get("REMOTE_ADDR", "")) and _is_loopback_host(
+    return is_loopback(environ.get("REMOTE_ADDR", "")) and is_loopback_host(
         environ.get("HTTP_HOST", "")
     )
 
 
-def _is_loopback_host(host: str) -> bool:
+def is_loopback_host(host: str) -> bool:
+    """Tell whether a ``Host`` header names this machine, with or without a port."""
     match = _HOST.fullmatch(host)
     if match is None:
         return False
     name = match["name"]
-    return name.lower() == "localhost" or _is_loopback(name.strip("[]"))
+    return name.lower() == "localhost" or is_loopback(name.strip("[]"))
 
 
-def _is_loopback(address: str) -> bool:
+def is_loopback(address: str) -> bool:
+    """Tell whether text is an address of this machine."""
     try:
         parsed = ip_address(address)
     except ValueError:

@@ -24,6 +24,10 @@ class RefusedError(Exception):
 
 # A prefix is put into URLs and routes as it is; these would change their meaning.
 _URL_PREFIX = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,;=:@-]+)*")
+# As a browser writes it; anything else would never match.
+_ORIGIN = re.compile(
+    r"https?://(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?"
+)
 
 
 def integer(low: int, high: int) -> tuple[Check, str]:
@@ -163,9 +167,39 @@ def names() -> tuple[Check, str]:
     def check(value: object) -> tuple[str, ...]:
         # Text is a sequence of texts too; "token" must not become five keys.
         if not isinstance(value, list | tuple):
-            raise RefusedError("must be a list of key names")
+            raise RefusedError("must be a list of texts")
         if not all(isinstance(name, str) and name for name in value):
             raise RefusedError("must hold only texts that are not empty")
         return tuple(value)
 
     return check, "a list of texts"
+
+
+def origins() -> tuple[Check, str]:
+    """Accept a list of web origins, never ``*`` and never ``null``."""
+
+    def check(value: object) -> tuple[str, ...]:
+        if not isinstance(value, list | tuple):
+            raise RefusedError("must be a list of origins")
+        for origin in value:
+            if not isinstance(origin, str) or not _ORIGIN.fullmatch(origin):
+                raise RefusedError(
+                    "must hold only origins such as 'https://ops.example.org', in "
+                    "lower case and without a path"
+                )
+        return tuple(value)
+
+    return check, "a list of origins"
+
+
+def texts_by_name() -> tuple[Check, str]:
+    """Accept a mapping of text to text."""
+
+    def check(value: object) -> dict[str, str]:
+        if not isinstance(value, dict):
+            raise RefusedError("must be a mapping")
+        if not all(isinstance(part, str) for pair in value.items() for part in pair):
+            raise RefusedError("must hold only texts")
+        return dict(value)
+
+    return check, "a mapping of text to text"

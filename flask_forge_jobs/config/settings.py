@@ -9,7 +9,7 @@ be a setting that nobody applies.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -160,6 +160,56 @@ class Settings:
             "Keys of payloads whose values are masked before they leave the process.",
         ),
     )
+    redact: Callable[..., object] | None = field(
+        default=None,
+        metadata=_option(
+            checks.callable_or_none(),
+            "Takes a job (None for the payload of a schedule) and its payload, masked "
+            "by key, and returns the payload to show. When it fails the whole payload "
+            "is masked.",
+        ),
+    )
+    metrics_auth: Literal["same", "token", "none"] = field(
+        default="same",
+        metadata=_option(
+            checks.one_of("same", "token", "none"),
+            "Who may read ``/metrics``: ``same`` as the other routes, ``token`` for "
+            "bearer tokens only, ``none`` for everybody.",
+        ),
+    )
+    read_only: bool = field(
+        default=False,
+        metadata=_option(
+            checks.boolean(),
+            "Whether every change over HTTP is refused, whatever the caller's role.",
+        ),
+    )
+    allowed_hosts: tuple[str, ...] = field(
+        default=(),
+        metadata=_option(
+            checks.names(),
+            "Names that the ``Host`` of a request without a bearer token must be one "
+            "of, such as ``jobs.example.org`` or ``jobs.example.org:8443``, besides "
+            "those of this machine. An empty list allows every host.",
+        ),
+    )
+    cors_origins: tuple[str, ...] = field(
+        default=(),
+        metadata=_option(
+            checks.origins(),
+            "Origins whose pages may read the answers, such as "
+            "``https://ops.example.org``. They have to send a bearer token.",
+        ),
+    )
+    rate_limits: Mapping[str, str] = field(
+        default_factory=dict,
+        metadata=_option(
+            checks.texts_by_name(),
+            "Rates for the classes ``read``, ``write`` and ``bulk``, such as "
+            "``{'write': '20/second', 'bulk': '10/minute'}``. They count for each "
+            "caller in each process.",
+        ),
+    )
     sqlite_synchronous: Literal["FULL", "NORMAL"] = field(
         default="FULL",
         metadata=_option(
@@ -281,9 +331,15 @@ def options() -> Iterator[Option]:
     for each in fields(Settings):
         yield Option(
             key=f"{PREFIX}{each.name.upper()}",
-            default=each.default,
+            default=_default(each),
             accepts=each.metadata["accepts"],
             unit=each.metadata["unit"],
             meaning=each.metadata["meaning"],
             secret=each.metadata["secret"],
         )
+
+
+def _default(column: Field[Any]) -> object:
+    if column.default_factory is not MISSING:
+        return column.default_factory()
+    return column.default

@@ -84,7 +84,7 @@ def arguments_text(document: object, redactor: Redactor) -> str:
         document: A JSON value.
         redactor: Masks secrets.
     """
-    text = json.dumps(_cut(redactor.payload(document), 0), separators=(",", ":"))
+    text = json.dumps(_cut(redactor.request(document), 0), separators=(",", ":"))
     if len(text) <= MAX_ARGUMENTS_LENGTH:
         return text
     return json.dumps({"omitted_characters": len(text)})

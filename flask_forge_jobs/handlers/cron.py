@@ -9,7 +9,7 @@ from typing import Any
 
 from flask_forge_jobs.errors import InvalidInputError, ScheduleNotFoundError
 from flask_forge_jobs.handlers.job_actions import Router
-from flask_forge_jobs.handlers.jobs import json_value
+from flask_forge_jobs.handlers.jobs import payload_value
 from flask_forge_jobs.handlers.redaction import Redactor
 from flask_forge_jobs.model.bounds import check_integer, check_queue_name
 from flask_forge_jobs.model.cron import Schedule, ScheduleDefinition
@@ -244,7 +244,8 @@ def preview(
 def _detail(schedule: Schedule, redactor: Redactor) -> ScheduleDetail:
     if schedule.last_error is not None:
         schedule = replace(schedule, last_error=redactor.text(schedule.last_error))
-    return ScheduleDetail(schedule, json_value(schedule.definition.payload, redactor))
+    payload = payload_value(schedule.definition.payload, redactor, None)
+    return ScheduleDetail(schedule, payload)
 
 
 def _require_possible_name(name: str) -> None:

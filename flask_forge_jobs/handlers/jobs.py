@@ -54,7 +54,7 @@ def inspect_job(storage: Storage, job_id: str, *, redactor: Redactor) -> JobDeta
     job = storage.job_reader.get(job_id)
     return JobDetail(
         row=masked(job, redactor),
-        payload=json_value(job.payload, redactor),
+        payload=payload_value(job.payload, redactor, job),
         error_history=_masked_history(job, redactor),
     )
 
@@ -105,12 +105,12 @@ def _record(job: Job, redactor: Redactor) -> JobRecord:
     started, ended = job.started_at, job.completed_at
     return JobRecord(
         row=masked(job, redactor),
-        payload=json_value(job.payload, redactor),
+        payload=payload_value(job.payload, redactor, job),
         error_history=_masked_history(job, redactor),
         throttle_attempts=job.throttle_attempts,
         cancel_requested_at=job.cancel_requested_at,
         progress=_progress(job.progress, redactor),
-        result=None if job.result is None else json_value(job.result, redactor),
+        result=None if job.result is None else _json_value(job.result, redactor),
         wait_ms=_milliseconds(job.scheduled_at, started),
         run_ms=_milliseconds(started, ended),
         redacted=False,
@@ -119,7 +119,7 @@ def _record(job: Job, redactor: Redactor) -> JobRecord:
 
 def _progress(text: str | None, redactor: Redactor) -> object:
     """Return what a task reported as an object, which is what readers expect."""
-    value = None if text is None else json_value(text, redactor)
+    value = None if text is None else _json_value(text, redactor)
     return value if value is None or isinstance(value, dict) else {"value": value}
 
 
@@ -250,10 +250,23 @@ def _masked_history(job: Job, redactor: Redactor) -> list[ErrorEntry]:
     ]
 
 
-def json_value(text: str, redactor: Redactor) -> object:
-    """Return stored JSON as a value with its secrets masked."""
+def payload_value(text: str, redactor: Redactor, job: Job | None) -> object:
+    """Return a stored payload as a value, as it may be shown.
+
+    Args:
+        text: The stored JSON.
+        redactor: Masks secrets.
+        job: Whose payload it is; None for a schedule's.
+    """
+    try:
+        return redactor.job_payload(job, json.loads(text))
+    except (ValueError, RecursionError):
+        # A row damaged outside our gate: show what is there instead of hiding the job.
+        return redactor.text(text)
+
+
+def _json_value(text: str, redactor: Redactor) -> object:
     try:
         return redactor.payload(json.loads(text))
     except (ValueError, RecursionError):
-        # A row damaged outside our gate: show what is there instead of hiding the job.
         return redactor.text(text)

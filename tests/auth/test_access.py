@@ -196,7 +196,7 @@ def test_sec_S12_authenticator_that_raises_lets_nobody_in(
 
     assert answer.status_code == 403
     assert "directory" not in answer.text
-    assert len(caplog.records) == 1
+    assert [record.exc_info is not None for record in caplog.records] == [True, False]
     assert storage.job_reader.statistics() == {}
 
 
@@ -218,3 +218,19 @@ def test_tokens_are_asked_before_the_authenticator(storage: Storage) -> None:
     assert status("X-User", "ada") == 200
     assert status("X-User", "eve") == 401
     assert status("Authorization", f"Bearer {token}x") == 401
+
+
+@pytest.mark.parametrize(("peer", "status"), [("192.0.2.1", 403), ("127.0.0.1", 200)])
+def test_sec_S50_debugger_takes_changes_from_this_machine_only(
+    storage: Storage, peer: str, status: int
+) -> None:
+    client = _client(storage, lambda _: True, testing=False, debug=True)
+    environ = {"REMOTE_ADDR": peer, "werkzeug.debug.preserve_context": print}
+
+    written = client.post(
+        "/jobs/enqueue", json={"kind": "k", "payload": {}}, environ_overrides=environ
+    )
+    read = client.get("/queue/overview", environ_overrides=environ)
+
+    assert written.status_code == status
+    assert read.status_code == 200

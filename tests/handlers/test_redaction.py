@@ -1,13 +1,19 @@
 from __future__ import annotations
 
+import contextlib
 import copy
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flask_forge_jobs.handlers.redaction import REDACTED, Redactor
+from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.handlers.redaction import REDACTED, Redactor, Unmasked
+from flask_forge_jobs.model.jobs import Job, NewJob
+from flask_forge_jobs.storage.connect import open_storage
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
@@ -138,3 +144,99 @@ def test_redactor_is_fast_on_hostile_text(text: str) -> None:
     redactor.text(text)
 
     assert time.perf_counter() - start < 0.25
+
+
+TOKENS = [
+    "fj_ci_" + "A" * 43,
+    "ghp_" + "a1" * 18,
+    "github_pat_" + "A" * 30,
+    "glpat-" + "x" * 20,
+    "xoxb-1234567890-abc",
+    "sk-" + "a" * 30,
+    "sk_live_" + "a" * 24,
+    "AKIAIOSFODNN7EXAMPLE",
+    "AIza" + "b" * 35,
+    "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln",
+    "-----BEGIN RSA PRIVATE KEY-----\nMIIEabc+/=\n",
+]
+
+
+@pytest.mark.parametrize("token", TOKENS)
+def test_sec_S37_what_looks_like_a_token_is_masked(token: str) -> None:
+    redactor = Redactor()
+
+    shown = [redactor.text(f"refused: {token}"), redactor.payload({"note": [token]})]
+
+    assert shown == [f"refused: {REDACTED}", {"note": [REDACTED]}]
+
+
+@pytest.mark.parametrize(
+    "text", ["task-force", "sketch", "fj_ci_short", "eyJ.eyJ.x", "AKIA", "ask-me-later"]
+)
+def test_what_only_begins_like_a_token_is_shown(text: str) -> None:
+    assert Redactor().payload(text) == text
+
+
+@pytest.mark.parametrize("part", ["-eyJ", "eyJaaaaaaaa.", "sk-", "gh", "-----BEGIN "])
+def test_search_for_tokens_stays_fast_on_hostile_text(part: str) -> None:
+    text = part * (1_000_000 // len(part))
+
+    started = time.perf_counter()
+    Redactor().text(text)
+
+    assert time.perf_counter() - started < 2
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Iterator[Job]:
+    settings = DatabaseSettings(path=tmp_path / "queue.sqlite")
+    with contextlib.closing(open_storage(settings)) as storage:
+        yield storage.job_reader.get(storage.jobs.enqueue(NewJob("k")).id)
+
+
+def test_hook_has_the_last_word_on_payloads(job: Job) -> None:
+    redactor = Redactor(
+        hook=lambda found, payload: {"kind": found and found.kind, "was": payload}
+    )
+
+    shown = redactor.job_payload(job, {"password": "canary"})
+
+    assert shown == {"kind": "k", "was": {"password": REDACTED}}
+    assert Redactor().job_payload(job, {"a": 1}) == {"a": 1}
+
+
+@pytest.mark.parametrize("result", [object(), {"a": {1}}, float("nan")])
+def test_hook_that_returns_no_json_hides_the_payload(
+    job: Job, result: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    redactor = Redactor(hook=lambda _job, _payload: result)
+
+    assert redactor.job_payload(job, {"a": "canary"}) == REDACTED
+    assert "FORGE_JOBS_REDACT" in caplog.text
+
+
+def test_sec_S37_hook_that_fails_hides_the_payload(
+    job: Job, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(_job: object, _payload: object) -> object:
+        raise RuntimeError("bug")
+
+    assert Redactor(hook=broken).job_payload(job, "canary") == REDACTED
+    assert "canary" not in caplog.text
+
+
+def test_with_a_hook_payloads_in_requests_are_masked_whole() -> None:
+    request = {"body": {"kind": "k", "items": [{"payload": {"a": "canary"}}]}}
+
+    assert Redactor().request(request) == request
+    assert Redactor(hook=lambda _job, payload: payload).request(request) == {
+        "body": {"kind": "k", "items": [{"payload": REDACTED}]}
+    }
+
+
+def test_unmasked_masks_nothing(job: Job) -> None:
+    value = {"password": "x", "note": TOKENS[0]}
+
+    assert Unmasked().payload(value) == value
+    assert Unmasked().text(f"token={TOKENS[0]}") == f"token={TOKENS[0]}"
+    assert Unmasked().job_payload(job, value) == value

@@ -27,6 +27,12 @@ _FILTER_KEYS = (
 )  # fmt: skip
 
 
+class JobQuery(V1Schema):
+    """How to show one job: ``reveal=1`` needs the permission ``payload.reveal``."""
+
+    reveal = Text(load_default=None)
+
+
 class JobsQuery(V1Schema):
     """Arguments of :func:`flask_forge_jobs.handlers.job_search.find_jobs`."""
 

@@ -61,6 +61,12 @@ class JobInspect(WireSchema):
     error_history = List(Nested(ErrorEntry))
 
 
+class RevealQuery(WireSchema):
+    """Whether to mask nothing: ``1`` needs the permission ``payload.reveal``."""
+
+    reveal = Text(load_default=None)
+
+
 class JobsPage(WireSchema):
     """One page of a listing."""
 

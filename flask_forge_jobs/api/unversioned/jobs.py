@@ -24,6 +24,7 @@ from flask_forge_jobs.api.schemas.jobs import (
     JobsPage,
     KindsQuery,
     ListRequest,
+    RevealQuery,
     ScheduledQuery,
 )
 from flask_forge_jobs.api.scope import Reach
@@ -42,6 +43,7 @@ _SCHEDULED_QUERY = ScheduledQuery()
 _LIST = ListRequest()
 _ENQUEUE = EnqueueRequest()
 _ENQUEUE_DEMO = EnqueueDemoRequest()
+_REVEAL = RevealQuery()
 
 
 def list_jobs(api: Api) -> Response:
@@ -80,6 +82,7 @@ def scheduled_jobs(api: Api) -> Response:
 
 def inspect_job(api: Api, job_id: str) -> Response:
     """Return one job in full."""
+    api.query(_REVEAL)
     detail = jobs.inspect_job(api.storage, job_id, redactor=api.redactor)
     return json_response(_DUMP_INSPECT(detail))
 
@@ -133,7 +136,7 @@ ROUTES = (
     Route(
         method="GET", path="/jobs/inspect/<job_id>", endpoint="job_inspect",
         view=inspect_job, permission=Permission.READ, reach=Reach.JOB, answer=_INSPECT,
-        errors=(404,),
+        query=_REVEAL, errors=(404,), can_reveal=True,
     ),
     Route(
         method="POST", path="/jobs/enqueue", endpoint="jobs_enqueue", view=enqueue,

@@ -8,7 +8,12 @@ from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.pages import next_link
 from flask_forge_jobs.api.response import dumper, json_response
 from flask_forge_jobs.api.routes import JOB_PATH, Route
-from flask_forge_jobs.api.schemas.job_reads import JobRecord, JobsFound, JobsQuery
+from flask_forge_jobs.api.schemas.job_reads import (
+    JobQuery,
+    JobRecord,
+    JobsFound,
+    JobsQuery,
+)
 from flask_forge_jobs.api.scope import Reach
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import job_search, jobs
@@ -16,6 +21,7 @@ from flask_forge_jobs.handlers import job_search, jobs
 _FOUND = JobsFound()
 _RECORD = JobRecord()
 _QUERY = JobsQuery()
+_REVEAL = JobQuery()
 _DUMP_FOUND = dumper(_FOUND)
 _DUMP_RECORD = dumper(_RECORD)
 
@@ -35,6 +41,7 @@ def find_jobs(api: Api) -> Response:
 
 def read_job(api: Api, job_id: str) -> Response:
     """Return one job with payload, history, progress, result and timings."""
+    api.query(_REVEAL)
     record = jobs.read_job(api.storage, job_id, redactor=api.redactor)
     return json_response(_DUMP_RECORD(record))
 
@@ -46,6 +53,7 @@ ROUTES = (
     ),
     Route(
         method="GET", path=JOB_PATH, endpoint="v1_job_read", view=read_job,
-        permission=Permission.READ, reach=Reach.JOB, answer=_RECORD, errors=(404,),
+        permission=Permission.READ, reach=Reach.JOB, query=_REVEAL, answer=_RECORD,
+        errors=(404,), can_reveal=True,
     ),
 )  # fmt: skip

@@ -1,0 +1,85 @@
+"""Only the configured names are answered, unless a token was sent."""
+
+from __future__ import annotations
+
+import pytest
+from flask.testing import FlaskClient
+
+from flask_forge_jobs.storage.base import Storage
+from tests.api.mounting import PREFIX
+from tests.api.tokens import client_with_token
+
+ALLOWED = ("jobs.example", "Ops.Example:8443")
+URL = f"{PREFIX}/queue/overview"
+
+
+@pytest.fixture
+def client(storage: Storage) -> FlaskClient:
+    """A client that the host's own login knows."""
+    client = client_with_token(
+        storage, "admin", allowed_hosts=ALLOWED, authenticator=lambda _: True
+    )
+    del client.environ_base["HTTP_AUTHORIZATION"]
+    return client
+
+
+def _status(client: FlaskClient, host: str, path: str = URL) -> int:
+    return client.get(path, environ_overrides={"HTTP_HOST": host}).status_code
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "jobs.example", "JOBS.example", "jobs.example:80", "jobs.example:9999",
+        "ops.example:8443", "localhost", "localhost:5000", "127.0.0.1:80", "[::1]:80",
+        "[::1]",
+    ],
+)  # fmt: skip
+def test_sec_S11_configured_names_and_this_machine_are_answered(
+    client: FlaskClient, host: str
+) -> None:
+    assert _status(client, host) == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "", "evil.test", "evil.test:8443", "jobs.example.evil.test", "xjobs.example",
+        "jobs.example.", "jobs.example:", "jobs.example:x", "jobs.example:80:80",
+        "user@jobs.example", "ops.example", "ops.example:80", "127.1", "0x7f000001",
+        "2130706433", "localhost.", "localhost.evil.test", "0.0.0.0", ":80",
+    ],
+)  # fmt: skip
+def test_sec_S11_other_names_are_refused(client: FlaskClient, host: str) -> None:
+    """The design has 403 where the checklist (H28) has 421."""
+    answer = client.get(URL, environ_overrides={"HTTP_HOST": host})
+
+    assert answer.status_code == 403
+    assert "FORGE_JOBS_ALLOWED_HOSTS" in answer.get_json()["msg"]
+
+
+def test_sec_S11_reads_and_writes_are_refused_alike_but_not_health(
+    client: FlaskClient,
+) -> None:
+    environ = {"HTTP_HOST": "evil.test:80", "HTTP_ORIGIN": "http://evil.test:80"}
+
+    write = client.post(
+        f"{PREFIX}/jobs/retry", json={"ids": []}, environ_overrides=environ
+    )
+
+    assert write.status_code == 403
+    assert _status(client, "evil.test", f"{PREFIX}/health") == 200
+
+
+def test_bearer_token_needs_no_known_name(storage: Storage) -> None:
+    """No page of a stranger's can send one."""
+    client = client_with_token(storage, "viewer", allowed_hosts=ALLOWED)
+
+    assert _status(client, "10.1.2.3:8080") == 200
+
+
+def test_without_names_every_host_is_answered(storage: Storage) -> None:
+    client = client_with_token(storage, "viewer", authenticator=lambda _: True)
+    del client.environ_base["HTTP_AUTHORIZATION"]
+
+    assert _status(client, "whatever.test") == 200
