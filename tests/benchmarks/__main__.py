@@ -16,7 +16,7 @@ from pathlib import Path
 import click
 import psycopg2
 
-from tests.benchmarks.contender import CONTENDERS, OURS
+from tests.benchmarks.contender import CONTENDERS, OURS, UNCOUNTED
 from tests.benchmarks.measure import seconds
 from tests.benchmarks.report import notes, render
 from tests.benchmarks.runner import FIGURES, Plan, measure
@@ -48,6 +48,8 @@ def main() -> None:
         )
         for backend in backends:
             contenders = CONTENDERS[backend] if options.peers else (OURS,)
+            if options.uncounted:
+                contenders = (OURS, UNCOUNTED, *contenders[1:])
             report = measure(backend, contenders, plan, _say)
             click.echo(f"\n{render(report)}")
     click.echo(f"\n{notes()}")
@@ -72,6 +74,11 @@ def _options() -> argparse.Namespace:
         action=argparse.BooleanOptionalAction,
         default=True,
         help="measure other queues beside ours (default: yes)",
+    )
+    parser.add_argument(
+        "--uncounted",
+        action="store_true",
+        help="measure ours without the figures for the charts too",
     )
     parser.add_argument("--jobs", type=_positive, default=10_000, help="default: 10000")
     parser.add_argument("--repeats", type=_positive, default=3, help="default: 3")

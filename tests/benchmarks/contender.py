@@ -15,6 +15,8 @@ from tests.benchmarks.measure import Watch
 
 THREADS = 8
 OURS = "flask-forge-jobs"
+# Ours without the figures for the charts, to see what recording costs.
+UNCOUNTED = "uncounted"
 # Per backend: ours first, then the peers that need no further server.
 CONTENDERS = {
     "sqlite": (OURS, "Huey"),
@@ -22,6 +24,7 @@ CONTENDERS = {
 }
 _HOMES = {
     OURS: "ours:OurQueue",
+    UNCOUNTED: "ours:UncountedQueue",
     "Huey": "peer_huey:HueyQueue",
     "Procrastinate": "peer_procrastinate:ProcrastinateQueue",
     "PgQueuer": "peer_pgqueuer:PgQueuerQueue",
