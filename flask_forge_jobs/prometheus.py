@@ -1,4 +1,8 @@
-"""The queues as Prometheus gauges, on a registry of our own.
+"""Queues, jobs and requests as Prometheus metrics, on a registry of our own.
+
+The ten gauges of the queues come first. What follows them is counted by all processes
+of the cluster, except the requests: those are of the server process that answers, or
+of all of them with prometheus-client's multiprocess mode.
 
 The families are collected at scrape time and rendered by prometheus-flask-exporter. Two
 things of theirs do not fit the contract and are handled here: in the multiprocess mode
@@ -8,15 +12,25 @@ it was given, and a gauge of a million is printed as ``1e+06``.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Sequence
+import platform
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib.metadata import version
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 from prometheus_flask_exporter import PrometheusMetrics
 
-from flask_forge_jobs.handlers.metrics import QueueGauges
+from flask_forge_jobs.handlers.metrics import JobCounters, QueueGauges
+from flask_forge_jobs.model.instants import SECOND_US
+from flask_forge_jobs.model.metrics import Histogram, Tally
+from flask_forge_jobs.request_metrics import is_multiprocess
 
 # Name, help text, value; the names and their order are a contract with dashboards.
 FAMILIES: tuple[tuple[str, str, Callable[[QueueGauges], int]], ...] = (
@@ -71,9 +85,13 @@ FAMILIES: tuple[tuple[str, str, Callable[[QueueGauges], int]], ...] = (
         lambda queue: int(queue.is_throttled),
     ),
 )
-_MULTIPROCESS_KEYS = ("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir")
+# Upper ends of the histograms' buckets, in seconds.
+BUCKETS_S = (
+    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600,
+)  # fmt: skip
 
 ReadGauges = Callable[[], Sequence[QueueGauges]]
+ReadCounters = Callable[[], JobCounters]
 
 
 class QueueCollector(Collector):
@@ -100,19 +118,114 @@ class QueueCollector(Collector):
         return ()
 
 
+class JobCollector(Collector):
+    """Yields counters by queue and kind, and histograms by queue.
+
+    Args:
+        read: Returns everything that was ever counted.
+        backend: Which database there is.
+    """
+
+    def __init__(self, read: ReadCounters, backend: str) -> None:
+        self._read = read
+        self._backend = backend
+
+    def collect(self) -> Iterable[Metric]:
+        """Yield one family after the other; the storage is asked once."""
+        found = self._read()
+        yield _counter(
+            "enqueued", "Jobs stored.", found.jobs, lambda tally: tally.enqueued
+        )
+        yield _counter(
+            "completed",
+            "Jobs that ended with success.",
+            found.jobs,
+            lambda tally: tally.completed,
+        )
+        yield _counter(
+            "failed",
+            "Jobs that ended without success.",
+            found.jobs,
+            lambda tally: tally.failed,
+        )
+        yield _histogram(
+            "run",
+            "From the start of a run to its end, of jobs that ended with success.",
+            {queue_name: times.run for queue_name, times in found.times.items()},
+        )
+        yield _histogram(
+            "wait",
+            "How long a job had been due when its run started.",
+            {queue_name: times.wait for queue_name, times in found.times.items()},
+        )
+        build = GaugeMetricFamily(
+            "forge_jobs_build_info",
+            "What is running; always 1.",
+            labels=["version", "backend", "python"],
+        )
+        build.add_metric(
+            [version("flask-forge-jobs"), self._backend, platform.python_version()], 1
+        )
+        yield build
+
+    def describe(self) -> Iterable[Metric]:
+        """Name nothing, so that registering does not read the storage."""
+        return ()
+
+
+def _counter(
+    word: str,
+    documentation: str,
+    jobs: Mapping[tuple[str, str], Tally],
+    value_of: Callable[[Tally], int],
+) -> CounterMetricFamily:
+    family = CounterMetricFamily(
+        f"forge_jobs_{word}", documentation, labels=["queue", "kind"]
+    )
+    for labels, tally in sorted(jobs.items()):
+        family.add_metric(labels, value_of(tally))
+    return family
+
+
+def _histogram(
+    word: str, documentation: str, histograms: Mapping[str, Histogram]
+) -> HistogramMetricFamily:
+    family = HistogramMetricFamily(
+        f"forge_jobs_{word}_seconds", documentation, labels=["queue"]
+    )
+    limits_us = [round(limit_s * SECOND_US) for limit_s in BUCKETS_S]
+    for queue_name, histogram in sorted(histograms.items()):
+        counts = histogram.counts_up_to(limits_us)
+        buckets = [
+            (_go_float(limit_s), float(count))
+            for limit_s, count in zip(BUCKETS_S, counts, strict=True)
+        ]
+        buckets.append(("+Inf", float(histogram.count)))
+        family.add_metric([queue_name], buckets, histogram.sum_us / SECOND_US)
+    return family
+
+
+def _go_float(number: float) -> str:
+    text: str = floatToGoString(number)  # type: ignore[no-untyped-call]
+    return text
+
+
 class QueueExposition:
     """Renders the queues in Prometheus' text format 0.0.4.
 
     Args:
         read: Returns the gauges of every queue, by name.
+        others: Collected after the queues, in this order.
     """
 
-    def __init__(self, read: ReadGauges) -> None:
+    def __init__(self, read: ReadGauges, others: Iterable[Collector] = ()) -> None:
         self._registry = CollectorRegistry()
         self._metrics = PrometheusMetrics.for_app_factory(
             path=None, export_defaults=False, registry=self._registry
         )
         self._registry.register(QueueCollector(read))
+        for collector in others:
+            self._registry.register(collector)
 
     def render(self) -> str:
         """Return the text of one scrape.
@@ -120,7 +233,7 @@ class QueueExposition:
         Raises:
             StorageUnavailableError: The database could not be reached.
         """
-        if any(key in os.environ for key in _MULTIPROCESS_KEYS):
+        if is_multiprocess():
             text = generate_latest(self._registry).decode()
         else:
             text, _ = self._metrics.generate_metrics()
@@ -133,4 +246,5 @@ def _with_whole_number(line: str) -> str:
     if line.startswith("#"):
         return line
     sample, _, value = line.rpartition(" ")
-    return f"{sample} {int(float(value))}"
+    number = float(value)
+    return f"{sample} {int(number)}" if number.is_integer() else line

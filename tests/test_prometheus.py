@@ -1,4 +1,4 @@
-"""The ten gauges, byte for byte."""
+"""The ten gauges, byte for byte, and what follows them."""
 
 from __future__ import annotations
 
@@ -7,9 +7,16 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from flask_forge_jobs.handlers.metrics import QueueGauges
+from flask_forge_jobs.handlers.metrics import JobCounters, QueueGauges
+from flask_forge_jobs.model.metrics import Tally
 from flask_forge_jobs.model.queues import QueueCounts
-from flask_forge_jobs.prometheus import FAMILIES, QueueExposition
+from flask_forge_jobs.prometheus import (
+    BUCKETS_S,
+    FAMILIES,
+    JobCollector,
+    QueueExposition,
+)
+from flask_forge_jobs.storage.metrics import QueueTimes
 
 MAIL = QueueGauges(
     queue_name="mail",
@@ -120,3 +127,64 @@ def test_exposition_reads_once_a_scrape_and_not_before() -> None:
     exposition.render()
 
     assert len(reads) == 2
+
+
+# -- jobs --------------------------------------------------------------------------
+
+
+def _jobs_text(found: JobCounters) -> str:
+    text = QueueExposition(list, [JobCollector(lambda: found, "sqlite")]).render()
+    return text[text.index("# HELP forge_jobs_") :]
+
+
+def _found() -> JobCounters:
+    times = QueueTimes()
+    for run_ms in (1, 1, 40, 7_200_000):
+        times.run.record(run_ms * 1000)
+    jobs = {("mail", "send"): Tally(3_000_000, 3, 1, 2, 0), ("a", "b"): Tally(1)}
+    return JobCounters(jobs, {"mail": times})
+
+
+def test_counters_stand_by_queue_and_kind() -> None:
+    lines = _jobs_text(_found()).splitlines()
+
+    assert [line for line in lines if "enqueued" in line and line[0] != "#"] == [
+        'forge_jobs_enqueued_total{kind="b",queue="a"} 1',
+        'forge_jobs_enqueued_total{kind="send",queue="mail"} 3000000',
+    ]
+    assert "# TYPE forge_jobs_enqueued_total counter" in lines
+    assert 'forge_jobs_completed_total{kind="send",queue="mail"} 2' in lines
+    assert 'forge_jobs_failed_total{kind="send",queue="mail"} 0' in lines
+
+
+def test_histograms_are_cumulative_seconds_by_queue() -> None:
+    lines = _jobs_text(_found()).splitlines()
+
+    run = [line for line in lines if line.startswith("forge_jobs_run_seconds")]
+    counts = [int(line.split()[-1]) for line in run if "_bucket" in line]
+    assert len(counts) == len(BUCKETS_S) + 1
+    assert counts[0] == 2
+    assert counts[-2:] == [3, 4]
+    assert counts == sorted(counts)
+    assert 'forge_jobs_run_seconds_count{queue="mail"} 4' in run
+    assert 'forge_jobs_run_seconds_sum{queue="mail"} 7200.042' in run
+    assert 'forge_jobs_run_seconds_bucket{le="+Inf",queue="mail"} 4' in run
+    assert 'forge_jobs_wait_seconds_count{queue="mail"} 0' in lines
+
+
+def test_the_build_is_told() -> None:
+    text = _jobs_text(JobCounters({}, {}))
+
+    assert 'forge_jobs_build_info{backend="sqlite",python="3.' in text
+    assert list(text_string_to_metric_families(text))
+
+
+def test_hostile_names_of_jobs_are_escaped() -> None:
+    """H36"""
+    names = ['a"b', "a\\b", "a\nb", "{x}", "größe", "a\u2028b"]
+    found = JobCounters({(name, name): Tally(7) for name in names}, {})
+
+    families = text_string_to_metric_families(_jobs_text(found))
+
+    enqueued = next(f for f in families if f.name == "forge_jobs_enqueued")
+    assert {sample.labels["kind"] for sample in enqueued.samples} == set(names)

@@ -21,6 +21,7 @@ from flask_forge_jobs.api.cors import Cors
 from flask_forge_jobs.api.errors import error_response
 from flask_forge_jobs.api.guard import Guard, endpoint
 from flask_forge_jobs.api.headers import DEPRECATED_SINCE, add_headers
+from flask_forge_jobs.api.meter import RequestMeter
 from flask_forge_jobs.api.table import all_routes
 from flask_forge_jobs.api.unmatched import Unmatched
 from flask_forge_jobs.storage.base import Storage
@@ -62,6 +63,10 @@ def create_blueprint(
             # OPTIONS is answered by Unmatched, with 204 and no body.
             provide_automatic_options=False,
         )
+    meter = RequestMeter(api, routes)
+    # Hooks after a request run in the reverse order of their registration.
+    blueprint.before_request(meter.begin)
+    blueprint.after_request(meter.end)
     blueprint.before_request(Guard(api, routes))
     blueprint.after_request(Auditor(api, routes))
     cors = Cors(chosen.cors_origins)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from flask import g, request
 from marshmallow import Schema
@@ -25,11 +25,14 @@ from flask_forge_jobs.clock import Clock, SystemClock
 from flask_forge_jobs.config.settings import DEFAULT_REDACT_KEYS
 from flask_forge_jobs.handlers.bulk import DEFAULT_MAX_ROWS, BulkLimits
 from flask_forge_jobs.handlers.job_actions import Router
-from flask_forge_jobs.handlers.metrics import queue_gauges
+from flask_forge_jobs.handlers.metrics import job_counters, queue_gauges
 from flask_forge_jobs.handlers.redaction import RedactionHook, Redactor, Unmasked
 from flask_forge_jobs.model.instants import from_micros
 from flask_forge_jobs.model.queues import DEFAULT_QUEUE
 from flask_forge_jobs.storage.base import Storage
+
+if TYPE_CHECKING:
+    from flask_forge_jobs.request_metrics import RequestMetrics
 
 MetricsAuth = Literal["same", "token", "none"]
 _UNMASKED = Unmasked()
@@ -133,9 +136,23 @@ class Api:
     def render_metrics(self) -> Callable[[], str]:
         """A function that returns the Prometheus text of the queues."""
         # Imported at the first scrape: a worker never needs it and starts sooner.
-        from flask_forge_jobs.prometheus import QueueExposition
+        from flask_forge_jobs.prometheus import JobCollector, QueueExposition
 
-        return QueueExposition(lambda: queue_gauges(self.storage, self.now)).render
+        return QueueExposition(
+            lambda: queue_gauges(self.storage, self.now),
+            [
+                JobCollector(lambda: job_counters(self.storage), self.storage.backend),
+                self.request_metrics,
+            ],
+        ).render
+
+    @cached_property
+    def request_metrics(self) -> RequestMetrics:
+        """Counts the requests that this process answers."""
+        # Imported at the first request, for the same reason.
+        from flask_forge_jobs.request_metrics import RequestMetrics
+
+        return RequestMetrics()
 
     @cached_property
     def description(self) -> dict[str, Any]:

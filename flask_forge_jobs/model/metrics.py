@@ -8,7 +8,7 @@ begins in, so adjacent intervals never count one twice.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
@@ -88,10 +88,20 @@ class Histogram:
             found.append(_middle(index))
         return found
 
-    def up_to(self, value_us: int) -> int:
-        """Return how many values are at most this, to within 2 percent of it."""
-        limit = value_us
-        return sum(n for index, n in self.counts.items() if _middle(index) <= limit)
+    def counts_up_to(self, limits_us: Sequence[int]) -> list[int]:
+        """Return how many values are at most each limit, to within 2 percent of it.
+
+        Args:
+            limits_us: Ascending.
+        """
+        pairs = sorted(self.counts.items())
+        found, seen, position = [], 0, 0
+        for limit_us in limits_us:
+            while position < len(pairs) and _middle(pairs[position][0]) <= limit_us:
+                seen += pairs[position][1]
+                position += 1
+            found.append(seen)
+        return found
 
     def encode(self) -> str:
         """Return the histogram as text: the sum, then index and count in turn.

@@ -2,12 +2,18 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from flask_forge_jobs.handlers.metrics import queue_gauges
+from flask_forge_jobs.handlers.metrics import (
+    MAX_SERIES,
+    OTHER,
+    job_counters,
+    queue_gauges,
+)
 from flask_forge_jobs.model.instants import from_micros
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import Settlement
 from flask_forge_jobs.model.queues import QueueCounts
 from flask_forge_jobs.storage.base import Storage
+from tests.support.figures import PastProcess
 
 NOW = from_micros(0)
 
@@ -38,3 +44,45 @@ def test_queue_gauges_show_a_cool_down_while_it_lasts(storage: Storage) -> None:
     [after] = queue_gauges(storage, until)
 
     assert (during.is_throttled, after.is_throttled) == (True, False)
+
+
+# -- counters ----------------------------------------------------------------------
+
+
+def test_counters_of_registered_queues(storage: Storage) -> None:
+    storage.queues.ensure("mail")
+    past = PastProcess(storage)
+    past.runs("mail", "send", [10, 20], failed=1)
+    past.runs("gone", "send", [10])
+    past.clock.move(86_400)
+    past.runs("mail", "send", [30])
+
+    found = job_counters(storage)
+
+    assert {pair: tally.enqueued for pair, tally in found.jobs.items()} == {
+        ("mail", "send"): 4,
+        (OTHER, OTHER): 1,
+    }
+    assert found.jobs["mail", "send"].failed == 1
+    assert (found.times["mail"].run.count, found.times["mail"].wait.count) == (3, 4)
+    assert found.times[OTHER].run.count == 1
+
+
+def test_invented_names_make_no_more_series(storage: Storage) -> None:
+    """S32"""
+    storage.queues.ensure("mail")
+    past = PastProcess(storage)
+    past.recorder.enqueued("mail", "zz-first")
+    past.flusher.flush()
+    past.clock.move(2 * 86_400)
+    for number in range(2 * MAX_SERIES):
+        storage.queues.ensure(f"queue-{number}")
+        past.recorder.enqueued(f"queue-{number}", f"kind-{number}")
+    past.flusher.flush()
+
+    found = job_counters(storage)
+
+    assert len(found.jobs) == MAX_SERIES + 1
+    assert found.jobs["mail", "zz-first"].enqueued == 1
+    assert found.jobs[OTHER, OTHER].enqueued == MAX_SERIES + 1
+    assert len(found.times) <= MAX_SERIES + 1

@@ -108,10 +108,11 @@ def test_nearest_rank_takes_the_value_itself() -> None:
     )
 
 
-def test_up_to_counts_small_values() -> None:
+def test_values_are_counted_up_to_limits() -> None:
     made = histogram([0, 900, 2000, 5000])
 
-    assert [made.up_to(limit) for limit in (0, 1000, 3000, 10**9)] == [1, 2, 3, 4]
+    assert made.counts_up_to([0, 1000, 3000, 3001, 10**9]) == [1, 2, 3, 3, 4]
+    assert Histogram().counts_up_to([0, 1]) == [0, 0]
 
 
 def test_tallies_add_up() -> None:

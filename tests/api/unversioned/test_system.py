@@ -53,4 +53,4 @@ def test_metrics_are_always_in_the_same_format(
 
     assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
     assert 'queue_max_workers{queue="mail"} 64\n' in answer.text
-    assert answer.text.endswith('queue_throttled{queue="mail"} 0\n')
+    assert 'queue_throttled{queue="mail"} 0\n# HELP forge_jobs_' in answer.text

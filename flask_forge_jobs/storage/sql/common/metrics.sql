@@ -53,7 +53,8 @@ WHERE level = :level AND queue_name <> '' AND kind <> ''
     AND bucket_start >= :from_at AND bucket_start < :to_at
 
 -- name: counter_totals
--- Days and what is older than all days: everything there ever was, once.
+-- Days and what is older than all days: everything there ever was, once. Who came first
+-- stays first, whatever comes later.
 SELECT
     queue_name, kind, CAST(SUM(enqueued) AS BIGINT), CAST(SUM(started) AS BIGINT),
     CAST(SUM(retried) AS BIGINT), CAST(SUM(completed) AS BIGINT),
@@ -61,7 +62,7 @@ SELECT
 FROM forge_metric
 WHERE level IN (0, :level) AND kind <> ''
 GROUP BY queue_name, kind
-ORDER BY queue_name, kind
+ORDER BY MIN(bucket_start), queue_name, kind
 
 -- name: counter_times
 SELECT queue_name, wait_times, run_times

@@ -1,0 +1,77 @@
+"""Requests as Prometheus metrics, kept by prometheus-client."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+
+_REQUESTS = "forge_jobs_http_requests"
+_REQUEST_SECONDS = "forge_jobs_http_request_seconds"
+_MULTIPROCESS_KEYS = ("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir")
+
+
+class RequestMetrics(Collector):
+    """Counts and times the requests that this process answers.
+
+    With ``PROMETHEUS_MULTIPROC_DIR`` prometheus-client shares the figures between the
+    processes of a server, and all of them are shown.
+    """
+
+    def __init__(self) -> None:
+        self._requests = Counter(
+            _REQUESTS,
+            "Answered requests.",
+            ["method", "route", "status"],
+            registry=None,
+        )
+        self._seconds = Histogram(
+            _REQUEST_SECONDS,
+            "From the first look at a request to its answer.",
+            ["method", "route"],
+            registry=None,
+        )
+
+    def observe(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count one request.
+
+        Args:
+            method: Its method.
+            route: The route's path with its placeholders.
+            status: Status of the answer.
+            seconds: How long it took.
+        """
+        self._requests.labels(method, route, str(status)).inc()
+        self._seconds.labels(method, route).observe(seconds)
+
+    def collect(self) -> Iterable[Metric]:
+        """Yield both families, without the instants of their creation."""
+        if is_multiprocess():
+            shared = MultiProcessCollector(CollectorRegistry())  # type: ignore[no-untyped-call]
+            found: list[Metric] = [
+                family
+                for family in shared.collect()  # type: ignore[no-untyped-call]
+                if family.name in (_REQUESTS, _REQUEST_SECONDS)
+            ]
+        else:
+            found = [*self._requests.collect(), *self._seconds.collect()]
+        for family in found:
+            family.samples = [
+                sample
+                for sample in family.samples
+                if not sample.name.endswith("_created")
+            ]
+            yield family
+
+    def describe(self) -> Iterable[Metric]:
+        """Name nothing; the families are the same in every registry."""
+        return ()
+
+
+def is_multiprocess() -> bool:
+    """Tell whether several processes share their figures through files."""
+    return any(key in os.environ for key in _MULTIPROCESS_KEYS)
