@@ -56,11 +56,11 @@ def requeue(transaction: Transaction, ids: Sequence[str]) -> list[str]:
     """Give failed and dead jobs a full new budget, due now; one for each dedupe key."""
     rows = transaction.all("lock_requeueable", rows=encode_names("job_id", ids))
     free = encode_names("job_id", _ids(rows))
-    keys: dict[str, str] = {}
+    first: dict[str, str] = {}
     keyed = sorted(transaction.all("dedupe_keys", rows=free))
     for job_id, key in keyed:
-        keys.setdefault(key, job_id)
-    blocked = {job_id for job_id, key in keyed if keys[key] != job_id}
+        first.setdefault(key, job_id)
+    blocked = {job_id for job_id, key in keyed if first[key] != job_id}
     chosen = [job_id for job_id in _ids(rows) if job_id not in blocked]
     return _woken(
         transaction,

@@ -12,6 +12,7 @@ from flask_forge_jobs.model.instants import from_micros
 from flask_forge_jobs.model.jobs import JobFilter, JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import Dead
 from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.job_admin import BATCH
 from tests.support.jobs import (
     OWNER,
     QUEUE,
@@ -34,10 +35,10 @@ def ids_left(sql: Sql) -> set[str]:
     [
         (0, [0]),
         (1, [1]),
-        (499, [499]),
-        (500, [500]),
-        (501, [500, 1]),
-        (1100, [500, 500, 100]),
+        (BATCH - 1, [BATCH - 1]),
+        (BATCH, [BATCH]),
+        (BATCH + 1, [BATCH, 1]),
+        (2 * BATCH + 100, [BATCH, BATCH, 100]),
     ],
 )
 def test_a_walk_goes_in_batches(

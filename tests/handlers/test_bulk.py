@@ -8,6 +8,7 @@ from flask_forge_jobs.handlers.bulk import BulkLimits
 from flask_forge_jobs.model.bulk import BulkChange, Skip, SkipReason
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.job_admin import BATCH
 from tests.support.clocks import MovingClock
 from tests.support.jobs import having
 
@@ -54,15 +55,15 @@ def test_ten_thousand_ids_are_taken_and_one_more_is_not(storage: Storage) -> Non
 
 def test_a_call_ends_after_its_time(storage: Storage) -> None:
     """X-27: the wall clock cuts between two batches"""
-    storage.jobs.enqueue_many([NewJob("k") for _ in range(1200)])
+    storage.jobs.enqueue_many([NewJob("k") for _ in range(2 * BATCH + 50)])
     limits = BulkLimits(max_s=20.0, clock=StrideClock())
 
     cut = bulk.delete_by_status(storage, status="pending", limits=limits)
 
-    assert (cut.change.changed, cut.is_complete) == (1000, False)
-    assert storage.job_reader.total(having(JobStatus.PENDING)) == 200
+    assert (cut.change.changed, cut.is_complete) == (2 * BATCH, False)
+    assert storage.job_reader.total(having(JobStatus.PENDING)) == 50
     rest = bulk.delete_by_status(storage, status="pending", limits=limits)
-    assert (rest.change.changed, rest.is_complete) == (200, True)
+    assert (rest.change.changed, rest.is_complete) == (50, True)
 
 
 @pytest.mark.parametrize(

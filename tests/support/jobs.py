@@ -15,6 +15,7 @@ from flask_forge_jobs.model.jobs import (
 )
 from flask_forge_jobs.model.outcomes import Dead, Done, Failed, Outcome, settle
 from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.job_admin import BATCH
 from tests.support.sql import Sql
 
 OWNER = "owner-1"
@@ -134,7 +135,7 @@ def having(
 
 
 def walk(
-    storage: Storage, action: JobAction, wanted: JobFilter, *, limit: int = 500
+    storage: Storage, action: JobAction, wanted: JobFilter, *, limit: int = BATCH
 ) -> list[BulkStep]:
     """Act on everything that matches, step by step."""
     steps = [storage.job_admin.step(action, wanted, limit=limit)]

@@ -11,6 +11,7 @@ from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.instants import format_instant
 from flask_forge_jobs.model.jobs import JobFilter, JobStatus
 from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.job_admin import BATCH
 from tests.api.mounting import PREFIX, mount
 from tests.api.tokens import client_with_token
 from tests.support.jobs import OWNER, claim_one, enqueue, having, job_with
@@ -127,7 +128,7 @@ def test_retry_all_of_nothing_is_zero(retry_all: Callable[..., TestResponse]) ->
     assert retry_all().data == b"0"
 
 
-@pytest.mark.parametrize("rows", [499, 500, 501])
+@pytest.mark.parametrize("rows", [BATCH - 1, BATCH, BATCH + 1, 501])
 def test_retry_all_takes_every_batch(
     retry_all: Callable[..., TestResponse], sql: Sql, rows: int
 ) -> None:
@@ -314,7 +315,7 @@ def test_delete_by_status_takes_one_state(
     assert bool(storage.jobs.cancelled(OWNER)) is runs
 
 
-@pytest.mark.parametrize("rows", [0, 499, 500, 501])
+@pytest.mark.parametrize("rows", [0, BATCH - 1, BATCH, BATCH + 1, 501])
 def test_delete_by_status_takes_every_batch(
     client: FlaskClient, sql: Sql, rows: int
 ) -> None:

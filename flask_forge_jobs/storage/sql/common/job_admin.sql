@@ -1,4 +1,8 @@
 -- What an operator does to jobs.
+--
+-- COALESCE keeps the planner on the primary key: the statistics do not know yet what the
+-- batch before this one has changed, and by an index on the state it would walk all jobs
+-- in that state for each id.
 
 -- name: lock_job
 SELECT status
@@ -25,14 +29,14 @@ RETURNING id
 -- For bulk verbs, which picked the ids before they locked them: what has been claimed,
 -- requeued or finished in between is left alone (D8, D9).
 DELETE FROM forge_job
-WHERE status = :status
+WHERE COALESCE(status, '') = :status
     AND id IN (SELECT v.job_id FROM /* rows v: job_id text */)
 RETURNING id
 
 -- name: delete_finished
 -- Likewise for the retention sweep.
 DELETE FROM forge_job
-WHERE status = :status AND completed_at < :cutoff
+WHERE COALESCE(status, '') = :status AND completed_at < :cutoff
     AND id IN (SELECT v.job_id FROM /* rows v: job_id text */)
 RETURNING id
 
@@ -40,7 +44,7 @@ RETURNING id
 -- Asks running jobs to stop; asking twice keeps the first time.
 UPDATE forge_job
 SET cancel_requested_at = COALESCE(cancel_requested_at, :now)
-WHERE status = 'in_progress'
+WHERE COALESCE(status, '') = 'in_progress'
     AND id IN (SELECT v.job_id FROM /* rows v: job_id text */)
 RETURNING id
 
@@ -52,7 +56,7 @@ SET
     scheduled_at = :now, deferred = FALSE, started_at = NULL, completed_at = NULL,
     cancel_requested_at = NULL, result = NULL, progress = NULL, process_id = NULL,
     heartbeat_at = NULL
-WHERE status IN ('failed', 'dead')
+WHERE COALESCE(status, '') IN ('failed', 'dead')
     AND id IN (SELECT v.job_id FROM /* rows v: job_id text */)
 RETURNING id, queue_name
 
@@ -61,7 +65,7 @@ RETURNING id, queue_name
 -- key only the first goes (D12): the unique index would refuse the rest.
 SELECT job.id
 FROM forge_job AS job
-WHERE job.status IN ('failed', 'dead')
+WHERE COALESCE(job.status, '') IN ('failed', 'dead')
     AND job.id IN (SELECT v.job_id FROM /* rows v: job_id text */)
     AND (
         job.dedupe_key IS NULL
@@ -80,7 +84,7 @@ ORDER BY job.id
 -- name: dedupe_keys
 SELECT id, dedupe_key
 FROM forge_job
-WHERE dedupe_key IS NOT NULL
+WHERE COALESCE(dedupe_key, '') <> ''
     AND id IN (SELECT v.job_id FROM /* rows v: job_id text */)
 
 -- name: walk
@@ -99,7 +103,7 @@ UPDATE forge_job
 SET
     scheduled_at = CASE WHEN scheduled_at > :now THEN :now ELSE scheduled_at END,
     deferred = FALSE
-WHERE status IN ('pending', 'failed')
+WHERE COALESCE(status, '') IN ('pending', 'failed')
     AND id IN (SELECT v.job_id FROM /* rows v: job_id text */)
 RETURNING id, queue_name
 
@@ -115,14 +119,14 @@ SET
     deferred = CASE WHEN :run_at IS NULL THEN deferred ELSE :run_at > :now END,
     priority = COALESCE(:priority, priority),
     queue_name = COALESCE(:queue_name, queue_name)
-WHERE status IN ('pending', 'failed')
+WHERE COALESCE(status, '') IN ('pending', 'failed')
     AND id IN (SELECT v.job_id FROM /* rows v: job_id text */)
 RETURNING id, queue_name
 
 -- name: lock_waiting
 SELECT id, attempts, error_history
 FROM forge_job
-WHERE status IN ('pending', 'failed')
+WHERE COALESCE(status, '') IN ('pending', 'failed')
     AND id IN (SELECT v.job_id FROM /* rows v: job_id text */)
 ORDER BY id
 /* for_update */
@@ -134,7 +138,8 @@ SET
     status = 'dead', completed_at = :now, deferred = FALSE, last_error = v.error,
     error_history = v.history
 FROM /* rows v: job_id text, error text, history text */
-WHERE forge_job.id = v.job_id AND forge_job.status IN ('pending', 'failed')
+WHERE forge_job.id = v.job_id
+    AND COALESCE(forge_job.status, '') IN ('pending', 'failed')
 RETURNING forge_job.id
 
 -- name: statuses
