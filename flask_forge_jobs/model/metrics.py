@@ -7,10 +7,13 @@ begins in, so adjacent intervals never count one twice.
 
 from __future__ import annotations
 
+import json
 import math
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import accumulate
 from typing import NamedTuple
 
 from flask_forge_jobs.errors import InvalidInputError
@@ -74,18 +77,16 @@ class Histogram:
         """Return nearest-rank percentiles in microseconds, zeros without values.
 
         Args:
-            percents: Such as 50, 95; ascending.
+            percents: Such as 50, 95.
         """
-        count = self.count
-        indexes = iter(sorted(self.counts))
-        index, seen = _ZERO, 0
+        if not self.counts:
+            return [0.0] * len(percents)
+        indexes = sorted(self.counts)
+        ranks = list(accumulate(map(self.counts.__getitem__, indexes)))
         found = []
         for percent in percents:
-            rank = math.ceil(percent * count / 100)
-            while seen < rank or (not seen and count):
-                index = next(indexes)
-                seen += self.counts[index]
-            found.append(_middle(index))
+            rank = max(math.ceil(percent * ranks[-1] / 100), 1)
+            found.append(_middle(indexes[bisect_left(ranks, rank)]))
         return found
 
     def counts_up_to(self, limits_us: Sequence[int]) -> list[int]:
@@ -104,14 +105,14 @@ class Histogram:
         return found
 
     def encode(self) -> str:
-        """Return the histogram as text: the sum, then index and count in turn.
+        """Return a JSON array: the sum, then index and count in turn.
 
         Empty text for an empty histogram. Equal histograms have equal texts.
         """
         if not self.counts:
             return ""
-        pairs = " ".join(f"{index} {n}" for index, n in sorted(self.counts.items()))
-        return f"{self.sum_us} {pairs}"
+        pairs = ",".join(f"{index},{n}" for index, n in sorted(self.counts.items()))
+        return f"[{self.sum_us},{pairs}]"
 
     @classmethod
     def decode(cls, text: str) -> Histogram:
@@ -124,10 +125,13 @@ class Histogram:
         """Merge an encoded histogram; faster than decoding it first."""
         if not text:
             return
-        numbers = iter(map(int, text.split()))
-        self.sum_us += next(numbers)
+        numbers = json.loads(text)
+        self.sum_us += numbers[0]
+        if not self.counts:
+            self.counts = dict(zip(numbers[1::2], numbers[2::2], strict=True))
+            return
         counts = self.counts
-        for index, count in zip(numbers, numbers, strict=True):
+        for index, count in zip(numbers[1::2], numbers[2::2], strict=True):
             counts[index] = counts.get(index, 0) + count
 
 

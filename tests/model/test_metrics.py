@@ -86,7 +86,7 @@ def test_the_text_does_not_depend_on_the_order_of_the_values(values: list[int]) 
 
 
 def test_the_text_is_what_is_stored() -> None:
-    assert histogram([0, 1, 1, 1000, -5]).encode() == "1002 -1 2 0 2 177 1"
+    assert histogram([0, 1, 1, 1000, -5]).encode() == "[1002,-1,2,0,2,177,1]"
     assert Histogram().encode() == ""
 
 
