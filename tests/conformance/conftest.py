@@ -7,7 +7,6 @@ from flask_forge_jobs.api.blueprint import BlueprintOptions
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.storage.base import Storage
 from tests.api.mounting import mount
-from tests.conformance.calls import NOT_YET
 from tests.conformance.seeding import seed, seed_schedule
 from tests.support.sql import Sql
 
@@ -17,6 +16,5 @@ def client(storage: Storage, database_settings: DatabaseSettings) -> FlaskClient
     """A client of the blueprint below a prefix, with the contract's data set."""
     mounted = mount(storage, BlueprintOptions(enable_demo=True))
     seed(storage, Sql(database_settings))
-    if "cron_list" not in NOT_YET:
-        seed_schedule(mounted)
+    seed_schedule(mounted)
     return mounted

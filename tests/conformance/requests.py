@@ -18,8 +18,10 @@ from tests.api.mounting import PREFIX
 from tests.conformance.seeding import JOB_ID, QUEUE, SCHEDULE
 
 _QUEUE_KEYS = frozenset({"queue", "queues", "queue_name"})
-# Changes to the examples, where the data set makes them fail.
-_BODIES: Mapping[str, Mapping[str, object]] = {}
+# Changes to the examples, where the data set would make them fail.
+_BODIES: Mapping[str, Mapping[str, object]] = {"create_queue": {"name": "exports"}}
+# Parameters that may be left out, and are needed with this data set.
+_QUERIES: Mapping[str, Mapping[str, object]] = {"delete_queue": {"force": "1"}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,9 @@ def sample(route: Route) -> Sample:
     }
     content = operation.get("requestBody", {}).get("content", {})
     body = content.get("application/json", {}).get("example")
-    changes = _BODIES.get(route.endpoint.removeprefix("v1_"))
+    name = route.endpoint.removeprefix("v1_")
+    query |= _QUERIES.get(name, {})
+    changes = _BODIES.get(name)
     return Sample(
         route.method,
         path.format(**placeholders),

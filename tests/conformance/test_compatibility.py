@@ -19,11 +19,11 @@ from flask_forge_jobs.api.routes import Route
 from flask_forge_jobs.api.schemas.fields import Digits, Flag, Instant
 from flask_forge_jobs.api.table import all_routes
 from tests.api.mounting import PREFIX
-from tests.conformance.calls import BUILT, BY_ID, NOT_YET, UPSTREAM, call, path_of
+from tests.conformance.calls import BY_ID, UPSTREAM, call, path_of
 from tests.conformance.contract import Entry, assert_follows, faults, place_of
 from tests.conformance.seeding import JOB_ID, QUEUE, SCHEDULE
 
-IDS = [entry.id for entry in BUILT]
+IDS = [entry.id for entry in UPSTREAM]
 ROW_KEYS = frozenset(
     {
         "id", "queue_name", "kind", "status", "priority", "attempts", "max_attempts",
@@ -82,11 +82,6 @@ OUR_ERRORS = {
 }
 
 
-def built(entry_id: str) -> pytest.MarkDecorator:
-    """A test's mark: it has to fail until a route is there."""
-    return pytest.mark.xfail(entry_id in NOT_YET, reason=f"{entry_id} is not built")
-
-
 def post(client: FlaskClient, path: str, document: object) -> TestResponse:
     body = json.dumps(document).encode()
     return client.post(f"{PREFIX}{path}", data=body, content_type="application/json")
@@ -110,7 +105,9 @@ def objects_of(document: object) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize(
-    "entry", [entry for entry in BUILT if entry.client is not None], ids=lambda e: e.id
+    "entry",
+    [entry for entry in UPSTREAM if entry.client is not None],
+    ids=lambda e: e.id,
 )
 def test_CT01_each_call_of_the_client_gives_what_it_reads(
     client: FlaskClient, entry: Entry
@@ -132,7 +129,7 @@ def test_CT01_the_client_has_32_calls() -> None:
     assert len(calls) == len(set(calls)) == 32
 
 
-@pytest.mark.parametrize("entry", BUILT, ids=IDS)
+@pytest.mark.parametrize("entry", UPSTREAM, ids=IDS)
 def test_CT02_keys_are_those_of_the_contract_in_its_order(
     client: FlaskClient, entry: Entry
 ) -> None:
@@ -142,7 +139,7 @@ def test_CT02_keys_are_those_of_the_contract_in_its_order(
 def test_CT02_every_kind_of_row_was_seen(client: FlaskClient) -> None:
     """An empty array follows every schema; none of these is empty."""
     filled = {"queue_overview", "queue_processes", "jobs_failed", "jobs_kinds",
-              "jobs_scheduled", "cron_list"} - NOT_YET  # fmt: skip
+              "jobs_scheduled", "cron_list"}  # fmt: skip
     for entry_id in filled:
         assert json.loads(call(client, BY_ID[entry_id]).data), entry_id
     workers = json.loads(call(client, BY_ID["queue_workers"]).data)
@@ -151,7 +148,7 @@ def test_CT02_every_kind_of_row_was_seen(client: FlaskClient) -> None:
     assert detail["error_history"]
 
 
-@pytest.mark.parametrize("entry", BUILT, ids=IDS)
+@pytest.mark.parametrize("entry", UPSTREAM, ids=IDS)
 def test_CT03_bodies_are_compact_json_without_a_charset(
     client: FlaskClient, entry: Entry
 ) -> None:
@@ -169,17 +166,17 @@ def test_CT03_bodies_are_compact_json_without_a_charset(
 
 def test_CT04_exactly_seven_mutations_answer_nothing(client: FlaskClient) -> None:
     empty = set()
-    for entry in BUILT:
+    for entry in UPSTREAM:
         answer = call(client, entry)
         if answer.data == b"":
             assert answer.status_code == 200
             assert "Content-Type" not in answer.headers
             empty.add(entry.id)
 
-    assert empty == EMPTY_ANSWERS - NOT_YET
+    assert empty == EMPTY_ANSWERS
 
 
-@pytest.mark.parametrize("entry_id", sorted(BARE_ANSWERS.keys() - NOT_YET))
+@pytest.mark.parametrize("entry_id", sorted(BARE_ANSWERS.keys()))
 def test_CT05_bare_values(client: FlaskClient, entry_id: str) -> None:
     value = json.loads(call(client, BY_ID[entry_id]).data)
 
@@ -208,7 +205,6 @@ def test_CT06_a_fraction_has_the_fewest_digits(
     assert detail["row"]["scheduled_at"] == printed
 
 
-@built("queue_resource_series")
 def test_CT07_a_float_has_a_fraction(client: FlaskClient) -> None:
     for entry_id in ("queue_resource_series", "queue_db_series"):
         entry = BY_ID[entry_id]
@@ -224,7 +220,6 @@ def test_CT07_the_check_of_floats_can_fail() -> None:
     assert list(faults(bucket, 0)) != []
 
 
-@built("queue_timeline")
 @pytest.mark.parametrize(
     ("start", "status"),
     [
@@ -278,7 +273,6 @@ def test_CT10_an_unknown_job_is_an_error_that_the_client_can_read(
     assert document["kind"] == "not_found"
 
 
-@built("cron_set_expr")
 def test_CT11_an_invalid_expression_names_its_field(client: FlaskClient) -> None:
     answer = post(client, f"/cron/{SCHEDULE}/expr", {"expr": "whenever"})
 
@@ -294,7 +288,7 @@ def route_of(entry: Entry) -> Route:
     return ROUTES[entry.place]
 
 
-@pytest.mark.parametrize("entry", BUILT, ids=IDS)
+@pytest.mark.parametrize("entry", UPSTREAM, ids=IDS)
 def test_CT12_every_framework_error_is_tagged(
     client: FlaskClient, entry: Entry
 ) -> None:
@@ -328,7 +322,7 @@ def wrong_values(schema: Schema, path: str = "") -> Iterator[tuple[str, object]]
             yield f"{path}{key}", {key: {"not": "a value"}}
 
 
-@pytest.mark.parametrize("entry", BUILT, ids=IDS)
+@pytest.mark.parametrize("entry", UPSTREAM, ids=IDS)
 def test_CT12_every_refused_value_is_named(client: FlaskClient, entry: Entry) -> None:
     schema = route_of(entry).body
     if schema is None or entry.client is None:
@@ -341,7 +335,7 @@ def test_CT12_every_refused_value_is_named(client: FlaskClient, entry: Entry) ->
         assert fault(answer) == (400, "validation", key_path), bad
 
 
-@pytest.mark.parametrize("entry", BUILT, ids=IDS)
+@pytest.mark.parametrize("entry", UPSTREAM, ids=IDS)
 def test_CT12_every_refused_parameter_is_named(
     client: FlaskClient, entry: Entry
 ) -> None:
@@ -361,14 +355,8 @@ def test_CT12_every_refused_parameter_is_named(
     ("path", "body"),
     [
         ("/jobs/enqueue", {"kind": "k", "payload": {}}),
-        pytest.param(
-            "/jobs/delete-done-older-than", {"days": 0},
-            marks=built("jobs_delete_done_older_than"),
-        ),
-        pytest.param(
-            "/jobs/delete-by-status", {"status": "dead"},
-            marks=built("jobs_delete_by_status"),
-        ),
+        ("/jobs/delete-done-older-than", {"days": 0}),
+        ("/jobs/delete-by-status", {"status": "dead"}),
     ],
 )  # fmt: skip
 def test_CT13_a_null_queue_is_no_queue(
@@ -391,12 +379,8 @@ def test_CT13_a_null_queue_is_no_queue(
             {"base_seconds": 60, "max_seconds": 1800},
             "enabled",
         ),
-        pytest.param(
-            f"/cron/{SCHEDULE}/enabled", {}, "enabled", marks=built("cron_set_enabled")
-        ),
-        pytest.param(
-            f"/cron/{SCHEDULE}/dedupe", {}, "dedupe", marks=built("cron_set_dedupe")
-        ),
+        (f"/cron/{SCHEDULE}/enabled", {}, "enabled"),
+        (f"/cron/{SCHEDULE}/dedupe", {}, "dedupe"),
     ],
 )
 def test_CT14_only_a_boolean_is_a_boolean(
@@ -427,7 +411,6 @@ def test_CT15_metrics_are_the_ten_families(client: FlaskClient) -> None:
     assert told[: len(expected)] == expected
 
 
-@built("queue_timeline")
 def test_CT16_buckets_begin_at_the_start(client: FlaskClient) -> None:
     start = datetime(2026, 9, 16, 9, 0, 7, tzinfo=UTC)
 
@@ -450,7 +433,7 @@ def test_CT16_buckets_begin_at_the_start(client: FlaskClient) -> None:
 
 
 @pytest.mark.parametrize(
-    "entry", [entry for entry in BUILT if entry.method == "GET"], ids=lambda e: e.id
+    "entry", [entry for entry in UPSTREAM if entry.method == "GET"], ids=lambda e: e.id
 )
 def test_CT17_head_is_get_without_a_body(client: FlaskClient, entry: Entry) -> None:
     got = client.get(path_of(entry))
@@ -466,7 +449,7 @@ def test_CT17_fifteen_routes_are_read_with_get() -> None:
     assert sum(entry.method == "GET" for entry in UPSTREAM) == 15
 
 
-@pytest.mark.parametrize("entry", BUILT, ids=IDS)
+@pytest.mark.parametrize("entry", UPSTREAM, ids=IDS)
 def test_CT18_nothing_is_a_redirect(client: FlaskClient, entry: Entry) -> None:
     path = path_of(entry).partition("?")[0]
     answers = [

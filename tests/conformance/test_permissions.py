@@ -20,7 +20,6 @@ from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.storage.base import Storage
 from tests.api.faulty import faulty_storage
 from tests.api.tokens import client_with_token
-from tests.conformance.calls import NOT_YET
 from tests.conformance.requests import Sample, sample
 from tests.conformance.seeding import seed, seed_schedule
 from tests.support.sql import Sql
@@ -31,8 +30,8 @@ CALLERS = ("nobody", "wrong token", "viewer", "operator", "admin", "another queu
 OTHER_QUEUE = "reports"
 # Where a caller that may pass is still told no, with the status it is told.
 REFUSED_BY_THE_VIEW: Mapping[str, int] = {}
-# Routes that choose a queue where the request names none.
-CHOOSES_A_QUEUE = frozenset({"jobs_enqueue_demo"})
+# Routes that touch a queue which the request does not name as one.
+CHOOSES_A_QUEUE = frozenset({"create_queue", "jobs_enqueue_demo"})
 ONE_BACKEND = pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 
 
@@ -41,8 +40,7 @@ def seeded(storage: Storage, database_settings: DatabaseSettings) -> Storage:
     """The contract's data set and a queue of the limited caller's own."""
     seed(storage, Sql(database_settings))
     storage.queues.ensure(OTHER_QUEUE)
-    if "cron_list" not in NOT_YET:
-        seed_schedule(client_with_token(storage, "admin"))
+    seed_schedule(client_with_token(storage, "admin"))
     return storage
 
 

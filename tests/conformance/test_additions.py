@@ -1,0 +1,56 @@
+"""Our own routes: those of the contract that are built answer in its shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+from flask.testing import FlaskClient
+
+from flask_forge_jobs.api.table import all_routes
+from tests.conformance.contract import Entry, assert_follows, entries, place_of
+from tests.conformance.requests import sample
+
+ROUTES = {
+    place_of(route.method, route.path): route for route in all_routes(enable_demo=True)
+}
+ADDITIONS = entries("addition")
+# Promised and not built yet. A test fails when a name here has become needless.
+NOT_YET = frozenset(
+    {
+        "N-05", "N-08", "N-09", "N-10", "N-11", "N-12",
+        "N-18", "N-19", "N-20", "N-22", "N-23", "N-27",
+    }
+)  # fmt: skip
+# The contract says that they could be; nobody has asked for them.
+NOT_PLANNED = frozenset({"N-29", "N-30"})
+# Keys that we append to the contract's shapes.
+APPENDED: Mapping[str, Mapping[str, object]] = {
+    "N-13": {"timezone": {"type": "string"}},
+    "N-14": {"timezone": {"type": "string"}},
+}
+BUILT = tuple(entry for entry in ADDITIONS if entry.place in ROUTES)
+
+
+def test_what_is_not_built_is_known() -> None:
+    missing = {entry.id for entry in ADDITIONS if entry.place not in ROUTES}
+
+    assert missing == NOT_YET | NOT_PLANNED
+
+
+@pytest.mark.parametrize("entry", BUILT, ids=lambda entry: entry.id)
+def test_its_answer_follows_the_contract(client: FlaskClient, entry: Entry) -> None:
+    assert_follows(extended(entry), sample(ROUTES[entry.place]).send(client))
+
+
+def extended(entry: Entry) -> Entry:
+    """Return an entry with the keys that we append to its shape."""
+    added = APPENDED.get(entry.id)
+    if added is None or entry.schema is None:
+        return entry
+    schema = dict(entry.schema)
+    schema["properties"] = {**schema["properties"], **added}
+    for names in ("required", "x-key-order"):
+        schema[names] = [*schema[names], *added]
+    return replace(entry, schema=schema)
