@@ -255,11 +255,15 @@ class JobQueue:
         )
 
     def _revive_batch(self, jobs: Sequence[RunningJob]) -> int:
-        return self._database.write(
+        revived = self._database.write(
             lambda transaction: revive_jobs(
                 transaction, jobs, self._clock.now_us(), self._jitter
             )
         )
+        if self._recorder is not None:
+            for queue_name, kind, status in revived:
+                self._recorder.revived(queue_name, kind, status)
+        return len(revived)
 
     def next_due_in_s(self, queue_names: Iterable[str]) -> float | None:
         """Return the seconds until the first job that waits for its time is due.

@@ -119,6 +119,19 @@ class Recorder:
         if is_active:
             self.on_activity()
 
+    def revived(self, queue_name: str, kind: str, status: JobStatus) -> None:
+        """Count a run that its process never ended."""
+        bucket_us = self._bucket_us()
+        with self._lock:
+            was_idle = not self._tallies
+            tally = self._tally(bucket_us, queue_name, kind)
+            if status is JobStatus.DEAD:
+                tally.failed += 1
+            else:
+                tally.retried += 1
+        if was_idle:
+            self.on_activity()
+
     def read(self, seconds: float) -> None:
         """Note how long a read of jobs took."""
         with self._lock:

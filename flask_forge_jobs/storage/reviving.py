@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from flask_forge_jobs.model.backoff import failure_delay_s
 from flask_forge_jobs.model.error_history import append_entry
@@ -22,13 +23,21 @@ from flask_forge_jobs.storage.rows import queue_from_row
 SUSPECT_SPACING_S = 1.0
 
 
+class Revived(NamedTuple):
+    """A job that was given back, or that ended."""
+
+    queue_name: str
+    kind: str
+    status: JobStatus
+
+
 def revive_jobs(
     transaction: Transaction,
     observed: Sequence[RunningJob],
     at_us: int,
     jitter: Callable[[], float] | None,
-) -> int:
-    """Give back the jobs that still are as they were seen; return how many.
+) -> list[Revived]:
+    """Give back the jobs that still are as they were seen; return those.
 
     Args:
         transaction: An open transaction.
@@ -42,7 +51,7 @@ def revive_jobs(
     ]
     stale = transaction.all("lock_stale", rows=encode_rows(seen))
     if not stale:
-        return 0
+        return []
     queues: dict[str, QueueSettings] = {}
     for name in sorted({row[1] for row in stale}):
         rows = transaction.all("get_queue", name=name)
@@ -55,7 +64,10 @@ def revive_jobs(
         wait_s = suspects * SUSPECT_SPACING_S if is_suspect else 0.0
         suspects += is_suspect
         revived.append(_revived(row, queues[row[1]], at_us, jitter, wait_s))
-    return len(transaction.all("revive", rows=encode_rows(revived)))
+    kinds = {row[0]: (row[1], row[7]) for row in stale}
+    statuses = {row["job_id"]: JobStatus(str(row["new_status"])) for row in revived}
+    changed = transaction.all("revive", rows=encode_rows(revived))
+    return [Revived(*kinds[job_id], statuses[job_id]) for (job_id,) in changed]
 
 
 def _revived(
@@ -65,7 +77,7 @@ def _revived(
     jitter: Callable[[], float] | None,
     wait_s: float,
 ) -> dict[str, Parameter]:
-    job_id, _, attempts, max_attempts, crashes, history, cancel_requested_at = row
+    job_id, _, attempts, max_attempts, crashes, history, cancel_requested_at, _ = row
     if cancel_requested_at is not None:
         status, message = JobStatus.DEAD, CANCELLED_MESSAGE
     elif crashes + 1 >= MAX_CRASHES:

@@ -13,6 +13,7 @@ from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.model.metrics import Tally, Window
 from flask_forge_jobs.model.outcomes import Dead, Failed, Throttled
 from flask_forge_jobs.storage.base import Storage
+from tests.support.jobs import revive_all
 from tests.support.runtimes import (
     HeldTask,
     QuickTask,
@@ -130,3 +131,16 @@ def test_a_job_given_back_before_it_started_counts_for_nothing(
     whole = figures(storage)
     runs = whole.completed + whole.failed + whole.retried
     assert whole.started == runs
+
+
+def test_a_run_that_its_process_never_ended_is_retried_or_failed(
+    storage: Storage,
+) -> None:
+    storage.jobs.enqueue(NewJob("send", max_attempts=1))
+    storage.jobs.enqueue(NewJob("send"))
+    storage.jobs.claim("default", "gone", 2)
+
+    revive_all(storage)
+
+    whole = figures(storage)
+    assert (whole.enqueued, whole.retried, whole.failed) == (2, 1, 1)

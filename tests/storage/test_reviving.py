@@ -44,16 +44,18 @@ def row(
     crashes: int = 0,
     cancel_at: int | None = None,
 ) -> Row:
-    return ("job", "mail", attempts, max_attempts, crashes, "[]", cancel_at)
+    return ("job", "mail", attempts, max_attempts, crashes, "[]", cancel_at, "send")
 
 
 def revive(transaction: ScriptedTransaction, jitter: float | None = None) -> int:
-    return revive_jobs(
+    revived = revive_jobs(
         transaction,  # type: ignore[arg-type]  # as much of it as is used
         SEEN,
         1_000_000,
         None if jitter is None else lambda: jitter,
     )
+    assert all(each[:2] == ("mail", "send") for each in revived)
+    return len(revived)
 
 
 @pytest.mark.parametrize(

@@ -135,7 +135,8 @@ ORDER BY process_id, id
 -- The heartbeat must still be the one that was observed (a stalled reaper is harmless).
 SELECT
     forge_job.id, forge_job.queue_name, forge_job.attempts, forge_job.max_attempts,
-    forge_job.crashes, forge_job.error_history, forge_job.cancel_requested_at
+    forge_job.crashes, forge_job.error_history, forge_job.cancel_requested_at,
+    forge_job.kind
 FROM forge_job
 INNER JOIN /* rows v: job_id text, run integer, seen_at bigint */
     ON forge_job.id = v.job_id
