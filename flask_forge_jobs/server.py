@@ -18,7 +18,7 @@ import click
 from flask import Flask
 
 from flask_forge_jobs.cli.failing import fails_clearly
-from flask_forge_jobs.config.environment import ServerEnvironment
+from flask_forge_jobs.config.environment import SERVED_KEYS, ServerEnvironment
 from flask_forge_jobs.config.settings import PREFIX
 from flask_forge_jobs.errors import ConfigurationError
 from flask_forge_jobs.extension import ForgeJobs
@@ -59,7 +59,9 @@ def create_app(
     app = Flask("flask_forge_jobs.server", static_folder=None)
     if environment.settings.database_url is not None:
         app.config[f"{PREFIX}DATABASE_URL"] = environment.settings.database_url
-    app.config[f"{PREFIX}POOL_SIZE"] = environment.settings.pool_size
+    for key in (f"{PREFIX}POOL_SIZE", *SERVED_KEYS):
+        name = key.removeprefix(PREFIX).lower()
+        app.config[key] = getattr(environment.settings, name)
     app.config[f"{PREFIX}URL_PREFIX"] = ""
     app.config[f"{PREFIX}ENABLE_DEMO"] = demo
     ForgeJobs(app, paths=environment.paths, open_to_loopback=environment.is_loopback)
@@ -83,16 +85,17 @@ def main(*, demo: bool, workers: int) -> None:
 
     Settings come from the environment: QUEUE_BACKEND, DATABASE_URL,
     DATABASE_MAX_CONNECTIONS, JOBS_API_BIND, JOBS_API_PORT, JOBS_CONFIG_DIR,
-    JOBS_DATA_DIR, FORGE_JOBS_LOG_LEVEL.
+    JOBS_DATA_DIR, FORGE_JOBS_LOG_LEVEL, FORGE_JOBS_TOKENS and other keys of an
+    application. Without tokens it listens on a loopback address only.
     """
     environment = ServerEnvironment.from_environ(os.environ)
     logging.basicConfig(level=environment.log_level, format=_LOG_FORMAT)
-    if not environment.is_loopback:
+    if not (environment.is_loopback or environment.settings.tokens):
         raise ConfigurationError(
             "JOBS_API_BIND",
-            f"{environment.host!r} can be reached from other machines, and this server "
-            "has no authenticator; mount the blueprint in an application that sets "
-            "FORGE_JOBS_AUTH instead",
+            f"{environment.host!r} can be reached from other machines; set "
+            "FORGE_JOBS_TOKENS, or mount the blueprint in an application that sets "
+            "FORGE_JOBS_AUTH",
         )
     # A wrong database fails here, with one line, and not in every server process.
     storage = state_of(create_app(demo=demo)).storage

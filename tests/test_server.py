@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from flask_forge_jobs.auth.tokens import new_token
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import ConfigurationError
 from flask_forge_jobs.server import create_app
@@ -226,16 +227,47 @@ def test_the_demo_worker_ends_with_a_server_that_is_killed(
     wait_until(lambda: not storage.processes.pods(), "its rows are gone")
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "[::]", "192.0.2.7"])
-def test_server_refuses_to_be_reached_from_elsewhere(tmp_path: Path, host: str) -> None:
+@pytest.mark.parametrize(
+    "host",
+    [
+        "0.0.0.0", "[::]", "192.0.2.7", "[::ffff:192.0.2.7]", "[2001:db8::1]",
+        "10.0.0.1", "0", "jobs.example", "localhost.example", "ip6-localhost",
+        "128.0.0.1", "[fe80::1]",
+    ],
+)  # fmt: skip
+def test_sec_S02_server_refuses_to_be_reached_from_elsewhere(
+    tmp_path: Path, host: str
+) -> None:
     given = variables(tmp_path) | {"JOBS_API_BIND": f"{host}:0"}
 
     with program(given, tmp_path) as started:
         status = started.wait()
 
-    assert status == 1
+    assert status == 78
     assert_one_clear_line(started.text, "JOBS_API_BIND", "FORGE_JOBS_AUTH")
     assert not (tmp_path / "data").exists()
+
+
+def test_sec_S02_with_tokens_the_server_listens_elsewhere_and_asks_for_one(
+    tmp_path: Path,
+) -> None:
+    token, digest = new_token("ci")
+    entry = {"id": "ci", "sha256": digest, "role": "viewer"}
+    given = variables(tmp_path) | {
+        "JOBS_API_BIND": "0.0.0.0:0",
+        "FORGE_JOBS_TOKENS": json.dumps([entry]),
+    }
+
+    with server(given, tmp_path) as (started, address):
+        url = f"{address}/queue/overview".replace("0.0.0.0", "127.0.0.1")
+        known = urllib.request.Request(
+            url, headers={"Authorization": f"Bearer {token}"}
+        )
+        with urllib.request.urlopen(known, timeout=30) as answer:
+            assert answer.status == 200
+        assert call(url)[0] == 401
+
+    assert token not in started.text
 
 
 @pytest.mark.parametrize(
@@ -246,13 +278,16 @@ def test_server_refuses_to_be_reached_from_elsewhere(tmp_path: Path, host: str) 
         ("DATABASE_MAX_CONNECTIONS", "many"),
         ("DATABASE_URL", "ftp://somewhere"),
         ("FORGE_JOBS_LOG_LEVEL", "LOUD"),
+        ("FORGE_JOBS_TOKENS", "fj_ci_secret"),
+        ("FORGE_JOBS_TOKENS", '[{"id": "ci", "role": "viewer", "sha256": "secret"}]'),
+        ("FORGE_JOBS_READ_ONLY", "perhaps"),
     ],
 )
 def test_server_refuses_a_wrong_variable(tmp_path: Path, name: str, value: str) -> None:
     with program(variables(tmp_path) | {name: value}, tmp_path) as started:
         status = started.wait()
 
-    assert status == 1
+    assert status == 78
     assert_one_clear_line(started.text, name)
     assert not (tmp_path / "data").exists()
 
@@ -319,7 +354,7 @@ def test_server_needs_gunicorn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     with program(given, tmp_path) as started:
         status = started.wait()
 
-    assert status == 1
+    assert status == 78
     assert_one_clear_line(started.text, "flask-forge-jobs[server]")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from flask_forge_jobs.cli.database import db_group
+from flask_forge_jobs.cli.token import token_group
 from flask_forge_jobs.cli.worker import worker_command
 
 
@@ -15,3 +16,4 @@ def forge_jobs_group() -> None:
 
 forge_jobs_group.add_command(worker_command)
 forge_jobs_group.add_command(db_group)
+forge_jobs_group.add_command(token_group)

@@ -7,9 +7,10 @@ leaves it.
 from __future__ import annotations
 
 import ipaddress
+import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from flask_forge_jobs.config.database import DatabaseConfig
@@ -20,7 +21,7 @@ from flask_forge_jobs.config.paths import (
     EnvironmentPaths,
     FixedPaths,
 )
-from flask_forge_jobs.config.settings import Settings
+from flask_forge_jobs.config.settings import PREFIX, Settings
 from flask_forge_jobs.config.urls import POOL_SIZE_RANGE, Backend, parse_url
 from flask_forge_jobs.errors import ConfigurationError, InvalidInputError
 
@@ -32,6 +33,17 @@ DEFAULT_PORT = 8787
 # 0 lets the system choose a free one.
 PORT_RANGE = (0, 65_535)
 
+# Keys of an application that a server without one can be given too.
+SERVED_KEYS = (
+    f"{PREFIX}TOKENS",
+    f"{PREFIX}METRICS_AUTH",
+    f"{PREFIX}READ_ONLY",
+    f"{PREFIX}ALLOWED_HOSTS",
+    f"{PREFIX}CORS_ORIGINS",
+    f"{PREFIX}RATE_LIMITS",
+    f"{PREFIX}REDACT_KEYS",
+    f"{PREFIX}MAX_BODY_BYTES",
+)
 _NUMBER = re.compile(r"[0-9]{1,9}")
 _ADDRESS = re.compile(
     r"(\[(?P<v6>[^\[\]]+)\]|(?P<host>[^:\[\]\s/]+)):(?P<port>[0-9]{1,5})"
@@ -83,6 +95,12 @@ VARIABLES = (
         "Directory that may hold ``queue_database.toml``.",
     ),
     Variable(DATA_DIR_VARIABLE, "``jobs/data``", "Directory of the SQLite file."),
+    *(
+        Variable(
+            key, "the key's", "The key of the same name, as JSON or as plain text."
+        )
+        for key in SERVED_KEYS
+    ),
     Variable(
         "FORGE_JOBS_LOG_LEVEL", DEFAULT_LOG_LEVEL, f"One of {', '.join(LOG_LEVELS)}."
     ),
@@ -229,7 +247,20 @@ def _settings(given: Mapping[str, str]) -> Settings:
             parse_url(url, Path())
         except InvalidInputError as error:
             raise ConfigurationError("DATABASE_URL", error.message) from None
-    return Settings(database_url=url, pool_size=pool_size)
+    return replace(
+        Settings.from_mapping(
+            {key: _json_or_text(given[key]) for key in SERVED_KEYS if key in given}
+        ),
+        database_url=url,
+        pool_size=pool_size,
+    )
+
+
+def _json_or_text(text: str) -> object:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _integer(

@@ -20,13 +20,16 @@ def command_that(error: BaseException | None) -> click.Command:
 
 
 @pytest.mark.parametrize(
-    "error",
-    [ConfigurationError("KEY", "is wrong"), StorageUnavailableError("out of reach")],
+    ("error", "status"),
+    [
+        (ConfigurationError("KEY", "is wrong"), 78),
+        (StorageUnavailableError("out of reach"), 1),
+    ],
 )
-def test_our_errors_become_one_line(error: Exception) -> None:
+def test_our_errors_become_one_line(error: Exception, status: int) -> None:
     result = CliRunner().invoke(command_that(error))
 
-    assert result.exit_code == 1
+    assert result.exit_code == status
     assert result.stderr == f"Error: {error}\n"
     assert result.stdout == ""
 

@@ -367,15 +367,16 @@ def test_worker_refuses_a_damaged_file_and_leaves_it(
 
 @pytest.mark.parametrize("backend", ["sqlite"])
 @pytest.mark.parametrize(
-    ("queues", "part"), [("fine,a b\x01", "queue"), (" , ", "declare at least one")]
+    ("queues", "part", "status"),
+    [("fine,a b\x01", "queue", 1), (" , ", "declare at least one", 78)],
 )
 @pytest.mark.parametrize("processes", ["1", "2"])
 def test_worker_refuses_bad_queues(
-    application: Application, queues: str, part: str, processes: str
+    application: Application, *, queues: str, part: str, status: int, processes: str
 ) -> None:
     finished = application.run("worker", "--queues", queues, "--processes", processes)
 
-    assert finished.returncode == 1
+    assert finished.returncode == status
     assert_one_clear_line(finished.stderr, part)
 
 

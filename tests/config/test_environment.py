@@ -53,6 +53,14 @@ def test_environment_takes_every_variable(base_dir: Path) -> None:
         "JOBS_CONFIG_DIR": "etc",
         "JOBS_DATA_DIR": "/srv/data",
         "FORGE_JOBS_LOG_LEVEL": "debug",
+        "FORGE_JOBS_TOKENS": '[{"id": "ci"}]',
+        "FORGE_JOBS_METRICS_AUTH": "token",
+        "FORGE_JOBS_READ_ONLY": "true",
+        "FORGE_JOBS_ALLOWED_HOSTS": '["jobs.example"]',
+        "FORGE_JOBS_CORS_ORIGINS": '["https://ops.example"]',
+        "FORGE_JOBS_RATE_LIMITS": '{"read": "5/second"}',
+        "FORGE_JOBS_REDACT_KEYS": '["iban"]',
+        "FORGE_JOBS_MAX_BODY_BYTES": "2048",
     }
     assert set(environ) == {variable.name for variable in VARIABLES}
 
@@ -65,6 +73,14 @@ def test_environment_takes_every_variable(base_dir: Path) -> None:
     assert environment.log_level == "DEBUG"
     assert chosen.settings.dsn_for_display == "postgresql://app:***@db:5432/jobs"
     assert chosen.settings.pool_size == 7
+    assert environment.settings.tokens == ({"id": "ci"},)
+    assert environment.settings.metrics_auth == "token"
+    assert environment.settings.read_only is True
+    assert environment.settings.allowed_hosts == ("jobs.example",)
+    assert environment.settings.cors_origins == ("https://ops.example",)
+    assert environment.settings.rate_limits == {"read": "5/second"}
+    assert environment.settings.redact_keys == ("iban",)
+    assert environment.settings.max_body_bytes == 2048
     assert SECRET not in repr(environment)
 
 
