@@ -155,6 +155,18 @@ class QueueNotEmptyError(ConflictError):
         self.job_count = job_count
 
 
+class RequestKeyReusedError(ConflictError):
+    """A request key has been used before for a request that asked for something else.
+
+    Args:
+        key: The key.
+    """
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"the key {key!r} was used for another request")
+        self.key = key
+
+
 class StaleSettingsError(ConflictError):
     """The settings have been changed since the caller read them."""
 

@@ -112,6 +112,7 @@ class ForgeJobs:
         return BlueprintOptions(
             max_body_bytes=settings.max_body_bytes,
             bulk_max=settings.bulk_max,
+            strict_queues=settings.strict_queues,
             enable_demo=settings.enable_demo,
             redact_keys=settings.redact_keys,
             redact=settings.redact,

@@ -19,6 +19,7 @@ from flask_forge_jobs.errors import (
     QueueNotEmptyError,
     QueueNotFoundError,
     RateLimitedError,
+    RequestKeyReusedError,
     StaleSettingsError,
     StorageBusyError,
     StorageCorruptError,
@@ -91,6 +92,11 @@ def test_errors_can_be_caught_by_what_they_are(
             QueueNotEmptyError("mail", 3),
             "queue 'mail' still has 3 unfinished jobs",
             {"queue_name": "mail", "job_count": 3},
+        ),
+        (
+            RequestKeyReusedError("k"),
+            "the key 'k' was used for another request",
+            {"key": "k"},
         ),
         (
             RateLimitedError(7),

@@ -19,6 +19,7 @@ from flask import Response, g, request
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.guard import endpoint
 from flask_forge_jobs.api.request_ids import request_id
+from flask_forge_jobs.api.response import REPLAYED_HEADER
 from flask_forge_jobs.api.routes import V1_ENDPOINT_PREFIX, Route
 from flask_forge_jobs.auth.principal import Principal
 from flask_forge_jobs.handlers import audit
@@ -109,7 +110,10 @@ def _target(response: Response, answer: object) -> str | None:
 def _changed(response: Response, answer: object, document: object) -> int:
     """Return how many rows an answer says were changed."""
     is_dry = isinstance(document, dict) and document.get("dry_run") is True
-    is_deduped = response.headers.get("X-Job-Deduped") == "true"
+    is_deduped = "true" in (
+        response.headers.get("X-Job-Deduped"),
+        response.headers.get(REPLAYED_HEADER),
+    )
     if response.status_code >= ERROR or is_dry or is_deduped:
         return 0
     if isinstance(answer, int):

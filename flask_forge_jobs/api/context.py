@@ -29,6 +29,7 @@ from flask_forge_jobs.handlers.metrics import job_counters, queue_gauges
 from flask_forge_jobs.handlers.redaction import RedactionHook, Redactor, Unmasked
 from flask_forge_jobs.model.instants import from_micros
 from flask_forge_jobs.model.queues import DEFAULT_QUEUE
+from flask_forge_jobs.model.request_keys import REQUEST_KEY_FIELD, RequestKey
 from flask_forge_jobs.storage.base import Storage
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ class BlueprintOptions:
     Args:
         max_body_bytes: Longest accepted request body; default 2 MiB.
         bulk_max: Most jobs that one bulk call acts on; default 50,000.
+        strict_queues: Answer 404 to a request to enqueue to a queue that is not
+            registered; default False, which registers it.
         enable_demo: Serve ``POST /jobs/enqueue-demo``; default False, which is 404.
         redact_keys: Key names whose values are masked; see
             :mod:`flask_forge_jobs.handlers.redaction`.
@@ -77,6 +80,7 @@ class BlueprintOptions:
 
     max_body_bytes: int = DEFAULT_MAX_BODY_BYTES
     bulk_max: int = DEFAULT_MAX_ROWS
+    strict_queues: bool = False
     enable_demo: bool = False
     redact_keys: Sequence[str] = DEFAULT_REDACT_KEYS
     redact: RedactionHook | None = None
@@ -181,6 +185,20 @@ class Api:
     def bulk_limits(self) -> BulkLimits:
         """How much one bulk call may do."""
         return BulkLimits(max_rows=self.options.bulk_max, clock=self.options.clock)
+
+    def request_key(self, operation: str) -> RequestKey | None:
+        """Return the key that makes the present request safe to repeat, if it has one.
+
+        Args:
+            operation: What is asked for.
+
+        Raises:
+            InvalidInputError: It cannot be a key.
+        """
+        value = request.headers.get(REQUEST_KEY_FIELD)
+        if value is None:
+            return None
+        return RequestKey(self.principal.id, value, operation)
 
     def query(self, schema: Schema) -> dict[str, Any]:
         """Return the present request's query as a handler's keyword arguments.

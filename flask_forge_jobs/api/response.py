@@ -20,6 +20,8 @@ from flask_forge_jobs.api.schemas.fields import AnyJson, Instant
 from flask_forge_jobs.model.jobs import EnqueueResult
 
 Dump = Callable[[Any], object]
+# On the answer to a request that was made before, with the same Idempotency-Key.
+REPLAYED_HEADER = "Idempotency-Replayed"
 
 
 def encode(value: object) -> bytes:
@@ -49,10 +51,17 @@ def array_response(items: Sequence[object], total: int | None = None) -> Respons
 def enqueued_response(result: EnqueueResult) -> Response:
     """Return the id of a job as a bare string, with headers for what became of it."""
     response = json_response(result.id)
+    add_enqueue_headers(response, result)
+    return response
+
+
+def add_enqueue_headers(response: Response, result: EnqueueResult) -> None:
+    """Add what became of a request to enqueue one job."""
     response.headers["X-Job-Deduped"] = "true" if result.is_deduped else "false"
     if result.queue_created:
         response.headers["X-Queue-Created"] = "true"
-    return response
+    if result.is_replayed:
+        response.headers[REPLAYED_HEADER] = "true"
 
 
 def empty_response(status: int = 200) -> Response:

@@ -12,7 +12,7 @@ from flask_forge_jobs.api.unversioned import (
     series,
     system,
 )
-from flask_forge_jobs.api.v1 import audit, description
+from flask_forge_jobs.api.v1 import audit, description, enqueueing
 from flask_forge_jobs.api.v1 import cron as v1_cron
 from flask_forge_jobs.api.v1 import jobs as v1_jobs
 from flask_forge_jobs.api.v1 import queues as v1_queues
@@ -36,6 +36,7 @@ V1: tuple[Route, ...] = (
     *v1_series.ROUTES,
     *v1_cron.ROUTES,
     *v1_queues.ROUTES,
+    *enqueueing.ROUTES,
 )
 
 

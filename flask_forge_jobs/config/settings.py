@@ -146,6 +146,14 @@ class Settings:
             unit="jobs",
         ),
     )
+    strict_queues: bool = field(
+        default=False,
+        metadata=_option(
+            checks.boolean(),
+            "Whether a request to enqueue to a queue that is not registered is 404 "
+            "instead of registering it.",
+        ),
+    )
     enable_demo: bool = field(
         default=False,
         metadata=_option(

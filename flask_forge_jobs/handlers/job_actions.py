@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.handlers.jobs import MAX_JOB_ID_LENGTH, require_possible_id
@@ -16,14 +18,37 @@ from flask_forge_jobs.model.jobs import (
 )
 from flask_forge_jobs.model.payloads import dump
 from flask_forge_jobs.model.queues import DEFAULT_QUEUE
+from flask_forge_jobs.model.request_keys import RequestKey
 from flask_forge_jobs.storage.base import Storage
 
 DEMO_KIND = "noop_echo"
+MAX_ENQUEUED_AT_ONCE = 1000
 Router = Callable[[str], str]
 
 
-def enqueue(
-    storage: Storage,
+@dataclass(frozen=True, slots=True)
+class EnqueueReport:
+    """What became of each job of a bulk enqueue, in order."""
+
+    results: Sequence[EnqueueResult]
+
+    @property
+    def enqueued(self) -> int:
+        """How many are new."""
+        return len(self.results) - self.deduped
+
+    @property
+    def deduped(self) -> int:
+        """How many collapsed onto another job."""
+        return sum(result.is_deduped for result in self.results)
+
+    @property
+    def is_replayed(self) -> bool:
+        """Whether this is the answer to an earlier request."""
+        return any(result.is_replayed for result in self.results)
+
+
+def new_job(
     *,
     kind: str,
     payload: object,
@@ -33,15 +58,14 @@ def enqueue(
     run_at: datetime | None = None,
     priority: int | None = None,
     max_attempts: int | None = None,
-) -> EnqueueResult:
-    """Add one job, or find the unfinished one that holds its key.
+) -> NewJob:
+    """Return a job to be enqueued, its defaults filled in.
 
     Args:
-        storage: Where the job goes.
         kind: Selects the task, 1 to 128 characters.
         payload: Any JSON value, at most 1 MiB as stored.
         router: Names the queue of a kind; asked when ``queue_name`` is None.
-        queue_name: A queue that is not registered yet becomes so.
+        queue_name: Where it waits.
         dedupe_key: 1 to 255 characters; None never collapses.
         run_at: Not before this instant; None or the past means now.
         priority: Lower runs first; None means 0.
@@ -49,20 +73,81 @@ def enqueue(
 
     Raises:
         InvalidInputError: A value is out of bounds.
-        DuplicateJobError: A job of another kind holds the key.
     """
     check_kind(kind)
-    return storage.jobs.enqueue(
-        NewJob(
-            kind=kind,
-            payload=dump(payload),
-            queue_name=router(kind) if queue_name is None else queue_name,
-            priority=0 if priority is None else priority,
-            max_attempts=DEFAULT_MAX_ATTEMPTS if max_attempts is None else max_attempts,
-            dedupe_key=dedupe_key,
-            run_at=run_at,
-        )
+    return NewJob(
+        kind=kind,
+        payload=dump(payload),
+        queue_name=router(kind) if queue_name is None else queue_name,
+        priority=0 if priority is None else priority,
+        max_attempts=DEFAULT_MAX_ATTEMPTS if max_attempts is None else max_attempts,
+        dedupe_key=dedupe_key,
+        run_at=run_at,
     )
+
+
+def enqueue(
+    storage: Storage,
+    job: NewJob,
+    *,
+    strict_queues: bool = False,
+    key: RequestKey | None = None,
+) -> EnqueueResult:
+    """Add one job, or find the unfinished one that holds its key.
+
+    Args:
+        storage: Where the job goes.
+        job: What to add.
+        strict_queues: Refuse a queue that is not registered; it is registered
+            otherwise.
+        key: Makes it safe to ask again for a day.
+
+    Raises:
+        DuplicateJobError: A job of another kind holds the dedupe key.
+        RequestKeyReusedError: The request key was used for something else.
+        QueueNotFoundError: The queue is unknown, and queues are strict.
+    """
+    if strict_queues:
+        storage.queues.require([job.queue_name])
+    return storage.jobs.enqueue(job, key)
+
+
+def new_jobs(items: Sequence[Mapping[str, Any]], *, router: Router) -> list[NewJob]:
+    """Return the jobs of a bulk enqueue.
+
+    Args:
+        items: 1 to 1,000 times the arguments of :func:`new_job`.
+        router: Names the queue of a kind.
+
+    Raises:
+        InvalidInputError: There are too few or too many, or a value is out of bounds;
+            the field says of which one, such as ``items[3].kind``.
+    """
+    if not 1 <= len(items) <= MAX_ENQUEUED_AT_ONCE:
+        raise InvalidInputError(
+            "items", f"has {len(items)} entries, not 1 to {MAX_ENQUEUED_AT_ONCE}"
+        )
+    jobs = []
+    for index, item in enumerate(items):
+        try:
+            jobs.append(new_job(router=router, **item))
+        except InvalidInputError as error:
+            field = f"items[{index}].{error.field}"
+            raise InvalidInputError(field, error.message) from error
+    return jobs
+
+
+def enqueue_many(
+    storage: Storage,
+    jobs: Sequence[NewJob],
+    *,
+    strict_queues: bool = False,
+    key: RequestKey | None = None,
+) -> EnqueueReport:
+    """Add jobs in one transaction, all or none, each as :func:`enqueue` would."""
+    if strict_queues:
+        storage.queues.require(sorted({job.queue_name for job in jobs}))
+    return EnqueueReport(storage.jobs.enqueue_many(jobs, key))
 
 
 def enqueue_demo(storage: Storage, *, payload: object = None) -> EnqueueResult:

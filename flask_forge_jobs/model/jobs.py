@@ -20,7 +20,7 @@ from flask_forge_jobs.model.bounds import (
     check_text,
     shown,
 )
-from flask_forge_jobs.model.instants import MAX_INSTANT_US, to_micros
+from flask_forge_jobs.model.instants import MAX_INSTANT_US, from_micros, to_micros
 
 DEFAULT_MAX_ATTEMPTS = 5
 MAX_ATTEMPTS_RANGE = (1, 1000)
@@ -148,6 +148,8 @@ class EnqueueResult:
 
     ``id`` is the new job, or the unfinished one that holds the dedupe key; the other
     fields describe that job (D16). A deduped request's payload is dropped.
+    ``is_replayed`` marks what is remembered of an earlier request with the same
+    :class:`~flask_forge_jobs.model.request_keys.RequestKey`.
     """
 
     id: str
@@ -155,7 +157,14 @@ class EnqueueResult:
     queue_name: str
     kind: str
     status: JobStatus
+    scheduled_at_us: int
     queue_created: bool = False
+    is_replayed: bool = False
+
+    @property
+    def scheduled_at(self) -> datetime:
+        """When the job may first start."""
+        return from_micros(self.scheduled_at_us)
 
 
 @dataclass(frozen=True, slots=True)

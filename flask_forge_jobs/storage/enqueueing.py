@@ -15,12 +15,14 @@ from flask_forge_jobs.ids import UlidGenerator
 from flask_forge_jobs.model.instants import to_micros
 from flask_forge_jobs.model.jobs import EnqueueResult, JobStatus, NewJob
 from flask_forge_jobs.model.queues import DEFAULT_MAX_WORKERS
+from flask_forge_jobs.model.request_keys import RequestKey
 from flask_forge_jobs.storage.database import (
     Database,
     Parameter,
     Transaction,
     encode_rows,
 )
+from flask_forge_jobs.storage.request_keys import remember, remembered
 
 # The holder of a key may finish between the insert and the look-up (D33).
 ROUNDS = 3
@@ -48,9 +50,10 @@ class Enqueuer:
         """Store one job; see :meth:`JobQueue.enqueue`."""
         parameters = _parameters(job, self._ids.new())
         if self._is_known(job.queue_name):
-            if self._database.single("enqueue", **parameters):
+            rows = self._database.single("enqueue", **parameters)
+            if rows:
                 self._database.wake(job.queue_name)
-                return _new(job, str(parameters["id"]))
+                return _new(job, str(parameters["id"]), rows[0][0])
             created: set[str] = set()
         else:
             created = self._register([job.queue_name])
@@ -60,13 +63,15 @@ class Enqueuer:
         self._remember([job.queue_name])
         return result
 
-    def enqueue_many(self, jobs: Sequence[NewJob]) -> list[EnqueueResult]:
+    def enqueue_many(
+        self, jobs: Sequence[NewJob], key: RequestKey | None = None
+    ) -> list[EnqueueResult]:
         """Store jobs, all or none; see :meth:`JobQueue.enqueue_many`."""
         ids = self._ids.new_many(len(jobs))
         names = sorted({job.queue_name for job in jobs})
         created = self._register([name for name in names if not self._is_known(name)])
         results = self._database.write(
-            lambda transaction: self._store_many(transaction, jobs, ids, created)
+            lambda transaction: self._store_once(transaction, jobs, ids, created, key)
         )
         self._remember(names)
         return results
@@ -100,13 +105,31 @@ class Enqueuer:
         created: set[str],
     ) -> EnqueueResult:
         for _ in range(ROUNDS):
-            if transaction.all("enqueue", **parameters):
+            rows = transaction.all("enqueue", **parameters)
+            if rows:
                 transaction.wake(job.queue_name)
-                return _new(job, str(parameters["id"]), created)
+                return _new(job, str(parameters["id"]), rows[0][0], created)
             found = _find(transaction, job, str(parameters["id"]))
             if found is not None:
                 return found
         raise StorageBusyError(f"dedupe key {job.dedupe_key!r} keeps changing hands")
+
+    def _store_once(
+        self,
+        transaction: Transaction,
+        jobs: Sequence[NewJob],
+        ids: Sequence[str],
+        created: set[str],
+        key: RequestKey | None,
+    ) -> list[EnqueueResult]:
+        if key is None:
+            return self._store_many(transaction, jobs, ids, created)
+        before = remembered(transaction, key, jobs)
+        if before is not None:
+            return before
+        results = self._store_many(transaction, jobs, ids, created)
+        remember(transaction, key, results)
+        return results
 
     def _store_many(
         self,
@@ -125,17 +148,16 @@ class Enqueuer:
             for job, job_id in pairs
             if transaction.attempt or not _is_plain(job)
         ]
+        due: dict[str, int] = {}
         if len(careful) < len(pairs):
-            _append(transaction, pairs)
-        if not careful:
-            return [_new(job, job_id, created) for job, job_id in pairs]
-        missing = {str(values["id"]): values for values in careful}
-        for job_id in _store_unless_held(transaction, careful):
-            del missing[job_id]
+            due.update(_append(transaction, pairs))
+        if careful:
+            due.update(_store_unless_held(transaction, careful))
+        held = {str(values["id"]): values for values in careful}
         return [
-            self._store(transaction, job, missing[job_id], created)
-            if job_id in missing
-            else _new(job, job_id, created)
+            _new(job, job_id, due[job_id], created)
+            if job_id in due
+            else self._store(transaction, job, held[job_id], created)
             for job, job_id in pairs
         ]
 
@@ -159,15 +181,22 @@ def _is_plain(job: NewJob) -> bool:
     return job.dedupe_key is None and job.schedule_name is None
 
 
-def _append(transaction: Transaction, pairs: Iterable[tuple[NewJob, str]]) -> None:
-    """Store the plain jobs."""
+def _append(
+    transaction: Transaction, pairs: Iterable[tuple[NewJob, str]]
+) -> dict[str, int]:
+    """Store the plain jobs; return when each may start."""
     now_us = int(transaction.all("now")[0][0])
-    rows = (_row(job, job_id, now_us) for job, job_id in pairs if _is_plain(job))
-    transaction.append("append_jobs", rows)
+    plain = [(job, job_id, _due_us(job, now_us)) for job, job_id in pairs]
+    plain = [each for each in plain if _is_plain(each[0])]
+    transaction.append("append_jobs", (_row(*each, now_us) for each in plain))
+    return {job_id: due_us for _, job_id, due_us in plain}
 
 
-def _row(job: NewJob, job_id: str, now_us: int) -> tuple[Parameter, ...]:
-    due_us = now_us if job.run_at is None else max(to_micros(job.run_at), now_us)
+def _due_us(job: NewJob, now_us: int) -> int:
+    return now_us if job.run_at is None else max(to_micros(job.run_at), now_us)
+
+
+def _row(job: NewJob, job_id: str, due_us: int, now_us: int) -> tuple[Parameter, ...]:
     return (
         job_id,
         job.queue_name,
@@ -184,14 +213,14 @@ def _row(job: NewJob, job_id: str, now_us: int) -> tuple[Parameter, ...]:
 
 def _store_unless_held(
     transaction: Transaction, parameters: Sequence[dict[str, Parameter]]
-) -> list[str]:
-    """Store jobs that may clash; return the ids of those that did not."""
+) -> dict[str, int]:
+    """Store jobs that may clash; return when those that did not may start."""
     # Keys in one order everywhere, so that two bulk calls cannot lock crosswise.
     ordered = sorted(_first_of_each_key(parameters), key=_key_order)
-    stored: list[str] = []
+    stored: dict[str, int] = {}
     for start in range(0, len(ordered), BULK_ROWS):
         rows = encode_rows(ordered[start : start + BULK_ROWS])
-        stored.extend(row[0] for row in transaction.all("enqueue_many", rows=rows))
+        stored.update(transaction.all("enqueue_many", rows=rows))  # pairs
     return stored
 
 
@@ -212,13 +241,16 @@ def _first_of_each_key(
     return first
 
 
-def _new(job: NewJob, job_id: str, created: Iterable[str] = ()) -> EnqueueResult:
+def _new(
+    job: NewJob, job_id: str, due_us: int, created: Iterable[str] = ()
+) -> EnqueueResult:
     return EnqueueResult(
         id=job_id,
         is_deduped=False,
         queue_name=job.queue_name,
         kind=job.kind,
         status=JobStatus.PENDING,
+        scheduled_at_us=due_us,
         queue_created=job.queue_name in created,
     )
 
@@ -227,9 +259,9 @@ def _find(transaction: Transaction, job: NewJob, job_id: str) -> EnqueueResult |
     rows = transaction.all("find_enqueued", id=job_id, dedupe_key=job.dedupe_key)
     if not rows:
         return None
-    found_id, queue_name, kind, status = rows[0]
+    found_id, queue_name, kind, status, due_us = rows[0]
     if found_id == job_id:
-        return _new(job, job_id)
+        return _new(job, job_id, due_us)
     if kind != job.kind:
         raise DuplicateJobError(str(job.dedupe_key), found_id, kind)
-    return EnqueueResult(found_id, True, queue_name, kind, JobStatus(status))
+    return EnqueueResult(found_id, True, queue_name, kind, JobStatus(status), due_us)

@@ -25,6 +25,7 @@ from flask_forge_jobs.model.jobs import (
     RunningJob,
 )
 from flask_forge_jobs.model.outcomes import Settlement
+from flask_forge_jobs.model.request_keys import RequestKey
 from flask_forge_jobs.storage.database import (
     Database,
     Parameter,
@@ -70,33 +71,41 @@ class JobQueue:
 
     # -- producing -----------------------------------------------------------------
 
-    def enqueue(self, job: NewJob) -> EnqueueResult:
+    def enqueue(self, job: NewJob, key: RequestKey | None = None) -> EnqueueResult:
         """Store one job and wake a worker; one statement and one commit.
 
         A queue that is not registered yet is registered with the defaults (D27).
 
         Args:
             job: What to store.
+            key: Makes it safe to ask again; see :meth:`enqueue_many`.
 
         Returns:
             The new job, or the unfinished one that holds its dedupe key.
 
         Raises:
             DuplicateJobError: The key is held by a job of another kind.
+            RequestKeyReusedError: The request key was used for something else.
             StorageError: The job was not stored.
         """
+        if key is not None:
+            return self.enqueue_many([job], key)[0]
         result = self._enqueuer.enqueue(job)
         if self._recorder is not None and not result.is_deduped:
             self._recorder.enqueued(job.queue_name, job.kind)
         return result
 
-    def enqueue_many(self, jobs: Sequence[NewJob]) -> list[EnqueueResult]:
+    def enqueue_many(
+        self, jobs: Sequence[NewJob], key: RequestKey | None = None
+    ) -> list[EnqueueResult]:
         """Store up to 10,000 jobs, all or none, and wake each queue once.
 
         Of several jobs with one dedupe key only the first is stored.
 
         Args:
             jobs: What to store; ids are minted in this order.
+            key: For a day, asking for the same with the same key stores nothing and
+                returns what the first call returned, marked as replayed.
 
         Returns:
             One result for each job, in order.
@@ -104,6 +113,7 @@ class JobQueue:
         Raises:
             InvalidInputError: More than 10,000 jobs.
             DuplicateJobError: A key is held by a job of another kind.
+            RequestKeyReusedError: The request key was used for something else.
             StorageError: Nothing was stored.
         """
         if len(jobs) > MAX_BULK_JOBS:
@@ -112,10 +122,12 @@ class JobQueue:
             )
         if not jobs:
             return []
-        results = self._enqueuer.enqueue_many(jobs)
+        results = self._enqueuer.enqueue_many(jobs, key)
         if self._recorder is not None:
             self._recorder.enqueued_many(
-                (each.queue_name, each.kind) for each in results if not each.is_deduped
+                (each.queue_name, each.kind)
+                for each in results
+                if not each.is_deduped and not each.is_replayed
             )
         return results
 

@@ -151,6 +151,15 @@ class QueueConfig:
         """
         self._update("clear_cooldown", name)
 
+    def require(self, names: Sequence[str]) -> None:
+        """Let registered queues pass.
+
+        Raises:
+            QueueNotFoundError: One of the names is unknown.
+        """
+        rows = encode_names("name", names)
+        self._database.read(lambda transaction: _require(transaction, names, rows))
+
     def create(self, settings: QueueSettings) -> None:
         """Register a queue with its settings.
 
@@ -216,10 +225,7 @@ class QueueConfig:
         rows = encode_names("name", names or ())
 
         def work(transaction: Transaction) -> int:
-            known = {name for (name,) in transaction.all("known_queues", rows=rows)}
-            for name in names or ():
-                if name not in known:
-                    raise QueueNotFoundError(name)
+            _require(transaction, names or (), rows)
             changed = transaction.all(
                 "set_paused_many", paused=paused, any_queue=names is None, rows=rows
             )
@@ -298,6 +304,13 @@ def _parameters(settings: QueueSettings) -> dict[str, Parameter]:
         "base_seconds": settings.backoff_base_seconds,
         "max_seconds": settings.backoff_max_seconds,
     }
+
+
+def _require(transaction: Transaction, names: Sequence[str], rows: str) -> None:
+    known = {name for (name,) in transaction.all("known_queues", rows=rows)}
+    for name in names:
+        if name not in known:
+            raise QueueNotFoundError(name)
 
 
 def _count_unfinished(transaction: Transaction, name: str) -> int:

@@ -2,7 +2,11 @@ from __future__ import annotations
 
 import pytest
 
-from flask_forge_jobs.errors import InvalidInputError, JobNotFoundError
+from flask_forge_jobs.errors import (
+    InvalidInputError,
+    JobNotFoundError,
+    QueueNotFoundError,
+)
 from flask_forge_jobs.handlers import job_actions
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.storage.base import Storage
@@ -12,28 +16,66 @@ def _router(kind: str) -> str:
     return f"for-{kind}"
 
 
-def test_enqueue_asks_the_router_only_without_a_queue(storage: Storage) -> None:
-    routed = job_actions.enqueue(storage, kind="k", payload={}, router=_router)
-    named = job_actions.enqueue(
-        storage, kind="k", payload={}, router=_router, queue_name="mail"
-    )
+def test_a_new_job_asks_the_router_only_without_a_queue() -> None:
+    routed = job_actions.new_job(kind="k", payload={}, router=_router)
+    named = job_actions.new_job(kind="k", payload={}, router=_router, queue_name="mail")
 
     assert (routed.queue_name, named.queue_name) == ("for-k", "mail")
 
 
-def test_enqueue_checks_the_kind_before_the_router_sees_it(storage: Storage) -> None:
+def test_a_new_job_checks_the_kind_before_the_router_sees_it() -> None:
     def router(_: str) -> str:
         raise AssertionError("asked")
 
     with pytest.raises(InvalidInputError) as caught:
-        job_actions.enqueue(storage, kind=" ", payload={}, router=router)
+        job_actions.new_job(kind=" ", payload={}, router=router)
 
     assert caught.value.field == "kind"
 
 
-def test_enqueue_names_a_bad_answer_of_the_router(storage: Storage) -> None:
+def test_a_strict_queue_must_be_registered(storage: Storage) -> None:
+    storage.queues.ensure("mail")
+    known, unknown = NewJob("k", queue_name="mail"), NewJob("k", queue_name="none")
+
+    assert job_actions.enqueue(storage, known, strict_queues=True).queue_name == "mail"
+    assert job_actions.enqueue_many(storage, [known], strict_queues=True).enqueued == 1
+    with pytest.raises(QueueNotFoundError):
+        job_actions.enqueue(storage, unknown, strict_queues=True)
+    with pytest.raises(QueueNotFoundError):
+        job_actions.enqueue_many(storage, [known, unknown], strict_queues=True)
+
+    assert storage.job_reader.statistics()["mail"].counts.pending == 2
+
+
+def test_new_jobs_names_the_item_at_fault() -> None:
+    good = {"kind": "k", "payload": {}}
+
+    assert len(job_actions.new_jobs([good] * 1000, router=_router)) == 1000
     with pytest.raises(InvalidInputError) as caught:
-        job_actions.enqueue(storage, kind="k", payload={}, router=lambda _: "a,b")
+        job_actions.new_jobs([good, {**good, "max_attempts": 0}], router=_router)
+    assert caught.value.field == "items[1].max_attempts"
+
+
+@pytest.mark.parametrize("count", [0, 1001])
+def test_new_jobs_takes_one_to_a_thousand(count: int) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        job_actions.new_jobs([{"kind": "k", "payload": {}}] * count, router=_router)
+
+    assert caught.value.field == "items"
+
+
+def test_enqueue_many_counts_what_is_new(storage: Storage) -> None:
+    jobs = [NewJob("k", dedupe_key=key) for key in ("a", "b", "a")]
+
+    report = job_actions.enqueue_many(storage, jobs)
+
+    assert (report.enqueued, report.deduped, report.is_replayed) == (2, 1, False)
+    assert report.results[0].id == report.results[2].id
+
+
+def test_a_new_job_names_a_bad_answer_of_the_router() -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        job_actions.new_job(kind="k", payload={}, router=lambda _: "a,b")
 
     assert caught.value.field == "queue_name"
 

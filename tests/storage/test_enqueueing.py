@@ -16,7 +16,7 @@ from tests.support.clocks import MovingClock
 
 T = TypeVar("T")
 KEYED = NewJob("noop", dedupe_key="once")
-HELD: list[Row] = [("holder", "mail", "noop", "in_progress")]
+HELD: list[Row] = [("holder", "mail", "noop", "in_progress", 7)]
 
 
 class ScriptedDatabase:
@@ -98,6 +98,7 @@ def test_a_held_key_is_described(
 
     assert (result.id, result.is_deduped) == ("holder", True)
     assert (result.queue_name, result.status) == ("mail", JobStatus.IN_PROGRESS)
+    assert result.scheduled_at_us == 7
     assert database.woken == []
 
 
@@ -106,7 +107,7 @@ def test_a_key_of_another_kind_is_refused(
 ) -> None:
     database.answers = {
         "enqueue": [[]],
-        "find_enqueued": [[("holder", "mail", "other", "pending")]],
+        "find_enqueued": [[("holder", "mail", "other", "pending", 7)]],
     }
 
     with pytest.raises(DuplicateJobError):

