@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import psutil
-
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.metrics import floor_to
@@ -28,6 +26,10 @@ class ResourceMeter:
     """
 
     def __init__(self, directory: Path) -> None:
+        # It takes a while to load, and nothing waits for the first sample.
+        import psutil
+
+        self._psutil = psutil
         self._directory = directory
         self._process = psutil.Process()
         self._cores = psutil.cpu_count() or 1
@@ -48,13 +50,16 @@ class ResourceMeter:
     def _disk_bytes(self) -> tuple[int, int]:
         try:
             counters = self._process.io_counters()
-        except (AttributeError, psutil.Error):  # not on this system, or not allowed
+        except (
+            AttributeError,
+            self._psutil.Error,
+        ):  # not on this system, or not allowed
             return (0, 0)
         return (counters.read_bytes, counters.write_bytes)
 
     def _disk_used_pct(self) -> float:
         try:
-            return float(psutil.disk_usage(str(self._directory)).percent)
+            return float(self._psutil.disk_usage(str(self._directory)).percent)
         except OSError:
             return 0.0
 

@@ -61,7 +61,7 @@ def open_storage(
     database = _open_database(settings, clock, may_migrate=migrate)
     ids = ids or UlidGenerator(clock)
     leases = Leases(database)
-    metrics = MetricStore(database)
+    metrics = MetricStore(database, clock)
     recorder = Recorder(clock)
     timed = TimedDatabase(database, recorder)
     return Storage(

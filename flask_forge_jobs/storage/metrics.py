@@ -9,10 +9,12 @@ in level 0, because a counter must never go down.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.metrics import (
     DAY,
@@ -40,12 +42,15 @@ from flask_forge_jobs.storage.database import (
     encode_names,
     encode_rows,
 )
+from flask_forge_jobs.storage.pacing import Pace
 
 # Any constant will do; keeps two processes from folding the same rows.
 FOLD_LOCK = 7_022_013_337_003
-# A process that could not store a bucket for so long after its end must let it go.
-FOLD_AFTER_US = 3600 * SECOND_US
-FOLD_ROWS = 500
+# A process gives up what it could store in part only in half the time.
+FOLD_AFTER_US = 600 * SECOND_US
+# On SQLite others wait for a batch to end.
+FOLD_ROWS = 200
+PUT_ROWS = 500
 # Level, bucket and owner of what is older than every bucket.
 _ALL_TIME = 0
 _MERGED = ""
@@ -77,10 +82,18 @@ class MetricStore:
 
     Args:
         database: The seam to the database.
+        clock: Measures the transactions of the upkeep.
+        wait: Waits for some seconds between them.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        wait: Callable[[float], object] = time.sleep,
+    ) -> None:
         self._database = database
+        self._pace = Pace(database, clock, wait)
 
     # -- writing -------------------------------------------------------------------
 
@@ -92,7 +105,13 @@ class MetricStore:
             tallies: What this process, and nobody else, counted in each bucket.
         """
         rows = [_metric_row(key, tally) for key, tally in tallies.items()]
-        self._database.write(lambda transaction: _put(transaction, host, rows))
+        for start in range(0, len(rows), PUT_ROWS):
+            self._put(host, encode_rows(rows[start : start + PUT_ROWS]))
+
+    def _put(self, host: str, rows: str) -> None:
+        self._database.write(
+            lambda transaction: transaction.run("put_metrics", host=host, rows=rows)
+        )
 
     def put_samples(
         self, host: str, samples: Mapping[tuple[int, int], SampleSums]
@@ -330,7 +349,7 @@ class MetricStore:
     ) -> int:
         moved = 0
         while True:
-            count = self._database.write(
+            count = self._pace.write(
                 lambda tx: _move(tx, statement, level, cutoff_us, target)
             )
             moved += count
@@ -340,7 +359,7 @@ class MetricStore:
     def _drop_samples(self, level: int, cutoff_us: int) -> int:
         gone = 0
         while True:
-            count = self._database.write(
+            count = self._pace.write(
                 lambda transaction: transaction.run(
                     "drop_old_samples", level=level, cutoff=cutoff_us, limit=FOLD_ROWS
                 )
@@ -379,7 +398,8 @@ def _move(
         )
         stored = transaction.all("folded_metrics", rows=keys)
         _merge_rows(merged, stored, lambda key: key)
-        _put(transaction, _MERGED, [_metric_row(*item) for item in merged.items()])
+        rows = encode_rows(_metric_row(*item) for item in merged.items())
+        transaction.run("put_metrics", host=_MERGED, rows=rows)
     return len(taken)
 
 
@@ -395,14 +415,6 @@ def _merge_rows(
         tally.wait.merge_text(wait)
         tally.run.merge_text(run)
         tally.total.merge_text(total)
-
-
-def _put(
-    transaction: Transaction, host: str, rows: Sequence[dict[str, Parameter]]
-) -> None:
-    for start in range(0, len(rows), FOLD_ROWS):
-        encoded = encode_rows(rows[start : start + FOLD_ROWS])
-        transaction.run("put_metrics", host=host, rows=encoded)
 
 
 def _metric_row(key: MetricKey, tally: Tally) -> dict[str, Parameter]:

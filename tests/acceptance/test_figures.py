@@ -18,8 +18,9 @@ from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.connect import open_storage
 from flask_forge_jobs.storage.flusher import PERIOD_S
 from tests.acceptance.application import KIND
+from tests.acceptance.client import post_json, send
 from tests.acceptance.fleet import Fleet, started
-from tests.acceptance.programs import wait_until
+from tests.acceptance.programs import serving, wait_until
 from tests.support.sql import Sql
 
 # The whole measurement has 100,000.
@@ -101,3 +102,18 @@ def test_merged_percentiles_are_those_of_the_rows(
         [merged] = tally.total.percentiles(percent)
         # A row is stamped when its end is stored, a moment after the run ended.
         assert 0.98 * exact - STORED_WITHIN_US <= merged <= 1.02 * exact
+
+
+def test_a_server_that_stops_stores_what_it_has_just_counted(
+    database_url: str, tmp_path: Path, sql: Sql
+) -> None:
+    """Both server processes flush at their exit, and a fork inherits no figures."""
+    with serving(database_url, tmp_path, "--workers=2", "--preload") as server:
+        port = server.port()
+        for _ in range(20):
+            body = {"kind": "send", "payload": {}}
+            assert send(port, post_json("/jobs/enqueue", body)).status == 200
+        assert server.stop() == 0
+
+    totals = "SELECT SUM(enqueued) FROM forge_metric WHERE level = 10 AND kind = 'send'"
+    assert [int(count) for (count,) in sql.run(totals)] == [20]
