@@ -144,7 +144,7 @@ def _samples(
     if not cut.count:
         return {}
     level = cut.level(to_micros(now), SAMPLE_LEVELS)
-    found = storage.metrics.samples(cut, level, host)
+    found = storage.samples.within(cut, level, host)
     # Host ids are sorted by start, so the oldest processes are left out.
     names = sorted(found)[-max(MAX_BUCKETS_IN_ALL // cut.count, 1) :]
     return {name: found[name] for name in names}

@@ -11,6 +11,7 @@ from flask_forge_jobs.model.samples import SAMPLE_LEVELS, ResourceUse, SampleSum
 from flask_forge_jobs.runtime.service import Service
 from flask_forge_jobs.storage.metrics import MetricStore
 from flask_forge_jobs.storage.recorder import Recorder
+from flask_forge_jobs.storage.samples import SampleStore
 
 SAMPLE_PERIOD_S = 60.0
 UPKEEP_PERIOD_S = 300.0
@@ -77,7 +78,7 @@ class Sampler(Service):
 
     def __init__(
         self,
-        store: MetricStore,
+        store: SampleStore,
         recorder: Recorder,
         *,
         host_id: str,
@@ -111,7 +112,7 @@ class Sampler(Service):
             sums.writes.merge(operations.writes)
         for key in sorted(self._held)[:-_MAX_HELD]:
             del self._held[key]
-        self._store.put_samples(self._host_id, self._held)
+        self._store.put(self._host_id, self._held)
         for level, bucket_us in list(self._held):
             if bucket_us + level * SECOND_US <= now_us:
                 del self._held[level, bucket_us]
@@ -121,17 +122,22 @@ class MetricsUpkeep(Service):
     """Merges the figures of all processes and drops old ones; any number may run it.
 
     Args:
-        store: The store that owns the verbs.
+        metrics: Is merged and pruned.
+        samples: Is pruned.
         clock: Tells what is old.
     """
 
-    def __init__(self, store: MetricStore, clock: Clock) -> None:
+    def __init__(
+        self, metrics: MetricStore, samples: SampleStore, clock: Clock
+    ) -> None:
         super().__init__("metrics-upkeep", UPKEEP_PERIOD_S)
-        self._store = store
+        self._metrics = metrics
+        self._samples = samples
         self._clock = clock
 
     def tick(self) -> None:
         """Fold and prune once."""
         now_us = self._clock.now_us()
-        self._store.fold(now_us)
-        self._store.prune(now_us)
+        self._metrics.fold(now_us)
+        self._metrics.prune(now_us)
+        self._samples.prune(now_us)

@@ -201,13 +201,13 @@ class RuntimeHandle:
             ),
             Upkeep(self.storage.job_admin),
             Sampler(
-                self.storage.metrics,
+                self.storage.samples,
                 self.storage.recorder,
                 host_id=self.host_id,
                 directory=self.storage.database.directory or Path.cwd(),
                 clock=runtime.clock,
             ),
-            MetricsUpkeep(self.storage.metrics, runtime.clock),
+            MetricsUpkeep(self.storage.metrics, self.storage.samples, runtime.clock),
         ]
 
     def _make_dispatcher(self) -> Dispatcher:

@@ -20,6 +20,7 @@ from flask_forge_jobs.storage.processes import ProcessRegistry
 from flask_forge_jobs.storage.queues import QueueConfig
 from flask_forge_jobs.storage.recorder import Recorder
 from flask_forge_jobs.storage.retention import Retention
+from flask_forge_jobs.storage.samples import SampleStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ class Storage:
     leases: Leases
     retention: Retention
     metrics: MetricStore
+    samples: SampleStore
     recorder: Recorder
     flusher: Flusher
 

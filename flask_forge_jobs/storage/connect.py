@@ -24,6 +24,7 @@ from flask_forge_jobs.storage.processes import ProcessRegistry
 from flask_forge_jobs.storage.queues import QueueConfig
 from flask_forge_jobs.storage.recorder import Recorder
 from flask_forge_jobs.storage.retention import Retention
+from flask_forge_jobs.storage.samples import SampleStore
 from flask_forge_jobs.storage.timing import TimedDatabase
 
 
@@ -76,6 +77,7 @@ def open_storage(
         leases=leases,
         retention=Retention(database, leases, ids),
         metrics=metrics,
+        samples=SampleStore(database, clock),
         recorder=recorder,
         flusher=Flusher(recorder, metrics, clock, ids.new),
     )

@@ -28,12 +28,6 @@ from flask_forge_jobs.model.metrics import (
     Window,
     cover,
 )
-from flask_forge_jobs.model.samples import (
-    SAMPLE_LEVELS,
-    SUMMED,
-    DatabaseHealth,
-    SampleSums,
-)
 from flask_forge_jobs.storage.database import (
     Database,
     Parameter,
@@ -111,29 +105,6 @@ class MetricStore:
     def _put(self, host: str, rows: str) -> None:
         self._database.write(
             lambda transaction: transaction.run("put_metrics", host=host, rows=rows)
-        )
-
-    def put_samples(
-        self, host: str, samples: Mapping[tuple[int, int], SampleSums]
-    ) -> None:
-        """Store complete samples of one process, replacing its earlier ones.
-
-        Args:
-            host: The process; never reused.
-            samples: By level in seconds and start of the bucket in microseconds.
-        """
-        rows: list[dict[str, Parameter]] = [
-            {
-                "level": level,
-                "bucket_start": bucket_us,
-                **{name: getattr(sums, name) for name in SUMMED},
-                "read_times": sums.reads.encode(),
-                "write_times": sums.writes.encode(),
-            }
-            for (level, bucket_us), sums in samples.items()
-        ]
-        self._database.write(
-            lambda tx: tx.run("put_samples", host=host, rows=encode_rows(rows))
         )
 
     # -- reading -------------------------------------------------------------------
@@ -258,42 +229,6 @@ class MetricStore:
             of_queue.run.merge_text(run)
         return Counters(jobs, times)
 
-    def samples(
-        self, window: Window, level: int, host: str | None = None
-    ) -> dict[str, dict[int, SampleSums]]:
-        """Return the samples of each process, by host and number of the bucket.
-
-        Args:
-            window: The buckets.
-            level: Width in seconds of the stored buckets to read.
-            host: Only of this process; None for all.
-        """
-        rows = self._database.read(
-            lambda transaction: transaction.all(
-                "samples_within",
-                level=level,
-                any_host=host is None,
-                host=host,
-                from_at=window.start_us,
-                to_at=window.end_us,
-            )
-        )
-        found: dict[str, dict[int, SampleSums]] = {}
-        for name, bucket_us, *figures, reads, writes in rows:
-            of_host = found.setdefault(name, {})
-            sums = of_host.setdefault(window.index_of(bucket_us), SampleSums())
-            sums.merge(SampleSums(*figures))
-            sums.reads.merge_text(reads)
-            sums.writes.merge_text(writes)
-        return found
-
-    def health(self) -> DatabaseHealth:
-        """Return what the database says of itself."""
-        rows = self._database.read(lambda tx: tx.all("database_health"))
-        active, idle, most, size = rows[0]
-        log_bytes = self._database.log_bytes()
-        return DatabaseHealth(active, idle, most, size, log_bytes)
-
     # -- upkeep --------------------------------------------------------------------
 
     def fold(self, now_us: int) -> int:
@@ -335,9 +270,6 @@ class MetricStore:
                 now_us - kept_us,
                 _to_all_time if level == DAY else None,
             )
-        for level in SAMPLE_LEVELS:
-            kept_us = FINEST_KEPT_US if level == SAMPLE_LEVELS[0] else KEPT_US
-            gone += self._drop_samples(level, now_us - kept_us)
         return gone
 
     def _move_all(
@@ -355,18 +287,6 @@ class MetricStore:
             moved += count
             if count < FOLD_ROWS:
                 return moved
-
-    def _drop_samples(self, level: int, cutoff_us: int) -> int:
-        gone = 0
-        while True:
-            count = self._pace.write(
-                lambda transaction: transaction.run(
-                    "drop_old_samples", level=level, cutoff=cutoff_us, limit=FOLD_ROWS
-                )
-            )
-            gone += count
-            if count < FOLD_ROWS:
-                return gone
 
 
 def _to_all_time(key: MetricKey) -> MetricKey:

@@ -14,7 +14,6 @@ from flask_forge_jobs.model.metrics import (
     floor_to,
     window,
 )
-from flask_forge_jobs.model.samples import DatabaseHealth, ResourceUse, SampleSums
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.metrics import FOLD_AFTER_US, FOLD_ROWS
 from tests.support.sql import Sql
@@ -318,61 +317,3 @@ def test_counters_never_go_down(storage: Storage) -> None:
         counters = storage.metrics.counters()
         assert counters.jobs["mail", "send"].enqueued == 5
         assert counters.times["mail"].run.count == 5
-
-
-# -- samples -----------------------------------------------------------------------
-
-
-def _sums(cpu_pct: float, size: int = 4096) -> SampleSums:
-    sums = SampleSums()
-    sums.add(ResourceUse(cpu_pct=cpu_pct), DatabaseHealth(db_size_bytes=size))
-    sums.reads.record(1500)
-    return sums
-
-
-def test_samples_of_each_host_by_bucket(storage: Storage) -> None:
-    hour = window(NOON, NOON + timedelta(hours=1), 600)
-    put = storage.metrics.put_samples
-    put("B", {(60, NOON_US): _sums(10.0), (60, NOON_US + 60 * SECOND_US): _sums(20.0)})
-    put("A", {(60, NOON_US + 3599 * SECOND_US): _sums(30.0)})
-    put("A", {(60, NOON_US + 3600 * SECOND_US): _sums(99.0)})
-
-    found = storage.metrics.samples(hour, 60)
-
-    assert list(found) == ["A", "B"]
-    assert (found["B"][0].samples, found["B"][0].mean("cpu_pct")) == (2, 15.0)
-    assert found["B"][0].reads.count == 2
-    assert {number: each.samples for number, each in found["A"].items()} == {5: 1}
-    assert list(storage.metrics.samples(hour, 60, "A")) == ["A"]
-    assert storage.metrics.samples(hour, 60, "nobody") == {}
-    assert storage.metrics.samples(hour, 300) == {}
-
-
-def test_samples_written_again_replace(storage: Storage) -> None:
-    storage.metrics.put_samples("A", {(60, NOON_US): _sums(10.0)})
-    storage.metrics.put_samples("A", {(60, NOON_US): _sums(30.0, 1)})
-
-    bucket = storage.metrics.samples(MINUTE, 60)["A"][0]
-
-    assert (bucket.samples, bucket.cpu_pct, bucket.db_size_bytes) == (1, 30.0, 1)
-
-
-def test_samples_are_pruned(storage: Storage) -> None:
-    storage.metrics.put_samples(
-        "A", {(level, NOON_US): _sums(1.0) for level in (60, 300, 1800)}
-    )
-
-    assert storage.metrics.prune(NOON_US + 2 * DAY_US) == 1
-    assert storage.metrics.prune(NOON_US + 31 * DAY_US) == 2
-
-
-def test_the_database_tells_how_large_it_is(storage: Storage) -> None:
-    health = storage.metrics.health()
-
-    assert health.db_size_bytes > 10_000
-    if storage.backend == "sqlite":
-        assert health.wal_bytes > 0
-        assert (health.pool_active, health.pool_idle, health.pool_max) == (0, 0, 0)
-    else:
-        assert health.wal_bytes == 0
-        assert 0 <= health.pool_active + health.pool_idle < health.pool_max

@@ -34,7 +34,7 @@ def put(storage: Storage, host: str, minute: int, use: ResourceUse) -> None:
     levels = {
         (level, at_us - at_us % (level * SECOND_US)): sums for level in SAMPLE_LEVELS
     }
-    storage.metrics.put_samples(host, levels)
+    storage.samples.put(host, levels)
 
 
 def query(**more: Any) -> dict[str, Any]:

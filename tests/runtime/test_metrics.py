@@ -16,8 +16,8 @@ from flask_forge_jobs.model.metrics import Window, window
 from flask_forge_jobs.model.samples import DatabaseHealth, SampleSums
 from flask_forge_jobs.runtime.metrics import MetricsUpkeep, ResourceMeter, Sampler
 from flask_forge_jobs.storage.base import Storage
-from flask_forge_jobs.storage.metrics import MetricStore
 from flask_forge_jobs.storage.recorder import Recorder
+from flask_forge_jobs.storage.samples import SampleStore
 from tests.support.clocks import SECOND_US, START_US, MovingClock
 from tests.support.figures import PastProcess
 from tests.support.sql import Sql
@@ -64,7 +64,7 @@ def test_a_volume_that_is_gone_counts_as_empty(tmp_path: Path) -> None:
 
 def sampler_of(storage: Storage, host: str, clock: MovingClock) -> Sampler:
     return Sampler(
-        storage.metrics,
+        storage.samples,
         storage.recorder,
         host_id=host,
         directory=Path.cwd(),
@@ -84,8 +84,8 @@ def test_each_process_stores_its_own_samples(storage: Storage) -> None:
             sampler.tick()
         clock.move(60)
 
-    by_minute = storage.metrics.samples(HOUR, 60)
-    by_half_hour = storage.metrics.samples(Window(MOMENT_US, HALF_HOUR_US, 1), 1800)
+    by_minute = storage.samples.within(HOUR, 60)
+    by_half_hour = storage.samples.within(Window(MOMENT_US, HALF_HOUR_US, 1), 1800)
 
     assert list(by_minute) == ["A", "B"]
     assert [each.samples for each in by_minute["A"].values()] == [1, 1, 1]
@@ -104,9 +104,7 @@ def test_samples_are_kept_while_the_database_is_away() -> None:
         def health(self) -> DatabaseHealth:
             return DatabaseHealth()
 
-        def put_samples(
-            self, host: str, samples: dict[tuple[int, int], SampleSums]
-        ) -> None:
+        def put(self, host: str, samples: dict[tuple[int, int], SampleSums]) -> None:
             assert host == "A"
             if self.is_away:
                 raise StorageUnavailableError("away")
@@ -114,7 +112,7 @@ def test_samples_are_kept_while_the_database_is_away() -> None:
 
     store, clock = Store(), MovingClock(MOMENT_US)
     sampler = Sampler(
-        cast("MetricStore", store),
+        cast("SampleStore", store),
         Recorder(clock),
         host_id="A",
         directory=Path.cwd(),
@@ -145,11 +143,15 @@ def test_upkeep_merges_and_drops(
     sql = Sql(database_settings)
     count = "SELECT COUNT(*) FROM forge_metric WHERE level = "
 
-    MetricsUpkeep(storage.metrics, MovingClock(MOMENT_US + DAY_US // 6)).tick()
+    MetricsUpkeep(
+        storage.metrics, storage.samples, MovingClock(MOMENT_US + DAY_US // 6)
+    ).tick()
     assert sql.run(f"{count} 10") == [(3,)]
     assert sql.run(f"{count} 86400") == [(6,)]
 
-    MetricsUpkeep(storage.metrics, MovingClock(MOMENT_US + 40 * DAY_US)).tick()
+    MetricsUpkeep(
+        storage.metrics, storage.samples, MovingClock(MOMENT_US + 40 * DAY_US)
+    ).tick()
     assert sql.run(f"{count} 10") == [(0,)]
     assert sql.run(f"{count} 0") == [(3,)]
     assert storage.metrics.counters().jobs["mail", "send"].completed == 2

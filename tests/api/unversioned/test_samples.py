@@ -37,7 +37,7 @@ def _sample(storage: Storage) -> None:
     sums.writes.record(2000)
     at_us = to_micros(parse_instant(FROM))
     levels = {(level, at_us): sums for level in SAMPLE_LEVELS}
-    storage.metrics.put_samples("01K5A3Q8ZR7T2M4N6P8S0V2X4Z", levels)
+    storage.samples.put("01K5A3Q8ZR7T2M4N6P8S0V2X4Z", levels)
 
 
 def test_resources_are_the_contract_byte_for_byte(client: FlaskClient) -> None:

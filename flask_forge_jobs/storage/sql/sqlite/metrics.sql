@@ -1,7 +1,3 @@
 -- name: try_lock
 -- Who writes is alone anyway.
 SELECT :lock_key IS NOT NULL
-
--- name: database_health
-SELECT 0, 0, 0, page_count * page_size
-FROM pragma_page_count(), pragma_page_size()

@@ -1,0 +1,123 @@
+"""SampleStore: what worker processes used and how their database did.
+
+A process writes complete rows under its own name, so writing one twice changes nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+from flask_forge_jobs.clock import Clock
+from flask_forge_jobs.model.metrics import FINEST_KEPT_US, KEPT_US, Window
+from flask_forge_jobs.model.samples import (
+    SAMPLE_LEVELS,
+    SUMMED,
+    DatabaseHealth,
+    SampleSums,
+)
+from flask_forge_jobs.storage.database import Database, Parameter, encode_rows
+from flask_forge_jobs.storage.pacing import Pace
+
+# On SQLite others wait for a batch to end.
+PRUNE_ROWS = 500
+
+
+class SampleStore:
+    """Writes and reads samples.
+
+    Args:
+        database: The seam to the database.
+        clock: Measures the transactions of the upkeep.
+        wait: Waits for some seconds between them.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        wait: Callable[[float], object] = time.sleep,
+    ) -> None:
+        self._database = database
+        self._pace = Pace(database, clock, wait)
+
+    def put(self, host: str, samples: Mapping[tuple[int, int], SampleSums]) -> None:
+        """Store complete samples of one process, replacing its earlier ones.
+
+        Args:
+            host: The process; never reused.
+            samples: By level in seconds and start of the bucket in microseconds.
+        """
+        rows: list[dict[str, Parameter]] = [
+            {
+                "level": level,
+                "bucket_start": bucket_us,
+                **{name: getattr(sums, name) for name in SUMMED},
+                "read_times": sums.reads.encode(),
+                "write_times": sums.writes.encode(),
+            }
+            for (level, bucket_us), sums in samples.items()
+        ]
+        self._database.write(
+            lambda tx: tx.run("put_samples", host=host, rows=encode_rows(rows))
+        )
+
+    def within(
+        self, window: Window, level: int, host: str | None = None
+    ) -> dict[str, dict[int, SampleSums]]:
+        """Return the samples of each process, by host and number of the bucket.
+
+        Args:
+            window: The buckets.
+            level: Width in seconds of the stored buckets to read.
+            host: Only of this process; None for all.
+        """
+        rows = self._database.read(
+            lambda transaction: transaction.all(
+                "samples_within",
+                level=level,
+                any_host=host is None,
+                host=host,
+                from_at=window.start_us,
+                to_at=window.end_us,
+            )
+        )
+        found: dict[str, dict[int, SampleSums]] = {}
+        for name, bucket_us, *figures, reads, writes in rows:
+            of_host = found.setdefault(name, {})
+            sums = of_host.setdefault(window.index_of(bucket_us), SampleSums())
+            sums.merge(SampleSums(*figures))
+            sums.reads.merge_text(reads)
+            sums.writes.merge_text(writes)
+        return found
+
+    def health(self) -> DatabaseHealth:
+        """Return what the database says of itself."""
+        rows = self._database.read(lambda tx: tx.all("database_health"))
+        active, idle, most, size = rows[0]
+        log_bytes = self._database.log_bytes()
+        return DatabaseHealth(active, idle, most, size, log_bytes)
+
+    def prune(self, now_us: int) -> int:
+        """Drop samples that are too old; return how many rows went.
+
+        Args:
+            now_us: The present instant.
+        """
+        gone = 0
+        for level in SAMPLE_LEVELS:
+            kept_us = FINEST_KEPT_US if level == SAMPLE_LEVELS[0] else KEPT_US
+            gone += self._drop(level, now_us - kept_us)
+        return gone
+
+    def _drop(self, level: int, cutoff_us: int) -> int:
+        gone = 0
+        while True:
+            count = self._pace.write(
+                lambda transaction: transaction.run(
+                    "drop_old_samples", level=level, cutoff=cutoff_us, limit=PRUNE_ROWS
+                )
+            )
+            gone += count
+            if count < PRUNE_ROWS:
+                return gone
