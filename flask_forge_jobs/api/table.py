@@ -12,7 +12,7 @@ from flask_forge_jobs.api.unversioned import (
     series,
     system,
 )
-from flask_forge_jobs.api.v1 import audit, description, enqueueing
+from flask_forge_jobs.api.v1 import activity, audit, description, enqueueing
 from flask_forge_jobs.api.v1 import cron as v1_cron
 from flask_forge_jobs.api.v1 import jobs as v1_jobs
 from flask_forge_jobs.api.v1 import queues as v1_queues
@@ -30,6 +30,7 @@ UNVERSIONED: tuple[Route, ...] = (
 )
 # Ours; their paths begin with /v1.
 V1: tuple[Route, ...] = (
+    *activity.ROUTES,
     *audit.ROUTES,
     *description.ROUTES,
     *v1_jobs.ROUTES,

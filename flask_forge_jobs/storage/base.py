@@ -6,6 +6,7 @@ import platform
 from dataclasses import dataclass
 from importlib.metadata import version
 
+from flask_forge_jobs.storage.activity import JobActivity
 from flask_forge_jobs.storage.audit import AuditLog
 from flask_forge_jobs.storage.catalogue import load_migrations
 from flask_forge_jobs.storage.cron import CronStorage
@@ -42,6 +43,7 @@ class Storage:
     database: Database
     jobs: JobQueue
     job_reader: JobReader
+    activity: JobActivity
     job_admin: JobAdmin
     queues: QueueConfig
     processes: ProcessRegistry

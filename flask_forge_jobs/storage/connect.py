@@ -10,6 +10,7 @@ from flask_forge_jobs.config import database as config
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import ConfigurationError
 from flask_forge_jobs.ids import UlidGenerator
+from flask_forge_jobs.storage.activity import JobActivity
 from flask_forge_jobs.storage.audit import AuditLog
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.cron import CronStorage
@@ -69,6 +70,7 @@ def open_storage(
         database=database,
         jobs=JobQueue(timed, ids, clock, jitter, recorder),
         job_reader=JobReader(timed),
+        activity=JobActivity(timed),
         job_admin=JobAdmin(timed, clock),
         queues=QueueConfig(database),
         processes=ProcessRegistry(database),

@@ -13,7 +13,7 @@ from itertools import islice
 
 from flask_forge_jobs.errors import JobNotFoundError
 from flask_forge_jobs.model.instants import SECOND_US
-from flask_forge_jobs.model.jobs import Job, JobFilter, JobsPage, JobStatus, JobSummary
+from flask_forge_jobs.model.jobs import Job, JobFilter, JobsPage, JobStatus
 from flask_forge_jobs.model.ordering import FoundJobs, JobOrder, Position
 from flask_forge_jobs.model.queues import QueueCounts
 from flask_forge_jobs.storage.database import (
@@ -22,8 +22,12 @@ from flask_forge_jobs.storage.database import (
     Transaction,
     encode_names,
 )
-from flask_forge_jobs.storage.listing import MAX_MERGED_ROWS, Listing
-from flask_forge_jobs.storage.rows import job_from_row, summary_from_row
+from flask_forge_jobs.storage.listing import (
+    MAX_MERGED_ROWS,
+    Listing,
+    load_summaries,
+)
+from flask_forge_jobs.storage.rows import job_from_row
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +126,7 @@ class JobReader:
             }
             ids = _scheduled_ids(transaction, list(waiting), limit, offset)
             return JobsPage(
-                _load(transaction, ids),
+                load_summaries(transaction, ids),
                 sum(waiting.values()),
                 limit=limit,
                 offset=offset,
@@ -158,7 +162,7 @@ class JobReader:
         def work(transaction: Transaction) -> JobsPage:
             listing = Listing(transaction, wanted)
             places = listing.page(JobOrder(), limit, offset=offset)
-            rows = _load(transaction, [place.id for place in places])
+            rows = load_summaries(transaction, [place.id for place in places])
             return JobsPage(rows, listing.total(), limit=limit, offset=offset)
 
         return self._database.read(work)
@@ -195,7 +199,7 @@ class JobReader:
             places = listing.page(order, limit + 1, after)
             shown = places[:limit]
             return FoundJobs(
-                rows=_load(transaction, [place.id for place in shown]),
+                rows=load_summaries(transaction, [place.id for place in shown]),
                 end=shown[-1] if len(places) > limit else None,
                 total=listing.total() if with_total else None,
             )
@@ -243,11 +247,3 @@ def _scheduled_ids(
             offset=offset,
         )
     return [job_id for _, job_id in rows]
-
-
-def _load(transaction: Transaction, ids: Sequence[str]) -> list[JobSummary]:
-    if not ids:
-        return []
-    rows = transaction.all("get_summaries", rows=encode_names("job_id", ids))
-    jobs = {row[0]: summary_from_row(row) for row in rows}
-    return [jobs[job_id] for job_id in ids if job_id in jobs]

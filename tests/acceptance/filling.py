@@ -34,7 +34,7 @@ _FILL = f"""
     INSERT INTO forge_job (
         id, queue_name, kind, payload, status, priority, enqueued_at, scheduled_at,
         deferred, started_at, completed_at, attempts, max_attempts, last_error,
-        error_history, dedupe_key
+        error_history, dedupe_key, schedule_name
     )
     {{series}}
     SELECT
@@ -56,7 +56,8 @@ _FILL = f"""
         5,
         CASE WHEN n % 100 >= 98 THEN 'an error of usual length' END,
         '[]',
-        CASE WHEN n % 20 = 0 THEN 'key-' || CAST(n AS TEXT) END
+        CASE WHEN n % 20 = 0 THEN 'key-' || CAST(n AS TEXT) END,
+        CASE WHEN n % 12 = 0 THEN 'nightly' END
     FROM numbers
 """
 

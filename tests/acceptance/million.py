@@ -15,9 +15,12 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from statistics import median
+from typing import Any
+from urllib.parse import urlencode
 
 from flask import Flask
 from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
 
 from flask_forge_jobs import ForgeJobs, Storage
 from flask_forge_jobs.config.database import DatabaseSettings
@@ -34,6 +37,10 @@ MS = 1000
 OVERVIEW_RATIO = 2.0
 CLAIM_LIMIT_MS = 5.0
 LIST_LIMIT_MS = 20.0
+# FORGE_JOBS_STATEMENT_TIMEOUT_S for each of the two statements of a page, and a bit.
+BOUNDED_LIMIT_MS = 2 * 10_000.0 + 500
+FEW_REPEATS = 5
+DEPTH = 50_000
 PREFIX = "/forge-jobs"
 
 
@@ -102,12 +109,56 @@ class Subject:
     def lister(self, filters: dict[str, object]) -> Callable[[], None]:
         """Return a call for the first page of a listing."""
         document = {"filter": filters, "limit": 50, "offset": 0}
+        return lambda: self._no_answer(self._post(document))
+
+    def deep_lister(self, filters: dict[str, object]) -> Callable[[], None]:
+        """Return a call for a page as deep as the filter has jobs, at most 50,000."""
+        document: dict[str, Any] = {"filter": filters, "limit": 1, "offset": 0}
+        total = self._post(document).json["total"]  # type: ignore[index]  # an object
+        document |= {"limit": 50, "offset": max(min(total - 50, DEPTH), 0)}
+        return lambda: self._no_answer(self._post(document))
+
+    def _post(self, document: dict[str, Any]) -> TestResponse:
+        answer = self._client.post(f"{PREFIX}/jobs/list", json=document)
+        assert answer.status_code == 200, answer.text
+        return answer
+
+    @staticmethod
+    def _no_answer(_answer: TestResponse) -> None:
+        """Forget an answer."""
+
+    def getter(self, path: str) -> Callable[[], None]:
+        """Return a call that gets a path, which must succeed."""
 
         def call() -> None:
-            answer = self._client.post(f"{PREFIX}/jobs/list", json=document)
+            answer = self._client.get(f"{PREFIX}{path}")
             assert answer.status_code == 200, answer.text
 
         return call
+
+    def bounded_getter(self, path: str) -> Callable[[], None]:
+        """Return a call that gets a path, or is told that it takes too long."""
+
+        def call() -> None:
+            answer = self._client.get(f"{PREFIX}{path}")
+            if answer.status_code != 200:
+                assert answer.status_code == 503, answer.text
+                assert int(answer.headers["Retry-After"]) > 0
+
+        return call
+
+    def deep_path(self, query: str) -> str:
+        """Return the path of a page as deep as the query has jobs, at most 50,000."""
+        path = f"/v1/jobs?limit=1000&count=none&{query}"
+        last = path
+        for _ in range(DEPTH // 1000):
+            answer = self._client.get(f"{PREFIX}{last}")
+            assert answer.status_code == 200, answer.text
+            cursor = answer.json["next_cursor"]  # type: ignore[index]  # an object
+            if cursor is None:
+                break
+            last = f"{path}&cursor={cursor}"
+        return last.replace("limit=1000&count=none", "limit=50")
 
 
 def filters_of(sql: Sql) -> dict[str, dict[str, object]]:
@@ -140,6 +191,44 @@ def filters_of(sql: Sql) -> dict[str, dict[str, object]]:
     }
 
 
+# By age; beside what is made of :func:`filters_of`.
+FOUND = {
+    "scheduled": "status=scheduled",
+    "dedupe key": "dedupe_key=key-20",
+    "process": "process_id=nobody",
+    "schedule": "cron=nightly",
+}
+# By another column, with an index or with few enough jobs to be sorted.
+SORTED = {
+    "by end": "sort=-completed_at",
+    "by end, oldest": "sort=completed_at",
+    "queue by end": "queue=queue-3&sort=-completed_at",
+    "done by end": "status=done&sort=-completed_at",
+    "kind by end": "kind=kind-3&sort=-completed_at",
+    "scheduled by time": "status=scheduled&sort=scheduled_at",
+    "failed by time": "status=failed&sort=scheduled_at&queue=queue-3",
+    "failed by priority": "status=failed&sort=priority&queue=queue-3",
+    "dead by attempts": "status=dead&sort=-attempts&queue=queue-3",
+}
+# No index serves these; they are bounded by the limit of a statement.
+BOUNDED = {
+    "payload, none": "q=not%20in%20any%20payload",
+    "payload, all": "q=sentence%20or%20two",
+    "payload of a kind": "q=not%20in%20any%20payload&kind=kind-3",
+    "error": "error=of%20usual",
+    "attempts": "min_attempts=3",
+    "all by priority": "sort=priority",
+    "all by time": "sort=scheduled_at",
+}
+
+
+def query_of(filters: dict[str, Any]) -> str:
+    """Return a filter of ``/jobs/list`` as the query of ``/v1/jobs``."""
+    names = {"queues": "queue", "kinds": "kind", "statuses": "status"}
+    pairs = {names.get(key, key): value for key, value in filters.items()}
+    return urlencode(pairs, doseq=True)
+
+
 def median_ms(call: Callable[[], None], repeats: int = REPEATS) -> float:
     """Return the median of several calls, in milliseconds; the first is not counted."""
     call()
@@ -168,6 +257,17 @@ def measure(subject: Subject, rows: int, repeats: int = REPEATS) -> dict[str, fl
     found["claim"] = median_ms(subject.claim, min(repeats, due_in_a_queue - 1))
     for name, filters in filters_of(subject.sql).items():
         found[f"list: {name}"] = median_ms(subject.lister(filters), repeats)
+        deep = subject.deep_lister(filters)
+        found[f"list deep: {name}"] = median_ms(deep, repeats)
+    queries = {n: query_of(f) for n, f in filters_of(subject.sql).items()}
+    for name, query in (queries | FOUND | SORTED).items():
+        first = subject.getter(f"/v1/jobs?{query}")
+        found[f"find: {name}"] = median_ms(first, repeats)
+        deep = subject.getter(subject.deep_path(query))
+        found[f"find deep: {name}"] = median_ms(deep, repeats)
+    for name, query in BOUNDED.items():
+        call = subject.bounded_getter(f"/v1/jobs?{query}")
+        found[f"bounded: {name}"] = median_ms(call, min(repeats, FEW_REPEATS))
     return found
 
 
@@ -182,6 +282,8 @@ def compare(few: dict[str, float], many: dict[str, float]) -> list[Figure]:
 def _limit_ms(name: str, few: dict[str, float]) -> float:
     if name == "overview":
         return OVERVIEW_RATIO * few["overview"]
+    if name.startswith("bounded: "):
+        return BOUNDED_LIMIT_MS
     return CLAIM_LIMIT_MS if name == "claim" else LIST_LIMIT_MS
 
 
@@ -189,10 +291,10 @@ def table(title: str, rows: int, figures: list[Figure]) -> str:
     """Return the figures as text."""
     lines = [
         f"{title}: medians in ms",
-        f"{'':<28}{FEW_ROWS:>10,}{rows:>12,}{'ratio':>8}{'limit':>8}",
+        f"{'':<34}{FEW_ROWS:>10,}{rows:>12,}{'ratio':>8}{'limit':>8}",
     ]
     lines += [
-        f"{each.name:<28}{each.few_ms:>10.2f}{each.many_ms:>12.2f}{each.ratio:>8.1f}"
+        f"{each.name:<34}{each.few_ms:>10.2f}{each.many_ms:>12.2f}{each.ratio:>8.1f}"
         f"{each.limit_ms:>8.1f}  {'met' if each.is_met else 'MISSED'}"
         for each in figures
     ]

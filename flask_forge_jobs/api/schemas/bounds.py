@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from flask_forge_jobs.handlers.activity import MAX_EVENTS
 from flask_forge_jobs.handlers.bulk import MAX_DAYS
 from flask_forge_jobs.handlers.cron import PREVIEW_RANGE
 from flask_forge_jobs.handlers.filters import (
@@ -83,6 +84,7 @@ MAX_ATTEMPTS = whole(*MAX_ATTEMPTS_RANGE)
 MIN_ATTEMPTS = whole(0, MAX_ATTEMPTS_RANGE[1])
 PAGE_SIZE = whole(0, MAX_PAGE_SIZE)
 LIMIT = whole(1, MAX_PAGE_SIZE)
+EVENTS = whole(1, MAX_EVENTS)
 OFFSET = whole(0, MAX_OFFSET)
 FILTER_NAME = text(1, MAX_NAME_LENGTH)
 FILTER_NAMES = items(MAX_FILTER_VALUES)

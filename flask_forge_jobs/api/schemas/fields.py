@@ -184,6 +184,14 @@ class Digits(StrictField[int]):
         return {"type": "integer", "minimum": 0, "maximum": self._most}
 
 
+class LargeNumber(StrictField[int]):
+    """A whole number of up to 63 bits, not negative, on its way out only."""
+
+    def shape(self) -> dict[str, Any]:
+        """Return that of an integer of this width."""
+        return {"type": "integer", "minimum": 0, "maximum": 2**63 - 1}
+
+
 class Fraction(StrictField[float]):
     """A JSON number with a fraction, on its way out only."""
 

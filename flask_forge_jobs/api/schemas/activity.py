@@ -1,0 +1,96 @@
+"""Events, errors and totals on the wire."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from marshmallow import post_load
+from marshmallow.fields import List, Nested
+
+from flask_forge_jobs.api.schemas import bounds
+from flask_forge_jobs.api.schemas.fields import (
+    Digits,
+    Instant,
+    LargeNumber,
+    Text,
+    V1Schema,
+    WholeNumber,
+)
+from flask_forge_jobs.api.schemas.queues import StatusCounts
+from flask_forge_jobs.handlers.activity import MAX_EVENT_ID
+from flask_forge_jobs.model.events import EventType
+from flask_forge_jobs.model.jobs import JobFilter
+
+_NAMES: dict[str, Any] = {"load_default": (), "metadata": bounds.FILTER_NAMES}
+
+
+class EventsQuery(V1Schema):
+    """Arguments of :func:`flask_forge_jobs.handlers.activity.list_events`."""
+
+    after = Digits(most=MAX_EVENT_ID, load_default=None)
+    queues = List(Text(metadata=bounds.FILTER_NAME), data_key="queue", **_NAMES)
+    kinds = List(Text(metadata=bounds.FILTER_NAME), data_key="kind", **_NAMES)
+    types = List(
+        Text(metadata={"enum": list(map(str, EventType))}),
+        data_key="type",
+        load_default=(),
+    )
+    limit = Digits(load_default=100, metadata=bounds.EVENTS)
+
+    @post_load
+    def make(self, values: dict[str, Any], **_: Any) -> dict[str, Any]:
+        """Put the parts of the filter together."""
+        parts = {key: values.pop(key) for key in ("queues", "kinds")}
+        return values | {"wanted": JobFilter(**parts)}
+
+
+class Event(V1Schema):
+    """One thing that happened to one job."""
+
+    id = LargeNumber()
+    at = Instant()
+    type = Text()
+    queue_name = Text()
+    kind = Text()
+    job_id = Text(allow_none=True)
+
+
+class EventsPage(V1Schema):
+    """Some events, the oldest first."""
+
+    events = List(Nested(Event))
+    next = LargeNumber()
+
+
+class ErrorsQuery(V1Schema):
+    """Arguments of :func:`flask_forge_jobs.handlers.activity.list_errors`."""
+
+    queue_names = List(Text(metadata=bounds.FILTER_NAME), data_key="queue", **_NAMES)
+    kinds = List(Text(metadata=bounds.FILTER_NAME), data_key="kind", **_NAMES)
+
+
+class ErrorGroup(V1Schema):
+    """Failed and dead jobs with one error."""
+
+    signature = Text()
+    count = WholeNumber()
+    kinds = List(Text())
+    queues = List(Text())
+    first_seen = Instant()
+    last_seen = Instant()
+    sample_id = Text()
+
+
+class Stats(V1Schema):
+    """Totals over all queues."""
+
+    counts = Nested(StatusCounts)
+    queues = WholeNumber()
+    paused_queues = List(Text())
+    throttled_queues = List(Text())
+    unassigned_queues = List(Text())
+    orphan_queues = List(Text())
+    workers_live = WholeNumber()
+    max_lag_seconds = WholeNumber()
+    dead_last_24h = WholeNumber()
+    at = Instant()

@@ -1,0 +1,68 @@
+"""What happened: events, errors, and totals."""
+
+from __future__ import annotations
+
+from flask import Response
+from marshmallow.fields import List, Nested
+
+from flask_forge_jobs.api.context import Api
+from flask_forge_jobs.api.response import array_response, dumper, json_response
+from flask_forge_jobs.api.routes import Route
+from flask_forge_jobs.api.schemas.activity import (
+    ErrorGroup,
+    ErrorsQuery,
+    EventsPage,
+    EventsQuery,
+    Stats,
+)
+from flask_forge_jobs.api.scope import Reach
+from flask_forge_jobs.auth.permissions import Permission
+from flask_forge_jobs.handlers import activity
+from flask_forge_jobs.handlers import stats as totals
+
+_EVENTS = EventsPage()
+_STATS = Stats()
+_EVENTS_QUERY = EventsQuery()
+_ERRORS_QUERY = ErrorsQuery()
+_DUMP_EVENTS = dumper(_EVENTS)
+_DUMP_ERROR = dumper(ErrorGroup())
+_DUMP_STATS = dumper(_STATS)
+
+
+def list_events(api: Api) -> Response:
+    """Return what happened to jobs after an event, or last of all."""
+    query = api.query(_EVENTS_QUERY)
+    query["wanted"] = api.scope.limit(query["wanted"])
+    return json_response(_DUMP_EVENTS(activity.list_events(api.storage, **query)))
+
+
+def list_errors(api: Api) -> Response:
+    """Return the errors of failed and dead jobs, grouped by their text."""
+    query = api.query(_ERRORS_QUERY)
+    query["queue_names"] = api.scope.names(query["queue_names"])
+    groups, total = activity.list_errors(api.storage, redactor=api.redactor, **query)
+    return array_response([_DUMP_ERROR(group) for group in groups], total)
+
+
+def stats(api: Api) -> Response:
+    """Return totals over all queues."""
+    found = totals.stats(api.storage, api.now, api.scope.names())
+    return json_response(_DUMP_STATS(found))
+
+
+ROUTES = (
+    Route(
+        method="GET", path="/v1/events", endpoint="v1_events", view=list_events,
+        permission=Permission.READ, reach=Reach.VIEW, query=_EVENTS_QUERY,
+        answer=_EVENTS,
+    ),
+    Route(
+        method="GET", path="/v1/stats", endpoint="v1_stats", view=stats,
+        permission=Permission.READ, reach=Reach.VIEW, answer=_STATS,
+    ),
+    Route(
+        method="GET", path="/v1/errors", endpoint="v1_errors", view=list_errors,
+        permission=Permission.READ, reach=Reach.VIEW, query=_ERRORS_QUERY,
+        answer=List(Nested(ErrorGroup)),
+    ),
+)  # fmt: skip

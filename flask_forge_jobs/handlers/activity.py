@@ -1,0 +1,158 @@
+"""What happened lately: a tail of events, and the errors of failed and dead jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from flask_forge_jobs.errors import InvalidInputError
+from flask_forge_jobs.handlers.filters import IN_QUERY, checked_filter
+from flask_forge_jobs.handlers.redaction import Redactor
+from flask_forge_jobs.model.bounds import check_integer, shown
+from flask_forge_jobs.model.error_signatures import signature
+from flask_forge_jobs.model.events import EventType
+from flask_forge_jobs.model.jobs import JobFilter
+from flask_forge_jobs.storage.activity import EventsPage, Failure
+from flask_forge_jobs.storage.base import Storage
+
+MAX_EVENTS = 500
+# A millisecond of the year 9999 has an id below this.
+MAX_EVENT_ID = 2**63 - 1
+# Work is bounded by looking at so many failed and dead jobs, the youngest.
+MAX_FAILURES = 10_000
+MAX_ERROR_GROUPS = 500
+
+
+@dataclass(slots=True)
+class ErrorGroup:
+    """Failed and dead jobs whose errors differ in numbers and ids only.
+
+    Args:
+        signature: What they have in common; secrets are masked.
+        sample_id: The youngest of them.
+        last_seen: When the last of them failed.
+        first_seen: When the first of them failed.
+        count: How many there are.
+    """
+
+    signature: str
+    sample_id: str
+    last_seen: datetime
+    first_seen: datetime
+    count: int = 0
+    _kinds: set[str] = field(default_factory=set)
+    _queues: set[str] = field(default_factory=set)
+
+    @property
+    def kinds(self) -> list[str]:
+        """Their kinds, sorted."""
+        return sorted(self._kinds)
+
+    @property
+    def queues(self) -> list[str]:
+        """Their queues, sorted."""
+        return sorted(self._queues)
+
+    def add(self, failure: Failure) -> None:
+        """Count one more job."""
+        self.count += 1
+        self._kinds.add(failure.kind)
+        self._queues.add(failure.queue_name)
+        self.first_seen = min(self.first_seen, failure.at)
+        self.last_seen = max(self.last_seen, failure.at)
+
+
+def list_events(
+    storage: Storage,
+    wanted: JobFilter,
+    *,
+    after: int | None,
+    types: Sequence[str],
+    limit: int,
+) -> EventsPage:
+    """Return what happened after an event, or last of all; at least a second old.
+
+    Args:
+        storage: Where the jobs are.
+        wanted: Of which queues and kinds.
+        after: ``next`` of the answer before; None returns the last events.
+        types: ``enqueued``, ``started``, ``completed``, ``failed``; none means all.
+        limit: Most events, 1 to 500.
+
+    Raises:
+        InvalidInputError: A value is out of bounds.
+        StorageUnavailableError: The database could not be reached.
+    """
+    check_integer("limit", limit, 1, MAX_EVENTS)
+    wanted = checked_filter(wanted, IN_QUERY)
+    chosen = [_event_type(word) for word in types] or list(EventType)
+    if after is None:
+        return storage.activity.latest_events(limit, chosen, wanted)
+    check_integer("after", after, 0, MAX_EVENT_ID)
+    return storage.activity.events_after(after, limit, chosen, wanted)
+
+
+def _event_type(word: str) -> EventType:
+    if word not in tuple(EventType):
+        raise InvalidInputError(
+            "type", f"{shown(word)} is not one of {', '.join(EventType)}"
+        )
+    return EventType(word)
+
+
+def list_errors(
+    storage: Storage,
+    *,
+    queue_names: Sequence[str] = (),
+    kinds: Sequence[str] = (),
+    redactor: Redactor,
+) -> tuple[list[ErrorGroup], int]:
+    """Return the errors of the youngest 10,000 failed and dead jobs, grouped.
+
+    Args:
+        storage: Where the jobs are.
+        queue_names: Only of these queues; none means all.
+        kinds: Only of these kinds; none means all.
+        redactor: Masks secrets in error texts.
+
+    Returns:
+        At most 500 groups, the largest first, and the number of all.
+
+    Raises:
+        InvalidInputError: A name is out of bounds.
+        StorageUnavailableError: The database could not be reached.
+    """
+    wanted = JobFilter(queues=tuple(queue_names), kinds=tuple(kinds))
+    wanted = checked_filter(wanted, IN_QUERY)
+    groups: dict[str, ErrorGroup] = {}
+    masked = _remembered(lambda text: redactor.text(signature(text)))
+    for failure in storage.activity.failures(MAX_FAILURES):
+        if (wanted.queues and failure.queue_name not in wanted.queues) or (
+            wanted.kinds and failure.kind not in wanted.kinds
+        ):
+            continue
+        shared = masked(failure.text)
+        if shared not in groups:
+            groups[shared] = ErrorGroup(
+                shared, failure.job_id, failure.at, first_seen=failure.at
+            )
+        groups[shared].add(failure)
+    ranked = sorted(
+        groups.values(),
+        key=lambda group: (group.count, group.last_seen),
+        reverse=True,
+    )
+    return ranked[:MAX_ERROR_GROUPS], len(ranked)
+
+
+def _remembered(convert: Callable[[str], str]) -> Callable[[str], str]:
+    """Return a function that converts equal texts once: most errors are repeated."""
+    known: dict[str, str] = {}
+
+    def find(text: str) -> str:
+        if text not in known:
+            known[text] = convert(text)
+        return known[text]
+
+    return find

@@ -1,0 +1,64 @@
+"""What happened to jobs, as a reader follows it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from hashlib import blake2b
+
+from flask_forge_jobs.model.instants import to_micros
+
+_LOW_BITS = 20
+_HASH_BITS = 18
+_MILLISECOND_US = 1000
+
+
+class EventType(StrEnum):
+    """What can be told from a job's row: when it was stored, begun, and ended."""
+
+    ENQUEUED = "enqueued"
+    STARTED = "started"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+
+_STEPS = {
+    EventType.ENQUEUED: 0,
+    EventType.STARTED: 1,
+    EventType.COMPLETED: 2,
+    EventType.FAILED: 2,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened to one job."""
+
+    at: datetime
+    type: EventType
+    queue_name: str
+    kind: str
+    job_id: str
+
+    @property
+    def id(self) -> int:
+        """A number that is the same at each reading and grows with time.
+
+        The upper bits are milliseconds; the lower ones tell the events of one
+        millisecond apart, those of one job in their order.
+        """
+        digest = blake2b(self.job_id.encode(), digest_size=4).digest()
+        low = int.from_bytes(digest, "big") >> (32 - _HASH_BITS)
+        millisecond = to_micros(self.at) // _MILLISECOND_US
+        return millisecond << _LOW_BITS | _STEPS[self.type] << _HASH_BITS | low
+
+
+def first_id_at(micros: int) -> int:
+    """Return the least id of an event in the millisecond of an instant."""
+    return micros // _MILLISECOND_US << _LOW_BITS
+
+
+def millisecond_of(event_id: int) -> int:
+    """Return the first microsecond of the millisecond that an id stands for."""
+    return (event_id >> _LOW_BITS) * _MILLISECOND_US

@@ -1,0 +1,169 @@
+"""What happened to jobs, told from their rows."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+
+from flask_forge_jobs.model.events import Event, EventType
+from flask_forge_jobs.model.jobs import JobFilter, JobStatus, NewJob
+from flask_forge_jobs.model.outcomes import Dead, Done, Failed
+from flask_forge_jobs.storage.base import Storage
+from tests.support.jobs import QUEUE, claim_one, enqueue, finish, run
+from tests.support.sql import Sql
+
+
+def told(events: Any) -> list[tuple[str, str]]:
+    return [(event.type, event.job_id) for event in events]
+
+
+def walked(storage: Storage, limit: int, **asked: Any) -> list[Event]:
+    """Return all events, a page at a time."""
+    found: list[Event] = []
+    after = 0
+    while True:
+        page = storage.activity.events_after(after, limit, **asked)
+        assert len(page.events) <= limit
+        if not page.events:
+            assert page.next == after
+            return found
+        found += page.events
+        after = page.next
+
+
+def test_a_life_is_told_in_order(storage: Storage, sql: Sql) -> None:
+    job_id = enqueue(storage)
+    sql.age(10)
+    job = claim_one(storage)
+    sql.age(10)
+    before = storage.activity.latest_events(10)
+    finish(storage, job, Done())
+    sql.age(10)
+
+    after = storage.activity.events_after(before.next, 10)
+
+    assert told(before.events) == [("enqueued", job_id), ("started", job_id)]
+    assert before.events[0].queue_name == QUEUE
+    assert before.events[0].kind == "noop"
+    assert told(after.events) == [("completed", job_id)]
+    assert after.next == after.events[-1].id
+
+
+def test_only_an_end_without_success_is_a_failure(storage: Storage, sql: Sql) -> None:
+    dead, retried = enqueue(storage), enqueue(storage)
+    run(storage, Dead("no"))
+    run(storage, Failed("no"))
+    sql.age(10)
+
+    events = storage.activity.latest_events(10).events
+
+    assert sorted(told(events)) == sorted(
+        [("enqueued", dead), ("enqueued", retried), ("failed", dead)]
+    )
+
+
+def test_what_is_younger_than_a_second_is_not_told_yet(
+    storage: Storage, sql: Sql
+) -> None:
+    """A commit may come after the instant that it carries."""
+    sql.seed(3, due_in_s=60)
+    sql.run("UPDATE forge_job SET enqueued_at = ?", sql.now_us() + 60_000_000)
+
+    assert list(storage.activity.latest_events(10).events) == []
+    assert list(storage.activity.events_after(0, 10).events) == []
+    sql.age(120)
+    assert len(storage.activity.latest_events(10).events) == 3
+    assert len(storage.activity.events_after(0, 10).events) == 3
+
+
+@pytest.fixture
+def busy(storage: Storage, sql: Sql) -> int:
+    """Make many events of few instants; return how many."""
+    chance = random.Random(5)
+    for n in range(90):
+        storage.jobs.enqueue(NewJob(f"kind-{n % 3}", queue_name=f"q{n % 2}"))
+    for queue_name in ("q0", "q1"):
+        for job in storage.jobs.claim(queue_name, "owner-1", 30):
+            if chance.random() < 0.8:
+                finish(storage, job, Done() if chance.random() < 0.7 else Dead("x"))
+    now_us = sql.now_us() - 3_600_000_000
+    for row in sql.run("SELECT id FROM forge_job"):
+        first = now_us + chance.randrange(3) * 1_000_000 + chance.randrange(2) * 300
+        sql.run(
+            "UPDATE forge_job SET enqueued_at = ?, scheduled_at = ?, started_at = "
+            "started_at - started_at + ?, completed_at = completed_at - completed_at "
+            "+ ? WHERE id = ?",
+            first, first, first + 500_000, first + 1_000_000, row[0],
+        )  # fmt: skip
+    ended = sql.value("SELECT COUNT(*) FROM forge_job WHERE status IN ('done', 'dead')")
+    begun = sql.value("SELECT COUNT(*) FROM forge_job WHERE status = 'in_progress'")
+    return 90 + int(ended) + int(begun)
+
+
+@pytest.mark.parametrize("limit", [1, 7, 500])
+def test_pages_tell_each_event_once_and_in_order(
+    storage: Storage, busy: int, limit: int
+) -> None:
+    events = walked(storage, limit)
+
+    ids = [event.id for event in events]
+    assert len(ids) == len(set(ids)) == busy
+    assert ids == sorted(ids)
+    latest = storage.activity.latest_events(limit).events
+    assert list(latest) == events[-limit:]
+
+
+def test_events_are_told_by_type_queue_and_kind(storage: Storage, busy: int) -> None:
+    events = walked(storage, 500)
+    wanted = JobFilter(queues=["q1"], kinds=["kind-1", "kind-2"])
+
+    for kind in EventType:
+        some = walked(storage, 9, types=[kind], wanted=wanted)
+        assert some == [
+            event
+            for event in events
+            if event.type == kind
+            and event.queue_name == "q1"
+            and event.kind in ("kind-1", "kind-2")
+        ]
+        assert some
+    assert len(events) == busy
+
+
+# -- failures ----------------------------------------------------------------------
+
+
+def test_failures_are_the_youngest_failed_and_dead_jobs(storage: Storage) -> None:
+    ids = [enqueue(storage) for _ in range(4)]
+    run(storage, Dead("one"))
+    run(storage, Failed("two" + "x" * 600))
+    run(storage, Done())
+
+    found = storage.activity.failures(10)
+
+    assert [failure.job_id for failure in found] == [ids[1], ids[0]]
+    assert found[0].text == "two" + "x" * 497
+    assert (found[1].text, found[1].queue_name, found[1].kind) == ("one", QUEUE, "noop")
+    dead = storage.job_reader.get(ids[0])
+    assert found[1].at == dead.completed_at
+    assert len(storage.activity.failures(1)) == 1
+
+
+def test_ends_are_counted_within_a_time(storage: Storage, sql: Sql) -> None:
+    for queue_name in ("a", "b"):
+        enqueue(storage, queue_name=queue_name)
+        run(storage, Dead("no"), queue_name=queue_name)
+    sql.age(500)
+    enqueue(storage, queue_name="a")
+    run(storage, Dead("no"), queue_name="a")
+    enqueue(storage, queue_name="a")
+    run(storage, Done(), queue_name="a")
+
+    ended = storage.activity.ended_within
+
+    assert ended(JobStatus.DEAD, 400, ["a", "b"]) == {"a": 1, "b": 0}
+    assert ended(JobStatus.DEAD, 900, ["a", "b"]) == {"a": 2, "b": 1}
+    assert ended(JobStatus.DONE, 900, ["a"]) == {"a": 1}
+    assert ended(JobStatus.DEAD, 900, []) == {}
