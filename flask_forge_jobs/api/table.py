@@ -12,7 +12,13 @@ from flask_forge_jobs.api.unversioned import (
     series,
     system,
 )
-from flask_forge_jobs.api.v1 import activity, audit, description, enqueueing
+from flask_forge_jobs.api.v1 import (
+    activity,
+    audit,
+    description,
+    enqueueing,
+    job_actions,
+)
 from flask_forge_jobs.api.v1 import cron as v1_cron
 from flask_forge_jobs.api.v1 import jobs as v1_jobs
 from flask_forge_jobs.api.v1 import queues as v1_queues
@@ -34,6 +40,7 @@ V1: tuple[Route, ...] = (
     *audit.ROUTES,
     *description.ROUTES,
     *v1_jobs.ROUTES,
+    *job_actions.ROUTES,
     *v1_series.ROUTES,
     *v1_cron.ROUTES,
     *v1_queues.ROUTES,

@@ -1,4 +1,4 @@
-"""Acting on jobs: enqueue, run now, and the ids of a bulk action."""
+"""Acting on one job: enqueue, run now, cancel, delete, reschedule."""
 
 from __future__ import annotations
 
@@ -7,14 +7,29 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from flask_forge_jobs.errors import InvalidInputError
-from flask_forge_jobs.handlers.jobs import MAX_JOB_ID_LENGTH, require_possible_id
-from flask_forge_jobs.model.bounds import check_kind, check_text
+from flask_forge_jobs.errors import InvalidInputError, JobNotFoundError
+from flask_forge_jobs.handlers.jobs import (
+    MAX_JOB_ID_LENGTH,
+    masked,
+    require_possible_id,
+)
+from flask_forge_jobs.handlers.redaction import Redactor
+from flask_forge_jobs.model.bounds import (
+    check_integer,
+    check_kind,
+    check_queue_name,
+    check_text,
+)
 from flask_forge_jobs.model.jobs import (
     DEFAULT_MAX_ATTEMPTS,
     MAX_BULK_JOBS,
+    PRIORITY_RANGE,
+    CancelOutcome,
+    DeleteOutcome,
     EnqueueResult,
+    Job,
     NewJob,
+    check_run_at,
 )
 from flask_forge_jobs.model.payloads import dump
 from flask_forge_jobs.model.queues import DEFAULT_QUEUE
@@ -23,6 +38,7 @@ from flask_forge_jobs.storage.base import Storage
 
 DEMO_KIND = "noop_echo"
 MAX_ENQUEUED_AT_ONCE = 1000
+MAX_REASON_LENGTH = 1000
 Router = Callable[[str], str]
 
 
@@ -177,6 +193,79 @@ def run_now(storage: Storage, job_id: str) -> bool:
     """
     require_possible_id(job_id)
     return storage.job_admin.run_now(job_id)
+
+
+def delete(storage: Storage, job_id: str) -> DeleteOutcome:
+    """Delete a job; a running one is asked to stop instead.
+
+    Raises:
+        JobNotFoundError: No such job.
+    """
+    require_possible_id(job_id)
+    outcome = storage.job_admin.delete(job_id)
+    if outcome is DeleteOutcome.NOT_FOUND:
+        raise JobNotFoundError(job_id)
+    return outcome
+
+
+def cancel(
+    storage: Storage, job_id: str, *, reason: str | None = None
+) -> CancelOutcome:
+    """End a job that waits, or ask one that runs to stop.
+
+    Args:
+        storage: Where the job is.
+        job_id: The job.
+        reason: At most 1,000 characters that become a part of a waiting job's last
+            error; a running one ends as its worker says.
+
+    Raises:
+        InvalidInputError: The reason is too long.
+        JobNotFoundError: No such job.
+        JobStateError: The job has ended.
+    """
+    require_possible_id(job_id)
+    if reason:
+        check_text("reason", reason, MAX_REASON_LENGTH)
+    return storage.job_admin.cancel(job_id, reason)
+
+
+def reschedule(
+    storage: Storage,
+    job_id: str,
+    *,
+    redactor: Redactor,
+    run_at: datetime | None = None,
+    priority: int | None = None,
+    queue_name: str | None = None,
+) -> Job:
+    """Change when, how urgently and where a job runs that waits; return it.
+
+    Args:
+        storage: Where the job is.
+        job_id: The job.
+        redactor: Masks secrets in its last error.
+        run_at: Not before this instant; the past means now, None changes nothing.
+        priority: Lower runs first; None changes nothing.
+        queue_name: A registered queue; None changes nothing.
+
+    Raises:
+        InvalidInputError: A value is out of bounds.
+        JobNotFoundError: No such job.
+        QueueNotFoundError: No such queue.
+        JobStateError: The job runs or has ended.
+    """
+    require_possible_id(job_id)
+    if run_at is not None:
+        check_run_at(run_at)
+    if priority is not None:
+        check_integer("priority", priority, *PRIORITY_RANGE)
+    if queue_name is not None:
+        check_queue_name(queue_name)
+    storage.job_admin.reschedule(
+        job_id, run_at=run_at, priority=priority, queue_name=queue_name
+    )
+    return masked(storage.job_reader.get(job_id), redactor)
 
 
 def distinct_ids(job_ids: Sequence[str]) -> list[str]:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from flask_forge_jobs.errors import (
@@ -8,6 +10,7 @@ from flask_forge_jobs.errors import (
     QueueNotFoundError,
 )
 from flask_forge_jobs.handlers import job_actions
+from flask_forge_jobs.handlers.redaction import Redactor
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.storage.base import Storage
 
@@ -101,3 +104,25 @@ def test_run_now_leaves_a_due_job_due(storage: Storage) -> None:
 def test_run_now_of_an_unknown_job_raises(storage: Storage, job_id: str) -> None:
     with pytest.raises(JobNotFoundError):
         job_actions.run_now(storage, job_id)
+
+
+@pytest.mark.parametrize("job_id", ["", "none", "a\x00b"])
+def test_acting_on_an_unknown_job_raises(storage: Storage, job_id: str) -> None:
+    for act in (
+        job_actions.delete,
+        job_actions.cancel,
+        partial(job_actions.reschedule, redactor=Redactor(())),
+    ):
+        with pytest.raises(JobNotFoundError):
+            act(storage, job_id)
+
+
+@pytest.mark.parametrize("reason", ["x" * 1001, "a\x00b"])
+def test_cancel_checks_the_reason_first(storage: Storage, reason: str) -> None:
+    job = storage.jobs.enqueue(NewJob("k"))
+
+    with pytest.raises(InvalidInputError) as caught:
+        job_actions.cancel(storage, job.id, reason=reason)
+
+    assert caught.value.field == "reason"
+    assert storage.job_reader.get(job.id).status is JobStatus.PENDING

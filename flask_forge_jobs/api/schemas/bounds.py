@@ -17,7 +17,10 @@ from flask_forge_jobs.handlers.filters import (
     SEARCH_LENGTH,
     STATUS_WORDS,
 )
-from flask_forge_jobs.handlers.job_actions import MAX_ENQUEUED_AT_ONCE
+from flask_forge_jobs.handlers.job_actions import (
+    MAX_ENQUEUED_AT_ONCE,
+    MAX_REASON_LENGTH,
+)
 from flask_forge_jobs.handlers.jobs import (
     MAX_JOB_ID_LENGTH,
     MAX_OFFSET,
@@ -30,7 +33,9 @@ from flask_forge_jobs.model.jobs import (
     DEDUPE_KEY_LENGTH,
     MAX_ATTEMPTS_RANGE,
     MAX_BULK_JOBS,
+    PRIORITY_RANGE,
     REQUEUEABLE,
+    JobStatus,
 )
 from flask_forge_jobs.model.queues import (
     BACKOFF_SECONDS_RANGE,
@@ -76,6 +81,10 @@ JOB_ID = text(1, MAX_JOB_ID_LENGTH)
 JOB_IDS = items(MAX_BULK_JOBS)
 STATUS: Metadata = {"enum": list(STATUS_WORDS)}
 NEW_JOBS = items(MAX_ENQUEUED_AT_ONCE, 1)
+# The states that are stored; a filter knows one word more.
+STORED_STATUS: Metadata = {"enum": [str(status) for status in JobStatus]}
+REASON = text(0, MAX_REASON_LENGTH)
+PRIORITY = whole(*PRIORITY_RANGE)
 QUEUE_NAMES = items(MAX_NAMED_QUEUES)
 QUEUE_ACTION: Metadata = {"enum": list(QUEUE_ACTIONS)}
 REQUEUEABLE_STATUS: Metadata = {"enum": [str(status) for status in REQUEUEABLE]}

@@ -37,7 +37,7 @@ class RetryByStatusRequest(RetryAllFailedRequest):
 class DeleteByStatusRequest(RetryAllFailedRequest):
     """Arguments of :func:`flask_forge_jobs.handlers.bulk.delete_by_status`."""
 
-    status = Text(required=True, metadata=bounds.STATUS)
+    status = Text(required=True, metadata=bounds.STORED_STATUS)
     older_than = Instant(load_default=None)
     expected = WholeNumber(is_signed=False, load_default=None)
 
