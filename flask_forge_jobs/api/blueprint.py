@@ -16,7 +16,7 @@ from werkzeug.exceptions import default_exceptions
 
 from flask_forge_jobs.api.auditor import Auditor
 from flask_forge_jobs.api.context import Api, BlueprintOptions
-from flask_forge_jobs.api.converters import add_job_id_converter
+from flask_forge_jobs.api.converters import add_converters
 from flask_forge_jobs.api.cors import Cors
 from flask_forge_jobs.api.errors import error_response
 from flask_forge_jobs.api.guard import Guard, endpoint
@@ -53,7 +53,7 @@ def create_blueprint(
     api = Api(storage, chosen)
     blueprint = Blueprint(BLUEPRINT_NAME, __name__)
     routes = all_routes(enable_demo=chosen.enable_demo)
-    blueprint.record(lambda state: add_job_id_converter(state.app.url_map, routes))
+    blueprint.record(lambda state: add_converters(state.app.url_map, routes))
     for route in routes:
         blueprint.add_url_rule(
             route.path,

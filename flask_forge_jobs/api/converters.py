@@ -3,36 +3,48 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from werkzeug.routing import BaseConverter, Map
 
-from flask_forge_jobs.api.routes import JOB_PATH, Route
+from flask_forge_jobs.api.routes import JOB_PATH, SCHEDULE_PATH, Route
 
-NAME = "forge_job_id"
+_PLACEHOLDER = re.compile(r"(?P<folder>.*)<(?P<converter>[a-z_]+):[a-z_]+>")
 
 
-def add_job_id_converter(urls: Map, routes: Iterable[Route]) -> None:
-    """Teach a URL map the placeholder of ``/v1/jobs/<id>``.
+def add_converters(urls: Map, routes: Sequence[Route]) -> None:
+    """Teach a URL map the placeholders of ``/v1/jobs/<id>`` and ``/v1/cron/<name>``.
 
-    It takes anything but the words that are routes there, so that a wrong method on
+    They take anything but the words that are routes there, so that a wrong method on
     ``/v1/jobs/list`` is 405, and not a question for the job ``list``.
 
     Args:
         urls: The map that the routes will be added to.
         routes: All routes of the blueprint.
     """
-    folder = JOB_PATH.partition("<")[0]
-    words = {
+    for path in (JOB_PATH, SCHEDULE_PATH):
+        match = _PLACEHOLDER.fullmatch(path)
+        if match is None:
+            raise ValueError(f"{path} does not end with a placeholder")
+        taken = _words(match["folder"], routes)
+        urls.converters[match["converter"]] = _all_but(taken)
+
+
+def _words(folder: str, routes: Iterable[Route]) -> list[str]:
+    below = {
         route.path.removeprefix(folder)
         for route in routes
         if route.path.startswith(folder)
     }
-    taken = "|".join(re.escape(word) for word in sorted(words) if "<" not in word)
+    return sorted(word for word in below if "<" not in word)
 
-    class JobIdConverter(BaseConverter):
+
+def _all_but(words: Iterable[str]) -> type[BaseConverter]:
+    taken = "|".join(map(re.escape, words))
+
+    class Converter(BaseConverter):
         """One segment of a path that is no route's word."""
 
         regex = rf"(?!(?:{taken})\Z)[^/]+"
 
-    urls.converters[NAME] = JobIdConverter
+    return Converter

@@ -14,8 +14,9 @@ from flask_forge_jobs.api.scope import Reach
 from flask_forge_jobs.auth.permissions import Permission
 
 V1_PREFIX = "/v1"
-# Where a job stands; see :mod:`flask_forge_jobs.api.converters`.
+# Where a job and a schedule stand; see :mod:`flask_forge_jobs.api.converters`.
 JOB_PATH = f"{V1_PREFIX}/jobs/<forge_job_id:job_id>"
+SCHEDULE_PATH = f"{V1_PREFIX}/cron/<forge_schedule:name>"
 V1_ENDPOINT_PREFIX = "v1_"
 Answer = Schema | Field[Any] | None
 

@@ -7,11 +7,17 @@ meant to be invalid is sent as it is.
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from typing import Any
+from zoneinfo import available_timezones
 
 import schemathesis
+from hypothesis import strategies as st
 from schemathesis.generation import GenerationMode
+
+from flask_forge_jobs.errors import InvalidInputError
+from flask_forge_jobs.model.cron_expression import CronExpression
+from flask_forge_jobs.model.time_zones import check_time_zone
 
 # Keys whose values are the caller's own; nothing in them has to fit a rule.
 _FREE = frozenset({"payload"})
@@ -21,6 +27,33 @@ _ORDERED = (
     ("backoff_base_seconds", "backoff_max_seconds"),
     ("from", "to"),
 )
+
+
+def _field(low: int, high: int) -> st.SearchStrategy[str]:
+    number = st.integers(low, high).map(str)
+    listed = st.lists(number, min_size=1, max_size=4).map(",".join)
+    stepped = st.integers(1, high).map("*/{}".format)
+    return st.one_of(st.just("*"), listed, stepped)
+
+
+# No day after the 28th: an expression that never fires is refused.
+_UNIX = st.tuples(
+    _field(0, 59), _field(0, 23), _field(1, 28), _field(1, 12), _field(1, 7)
+)
+_WITH_SECOND = st.tuples(_field(0, 59), _UNIX.map(" ".join))
+schemathesis.openapi.format(
+    "cron",
+    st.one_of(_UNIX.map(" ".join), _WITH_SECOND.map(" ".join), st.just("@daily")),
+)
+schemathesis.openapi.format(
+    "time-zone", st.sampled_from(sorted(available_timezones() - {"localtime"}))
+)
+
+_GRAMMARS: dict[str, tuple[Callable[[object], object], str]] = {
+    "cron_expr": (CronExpression.parse, "0 6 * * *"),
+    "expr": (CronExpression.parse, "0 6 * * *"),
+    "timezone": (check_time_zone, "UTC"),
+}
 
 
 @schemathesis.hook
@@ -43,6 +76,7 @@ def repaired(value: Any) -> Any:
         document = {
             key: item if key in _FREE else repaired(item) for key, item in value.items()
         }
+        _replace_unreadable(document)
         _order(document)
         return document
     if isinstance(value, list):
@@ -51,6 +85,16 @@ def repaired(value: Any) -> Any:
         # For JSON Schema 1.0 is an integer; the contract refuses it where one stands.
         return int(value)
     return value
+
+
+def _replace_unreadable(document: MutableMapping[str, Any]) -> None:
+    # Texts of the right length that are made without a look at their format.
+    for key, (check, good) in _GRAMMARS.items():
+        if isinstance(document.get(key), str):
+            try:
+                check(document[key])
+            except InvalidInputError:
+                document[key] = good
 
 
 def _order(document: MutableMapping[str, Any]) -> None:

@@ -44,6 +44,11 @@ def test_no_check_fails(
             {"filter": {"from": "2030-01-01T00:00:00Z", "to": "2031-01-01T00:00:00Z"}},
         ),
         ({"base_seconds": 60}, {"base_seconds": 60}),
+        (
+            {"cron_expr": "000", "timezone": "000"},
+            {"cron_expr": "0 6 * * *", "timezone": "UTC"},
+        ),
+        ({"expr": "@daily"}, {"expr": "@daily"}),
     ],
 )
 def test_what_a_schema_cannot_say_is_repaired(

@@ -5,7 +5,7 @@ from flask import Flask
 from werkzeug.exceptions import MethodNotAllowed
 from werkzeug.routing import MapAdapter
 
-from flask_forge_jobs.api.converters import add_job_id_converter
+from flask_forge_jobs.api.converters import add_converters
 from flask_forge_jobs.api.table import all_routes
 
 
@@ -13,7 +13,7 @@ from flask_forge_jobs.api.table import all_routes
 def urls() -> MapAdapter:
     app = Flask("host")
     routes = all_routes(enable_demo=True)
-    add_job_id_converter(app.url_map, routes)
+    add_converters(app.url_map, routes)
     for route in routes:
         app.add_url_rule(route.path, route.endpoint, methods=[route.method])
     return app.url_map.bind("host")
@@ -34,3 +34,12 @@ def test_anything_else_is_one(urls: MapAdapter, job_id: str) -> None:
     endpoint, values = urls.match(f"/v1/jobs/{job_id}", method="GET")
 
     assert (endpoint, values) == ("v1_job_read", {"job_id": job_id})
+
+
+@pytest.mark.parametrize("method", ["GET", "PATCH", "DELETE"])
+def test_preview_is_no_schedule(urls: MapAdapter, method: str) -> None:
+    with pytest.raises(MethodNotAllowed) as caught:
+        urls.match("/v1/cron/preview", method=method)
+
+    assert set(caught.value.valid_methods or ()) == {"POST", "OPTIONS"}
+    assert urls.match("/v1/cron/previews", method=method)[1] == {"name": "previews"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from marshmallow.fields import List
+from marshmallow.validate import NoneOf
 
 from flask_forge_jobs.api.schemas import bounds
 from flask_forge_jobs.api.schemas.fields import (
@@ -65,7 +66,12 @@ class DedupeRequest(WireSchema):
 class CreateScheduleRequest(V1Schema):
     """Arguments of :func:`flask_forge_jobs.handlers.cron.create_schedule`."""
 
-    name = Text(required=True, metadata=bounds.QUEUE_NAME)
+    # It would be out of reach: a route stands there.
+    name = Text(
+        required=True,
+        metadata=bounds.QUEUE_NAME,
+        validate=NoneOf(["preview"], error="{input!r} is taken by the API itself"),
+    )
     kind = Text(required=True, metadata=bounds.KIND)
     payload = AnyJson(load_default=dict, allow_none=True)
     queue_name = Text(load_default=None, metadata=bounds.QUEUE_NAME)

@@ -6,7 +6,7 @@ from flask import Response
 
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.response import dumper, empty_response, json_response
-from flask_forge_jobs.api.routes import Route
+from flask_forge_jobs.api.routes import SCHEDULE_PATH, Route
 from flask_forge_jobs.api.schemas.cron import (
     ChangeScheduleRequest,
     CreateScheduleRequest,
@@ -73,15 +73,15 @@ ROUTES = (
         body=_PREVIEW_REQUEST, answer=_PREVIEW,
     ),
     Route(
-        method="GET", path="/v1/cron/<name>", endpoint="v1_cron_get", view=get,
+        method="GET", path=SCHEDULE_PATH, endpoint="v1_cron_get", view=get,
         permission=Permission.READ, answer=_SCHEDULE, errors=(404,),
     ),
     Route(
-        method="PATCH", path="/v1/cron/<name>", endpoint="v1_cron_change", view=change,
+        method="PATCH", path=SCHEDULE_PATH, endpoint="v1_cron_change", view=change,
         permission=Permission.CRON_EDIT, body=_CHANGE, answer=_SCHEDULE, errors=(404,),
     ),
     Route(
-        method="DELETE", path="/v1/cron/<name>", endpoint="v1_cron_delete", view=delete,
+        method="DELETE", path=SCHEDULE_PATH, endpoint="v1_cron_delete", view=delete,
         permission=Permission.CRON_EDIT, status=204, errors=(404,),
     ),
 )  # fmt: skip

@@ -88,6 +88,7 @@ def test_a_name_that_is_taken_is_409(client: FlaskClient, storage: Storage) -> N
         ("name", ""),
         ("name", "a/b"),
         ("name", None),
+        ("name", "preview"),
         ("kind", " "),
         ("kind", 5),
         ("queue_name", "a,b"),
@@ -136,7 +137,7 @@ def test_255_characters_of_expression_are_taken(client: FlaskClient) -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "PATCH", "DELETE"])
-@pytest.mark.parametrize("name", ["none", "preview", "a%00b", "%20x"])
+@pytest.mark.parametrize("name", ["none", "previews", "a%00b", "%20x"])
 def test_an_unknown_name_is_404(client: FlaskClient, method: str, name: str) -> None:
     body: object = {} if method == "PATCH" else None
 
