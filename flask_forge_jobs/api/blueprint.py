@@ -15,6 +15,7 @@ from flask.blueprints import BlueprintSetupState
 from werkzeug.exceptions import default_exceptions
 
 from flask_forge_jobs.api.auditor import Auditor
+from flask_forge_jobs.api.conditional import answer_conditionally
 from flask_forge_jobs.api.context import Api, BlueprintOptions
 from flask_forge_jobs.api.converters import add_converters
 from flask_forge_jobs.api.cors import Cors
@@ -67,6 +68,7 @@ def create_blueprint(
     # Hooks after a request run in the reverse order of their registration.
     blueprint.before_request(meter.begin)
     blueprint.after_request(meter.end)
+    blueprint.after_request(answer_conditionally)
     blueprint.before_request(Guard(api, routes))
     blueprint.after_request(Auditor(api, routes))
     cors = Cors(chosen.cors_origins)
