@@ -299,9 +299,9 @@ def test_hostile_text_costs_little() -> None:
     slowest = 0.0
     tracemalloc.start()
     for text in corpus:
-        started = time.perf_counter()
+        started = time.thread_time()
         assert faulty_field(text) in ("cron_expr", None)
-        slowest = max(slowest, time.perf_counter() - started)
+        slowest = max(slowest, time.thread_time() - started)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
 

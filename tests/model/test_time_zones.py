@@ -44,12 +44,12 @@ def test_a_zone_of_the_database_passes(name: str) -> None:
     ],
 )
 def test_anything_else_is_refused_and_named(value: object) -> None:
-    started = time.perf_counter()
+    started = time.thread_time()
     with pytest.raises(InvalidInputError) as caught:
         check_time_zone(value)
 
     assert caught.value.field == "timezone"
-    assert time.perf_counter() - started < 0.01
+    assert time.thread_time() - started < 0.01
 
 
 def test_every_zone_that_passes_can_be_loaded() -> None:
