@@ -126,6 +126,8 @@ class Settlement:
         is_throttle: Counts as one more throttle of this job.
         cool_down_s: None, or the hint with which the whole queue cools down.
         run_us: How long the run took, None when it never started.
+        wait_us: How long the job had been due when the run started, None when that is
+            counted already.
         total_us: How long ago the job was enqueued when the run ended.
     """
 
@@ -138,6 +140,7 @@ class Settlement:
     is_throttle: bool = False
     cool_down_s: float | None = None
     run_us: int | None = None
+    wait_us: int | None = None
     total_us: int = 0
 
 

@@ -12,7 +12,6 @@ from flask_forge_jobs.model.backoff import MISSING_TASK_DELAY_S
 from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.jobs import ClaimedJob, EnqueueResult, NewJob
 from flask_forge_jobs.model.outcomes import Dead, Failed, Outcome, clip
-from flask_forge_jobs.storage.recorder import Recorder
 from flask_forge_jobs.tasks.cancellation import CancelToken
 from flask_forge_jobs.tasks.context import TaskContext
 from flask_forge_jobs.tasks.failures import describe_failure, forget_frames
@@ -36,6 +35,8 @@ class Execution:
         token: Trips when the task should stop.
         started_at: Monotonic seconds; 0.0 while it waits for a slot.
         ended_at: Monotonic seconds; 0.0 before, and for ever if it was abandoned.
+        is_start_counted: Whether its start is in the figures already; a short run is
+            counted when it ends.
     """
 
     job: ClaimedJob
@@ -44,6 +45,7 @@ class Execution:
     timeout_s: float | None = None
     started_at: float = 0.0
     ended_at: float = 0.0
+    is_start_counted: bool = False
     stops_at: float | None = None
     abandons_at: float | None = None
     slot: int = -1
@@ -66,7 +68,6 @@ class Runner:
         host_id: The worker process, which owns its jobs.
         clock: For deadlines.
         enqueue: Stores a follow-up job.
-        recorder: Counts the runs that begin.
     """
 
     def __init__(
@@ -77,14 +78,12 @@ class Runner:
         host_id: str,
         clock: Clock,
         enqueue: Callable[[NewJob], EnqueueResult],
-        recorder: Recorder,
     ) -> None:
         self._registry = registry
         self._scope = scope
         self._host_id = host_id
         self._clock = clock
         self._enqueue = enqueue
-        self._recorder = recorder
         self._warned_at: dict[str, float] = {}
 
     def timeout_of(self, job: ClaimedJob) -> float | None:
@@ -97,7 +96,6 @@ class Runner:
     def run(self, execution: Execution) -> Outcome:
         """Run the task of a job and return how it ended; never raises."""
         job = execution.job
-        self._recorder.started(job.queue_name, job.kind, execution.wait_us)
         task = self._registry.get(job.kind)
         if task is None:
             return self._missing(job.kind)

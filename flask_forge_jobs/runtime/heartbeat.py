@@ -17,6 +17,7 @@ from flask_forge_jobs.runtime.service import Service
 from flask_forge_jobs.runtime.slots import SlotPool
 from flask_forge_jobs.storage.job_queue import JobQueue
 from flask_forge_jobs.storage.processes import ProcessRegistry
+from flask_forge_jobs.storage.recorder import Recorder
 from flask_forge_jobs.tasks.cancellation import CancelReason
 
 logger = logging.getLogger(__name__)
@@ -24,6 +25,8 @@ logger = logging.getLogger(__name__)
 TICK_S = 1.0
 # Beats within one lease: five may get lost.
 BEATS_PER_LEASE = 6
+# A run that is this old counts as started before it ends.
+LONG_RUN_S = 1.0
 # What the slots do is written this often at most.
 REPORT_PERIOD_S = 2.0
 
@@ -36,6 +39,7 @@ class Heartbeat(Service):
         processes: The process registry.
         pool: The slots.
         dispatcher: Gets jobs that nobody here knows of.
+        recorder: Counts the starts of runs that go on.
         host_id: This process.
         worker_name: Its label, or None.
         queue_names: Its declared queues.
@@ -50,6 +54,7 @@ class Heartbeat(Service):
         pool: SlotPool,
         dispatcher: Dispatcher,
         *,
+        recorder: Recorder,
         host_id: str,
         worker_name: str | None,
         queue_names: Sequence[str],
@@ -61,6 +66,7 @@ class Heartbeat(Service):
         self._processes = processes
         self._pool = pool
         self._dispatcher = dispatcher
+        self._recorder = recorder
         self._host_id = host_id
         self._worker_name = worker_name
         self._queue_names = tuple(queue_names)
@@ -98,6 +104,9 @@ class Heartbeat(Service):
             self._ticks_since = None
 
     def _tick(self, now: float) -> None:
+        for execution in self._pool.take_uncounted_starts(now - LONG_RUN_S):
+            job = execution.job
+            self._recorder.started(job.queue_name, job.kind, execution.wait_us)
         is_due = now >= self._beat_at
         progress = self._take_progress()
         if is_due or progress:

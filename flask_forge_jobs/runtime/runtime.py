@@ -177,7 +177,6 @@ class RuntimeHandle:
             host_id=self.host_id,
             clock=runtime.clock,
             enqueue=runtime.enqueue,
-            recorder=self.storage.recorder,
         )
         self._pool = SlotPool(
             runtime.queue_names,
@@ -246,6 +245,7 @@ class RuntimeHandle:
             self.storage.processes,
             self._pool,
             self._dispatcher,
+            recorder=self.storage.recorder,
             host_id=self.host_id,
             worker_name=self._runtime.worker_name,
             queue_names=self._runtime.queue_names,

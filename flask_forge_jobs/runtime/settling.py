@@ -66,6 +66,8 @@ class Settler:
             settlement.run_us = int(
                 (execution.ended_at - execution.started_at) * SECOND_US
             )
+            if not execution.is_start_counted:
+                settlement.wait_us = execution.wait_us
             settlement.total_us = job.claimed_at_us - job.enqueued_at_us + held_us
         self._log(settlement)
         return settlement
@@ -87,6 +89,7 @@ class Settler:
             job, failure, failure_delay_s=delay_s, user_cancelled=False
         )
         replacement.run_us = settlement.run_us
+        replacement.wait_us = settlement.wait_us
         return [replacement]
 
     @staticmethod

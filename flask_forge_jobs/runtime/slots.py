@@ -198,6 +198,24 @@ class SlotPool:
                 for execution in queue.running.values()
             ]
 
+    def take_uncounted_starts(self, started_before: float) -> list[Execution]:
+        """Return the older runs under way whose start is not counted; each once.
+
+        Args:
+            started_before: Only those that started before this monotonic instant.
+        """
+        with self._lock:  # a run that ends now is either among them or never will be
+            found = [
+                execution
+                for queue in self._queues.values()
+                for execution in queue.running.values()
+                if not execution.is_start_counted
+                and execution.started_at <= started_before
+            ]
+            for execution in found:
+                execution.is_start_counted = True
+            return found
+
     def owned(self) -> Mapping[str, Execution]:
         """Return every execution this process holds, by job id, ended ones included."""
         with self._lock:

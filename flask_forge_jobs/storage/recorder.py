@@ -74,7 +74,7 @@ class Recorder:
             self.enqueued(queue_name, kind, count)
 
     def started(self, queue_name: str, kind: str, wait_us: int) -> None:
-        """Count a run that begins.
+        """Count a run that began and goes on; :meth:`ended` counts the others.
 
         Args:
             queue_name: The job's queue.
@@ -107,6 +107,9 @@ class Recorder:
                 if each.run_us is None or each.job.id in refused:
                     continue
                 tally = self._tally(bucket_us, each.job.queue_name, each.job.kind)
+                if each.wait_us is not None:
+                    tally.started += 1
+                    tally.wait.record(each.wait_us)
                 if each.status is JobStatus.DONE:
                     tally.completed += 1
                     tally.run.record(each.run_us)

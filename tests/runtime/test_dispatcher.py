@@ -119,7 +119,6 @@ class Rig:
             host_id=OWNER,
             clock=self.clock,
             enqueue=no_enqueue,
-            recorder=self.recorder,
         )
         self.pool = SlotPool(
             queues,

@@ -23,7 +23,6 @@ from flask_forge_jobs.runtime.execution import (
     Runner,
     TaskScope,
 )
-from flask_forge_jobs.storage.recorder import Recorder
 from flask_forge_jobs.tasks.context import TaskContext
 from flask_forge_jobs.tasks.registry import TaskRegistry
 from tests.support.clocks import MovingClock
@@ -40,14 +39,12 @@ def runner_of(
     scope: TaskScope = contextlib.nullcontext,
     clock: MovingClock | None = None,
 ) -> Runner:
-    clock = clock or MovingClock()
     return Runner(
         registry,
         scope=scope,
         host_id="host-1",
-        clock=clock,
+        clock=clock or MovingClock(),
         enqueue=no_enqueue,
-        recorder=Recorder(clock),
     )
 
 

@@ -17,6 +17,7 @@ from flask_forge_jobs.runtime.dispatcher import Dispatcher
 from flask_forge_jobs.runtime.execution import Execution
 from flask_forge_jobs.runtime.heartbeat import (
     BEATS_PER_LEASE,
+    LONG_RUN_S,
     REPORT_PERIOD_S,
     TICK_S,
     Heartbeat,
@@ -42,9 +43,16 @@ class Slots:
         self.unwritten: set[str] = set()
         self.strays: list[tuple[str, int]] = []
         self.slots = [SlotReport("default-0-host-1-0", "default")]
+        self.uncounted: list[Execution] = []
+        self.asked_before: list[float] = []
 
     def running(self) -> list[Execution]:
         return list(self.executions)
+
+    def take_uncounted_starts(self, started_before: float) -> list[Execution]:
+        self.asked_before.append(started_before)
+        taken, self.uncounted = self.uncounted, []
+        return taken
 
     def owned(self) -> dict[str, Execution]:
         return {each.job.id: each for each in (*self.executions, *self.ended)}
@@ -69,6 +77,7 @@ class Rig:
             storage.processes,
             cast("SlotPool", self.slots),
             cast("Dispatcher", self.slots),
+            recorder=storage.recorder,
             host_id=HOST,
             worker_name="left",
             queue_names=["default"],
@@ -302,3 +311,18 @@ def test_a_tick_that_hangs_is_stuck_before_the_lease_ends(
 
     assert seen == [False, True]
     assert not rig.heartbeat.is_stuck
+
+
+def test_runs_that_go_on_are_counted_as_started(storage: Storage) -> None:
+    rig = Rig(storage)
+    storage.recorder.take()
+    execution = rig.start_job()
+    storage.recorder.take()
+    rig.slots.uncounted = [execution]
+
+    rig.heartbeat.tick()
+    rig.heartbeat.tick()
+
+    assert rig.slots.asked_before[0] == rig.clock.monotonic() - LONG_RUN_S
+    [tally] = storage.recorder.take().values()
+    assert (tally.started, tally.wait.count) == (1, 1)

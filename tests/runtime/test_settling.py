@@ -11,6 +11,7 @@ from flask_forge_jobs.model.outcomes import (
     Done,
     Failed,
     Outcome,
+    Released,
     Settlement,
     Throttled,
 )
@@ -136,3 +137,35 @@ def test_an_unstorable_outcome_is_replaced_once() -> None:
     assert replacement.status is JobStatus.FAILED
     assert (replacement.error, replacement.result) == (UNSTORABLE_MESSAGE, None)
     assert then == []
+
+
+def test_times_come_from_the_database_and_from_one_monotonic_clock() -> None:
+    job = claimed()._replace(
+        enqueued_at_us=1_000_000, scheduled_at_us=3_000_000, claimed_at_us=4_000_000
+    )
+    execution = Execution(job, 100.0, started_at=100.5, ended_at=102.5)
+
+    settlement = settler().settle(execution, Done())
+
+    assert settlement is not None
+    assert settlement.wait_us == 1_500_000
+    assert settlement.run_us == 2_000_000
+    assert settlement.total_us == 5_500_000
+
+
+def test_a_start_that_is_counted_has_no_wait_to_count() -> None:
+    execution = Execution(
+        claimed(), 100.0, started_at=100.5, ended_at=102.5, is_start_counted=True
+    )
+
+    settlement = settler().settle(execution, Done())
+
+    assert settlement is not None
+    assert (settlement.wait_us, settlement.run_us) == (None, 2_000_000)
+
+
+def test_what_never_started_has_no_times() -> None:
+    settlement = settler().settle(Execution(claimed(), 100.0), Released())
+
+    assert settlement is not None
+    assert (settlement.wait_us, settlement.run_us) == (None, None)

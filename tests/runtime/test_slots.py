@@ -11,8 +11,8 @@ from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
 from flask_forge_jobs.model.outcomes import Done
 from flask_forge_jobs.runtime.execution import Runner
 from flask_forge_jobs.runtime.slots import SlotPool
-from flask_forge_jobs.storage.recorder import Recorder
 from flask_forge_jobs.tasks.registry import TaskRegistry
+from tests.support.clocks import MovingClock
 from tests.support.runtimes import (
     LIMIT_S,
     HeldTask,
@@ -65,7 +65,6 @@ def rig_of(
         host_id="host-1",
         clock=clock,
         enqueue=no_enqueue,
-        recorder=Recorder(clock),
     )
     pool = SlotPool(
         queues,
@@ -450,3 +449,20 @@ def test_many_short_runs_are_each_handed_in_once() -> None:
 
     assert sorted(ended, key=int) == [str(n) for n in range(total)]
     assert sorted(task.job_ids, key=int) == sorted(ended, key=int)
+
+
+def test_the_start_of_a_long_run_is_taken_once() -> None:
+    clock = MovingClock()
+    task = HeldTask()
+    with rig_of(registry_of(task), clock=clock) as rig:
+        rig.pool.feed([claimed("job-1"), claimed("job-2")])
+        task.wait_for_start(2)
+        early = rig.pool.take_uncounted_starts(clock.monotonic() - 1)
+        clock.move(1)
+        first = rig.pool.take_uncounted_starts(clock.monotonic() - 1)
+        second = rig.pool.take_uncounted_starts(clock.monotonic() - 1)
+        task.release.set()
+
+    assert (early, second) == ([], [])
+    assert {each.job.id for each in first} == {"job-1", "job-2"}
+    assert all(each.is_start_counted for each in first)

@@ -26,9 +26,15 @@ def recorder(clock: MovingClock) -> Recorder:
 
 
 def settlement(
-    status: JobStatus, *, run_us: int | None = 1000, job_id: str = "job-1"
+    status: JobStatus,
+    *,
+    run_us: int | None = 1000,
+    wait_us: int | None = None,
+    job_id: str = "job-1",
 ) -> Settlement:
-    return Settlement(claimed(job_id, "send"), status, run_us=run_us, total_us=5000)
+    return Settlement(
+        claimed(job_id, "send"), status, run_us=run_us, wait_us=wait_us, total_us=5000
+    )
 
 
 def taken(recorder: Recorder) -> Tally:
@@ -88,6 +94,15 @@ def test_an_end_is_completed_failed_or_retried(
     assert (tally.run.sum_us, tally.total.sum_us) == (
         (1000, 5000) if status is JobStatus.DONE else (0, 0)
     )
+
+
+def test_a_short_run_is_counted_whole_when_it_ends(recorder: Recorder) -> None:
+    recorder.ended([settlement(JobStatus.DONE, wait_us=7)])
+
+    tally = taken(recorder)
+
+    assert (tally.started, tally.completed) == (1, 1)
+    assert (tally.wait.sum_us, tally.run.sum_us) == (7, 1000)
 
 
 def test_what_never_started_or_was_refused_counts_for_nothing(

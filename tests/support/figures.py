@@ -44,8 +44,9 @@ class PastProcess:
         ends += [(JobStatus.DEAD, 0)] * failed + [(JobStatus.FAILED, 0)] * retried
         for status, run_us in ends:
             self.recorder.enqueued(queue_name, kind)
-            self.recorder.started(queue_name, kind, run_us)
             job = claimed(kind=kind, queue=queue_name)
-            end = Settlement(job, status, run_us=run_us, total_us=2 * run_us)
+            end = Settlement(
+                job, status, run_us=run_us, wait_us=run_us, total_us=2 * run_us
+            )
             self.recorder.ended([end])
         self.flusher.flush()
