@@ -17,6 +17,7 @@ from flask_forge_jobs.api.v1 import (
     audit,
     description,
     enqueueing,
+    health,
     job_actions,
 )
 from flask_forge_jobs.api.v1 import cron as v1_cron
@@ -45,6 +46,7 @@ V1: tuple[Route, ...] = (
     *v1_cron.ROUTES,
     *v1_queues.ROUTES,
     *enqueueing.ROUTES,
+    *health.ROUTES,
 )
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from marshmallow.fields import List
+from marshmallow.fields import List, Nested
 
-from flask_forge_jobs.api.schemas.fields import Text, WireSchema
+from flask_forge_jobs.api.schemas.fields import Flag, Text, V1Schema, WireSchema
 
 
 class StorageInfo(WireSchema):
@@ -13,3 +13,18 @@ class StorageInfo(WireSchema):
     backend = Text()
     # marshmallow keeps the name "fields" for itself.
     pairs = List(List(Text()), attribute="fields", data_key="fields")
+
+
+class ReadinessCheck(V1Schema):
+    """One thing that was looked at."""
+
+    name = Text()
+    ok = Flag()
+    detail = Text(allow_none=True)
+
+
+class Readiness(V1Schema):
+    """Whether the service can do its work."""
+
+    status = Text()
+    checks = List(Nested(ReadinessCheck))

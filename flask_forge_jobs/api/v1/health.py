@@ -1,0 +1,36 @@
+"""Readiness, for a load balancer or an operator."""
+
+from __future__ import annotations
+
+from flask import Response
+
+from flask_forge_jobs.api.context import Api
+from flask_forge_jobs.api.errors import UNAVAILABLE_RETRY_AFTER_S
+from flask_forge_jobs.api.response import dumper, json_response
+from flask_forge_jobs.api.routes import Route
+from flask_forge_jobs.api.schemas.system import Readiness
+from flask_forge_jobs.api.scope import Reach
+from flask_forge_jobs.auth.permissions import Permission
+from flask_forge_jobs.handlers.readiness import ReadyStatus, readiness
+
+_READINESS = Readiness()
+_DUMP = dumper(_READINESS)
+
+
+def ready(api: Api) -> Response:
+    """Say whether the database answers, is up to date, and has live workers."""
+    found = readiness(api.storage)
+    if found.status is not ReadyStatus.UNAVAILABLE:
+        return json_response(_DUMP(found))
+    response = json_response(_DUMP(found), 503)
+    response.headers["Retry-After"] = str(UNAVAILABLE_RETRY_AFTER_S)
+    return response
+
+
+ROUTES = (
+    Route(
+        method="GET", path="/v1/health/ready", endpoint="v1_ready", view=ready,
+        permission=Permission.READ, reach=Reach.VIEW, answer=_READINESS,
+        other_answers={503: _READINESS},
+    ),
+)  # fmt: skip

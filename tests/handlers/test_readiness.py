@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.errors import MigrationError, StorageUnavailableError
+from flask_forge_jobs.handlers.readiness import Check, ReadyStatus, readiness
+from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.catalogue import load_migrations
+from flask_forge_jobs.storage.connect import open_storage
+from tests.api.faulty import faulty_storage
+
+SECRET = "/srv/queue.sqlite: disk I/O error"
+
+
+def test_a_service_with_a_live_worker_is_ready(storage: Storage, backend: str) -> None:
+    storage.processes.beat("H", None, ["mail"], [])
+
+    found = readiness(storage)
+
+    newest = load_migrations(backend)[-1].version
+    assert found.status is ReadyStatus.OK
+    assert found.checks == (
+        Check("storage", True),
+        Check("schema", True, f"version {newest}, {newest} is needed"),
+        Check("workers", True, "1 live"),
+    )
+
+
+def test_a_service_without_workers_is_degraded(storage: Storage) -> None:
+    found = readiness(storage)
+
+    assert found.status is ReadyStatus.DEGRADED
+    assert found.checks[2] == Check("workers", False, "0 live")
+
+
+@pytest.mark.parametrize(
+    ("error", "is_reachable", "details"),
+    [
+        (StorageUnavailableError(SECRET), False, ["does not answer", "unknown"]),
+        (MigrationError(9, SECRET), True, [None, "does not fit"]),
+    ],
+)
+def test_a_service_whose_database_fails_is_unavailable(
+    error: Exception, is_reachable: bool, details: list[str | None]
+) -> None:
+    found = readiness(faulty_storage(error))
+
+    assert found.status is ReadyStatus.UNAVAILABLE
+    assert [check.ok for check in found.checks] == [is_reachable, False, False]
+    assert [check.detail for check in found.checks[:2]] == details
+    assert SECRET not in repr(found)
+
+
+def test_a_schema_that_may_not_be_made_is_not_ready(tmp_path: Path) -> None:
+    settings = DatabaseSettings(path=tmp_path / "queue.sqlite")
+
+    found = readiness(open_storage(settings, migrate=False))
+
+    assert found.status is ReadyStatus.UNAVAILABLE
+    assert [check.ok for check in found.checks] == [True, False, False]
