@@ -17,6 +17,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from flask_forge_jobs.api.request_ids import request_id
 from flask_forge_jobs.api.response import json_response
+from flask_forge_jobs.auth.access import AuthenticatorError
 from flask_forge_jobs.errors import (
     AlreadyRunningError,
     ConflictError,
@@ -164,7 +165,14 @@ def allow_header(methods: Iterable[str]) -> str:
 
 
 def _log(error: Exception, problem: Problem) -> None:
-    if isinstance(error, StorageBusyError):
+    if isinstance(error, AuthenticatorError):
+        LOGGER.error(
+            "request %s: FORGE_JOBS_AUTH failed: %s",
+            request_id(),
+            error.reason,
+            exc_info=error.__cause__,
+        )
+    elif isinstance(error, StorageBusyError):
         LOGGER.warning(
             "request %s: database busy: %s", request_id(), one_line(str(error))
         )

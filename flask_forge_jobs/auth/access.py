@@ -9,7 +9,6 @@ name was rebound to 127.0.0.1 is a local peer too. Hence all three conditions.
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Callable
 from ipaddress import IPv6Address, ip_address
@@ -29,8 +28,6 @@ from flask_forge_jobs.errors import RateLimitedError
 # Whatever else it returns or raises refuses too.
 Authenticator = Callable[[Request], object]
 
-logger = logging.getLogger(__name__)
-
 _FORWARDING_HEADERS = ("Forwarded", "Via", "X-Real-Ip")
 _FORWARDING_PREFIX = "HTTP_X_FORWARDED_"
 _HOST = re.compile(r"(?P<name>\[[0-9a-fA-F:.]+\]|[^\[\]:]+)(?::[0-9]{1,5})?")
@@ -39,6 +36,18 @@ CLOSED_MESSAGE = (
     "no authenticator is configured, so only a direct request from this machine to a "
     "debug server is answered; set FORGE_JOBS_AUTH"
 )
+
+
+class AuthenticatorError(Forbidden):
+    """The host's authenticator failed, so nobody is let in.
+
+    Args:
+        reason: What it did; for the log only.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__("the authenticator failed; the log has the details")
+        self.reason = reason
 
 
 class Access:
@@ -74,8 +83,8 @@ class Access:
         Raises:
             Unauthorized: No principal is known for this request.
             RateLimitedError: Likewise, and there were too many of these.
-            Forbidden: There is no authenticator and the request is not plainly local,
-                or the host's authenticator failed.
+            Forbidden: There is no authenticator and the request is not plainly local.
+            AuthenticatorError: The host's authenticator failed.
         """
         if self._tokens is None and self._authenticator is None:
             return self._local(request, app)
@@ -128,19 +137,16 @@ def _ask(authenticator: Authenticator, request: Request) -> Principal | None:
     except (HTTPException, RateLimitedError):
         raise  # a refusal in the host's own words
     except Exception as error:
-        logger.exception("the authenticator failed, so the request is refused")
-        raise Forbidden("the authenticator failed; the log has the details") from error
+        raise AuthenticatorError(f"it raised {type(error).__name__}") from error
     if answer is True:
         return HOST
     if isinstance(answer, Principal):
         return answer
     if answer:
-        logger.error(
-            "the authenticator returned a %s instead of a Principal, True or None, so "
-            "the request is refused",
-            type(answer).__name__,
+        raise AuthenticatorError(
+            f"it returned a {type(answer).__name__} instead of a Principal, True or "
+            "None"
         )
-        raise Forbidden("the authenticator failed; the log has the details")
     return None
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from flask_forge_jobs.model.backoff import failure_delay_s
 from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.jobs import JobStatus
+from flask_forge_jobs.model.one_line import one_line
 from flask_forge_jobs.model.outcomes import (
     Done,
     Failed,
@@ -106,10 +107,10 @@ class Settler:
             "job %s: id=%s kind=%s queue=%s attempt=%s/%s delay_s=%s error=%s",
             word,
             job.id,
-            job.kind,
-            job.queue_name,
+            one_line(job.kind),
+            one_line(job.queue_name),
             job.attempts,
             job.max_attempts,
             settlement.delay_s,
-            settlement.error,
+            one_line(settlement.error or ""),
         )

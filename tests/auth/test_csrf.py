@@ -91,3 +91,98 @@ def test_read_for_another_site_is_left_to_the_browser(client: FlaskClient) -> No
 
     assert answer.status_code == 200
     assert not [name for name, _ in answer.headers if name.startswith("Access-Control")]
+
+
+# The table of S14 (H27): what each pair of headers means for a request whose credential
+# a browser would have sent on its own. None stands for a header that is absent.
+ORIGINS = {
+    "none": None,
+    "own": "http://jobs.example:8787",
+    "null": "null",
+    "foreign": "http://evil.test",
+    "other port": "http://jobs.example:9999",
+    "subdomain": "http://sub.jobs.example:8787",
+}
+SITES = (None, "same-origin", "same-site", "cross-site", "none")
+CREDENTIALS = {
+    "cookie": {"Cookie": "session=x"},
+    "basic": {"Authorization": "Basic YTpi"},
+    "nothing": {},
+    "bearer": {"Authorization": "Bearer t"},
+}
+
+
+@pytest.mark.parametrize("credential", CREDENTIALS)
+@pytest.mark.parametrize("site", SITES)
+@pytest.mark.parametrize("origin", ORIGINS)
+def test_sec_S14_table(
+    client: FlaskClient, credential: str, site: str | None, origin: str
+) -> None:
+    """With neither header a JSON body is proof; see ``spec/http.md`` X-08."""
+    named = {"Sec-Fetch-Site": site, "Origin": ORIGINS[origin]}
+    headers = {name: value for name, value in named.items() if value is not None}
+    if credential == "bearer":
+        is_allowed = True
+    elif site is None:
+        is_allowed = origin in {"none", "own"}
+    else:
+        is_allowed = site == "same-origin"
+
+    answer = client.post(
+        "/jobs/enqueue",
+        json=JOB,
+        headers={"Host": "jobs.example:8787", **headers, **CREDENTIALS[credential]},
+    )
+
+    assert answer.status_code == (200 if is_allowed else 403)
+    assert {"Sec-Fetch-Site", "Origin"} <= set(answer.vary)
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 403),
+        ({"X-Forge-Jobs": "0"}, 403),
+        ({"Content-Type": "text/plain"}, 403),
+        ({"Content-Type": "application/x-www-form-urlencoded"}, 403),
+        ({"Content-Type": "application/json"}, 404),
+        ({"X-Forge-Jobs": "1"}, 404),
+        ({"Sec-Fetch-Site": "same-origin"}, 404),
+        ({"Origin": "http://jobs.example"}, 404),
+        ({"Authorization": "Bearer t"}, 404),
+    ],
+)
+def test_sec_S14_without_a_body_something_must_show_that_no_form_sent_it(
+    client: FlaskClient, headers: dict[str, str], status: int
+) -> None:
+    answer = client.post(
+        "/jobs/run-now/none", headers={"Host": "jobs.example", **headers}
+    )
+
+    assert answer.status_code == status
+
+
+def test_sec_S14_json_smuggled_in_a_form_is_refused(
+    client: FlaskClient, storage: Storage
+) -> None:
+    """``enctype=text/plain`` lets a form send what parses as JSON."""
+    answer = client.post(
+        "/jobs/enqueue",
+        data=b'{"kind":"k","payload":{"a":"="}}',
+        content_type="text/plain",
+    )
+
+    assert answer.status_code == 415
+    assert storage.job_reader.statistics() == {}
+
+
+def test_sec_S14_page_over_http_cannot_write_to_its_https_twin(
+    client: FlaskClient,
+) -> None:
+    answer = client.post(
+        "https://jobs.example/jobs/enqueue",
+        json=JOB,
+        headers={"Host": "jobs.example:80", "Origin": "http://jobs.example"},
+    )
+
+    assert answer.status_code == 403

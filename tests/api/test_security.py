@@ -1,0 +1,304 @@
+"""Rows of the security checklist that no single module answers for."""
+
+from __future__ import annotations
+
+import ast
+import io
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from flask.testing import FlaskClient
+
+import flask_forge_jobs
+from flask_forge_jobs.api.blueprint import BlueprintOptions
+from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.errors import StorageUnavailableError
+from flask_forge_jobs.model.jobs import JobFilter, NewJob
+from flask_forge_jobs.model.outcomes import Failed
+from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.connect import open_storage
+from tests.api.faulty import faulty_storage
+from tests.api.mounting import PREFIX, mount
+from tests.api.tokens import client_with_token
+from tests.support.jobs import run
+
+PACKAGE = Path(flask_forge_jobs.__file__).parent
+INJECTIONS = [
+    "'", '"', "''", "' OR '1'='1", "' OR 1=1 --", '" OR ""="', "'; DROP TABLE x; --",
+    "1; DELETE FROM forge_job", "') OR ('a'='a", "' UNION SELECT NULL --",
+    "'||(SELECT version())||'", "\\' OR 1=1 --", "%27%20OR%201=1", "admin'--", "/*",
+    "*/ OR 1=1", ":name", "%(name)s", "%s", "?", "$1", "{0}", "0x27", "`id`", "[id]",
+    "\uff07 OR 1=1", "';SELECT pg_sleep(5)--", "1 AND SLEEP(5)", "${jndi:x}", "$(id)",
+]  # fmt: skip
+
+
+@pytest.fixture
+def client(storage: Storage) -> FlaskClient:
+    return client_with_token(storage, "admin")
+
+
+def _trees() -> Iterator[tuple[Path, ast.AST]]:
+    for path in PACKAGE.rglob("*.py"):
+        yield path, ast.parse(path.read_text("utf-8"))
+
+
+# -- S24, S25 ----------------------------------------------------------------------
+
+# Names of databases, pragmas and channels cannot be parameters; they are checked or
+# constants.
+BUILT_STATEMENTS = {
+    "administration",
+    "postgres_listener",
+    "postgres_schema",
+    "sqlite",
+    "sqlite_checkpoint",
+}
+
+
+def test_sec_S24_no_statement_is_put_together_from_text() -> None:
+    offenders = set()
+    for path, tree in _trees():
+        for node in ast.walk(tree):
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Attribute)
+                and node.func.attr in {"execute", "executemany", "executescript"}
+                and node.args
+                and isinstance(node.args[0], ast.JoinedStr | ast.BinOp)
+            ):
+                offenders.add(path.stem)
+
+    assert offenders <= BUILT_STATEMENTS
+
+
+@pytest.mark.parametrize("text", INJECTIONS)
+def test_sec_S24_injected_text_is_text(
+    client: FlaskClient, storage: Storage, text: str
+) -> None:
+    """H14: it finds and changes what an unknown word would."""
+    storage.jobs.enqueue(NewJob("k"))
+    search = {"payload_search": text} if len(text) > 1 else {}
+
+    listed = client.post(
+        f"{PREFIX}/jobs/list",
+        json={"filter": {"kinds": [text], **search}, "limit": 9, "offset": 0},
+    )
+    others = [
+        client.get(f"{PREFIX}/jobs/inspect/{text.replace('/', '').replace('?', '')}x"),
+        client.get(f"{PREFIX}/jobs/kinds", query_string={"queue_name": text}),
+        client.post(f"{PREFIX}/jobs/delete", json={"ids": [text]}),
+        client.get(f"{PREFIX}/v1/audit", query_string={"actor": text}),
+        client.get(f"{PREFIX}/v1/jobs", query_string={"dedupe_key": text}),
+        client.get(f"{PREFIX}/v1/jobs", query_string={"sort": text}),
+    ]
+
+    assert (listed.status_code, listed.get_json()["total"]) == (200, 0)
+    assert [answer.status_code for answer in others] == [404, 200, 200, 200, 200, 400]
+    assert not any("syntax" in answer.text for answer in (listed, *others))
+    assert storage.job_reader.page(JobFilter(), 9).total == 1
+
+
+@pytest.mark.parametrize("special", ["%%", "__", "\\\\", "[a]", "%a%", "a_c", "*?"])
+def test_sec_S25_search_is_literal(
+    client: FlaskClient, storage: Storage, special: str
+) -> None:
+    storage.jobs.enqueue(NewJob("k", json.dumps({"text": "abc"})))
+    wanted = storage.jobs.enqueue(NewJob("k", json.dumps({"text": special}))).id
+
+    rows = client.post(
+        f"{PREFIX}/jobs/list",
+        json={
+            "filter": {"payload_search": json.dumps(special)[1:-1]},
+            "limit": 9,
+            "offset": 0,
+        },
+    ).get_json()["rows"]
+
+    assert [row["id"] for row in rows] == [wanted]
+
+
+# -- S26 ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("extra", "status"), [(0, 200), (1, 413)])
+@pytest.mark.parametrize("is_chunked", [False, True])
+def test_sec_S26_body_limit_is_exact_for_chunks_too(
+    storage: Storage, extra: int, status: int, is_chunked: bool
+) -> None:
+    """One limit for all routes (X-07); chunked bodies are taken, unlike in S26."""
+    client = client_with_token(storage, "admin", max_body_bytes=1024)
+    body = b'{"ids":[]}'.ljust(1024 + extra)
+    environ = {"wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"}
+
+    answer = client.post(
+        f"{PREFIX}/jobs/retry",
+        input_stream=io.BytesIO(body) if is_chunked else None,
+        data=None if is_chunked else body,
+        content_type="application/json",
+        environ_overrides=environ if is_chunked else {},
+    )
+
+    assert answer.status_code == status
+
+
+# -- S33 ---------------------------------------------------------------------------
+
+
+def test_sec_S33_nothing_in_the_package_runs_stored_text() -> None:
+    """No pickle, no eval, no import by a name that comes from data."""
+    modules = {"pickle", "marshal", "shelve", "dill", "yaml", "jsonpickle"}
+    calls = {"eval", "exec", "compile", "__import__", "import_module", "import_string"}
+    found = set()
+    for path, tree in _trees():
+        for node in ast.walk(tree):
+            names: list[str] = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [node.module or ""]
+            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                names = [node.func.id] if node.func.id in calls else []
+            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                is_regex = ast.unparse(node.func).startswith("re.")
+                hit = node.func.attr in calls - {"compile"} and not is_regex
+                names = [node.func.attr] if hit else []
+            found |= {(path.name, name) for name in names if name in modules | calls}
+
+    assert found == set()
+
+
+# -- S37 ---------------------------------------------------------------------------
+
+CANARY = "hunter2canary"
+TOKEN = "ghp_" + "hunter2canary" * 3
+PAYLOAD = {
+    "password": CANARY,
+    "nested": [{"apiToken": CANARY}, {"db": {"passwd": CANARY}}],
+    "note": f"use {TOKEN}",
+    "cookie": {"session": CANARY},
+}
+ERROR = f"login with token={CANARY} at postgresql://ada:{CANARY}@db with {TOKEN}"
+
+
+def test_sec_S37_secrets_leave_the_process_nowhere(
+    storage: Storage, client: FlaskClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    enqueued = client.post(
+        f"{PREFIX}/jobs/enqueue", json={"kind": "k", "payload": PAYLOAD}
+    )
+    job_id = enqueued.get_json()
+    run(storage, Failed(ERROR), queue_name="default")
+
+    answers = [
+        client.post(f"{PREFIX}/jobs/list", json={"limit": 9, "offset": 0}),
+        client.get(f"{PREFIX}/jobs/inspect/{job_id}"),
+        client.get(f"{PREFIX}/jobs/failed"),
+        client.get(f"{PREFIX}/v1/jobs"),
+        client.get(f"{PREFIX}/v1/jobs/{job_id}"),
+        client.get(f"{PREFIX}/v1/audit"),
+        client.get(f"{PREFIX}/metrics"),
+        client.get(f"{PREFIX}/queue/overview"),
+    ]
+
+    assert {answer.status_code for answer in answers} == {200}
+    for answer in (enqueued, *answers):
+        assert CANARY not in answer.text, answer.request.path
+    assert CANARY not in caplog.text
+    assert job_id in answers[3].text
+
+
+# -- S38 ---------------------------------------------------------------------------
+
+URLS = [
+    "postgresql://ada:{}@127.0.0.1:1/d",
+    "postgresql://ada:{}@127.0.0.1:1/d?sslmode=require",
+    "postgresql://ada:{}%40x@127.0.0.1:1/d",
+    "postgresql://ada:%68{}@127.0.0.1:1/d",
+    "postgresql:///d?host=127.0.0.1&port=1&user=ada&password={}",
+    "postgresql://ada@127.0.0.1:1/d?password={}",
+]
+
+
+@pytest.mark.parametrize("url", URLS)
+def test_sec_S38_password_of_the_database_is_shown_nowhere(
+    url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    settings = DatabaseSettings.from_url(url.format(CANARY))
+    storage = open_storage(settings)
+    client = mount(storage, BlueprintOptions())
+
+    answers = [client.get(PREFIX + path) for path in ("/storage/info", "/health")]
+    with pytest.raises(StorageUnavailableError) as raised:
+        storage.open()
+
+    shown = [
+        repr(settings), str(settings), settings.dsn_for_display, repr(storage.database),
+        repr(raised.value), caplog.text, *(answer.text for answer in answers),
+    ]  # fmt: skip
+    assert answers[0].status_code == 503
+    assert not any(CANARY in text for text in shown)
+
+
+# -- S39, S41 ----------------------------------------------------------------------
+
+INTERNALS = re.compile(r"SELECT|Traceback|/srv|line \d|psycopg2|sqlite3|flask_forge")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        StorageUnavailableError("/srv/queue.sqlite: SELECT failed in sqlite3"),
+        RuntimeError("Traceback: /srv/app.py, line 3"),
+        KeyError("psycopg2"),
+    ],
+)
+def test_sec_S39_answers_name_no_internals(error: Exception) -> None:
+    client = mount(faulty_storage(error))
+
+    for method, path, body in (
+        ("GET", "/queue/overview", None),
+        ("GET", "/jobs/inspect/x", None),
+        ("GET", "/metrics", None),
+        ("POST", "/jobs/list", {"limit": 1, "offset": 0}),
+        ("POST", "/jobs/enqueue", {"kind": "k", "payload": {}}),
+    ):
+        answer = client.open(PREFIX + path, method=method, json=body)
+        assert answer.status_code in {500, 503}
+        assert not INTERNALS.search(answer.text)
+
+
+def test_sec_S41_text_from_outside_stays_within_one_line(
+    storage: Storage, client: FlaskClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    evil = "x\nINFO fake\r\x1b[31m\u2028\u202e"
+    client.environ_base["HTTP_AUTHORIZATION"] = "Bearer wrong"
+
+    client.post(
+        f"{PREFIX}/jobs/delete", query_string={evil: evil}, json={"ids": [evil]}
+    )
+    client.post(f"{PREFIX}/queue/{evil.replace('/', '')}/paused", json={"paused": True})
+
+    messages = [record.getMessage() for record in caplog.records]
+    assert len(messages) == 2
+    for message in messages:
+        assert len(message.splitlines()) == 1
+        assert "\x1b" not in message
+        assert len(message) < 4096
+    assert storage.queues.all() == []
+
+
+# -- S42 ---------------------------------------------------------------------------
+
+
+def test_sec_S42_nobody_s_name_in_the_trail_is_a_token(
+    client: FlaskClient,
+) -> None:
+    client.post(f"{PREFIX}/jobs/retry", json={"ids": []})
+
+    token = client.environ_base["HTTP_AUTHORIZATION"].removeprefix("Bearer ")
+    assert token not in client.get(f"{PREFIX}/v1/audit").text
