@@ -31,6 +31,7 @@ from flask_forge_jobs.storage.database import (
     encode_rows,
 )
 from flask_forge_jobs.storage.rows import summary_from_row
+from flask_forge_jobs.storage.seeking import NEAR, seek
 
 # Above this the combinations with the first jobs are picked before they are read.
 MAX_COMBINATIONS = 64
@@ -75,6 +76,7 @@ class Listing:
         self._counts: dict[Combination, int] = {}
         self._deferred = 0
         self._stored = 0
+        self._total: int | None = None
         self._count_matching()
 
     def _count_matching(self) -> None:
@@ -159,12 +161,47 @@ class Listing:
         if limit == 0 or not self._counts:
             return []
         start = self._start(order, after)
+        if offset > NEAR and order == JobOrder() and self._conditions.is_plain:
+            if offset >= self.total():
+                return []
+            start, offset = self._nearer(offset)
         depth = offset + limit
         streams = self._streams(order, start, depth)
         if streams is None:
             return self._sorted(order, start, limit, offset)
         merged = heapq.merge(*streams, reverse=order.descending)
         return list(islice(merged, offset, depth))
+
+    def _nearer(self, offset: int) -> tuple[Place, int]:
+        """Return a place further on, and how many jobs are left to be skipped."""
+        newest, oldest = (
+            self._first(JobOrder()),
+            self._first(JobOrder(descending=False)),
+        )
+
+        def count(from_at: int, to_at: int) -> int:
+            rows = self._transaction.all(
+                "count_newer",
+                rows=self._rows(("queue_name", "kind", "status")),
+                from_at=from_at,
+                to_at=to_at,
+            )
+            return sum(int(row[0]) for row in rows)
+
+        instant, newer = seek(
+            count, newest=newest, oldest=oldest, total=self.total(), offset=offset
+        )
+        return (instant + 1, ""), offset - newer
+
+    def _first(self, order: JobOrder) -> int:
+        """Return the instant of the first job by age; there must be one."""
+        found = self._transaction.all(
+            _way("first_listed", order),
+            rows=self._rows(("queue_name", "kind", "status")),
+            **self._bounds(order, self._start(order, None)),
+        )
+        instants = [int(row[3]) for row in found if row[3] is not None]
+        return max(instants) if order.descending else min(instants)
 
     def _start(self, order: JobOrder, after: Position | None) -> Place:
         if after is not None:
@@ -309,6 +346,11 @@ class Listing:
 
     def total(self) -> int:
         """Return the true number of matching jobs."""
+        if self._total is None:
+            self._total = self._counted_total()
+        return self._total
+
+    def _counted_total(self) -> int:
         wanted, conditions = self._wanted, self._conditions
         if not self._counts:
             return 0

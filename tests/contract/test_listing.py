@@ -13,7 +13,7 @@ from flask_forge_jobs.model.instants import from_micros, to_micros
 from flask_forge_jobs.model.jobs import Job, JobFilter, JobStatus, NewJob
 from flask_forge_jobs.model.ordering import JobOrder, Position, SortColumn
 from flask_forge_jobs.model.outcomes import Dead, Done, Failed, Outcome
-from flask_forge_jobs.storage import listing
+from flask_forge_jobs.storage import listing, seeking
 from flask_forge_jobs.storage.base import Storage
 from tests.support.jobs import OTHER, OWNER, claim_one, finish
 from tests.support.sql import Sql
@@ -166,7 +166,7 @@ def test_pages_hold_every_match_once_and_in_order(
         assert bool(matching) == (name != "unknown")
         for order in ORDERS:
             ids: list[str] = []
-            for page, total in walked(storage, wanted, order, 7):
+            for page, total in walked(storage, wanted, order, 17):
                 ids += page
                 assert total == len(matching), (name, order)
             assert ids == expected(matching, order), (name, order)
@@ -187,6 +187,27 @@ def test_pages_keep_to_a_range_of_instants(storage: Storage, jobs: list[Job]) ->
     done = replace(wanted, statuses=[JobStatus.DONE])
     [(ids, total)] = walked(storage, done, JobOrder(), 100)
     assert total == len(ids) == sum(job.status == "done" for job in matching)
+
+
+@pytest.mark.parametrize("near", [0, 5, 10**6])
+def test_a_deep_page_is_a_slice_of_the_same_order(
+    storage: Storage, jobs: list[Job], monkeypatch: pytest.MonkeyPatch, near: int
+) -> None:
+    monkeypatch.setattr(listing, "NEAR", near)
+    monkeypatch.setattr(seeking, "NEAR", near)
+    by_age = sorted(job.enqueued_at for job in jobs)
+    window = JobFilter(enqueued_from=by_age[9], enqueued_to=by_age[50])
+    cases = [FILTERS[name] for name in ("none", "queues and kind", "statuses")]
+    cases.append(
+        (window, lambda job: by_age[9] <= job.enqueued_at <= by_age[50]),
+    )
+
+    for wanted, fits in cases:
+        ids = expected([job for job in jobs if fits(job)], JobOrder())
+        for offset in range(len(ids) + 3):
+            page = storage.job_reader.page(wanted, 4, offset)
+            assert [job.id for job in page.rows] == ids[offset : offset + 4]
+            assert page.total == len(ids)
 
 
 @pytest.mark.usefixtures("jobs")

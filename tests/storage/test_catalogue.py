@@ -65,6 +65,7 @@ SERVED_BY = {
     "listed_schedule_asc": "forge_job_schedule",
     "listed_few_desc": "forge_job_list",
     "listed_few_asc": "forge_job_list",
+    "count_newer": "forge_job_list",
     "count_key": "forge_job_key",
     "count_schedule": "forge_job_schedule",
     "count_few": "forge_job_list",

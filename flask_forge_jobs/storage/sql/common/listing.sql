@@ -53,6 +53,16 @@ SELECT
     )
 FROM /* rows v: queue_name text, kind text, status text */
 
+-- name: count_newer
+-- Served by forge_job_list, from the index alone.
+SELECT (
+    SELECT COUNT(*)
+    FROM forge_job
+    WHERE queue_name = v.queue_name AND kind = v.kind AND status = v.status
+        AND enqueued_at > :from_at AND enqueued_at <= :to_at
+)
+FROM /* rows v: queue_name text, kind text, status text */
+
 -- name: listed_finished (both ways)
 -- Served by forge_job_finished: jobs of one queue and status by their end.
 SELECT completed_at, id
