@@ -7,13 +7,13 @@ from collections.abc import Iterable, Sequence
 
 from werkzeug.routing import BaseConverter, Map
 
-from flask_forge_jobs.api.routes import JOB_PATH, SCHEDULE_PATH, Route
+from flask_forge_jobs.api.routes import JOB_PATH, QUEUE_PATH, SCHEDULE_PATH, Route
 
 _PLACEHOLDER = re.compile(r"(?P<folder>.*)<(?P<converter>[a-z_]+):[a-z_]+>")
 
 
 def add_converters(urls: Map, routes: Sequence[Route]) -> None:
-    """Teach a URL map the placeholders of ``/v1/jobs/<id>`` and ``/v1/cron/<name>``.
+    """Teach a URL map what stands behind ``/v1/jobs/``, ``/cron/`` and ``/queues/``.
 
     They take anything but the words that are routes there, so that a wrong method on
     ``/v1/jobs/list`` is 405, and not a question for the job ``list``.
@@ -22,7 +22,7 @@ def add_converters(urls: Map, routes: Sequence[Route]) -> None:
         urls: The map that the routes will be added to.
         routes: All routes of the blueprint.
     """
-    for path in (JOB_PATH, SCHEDULE_PATH):
+    for path in (JOB_PATH, SCHEDULE_PATH, QUEUE_PATH):
         match = _PLACEHOLDER.fullmatch(path)
         if match is None:
             raise ValueError(f"{path} does not end with a placeholder")

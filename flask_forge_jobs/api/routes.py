@@ -17,6 +17,7 @@ V1_PREFIX = "/v1"
 # Where a job and a schedule stand; see :mod:`flask_forge_jobs.api.converters`.
 JOB_PATH = f"{V1_PREFIX}/jobs/<forge_job_id:job_id>"
 SCHEDULE_PATH = f"{V1_PREFIX}/cron/<forge_schedule:name>"
+QUEUE_PATH = f"{V1_PREFIX}/queues/<forge_queue:name>"
 V1_ENDPOINT_PREFIX = "v1_"
 Answer = Schema | Field[Any] | None
 

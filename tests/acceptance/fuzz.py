@@ -94,6 +94,8 @@ def serving_target(backend: str, database_url: str, folder: Path) -> Iterator[Ta
         "--workers=2",
         "--worker-class=gthread",
         "--threads=4",
+        # Its own limit would answer long queries before the API sees them.
+        "--limit-request-line=0",
         FLASK_FORGE_JOBS_TOKENS=json.dumps(entries),
         FLASK_FORGE_JOBS_ENABLE_DEMO="true",
         **{MANY_CLIENTS_VARIABLE: "1"},

@@ -1,13 +1,14 @@
 """What JSON Schema cannot say, made true of the requests that schemathesis generates.
 
 Only requests that are meant to be valid are touched: each rule here is one that a
-handler checks between two keys, or a form that JSON Schema does not tell apart. What is
-meant to be invalid is sent as it is.
+handler checks between two keys, a language of its own, or a form that JSON Schema does
+not tell apart. What is meant to be invalid is sent as it is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, MutableMapping
+from datetime import datetime
 from typing import Any
 from zoneinfo import available_timezones
 
@@ -22,11 +23,16 @@ from flask_forge_jobs.model.time_zones import check_time_zone
 # Keys whose values are the caller's own; nothing in them has to fit a rule.
 _FREE = frozenset({"payload"})
 # The second of each pair must not be smaller than the first.
-_ORDERED = (
+_WINDOW = ("from", "to")
+_CURVES = (
     ("base_seconds", "max_seconds"),
     ("backoff_base_seconds", "backoff_max_seconds"),
-    ("from", "to"),
 )
+_LEAST_SECONDS, _MOST_SECONDS = 1, 86_400
+# A width with which any window makes few enough buckets, and their most.
+_WIDEST = 10**9 - 1
+_MOST_BUCKETS = 2000
+Document = MutableMapping[str, Any]
 
 
 def _field(low: int, high: int) -> st.SearchStrategy[str]:
@@ -67,7 +73,7 @@ def before_call(
     if isinstance(case.body, dict):
         case.body = repaired(case.body)
     if isinstance(case.query, dict):
-        _order(case.query)
+        repair_query(case.query)
 
 
 def repaired(value: Any) -> Any:
@@ -77,7 +83,7 @@ def repaired(value: Any) -> Any:
             key: item if key in _FREE else repaired(item) for key, item in value.items()
         }
         _replace_unreadable(document)
-        _order(document)
+        _repair(document)
         return document
     if isinstance(value, list):
         return [repaired(item) for item in value]
@@ -85,6 +91,26 @@ def repaired(value: Any) -> Any:
         # For JSON Schema 1.0 is an integer; the contract refuses it where one stands.
         return int(value)
     return value
+
+
+def repair_query(query: Document) -> None:
+    """Make a query follow the rules between its parameters."""
+    _order(query, *_WINDOW, _instant)
+    # Only an answer gives a cursor that fits the rest.
+    query.pop("cursor", None)
+    if "bucket_secs" in query and _buckets(query) > _MOST_BUCKETS:
+        query["bucket_secs"] = _WIDEST
+
+
+def _repair(document: Document) -> None:
+    _order(document, *_WINDOW, _instant)
+    for low, high in _CURVES:
+        # Where one is left out, the other one may not fit what is stored.
+        if isinstance(document.get(low), int) and document.get(high) is None:
+            document[high] = _MOST_SECONDS
+        if isinstance(document.get(high), int) and document.get(low) is None:
+            document[low] = _LEAST_SECONDS
+        _order(document, low, high)
 
 
 def _replace_unreadable(document: MutableMapping[str, Any]) -> None:
@@ -97,8 +123,26 @@ def _replace_unreadable(document: MutableMapping[str, Any]) -> None:
                 document[key] = good
 
 
-def _order(document: MutableMapping[str, Any]) -> None:
-    for low, high in _ORDERED:
-        values = document.get(low), document.get(high)
-        if None not in values and type(values[0]) is type(values[1]):
-            document[low], document[high] = sorted(values)  # type: ignore[type-var]
+def _order(
+    document: Document, low: str, high: str, rank: Callable[[Any], Any] = int
+) -> None:
+    try:
+        is_reversed = rank(document[low]) > rank(document[high])
+    except (KeyError, TypeError, ValueError):
+        return
+    if is_reversed:
+        document[low], document[high] = document[high], document[low]
+
+
+def _instant(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def _buckets(query: Document) -> float:
+    try:
+        start, end = (_instant(query[key]) for key in _WINDOW)
+        width = int(query["bucket_secs"])
+    except (KeyError, TypeError, ValueError):
+        return _MOST_BUCKETS + 1
+    # A series takes at least a minute.
+    return (end - start).total_seconds() / max(width, 60)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.fuzz import CALLERS, fuzz, serving_target
-from tests.acceptance.fuzz_hooks import repaired
+from tests.acceptance.fuzz_hooks import repair_query, repaired
 
 EXAMPLES = int(os.environ.get("FORGE_JOBS_FUZZ_EXAMPLES", "10"))
 SEED = int(
@@ -43,7 +43,10 @@ def test_no_check_fails(
             {"filter": {"from": "2031-01-01T00:00:00Z", "to": "2030-01-01T00:00:00Z"}},
             {"filter": {"from": "2030-01-01T00:00:00Z", "to": "2031-01-01T00:00:00Z"}},
         ),
-        ({"base_seconds": 60}, {"base_seconds": 60}),
+        (
+            {"backoff_base_seconds": 60},
+            {"backoff_base_seconds": 60, "backoff_max_seconds": 86_400},
+        ),
         (
             {"cron_expr": "000", "timezone": "000"},
             {"cron_expr": "0 6 * * *", "timezone": "UTC"},
@@ -55,3 +58,33 @@ def test_what_a_schema_cannot_say_is_repaired(
     generated: dict[str, object], sent: dict[str, object]
 ) -> None:
     assert repaired(generated) == sent
+
+
+@pytest.mark.parametrize(
+    ("generated", "sent"),
+    [
+        ({"cursor": "x", "limit": 5}, {"limit": 5}),
+        (
+            {"from": "2031-01-01T00:00:00Z", "to": "2030-12-31T23:00:00-05:00"},
+            {"from": "2031-01-01T00:00:00Z", "to": "2030-12-31T23:00:00-05:00"},
+        ),
+        (
+            {
+                "from": "2030-01-01T00:00:00Z",
+                "to": "2031-01-01T00:00:00Z",
+                "bucket_secs": 60,
+            },
+            {
+                "from": "2030-01-01T00:00:00Z",
+                "to": "2031-01-01T00:00:00Z",
+                "bucket_secs": 999_999_999,
+            },
+        ),
+    ],
+)
+def test_a_query_is_repaired(
+    generated: dict[str, object], sent: dict[str, object]
+) -> None:
+    repair_query(generated)
+
+    assert generated == sent

@@ -43,3 +43,12 @@ def test_preview_is_no_schedule(urls: MapAdapter, method: str) -> None:
 
     assert set(caught.value.valid_methods or ()) == {"POST", "OPTIONS"}
     assert urls.match("/v1/cron/previews", method=method)[1] == {"name": "previews"}
+
+
+@pytest.mark.parametrize("method", ["GET", "PATCH", "DELETE"])
+def test_actions_is_no_queue(urls: MapAdapter, method: str) -> None:
+    with pytest.raises(MethodNotAllowed) as caught:
+        urls.match("/v1/queues/actions", method=method)
+
+    assert set(caught.value.valid_methods or ()) == {"POST", "OPTIONS"}
+    assert urls.match("/v1/queues/mail", method=method)[1] == {"name": "mail"}

@@ -9,7 +9,7 @@ from flask import Blueprint, Flask
 from flask.testing import FlaskClient
 
 from flask_forge_jobs.api.blueprint import create_blueprint
-from flask_forge_jobs.api.routes import JOB_PATH, SCHEDULE_PATH
+from flask_forge_jobs.api.routes import JOB_PATH, QUEUE_PATH, SCHEDULE_PATH
 from flask_forge_jobs.api.table import all_routes
 from flask_forge_jobs.storage.base import Storage
 from tests.api.faulty import faulty_storage
@@ -31,7 +31,10 @@ def methods_of(path: str) -> set[str]:
         if route.path == path
         # A word that is a route below /v1/jobs is not taken for the id of a job.
         or (
-            (route.path not in (JOB_PATH, SCHEDULE_PATH) or path not in places)
+            (
+                route.path not in (JOB_PATH, QUEUE_PATH, SCHEDULE_PATH)
+                or path not in places
+            )
             and re.fullmatch(re.sub("<.*?>", "[^/]+", route.path), path)
         )
     }

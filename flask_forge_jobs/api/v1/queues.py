@@ -16,7 +16,7 @@ from flask import Response, request
 
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.response import dumper, empty_response, encode, json_response
-from flask_forge_jobs.api.routes import Route
+from flask_forge_jobs.api.routes import QUEUE_PATH, Route
 from flask_forge_jobs.api.schemas.queues import (
     DeleteQueueQuery,
     NewQueueRequest,
@@ -111,17 +111,17 @@ ROUTES = (
         status=201,
     ),
     Route(
-        method="GET", path=f"{PATH}/<name>", endpoint="v1_queue", view=get,
+        method="GET", path=QUEUE_PATH, endpoint="v1_queue", view=get,
         permission=Permission.READ, reach=Reach.QUEUE, answer=_QUEUE, errors=(404,),
     ),
     Route(
-        method="PATCH", path=f"{PATH}/<name>", endpoint="v1_change_queue", view=change,
+        method="PATCH", path=QUEUE_PATH, endpoint="v1_change_queue", view=change,
         permission=Permission.QUEUES_EDIT, reach=Reach.QUEUE, body=_CHANGES,
         answer=_QUEUE,
         errors=(404, 412),
     ),
     Route(
-        method="DELETE", path=f"{PATH}/<name>", endpoint="v1_delete_queue", view=delete,
+        method="DELETE", path=QUEUE_PATH, endpoint="v1_delete_queue", view=delete,
         permission=Permission.QUEUES_EDIT, reach=Reach.QUEUE, query=_DELETE, status=204,
         errors=(404,), is_bulk=True,
     ),

@@ -1,0 +1,191 @@
+"""H1 to H6 and H18 to H20: what a body may hold, and how it may come."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import time
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from flask_forge_jobs.api.blueprint import BlueprintOptions
+from flask_forge_jobs.api.routes import Route
+from flask_forge_jobs.storage.base import Storage
+from tests.api.hazards.inputs import (
+    BODY_ROUTES,
+    STRICT_ROUTES,
+    Key,
+    fault,
+    keys,
+    label,
+    number_keys,
+)
+from tests.api.mounting import PREFIX, mount
+from tests.conformance.requests import sample
+
+MALFORMED = (
+    b"{", b"}", b"[1,]", b'{"a":1,}', b"{'a':1}", b'{"a":1} {"b":2}', b'{"a":1}//',
+    b'/* */{"a":1}', b"{a:1}", b'{"a":tru}', b"\x00", b'{"a":"\x00"}', b'{"a":"\n"}',
+    b'{"a":"\xe2\x82"}', b'{"a":"\xc0\xaf"}', b'{"a":"\xed\xa0\x80"}', b'{"a":01}',
+    b'{"a":+1}', b'{"a":.5}', b'{"a":1.}', b'{"a":0x1}', b'{"a":"\\x41"}', b" ",
+)  # fmt: skip
+GATED = (
+    b'{"a":NaN}', b'{"a":Infinity}', b'{"a":-Infinity}', b'{"a":1e999}',
+    b'{"a":1,"a":2}', b'{"a":"\\u0000"}', b'{"\\u0000":1}', b'{"a":"\\ud800"}',
+    b'{"a":{"b":1,"b":2}}', b"\xef\xbb\xbf{}", '{"a":1}'.encode("utf-16"),
+    '{"a":1}'.encode("utf-32"), b'{"a":' + b"9" * 5000 + b"}",
+)  # fmt: skip
+OTHER_TYPES: tuple[Any, ...] = (
+    None, True, 0, 1, 5, 1.0, 1.5, "", "5", "true", [], [1], {}, {"a": 1},
+)  # fmt: skip
+NUMBERS = (
+    -1, 0, 1, 2**31 - 1, 2**31, 2**32, 2**63 - 1, 2**63, 2**64, 1e308, -0.0, 0.1,
+)  # fmt: skip
+BODIES = pytest.mark.parametrize("route", BODY_ROUTES, ids=label)
+BAD_MEDIA_TYPES = (
+    "", "text/plain", "text/json", "application/x-www-form-urlencoded",
+    "multipart/form-data; boundary=x", "application/json; charset=utf-16",
+    "application/jsonp", "application/xml", "application/json, text/plain", "json",
+)  # fmt: skip
+LIMIT = 1000
+
+
+def post(client: FlaskClient, route: Route, data: bytes, **headers: str) -> Any:
+    return client.open(
+        f"{PREFIX}{sample(route).path}",
+        method=route.method,
+        data=data,
+        headers={"Content-Type": "application/json", **headers},
+    )
+
+
+@BODIES
+def test_H01_malformed_json_is_400(client: FlaskClient, route: Route) -> None:
+    for body in MALFORMED:
+        assert fault(post(client, route, body)) == (400, "validation", "json"), body
+    if not route.is_body_optional:
+        assert fault(post(client, route, b"")) == (400, "validation", "json")
+
+
+@BODIES
+def test_H02_what_the_gate_refuses_is_400(client: FlaskClient, route: Route) -> None:
+    for body in GATED:
+        assert fault(post(client, route, body)) == (400, "validation", "json"), body
+
+
+@pytest.mark.parametrize(
+    ("body", "statuses"),
+    [
+        (b"[" * 990, {400}),
+        (b'{"a":' * 66 + b"1" + b"}" * 66, {400}),
+        (b'{"a":' + b"[" * 65 + b"]" * 65 + b"}", {400}),
+        (json.dumps({str(n): n for n in range(100_000)}).encode(), {400}),
+        (json.dumps({"k" * 1_000_000: 1}).encode(), {400}),
+        (json.dumps({"limit": 1, "offset": 0, "x": [0] * 100_000}).encode(), {200}),
+        (b'"' + b"\\" * 100_001, {400}),
+        (b'{"a":"' + b'\\"' * 500_000 + b'"}', {400}),
+        (b"1" * 2_000_000, {400}),
+        (b"[" * 2_097_153, {413}),
+    ],
+    ids=range(10),
+)
+def test_H03_depth_and_width_cost_little(
+    client: FlaskClient, body: bytes, statuses: set[int]
+) -> None:
+    started_at = time.process_time()
+    answer = client.post(
+        f"{PREFIX}/jobs/list", data=body, content_type="application/json"
+    )
+    spent_s = time.process_time() - started_at
+
+    assert answer.status_code in statuses
+    # The target is 50 ms; a quadratic parser takes minutes.
+    assert spent_s < 0.5
+
+
+@pytest.mark.parametrize("key", [*keys()], ids=label)
+def test_H04_another_type_is_refused_and_the_field_named(
+    client: FlaskClient, key: Key
+) -> None:
+    refused = [value for value in OTHER_TYPES if not key.takes(value)]
+
+    for value in refused:
+        body = json.dumps(key.body(value)).encode()
+        status, kind, field = fault(post(client, key.route, body))
+        assert (status, kind) == (400, "validation"), value
+        assert (field or "").startswith(key.name.removeprefix("cron_")) or (
+            field == "cron_expr"
+        ), value
+    assert refused or "type" not in key.schema
+
+
+@pytest.mark.parametrize("route", STRICT_ROUTES, ids=label)
+def test_H05_our_own_routes_refuse_unknown_fields(
+    client: FlaskClient, route: Route
+) -> None:
+    for name in ("state", "attempt", "claim_token", "created_at", "lmit", "__class__"):
+        body = json.dumps({**sample(route).body, name: 1}).encode()
+        assert fault(post(client, route, body)) == (400, "validation", name)
+
+
+def test_H05_internal_fields_of_a_job_cannot_be_set(client: FlaskClient) -> None:
+    wanted = {
+        "id": "01K5A4D3E4F5G6H7J8K9M0N1PZ", "status": "done", "attempts": 4,
+        "process_id": "me", "completed_at": "2026-01-01T00:00:00Z", "last_error": "x",
+    }  # fmt: skip
+    answer = client.post(
+        f"{PREFIX}/jobs/enqueue", json={"kind": "k", "payload": {}, **wanted}
+    )
+    row = client.get(f"{PREFIX}/jobs/inspect/{answer.json}").json["row"]  # type: ignore[index]
+
+    assert {key: row[key] for key in wanted if row[key] == wanted[key]} == {}
+    assert (row["status"], row["attempts"]) == ("pending", 0)
+
+
+@pytest.mark.parametrize("key", [*number_keys()], ids=label)
+def test_H06_numbers_are_taken_within_their_bounds_only(
+    client: FlaskClient, key: Key
+) -> None:
+    edges = [key.schema.get("minimum", 0), key.schema.get("maximum", 1)]
+    beyond = [edges[0] - 1, edges[1] + 1]
+    for value in (*NUMBERS, *edges, *beyond):
+        body = json.dumps(key.body(value)).encode()
+        answer = post(client, key.route, body)
+        if key.takes(value):
+            # It may still be wrong beside another key.
+            is_beside = answer.status_code == 400 and "is below" in answer.json["msg"]
+            assert answer.status_code != 400 or is_beside, answer.text
+        else:
+            assert fault(answer)[:2] == (400, "validation"), value
+
+
+def test_H18_the_body_limit_is_exact(storage: Storage) -> None:
+    client = mount(storage, BlueprintOptions(max_body_bytes=LIMIT))
+    body = json.dumps({"kind": "k", "payload": ""}).encode()
+
+    def enqueue(length: int) -> int:
+        filled = body[:-2] + b"x" * (length - len(body)) + body[-2:]
+        assert len(filled) == length
+        return client.post(
+            f"{PREFIX}/jobs/enqueue", data=filled, content_type="application/json"
+        ).status_code
+
+    assert [enqueue(LIMIT + n) for n in (-1, 0, 1)] == [200, 200, 413]
+
+
+@BODIES
+def test_H18_a_compressed_body_is_415(client: FlaskClient, route: Route) -> None:
+    bomb = gzip.compress(b" " * 10_000_000)
+
+    for encoding in ("gzip", "deflate", "br", "GZIP", "identity, gzip"):
+        answer = post(client, route, bomb, **{"Content-Encoding": encoding})
+        assert fault(answer) == (415, "validation", "content-type")
+
+
+@BODIES
+def test_H20_another_media_type_is_415(client: FlaskClient, route: Route) -> None:
+    for media_type in BAD_MEDIA_TYPES:
+        answer = post(client, route, b"{}", **{"Content-Type": media_type})
+        assert fault(answer) == (415, "validation", "content-type"), media_type
