@@ -12,7 +12,10 @@ from tests.benchmarks.runner import Outcome, Report
 _ROWS: dict[str, tuple[tuple[str, str, int], ...]] = {
     "enqueue": (("rate", "enqueue, jobs/s", 0),),
     "bulk": (("rate", "bulk enqueue, jobs/s", 0),),
-    "drain": (("rate", "drain, jobs/s", 0),),
+    "drain": (
+        ("rate", "drain, jobs/s", 0),
+        ("cpu_us", "  worker's CPU, µs a job", 1),
+    ),
     "pickup": (
         ("p50", "pickup p50, ms", 2),
         ("p99", "pickup p99, ms", 2),
@@ -34,8 +37,8 @@ _ROWS: dict[str, tuple[tuple[str, str, int], ...]] = {
 _NOTES = (
     "Each figure is the median of the repeats (max: the largest). The number in",
     "parentheses is ours / peer, the median of the ratios within each repeat:",
-    "above 1 is better for jobs/s, below 1 for ms. Drain: a worker process with 8",
-    "slots, from its first claim to its last stored finish. Pickup: from just before",
+    "above 1 is better for jobs/s, below 1 for ms and µs. Drain: a worker process with",
+    "8 slots, from its first claim to its last stored finish. Pickup: from just before",
     "the call that enqueues to the first line of the task.",
 )
 
