@@ -24,7 +24,36 @@ from flask_forge_jobs.model.outcomes import Settlement
 # process counts the others together, so that rows and label values stay few.
 MAX_COMBINATIONS = 1000
 OTHER_KINDS = "_other"
+# More times than that are not listed one by one.
+MOST_LISTED = 10_000
 _FINEST_US = FINEST * SECOND_US
+
+
+@dataclass(slots=True)
+class _Open:
+    """A tally in the making; times wait in lists, which cost less together."""
+
+    tally: Tally = field(default_factory=Tally)
+    waits_us: list[int] = field(default_factory=list)
+    runs_us: list[int] = field(default_factory=list)
+    totals_us: list[int] = field(default_factory=list)
+
+    def shorten(self) -> None:
+        """Keep the lists short although nobody takes the figures away."""
+        if len(self.waits_us) > MOST_LISTED or len(self.runs_us) > MOST_LISTED:
+            self.closed()
+
+    def closed(self) -> Tally:
+        """Return the tally of everything so far."""
+        tally = self.tally
+        tally.started += len(self.waits_us)
+        tally.completed += len(self.runs_us)
+        tally.wait.record_many(self.waits_us)
+        tally.run.record_many(self.runs_us)
+        tally.total.record_many(self.totals_us)
+        for values_us in (self.waits_us, self.runs_us, self.totals_us):
+            values_us.clear()
+        return tally
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +82,7 @@ class Recorder:
 
     def _reset(self) -> None:
         self._lock = threading.Lock()
-        self._tallies: dict[tuple[int, str, str], Tally] = {}
+        self._tallies: dict[tuple[int, str, str], _Open] = {}
         self._combinations: set[tuple[str, str]] = set()
         self._operations = Operations()
 
@@ -64,7 +93,7 @@ class Recorder:
         bucket_us = self._bucket_us()
         with self._lock:
             was_idle = not self._tallies
-            self._tally(bucket_us, queue_name, kind).enqueued += jobs
+            self._open(bucket_us, queue_name, kind).tally.enqueued += jobs
         if was_idle:
             self.on_activity()
 
@@ -84,9 +113,7 @@ class Recorder:
         bucket_us = self._bucket_us()
         with self._lock:
             was_idle = not self._tallies
-            tally = self._tally(bucket_us, queue_name, kind)
-            tally.started += 1
-            tally.wait.record(wait_us)
+            self._open(bucket_us, queue_name, kind).waits_us.append(wait_us)
         if was_idle:
             self.on_activity()
 
@@ -103,21 +130,24 @@ class Recorder:
         bucket_us = self._bucket_us()
         with self._lock:
             was_idle = not self._tallies
+            names: tuple[str, str] | None = None
             for each in settlements:
-                if each.run_us is None or each.job.id in refused:
+                run_us, job = each.run_us, each.job
+                if run_us is None or (refused and job.id in refused):
                     continue
-                tally = self._tally(bucket_us, each.job.queue_name, each.job.kind)
+                if names is None or job.kind != names[1] or job.queue_name != names[0]:
+                    names = (job.queue_name, job.kind)
+                    found = self._open(bucket_us, *names)
+                    found.shorten()
                 if each.wait_us is not None:
-                    tally.started += 1
-                    tally.wait.record(each.wait_us)
+                    found.waits_us.append(each.wait_us)
                 if each.status is JobStatus.DONE:
-                    tally.completed += 1
-                    tally.run.record(each.run_us)
-                    tally.total.record(each.total_us)
+                    found.runs_us.append(run_us)
+                    found.totals_us.append(each.total_us)
                 elif each.status is JobStatus.DEAD:
-                    tally.failed += 1
+                    found.tally.failed += 1
                 else:
-                    tally.retried += 1
+                    found.tally.retried += 1
             is_active = was_idle and bool(self._tallies)
         if is_active:
             self.on_activity()
@@ -127,7 +157,7 @@ class Recorder:
         bucket_us = self._bucket_us()
         with self._lock:
             was_idle = not self._tallies
-            tally = self._tally(bucket_us, queue_name, kind)
+            tally = self._open(bucket_us, queue_name, kind).tally
             if status is JobStatus.DEAD:
                 tally.failed += 1
             else:
@@ -154,8 +184,8 @@ class Recorder:
             Tallies by start of the bucket in microseconds, queue and kind.
         """
         with self._lock:
-            tallies, self._tallies = self._tallies, {}
-            return tallies
+            taken, self._tallies = self._tallies, {}
+        return {key: found.closed() for key, found in taken.items()}
 
     def take_operations(self) -> Operations:
         """Return the times noted since the last call."""
@@ -167,17 +197,16 @@ class Recorder:
         now_us = self._clock.now_us()
         return now_us - now_us % _FINEST_US
 
-    def _tally(self, bucket_us: int, queue_name: str, kind: str) -> Tally:
-        key = (bucket_us, queue_name, kind)
-        tally = self._tallies.get(key)
-        return self._new_tally(*key) if tally is None else tally
+    def _open(self, bucket_us: int, queue_name: str, kind: str) -> _Open:
+        found = self._tallies.get((bucket_us, queue_name, kind))
+        return self._new(bucket_us, queue_name, kind) if found is None else found
 
-    def _new_tally(self, bucket_us: int, queue_name: str, kind: str) -> Tally:
+    def _new(self, bucket_us: int, queue_name: str, kind: str) -> _Open:
         combination = (queue_name, kind)
         if combination not in self._combinations:
             if len(self._combinations) >= MAX_COMBINATIONS:
                 key = (bucket_us, queue_name, OTHER_KINDS)
-                return self._tallies.setdefault(key, Tally())
+                return self._tallies.setdefault(key, _Open())
             self._combinations.add(combination)
-        tally = self._tallies[bucket_us, queue_name, kind] = Tally()
-        return tally
+        found = self._tallies[bucket_us, queue_name, kind] = _Open()
+        return found

@@ -65,6 +65,16 @@ def test_a_percentile_is_within_two_percent_of_the_exact_one(
     assert histogram(values).percentiles(percent)[0] == pytest.approx(exact, rel=0.02)
 
 
+@given(durations, durations)
+def test_many_values_are_recorded_like_one_after_the_other(
+    one: list[int], two: list[int]
+) -> None:
+    made = histogram(one)
+    made.record_many(two)
+
+    assert made == histogram(one + two)
+
+
 @given(durations)
 def test_a_histogram_survives_its_text(values: list[int]) -> None:
     made = histogram(values)

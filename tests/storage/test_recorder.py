@@ -9,7 +9,12 @@ import pytest
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.metrics import Tally
 from flask_forge_jobs.model.outcomes import Settlement
-from flask_forge_jobs.storage.recorder import MAX_COMBINATIONS, OTHER_KINDS, Recorder
+from flask_forge_jobs.storage.recorder import (
+    MAX_COMBINATIONS,
+    MOST_LISTED,
+    OTHER_KINDS,
+    Recorder,
+)
 from tests.support.clocks import SECOND_US, START_US, MovingClock
 from tests.support.runtimes import claimed
 from tests.support.threads import run_together
@@ -185,6 +190,16 @@ def test_a_hundred_thousand_events_of_many_threads_are_all_counted(
 
     assert (whole.enqueued, whole.started, whole.completed) == (100_000,) * 3
     assert (whole.wait.count, whole.run.count, whole.total.count) == (100_000,) * 3
+
+
+def test_times_do_not_pile_up_while_nobody_takes_them(recorder: Recorder) -> None:
+    batch = [settlement(JobStatus.DONE, wait_us=1)] * 100
+    for _ in range(3 * MOST_LISTED // 100):
+        recorder.ended(batch)
+
+    [held] = recorder._tallies.values()
+    assert len(held.runs_us) <= MOST_LISTED + 100
+    assert taken(recorder).run.count == 3 * MOST_LISTED
 
 
 def test_a_fork_leaves_the_figures_with_the_parent(recorder: Recorder) -> None:
