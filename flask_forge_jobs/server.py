@@ -34,6 +34,9 @@ logger = logging.getLogger(__name__)
 DEMO_MODULE = "flask_forge_jobs.demo"
 WORKERS = 2
 THREADS = 4
+# A client should hear within 10 s that somebody else holds the lock of the database; a
+# request may have to wait for a thread of its own process and then for the file.
+BUSY_TIMEOUT_S = 4.0
 # More than the companion takes for its last writes; then nobody waits any longer.
 COMPANION_LIMIT_S = 20.0
 _LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -62,6 +65,7 @@ def create_app(
     for key in (f"{PREFIX}POOL_SIZE", *SERVED_KEYS):
         name = key.removeprefix(PREFIX).lower()
         app.config[key] = getattr(environment.settings, name)
+    app.config[f"{PREFIX}SQLITE_BUSY_TIMEOUT_S"] = BUSY_TIMEOUT_S
     app.config[f"{PREFIX}URL_PREFIX"] = ""
     app.config[f"{PREFIX}ENABLE_DEMO"] = demo
     ForgeJobs(app, paths=environment.paths, open_to_loopback=environment.is_loopback)

@@ -28,7 +28,7 @@ def _call(client: FlaskClient, route: Route) -> int:
 
 @pytest.mark.parametrize("role", ROLES)
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.endpoint)
-def test_sec_S06_route_is_403_exactly_without_its_permission(
+def test_sec_S06_H26_route_is_403_exactly_without_its_permission(
     role: str, route: Route
 ) -> None:
     """H26: the storage is not asked for what is refused."""
@@ -46,7 +46,7 @@ def test_sec_S06_route_is_401_without_a_credential(route: Route) -> None:
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.endpoint)
-def test_sec_S06_token_of_another_queue_reaches_no_cluster_wide_route(
+def test_sec_S06_H26_token_of_another_queue_reaches_no_cluster_wide_route(
     route: Route, storage: Storage
 ) -> None:
     status = _call(client_with_token(storage, "admin", ["other"]), route)

@@ -170,6 +170,33 @@ def test_sec_S33_nothing_in_the_package_runs_stored_text() -> None:
     assert found == set()
 
 
+# -- H35 ---------------------------------------------------------------------------
+
+HOSTILE = [
+    "<script>alert(1)</script>", "</script><svg onload=alert(1)>", '"><img src=x>',
+    "\u2028\u2029", "\x1b[31mred", "a\r\nX-Evil: 1", "javascript:alert(1)",
+    "{{7*7}}", "%3Cscript%3E",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_sec_H35_hostile_text_comes_back_as_json_and_nothing_else(
+    storage: Storage, client: FlaskClient, text: str
+) -> None:
+    kind = re.sub(r"[\x00-\x1f\u2028\u2029]", "", text) or "k"
+    job = storage.jobs.enqueue(NewJob(kind, json.dumps({text: text})))
+    run(storage, Failed(text), queue_name="default")
+
+    for path in (f"/jobs/inspect/{job.id}", f"/v1/jobs/{job.id}", "/jobs/failed"):
+        answer = client.get(PREFIX + path)
+        assert answer.content_type == "application/json"
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert "X-Evil" not in answer.headers
+        row = json.loads(answer.data)
+        row = row[0] if isinstance(row, list) else row["row"]
+        assert (row["kind"], row["last_error"]) == (kind, text)
+
+
 # -- S37 ---------------------------------------------------------------------------
 
 CANARY = "hunter2canary"

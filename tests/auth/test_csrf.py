@@ -115,7 +115,7 @@ CREDENTIALS = {
 @pytest.mark.parametrize("credential", CREDENTIALS)
 @pytest.mark.parametrize("site", SITES)
 @pytest.mark.parametrize("origin", ORIGINS)
-def test_sec_S14_table(
+def test_sec_S14_H27_table(
     client: FlaskClient, credential: str, site: str | None, origin: str
 ) -> None:
     """With neither header a JSON body is proof; see ``spec/http.md`` X-08."""

@@ -50,7 +50,7 @@ def test_sec_S11_configured_names_and_this_machine_are_answered(
         "2130706433", "localhost.", "localhost.evil.test", "0.0.0.0", ":80",
     ],
 )  # fmt: skip
-def test_sec_S11_other_names_are_refused(client: FlaskClient, host: str) -> None:
+def test_sec_S11_H28_other_names_are_refused(client: FlaskClient, host: str) -> None:
     """The design has 403 where the checklist (H28) has 421."""
     answer = client.get(URL, environ_overrides={"HTTP_HOST": host})
 

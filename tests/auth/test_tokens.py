@@ -131,7 +131,7 @@ WRONG_CREDENTIALS = [
 
 
 @pytest.mark.parametrize("credential", WRONG_CREDENTIALS, ids=range(19))
-def test_sec_S04_wrong_credential_is_the_same_401(
+def test_sec_S04_H25_wrong_credential_is_the_same_401(
     storage: Storage, credential: str
 ) -> None:
     client = _client(storage, ENTRY, clock=MovingClock())
