@@ -20,6 +20,7 @@ from flask_forge_jobs.api.v1 import (
     health,
     job_actions,
 )
+from flask_forge_jobs.api.v1 import bulk as v1_bulk
 from flask_forge_jobs.api.v1 import cron as v1_cron
 from flask_forge_jobs.api.v1 import jobs as v1_jobs
 from flask_forge_jobs.api.v1 import queues as v1_queues
@@ -42,6 +43,7 @@ V1: tuple[Route, ...] = (
     *description.ROUTES,
     *v1_jobs.ROUTES,
     *job_actions.ROUTES,
+    *v1_bulk.ROUTES,
     *v1_series.ROUTES,
     *v1_cron.ROUTES,
     *v1_queues.ROUTES,

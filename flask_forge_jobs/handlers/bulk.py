@@ -57,11 +57,13 @@ class BulkReport:
         change: What became of the jobs that it acted on.
         is_complete: False when the call was cut short.
         position: Where a walk that was cut short goes on.
+        last_id: The last of the named jobs that a call came to that was cut short.
     """
 
     change: BulkChange
     is_complete: bool
     position: Position | None = None
+    last_id: str | None = None
 
 
 class _Call:
@@ -101,7 +103,7 @@ def retry(
     Raises:
         InvalidInputError: Too many ids, or one that cannot be an id.
     """
-    return _change_named(storage, JobAction.RETRY, job_ids, limits)
+    return change_named(storage, JobAction.RETRY, job_ids, limits)
 
 
 def delete(
@@ -117,7 +119,7 @@ def delete(
     Raises:
         InvalidInputError: Too many ids, or one that cannot be an id.
     """
-    return _change_named(storage, JobAction.DELETE, job_ids, limits)
+    return change_named(storage, JobAction.DELETE, job_ids, limits)
 
 
 def retry_by_status(
@@ -154,7 +156,7 @@ def retry_by_status(
         raise InvalidInputError(
             "status", f"{status!r} is not one of {', '.join(REQUEUEABLE)}"
         )
-    return _walk(storage, JobAction.RETRY, wanted, limits)
+    return change_matching(storage, JobAction.RETRY, wanted, limits)
 
 
 def delete_by_status(
@@ -195,7 +197,7 @@ def delete_by_status(
     )
     if expected is not None:
         check_expected(expected, storage.job_reader.total(wanted))
-    return _walk(storage, JobAction.DELETE, wanted, limits)
+    return change_matching(storage, JobAction.DELETE, wanted, limits)
 
 
 def delete_done_older_than(
@@ -274,28 +276,66 @@ def _require_queue(storage: Storage, name: str) -> None:
             raise
 
 
-def _change_named(
-    storage: Storage, action: JobAction, job_ids: Sequence[str], limits: BulkLimits
+def change_named(
+    storage: Storage,
+    action: JobAction,
+    job_ids: Sequence[str],
+    limits: BulkLimits,
+    *,
+    run_at: datetime | None = None,
+    after_id: str = "",
 ) -> BulkReport:
-    distinct = sorted(distinct_ids(job_ids))
+    """Act on named jobs, in the order of their ids.
+
+    Args:
+        storage: Where the jobs are.
+        action: What to do.
+        job_ids: At most 10,000; naming one twice is naming it once.
+        limits: How much to do.
+        run_at: New start of a reschedule.
+        after_id: Leave out this id and those before it.
+
+    Raises:
+        InvalidInputError: Too many ids, or one that cannot be an id.
+    """
+    distinct = sorted(each for each in distinct_ids(job_ids) if each > after_id)
     call = _Call(limits)
     done = 0
     while done < len(distinct):
         if not (room := call.room):
-            return BulkReport(call.change, is_complete=False)
+            last_id = distinct[done - 1] if done else after_id
+            return BulkReport(call.change, is_complete=False, last_id=last_id)
         batch = distinct[done : done + room]
-        call.add(len(batch), storage.job_admin.change(action, batch))
+        change = storage.job_admin.change(action, batch, run_at=run_at)
+        call.add(len(batch), change)
         done += len(batch)
     return BulkReport(call.change, is_complete=True)
 
 
-def _walk(
-    storage: Storage, action: JobAction, wanted: JobFilter, limits: BulkLimits
+def change_matching(
+    storage: Storage,
+    action: JobAction,
+    wanted: JobFilter,
+    limits: BulkLimits,
+    *,
+    run_at: datetime | None = None,
+    after: Position | None = None,
 ) -> BulkReport:
+    """Act on everything that matches; jobs in a wrong state are passed over.
+
+    Args:
+        storage: Where the jobs are.
+        action: What to do.
+        wanted: Which jobs.
+        limits: How much to do.
+        run_at: New start of a reschedule.
+        after: Go on behind this job.
+    """
     call = _Call(limits)
-    after: Position | None = None
     while room := call.room:
-        step = storage.job_admin.step(action, wanted, after=after, limit=room)
+        step = storage.job_admin.step(
+            action, wanted, after=after, limit=room, run_at=run_at
+        )
         call.add(step.matched, step.change)
         after = step.position
         if after is None:

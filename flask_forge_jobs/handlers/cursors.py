@@ -1,32 +1,34 @@
-"""Cursors: the end of a page as text that means nothing to a client.
+"""Cursors: where to go on, as text that means nothing to a client.
 
-A cursor is good for the listing that gave it and no other: it carries a checksum of the
-filter, the order and the place. That is against mistakes, not against attackers; a
-forged place shows nothing that the listing itself would not.
+A cursor is good for the request that gave it and no other: it carries a checksum of the
+filter, of the order or the action, and of the place. That is against mistakes, not
+against attackers; a forged place shows nothing that the request itself would not.
 """
 
 from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Sequence
 from dataclasses import fields
 from hashlib import blake2b
+from typing import Any
 
 from flask_forge_jobs.errors import InvalidInputError
+from flask_forge_jobs.model import bulk
+from flask_forge_jobs.model.bulk import JobAction
 from flask_forge_jobs.model.instants import to_micros
-from flask_forge_jobs.model.jobs import JobFilter
+from flask_forge_jobs.model.jobs import JobFilter, JobStatus
 from flask_forge_jobs.model.ordering import JobOrder, Position
 
 _CHECKSUM_BYTES = 9
-# A job id of 64 characters, escaped at worst, with all that stands around it.
-MAX_CURSOR_LENGTH = 1024
+# An id of 64, a queue and a kind of 128 characters, in base 64 of UTF-8.
+MAX_CURSOR_LENGTH = 2048
 
 
 def to_cursor(end: Position, wanted: JobFilter, order: JobOrder) -> str:
     """Return the text that stands for the end of a page."""
-    place = json.dumps([end.key, end.id, end.is_unfinished], separators=(",", ":"))
-    raw = place.encode()
-    return _encoded(_checksum(raw, wanted, order) + raw)
+    return _written([end.key, end.id, end.is_unfinished], _of_page(wanted, order))
 
 
 def from_cursor(text: str, wanted: JobFilter, order: JobOrder) -> Position:
@@ -41,14 +43,55 @@ def from_cursor(text: str, wanted: JobFilter, order: JobOrder) -> Position:
         InvalidInputError: It is no cursor, or one of another filter or order; the
             field is ``cursor``.
     """
+    key, job_id, is_unfinished = _read(text, _of_page(wanted, order))
+    return Position(key, job_id, is_unfinished=is_unfinished)
+
+
+def to_walk_cursor(
+    position: bulk.Position, action: JobAction, wanted: JobFilter
+) -> str:
+    """Return the text that stands for where a bulk action was cut short."""
+    return _written(list(position), _of_walk(action, wanted))
+
+
+def from_walk_cursor(text: str, action: JobAction, wanted: JobFilter) -> bulk.Position:
+    """Return the position that a cursor stands for; errors as :func:`from_cursor`."""
+    place = _read(text, _of_walk(action, wanted))
+    position = bulk.Position(*place)
+    return position._replace(status=JobStatus(position.status))
+
+
+def to_ids_cursor(last_id: str, action: JobAction, job_ids: Sequence[str]) -> str:
+    """Return the text that stands for the last id that a bulk action came to."""
+    return _written([last_id], [str(action), *job_ids])
+
+
+def from_ids_cursor(text: str, action: JobAction, job_ids: Sequence[str]) -> str:
+    """Return the id that a cursor stands for; errors as :func:`from_cursor`."""
+    (last_id,) = _read(text, [str(action), *job_ids])
+    return str(last_id)
+
+
+def _of_page(wanted: JobFilter, order: JobOrder) -> list[object]:
+    return [str(order.column), order.descending, *_parts(wanted)]
+
+
+def _of_walk(action: JobAction, wanted: JobFilter) -> list[object]:
+    return [str(action), *_parts(wanted)]
+
+
+def _written(place: Sequence[object], binding: Sequence[object]) -> str:
+    raw = json.dumps(place, separators=(",", ":"), ensure_ascii=False).encode()
+    return _encoded(_checksum(raw, binding) + raw)
+
+
+def _read(text: str, binding: Sequence[object]) -> list[Any]:
     whole = _decoded(text)
     checksum, raw = whole[:_CHECKSUM_BYTES], whole[_CHECKSUM_BYTES:]
-    if checksum != _checksum(raw, wanted, order):
-        raise InvalidInputError(
-            "cursor", "is not one that this filter and this order have given"
-        )
-    key, job_id, is_unfinished = json.loads(raw)
-    return Position(key, job_id, is_unfinished=is_unfinished)
+    if checksum != _checksum(raw, binding):
+        raise InvalidInputError("cursor", "is not one that this request has given")
+    place: list[Any] = json.loads(raw)
+    return place
 
 
 def _encoded(whole: bytes) -> str:
@@ -68,8 +111,7 @@ def _decoded(text: str) -> bytes:
     return whole if _encoded(whole) == text else b""
 
 
-def _checksum(raw: bytes, wanted: JobFilter, order: JobOrder) -> bytes:
-    binding = [str(order.column), order.descending, *_parts(wanted)]
+def _checksum(raw: bytes, binding: Sequence[object]) -> bytes:
     text = json.dumps(binding, separators=(",", ":"))
     return blake2b(text.encode() + raw, digest_size=_CHECKSUM_BYTES).digest()
 

@@ -63,16 +63,22 @@ class JobReader:
             raise JobNotFoundError(job_id)
         return job_from_row(rows[0])
 
-    def ids_in(self, job_ids: Sequence[str], queue_names: Sequence[str]) -> list[str]:
+    def ids_in(
+        self, job_ids: Sequence[str], queue_names: Sequence[str] | None = None
+    ) -> list[str]:
         """Return those ids whose job is in one of the queues, in no order.
 
         Args:
             job_ids: Ids, known or not.
-            queue_names: The queues.
+            queue_names: The queues; None means all.
         """
         ids = encode_names("job_id", job_ids)
         rows = self._database.read(lambda tx: tx.all("queues_of_jobs", rows=ids))
-        return [job_id for job_id, queue_name in rows if queue_name in queue_names]
+        return [
+            job_id
+            for job_id, queue_name in rows
+            if queue_names is None or queue_name in queue_names
+        ]
 
     def statistics(self) -> dict[str, QueueStatistics]:
         """Return counts and lag of every queue that has jobs, from one snapshot."""

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from schemathesis.generation import GenerationMode
 
 from flask_forge_jobs.errors import InvalidInputError
+from flask_forge_jobs.model.bulk import JobAction
 from flask_forge_jobs.model.cron_expression import CronExpression
 from flask_forge_jobs.model.time_zones import check_time_zone
 
@@ -111,6 +112,7 @@ def _repair(document: Document) -> None:
         if isinstance(document.get(high), int) and document.get(low) is None:
             document[low] = _LEAST_SECONDS
         _order(document, low, high)
+    _instruct(document)
 
 
 def _replace_unreadable(document: MutableMapping[str, Any]) -> None:
@@ -146,3 +148,19 @@ def _buckets(query: Document) -> float:
         return _MOST_BUCKETS + 1
     # A series takes at least a minute.
     return (end - start).total_seconds() / max(width, 60)
+
+
+def _instruct(document: Document) -> None:
+    """Name jobs or a filter, not both, and a start where one is needed."""
+    if document.get("action") not in set(JobAction):
+        return
+    # Only a request that was cut short gives a cursor.
+    document.pop("cursor", None)
+    run_at = document.pop("run_at", None) or "2030-01-01T00:00:00Z"
+    if document["action"] == JobAction.RESCHEDULE:
+        document["run_at"] = run_at
+    if document.get("ids") is None:
+        document["all"] = True
+    else:
+        document.pop("filter", None)
+        document.pop("all", None)

@@ -52,6 +52,19 @@ def test_no_check_fails(
             {"cron_expr": "0 6 * * *", "timezone": "UTC"},
         ),
         ({"expr": "@daily"}, {"expr": "@daily"}),
+        (
+            {"action": "retry", "ids": ["x"], "filter": {}, "all": True},
+            {"action": "retry", "ids": ["x"]},
+        ),
+        (
+            {"action": "retry", "filter": {}, "cursor": "x", "run_at": None},
+            {"action": "retry", "filter": {}, "all": True},
+        ),
+        (
+            {"action": "reschedule", "ids": []},
+            {"action": "reschedule", "ids": [], "run_at": "2030-01-01T00:00:00Z"},
+        ),
+        ({"action": "pause"}, {"action": "pause"}),
     ],
 )
 def test_what_a_schema_cannot_say_is_repaired(

@@ -10,8 +10,14 @@ from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.handlers.cursors import (
     MAX_CURSOR_LENGTH,
     from_cursor,
+    from_ids_cursor,
+    from_walk_cursor,
     to_cursor,
+    to_ids_cursor,
+    to_walk_cursor,
 )
+from flask_forge_jobs.model import bulk
+from flask_forge_jobs.model.bulk import JobAction
 from flask_forge_jobs.model.jobs import JobFilter, JobStatus
 from flask_forge_jobs.model.ordering import JobOrder, Position, SortColumn
 
@@ -95,3 +101,56 @@ def test_any_text_is_refused_politely(text: str) -> None:
 def test_text_that_is_no_base64_is_refused(text: str) -> None:
     with pytest.raises(InvalidInputError):
         from_cursor(text, WANTED, NEWEST)
+
+
+NAMES = st.text(
+    st.characters(exclude_categories=["Cs"], exclude_characters="\x00"),
+    min_size=1,
+    max_size=128,
+)
+
+
+@given(
+    status=st.sampled_from(JobStatus),
+    queue_name=NAMES,
+    kind=NAMES,
+    at_us=st.integers(0, 2**62),
+)
+def test_a_cursor_of_a_walk_comes_back_as_its_position(
+    status: JobStatus, queue_name: str, kind: str, at_us: int
+) -> None:
+    position = bulk.Position(status, queue_name, kind, at_us, "x" * 64)
+
+    text = to_walk_cursor(position, JobAction.DELETE, WANTED)
+
+    found = from_walk_cursor(text, JobAction.DELETE, WANTED)
+    assert found == position
+    assert found.status is status
+    assert len(text) <= MAX_CURSOR_LENGTH
+
+
+def test_a_cursor_of_another_walk_is_refused() -> None:
+    position = bulk.Position(JobStatus.DEAD, "q", "k", 5, "x")
+    text = to_walk_cursor(position, JobAction.DELETE, WANTED)
+
+    for action, wanted in (
+        (JobAction.RETRY, WANTED),
+        (JobAction.DELETE, JobFilter()),
+    ):
+        with pytest.raises(InvalidInputError) as caught:
+            from_walk_cursor(text, action, wanted)
+        assert caught.value.field == "cursor"
+    with pytest.raises(InvalidInputError):
+        from_cursor(text, WANTED, NEWEST)
+
+
+def test_a_cursor_of_ids_is_good_for_these_ids_only() -> None:
+    text = to_ids_cursor("b", JobAction.RETRY, ["a", "b", "c"])
+
+    assert from_ids_cursor(text, JobAction.RETRY, ["a", "b", "c"]) == "b"
+    for action, ids in (
+        (JobAction.RETRY, ["a", "b"]),
+        (JobAction.CANCEL, ["a", "b", "c"]),
+    ):
+        with pytest.raises(InvalidInputError):
+            from_ids_cursor(text, action, ids)

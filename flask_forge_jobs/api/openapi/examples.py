@@ -14,6 +14,7 @@ VALUES: Mapping[str, object] = {
     "id": "01K5A4D3E4F5G6H7J8K9M0N1P2",
     "ids": ["01K5A4D3E4F5G6H7J8K9M0N1P2"],
     "job_id": "01K5A4D3E4F5G6H7J8K9M0N1P2",
+    "action": "reschedule",
     "queue_name": "mail",
     "queue": "mail",
     "queues": ["mail"],
@@ -77,7 +78,12 @@ class Examples:
         kind = kind if isinstance(kind, str) else kind[0]
         if kind == "object":
             properties = schema.get("properties", {})
-            return {name: self.of(each, name) for name, each in properties.items()}
+            return {
+                name: self.of(each, name)
+                for name, each in properties.items()
+                # What may not stand beside another key of the example is left out.
+                if not properties.keys() & set(each.get("x-excludes", ()))
+            }
         if kind == "array":
             found = VALUES.get(key)
             return found if isinstance(found, list) else [self.of(schema["items"], key)]

@@ -11,6 +11,7 @@ from typing import Any
 from flask_forge_jobs.handlers.activity import MAX_EVENTS
 from flask_forge_jobs.handlers.bulk import MAX_DAYS
 from flask_forge_jobs.handlers.cron import PREVIEW_RANGE
+from flask_forge_jobs.handlers.cursors import MAX_CURSOR_LENGTH
 from flask_forge_jobs.handlers.filters import (
     MAX_FILTER_VALUES,
     MAX_NAME_LENGTH,
@@ -28,6 +29,7 @@ from flask_forge_jobs.handlers.jobs import (
 )
 from flask_forge_jobs.handlers.queue_admin import MAX_NAMED_QUEUES, QUEUE_ACTIONS
 from flask_forge_jobs.model.bounds import NAME_LENGTH
+from flask_forge_jobs.model.bulk import JobAction
 from flask_forge_jobs.model.cron_expression import MAX_EXPRESSION_LENGTH
 from flask_forge_jobs.model.jobs import (
     DEDUPE_KEY_LENGTH,
@@ -65,6 +67,11 @@ def items(most: int, fewest: int = 0) -> Metadata:
     return {"minItems": fewest, "maxItems": most}
 
 
+def without(*keys: str) -> Metadata:
+    """Say that a key cannot be combined with others."""
+    return {"x-excludes": list(keys)}
+
+
 # No space at either end.
 QUEUE_NAME = text(1, NAME_LENGTH) | {
     "pattern": rf"^[^\s{_NAME_PART}]([^{_NAME_PART}]*[^\s{_NAME_PART}])?$"
@@ -83,6 +90,9 @@ STATUS: Metadata = {"enum": list(STATUS_WORDS)}
 NEW_JOBS = items(MAX_ENQUEUED_AT_ONCE, 1)
 # The states that are stored; a filter knows one word more.
 STORED_STATUS: Metadata = {"enum": [str(status) for status in JobStatus]}
+JOB_ACTION: Metadata = {"enum": [str(action) for action in JobAction]}
+# Made by a request before this one, so no example is a true one.
+CURSOR = text(0, MAX_CURSOR_LENGTH) | {"examples": [None]}
 REASON = text(0, MAX_REASON_LENGTH)
 PRIORITY = whole(*PRIORITY_RANGE)
 QUEUE_NAMES = items(MAX_NAMED_QUEUES)

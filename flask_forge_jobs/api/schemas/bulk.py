@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from marshmallow.fields import List
+from typing import Any
+
+from marshmallow import RAISE, post_load
+from marshmallow.fields import List, Nested
 
 from flask_forge_jobs.api.schemas import bounds
-from flask_forge_jobs.api.schemas.fields import Instant, Text, WholeNumber, WireSchema
-from flask_forge_jobs.api.schemas.jobs import LIST_MESSAGES
+from flask_forge_jobs.api.schemas.fields import (
+    Flag,
+    Instant,
+    Text,
+    V1Schema,
+    WholeNumber,
+    WireSchema,
+)
+from flask_forge_jobs.api.schemas.jobs import LIST_MESSAGES, Filter
+from flask_forge_jobs.model.jobs import JobFilter
 
 
 class JobIdsRequest(WireSchema):
@@ -47,3 +58,64 @@ class DeleteDoneRequest(WireSchema):
 
     days = WholeNumber(required=True, is_signed=False, metadata=bounds.DAYS)
     queue_name = Text(load_default=None, metadata=bounds.QUEUE_NAME)
+
+
+class ActionFilter(Filter):
+    """Which jobs to act on; loads as the model's filter."""
+
+    class Meta(Filter.Meta):
+        """What marshmallow reads: a misspelt condition must not be ignored."""
+
+        unknown = RAISE
+
+    error_messages = V1Schema.error_messages
+
+    error_search = Text(data_key="error", load_default=None, metadata=bounds.SEARCH)
+    min_attempts = WholeNumber(load_default=None, metadata=bounds.MIN_ATTEMPTS)
+
+    @post_load
+    def make(self, values: dict[str, Any], **_: Any) -> JobFilter:
+        """Build the model object."""
+        return JobFilter(**values | {"min_attempts": values["min_attempts"] or 0})
+
+
+class ActionRequest(V1Schema):
+    """The parts of :class:`flask_forge_jobs.handlers.bulk_actions.Instruction`."""
+
+    action = Text(required=True, metadata=bounds.JOB_ACTION)
+    job_ids = List(
+        Text(metadata=bounds.JOB_ID),
+        data_key="ids",
+        load_default=None,
+        error_messages=LIST_MESSAGES,
+        metadata=bounds.JOB_IDS,
+    )
+    wanted = Nested(
+        ActionFilter,
+        data_key="filter",
+        load_default=None,
+        error_messages={"type": "must be an object"},
+        metadata=bounds.without("ids"),
+    )
+    is_all = Flag(data_key="all", load_default=None, metadata=bounds.without("ids"))
+    expected = WholeNumber(is_signed=False, load_default=None)
+    run_at = Instant(load_default=None)
+    dry_run = Flag(load_default=None)
+    cursor = Text(load_default=None, metadata=bounds.CURSOR)
+
+
+class SkippedJob(V1Schema):
+    """A job that was left alone."""
+
+    id = Text()
+    reason = Text()
+
+
+class ActionReport(V1Schema):
+    """What a bulk action did."""
+
+    matched = WholeNumber()
+    changed = WholeNumber()
+    skipped = List(Nested(SkippedJob))
+    complete = Flag(attribute="is_complete")
+    next_cursor = Text(allow_none=True)

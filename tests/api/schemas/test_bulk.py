@@ -4,11 +4,13 @@ import pytest
 from marshmallow import ValidationError
 
 from flask_forge_jobs.api.schemas.bulk import (
+    ActionRequest,
     DeleteByStatusRequest,
     DeleteDoneRequest,
     JobIdsRequest,
     RetryAllFailedRequest,
 )
+from flask_forge_jobs.model.jobs import JobFilter
 
 
 def test_a_scope_may_be_left_out() -> None:
@@ -35,3 +37,14 @@ def test_ids_are_an_array_of_text(ids: object) -> None:
 def test_days_are_a_whole_number(days: object) -> None:
     with pytest.raises(ValidationError):
         DeleteDoneRequest().load({"days": days})
+
+
+def test_a_filter_of_an_action_refuses_what_it_does_not_know() -> None:
+    loaded = ActionRequest().load(
+        {"action": "retry", "filter": {"error": "x", "min_attempts": None}}
+    )
+    assert loaded["wanted"] == JobFilter(error_search="x")
+
+    with pytest.raises(ValidationError) as caught:
+        ActionRequest().load({"action": "retry", "filter": {"status": ["dead"]}})
+    assert caught.value.messages == {"filter": {"status": ["is not a known key"]}}

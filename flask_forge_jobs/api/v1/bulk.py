@@ -1,0 +1,66 @@
+"""Many jobs at once: one route for every action."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from flask import Response
+from werkzeug.exceptions import Forbidden
+
+from flask_forge_jobs.api.context import Api
+from flask_forge_jobs.api.response import dumper, json_response
+from flask_forge_jobs.api.routes import Route
+from flask_forge_jobs.api.schemas.bulk import ActionReport, ActionRequest
+from flask_forge_jobs.api.scope import Reach
+from flask_forge_jobs.auth.permissions import Permission
+from flask_forge_jobs.handlers import bulk_actions
+from flask_forge_jobs.handlers.bulk_actions import Instruction
+from flask_forge_jobs.model.bulk import JobAction, Skip, SkipReason
+
+_ACTION = ActionRequest()
+_REPORT = ActionReport()
+_DUMP = dumper(_REPORT)
+# What an action needs beyond the permission of the route.
+_ENDING = frozenset({JobAction.DELETE, JobAction.CANCEL})
+
+
+def act(api: Api) -> Response:
+    """Retry, delete, cancel or reschedule jobs by id or by filter, or make them due."""
+    arguments = api.body(_ACTION)
+    action = JobAction.parse(arguments.pop("action"))
+    instruction = Instruction(action=action, **arguments)
+    if action in _ENDING and not api.principal.may(Permission.JOBS_DELETE):
+        raise Forbidden(f"this needs the permission {Permission.JOBS_DELETE.value}")
+    foreign: list[Skip] = []
+    within: tuple[str, ...] = ()
+    if instruction.job_ids is not None:
+        own = api.scope.own(instruction.job_ids)
+        foreign = [
+            Skip(job_id, SkipReason.NOT_FOUND)
+            for job_id in dict.fromkeys(instruction.job_ids)
+            if job_id not in set(own)
+        ]
+        instruction = replace(instruction, job_ids=own)
+    else:
+        wanted = instruction.wanted
+        within = api.scope.names(() if wanted is None else wanted.queues)
+    report = bulk_actions.act(
+        api.storage, instruction, limits=api.bulk_limits, within=within
+    )
+    if foreign and not instruction.dry_run:
+        skipped = (*report.skipped, *foreign)
+        report = replace(report, skipped=skipped, skips=report.skips + len(foreign))
+    response = json_response(_DUMP(report))
+    response.headers["X-Jobs-Skipped"] = str(report.skips)
+    if not report.is_complete:
+        response.headers["X-Bulk-Complete"] = "false"
+    return response
+
+
+ROUTES = (
+    Route(
+        method="POST", path="/v1/jobs/actions", endpoint="v1_jobs_act", view=act,
+        permission=Permission.JOBS_RETRY, reach=Reach.VIEW, body=_ACTION,
+        answer=_REPORT, errors=(409,), is_bulk=True,
+    ),
+)  # fmt: skip

@@ -1,0 +1,200 @@
+"""One call for every bulk action: on ids or a filter, with a dry run and a guard."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from flask_forge_jobs.errors import InvalidInputError
+from flask_forge_jobs.handlers.bulk import (
+    BulkLimits,
+    BulkReport,
+    change_matching,
+    change_named,
+    check_expected,
+)
+from flask_forge_jobs.handlers.cursors import (
+    from_ids_cursor,
+    from_walk_cursor,
+    to_ids_cursor,
+    to_walk_cursor,
+)
+from flask_forge_jobs.handlers.filters import IN_BODY, checked_filter
+from flask_forge_jobs.handlers.job_actions import distinct_ids
+from flask_forge_jobs.model.bulk import JobAction, Skip
+from flask_forge_jobs.model.jobs import JobFilter, check_run_at
+from flask_forge_jobs.storage.base import Storage
+
+# Of a filter; of ids each is told.
+MAX_LISTED_SKIPS = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instruction:
+    """What a caller asks for.
+
+    Args:
+        action: What to do.
+        job_ids: To these jobs; at most 10,000.
+        wanted: Or to everything that matches; states may be given as plain text.
+        is_all: Really to everything, where the filter has no condition.
+        expected: How many the caller thinks there are.
+        run_at: New start, of a reschedule only; the past means now.
+        dry_run: Only count.
+        cursor: Where an earlier call of the same instruction was cut short.
+    """
+
+    action: JobAction
+    job_ids: Sequence[str] | None = None
+    wanted: JobFilter | None = None
+    is_all: bool | None = None
+    expected: int | None = None
+    run_at: datetime | None = None
+    dry_run: bool | None = None
+    cursor: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check what does not depend on the jobs.
+
+        Raises:
+            InvalidInputError: Neither jobs nor a filter are named, or both are; a
+                start is missing or out of place.
+        """
+        has_filter = self.wanted is not None or bool(self.is_all)
+        if self.job_ids is not None and has_filter:
+            raise InvalidInputError("ids", "cannot be combined with a filter")
+        if self.job_ids is None and not has_filter:
+            raise InvalidInputError("ids", "is required where there is no filter")
+        if self.action is not JobAction.RESCHEDULE:
+            if self.run_at is not None:
+                raise InvalidInputError("run_at", "is for reschedule only")
+        elif self.run_at is None:
+            raise InvalidInputError("run_at", "is required to reschedule")
+        else:
+            check_run_at(self.run_at)
+
+
+@dataclass(frozen=True, slots=True)
+class ActionReport:
+    """What came of an instruction.
+
+    Args:
+        matched: How many jobs there were, named or matching, in any state.
+        changed: How many were changed, those that were asked to stop among them.
+        skipped: Jobs that were left alone and why; of a filter at most 1,000, and none
+            of those in a state that the action is not for.
+        skips: How many were left alone in all.
+        is_complete: False when the call was cut short.
+        next_cursor: What to send to go on.
+    """
+
+    matched: int
+    changed: int = 0
+    skipped: Sequence[Skip] = ()
+    skips: int = 0
+    is_complete: bool = True
+    next_cursor: str | None = None
+
+
+def act(
+    storage: Storage,
+    instruction: Instruction,
+    *,
+    limits: BulkLimits,
+    within: Sequence[str] = (),
+) -> ActionReport:
+    """Do what an instruction says, or as much of it as one call may do.
+
+    Args:
+        storage: Where the jobs are.
+        instruction: What to do.
+        limits: How much to do.
+        within: A filter without queues means these; empty means all. Ids must be of
+            jobs that the caller may act on.
+
+    Raises:
+        InvalidInputError: A value is out of bounds, the cursor is of another
+            instruction, or a filter has no condition and ``is_all`` is not set.
+        CountDiffersError: There are more than 10 % and more than 10 jobs more or fewer
+            than expected; nothing was changed.
+        StorageUnavailableError: The database could not be reached, or a search took
+            longer than the statement limit.
+    """
+    if instruction.job_ids is not None:
+        return _on_named(storage, instruction, instruction.job_ids, limits)
+    wanted = checked_filter(instruction.wanted or JobFilter(), IN_BODY)
+    # Only now: empty lists and blank texts are no conditions either.
+    if wanted == JobFilter() and not instruction.is_all:
+        raise InvalidInputError("all", "must be true to act on every job")
+    wanted = replace(wanted, queues=tuple(wanted.queues or within))
+    return _on_matching(storage, instruction, wanted, limits)
+
+
+def _on_named(
+    storage: Storage,
+    instruction: Instruction,
+    job_ids: Sequence[str],
+    limits: BulkLimits,
+) -> ActionReport:
+    distinct = sorted(distinct_ids(job_ids))
+    action, cursor = instruction.action, instruction.cursor
+    after_id = "" if cursor is None else from_ids_cursor(cursor, action, distinct)
+    matched = len(storage.job_reader.ids_in(distinct)) if distinct else 0
+    if _is_only_counted(instruction, matched):
+        return ActionReport(matched)
+    report = change_named(
+        storage,
+        action,
+        distinct,
+        limits,
+        run_at=instruction.run_at,
+        after_id=after_id,
+    )
+    last_id = report.last_id
+    return _report(
+        matched,
+        report,
+        None if last_id is None else to_ids_cursor(last_id, action, distinct),
+        listed=len(report.change.skipped),
+    )
+
+
+def _on_matching(
+    storage: Storage, instruction: Instruction, wanted: JobFilter, limits: BulkLimits
+) -> ActionReport:
+    action, cursor = instruction.action, instruction.cursor
+    after = None if cursor is None else from_walk_cursor(cursor, action, wanted)
+    matched = storage.job_reader.total(wanted)
+    if _is_only_counted(instruction, matched):
+        return ActionReport(matched)
+    report = change_matching(
+        storage, action, wanted, limits, run_at=instruction.run_at, after=after
+    )
+    position = report.position
+    return _report(
+        matched,
+        report,
+        None if position is None else to_walk_cursor(position, action, wanted),
+        listed=MAX_LISTED_SKIPS,
+    )
+
+
+def _is_only_counted(instruction: Instruction, matched: int) -> bool:
+    if instruction.expected is not None:
+        check_expected(instruction.expected, matched)
+    return bool(instruction.dry_run)
+
+
+def _report(
+    matched: int, report: BulkReport, next_cursor: str | None, *, listed: int
+) -> ActionReport:
+    skipped = report.change.skipped
+    return ActionReport(
+        matched=matched,
+        changed=report.change.changed,
+        skipped=skipped[:listed],
+        skips=len(skipped),
+        is_complete=report.is_complete,
+        next_cursor=next_cursor,
+    )
