@@ -36,6 +36,8 @@ class RequestMetrics(Collector):
             registry=None,
         )
 
+        self._children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+
     def observe(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one request.
 
@@ -45,8 +47,16 @@ class RequestMetrics(Collector):
             status: Status of the answer.
             seconds: How long it took.
         """
-        self._requests.labels(method, route, str(status)).inc()
-        self._seconds.labels(method, route).observe(seconds)
+        key = (method, route, status)
+        children = self._children.get(key)
+        if children is None:  # looking them up costs more than counting
+            children = self._children[key] = (
+                self._requests.labels(method, route, str(status)),
+                self._seconds.labels(method, route),
+            )
+        requests, durations = children
+        requests.inc()
+        durations.observe(seconds)
 
     def collect(self) -> Iterable[Metric]:
         """Yield both families, without the instants of their creation."""
