@@ -27,7 +27,8 @@ from flask_forge_jobs.storage.database import (
     Transaction,
     encode_rows,
 )
-from flask_forge_jobs.storage.listing import Listing, load_summaries
+from flask_forge_jobs.storage.listing import Listing
+from flask_forge_jobs.storage.summaries import load_summaries
 
 # A commit may come a little after the instant that it carries; what is told is older.
 SETTLED_AFTER_US = SECOND_US

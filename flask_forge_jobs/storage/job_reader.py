@@ -22,12 +22,9 @@ from flask_forge_jobs.storage.database import (
     Transaction,
     encode_names,
 )
-from flask_forge_jobs.storage.listing import (
-    MAX_MERGED_ROWS,
-    Listing,
-    load_summaries,
-)
+from flask_forge_jobs.storage.listing import MAX_MERGED_ROWS, Listing
 from flask_forge_jobs.storage.rows import job_from_row
+from flask_forge_jobs.storage.summaries import load_summaries
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,21 +16,19 @@ that fulfil it.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
 
-from flask_forge_jobs.model.jobs import JobFilter, JobStatus, JobSummary
+from flask_forge_jobs.model.jobs import JobFilter, JobStatus
 from flask_forge_jobs.model.ordering import JobOrder, Position, SortColumn
 from flask_forge_jobs.storage.conditions import Conditions
 from flask_forge_jobs.storage.database import (
     Parameter,
     Row,
     Transaction,
-    encode_names,
     encode_rows,
 )
-from flask_forge_jobs.storage.rows import summary_from_row
 from flask_forge_jobs.storage.seeking import NEAR, seek
 
 # Above this the combinations with the first jobs are picked before they are read.
@@ -400,12 +398,3 @@ class Listing:
 
 def _way(name: str, order: JobOrder) -> str:
     return f"{name}_desc" if order.descending else f"{name}_asc"
-
-
-def load_summaries(transaction: Transaction, ids: Sequence[str]) -> list[JobSummary]:
-    """Return jobs as listings show them, in the order of their ids' list."""
-    if not ids:
-        return []
-    rows = transaction.all("get_summaries", rows=encode_names("job_id", ids))
-    jobs = {row[0]: summary_from_row(row) for row in rows}
-    return [jobs[job_id] for job_id in ids if job_id in jobs]

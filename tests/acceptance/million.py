@@ -210,6 +210,8 @@ SORTED = {
     "failed by priority": "status=failed&sort=priority&queue=queue-3",
     "dead by attempts": "status=dead&sort=-attempts&queue=queue-3",
 }
+# The limit of each in milliseconds; errors are grouped from the youngest 10,000 jobs.
+LATELY = {"/v1/stats": 20.0, "/v1/events": 20.0, "/v1/errors": 500.0}
 # No index serves these; they are bounded by the limit of a statement.
 BOUNDED = {
     "payload, none": "q=not%20in%20any%20payload",
@@ -265,6 +267,8 @@ def measure(subject: Subject, rows: int, repeats: int = REPEATS) -> dict[str, fl
         found[f"find: {name}"] = median_ms(first, repeats)
         deep = subject.getter(subject.deep_path(query))
         found[f"find deep: {name}"] = median_ms(deep, repeats)
+    for path in LATELY:
+        found[path] = median_ms(subject.getter(path), repeats)
     for name, query in BOUNDED.items():
         call = subject.bounded_getter(f"/v1/jobs?{query}")
         found[f"bounded: {name}"] = median_ms(call, min(repeats, FEW_REPEATS))
@@ -284,7 +288,9 @@ def _limit_ms(name: str, few: dict[str, float]) -> float:
         return OVERVIEW_RATIO * few["overview"]
     if name.startswith("bounded: "):
         return BOUNDED_LIMIT_MS
-    return CLAIM_LIMIT_MS if name == "claim" else LIST_LIMIT_MS
+    if name == "claim":
+        return CLAIM_LIMIT_MS
+    return LATELY.get(name, LIST_LIMIT_MS)
 
 
 def table(title: str, rows: int, figures: list[Figure]) -> str:

@@ -22,7 +22,14 @@ ROWS = 20_000
 # thousand jobs do not have as many, hence more than one.
 LARGEST_GROWTH = 4.5
 # The exact total of a range of time is counted, so it grows with the range.
-COUNTED = ("list: wide range", "list: status + wide range")
+# So does that of a schedule.
+COUNTED = (
+    "list: wide range",
+    "list: status + wide range",
+    "find: wide range",
+    "find: status + wide range",
+    "find: schedule",
+)
 
 Counter = Callable[[Subject, Call], int]
 Growth = dict[str, float]

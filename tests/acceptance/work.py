@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.acceptance.million import Subject, filters_of
+from tests.acceptance.million import FOUND, Subject, filters_of, query_of
 from tests.acceptance.programs import wait_until
 
 STEPS_A_TICK = 10
@@ -34,6 +34,9 @@ def calls(subject: Subject) -> dict[str, Call]:
     found: dict[str, Call] = {"overview": subject.overview, "claim": subject.claim}
     for name, filters in filters_of(subject.sql).items():
         found[f"list: {name}"] = subject.lister(filters)
+        found[f"find: {name}"] = subject.getter(f"/v1/jobs?{query_of(filters)}")
+    for name, query in FOUND.items():
+        found[f"find: {name}"] = subject.getter(f"/v1/jobs?{query}")
     return found
 
 

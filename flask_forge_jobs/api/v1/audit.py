@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from flask import Response
+from flask import Response, request
 
 from flask_forge_jobs.api.context import Api
+from flask_forge_jobs.api.pages import next_link
 from flask_forge_jobs.api.response import dumper, json_response
 from flask_forge_jobs.api.routes import Route
 from flask_forge_jobs.api.schemas.audit import AuditPage, AuditQuery
@@ -19,7 +20,10 @@ _QUERY = AuditQuery()
 def list_audit(api: Api) -> Response:
     """Return who did what, the newest first."""
     page = audit.list_entries(api.storage, **api.query(_QUERY))
-    return json_response(_DUMP_PAGE(page))
+    response = json_response(_DUMP_PAGE(page))
+    if page.next_cursor is not None:
+        response.headers["Link"] = next_link(request, page.next_cursor)
+    return response
 
 
 ROUTES = (

@@ -47,10 +47,13 @@ def test_pages_are_chained(client: FlaskClient) -> None:
     for n in range(3):
         client.post(f"{PREFIX}/queue/mail/max-workers", json={"n": n})
 
-    first = client.get(f"{URL}?limit=2").get_json()
+    answer = client.get(f"{URL}?limit=2")
+    first = answer.get_json()
     second = client.get(
         URL, query_string={"limit": 2, "cursor": first["next_cursor"]}
     ).get_json()
+    link = answer.headers["Link"].removeprefix("<").removesuffix('>; rel="next"')
+    assert client.get(link).get_json() == second
 
     sent = [
         row["detail"]["arguments"]["body"]["n"]

@@ -1,18 +1,23 @@
 from __future__ import annotations
 
+import contextlib
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
+from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import Dead, Done, Settlement
 from flask_forge_jobs.storage.base import Storage
-from tests.api.mounting import PREFIX
+from flask_forge_jobs.storage.connect import open_storage
+from tests.api.mounting import PREFIX, mount
 from tests.api.tokens import client_with_token
 from tests.support.jobs import OWNER, claim_one, enqueue, run
+from tests.support.sql import Sql
 
 RECORD_KEYS = [
     "row", "payload", "error_history", "throttle_attempts", "cancel_requested_at",
@@ -177,6 +182,31 @@ def test_a_limited_caller_finds_its_own_jobs(storage: Storage) -> None:
     assert client.get(f"{PREFIX}/v1/jobs?queue=other").status_code == 403
     assert client.get(f"{PREFIX}/v1/jobs/{own}").status_code == 200
     assert client.get(f"{PREFIX}/v1/jobs/{other}").status_code == 404
+
+
+@pytest.mark.parametrize("route", ["/jobs/list", "/v1/jobs"])
+def test_a_search_that_takes_too_long_is_503(
+    database_settings: DatabaseSettings, route: str
+) -> None:
+    with contextlib.closing(open_storage(database_settings)) as storage:
+        storage.open()
+        Sql(database_settings).seed(20_000)
+    hurried = replace(database_settings, statement_timeout_s=0.001)
+    with contextlib.closing(open_storage(hurried)) as storage:
+        storage.open()
+        client = mount(storage)
+        if route == "/jobs/list":
+            body = {"filter": {"payload_search": "not there"}, "limit": 5, "offset": 0}
+            answer = client.post(PREFIX + route, json=body)
+        else:
+            answer = client.get(f"{PREFIX}{route}?q=not%20there")
+        again = client.get(f"{PREFIX}/health")
+
+    assert answer.status_code == 503
+    assert answer.json is not None
+    assert answer.json["kind"] == "unavailable"
+    assert answer.headers["Retry-After"] == str(answer.json["retry_after_secs"])
+    assert again.status_code == 200
 
 
 # -- one job -----------------------------------------------------------------------
