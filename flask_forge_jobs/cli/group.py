@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from flask_forge_jobs.cli.audit import audit_group
 from flask_forge_jobs.cli.database import db_group
 from flask_forge_jobs.cli.token import token_group
 from flask_forge_jobs.cli.worker import worker_command
@@ -17,3 +18,4 @@ def forge_jobs_group() -> None:
 forge_jobs_group.add_command(worker_command)
 forge_jobs_group.add_command(db_group)
 forge_jobs_group.add_command(token_group)
+forge_jobs_group.add_command(audit_group)

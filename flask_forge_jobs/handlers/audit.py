@@ -16,6 +16,8 @@ from flask_forge_jobs.model.instants import MAX_INSTANT_US, from_micros, to_micr
 from flask_forge_jobs.storage.base import Storage
 
 MAX_PAGE_SIZE = 1000
+# Of an entry that no request made.
+PRUNED_STATUS = 200
 MAX_FILTER_LENGTH = 512
 MAX_ARGUMENTS_LENGTH = 4000
 _MAX_TEXT_LENGTH = 200
@@ -73,6 +75,29 @@ def list_entries(
     has_more = len(rows) > limit
     rows = rows[:limit]
     return AuditPage(rows, _cursor(rows[-1]) if has_more else None)
+
+
+def prune(storage: Storage, older_than_days: int, *, actor: str) -> int:
+    """Delete old entries and note who did it.
+
+    Args:
+        storage: Where the trail is.
+        older_than_days: 90 to 36500.
+        actor: Who deletes them.
+
+    Returns:
+        How many were deleted.
+
+    Raises:
+        InvalidInputError: The days are out of bounds.
+    """
+    pruned = storage.audit.prune(older_than_days)
+    arguments = json.dumps({"days": older_than_days})
+    record(
+        storage,
+        Deed(actor, "audit_prune", None, "", "", PRUNED_STATUS, pruned, arguments),
+    )
+    return pruned
 
 
 def arguments_text(document: object, redactor: Redactor) -> str:

@@ -1,6 +1,7 @@
 """AuditLog: appends to the audit trail and reads it, newest first.
 
-The database refuses every change of a row. Reads walk one index, so they cost the same
+The database refuses every change of a row, and to delete one that is younger than 90
+days. Reads walk one index, so they cost the same
 however long the trail is.
 """
 
@@ -9,9 +10,18 @@ from __future__ import annotations
 from datetime import datetime
 
 from flask_forge_jobs.model.audit import AuditEntry, AuditFilter, Deed
-from flask_forge_jobs.model.instants import MAX_INSTANT_US, from_micros, to_micros
+from flask_forge_jobs.model.bounds import check_integer
+from flask_forge_jobs.model.instants import (
+    DAY_US,
+    MAX_INSTANT_US,
+    from_micros,
+    to_micros,
+)
 from flask_forge_jobs.storage.database import Database, Parameter, Row
 
+MIN_KEPT_DAYS = 90
+MAX_KEPT_DAYS = 36_500
+PRUNED_AT_ONCE = 500
 # Above every id and every instant; both backends hold it.
 _NEWEST = 2**63 - 1
 
@@ -76,6 +86,32 @@ class AuditLog:
             parameters["actor"] = wanted.actor
         rows = self._database.read(lambda tx: tx.all(name, **parameters))
         return [_entry_from_row(row) for row in rows]
+
+    def prune(self, older_than_days: int) -> int:
+        """Delete what is older than so many days, in batches that let writers through.
+
+        Args:
+            older_than_days: At least 90: the database refuses to forget sooner.
+
+        Returns:
+            How many entries were deleted.
+
+        Raises:
+            InvalidInputError: Fewer than 90 days.
+        """
+        check_integer("days", older_than_days, MIN_KEPT_DAYS, MAX_KEPT_DAYS)
+        pruned = 0
+        while True:
+            deleted = self._database.write(
+                lambda tx: tx.run(
+                    "delete_old_audit",
+                    age_us=older_than_days * DAY_US,
+                    limit=PRUNED_AT_ONCE,
+                )
+            )
+            pruned += deleted
+            if deleted < PRUNED_AT_ONCE:
+                return pruned
 
 
 def _entry_from_row(row: Row) -> AuditEntry:

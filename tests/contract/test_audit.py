@@ -10,7 +10,10 @@ from typing import Any
 import psycopg2
 import pytest
 
+from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.audit import AuditEntry, AuditFilter, Deed
+from flask_forge_jobs.model.instants import DAY_US
+from flask_forge_jobs.storage.audit import PRUNED_AT_ONCE
 from flask_forge_jobs.storage.base import Storage
 from tests.support.sql import Sql
 
@@ -125,3 +128,48 @@ def test_sec_S42_database_refuses_every_change(
         sql.run(statement)
 
     assert [entry.deed for entry in _page(storage)] == [DEED]
+
+
+def test_prune_deletes_what_is_old_in_batches_and_nothing_else(
+    storage: Storage, sql: Sql
+) -> None:
+    for number in range(3):
+        storage.audit.append(replace(DEED, changed=number))
+    _insert_aged(sql, days=100, count=PRUNED_AT_ONCE + 1)
+    _insert_aged(sql, days=92, count=1)
+
+    assert storage.audit.prune(95) == PRUNED_AT_ONCE + 1
+    assert storage.audit.prune(95) == 0
+    assert storage.audit.prune(90) == 1
+    assert [entry.deed.changed for entry in _page(storage)] == [2, 1, 0]
+
+
+@pytest.mark.parametrize("days", [89, 0, -1, 36_501])
+def test_prune_forgets_nothing_younger_than_90_days(
+    storage: Storage, days: int
+) -> None:
+    with pytest.raises(InvalidInputError, match="days"):
+        storage.audit.prune(days)
+
+
+def test_sec_S42_database_keeps_an_entry_for_90_days(
+    storage: Storage, sql: Sql
+) -> None:
+    storage.open()
+    _insert_aged(sql, days=89, count=1)
+
+    with pytest.raises(
+        (sqlite3.IntegrityError, psycopg2.Error), match="is append-only"
+    ):
+        sql.run("DELETE FROM forge_audit")
+
+
+def _insert_aged(sql: Sql, *, days: int, count: int) -> None:
+    at = sql.now_us() - days * DAY_US
+    for _ in range(count):
+        sql.run(
+            "INSERT INTO forge_audit (at, actor, action, target, address, request_id, "
+            "status, changed, arguments) "
+            "VALUES (?, 'old', 'a', NULL, '', '', 200, 0, '{}')",
+            at,
+        )

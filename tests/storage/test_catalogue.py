@@ -101,6 +101,7 @@ SERVED_BY = {
     "kinds_within": "forge_metric_time",
     "take_unfolded": "forge_metric_unfolded",
     "audit_page": "forge_audit_time",
+    "delete_old_audit": "forge_audit_time",
     "audit_page_of_actor": "forge_audit_actor",
     "audit_page_of_target": "forge_audit_target",
 }

@@ -1,4 +1,4 @@
--- The audit trail: appended to and read, never changed.
+-- The audit trail: appended to and read; only what is old is ever deleted.
 
 -- name: append_audit
 INSERT INTO forge_audit (
@@ -42,3 +42,14 @@ WHERE target = :target
     AND (:any_actor OR actor = :actor)
 ORDER BY at DESC, id DESC
 LIMIT :limit
+
+-- name: delete_old_audit
+-- Served by forge_audit_time.
+DELETE FROM forge_audit
+WHERE id IN (
+    SELECT id
+    FROM forge_audit
+    WHERE at < :now - :age_us
+    ORDER BY at, id
+    LIMIT :limit
+)

@@ -1,4 +1,5 @@
--- Who did what. Rows are written once and never changed; triggers see to it.
+-- Who did what. Rows are written once, never changed, and not deleted for 90 days;
+-- a trigger sees to it.
 
 CREATE TABLE forge_audit (
     id         BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -21,6 +22,11 @@ CREATE INDEX forge_audit_target ON forge_audit (target, at, id)
 
 CREATE FUNCTION forge_refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
+    IF TG_OP = 'DELETE'
+        AND OLD.at <= (extract(epoch FROM statement_timestamp()) - 7776000) * 1000000
+    THEN
+        RETURN OLD;
+    END IF;
     RAISE EXCEPTION '% is append-only', TG_TABLE_NAME
         USING ERRCODE = 'insufficient_privilege';
 END

@@ -1,4 +1,5 @@
--- Who did what. Rows are written once and never changed; triggers see to it.
+-- Who did what. Rows are written once, never changed, and not deleted for 90 days;
+-- triggers see to it.
 
 CREATE TABLE forge_audit (
     id         INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -23,6 +24,8 @@ CREATE TRIGGER forge_audit_no_update BEFORE UPDATE ON forge_audit BEGIN
     SELECT RAISE(ABORT, 'forge_audit is append-only');
 END;
 
-CREATE TRIGGER forge_audit_no_delete BEFORE DELETE ON forge_audit BEGIN
+CREATE TRIGGER forge_audit_no_delete BEFORE DELETE ON forge_audit
+WHEN old.at > (CAST(strftime('%s', 'now') AS INTEGER) - 7776000) * 1000000
+BEGIN
     SELECT RAISE(ABORT, 'forge_audit is append-only');
 END;

@@ -1,0 +1,33 @@
+"""``flask forge-jobs audit``: look after the audit trail."""
+
+from __future__ import annotations
+
+import getpass
+
+import click
+from flask.cli import with_appcontext
+
+from flask_forge_jobs.cli.failing import fails_clearly
+from flask_forge_jobs.handlers import audit
+from flask_forge_jobs.state import current
+
+
+@click.group("audit")
+def audit_group() -> None:
+    """Look after the audit trail."""
+
+
+@audit_group.command()
+@click.option(
+    "--days", required=True, type=int, help="Keep this many days; at least 90."
+)
+@with_appcontext
+@fails_clearly
+def prune(*, days: int) -> None:
+    """Delete the entries that are older than so many days.
+
+    The deletion leaves an entry of its own.
+    """
+    actor = f"command:{getpass.getuser()}"
+    pruned = audit.prune(current().storage, days, actor=actor)
+    click.echo(f"prune: {pruned} entries deleted")
