@@ -67,6 +67,18 @@ class ScheduleNotFoundError(NotFoundError):
         self.schedule_name = schedule_name
 
 
+class RateLimitNotFoundError(NotFoundError):
+    """No token bucket has the given scope.
+
+    Args:
+        scope: The scope that was asked for.
+    """
+
+    def __init__(self, scope: str) -> None:
+        super().__init__(f"no rate limit has the scope {scope!r}")
+        self.scope = scope
+
+
 class ConflictError(ForgeJobsError):
     """The request contradicts the present state; the same call may work later."""
 

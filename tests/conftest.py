@@ -79,5 +79,5 @@ def empty_tables(settings: DatabaseSettings) -> None:
         cursor.execute(
             "TRUNCATE forge_job, forge_job_count, forge_queue, forge_process, "
             "forge_pod, forge_lease, forge_metric, forge_sample, forge_audit, "
-            "forge_cron, forge_request_key"
+            "forge_cron, forge_request_key, forge_rate_limit"
         )

@@ -19,6 +19,7 @@ from flask_forge_jobs.errors import (
     QueueNotEmptyError,
     QueueNotFoundError,
     RateLimitedError,
+    RateLimitNotFoundError,
     RequestKeyReusedError,
     StaleSettingsError,
     StorageBusyError,
@@ -92,6 +93,11 @@ def test_errors_can_be_caught_by_what_they_are(
             QueueNotEmptyError("mail", 3),
             "queue 'mail' still has 3 unfinished jobs",
             {"queue_name": "mail", "job_count": 3},
+        ),
+        (
+            RateLimitNotFoundError("api"),
+            "no rate limit has the scope 'api'",
+            {"scope": "api"},
         ),
         (
             RequestKeyReusedError("k"),

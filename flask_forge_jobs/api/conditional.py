@@ -13,7 +13,7 @@ from flask import Response, request
 from flask_forge_jobs.api.guard import endpoint
 
 # What scrapers and balancers read; some of them take a 304 for a failure.
-_ALWAYS_WHOLE = frozenset({"health", "v1_health", "metrics", "v1_metrics"})
+_ALWAYS_WHOLE = frozenset({"health", "v1_health", "v1_ready", "metrics", "v1_metrics"})
 _TAG_BYTES = 16
 OK, NOT_MODIFIED = 200, 304
 

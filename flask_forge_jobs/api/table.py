@@ -19,6 +19,7 @@ from flask_forge_jobs.api.v1 import (
     enqueueing,
     health,
     job_actions,
+    rate_limits,
 )
 from flask_forge_jobs.api.v1 import bulk as v1_bulk
 from flask_forge_jobs.api.v1 import cron as v1_cron
@@ -49,6 +50,7 @@ V1: tuple[Route, ...] = (
     *v1_queues.ROUTES,
     *enqueueing.ROUTES,
     *health.ROUTES,
+    *rate_limits.ROUTES,
 )
 
 

@@ -19,6 +19,7 @@ from flask_forge_jobs.storage.leases import Leases
 from flask_forge_jobs.storage.metrics import MetricStore
 from flask_forge_jobs.storage.processes import ProcessRegistry
 from flask_forge_jobs.storage.queues import QueueConfig
+from flask_forge_jobs.storage.rate_limits import RateLimits
 from flask_forge_jobs.storage.recorder import Recorder
 from flask_forge_jobs.storage.retention import Retention
 from flask_forge_jobs.storage.samples import SampleStore
@@ -49,6 +50,7 @@ class Storage:
     processes: ProcessRegistry
     audit: AuditLog
     cron: CronStorage
+    rate_limits: RateLimits
     leases: Leases
     retention: Retention
     metrics: MetricStore

@@ -23,6 +23,7 @@ from flask_forge_jobs.storage.leases import Leases
 from flask_forge_jobs.storage.metrics import MetricStore
 from flask_forge_jobs.storage.processes import ProcessRegistry
 from flask_forge_jobs.storage.queues import QueueConfig
+from flask_forge_jobs.storage.rate_limits import RateLimits
 from flask_forge_jobs.storage.recorder import Recorder
 from flask_forge_jobs.storage.retention import Retention
 from flask_forge_jobs.storage.samples import SampleStore
@@ -76,6 +77,7 @@ def open_storage(
         processes=ProcessRegistry(database),
         audit=AuditLog(database),
         cron=CronStorage(database),
+        rate_limits=RateLimits(database),
         leases=leases,
         retention=Retention(database, leases, ids),
         metrics=metrics,

@@ -236,6 +236,8 @@ class QueueConfig:
     def delete(self, name: str) -> None:
         """Unregister a queue without unfinished jobs; finished ones stay.
 
+        A rate limit of the same name goes too when nobody uses it.
+
         Raises:
             QueueNotFoundError: No queue has this name.
             QueueNotEmptyError: It still holds unfinished jobs.
@@ -245,6 +247,7 @@ class QueueConfig:
             jobs = _count_unfinished(transaction, name)
             if jobs:
                 raise QueueNotEmptyError(name, jobs)
+            transaction.later("delete_unused_rate_limit", scope=name)
             if not transaction.run("delete_queue", name=name):
                 raise QueueNotFoundError(name)
 
@@ -324,5 +327,6 @@ def _drain(transaction: Transaction, name: str) -> tuple[int, int, bool]:
     asked = transaction.all("cancel_running", queue_name=name)
     is_last = not due and not deferred
     if is_last:
+        transaction.later("delete_unused_rate_limit", scope=name)
         transaction.run("delete_queue", name=name)
     return len(due) + len(deferred), len(asked), is_last

@@ -20,6 +20,7 @@ from flask_forge_jobs.model.jobs import (
 )
 from flask_forge_jobs.model.processes import Pod, Process, QueueSlots, Worker
 from flask_forge_jobs.model.queues import QueueSettings
+from flask_forge_jobs.model.rate_limits import RateLimit
 from flask_forge_jobs.storage.database import Row
 
 
@@ -181,4 +182,17 @@ def worker_from_rows(pod: Row, slots: Sequence[Row]) -> Worker:
         live_slot_count=sum(int(row[3]) for row in slots),
         in_flight_count=sum(int(row[4]) for row in slots),
         heartbeat_age_s=max(int(pod[-1]), 0) // SECOND_US,
+    )
+
+
+def rate_limit_from_row(row: Row) -> RateLimit:
+    """Return the bucket of a row of ``get_rate_limit`` and its like."""
+    scope, capacity, refill_per_sec, tokens, refilled_at, read_at = row
+    return RateLimit(
+        scope=scope,
+        capacity=capacity,
+        refill_per_sec=refill_per_sec,
+        stored_tokens=tokens,
+        refilled_at_us=refilled_at,
+        read_at_us=read_at,
     )

@@ -24,9 +24,10 @@ HOST_ID = "01K5A3Q8ZR7T2M4N6P8S0V2X4Z"
 
 
 def seed(storage: Storage, sql: Sql) -> None:
-    """Store both queues, a job in every state, and a live worker process."""
+    """Store both queues, a rate limit, jobs in every state, a live worker process."""
     storage.queues.ensure("default")
     storage.queues.ensure(QUEUE, 4)
+    storage.rate_limits.put(QUEUE, 50, 50 / 60)
     failed = _enqueue(storage, {"order_id": 4711})
     run(storage, Failed("SMTP 451"), queue_name=QUEUE)
     sql.run("UPDATE forge_job SET id = ? WHERE id = ?", JOB_ID, failed)

@@ -30,7 +30,7 @@ ROWS = 20_000
 NUMBERS = {"limit", "offset", "now", "from_at", "to_at", "cutoff", "worthwhile"}
 NUMBERS |= {"most", "age_us", "lease_us", "min_attempts", "at", "edge", "after_at"}
 NUMBERS |= {"last_fired_at", "next_fire_at", "created_at", "updated_at"}
-NUMBERS |= {"kept_us"}
+NUMBERS |= {"kept_us", "tokens", "capacity", "refill_per_sec", "pause_us"}
 NUMBERS |= {"delay_us", "grace_us", "within_us", "run_at", "priority", "max_workers"}
 NUMBERS |= {"max_attempts", "timeout_s", "lock_key", "version", "oldest_reader"}
 NUMBERS |= {"level", "http_status", "changed", "before_at", "before_id"}
@@ -231,6 +231,7 @@ def test_both_schemas_have_the_same_tables_columns_and_indexes(
         "forge_audit",
         "forge_cron",
         "forge_request_key",
+        "forge_rate_limit",
     )
 
     for table in tables:

@@ -29,6 +29,7 @@ _INSTANTS = {
     "forge_pod": ("heartbeat_at",),
     "forge_lease": ("expires_at",),
     "forge_request_key": ("expires_at",),
+    "forge_rate_limit": ("last_refilled_at",),
     "forge_cron": ("last_fired_at", "next_fire_at", "created_at", "updated_at"),
 }
 

@@ -44,6 +44,11 @@ from flask_forge_jobs.model.queues import (
     MAX_WORKERS_RANGE,
     RETENTION_DAYS_RANGE,
 )
+from flask_forge_jobs.model.rate_limits import (
+    CAPACITY_RANGE,
+    MAX_REFILL_PER_SEC,
+    MIN_REFILL_PER_SEC,
+)
 from flask_forge_jobs.model.time_zones import MAX_TIME_ZONE_LENGTH
 
 Metadata = dict[str, Any]
@@ -87,6 +92,11 @@ DEDUPE_KEY = text(1, DEDUPE_KEY_LENGTH)
 JOB_ID = text(1, MAX_JOB_ID_LENGTH)
 JOB_IDS = items(MAX_BULK_JOBS)
 STATUS: Metadata = {"enum": list(STATUS_WORDS)}
+CAPACITY = whole(*CAPACITY_RANGE)
+REFILL_PER_SEC: Metadata = {
+    "minimum": MIN_REFILL_PER_SEC,
+    "maximum": MAX_REFILL_PER_SEC,
+}
 NEW_JOBS = items(MAX_ENQUEUED_AT_ONCE, 1)
 # The states that are stored; a filter knows one word more.
 STORED_STATUS: Metadata = {"enum": [str(status) for status in JobStatus]}

@@ -193,7 +193,18 @@ class LargeNumber(StrictField[int]):
 
 
 class Fraction(StrictField[float]):
-    """A JSON number with a fraction, on its way out only."""
+    """A JSON number; it leaves with a fraction, and comes in with or without one."""
+
+    default_error_messages = {"invalid": "must be a number"}  # noqa: RUF012
+
+    def read(self, value: object) -> float:
+        """Return a number as a float."""
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise self.make_error("invalid")
+        try:
+            return float(value)
+        except OverflowError:
+            raise self.make_error("invalid") from None
 
     def shape(self) -> dict[str, Any]:
         """Return that of any number."""

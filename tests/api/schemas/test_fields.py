@@ -13,6 +13,7 @@ from flask_forge_jobs.api.schemas.fields import (
     AnyJson,
     Digits,
     Flag,
+    Fraction,
     Instant,
     Switch,
     Text,
@@ -187,3 +188,17 @@ def test_switch_takes_two_words_each(text: str, value: bool) -> None:
 def test_switch_takes_nothing_else(text: object) -> None:
     with pytest.raises(ValidationError):
         Switch().deserialize(text)
+
+
+@pytest.mark.parametrize(("value", "number"), [(1, 1.0), (0.5, 0.5), (-3, -3.0)])
+def test_fraction_takes_numbers(value: object, number: float) -> None:
+    loaded = Fraction().deserialize(value)
+
+    assert loaded == number
+    assert isinstance(loaded, float)
+
+
+@pytest.mark.parametrize("value", ["1", True, None, [], 10**400])
+def test_fraction_takes_nothing_else(value: object) -> None:
+    with pytest.raises(ValidationError):
+        Fraction().deserialize(value)

@@ -1,0 +1,77 @@
+"""Token buckets: list, change, drain, remove."""
+
+from __future__ import annotations
+
+from flask import Response, request
+from marshmallow.fields import List, Nested
+
+from flask_forge_jobs.api.context import Api
+from flask_forge_jobs.api.request import refuse_bad_unread_body
+from flask_forge_jobs.api.response import (
+    array_response,
+    dumper,
+    empty_response,
+    json_response,
+)
+from flask_forge_jobs.api.routes import Route
+from flask_forge_jobs.api.schemas.rate_limits import RateLimit, RateLimitRequest
+from flask_forge_jobs.auth.permissions import Permission
+from flask_forge_jobs.handlers import rate_limits
+
+PATH = "/v1/rate-limits"
+_RATE_LIMIT = RateLimit()
+_DUMP = dumper(_RATE_LIMIT)
+_REQUEST = RateLimitRequest()
+
+
+def list_all(api: Api) -> Response:
+    """Return every rate limit with the tokens it has now."""
+    return array_response([_DUMP(each) for each in rate_limits.list_all(api.storage)])
+
+
+def get(api: Api, scope: str) -> Response:
+    """Return one rate limit with the tokens it has now."""
+    return json_response(_DUMP(rate_limits.get(api.storage, scope)))
+
+
+def put(api: Api, scope: str) -> Response:
+    """Make or change a rate limit; its tokens are cut to the new capacity."""
+    found = rate_limits.put(api.storage, scope, **api.body(_REQUEST))
+    return json_response(_DUMP(found))
+
+
+def drain(api: Api, scope: str) -> Response:
+    """Take all tokens of a rate limit."""
+    refuse_bad_unread_body(request, api.options.max_body_bytes)
+    return json_response(_DUMP(rate_limits.drain(api.storage, scope)))
+
+
+def delete(api: Api, scope: str) -> Response:
+    """Remove a rate limit."""
+    rate_limits.delete(api.storage, scope)
+    return empty_response(204)
+
+
+ROUTES = (
+    Route(
+        method="GET", path=PATH, endpoint="v1_rate_limits", view=list_all,
+        permission=Permission.READ, answer=List(Nested(RateLimit)),
+    ),
+    Route(
+        method="GET", path=f"{PATH}/<scope>", endpoint="v1_rate_limit", view=get,
+        permission=Permission.READ, answer=_RATE_LIMIT, errors=(404,),
+    ),
+    Route(
+        method="PUT", path=f"{PATH}/<scope>", endpoint="v1_put_rate_limit", view=put,
+        permission=Permission.LIMITS_EDIT, body=_REQUEST, answer=_RATE_LIMIT,
+    ),
+    Route(
+        method="POST", path=f"{PATH}/<scope>/drain", endpoint="v1_drain_rate_limit",
+        view=drain, permission=Permission.LIMITS_EDIT, answer=_RATE_LIMIT,
+        errors=(404,),
+    ),
+    Route(
+        method="DELETE", path=f"{PATH}/<scope>", endpoint="v1_delete_rate_limit",
+        view=delete, permission=Permission.LIMITS_EDIT, status=204, errors=(404,),
+    ),
+)  # fmt: skip

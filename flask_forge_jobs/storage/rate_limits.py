@@ -1,0 +1,129 @@
+"""RateLimits: token buckets that all processes share.
+
+The clock is the database's, and taking tokens is one statement, so however many
+processes take at once, no token is spent twice.
+"""
+
+from __future__ import annotations
+
+from flask_forge_jobs.errors import InvalidInputError, RateLimitNotFoundError
+from flask_forge_jobs.model.bounds import check_integer
+from flask_forge_jobs.model.instants import DAY_US, SECOND_US
+from flask_forge_jobs.model.rate_limits import (
+    CAPACITY_RANGE,
+    Acquired,
+    RateLimit,
+    check_rate_limit,
+    check_scope,
+)
+from flask_forge_jobs.storage.database import Database, Row
+from flask_forge_jobs.storage.rows import rate_limit_from_row
+
+MAX_PAUSE_S = DAY_US / SECOND_US
+
+
+class RateLimits:
+    """Takes tokens, and lists and changes the buckets they come from.
+
+    Args:
+        database: The seam to the database.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def acquire(self, scope: str, tokens: int = 1) -> Acquired:
+        """Take tokens from a bucket, all or none.
+
+        A bucket that gives none is left as it is.
+
+        Args:
+            scope: The bucket.
+            tokens: How many, 1 to the bucket's capacity.
+
+        Raises:
+            RateLimitNotFoundError: No bucket has this scope.
+            InvalidInputError: The bucket can never hold so many.
+        """
+        check_integer("tokens", tokens, *CAPACITY_RANGE)
+        if self._database.single("acquire_tokens", scope=scope, tokens=tokens):
+            return Acquired(is_granted=True)
+        bucket = self.get(scope)
+        if tokens > bucket.capacity:
+            raise InvalidInputError(
+                "tokens",
+                f"{tokens} exceed the capacity of {scope!r}, {bucket.capacity}",
+            )
+        return Acquired(is_granted=False, retry_after_s=bucket.wait_s(tokens))
+
+    def get(self, scope: str) -> RateLimit:
+        """Return one bucket.
+
+        Raises:
+            RateLimitNotFoundError: No bucket has this scope.
+        """
+        rows = self._database.read(lambda tx: tx.all("get_rate_limit", scope=scope))
+        return _only(scope, rows)
+
+    def all(self) -> list[RateLimit]:
+        """Return every bucket, by scope."""
+        rows = self._database.read(
+            lambda transaction: transaction.all("all_rate_limits")
+        )
+        return [rate_limit_from_row(row) for row in rows]
+
+    def put(self, scope: str, capacity: int, refill_per_sec: float) -> RateLimit:
+        """Make a bucket, full, or change one; what it holds is cut to its capacity.
+
+        Args:
+            scope: 1 to 128 characters, none of ``, / ? # %`` or a control character.
+            capacity: Most tokens it holds, 1 to 1,000,000,000.
+            refill_per_sec: Tokens it gains each second, more than 0.
+
+        Raises:
+            InvalidInputError: A value is outside its bounds.
+        """
+        check_scope(scope)
+        check_rate_limit(capacity, refill_per_sec)
+        rows = self._database.single(
+            "put_rate_limit",
+            scope=scope,
+            capacity=capacity,
+            refill_per_sec=float(refill_per_sec),
+        )
+        return _only(scope, rows)
+
+    def drain(self, scope: str, pause_s: float = 0.0) -> RateLimit:
+        """Empty a bucket, as after a real refusal of whatever it protects.
+
+        Args:
+            scope: The bucket.
+            pause_s: Seconds before it begins to refill, 0 to a day.
+
+        Raises:
+            RateLimitNotFoundError: No bucket has this scope.
+            InvalidInputError: The pause is outside its bounds.
+        """
+        if not 0 <= pause_s <= MAX_PAUSE_S:
+            raise InvalidInputError(
+                "pause_s", f"{pause_s!r} is not within 0 to {MAX_PAUSE_S:.0f}"
+            )
+        rows = self._database.single(
+            "drain_rate_limit", scope=scope, pause_us=int(pause_s * SECOND_US)
+        )
+        return _only(scope, rows)
+
+    def delete(self, scope: str) -> None:
+        """Remove a bucket.
+
+        Raises:
+            RateLimitNotFoundError: No bucket has this scope.
+        """
+        if not self._database.single("delete_rate_limit", scope=scope):
+            raise RateLimitNotFoundError(scope)
+
+
+def _only(scope: str, rows: list[Row]) -> RateLimit:
+    if not rows:
+        raise RateLimitNotFoundError(scope)
+    return rate_limit_from_row(rows[0])

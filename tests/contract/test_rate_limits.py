@@ -1,0 +1,235 @@
+"""Token buckets: what is granted is never more than the budget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+
+from flask_forge_jobs.errors import InvalidInputError, RateLimitNotFoundError
+from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.rate_limits import RateLimits
+from tests.support.sql import Sql
+from tests.support.threads import run_together
+
+# One token in about a day: nothing refills while a test runs.
+SLOWLY = 0.00001
+UNKNOWN: list[Callable[[RateLimits], object]] = [
+    lambda limits: limits.acquire("unknown"),
+    lambda limits: limits.get("unknown"),
+    lambda limits: limits.drain("unknown"),
+    lambda limits: limits.delete("unknown"),
+]
+
+
+def test_a_new_bucket_is_full(storage: Storage) -> None:
+    made = storage.rate_limits.put("api", 3, 0.5)
+
+    assert (made.scope, made.capacity, made.refill_per_sec) == ("api", 3, 0.5)
+    assert made.tokens == 3.0
+    assert storage.rate_limits.get("api").tokens == 3.0
+
+
+def test_acquire_grants_until_capacity_then_throttles(storage: Storage) -> None:
+    """acquire_grants_until_capacity_then_throttles
+
+    Also acquire_returns_granted_then_throttled_with_sane_retry_after.
+    """
+    storage.rate_limits.put("api", 3, SLOWLY)
+
+    granted = [storage.rate_limits.acquire("api") for _ in range(3)]
+    refused = storage.rate_limits.acquire("api")
+
+    assert all(each.is_granted and each.retry_after_s == 0 for each in granted)
+    assert not refused.is_granted
+    assert refused.retry_after_s == pytest.approx(1 / SLOWLY, rel=0.01)
+
+
+def test_many_tokens_are_taken_all_or_none(storage: Storage) -> None:
+    storage.rate_limits.put("api", 5, SLOWLY)
+
+    assert storage.rate_limits.acquire("api", 3).is_granted
+    assert not storage.rate_limits.acquire("api", 3).is_granted
+    assert storage.rate_limits.acquire("api", 2).is_granted
+    assert storage.rate_limits.get("api").tokens == pytest.approx(0, abs=0.01)
+
+
+@pytest.mark.parametrize("tokens", [0, -1, 6, True])
+def test_more_than_a_bucket_can_hold_is_an_error(storage: Storage, tokens: int) -> None:
+    storage.rate_limits.put("api", 5, SLOWLY)
+
+    with pytest.raises(InvalidInputError) as caught:
+        storage.rate_limits.acquire("api", tokens)
+
+    assert caught.value.field == "tokens"
+    assert storage.rate_limits.get("api").tokens == 5.0
+
+
+@pytest.mark.parametrize("verb", UNKNOWN)
+def test_an_unknown_scope_is_an_error(
+    storage: Storage, verb: Callable[[RateLimits], object]
+) -> None:
+    """unknown_scope_throttles_safely, D59: it does not throttle for ever"""
+    with pytest.raises(RateLimitNotFoundError) as caught:
+        verb(storage.rate_limits)
+
+    assert caught.value.scope == "unknown"
+
+
+def test_refill_replenishes_tokens_over_elapsed_time(
+    storage: Storage, sql: Sql
+) -> None:
+    """refill_replenishes_tokens_over_elapsed_time"""
+    storage.rate_limits.put("api", 100, 0.5)
+    storage.rate_limits.acquire("api", 100)
+    sql.age(20)
+
+    assert storage.rate_limits.get("api").tokens == pytest.approx(10, abs=1)
+    assert storage.rate_limits.acquire("api", 9).is_granted
+    assert not storage.rate_limits.acquire("api", 9).is_granted
+    sql.age(9999)
+    assert storage.rate_limits.get("api").tokens == 100.0
+
+
+def test_a_clock_that_steps_back_refills_nothing_twice(
+    storage: Storage, sql: Sql
+) -> None:
+    """D59"""
+    storage.rate_limits.put("api", 100, 1.0)
+    storage.rate_limits.acquire("api", 100)
+    sql.age(-50)  # what was stored lies ahead now
+
+    assert not storage.rate_limits.acquire("api").is_granted
+    sql.age(40)
+    assert not storage.rate_limits.acquire("api").is_granted
+    assert storage.rate_limits.get("api").tokens == pytest.approx(0, abs=0.01)
+
+
+def test_drain_empties_the_bucket_and_may_pause_it(storage: Storage, sql: Sql) -> None:
+    """drain_force_empties_the_bucket"""
+    storage.rate_limits.put("api", 10, 1.0)
+
+    assert storage.rate_limits.drain("api").tokens == 0.0
+    sql.age(5)
+    assert storage.rate_limits.get("api").tokens == pytest.approx(5, abs=1)
+    storage.rate_limits.drain("api", pause_s=60)
+    sql.age(50)
+    refused = storage.rate_limits.acquire("api")
+    assert not refused.is_granted
+    assert refused.retry_after_s == pytest.approx(11, abs=1)
+    sql.age(15)
+    assert storage.rate_limits.acquire("api", 4).is_granted
+
+
+@pytest.mark.parametrize("pause_s", [-1, 86_401, float("nan"), float("inf")])
+def test_drain_refuses_a_pause_outside_its_bounds(
+    storage: Storage, pause_s: float
+) -> None:
+    storage.rate_limits.put("api", 10, 1.0)
+
+    with pytest.raises(InvalidInputError):
+        storage.rate_limits.drain("api", pause_s)
+
+    assert storage.rate_limits.get("api").tokens == 10.0
+
+
+def test_a_change_cuts_to_the_new_capacity_and_gives_nothing(
+    storage: Storage,
+) -> None:
+    storage.rate_limits.put("api", 10, SLOWLY)
+    storage.rate_limits.acquire("api", 2)
+
+    assert storage.rate_limits.put("api", 20, SLOWLY).tokens == pytest.approx(8, 0.01)
+    assert storage.rate_limits.put("api", 5, 3.0).tokens == 5.0
+    assert storage.rate_limits.get("api").refill_per_sec == 3.0
+
+
+def test_a_change_counts_what_was_gained_at_the_old_rate(
+    storage: Storage, sql: Sql
+) -> None:
+    storage.rate_limits.put("api", 100, 1.0)
+    storage.rate_limits.drain("api")
+    sql.age(10)
+
+    changed = storage.rate_limits.put("api", 100, 1000.0)
+
+    assert changed.tokens == pytest.approx(10, abs=1)
+
+
+@pytest.mark.parametrize(
+    ("scope", "capacity", "refill"), [("", 1, 1), ("a", 0, 1), ("a", 1, 0)]
+)
+def test_put_refuses_what_is_outside_its_bounds(
+    storage: Storage, scope: str, capacity: int, refill: float
+) -> None:
+    with pytest.raises(InvalidInputError):
+        storage.rate_limits.put(scope, capacity, refill)
+
+    assert storage.rate_limits.all() == []
+
+
+def test_buckets_are_listed_by_scope_and_deleted(storage: Storage) -> None:
+    for scope in ("b", "a-2", "B"):
+        storage.rate_limits.put(scope, 1, 1)
+
+    assert [each.scope for each in storage.rate_limits.all()] == ["B", "a-2", "b"]
+    storage.rate_limits.delete("b")
+    assert [each.scope for each in storage.rate_limits.all()] == ["B", "a-2"]
+
+
+def test_concurrent_acquires_never_double_spend(storage: Storage) -> None:
+    """concurrent_acquires_never_double_spend"""
+    storage.rate_limits.put("api", 10, SLOWLY)
+
+    results = run_together([partial(storage.rate_limits.acquire, "api")] * 50)
+
+    assert sum(result.is_granted for result in results) == 10
+    assert storage.rate_limits.get("api").tokens == pytest.approx(0, abs=0.01)
+
+
+def test_threads_that_ask_all_the_time_get_no_more_than_the_budget(
+    storage: Storage, sql: Sql
+) -> None:
+    """Many takers of several tokens, while the bucket refills and is changed."""
+    rate, capacity = 200.0, 40
+    storage.rate_limits.put("api", capacity, rate)
+    began_us = sql.now_us()
+
+    def take(tokens: int) -> int:
+        return sum(
+            tokens
+            for _ in range(40)
+            if storage.rate_limits.acquire("api", tokens).is_granted
+        )
+
+    def change() -> int:
+        for _ in range(20):
+            storage.rate_limits.put("api", capacity, rate)
+        return 0
+
+    granted = sum(
+        run_together([partial(take, n) for n in (1, 2, 3, 1, 2, 3)] + [change])
+    )
+
+    elapsed_s = (sql.now_us() - began_us) / 1_000_000 + 0.002
+    assert capacity <= granted <= capacity + rate * elapsed_s
+
+
+def test_a_deleted_queue_takes_its_unused_bucket_along(
+    storage: Storage, sql: Sql
+) -> None:
+    """N-04"""
+    for name in ("full", "refilled", "used"):
+        storage.queues.ensure(name)
+        storage.rate_limits.put(name, 10, 1.0)
+    storage.rate_limits.put("other", 10, 1.0)
+    storage.rate_limits.acquire("refilled", 10)
+    sql.age(11)
+    storage.rate_limits.acquire("used", 10)
+
+    for name in ("full", "used"):
+        storage.queues.delete(name)
+    storage.queues.delete_with_jobs("refilled")
+
+    assert [each.scope for each in storage.rate_limits.all()] == ["other", "used"]
