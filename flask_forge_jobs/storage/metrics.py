@@ -112,7 +112,7 @@ class MetricStore:
     def timelines(
         self, window: Window, level: int, queue_names: Sequence[str], kind: str = ""
     ) -> dict[str, list[Tally]]:
-        """Return one tally for each bucket of a window, by queue.
+        """Return one tally for each bucket of a window, by queue; without waits.
 
         Args:
             window: The buckets.
@@ -130,7 +130,7 @@ class MetricStore:
         kinds: Sequence[str],
         queue_names: Sequence[str] = (),
     ) -> dict[str, list[Tally]]:
-        """Return one tally for each bucket of a window, by kind.
+        """Return one tally for each bucket of a window, by kind; without waits.
 
         Args:
             window: The buckets.
@@ -179,7 +179,9 @@ class MetricStore:
         now_us: int,
         queue_names: Sequence[str] = (),
     ) -> dict[str, Tally]:
-        """Return what happened to each kind, by name, from whole days where it can.
+        """Return what happened to each kind, by name; without waits.
+
+        Whole days are read as such, the rest in finer steps.
 
         Args:
             start_us: Where the interval begins.

@@ -86,7 +86,7 @@ def paths(now_us: int) -> dict[str, str]:
     return {
         "timeline, week by 2 h": f"/queue/timeline?{window(7200)}",
         "timeline, week by 30 min": f"/queue/timeline?{window(1800)}",
-        "timeline, week by 10 min": f"/queue/timeline?{window(600)}",
+        "timeline, week by 1 h": f"/queue/timeline?{window(3600)}",
         "series of a queue, week by 2 h": (
             f"/queue/metric-series?{window(7200, queue='queue-3')}"
         ),
