@@ -1,0 +1,82 @@
+"""H21 to H23: what is asked for, how, and where."""
+
+from __future__ import annotations
+
+import pytest
+from flask.testing import FlaskClient
+
+from flask_forge_jobs.api.routes import Route
+from flask_forge_jobs.api.table import all_routes
+from tests.api.hazards.inputs import ROUTES, fault, label
+from tests.api.mounting import PREFIX
+from tests.conformance.requests import sample
+
+METHODS = (
+    "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE", "CONNECT", "FOO",
+    "PROPFIND",
+)  # fmt: skip
+ACCEPTED = ("text/html", "*/*", "", "application/xml;q=1", "x" * 10_000, ";;;,,,q=")
+OVERRIDES = {
+    "X-HTTP-Method-Override": "DELETE", "X-Method-Override": "DELETE",
+    "X-HTTP-Method": "DELETE",
+}  # fmt: skip
+EVERY_ROUTE = pytest.mark.parametrize("route", ROUTES, ids=label)
+METHODS_OF: dict[str, set[str]] = {}
+for _route in all_routes(enable_demo=True):
+    METHODS_OF.setdefault(sample(_route).path, set()).add(_route.method)
+
+
+@EVERY_ROUTE
+def test_H21_whatever_is_accepted_the_answer_is_the_same(
+    bare_client: FlaskClient, route: Route
+) -> None:
+    request = sample(route)
+    for accept in ACCEPTED:
+        answer = bare_client.open(
+            f"{PREFIX}{request.path}", method="FOO", headers={"Accept": accept}
+        )
+        assert fault(answer) == (405, "method_not_allowed", None)
+
+
+def test_H21_json_is_sent_to_who_wants_html(client: FlaskClient) -> None:
+    answer = client.get(f"{PREFIX}/queue/overview", headers={"Accept": "text/html"})
+
+    assert answer.headers["Content-Type"] == "application/json"
+
+
+@EVERY_ROUTE
+def test_H22_another_method_is_405(bare_client: FlaskClient, route: Route) -> None:
+    """The storage is never asked: it would fail."""
+    path = sample(route).path
+    served = METHODS_OF[path] | ({"HEAD"} if "GET" in METHODS_OF[path] else set())
+    for method in set(METHODS) - served:
+        answer = bare_client.open(f"{PREFIX}{path}", method=method)
+        assert answer.status_code == 405, method
+        assert answer.headers["Allow"] == ", ".join(sorted(served | {"OPTIONS"}))
+
+
+def test_H22_a_method_cannot_be_overridden(client: FlaskClient) -> None:
+    for name, value in OVERRIDES.items():
+        answer = client.get(
+            f"{PREFIX}/v1/queues/mail?_method=DELETE", headers={name: value}
+        )
+        assert answer.status_code in {200, 400}
+    listed = client.get(f"{PREFIX}/queue/overview").json
+    assert "mail" in [queue["name"] for queue in listed or ()]
+
+
+@EVERY_ROUTE
+def test_H23_only_the_exact_path_is_a_route(client: FlaskClient, route: Route) -> None:
+    path = sample(route).path
+    others = (
+        f"{path}/", f"{path}//", f"/{path}", f"/.{path}", f"{path}/.", f"/x/..{path}",
+        f"/%2e{path}", f"{path};a=b", f"{path}%20", f"{path}%0a", path.upper(),
+        f"{path}/{'x' * 9000}",
+    )  # fmt: skip
+    for other in others:
+        if "<" in route.path and not other.endswith(("/", "/.", "x")):
+            continue  # it is part of the placeholder, or leads to one
+        answer = client.open(f"{PREFIX}{other}", method=route.method)
+        assert answer.status_code in {404, 405}, other
+        assert "Location" not in answer.headers
+        assert fault(answer)[1] in {"not_found", "method_not_allowed"}
