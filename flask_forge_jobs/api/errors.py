@@ -18,9 +18,11 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed
 from flask_forge_jobs.api.request_ids import request_id
 from flask_forge_jobs.api.response import json_response
 from flask_forge_jobs.auth.access import AuthenticatorError
+from flask_forge_jobs.auth.principal import Principal
 from flask_forge_jobs.errors import (
     AlreadyRunningError,
     ConflictError,
+    DuplicateJobError,
     ForgeJobsError,
     InvalidInputError,
     NotFoundError,
@@ -118,6 +120,8 @@ def _problem(error: Exception) -> Problem:
     row = next(base for base in type(error).__mro__ if base in STATUSES)
     kind, status = STATUSES[row]
     message = _GENERIC_MESSAGES.get(row, str(error))
+    if isinstance(error, DuplicateJobError) and _is_limited():
+        message = f"dedupe key {error.dedupe_key!r} is held by a job of another kind"
     if isinstance(error, InvalidInputError):
         return Problem(kind, status, error.message, field=error.field)
     if isinstance(error, RateLimitedError):
@@ -127,6 +131,12 @@ def _problem(error: Exception) -> Problem:
     if row is StorageUnavailableError:
         return Problem(kind, status, message, retry_after_s=UNAVAILABLE_RETRY_AFTER_S)
     return Problem(kind, status, message)
+
+
+def _is_limited() -> bool:
+    """Tell whether the caller may not know of jobs in other queues."""
+    principal: Principal | None = g.get("forge_jobs_principal")
+    return principal is not None and principal.queues is not None
 
 
 def _http_problem(error: HTTPException) -> Problem:

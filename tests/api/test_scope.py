@@ -146,6 +146,22 @@ def test_failed_jobs_are_those_of_the_own_queue(
     assert answer.headers["X-Total-Count"] == "1"
 
 
+def test_conflict_with_a_job_elsewhere_does_not_name_it(
+    client: FlaskClient, storage: Storage
+) -> None:
+    job = NewJob("bank-kind", queue_name="bank", dedupe_key="one")
+    held = storage.jobs.enqueue(job).id
+
+    answer = client.post(
+        f"{PREFIX}/jobs/enqueue",
+        json={"kind": "k", "payload": {}, "queue_name": "mail", "dedupe_key": "one"},
+    )
+
+    assert answer.status_code == 409
+    assert held not in answer.text
+    assert "bank" not in answer.text
+
+
 def test_without_a_limit_everything_is_seen(
     storage: Storage, jobs: dict[str, str]
 ) -> None:
