@@ -25,6 +25,7 @@ from flask_forge_jobs import (
     NewJob,
     TaskContext,
 )
+from flask_forge_jobs.auth.tokens import new_token
 from flask_forge_jobs.config.paths import FixedPaths
 from flask_forge_jobs.state import state_of
 from flask_forge_jobs.tasks.bundled.noop_echo import NoopEcho
@@ -54,6 +55,74 @@ def app(forge: ForgeJobs, tmp_path: Path) -> Iterator[Flask]:
 
 
 # -- setting up ------------------------------------------------------------------------
+
+
+def test_tokens_close_the_routes_with_and_without_the_word_bearer(
+    tmp_path: Path,
+) -> None:
+    token, digest = new_token("ci")
+    entry = {"id": "ci", "sha256": digest, "role": "viewer"}
+    for auth in (None, "bearer"):
+        app = make_app(
+            tmp_path, TESTING=True, FORGE_JOBS_AUTH=auth, FORGE_JOBS_TOKENS=[entry]
+        )
+        ForgeJobs(app)
+        client = app.test_client()
+        known = {"Authorization": f"Bearer {token}"}
+
+        with contextlib.closing(state_of(app).storage):
+            assert client.get("/forge-jobs/queue/overview").status_code == 401
+            answer = client.get("/forge-jobs/queue/overview", headers=known)
+            assert answer.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("config", "key"),
+    [
+        ({"AUTH": "bearer"}, "TOKENS"),
+        ({"AUTH": "bearer", "TOKENS": []}, "TOKENS"),
+        ({"TOKENS": [{"id": "ci", "role": "viewer", "sha256": "x"}]}, "TOKENS"),
+        ({"METRICS_AUTH": "token"}, "METRICS_AUTH"),
+        ({"RATE_LIMITS": {"read": "often"}}, "RATE_LIMITS"),
+    ],
+)
+def test_settings_that_contradict_stop_the_start(
+    tmp_path: Path, config: dict[str, object], key: str
+) -> None:
+    app = make_app(tmp_path)
+    app.config.update({f"FORGE_JOBS_{name}": value for name, value in config.items()})
+
+    with pytest.raises(ConfigurationError) as raised:
+        ForgeJobs(app)
+
+    assert raised.value.key == f"FORGE_JOBS_{key}"
+
+
+def test_edge_settings_reach_the_blueprint(tmp_path: Path) -> None:
+    app = make_app(
+        tmp_path,
+        TESTING=True,
+        FORGE_JOBS_READ_ONLY=True,
+        FORGE_JOBS_RATE_LIMITS={"write": "1/hour"},
+        FORGE_JOBS_CORS_ORIGINS=["https://ops.example"],
+        FORGE_JOBS_METRICS_AUTH="none",
+    )
+    ForgeJobs(app)
+    client = app.test_client()
+
+    def pause() -> int:
+        url = "/forge-jobs/queue/mail/paused"
+        return client.post(url, json={"paused": True}).status_code
+
+    with contextlib.closing(state_of(app).storage):
+        assert [pause(), pause()] == [403, 429]
+        elsewhere = client.get(
+            "/forge-jobs/metrics",
+            headers={"Origin": "https://ops.example"},
+            environ_overrides={"REMOTE_ADDR": "192.0.2.1"},
+        )
+    assert elsewhere.status_code == 200
+    assert elsewhere.headers["Access-Control-Allow-Origin"] == "https://ops.example"
 
 
 def test_constructor_and_init_app_do_the_same(tmp_path: Path) -> None:

@@ -20,7 +20,8 @@ MAX_PAGE_SIZE = 1000
 PRUNED_STATUS = 200
 MAX_FILTER_LENGTH = 512
 MAX_ARGUMENTS_LENGTH = 4000
-_MAX_TEXT_LENGTH = 200
+_SHOWN_LENGTH = 200
+_MASKED_LENGTH = 2000
 _MAX_MEMBERS = 20
 _MAX_DEPTH = 8
 _CURSOR = re.compile(r"(?P<at>[0-9]{1,18})-(?P<id>[0-9]{1,18})")
@@ -109,30 +110,43 @@ def arguments_text(document: object, redactor: Redactor) -> str:
         document: A JSON value.
         redactor: Masks secrets.
     """
-    text = json.dumps(_cut(redactor.request(document), 0), separators=(",", ":"))
+    # What is cut away need not be masked. Texts keep more than will be shown, so that
+    # no half of a token escapes being recognised.
+    masked = redactor.request(_trimmed(document))
+    text = json.dumps(_shortened(masked), separators=(",", ":"))
     if len(text) <= MAX_ARGUMENTS_LENGTH:
         return text
     return json.dumps({"omitted_characters": len(text)})
 
 
-def _cut(value: object, depth: int) -> object:
+def _trimmed(value: object, depth: int = 0) -> object:
+    """Return the first members of arrays and objects, and a note of the others."""
     if isinstance(value, str):
-        rest = len(value) - _MAX_TEXT_LENGTH
-        note = f"... ({rest} more)" if rest > 0 else ""
-        return value[:_MAX_TEXT_LENGTH] + note
-    if isinstance(value, dict | list) and depth >= _MAX_DEPTH:
+        return value[:_MASKED_LENGTH]
+    if not isinstance(value, dict | list):
+        return value
+    if depth >= _MAX_DEPTH:
         return f"... ({len(value)} members)"
+    rest = len(value) - _MAX_MEMBERS
+    note = f"... ({rest} more)"
     if isinstance(value, list):
-        rest = len(value) - _MAX_MEMBERS
-        shown = [_cut(member, depth + 1) for member in value[:_MAX_MEMBERS]]
-        return [*shown, f"... ({rest} more)"] if rest > 0 else shown
+        shown = [_trimmed(member, depth + 1) for member in value[:_MAX_MEMBERS]]
+        return [*shown, note] if rest > 0 else shown
+    kept = {
+        key[:_SHOWN_LENGTH]: _trimmed(member, depth + 1)
+        for key, member in islice(value.items(), _MAX_MEMBERS)
+    }
+    return kept | {"...": note} if rest > 0 else kept
+
+
+def _shortened(value: object) -> object:
+    if isinstance(value, str):
+        is_long = len(value) > _SHOWN_LENGTH
+        return f"{value[:_SHOWN_LENGTH]}..." if is_long else value
+    if isinstance(value, list):
+        return [_shortened(member) for member in value]
     if isinstance(value, dict):
-        rest = len(value) - _MAX_MEMBERS
-        kept = {
-            key[:_MAX_TEXT_LENGTH]: _cut(member, depth + 1)
-            for key, member in islice(value.items(), _MAX_MEMBERS)
-        }
-        return kept | {"...": f"({rest} more)"} if rest > 0 else kept
+        return {key: _shortened(member) for key, member in value.items()}
     return value
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import math
 import re
+import textwrap
 from datetime import UTC, datetime
 from hashlib import sha256
 
@@ -210,3 +213,16 @@ def test_parse_expiry_takes_a_date_or_an_instant() -> None:
     assert parse_expiry("2027-01-31T12:00:00Z") == datetime(2027, 1, 31, 12, tzinfo=UTC)
     with pytest.raises(InvalidInputError, match="has no time zone"):
         parse_expiry("2027-01-31T12:00:00")
+
+
+def test_sec_S04_digests_are_compared_in_constant_time_only() -> None:
+    """No ``==`` or ``in`` ever meets a digest on the way of a request."""
+    source = inspect.getsource(TokenSet.principal)
+    compared = [
+        ast.unparse(node)
+        for node in ast.walk(ast.parse(textwrap.dedent(source)))
+        if isinstance(node, ast.Compare)
+    ]
+
+    assert "hmac.compare_digest" in source
+    assert not [text for text in compared if "digest" in text or "token" in text]
