@@ -70,7 +70,7 @@ class BlueprintOptions:
         metrics_auth: Who may read ``/metrics``: ``same`` as the other routes, ``token``
             for bearer tokens only, ``none`` for everybody.
         read_only: Refuse every mutation.
-        allowed_hosts: Names that the ``Host`` of a request without a bearer token must
+        allowed_hosts: Names that the ``Host`` of a request without a valid token must
             be one of, besides those of this machine; none means any.
         cors_origins: Origins whose pages may read the answers.
         rate_limits: Rates for the classes ``read``, ``write`` and ``bulk``, such as

@@ -12,14 +12,11 @@ from flask_forge_jobs.api.limits import ApiLimits
 from flask_forge_jobs.api.request import check_media_type
 from flask_forge_jobs.api.routes import Route
 from flask_forge_jobs.api.scope import CLUSTER_MESSAGE, Reach
-from flask_forge_jobs.auth.access import (
-    Access,
-    bearer_token,
-    is_debugged_from_afar,
-)
+from flask_forge_jobs.auth.access import Access
 from flask_forge_jobs.auth.csrf import SAFE_METHODS, check_same_site, has_body
 from flask_forge_jobs.auth.failures import FailureLimit
 from flask_forge_jobs.auth.hosts import HostList
+from flask_forge_jobs.auth.loopback import is_debugged_from_afar
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.auth.principal import Principal
 from flask_forge_jobs.errors import ConfigurationError
@@ -41,7 +38,6 @@ class Guard:
         self._api = api
         self._options = options
         self._routes = {route.endpoint: route for route in routes}
-        self._hosts = HostList(options.allowed_hosts)
         self._limits = ApiLimits(options.rate_limits, options.clock)
         if options.metrics_auth == "token" and options.tokens is None:
             raise ConfigurationError(
@@ -51,6 +47,7 @@ class Guard:
             tokens=options.tokens,
             authenticator=options.authenticator,
             failures=FailureLimit(options.clock),
+            hosts=HostList(options.allowed_hosts),
             is_open_to_loopback=options.open_to_loopback,
         )
 
@@ -65,8 +62,6 @@ class Guard:
         route = self._routes[endpoint()]
         if route.permission is None or self._is_open_metrics(route):
             return
-        if bearer_token(request) is None:
-            self._hosts.check(request)
         principal = self._principal(route)
         g.forge_jobs_principal = principal
         self._limits.count(route, principal.id)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from ipaddress import IPv6Address, ip_address
 from typing import NoReturn
 
 from flask import Flask
@@ -20,6 +19,8 @@ from werkzeug.exceptions import Forbidden, HTTPException, Unauthorized
 from werkzeug.wrappers import Request
 
 from flask_forge_jobs.auth.failures import FailureLimit
+from flask_forge_jobs.auth.hosts import HostList
+from flask_forge_jobs.auth.loopback import is_plainly_local
 from flask_forge_jobs.auth.principal import HOST, LOCAL, Principal
 from flask_forge_jobs.auth.tokens import TokenSet
 from flask_forge_jobs.errors import RateLimitedError
@@ -28,9 +29,6 @@ from flask_forge_jobs.errors import RateLimitedError
 # Whatever else it returns or raises refuses too.
 Authenticator = Callable[[Request], object]
 
-_FORWARDING_HEADERS = ("Forwarded", "Via", "X-Real-Ip")
-_FORWARDING_PREFIX = "HTTP_X_FORWARDED_"
-_HOST = re.compile(r"(?P<name>\[[0-9a-fA-F:.]+\]|[^\[\]:]+)(?::[0-9]{1,5})?")
 _BEARER = re.compile(r"bearer (?P<token>.+)", re.IGNORECASE | re.DOTALL)
 CLOSED_MESSAGE = (
     "no authenticator is configured, so only a direct request from this machine to a "
@@ -57,6 +55,7 @@ class Access:
         tokens: The configured tokens; None when there are none.
         authenticator: Asked for a request without a token; None when there is none.
         failures: Counts wrong credentials.
+        hosts: The names that a request without a valid token may be sent to.
         is_open_to_loopback: The server promises to listen on loopback only.
     """
 
@@ -66,11 +65,13 @@ class Access:
         tokens: TokenSet | None,
         authenticator: Authenticator | None,
         failures: FailureLimit,
+        hosts: HostList,
         is_open_to_loopback: bool,
     ) -> None:
         self._tokens = tokens
         self._authenticator = authenticator
         self._failures = failures
+        self._hosts = hosts
         self._is_open_to_loopback = is_open_to_loopback
 
     def principal(self, request: Request, app: Flask) -> Principal:
@@ -83,17 +84,20 @@ class Access:
         Raises:
             Unauthorized: No principal is known for this request.
             RateLimitedError: Likewise, and there were too many of these.
-            Forbidden: There is no authenticator and the request is not plainly local.
+            Forbidden: There is no authenticator and the request is not plainly local;
+                or it was sent to a host that is not allowed.
             AuthenticatorError: The host's authenticator failed.
         """
-        if self._tokens is None and self._authenticator is None:
-            return self._local(request, app)
         found = self._by_token(request)
-        if found is None and self._authenticator is not None:
+        if found is not None:
+            return found
+        # A page whose name was rebound to ours can send any header, but no valid token.
+        self._hosts.check(request)
+        if self._authenticator is not None:
             found = _ask(self._authenticator, request)
-        if found is None:
-            self._refuse(request)
-        return found
+        elif self._tokens is None:
+            found = self._local(request, app)
+        return found or self._refuse(request)
 
     def token_principal(self, request: Request) -> Principal:
         """Return whom the request's token stands for; nothing else counts.
@@ -148,45 +152,3 @@ def _ask(authenticator: Authenticator, request: Request) -> Principal | None:
             "None"
         )
     return None
-
-
-def is_debugged_from_afar(request: Request) -> bool:
-    """Tell whether another machine talks to a server with Werkzeug's debugger.
-
-    Its console runs any code for whoever finds the PIN.
-    """
-    environ = request.environ
-    is_debugged = "werkzeug.debug.preserve_context" in environ
-    return is_debugged and not is_loopback(environ.get("REMOTE_ADDR", ""))
-
-
-def is_plainly_local(request: Request) -> bool:
-    """Tell whether a request was sent directly, by and to a loopback address."""
-    environ = request.environ
-    if any(name in request.headers for name in _FORWARDING_HEADERS):
-        return False
-    if any(key.startswith(_FORWARDING_PREFIX) for key in environ):
-        return False
-    return is_loopback(environ.get("REMOTE_ADDR", "")) and is_loopback_host(
-        environ.get("HTTP_HOST", "")
-    )
-
-
-def is_loopback_host(host: str) -> bool:
-    """Tell whether a ``Host`` header names this machine, with or without a port."""
-    match = _HOST.fullmatch(host)
-    if match is None:
-        return False
-    name = match["name"]
-    return name.lower() == "localhost" or is_loopback(name.strip("[]"))
-
-
-def is_loopback(address: str) -> bool:
-    """Tell whether text is an address of this machine."""
-    try:
-        parsed = ip_address(address)
-    except ValueError:
-        return False
-    if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is not None:
-        return parsed.ipv4_mapped.is_loopback
-    return parsed.is_loopback

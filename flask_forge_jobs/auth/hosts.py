@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from werkzeug.exceptions import Forbidden
 from werkzeug.wrappers import Request
 
-from flask_forge_jobs.auth.access import is_loopback_host
+from flask_forge_jobs.auth.loopback import is_loopback_host
 
 MESSAGE = (
     "this service does not answer to the host that the request names; "

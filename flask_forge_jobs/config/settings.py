@@ -196,7 +196,7 @@ class Settings:
         default=(),
         metadata=_option(
             checks.names(),
-            "Names that the ``Host`` of a request without a bearer token must be one "
+            "Names that the ``Host`` of a request without a valid token must be one "
             "of, such as ``jobs.example.org`` or ``jobs.example.org:8443``, besides "
             "those of this machine. An empty list allows every host.",
         ),

@@ -105,7 +105,9 @@ def test_sec_S18_protective_headers_are_on_every_answer(
     )
 
     assert answer.status_code == status
-    assert {name: answer.headers.get(name) for name in PROTECTIVE} == PROTECTIVE
+    assert {name: answer.headers.getlist(name) for name in PROTECTIVE} == {
+        name: [value] for name, value in PROTECTIVE.items()
+    }
     assert answer.headers["X-Request-Id"]
 
 

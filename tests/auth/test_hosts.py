@@ -71,6 +71,20 @@ def test_sec_S11_reads_and_writes_are_refused_alike_but_not_health(
     assert _status(client, "evil.test", f"{PREFIX}/health") == 200
 
 
+@pytest.mark.parametrize("credential", ["Bearer x", "Bearer fj_ci_wrong", "Basic YTpi"])
+def test_sec_S11_invented_token_does_not_get_around_the_names(
+    client: FlaskClient, credential: str
+) -> None:
+    """A page whose name was rebound to ours can send any header."""
+    answer = client.get(
+        URL,
+        headers={"Authorization": credential},
+        environ_overrides={"HTTP_HOST": "evil.test"},
+    )
+
+    assert answer.status_code == 403
+
+
 def test_bearer_token_needs_no_known_name(storage: Storage) -> None:
     """No page of a stranger's can send one."""
     client = client_with_token(storage, "viewer", allowed_hosts=ALLOWED)
