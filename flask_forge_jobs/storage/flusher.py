@@ -196,7 +196,7 @@ class Flusher:
 
     def _run(self) -> None:
         while self._has_work():
-            self._stopping.wait(PERIOD_S)
+            is_last = self._stopping.wait(PERIOD_S)
             self._work.clear()
             try:
                 self.flush()
@@ -204,25 +204,35 @@ class Flusher:
                 self._failed(error)
             except Exception:
                 logger.exception("storing figures failed; trying again")
-                self._work.set()
+                self._failed(None)
             else:
                 self._is_failing = False
+            if is_last and self._may_end():
+                return
 
-    def _failed(self, error: StorageError) -> None:
-        if not self._is_failing:
+    def _failed(self, error: StorageError | None) -> None:
+        if error is not None and not self._is_failing:
             logger.warning("figures are kept until they can be stored: %s", error)
         self._is_failing = True
         self._work.set()
 
     def _has_work(self) -> bool:
         """Wait for something to store; say no when nothing comes for long."""
-        has_work = self._work.wait(0 if self._stopping.is_set() else IDLE_S)
+        self._work.wait(IDLE_S)
         with self._lock:
-            # Whoever closes does not wait for a database that is gone.
-            is_hopeless = self._stopping.is_set() and self._is_failing
-            if (has_work or self._work.is_set()) and not is_hopeless:
+            if self._work.is_set():
                 return True
             self._thread = None
+            return False
+
+    def _may_end(self) -> bool:
+        """Tell whether the thread may end after it was closed."""
+        with self._lock:
+            # Whoever closes does not wait for a database that is gone.
+            if self._is_failing or not self._work.is_set():
+                self._thread = None
+                return True
+            self._stopping.clear()  # somebody uses the storage again
             return False
 
 

@@ -260,6 +260,46 @@ def test_closing_does_not_wait_for_a_store_that_is_away() -> None:
     assert rig.store.calls == 1
 
 
+def test_an_error_that_nobody_thought_of_ends_no_thread_and_spins_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rig = Rig()
+    calls: list[None] = []
+
+    def fail(host: str, tallies: Mapping[MetricKey, Tally]) -> None:
+        del host, tallies
+        calls.append(None)
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(rig.store, "put", fail)
+    rig.recorder.enqueued("mail", "send")
+    rig.flusher.close()
+    monkeypatch.undo()
+    rig.recorder.enqueued("mail", "send")
+    rig.flusher.close()
+
+    assert len(calls) == 1
+    assert rig.store.total(10) == 2
+
+
+def test_what_comes_while_it_closes_is_stored_too() -> None:
+    rig = Rig()
+    put = rig.store.put
+
+    def use_again(host: str, tallies: Mapping[MetricKey, Tally]) -> None:
+        rig.store.put = put  # type: ignore[method-assign]  # once
+        rig.recorder.enqueued("mail", "send")
+        put(host, tallies)
+
+    rig.store.put = use_again  # type: ignore[method-assign]
+    rig.recorder.enqueued("mail", "send")
+    rig.flusher.close()
+    rig.flusher.close()
+
+    assert rig.store.total(10) == 2
+    assert not rig.flusher.is_running
+
+
 def test_the_thread_goes_on_when_the_store_was_away() -> None:
     rig = Rig()
     rig.store.is_away = True
