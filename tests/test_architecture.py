@@ -23,6 +23,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "storage/postgres_schema": "storage/test_migrate.py, with the other dialect's",
     "storage/postgres_transaction": "storage/test_postgres.py, through its database",
     "storage/sqlite_schema": "storage/test_migrate.py, with the other dialect's",
+    "storage/streams": "contract/test_listing.py, on both backends",
     "storage/summaries": "contract/test_job_reader.py, on both backends",
     "storage/sqlite_transaction": "storage/test_sqlite.py, through its database",
 }

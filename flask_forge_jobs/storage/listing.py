@@ -30,9 +30,19 @@ from flask_forge_jobs.storage.database import (
     encode_rows,
 )
 from flask_forge_jobs.storage.seeking import NEAR, seek
+from flask_forge_jobs.storage.streams import (
+    COMBINATION,
+    OF_COMBINATION,
+    Combination,
+    JobStreams,
+    Place,
+    way,
+)
 
 # Above this the combinations with the first jobs are picked before they are read.
 MAX_COMBINATIONS = 64
+# Above this a walk over the jobs is cheaper than a look-up for each queue and state.
+MAX_SOURCES = 256
 # Above this a walk over the jobs is cheaper than merging them in Python.
 MAX_MERGED_ROWS = 5000
 # So many jobs are sorted faster than an index that does not know the conditions would
@@ -42,14 +52,12 @@ MAX_SORTED_ROWS = 20_000
 WALKED_PER_LOOK_UP = 5
 # How many index entries a total may touch before the other side is tried.
 MAX_COUNTED_ROWS = 20_000
-_FIRST_CHUNK = 8
-_LARGEST_CHUNK = 1000
 # Beyond every key: 32-bit numbers and microseconds.
 _BEYOND = 2**62
 _FINISHED = frozenset({JobStatus.DONE, JobStatus.DEAD})
 _UNFINISHED = frozenset(JobStatus) - _FINISHED
-Combination = tuple[str, str, str]
-Place = tuple[int, str]
+# For an index that knows neither queue nor kind nor status.
+_NO_KEY: tuple[Combination, ...] = (("", "", ""),)
 
 
 class Listing:
@@ -70,6 +78,7 @@ class Listing:
         self._transaction = transaction
         self._wanted = wanted
         self._conditions = Conditions(wanted)
+        self._streams_of = JobStreams(transaction, self._conditions)
         self._all_counts = list(transaction.all("counts") if counts is None else counts)
         self._counts: dict[Combination, int] = {}
         self._deferred = 0
@@ -180,7 +189,7 @@ class Listing:
         def count(from_at: int, to_at: int) -> int:
             rows = self._transaction.all(
                 "count_newer",
-                rows=self._rows(("queue_name", "kind", "status")),
+                rows=self._rows(COMBINATION),
                 from_at=from_at,
                 to_at=to_at,
             )
@@ -194,9 +203,9 @@ class Listing:
     def _first(self, order: JobOrder) -> int:
         """Return the instant of the first job by age; there must be one."""
         found = self._transaction.all(
-            _way("first_listed", order),
-            rows=self._rows(("queue_name", "kind", "status")),
-            **self._bounds(order, self._start(order, None)),
+            way("first_listed", order),
+            rows=self._rows(COMBINATION),
+            **self._streams_of.bounds(order, self._start(order, None)),
         )
         instants = [int(row[3]) for row in found if row[3] is not None]
         return max(instants) if order.descending else min(instants)
@@ -222,60 +231,61 @@ class Listing:
             if depth > MAX_MERGED_ROWS:
                 return None
             if wanted.dedupe_key is not None:
-                return [self._stream("listed_key", order, start, depth, {})]
+                return self._streams_of.one_by_one(
+                    "listed_key", _NO_KEY, order, start, depth
+                )
             if wanted.schedule_name is not None:
-                return [self._stream("listed_schedule", order, start, depth, {})]
+                return self._streams_of.one_by_one(
+                    "listed_schedule", _NO_KEY, order, start, depth
+                )
             return self._streams_by_age(order, start, depth)
-        sources: list[dict[str, Parameter]] = []
-        if order.column is SortColumn.COMPLETED_AT:
-            name = "listed_finished"
-            pairs = sorted({(queue, status) for queue, _, status in self._counts})
-            sources = [{"queue_name": queue, "status": each} for queue, each in pairs]
-        elif order.column is SortColumn.SCHEDULED_AT and conditions.scheduled_only:
-            name = "listed_deferred"
-            queues = sorted({queue for queue, _, _ in self._counts})
-            sources = [{"queue_name": queue} for queue in queues]
         is_selective = bool(wanted.kinds) or conditions.has_range
         if not conditions.is_plain and not conditions.scheduled_only:
             is_selective = True
         if is_selective and self._matching <= MAX_SORTED_ROWS:
             return None
-        if not 0 < len(sources) <= MAX_COMBINATIONS:
+        if order.column is SortColumn.COMPLETED_AT:
+            pairs = sorted({(queue, status) for queue, _, status in self._counts})
+            if len(pairs) > MAX_SOURCES:
+                return None
+            keys = [(queue, "", status) for queue, status in pairs]
+            if not is_selective:
+                return self._streams_of.together(
+                    "finished_together", keys, order, start, depth
+                )
+            return self._streams_of.one_by_one(
+                "listed_finished", keys, order, start, depth
+            )
+        queues = sorted({queue for queue, _, _ in self._counts})
+        if (
+            order.column is not SortColumn.SCHEDULED_AT
+            or not conditions.scheduled_only
+            or len(queues) > MAX_SOURCES
+        ):
             return None
-        share = depth // len(sources)
-        return [self._stream(name, order, start, share, each) for each in sources]
+        keys = [(queue, "", "") for queue in queues]
+        return self._streams_of.one_by_one("listed_deferred", keys, order, start, depth)
 
     def _streams_by_age(
         self, order: JobOrder, start: Place, depth: int
     ) -> list[Iterator[Place]] | None:
-        keys: Iterable[Combination] = self._counts
-        if len(self._counts) > MAX_COMBINATIONS:
-            if not self._conditions.is_plain:
+        keys = list(self._counts)
+        if not self._conditions.is_plain:
+            if len(keys) > MAX_COMBINATIONS:
                 return None
+            return self._streams_of.one_by_one("listed", keys, order, start, depth)
+        if len(keys) > MAX_COMBINATIONS:
             keys = self._leading(order, start, depth)
-        picked = list(keys)
-        share = depth // max(len(picked), 1)
-        return [
-            self._stream(
-                "listed",
-                order,
-                start,
-                share,
-                {"queue_name": queue, "kind": kind, "status": status},
-            )
-            for queue, kind, status in picked
-        ]
+        return self._streams_of.together("listed_together", keys, order, start, depth)
 
-    def _leading(
-        self, order: JobOrder, start: Place, depth: int
-    ) -> Iterable[Combination]:
+    def _leading(self, order: JobOrder, start: Place, depth: int) -> list[Combination]:
         """Return the combinations that the ``depth`` first jobs can be of."""
         if len(self._counts) <= depth:
-            return self._counts
+            return list(self._counts)
         found = self._transaction.all(
-            _way("first_listed", order),
-            rows=self._rows(("queue_name", "kind", "status")),
-            **self._bounds(order, start),
+            way("first_listed", order),
+            rows=self._rows(COMBINATION),
+            **self._streams_of.bounds(order, start),
         )
         known = [row for row in found if row[3] is not None]
         # Each one picked has a job at least this near; of the same age all are picked.
@@ -286,37 +296,6 @@ class Listing:
             for number, (queue, kind, status, first) in enumerate(known)
             if number < depth or first == last
         ]
-
-    def _stream(
-        self,
-        name: str,
-        order: JobOrder,
-        start: Place,
-        share: int,
-        source: dict[str, Parameter],
-    ) -> Iterator[Place]:
-        """Yield places from one index, a chunk at a time and only while asked."""
-        statement = _way(name, order)
-        conditions = self._conditions.of_combinations()
-        chunk = min(2 * share + _FIRST_CHUNK, _LARGEST_CHUNK)
-        if name != "listed":
-            conditions = self._conditions.parameters()
-        while True:
-            rows = self._transaction.all(
-                statement,
-                **(conditions | source | self._bounds(order, start)),
-                limit=chunk,
-            )
-            yield from ((int(key), job_id) for key, job_id in rows)
-            if len(rows) < chunk:
-                return
-            start = (int(rows[-1][0]), rows[-1][1])
-            chunk = min(2 * chunk, _LARGEST_CHUNK)
-
-    def _bounds(self, order: JobOrder, start: Place) -> dict[str, Parameter]:
-        conditions = self._conditions
-        edge = conditions.from_at if order.descending else conditions.to_at
-        return {"at": start[0], "id": start[1], "edge": edge}
 
     def _sorted(
         self, order: JobOrder, start: Place, limit: int, offset: int
@@ -330,11 +309,11 @@ class Listing:
         }
         if self._are_few:
             parameters |= self._conditions.of_combinations()
-            parameters["rows"] = self._rows(("of_queue", "of_kind", "of_status"))
-            rows = self._transaction.all(_way("listed_few", order), **parameters)
+            parameters["rows"] = self._rows(OF_COMBINATION)
+            rows = self._transaction.all(way("listed_few", order), **parameters)
         else:
             parameters |= self._conditions.parameters()
-            rows = self._transaction.all(_way("listed_all", order), **parameters)
+            rows = self._transaction.all(way("listed_all", order), **parameters)
         return [(int(key), job_id) for key, job_id in rows]
 
     def _rows(self, columns: tuple[str, str, str]) -> str:
@@ -365,7 +344,7 @@ class Listing:
             return self._deferred - self._counted("count_overdue", parameters)
         if self._are_few:
             parameters = conditions.of_combinations()
-            parameters["rows"] = self._rows(("of_queue", "of_kind", "of_status"))
+            parameters["rows"] = self._rows(OF_COMBINATION)
             return self._counted("count_few", parameters)
         return self._counted("count_all", parameters)
 
@@ -387,14 +366,10 @@ class Listing:
         """Return a count, or None when a combination has ``most`` rows or more."""
         found = self._transaction.all(
             name,
-            rows=self._rows(("queue_name", "kind", "status")),
+            rows=self._rows(COMBINATION),
             most=most,
             from_at=self._conditions.from_at,
             to_at=self._conditions.to_at,
         )
         parts = [int(part) for row in found for part in row]
         return None if any(part >= most for part in parts) else sum(parts)
-
-
-def _way(name: str, order: JobOrder) -> str:
-    return f"{name}_desc" if order.descending else f"{name}_asc"

@@ -317,16 +317,17 @@ def main() -> int:
     parser.add_argument(
         "--crossed", action="store_true", help="every kind in every queue"
     )
+    parser.add_argument("--repeats", type=int, default=REPEATS)
     arguments = parser.parse_args()
     are_met = True
     for backend in chosen_backends(arguments.backend):
         is_crossed = arguments.crossed
         with filled(backend, FEW_ROWS, is_crossed=is_crossed) as subject:
-            few = measure(subject, FEW_ROWS)
+            few = measure(subject, FEW_ROWS, arguments.repeats)
         began_at = time.perf_counter()
         with filled(backend, arguments.rows, is_crossed=is_crossed) as subject:
             filled_s = time.perf_counter() - began_at
-            figures = compare(few, measure(subject, arguments.rows))
+            figures = compare(few, measure(subject, arguments.rows, arguments.repeats))
         text = table(backend, arguments.rows, figures)
         sys.stdout.write(f"{text}\nfilled in {filled_s:.0f} s\n\n")
         sys.stdout.flush()

@@ -13,7 +13,7 @@ from flask_forge_jobs.model.instants import from_micros, to_micros
 from flask_forge_jobs.model.jobs import Job, JobFilter, JobStatus, NewJob
 from flask_forge_jobs.model.ordering import JobOrder, Position, SortColumn
 from flask_forge_jobs.model.outcomes import Dead, Done, Failed, Outcome
-from flask_forge_jobs.storage import listing, seeking
+from flask_forge_jobs.storage import listing, seeking, streams
 from flask_forge_jobs.storage.base import Storage
 from tests.support.jobs import OTHER, OWNER, claim_one, finish
 from tests.support.sql import Sql
@@ -27,7 +27,7 @@ SECOND_US = 1_000_000
 # What the plans are chosen by: with these, each of them is taken by some few jobs.
 BOUNDS: dict[str, dict[str, int]] = {
     "as they are": {},
-    "few combinations": {"MAX_COMBINATIONS": 3},
+    "few combinations": {"MAX_COMBINATIONS": 3, "MAX_SOURCES": 2},
     "nothing is few": {"MAX_SORTED_ROWS": 0, "WALKED_PER_LOOK_UP": 10**6},
     "small chunks": {"_FIRST_CHUNK": 1, "_LARGEST_CHUNK": 2},
 }
@@ -36,7 +36,8 @@ BOUNDS: dict[str, dict[str, int]] = {
 @pytest.fixture(params=BOUNDS)
 def _bounds(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in BOUNDS[request.param].items():
-        monkeypatch.setattr(listing, name, value)
+        module = listing if hasattr(listing, name) else streams
+        monkeypatch.setattr(module, name, value)
 
 
 @pytest.fixture

@@ -39,6 +39,34 @@ WHERE queue_name = :queue_name AND kind = :kind AND status = :status
 ORDER BY enqueued_at DESC, id DESC
 LIMIT :limit
 
+-- name: listed_together (both ways)
+-- The same for many combinations at once, without other conditions.
+SELECT c.of_queue, c.of_kind, c.of_status, job.enqueued_at, job.id
+FROM /* rows c: of_queue text, of_kind text, of_status text */
+CROSS JOIN forge_job AS job
+WHERE job.id IN (
+    SELECT id
+    FROM forge_job
+    WHERE queue_name = c.of_queue AND kind = c.of_kind AND status = c.of_status
+        AND enqueued_at >= :edge AND (enqueued_at, id) < (:at, :id)
+    ORDER BY enqueued_at DESC, id DESC
+    LIMIT :limit
+)
+
+-- name: finished_together (both ways)
+-- Served by forge_job_finished: likewise for many queues and states at once.
+SELECT c.of_queue, c.of_kind, c.of_status, job.completed_at, job.id
+FROM /* rows c: of_queue text, of_kind text, of_status text */
+CROSS JOIN forge_job AS job
+WHERE job.id IN (
+    SELECT id
+    FROM forge_job
+    WHERE queue_name = c.of_queue AND status = c.of_status
+        AND completed_at IS NOT NULL AND (completed_at, id) < (:at, :id)
+    ORDER BY completed_at DESC, id DESC
+    LIMIT :limit
+)
+
 -- name: first_listed (both ways)
 -- Served by forge_job_list: the age of the first job of each combination.
 SELECT

@@ -3,3 +3,29 @@
 -- fragment: error_text
 -- Like SQLite's, LOWER knows the letters of ASCII only, whatever the locale.
 LOWER(last_error COLLATE "C")
+
+-- name: listed_together (both ways)
+-- A lateral join stops at the limit of each combination; a subquery after IN would be
+-- run for each job there is.
+SELECT c.of_queue, c.of_kind, c.of_status, job.enqueued_at, job.id
+FROM /* rows c: of_queue text, of_kind text, of_status text */
+CROSS JOIN LATERAL (
+    SELECT enqueued_at, id
+    FROM forge_job
+    WHERE queue_name = c.of_queue AND kind = c.of_kind AND status = c.of_status
+        AND enqueued_at >= :edge AND (enqueued_at, id) < (:at, :id)
+    ORDER BY enqueued_at DESC, id DESC
+    LIMIT :limit
+) AS job
+
+-- name: finished_together (both ways)
+SELECT c.of_queue, c.of_kind, c.of_status, job.completed_at, job.id
+FROM /* rows c: of_queue text, of_kind text, of_status text */
+CROSS JOIN LATERAL (
+    SELECT completed_at, id
+    FROM forge_job
+    WHERE queue_name = c.of_queue AND status = c.of_status
+        AND completed_at IS NOT NULL AND (completed_at, id) < (:at, :id)
+    ORDER BY completed_at DESC, id DESC
+    LIMIT :limit
+) AS job
