@@ -21,6 +21,7 @@ from flask_forge_jobs.storage.job_queue import JobQueue
 from flask_forge_jobs.storage.job_reader import JobReader
 from flask_forge_jobs.storage.leases import Leases
 from flask_forge_jobs.storage.metrics import MetricStore
+from flask_forge_jobs.storage.pacing import Pace
 from flask_forge_jobs.storage.processes import ProcessRegistry
 from flask_forge_jobs.storage.queues import QueueConfig
 from flask_forge_jobs.storage.rate_limits import RateLimits
@@ -67,19 +68,21 @@ def open_storage(
     metrics = MetricStore(database, clock)
     recorder = Recorder(clock)
     timed = TimedDatabase(database, recorder)
+    # One for all bulk verbs, which would crowd out others together as well.
+    pace = Pace(timed, clock)
     return Storage(
         database=database,
         jobs=JobQueue(timed, ids, clock, jitter, recorder),
         job_reader=JobReader(timed),
         activity=JobActivity(timed),
-        job_admin=JobAdmin(timed, clock),
-        queues=QueueConfig(database),
+        job_admin=JobAdmin(timed, clock, pace),
+        queues=QueueConfig(database, pace),
         processes=ProcessRegistry(database),
         audit=AuditLog(database),
         cron=CronStorage(database),
         rate_limits=RateLimits(database),
         leases=leases,
-        retention=Retention(database, leases, ids),
+        retention=Retention(database, leases, ids, pace),
         metrics=metrics,
         samples=SampleStore(database, clock),
         recorder=recorder,

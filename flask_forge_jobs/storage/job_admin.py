@@ -7,8 +7,7 @@ get through between them (D8 to D14).
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
 from flask_forge_jobs.clock import Clock
@@ -37,11 +36,8 @@ from flask_forge_jobs.model.jobs import (
 from flask_forge_jobs.model.outcomes import CANCELLED_MESSAGE, cancelled_message
 from flask_forge_jobs.storage import changing, walking
 from flask_forge_jobs.storage.database import Database, Parameter, Transaction
-from flask_forge_jobs.storage.pacing import Pace
+from flask_forge_jobs.storage.pacing import BATCH, Pace
 
-# The reference has 500. On SQLite others wait for a batch to end; this many take 5 ms,
-# and a smaller one spends more on its commit than it saves.
-BATCH = 200
 # Any constant will do; keeps two processes from folding the same counts.
 FOLD_LOCK = 7_022_013_337_002
 FOLD_ROWS = 500
@@ -54,19 +50,14 @@ class JobAdmin:
 
     Args:
         database: The seam to the database.
-        clock: Stamps the error history and measures transactions.
-        wait: Waits for some seconds between the steps of a bulk verb.
+        clock: Stamps the error history.
+        pace: Runs what is one of many transactions in a row.
     """
 
-    def __init__(
-        self,
-        database: Database,
-        clock: Clock,
-        wait: Callable[[float], object] = time.sleep,
-    ) -> None:
+    def __init__(self, database: Database, clock: Clock, pace: Pace) -> None:
         self._database = database
         self._clock = clock
-        self._pace = Pace(database, clock, wait)
+        self._pace = pace
 
     # -- one job -------------------------------------------------------------------
 

@@ -16,6 +16,10 @@ from flask_forge_jobs.storage.database import Database, Transaction
 
 T = TypeVar("T")
 
+# Most rows that one transaction of a bulk verb changes. The reference has 500. On
+# SQLite others wait for it to end: so many take 5 ms, and fewer would spend more on
+# commits than they save.
+BATCH = 200
 # A pause is so many times as long as the transaction before it. While the file is free
 # two thirds of the time, one look in a hundred fails four times in a row, and SQLite
 # looks a fifth time after 33 ms.

@@ -32,9 +32,8 @@ from flask_forge_jobs.storage.database import (
     Transaction,
     encode_names,
 )
+from flask_forge_jobs.storage.pacing import BATCH, Pace
 from flask_forge_jobs.storage.rows import queue_from_row
-
-BATCH = 500
 
 
 class QueueConfig:
@@ -42,10 +41,12 @@ class QueueConfig:
 
     Args:
         database: The seam to the database.
+        pace: Runs the batches in which a queue is emptied.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, pace: Pace) -> None:
         self._database = database
+        self._pace = pace
 
     def ensure(self, name: str, max_workers: int = DEFAULT_MAX_WORKERS) -> bool:
         """Register a queue if it is not; never overwrites.
@@ -276,7 +277,7 @@ class QueueConfig:
         while not is_last:
             if most is not None and report.deleted >= most:
                 raise QueueNotEmptyError(name, self._unfinished(name))
-            deleted, asked, is_last = self._database.write(
+            deleted, asked, is_last = self._pace.write(
                 lambda transaction: _drain(transaction, name)
             )
             report = QueueDeletion(

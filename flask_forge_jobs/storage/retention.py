@@ -21,10 +21,10 @@ from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.queues import CleanupReport, QueueSettings
 from flask_forge_jobs.storage.database import Database, Parameter
 from flask_forge_jobs.storage.leases import Leases
+from flask_forge_jobs.storage.pacing import BATCH, Pace
 
 logger = logging.getLogger(__name__)
 
-BATCH = 500
 LEASE = "cleanup"
 # Longer than one batch can take with all its retries.
 LEASE_S = 120.0
@@ -40,10 +40,14 @@ class Retention:
         database: The seam to the database.
         leases: Keeps two sweeps apart.
         ids: Names the sweeps.
+        pace: Runs the batches.
     """
 
-    def __init__(self, database: Database, leases: Leases, ids: UlidGenerator) -> None:
+    def __init__(
+        self, database: Database, leases: Leases, ids: UlidGenerator, pace: Pace
+    ) -> None:
         self._database = database
+        self._pace = pace
         self._leases = leases
         self._ids = ids
 
@@ -143,9 +147,7 @@ class Retention:
     def _delete(self, window: Window, limit: int) -> int:
         values = _parameters(window)
         return len(
-            self._database.write(
-                lambda tx: tx.all("delete_expired", limit=limit, **values)
-            )
+            self._pace.write(lambda tx: tx.all("delete_expired", limit=limit, **values))
         )
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from datetime import timedelta
+from typing import TypeVar, cast
 
 import pytest
 
+from flask_forge_jobs.clock import SystemClock
+from flask_forge_jobs.errors import DedupeKeyTakenError
 from flask_forge_jobs.model.bulk import (
     APPLIES_TO,
     BulkChange,
@@ -17,6 +21,9 @@ from flask_forge_jobs.model.instants import from_micros
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.outcomes import Dead
 from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.database import Database, Transaction
+from flask_forge_jobs.storage.job_admin import JobAdmin
+from flask_forge_jobs.storage.pacing import Pace
 from tests.support.jobs import (
     OWNER,
     QUEUE,
@@ -27,6 +34,8 @@ from tests.support.jobs import (
     run,
 )
 from tests.support.sql import Sql
+
+T = TypeVar("T")
 
 
 def status_of(storage: Storage, job_id: str) -> JobStatus:
@@ -169,3 +178,37 @@ def test_changed_jobs_can_be_claimed_at_once(storage: Storage) -> None:
         job_id,
         1,
     )
+
+
+class Contended:
+    """A database in which somebody else takes a key under some of the writes."""
+
+    def __init__(self, inner: Database, *, taken: Sequence[bool]) -> None:
+        self._inner = inner
+        self._taken = iter(taken)
+        self.backend = inner.backend
+
+    def write(self, work: Callable[[Transaction], T]) -> T:
+        if next(self._taken):
+            raise DedupeKeyTakenError("taken")
+        return self._inner.write(work)
+
+
+def test_a_key_taken_meanwhile_holds_back_its_own_job_only(storage: Storage) -> None:
+    """D12: a batch that meets it is halved until the job is found"""
+    ids = sorted(job_with(storage, JobStatus.DEAD) for _ in range(4))
+    # All four; the first half, its first job and its second; the second half.
+    contended = cast(
+        "Database", Contended(storage.database, taken=[True, True, True, False, False])
+    )
+    clock = SystemClock()
+    job_admin = JobAdmin(contended, clock, Pace(contended, clock, lambda _: None))
+
+    change = job_admin.change(JobAction.RETRY, ids)
+
+    assert change == BulkChange(
+        changed=3, skipped=(Skip(ids[0], SkipReason.DEDUPE_CONFLICT),)
+    )
+    assert [status_of(storage, job_id) for job_id in ids] == [
+        JobStatus.DEAD, *[JobStatus.PENDING] * 3,
+    ]  # fmt: skip

@@ -21,6 +21,7 @@ from flask_forge_jobs.model.jobs import (
 )
 from flask_forge_jobs.model.outcomes import Dead, Failed, Throttled
 from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.pacing import BATCH
 from tests.support.jobs import (
     OWNER,
     QUEUE,
@@ -171,14 +172,14 @@ def test_finished_jobs_go_once_they_are_old_enough(
 
 def test_retention_works_in_batches(storage: Storage, sql: Sql) -> None:
     """D38"""
-    sql.seed(1100, status="done")
+    sql.seed(2 * BATCH + 100, status="done")
 
     removed = [
         storage.job_admin.delete_finished_before(QUEUE, JobStatus.DONE, NOW)
         for _ in range(4)
     ]
 
-    assert removed == [500, 500, 100, 0]
+    assert removed == [BATCH, BATCH, 100, 0]
 
 
 def test_retention_keeps_to_its_queue_and_status(storage: Storage, sql: Sql) -> None:

@@ -23,6 +23,7 @@ from flask_forge_jobs.model.queues import (
     QueueSettings,
 )
 from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.pacing import BATCH
 from flask_forge_jobs.storage.queues import QueueConfig
 from tests.support.jobs import OWNER, QUEUE, claim_one, enqueue, enqueued, run
 from tests.support.sql import Sql
@@ -287,14 +288,14 @@ def test_delete_with_jobs_that_is_cut_keeps_the_queue(
     storage: Storage, sql: Sql
 ) -> None:
     storage.queues.ensure(QUEUE)
-    sql.seed(1200)
+    sql.seed(2 * BATCH + 100)
 
     with pytest.raises(QueueNotEmptyError) as caught:
-        storage.queues.delete_with_jobs(QUEUE, most=600)
+        storage.queues.delete_with_jobs(QUEUE, most=BATCH + 1)
 
-    assert caught.value.job_count == 200
+    assert caught.value.job_count == 100
     assert storage.queues.get(QUEUE).name == QUEUE
-    assert storage.queues.delete_with_jobs(QUEUE, most=600).deleted == 200
+    assert storage.queues.delete_with_jobs(QUEUE, most=BATCH + 1).deleted == 100
 
 
 def test_delete_with_jobs_of_an_unknown_queue_is_an_error(storage: Storage) -> None:

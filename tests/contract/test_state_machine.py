@@ -9,7 +9,7 @@ PostgreSQL are.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hypothesis import HealthCheck, settings
@@ -23,8 +23,10 @@ from hypothesis.stateful import (
 )
 
 from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.errors import JobStateError
 from flask_forge_jobs.ids import UlidGenerator
 from flask_forge_jobs.model.bulk import JobAction
+from flask_forge_jobs.model.instants import from_micros
 from flask_forge_jobs.model.jobs import (
     ClaimedJob,
     JobFilter,
@@ -226,6 +228,23 @@ class Model:
         del self.jobs[job_id]
         return "deleted"
 
+    def cancel(self, job_id: str) -> str:
+        job = self.jobs[job_id]
+        if job.status == "in_progress":
+            job.is_cancelled = True
+            return "cancel_requested"
+        if job.status not in ("pending", "failed"):
+            return "refused"
+        job.fail("dead", "cancelled by user")
+        return "cancelled"
+
+    def reschedule(self, job_id: str, wait_s: float, queue: str) -> bool:
+        job = self.jobs[job_id]
+        if job.status not in ("pending", "failed"):
+            return False
+        job.due_at, job.queue = self.now + wait_s, queue
+        return True
+
     def run_now(self, job_id: str) -> bool:
         job = self.jobs[job_id]
         if job.status not in ("pending", "failed"):
@@ -328,7 +347,8 @@ class JobHistories(RuleBasedStateMachine):
         )  # fmt: skip
         first, second = (s.storage.jobs.enqueue(new) for s in self.subjects)
         holder = self.model.holder(key)
-        assert first == second
+        # Each database has its own clock.
+        assert replace(first, scheduled_at_us=0) == replace(second, scheduled_at_us=0)
         assert first.is_deduped == (holder is not None)
         if holder is not None:
             assert first.id == holder.id
@@ -401,6 +421,43 @@ class JobHistories(RuleBasedStateMachine):
             ),
             changed,
         )
+
+    @precondition(known)
+    @rule(choice=CHOICES)
+    def cancel(self, choice: int) -> None:
+        self.tick()
+        job_id = self.pick(choice)
+        expected = self.model.cancel(job_id)
+
+        def work(storage: Storage) -> str:
+            try:
+                return storage.job_admin.cancel(job_id)
+            except JobStateError:
+                return "refused"
+
+        self.on_all(work, expected)
+
+    @precondition(known)
+    @rule(
+        choice=CHOICES,
+        wait_s=st.sampled_from([0, WAIT_S]),
+        queue=st.sampled_from(QUEUES),
+    )
+    def reschedule(self, choice: int, wait_s: int, queue: str) -> None:
+        self.tick()
+        job_id = self.pick(choice)
+        expected = self.model.reschedule(job_id, wait_s, queue)
+        for subject in self.subjects:
+            now_us = subject.sql.now_us() if subject.sql else self.clock.now_us()
+            run_at = from_micros(now_us + wait_s * SECOND_US)
+            try:
+                subject.storage.job_admin.reschedule(
+                    job_id, run_at=run_at, queue_name=queue
+                )
+                is_done = True
+            except JobStateError:
+                is_done = False
+            assert is_done is expected, subject.storage.backend
 
     @precondition(known)
     @rule(choice=CHOICES)

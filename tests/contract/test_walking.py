@@ -12,7 +12,7 @@ from flask_forge_jobs.model.instants import from_micros
 from flask_forge_jobs.model.jobs import JobFilter, JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import Dead
 from flask_forge_jobs.storage.base import Storage
-from flask_forge_jobs.storage.job_admin import BATCH
+from flask_forge_jobs.storage.pacing import BATCH
 from tests.support.jobs import (
     OWNER,
     QUEUE,
