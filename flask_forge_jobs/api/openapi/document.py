@@ -13,10 +13,14 @@ from flask_forge_jobs.api.openapi.examples import Examples
 from flask_forge_jobs.api.openapi.refusals import COMMON, OPEN, responses, schemas
 from flask_forge_jobs.api.openapi.shapes import OPENAPI_VERSION, Shapes
 from flask_forge_jobs.api.routes import Answer, Route
+from flask_forge_jobs.api.schemas import bounds
 
 Document = dict[str, Any]
 PLACEHOLDER = re.compile(r"<(?:[a-z_]+:)?(?P<name>[a-z_]+)>")
 _SCHEME = "bearer"
+# Any text finds nothing at worst, but a name that a request makes has to be one.
+_SEGMENT: Document = {"minLength": 1, "pattern": "^[^/]+$"}
+_PLACES: Mapping[str, Document] = {"scope": bounds.QUEUE_NAME}
 _DESCRIPTION = (
     "Every GET answers HEAD as well; OPTIONS is 204 with Allow. "
     "Every error is an object with its kind first."
@@ -105,7 +109,7 @@ def _path_parameters(path: str) -> list[Document]:
             "in": "path",
             "name": name,
             "required": True,
-            "schema": {"type": "string", "minLength": 1, "pattern": "^[^/]+$"},
+            "schema": {"type": "string", **_PLACES.get(name, _SEGMENT)},
         }
         for name in PLACEHOLDER.findall(path)
     ]

@@ -24,6 +24,9 @@ VALUES: Mapping[str, object] = {
     "status": "failed",
     "statuses": ["failed"],
     "dedupe_key": "receipt:4711",
+    "from": "2026-09-16T09:00:00Z",
+    "to": "2026-09-16T10:00:00Z",
+    "bucket_secs": 60,
     "payload": {"order_id": 4711},
     "cron_expr": "*/10 * * * *",
     "timezone": "Europe/Berlin",
@@ -88,7 +91,7 @@ class Examples:
             found = VALUES.get(key)
             return found if isinstance(found, list) else [self.of(schema["items"], key)]
         if schema.get("format") == "date-time":
-            return _INSTANT
+            return VALUES.get(key, _INSTANT)
         if isinstance(VALUES.get(key), int if kind == "integer" else str):
             return VALUES[key]
         if kind == "integer":

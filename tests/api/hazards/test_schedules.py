@@ -1,0 +1,73 @@
+"""H37: cron expressions, time zones and names of schedules."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from flask.testing import FlaskClient
+
+from tests.api.hazards.inputs import fault
+from tests.api.mounting import PREFIX
+from tests.conformance.seeding import SCHEDULE
+
+EXPRESSIONS = (
+    "", " ", "x", "* * * *", "* * * * * * * *", "60 * * * *", "* 24 * * *", "* * 0 * *",
+    "* * 32 * *", "* * * 13 *", "* * * 0 *", "* * * * 8", "*/0 * * * *", "*/x * * * *",
+    "1-0 * * * *", "-1 * * * *", "1,,2 * * * *", ", * * * *", "1- * * * *",
+    "-5 * * * *",
+    "* * 30 2 *", "* * 31 4 *", "0 0 0 30 2 * 2026", "0 0 0 1 1 * 1969", "@never",
+    "@reboot", "1.5 * * * *", "\uff11 * * * *", "* * * FOO *", "* * * * MONDAYS",
+    "0 * * * *; rm -rf /", "0 * * * * \x00", "9" * 256, "*," * 127 + "*", "\n* * * * *",
+    "0-99999999999999999999 * * * *", "*/99999999999999999999 * * * *",
+)  # fmt: skip
+ZONES = (
+    "", " ", "Mars/Olympus", "../../etc/passwd", "/etc/passwd", "TZ=../../etc/passwd",
+    "Europe/berlin", "europe/Berlin ", "UTC+25", "x" * 300, "Europe/Berlin\x00", ":UTC",
+    "Europe", "posix/..", ".", "..", "Europe//Berlin",
+)  # fmt: skip
+# The target is 10 ms; a parser that expands or searches without end takes seconds.
+LIMIT_S = 0.2
+
+
+@pytest.mark.parametrize("expression", EXPRESSIONS)
+def test_H37_a_bad_expression_is_400_and_cheap(
+    client: FlaskClient, expression: str
+) -> None:
+    for path, key in (
+        (f"/cron/{SCHEDULE}/expr", "expr"),
+        ("/v1/cron/preview", "cron_expr"),
+    ):
+        started_at = time.process_time()
+        answer = client.post(f"{PREFIX}{path}", json={key: expression})
+        spent_s = time.process_time() - started_at
+
+        status, kind, field = fault(answer)
+        assert (status, kind) == (400, "validation"), answer.text
+        assert field in {"cron_expr", "expr", "json"}
+        assert spent_s < LIMIT_S
+
+
+@pytest.mark.parametrize("zone", ZONES)
+def test_H37_an_unknown_zone_is_400(client: FlaskClient, zone: str) -> None:
+    body = {"cron_expr": "0 6 * * *", "timezone": zone}
+
+    status, kind, field = fault(client.post(f"{PREFIX}/v1/cron/preview", json=body))
+
+    assert (status, kind) == (400, "validation")
+    assert field in {"timezone", "json"}
+
+
+@pytest.mark.parametrize("name", ["", " ", " a", "a/b", "a?b", "a%b", "a,b", "a\nb"])
+def test_H37_a_bad_name_is_400(client: FlaskClient, name: str) -> None:
+    body = {"name": name, "kind": "k", "cron_expr": "0 6 * * *"}
+
+    answer = client.post(f"{PREFIX}/v1/cron", json=body)
+
+    assert fault(answer) == (400, "validation", "name")
+
+
+def test_H37_a_name_is_taken_once(client: FlaskClient) -> None:
+    body = {"name": SCHEDULE, "kind": "k", "cron_expr": "0 6 * * *"}
+
+    assert fault(client.post(f"{PREFIX}/v1/cron", json=body))[:2] == (409, "conflict")
