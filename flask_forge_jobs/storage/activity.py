@@ -175,11 +175,12 @@ class _Tail:
         self._until = millisecond_of(first_id_at(now_us - SETTLED_AFTER_US))
         ends = tuple(status for status, kind in _ENDS.items() if kind in types)
         self._listings = []
+        counts = transaction.all("counts")
         if EventType.ENQUEUED in types:
-            self._listings.append((_BY_AGE, Listing(transaction, wanted)))
+            self._listings.append((_BY_AGE, Listing(transaction, wanted, counts)))
         if ends:
             ended = replace(wanted, statuses=ends)
-            self._listings.append((_BY_END, Listing(transaction, ended)))
+            self._listings.append((_BY_END, Listing(transaction, ended, counts)))
 
     @property
     def last_id(self) -> int:

@@ -51,7 +51,7 @@ MAX_SORTED_ROWS = 20_000
 # A job found by an index costs about as much as so many in a walk.
 WALKED_PER_LOOK_UP = 5
 # How many index entries a total may touch before the other side is tried.
-MAX_COUNTED_ROWS = 20_000
+MAX_COUNTED_ROWS = 5_000
 # Beyond every key: 32-bit numbers and microseconds.
 _BEYOND = 2**62
 _FINISHED = frozenset({JobStatus.DONE, JobStatus.DEAD})
