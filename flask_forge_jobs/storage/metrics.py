@@ -179,7 +179,7 @@ class MetricStore:
         now_us: int,
         queue_names: Sequence[str] = (),
     ) -> dict[str, Tally]:
-        """Return what happened to each kind, by name; without waits.
+        """Return what happened to each kind, by name; without waits and total times.
 
         Whole days are read as such, the rest in finer steps.
 

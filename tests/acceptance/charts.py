@@ -26,6 +26,8 @@ from tests.acceptance.filling import KINDS, QUEUES
 from tests.acceptance.million import Subject, filled, median_ms
 
 WEEK_LIMIT_MS = 30.0
+# The others are measured without a limit.
+LIMITED = ("timeline", "series")
 RUNS_A_BUCKET = 40
 # Enough different histograms that no two buckets beside each other are alike.
 PATTERNS = 50
@@ -118,10 +120,13 @@ def main() -> int:
             found = measure(subject, now_us)
         lines = [f"{backend}: medians in ms, {arguments.rows:,} jobs, {rows:,} figures"]
         for name, value in found.items():
-            is_met = value <= WEEK_LIMIT_MS
-            are_met = are_met and is_met
-            verdict = "met" if is_met else "MISSED"
-            lines.append(f"{name:<34}{value:>10.2f}{WEEK_LIMIT_MS:>8.1f}  {verdict}")
+            verdict = ""
+            if name.startswith(LIMITED):
+                is_met = value <= WEEK_LIMIT_MS
+                are_met = are_met and is_met
+                word = "met" if is_met else "MISSED"
+                verdict = f"{WEEK_LIMIT_MS:>8.1f}  {word}"
+            lines.append(f"{name:<34}{value:>10.2f}{verdict}")
         sys.stdout.write("\n".join(lines) + "\n\n")
         sys.stdout.flush()
     return 0 if are_met else 1

@@ -43,10 +43,8 @@ WHERE level = :level AND queue_name <> ''
     AND bucket_start >= :from_at AND bucket_start < :to_at
 
 -- name: kinds_within
--- Served by forge_metric_time.
-SELECT
-    kind, enqueued, started, retried, completed, failed,
-    run_times, total_times
+-- Served by forge_metric_time. The table of kinds shows no total times.
+SELECT kind, enqueued, started, retried, completed, failed, run_times, ''
 FROM forge_metric
 WHERE level = :level AND queue_name <> '' AND kind <> ''
     AND (:any_queue OR queue_name IN (SELECT v.name FROM /* rows v: name text = :queues */))
