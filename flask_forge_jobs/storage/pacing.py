@@ -2,7 +2,7 @@
 
 On PostgreSQL writers hardly meet. On SQLite they take turns, and one that begins again
 as soon as it has committed hardly lets anybody in: writers of other processes do not
-queue, they look again and again, ever more rarely.
+queue, they look again every few milliseconds.
 """
 
 from __future__ import annotations
@@ -20,9 +20,8 @@ T = TypeVar("T")
 # SQLite others wait for it to end: so many take 5 ms, and fewer would spend more on
 # commits than they save.
 BATCH = 200
-# A pause is so many times as long as the transaction before it. While the file is free
-# two thirds of the time, one look in a hundred fails four times in a row, and SQLite
-# looks a fifth time after 33 ms.
+# A pause is so many times as long as the transaction before it, so that two looks of
+# three find the file free.
 PAUSES = 2.0
 
 

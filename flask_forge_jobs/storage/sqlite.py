@@ -44,6 +44,8 @@ T = TypeVar("T")
 
 OLDEST_SQLITE = (3, 38, 0)  # RETURNING, UPDATE … FROM and the JSON functions built in
 _MEMORY = ":memory:"
+# SQLite looks for a lock after 1 ms and 2 ms more, then we ask it again.
+_LOOK_MS = 3
 # Virtual-machine steps between two looks at the deadline of a read; about 1 ms.
 _STEPS_BETWEEN_DEADLINE_CHECKS = 20_000
 # These fail at once although waiting would help; plain SQLITE_BUSY has waited already.
@@ -236,7 +238,7 @@ class SqliteDatabase:
             with self._translated(is_retried=True):
                 connection = self._connection(state)
                 with state.gate.writing():
-                    connection.execute("BEGIN IMMEDIATE")
+                    self._begin(connection)
                     transaction = SqliteTransaction(
                         connection, self._clock.now_us(), attempt
                     )
@@ -253,6 +255,28 @@ class SqliteDatabase:
         for queue_name in transaction.woken:
             self.wake(queue_name)
         return result
+
+    def _begin(self, connection: sqlite3.Connection) -> None:
+        """Begin to write; look for the lock every few milliseconds.
+
+        Left to itself SQLite looks ever more rarely, up to every 100 ms, and whoever
+        has waited for long loses to whoever has just come.
+        """
+        ends_at = time.monotonic() + self._settings.busy_timeout_s
+        connection.execute(f"PRAGMA busy_timeout = {_LOOK_MS}")
+        try:
+            while True:
+                try:
+                    connection.execute("BEGIN IMMEDIATE")
+                except sqlite3.OperationalError as error:
+                    is_locked = error.sqlite_errorcode == _BUSY
+                    if not is_locked or time.monotonic() >= ends_at:
+                        raise
+                else:
+                    return
+        finally:
+            limit_ms = int(self._settings.busy_timeout_s * 1000)
+            connection.execute(f"PRAGMA busy_timeout = {limit_ms}")
 
     def single(self, name: str, /, **parameters: Parameter) -> list[Row]:
         """Run one writing statement as a transaction of its own."""

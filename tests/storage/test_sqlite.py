@@ -171,6 +171,32 @@ def test_a_locked_file_is_busy_after_the_time_out(
         assert enqueue(impatient)
 
 
+def test_a_writer_looks_for_the_lock_until_its_time_is_up(
+    sqlite: Storage, sqlite_settings: DatabaseSettings
+) -> None:
+    """SQLite's own waiting would be one look, answered late."""
+    sqlite.open()
+    impatient = open_storage(
+        DatabaseSettings(path=sqlite_settings.path, busy_timeout_s=0.2)
+    )
+    assert sqlite_settings.path is not None
+    with (
+        contextlib.closing(impatient),
+        contextlib.closing(sqlite3.connect(sqlite_settings.path)) as other,
+    ):
+        impatient.open()
+        other.execute("BEGIN IMMEDIATE")
+
+        def write(storage: Storage) -> None:
+            with pytest.raises(StorageBusyError):
+                enqueue(storage)
+
+        seen = traced(impatient, write)
+
+    assert seen.count("BEGIN IMMEDIATE") > 5
+    assert seen[-1] == "PRAGMA busy_timeout = 200"
+
+
 def test_a_thread_that_waits_too_long_for_another_is_told(
     sqlite_settings: DatabaseSettings,
 ) -> None:
