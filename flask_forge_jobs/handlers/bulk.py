@@ -7,7 +7,7 @@ turn.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -47,6 +47,11 @@ class BulkLimits:
     max_rows: int = DEFAULT_MAX_ROWS
     max_s: float = MAX_SECONDS
     clock: Clock = field(default_factory=SystemClock)
+
+    def deadline(self) -> Callable[[], bool]:
+        """Return a function that tells whether the time of a call is over."""
+        ends_at = self.clock.monotonic() + self.max_s
+        return lambda: self.clock.monotonic() >= ends_at
 
 
 @dataclass(frozen=True, slots=True)

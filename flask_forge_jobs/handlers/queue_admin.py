@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from flask_forge_jobs.errors import InvalidInputError
+from flask_forge_jobs.handlers.bulk import BulkLimits
 from flask_forge_jobs.handlers.queues import (
     QueueOverview,
     get_queue,
@@ -65,7 +66,11 @@ def change(
 
 
 def delete(
-    storage: Storage, name: str, *, force: bool = False, most: int | None = None
+    storage: Storage,
+    name: str,
+    *,
+    force: bool = False,
+    limits: BulkLimits | None = None,
 ) -> QueueDeletion:
     """Unregister a queue; its finished jobs stay.
 
@@ -73,19 +78,22 @@ def delete(
         storage: Where the queue is.
         name: A registered queue.
         force: Delete its waiting jobs and ask the running ones to stop.
-        most: Delete about this many jobs at most; None means all.
+        limits: How much to do; None means the defaults.
 
     Returns:
         What became of its unfinished jobs.
 
     Raises:
         QueueNotFoundError: No such queue.
-        QueueNotEmptyError: It holds unfinished jobs, and no force is used or so many
-            have been deleted.
+        QueueNotEmptyError: It holds unfinished jobs, and no force is used or the
+            limits were reached.
     """
     require_possible_name(name)
     if force:
-        return storage.queues.delete_with_jobs(name, most=most)
+        limits = limits or BulkLimits()
+        return storage.queues.delete_with_jobs(
+            name, most=limits.max_rows, is_over=limits.deadline()
+        )
     storage.queues.delete(name)
     return QueueDeletion()
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from flask_forge_jobs.errors import InvalidInputError, QueueNotFoundError
+from flask_forge_jobs.handlers.bulk import BulkLimits
 from flask_forge_jobs.model.bounds import check_queue_name
 from flask_forge_jobs.model.processes import LIVE_WITHIN_S, Process
 from flask_forge_jobs.model.queues import (
@@ -166,7 +167,7 @@ def cleanup(
     *,
     queue_name: str | None = None,
     dry_run: bool | None = None,
-    most: int | None = None,
+    limits: BulkLimits | None = None,
 ) -> CleanupReport:
     """Delete the finished jobs whose retention is over, now.
 
@@ -174,7 +175,7 @@ def cleanup(
         storage: Where the jobs are.
         queue_name: Only of this queue; None means every one.
         dry_run: Only count what would be deleted.
-        most: Delete at most this many; None means all.
+        limits: How much to do; None means the defaults.
 
     Raises:
         QueueNotFoundError: No such queue.
@@ -184,7 +185,10 @@ def cleanup(
         require_possible_name(queue_name)
     if dry_run:
         return storage.retention.expired(queue_name)
-    return storage.retention.sweep(queue_name, most=most)
+    limits = limits or BulkLimits()
+    return storage.retention.sweep(
+        queue_name, most=limits.max_rows, is_over=limits.deadline()
+    )
 
 
 def require_possible_name(queue_name: str) -> None:

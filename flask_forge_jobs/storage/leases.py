@@ -7,7 +7,7 @@ nobody out for longer than that.
 from __future__ import annotations
 
 from flask_forge_jobs.model.instants import SECOND_US
-from flask_forge_jobs.storage.database import Database
+from flask_forge_jobs.storage.database import Database, Transaction
 
 
 class Leases:
@@ -31,12 +31,7 @@ class Leases:
         Returns:
             Whether the holder has it now; False while another one has.
         """
-        lease_us = int(lease_s * SECOND_US)
-        return bool(
-            self._database.single(
-                "take_lease", name=name, holder=holder, lease_us=lease_us
-            )
-        )
+        return self._database.write(lambda tx: renewed(tx, name, holder, lease_s))
 
     def release(self, name: str, holder: str) -> bool:
         """Give a lease back.
@@ -45,3 +40,11 @@ class Leases:
             False when the holder no longer had it; nothing is changed then.
         """
         return bool(self._database.single("release_lease", name=name, holder=holder))
+
+
+def renewed(transaction: Transaction, name: str, holder: str, lease_s: float) -> bool:
+    """Take or renew a lease within a transaction; see :meth:`Leases.take`."""
+    lease_us = int(lease_s * SECOND_US)
+    return bool(
+        transaction.all("take_lease", name=name, holder=holder, lease_us=lease_us)
+    )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from flask_forge_jobs.errors import (
     QueueExistsError,
@@ -245,7 +246,7 @@ class QueueConfig:
         """
 
         def work(transaction: Transaction) -> None:
-            jobs = _count_unfinished(transaction, name)
+            jobs = int(transaction.all("unfinished_of_queue", name=name)[0][0])
             if jobs:
                 raise QueueNotEmptyError(name, jobs)
             transaction.later("delete_unused_rate_limit", scope=name)
@@ -254,40 +255,49 @@ class QueueConfig:
 
         self._database.write(work)
 
-    def delete_with_jobs(self, name: str, *, most: int | None = None) -> QueueDeletion:
+    def delete_with_jobs(
+        self,
+        name: str,
+        *,
+        most: int | None = None,
+        is_over: Callable[[], bool] = lambda: False,
+    ) -> QueueDeletion:
         """Unregister a queue, delete its waiting jobs and ask running ones to stop.
 
         Waiting jobs go in batches with a commit between. Finished jobs stay.
 
         Args:
             name: The queue.
-            most: Delete about this many at most; None means all.
+            most: Delete at most this many; None means all.
+            is_over: Asked before each batch whether to stop.
 
         Returns:
             How many jobs were deleted and how many asked to stop.
 
         Raises:
             QueueNotFoundError: No queue has this name.
-            QueueNotEmptyError: So many were deleted and jobs are left; the queue is
-                still registered.
+            QueueNotEmptyError: It had to stop before; the queue is still registered.
         """
         self.get(name)
         report = QueueDeletion()
         is_last = False
         while not is_last:
-            if most is not None and report.deleted >= most:
-                raise QueueNotEmptyError(name, self._unfinished(name))
-            deleted, asked, is_last = self._pace.write(
-                lambda transaction: _drain(transaction, name)
-            )
+            room = BATCH if most is None else min(BATCH, most - report.deleted)
+            if room <= 0 or is_over():
+                waiting = self._waiting(name)
+                if waiting:
+                    raise QueueNotEmptyError(name, waiting)
+                room = BATCH  # nothing is left but the queue
+            deleted, asked, is_last = self._pace.write(partial(_drain, name, room))
             report = QueueDeletion(
                 deleted=report.deleted + deleted,
                 cancel_requested=report.cancel_requested + asked,
             )
         return report
 
-    def _unfinished(self, name: str) -> int:
-        return self._database.read(lambda tx: _count_unfinished(tx, name))
+    def _waiting(self, name: str) -> int:
+        rows = self._database.read(lambda tx: tx.all("waiting_of_queue", name=name))
+        return int(rows[0][0])
 
     def _update(self, statement: str, name: str, **values: Parameter) -> None:
         def work(transaction: Transaction) -> None:
@@ -317,17 +327,13 @@ def _require(transaction: Transaction, names: Sequence[str], rows: str) -> None:
             raise QueueNotFoundError(name)
 
 
-def _count_unfinished(transaction: Transaction, name: str) -> int:
-    return int(transaction.all("unfinished_of_queue", name=name)[0][0])
-
-
-def _drain(transaction: Transaction, name: str) -> tuple[int, int, bool]:
+def _drain(name: str, limit: int, transaction: Transaction) -> tuple[int, int, bool]:
     """Delete one batch or, when nothing waits any more, the queue."""
-    due = transaction.all("delete_due", queue_name=name, limit=BATCH)
-    deferred = transaction.all("delete_deferred", queue_name=name, limit=BATCH)
+    gone = transaction.all("delete_due", queue_name=name, limit=limit)
+    if not gone:
+        gone = transaction.all("delete_deferred", queue_name=name, limit=limit)
     asked = transaction.all("cancel_running", queue_name=name)
-    is_last = not due and not deferred
-    if is_last:
+    if not gone:
         transaction.later("delete_unused_rate_limit", scope=name)
         transaction.run("delete_queue", name=name)
-    return len(due) + len(deferred), len(asked), is_last
+    return len(gone), len(asked), not gone

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Callable
 
 from flask_forge_jobs.errors import (
     AlreadyRunningError,
@@ -19,8 +20,8 @@ from flask_forge_jobs.ids import UlidGenerator
 from flask_forge_jobs.model.instants import DAY_US
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.queues import CleanupReport, QueueSettings
-from flask_forge_jobs.storage.database import Database, Parameter
-from flask_forge_jobs.storage.leases import Leases
+from flask_forge_jobs.storage.database import Database, Parameter, Transaction
+from flask_forge_jobs.storage.leases import Leases, renewed
 from flask_forge_jobs.storage.pacing import BATCH, Pace
 
 logger = logging.getLogger(__name__)
@@ -52,7 +53,11 @@ class Retention:
         self._ids = ids
 
     def sweep(
-        self, queue_name: str | None = None, *, most: int | None = None
+        self,
+        queue_name: str | None = None,
+        *,
+        most: int | None = None,
+        is_over: Callable[[], bool] = lambda: False,
     ) -> CleanupReport:
         """Delete done and dead jobs that are older than their queue keeps them.
 
@@ -61,7 +66,8 @@ class Retention:
         Args:
             queue_name: Only of this queue; None means every registered one, and every
                 one that has jobs, with the default windows.
-            most: Delete about this many at most; None means all.
+            most: Delete at most this many; None means all.
+            is_over: Asked before each batch whether to stop.
 
         Raises:
             QueueNotFoundError: No queue has this name.
@@ -73,7 +79,7 @@ class Retention:
         if not self._leases.take(LEASE, holder, LEASE_S):
             raise AlreadyRunningError("a cleanup is under way")
         try:
-            return self._sweep(windows, holder, most)
+            return self._sweep(windows, _Sweep(holder, most, is_over))
         finally:
             self._leases.release(LEASE, holder)
 
@@ -108,15 +114,12 @@ class Retention:
             )
         ]
 
-    def _sweep(
-        self, windows: list[Window], holder: str, most: int | None
-    ) -> CleanupReport:
-        deleted: Counter[JobStatus] = Counter()
+    def _sweep(self, windows: list[Window], sweep: _Sweep) -> CleanupReport:
         failure: StorageError | None = None
         for window in windows:
             try:
-                if not self._sweep_one(window, holder, most, deleted):
-                    return _report(deleted, is_complete=False)
+                if not self._sweep_one(window, sweep):
+                    return sweep.report(is_complete=False)
             except StorageUnavailableError:
                 raise
             except StorageError as error:
@@ -124,31 +127,59 @@ class Retention:
                 failure = error
         if failure is not None:
             raise failure
-        return _report(deleted, is_complete=True)
+        return sweep.report(is_complete=True)
 
-    def _sweep_one(
-        self, window: Window, holder: str, most: int | None, deleted: Counter[JobStatus]
-    ) -> bool:
+    def _sweep_one(self, window: Window, sweep: _Sweep) -> bool:
         """Delete what one window lets go; False when the sweep must end before."""
-        while True:
-            room = BATCH if most is None else min(BATCH, most - deleted.total())
-            if room <= 0 or not self._leases.take(LEASE, holder, LEASE_S):
+        while sweep.room > 0:
+            count = self._delete(window, sweep)
+            if count is None:
                 return False
-            count = self._delete(window, room)
-            deleted[window[1]] += count
+            sweep.deleted[window[1]] += count
             if not count:
                 return True
+        return False
 
     def _count(self, window: Window) -> int:
         values = _parameters(window)
         rows = self._database.read(lambda tx: tx.all("count_expired", **values))
         return int(rows[0][0])
 
-    def _delete(self, window: Window, limit: int) -> int:
+    def _delete(self, window: Window, sweep: _Sweep) -> int | None:
+        """Delete one batch; None when another sweep has begun meanwhile."""
         values = _parameters(window)
-        return len(
-            self._pace.write(lambda tx: tx.all("delete_expired", limit=limit, **values))
-        )
+
+        def work(transaction: Transaction) -> int | None:
+            if not renewed(transaction, LEASE, sweep.holder, LEASE_S):
+                return None
+            return len(transaction.all("delete_expired", limit=sweep.room, **values))
+
+        return self._pace.write(work)
+
+
+class _Sweep:
+    """What one sweep has done, and how much more it may do."""
+
+    def __init__(
+        self, holder: str, most: int | None, is_over: Callable[[], bool]
+    ) -> None:
+        self.holder = holder
+        self.deleted: Counter[JobStatus] = Counter()
+        self._most = most
+        self._is_over = is_over
+
+    @property
+    def room(self) -> int:
+        """How many jobs the next batch may have; 0 when the sweep must end."""
+        if self._is_over():
+            return 0
+        if self._most is None:
+            return BATCH
+        return min(BATCH, self._most - self.deleted.total())
+
+    def report(self, *, is_complete: bool) -> CleanupReport:
+        """Return what it did."""
+        return _report(self.deleted, is_complete=is_complete)
 
 
 def _parameters(window: Window) -> dict[str, Parameter]:

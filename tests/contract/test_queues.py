@@ -288,14 +288,30 @@ def test_delete_with_jobs_that_is_cut_keeps_the_queue(
     storage: Storage, sql: Sql
 ) -> None:
     storage.queues.ensure(QUEUE)
-    sql.seed(2 * BATCH + 100)
+    sql.seed(900)
+    sql.seed(3, status="in_progress", prefix="running")
 
     with pytest.raises(QueueNotEmptyError) as caught:
-        storage.queues.delete_with_jobs(QUEUE, most=BATCH + 1)
+        storage.queues.delete_with_jobs(QUEUE, most=500)
 
-    assert caught.value.job_count == 100
+    assert caught.value.job_count == 400
     assert storage.queues.get(QUEUE).name == QUEUE
-    assert storage.queues.delete_with_jobs(QUEUE, most=BATCH + 1).deleted == 100
+    # As many as it may: what then is left is the queue.
+    assert storage.queues.delete_with_jobs(QUEUE, most=400).deleted == 400
+    assert storage.queues.all() == []
+
+
+def test_delete_with_jobs_stops_when_its_time_is_over(
+    storage: Storage, sql: Sql
+) -> None:
+    storage.queues.ensure(QUEUE)
+    sql.seed(500)
+    answers = iter([False, False, True])
+
+    with pytest.raises(QueueNotEmptyError) as caught:
+        storage.queues.delete_with_jobs(QUEUE, is_over=lambda: next(answers))
+
+    assert caught.value.job_count == 500 - 2 * BATCH
 
 
 def test_delete_with_jobs_of_an_unknown_queue_is_an_error(storage: Storage) -> None:

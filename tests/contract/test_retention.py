@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 
 from flask_forge_jobs.errors import (
@@ -14,6 +12,7 @@ from flask_forge_jobs.errors import (
 from flask_forge_jobs.model.queues import CleanupReport
 from flask_forge_jobs.storage import retention
 from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.pacing import BATCH
 from tests.support.jobs import enqueue
 from tests.support.sql import Sql
 
@@ -133,31 +132,37 @@ def test_one_sweep_runs_at_a_time(storage: Storage, sql: Sql) -> None:
     assert storage.retention.sweep() == CleanupReport()
 
 
-def test_a_sweep_that_loses_its_lease_stops(
-    storage: Storage, sql: Sql, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_sweep_that_loses_its_lease_stops(storage: Storage, sql: Sql) -> None:
     """Stalled for longer than the lease: another one has begun meanwhile."""
     storage.queues.ensure("default")
     storage.queues.set_retention("default", 0, 0)
-    sql.seed(3, status="done", prefix="done")
-    monkeypatch.setattr(retention, "BATCH", 1)
-    take = _losing(storage, after=3)
-    monkeypatch.setattr(type(storage.leases), "take", take)
+    sql.seed(3 * BATCH, status="done", prefix="done")
+    batches = iter(range(9))
 
-    report = storage.retention.sweep()
+    def stall() -> bool:
+        if next(batches) == 2:
+            sql.age(retention.LEASE_S + 1)
+            storage.leases.take(retention.LEASE, "another process", 60)
+        return False
 
-    assert report == CleanupReport(done_deleted=2, is_complete=False)
+    report = storage.retention.sweep(is_over=stall)
+
+    assert not report.is_complete
+    assert report.done_deleted == sql.value(
+        f"SELECT {3 * BATCH} - COUNT(*) FROM forge_job"
+    )
+    assert report.done_deleted < 3 * BATCH
 
 
-def _losing(storage: Storage, after: int) -> Callable[..., bool]:
-    """Return a ``take`` that works so many times."""
-    left = [True] * after
-    take = type(storage.leases).take
+def test_a_sweep_stops_when_its_time_is_over(storage: Storage, sql: Sql) -> None:
+    storage.queues.ensure("default")
+    storage.queues.set_retention("default", 0, 0)
+    sql.seed(3 * BATCH, status="done", prefix="done")
 
-    def losing(*arguments: object) -> bool:
-        return bool(left and left.pop() and take(*arguments))  # type: ignore[arg-type]  # passed on
+    report = storage.retention.sweep(is_over=lambda: True)
 
-    return losing
+    assert report == CleanupReport(is_complete=False)
+    assert storage.retention.sweep() == CleanupReport(done_deleted=3 * BATCH)
 
 
 REFUSE_SQLITE = """

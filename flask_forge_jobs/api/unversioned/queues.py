@@ -76,7 +76,7 @@ def cleanup(api: Api) -> Response:
     """Delete the finished jobs whose retention is over."""
     arguments = api.optional_body(_CLEANUP)
     arguments["queue_name"] = api.scope.one(arguments["queue_name"])
-    report = queues.cleanup(api.storage, most=api.bulk_limits.max_rows, **arguments)
+    report = queues.cleanup(api.storage, limits=api.bulk_limits, **arguments)
     response = json_response(_DUMP_CLEANUP(report))
     if not report.is_complete:
         response.headers["X-Bulk-Complete"] = "false"

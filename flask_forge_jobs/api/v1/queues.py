@@ -66,8 +66,8 @@ def change(api: Api, name: str) -> Response:
 
 def delete(api: Api, name: str) -> Response:
     """Unregister a queue; with ``force`` its unfinished jobs too."""
-    most = api.bulk_limits.max_rows
-    report = queue_admin.delete(api.storage, name, most=most, **api.query(_DELETE))
+    limits = api.bulk_limits
+    report = queue_admin.delete(api.storage, name, limits=limits, **api.query(_DELETE))
     response = empty_response(204)
     response.headers["X-Jobs-Deleted"] = str(report.deleted)
     response.headers["X-Jobs-Cancel-Requested"] = str(report.cancel_requested)

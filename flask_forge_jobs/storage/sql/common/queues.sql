@@ -83,6 +83,11 @@ SELECT COALESCE(SUM(jobs), 0)
 FROM forge_job_count
 WHERE queue_name = :name AND status IN ('pending', 'in_progress', 'failed')
 
+-- name: waiting_of_queue
+SELECT COALESCE(SUM(jobs), 0)
+FROM forge_job_count
+WHERE queue_name = :name AND status IN ('pending', 'failed')
+
 -- name: delete_due
 -- Served by forge_job_claim. Waits for a claim that is under way: its job then runs, and
 -- cancel_running sees it.
