@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from flask_forge_jobs.clock import Clock, SystemClock
 from flask_forge_jobs.errors import (
@@ -20,7 +20,7 @@ from flask_forge_jobs.errors import (
 from flask_forge_jobs.handlers.job_actions import distinct_ids
 from flask_forge_jobs.model.bounds import check_integer, check_kind, check_queue_name
 from flask_forge_jobs.model.bulk import BulkChange, JobAction, Position
-from flask_forge_jobs.model.instants import MICROSECOND, from_micros
+from flask_forge_jobs.model.instants import MICROSECOND
 from flask_forge_jobs.model.jobs import REQUEUEABLE, JobFilter, JobStatus
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.pacing import BATCH
@@ -230,17 +230,12 @@ def delete_done_older_than(
     names = _queues(storage, queue_name, within) or sorted(
         storage.job_reader.statistics()
     )
-    now = from_micros(limits.clock.now_us())
-    # A day ahead: what has just been done goes too, however the clocks differ.
-    cutoff = now - timedelta(days=days) if days else now + timedelta(days=1)
     call = _Call(limits)
     for name in names:
         while room := call.room:
-            deleted = storage.job_admin.delete_finished_before(
-                name, JobStatus.DONE, cutoff, room
-            )
+            deleted = storage.retention.delete(name, JobStatus.DONE, days, room)
             call.add(deleted, BulkChange(deleted))
-            if deleted < room:
+            if not deleted:
                 break
         else:
             return BulkReport(call.change, is_complete=False)

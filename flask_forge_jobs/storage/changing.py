@@ -14,7 +14,6 @@ from flask_forge_jobs.model.bulk import APPLIES_TO, JobAction, Skip, SkipReason
 from flask_forge_jobs.model.error_history import append_entry
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.storage.database import (
-    Parameter,
     Row,
     Transaction,
     encode_names,
@@ -36,14 +35,6 @@ def delete(
     if status is None:
         return _ids(transaction.all("delete_jobs", rows=rows))
     return _ids(transaction.all("delete_with_status", rows=rows, status=status.value))
-
-
-def delete_finished(
-    transaction: Transaction, ids: Sequence[str], **ended: Parameter
-) -> list[str]:
-    """Delete jobs that ended as ``finished_before`` found them."""
-    rows = _locked(transaction, ids)
-    return _ids(transaction.all("delete_finished", rows=rows, **ended))
 
 
 def request_stop(transaction: Transaction, ids: Sequence[str]) -> list[str]:

@@ -35,7 +35,7 @@ from flask_forge_jobs.model.jobs import (
 )
 from flask_forge_jobs.model.outcomes import CANCELLED_MESSAGE, cancelled_message
 from flask_forge_jobs.storage import changing, walking
-from flask_forge_jobs.storage.database import Database, Parameter, Transaction
+from flask_forge_jobs.storage.database import Database, Transaction
 from flask_forge_jobs.storage.pacing import BATCH, Pace
 
 # Any constant will do; keeps two processes from folding the same counts.
@@ -46,7 +46,7 @@ _STOPPING = (JobAction.DELETE, JobAction.CANCEL)
 
 
 class JobAdmin:
-    """Changes jobs on behalf of an operator or of the retention sweep.
+    """Changes jobs on behalf of an operator.
 
     Args:
         database: The seam to the database.
@@ -271,40 +271,6 @@ class JobAdmin:
         return BulkStep(len(picked.ids), change, picked.position)
 
     # -- upkeep --------------------------------------------------------------------
-
-    def delete_finished_before(
-        self,
-        queue_name: str,
-        status: JobStatus,
-        cutoff: datetime,
-        limit: int = BATCH,
-    ) -> int:
-        """Delete one batch of jobs that ended before an instant.
-
-        Args:
-            queue_name: The queue.
-            status: ``done`` or ``dead``.
-            cutoff: Jobs that ended before it go; must carry a zone.
-            limit: At most this many.
-
-        Returns:
-            How many were deleted; fewer than ``limit`` when none is left.
-        """
-        ended: dict[str, Parameter] = {
-            "status": status.value,
-            "cutoff": to_micros(cutoff),
-        }
-
-        def work(transaction: Transaction) -> int:
-            found = transaction.all(
-                "finished_before", queue_name=queue_name, limit=limit, **ended
-            )
-            if not found:
-                return 0
-            ids = [row[0] for row in found]
-            return len(changing.delete_finished(transaction, ids, **ended))
-
-        return self._pace.write(work)
 
     def fold_counts(self, worthwhile: int = FOLD_ROWS) -> None:
         """Merge the appended changes of the counts; cheap, and safe at any time.

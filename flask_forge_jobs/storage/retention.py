@@ -94,6 +94,25 @@ class Retention:
             found[window[1]] += self._count(window)
         return _report(found, is_complete=True)
 
+    def delete(
+        self, queue_name: str, status: JobStatus, days: int, limit: int = BATCH
+    ) -> int:
+        """Delete one batch of jobs that ended so many days ago, the oldest first.
+
+        Args:
+            queue_name: The queue.
+            status: ``done`` or ``dead``.
+            days: 0 to 36500, by the database's clock; 0 takes every one.
+            limit: At most this many.
+
+        Returns:
+            How many were deleted; 0 when none is left.
+        """
+        values = _parameters((queue_name, status, days))
+        return len(
+            self._pace.write(lambda tx: tx.all("delete_expired", limit=limit, **values))
+        )
+
     def _windows(self, queue_name: str | None) -> list[Window]:
         rows = self._database.read(
             lambda tx: tx.all(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Callable
-from datetime import UTC, datetime
 from functools import partial
 
 import pytest
@@ -175,7 +174,6 @@ def test_retention_racing_a_requeue_takes_no_job_that_runs_again(
 ) -> None:
     sql.seed(400, status="dead")
     ids = [row[0] for row in sql.run("SELECT id FROM forge_job ORDER BY id")]
-    future = datetime(2100, 1, 1, tzinfo=UTC)
 
     def requeue() -> int:
         return sum(storage.job_admin.requeue(job_id) for job_id in ids[::2])
@@ -183,9 +181,7 @@ def test_retention_racing_a_requeue_takes_no_job_that_runs_again(
     def sweep() -> int:
         deleted = 0
         for _ in range(15):
-            deleted += storage.job_admin.delete_finished_before(
-                QUEUE, JobStatus.DEAD, future, 20
-            )
+            deleted += storage.retention.delete(QUEUE, JobStatus.DEAD, 0, 20)
         return deleted
 
     requeued, deleted = race(requeue, sweep)

@@ -1,8 +1,8 @@
-"""What an operator does to one job, retention, and the counts."""
+"""What an operator does to one job, and the counts."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
@@ -21,7 +21,6 @@ from flask_forge_jobs.model.jobs import (
 )
 from flask_forge_jobs.model.outcomes import Dead, Failed, Throttled
 from flask_forge_jobs.storage.base import Storage
-from flask_forge_jobs.storage.pacing import BATCH
 from tests.support.jobs import (
     OWNER,
     QUEUE,
@@ -36,7 +35,6 @@ from tests.support.sql import Sql
 from tests.support.threads import Heard
 
 FINISHED = (JobStatus.DONE, JobStatus.DEAD)
-NOW = datetime(2100, 1, 1, tzinfo=UTC)
 
 
 def status_of(storage: Storage, job_id: str) -> JobStatus:
@@ -148,83 +146,6 @@ def test_cancel_of_a_finished_job_is_an_error(
 def test_cancel_of_an_unknown_job_is_an_error(storage: Storage) -> None:
     with pytest.raises(JobNotFoundError):
         storage.job_admin.cancel("unknown")
-
-
-# -- retention ---------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("status", FINISHED)
-def test_finished_jobs_go_once_they_are_old_enough(
-    storage: Storage, sql: Sql, status: JobStatus
-) -> None:
-    """D38"""
-    old = job_with(storage, status)
-    sql.age(3600)
-    young = job_with(storage, status)
-    cutoff = from_micros(sql.now_us()) - timedelta(seconds=1800)
-
-    assert storage.job_admin.delete_finished_before(QUEUE, status, cutoff) == 1
-    assert storage.job_admin.delete_finished_before(QUEUE, status, cutoff) == 0
-
-    assert [row[0] for row in sql.run("SELECT id FROM forge_job")] == [young]
-    assert old != young
-
-
-def test_retention_works_in_batches(storage: Storage, sql: Sql) -> None:
-    """D38"""
-    sql.seed(2 * BATCH + 100, status="done")
-
-    removed = [
-        storage.job_admin.delete_finished_before(QUEUE, JobStatus.DONE, NOW)
-        for _ in range(4)
-    ]
-
-    assert removed == [BATCH, BATCH, 100, 0]
-
-
-def test_retention_keeps_to_its_queue_and_status(storage: Storage, sql: Sql) -> None:
-    kept = [
-        job_with(storage, JobStatus.DONE),
-        job_with(storage, JobStatus.DEAD, queue_name="other"),
-        job_with(storage, JobStatus.FAILED),
-        job_with(storage, JobStatus.IN_PROGRESS),
-        enqueue(storage, queue_name="waiting"),
-    ]
-
-    assert storage.job_admin.delete_finished_before(QUEUE, JobStatus.DEAD, NOW) == 0
-    assert storage.job_admin.delete_finished_before("none", JobStatus.DONE, NOW) == 0
-    assert storage.job_admin.delete_finished_before(QUEUE, JobStatus.FAILED, NOW) == 0
-
-    assert len(sql.run("SELECT id FROM forge_job")) == len(kept)
-
-
-@pytest.mark.parametrize(
-    ("cutoff", "removed"),
-    [
-        (datetime.min.replace(tzinfo=UTC), 0),
-        (datetime(1, 1, 2, tzinfo=UTC), 0),
-        (datetime.max.replace(tzinfo=UTC), 1),
-    ],
-)
-def test_retention_takes_any_instant(
-    storage: Storage, cutoff: datetime, removed: int
-) -> None:
-    """D38: extreme settings overflow nothing"""
-    job_with(storage, JobStatus.DONE)
-
-    found = storage.job_admin.delete_finished_before(QUEUE, JobStatus.DONE, cutoff)
-
-    assert found == removed
-
-
-def test_retention_of_a_queue_without_settings(storage: Storage, sql: Sql) -> None:
-    """D38"""
-    job_with(storage, JobStatus.DONE, queue_name="orphan")
-    sql.run("DELETE FROM forge_queue")
-
-    removed = storage.job_admin.delete_finished_before("orphan", JobStatus.DONE, NOW)
-
-    assert removed == 1
 
 
 # -- requeue -----------------------------------------------------------------------

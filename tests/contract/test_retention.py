@@ -9,11 +9,12 @@ from flask_forge_jobs.errors import (
     QueueNotFoundError,
     StorageError,
 )
+from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.queues import CleanupReport
 from flask_forge_jobs.storage import retention
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.pacing import BATCH
-from tests.support.jobs import enqueue
+from tests.support.jobs import QUEUE, enqueue, job_with
 from tests.support.sql import Sql
 
 DAY_S = 86_400
@@ -201,3 +202,37 @@ def test_a_queue_that_fails_does_not_keep_others_from_being_swept(
 
     assert [left(sql, name) for name in ("a", "bad", "c")] == [[], ["bad-1"], []]
     assert storage.retention.sweep() == CleanupReport(done_deleted=1)
+
+
+def test_a_batch_keeps_to_its_queue_and_status(storage: Storage, sql: Sql) -> None:
+    kept = [
+        job_with(storage, JobStatus.DONE),
+        job_with(storage, JobStatus.DEAD, queue_name="other"),
+        job_with(storage, JobStatus.FAILED),
+        job_with(storage, JobStatus.IN_PROGRESS),
+        enqueue(storage, queue_name="waiting"),
+    ]
+
+    assert storage.retention.delete(QUEUE, JobStatus.DEAD, 0) == 0
+    assert storage.retention.delete("none", JobStatus.DONE, 0) == 0
+    assert storage.retention.delete(QUEUE, JobStatus.FAILED, 0) == 0
+
+    assert len(sql.run("SELECT id FROM forge_job")) == len(kept)
+
+
+@pytest.mark.parametrize(("days", "deleted"), [(0, 1), (1, 0), (36_500, 0)])
+def test_a_batch_takes_any_number_of_days(
+    storage: Storage, days: int, deleted: int
+) -> None:
+    """D38: extreme settings overflow nothing"""
+    job_with(storage, JobStatus.DONE)
+
+    assert storage.retention.delete(QUEUE, JobStatus.DONE, days) == deleted
+
+
+def test_batches_take_the_oldest_first(storage: Storage, sql: Sql) -> None:
+    sql.seed(BATCH + 3, status="done")
+
+    counts = [storage.retention.delete(QUEUE, JobStatus.DONE, 0) for _ in range(3)]
+
+    assert counts == [BATCH, 3, 0]

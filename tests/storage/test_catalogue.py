@@ -80,7 +80,6 @@ SERVED_BY = {
     "count_outside": "forge_job_list",
     "scheduled": "forge_job_deferred",
     "scheduled_by_sort": "forge_job_deferred",
-    "finished_before": "forge_job_finished",
     "delete_expired": "forge_job_finished",
     "delete_due": "forge_job_claim",
     "delete_deferred": "forge_job_deferred",

@@ -33,13 +33,6 @@ WHERE COALESCE(status, '') = :status
     AND id IN (SELECT v.job_id FROM /* rows v: job_id text */)
 RETURNING id
 
--- name: delete_finished
--- Likewise for the retention sweep.
-DELETE FROM forge_job
-WHERE COALESCE(status, '') = :status AND completed_at < :cutoff
-    AND id IN (SELECT v.job_id FROM /* rows v: job_id text */)
-RETURNING id
-
 -- name: request_cancel
 -- Asks running jobs to stop; asking twice keeps the first time.
 UPDATE forge_job
@@ -146,15 +139,6 @@ RETURNING forge_job.id
 SELECT id, status
 FROM forge_job
 WHERE id IN (SELECT v.job_id FROM /* rows v: job_id text */)
-
--- name: finished_before
--- Served by forge_job_finished.
-SELECT id
-FROM forge_job
-WHERE queue_name = :queue_name AND status = :status
-    AND completed_at IS NOT NULL AND completed_at < :cutoff
-ORDER BY completed_at
-LIMIT :limit
 
 -- name: fold_counts
 -- Nothing to fold: this backend counts in place.
