@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -130,13 +129,20 @@ def test_sec_S37_token_at_the_cut_is_masked_whole() -> None:
     assert "ghp_" not in json.dumps(_text({"note": "x" * 189 + " " + token}))
 
 
-def test_bulk_request_is_summed_up_quickly() -> None:
+def test_of_a_bulk_request_only_what_is_kept_is_masked() -> None:
+    class Counting(Redactor):
+        asked = 0
+
+        def hides(self, key: str) -> bool:
+            self.asked += 1
+            return super().hides(key)
+
     items = [{"kind": "k", "payload": {f"k{m}": "v" for m in range(50)}}] * 1000
+    redactor = Counting()
 
-    started = time.perf_counter()
-    arguments_text({"body": {"items": items}}, Redactor())
+    arguments_text({"body": {"items": items}}, redactor)
 
-    assert time.perf_counter() - started < 0.1
+    assert 0 < redactor.asked < 1000
 
 
 def test_what_is_still_too_long_is_left_out() -> None:

@@ -184,7 +184,8 @@ def test_search_for_tokens_stays_fast_on_hostile_text(part: str) -> None:
     started = time.perf_counter()
     Redactor().text(text)
 
-    assert time.perf_counter() - started < 2
+    # Hundreds of seconds if each start were followed to the end; the machine is shared.
+    assert time.perf_counter() - started < 10
 
 
 @pytest.fixture
