@@ -38,8 +38,8 @@ class QueueOverview:
 def overview(storage: Storage, *, only_live: bool = False) -> list[QueueOverview]:
     """Return every registered queue, by name.
 
-    Three reads, however many queues there are. Counts and age of all queues come from
-    one read transaction, so they agree with each other.
+    All of it comes from one read transaction, so it agrees with itself, by the same few
+    statements however many queues there are.
 
     Args:
         storage: Where the queues are.
@@ -48,10 +48,9 @@ def overview(storage: Storage, *, only_live: bool = False) -> list[QueueOverview
     Raises:
         StorageUnavailableError: The database could not be reached.
     """
-    queues = storage.queues.all()
-    statistics = storage.job_reader.statistics()
+    snapshot = storage.job_reader.snapshot(LIVE_WITHIN_S if only_live else None)
     slots: defaultdict[str, list[Process]] = defaultdict(list)
-    for process in storage.processes.all(within_s=LIVE_WITHIN_S if only_live else None):
+    for process in snapshot.processes:
         slots[process.queue_name].append(process)
     return [
         QueueOverview(
@@ -60,8 +59,8 @@ def overview(storage: Storage, *, only_live: bool = False) -> list[QueueOverview
             processes=slots[queue.name],
             oldest_due_age_s=found.oldest_due_age_s if found else 0,
         )
-        for queue in queues
-        for found in [statistics.get(queue.name)]
+        for queue in snapshot.queues
+        for found in [snapshot.statistics.get(queue.name)]
     ]
 
 

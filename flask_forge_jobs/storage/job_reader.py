@@ -7,7 +7,7 @@ million jobs.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -15,7 +15,8 @@ from flask_forge_jobs.errors import JobNotFoundError
 from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.jobs import Job, JobFilter, JobsPage, JobStatus
 from flask_forge_jobs.model.ordering import FoundJobs, JobOrder, Position
-from flask_forge_jobs.model.queues import QueueCounts
+from flask_forge_jobs.model.processes import Process
+from flask_forge_jobs.model.queues import QueueCounts, QueueSettings
 from flask_forge_jobs.storage.database import (
     Database,
     Row,
@@ -23,7 +24,13 @@ from flask_forge_jobs.storage.database import (
     encode_names,
 )
 from flask_forge_jobs.storage.listing import MAX_MERGED_ROWS, Listing
-from flask_forge_jobs.storage.rows import job_from_row
+from flask_forge_jobs.storage.rows import (
+    NO_LIMIT,
+    job_from_row,
+    process_from_row,
+    queue_from_row,
+    within_micros,
+)
 from flask_forge_jobs.storage.summaries import load_summaries
 
 
@@ -37,6 +44,21 @@ class QueueStatistics:
 
     counts: QueueCounts = field(default_factory=QueueCounts)
     oldest_due_age_s: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All queues at one moment.
+
+    Args:
+        queues: Their settings, by name.
+        statistics: Counts and lag of those that have jobs.
+        processes: The worker slots, by queue and process id.
+    """
+
+    queues: Sequence[QueueSettings]
+    statistics: Mapping[str, QueueStatistics]
+    processes: Sequence[Process]
 
 
 class JobReader:
@@ -79,16 +101,28 @@ class JobReader:
 
     def statistics(self) -> dict[str, QueueStatistics]:
         """Return counts and lag of every queue that has jobs, from one snapshot."""
+        return self._database.read(_statistics)
 
-        def work(transaction: Transaction) -> dict[str, QueueStatistics]:
-            counts = _count(
-                transaction.all("counts_of_queues"), transaction.all("overdue")
+    def snapshot(self, within_s: float | None = None) -> Snapshot:
+        """Return every queue with its numbers and slots, from one snapshot.
+
+        Args:
+            within_s: Oldest heartbeat of a slot that counts, in seconds; None takes
+                slots that fell silent too.
+        """
+
+        def work(transaction: Transaction) -> Snapshot:
+            slots = transaction.all(
+                "all_processes",
+                queue_name=None,
+                within_us=within_micros(within_s),
+                limit=NO_LIMIT,
             )
-            ages_us = {row[0]: int(row[1]) for row in transaction.all("oldest_due")}
-            return {
-                name: QueueStatistics(each, ages_us.get(name, 0) // SECOND_US)
-                for name, each in counts.items()
-            }
+            return Snapshot(
+                queues=[queue_from_row(row) for row in transaction.all("all_queues")],
+                statistics=_statistics(transaction),
+                processes=[process_from_row(row) for row in slots],
+            )
 
         return self._database.read(work)
 
@@ -208,6 +242,15 @@ class JobReader:
             )
 
         return self._database.read(work)
+
+
+def _statistics(transaction: Transaction) -> dict[str, QueueStatistics]:
+    counts = _count(transaction.all("counts_of_queues"), transaction.all("overdue"))
+    ages_us = {row[0]: int(row[1]) for row in transaction.all("oldest_due")}
+    return {
+        name: QueueStatistics(each, ages_us.get(name, 0) // SECOND_US)
+        for name, each in counts.items()
+    }
 
 
 def _count(counts: Iterable[Row], overdue: Iterable[Row]) -> dict[str, QueueCounts]:

@@ -21,14 +21,12 @@ from flask_forge_jobs.storage.database import (
     encode_rows,
 )
 from flask_forge_jobs.storage.rows import (
+    NO_LIMIT,
     pod_from_row,
     process_from_row,
+    within_micros,
     worker_from_rows,
 )
-
-# Larger than any number of rows and any age.
-NO_LIMIT = 2**31 - 1
-FOREVER_US = 2**62
 
 
 class ProcessRegistry:
@@ -127,7 +125,7 @@ class ProcessRegistry:
             limit: At most this many.
         """
         name = "all_processes" if queue_name is None else "processes_of_queue"
-        within_us = FOREVER_US if within_s is None else int(within_s * SECOND_US)
+        within_us = within_micros(within_s)
         rows = self._database.read(
             lambda tx: tx.all(
                 name, queue_name=queue_name, within_us=within_us, limit=limit

@@ -23,6 +23,10 @@ from flask_forge_jobs.model.queues import QueueSettings
 from flask_forge_jobs.model.rate_limits import RateLimit
 from flask_forge_jobs.storage.database import Row
 
+# Larger than any number of rows and any age.
+NO_LIMIT = 2**31 - 1
+FOREVER_US = 2**62
+
 
 def job_from_row(row: Row) -> Job:
     """Return the job of a row of ``get_job``."""
@@ -148,6 +152,11 @@ def schedule_from_row(row: Row) -> Schedule:
         next_fire_at=optional_from_micros(next_fire_at),
         last_error=last_error,
     )
+
+
+def within_micros(within_s: float | None) -> int:
+    """Return how old a heartbeat may be; None means any age."""
+    return FOREVER_US if within_s is None else int(within_s * SECOND_US)
 
 
 def process_from_row(row: Row) -> Process:

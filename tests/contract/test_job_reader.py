@@ -12,6 +12,7 @@ import pytest
 from flask_forge_jobs.errors import JobNotFoundError
 from flask_forge_jobs.model.jobs import Job, JobFilter, JobsPage, JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import Dead, Done, Failed, Outcome, Throttled
+from flask_forge_jobs.model.processes import SlotReport
 from flask_forge_jobs.model.queues import QueueCounts
 from flask_forge_jobs.storage import job_reader
 from flask_forge_jobs.storage.base import Storage
@@ -450,3 +451,18 @@ def test_deferred_jobs_cost_a_claim_nothing(storage: Storage, sql: Sql) -> None:
     assert statistics_ms <= 10
     assert page_ms <= 20
     sql.run("DELETE FROM forge_job")
+
+
+def test_a_snapshot_is_what_the_single_reads_say(storage: Storage) -> None:
+    enqueue(storage)
+    storage.queues.ensure("empty")
+    slot = SlotReport("default-0-host", "default")
+    storage.processes.beat("host", None, ["default"], [slot])
+
+    snapshot = storage.job_reader.snapshot()
+
+    assert snapshot.queues == storage.queues.all()
+    assert snapshot.statistics == storage.job_reader.statistics()
+    assert snapshot.processes == storage.processes.all()
+    assert len(snapshot.processes) == 1
+    assert storage.job_reader.snapshot(within_s=-1.0).processes == []

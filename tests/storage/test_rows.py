@@ -9,12 +9,14 @@ import pytest
 from flask_forge_jobs.model.jobs import ErrorEntry, JobStatus
 from flask_forge_jobs.model.processes import Pod, Process
 from flask_forge_jobs.storage.rows import (
+    FOREVER_US,
     claimed_from_row,
     error_history_from_text,
     job_from_row,
     pod_from_row,
     process_from_row,
     queue_from_row,
+    within_micros,
 )
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -92,3 +94,8 @@ def test_a_process_and_a_pod_have_every_column() -> None:
     )
     assert pod_from_row(("host", None, None, 0)).queues == ()
     assert pod_from_row(("host", None, "", 0)).queues == ()
+
+
+def test_an_age_without_a_bound_is_longer_than_any() -> None:
+    assert within_micros(1.5) == 1_500_000
+    assert within_micros(None) == FOREVER_US
