@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import random
 import signal
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+import pytest
+
 from tests.acceptance.application import PROCESS_HEADER
-from tests.acceptance.client import post_json, send
+from tests.acceptance.client import Request, post_json, send
 from tests.acceptance.programs import serving
 from tests.support.sql import Sql
 from tests.support.threads import run_together
@@ -41,18 +44,27 @@ class Killer:
                 os.kill(pid, signal.SIGKILL)
 
 
-def _enqueue_all(port: int, client: int, killer: Killer) -> dict[str, str]:
+def _by_dedupe_key(key: str) -> Request:
+    job = {"kind": "retried", "payload": {"key": key}, "dedupe_key": key}
+    return post_json("/jobs/enqueue", job)
+
+
+def _by_request_key(key: str) -> Request:
+    request = post_json("/jobs/enqueue", {"kind": "retried", "payload": {"key": key}})
+    return replace(request, headers={**request.headers, "Idempotency-Key": key})
+
+
+def _enqueue_all(
+    port: int, client: int, killer: Killer, request_for: Callable[[str], Request]
+) -> dict[str, str]:
     """Enqueue one job a key; try again until the server has answered."""
     return {
-        key: _enqueue(port, key, killer)
+        key: _enqueue(port, key, killer, request_for(key))
         for key in (f"key-{client}-{number}" for number in range(KEYS_A_CLIENT))
     }
 
 
-def _enqueue(port: int, key: str, killer: Killer) -> str:
-    request = post_json(
-        "/jobs/enqueue", {"kind": "retried", "payload": {}, "dedupe_key": key}
-    )
+def _enqueue(port: int, key: str, killer: Killer, request: Request) -> str:
     pause = threading.Event()
     for wait_s in _pauses_s(key):
         try:
@@ -71,19 +83,27 @@ def _pauses_s(key: str) -> Iterator[float]:
     return (source.uniform(0.01, 0.2) for _ in range(MOST_TRIES))
 
 
+@pytest.mark.parametrize("request_for", [_by_dedupe_key, _by_request_key])
 def test_retried_enqueues_are_stored_once(
-    database_url: str, sql: Sql, tmp_path: Path
+    database_url: str,
+    sql: Sql,
+    tmp_path: Path,
+    request_for: Callable[[str], Request],
 ) -> None:
     killer = Killer()
 
     with serving(database_url, tmp_path, "--workers=4") as server:
         port = server.port()
         answers = run_together(
-            [partial(_enqueue_all, port, client, killer) for client in range(CLIENTS)]
+            [
+                partial(_enqueue_all, port, client, killer, request_for)
+                for client in range(CLIENTS)
+            ]
         )
 
     acknowledged = {key: job_id for each in answers for key, job_id in each.items()}
-    stored = sql.run("SELECT dedupe_key, id FROM forge_job WHERE kind = 'retried'")
+    rows = sql.run("SELECT payload, id FROM forge_job WHERE kind = 'retried'")
+    stored = {json.loads(payload)["key"]: job_id for payload, job_id in rows}
     assert len(killer.killed) >= CLIENTS
-    assert len(stored) == CLIENTS * KEYS_A_CLIENT
-    assert dict(stored) == acknowledged
+    assert len(rows) == CLIENTS * KEYS_A_CLIENT
+    assert stored == acknowledged
