@@ -65,17 +65,30 @@ def create_blueprint(
             provide_automatic_options=False,
         )
     meter = RequestMeter(api, routes)
-    # Hooks after a request run in the reverse order of their registration.
-    blueprint.before_request(meter.begin)
-    blueprint.after_request(meter.end)
-    blueprint.after_request(answer_conditionally)
-    blueprint.before_request(Guard(api, routes))
-    blueprint.after_request(Auditor(api, routes))
+    guard = Guard(api, routes)
     cors = Cors(chosen.cors_origins)
-    blueprint.after_request(cors)
-    blueprint.after_request(add_headers)
     deprecated = {route.endpoint for route in routes if route.is_deprecated}
-    blueprint.after_request(partial(_mark_deprecated, deprecated))
+    steps = (
+        partial(_mark_deprecated, deprecated),
+        add_headers,
+        cors,
+        Auditor(api, routes),
+        answer_conditionally,
+        meter.end,
+    )
+
+    # One hook for all: Flask looks at each hook anew whether it is a coroutine.
+    @blueprint.before_request
+    def begin() -> None:
+        meter.begin()
+        guard()
+
+    @blueprint.after_request
+    def end(response: Response) -> Response:
+        for step in steps:
+            response = step(response)
+        return response
+
     blueprint.register_error_handler(Exception, error_response)
     # A handler of the host for a status comes before one of ours for all exceptions.
     for status in default_exceptions:

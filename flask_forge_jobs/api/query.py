@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, cast
 
 from flask import Request
@@ -10,6 +12,9 @@ from marshmallow.fields import List
 
 from flask_forge_jobs.api.request import first_fault
 from flask_forge_jobs.errors import InvalidInputError
+
+# More than there are routes with a query.
+_MOST_SCHEMAS = 256
 
 
 def load_query(request: Request, schema: Schema) -> dict[str, Any]:
@@ -28,6 +33,8 @@ def load_query(request: Request, schema: Schema) -> dict[str, Any]:
         InvalidInputError: Field is the parameter at fault: it is unknown, repeated,
             missing, holds a NUL character, or its value does not fit.
     """
+    if not request.query_string:
+        return dict(_defaults(schema))
     fields = {field.data_key or name: field for name, field in schema.fields.items()}
     document: dict[str, object] = {}
     for key, values in request.args.lists():
@@ -39,6 +46,16 @@ def load_query(request: Request, schema: Schema) -> dict[str, Any]:
             raise InvalidInputError(key, "is given more than once")
         else:
             document[key] = values[0]
+    return _loaded(schema, document)
+
+
+@lru_cache(_MOST_SCHEMAS)
+def _defaults(schema: Schema) -> Mapping[str, Any]:
+    """Return what no query at all loads to; most reads are like that."""
+    return _loaded(schema, {})
+
+
+def _loaded(schema: Schema, document: Mapping[str, object]) -> dict[str, Any]:
     try:
         return cast("dict[str, Any]", schema.load(document))
     except ValidationError as error:

@@ -23,10 +23,14 @@ Dump = Callable[[Any], object]
 # On the answer to a request that was made before, with the same Idempotency-Key.
 REPLAYED_HEADER = "Idempotency-Replayed"
 
+_encode = json.JSONEncoder(
+    ensure_ascii=False, separators=(",", ":"), allow_nan=False
+).encode
+
 
 def encode(value: object) -> bytes:
     """Return compact JSON in UTF-8, keys in the given order, without a newline."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    text = _encode(value)
     # Text that came around our gate may hold half a surrogate pair; a reader gets "?".
     return text.encode("utf-8", "replace")
 
