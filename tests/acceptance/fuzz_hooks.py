@@ -146,8 +146,8 @@ def _buckets(query: Document) -> float:
         width = int(query["bucket_secs"])
     except (KeyError, TypeError, ValueError):
         return _MOST_BUCKETS + 1
-    # A series takes at least a minute.
-    return (end - start).total_seconds() / max(width, 60)
+    # The timeline has no bucket of no width, a series makes it a minute.
+    return (end - start).total_seconds() / (width or 60)
 
 
 def _instruct(document: Document) -> None:
