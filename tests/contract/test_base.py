@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 
@@ -72,15 +73,14 @@ def test_a_closed_storage_opens_again(storage: Storage) -> None:
     assert storage.job_reader.get(job_id).id == job_id
 
 
-def test_nothing_is_opened_before_the_first_use(
-    database_settings: DatabaseSettings, backend: str
-) -> None:
-    storage = open_storage(database_settings)
-    storage.close()
+def test_nothing_is_opened_before_the_first_use(tmp_path: Path) -> None:
+    for settings in (
+        DatabaseSettings(path=tmp_path / "queue.sqlite"),
+        DatabaseSettings.from_url("postgresql://forge@127.0.0.1:1/nowhere"),
+    ):
+        open_storage(settings).close()
 
-    if backend == "sqlite":
-        assert database_settings.path is not None
-        assert list(database_settings.path.parent.iterdir()) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_schema_versions_are_those_of_the_code(storage: Storage, backend: str) -> None:
