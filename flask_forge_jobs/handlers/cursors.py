@@ -20,8 +20,11 @@ from flask_forge_jobs.model.bulk import JobAction
 from flask_forge_jobs.model.instants import to_micros
 from flask_forge_jobs.model.jobs import JobFilter, JobStatus
 from flask_forge_jobs.model.ordering import JobOrder, Position
+from flask_forge_jobs.model.payloads import load
 
 _CHECKSUM_BYTES = 9
+# No instant, priority or number of attempts comes near.
+_LARGEST_KEY = 2**62
 # An id of 64, a queue and a kind of 128 characters, in base 64 of UTF-8.
 MAX_CURSOR_LENGTH = 2048
 
@@ -43,7 +46,7 @@ def from_cursor(text: str, wanted: JobFilter, order: JobOrder) -> Position:
         InvalidInputError: It is no cursor, or one of another filter or order; the
             field is ``cursor``.
     """
-    key, job_id, is_unfinished = _read(text, _of_page(wanted, order))
+    key, job_id, is_unfinished = _read(text, _of_page(wanted, order), (int, str, bool))
     return Position(key, job_id, is_unfinished=is_unfinished)
 
 
@@ -56,8 +59,10 @@ def to_walk_cursor(
 
 def from_walk_cursor(text: str, action: JobAction, wanted: JobFilter) -> bulk.Position:
     """Return the position that a cursor stands for; errors as :func:`from_cursor`."""
-    place = _read(text, _of_walk(action, wanted))
+    place = _read(text, _of_walk(action, wanted), (str, str, str, int, str))
     position = bulk.Position(*place)
+    if position.status not in list(JobStatus):
+        raise _not_ours()
     return position._replace(status=JobStatus(position.status))
 
 
@@ -68,7 +73,7 @@ def to_ids_cursor(last_id: str, action: JobAction, job_ids: Sequence[str]) -> st
 
 def from_ids_cursor(text: str, action: JobAction, job_ids: Sequence[str]) -> str:
     """Return the id that a cursor stands for; errors as :func:`from_cursor`."""
-    (last_id,) = _read(text, [str(action), *job_ids])
+    (last_id,) = _read(text, [str(action), *job_ids], (str,))
     return str(last_id)
 
 
@@ -85,13 +90,27 @@ def _written(place: Sequence[object], binding: Sequence[object]) -> str:
     return _encoded(_checksum(raw, binding) + raw)
 
 
-def _read(text: str, binding: Sequence[object]) -> list[Any]:
+def _read(
+    text: str, binding: Sequence[object], shape: Sequence[type[object]]
+) -> list[Any]:
     whole = _decoded(text)
     checksum, raw = whole[:_CHECKSUM_BYTES], whole[_CHECKSUM_BYTES:]
     if checksum != _checksum(raw, binding):
-        raise InvalidInputError("cursor", "is not one that this request has given")
-    place: list[Any] = json.loads(raw)
+        raise _not_ours()
+    # Anybody can compute the checksum, and the database takes no text as a number.
+    try:
+        place = load(raw)
+    except InvalidInputError:
+        raise _not_ours() from None
+    if not isinstance(place, list) or [type(part) for part in place] != list(shape):
+        raise _not_ours()
+    if any(type(part) is int and abs(part) > _LARGEST_KEY for part in place):
+        raise _not_ours()
     return place
+
+
+def _not_ours() -> InvalidInputError:
+    return InvalidInputError("cursor", "is not one that this request has given")
 
 
 def _encoded(whole: bytes) -> str:

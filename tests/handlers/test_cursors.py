@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 
 import pytest
@@ -7,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flask_forge_jobs.errors import InvalidInputError
+from flask_forge_jobs.handlers import cursors
 from flask_forge_jobs.handlers.cursors import (
     MAX_CURSOR_LENGTH,
     from_cursor,
@@ -22,13 +24,14 @@ from flask_forge_jobs.model.jobs import JobFilter, JobStatus
 from flask_forge_jobs.model.ordering import JobOrder, Position, SortColumn
 
 NEWEST = JobOrder()
+STORABLE = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
 END = Position(1_790_000_000_000_000, "01K5A4D3E4F5G6H7J8K9M0N1P2")
 WANTED = JobFilter(queues=("a", "b"), statuses=(JobStatus.DONE,))
 
 
 @given(
     key=st.integers(-(2**62), 2**62),
-    job_id=st.text(min_size=1, max_size=64),
+    job_id=st.text(STORABLE, min_size=1, max_size=64),
     is_unfinished=st.booleans(),
 )
 def test_a_cursor_comes_back_as_the_place_it_stands_for(
@@ -154,3 +157,38 @@ def test_a_cursor_of_ids_is_good_for_these_ids_only() -> None:
     ):
         with pytest.raises(InvalidInputError):
             from_ids_cursor(text, action, ids)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        {"key": 1},
+        [1],
+        [1, "id"],
+        ["1", "id", False],
+        [1, 2, False],
+        [True, "id", False],
+        [1.5, "id", False],
+        [2**63, "id", False],
+        [1, "nul \0", False],
+        [1, "half \ud800", False],
+        [None, "id", False],
+    ],
+    ids=repr,
+)
+def test_a_forged_place_is_refused_though_its_checksum_is_right(place: object) -> None:
+    raw = json.dumps(place).encode()
+    binding = cursors._of_page(WANTED, NEWEST)
+    text = cursors._encoded(cursors._checksum(raw, binding) + raw)
+
+    with pytest.raises(InvalidInputError, match="not one that this request"):
+        from_cursor(text, WANTED, NEWEST)
+
+
+def test_a_forged_state_is_refused_though_its_checksum_is_right() -> None:
+    raw = json.dumps(["unknown", "q", "k", 1, "id"]).encode()
+    binding = cursors._of_walk(JobAction.RETRY, WANTED)
+    text = cursors._encoded(cursors._checksum(raw, binding) + raw)
+
+    with pytest.raises(InvalidInputError, match="not one that this request"):
+        from_walk_cursor(text, JobAction.RETRY, WANTED)
