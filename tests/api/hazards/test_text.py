@@ -127,7 +127,9 @@ def test_H14_sql_in_a_path_is_a_name_that_nothing_has(
             query_string=request.query,
             json=request.body,
         )
-        assert answer.status_code in {400, 404, 405}, text
+        # Nothing has such a name, but what a request makes may be given it.
+        made = {route.status} if route.method == "PUT" else set()
+        assert answer.status_code in {400, 404, 405} | made, text
         assert_harmless(answer, text)
     assert rows(sql) == before
 
