@@ -30,7 +30,7 @@ from flask_forge_jobs.errors import StorageBusyError, StorageUnavailableError
 MAX_AGE_S = 1800.0
 CHECK_AFTER_IDLE_S = 30.0
 _WATCH_PERIOD_S = 0.5
-# To wake the watchdog costs a call a tenth of its time: it looks on for a while.
+# To start the watchdog takes longer than a call: it looks on for a while.
 _WATCH_ON_FOR = 20
 
 
@@ -40,9 +40,9 @@ class Watchdog:
     def __init__(self) -> None:
         self._numbers = itertools.count()
         self._watched: dict[int, tuple[float, Connection]] = {}
-        self._wanted = threading.Event()
         self._thread: threading.Thread | None = None
-        self._starting = threading.Lock()
+        self._changing = threading.Lock()
+        self._closing = threading.Event()
 
     @contextlib.contextmanager
     def watching(self, connection: Connection, limit_s: float) -> Iterator[None]:
@@ -51,16 +51,19 @@ class Watchdog:
         self._watched[number] = (time.monotonic() + limit_s, connection)
         if self._thread is None:
             self._start()
-        if not self._wanted.is_set():
-            self._wanted.set()
         try:
             yield
         finally:
             del self._watched[number]
 
+    def close(self) -> None:
+        """Let the thread end once it watches over nothing; a later call may come."""
+        self._closing.set()
+
     def _start(self) -> None:
-        with self._starting:
+        with self._changing:
             if self._thread is None:
+                self._closing.clear()
                 self._thread = threading.Thread(
                     target=self._run, name="forge-jobs-watchdog", daemon=True
                 )
@@ -68,16 +71,25 @@ class Watchdog:
 
     def _run(self) -> None:
         pause = threading.Event()
-        while True:
-            self._wanted.wait()
-            quiet = 0
-            while quiet < _WATCH_ON_FOR:
-                pause.wait(_WATCH_PERIOD_S)
-                quiet = 0 if self._watched else quiet + 1
-                self._cut_overdue(time.monotonic())
-            self._wanted.clear()
-            if self._watched:  # since the last look
-                self._wanted.set()
+        quiet = 0
+        while quiet < _WATCH_ON_FOR or not self._ends():
+            # At rest a wait for the end; under way, after it, a plain pause.
+            waits = self._closing if not self._closing.is_set() else pause
+            waits.wait(_WATCH_PERIOD_S)
+            if self._watched:
+                quiet = 0
+            else:
+                quiet = _WATCH_ON_FOR if self._closing.is_set() else quiet + 1
+            self._cut_overdue(time.monotonic())
+
+    def _ends(self) -> bool:
+        """Tell whether the thread may end; whoever comes later starts another."""
+        with self._changing:
+            # A call notes itself before it looks for the thread.
+            if self._watched:
+                return False
+            self._thread = None
+            return True
 
     def _cut_overdue(self, now: float) -> None:
         for number, (ends_at, connection) in list(self._watched.items()):
@@ -211,6 +223,7 @@ class ConnectionPool:
         """Close the idle connections; those in use are closed by nobody here."""
         while self._idle:
             self._discard(self._idle.pop())
+        self.watchdog.close()
 
     def _discard(self, pooled: _Pooled) -> None:
         self.backend_pids.discard(pooled.backend_pid)

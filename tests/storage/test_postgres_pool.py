@@ -290,10 +290,29 @@ def test_one_thread_watches_over_all(server: FakeServer) -> None:
 
     run_together([watch] * 8)
 
-    watching = [t for t in threading.enumerate() if t is watchdog._thread]
-    assert len(watching) == 1
-    assert watching[0].daemon
+    thread = watchdog._thread
+    assert thread is not None
+    assert [t for t in threading.enumerate() if t is thread] == [thread]
+    assert thread.daemon
     assert watchdog._watched == {}
+
+
+def test_the_watchdog_of_a_closed_pool_ends_and_may_come_back(
+    server: FakeServer,
+) -> None:
+    watchdog = Watchdog()
+    connection = server.connect()
+    connection.near.settimeout(30)
+    with watchdog.watching(connection, 30):  # type: ignore[arg-type]  # a fake
+        first = watchdog._thread
+        watchdog.close()
+        assert first is not None
+        assert first.is_alive()
+    first.join(30)
+
+    assert not first.is_alive()
+    with watchdog.watching(connection, 0.0):  # type: ignore[arg-type]  # a fake
+        assert connection.near.recv(1) == b""
 
 
 # -- connecting --------------------------------------------------------------------
