@@ -110,7 +110,7 @@ SERVED_BY = {
 }
 
 # On PostgreSQL these are functions, which EXPLAIN does not look into.
-FUNCTIONS = {"claim", "finish"}
+FUNCTIONS = {"claim", "finish", "oldest_due", "overdue"}
 
 
 def parameters_of(statement: Statement) -> dict[str, object]:

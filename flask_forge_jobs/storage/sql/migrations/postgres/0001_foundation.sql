@@ -293,3 +293,91 @@ BEGIN
     RETURNING job.id;
 END
 $$;
+
+-- What the overview asks of every queue.
+
+-- Served by forge_job_deferred, a range of each queue: pending jobs whose time has come
+-- but that no worker has looked at yet; they count as due.
+CREATE FUNCTION forge_overdue() RETURNS TABLE (queue_name TEXT, jobs BIGINT)
+LANGUAGE plpgsql STABLE
+SET enable_seqscan = off
+SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    now_us CONSTANT BIGINT := extract(epoch FROM statement_timestamp()) * 1000000;
+BEGIN
+    RETURN QUERY
+    SELECT
+        queue_name,
+        (
+            SELECT COUNT(*)
+            FROM forge_job
+            WHERE deferred AND queue_name = known.queue_name
+                AND scheduled_at <= now_us AND status = 'pending'
+        )
+    FROM (SELECT DISTINCT queue_name FROM forge_job_count) AS known;
+END
+$$;
+
+-- Served by forge_job_claim, two seeks for each priority in use, and forge_job_deferred:
+-- microseconds that each queue's oldest due job has waited.
+CREATE FUNCTION forge_oldest_due() RETURNS TABLE (name TEXT, waited_us BIGINT)
+LANGUAGE plpgsql STABLE
+SET enable_seqscan = off
+SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+    now_us CONSTANT BIGINT := extract(epoch FROM statement_timestamp()) * 1000000;
+BEGIN
+    RETURN QUERY
+    WITH RECURSIVE step (name, priority) AS (
+        SELECT
+            name,
+            (
+                SELECT MIN(priority)
+                FROM forge_job
+                WHERE queue_name = forge_queue.name
+                    AND status IN ('pending', 'failed') AND NOT deferred
+            )
+        FROM forge_queue
+        UNION ALL
+        SELECT
+            name,
+            (
+                SELECT MIN(priority)
+                FROM forge_job
+                WHERE queue_name = step.name
+                    AND status IN ('pending', 'failed') AND NOT deferred
+                    AND priority > step.priority
+            )
+        FROM step
+        WHERE priority IS NOT NULL
+    )
+    SELECT name, now_us - MIN(first_at)
+    FROM (
+        SELECT
+            name,
+            (
+                SELECT MIN(scheduled_at)
+                FROM forge_job
+                WHERE queue_name = step.name
+                    AND status IN ('pending', 'failed') AND NOT deferred
+                    AND priority = step.priority
+            ) AS first_at
+        FROM step
+        UNION ALL
+        SELECT
+            name,
+            (
+                SELECT MIN(scheduled_at)
+                FROM forge_job
+                WHERE deferred AND queue_name = forge_queue.name
+            )
+        FROM forge_queue
+    ) AS waiting
+    GROUP BY name
+    HAVING MIN(first_at) <= now_us;
+END
+$$;
