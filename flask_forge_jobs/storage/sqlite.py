@@ -232,13 +232,15 @@ class SqliteDatabase:
 
     def _write(self, work: Callable[[SqliteTransaction], T], attempt: int) -> T:
         state = self._state
+        # One wait for the threads of this process and for other processes together.
+        ends_at = time.monotonic() + self._settings.busy_timeout_s
         if not state.write_lock.acquire(timeout=self._settings.busy_timeout_s):
             raise StorageBusyError("another thread has been writing for too long")
         try:
             with self._translated(is_retried=True):
                 connection = self._connection(state)
                 with state.gate.writing():
-                    self._begin(connection)
+                    self._begin(connection, ends_at)
                     transaction = SqliteTransaction(
                         connection, self._clock.now_us(), attempt
                     )
@@ -256,13 +258,12 @@ class SqliteDatabase:
             self.wake(queue_name)
         return result
 
-    def _begin(self, connection: sqlite3.Connection) -> None:
+    def _begin(self, connection: sqlite3.Connection, ends_at: float) -> None:
         """Begin to write; look for the lock every few milliseconds.
 
         Left to itself SQLite looks ever more rarely, up to every 100 ms, and whoever
         has waited for long loses to whoever has just come.
         """
-        ends_at = time.monotonic() + self._settings.busy_timeout_s
         connection.execute(f"PRAGMA busy_timeout = {_LOOK_MS}")
         try:
             while True:
