@@ -15,7 +15,10 @@ class _Faulty:
         return _Faulty(self._error)
 
     def __call__(self, *_args: object, **_kwargs: object) -> NoReturn:
-        raise self._error
+        # The same error may be raised ten thousand times; its traceback and context
+        # would keep the frames, and with them the applications, of all of them.
+        self._error.__context__ = None
+        raise self._error.with_traceback(None)
 
 
 def faulty_storage(error: Exception) -> Storage:
