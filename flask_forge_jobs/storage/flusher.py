@@ -196,8 +196,11 @@ class Flusher:
 
     def _run(self) -> None:
         while self._has_work():
-            is_last = self._stopping.wait(PERIOD_S)
-            self._work.clear()
+            self._stopping.wait(PERIOD_S)
+            with self._lock:
+                # Who closes sets both: with one of them unseen the end would be missed.
+                self._work.clear()
+                is_last = self._stopping.is_set()
             try:
                 self.flush()
             except StorageError as error:
