@@ -7,7 +7,7 @@ answer below the mount point is the API's own, whichever application it is mount
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 
 from flask import Blueprint, Response
@@ -23,6 +23,7 @@ from flask_forge_jobs.api.errors import error_response
 from flask_forge_jobs.api.guard import Guard, endpoint
 from flask_forge_jobs.api.headers import DEPRECATED_SINCE, add_headers
 from flask_forge_jobs.api.meter import RequestMeter
+from flask_forge_jobs.api.routes import Route
 from flask_forge_jobs.api.table import all_routes
 from flask_forge_jobs.api.unmatched import Unmatched
 from flask_forge_jobs.storage.base import Storage
@@ -64,9 +65,23 @@ def create_blueprint(
             # OPTIONS is answered by Unmatched, with 204 and no body.
             provide_automatic_options=False,
         )
+    cors = Cors(chosen.cors_origins)
+    _add_hooks(blueprint, api, routes, cors)
+
+    blueprint.register_error_handler(Exception, error_response)
+    # A handler of the host for a status comes before one of ours for all exceptions.
+    for status in default_exceptions:
+        blueprint.register_error_handler(status, error_response)
+    blueprint.record(partial(_answer_unmatched_urls, cors))
+    return blueprint
+
+
+def _add_hooks(
+    blueprint: Blueprint, api: Api, routes: Sequence[Route], cors: Cors
+) -> None:
+    """Add what happens before and after each request."""
     meter = RequestMeter(api, routes)
     guard = Guard(api, routes)
-    cors = Cors(chosen.cors_origins)
     deprecated = {route.endpoint for route in routes if route.is_deprecated}
     steps = (
         partial(_mark_deprecated, deprecated),
@@ -88,13 +103,6 @@ def create_blueprint(
         for step in steps:
             response = step(response)
         return response
-
-    blueprint.register_error_handler(Exception, error_response)
-    # A handler of the host for a status comes before one of ours for all exceptions.
-    for status in default_exceptions:
-        blueprint.register_error_handler(status, error_response)
-    blueprint.record(partial(_answer_unmatched_urls, cors))
-    return blueprint
 
 
 def _mark_deprecated(deprecated: Collection[str], response: Response) -> Response:
