@@ -22,6 +22,7 @@ from flask_forge_jobs.errors import (
     MigrationError,
     NotFoundError,
     QueueExistsError,
+    QueueFullError,
     QueueNotEmptyError,
     QueueNotFoundError,
     RateLimitedError,
@@ -35,8 +36,9 @@ from flask_forge_jobs.errors import (
 )
 from flask_forge_jobs.extension import ForgeJobs
 from flask_forge_jobs.model.jobs import EnqueueResult, JobStatus, NewJob
-from flask_forge_jobs.model.outcomes import Dead, Done, Throttled
-from flask_forge_jobs.runtime.runtime import QueueRuntime, RuntimeHandle
+from flask_forge_jobs.model.outcomes import Dead, Done, PutOff, Throttled
+from flask_forge_jobs.runtime.handle import RuntimeHandle
+from flask_forge_jobs.runtime.runtime import QueueRuntime
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.connect import DatabaseConfig, open_storage
 from flask_forge_jobs.tasks.cancellation import (
@@ -83,7 +85,9 @@ __all__ = [
     "NotFoundError",
     "Permission",
     "Principal",
+    "PutOff",
     "QueueExistsError",
+    "QueueFullError",
     "QueueNotEmptyError",
     "QueueNotFoundError",
     "QueuePaths",

@@ -192,11 +192,30 @@ class RateLimitedError(ForgeJobsError):
 
     Args:
         retry_after_s: Seconds after which a new try makes sense, at least 1.
+        what: Which limit, if there is more to say.
     """
 
-    def __init__(self, retry_after_s: int) -> None:
-        super().__init__(f"rate limited; retry after {retry_after_s} s")
+    def __init__(self, retry_after_s: int, what: str = "rate limited") -> None:
+        super().__init__(f"{what}; retry after {retry_after_s} s")
         self.retry_after_s = retry_after_s
+
+
+class QueueFullError(RateLimitedError):
+    """As many jobs wait in a queue as may; workers have to catch up first.
+
+    Args:
+        queue_name: The queue.
+        waiting: How many jobs wait in it.
+    """
+
+    RETRY_AFTER_S = 5
+
+    def __init__(self, queue_name: str, waiting: int) -> None:
+        super().__init__(
+            self.RETRY_AFTER_S, f"queue {queue_name!r} is full, {waiting} jobs wait"
+        )
+        self.queue_name = queue_name
+        self.waiting = waiting
 
 
 class StorageError(ForgeJobsError):

@@ -2,32 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from datetime import datetime
+from collections.abc import Callable, Collection, Iterable, Mapping
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar, overload
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, overload
 
 from flask import Flask
 
 from flask_forge_jobs.api.blueprint import create_blueprint
-from flask_forge_jobs.api.context import BlueprintOptions
-from flask_forge_jobs.auth.tokens import TokenSet
+from flask_forge_jobs.api.options import BlueprintOptions
 from flask_forge_jobs.cli.group import forge_jobs_group
 from flask_forge_jobs.clock import Clock, SystemClock
 from flask_forge_jobs.config.database import DatabaseConfig
 from flask_forge_jobs.config.paths import FixedPaths, QueuePaths
 from flask_forge_jobs.config.settings import Settings
 from flask_forge_jobs.errors import ConfigurationError, InvalidInputError
+from flask_forge_jobs.model.catching_up import DEFAULT_CATCH_UP_LIMIT, CatchUp
+from flask_forge_jobs.model.cron import ScheduleDefinition
 from flask_forge_jobs.model.jobs import DEFAULT_MAX_ATTEMPTS, EnqueueResult, NewJob
 from flask_forge_jobs.model.payloads import dump
+from flask_forge_jobs.model.rate_limits import RateLimitDefinition
+from flask_forge_jobs.model.seats import SeatPlan
+from flask_forge_jobs.model.time_zones import DEFAULT_TIME_ZONE
 from flask_forge_jobs.state import EXTENSION_NAME, ApplicationState, current
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.connect import open_storage
 from flask_forge_jobs.tasks.bundled import noop_echo
 from flask_forge_jobs.tasks.context import TaskContext
-from flask_forge_jobs.tasks.decorator import JobOptions, Task
+from flask_forge_jobs.tasks.decorator import Task
+from flask_forge_jobs.tasks.options import JobOptions
+from flask_forge_jobs.tasks.registering import TaskDecorator
 from flask_forge_jobs.tasks.registry import TaskRegistry
 from flask_forge_jobs.tasks.routing import DefaultRouter, Router
+from flask_forge_jobs.tasks.schedules import CronDecorator
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -87,6 +94,7 @@ class ForgeJobs:
         settings = Settings.from_mapping(app.config)
         database = _choose_database(app, settings, self._paths)
         state = ApplicationState(
+            name=app.name,
             settings=settings,
             database=database,
             storage=open_storage(
@@ -98,7 +106,15 @@ class ForgeJobs:
             task_scope=app.app_context,
         )
         app.register_blueprint(
-            create_blueprint(state.storage, options=self._options(settings)),
+            create_blueprint(
+                state.storage,
+                options=BlueprintOptions.from_settings(
+                    settings,
+                    router=self._router,
+                    clock=self._clock,
+                    open_to_loopback=self._open_to_loopback,
+                ),
+            ),
             url_prefix=settings.url_prefix,
         )
         if settings.enable_demo and self.registry.get(noop_echo.KIND) is None:
@@ -107,37 +123,6 @@ class ForgeJobs:
         app.extensions[EXTENSION_NAME] = state
         app.cli.add_command(forge_jobs_group)
         app.shell_context_processor(lambda: {"forge": self})
-
-    def _options(self, settings: Settings) -> BlueprintOptions:
-        return BlueprintOptions(
-            max_body_bytes=settings.max_body_bytes,
-            bulk_max=settings.bulk_max,
-            strict_queues=settings.strict_queues,
-            enable_demo=settings.enable_demo,
-            redact_keys=settings.redact_keys,
-            redact=settings.redact,
-            metrics_auth=settings.metrics_auth,
-            read_only=settings.read_only,
-            allowed_hosts=settings.allowed_hosts,
-            cors_origins=settings.cors_origins,
-            rate_limits=settings.rate_limits,
-            router=self._router,
-            authenticator=None if settings.auth == "bearer" else settings.auth,
-            tokens=self._tokens(settings),
-            open_to_loopback=self._open_to_loopback,
-            clock=self._clock,
-        )
-
-    def _tokens(self, settings: Settings) -> TokenSet | None:
-        if not settings.tokens and settings.auth != "bearer":
-            return None
-        if not settings.tokens:
-            raise ConfigurationError(
-                "FORGE_JOBS_TOKENS",
-                "must hold a token when FORGE_JOBS_AUTH is 'bearer'; make one with "
-                "`flask forge-jobs token new`",
-            )
-        return TokenSet.from_config(settings.tokens, self._clock)
 
     # -- tasks -----------------------------------------------------------------------
 
@@ -158,7 +143,13 @@ class ForgeJobs:
         priority: int = 0,
         max_attempts: int = DEFAULT_MAX_ATTEMPTS,
         timeout_s: float | None = None,
-    ) -> _TaskDecorator: ...
+        dedupe_by_args: bool = False,
+        dedupe_for: timedelta | None = None,
+        replace: Collection[str] = (),
+        max_concurrent: int | None = None,
+        key: str | None = None,
+        isolation: Literal["thread", "process"] = "thread",
+    ) -> TaskDecorator: ...
 
     def task(
         self,
@@ -169,6 +160,12 @@ class ForgeJobs:
         priority: int = 0,
         max_attempts: int = DEFAULT_MAX_ATTEMPTS,
         timeout_s: float | None = None,
+        dedupe_by_args: bool = False,
+        dedupe_for: timedelta | None = None,
+        replace: Collection[str] = (),
+        max_concurrent: int | None = None,
+        key: str | None = None,
+        isolation: Literal["thread", "process"] = "thread",
     ) -> Any:
         """Register a function as a task; use it with or without parentheses.
 
@@ -184,9 +181,22 @@ class ForgeJobs:
             priority: Lower runs first.
             max_attempts: How often a job may run, 1 to 1000.
             timeout_s: Seconds one attempt may take; None means no limit.
+            dedupe_by_args: Make the dedupe key of the kind and the arguments, so that
+                no two unfinished jobs have the same.
+            dedupe_for: A finished job with the key counts too, for so long after it was
+                enqueued.
+            replace: What the pending job that holds the key takes over from a new one:
+                ``payload``, ``run_at``, or both.
+            max_concurrent: How many of its jobs may run at once in the whole cluster, 1
+                to 1024; None means any number.
+            key: Parameter of the function: so many jobs may run at once for each of its
+                values. None means for all of them together.
+            isolation: ``"process"`` runs its jobs outside the worker, where they can
+                be killed; see :doc:`/howto/isolation`.
 
         Raises:
-            InvalidInputError: A value is outside its bounds.
+            InvalidInputError: A value is outside its bounds, or the key is none of the
+                function's parameters.
             TypeError: A JSON object cannot carry the function's arguments: it takes
                 positional-only or ``*args`` parameters, or is a generator; or it has no
                 name and no ``kind`` is given.
@@ -196,15 +206,94 @@ class ForgeJobs:
             priority=priority,
             max_attempts=max_attempts,
             timeout_s=timeout_s,
+            dedupe_by_args=dedupe_by_args,
+            dedupe_for=dedupe_for,
+            replace=replace,
         )
-        decorator = _TaskDecorator(
+        if key is not None and max_concurrent is None:
+            raise InvalidInputError("key", "means nothing without max_concurrent")
+        decorator = TaskDecorator(
             self.registry,
             router=self._router,
             store=self._store,
             kind=kind,
             options=options,
+            seats=None if max_concurrent is None else SeatPlan(max_concurrent, key),
+            isolation=isolation,
         )
         return decorator if function is None else decorator(function)
+
+    def cron(
+        self,
+        cron_expr: str,
+        *,
+        name: str | None = None,
+        timezone: str = DEFAULT_TIME_ZONE,
+        arguments: Mapping[str, object] | None = None,
+        dedupe: bool = False,
+        catch_up: str = CatchUp.ONCE,
+        catch_up_limit: int = DEFAULT_CATCH_UP_LIMIT,
+    ) -> CronDecorator:
+        """Run a task on a schedule; use it above ``@forge.task``, or on a function.
+
+        The schedule is brought into the table when a worker starts. What an operator
+        changed or disabled there stays so until the code says something else about the
+        same value. A schedule that is no longer in the code is deleted.
+
+        The jobs have the task's queue and number of attempts, and priority 0.
+
+        Args:
+            cron_expr: Five, six or seven fields, or a shorthand such as ``@daily``.
+            name: Identity of the schedule; the task's kind by default. A task with
+                several schedules needs a name for each.
+            timezone: IANA zone whose clock the expression is read by.
+            arguments: What the task is called with, by parameter.
+            dedupe: Skip a firing while a job of an earlier one is unfinished.
+            catch_up: What becomes of firings that nobody made for a minute: ``skip``,
+                ``once`` or ``all``.
+            catch_up_limit: How many of them ``all`` makes up, the latest; 1 to 1000.
+
+        Raises:
+            InvalidInputError: A value is outside its bounds, the arguments do not fit
+                the function, or another schedule has the name.
+        """
+        definition = ScheduleDefinition(
+            name="any" if name is None else name,
+            kind="any",
+            cron_expr=cron_expr,
+            timezone=timezone,
+            catch_up=catch_up,
+            catch_up_limit=catch_up_limit,
+        )
+        definition.check()
+        return CronDecorator(
+            self.registry,
+            definition,
+            has_name=name is not None,
+            arguments={} if arguments is None else dict(arguments),
+            dedupe=dedupe,
+            make_task=self.task,
+        )
+
+    def rate_limit(self, scope: str, *, capacity: int, refill_per_sec: float) -> None:
+        """Declare a token bucket that all processes share.
+
+        It is made when a worker starts. What an operator changes there stays until the
+        code says something else. A task takes from it with
+        :meth:`TaskContext.rate_limit`.
+
+        Args:
+            scope: 1 to 128 characters, none of ``, / ? # %`` or a control character.
+            capacity: Most tokens it holds, 1 to 1,000,000,000; as many may be taken at
+                once.
+            refill_per_sec: Tokens it gains each second, more than 0.
+
+        Raises:
+            InvalidInputError: A value is outside its bounds.
+        """
+        definition = RateLimitDefinition(scope, capacity, refill_per_sec)
+        definition.check()
+        self.registry.add_rate_limit(definition)
 
     # -- enqueueing ------------------------------------------------------------------
 
@@ -222,8 +311,12 @@ class ForgeJobs:
         priority: int | None = None,
         run_at: datetime | None = None,
         dedupe_key: str | None = None,
+        dedupe_by_args: bool | None = None,
+        dedupe_for: timedelta | None = None,
+        replace: Collection[str] | None = None,
         max_attempts: int | None = None,
         timeout_s: float | None = None,
+        connection: object | None = None,
     ) -> EnqueueResult:
         """Store a job of any kind, whether its task is registered here or elsewhere.
 
@@ -237,13 +330,26 @@ class ForgeJobs:
             priority: Lower runs first; 0 by default.
             run_at: Not before this instant; must carry a zone.
             dedupe_key: While an unfinished job holds the key, that job is returned.
+            dedupe_by_args: Make the key of the kind and the payload.
+            dedupe_for: A finished job with the key counts too, for so long after it was
+                enqueued.
+            replace: What the pending job that holds the key takes over from this one:
+                ``payload``, ``run_at``, or both.
             max_attempts: How often the job may run, 1 to 1000; 5 by default.
             timeout_s: Seconds one attempt may take.
+            connection: Store the job in this connection's open transaction, so that it
+                comes with your commit and goes with your rollback. A psycopg2 or
+                sqlite3 connection, or SQLAlchemy's connection or session, such as
+                Flask-SQLAlchemy's ``db.session``, to the database the jobs are in.
 
         Raises:
-            InvalidInputError: A value is outside its bounds or is not JSON.
+            InvalidInputError: A value is outside its bounds or is not JSON, or the
+                connection cannot be joined: it is of another driver or to another
+                database, closed, or in autocommit mode without a transaction.
             DuplicateJobError: The key is held by a job of another kind.
-            StorageError: The job was not stored.
+            QueueFullError: As many jobs wait in the queue as may.
+            StorageError: The job was not stored, for instance because the
+                connection's transaction has failed.
         """
         task = self.registry.get(kind)
         defaults = task.defaults if isinstance(task, Task) else JobOptions()
@@ -252,72 +358,45 @@ class ForgeJobs:
             priority=priority,
             run_at=run_at,
             dedupe_key=dedupe_key,
+            dedupe_by_args=dedupe_by_args,
+            dedupe_for=dedupe_for,
+            replace=replace,
             max_attempts=max_attempts,
             timeout_s=timeout_s,
         )
         value = {} if payload is None else payload
         if isinstance(task, Task):
-            return self._store(task.job_for(value, options))
-        return self._store(options.new_job(kind, dump(value), self._router))
+            job = task.job_for(value, options)
+        else:
+            job = options.new_job(kind, dump(value), self._router)
+        return self._store(job, connection=connection)
 
-    def enqueue_many(self, jobs: Iterable[NewJob]) -> list[EnqueueResult]:
+    def enqueue_many(
+        self, jobs: Iterable[NewJob], *, connection: object | None = None
+    ) -> list[EnqueueResult]:
         """Store up to 10,000 jobs, all or none.
 
         Args:
             jobs: Such as ``send_welcome.job(user_id=n) for n in user_ids``.
+            connection: Store them in this connection's transaction; see
+                :meth:`enqueue`.
 
         Returns:
             What became of each, in order; a job whose key is held, or comes earlier in
             ``jobs``, collapses onto the holder.
 
         Raises:
-            InvalidInputError: There are more than 10,000.
+            InvalidInputError: There are more than 10,000, or the connection cannot be
+                joined.
             DuplicateJobError: A key is held by a job of another kind.
+            QueueFullError: A queue has no room for its jobs.
             StorageError: No job was stored.
         """
-        return current().storage.jobs.enqueue_many(list(jobs))
+        return current().storage.jobs.enqueue_many(list(jobs), connection=connection)
 
     @staticmethod
-    def _store(job: NewJob) -> EnqueueResult:
-        return current().storage.jobs.enqueue(job)
-
-
-class _TaskDecorator:
-    """What ``@forge.task(...)`` returns."""
-
-    def __init__(
-        self,
-        registry: TaskRegistry,
-        *,
-        router: Router,
-        store: Callable[[NewJob], EnqueueResult],
-        kind: str | None,
-        options: JobOptions,
-    ) -> None:
-        self._registry = registry
-        self._router = router
-        self._store = store
-        self._kind = kind
-        self._options = options
-
-    @overload
-    def __call__(
-        self, function: Callable[Concatenate[TaskContext, P], R]
-    ) -> Task[P, R]: ...
-
-    @overload
-    def __call__(self, function: Callable[P, R]) -> Task[P, R]: ...
-
-    def __call__(self, function: Callable[..., Any]) -> Any:
-        task: Task[..., Any] = Task(
-            function,
-            kind=self._kind,
-            options=self._options,
-            router=self._router,
-            store=self._store,
-        )
-        self._registry.add(task)
-        return task
+    def _store(job: NewJob, *, connection: object | None = None) -> EnqueueResult:
+        return current().storage.jobs.enqueue(job, connection=connection)
 
 
 def _choose_database(

@@ -28,8 +28,10 @@ from prometheus_client.utils import floatToGoString
 from prometheus_flask_exporter import PrometheusMetrics
 
 from flask_forge_jobs.handlers.metrics import JobCounters, QueueGauges
+from flask_forge_jobs.model.histograms import Histogram
 from flask_forge_jobs.model.instants import SECOND_US
-from flask_forge_jobs.model.metrics import Histogram, Tally
+from flask_forge_jobs.model.metrics import Tally
+from flask_forge_jobs.model.processes import ServiceAge
 from flask_forge_jobs.request_metrics import is_multiprocess
 
 # Name, help text, value; the names and their order are a contract with dashboards.
@@ -167,6 +169,32 @@ class JobCollector(Collector):
             [version("flask-forge-jobs"), self._backend, platform.python_version()], 1
         )
         yield build
+
+    def describe(self) -> Iterable[Metric]:
+        """Name nothing, so that registering does not read the storage."""
+        return ()
+
+
+class ServiceCollector(Collector):
+    """Yields how old the last tick of each service of the worker processes is.
+
+    Args:
+        read: Returns the oldest of each service.
+    """
+
+    def __init__(self, read: Callable[[], Iterable[ServiceAge]]) -> None:
+        self._read = read
+
+    def collect(self) -> Iterable[Metric]:
+        """Yield one family; the storage is asked once."""
+        family = GaugeMetricFamily(
+            "forge_jobs_service_tick_age_seconds",
+            "Seconds since a service of a worker process last did its work.",
+            labels=["service"],
+        )
+        for each in self._read():
+            family.add_metric([each.name], round(each.age_s, 3))
+        yield family
 
     def describe(self) -> Iterable[Metric]:
         """Name nothing, so that registering does not read the storage."""

@@ -29,6 +29,7 @@ class ApplicationState:
     """The parts of one application.
 
     Args:
+        name: The application's own name; cron schedules of its code carry it.
         settings: Its checked keys.
         database: The database that was chosen, and what chose it.
         storage: The stores; opened at the first use.
@@ -38,6 +39,7 @@ class ApplicationState:
         task_scope: Opened around each run of a task: a fresh application context.
     """
 
+    name: str
     settings: Settings
     database: DatabaseConfig
     storage: Storage
@@ -60,7 +62,8 @@ class ApplicationState:
             lease_s=self.settings.lease_s,
             cancel_grace_s=self.settings.cancel_grace_s,
             clock=self.clock,
-        )
+            router=self.router,
+        ).with_schedules_of(self.name)
 
 
 def state_of(app: Flask) -> ApplicationState:

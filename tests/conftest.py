@@ -13,9 +13,17 @@ from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.connect import open_storage
 from tests.support.postgres import fresh_database, running_server
+from tests.support.rules import compile_builders_once
 from tests.support.sql import Sql
 
 BACKENDS = ("sqlite", "postgres")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _url_builders_are_compiled_once() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        compile_builders_once(patch)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -60,6 +68,16 @@ def database_settings(
     settings = DatabaseSettings.from_url(url)
     empty_tables(settings)
     return settings
+
+
+@pytest.fixture
+def database_url(
+    database_settings: DatabaseSettings, request: pytest.FixtureRequest
+) -> str:
+    """The address of an empty database of each backend."""
+    if database_settings.backend == "sqlite":
+        return f"sqlite:///{database_settings.path}"
+    return str(request.getfixturevalue("postgres_database"))
 
 
 @pytest.fixture

@@ -18,10 +18,19 @@ TESTS = ROOT / "tests"
 
 # Modules whose tests stand elsewhere than in the mirrored place, each with its reason.
 TESTED_ELSEWHERE: dict[str, str] = {
+    "api/options": "test_extension.py, through the keys of an application",
+    "tasks/registering": "test_extension.py, as forge.task(...)",
+    "runtime/handle": "runtime/test_runtime.py, with what starts it",
+    "runtime/plan": "runtime/test_runtime.py, through what fills it",
+    "model/overview": "contract/test_job_reader.py, on both backends",
     "storage/finishing": "contract/test_fencing.py and contract/test_cooldowns.py, "
     "on both backends",
+    "storage/postgres_faults": "storage/test_postgres.py, through its database",
     "storage/postgres_schema": "storage/test_migrate.py, with the other dialect's",
     "storage/postgres_transaction": "storage/test_postgres.py, through its database",
+    "storage/sqlite_connection": "storage/test_sqlite.py, through its database",
+    "storage/sqlite_faults": "storage/test_sqlite.py, through its database",
+    "storage/sqlite_process": "storage/test_sqlite.py, through its database",
     "storage/sqlite_schema": "storage/test_migrate.py, with the other dialect's",
     "storage/streams": "contract/test_listing.py, on both backends",
     "storage/summaries": "contract/test_job_reader.py, on both backends",

@@ -8,7 +8,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -300,6 +300,20 @@ def test_options_reach_the_stored_job(forge: ForgeJobs) -> None:
     assert again.id == first.id
 
 
+def test_isolation_is_chosen_at_registration(forge: ForgeJobs) -> None:
+    @forge.task
+    def here() -> None: ...
+
+    @forge.task(isolation="process")
+    def elsewhere() -> str:
+        return "called"
+
+    assert (here.isolation, elsewhere.isolation) == ("thread", "process")
+    assert elsewhere() == "called"
+    with pytest.raises(InvalidInputError, match="'fork' is neither 'thread' nor 'pro"):
+        forge.task(isolation="fork")(here)  # type: ignore[call-overload]  # the point
+
+
 @pytest.mark.usefixtures("app")
 def test_raw_kinds_and_payloads_are_possible(forge: ForgeJobs) -> None:
     jobs = [
@@ -351,6 +365,26 @@ def test_key_of_another_kind_is_a_conflict(forge: ForgeJobs) -> None:
         forge.enqueue("two", dedupe_key="k")
 
     assert caught.value.job_id == held.id
+
+
+@pytest.mark.usefixtures("app")
+def test_jobs_are_unique_by_their_arguments(forge: ForgeJobs) -> None:
+    @forge.task(dedupe_by_args=True, replace="run_at")
+    def index(page: int, *, deep: bool = False) -> None: ...
+
+    first = index.options(run_at=NOON).enqueue(1)
+    again = forge.enqueue("index", {"page": 1})
+    raw = [
+        forge.enqueue("raw", {"a": 1, "b": 2}, dedupe_by_args=True),
+        forge.enqueue("raw", {"b": 2, "a": 1}, dedupe_by_args=True),
+    ]
+
+    assert (again.id, again.is_replaced) == (first.id, True)
+    assert again.scheduled_at < first.scheduled_at == NOON
+    assert index.enqueue(1, deep=True).id != first.id
+    assert (raw[1].id, raw[1].is_replaced) == (raw[0].id, False)
+    with pytest.raises(InvalidInputError, match="dedupe_for"):
+        forge.enqueue("raw", dedupe_for=timedelta(hours=1))
 
 
 @pytest.mark.usefixtures("app")
@@ -486,3 +520,19 @@ def test_setting_up_imports_nothing_heavy(tmp_path: Path) -> None:
         "psutil",
     }
     assert loaded & heavy == set()
+
+
+@pytest.mark.parametrize(
+    ("scope", "capacity", "refill", "field"),
+    [("a/b", 1, 1, "scope"), ("a", 0, 1, "capacity"), ("a", 1, 0, "refill_per_sec")],
+)
+def test_rate_limit_refuses_what_is_outside_its_bounds(
+    scope: str, capacity: int, refill: float, field: str
+) -> None:
+    forge = ForgeJobs()
+
+    with pytest.raises(InvalidInputError) as caught:
+        forge.rate_limit(scope, capacity=capacity, refill_per_sec=refill)
+
+    assert caught.value.field == field
+    assert forge.registry.rate_limits() == []

@@ -9,12 +9,14 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from flask_forge_jobs.handlers.metrics import JobCounters, QueueGauges
 from flask_forge_jobs.model.metrics import Tally
+from flask_forge_jobs.model.processes import ServiceAge
 from flask_forge_jobs.model.queues import QueueCounts
 from flask_forge_jobs.prometheus import (
     BUCKETS_S,
     FAMILIES,
     JobCollector,
     QueueExposition,
+    ServiceCollector,
 )
 from flask_forge_jobs.storage.metrics import QueueTimes
 
@@ -127,6 +129,19 @@ def test_exposition_reads_once_a_scrape_and_not_before() -> None:
     exposition.render()
 
     assert len(reads) == 2
+
+
+def test_services_show_how_old_their_last_tick_is() -> None:
+    ages = [ServiceAge("cron", 1.23456, 5.0), ServiceAge("reaper", 12.0, 15.0)]
+
+    text = QueueExposition(list, [ServiceCollector(lambda: ages)]).render()
+
+    lines = text[text.index("# HELP forge_jobs_service") :].splitlines()
+    assert lines[1:] == [
+        "# TYPE forge_jobs_service_tick_age_seconds gauge",
+        'forge_jobs_service_tick_age_seconds{service="cron"} 1.235',
+        'forge_jobs_service_tick_age_seconds{service="reaper"} 12',
+    ]
 
 
 # -- jobs --------------------------------------------------------------------------

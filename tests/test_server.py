@@ -29,12 +29,12 @@ from tests.cli.test_worker import (
     ORPHAN_LIMIT_S,
     assert_one_clear_line,
     children_of,
-    is_alive,
-    with_newer_schema,
 )
 from tests.support.commands import ROOT, Program
 from tests.support.jobs import enqueue
+from tests.support.processes import is_alive
 from tests.support.runtimes import wait_until
+from tests.support.sql import Sql
 
 DONE_LIMIT_S = 1.0
 _LISTENING = re.compile(r"Listening at: (http://\S+)")
@@ -304,14 +304,10 @@ def test_server_refuses_an_unreachable_database(tmp_path: Path) -> None:
 
 
 def test_server_refuses_a_schema_of_a_newer_package(
-    environ: dict[str, str], database_settings: DatabaseSettings, tmp_path: Path
+    environ: dict[str, str], sql: Sql, tmp_path: Path
 ) -> None:
-    sql = with_newer_schema(database_settings)
-    try:
-        with program(environ, tmp_path) as started:
-            status = started.wait()
-    finally:
-        sql.run("DELETE FROM forge_schema WHERE version = 99")
+    with sql.newer_schema(), program(environ, tmp_path) as started:
+        status = started.wait()
 
     assert status == 1
     assert_one_clear_line(started.text, "99", "upgrade flask-forge-jobs")

@@ -51,7 +51,7 @@ def test_runtime_gets_the_settings_of_its_application() -> None:
 
     runtime = state.runtime(threads=3)
 
-    assert runtime.storage is state.storage
-    assert runtime.registry is state.registry
-    assert runtime.scope == state.task_scope
-    assert (runtime.threads, runtime.lease_s) == (3, 33)
+    assert runtime.plan.storage is state.storage
+    assert runtime.plan.registry is state.registry
+    assert runtime.plan.scope == state.task_scope
+    assert (runtime.plan.threads, runtime.plan.lease_s) == (3, 33)

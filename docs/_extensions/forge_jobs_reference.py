@@ -21,6 +21,7 @@ from flask_forge_jobs.api.openapi.document import (
     refusals_of,
     tag_of,
 )
+from flask_forge_jobs.api.openapi.headers import NOT_MODIFIED, given, is_compared
 from flask_forge_jobs.api.routes import Route
 from flask_forge_jobs.api.table import UNVERSIONED, all_routes
 from flask_forge_jobs.api.unversioned.jobs import DEMO_ROUTE
@@ -78,9 +79,13 @@ def operation_lines(route: Route, operation: Document) -> Lines:
     yield f"    {operation['summary']}{old}"
     yield ""
     yield f"    Permission: {permission}."
-    query = [each for each in operation.get("parameters", ()) if each["in"] == "query"]
-    if query:
-        yield f"    Query: {', '.join(map(parameter_text, query))}."
+    places = {"query": "Query", "header": "Headers"}
+    for place, title in places.items():
+        found = [
+            each for each in operation.get("parameters", ()) if each["in"] == place
+        ]
+        if found:
+            yield f"    {title}: {', '.join(map(parameter_text, found))}."
     if route.body is not None:
         fields = route.body.fields.items()
         keys = [
@@ -89,8 +94,12 @@ def operation_lines(route: Route, operation: Document) -> Lines:
         ]
         yield f"    Body: {', '.join(keys)}."
     answered = ", ".join(map(str, (route.status, *route.other_answers)))
+    if is_compared(route):
+        answered += f", {NOT_MODIFIED}"
     refused = ", ".join(map(str, refusals_of(route)))
-    yield f"    Answers {answered}; refuses with {refused}."
+    named = ", ".join(f"``{name}``" for name in given(route))
+    more = f", with {named}" if named else ""
+    yield f"    Answers {answered}{more}; refuses with {refused}."
 
 
 def parameter_text(parameter: Document) -> str:

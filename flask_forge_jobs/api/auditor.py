@@ -11,17 +11,15 @@ away, and one whose database failed.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
 from dataclasses import replace
 
-from flask import Response, g, request
+from flask import Request, Response, g
 
 from flask_forge_jobs.api.context import Api
-from flask_forge_jobs.api.guard import endpoint
+from flask_forge_jobs.api.exchange import Exchange
 from flask_forge_jobs.api.request_ids import request_id
 from flask_forge_jobs.api.response import REPLAYED_HEADER
-from flask_forge_jobs.api.routes import V1_ENDPOINT_PREFIX, Route
-from flask_forge_jobs.auth.principal import Principal
+from flask_forge_jobs.api.routes import V1_ENDPOINT_PREFIX
 from flask_forge_jobs.handlers import audit
 from flask_forge_jobs.model.audit import Deed
 from flask_forge_jobs.model.one_line import one_line
@@ -35,29 +33,36 @@ TOO_MANY_REQUESTS = 429
 _COUNTS = ("changed", "enqueued", "done_deleted", "dead_deleted")
 
 
+def note_edit(before: str, after: str) -> None:
+    """Put into the present request's entry what was there and what is there now.
+
+    Args:
+        before: A digest of it.
+        after: Likewise; the same when nothing had to change.
+    """
+    g.forge_jobs_edit = {"before": before, "after": after}
+
+
 class Auditor:
     """Writes the audit trail of one blueprint.
 
     Args:
         api: What the views are given.
-        routes: Every route of the blueprint.
     """
 
-    def __init__(self, api: Api, routes: Iterable[Route]) -> None:
+    def __init__(self, api: Api) -> None:
         self._api = api
-        self._routes = {route.endpoint: route for route in routes}
 
-    def __call__(self, response: Response) -> Response:
-        """Note what the present request did and return its answer as it is."""
-        mutates = self._routes[endpoint()].mutates
-        if mutates or "forge_jobs_reveals" in g:
-            self._note(response, mutates=mutates)
+    def __call__(self, exchange: Exchange, response: Response) -> Response:
+        """Note what a request did and return its answer as it is."""
+        if exchange.route.mutates or exchange.reveals:
+            self._note(exchange, response)
         return response
 
-    def _note(self, response: Response, *, mutates: bool) -> None:
-        principal: Principal | None = g.get("forge_jobs_principal")
-        deed = self._deed(response, principal.id if principal else "nobody")
-        if not mutates:
+    def _note(self, exchange: Exchange, response: Response) -> None:
+        principal = exchange.principal
+        deed = self._deed(exchange, response)
+        if not exchange.route.mutates:
             deed = replace(deed, changed=0)
         is_refused_early = (
             principal is None or response.status_code == TOO_MANY_REQUESTS
@@ -71,15 +76,21 @@ class Auditor:
             # What was done is done; the caller must not take it for a failure.
             logger.exception("the audit trail could not be written: %s", _line(deed))
 
-    def _deed(self, response: Response, actor: str) -> Deed:
+    def _deed(self, exchange: Exchange, response: Response) -> Deed:
+        request = exchange.request
+        actor = exchange.principal.id if exchange.principal else "nobody"
         document = g.get("forge_jobs_document")
-        sent = {"query": request.args.to_dict(), "body": document}
+        sent = {
+            "query": request.args.to_dict(),
+            "body": document,
+            "edit": g.get("forge_jobs_edit"),
+        }
         arguments = {key: value for key, value in sent.items() if value}
         answer = response.get_json(silent=True) if response.is_json else None
         return Deed(
             actor=one_line(actor, MAX_NAME_LENGTH),
-            action=endpoint().removeprefix(V1_ENDPOINT_PREFIX),
-            target=_target(response, answer),
+            action=exchange.route.endpoint.removeprefix(V1_ENDPOINT_PREFIX),
+            target=_target(request, response, answer),
             address=one_line(request.environ.get("REMOTE_ADDR", ""), MAX_NAME_LENGTH),
             request_id=request_id(),
             status=response.status_code,
@@ -96,7 +107,7 @@ def _line(deed: Deed) -> str:
     return one_line(facts)
 
 
-def _target(response: Response, answer: object) -> str | None:
+def _target(request: Request, response: Response, answer: object) -> str | None:
     for value in (request.view_args or {}).values():
         return one_line(str(value), MAX_NAME_LENGTH)
     if response.status_code >= ERROR:

@@ -7,7 +7,7 @@ answer below the mount point is the API's own, whichever application it is mount
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from flask import Blueprint, Response
@@ -16,13 +16,15 @@ from werkzeug.exceptions import default_exceptions
 
 from flask_forge_jobs.api.auditor import Auditor
 from flask_forge_jobs.api.conditional import answer_conditionally
-from flask_forge_jobs.api.context import Api, BlueprintOptions
+from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.converters import add_converters
 from flask_forge_jobs.api.cors import Cors
 from flask_forge_jobs.api.errors import error_response
-from flask_forge_jobs.api.guard import Guard, endpoint
+from flask_forge_jobs.api.exchange import Exchanges
+from flask_forge_jobs.api.guard import Guard
 from flask_forge_jobs.api.headers import DEPRECATED_SINCE, add_headers
 from flask_forge_jobs.api.meter import RequestMeter
+from flask_forge_jobs.api.options import BlueprintOptions
 from flask_forge_jobs.api.routes import Route
 from flask_forge_jobs.api.table import all_routes
 from flask_forge_jobs.api.unmatched import Unmatched
@@ -80,35 +82,25 @@ def _add_hooks(
     blueprint: Blueprint, api: Api, routes: Sequence[Route], cors: Cors
 ) -> None:
     """Add what happens before and after each request."""
-    meter = RequestMeter(api, routes)
-    guard = Guard(api, routes)
-    deprecated = {route.endpoint for route in routes if route.is_deprecated}
-    steps = (
-        partial(_mark_deprecated, deprecated),
-        add_headers,
-        cors,
-        Auditor(api, routes),
-        answer_conditionally,
-        meter.end,
-    )
+    exchanges = Exchanges(routes)
+    guard = Guard(api)
+    auditor = Auditor(api)
+    meter = RequestMeter(api)
 
     # One hook for all: Flask looks at each hook anew whether it is a coroutine.
     @blueprint.before_request
     def begin() -> None:
-        meter.begin()
-        guard()
+        guard(exchanges.begin())
 
     @blueprint.after_request
     def end(response: Response) -> Response:
-        for step in steps:
-            response = step(response)
+        exchange = exchanges.present()
+        if exchange.route.is_deprecated:
+            response.headers["Deprecation"] = DEPRECATED_SINCE
+        response = cors(add_headers(response))
+        for step in (auditor, answer_conditionally, meter):
+            response = step(exchange, response)
         return response
-
-
-def _mark_deprecated(deprecated: Collection[str], response: Response) -> Response:
-    if endpoint() in deprecated:
-        response.headers["Deprecation"] = DEPRECATED_SINCE
-    return response
 
 
 def _answer_unmatched_urls(cors: Cors, state: BlueprintSetupState) -> None:

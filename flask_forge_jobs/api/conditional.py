@@ -8,32 +8,31 @@ from __future__ import annotations
 
 from hashlib import blake2b
 
-from flask import Response, request
+from flask import Response
 
-from flask_forge_jobs.api.guard import endpoint
+from flask_forge_jobs.api.exchange import Exchange
 
-# What scrapers and balancers read; some of them take a 304 for a failure.
-_ALWAYS_WHOLE = frozenset({"health", "v1_health", "v1_ready", "metrics", "v1_metrics"})
 _TAG_BYTES = 16
 OK, NOT_MODIFIED = 200, 304
 
 
-def answer_conditionally(response: Response) -> Response:
+def answer_conditionally(exchange: Exchange, response: Response) -> Response:
     """Add a strong ``ETag`` to a successful read, and drop a body that is known.
 
-    A tag that a view has set stays alone: it stands for what ``If-Match`` guards, not
-    for the bytes of the answer.
+    Args:
+        exchange: What it answers.
+        response: The answer.
     """
+    request = exchange.request
     if (
         request.method not in {"GET", "HEAD"}
         or response.status_code != OK
         or response.direct_passthrough
-        or "ETag" in response.headers
-        or endpoint() in _ALWAYS_WHOLE
+        or not exchange.route.is_compared
     ):
         return response
     tag = blake2b(response.get_data(), digest_size=_TAG_BYTES).hexdigest()
-    response.set_etag(tag)
+    response.headers["ETag"] = f'"{tag}"'
     if "If-None-Match" in request.headers and request.if_none_match.contains_weak(tag):
         response.status_code = NOT_MODIFIED
         response.set_data(b"")

@@ -2,98 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, cast
 
 from flask import g, request
 from marshmallow import Schema
 
+from flask_forge_jobs.api.exchange import Exchange
+from flask_forge_jobs.api.options import BlueprintOptions
 from flask_forge_jobs.api.query import load_query
 from flask_forge_jobs.api.request import (
-    DEFAULT_MAX_BODY_BYTES,
     load_body,
     load_optional_body,
 )
+from flask_forge_jobs.api.response import LastBody
 from flask_forge_jobs.api.scope import Scope
-from flask_forge_jobs.auth.access import Authenticator
+from flask_forge_jobs.api.searches import Searches
 from flask_forge_jobs.auth.principal import Principal
-from flask_forge_jobs.auth.tokens import TokenSet
-from flask_forge_jobs.clock import Clock, SystemClock
-from flask_forge_jobs.config.settings import DEFAULT_REDACT_KEYS
-from flask_forge_jobs.handlers.bulk import DEFAULT_MAX_ROWS, BulkLimits
-from flask_forge_jobs.handlers.job_actions import Router
+from flask_forge_jobs.handlers.admission import Admission
+from flask_forge_jobs.handlers.bulk import BulkLimits
 from flask_forge_jobs.handlers.metrics import job_counters, queue_gauges
-from flask_forge_jobs.handlers.redaction import RedactionHook, Redactor, Unmasked
+from flask_forge_jobs.handlers.redaction import Redactor, Unmasked
 from flask_forge_jobs.model.instants import from_micros
-from flask_forge_jobs.model.queues import DEFAULT_QUEUE
+from flask_forge_jobs.model.jobs import JobFilter
 from flask_forge_jobs.model.request_keys import REQUEST_KEY_FIELD, RequestKey
 from flask_forge_jobs.storage.base import Storage
 
 if TYPE_CHECKING:
     from flask_forge_jobs.request_metrics import RequestMetrics
 
-MetricsAuth = Literal["same", "token", "none"]
 _UNMASKED = Unmasked()
-
-
-def _default_router(_kind: str) -> str:
-    return DEFAULT_QUEUE
-
-
-@dataclass(frozen=True, slots=True)
-class BlueprintOptions:
-    """How the blueprint behaves.
-
-    Args:
-        max_body_bytes: Longest accepted request body; default 2 MiB.
-        bulk_max: Most jobs that one bulk call acts on; default 50,000.
-        strict_queues: Answer 404 to a request to enqueue to a queue that is not
-            registered; default False, which registers it.
-        enable_demo: Serve ``POST /jobs/enqueue-demo``; default False, which is 404.
-        redact_keys: Key names whose values are masked; see
-            :mod:`flask_forge_jobs.handlers.redaction`.
-        redact: Takes a job and its masked payload and returns the payload to show.
-        router: Names the queue of a kind that is enqueued without one; default
-            ``default`` for every kind.
-        authenticator: Takes the request and returns a
-            :class:`~flask_forge_jobs.Principal`, True for a caller that may do
-            everything, or None to refuse. Anything else, and an exception, refuses
-            too. Default None.
-        tokens: The bearer tokens that are known; they are asked before
-            ``authenticator``. Default None. With neither of the two only direct
-            requests from this machine are answered, and only in debug, in tests, or
-            with ``open_to_loopback``.
-        open_to_loopback: The server promises to listen on loopback only.
-        metrics_auth: Who may read ``/metrics``: ``same`` as the other routes, ``token``
-            for bearer tokens only, ``none`` for everybody.
-        read_only: Refuse every mutation.
-        allowed_hosts: Names that the ``Host`` of a request without a valid token must
-            be one of, besides those of this machine; none means any.
-        cors_origins: Origins whose pages may read the answers.
-        rate_limits: Rates for the classes ``read``, ``write`` and ``bulk``, such as
-            ``{"write": "20/second"}``, for each caller and process.
-        clock: Decides whether a cool-down still holds, and measures limits.
-    """
-
-    max_body_bytes: int = DEFAULT_MAX_BODY_BYTES
-    bulk_max: int = DEFAULT_MAX_ROWS
-    strict_queues: bool = False
-    enable_demo: bool = False
-    redact_keys: Sequence[str] = DEFAULT_REDACT_KEYS
-    redact: RedactionHook | None = None
-    router: Router = _default_router
-    authenticator: Authenticator | None = None
-    tokens: TokenSet | None = None
-    open_to_loopback: bool = False
-    metrics_auth: MetricsAuth = "same"
-    read_only: bool = False
-    allowed_hosts: Sequence[str] = ()
-    cors_origins: Sequence[str] = ()
-    rate_limits: Mapping[str, str] = field(default_factory=dict)
-    clock: Clock = field(default_factory=SystemClock)
 
 
 class Api:
@@ -110,6 +51,8 @@ class Api:
     ) -> None:
         self._storage = storage
         self.options = options
+        self._searches = Searches()
+        self.last_overview = LastBody()
         self.masking_redactor = Redactor(options.redact_keys, options.redact)
 
     @property
@@ -120,13 +63,17 @@ class Api:
     @property
     def redactor(self) -> Redactor:
         """What the present answer's payloads and error texts must go through."""
-        return _UNMASKED if g.get("forge_jobs_reveals") else self.masking_redactor
+        return _UNMASKED if self._exchange.reveals else self.masking_redactor
 
     @property
     def principal(self) -> Principal:
         """Who sent the present request; only on routes that need a permission."""
-        principal: Principal = g.forge_jobs_principal
-        return principal
+        return cast("Principal", self._exchange.principal)
+
+    @property
+    def _exchange(self) -> Exchange:
+        exchange: Exchange = g.forge_jobs_exchange
+        return exchange
 
     @property
     def scope(self) -> Scope:
@@ -140,12 +87,17 @@ class Api:
     def render_metrics(self) -> Callable[[], str]:
         """A function that returns the Prometheus text of the queues."""
         # Imported at the first scrape: a worker never needs it and starts sooner.
-        from flask_forge_jobs.prometheus import JobCollector, QueueExposition
+        from flask_forge_jobs.prometheus import (
+            JobCollector,
+            QueueExposition,
+            ServiceCollector,
+        )
 
         return QueueExposition(
             lambda: queue_gauges(self.storage, self.now),
             [
                 JobCollector(lambda: job_counters(self.storage), self.storage.backend),
+                ServiceCollector(self.storage.processes.services),
                 self.request_metrics,
             ],
         ).render
@@ -185,6 +137,19 @@ class Api:
     def bulk_limits(self) -> BulkLimits:
         """How much one bulk call may do."""
         return BulkLimits(max_rows=self.options.bulk_max, clock=self.options.clock)
+
+    @cached_property
+    def admission(self) -> Admission:
+        """What a queue must be like to take in new jobs."""
+        return Admission(self.options.strict_queues, self.options.max_queue_depth)
+
+    def searching(self, wanted: JobFilter | None) -> AbstractContextManager[None]:
+        """Return what a view must hold while it uses a filter.
+
+        Raises:
+            RateLimitedError: When it is entered and the caller is searching already.
+        """
+        return self._searches.alone(self.principal.id, wanted)
 
     def request_key(self, operation: str) -> RequestKey | None:
         """Return the key that makes the present request safe to repeat, if it has one.

@@ -30,8 +30,9 @@ class Cors:
 
     def __call__(self, response: Response) -> Response:
         """Add to an answer what lets a page of an allowed origin read it."""
-        if self._origins:
-            response.vary.add("Origin")
+        if not self._origins:
+            return response
+        response.vary.add("Origin")
         if self._is_allowed():
             response.headers["Access-Control-Allow-Origin"] = self._origin()
             response.headers["Access-Control-Expose-Headers"] = "*"

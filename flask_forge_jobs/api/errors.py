@@ -15,10 +15,10 @@ from typing import cast
 from flask import Response, g
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
+from flask_forge_jobs.api.exchange import present_exchange
 from flask_forge_jobs.api.request_ids import request_id
 from flask_forge_jobs.api.response import json_response
 from flask_forge_jobs.auth.access import AuthenticatorError
-from flask_forge_jobs.auth.principal import Principal
 from flask_forge_jobs.errors import (
     AlreadyRunningError,
     ConflictError,
@@ -135,7 +135,8 @@ def _problem(error: Exception) -> Problem:
 
 def _is_limited() -> bool:
     """Tell whether the caller may not know of jobs in other queues."""
-    principal: Principal | None = g.get("forge_jobs_principal")
+    exchange = present_exchange()
+    principal = exchange.principal if exchange else None
     return principal is not None and principal.queues is not None
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from flask import current_app, g, request
+from flask import Request, current_app
 from werkzeug.exceptions import Forbidden
 
 from flask_forge_jobs.api.context import Api
+from flask_forge_jobs.api.exchange import Exchange
 from flask_forge_jobs.api.limits import ApiLimits
 from flask_forge_jobs.api.request import check_media_type
 from flask_forge_jobs.api.routes import Route
@@ -27,17 +26,15 @@ class Guard:
 
     Args:
         api: What the views are given.
-        routes: Every route of the blueprint.
 
     Raises:
         ConfigurationError: An option is wrong.
     """
 
-    def __init__(self, api: Api, routes: Iterable[Route]) -> None:
+    def __init__(self, api: Api) -> None:
         options = api.options
         self._api = api
         self._options = options
-        self._routes = {route.endpoint: route for route in routes}
         self._limits = ApiLimits(options.rate_limits, options.clock)
         if options.metrics_auth == "token" and options.tokens is None:
             raise ConfigurationError(
@@ -51,25 +48,27 @@ class Guard:
             is_open_to_loopback=options.open_to_loopback,
         )
 
-    def __call__(self) -> None:
-        """Let the present request pass.
+    def __call__(self, exchange: Exchange) -> None:
+        """Let a request pass, and note who sent it.
 
         Raises:
             HTTPException: It may not.
             RateLimitedError: The caller sends too much, or too many wrong credentials.
             JobNotFoundError: The job it names is none of the caller's.
         """
-        route = self._routes[endpoint()]
+        route = exchange.route
+        request = exchange.request
         if route.permission is None or self._is_open_metrics(route):
             return
-        principal = self._principal(route)
-        g.forge_jobs_principal = principal
+        principal = self._principal(route, request)
+        exchange.principal = principal
         self._limits.count(route, principal.id)
-        self._check_permission(route, principal)
+        self._check_permission(exchange, principal)
         check_same_site(request)
         if request.method not in SAFE_METHODS and has_body(request):
             check_media_type(request)
-        self._check_reach(route)
+        if principal.queues is not None:
+            self._check_reach(route, request)
 
     def _is_open_metrics(self, route: Route) -> bool:
         return (
@@ -77,7 +76,7 @@ class Guard:
             and self._options.metrics_auth == "none"
         )
 
-    def _principal(self, route: Route) -> Principal:
+    def _principal(self, route: Route, request: Request) -> Principal:
         wants_token = (
             route.permission is Permission.METRICS_READ
             and self._options.metrics_auth == "token"
@@ -86,14 +85,14 @@ class Guard:
             return self._access.token_principal(request)
         return self._access.principal(request, current_app)
 
-    def _check_permission(self, route: Route, principal: Principal) -> None:
-        needed = [route.permission]
-        if route.can_reveal and request.args.get("reveal") == "1":
-            g.forge_jobs_reveals = True
-            needed.append(Permission.PAYLOAD_REVEAL)
-        for permission in needed:
-            if permission is not None and not principal.may(permission):
-                raise Forbidden(f"this needs the permission {permission.value}")
+    def _check_permission(self, exchange: Exchange, principal: Principal) -> None:
+        route = exchange.route
+        request = exchange.request
+        exchange.reveals = route.can_reveal and request.args.get("reveal") == "1"
+        if route.permission is not None:
+            principal.require(route.permission)
+        if exchange.reveals:
+            principal.require(Permission.PAYLOAD_REVEAL)
         if not route.mutates:
             return
         if self._options.read_only:
@@ -103,10 +102,8 @@ class Guard:
                 "the debugger is on, so changes are taken from this machine only"
             )
 
-    def _check_reach(self, route: Route) -> None:
+    def _check_reach(self, route: Route, request: Request) -> None:
         scope = self._api.scope
-        if scope.queues is None:
-            return
         placeholders = request.view_args or {}
         match route.reach:
             case Reach.CLUSTER:
@@ -117,8 +114,3 @@ class Guard:
                 scope.require_job(placeholders["job_id"])
             case Reach.VIEW:
                 pass
-
-
-def endpoint() -> str:
-    """Return the route's own name, without those of the blueprints around it."""
-    return (request.endpoint or "").rpartition(".")[2]

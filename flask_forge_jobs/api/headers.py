@@ -23,9 +23,11 @@ DEPRECATED_SINCE = "@1767225600"
 
 
 def add_headers(response: Response) -> Response:
-    """Add the request's id and what keeps browsers and caches from harm."""
-    for name, value in _HEADERS:
-        response.headers[name] = value
+    """Add the request's id and what keeps browsers and caches from harm.
+
+    No view sets one of these, so they are added without a look for an older value.
+    """
+    response.headers.extend(_HEADERS)
     if request.method not in SAFE_METHODS:
         response.vary.update(("Sec-Fetch-Site", "Origin"))
     response.headers[HEADER] = request_id()

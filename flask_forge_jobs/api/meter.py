@@ -2,38 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from time import perf_counter
 
-from flask import Response, g, request
+from flask import Response
 
 from flask_forge_jobs.api.context import Api
-from flask_forge_jobs.api.guard import endpoint
-from flask_forge_jobs.api.routes import Route
+from flask_forge_jobs.api.exchange import Exchange
 
 
 class RequestMeter:
-    """Two hooks: one before everything else, one after.
+    """The last step of an answer.
 
     Args:
         api: Keeps the figures.
-        routes: Every route of the blueprint.
     """
 
-    def __init__(self, api: Api, routes: Iterable[Route]) -> None:
+    def __init__(self, api: Api) -> None:
         self._api = api
-        self._paths = {route.endpoint: route.path for route in routes}
 
-    def begin(self) -> None:
-        """Look at the clock."""
-        g.forge_jobs_began = perf_counter()
-
-    def end(self, response: Response) -> Response:
+    def __call__(self, exchange: Exchange, response: Response) -> Response:
         """Count the request; return its answer as it is."""
         self._api.request_metrics.observe(
-            request.method,
-            self._paths[endpoint()],
+            exchange.request.method,
+            exchange.route.path,
             response.status_code,
-            perf_counter() - g.forge_jobs_began,
+            perf_counter() - exchange.began,
         )
         return response

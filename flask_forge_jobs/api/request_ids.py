@@ -8,7 +8,8 @@ from uuid import uuid4
 from flask import g, request
 
 HEADER = "X-Request-Id"
-_ACCEPTED = re.compile(r"[A-Za-z0-9._-]{1,128}")
+ACCEPTED_PATTERN = "[A-Za-z0-9._-]{1,128}"
+_ACCEPTED = re.compile(ACCEPTED_PATTERN)
 
 
 def request_id() -> str:

@@ -10,18 +10,22 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from operator import attrgetter
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from flask import Response
 from marshmallow import Schema
 from marshmallow.fields import Field, List, Nested
 
-from flask_forge_jobs.api.schemas.fields import AnyJson, Instant
+from flask_forge_jobs.api.schemas.fields import AnyJson, Instant, WholeNumber
 from flask_forge_jobs.model.jobs import EnqueueResult
+
+T = TypeVar("T")
 
 Dump = Callable[[Any], object]
 # On the answer to a request that was made before, with the same Idempotency-Key.
 REPLAYED_HEADER = "Idempotency-Replayed"
+# What :func:`add_enqueue_headers` may add.
+ENQUEUE_HEADERS = ("X-Job-Deduped", "X-Queue-Created", REPLAYED_HEADER)
 
 _encode = json.JSONEncoder(
     ensure_ascii=False, separators=(",", ":"), allow_nan=False
@@ -37,7 +41,35 @@ def encode(value: object) -> bytes:
 
 def json_response(value: object, status: int = 200) -> Response:
     """Return a response with a JSON body and a bare ``application/json``."""
-    return Response(encode(value), status, content_type="application/json")
+    return encoded_response(encode(value), status)
+
+
+def encoded_response(body: bytes, status: int = 200) -> Response:
+    """Return a response whose body is JSON already."""
+    return Response(body, status, content_type="application/json")
+
+
+class LastBody:
+    """Makes a body once for as long as the very same thing is shown.
+
+    Who asks every second mostly finds what was there a second ago.
+    """
+
+    def __init__(self) -> None:
+        self._last: tuple[object, bytes] = None, b""
+
+    def of(self, shown: T, make: Callable[[T], object]) -> bytes:
+        """Return the body that shows something.
+
+        Args:
+            shown: Something that nobody changes.
+            make: Makes JSON values of it; always the same function.
+        """
+        last_shown, body = self._last
+        if shown is not last_shown:
+            body = encode(make(shown))
+            self._last = shown, body
+        return body
 
 
 def array_response(items: Sequence[object], total: int | None = None) -> Response:
@@ -47,8 +79,26 @@ def array_response(items: Sequence[object], total: int | None = None) -> Respons
         items: What this answer holds.
         total: Value of ``X-Total-Count``; None means that the answer is complete.
     """
-    response = json_response(items)
-    response.headers["X-Total-Count"] = str(len(items) if total is None else total)
+    return counted(json_response(items), len(items) if total is None else total)
+
+
+def written_array_response(items: Sequence[str]) -> Response:
+    """Return the same of items that are JSON already, see :func:`writer`."""
+    body = f"[{','.join(items)}]".encode()
+    response = Response(body, content_type="application/json")
+    return counted(response, len(items))
+
+
+def counted(response: Response, total: int) -> Response:
+    """Add how many items there are in all to a response with an array."""
+    response.headers["X-Total-Count"] = str(total)
+    return response
+
+
+def truncated(response: Response, shown: int, total: int) -> Response:
+    """Tell in a response that it holds only the first of all items, if it does."""
+    if total > shown:
+        response.headers["X-Result-Truncated"] = "true"
     return response
 
 
@@ -103,6 +153,44 @@ def dumper(schema: Schema) -> Dump:
         return document
 
     return dump
+
+
+def writer(schema: Schema) -> Callable[[Any], str]:
+    """Return a function that writes one object as :func:`encode` would what is dumped.
+
+    A chart has two thousand objects of the same few keys, and this takes half the time.
+
+    Args:
+        schema: A shape of instants and whole numbers, none of which is ever None.
+
+    Raises:
+        TypeError: The schema has other fields.
+    """
+    fields = list(schema.dump_fields.items())
+    pairs = [f'"{each.data_key or name}":{_mark(each)}' for name, each in fields]
+    template = "{" + ",".join(pairs) + "}"
+    read = attrgetter(*[each.attribute or name for name, each in fields])
+    instants = [
+        (place, each.write)
+        for place, (_, each) in enumerate(fields)
+        if isinstance(each, Instant)
+    ]
+
+    def write(item: object) -> str:
+        values = list(read(item))
+        for place, convert in instants:
+            values[place] = convert(values[place])
+        return template % tuple(values)
+
+    return write
+
+
+def _mark(field: Field[Any]) -> str:
+    if isinstance(field, Instant):
+        return '"%s"'
+    if isinstance(field, WholeNumber):
+        return "%d"
+    raise TypeError(f"{field!r} is neither an instant nor a whole number")
 
 
 def _conversion(field: Field[Any]) -> Dump | None:

@@ -48,6 +48,12 @@ class Route:
         other_answers: Further statuses of success and the shapes of their answers.
         content_type: Media type of a successful answer that has a body.
         errors: Statuses of refusals besides those any route may give.
+        takes: Headers of a request that the view honours.
+        gives: Headers that a successful answer may have, besides those that follow
+            from the rest of this record.
+        is_compared: Whether a read is 304 to who has its answer already. Not what
+            scrapers and balancers read, some of which take a 304 for a failure, and
+            not what has an ``ETag`` of its own.
         can_reveal: Whether ``?reveal=1`` shows what is otherwise masked, to a caller
             with the permission ``payload.reveal``.
         is_bulk: Whether one call may touch any number of rows.
@@ -68,6 +74,9 @@ class Route:
     other_answers: Mapping[int, Answer] = field(default_factory=dict)
     content_type: str = "application/json"
     errors: tuple[int, ...] = ()
+    takes: tuple[str, ...] = ()
+    gives: tuple[str, ...] = ()
+    is_compared: bool = True
     can_reveal: bool = False
     is_bulk: bool = False
     is_deprecated: bool = False

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from werkzeug.exceptions import Forbidden
+
 from flask_forge_jobs.auth.permissions import ROLES, Permission
 
 
@@ -42,6 +44,15 @@ class Principal:
     def may(self, permission: Permission) -> bool:
         """Tell whether it has a permission."""
         return permission in self.permissions
+
+    def require(self, permission: Permission) -> None:
+        """Let it pass if it has a permission.
+
+        Raises:
+            Forbidden: It has not.
+        """
+        if not self.may(permission):
+            raise Forbidden(f"this needs the permission {permission.value}")
 
 
 # A request of this machine's developer, where no authenticator is configured.

@@ -5,9 +5,8 @@ from __future__ import annotations
 import getpass
 
 import click
-from flask.cli import with_appcontext
 
-from flask_forge_jobs.cli.failing import fails_clearly
+from flask_forge_jobs.cli.failing import within_application
 from flask_forge_jobs.handlers import audit
 from flask_forge_jobs.state import current
 
@@ -21,8 +20,7 @@ def audit_group() -> None:
 @click.option(
     "--days", required=True, type=int, help="Keep this many days; at least 90."
 )
-@with_appcontext
-@fails_clearly
+@within_application
 def prune(*, days: int) -> None:
     """Delete the entries that are older than so many days.
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import click
-from flask.cli import with_appcontext
 
-from flask_forge_jobs.cli.failing import fails_clearly
+from flask_forge_jobs.cli.failing import within_application
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageError
 from flask_forge_jobs.state import current
@@ -33,8 +32,7 @@ def _ok(command: str) -> None:
 
 
 @db_group.command()
-@with_appcontext
-@fails_clearly
+@within_application
 def create() -> None:
     """Create the database if it is missing.
 
@@ -46,8 +44,7 @@ def create() -> None:
 
 
 @db_group.command()
-@with_appcontext
-@fails_clearly
+@within_application
 def migrate() -> None:
     """Bring the schema up to date; safe while workers run."""
     _migrate()
@@ -62,8 +59,7 @@ def _migrate() -> None:
 
 
 @db_group.command()
-@with_appcontext
-@fails_clearly
+@within_application
 def status() -> None:
     """Tell whether the database exists and its schema is current; change nothing.
 
@@ -87,8 +83,7 @@ def status() -> None:
 
 @db_group.command()
 @click.option("--force", "-f", is_flag=True, help="Really drop, live workers or not.")
-@with_appcontext
-@fails_clearly
+@within_application
 def drop(*, force: bool) -> None:
     """Remove the database and everything in it."""
     _drop("drop", force=force)
@@ -97,8 +92,7 @@ def drop(*, force: bool) -> None:
 
 @db_group.command()
 @click.option("--force", "-f", is_flag=True, help="Really drop, live workers or not.")
-@with_appcontext
-@fails_clearly
+@within_application
 def reset(*, force: bool) -> None:
     """Remove the database, create it and migrate it."""
     _drop("reset", force=force)

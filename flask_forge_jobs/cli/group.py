@@ -1,4 +1,8 @@
-"""The ``flask forge-jobs`` group, which ``init_app`` adds to an application."""
+"""The ``flask forge-jobs`` group.
+
+It is an entry point of the ``flask`` program, which therefore finds it before it loads
+an application: one that does not load for a wrong setting is then reported by us.
+"""
 
 from __future__ import annotations
 

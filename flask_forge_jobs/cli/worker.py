@@ -5,15 +5,16 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from typing import NoReturn
 
 import click
-from flask.cli import with_appcontext
 
-from flask_forge_jobs.cli.failing import fails_clearly
+from flask_forge_jobs.cli.failing import within_application
 from flask_forge_jobs.model.queues import DEFAULT_QUEUE
 from flask_forge_jobs.runtime.children import CHILD_VARIABLE, Children, own_command
 from flask_forge_jobs.runtime.foreground import run_in_foreground
-from flask_forge_jobs.runtime.runtime import DEFAULT_THREADS
+from flask_forge_jobs.runtime.plan import DEFAULT_THREADS
+from flask_forge_jobs.runtime.task_child import serve_tasks, take_channel
 from flask_forge_jobs.state import ApplicationState, current
 from flask_forge_jobs.tasks.routing import QUEUES_VARIABLE
 
@@ -63,14 +64,16 @@ _LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
     help="Seconds that running jobs get at a stop; FORGE_JOBS_SHUTDOWN_GRACE_S by "
     "default.",
 )
-@with_appcontext
-@fails_clearly
+@within_application
 def worker_command(
     queues: str, processes: int, threads: int, name: str | None, grace: float | None
 ) -> None:
     """Run jobs until SIGTERM or Ctrl-C; a second one stops at once."""
     logging.basicConfig(level=logging.INFO, format=_LOG_FORMAT)
     state = current()
+    channel = take_channel(os.environ)
+    if channel is not None:
+        _leave(serve_tasks(state.runtime(1), channel))
     grace_s = state.settings.shutdown_grace_s if grace is None else grace
     child = os.environ.get(CHILD_VARIABLE)
     if child is None:
@@ -84,7 +87,11 @@ def worker_command(
         sys.exit(watch.run())
     runtime = state.runtime(threads).with_queues(queues.split(","))
     runtime.with_worker_name(f"{name}-{child}" if name and child else name)
-    status = run_in_foreground(runtime, grace_s=grace_s)
+    runtime.with_task_command(own_command())
+    _leave(run_in_foreground(runtime, grace_s=grace_s))
+
+
+def _leave(status: int) -> NoReturn:
     logging.shutdown()
     sys.stdout.flush()
     # A task that ignored every request to stop must not keep the process alive.
@@ -107,6 +114,6 @@ def _warn_of_a_small_pool(state: ApplicationState, threads: int) -> None:
 
 def _check(state: ApplicationState, queues: str) -> None:
     runtime = state.runtime(1).with_queues(queues.split(","))
-    runtime.check()
+    runtime.with_task_command(own_command()).plan.check()
     state.storage.open()
     state.storage.close()

@@ -97,9 +97,9 @@ class Settings:
         default=None,
         metadata=_option(
             checks.url_or_none(backend="postgres"),
-            "A direct connection for wake-ups, when the database is reached through a "
-            "pooler in transaction mode. Without it ``LISTEN`` uses the database's own "
-            "address, and polling takes over where it does not work.",
+            "A connection for wake-ups that can ``LISTEN``, when the database is "
+            "reached through a pooler. Without it ``LISTEN`` uses the database's own "
+            "address, and workers that find a pooler there poll.",
             secret=True,
         ),
     )
@@ -152,6 +152,17 @@ class Settings:
             checks.boolean(),
             "Whether a request to enqueue to a queue that is not registered is 404 "
             "instead of registering it.",
+        ),
+    )
+    max_queue_depth: int = field(
+        default=0,
+        metadata=_option(
+            checks.integer(0, 1_000_000_000),
+            "How many jobs may wait in one queue, those for later and for a retry "
+            "included, for a request to add more; it is answered with 429 otherwise. "
+            "0 means no limit but the queue's own. What Python code enqueues is not "
+            "refused.",
+            unit="jobs",
         ),
     )
     enable_demo: bool = field(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -12,6 +12,7 @@ from flask_forge_jobs.handlers.job_actions import Router
 from flask_forge_jobs.handlers.jobs import payload_value
 from flask_forge_jobs.handlers.redaction import Redactor
 from flask_forge_jobs.model.bounds import check_integer, check_queue_name
+from flask_forge_jobs.model.catching_up import DEFAULT_CATCH_UP_LIMIT, CatchUp
 from flask_forge_jobs.model.cron import Schedule, ScheduleDefinition
 from flask_forge_jobs.model.cron_description import describe
 from flask_forge_jobs.model.cron_expression import CronExpression
@@ -36,6 +37,19 @@ class ScheduleDetail:
 
 
 @dataclass(frozen=True, slots=True)
+class ScheduleEdit:
+    """What an edit found and what it left; the same when nothing had to change."""
+
+    before: ScheduleDefinition
+    after: Schedule
+
+    @property
+    def digests(self) -> tuple[str, str]:
+        """Stand for both definitions in the audit trail."""
+        return self.before.digest(), self.after.definition.digest()
+
+
+@dataclass(frozen=True, slots=True)
 class Preview:
     """What an expression means and when it fires next."""
 
@@ -50,7 +64,7 @@ def list_schedules(storage: Storage, *, redactor: Redactor) -> list[ScheduleDeta
         storage: Where the schedules are.
         redactor: Masks secrets in payloads and error texts.
     """
-    return [_detail(schedule, redactor) for schedule in storage.cron.all()]
+    return [detail(schedule, redactor) for schedule in storage.cron.all()]
 
 
 def get_schedule(storage: Storage, name: str, *, redactor: Redactor) -> ScheduleDetail:
@@ -60,7 +74,7 @@ def get_schedule(storage: Storage, name: str, *, redactor: Redactor) -> Schedule
         ScheduleNotFoundError: No such schedule.
     """
     _require_possible_name(name)
-    return _detail(storage.cron.get(name), redactor)
+    return detail(storage.cron.get(name), redactor)
 
 
 def create_schedule(
@@ -76,6 +90,8 @@ def create_schedule(
     enabled: bool = True,
     max_attempts: int | None = None,
     dedupe: bool = False,
+    catch_up: str = CatchUp.ONCE,
+    catch_up_limit: int = DEFAULT_CATCH_UP_LIMIT,
 ) -> ScheduleDetail:
     """Store a new schedule.
 
@@ -91,6 +107,9 @@ def create_schedule(
         enabled: Whether it fires.
         max_attempts: 1 to 1000; None means 5.
         dedupe: Skip a firing while a job of an earlier one is unfinished.
+        catch_up: What becomes of firings that nobody made for a minute: ``skip``,
+            ``once`` or ``all``.
+        catch_up_limit: How many of them ``all`` makes up, the latest; 1 to 1000.
 
     Raises:
         InvalidInputError: A value is out of bounds, or the expression never fires.
@@ -105,14 +124,16 @@ def create_schedule(
         timezone=timezone,
         enabled=enabled,
         max_attempts=max_attempts,
+        catch_up=catch_up,
+        catch_up_limit=catch_up_limit,
     ).deduped(dedupe)
     definition.check()
-    return _detail(storage.cron.create(definition), redactor)
+    return detail(storage.cron.create(definition), redactor)
 
 
 def change_schedule(
-    storage: Storage, name: str, changes: Mapping[str, Any], *, redactor: Redactor
-) -> ScheduleDetail:
+    storage: Storage, name: str, changes: Mapping[str, Any]
+) -> ScheduleEdit:
     """Change some of a schedule's values.
 
     Args:
@@ -120,7 +141,6 @@ def change_schedule(
         name: A stored schedule.
         changes: Arguments of :func:`create_schedule` other than the name; what is not
             named stays.
-        redactor: Masks secrets in the answer.
 
     Raises:
         InvalidInputError: A value is out of bounds, or the expression never fires.
@@ -131,7 +151,6 @@ def change_schedule(
         values["payload"] = dump(values["payload"])
     dedupe = values.pop("dedupe", None)
     replace(_SOME_SCHEDULE, **values).check()
-    _require_possible_name(name)
 
     def decide(schedule: Schedule) -> ScheduleDefinition:
         wanted = schedule.definition
@@ -140,23 +159,22 @@ def change_schedule(
         wanted = replace(wanted, **values)
         return wanted if dedupe is None else wanted.deduped(dedupe)
 
-    return _detail(storage.cron.change(name, decide), redactor)
+    return _edit(storage, name, decide)
 
 
-def set_enabled(storage: Storage, name: str, enabled: bool) -> None:  # noqa: FBT001  # the value
+def set_enabled(storage: Storage, name: str, enabled: bool) -> ScheduleEdit:  # noqa: FBT001  # the value
     """Enable or disable a schedule; nothing happens when it already is.
 
     Raises:
         InvalidInputError: Enabled, it would never fire.
         ScheduleNotFoundError: No such schedule.
     """
-    _require_possible_name(name)
-    storage.cron.change(
-        name, lambda schedule: replace(schedule.definition, enabled=enabled)
+    return _edit(
+        storage, name, lambda schedule: replace(schedule.definition, enabled=enabled)
     )
 
 
-def set_expression(storage: Storage, name: str, cron_expr: str) -> None:
+def set_expression(storage: Storage, name: str, cron_expr: str) -> ScheduleEdit:
     """Replace a schedule's expression; enables one that a bad one had disabled.
 
     Raises:
@@ -165,11 +183,10 @@ def set_expression(storage: Storage, name: str, cron_expr: str) -> None:
         ScheduleNotFoundError: No such schedule.
     """
     CronExpression.parse(cron_expr)
-    _require_possible_name(name)
-    storage.cron.change(name, lambda schedule: schedule.with_expression(cron_expr))
+    return _edit(storage, name, lambda schedule: schedule.with_expression(cron_expr))
 
 
-def set_dedupe(storage: Storage, name: str, dedupe: bool) -> None:  # noqa: FBT001  # the value
+def set_dedupe(storage: Storage, name: str, dedupe: bool) -> ScheduleEdit:  # noqa: FBT001  # the value
     """Choose whether a firing is skipped while an earlier job is unfinished.
 
     Args:
@@ -181,8 +198,7 @@ def set_dedupe(storage: Storage, name: str, dedupe: bool) -> None:  # noqa: FBT0
     Raises:
         ScheduleNotFoundError: No such schedule.
     """
-    _require_possible_name(name)
-    storage.cron.change(name, lambda schedule: schedule.definition.deduped(dedupe))
+    return _edit(storage, name, lambda schedule: schedule.definition.deduped(dedupe))
 
 
 def delete_schedule(storage: Storage, name: str) -> None:
@@ -241,7 +257,22 @@ def preview(
     return Preview(describe(expression), firings)
 
 
-def _detail(schedule: Schedule, redactor: Redactor) -> ScheduleDetail:
+def _edit(
+    storage: Storage, name: str, decide: Callable[[Schedule], ScheduleDefinition]
+) -> ScheduleEdit:
+    _require_possible_name(name)
+    found: list[ScheduleDefinition] = []
+
+    def noting(schedule: Schedule) -> ScheduleDefinition:
+        found.append(schedule.definition)
+        return decide(schedule)
+
+    after = storage.cron.change(name, noting)
+    return ScheduleEdit(found[-1], after)
+
+
+def detail(schedule: Schedule, redactor: Redactor) -> ScheduleDetail:
+    """Return a schedule that may be shown."""
     if schedule.last_error is not None:
         schedule = replace(schedule, last_error=redactor.text(schedule.last_error))
     payload = payload_value(schedule.definition.payload, redactor, None)

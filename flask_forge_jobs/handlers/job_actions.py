@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from flask_forge_jobs.errors import InvalidInputError, JobNotFoundError
+from flask_forge_jobs.handlers.admission import Admission
 from flask_forge_jobs.handlers.jobs import (
     MAX_JOB_ID_LENGTH,
     masked,
@@ -40,6 +41,7 @@ DEMO_KIND = "noop_echo"
 MAX_ENQUEUED_AT_ONCE = 1000
 MAX_REASON_LENGTH = 1000
 Router = Callable[[str], str]
+NO_LIMITS = Admission()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +107,8 @@ def new_job(
 def enqueue(
     storage: Storage,
     job: NewJob,
+    admission: Admission = NO_LIMITS,
     *,
-    strict_queues: bool = False,
     key: RequestKey | None = None,
 ) -> EnqueueResult:
     """Add one job, or find the unfinished one that holds its key.
@@ -114,18 +116,17 @@ def enqueue(
     Args:
         storage: Where the job goes.
         job: What to add.
-        strict_queues: Refuse a queue that is not registered; it is registered
-            otherwise.
+        admission: What its queue must be like.
         key: Makes it safe to ask again for a day.
 
     Raises:
         DuplicateJobError: A job of another kind holds the dedupe key.
         RequestKeyReusedError: The request key was used for something else.
         QueueNotFoundError: The queue is unknown, and queues are strict.
+        QueueFullError: Too many jobs wait in it.
     """
-    if strict_queues:
-        storage.queues.require([job.queue_name])
-    return storage.jobs.enqueue(job, key)
+    admission.check(storage, [job.queue_name])
+    return storage.jobs.enqueue(job, key, most_waiting=admission.most_waiting)
 
 
 def new_jobs(items: Sequence[Mapping[str, Any]], *, router: Router) -> list[NewJob]:
@@ -156,30 +157,33 @@ def new_jobs(items: Sequence[Mapping[str, Any]], *, router: Router) -> list[NewJ
 def enqueue_many(
     storage: Storage,
     jobs: Sequence[NewJob],
+    admission: Admission = NO_LIMITS,
     *,
-    strict_queues: bool = False,
     key: RequestKey | None = None,
 ) -> EnqueueReport:
     """Add jobs in one transaction, all or none, each as :func:`enqueue` would."""
-    if strict_queues:
-        storage.queues.require(sorted({job.queue_name for job in jobs}))
-    return EnqueueReport(storage.jobs.enqueue_many(jobs, key))
+    admission.check(storage, [job.queue_name for job in jobs])
+    results = storage.jobs.enqueue_many(jobs, key, most_waiting=admission.most_waiting)
+    return EnqueueReport(results)
 
 
-def enqueue_demo(storage: Storage, *, payload: object = None) -> EnqueueResult:
+def enqueue_demo(
+    storage: Storage, admission: Admission = NO_LIMITS, *, payload: object = None
+) -> EnqueueResult:
     """Add one job of the bundled demo kind to the default queue.
 
     Args:
         storage: Where the job goes.
+        admission: What the queue must be like.
         payload: What the demo task reads; None means an empty object.
 
     Raises:
         InvalidInputError: The payload is too large.
+        QueueFullError: Too many jobs wait in the queue.
     """
     text = "{}" if payload is None else dump(payload)
-    return storage.jobs.enqueue(
-        NewJob(kind=DEMO_KIND, payload=text, queue_name=DEFAULT_QUEUE)
-    )
+    job = NewJob(kind=DEMO_KIND, payload=text, queue_name=DEFAULT_QUEUE)
+    return enqueue(storage, job, admission)
 
 
 def run_now(storage: Storage, job_id: str) -> bool:

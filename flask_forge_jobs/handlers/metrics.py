@@ -43,7 +43,7 @@ class JobCounters:
 
 
 def queue_gauges(storage: Storage, now: datetime) -> list[QueueGauges]:
-    """Return the gauges of every registered queue, by name, from two reads.
+    """Return the gauges of every registered queue, by name, from one read.
 
     Args:
         storage: Where the queues are.
@@ -52,19 +52,16 @@ def queue_gauges(storage: Storage, now: datetime) -> list[QueueGauges]:
     Raises:
         StorageUnavailableError: The database could not be reached.
     """
-    queues = storage.queues.all()
-    statistics = storage.job_reader.statistics()
     gauges = []
-    for queue in queues:
-        found = statistics.get(queue.name)
-        until = queue.throttled_until
+    for queue in storage.job_reader.snapshot().overview:
+        until = queue.settings.throttled_until
         gauges.append(
             QueueGauges(
-                queue_name=queue.name,
-                counts=found.counts if found else QueueCounts(),
-                oldest_due_age_s=found.oldest_due_age_s if found else 0,
-                max_workers=max(queue.max_workers, 0),
-                is_paused=queue.paused,
+                queue_name=queue.settings.name,
+                counts=queue.counts,
+                oldest_due_age_s=queue.oldest_due_age_s,
+                max_workers=max(queue.settings.max_workers, 0),
+                is_paused=queue.settings.paused,
                 is_throttled=until is not None and until > now,
             )
         )

@@ -6,12 +6,9 @@ from collections.abc import Callable, Sequence
 
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.handlers.bulk import BulkLimits
-from flask_forge_jobs.handlers.queues import (
-    QueueOverview,
-    get_queue,
-    require_possible_name,
-)
+from flask_forge_jobs.handlers.queues import get_queue, require_possible_name
 from flask_forge_jobs.model.bounds import shown
+from flask_forge_jobs.model.overview import QueueOverview
 from flask_forge_jobs.model.queues import (
     QueueChanges,
     QueueDeletion,
@@ -19,8 +16,8 @@ from flask_forge_jobs.model.queues import (
 )
 from flask_forge_jobs.storage.base import Storage
 
-# What is done to several queues at once, and whether they are paused after it.
-QUEUE_ACTIONS = {"pause": True, "resume": False}
+# What is done to several queues at once.
+QUEUE_ACTIONS = ("pause", "resume", "end_cooldown")
 MAX_NAMED_QUEUES = 1000
 
 
@@ -99,11 +96,11 @@ def delete(
 
 
 def act(storage: Storage, action: str, queues: Sequence[str] | None = None) -> int:
-    """Pause or resume queues, all or none.
+    """Pause or resume queues or end their cool-downs, all or none.
 
     Args:
         storage: Where the queues are.
-        action: ``pause`` or ``resume``.
+        action: ``pause``, ``resume`` or ``end_cooldown``.
         queues: Which, at most 1,000; None means all.
 
     Returns:
@@ -122,4 +119,6 @@ def act(storage: Storage, action: str, queues: Sequence[str] | None = None) -> i
         )
     for name in queues or ():
         require_possible_name(name)
-    return storage.queues.set_paused_many(queues, paused=QUEUE_ACTIONS[action])
+    if action == "end_cooldown":
+        return storage.queues.clear_cooldowns(queues)
+    return storage.queues.set_paused_many(queues, paused=action == "pause")

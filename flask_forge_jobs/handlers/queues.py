@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from flask_forge_jobs.errors import InvalidInputError, QueueNotFoundError
 from flask_forge_jobs.handlers.bulk import BulkLimits
 from flask_forge_jobs.model.bounds import check_queue_name
-from flask_forge_jobs.model.processes import LIVE_WITHIN_S, Process
+from flask_forge_jobs.model.overview import QueueOverview
+from flask_forge_jobs.model.processes import LIVE_WITHIN_S
 from flask_forge_jobs.model.queues import (
     CleanupReport,
     QueueCounts,
-    QueueSettings,
     check_backoff,
     check_max_workers,
     check_retention_days,
@@ -21,25 +19,11 @@ from flask_forge_jobs.model.queues import (
 from flask_forge_jobs.storage.base import Storage
 
 
-@dataclass(frozen=True, slots=True)
-class QueueOverview:
-    """One registered queue with everything a reader wants to know about it.
-
-    ``oldest_due_age_s`` is how long the oldest job that may be claimed has been due, in
-    whole seconds; 0 when there is none.
-    """
-
-    settings: QueueSettings
-    counts: QueueCounts
-    processes: Sequence[Process]
-    oldest_due_age_s: int
-
-
-def overview(storage: Storage, *, only_live: bool = False) -> list[QueueOverview]:
+def overview(storage: Storage, *, only_live: bool = False) -> Sequence[QueueOverview]:
     """Return every registered queue, by name.
 
-    All of it comes from one read transaction, so it agrees with itself, by the same few
-    statements however many queues there are.
+    All of it comes from one statement, so it agrees with itself. It is the very same
+    object as the one before for as long as nothing has changed.
 
     Args:
         storage: Where the queues are.
@@ -48,20 +32,8 @@ def overview(storage: Storage, *, only_live: bool = False) -> list[QueueOverview
     Raises:
         StorageUnavailableError: The database could not be reached.
     """
-    snapshot = storage.job_reader.snapshot(LIVE_WITHIN_S if only_live else None)
-    slots: defaultdict[str, list[Process]] = defaultdict(list)
-    for process in snapshot.processes:
-        slots[process.queue_name].append(process)
-    return [
-        QueueOverview(
-            settings=queue,
-            counts=found.counts if found else QueueCounts(),
-            processes=slots[queue.name],
-            oldest_due_age_s=found.oldest_due_age_s if found else 0,
-        )
-        for queue in snapshot.queues
-        for found in [snapshot.statistics.get(queue.name)]
-    ]
+    within_s = LIVE_WITHIN_S if only_live else None
+    return storage.job_reader.snapshot(within_s).overview
 
 
 def get_queue(storage: Storage, queue_name: str) -> QueueOverview:

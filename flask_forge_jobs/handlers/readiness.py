@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from flask_forge_jobs.errors import MigrationError, StorageError
-from flask_forge_jobs.model.processes import LIVE_WITHIN_S
+from flask_forge_jobs.model.processes import LIVE_WITHIN_S, ServiceAge
 from flask_forge_jobs.storage.base import Storage
 
 logger = logging.getLogger(__name__)
@@ -33,15 +33,22 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """What was looked at: ``storage``, ``schema`` and ``workers``, in this order."""
+    """What was looked at.
+
+    Args:
+        checks: ``storage``, ``schema``, ``workers`` and ``services``, in this order.
+        services: Each service of the live worker processes, by name; of several
+            processes the one whose last tick is the oldest.
+    """
 
     checks: Sequence[Check]
+    services: Sequence[ServiceAge] = ()
 
     @property
     def status(self) -> ReadyStatus:
-        """The worst of the checks; workers may be missing for a while."""
+        """The worst of the checks; workers may be missing or sick for a while."""
         failed = {check.name for check in self.checks if not check.ok}
-        if failed - {"workers"}:
+        if failed - {"workers", "services"}:
             return ReadyStatus.UNAVAILABLE
         return ReadyStatus.DEGRADED if failed else ReadyStatus.OK
 
@@ -54,6 +61,7 @@ def readiness(storage: Storage) -> Readiness:
     """
     try:
         workers = len(storage.processes.live_pods(LIVE_WITHIN_S))
+        services = storage.processes.services()
         versions = storage.database.schema_versions()
     except StorageError as error:
         logger.warning("not ready: %s", error)
@@ -63,6 +71,7 @@ def readiness(storage: Storage) -> Readiness:
                 Check("storage", is_schema, None if is_schema else "does not answer"),
                 Check("schema", False, "does not fit" if is_schema else "unknown"),
                 Check("workers", False, "unknown"),
+                Check("services", False, "unknown"),
             )
         )
     # A database in memory has just been made by this very code.
@@ -72,5 +81,15 @@ def readiness(storage: Storage) -> Readiness:
             Check("storage", True),
             Check("schema", stored >= newest, f"version {stored}, {newest} is needed"),
             Check("workers", workers > 0, f"{workers} live"),
-        )
+            _check_services(services),
+        ),
+        services,
     )
+
+
+def _check_services(services: Sequence[ServiceAge]) -> Check:
+    late = [
+        f"{each.name} for {each.whole_age_s} s" for each in services if each.is_late
+    ]
+    detail = f"no tick of {', '.join(late)}" if late else None
+    return Check("services", not late, detail)

@@ -78,15 +78,22 @@ class Redactor:
         return any(fnmatchcase(folded, pattern) for pattern in self._wildcards)
 
     def payload(self, value: object) -> object:
-        """Return a copy of a JSON value with masked members, at any depth."""
+        """Return a copy of a JSON value with masked members, at any depth.
+
+        Texts in it are data, so only tokens are masked there, and not what prose would
+        call a secret.
+        """
+        return self._masked(value, lambda text: _TOKEN.sub(REDACTED, text))
+
+    def _masked(self, value: object, mask: Callable[[str], str]) -> object:
         if isinstance(value, dict):
             return {
-                key: REDACTED if self.hides(key) else self.payload(member)
+                key: REDACTED if self.hides(key) else self._masked(member, mask)
                 for key, member in value.items()
             }
         if isinstance(value, list):
-            return [self.payload(member) for member in value]
-        return _TOKEN.sub(REDACTED, value) if isinstance(value, str) else value
+            return [self._masked(member, mask) for member in value]
+        return mask(value) if isinstance(value, str) else value
 
     def job_payload(self, job: Job | None, value: object) -> object:
         """Return a job's payload as it may be shown.
@@ -107,12 +114,12 @@ class Redactor:
         return shown
 
     def request(self, document: object) -> object:
-        """Return what a caller sent as it may be kept.
+        """Return what a caller sent as it may be kept; its texts may be prose.
 
         With a hook the payloads in it are masked whole: there is no job yet that the
         hook could be asked about.
         """
-        masked = self.payload(document)
+        masked = self._masked(document, self.text)
         return masked if self._hook is None else _without_payloads(masked)
 
     def text(self, text: str) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from datetime import datetime
 
 from flask_forge_jobs.handlers.series import LEAST_SERIES_S
+from flask_forge_jobs.model.histograms import Histogram
 from flask_forge_jobs.model.instants import SECOND_US, from_micros, to_micros
-from flask_forge_jobs.model.metrics import Histogram, Window, window
+from flask_forge_jobs.model.metrics import Window, window
 from flask_forge_jobs.model.samples import SAMPLE_LEVELS, SampleSums
 from flask_forge_jobs.storage.base import Storage
 
@@ -57,84 +58,86 @@ class HostSeries:
     """The buckets of one worker process."""
 
     host: str
-    buckets: Sequence[ResourceBucket] | Sequence[DbHealthBucket]
+    buckets: Sequence[ResourceBucket | DbHealthBucket]
+
+
+@dataclass(frozen=True, slots=True)
+class SampleRange:
+    """Which samples are asked for.
+
+    Args:
+        start: Where the first bucket begins.
+        end: Not included; at or before ``start`` the answer is empty.
+        bucket_secs: Width in seconds; less than 60 is raised to 60.
+        host: Only of this process; None means all.
+        gaps: ``null`` shows a bucket without samples as None, else it shows zeros.
+    """
+
+    start: datetime
+    end: datetime
+    bucket_secs: int
+    host: str | None = None
+    gaps: str | None = None
 
 
 def resource_series(
-    storage: Storage,
-    *,
-    start: datetime,
-    end: datetime,
-    bucket_secs: int,
-    now: datetime,
-    host: str | None = None,
-    gaps: str | None = None,
+    storage: Storage, asked: SampleRange, *, now: datetime
 ) -> list[HostSeries]:
     """Return CPU, memory and disk of each worker process, by host id.
 
     Args:
         storage: Where the samples are.
-        start: Where the first bucket begins.
-        end: Not included; at or before ``start`` the answer is empty.
-        bucket_secs: Width in seconds; less than 60 is raised to 60.
+        asked: Which of them.
         now: Decides which samples are still kept.
-        host: Only of this process; None means all.
-        gaps: ``null`` shows a bucket without samples as None, else it shows zeros.
 
     Raises:
         InvalidInputError: There would be more than 2,000 buckets.
         StorageUnavailableError: The database could not be reached.
     """
-    cut = window(start, end, bucket_secs, least_secs=LEAST_SERIES_S)
-    found = _samples(storage, cut, now, host)
-    return [
-        HostSeries(
-            name,
-            [
-                _resource_bucket(at_us, sums.get(number), shows_gaps=gaps is not None)
-                for number, at_us in enumerate(cut.starts())
-            ],
-        )
-        for name, sums in found.items()
-    ]
+    return _series(storage, asked, now, ResourceBucket, _resources)
 
 
 def db_series(
-    storage: Storage,
-    *,
-    start: datetime,
-    end: datetime,
-    bucket_secs: int,
-    now: datetime,
-    host: str | None = None,
-    gaps: str | None = None,
+    storage: Storage, asked: SampleRange, *, now: datetime
 ) -> list[HostSeries]:
     """Return how the database did for each worker process, by host id.
 
     Args:
         storage: Where the samples are.
-        start: Where the first bucket begins.
-        end: Not included; at or before ``start`` the answer is empty.
-        bucket_secs: Width in seconds; less than 60 is raised to 60.
+        asked: Which of them.
         now: Decides which samples are still kept.
-        host: Only of this process; None means all.
-        gaps: ``null`` shows a bucket without samples as None, else it shows zeros.
 
     Raises:
         InvalidInputError: There would be more than 2,000 buckets.
         StorageUnavailableError: The database could not be reached.
     """
-    cut = window(start, end, bucket_secs, least_secs=LEAST_SERIES_S)
-    found = _samples(storage, cut, now, host)
+    return _series(storage, asked, now, DbHealthBucket, _db_health)
+
+
+def _series(
+    storage: Storage,
+    asked: SampleRange,
+    now: datetime,
+    bucket_type: type[ResourceBucket | DbHealthBucket],
+    values_of: Callable[[SampleSums, Window], Iterable[float]],
+) -> list[HostSeries]:
+    cut = window(asked.start, asked.end, asked.bucket_secs, least_secs=LEAST_SERIES_S)
+    empty: Iterable[float | None] = values_of(_NO_SAMPLES, cut)
+    if asked.gaps is not None:
+        empty = [None] * (len(fields(bucket_type)) - 1)
+    blank = tuple(empty)
     return [
         HostSeries(
-            name,
+            host,
             [
-                _db_bucket(cut, at_us, sums.get(number), shows_gaps=gaps is not None)
+                bucket_type(
+                    from_micros(at_us),
+                    *(values_of(sums[number], cut) if number in sums else blank),
+                )
                 for number, at_us in enumerate(cut.starts())
             ],
         )
-        for name, sums in found.items()
+        for host, sums in _samples(storage, cut, now, asked.host).items()
     ]
 
 
@@ -150,43 +153,24 @@ def _samples(
     return {name: found[name] for name in names}
 
 
-def _resource_bucket(
-    at_us: int, sums: SampleSums | None, *, shows_gaps: bool
-) -> ResourceBucket:
-    at = from_micros(at_us)
-    if sums is None and shows_gaps:
-        return ResourceBucket(at, *[None] * 5)
-    found = sums or _NO_SAMPLES
-    return ResourceBucket(
-        at,
-        found.mean("cpu_pct"),
-        round(found.mean("rss_bytes")),
-        round(found.mean("disk_read_bytes")),
-        round(found.mean("disk_write_bytes")),
-        found.mean("disk_used_pct"),
-    )
+def _resources(sums: SampleSums, _cut: Window) -> Iterable[float]:
+    yield sums.mean("cpu_pct")
+    yield round(sums.mean("rss_bytes"))
+    yield round(sums.mean("disk_read_bytes"))
+    yield round(sums.mean("disk_write_bytes"))
+    yield sums.mean("disk_used_pct")
 
 
-def _db_bucket(
-    cut: Window, at_us: int, sums: SampleSums | None, *, shows_gaps: bool
-) -> DbHealthBucket:
-    at = from_micros(at_us)
-    if sums is None and shows_gaps:
-        return DbHealthBucket(at, *[None] * 14)
-    found = sums or _NO_SAMPLES
-    return DbHealthBucket(
-        at,
-        *_milliseconds(found.reads),
-        _per_minute(found.reads, cut),
-        *_milliseconds(found.writes),
-        _per_minute(found.writes, cut),
-        round(found.mean("pool_active")),
-        round(found.mean("pool_idle")),
-        round(found.mean("pool_max")),
-        100 * found.pool_active / found.pool_max if found.pool_max else 0.0,
-        round(found.mean("db_size_bytes")),
-        round(found.mean("wal_bytes")),
-    )
+def _db_health(sums: SampleSums, cut: Window) -> Iterable[float]:
+    for histogram in (sums.reads, sums.writes):
+        yield from _milliseconds(histogram)
+        yield _per_minute(histogram, cut)
+    yield round(sums.mean("pool_active"))
+    yield round(sums.mean("pool_idle"))
+    yield round(sums.mean("pool_max"))
+    yield 100 * sums.pool_active / sums.pool_max if sums.pool_max else 0.0
+    yield round(sums.mean("db_size_bytes"))
+    yield round(sums.mean("wal_bytes"))
 
 
 def _milliseconds(histogram: Histogram) -> tuple[int, int, int]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from flask_forge_jobs.errors import InvalidInputError, QueueNotFoundError
+from flask_forge_jobs.model.histograms import CHARTED, Histogram
 from flask_forge_jobs.model.instants import from_micros, to_micros
-from flask_forge_jobs.model.metrics import Histogram, Tally, Window, window
+from flask_forge_jobs.model.metrics import Tally, Window, window
 from flask_forge_jobs.storage.base import Storage
 
 LEAST_SERIES_S = 60
@@ -16,11 +18,9 @@ MAX_NAMES = 100
 # In all series of one answer.
 MAX_BUCKETS_IN_ALL = 20_000
 DEFAULT_KINDS_WINDOW = timedelta(days=1)
-_PERCENTS = (50, 95, 99)
 
 
-@dataclass(frozen=True, slots=True)
-class Bucket:
+class Bucket(NamedTuple):
     """What happened within one bucket; times are of completed jobs, in milliseconds."""
 
     at: datetime
@@ -43,6 +43,14 @@ class Series:
 
     name: str
     buckets: Sequence[Bucket]
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesList:
+    """The first series, and how many there are in all."""
+
+    series: Sequence[Series]
+    total: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,14 +143,15 @@ def series(
     bucket_secs: int,
     now: datetime,
     queue_names: Sequence[str] = (),
-) -> list[Series]:
+) -> SeriesList:
     """Return throughput and times of several queues or kinds, by name.
 
     Args:
         storage: Where the figures are.
         by: ``queue`` or ``kind``.
         names: Which, at most 100; none means the registered queues, or the kinds that
-            had anything happen. A name that nobody knows has empty buckets.
+            had anything happen, the first 100 of them. A name that nobody knows has
+            empty buckets.
         start: Where the first bucket begins.
         end: Not included; at or before ``start`` there are no buckets.
         bucket_secs: Width in seconds; less than 60 is raised to 60.
@@ -155,9 +164,11 @@ def series(
         StorageUnavailableError: The database could not be reached.
     """
     cut = window(start, end, bucket_secs, least_secs=LEAST_SERIES_S)
-    wanted = sorted(set(names)) or _known_names(storage, by, cut, now, queue_names)
+    wanted = sorted(set(names))
     if len(wanted) > MAX_NAMES:
         raise InvalidInputError("name", f"{len(wanted)} exceed {MAX_NAMES}")
+    known = wanted or _known_names(storage, by, cut, now, queue_names)
+    wanted = known[:MAX_NAMES]
     if len(wanted) * cut.count > MAX_BUCKETS_IN_ALL:
         raise InvalidInputError(
             "bucket_secs",
@@ -168,7 +179,8 @@ def series(
         found = storage.metrics.timelines_of_kinds(cut, level, wanted, queue_names)
     else:
         found = storage.metrics.timelines(cut, level, wanted)
-    return [Series(name, _buckets(cut, found[name])) for name in wanted]
+    shown = [Series(name, _buckets(cut, found[name])) for name in wanted]
+    return SeriesList(shown, len(known))
 
 
 def kinds(
@@ -202,7 +214,7 @@ def _known_names(
     storage: Storage, by: str, cut: Window, now: datetime, queue_names: Sequence[str]
 ) -> list[str]:
     if by == "queue":
-        return list(queue_names) or [queue.name for queue in storage.queues.all()]
+        return sorted(queue_names) or [queue.name for queue in storage.queues.all()]
     return list(
         storage.metrics.kinds(cut.start_us, cut.end_us, to_micros(now), queue_names)
     )
@@ -233,9 +245,7 @@ def _buckets(cut: Window, tallies: Iterable[Tally]) -> list[Bucket]:
 
 
 def _milliseconds(histogram: Histogram) -> list[int]:
-    if not histogram.counts:
-        return [0, 0, 0]
-    return [round(us / 1000) for us in histogram.percentiles(*_PERCENTS)]
+    return [round(us / 1000) for us in histogram.percentiles(*CHARTED)]
 
 
 def _kind_row(kind: str, tally: Tally) -> KindRow:

@@ -58,11 +58,12 @@ def stats(storage: Storage, now: datetime, queue_names: Sequence[str] = ()) -> S
     def is_wanted(name: str) -> bool:
         return not queue_names or name in queue_names
 
-    queues = [queue for queue in storage.queues.all() if is_wanted(queue.name)]
+    snapshot = storage.job_reader.snapshot()
+    queues = [
+        queue.settings for queue in snapshot.overview if is_wanted(queue.settings.name)
+    ]
     statistics = {
-        name: each
-        for name, each in storage.job_reader.statistics().items()
-        if is_wanted(name)
+        name: each for name, each in snapshot.statistics.items() if is_wanted(name)
     }
     overview = storage.processes.workers()
     ended = storage.activity.ended_within(JobStatus.DEAD, _DAY_S, statistics)

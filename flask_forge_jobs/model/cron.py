@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
+from hashlib import sha256
 
 from flask_forge_jobs.errors import InvalidInputError
-from flask_forge_jobs.model.bounds import check_queue_name
+from flask_forge_jobs.model.bounds import check_integer, check_queue_name
+from flask_forge_jobs.model.catching_up import (
+    CATCH_UP_LIMIT_RANGE,
+    DEFAULT_CATCH_UP_LIMIT,
+    CatchUp,
+    Series,
+    check_catch_up,
+    due_instants,
+)
 from flask_forge_jobs.model.cron_expression import LAST_YEAR, CronExpression
 from flask_forge_jobs.model.cron_times import next_after
 from flask_forge_jobs.model.jobs import DEFAULT_MAX_ATTEMPTS, NewJob
@@ -20,6 +30,7 @@ from flask_forge_jobs.model.time_zones import (
 
 # Begins the stored error of a schedule that its own expression has disabled.
 BAD_EXPRESSION = "invalid cron expression: "
+_NEVER = f"has no occurrence from now to the end of {LAST_YEAR}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +48,8 @@ class ScheduleDefinition:
         max_attempts: How often a job may run, 1 to 1000; None means 5.
         dedupe_key: While an unfinished job holds the key, a firing enqueues nothing;
             None enqueues always.
+        catch_up: What becomes of firings that were missed; see :class:`.CatchUp`.
+        catch_up_limit: How many of them ``all`` makes up at most, 1 to 1000.
     """
 
     name: str
@@ -48,6 +61,8 @@ class ScheduleDefinition:
     enabled: bool = True
     max_attempts: int | None = None
     dedupe_key: str | None = None
+    catch_up: str = CatchUp.ONCE
+    catch_up_limit: int = DEFAULT_CATCH_UP_LIMIT
 
     def check(self) -> None:
         """Check every field against its bounds.
@@ -56,9 +71,24 @@ class ScheduleDefinition:
             InvalidInputError: A value is outside them; the field is named.
         """
         check_queue_name(self.name, "name")
-        self.job(lambda _kind: DEFAULT_QUEUE)
+        self.check_beside_times()
         CronExpression.parse(self.cron_expr)
         check_time_zone(self.timezone)
+
+    def check_beside_times(self) -> None:
+        """Check what does not decide when it fires.
+
+        Raises:
+            InvalidInputError: As for :meth:`check`.
+        """
+        self.job(lambda _kind: DEFAULT_QUEUE)
+        check_catch_up(self.catch_up)
+        check_integer("catch_up_limit", self.catch_up_limit, *CATCH_UP_LIMIT_RANGE)
+
+    def digest(self) -> str:
+        """Return 16 hexadecimal digits that another definition does not have."""
+        text = json.dumps(asdict(self), sort_keys=True)
+        return sha256(text.encode()).hexdigest()[:16]
 
     def deduped(self, dedupe: bool) -> ScheduleDefinition:  # noqa: FBT001  # the value
         """Return the same with or without a key; one that it has is kept."""
@@ -93,14 +123,71 @@ class ScheduleDefinition:
             InvalidInputError: The expression or the zone does not parse, or it never
                 fires again.
         """
+        found = self._series()(now)
+        if found is None:
+            raise InvalidInputError("cron_expr", _NEVER)
+        return found
+
+    def due(self, first: datetime, now: datetime) -> list[datetime]:
+        """Return the firings that are to be made now, the oldest first.
+
+        Args:
+            first: The oldest firing that nobody has made; not later than ``now``.
+            now: The present.
+
+        Raises:
+            InvalidInputError: A value that this depends on is outside its bounds.
+        """
+        check_catch_up(self.catch_up)
+        return due_instants(
+            self._series(),
+            first,
+            now,
+            catch_up=CatchUp(self.catch_up),
+            limit=self.catch_up_limit,
+        )
+
+    def _series(self) -> Series:
         expression = CronExpression.parse(self.cron_expr)
         zone = load_time_zone(check_time_zone(self.timezone))
-        found = next_after(expression, now, zone)
-        if found is None:
-            raise InvalidInputError(
-                "cron_expr", f"has no occurrence from now to the end of {LAST_YEAR}"
-            )
-        return found
+        return lambda instant: next_after(expression, instant, zone)
+
+
+@dataclass(frozen=True, slots=True)
+class FiringReport:
+    """What one look at the due schedules did.
+
+    Args:
+        fired: Jobs that were stored.
+        skipped: Firings without a job: an unfinished one held the key.
+        errors: Schedules that could not fire.
+    """
+
+    fired: int = 0
+    skipped: int = 0
+    errors: int = 0
+
+    def __add__(self, other: FiringReport) -> FiringReport:
+        """Return the sums."""
+        return FiringReport(
+            self.fired + other.fired,
+            self.skipped + other.skipped,
+            self.errors + other.errors,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class FiringsAhead:
+    """When schedules fire, by the database's clock.
+
+    Args:
+        overdue_s: For how many seconds the oldest firing has been due; None when none
+            is.
+        next_s: In how many seconds the next one is due; None when none is.
+    """
+
+    overdue_s: float | None
+    next_s: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +201,9 @@ class Schedule:
         last_fired_at: When it fired last; None before the first time.
         next_fire_at: When it fires next; None while it is disabled, and only then.
         last_error: What went wrong last.
+        declared_by: The application whose code has it; None for one made by hand.
+        declared_as: What that code said last, as JSON text; see
+            :mod:`flask_forge_jobs.model.declaring`.
     """
 
     definition: ScheduleDefinition
@@ -122,6 +212,8 @@ class Schedule:
     last_fired_at: datetime | None = None
     next_fire_at: datetime | None = None
     last_error: str | None = None
+    declared_by: str | None = None
+    declared_as: str | None = None
 
     @classmethod
     def new(cls, definition: ScheduleDefinition, now: datetime) -> Schedule:
@@ -170,11 +262,45 @@ class Schedule:
             wanted.check()
             next_fire_at, last_error = wanted.next_firing(now), None
         else:
-            wanted.job(lambda _kind: DEFAULT_QUEUE)
+            wanted.check_beside_times()
         return replace(
             self,
             definition=wanted,
             updated_at=now,
             next_fire_at=next_fire_at if wanted.enabled else None,
             last_error=last_error,
+        )
+
+    def fired(self, now: datetime) -> tuple[list[datetime], Schedule]:
+        """Return the firings that are to be made now, and the schedule after them.
+
+        Whose expression has no later occurrence fires for the last time and is disabled
+        (D55).
+
+        Raises:
+            InvalidInputError: A stored value is outside its bounds; nothing can fire.
+        """
+        if self.next_fire_at is None or self.next_fire_at > now:
+            return [], self
+        instants = self.definition.due(self.next_fire_at, now)
+        try:
+            following = self.definition.next_firing(now)
+        except InvalidInputError as error:
+            after = self.disabled_by(error, now)
+        else:
+            after = replace(
+                self, next_fire_at=following, last_error=None, updated_at=now
+            )
+        return instants, replace(
+            after, last_fired_at=now if instants else self.last_fired_at
+        )
+
+    def disabled_by(self, error: InvalidInputError, now: datetime) -> Schedule:
+        """Return the schedule as its own expression disables it."""
+        return replace(
+            self,
+            definition=replace(self.definition, enabled=False),
+            next_fire_at=None,
+            last_error=f"{BAD_EXPRESSION}{error.message}",
+            updated_at=now,
         )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from flask_forge_jobs.model.instants import format_instant, from_micros
 from flask_forge_jobs.model.jobs import MAX_ERROR_HISTORY
+from flask_forge_jobs.model.outcomes import REAPED_MESSAGE
 
 if TYPE_CHECKING:
     from flask_forge_jobs.model.jobs import ClaimedJob
@@ -37,3 +38,12 @@ def append_error(job: ClaimedJob, message: str, at_us: int) -> str:
     return append_entry(
         job.error_history, at_us=at_us, attempt=job.attempts, message=message
     )
+
+
+def tells_of_a_crash(history: str) -> bool:
+    """Return whether a worker process is said to have died under the job.
+
+    Only as quick as it is sure to miss none: a claim asks it of every job, so the text
+    is searched and not read.
+    """
+    return REAPED_MESSAGE in history

@@ -6,9 +6,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, fields
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -26,6 +26,9 @@ DEFAULT_MAX_ATTEMPTS = 5
 MAX_ATTEMPTS_RANGE = (1, 1000)
 PRIORITY_RANGE = (-(2**31), 2**31 - 1)
 DEDUPE_KEY_LENGTH = 255
+DEDUPE_FOR_RANGE = (timedelta(milliseconds=1), timedelta(days=365))
+REPLACEABLE = ("payload", "run_at")
+_NEEDS_A_KEY = "needs a dedupe_key or dedupe_by_args"
 MAX_PAYLOAD_BYTES = 1_048_576
 MAX_BULK_JOBS = 10_000
 MAX_ERROR_HISTORY = 32
@@ -76,9 +79,15 @@ class NewJob:
         run_at: Not before this instant; must carry a zone. None or the past means now.
         timeout_s: Seconds one attempt may take; None means no limit.
         schedule_name: The cron schedule that makes the job; None means none.
+        dedupe_for: A job with the key, in whatever state, that was enqueued less than
+            this long ago counts like one that holds it; 1 ms to 365 days, or None.
+            Only while it is stored: see the retention of its queue.
+        replace: What this job's values replace in the holder of the key while that is
+            still pending: ``payload``, ``run_at``, or several. Nothing by default.
 
     Raises:
-        InvalidInputError: A value is outside its bounds; the field is named.
+        InvalidInputError: A value is outside its bounds, or what goes with a key has
+            none; the field is named.
     """
 
     kind: str
@@ -90,6 +99,8 @@ class NewJob:
     run_at: datetime | None = None
     timeout_s: float | None = None
     schedule_name: str | None = None
+    dedupe_for: timedelta | None = None
+    replace: Collection[str] = ()
 
     def __post_init__(self) -> None:
         """Check every field against its bounds."""
@@ -105,11 +116,65 @@ class NewJob:
             check_timeout(self.timeout_s)
         if self.schedule_name is not None:
             check_queue_name(self.schedule_name, "schedule_name")
-        size = len(self.payload)  # ASCII, so characters are bytes
-        if size > MAX_PAYLOAD_BYTES:
+        if self.dedupe_for is not None:
+            _check_dedupe_for(self.dedupe_for, self.dedupe_key)
+        if self.replace != ():
+            chosen = _checked_replace(self.replace, self.dedupe_key)
+            object.__setattr__(self, "replace", chosen)
+        _check_payload(self.payload)
+
+    def with_payload(self, payload: str) -> NewJob:
+        """Return the same job with another payload, which alone is checked.
+
+        A task's jobs differ in nothing else, and the checks cost more than the copy.
+
+        Raises:
+            InvalidInputError: The payload is too long.
+        """
+        _check_payload(payload)
+        job = object.__new__(NewJob)
+        for read, write in _NEW_JOB_FIELDS:
+            write(job, read(self))
+        _write_payload(job, payload)
+        return job
+
+
+# The slots themselves: by their names it takes half as long again.
+_slots = [getattr(NewJob, each.name) for each in fields(NewJob)]
+_NEW_JOB_FIELDS = [(slot.__get__, slot.__set__) for slot in _slots]
+_write_payload = vars(NewJob)["payload"].__set__
+
+
+def _check_payload(payload: str) -> None:
+    size = len(payload)  # ASCII, so characters are bytes
+    if size > MAX_PAYLOAD_BYTES:
+        raise InvalidInputError(
+            "payload", f"{size} bytes of JSON exceed {MAX_PAYLOAD_BYTES}"
+        )
+
+
+def _check_dedupe_for(dedupe_for: object, dedupe_key: str | None) -> None:
+    if not isinstance(dedupe_for, timedelta):
+        raise InvalidInputError("dedupe_for", f"{shown(dedupe_for)} is not a timedelta")
+    low, high = DEDUPE_FOR_RANGE
+    if not low <= dedupe_for <= high:
+        raise InvalidInputError("dedupe_for", f"is not within {low} and {high}")
+    if dedupe_key is None:
+        raise InvalidInputError("dedupe_for", _NEEDS_A_KEY)
+
+
+def _checked_replace(replace: object, dedupe_key: str | None) -> tuple[str, ...]:
+    names = (replace,) if isinstance(replace, str) else replace
+    if not isinstance(names, Collection):
+        raise InvalidInputError("replace", f"{shown(replace)} is no list of names")
+    for name in names:
+        if name not in REPLACEABLE:
             raise InvalidInputError(
-                "payload", f"{size} bytes of JSON exceed {MAX_PAYLOAD_BYTES}"
+                "replace", f"{shown(name)} is not one of {', '.join(REPLACEABLE)}"
             )
+    if names and dedupe_key is None:
+        raise InvalidInputError("replace", _NEEDS_A_KEY)
+    return tuple(name for name in REPLACEABLE if name in names)
 
 
 def check_run_at(run_at: object) -> None:
@@ -142,12 +207,12 @@ def check_timeout(timeout_s: object) -> None:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class EnqueueResult:
+class EnqueueResult(NamedTuple):
     """What became of a request to enqueue.
 
-    ``id`` is the new job, or the unfinished one that holds the dedupe key; the other
-    fields describe that job (D16). A deduped request's payload is dropped.
+    ``id`` is the new job, or the one that counts as holding the dedupe key; the other
+    fields describe that job (D16). A deduped request's payload is dropped, unless
+    ``is_replaced`` says that it took the place of the holder's.
     ``is_replayed`` marks what is remembered of an earlier request with the same
     :class:`~flask_forge_jobs.model.request_keys.RequestKey`.
     """
@@ -160,6 +225,7 @@ class EnqueueResult:
     scheduled_at_us: int
     queue_created: bool = False
     is_replayed: bool = False
+    is_replaced: bool = False
 
     @property
     def scheduled_at(self) -> datetime:
@@ -282,6 +348,12 @@ class JobFilter:
     process_id: str | None = None
     schedule_name: str | None = None
     min_attempts: int = 0
+
+    @property
+    def searches_texts(self) -> bool:
+        """Whether jobs must be read to know which match; no index knows it."""
+        texts = (self.payload_search, self.error_search)
+        return any(text is not None and text.strip() for text in texts)
 
 
 @dataclass(frozen=True, slots=True)

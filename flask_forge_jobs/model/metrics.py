@@ -1,4 +1,4 @@
-"""Metrics: histograms that merge, tallies of jobs, and the arithmetic of buckets.
+"""Metrics: tallies of jobs, and the arithmetic of buckets.
 
 Figures are kept in buckets of several widths side by side, so that a chart of an hour
 and one of a month read about as many rows. A bucket belongs to whatever interval it
@@ -7,17 +7,13 @@ begins in, so adjacent intervals never count one twice.
 
 from __future__ import annotations
 
-import json
-import math
-from bisect import bisect_left
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import accumulate
 from typing import NamedTuple
 
 from flask_forge_jobs.errors import InvalidInputError
+from flask_forge_jobs.model.histograms import Histogram
 from flask_forge_jobs.model.instants import DAY_US, SECOND_US, to_micros
 
 MAX_BUCKETS = 2000
@@ -31,123 +27,6 @@ FINEST_KEPT_US = DAY_US + 3600 * SECOND_US
 KEPT_US = 30 * DAY_US
 # A chart reads the finest level that has no more buckets than this in its window.
 _MOST_ROWS = 1500
-
-_GAMMA = 1.04
-_INDEXES_PER_UNIT = 1 / math.log(_GAMMA)
-# Stands for values below one microsecond.
-_ZERO = -1
-
-
-@dataclass(slots=True)
-class Histogram:
-    """Durations in microseconds, in buckets that grow by 4 percent.
-
-    Any number of histograms merge into the one that all their values would have made.
-    A percentile is at most 2 percent away from the exact one.
-
-    Args:
-        counts: How many values lie in each bucket.
-        sum_us: Exact sum of the values.
-    """
-
-    counts: dict[int, int] = field(default_factory=dict)
-    sum_us: int = 0
-
-    @property
-    def count(self) -> int:
-        """How many values there are."""
-        return sum(self.counts.values())
-
-    def record(self, value_us: int) -> None:
-        """Add one value; a negative one counts as 0."""
-        if value_us > 0:
-            index = math.ceil(math.log(value_us) * _INDEXES_PER_UNIT)
-            self.sum_us += value_us
-        else:
-            index = _ZERO
-        self.counts[index] = self.counts.get(index, 0) + 1
-
-    def record_many(self, values_us: Sequence[int]) -> None:
-        """Add values as :meth:`record` does, at less than half the cost for each."""
-        positive = [value_us for value_us in values_us if value_us > 0]
-        logs = map(math.log, positive)
-        found = Counter([math.ceil(log * _INDEXES_PER_UNIT) for log in logs])
-        if len(positive) < len(values_us):
-            found[_ZERO] = len(values_us) - len(positive)
-        self.merge(Histogram(found, sum(positive)))
-
-    def merge(self, other: Histogram) -> None:
-        """Add the values of another histogram."""
-        counts = self.counts
-        for index, count in other.counts.items():
-            counts[index] = counts.get(index, 0) + count
-        self.sum_us += other.sum_us
-
-    def percentiles(self, *percents: float) -> list[float]:
-        """Return nearest-rank percentiles in microseconds, zeros without values.
-
-        Args:
-            percents: Such as 50, 95.
-        """
-        if not self.counts:
-            return [0.0] * len(percents)
-        indexes = sorted(self.counts)
-        ranks = list(accumulate(map(self.counts.__getitem__, indexes)))
-        found = []
-        for percent in percents:
-            rank = max(math.ceil(percent * ranks[-1] / 100), 1)
-            found.append(_middle(indexes[bisect_left(ranks, rank)]))
-        return found
-
-    def counts_up_to(self, limits_us: Sequence[int]) -> list[int]:
-        """Return how many values are at most each limit, to within 2 percent of it.
-
-        Args:
-            limits_us: Ascending.
-        """
-        pairs = sorted(self.counts.items())
-        found, seen, position = [], 0, 0
-        for limit_us in limits_us:
-            while position < len(pairs) and _middle(pairs[position][0]) <= limit_us:
-                seen += pairs[position][1]
-                position += 1
-            found.append(seen)
-        return found
-
-    def encode(self) -> str:
-        """Return a JSON array: the sum, then index and count in turn.
-
-        Empty text for an empty histogram. Equal histograms have equal texts.
-        """
-        if not self.counts:
-            return ""
-        pairs = ",".join(f"{index},{n}" for index, n in sorted(self.counts.items()))
-        return f"[{self.sum_us},{pairs}]"
-
-    @classmethod
-    def decode(cls, text: str) -> Histogram:
-        """Return the histogram of a text made by :meth:`encode`."""
-        histogram = cls()
-        histogram.merge_text(text)
-        return histogram
-
-    def merge_text(self, text: str) -> None:
-        """Merge an encoded histogram; faster than decoding it first."""
-        if not text:
-            return
-        numbers = json.loads(text)
-        self.sum_us += numbers[0]
-        if not self.counts:
-            self.counts = dict(zip(numbers[1::2], numbers[2::2], strict=True))
-            return
-        counts = self.counts
-        for index, count in zip(numbers[1::2], numbers[2::2], strict=True):
-            counts[index] = counts.get(index, 0) + count
-
-
-def _middle(index: int) -> float:
-    """Return the value that is as far from both ends of a bucket, relatively."""
-    return 0.0 if index == _ZERO else 2 * _GAMMA**index / (_GAMMA + 1)
 
 
 class MetricKey(NamedTuple):

@@ -97,6 +97,20 @@ class Throttled(Exception):  # noqa: N818  # an outcome that may be raised, not 
         self.scope = ThrottleScope(scope)
 
 
+class PutOff(Throttled):
+    """A limit of our own has no room for the job; it comes back by itself.
+
+    Raised by :meth:`TaskContext.rate_limit`. The job alone is deferred, its attempt is
+    not counted, and however often that happens it never counts as a failure.
+
+    Args:
+        retry_after_s: Seconds until it comes back, 0 to 86400.
+    """
+
+    def __init__(self, retry_after_s: float) -> None:
+        super().__init__(retry_after_s, scope=ThrottleScope.JOB)
+
+
 class Dead(Exception):  # noqa: N818  # an outcome that may be raised, not an error
     """The job cannot succeed; return or raise it from a task to end all attempts.
 
@@ -129,6 +143,7 @@ class Settlement:
         wait_us: How long the job had been due when the run started, None when that is
             counted already.
         total_us: How long ago the job was enqueued when the run ended.
+        seat: Name of the seats of which the run had one; None without.
     """
 
     job: ClaimedJob
@@ -142,6 +157,7 @@ class Settlement:
     run_us: int | None = None
     wait_us: int | None = None
     total_us: int = 0
+    seat: str | None = None
 
 
 def settle(
@@ -165,7 +181,7 @@ def settle(
             return Settlement(job, JobStatus.PENDING, delay_s=0.0, uncount=True)
         case Dead(message=message):
             return Settlement(job, JobStatus.DEAD, error=message)
-        case Throttled() if job.throttle_attempts + 1 < MAX_CONSECUTIVE_THROTTLES:
+        case Throttled() if _may_throttle_again(job, outcome):
             whole_queue = outcome.scope is ThrottleScope.QUEUE
             return Settlement(
                 job,
@@ -180,6 +196,12 @@ def settle(
             return _settle_failure(job, Failed(message), failure_delay_s)
         case Failed():
             return _settle_failure(job, outcome, failure_delay_s)
+
+
+def _may_throttle_again(job: ClaimedJob, outcome: Throttled) -> bool:
+    if isinstance(outcome, PutOff):
+        return True
+    return job.throttle_attempts + 1 < MAX_CONSECUTIVE_THROTTLES
 
 
 def _settle_failure(

@@ -11,6 +11,7 @@ is not fine is walked a second time, to name the place.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import re
@@ -151,6 +152,7 @@ def _is_deep(data: bytes, max_depth: int) -> bool:
 # -- from Python -----------------------------------------------------------------------
 
 _encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
+_encode_ordered = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 
 def dump(value: object, field: str = "payload", max_bytes: int | None = None) -> str:
@@ -189,6 +191,24 @@ def dump(value: object, field: str = "payload", max_bytes: int | None = None) ->
     if max_bytes is not None and len(text) > max_bytes:
         raise InvalidInputError(field, f"{len(text)} bytes of JSON exceed {max_bytes}")
     return text
+
+
+def fingerprint(payload: str) -> str:
+    """Return text that is equal exactly for payloads that hold the same.
+
+    The order of an object's keys does not count; ``1``, ``1.0`` and ``true`` differ.
+
+    Args:
+        payload: Canonical JSON text as made by :func:`dump`.
+
+    Returns:
+        64 hexadecimal digits.
+
+    Raises:
+        InvalidInputError: The text is not JSON.
+    """
+    ordered = _encode_ordered(load_text(payload))
+    return hashlib.sha256(ordered.encode("ascii")).hexdigest()
 
 
 def _may_hold_a_long_integer(text: str) -> bool:

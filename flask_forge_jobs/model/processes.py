@@ -8,6 +8,9 @@ from datetime import datetime
 
 # A heartbeat older than this counts for nothing.
 LIVE_WITHIN_S = 60.0
+# A service is late when so many periods and so many seconds brought no tick.
+LATE_PERIODS = 3
+LATE_SLACK_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,31 @@ class Pod:
     worker_name: str | None
     queues: tuple[str, ...]
     heartbeat_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceAge:
+    """How long ago a service of a worker process last did its work.
+
+    Args:
+        name: The service, such as ``cron``.
+        age_s: Seconds since its last tick that succeeded.
+        period_s: Seconds between two ticks of a service that is well.
+    """
+
+    name: str
+    age_s: float
+    period_s: float
+
+    @property
+    def whole_age_s(self) -> int:
+        """The age in whole seconds."""
+        return int(self.age_s)
+
+    @property
+    def is_late(self) -> bool:
+        """Whether so many ticks are missing that something must be wrong."""
+        return self.age_s > LATE_PERIODS * self.period_s + LATE_SLACK_S
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ MAX_WORKERS_PER_PROCESS = 64
 MAX_WORKERS_RANGE = (0, 1024)
 RETENTION_DAYS_RANGE = (0, 36_500)
 BACKOFF_SECONDS_RANGE = (1, 86_400)
+MAX_PENDING_RANGE = (1, 1_000_000_000)
 # A success within this many seconds of a cool-down's end leaves the exponent alone.
 COOLDOWN_DECAY_GRACE_S = 120
 
@@ -26,7 +27,9 @@ class QueueSettings:
     """The stored settings of one queue.
 
     ``max_workers`` is the total over the whole cluster. ``throttled_until`` may lie in
-    the past: a deadline that has gone by no longer gates the queue.
+    the past: a deadline that has gone by no longer gates the queue. ``max_pending`` is
+    how many jobs may wait, those for later and for a retry included, for producers to
+    add more; None is no bound.
     """
 
     name: str
@@ -40,6 +43,7 @@ class QueueSettings:
     throttle_attempts: int = 0
     throttled_until: datetime | None = None
     updated_at: datetime | None = None
+    max_pending: int | None = None
 
 
 class QueueChanges(TypedDict, total=False):
@@ -52,6 +56,7 @@ class QueueChanges(TypedDict, total=False):
     backoff_enabled: bool
     backoff_base_seconds: int
     backoff_max_seconds: int
+    max_pending: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,3 +152,5 @@ def check_settings(settings: QueueSettings) -> None:
     check_backoff(
         settings.backoff_base_seconds, settings.backoff_max_seconds, "backoff_"
     )
+    if settings.max_pending is not None:
+        check_integer("max_pending", settings.max_pending, *MAX_PENDING_RANGE)

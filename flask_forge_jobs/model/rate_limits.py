@@ -79,6 +79,30 @@ class Acquired:
     retry_after_s: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class RateLimitDefinition:
+    """A bucket as the code of an application wants it.
+
+    Args:
+        scope: What it limits.
+        capacity: Most tokens it holds.
+        refill_per_sec: Tokens it gains each second.
+    """
+
+    scope: str
+    capacity: int
+    refill_per_sec: float
+
+    def check(self) -> None:
+        """Check the scope and the settings.
+
+        Raises:
+            InvalidInputError: A value is outside its bounds.
+        """
+        check_scope(self.scope)
+        check_rate_limit(self.capacity, self.refill_per_sec)
+
+
 def check_scope(scope: object) -> str:
     """Return ``scope`` if it can name a bucket; the rules are those of queues.
 

@@ -21,7 +21,8 @@ REQUEST_KEY_LENGTH = 255
 KEPT_US = DAY_US
 # Visible ASCII. Without the comma, because a header that is sent twice arrives as one
 # with a comma in it.
-_KEY = re.compile(rf"[!-+\--~]{{1,{REQUEST_KEY_LENGTH}}}")
+REQUEST_KEY_PATTERN = rf"[!-+\--~]{{1,{REQUEST_KEY_LENGTH}}}"
+_KEY = re.compile(REQUEST_KEY_PATTERN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +64,17 @@ class RequestKey:
                 None if job.run_at is None else to_micros(job.run_at),
                 job.timeout_s,
                 job.schedule_name,
+                *_uniqueness(job),
             )
             for job in jobs
         ]
         text = json.dumps([self.operation, asked], separators=(",", ":"))
         return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+def _uniqueness(job: NewJob) -> list[object]:
+    """Return what few requests ask for; the others keep the fingerprint they had."""
+    if job.dedupe_for is None and not job.replace:
+        return []
+    window = job.dedupe_for
+    return [None if window is None else window.total_seconds(), *job.replace]

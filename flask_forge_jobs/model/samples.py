@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 
-from flask_forge_jobs.model.metrics import Histogram
+from flask_forge_jobs.model.histograms import Histogram
 
 # Widths of the stored buckets in seconds, finest first.
 SAMPLE_LEVELS = (60, 300, 1800)

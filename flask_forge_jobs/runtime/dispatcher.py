@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.errors import (
@@ -19,8 +20,10 @@ from flask_forge_jobs.errors import (
     StorageUnavailableError,
 )
 from flask_forge_jobs.model.jobs import ClaimedJob
+from flask_forge_jobs.model.one_line import one_line
 from flask_forge_jobs.model.outcomes import Failed, Outcome, Released, Settlement
 from flask_forge_jobs.runtime.execution import Execution
+from flask_forge_jobs.runtime.outlook import Outlook
 from flask_forge_jobs.runtime.settling import Settler
 from flask_forge_jobs.runtime.slots import SlotPool
 from flask_forge_jobs.storage.job_queue import JobQueue
@@ -32,10 +35,6 @@ logger = logging.getLogger(__name__)
 # How long a wake-up that was lost may go unnoticed.
 POLL_WITHOUT_PUSH_S = 0.5
 POLL_WITH_PUSH_S = 5.0
-# How often a busy worker looks for jobs whose time has come.
-PROMOTE_PERIOD_S = 0.25
-# A worker that has had nothing to do for this long asks when the next one is due.
-IDLE_AFTER_S = 0.02
 # Jobs claimed ahead that have not started by then go back to the queue.
 GIVE_BACK_AFTER_S = 0.25
 FIRST_BACK_OFF_S = 1.0
@@ -83,18 +82,12 @@ class Dispatcher:
         self._is_pushing = is_pushing
         self._may_claim = may_claim
         self._signal = threading.Event()
-        self._hopeful = set(self._queue_names)
+        self._outlook = Outlook(self._queue_names)
         self._unwritten: list[Settlement] = []
         self._returns: list[Execution] = []
         self._lock = threading.Lock()
         self._is_claiming = True
         self._ends_at: float | None = None
-        # When the first job that waits for its time is due, in which queues.
-        self._due_at: float | None = None
-        self._due_covers: set[str] = set()
-        self._idle_at = 0.0
-        self._promote_at = 0.0
-        self._poll_at = 0.0
         self._back_off_s = 0.0
         self._failed_at = 0.0
         self.refused_count = 0
@@ -115,8 +108,7 @@ class Dispatcher:
         if not names:
             return  # every producer is heard, those of other queues too
         with self._lock:
-            self._hopeful.update(names)
-            self._due_covers.difference_update(names)
+            self._outlook.hear(names)
         self._signal.set()
 
     def outcome_waits(self) -> None:
@@ -209,7 +201,8 @@ class Dispatcher:
             moments.append(self._rests_until())
         else:
             if self._is_claiming:
-                moments.extend(self._next_looks())
+                with self._lock:
+                    moments.extend(self._outlook.next_looks())
             if self._pool.buffered:
                 moments.append(now + GIVE_BACK_AFTER_S)
         for execution in self._pool.running():
@@ -228,27 +221,9 @@ class Dispatcher:
         demand = self._demand(now)
         if self._unwritten or demand:
             self._exchange(demand, now)
-        elif now >= self._idle_at:
-            self._learn_next_due()
+        else:
+            self._learn_next_due(now)
         return True
-
-    def _next_looks(self) -> list[float]:
-        """When to look for work although nothing wakes us."""
-        moments = [self._poll_at]
-        if self._due_at is not None:
-            moments.append(self._due_at)
-        with self._lock:
-            if self._quiet_queues() - self._due_covers:
-                moments.append(self._idle_at)
-        return moments
-
-    def _quiet_queues(self) -> set[str]:
-        """Queues where only the passing of time brings work.
-
-        Not those that are known to hold work for which there is no room here: while
-        that lasts, a job that is due would have us look again and again.
-        """
-        return set(self._queue_names) - self._hopeful
 
     def _collect(self, now: float) -> None:
         """Gather everything that has to be written."""
@@ -266,25 +241,19 @@ class Dispatcher:
         with self._lock:
             if not self._is_claiming:
                 return {}
-            is_due = self._due_at is not None and now >= self._due_at
-            if now >= self._poll_at or is_due:
-                self._hopeful.update(self._queue_names)
-                self._due_at = None
-                self._due_covers.clear()
-                self._promote_at = now
-                pause_s = (
-                    POLL_WITH_PUSH_S if self._is_pushing() else POLL_WITHOUT_PUSH_S
-                )
-                self._poll_at = now + pause_s
-            if not self._hopeful or not self._may_claim():
+            pause_s = POLL_WITH_PUSH_S if self._is_pushing() else POLL_WITHOUT_PUSH_S
+            self._outlook.look_around(now, pause_s)
+            hopeful = self._outlook.hopeful
+            if not hopeful or not self._may_claim():
                 return {}
-            return self._pool.demand(self._hopeful)
+            return self._pool.demand(hopeful)
 
     def _exchange(self, demand: dict[str, int], now: float) -> None:
-        promote = now >= self._promote_at
+        outlook = self._outlook
         with self._lock:
+            promote = outlook.is_time_to_promote(now)
             # A wake-up from here on means work that this claim may not see.
-            self._hopeful.difference_update(demand)
+            outlook.hopeful.difference_update(demand)
             writing = list(self._unwritten)
         try:
             exchange = self._jobs.exchange(
@@ -292,34 +261,49 @@ class Dispatcher:
             )
         except BaseException as error:
             with self._lock:
-                self._hopeful.update(demand)
+                outlook.hopeful.update(demand)
             if not isinstance(error, (StorageUnavailableError, StorageBusyError)):
                 self._replace_unstorable(writing)
             raise
-        if promote and demand:
-            self._promote_at = now + PROMOTE_PERIOD_S
-        self._idle_at = self._clock.monotonic() + IDLE_AFTER_S
-        claimed: dict[str, int] = {}
-        for job in exchange.claimed:
-            claimed[job.queue_name] = claimed.get(job.queue_name, 0) + 1
         with self._lock:
             del self._unwritten[: len(writing)]
-            self._due_covers.difference_update(
-                each.job.queue_name for each in writing if each.delay_s
+            outlook.note_exchange(
+                self._clock.monotonic(), promoted=promote and bool(demand)
             )
-            # Who got all it asked for may find more.
-            self._hopeful.update(n for n in demand if claimed.get(n, 0) >= demand[n])
-            if self._is_claiming:
-                self._pool.feed(exchange.claimed)
-            else:  # the stop came while this claim was under way (D4)
-                self._returns.extend(Execution(job, now) for job in exchange.claimed)
+            outlook.forget_due(each.job.queue_name for each in writing if each.delay_s)
+            self._take_in(exchange.claimed, demand, now)
         if writing:
             self._recorder.ended(writing, exchange.refused)
         if exchange.refused:
             self.refused_count += len(exchange.refused)
             logger.warning("no longer ours, outcome dropped: %s", exchange.refused)
-        if claimed or self._unwritten or self._returns or self._hopeful - demand.keys():
+        has_more = exchange.claimed or self._unwritten or self._returns
+        if has_more or outlook.hopeful - demand.keys():
             self._signal.set()  # more of either, or the turn of a queue left out
+
+    def _take_in(
+        self, jobs: Sequence[ClaimedJob], demand: Mapping[str, int], now: float
+    ) -> None:
+        """Hand claimed jobs to the slots; the lock is held."""
+        claimed = Counter(job.queue_name for job in jobs)
+        if jobs:
+            self._tell_earlier_runs({job.id for job in jobs})
+        # Who got all it asked for may find more.
+        self._outlook.hopeful.update(n for n in demand if claimed[n] >= demand[n])
+        if self._is_claiming:
+            self._returns.extend(self._pool.feed(jobs))
+        else:  # the stop came while this claim was under way (D4)
+            self._returns.extend(Execution(job, now) for job in jobs)
+
+    def _tell_earlier_runs(self, job_ids: set[str]) -> None:
+        """Tell runs of these jobs that go on here that they have lost them.
+
+        A requeue begins to count the attempts anew, so that an earlier run may have the
+        same owner and the same attempt as this one: the fence cannot tell them apart.
+        """
+        for execution in self._pool.running():
+            if execution.job.id in job_ids:
+                execution.token.cancel(CancelReason.LOST)
 
     def _replace_unstorable(self, writing: Sequence[Settlement]) -> None:
         """Find the outcomes that the database will not take, for they hold up all.
@@ -342,16 +326,15 @@ class Dispatcher:
                 kept = [each for each in self._unwritten if each is not settlement]
                 self._unwritten = kept + replaced
 
-    def _learn_next_due(self) -> None:
+    def _learn_next_due(self, now: float) -> None:
         with self._lock:
-            names = self._quiet_queues()
-            if not self._is_claiming or names <= self._due_covers:
-                return
-            self._due_covers = set(names)
+            names = self._outlook.to_ask(now) if self._is_claiming else set()
+        if not names:
+            return
         wait_s = self._jobs.next_due_in_s(sorted(names))
-        now = self._clock.monotonic()
+        due_at = None if wait_s is None else self._clock.monotonic() + wait_s
         with self._lock:
-            self._due_at = None if wait_s is None else now + wait_s
+            self._outlook.learn_due(due_at)
 
     def _stop_overdue(self, now: float) -> None:
         """Cancel runs past their time limit; take the slot if they will not stop."""
@@ -359,11 +342,14 @@ class Dispatcher:
             if execution.stops_at is None or now < execution.stops_at:
                 continue
             if execution.abandons_at is None:
-                execution.abandons_at = now + self._cancel_grace_s
+                # Who has a process to end does so first, and then tells how it went.
+                own_s = self._pool.stop_limit_s(execution)
+                execution.abandons_at = now + max(self._cancel_grace_s, own_s)
                 execution.token.cancel(CancelReason.TIMEOUT)
             elif now >= execution.abandons_at and self._pool.abandon(execution):
                 job = execution.job
-                logger.error("job %s (%s) ignores its time limit", job.id, job.kind)
+                kind = one_line(job.kind)
+                logger.error("job %s (%s) ignores its time limit", job.id, kind)
                 self._keep(execution, Failed("timed out"))
 
     def _keep(self, execution: Execution, outcome: Outcome) -> None:

@@ -8,10 +8,15 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 
 from flask_forge_jobs.clock import Clock
+from flask_forge_jobs.errors import InvalidInputError, StorageError
 from flask_forge_jobs.model.backoff import MISSING_TASK_DELAY_S
 from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.jobs import ClaimedJob, EnqueueResult, NewJob
-from flask_forge_jobs.model.outcomes import Dead, Failed, Outcome, clip
+from flask_forge_jobs.model.one_line import one_line
+from flask_forge_jobs.model.outcomes import Dead, Failed, Outcome, PutOff, clip
+from flask_forge_jobs.model.seats import SeatPlan, seat_wait_s
+from flask_forge_jobs.storage.rate_limits import RateLimits
+from flask_forge_jobs.storage.seats import Seats
 from flask_forge_jobs.tasks.cancellation import CancelToken
 from flask_forge_jobs.tasks.context import TaskContext
 from flask_forge_jobs.tasks.failures import describe_failure, forget_frames
@@ -35,6 +40,7 @@ class Execution:
         token: Trips when the task should stop.
         started_at: Monotonic seconds; 0.0 while it waits for a slot.
         ended_at: Monotonic seconds; 0.0 before, and for ever if it was abandoned.
+        seat: Name of the seats of which the run has one; None without.
         is_start_counted: Whether its start is in the figures already; a short run is
             counted when it ends.
     """
@@ -51,12 +57,21 @@ class Execution:
     slot: int = -1
     is_abandoned: bool = False
     progress: str | None = None
+    seat: str | None = None
 
     @property
     def wait_us(self) -> int:
         """How long the job had been due when the run started."""
         due_for_us = self.job.claimed_at_us - self.job.scheduled_at_us
         return due_for_us + int((self.started_at - self.claimed_at) * SECOND_US)
+
+
+Report = Callable[[Execution, str], None]
+
+
+def keep_progress(execution: Execution, text: str) -> None:
+    """Leave a progress report to the next heartbeat."""
+    execution.progress = text
 
 
 class Runner:
@@ -68,6 +83,11 @@ class Runner:
         host_id: The worker process, which owns its jobs.
         clock: For deadlines.
         enqueue: Stores a follow-up job.
+        rate_limits: The token buckets that tasks take from.
+        seats: Where jobs of tasks that only so many may run at once find a seat; None
+            in the process of a task, whose jobs have theirs.
+        report: Takes an execution and the text of a progress report; keeps it for the
+            heartbeat by default.
     """
 
     def __init__(
@@ -78,12 +98,18 @@ class Runner:
         host_id: str,
         clock: Clock,
         enqueue: Callable[[NewJob], EnqueueResult],
+        rate_limits: RateLimits,
+        seats: Seats | None,
+        report: Report = keep_progress,
     ) -> None:
         self._registry = registry
         self._scope = scope
         self._host_id = host_id
         self._clock = clock
         self._enqueue = enqueue
+        self._rate_limits = rate_limits
+        self._seats = seats
+        self._report = report
         self._warned_at: dict[str, float] = {}
 
     def timeout_of(self, job: ClaimedJob) -> float | None:
@@ -93,12 +119,21 @@ class Runner:
         task = self._registry.get(job.kind)
         return None if task is None else task.timeout_s
 
+    def stop_limit_s(self, job: ClaimedJob) -> float:
+        """Return how long a task of ours takes at most to end its process, else 0."""
+        task = self._registry.get(job.kind)
+        return float(getattr(task, "stop_limit_s", 0.0))
+
     def run(self, execution: Execution) -> Outcome:
         """Run the task of a job and return how it ended; never raises."""
         job = execution.job
         task = self._registry.get(job.kind)
         if task is None:
             return self._missing(job.kind)
+        if task.seats is not None and self._seats is not None:
+            turned_away = self._take_seat(self._seats, task.seats, execution)
+            if turned_away is not None:
+                return turned_away
         outcome: Outcome | None = None
         try:
             with self._scope():
@@ -112,10 +147,6 @@ class Runner:
 
     def _context(self, execution: Execution) -> TaskContext:
         job = execution.job
-
-        def keep_progress(text: str) -> None:
-            execution.progress = text
-
         return TaskContext(
             job_id=job.id,
             kind=job.kind,
@@ -127,8 +158,26 @@ class Runner:
             deadline=execution.stops_at,
             clock=self._clock,
             enqueue_job=self._enqueue,
-            progress_sink=keep_progress,
+            progress_sink=lambda text: self._report(execution, text),
+            rate_limits=self._rate_limits,
+            throttle_attempts=job.throttle_attempts,
         )
+
+    def _take_seat(
+        self, seats: Seats, plan: SeatPlan, execution: Execution
+    ) -> PutOff | None:
+        """Return None when the job may run now."""
+        job = execution.job
+        try:
+            seat = plan.name(job.kind, job.payload)
+            if seats.take(job, self._host_id, seat, plan.most):
+                execution.seat = seat
+                return None
+        except InvalidInputError:
+            return None  # the task says what is wrong with the payload
+        except StorageError as error:
+            logger.warning("job %s waits, its seat is not known: %s", job.id, error)
+        return PutOff(seat_wait_s(job.throttle_attempts))
 
     def _missing(self, kind: str) -> Failed:
         """A kind nobody registered; most likely a deploy is under way (D18)."""
@@ -136,7 +185,7 @@ class Runner:
         now = self._clock.monotonic()
         if now - self._warned_at.get(kind, -WARN_PERIOD_S) >= WARN_PERIOD_S:
             self._warned_at[kind] = now
-            logger.warning("%s; its jobs wait for a minute each", message)
+            logger.warning("%s; its jobs wait for a minute each", one_line(message))
         return Failed(message, delay_at_least_s=MISSING_TASK_DELAY_S)
 
 

@@ -1,8 +1,9 @@
 """Runs one worker process in the foreground until it is told to stop.
 
-It stops on SIGTERM or SIGINT, when the process that started it is gone, and when so
-many of its threads are stuck in tasks that ignore their time limit, or its heartbeat is
-stuck for so long, that a fresh process is better.
+It stops on SIGTERM or SIGINT, when the process that started it is gone, when a newer
+package has migrated the database beyond this one, and when so many of its threads are
+stuck in tasks that ignore their time limit, or its heartbeat is stuck for so long, that
+a fresh process is better.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import os
 import stat
 from collections.abc import Mapping
 
-from flask_forge_jobs.runtime.runtime import QueueRuntime, RuntimeHandle
+from flask_forge_jobs.runtime.handle import RuntimeHandle
+from flask_forge_jobs.runtime.runtime import QueueRuntime
 from flask_forge_jobs.runtime.signals import StopSignals
 
 logger = logging.getLogger(__name__)
@@ -73,4 +75,6 @@ def _wait(signals: StopSignals, handle: RuntimeHandle, pipe: int | None) -> int:
         if handle.is_stuck:
             logger.error("the heartbeat is stuck; stopping")
             return EXIT_TAINTED
+        if handle.is_outdated:
+            return EXIT_TAINTED  # it has said why; the next one may be up to date
     return 0

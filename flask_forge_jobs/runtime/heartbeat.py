@@ -8,10 +8,11 @@ index that is empty otherwise.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from flask_forge_jobs.clock import Clock
-from flask_forge_jobs.model.processes import SlotReport
+from flask_forge_jobs.errors import StorageError
+from flask_forge_jobs.model.processes import ServiceAge, SlotReport
 from flask_forge_jobs.runtime.dispatcher import Dispatcher
 from flask_forge_jobs.runtime.service import Service
 from flask_forge_jobs.runtime.slots import SlotPool
@@ -25,6 +26,9 @@ logger = logging.getLogger(__name__)
 TICK_S = 1.0
 # Beats within one lease: five may get lost.
 BEATS_PER_LEASE = 6
+# How often others see that this process is there: they share out the workers of the
+# queues anew when it joins or is gone.
+SHOW_PERIOD_S = 2.0
 # A run that is this old counts as started before it ends.
 LONG_RUN_S = 1.0
 # What the slots do is written this often at most.
@@ -45,6 +49,7 @@ class Heartbeat(Service):
         queue_names: Its declared queues.
         lease_s: Seconds of silence after which others take its jobs.
         clock: For periods.
+        services: Returns how old the last ticks of this process's services are.
     """
 
     def __init__(
@@ -60,8 +65,14 @@ class Heartbeat(Service):
         queue_names: Sequence[str],
         lease_s: float,
         clock: Clock,
+        services: Callable[[], Iterable[ServiceAge]] = tuple,
     ) -> None:
-        super().__init__("heartbeat", min(TICK_S, lease_s / BEATS_PER_LEASE))
+        super().__init__(
+            "heartbeat",
+            min(TICK_S, lease_s / BEATS_PER_LEASE),
+            longest_backoff_s=0.0,  # the lease does not wait
+            clock=clock,
+        )
         self._jobs = jobs
         self._processes = processes
         self._pool = pool
@@ -76,9 +87,15 @@ class Heartbeat(Service):
         self._beat_at = 0.0
         self._reported: list[SlotReport] = []
         self._reported_at = 0.0
+        self._services = services
+        self._show_period_s = min(SHOW_PERIOD_S, self._beat_period_s)
+        self._show_at = 0.0
+        # Up to when others have seen that this process is there.
+        self.shown_at = clock.monotonic()
         self._strays: set[tuple[str, int]] = set()
         self.last_beat_at = clock.monotonic()
         self._ticks_since: float | None = None
+        self._is_broken = False
 
     @property
     def is_fresh(self) -> bool:
@@ -87,20 +104,32 @@ class Heartbeat(Service):
 
     @property
     def is_stuck(self) -> bool:
-        """Whether one tick has been under way for so long that the lease runs out.
+        """Whether this process cannot beat any more and the lease runs out.
 
-        A storage that fails does not count, because every failure ends the tick.
+        One tick has been under way for too long, or the ticks fail of something that is
+        no fault of the storage. A storage that fails does not count: it may come back,
+        and a fresh process would be no better off.
         """
-        since = self._ticks_since
-        longest_s = self._lease_s - self._beat_period_s
-        return since is not None and self._clock.monotonic() - since >= longest_s
+        now, since = self._clock.monotonic(), self._ticks_since
+        # The last beat came up to a period before, and it takes a while to end; less
+        # would end processes on a machine that is merely busy.
+        longest_s = self._lease_s - 1.5 * self._beat_period_s
+        if since is not None and now - since >= longest_s:
+            return True
+        return self._is_broken and now - self.last_beat_at >= longest_s
 
     def tick(self) -> None:
         """Beat when it is time; otherwise only listen for requests to stop."""
         self._ticks_since = self._clock.monotonic()
+        is_broken = True
         try:
             self._tick(self._ticks_since)
+            is_broken = False
+        except StorageError:
+            is_broken = False
+            raise
         finally:
+            self._is_broken = is_broken
             self._ticks_since = None
 
     def _tick(self, now: float) -> None:
@@ -115,14 +144,21 @@ class Heartbeat(Service):
             self._cancel(self._jobs.cancelled(self._host_id))
         report = self._pool.report()
         has_changed = report != self._reported
+        who = (self._host_id, self._worker_name, self._queue_names)
         if is_due or (has_changed and now - self._reported_at >= REPORT_PERIOD_S):
-            self._processes.beat(
-                self._host_id, self._worker_name, self._queue_names, report
-            )
+            self._processes.beat(*who, report, self._services())
             self._reported, self._reported_at = report, now
+            self._note_shown(now)
+        elif now >= self._show_at:
+            self._processes.show(*who, self._services())
+            self._note_shown(now)
         if is_due:
             self._beat_at = now + self._beat_period_s
         self.last_beat_at = now if is_due else self.last_beat_at
+
+    def _note_shown(self, now: float) -> None:
+        self._show_at = now + self._show_period_s
+        self.shown_at = now
 
     def _take_progress(self) -> dict[str, str]:
         found = {}

@@ -9,7 +9,8 @@ was observed, so any number of them do the work once.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Generic, TypeVar
 
 from flask_forge_jobs.runtime.service import Service
@@ -28,16 +29,26 @@ class Silence(Generic[K]):
     def __init__(self) -> None:
         self._seen: dict[K, tuple[object, float]] = {}
 
-    def observe(self, counters: Iterable[tuple[K, object]], elapsed_s: float) -> None:
+    def observe(
+        self,
+        counters: Iterable[tuple[K, object]],
+        elapsed_s: float,
+        ages_s: Mapping[K, float] = MappingProxyType({}),
+    ) -> None:
         """Take in the present counters.
 
         Args:
             counters: Key and counter of everything that is there now.
             elapsed_s: Seconds since the last look that count.
+            ages_s: For how long what is seen for the first time has been silent; 0 by
+                default.
         """
         now: dict[K, tuple[object, float]] = {}
         for key, counter in counters:
-            before, silent_s = self._seen.get(key, (None, 0.0))
+            if key not in self._seen:
+                now[key] = (counter, ages_s.get(key, 0.0))
+                continue
+            before, silent_s = self._seen[key]
             now[key] = (counter, silent_s + elapsed_s if before == counter else 0.0)
         self._seen = now
 

@@ -2,30 +2,52 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from abc import ABC, abstractmethod
 
+from flask_forge_jobs.clock import Clock, SystemClock
 from flask_forge_jobs.errors import StorageError
+from flask_forge_jobs.model.processes import ServiceAge
 
 logger = logging.getLogger(__name__)
+
+LONGEST_BACKOFF_S = 30.0
 
 
 class Service(ABC):
     """A named thread that calls :meth:`tick` at a period.
 
-    An error in a tick is logged with its traceback and the next tick comes as if
-    nothing had happened; no loop dies of an exception (D51). A storage that fails is
-    told once, and once more when it works again.
+    No loop dies of an exception (D51). A storage that fails is told once, and once more
+    when it works again; the ticks go on at their period. Any other error is logged with
+    its traceback, and the next tick comes later each time until one succeeds.
 
     Args:
-        name: Ends up in the thread's name.
+        name: Ends up in the thread's name and in health and metrics.
         period_s: Seconds between two ticks.
+        begins_late: Whether the first tick comes after a period, not at once.
+        longest_backoff_s: Most seconds between two ticks after errors, 30 by default;
+            never less than the period.
+        clock: Ages the last tick; the system's by default.
     """
 
-    def __init__(self, name: str, period_s: float) -> None:
+    def __init__(
+        self,
+        name: str,
+        period_s: float,
+        *,
+        begins_late: bool = False,
+        longest_backoff_s: float = LONGEST_BACKOFF_S,
+        clock: Clock | None = None,
+    ) -> None:
         self.name = name
-        self._period_s = period_s
+        self.period_s = period_s
+        self._begins_late = begins_late
+        self._longest_backoff_s = max(longest_backoff_s, period_s)
+        self._clock = clock or SystemClock()
+        self._succeeded_at = self._clock.monotonic()
+        self._error_count = 0
         self._is_failing = False
         self._wake = threading.Event()
         self._stopping = threading.Event()
@@ -37,14 +59,33 @@ class Service(ABC):
     def tick(self) -> None:
         """Do the work of one period."""
 
+    def pause_s(self) -> float:
+        """Return for how many seconds to wait after a tick that succeeded."""
+        return self.period_s
+
+    def finish(self) -> None:  # noqa: B027  # most have nothing to clean up
+        """Clean up after the last tick; nothing by default."""
+
     def start(self) -> None:
-        """Start the thread; the first tick comes at once."""
+        """Start the thread."""
+        self._succeeded_at = self._clock.monotonic()
         self._thread.start()
 
     @property
     def is_alive(self) -> bool:
         """Whether the thread runs."""
         return self._thread.is_alive()
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the service was asked to end."""
+        return self._stopping.is_set()
+
+    @property
+    def age(self) -> ServiceAge:
+        """How long ago a tick last succeeded, or the service was started."""
+        age_s = max(self._clock.monotonic() - self._succeeded_at, 0.0)
+        return ServiceAge(self.name, age_s, self.period_s)
 
     def wake(self) -> None:
         """Let the next tick come now."""
@@ -62,18 +103,38 @@ class Service(ABC):
         return not self.is_alive
 
     def _run(self) -> None:
+        if self._begins_late:
+            self._wait(self.period_s)
         while not self._stopping.is_set():
-            try:
-                self.tick()
-            except StorageError as error:
-                if not self._is_failing:
-                    logger.warning("%s: storage failed, going on: %s", self.name, error)
-                self._is_failing = True
-            except Exception:
-                logger.exception("%s failed; trying again", self.name)
-            else:
-                if self._is_failing:
-                    logger.info("%s: storage works again", self.name)
-                self._is_failing = False
-            self._wake.wait(self._period_s)
-            self._wake.clear()
+            self._wait(self._tick_and_pause_s())
+        with contextlib.suppress(StorageError):
+            self.finish()
+
+    def _wait(self, seconds: float) -> None:
+        self._wake.wait(seconds)
+        self._wake.clear()
+
+    def _tick_and_pause_s(self) -> float:
+        try:
+            self.tick()
+            pause_s = self.pause_s()
+        except StorageError as error:
+            if not self._is_failing:
+                logger.warning("%s: storage failed, going on: %s", self.name, error)
+            self._is_failing = True
+            return self.period_s
+        except BaseException:  # even SystemExit ends a tick only
+            pause_s = self._backoff_s()
+            logger.exception("%s failed; trying again in %g s", self.name, pause_s)
+            return pause_s
+        if self._is_failing:
+            logger.info("%s: storage works again", self.name)
+        self._is_failing = False
+        self._error_count = 0
+        self._succeeded_at = self._clock.monotonic()
+        return pause_s
+
+    def _backoff_s(self) -> float:
+        doubled_s = self.period_s * 2.0 ** min(self._error_count, 16)
+        self._error_count += 1
+        return min(doubled_s, self._longest_backoff_s)

@@ -13,6 +13,7 @@ from flask_forge_jobs.model.outcomes import (
     Done,
     Failed,
     Outcome,
+    PutOff,
     Released,
     Settlement,
     settle,
@@ -62,7 +63,10 @@ class Settler:
             failure_delay_s=failure_delay_s(job.attempts, queue, self._jitter),
             user_cancelled=reason is CancelReason.USER,
         )
-        if execution.started_at:
+        settlement.seat = execution.seat
+        # Who was put off has not run, unless it took so long that its start is counted.
+        was_put_off = isinstance(outcome, PutOff) and not execution.is_start_counted
+        if execution.started_at and not was_put_off:
             held_us = int((execution.ended_at - execution.claimed_at) * SECOND_US)
             settlement.run_us = int(
                 (execution.ended_at - execution.started_at) * SECOND_US
@@ -89,6 +93,7 @@ class Settler:
         replacement = settle(
             job, failure, failure_delay_s=delay_s, user_cancelled=False
         )
+        replacement.seat = settlement.seat
         replacement.run_us = settlement.run_us
         replacement.wait_us = settlement.wait_us
         return [replacement]

@@ -10,41 +10,21 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import deque
 from collections.abc import Callable, Container, Iterable, Mapping
-from dataclasses import dataclass, field
 
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.model.jobs import ClaimedJob
-from flask_forge_jobs.model.outcomes import Outcome
+from flask_forge_jobs.model.outcomes import Outcome, PutOff
 from flask_forge_jobs.model.processes import SlotReport
 from flask_forge_jobs.runtime.execution import Execution, Runner
-from flask_forge_jobs.runtime.look_ahead import LookAhead
+from flask_forge_jobs.runtime.lane import Lane, may_wait
 
 logger = logging.getLogger(__name__)
 
 Ended = tuple[Execution, Outcome]
 
-
-@dataclass(slots=True)
-class _Queue:
-    """One declared queue within this process."""
-
-    limit: int = 0
-    # Incarnation of each slot: counts up when an abandoned run leaves it (D3).
-    incarnations: list[int] = field(default_factory=list)
-    free: list[int] = field(default_factory=list)
-    running: dict[int, Execution] = field(default_factory=dict)
-    buffer: deque[Execution] = field(default_factory=deque)
-    look_ahead: LookAhead = field(default_factory=LookAhead)
-
-    def take_slot(self) -> int:
-        """Return the lowest free slot number."""
-        if self.free:
-            self.free.sort(reverse=True)
-            return self.free.pop()
-        self.incarnations.append(0)
-        return len(self.incarnations) - 1
+# For how long nothing is claimed ahead once a job that may not wait had to go back.
+DIRECT_S = 1.0
 
 
 class SlotPool:
@@ -69,8 +49,8 @@ class SlotPool:
         clock: Clock,
         on_ended: Callable[[], None],
     ) -> None:
-        self._queues = {name: _Queue() for name in queue_names}
-        self._order = list(self._queues)
+        self._lanes = {name: Lane() for name in queue_names}
+        self._order = list(self._lanes)
         self._threads_limit = threads
         self._runner = runner
         self._host_id = host_id
@@ -84,6 +64,7 @@ class SlotPool:
         self._running = 0
         self._ended: list[Ended] = []
         self._closing = False
+        self._direct_until = 0.0
         self._started_count = 0
         self._lost_threads = 0
         self.abandoned_count = 0
@@ -94,7 +75,7 @@ class SlotPool:
     def set_limit(self, queue_name: str, limit: int) -> None:
         """Set how many jobs of a queue may run at once in this process."""
         with self._lock:
-            self._queues[queue_name].limit = limit
+            self._lanes[queue_name].limit = limit
             self._staff()
             self._work.notify_all()
 
@@ -109,37 +90,60 @@ class SlotPool:
         """
         with self._lock:
             wanted: dict[str, int] = {}
-            free = self._threads_limit - self._running
-            free -= sum(len(queue.buffer) for queue in self._queues.values())
-            for name in self._order:
-                if name not in names:
-                    continue
-                queue = self._queues[name]
-                room = max(queue.limit - len(queue.running) - len(queue.buffer), 0)
-                now = min(room, max(free, 0))
+            asked = [name for name in self._order if name in names]
+            free = self._free_threads()
+            may_look_ahead = self._clock.monotonic() >= self._direct_until
+            # More waits here than can start: quick jobs, so a thread is soon free, and
+            # a queue with less than its share of them must not wait for the others.
+            fair = max(self._threads_limit // max(len(asked), 1), 1)
+            share = fair if free < 0 else 0
+            for name in asked:
+                lane = self._lanes[name]
+                now = min(lane.room, max(free, 0))
                 free -= now
-                slots = min(queue.limit, self._threads_limit)
-                ahead = queue.look_ahead.jobs(slots)
-                later = max(ahead - max(len(queue.buffer) - room, 0), 0) if slots else 0
+                later = lane.ahead(self._threads_limit, share) if may_look_ahead else 0
                 if now + later > 0:
                     wanted[name] = now + later
             # The queue that came first comes last next time.
             self._order.append(self._order.pop(0))
             return wanted
 
-    def feed(self, jobs: Iterable[ClaimedJob]) -> None:
-        """Take claimed jobs; they start as slots become free."""
+    def _free_threads(self) -> int:
+        """How many threads have neither a run nor a claimed job that waits for them."""
+        buffered = sum(len(lane.buffer) for lane in self._lanes.values())
+        return self._threads_limit - self._running - buffered
+
+    def feed(self, jobs: Iterable[ClaimedJob]) -> list[Execution]:
+        """Take claimed jobs; they start as slots become free.
+
+        When a job that may not wait has to go back, nothing is claimed ahead for a
+        second: the next slots go to what is first in its queue, which is that job, and
+        not to others that were claimed meanwhile.
+
+        Returns:
+            Jobs that may not wait and that there is no slot for; to be given back.
+        """
         now = self._clock.monotonic()
+        refused: list[Execution] = []
         with self._lock:
             count = 0
             for job in jobs:
+                lane = self._lanes[job.queue_name]
                 execution = Execution(job, now, timeout_s=self._runner.timeout_of(job))
-                self._queues[job.queue_name].buffer.append(execution)
+                if not may_wait(job) and not self._starts_at_once(lane):
+                    self._direct_until = now + DIRECT_S
+                    refused.append(execution)
+                    continue
+                lane.buffer.append(execution)
                 count += 1
-            if not count:
-                return
-            self._staff()
-            self._work.notify(count)
+            if count:
+                self._staff()
+                self._work.notify(count)
+        return refused
+
+    def _starts_at_once(self, lane: Lane) -> bool:
+        """Whether the next job of a queue would start without a wait."""
+        return lane.room > 0 and self._free_threads() > 0
 
     def take_ended(self) -> list[Ended]:
         """Return the outcomes handed in since the last call."""
@@ -159,16 +163,14 @@ class SlotPool:
         """
         taken: list[Execution] = []
         with self._lock:
-            for name, queue in self._queues.items():
+            for name, lane in self._lanes.items():
                 if queue_name is not None and name != queue_name:
                     continue
                 if older_than is None:
-                    taken.extend(queue.buffer)
-                    queue.buffer.clear()
-                elif queue.buffer and queue.buffer[0].claimed_at < older_than:
-                    queue.look_ahead.disappoint()
-                    taken.extend(queue.buffer)
-                    queue.buffer.clear()
+                    taken.extend(lane.take_back())
+                elif lane.buffer and lane.buffer[0].claimed_at < older_than:
+                    lane.look_ahead.disappoint()
+                    taken.extend(lane.take_back())
         return taken
 
     # -- what is running -------------------------------------------------------------
@@ -187,16 +189,20 @@ class SlotPool:
     def buffered(self) -> int:
         """Claimed jobs that have not started."""
         with self._lock:
-            return sum(len(queue.buffer) for queue in self._queues.values())
+            return sum(len(lane.buffer) for lane in self._lanes.values())
 
     def running(self) -> list[Execution]:
         """Return the runs under way."""
         with self._lock:
             return [
                 execution
-                for queue in self._queues.values()
-                for execution in queue.running.values()
+                for lane in self._lanes.values()
+                for execution in lane.running.values()
             ]
+
+    def stop_limit_s(self, execution: Execution) -> float:
+        """Return how long a task of ours takes at most to end its process, else 0."""
+        return self._runner.stop_limit_s(execution.job)
 
     def take_uncounted_starts(self, started_before: float) -> list[Execution]:
         """Return the older runs under way whose start is not counted; each once.
@@ -207,8 +213,8 @@ class SlotPool:
         with self._lock:  # a run that ends now is either among them or never will be
             found = [
                 execution
-                for queue in self._queues.values()
-                for execution in queue.running.values()
+                for lane in self._lanes.values()
+                for execution in lane.running.values()
                 if not execution.is_start_counted
                 and execution.started_at <= started_before
             ]
@@ -220,9 +226,9 @@ class SlotPool:
         """Return every execution this process holds, by job id, ended ones included."""
         with self._lock:
             held = {ended.job.id: ended for ended, _ in self._ended}
-            for queue in self._queues.values():
-                held.update((each.job.id, each) for each in queue.buffer)
-                held.update((each.job.id, each) for each in queue.running.values())
+            for lane in self._lanes.values():
+                held.update((each.job.id, each) for each in lane.buffer)
+                held.update((each.job.id, each) for each in lane.running.values())
             return held
 
     def report(self) -> list[SlotReport]:
@@ -230,22 +236,18 @@ class SlotPool:
         with self._lock:
             return [
                 SlotReport(
-                    f"{name}-{slot}-{self._host_id}-{self._incarnation(queue, slot)}",
+                    f"{name}-{slot}-{self._host_id}-{lane.incarnation(slot)}",
                     name,
-                    queue.running[slot].job.id if slot in queue.running else None,
+                    lane.running[slot].job.id if slot in lane.running else None,
                 )
-                for name, queue in self._queues.items()
+                for name, lane in self._lanes.items()
                 for slot in range(
                     max(
-                        min(queue.limit, self._threads_limit),
-                        max(queue.running, default=-1) + 1,
+                        min(lane.limit, self._threads_limit),
+                        max(lane.running, default=-1) + 1,
                     )
                 )
             ]
-
-    @staticmethod
-    def _incarnation(queue: _Queue, slot: int) -> int:
-        return queue.incarnations[slot] if slot < len(queue.incarnations) else 0
 
     def abandon(self, execution: Execution) -> bool:
         """Free the slot of a run that will not stop; its outcome will be dropped.
@@ -254,12 +256,12 @@ class SlotPool:
             False when the run has just ended by itself.
         """
         with self._lock:
-            queue = self._queues[execution.job.queue_name]
-            if queue.running.get(execution.slot) is not execution:
+            lane = self._lanes[execution.job.queue_name]
+            if lane.running.get(execution.slot) is not execution:
                 return False
             execution.is_abandoned = True
-            self._leave(queue, execution)
-            queue.incarnations[execution.slot] += 1
+            lane.abandon(execution)
+            self._note_one_less()
             self.abandoned_count += 1
             self._lost_threads += 1
             self._staff()
@@ -272,10 +274,7 @@ class SlotPool:
     def _startable(self) -> int:
         """How many buffered jobs could start now."""
         return min(
-            sum(
-                min(len(queue.buffer), max(queue.limit - len(queue.running), 0))
-                for queue in self._queues.values()
-            ),
+            sum(lane.startable for lane in self._lanes.values()),
             self._threads_limit - self._running,
         )
 
@@ -332,16 +331,16 @@ class SlotPool:
                 self._idle_threads -= 1
 
     def _hand_in(self, ended: Execution, outcome: Outcome) -> None:
-        queue = self._queues[ended.job.queue_name]
-        self._leave(queue, ended)
+        lane = self._lanes[ended.job.queue_name]
+        lane.leave(ended)
+        self._note_one_less()
         ended.ended_at = self._clock.monotonic()
-        queue.look_ahead.learn(ended.ended_at - ended.started_at)
+        if not isinstance(outcome, PutOff):  # which tells nothing of how long runs take
+            lane.look_ahead.learn(ended.ended_at - ended.started_at)
         self._ended.append((ended, outcome))
         self._on_ended()
 
-    def _leave(self, queue: _Queue, execution: Execution) -> None:
-        del queue.running[execution.slot]
-        queue.free.append(execution.slot)
+    def _note_one_less(self) -> None:
         self._running -= 1
         if not self._running:
             self._quiet.notify_all()
@@ -351,14 +350,12 @@ class SlotPool:
         if self._running >= self._threads_limit:
             return None
         for name in self._order:
-            queue = self._queues[name]
-            if queue.buffer and len(queue.running) < queue.limit:
-                execution = queue.buffer.popleft()
-                execution.slot = queue.take_slot()
+            lane = self._lanes[name]
+            if lane.startable:
+                execution = lane.start_next()
                 execution.started_at = self._clock.monotonic()
                 if execution.timeout_s is not None:
                     execution.stops_at = execution.started_at + execution.timeout_s
-                queue.running[execution.slot] = execution
                 self._running += 1
                 return execution
         return None

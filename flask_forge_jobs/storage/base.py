@@ -23,6 +23,7 @@ from flask_forge_jobs.storage.rate_limits import RateLimits
 from flask_forge_jobs.storage.recorder import Recorder
 from flask_forge_jobs.storage.retention import Retention
 from flask_forge_jobs.storage.samples import SampleStore
+from flask_forge_jobs.storage.seats import Seats
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ class Storage:
     audit: AuditLog
     cron: CronStorage
     rate_limits: RateLimits
+    seats: Seats
     leases: Leases
     retention: Retention
     metrics: MetricStore

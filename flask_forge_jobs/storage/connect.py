@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable
 
 from flask_forge_jobs.clock import Clock, SystemClock
@@ -10,11 +9,13 @@ from flask_forge_jobs.config import database as config
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import ConfigurationError
 from flask_forge_jobs.ids import UlidGenerator
+from flask_forge_jobs.randomness import fraction
 from flask_forge_jobs.storage.activity import JobActivity
 from flask_forge_jobs.storage.audit import AuditLog
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.cron import CronStorage
 from flask_forge_jobs.storage.database import Database
+from flask_forge_jobs.storage.firing import Firing
 from flask_forge_jobs.storage.flusher import Flusher
 from flask_forge_jobs.storage.job_admin import JobAdmin
 from flask_forge_jobs.storage.job_queue import JobQueue
@@ -26,9 +27,11 @@ from flask_forge_jobs.storage.processes import ProcessRegistry
 from flask_forge_jobs.storage.queues import QueueConfig
 from flask_forge_jobs.storage.rate_limits import RateLimits
 from flask_forge_jobs.storage.recorder import Recorder
-from flask_forge_jobs.storage.retention import Retention
+from flask_forge_jobs.storage.retention import GENTLE_PAUSES, Retention
 from flask_forge_jobs.storage.samples import SampleStore
+from flask_forge_jobs.storage.seats import Seats
 from flask_forge_jobs.storage.timing import TimedDatabase
+from flask_forge_jobs.storage.uncommitted import Uncommitted
 
 
 class DatabaseConfig(config.DatabaseConfig):
@@ -44,7 +47,7 @@ def open_storage(
     *,
     clock: Clock | None = None,
     ids: UlidGenerator | None = None,
-    jitter: Callable[[], float] | None = random.random,
+    jitter: Callable[[], float] | None = fraction,
     migrate: bool = True,
 ) -> Storage:
     """Return the stores of a database; it is opened at the first use.
@@ -68,25 +71,29 @@ def open_storage(
     metrics = MetricStore(database, clock)
     recorder = Recorder(clock)
     timed = TimedDatabase(database, recorder)
+    uncommitted = Uncommitted(database, recorder, clock)
     # One for all bulk verbs, which would crowd out others together as well.
     pace = Pace(timed, clock)
     return Storage(
         database=database,
-        jobs=JobQueue(timed, ids, clock, jitter, recorder),
+        jobs=JobQueue(timed, ids, clock, jitter, recorder, uncommitted=uncommitted),
         job_reader=JobReader(timed),
         activity=JobActivity(timed),
         job_admin=JobAdmin(timed, clock, pace),
         queues=QueueConfig(database, pace),
         processes=ProcessRegistry(database),
         audit=AuditLog(database),
-        cron=CronStorage(database),
+        cron=CronStorage(database, Firing(database, ids, recorder)),
         rate_limits=RateLimits(database),
+        seats=Seats(database),
         leases=leases,
-        retention=Retention(database, leases, ids, pace),
+        retention=Retention(
+            database, leases, ids, pace, Pace(timed, clock, pauses=GENTLE_PAUSES)
+        ),
         metrics=metrics,
         samples=SampleStore(database, clock),
         recorder=recorder,
-        flusher=Flusher(recorder, metrics, clock, ids.new),
+        flusher=Flusher(recorder, metrics, clock, ids.new, uncommitted),
     )
 
 

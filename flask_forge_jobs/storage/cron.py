@@ -6,13 +6,21 @@ has it. Each change reads, decides and writes in one transaction that holds the 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from flask_forge_jobs.errors import ScheduleExistsError, ScheduleNotFoundError
-from flask_forge_jobs.model.cron import Schedule, ScheduleDefinition
-from flask_forge_jobs.model.instants import from_micros, to_micros
-from flask_forge_jobs.storage.database import Database, Parameter, Transaction
-from flask_forge_jobs.storage.rows import schedule_from_row
+from flask_forge_jobs.model.cron import (
+    FiringReport,
+    FiringsAhead,
+    Schedule,
+    ScheduleDefinition,
+)
+from flask_forge_jobs.model.declaring import DeclarationReport
+from flask_forge_jobs.model.instants import SECOND_US, from_micros
+from flask_forge_jobs.storage.database import Database, Transaction
+from flask_forge_jobs.storage.declaring import Declaring
+from flask_forge_jobs.storage.firing import Firing, Router
+from flask_forge_jobs.storage.rows import schedule_from_row, schedule_parameters
 
 
 class CronStorage:
@@ -20,10 +28,12 @@ class CronStorage:
 
     Args:
         database: The seam to the database.
+        firing: Makes the jobs of due schedules.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, firing: Firing) -> None:
         self._database = database
+        self._firing = firing
 
     def all(self) -> list[Schedule]:
         """Return every schedule, by name."""
@@ -55,9 +65,7 @@ class CronStorage:
 
         def work(transaction: Transaction) -> Schedule:
             schedule = Schedule.new(definition, from_micros(_now_us(transaction)))
-            parameters = _parameters(schedule)
-            created_at = to_micros(schedule.created_at)
-            if transaction.all("add_schedule", created_at=created_at, **parameters):
+            if transaction.all("add_schedule", **schedule_parameters(schedule)):
                 return schedule
             rows = transaction.all("get_schedule", name=definition.name)
             found = schedule_from_row(rows[0]) if rows else None
@@ -92,10 +100,55 @@ class CronStorage:
             now = from_micros(_now_us(transaction))
             revised = stored.revised(decide(stored), now)
             if revised is not stored:
-                transaction.run("change_schedule", **_parameters(revised))
+                transaction.run("change_schedule", **schedule_parameters(revised))
             return revised
 
         return self._database.write(work)
+
+    def declare(
+        self, application: str, definitions: Sequence[ScheduleDefinition]
+    ) -> DeclarationReport:
+        """Bring the schedules of an application's code into the table.
+
+        What the code changed since it was here last is changed; what an operator
+        changed or disabled stays. One that the code no longer has is deleted. A
+        schedule of an operator, or of another application, is left alone.
+
+        Args:
+            application: Names the application; only its schedules are touched.
+            definitions: All schedules of its code.
+
+        Raises:
+            StorageError: Nothing was changed.
+        """
+
+        def work(transaction: Transaction) -> DeclarationReport:
+            now = from_micros(_now_us(transaction))
+            return Declaring(transaction, application, now).run(definitions)
+
+        return self._database.write(work)
+
+    def fire_due(self, router: Router, *, overdue_s: float = 0.0) -> FiringReport:
+        """Make the jobs of every schedule that is due, and move the schedules on.
+
+        Any number of processes may do this at once: each instant of a schedule gets one
+        job. A schedule that cannot fire keeps the reason as its last error; unless its
+        expression is wrong it stays enabled and due, and the others fire all the same.
+
+        Args:
+            router: Names the queue of a kind for schedules that name none.
+            overdue_s: Only what has been due for so many seconds.
+
+        Raises:
+            StorageError: What had not been fired until then stays due.
+        """
+        return self._firing.fire_due(router, overdue_s=overdue_s)
+
+    def ahead(self) -> FiringsAhead:
+        """Return for how long a firing has been due and when the next one will be."""
+        rows = self._database.read(lambda transaction: transaction.all("firings_ahead"))
+        overdue_us, next_us = rows[0]
+        return FiringsAhead(_seconds(overdue_us), _seconds(next_us))
 
     def delete(self, name: str) -> None:
         """Delete a schedule; the jobs that it made stay.
@@ -108,23 +161,9 @@ class CronStorage:
             raise ScheduleNotFoundError(name)
 
 
+def _seconds(micros: int | None) -> float | None:
+    return None if micros is None else micros / SECOND_US
+
+
 def _now_us(transaction: Transaction) -> int:
     return int(transaction.all("now")[0][0])
-
-
-def _parameters(schedule: Schedule) -> dict[str, Parameter]:
-    definition, next_at = schedule.definition, schedule.next_fire_at
-    return {
-        "name": definition.name,
-        "kind": definition.kind,
-        "payload": definition.payload,
-        "queue_name": definition.queue_name,
-        "cron_expr": definition.cron_expr,
-        "timezone": definition.timezone,
-        "enabled": definition.enabled,
-        "max_attempts": definition.max_attempts,
-        "dedupe_key": definition.dedupe_key,
-        "next_fire_at": None if next_at is None else to_micros(next_at),
-        "last_error": schedule.last_error,
-        "updated_at": to_micros(schedule.updated_at),
-    }

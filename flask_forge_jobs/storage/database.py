@@ -91,8 +91,35 @@ class Database(Protocol):
         On PostgreSQL this is one round trip. Errors as for :meth:`write`.
         """
 
+    def join(self, connection: object, work: Callable[[Transaction], T]) -> T:
+        """Run a unit of work inside the open transaction of a caller's connection.
+
+        The caller commits; a rollback takes the work with it. The unit is run once, and
+        undone as a whole when it raises, with the caller's own work left as it is.
+
+        Args:
+            connection: Of our driver and to our database, or what SQLAlchemy made of
+                one; see :func:`.joining.look_below`. A transaction begins if none is
+                open.
+            work: Called with the transaction.
+
+        Raises:
+            InvalidInputError: The connection is of another driver or to another
+                database, closed, or in autocommit mode without a transaction.
+            StorageBusyError: A lock or a conflict; the caller's transaction has to be
+                tried again as a whole.
+            StorageError: The transaction has failed and would store nothing.
+        """
+
     def read(self, work: Callable[[Transaction], T]) -> T:
         """Run reads against one snapshot; errors as for :meth:`write`."""
+
+    def look(self, name: str, /, **parameters: Parameter) -> list[Row]:
+        """Run one reading statement on its own and return its rows.
+
+        On PostgreSQL this is one round trip, without the server's own time limit, so it
+        is for what is quick. Errors as for :meth:`write`.
+        """
 
     def wake(self, queue_name: str) -> None:
         """Wake the workers of a queue after a :meth:`single` that added to it."""

@@ -7,28 +7,29 @@ changes nothing has met either its own id, which is success after an unclear com
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.errors import DuplicateJobError, StorageBusyError
 from flask_forge_jobs.ids import UlidGenerator
-from flask_forge_jobs.model.instants import to_micros
+from flask_forge_jobs.model.instants import MICROSECOND, to_micros
 from flask_forge_jobs.model.jobs import EnqueueResult, JobStatus, NewJob
-from flask_forge_jobs.model.queues import DEFAULT_MAX_WORKERS
 from flask_forge_jobs.model.request_keys import RequestKey
+from flask_forge_jobs.storage.admitting import admit, tightened
 from flask_forge_jobs.storage.database import (
     Database,
     Parameter,
+    Row,
     Transaction,
+    encode_names,
     encode_rows,
 )
+from flask_forge_jobs.storage.known_queues import KnownQueues
 from flask_forge_jobs.storage.request_keys import remember, remembered
 
 # The holder of a key may finish between the insert and the look-up (D33).
 ROUNDS = 3
 BULK_ROWS = 1000
-# A queue is registered again after this time, should somebody have deleted it.
-KNOWN_QUEUE_S = 60.0
 
 
 class Enqueuer:
@@ -43,59 +44,90 @@ class Enqueuer:
     def __init__(self, database: Database, ids: UlidGenerator, clock: Clock) -> None:
         self._database = database
         self._ids = ids
-        self._clock = clock
-        self._known_until: dict[str, float] = {}
+        self._queues = KnownQueues(database, clock)
 
-    def enqueue(self, job: NewJob) -> EnqueueResult:
+    def enqueue(self, job: NewJob, most_waiting: int | None = None) -> EnqueueResult:
         """Store one job; see :meth:`JobQueue.enqueue`."""
-        parameters = _parameters(job, self._ids.new())
-        if self._is_known(job.queue_name):
-            rows = self._database.single("enqueue", **parameters)
-            if rows:
+        job_id = self._ids.new()
+        parameters = _parameters(job, job_id)
+        is_simple = job.dedupe_for is None and most_waiting is None
+        if is_simple and self._queues.is_open(job.queue_name):
+            due_us = _due(self._database.single("enqueue", **parameters))
+            if due_us is not None:
                 self._database.wake(job.queue_name)
-                return _new(job, str(parameters["id"]), rows[0][0])
-            created: set[str] = set()
-        else:
-            created = self._register([job.queue_name])
-        result = self._database.write(
-            lambda transaction: self._store(transaction, job, parameters, created)
-        )
-        self._remember([job.queue_name])
+                return _new(job, job_id, due_us)
+        names = [job.queue_name]
+        queues = self._queues.look_up(names)
+        bounds = tightened(queues.bounds, names, most_waiting)
+
+        def work(transaction: Transaction) -> EnqueueResult:
+            def store() -> list[EnqueueResult]:
+                return [self._store(transaction, job, parameters, queues.created)]
+
+            return admit(transaction, [job], [job_id], bounds, store)[0]
+
+        result = self._database.write(work)
+        self._queues.remember(names, queues.bounds)
         return result
 
     def enqueue_many(
-        self, jobs: Sequence[NewJob], key: RequestKey | None = None
+        self,
+        jobs: Sequence[NewJob],
+        key: RequestKey | None = None,
+        most_waiting: int | None = None,
     ) -> list[EnqueueResult]:
         """Store jobs, all or none; see :meth:`JobQueue.enqueue_many`."""
         ids = self._ids.new_many(len(jobs))
         names = sorted({job.queue_name for job in jobs})
-        created = self._register([name for name in names if not self._is_known(name)])
-        results = self._database.write(
-            lambda transaction: self._store_once(transaction, jobs, ids, created, key)
-        )
-        self._remember(names)
+        queues = self._queues.look_up(names)
+        bounds = tightened(queues.bounds, names, most_waiting)
+
+        def work(transaction: Transaction) -> list[EnqueueResult]:
+            def store() -> list[EnqueueResult]:
+                return self._store_many(transaction, jobs, ids, queues.created)
+
+            return _once(
+                transaction,
+                jobs,
+                key,
+                lambda: admit(transaction, jobs, ids, bounds, store),
+            )
+
+        results = self._database.write(work)
+        self._queues.remember(names, queues.bounds)
         return results
 
-    def _is_known(self, queue_name: str) -> bool:
-        return self._known_until.get(queue_name, 0.0) > self._clock.monotonic()
+    def enqueue_within(
+        self,
+        connection: object,
+        jobs: Sequence[NewJob],
+        key: RequestKey | None = None,
+    ) -> list[EnqueueResult]:
+        """Store jobs in a caller's transaction; see :meth:`JobQueue.enqueue`."""
+        ids = self._ids.new_many(len(jobs))
+        names = sorted({job.queue_name for job in jobs})
 
-    def _remember(self, queue_names: Iterable[str]) -> None:
-        until = self._clock.monotonic() + KNOWN_QUEUE_S
-        self._known_until.update(dict.fromkeys(queue_names, until))
+        def work(transaction: Transaction) -> list[EnqueueResult]:
+            # Not remembered as known: the caller may roll the registration back.
+            queues = self._queues.look_up_within(transaction, names)
 
-    def _register(self, queue_names: Sequence[str]) -> set[str]:
-        """Register queues that are missing; return those that were."""
+            def store() -> list[EnqueueResult]:
+                if len(jobs) == 1 and key is None:
+                    values = _parameters(jobs[0], ids[0])
+                    return [self._store(transaction, jobs[0], values, queues.created)]
+                return self._store_many(transaction, jobs, ids, queues.created)
 
-        def work(transaction: Transaction) -> set[str]:
-            return {
-                name
-                for name in queue_names
-                if transaction.all(
-                    "ensure_queue", name=name, max_workers=DEFAULT_MAX_WORKERS
-                )
-            }
+            # Nobody waits for a transaction that lasts as long as the caller likes.
+            return _once(
+                transaction,
+                jobs,
+                key,
+                lambda: admit(
+                    transaction, jobs, ids, queues.bounds, store, is_exact=False
+                ),
+            )
 
-        return self._database.write(work) if queue_names else set()
+        return self._database.join(connection, work)
 
     def _store(
         self,
@@ -104,32 +136,28 @@ class Enqueuer:
         parameters: dict[str, Parameter],
         created: set[str],
     ) -> EnqueueResult:
+        job_id = str(parameters["id"])
         for _ in range(ROUNDS):
-            rows = transaction.all("enqueue", **parameters)
-            if rows:
-                transaction.wake(job.queue_name)
-                return _new(job, str(parameters["id"]), rows[0][0], created)
-            found = _find(transaction, job, str(parameters["id"]))
+            found = _replaced(transaction, job, job_id) if job.replace else None
+            if found is None and job.dedupe_for is not None:
+                found = _recent(transaction, job, job_id)
             if found is not None:
                 return found
+            due_us = _due(transaction.all("enqueue", **parameters))
+            if due_us is not None:
+                # Somebody else's job may have come and ended since the look; with our
+                # row in place no further one can.
+                if job.dedupe_for is not None:
+                    found = _recent(transaction, job, job_id)
+                if found is not None:
+                    _take_back(transaction, job_id)
+                    return found
+                transaction.wake(job.queue_name)
+                return _new(job, job_id, due_us, created)
+            found = _find(transaction, job, job_id)
+            if found is not None and not _may_replace(job, found):
+                return found
         raise StorageBusyError(f"dedupe key {job.dedupe_key!r} keeps changing hands")
-
-    def _store_once(
-        self,
-        transaction: Transaction,
-        jobs: Sequence[NewJob],
-        ids: Sequence[str],
-        created: set[str],
-        key: RequestKey | None,
-    ) -> list[EnqueueResult]:
-        if key is None:
-            return self._store_many(transaction, jobs, ids, created)
-        before = remembered(transaction, key, jobs)
-        if before is not None:
-            return before
-        results = self._store_many(transaction, jobs, ids, created)
-        remember(transaction, key, results)
-        return results
 
     def _store_many(
         self,
@@ -143,23 +171,49 @@ class Enqueuer:
             transaction.wake(queue_name)
         # Only a repeated unit can meet an id of its own, and only a key another job;
         # what hardly any job has stays out of the rows that are added fastest.
+        plain = [
+            pair for pair in pairs if not transaction.attempt and _is_plain(pair[0])
+        ]
         careful = [
             _parameters(job, job_id)
-            for job, job_id in pairs
+            for job, job_id in (pairs if len(plain) < len(pairs) else ())
             if transaction.attempt or not _is_plain(job)
         ]
-        due: dict[str, int] = {}
-        if len(careful) < len(pairs):
-            due.update(_append(transaction, pairs))
-        if careful:
+        due = _append(transaction, plain) if plain else {}
+        if careful and all(job.dedupe_for is None for job in jobs):
             due.update(_store_unless_held(transaction, careful))
-        held = {str(values["id"]): values for values in careful}
+        # In the order of their keys as well; those of one key stay in theirs.
+        others = {
+            str(values["id"]): values
+            for values in sorted(careful, key=_key_order)
+            if values["id"] not in due
+        }
+        asked = {job_id: job for job, job_id in pairs if job_id in others}
+        stored = {
+            job_id: self._store(transaction, asked[job_id], values, created)
+            for job_id, values in others.items()
+        }
         return [
-            _new(job, job_id, due[job_id], created)
-            if job_id in due
-            else self._store(transaction, job, held[job_id], created)
+            _new(job, job_id, due[job_id], created) if job_id in due else stored[job_id]
             for job, job_id in pairs
         ]
+
+
+def _once(
+    transaction: Transaction,
+    jobs: Sequence[NewJob],
+    key: RequestKey | None,
+    store: Callable[[], list[EnqueueResult]],
+) -> list[EnqueueResult]:
+    """Store, or return what an earlier call with the same key has stored."""
+    if key is None:
+        return store()
+    before = remembered(transaction, key, jobs)
+    if before is not None:
+        return before
+    results = store()
+    remember(transaction, key, results)
+    return results
 
 
 def _parameters(job: NewJob, job_id: str) -> dict[str, Parameter]:
@@ -177,19 +231,26 @@ def _parameters(job: NewJob, job_id: str) -> dict[str, Parameter]:
     }
 
 
+def _due(rows: Sequence[Row]) -> int | None:
+    """Return when a job that was stored may start; None when nothing was stored."""
+    due_us: int | None = rows[0][0] if rows else None
+    return due_us
+
+
 def _is_plain(job: NewJob) -> bool:
     return job.dedupe_key is None and job.schedule_name is None
 
 
 def _append(
-    transaction: Transaction, pairs: Iterable[tuple[NewJob, str]]
+    transaction: Transaction, pairs: Sequence[tuple[NewJob, str]]
 ) -> dict[str, int]:
-    """Store the plain jobs; return when each may start."""
+    """Store plain jobs; return when each may start."""
     now_us = int(transaction.all("now")[0][0])
-    plain = [(job, job_id, _due_us(job, now_us)) for job, job_id in pairs]
-    plain = [each for each in plain if _is_plain(each[0])]
-    transaction.append("append_jobs", (_row(*each, now_us) for each in plain))
-    return {job_id: due_us for _, job_id, due_us in plain}
+    due_us = {job_id: _due_us(job, now_us) for job, job_id in pairs}
+    transaction.append(
+        "append_jobs", (_row(job, id_, due_us[id_], now_us) for job, id_ in pairs)
+    )
+    return due_us
 
 
 def _due_us(job: NewJob, now_us: int) -> int:
@@ -244,22 +305,68 @@ def _first_of_each_key(
 def _new(
     job: NewJob, job_id: str, due_us: int, created: Iterable[str] = ()
 ) -> EnqueueResult:
+    # By position, and not a frozen dataclass: a bulk call makes ten thousand.
     return EnqueueResult(
-        id=job_id,
-        is_deduped=False,
-        queue_name=job.queue_name,
-        kind=job.kind,
-        status=JobStatus.PENDING,
-        scheduled_at_us=due_us,
-        queue_created=job.queue_name in created,
+        job_id,
+        False,  # is_deduped
+        job.queue_name,
+        job.kind,
+        JobStatus.PENDING,
+        due_us,
+        job.queue_name in created,
     )
 
 
 def _find(transaction: Transaction, job: NewJob, job_id: str) -> EnqueueResult | None:
     rows = transaction.all("find_enqueued", id=job_id, dedupe_key=job.dedupe_key)
+    return _holder(job, job_id, rows[0]) if rows else None
+
+
+def _recent(transaction: Transaction, job: NewJob, job_id: str) -> EnqueueResult | None:
+    """Return the youngest other job of the key's window, if there is one."""
+    assert job.dedupe_for is not None  # noqa: S101  # who calls has looked
+    rows = transaction.all(
+        "find_recent",
+        id=job_id,
+        dedupe_key=job.dedupe_key,
+        window_us=job.dedupe_for // MICROSECOND,
+    )
+    return _holder(job, job_id, rows[0]) if rows else None
+
+
+def _take_back(transaction: Transaction, job_id: str) -> None:
+    """Remove a job of our own that nobody has seen yet."""
+    transaction.all("delete_jobs", rows=encode_names("job_id", [job_id]))
+
+
+def _replaced(
+    transaction: Transaction, job: NewJob, job_id: str
+) -> EnqueueResult | None:
+    """Put a job's values into the pending holder of its key, if there is one."""
+    moves = "run_at" in job.replace
+    rows = transaction.all(
+        "replace_pending",
+        kind=job.kind,
+        dedupe_key=job.dedupe_key,
+        payload=job.payload if "payload" in job.replace else None,
+        moves=moves,
+        run_at=to_micros(job.run_at) if moves and job.run_at is not None else None,
+    )
     if not rows:
         return None
-    found_id, queue_name, kind, status, due_us = rows[0]
+    found = _holder(job, job_id, rows[0])
+    transaction.wake(found.queue_name)
+    return found._replace(is_replaced=True) if found.is_deduped else found
+
+
+def _may_replace(job: NewJob, found: EnqueueResult) -> bool:
+    """Tell whether a holder has become pending since the look for one."""
+    is_pending = found.is_deduped and found.status is JobStatus.PENDING
+    return bool(job.replace) and is_pending
+
+
+def _holder(job: NewJob, job_id: str, row: Row) -> EnqueueResult:
+    found_id, queue_name, kind, status, due_us = row
     if found_id == job_id:
         return _new(job, job_id, due_us)
     if kind != job.kind:

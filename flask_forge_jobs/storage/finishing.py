@@ -18,6 +18,7 @@ from flask_forge_jobs.model.outcomes import CANCELLED_MESSAGE, Settlement
 from flask_forge_jobs.model.queues import COOLDOWN_DECAY_GRACE_S, QueueSettings
 from flask_forge_jobs.storage.database import Parameter, Transaction, encode_rows
 from flask_forge_jobs.storage.rows import queue_from_row
+from flask_forge_jobs.storage.seats import let_in
 
 _FINAL = (JobStatus.DONE, JobStatus.DEAD)
 
@@ -58,6 +59,9 @@ class Finishing:
                     name=settlement.job.queue_name,
                     delay_us=_to_us(delay_s),
                 )
+        freed = [e.seat for e in settlements if e.seat and e.job.id in finished]
+        if freed:
+            let_in(transaction, freed)
         for queue_name in _queues_with_returns(settlements):
             transaction.wake(queue_name)
         return [each.job.id for each in missing if each.job.id not in finished]

@@ -22,6 +22,7 @@ from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.metrics import LEVELS, MetricKey, Tally, floor_to
 from flask_forge_jobs.storage.metrics import FOLD_AFTER_US, MetricStore
 from flask_forge_jobs.storage.recorder import Recorder
+from flask_forge_jobs.storage.uncommitted import Uncommitted
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +44,7 @@ class Flusher:
         store: Stores.
         clock: Tells which buckets are over.
         new_host: Returns an id for the rows of this process that nobody had before.
+        uncommitted: Jobs that are counted once they are committed; None has none.
     """
 
     def __init__(
@@ -51,11 +53,13 @@ class Flusher:
         store: MetricStore,
         clock: Clock,
         new_host: Callable[[], str],
+        uncommitted: Uncommitted | None = None,
     ) -> None:
         self._recorder = recorder
         self._store = store
         self._clock = clock
         self._new_host = new_host
+        self._uncommitted = uncommitted
         self._reset()
         recorder.on_activity = self._activity
         close = weakref.WeakMethod(self.close)
@@ -91,6 +95,8 @@ class Flusher:
             StorageError: Nothing was stored; all of it is kept for the next time.
         """
         with self._flush_lock:
+            if self._uncommitted is not None:
+                self._uncommitted.settle()
             taken_us = self._clock.now_us()
             for key, tally in self._recorder.take().items():
                 self._taken.setdefault(key, Tally()).merge(tally)
@@ -210,8 +216,15 @@ class Flusher:
                 self._failed(None)
             else:
                 self._is_failing = False
+                self._look_again(is_last=is_last)
             if is_last and self._may_end():
                 return
+
+    def _look_again(self, *, is_last: bool) -> None:
+        """Go on while jobs are waited for; the end of a process waits for none."""
+        waiting = self._uncommitted is not None and self._uncommitted.is_waiting
+        if waiting and not is_last:
+            self._work.set()
 
     def _failed(self, error: StorageError | None) -> None:
         if error is not None and not self._is_failing:

@@ -38,6 +38,7 @@ from flask_forge_jobs.storage.finishing import Finishing
 from flask_forge_jobs.storage.recorder import Recorder
 from flask_forge_jobs.storage.reviving import revive_jobs
 from flask_forge_jobs.storage.rows import claimed_from_row
+from flask_forge_jobs.storage.uncommitted import Uncommitted
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +54,7 @@ class JobQueue:
         clock: Stamps the error history.
         jitter: Returns a number in [0, 1) that spreads retries.
         recorder: Counts the jobs that are enqueued; None counts nothing.
+        uncommitted: Counts those of callers' transactions; None counts none of them.
     """
 
     def __init__(
@@ -62,16 +64,26 @@ class JobQueue:
         clock: Clock,
         jitter: Callable[[], float] | None = None,
         recorder: Recorder | None = None,
+        *,
+        uncommitted: Uncommitted | None = None,
     ) -> None:
         self._database = database
         self._clock = clock
         self._jitter = jitter
         self._recorder = recorder
+        self._uncommitted = uncommitted
         self._enqueuer = Enqueuer(database, ids, clock)
 
     # -- producing -----------------------------------------------------------------
 
-    def enqueue(self, job: NewJob, key: RequestKey | None = None) -> EnqueueResult:
+    def enqueue(
+        self,
+        job: NewJob,
+        key: RequestKey | None = None,
+        *,
+        connection: object | None = None,
+        most_waiting: int | None = None,
+    ) -> EnqueueResult:
         """Store one job and wake a worker; one statement and one commit.
 
         A queue that is not registered yet is registered with the defaults (D27).
@@ -79,24 +91,40 @@ class JobQueue:
         Args:
             job: What to store.
             key: Makes it safe to ask again; see :meth:`enqueue_many`.
+            connection: Store it in this connection's transaction, so that it comes
+                with the caller's commit and goes with a rollback. A psycopg2 or sqlite3
+                connection to the same database, or SQLAlchemy's connection or session
+                on one.
+            most_waiting: Refuse the job when so many wait in its queue, however many
+                the queue itself takes; not used with a connection.
 
         Returns:
             The new job, or the unfinished one that holds its dedupe key.
 
         Raises:
+            InvalidInputError: The connection is of another driver or to another
+                database, closed, or in autocommit mode without a transaction.
             DuplicateJobError: The key is held by a job of another kind.
             RequestKeyReusedError: The request key was used for something else.
+            QueueFullError: As many jobs wait in the queue as may.
             StorageError: The job was not stored.
         """
-        if key is not None:
-            return self.enqueue_many([job], key)[0]
-        result = self._enqueuer.enqueue(job)
+        if key is not None or connection is not None:
+            return self.enqueue_many(
+                [job], key, connection=connection, most_waiting=most_waiting
+            )[0]
+        result = self._enqueuer.enqueue(job, most_waiting)
         if self._recorder is not None and not result.is_deduped:
             self._recorder.enqueued(job.queue_name, job.kind)
         return result
 
     def enqueue_many(
-        self, jobs: Sequence[NewJob], key: RequestKey | None = None
+        self,
+        jobs: Sequence[NewJob],
+        key: RequestKey | None = None,
+        *,
+        connection: object | None = None,
+        most_waiting: int | None = None,
     ) -> list[EnqueueResult]:
         """Store up to 10,000 jobs, all or none, and wake each queue once.
 
@@ -106,14 +134,18 @@ class JobQueue:
             jobs: What to store; ids are minted in this order.
             key: For a day, asking for the same with the same key stores nothing and
                 returns what the first call returned, marked as replayed.
+            connection: See :meth:`enqueue`.
+            most_waiting: See :meth:`enqueue`.
 
         Returns:
             One result for each job, in order.
 
         Raises:
-            InvalidInputError: More than 10,000 jobs.
+            InvalidInputError: More than 10,000 jobs, or a connection that cannot be
+                joined.
             DuplicateJobError: A key is held by a job of another kind.
             RequestKeyReusedError: The request key was used for something else.
+            QueueFullError: One of the queues has no room for its jobs.
             StorageError: Nothing was stored.
         """
         if len(jobs) > MAX_BULK_JOBS:
@@ -122,7 +154,12 @@ class JobQueue:
             )
         if not jobs:
             return []
-        results = self._enqueuer.enqueue_many(jobs, key)
+        if connection is not None:
+            results = self._enqueuer.enqueue_within(connection, jobs, key)
+            if self._uncommitted is not None:
+                self._uncommitted.add(results)
+            return results
+        results = self._enqueuer.enqueue_many(jobs, key, most_waiting)
         if self._recorder is not None:
             self._recorder.enqueued_many(
                 (each.queue_name, each.kind)

@@ -7,16 +7,19 @@ million jobs.
 from __future__ import annotations
 
 import heapq
+import json
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from types import MappingProxyType
 
 from flask_forge_jobs.errors import JobNotFoundError
-from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.jobs import Job, JobFilter, JobsPage, JobStatus
 from flask_forge_jobs.model.ordering import FoundJobs, JobOrder, Position
+from flask_forge_jobs.model.overview import QueueOverview
 from flask_forge_jobs.model.processes import Process
-from flask_forge_jobs.model.queues import QueueCounts, QueueSettings
+from flask_forge_jobs.model.queues import QueueCounts
 from flask_forge_jobs.storage.database import (
     Database,
     Row,
@@ -25,13 +28,14 @@ from flask_forge_jobs.storage.database import (
 )
 from flask_forge_jobs.storage.listing import MAX_MERGED_ROWS, Listing
 from flask_forge_jobs.storage.rows import (
-    NO_LIMIT,
     job_from_row,
     process_from_row,
     queue_from_row,
     within_micros,
 )
 from flask_forge_jobs.storage.summaries import load_summaries
+
+_STATUSES = frozenset(status.value for status in JobStatus)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,19 +50,20 @@ class QueueStatistics:
     oldest_due_age_s: int = 0
 
 
+_NO_JOBS = QueueStatistics()
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """All queues at one moment.
 
     Args:
-        queues: Their settings, by name.
-        statistics: Counts and lag of those that have jobs.
-        processes: The worker slots, by queue and process id.
+        overview: Those that are registered, by name.
+        statistics: Counts and lag of those that have jobs, registered or not.
     """
 
-    queues: Sequence[QueueSettings]
+    overview: Sequence[QueueOverview]
     statistics: Mapping[str, QueueStatistics]
-    processes: Sequence[Process]
 
 
 class JobReader:
@@ -70,6 +75,9 @@ class JobReader:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        # Who asks every second mostly finds what was there a second ago: objects are
+        # made of it once.
+        self._last: tuple[Row, Snapshot] = (), Snapshot((), {})
 
     def get(self, job_id: str) -> Job:
         """Return one job.
@@ -99,32 +107,26 @@ class JobReader:
             if queue_names is None or queue_name in queue_names
         ]
 
-    def statistics(self) -> dict[str, QueueStatistics]:
+    def statistics(self) -> Mapping[str, QueueStatistics]:
         """Return counts and lag of every queue that has jobs, from one snapshot."""
-        return self._database.read(_statistics)
+        return self.snapshot().statistics
 
     def snapshot(self, within_s: float | None = None) -> Snapshot:
         """Return every queue with its numbers and slots, from one snapshot.
+
+        It is the very same object as the last one for as long as nothing has changed.
 
         Args:
             within_s: Oldest heartbeat of a slot that counts, in seconds; None takes
                 slots that fell silent too.
         """
-
-        def work(transaction: Transaction) -> Snapshot:
-            slots = transaction.all(
-                "all_processes",
-                queue_name=None,
-                within_us=within_micros(within_s),
-                limit=NO_LIMIT,
-            )
-            return Snapshot(
-                queues=[queue_from_row(row) for row in transaction.all("all_queues")],
-                statistics=_statistics(transaction),
-                processes=[process_from_row(row) for row in slots],
-            )
-
-        return self._database.read(work)
+        (texts,) = self._database.look("snapshot", within_us=within_micros(within_s))
+        last_texts, last = self._last
+        if texts == last_texts:
+            return last
+        found = _snapshot(*(json.loads(text or "[]") for text in texts))
+        self._last = texts, found
+        return found
 
     def kinds(self, queue_name: str | None = None) -> list[str]:
         """Return the kinds of the stored jobs, sorted.
@@ -154,7 +156,7 @@ class JobReader:
 
         def work(transaction: Transaction) -> JobsPage:
             counts = _count(
-                transaction.all("counts_of_queues"), transaction.all("overdue")
+                transaction.all("counts_of_queues"), transaction.all("waiting")
             )
             waiting = {
                 name: each.scheduled
@@ -244,28 +246,61 @@ class JobReader:
         return self._database.read(work)
 
 
-def _statistics(transaction: Transaction) -> dict[str, QueueStatistics]:
-    counts = _count(transaction.all("counts_of_queues"), transaction.all("overdue"))
-    ages_us = {row[0]: int(row[1]) for row in transaction.all("oldest_due")}
+def _snapshot(
+    queues: Sequence[Row],
+    counts: Sequence[Row],
+    waiting: Sequence[Row],
+    processes: Sequence[Row],
+) -> Snapshot:
+    statistics = _statistics(counts, waiting)
+    slots: defaultdict[str, list[Process]] = defaultdict(list)
+    for process in map(process_from_row, processes):
+        slots[process.queue_name].append(process)
+    overview = []
+    for settings in map(queue_from_row, queues):
+        found = statistics.get(settings.name, _NO_JOBS)
+        overview.append(
+            QueueOverview(
+                settings=settings,
+                counts=found.counts,
+                processes=tuple(slots[settings.name]),
+                oldest_due_age_s=found.oldest_due_age_s,
+            )
+        )
+    return Snapshot(tuple(overview), MappingProxyType(statistics))
+
+
+def _statistics(
+    counts: Iterable[Row], waiting: Sequence[Row]
+) -> dict[str, QueueStatistics]:
+    longest_s: dict[str, int] = {}
+    for name, _, waited_s in waiting:
+        longest_s[name] = max(longest_s.get(name, 0), waited_s)
     return {
-        name: QueueStatistics(each, ages_us.get(name, 0) // SECOND_US)
-        for name, each in counts.items()
+        name: QueueStatistics(each, longest_s.get(name, 0))
+        for name, each in _count(counts, waiting).items()
     }
 
 
-def _count(counts: Iterable[Row], overdue: Iterable[Row]) -> dict[str, QueueCounts]:
-    """Fold the maintained rows; a job that waits for its time but is due is pending."""
+def _count(counts: Iterable[Row], waiting: Iterable[Row]) -> dict[str, QueueCounts]:
+    """Fold the maintained rows; a job that waits for its time but is due is pending.
+
+    A state that only a newer package knows counts nowhere: one such job must not take
+    the overview of all the others away.
+    """
     found: dict[str, dict[str, int]] = {}
     for name, status, deferred, jobs in counts:
+        if status not in _STATUSES:
+            continue
         is_scheduled = status == JobStatus.PENDING and deferred
         column = "scheduled" if is_scheduled else str(status)
         queue = found.setdefault(name, {})
         queue[column] = queue.get(column, 0) + int(jobs)
-    for name, jobs in overdue:
-        if jobs:
+    for name, overdue, _ in waiting:
+        if overdue:
             queue = found[name]
-            queue["pending"] = queue.get("pending", 0) + jobs
-            queue["scheduled"] -= jobs
+            queue["pending"] = queue.get("pending", 0) + overdue
+            queue["scheduled"] -= overdue
     return {name: QueueCounts(**columns) for name, columns in found.items()}
 
 

@@ -226,57 +226,63 @@ class Listing:
         self, order: JobOrder, start: Place, depth: int
     ) -> list[Iterator[Place]] | None:
         """Return what is to be merged, or None when it is better to sort."""
-        wanted, conditions = self._wanted, self._conditions
         if order.column is SortColumn.ENQUEUED_AT:
             if depth > MAX_MERGED_ROWS:
                 return None
-            if wanted.dedupe_key is not None:
-                return self._streams_of.one_by_one(
-                    "listed_key", _NO_KEY, order, start, depth
-                )
-            if wanted.schedule_name is not None:
-                return self._streams_of.one_by_one(
-                    "listed_schedule", _NO_KEY, order, start, depth
-                )
             return self._streams_by_age(order, start, depth)
-        is_selective = bool(wanted.kinds) or conditions.has_range
-        if not conditions.is_plain and not conditions.scheduled_only:
-            is_selective = True
-        if is_selective and self._matching <= MAX_SORTED_ROWS:
+        if self._is_selective and self._matching <= MAX_SORTED_ROWS:
             return None
         if order.column is SortColumn.COMPLETED_AT:
-            pairs = sorted({(queue, status) for queue, _, status in self._counts})
-            if len(pairs) > MAX_SOURCES:
-                return None
-            keys = [(queue, "", status) for queue, status in pairs]
-            if not is_selective:
-                return self._streams_of.together(
-                    "finished_together", keys, order, start, depth
-                )
-            return self._streams_of.one_by_one(
-                "listed_finished", keys, order, start, depth
-            )
-        queues = sorted({queue for queue, _, _ in self._counts})
-        if (
-            order.column is not SortColumn.SCHEDULED_AT
-            or not conditions.scheduled_only
-            or len(queues) > MAX_SOURCES
-        ):
-            return None
-        keys = [(queue, "", "") for queue in queues]
-        return self._streams_of.one_by_one("listed_deferred", keys, order, start, depth)
+            return self._streams_by_end(order, start, depth)
+        if order.column is SortColumn.SCHEDULED_AT and self._conditions.scheduled_only:
+            return self._streams_by_time(order, start, depth)
+        return None
+
+    @property
+    def _is_selective(self) -> bool:
+        """Whether an index on something else would find many jobs in vain."""
+        conditions = self._conditions
+        is_plain = conditions.is_plain or conditions.scheduled_only
+        return bool(self._wanted.kinds) or conditions.has_range or not is_plain
 
     def _streams_by_age(
         self, order: JobOrder, start: Place, depth: int
     ) -> list[Iterator[Place]] | None:
+        wanted, streams = self._wanted, self._streams_of
+        if wanted.dedupe_key is not None:
+            return streams.one_by_one("listed_key", _NO_KEY, order, start, depth)
+        if wanted.schedule_name is not None:
+            return streams.one_by_one("listed_schedule", _NO_KEY, order, start, depth)
         keys = list(self._counts)
         if not self._conditions.is_plain:
             if len(keys) > MAX_COMBINATIONS:
                 return None
-            return self._streams_of.one_by_one("listed", keys, order, start, depth)
+            return streams.one_by_one("listed", keys, order, start, depth)
         if len(keys) > MAX_COMBINATIONS:
             keys = self._leading(order, start, depth)
-        return self._streams_of.together("listed_together", keys, order, start, depth)
+        return streams.together("listed_together", keys, order, start, depth)
+
+    def _streams_by_end(
+        self, order: JobOrder, start: Place, depth: int
+    ) -> list[Iterator[Place]] | None:
+        pairs = sorted({(queue, status) for queue, _, status in self._counts})
+        if len(pairs) > MAX_SOURCES:
+            return None
+        keys = [(queue, "", status) for queue, status in pairs]
+        if self._is_selective:
+            name, read = "listed_finished", self._streams_of.one_by_one
+        else:
+            name, read = "finished_together", self._streams_of.together
+        return read(name, keys, order, start, depth)
+
+    def _streams_by_time(
+        self, order: JobOrder, start: Place, depth: int
+    ) -> list[Iterator[Place]] | None:
+        queues = sorted({queue for queue, _, _ in self._counts})
+        if len(queues) > MAX_SOURCES:
+            return None
+        keys = [(queue, "", "") for queue in queues]
+        return self._streams_of.one_by_one("listed_deferred", keys, order, start, depth)
 
     def _leading(self, order: JobOrder, start: Place, depth: int) -> list[Combination]:
         """Return the combinations that the ``depth`` first jobs can be of."""

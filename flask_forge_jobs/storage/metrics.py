@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flask_forge_jobs.clock import Clock
+from flask_forge_jobs.model.histograms import Histogram
 from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.metrics import (
     DAY,
@@ -22,7 +23,6 @@ from flask_forge_jobs.model.metrics import (
     FINEST_KEPT_US,
     KEPT_US,
     LEVELS,
-    Histogram,
     MetricKey,
     Tally,
     Window,
@@ -357,7 +357,7 @@ def _metric_row(key: MetricKey, tally: Tally) -> dict[str, Parameter]:
 
 
 def _add(tally: Tally, figures: Sequence[Any]) -> None:
-    """Add a row's counts and times; this is what a chart spends its time on."""
+    """Add a row's counts and times."""
     enqueued, started, retried, completed, failed, run, total = figures
     tally.enqueued += enqueued
     tally.started += started

@@ -13,7 +13,8 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 from flask_forge_jobs.errors import MigrationError
-from flask_forge_jobs.storage.catalogue import Migration
+from flask_forge_jobs.storage.catalogue import Migration, load_migrations
+from flask_forge_jobs.storage.database import Database
 
 logger = logging.getLogger(__name__)
 
@@ -72,6 +73,30 @@ def apply_migrations(
             names.append(step.name)
             logger.info("applied schema step %s (%s)", step.version, step.name)
     return names
+
+
+def is_behind(schema: SchemaState, steps: Sequence[Migration]) -> bool:
+    """Return whether steps are missing.
+
+    Raises:
+        MigrationError: The schema is newer than this code can read.
+    """
+    return bool(_missing(schema.applied(), steps))
+
+
+def check_readable(database: Database) -> None:
+    """Look whether this code can still work on the schema; a single cheap read.
+
+    Args:
+        database: Has a schema of ours.
+
+    Raises:
+        MigrationError: The schema is newer than this code can read.
+        StorageError: The database could not be asked.
+    """
+    rows = database.look("applied_versions")
+    applied = [(version, oldest_reader) for version, oldest_reader, _ in rows]
+    _missing(applied, load_migrations(database.backend))
 
 
 def _missing(

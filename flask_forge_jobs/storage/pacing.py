@@ -32,6 +32,7 @@ class Pace:
         database: The seam to the database.
         clock: Measures transactions.
         wait: Waits for some seconds.
+        pauses: How many times as long as the transaction before it a pause is.
     """
 
     def __init__(
@@ -39,7 +40,10 @@ class Pace:
         database: Database,
         clock: Clock,
         wait: Callable[[float], object] = time.sleep,
+        *,
+        pauses: float = PAUSES,
     ) -> None:
+        self._pauses = pauses
         self._database = database
         self._clock = clock
         self._wait = wait
@@ -66,4 +70,4 @@ class Pace:
             if began_at:
                 ended_at = self._clock.monotonic()
                 held_s = ended_at - began_at[-1]
-                self._not_before = ended_at + PAUSES * held_s
+                self._not_before = ended_at + self._pauses * held_s

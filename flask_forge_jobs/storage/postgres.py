@@ -9,38 +9,31 @@ the statements (D41).
 
 from __future__ import annotations
 
-import contextlib
 import os
-import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TypeVar
 
 import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812  # a class
 
 from flask_forge_jobs.config.database import DatabaseSettings
-from flask_forge_jobs.errors import (
-    DedupeKeyTakenError,
-    StorageBusyError,
-    StorageError,
-    StorageUnavailableError,
-)
+from flask_forge_jobs.randomness import fraction
 from flask_forge_jobs.storage.catalogue import load_migrations
 from flask_forge_jobs.storage.database import Listener, Parameter, Row, WakeCallback
+from flask_forge_jobs.storage.joining import look_below
 from flask_forge_jobs.storage.migrate import apply_migrations
+from flask_forge_jobs.storage.postgres_faults import PostgresFaults
+from flask_forge_jobs.storage.postgres_joining import require_usable, run_joined
 from flask_forge_jobs.storage.postgres_listener import PostgresListener
 from flask_forge_jobs.storage.postgres_pool import ConnectionPool, connect
 from flask_forge_jobs.storage.postgres_schema import PostgresSchema
+from flask_forge_jobs.storage.postgres_tls import warn_of_unchecked_server
 from flask_forge_jobs.storage.postgres_transaction import PostgresTransaction
-from flask_forge_jobs.storage.retrying import TransientError, run_with_retries
+from flask_forge_jobs.storage.retrying import run_with_retries
 
 T = TypeVar("T")
 
-_SERIALIZATION = frozenset({"40001", "40P01", "55P03"})
-_SHUTDOWN = frozenset({"57P01", "57P02", "57P03"})
-_CANCELLED = "57014"
-_UNIQUE = "23505"
 # Rows that arrive as JSON are guessed to be a hundred, and on a small or a freshly
 # filled table that guess makes the planner read all of it; a LIMIT that is seldom
 # reached has the same effect. Every statement of ours is served by an index, so say so,
@@ -63,6 +56,7 @@ class _ProcessState:
         self.pid = os.getpid()
         self.pool = pool
         self.is_open = False
+        self.tables: Row = ()
         self.callbacks: list[WakeCallback] = []
 
 
@@ -84,15 +78,21 @@ class PostgresDatabase:
         *,
         may_migrate: bool = True,
         wait: Callable[[float], object] = time.sleep,
-        random: Callable[[], float] = random.random,
+        random: Callable[[], float] = fraction,
     ) -> None:
         self._settings = settings
         self._may_migrate = may_migrate
         self._wait = wait
         self._random = random
-        limit_ms = int(settings.statement_timeout_s * 1000)
+        self._limit_s = settings.statement_timeout_s + _DEADLINE_SLACK_S
+        # Without the second one the server would keep our locks for hours when the
+        # network has swallowed us; by then the watchdog has cut the connection here.
         # Compiling a statement of ours takes longer than running it.
-        limit = f"SET LOCAL statement_timeout = {limit_ms};\nSET LOCAL jit = off"
+        limit = (
+            f"SET LOCAL statement_timeout = {_ms(settings.statement_timeout_s)};\n"
+            f"SET LOCAL idle_in_transaction_session_timeout = {_ms(self._limit_s)};\n"
+            "SET LOCAL jit = off"
+        )
         self._begin_write = (
             f"BEGIN ISOLATION LEVEL READ COMMITTED;\n{limit};\n{_PLAN_BY_INDEX}"
         )
@@ -100,7 +100,8 @@ class PostgresDatabase:
             "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;\n"
             f"{limit};\n{_PLAN_BY_INDEX}"
         )
-        self._limit_s = settings.statement_timeout_s + _DEADLINE_SLACK_S
+        self._retried = PostgresFaults(settings.statement_timeout_s, is_retried=True)
+        self._surfaced = PostgresFaults(settings.statement_timeout_s, is_retried=False)
         self._current = self._new_state()
 
     def _new_state(self) -> _ProcessState:
@@ -132,48 +133,17 @@ class PostgresDatabase:
 
     def _open(self, state: _ProcessState) -> None:
         with (
+            # Whoever starts without a server is told so at once.
             state.pool.connection() as connection,
-            self._translated(is_retried=True),
+            self._retried,
         ):
             apply_migrations(
                 PostgresSchema(connection),
                 load_migrations("postgres"),
                 may_change=self._may_migrate,
             )
+            warn_of_unchecked_server(connection)
         state.is_open = True
-
-    @contextlib.contextmanager
-    def _translated(self, *, is_retried: bool = False) -> Iterator[None]:
-        try:
-            yield
-        except psycopg2.Error as error:
-            fault = self._translate(error)
-            if isinstance(fault, TransientError) and not is_retried:
-                fault = fault.surfaced
-            raise fault from error
-
-    def _translate(self, error: psycopg2.Error) -> Exception:
-        code = error.pgcode or ""
-        if code in _SERIALIZATION:
-            return TransientError(StorageBusyError("the transaction kept conflicting"))
-        if code == _UNIQUE:
-            # Not transient: the same unit would meet the same key again (D31).
-            return DedupeKeyTakenError(
-                "another transaction took a unique key meanwhile"
-            )
-        if code == _CANCELLED:
-            limit_s = self._settings.statement_timeout_s
-            return StorageUnavailableError(
-                f"a statement took longer than {limit_s:g} s"
-            )
-        lost = isinstance(error, psycopg2.InterfaceError) or (
-            isinstance(error, psycopg2.OperationalError) and not code
-        )
-        if lost or code in _SHUTDOWN or code.startswith("08"):
-            return TransientError(
-                StorageUnavailableError("the connection to PostgreSQL was lost")
-            )
-        return StorageError(f"PostgreSQL refused the statement ({code or 'no code'})")
 
     # -- transactions --------------------------------------------------------------
 
@@ -184,8 +154,9 @@ class PostgresDatabase:
         self.open()
 
         def unit(attempt: int) -> T:
-            with self._transaction(self._begin_write, attempt, urgent=urgent) as opened:
-                result = work(opened)
+            opened, result = self._transact(
+                self._begin_write, work, attempt, urgent=urgent
+            )
             for queue_name in opened.woken:
                 self._wake_here(queue_name)
             return result
@@ -196,45 +167,63 @@ class PostgresDatabase:
         """Run one writing statement as a transaction of its own."""
         self.open()
 
-        def unit(attempt: int) -> list[Row]:
-            with self._transaction("", attempt) as opened:
-                return opened.all(name, **parameters)
+        def work(opened: PostgresTransaction) -> list[Row]:
+            return opened.all(name, **parameters)
 
-        return run_with_retries(unit, self._wait)
+        return run_with_retries(
+            lambda attempt: self._transact("", work, attempt)[1], self._wait
+        )
+
+    def join(self, connection: object, work: Callable[[PostgresTransaction], T]) -> T:
+        """Run a unit of work inside a transaction of the caller's."""
+        joined = require_usable(look_below(connection).driver)
+        self.open()
+        with self._surfaced:
+            return run_joined(joined, self._is_ours, work)
+
+    def _is_ours(self, found: Row) -> bool:
+        """Tell whether a connection that found these tables sees what ours see."""
+        state = self._state
+        if state.tables != found:
+            # Ours may be from before the server's last start.
+            state.tables = self.single("whose_tables")[0]
+        return state.tables == found
 
     def read(self, work: Callable[[PostgresTransaction], T]) -> T:
         """Run reads against one snapshot."""
         self.open()
+        return run_with_retries(
+            lambda attempt: self._transact(self._begin_read, work, attempt)[1],
+            self._wait,
+        )
 
-        def unit(attempt: int) -> T:
-            with self._transaction(self._begin_read, attempt) as opened:
-                return work(opened)
+    def look(self, name: str, /, **parameters: Parameter) -> list[Row]:
+        """Run one reading statement on its own."""
+        return self.single(name, **parameters)
 
-        return run_with_retries(unit, self._wait)
-
-    @contextlib.contextmanager
-    def _transaction(
-        self, begin: str, attempt: int, *, urgent: bool = False
-    ) -> Iterator[PostgresTransaction]:
+    def _transact(
+        self,
+        begin: str,
+        work: Callable[[PostgresTransaction], T],
+        attempt: int,
+        *,
+        urgent: bool = False,
+    ) -> tuple[PostgresTransaction, T]:
         pool = self._state.pool
-        try:
-            borrowed = contextlib.ExitStack()
-            connection = borrowed.enter_context(pool.connection(urgent=urgent))
-        except StorageUnavailableError as error:
-            raise TransientError(error) from error.__cause__
         with (
-            borrowed,
-            self._translated(is_retried=True),
+            self._retried,
+            pool.connection(urgent=urgent) as connection,
             pool.watchdog.watching(connection, self._limit_s),
         ):
             opened = PostgresTransaction(connection, begin, attempt)
             try:
-                yield opened
+                result = work(opened)
                 if begin:
                     opened.end()
             except BaseException:
                 opened.undo()
                 raise
+        return opened, result
 
     # -- wake-ups ------------------------------------------------------------------
 
@@ -251,13 +240,14 @@ class PostgresDatabase:
         self.open()
         callbacks = self._state.callbacks
         callbacks.append(callback)
-        settings = self._settings
-        if settings.listen_url:
-            settings = DatabaseSettings.from_url(settings.listen_url, tuning=settings)
+        settings = self._settings.listener()
         return PostgresListener(
             callback,
             forget=lambda: callbacks.remove(callback),
             connect=lambda: connect(settings),
+            notify=lambda payload: self.single("notify", queue_name=payload),
+            watching=self._state.pool.watchdog.watching,
+            may_be_pooled=bool(self._settings.listen_url),
             is_own=lambda pid: pid in self._state.pool.backend_pids,
         )
 
@@ -266,14 +256,14 @@ class PostgresDatabase:
     def schema_versions(self) -> tuple[int, int] | None:
         """Return (stored, newest known), or None when there is no schema of ours."""
         newest = load_migrations("postgres")[-1].version
-        with self._state.pool.connection() as connection, self._translated():
+        with self._surfaced, self._state.pool.connection() as connection:
             applied = PostgresSchema(connection).applied()
         return (applied[-1][0], newest) if applied else None
 
     def describe(self) -> tuple[tuple[str, str], ...]:
         """Return what the live connection says of itself."""
         self.open()
-        with self._state.pool.connection() as connection, self._translated():
+        with self._surfaced, self._state.pool.connection() as connection:
             version = connection.info.parameter_status("server_version") or "unknown"
         return (
             ("server_version", version),
@@ -294,6 +284,10 @@ class PostgresDatabase:
         """Close the idle connections of this process."""
         self._state.pool.close()
         self._current = self._new_state()
+
+
+def _ms(seconds: float) -> int:
+    return int(seconds * 1000)
 
 
 def _driver() -> str:

@@ -1,8 +1,11 @@
 """Wake-ups from PostgreSQL: ``LISTEN`` on a connection of its own.
 
-A pooler in transaction mode accepts ``LISTEN`` and delivers nothing, so the listener
-first sends itself a notification. If that does not arrive, the workers poll; work is
-found either way, only later.
+A pooler in transaction mode accepts ``LISTEN`` and delivers nothing; worse, it leaves
+the session that listens to whoever is served by it next. So a listener that finds
+itself behind one does not listen unless it was told that it may, and one that listens
+has a notification sent by another connection first: the session that sends one hears it
+whatever is in between. If that does not arrive, the workers poll; work is found either
+way, only later.
 """
 
 from __future__ import annotations
@@ -15,20 +18,25 @@ import select
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812  # a class
 
-from flask_forge_jobs.errors import StorageUnavailableError
-from flask_forge_jobs.storage.database import WakeCallback
+from flask_forge_jobs.errors import StorageError
+from flask_forge_jobs.storage.database import Row, WakeCallback
 
 logger = logging.getLogger(__name__)
 
 CHANNEL = "forge_jobs_wake"
 SELF_TEST_LIMIT_S = 2.0
 RECONNECT_S = 1.0
-# A peer that vanished without a word is noticed by asking it something.
+# Whether notifications arrive by now, after they did not.
+TRY_AGAIN_S = 60.0
+# A peer that vanished without a word is noticed by asking it something, and by the
+# answer that does not come: libpq waits for ever while somebody acknowledges packets.
 PING_PERIOD_S = 10.0
+ANSWER_LIMIT_S = 5.0
 _TEST_PREFIX = "?"  # not allowed in a queue's name
 
 
@@ -38,7 +46,10 @@ class PostgresListener:
     Args:
         callback: Called with a queue's name, or None after a gap.
         forget: Ends the subscription within this process.
-        connect: Opens a connection that is not behind a transaction pooler.
+        connect: Opens a connection.
+        notify: Sends a notification with this payload from another connection.
+        watching: Cuts a connection unless a block ends within so many seconds.
+        may_be_pooled: Whether to listen although a pooler is in between.
         is_own: Whether a server process serves this very process, whose workers were
             woken before the notification came.
     """
@@ -49,14 +60,21 @@ class PostgresListener:
         *,
         forget: Callable[[], None],
         connect: Callable[[], Connection],
+        notify: Callable[[str], object],
+        watching: Callable[[Connection, float], AbstractContextManager[None]],
+        may_be_pooled: bool,
         is_own: Callable[[int], bool],
     ) -> None:
         self._callback = callback
         self._forget = forget
         self._connect = connect
+        self._notify = notify
+        self._watching = watching
+        self._may_be_pooled = may_be_pooled
         self._is_own = is_own
         self._pushing = False
         self._has_warned = False
+        self._is_down = False
         self._stop_reader, self._stop_writer = os.pipe()
         self._thread = threading.Thread(
             target=self._run, name="forge-jobs-wake", daemon=True
@@ -69,55 +87,93 @@ class PostgresListener:
 
     def _run(self) -> None:
         while True:
+            pause_s: float | None = RECONNECT_S
             try:
-                if not self._listen():
-                    return
-            except (psycopg2.Error, StorageUnavailableError, OSError) as error:
+                pause_s = self._listen()
+            except (psycopg2.Error, StorageError, OSError) as error:
+                if not self._is_down:
+                    logger.warning("wake-ups are down, polling meanwhile: %s", error)
+                self._is_down = True
+            finally:
                 self._pushing = False
-                logger.warning("wake-ups are down, polling meanwhile: %s", error)
-            if self._is_stopped(RECONNECT_S):
+            if self._is_stopped(pause_s):
                 return
 
-    def _is_stopped(self, timeout_s: float) -> bool:
+    def _is_stopped(self, timeout_s: float | None) -> bool:
         ready, _, _ = select.select([self._stop_reader], [], [], timeout_s)
         return bool(ready)
 
-    def _listen(self) -> bool:
-        """Serve one connection until it breaks; return False when stopped."""
+    def _listen(self) -> float | None:
+        """Serve one connection until it breaks, is of no use, or the end has come.
+
+        Returns:
+            Seconds after which to try another one; None for never.
+        """
         with contextlib.closing(self._connect()) as connection:
-            cursor = connection.cursor()
-            cursor.execute(f"LISTEN {CHANNEL}")
-            self._test(connection)
+            if not self._may_be_pooled and self._is_pooled(connection):
+                self._warn("not listening through a pooler")
+                self._callback(None)
+                return None
+            self._ask(connection, f"LISTEN {CHANNEL}")
+            self._pushing = self._hears(connection)
+            if not self._pushing:
+                self._warn("LISTEN is accepted but notifications do not arrive")
+                # Else a pooler would keep a session that listens for nobody.
+                self._ask(connection, f"UNLISTEN {CHANNEL}")
             # Whatever was enqueued while nobody listened.
             self._callback(None)
-            while True:
-                watched: list[int | Connection] = [self._stop_reader, connection]
-                ready, _, _ = select.select(watched, [], [], PING_PERIOD_S)
-                if self._stop_reader in ready:
-                    return False
-                if not ready:
-                    cursor.execute("SELECT 1")
-                connection.poll()
-                self._deliver(connection)
+            if not self._pushing:
+                return TRY_AGAIN_S
+            if self._is_down:
+                logger.info("wake-ups arrive again")
+            self._is_down = False
+            self._serve(connection)
+        return None
 
-    def _test(self, connection: Connection) -> None:
+    def _serve(self, connection: Connection) -> None:
+        """Deliver what comes until stopped."""
+        while True:
+            watched: list[int | Connection] = [self._stop_reader, connection]
+            ready, _, _ = select.select(watched, [], [], PING_PERIOD_S)
+            if self._stop_reader in ready:
+                return
+            if not ready:
+                self._ask(connection, "SELECT 1")
+            connection.poll()
+            self._deliver(connection)
+
+    def _ask(self, connection: Connection, statement: str) -> Row:
+        with self._watching(connection, ANSWER_LIMIT_S):
+            cursor = connection.cursor()
+            cursor.execute(statement)
+            found: Row = (cursor.fetchone() or ()) if cursor.description else ()
+            return found
+
+    def _is_pooled(self, connection: Connection) -> bool:
+        """Whether the session is not the one that was announced at the start."""
+        (pid,) = self._ask(connection, "SELECT pg_backend_pid()")
+        return bool(pid != connection.info.backend_pid)
+
+    def _hears(self, connection: Connection) -> bool:
         nonce = _TEST_PREFIX + secrets.token_hex(8)
-        connection.cursor().execute("SELECT pg_notify(%s, %s)", (CHANNEL, nonce))
+        self._notify(nonce)
         ends_at = time.monotonic() + SELF_TEST_LIMIT_S
         while (remaining_s := ends_at - time.monotonic()) > 0:
             connection.poll()
             heard = any(note.payload == nonce for note in connection.notifies)
             self._deliver(connection)
             if heard:
-                self._pushing = True
-                return
+                return True
             select.select([connection], [], [], remaining_s)
-        self._pushing = False
+        return False
+
+    def _warn(self, what: str) -> None:
         if not self._has_warned:
             self._has_warned = True
             logger.warning(
-                "LISTEN is accepted but notifications do not arrive, probably because "
-                "of a transaction pooler; polling instead (set FORGE_JOBS_LISTEN_URL)"
+                "%s; polling instead (FORGE_JOBS_LISTEN_URL names a connection that "
+                "can listen)",
+                what,
             )
 
     def _deliver(self, connection: Connection) -> None:

@@ -15,7 +15,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import psycopg2
@@ -30,6 +30,8 @@ from flask_forge_jobs.errors import StorageBusyError, StorageUnavailableError
 MAX_AGE_S = 1800.0
 CHECK_AFTER_IDLE_S = 30.0
 _WATCH_PERIOD_S = 0.5
+# How lines of libpq begin that add to what went wrong.
+_ASIDES = ("\t", "DETAIL:", "HINT:")
 # To start the watchdog takes longer than a call: it looks on for a while.
 _WATCH_ON_FOR = 20
 
@@ -44,17 +46,21 @@ class Watchdog:
         self._changing = threading.Lock()
         self._closing = threading.Event()
 
-    @contextlib.contextmanager
-    def watching(self, connection: Connection, limit_s: float) -> Iterator[None]:
-        """Cut the connection unless the block ends within ``limit_s`` seconds."""
+    def watching(self, connection: Connection, limit_s: float) -> _Watch:
+        """Cut the connection unless a block ends within ``limit_s`` seconds."""
+        return _Watch(self, connection, limit_s)
+
+    def begin(self, connection: Connection, limit_s: float) -> int:
+        """Begin to watch; return the number by which :meth:`end` knows the call."""
         number = next(self._numbers)
         self._watched[number] = (time.monotonic() + limit_s, connection)
         if self._thread is None:
             self._start()
-        try:
-            yield
-        finally:
-            del self._watched[number]
+        return number
+
+    def end(self, number: int) -> None:
+        """Watch a call no longer."""
+        del self._watched[number]
 
     def close(self) -> None:
         """Let the thread end once it watches over nothing; a later call may come."""
@@ -95,6 +101,53 @@ class Watchdog:
         for number, (ends_at, connection) in list(self._watched.items()):
             if now > ends_at and number in self._watched:
                 _cut(connection)
+
+
+# Classes, not generators: every call of the storage enters both.
+
+
+class _Watch:
+    """What :meth:`Watchdog.watching` returns."""
+
+    __slots__ = ("_connection", "_limit_s", "_number", "_watchdog")
+
+    def __init__(
+        self, watchdog: Watchdog, connection: Connection, limit_s: float
+    ) -> None:
+        self._watchdog = watchdog
+        self._connection = connection
+        self._limit_s = limit_s
+
+    def __enter__(self) -> None:
+        self._number = self._watchdog.begin(self._connection, self._limit_s)
+
+    def __exit__(self, *_: object) -> None:
+        self._watchdog.end(self._number)
+
+
+class _Loan:
+    """What :meth:`ConnectionPool.connection` returns."""
+
+    __slots__ = ("_permit", "_pool", "_pooled", "_urgent")
+
+    def __init__(self, pool: ConnectionPool, *, urgent: bool) -> None:
+        self._pool = pool
+        self._urgent = urgent
+
+    def __enter__(self) -> Connection:
+        self._permit = self._pool.permit(urgent=self._urgent)
+        try:
+            self._pooled = self._pool.check_out()
+        except BaseException:
+            self._permit.release()
+            raise
+        return self._pooled.connection
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self._pool.check_in(self._pooled)
+        finally:
+            self._permit.release()
 
 
 def _cut(connection: Connection) -> None:
@@ -139,14 +192,13 @@ class ConnectionPool:
         self._wait_s = wait_s
         self._random = random
         self._idle: list[_Pooled] = []
-        self._free = threading.BoundedSemaphore(size)
-        self._reserved = threading.BoundedSemaphore(1)
+        self._free = threading.Semaphore(size)
+        self._reserved = threading.Semaphore(1)
         self.watchdog = Watchdog()
         self.backend_pids: set[int] = set()
 
-    @contextlib.contextmanager
-    def connection(self, *, urgent: bool = False) -> Iterator[Connection]:
-        """Lend a connection.
+    def connection(self, *, urgent: bool = False) -> _Loan:
+        """Lend a connection for a ``with`` block.
 
         Args:
             urgent: May take the reserved one when all others are in use.
@@ -155,32 +207,28 @@ class ConnectionPool:
             StorageBusyError: None became free in time.
             StorageUnavailableError: The server could not be reached.
         """
-        permit = self._acquire(urgent=urgent)
-        try:
-            pooled = self._checkout()
-            try:
-                yield pooled.connection
-            finally:
-                self._return(pooled)
-        finally:
-            permit.release()
+        return _Loan(self, urgent=urgent)
 
-    def _acquire(self, *, urgent: bool) -> threading.Semaphore:
-        if urgent and not self._free.acquire(blocking=False):
-            permit = self._reserved
-            acquired = permit.acquire(timeout=self._wait_s)
-        elif urgent:
+    def permit(self, *, urgent: bool) -> threading.Semaphore:
+        """Wait until one more connection may be in use.
+
+        Returns:
+            What is to be released when it is not in use any more.
+
+        Raises:
+            StorageBusyError: None became free in time.
+        """
+        if self._free.acquire(blocking=False):
             return self._free
-        else:
-            permit = self._free
-            acquired = permit.acquire(timeout=self._wait_s)
-        if not acquired:
+        permit = self._reserved if urgent else self._free
+        if not permit.acquire(timeout=self._wait_s):
             raise StorageBusyError(
                 f"no database connection became free within {self._wait_s:g} s"
             )
         return permit
 
-    def _checkout(self) -> _Pooled:
+    def check_out(self) -> _Pooled:
+        """Take the warmest idle connection, or open one."""
         while self._idle:
             try:
                 pooled = self._idle.pop()  # the warmest
@@ -208,12 +256,16 @@ class ConnectionPool:
             return False
         return True
 
-    def _return(self, pooled: _Pooled) -> None:
+    def check_in(self, pooled: _Pooled) -> None:
+        """Keep a connection for the next caller, unless it may be broken."""
         connection = pooled.connection
-        if (
-            connection.closed
-            or connection.info.transaction_status != TRANSACTION_STATUS_IDLE
-        ):
+        if connection.closed:
+            self._discard(pooled)
+            # What cut it has most likely cut the others too: a caller that met one
+            # after the other would have used up its tries before it met the server.
+            self._discard_idle()
+            return
+        if connection.info.transaction_status != TRANSACTION_STATUS_IDLE:
             self._discard(pooled)
             return
         pooled.idle_since = time.monotonic()
@@ -221,9 +273,13 @@ class ConnectionPool:
 
     def close(self) -> None:
         """Close the idle connections; those in use are closed by nobody here."""
-        while self._idle:
-            self._discard(self._idle.pop())
+        self._discard_idle()
         self.watchdog.close()
+
+    def _discard_idle(self) -> None:
+        with contextlib.suppress(IndexError):  # somebody took the last one
+            while self._idle:
+                self._discard(self._idle.pop())
 
     def _discard(self, pooled: _Pooled) -> None:
         self.backend_pids.discard(pooled.backend_pid)
@@ -273,7 +329,9 @@ def connect(settings: DatabaseSettings) -> Connection:
     try:
         connection: Connection = psycopg2.connect(**_keywords(settings))
     except psycopg2.OperationalError as error:
-        reason = str(error).strip().splitlines()[-1]
+        # A line for each address that was tried, some with an indented hint below.
+        lines = str(error).strip().splitlines()
+        reason = [line for line in lines if not line.startswith(_ASIDES)][-1]
         if settings.password:
             reason = reason.replace(settings.password, "***")
         raise StorageUnavailableError(

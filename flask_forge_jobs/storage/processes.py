@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.processes import (
     LIVE_WITHIN_S,
     Pod,
     Process,
+    ServiceAge,
     SlotReport,
     WorkersOverview,
 )
@@ -21,9 +22,12 @@ from flask_forge_jobs.storage.database import (
     encode_rows,
 )
 from flask_forge_jobs.storage.rows import (
+    FOREVER_US,
     NO_LIMIT,
     pod_from_row,
     process_from_row,
+    service_ages_from_text,
+    service_ages_to_text,
     within_micros,
     worker_from_rows,
 )
@@ -45,6 +49,7 @@ class ProcessRegistry:
         worker_name: str | None,
         queues: Sequence[str],
         slots: Sequence[SlotReport],
+        services: Iterable[ServiceAge] = (),
     ) -> None:
         """Renew a worker process and all its slots with one transaction.
 
@@ -56,6 +61,7 @@ class ProcessRegistry:
             worker_name: Its label, or None.
             queues: Queues it declared, in order.
             slots: All its slots; rows of others are removed.
+            services: How old the last ticks of its services are now.
         """
         rows: list[dict[str, Parameter]] = [
             {
@@ -70,14 +76,21 @@ class ProcessRegistry:
             encoded = encode_rows(rows)
             transaction.later("drop_other_slots", host_id=host_id, rows=encoded)
             transaction.later("beat_slots", host_id=host_id, rows=encoded)
-            transaction.run(
-                "beat_pod",
-                host_id=host_id,
-                worker_name=worker_name,
-                queues=",".join(queues) or None,
-            )
+            transaction.run("beat_pod", **pod)
 
+        pod = _pod(host_id, worker_name, queues, services)
         self._database.write(work, urgent=True)
+
+    def show(
+        self,
+        host_id: str,
+        worker_name: str | None,
+        queues: Sequence[str],
+        services: Iterable[ServiceAge] = (),
+    ) -> None:
+        """Renew a worker process and leave its slots; arguments as for :meth:`beat`."""
+        pod = _pod(host_id, worker_name, queues, services)
+        self._database.write(lambda tx: tx.run("beat_pod", **pod), urgent=True)
 
     def remove(self, host_id: str) -> int:
         """Remove a worker process and its slots; return how many slots it had."""
@@ -169,6 +182,34 @@ class ProcessRegistry:
 
         return self._database.read(work)
 
+    def services(self, within_s: float = LIVE_WITHIN_S) -> list[ServiceAge]:
+        """Return the oldest last tick of each service over the live processes, by name.
+
+        Args:
+            within_s: Oldest heartbeat that counts, in seconds.
+        """
+        within_us = int(within_s * SECOND_US)
+        rows = self._database.read(
+            lambda tx: tx.all("service_ages", within_us=within_us)
+        )
+        oldest: dict[str, ServiceAge] = {}
+        for text, since_beat_us in rows:
+            for each in service_ages_from_text(text, max(since_beat_us, 0) / SECOND_US):
+                found = oldest.get(each.name)
+                if found is None or each.age_s > found.age_s:
+                    oldest[each.name] = each
+        return [oldest[name] for name in sorted(oldest)]
+
+    def presences(self) -> list[tuple[Pod, float]]:
+        """Return worker processes, live or not, and the ages of their heartbeats.
+
+        The ages are seconds by the database's clock.
+        """
+        rows = self._database.read(
+            lambda tx: tx.all("live_workers", within_us=FOREVER_US)
+        )
+        return [(pod_from_row(row[:-1]), row[-1] / SECOND_US) for row in rows]
+
     def pods(self) -> list[Pod]:
         """Return worker processes, live or not, by host id."""
         rows = self._database.read(lambda transaction: transaction.all("all_pods"))
@@ -183,3 +224,17 @@ class ProcessRegistry:
         within_us = int(within_s * SECOND_US)
         rows = self._database.read(lambda tx: tx.all("live_pods", within_us=within_us))
         return [pod_from_row(row) for row in rows]
+
+
+def _pod(
+    host_id: str,
+    worker_name: str | None,
+    queues: Sequence[str],
+    services: Iterable[ServiceAge],
+) -> dict[str, Parameter]:
+    return {
+        "host_id": host_id,
+        "worker_name": worker_name,
+        "queues": ",".join(queues) or None,
+        "services": service_ages_to_text(services),
+    }

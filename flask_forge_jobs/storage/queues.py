@@ -6,7 +6,7 @@ clamped in silence (D39).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -83,6 +83,21 @@ class QueueConfig:
         rows = self._database.read(lambda transaction: transaction.all("all_queues"))
         return [queue_from_row(row) for row in rows]
 
+    def waiting(self, names: Iterable[str]) -> dict[str, int]:
+        """Return how many jobs wait in each queue, for a time or a retry too.
+
+        Args:
+            names: The queues; in one that does not exist nothing waits.
+        """
+
+        def work(transaction: Transaction) -> dict[str, int]:
+            return {
+                name: int(transaction.all("waiting_of_queue", name=name)[0][0])
+                for name in names
+            }
+
+        return self._database.read(work)
+
     def set_max_workers(self, name: str, max_workers: int) -> None:
         """Set the cluster-wide total of a queue's workers.
 
@@ -145,14 +160,6 @@ class QueueConfig:
             max_seconds=max_seconds,
         )
 
-    def clear_cooldown(self, name: str) -> None:
-        """End a cool-down at once and forget its exponent.
-
-        Raises:
-            QueueNotFoundError: No queue has this name.
-        """
-        self._update("clear_cooldown", name)
-
     def require(self, names: Sequence[str]) -> None:
         """Let registered queues pass.
 
@@ -201,10 +208,11 @@ class QueueConfig:
             if not rows:
                 raise QueueNotFoundError(name)
             before = queue_from_row(rows[0])
+            after = replace(before, **changes)
+            # First what would be wrong whatever is expected (RFC 9110, 13.2.1).
+            check_settings(after)
             if is_expected is not None and not is_expected(before):
                 raise StaleSettingsError(f"the settings of queue {name!r} have changed")
-            after = replace(before, **changes)
-            check_settings(after)
             if after != before:
                 transaction.run("change_queue", **_parameters(after))
             return after
@@ -232,6 +240,31 @@ class QueueConfig:
                 "set_paused_many", paused=paused, any_queue=names is None, rows=rows
             )
             return len(changed)
+
+        return self._database.write(work)
+
+    def clear_cooldowns(self, names: Sequence[str] | None) -> int:
+        """End cool-downs at once and forget their exponents, all or none.
+
+        Args:
+            names: Of which queues; None means all.
+
+        Returns:
+            How many queues were cooling down, or would still have known of it.
+
+        Raises:
+            QueueNotFoundError: One of the names is unknown; nothing was changed.
+        """
+        rows = encode_names("name", names or ())
+
+        def work(transaction: Transaction) -> int:
+            _require(transaction, names or (), rows)
+            cleared = transaction.all(
+                "clear_cooldowns", any_queue=names is None, rows=rows
+            )
+            for (name,) in cleared:
+                transaction.wake(name)
+            return len(cleared)
 
         return self._database.write(work)
 
@@ -284,7 +317,7 @@ class QueueConfig:
         while not is_last:
             room = BATCH if most is None else min(BATCH, most - report.deleted)
             if room <= 0 or is_over():
-                waiting = self._waiting(name)
+                waiting = self.waiting([name])[name]
                 if waiting:
                     raise QueueNotEmptyError(name, waiting)
                 room = BATCH  # nothing is left but the queue
@@ -294,10 +327,6 @@ class QueueConfig:
                 cancel_requested=report.cancel_requested + asked,
             )
         return report
-
-    def _waiting(self, name: str) -> int:
-        rows = self._database.read(lambda tx: tx.all("waiting_of_queue", name=name))
-        return int(rows[0][0])
 
     def _update(self, statement: str, name: str, **values: Parameter) -> None:
         def work(transaction: Transaction) -> None:
@@ -317,6 +346,7 @@ def _parameters(settings: QueueSettings) -> dict[str, Parameter]:
         "enabled": settings.backoff_enabled,
         "base_seconds": settings.backoff_base_seconds,
         "max_seconds": settings.backoff_max_seconds,
+        "max_pending": settings.max_pending,
     }
 
 

@@ -13,6 +13,7 @@ from flask_forge_jobs.model.rate_limits import (
     CAPACITY_RANGE,
     Acquired,
     RateLimit,
+    RateLimitDefinition,
     check_rate_limit,
     check_scope,
 )
@@ -20,6 +21,8 @@ from flask_forge_jobs.storage.database import Database, Row
 from flask_forge_jobs.storage.rows import rate_limit_from_row
 
 MAX_PAUSE_S = DAY_US / SECOND_US
+# Who comes back a hair too early waits a second time.
+TURN_S = 0.001
 
 
 class RateLimits:
@@ -45,16 +48,55 @@ class RateLimits:
             RateLimitNotFoundError: No bucket has this scope.
             InvalidInputError: The bucket can never hold so many.
         """
-        check_integer("tokens", tokens, *CAPACITY_RANGE)
-        if self._database.single("acquire_tokens", scope=scope, tokens=tokens):
+        if self._take(scope, tokens, may_pass=True):
             return Acquired(is_granted=True)
+        bucket = self._able_to_hold(scope, tokens)
+        return Acquired(is_granted=False, retry_after_s=bucket.wait_s(tokens))
+
+    def take_turn(
+        self, scope: str, tokens: int = 1, *, has_waited: bool = False
+    ) -> Acquired:
+        """Take tokens from a bucket, or a place in the line of those who wait for some.
+
+        Who is refused is told when its turn will be, later for each that comes, so that
+        not all of them come back for the one token that is next. While others wait, who
+        comes anew waits behind them.
+
+        Args:
+            scope: The bucket.
+            tokens: How many, 1 to the bucket's capacity.
+            has_waited: The caller was refused before, and has waited.
+
+        Returns:
+            What was taken, or when to come back; in a day at most.
+
+        Raises:
+            RateLimitNotFoundError: No bucket has this scope.
+            InvalidInputError: The bucket can never hold so many.
+        """
+        if self._take(scope, tokens, may_pass=has_waited):
+            return Acquired(is_granted=True)
+        rows = self._database.single("line_up", scope=scope, tokens=tokens)
+        if not rows:
+            self._able_to_hold(scope, tokens)  # or it has changed just now
+        wait_us = max(int(rows[0][0]) if rows else 0, 0)
+        return Acquired(is_granted=False, retry_after_s=wait_us / SECOND_US + TURN_S)
+
+    def _take(self, scope: str, tokens: int, *, may_pass: bool) -> bool:
+        check_integer("tokens", tokens, *CAPACITY_RANGE)
+        rows = self._database.single(
+            "acquire_tokens", scope=scope, tokens=tokens, may_pass=may_pass
+        )
+        return bool(rows)
+
+    def _able_to_hold(self, scope: str, tokens: int) -> RateLimit:
         bucket = self.get(scope)
         if tokens > bucket.capacity:
             raise InvalidInputError(
                 "tokens",
                 f"{tokens} exceed the capacity of {scope!r}, {bucket.capacity}",
             )
-        return Acquired(is_granted=False, retry_after_s=bucket.wait_s(tokens))
+        return bucket
 
     def get(self, scope: str) -> RateLimit:
         """Return one bucket.
@@ -90,8 +132,33 @@ class RateLimits:
             scope=scope,
             capacity=capacity,
             refill_per_sec=float(refill_per_sec),
+            declared_as=None,
         )
         return _only(scope, rows)
+
+    def declare(self, definition: RateLimitDefinition) -> bool:
+        """Make a bucket as code says; what has changed in the code changes the bucket.
+
+        What an operator has changed stays until the code says something else.
+
+        Args:
+            definition: The bucket.
+
+        Returns:
+            Whether anything was changed.
+
+        Raises:
+            InvalidInputError: A value is outside its bounds.
+        """
+        definition.check()
+        rows = self._database.single(
+            "put_rate_limit",
+            scope=definition.scope,
+            capacity=definition.capacity,
+            refill_per_sec=float(definition.refill_per_sec),
+            declared_as=f"{definition.capacity} {float(definition.refill_per_sec)!r}",
+        )
+        return bool(rows)
 
     def drain(self, scope: str, pause_s: float = 0.0) -> RateLimit:
         """Empty a bucket, as after a real refusal of whatever it protects.

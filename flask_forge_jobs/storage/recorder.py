@@ -15,9 +15,10 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 
 from flask_forge_jobs.clock import Clock
+from flask_forge_jobs.model.histograms import Histogram
 from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.jobs import JobStatus
-from flask_forge_jobs.model.metrics import FINEST, Histogram, Tally
+from flask_forge_jobs.model.metrics import FINEST, Tally
 from flask_forge_jobs.model.outcomes import Settlement
 
 # Whoever may enqueue may invent kinds: beyond so many combinations of queue and kind a
@@ -88,13 +89,28 @@ class Recorder:
 
     # -- what happens ----------------------------------------------------------------
 
-    def enqueued(self, queue_name: str, kind: str, jobs: int = 1) -> None:
-        """Count new jobs."""
+    def enqueued(
+        self,
+        queue_name: str,
+        kind: str,
+        jobs: int = 1,
+        *,
+        is_taken_at_once: bool = False,
+    ) -> None:
+        """Count new jobs.
+
+        Args:
+            queue_name: Their queue.
+            kind: Their kind.
+            jobs: How many.
+            is_taken_at_once: Whether the caller takes the figures itself right after,
+                so that nobody needs to be told of them.
+        """
         bucket_us = self._bucket_us()
         with self._lock:
             was_idle = not self._tallies
             self._open(bucket_us, queue_name, kind).tally.enqueued += jobs
-        if was_idle:
+        if was_idle and not is_taken_at_once:
             self.on_activity()
 
     def enqueued_many(self, jobs: Iterable[tuple[str, str]]) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 
 from flask_forge_jobs.errors import RequestKeyReusedError, StorageBusyError
 from flask_forge_jobs.model.jobs import EnqueueResult, JobStatus, NewJob
@@ -43,7 +42,7 @@ def remembered(
     before, answer = rows[0]
     if before != fingerprint:
         raise RequestKeyReusedError(key.value)
-    return [replace(result, is_replayed=True) for result in _results(answer)]
+    return [result._replace(is_replayed=True) for result in _results(answer)]
 
 
 def remember(

@@ -26,6 +26,10 @@ from flask_forge_jobs.storage.pacing import BATCH, Pace
 
 logger = logging.getLogger(__name__)
 
+# Nobody waits for a sweep in the background, so it gives way to all others: with the
+# batches and pauses of a bulk verb, writers of a SQLite file wait three times as long.
+GENTLE_BATCH = 20
+GENTLE_PAUSES = 20.0
 LEASE = "cleanup"
 # Longer than one batch can take with all its retries.
 LEASE_S = 120.0
@@ -41,14 +45,21 @@ class Retention:
         database: The seam to the database.
         leases: Keeps two sweeps apart.
         ids: Names the sweeps.
-        pace: Runs the batches.
+        pace: Runs the batches that somebody waits for.
+        gentle_pace: Runs the others.
     """
 
     def __init__(
-        self, database: Database, leases: Leases, ids: UlidGenerator, pace: Pace
+        self,
+        database: Database,
+        leases: Leases,
+        ids: UlidGenerator,
+        pace: Pace,
+        gentle_pace: Pace,
     ) -> None:
         self._database = database
         self._pace = pace
+        self._gentle_pace = gentle_pace
         self._leases = leases
         self._ids = ids
 
@@ -58,6 +69,7 @@ class Retention:
         *,
         most: int | None = None,
         is_over: Callable[[], bool] = lambda: False,
+        gently: bool = False,
     ) -> CleanupReport:
         """Delete done and dead jobs that are older than their queue keeps them.
 
@@ -68,6 +80,8 @@ class Retention:
                 one that has jobs, with the default windows.
             most: Delete at most this many; None means all.
             is_over: Asked before each batch whether to stop.
+            gently: Take smaller batches and longer pauses, so that others hardly
+                notice; it takes many times as long.
 
         Raises:
             QueueNotFoundError: No queue has this name.
@@ -79,7 +93,7 @@ class Retention:
         if not self._leases.take(LEASE, holder, LEASE_S):
             raise AlreadyRunningError("a cleanup is under way")
         try:
-            return self._sweep(windows, _Sweep(holder, most, is_over))
+            return self._sweep(windows, _Sweep(holder, most, is_over, gently=gently))
         finally:
             self._leases.release(LEASE, holder)
 
@@ -173,16 +187,23 @@ class Retention:
                 return None
             return len(transaction.all("delete_expired", limit=sweep.room, **values))
 
-        return self._pace.write(work)
+        pace = self._gentle_pace if sweep.gently else self._pace
+        return pace.write(work)
 
 
 class _Sweep:
     """What one sweep has done, and how much more it may do."""
 
     def __init__(
-        self, holder: str, most: int | None, is_over: Callable[[], bool]
+        self,
+        holder: str,
+        most: int | None,
+        is_over: Callable[[], bool],
+        *,
+        gently: bool,
     ) -> None:
         self.holder = holder
+        self.gently = gently
         self.deleted: Counter[JobStatus] = Counter()
         self._most = most
         self._is_over = is_over
@@ -192,9 +213,10 @@ class _Sweep:
         """How many jobs the next batch may have; 0 when the sweep must end."""
         if self._is_over():
             return 0
+        batch = GENTLE_BATCH if self.gently else BATCH
         if self._most is None:
-            return BATCH
-        return min(BATCH, self._most - self.deleted.total())
+            return batch
+        return min(batch, self._most - self.deleted.total())
 
     def report(self, *, is_complete: bool) -> CleanupReport:
         """Return what it did."""

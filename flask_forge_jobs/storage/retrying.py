@@ -46,7 +46,9 @@ def run_with_retries(
         try:
             return work(attempt)
         except TransientError as fault:
-            logger.info("storage fault, retrying in %s s: %s", delay_s, fault)
+            # Every call of every thread comes by here while a server is away; what
+            # comes of it in the end is told by whoever asked.
+            logger.debug("storage fault, retrying in %s s: %s", delay_s, fault)
             wait(delay_s)
     try:
         return work(len(delays_s))

@@ -17,6 +17,7 @@ from flask_forge_jobs.model.outcomes import (
 from flask_forge_jobs.model.queues import QueueSettings
 from flask_forge_jobs.storage.database import Parameter, Row, Transaction, encode_rows
 from flask_forge_jobs.storage.rows import queue_from_row
+from flask_forge_jobs.storage.seats import let_in
 
 # Jobs that were together in a second crash come back one by one: if they came together
 # again, those beside a poison pill would share its third crash and its fate.
@@ -67,7 +68,8 @@ def revive_jobs(
     kinds = {row[0]: (row[1], row[7]) for row in stale}
     statuses = {row["job_id"]: JobStatus(str(row["new_status"])) for row in revived}
     changed = transaction.all("revive", rows=encode_rows(revived))
-    return [Revived(*kinds[job_id], statuses[job_id]) for (job_id,) in changed]
+    let_in(transaction, [seat for _, seat in changed if seat])
+    return [Revived(*kinds[job_id], statuses[job_id]) for job_id, _ in changed]
 
 
 def _revived(

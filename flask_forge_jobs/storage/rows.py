@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from flask_forge_jobs.model.cron import Schedule, ScheduleDefinition
 from flask_forge_jobs.model.instants import (
     SECOND_US,
     from_micros,
     optional_from_micros,
+    optional_to_micros,
+    to_micros,
 )
 from flask_forge_jobs.model.jobs import (
     ClaimedJob,
@@ -18,10 +20,16 @@ from flask_forge_jobs.model.jobs import (
     JobStatus,
     JobSummary,
 )
-from flask_forge_jobs.model.processes import Pod, Process, QueueSlots, Worker
+from flask_forge_jobs.model.processes import (
+    Pod,
+    Process,
+    QueueSlots,
+    ServiceAge,
+    Worker,
+)
 from flask_forge_jobs.model.queues import QueueSettings
 from flask_forge_jobs.model.rate_limits import RateLimit
-from flask_forge_jobs.storage.database import Row
+from flask_forge_jobs.storage.database import Parameter, Row
 
 # Larger than any number of rows and any age.
 NO_LIMIT = 2**31 - 1
@@ -112,6 +120,7 @@ def queue_from_row(row: Row) -> QueueSettings:
     (
         name, max_workers, paused, retain_done, retain_dead, backoff_enabled,
         backoff_base, backoff_max, throttle_attempts, throttled_until, updated_at,
+        max_pending,
     ) = row  # fmt: skip
     return QueueSettings(
         name=name,
@@ -125,6 +134,7 @@ def queue_from_row(row: Row) -> QueueSettings:
         throttle_attempts=throttle_attempts,
         throttled_until=optional_from_micros(throttled_until),
         updated_at=optional_from_micros(updated_at),
+        max_pending=max_pending,
     )
 
 
@@ -133,6 +143,7 @@ def schedule_from_row(row: Row) -> Schedule:
     (
         name, kind, payload, queue_name, cron_expr, timezone, enabled, max_attempts,
         dedupe_key, last_fired_at, next_fire_at, last_error, created_at, updated_at,
+        catch_up, catch_up_limit, declared_by, declared_as,
     ) = row  # fmt: skip
     return Schedule(
         ScheduleDefinition(
@@ -145,13 +156,42 @@ def schedule_from_row(row: Row) -> Schedule:
             enabled=bool(enabled),
             max_attempts=max_attempts,
             dedupe_key=dedupe_key,
+            catch_up=catch_up,
+            catch_up_limit=catch_up_limit,
         ),
         created_at=from_micros(created_at),
         updated_at=from_micros(updated_at),
         last_fired_at=optional_from_micros(last_fired_at),
         next_fire_at=optional_from_micros(next_fire_at),
         last_error=last_error,
+        declared_by=declared_by,
+        declared_as=declared_as,
     )
+
+
+def schedule_parameters(schedule: Schedule) -> dict[str, Parameter]:
+    """Return a schedule as the statements that store one want it."""
+    definition = schedule.definition
+    return {
+        "name": definition.name,
+        "kind": definition.kind,
+        "payload": definition.payload,
+        "queue_name": definition.queue_name,
+        "cron_expr": definition.cron_expr,
+        "timezone": definition.timezone,
+        "enabled": definition.enabled,
+        "max_attempts": definition.max_attempts,
+        "dedupe_key": definition.dedupe_key,
+        "next_fire_at": optional_to_micros(schedule.next_fire_at),
+        "last_fired_at": optional_to_micros(schedule.last_fired_at),
+        "last_error": schedule.last_error,
+        "catch_up": definition.catch_up,
+        "catch_up_limit": definition.catch_up_limit,
+        "declared_by": schedule.declared_by,
+        "declared_as": schedule.declared_as,
+        "created_at": to_micros(schedule.created_at),
+        "updated_at": to_micros(schedule.updated_at),
+    }
 
 
 def within_micros(within_s: float | None) -> int:
@@ -181,6 +221,20 @@ def pod_from_row(row: Row) -> Pod:
         queues=tuple(queues.split(",")) if queues else (),
         heartbeat_at=from_micros(heartbeat_at),
     )
+
+
+def service_ages_to_text(services: Iterable[ServiceAge]) -> str | None:
+    """Return ages as a heartbeat stores them."""
+    ages = {each.name: [round(each.age_s, 3), each.period_s] for each in services}
+    return json.dumps(ages) if ages else None
+
+
+def service_ages_from_text(text: str, since_s: float) -> list[ServiceAge]:
+    """Return the ages of a heartbeat that is so many seconds old."""
+    return [
+        ServiceAge(name, age_s + since_s, period_s)
+        for name, (age_s, period_s) in json.loads(text).items()
+    ]
 
 
 def worker_from_rows(pod: Row, slots: Sequence[Row]) -> Worker:

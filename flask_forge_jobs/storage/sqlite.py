@@ -12,30 +12,30 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-import threading
 import time
-import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.config.database import DatabaseSettings
-from flask_forge_jobs.errors import (
-    StorageBusyError,
-    StorageCorruptError,
-    StorageError,
-    StorageUnavailableError,
-)
+from flask_forge_jobs.errors import StorageError
 from flask_forge_jobs.storage.catalogue import load_migrations
 from flask_forge_jobs.storage.database import Listener, Parameter, Row, WakeCallback
-from flask_forge_jobs.storage.migrate import apply_migrations
-from flask_forge_jobs.storage.retrying import TransientError, run_with_retries
-from flask_forge_jobs.storage.sqlite_checkpoint import (
-    CheckpointGate,
-    check_not_emptied,
-    has_wal_reset_bug,
+from flask_forge_jobs.storage.joining import look_below
+from flask_forge_jobs.storage.migrate import apply_migrations, is_behind
+from flask_forge_jobs.storage.retrying import run_with_retries
+from flask_forge_jobs.storage.sqlite_checkpoint import check_not_emptied
+from flask_forge_jobs.storage.sqlite_connection import SqliteConnection
+from flask_forge_jobs.storage.sqlite_faults import SqliteFaults
+from flask_forge_jobs.storage.sqlite_files import warn_of_open_folder
+from flask_forge_jobs.storage.sqlite_joining import (
+    CommitWakes,
+    plain_cursor,
+    require_same_file,
+    run_joined,
 )
+from flask_forge_jobs.storage.sqlite_process import SqliteProcess
 from flask_forge_jobs.storage.sqlite_schema import SqliteSchema
 from flask_forge_jobs.storage.sqlite_transaction import SqliteTransaction
 from flask_forge_jobs.storage.sqlite_wake import SqliteListener, WakeSockets
@@ -43,43 +43,11 @@ from flask_forge_jobs.storage.sqlite_wake import SqliteListener, WakeSockets
 T = TypeVar("T")
 
 OLDEST_SQLITE = (3, 38, 0)  # RETURNING, UPDATE … FROM and the JSON functions built in
-_MEMORY = ":memory:"
-# SQLite looks for a lock after 1 ms and 2 ms more, then we ask it again.
-_LOOK_MS = 3
 # Virtual-machine steps between two looks at the deadline of a read; about 1 ms.
 _STEPS_BETWEEN_DEADLINE_CHECKS = 20_000
-# These fail at once although waiting would help; plain SQLITE_BUSY has waited already.
-_RETRIED_CODES = frozenset({6, 261, 262, 517, 773})
-_BUSY, _LOCKED, _CORRUPT, _NOT_A_DATABASE, _INTERRUPT = 5, 6, 11, 26, 9
-# Permission, I/O error, read-only, full, cannot open.
-_UNAVAILABLE = frozenset({3, 8, 10, 13, 14})
 
 # Handles inherited by a fork. Referenced for ever so that no destructor runs.
 _inherited: list[object] = []
-
-
-class _Token:
-    """Lives as long as its thread; its end closes the thread's connection."""
-
-
-class _ProcessState:
-    """What one process has opened; a child starts with a new one."""
-
-    def __init__(self, path: Path | None, wait_s: float) -> None:
-        self.pid = os.getpid()
-        self.write_lock = threading.RLock()
-        self.local = threading.local()
-        self.connections: set[sqlite3.Connection] = set()
-        self.memory: sqlite3.Connection | None = None
-        self.gate = CheckpointGate(path, wait_s)
-        self.is_open = False
-        self.callbacks: list[WakeCallback] = []
-
-
-def _close_connection(state: _ProcessState, connection: sqlite3.Connection) -> None:
-    if state.pid == os.getpid():
-        state.connections.discard(connection)
-        connection.close()
 
 
 class SqliteDatabase:
@@ -107,14 +75,18 @@ class SqliteDatabase:
         self._wait = wait
         self._path = None if settings.path is None else settings.path.absolute()
         self._sockets = None if self._path is None else WakeSockets(self._path)
-        self._current = _ProcessState(self._path, self._settings.busy_timeout_s)
+        self._wakes = CommitWakes(self.wake)
+        self._current = SqliteProcess(self._path, self._settings)
         self._may_migrate = may_migrate
+        limit_s = settings.statement_timeout_s
+        self._retried = SqliteFaults(self._path, limit_s, is_retried=True)
+        self._surfaced = SqliteFaults(self._path, limit_s, is_retried=False)
 
     @property
-    def _state(self) -> _ProcessState:
+    def _state(self) -> SqliteProcess:
         if self._current.pid != os.getpid():
             _inherited.append(self._current)
-            self._current = _ProcessState(self._path, self._settings.busy_timeout_s)
+            self._current = SqliteProcess(self._path, self._settings)
         return self._current
 
     # -- connections ---------------------------------------------------------------
@@ -129,96 +101,24 @@ class SqliteDatabase:
             raise StorageError(
                 f"SQLite {sqlite3.sqlite_version} is too old; {wanted} is needed"
             )
-        with state.write_lock:
+        with state.turn as ends_at:
             if not state.is_open:
-                run_with_retries(lambda _: self._open(state), self._wait)
+                run_with_retries(lambda _: self._open(state, ends_at), self._wait)
 
-    def _open(self, state: _ProcessState) -> None:
-        with self._translated(is_retried=True):
+    def _open(self, state: SqliteProcess, ends_at: float) -> None:
+        with self._retried:
             if self._path is not None:
                 check_not_emptied(self._path)
-            connection = self._connection(state)
-            with state.gate.writing():
+            connection = state.connection()
+            with state.gate.until(ends_at):
                 apply_migrations(
                     SqliteSchema(connection, self._clock.now_us()),
                     load_migrations("sqlite"),
                     may_change=self._may_migrate,
                 )
+            if self._path is not None:
+                warn_of_open_folder(self._path)
         state.is_open = True
-
-    def _connection(self, state: _ProcessState) -> sqlite3.Connection:
-        if self._path is None:
-            if state.memory is None:
-                state.memory = self._connect(state)
-            return state.memory
-        connection: sqlite3.Connection | None = getattr(state.local, "connection", None)
-        if connection is None:
-            connection = self._connect(state)
-            state.local.connection = connection
-            state.local.token = token = _Token()
-            weakref.finalize(token, _close_connection, state, connection)
-        return connection
-
-    def _connect(self, state: _ProcessState) -> sqlite3.Connection:
-        if self._path is not None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(
-            self._path or _MEMORY,
-            timeout=self._settings.busy_timeout_s,
-            isolation_level=None,
-            check_same_thread=False,
-            cached_statements=256,
-        )
-        try:
-            self._configure(connection)
-        except BaseException:
-            connection.close()
-            raise
-        state.connections.add(connection)
-        return connection
-
-    def _configure(self, connection: sqlite3.Connection) -> None:
-        if self._path is not None:
-            (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
-            if mode != "wal":
-                raise StorageUnavailableError(
-                    f"{self._path}: the journal mode stays {mode!r}; "
-                    "a write-ahead log needs a local file system"
-                )
-            if has_wal_reset_bug():
-                connection.execute("PRAGMA wal_autocheckpoint = 0")
-        connection.execute(f"PRAGMA synchronous = {self._settings.synchronous}")
-        connection.execute("PRAGMA journal_size_limit = 67108864")
-
-    @contextlib.contextmanager
-    def _translated(self, *, is_retried: bool = False) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            fault = self._translate(error)
-            if isinstance(fault, TransientError) and not is_retried:
-                fault = fault.surfaced
-            raise fault from error
-        except OSError as error:
-            raise StorageUnavailableError(f"{self._path}: {error.strerror}") from error
-
-    def _translate(self, error: sqlite3.Error) -> Exception:
-        code = getattr(error, "sqlite_errorcode", None) or 0
-        primary = code & 0xFF
-        where = self._path or "the database in memory"
-        if primary in (_BUSY, _LOCKED):
-            busy = StorageBusyError(f"{where} is locked by another writer")
-            return TransientError(busy) if code in _RETRIED_CODES else busy
-        if primary in (_CORRUPT, _NOT_A_DATABASE):
-            return StorageCorruptError(
-                f"{where} is not a sound SQLite database: {error}"
-            )
-        if primary == _INTERRUPT:
-            limit = self._settings.statement_timeout_s
-            return StorageUnavailableError(f"a read took longer than {limit} s")
-        if primary in _UNAVAILABLE:
-            return StorageUnavailableError(f"{where}: {error}")
-        return StorageError(f"{where}: {error}")
 
     # -- transactions --------------------------------------------------------------
 
@@ -227,85 +127,117 @@ class SqliteDatabase:
     ) -> T:
         """Run a unit of work in one immediate transaction and commit it."""
         del urgent  # every thread has a connection of its own
-        self.open()
-        return run_with_retries(lambda attempt: self._write(work, attempt), self._wait)
+        return self._in_turn(lambda *given: _in_transaction(work, *given))
 
-    def _write(self, work: Callable[[SqliteTransaction], T], attempt: int) -> T:
+    def single(self, name: str, /, **parameters: Parameter) -> list[Row]:
+        """Run one writing statement as a transaction of its own.
+
+        It takes the same lock at its start as ``BEGIN IMMEDIATE`` does and commits at
+        its end, which saves the two statements around it.
+        """
+        return self._in_turn(
+            lambda connection, transaction, ends_at: connection.when_free(
+                lambda: transaction.all(name, **parameters), ends_at
+            )
+        )
+
+    def _in_turn(
+        self, write: Callable[[SqliteConnection, SqliteTransaction, float], T]
+    ) -> T:
+        self.open()
+        return run_with_retries(lambda attempt: self._write(write, attempt), self._wait)
+
+    def _write(
+        self,
+        write: Callable[[SqliteConnection, SqliteTransaction, float], T],
+        attempt: int,
+    ) -> T:
         state = self._state
-        # One wait for the threads of this process and for other processes together.
-        ends_at = time.monotonic() + self._settings.busy_timeout_s
-        if not state.write_lock.acquire(timeout=self._settings.busy_timeout_s):
-            raise StorageBusyError("another thread has been writing for too long")
-        try:
-            with self._translated(is_retried=True):
-                connection = self._connection(state)
-                with state.gate.writing():
-                    self._begin(connection, ends_at)
+        with state.turn as ends_at:
+            with self._retried:
+                connection = state.connection()
+                if connection.in_transaction:
+                    raise StorageError("a write cannot start inside a transaction")
+                with state.gate.until(ends_at):
                     transaction = SqliteTransaction(
                         connection, self._clock.now_us(), attempt
                     )
-                    try:
-                        result = work(transaction)
-                        connection.execute("COMMIT")
-                    except BaseException:
-                        if connection.in_transaction:
-                            connection.execute("ROLLBACK")
-                        raise
+                    result = write(connection, transaction, ends_at)
             state.gate.checkpoint_if_due(connection)
-        finally:
-            state.write_lock.release()
         for queue_name in transaction.woken:
             self.wake(queue_name)
         return result
 
-    def _begin(self, connection: sqlite3.Connection, ends_at: float) -> None:
-        """Begin to write; look for the lock every few milliseconds.
+    def join(self, connection: object, work: Callable[[SqliteTransaction], T]) -> T:
+        """Run a unit of work inside a transaction of the caller's."""
+        given = look_below(connection)
+        joined = require_same_file(given.driver, self._path)
+        with self._surfaced:
+            if not self._state.is_open:
+                self._open_beside(joined)
+            transaction, result = run_joined(joined, self._clock.now_us(), work)
+        if given.wrapper is not None:
+            self._wakes.add(given.wrapper, transaction.woken)
+        return result
 
-        Left to itself SQLite looks ever more rarely, up to every 100 ms, and whoever
-        has waited for long loses to whoever has just come.
-        """
-        connection.execute(f"PRAGMA busy_timeout = {_LOOK_MS}")
-        try:
-            while True:
-                try:
-                    connection.execute("BEGIN IMMEDIATE")
-                except sqlite3.OperationalError as error:
-                    is_locked = error.sqlite_errorcode == _BUSY
-                    if not is_locked or time.monotonic() >= ends_at:
-                        raise
-                else:
-                    return
-        finally:
-            limit_ms = int(self._settings.busy_timeout_s * 1000)
-            connection.execute(f"PRAGMA busy_timeout = {limit_ms}")
-
-    def single(self, name: str, /, **parameters: Parameter) -> list[Row]:
-        """Run one writing statement as a transaction of its own."""
-        return self.write(lambda transaction: transaction.all(name, **parameters))
+    def _open_beside(self, joined: sqlite3.Connection) -> None:
+        """Open, unless that would wait for the lock that the caller may hold."""
+        if joined.in_transaction and is_behind(
+            SqliteSchema(plain_cursor(joined), 0), load_migrations("sqlite")
+        ):
+            raise StorageError(
+                "the schema of the jobs is not up to date and cannot be changed while "
+                "a transaction of the caller's is open; run "
+                "`flask forge-jobs db migrate` first"
+            )
+        self.open()
 
     def read(self, work: Callable[[SqliteTransaction], T]) -> T:
         """Run reads against one snapshot."""
         self.open()
         return run_with_retries(lambda _: self._read(work), self._wait)
 
-    def _read(self, work: Callable[[SqliteTransaction], T]) -> T:
+    def _read(
+        self, work: Callable[[SqliteTransaction], T], *, is_single: bool = False
+    ) -> T:
         state = self._state
-        guard = state.write_lock if self._path is None else contextlib.nullcontext()
-        with guard, self._translated(is_retried=True):
-            connection = self._connection(state)
-            if connection.in_transaction:
-                raise StorageError("a read cannot start inside a transaction")
-            ends_at = self._clock.monotonic() + self._settings.statement_timeout_s
-            connection.set_progress_handler(
-                lambda: self._clock.monotonic() > ends_at,
-                _STEPS_BETWEEN_DEADLINE_CHECKS,
-            )
+        guard = state.turn if self._path is None else contextlib.nullcontext()
+        with guard, self._retried:
+            connection = state.connection()
+            with connection.in_use:
+                return self._read_from(connection, work, is_single=is_single)
+
+    def _read_from(
+        self,
+        connection: SqliteConnection,
+        work: Callable[[SqliteTransaction], T],
+        *,
+        is_single: bool,
+    ) -> T:
+        if connection.in_transaction:
+            raise StorageError("a read cannot start inside a transaction")
+        connection.wait_at_most(self._settings.busy_timeout_s)
+        ends_at = self._clock.monotonic() + self._settings.statement_timeout_s
+        connection.set_progress_handler(
+            lambda: self._clock.monotonic() > ends_at, _STEPS_BETWEEN_DEADLINE_CHECKS
+        )
+        if not is_single:
             connection.execute("BEGIN")
-            try:
-                return work(SqliteTransaction(connection, self._clock.now_us()))
-            finally:
-                connection.set_progress_handler(None, 0)
-                _end_read(connection)
+        try:
+            return work(SqliteTransaction(connection, self._clock.now_us()))
+        finally:
+            connection.set_progress_handler(None, 0)
+            _end_read(connection)
+
+    def look(self, name: str, /, **parameters: Parameter) -> list[Row]:
+        """Run one reading statement on its own."""
+        self.open()
+        return run_with_retries(
+            lambda _: self._read(
+                lambda transaction: transaction.all(name, **parameters), is_single=True
+            ),
+            self._wait,
+        )
 
     # -- wake-ups ------------------------------------------------------------------
 
@@ -330,10 +262,10 @@ class SqliteDatabase:
 
     def _data_version(self) -> int:
         """Return a number that moves when another connection has committed."""
-        with self._translated():
-            row = (
-                self._connection(self._state).execute("PRAGMA data_version").fetchone()
-            )
+        with self._surfaced:
+            connection = self._state.connection()
+            with connection.in_use:
+                row = connection.execute("PRAGMA data_version").fetchone()
         version: int = row[0]
         return version
 
@@ -345,7 +277,7 @@ class SqliteDatabase:
         if self._path is None or not self._path.exists():
             return None
         with (
-            self._translated(),
+            self._surfaced,
             contextlib.closing(
                 sqlite3.connect(f"{self._path.as_uri()}?mode=ro", uri=True)
             ) as connection,
@@ -357,20 +289,24 @@ class SqliteDatabase:
         """Return what the live connection says of itself."""
 
         def pragma(name: str) -> str:
-            row = self._connection(self._state).execute(f"PRAGMA {name}").fetchone()
+            row = connection.execute(f"PRAGMA {name}").fetchone()
             return str(row[0])
 
         self.open()
-        with self._translated():
-            busy_timeout_s = int(pragma("busy_timeout")) / 1000
-            return (
-                ("sqlite_version", sqlite3.sqlite_version),
-                ("journal_mode", pragma("journal_mode")),
-                ("busy_timeout_secs", f"{busy_timeout_s:g}"),
-                ("write_pool_max", "1"),
-                ("read_pool_max", "1 per thread"),
-                ("driver", f"sqlite3 {sqlite3.sqlite_version}"),
-            )
+        with self._surfaced:
+            connection = self._state.connection()
+            with connection.in_use:
+                connection.wait_at_most(self._settings.busy_timeout_s)
+                busy_timeout_s = int(pragma("busy_timeout")) / 1000
+                journal_mode = pragma("journal_mode")
+        return (
+            ("sqlite_version", sqlite3.sqlite_version),
+            ("journal_mode", journal_mode),
+            ("busy_timeout_secs", f"{busy_timeout_s:g}"),
+            ("write_pool_max", "1"),
+            ("read_pool_max", "1 per thread"),
+            ("driver", f"sqlite3 {sqlite3.sqlite_version}"),
+        )
 
     @property
     def directory(self) -> Path | None:
@@ -389,17 +325,31 @@ class SqliteDatabase:
     def close(self) -> None:
         """Close every connection this process opened."""
         state = self._state
-        with state.write_lock:
-            for connection in list(state.connections):
-                connection.close()
-            state.connections.clear()
-            state.gate.close()
+        with state.turn:
+            state.close()
             if self._sockets is not None:
                 self._sockets.close()
-            self._current = _ProcessState(self._path, self._settings.busy_timeout_s)
+            self._current = SqliteProcess(self._path, self._settings)
 
 
-def _end_read(connection: sqlite3.Connection) -> None:
+def _in_transaction(
+    work: Callable[[SqliteTransaction], T],
+    connection: SqliteConnection,
+    transaction: SqliteTransaction,
+    ends_at: float,
+) -> T:
+    connection.when_free(lambda: connection.execute("BEGIN IMMEDIATE"), ends_at)
+    try:
+        result = work(transaction)
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    return result
+
+
+def _end_read(connection: SqliteConnection) -> None:
     # An interrupted statement may have ended the transaction already.
     if connection.in_transaction:
         connection.execute("COMMIT")

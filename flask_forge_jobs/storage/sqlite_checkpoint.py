@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from flask_forge_jobs.errors import StorageBusyError, StorageCorruptError
+from flask_forge_jobs.storage.sqlite_files import open_beside
 
 logger = logging.getLogger(__name__)
 
@@ -78,11 +79,10 @@ class CheckpointGate:
 
     Args:
         path: The database file; None for one in memory, which needs no gate.
-        wait_s: Seconds that a writer waits for a checkpoint to end.
     """
 
-    def __init__(self, path: Path | None, wait_s: float = 30.0) -> None:
-        self._wait_s = wait_s
+    def __init__(self, path: Path | None) -> None:
+        self._ends_at = 0.0
         self._path = path if path is not None and has_wal_reset_bug() else None
         self._files: tuple[int, int] | None = None
         self._commits = 0
@@ -92,16 +92,24 @@ class CheckpointGate:
 
     def _locks(self, path: Path) -> tuple[int, int]:
         if self._files is None:
-            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
             # Not the database file: closing that would drop SQLite's own locks.
             self._files = (
-                os.open(f"{path}.ckpt-turn", flags, 0o660),
-                os.open(f"{path}.ckpt-lock", flags, 0o660),
+                open_beside(path, ".ckpt-turn"),
+                open_beside(path, ".ckpt-lock"),
             )
         return self._files
 
-    @contextlib.contextmanager
-    def writing(self) -> Iterator[None]:
+    def until(self, ends_at: float) -> CheckpointGate:
+        """Return this gate, to be entered next.
+
+        Args:
+            ends_at: Reading of the monotonic clock at which the writer that is about to
+                enter stops waiting for a checkpoint to end.
+        """
+        self._ends_at = ends_at
+        return self
+
+    def __enter__(self) -> None:
         """Hold the gate open for one write transaction.
 
         Raises:
@@ -109,16 +117,19 @@ class CheckpointGate:
                 that makes it may be stopped.
         """
         if self._path is None:
-            yield
             return
         turnstile, lock = self._locks(self._path)
-        with _locked(turnstile, fcntl.LOCK_SH, self._wait_s) as is_through:
-            if not is_through or not _lock(lock, fcntl.LOCK_SH, self._wait_s):
-                raise StorageBusyError(f"a checkpoint of {self._path} does not end")
+        is_through = _lock(turnstile, fcntl.LOCK_SH, self._ends_at)
         try:
-            yield
+            if not is_through or not _lock(lock, fcntl.LOCK_SH, self._ends_at):
+                raise StorageBusyError(f"a checkpoint of {self._path} does not end")
         finally:
-            fcntl.flock(lock, fcntl.LOCK_UN)
+            fcntl.flock(turnstile, fcntl.LOCK_UN)
+
+    def __exit__(self, *_: object) -> None:
+        """Let a checkpoint in, if nobody else writes."""
+        if self._files is not None:
+            fcntl.flock(self._files[1], fcntl.LOCK_UN)
 
     def checkpoint_if_due(self, connection: sqlite3.Connection) -> bool:
         """Write the log back after some hundred pages or when it has grown too long.
@@ -202,9 +213,8 @@ def _write_back(connection: sqlite3.Connection, mode: str) -> bool:
     return bool(row[0])
 
 
-def _lock(file: int, kind: int, limit_s: float) -> bool:
-    """Take a lock; return False when it was not free within ``limit_s`` seconds."""
-    ends_at = time.monotonic() + limit_s
+def _lock(file: int, kind: int, ends_at: float) -> bool:
+    """Take a lock; return False when it was not free by ``ends_at``."""
     while True:
         try:
             fcntl.flock(file, kind | fcntl.LOCK_NB)
@@ -219,7 +229,7 @@ def _lock(file: int, kind: int, limit_s: float) -> bool:
 @contextlib.contextmanager
 def _locked(file: int, kind: int, limit_s: float) -> Iterator[bool]:
     """Hold a lock for a block; tell it whether the lock was free in time."""
-    is_held = _lock(file, kind, limit_s)
+    is_held = _lock(file, kind, time.monotonic() + limit_s)
     try:
         yield is_held
     finally:

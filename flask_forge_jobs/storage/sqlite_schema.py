@@ -12,7 +12,9 @@ from flask_forge_jobs.storage.catalogue import load_statements
 class SqliteSchema:
     """Applies schema steps; fulfils :class:`.SchemaState`."""
 
-    def __init__(self, connection: sqlite3.Connection, now_us: int) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection | sqlite3.Cursor, now_us: int
+    ) -> None:
         self._connection = connection
         self._statements = load_statements("sqlite")
         self._now_us = now_us

@@ -10,10 +10,19 @@ from flask_forge_jobs.storage.database import Parameter, Row
 
 
 class SqliteTransaction:
-    """An open transaction; fulfils :class:`.Transaction`."""
+    """An open transaction; fulfils :class:`.Transaction`.
+
+    Args:
+        connection: Runs the statements; it, or a cursor of it.
+        now_us: The time that is stored.
+        attempt: Number of the try, from 0.
+    """
 
     def __init__(
-        self, connection: sqlite3.Connection, now_us: int, attempt: int = 0
+        self,
+        connection: sqlite3.Connection | sqlite3.Cursor,
+        now_us: int,
+        attempt: int = 0,
     ) -> None:
         self.attempt = attempt
         self.woken: dict[str, None] = {}

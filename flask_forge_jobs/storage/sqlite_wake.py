@@ -22,6 +22,7 @@ from pathlib import Path
 from flask_forge_jobs.clock import Clock, SystemClock
 from flask_forge_jobs.errors import StorageError
 from flask_forge_jobs.storage.database import WakeCallback
+from flask_forge_jobs.storage.sqlite_files import make_folder_beside, mode_beside
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ class WakeSockets:
     """
 
     def __init__(self, path: Path, clock: Clock | None = None) -> None:
+        self._path = path
         self._folder = Path(f"{path}-wake")
         self._clock = clock or SystemClock()
         self._pid = 0
@@ -106,13 +108,16 @@ class WakeSockets:
             OSError: The folder cannot be written to.
         """
         self._forget_the_parents()
-        self._folder.mkdir(mode=0o770, exist_ok=True)
+        mode = mode_beside(self._path)
+        with contextlib.suppress(FileExistsError):
+            make_folder_beside(self._folder, mode)
         name = secrets.token_hex(8)
         receiver = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         try:
             receiver.setblocking(False)
             with _short_path(self._folder, name) as address:
                 receiver.bind(address)
+            (self._folder / name).chmod(mode)
         except BaseException:
             receiver.close()
             raise

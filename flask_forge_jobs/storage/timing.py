@@ -53,11 +53,27 @@ class TimedDatabase:
         finally:
             self._recorder.wrote(perf_counter() - since)
 
+    def join(self, connection: object, work: Callable[[Transaction], T]) -> T:
+        """Pass on, and note the time."""
+        since = perf_counter()
+        try:
+            return self._database.join(connection, work)
+        finally:
+            self._recorder.wrote(perf_counter() - since)
+
     def read(self, work: Callable[[Transaction], T]) -> T:
         """Pass on, and note the time."""
         since = perf_counter()
         try:
             return self._database.read(work)
+        finally:
+            self._recorder.read(perf_counter() - since)
+
+    def look(self, name: str, /, **parameters: Parameter) -> list[Row]:
+        """Pass on, and note the time."""
+        since = perf_counter()
+        try:
+            return self._database.look(name, **parameters)
         finally:
             self._recorder.read(perf_counter() - since)
 

@@ -6,7 +6,9 @@ second, or sleeps on it instead of sleeping.
 
 from __future__ import annotations
 
+import contextlib
 import threading
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 
 
@@ -30,12 +32,13 @@ class CancelledError(Exception):
 class CancelToken:
     """Trips once and stays tripped; the first reason wins."""
 
-    __slots__ = ("_event", "_lock", "_reason")
+    __slots__ = ("_event", "_listener", "_lock", "_reason")
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._event: threading.Event | None = None
         self._reason: CancelReason | None = None
+        self._listener: Callable[[], object] | None = None
 
     @property
     def reason(self) -> CancelReason | None:
@@ -55,7 +58,27 @@ class CancelToken:
             self._reason = reason
             if self._event is not None:
                 self._event.set()
+            if self._listener is not None:
+                self._listener()
             return True
+
+    @contextlib.contextmanager
+    def heard_by(self, listener: Callable[[], object]) -> Iterator[None]:
+        """Within the block, call a function when the token trips, at once if it has.
+
+        For whoever waits for something else as well. One function at a time; it runs
+        under the token's lock, so it must neither wait nor use the token. After the
+        block it is not called any more.
+        """
+        with self._lock:
+            if self._reason is not None:
+                listener()
+            self._listener = listener
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._listener = None
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Sleep until the token trips.

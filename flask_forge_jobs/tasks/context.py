@@ -9,8 +9,9 @@ from typing import Any
 
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
-from flask_forge_jobs.model.outcomes import MAX_PROGRESS_BYTES
+from flask_forge_jobs.model.outcomes import MAX_PROGRESS_BYTES, PutOff
 from flask_forge_jobs.model.payloads import dump
+from flask_forge_jobs.storage.rate_limits import RateLimits
 from flask_forge_jobs.tasks.cancellation import CancelToken
 
 EnqueueJob = Callable[[NewJob], EnqueueResult]
@@ -36,6 +37,8 @@ class TaskContext:
         clock: Tells how much of the deadline is left.
         enqueue_job: Stores a follow-up job.
         progress_sink: Takes the canonical JSON text of a progress report.
+        rate_limits: The token buckets that all processes share.
+        throttle_attempts: How often in a row the job was throttled or put off.
     """
 
     job_id: str
@@ -49,6 +52,8 @@ class TaskContext:
     clock: Clock
     enqueue_job: EnqueueJob
     progress_sink: ProgressSink
+    rate_limits: RateLimits
+    throttle_attempts: int = 0
 
     @property
     def is_last_attempt(self) -> bool:
@@ -75,6 +80,44 @@ class TaskContext:
     def enqueue(self, job: NewJob) -> EnqueueResult:
         """Store a follow-up job; errors as for :meth:`JobQueue.enqueue`."""
         return self.enqueue_job(job)
+
+    def rate_limit(self, scope: str, tokens: int = 1) -> None:
+        """Take tokens from a bucket that all processes share, or put the job off.
+
+        A job that is put off leaves its slot, comes back when it is its turn and begins
+        anew, so call this before the work. The attempt is not counted, and its queue
+        goes on.
+
+        Args:
+            scope: The bucket, made by :meth:`ForgeJobs.rate_limit` or by the API.
+            tokens: How many, 1 to the bucket's capacity.
+
+        Raises:
+            PutOff: There are too few at present; let it through.
+            RateLimitNotFoundError: No bucket has this scope.
+            InvalidInputError: The bucket can never hold so many.
+            StorageError: The database could not be asked.
+        """
+        taken = self.rate_limits.take_turn(
+            scope, tokens, has_waited=self.throttle_attempts > 0
+        )
+        if not taken.is_granted:
+            raise PutOff(taken.retry_after_s)
+
+    def drain_rate_limit(self, scope: str, pause_s: float = 0.0) -> None:
+        """Empty a bucket for all processes, as after a refusal by what it protects.
+
+        Args:
+            scope: The bucket.
+            pause_s: Seconds before it begins to refill, 0 to 86400, such as the
+                ``Retry-After`` of an answer.
+
+        Raises:
+            RateLimitNotFoundError: No bucket has this scope.
+            InvalidInputError: The pause is outside its bounds.
+            StorageError: The database could not be asked.
+        """
+        self.rate_limits.drain(scope, pause_s)
 
 
 def enter(context: TaskContext) -> Callable[[], None]:

@@ -10,18 +10,16 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from contextvars import copy_context
-from dataclasses import dataclass, replace
-from datetime import datetime
-from typing import Any, Generic, ParamSpec, TypeVar
+from dataclasses import replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar
 
 from flask_forge_jobs.errors import InvalidInputError
-from flask_forge_jobs.model.jobs import (
-    DEFAULT_MAX_ATTEMPTS,
-    EnqueueResult,
-    NewJob,
-)
+from flask_forge_jobs.model.bounds import shown
+from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
 from flask_forge_jobs.model.outcomes import (
     MAX_RESULT_BYTES,
     Dead,
@@ -32,8 +30,10 @@ from flask_forge_jobs.model.outcomes import (
     clip,
 )
 from flask_forge_jobs.model.payloads import dump, load_text
+from flask_forge_jobs.model.seats import SeatPlan
 from flask_forge_jobs.tasks.context import TaskContext, enter, running_context
 from flask_forge_jobs.tasks.failures import describe_failure, forget_frames
+from flask_forge_jobs.tasks.options import JobOptions
 from flask_forge_jobs.tasks.parameters import Parameters
 from flask_forge_jobs.tasks.routing import DefaultRouter
 
@@ -43,46 +43,20 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-@dataclass(frozen=True, slots=True)
-class JobOptions:
-    """How a job is enqueued, apart from its arguments; see :class:`NewJob`.
+class Isolation(StrEnum):
+    """Where a task runs: on a thread of the worker, or in a process of its own."""
 
-    ``queue`` None leaves the choice to the application's router.
-    """
+    THREAD = "thread"
+    PROCESS = "process"
 
-    queue: str | None = None
-    priority: int = 0
-    run_at: datetime | None = None
-    dedupe_key: str | None = None
-    max_attempts: int = DEFAULT_MAX_ATTEMPTS
-    timeout_s: float | None = None
 
-    def changed(self, **given: Any) -> JobOptions:
-        """Return the options with those given that are not None."""
-        chosen = {name: value for name, value in given.items() if value is not None}
-        return replace(self, **chosen) if chosen else self
+class StoreJob(Protocol):
+    """What a task needs of the storage."""
 
-    def new_job(self, kind: str, payload: str, router: Callable[[str], str]) -> NewJob:
-        """Return a job with these options, not stored yet.
-
-        Args:
-            kind: Selects the task.
-            payload: Canonical JSON text.
-            router: Names the queue when ``queue`` is None.
-
-        Raises:
-            InvalidInputError: A value is outside its bounds.
-        """
-        return NewJob(
-            kind=kind,
-            payload=payload,
-            queue_name=router(kind) if self.queue is None else self.queue,
-            priority=self.priority,
-            max_attempts=self.max_attempts,
-            dedupe_key=self.dedupe_key,
-            run_at=self.run_at,
-            timeout_s=self.timeout_s,
-        )
+    def __call__(
+        self, job: NewJob, *, connection: object | None = None
+    ) -> EnqueueResult:
+        """Store a job; see :meth:`.JobQueue.enqueue`."""
 
 
 class Task(Generic[P, R]):
@@ -94,9 +68,12 @@ class Task(Generic[P, R]):
         options: Defaults of its jobs.
         router: Names the queue of a kind that is enqueued without one.
         store: Stores a job.
+        seats: How many of its jobs may run at once.
+        isolation: ``"thread"`` or ``"process"``.
 
     Raises:
-        InvalidInputError: The kind or an option is outside its bounds.
+        InvalidInputError: The kind, an option or the number of seats is outside its
+            bounds, or the key of the seats is no parameter.
         TypeError: A JSON object cannot carry the function's arguments, see
             :class:`~flask_forge_jobs.tasks.parameters.Parameters`, or the function has
             no name and no kind is given.
@@ -107,9 +84,11 @@ class Task(Generic[P, R]):
         function: Callable[..., R],
         *,
         router: Callable[[str], str],
-        store: Callable[[NewJob], EnqueueResult],
+        store: StoreJob,
         kind: str | None = None,
-        options: JobOptions = JobOptions(),
+        options: JobOptions = JobOptions(),  # noqa: B008  # it cannot be changed
+        seats: SeatPlan | None = None,
+        isolation: str = Isolation.THREAD,
     ) -> None:
         # A task under a second kind is the same function, not a task in a task.
         self.function: Callable[..., R] = (
@@ -117,12 +96,14 @@ class Task(Generic[P, R]):
         )
         function = self.function
         self.kind = _name_of(function) if kind is None else kind
+        self.isolation = _isolation(isolation)
         self._parameters = Parameters(function)
         self.defaults = options
+        self.seats = None if seats is None else self._parameters.seats(seats)
         self._router = router
         self._store = store
-        # Made and thrown away: a wrong option shows when the module is imported.
-        options.new_job(self.kind, "{}", DefaultRouter())
+        # A wrong option shows when the module is imported.
+        self._template = options.new_job(self.kind, "{}", DefaultRouter())
         # Names and docstring; attributes of the function could hide ours.
         functools.update_wrapper(self, function, updated=())
 
@@ -169,8 +150,12 @@ class Task(Generic[P, R]):
         priority: int | None = None,
         run_at: datetime | None = None,
         dedupe_key: str | None = None,
+        dedupe_by_args: bool | None = None,
+        dedupe_for: timedelta | None = None,
+        replace: Collection[str] | None = None,
         max_attempts: int | None = None,
         timeout_s: float | None = None,
+        connection: object | None = None,
     ) -> BoundTask[P]:
         """Return the task with other options for the jobs enqueued through it.
 
@@ -179,8 +164,15 @@ class Task(Generic[P, R]):
             priority: Lower runs first.
             run_at: Not before this instant; must carry a zone.
             dedupe_key: While an unfinished job holds the key, no second one is stored.
+            dedupe_by_args: Make the key of the kind and the arguments.
+            dedupe_for: A finished job with the key counts too, for so long after it was
+                enqueued.
+            replace: What the pending job that holds the key takes over from this one:
+                ``payload``, ``run_at``, or both.
             max_attempts: How often the job may run, 1 to 1000.
             timeout_s: Seconds one attempt may take.
+            connection: Store the jobs in this connection's transaction, such as
+                ``db.session``; see :meth:`.ForgeJobs.enqueue`.
 
         An option that is None stays as it is; one that is outside its bounds is refused
         when a job is enqueued.
@@ -190,11 +182,18 @@ class Task(Generic[P, R]):
             priority=priority,
             run_at=run_at,
             dedupe_key=dedupe_key,
+            dedupe_by_args=dedupe_by_args,
+            dedupe_for=dedupe_for,
+            replace=replace,
             max_attempts=max_attempts,
             timeout_s=timeout_s,
         )
+        store = self._store
         return BoundTask(
-            lambda args, kwargs: self._new_job(chosen, args, kwargs), self._store
+            lambda args, kwargs: self._new_job(chosen, args, kwargs),
+            store
+            if connection is None
+            else functools.partial(store, connection=connection),
         )
 
     def job_for(self, arguments: object, options: JobOptions) -> NewJob:
@@ -221,8 +220,16 @@ class Task(Generic[P, R]):
         try:
             arguments = self._parameters.bind(args, kwargs)
         except TypeError as error:
-            raise InvalidInputError("arguments", f"{self.kind}: {error}") from None
-        return options.new_job(self.kind, dump(arguments), self._router)
+            hint = "; pass it to options()" if "connection" in kwargs else ""
+            raise InvalidInputError(
+                "arguments", f"{self.kind}: {error}{hint}"
+            ) from None
+        payload = dump(arguments)
+        if options is not self.defaults or options.dedupe_by_args:
+            return options.new_job(self.kind, payload, self._router)
+        if self._template.queue_name != (options.queue or self._router(self.kind)):
+            self._template = options.new_job(self.kind, "{}", self._router)
+        return self._template.with_payload(payload)
 
     # -- on the worker ---------------------------------------------------------------
 
@@ -298,7 +305,7 @@ class BoundTask(Generic[P]):
     def __init__(
         self,
         new_job: Callable[[tuple[Any, ...], dict[str, Any]], NewJob],
-        store: Callable[[NewJob], EnqueueResult],
+        store: StoreJob,
     ) -> None:
         self._new_job = new_job
         self._store = store
@@ -310,6 +317,16 @@ class BoundTask(Generic[P]):
     def job(self, *args: P.args, **kwargs: P.kwargs) -> NewJob:
         """Return a job with these options; see :meth:`Task.job`."""
         return self._new_job(args, kwargs)
+
+
+def _isolation(value: str) -> Isolation:
+    try:
+        return Isolation(value)
+    except ValueError:
+        words = " nor ".join(repr(str(each)) for each in Isolation)
+        raise InvalidInputError(
+            "isolation", f"{shown(value)} is neither {words}"
+        ) from None
 
 
 def _name_of(function: Callable[..., Any]) -> str:

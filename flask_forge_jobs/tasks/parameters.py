@@ -5,8 +5,13 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
+from flask_forge_jobs.errors import InvalidInputError
+from flask_forge_jobs.model.bounds import shown
+from flask_forge_jobs.model.payloads import dump
+from flask_forge_jobs.model.seats import SeatPlan
 from flask_forge_jobs.tasks.context import TaskContext
 
 _POSITIONAL = (
@@ -93,6 +98,23 @@ class Parameters:
         if not self._are_exact(arguments):
             self._signature.bind(**arguments)
             self._refuse_context(arguments)
+
+    def seats(self, plan: SeatPlan) -> SeatPlan:
+        """Return the seats of a task, the default of their key filled in.
+
+        Raises:
+            InvalidInputError: The number is outside its bounds, the key is no
+                parameter, or its default is not JSON.
+        """
+        plan.check()
+        if plan.key is None or (self._takes_more and plan.key not in self._names):
+            return plan
+        if plan.key not in self._names:
+            raise InvalidInputError("key", f"{shown(plan.key)} is no parameter")
+        default = self._signature.parameters[plan.key].default
+        if default is inspect.Parameter.empty:
+            return plan
+        return replace(plan, default=dump(default, "key"))
 
     def _are_exact(self, arguments: Mapping[str, Any]) -> bool:
         names = arguments.keys()

@@ -1,10 +1,15 @@
-"""TaskRegistry: kind to task."""
+"""TaskRegistry: kind to task, when tasks are due, and what they share."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
+from flask_forge_jobs.errors import InvalidInputError
+from flask_forge_jobs.model.bounds import shown
+from flask_forge_jobs.model.cron import ScheduleDefinition
 from flask_forge_jobs.model.outcomes import Outcome
+from flask_forge_jobs.model.rate_limits import RateLimitDefinition
+from flask_forge_jobs.model.seats import SeatPlan
 from flask_forge_jobs.tasks.context import TaskContext
 
 
@@ -19,6 +24,10 @@ class Runnable(Protocol):
     def timeout_s(self) -> float | None:
         """Seconds one attempt may take; None means no limit."""
 
+    @property
+    def seats(self) -> SeatPlan | None:
+        """How many of its jobs may run at once in the cluster; None for any number."""
+
     def run(self, context: TaskContext, payload: str) -> Outcome:
         """Run once with a stored payload; never raises."""
 
@@ -28,6 +37,8 @@ class TaskRegistry:
 
     def __init__(self) -> None:
         self._tasks: dict[str, Runnable] = {}
+        self._schedules: dict[str, ScheduleDefinition] = {}
+        self._rate_limits: dict[str, RateLimitDefinition] = {}
 
     def add(self, task: Runnable) -> None:
         """Register a task; a later one of the same kind takes its place."""
@@ -36,6 +47,30 @@ class TaskRegistry:
     def get(self, kind: str) -> Runnable | None:
         """Return the task of a kind, or None."""
         return self._tasks.get(kind)
+
+    def add_schedule(self, definition: ScheduleDefinition) -> None:
+        """Register a schedule of a task.
+
+        Raises:
+            InvalidInputError: Another one has the name.
+        """
+        found = self._schedules.setdefault(definition.name, definition)
+        if found != definition:
+            raise InvalidInputError(
+                "name", f"two schedules are named {shown(definition.name)}; name one"
+            )
+
+    def schedules(self) -> list[ScheduleDefinition]:
+        """Return the registered schedules, by name."""
+        return [self._schedules[name] for name in sorted(self._schedules)]
+
+    def add_rate_limit(self, definition: RateLimitDefinition) -> None:
+        """Register a token bucket; a later one of the same scope takes its place."""
+        self._rate_limits[definition.scope] = definition
+
+    def rate_limits(self) -> list[RateLimitDefinition]:
+        """Return the registered token buckets, by scope."""
+        return [self._rate_limits[scope] for scope in sorted(self._rate_limits)]
 
     def kinds(self) -> list[str]:
         """Return the registered kinds, sorted."""

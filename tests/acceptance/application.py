@@ -6,16 +6,24 @@ installed package. Configuration comes from ``FLASK_FORGE_JOBS_...`` variables.
 
 from __future__ import annotations
 
+import ctypes
 import itertools
 import os
+import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-from flask import Flask, Response
+from flask import Flask, Response, request
 
 from flask_forge_jobs import ForgeJobs, TaskContext
+from flask_forge_jobs.clock import SystemClock
+from flask_forge_jobs.model.instants import SECOND_US
+from flask_forge_jobs.model.jobs import HeartbeatReport
+from flask_forge_jobs.model.queues import DEFAULT_QUEUE
+from flask_forge_jobs.state import state_of
+from flask_forge_jobs.storage.job_queue import JobQueue
 
 PATH = Path(__file__)
 LEDGER_VARIABLE = "ACCEPTANCE_LEDGER"
@@ -23,9 +31,26 @@ LEDGER_VARIABLE = "ACCEPTANCE_LEDGER"
 EAGER_VARIABLE = "ACCEPTANCE_EAGER"
 # Makes every request come from an address of its own, as if there were many clients.
 MANY_CLIENTS_VARIABLE = "ACCEPTANCE_MANY_CLIENTS"
+# Makes every server process run jobs beside its requests, and serves ``/hang``.
+EMBEDDED_VARIABLE = "ACCEPTANCE_EMBEDDED"
+EMBEDDED_THREADS = 4
+# Seconds by which the clock of the process is wrong.
+SKEW_VARIABLE = "ACCEPTANCE_SKEW_S"
+# A file that says by how many seconds it is wrong now, for a clock that jumps.
+JUMP_VARIABLE = "ACCEPTANCE_JUMP"
+HANG_S = 600.0
+# Once this file is there, heartbeats hang, or fail, as its content says.
+HEARTBEAT_VARIABLE = "ACCEPTANCE_HEARTBEAT"
+HANGS, FAILS = "hangs", "fails"
 PROCESS_HEADER = "X-Answered-By"
 STARTED, ENDED, FAILED = "S", "E", "F"
+# Before it takes a token; started after that.
+ASKED = "A"
 KIND = "acceptance.work"
+METERED_KIND, BUCKET = "acceptance.metered", "acceptance"
+SEATED_KIND, SEATS = "acceptance.seated", 2
+# Keeps every thread of its process out: the first in a worker, the second apart.
+HOG_KIND, HOG_APART_KIND = "acceptance.hog", "acceptance.hog_apart"
 
 
 class LedgerWriter:
@@ -73,20 +98,72 @@ class ManyClients:
         return self._application(environ, start_response)
 
 
+class SkewedClock(SystemClock):
+    """A clock that is wrong by so many seconds, always.
+
+    Args:
+        skew_s: Positive when it is ahead.
+    """
+
+    def __init__(self, skew_s: float) -> None:
+        self._skew_us = int(skew_s * SECOND_US)
+
+    def now_us(self) -> int:
+        """Return what this clock takes for the present."""
+        return super().now_us() + self._skew_us
+
+
+class JumpingClock(SystemClock):
+    """A clock that is wrong by what a file says at present; by nothing without one.
+
+    Args:
+        path: The file; it holds seconds as a decimal number.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def now_us(self) -> int:
+        """Return what this clock takes for the present."""
+        try:
+            skew_s = float(self._path.read_text())
+        except FileNotFoundError:
+            skew_s = 0.0
+        return super().now_us() + int(skew_s * SECOND_US)
+
+
+def clock_of_the_process() -> SystemClock:
+    """Return the clock that the environment asks for."""
+    if path := os.environ.get(JUMP_VARIABLE):
+        return JumpingClock(Path(path))
+    return SkewedClock(float(os.environ.get(SKEW_VARIABLE, "0")))
+
+
 def create_app() -> Flask:
     """Return the application; nothing is opened unless a variable asks for it."""
     app = Flask("acceptance", static_folder=None)
     app.config.from_prefixed_env()
     # Every server of these tests listens on loopback only.
-    forge = ForgeJobs(app, open_to_loopback=True)
+    forge = ForgeJobs(app, open_to_loopback=True, clock=clock_of_the_process())
     path = os.environ.get(LEDGER_VARIABLE)
     if path:
-        _register_work(forge, LedgerWriter(path))
+        ledger = LedgerWriter(path)
+        _register_work(forge, ledger)
+        _register_limited(forge, ledger)
+        if not os.environ.get(EMBEDDED_VARIABLE):
+            # One of them needs a process of its own, which only the command starts.
+            _register_hogs(forge, ledger)
+
+    if os.environ.get(HEARTBEAT_VARIABLE):
+        _let_heartbeats_break(Path(os.environ[HEARTBEAT_VARIABLE]))
 
     if os.environ.get(EAGER_VARIABLE):
         with app.app_context():
             forge.enqueue("acceptance.eager", {"pid": os.getpid()})
             forge.storage.job_reader.statistics()
+
+    if os.environ.get(EMBEDDED_VARIABLE):
+        _embed_a_worker(app)
 
     if os.environ.get(MANY_CLIENTS_VARIABLE):
         app.wsgi_app = ManyClients(app.wsgi_app)  # type: ignore[method-assign]
@@ -97,6 +174,18 @@ def create_app() -> Flask:
         return response
 
     return app
+
+
+def _embed_a_worker(app: Flask) -> None:
+    state_of(app).runtime(EMBEDDED_THREADS).with_queues([DEFAULT_QUEUE]).start()
+
+    @app.get("/hang")
+    def hang() -> str:
+        """Answer too late; with ``?deaf`` do not hear the server complain either."""
+        if "deaf" in request.args:
+            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGABRT])
+        time.sleep(HANG_S)
+        return "too late"
 
 
 def _register_work(forge: ForgeJobs, ledger: LedgerWriter) -> None:
@@ -123,3 +212,49 @@ def _register_work(forge: ForgeJobs, ledger: LedgerWriter) -> None:
             "host_id": context.host_id,
             "attempt": context.attempt,
         }
+
+
+def _register_limited(forge: ForgeJobs, ledger: LedgerWriter) -> None:
+    @forge.task(kind=METERED_KIND)
+    def metered(context: TaskContext) -> None:
+        """Take a token of the budget that all share."""
+        ledger.note(ASKED, context)
+        context.rate_limit(BUCKET)
+        ledger.note(STARTED, context)
+
+    @forge.task(kind=SEATED_KIND, max_concurrent=SEATS, key="account")
+    def seated(context: TaskContext, account: int, sleep_ms: int) -> None:
+        """Take some time, with few others of the same account beside it."""
+        del account
+        ledger.note(STARTED, context)
+        time.sleep(sleep_ms / 1000)
+        ledger.note(ENDED, context)
+
+
+def _register_hogs(forge: ForgeJobs, ledger: LedgerWriter) -> None:
+    def hog(context: TaskContext, hold_ms: int) -> dict[str, object]:
+        """Keep the interpreter's lock for a while, unless run again."""
+        ledger.note(STARTED, context)
+        if context.attempt == 1:
+            # A C call that, unlike sleep(), does not let other threads run.
+            ctypes.PyDLL(None).usleep(hold_ms * 1000)
+        ledger.note(ENDED, context)
+        return {"host_id": context.host_id, "attempt": context.attempt}
+
+    forge.task(kind=HOG_KIND)(hog)
+    forge.task(kind=HOG_APART_KIND, isolation="process")(hog)
+
+
+def _let_heartbeats_break(switch: Path) -> None:
+    beat = JobQueue.heartbeat
+
+    def heartbeat(
+        jobs: JobQueue, owner: str, progress: Mapping[str, str]
+    ) -> HeartbeatReport:
+        if switch.exists():
+            if switch.read_text() == HANGS:
+                time.sleep(HANG_S)
+            raise RuntimeError("this heartbeat is broken")
+        return beat(jobs, owner, progress)
+
+    JobQueue.heartbeat = heartbeat  # type: ignore[assignment,method-assign]

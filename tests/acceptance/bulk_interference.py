@@ -25,7 +25,8 @@ from flask_forge_jobs import ForgeJobs, NewJob, Storage
 from flask_forge_jobs.clock import SystemClock
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.instants import SECOND_US
-from tests.acceptance.databases import chosen_backends, fresh_url
+from tests.acceptance.databases import fresh_url
+from tests.acceptance.driving import add_backend, chosen_backends
 from tests.support.processes import start_python
 from tests.support.sql import Sql
 
@@ -285,9 +286,7 @@ def table(title: str, figures: Sequence[Figure]) -> str:
 def main() -> int:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--backend", choices=("sqlite", "postgres", "both"), required=True
-    )
+    add_backend(parser)
     parser.add_argument("--rows", type=int, default=ROWS)
     arguments = parser.parse_args()
     are_met = True

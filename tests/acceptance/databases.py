@@ -12,11 +12,6 @@ from tests.support.postgres import fresh_database, running_server
 BACKENDS = ("sqlite", "postgres")
 
 
-def chosen_backends(word: str) -> tuple[str, ...]:
-    """Return the backends that a command line names: one, or ``both``."""
-    return BACKENDS if word == "both" else (word,)
-
-
 def sqlite_url(path: Path) -> str:
     """Return the URL of a SQLite file."""
     return f"sqlite:///{path.absolute()}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
@@ -14,12 +15,38 @@ from flask.testing import FlaskClient
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.instants import to_micros
 from flask_forge_jobs.model.outcomes import REAPED_MESSAGE
-from tests.acceptance.ledger import Counts, Failure, FinalRow
+from tests.acceptance.fleet import Fleet
+from tests.acceptance.ledger import Counts, Evidence, Failure, FinalRow, read_ledger
 from tests.support.sql import Sql
 
 _SAMPLE = re.compile(r'queue_(\w+)_jobs\{queue="[^"]*"\} (\d+)')
 # What the API calls these jobs, and the state they are in.
 _STATES = {"scheduled": "pending", "in_flight": "in_progress"}
+
+
+def complete(
+    evidence: Evidence,
+    fleet: Fleet,
+    sql: Sql,
+    settings: DatabaseSettings,
+    client: FlaskClient,
+) -> None:
+    """Add what there is to see once every worker of a fleet has stopped.
+
+    Args:
+        evidence: What was written down during the run.
+        fleet: Has stopped.
+        sql: The way into the database.
+        settings: The same database.
+        client: Asks the API of the same database.
+    """
+    offset_ns = time.monotonic_ns() - time.time_ns()
+    evidence.lives += fleet.lives
+    evidence.lines += read_ledger(fleet.ledger)
+    evidence.rows += final_rows(sql, monotonic_offset_ns=offset_ns)
+    evidence.counts |= counts(sql, client)
+    evidence.leftovers += leftovers(sql, settings)
+    evidence.damage += damage(sql, settings)
 
 
 def final_rows(sql: Sql, *, monotonic_offset_ns: int) -> list[FinalRow]:

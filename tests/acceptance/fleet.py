@@ -10,9 +10,10 @@ import sqlite3
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.runtime.foreground import EXIT_TAINTED
@@ -22,6 +23,8 @@ from tests.acceptance.programs import FACTORY, environment, script
 from tests.support.sql import Sql
 
 STOP_LIMIT_S = 90.0
+# After which a commit that was under way at a kill is visible; well within a lease.
+SETTLE_S = 0.2
 # How often to look for a worker that holds jobs, and how long it runs in between.
 MOST_STOPS = 400
 BETWEEN_STOPS_S = 0.02
@@ -48,6 +51,7 @@ class Fleet:
         sql: Tells under which name a worker owned what.
         threads: Most jobs at once in each process.
         lease_s: ``FORGE_JOBS_LEASE_S``.
+        environ: Further variables of every worker.
     """
 
     def __init__(
@@ -58,6 +62,7 @@ class Fleet:
         *,
         threads: int,
         lease_s: float,
+        environ: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.ledger = folder / "ledger"
         self.log = folder / "workers.log"
@@ -75,19 +80,26 @@ class Fleet:
             database_url,
             FLASK_FORGE_JOBS_LEASE_S=str(lease_s),
             **{LEDGER_VARIABLE: str(self.ledger)},
+            **environ,
         )
 
-    def start(self) -> Worker:
-        """Start one more worker."""
+    def start(self, *options: str, **environ: str) -> Worker:
+        """Start one more worker.
+
+        Args:
+            options: Further options of the command.
+            environ: Further variables.
+        """
         name = f"w{self._count}"
         self._count += 1
         command = [script("flask"), "--app", FACTORY, "forge-jobs", "worker"]
         command += ["--threads", str(self._threads), "--name", name]
+        command += options
         from_ns = time.monotonic_ns()
         with self.log.open("ab") as log:
             process = subprocess.Popen(
                 command,
-                env=self._environ,
+                env=self._environ | environ,
                 cwd=self._folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -99,6 +111,11 @@ class Fleet:
 
     def replace_ended(self) -> None:
         """Replace the workers that ended by themselves, as a supervisor does."""
+        for _ in range(self._take_ended()):
+            self.start()
+
+    def _take_ended(self) -> int:
+        ended = 0
         for worker in list(self.workers):
             status = worker.process.poll()
             if status is None:
@@ -109,7 +126,8 @@ class Fleet:
                 self.replaced.append(worker)
             else:
                 self.complaints.append(f"worker {worker.name} ended: {status}")
-            self.start()
+            ended += 1
+        return ended
 
     def kill(self, source: random.Random, count: int = 1) -> list[Kill]:
         """Kill random workers with SIGKILL, all at once, and tell what they held."""
@@ -118,6 +136,11 @@ class Fleet:
         for victim in victims:
             victim.process.kill()
         return [self._bury(victim) for victim in victims]
+
+    def kill_one(self, worker: Worker) -> Kill:
+        """Kill a worker of the fleet with SIGKILL, and tell what it held."""
+        worker.process.kill()
+        return self._bury(worker)
 
     def _bury(self, worker: Worker) -> Kill:
         worker.process.wait()
@@ -136,9 +159,11 @@ class Fleet:
         fault (D1 of the matrix), which this one must not hide behind.
         """
         worker, stopped = self._stop_a_busy_one(source)
-        threading.Event().wait(stall_s)
-        # A commit that was under way is visible by now.
+        pause = threading.Event()
+        pause.wait(SETTLE_S)
+        # A commit that was under way is visible by now, and nobody took the jobs yet.
         late = self.held_by(stopped.host_id)
+        pause.wait(stall_s - SETTLE_S)
         resumed_ns = time.monotonic_ns()
         worker.process.send_signal(signal.SIGCONT)
         return replace(stopped, held=stopped.held | late, resumed_ns=resumed_ns)
@@ -156,6 +181,29 @@ class Fleet:
             worker.process.send_signal(signal.SIGCONT)
             threading.Event().wait(BETWEEN_STOPS_S)
         raise TimeoutError(f"no worker held a job in {MOST_STOPS} looks")
+
+    def find(self, host_id: str) -> Worker | None:
+        """Return the worker that has this id in the registry, if it lives."""
+        rows = self._sql.run(
+            "SELECT worker_name FROM forge_pod WHERE host_id = ?", host_id
+        )
+        names = [name for (name,) in rows]
+        return next((each for each in self.workers if each.name in names), None)
+
+    def pause(self, worker: Worker) -> None:
+        """Stop a worker at a moment in which it keeps no lock of SQLite's."""
+        for _ in range(MOST_STOPS):
+            worker.process.send_signal(signal.SIGSTOP)
+            if self._is_writable():
+                return
+            worker.process.send_signal(signal.SIGCONT)
+            threading.Event().wait(BETWEEN_STOPS_S)
+        raise TimeoutError(f"worker {worker.name} writes all the time")
+
+    @staticmethod
+    def resume(worker: Worker) -> None:
+        """Let a worker go on."""
+        worker.process.send_signal(signal.SIGCONT)
 
     def _is_writable(self) -> bool:
         path = self._settings.path
@@ -178,7 +226,8 @@ class Fleet:
 
     def stop(self) -> list[str]:
         """Stop every worker as an operator would; return all that went wrong."""
-        self.replace_ended()
+        # One that was started now would not know yet how to stop.
+        self._take_ended()
         for worker in self.workers:
             worker.process.send_signal(signal.SIGTERM)
         complaints = list(self.complaints)

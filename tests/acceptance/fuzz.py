@@ -28,7 +28,8 @@ from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.storage.connect import open_storage
 from tests.acceptance.application import MANY_CLIENTS_VARIABLE
 from tests.acceptance.client import HOST, PREFIX, Request, send
-from tests.acceptance.databases import chosen_backends, fresh_url
+from tests.acceptance.databases import fresh_url
+from tests.acceptance.driving import add_backend, chosen_backends
 from tests.acceptance.programs import serving
 from tests.conformance.seeding import seed
 from tests.support.commands import ROOT
@@ -172,7 +173,7 @@ def _say(text: str) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Fuzz and print a line for each run; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--backend", default="both")
+    add_backend(parser)
     parser.add_argument("--caller", choices=(*CALLERS, "all"), default="all")
     parser.add_argument("--examples", type=int, default=EXAMPLES)
     parser.add_argument("--seed", type=int, default=None)

@@ -2,7 +2,7 @@
 
 Only requests that are meant to be valid are touched: each rule here is one that a
 handler checks between two keys, a language of its own, or a form that JSON Schema does
-not tell apart. What is meant to be invalid is sent as it is.
+not tell apart. What is meant to be invalid is sent as it is, but for a made-up framing.
 """
 
 from __future__ import annotations
@@ -33,6 +33,10 @@ _LEAST_SECONDS, _MOST_SECONDS = 1, 86_400
 # A width with which any window makes few enough buckets, and their most.
 _WIDEST = 10**9 - 1
 _MOST_BUCKETS = 2000
+# How a message is framed is between the client and gunicorn, which answers what it
+# cannot frame itself, before any application; tests/acceptance/test_hostile_clients.py
+# sends such requests. Names are made up of whatever strings our modules hold.
+_FRAMING = frozenset({"transfer-encoding", "content-length"})
 Document = MutableMapping[str, Any]
 
 
@@ -67,7 +71,9 @@ _GRAMMARS: dict[str, tuple[Callable[[object], object], str]] = {
 def before_call(
     _context: schemathesis.HookContext, case: schemathesis.Case[Any], _kwargs: object
 ) -> None:
-    """Repair a request that is meant to be valid."""
+    """Leave the framing to the client, and repair what is meant to be valid."""
+    for name in [each for each in case.headers or () if each.lower() in _FRAMING]:
+        case.headers.pop(name)
     if case.meta is None or case.meta.generation.mode is not GenerationMode.POSITIVE:
         return
     # Assigning makes schemathesis judge the request again, and no body at all as wrong.
@@ -75,6 +81,9 @@ def before_call(
         case.body = repaired(case.body)
     if isinstance(case.query, dict):
         repair_query(case.query)
+    # Only an answer gives a tag that fits; with any other one a guarded change is 412.
+    for name in ("If-Match", "If-None-Match"):
+        case.headers.pop(name, None)
 
 
 def repaired(value: Any) -> Any:

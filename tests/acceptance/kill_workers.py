@@ -10,17 +10,17 @@ seed, its figures and the table of invariants; the exit status is 1 when one is 
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import dataclasses
 import random
-import secrets
 import sys
-import tempfile
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from flask import Flask
 
@@ -31,16 +31,14 @@ from flask_forge_jobs.model.payloads import dump
 from tests.acceptance import evidence as stored
 from tests.acceptance.application import KIND
 from tests.acceptance.checker import SECOND_NS, Checker, Verdict, table
-from tests.acceptance.databases import chosen_backends, fresh_url
-from tests.acceptance.fleet import Fleet, started
-from tests.acceptance.ledger import Ack, Evidence, Kill, read_ledger
+from tests.acceptance.driving import drive, numbers_of
+from tests.acceptance.fleet import SETTLE_S, Fleet, started
+from tests.acceptance.ledger import Ack, Evidence, Kill
 from tests.acceptance.producer import MAX_ATTEMPTS, DuplicateWatch, Producer
 from tests.acceptance.programs import wait_until
 from tests.support.sql import Sql
 
 PAUSE_RANGE_S = (0.2, 1.5)
-# After which a commit that was under way at a kill is visible; well within a lease.
-SETTLE_S = 0.2
 # For what a reaper needs beyond the lease: sweeps, a beat, the start of a process, and
 # a busy machine.
 RECOVERY_SLACK_S = 3.0
@@ -107,23 +105,34 @@ class Driver:
         plan: What to do.
         database_url: The database.
         folder: For the ledger and the log.
+        worker_url: The way to the database that the workers take; the same by default.
+        environ: Further variables of the workers.
     """
 
-    def __init__(self, plan: Plan, database_url: str, folder: Path) -> None:
-        self._plan = plan
+    def __init__(
+        self,
+        plan: Plan,
+        database_url: str,
+        folder: Path,
+        *,
+        worker_url: str | None = None,
+        environ: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        self.plan = plan
         self._settings = DatabaseSettings.from_url(database_url)
-        self._sql = Sql(self._settings)
+        self.sql = Sql(self._settings)
         app = Flask("observer")
         app.config["FORGE_JOBS_DATABASE_URL"] = database_url
         app.testing = True
         self._app = app
         self._forge = ForgeJobs(app)
         self.fleet = Fleet(
-            database_url,
+            worker_url or database_url,
             folder,
-            self._sql,
+            self.sql,
             threads=plan.threads,
             lease_s=plan.lease_s,
+            environ=environ,
         )
         self._random = random.Random(plan.seed)
         self._pauses_s = [
@@ -136,16 +145,16 @@ class Driver:
         with self._app.app_context():
             storage = self._forge.storage
         storage.open()
-        with contextlib.closing(storage), started(self.fleet, self._plan.processes):
+        with contextlib.closing(storage), started(self.fleet, self.plan.processes):
             evidence = self._make_evidence(storage)
         return self._report(evidence, time.monotonic() - began_at)
 
     def _make_evidence(self, storage: Storage) -> Evidence:
-        evidence = Evidence(recovery_limit_s=self._plan.lease_s + RECOVERY_SLACK_S)
-        watch = DuplicateWatch(lambda: stored.duplicate_keys(self._sql))
+        evidence = Evidence(recovery_limit_s=self.plan.lease_s + RECOVERY_SLACK_S)
+        watch = DuplicateWatch(self.look_for_duplicates)
         watch.start()
         try:
-            evidence.acks += self._produce_and_kill(storage, evidence.kills)
+            evidence.acks += self.produce_and_kill(storage, evidence.kills)
             self._wait_for_quiet()
             evidence.acks.append(self._last_job(storage))
             self._wait_for_quiet()
@@ -154,29 +163,36 @@ class Driver:
             watch.stop()
         evidence.duplicates_seen += watch.found
         evidence.leftovers += self.fleet.stop()
-        if not self._plan.stalls:
+        if not self.plan.stalls:
             evidence.leftovers += [
                 f"worker {worker.name} gave up without a stall"
                 for worker in self.fleet.replaced
             ]
-        self._read_the_end(evidence)
+        stored.complete(
+            evidence, self.fleet, self.sql, self._settings, self._app.test_client()
+        )
         return evidence
 
-    def _produce_and_kill(self, storage: Storage, kills: list[Kill]) -> list[Ack]:
+    def look_for_duplicates(self) -> list[str]:
+        """Return the dedupe keys that two unfinished jobs have."""
+        return stored.duplicate_keys(self.sql)
+
+    def produce_and_kill(self, storage: Storage, kills: list[Kill]) -> list[Ack]:
+        """Store the jobs while workers are killed; note the kills, return the acks."""
         producer = Producer(
             storage,
-            jobs=self._plan.jobs,
-            duration_s=sum(self._pauses_s) + self._plan.stalls * self._plan.stall_s,
-            has_stalls=self._plan.stalls > 0,
-            source=random.Random(self._plan.seed + 1),
+            jobs=self.plan.jobs,
+            duration_s=sum(self._pauses_s) + self.plan.stalls * self.plan.stall_s,
+            has_stalls=self.plan.stalls > 0,
+            source=random.Random(self.plan.seed + 1),
         )
         producer.start()
         try:
             for number, pause_s in enumerate(self._pauses_s):
                 self._kill_after(pause_s, kills)
                 kills.extend(
-                    self.fleet.stall(self._random, self._plan.stall_s)
-                    for _ in range(self._plan.stalls_after(number))
+                    self.fleet.stall(self._random, self.plan.stall_s)
+                    for _ in range(self.plan.stalls_after(number))
                 )
             return producer.finish(DRAIN_LIMIT_S)
         finally:
@@ -185,7 +201,7 @@ class Driver:
     def _kill_after(self, pause_s: float, kills: list[Kill]) -> None:
         pause = threading.Event()
         pause.wait(pause_s - SETTLE_S)
-        dead = self.fleet.kill(self._random, self._plan.victims)
+        dead = self.fleet.kill(self._random, self.plan.victims)
         for _ in dead:
             self.fleet.start()
         pause.wait(SETTLE_S)
@@ -196,14 +212,14 @@ class Driver:
 
     def _last_job(self, storage: Storage) -> Ack:
         """Store one more: the fleet still works, and stale sockets are noticed."""
-        payload = dump({"number": self._plan.jobs, "sleep_ms": 1})
+        payload = dump({"number": self.plan.jobs, "sleep_ms": 1})
         job = NewJob(KIND, payload, max_attempts=MAX_ATTEMPTS)
         return Ack(storage.jobs.enqueue(job).id)
 
     def _wait_for_quiet(self) -> None:
         def have_ended() -> bool:
             self.fleet.replace_ended()
-            return not self._sql.value(
+            return not self.sql.value(
                 "SELECT COUNT(*) FROM forge_job WHERE completed_at IS NULL"
             )
 
@@ -213,21 +229,12 @@ class Driver:
         def are_forgotten() -> bool:
             self.fleet.replace_ended()
             alive = {worker.name for worker in self.fleet.workers}
-            rows = self._sql.run("SELECT worker_name FROM forge_pod")
+            rows = self.sql.run("SELECT worker_name FROM forge_pod")
             return {name for (name,) in rows} == alive
 
         # What is still there then is found by the checker.
         with contextlib.suppress(TimeoutError):
-            wait_until(are_forgotten, "no dead worker", 5 * self._plan.lease_s + 10)
-
-    def _read_the_end(self, evidence: Evidence) -> None:
-        offset_ns = time.monotonic_ns() - time.time_ns()
-        evidence.lives += self.fleet.lives
-        evidence.lines += read_ledger(self.fleet.ledger)
-        evidence.rows += stored.final_rows(self._sql, monotonic_offset_ns=offset_ns)
-        evidence.counts |= stored.counts(self._sql, self._app.test_client())
-        evidence.leftovers += stored.leftovers(self._sql, self._settings)
-        evidence.damage += stored.damage(self._sql, self._settings)
+            wait_until(are_forgotten, "no dead worker", 5 * self.plan.lease_s + 10)
 
     def _report(self, evidence: Evidence, elapsed_s: float) -> Report:
         checker = Checker(evidence)
@@ -236,7 +243,7 @@ class Driver:
         stalls = [kill for kill in evidence.kills if kill.is_stall]
         figures: dict[str, object] = {
             "backend": self._settings.backend,
-            **dataclasses.asdict(self._plan),
+            **dataclasses.asdict(self.plan),
             "acknowledged": len(evidence.acks),
             "collapsed onto a key": sum(ack.is_deduped for ack in evidence.acks),
             "rows": evidence.counts["rows"],
@@ -271,29 +278,12 @@ def _slowest_s(evidence: Evidence) -> float:
 
 def main() -> int:
     """Run the driver from the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--backend", choices=("sqlite", "postgres", "both"), required=True
-    )
-    for field in dataclasses.fields(Plan):
-        kind = float if field.name == "lease_s" else int
-        option = f"--{field.name.replace('_', '-')}"
-        default = None if field.name == "seed" else field.default
-        parser.add_argument(option, type=kind, default=default)
-    arguments = vars(parser.parse_args())
-    backends = chosen_backends(arguments.pop("backend"))
-    if arguments["seed"] is None:
-        arguments["seed"] = secrets.randbelow(1_000_000)
-    plan = Plan(**arguments)
-    is_sound = True
-    for backend in backends:
-        folder = Path(tempfile.mkdtemp(prefix=f"kill-workers-{backend}-"))
-        with fresh_url(backend) as url:
-            report = Driver(plan, url, folder).run()
-        sys.stdout.write(f"{report.text()}\nledger and log: {folder}\n\n")
-        sys.stdout.flush()
-        is_sound = is_sound and report.is_sound
-    return 0 if is_sound else 1
+    return drive("kill-workers", __doc__, numbers_of(Plan), _run)
+
+
+def _run(url: str, folder: Path, /, **options: Any) -> tuple[str, bool]:
+    report = Driver(Plan(**options), url, folder).run()
+    return report.text(), report.is_sound
 
 
 if __name__ == "__main__":

@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.acceptance.application import ENDED, FAILED, STARTED
+from tests.acceptance.application import ASKED, ENDED, FAILED, STARTED
 
 Run = tuple[str, int]
+_EVENTS = (ASKED, STARTED, ENDED, FAILED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +17,8 @@ class Line:
     """One line of the ledger.
 
     Args:
-        event: ``S`` started, ``E`` ended well, ``F`` is about to fail on purpose.
+        event: ``S`` started, ``E`` ended well, ``F`` is about to fail on purpose, ``A``
+            asks for a token.
         job_id: The job.
         attempt: The attempt.
         host_id: The worker process that owned the job.
@@ -150,7 +152,7 @@ def parse_lines(texts: Iterable[str]) -> list[Line]:
     found = []
     for number, text in enumerate(texts, 1):
         words = text.split()
-        if len(words) != 5 or words[0] not in (STARTED, ENDED, FAILED):
+        if len(words) != 5 or words[0] not in _EVENTS:
             raise ValueError(f"line {number} of the ledger is damaged: {text!r}")
         event, job_id, attempt, owner, at_ns = words
         host_id, _, pid = owner.partition("/")

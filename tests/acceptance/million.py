@@ -25,7 +25,8 @@ from werkzeug.test import TestResponse
 from flask_forge_jobs import ForgeJobs, Storage
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.instants import format_instant, from_micros
-from tests.acceptance.databases import chosen_backends, fresh_url
+from tests.acceptance.databases import fresh_url
+from tests.acceptance.driving import add_backend, chosen_backends
 from tests.acceptance.filling import DUE_PERCENT, QUEUES, fill
 from tests.support.sql import Sql
 
@@ -243,6 +244,11 @@ def time_ms(
         repeats: How often, unless that takes too long.
         pick: Chooses among the durations.
     """
+    return pick(samples_ms(call, repeats))
+
+
+def samples_ms(call: Callable[[], None], repeats: int) -> list[float]:
+    """Return how long several calls took, in milliseconds, but for the first one."""
     call()
     samples: list[float] = []
     ends_at = time.perf_counter() + LONGEST_S
@@ -250,7 +256,7 @@ def time_ms(
         before = time.perf_counter()
         call()
         samples.append((time.perf_counter() - before) * MS)
-    return pick(samples)
+    return samples
 
 
 @contextmanager
@@ -329,9 +335,7 @@ def table(title: str, rows: int, figures: list[Figure]) -> str:
 def main() -> int:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--backend", choices=("sqlite", "postgres", "both"), required=True
-    )
+    add_backend(parser)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument(
         "--crossed", action="store_true", help="every kind in every queue"

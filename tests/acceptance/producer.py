@@ -50,11 +50,11 @@ class Producer(threading.Thread):
         super().__init__(name="producer", daemon=True)
         self.acks: list[Ack] = []
         self.error: Exception | None = None
-        self._storage = storage
+        self.storage = storage
         self._total = jobs
         self._duration_s = duration_s
         self._has_stalls = has_stalls
-        self._random = source
+        self.random = source
         self._stopping = threading.Event()
 
     def run(self) -> None:
@@ -67,34 +67,35 @@ class Producer(threading.Thread):
     def _produce(self) -> None:
         began_at = time.monotonic()
         jobs = self._jobs()
-        while batch := list(islice(jobs, self._random.randint(1, LARGEST_BATCH))):
+        while batch := list(islice(jobs, self.random.randint(1, LARGEST_BATCH))):
             due_at = began_at + self._duration_s * len(self.acks) / self._total
             if self._stopping.wait(max(due_at - time.monotonic(), 0.0)):
                 return
-            self._store(batch)
+            self.store(batch)
 
     def _jobs(self) -> Iterator[NewJob]:
         for number in range(self._total):
             payload: dict[str, object] = {
                 "number": number,
-                "sleep_ms": self._random.randint(1, LONGEST_RUN_MS),
+                "sleep_ms": self.random.randint(1, LONGEST_RUN_MS),
             }
-            if self._random.random() < FAILING_SHARE:
+            if self.random.random() < FAILING_SHARE:
                 payload["fails_once"] = True
-            elif self._has_stalls and self._random.random() < SLOW_AGAIN_SHARE:
+            elif self._has_stalls and self.random.random() < SLOW_AGAIN_SHARE:
                 payload["again_ms"] = SLOW_AGAIN_MS
             key = None
-            if self._random.random() < KEYED_SHARE:
-                key = f"key-{self._random.randrange(1 + self._total // JOBS_A_KEY)}"
+            if self.random.random() < KEYED_SHARE:
+                key = f"key-{self.random.randrange(1 + self._total // JOBS_A_KEY)}"
             yield NewJob(KIND, dump(payload), max_attempts=MAX_ATTEMPTS, dedupe_key=key)
 
-    def _store(self, batch: list[NewJob]) -> None:
-        if self._random.random() < 0.5:
-            results = self._storage.jobs.enqueue_many(batch)
-            self.acks += map(_ack, batch, results)
+    def store(self, batch: list[NewJob]) -> None:
+        """Store jobs at once or one by one and keep the acks."""
+        if self.random.random() < 0.5:
+            results = self.storage.jobs.enqueue_many(batch)
+            self.acks += map(as_ack, batch, results)
             return
         for job in batch:
-            self.acks.append(_ack(job, self._storage.jobs.enqueue(job)))
+            self.acks.append(as_ack(job, self.storage.jobs.enqueue(job)))
 
     def finish(self, limit_s: float) -> list[Ack]:
         """Wait for the last job and return the acks.
@@ -114,7 +115,8 @@ class Producer(threading.Thread):
         self._stopping.set()
 
 
-def _ack(job: NewJob, result: EnqueueResult) -> Ack:
+def as_ack(job: NewJob, result: EnqueueResult) -> Ack:
+    """Return what the producer keeps of an answer."""
     return Ack(result.id, job.dedupe_key, result.is_deduped)
 
 

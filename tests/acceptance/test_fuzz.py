@@ -10,7 +10,7 @@ import pytest
 from tests.acceptance.fuzz import CALLERS, fuzz, serving_target
 from tests.acceptance.fuzz_hooks import repair_query, repaired
 
-EXAMPLES = int(os.environ.get("FORGE_JOBS_FUZZ_EXAMPLES", "10"))
+EXAMPLES = int(os.environ.get("FORGE_JOBS_FUZZ_EXAMPLES", "50"))
 # One seed for the gate, so that it does not depend on chance; by hand take others.
 SEED = int(os.environ.get("FORGE_JOBS_FUZZ_SEED", "20261126"))
 

@@ -55,12 +55,23 @@ class VirtualMachine:
         machine = self
         connect = sqlite3.connect
 
-        class Counted(sqlite3.Connection):
-            def set_progress_handler(self, handler: Handler | None, _n: int) -> None:
-                super().set_progress_handler(machine.ticking(handler), STEPS_A_TICK)
+        def counting(kind: type[sqlite3.Connection]) -> type[sqlite3.Connection]:
+            class Counted(kind):  # type: ignore[valid-type,misc]  # whatever is asked for
+                def set_progress_handler(
+                    self, handler: Handler | None, _n: int
+                ) -> None:
+                    super().set_progress_handler(machine.ticking(handler), STEPS_A_TICK)
 
-        def counted(*args: Any, **kwargs: Any) -> sqlite3.Connection:
-            connection: sqlite3.Connection = connect(*args, factory=Counted, **kwargs)
+            return Counted
+
+        def counted(
+            *args: Any,
+            factory: type[sqlite3.Connection] = sqlite3.Connection,
+            **kwargs: Any,
+        ) -> sqlite3.Connection:
+            connection: sqlite3.Connection = connect(
+                *args, factory=counting(factory), **kwargs
+            )
             connection.set_progress_handler(None, 0)
             return connection
 

@@ -6,12 +6,12 @@ from flask.testing import FlaskClient
 from flask_forge_jobs.api.blueprint import BlueprintOptions
 from flask_forge_jobs.storage.base import Storage
 from tests.api.faulty import faulty_storage
-from tests.api.mounting import mount
+from tests.api.mounting import mount, mount_shared
 
 
 @pytest.fixture
 def client(storage: Storage) -> FlaskClient:
-    return mount(storage, BlueprintOptions(enable_demo=True))
+    return mount_shared(storage)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 from flask import Flask
 from flask.testing import FlaskClient
@@ -25,7 +26,41 @@ def mount(
     host.testing = testing
     blueprint = create_blueprint(storage, options=options)
     host.register_blueprint(blueprint, url_prefix=PREFIX)
-    client = host.test_client()
+    return _client_of(host)
+
+
+def mount_shared(storage: Storage) -> FlaskClient:
+    """Return a new client of an application that the tests of this process share.
+
+    To mount a hundred routes takes longer than most tests that send one request. The
+    application has the demo routes and is otherwise as it comes; whoever counts its
+    requests, or adds something to it, needs one of its own.
+    """
+    shared = _shared()
+    shared.storage = storage
+    return _client_of(shared.app)
+
+
+class _Shared:
+    """An application whose storage each test exchanges."""
+
+    def __init__(self) -> None:
+        self.storage: Storage | None = None
+        options = BlueprintOptions(enable_demo=True)
+        self.app = mount(self._present, options).application
+
+    def _present(self) -> Storage:
+        assert self.storage is not None
+        return self.storage
+
+
+@cache
+def _shared() -> _Shared:
+    return _Shared()
+
+
+def _client_of(app: Flask) -> FlaskClient:
+    client = app.test_client()
     # What a program sends with a request that has no body; see auth/csrf.py.
     client.environ_base["HTTP_X_FORGE_JOBS"] = "1"
     return client

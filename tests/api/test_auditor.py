@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import re
 from dataclasses import replace
 
@@ -11,8 +13,12 @@ from flask.testing import FlaskClient
 from flask_forge_jobs.api.blueprint import BlueprintOptions
 from flask_forge_jobs.api.routes import Route
 from flask_forge_jobs.api.table import all_routes
-from flask_forge_jobs.errors import StorageUnavailableError
+from flask_forge_jobs.auth.permissions import Permission
+from flask_forge_jobs.auth.principal import Principal
+from flask_forge_jobs.errors import JobNotFoundError, StorageUnavailableError
 from flask_forge_jobs.model.audit import AuditEntry, AuditFilter
+from flask_forge_jobs.model.cron import ScheduleDefinition
+from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.storage.base import Storage
 from tests.api.faulty import faulty_storage
 from tests.api.mounting import PREFIX, mount
@@ -170,3 +176,83 @@ def test_trail_that_cannot_be_written_spoils_no_answer(
 
 def _with_audit(storage: Storage, audit: object) -> Storage:
     return replace(storage, audit=audit)  # type: ignore[arg-type]  # a broken one
+
+
+# -- S34: who changes what will run --------------------------------------------------
+
+EDITS = {
+    "cron_change": ("PATCH", "/v1/cron/nightly", {"payload": {"to": "x"}}),
+    "cron_change the kind": ("PATCH", "/v1/cron/nightly", {"kind": "other"}),
+    "cron_set_expr": ("POST", "/cron/nightly/expr", {"expr": "5 4 * * *"}),
+    "cron_set_enabled": ("POST", "/cron/nightly/enabled", {"enabled": False}),
+    "cron_set_dedupe": ("POST", "/cron/nightly/dedupe", {"dedupe": True}),
+}
+
+
+def _schedule(storage: Storage) -> ScheduleDefinition:
+    made = ScheduleDefinition("nightly", "digest", "0 3 * * *", '{"to":"all"}')
+    storage.cron.create(made)
+    return made
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_sec_S34_edit_of_a_schedule_tells_before_and_after(
+    client: FlaskClient, storage: Storage, edit: str
+) -> None:
+    before = _schedule(storage)
+    method, path, body = EDITS[edit]
+
+    for _ in range(2):
+        assert client.open(PREFIX + path, method=method, json=body).status_code == 200
+
+    again, first = _entries(storage)
+    after = storage.cron.get("nightly").definition
+    assert after != before
+    assert first.deed.action == edit.partition(" ")[0]
+    assert json.loads(first.deed.arguments)["edit"] == {
+        "before": before.digest(), "after": after.digest(),
+    }  # fmt: skip
+    assert json.loads(again.deed.arguments)["edit"] == {
+        "before": after.digest(), "after": after.digest(),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_sec_S34_edit_of_a_schedule_needs_its_own_permission(
+    storage: Storage, edit: str
+) -> None:
+    before = _schedule(storage)
+    every = frozenset(Permission) - {Permission.CRON_EDIT}
+    client = mount(
+        storage,
+        BlueprintOptions(authenticator=lambda _: Principal("all but one", every)),
+    )
+    method, path, body = EDITS[edit]
+
+    answer = client.open(PREFIX + path, method=method, json=body)
+
+    assert answer.status_code == 403
+    assert storage.cron.get("nightly").definition == before
+    [entry] = _entries(storage)
+    assert "edit" not in json.loads(entry.deed.arguments)
+
+
+def test_sec_S34_no_route_changes_what_a_stored_job_runs(storage: Storage) -> None:
+    client = client_with_token(storage, "admin")
+    tried = 0
+    for route in MUTATIONS:
+        job_id = storage.jobs.enqueue(NewJob("mine", '{"to":"me"}')).id
+        path = PREFIX + re.sub("<[^>]*job_id>", job_id, route.path)
+        change = {"kind": "evil", "payload": {"to": "evil"}}
+        for extra in ({}, {"ids": [job_id]}, {"filter": {"kinds": ["mine"]}}):
+            client.open(
+                re.sub("<.*?>", "none", path),
+                method=route.method,
+                json={"action": "reschedule", "priority": 3, **change, **extra},
+            )
+        with contextlib.suppress(JobNotFoundError):
+            job = storage.job_reader.get(job_id)
+            assert (job.kind, job.payload) == ("mine", '{"to":"me"}'), route.path
+            tried += 1
+
+    assert tried > 40

@@ -22,6 +22,19 @@ GET_PATHS = [
 ]
 
 
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_hook_of_the_host_may_answer_before_ours(method: str) -> None:
+    app = Flask("host")
+    app.before_request(lambda: ("the host wants a login", 401))
+    path = "/queue/overview" if method == "GET" else "/jobs/enqueue"
+    client = mount(UNASKED, app=app)
+
+    answer = client.open(f"{PREFIX}{path}", method=method)
+
+    assert (answer.status_code, answer.text) == (401, "the host wants a login")
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
 @pytest.mark.parametrize("path", GET_PATHS)
 def test_head_answers_as_get_without_a_body(client: FlaskClient, path: str) -> None:
     expected = client.get(PREFIX + path)

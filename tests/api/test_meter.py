@@ -2,10 +2,12 @@ from __future__ import annotations
 
 from flask.testing import FlaskClient
 
-from tests.api.mounting import PREFIX
+from flask_forge_jobs.storage.base import Storage
+from tests.api.mounting import PREFIX, mount
 
 
-def test_every_answer_is_counted_by_route_and_status(client: FlaskClient) -> None:
+def test_every_answer_is_counted_by_route_and_status(storage: Storage) -> None:
+    client = mount(storage)
     client.get(f"{PREFIX}/jobs/inspect/unknown")
     client.post(f"{PREFIX}/jobs/enqueue", data="{", content_type="application/json")
     client.post(f"{PREFIX}/jobs/enqueue", json={"kind": "k", "payload": {}})
@@ -42,6 +44,7 @@ def test_the_new_families_come_after_the_ten(client: FlaskClient) -> None:
         "forge_jobs_run_seconds",
         "forge_jobs_wait_seconds",
         "forge_jobs_build_info",
+        "forge_jobs_service_tick_age_seconds",
         "forge_jobs_http_requests_total",
         "forge_jobs_http_request_seconds",
     ]

@@ -9,20 +9,25 @@ import pytest
 from marshmallow import Schema
 
 from flask_forge_jobs.api.response import (
+    LastBody,
     array_response,
     dumper,
     empty_response,
     encode,
     json_response,
+    writer,
+    written_array_response,
 )
 from flask_forge_jobs.api.schemas.jobs import JobInspect, JobRow, JobsPage
 from flask_forge_jobs.api.schemas.processes import QueueProcess
 from flask_forge_jobs.api.schemas.queues import QueueOverview
+from flask_forge_jobs.api.schemas.series import MetricSeriesBucket, TimelineBucket
 from flask_forge_jobs.api.schemas.system import StorageInfo
 from flask_forge_jobs.handlers.jobs import JobDetail
-from flask_forge_jobs.handlers.queues import QueueOverview as Overview
+from flask_forge_jobs.handlers.series import Bucket
 from flask_forge_jobs.model.jobs import ErrorEntry, Job, JobStatus
 from flask_forge_jobs.model.jobs import JobsPage as Page
+from flask_forge_jobs.model.overview import QueueOverview as Overview
 from flask_forge_jobs.model.processes import Process
 from flask_forge_jobs.model.queues import QueueCounts, QueueSettings
 from flask_forge_jobs.storage.base import StorageInfo as Info
@@ -121,3 +126,43 @@ def test_empty_response_has_no_content_type() -> None:
     assert response.status_code == 200
     assert response.data == b""
     assert "Content-Type" not in response.headers
+
+
+def test_a_body_is_made_once_for_the_same_thing() -> None:
+    last = LastBody()
+    made: list[object] = []
+
+    def make(shown: tuple[int, ...]) -> list[int]:
+        made.append(shown)
+        return list(shown)
+
+    one: tuple[int, ...] = (1, 2)
+    equal = tuple(number for number in one)
+
+    assert last.of(one, make) == last.of(one, make) == b"[1,2]"
+    assert len(made) == 1
+    assert last.of(equal, make) == b"[1,2]"
+    assert len(made) == 2
+    assert last.of((), make) == b"[]"
+
+
+@pytest.mark.parametrize("schema", [TimelineBucket(), MetricSeriesBucket()])
+@pytest.mark.parametrize("at", [AT, EXACT, MICROS])
+def test_writer_writes_what_is_dumped_and_encoded(schema: Schema, at: datetime) -> None:
+    bucket = Bucket(at, 0, 1, 20, 300, 2**53, 5, 6, 7, 8, 9, 10)
+
+    assert writer(schema)(bucket) == encode(schema.dump(bucket)).decode()
+
+
+def test_writer_refuses_what_it_cannot_write() -> None:
+    with pytest.raises(TypeError, match="neither an instant nor a whole number"):
+        writer(QueueProcess())
+
+
+@pytest.mark.parametrize("numbers", [[], [1], [1, 2]])
+def test_written_array_is_what_an_array_is(numbers: list[int]) -> None:
+    written = written_array_response([str(number) for number in numbers])
+
+    array = array_response(numbers)
+    assert written.data == array.data
+    assert written.headers == array.headers

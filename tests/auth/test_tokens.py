@@ -9,6 +9,8 @@ import re
 import textwrap
 from datetime import UTC, datetime
 from hashlib import sha256
+from statistics import median
+from time import perf_counter_ns
 
 import pytest
 from flask import Flask
@@ -145,6 +147,36 @@ def test_sec_S04_H25_wrong_credential_is_the_same_401(
     assert answer.status_code == 401
     assert answer.data == expected.data
     assert answer.headers["WWW-Authenticate"] == expected.headers["WWW-Authenticate"]
+
+
+def _widest_gap(tokens: TokenSet, wrong: dict[str, str], rounds: int) -> float:
+    """Return by how much the slowest kind of refusal is slower than the fastest."""
+    spent_ns: dict[str, list[int]] = {name: [] for name in wrong}
+    for _ in range(rounds):
+        for name, token in wrong.items():  # in turn, so that all see the same noise
+            began_ns = perf_counter_ns()
+            tokens.principal(token)
+            spent_ns[name].append(perf_counter_ns() - began_ns)
+    medians = [median(spent) for spent in spent_ns.values()]
+    return max(medians) / min(medians) - 1
+
+
+def test_sec_S04_S13_a_refusal_takes_as_long_whatever_is_wrong() -> None:
+    """What a look at the clock could tell: an id that exists, a digest that is near."""
+    old, old_digest = new_token("old")
+    expired = {"id": "old", "sha256": old_digest, "role": "viewer"}
+    tokens = TokenSet.from_config([ENTRY, expired | {"expires_at": "2001-01-01"}])
+    wrong = {
+        "known id": f"{TOKEN[:-4]}AAAA",
+        "known id, nothing right": f"fj_ci_{'A' * 43}",
+        "unknown id": f"fj_co_{TOKEN.removeprefix('fj_ci_')}",
+        "expired id": f"{old[:-4]}AAAA",
+    }
+    assert not [name for name, token in wrong.items() if tokens.principal(token)]
+
+    # Other programs disturb a measurement; no disturbance hides a difference for long.
+    gaps = (_widest_gap(tokens, wrong, 5000) for _ in range(20))
+    assert any(gap < 0.05 for gap in gaps)
 
 
 def test_sec_S05_token_counts_in_the_header_only(storage: Storage) -> None:

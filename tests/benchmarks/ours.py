@@ -45,7 +45,7 @@ class OurQueue(Contender):
         """Ask a connection that was opened as the storage opens its own."""
         database = self._state.storage.database
         if isinstance(database, SqliteDatabase):
-            live = database._connection(database._state)
+            live = database._state.connection()
             (level,) = live.execute("PRAGMA synchronous").fetchone()
             (journal,) = live.execute("PRAGMA journal_mode").fetchone()
             return f"synchronous={level} journal_mode={journal}"
@@ -95,14 +95,42 @@ class OurQueue(Contender):
             self._state.storage.close()
 
 
+class Recording:
+    """Switches off and on what a queue of ours counts and times for the charts.
+
+    Args:
+        queue: Whose recorder it is.
+    """
+
+    def __init__(self, queue: OurQueue) -> None:
+        storage = queue._state.storage
+        self._recorder = storage.recorder
+        self._flusher = storage.flusher
+        self._verbs = {name: getattr(self._recorder, name) for name in _RECORDED}
+
+    def turn(self, *, on: bool) -> None:
+        """Switch it."""
+        for name, verb in self._verbs.items():
+            setattr(self._recorder, name, verb if on else _nothing)
+
+    def stop_thread(self) -> None:
+        """Leave the writing to :meth:`write`."""
+        self._recorder.on_activity = _nothing
+
+    def write(self) -> None:
+        """Store what was counted so far."""
+        self._flusher.flush()
+
+
 class UncountedQueue(OurQueue):
     """The same, but nothing is counted or timed for the charts."""
 
     def __init__(self, backend: str, location: str, watch: Watch) -> None:
         super().__init__(backend, location, watch)
-        recorder = self._state.storage.recorder
-        for name in ("enqueued", "enqueued_many", "started", "ended", "read", "wrote"):
-            setattr(recorder, name, _nothing)
+        Recording(self).turn(on=False)
+
+
+_RECORDED = ("enqueued", "enqueued_many", "started", "ended", "read", "wrote")
 
 
 def _nothing(*_: object) -> None:

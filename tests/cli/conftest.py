@@ -6,18 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flask_forge_jobs.config.database import DatabaseSettings
 from tests.support.commands import Application
-
-
-@pytest.fixture
-def database_url(
-    database_settings: DatabaseSettings, request: pytest.FixtureRequest
-) -> str:
-    """The address of an empty database of each backend."""
-    if database_settings.backend == "sqlite":
-        return f"sqlite:///{database_settings.path}"
-    return str(request.getfixturevalue("postgres_database"))
 
 
 @pytest.fixture

@@ -115,12 +115,9 @@ def test_status_tells_that_the_schema_is_missing(shop: Shop) -> None:
 def test_status_tells_of_a_newer_schema(shop: Shop) -> None:
     shop.db("create")
     shop.db("migrate")
-    shop.sql.run(
-        "INSERT INTO forge_schema (version, oldest_reader, name, applied_at) "
-        "VALUES (99, 99, 'future', 0)"
-    )
 
-    result = shop.db("status")
+    with shop.sql.newer_schema():
+        result = shop.db("status")
 
     assert result.exit_code == 1
     assert f"schema: 99 of {NEWEST}" in result.stdout

@@ -45,13 +45,21 @@ class Sample:
         """Whether query or body name the data set's queue."""
         return any(_queues({"query": self.query, "body": self.body}))
 
-    def send(self, client: FlaskClient) -> TestResponse:
-        """Send it."""
-        extra = {} if self.body is None else {"json": self.body}
+    def send(
+        self, client: FlaskClient, headers: Mapping[str, str] | None = None
+    ) -> TestResponse:
+        """Send it.
+
+        Args:
+            client: Who sends it.
+            headers: Further headers.
+        """
+        extra: dict[str, Any] = {} if self.body is None else {"json": self.body}
         return client.open(
             f"{PREFIX}{self.path}",
             method=self.method,
             query_string=self.query,
+            headers=headers,
             **extra,
         )
 

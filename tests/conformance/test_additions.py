@@ -19,9 +19,20 @@ ADDITIONS = entries("addition")
 # The contract says that they could be; nobody has asked for them.
 NOT_PLANNED = frozenset({"N-29", "N-30"})
 # Keys that we append to the contract's shapes.
+_OF_QUEUES: Mapping[str, object] = {"max_pending": {"type": ["integer", "null"]}}
+_OF_SCHEDULES: Mapping[str, object] = {
+    "timezone": {"type": "string"},
+    "catch_up": {"type": "string", "enum": ["skip", "once", "all"]},
+    "catch_up_limit": {"type": "integer"},
+    "declared_by": {"type": ["string", "null"]},
+}
 APPENDED: Mapping[str, Mapping[str, object]] = {
-    "N-13": {"timezone": {"type": "string"}},
-    "N-14": {"timezone": {"type": "string"}},
+    "N-01": _OF_QUEUES,
+    "N-02": _OF_QUEUES,
+    "N-03": _OF_QUEUES,
+    "N-13": _OF_SCHEDULES,
+    "N-14": _OF_SCHEDULES,
+    "N-20": {"services": {"type": "array"}},
 }
 # Another status of the same shape, which the data set calls for: its job waits.
 STATUSES: Mapping[str, int] = {"N-09": 200}

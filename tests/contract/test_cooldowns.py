@@ -18,6 +18,7 @@ from tests.support.jobs import (
     run,
 )
 from tests.support.sql import SECOND_US, Sql
+from tests.support.threads import Heard
 
 
 def window_s(storage: Storage, sql: Sql) -> float:
@@ -183,11 +184,27 @@ def test_clear_cooldown_opens_the_gate_at_once(storage: Storage) -> None:
     enqueue(storage), enqueue(storage)
     run(storage, Throttled(300))
 
-    storage.queues.clear_cooldown(QUEUE)
+    cleared = [storage.queues.clear_cooldowns(names) for names in ([QUEUE], None)]
 
     queue = storage.queues.get(QUEUE)
+    assert cleared == [1, 0]
     assert (queue.throttle_attempts, queue.throttled_until) == (0, None)
     assert len(storage.jobs.claim(QUEUE, OWNER, 5)) == 1
+
+
+def test_a_cooldown_that_is_ended_wakes_the_workers(storage: Storage) -> None:
+    for name in (QUEUE, "calm"):
+        enqueue(storage, queue_name=name)
+    run(storage, Throttled(300))
+    heard = Heard()
+    listener = storage.database.listen(heard)
+    try:
+        assert storage.queues.clear_cooldowns(None) == 1
+        assert heard.wait_for(QUEUE)
+    finally:
+        listener.stop()
+
+    assert "calm" not in heard.names
 
 
 def test_a_throttle_in_a_queue_without_settings_only_defers_the_job(

@@ -7,12 +7,14 @@ from datetime import timedelta
 
 import pytest
 
+from flask_forge_jobs.clock import SystemClock
 from flask_forge_jobs.errors import (
     ForgeJobsError,
     InvalidInputError,
     ScheduleExistsError,
     ScheduleNotFoundError,
 )
+from flask_forge_jobs.ids import UlidGenerator
 from flask_forge_jobs.model.cron import (
     BAD_EXPRESSION,
     Schedule,
@@ -21,6 +23,7 @@ from flask_forge_jobs.model.cron import (
 from flask_forge_jobs.model.instants import from_micros
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.cron import CronStorage
+from flask_forge_jobs.storage.firing import Firing
 from tests.support.lossy import LossyDatabase
 from tests.support.sql import Sql
 from tests.support.threads import run_together
@@ -29,8 +32,15 @@ NIGHTLY = ScheduleDefinition("nightly", "send_digest", "0 0 6 * * *")
 FULL = ScheduleDefinition(
     "full", "k" * 128, "*/5 * * * *", payload='{"a":[1,"\\u00e9"]}', queue_name="mail",
     timezone="America/Argentina/Buenos_Aires", enabled=False, max_attempts=1000,
-    dedupe_key="key",
+    dedupe_key="key", catch_up="all", catch_up_limit=7,
 )  # fmt: skip
+
+
+def lossy_cron(storage: Storage) -> CronStorage:
+    """Return the schedules over a database whose answers get lost."""
+    database, clock = LossyDatabase(storage.database), SystemClock()
+    firing = Firing(database, UlidGenerator(clock), storage.recorder)
+    return CronStorage(database, firing)
 
 
 def test_every_value_is_stored(storage: Storage, sql: Sql) -> None:
@@ -98,7 +108,7 @@ def test_a_bad_definition_is_not_stored(storage: Storage) -> None:
 
 def test_creation_after_an_unclear_commit_succeeds_once(storage: Storage) -> None:
     """D32"""
-    lossy = CronStorage(LossyDatabase(storage.database))
+    lossy = lossy_cron(storage)
 
     created = lossy.create(NIGHTLY)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flask_forge_jobs.model.bulk import JobAction
+from flask_forge_jobs.model.error_history import tells_of_a_crash
 from flask_forge_jobs.model.jobs import Job, JobStatus, RunningJob
 from flask_forge_jobs.model.outcomes import (
     CANCELLED_MESSAGE,
@@ -353,6 +354,25 @@ def test_jobs_of_a_second_crash_come_back_one_by_one(
     assert crash() == [0, 0, 0]
     sql.age(RETRY_DELAY_S)
     assert crash() == [0, 1, 2]
+
+
+def test_a_claim_tells_that_a_worker_has_died_under_the_job(
+    storage: Storage, sql: Sql
+) -> None:
+    """Such a job is not claimed before it can start; any other may be"""
+    enqueue(storage)
+    fresh = run(storage, Failed("no"))
+    sql.age(RETRY_DELAY_S)
+    failed = claim_one(storage)
+    revive_all(storage)
+    sql.age(RETRY_DELAY_S)
+    suspect = run(storage, Failed("no"))
+    sql.age(RETRY_DELAY_S)
+    still = claim_one(storage)
+
+    claims = (fresh, failed, suspect, still)
+    told = [tells_of_a_crash(job.error_history) for job in claims]
+    assert told == [False, False, True, True]
 
 
 def test_requeue_forgives_the_crashes(storage: Storage, sql: Sql) -> None:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from flask_forge_jobs.model.instants import from_micros, to_micros
-from flask_forge_jobs.model.jobs import JobStatus, NewJob
+from flask_forge_jobs.model.jobs import MAX_ERROR_HISTORY, JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import (
     CANCELLED_MESSAGE,
     Dead,
@@ -517,3 +517,16 @@ def test_a_past_start_does_not_jump_the_line(storage: Storage, sql: Sql) -> None
     enqueue_in(storage, sql, -3600)
 
     assert claim_one(storage).id == first
+
+
+def test_sec_S27_history_keeps_the_newest_errors_only(storage: Storage) -> None:
+    """The reference keeps 32."""
+    job_id = enqueue(storage, max_attempts=MAX_ERROR_HISTORY + 5)
+    for number in range(1, MAX_ERROR_HISTORY + 4):
+        run(storage, Failed(f"error {number}"))
+        storage.job_admin.run_now(job_id)
+
+    history = storage.job_reader.get(job_id).error_history
+
+    assert [entry.attempt for entry in history] == [*range(4, MAX_ERROR_HISTORY + 4)]
+    assert history[-1].message == f"error {MAX_ERROR_HISTORY + 3}"

@@ -136,6 +136,23 @@ def test_a_queue_that_was_emptied_is_no_longer_counted(storage: Storage) -> None
 # -- lag ---------------------------------------------------------------------------
 
 
+def test_a_state_that_only_a_newer_package_knows_hides_no_other_job(
+    storage: Storage, sql: Sql
+) -> None:
+    """B10"""
+    enqueue(storage)
+    sql.run(
+        "INSERT INTO forge_job_count (queue_name, kind, status, deferred, jobs) "
+        "VALUES ('default', 'noop', 'hibernating', FALSE, 1)"
+    )
+
+    counted = storage.job_reader.statistics()[QUEUE].counts
+    shown = storage.job_reader.snapshot().statistics[QUEUE].counts
+    sql.run("DELETE FROM forge_job_count WHERE status = 'hibernating'")
+
+    assert counted == shown == QueueCounts(pending=1)
+
+
 def test_the_lag_is_that_of_the_oldest_due_job(storage: Storage, sql: Sql) -> None:
     """oldest_ready_at_ignores_future_and_empty"""
     enqueue_in(storage, sql, 900)
@@ -461,8 +478,27 @@ def test_a_snapshot_is_what_the_single_reads_say(storage: Storage) -> None:
 
     snapshot = storage.job_reader.snapshot()
 
-    assert snapshot.queues == storage.queues.all()
+    queues = [queue.settings for queue in snapshot.overview]
+    assert queues == storage.queues.all()
     assert snapshot.statistics == storage.job_reader.statistics()
-    assert snapshot.processes == storage.processes.all()
-    assert len(snapshot.processes) == 1
-    assert storage.job_reader.snapshot(within_s=-1.0).processes == []
+    slots = [slot for queue in snapshot.overview for slot in queue.processes]
+    assert slots == storage.processes.all()
+    assert len(slots) == 1
+    silent = storage.job_reader.snapshot(within_s=-1.0)
+    assert [queue.processes for queue in silent.overview] == [(), ()]
+
+
+def test_a_snapshot_of_the_same_is_the_same(storage: Storage) -> None:
+    storage.queues.ensure(QUEUE)
+    empty = storage.job_reader.snapshot()
+    again = storage.job_reader.snapshot()
+    enqueue(storage)
+    full = storage.job_reader.snapshot()
+    storage.queues.set_paused(QUEUE, True)
+    paused = storage.job_reader.snapshot()
+
+    assert again is empty
+    assert empty.statistics == {}
+    assert full.statistics[QUEUE].counts.pending == 1
+    assert [queue.settings.paused for queue in full.overview] == [False]
+    assert [queue.settings.paused for queue in paused.overview] == [True]

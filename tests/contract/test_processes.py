@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from flask_forge_jobs.model.processes import Pod, Process, QueueSlots, SlotReport
+from flask_forge_jobs.model.processes import (
+    Pod,
+    Process,
+    QueueSlots,
+    ServiceAge,
+    SlotReport,
+)
 from flask_forge_jobs.storage.base import Storage
 from tests.support.sql import Sql
 
@@ -69,6 +75,47 @@ def test_a_beat_renews_and_keeps_the_start(storage: Storage, sql: Sql) -> None:
     assert after.started_at == before.started_at
     assert after.heartbeat_at - before.heartbeat_at >= timedelta(seconds=30)
     assert after.current_job_id == "job-7"
+
+
+def test_a_process_shows_itself_and_leaves_its_slots(
+    storage: Storage, sql: Sql
+) -> None:
+    storage.processes.show("host", "worker", ["mail"])
+    beat(storage, "host", slot(0))
+    sql.age(30)
+    ((before, age_s),) = storage.processes.presences()
+    assert 30 <= age_s < 40
+
+    storage.processes.show("host", "renamed", ["mail", "other"])
+
+    ((after, age_s),) = storage.processes.presences()
+    assert 0 <= age_s < 10
+    assert after.heartbeat_at - before.heartbeat_at >= timedelta(seconds=30)
+    assert (after.worker_name, after.queues) == ("renamed", ("mail", "other"))
+    (kept,) = storage.processes.all()
+    assert after.heartbeat_at - kept.heartbeat_at >= timedelta(seconds=30)
+
+
+def test_of_each_service_the_oldest_tick_is_told(storage: Storage, sql: Sql) -> None:
+    """D51"""
+    assert storage.processes.services() == []
+    storage.processes.show("a", None, [], [ServiceAge("cron", 50.0, 5.0)])
+    sql.age(40)
+    slow, quick = ServiceAge("cron", 7.25, 5.0), ServiceAge("reaper", 0.5, 15.0)
+    storage.processes.beat("b", None, [], [], [quick, slow])
+    storage.processes.beat("c", None, [], [])
+
+    cron, reaper = storage.processes.services()
+
+    assert (cron.name, cron.period_s, reaper.name) == ("cron", 5.0, "reaper")
+    assert 90 <= cron.age_s < 100
+    assert 0.5 <= reaper.age_s < 10
+
+    sql.age(30)  # a is not live any more
+    cron, _ = storage.processes.services()
+    assert 37.25 <= cron.age_s < 47
+    sql.age(-3600)  # a heartbeat of the future is of this moment
+    assert storage.processes.services()[0].age_s == 50.0
 
 
 def test_a_beat_drops_slots_it_no_longer_names(storage: Storage) -> None:

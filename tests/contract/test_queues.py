@@ -15,7 +15,7 @@ from flask_forge_jobs.errors import (
     QueueNotFoundError,
     StaleSettingsError,
 )
-from flask_forge_jobs.model.outcomes import Done
+from flask_forge_jobs.model.outcomes import Done, Failed
 from flask_forge_jobs.model.queues import (
     DEFAULT_MAX_WORKERS,
     QueueChanges,
@@ -25,11 +25,19 @@ from flask_forge_jobs.model.queues import (
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.pacing import BATCH
 from flask_forge_jobs.storage.queues import QueueConfig
-from tests.support.jobs import OWNER, QUEUE, claim_one, enqueue, enqueued, run
+from tests.support.jobs import (
+    OWNER,
+    QUEUE,
+    claim_one,
+    enqueue,
+    enqueue_in,
+    enqueued,
+    run,
+)
 from tests.support.sql import Sql
 from tests.support.threads import run_together
 
-Setter = Callable[[QueueConfig, str], None]
+Setter = Callable[[QueueConfig, str], object]
 SETTERS: list[Setter] = [
     lambda queues, name: queues.set_max_workers(name, 3),
     lambda queues, name: queues.set_paused(name, True),
@@ -37,8 +45,29 @@ SETTERS: list[Setter] = [
     lambda queues, name: queues.set_backoff(
         name, enabled=True, base_seconds=5, max_seconds=50
     ),
-    lambda queues, name: queues.clear_cooldown(name),
+    lambda queues, name: queues.clear_cooldowns([name]),
 ]
+
+
+def test_waiting_counts_what_has_neither_started_nor_ended(
+    storage: Storage, sql: Sql
+) -> None:
+    """Due, for later, and for a retry; not running, done or dead."""
+    for queue_name in ("mail", "other"):
+        storage.queues.ensure(queue_name)
+    enqueue(storage, queue_name="other")
+    run(storage, Failed("again"), queue_name="other")
+    enqueue(storage, queue_name="mail")
+    run(storage, Done(), queue_name="mail")
+    enqueue(storage, queue_name="mail")
+    claim_one(storage, queue_name="mail")
+    enqueue(storage, queue_name="mail")
+    enqueue_in(storage, sql, 3600, queue_name="mail")
+
+    waiting = storage.queues.waiting(["mail", "other", "none"])
+
+    assert waiting == {"mail": 2, "other": 1, "none": 0}
+    assert storage.queues.waiting([]) == {}
 
 
 def test_ensure_registers_with_the_defaults(storage: Storage) -> None:
@@ -345,6 +374,7 @@ CHOSEN = QueueSettings(
     backoff_enabled=True,
     backoff_base_seconds=5,
     backoff_max_seconds=50,
+    max_pending=1000,
 )
 
 
@@ -383,6 +413,8 @@ OUTSIDE: list[tuple[str, QueueChanges]] = [
     ("backoff_base_seconds", {"backoff_base_seconds": 0}),
     ("backoff_max_seconds", {"backoff_max_seconds": 86_401}),
     ("backoff_max_seconds", {"backoff_base_seconds": 1801}),
+    ("max_pending", {"max_pending": 0}),
+    ("max_pending", {"max_pending": 1_000_000_001}),
 ]
 
 

@@ -8,6 +8,7 @@ from functools import partial
 import pytest
 
 from flask_forge_jobs.errors import InvalidInputError, RateLimitNotFoundError
+from flask_forge_jobs.model.rate_limits import RateLimitDefinition
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.rate_limits import RateLimits
 from tests.support.sql import Sql
@@ -17,6 +18,7 @@ from tests.support.threads import run_together
 SLOWLY = 0.00001
 UNKNOWN: list[Callable[[RateLimits], object]] = [
     lambda limits: limits.acquire("unknown"),
+    lambda limits: limits.take_turn("unknown"),
     lambda limits: limits.get("unknown"),
     lambda limits: limits.drain("unknown"),
     lambda limits: limits.delete("unknown"),
@@ -233,3 +235,178 @@ def test_a_deleted_queue_takes_its_unused_bucket_along(
     storage.queues.delete_with_jobs("refilled")
 
     assert [each.scope for each in storage.rate_limits.all()] == ["other", "used"]
+
+
+# -- the line --------------------------------------------------------------------------
+
+
+def test_a_turn_is_taken_at_once_while_there_are_tokens(storage: Storage) -> None:
+    storage.rate_limits.put("api", 2, SLOWLY)
+
+    assert [storage.rate_limits.take_turn("api").is_granted for _ in range(2)] == [
+        True,
+        True,
+    ]
+    assert storage.rate_limits.get("api").tokens == pytest.approx(0, abs=0.01)
+
+
+def test_each_that_is_refused_has_a_turn_of_its_own(storage: Storage) -> None:
+    """So that not all of them come back for the one token that is next."""
+    storage.rate_limits.put("api", 3, 0.5)
+    storage.rate_limits.take_turn("api", 3)
+
+    waits = [
+        storage.rate_limits.take_turn("api", tokens).retry_after_s
+        for tokens in (1, 1, 3, 1)
+    ]
+
+    assert waits == pytest.approx([2, 4, 10, 12], abs=1)
+
+
+def test_who_has_waited_finds_its_token(storage: Storage, sql: Sql) -> None:
+    storage.rate_limits.put("api", 10, 1.0)
+    storage.rate_limits.take_turn("api", 10)
+    waits = [storage.rate_limits.take_turn("api").retry_after_s for _ in range(3)]
+    sql.age(waits[0])
+
+    assert not storage.rate_limits.take_turn("api").is_granted  # behind the others
+    assert storage.rate_limits.take_turn("api", has_waited=True).is_granted
+    sql.age(waits[2] - waits[0])
+    assert storage.rate_limits.take_turn("api", has_waited=True).is_granted
+    assert storage.rate_limits.take_turn("api", has_waited=True).is_granted
+
+
+def test_the_line_is_over_when_its_last_turn_has_come(
+    storage: Storage, sql: Sql
+) -> None:
+    storage.rate_limits.put("api", 10, 1.0)
+    storage.rate_limits.take_turn("api", 10)
+    storage.rate_limits.take_turn("api", 5)
+    sql.age(6)
+
+    assert storage.rate_limits.take_turn("api", 5).is_granted
+
+
+def test_a_full_bucket_loses_nothing_although_others_wait(
+    storage: Storage, sql: Sql
+) -> None:
+    """As when those who wait come late, behind many that come anew."""
+    storage.rate_limits.put("api", 10, 1.0)
+    storage.rate_limits.take_turn("api", 10)
+    for _ in range(100):
+        storage.rate_limits.take_turn("api")
+    sql.age(10)
+
+    assert storage.rate_limits.take_turn("api").is_granted
+    behind = storage.rate_limits.take_turn("api")
+    assert not behind.is_granted
+    assert behind.retry_after_s == pytest.approx(91, abs=1)
+    sql.age(1)
+    assert storage.rate_limits.take_turn("api").is_granted
+
+
+def test_a_line_that_nobody_stands_in_holds_nobody_up(
+    storage: Storage, sql: Sql
+) -> None:
+    """As when the jobs that waited were deleted."""
+    storage.rate_limits.put("api", 10, 1.0)
+    storage.rate_limits.take_turn("api", 10)
+    for _ in range(100):
+        storage.rate_limits.take_turn("api")
+    sql.age(12)  # full for more than a second
+
+    assert storage.rate_limits.take_turn("api").is_granted
+    assert storage.rate_limits.take_turn("api", 9).is_granted
+    again = storage.rate_limits.take_turn("api")
+    assert not again.is_granted
+    assert again.retry_after_s == pytest.approx(1, abs=0.9)
+
+
+def test_who_is_told_to_come_back_waits_out_the_pause_of_a_drain(
+    storage: Storage,
+) -> None:
+    storage.rate_limits.put("api", 10, 1.0)
+    storage.rate_limits.drain("api", pause_s=60)
+
+    waits = [storage.rate_limits.take_turn("api").retry_after_s for _ in range(2)]
+
+    assert waits == pytest.approx([61, 62], abs=1)
+
+
+def test_nobody_is_told_to_wait_longer_than_a_day(storage: Storage) -> None:
+    storage.rate_limits.put("api", 1_000_000_000, 1 / 31_536_000)
+    storage.rate_limits.drain("api")
+
+    refused = [storage.rate_limits.take_turn("api", 10**9) for _ in range(2)]
+
+    assert [each.retry_after_s for each in refused] == pytest.approx(
+        [86_400] * 2, abs=1
+    )
+
+
+@pytest.mark.parametrize("tokens", [0, -1, 6, True])
+def test_a_turn_for_more_than_a_bucket_can_hold_is_an_error(
+    storage: Storage, tokens: int
+) -> None:
+    storage.rate_limits.put("api", 5, SLOWLY)
+
+    with pytest.raises(InvalidInputError) as caught:
+        storage.rate_limits.take_turn("api", tokens)
+
+    assert caught.value.field == "tokens"
+
+
+def test_turns_that_are_taken_together_never_double_spend(storage: Storage) -> None:
+    storage.rate_limits.put("api", 10, SLOWLY)
+
+    results = run_together([partial(storage.rate_limits.take_turn, "api")] * 50)
+
+    assert sum(result.is_granted for result in results) == 10
+    turns = {round(each.retry_after_s) for each in results if not each.is_granted}
+    assert turns == {86_400}
+
+
+# -- declared by code ------------------------------------------------------------------
+
+
+def test_ensure_default_is_idempotent_and_preserves_existing_state(
+    storage: Storage,
+) -> None:
+    """ensure_default_is_idempotent_and_preserves_existing_state"""
+    definition = RateLimitDefinition("slack", 50, SLOWLY)
+
+    assert storage.rate_limits.declare(definition)
+    storage.rate_limits.acquire("slack", 20)
+
+    assert not storage.rate_limits.declare(definition)
+    assert storage.rate_limits.get("slack").tokens == pytest.approx(30, abs=0.01)
+
+
+def test_what_an_operator_changed_stays_until_the_code_changes(
+    storage: Storage,
+) -> None:
+    storage.rate_limits.declare(RateLimitDefinition("slack", 50, SLOWLY))
+    storage.rate_limits.put("slack", 20, SLOWLY)
+
+    assert not storage.rate_limits.declare(RateLimitDefinition("slack", 50, SLOWLY))
+    assert storage.rate_limits.get("slack").capacity == 20
+    assert storage.rate_limits.declare(RateLimitDefinition("slack", 60, SLOWLY))
+    changed = storage.rate_limits.get("slack")
+    assert changed.capacity == 60
+    assert changed.tokens == pytest.approx(20, abs=0.01)
+
+
+def test_a_bucket_that_was_deleted_is_made_again(storage: Storage) -> None:
+    definition = RateLimitDefinition("slack", 50, 1)
+    storage.rate_limits.declare(definition)
+    storage.rate_limits.delete("slack")
+
+    assert storage.rate_limits.declare(definition)
+    assert storage.rate_limits.get("slack").tokens == 50.0
+
+
+def test_declare_refuses_what_is_outside_its_bounds(storage: Storage) -> None:
+    with pytest.raises(InvalidInputError):
+        storage.rate_limits.declare(RateLimitDefinition("slack", 50, 0))
+
+    assert storage.rate_limits.all() == []

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from datetime import timedelta
 
 import pytest
 
+from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import DuplicateJobError
 from flask_forge_jobs.model.instants import MICROSECOND, SECOND_US, from_micros
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.model.metrics import Tally, Window
 from flask_forge_jobs.model.outcomes import Dead, Failed, Throttled
 from flask_forge_jobs.storage.base import Storage
+from tests.support.callers import Caller
 from tests.support.jobs import revive_all
 from tests.support.runtimes import (
     HeldTask,
@@ -51,6 +54,28 @@ def test_enqueues_are_counted_and_duplicates_are_not(storage: Storage) -> None:
     assert figures(storage, kind="send").enqueued == 2
     assert figures(storage, kind="pack").enqueued == 1
     assert figures(storage).enqueued == 3
+
+
+def test_jobs_of_callers_are_counted_once_they_are_there(
+    storage: Storage, database_settings: DatabaseSettings
+) -> None:
+    """I8"""
+    one, two = NewJob("send"), NewJob("pack", dedupe_key="once")
+    with contextlib.closing(Caller(database_settings).connect()) as connection:
+        storage.jobs.enqueue(one, connection=connection)
+        connection.rollback()
+        storage.jobs.enqueue_many([one, two, two], connection=connection)
+        cursor = connection.cursor()
+        cursor.execute("SAVEPOINT mine")
+        storage.jobs.enqueue(one, connection=connection)
+        cursor.execute("ROLLBACK TO SAVEPOINT mine")
+        assert figures(storage).enqueued == 0
+        connection.commit()
+
+    # The thread looks for them again by itself, although nothing else is counted.
+    wait_until(lambda: stored(storage).enqueued == 2, "both jobs are counted")
+    assert stored(storage, kind="send").enqueued == 1
+    assert figures(storage).enqueued == 2
 
 
 def test_figures_of_a_process_without_workers_reach_the_database(

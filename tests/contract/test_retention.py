@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from flask_forge_jobs.errors import (
@@ -14,6 +16,7 @@ from flask_forge_jobs.model.queues import CleanupReport
 from flask_forge_jobs.storage import retention
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.pacing import BATCH
+from flask_forge_jobs.storage.retention import GENTLE_BATCH
 from tests.support.jobs import QUEUE, enqueue, job_with
 from tests.support.sql import Sql
 
@@ -105,6 +108,22 @@ def test_more_than_one_batch_is_deleted(storage: Storage, sql: Sql) -> None:
 
     assert storage.retention.sweep() == CleanupReport(1203, 500)
     assert left(sql, "default") == []
+
+
+def test_a_gentle_sweep_takes_small_batches(storage: Storage, sql: Sql) -> None:
+    sql.seed(3 * GENTLE_BATCH, status="done", prefix="done")
+    sql.age(8 * DAY_S)
+    left_over = []
+
+    def is_over() -> bool:
+        left_over.append(len(left(sql, "default")))
+        return False
+
+    report = storage.retention.sweep("default", is_over=is_over, gently=True)
+
+    assert report == CleanupReport(done_deleted=3 * GENTLE_BATCH)
+    sizes = {before - after for before, after in pairwise(left_over)}
+    assert sizes == {GENTLE_BATCH, 0}
 
 
 def test_a_sweep_that_is_cut_says_so(storage: Storage, sql: Sql) -> None:

@@ -9,7 +9,8 @@ PostgreSQL are.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 
 from hypothesis import HealthCheck, settings
@@ -28,6 +29,7 @@ from flask_forge_jobs.ids import UlidGenerator
 from flask_forge_jobs.model.bulk import JobAction
 from flask_forge_jobs.model.instants import from_micros
 from flask_forge_jobs.model.jobs import (
+    REPLACEABLE,
     ClaimedJob,
     JobFilter,
     JobStatus,
@@ -56,6 +58,7 @@ KEYS = (None, None, "k1", "k2")
 # All waits are far longer than a history takes, and jumps far longer than all waits.
 WAIT_S = 10_000
 JUMP_S = 1_000_000
+WINDOW_S = 500_000
 CURVE_S = 2 * WAIT_S
 TICK_S = 0.001
 OUTCOMES: tuple[Outcome, ...] = (
@@ -87,6 +90,8 @@ class ModelJob:
     is_cancelled: bool = False
     errors: list[str] = field(default_factory=list)
     last_error: str | None = None
+    payload: str = "{}"
+    enqueued_at: float = 0.0
 
     @property
     def is_unfinished(self) -> bool:
@@ -102,7 +107,7 @@ class ModelJob:
         return (
             self.queue, self.key, self.priority, self.status, self.attempts,
             self.throttles, self.crashes, self.owner, self.is_cancelled, self.errors,
-            self.last_error,
+            self.last_error, self.payload,
         )  # fmt: skip
 
 
@@ -126,6 +131,18 @@ class Model:
     def holder(self, key: str | None) -> ModelJob | None:
         found = [j for j in self.jobs.values() if j.key == key and j.is_unfinished]
         return found[0] if key and found else None
+
+    def counts_as_holder(self, key: str, window_s: float | None) -> ModelJob | None:
+        """Return the youngest job of the window, or else who holds the key."""
+        young = [
+            job
+            for job in self.jobs.values()
+            if window_s is not None
+            and job.key == key
+            and job.enqueued_at > self.now - window_s
+        ]
+        young.sort(key=lambda job: job.enqueued_at)
+        return young[-1] if young else self.holder(key)
 
     def claim(self, queue_name: str, owner: str, limit: int) -> list[str]:
         queue = self.queues[queue_name]
@@ -273,6 +290,7 @@ class Subject:
             settings_, clock=clock, ids=ids, jitter=None
         )
         self.sql = sql
+        self.clock = clock
         self.claims: list[ClaimedJob] = []
         self.observed: list[RunningJob] = []
         for name in QUEUES:
@@ -281,6 +299,11 @@ class Subject:
                 name, enabled=True, base_seconds=CURVE_S, max_seconds=86_400
             )
 
+    def in_s(self, wait_s: float) -> datetime:
+        """Return an instant by the database's own clock."""
+        now_us = self.sql.now_us() if self.sql else self.clock.now_us()
+        return from_micros(now_us + int(wait_s * SECOND_US))
+
     def seen(self, job_id: str) -> tuple[object, ...]:
         job = self.storage.job_reader.get(job_id)
         return (
@@ -288,6 +311,7 @@ class Subject:
             job.attempts, job.throttle_attempts, job.crashes, job.process_id,
             job.cancel_requested_at is not None,
             [entry.message for entry in job.error_history], job.last_error,
+            job.payload,
         )  # fmt: skip
 
 
@@ -348,15 +372,65 @@ class JobHistories(RuleBasedStateMachine):
         first, second = (s.storage.jobs.enqueue(new) for s in self.subjects)
         holder = self.model.holder(key)
         # Each database has its own clock.
-        assert replace(first, scheduled_at_us=0) == replace(second, scheduled_at_us=0)
+        assert first._replace(scheduled_at_us=0) == second._replace(scheduled_at_us=0)
         assert first.is_deduped == (holder is not None)
         if holder is not None:
             assert first.id == holder.id
             return
         self.ids.append(first.id)
         self.model.jobs[first.id] = ModelJob(
-            first.id, queue, key, priority, max_attempts, self.model.now
-        )
+            first.id, queue, key, priority, max_attempts, self.model.now,
+            enqueued_at=self.model.now,
+        )  # fmt: skip
+
+    @rule(
+        key=st.sampled_from(["k1", "k2"]),
+        payload=st.sampled_from(["1", "2"]),
+        wait_s=st.sampled_from([0, WAIT_S]),
+        window_s=st.sampled_from([None, WINDOW_S]),
+        names=st.sets(st.sampled_from(REPLACEABLE)),
+    )
+    def enqueue_unique(
+        self,
+        key: str,
+        payload: str,
+        wait_s: int,
+        window_s: int | None,
+        names: set[str],
+    ) -> None:
+        """Keep a key for a while, and replace what a pending job has."""
+        self.tick()
+        first, second = (
+            subject.storage.jobs.enqueue(
+                NewJob(
+                    "noop", payload, queue_name="a", dedupe_key=key, replace=names,
+                    run_at=subject.in_s(wait_s),
+                    dedupe_for=timedelta(seconds=window_s) if window_s else None,
+                )
+            )
+            for subject in self.subjects
+        )  # fmt: skip
+        assert first._replace(scheduled_at_us=0) == second._replace(scheduled_at_us=0)
+        due_at = self.model.now + wait_s
+        holder = self.model.holder(key)
+        is_replaced = bool(names) and holder is not None and holder.status == "pending"
+        if not is_replaced:
+            holder = self.model.counts_as_holder(key, window_s)
+        assert (first.is_deduped, first.is_replaced) == (
+            holder is not None, is_replaced,
+        )  # fmt: skip
+        if holder is None:
+            self.ids.append(first.id)
+            self.model.jobs[first.id] = ModelJob(
+                first.id, "a", key, 0, 5, due_at, payload=payload,
+                enqueued_at=self.model.now,
+            )  # fmt: skip
+            return
+        assert first.id == holder.id
+        if is_replaced and "payload" in names:
+            holder.payload = payload
+        if is_replaced and "run_at" in names:
+            holder.due_at = due_at
 
     @rule(
         queue=st.sampled_from(QUEUES),
@@ -448,8 +522,7 @@ class JobHistories(RuleBasedStateMachine):
         job_id = self.pick(choice)
         expected = self.model.reschedule(job_id, wait_s, queue)
         for subject in self.subjects:
-            now_us = subject.sql.now_us() if subject.sql else self.clock.now_us()
-            run_at = from_micros(now_us + wait_s * SECOND_US)
+            run_at = subject.in_s(wait_s)
             try:
                 subject.storage.job_admin.reschedule(
                     job_id, run_at=run_at, queue_name=queue

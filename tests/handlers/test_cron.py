@@ -28,7 +28,7 @@ def test_an_impossible_name_is_a_schedule_that_is_not_there(
         lambda: cron.set_enabled(storage, name, True),
         lambda: cron.set_expression(storage, name, "@daily"),
         lambda: cron.set_dedupe(storage, name, True),
-        lambda: cron.change_schedule(storage, name, {}, redactor=REDACTOR),
+        lambda: cron.change_schedule(storage, name, {}),
         lambda: cron.delete_schedule(storage, name),
         lambda: cron.trigger(storage, name, router=str),
     ):
@@ -68,7 +68,7 @@ def test_dedupe_keeps_a_custom_key(storage: Storage, sql: Sql) -> None:
 
     cron.set_dedupe(storage, "nightly", True)
     assert storage.cron.get("nightly").definition.dedupe_key == "custom"
-    cron.change_schedule(storage, "nightly", {"dedupe": True}, redactor=REDACTOR)
+    cron.change_schedule(storage, "nightly", {"dedupe": True})
     assert storage.cron.get("nightly").definition.dedupe_key == "custom"
     cron.set_dedupe(storage, "nightly", False)
     assert storage.cron.get("nightly").definition.dedupe_key is None

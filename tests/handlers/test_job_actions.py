@@ -10,9 +10,12 @@ from flask_forge_jobs.errors import (
     QueueNotFoundError,
 )
 from flask_forge_jobs.handlers import job_actions
+from flask_forge_jobs.handlers.admission import Admission
 from flask_forge_jobs.handlers.redaction import Redactor
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.storage.base import Storage
+
+STRICT = Admission(strict_queues=True)
 
 
 def _router(kind: str) -> str:
@@ -40,12 +43,12 @@ def test_a_strict_queue_must_be_registered(storage: Storage) -> None:
     storage.queues.ensure("mail")
     known, unknown = NewJob("k", queue_name="mail"), NewJob("k", queue_name="none")
 
-    assert job_actions.enqueue(storage, known, strict_queues=True).queue_name == "mail"
-    assert job_actions.enqueue_many(storage, [known], strict_queues=True).enqueued == 1
+    assert job_actions.enqueue(storage, known, STRICT).queue_name == "mail"
+    assert job_actions.enqueue_many(storage, [known], STRICT).enqueued == 1
     with pytest.raises(QueueNotFoundError):
-        job_actions.enqueue(storage, unknown, strict_queues=True)
+        job_actions.enqueue(storage, unknown, STRICT)
     with pytest.raises(QueueNotFoundError):
-        job_actions.enqueue_many(storage, [known, unknown], strict_queues=True)
+        job_actions.enqueue_many(storage, [known, unknown], STRICT)
 
     assert storage.job_reader.statistics()["mail"].counts.pending == 2
 

@@ -68,8 +68,7 @@ def test_counters_of_registered_queues(storage: Storage) -> None:
     assert found.times[OTHER].run.count == 1
 
 
-def test_invented_names_make_no_more_series(storage: Storage) -> None:
-    """S32"""
+def test_sec_S32_invented_names_make_no_more_series(storage: Storage) -> None:
     storage.queues.ensure("mail")
     past = PastProcess(storage)
     past.recorder.enqueued("mail", "zz-first")

@@ -7,10 +7,12 @@ import pytest
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import MigrationError, StorageUnavailableError
 from flask_forge_jobs.handlers.readiness import Check, ReadyStatus, readiness
+from flask_forge_jobs.model.processes import ServiceAge
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.catalogue import load_migrations
 from flask_forge_jobs.storage.connect import open_storage
 from tests.api.faulty import faulty_storage
+from tests.support.sql import Sql
 
 SECRET = "/srv/queue.sqlite: disk I/O error"
 
@@ -26,7 +28,24 @@ def test_a_service_with_a_live_worker_is_ready(storage: Storage, backend: str) -
         Check("storage", True),
         Check("schema", True, f"version {newest}, {newest} is needed"),
         Check("workers", True, "1 live"),
+        Check("services", True),
     )
+    assert found.services == []
+
+
+def test_a_service_that_does_not_tick_is_told(storage: Storage, sql: Sql) -> None:
+    """D51"""
+    storage.processes.beat("H", None, ["mail"], [], [ServiceAge("cron", 1.0, 5.0)])
+    fresh = readiness(storage)
+    storage.processes.beat("I", None, ["mail"], [], [ServiceAge("cron", 41.0, 5.0)])
+    sql.age(5)
+
+    late = readiness(storage)
+
+    assert (fresh.status, late.status) == (ReadyStatus.OK, ReadyStatus.DEGRADED)
+    assert late.checks[3] == Check("services", False, "no tick of cron for 46 s")
+    (age,) = late.services
+    assert (age.name, age.whole_age_s, age.is_late) == ("cron", 46, True)
 
 
 def test_a_service_without_workers_is_degraded(storage: Storage) -> None:
@@ -49,7 +68,7 @@ def test_a_service_whose_database_fails_is_unavailable(
     found = readiness(faulty_storage(error))
 
     assert found.status is ReadyStatus.UNAVAILABLE
-    assert [check.ok for check in found.checks] == [is_reachable, False, False]
+    assert [check.ok for check in found.checks] == [is_reachable, *[False] * 3]
     assert [check.detail for check in found.checks[:2]] == details
     assert SECRET not in repr(found)
 
@@ -60,4 +79,4 @@ def test_a_schema_that_may_not_be_made_is_not_ready(tmp_path: Path) -> None:
     found = readiness(open_storage(settings, migrate=False))
 
     assert found.status is ReadyStatus.UNAVAILABLE
-    assert [check.ok for check in found.checks] == [True, False, False]
+    assert [check.ok for check in found.checks] == [True, *[False] * 3]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -37,20 +38,16 @@ def put(storage: Storage, host: str, minute: int, use: ResourceUse) -> None:
     storage.samples.put(host, levels)
 
 
-def query(**more: Any) -> dict[str, Any]:
-    return {
-        "start": START,
-        "end": START + timedelta(minutes=3),
-        "bucket_secs": 60,
-        "now": NOW,
-    } | more
+def asked(**more: Any) -> samples.SampleRange:
+    whole = samples.SampleRange(START, START + timedelta(minutes=3), 60)
+    return replace(whole, **more)
 
 
 def test_resources_of_each_process_by_host(storage: Storage) -> None:
     put(storage, "B", 0, ResourceUse(cpu_pct=12.5, rss_bytes=1001, disk_used_pct=41.0))
     put(storage, "A", 2, ResourceUse(disk_read_bytes=5, disk_write_bytes=6))
 
-    a, b = samples.resource_series(storage, **query())
+    a, b = samples.resource_series(storage, asked(), now=NOW)
 
     assert (a.host, b.host) == ("A", "B")
     assert [bucket.at - START for bucket in a.buckets] == [
@@ -66,7 +63,7 @@ def test_gauges_of_a_wide_bucket_are_averaged(storage: Storage) -> None:
     put(storage, "A", 0, ResourceUse(cpu_pct=10.0, rss_bytes=1000))
     put(storage, "A", 1, ResourceUse(cpu_pct=20.0, rss_bytes=1001))
 
-    [series] = samples.resource_series(storage, **query(bucket_secs=180))
+    [series] = samples.resource_series(storage, asked(bucket_secs=180), now=NOW)
 
     [bucket] = series.buckets
     assert isinstance(bucket, samples.ResourceBucket)
@@ -76,8 +73,8 @@ def test_gauges_of_a_wide_bucket_are_averaged(storage: Storage) -> None:
 def test_gaps_may_show(storage: Storage) -> None:
     put(storage, "A", 1, ResourceUse(cpu_pct=1.0))
 
-    [resources] = samples.resource_series(storage, **query(gaps="null"))
-    [health] = samples.db_series(storage, **query(gaps="null"))
+    [resources] = samples.resource_series(storage, asked(gaps="null"), now=NOW)
+    [health] = samples.db_series(storage, asked(gaps="null"), now=NOW)
 
     first, second, _ = resources.buckets
     assert isinstance(first, samples.ResourceBucket)
@@ -92,7 +89,7 @@ def test_gaps_may_show(storage: Storage) -> None:
 def test_health_of_the_database(storage: Storage) -> None:
     put(storage, "A", 0, ResourceUse())
 
-    [series] = samples.db_series(storage, **query(bucket_secs=90))
+    [series] = samples.db_series(storage, asked(bucket_secs=90), now=NOW)
 
     bucket = series.buckets[0]
     assert isinstance(bucket, samples.DbHealthBucket)
@@ -107,17 +104,17 @@ def test_one_process_may_be_asked_for(storage: Storage) -> None:
     put(storage, "A", 0, ResourceUse())
     put(storage, "B", 0, ResourceUse())
 
-    found = samples.resource_series(storage, **query(host="B"))
+    found = samples.resource_series(storage, asked(host="B"), now=NOW)
 
     assert [series.host for series in found] == ["B"]
-    assert samples.db_series(storage, **query(host="C")) == []
+    assert samples.db_series(storage, asked(host="C"), now=NOW) == []
 
 
 @pytest.mark.parametrize("function", [samples.resource_series, samples.db_series])
 def test_an_empty_window_is_empty(storage: Storage, function: Any) -> None:
     put(storage, "A", 0, ResourceUse())
 
-    assert function(storage, **query(end=START)) == []
+    assert function(storage, asked(end=START), now=NOW) == []
 
 
 def test_of_many_processes_the_last_started_are_shown(
@@ -127,6 +124,6 @@ def test_of_many_processes_the_last_started_are_shown(
     for host in ("A", "C", "B"):
         put(storage, host, 0, ResourceUse())
 
-    found = samples.resource_series(storage, **query())
+    found = samples.resource_series(storage, asked(), now=NOW)
 
     assert [series.host for series in found] == ["B", "C"]

@@ -181,8 +181,8 @@ def _series(storage: Storage, by: str, *names: str, secs: int = 60) -> dict[str,
         bucket_secs=secs,
         now=LATER,
     )
-    assert all(len(each.buckets) == 10 for each in found)
-    return {each.name: each.buckets[0].completed for each in found}
+    assert all(len(each.buckets) == 10 for each in found.series)
+    return {each.name: each.buckets[0].completed for each in found.series}
 
 
 def test_series_by_queue_and_by_kind(storage: Storage, past: PastProcess) -> None:
@@ -215,6 +215,29 @@ def test_series_are_bounded(storage: Storage) -> None:
         )
 
     assert (too_many.value.field, too_much.value.field) == ("name", "bucket_secs")
+
+
+def test_whoever_names_none_gets_the_first_of_many(
+    storage: Storage, past: PastProcess
+) -> None:
+    kinds_run = [f"kind-{number:03}" for number in range(MAX_NAMES + 1)]
+    for kind in reversed(kinds_run):
+        past.runs("mail", kind, [1])
+    for kind in kinds_run:
+        storage.queues.ensure(kind)
+
+    for by in ("kind", "queue"):
+        found = series(
+            storage,
+            by=by,
+            names=(),
+            start=START,
+            end=START + MINUTE,
+            bucket_secs=60,
+            now=LATER,
+        )
+        assert [each.name for each in found.series] == kinds_run[:MAX_NAMES]
+        assert found.total == MAX_NAMES + 1
 
 
 # -- the table of kinds ------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from flask_forge_jobs.errors import InvalidInputError
+from flask_forge_jobs.model.catching_up import CatchUp
 from flask_forge_jobs.model.cron import BAD_EXPRESSION, Schedule, ScheduleDefinition
 from flask_forge_jobs.model.jobs import MAX_PAYLOAD_BYTES, NewJob
 
@@ -175,3 +177,20 @@ def test_a_good_expression_enables_what_a_bad_one_disabled(
 
     assert (wanted.cron_expr, wanted.enabled) == ("0 7 * * *", is_enabled)
     assert schedule.revised(wanted, LATER).last_error is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"name": "other"}, {"kind": "other"}, {"cron_expr": "1 3 * * *"},
+        {"payload": "[]"}, {"queue_name": "mail"}, {"timezone": "Europe/Paris"},
+        {"enabled": False}, {"max_attempts": 5}, {"dedupe_key": "x"},
+        {"catch_up": CatchUp.ALL}, {"catch_up_limit": 7},
+    ],
+)  # fmt: skip
+def test_digest_changes_with_every_value(change: dict[str, Any]) -> None:
+    some = ScheduleDefinition("nightly", "digest", "0 3 * * *")
+
+    assert re.fullmatch("[0-9a-f]{16}", some.digest())
+    assert some.digest() == replace(some).digest()
+    assert some.digest() != replace(some, **change).digest()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 
@@ -40,12 +41,16 @@ def test_new_job_has_the_defaults_of_the_contract() -> None:
         ("run_at", datetime(2026, 10, 25, 2, 30, fold=1, tzinfo=UTC)),
         ("timeout_s", 0.001),
         ("timeout_s", 86_400 * 365),
+        ("dedupe_for", timedelta(milliseconds=1)),
+        ("dedupe_for", timedelta(days=365)),
+        ("replace", ("payload",)),
+        ("replace", ("payload", "run_at")),
         ("payload", dump("x" * (MAX_PAYLOAD_BYTES - 2))),
     ],
 )
 def test_new_job_takes_values_at_their_bounds(field: str, value: Any) -> None:
     """D27 and D28."""
-    values = {"kind": "send", field: value}
+    values = {"kind": "send", "dedupe_key": "k", field: value}
 
     assert getattr(NewJob(**values), field) == value
 
@@ -82,6 +87,18 @@ def test_new_job_takes_values_at_their_bounds(field: str, value: Any) -> None:
         ("timeout_s", math.inf),
         ("timeout_s", True),
         ("timeout_s", "10"),
+        ("dedupe_for", timedelta(0)),
+        ("dedupe_for", timedelta(microseconds=999)),
+        ("dedupe_for", timedelta(days=365, microseconds=1)),
+        ("dedupe_for", timedelta.max),
+        ("dedupe_for", 60),
+        ("replace", ("priority",)),
+        ("replace", "pay"),
+        ("replace", ("payload", None)),
+        ("replace", ([],)),
+        ("replace", None),
+        ("replace", True),
+        ("replace", 7),
         ("schedule_name", ""),
         ("schedule_name", "a/b"),
         ("schedule_name", "x" * 129),
@@ -91,12 +108,55 @@ def test_new_job_takes_values_at_their_bounds(field: str, value: Any) -> None:
 def test_new_job_refuses_values_beyond_and_names_the_field(
     field: str, value: Any
 ) -> None:
-    values = {"kind": "send", field: value}
+    values = {"kind": "send", "dedupe_key": "k", field: value}
 
     with pytest.raises(InvalidInputError) as caught:
         NewJob(**values)
 
     assert caught.value.field == field
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("dedupe_for", timedelta(hours=1)), ("replace", ("payload",))],
+)
+def test_what_goes_with_a_key_needs_one(field: str, value: Any) -> None:
+    values = {"kind": "send", field: value}
+
+    with pytest.raises(InvalidInputError, match="needs a dedupe_key") as caught:
+        NewJob(**values)
+
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize(
+    ("given", "stored"),
+    [
+        ("payload", ("payload",)),
+        (["run_at", "payload"], ("payload", "run_at")),
+        ({"run_at"}, ("run_at",)),
+        ([], ()),
+    ],
+)
+def test_names_to_replace_are_kept_in_one_form(
+    given: Any, stored: tuple[str, ...]
+) -> None:
+    job = NewJob("send", dedupe_key="k", replace=given)
+
+    assert job.replace == stored
+    assert job == NewJob("send", dedupe_key="k", replace=stored)
+
+
+def test_a_copy_differs_in_its_payload_only_and_its_size_is_checked() -> None:
+    job = NewJob(
+        "send", queue_name="mail", priority=-1, dedupe_key="k", timeout_s=2.0,
+        dedupe_for=timedelta(hours=1), replace=("run_at",),
+    )  # fmt: skip
+
+    assert job.with_payload('{"a":1}') == replace(job, payload='{"a":1}')
+    assert job.payload == "{}"
+    with pytest.raises(InvalidInputError, match="payload"):
+        job.with_payload(" " * (MAX_PAYLOAD_BYTES + 1))
 
 
 @pytest.mark.parametrize("text", ["pending", "in_progress", "done", "failed", "dead"])

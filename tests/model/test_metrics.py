@@ -12,7 +12,6 @@ from flask_forge_jobs.model.instants import DAY_US, SECOND_US, from_micros, to_m
 from flask_forge_jobs.model.metrics import (
     LEVELS,
     MAX_BUCKETS,
-    Histogram,
     Tally,
     Window,
     cover,
@@ -23,106 +22,6 @@ from flask_forge_jobs.model.metrics import (
 NOON = datetime(2026, 9, 16, 12, tzinfo=UTC)
 NOON_US = to_micros(NOON)
 MONTH_US = 30 * DAY_US
-durations = st.lists(st.integers(-1, MONTH_US), max_size=60)
-
-
-def histogram(values: list[int]) -> Histogram:
-    made = Histogram()
-    for value in values:
-        made.record(value)
-    return made
-
-
-def merged(*parts: Histogram) -> Histogram:
-    whole = Histogram()
-    for part in parts:
-        whole.merge(part)
-    return whole
-
-
-# -- histograms --------------------------------------------------------------------
-
-
-@given(durations, durations, durations)
-def test_histograms_merge_in_any_order_and_grouping(
-    one: list[int], two: list[int], three: list[int]
-) -> None:
-    a, b, c = histogram(one), histogram(two), histogram(three)
-
-    assert merged(merged(a, b), c) == merged(a, merged(b, c))
-    assert merged(a, b) == merged(b, a)
-    assert merged(a, b, c) == histogram(one + two + three)
-
-
-@given(
-    st.lists(st.integers(0, MONTH_US), min_size=1, max_size=200), st.floats(0.01, 100)
-)
-def test_a_percentile_is_within_two_percent_of_the_exact_one(
-    values: list[int], percent: float
-) -> None:
-    exact = sorted(values)[max(math.ceil(percent * len(values) / 100), 1) - 1]
-
-    assert histogram(values).percentiles(percent)[0] == pytest.approx(exact, rel=0.02)
-
-
-@given(durations, durations)
-def test_many_values_are_recorded_like_one_after_the_other(
-    one: list[int], two: list[int]
-) -> None:
-    made = histogram(one)
-    made.record_many(two)
-
-    assert made == histogram(one + two)
-
-
-@given(durations)
-def test_a_histogram_survives_its_text(values: list[int]) -> None:
-    made = histogram(values)
-
-    assert Histogram.decode(made.encode()) == made
-
-
-@given(durations, durations)
-def test_text_merges_like_what_it_encodes(one: list[int], two: list[int]) -> None:
-    whole = histogram(one)
-    whole.merge_text(histogram(two).encode())
-
-    assert whole == histogram(one + two)
-
-
-@given(durations)
-def test_the_text_does_not_depend_on_the_order_of_the_values(values: list[int]) -> None:
-    assert histogram(values).encode() == histogram(values[::-1]).encode()
-
-
-def test_the_text_is_what_is_stored() -> None:
-    assert histogram([0, 1, 1, 1000, -5]).encode() == "[1002,-1,2,0,2,177,1]"
-    assert Histogram().encode() == ""
-
-
-def test_a_histogram_counts_and_adds_up_exactly() -> None:
-    made = histogram([1, 250_000, 3_000_000, -7])
-
-    assert (made.count, made.sum_us) == (4, 3_250_001)
-
-
-def test_an_empty_histogram_has_zeros() -> None:
-    assert (Histogram().count, Histogram().percentiles(50, 99)) == (0, [0.0, 0.0])
-
-
-def test_nearest_rank_takes_the_value_itself() -> None:
-    made = histogram([1000 * n for n in range(1, 101)])
-
-    assert made.percentiles(0, 50, 50, 100) == pytest.approx(
-        [1000, 50_000, 50_000, 100_000], rel=0.02
-    )
-
-
-def test_values_are_counted_up_to_limits() -> None:
-    made = histogram([0, 900, 2000, 5000])
-
-    assert made.counts_up_to([0, 1000, 3000, 3001, 10**9]) == [1, 2, 3, 3, 4]
-    assert Histogram().counts_up_to([0, 1]) == [0, 0]
 
 
 def test_tallies_add_up() -> None:

@@ -16,6 +16,7 @@ from flask_forge_jobs.model.outcomes import (
     Done,
     Failed,
     Outcome,
+    PutOff,
     Released,
     Settlement,
     Throttled,
@@ -90,6 +91,16 @@ def test_throttle_gives_the_attempt_back_and_cools_the_queue_down() -> None:
 
     assert (ended.status, ended.delay_s) == (JobStatus.PENDING, 30)
     assert (ended.uncount, ended.cool_down_s, ended.error) == (True, 30, None)
+
+
+def test_who_is_put_off_leaves_its_queue_alone_and_never_counts_as_failed() -> None:
+    job = claimed(throttle_attempts=MAX_CONSECUTIVE_THROTTLES * 5)
+
+    ended = settled(PutOff(2), job)
+
+    assert (ended.status, ended.delay_s, ended.error) == (JobStatus.PENDING, 2, None)
+    assert (ended.uncount, ended.is_throttle, ended.cool_down_s) == (True, True, None)
+    assert settled(PutOff(2), job, cancelled=True).status is JobStatus.DEAD
 
 
 def test_throttle_of_a_job_leaves_its_queue_alone() -> None:

@@ -567,6 +567,45 @@ def test_every_value_comes_back_as_it_was(value: object) -> None:
     assert payloads.dump(payloads.load(text.encode())) == text
 
 
+def shuffled(value: object) -> object:
+    """Return an equal value whose objects have their keys the other way round."""
+    if isinstance(value, list):
+        return [shuffled(item) for item in value]
+    if isinstance(value, dict):
+        return {key: shuffled(value[key]) for key in reversed(value)}
+    return value
+
+
+@settings(max_examples=300, deadline=None)
+@given(value=JSON_VALUES)
+def test_the_order_of_keys_does_not_change_a_fingerprint(value: object) -> None:
+    turned = payloads.dump(shuffled(value))
+
+    assert payloads.fingerprint(turned) == payloads.fingerprint(payloads.dump(value))
+    assert len(payloads.fingerprint(turned)) == 64
+
+
+FEW_VALUES = st.recursive(
+    st.sampled_from([None, True, 1, 1.0, 0, 0.0, "1", "", "é"]),
+    lambda below: (
+        st.lists(below, max_size=2)
+        | st.dictionaries(st.sampled_from("ab"), below, max_size=2)
+    ),
+    max_leaves=3,
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(one=FEW_VALUES, other=FEW_VALUES)
+def test_fingerprints_are_equal_exactly_for_equal_values(
+    one: object, other: object
+) -> None:
+    are_equal = same(one, other) or same(one, shuffled(other))
+    prints = [payloads.fingerprint(payloads.dump(each)) for each in (one, other)]
+
+    assert (prints[0] == prints[1]) is are_equal
+
+
 ANY_VALUES = st.recursive(
     JSON_VALUES
     | st.floats()

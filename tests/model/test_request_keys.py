@@ -47,6 +47,19 @@ def test_fingerprints_are_equal_exactly_for_equal_jobs(
     assert (KEY.fingerprint(first) == KEY.fingerprint(second)) is (first == second)
 
 
+def test_a_fingerprint_knows_what_is_to_be_unique() -> None:
+    job = NewJob("k", dedupe_key="a")
+    jobs = [
+        job,
+        replace(job, dedupe_for=timedelta(hours=1)),
+        replace(job, dedupe_for=timedelta(hours=2)),
+        replace(job, replace=("payload",)),
+        replace(job, replace=("payload", "run_at")),
+    ]
+
+    assert len({KEY.fingerprint([each]) for each in jobs}) == len(jobs)
+
+
 def test_a_fingerprint_knows_the_operation_and_the_instant() -> None:
     job = NewJob("k", run_at=NINE)
     elsewhere = NINE.astimezone(timezone(timedelta(hours=2)))

@@ -38,6 +38,8 @@ from flask_forge_jobs.storage.recorder import Recorder
 from flask_forge_jobs.tasks.cancellation import CancelReason
 from tests.support.clocks import MovingClock
 from tests.support.runtimes import (
+    NO_RATE_LIMITS,
+    NO_SEATS,
     HeldTask,
     QuickTask,
     claimed,
@@ -119,6 +121,8 @@ class Rig:
             host_id=OWNER,
             clock=self.clock,
             enqueue=no_enqueue,
+            rate_limits=NO_RATE_LIMITS,
+            seats=NO_SEATS,
         )
         self.pool = SlotPool(
             queues,

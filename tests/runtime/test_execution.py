@@ -26,7 +26,13 @@ from flask_forge_jobs.runtime.execution import (
 from flask_forge_jobs.tasks.context import TaskContext
 from flask_forge_jobs.tasks.registry import TaskRegistry
 from tests.support.clocks import MovingClock
-from tests.support.runtimes import QuickTask, claimed, registry_of
+from tests.support.runtimes import (
+    NO_RATE_LIMITS,
+    NO_SEATS,
+    QuickTask,
+    claimed,
+    registry_of,
+)
 
 
 def no_enqueue(job: NewJob) -> EnqueueResult:
@@ -45,6 +51,8 @@ def runner_of(
         host_id="host-1",
         clock=clock or MovingClock(),
         enqueue=no_enqueue,
+        rate_limits=NO_RATE_LIMITS,
+        seats=NO_SEATS,
     )
 
 

@@ -78,7 +78,7 @@ def test_the_end_of_the_parent_ends_it(storage: Storage) -> None:
     os.close(reader)
 
     assert status == 0
-    assert runtime.parent_pid == os.getppid()
+    assert runtime.plan.parent_pid == os.getppid()
 
 
 def test_too_many_stuck_tasks_end_it(storage: Storage, stubborn: HeldTask) -> None:

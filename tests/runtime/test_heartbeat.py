@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import timedelta
+from itertools import pairwise
 from typing import cast
 
 import pytest
@@ -12,13 +14,14 @@ from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageUnavailableError
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.outcomes import Done
-from flask_forge_jobs.model.processes import SlotReport
+from flask_forge_jobs.model.processes import ServiceAge, SlotReport
 from flask_forge_jobs.runtime.dispatcher import Dispatcher
 from flask_forge_jobs.runtime.execution import Execution
 from flask_forge_jobs.runtime.heartbeat import (
     BEATS_PER_LEASE,
     LONG_RUN_S,
     REPORT_PERIOD_S,
+    SHOW_PERIOD_S,
     TICK_S,
     Heartbeat,
 )
@@ -68,7 +71,7 @@ class Slots:
 
 
 class Rig:
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Storage, lease_s: float = LEASE_S) -> None:
         self.storage = storage
         self.clock = MovingClock()
         self.slots = Slots()
@@ -81,8 +84,9 @@ class Rig:
             host_id=HOST,
             worker_name="left",
             queue_names=["default"],
-            lease_s=LEASE_S,
+            lease_s=lease_s,
             clock=self.clock,
+            services=lambda: [ServiceAge("cron", self.clock.monotonic(), 5.0)],
         )
 
     def start_job(self) -> Execution:
@@ -102,6 +106,32 @@ def rig(storage: Storage) -> Rig:
 
 
 # -- what others see -----------------------------------------------------------------
+
+
+def test_a_process_shows_itself_between_its_beats(rig: Rig, sql: Sql) -> None:
+    """Others share out the workers by it; its jobs and slots are not written."""
+    rig.tick()
+    shown: list[float] = []
+    for _ in range(int(BEAT_S) - 1):
+        sql.run("UPDATE forge_pod SET heartbeat_at = 0")
+        rig.tick(TICK_S)
+        if sql.value("SELECT heartbeat_at FROM forge_pod"):
+            shown.append(rig.clock.monotonic())
+            assert rig.heartbeat.shown_at == shown[-1]
+
+    assert [later - earlier for earlier, later in pairwise(shown)] == [
+        SHOW_PERIOD_S
+    ] * 3
+    ages = json.loads(sql.value("SELECT services FROM forge_pod"))
+    assert ages == {"cron": [shown[-1], 5.0]}
+
+
+def test_with_a_short_lease_it_shows_itself_as_often_as_it_beats(
+    storage: Storage,
+) -> None:
+    heartbeat = Rig(storage, lease_s=3.0).heartbeat
+
+    assert heartbeat._show_period_s == 0.5
 
 
 def test_pod_heartbeat_round_trips_name_and_queues(rig: Rig) -> None:
@@ -301,7 +331,8 @@ def test_a_tick_that_hangs_is_stuck_before_the_lease_ends(
 
     def hang(*_: object) -> None:
         seen.append(rig.heartbeat.is_stuck)
-        rig.clock.move(LEASE_S - BEAT_S)
+        # So long before the end that it is not over when the process has ended.
+        rig.clock.move(LEASE_S - 1.5 * BEAT_S)
         seen.append(rig.heartbeat.is_stuck)
         raise StorageUnavailableError("after all")
 
@@ -310,6 +341,32 @@ def test_a_tick_that_hangs_is_stuck_before_the_lease_ends(
         rig.tick()
 
     assert seen == [False, True]
+    assert not rig.heartbeat.is_stuck
+
+
+@pytest.mark.parametrize(
+    ("error", "is_stuck"),
+    [(TypeError("a bug"), True), (StorageUnavailableError("gone"), False)],
+)
+def test_ticks_that_fail_are_stuck_unless_it_is_the_storage(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, error: Exception, *, is_stuck: bool
+) -> None:
+    """B5: others take its jobs, and a process that claims none is of no use."""
+    rig.tick()
+
+    def fail(*_: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(rig.storage.jobs), "heartbeat", fail)
+        seen = []
+        for wait_s in (BEAT_S, LEASE_S - 2.5 * BEAT_S):
+            with pytest.raises(type(error)):
+                rig.tick(wait_s)
+            seen.append(rig.heartbeat.is_stuck)
+    rig.tick(TICK_S)
+
+    assert seen == [False, is_stuck]
     assert not rig.heartbeat.is_stuck
 
 

@@ -314,3 +314,13 @@ def test_silence_forgets_what_is_gone() -> None:
     silence.observe([("a", 1)], 10.0)
 
     assert silence.longer_than(1.0) == []
+
+
+def test_silence_may_have_begun_before_the_first_look() -> None:
+    silence: Silence[str] = Silence()
+
+    silence.observe([("a", 1), ("b", 1)], 0.0, {"a": 7.0})
+    silence.observe([("a", 1), ("b", 1)], 3.0, {"a": 90.0, "b": 90.0})
+
+    assert silence.longer_than(10.0) == ["a"]
+    assert silence.longer_than(3.0) == ["a", "b"]

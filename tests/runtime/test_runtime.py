@@ -28,8 +28,10 @@ from flask_forge_jobs.model.outcomes import (
     Failed,
     Throttled,
 )
+from flask_forge_jobs.runtime import dispatcher
 from flask_forge_jobs.runtime.dispatcher import GIVE_BACK_AFTER_S, POLL_WITH_PUSH_S
-from flask_forge_jobs.runtime.runtime import QueueRuntime, RuntimeHandle
+from flask_forge_jobs.runtime.handle import RuntimeHandle
+from flask_forge_jobs.runtime.runtime import QueueRuntime
 from flask_forge_jobs.runtime.service import Service
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.connect import open_storage
@@ -37,7 +39,7 @@ from flask_forge_jobs.storage.job_queue import JobQueue
 from flask_forge_jobs.tasks.bundled.noop_echo import NoopEcho
 from flask_forge_jobs.tasks.cancellation import CancelReason
 from flask_forge_jobs.tasks.registry import TaskRegistry
-from tests.support.jobs import revive_all
+from tests.support.jobs import having, revive_all
 from tests.support.runtimes import (
     LIMIT_S,
     HeldTask,
@@ -105,8 +107,8 @@ def test_with_queues_drops_blanks_and_repetitions(storage: Storage) -> None:
 
     runtime.with_queues(["b", " a ", "", "b"]).with_worker_name("  ")
 
-    assert runtime.queue_names == ("b", "a")
-    assert runtime.worker_name is None
+    assert runtime.plan.queue_names == ("b", "a")
+    assert runtime.plan.worker_name is None
 
 
 def test_start_registers_the_declared_queues(storage: Storage) -> None:
@@ -285,6 +287,35 @@ def test_a_failed_job_is_tried_again_after_its_delay(storage: Storage) -> None:
 
     assert job.attempts == 2
     assert [entry.message for entry in job.error_history] == ["first"]
+
+
+NO_TASKS = (
+    "os.system", "os:system", "subprocess.run", "builtins.eval", "__import__('os')",
+    "tests.support.jobs.run", "noop_echo\u2028INFO fake", "\u202eohce_poon",
+    "flask_forge_jobs.tasks.bundled.noop_echo:NoopEcho",
+)  # fmt: skip
+
+
+def test_sec_S33_S41_a_kind_is_looked_up_and_nothing_else(
+    storage: Storage, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever code it names; and it stays within one line of the log."""
+    ids = {
+        kind: storage.jobs.enqueue(NewJob(kind, '["touch /tmp/x"]')).id
+        for kind in NO_TASKS
+    }
+    registry = TaskRegistry()
+    registry.add(NoopEcho())
+
+    with running(storage, registry):
+        for kind, job_id in ids.items():
+            job = wait_for_status(storage, job_id, JobStatus.FAILED)
+            assert job.last_error == f"no task registered for kind: {kind}"
+
+    said = [text for text in caplog.messages if "task" in text]
+    assert len(said) > len(NO_TASKS)
+    assert [text for text in caplog.messages if len(text.splitlines()) > 1] == []
+    assert "\u202e" not in caplog.text
 
 
 def test_a_kind_without_a_task_waits_for_a_minute(storage: Storage) -> None:
@@ -627,6 +658,81 @@ def test_a_late_finish_is_refused_and_counted(
     assert job.last_error == "reaped after stale heartbeat"
 
 
+def test_an_earlier_run_of_a_requeued_job_is_not_taken_for_the_later(
+    storage: Storage, held: HeldTask
+) -> None:
+    """B4: both have the same owner and, as a requeue counts anew, the same attempt."""
+    with running(storage, registry_of(held), lease_s=3600.0, threads=2) as handle:
+        job_id = add(storage, "held", max_attempts=1)
+        first = held.wait_for_start()
+        revive_all(storage)
+        assert storage.job_admin.requeue(job_id)
+        second = held.wait_for_start()
+
+        wait_until(lambda: held.ended_count == 1, "the first run was told to stop")
+        meanwhile = status_of(storage, job_id)
+        held.release.set()
+        job = wait_for_status(storage, job_id, JobStatus.DONE)
+
+    assert first.cancel.reason is CancelReason.LOST
+    assert not second.cancel.is_cancelled
+    assert meanwhile is JobStatus.IN_PROGRESS
+    assert (job.attempts, handle._dispatcher.refused_count) == (1, 0)
+
+
+def test_a_crash_counts_again_only_against_what_really_ran(
+    storage: Storage, sql: Sql, held: HeldTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A10: jobs that a worker died under are never claimed before they can start."""
+    monkeypatch.setattr(dispatcher, "GIVE_BACK_AFTER_S", 3600.0)
+    ids = [add(storage, "held", max_attempts=10) for _ in range(5)]
+    storage.jobs.claim("default", "died", len(ids))
+    revive_all(storage)
+    sql.age(60.0)
+    # A quick one comes first, so that there is a reason to claim ahead.
+    add(storage, "quick", priority=-1)
+    with running(storage, registry_of(held, QuickTask()), threads=1, lease_s=LEASE_S):
+        held.wait_for_start()
+        wait_until(lambda: len(storage.jobs.running()) == 1, "the others went back")
+        revive_all(storage)  # as if the process had been killed now
+        jobs = [storage.job_reader.get(job_id) for job_id in ids]
+
+    assert sorted(job.crashes for job in jobs) == [1, 1, 1, 1, 2]
+    assert sorted(job.attempts for job in jobs) == [1, 1, 1, 1, 2]
+
+
+def test_no_job_dies_without_having_run(
+    storage: Storage, held: HeldTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job that may run only once is not claimed before it can start."""
+    monkeypatch.setattr(dispatcher, "GIVE_BACK_AFTER_S", 3600.0)
+    add(storage, "quick", priority=-1)
+    ids = [add(storage, "held", max_attempts=1) for _ in range(5)]
+    with running(storage, registry_of(held, QuickTask()), threads=1, lease_s=LEASE_S):
+        running_id = held.wait_for_start().job_id
+        wait_until(lambda: len(storage.jobs.running()) == 1, "the others went back")
+        revive_all(storage)  # as if the process had been killed now
+        dead = {each for each in ids if status_of(storage, each) is JobStatus.DEAD}
+
+    assert dead == {running_id}
+
+
+def test_a_backlog_of_quick_jobs_holds_up_no_other_queue(storage: Storage) -> None:
+    """What is claimed ahead of one queue takes no thread from another."""
+    backlog = QuickTask("backlog", lambda _: time.sleep(0.001))
+    other = QuickTask("other")
+    storage.jobs.enqueue_many([NewJob("backlog", queue_name="busy")] * 10_000)
+    options: dict[str, Any] = {"queues": ("busy", "calm"), "threads": 2}
+    storage.queues.ensure("busy", 2)
+    with running(storage, registry_of(backlog, other), **options):
+        wait_until(lambda: len(backlog.job_ids) > 100, "the backlog is under way")
+        job_id = add(storage, "other", queue="calm")
+        wait_for_status(storage, job_id, JobStatus.DONE)
+        left = storage.job_reader.total(having(JobStatus.PENDING, queue_name="busy"))
+
+    assert left
+
+
 def test_a_job_slower_than_the_lease_runs_once(
     storage: Storage, held: HeldTask
 ) -> None:
@@ -928,7 +1034,7 @@ def test_shutdown_ends_although_the_storage_is_gone(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr("flask_forge_jobs.runtime.runtime._LONGEST_WRITE_S", 0.5)
+    monkeypatch.setattr("flask_forge_jobs.runtime.handle._LONGEST_WRITE_S", 0.5)
 
     def refuse(*_: object, **__: object) -> None:
         raise StorageUnavailableError("gone")

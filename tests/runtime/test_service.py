@@ -3,11 +3,13 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from flask_forge_jobs.errors import StorageUnavailableError
 from flask_forge_jobs.runtime.service import Service
+from tests.support.clocks import MovingClock
 from tests.support.runtimes import LIMIT_S
 
 LONG_S = 3600.0
@@ -17,8 +19,10 @@ SHORT_S = 0.005
 class Counting(Service):
     """Counts its ticks and does what a function says in each."""
 
-    def __init__(self, work: Callable[[int], object], period_s: float) -> None:
-        super().__init__("counting", period_s)
+    def __init__(
+        self, work: Callable[[int], object], period_s: float, **options: Any
+    ) -> None:
+        super().__init__("counting", period_s, **options)
         self.count = 0
         self._work = work
         self._ticked = threading.Semaphore(0)
@@ -60,11 +64,13 @@ def test_service_ticks_at_its_period() -> None:
 
 
 def test_service_outlives_any_error(caplog: pytest.LogCaptureFixture) -> None:
-    """D51: no loop dies of an exception; the next tick comes as if nothing was."""
+    """D51: no loop dies of an exception, of whatever class."""
 
     def work(count: int) -> None:
         if count == 1:
             raise ZeroDivisionError("first tick")
+        if count == 2:
+            raise SystemExit(3)
 
     service = Counting(work, SHORT_S)
 
@@ -74,7 +80,8 @@ def test_service_outlives_any_error(caplog: pytest.LogCaptureFixture) -> None:
 
     failures = [record for record in caplog.records if record.exc_info]
     assert [record.getMessage() for record in failures] == [
-        "counting failed; trying again"
+        "counting failed; trying again in 0.005 s",
+        "counting failed; trying again in 0.01 s",
     ]
 
 
@@ -129,3 +136,89 @@ def test_a_service_that_never_started_can_be_stopped() -> None:
 
     assert service.join(0.0)
     assert service.count == 0
+
+
+@pytest.mark.parametrize(
+    ("period_s", "longest_s", "pauses_s"),
+    [
+        (1.0, 30.0, [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0]),
+        (15.0, 30.0, [15.0, 30.0, 30.0]),
+        (300.0, 30.0, [300.0, 300.0]),
+        (1.0, 0.0, [1.0, 1.0, 1.0]),
+    ],
+)
+def test_errors_put_the_next_tick_off(
+    period_s: float, longest_s: float, pauses_s: list[float]
+) -> None:
+    def work(count: int) -> None:
+        if count != len(pauses_s) + 1:
+            raise ZeroDivisionError(count)
+
+    service = Counting(work, period_s, longest_backoff_s=longest_s)
+
+    assert [service._tick_and_pause_s() for _ in pauses_s] == pauses_s
+    # One success, and it begins anew.
+    assert [service._tick_and_pause_s() for _ in range(2)] == [period_s, period_s]
+
+
+def test_a_failing_storage_puts_nothing_off() -> None:
+    def work(count: int) -> None:
+        raise StorageUnavailableError(f"gone {count}")
+
+    service = Counting(work, 1.0)
+
+    assert [service._tick_and_pause_s() for _ in range(5)] == [1.0] * 5
+
+
+def test_the_age_is_that_of_the_last_tick_that_succeeded() -> None:
+    clock = MovingClock()
+
+    def work(count: int) -> None:
+        if count == 2:
+            raise StorageUnavailableError("gone")
+        if count == 3:
+            raise ZeroDivisionError
+
+    service = Counting(work, 1.0, clock=clock)
+    ages_s = []
+    for _ in range(4):
+        clock.move(10)
+        service._tick_and_pause_s()
+        ages_s.append(service.age.age_s)
+
+    assert ages_s == [0, 10, 20, 0]
+
+
+def test_a_late_beginner_waits_a_period() -> None:
+    service = Counting(lambda _: None, LONG_S, begins_late=True)
+    service.start()
+    assert service.count == 0
+
+    service.wake()
+    service.wait_for_ticks(1)
+    service.end()
+
+
+def test_a_late_beginner_may_be_stopped_before_it_begins() -> None:
+    service = Counting(lambda _: None, LONG_S, begins_late=True)
+    service.start()
+
+    service.end()
+
+    assert service.count == 0
+
+
+def test_the_thread_cleans_up_at_its_end(caplog: pytest.LogCaptureFixture) -> None:
+    class Cleaning(Counting):
+        def finish(self) -> None:
+            self.count = -1
+            raise StorageUnavailableError("gone too")
+
+    service = Cleaning(lambda _: None, SHORT_S)
+    service.start()
+    service.wait_for_ticks(1)
+
+    service.end()
+
+    assert service.count == -1
+    assert caplog.records == []

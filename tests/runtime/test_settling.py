@@ -11,6 +11,7 @@ from flask_forge_jobs.model.outcomes import (
     Done,
     Failed,
     Outcome,
+    PutOff,
     Released,
     Settlement,
     Throttled,
@@ -169,3 +170,20 @@ def test_what_never_started_has_no_times() -> None:
 
     assert settlement is not None
     assert (settlement.wait_us, settlement.run_us) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("is_start_counted", "run_us"), [(False, None), (True, 1_000_000)]
+)
+def test_settle_counts_no_run_of_who_was_put_off(
+    is_start_counted: bool, run_us: int | None
+) -> None:
+    """Unless its start is counted already, or the two would not add up."""
+    execution = Execution(claimed(), 1.0)
+    execution.started_at, execution.ended_at = 2.0, 3.0
+    execution.is_start_counted = is_start_counted
+
+    settlement = settler().settle(execution, PutOff(5))
+
+    assert settlement is not None
+    assert (settlement.delay_s, settlement.run_us) == (5.0, run_us)

@@ -7,14 +7,17 @@ from collections.abc import Iterator
 import pytest
 
 from flask_forge_jobs.clock import Clock, SystemClock
-from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
-from flask_forge_jobs.model.outcomes import Done
+from flask_forge_jobs.model.error_history import append_entry
+from flask_forge_jobs.model.jobs import ClaimedJob, EnqueueResult, NewJob
+from flask_forge_jobs.model.outcomes import REAPED_MESSAGE, Done
 from flask_forge_jobs.runtime.execution import Runner
-from flask_forge_jobs.runtime.slots import SlotPool
+from flask_forge_jobs.runtime.slots import DIRECT_S, SlotPool
 from flask_forge_jobs.tasks.registry import TaskRegistry
 from tests.support.clocks import MovingClock
 from tests.support.runtimes import (
     LIMIT_S,
+    NO_RATE_LIMITS,
+    NO_SEATS,
     HeldTask,
     QuickTask,
     claimed,
@@ -65,6 +68,8 @@ def rig_of(
         host_id="host-1",
         clock=clock,
         enqueue=no_enqueue,
+        rate_limits=NO_RATE_LIMITS,
+        seats=NO_SEATS,
     )
     pool = SlotPool(
         queues,
@@ -210,6 +215,78 @@ def test_demand_of_a_queue_that_may_run_nothing_is_nothing() -> None:
         rig.pool.set_limit("default", 0)
 
         assert rig.pool.demand(QUEUES) == {}
+
+
+def test_demand_of_a_queue_is_not_lost_to_what_another_has_claimed_ahead(
+    held: HeldTask,
+) -> None:
+    """A backlog of quick jobs keeps a buffer full, and so all threads taken."""
+    queues = ("a", "b")
+    with rig_of(registry_of(held, QuickTask()), threads=4, queues=queues) as rig:
+        rig.feed("quick", kind="quick", queue="a")
+        rig.wait_for_ends(1)
+        rig.feed(*(f"a{number}" for number in range(200)), queue="a")
+        held.wait_for_start(4)
+
+        assert rig.pool.demand(queues) == {"b": 2}
+        rig.feed("b0", "b1", queue="b")
+        assert rig.pool.demand(queues) == {}
+        held.release.set()
+
+
+# -- jobs that may not wait: under some a worker died, others may run only once -------
+
+
+def suspect(job_id: str, *, queue: str = "default") -> ClaimedJob:
+    history = append_entry("[]", at_us=0, attempt=1, message=REAPED_MESSAGE)
+    return claimed(job_id, attempts=2, queue=queue, error_history=history)
+
+
+@pytest.mark.parametrize("third", [suspect("c"), claimed("c", max_attempts=1)])
+def test_some_jobs_never_wait_for_a_slot(held: HeldTask, third: ClaimedJob) -> None:
+    with rig_of(registry_of(held), threads=2) as rig:
+        jobs = [suspect("a"), claimed("b"), third, claimed("d")]
+
+        refused = rig.pool.feed(jobs)
+        held.wait_for_start(2)
+
+        assert rig.started() == ["a", "b"]
+        assert [execution.job.id for execution in refused] == ["c"]
+        assert rig.pool.buffered == 1
+        held.release.set()
+
+
+def test_a_suspect_keeps_to_the_limit_of_its_queue(held: HeldTask) -> None:
+    queues = ("narrow", "wide")
+    with rig_of(registry_of(held), queues=queues) as rig:
+        rig.pool.set_limit("narrow", 1)
+
+        refused = rig.pool.feed(
+            suspect(job_id, queue=queue)
+            for job_id, queue in (("n1", "narrow"), ("n2", "narrow"), ("w1", "wide"))
+        )
+
+        assert [execution.job.id for execution in refused] == ["n2"]
+        held.release.set()
+
+
+def test_nothing_is_claimed_ahead_for_a_second_once_one_of_them_went_back(
+    held: HeldTask,
+) -> None:
+    clock = MovingClock()
+    with rig_of(registry_of(held, QuickTask()), threads=1, clock=clock) as rig:
+        rig.feed("quick", kind="quick")
+        rig.wait_for_ends(1)
+        rig.feed("a")
+        ahead = rig.pool.demand(QUEUES)
+        rig.pool.feed([suspect("b")])
+        at_first = rig.pool.demand(QUEUES)
+        clock.move(DIRECT_S)
+
+        assert ahead
+        assert at_first == {}
+        assert rig.pool.demand(QUEUES) == ahead
+        held.release.set()
 
 
 # -- giving back ---------------------------------------------------------------------

@@ -5,20 +5,15 @@ from typing import cast
 
 import pytest
 
-from flask_forge_jobs.model.queues import MAX_WORKERS_PER_PROCESS
+from flask_forge_jobs.errors import StorageUnavailableError
 from flask_forge_jobs.runtime.dispatcher import Dispatcher
 from flask_forge_jobs.runtime.execution import Execution
+from flask_forge_jobs.runtime.presence import Presence
 from flask_forge_jobs.runtime.slots import SlotPool
-from flask_forge_jobs.runtime.supervisor import (
-    COUNT_PODS_PERIOD_S,
-    Supervisor,
-    fair_share,
-)
+from flask_forge_jobs.runtime.supervisor import Supervisor
 from flask_forge_jobs.storage.base import Storage
 from tests.support.clocks import MovingClock
 from tests.support.runtimes import claimed
-
-LEASE_S = 60.0
 
 
 class Told:
@@ -55,11 +50,16 @@ class Rig:
             storage.queues.ensure(name)
         self.supervisor = Supervisor(
             storage.queues,
-            storage.processes,
+            Presence(
+                storage.processes,
+                host_id="own",
+                queue_names=names,
+                written_until=self.clock.monotonic,
+            ),
             cast("SlotPool", self.told),
             cast("Dispatcher", self.told),
+            host_id="own",
             queue_names=names,
-            lease_s=LEASE_S,
             clock=self.clock,
         )
 
@@ -68,22 +68,6 @@ class Rig:
         self.told.limits.clear()
         self.supervisor.tick()
         return list(self.told.limits)
-
-
-@pytest.mark.parametrize(
-    ("max_workers", "pod_count", "share"),
-    [
-        (10, 3, 4),
-        (10, 1, 10),
-        (10, 0, 10),  # nobody is registered yet
-        (1, 5, 1),
-        (0, 3, 0),
-        (1024, 1, MAX_WORKERS_PER_PROCESS),
-        (1024, 32, 32),
-    ],
-)
-def test_fair_share(max_workers: int, pod_count: int, share: int) -> None:
-    assert fair_share(max_workers, pod_count) == share
 
 
 def test_supervisor_follows_max_workers(storage: Storage) -> None:
@@ -137,32 +121,63 @@ def test_supervisor_shares_with_other_processes_of_the_queue(storage: Storage) -
     rig.processes.beat("host-2", None, ["default", "other"], [])
     rig.processes.beat("host-3", None, ["other"], [])
 
-    assert rig.tick() == [("default", 5)]
+    assert rig.tick() == [("default", 3)]
 
 
 def test_supervisor_counts_a_process_without_queues_for_all(storage: Storage) -> None:
     """``legacy_empty_queue_pod_is_eligible_for_every_queue``."""
     rig = Rig(storage, "default")
     rig.queues.set_max_workers("default", 8)
-    rig.processes.beat("host-1", None, ["default"], [])
     rig.processes.beat("host-2", None, [], [])
 
     assert rig.tick() == [("default", 4)]
 
 
-def test_supervisor_recounts_the_processes_now_and_then(storage: Storage) -> None:
+def test_supervisor_notices_at_once_who_joins_and_leaves(storage: Storage) -> None:
     rig = Rig(storage, "default")
     rig.queues.set_max_workers("default", 8)
-    rig.processes.beat("host-1", None, ["default"], [])
     rig.tick()
 
     rig.processes.beat("host-2", None, ["default"], [])
-    soon = rig.tick()
-    rig.clock.move(COUNT_PODS_PERIOD_S)
-    later = rig.tick()
+    joined = rig.tick()
+    rig.processes.remove("host-2")
+    left = rig.tick()
 
-    assert soon == []
-    assert later == [("default", 4)]
+    assert joined == [("default", 4)]
+    assert left == [("default", 8)]
+    assert rig.told.woken[-1] == "default"
+
+
+def test_supervisor_gives_each_queue_its_own_turn(storage: Storage) -> None:
+    """D56: ten queues of one worker are not all in one process."""
+    names = [f"q{number}" for number in range(10)]
+    rig = Rig(storage, *names)
+    for name in names:
+        rig.queues.set_max_workers(name, 1)
+    rig.processes.beat("host-2", None, names, [])
+
+    shared = dict(rig.tick())
+
+    assert sum(shared.values()) == 5
+
+
+def test_supervisor_leaves_everything_when_it_cannot_read(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """D56"""
+    rig = Rig(storage, "default")
+    rig.processes.beat("host-2", None, ["default"], [])
+    rig.tick()
+
+    def fail(_: object) -> None:
+        raise StorageUnavailableError("gone")
+
+    monkeypatch.setattr(type(storage.processes), "presences", fail)
+    rig.queues.set_max_workers("default", 2)
+    with pytest.raises(StorageUnavailableError):
+        rig.tick()
+
+    assert rig.told.limits == []
 
 
 def test_supervisor_keeps_what_it_knows_of_a_queue_that_is_gone(

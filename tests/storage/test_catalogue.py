@@ -35,7 +35,8 @@ NUMBERS |= {"delay_us", "grace_us", "within_us", "run_at", "priority", "max_work
 NUMBERS |= {"max_attempts", "timeout_s", "lock_key", "version", "oldest_reader"}
 NUMBERS |= {"level", "http_status", "changed", "before_at", "before_id"}
 NUMBERS |= {"done_days", "dead_days", "base_seconds", "max_seconds"}
-BOOLEANS = {"paused", "enabled", "or_scheduled"}
+NUMBERS |= {"catch_up_limit", "overdue_us", "run", "seats", "max_pending"}
+BOOLEANS = {"moves", "paused", "enabled", "or_scheduled", "may_pass"}
 JSON = {"rows", "queues", "kinds", "statuses"}
 _MARK = re.compile(r"(?<![:\w]):([a-z_]+)|%\(([a-z_]+)\)s")
 
@@ -47,8 +48,8 @@ SERVED_BY = {
     "promote": "forge_job_deferred",
     "heartbeat": "forge_job_running",
     "finish": BY_ID,
-    "oldest_due": "forge_job_claim",
-    "overdue": "forge_job_deferred",
+    "waiting": "forge_job_claim",
+    "snapshot": "forge_job_deferred",
     "next_due": "forge_job_deferred",
     "cancelled": "forge_job_cancelled",
     "listed_desc": "forge_job_list",
@@ -99,8 +100,10 @@ SERVED_BY = {
     "statuses": BY_ID,
     "lock_stale": BY_ID,
     "revive": BY_ID,
+    "take_seat": "forge_job_seated",
+    "let_in": "forge_job_turned_away",
     "timeline": "forge_metric_pkey|forge_metric USING PRIMARY KEY",
-    "timeline_of_kinds": "forge_metric_time",
+    "timeline_of_kinds": r"_pkey on forge_metric +\(|\bm USING PRIMARY KEY",
     "kinds_within": "forge_metric_time",
     "take_unfolded": "forge_metric_unfolded",
     "audit_page": "forge_audit_time",
@@ -110,7 +113,7 @@ SERVED_BY = {
 }
 
 # On PostgreSQL these are functions, which EXPLAIN does not look into.
-FUNCTIONS = {"claim", "finish", "oldest_due", "overdue"}
+FUNCTIONS = {"claim", "finish", "snapshot", "waiting", "take_seat"}
 
 
 def parameters_of(statement: Statement) -> dict[str, object]:
@@ -132,7 +135,7 @@ def _value(name: str) -> object:
         )
     if name in ("to_at", "at"):
         return 2**62
-    if name in NUMBERS:
+    if name in NUMBERS or name.endswith("_us"):
         return 10
     if name.startswith("any_"):
         return True
@@ -167,8 +170,9 @@ def test_a_dialect_may_say_a_fragment_in_its_own_way() -> None:
 def test_both_dialects_say_the_same_things() -> None:
     sqlite, postgres = load_statements("sqlite"), load_statements("postgres")
 
-    # SQLite has no server to notify; its database does that itself.
-    assert set(postgres) - set(sqlite) == {"notify"}
+    # SQLite has no server to notify; its database does that itself. It tells by the
+    # file's path that a caller's connection leads to the same database.
+    assert set(postgres) - set(sqlite) == {"notify", "whose_tables"}
     assert set(sqlite) - set(postgres) == set()
 
 

@@ -20,11 +20,13 @@ from flask_forge_jobs.errors import (
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import Done, Settlement
 from flask_forge_jobs.storage import postgres as postgres_module
+from flask_forge_jobs.storage import postgres_pool
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.connect import open_storage
 from flask_forge_jobs.storage.database import Transaction
 from flask_forge_jobs.storage.postgres import PostgresDatabase
 from flask_forge_jobs.storage.postgres_transaction import PostgresTransaction
+from tests.acceptance.programs import wait_until
 from tests.support.jobs import OWNER, QUEUE, claim_one, enqueue, finish, run
 from tests.support.processes import in_child
 from tests.support.sql import Sql
@@ -33,6 +35,9 @@ OURS = (
     "SELECT pid FROM pg_stat_activity "
     "WHERE datname = current_database() AND pid <> pg_backend_pid()"
 )
+
+
+LEFT_OPEN = f"{OURS} AND state = 'idle in transaction'"
 
 
 def database_of(storage: Storage) -> PostgresDatabase:
@@ -81,6 +86,61 @@ def test_every_verb_survives_cut_sessions(postgres: Storage, sql: Sql) -> None:
     assert terminate_all(sql) >= 1
 
     assert postgres.describe().backend == "postgres"
+
+
+def test_a_transaction_that_is_left_open_is_ended_by_the_server(
+    hasty: Storage, sql: Sql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its locks would keep everybody else out for as long as nobody notices."""
+    monkeypatch.setattr(postgres_module, "_DEADLINE_SLACK_S", 0.2)
+    database = PostgresDatabase(database_of(hasty)._settings, wait=lambda _: None)
+    attempts: list[int] = []
+
+    def work(transaction: Transaction) -> None:
+        attempts.append(transaction.attempt)
+        transaction.run("ensure_queue", name="mail", max_workers=1)
+        if transaction.attempt == 0:
+            wait_until(lambda: not sql.run(LEFT_OPEN), "the server ends it")
+            transaction.all("all_queues")
+
+    with contextlib.closing(database):
+        database.open()
+        # Nothing on our side ends it, as when the network swallows us.
+        monkeypatch.setattr(postgres_pool, "_cut", lambda _: None)
+        database.write(work)
+
+    assert attempts == [0, 1]
+
+
+def test_one_call_survives_however_many_sessions_were_cut(
+    postgres: Storage, sql: Sql
+) -> None:
+    """More than a call has tries."""
+    pool = database_of(postgres)._state.pool
+    with contextlib.ExitStack() as loans:
+        for _ in range(8):
+            loans.enter_context(pool.connection())
+    assert terminate_all(sql) >= 8
+
+    enqueue(postgres)
+
+    assert len(pool.backend_pids) == 1
+
+
+def test_a_server_that_stops_at_once_is_a_lost_connection(
+    hasty: Storage,
+) -> None:
+    """The driver raises its base class, without a code, if it heard a goodbye."""
+    attempts: list[int] = []
+
+    def work(transaction: Transaction) -> None:
+        attempts.append(transaction.attempt)
+        raise psycopg2.DatabaseError("server closed the connection unexpectedly")
+
+    with pytest.raises(StorageUnavailableError, match="was lost"):
+        hasty.database.write(work)
+
+    assert attempts == [0, 1, 2, 3]
 
 
 def test_a_session_cut_within_a_unit_repeats_the_unit(
@@ -314,7 +374,7 @@ def sleep(transaction: PostgresTransaction) -> None:
     )
 
 
-def test_a_slow_statement_is_cancelled_by_the_server(hasty: Storage) -> None:
+def test_sec_S29_a_slow_statement_is_cancelled_by_the_server(hasty: Storage) -> None:
     with pytest.raises(StorageUnavailableError, match=r"longer than 0\.3 s"):
         database_of(hasty).write(sleep)
 
@@ -406,13 +466,13 @@ def test_a_fork_within_a_write_neither_commits_nor_undoes_it(
 
     def work(transaction: Transaction) -> None:
         transaction.run("ensure_queue", name="parents", max_workers=1)
-        assert in_child(lambda: postgres.queues.ensure("childs")) == 0
+        assert in_child(lambda: postgres.queues.ensure("child")) == 0
         transaction.run("ensure_queue", name="more", max_workers=1)
 
     postgres.database.write(work)
 
     names = [queue.name for queue in postgres.queues.all()]
-    assert names == ["childs", "more", "parents"]
+    assert names == ["child", "more", "parents"]
 
 
 @pytest.mark.parametrize(
@@ -455,3 +515,15 @@ def test_close_ends_the_sessions(postgres: Storage, sql: Sql) -> None:
             f"DO $$ BEGIN WHILE EXISTS ({OURS}) LOOP PERFORM pg_sleep(0.01); "
             "PERFORM pg_stat_clear_snapshot(); END LOOP; END $$"
         )
+
+
+def test_a_server_that_is_not_there_is_told_at_once() -> None:
+    """A start that goes wrong is not waited for; a call under way is tried again."""
+    waits: list[float] = []
+    nobody = DatabaseSettings.from_url("postgresql://forge@127.0.0.1:1/forge")
+    database = PostgresDatabase(nobody, wait=waits.append)
+
+    with pytest.raises(StorageUnavailableError, match="cannot reach"):
+        database.open()
+
+    assert waits == []

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import select
+import signal
 import time
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -13,12 +15,15 @@ import pytest
 
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageUnavailableError
+from flask_forge_jobs.storage import postgres as postgres_module
 from flask_forge_jobs.storage import postgres_listener
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.connect import open_storage
 from flask_forge_jobs.storage.database import Transaction
 from flask_forge_jobs.storage.postgres_listener import CHANNEL, PostgresListener
-from flask_forge_jobs.storage.postgres_pool import connect
+from flask_forge_jobs.storage.postgres_pool import Watchdog
+from flask_forge_jobs.storage.postgres_pool import connect as open_connection
+from tests.acceptance.programs import wait_until
 from tests.support.jobs import enqueue
 from tests.support.processes import output_of, start_python
 from tests.support.sql import Sql
@@ -27,7 +32,7 @@ from tests.support.threads import Heard
 QUICK_S = 0.1
 LISTENING = (
     "SELECT pid FROM pg_stat_activity WHERE datname = current_database() "
-    "AND query LIKE '%pg_notify%' AND pid <> pg_backend_pid()"
+    "AND query LIKE 'LISTEN %' AND pid <> pg_backend_pid()"
 )
 
 
@@ -36,14 +41,34 @@ def nobody(_: int) -> bool:
     return False
 
 
-def listener_of(settings: DatabaseSettings, heard: Heard) -> PostgresListener:
-    """Return a listener that has passed its test."""
-    listener = PostgresListener(
+def new_listener(
+    settings: DatabaseSettings,
+    heard: Heard,
+    *,
+    connect: Callable[[], object] | None = None,
+    notify: Callable[[str], object] | None = None,
+    forget: Callable[[], None] = lambda: None,
+    may_be_pooled: bool = False,
+) -> PostgresListener:
+    """Return a listener that is about to connect."""
+
+    def send(payload: str) -> None:
+        Sql(settings).run("SELECT pg_notify(?, ?)", CHANNEL, payload)
+
+    return PostgresListener(
         heard,
-        forget=lambda: None,
-        connect=lambda: connect(settings),
+        forget=forget,
+        connect=connect or (lambda: open_connection(settings)),  # type: ignore[arg-type]  # or a fake
+        notify=notify or send,
+        watching=Watchdog().watching,
+        may_be_pooled=may_be_pooled,
         is_own=nobody,
     )
+
+
+def listener_of(settings: DatabaseSettings, heard: Heard) -> PostgresListener:
+    """Return a listener that has passed its test."""
+    listener = new_listener(settings, heard)
     assert heard.wait_for(None)
     return listener
 
@@ -145,8 +170,10 @@ def test_a_cut_listener_comes_back_and_says_that_it_was_away(
     listener.stop()
 
 
-def test_a_server_that_is_away_is_tried_again(
-    postgres_settings: DatabaseSettings, monkeypatch: pytest.MonkeyPatch
+def test_a_server_that_is_away_is_tried_again_and_told_of_once(
+    postgres_settings: DatabaseSettings,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(postgres_listener, "RECONNECT_S", 0.01)
     heard = Heard()
@@ -156,17 +183,13 @@ def test_a_server_that_is_away_is_tried_again(
         tries.append(1)
         if len(tries) < 4:
             raise StorageUnavailableError("away")
-        return connect(postgres_settings)
+        return open_connection(postgres_settings)
 
-    listener = PostgresListener(
-        heard,
-        forget=lambda: None,
-        connect=connect_at_last,  # type: ignore[arg-type]  # returns a connection at last
-        is_own=nobody,
-    )
+    listener = new_listener(postgres_settings, heard, connect=connect_at_last)
 
     assert heard.wait_for(None)
     assert listener.is_pushing()
+    assert caplog.text.count("wake-ups are down") == 1
     listener.stop()
 
 
@@ -189,13 +212,10 @@ def test_a_listener_that_hears_nothing_says_so(
     monkeypatch.setattr(postgres_listener, "SELF_TEST_LIMIT_S", 0.05)
     heard = Heard()
 
-    listener = PostgresListener(
+    listener = new_listener(
+        postgres_settings,
         heard,
-        forget=lambda: None,
-        connect=lambda: DeafConnection(  # type: ignore[arg-type,return-value]  # a fake
-            connect(postgres_settings)
-        ),
-        is_own=nobody,
+        connect=lambda: DeafConnection(open_connection(postgres_settings)),
     )
 
     assert heard.wait_for(None)
@@ -204,16 +224,146 @@ def test_a_listener_that_hears_nothing_says_so(
     listener.stop()
 
 
+def test_a_notification_of_its_own_session_proves_nothing(
+    postgres_settings: DatabaseSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever is behind a pooler hears what the same session sends, and no more."""
+    monkeypatch.setattr(postgres_listener, "SELF_TEST_LIMIT_S", 0.05)
+    heard, sent = Heard(), Heard()
+
+    listener = new_listener(postgres_settings, heard, notify=sent)
+
+    assert heard.wait_for(None)
+    assert len(sent.names) == 1
+    assert not listener.is_pushing()
+    listener.stop()
+
+
+def test_a_deaf_listener_leaves_no_session_that_listens_and_tries_again(
+    postgres_settings: DatabaseSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres_listener, "SELF_TEST_LIMIT_S", 0.05)
+    monkeypatch.setattr(postgres_listener, "TRY_AGAIN_S", 0.01)
+    heard, lost = Heard(), Heard()
+    left: list[list[tuple[object, ...]]] = []
+    session = open_connection(postgres_settings)
+
+    def send_at_last(payload: str) -> None:
+        if len(lost.names) < 2:
+            lost(payload)
+            return
+        Sql(postgres_settings).run("SELECT pg_notify(?, ?)", CHANNEL, payload)
+
+    class Kept(DeafConnection):
+        """Goes back to a pool when it is closed."""
+
+        @property
+        def notifies(self) -> list[SimpleNamespace]:
+            return session.notifies  # type: ignore[return-value]  # the real ones
+
+        @notifies.setter
+        def notifies(self, _: object) -> None:
+            pass
+
+        def close(self) -> None:
+            with session.cursor() as cursor:
+                cursor.execute("SELECT pg_listening_channels()")
+                left.append(cursor.fetchall())
+
+    listener = new_listener(
+        postgres_settings, heard, connect=lambda: Kept(session), notify=send_at_last
+    )
+
+    wait_until(listener.is_pushing, "it hears at last")
+    listener.stop()
+
+    assert left == [[], [], [(CHANNEL,)]]
+    session.close()
+
+
+class Announced:
+    """A session that is not the one which was announced, as a pooler gives one."""
+
+    def __init__(self, inner: object) -> None:
+        self._inner = inner
+        self.info = SimpleNamespace(backend_pid=-1)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._inner, name)
+
+    def fileno(self) -> int:
+        """Return the number of the socket, for select()."""
+        found: int = self._inner.fileno()  # type: ignore[attr-defined]  # a connection
+        return found
+
+
+def test_a_listener_behind_a_pooler_does_not_listen(
+    postgres_settings: DatabaseSettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The session would listen on for whoever is served by it next."""
+    heard, sent = Heard(), Heard()
+
+    listener = new_listener(
+        postgres_settings,
+        heard,
+        connect=lambda: Announced(open_connection(postgres_settings)),
+        notify=sent,
+    )
+
+    assert heard.wait_for(None)
+    assert not listener.is_pushing()
+    assert not sent.names
+    assert caplog.text.count("not listening through a pooler") == 1
+    listener.stop()
+
+
+def test_a_pooler_that_was_named_to_listen_through_is_believed(
+    postgres_settings: DatabaseSettings,
+) -> None:
+    """One in session mode delivers."""
+    heard = Heard()
+
+    listener = new_listener(
+        postgres_settings,
+        heard,
+        connect=lambda: Announced(open_connection(postgres_settings)),
+        may_be_pooled=True,
+    )
+
+    assert heard.wait_for(None)
+    assert listener.is_pushing()
+    listener.stop()
+
+
+def test_a_server_that_is_silent_is_given_up(
+    postgres_settings: DatabaseSettings,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Its machine acknowledges what we send, so libpq would wait for ever."""
+    monkeypatch.setattr(postgres_listener, "PING_PERIOD_S", 0.01)
+    monkeypatch.setattr(postgres_listener, "ANSWER_LIMIT_S", 0.05)
+    monkeypatch.setattr(postgres_listener, "RECONNECT_S", 0.01)
+    heard = Heard()
+    listener = listener_of(postgres_settings, heard)
+    heard.clear()
+    (pid,) = Sql(postgres_settings).run(LISTENING)[0]
+
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        assert heard.wait_for(None)
+        assert listener.is_pushing()
+        assert "polling meanwhile" in caplog.text
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    listener.stop()
+
+
 def test_a_stopped_listener_forgets_and_ends_its_session(
     postgres_settings: DatabaseSettings,
 ) -> None:
     heard, forgotten = Heard(), Heard()
-    listener = PostgresListener(
-        heard,
-        forget=lambda: forgotten(None),
-        connect=lambda: connect(postgres_settings),
-        is_own=nobody,
-    )
+    listener = new_listener(postgres_settings, heard, forget=lambda: forgotten(None))
     assert heard.wait_for(None)
 
     listener.stop()
@@ -222,16 +372,13 @@ def test_a_stopped_listener_forgets_and_ends_its_session(
     assert not listener._thread.is_alive()
 
 
-def test_a_listener_can_be_stopped_while_the_server_is_away() -> None:
+def test_a_listener_can_be_stopped_while_the_server_is_away(
+    postgres_settings: DatabaseSettings,
+) -> None:
     def refuse() -> object:
         raise StorageUnavailableError("away")
 
-    listener = PostgresListener(
-        Heard(),
-        forget=lambda: None,
-        connect=refuse,  # type: ignore[arg-type]  # never returns
-        is_own=nobody,
-    )
+    listener = new_listener(postgres_settings, Heard(), connect=refuse)
 
     listener.stop()
 
@@ -261,6 +408,27 @@ def test_a_quiet_connection_is_pinged(
     enqueue(postgres, queue_name="after the ping")
     assert heard.wait_for("after the ping")
     listener.stop()
+
+
+def test_a_listening_url_takes_nothing_from_the_databases_own(
+    postgres_settings: DatabaseSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else one without a port would lead to the pooler's."""
+    asked = Heard()
+
+    def connect(settings: DatabaseSettings) -> object:
+        if settings.host == "/nowhere":
+            asked(f"{settings.port} {settings.username}")
+        return open_connection(settings)
+
+    monkeypatch.setattr(postgres_module, "connect", connect)
+    settings = dataclasses.replace(
+        postgres_settings, listen_url="postgresql:///x?host=/nowhere"
+    )
+    with contextlib.closing(open_storage(settings)) as storage:
+        listener = storage.database.listen(Heard())
+        assert asked.wait_for("5432 None")
+        listener.stop()
 
 
 def test_another_url_can_be_listened_to(postgres_settings: DatabaseSettings) -> None:

@@ -110,7 +110,7 @@ def test_a_used_up_pool_waits_and_then_is_busy(server: FakeServer) -> None:
     pool = pool_of(server, size=1)
 
     with pool.connection(), pytest.raises(StorageBusyError, match=r"within 0\.05 s"):
-        pool._acquire(urgent=False)
+        pool.permit(urgent=False)
 
     with pool.connection():
         pass
@@ -136,18 +136,18 @@ def test_the_reserved_connection_is_for_the_urgent_only(server: FakeServer) -> N
 
     with pool.connection():
         with pool.connection(urgent=True), pytest.raises(StorageBusyError):
-            pool._acquire(urgent=True)
+            pool.permit(urgent=True)
         with pool.connection(urgent=True):
             pass
         with pytest.raises(StorageBusyError):
-            pool._acquire(urgent=False)
+            pool.permit(urgent=False)
 
 
 def test_the_urgent_take_a_free_one_first(server: FakeServer) -> None:
     pool = pool_of(server, size=1)
 
     with pool.connection(urgent=True), pytest.raises(StorageBusyError):
-        pool._acquire(urgent=False)
+        pool.permit(urgent=False)
 
 
 # -- returning ---------------------------------------------------------------------

@@ -153,8 +153,7 @@ def test_times_of_the_storage_are_taken_once(recorder: Recorder) -> None:
     assert recorder.take_operations().writes.count == 0
 
 
-def test_invented_kinds_are_counted_together(recorder: Recorder) -> None:
-    """S32"""
+def test_sec_S32_invented_kinds_are_counted_together(recorder: Recorder) -> None:
     for number in range(10 * MAX_COMBINATIONS):
         recorder.enqueued("mail", f"kind-{number}")
     recorder.enqueued("mail", "kind-7")

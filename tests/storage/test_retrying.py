@@ -70,7 +70,7 @@ def test_any_other_error_returns_at_once() -> None:
 
 
 def test_the_waits_stand_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("INFO")
+    caplog.set_level("DEBUG")
 
     run_with_retries(Unit(1), lambda _: None)
 

@@ -32,7 +32,7 @@ class ScriptedTransaction:
         if name == "get_queue":
             return self.queue
         self.written = json.loads(str(parameters["rows"]))
-        return [(row["job_id"],) for row in self.written]
+        return [(row["job_id"], None) for row in self.written]
 
     def wake(self, queue_name: str) -> None:
         self.woken.append(queue_name)
@@ -93,7 +93,7 @@ def test_a_silent_job_ends_by_its_numbers(
 def test_the_delay_is_the_queues(
     *, backoff: bool, jitter: float | None, delay_s: int
 ) -> None:
-    queue = ("mail", 1, False, 7, 30, backoff, 10, 1000, 0, None, 0)
+    queue = ("mail", 1, False, 7, 30, backoff, 10, 1000, 0, None, 0, None)
     transaction = ScriptedTransaction([row()], [queue])
 
     revive(transaction, jitter)

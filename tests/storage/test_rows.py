@@ -75,12 +75,13 @@ def test_a_claimed_job_is_the_row() -> None:
 
 @pytest.mark.parametrize(("yes", "no"), [(1, 0), (True, False)])
 def test_both_ways_to_store_a_boolean_are_read(yes: object, no: object) -> None:
-    queue = queue_from_row(("mail", 3, yes, 7, 30, no, 60, 1800, 2, 0, 0))
+    queue = queue_from_row(("mail", 3, yes, 7, 30, no, 60, 1800, 2, 0, 0, None))
 
     assert (queue.paused, queue.backoff_enabled) == (True, False)
     assert (queue.throttled_until, queue.updated_at) == (EPOCH, EPOCH)
+    assert queue.max_pending is None
     assert (
-        queue_from_row(("mail", 3, no, 7, 30, yes, 60, 1800, 2, None, 0)).paused
+        queue_from_row(("mail", 3, no, 7, 30, yes, 60, 1800, 2, None, 0, 9)).paused
         is False
     )
 

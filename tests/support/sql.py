@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+from collections.abc import Iterator
 from typing import Any
 
 import psycopg2
@@ -23,13 +24,15 @@ _INSTANTS = {
         "completed_at",
         "heartbeat_at",
         "cancel_requested_at",
+        "fire_at",
+        "seated_at",
     ),
     "forge_queue": ("throttled_until", "updated_at"),
     "forge_process": ("started_at", "heartbeat_at"),
     "forge_pod": ("heartbeat_at",),
     "forge_lease": ("expires_at",),
     "forge_request_key": ("expires_at",),
-    "forge_rate_limit": ("last_refilled_at",),
+    "forge_rate_limit": ("last_refilled_at", "line_ends_at"),
     "forge_cron": ("last_fired_at", "next_fire_at", "created_at", "updated_at"),
 }
 
@@ -76,6 +79,18 @@ class Sql:
         for table, columns in _INSTANTS.items():
             moved = ", ".join(f"{column} = {column} - {shift_us}" for column in columns)
             self.run(f"UPDATE {table} SET {moved}")
+
+    @contextlib.contextmanager
+    def newer_schema(self) -> Iterator[None]:
+        """Say that a package has migrated it whose schema this code cannot read."""
+        self.run(
+            "INSERT INTO forge_schema (version, oldest_reader, name, applied_at) "
+            "VALUES (99, 99, 'future', 0)"
+        )
+        try:
+            yield
+        finally:
+            self.run("DELETE FROM forge_schema WHERE version = 99")
 
     def counted_rows(self) -> dict[tuple[str, str, str, bool], int]:
         """Count the jobs themselves, by queue, kind, status and deferral."""

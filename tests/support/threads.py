@@ -13,11 +13,14 @@ T = TypeVar("T")
 LIMIT_S = 60.0
 
 
-def run_together(works: Sequence[Callable[[], T]]) -> list[T]:
+def run_together(
+    works: Sequence[Callable[[], T]], *, limit_s: float = LIMIT_S
+) -> list[T]:
     """Call every function on a thread of its own, all at the same moment.
 
     Args:
         works: What to call.
+        limit_s: Seconds to wait for each of them.
 
     Returns:
         The results in the same order; the first error is raised.
@@ -30,7 +33,7 @@ def run_together(works: Sequence[Callable[[], T]]) -> list[T]:
 
     with ThreadPoolExecutor(len(works)) as pool:
         futures = [pool.submit(start, work) for work in works]
-        return [future.result(LIMIT_S) for future in futures]
+        return [future.result(limit_s) for future in futures]
 
 
 def race(first: Callable[[], A], second: Callable[[], B]) -> tuple[A, B]:

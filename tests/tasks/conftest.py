@@ -5,9 +5,11 @@ from collections.abc import Callable
 import pytest
 
 from flask_forge_jobs.model.jobs import EnqueueResult, JobStatus, NewJob
+from flask_forge_jobs.storage.rate_limits import RateLimits
 from flask_forge_jobs.tasks.cancellation import CancelToken
 from flask_forge_jobs.tasks.context import TaskContext
 from tests.support.clocks import MovingClock
+from tests.support.runtimes import NO_RATE_LIMITS
 
 
 class Outbox:
@@ -15,9 +17,11 @@ class Outbox:
 
     def __init__(self) -> None:
         self.jobs: list[NewJob] = []
+        self.connections: list[object] = []
 
-    def store(self, job: NewJob) -> EnqueueResult:
+    def store(self, job: NewJob, *, connection: object | None = None) -> EnqueueResult:
         self.jobs.append(job)
+        self.connections.append(connection)
         return EnqueueResult(
             id=f"job-{len(self.jobs)}",
             is_deduped=False,
@@ -50,7 +54,13 @@ def make_context(
 ) -> Callable[..., TaskContext]:
     """Returns a context; its attempt and deadline can be chosen."""
 
-    def make(*, attempt: int = 1, deadline: float | None = None) -> TaskContext:
+    def make(
+        *,
+        attempt: int = 1,
+        deadline: float | None = None,
+        rate_limits: RateLimits = NO_RATE_LIMITS,
+        throttle_attempts: int = 0,
+    ) -> TaskContext:
         return TaskContext(
             job_id="01JOB",
             kind="send",
@@ -63,6 +73,8 @@ def make_context(
             clock=clock,
             enqueue_job=outbox.store,
             progress_sink=reports.append,
+            rate_limits=rate_limits,
+            throttle_attempts=throttle_attempts,
         )
 
     return make

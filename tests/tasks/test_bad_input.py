@@ -18,10 +18,21 @@ from flask import Flask
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flask_forge_jobs import ForgeJobs, ForgeJobsError, InvalidInputError, NewJob
+from flask_forge_jobs import (
+    Dead,
+    ForgeJobs,
+    ForgeJobsError,
+    InvalidInputError,
+    NewJob,
+    current_job,
+)
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.jobs import Job, JobStatus
-from flask_forge_jobs.model.outcomes import MAX_ERROR_BYTES, MAX_RESULT_BYTES
+from flask_forge_jobs.model.outcomes import (
+    MAX_ERROR_BYTES,
+    MAX_PROGRESS_BYTES,
+    MAX_RESULT_BYTES,
+)
 from flask_forge_jobs.state import state_of
 from tests.support.applications import worker
 
@@ -366,6 +377,35 @@ def test_any_returned_value_leaves_the_job_done(
 
     assert (stored.status, stored.result) == (JobStatus.DONE, result)
     assert stored.last_error is None
+
+
+@pytest.mark.parametrize("more", [-1, 0, 1])
+def test_sec_S27_result_error_and_progress_have_a_size(
+    app: Flask, forge: ForgeJobs, more: int
+) -> None:
+    """Kept to the byte; a result that is longer is dropped, an error is cut."""
+    refused: list[InvalidInputError] = []
+
+    @forge.task
+    def reports() -> str:
+        try:
+            current_job.set_progress("x" * (MAX_PROGRESS_BYTES - len('""') + more))
+        except InvalidInputError as error:
+            refused.append(error)
+        return "x" * (MAX_RESULT_BYTES - len('""') + more)
+
+    @forge.task
+    def breaks() -> None:
+        raise Dead("x" * (MAX_ERROR_BYTES + more))
+
+    done = run_one(app, reports.enqueue().id)
+    dead = run_one(app, breaks.enqueue().id)
+
+    fits = more <= 0
+    assert [error.field for error in refused] == ([] if fits else ["progress"])
+    assert (done.status, dead.status) == (JobStatus.DONE, JobStatus.DEAD)
+    assert len(done.result or "") == (MAX_RESULT_BYTES + more if fits else 0)
+    assert len(dead.last_error or "") == MAX_ERROR_BYTES + min(more, 0)
 
 
 def test_a_generator_function_is_no_task(forge: ForgeJobs) -> None:

@@ -90,3 +90,19 @@ def test_only_one_of_many_cancels_is_the_first() -> None:
         thread.join(DEADLINE_S)
 
     assert sorted(firsts) == [False] * 7 + [True]
+
+
+def test_a_listener_is_called_once_and_only_within_its_block() -> None:
+    token, late = CancelToken(), CancelToken()
+    calls: list[str] = []
+
+    with token.heard_by(lambda: calls.append("in time")):
+        token.cancel(CancelReason.USER)
+        token.cancel(CancelReason.TIMEOUT)
+    with token.heard_by(lambda: calls.append("had tripped")):
+        pass
+    with late.heard_by(lambda: calls.append("never")):
+        pass
+    late.cancel(CancelReason.USER)
+
+    assert calls == ["in time", "had tripped"]

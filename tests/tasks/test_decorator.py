@@ -4,11 +4,12 @@ import asyncio
 import functools
 import logging
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from flask_forge_jobs import ForgeJobs
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.jobs import MAX_PAYLOAD_BYTES, NewJob
 from flask_forge_jobs.model.outcomes import (
@@ -22,9 +23,11 @@ from flask_forge_jobs.model.outcomes import (
     Throttled,
     ThrottleScope,
 )
+from flask_forge_jobs.model.seats import SeatPlan
 from flask_forge_jobs.tasks.cancellation import CancelReason
 from flask_forge_jobs.tasks.context import TaskContext, current_job
-from flask_forge_jobs.tasks.decorator import JobOptions, Task
+from flask_forge_jobs.tasks.decorator import Task
+from flask_forge_jobs.tasks.options import JobOptions
 from flask_forge_jobs.tasks.routing import DefaultRouter, KindPrefixRouter, Router
 from tests.tasks.conftest import Outbox
 
@@ -314,6 +317,58 @@ def test_job_for_checks_what_came_by_name(make_task: MakeTask) -> None:
             task.job_for(wrong, task.defaults)
 
 
+def test_a_task_may_make_its_keys_of_the_arguments(
+    make_task: MakeTask, outbox: Outbox
+) -> None:
+    task = make_task(send, dedupe_by_args=True, dedupe_for=timedelta(hours=1))
+
+    task.enqueue(7, "Bob")
+    task.enqueue(name="Bob", user_id=7)
+    task.enqueue(8, "Bob")
+    task.options(dedupe_key="k", replace="payload").enqueue(7, "Bob")
+
+    keys = [job.dedupe_key for job in outbox.jobs]
+    assert keys[0] == keys[1] != keys[2]
+    assert keys[3] == "k"
+    assert outbox.jobs[3].replace == ("payload",)
+    assert {job.dedupe_for for job in outbox.jobs} == {timedelta(hours=1)}
+
+
+@pytest.mark.parametrize(
+    "options", [{"dedupe_for": timedelta(hours=1)}, {"replace": ("run_at",)}]
+)
+def test_what_goes_with_a_key_is_refused_at_a_task_without_one(
+    make_task: MakeTask, options: dict[str, Any]
+) -> None:
+    with pytest.raises(InvalidInputError, match="needs a dedupe_key"):
+        make_task(send, **options)
+
+
+def test_the_connection_goes_to_the_store_and_not_into_the_payload(
+    make_task: MakeTask, outbox: Outbox
+) -> None:
+    task = make_task(send)
+    connection = object()
+
+    task.options(connection=connection, priority=1).enqueue(7)
+    task.options(priority=1).enqueue(7)
+    task.enqueue(7)
+
+    assert outbox.connections == [connection, None, None]
+    assert {job.payload for job in outbox.jobs} == {'{"user_id":7}'}
+
+
+def test_a_parameter_named_connection_is_one(
+    make_task: MakeTask, outbox: Outbox
+) -> None:
+    task = make_task(lambda connection: connection, kind="send")
+
+    task.enqueue(connection="abc")
+
+    assert outbox.connections == [None]
+    assert outbox.jobs[0].payload == '{"connection":"abc"}'
+
+
 # -- running ---------------------------------------------------------------------------
 
 
@@ -530,3 +585,44 @@ def test_coroutine_from_an_ordinary_callable_is_run(run: Run) -> None:
     assert run(lambda: [answer()][0]) == Done("42")
     assert run(functools.partial(answer)) == Done("42")
     assert run(Callable42()) == Done("42")
+
+
+def test_a_task_knows_its_seats() -> None:
+    forge = ForgeJobs()
+
+    @forge.task(max_concurrent=2, key="account_id")
+    def sync(account_id: int = 7, *, full: bool = False) -> None: ...
+
+    @forge.task(max_concurrent=1)
+    def export() -> None: ...
+
+    @forge.task
+    def free() -> None: ...
+
+    assert sync.seats == SeatPlan(2, "account_id", default="7")
+    assert export.seats == SeatPlan(1)
+    assert free.seats is None
+
+
+@pytest.mark.parametrize(
+    ("most", "key", "field"),
+    [
+        (0, None, "max_concurrent"),
+        (1025, None, "max_concurrent"),
+        (1, "other", "key"),
+        (1, "stamp", "key"),
+        (None, "account_id", "key"),
+    ],
+)
+def test_seats_that_make_no_sense_are_refused(
+    most: int | None, key: str | None, field: str
+) -> None:
+    forge = ForgeJobs()
+
+    with pytest.raises(InvalidInputError) as caught:
+
+        @forge.task(max_concurrent=most, key=key)
+        def sync(account_id: int, stamp: object = object()) -> None: ...
+
+    assert caught.value.field == field
+    assert forge.registry.kinds() == []

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from flask_forge_jobs.model.rate_limits import RateLimitDefinition
 from flask_forge_jobs.tasks.bundled.noop_echo import NoopEcho
 from flask_forge_jobs.tasks.decorator import Task
 from flask_forge_jobs.tasks.registry import TaskRegistry
@@ -37,3 +38,13 @@ def test_kinds_are_sorted() -> None:
     registry.add(task("archive"))
 
     assert registry.kinds() == ["archive", "noop_echo", "send"]
+
+
+def test_later_rate_limit_of_a_scope_takes_its_place() -> None:
+    registry = TaskRegistry()
+    registry.add_rate_limit(RateLimitDefinition("slack", 50, 1))
+    registry.add_rate_limit(RateLimitDefinition("gh", 5000, 2))
+    registry.add_rate_limit(RateLimitDefinition("slack", 60, 1))
+
+    found = [(each.scope, each.capacity) for each in registry.rate_limits()]
+    assert found == [("gh", 5000), ("slack", 60)]

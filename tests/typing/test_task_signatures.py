@@ -54,12 +54,32 @@ async def later(user_id: int) -> int:
     return user_id
 
 
+@forge.cron("@hourly", arguments={"user_id": 7})
+@forge.task
+def scheduled(user_id: int) -> str:
+    return str(user_id)
+
+
+@forge.cron("@daily", arguments={"user_id": 7})
+def scheduled_with_context(context: TaskContext, user_id: int) -> int:
+    return context.attempt + user_id
+
+
 @pytest.fixture
 def app() -> Flask:
     app = Flask(__name__)
     app.config["FORGE_JOBS_DATABASE_URL"] = "sqlite:///:memory:"
     forge.init_app(app)
     return app
+
+
+def test_a_schedule_leaves_the_signature() -> None:
+    assert_type(scheduled(user_id=7), str)
+    assert_type(scheduled_with_context.options(priority=1).job(7), NewJob)
+    assert isinstance(scheduled_with_context, Task)
+    assert [each.name for each in forge.registry.schedules()] == [
+        "scheduled", "scheduled_with_context",
+    ]  # fmt: skip
 
 
 def test_tasks_keep_their_signature(app: Flask) -> None:

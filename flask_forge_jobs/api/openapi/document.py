@@ -9,7 +9,9 @@ from http import HTTPStatus
 from importlib.metadata import version
 from typing import Any
 
+from flask_forge_jobs.api.openapi import headers
 from flask_forge_jobs.api.openapi.examples import Examples
+from flask_forge_jobs.api.openapi.headers import NOT_MODIFIED
 from flask_forge_jobs.api.openapi.refusals import COMMON, OPEN, responses, schemas
 from flask_forge_jobs.api.openapi.shapes import OPENAPI_VERSION, Shapes
 from flask_forge_jobs.api.routes import Answer, Route
@@ -23,7 +25,8 @@ _SEGMENT: Document = {"minLength": 1, "pattern": "^[^/]+$"}
 _PLACES: Mapping[str, Document] = {"scope": bounds.QUEUE_NAME}
 _DESCRIPTION = (
     "Every GET answers HEAD as well; OPTIONS is 204 with Allow. "
-    "Every error is an object with its kind first."
+    "Every error is an object with its kind first. "
+    "An X-Request-Id of a request that fits the header's pattern is kept."
 )
 
 
@@ -54,6 +57,7 @@ def document(routes: Iterable[Route]) -> Document:
         "paths": paths,
         "components": {
             "schemas": named,
+            "headers": headers.components(),
             "responses": responses(statuses),
             "securitySchemes": {_SCHEME: {"type": "http", "scheme": "bearer"}},
         },
@@ -93,6 +97,7 @@ def _operation(route: Route, shapes: Shapes) -> Document:
     parameters = _path_parameters(route.path)
     if route.query is not None:
         parameters += shapes.query(route.query)
+    parameters += headers.parameters(route)
     if parameters:
         operation["parameters"] = parameters
     if route.body is not None:
@@ -119,11 +124,19 @@ def _responses(route: Route, shapes: Shapes) -> Document:
     answers: Mapping[int, Answer] = {route.status: route.answer, **route.other_answers}
     found: Document = {}
     for status, answer in sorted(answers.items()):
-        response: Document = {"description": HTTPStatus(status).phrase}
+        response: Document = {
+            "description": HTTPStatus(status).phrase,
+            "headers": headers.references(headers.given(route)),
+        }
         if answer is not None:
             schema = shapes.answer(answer)
             response["content"] = {route.content_type: {"schema": schema}}
         found[str(status)] = response
+    if headers.is_compared(route):
+        found[str(NOT_MODIFIED)] = {
+            "description": HTTPStatus(NOT_MODIFIED).phrase,
+            "headers": headers.references(headers.given(route)),
+        }
     for status in refusals_of(route):
         found[str(status)] = {"$ref": f"#/components/responses/{status}"}
     return found
@@ -133,9 +146,10 @@ def _add_examples(paths: Mapping[str, Document], examples: Examples) -> None:
     for operations in paths.values():
         for operation in operations.values():
             for parameter in operation.get("parameters", ()):
-                parameter["example"] = examples.of(
-                    parameter["schema"], parameter["name"]
-                )
+                if "example" not in parameter:
+                    parameter["example"] = examples.of(
+                        parameter["schema"], parameter["name"]
+                    )
             contents = [operation.get("requestBody", {}).get("content", {})]
             contents += [
                 response.get("content", {})

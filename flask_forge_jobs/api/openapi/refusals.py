@@ -6,6 +6,7 @@ from http import HTTPStatus
 from typing import Any
 
 from flask_forge_jobs.api.errors import HTTP_KINDS, STATUSES, Problem
+from flask_forge_jobs.api.openapi.headers import of_refusal
 
 JsonSchema = dict[str, Any]
 # Statuses that any route may give which asks who is calling.
@@ -13,7 +14,6 @@ COMMON = (400, 401, 403, 405, 409, 413, 415, 429, 500, 503)
 # What a route that is open to everybody and reads nothing may give.
 OPEN = (400, 405, 429, 500)
 _RATE_LIMITED = ("rate_limited", 429)
-_RETRIED = frozenset({409, 429, 503})
 _EXAMPLES: JsonSchema = {
     "field": "limit",
     "msg": "1001 is not within 0 to 1000",
@@ -62,18 +62,11 @@ def _response(status: int) -> JsonSchema:
         {"$ref": f"#/components/schemas/{_name(kind)}"} for kind in kinds_of(status)
     ]
     shape = references[0] if len(references) == 1 else {"oneOf": references}
-    found: JsonSchema = {
+    return {
         "description": HTTPStatus(status).phrase,
+        "headers": of_refusal(status),
         "content": {"application/json": {"schema": shape}},
     }
-    if status in _RETRIED:
-        found["headers"] = {
-            "Retry-After": {
-                "description": "Seconds to wait; not with every conflict.",
-                "schema": {"type": "integer", "minimum": 0},
-            }
-        }
-    return found
 
 
 def _name(kind: str) -> str:

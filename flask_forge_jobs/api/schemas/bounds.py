@@ -30,6 +30,7 @@ from flask_forge_jobs.handlers.jobs import (
 from flask_forge_jobs.handlers.queue_admin import MAX_NAMED_QUEUES, QUEUE_ACTIONS
 from flask_forge_jobs.model.bounds import NAME_LENGTH
 from flask_forge_jobs.model.bulk import JobAction
+from flask_forge_jobs.model.catching_up import CATCH_UP_LIMIT_RANGE, CatchUp
 from flask_forge_jobs.model.cron_expression import MAX_EXPRESSION_LENGTH
 from flask_forge_jobs.model.jobs import (
     DEDUPE_KEY_LENGTH,
@@ -41,6 +42,7 @@ from flask_forge_jobs.model.jobs import (
 )
 from flask_forge_jobs.model.queues import (
     BACKOFF_SECONDS_RANGE,
+    MAX_PENDING_RANGE,
     MAX_WORKERS_RANGE,
     RETENTION_DAYS_RANGE,
 )
@@ -87,6 +89,8 @@ KIND = text(1, NAME_LENGTH) | {
 }
 CRON_EXPRESSION = text(1, MAX_EXPRESSION_LENGTH) | {"format": "cron"}
 TIME_ZONE = text(1, MAX_TIME_ZONE_LENGTH) | {"format": "time-zone"}
+CATCH_UP: Metadata = {"enum": [str(policy) for policy in CatchUp]}
+CATCH_UP_LIMIT = whole(*CATCH_UP_LIMIT_RANGE)
 PREVIEW_COUNT = whole(*PREVIEW_RANGE)
 DEDUPE_KEY = text(1, DEDUPE_KEY_LENGTH)
 JOB_ID = text(1, MAX_JOB_ID_LENGTH)
@@ -119,10 +123,17 @@ FILTER_NAME = text(1, MAX_NAME_LENGTH)
 FILTER_NAMES = items(MAX_FILTER_VALUES)
 MAX_WORKERS = whole(*MAX_WORKERS_RANGE)
 RETENTION_DAYS = whole(*RETENTION_DAYS_RANGE)
+MAX_PENDING = whole(*MAX_PENDING_RANGE)
 BACKOFF_SECONDS = whole(*BACKOFF_SECONDS_RANGE)
+# What str.strip() takes off; \s means less in the regular expressions of JSON Schema.
+_BLANK = (
+    r"\u0009-\u000d\u001c-\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f"
+    r"\u205f\u3000"
+)
+_SOLID = rf"[^{_BLANK}\u0000]"
 # Blank filters nothing; else so many characters without the blanks around them.
 SEARCH: Metadata = {
-    "pattern": r"^\s*([^\s\u0000][^\u0000]{{{},{}}}[^\s\u0000]\s*)?$".format(
-        *(length - 2 for length in SEARCH_LENGTH)
+    "pattern": r"^[{0}]*({1}[^\u0000]{{{2},{3}}}{1}[{0}]*)?$".format(
+        _BLANK, _SOLID, *(length - 2 for length in SEARCH_LENGTH)
     )
 }

@@ -16,6 +16,7 @@ from flask_forge_jobs.api.schemas.fields import (
     WireSchema,
 )
 from flask_forge_jobs.handlers.cron import DEFAULT_PREVIEW
+from flask_forge_jobs.model.catching_up import DEFAULT_CATCH_UP_LIMIT, CatchUp
 from flask_forge_jobs.model.time_zones import DEFAULT_TIME_ZONE
 
 
@@ -40,9 +41,12 @@ class CronSchedule(WireSchema):
 
 
 class CronScheduleInZone(CronSchedule):
-    """The same with its time zone, which the reference does not know."""
+    """The same with what the reference does not know: zone, catching up, code."""
 
     timezone = Text(attribute="schedule.definition.timezone")
+    catch_up = Text(attribute="schedule.definition.catch_up")
+    catch_up_limit = WholeNumber(attribute="schedule.definition.catch_up_limit")
+    declared_by = Text(attribute="schedule.declared_by", allow_none=True)
 
 
 class EnabledRequest(WireSchema):
@@ -80,6 +84,10 @@ class CreateScheduleRequest(V1Schema):
     enabled = Flag(load_default=True)
     max_attempts = WholeNumber(load_default=None, metadata=bounds.MAX_ATTEMPTS)
     dedupe = Flag(load_default=False)
+    catch_up = Text(load_default=CatchUp.ONCE, metadata=bounds.CATCH_UP)
+    catch_up_limit = WholeNumber(
+        load_default=DEFAULT_CATCH_UP_LIMIT, metadata=bounds.CATCH_UP_LIMIT
+    )
 
 
 class ChangeScheduleRequest(V1Schema):
@@ -93,6 +101,8 @@ class ChangeScheduleRequest(V1Schema):
     enabled = Flag()
     max_attempts = WholeNumber(allow_none=True, metadata=bounds.MAX_ATTEMPTS)
     dedupe = Flag()
+    catch_up = Text(metadata=bounds.CATCH_UP)
+    catch_up_limit = WholeNumber(metadata=bounds.CATCH_UP_LIMIT)
 
 
 class PreviewRequest(V1Schema):

@@ -45,6 +45,12 @@ class QueueOverview(WireSchema):
     oldest_pending_age_seconds = WholeNumber(attribute="oldest_due_age_s")
 
 
+class QueueDetails(QueueOverview):
+    """One queue, with the settings that the reference does not have."""
+
+    max_pending = WholeNumber(attribute="settings.max_pending", allow_none=True)
+
+
 class OverviewQuery(WireSchema):
     """Arguments of :func:`flask_forge_jobs.handlers.queues.overview`."""
 
@@ -106,6 +112,7 @@ class QueueChangesRequest(V1Schema):
     backoff_enabled = Flag()
     backoff_base_seconds = WholeNumber(is_signed=False, metadata=bounds.BACKOFF_SECONDS)
     backoff_max_seconds = WholeNumber(is_signed=False, metadata=bounds.BACKOFF_SECONDS)
+    max_pending = WholeNumber(allow_none=True, metadata=bounds.MAX_PENDING)
 
 
 class NewQueueRequest(QueueChangesRequest):

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from marshmallow.fields import List, Nested
 
-from flask_forge_jobs.api.schemas.fields import Flag, Text, V1Schema, WireSchema
+from flask_forge_jobs.api.schemas.fields import (
+    Flag,
+    Text,
+    V1Schema,
+    WholeNumber,
+    WireSchema,
+)
 
 
 class StorageInfo(WireSchema):
@@ -23,8 +29,17 @@ class ReadinessCheck(V1Schema):
     detail = Text(allow_none=True)
 
 
+class ServiceTick(V1Schema):
+    """How long ago a service of the worker processes last did its work."""
+
+    name = Text()
+    age_seconds = WholeNumber(attribute="whole_age_s")
+    late = Flag(attribute="is_late")
+
+
 class Readiness(V1Schema):
     """Whether the service can do its work."""
 
     status = Text()
     checks = List(Nested(ReadinessCheck))
+    services = List(Nested(ServiceTick))

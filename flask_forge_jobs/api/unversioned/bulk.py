@@ -108,24 +108,29 @@ def _counted(report: BulkReport) -> Response:
     return response
 
 
+_RETRY_HEADERS = ("X-Jobs-Skipped", "X-Bulk-Complete")
+_DELETE_HEADERS = ("X-Jobs-Deleted", "X-Jobs-Cancel-Requested", "X-Bulk-Complete")
 ROUTES = (
     Route(
         method="POST", path="/jobs/retry", endpoint="jobs_retry", view=retry,
         permission=Permission.JOBS_RETRY, reach=Reach.VIEW,
         body=_JOB_IDS, answer=WholeNumber(),
         is_bulk=True,
+        gives=_RETRY_HEADERS,
     ),
     Route(
         method="POST", path="/jobs/requeue", endpoint="jobs_requeue", view=requeue,
         permission=Permission.JOBS_RETRY, reach=Reach.VIEW,
         body=_JOB_IDS, answer=WholeNumber(),
         is_bulk=True, is_deprecated=True,
+        gives=_RETRY_HEADERS,
     ),
     Route(
         method="POST", path="/jobs/retry-all-failed", endpoint="jobs_retry_all_failed",
         view=retry_all_failed, permission=Permission.JOBS_RETRY, reach=Reach.VIEW,
         body=_RETRY_ALL_FAILED,
         is_body_optional=True, answer=WholeNumber(), errors=(404,), is_bulk=True,
+        gives=_RETRY_HEADERS,
     ),
     Route(
         method="POST", path="/jobs/retry-all-by-status",
@@ -133,12 +138,14 @@ ROUTES = (
         permission=Permission.JOBS_RETRY, reach=Reach.VIEW,
         body=_RETRY_BY_STATUS, answer=WholeNumber(),
         errors=(404,), is_bulk=True,
+        gives=_RETRY_HEADERS,
     ),
     Route(
         method="POST", path="/jobs/delete", endpoint="jobs_delete", view=delete,
         permission=Permission.JOBS_DELETE, reach=Reach.VIEW,
         body=_JOB_IDS, answer=WholeNumber(),
         is_bulk=True,
+        gives=("X-Jobs-Not-Found", *_DELETE_HEADERS),
     ),
     Route(
         method="POST", path="/jobs/delete-done-older-than",
@@ -146,10 +153,12 @@ ROUTES = (
         permission=Permission.JOBS_DELETE, reach=Reach.VIEW,
         body=_DELETE_DONE, answer=WholeNumber(),
         errors=(404,), is_bulk=True,
+        gives=_DELETE_HEADERS,
     ),
     Route(
         method="POST", path="/jobs/delete-by-status", endpoint="jobs_delete_by_status",
         view=delete_by_status, permission=Permission.JOBS_DELETE, reach=Reach.VIEW,
         body=_DELETE_BY_STATUS, answer=WholeNumber(), errors=(404, 409), is_bulk=True,
+        gives=_DELETE_HEADERS,
     ),
 )  # fmt: skip

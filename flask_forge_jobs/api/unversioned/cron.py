@@ -5,9 +5,11 @@ from __future__ import annotations
 from flask import Response, request
 from marshmallow.fields import List, Nested
 
+from flask_forge_jobs.api.auditor import note_edit
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.request import refuse_bad_unread_body
 from flask_forge_jobs.api.response import (
+    ENQUEUE_HEADERS,
     array_response,
     dumper,
     empty_response,
@@ -38,19 +40,22 @@ def list_schedules(api: Api) -> Response:
 
 def set_enabled(api: Api, name: str) -> Response:
     """Enable or disable a schedule."""
-    cron.set_enabled(api.storage, name, **api.body(_ENABLED))
+    edit = cron.set_enabled(api.storage, name, **api.body(_ENABLED))
+    note_edit(*edit.digests)
     return empty_response()
 
 
 def set_expression(api: Api, name: str) -> Response:
     """Replace a schedule's expression."""
-    cron.set_expression(api.storage, name, **api.body(_EXPRESSION))
+    edit = cron.set_expression(api.storage, name, **api.body(_EXPRESSION))
+    note_edit(*edit.digests)
     return empty_response()
 
 
 def set_dedupe(api: Api, name: str) -> Response:
     """Choose whether a firing is skipped while an earlier job is unfinished."""
-    cron.set_dedupe(api.storage, name, **api.body(_DEDUPE))
+    edit = cron.set_dedupe(api.storage, name, **api.body(_DEDUPE))
+    note_edit(*edit.digests)
     return empty_response()
 
 
@@ -82,5 +87,6 @@ ROUTES = (
     Route(
         method="POST", path="/cron/<name>/trigger", endpoint="cron_trigger",
         view=trigger, permission=Permission.CRON_EDIT, answer=Text(), errors=(404, 409),
+        gives=ENQUEUE_HEADERS,
     ),
 )  # fmt: skip

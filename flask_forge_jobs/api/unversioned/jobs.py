@@ -8,6 +8,7 @@ from marshmallow.fields import List, Nested
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.request import refuse_bad_unread_body
 from flask_forge_jobs.api.response import (
+    ENQUEUE_HEADERS,
     array_response,
     dumper,
     enqueued_response,
@@ -31,6 +32,7 @@ from flask_forge_jobs.api.scope import Reach
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import job_actions, jobs
 from flask_forge_jobs.model.queues import DEFAULT_QUEUE
+from flask_forge_jobs.model.request_keys import REQUEST_KEY_FIELD
 
 _INSPECT = JobInspect()
 _PAGE = JobsPage()
@@ -50,7 +52,8 @@ def list_jobs(api: Api) -> Response:
     """Return one page of jobs, the newest first."""
     arguments = api.body(_LIST)
     arguments["wanted"] = api.scope.limit(arguments["wanted"])
-    page = jobs.list_jobs(api.storage, redactor=api.redactor, **arguments)
+    with api.searching(arguments["wanted"]):
+        page = jobs.list_jobs(api.storage, redactor=api.redactor, **arguments)
     return json_response(_DUMP_PAGE(page))
 
 
@@ -96,7 +99,7 @@ def enqueue(api: Api) -> Response:
     result = job_actions.enqueue(
         api.storage,
         job,
-        strict_queues=api.options.strict_queues,
+        api.admission,
         key=api.request_key("enqueue"),
     )
     return enqueued_response(result)
@@ -106,7 +109,7 @@ def enqueue_demo(api: Api) -> Response:
     """Add one demo job; answer its id."""
     api.scope.require(DEFAULT_QUEUE)
     return enqueued_response(
-        job_actions.enqueue_demo(api.storage, **api.body(_ENQUEUE_DEMO))
+        job_actions.enqueue_demo(api.storage, api.admission, **api.body(_ENQUEUE_DEMO))
     )
 
 
@@ -145,8 +148,8 @@ ROUTES = (
     Route(
         method="POST", path="/jobs/enqueue", endpoint="jobs_enqueue", view=enqueue,
         permission=Permission.JOBS_ENQUEUE, reach=Reach.VIEW,
-        body=_ENQUEUE, answer=Text(),
-        errors=(404, 409),
+        body=_ENQUEUE, answer=Text(), errors=(404, 409),
+        takes=(REQUEST_KEY_FIELD,), gives=ENQUEUE_HEADERS,
     ),
     Route(
         method="POST", path="/jobs/run-now/<job_id>", endpoint="jobs_run_now",
@@ -157,6 +160,5 @@ ROUTES = (
 DEMO_ROUTE = Route(
     method="POST", path="/jobs/enqueue-demo", endpoint="jobs_enqueue_demo",
     view=enqueue_demo, permission=Permission.JOBS_ENQUEUE, reach=Reach.VIEW,
-    body=_ENQUEUE_DEMO,
-    answer=Text(), is_deprecated=True,
+    body=_ENQUEUE_DEMO, answer=Text(), gives=ENQUEUE_HEADERS, is_deprecated=True,
 )  # fmt: skip

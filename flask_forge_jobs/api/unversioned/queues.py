@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from flask import Response
 from marshmallow.fields import List, Nested
 
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.response import (
     array_response,
+    counted,
     dumper,
     empty_response,
+    encoded_response,
     json_response,
+    truncated,
 )
 from flask_forge_jobs.api.routes import Route
 from flask_forge_jobs.api.schemas.processes import (
@@ -32,7 +37,7 @@ from flask_forge_jobs.api.scope import Reach
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import processes, queues
 
-_DUMP_OVERVIEW = dumper(QueueOverview())
+_DUMP_QUEUE = dumper(QueueOverview())
 _DUMP_PROCESS = dumper(QueueProcess())
 _WORKERS = WorkersOverview()
 _DUMP_WORKERS = dumper(_WORKERS)
@@ -51,9 +56,15 @@ def overview(api: Api) -> Response:
     """Return every registered queue."""
     found = queues.overview(api.storage, **api.query(_OVERVIEW_QUERY))
     scope = api.scope
-    return array_response(
-        [_DUMP_OVERVIEW(queue) for queue in found if scope.allows(queue.settings.name)]
-    )
+    if scope.queues is None:
+        body = api.last_overview.of(found, _dump_overview)
+        return counted(encoded_response(body), len(found))
+    own = [queue for queue in found if scope.allows(queue.settings.name)]
+    return array_response(_dump_overview(own))
+
+
+def _dump_overview(found: Sequence[object]) -> list[object]:
+    return [_DUMP_QUEUE(queue) for queue in found]
 
 
 def list_processes(api: Api) -> Response:
@@ -61,10 +72,7 @@ def list_processes(api: Api) -> Response:
     queue_name = api.scope.one(api.query(_PROCESSES_QUERY)["queue_name"])
     found = processes.list_processes(api.storage, queue_name)
     slots = [_DUMP_PROCESS(each) for each in found.processes]
-    response = array_response(slots, found.total)
-    if found.total > len(slots):
-        response.headers["X-Result-Truncated"] = "true"
-    return response
+    return truncated(array_response(slots, found.total), len(slots), found.total)
 
 
 def list_workers(api: Api) -> Response:
@@ -116,8 +124,8 @@ ROUTES = (
     Route(
         method="GET", path="/queue/processes", endpoint="queue_processes",
         view=list_processes, permission=Permission.READ, reach=Reach.VIEW,
-        query=_PROCESSES_QUERY,
-        answer=List(Nested(QueueProcess)),
+        query=_PROCESSES_QUERY, answer=List(Nested(QueueProcess)),
+        gives=("X-Result-Truncated",),
     ),
     Route(
         method="GET", path="/queue/workers", endpoint="queue_workers",
@@ -127,6 +135,7 @@ ROUTES = (
         method="POST", path="/queue/cleanup", endpoint="queue_cleanup", view=cleanup,
         permission=Permission.JOBS_DELETE, reach=Reach.VIEW, body=_CLEANUP,
         is_body_optional=True, answer=_CLEANUP_REPORT, errors=(404, 409), is_bulk=True,
+        gives=("X-Bulk-Complete",),
     ),
     Route(
         method="POST", path="/queue/<name>/max-workers",

@@ -15,6 +15,7 @@ from flask_forge_jobs.api.schemas.samples import (
 )
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import samples
+from flask_forge_jobs.handlers.samples import SampleRange
 
 _DUMP_RESOURCES = dumper(ResourceHostSeries())
 _DUMP_DB_HEALTH = dumper(DbHealthHostSeries())
@@ -23,13 +24,15 @@ _QUERY = SamplesQuery()
 
 def resource_series(api: Api) -> Response:
     """Return CPU, memory and disk use of each worker process over time."""
-    found = samples.resource_series(api.storage, now=api.now, **api.query(_QUERY))
+    asked = SampleRange(**api.query(_QUERY))
+    found = samples.resource_series(api.storage, asked, now=api.now)
     return array_response([_DUMP_RESOURCES(each) for each in found])
 
 
 def db_series(api: Api) -> Response:
     """Return latency, throughput and size of the database, by worker process."""
-    found = samples.db_series(api.storage, now=api.now, **api.query(_QUERY))
+    asked = SampleRange(**api.query(_QUERY))
+    found = samples.db_series(api.storage, asked, now=api.now)
     return array_response([_DUMP_DB_HEALTH(each) for each in found])
 
 

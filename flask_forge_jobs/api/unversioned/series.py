@@ -6,7 +6,7 @@ from flask import Response
 from marshmallow.fields import List, Nested
 
 from flask_forge_jobs.api.context import Api
-from flask_forge_jobs.api.response import array_response, dumper
+from flask_forge_jobs.api.response import writer, written_array_response
 from flask_forge_jobs.api.routes import Route
 from flask_forge_jobs.api.schemas.series import (
     MetricSeriesBucket,
@@ -18,8 +18,8 @@ from flask_forge_jobs.api.scope import Reach
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import series
 
-_DUMP_BUCKET = dumper(TimelineBucket())
-_DUMP_SERIES_BUCKET = dumper(MetricSeriesBucket())
+_WRITE_BUCKET = writer(TimelineBucket())
+_WRITE_SERIES_BUCKET = writer(MetricSeriesBucket())
 _TIMELINE_QUERY = TimelineQuery()
 _METRIC_SERIES_QUERY = MetricSeriesQuery()
 
@@ -30,7 +30,7 @@ def timeline(api: Api) -> Response:
     queue = query.pop("queue")
     query["queue_names"] = api.scope.names([queue] if queue else [])
     buckets = series.timeline(api.storage, now=api.now, **query)
-    return array_response([_DUMP_BUCKET(bucket) for bucket in buckets])
+    return written_array_response([_WRITE_BUCKET(bucket) for bucket in buckets])
 
 
 def metric_series(api: Api) -> Response:
@@ -38,7 +38,7 @@ def metric_series(api: Api) -> Response:
     query = api.query(_METRIC_SERIES_QUERY)
     api.scope.require(query["queue"])
     buckets = series.metric_series(api.storage, now=api.now, **query)
-    return array_response([_DUMP_SERIES_BUCKET(bucket) for bucket in buckets])
+    return written_array_response([_WRITE_SERIES_BUCKET(bucket) for bucket in buckets])
 
 
 ROUTES = (

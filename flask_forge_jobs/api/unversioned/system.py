@@ -37,10 +37,12 @@ ROUTES = (
     Route(
         method="GET", path="/health", endpoint="health", view=health, permission=None,
         answer=Text(metadata={"examples": ["ok"]}), content_type="text/plain",
+        is_compared=False,
     ),
     Route(
         method="GET", path="/metrics", endpoint="metrics", view=metrics,
         permission=Permission.METRICS_READ, answer=Text(), content_type="text/plain",
+        is_compared=False,
     ),
     Route(
         method="GET", path="/storage/info", endpoint="storage_info", view=storage_info,

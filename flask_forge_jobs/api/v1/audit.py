@@ -29,6 +29,6 @@ def list_audit(api: Api) -> Response:
 ROUTES = (
     Route(
         method="GET", path="/v1/audit", endpoint="v1_audit", view=list_audit,
-        permission=Permission.ADMIN, query=_QUERY, answer=_PAGE,
+        permission=Permission.ADMIN, query=_QUERY, answer=_PAGE, gives=("Link",),
     ),
 )  # fmt: skip

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 from flask import Response
-from werkzeug.exceptions import Forbidden
 
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.response import dumper, json_response
@@ -29,8 +28,8 @@ def act(api: Api) -> Response:
     arguments = api.body(_ACTION)
     action = JobAction.parse(arguments.pop("action"))
     instruction = Instruction(action=action, **arguments)
-    if action in _ENDING and not api.principal.may(Permission.JOBS_DELETE):
-        raise Forbidden(f"this needs the permission {Permission.JOBS_DELETE.value}")
+    if action in _ENDING:
+        api.principal.require(Permission.JOBS_DELETE)
     foreign: list[Skip] = []
     within: tuple[str, ...] = ()
     if instruction.job_ids is not None:
@@ -44,9 +43,10 @@ def act(api: Api) -> Response:
     else:
         wanted = instruction.wanted
         within = api.scope.names(() if wanted is None else wanted.queues)
-    report = bulk_actions.act(
-        api.storage, instruction, limits=api.bulk_limits, within=within
-    )
+    with api.searching(instruction.wanted):
+        report = bulk_actions.act(
+            api.storage, instruction, limits=api.bulk_limits, within=within
+        )
     if foreign and not instruction.dry_run:
         skipped = (*report.skipped, *foreign)
         report = replace(report, skipped=skipped, skips=report.skips + len(foreign))
@@ -62,5 +62,6 @@ ROUTES = (
         method="POST", path="/v1/jobs/actions", endpoint="v1_jobs_act", view=act,
         permission=Permission.JOBS_RETRY, reach=Reach.VIEW, body=_ACTION,
         answer=_REPORT, errors=(409,), is_bulk=True,
+        gives=("X-Jobs-Skipped", "X-Bulk-Complete"),
     ),
 )  # fmt: skip

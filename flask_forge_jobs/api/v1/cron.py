@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flask import Response
 
+from flask_forge_jobs.api.auditor import note_edit
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.response import dumper, empty_response, json_response
 from flask_forge_jobs.api.routes import SCHEDULE_PATH, Route
@@ -43,10 +44,9 @@ def get(api: Api, name: str) -> Response:
 
 def change(api: Api, name: str) -> Response:
     """Change any of a schedule's values; what is not named stays."""
-    changed = cron.change_schedule(
-        api.storage, name, api.body(_CHANGE), redactor=api.redactor
-    )
-    return json_response(_DUMP_SCHEDULE(changed))
+    edit = cron.change_schedule(api.storage, name, api.body(_CHANGE))
+    note_edit(*edit.digests)
+    return json_response(_DUMP_SCHEDULE(cron.detail(edit.after, api.redactor)))
 
 
 def delete(api: Api, name: str) -> Response:

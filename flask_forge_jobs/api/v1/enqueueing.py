@@ -8,6 +8,7 @@ from flask import Response, request
 
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.response import (
+    ENQUEUE_HEADERS,
     REPLAYED_HEADER,
     add_enqueue_headers,
     dumper,
@@ -23,6 +24,7 @@ from flask_forge_jobs.api.schemas.enqueueing import (
 from flask_forge_jobs.api.scope import Reach
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import job_actions
+from flask_forge_jobs.model.request_keys import REQUEST_KEY_FIELD
 
 _NEW_JOB = NewJobRequest()
 _NEW_JOBS = NewJobsRequest()
@@ -41,7 +43,7 @@ def enqueue(api: Api) -> Response:
     result = job_actions.enqueue(
         api.storage,
         job,
-        strict_queues=api.options.strict_queues,
+        api.admission,
         key=api.request_key("v1_enqueue"),
     )
     response = json_response(_DUMP(result), 200 if result.is_deduped else 201)
@@ -62,7 +64,7 @@ def enqueue_many(api: Api) -> Response:
     report = job_actions.enqueue_many(
         api.storage,
         jobs,
-        strict_queues=api.options.strict_queues,
+        api.admission,
         key=api.request_key("v1_enqueue_many"),
     )
     response = json_response(_DUMP_MANY(report), 201)
@@ -76,10 +78,12 @@ ROUTES = (
         method="POST", path="/v1/jobs", endpoint="v1_enqueue", view=enqueue,
         permission=Permission.JOBS_ENQUEUE, reach=Reach.VIEW, body=_NEW_JOB,
         answer=_ENQUEUED, status=201, other_answers={200: _ENQUEUED}, errors=(404,),
+        takes=(REQUEST_KEY_FIELD,), gives=("Location", *ENQUEUE_HEADERS),
     ),
     Route(
         method="POST", path="/v1/jobs/bulk", endpoint="v1_enqueue_many",
         view=enqueue_many, permission=Permission.JOBS_ENQUEUE, reach=Reach.VIEW,
         body=_NEW_JOBS, answer=_ENQUEUED_MANY, status=201, errors=(404,), is_bulk=True,
+        takes=(REQUEST_KEY_FIELD,), gives=(REPLAYED_HEADER,),
     ),
 )  # fmt: skip

@@ -30,7 +30,8 @@ def find_jobs(api: Api) -> Response:
     """Return one page of the jobs that match, and where the next one begins."""
     query = api.query(_QUERY)
     query["wanted"] = api.scope.limit(query["wanted"])
-    found = job_search.find_jobs(api.storage, redactor=api.redactor, **query)
+    with api.searching(query["wanted"]):
+        found = job_search.find_jobs(api.storage, redactor=api.redactor, **query)
     response = json_response(_DUMP_FOUND(found))
     if found.total is not None:
         response.headers["X-Total-Count"] = str(found.total)
@@ -50,6 +51,7 @@ ROUTES = (
     Route(
         method="GET", path="/v1/jobs", endpoint="v1_jobs_find", view=find_jobs,
         permission=Permission.READ, reach=Reach.VIEW, query=_QUERY, answer=_FOUND,
+        gives=("X-Total-Count", "Link"),
     ),
     Route(
         method="GET", path=JOB_PATH, endpoint="v1_job_read", view=read_job,

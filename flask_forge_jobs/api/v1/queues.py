@@ -23,16 +23,17 @@ from flask_forge_jobs.api.schemas.queues import (
     QueueActionReport,
     QueueActionRequest,
     QueueChangesRequest,
-    QueueOverview,
+    QueueDetails,
 )
 from flask_forge_jobs.api.scope import Reach
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import queue_admin, queues
+from flask_forge_jobs.model.overview import QueueOverview
 from flask_forge_jobs.model.queues import QueueChanges, QueueSettings
 
 PATH = "/v1/queues"
 ETAG_LENGTH = 32
-_QUEUE = QueueOverview()
+_QUEUE = QueueDetails()
 _DUMP = dumper(_QUEUE)
 _NEW = NewQueueRequest()
 _CHANGES = QueueChangesRequest()
@@ -66,8 +67,10 @@ def change(api: Api, name: str) -> Response:
 
 def delete(api: Api, name: str) -> Response:
     """Unregister a queue; with ``force`` its unfinished jobs too."""
-    limits = api.bulk_limits
-    report = queue_admin.delete(api.storage, name, limits=limits, **api.query(_DELETE))
+    query = api.query(_DELETE)
+    if query["force"]:
+        api.principal.require(Permission.JOBS_DELETE)
+    report = queue_admin.delete(api.storage, name, limits=api.bulk_limits, **query)
     response = empty_response(204)
     response.headers["X-Jobs-Deleted"] = str(report.deleted)
     response.headers["X-Jobs-Cancel-Requested"] = str(report.cancel_requested)
@@ -75,7 +78,7 @@ def delete(api: Api, name: str) -> Response:
 
 
 def act(api: Api) -> Response:
-    """Pause or resume several queues or all of them."""
+    """Pause or resume several queues or all of them, or end their cool-downs."""
     arguments = api.body(_ACTION)
     for name in arguments["queues"] or ():
         api.scope.require(name)
@@ -91,7 +94,7 @@ def settings_etag(settings: QueueSettings) -> str:
     return hashlib.sha256(chosen).hexdigest()[:ETAG_LENGTH]
 
 
-def _answer(queue: queues.QueueOverview, status: int = 200) -> Response:
+def _answer(queue: QueueOverview, status: int = 200) -> Response:
     response = json_response(_DUMP(queue), status)
     response.set_etag(settings_etag(queue.settings))
     return response
@@ -108,22 +111,23 @@ ROUTES = (
     Route(
         method="POST", path=PATH, endpoint="v1_create_queue", view=create,
         permission=Permission.QUEUES_EDIT, reach=Reach.VIEW, body=_NEW, answer=_QUEUE,
-        status=201,
+        status=201, gives=("ETag", "Location"),
     ),
     Route(
         method="GET", path=QUEUE_PATH, endpoint="v1_queue", view=get,
         permission=Permission.READ, reach=Reach.QUEUE, answer=_QUEUE, errors=(404,),
+        gives=("ETag",), is_compared=False,
     ),
     Route(
         method="PATCH", path=QUEUE_PATH, endpoint="v1_change_queue", view=change,
         permission=Permission.QUEUES_EDIT, reach=Reach.QUEUE, body=_CHANGES,
-        answer=_QUEUE,
-        errors=(404, 412),
+        answer=_QUEUE, errors=(404, 412), takes=("If-Match",), gives=("ETag",),
     ),
     Route(
         method="DELETE", path=QUEUE_PATH, endpoint="v1_delete_queue", view=delete,
         permission=Permission.QUEUES_EDIT, reach=Reach.QUEUE, query=_DELETE, status=204,
         errors=(404,), is_bulk=True,
+        gives=("X-Jobs-Deleted", "X-Jobs-Cancel-Requested"),
     ),
     Route(
         method="POST", path=f"{PATH}/actions", endpoint="v1_queue_actions", view=act,

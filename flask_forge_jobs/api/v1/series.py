@@ -6,7 +6,7 @@ from flask import Response
 from marshmallow.fields import List, Nested
 
 from flask_forge_jobs.api.context import Api
-from flask_forge_jobs.api.response import array_response, dumper
+from flask_forge_jobs.api.response import array_response, dumper, truncated
 from flask_forge_jobs.api.routes import Route
 from flask_forge_jobs.api.schemas.series import (
     KindRow,
@@ -28,11 +28,11 @@ def list_series(api: Api) -> Response:
     """Return throughput and latency of several queues or kinds."""
     query = api.query(_SERIES_QUERY)
     if query["by"] == "queue":
-        query["names"] = query["queue_names"] = api.scope.names(query["names"])
-    else:
-        query["queue_names"] = api.scope.names()
+        api.scope.names(query["names"])
+    query["queue_names"] = api.scope.names()
     found = series.series(api.storage, now=api.now, **query)
-    return array_response([_DUMP_SERIES(each) for each in found])
+    shown = [_DUMP_SERIES(each) for each in found.series]
+    return truncated(array_response(shown, found.total), len(shown), found.total)
 
 
 def list_kinds(api: Api) -> Response:
@@ -48,7 +48,7 @@ ROUTES = (
     Route(
         method="GET", path="/v1/series", endpoint="v1_series", view=list_series,
         permission=Permission.READ, reach=Reach.VIEW, query=_SERIES_QUERY,
-        answer=List(Nested(NamedSeries)),
+        answer=List(Nested(NamedSeries)), gives=("X-Result-Truncated",),
     ),
     Route(
         method="GET", path="/v1/kinds", endpoint="v1_kinds", view=list_kinds,

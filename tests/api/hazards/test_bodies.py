@@ -12,6 +12,7 @@ from flask.testing import FlaskClient
 
 from flask_forge_jobs.api.blueprint import BlueprintOptions
 from flask_forge_jobs.api.routes import Route
+from flask_forge_jobs.model.jobs import MAX_PAYLOAD_BYTES, JobFilter
 from flask_forge_jobs.storage.base import Storage
 from tests.api.hazards.inputs import (
     BODY_ROUTES,
@@ -70,9 +71,33 @@ def test_H01_malformed_json_is_400(client: FlaskClient, route: Route) -> None:
 
 
 @BODIES
-def test_H02_what_the_gate_refuses_is_400(client: FlaskClient, route: Route) -> None:
+def test_sec_S28_H02_what_the_gate_refuses_is_400(
+    client: FlaskClient, route: Route
+) -> None:
     for body in GATED:
         assert fault(post(client, route, body)) == (400, "validation", "json"), body
+
+
+@pytest.mark.parametrize("route", ["/jobs/enqueue", "/v1/jobs"])
+@pytest.mark.parametrize("more", [-1, 0, 1])
+def test_sec_S27_payload_has_a_size(
+    client: FlaskClient, storage: Storage, route: str, more: int
+) -> None:
+    """1 MiB of stored text (the design's bound), to the byte."""
+    text = "x" * (MAX_PAYLOAD_BYTES - len('{"text":""}') + more)
+
+    answer = client.post(
+        f"{PREFIX}{route}", json={"kind": "sized", "payload": {"text": text}}
+    )
+
+    if more > 0:
+        assert fault(answer) == (400, "validation", "payload")
+        assert len(answer.data) < 1000
+        return
+    assert answer.status_code in {200, 201}
+    [job] = storage.job_reader.page(JobFilter(kinds=("sized",)), 5).rows
+    stored = storage.job_reader.get(job.id).payload
+    assert len(stored) == MAX_PAYLOAD_BYTES + more
 
 
 @pytest.mark.parametrize(
@@ -91,7 +116,7 @@ def test_H02_what_the_gate_refuses_is_400(client: FlaskClient, route: Route) -> 
     ],
     ids=range(10),
 )
-def test_H03_depth_and_width_cost_little(
+def test_sec_S28_H03_depth_and_width_cost_little(
     client: FlaskClient, body: bytes, statuses: set[int]
 ) -> None:
     started_at = time.process_time()

@@ -68,6 +68,21 @@ def test_H08_a_parameter_is_given_once(
     assert fault(answer) == (400, "validation", name)
 
 
+@pytest.mark.parametrize(("route", "name"), NUMBERS, ids=label)
+def test_sec_S22_no_number_makes_an_endless_answer(
+    client: FlaskClient, route: Route, name: str
+) -> None:
+    """Page sizes, windows and widths: in a range, or refused by name."""
+    for text in ("-1", "NaN", "Infinity", "1e9"):
+        assert fault(ask(client, route, f"{name}={text}")) == (400, "validation", name)
+    for text in ("0", "1", str(10**9), str(2**32 - 1), str(2**63)):
+        answer = ask(client, route, f"{name}={text}")
+        assert answer.status_code in {200, 400}
+        if answer.status_code == 400:
+            assert fault(answer) == (400, "validation", name)
+        assert len(answer.data) < 100_000
+
+
 @pytest.mark.parametrize("route", STRICT, ids=label)
 def test_H08_another_spelling_of_an_array_is_unknown(
     client: FlaskClient, route: Route
@@ -118,7 +133,7 @@ def test_H10_a_cursor_belongs_to_its_filter_and_order(client: FlaskClient) -> No
 @pytest.mark.parametrize(
     "route", [route for route, name in NUMBERS if name == "limit"], ids=label
 )
-def test_H11_no_list_is_endless(client: FlaskClient, route: Route) -> None:
+def test_sec_S29_H11_no_list_is_endless(client: FlaskClient, route: Route) -> None:
     for limit in ("0", "1001", "1000000", "999999999"):
         answer = ask(client, route, f"limit={limit}")
         assert fault(answer) == (400, "validation", "limit")
@@ -145,7 +160,9 @@ def test_H12_a_window_is_made_of_instants(
 @pytest.mark.parametrize(
     "route", [route for route, name in NUMBERS if name == "bucket_secs"], ids=label
 )
-def test_H12_a_window_has_few_buckets(client: FlaskClient, route: Route) -> None:
+def test_sec_S29_H12_a_window_has_few_buckets(
+    client: FlaskClient, route: Route
+) -> None:
     window = "from=1970-01-01T00:00:00Z&to=9999-12-31T23:59:59Z"
 
     answer = ask(client, route, f"{window}&bucket_secs=60")

@@ -28,6 +28,8 @@ ZONES = (
 )  # fmt: skip
 # The target is 10 ms; a parser that expands or searches without end takes seconds.
 LIMIT_S = 0.2
+# The cheapest of a few calls counts: a collection of garbage may fall into one.
+CALLS = 3
 
 
 @pytest.mark.parametrize("expression", EXPRESSIONS)
@@ -38,14 +40,17 @@ def test_H37_a_bad_expression_is_400_and_cheap(
         (f"/cron/{SCHEDULE}/expr", "expr"),
         ("/v1/cron/preview", "cron_expr"),
     ):
-        started_at = time.process_time()
-        answer = client.post(f"{PREFIX}{path}", json={key: expression})
-        spent_s = time.process_time() - started_at
+        costs_s = []
+        for _ in range(CALLS):
+            # Of this thread alone; the view runs in it.
+            started_at = time.thread_time()
+            answer = client.post(f"{PREFIX}{path}", json={key: expression})
+            costs_s.append(time.thread_time() - started_at)
 
-        status, kind, field = fault(answer)
-        assert (status, kind) == (400, "validation"), answer.text
-        assert field in {"cron_expr", "expr", "json"}
-        assert spent_s < LIMIT_S
+            status, kind, field = fault(answer)
+            assert (status, kind) == (400, "validation"), answer.text
+            assert field in {"cron_expr", "expr", "json"}
+        assert min(costs_s) < LIMIT_S
 
 
 @pytest.mark.parametrize("zone", ZONES)

@@ -126,7 +126,7 @@ def test_H32_everything_must_be_meant(client: FlaskClient, seeded: Storage) -> N
     assert seeded.job_reader.get(JOB_ID).id == JOB_ID
 
 
-def test_H32_another_number_than_expected_changes_nothing(
+def test_sec_S23_H32_another_number_than_expected_changes_nothing(
     client: FlaskClient, seeded: Storage, sql: Sql
 ) -> None:
     for number in range(30):

@@ -49,6 +49,15 @@ def test_payload_search(text: str, *, fits: bool) -> None:
     assert (found is not None) is fits
 
 
+def test_blank_in_the_pattern_is_what_is_trimmed() -> None:
+    """ECMA-262's white space, which JSON Schema means, is not Python's."""
+    pattern = re.compile(bounds.SEARCH["pattern"])
+
+    for character in map(chr, range(1, 0x3100)):
+        assert (pattern.search(f"a{character}") is not None) is not character.isspace()
+        assert (pattern.search(character) is not None) is character.isspace()
+
+
 def test_numbers_and_lengths() -> None:
     assert bounds.whole(1, 2) == {"minimum": 1, "maximum": 2}
     assert bounds.text(1, 2) == {"minLength": 1, "maxLength": 2}

@@ -43,9 +43,10 @@ def test_a_schedule_has_exactly_the_references_bytes() -> None:
     assert encode(dumper(CronSchedule())(DETAIL)).decode() == REFERENCE
 
 
-def test_our_schedule_ends_with_its_zone() -> None:
+def test_our_schedule_ends_with_what_the_reference_does_not_know() -> None:
     assert encode(dumper(CronScheduleInZone())(DETAIL)).decode() == (
-        REFERENCE.removesuffix("}") + ',"timezone":"Europe/Berlin"}'
+        REFERENCE.removesuffix("}") + ',"timezone":"Europe/Berlin",'
+        '"catch_up":"once","catch_up_limit":100,"declared_by":null}'
     )
 
 
@@ -57,7 +58,7 @@ def test_what_a_new_schedule_leaves_out_has_a_default() -> None:
     assert loaded == {
         "name": "n", "kind": "k", "cron_expr": "@daily", "payload": {},
         "queue_name": None, "timezone": "UTC", "enabled": True, "max_attempts": None,
-        "dedupe": False,
+        "dedupe": False, "catch_up": "once", "catch_up_limit": 100,
     }  # fmt: skip
 
 

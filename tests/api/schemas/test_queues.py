@@ -10,7 +10,7 @@ from flask_forge_jobs.api.schemas.queues import (
     NewQueueRequest,
     QueueOverview,
 )
-from flask_forge_jobs.handlers.queues import QueueOverview as Overview
+from flask_forge_jobs.model.overview import QueueOverview as Overview
 from flask_forge_jobs.model.processes import Process
 from flask_forge_jobs.model.queues import QueueCounts, QueueSettings
 

@@ -17,7 +17,7 @@ BODY = {"name": "nightly", "kind": "send_digest", "cron_expr": "0 6 * * *"}
 KEYS = [
     "name", "kind", "payload", "queue_name", "cron_expr", "enabled", "max_attempts",
     "dedupe_key", "last_fired_at", "next_fire_at", "last_error", "created_at",
-    "updated_at", "timezone",
+    "updated_at", "timezone", "catch_up", "catch_up_limit", "declared_by",
 ]  # fmt: skip
 
 
@@ -50,7 +50,8 @@ def test_a_schedule_is_created_with_the_defaults(client: FlaskClient) -> None:
     assert given == {
         "name": "nightly", "kind": "send_digest", "payload": {}, "queue_name": None,
         "cron_expr": "0 6 * * *", "enabled": True, "max_attempts": None,
-        "dedupe_key": None, "last_error": None, "timezone": "UTC",
+        "dedupe_key": None, "last_error": None, "timezone": "UTC", "catch_up": "once",
+        "catch_up_limit": 100, "declared_by": None,
     }  # fmt: skip
     assert call(client, "GET", "/nightly").json == answer.json
 
@@ -61,13 +62,14 @@ def test_a_schedule_is_created_with_every_value(
     answer = create(
         client, payload=[1, {"a": None, "b": 2}], queue_name="mail", enabled=False,
         timezone="Europe/Berlin", max_attempts=7, dedupe=True,
+        catch_up="all", catch_up_limit=24,
     )  # fmt: skip
 
     assert answer.status_code == 201
     assert storage.cron.get("nightly").definition == ScheduleDefinition(
         "nightly", "send_digest", "0 6 * * *", payload='[1,{"a":null,"b":2}]',
         queue_name="mail", timezone="Europe/Berlin", enabled=False, max_attempts=7,
-        dedupe_key="nightly",
+        dedupe_key="nightly", catch_up="all", catch_up_limit=24,
     )  # fmt: skip
 
 
@@ -96,6 +98,10 @@ def test_a_name_that_is_taken_is_409(client: FlaskClient, storage: Storage) -> N
         ("cron_expr", None),
         ("cron_expr", "0 0 31 2 *"),
         ("cron_expr", "*" * 256),
+        ("catch_up", "twice"),
+        ("catch_up", None),
+        ("catch_up_limit", 0),
+        ("catch_up_limit", 1001),
         ("timezone", "Mars/Olympus"),
         ("timezone", "../../etc/passwd"),
         ("timezone", "TZ=../../etc/passwd"),
@@ -164,6 +170,8 @@ def test_an_unknown_name_is_404(client: FlaskClient, method: str, name: str) -> 
         ({"enabled": False}, {"enabled": False, "next_fire_at": None}),
         ({"max_attempts": None}, {"max_attempts": None}),
         ({"dedupe": False}, {"dedupe_key": None}),
+        ({"catch_up": "skip"}, {"catch_up": "skip"}),
+        ({"catch_up_limit": 1000}, {"catch_up_limit": 1000}),
         (
             {"kind": "other", "dedupe": True, "max_attempts": 9},
             {"kind": "other", "dedupe_key": "nightly", "max_attempts": 9},
@@ -228,6 +236,8 @@ def test_a_good_expression_enables_what_a_bad_one_disabled_unless_told(
         ("cron_expr", "0 0 30 2 *"),
         ("timezone", "../UTC"),
         ("enabled", None),
+        ("catch_up", ""),
+        ("catch_up_limit", -1),
         ("max_attempts", 1001),
         ("dedupe", None),
         ("name", "other"),

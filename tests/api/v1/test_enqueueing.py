@@ -13,7 +13,7 @@ from flask_forge_jobs.model.outcomes import Done
 from flask_forge_jobs.storage.base import Storage
 from tests.api.mounting import PREFIX, mount
 from tests.api.tokens import client_with_token
-from tests.support.jobs import run
+from tests.support.jobs import enqueue, run
 from tests.support.sql import Sql
 from tests.support.threads import run_together
 
@@ -202,6 +202,39 @@ def test_a_strict_queue_must_be_registered(storage: Storage, route: str) -> None
     assert "'none'" in unknown.json["msg"]
     assert known.status_code in (200, 201)
     assert [queue.name for queue in storage.queues.all()] == ["default"]
+
+
+@pytest.mark.parametrize("route", KEYED)
+def test_sec_S31_H34_a_deep_queue_takes_in_no_more(
+    storage: Storage, sql: Sql, route: str
+) -> None:
+    """429 as every limit of ours; a queue that has room is not touched by it."""
+    client = mount(storage, BlueprintOptions(max_queue_depth=2))
+    url, body = KEYED[route]
+    for _ in range(2):
+        enqueue(storage, queue_name="mail")
+
+    full = client.post(url, json=body({**JOB, "queue_name": "mail"}))
+
+    assert full.status_code == 429
+    assert full.data == b'{"kind":"rate_limited","retry_after_secs":5}'
+    assert full.headers["Retry-After"] == "5"
+    assert _count(sql) == 2
+
+    run(storage, Done(), queue_name="mail")
+    again = client.post(url, json=body({**JOB, "queue_name": "mail"}))
+    other = client.post(url, json=JOB if route != "bulk" else {"items": [JOB]})
+    assert again.status_code in (200, 201)
+    assert other.status_code in (200, 201)
+
+
+def test_sec_S31_the_demo_is_no_way_around(storage: Storage, sql: Sql) -> None:
+    client = mount(storage, BlueprintOptions(max_queue_depth=1, enable_demo=True))
+
+    answers = [client.post(f"{PREFIX}/jobs/enqueue-demo", json={}) for _ in range(2)]
+
+    assert [answer.status_code for answer in answers] == [200, 429]
+    assert _count(sql) == 1
 
 
 @pytest.mark.parametrize("route", KEYED)

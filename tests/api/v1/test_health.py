@@ -3,6 +3,7 @@ from __future__ import annotations
 from flask.testing import FlaskClient
 
 from flask_forge_jobs.errors import StorageUnavailableError
+from flask_forge_jobs.model.processes import ServiceAge
 from flask_forge_jobs.storage.base import Storage
 from tests.api.faulty import faulty_storage
 from tests.api.mounting import PREFIX, mount
@@ -15,15 +16,19 @@ def test_readiness_is_200_with_and_without_workers(
     client: FlaskClient, storage: Storage
 ) -> None:
     without = client.get(URL)
-    storage.processes.beat("H", None, ["mail"], [])
+    storage.processes.beat("H", None, ["mail"], [], [ServiceAge("cron", 2.9, 5.0)])
     with_one = client.get(URL)
 
     assert (without.status_code, with_one.status_code) == (200, 200)
     assert without.json is not None
     assert with_one.json is not None
     assert (without.json["status"], with_one.json["status"]) == ("degraded", "ok")
-    assert list(with_one.json) == ["status", "checks"]
+    assert list(with_one.json) == ["status", "checks", "services"]
     assert list(with_one.json["checks"][0]) == ["name", "ok", "detail"]
+    assert without.json["services"] == []
+    (cron,) = with_one.json["services"]
+    assert list(cron) == ["name", "age_seconds", "late"]
+    assert (cron["name"], cron["late"]) == ("cron", False)
     assert with_one.json["checks"][0] == {"name": "storage", "ok": True, "detail": None}
 
 
@@ -37,12 +42,12 @@ def test_readiness_is_503_with_the_same_shape_when_the_database_is_gone() -> Non
     assert answer.json is not None
     assert answer.json["status"] == "unavailable"
     assert [check["name"] for check in answer.json["checks"]] == [
-        "storage", "schema", "workers",
+        "storage", "schema", "workers", "services",
     ]  # fmt: skip
     assert "secret" not in answer.text
 
 
-def test_readiness_is_for_callers_that_may_read(storage: Storage) -> None:
+def test_sec_S40_readiness_is_for_callers_that_may_read(storage: Storage) -> None:
     """S40: without a credential there is only /health."""
     for role, queues in (("viewer", None), ("viewer", ["mail"])):
         assert client_with_token(storage, role, queues).get(URL).status_code == 200

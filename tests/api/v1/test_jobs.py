@@ -185,7 +185,7 @@ def test_a_limited_caller_finds_its_own_jobs(storage: Storage) -> None:
 
 
 @pytest.mark.parametrize("route", ["/jobs/list", "/v1/jobs"])
-def test_a_search_that_takes_too_long_is_503(
+def test_sec_S29_a_search_that_takes_too_long_is_503(
     database_settings: DatabaseSettings, route: str
 ) -> None:
     with contextlib.closing(open_storage(database_settings)) as storage:

@@ -7,11 +7,15 @@ from flask.testing import FlaskClient
 
 from flask_forge_jobs.api.blueprint import BlueprintOptions
 from flask_forge_jobs.api.v1.queues import settings_etag
+from flask_forge_jobs.auth.permissions import Permission
+from flask_forge_jobs.auth.principal import Principal
 from flask_forge_jobs.model.jobs import NewJob
+from flask_forge_jobs.model.outcomes import Throttled
 from flask_forge_jobs.model.queues import QueueSettings
 from flask_forge_jobs.storage.base import Storage
 from tests.api.mounting import PREFIX, mount
 from tests.api.tokens import client_with_token
+from tests.support.jobs import run
 from tests.support.sql import Sql
 
 URL = f"{PREFIX}/v1/queues"
@@ -23,6 +27,7 @@ ALL: dict[str, object] = {
     "backoff_enabled": True,
     "backoff_base_seconds": 5,
     "backoff_max_seconds": 50,
+    "max_pending": 1000,
 }
 
 
@@ -71,6 +76,9 @@ BAD: list[tuple[dict[str, object], str]] = [
     ({"backoff_base_seconds": 0}, "backoff_base_seconds"),
     ({"backoff_max_seconds": 86_401}, "backoff_max_seconds"),
     ({"backoff_base_seconds": 9, "backoff_max_seconds": 8}, "backoff_max_seconds"),
+    ({"max_pending": 0}, "max_pending"),
+    ({"max_pending": 1_000_000_001}, "max_pending"),
+    ({"max_pending": "9"}, "max_pending"),
     ({"max_worker": 1}, "max_worker"),
 ]
 
@@ -111,7 +119,7 @@ def test_one_queue_looks_as_in_the_overview(
 
     overview = client.get(f"{PREFIX}/queue/overview").json
     assert overview is not None
-    assert answer.json == overview[0]
+    assert answer.json == {**overview[0], "max_pending": None}
 
 
 @pytest.mark.parametrize("name", ["none", "a%00b", "a,b", "%20x", "x" * 300, "%FF"])
@@ -165,6 +173,21 @@ def test_a_change_with_another_tag_is_412_and_changes_nothing(
     assert answer.json is not None
     assert list(answer.json) == ["kind", "msg"]
     assert answer.json["kind"] == "conflict"
+    assert storage.queues.get("mail").max_workers == 7
+
+
+def test_a_bad_value_is_400_whatever_the_tag(
+    client: FlaskClient, storage: Storage
+) -> None:
+    storage.queues.ensure("mail", 7)
+
+    answer = client.patch(
+        f"{URL}/mail", json={"max_workers": -1}, headers={"If-Match": '"x"'}
+    )
+
+    assert answer.status_code == 400
+    assert answer.json is not None
+    assert answer.json["field"] == "max_workers"
     assert storage.queues.get("mail").max_workers == 7
 
 
@@ -305,13 +328,29 @@ def test_all_queues_are_paused_and_resumed(
     assert [queue.paused for queue in storage.queues.all()] == [False, True]
 
 
+def test_a_cooldown_is_ended(client: FlaskClient, storage: Storage) -> None:
+    """D21"""
+    for name in ("a", "b"):
+        storage.jobs.enqueue(NewJob("k", queue_name=name))
+        run(storage, Throttled(300), queue_name=name)
+
+    body = {"action": "end_cooldown", "queues": ["a"]}
+    answer = client.post(f"{URL}/actions", json=body)
+
+    assert answer.data == b'{"changed":1}'
+    until = [queue.throttled_until for queue in storage.queues.all()]
+    assert until[0] is None
+    assert until[1] is not None
+
+
+@pytest.mark.parametrize("action", ["pause", "end_cooldown"])
 @pytest.mark.parametrize("name", ["none", "", "a,b"])
 def test_an_action_on_an_unknown_queue_is_404_and_changes_none(
-    client: FlaskClient, storage: Storage, name: str
+    client: FlaskClient, storage: Storage, name: str, action: str
 ) -> None:
     storage.queues.ensure("a")
 
-    body = {"action": "pause", "queues": ["a", name]}
+    body = {"action": action, "queues": ["a", name]}
     answer = client.post(f"{URL}/actions", json=body)
 
     assert answer.status_code == 404
@@ -337,6 +376,22 @@ def test_a_bad_action_is_400(
     assert answer.status_code == 400
     assert answer.json is not None
     assert answer.json["field"] == field
+
+
+def test_delete_by_force_needs_the_right_to_delete_jobs(storage: Storage) -> None:
+    editor = Principal("ed", frozenset({Permission.QUEUES_EDIT}))
+    options = BlueprintOptions(authenticator=lambda _: editor)
+    client = mount(storage, options)
+    storage.jobs.enqueue(NewJob("k", queue_name="mail"))
+    storage.queues.ensure("empty")
+
+    refused = client.delete(f"{URL}/mail?force=1")
+
+    assert refused.status_code == 403
+    assert refused.json is not None
+    assert "jobs.delete" in refused.json["msg"]
+    assert storage.queues.waiting(["mail"]) == {"mail": 1}
+    assert client.delete(f"{URL}/empty").status_code == 204
 
 
 # -- a caller with some queues only ------------------------------------------------
@@ -369,3 +424,23 @@ def test_all_queues_of_a_limited_caller_are_its_own(storage: Storage) -> None:
 
     assert everything.data == b'{"changed":1}'
     assert [queue.paused for queue in storage.queues.all()] == [False, True]
+
+
+def test_a_bound_is_set_answered_with_429_and_taken_away_again(
+    client: FlaskClient,
+) -> None:
+    """Back-pressure: what a queue takes in, by its own setting."""
+    created = client.post(URL, json={"name": "mail", "max_pending": 1})
+    job = {"kind": "send", "payload": {}, "queue_name": "mail"}
+    jobs = f"{PREFIX}/v1/jobs"
+    assert created.json is not None
+    assert created.json["max_pending"] == 1
+    assert client.post(jobs, json=job).status_code == 201
+
+    full = client.post(jobs, json=job)
+    changed = client.patch(f"{URL}/mail", json={"max_pending": None})
+
+    assert (full.status_code, full.headers["Retry-After"]) == (429, "5")
+    assert full.json == {"kind": "rate_limited", "retry_after_secs": 5}
+    assert changed.json is not None
+    assert changed.json["max_pending"] is None

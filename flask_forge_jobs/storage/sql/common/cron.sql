@@ -1,23 +1,22 @@
 -- Schedules: as many as an operator writes down, so nothing here needs an index.
 
--- name: all_schedules
-SELECT
+-- fragment: schedule_columns
     name, kind, payload, queue_name, cron_expr, timezone, enabled, max_attempts,
-    dedupe_key, last_fired_at, next_fire_at, last_error, created_at, updated_at
+    dedupe_key, last_fired_at, next_fire_at, last_error, created_at, updated_at,
+    catch_up, catch_up_limit, declared_by, declared_as
+
+-- name: all_schedules
+SELECT /* use schedule_columns */
 FROM forge_cron
 ORDER BY name
 
 -- name: get_schedule
-SELECT
-    name, kind, payload, queue_name, cron_expr, timezone, enabled, max_attempts,
-    dedupe_key, last_fired_at, next_fire_at, last_error, created_at, updated_at
+SELECT /* use schedule_columns */
 FROM forge_cron
 WHERE name = :name
 
 -- name: lock_schedule
-SELECT
-    name, kind, payload, queue_name, cron_expr, timezone, enabled, max_attempts,
-    dedupe_key, last_fired_at, next_fire_at, last_error, created_at, updated_at
+SELECT /* use schedule_columns */
 FROM forge_cron
 WHERE name = :name
 /* for_update */
@@ -25,11 +24,13 @@ WHERE name = :name
 -- name: add_schedule
 INSERT INTO forge_cron (
     name, kind, payload, queue_name, cron_expr, timezone, enabled, max_attempts,
-    dedupe_key, next_fire_at, last_error, created_at, updated_at
+    dedupe_key, next_fire_at, last_error, created_at, updated_at, catch_up,
+    catch_up_limit, declared_by, declared_as
 )
 VALUES (
     :name, :kind, :payload, :queue_name, :cron_expr, :timezone, :enabled,
-    :max_attempts, :dedupe_key, :next_fire_at, :last_error, :created_at, :updated_at
+    :max_attempts, :dedupe_key, :next_fire_at, :last_error, :created_at, :updated_at,
+    :catch_up, :catch_up_limit, :declared_by, :declared_as
 )
 ON CONFLICT (name) DO NOTHING
 RETURNING name
@@ -40,10 +41,58 @@ SET
     kind = :kind, payload = :payload, queue_name = :queue_name,
     cron_expr = :cron_expr, timezone = :timezone, enabled = :enabled,
     max_attempts = :max_attempts, dedupe_key = :dedupe_key,
-    next_fire_at = :next_fire_at, last_error = :last_error, updated_at = :updated_at
+    next_fire_at = :next_fire_at, last_error = :last_error, updated_at = :updated_at,
+    catch_up = :catch_up, catch_up_limit = :catch_up_limit,
+    declared_by = :declared_by, declared_as = :declared_as
 WHERE name = :name
 
 -- name: delete_schedule
 DELETE FROM forge_cron
 WHERE name = :name
 RETURNING name
+
+-- name: declared_names
+SELECT name
+FROM forge_cron
+WHERE declared_by = :declared_by
+
+-- name: firings_ahead
+-- For how long a firing has been due, and in how long the next one is; by one clock.
+SELECT
+    :now - MIN(CASE WHEN next_fire_at <= :now THEN next_fire_at END),
+    MIN(CASE WHEN next_fire_at > :now THEN next_fire_at END) - :now
+FROM forge_cron
+WHERE enabled
+
+-- name: due_schedules
+-- What another process is firing at this moment is left to it.
+SELECT /* use schedule_columns */
+FROM forge_cron
+WHERE enabled AND next_fire_at <= :now - :overdue_us AND name > :after
+ORDER BY name
+LIMIT :limit
+/* skip_locked */
+
+-- name: fire
+-- One row for each instant of a schedule, whoever comes: forge_job_firing sees to it.
+-- Keys in the order in which bulk enqueues take them, so that nobody locks crosswise.
+INSERT INTO forge_job (
+    id, queue_name, kind, payload, priority, enqueued_at, scheduled_at, deferred,
+    max_attempts, dedupe_key, schedule_name, fire_at
+)
+SELECT
+    v.id, v.queue_name, forge_cron.kind, forge_cron.payload, 0, :now, :now, FALSE,
+    v.max_attempts, forge_cron.dedupe_key, forge_cron.name, v.fire_at
+FROM /* rows v: id text, schedule text, queue_name text, max_attempts integer, fire_at bigint */
+INNER JOIN forge_cron ON forge_cron.name = v.schedule
+WHERE TRUE
+ORDER BY COALESCE(forge_cron.dedupe_key, ''), v.id
+ON CONFLICT DO NOTHING
+RETURNING id
+
+-- name: advance_schedule
+UPDATE forge_cron
+SET
+    enabled = :enabled, last_fired_at = :last_fired_at, next_fire_at = :next_fire_at,
+    last_error = :last_error, updated_at = :updated_at
+WHERE name = :name

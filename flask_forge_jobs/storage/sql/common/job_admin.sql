@@ -111,7 +111,9 @@ SET
     END,
     deferred = CASE WHEN :run_at IS NULL THEN deferred ELSE :run_at > :now END,
     priority = COALESCE(:priority, priority),
-    queue_name = COALESCE(:queue_name, queue_name)
+    queue_name = COALESCE(:queue_name, queue_name),
+    -- Its time is chosen now: no seat that becomes free brings it forward.
+    seat_name = CASE WHEN :run_at IS NULL THEN seat_name END
 WHERE COALESCE(status, '') IN ('pending', 'failed')
     AND id IN (SELECT v.job_id FROM /* rows v: job_id text */)
 RETURNING id, queue_name

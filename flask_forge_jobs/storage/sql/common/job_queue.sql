@@ -30,6 +30,33 @@ WHERE id = :id
 ORDER BY CASE WHEN id = :id THEN 0 ELSE 1 END
 LIMIT 1
 
+-- name: find_recent
+-- Served by forge_job_key: the youngest other job of a key's window, in any state.
+SELECT id, queue_name, kind, status, scheduled_at
+FROM forge_job
+WHERE dedupe_key = :dedupe_key AND dedupe_key IS NOT NULL
+    AND enqueued_at > :now - :window_us AND id <> :id
+ORDER BY enqueued_at DESC, id DESC
+LIMIT 1
+
+-- name: replace_pending
+-- Served by forge_job_dedupe. A job that is claimed meanwhile is pending no more.
+UPDATE forge_job
+SET
+    payload = COALESCE(:payload, payload),
+    scheduled_at = CASE
+        WHEN NOT :moves THEN scheduled_at
+        WHEN :run_at > :now THEN :run_at
+        ELSE :now
+    END,
+    deferred = CASE
+        WHEN NOT :moves THEN deferred ELSE COALESCE(:run_at > :now, FALSE)
+    END
+WHERE dedupe_key = :dedupe_key AND dedupe_key IS NOT NULL
+    AND status IN ('pending', 'in_progress', 'failed')
+    AND COALESCE(status, '') = 'pending' AND kind = :kind
+RETURNING id, queue_name, kind, status, scheduled_at
+
 -- name: ensure_queue
 INSERT INTO forge_queue (name, max_workers, updated_at)
 VALUES (:name, :max_workers, :now)
@@ -76,7 +103,7 @@ WHERE forge_job.status = v.new_status AND forge_job.attempts = v.run
 SELECT
     name, max_workers, paused, retain_done_for_days, retain_dead_for_days,
     backoff_enabled, backoff_base_seconds, backoff_max_seconds, throttle_attempts,
-    throttled_until, updated_at
+    throttled_until, updated_at, max_pending
 FROM forge_queue
 WHERE name = :name
 /* for_update */
@@ -164,7 +191,9 @@ FROM /* rows v: job_id text, run integer, new_status text, delay_us bigint, erro
 WHERE forge_job.id = v.job_id
     AND COALESCE(forge_job.status, '') = 'in_progress'
     AND forge_job.attempts = v.run
-RETURNING forge_job.id
+RETURNING
+    forge_job.id,
+    CASE WHEN seated_at = started_at THEN seat_name END
 
 -- name: next_due
 -- Served by forge_job_deferred: microseconds until the first job that waits for its

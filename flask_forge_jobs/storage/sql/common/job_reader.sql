@@ -33,7 +33,10 @@ HAVING SUM(jobs) > 0
 ORDER BY queue_name, kind, status, deferred
 
 -- name: counts_of_queues
-SELECT queue_name, status, deferred, SUM(jobs)
+/* use counts_of_queues */
+
+-- fragment: counts_of_queues
+SELECT queue_name, status, deferred, SUM(jobs) AS jobs
 FROM forge_job_count
 GROUP BY queue_name, status, deferred
 HAVING SUM(jobs) > 0

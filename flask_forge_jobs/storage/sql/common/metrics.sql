@@ -31,16 +31,32 @@ WHERE level = :level AND kind = :kind
     AND queue_name IN (SELECT v.name FROM /* rows v: name text */)
     AND bucket_start >= :from_at AND bucket_start < :to_at
 
+-- fragment: queues_with_figures
+-- Every queue that has any, found by one look into the primary key each.
+RECURSIVE queue (name) AS (
+    SELECT MIN(queue_name) FROM forge_metric WHERE level = :level AND queue_name > ''
+    UNION ALL
+    SELECT (
+        SELECT MIN(queue_name) FROM forge_metric
+        WHERE level = :level AND queue_name > queue.name
+    )
+    FROM queue
+    WHERE queue.name IS NOT NULL
+)
+
 -- name: timeline_of_kinds
--- Served by forge_metric_time: kinds of whatever queue.
+-- Served by the primary key: one range for each queue and kind. An index by time alone
+-- would read all kinds of the window.
+WITH /* use queues_with_figures */
 SELECT
-    kind, bucket_start, enqueued, started, retried, completed, failed,
-    run_times, total_times
-FROM forge_metric
-WHERE level = :level AND queue_name <> ''
-    AND kind IN (SELECT v.name FROM /* rows v: name text */)
-    AND (:any_queue OR queue_name IN (SELECT v.name FROM /* rows v: name text = :queues */))
-    AND bucket_start >= :from_at AND bucket_start < :to_at
+    m.kind, m.bucket_start, m.enqueued, m.started, m.retried, m.completed, m.failed,
+    m.run_times, m.total_times
+FROM queue
+CROSS JOIN /* rows v: name text */
+CROSS JOIN forge_metric AS m
+WHERE m.level = :level AND m.queue_name = queue.name AND m.kind = v.name
+    AND (:any_queue OR queue.name IN (SELECT q.name FROM /* rows q: name text = :queues */))
+    AND m.bucket_start >= :from_at AND m.bucket_start < :to_at
 
 -- name: kinds_within
 -- Served by forge_metric_time. The table of kinds shows no total times.

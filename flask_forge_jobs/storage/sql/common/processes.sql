@@ -1,12 +1,13 @@
 -- Who is working.
 
 -- name: beat_pod
-INSERT INTO forge_pod (host_id, heartbeat_at, worker_name, queues)
-VALUES (:host_id, :now, :worker_name, :queues)
+INSERT INTO forge_pod (host_id, heartbeat_at, worker_name, queues, services)
+VALUES (:host_id, :now, :worker_name, :queues, :services)
 ON CONFLICT (host_id) DO UPDATE SET
     heartbeat_at = excluded.heartbeat_at,
     worker_name = excluded.worker_name,
-    queues = excluded.queues
+    queues = excluded.queues,
+    services = excluded.services
 
 -- name: beat_slots
 -- Writes complete rows, so that one that was reaped comes back whole (D5).
@@ -74,6 +75,11 @@ SELECT host_id, worker_name, queues, heartbeat_at, :now - heartbeat_at
 FROM forge_pod
 WHERE heartbeat_at >= :now - :within_us
 ORDER BY host_id
+
+-- name: service_ages
+SELECT services, :now - heartbeat_at
+FROM forge_pod
+WHERE heartbeat_at >= :now - :within_us AND services IS NOT NULL
 
 -- name: slots_of_workers
 SELECT

@@ -4,7 +4,7 @@
 SELECT
     name, max_workers, paused, retain_done_for_days, retain_dead_for_days,
     backoff_enabled, backoff_base_seconds, backoff_max_seconds, throttle_attempts,
-    throttled_until, updated_at
+    throttled_until, updated_at, max_pending
 FROM forge_queue
 WHERE name = :name
 
@@ -12,7 +12,7 @@ WHERE name = :name
 SELECT
     name, max_workers, paused, retain_done_for_days, retain_dead_for_days,
     backoff_enabled, backoff_base_seconds, backoff_max_seconds, throttle_attempts,
-    throttled_until, updated_at
+    throttled_until, updated_at, max_pending
 FROM forge_queue
 ORDER BY name
 
@@ -40,19 +40,21 @@ SET
     backoff_max_seconds = :max_seconds, updated_at = :now
 WHERE name = :name
 
--- name: clear_cooldown
+-- name: clear_cooldowns
 UPDATE forge_queue
 SET throttle_attempts = 0, throttled_until = NULL, updated_at = :now
-WHERE name = :name
+WHERE (throttle_attempts > 0 OR throttled_until IS NOT NULL)
+    AND (:any_queue OR name IN (SELECT v.name FROM /* rows v: name text */))
+RETURNING name
 
 -- name: create_queue
 INSERT INTO forge_queue (
     name, max_workers, paused, retain_done_for_days, retain_dead_for_days,
-    backoff_enabled, backoff_base_seconds, backoff_max_seconds, updated_at
+    backoff_enabled, backoff_base_seconds, backoff_max_seconds, updated_at, max_pending
 )
 VALUES (
     :name, :max_workers, :paused, :done_days, :dead_days,
-    :enabled, :base_seconds, :max_seconds, :now
+    :enabled, :base_seconds, :max_seconds, :now, :max_pending
 )
 ON CONFLICT (name) DO NOTHING
 RETURNING name
@@ -63,8 +65,14 @@ SET
     max_workers = :max_workers, paused = :paused,
     retain_done_for_days = :done_days, retain_dead_for_days = :dead_days,
     backoff_enabled = :enabled, backoff_base_seconds = :base_seconds,
-    backoff_max_seconds = :max_seconds, updated_at = :now
+    backoff_max_seconds = :max_seconds, max_pending = :max_pending, updated_at = :now
 WHERE name = :name
+
+-- name: bounded_queues
+SELECT name, max_pending
+FROM forge_queue
+WHERE max_pending IS NOT NULL
+    AND name IN (SELECT v.name FROM /* rows v: name text */)
 
 -- name: known_queues
 SELECT name

@@ -1,9 +1,9 @@
 -- Functions of the schema, because these plans take longer to make than to run.
 
--- name: overdue
-SELECT queue_name, jobs
-FROM forge_overdue()
+-- name: waiting
+SELECT queue_name, overdue, waited_s
+FROM forge_waiting()
 
--- name: oldest_due
-SELECT name, waited_us
-FROM forge_oldest_due()
+-- name: snapshot
+SELECT queues, counts, waiting, processes
+FROM forge_snapshot(:within_us)

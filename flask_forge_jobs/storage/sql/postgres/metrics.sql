@@ -1,3 +1,33 @@
 -- name: try_lock
 -- Held until the transaction ends.
 SELECT pg_try_advisory_xact_lock(:lock_key)
+
+-- name: timeline
+-- Served by the primary key: one range for each name. With an array the planner knows
+-- that before it knows anything of the table; from a join with the names it reads all
+-- queues and kinds of the window.
+SELECT
+    queue_name, bucket_start, enqueued, started, retried, completed, failed,
+    run_times, total_times
+FROM forge_metric
+WHERE level = :level AND kind = :kind
+    AND queue_name = ANY (ARRAY(SELECT v.name FROM /* rows v: name text */))
+    AND bucket_start >= :from_at AND bucket_start < :to_at
+
+-- name: timeline_of_kinds
+-- As above. OFFSET keeps the inner part apart: joined with the outer one, a planner
+-- that knows nothing of the table reads all kinds of the window.
+WITH /* use queues_with_figures */
+SELECT
+    m.kind, m.bucket_start, m.enqueued, m.started, m.retried, m.completed, m.failed,
+    m.run_times, m.total_times
+FROM queue
+CROSS JOIN LATERAL (
+    SELECT *
+    FROM forge_metric
+    WHERE level = :level AND queue_name = queue.name
+        AND kind = ANY (ARRAY(SELECT v.name FROM /* rows v: name text */))
+        AND bucket_start >= :from_at AND bucket_start < :to_at
+    OFFSET 0
+) AS m
+WHERE :any_queue OR queue.name IN (SELECT q.name FROM /* rows q: name text = :queues */)

@@ -1,46 +1,38 @@
 -- What PostgreSQL keeps as functions: their plans take longer to make than to run.
 
--- name: overdue
--- Served by forge_job_deferred, a range of each queue: pending jobs whose time has come
--- but that no worker has looked at yet; they count as due.
-SELECT
-    queue_name,
-    (
-        SELECT COUNT(*)
-        FROM forge_job
-        WHERE deferred AND queue_name = known.queue_name
-            AND scheduled_at <= :now AND status = 'pending'
-    )
-FROM (SELECT DISTINCT queue_name FROM forge_job_count) AS known
+-- name: waiting
+/* use waiting */
 
--- name: oldest_due
--- Served by forge_job_claim, two seeks for each priority in use, and forge_job_deferred:
--- microseconds that each queue's oldest due job has waited.
-WITH RECURSIVE step (name, priority) AS (
-    SELECT
-        name,
-        (
-            SELECT MIN(priority)
-            FROM forge_job
-            WHERE queue_name = forge_queue.name
-                AND status IN ('pending', 'failed') AND NOT deferred
-        )
-    FROM forge_queue
-    UNION ALL
-    SELECT
-        name,
-        (
-            SELECT MIN(priority)
-            FROM forge_job
-            WHERE queue_name = step.name
-                AND status IN ('pending', 'failed') AND NOT deferred
-                AND priority > step.priority
-        )
-    FROM step
-    WHERE priority IS NOT NULL
-)
-SELECT name, :now - MIN(first_at)
+-- fragment: waiting
+-- What waits, several rows a queue: how many jobs wait for a time that has come and no
+-- worker has looked at yet, which count as due, and for how many whole seconds the oldest
+-- has waited. Served by forge_job_claim, two seeks for each priority in use, and
+-- forge_job_deferred.
+SELECT name AS queue_name, 0 AS overdue, (:now - first_at) / 1000000 AS waited_s
 FROM (
+    WITH RECURSIVE step (name, priority) AS (
+        SELECT
+            name,
+            (
+                SELECT MIN(priority)
+                FROM forge_job
+                WHERE queue_name = forge_queue.name
+                    AND status IN ('pending', 'failed') AND NOT deferred
+            )
+        FROM forge_queue
+        UNION ALL
+        SELECT
+            name,
+            (
+                SELECT MIN(priority)
+                FROM forge_job
+                WHERE queue_name = step.name
+                    AND status IN ('pending', 'failed') AND NOT deferred
+                    AND priority > step.priority
+            )
+        FROM step
+        WHERE priority IS NOT NULL
+    )
     SELECT
         name,
         (
@@ -51,15 +43,61 @@ FROM (
                 AND priority = step.priority
         ) AS first_at
     FROM step
-    UNION ALL
+    WHERE priority IS NOT NULL
+)
+UNION ALL
+SELECT
+    name,
+    (
+        SELECT COUNT(*)
+        FROM forge_job
+        WHERE deferred AND queue_name = late.name AND scheduled_at <= :now
+            AND status = 'pending'
+    ),
+    (:now - first_at) / 1000000
+FROM (
     SELECT
         name,
         (
             SELECT MIN(scheduled_at)
             FROM forge_job
-            WHERE deferred AND queue_name = forge_queue.name
-        )
+            WHERE deferred AND queue_name = forge_queue.name AND scheduled_at <= :now
+        ) AS first_at
     FROM forge_queue
-) AS waiting
-GROUP BY name
-HAVING MIN(first_at) <= :now
+) AS late
+WHERE first_at IS NOT NULL
+
+-- name: snapshot
+-- Everything in one statement; arrays of arrays.
+SELECT
+    (
+        SELECT json_group_array(
+            json_array(
+                name, max_workers, paused, retain_done_for_days, retain_dead_for_days,
+                backoff_enabled, backoff_base_seconds, backoff_max_seconds,
+                throttle_attempts, throttled_until, updated_at, max_pending
+            )
+        )
+        FROM (SELECT * FROM forge_queue ORDER BY name)
+    ),
+    (
+        SELECT json_group_array(json_array(queue_name, status, deferred, jobs))
+        FROM (/* use counts_of_queues */)
+    ),
+    (
+        SELECT json_group_array(json_array(queue_name, overdue, waited_s))
+        FROM (/* use waiting */)
+    ),
+    (
+        SELECT json_group_array(
+            json_array(
+                process_id, queue_name, host_id, started_at, heartbeat_at, current_job
+            )
+        )
+        FROM (
+            SELECT *
+            FROM forge_process
+            WHERE heartbeat_at >= :now - :within_us
+            ORDER BY queue_name, process_id
+        )
+    )

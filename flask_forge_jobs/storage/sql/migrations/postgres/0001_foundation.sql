@@ -296,88 +296,60 @@ $$;
 
 -- What the overview asks of every queue.
 
--- Served by forge_job_deferred, a range of each queue: pending jobs whose time has come
--- but that no worker has looked at yet; they count as due.
-CREATE FUNCTION forge_overdue() RETURNS TABLE (queue_name TEXT, jobs BIGINT)
+-- What waits, several rows a queue: how many jobs wait for a time that has come and no
+-- worker has looked at yet, which count as due, and for how many whole seconds the oldest
+-- has waited. Served by forge_job_claim, a seek for each priority in use and one more,
+-- and forge_job_deferred.
+CREATE FUNCTION forge_waiting()
+RETURNS TABLE (queue_name TEXT, overdue BIGINT, waited_s BIGINT)
 LANGUAGE plpgsql STABLE
 SET enable_seqscan = off
+SET enable_bitmapscan = off
+SET enable_sort = off
 SET jit = off
+SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
 DECLARE
     now_us CONSTANT BIGINT := extract(epoch FROM statement_timestamp()) * 1000000;
 BEGIN
     RETURN QUERY
-    SELECT
-        queue_name,
-        (
-            SELECT COUNT(*)
+    WITH RECURSIVE first_of (name, priority, first_at) AS (
+        SELECT forge_queue.name, job.priority, job.scheduled_at
+        FROM forge_queue
+        CROSS JOIN LATERAL (
+            SELECT priority, scheduled_at
             FROM forge_job
-            WHERE deferred AND queue_name = known.queue_name
-                AND scheduled_at <= now_us AND status = 'pending'
-        )
-    FROM (SELECT DISTINCT queue_name FROM forge_job_count) AS known;
-END
-$$;
-
--- Served by forge_job_claim, two seeks for each priority in use, and forge_job_deferred:
--- microseconds that each queue's oldest due job has waited.
-CREATE FUNCTION forge_oldest_due() RETURNS TABLE (name TEXT, waited_us BIGINT)
-LANGUAGE plpgsql STABLE
-SET enable_seqscan = off
-SET jit = off
-AS $$
-#variable_conflict use_column
-DECLARE
-    now_us CONSTANT BIGINT := extract(epoch FROM statement_timestamp()) * 1000000;
-BEGIN
-    RETURN QUERY
-    WITH RECURSIVE step (name, priority) AS (
-        SELECT
-            name,
-            (
-                SELECT MIN(priority)
-                FROM forge_job
-                WHERE queue_name = forge_queue.name
-                    AND status IN ('pending', 'failed') AND NOT deferred
-            )
-        FROM forge_queue
+            WHERE queue_name = forge_queue.name
+                AND status IN ('pending', 'failed') AND NOT deferred
+            ORDER BY priority, scheduled_at
+            LIMIT 1
+        ) AS job
         UNION ALL
-        SELECT
-            name,
-            (
-                SELECT MIN(priority)
-                FROM forge_job
-                WHERE queue_name = step.name
-                    AND status IN ('pending', 'failed') AND NOT deferred
-                    AND priority > step.priority
-            )
-        FROM step
-        WHERE priority IS NOT NULL
+        SELECT first_of.name, job.priority, job.scheduled_at
+        FROM first_of
+        CROSS JOIN LATERAL (
+            SELECT priority, scheduled_at
+            FROM forge_job
+            WHERE queue_name = first_of.name
+                AND status IN ('pending', 'failed') AND NOT deferred
+                AND priority > first_of.priority
+            ORDER BY priority, scheduled_at
+            LIMIT 1
+        ) AS job
     )
-    SELECT name, now_us - MIN(first_at)
-    FROM (
+    SELECT name, 0::bigint, (now_us - first_at) / 1000000
+    FROM first_of
+    UNION ALL
+    SELECT forge_queue.name, late.jobs, (now_us - late.first_at) / 1000000
+    FROM forge_queue
+    CROSS JOIN LATERAL (
         SELECT
-            name,
-            (
-                SELECT MIN(scheduled_at)
-                FROM forge_job
-                WHERE queue_name = step.name
-                    AND status IN ('pending', 'failed') AND NOT deferred
-                    AND priority = step.priority
-            ) AS first_at
-        FROM step
-        UNION ALL
-        SELECT
-            name,
-            (
-                SELECT MIN(scheduled_at)
-                FROM forge_job
-                WHERE deferred AND queue_name = forge_queue.name
-            )
-        FROM forge_queue
-    ) AS waiting
-    GROUP BY name
-    HAVING MIN(first_at) <= now_us;
+            COUNT(*) FILTER (WHERE status = 'pending') AS jobs,
+            MIN(scheduled_at) AS first_at
+        FROM forge_job
+        WHERE deferred AND queue_name = forge_queue.name AND scheduled_at <= now_us
+    ) AS late
+    WHERE late.first_at IS NOT NULL;
 END
 $$;

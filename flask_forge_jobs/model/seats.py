@@ -1,0 +1,73 @@
+"""How many jobs of a task may run at once, and which of them share that number."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from flask_forge_jobs.model.bounds import check_integer
+from flask_forge_jobs.model.payloads import dump, load_text
+
+MAX_CONCURRENT_RANGE = (1, 1024)
+# Beyond that a name is cut and its digest says the rest; an index entry holds it.
+MAX_NAME_LENGTH = 300
+# How long a job that found no seat waits if nobody calls it in: doubled each time.
+FIRST_WAIT_S = 0.25
+LONGEST_WAIT_S = 60.0
+_MOST_DOUBLINGS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class SeatPlan:
+    """The seats of a task.
+
+    Args:
+        most: Jobs that may run at once, 1 to 1024.
+        key: Parameter of the task whose values have so many seats each; None means that
+            all jobs of the task share them.
+        default: JSON text of the value that a job without the key has.
+    """
+
+    most: int
+    key: str | None = None
+    default: str = "null"
+
+    def check(self) -> None:
+        """Check the number of seats.
+
+        Raises:
+            InvalidInputError: It is outside its bounds; field ``max_concurrent``.
+        """
+        check_integer("max_concurrent", self.most, *MAX_CONCURRENT_RANGE)
+
+    def name(self, kind: str, payload: str) -> str:
+        """Return the name of the seats that a job takes one of.
+
+        Args:
+            kind: The job's kind.
+            payload: Its JSON text.
+
+        Raises:
+            InvalidInputError: The payload is damaged.
+        """
+        if self.key is None:
+            return kind
+        arguments = load_text(payload)
+        value = self.default
+        if isinstance(arguments, dict) and self.key in arguments:
+            value = dump(arguments[self.key])
+        name = f"{kind} {self.key}={value}"
+        if len(name) <= MAX_NAME_LENGTH:
+            return name
+        digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
+        return f"{name[: MAX_NAME_LENGTH - len(digest)]}{digest}"
+
+
+def seat_wait_s(throttle_attempts: int) -> float:
+    """Return for how many seconds a job that found no seat waits.
+
+    Args:
+        throttle_attempts: How often in a row it was put off before.
+    """
+    doublings = min(throttle_attempts, _MOST_DOUBLINGS)
+    return float(min(FIRST_WAIT_S * 2**doublings, LONGEST_WAIT_S))

@@ -1,0 +1,297 @@
+"""RuntimeHandle: starts the services of one worker process and stops them in order.
+
+A stop has phases. First nothing more is claimed and what has not started goes back,
+the attempt unspent. Running tasks get the grace to finish. Then they are asked to stop,
+and what still has not ended is released under the owner fence, so another process runs
+it again. The registry rows go last.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from flask_forge_jobs.errors import StorageError
+from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
+from flask_forge_jobs.model.one_line import one_line
+from flask_forge_jobs.runtime.cron import Scheduler
+from flask_forge_jobs.runtime.dispatcher import Dispatcher
+from flask_forge_jobs.runtime.execution import Execution
+from flask_forge_jobs.runtime.heartbeat import Heartbeat
+from flask_forge_jobs.runtime.isolation import (
+    IsolatingRegistry,
+    TaskProcesses,
+    isolated_kinds,
+)
+from flask_forge_jobs.runtime.leader import Leader
+from flask_forge_jobs.runtime.metrics import MetricsUpkeep, Sampler
+from flask_forge_jobs.runtime.plan import RuntimePlan
+from flask_forge_jobs.runtime.presence import Presence
+from flask_forge_jobs.runtime.reaper import Reaper
+from flask_forge_jobs.runtime.retention import Sweeper
+from flask_forge_jobs.runtime.schema_watch import SchemaWatch
+from flask_forge_jobs.runtime.service import Service
+from flask_forge_jobs.runtime.settling import Settler
+from flask_forge_jobs.runtime.slots import SlotPool
+from flask_forge_jobs.runtime.supervisor import Supervisor
+from flask_forge_jobs.runtime.upkeep import Upkeep
+from flask_forge_jobs.tasks.cancellation import CancelReason
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_SHUTDOWN_S = 5.0
+# How long tasks have to notice that the shutdown's grace is over.
+LAST_CALL_S = 1.0
+_LONGEST_WRITE_S = 10.0
+
+
+class RuntimeHandle:
+    """A running worker process; made by :meth:`QueueRuntime.start`.
+
+    Args:
+        plan: What it runs.
+    """
+
+    def __init__(self, plan: RuntimePlan) -> None:
+        self.host_id = plan.ids.new()
+        self.storage = plan.storage
+        self._plan = plan
+        self._clock = plan.clock
+        self._stopping = threading.Lock()
+        self._all_ended: bool | None = None
+        self._listener_is_pushing: Callable[[], bool] = lambda: False
+        self._stop_listening: Callable[[], None] = lambda: None
+        self._processes: TaskProcesses | None = None
+        self._pool = self._make_pool()
+        self._dispatcher = self._make_dispatcher()
+        self._supervisor = self._make_supervisor()
+        self._heartbeat = self._make_heartbeat()
+        self._schema_watch = SchemaWatch(self.storage.database, lease_s=plan.lease_s)
+        self._services: list[Service] = [
+            self._supervisor,
+            self._heartbeat,
+            self._schema_watch,
+            *self._make_upkeep(),
+            *self._make_cluster_services(),
+        ]
+
+    def _make_pool(self) -> SlotPool:
+        plan = self._plan
+        registry = plan.registry
+        if isolated_kinds(registry):
+            self._processes = TaskProcesses(
+                plan.task_command, grace_s=plan.cancel_grace_s, clock=self._clock
+            )
+            registry = IsolatingRegistry(registry, self._processes)
+        runner = plan.runner(registry, self.host_id, seats=self.storage.seats)
+        return SlotPool(
+            plan.queue_names,
+            threads=plan.threads,
+            runner=runner,
+            host_id=self.host_id,
+            clock=plan.clock,
+            on_ended=lambda: self._dispatcher.outcome_waits(),  # noqa: PLW0108  # made later
+        )
+
+    def _make_dispatcher(self) -> Dispatcher:
+        plan = self._plan
+        return Dispatcher(
+            self.storage.jobs,
+            self._pool,
+            owner=self.host_id,
+            queue_names=plan.queue_names,
+            settler=Settler(
+                # Made after the dispatcher, which needs its settings.
+                lambda name: self._supervisor.settings_of(name),  # noqa: PLW0108
+                plan.jitter,
+            ),
+            recorder=self.storage.recorder,
+            clock=plan.clock,
+            cancel_grace_s=plan.cancel_grace_s,
+            is_pushing=lambda: self._listener_is_pushing(),  # noqa: PLW0108  # made later
+            may_claim=self._may_claim,
+        )
+
+    def _make_supervisor(self) -> Supervisor:
+        presence = Presence(
+            self.storage.processes,
+            host_id=self.host_id,
+            queue_names=self._plan.queue_names,
+            written_until=lambda: self._heartbeat.shown_at,
+        )
+        return Supervisor(
+            self.storage.queues,
+            presence,
+            self._pool,
+            self._dispatcher,
+            host_id=self.host_id,
+            queue_names=self._plan.queue_names,
+            clock=self._clock,
+        )
+
+    def _make_heartbeat(self) -> Heartbeat:
+        return Heartbeat(
+            self.storage.jobs,
+            self.storage.processes,
+            self._pool,
+            self._dispatcher,
+            recorder=self.storage.recorder,
+            host_id=self.host_id,
+            worker_name=self._plan.worker_name,
+            queue_names=self._plan.queue_names,
+            lease_s=self._plan.lease_s,
+            clock=self._clock,
+            services=lambda: [service.age for service in self._services],
+        )
+
+    def _make_cluster_services(self) -> list[Service]:
+        clock = self._clock
+        leader = Leader(
+            self.storage.leases,
+            host_id=self.host_id,
+            clock=clock,
+            on_gained=lambda: scheduler.wake(),  # noqa: PLW0108  # made later
+        )
+        scheduler = Scheduler(
+            self.storage.cron, leader, router=self._plan.router, clock=clock
+        )
+        sweeper = Sweeper(self.storage.retention, leader, clock=clock)
+        return [leader, scheduler, sweeper]
+
+    def _make_upkeep(self) -> tuple[Service, ...]:
+        """What each worker process does beside its jobs, whoever leads."""
+        storage, clock = self.storage, self._clock
+        return (
+            Reaper(
+                storage.jobs,
+                storage.processes,
+                lease_s=self._plan.lease_s,
+                written_until=lambda: self._heartbeat.last_beat_at,
+            ),
+            Upkeep(storage.job_admin),
+            Sampler(
+                storage.samples,
+                storage.recorder,
+                host_id=self.host_id,
+                directory=storage.database.directory or Path.cwd(),
+                clock=clock,
+            ),
+            MetricsUpkeep(storage.metrics, storage.samples, clock),
+        )
+
+    def start(self) -> None:
+        """Begin to serve; :meth:`QueueRuntime.start` calls it once."""
+        try:
+            self._supervisor.tick()  # limits before the first claim
+            self._heartbeat.tick()  # visible before the first claim
+            listener = self.storage.database.listen(self._dispatcher.wake)
+            self._listener_is_pushing = listener.is_pushing
+            self._stop_listening = listener.stop
+            self._dispatcher.start()
+            for service in self._services:
+                service.start()
+        except BaseException:
+            self.shutdown_graceful(0.0)  # whatever has started
+            raise
+        logger.info(
+            "worker %s serves %s with up to %s threads",
+            self.host_id,
+            ", ".join(self._plan.queue_names),
+            self._plan.threads,
+        )
+
+    def _may_claim(self) -> bool:
+        parent = self._plan.parent_pid
+        if parent is not None and os.getppid() != parent:
+            return False
+        return self._heartbeat.is_fresh and not self.is_outdated
+
+    @property
+    def abandoned_count(self) -> int:
+        """Threads whose task ignored its time limit; they end with the process."""
+        return self._pool.abandoned_count
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether the heartbeat hangs or is gone, so that others take the jobs."""
+        return self._heartbeat.is_stuck or not self._heartbeat.is_alive
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether a newer package has migrated the database beyond this one."""
+        return self._schema_watch.is_outdated
+
+    def running(self) -> list[Execution]:
+        """Return the runs under way."""
+        return self._pool.running()
+
+    def request_cancel(self, job_id: str) -> bool:
+        """Ask a job to stop if it runs in this process.
+
+        Returns:
+            Whether it was found running here. It ends ``dead`` unless it still
+            succeeds.
+        """
+        for execution in self._pool.running():
+            if execution.job.id == job_id:
+                execution.token.cancel(CancelReason.USER)
+                return True
+        return False
+
+    def enqueue(self, job: NewJob) -> EnqueueResult:
+        """Store a job; see :meth:`JobQueue.enqueue`."""
+        return self.storage.jobs.enqueue(job)
+
+    def shutdown_graceful(self, timeout_s: float = DEFAULT_SHUTDOWN_S) -> bool:
+        """Stop: finish what runs, give back the rest, leave no trace.
+
+        A second call waits for the first one and returns the same.
+
+        Args:
+            timeout_s: Seconds that running tasks get before they are asked to stop.
+
+        Returns:
+            Whether every task ended by itself or stopped when asked.
+        """
+        with self._stopping:
+            if self._all_ended is None:
+                self._all_ended = self._stop(timeout_s)
+            return self._all_ended
+
+    def _stop(self, timeout_s: float) -> bool:
+        self._dispatcher.stop_claiming()
+        all_ended = self._pool.wait_until_quiet(timeout_s)
+        if not all_ended:
+            for execution in self._pool.running():
+                execution.token.cancel(CancelReason.SHUTDOWN)
+            all_ended = self._pool.wait_until_quiet(LAST_CALL_S)
+        if self._processes is not None:
+            self._processes.close()  # before their jobs are anybody else's
+        if not all_ended:
+            self._release_rest()
+        if not self._dispatcher.finish(_LONGEST_WRITE_S):
+            ids = ", ".join(sorted(self._dispatcher.unwritten_ids()))
+            logger.error("not stored how these jobs ended, they run again: %s", ids)
+        for service in self._services:
+            service.stop()
+        self._stop_listening()
+        self._pool.close(LAST_CALL_S)
+        for service in self._services:
+            service.join(LAST_CALL_S)
+        with contextlib.suppress(StorageError):
+            self.storage.processes.remove(self.host_id)
+        self.storage.flusher.close()
+        logger.info("worker %s has stopped", self.host_id)
+        return all_ended
+
+    def _release_rest(self) -> None:
+        stuck = [each for each in self._pool.running() if self._pool.abandon(each)]
+        for execution in stuck:
+            job = execution.job
+            kind = one_line(job.kind)
+            logger.warning("job %s (%s) did not stop; given back", job.id, kind)
+        self._dispatcher.give_back(stuck)

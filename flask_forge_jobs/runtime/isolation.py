@@ -1,0 +1,327 @@
+"""Tasks that run in a process of their own, as a worker sees them.
+
+A slot thread borrows a process, hands it the job and waits for the outcome. The process
+loads the application once and then runs one job after the other. One whose job was
+stopped, or that died, is not used again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+import threading
+from collections.abc import Mapping, Sequence
+
+from flask_forge_jobs.clock import Clock
+from flask_forge_jobs.errors import ConfigurationError
+from flask_forge_jobs.model.outcomes import Failed, Outcome, clip
+from flask_forge_jobs.model.seats import SeatPlan
+from flask_forge_jobs.runtime import task_messages as messages
+from flask_forge_jobs.tasks.context import TaskContext
+from flask_forge_jobs.tasks.decorator import Isolation, Task
+from flask_forge_jobs.tasks.pipes import LineReader, LineTooLongError
+from flask_forge_jobs.tasks.process_groups import (
+    ProcessGroup,
+    check_platform,
+    describe_status,
+)
+from flask_forge_jobs.tasks.registry import Runnable, TaskRegistry
+from flask_forge_jobs.tasks.supervision import Supervision
+
+logger = logging.getLogger(__name__)
+
+CHANNEL_VARIABLE = "FORGE_JOBS_TASK_CHANNEL"
+# How long the application may take to load.
+START_LIMIT_S = 60.0
+# Beyond the grace: a killed process is reaped and its slot told.
+KILL_SLACK_S = 5.0
+# How long an idle process has for its last writes when the worker stops.
+FAREWELL_S = 1.0
+
+
+class TaskProcess:
+    """One process that runs tasks.
+
+    Args:
+        command: Starts this program once more.
+        environ: Its environment.
+
+    Raises:
+        OSError: It cannot be started.
+    """
+
+    def __init__(self, command: Sequence[str], environ: Mapping[str, str]) -> None:
+        self._socket, theirs = socket.socketpair()
+        try:
+            number = theirs.fileno()
+            self.group = ProcessGroup(
+                command,
+                environ=dict(environ) | {CHANNEL_VARIABLE: str(number)},
+                pass_fds=(number,),
+            )
+        except BaseException:
+            self._socket.close()
+            raise
+        finally:
+            theirs.close()
+        self._descriptor = self._socket.fileno()
+        self._lines = LineReader(self._descriptor, messages.LONGEST_BYTES)
+        self._outcome: Outcome | None = None
+        self.is_ready = False
+        self.is_late = False
+
+    def wait_until_ready(self, context: TaskContext) -> bool:
+        """Wait until the application is loaded there.
+
+        Returns:
+            False when the process ended, took too long, or the job has to stop; then
+            it may become ready later.
+        """
+        if self.is_ready:
+            return True
+        clock = context.clock
+        with Supervision(
+            self.group,
+            context.cancel,
+            clock=clock,
+            deadline=context.deadline,
+            limit_at=clock.monotonic() + START_LIMIT_S,
+            grace_s=None,
+        ) as watch:
+            watch.read(self._descriptor, lambda: self._listen(context))
+            watch.run()
+            self.is_late = watch.is_late and not self.is_ready
+        return self.is_ready
+
+    def run(self, context: TaskContext, payload: str, grace_s: float) -> Outcome | None:
+        """Run a job in a process that is ready; None when it died meanwhile."""
+        self._outcome = None
+        with Supervision(
+            self.group,
+            context.cancel,
+            clock=context.clock,
+            deadline=context.deadline,
+            grace_s=grace_s,
+            ask=lambda: self._tell(messages.cancel_message(context.cancel.reason)),
+        ) as watch:
+
+            def listen() -> None:
+                watch.read(self._descriptor, lambda: self._listen(context))
+
+            line = messages.encode(messages.run_message(context, payload))
+            watch.write(self._descriptor, line, listen)
+            watch.run()
+        return self._outcome
+
+    def say_farewell(self) -> None:
+        """Let an idle process end by itself."""
+        self._tell(messages.STOP)
+
+    def close(self) -> int:
+        """End the process; return its exit status."""
+        status = self.group.close()
+        self._socket.close()
+        return status
+
+    def _listen(self, context: TaskContext) -> bool:
+        """Take in what the process says; return whether a wait is over."""
+        try:
+            told = [messages.decode(line) for line in self._lines.read()]
+        except (LineTooLongError, ValueError):
+            logger.exception("the process of job %s is not understood", context.job_id)
+            self.group.end()
+            return True
+        for message in told:
+            if "ready" in message:
+                self.is_ready = True
+                return True
+            if "outcome" in message:
+                self._outcome = messages.outcome_of(message)
+                return True
+            if message.get("id") == context.job_id:
+                context.progress_sink(message["progress"])
+        if self._lines.is_over:
+            self.group.end()
+        return self._lines.is_over
+
+    def _tell(self, message: Mapping[str, object]) -> None:
+        with contextlib.suppress(OSError):  # it is gone, or has not read for long
+            self._socket.send(messages.encode(message))
+
+
+class TaskProcesses:
+    """The processes of one worker; as many as jobs that need one at a time.
+
+    Args:
+        command: Starts one.
+        grace_s: Seconds between SIGTERM and SIGKILL.
+        clock: For the farewell.
+        environ: Environment of the processes.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        grace_s: float,
+        clock: Clock,
+        environ: Mapping[str, str] = os.environ,
+    ) -> None:
+        self._command = tuple(command)
+        self._environ = dict(environ)
+        self.grace_s = grace_s
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._idle: list[TaskProcess] = []
+        self._busy: set[TaskProcess] = set()
+        self._is_closed = False
+
+    def run(self, context: TaskContext, payload: str) -> Outcome:
+        """Run a job in a process of its own; never raises for what happens there."""
+        try:
+            process = self._take()
+        except OSError as error:
+            return Failed(clip(f"cannot start a process for the task: {error}"))
+        if not process.wait_until_ready(context):
+            if not process.is_late and not has_ended(process):
+                self._keep(process)  # for the next attempt
+                return Failed("stopped before its process was ready")
+            status = describe_status(self._discard(process))
+            if process.is_late:
+                return Failed(f"its process was not ready within {START_LIMIT_S:g} s")
+            return Failed(f"its process {status} before it was ready")
+        outcome = process.run(context, payload, self.grace_s)
+        if outcome is not None and not context.cancel.is_cancelled:
+            self._keep(process)
+            return outcome
+        status = describe_status(self._discard(process))
+        return Failed(f"its process {status}") if outcome is None else outcome
+
+    def close(self) -> None:
+        """End every process; a job that still runs in one fails."""
+        with self._lock:
+            self._is_closed = True
+            idle, self._idle = self._idle, []
+            for process in self._busy:
+                process.group.end()
+        for process in idle:
+            process.say_farewell()
+        ends_at = self._clock.monotonic() + FAREWELL_S
+        for process in idle:
+            process.group.wait(max(ends_at - self._clock.monotonic(), 0.0))
+            process.close()
+
+    def _take(self) -> TaskProcess:
+        """Return the process that was used last, which is ready, or a new one."""
+        while True:
+            with self._lock:
+                if self._is_closed:
+                    raise OSError("the worker is stopping")
+                if not self._idle:
+                    break
+                process = self._idle.pop()
+                self._busy.add(process)
+            if not has_ended(process):
+                return process
+            self._discard(process)
+        process = TaskProcess(self._command, self._environ)
+        self._note_start(process)
+        return process
+
+    def _note_start(self, process: TaskProcess) -> None:
+        with self._lock:
+            self._busy.add(process)
+            if self._is_closed:
+                process.group.end()
+
+    def _keep(self, process: TaskProcess) -> None:
+        with self._lock:
+            if not self._is_closed:
+                self._busy.discard(process)
+                self._idle.append(process)
+                return
+        self._discard(process)
+
+    def _discard(self, process: TaskProcess) -> int:
+        with self._lock:
+            self._busy.discard(process)
+        return process.close()
+
+
+def has_ended(process: TaskProcess) -> bool:
+    """Whether a process is over."""
+    return process.group.wait(0.0)
+
+
+class IsolatedTask:
+    """Stands for a task in the worker, and runs it elsewhere."""
+
+    def __init__(self, task: Runnable, processes: TaskProcesses) -> None:
+        self.kind = task.kind
+        self._task = task
+        self._processes = processes
+        # For how long the dispatcher leaves the stop to us.
+        self.stop_limit_s = processes.grace_s + KILL_SLACK_S
+
+    @property
+    def timeout_s(self) -> float | None:
+        """Seconds one attempt may take; None means no limit."""
+        return self._task.timeout_s
+
+    @property
+    def seats(self) -> SeatPlan | None:
+        """How many of its jobs may run at once; they take their seats in the worker."""
+        return self._task.seats
+
+    def run(self, context: TaskContext, payload: str) -> Outcome:
+        """Run once in a process of its own."""
+        return self._processes.run(context, payload)
+
+
+class IsolatingRegistry(TaskRegistry):
+    """The tasks as a worker runs them."""
+
+    def __init__(self, registry: TaskRegistry, processes: TaskProcesses) -> None:
+        super().__init__()
+        self._registry = registry
+        self._stand_ins = {
+            kind: IsolatedTask(task, processes)
+            for kind in isolated_kinds(registry)
+            if (task := registry.get(kind)) is not None
+        }
+
+    def get(self, kind: str) -> Runnable | None:
+        """Return the task of a kind, or what stands for it."""
+        return self._stand_ins.get(kind) or self._registry.get(kind)
+
+
+def isolated_kinds(registry: TaskRegistry) -> list[str]:
+    """Return the kinds whose task asks for a process of its own."""
+    return [kind for kind in registry.kinds() if _wants_process(registry.get(kind))]
+
+
+def check_isolation(registry: TaskRegistry, command: Sequence[str]) -> None:
+    """Check that the tasks that ask for a process of their own can have one.
+
+    Raises:
+        ConfigurationError: Nobody has said how to start one, or this system is not fit.
+    """
+    kinds = ", ".join(isolated_kinds(registry))
+    if not kinds:
+        return
+    if not command:
+        raise ConfigurationError(
+            "isolation",
+            f"{kinds} must run in a process of its own, which only "
+            "`flask forge-jobs worker` starts",
+        )
+    try:
+        check_platform()
+    except OSError as error:
+        raise ConfigurationError("isolation", f"{kinds}: {error}") from error
+
+
+def _wants_process(task: Runnable | None) -> bool:
+    return isinstance(task, Task) and task.isolation is Isolation.PROCESS

@@ -1,0 +1,96 @@
+"""One declared queue within a worker process: its slots, and what waits for them."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from flask_forge_jobs.model.error_history import tells_of_a_crash
+from flask_forge_jobs.model.jobs import ClaimedJob
+from flask_forge_jobs.runtime.execution import Execution
+from flask_forge_jobs.runtime.look_ahead import LookAhead
+
+
+def may_wait(job: ClaimedJob) -> bool:
+    """Whether a claimed job may wait for a slot; it cannot be told from a run then.
+
+    The death of this process would count a second time against a job that may never
+    have started, or would be the end of one that may run only once.
+    """
+    return job.max_attempts > 1 and not tells_of_a_crash(job.error_history)
+
+
+@dataclass(slots=True)
+class Lane:
+    """The slots of one queue; whoever uses it holds the lock of its pool.
+
+    Args:
+        limit: How many jobs may run at once.
+        running: The run in each slot.
+        buffer: Claimed jobs that wait for a slot.
+        look_ahead: How many may wait.
+    """
+
+    limit: int = 0
+    running: dict[int, Execution] = field(default_factory=dict)
+    buffer: deque[Execution] = field(default_factory=deque)
+    look_ahead: LookAhead = field(default_factory=LookAhead)
+    # Incarnation of each slot: counts up when an abandoned run leaves it (D3).
+    _incarnations: list[int] = field(default_factory=list)
+    _free: list[int] = field(default_factory=list)
+
+    @property
+    def room(self) -> int:
+        """How many more jobs could run if there were threads for them."""
+        return max(self.limit - len(self.running) - len(self.buffer), 0)
+
+    @property
+    def startable(self) -> int:
+        """How many of the waiting jobs could start if there were threads for them."""
+        return min(len(self.buffer), max(self.limit - len(self.running), 0))
+
+    def ahead(self, threads: int, share: int) -> int:
+        """Return how many more jobs may be claimed that do not start at once.
+
+        Args:
+            threads: Most runs at once in this process.
+            share: How many threads this queue is due while jobs of others wait.
+        """
+        if not self.limit:
+            return 0
+        held = len(self.running) + len(self.buffer)
+        likely = self.look_ahead.jobs(min(self.limit, threads))
+        wanted = max(likely, min(self.room, share - held))
+        return max(wanted - max(len(self.buffer) - self.room, 0), 0)
+
+    def start_next(self) -> Execution:
+        """Move the job that has waited longest into the lowest free slot."""
+        execution = self.buffer.popleft()
+        if self._free:
+            self._free.sort(reverse=True)
+            execution.slot = self._free.pop()
+        else:
+            self._incarnations.append(0)
+            execution.slot = len(self._incarnations) - 1
+        self.running[execution.slot] = execution
+        return execution
+
+    def leave(self, execution: Execution) -> None:
+        """Free the slot of a run that has ended."""
+        del self.running[execution.slot]
+        self._free.append(execution.slot)
+
+    def abandon(self, execution: Execution) -> None:
+        """Free the slot of a run that goes on; its successor gets another id."""
+        self.leave(execution)
+        self._incarnations[execution.slot] += 1
+
+    def incarnation(self, slot: int) -> int:
+        """Return how many runs were abandoned in a slot."""
+        return self._incarnations[slot] if slot < len(self._incarnations) else 0
+
+    def take_back(self) -> list[Execution]:
+        """Remove and return what waits."""
+        taken = list(self.buffer)
+        self.buffer.clear()
+        return taken

@@ -1,0 +1,101 @@
+"""Outlook: where there may be work, and when to look although nothing wakes us."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+# How often a busy worker looks for jobs whose time has come.
+PROMOTE_PERIOD_S = 0.25
+# A worker that has had nothing to do for this long asks when the next one is due.
+IDLE_AFTER_S = 0.02
+
+
+class Outlook:
+    """What a dispatcher expects of its queues; all instants are monotonic seconds.
+
+    Wake-ups come from other threads, so whoever uses it holds the dispatcher's lock.
+
+    Args:
+        queue_names: The declared queues; at first all of them may have work.
+    """
+
+    def __init__(self, queue_names: Sequence[str]) -> None:
+        self._queue_names = frozenset(queue_names)
+        self.hopeful = set(queue_names)
+        # When the first job that waits for its time is due, in which queues.
+        self._due_at: float | None = None
+        self._due_covers: set[str] = set()
+        self._idle_at = 0.0
+        self._promote_at = 0.0
+        self._poll_at = 0.0
+
+    def hear(self, names: Iterable[str]) -> None:
+        """Take in that something was enqueued."""
+        self.hopeful.update(names)
+        self._due_covers.difference_update(names)
+
+    def forget_due(self, names: Iterable[str]) -> None:
+        """Take in that a job of these queues now waits for its time."""
+        self._due_covers.difference_update(names)
+
+    def note_exchange(self, now: float, *, promoted: bool) -> None:
+        """Take in that outcomes were written or jobs claimed.
+
+        Args:
+            now: When that was.
+            promoted: Whether it looked for jobs whose time has come.
+        """
+        if promoted:
+            self._promote_at = now + PROMOTE_PERIOD_S
+        self._idle_at = now + IDLE_AFTER_S
+
+    def is_time_to_promote(self, now: float) -> bool:
+        """Whether the next claim should look for jobs whose time has come."""
+        return now >= self._promote_at
+
+    def look_around(self, now: float, pause_s: float) -> None:
+        """Take any queue for one with work once it is time to poll or a job is due.
+
+        Args:
+            now: The present.
+            pause_s: Seconds until the next poll.
+        """
+        is_due = self._due_at is not None and now >= self._due_at
+        if now >= self._poll_at or is_due:
+            self.hopeful.update(self._queue_names)
+            self._due_at = None
+            self._due_covers.clear()
+            self._promote_at = now
+            self._poll_at = now + pause_s
+
+    def next_looks(self) -> list[float]:
+        """Return when to look for work although nothing wakes us."""
+        moments = [self._poll_at]
+        if self._due_at is not None:
+            moments.append(self._due_at)
+        if self._quiet() - self._due_covers:
+            moments.append(self._idle_at)
+        return moments
+
+    def to_ask(self, now: float) -> set[str]:
+        """Return the queues to ask when their next job is due; none means not now.
+
+        What is heard of one of them from here on makes its answer worthless.
+        """
+        names = self._quiet()
+        if now < self._idle_at or names <= self._due_covers:
+            return set()
+        self._due_covers = set(names)
+        return names
+
+    def learn_due(self, due_at: float | None) -> None:
+        """Take in when the next job of the queues that were asked is due."""
+        self._due_at = due_at
+
+    def _quiet(self) -> set[str]:
+        """Queues where only the passing of time brings work.
+
+        Not those that are known to hold work for which there is no room here: while
+        that lasts, a job that is due would have us look again and again.
+        """
+        return set(self._queue_names - self.hopeful)

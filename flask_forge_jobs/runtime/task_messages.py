@@ -1,0 +1,134 @@
+"""What a worker and the process of a task tell each other: one JSON object a line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from flask_forge_jobs.model.jobs import ClaimedJob
+from flask_forge_jobs.model.outcomes import (
+    Dead,
+    Done,
+    Failed,
+    Outcome,
+    PutOff,
+    Released,
+    Throttled,
+)
+from flask_forge_jobs.tasks.cancellation import CancelReason
+from flask_forge_jobs.tasks.context import TaskContext
+
+# A payload is 1 MiB at most, and its text may hold an escape for each character.
+LONGEST_BYTES = 8 * 1024 * 1024
+
+READY = {"ready": True}
+STOP = {"stop": True}
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A job for the process of a task.
+
+    Args:
+        job: The job, as far as its context shows it.
+        host_id: The worker process, which owns it.
+        seconds_left: Until its time limit; None means no limit.
+    """
+
+    job: ClaimedJob
+    host_id: str
+    seconds_left: float | None
+
+
+def encode(message: Mapping[str, object]) -> bytes:
+    """Return a message as a line."""
+    return json.dumps(message, separators=(",", ":")).encode("ascii") + b"\n"
+
+
+def decode(line: bytes) -> dict[str, Any]:
+    """Return the message of a line.
+
+    Raises:
+        ValueError: It is no JSON object.
+    """
+    message = json.loads(line)
+    if type(message) is not dict:
+        raise ValueError("not a JSON object")
+    return message
+
+
+def run_message(context: TaskContext, payload: str) -> dict[str, Any]:
+    """Return the message that starts a run."""
+    return {
+        "run": {
+            "id": context.job_id,
+            "queue": context.queue_name,
+            "kind": context.kind,
+            "payload": payload,
+            "attempt": context.attempt,
+            "max_attempts": context.max_attempts,
+            "throttle_attempts": context.throttle_attempts,
+            "host_id": context.host_id,
+            "seconds_left": context.seconds_left(),
+        }
+    }
+
+
+def run_of(message: dict[str, Any]) -> Run:
+    """Return what :func:`run_message` was made of."""
+    told = message["run"]
+    attempt, most = told["attempt"], told["max_attempts"]
+    job = ClaimedJob(
+        told["id"], told["queue"], told["kind"], told["payload"],
+        0, 0, attempt, most, told["throttle_attempts"], "[]", None,
+    )  # fmt: skip
+    return Run(job, told["host_id"], told["seconds_left"])
+
+
+def cancel_message(reason: CancelReason | None) -> dict[str, Any]:
+    """Return the message that a run should stop."""
+    return {"cancel": reason}
+
+
+def progress_message(job_id: str, text: str) -> dict[str, Any]:
+    """Return the message with a progress report.
+
+    The job is named because a thread that a task leaves behind may go on reporting.
+    """
+    return {"progress": text, "id": job_id}
+
+
+def outcome_message(outcome: Outcome) -> dict[str, Any]:
+    """Return the message that ends a run."""
+    match outcome:
+        case Done(result):
+            told: dict[str, Any] = {"done": result}
+        case Failed(message, delay_at_least_s):
+            told = {"failed": message, "delay_s": delay_at_least_s}
+        case PutOff():
+            told = {"put_off": outcome.retry_after_s}
+        case Throttled():
+            told = {"throttled": outcome.retry_after_s, "scope": outcome.scope}
+        case Dead():
+            told = {"dead": outcome.message}
+        case Released():
+            told = {"released": True}
+    return {"outcome": told}
+
+
+def outcome_of(message: dict[str, Any]) -> Outcome:
+    """Return what :func:`outcome_message` was made of."""
+    told = message["outcome"]
+    if "done" in told:
+        return Done(told["done"])
+    if "failed" in told:
+        return Failed(told["failed"], told["delay_s"])
+    if "put_off" in told:
+        return PutOff(told["put_off"])
+    if "throttled" in told:
+        return Throttled(told["throttled"], scope=told["scope"])
+    if "dead" in told:
+        return Dead(told["dead"])
+    return Released()

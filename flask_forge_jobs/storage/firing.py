@@ -1,0 +1,194 @@
+"""How due schedules make their jobs, once for each instant whoever tries.
+
+The rows of due schedules are locked, their jobs are stored and the schedules moved on
+in one transaction (D53), so a firing is neither lost nor made twice. Should a schedule
+come back to an instant, by an edit or a clock that stepped back, the unique pair of
+schedule and instant on the job refuses the second one.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from flask_forge_jobs.errors import DuplicateJobError, InvalidInputError
+from flask_forge_jobs.ids import UlidGenerator
+from flask_forge_jobs.model.cron import (
+    FiringReport,
+    Schedule,
+    ScheduleDefinition,
+)
+from flask_forge_jobs.model.instants import SECOND_US, from_micros, to_micros
+from flask_forge_jobs.model.queues import DEFAULT_MAX_WORKERS
+from flask_forge_jobs.storage.database import (
+    Database,
+    Parameter,
+    Transaction,
+    encode_rows,
+)
+from flask_forge_jobs.storage.recorder import Recorder
+from flask_forge_jobs.storage.rows import schedule_from_row, schedule_parameters
+
+logger = logging.getLogger(__name__)
+
+# What one transaction handles: so many schedules, no further one after so many jobs.
+SCHEDULES = 100
+JOBS = 1000
+
+Router = Callable[[str], str]
+
+
+@dataclass(slots=True)
+class _Plan:
+    """What is to be done for one due schedule.
+
+    Args:
+        before: As it is stored.
+        after: As it is to be stored.
+        jobs: A row for each firing, the oldest first.
+    """
+
+    before: Schedule
+    after: Schedule
+    jobs: Sequence[dict[str, Parameter]] = ()
+
+    def failed(self, error: Exception) -> None:
+        """Leave the schedule due, so that the next look tries again (D53)."""
+        self.after = replace(self.before, last_error=str(error))
+        self.jobs = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """What one transaction did; ``last`` is None when no schedule is left."""
+
+    report: FiringReport
+    made: Sequence[tuple[str, str]]
+    last: str | None
+
+
+class Firing:
+    """Makes the jobs of due schedules.
+
+    Args:
+        database: The seam to the database.
+        ids: Mints job ids.
+        recorder: Counts the jobs that are enqueued.
+    """
+
+    def __init__(
+        self, database: Database, ids: UlidGenerator, recorder: Recorder
+    ) -> None:
+        self._database = database
+        self._ids = ids
+        self._recorder = recorder
+
+    def fire_due(self, router: Router, *, overdue_s: float = 0.0) -> FiringReport:
+        """Fire what is due; see :meth:`.CronStorage.fire_due`."""
+        total = FiringReport()
+        after: str | None = ""
+        while after is not None:
+            # Bound now: the unit may be run again.
+            page = self._database.write(
+                lambda tx, after=after: self._page(tx, router, overdue_s, after)  # type: ignore[misc]
+            )
+            self._recorder.enqueued_many(page.made)
+            total += page.report
+            after = page.last
+        return total
+
+    def _page(
+        self, transaction: Transaction, router: Router, overdue_s: float, after: str
+    ) -> _Page:
+        rows = transaction.all(
+            "due_schedules",
+            overdue_us=int(overdue_s * SECOND_US),
+            after=after,
+            limit=SCHEDULES,
+        )
+        if not rows:
+            return _Page(FiringReport(), (), None)
+        now = from_micros(int(transaction.all("now")[0][0]))
+        plans: list[_Plan] = []
+        planned = 0
+        for row in rows:
+            plans.append(self._plan(schedule_from_row(row), now, router))
+            planned += len(plans[-1].jobs)
+            if planned >= JOBS:
+                break
+        is_last = len(rows) < SCHEDULES and len(plans) == len(rows)
+        report, made = _carry_out(transaction, plans)
+        return _Page(
+            report, made, None if is_last else plans[-1].before.definition.name
+        )
+
+    def _plan(self, schedule: Schedule, now: datetime, router: Router) -> _Plan:
+        plan = _Plan(schedule, schedule)
+        try:
+            job = schedule.definition.job(router)
+            instants, plan.after = schedule.fired(now)
+        except InvalidInputError as error:
+            plan.failed(error)
+            if error.field == "cron_expr":
+                plan.after = schedule.disabled_by(error, now)
+        else:
+            ids = self._ids.new_many(len(instants))
+            plan.jobs = [
+                {
+                    "id": job_id,
+                    "schedule": schedule.definition.name,
+                    "queue_name": job.queue_name,
+                    "max_attempts": job.max_attempts,
+                    "fire_at": to_micros(instant),
+                }
+                for job_id, instant in zip(ids, instants, strict=True)
+            ]
+        return plan
+
+
+def _carry_out(
+    transaction: Transaction, plans: Sequence[_Plan]
+) -> tuple[FiringReport, list[tuple[str, str]]]:
+    stored = _store(transaction, [job for plan in plans for job in plan.jobs])
+    skipped = errors = 0
+    made: list[tuple[str, str]] = []
+    for plan in plans:
+        definition = plan.before.definition
+        done = [job for job in plan.jobs if job["id"] in stored]
+        made += [(str(job["queue_name"]), definition.kind) for job in done]
+        if len(done) < len(plan.jobs) and (error := _clash(transaction, definition)):
+            plan.failed(error)
+        skipped += max(len(plan.jobs) - len(done), 0)
+        errors += plan.after.last_error is not None
+        if plan.after != plan.before:
+            transaction.run("advance_schedule", **schedule_parameters(plan.after))
+            if plan.after.last_error is not None:
+                logger.warning(
+                    "schedule %r: %s", definition.name, plan.after.last_error
+                )
+    return FiringReport(len(made), skipped, errors), made
+
+
+def _store(transaction: Transaction, jobs: Sequence[dict[str, Parameter]]) -> set[str]:
+    """Store jobs; return the ids of those that nothing stood against."""
+    if not jobs:
+        return set()
+    for name in sorted({str(job["queue_name"]) for job in jobs}):
+        transaction.later("ensure_queue", name=name, max_workers=DEFAULT_MAX_WORKERS)
+        transaction.wake(name)
+    return {job_id for (job_id,) in transaction.all("fire", rows=encode_rows(jobs))}
+
+
+def _clash(
+    transaction: Transaction, definition: ScheduleDefinition
+) -> DuplicateJobError | None:
+    """Return the error of a key that a job of another kind holds (D16)."""
+    key = definition.dedupe_key
+    if key is None:
+        return None
+    for job_id, _, kind, *_ in transaction.all("find_enqueued", id="", dedupe_key=key):
+        if kind != definition.kind:
+            return DuplicateJobError(key, job_id, kind)
+    return None

@@ -1,0 +1,94 @@
+"""What an application passes as its connection, and the driver's connection below it.
+
+SQLAlchemy is never imported here: an object can be one of its own only when the
+application has imported it.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from flask_forge_jobs.errors import InvalidInputError, StorageError
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+FIELD = "connection"
+SAVEPOINT = "forge_jobs"
+
+
+@dataclass(frozen=True, slots=True)
+class GivenConnection:
+    """A caller's connection.
+
+    Args:
+        driver: The driver's connection.
+        wrapper: What SQLAlchemy made of it, with a transaction begun; None without
+            SQLAlchemy.
+    """
+
+    driver: object
+    wrapper: Connection | None = None
+
+
+def look_below(given: object) -> GivenConnection:
+    """Return the driver's connection of what a caller passed.
+
+    SQLAlchemy's ``Connection``, ``Session`` and ``scoped_session``, which
+    Flask-SQLAlchemy's ``db.session`` is, begin a transaction as any statement of theirs
+    would; what a pool hands out is unwrapped; anything else is returned as it is.
+
+    Raises:
+        StorageError: SQLAlchemy has no connection to give, for instance because an
+            error has ended the session's transaction.
+    """
+    core = sys.modules.get("sqlalchemy")
+    if core is None:
+        return GivenConnection(given)
+    try:
+        orm = sys.modules.get("sqlalchemy.orm")
+        if orm is not None and isinstance(given, orm.scoped_session):
+            given = given()
+        if orm is not None and isinstance(given, orm.Session):
+            given = given.connection()
+        if isinstance(given, core.Connection):
+            if not given.in_transaction():
+                given.begin()
+            return GivenConnection(given.connection.dbapi_connection, given)
+    except core.exc.SQLAlchemyError as error:
+        raise StorageError(
+            f"{FIELD}: SQLAlchemy gives none ({type(error).__name__}); roll the "
+            "transaction back first"
+        ) from error
+    return GivenConnection(getattr(given, "dbapi_connection", given))
+
+
+def refuse(message: str) -> InvalidInputError:
+    """Return the error for a connection that cannot be joined."""
+    return InvalidInputError(FIELD, message)
+
+
+def not_a(driver: str, connection: object) -> InvalidInputError:
+    """Return the error for a connection of another driver."""
+    kind = type(connection)
+    return refuse(
+        f"a {kind.__module__}.{kind.__qualname__} cannot be joined; the jobs are in a "
+        f"database that is reached through {driver}"
+    )
+
+
+def in_autocommit() -> InvalidInputError:
+    """Return the error for a connection that commits each statement by itself."""
+    return refuse(
+        "is in autocommit mode and no transaction is open; begin one, or leave the "
+        "connection out"
+    )
+
+
+def has_failed() -> StorageError:
+    """Return the error for a transaction that can store nothing any more."""
+    return StorageError(
+        f"{FIELD}: its transaction has failed and would store nothing; roll it back"
+    )

@@ -1,0 +1,101 @@
+"""What a producer remembers of queues, so that it need not ask for each job."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from flask_forge_jobs.clock import Clock
+from flask_forge_jobs.model.queues import DEFAULT_MAX_WORKERS
+from flask_forge_jobs.storage.database import Database, Transaction, encode_names
+
+# A queue is registered again after this time, should somebody have deleted it, and its
+# bound is read again, should somebody have changed it.
+KNOWN_QUEUE_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Queues:
+    """Registered queues.
+
+    Args:
+        created: Those that were not registered before.
+        bounds: Most jobs that may wait, for the queues that have such a bound.
+    """
+
+    created: set[str] = field(default_factory=set)
+    bounds: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    until: float
+    bound: int | None
+
+
+class KnownQueues:
+    """Registers queues, and remembers for a while that they are.
+
+    Args:
+        database: The seam to the database.
+        clock: Ages what is known.
+    """
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+        self._known: dict[str, _Known] = {}
+
+    def is_open(self, queue_name: str) -> bool:
+        """Whether a queue is known to be registered and to take any number of jobs."""
+        known = self._known_of(queue_name)
+        return known is not None and known.bound is None
+
+    def look_up(self, queue_names: Sequence[str]) -> Queues:
+        """Register queues that are missing, and return what is known of all."""
+        if any(self._known_of(name) is None for name in queue_names):
+            return self._database.write(
+                lambda transaction: self.look_up_within(transaction, queue_names)
+            )
+        return Queues(bounds=self._bounds(queue_names))
+
+    def look_up_within(
+        self, transaction: Transaction, queue_names: Sequence[str]
+    ) -> Queues:
+        """Do the same in an open transaction."""
+        bounds = self._bounds(queue_names)
+        unknown = [name for name in queue_names if self._known_of(name) is None]
+        if not unknown:
+            return Queues(bounds=bounds)
+        created = {
+            name
+            for name in unknown
+            if transaction.all(
+                "ensure_queue", name=name, max_workers=DEFAULT_MAX_WORKERS
+            )
+        }
+        rows = transaction.all("bounded_queues", rows=encode_names("name", unknown))
+        return Queues(created, bounds | dict(rows))
+
+    def remember(self, queue_names: Iterable[str], bounds: Mapping[str, int]) -> None:
+        """Know registered queues for some seconds.
+
+        Args:
+            queue_names: The queues.
+            bounds: Most jobs that may wait; a queue that is left out has no bound.
+        """
+        until = self._clock.monotonic() + KNOWN_QUEUE_S
+        for name in queue_names:
+            self._known[name] = _Known(until, bounds.get(name))
+
+    def _known_of(self, queue_name: str) -> _Known | None:
+        known = self._known.get(queue_name)
+        return known if known and known.until > self._clock.monotonic() else None
+
+    def _bounds(self, queue_names: Iterable[str]) -> dict[str, int]:
+        found = ((name, self._known_of(name)) for name in queue_names)
+        return {
+            name: known.bound
+            for name, known in found
+            if known is not None and known.bound is not None
+        }

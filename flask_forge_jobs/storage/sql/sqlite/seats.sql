@@ -1,0 +1,21 @@
+-- What SQLite must say in its own way.
+
+-- name: take_seat
+-- Served by forge_job_seated; one writer at a time, so nobody counts beside another.
+UPDATE forge_job
+SET
+    seat_name = :seat,
+    seated_at = CASE
+        WHEN (
+            SELECT COUNT(*)
+            FROM forge_job AS other
+            WHERE other.seat_name = :seat AND other.status = 'in_progress'
+                AND other.seated_at = other.started_at AND other.id <> :job_id
+        ) < :most
+            THEN started_at
+    END
+WHERE id = :job_id
+    AND COALESCE(status, '') = 'in_progress'
+    AND COALESCE(process_id, '') = :owner
+    AND attempts = :run
+RETURNING seated_at IS NOT NULL

@@ -1,0 +1,265 @@
+"""child_pool: warm programs, in any language, that run one job after the other.
+
+Each program reads a JSON object a line, ``{"id": ..., "payload": ...}``, and answers
+with one: ``{"id": ..., "status": "ok"}``, or ``"error"``, ``"dead"`` or ``"throttled"``
+with a ``"message"`` or ``"retry_after_secs"``. Who answers anything else is killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from flask_forge_jobs.errors import InvalidInputError
+from flask_forge_jobs.model.bounds import check_integer, check_kind, shown
+from flask_forge_jobs.model.jobs import check_timeout
+from flask_forge_jobs.model.outcomes import (
+    Dead,
+    Done,
+    Failed,
+    Outcome,
+    Throttled,
+    clip,
+)
+from flask_forge_jobs.model.payloads import load_text
+from flask_forge_jobs.tasks.bundled.cmd_exec import (
+    GRACE_S,
+    INHERITED,
+    clean_environment,
+    not_started,
+)
+from flask_forge_jobs.tasks.context import TaskContext
+from flask_forge_jobs.tasks.pipes import LineReader, LineTooLongError
+from flask_forge_jobs.tasks.process_groups import (
+    KILL_LIMIT_S,
+    ProcessGroup,
+    describe_status,
+)
+from flask_forge_jobs.tasks.supervision import Supervision
+
+DEFAULT_TIMEOUT_S = 600.0
+DEFAULT_RETRY_AFTER_S = 60.0
+LONGEST_LINE_BYTES = 1_048_576
+MOST_CHILDREN = 64
+# Between the end of a program's output and its own.
+FAREWELL_S = 0.5
+
+
+class ChildPool:
+    """Hands its jobs to warm programs; add it with ``forge.registry.add(...)``.
+
+    The programs are started together when the first job comes, and one that was killed
+    when the next job needs it. They end with the worker.
+
+    Args:
+        kind: Kind of its jobs.
+        command: The program and its arguments; no shell is involved.
+        size: How many run, 1 to 64.
+        timeout_s: Seconds one attempt may take, the wait for an idle program included;
+            600 by default, None means no limit. A job's own limit comes first.
+        folder: Where the programs run; the worker's directory by default.
+        inherit: Variables that they get from the worker's environment.
+        variables: Further variables that they get.
+        environ: The environment to inherit from.
+
+    Raises:
+        InvalidInputError: A value is outside its bounds, or the command is empty.
+    """
+
+    seats = None
+    stop_limit_s = GRACE_S + KILL_LIMIT_S
+
+    def __init__(
+        self,
+        kind: str,
+        command: Sequence[str],
+        *,
+        size: int = 1,
+        timeout_s: float | None = DEFAULT_TIMEOUT_S,
+        folder: str | Path | None = None,
+        inherit: Iterable[str] = INHERITED,
+        variables: Mapping[str, str] | None = None,
+        environ: Mapping[str, str] = os.environ,
+    ) -> None:
+        if isinstance(command, str) or not command:
+            raise InvalidInputError("command", "must be a program and its arguments")
+        if timeout_s is not None:
+            check_timeout(timeout_s)
+        self.kind = check_kind(kind)
+        self.timeout_s = timeout_s
+        self._command = list(command)
+        self._size = check_integer("size", size, 1, MOST_CHILDREN)
+        self._folder = None if folder is None else Path(folder)
+        self._environ = clean_environment(inherit, environ) | dict(variables or {})
+        self._changed = threading.Condition()
+        self._idle: list[_Place] = []
+        self._has_begun = False
+
+    def run(self, context: TaskContext, payload: str) -> Outcome:
+        """Let one of the programs run a job; it is stopped when the job is."""
+        try:
+            request = {"id": context.job_id, "payload": load_text(payload)}
+        except InvalidInputError as error:
+            return Dead(clip(f"corrupt row: {error.message}"))
+        place = self._borrow(context)
+        if place is None:
+            return Failed("stopped while every child was busy")
+        try:
+            return self._ask(place, context, request)
+        except OSError as error:
+            return not_started(self._command[0], error)
+        finally:
+            with self._changed:
+                self._idle.append(place)
+                self._changed.notify()
+
+    def close(self) -> None:
+        """End the programs that are idle; a worker's end does so by itself."""
+        with self._changed:
+            for place in self._idle:
+                place.clear()
+
+    def _borrow(self, context: TaskContext) -> _Place | None:
+        """Return an idle place; None when the job has to stop before there is one."""
+        with context.cancel.heard_by(self._wake_all), self._changed:
+            if not self._has_begun:
+                self._begin()
+            self._changed.wait_for(
+                lambda: self._idle or context.cancel.is_cancelled,
+                context.seconds_left(),
+            )
+            if context.cancel.is_cancelled or not self._idle:
+                return None
+            return self._idle.pop()
+
+    def _wake_all(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
+
+    def _begin(self) -> None:
+        self._has_begun = True
+        self._idle = [_Place() for _ in range(self._size)]
+        with contextlib.suppress(OSError):  # told when a job needs it
+            for place in self._idle:
+                place.child = self._start()
+
+    def _start(self) -> _Child:
+        return _Child(self._command, self._environ, self._folder)
+
+    def _ask(
+        self, place: _Place, context: TaskContext, request: dict[str, Any]
+    ) -> Outcome:
+        if place.child is not None and not place.child.is_fit():
+            place.clear()
+        if place.child is None:
+            place.child = self._start()
+        outcome = place.child.ask(context, request)
+        if outcome is None or context.cancel.is_cancelled:
+            trouble, status = place.child.trouble, place.clear()
+            return outcome or Failed(f"the child {trouble or describe_status(status)}")
+        return outcome
+
+
+class _Place:
+    """Where one of the programs is, or is to be started."""
+
+    def __init__(self) -> None:
+        self.child: _Child | None = None
+
+    def clear(self) -> int:
+        """End the program; return its exit status."""
+        child, self.child = self.child, None
+        return 0 if child is None else child.close()
+
+
+class _Child:
+    """One running program."""
+
+    def __init__(
+        self, command: Sequence[str], environ: Mapping[str, str], folder: Path | None
+    ) -> None:
+        self._group = ProcessGroup(
+            command,
+            environ=environ,
+            folder=folder,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        process = self._group.process
+        assert process.stdin is not None  # noqa: S101  # for the type checker
+        assert process.stdout is not None  # noqa: S101  # for the type checker
+        self._stdin, self._stdout = process.stdin.fileno(), process.stdout.fileno()
+        self._lines = LineReader(self._stdout, LONGEST_LINE_BYTES)
+        self._said: list[bytes] = []
+        self.trouble = ""
+
+    def is_fit(self) -> bool:
+        """Whether it runs and has said nothing that nobody asked for."""
+        self._said = []
+        self._listen()
+        is_quiet = not (self._said or self._lines.has_rest or self.trouble)
+        return is_quiet and not self._group.wait(0.0)
+
+    def ask(self, context: TaskContext, request: dict[str, Any]) -> Outcome | None:
+        """Send a request and wait for the answer; None when the program is to go."""
+        self._said = []
+        with Supervision(
+            self._group,
+            context.cancel,
+            clock=context.clock,
+            deadline=context.deadline,
+            grace_s=GRACE_S,
+        ) as watch:
+            watch.read(self._stdout, self._listen)
+            watch.write(self._stdin, json.dumps(request).encode("ascii") + b"\n")
+            watch.run()
+        if self._lines.is_over and not self._group.wait(FAREWELL_S):
+            self.trouble = "closed its output"
+        if self.trouble or not self._said:
+            return None
+        try:
+            return _outcome_of(self._said, request["id"])
+        except (ValueError, TypeError, LookupError) as error:
+            self.trouble = f"gave an answer that is not understood: {error}"
+            return None
+
+    def close(self) -> int:
+        """End it; return its exit status."""
+        return self._group.close()
+
+    def _listen(self) -> bool:
+        try:
+            self._said += self._lines.read()
+        except LineTooLongError:
+            self.trouble = f"gave an answer of more than {LONGEST_LINE_BYTES} bytes"
+        return bool(self._said or self.trouble or self._lines.is_over)
+
+
+def _outcome_of(lines: Sequence[bytes], job_id: str) -> Outcome:
+    """Return the outcome that an answer stands for.
+
+    Raises:
+        ValueError: The answer is none; :class:`TypeError` and :class:`LookupError`
+            likewise.
+    """
+    (line,) = lines
+    answer = json.loads(line)
+    if answer["id"] != job_id:
+        raise ValueError(f"it is for job {shown(answer['id'])}")
+    status = answer["status"]
+    message = clip(str(answer.get("message") or "no message"))
+    if status == "ok":
+        return Done()
+    if status == "error":
+        return Failed(message)
+    if status == "dead":
+        return Dead(message)
+    if status == "throttled":
+        return Throttled(answer.get("retry_after_secs", DEFAULT_RETRY_AFTER_S))
+    raise ValueError(f"its status is {shown(status)}")

@@ -1,0 +1,308 @@
+"""cmd_exec: a task that runs programs, none but those that it is given.
+
+Nothing registers it by itself. No shell is involved: what a job says are the arguments
+of one program, never a line that somebody parses.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from flask_forge_jobs.errors import InvalidInputError
+from flask_forge_jobs.model.bounds import check_integer, check_kind, shown
+from flask_forge_jobs.model.outcomes import Dead, Done, Failed, Outcome, clip
+from flask_forge_jobs.model.payloads import load_text
+from flask_forge_jobs.tasks.context import TaskContext
+from flask_forge_jobs.tasks.pipes import read_some
+from flask_forge_jobs.tasks.process_groups import (
+    KILL_LIMIT_S,
+    ProcessGroup,
+    describe_status,
+)
+from flask_forge_jobs.tasks.supervision import Supervision
+
+KIND = "cmd_exec"
+DEFAULT_TIMEOUT_S = 600
+LONGEST_TIMEOUT_S = 31_536_000
+# Between SIGTERM and SIGKILL.
+GRACE_S = 5.0
+TAIL_BYTES = 256
+# What most programs need of the worker's environment, and nothing that is a secret.
+INHERITED = ("HOME", "LANG", "LC_ALL", "PATH", "TZ")
+_KEYS = frozenset({"argv", "env", "cwd", "stdin", "timeout_secs"})
+# The machine is short of something; a later attempt may find it.
+_PASSING = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
+
+
+class _FolderError(Exception):
+    """A directory in which no program may run."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Command:
+    """What a job asks for, checked."""
+
+    argv: list[str]
+    program: str
+    environ: dict[str, str]
+    folder: Path | None
+    stdin: bytes
+    timeout_s: int
+
+
+class Tail:
+    """Keeps the end of what a program writes, however much that is."""
+
+    def __init__(self) -> None:
+        self._kept = b""
+        self._is_cut = False
+
+    def add(self, chunk: bytes) -> None:
+        """Take what was written next."""
+        joined = self._kept + chunk[-TAIL_BYTES - 1 :]
+        self._is_cut = self._is_cut or len(joined) > TAIL_BYTES
+        self._kept = joined[-TAIL_BYTES:]
+
+    def __bool__(self) -> bool:
+        """Whether anything was written."""
+        return bool(self._kept)
+
+    def __str__(self) -> str:
+        """Return the end as text."""
+        text = self._kept.decode("utf-8", "replace").rstrip()
+        return f"\N{HORIZONTAL ELLIPSIS}{text}" if self._is_cut else text
+
+
+class CmdExec:
+    """Runs a program for each job; add it with ``forge.registry.add(CmdExec(...))``.
+
+    Payload: ``argv`` (the program, by its path or its name, and its arguments), ``env``
+    (variables), ``cwd``, ``stdin`` (text), ``timeout_secs`` (default 600, at least 1).
+    The job is done when the program ends with status 0, and failed when it ends
+    otherwise or is stopped; the message holds the last 256 bytes of what it wrote. A
+    payload that is wrong, or a program that cannot be run, is :class:`Dead`.
+
+    Args:
+        programs: Files that may be run, as absolute paths.
+        root: Where programs run; ``cwd`` must lie inside. None runs them in the
+            worker's directory and refuses every ``cwd``.
+        inherit: Variables that a program gets from the worker's environment; by default
+            ``HOME``, ``LANG``, ``LC_ALL``, ``PATH`` and ``TZ``.
+        settable: Variables that a payload may set; none by default.
+        kind: Kind of its jobs.
+        environ: The environment to inherit from.
+
+    Raises:
+        InvalidInputError: No program is named, a path is not absolute, two programs
+            have one name, or the root is no directory.
+    """
+
+    timeout_s: float | None = None
+    seats = None
+    stop_limit_s = GRACE_S + KILL_LIMIT_S
+
+    def __init__(
+        self,
+        programs: Iterable[str | Path],
+        *,
+        root: str | Path | None = None,
+        inherit: Iterable[str] = INHERITED,
+        settable: Iterable[str] = (),
+        kind: str = KIND,
+        environ: Mapping[str, str] = os.environ,
+    ) -> None:
+        self.kind = check_kind(kind)
+        self._programs = _by_name(programs)
+        self._root = None if root is None else _directory(root)
+        self._environ = clean_environment(inherit, environ)
+        self._settable = frozenset(settable)
+
+    def run(self, context: TaskContext, payload: str) -> Outcome:
+        """Run the program of a job; it is stopped when the job is."""
+        try:
+            wanted = load_text(payload)
+        except InvalidInputError as error:
+            return Dead(clip(f"corrupt row: {error.message}"))
+        try:
+            command = self._command(wanted)
+        except InvalidInputError as error:
+            return Dead(clip(f"payload: {error}"))
+        except _FolderError as error:
+            return Dead(clip(f"cwd rejected: {error}"))
+        try:
+            group = ProcessGroup(
+                command.argv,
+                program=command.program,
+                environ=command.environ,
+                folder=command.folder,
+                stdin=subprocess.PIPE if command.stdin else subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
+        except OSError as error:
+            return not_started(command.argv[0], error)
+        return _outcome_of(group, command, context)
+
+    def _command(self, wanted: object) -> _Command:
+        if not isinstance(wanted, dict):
+            raise InvalidInputError("argv", "the payload is not a JSON object")
+        unknown = sorted(wanted.keys() - _KEYS)
+        if unknown:
+            raise InvalidInputError(
+                unknown[0], f"is none of {', '.join(sorted(_KEYS))}"
+            )
+        argv = _argv(wanted.get("argv"))
+        program = self._programs.get(argv[0])
+        if program is None:
+            raise InvalidInputError("argv", f"{shown(argv[0])} is no program of ours")
+        timeout_s = wanted.get("timeout_secs")
+        stdin = wanted.get("stdin")
+        return _Command(
+            argv=argv,
+            program=program,
+            environ=self._environ | self._chosen(wanted.get("env")),
+            folder=self._folder(wanted.get("cwd")),
+            stdin=b"" if stdin is None else _text("stdin", stdin).encode(),
+            timeout_s=DEFAULT_TIMEOUT_S
+            if timeout_s is None
+            else check_integer("timeout_secs", timeout_s, 1, LONGEST_TIMEOUT_S),
+        )
+
+    def _chosen(self, env: object) -> dict[str, str]:
+        if env is None:
+            return {}
+        if not isinstance(env, dict):
+            raise InvalidInputError("env", "is not a JSON object")
+        for name, value in env.items():
+            if name not in self._settable:
+                raise InvalidInputError("env", f"{shown(name)} may not be set")
+            _printable("env", value)
+        return env
+
+    def _folder(self, cwd: object) -> Path | None:
+        if cwd is None:
+            return self._root
+        text = _printable("cwd", cwd)
+        if self._root is None:
+            raise _FolderError("there is no root to be in")
+        # The links are followed first: one that leads out of the root is outside.
+        folder = (self._root / text).resolve()
+        if not folder.is_relative_to(self._root):
+            raise _FolderError(f"{shown(text)} is outside the root")
+        if not folder.is_dir():
+            raise _FolderError(f"{shown(text)} is no directory")
+        return folder
+
+
+def _outcome_of(
+    group: ProcessGroup, command: _Command, context: TaskContext
+) -> Outcome:
+    """Wait for a program, and return how it ended."""
+    out, err = Tail(), Tail()
+    process = group.process
+    try:
+        with Supervision(
+            group,
+            context.cancel,
+            clock=context.clock,
+            deadline=context.deadline,
+            limit_at=context.clock.monotonic() + command.timeout_s,
+            grace_s=GRACE_S,
+        ) as watch:
+            for pipe, tail in ((process.stdout, out), (process.stderr, err)):
+                if pipe is not None:
+                    _follow(watch, pipe.fileno(), tail)
+            if process.stdin is not None:
+                watch.write(process.stdin.fileno(), command.stdin, process.stdin.close)
+            watch.run()
+    finally:
+        status = group.close()
+    if watch.is_late:
+        return Failed(f"timeout after {command.timeout_s}s")
+    if watch.is_stopping:
+        return Failed("cancelled by supervisor")
+    if status < 0:
+        return Failed(describe_status(status).removeprefix("was "))
+    if status == 0:
+        return Done()
+    said = str(err or out)
+    return Failed(clip(f"exit {status}: {said}" if said else f"exit {status}"))
+
+
+def _follow(watch: Supervision, descriptor: int, tail: Tail) -> None:
+    os.set_blocking(descriptor, False)
+
+    def listen() -> bool:
+        chunk = read_some(descriptor)
+        if chunk == b"":
+            watch.forget(descriptor)
+        elif chunk is not None:
+            tail.add(chunk)
+        return False
+
+    watch.read(descriptor, listen)
+
+
+def not_started(name: str, error: OSError) -> Dead | Failed:
+    """Return the outcome of a job whose program cannot be started."""
+    message = clip(f"spawn {name}: {error}")
+    return Failed(message) if error.errno in _PASSING else Dead(message)
+
+
+def clean_environment(
+    inherit: Iterable[str], environ: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the variables of these names, so that no secret goes along."""
+    return {name: environ[name] for name in inherit if name in environ}
+
+
+def _by_name(programs: Iterable[str | Path]) -> dict[str, str]:
+    """Return the path of each program, by its path and by its last part."""
+    found: dict[str, str] = {}
+    for program in programs:
+        path, name = str(program), Path(program).name
+        if not Path(program).is_absolute():
+            raise InvalidInputError("programs", f"{shown(path)} is no absolute path")
+        if found.setdefault(name, path) != path:
+            raise InvalidInputError("programs", f"two programs are named {shown(name)}")
+        found[path] = path
+    if not found:
+        raise InvalidInputError("programs", "name at least one")
+    return found
+
+
+def _directory(root: str | Path) -> Path:
+    found = Path(root).resolve()
+    if not found.is_dir():
+        raise InvalidInputError("root", f"{shown(str(root))} is no directory")
+    return found
+
+
+def _argv(value: Any) -> list[str]:
+    if not isinstance(value, list) or not value:
+        raise InvalidInputError("argv", "must be a list of the program and arguments")
+    return [_printable("argv", each) for each in value]
+
+
+def _text(field: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise InvalidInputError(field, f"{shown(value)} is not text")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise InvalidInputError(field, "holds half of a surrogate pair") from None
+    return value
+
+
+def _printable(field: str, value: object) -> str:
+    """Return text that a program can be given other than by a pipe."""
+    text = _text(field, value)
+    if "\x00" in text:
+        raise InvalidInputError(field, "holds a NUL character")
+    return text

@@ -1,0 +1,73 @@
+"""The command line that the drivers share: on which backends, with what plan."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import secrets
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from tests.acceptance.databases import BACKENDS, fresh_url
+
+Number = int | float
+# Called with the URL of an empty database, a folder for ledgers and logs, and the
+# options by name. Returns a report, and whether everything held that must.
+Run = Callable[..., tuple[str, bool]]
+
+
+def drive(
+    name: str, about: str | None, options: Mapping[str, Number | None], run: Run
+) -> int:
+    """Run a driver from the command line.
+
+    Args:
+        name: Of the driver; its folders are named after it.
+        about: What ``--help`` says.
+        options: Numbers that can be given, with their defaults; a ``seed`` of None is
+            drawn, once for all backends, and printed.
+        run: The driver.
+
+    Returns:
+        The exit status: 1 when something did not hold.
+    """
+    parser = argparse.ArgumentParser(description=about)
+    add_backend(parser)
+    for option, default in options.items():
+        kind = float if isinstance(default, float) else int
+        parser.add_argument(f"--{option.replace('_', '-')}", type=kind, default=default)
+    given = vars(parser.parse_args())
+    backends = chosen_backends(given.pop("backend"))
+    if "seed" in given and given["seed"] is None:
+        given["seed"] = secrets.randbelow(1_000_000)
+    all_hold = True
+    for backend in backends:
+        folder = Path(tempfile.mkdtemp(prefix=f"{name}-{backend}-"))
+        with fresh_url(backend) as url:
+            text, holds = run(url, folder, **given)
+        seed = f", seed {given['seed']}" if "seed" in given else ""
+        sys.stdout.write(f"{backend}{seed}\n{text}\nledger and log: {folder}\n\n")
+        sys.stdout.flush()
+        all_hold = all_hold and holds
+    return 0 if all_hold else 1
+
+
+def add_backend(parser: argparse.ArgumentParser) -> None:
+    """Let a command line choose one backend; it is both by default."""
+    parser.add_argument("--backend", choices=(*BACKENDS, "both"), default="both")
+
+
+def chosen_backends(word: str) -> tuple[str, ...]:
+    """Return the backends that a command line names: one, or ``both``."""
+    return BACKENDS if word == "both" else (word,)
+
+
+def numbers_of(plan: type[Any]) -> dict[str, Number | None]:
+    """Return the fields of a plan and their defaults; a seed has none."""
+    numbers: dict[str, Any] = {
+        field.name: field.default for field in dataclasses.fields(plan)
+    }
+    return numbers | {"seed": None} if "seed" in numbers else numbers

@@ -1,0 +1,1 @@
+"""The fault table: each row injects one fault and tells what held."""

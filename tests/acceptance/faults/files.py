@@ -1,0 +1,22 @@
+"""Group D: SQLite and its file."""
+
+from __future__ import annotations
+
+from tests.acceptance.faults import immediate, locks
+from tests.acceptance.faults.fault import SQLITE, Fault
+
+FAULTS: tuple[Fault, ...] = (
+    Fault(
+        "D1", "file locked for longer than a lease", SQLITE,
+        "20 locks of 10 s, lease 3 s", locks.locked_file,
+    ),
+    Fault(
+        "D2", "eight processes that write", SQLITE,
+        "4 servers, 4 workers, 20 s", locks.many_writers,
+        full="4 servers, 4 workers, 600 s",
+    ),
+    Fault(
+        "D3", "lock taken after a read", SQLITE,
+        "every public call that writes", immediate.every_write_is_immediate,
+    ),
+)  # fmt: skip

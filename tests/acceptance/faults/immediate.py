@@ -1,0 +1,193 @@
+"""Row D3: every call that writes to SQLite takes the lock as it begins.
+
+A transaction that begins without it and wants to write later fails at once when another
+one has written meanwhile, however long it was told to wait. So each public call of each
+store is made while every statement of every connection is heard. Calls that only read
+are named; one that is neither made nor named is a violation, so no new call is missed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import re
+import sqlite3
+from collections.abc import Callable, Iterator
+from dataclasses import fields
+from typing import Any
+from unittest import mock
+
+from flask_forge_jobs import NewJob, Storage, open_storage
+from flask_forge_jobs.model.audit import Deed
+from flask_forge_jobs.model.cron import ScheduleDefinition
+from flask_forge_jobs.model.jobs import JobStatus
+from flask_forge_jobs.model.rate_limits import RateLimitDefinition
+from flask_forge_jobs.model.request_keys import RequestKey
+from tests.acceptance.faults.fault import Bench
+from tests.storage.test_sqlite import WRITES
+from tests.support.jobs import OWNER, QUEUE, claim_one, enqueue
+
+_WRITING = re.compile(r"\b(INSERT INTO|UPDATE|DELETE FROM)\b")
+_BEGIN, _END = re.compile(r"BEGIN\b"), re.compile(r"(COMMIT|ROLLBACK)\b")
+YEARLY = ScheduleDefinition("yearly", "tick", "0 0 1 1 *")
+DEED = Deed("me", "act", None, "127.0.0.1", "request", 200, 1, "{}")
+# What those of the contract leave out.
+_MORE: dict[str, Callable[[Storage], object]] = {
+    "enqueue with a key": lambda s: s.jobs.enqueue(
+        NewJob("noop"), RequestKey("key", "store", "text")
+    ),
+    "show": lambda s: s.processes.show("host", None, []),
+    "set_max_workers": lambda s: s.queues.set_max_workers(QUEUE, 3),
+    "set_retention": lambda s: s.queues.set_retention(QUEUE, 1, 1),
+    "set_backoff": lambda s: s.queues.set_backoff(
+        QUEUE, enabled=True, base_seconds=1, max_seconds=2
+    ),
+    "clear_cooldowns": lambda s: s.queues.clear_cooldowns(None),
+    "append": lambda s: s.audit.append(DEED),
+    "prune audit": lambda s: s.audit.prune(90),
+    "create schedule": lambda s: s.cron.create(YEARLY),
+    "change schedule": lambda s: s.cron.change("yearly", lambda each: each.definition),
+    "fire_due": lambda s: s.cron.fire_due(lambda _: QUEUE),
+    "delete schedule": lambda s: s.cron.delete("yearly"),
+    "declare schedules": lambda s: s.cron.declare("app", [YEARLY]),
+    "put bucket": lambda s: s.rate_limits.put("api", 5, 1.0),
+    "acquire": lambda s: s.rate_limits.acquire("api"),
+    "take_turn": lambda s: s.rate_limits.take_turn("api"),
+    "drain": lambda s: s.rate_limits.drain("api"),
+    "delete bucket": lambda s: s.rate_limits.delete("api"),
+    "declare bucket": lambda s: s.rate_limits.declare(
+        RateLimitDefinition("mail", 5, 1.0)
+    ),
+    "take seat": lambda s: [enqueue(s), s.seats.take(claim_one(s), OWNER, "seat", 1)],
+    "flush": lambda s: s.flusher.flush(),
+    "fold metrics": lambda s: s.metrics.fold(2**50),
+    "prune metrics": lambda s: s.metrics.prune(2**50),
+    "put samples": lambda s: s.samples.put("host", {}),
+    "prune samples": lambda s: s.samples.prune(2**50),
+    "delete finished": lambda s: s.retention.delete(QUEUE, JobStatus.DONE, 0),
+}
+_READING = {
+    "JobQueue": {"running", "cancelled", "next_due_in_s"},
+    "QueueConfig": {"get", "all", "waiting", "require"},
+    "ProcessRegistry": {
+        "all", "count", "workers", "services", "presences", "pods", "live_pods",
+    },
+    "AuditLog": {"page"},
+    "CronStorage": {"all", "get", "ahead"},
+    "RateLimits": {"get", "all"},
+    "Retention": {"expired"},
+    "MetricStore": {"timelines", "timelines_of_kinds", "kinds", "counters"},
+    "SampleStore": {"within", "health"},
+    # Calls of its own flush.
+    "Flusher": {"is_running", "close", "start"},
+}  # fmt: skip
+# They have no call that writes, or no database.
+_WITHOUT = {"job_reader", "activity", "recorder", "database"}
+
+
+class Ear:
+    """Hears every statement of the connections that are opened from now on."""
+
+    def __init__(self) -> None:
+        self.faults: list[str] = []
+        self.begins = 0
+        self.alone = 0
+        self._open: dict[int, str] = {}
+        self._last: dict[int, str] = {}
+
+    def connect(self, connect: Callable[..., Any], *args: Any, **options: Any) -> Any:
+        """Open a connection and listen to it."""
+        connection = connect(*args, **options)
+        number = id(connection)
+        self._open.pop(number, None)
+        connection.set_trace_callback(functools.partial(self._hear, number))
+        return connection
+
+    def _hear(self, number: int, statement: str) -> None:
+        if statement.startswith("--"):
+            return  # what a trigger does
+        if _BEGIN.match(statement):
+            self._open[number] = statement
+            self.begins += statement == "BEGIN IMMEDIATE"
+        elif _END.match(statement):
+            self._open.pop(number, None)
+        elif _WRITING.search(statement) and not statement.startswith("CREATE"):
+            begun = self._open.get(number)
+            # One statement of its own takes the lock as it begins.
+            self.alone += begun is None
+            if begun not in (None, "BEGIN IMMEDIATE"):
+                self.faults.append(f"{begun}; {statement[:80]}")
+
+
+def every_write_is_immediate(bench: Bench) -> str:
+    """D3: make every writing call and listen."""
+    ear = Ear()
+    connect = functools.partial(ear.connect, sqlite3.connect)
+    called: set[str] = set()
+    with (
+        mock.patch.object(sqlite3, "connect", connect),
+        contextlib.closing(open_storage(bench.settings)) as storage,
+        _noted(storage, called),
+    ):
+        storage.open()
+        storage.queues.ensure("empty")
+        for work in (*WRITES.values(), *_MORE.values()):
+            enqueue(storage)
+            # Some calls leave no queue, or nothing that may be claimed.
+            storage.queues.ensure(QUEUE)
+            storage.queues.clear_cooldowns(None)
+            storage.queues.set_paused_many(None, paused=False)
+            work(storage)
+        missed = _writing_calls(storage) - called
+    assert not ear.faults, ear.faults
+    assert not missed, f"not made: {', '.join(sorted(missed))}"
+    made = len(_writing_calls(storage))
+    return (
+        f"{made} of {made} calls, {ear.begins} transactions begun IMMEDIATE, "
+        f"{ear.alone} single statements, 0 deferred writes"
+    )
+
+
+def _stores(storage: Storage) -> list[type]:
+    names = [field.name for field in fields(storage) if field.name not in _WITHOUT]
+    return [type(getattr(storage, name)) for name in names]
+
+
+def _public(store: type) -> list[str]:
+    return [
+        name
+        for name, value in vars(store).items()
+        if callable(value) and not name.startswith("_")
+    ]
+
+
+def _writing_calls(storage: Storage) -> set[str]:
+    return {
+        f"{store.__name__}.{name}"
+        for store in _stores(storage)
+        for name in _public(store)
+        if name not in _READING.get(store.__name__, set())
+    }
+
+
+@contextlib.contextmanager
+def _noted(storage: Storage, called: set[str]) -> Iterator[None]:
+    """Note which public calls of the stores are made."""
+    with contextlib.ExitStack() as stack:
+        for store in _stores(storage):
+            for name in _public(store):
+                stack.enter_context(_noting(store, name, called))
+        yield
+
+
+def _noting(
+    store: type, name: str, called: set[str]
+) -> contextlib.AbstractContextManager[object]:
+    function = getattr(store, name)
+
+    @functools.wraps(function)
+    def noting(*args: Any, **options: Any) -> Any:
+        called.add(f"{store.__name__}.{name}")
+        return function(*args, **options)
+
+    return mock.patch.object(store, name, noting)

@@ -1,0 +1,32 @@
+"""All rows of the fault table, in the order of the matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tests.acceptance.faults import files, held, network, timekeeping
+from tests.acceptance.faults.fault import Fault
+
+FAULTS: tuple[Fault, ...] = (
+    *held.FAULTS,
+    *network.FAULTS,
+    *files.FAULTS,
+    *timekeeping.FAULTS,
+)
+
+
+def chosen(faults: Sequence[Fault], only: str) -> list[Fault]:
+    """Return the rows that a command line names.
+
+    Args:
+        faults: All rows.
+        only: Names separated by commas; empty for all.
+
+    Raises:
+        ValueError: There is no row of such a name.
+    """
+    names = [name.strip().upper() for name in only.split(",") if name.strip()]
+    unknown = sorted(set(names) - {fault.name for fault in faults})
+    if unknown:
+        raise ValueError(f"the table has no fault {', '.join(unknown)}")
+    return [fault for fault in faults if not names or fault.name in names]

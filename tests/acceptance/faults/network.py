@@ -1,0 +1,80 @@
+"""Group C: PostgreSQL and the network."""
+
+from __future__ import annotations
+
+from tests.acceptance.faults.crowding import crowded
+from tests.acceptance.faults.fault import POSTGRES, Fault
+from tests.acceptance.faults.isolation import strict_by_default
+from tests.acceptance.faults.lost_answers import lost_answers
+from tests.acceptance.faults.outages import (
+    ended_sessions,
+    immediate_stops,
+    killed_servers,
+)
+from tests.acceptance.faults.pooling import through_a_pooler
+from tests.acceptance.faults.silences import half_open
+
+FAULTS: tuple[Fault, ...] = (
+    Fault(
+        "C1",
+        "the server stops at once and starts again",
+        POSTGRES,
+        "2 stops, 2,000 jobs",
+        immediate_stops,
+        full="20 stops, 20,000 jobs",
+    ),
+    Fault(
+        "C2",
+        "the postmaster or a backend is killed",
+        POSTGRES,
+        "2 kills each, 1,000 jobs each",
+        killed_servers,
+        full="10 kills each, 10,000 jobs each",
+    ),
+    Fault(
+        "C3",
+        "every session is ended, again and again",
+        POSTGRES,
+        "200 rounds, 10,000 jobs",
+        ended_sessions,
+    ),
+    Fault(
+        "C4",
+        "the server commits and the answer gets lost",
+        POSTGRES,
+        "500 of each kind",
+        lost_answers,
+    ),
+    Fault(
+        "C6",
+        "connections go silent and nobody says so",
+        POSTGRES,
+        "once each",
+        half_open,
+        full="20 times each",
+    ),
+    Fault(
+        "C10",
+        "no connection is left, in the pool or at the server",
+        POSTGRES,
+        "20 s, 16 threads over 2 connections",
+        crowded,
+        full="5 min, 16 threads over 2 connections",
+    ),
+    Fault(
+        "C11",
+        "everything goes through PgBouncer in transaction mode",
+        POSTGRES,
+        "smoke: A1 with 2,000 jobs and 5 kills, C1 once, joins, LISTEN",
+        through_a_pooler,
+        full="A1 with 20,000 jobs and 50 kills, C1 10 times, joins, LISTEN",
+    ),
+    Fault(
+        "C15",
+        "transactions are stricter by default",
+        POSTGRES,
+        "2,000 jobs at each level",
+        strict_by_default,
+        full="20,000 jobs at each level",
+    ),
+)

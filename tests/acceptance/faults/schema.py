@@ -1,0 +1,177 @@
+"""Rows E9 and E11: who migrates, and who must not go on."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+from flask_forge_jobs import open_storage
+from flask_forge_jobs.runtime.foreground import EXIT_TAINTED
+from flask_forge_jobs.storage.catalogue import load_migrations
+from flask_forge_jobs.storage.migrate import apply_migrations
+from tests.acceptance.application import ENDED
+from tests.acceptance.evidence import damage
+from tests.acceptance.faults.cluster import cluster
+from tests.acceptance.faults.fault import Bench, Scale
+from tests.acceptance.faults.pooler import pooled
+from tests.acceptance.faults.scene import Scene, staged
+from tests.acceptance.programs import wait_until
+from tests.support.jobs import QUEUE, enqueue
+from tests.support.processes import start_python
+from tests.support.sql import Sql
+
+PROCESSES = 16
+LEASE_S = 3.0
+STARTS_LIMIT_S = 60.0
+# Opens and closes the stores each time it is told to.
+_OPENER = """
+for line in sys.stdin:
+    storage = open_storage(settings)
+    try:
+        storage.open()
+        print("opened", flush=True)
+    except Exception as error:
+        print(repr(error), flush=True)
+    storage.close()
+"""
+_OLD_JOB = (
+    "INSERT INTO forge_job (id, queue_name, kind, payload, enqueued_at, scheduled_at) "
+    "VALUES ('old', 'default', 'noop', '{}', 1, 1)"
+)
+
+
+def migrate_at_once(bench: Bench) -> str:
+    """E9: many processes start on an empty or an old schema, pooled ones too."""
+    repeats = _migrate_at_once(bench, bench)
+    seen = f"{repeats} times {PROCESSES} processes, migrated once each time, 0 errors"
+    # The short form runs where PgBouncer need not be there.
+    if bench.backend == "sqlite" or bench.scale is Scale.SHORT:
+        return seen
+    with cluster() as server, pooled(server) as pooler:
+        # An index is checked by an extension, which only the administrator may add.
+        observer = replace(bench, url=server.observer_url)
+        _migrate_at_once(replace(bench, url=pooler.url), observer)
+    return f"{seen}; as often through PgBouncer"
+
+
+def _migrate_at_once(bench: Bench, observer: Bench) -> int:
+    repeats = bench.pick(2, 10, 100)
+    steps = len(load_migrations(bench.backend))
+    with _openers(bench) as openers:
+        for number in range(repeats):
+            _forget(bench)
+            # In turn: nothing at all, and the schema of some earlier version.
+            version = bench.random.randrange(1, steps) if number % 2 else 0
+            if version:
+                _bring(bench, version)
+            _open_together(openers)
+            _assert_current(bench, version)
+            assert damage(observer.sql, observer.settings) == []
+    return repeats
+
+
+@contextlib.contextmanager
+def _openers(bench: Bench) -> Iterator[list[subprocess.Popen[str]]]:
+    openers = [start_python(bench.settings, _OPENER) for _ in range(PROCESSES)]
+    try:
+        yield openers
+    finally:
+        for opener in openers:
+            opener.kill()
+            opener.communicate()
+
+
+def _open_together(openers: list[subprocess.Popen[str]]) -> None:
+    for opener in openers:
+        assert opener.stdin is not None
+        opener.stdin.write("now\n")
+        opener.stdin.flush()
+    said = []
+    for opener in openers:
+        assert opener.stdout is not None
+        said.append(opener.stdout.readline().strip())
+    others = [each for each in said if each != "opened"]
+    assert not others, f"{len(others)} of {len(said)} failed: {others[0]}"
+
+
+def _forget(bench: Bench) -> None:
+    path = bench.settings.path
+    if path is None:
+        bench.sql.run("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+        return
+    for file in path.parent.glob(f"{path.name}*"):
+        if file.is_file():
+            file.unlink()
+
+
+def _bring(bench: Bench, version: int) -> None:
+    """Bring the schema of an earlier version, with a job in it."""
+    steps = load_migrations(bench.backend)[:version]
+    path = bench.settings.path
+    if path is None:
+        from flask_forge_jobs.storage.postgres_schema import PostgresSchema
+
+        with contextlib.closing(bench.sql.connect()) as server:
+            apply_migrations(PostgresSchema(server), steps, may_change=True)
+    else:
+        from flask_forge_jobs.storage.sqlite_schema import SqliteSchema
+
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as file:
+            apply_migrations(SqliteSchema(file, 0), steps, may_change=True)
+    bench.sql.run(_OLD_JOB)
+
+
+def _assert_current(bench: Bench, version: int) -> None:
+    known = [step.version for step in load_migrations(bench.backend)]
+    rows = bench.sql.run("SELECT version FROM forge_schema ORDER BY version")
+    assert [number for (number,) in rows] == known
+    with contextlib.closing(open_storage(bench.settings)) as storage:
+        job_id = enqueue(storage)
+        claimed = {job.id for job in storage.jobs.claim(QUEUE, "owner", 10)}
+    assert claimed == ({job_id, "old"} if version else {job_id})
+    bench.sql.assert_counts_equal_rows()
+
+
+def newer_schema(bench: Bench) -> str:
+    """E11: the schema is newer than the code, for one that starts and some that run."""
+    count = bench.pick(1, 3, 3)
+    newest = load_migrations(bench.backend)[-1].version
+    with staged(bench, threads=2, lease_s=LEASE_S) as scene:
+        workers = scene.start(count)
+        running = scene.enqueue({"number": n, "sleep_ms": 4_000} for n in range(count))
+        wait_until(lambda: len(scene.starts()) == count, "jobs run")
+        with Sql(bench.settings).newer_schema():
+            came_at = time.monotonic()
+            said = _refusal_to_start(scene)
+            assert "99" in said, said
+            assert str(newest) in said, said
+            statuses = [each.process.wait(STARTS_LIMIT_S) for each in workers]
+            took_s = time.monotonic() - came_at
+            scene.fleet.workers.clear()
+            assert set(statuses) == {EXIT_TAINTED}, statuses
+            late = enqueue(scene.storage)
+            refused = scene.fleet.start()
+            assert refused.process.wait(STARTS_LIMIT_S) == 1
+            scene.fleet.workers.clear()
+            job = scene.storage.job_reader.get(late)
+            assert job.attempts == 0, "somebody claimed a job of a newer schema"
+        ended = {line.job_id for line in scene.lines() if line.event == ENDED}
+        assert ended == set(running), "a running job was not finished"
+    return (
+        f"start refused with both versions; {count} running workers finished their "
+        f"jobs and ended with {EXIT_TAINTED} within {took_s:.1f} s"
+    )
+
+
+def _refusal_to_start(scene: Scene) -> str:
+    before = scene.fleet.log.stat().st_size
+    worker = scene.fleet.start()
+    assert worker.process.wait(STARTS_LIMIT_S) == 1, "it started"
+    scene.fleet.workers.remove(worker)
+    with scene.fleet.log.open("rb") as log:
+        log.seek(before)
+        return log.read().decode()

@@ -1,0 +1,243 @@
+"""Seats: so many jobs run at once, and whatever ends a run frees its seat."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+
+from flask_forge_jobs.model.jobs import ClaimedJob, JobStatus, NewJob
+from flask_forge_jobs.model.outcomes import (
+    Dead,
+    Done,
+    Failed,
+    Outcome,
+    PutOff,
+    Released,
+    Settlement,
+    Throttled,
+    settle,
+)
+from flask_forge_jobs.storage.base import Storage
+from tests.support.sql import Sql
+from tests.support.threads import run_together
+
+OWNER = "worker-1"
+OTHER = "worker-2"
+
+
+def claim(storage: Storage, count: int, owner: str = OWNER) -> list[ClaimedJob]:
+    """Enqueue jobs and claim as many."""
+    storage.jobs.enqueue_many([NewJob("send") for _ in range(count)])
+    return storage.jobs.claim("default", owner, count)
+
+
+def take(storage: Storage, job: ClaimedJob, most: int = 1, owner: str = OWNER) -> bool:
+    return storage.seats.take(job, owner, "send", most)
+
+
+def settled(job: ClaimedJob, outcome: Outcome, seat: str | None = None) -> Settlement:
+    settlement = settle(job, outcome, failure_delay_s=60.0, user_cancelled=False)
+    settlement.seat = seat
+    return settlement
+
+
+def finish(
+    storage: Storage, job: ClaimedJob, outcome: Outcome, seat: str | None = None
+) -> None:
+    assert storage.jobs.finish(OWNER, [settled(job, outcome, seat)]) == []
+
+
+def test_only_so_many_find_a_seat(storage: Storage) -> None:
+    jobs = claim(storage, 4)
+
+    assert [take(storage, job, 2) for job in jobs] == [True, True, False, False]
+
+
+def test_seats_of_another_name_are_other_seats(storage: Storage) -> None:
+    first, second = claim(storage, 2)
+    storage.seats.take(first, OWNER, "send account_id=1", 1)
+
+    assert storage.seats.take(second, OWNER, "send account_id=2", 1)
+
+
+def test_who_asks_again_keeps_its_seat(storage: Storage) -> None:
+    (job,) = claim(storage, 1)
+
+    assert take(storage, job)
+    assert take(storage, job)
+
+
+def test_the_number_of_seats_may_change(storage: Storage) -> None:
+    jobs = claim(storage, 4)
+    taken = [take(storage, job, 3) for job in jobs[:2]]
+
+    assert taken == [True, True]
+    assert not take(storage, jobs[2], 1)
+    assert take(storage, jobs[3], 3)
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        Done(),
+        Failed("no"),
+        Dead("no"),
+        Released(),
+        Throttled(9, scope="job"),
+        PutOff(9),
+    ],
+    ids=lambda outcome: type(outcome).__name__,
+)
+def test_whatever_ends_a_run_frees_its_seat(storage: Storage, outcome: Outcome) -> None:
+    first, second = claim(storage, 2)
+    take(storage, first)
+
+    finish(storage, first, outcome)
+
+    assert take(storage, second)
+
+
+def test_a_job_that_comes_back_takes_no_seat_by_being_claimed(
+    storage: Storage, sql: Sql
+) -> None:
+    """Also when its attempt is not counted, so that it bears the same number."""
+    first, second = claim(storage, 2)
+    take(storage, first)
+    finish(storage, first, Released())
+    sql.run("UPDATE forge_job SET started_at = started_at - 1 WHERE seat_name = 'send'")
+    (again,) = storage.jobs.claim("default", OWNER)
+
+    assert (again.id, again.attempts) == (first.id, first.attempts)
+    assert take(storage, second)
+    assert not take(storage, again)
+
+
+def test_a_job_that_was_revived_keeps_no_seat(storage: Storage) -> None:
+    first, second = claim(storage, 2)
+    take(storage, first)
+
+    observed = [each for each in storage.jobs.running() if each.id == first.id]
+    assert storage.jobs.revive(observed) == 1
+
+    assert take(storage, second)
+
+
+def test_a_run_that_is_no_longer_ours_finds_no_seat(storage: Storage) -> None:
+    (job,) = claim(storage, 1)
+
+    assert not take(storage, job, owner=OTHER)
+    finish(storage, job, Done())
+    assert not take(storage, job)
+
+
+def test_seats_that_are_asked_for_together_are_never_given_twice(
+    storage: Storage,
+) -> None:
+    jobs = claim(storage, 30)
+
+    found = run_together([partial(take, storage, job, 3) for job in jobs])
+
+    assert sum(found) == 3
+
+
+# -- who waits for a seat --------------------------------------------------------------
+
+
+def turn_away(storage: Storage, job: ClaimedJob) -> None:
+    """Let a job find no seat, and put it off for a minute."""
+    assert not take(storage, job)
+    finish(storage, job, PutOff(60))
+
+
+def test_a_freed_seat_calls_in_who_came_first(storage: Storage) -> None:
+    first, second, third = claim(storage, 3)
+    take(storage, first)
+    turn_away(storage, third)
+    turn_away(storage, second)
+    assert storage.jobs.claim("default", OWNER, 9) == []
+
+    finish(storage, first, Done(), seat="send")
+
+    (called,) = storage.jobs.claim("default", OWNER, 9)
+    assert called.id == second.id
+    assert take(storage, called)
+
+
+def test_seats_that_are_freed_together_call_in_as_many(storage: Storage) -> None:
+    jobs = claim(storage, 6)
+    for job in jobs[:2]:
+        take(storage, job, 2)
+    for job in jobs[2:]:
+        assert not take(storage, job, 2)
+        finish(storage, job, PutOff(60))
+
+    storage.jobs.finish(OWNER, [settled(job, Done(), "send") for job in jobs[:2]])
+
+    called = storage.jobs.claim("default", OWNER, 9)
+    assert [each.id for each in called] == [job.id for job in jobs[2:4]]
+
+
+def test_a_seat_that_a_dead_process_had_calls_somebody_in(storage: Storage) -> None:
+    first, second = claim(storage, 2)
+    take(storage, first)
+    turn_away(storage, second)
+
+    storage.jobs.revive([e for e in storage.jobs.running() if e.id == first.id])
+
+    assert [each.id for each in storage.jobs.claim("default", OTHER, 9)] == [second.id]
+
+
+def test_an_outcome_that_is_refused_calls_nobody_in(storage: Storage) -> None:
+    first, second = claim(storage, 2)
+    take(storage, first)
+    turn_away(storage, second)
+
+    refused = storage.jobs.finish(OTHER, [settled(first, Done(), "send")])
+
+    assert refused == [first.id]
+    assert storage.jobs.claim("default", OWNER, 9) == []
+
+
+def put_off_by_a_bucket(storage: Storage, job: ClaimedJob) -> None:
+    take(storage, job, 2)
+    finish(storage, job, PutOff(60))
+
+
+def wait_for_a_retry(storage: Storage, job: ClaimedJob) -> None:
+    take(storage, job, 2)
+    finish(storage, job, Failed("no"))
+
+
+def be_put_off_by_an_operator(storage: Storage, job: ClaimedJob) -> None:
+    turn_away(storage, job)
+    later = storage.job_reader.get(job.id).scheduled_at
+    storage.job_admin.reschedule(job.id, run_at=later, priority=None, queue_name=None)
+
+
+def be_revived(storage: Storage, job: ClaimedJob) -> None:
+    turn_away(storage, job)
+    storage.job_admin.run_now(job.id)
+    storage.jobs.claim("default", OWNER, 9)
+    storage.jobs.revive([each for each in storage.jobs.running() if each.id == job.id])
+
+
+@pytest.mark.parametrize(
+    "wait",
+    [put_off_by_a_bucket, wait_for_a_retry, be_put_off_by_an_operator, be_revived],
+)
+def test_who_waits_for_something_else_is_not_called_in(
+    storage: Storage, wait: Callable[[Storage, ClaimedJob], None]
+) -> None:
+    first, second = claim(storage, 2)
+    take(storage, first)
+    wait(storage, second)
+
+    finish(storage, first, Done(), seat="send")
+
+    assert storage.jobs.claim("default", OWNER, 9) == []
+    assert storage.job_reader.get(second.id).status in (
+        JobStatus.PENDING,
+        JobStatus.FAILED,
+    )

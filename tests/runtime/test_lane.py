@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import pytest
+
+from flask_forge_jobs.model.error_history import append_entry
+from flask_forge_jobs.model.jobs import ClaimedJob
+from flask_forge_jobs.model.outcomes import REAPED_MESSAGE
+from flask_forge_jobs.runtime.execution import Execution
+from flask_forge_jobs.runtime.lane import Lane, may_wait
+from tests.support.runtimes import claimed
+
+QUICK_S = 0.01
+
+
+def lane(*, limit: int, waiting: int, mean_s: float | None = None) -> Lane:
+    found = Lane(limit=limit)
+    found.buffer.extend(
+        Execution(claimed(f"job-{number}"), 0.0) for number in range(waiting)
+    )
+    if mean_s is not None:
+        found.look_ahead.learn(mean_s)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("job", "waits"),
+    [
+        (claimed(), True),
+        (claimed(max_attempts=1), False),
+        (
+            claimed(
+                error_history=append_entry(
+                    "[]", at_us=0, attempt=1, message=REAPED_MESSAGE
+                )
+            ),
+            False,
+        ),
+        (
+            claimed(error_history=append_entry("[]", at_us=0, attempt=1, message="no")),
+            True,
+        ),
+    ],
+    ids=["fresh", "only run", "crashed", "failed"],
+)
+def test_who_may_wait(job: ClaimedJob, *, waits: bool) -> None:
+    assert may_wait(job) is waits
+
+
+def test_jobs_start_in_their_order_in_the_lowest_free_slot() -> None:
+    found = lane(limit=3, waiting=4)
+
+    runs = [found.start_next() for _ in range(3)]
+    startable = found.startable
+    found.leave(runs[1])
+    found.leave(runs[0])
+    last = found.start_next()
+
+    assert [(run.job.id, run.slot) for run in runs] == [
+        ("job-0", 0), ("job-1", 1), ("job-2", 2),
+    ]  # fmt: skip
+    assert startable == 0
+    assert (last.job.id, last.slot) == ("job-3", 0)
+
+
+def test_the_successor_of_an_abandoned_run_has_another_incarnation() -> None:
+    found = lane(limit=1, waiting=2)
+    run = found.start_next()
+
+    found.abandon(run)
+    successor = found.start_next()
+
+    assert successor.slot == run.slot
+    assert found.incarnation(run.slot) == 1
+    assert found.incarnation(7) == 0, "a slot that was never used"
+
+
+@pytest.mark.parametrize(
+    ("waiting", "room", "startable"), [(0, 2, 0), (1, 1, 1), (5, 0, 2)]
+)
+def test_room_is_what_neither_runs_nor_waits(
+    waiting: int, room: int, startable: int
+) -> None:
+    found = lane(limit=2, waiting=waiting)
+
+    assert (found.room, found.startable) == (room, startable)
+
+
+@pytest.mark.parametrize(
+    ("found", "share", "ahead"),
+    [
+        (lane(limit=4, waiting=0), 0, 0),
+        (lane(limit=4, waiting=0), 2, 2),
+        (lane(limit=1, waiting=0), 2, 1),
+        (lane(limit=4, waiting=2), 2, 0),
+        (lane(limit=4, waiting=0, mean_s=QUICK_S), 0, 20),
+        (lane(limit=4, waiting=24, mean_s=QUICK_S), 0, 0),
+        (lane(limit=0, waiting=0, mean_s=QUICK_S), 2, 0),
+    ],
+    ids=["unknown", "share", "limit", "has its share", "quick", "full", "stopped"],
+)
+def test_how_many_are_claimed_ahead(found: Lane, share: int, ahead: int) -> None:
+    assert found.ahead(4, share) == ahead
+
+
+def test_what_waits_can_be_taken_back() -> None:
+    found = lane(limit=1, waiting=3)
+    found.start_next()
+
+    taken = found.take_back()
+
+    assert [execution.job.id for execution in taken] == ["job-1", "job-2"]
+    assert not found.buffer
+    assert len(found.running) == 1

@@ -1,0 +1,98 @@
+"""Who leads: one process at a time, as far as it can know."""
+
+from __future__ import annotations
+
+import pytest
+
+from flask_forge_jobs.errors import StorageUnavailableError
+from flask_forge_jobs.runtime.leader import LEASE, LEASE_S, Leader
+from flask_forge_jobs.storage.base import Storage
+from tests.support.clocks import MovingClock
+from tests.support.runtimes import LIMIT_S
+from tests.support.sql import Sql
+
+
+class Rig:
+    """Some processes with one clock; the lease itself runs by the database's."""
+
+    def __init__(self, storage: Storage, sql: Sql, *names: str) -> None:
+        self.clock = MovingClock()
+        self.gained: list[str] = []
+        self._sql = sql
+        self.leaders = [self._leader(storage, name) for name in names]
+
+    def _leader(self, storage: Storage, name: str) -> Leader:
+        return Leader(
+            storage.leases,
+            host_id=name,
+            clock=self.clock,
+            on_gained=lambda: self.gained.append(name),
+        )
+
+    def move(self, seconds: float) -> None:
+        self.clock.move(seconds)
+        self._sql.age(seconds)
+
+    def tick(self) -> list[bool]:
+        for leader in self.leaders:
+            leader.tick()
+        return [leader.is_leader for leader in self.leaders]
+
+
+def test_one_leads_and_renews(storage: Storage, sql: Sql) -> None:
+    """cleanup_lease_grants_exactly_one_pod_per_window"""
+    rig = Rig(storage, sql, "a", "b")
+    assert not any(leader.is_leader for leader in rig.leaders)
+
+    for _ in range(4):
+        assert rig.tick() == [True, False]
+        rig.move(LEASE_S - 5)
+
+    assert rig.gained == ["a"]
+
+
+def test_another_leads_when_the_leader_is_silent(storage: Storage, sql: Sql) -> None:
+    rig = Rig(storage, sql, "a", "b")
+    rig.tick()
+
+    rig.move(LEASE_S + 1)
+
+    first, second = rig.leaders
+    assert not first.is_leader  # without having asked
+    second.tick()
+    first.tick()
+    assert (first.is_leader, second.is_leader) == (False, True)
+    assert rig.gained == ["a", "b"]
+
+
+def test_a_leader_that_stops_is_followed_at_once(storage: Storage, sql: Sql) -> None:
+    """D52"""
+    rig = Rig(storage, sql, "a", "b")
+    first, second = rig.leaders
+    first.start()
+    first.stop()
+    assert first.join(LIMIT_S)
+
+    assert not first.is_leader
+    second.tick()
+    assert second.is_leader
+    assert sql.run("SELECT name, holder FROM forge_lease") == [(LEASE, "b")]
+
+
+def test_a_leader_leads_on_while_the_database_is_away(
+    storage: Storage, sql: Sql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = Rig(storage, sql, "a")
+    (leader,) = rig.leaders
+    leader.tick()
+
+    def fail(*_: object) -> bool:
+        raise StorageUnavailableError("gone")
+
+    monkeypatch.setattr(type(storage.leases), "take", fail)
+    with pytest.raises(StorageUnavailableError):
+        leader.tick()
+
+    assert leader.is_leader
+    rig.clock.move(LEASE_S)
+    assert not leader.is_leader

@@ -1,0 +1,89 @@
+"""The sweeper: the leader deletes what the retention lets go."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import pytest
+
+from flask_forge_jobs.model.jobs import JobStatus
+from flask_forge_jobs.runtime.leader import Leader
+from flask_forge_jobs.runtime.retention import PERIOD_S, Sweeper
+from flask_forge_jobs.storage import retention
+from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.retention import GENTLE_BATCH
+from tests.support.clocks import MovingClock
+from tests.support.jobs import job_with
+from tests.support.sql import Sql
+
+DAY_S = 86_400
+
+
+class Rank:
+    """Stands for the leader's service; leads for so many questions."""
+
+    def __init__(self, questions: int = 1_000_000) -> None:
+        self._left = questions
+
+    @property
+    def is_leader(self) -> bool:
+        self._left -= 1
+        return self._left >= 0
+
+
+def sweeper(storage: Storage, rank: Rank) -> Sweeper:
+    return Sweeper(storage.retention, cast("Leader", rank), clock=MovingClock())
+
+
+def test_the_first_sweep_comes_after_a_period(storage: Storage) -> None:
+    service = sweeper(storage, Rank())
+
+    assert (service.period_s, service._begins_late) == (PERIOD_S, True)
+
+
+def test_the_leader_applies_each_window(storage: Storage, sql: Sql) -> None:
+    """deletes_done_rows_past_threshold, keeps_…_within_threshold, deletes_dead_…"""
+    for status in (JobStatus.DONE, JobStatus.DEAD):
+        job_with(storage, status)
+    sql.age(8 * DAY_S)
+    kept = job_with(storage, JobStatus.DONE)
+
+    sweeper(storage, Rank()).tick()
+    left = {job_id for (job_id,) in sql.run("SELECT id FROM forge_job")}
+    assert len(left) == 2  # the dead one stays for 30 days
+    assert kept in left
+
+    sql.age(23 * DAY_S)
+    sweeper(storage, Rank()).tick()
+    assert sql.run("SELECT id FROM forge_job") == []
+
+
+def test_who_does_not_lead_deletes_nothing(storage: Storage, sql: Sql) -> None:
+    job_with(storage, JobStatus.DONE)
+    sql.age(8 * DAY_S)
+
+    sweeper(storage, Rank(0)).tick()
+
+    assert len(sql.run("SELECT id FROM forge_job")) == 1
+
+
+def test_a_sweep_ends_with_the_leadership(storage: Storage, sql: Sql) -> None:
+    sql.seed(GENTLE_BATCH + 1, status="done")
+    sql.age(8 * DAY_S)
+
+    sweeper(storage, Rank(3)).tick()  # one question before, two for the first batch
+
+    assert len(sql.run("SELECT id FROM forge_job")) == 1
+
+
+def test_a_sweep_by_hand_is_left_alone(
+    storage: Storage, sql: Sql, caplog: pytest.LogCaptureFixture
+) -> None:
+    job_with(storage, JobStatus.DONE)
+    sql.age(8 * DAY_S)
+    storage.leases.take(retention.LEASE, "operator", 60)
+
+    sweeper(storage, Rank()).tick()
+
+    assert len(sql.run("SELECT id FROM forge_job")) == 1
+    assert caplog.records == []

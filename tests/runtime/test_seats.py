@@ -1,0 +1,150 @@
+"""Workers that run only so many jobs of a task at once."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections import Counter
+from typing import Any, cast
+
+import pytest
+
+from flask_forge_jobs import ForgeJobs
+from flask_forge_jobs.errors import StorageUnavailableError
+from flask_forge_jobs.model.jobs import JobStatus
+from flask_forge_jobs.model.outcomes import Done, PutOff
+from flask_forge_jobs.model.payloads import load_text
+from flask_forge_jobs.model.seats import SeatPlan
+from flask_forge_jobs.runtime.execution import Execution, Runner
+from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.seats import Seats
+from tests.support.clocks import MovingClock
+from tests.support.runtimes import (
+    NO_RATE_LIMITS,
+    HeldTask,
+    QuickTask,
+    add,
+    claimed,
+    registry_of,
+    running,
+    wait_for_status,
+    wait_until,
+)
+
+
+class Meter:
+    """A task that notes how many of its runs are under way for each account."""
+
+    kind = "metered"
+    timeout_s = None
+
+    def __init__(self, seats: SeatPlan) -> None:
+        self.seats = seats
+        self.most: Counter[int] = Counter()
+        self._now: Counter[int] = Counter()
+        self._lock = threading.Lock()
+        self._pause = threading.Event()
+
+    def run(self, context: object, payload: str) -> Done:
+        del context
+        account = cast("dict[str, int]", load_text(payload))["account_id"]
+        with self._lock:
+            self._now[account] += 1
+            self.most[account] = max(self.most[account], self._now[account])
+        self._pause.wait(0.005)
+        with self._lock:
+            self._now[account] -= 1
+        return Done()
+
+
+def test_each_account_has_its_own_seats_over_all_workers(storage: Storage) -> None:
+    task = Meter(SeatPlan(2, "account_id"))
+    ids = [
+        add(storage, "metered", payload=f'{{"account_id":{number % 3}}}')
+        for number in range(90)
+    ]
+
+    with contextlib.ExitStack() as stack:
+        for _ in range(3):
+            registry = registry_of(cast("Any", task))
+            stack.enter_context(running(storage, registry, threads=6))
+        for job_id in ids:
+            wait_for_status(storage, job_id, JobStatus.DONE)
+
+    assert task.most == {0: 2, 1: 2, 2: 2}
+    assert {storage.job_reader.get(each).attempts for each in ids} == {1}
+
+
+def test_a_job_without_a_seat_leaves_its_slot_and_comes_back_when_one_is_free(
+    storage: Storage,
+) -> None:
+    held = HeldTask(seats=SeatPlan(1))
+    with running(storage, registry_of(held, QuickTask("free")), threads=2):
+        first = add(storage, "held")
+        held.wait_for_start()
+        second = add(storage, "held")
+        wait_until(
+            lambda: storage.job_reader.get(second).throttle_attempts, "turned away"
+        )
+        wait_for_status(storage, add(storage, "free"), JobStatus.DONE)
+        assert len(held.contexts) == 1
+        held.release.set()
+        for job_id in (first, second):
+            wait_for_status(storage, job_id, JobStatus.DONE)
+
+    job = storage.job_reader.get(second)
+    assert (job.attempts, job.throttle_attempts, job.error_history) == (1, 0, ())
+
+
+def test_a_task_without_a_limit_asks_for_no_seat(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(Seats, "take", lambda *given: asked.append(given))
+
+    with running(storage, registry_of(QuickTask())):
+        wait_for_status(storage, add(storage, "quick"), JobStatus.DONE)
+
+    assert asked == []
+
+
+class BrokenSeats:
+    """Cannot tell whether there is a seat."""
+
+    def take(self, *given: object) -> bool:
+        del given
+        raise StorageUnavailableError("gone")
+
+
+def test_a_job_waits_when_nobody_knows_whether_there_is_a_seat() -> None:
+    """It neither runs beside too many others nor loses an attempt."""
+    task = QuickTask(seats=SeatPlan(1))
+    runner = Runner(
+        registry_of(task),
+        scope=contextlib.nullcontext,
+        host_id="host-1",
+        clock=MovingClock(),
+        enqueue=cast("Any", None),
+        rate_limits=NO_RATE_LIMITS,
+        seats=cast("Seats", BrokenSeats()),
+    )
+
+    outcome = runner.run(Execution(claimed(kind="quick"), 0.0))
+
+    assert isinstance(outcome, PutOff)
+    assert task.job_ids == []
+
+
+def test_a_damaged_payload_is_the_task_s_to_refuse(storage: Storage) -> None:
+    forge = ForgeJobs()
+
+    @forge.task(max_concurrent=1, key="account_id")
+    def sync(account_id: int) -> None:
+        raise AssertionError(account_id)
+
+    with running(storage, forge.registry):
+        job = wait_for_status(
+            storage, add(storage, "sync", payload="[]"), JobStatus.DEAD
+        )
+
+    assert job.last_error == "bad arguments: the payload is not a JSON object"

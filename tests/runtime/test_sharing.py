@@ -1,0 +1,61 @@
+"""Workers of the queues, shared out over running processes."""
+
+from __future__ import annotations
+
+import contextlib
+
+from flask_forge_jobs.runtime.handle import RuntimeHandle
+from flask_forge_jobs.storage.base import Storage
+from tests.support.runtimes import QuickTask, registry_of, running, wait_until
+
+TOTALS = {"one": 1, "three": 3, "ten": 10}
+
+
+def limits(handles: list[RuntimeHandle], queue: str) -> list[int]:
+    """Return the shares that are in force, the largest first."""
+    shares = (handle._supervisor._limits.get(queue, -1) for handle in handles)
+    return sorted(shares, reverse=True)
+
+
+def wait_for_shares(
+    handles: list[RuntimeHandle], expected: dict[str, list[int]]
+) -> None:
+    wait_until(
+        lambda: {name: limits(handles, name) for name in expected} == expected,
+        f"the shares are {expected}",
+        limit_s=10.0,
+    )
+
+
+def test_shares_follow_who_joins_and_leaves(storage: Storage) -> None:
+    for name, total in TOTALS.items():
+        storage.queues.ensure(name, total)
+    registry = registry_of(QuickTask())
+
+    with contextlib.ExitStack() as stack:
+        handles = [
+            stack.enter_context(running(storage, registry, queues=list(TOTALS)))
+            for _ in range(3)
+        ]
+        wait_for_shares(
+            handles, {"one": [1, 0, 0], "three": [1, 1, 1], "ten": [4, 3, 3]}
+        )
+
+        handles.pop().shutdown_graceful(0)
+        wait_for_shares(handles, {"one": [1, 0], "three": [2, 1], "ten": [5, 5]})
+
+        storage.queues.set_paused("three", paused=True)
+        storage.queues.set_max_workers("one", 4)
+        wait_for_shares(handles, {"one": [2, 2], "three": [0, 0], "ten": [5, 5]})
+
+
+def test_a_running_worker_tells_how_old_its_ticks_are(storage: Storage) -> None:
+    with running(storage, registry_of(QuickTask())) as handle:
+        handle._heartbeat.tick()
+        ages = storage.processes.services()
+
+    assert [each.name for each in ages] == [
+        "cron", "heartbeat", "leader", "metrics-upkeep", "reaper", "retention",
+        "sampler", "schema-watch", "supervisor", "upkeep",
+    ]  # fmt: skip
+    assert not any(each.is_late for each in ages)

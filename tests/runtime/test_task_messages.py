@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import pytest
+
+from flask_forge_jobs.model.outcomes import (
+    Dead,
+    Done,
+    Failed,
+    Outcome,
+    PutOff,
+    Released,
+    Throttled,
+    ThrottleScope,
+)
+from flask_forge_jobs.runtime.task_messages import (
+    decode,
+    encode,
+    outcome_message,
+    outcome_of,
+)
+
+
+def sent(outcome: Outcome) -> Outcome:
+    return outcome_of(decode(encode(outcome_message(outcome))))
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        Done(),
+        Done('{"a":"\\u00e9"}'),
+        Failed("no good\n\u2028", delay_at_least_s=60.0),
+        Failed(""),
+        Released(),
+    ],
+)
+def test_an_outcome_comes_back_as_it_was(outcome: Outcome) -> None:
+    assert sent(outcome) == outcome
+
+
+def test_outcomes_that_are_exceptions_come_back_as_they_were() -> None:
+    dead = sent(Dead("never"))
+    throttled = sent(Throttled(1.5, scope="job"))
+    put_off = sent(PutOff(2.5))
+
+    assert isinstance(dead, Dead)
+    assert dead.message == "never"
+    assert isinstance(throttled, Throttled)
+    assert (throttled.retry_after_s, throttled.scope) == (1.5, ThrottleScope.JOB)
+    assert type(throttled) is Throttled
+    assert isinstance(put_off, PutOff)
+    assert put_off.retry_after_s == 2.5
+
+
+def test_a_message_is_one_line() -> None:
+    line = encode({"text": "a\nb\r\u2028"})
+
+    assert line.count(b"\n") == 1
+    assert line.endswith(b"\n")
+
+
+@pytest.mark.parametrize("line", [b"", b"[]", b"null", b"{", b"\xff"])
+def test_what_is_no_message_is_refused(line: bytes) -> None:
+    with pytest.raises(ValueError, match=r".*"):
+        decode(line)

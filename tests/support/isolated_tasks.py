@@ -1,0 +1,164 @@
+"""Tasks that run in a process of their own, and the program of that process.
+
+What a task does shows in files, because nothing else leaves its process by itself.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
+from flask_forge_jobs.model.outcomes import Dead, Throttled
+from flask_forge_jobs.model.seats import SeatPlan
+from flask_forge_jobs.runtime.runtime import QueueRuntime
+from flask_forge_jobs.runtime.task_child import serve_tasks, take_channel
+from flask_forge_jobs.storage.connect import open_storage
+from flask_forge_jobs.tasks.cancellation import CancelledError
+from flask_forge_jobs.tasks.context import TaskContext
+from flask_forge_jobs.tasks.decorator import Isolation, Task
+from flask_forge_jobs.tasks.registry import TaskRegistry
+from flask_forge_jobs.tasks.routing import DefaultRouter
+from tests.support.commands import ROOT
+
+SLEEPER = "import time; time.sleep(600)"
+FOREVER_S = 600.0
+
+
+def describe(context: TaskContext, text: str) -> dict[str, object]:
+    """Tell what can be seen from within."""
+    context.set_progress({"at": "work"})
+    left_s = context.seconds_left()
+    return {
+        "pid": os.getpid(),
+        "parent": os.getppid(),
+        "group": os.getpgid(0),
+        "text": text,
+        "job": context.job_id,
+        "queue": context.queue_name,
+        "attempt": context.attempt,
+        "most": context.max_attempts,
+        "host": context.host_id,
+        "has_limit": left_s is not None and 0 < left_s <= 60,
+        "is_main_thread": threading.current_thread() is threading.main_thread(),
+        "channel": os.environ.get("FORGE_JOBS_TASK_CHANNEL"),
+    }
+
+
+def end_as(how: str) -> str:
+    """End in one of the ways in which a task may end."""
+    if how == "raise":
+        raise ValueError("no good")
+    if how == "exit":
+        sys.exit("enough")
+    if how == "dead":
+        raise Dead("never")
+    if how == "throttled":
+        raise Throttled(7.5, scope="job")
+    return how
+
+
+def die(how: str) -> None:
+    """Take the process along."""
+    if how == "exit":
+        os._exit(3)
+    if how == "segfault":
+        ctypes.string_at(0)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def hold(folder: str, *, deaf: bool = False, helper: bool = False) -> None:
+    """Hang, with or without an ear for the stop; then say that it is over."""
+    place = Path(folder)
+    if helper:
+        child = subprocess.Popen([sys.executable, "-c", SLEEPER])
+        note(place / "helper", child.pid)
+    note(place / "started", os.getpid())
+    ends_at = time.monotonic() + FOREVER_S
+    while time.monotonic() < ends_at:
+        try:
+            time.sleep(FOREVER_S)
+        except CancelledError as error:
+            note(place / "heard", str(error.reason))
+            if not deaf:
+                raise
+
+
+def finish_late(context: TaskContext, folder: str) -> str:
+    """Notice the stop, and succeed nevertheless."""
+    note(Path(folder) / "started", os.getpid())
+    try:
+        while True:
+            context.set_progress("waiting")
+    except CancelledError:
+        return "done all the same"
+
+
+def follow_up(context: TaskContext) -> str:
+    """Enqueue another job."""
+    return context.enqueue(NewJob("quick", queue_name="elsewhere")).id
+
+
+def wait_a_turn(context: TaskContext) -> int:
+    """Run one at a time, and take from a bucket."""
+    context.rate_limit("slack")
+    return os.getpid()
+
+
+def note(path: Path, what: object) -> None:
+    """Write a file that is there completely or not at all."""
+    draft = path.with_suffix(".draft")
+    draft.write_text(str(what), encoding="utf-8")
+    draft.rename(path)
+
+
+def make_registry() -> TaskRegistry:
+    """Return the tasks, each in a process of its own."""
+    registry = TaskRegistry()
+    functions: tuple[Callable[..., object], ...] = (
+        describe, end_as, die, hold, finish_late, follow_up,
+    )  # fmt: skip
+    for function in functions:
+        registry.add(_isolated(function))
+    registry.add(_isolated(wait_a_turn, SeatPlan(1, None)))
+    return registry
+
+
+def _isolated(function: Callable[..., object], seats: SeatPlan | None = None) -> Any:
+    return Task(
+        function,
+        router=DefaultRouter(),
+        store=_no_store,
+        seats=seats,
+        isolation=Isolation.PROCESS,
+    )
+
+
+def _no_store(job: NewJob, *, connection: object = None) -> EnqueueResult:
+    raise AssertionError(job, connection)
+
+
+def main() -> int:
+    """Serve the worker that started this process."""
+    channel = take_channel(os.environ)
+    assert channel is not None
+    settings = DatabaseSettings.from_url(sys.argv[1])
+    return serve_tasks(QueueRuntime(open_storage(settings), make_registry()), channel)
+
+
+def command(url: str) -> list[str]:
+    """Return the command of the process."""
+    script = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r}); "
+        "from tests.support.isolated_tasks import main; sys.exit(main())"
+    )
+    return [sys.executable, "-c", script, url]

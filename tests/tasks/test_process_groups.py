@@ -1,0 +1,210 @@
+"""Groups of real processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from flask_forge_jobs.tasks import process_groups
+from flask_forge_jobs.tasks.process_groups import ProcessGroup, describe_status
+from tests.support.commands import ROOT, Program
+from tests.support.processes import is_alive
+from tests.support.runtimes import LIMIT_S, wait_until
+
+SLEEPS = "import time; time.sleep(600)"
+# Deaf to SIGTERM, with a child that is not.
+LEADS = f"""
+import signal, subprocess, sys, time
+signal.signal(signal.SIGTERM, lambda *_: None)
+child = subprocess.Popen([sys.executable, "-S", "-c", {SLEEPS!r}])
+print(child.pid, flush=True)
+time.sleep(600)
+"""
+# Starts a group and says who is in it.
+OWNER = f"""
+import os, subprocess, sys, time
+from flask_forge_jobs.tasks.process_groups import ProcessGroup
+group = ProcessGroup(
+    [sys.executable, "-S", "-c", {LEADS!r}], environ=os.environ, stdout=subprocess.PIPE
+)
+print("GROUP", group.pid, group.process.stdout.readline().decode(), flush=True)
+time.sleep(600)
+"""
+
+
+def python(script: str, *, stdout: int | None = None) -> ProcessGroup:
+    return ProcessGroup([sys.executable, "-S", "-c", script], environ={}, stdout=stdout)
+
+
+@pytest.fixture
+def group() -> Iterator[ProcessGroup]:
+    """A leader that is deaf to SIGTERM, and its child."""
+    found = python(LEADS, stdout=subprocess.PIPE)
+    yield found
+    found.close()
+
+
+def child_of(group: ProcessGroup) -> int:
+    assert group.process.stdout is not None
+    return int(group.process.stdout.readline())
+
+
+def test_a_program_leads_a_session_and_a_group() -> None:
+    group = python(SLEEPS)
+
+    assert os.getpgid(group.pid) == os.getsid(group.pid) == group.pid
+    assert group.close() == -signal.SIGKILL
+
+
+def test_wait_tells_whether_it_has_ended() -> None:
+    group = python("raise SystemExit(3)")
+
+    assert group.wait(LIMIT_S)
+    assert group.close() == 3
+
+
+def test_terminate_reaches_the_whole_group(group: ProcessGroup) -> None:
+    child = child_of(group)
+
+    group.terminate()
+    wait_until(lambda: not is_alive(child), "the child has ended")
+
+    assert not group.wait(0.0)
+
+
+def test_end_kills_the_whole_group(group: ProcessGroup) -> None:
+    child = child_of(group)
+
+    status = group.end()
+
+    assert status == -signal.SIGKILL
+    wait_until(lambda: not is_alive(child), "the child has ended")
+    assert group.end() == status  # once more changes nothing
+
+
+def test_end_kills_what_a_program_has_left_behind() -> None:
+    script = f"""
+import subprocess, sys
+child = subprocess.Popen([sys.executable, "-S", "-c", {SLEEPS!r}])
+print(child.pid, flush=True)
+"""
+    group = python(script, stdout=subprocess.PIPE)
+    child = child_of(group)
+    assert group.wait(LIMIT_S)
+    was_alive = is_alive(child)
+
+    status = group.close()
+
+    assert (was_alive, status) == (True, 0)
+    wait_until(lambda: not is_alive(child), "the child has ended")
+
+
+def test_no_signal_goes_to_whoever_gets_the_number_next() -> None:
+    group = python("pass")
+    group.wait(LIMIT_S)
+    group.end()
+    calls: list[object] = []
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "killpg", lambda *arguments: calls.append(arguments))
+        group.terminate()
+        group.close()
+
+    assert calls == []
+
+
+def test_the_group_dies_with_its_owner(tmp_path: Path) -> None:
+    """A6: by SIGKILL, deaf as it is."""
+    owner = Program(
+        [sys.executable, "-c", OWNER],
+        environ=os.environ | {"PYTHONPATH": str(ROOT)},
+        folder=tmp_path,
+    )
+    try:
+        pids = [int(word) for word in owner.wait_for("GROUP").split()[1:]]
+        were_alive = [is_alive(pid) for pid in pids]
+        owner.signal(signal.SIGKILL)
+        owner.process.wait()
+        wait_until(lambda: not any(map(is_alive, pids)), "nobody is left", 5.0)
+    finally:
+        owner.end()
+
+    assert were_alive == [True, True]
+
+
+def test_a_start_that_fails_leaves_nothing_open(tmp_path: Path) -> None:
+    before = psutil.Process().num_fds()
+
+    with pytest.raises(FileNotFoundError):
+        ProcessGroup([str(tmp_path / "missing")], environ={})
+
+    assert psutil.Process().num_fds() == before
+
+
+def test_a_group_that_cannot_be_tied_to_us_is_not_left_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError("no")
+
+    monkeypatch.setattr(process_groups, "_kill_at_hang_up", refuse)
+    before = psutil.Process().num_fds()
+
+    with pytest.raises(OSError, match="no"):
+        python(SLEEPS)
+
+    assert psutil.Process().num_fds() == before
+    wait_until(
+        lambda: not any(is_alive(child.pid) for child in psutil.Process().children()),
+        "it was killed",
+    )
+
+
+def test_a_program_of_another_user_is_told_of(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    group = python("pass")
+    assert group.wait(LIMIT_S)
+    monkeypatch.setattr(os, "killpg", refuse)
+
+    assert group.close() == 0
+    assert f"process {group.pid} is another user's" in caplog.text
+
+
+def test_close_closes_every_descriptor() -> None:
+    before = psutil.Process().num_fds()
+    group = python(SLEEPS, stdout=subprocess.PIPE)
+
+    group.close()
+
+    assert psutil.Process().num_fds() == before
+
+
+def test_other_systems_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+
+    with pytest.raises(OSError, match=r"need Linux 5\.3"):
+        python(SLEEPS)
+
+
+@pytest.mark.parametrize(
+    ("status", "text"),
+    [
+        (0, "ended with exit status 0"),
+        (3, "ended with exit status 3"),
+        (-15, "was killed by signal 15 (SIGTERM)"),
+        (-40, "was killed by signal 40"),
+    ],
+)
+def test_describe_status(status: int, text: str) -> None:
+    assert describe_status(status) == text

@@ -1,0 +1,208 @@
+"""Waiting for real programs, and stopping them in time."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+
+import psutil
+import pytest
+
+from flask_forge_jobs.clock import SystemClock
+from flask_forge_jobs.tasks.cancellation import CancelReason, CancelToken
+from flask_forge_jobs.tasks.pipes import read_some
+from flask_forge_jobs.tasks.process_groups import ProcessGroup
+from flask_forge_jobs.tasks.supervision import SHUTDOWN_GRACE_S, Supervision
+from tests.support.runtimes import LIMIT_S
+
+CLOCK = SystemClock()
+ENDS = "pass"
+SLEEPS = "import time; print('up', flush=True); time.sleep(600)"
+DEAF = f"import signal; signal.signal(signal.SIGTERM, lambda *_: None); {SLEEPS}"
+SPEAKS = "import sys; sys.stdout.write('x' * 60000)"
+
+
+class Programs:
+    """Starts programs; they are ended with the test."""
+
+    def __init__(self) -> None:
+        self._groups: list[ProcessGroup] = []
+
+    def start(self, script: str, *, up: bool = False) -> ProcessGroup:
+        """Start a script; with ``up`` wait until it says so."""
+        group = ProcessGroup(
+            [sys.executable, "-S", "-c", script],
+            environ={},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        self._groups.append(group)
+        if up:
+            assert group.process.stdout is not None
+            assert group.process.stdout.readline() == b"up\n"
+        return group
+
+    def close(self) -> None:
+        for group in self._groups:
+            group.close()
+
+
+@pytest.fixture
+def programs() -> Iterator[Programs]:
+    found = Programs()
+    yield found
+    found.close()
+
+
+def output_of(group: ProcessGroup) -> int:
+    assert group.process.stdout is not None
+    return group.process.stdout.fileno()
+
+
+def test_a_listener_that_is_content_ends_the_wait(programs: Programs) -> None:
+    group = programs.start(SLEEPS)
+    with Supervision(group, CancelToken(), clock=CLOCK, grace_s=0.0) as watch:
+        watch.read(output_of(group), lambda: True)
+
+        assert watch.run()
+
+    assert not watch.has_ended
+    assert not group.wait(0.0)
+
+
+def test_the_end_of_the_program_ends_the_wait(programs: Programs) -> None:
+    group = programs.start(ENDS)
+    with Supervision(group, CancelToken(), clock=CLOCK, grace_s=0.0) as watch:
+        assert not watch.run()
+
+    assert watch.has_ended
+    assert not watch.is_stopping
+
+
+def test_what_it_has_written_at_its_end_is_not_lost(programs: Programs) -> None:
+    group = programs.start(SPEAKS)
+    assert group.wait(LIMIT_S)
+    chunks: list[bytes] = []
+
+    def listen() -> bool:
+        chunks.append(read_some(output_of(group)) or b"")
+        return False
+
+    with Supervision(group, CancelToken(), clock=CLOCK, grace_s=0.0) as watch:
+        watch.read(output_of(group), listen)
+        watch.run()
+
+    assert b"".join(chunks) == b"x" * 60000
+
+
+def test_writing_and_waiting_go_together(programs: Programs) -> None:
+    """More than a pipe holds, to a program that reads it all before it ends."""
+    group = programs.start("import sys; sys.exit(len(sys.stdin.read()) != 10 ** 6)")
+    assert group.process.stdin is not None
+    descriptor = group.process.stdin.fileno()
+    with Supervision(group, CancelToken(), clock=CLOCK, grace_s=0.0) as watch:
+        watch.write(descriptor, b"x" * 10**6, group.process.stdin.close)
+        watch.run()
+
+    assert group.end() == 0
+
+
+@pytest.mark.parametrize(
+    ("reason", "grace_s"),
+    [(CancelReason.USER, 0.2), (CancelReason.SHUTDOWN, LIMIT_S)],
+)
+def test_a_deaf_program_is_killed_after_the_grace(
+    programs: Programs, reason: CancelReason, grace_s: float
+) -> None:
+    """At a shutdown sooner: the job is given back a second later."""
+    group = programs.start(DEAF, up=True)
+    token = CancelToken()
+    token.cancel(reason)
+    began_at = time.monotonic()
+    with Supervision(group, token, clock=CLOCK, grace_s=grace_s) as watch:
+        watch.run()
+    took_s = time.monotonic() - began_at
+
+    assert group.end() == -signal.SIGKILL
+    assert min(grace_s, SHUTDOWN_GRACE_S) <= took_s < LIMIT_S
+
+
+def test_a_program_that_obeys_is_not_waited_for(programs: Programs) -> None:
+    group = programs.start(SLEEPS, up=True)
+    token = CancelToken()
+    asked: list[CancelReason | None] = []
+    with Supervision(
+        group,
+        token,
+        clock=CLOCK,
+        grace_s=LIMIT_S,
+        ask=lambda: asked.append(token.reason),
+    ) as watch:
+        timer = threading.Timer(0.05, token.cancel, [CancelReason.USER])
+        timer.start()
+        watch.run()
+        timer.join()
+
+    assert group.end() == -signal.SIGTERM
+    assert watch.is_stopping
+    assert not watch.is_late
+    assert asked == [CancelReason.USER]
+
+
+def test_a_deadline_trips_the_token(programs: Programs) -> None:
+    group, token = programs.start(SLEEPS, up=True), CancelToken()
+    deadline = CLOCK.monotonic() + 0.05
+    with Supervision(
+        group, token, clock=CLOCK, deadline=deadline, grace_s=LIMIT_S
+    ) as watch:
+        watch.run()
+
+    assert token.reason is CancelReason.TIMEOUT
+    assert group.end() == -signal.SIGTERM
+
+
+def test_a_limit_of_its_own_leaves_the_token_alone(programs: Programs) -> None:
+    group, token = programs.start(SLEEPS, up=True), CancelToken()
+    limit_at = CLOCK.monotonic() + 0.05
+    with Supervision(
+        group, token, clock=CLOCK, limit_at=limit_at, grace_s=LIMIT_S
+    ) as watch:
+        watch.run()
+
+    assert watch.is_late
+    assert not token.is_cancelled
+    assert group.end() == -signal.SIGTERM
+
+
+def test_without_a_grace_the_program_is_left_alone(programs: Programs) -> None:
+    group, token = programs.start(SLEEPS, up=True), CancelToken()
+    token.cancel(CancelReason.USER)
+    with Supervision(group, token, clock=CLOCK, grace_s=None) as watch:
+        assert not watch.run()
+
+    assert not group.wait(0.0)
+
+
+def test_a_kill_by_another_thread_ends_the_wait(programs: Programs) -> None:
+    group = programs.start(DEAF, up=True)
+    with Supervision(group, CancelToken(), clock=CLOCK, grace_s=0.0) as watch:
+        timer = threading.Timer(0.05, group.end)
+        timer.start()
+
+        assert not watch.run()
+        timer.join()
+
+    assert watch.has_ended
+
+
+def test_a_wait_leaves_no_descriptor_open(programs: Programs) -> None:
+    group = programs.start(ENDS)
+    before = psutil.Process().num_fds()
+    with Supervision(group, CancelToken(), clock=CLOCK, grace_s=0.0) as watch:
+        watch.run()
+
+    assert psutil.Process().num_fds() == before

@@ -1,0 +1,162 @@
+"""What the project as a whole promises about its security (S46 to S49)."""
+
+from __future__ import annotations
+
+import ast
+import configparser
+import re
+import sys
+import tokenize
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flask_forge_jobs.auth.permissions import ROLES, Permission
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "flask_forge_jobs"
+# What is needed to run, with the name that it is imported by.
+IMPORTED_AS = {
+    "Flask": "flask",
+    "Werkzeug": "werkzeug",
+    "apispec": "apispec",
+    "limits": "limits",
+    "marshmallow": "marshmallow",
+    "prometheus-client": "prometheus_client",
+    "prometheus-flask-exporter": "prometheus_flask_exporter",
+    "psutil": "psutil",
+    "tzdata": None,  # zoneinfo finds it
+}
+# Installed by an extra; each is imported in these modules only.
+OPTIONAL = {"psycopg2": "storage/", "gunicorn": "server.py"}
+# The application's own: used only where it has been imported already.
+FOREIGN = {"sqlalchemy": ("storage/joining.py", "storage/sqlite_joining.py")}
+# They come with Flask, which promises them, and with newer versions of Python.
+COME_ALONG = {"click", "jinja2", "annotationlib"}
+# Of a rule about security or swallowed errors, or of all rules at once.
+SILENCER = re.compile(r"# (nosec\b|noqa(?!:)|noqa:[A-Z0-9, ]*\b(S[0-9]{3}|BLE001)\b)")
+EXPLAINED = re.compile(r"# noqa: [A-Z0-9, ]+  # \w.*")
+
+
+@pytest.fixture(scope="module")
+def metadata() -> configparser.ConfigParser:
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / "setup.cfg", encoding="utf-8")
+    return parser
+
+
+@pytest.fixture(scope="module")
+def tools() -> dict[str, Any]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+
+
+def _names(requirements: str) -> set[str]:
+    lines = requirements.strip().splitlines()
+    return {re.split(r"[<>=\[ ;]", line, maxsplit=1)[0] for line in lines}
+
+
+def _imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield (node.module or "").partition(".")[0]
+
+
+# -- S46 ---------------------------------------------------------------------------
+
+
+def test_sec_S46_few_packages_are_needed_and_all_are_known(
+    metadata: configparser.ConfigParser,
+) -> None:
+    """A further dependency is a decision, made here."""
+    assert _names(metadata["options"]["install_requires"]) == set(IMPORTED_AS)
+    extras = metadata["options.extras_require"]
+    assert _names(extras["postgres"]) == {"psycopg2-binary"}
+    assert _names(extras["server"]) == {"gunicorn"}
+
+
+def test_sec_S46_nothing_else_is_imported() -> None:
+    known = {*filter(None, IMPORTED_AS.values()), *COME_ALONG, PACKAGE.name}
+    for path in PACKAGE.rglob("*.py"):
+        place = path.relative_to(PACKAGE).as_posix()
+        for name in set(_imports(path)) - known - sys.stdlib_module_names:
+            if place in FOREIGN.get(name, ()):
+                continue
+            assert name in OPTIONAL, f"{place} imports {name}"
+            assert place.startswith(OPTIONAL[name]), f"{place} imports {name}"
+
+
+def test_sec_S46_installing_runs_nothing_of_ours(
+    metadata: configparser.ConfigParser, tools: dict[str, Any]
+) -> None:
+    assert not (ROOT / "setup.py").exists()
+    assert tools["build-system"]["build-backend"] == "setuptools.build_meta"
+    assert "backend-path" not in tools["build-system"]
+    assert "setuptools" not in tools.get("tool", {})
+    for section in metadata.sections():
+        assert not {"cmdclass", "setup_requires"} & set(metadata[section]), section
+
+
+# -- S47 ---------------------------------------------------------------------------
+
+
+def test_sec_S47_policy_says_where_to_report_and_what_follows() -> None:
+    policy = (ROOT / ".github" / "SECURITY.md").read_text("utf-8")
+
+    for part in (
+        "Supported versions", "Report a vulnerability", "48 hours", "7 days", "14 days",
+        "CVE",
+    ):  # fmt: skip
+        assert part in policy
+
+
+# -- S48 ---------------------------------------------------------------------------
+
+
+def test_sec_S48_every_check_is_on_for_the_package(tools: dict[str, Any]) -> None:
+    """Ruff's S rules are those of bandit."""
+    lint, mypy = tools["tool"]["ruff"]["lint"], tools["tool"]["mypy"]
+    gate = (ROOT / ".ci" / "run").read_text("utf-8")
+
+    assert lint["select"] == ["ALL"]
+    assert not [rule for rule in lint["ignore"] if re.fullmatch(r"S[0-9]*", rule)]
+    assert all(
+        each.startswith(("tests/", "docs/")) for each in lint["per-file-ignores"]
+    )
+    assert mypy["strict"] is True
+    assert PACKAGE.name in mypy["files"]
+    assert {"ruff check", "mypy"} <= set(gate.splitlines())
+
+
+def test_sec_S48_who_silences_a_check_of_security_says_why() -> None:
+    unexplained = []
+    for path in PACKAGE.rglob("*.py"):
+        with path.open("rb") as file:
+            for token in tokenize.tokenize(file.readline):
+                if token.type != tokenize.COMMENT or not SILENCER.match(token.string):
+                    continue
+                if not EXPLAINED.fullmatch(token.string):
+                    place = path.relative_to(ROOT).as_posix()
+                    unexplained.append(f"{place}:{token.start[0]}: {token.string}")
+
+    assert unexplained == []
+
+
+# -- S49 ---------------------------------------------------------------------------
+
+
+def test_sec_S49_threat_model_covers_every_permission_and_setting() -> None:
+    page = (ROOT / "docs" / "explanation" / "security.rst").read_text("utf-8")
+    index = (ROOT / "docs" / "index.rst").read_text("utf-8")
+    rows = set(re.findall(r"^   \* - ``([a-z.]+)``$", page, re.MULTILINE))
+
+    assert rows == {str(permission) for permission in Permission}
+    assert "explanation/security" in index
+    assert "run any registered task" in page
+    assert "Owns the workers" in page
+    table = (ROOT / "docs" / "reference" / "http.rst").read_text("utf-8")
+    assert all(f"   * - ``{role}``" in table for role in ROLES)
