@@ -208,35 +208,39 @@ RETURNS TABLE (
 )
 LANGUAGE plpgsql
 SET enable_seqscan = off
-SET enable_hashjoin = off
-SET enable_mergejoin = off
+SET enable_sort = off
 SET jit = off
 AS $$
 #variable_conflict use_column
 DECLARE
     now_us CONSTANT BIGINT := extract(epoch FROM statement_timestamp()) * 1000000;
-BEGIN
-    RETURN QUERY
-    WITH picked AS MATERIALIZED (
-        SELECT forge_job.id
+    -- Not joined to the update: a plan made while the table was empty would walk all of
+    -- it for each claim, for as long as the connection lives.
+    picked CONSTANT TEXT[] := ARRAY(
+        SELECT id
         FROM forge_job
-        WHERE forge_job.queue_name = from_queue
+        WHERE queue_name = from_queue
             AND status IN ('pending', 'failed') AND NOT deferred
             AND NOT EXISTS (
                 SELECT 1
                 FROM forge_queue
                 WHERE name = from_queue AND (paused OR throttled_until > now_us)
             )
-        ORDER BY priority, scheduled_at, forge_job.id
+        ORDER BY priority, scheduled_at, id
         LIMIT most
         FOR UPDATE OF forge_job SKIP LOCKED
-    )
+    );
+BEGIN
+    IF cardinality(picked) = 0 THEN
+        RETURN;
+    END IF;
+    RETURN QUERY
     UPDATE forge_job AS job
     SET
         status = 'in_progress', attempts = job.attempts + 1, process_id = new_owner,
         started_at = now_us, heartbeat_at = now_us, completed_at = NULL,
         progress = NULL
-    WHERE job.id IN (SELECT picked.id FROM picked)
+    WHERE job.id = ANY (picked)
     RETURNING
         job.id, job.queue_name, job.kind, job.payload, job.priority, job.scheduled_at,
         job.attempts, job.max_attempts, job.throttle_attempts, job.error_history,
@@ -246,14 +250,14 @@ $$;
 
 -- The fence: still running, its owner's, and this very attempt. COALESCE keeps the
 -- planner on the primary key: by forge_job_running it would walk all running jobs for
--- each row. A job that a user asked to stop may only end here as done or dead; what is
--- left is for finish_cancelled.
+-- each row. The id is equal to both of its bounds, and not joined by an equality, which a
+-- plan that is made while the table is empty would check for every row of the key's
+-- index, for as long as the connection lives. A job that a user asked to stop may only
+-- end here as done or dead; what is left is for finish_cancelled.
 CREATE FUNCTION forge_finish(its_owner TEXT, outcomes JSON)
 RETURNS SETOF TEXT
 LANGUAGE plpgsql
 SET enable_seqscan = off
-SET enable_hashjoin = off
-SET enable_mergejoin = off
 SET jit = off
 AS $$
 DECLARE
@@ -283,7 +287,7 @@ BEGIN
             throttled INTEGER, delay_us BIGINT, error TEXT, history TEXT,
             new_result TEXT
         )
-    WHERE job.id = v.job_id
+    WHERE job.id >= v.job_id AND job.id <= v.job_id
         AND coalesce(job.status, '') = 'in_progress'
         AND coalesce(job.process_id, '') = its_owner
         AND job.attempts = v.run
@@ -347,8 +351,14 @@ BEGIN
         SELECT
             COUNT(*) FILTER (WHERE status = 'pending') AS jobs,
             MIN(scheduled_at) AS first_at
-        FROM forge_job
-        WHERE deferred AND queue_name = forge_queue.name AND scheduled_at <= now_us
+        FROM (
+            SELECT status, scheduled_at
+            FROM forge_job
+            WHERE deferred AND queue_name = forge_queue.name AND scheduled_at <= now_us
+            -- By forge_job_deferred also where a plan that is made while the table is
+            -- empty would take any index of the queue's jobs.
+            ORDER BY scheduled_at
+        ) AS job
     ) AS late
     WHERE late.first_at IS NOT NULL;
 END
