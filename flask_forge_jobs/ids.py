@@ -55,6 +55,7 @@ class UlidGenerator:
     def _reset(self) -> None:
         self._lock = threading.Lock()
         self._last = 0
+        self._head = (-1, "")
 
     def new(self) -> str:
         """Return the next id, 26 characters, greater than every earlier one.
@@ -62,37 +63,35 @@ class UlidGenerator:
         Raises:
             OverflowError: The millisecond or the random part is used up.
         """
-        return _encode(self._reserve(1))
+        return self._text(self._reserve(1))
 
     def new_many(self, count: int) -> list[str]:
         """Return the next ids in order, as many as asked for.
-
-        They are consecutive, so all but the last few characters are written once.
 
         Raises:
             OverflowError: The millisecond or the random part is used up.
         """
         first = self._reserve(count)
-        ids: list[str] = []
-        head, head_value = "", -1
-        for value in range(first, first + count):
-            if value >> _TAIL_BITS != head_value:
-                head_value = value >> _TAIL_BITS
-                head = _encode(value)[:-_TAIL_CHARACTERS]
-            ids.append(head + _PAIRS[value >> 10 & 0x3FF] + _PAIRS[value & 0x3FF])
-        return ids
+        return [self._text(value) for value in range(first, first + count)]
+
+    def _text(self, value: int) -> str:
+        """Return the characters of a ULID; all but the last are often those before."""
+        head_value, head = self._head
+        if value >> _TAIL_BITS != head_value:
+            head = _encode(value)[:-_TAIL_CHARACTERS]
+            self._head = (value >> _TAIL_BITS, head)
+        return head + _PAIRS[value >> 10 & 0x3FF] + _PAIRS[value & 0x3FF]
 
     def _reserve(self, count: int) -> int:
         """Return the first of ``count`` values that nobody else gets."""
-        fresh = (self._clock.now_us() // 1000) << _RANDOM_BITS | self._random_bits(
-            _RANDOM_BITS
-        )
+        now_ms = self._clock.now_us() // 1000
         with self._lock:
-            # Same millisecond, or a clock that stepped back: count up instead.
-            if fresh >> _RANDOM_BITS <= self._last >> _RANDOM_BITS:
-                fresh = self._last + 1
-            last = fresh + count - 1
+            if now_ms > self._last >> _RANDOM_BITS:
+                first = now_ms << _RANDOM_BITS | self._random_bits(_RANDOM_BITS)
+            else:  # the same millisecond, or a clock that stepped back: count up
+                first = self._last + 1
+            last = first + count - 1
             if last > _MAX_ULID:
                 raise OverflowError("the ULID space is used up")
             self._last = last
-        return fresh
+        return first
