@@ -274,7 +274,9 @@ class RuntimeHandle:
         if not all_ended:
             self._release_rest()
         if not self._dispatcher.finish(_LONGEST_WRITE_S):
-            ids = ", ".join(sorted(self._dispatcher.unwritten_ids()))
+            # What has ended since the dispatcher last looked is with the slots.
+            unwritten = {*self._dispatcher.unwritten_ids(), *self._pool.owned()}
+            ids = ", ".join(sorted(unwritten))
             logger.error("not stored how these jobs ended, they run again: %s", ids)
         for service in self._services:
             service.stop()
