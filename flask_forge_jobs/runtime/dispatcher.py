@@ -19,6 +19,7 @@ from flask_forge_jobs.errors import (
     StorageError,
     StorageUnavailableError,
 )
+from flask_forge_jobs.forks import current_pid
 from flask_forge_jobs.model.jobs import ClaimedJob
 from flask_forge_jobs.model.one_line import one_line
 from flask_forge_jobs.model.outcomes import Failed, Outcome, Released, Settlement
@@ -37,6 +38,9 @@ POLL_WITHOUT_PUSH_S = 0.5
 POLL_WITH_PUSH_S = 5.0
 # Jobs claimed ahead that have not started by then go back to the queue.
 GIVE_BACK_AFTER_S = 0.25
+# How long no slot is offered once nothing could be claimed for one: the queue is paused
+# or cools down.
+NO_OFFER_S = 1.0
 FIRST_BACK_OFF_S = 1.0
 LONGEST_BACK_OFF_S = 30.0
 
@@ -73,7 +77,7 @@ class Dispatcher:
     ) -> None:
         self._jobs = jobs
         self._pool = pool
-        self._owner = owner
+        self.owner = owner
         self._queue_names = tuple(queue_names)
         self._settler = settler
         self._recorder = recorder
@@ -87,6 +91,10 @@ class Dispatcher:
         self._returns: list[Execution] = []
         self._lock = threading.Lock()
         self._is_claiming = True
+        # Queues that a claim under way asks.
+        self._asked: set[str] = set()
+        self._no_offer_until = dict.fromkeys(self._queue_names, 0.0)
+        self._pid = 0
         self._ends_at: float | None = None
         self._back_off_s = 0.0
         self._failed_at = 0.0
@@ -99,6 +107,7 @@ class Dispatcher:
 
     def start(self) -> None:
         """Start the thread."""
+        self._pid = current_pid()
         self._thread.start()
 
     def wake(self, queue_name: str | None = None) -> None:
@@ -126,6 +135,38 @@ class Dispatcher:
         """Return a job that the database says is ours and nobody here knows of."""
         job = ClaimedJob(job_id, "", "", "", 0, 0, attempt, attempt, 0, "[]", None)
         self.give_back([Execution(job, 0.0)])
+
+    def offer(self, queue_name: str) -> bool:
+        """Keep a slot for a job that a producer in this process is about to store.
+
+        Returns:
+            Whether one is kept; :meth:`take` is to follow then.
+        """
+        if queue_name not in self._no_offer_until or self._pid != current_pid():
+            return False  # after a fork nobody here runs anything, nor frees the lock
+        with self._lock:
+            return (
+                self._is_claiming
+                and not self._back_off_s
+                # Others may come first, or take the slot.
+                and queue_name not in self._outlook.hopeful
+                and queue_name not in self._asked
+                and self._clock.monotonic() >= self._no_offer_until[queue_name]
+                and self._may_claim()
+                and self._pool.keep_slot(queue_name)
+            )
+
+    def take(self, queue_name: str, jobs: Sequence[ClaimedJob]) -> None:
+        """Start what was claimed for an offered slot; nothing frees the slot."""
+        now = self._clock.monotonic()
+        with self._lock:
+            self._pool.release_slot(queue_name)
+            self._take_in(jobs, {}, now)
+            if not jobs:
+                self._no_offer_until[queue_name] = now + NO_OFFER_S
+            has_limit = any(self._pool.timeout_of(job) is not None for job in jobs)
+            if has_limit or self._returns or not self._is_claiming:
+                self._signal.set()
 
     def unwritten_ids(self) -> set[str]:
         """Return the jobs whose end is known here but not yet stored."""
@@ -175,7 +216,12 @@ class Dispatcher:
 
     def _has_more_to_write(self) -> bool:
         with self._lock:
-            return bool(self._unwritten or self._returns or self._pool.has_ended_runs)
+            return bool(
+                self._unwritten
+                or self._returns
+                or self._pool.has_ended_runs
+                or self._pool.keeps_slots
+            )
 
     def _back_off(self, error: StorageError | None) -> None:
         doubled = max(self._back_off_s * 2, FIRST_BACK_OFF_S)
@@ -254,18 +300,19 @@ class Dispatcher:
             promote = outlook.is_time_to_promote(now)
             # A wake-up from here on means work that this claim may not see.
             outlook.hopeful.difference_update(demand)
+            self._asked = set(demand)
             writing = list(self._unwritten)
         try:
-            exchange = self._jobs.exchange(
-                self._owner, writing, demand, promote=promote
-            )
+            exchange = self._jobs.exchange(self.owner, writing, demand, promote=promote)
         except BaseException as error:
             with self._lock:
+                self._asked.clear()
                 outlook.hopeful.update(demand)
             if not isinstance(error, (StorageUnavailableError, StorageBusyError)):
                 self._replace_unstorable(writing)
             raise
         with self._lock:
+            self._asked.clear()
             del self._unwritten[: len(writing)]
             outlook.note_exchange(
                 self._clock.monotonic(), promoted=promote and bool(demand)
@@ -311,11 +358,11 @@ class Dispatcher:
         Raises:
             StorageError: It takes nothing at present, so no outcome is to blame.
         """
-        self._jobs.heartbeat(self._owner, {})
+        self._jobs.heartbeat(self.owner, {})
         for settlement in writing:
             replaced: list[Settlement] = []
             try:
-                refused = self._jobs.finish(self._owner, [settlement])
+                refused = self._jobs.finish(self.owner, [settlement])
                 self._recorder.ended([settlement], refused)
             except (StorageUnavailableError, StorageBusyError):
                 raise

@@ -29,12 +29,14 @@ class Lane:
         running: The run in each slot.
         buffer: Claimed jobs that wait for a slot.
         look_ahead: How many may wait.
+        kept: Slots that wait for jobs about to be stored.
     """
 
     limit: int = 0
     running: dict[int, Execution] = field(default_factory=dict)
     buffer: deque[Execution] = field(default_factory=deque)
     look_ahead: LookAhead = field(default_factory=LookAhead)
+    kept: int = 0
     # Incarnation of each slot: counts up when an abandoned run leaves it (D3).
     _incarnations: list[int] = field(default_factory=list)
     _free: list[int] = field(default_factory=list)
@@ -42,7 +44,8 @@ class Lane:
     @property
     def room(self) -> int:
         """How many more jobs could run if there were threads for them."""
-        return max(self.limit - len(self.running) - len(self.buffer), 0)
+        held = len(self.running) + len(self.buffer) + self.kept
+        return max(self.limit - held, 0)
 
     @property
     def startable(self) -> int:

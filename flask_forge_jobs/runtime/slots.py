@@ -110,8 +110,8 @@ class SlotPool:
 
     def _free_threads(self) -> int:
         """How many threads have neither a run nor a claimed job that waits for them."""
-        buffered = sum(len(lane.buffer) for lane in self._lanes.values())
-        return self._threads_limit - self._running - buffered
+        spoken_for = sum(len(lane.buffer) + lane.kept for lane in self._lanes.values())
+        return self._threads_limit - self._running - spoken_for
 
     def feed(self, jobs: Iterable[ClaimedJob]) -> list[Execution]:
         """Take claimed jobs; they start as slots become free.
@@ -140,6 +140,26 @@ class SlotPool:
                 self._staff()
                 self._work.notify(count)
         return refused
+
+    def keep_slot(self, queue_name: str) -> bool:
+        """Keep a slot for a job that is about to be stored, if one is free."""
+        with self._lock:
+            lane = self._lanes[queue_name]
+            if not self._starts_at_once(lane):
+                return False
+            lane.kept += 1
+            return True
+
+    def release_slot(self, queue_name: str) -> None:
+        """Keep a slot no longer."""
+        with self._lock:
+            self._lanes[queue_name].kept -= 1
+
+    @property
+    def keeps_slots(self) -> bool:
+        """Whether slots are kept for jobs that are being stored."""
+        with self._lock:
+            return any(lane.kept for lane in self._lanes.values())
 
     def _starts_at_once(self, lane: Lane) -> bool:
         """Whether the next job of a queue would start without a wait."""
@@ -203,6 +223,10 @@ class SlotPool:
     def stop_limit_s(self, execution: Execution) -> float:
         """Return how long a task of ours takes at most to end its process, else 0."""
         return self._runner.stop_limit_s(execution.job)
+
+    def timeout_of(self, job: ClaimedJob) -> float | None:
+        """Return the time limit of a job in seconds, if it has one."""
+        return self._runner.timeout_of(job)
 
     def take_uncounted_starts(self, started_before: float) -> list[Execution]:
         """Return the older runs under way whose start is not counted; each once.

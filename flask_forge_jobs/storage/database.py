@@ -91,6 +91,14 @@ class Database(Protocol):
         On PostgreSQL this is one round trip. Errors as for :meth:`write`.
         """
 
+    def at_once(self, work: Callable[[Transaction], T]) -> T:
+        """Run a unit of work that reads the rows of its last statement only.
+
+        On PostgreSQL this is one round trip: the unit sends its statements by
+        :meth:`Transaction.later` and ends with one :meth:`Transaction.all`. Errors and
+        repetitions as for :meth:`write`.
+        """
+
     def join(self, connection: object, work: Callable[[Transaction], T]) -> T:
         """Run a unit of work inside the open transaction of a caller's connection.
 

@@ -24,6 +24,7 @@ from flask_forge_jobs.storage.database import (
     encode_names,
     encode_rows,
 )
+from flask_forge_jobs.storage.handing_over import Takers
 from flask_forge_jobs.storage.known_queues import KnownQueues
 from flask_forge_jobs.storage.request_keys import remember, remembered
 
@@ -45,6 +46,7 @@ class Enqueuer:
         self._database = database
         self._ids = ids
         self._queues = KnownQueues(database, clock)
+        self.takers = Takers(database)
 
     def enqueue(self, job: NewJob, most_waiting: int | None = None) -> EnqueueResult:
         """Store one job; see :meth:`JobQueue.enqueue`."""
@@ -52,9 +54,8 @@ class Enqueuer:
         parameters = _parameters(job, job_id)
         is_simple = job.dedupe_for is None and most_waiting is None
         if is_simple and self._queues.is_open(job.queue_name):
-            due_us = _due(self._database.single("enqueue", **parameters))
+            due_us = self._store_alone(job, parameters)
             if due_us is not None:
-                self._database.wake(job.queue_name)
                 return _new(job, job_id, due_us)
         names = [job.queue_name]
         queues = self._queues.look_up(names)
@@ -69,6 +70,21 @@ class Enqueuer:
         result = self._database.write(work)
         self._queues.remember(names, queues.bounds)
         return result
+
+    def _store_alone(self, job: NewJob, parameters: dict[str, Parameter]) -> int | None:
+        """Store a job by its own commit; None when it takes a look to see how it went.
+
+        Then it waits behind others, or the key it wants is held.
+        """
+        queue_name = job.queue_name
+        if job.run_at is None:
+            taker = self.takers.offering(queue_name)
+            if taker is not None:
+                return self.takers.hand_over(taker, queue_name, parameters)
+        due_us = _due(self._database.single("enqueue", **parameters))
+        if due_us is not None:
+            self._database.wake(queue_name)
+        return due_us
 
     def enqueue_many(
         self,

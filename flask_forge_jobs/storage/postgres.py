@@ -165,11 +165,11 @@ class PostgresDatabase:
 
     def single(self, name: str, /, **parameters: Parameter) -> list[Row]:
         """Run one writing statement as a transaction of its own."""
+        return self.at_once(lambda opened: opened.all(name, **parameters))
+
+    def at_once(self, work: Callable[[PostgresTransaction], T]) -> T:
+        """Run statements that travel together, which makes them one transaction."""
         self.open()
-
-        def work(opened: PostgresTransaction) -> list[Row]:
-            return opened.all(name, **parameters)
-
         return run_with_retries(
             lambda attempt: self._transact("", work, attempt)[1], self._wait
         )

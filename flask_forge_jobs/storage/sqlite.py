@@ -129,6 +129,10 @@ class SqliteDatabase:
         del urgent  # every thread has a connection of its own
         return self._in_turn(lambda *given: _in_transaction(work, *given))
 
+    def at_once(self, work: Callable[[SqliteTransaction], T]) -> T:
+        """Run a unit of work; there is no round trip to save."""
+        return self.write(work)
+
     def single(self, name: str, /, **parameters: Parameter) -> list[Row]:
         """Run one writing statement as a transaction of its own.
 

@@ -46,7 +46,8 @@ class SqliteTransaction:
 
     def later(self, name: str, /, **parameters: Parameter) -> None:
         """Run a statement now; there is no round trip to save."""
-        self._execute(name, parameters)
+        # A statement that returns rows has to end before its transaction can.
+        self._execute(name, parameters).fetchall()
 
     def append(self, name: str, rows: Iterable[Sequence[Parameter]], /) -> None:
         """Add rows, one after the other: there is no round trip to save."""

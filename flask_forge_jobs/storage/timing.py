@@ -53,6 +53,14 @@ class TimedDatabase:
         finally:
             self._recorder.wrote(perf_counter() - since)
 
+    def at_once(self, work: Callable[[Transaction], T]) -> T:
+        """Pass on, and note the time."""
+        since = perf_counter()
+        try:
+            return self._database.at_once(work)
+        finally:
+            self._recorder.wrote(perf_counter() - since)
+
     def join(self, connection: object, work: Callable[[Transaction], T]) -> T:
         """Pass on, and note the time."""
         since = perf_counter()

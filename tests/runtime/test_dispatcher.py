@@ -6,6 +6,7 @@ What it does with real ones is in ``test_runtime.py``.
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import cast
 
@@ -26,6 +27,7 @@ from flask_forge_jobs.runtime.dispatcher import (
     FIRST_BACK_OFF_S,
     GIVE_BACK_AFTER_S,
     LONGEST_BACK_OFF_S,
+    NO_OFFER_S,
     POLL_WITH_PUSH_S,
     POLL_WITHOUT_PUSH_S,
     Dispatcher,
@@ -707,3 +709,166 @@ def test_released_is_what_is_written_for_returns() -> None:
     (settlement,) = rig.jobs.written
     assert settlement.uncount
     assert settlement.error is None
+
+
+# -- slots for jobs that are being stored ----------------------------------------------
+
+
+def serving(*tasks: HeldTask | QuickTask, **options: object) -> Rig:
+    """A rig whose dispatcher counts as started, at rest."""
+    rig = Rig(*tasks, **options)
+    rig.dispatcher._pid = os.getpid()
+    rig.settle_down()
+    rig.jobs.demands.clear()
+    return rig
+
+
+def test_a_free_slot_is_offered_and_the_job_starts(held: HeldTask) -> None:
+    rig = serving(held)
+
+    is_offered = rig.dispatcher.offer("default")
+    rig.dispatcher.take("default", [claimed("a")])
+
+    held.wait_for_start()
+    assert is_offered
+    assert [each.job.id for each in rig.pool.running()] == ["a"]
+    assert rig.jobs.demands == []
+
+
+def test_its_outcome_is_written_like_any_other() -> None:
+    rig = serving(QuickTask())
+    rig.dispatcher.offer("default")
+    rig.dispatcher.take("default", [claimed("a", "quick")])
+    wait_until(lambda: rig.pool.has_ended_runs, "the run has ended")
+
+    rig.round()
+
+    assert rig.written == [("a", JobStatus.DONE)]
+
+
+def test_an_offered_slot_is_neither_offered_again_nor_claimed_for() -> None:
+    rig = serving(threads=2)
+
+    offers = [rig.dispatcher.offer("default") for _ in range(2)]
+    offers.append(rig.dispatcher.offer("default"))
+    rig.dispatcher.take("default", [])
+    rig.dispatcher.wake("default")
+    rig.round()
+
+    assert offers == [True, True, False]
+    assert rig.jobs.demands == [{"default": 1}]
+
+
+def test_the_threads_are_shared_by_the_queues() -> None:
+    rig = serving(threads=1, queues=("a", "b"))
+
+    assert [rig.dispatcher.offer(name) for name in ("a", "b")] == [True, False]
+
+
+def test_a_queue_with_a_limit_offers_no_more() -> None:
+    rig = serving(threads=4)
+    rig.pool.set_limit("default", 1)
+
+    assert [rig.dispatcher.offer("default") for _ in range(2)] == [True, False]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda rig: setattr(rig, "may_claim", False),
+        lambda rig: rig.dispatcher.stop_claiming(),
+        lambda rig: rig.dispatcher.wake("default"),
+        lambda rig: rig.dispatcher._back_off(None),
+        lambda rig: rig.pool.set_limit("default", 0),
+        lambda rig: setattr(rig.dispatcher, "_pid", os.getpid() + 1),
+    ],
+    ids=["stale", "stopping", "others wait", "resting", "no slots", "forked"],
+)
+def test_no_slot_is_offered_by_who_would_not_claim(
+    spoil: Callable[[Rig], object],
+) -> None:
+    rig = serving()
+    assert rig.dispatcher.offer("default")
+    rig.dispatcher.take("default", [claimed("a")])
+
+    spoil(rig)
+
+    assert not rig.dispatcher.offer("default")
+
+
+def test_no_slot_is_offered_in_a_queue_of_others() -> None:
+    assert not serving().dispatcher.offer("elsewhere")
+
+
+def test_no_slot_is_offered_while_a_claim_may_fill_it() -> None:
+    rig = serving()
+    offers = []
+    rig.jobs.during_exchange = lambda: offers.append(rig.dispatcher.offer("default"))
+
+    rig.dispatcher.wake("default")
+    rig.round()
+
+    assert offers == [False]
+    assert rig.dispatcher.offer("default")
+
+
+def test_a_failed_claim_blocks_no_offer_afterwards() -> None:
+    rig = serving()
+    rig.jobs.error = StorageUnavailableError("gone")
+    rig.dispatcher.wake("default")
+    rig.round()
+    rig.jobs.error = None
+    rig.clock.move(FIRST_BACK_OFF_S)
+    rig.settle_down()
+
+    assert rig.dispatcher.offer("default")
+
+
+def test_a_slot_that_nothing_came_for_is_not_offered_for_a_while() -> None:
+    """The queue is paused or cools down: each further try would be in vain too."""
+    rig = serving()
+    rig.dispatcher.offer("default")
+    rig.dispatcher.take("default", [])
+
+    at_once = rig.dispatcher.offer("default")
+    rig.clock.move(NO_OFFER_S)
+    rig.settle_down()
+
+    assert (at_once, rig.dispatcher.offer("default")) == (False, True)
+
+
+def test_a_job_that_comes_after_the_stop_goes_back(held: HeldTask) -> None:
+    rig = serving(held)
+    rig.dispatcher.offer("default")
+    rig.dispatcher.stop_claiming()
+
+    rig.dispatcher.take("default", [claimed("a")])
+    is_awake = rig.dispatcher._signal.is_set()
+    rig.round()
+
+    assert is_awake
+    assert rig.written == [("a", JobStatus.PENDING)]
+
+
+def test_the_stop_waits_for_a_job_that_is_being_stored() -> None:
+    rig = serving()
+    rig.dispatcher.offer("default")
+    rig.dispatcher.stop_claiming()
+
+    before = rig.dispatcher._has_more_to_write()
+    rig.dispatcher.take("default", [])
+
+    assert (before, rig.dispatcher._has_more_to_write()) == (True, False)
+
+
+def test_a_handed_over_job_with_a_time_limit_is_stopped_in_time(held: HeldTask) -> None:
+    """The dispatcher sleeps: it has to hear that there is something to look after."""
+    rig = serving(held)
+    rig.dispatcher._signal.clear()
+    rig.dispatcher.offer("default")
+
+    rig.dispatcher.take("default", [claimed("a", timeout_s=2.0)])
+
+    held.wait_for_start()
+    assert rig.dispatcher._signal.is_set()
+    assert rig.pause_s() <= 2.0

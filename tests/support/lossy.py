@@ -57,6 +57,12 @@ class LossyDatabase:
         self._between()
         return self._inner.single(name, **parameters)
 
+    def at_once(self, work: Callable[[Transaction], T]) -> T:
+        """Run the unit twice."""
+        self._inner.at_once(work)
+        self._between()
+        return self._inner.at_once(work)
+
     def join(self, connection: object, work: Callable[[Transaction], T]) -> T:
         """Run the unit once: who commits is the caller."""
         return self._inner.join(connection, work)
