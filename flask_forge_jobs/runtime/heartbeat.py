@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.errors import StorageError
@@ -33,6 +34,20 @@ SHOW_PERIOD_S = 2.0
 LONG_RUN_S = 1.0
 # What the slots do is written this often at most.
 REPORT_PERIOD_S = 2.0
+
+
+@dataclass(slots=True)
+class _Turn:
+    """What is done every so many seconds, and at first at once."""
+
+    period_s: float
+    next_at: float = 0.0
+
+    def is_due(self, now: float) -> bool:
+        return now >= self.next_at
+
+    def done(self, now: float) -> None:
+        self.next_at = now + self.period_s
 
 
 class Heartbeat(Service):
@@ -81,15 +96,13 @@ class Heartbeat(Service):
         self._host_id = host_id
         self._worker_name = worker_name
         self._queue_names = tuple(queue_names)
-        self._beat_period_s = lease_s / BEATS_PER_LEASE
         self._lease_s = lease_s
         self._clock = clock
-        self._beat_at = 0.0
-        self._reported: list[SlotReport] = []
-        self._reported_at = 0.0
         self._services = services
-        self._show_period_s = min(SHOW_PERIOD_S, self._beat_period_s)
-        self._show_at = 0.0
+        self._beat = _Turn(lease_s / BEATS_PER_LEASE)
+        self._show = _Turn(min(SHOW_PERIOD_S, self._beat.period_s))
+        self._report = _Turn(REPORT_PERIOD_S)
+        self._reported: list[SlotReport] = []
         # Up to when others have seen that this process is there.
         self.shown_at = clock.monotonic()
         self._strays: set[tuple[str, int]] = set()
@@ -113,7 +126,7 @@ class Heartbeat(Service):
         now, since = self._clock.monotonic(), self._ticks_since
         # The last beat came up to a period before, and it takes a while to end; less
         # would end processes on a machine that is merely busy.
-        longest_s = self._lease_s - 1.5 * self._beat_period_s
+        longest_s = self._lease_s - 1.5 * self._beat.period_s
         if since is not None and now - since >= longest_s:
             return True
         return self._is_broken and now - self.last_beat_at >= longest_s
@@ -136,7 +149,7 @@ class Heartbeat(Service):
         for execution in self._pool.take_uncounted_starts(now - LONG_RUN_S):
             job = execution.job
             self._recorder.started(job.queue_name, job.kind, execution.wait_us)
-        is_due = now >= self._beat_at
+        is_due = self._beat.is_due(now)
         progress = self._take_progress()
         if is_due or progress:
             self._beat_jobs(progress)
@@ -145,19 +158,20 @@ class Heartbeat(Service):
         report = self._pool.report()
         has_changed = report != self._reported
         who = (self._host_id, self._worker_name, self._queue_names)
-        if is_due or (has_changed and now - self._reported_at >= REPORT_PERIOD_S):
+        if is_due or (has_changed and self._report.is_due(now)):
             self._processes.beat(*who, report, self._services())
-            self._reported, self._reported_at = report, now
+            self._reported = report
+            self._report.done(now)
             self._note_shown(now)
-        elif now >= self._show_at:
+        elif self._show.is_due(now):
             self._processes.show(*who, self._services())
             self._note_shown(now)
         if is_due:
-            self._beat_at = now + self._beat_period_s
-        self.last_beat_at = now if is_due else self.last_beat_at
+            self._beat.done(now)
+            self.last_beat_at = now
 
     def _note_shown(self, now: float) -> None:
-        self._show_at = now + self._show_period_s
+        self._show.done(now)
         self.shown_at = now
 
     def _take_progress(self) -> dict[str, str]:

@@ -131,7 +131,7 @@ def test_with_a_short_lease_it_shows_itself_as_often_as_it_beats(
 ) -> None:
     heartbeat = Rig(storage, lease_s=3.0).heartbeat
 
-    assert heartbeat._show_period_s == 0.5
+    assert heartbeat._show.period_s == 0.5
 
 
 def test_pod_heartbeat_round_trips_name_and_queues(rig: Rig) -> None:
