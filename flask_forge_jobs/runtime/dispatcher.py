@@ -9,6 +9,7 @@ time is due, or until the next poll, whichever comes first.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,7 +20,6 @@ from flask_forge_jobs.errors import (
     StorageError,
     StorageUnavailableError,
 )
-from flask_forge_jobs.forks import current_pid
 from flask_forge_jobs.model.jobs import ClaimedJob
 from flask_forge_jobs.model.one_line import one_line
 from flask_forge_jobs.model.outcomes import Failed, Outcome, Released, Settlement
@@ -107,7 +107,7 @@ class Dispatcher:
 
     def start(self) -> None:
         """Start the thread."""
-        self._pid = current_pid()
+        self._pid = os.getpid()
         self._thread.start()
 
     def wake(self, queue_name: str | None = None) -> None:
@@ -142,7 +142,7 @@ class Dispatcher:
         Returns:
             Whether one is kept; :meth:`take` is to follow then.
         """
-        if queue_name not in self._no_offer_until or self._pid != current_pid():
+        if queue_name not in self._no_offer_until or self._pid != os.getpid():
             return False  # after a fork nobody here runs anything, nor frees the lock
         with self._lock:
             return (

@@ -9,6 +9,7 @@ the statements (D41).
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -17,7 +18,6 @@ import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812  # a class
 
 from flask_forge_jobs.config.database import DatabaseSettings
-from flask_forge_jobs.forks import current_pid
 from flask_forge_jobs.randomness import fraction
 from flask_forge_jobs.storage.catalogue import load_migrations
 from flask_forge_jobs.storage.database import Listener, Parameter, Row, WakeCallback
@@ -53,7 +53,7 @@ class _ProcessState:
     """What one process has opened; a child starts with a new one."""
 
     def __init__(self, pool: ConnectionPool) -> None:
-        self.pid = current_pid()
+        self.pid = os.getpid()
         self.pool = pool
         self.is_open = False
         self.tables: Row = ()
@@ -116,7 +116,7 @@ class PostgresDatabase:
 
     @property
     def _state(self) -> _ProcessState:
-        if self._current.pid != current_pid():
+        if self._current.pid != os.getpid():
             _inherited.append(self._current)
             self._current = self._new_state()
         return self._current

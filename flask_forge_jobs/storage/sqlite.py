@@ -10,6 +10,7 @@ forgotten, not closed, because closing would act on the parent's file.
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import time
 from collections.abc import Callable
@@ -19,7 +20,6 @@ from typing import TypeVar
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageError
-from flask_forge_jobs.forks import current_pid
 from flask_forge_jobs.storage.catalogue import load_migrations
 from flask_forge_jobs.storage.database import Listener, Parameter, Row, WakeCallback
 from flask_forge_jobs.storage.joining import look_below
@@ -84,7 +84,7 @@ class SqliteDatabase:
 
     @property
     def _state(self) -> SqliteProcess:
-        if self._current.pid != current_pid():
+        if self._current.pid != os.getpid():
             _inherited.append(self._current)
             self._current = SqliteProcess(self._path, self._settings)
         return self._current

@@ -6,6 +6,7 @@ memory has one for all.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 import time
@@ -14,7 +15,6 @@ from pathlib import Path
 
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageUnavailableError
-from flask_forge_jobs.forks import current_pid
 from flask_forge_jobs.storage.database import WakeCallback
 from flask_forge_jobs.storage.sqlite_checkpoint import CheckpointGate, has_wal_reset_bug
 from flask_forge_jobs.storage.sqlite_connection import SqliteConnection
@@ -37,7 +37,7 @@ class SqliteProcess:
     """
 
     def __init__(self, path: Path | None, settings: DatabaseSettings) -> None:
-        self.pid = current_pid()
+        self.pid = os.getpid()
         self.turn = WritersTurn(settings.busy_timeout_s)
         self.gate = CheckpointGate(path)
         self.is_open = False
@@ -80,7 +80,7 @@ class SqliteProcess:
 
     def _end(self, connection: SqliteConnection) -> None:
         # Closing an inherited one would act on the parent's file.
-        if self.pid == current_pid():
+        if self.pid == os.getpid():
             self._connections.discard(connection)
             connection.close()
 

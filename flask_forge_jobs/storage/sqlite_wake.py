@@ -21,7 +21,6 @@ from pathlib import Path
 
 from flask_forge_jobs.clock import Clock, SystemClock
 from flask_forge_jobs.errors import StorageError
-from flask_forge_jobs.forks import current_pid
 from flask_forge_jobs.storage.database import WakeCallback
 from flask_forge_jobs.storage.sqlite_files import make_folder_beside, mode_beside
 
@@ -29,8 +28,6 @@ logger = logging.getLogger(__name__)
 
 _SUN_PATH_BYTES = 100  # 108 on Linux, 104 on macOS, with the closing NUL
 _DATAGRAM_BYTES = 1024
-# Who has begun to listen so recently looks at the file itself before long.
-FRESH_S = 0.02
 # File systems stamp a change with a clock that ticks every few milliseconds.
 _STAMP_TICK_US = 100_000
 QUICK_LOOK_S = 0.05
@@ -54,7 +51,6 @@ class WakeSockets:
         self._pid = 0
         self._sender: socket.socket | None = None
         self._listed_at_ns = -1
-        self._fresh_until = 0.0
         self._names: list[str] = []
         self._own: set[str] = set()
 
@@ -68,16 +64,12 @@ class WakeSockets:
 
     def _forget_the_parents(self) -> None:
         """After a fork the inherited sockets are another process's."""
-        if self._pid != current_pid():
-            self._pid = current_pid()
+        if self._pid != os.getpid():
+            self._pid = os.getpid()
             self._sender = None
             self._own = set()
 
     def _listening(self) -> list[str]:
-        now = self._clock.monotonic()
-        if now < self._fresh_until:
-            return self._names
-        self._fresh_until = now + FRESH_S
         try:
             changed_at_ns = self._folder.stat().st_mtime_ns
             if changed_at_ns != self._listed_at_ns:
@@ -87,7 +79,7 @@ class WakeSockets:
                 is_settled = age_us > _STAMP_TICK_US
                 self._listed_at_ns = changed_at_ns if is_settled else -1
         except OSError:
-            self._listed_at_ns, self._names = -1, []
+            return []
         return self._names
 
     def _send_to(self, name: str, message: bytes) -> None:
@@ -105,7 +97,7 @@ class WakeSockets:
 
     def close(self) -> None:
         """Close the sending socket; a later wake-up opens a new one."""
-        if self._sender is not None and self._pid == current_pid():
+        if self._sender is not None and self._pid == os.getpid():
             self._sender.close()
             self._sender = None
 

@@ -11,17 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from flask_forge_jobs.clock import SystemClock
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageUnavailableError
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.connect import open_storage
 from flask_forge_jobs.storage.database import Transaction
-from flask_forge_jobs.storage.sqlite_wake import (
-    FRESH_S,
-    SqliteListener,
-    WakeSockets,
-)
+from flask_forge_jobs.storage.sqlite_wake import SqliteListener, WakeSockets
 from tests.support.jobs import enqueue
 from tests.support.processes import in_child, output_of, start_python
 from tests.support.threads import Heard
@@ -211,26 +206,14 @@ def test_a_full_socket_holds_nobody_up(tmp_path: Path) -> None:
     unbind()
 
 
-class SkippingClock(SystemClock):
-    """The clock of this host, moved ahead."""
-
-    skipped_s = 0.0
-
-    def monotonic(self) -> float:
-        return super().monotonic() + self.skipped_s
-
-
 def test_a_sender_sees_listeners_that_come_later(tmp_path: Path) -> None:
     """Also within one tick of the clock that stamps the folder."""
     path = tmp_path / "queue.sqlite"
-    clock = SkippingClock()
-    sender = WakeSockets(path, clock)
+    sender = WakeSockets(path)
     for _ in range(30):
         receiver, unbind = WakeSockets(path).bind()
-        clock.skipped_s += FRESH_S
         sender.send("first")
         late, unbind_late = WakeSockets(path).bind()
-        clock.skipped_s += FRESH_S
 
         sender.send("second")
 
