@@ -9,7 +9,6 @@ time is due, or until the next poll, whichever comes first.
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -23,7 +22,9 @@ from flask_forge_jobs.errors import (
 from flask_forge_jobs.model.jobs import ClaimedJob
 from flask_forge_jobs.model.one_line import one_line
 from flask_forge_jobs.model.outcomes import Failed, Outcome, Released, Settlement
+from flask_forge_jobs.runtime.back_off import BackOff
 from flask_forge_jobs.runtime.execution import Execution
+from flask_forge_jobs.runtime.offers import Offers, SlotOffer
 from flask_forge_jobs.runtime.outlook import Outlook
 from flask_forge_jobs.runtime.settling import Settler
 from flask_forge_jobs.runtime.slots import SlotPool
@@ -38,11 +39,6 @@ POLL_WITHOUT_PUSH_S = 0.5
 POLL_WITH_PUSH_S = 5.0
 # Jobs claimed ahead that have not started by then go back to the queue.
 GIVE_BACK_AFTER_S = 0.25
-# How long no slot is offered once nothing could be claimed for one: the queue is paused
-# or cools down.
-NO_OFFER_S = 1.0
-FIRST_BACK_OFF_S = 1.0
-LONGEST_BACK_OFF_S = 30.0
 
 
 class Dispatcher:
@@ -93,11 +89,9 @@ class Dispatcher:
         self._is_claiming = True
         # Queues that a claim under way asks.
         self._asked: set[str] = set()
-        self._no_offer_until = dict.fromkeys(self._queue_names, 0.0)
-        self._pid = 0
+        self._offers = Offers(self._queue_names, pool, clock)
         self._ends_at: float | None = None
-        self._back_off_s = 0.0
-        self._failed_at = 0.0
+        self._back_off = BackOff(clock)
         self.refused_count = 0
         self._thread = threading.Thread(
             target=self._run, name="forge-jobs-dispatcher", daemon=True
@@ -107,7 +101,7 @@ class Dispatcher:
 
     def start(self) -> None:
         """Start the thread."""
-        self._pid = os.getpid()
+        self._offers.start()
         self._thread.start()
 
     def wake(self, queue_name: str | None = None) -> None:
@@ -134,39 +128,57 @@ class Dispatcher:
     def give_back_stray(self, job_id: str, attempt: int) -> None:
         """Return a job that the database says is ours and nobody here knows of."""
         job = ClaimedJob(job_id, "", "", "", 0, 0, attempt, attempt, 0, "[]", None)
-        self.give_back([Execution(job, 0.0)])
-
-    def offer(self, queue_name: str) -> bool:
-        """Keep a slot for a job that a producer in this process is about to store.
-
-        Returns:
-            Whether one is kept; :meth:`take` is to follow then.
-        """
-        if queue_name not in self._no_offer_until or self._pid != os.getpid():
-            return False  # after a fork nobody here runs anything, nor frees the lock
         with self._lock:
-            return (
-                self._is_claiming
-                and not self._back_off_s
-                # Others may come first, or take the slot.
-                and queue_name not in self._outlook.hopeful
-                and queue_name not in self._asked
-                and self._clock.monotonic() >= self._no_offer_until[queue_name]
-                and self._may_claim()
-                and self._pool.keep_slot(queue_name)
-            )
+            if job_id in self._pool.owned():
+                return  # its answer has come after all
+            self._offers.note_stray(job_id, attempt)
+            self._returns.append(Execution(job, 0.0))
+        self._signal.set()
 
-    def take(self, queue_name: str, jobs: Sequence[ClaimedJob]) -> None:
-        """Start what was claimed for an offered slot; nothing frees the slot."""
+    def offer(self, queue_name: str) -> SlotOffer | None:
+        """Keep a slot for a job that a producer in this process is about to store."""
+        if not self._offers.is_for(queue_name) or not self._thread.is_alive():
+            return None
+        with self._lock:
+            if (
+                not self._is_claiming
+                or self._back_off.is_on
+                # Others come first, or may take the slot.
+                or queue_name in self._outlook.hopeful
+                or queue_name in self._asked
+                or not self._may_claim()
+            ):
+                return None
+            offer = SlotOffer(self.owner, queue_name, self._accept)
+            return offer if self._offers.keep(offer) else None
+
+    def _accept(self, offer: SlotOffer, jobs: Sequence[ClaimedJob]) -> None:
+        """Start what was claimed for a slot that was offered."""
         now = self._clock.monotonic()
         with self._lock:
-            self._pool.release_slot(queue_name)
-            self._take_in(jobs, {}, now)
-            if not jobs:
-                self._no_offer_until[queue_name] = now + NO_OFFER_S
-            has_limit = any(self._pool.timeout_of(job) is not None for job in jobs)
-            if has_limit or self._returns or not self._is_claiming:
-                self._signal.set()
+            jobs, starts = self._offers.settle(offer, jobs)
+            if self._is_claiming:
+                self._take_in(jobs, {}, now)
+                has_limit = any(self._pool.timeout_of(job) is not None for job in jobs)
+                # Nothing else would make the thread look after them.
+                if has_limit or self._returns or (jobs and not starts):
+                    self._signal.set()
+                return
+        self._release(jobs, now)
+
+    def _release(self, jobs: Iterable[ClaimedJob], now: float) -> None:
+        """Give jobs back without the thread, which may have ended."""
+        settled = [
+            self._settler.settle(Execution(job, now), Released()) for job in jobs
+        ]
+        writing = [settlement for settlement in settled if settlement is not None]
+        if not writing:
+            return
+        try:
+            self._jobs.finish(self.owner, writing)
+        except StorageError as error:
+            ids = ", ".join(settlement.job.id for settlement in writing)
+            logger.warning("not given back, runs after the lease: %s (%s)", ids, error)
 
     def unwritten_ids(self) -> set[str]:
         """Return the jobs whose end is known here but not yet stored."""
@@ -200,12 +212,12 @@ class Dispatcher:
             self._signal.clear()
             try:
                 if self._round():
-                    self._back_off_s = 0.0
+                    self._back_off.note_success()
             except StorageError as error:
-                self._back_off(error)
+                self._note_failure(error)
             except Exception:
                 logger.exception("the dispatcher failed; trying again")
-                self._back_off(None)
+                self._back_off.note_failure()
             if self._is_over():
                 return
 
@@ -216,34 +228,22 @@ class Dispatcher:
 
     def _has_more_to_write(self) -> bool:
         with self._lock:
-            return bool(
-                self._unwritten
-                or self._returns
-                or self._pool.has_ended_runs
-                or self._pool.keeps_slots
-            )
+            return bool(self._unwritten or self._returns or self._pool.has_ended_runs)
 
-    def _back_off(self, error: StorageError | None) -> None:
-        doubled = max(self._back_off_s * 2, FIRST_BACK_OFF_S)
-        self._back_off_s = min(doubled, LONGEST_BACK_OFF_S)
-        self._failed_at = self._clock.monotonic()
-        if error is not None:
-            logger.warning(
-                "storage failed, next try in %s s: %s", self._back_off_s, error
-            )
+    def _note_failure(self, error: StorageError) -> None:
+        pause_s = self._back_off.note_failure()
+        logger.warning("storage failed, next try in %s s: %s", pause_s, error)
 
     def _rests_until(self) -> float:
         """When the storage is tried again after it failed."""
-        # A process that ends has no half minute to wait.
-        longest_s = LONGEST_BACK_OFF_S if self._ends_at is None else FIRST_BACK_OFF_S
-        return self._failed_at + min(self._back_off_s, longest_s)
+        return self._back_off.rests_until(is_ending=self._ends_at is not None)
 
     def _pause_s(self) -> float:
         now = self._clock.monotonic()
         moments = [now + POLL_WITH_PUSH_S]
         if self._ends_at is not None:
             moments.append(self._ends_at)
-        if self._back_off_s:
+        if self._back_off.is_on:
             moments.append(self._rests_until())
         else:
             if self._is_claiming:
@@ -251,6 +251,8 @@ class Dispatcher:
                     moments.extend(self._outlook.next_looks())
             if self._pool.buffered:
                 moments.append(now + GIVE_BACK_AFTER_S)
+            # Work that waits may have the slots then.
+            moments.extend(self._pool.kept_until())
         for execution in self._pool.running():
             moment = execution.abandons_at or execution.stops_at
             if moment is not None:
@@ -261,7 +263,7 @@ class Dispatcher:
         """Do what there is to do; return False while the storage rests."""
         now = self._clock.monotonic()
         self._stop_overdue(now)  # whether or not anything can be stored
-        if self._back_off_s and now < self._rests_until():
+        if self._back_off.is_on and now < self._rests_until():
             return False
         self._collect(now)
         demand = self._demand(now)

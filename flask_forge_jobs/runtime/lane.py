@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from flask_forge_jobs.model.error_history import tells_of_a_crash
@@ -29,14 +30,14 @@ class Lane:
         running: The run in each slot.
         buffer: Claimed jobs that wait for a slot.
         look_ahead: How many may wait.
-        kept: Slots that wait for jobs about to be stored.
+        kept: For whom slots are kept, and until which monotonic instant.
     """
 
     limit: int = 0
     running: dict[int, Execution] = field(default_factory=dict)
     buffer: deque[Execution] = field(default_factory=deque)
     look_ahead: LookAhead = field(default_factory=LookAhead)
-    kept: int = 0
+    kept: dict[object, float] = field(default_factory=dict)
     # Incarnation of each slot: counts up when an abandoned run leaves it (D3).
     _incarnations: list[int] = field(default_factory=list)
     _free: list[int] = field(default_factory=list)
@@ -44,7 +45,7 @@ class Lane:
     @property
     def room(self) -> int:
         """How many more jobs could run if there were threads for them."""
-        held = len(self.running) + len(self.buffer) + self.kept
+        held = len(self.running) + len(self.buffer) + len(self.kept)
         return max(self.limit - held, 0)
 
     @property
@@ -88,9 +89,26 @@ class Lane:
         self.leave(execution)
         self._incarnations[execution.slot] += 1
 
-    def incarnation(self, slot: int) -> int:
-        """Return how many runs were abandoned in a slot."""
-        return self._incarnations[slot] if slot < len(self._incarnations) else 0
+    def report(self, threads: int) -> Iterator[tuple[int, int, str | None]]:
+        """Yield each slot, how many runs were abandoned in it, and the job it runs.
+
+        Args:
+            threads: Most runs at once in this process.
+        """
+        last_running = max(self.running, default=-1)
+        for slot in range(max(min(self.limit, threads), last_running + 1)):
+            is_new = slot >= len(self._incarnations)
+            run = self.running.get(slot)
+            yield (
+                slot,
+                0 if is_new else self._incarnations[slot],
+                None if run is None else run.job.id,
+            )
+
+    def forget_holders(self, now: float) -> None:
+        """Keep slots no longer for whom they were kept until now."""
+        if self.kept:
+            self.kept = {who: until for who, until in self.kept.items() if until > now}
 
     def take_back(self) -> list[Execution]:
         """Remove and return what waits."""

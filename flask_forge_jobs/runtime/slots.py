@@ -89,6 +89,7 @@ class SlotPool:
             names: The queues that may have work; the others get no share.
         """
         with self._lock:
+            self._forget_holders()
             wanted: dict[str, int] = {}
             asked = [name for name in self._order if name in names]
             free = self._free_threads()
@@ -110,7 +111,9 @@ class SlotPool:
 
     def _free_threads(self) -> int:
         """How many threads have neither a run nor a claimed job that waits for them."""
-        spoken_for = sum(len(lane.buffer) + lane.kept for lane in self._lanes.values())
+        spoken_for = sum(
+            len(lane.buffer) + len(lane.kept) for lane in self._lanes.values()
+        )
         return self._threads_limit - self._running - spoken_for
 
     def feed(self, jobs: Iterable[ClaimedJob]) -> list[Execution]:
@@ -141,25 +144,40 @@ class SlotPool:
                 self._work.notify(count)
         return refused
 
-    def keep_slot(self, queue_name: str) -> bool:
-        """Keep a slot for a job that is about to be stored, if one is free."""
+    def keep_slot(self, queue_name: str, holder: object, until: float) -> bool:
+        """Keep a slot for a job that is about to be stored, if one is free.
+
+        Args:
+            queue_name: The job's queue.
+            holder: Whom it is kept for; see :meth:`release_slot`.
+            until: Monotonic instant from which on others may have it all the same.
+        """
         with self._lock:
+            self._forget_holders()
             lane = self._lanes[queue_name]
             if not self._starts_at_once(lane):
                 return False
-            lane.kept += 1
+            lane.kept[holder] = until
             return True
 
-    def release_slot(self, queue_name: str) -> None:
-        """Keep a slot no longer."""
+    def release_slot(self, queue_name: str, holder: object) -> bool:
+        """Keep a slot no longer; return whether a job would start there at once."""
         with self._lock:
-            self._lanes[queue_name].kept -= 1
+            lane = self._lanes[queue_name]
+            lane.kept.pop(holder, None)
+            return self._starts_at_once(lane)
 
-    @property
-    def keeps_slots(self) -> bool:
-        """Whether slots are kept for jobs that are being stored."""
+    def kept_until(self) -> list[float]:
+        """Return the monotonic instants at which kept slots are anybody's again."""
         with self._lock:
-            return any(lane.kept for lane in self._lanes.values())
+            self._forget_holders()
+            return [at for lane in self._lanes.values() for at in lane.kept.values()]
+
+    def _forget_holders(self) -> None:
+        """Keep slots no longer for holders that have not come in time."""
+        now = self._clock.monotonic()
+        for lane in self._lanes.values():
+            lane.forget_holders(now)
 
     def _starts_at_once(self, lane: Lane) -> bool:
         """Whether the next job of a queue would start without a wait."""
@@ -259,18 +277,9 @@ class SlotPool:
         """Return what every slot does, for the process registry."""
         with self._lock:
             return [
-                SlotReport(
-                    f"{name}-{slot}-{self._host_id}-{lane.incarnation(slot)}",
-                    name,
-                    lane.running[slot].job.id if slot in lane.running else None,
-                )
+                SlotReport(f"{name}-{slot}-{self._host_id}-{incarnation}", name, job_id)
                 for name, lane in self._lanes.items()
-                for slot in range(
-                    max(
-                        min(lane.limit, self._threads_limit),
-                        max(lane.running, default=-1) + 1,
-                    )
-                )
+                for slot, incarnation, job_id in lane.report(self._threads_limit)
             ]
 
     def abandon(self, execution: Execution) -> bool:

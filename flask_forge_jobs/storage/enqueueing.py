@@ -45,6 +45,7 @@ class Enqueuer:
     def __init__(self, database: Database, ids: UlidGenerator, clock: Clock) -> None:
         self._database = database
         self._ids = ids
+        self._clock = clock
         self._queues = KnownQueues(database, clock)
         self.takers = Takers(database)
 
@@ -72,18 +73,26 @@ class Enqueuer:
         return result
 
     def _store_alone(self, job: NewJob, parameters: dict[str, Parameter]) -> int | None:
-        """Store a job by its own commit; None when it takes a look to see how it went.
-
-        Then it waits behind others, or the key it wants is held.
-        """
+        """Store a job by a commit of its own; None when its key is held."""
         queue_name = job.queue_name
-        if job.run_at is None:
-            taker = self.takers.offering(queue_name)
-            if taker is not None:
-                return self.takers.hand_over(taker, queue_name, parameters)
+        if job.run_at is None and job.dedupe_key is None:
+            offer = self.takers.offer(queue_name)
+            if offer is not None:
+                due_us = self.takers.hand_over(offer, queue_name, parameters)
+                return self._stored_due_us(parameters) if due_us is None else due_us
         due_us = _due(self._database.single("enqueue", **parameters))
         if due_us is not None:
             self._database.wake(queue_name)
+        return due_us
+
+    def _stored_due_us(self, parameters: dict[str, Parameter]) -> int:
+        """Return when a stored job without a key may start."""
+        rows = self._database.look(
+            "find_enqueued", id=parameters["id"], dedupe_key=None
+        )
+        if not rows:  # it has ended and is deleted already
+            return self._clock.now_us()
+        due_us: int = rows[0][-1]
         return due_us
 
     def enqueue_many(

@@ -116,6 +116,7 @@ class PostgresDatabase:
 
     @property
     def _state(self) -> _ProcessState:
+        # Not told by a hook: uWSGI forks in C, which runs none.
         if self._current.pid != os.getpid():
             _inherited.append(self._current)
             self._current = self._new_state()

@@ -84,6 +84,7 @@ class SqliteDatabase:
 
     @property
     def _state(self) -> SqliteProcess:
+        # Not told by a hook: uWSGI forks in C, which runs none.
         if self._current.pid != os.getpid():
             _inherited.append(self._current)
             self._current = SqliteProcess(self._path, self._settings)

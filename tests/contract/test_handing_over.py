@@ -10,32 +10,32 @@ import pytest
 from flask_forge_jobs.errors import StorageError
 from flask_forge_jobs.model.instants import to_micros
 from flask_forge_jobs.model.jobs import ClaimedJob, JobStatus, NewJob
+from flask_forge_jobs.model.outcomes import Released, settle
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.database import Parameter, Row
 from tests.support.jobs import OTHER, OWNER, QUEUE, claim_one, enqueue
 from tests.support.lossy import lossy_jobs
+from tests.support.sql import Sql
 
 JOB = NewJob("noop")
 
 
 class OneSlot:
-    """A worker with a free slot, until it has a job."""
+    """A worker with a free slot, until it has a job; its own offer as well."""
 
     owner = OWNER
 
-    def __init__(self, *queue_names: str) -> None:
-        self.is_offering = True
+    def __init__(self) -> None:
+        self.is_free = True
         self.asked: list[str] = []
         self.taken: list[list[ClaimedJob]] = []
-        self._queue_names = queue_names or (QUEUE,)
 
-    def offer(self, queue_name: str) -> bool:
+    def offer(self, queue_name: str) -> OneSlot | None:
         self.asked.append(queue_name)
-        return self.is_offering and queue_name in self._queue_names
+        return self if self.is_free else None
 
-    def take(self, queue_name: str, jobs: Sequence[ClaimedJob]) -> None:
-        assert queue_name in self._queue_names
-        self.is_offering = not jobs
+    def take(self, jobs: Sequence[ClaimedJob]) -> None:
+        self.is_free = not jobs
         self.taken.append([*jobs])
 
 
@@ -67,7 +67,7 @@ def test_the_job_is_claimed_in_the_commit_that_stores_it(
 
 
 def test_who_has_no_free_slot_gets_nothing(storage: Storage, slot: OneSlot) -> None:
-    slot.is_offering = False
+    slot.is_free = False
 
     waiting = storage.jobs.enqueue(JOB).id
 
@@ -139,18 +139,28 @@ def test_a_paused_queue_hands_out_nothing(storage: Storage, slot: OneSlot) -> No
     assert not result.is_deduped
 
 
-def test_a_held_key_stores_nothing(storage: Storage, slot: OneSlot) -> None:
-    first = storage.jobs.enqueue(NewJob("noop", dedupe_key="once"))
-    slot.is_offering = True
+def test_a_job_with_a_key_is_not_offered(storage: Storage, slot: OneSlot) -> None:
+    """It may wait for the transaction of whoever holds the key."""
+    storage.jobs.enqueue(NewJob("noop", dedupe_key="once"))
 
-    second = storage.jobs.enqueue(NewJob("noop", dedupe_key="once"))
-
-    assert [[job.id for job in jobs] for jobs in slot.taken] == [[first.id], []]
-    assert (second.id, second.is_deduped) == (first.id, True)
+    assert slot.asked == []
 
 
-def test_an_answer_that_got_lost_changes_nothing(storage: Storage) -> None:
-    """The job is there and ours, as after any claim whose answer is lost."""
+def test_a_job_that_waits_is_stored_although_its_queue_is_full_by_now(
+    storage: Storage, slot: OneSlot, sql: Sql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage.queues.set_paused(QUEUE, paused=True)
+    bound = "UPDATE forge_queue SET max_pending = 1"
+    monkeypatch.setattr(slot, "take", lambda _: sql.run(bound))
+
+    result = storage.jobs.enqueue(JOB)
+
+    stored = storage.job_reader.get(result.id)
+    assert stored.status is JobStatus.PENDING
+    assert to_micros(stored.scheduled_at) == result.scheduled_at_us
+
+
+def test_a_job_whose_answer_got_lost_is_taken_by_the_next_try(storage: Storage) -> None:
     jobs = lossy_jobs(storage.database)
     jobs.enqueue(JOB)  # from here on the queue is known
     claim_one(storage, owner=OTHER)
@@ -162,8 +172,32 @@ def test_an_answer_that_got_lost_changes_nothing(storage: Storage) -> None:
     stored = storage.job_reader.get(result.id)
     assert not result.is_deduped
     assert (stored.status, stored.process_id) == (JobStatus.IN_PROGRESS, OWNER)
+    assert [[job.id for job in each] for each in taker.taken] == [[result.id]]
+    assert taker.taken[0][0].attempts == 1
+
+
+def test_a_job_that_was_claimed_again_meanwhile_is_left_to_that_claim(
+    storage: Storage, sql: Sql
+) -> None:
+    """The worker of that claim may be running it."""
+
+    def give_back() -> None:
+        (row,) = sql.run("SELECT id, attempts FROM forge_job WHERE kind = 'mine'")
+        gone = ClaimedJob(row[0], QUEUE, "mine", "{}", 0, 0, row[1], 5, 0, "[]", None)
+        settlement = settle(gone, Released(), failure_delay_s=1.0, user_cancelled=False)
+        assert storage.jobs.finish(OWNER, [settlement]) == []
+        assert storage.jobs.claim(QUEUE, OWNER)[0].id == row[0]
+
+    lossy_jobs(storage.database).enqueue(JOB)
+    claim_one(storage, owner=OTHER)
+    jobs = lossy_jobs(storage.database, give_back)
+    jobs._enqueuer._queues.remember([QUEUE], {})
+    taker = OneSlot()
+    jobs.takers.add(taker)
+
+    jobs.enqueue(NewJob("mine"))
+
     assert taker.taken == [[]]
-    assert (result.id, 1) in storage.jobs.heartbeat(OWNER, {}).owned
 
 
 def test_the_slot_comes_back_when_the_database_fails(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import cast
 
@@ -23,16 +24,15 @@ from flask_forge_jobs.model.jobs import (
 )
 from flask_forge_jobs.model.outcomes import Done, Failed, Settlement
 from flask_forge_jobs.model.queues import QueueSettings
+from flask_forge_jobs.runtime.back_off import FIRST_BACK_OFF_S, LONGEST_BACK_OFF_S
 from flask_forge_jobs.runtime.dispatcher import (
-    FIRST_BACK_OFF_S,
     GIVE_BACK_AFTER_S,
-    LONGEST_BACK_OFF_S,
-    NO_OFFER_S,
     POLL_WITH_PUSH_S,
     POLL_WITHOUT_PUSH_S,
     Dispatcher,
 )
 from flask_forge_jobs.runtime.execution import Execution, Runner
+from flask_forge_jobs.runtime.offers import KEPT_FOR_S, NO_OFFER_S, SlotOffer
 from flask_forge_jobs.runtime.settling import UNSTORABLE_MESSAGE, Settler
 from flask_forge_jobs.runtime.slots import SlotPool
 from flask_forge_jobs.storage.job_queue import JobQueue
@@ -155,9 +155,9 @@ class Rig:
         dispatcher._signal.clear()
         try:
             if dispatcher._round():
-                dispatcher._back_off_s = 0.0
+                dispatcher._back_off.note_success()
         except StorageError as error:
-            dispatcher._back_off(error)
+            dispatcher._note_failure(error)
 
     def settle_down(self) -> None:
         """Go round until nothing more happens at this moment."""
@@ -633,7 +633,7 @@ def test_time_limits_hold_while_the_storage_fails(held: HeldTask) -> None:
     rig.clock.move(pause_s)
     rig.round()
 
-    assert rig.dispatcher._back_off_s == LONGEST_BACK_OFF_S
+    assert rig.dispatcher._back_off._pause_s == LONGEST_BACK_OFF_S
     assert pause_s <= 2.0
     assert execution.token.reason is CancelReason.TIMEOUT
 
@@ -657,7 +657,7 @@ def test_finish_tries_again_until_its_time_is_over() -> None:
     finished(rig, "a")
     rig.jobs.error = StorageUnavailableError("gone")
     rig.dispatcher.start()
-    wait_until(lambda: rig.dispatcher._back_off_s, "the storage has failed")
+    wait_until(lambda: rig.dispatcher._back_off.is_on, "the storage has failed")
 
     def recover() -> None:
         rig.clock.move(FIRST_BACK_OFF_S)
@@ -717,28 +717,32 @@ def test_released_is_what_is_written_for_returns() -> None:
 def serving(*tasks: HeldTask | QuickTask, **options: object) -> Rig:
     """A rig whose dispatcher counts as started, at rest."""
     rig = Rig(*tasks, **options)
-    rig.dispatcher._pid = os.getpid()
+    rig.dispatcher._offers.start()
+    rig.dispatcher._thread = threading.current_thread()
     rig.settle_down()
     rig.jobs.demands.clear()
     return rig
 
 
+def offered(rig: Rig, queue_name: str = "default") -> SlotOffer:
+    offer = rig.dispatcher.offer(queue_name)
+    assert offer is not None
+    return offer
+
+
 def test_a_free_slot_is_offered_and_the_job_starts(held: HeldTask) -> None:
     rig = serving(held)
 
-    is_offered = rig.dispatcher.offer("default")
-    rig.dispatcher.take("default", [claimed("a")])
+    offered(rig).take([claimed("a")])
 
     held.wait_for_start()
-    assert is_offered
     assert [each.job.id for each in rig.pool.running()] == ["a"]
     assert rig.jobs.demands == []
 
 
 def test_its_outcome_is_written_like_any_other() -> None:
     rig = serving(QuickTask())
-    rig.dispatcher.offer("default")
-    rig.dispatcher.take("default", [claimed("a", "quick")])
+    offered(rig).take([claimed("a", "quick")])
     wait_until(lambda: rig.pool.has_ended_runs, "the run has ended")
 
     rig.round()
@@ -749,27 +753,73 @@ def test_its_outcome_is_written_like_any_other() -> None:
 def test_an_offered_slot_is_neither_offered_again_nor_claimed_for() -> None:
     rig = serving(threads=2)
 
-    offers = [rig.dispatcher.offer("default") for _ in range(2)]
-    offers.append(rig.dispatcher.offer("default"))
-    rig.dispatcher.take("default", [])
+    first, second = offered(rig), offered(rig)
+    third = rig.dispatcher.offer("default")
+    second.take([])
     rig.dispatcher.wake("default")
     rig.round()
 
-    assert offers == [True, True, False]
+    assert third is None
     assert rig.jobs.demands == [{"default": 1}]
+    first.take([])
+
+
+def test_a_slot_is_not_kept_for_long_for_a_job_that_does_not_come() -> None:
+    """Its producer waits for somebody's lock, or was interrupted."""
+    rig = serving(threads=1)
+    offer = offered(rig)
+    rig.dispatcher.wake("default")
+    rig.round()
+    before = list(rig.jobs.demands)
+    pause_s = rig.pause_s()
+
+    rig.clock.move(KEPT_FOR_S)
+    rig.round()
+
+    assert before == []
+    assert pause_s <= KEPT_FOR_S
+    assert rig.jobs.demands == [{"default": 1}]
+    offer.take([])
+
+
+def test_a_job_that_comes_too_late_for_its_slot_waits_or_goes_back(
+    held: HeldTask,
+) -> None:
+    rig = serving(held, threads=1)
+    offer = offered(rig)
+    rig.clock.move(KEPT_FOR_S)
+    rig.jobs.ready["default"] = [claimed("in its slot")]
+    rig.dispatcher.wake("default")
+    rig.round()
+    held.wait_for_start()
+    rig.dispatcher._signal.clear()
+
+    offer.take([claimed("late")])
+    is_awake = rig.dispatcher._signal.is_set()
+    rig.clock.move(GIVE_BACK_AFTER_S + 0.01)
+    rig.round()
+
+    assert is_awake
+    assert rig.written == [("late", JobStatus.PENDING)]
 
 
 def test_the_threads_are_shared_by_the_queues() -> None:
     rig = serving(threads=1, queues=("a", "b"))
 
-    assert [rig.dispatcher.offer(name) for name in ("a", "b")] == [True, False]
+    offer = offered(rig, "a")
+
+    assert rig.dispatcher.offer("b") is None
+    offer.take([])
 
 
 def test_a_queue_with_a_limit_offers_no_more() -> None:
     rig = serving(threads=4)
     rig.pool.set_limit("default", 1)
 
-    assert [rig.dispatcher.offer("default") for _ in range(2)] == [True, False]
+    offer = offered(rig)
+
+    assert rig.dispatcher.offer("default") is None
+    offer.take([])
 
 
 @pytest.mark.parametrize(
@@ -778,26 +828,26 @@ def test_a_queue_with_a_limit_offers_no_more() -> None:
         lambda rig: setattr(rig, "may_claim", False),
         lambda rig: rig.dispatcher.stop_claiming(),
         lambda rig: rig.dispatcher.wake("default"),
-        lambda rig: rig.dispatcher._back_off(None),
+        lambda rig: rig.dispatcher._back_off.note_failure(),
         lambda rig: rig.pool.set_limit("default", 0),
-        lambda rig: setattr(rig.dispatcher, "_pid", os.getpid() + 1),
+        lambda rig: setattr(rig.dispatcher._offers, "_pid", os.getpid() + 1),
+        lambda rig: setattr(rig.dispatcher, "_thread", threading.Thread()),
     ],
-    ids=["stale", "stopping", "others wait", "resting", "no slots", "forked"],
+    ids=["stale", "stops", "others wait", "rests", "no slots", "forked", "gone"],
 )
 def test_no_slot_is_offered_by_who_would_not_claim(
     spoil: Callable[[Rig], object],
 ) -> None:
     rig = serving()
-    assert rig.dispatcher.offer("default")
-    rig.dispatcher.take("default", [claimed("a")])
+    offered(rig).take([claimed("a")])
 
     spoil(rig)
 
-    assert not rig.dispatcher.offer("default")
+    assert rig.dispatcher.offer("default") is None
 
 
 def test_no_slot_is_offered_in_a_queue_of_others() -> None:
-    assert not serving().dispatcher.offer("elsewhere")
+    assert serving().dispatcher.offer("elsewhere") is None
 
 
 def test_no_slot_is_offered_while_a_claim_may_fill_it() -> None:
@@ -808,8 +858,8 @@ def test_no_slot_is_offered_while_a_claim_may_fill_it() -> None:
     rig.dispatcher.wake("default")
     rig.round()
 
-    assert offers == [False]
-    assert rig.dispatcher.offer("default")
+    assert offers == [None]
+    offered(rig).take([])
 
 
 def test_a_failed_claim_blocks_no_offer_afterwards() -> None:
@@ -821,54 +871,84 @@ def test_a_failed_claim_blocks_no_offer_afterwards() -> None:
     rig.clock.move(FIRST_BACK_OFF_S)
     rig.settle_down()
 
-    assert rig.dispatcher.offer("default")
+    offered(rig).take([])
 
 
 def test_a_slot_that_nothing_came_for_is_not_offered_for_a_while() -> None:
     """The queue is paused or cools down: each further try would be in vain too."""
     rig = serving()
-    rig.dispatcher.offer("default")
-    rig.dispatcher.take("default", [])
+    offered(rig).take([])
 
     at_once = rig.dispatcher.offer("default")
     rig.clock.move(NO_OFFER_S)
     rig.settle_down()
 
-    assert (at_once, rig.dispatcher.offer("default")) == (False, True)
+    assert at_once is None
+    offered(rig).take([])
 
 
-def test_a_job_that_comes_after_the_stop_goes_back(held: HeldTask) -> None:
+@pytest.mark.parametrize("has_ended", [False, True])
+def test_a_job_that_comes_after_the_stop_goes_back(
+    held: HeldTask, *, has_ended: bool
+) -> None:
+    """Also when the stop has not waited for it: no round follows."""
     rig = serving(held)
-    rig.dispatcher.offer("default")
+    offer = offered(rig)
     rig.dispatcher.stop_claiming()
+    if has_ended:
+        rig.dispatcher._thread = threading.Thread()
 
-    rig.dispatcher.take("default", [claimed("a")])
-    is_awake = rig.dispatcher._signal.is_set()
-    rig.round()
+    offer.take([claimed("a")])
 
-    assert is_awake
     assert rig.written == [("a", JobStatus.PENDING)]
+    assert rig.pool.running() == []
 
 
-def test_the_stop_waits_for_a_job_that_is_being_stored() -> None:
+def test_a_job_that_cannot_go_back_is_named(caplog: pytest.LogCaptureFixture) -> None:
     rig = serving()
-    rig.dispatcher.offer("default")
+    offer = offered(rig)
     rig.dispatcher.stop_claiming()
+    rig.jobs.error = StorageUnavailableError("gone")
 
-    before = rig.dispatcher._has_more_to_write()
-    rig.dispatcher.take("default", [])
+    offer.take([claimed("a")])
 
-    assert (before, rig.dispatcher._has_more_to_write()) == (True, False)
+    assert "not given back, runs after the lease: a (gone)" in caplog.text
 
 
 def test_a_handed_over_job_with_a_time_limit_is_stopped_in_time(held: HeldTask) -> None:
     """The dispatcher sleeps: it has to hear that there is something to look after."""
     rig = serving(held)
     rig.dispatcher._signal.clear()
-    rig.dispatcher.offer("default")
 
-    rig.dispatcher.take("default", [claimed("a", timeout_s=2.0)])
+    offered(rig).take([claimed("a", timeout_s=2.0)])
 
     held.wait_for_start()
     assert rig.dispatcher._signal.is_set()
     assert rig.pause_s() <= 2.0
+
+
+def test_a_job_that_went_back_as_a_stray_is_not_run_when_its_answer_comes(
+    held: HeldTask,
+) -> None:
+    rig = serving(held)
+    offer = offered(rig)
+    rig.dispatcher.give_back_stray("a", 1)
+    rig.round()
+
+    offer.take([claimed("a")])
+    rig.round()
+
+    assert rig.written == [("a", JobStatus.PENDING)]
+    assert rig.pool.running() == []
+
+
+def test_a_stray_whose_answer_has_come_is_none(held: HeldTask) -> None:
+    rig = serving(held)
+    offered(rig).take([claimed("a")])
+    held.wait_for_start()
+
+    rig.dispatcher.give_back_stray("a", 1)
+    rig.round()
+
+    assert rig.written == []
+    assert [each.job.id for each in rig.pool.running()] == ["a"]

@@ -70,8 +70,25 @@ def test_the_successor_of_an_abandoned_run_has_another_incarnation() -> None:
     successor = found.start_next()
 
     assert successor.slot == run.slot
-    assert found.incarnation(run.slot) == 1
-    assert found.incarnation(7) == 0, "a slot that was never used"
+    assert list(found.report(threads=8)) == [(run.slot, 1, successor.job.id)]
+
+
+def test_a_slot_that_was_never_used_is_reported_too() -> None:
+    assert list(lane(limit=3, waiting=0).report(threads=2)) == [
+        (0, 0, None),
+        (1, 0, None),
+    ]
+
+
+def test_a_kept_slot_is_no_room_until_its_time_is_over() -> None:
+    found = lane(limit=1, waiting=0)
+    found.kept["holder"] = 7.0
+
+    found.forget_holders(6.9)
+    room = found.room
+    found.forget_holders(7.0)
+
+    assert (room, found.room) == (0, 1)
 
 
 @pytest.mark.parametrize(

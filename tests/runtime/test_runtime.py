@@ -915,7 +915,9 @@ def test_an_outcome_survives_a_file_that_is_locked_for_long(
         with contextlib.closing(sqlite3.connect(settings.path, timeout=30)) as other:
             other.execute("BEGIN IMMEDIATE")
             held.release.set()
-            wait_until(lambda: handle._dispatcher._back_off_s, "the write has failed")
+            wait_until(
+                lambda: handle._dispatcher._back_off.is_on, "the write has failed"
+            )
             kept = handle._dispatcher.unwritten_ids()
             other.rollback()
         job = wait_for_status(storage, job_id, JobStatus.DONE)

@@ -43,13 +43,9 @@ class LossyDatabase:
     def write(self, work: Callable[[Transaction], T], *, urgent: bool = False) -> T:
         """Run the unit twice; the second run knows that it is a repetition."""
 
-        def again(transaction: Transaction) -> T:
-            transaction.attempt = 1
-            return work(transaction)
-
         self._inner.write(work, urgent=urgent)
         self._between()
-        return self._inner.write(again, urgent=urgent)
+        return self._inner.write(_repeated(work), urgent=urgent)
 
     def single(self, name: str, /, **parameters: Parameter) -> list[Row]:
         """Run the statement twice."""
@@ -58,10 +54,10 @@ class LossyDatabase:
         return self._inner.single(name, **parameters)
 
     def at_once(self, work: Callable[[Transaction], T]) -> T:
-        """Run the unit twice."""
+        """Run the unit twice; the second run knows that it is a repetition."""
         self._inner.at_once(work)
         self._between()
-        return self._inner.at_once(work)
+        return self._inner.at_once(_repeated(work))
 
     def join(self, connection: object, work: Callable[[Transaction], T]) -> T:
         """Run the unit once: who commits is the caller."""
@@ -103,6 +99,14 @@ class LossyDatabase:
     def close(self) -> None:
         """Close what this process opened."""
         self._inner.close()
+
+
+def _repeated(work: Callable[[Transaction], T]) -> Callable[[Transaction], T]:
+    def again(transaction: Transaction) -> T:
+        transaction.attempt = 1
+        return work(transaction)
+
+    return again
 
 
 def lossy_jobs(
