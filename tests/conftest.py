@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -12,11 +14,18 @@ import pytest
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.connect import open_storage
+from tests.support.backends import BACKENDS
 from tests.support.postgres import fresh_database, running_server
 from tests.support.rules import compile_builders_once
 from tests.support.sql import Sql
 
-BACKENDS = ("sqlite", "postgres")
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Return what ``-n auto`` stands for: two processes for each core.
+
+    Half of the tests wait for other processes, so one alone would leave its core idle.
+    """
+    return 2 * len(os.sched_getaffinity(0))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -29,7 +38,7 @@ def _url_builders_are_compiled_once() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[str]:
     """URL of a real server; no server is a failure, never a skip."""
-    with running_server() as url:
+    with running_server(is_durable=False) as url:
         yield url
 
 
@@ -50,7 +59,8 @@ def backend(request: pytest.FixtureRequest) -> str:
 def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file with our empty tables; a copy is there sooner than a new one."""
     path = tmp_path_factory.mktemp("template") / "queue.sqlite"
-    with contextlib.closing(open_storage(DatabaseSettings(path=path))) as opened:
+    settings = DatabaseSettings(path=path, synchronous="OFF")
+    with contextlib.closing(open_storage(settings)) as opened:
         opened.open()
     return path
 
@@ -63,7 +73,7 @@ def database_settings(
     if backend == "sqlite":
         template: Path = request.getfixturevalue("sqlite_template")
         path = Path(shutil.copy(template, tmp_path / "queue.sqlite"))
-        return DatabaseSettings(path=path)
+        return DatabaseSettings(path=path, synchronous="OFF")
     url: str = request.getfixturevalue("postgres_database")
     settings = DatabaseSettings.from_url(url)
     empty_tables(settings)
@@ -105,18 +115,17 @@ TABLES = (
 
 def empty_tables(settings: DatabaseSettings) -> None:
     """Empty every table of ours in a PostgreSQL database."""
-    import psycopg2
+    beside = _beside(settings)
+    # Of tables this small DELETE takes a hundredth of the time of TRUNCATE, which makes
+    # new files; the audit trail refuses it.
+    beside.run("; ".join(f"DELETE FROM {table}" for table in TABLES))
+    if beside.value("SELECT EXISTS (SELECT FROM forge_audit)"):
+        beside.run("TRUNCATE forge_audit")
 
+
+@cache
+def _beside(settings: DatabaseSettings) -> Sql:
+    """Return SQL into a database that has our tables from now on."""
     with contextlib.closing(open_storage(settings)) as opened:
         opened.open()
-    connection = psycopg2.connect(
-        host=settings.host, dbname=settings.database, user=settings.username,
-        port=settings.port, password=settings.password,
-    )  # fmt: skip
-    with contextlib.closing(connection), connection, connection.cursor() as cursor:
-        # Of tables this small DELETE takes a hundredth of the time of TRUNCATE, which
-        # makes new files; the audit trail refuses it.
-        cursor.execute("; ".join(f"DELETE FROM {table}" for table in TABLES))
-        cursor.execute("SELECT EXISTS (SELECT FROM forge_audit)")
-        if cursor.fetchone() == (True,):
-            cursor.execute("TRUNCATE forge_audit")
+    return Sql(settings)

@@ -39,7 +39,8 @@ class Tuning:
             default 10.
         application_name: What PostgreSQL shows for the connections.
         synchronous: ``FULL`` (default) waits for the disk at each SQLite commit;
-            ``NORMAL`` may lose the last commits when the power fails.
+            ``NORMAL`` may lose the last commits when the power fails. ``OFF`` never
+            waits and may damage the file then: for tests, no setting offers it.
         busy_timeout_s: Seconds to wait for another writer of a SQLite file, default 30.
         listen_url: A PostgreSQL URL for ``LISTEN``, when the database itself is behind
             a pooler that cannot do it; None (default) uses the database's address.
@@ -49,7 +50,7 @@ class Tuning:
     connect_timeout_s: int = 5
     statement_timeout_s: float = 10.0
     application_name: str = "flask-forge-jobs"
-    synchronous: Literal["FULL", "NORMAL"] = "FULL"
+    synchronous: Literal["FULL", "NORMAL", "OFF"] = "FULL"
     busy_timeout_s: float = 30.0
     listen_url: str | None = None
 

@@ -9,8 +9,6 @@ from pathlib import Path
 
 from tests.support.postgres import fresh_database, running_server
 
-BACKENDS = ("sqlite", "postgres")
-
 
 def sqlite_url(path: Path) -> str:
     """Return the URL of a SQLite file."""

@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.acceptance.databases import BACKENDS, fresh_url
+from tests.acceptance.databases import fresh_url
+from tests.support.backends import BACKENDS
 
 Number = int | float
 # Called with the URL of an empty database, a folder for ledgers and logs, and the

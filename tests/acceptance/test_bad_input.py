@@ -26,8 +26,9 @@ from tests.acceptance.client import (
     send,
     send_bytes,
 )
-from tests.acceptance.databases import BACKENDS, sqlite_url
+from tests.acceptance.databases import sqlite_url
 from tests.acceptance.programs import serving
+from tests.support.backends import BACKENDS
 from tests.support.postgres import fresh_database
 from tests.support.sql import Sql
 

@@ -21,6 +21,7 @@ ROWS = 6_000
 PATIENCE = 4
 
 
+@pytest.mark.long
 def test_others_enqueue_while_many_jobs_are_acted_on(database_url: str) -> None:
     with closing(Subject(database_url, ROWS)) as subject:
         figures = measure(subject, idle_s=0.2)

@@ -28,6 +28,7 @@ def steps(machine: VirtualMachine, path: Path, rows: int, days: int) -> dict[str
         }
 
 
+@pytest.mark.long
 def test_a_chart_does_not_grow_with_what_it_does_not_show(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,12 +6,15 @@ import secrets
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from tests.acceptance.client import post_json, send
 from tests.acceptance.figures import Driver, Percentile, Plan, Report
 from tests.acceptance.programs import serving
 from tests.support.sql import Sql
 
 
+@pytest.mark.long
 def test_figures_equal_the_rows_although_workers_are_killed(
     database_url: str, tmp_path: Path
 ) -> None:

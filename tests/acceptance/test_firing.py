@@ -15,6 +15,7 @@ SOUND = [("a", n * SECOND_US) for n in (5, 6, 7, 8)] + [
 ]
 
 
+@pytest.mark.long
 def test_each_instant_is_fired_once_though_the_leader_is_stopped(
     database_url: str, tmp_path: Path
 ) -> None:

@@ -18,6 +18,7 @@ def test_killed_workers_lose_nothing(database_url: str, tmp_path: Path) -> None:
     assert report.is_sound, report.text()
 
 
+@pytest.mark.long
 def test_fleet_that_dies_as_a_whole_recovers_alone(
     database_url: str, tmp_path: Path
 ) -> None:
@@ -30,6 +31,7 @@ def test_fleet_that_dies_as_a_whole_recovers_alone(
     assert report.is_sound, report.text()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("backend", ["postgres"])
 def test_stalled_worker_finishes_nothing_that_it_lost(
     database_url: str, tmp_path: Path

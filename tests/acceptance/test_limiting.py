@@ -25,6 +25,7 @@ SHORT = Size(processes=3, seconds=4.0, kills=2, between_s=1.0)
 LEAST_SHARE = 0.7
 
 
+@pytest.mark.long
 def test_a_shared_budget_is_used_and_never_exceeded(
     database_url: str, tmp_path: Path
 ) -> None:
@@ -36,6 +37,7 @@ def test_a_shared_budget_is_used_and_never_exceeded(
     assert share >= LEAST_SHARE, driver.text()
 
 
+@pytest.mark.long
 def test_kills_leave_no_seat_taken_and_none_given_twice(
     database_url: str, tmp_path: Path
 ) -> None:

@@ -75,6 +75,7 @@ def test_reads_and_claims_do_not_scan(growth: Callable[[str | None], Growth]) ->
     assert not too_much, found
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "index", ["forge_job_list", "forge_job_claim", "forge_job_deferred"]
 )

@@ -25,6 +25,7 @@ from tests.support.sql import Sql
 IN_THE_GATE = ("C1", "C3", "C4")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("backend", ["postgres"])
 @pytest.mark.parametrize("name", IN_THE_GATE)
 def test_the_network_and_the_server_may_fail(

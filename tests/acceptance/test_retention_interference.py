@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.acceptance.retention_interference import LIMIT, Report, Waits, measure
 
 ROWS, PASSES = 6_000, 3
 
 
+@pytest.mark.long
 def test_others_work_while_retention_deletes(database_url: str) -> None:
     """How long they wait is for the full form, on a machine of its own."""
     report = measure(database_url, rows=ROWS, passes=PASSES, baseline_s=1.0)

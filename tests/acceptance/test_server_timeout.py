@@ -139,6 +139,7 @@ def scene_of(url: str, folder: Path) -> Iterator[Scene]:
         yield Scene(server, sql, ledger)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("query", ["", "?deaf"], ids=["ABRT", "KILL"])
 def test_jobs_of_a_server_process_that_timed_out_run_again(
     database_url: str, tmp_path: Path, query: str

@@ -10,6 +10,7 @@ import pytest
 from tests.acceptance.sharing import EVENTS, Driver, Event, expected
 
 
+@pytest.mark.long
 def test_shares_follow_within_ten_seconds(database_url: str, tmp_path: Path) -> None:
     driver = Driver(1, secrets.randbelow(1_000_000), database_url, tmp_path)
 

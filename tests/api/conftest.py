@@ -3,10 +3,9 @@ from __future__ import annotations
 import pytest
 from flask.testing import FlaskClient
 
-from flask_forge_jobs.api.blueprint import BlueprintOptions
 from flask_forge_jobs.storage.base import Storage
 from tests.api.faulty import faulty_storage
-from tests.api.mounting import mount, mount_shared
+from tests.api.mounting import mount_shared
 
 
 @pytest.fixture
@@ -18,4 +17,4 @@ def client(storage: Storage) -> FlaskClient:
 def bare_client() -> FlaskClient:
     """A client of an API that answers 500 as soon as it asks its storage."""
     unasked = faulty_storage(AssertionError("the storage was asked"))
-    return mount(unasked, BlueprintOptions(enable_demo=True))
+    return mount_shared(unasked)

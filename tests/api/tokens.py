@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from flask import Flask
@@ -15,7 +15,7 @@ from tests.api.mounting import PREFIX
 
 
 def client_with_token(
-    storage: Storage,
+    storage: Storage | Callable[[], Storage],
     role: str,
     queues: Sequence[str] | None = None,
     *,

@@ -85,6 +85,7 @@ def assert_follows(entry: Entry, answer: TestResponse) -> None:
     document = json.loads(answer.data)
     compact = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
     assert answer.data.decode() == compact
+    assert int(answer.headers["Content-Length"]) == len(answer.data)
     assert list(faults(entry.schema, document)) == []
 
 

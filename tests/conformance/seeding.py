@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import shutil
+import time
 from datetime import timedelta
+from pathlib import Path
 
 from flask.testing import FlaskClient
 
+from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.instants import from_micros
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.model.outcomes import Dead, Done, Failed
 from flask_forge_jobs.model.processes import SlotReport
 from flask_forge_jobs.storage.base import Storage
-from tests.api.mounting import PREFIX
+from flask_forge_jobs.storage.connect import open_storage
+from tests.api.mounting import PREFIX, mount_shared
 from tests.support.jobs import claim_one, run
 from tests.support.sql import Sql
 
@@ -21,6 +27,8 @@ SCHEDULE = "nightly_digest"
 # The job that the reference's client acts on in the contract: failed, to be retried.
 JOB_ID = "01K5A4D3E4F5G6H7J8K9M0N1P2"
 HOST_ID = "01K5A3Q8ZR7T2M4N6P8S0V2X4Z"
+# Its worker must not look dead before the test has ended.
+_FRESH_FOR_S = 10.0
 
 
 def seed(storage: Storage, sql: Sql) -> None:
@@ -72,3 +80,34 @@ def _enqueue(
     text = json.dumps(payload, separators=(",", ":"))
     job = NewJob("send_receipt", text, queue_name=QUEUE, dedupe_key=key)
     return storage.jobs.enqueue(job).id
+
+
+class SeededFile:
+    """A SQLite file with the data set; a copy is there sooner than a new one.
+
+    Args:
+        template: A file with empty tables.
+        path: Where it is kept.
+    """
+
+    def __init__(self, template: Path, path: Path) -> None:
+        self._template = template
+        self._path = path
+        self._made_at: float | None = None
+
+    def copy_to(self, path: Path) -> None:
+        """Put a copy in the place of a file that nobody has open."""
+        now = time.monotonic()
+        if self._made_at is None or now - self._made_at > _FRESH_FOR_S:
+            shutil.copy(self._template, self._path)
+            fill(DatabaseSettings(path=self._path, synchronous="OFF"))
+            self._made_at = now
+        shutil.copy(self._path, path)
+
+
+def fill(settings: DatabaseSettings) -> None:
+    """Store the whole data set in empty tables."""
+    with contextlib.closing(open_storage(settings, jitter=None)) as storage:
+        storage.open()
+        seed(storage, Sql(settings))
+        seed_schedule(mount_shared(storage))

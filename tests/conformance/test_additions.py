@@ -11,6 +11,7 @@ from flask.testing import FlaskClient
 from flask_forge_jobs.api.table import all_routes
 from tests.conformance.contract import Entry, assert_follows, entries, place_of
 from tests.conformance.requests import sample
+from tests.support.backends import each_backend
 
 ROUTES = {
     place_of(route.method, route.path): route for route in all_routes(enable_demo=True)
@@ -45,6 +46,7 @@ def test_what_is_not_built_is_known() -> None:
     assert missing == NOT_PLANNED
 
 
+@each_backend
 @pytest.mark.parametrize("entry", BUILT, ids=lambda entry: entry.id)
 def test_its_answer_follows_the_contract(client: FlaskClient, entry: Entry) -> None:
     assert_follows(extended(entry), sample(ROUTES[entry.place]).send(client))

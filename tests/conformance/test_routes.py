@@ -19,6 +19,7 @@ from tests.conformance.contract import (
     is_shortest_instant,
     place_of,
 )
+from tests.support.backends import each_backend
 
 IDS = [entry.id for entry in UPSTREAM]
 
@@ -52,6 +53,7 @@ def test_every_route_of_the_reference_exists(prefix: str) -> None:
     assert missing == set()
 
 
+@each_backend
 @pytest.mark.parametrize("entry", UPSTREAM, ids=IDS)
 def test_its_answer_follows_the_contract(client: FlaskClient, entry: Entry) -> None:
     assert_follows(entry, call(client, entry))

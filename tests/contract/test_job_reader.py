@@ -448,6 +448,7 @@ def best_ms(work: object, *arguments: object) -> float:
     return min(durations) * 1000
 
 
+@pytest.mark.long
 def test_deferred_jobs_cost_a_claim_nothing(storage: Storage, sql: Sql) -> None:
     """D35: claim and idle poll with 200,000 deferred rows stay within 5 ms"""
     storage.queues.ensure(QUEUE)

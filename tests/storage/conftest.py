@@ -18,7 +18,7 @@ from tests.support.postgres import fresh_database
 @pytest.fixture
 def sqlite_settings(tmp_path: Path) -> DatabaseSettings:
     """Settings of a SQLite file that does not exist yet."""
-    return DatabaseSettings(path=tmp_path / "queue.sqlite")
+    return DatabaseSettings(path=tmp_path / "queue.sqlite", synchronous="OFF")
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def bare_settings(
 ) -> Iterator[DatabaseSettings]:
     """Settings of a database without a schema, on each backend."""
     if backend == "sqlite":
-        yield DatabaseSettings(path=tmp_path / "bare.sqlite")
+        yield DatabaseSettings(path=tmp_path / "bare.sqlite", synchronous="OFF")
         return
     with fresh_database(request.getfixturevalue("postgres_server")) as url:
         yield DatabaseSettings.from_url(url)

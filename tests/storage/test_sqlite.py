@@ -290,13 +290,14 @@ def test_a_unique_violation_is_not_retried(sqlite_settings: DatabaseSettings) ->
     assert waited == []
 
 
-def test_commits_reach_the_disk_by_default(sqlite: Storage) -> None:
-    sqlite.open()
-    database = database_of(sqlite)
-    connection = database._state.connection()
+def test_commits_reach_the_disk_by_default(tmp_path: Path) -> None:
+    settings = DatabaseSettings(path=tmp_path / "queue.sqlite")
+    with contextlib.closing(open_storage(settings)) as storage:
+        storage.open()
+        connection = database_of(storage)._state.connection()
 
-    assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
-    assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
 # -- the limit of a read -----------------------------------------------------------

@@ -23,8 +23,13 @@ SERVER_VARIABLE = "FORGE_JOBS_TEST_DATABASE_URL"
 
 
 @contextlib.contextmanager
-def running_server() -> Iterator[str]:
-    """Yield the URL of a server's maintenance database."""
+def running_server(*, is_durable: bool = True) -> Iterator[str]:
+    """Yield the URL of a server's maintenance database.
+
+    Args:
+        is_durable: Whether a server that is started here waits for its disk. The tests
+            kill processes, never the machine, so most of them need not.
+    """
     existing = os.environ.get(SERVER_VARIABLE)
     if existing:
         yield existing
@@ -38,6 +43,11 @@ def running_server() -> Iterator[str]:
     with _turn():
         server = get_server(folder / "data", cleanup_mode="delete")
     try:
+        if not is_durable:
+            with _administrator(server.get_uri()) as cursor:
+                for name in ("fsync", "full_page_writes", "synchronous_commit"):
+                    cursor.execute(f"ALTER SYSTEM SET {name} = off")
+                cursor.execute("SELECT pg_reload_conf()")
         yield server.get_uri()
     finally:
         server.cleanup()

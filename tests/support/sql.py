@@ -7,6 +7,7 @@ can do on both backends is move every stored instant into the past instead.
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 from collections.abc import Iterator
 from typing import Any
@@ -40,12 +41,18 @@ _INSTANTS = {
 class Sql:
     """A way around the stores into one database.
 
+    A session of a PostgreSQL server is a process, so one is kept for as long as the
+    object lives. A SQLite file is opened for each statement: whoever keeps it open
+    keeps its log from being folded when the stores close it.
+
     Args:
         settings: A PostgreSQL database or a SQLite file.
     """
 
     def __init__(self, settings: DatabaseSettings) -> None:
         self._settings = settings
+        # By process: a child must neither use nor close what it inherits.
+        self._servers: dict[int, psycopg2.extensions.connection] = {}
 
     def run(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         """Run one statement with ``?`` parameters, commit, and return its rows."""
@@ -57,9 +64,16 @@ class Sql:
                 rows = file.execute(statement, values).fetchall()
                 file.commit()
             return rows
-        with contextlib.closing(self.connect()) as server, server.cursor() as cursor:
-            cursor.execute(statement.replace("?", "%s"), values or None)
-            return cursor.fetchall() if cursor.description else []
+        server = self._servers.get(os.getpid())
+        if server is not None:
+            try:
+                return _rows(server, statement, values)
+            except psycopg2.Error:
+                if not server.closed:
+                    raise
+        # There was none yet, or it has been ended from outside.
+        server = self._servers[os.getpid()] = self.connect()
+        return _rows(server, statement, values)
 
     def connect(self) -> psycopg2.extensions.connection:
         """Return a PostgreSQL connection in autocommit mode."""
@@ -152,3 +166,11 @@ class Sql:
                 "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
             )
         )
+
+
+def _rows(
+    server: psycopg2.extensions.connection, statement: str, values: tuple[object, ...]
+) -> list[tuple[Any, ...]]:
+    with server.cursor() as cursor:
+        cursor.execute(statement.replace("?", "%s"), values or None)
+        return cursor.fetchall() if cursor.description else []

@@ -9,7 +9,7 @@ from enum import Enum
 from pathlib import Path
 
 from flask_forge_jobs.config.database import DatabaseSettings
-from tests.acceptance.databases import BACKENDS
+from tests.support.backends import BACKENDS
 from tests.support.sql import Sql
 
 BOTH = BACKENDS

@@ -36,14 +36,14 @@ LABELS = (
 
 @pytest.mark.parametrize("text", TEXTS)
 def test_H35_text_comes_back_as_json_and_as_nothing_else(
-    client: FlaskClient, seeded: Storage, text: str
+    client: FlaskClient, storage: Storage, text: str
 ) -> None:
     plain = "".join(c for c in text if c.isprintable() and c not in ",/?#%").strip()
     name = plain or "x"
-    job_id = seeded.jobs.enqueue(
+    job_id = storage.jobs.enqueue(
         NewJob(name, dump({text: text}), queue_name=name, dedupe_key=text)
     ).id
-    run(seeded, Failed(text), queue_name=name)
+    run(storage, Failed(text), queue_name=name)
 
     for path in (
         f"/jobs/inspect/{job_id}", "/jobs/failed", "/queue/overview", "/jobs/kinds",
@@ -64,10 +64,10 @@ def test_H35_text_comes_back_as_json_and_as_nothing_else(
     assert detail["error_history"][0]["message"] == detail["row"]["last_error"]
 
 
-def test_H35_an_endless_error_is_cut(client: FlaskClient, seeded: Storage) -> None:
-    job_id = seeded.jobs.enqueue(NewJob("k", queue_name="mail", priority=-1)).id
+def test_H35_an_endless_error_is_cut(client: FlaskClient, storage: Storage) -> None:
+    job_id = storage.jobs.enqueue(NewJob("k", queue_name="mail", priority=-1)).id
     error = RuntimeError("x" * 5_000_000)
-    run(seeded, Failed(describe_failure(error)), queue_name="mail")
+    run(storage, Failed(describe_failure(error)), queue_name="mail")
 
     answer = client.get(f"{PREFIX}/jobs/inspect/{job_id}")
 
@@ -86,10 +86,10 @@ def test_H35_a_message_does_not_repeat_an_endless_value(client: FlaskClient) -> 
 
 
 def test_H36_any_queue_name_makes_good_metrics(
-    client: FlaskClient, seeded: Storage
+    client: FlaskClient, storage: Storage
 ) -> None:
     for name in LABELS:
-        seeded.jobs.enqueue(NewJob("k", queue_name=name))
+        storage.jobs.enqueue(NewJob("k", queue_name=name))
 
     text = client.get(f"{PREFIX}/metrics").text
     families = {each.name: each for each in text_string_to_metric_families(text)}

@@ -13,6 +13,7 @@ from flask_forge_jobs.api.schemas.fields import V1Schema
 from tests.api.hazards.inputs import QUERY_ROUTES, fault, label, parameters
 from tests.api.mounting import PREFIX
 from tests.conformance.requests import sample
+from tests.support.backends import each_backend
 
 BAD_NUMBERS = (
     "", "1_000", "%2B5", "+5", "%205", "5%20", "5%0a", "0x10", "1e3", "-1", "1.0",
@@ -111,6 +112,7 @@ def test_H10_only_a_cursor_of_ours_is_taken(
     )  # fmt: skip
 
 
+@each_backend
 def test_H10_a_cursor_belongs_to_its_filter_and_order(client: FlaskClient) -> None:
     first = client.get(f"{PREFIX}/v1/jobs?limit=1&queue=mail").json
     assert first is not None

@@ -14,6 +14,7 @@ from flask_forge_jobs.storage.base import Storage
 from tests.api.hazards.inputs import fault
 from tests.api.mounting import PREFIX, mount
 from tests.conformance.seeding import JOB_ID, SCHEDULE
+from tests.support.backends import each_backend
 from tests.support.sql import Sql
 
 NO_JOB = "01M8830E3P2NJ154CQZ9HKJHJA"
@@ -36,6 +37,7 @@ def once(sql: Sql) -> int:
     return int(count)
 
 
+@each_backend
 @pytest.mark.parametrize("path", ["/jobs/enqueue", "/v1/jobs"])
 def test_H29_a_repeated_request_has_one_effect(
     client: FlaskClient, sql: Sql, path: str
@@ -52,6 +54,7 @@ def test_H29_a_repeated_request_has_one_effect(
     assert once(sql) == 1
 
 
+@each_backend
 @pytest.mark.parametrize("key", ["", " ", "x" * 256])
 def test_H29_a_key_has_a_length(client: FlaskClient, sql: Sql, key: str) -> None:
     answer = post(client, "/v1/jobs", job(), Idempotency_Key=key)
@@ -60,7 +63,8 @@ def test_H29_a_key_has_a_length(client: FlaskClient, sql: Sql, key: str) -> None
     assert once(sql) == 0
 
 
-def test_H30_a_stale_change_is_refused(client: FlaskClient, seeded: Storage) -> None:
+@each_backend
+def test_H30_a_stale_change_is_refused(client: FlaskClient, storage: Storage) -> None:
     tag = client.get(f"{PREFIX}/v1/queues/mail").headers["ETag"]
 
     def change(workers: int, tag: str) -> int:
@@ -73,11 +77,12 @@ def test_H30_a_stale_change_is_refused(client: FlaskClient, seeded: Storage) -> 
     assert change(9, tag) == 200
     assert change(10, tag) == 412
     assert change(10, '"x"') == 412
-    assert seeded.queues.get("mail").max_workers == 9
+    assert storage.queues.get("mail").max_workers == 9
 
 
+@each_backend
 def test_H31_what_comes_too_late_changes_nothing(
-    client: FlaskClient, seeded: Storage
+    client: FlaskClient, storage: Storage
 ) -> None:
     post(client, "/v1/jobs/actions", {"action": "cancel", "ids": [JOB_ID]})
     done = client.get(f"{PREFIX}/v1/jobs?status=done").json["rows"][0]["id"]  # type: ignore[index]
@@ -91,10 +96,11 @@ def test_H31_what_comes_too_late_changes_nothing(
     assert fault(moved)[:2] == (409, "conflict")
     deleted = post(client, "/jobs/delete", {"ids": [running]})
     assert deleted.headers["X-Jobs-Cancel-Requested"] == "1"
-    assert seeded.job_reader.get(done).status is JobStatus.DONE
-    assert seeded.job_reader.get(running).status is JobStatus.IN_PROGRESS
+    assert storage.job_reader.get(done).status is JobStatus.DONE
+    assert storage.job_reader.get(running).status is JobStatus.IN_PROGRESS
 
 
+@each_backend
 def test_H31_resuming_what_runs_and_stopping_twice_is_fine(
     client: FlaskClient,
 ) -> None:
@@ -106,6 +112,7 @@ def test_H31_resuming_what_runs_and_stopping_twice_is_fine(
     assert post(client, f"/cron/{SCHEDULE}/trigger", {}).status_code == 200
 
 
+@each_backend
 @pytest.mark.parametrize("path", ["/jobs/retry", "/jobs/requeue", "/jobs/delete"])
 def test_H32_ids_are_bounded_and_counted_once(client: FlaskClient, path: str) -> None:
     assert post(client, path, {"ids": []}).json == 0
@@ -114,7 +121,8 @@ def test_H32_ids_are_bounded_and_counted_once(client: FlaskClient, path: str) ->
     assert post(client, path, {"ids": [JOB_ID, JOB_ID, NO_JOB]}).json == 1
 
 
-def test_H32_everything_must_be_meant(client: FlaskClient, seeded: Storage) -> None:
+@each_backend
+def test_H32_everything_must_be_meant(client: FlaskClient, storage: Storage) -> None:
     for body in ({}, {"filter": None}, {"ids": None}, {"filter": {"lmit": 1}}):
         answer = post(client, "/v1/jobs/actions", {"action": "delete", **body})
         assert fault(answer)[:2] == (400, "validation"), body
@@ -123,14 +131,15 @@ def test_H32_everything_must_be_meant(client: FlaskClient, seeded: Storage) -> N
         {"action": "delete", "filter": {"queues": ["mail"]}, "dry_run": True},
     )  # fmt: skip
     assert dry.status_code == 200
-    assert seeded.job_reader.get(JOB_ID).id == JOB_ID
+    assert storage.job_reader.get(JOB_ID).id == JOB_ID
 
 
+@each_backend
 def test_sec_S23_H32_another_number_than_expected_changes_nothing(
-    client: FlaskClient, seeded: Storage, sql: Sql
+    client: FlaskClient, storage: Storage, sql: Sql
 ) -> None:
     for number in range(30):
-        seeded.jobs.enqueue(NewJob("once", queue_name="default", priority=number))
+        storage.jobs.enqueue(NewJob("once", queue_name="default", priority=number))
     body = {"action": "delete", "filter": {"kinds": ["once"]}, "expected": 5}
 
     answer = post(client, "/v1/jobs/actions", body)
@@ -139,13 +148,14 @@ def test_sec_S23_H32_another_number_than_expected_changes_nothing(
     assert once(sql) == 30
 
 
+@each_backend
 @pytest.mark.parametrize(
     "headers", [{}, {"Idempotency-Key": "together"}], ids=["dedupe key", "header"]
 )
 def test_H33_many_at_once_have_one_effect(
-    seeded: Storage, sql: Sql, headers: dict[str, str]
+    storage: Storage, sql: Sql, headers: dict[str, str]
 ) -> None:
-    app = mount(seeded).application
+    app = mount(storage).application
     body = job() if headers else job() | {"dedupe_key": "together"}
 
     def send(_number: int) -> tuple[int, object]:
@@ -164,12 +174,13 @@ def test_H33_many_at_once_have_one_effect(
     assert {status for status, _found in answers} <= {200, 409}
 
 
-def test_H33_a_job_is_taken_by_one(seeded: Storage) -> None:
-    seeded.jobs.enqueue(NewJob("once", queue_name="default"))
+@each_backend
+def test_H33_a_job_is_taken_by_one(storage: Storage) -> None:
+    storage.jobs.enqueue(NewJob("once", queue_name="default"))
 
     with ThreadPoolExecutor(max_workers=8) as pool:
         taken = list(
-            pool.map(lambda n: seeded.jobs.claim("default", f"owner-{n}"), range(8))
+            pool.map(lambda n: storage.jobs.claim("default", f"owner-{n}"), range(8))
         )
 
     assert sum(len(jobs) for jobs in taken) == 1

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 from flask.testing import FlaskClient
 
-from flask_forge_jobs.api.blueprint import BlueprintOptions
 from flask_forge_jobs.api.routes import Route
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import (
@@ -24,8 +23,9 @@ from flask_forge_jobs.errors import (
 from flask_forge_jobs.storage.connect import open_storage
 from tests.api.faulty import faulty_storage
 from tests.api.hazards.inputs import ROUTES, fault, label
-from tests.api.mounting import mount
+from tests.api.mounting import mount_shared
 from tests.conformance.requests import sample
+from tests.support.backends import each_backend
 from tests.support.sql import Sql
 
 SECRET = "hunter2-do-not-tell"
@@ -49,7 +49,7 @@ BUSY_FOR_S = 0.05
 def test_H38_a_fault_of_the_database_is_told_without_its_words(
     route: Route, error: Exception, status: int, kind: str
 ) -> None:
-    client = mount(faulty_storage(error), BlueprintOptions(enable_demo=True))
+    client = mount_shared(faulty_storage(error))
 
     answer = sample(route).send(client)
 
@@ -77,9 +77,10 @@ def unreachable(
             connect_timeout_s=1,
         )  # fmt: skip
     with contextlib.closing(open_storage(settings)) as storage:
-        yield mount(storage, BlueprintOptions(enable_demo=True))
+        yield mount_shared(storage)
 
 
+@each_backend
 @pytest.mark.parametrize("route", ASKING, ids=label)
 def test_H38_a_database_that_is_gone_is_503(
     unreachable: FlaskClient,
@@ -108,7 +109,7 @@ def test_H34_a_locked_file_is_busy_and_says_when_to_come_back(
     with contextlib.closing(open_storage(settings)) as storage:
         storage.open()
         storage.queues.ensure("mail")
-        client = mount(storage, BlueprintOptions(enable_demo=True))
+        client = mount_shared(storage)
         other = sqlite3.connect(settings.path or "", isolation_level=None)
         with contextlib.closing(other):
             other.execute("BEGIN IMMEDIATE")
@@ -121,6 +122,7 @@ def test_H34_a_locked_file_is_busy_and_says_when_to_come_back(
         assert int(answer.headers["Retry-After"]) <= 5
 
 
+@each_backend
 def test_H34_reads_do_not_wait_for_a_writer(
     client: FlaskClient, database_settings: DatabaseSettings, sql: Sql, backend: str
 ) -> None:

@@ -17,6 +17,7 @@ from flask_forge_jobs.storage.base import Storage
 from tests.api.hazards.inputs import ROUTES, Key, fault, keys, label, lines, parameters
 from tests.api.mounting import PREFIX
 from tests.conformance.requests import sample
+from tests.support.backends import each_backend
 from tests.support.sql import Sql
 
 SEARCHED = (
@@ -62,6 +63,7 @@ def assert_harmless(answer: TestResponse, text: str) -> None:
     assert [word for word in words if word in answer.text.lower()] == [], text
 
 
+@each_backend
 @pytest.mark.parametrize("text", SEARCHED)
 def test_H13_a_search_is_literal(client: FlaskClient, text: str) -> None:
     for payload in ({"note": f"<{text}>"}, {"note": "something else"}):
@@ -78,6 +80,7 @@ def test_H13_a_search_is_literal(client: FlaskClient, text: str) -> None:
     assert answer.json["total"] == (1 if wanted_text in stored else 0)
 
 
+@each_backend
 def test_H13_a_search_has_a_length(client: FlaskClient) -> None:
     for text in ("x", "x" * 257, "x" * 1_000_000):
         wanted = {"filter": {"payload_search": text}, "limit": 1, "offset": 0}
@@ -85,6 +88,7 @@ def test_H13_a_search_has_a_length(client: FlaskClient) -> None:
         assert fault(answer) == (400, "validation", "filter.payload_search")
 
 
+@each_backend
 @pytest.mark.parametrize("key", STRING_KEYS, ids=label)
 def test_H14_sql_in_a_body_is_text(client: FlaskClient, key: Key) -> None:
     for text in SQL_TEXTS:
@@ -97,6 +101,7 @@ def test_H14_sql_in_a_body_is_text(client: FlaskClient, key: Key) -> None:
     assert client.get(f"{PREFIX}/queue/overview").status_code == 200
 
 
+@each_backend
 @pytest.mark.parametrize(("route", "name"), STRING_PARAMETERS, ids=label)
 def test_H14_sql_in_a_query_is_text(
     client: FlaskClient, sql: Sql, route: Route, name: str
@@ -113,6 +118,7 @@ def test_H14_sql_in_a_query_is_text(
     assert rows(sql) == before
 
 
+@each_backend
 @pytest.mark.parametrize("route", PATHS, ids=label)
 def test_H14_sql_in_a_path_is_a_name_that_nothing_has(
     client: FlaskClient, sql: Sql, route: Route
@@ -134,6 +140,7 @@ def test_H14_sql_in_a_path_is_a_name_that_nothing_has(
     assert rows(sql) == before
 
 
+@each_backend
 def test_H14_sql_in_a_header_is_text(client: FlaskClient, sql: Sql) -> None:
     before = rows(sql)
     for text in SQL_TEXTS:
@@ -158,6 +165,7 @@ def test_H15_what_is_no_id_is_no_job(client: FlaskClient, job_id: str) -> None:
     assert fault(client.post(f"{PREFIX}/jobs/run-now/{job_id}", json={}))[0] == 404
 
 
+@each_backend
 @pytest.mark.parametrize("name", GOOD_NAMES)
 def test_H16_a_name_comes_back_as_it_was(client: FlaskClient, name: str) -> None:
     job = {
@@ -193,6 +201,7 @@ def test_H16_a_bad_name_is_refused(client: FlaskClient, name: str) -> None:
     assert field in {"queue_name", "json"}
 
 
+@each_backend
 def test_H16_two_spellings_of_one_letter_are_two_queues(client: FlaskClient) -> None:
     names = {unicodedata.normalize(form, "é") for form in ("NFC", "NFD")}
     assert len(names) == 2
@@ -205,7 +214,7 @@ def test_H16_two_spellings_of_one_letter_are_two_queues(client: FlaskClient) -> 
 
 
 def test_H17_an_unknown_kind_is_kept_and_tells_nothing(
-    client: FlaskClient, seeded: Storage
+    client: FlaskClient, storage: Storage
 ) -> None:
     """Raw kinds stay possible (design, section 2): a worker elsewhere may know it."""
     answer = client.post(
@@ -214,5 +223,5 @@ def test_H17_an_unknown_kind_is_kept_and_tells_nothing(
 
     assert answer.status_code == 200
     assert answer.json is not None
-    assert seeded.job_reader.get(answer.json).kind == "os.system"
+    assert storage.job_reader.get(answer.json).kind == "os.system"
     assert "send_receipt" not in answer.text
