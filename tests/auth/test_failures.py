@@ -9,6 +9,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from flask_forge_jobs.api.blueprint import BlueprintOptions, create_blueprint
+from flask_forge_jobs.auth import failures
 from flask_forge_jobs.auth.failures import (
     MAX_ADDRESSES,
     OVERALL,
@@ -142,10 +143,19 @@ def test_sec_S08_memory_is_bounded(clock: MovingClock) -> None:
     assert size < 5 * 2**20
 
 
-def test_least_recently_seen_address_is_forgotten_first(clock: MovingClock) -> None:
+def test_least_recently_seen_address_is_forgotten_first(
+    clock: MovingClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(failures, "MAX_ADDRESSES", 2)
     limit = FailureLimit(clock)
     for _ in range(PER_ADDRESS):
         limit.record("192.0.2.1")
+        limit.record("192.0.2.2")
+    with pytest.raises(RateLimitedError):
+        limit.record("192.0.2.1")  # seen once more, so the other one is older
+
+    limit.record("192.0.2.3")
 
     with pytest.raises(RateLimitedError):
         limit.record("192.0.2.1")
+    limit.record("192.0.2.2")  # a new one
