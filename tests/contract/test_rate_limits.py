@@ -108,6 +108,28 @@ def test_a_clock_that_steps_back_refills_nothing_twice(
     assert storage.rate_limits.get("api").tokens == pytest.approx(0, abs=0.01)
 
 
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda limits: limits.acquire("api", 1),
+        lambda limits: limits.put("api", 100, 0.01),
+    ],
+    ids=["acquire", "put"],
+)
+def test_a_bucket_that_is_written_while_the_clock_is_back_refills_nothing_twice(
+    storage: Storage, sql: Sql, write: Callable[[RateLimits], object]
+) -> None:
+    """D59; so slowly that what the test itself takes is no token."""
+    storage.rate_limits.put("api", 100, 0.01)
+    assert storage.rate_limits.acquire("api", 60).is_granted
+
+    sql.age(-3000)  # what was stored lies ahead now
+    write(storage.rate_limits)
+    assert storage.rate_limits.get("api").tokens == pytest.approx(40, abs=2)
+    sql.age(3000)  # and it is as late as it was
+    assert storage.rate_limits.get("api").tokens == pytest.approx(40, abs=2)
+
+
 def test_drain_empties_the_bucket_and_may_pause_it(storage: Storage, sql: Sql) -> None:
     """drain_force_empties_the_bucket"""
     storage.rate_limits.put("api", 10, 1.0)
