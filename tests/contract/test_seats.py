@@ -20,6 +20,7 @@ from flask_forge_jobs.model.outcomes import (
     settle,
 )
 from flask_forge_jobs.storage.base import Storage
+from tests.support.jobs import RETRY_DELAY_S, revive_all
 from tests.support.sql import Sql
 from tests.support.threads import run_together
 
@@ -130,6 +131,18 @@ def test_a_run_that_is_no_longer_ours_finds_no_seat(storage: Storage) -> None:
     assert not take(storage, job, owner=OTHER)
     finish(storage, job, Done())
     assert not take(storage, job)
+
+
+def test_an_earlier_run_finds_no_seat(storage: Storage, sql: Sql) -> None:
+    """Also when the same owner has claimed the job again."""
+    (job,) = claim(storage, 1)
+    revive_all(storage)
+    sql.age(RETRY_DELAY_S)
+    (again,) = storage.jobs.claim("default", OWNER)
+
+    assert (again.id, again.attempts) == (job.id, job.attempts + 1)
+    assert not take(storage, job)
+    assert take(storage, again)
 
 
 def test_seats_that_are_asked_for_together_are_never_given_twice(
