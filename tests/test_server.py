@@ -25,11 +25,7 @@ from flask_forge_jobs.state import state_of
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.catalogue import load_migrations
 from flask_forge_jobs.storage.connect import open_storage
-from tests.cli.test_worker import (
-    ORPHAN_LIMIT_S,
-    assert_one_clear_line,
-    children_of,
-)
+from tests.cli.test_worker import assert_one_clear_line, children_of
 from tests.support.commands import ROOT, Program
 from tests.support.jobs import enqueue
 from tests.support.processes import is_alive
@@ -217,11 +213,7 @@ def test_the_demo_worker_ends_with_a_server_that_is_killed(
         pids = children_of(started.process.pid)
         started.signal(signal.SIGKILL)
         started.process.wait()
-        wait_until(
-            lambda: not any(is_alive(pid) for pid in pids),
-            "nobody is left",
-            2 * ORPHAN_LIMIT_S,
-        )
+        wait_until(lambda: not any(is_alive(pid) for pid in pids), "nobody is left")
 
     assert len(pids) == 3
     wait_until(lambda: not storage.processes.pods(), "its rows are gone")
