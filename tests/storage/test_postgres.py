@@ -324,8 +324,9 @@ def test_a_read_is_one_snapshot(postgres: Storage) -> None:
 # -- round trips -------------------------------------------------------------------
 
 
-def test_what_nobody_reads_travels_with_the_next_statement(postgres: Storage) -> None:
-    postgres.queues.ensure(QUEUE)
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What goes to the server: one text for each round trip of a transaction."""
     sent: list[str] = []
 
     class Counting(PostgresTransaction):
@@ -345,24 +346,40 @@ def test_what_nobody_reads_travels_with_the_next_statement(postgres: Storage) ->
 
             self._cursor = Cursor()  # type: ignore[assignment]  # stands in for one
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(postgres_module, "PostgresTransaction", Counting)
-        enqueue(postgres)
-        first = len(sent)
-        sent.clear()
-        enqueue(postgres)
-        later = len(sent)
-        sent.clear()
-        postgres.jobs.exchange(OWNER, [], {QUEUE: 1})
-        claim = len(sent)
+    monkeypatch.setattr(postgres_module, "PostgresTransaction", Counting)
+    return sent
+
+
+def test_what_nobody_reads_travels_with_the_next_statement(
+    postgres: Storage, sent: list[str]
+) -> None:
+    postgres.queues.ensure(QUEUE)
+    sent.clear()
+
+    enqueue(postgres)
+    first = len(sent)
+    sent.clear()
+    enqueue(postgres)
+    later = len(sent)
+    sent.clear()
+    postgres.jobs.exchange(OWNER, [], {QUEUE: 1})
+    claim = len(sent)
 
     assert first <= 5
     assert later == 1
     assert claim == 2
 
 
-def test_a_transaction_that_says_nothing_is_never_begun(postgres: Storage) -> None:
+def test_a_transaction_that_says_nothing_is_never_begun(
+    postgres: Storage, sent: list[str]
+) -> None:
+    postgres.database.open()
+    sent.clear()
+
     assert postgres.database.write(lambda _: "nothing") == "nothing"
+    assert postgres.database.read(lambda _: "nothing") == "nothing"
+
+    assert sent == []
 
 
 # -- deadlines ---------------------------------------------------------------------
