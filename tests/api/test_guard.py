@@ -35,8 +35,9 @@ def test_sec_S06_H26_token_of_another_queue_reaches_no_cluster_wide_route(
     if route.reach is Reach.JOB:
         assert status == 404
     else:
-        expected_403 = route.reach in {Reach.CLUSTER, Reach.QUEUE}
-        assert (status == 403) == expected_403 or route.reach is Reach.VIEW
+        # Of the views that keep to it themselves, this one goes to the default queue.
+        is_demo = route.endpoint.removeprefix("v1_") == "jobs_enqueue_demo"
+        assert (status == 403) is (route.reach is not Reach.VIEW or is_demo)
 
 
 def test_refusal_names_the_permission() -> None:
