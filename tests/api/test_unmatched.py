@@ -55,13 +55,18 @@ def test_options_answers_204_with_allow(
     assert not [name for name in answer.headers if "Access-Control" in name[0]]
 
 
-@pytest.mark.parametrize("wrong", ["PUT", "PATCH", "DELETE", "TRACE", "FOO"])
-@pytest.mark.parametrize("path", sorted({path for _, path in ALL_PATHS}))
+@pytest.mark.parametrize(
+    ("path", "wrong"),
+    [
+        (path, wrong)
+        for path in sorted({path for _, path in ALL_PATHS})
+        for wrong in ("PUT", "PATCH", "DELETE", "TRACE", "FOO")
+        if wrong not in methods_of(path)
+    ],
+)
 def test_wrong_method_is_405_with_allow(
     bare_client: FlaskClient, path: str, wrong: str
 ) -> None:
-    if wrong in methods_of(path):
-        return
     answer = bare_client.open(PREFIX + path, method=wrong)
 
     assert answer.status_code == 405

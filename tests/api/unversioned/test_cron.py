@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 from typing import Any
 
 import pytest
@@ -301,17 +302,22 @@ def test_trigger_reads_no_body(client: FlaskClient, storage: Storage) -> None:
 # -- bodies ------------------------------------------------------------------------
 
 
+OF_NO_TYPE: tuple[object, ...] = (None, 1, [], {})
+
+
 @pytest.mark.parametrize(
-    ("verb", "key"), [("enabled", "enabled"), ("expr", "expr"), ("dedupe", "dedupe")]
+    ("key", "value"),
+    [
+        *product(("enabled", "expr", "dedupe"), OF_NO_TYPE),
+        ("enabled", "true"),
+        ("dedupe", "true"),
+    ],
 )
-@pytest.mark.parametrize("value", [None, 1, "true", [], {}])
 def test_a_value_of_another_type_is_400(
-    bare_client: FlaskClient, verb: str, key: str, value: object
+    bare_client: FlaskClient, key: str, value: object
 ) -> None:
-    if (verb, value) == ("expr", "true"):
-        return
     for body in ({key: value}, {}):
-        answer = post(bare_client, f"nightly/{verb}", body)
+        answer = post(bare_client, f"nightly/{key}", body)
         assert answer.status_code == 400
         assert answer.json is not None
         assert answer.json["field"] == key
