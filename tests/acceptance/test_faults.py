@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import random
-import secrets
 import sqlite3
 import tempfile
 from pathlib import Path
@@ -25,6 +24,7 @@ NAMES = {
     **dict.fromkeys(("E1", "E2", "E3", "E4", "E5", "E9", "E11"), BOTH),
 }
 # Those that take a few seconds; others have tests of their own, or need the command.
+SEED = 7  # the command draws another one each time
 CHEAP = ("B3", "B8", "B9", "B10", "B11", "B12", "D3")
 
 
@@ -97,21 +97,22 @@ def test_every_row_is_there_once_on_the_backends_of_the_matrix() -> None:
     assert len(FAULTS) == len(NAMES)
 
 
-@pytest.mark.parametrize("name", CHEAP)
+@pytest.mark.parametrize(
+    ("name", "backend"),
+    [(name, backend) for name in CHEAP for backend in NAMES[name]],
+    indirect=["backend"],
+)
 def test_what_must_hold_does_in_the_short_form(
     name: str, backend: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     (fault,) = chosen(FAULTS, name)
-    if backend not in fault.backends:
-        return  # the matrix has it for the other backend
-    seed = secrets.randbelow(1_000_000)
     folder = tmp_path / "fault"
     folder.mkdir()
     url = request.getfixturevalue("database_url")
 
-    seen = fault.run(Bench(backend, url, random.Random(seed), Scale.SHORT, folder))
+    seen = fault.run(Bench(backend, url, random.Random(SEED), Scale.SHORT, folder))
 
-    assert seen, f"seed {seed}"
+    assert seen
 
 
 # -- that the oracles would notice ---------------------------------------------------
