@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.handlers.redaction import REDACTED, Redactor, Unmasked
 from flask_forge_jobs.model.jobs import Job, NewJob
 from flask_forge_jobs.storage.connect import open_storage
+from tests.support.costs import no_hang
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
@@ -126,24 +126,21 @@ def test_redactor_takes_any_text(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "password" * 1000,
-        "password=" * 900,
-        "password " * 900,
-        "password" + " " * 8000,
-        'password="' + "\\" * 8000,
-        "://" * 2700,
-        "://" + "a" * 8000,
-        "://a:" * 1600,
+        "password" * 40_000,
+        "password=" * 36_000,
+        "password " * 36_000,
+        "password" + " " * 320_000,
+        'password="' + "\\" * 320_000,
+        "://" * 108_000,
+        "://" + "a" * 320_000,
+        "://a:" * 64_000,
     ],
     ids=range(8),
 )
 def test_redactor_is_fast_on_hostile_text(text: str) -> None:
-    redactor = Redactor()
-    start = time.perf_counter()
-
-    redactor.text(text)
-
-    assert time.perf_counter() - start < 0.25
+    """Minutes if each start were followed to the end."""
+    with no_hang():
+        Redactor().text(text)
 
 
 TOKENS = [
@@ -179,13 +176,11 @@ def test_what_only_begins_like_a_token_is_shown(text: str) -> None:
 
 @pytest.mark.parametrize("part", ["-eyJ", "eyJaaaaaaaa.", "sk-", "gh", "-----BEGIN "])
 def test_search_for_tokens_stays_fast_on_hostile_text(part: str) -> None:
+    """Hundreds of seconds if each start were followed to the end."""
     text = part * (1_000_000 // len(part))
 
-    started = time.perf_counter()
-    Redactor().text(text)
-
-    # Hundreds of seconds if each start were followed to the end; the machine is shared.
-    assert time.perf_counter() - started < 10
+    with no_hang():
+        Redactor().text(text)
 
 
 @pytest.fixture

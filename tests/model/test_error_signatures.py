@@ -1,10 +1,9 @@
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from flask_forge_jobs.model.error_signatures import MAX_SIGNATURE_LENGTH, signature
+from tests.support.costs import no_hang
 
 
 @pytest.mark.parametrize(
@@ -29,10 +28,8 @@ def test_a_signature_is_short() -> None:
     assert len(signature("x " * 1000)) == MAX_SIGNATURE_LENGTH
 
 
-@pytest.mark.parametrize("text", ["a" * 500, "0" * 500, "0-" * 250, "f0" * 250])
+@pytest.mark.parametrize("text", ["a", "0", "0-", "f0"])
 def test_hostile_text_costs_little(text: str) -> None:
-    started = time.perf_counter()
-
-    signature(text)
-
-    assert time.perf_counter() - started < 0.1
+    """Minutes if each start were followed to the end."""
+    with no_hang():
+        assert len(signature(text * 100_000)) <= MAX_SIGNATURE_LENGTH

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import time
 from typing import Any
 
 import pytest
@@ -25,6 +24,7 @@ from tests.api.hazards.inputs import (
 )
 from tests.api.mounting import PREFIX, mount
 from tests.conformance.requests import sample
+from tests.support.costs import no_hang
 
 MALFORMED = (
     b"{", b"}", b"[1,]", b'{"a":1,}', b"{'a':1}", b'{"a":1} {"b":2}', b'{"a":1}//',
@@ -119,15 +119,13 @@ def test_sec_S27_payload_has_a_size(
 def test_sec_S28_H03_depth_and_width_cost_little(
     client: FlaskClient, body: bytes, statuses: set[int]
 ) -> None:
-    started_at = time.process_time()
-    answer = client.post(
-        f"{PREFIX}/jobs/list", data=body, content_type="application/json"
-    )
-    spent_s = time.process_time() - started_at
+    """A quadratic parser takes minutes."""
+    with no_hang():
+        answer = client.post(
+            f"{PREFIX}/jobs/list", data=body, content_type="application/json"
+        )
 
     assert answer.status_code in statuses
-    # The target is 50 ms; a quadratic parser takes minutes.
-    assert spent_s < 0.5
 
 
 @pytest.mark.parametrize("key", [*keys()], ids=label)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import time
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +10,7 @@ from werkzeug.test import TestResponse
 from flask_forge_jobs.model.cron import ScheduleDefinition
 from flask_forge_jobs.storage.base import Storage
 from tests.api.mounting import PREFIX
+from tests.support.costs import lines_run, no_hang
 from tests.support.sql import Sql
 
 BODY = {"name": "nightly", "kind": "send_digest", "cron_expr": "0 6 * * *"}
@@ -309,16 +309,15 @@ def test_a_preview_shows_five_firings_in_utc(bare_client: FlaskClient) -> None:
         ("more", 1),
     ],
 )
-def test_H37_a_bad_preview_is_400_within_10_ms(
+def test_H37_a_bad_preview_is_400_and_cheap(
     bare_client: FlaskClient, field: str, value: object
 ) -> None:
     body = {"cron_expr": "@hourly"} | {field: value}
-    call(bare_client, "POST", "/preview", body)
-    times = []
-    for _ in range(5):
-        started = time.thread_time()
+
+    def preview() -> None:
         answer = call(bare_client, "POST", "/preview", body)
-        times.append(time.thread_time() - started)
         assert fault(answer) == (400, "validation", field)
 
-    assert min(times) < 0.01
+    preview()  # loads what the first request of a process needs
+    with no_hang():
+        assert lines_run(preview) < 20_000

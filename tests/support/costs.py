@@ -1,0 +1,52 @@
+"""What a call costs, told without a clock: nothing here depends on the machine."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
+
+from tests.support.runtimes import LIMIT_S
+
+
+def lines_run(call: Callable[[], object]) -> int:
+    """Return how many lines of Python a call runs in this thread."""
+    count = 0
+
+    def trace(_frame: FrameType, event: str, _argument: Any) -> Any:
+        nonlocal count
+        count += event == "line"
+        return trace
+
+    before = sys.gettrace()  # that of a measurement of coverage
+    sys.settrace(trace)
+    try:
+        call()
+    finally:
+        sys.settrace(before)
+    return count
+
+
+@contextlib.contextmanager
+def no_hang(limit_s: float = LIMIT_S) -> Iterator[None]:
+    """Fail when the block goes on and on, as a search without end within C does.
+
+    C that takes no signals is not interrupted, but the block fails when it returns.
+
+    Args:
+        limit_s: Far more than the slowest machine needs.
+    """
+
+    def give_up(*_: object) -> None:
+        raise AssertionError(f"not over within {limit_s:g} s")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.setitimer(signal.ITIMER_REAL, limit_s)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
