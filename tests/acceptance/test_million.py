@@ -14,7 +14,7 @@ import pytest
 
 from tests.acceptance.databases import sqlite_url
 from tests.acceptance.million import FEW_ROWS, Figure, Subject, table
-from tests.acceptance.work import Call, VirtualMachine, blocks_read, calls
+from tests.acceptance.work import Call, VirtualMachine, blocks_of, calls
 from tests.support.postgres import fresh_database
 
 ROWS = 20_000
@@ -43,7 +43,7 @@ def growth(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Callable[[str | None], Growth]:
     """Measure by how much the work of each call grows, with an index dropped or not."""
-    count: Counter = blocks_read
+    count: Counter = blocks_of
     if backend == "sqlite":
         count = VirtualMachine(monkeypatch).count
 

@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 
+from flask_forge_jobs.storage.base import Storage
 from tests.acceptance.million import FOUND, Subject, filters_of, query_of
 from tests.acceptance.programs import wait_until
+from tests.support.sql import Sql
 
 STEPS_A_TICK = 10
 _BLOCKS = (
@@ -87,6 +89,10 @@ class VirtualMachine:
         return tick
 
     def count(self, _subject: Subject, call: Call) -> int:
+        """Return the steps of a call, as :func:`blocks_of` does the blocks."""
+        return self.steps(call)
+
+    def steps(self, call: Callable[[], object]) -> int:
         """Return the steps of a call."""
         call()  # opens the connection and compiles the statements
         before = self._steps
@@ -94,18 +100,21 @@ class VirtualMachine:
         return self._steps - before
 
 
-def blocks_read(subject: Subject, call: Call) -> int:
+def blocks_of(subject: Subject, call: Call) -> int:
     """Return the blocks that PostgreSQL reads of jobs during a call."""
-    _end_sessions(subject)
-    before = int(subject.sql.value(_BLOCKS))
+    return blocks_read(subject.storage, subject.sql, call)
+
+
+def blocks_read(storage: Storage, sql: Sql, call: Callable[[], object]) -> int:
+    """Return the blocks that PostgreSQL reads of jobs during a call."""
+    _end_sessions(storage, sql)
+    before = int(sql.value(_BLOCKS))
     call()
-    _end_sessions(subject)
-    return int(subject.sql.value(_BLOCKS)) - before
+    _end_sessions(storage, sql)
+    return int(sql.value(_BLOCKS)) - before
 
 
-def _end_sessions(subject: Subject) -> None:
+def _end_sessions(storage: Storage, sql: Sql) -> None:
     """Close every session: only then is all that it read in the statistics."""
-    subject.storage.close()
-    wait_until(
-        lambda: subject.sql.value(_OTHER_SESSIONS) == 0, "every session has ended"
-    )
+    storage.close()
+    wait_until(lambda: sql.value(_OTHER_SESSIONS) == 0, "every session has ended")
