@@ -2,22 +2,48 @@
 
 from __future__ import annotations
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 
 import pytest
 
 from flask_forge_jobs.errors import JobNotFoundError, StorageBusyError
-from flask_forge_jobs.storage.sqlite_turn import WritersTurn
+from flask_forge_jobs.storage import sqlite_turn
+from flask_forge_jobs.storage.sqlite_turn import (
+    _HOPELESS_FOR_S,
+    _SHORT_LIMIT_S,
+    WritersTurn,
+)
+from tests.support.clocks import MovingClock
 
 LIMIT_S = 60.0
 
 
-def patience_s(turn: WritersTurn) -> float:
+class Clock(MovingClock):
+    """Tells when somebody has read it."""
+
+    def __init__(self) -> None:
+        super().__init__(0)
+        self.is_read = Event()
+
+    def monotonic(self) -> float:
+        now = super().monotonic()
+        self.is_read.set()
+        return now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """What the turns go by."""
+    made = Clock()
+    monkeypatch.setattr(sqlite_turn, "time", made)
+    return made
+
+
+def patience_s(turn: WritersTurn, clock: Clock) -> float:
     """Return how long the next writer would look for the lock of the file."""
     with turn as ends_at:
-        return ends_at - time.monotonic()
+        return ends_at - clock.monotonic()
 
 
 def give_up(turn: WritersTurn) -> None:
@@ -25,86 +51,75 @@ def give_up(turn: WritersTurn) -> None:
         raise StorageBusyError("the file is locked")
 
 
-def test_a_writer_waits_for_as_long_as_it_was_told() -> None:
-    assert patience_s(WritersTurn(LIMIT_S)) == pytest.approx(LIMIT_S, abs=5)
+def test_a_writer_waits_for_as_long_as_it_was_told(clock: Clock) -> None:
+    assert patience_s(WritersTurn(LIMIT_S), clock) == LIMIT_S
 
 
-def test_the_wait_for_the_thread_before_counts() -> None:
+def test_the_wait_for_the_thread_before_counts(clock: Clock) -> None:
     turn = WritersTurn(LIMIT_S)
     with ThreadPoolExecutor(1) as pool:
-        came = Event()
-
-        def second() -> tuple[float, float]:
-            came_at = time.monotonic()
-            came.set()
-            with turn as ends_at:
-                return came_at, ends_at
-
         with turn:
-            waiting = pool.submit(second)
-            assert came.wait(LIMIT_S)
-        came_at, ends_at = waiting.result()
+            clock.is_read.clear()
+            waiting = pool.submit(patience_s, turn, clock)
+            assert clock.is_read.wait(LIMIT_S)
+            clock.move(10)
+        left_s = waiting.result()
 
-    assert ends_at == pytest.approx(came_at + LIMIT_S, abs=1)
+    assert left_s == LIMIT_S - 10
 
 
-def test_who_comes_after_one_that_gave_up_hardly_waits() -> None:
+def test_who_comes_after_one_that_gave_up_hardly_waits(clock: Clock) -> None:
     turn = WritersTurn(LIMIT_S)
     give_up(turn)
 
-    assert patience_s(turn) < 1
+    assert patience_s(turn, clock) == pytest.approx(_SHORT_LIMIT_S)
 
 
-def test_each_that_gives_up_shortens_the_wait_of_the_next() -> None:
+def test_each_that_gives_up_shortens_the_wait_of_the_next(clock: Clock) -> None:
     turn = WritersTurn(LIMIT_S)
-    waits_s = []
+    waits_s: list[float] = []
 
     def fail() -> None:
         with turn as ends_at:
-            waits_s.append(ends_at - time.monotonic())
+            waits_s.append(ends_at - clock.monotonic())
             raise StorageBusyError("the file is locked")
 
     for _ in range(3):
         with pytest.raises(StorageBusyError):
             fail()
 
-    assert waits_s[0] > LIMIT_S - 5
-    assert max(waits_s[1:]) < 1
+    assert waits_s == pytest.approx([LIMIT_S, _SHORT_LIMIT_S, _SHORT_LIMIT_S])
 
 
-def test_a_write_that_succeeds_brings_patience_back() -> None:
+def test_a_write_that_succeeds_brings_patience_back(clock: Clock) -> None:
     turn = WritersTurn(LIMIT_S)
     give_up(turn)
-    patience_s(turn)
+    patience_s(turn, clock)
 
-    assert patience_s(turn) > LIMIT_S - 5
+    assert patience_s(turn, clock) == LIMIT_S
 
 
-def test_a_write_that_fails_for_another_reason_was_not_locked_out() -> None:
+def test_a_write_that_fails_for_another_reason_was_not_locked_out(clock: Clock) -> None:
     turn = WritersTurn(LIMIT_S)
     give_up(turn)
     with pytest.raises(JobNotFoundError), turn:
         raise JobNotFoundError("gone")
 
-    assert patience_s(turn) > LIMIT_S - 5
+    assert patience_s(turn, clock) == LIMIT_S
 
 
-def test_giving_up_is_forgotten_with_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_giving_up_is_forgotten_with_time(clock: Clock) -> None:
     """A rare writer is not to pay for one of an hour ago."""
     turn = WritersTurn(LIMIT_S)
     give_up(turn)
-    later = time.monotonic() + 2
-    monkeypatch.setattr(
-        "flask_forge_jobs.storage.sqlite_turn.time.monotonic", lambda: later
-    )
+    clock.move(_HOPELESS_FOR_S)
 
-    with turn as ends_at:
-        assert ends_at == later + LIMIT_S
+    assert patience_s(turn, clock) == LIMIT_S
 
 
-def test_a_turn_that_does_not_come_is_a_busy_database() -> None:
+def test_a_turn_that_does_not_come_is_a_busy_database(clock: Clock) -> None:
     turn = WritersTurn(0.05)
     with turn, ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(patience_s, turn)
+        waiting = pool.submit(patience_s, turn, clock)
         with pytest.raises(StorageBusyError, match="another thread"):
             waiting.result()

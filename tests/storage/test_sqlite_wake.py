@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import sqlite3
-import time
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageUnavailableError
+from flask_forge_jobs.storage import sqlite_wake
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.connect import open_storage
 from flask_forge_jobs.storage.database import Transaction
-from flask_forge_jobs.storage.sqlite_wake import SqliteListener, WakeSockets
+from flask_forge_jobs.storage.sqlite_wake import (
+    QUICK_LOOK_S,
+    SLOW_LOOK_S,
+    SqliteListener,
+    WakeSockets,
+)
 from tests.support.jobs import enqueue
 from tests.support.processes import in_child, output_of, start_python
 from tests.support.threads import Heard
@@ -131,21 +138,33 @@ def test_a_commit_of_another_program_is_noticed(
     listener.stop()
 
 
-def test_a_quiet_file_is_looked_at_more_rarely(tmp_path: Path) -> None:
-    looks: list[float] = []
+def test_a_quiet_file_is_looked_at_more_rarely(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses_s: list[float] = []
+    quiet_looks = 20
     heard = Heard()
 
-    def version() -> int:
-        looks.append(time.monotonic())
-        return 8 if len(looks) >= 8 else 7
+    def select_at_once(
+        readable: list[Any], _writable: object, _broken: object, pause_s: float
+    ) -> Any:
+        if heard.names:
+            return select.select(readable, [], [])
+        pauses_s.append(pause_s)
+        return select.select(readable, [], [], 0)
 
+    def version() -> int:
+        return 8 if len(pauses_s) > quiet_looks else 7
+
+    replaced = SimpleNamespace(select=select_at_once)
+    monkeypatch.setattr(sqlite_wake, "select", replaced)
     listener = listen(heard, WakeSockets(tmp_path / "queue.sqlite"), version)
 
     assert heard.wait_for(None)
     listener.stop()
-    gaps = [after - before for before, after in pairwise(looks)]
-    assert gaps[5] > gaps[0]
-    assert max(gaps[:7]) < 5
+    assert pauses_s[0] == QUICK_LOOK_S
+    assert pauses_s[:quiet_looks] == sorted(pauses_s[:quiet_looks])
+    assert pauses_s[quiet_looks] == SLOW_LOOK_S
 
 
 def test_a_failing_look_does_not_end_the_listener(
