@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from flask_forge_jobs.config.database import DatabaseSettings
@@ -26,6 +27,16 @@ def pytest_xdist_auto_num_workers() -> int:
     Half of the tests wait for other processes, so one alone would leave its core idle.
     """
     return 2 * len(os.sched_getaffinity(0))
+
+# The same examples at every run, however slow the machine: the tests say the same of
+# the same code. Others are drawn with ``--hypothesis-profile default``.
+hypothesis.settings.register_profile(
+    "same",
+    derandomize=True,
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("same")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.acceptance.driving import SHORT_SEED
 from tests.acceptance.faults.edges import Edge, illegal
 from tests.acceptance.faults.fault import BOTH, POSTGRES, SQLITE, Bench, Fault, Scale
 from tests.acceptance.faults.immediate import Ear
@@ -24,7 +25,6 @@ NAMES = {
     **dict.fromkeys(("E1", "E2", "E3", "E4", "E5", "E9", "E11"), BOTH),
 }
 # Those that take a few seconds; others have tests of their own, or need the command.
-SEED = 7  # the command draws another one each time
 CHEAP = ("B3", "B8", "B9", "B10", "B11", "B12", "D3")
 
 
@@ -110,7 +110,9 @@ def test_what_must_hold_does_in_the_short_form(
     folder.mkdir()
     url = request.getfixturevalue("database_url")
 
-    seen = fault.run(Bench(backend, url, random.Random(SEED), Scale.SHORT, folder))
+    seen = fault.run(
+        Bench(backend, url, random.Random(SHORT_SEED), Scale.SHORT, folder)
+    )
 
     assert seen
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import secrets
 from pathlib import Path
 
 import pytest
 
+from tests.acceptance.driving import SHORT_SEED
 from tests.acceptance.ledger import Kill, Line
 from tests.acceptance.limit_checks import (
     SECOND_NS,
@@ -29,7 +29,7 @@ LEAST_SHARE = 0.7
 def test_a_shared_budget_is_used_and_never_exceeded(
     database_url: str, tmp_path: Path
 ) -> None:
-    driver = Driver(SHORT, secrets.randbelow(1_000_000), database_url, tmp_path)
+    driver = Driver(SHORT, SHORT_SEED, database_url, tmp_path)
 
     share = driver.spend()
 
@@ -42,7 +42,7 @@ def test_kills_leave_no_seat_taken_and_none_given_twice(
     database_url: str, tmp_path: Path
 ) -> None:
     """I11"""
-    driver = Driver(SHORT, secrets.randbelow(1_000_000), database_url, tmp_path)
+    driver = Driver(SHORT, SHORT_SEED, database_url, tmp_path)
 
     driver.kill()
 

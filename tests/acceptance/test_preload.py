@@ -15,6 +15,7 @@ import pytest
 
 from tests.acceptance.application import EAGER_VARIABLE, PROCESS_HEADER
 from tests.acceptance.client import Request, post_json, send
+from tests.acceptance.driving import SHORT_SEED
 from tests.acceptance.programs import serving
 from tests.support.sql import Sql
 from tests.support.threads import run_together
@@ -102,18 +103,17 @@ def test_preloaded_server_mixes_up_no_connections(
     options += [f"--worker-class={worker_class}", "--threads=2"]
     if worker_class == "sync":
         options.pop()
-    seed = secrets.randbelow(1_000_000)
 
     with serving(database_url, tmp_path, *options, **{EAGER_VARIABLE: "1"}) as server:
         port = server.port()
         clients = [
-            Client(number, port, random.Random(seed + number))
+            Client(number, port, random.Random(SHORT_SEED + number))
             for number in range(CLIENTS)
         ]
         run_together([partial(client.run, REQUESTS // CLIENTS) for client in clients])
 
     complaints = [each for client in clients for each in client.complaints]
-    assert not complaints, f"seed {seed}: {complaints[:10]}\n{server.output}"
+    assert not complaints, f"{complaints[:10]}\n{server.output}"
     stored = {job_id for client in clients for job_id in client.stored}
     assert sum(len(client.stored) for client in clients) == len(stored)
     rows = sql.run("SELECT id FROM forge_job WHERE kind = 'preload'")

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import secrets
 from pathlib import Path
 
 import pytest
 
+from tests.acceptance.driving import SHORT_SEED
 from tests.acceptance.sharing import EVENTS, Driver, Event, expected
 
 
 @pytest.mark.long
 def test_shares_follow_within_ten_seconds(database_url: str, tmp_path: Path) -> None:
-    driver = Driver(1, secrets.randbelow(1_000_000), database_url, tmp_path)
+    driver = Driver(1, SHORT_SEED, database_url, tmp_path)
 
     assert driver.run(), driver.text()
 

@@ -28,7 +28,10 @@ MANY = settings(
     max_examples=25,
     deadline=None,
     # The database is emptied by the test itself.
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[
+        HealthCheck.function_scoped_fixture,
+        HealthCheck.too_slow,
+    ],
 )
 
 

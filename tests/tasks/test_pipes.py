@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import random
 import socket
 from collections.abc import Iterator
 
@@ -72,7 +73,7 @@ def test_a_line_may_be_so_long_and_no_longer(pipe: tuple[int, int], end: bytes) 
 
 def test_outgoing_goes_on_where_the_reader_was_slow(pipe: tuple[int, int]) -> None:
     reader, writer = pipe
-    data = os.urandom(5 * CHUNK_BYTES + 7)
+    data = random.Random(7).randbytes(5 * CHUNK_BYTES + 7)
     outgoing = Outgoing(writer, data)
 
     early = outgoing.write()
