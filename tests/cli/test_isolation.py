@@ -55,7 +55,6 @@ def create_app(color: str) -> Flask:
     forge.init_app(app)
     return app
 """
-END_LIMIT_S = 5.0
 
 
 @pytest.fixture
@@ -89,7 +88,7 @@ def held_by(program: Program) -> list[int]:
 
 
 def assert_all_end(pids: list[int]) -> None:
-    wait_until(lambda: not any(map(is_alive, pids)), "none is left", END_LIMIT_S)
+    wait_until(lambda: not any(map(is_alive, pids)), "none is left")
 
 
 @pytest.fixture
@@ -175,7 +174,7 @@ def test_a_second_signal_leaves_no_orphan(
         worker.signal(signal.SIGTERM)
         worker.wait_for("stopping; ")
         worker.signal(signal.SIGTERM)
-        worker.wait(END_LIMIT_S)
+        worker.wait()
 
         assert_all_end(pids)
 

@@ -23,7 +23,6 @@ def wait_for_shares(
     wait_until(
         lambda: {name: limits(handles, name) for name in expected} == expected,
         f"the shares are {expected}",
-        limit_s=10.0,
     )
 
 

@@ -17,6 +17,7 @@ from flask_forge_jobs.tasks.cancellation import CancelReason, CancelToken
 from flask_forge_jobs.tasks.pipes import read_some
 from flask_forge_jobs.tasks.process_groups import ProcessGroup
 from flask_forge_jobs.tasks.supervision import SHUTDOWN_GRACE_S, Supervision
+from tests.support.costs import no_hang
 from tests.support.runtimes import LIMIT_S
 
 CLOCK = SystemClock()
@@ -113,7 +114,7 @@ def test_writing_and_waiting_go_together(programs: Programs) -> None:
 
 @pytest.mark.parametrize(
     ("reason", "grace_s"),
-    [(CancelReason.USER, 0.2), (CancelReason.SHUTDOWN, LIMIT_S)],
+    [(CancelReason.USER, 0.2), (CancelReason.SHUTDOWN, 2 * LIMIT_S)],
 )
 def test_a_deaf_program_is_killed_after_the_grace(
     programs: Programs, reason: CancelReason, grace_s: float
@@ -123,12 +124,15 @@ def test_a_deaf_program_is_killed_after_the_grace(
     token = CancelToken()
     token.cancel(reason)
     began_at = time.monotonic()
-    with Supervision(group, token, clock=CLOCK, grace_s=grace_s) as watch:
+    with (
+        no_hang(),
+        Supervision(group, token, clock=CLOCK, grace_s=grace_s) as watch,
+    ):
         watch.run()
     took_s = time.monotonic() - began_at
 
     assert group.end() == -signal.SIGKILL
-    assert min(grace_s, SHUTDOWN_GRACE_S) <= took_s < LIMIT_S
+    assert took_s >= min(grace_s, SHUTDOWN_GRACE_S)
 
 
 def test_a_program_that_obeys_is_not_waited_for(programs: Programs) -> None:
