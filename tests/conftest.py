@@ -28,6 +28,7 @@ def pytest_xdist_auto_num_workers() -> int:
     """
     return 2 * len(os.sched_getaffinity(0))
 
+
 # The same examples at every run, however slow the machine: the tests say the same of
 # the same code. Others are drawn with ``--hypothesis-profile default``.
 hypothesis.settings.register_profile(

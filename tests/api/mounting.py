@@ -10,6 +10,7 @@ from flask.testing import FlaskClient
 
 from flask_forge_jobs.api.blueprint import BlueprintOptions, create_blueprint
 from flask_forge_jobs.storage.base import Storage
+from tests.api.faulty import faulty_storage
 
 PREFIX = "/api/queue"
 
@@ -36,27 +37,38 @@ def mount_shared(storage: Storage) -> FlaskClient:
     application has the demo routes and is otherwise as it comes; whoever counts its
     requests, or adds something to it, needs one of its own.
     """
-    shared = _shared()
-    shared.storage = storage
-    return _client_of(shared.app)
+    return _shared("storage").client(storage)
 
 
-class _Shared:
+def mount_failing(error: Exception) -> FlaskClient:
+    """Return a new client of the one whose storage raises an error at each use.
+
+    It is another application: the first asks its storage once for what it keeps.
+    """
+    return _shared("error").client(faulty_storage(error))
+
+
+class _SharedHost:
     """An application whose storage each test exchanges."""
 
     def __init__(self) -> None:
-        self.storage: Storage | None = None
+        self._storage: Storage | None = None
         options = BlueprintOptions(enable_demo=True)
-        self.app = mount(self._present, options).application
+        self._app = mount(self._present, options).application
+
+    def client(self, storage: Storage) -> FlaskClient:
+        """Return a new client; those there are use the storage as well."""
+        self._storage = storage
+        return _client_of(self._app)
 
     def _present(self) -> Storage:
-        assert self.storage is not None
-        return self.storage
+        assert self._storage is not None
+        return self._storage
 
 
 @cache
-def _shared() -> _Shared:
-    return _Shared()
+def _shared(_name: str) -> _SharedHost:
+    return _SharedHost()
 
 
 def _client_of(app: Flask) -> FlaskClient:

@@ -21,6 +21,7 @@ from tests.api.tokens import client_with_token
 from tests.conformance.requests import sample
 from tests.conformance.seeding import seed, seed_schedule
 from tests.conftest import TABLES
+from tests.support.backends import on_sqlite
 from tests.support.sql import Sql
 
 ROUTES = all_routes(enable_demo=True)
@@ -33,27 +34,27 @@ def _path(route: Route) -> str:
 
 
 def _rows(sql: Sql) -> dict[str, list[str]]:
-    """Return every row of every table of ours."""
+    """Return every row of every table, but for what the process counts by itself."""
     return {
         table: sorted(map(repr, sql.run(f"SELECT * FROM {table}")))
-        for table in (*TABLES, "forge_audit")
+        for table in {*TABLES, "forge_audit"} - {"forge_metric"}
     }
 
 
 # -- S1, S15, S18, S21 -------------------------------------------------------------
 
 
-@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.endpoint)
+@on_sqlite
 def test_sec_S01_every_route_but_health_is_closed_without_an_authenticator(
-    storage: Storage, route: Route
+    storage: Storage,
 ) -> None:
     """The design has 403 where the checklist has 503."""
     client = mount(storage, BlueprintOptions(enable_demo=True), testing=False)
 
-    answer = client.open(_path(route), method=route.method)
-
-    expected = 200 if route.path.endswith("/health") else 403
-    assert answer.status_code == expected
+    for route in ROUTES:
+        answer = client.open(_path(route), method=route.method)
+        expected = 200 if route.path.endswith("/health") else 403
+        assert answer.status_code == expected, route.endpoint
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
@@ -180,16 +181,14 @@ def test_sec_S21_there_is_no_redirect(storage: Storage, path: str) -> None:
 # -- read-only, metrics ------------------------------------------------------------
 
 
-@pytest.mark.parametrize("route", MUTATIONS, ids=lambda route: route.endpoint)
-def test_read_only_refuses_every_mutation_whatever_the_role(
-    storage: Storage, route: Route
-) -> None:
+@on_sqlite
+def test_read_only_refuses_every_mutation_whatever_the_role(storage: Storage) -> None:
     client = client_with_token(storage, "admin", read_only=True)
 
-    answer = client.open(_path(route), method=route.method, json={})
-
-    assert answer.status_code == 403
-    assert "FORGE_JOBS_READ_ONLY" in answer.get_json()["msg"]
+    for route in MUTATIONS:
+        answer = client.open(_path(route), method=route.method, json={})
+        assert answer.status_code == 403, route.endpoint
+        assert "FORGE_JOBS_READ_ONLY" in answer.get_json()["msg"]
     assert client.get(f"{PREFIX}/queue/overview").status_code == 200
 
 

@@ -29,7 +29,7 @@ from flask_forge_jobs.errors import (
     StorageUnavailableError,
 )
 from tests.api.faulty import faulty_storage
-from tests.api.mounting import PREFIX, mount
+from tests.api.mounting import PREFIX, mount, mount_failing
 
 UNASKED = faulty_storage(AssertionError("the storage was asked"))
 SECRET = "SELECT secret FROM /srv/queue.sqlite"  # what must not get out
@@ -79,7 +79,7 @@ ROUTES: list[Route] = [
 
 
 def _failing(error: Exception) -> FlaskClient:
-    return mount(faulty_storage(error))
+    return mount_failing(error)
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route[1])

@@ -8,17 +8,19 @@ from pathlib import Path
 import pytest
 
 from flask_forge_jobs.config.database import DatabaseSettings
+from tests.support.backends import long
 from tests.support.commands import Application
 from tests.support.sql import Sql
 
 EX_CONFIG = 78
 USAGE = 2
+# The full tier runs every command; each of them is a process that takes a second.
 USES_THE_SCHEMA = [
-    "worker", "worker --processes 2", "db status", "db migrate",
-    "audit prune --days 100",
+    "worker", "db status",
+    *map(long, ("worker --processes 2", "db migrate", "audit prune --days 100")),
 ]  # fmt: skip
-USES_THE_DATABASE = [*USES_THE_SCHEMA, "db create"]
-COMMANDS = [*USES_THE_DATABASE, "db drop --force", "db reset --force"]
+USES_THE_DATABASE = [*USES_THE_SCHEMA, long("db create")]
+COMMANDS = [*USES_THE_DATABASE, *map(long, ("db drop --force", "db reset --force"))]
 
 
 def assert_refused(

@@ -95,6 +95,15 @@ def test_environment_takes_every_variable(base_dir: Path) -> None:
         ("[::]:8787", "::", 8787, False),
         ("0.0.0.0:8787", "0.0.0.0", 8787, False),
         ("example.org:8787", "example.org", 8787, False),
+        ("192.0.2.7:0", "192.0.2.7", 0, False),
+        ("[::ffff:192.0.2.7]:0", "::ffff:c000:207", 0, False),
+        ("[2001:db8::1]:0", "2001:db8::1", 0, False),
+        ("10.0.0.1:0", "10.0.0.1", 0, False),
+        ("128.0.0.1:0", "128.0.0.1", 0, False),
+        ("[fe80::1]:0", "fe80::1", 0, False),
+        ("0:0", "0", 0, False),
+        ("localhost.example:0", "localhost.example", 0, False),
+        ("ip6-localhost:0", "ip6-localhost", 0, False),
     ],
 )
 def test_bind_is_address_and_port(

@@ -85,12 +85,11 @@ def test_a_filter_keeps_to_the_queues_of_the_caller(storage: Storage) -> None:
 def test_only_so_many_skips_of_a_filter_are_listed(storage: Storage) -> None:
     count = MAX_LISTED_SKIPS + 5
     storage.jobs.enqueue_many([NewJob("k", dedupe_key="x")])
-    for number in range(count):
-        storage.jobs.enqueue_many([NewJob("k", dedupe_key=f"key-{number}")])
+    keyed = [NewJob("k", dedupe_key=f"key-{number}") for number in range(count)]
+    storage.jobs.enqueue_many(keyed)
     for job in storage.job_reader.page(JobFilter(), count + 1).rows:
         storage.job_admin.cancel(job.id)
-    for number in range(count):
-        storage.jobs.enqueue(NewJob("k", dedupe_key=f"key-{number}"))
+    storage.jobs.enqueue_many(keyed)
     instruction = Instruction(action=JobAction.RETRY, wanted=having(JobStatus.DEAD))
 
     report = bulk_actions.act(storage, instruction, limits=LIMITS)

@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 import pytest
+from _pytest.mark.structures import ParameterSet
 
 BACKENDS = ("sqlite", "postgres")
 
 #: For a test in a folder whose tests run on SQLite unless they say otherwise.
 each_backend = pytest.mark.parametrize("backend", BACKENDS, indirect=True)
+
+#: For a test of what is decided above the storage, in a folder that runs on both.
+on_sqlite = pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
+
+
+def long(*values: object) -> ParameterSet:
+    """Return a case that only the full tier runs."""
+    return pytest.param(*values, marks=pytest.mark.long)
