@@ -7,6 +7,7 @@ import http.client
 import json
 import socket
 import sqlite3
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,6 +22,7 @@ TOKEN, DIGEST = new_token("ci")
 CLIENTS = 200
 # Who is not answered by then gives up with an error.
 PATIENCE_S = 30.0
+MOST_TRIES = 5
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +100,17 @@ def _post(address: tuple[str, int]) -> tuple[int, str | None]:
     return answer.status, answer.getheader("Retry-After")
 
 
+def _post_again(address: tuple[str, int]) -> int:
+    """Come back when told to; who was turned away shortens the waits of the next."""
+    status = 0
+    for _ in range(MOST_TRIES):
+        status, after = _post(address)
+        if after is None:
+            break
+        threading.Event().wait(float(after))
+    return status
+
+
 def test_sec_H34_locked_database_answers_in_time_and_says_when_to_come_back(
     tmp_path: Path,
 ) -> None:
@@ -120,5 +133,5 @@ def test_sec_H34_locked_database_answers_in_time_and_says_when_to_come_back(
         assert {after for _, after in answers} <= {"1", "5"}
         assert read == 200
         with ThreadPoolExecutor(CLIENTS) as pool:
-            afterwards = list(pool.map(_post, [place] * CLIENTS))
-        assert {status for status, _ in afterwards} == {200}
+            afterwards = list(pool.map(_post_again, [place] * CLIENTS))
+        assert set(afterwards) == {200}

@@ -16,17 +16,18 @@ import pytest
 from flask_forge_jobs.storage.base import Storage
 from tests.acceptance.million import FOUND, Subject, filters_of, query_of
 from tests.acceptance.programs import wait_until
-from tests.support.sql import Sql
+from tests.support.sql import UNDER_TEST, Sql
 
 STEPS_A_TICK = 10
 _BLOCKS = (
     "SELECT heap_blks_hit + heap_blks_read + COALESCE(idx_blks_hit + idx_blks_read, 0)"
     " FROM pg_statio_user_tables WHERE relname = 'forge_job'"
 )
-_OTHER_SESSIONS = (
-    "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() "
-    "AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
+_SESSIONS = (
+    f"SELECT COUNT(*) FROM pg_stat_activity WHERE {UNDER_TEST} "
+    "AND backend_type = 'client backend'"
 )
+_AUTOVACUUM = "ALTER TABLE forge_job {} (autovacuum_enabled{})"
 Call = Callable[[], None]
 Handler = Callable[[], int | None]
 
@@ -107,14 +108,23 @@ def blocks_of(subject: Subject, call: Call) -> int:
 
 def blocks_read(storage: Storage, sql: Sql, call: Callable[[], object]) -> int:
     """Return the blocks that PostgreSQL reads of jobs during a call."""
-    _end_sessions(storage, sql)
-    before = int(sql.value(_BLOCKS))
-    call()
-    _end_sessions(storage, sql)
-    return int(sql.value(_BLOCKS)) - before
+    # What the server reads by itself in between is not the call's.
+    sql.run(_AUTOVACUUM.format("SET", " = off"))
+    try:
+        _end_sessions(storage, sql)
+        before = int(sql.value(_BLOCKS))
+        call()
+        _end_sessions(storage, sql)
+        return int(sql.value(_BLOCKS)) - before
+    finally:
+        sql.run(_AUTOVACUUM.format("RESET", ""))
 
 
 def _end_sessions(storage: Storage, sql: Sql) -> None:
-    """Close every session: only then is all that it read in the statistics."""
+    """Close every session: only then is all that it read in the statistics.
+
+    That beside the stores stays, and tells at once what it has read (PostgreSQL 15).
+    """
     storage.close()
-    wait_until(lambda: sql.value(_OTHER_SESSIONS) == 0, "every session has ended")
+    sql.run("SELECT pg_stat_force_next_flush()")
+    wait_until(lambda: sql.value(_SESSIONS) == 0, "every session has ended")

@@ -51,7 +51,7 @@ from tests.support.runtimes import (
     wait_for_status,
     wait_until,
 )
-from tests.support.sql import Sql
+from tests.support.sql import UNDER_TEST, Sql
 from tests.support.threads import run_together
 
 # Short leases are for tests that need one to pass.
@@ -890,7 +890,7 @@ def test_an_outcome_survives_dropped_connections(
         for _ in range(3):
             sql.run(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                f"WHERE {UNDER_TEST}"
             )
         held.release.set()
         job = wait_for_status(storage, job_id, JobStatus.DONE)

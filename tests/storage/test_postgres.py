@@ -29,14 +29,9 @@ from flask_forge_jobs.storage.postgres_transaction import PostgresTransaction
 from tests.acceptance.programs import wait_until
 from tests.support.jobs import OWNER, QUEUE, claim_one, enqueue, finish, run
 from tests.support.processes import in_child
-from tests.support.sql import Sql
+from tests.support.sql import UNDER_TEST, Sql
 
-OURS = (
-    "SELECT pid FROM pg_stat_activity "
-    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-)
-
-
+OURS = f"SELECT pid FROM pg_stat_activity WHERE {UNDER_TEST}"
 LEFT_OPEN = f"{OURS} AND state = 'idle in transaction'"
 
 
@@ -237,7 +232,7 @@ def test_an_error_of_the_caller_rolls_back(postgres: Storage, sql: Sql) -> None:
     assert postgres.queues.all() == []
     assert (
         sql.value(
-            "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() "
+            f"SELECT COUNT(*) FROM pg_stat_activity WHERE {UNDER_TEST} "
             "AND state LIKE 'idle in%'"
         )
         == 0
@@ -526,12 +521,7 @@ def test_close_ends_the_sessions(postgres: Storage, sql: Sql) -> None:
     postgres.close()
 
     # The server notices the end of a session a moment later.
-    with contextlib.closing(sql.connect()) as connection, connection.cursor() as cursor:
-        cursor.execute("SET statement_timeout = 10000")
-        cursor.execute(
-            f"DO $$ BEGIN WHILE EXISTS ({OURS}) LOOP PERFORM pg_sleep(0.01); "
-            "PERFORM pg_stat_clear_snapshot(); END LOOP; END $$"
-        )
+    wait_until(lambda: not sql.run(OURS), "every session has ended")
 
 
 def test_a_server_that_is_not_there_is_told_at_once() -> None:

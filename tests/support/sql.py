@@ -17,6 +17,9 @@ import psycopg2
 from flask_forge_jobs.config.database import DatabaseSettings
 
 SECOND_US = 1_000_000
+_NAME = "beside the stores"
+#: Which sessions of a server are those of the code under test.
+UNDER_TEST = f"datname = current_database() AND application_name <> '{_NAME}'"
 _INSTANTS = {
     "forge_job": (
         "enqueued_at",
@@ -77,8 +80,9 @@ class Sql:
 
     def connect(self) -> psycopg2.extensions.connection:
         """Return a PostgreSQL connection in autocommit mode."""
+        parameters = self._settings.connect_parameters()
         connection: psycopg2.extensions.connection = psycopg2.connect(
-            **self._settings.connect_parameters()
+            **{**parameters, "application_name": _NAME}
         )
         connection.autocommit = True
         return connection
