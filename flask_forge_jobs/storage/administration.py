@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812  # a class
 
 MAINTENANCE_DATABASE = "postgres"
+# PostgreSQL 13 has DROP DATABASE … WITH (FORCE), which keeps others out meanwhile.
+_FORCE_SINCE = 13_00_00
 _LONGEST_NAME = 63
 # What SQLite and this package keep beside the file.
 _COMPANIONS = ("", "-wal", "-shm", ".ckpt-lock", ".ckpt-turn")
@@ -55,7 +57,18 @@ def drop_database(settings: DatabaseSettings) -> None:
             _remove_file(settings.path)
         return
     with _maintenance(settings) as cursor:
-        cursor.execute(f'DROP DATABASE IF EXISTS "{_name(settings)}" WITH (FORCE)')
+        _drop(cursor, _name(settings))
+
+
+def _drop(cursor: Cursor, name: str) -> None:
+    if cursor.connection.server_version >= _FORCE_SINCE:
+        cursor.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        return
+    cursor.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s",
+        (name,),
+    )
+    cursor.execute(f'DROP DATABASE IF EXISTS "{name}"')
 
 
 def live_workers(settings: DatabaseSettings, lease_s: float) -> int:

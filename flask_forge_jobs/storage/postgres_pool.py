@@ -24,6 +24,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812  # a clas
 
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageBusyError, StorageUnavailableError
+from flask_forge_jobs.storage.versions import OLDEST_POSTGRES, check_version
 
 # A connection is replaced at this age, so that a fail-over or a new DNS answer is
 # noticed by all of them in the end; each one a little earlier or later.
@@ -325,6 +326,7 @@ def connect(settings: DatabaseSettings) -> Connection:
     Raises:
         StorageUnavailableError: The server could not be reached or refused; the message
             names it without the password.
+        StorageError: The server is too old.
     """
     try:
         connection: Connection = psycopg2.connect(**_keywords(settings))
@@ -337,5 +339,12 @@ def connect(settings: DatabaseSettings) -> Connection:
         raise StorageUnavailableError(
             f"cannot reach PostgreSQL at {settings.dsn_for_display}: {reason}"
         ) from error
+    try:
+        # It came with the connection: no round trip.
+        version = connection.info.parameter_status("server_version") or ""
+        check_version("PostgreSQL", version, OLDEST_POSTGRES)
+    except BaseException:
+        connection.close()
+        raise
     connection.autocommit = True
     return connection

@@ -39,10 +39,10 @@ from flask_forge_jobs.storage.sqlite_process import SqliteProcess
 from flask_forge_jobs.storage.sqlite_schema import SqliteSchema
 from flask_forge_jobs.storage.sqlite_transaction import SqliteTransaction
 from flask_forge_jobs.storage.sqlite_wake import SqliteListener, WakeSockets
+from flask_forge_jobs.storage.versions import OLDEST_SQLITE, check_version
 
 T = TypeVar("T")
 
-OLDEST_SQLITE = (3, 38, 0)  # RETURNING, UPDATE … FROM and the JSON functions built in
 # Virtual-machine steps between two looks at the deadline of a read; about 1 ms.
 _STEPS_BETWEEN_DEADLINE_CHECKS = 20_000
 
@@ -97,11 +97,7 @@ class SqliteDatabase:
         state = self._state
         if state.is_open:
             return
-        if sqlite3.sqlite_version_info < OLDEST_SQLITE:
-            wanted = ".".join(map(str, OLDEST_SQLITE))
-            raise StorageError(
-                f"SQLite {sqlite3.sqlite_version} is too old; {wanted} is needed"
-            )
+        _check_version()
         with state.turn as ends_at:
             if not state.is_open:
                 run_with_retries(lambda _: self._open(state, ends_at), self._wait)
@@ -278,6 +274,7 @@ class SqliteDatabase:
 
     def schema_versions(self) -> tuple[int, int] | None:
         """Return (stored, newest known) without touching the file, or None."""
+        _check_version()
         newest = load_migrations("sqlite")[-1].version
         if self._path is None or not self._path.exists():
             return None
@@ -335,6 +332,10 @@ class SqliteDatabase:
             if self._sockets is not None:
                 self._sockets.close()
             self._current = SqliteProcess(self._path, self._settings)
+
+
+def _check_version() -> None:
+    check_version("SQLite", sqlite3.sqlite_version, OLDEST_SQLITE)
 
 
 def _in_transaction(

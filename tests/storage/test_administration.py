@@ -14,6 +14,7 @@ from flask_forge_jobs.errors import (
     StorageError,
     StorageUnavailableError,
 )
+from flask_forge_jobs.storage import administration
 from flask_forge_jobs.storage.administration import (
     create_database,
     drop_database,
@@ -70,7 +71,13 @@ def test_drop_removes_it_and_is_content_without_it(missing: DatabaseSettings) ->
     assert not exists(missing)
 
 
-def test_drop_ends_the_sessions_of_others(missing: DatabaseSettings) -> None:
+@pytest.mark.parametrize("is_old", [False, True])
+def test_drop_ends_the_sessions_of_others(
+    missing: DatabaseSettings, monkeypatch: pytest.MonkeyPatch, *, is_old: bool
+) -> None:
+    """With and without ``WITH (FORCE)``, which PostgreSQL 12 does not know."""
+    if is_old:
+        monkeypatch.setattr(administration, "_FORCE_SINCE", 99_00_00)
     create_database(missing)
     with contextlib.closing(open_storage(missing)) as storage:
         storage.open()

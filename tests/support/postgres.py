@@ -78,7 +78,13 @@ def fresh_database(server_url: str) -> Iterator[str]:
         yield urlunsplit(parts._replace(path=f"/{name}"))
     finally:
         with _administrator(server_url) as cursor:
-            cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
+            # Not WITH (FORCE): PostgreSQL 12 does not know it.
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = %s",
+                (name,),
+            )
+            cursor.execute(f"DROP DATABASE {name}")
 
 
 @contextlib.contextmanager
