@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+
+if sys.platform == "win32":
+    raise ImportError(
+        "flask-forge-jobs does not run on Windows, which has neither fork nor the "
+        "signals that it needs; use Linux, macOS, WSL or a container"
+    )
+
 from flask_forge_jobs.api.blueprint import BlueprintOptions, create_blueprint
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.auth.principal import Principal
@@ -55,6 +63,9 @@ from flask_forge_jobs.tasks.routing import (
     Router,
     queues_from_env,
 )
+
+# The build reads it from here, without an import.
+__version__ = "0.1.0"
 
 __all__ = [
     "AlreadyRunningError",
