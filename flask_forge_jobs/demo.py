@@ -17,6 +17,7 @@ from flask_forge_jobs.runtime.foreground import run_in_foreground
 from flask_forge_jobs.runtime.service import Service
 from flask_forge_jobs.server import create_app
 from flask_forge_jobs.state import state_of
+from flask_forge_jobs.storage import choice
 from flask_forge_jobs.storage.job_queue import JobQueue
 from flask_forge_jobs.tasks.bundled import noop_echo
 
@@ -68,6 +69,7 @@ def main() -> None:
     """Run in the foreground."""
     environment = ServerEnvironment.from_environ(os.environ)
     logging.basicConfig(level=environment.log_level)
+    choice.logger.setLevel(logging.WARNING)  # the server has said it
     sys.exit(run(create_app(demo=True)))
 
 

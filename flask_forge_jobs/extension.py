@@ -16,7 +16,7 @@ from flask_forge_jobs.clock import Clock, SystemClock
 from flask_forge_jobs.config.database import DatabaseConfig
 from flask_forge_jobs.config.paths import FixedPaths, QueuePaths
 from flask_forge_jobs.config.settings import Settings
-from flask_forge_jobs.errors import ConfigurationError, InvalidInputError
+from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.catching_up import DEFAULT_CATCH_UP_LIMIT, CatchUp
 from flask_forge_jobs.model.cron import ScheduleDefinition
 from flask_forge_jobs.model.jobs import DEFAULT_MAX_ATTEMPTS, EnqueueResult, NewJob
@@ -54,6 +54,8 @@ class ForgeJobs:
         clock: Source of time; the system's by default.
         paths: Directories of ``queue_database.toml`` and of the SQLite file; the
             application's instance folder for both by default.
+        database: The database, where it is chosen already; by default the keys of the
+            application and ``queue_database.toml`` choose.
         open_to_loopback: Answer this machine without an authenticator outside debug
             mode too; for a server that listens on loopback only.
     """
@@ -65,12 +67,14 @@ class ForgeJobs:
         router: Router | None = None,
         clock: Clock | None = None,
         paths: QueuePaths | None = None,
+        database: DatabaseConfig | None = None,
         open_to_loopback: bool = False,
     ) -> None:
         self.registry = TaskRegistry()
         self._router = DefaultRouter() if router is None else router
         self._clock = clock or SystemClock()
         self._paths = paths
+        self._database = database
         self._open_to_loopback = open_to_loopback
         if app is not None:
             self.init_app(app)
@@ -92,7 +96,7 @@ class ForgeJobs:
                 "ForgeJobs.init_app was called twice for one application"
             )
         settings = Settings.from_mapping(app.config)
-        database = _choose_database(app, settings, self._paths)
+        database = self._database or _choose_database(app, settings, self._paths)
         state = ApplicationState(
             name=app.name,
             settings=settings,
@@ -404,9 +408,4 @@ def _choose_database(
 ) -> DatabaseConfig:
     """Choose by key, by file, or the SQLite file in the instance folder."""
     instance = Path(app.instance_path)
-    try:
-        return DatabaseConfig.resolve(settings, paths or FixedPaths(instance, instance))
-    except InvalidInputError as error:
-        raise ConfigurationError(
-            "FORGE_JOBS_DATABASE_FILE", f"{error.field}: {error.message}"
-        ) from error
+    return DatabaseConfig.resolve(settings, paths or FixedPaths(instance, instance))

@@ -7,11 +7,13 @@ also runs a worker and a trickle of demo jobs.
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -52,23 +54,24 @@ def create_app(
         demo: Serve ``POST /jobs/enqueue-demo`` and know its task.
 
     Raises:
-        ConfigurationError: A variable does not pass.
-        InvalidInputError: ``queue_database.toml`` does not pass.
+        ConfigurationError: A variable or ``queue_database.toml`` does not pass.
     """
     environment = ServerEnvironment.from_environ(
         os.environ if environ is None else environ
     )
-    environment.database()  # fails when it is not what QUEUE_BACKEND demands
+    chosen = environment.database()
+    settings = replace(chosen.settings, busy_timeout_s=BUSY_TIMEOUT_S)
     app = Flask("flask_forge_jobs.server", static_folder=None)
-    if environment.settings.database_url is not None:
-        app.config[f"{PREFIX}DATABASE_URL"] = environment.settings.database_url
-    for key in (f"{PREFIX}POOL_SIZE", *SERVED_KEYS):
+    for key in SERVED_KEYS:
         name = key.removeprefix(PREFIX).lower()
         app.config[key] = getattr(environment.settings, name)
-    app.config[f"{PREFIX}SQLITE_BUSY_TIMEOUT_S"] = BUSY_TIMEOUT_S
     app.config[f"{PREFIX}URL_PREFIX"] = ""
     app.config[f"{PREFIX}ENABLE_DEMO"] = demo
-    ForgeJobs(app, paths=environment.paths, open_to_loopback=environment.is_loopback)
+    ForgeJobs(
+        app,
+        database=replace(chosen, settings=settings),
+        open_to_loopback=environment.is_loopback,
+    )
     return app
 
 
@@ -101,23 +104,25 @@ def main(*, demo: bool, workers: int) -> None:
             "FORGE_JOBS_TOKENS, or mount the blueprint in an application that sets "
             "FORGE_JOBS_AUTH",
         )
+    if importlib.util.find_spec("gunicorn") is None:
+        raise ConfigurationError(
+            "forge-jobs-server", "needs gunicorn; install flask-forge-jobs[server]"
+        )
+    app = create_app(demo=demo)
     # A wrong database fails here, with one line, and not in every server process.
-    storage = state_of(create_app(demo=demo)).storage
+    storage = state_of(app).storage
     storage.open()
     if demo:
         # There from the first request on, not only once the worker has started.
         storage.queues.ensure(DEFAULT_QUEUE)
     storage.close()
-    _serve(environment, workers=workers, demo=demo)
+    _serve(app, environment, workers=workers, demo=demo)
 
 
-def _serve(environment: ServerEnvironment, *, workers: int, demo: bool) -> None:
-    try:
-        from gunicorn.app.base import BaseApplication
-    except ModuleNotFoundError as error:
-        raise ConfigurationError(
-            "forge-jobs-server", "needs gunicorn; install flask-forge-jobs[server]"
-        ) from error
+def _serve(
+    app: Flask, environment: ServerEnvironment, *, workers: int, demo: bool
+) -> None:
+    from gunicorn.app.base import BaseApplication
 
     host = f"[{environment.host}]" if ":" in environment.host else environment.host
     options: dict[str, Any] = {
@@ -136,9 +141,12 @@ def _serve(environment: ServerEnvironment, *, workers: int, demo: bool) -> None:
         def load_config(self) -> None:
             for name, value in options.items():
                 self.cfg.set(name, value)
+            # Since gunicorn 25 there is one in the home directory that stops servers.
+            if "control_socket_disable" in self.cfg.settings:
+                self.cfg.set("control_socket_disable", True)
 
         def load(self) -> Flask:
-            return create_app(demo=demo)
+            return app  # nothing of it is open, so it may be forked
 
     Server().run()
 

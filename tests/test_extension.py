@@ -17,6 +17,8 @@ from flask import Flask, current_app, g
 
 from flask_forge_jobs import (
     ConfigurationError,
+    DatabaseConfig,
+    DatabaseSettings,
     DuplicateJobError,
     ForgeJobs,
     InvalidInputError,
@@ -185,6 +187,18 @@ def test_wrong_configuration_is_named_by_its_key(
 
     assert caught.value.key == key
     assert "forge_jobs" not in app.extensions
+
+
+def test_a_database_that_is_chosen_already_is_taken(tmp_path: Path) -> None:
+    app = make_app(tmp_path, FORGE_JOBS_DATABASE_URL="sqlite:///other.db")
+    given = DatabaseConfig(DatabaseSettings(path=tmp_path / "given.db", source="mine"))
+
+    ForgeJobs(app, database=given)
+
+    assert state_of(app).database is given
+    state_of(app).storage.open()
+    assert (tmp_path / "given.db").exists()
+    state_of(app).storage.close()
 
 
 def test_setup_can_be_repeated_after_it_failed(tmp_path: Path) -> None:

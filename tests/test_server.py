@@ -279,7 +279,7 @@ def test_server_refuses_an_unreachable_database(tmp_path: Path) -> None:
         status = started.wait()
 
     assert status == 1
-    assert_one_clear_line(started.text, "127.0.0.1:1")
+    assert_one_clear_line(started.text, "127.0.0.1:1", "(from DATABASE_URL)")
     assert "secret" not in started.text
 
 
@@ -332,6 +332,38 @@ def test_server_needs_gunicorn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
     assert status == 78
     assert_one_clear_line(started.text, "flask-forge-jobs[server]")
+    assert not (tmp_path / "data").exists()
+
+
+def test_server_names_the_file_that_does_not_pass(tmp_path: Path) -> None:
+    config = tmp_path / "config"
+    config.mkdir()
+    (config / "queue_database.toml").write_text('adapter = "mysql"')
+
+    with program(variables(tmp_path), tmp_path) as started:
+        status = started.wait()
+
+    assert status == 78
+    assert_one_clear_line(started.text, "queue_database.toml: adapter: ", str(config))
+
+
+def test_server_tells_its_database_once_and_leaves_the_home_alone(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    """gunicorn would put a socket there that stops servers."""
+    home = tmp_path / "home"
+    home.mkdir()
+    given = environ | {"HOME": str(home), "XDG_RUNTIME_DIR": str(home)}
+
+    with server(given, tmp_path, "--demo") as (started, url):
+        started.wait_for(" serves ")
+        assert call(f"{url}/queue/overview")[0] == 200
+        assert started.stop() == 0
+
+    (line,) = started.lines_with(", named by ")
+    assert line.endswith(", named by DATABASE_URL")
+    assert "ontrol socket" not in started.text
+    assert list(home.iterdir()) == []
 
 
 def test_a_new_database_needs_nothing_else(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from flask_forge_jobs.runtime.foreground import run_in_foreground
 from flask_forge_jobs.runtime.plan import DEFAULT_THREADS
 from flask_forge_jobs.runtime.task_child import serve_tasks, take_channel
 from flask_forge_jobs.state import ApplicationState, current
+from flask_forge_jobs.storage import choice
 from flask_forge_jobs.tasks.routing import QUEUES_VARIABLE
 
 NAME_VARIABLE = "FORGE_WORKER_NAME"
@@ -72,10 +73,12 @@ def worker_command(
     logging.basicConfig(level=logging.INFO, format=_LOG_FORMAT)
     state = current()
     channel = take_channel(os.environ)
+    child = os.environ.get(CHILD_VARIABLE)
+    if not (channel is None and child is None):
+        choice.logger.setLevel(logging.WARNING)  # the parent has said it
     if channel is not None:
         _leave(serve_tasks(state.runtime(1), channel))
     grace_s = state.settings.shutdown_grace_s if grace is None else grace
-    child = os.environ.get(CHILD_VARIABLE)
     if child is None:
         _warn_of_a_small_pool(state, threads)
     if processes > 1 and child is None:

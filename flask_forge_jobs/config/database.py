@@ -6,22 +6,23 @@ Passwords live in these objects, so their ``repr`` is written by hand and shows 
 from __future__ import annotations
 
 import dataclasses
-import logging
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
 
-from flask_forge_jobs.config.files import candidates, read_file
+from flask_forge_jobs.config.files import FILE_NAME, candidates, read_file
 from flask_forge_jobs.config.paths import QueuePaths
 from flask_forge_jobs.config.settings import MASK, Settings
 from flask_forge_jobs.config.urls import MEMORY, Backend, Location, parse_url
 from flask_forge_jobs.errors import ConfigurationError, InvalidInputError
 
-logger = logging.getLogger(__name__)
-
+URL_KEY = "FORGE_JOBS_DATABASE_URL"
+FILE_KEY = "FORGE_JOBS_DATABASE_FILE"
+# The source of the database that nobody named.
+DEFAULT_SOURCE = "default"
 DEFAULT_SQLITE_NAME = "queue.sqlite"
 DEFAULT_POSTGRES_PORT = 5432
 
@@ -96,6 +97,8 @@ class DatabaseSettings(Tuning):
         sslrootcert: File with the authorities to trust.
         sslcert: File with the client's certificate.
         sslkey: File with the client's key.
+        source: The setting or the file that named it, for log and errors; ``default``
+            when nothing did, None (default) when a program made these settings.
     """
 
     backend: Backend = "sqlite"
@@ -109,6 +112,7 @@ class DatabaseSettings(Tuning):
     sslrootcert: str | None = None
     sslcert: str | None = None
     sslkey: str | None = None
+    source: str | None = field(default=None, compare=False)
 
     @classmethod
     def from_url(
@@ -138,9 +142,11 @@ class DatabaseSettings(Tuning):
         return cls.from_location(location, tuning or Tuning())
 
     @classmethod
-    def from_location(cls, location: Location, tuning: Tuning) -> DatabaseSettings:
+    def from_location(
+        cls, location: Location, tuning: Tuning, source: str | None = None
+    ) -> DatabaseSettings:
         """Return a checked location laid over a tuning."""
-        base = DatabaseSettings(**dataclasses.asdict(tuning))
+        base = DatabaseSettings(**dataclasses.asdict(tuning), source=source)
         return dataclasses.replace(base, **location)
 
     @property
@@ -159,6 +165,14 @@ class DatabaseSettings(Tuning):
         host = f"[{host}]" if ":" in host else host
         return f"postgresql://{user}{host}:{self.port}/{quote(self.database or '')}"
 
+    @property
+    def named(self) -> str:
+        """What an error adds to the address: which setting to look at."""
+        if self.source is None:
+            return ""
+        is_default = self.source == DEFAULT_SOURCE
+        return " (by default)" if is_default else f" (from {self.source})"
+
     def listener(self) -> DatabaseSettings:
         """Return the settings for ``LISTEN``: ``listen_url`` if set, else these."""
         if self.listen_url is None:
@@ -168,7 +182,8 @@ class DatabaseSettings(Tuning):
             statement_timeout_s=self.statement_timeout_s,
             application_name=self.application_name,
         )
-        return DatabaseSettings.from_url(self.listen_url, tuning=tuning)
+        settings = DatabaseSettings.from_url(self.listen_url, tuning=tuning)
+        return dataclasses.replace(settings, source="FORGE_JOBS_LISTEN_URL")
 
     def connect_parameters(self) -> dict[str, Any]:
         """Return the PostgreSQL address as libpq's connection parameters.
@@ -198,11 +213,14 @@ class DatabaseConfig:
 
     Args:
         settings: The database.
-        source: The key or the file that named it; ``default`` when nothing did.
     """
 
     settings: DatabaseSettings
-    source: str
+
+    @property
+    def source(self) -> str:
+        """The key or the file that named it; ``default`` when nothing did."""
+        return self.settings.source or DEFAULT_SOURCE
 
     @classmethod
     def load(
@@ -247,7 +265,7 @@ class DatabaseConfig:
             raise InvalidInputError(
                 "explicit_file", f"{str(explicit_file)!r} is missing"
             )
-        return cls._chosen({"backend": "sqlite"}, "default", paths, tuning)
+        return cls._chosen({"backend": "sqlite"}, DEFAULT_SOURCE, paths, tuning)
 
     @classmethod
     def resolve(
@@ -257,6 +275,7 @@ class DatabaseConfig:
         start_dir: Path | None = None,
         *,
         environ: Mapping[str, str] | None = None,
+        url_key: str = URL_KEY,
     ) -> DatabaseConfig:
         """Choose the database of an application.
 
@@ -269,23 +288,26 @@ class DatabaseConfig:
                 data directory.
             start_dir: As for :meth:`load`.
             environ: As for :meth:`load`.
+            url_key: The setting that the URL of ``settings`` was read from.
 
         Raises:
-            ConfigurationError: ``FORGE_JOBS_DATABASE_FILE`` does not exist, or
-                ``paths`` cannot tell a directory.
-            InvalidInputError: A file cannot be read or says something that does not
-                pass.
+            ConfigurationError: ``FORGE_JOBS_DATABASE_FILE`` does not exist, a file
+                cannot be read or says something that does not pass, or ``paths``
+                cannot tell a directory. The key is the one that was read.
         """
         tuning = Tuning.from_settings(settings)
         if settings.database_url is not None:
             location = parse_url(settings.database_url, paths.data_dir())
-            return cls._chosen(location, "FORGE_JOBS_DATABASE_URL", paths, tuning)
+            return cls._chosen(location, url_key, paths, tuning)
         file = settings.database_file
         if file is not None and not file.exists():
-            raise ConfigurationError(
-                "FORGE_JOBS_DATABASE_FILE", f"{str(file)!r} does not exist"
-            )
-        return cls.load(paths, file, start_dir, tuning=tuning, environ=environ)
+            raise ConfigurationError(FILE_KEY, f"{str(file)!r} does not exist")
+        try:
+            return cls.load(paths, file, start_dir, tuning=tuning, environ=environ)
+        except InvalidInputError as error:
+            key = FILE_NAME if file is None else FILE_KEY
+            message = error.message if error.field == key else str(error)
+            raise ConfigurationError(key, message) from error
 
     @classmethod
     def _chosen(
@@ -298,6 +320,4 @@ class DatabaseConfig:
         if location["backend"] == "sqlite" and "path" not in location:
             path = paths.data_dir().absolute() / DEFAULT_SQLITE_NAME
             location = {**location, "path": path}
-        settings = DatabaseSettings.from_location(location, tuning or Tuning())
-        logger.info("database %s, named by %s", settings.dsn_for_display, source)
-        return cls(settings, source)
+        return cls(DatabaseSettings.from_location(location, tuning or Tuning(), source))

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from flask_forge_jobs.config.database import DatabaseConfig
+from flask_forge_jobs.config.database import DEFAULT_SOURCE, DatabaseConfig
 from flask_forge_jobs.config.hints import near_match
 from flask_forge_jobs.config.paths import (
     CONFIG_DIR_VARIABLE,
@@ -27,6 +27,7 @@ from flask_forge_jobs.errors import ConfigurationError, InvalidInputError
 
 BACKENDS: tuple[Backend, ...] = ("sqlite", "postgres")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+URL_KEY = "DATABASE_URL"
 DEFAULT_LOG_LEVEL = "INFO"
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8787
@@ -180,24 +181,22 @@ class ServerEnvironment:
 
         Raises:
             ConfigurationError: The database is not of the kind that ``QUEUE_BACKEND``
-                demands.
-            InvalidInputError: A file cannot be read or says something that does not
+                demands, or a file cannot be read or says something that does not
                 pass.
         """
         chosen = DatabaseConfig.resolve(
-            self.settings, self.paths, start_dir, environ=environ
+            self.settings, self.paths, start_dir, environ=environ, url_key=URL_KEY
         )
         if self.backend in (None, chosen.settings.backend):
             return chosen
-        if chosen.source == "default":
+        if chosen.source == DEFAULT_SOURCE:
             raise ConfigurationError(
-                "DATABASE_URL", f"is required when QUEUE_BACKEND is {self.backend!r}"
+                URL_KEY, f"is required when QUEUE_BACKEND is {self.backend!r}"
             )
-        has_url = self.settings.database_url is not None
-        source = "DATABASE_URL" if has_url else chosen.source
         raise ConfigurationError(
             "QUEUE_BACKEND",
-            f"is {self.backend!r}, but {source} names {chosen.settings.backend!r}",
+            f"is {self.backend!r}, but {chosen.source} names "
+            f"{chosen.settings.backend!r}",
         )
 
 
@@ -238,7 +237,7 @@ def _log_level(given: Mapping[str, str]) -> str:
 
 
 def _settings(given: Mapping[str, str]) -> Settings:
-    url = given.get("DATABASE_URL")
+    url = given.get(URL_KEY)
     pool_size = _integer(
         given, "DATABASE_MAX_CONNECTIONS", Settings().pool_size, POOL_SIZE_RANGE
     )
@@ -246,7 +245,7 @@ def _settings(given: Mapping[str, str]) -> Settings:
         try:
             parse_url(url, Path())
         except InvalidInputError as error:
-            raise ConfigurationError("DATABASE_URL", error.message) from None
+            raise ConfigurationError(URL_KEY, error.message) from None
     return replace(
         Settings.from_mapping(
             {key: _json_or_text(given[key]) for key in SERVED_KEYS if key in given}

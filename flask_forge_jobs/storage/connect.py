@@ -108,7 +108,7 @@ def _open_database(
         from flask_forge_jobs.storage.postgres import PostgresDatabase
     except ModuleNotFoundError as error:
         raise ConfigurationError(
-            "FORGE_JOBS_DATABASE_URL",
+            settings.source or "backend",
             "PostgreSQL needs psycopg2; install flask-forge-jobs[postgres]",
         ) from error
     return PostgresDatabase(settings, may_migrate=may_migrate)

@@ -20,6 +20,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812  # a clas
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.randomness import fraction
 from flask_forge_jobs.storage.catalogue import load_migrations
+from flask_forge_jobs.storage.choice import Choice
 from flask_forge_jobs.storage.database import Listener, Parameter, Row, WakeCallback
 from flask_forge_jobs.storage.joining import look_below
 from flask_forge_jobs.storage.migrate import apply_migrations
@@ -81,6 +82,7 @@ class PostgresDatabase:
         random: Callable[[], float] = fraction,
     ) -> None:
         self._settings = settings
+        self._choice = Choice(settings)
         self._may_migrate = may_migrate
         self._wait = wait
         self._random = random
@@ -130,6 +132,7 @@ class PostgresDatabase:
         state = self._state
         if state.is_open:
             return
+        self._choice.tell()
         run_with_retries(lambda _: self._open(state), self._wait)
 
     def _open(self, state: _ProcessState) -> None:

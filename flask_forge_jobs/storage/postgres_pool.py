@@ -337,7 +337,8 @@ def connect(settings: DatabaseSettings) -> Connection:
         if settings.password:
             reason = reason.replace(settings.password, "***")
         raise StorageUnavailableError(
-            f"cannot reach PostgreSQL at {settings.dsn_for_display}: {reason}"
+            f"cannot reach PostgreSQL at {settings.dsn_for_display}{settings.named}: "
+            f"{reason}"
         ) from error
     try:
         # It came with the connection: no round trip.

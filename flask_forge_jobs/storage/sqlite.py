@@ -21,6 +21,7 @@ from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageError
 from flask_forge_jobs.storage.catalogue import load_migrations
+from flask_forge_jobs.storage.choice import Choice
 from flask_forge_jobs.storage.database import Listener, Parameter, Row, WakeCallback
 from flask_forge_jobs.storage.joining import look_below
 from flask_forge_jobs.storage.migrate import apply_migrations, is_behind
@@ -71,6 +72,7 @@ class SqliteDatabase:
         wait: Callable[[float], object] = time.sleep,
     ) -> None:
         self._settings = settings
+        self._choice = Choice(settings)
         self._clock = clock
         self._wait = wait
         self._path = None if settings.path is None else settings.path.absolute()
@@ -79,8 +81,10 @@ class SqliteDatabase:
         self._current = SqliteProcess(self._path, self._settings)
         self._may_migrate = may_migrate
         limit_s = settings.statement_timeout_s
-        self._retried = SqliteFaults(self._path, limit_s, is_retried=True)
-        self._surfaced = SqliteFaults(self._path, limit_s, is_retried=False)
+        where = "the database in memory" if self._path is None else str(self._path)
+        self._opening = SqliteFaults(where + settings.named, limit_s, is_retried=True)
+        self._retried = SqliteFaults(where, limit_s, is_retried=True)
+        self._surfaced = SqliteFaults(where, limit_s, is_retried=False)
 
     @property
     def _state(self) -> SqliteProcess:
@@ -97,13 +101,14 @@ class SqliteDatabase:
         state = self._state
         if state.is_open:
             return
+        self._choice.tell()
         _check_version()
         with state.turn as ends_at:
             if not state.is_open:
                 run_with_retries(lambda _: self._open(state, ends_at), self._wait)
 
     def _open(self, state: SqliteProcess, ends_at: float) -> None:
-        with self._retried:
+        with self._opening:
             if self._path is not None:
                 check_not_emptied(self._path)
             connection = state.connection()

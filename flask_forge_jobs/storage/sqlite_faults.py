@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from pathlib import Path
 
 from flask_forge_jobs.errors import (
     StorageBusyError,
@@ -26,37 +25,34 @@ class SqliteFaults(Faults):
     """Faults of SQLite and of the file system.
 
     Args:
-        path: The database file; None for one in memory.
+        where: What an error calls the database, such as its path.
         read_limit_s: Seconds after which a read is interrupted.
         is_retried: See :class:`.Faults`.
     """
 
-    def __init__(
-        self, path: Path | None, read_limit_s: float, *, is_retried: bool
-    ) -> None:
+    def __init__(self, where: str, read_limit_s: float, *, is_retried: bool) -> None:
         super().__init__(is_retried=is_retried)
-        self._path = path
+        self._where = where
         self._read_limit_s = read_limit_s
 
     def _meaning(self, error: BaseException) -> Exception | None:
         if isinstance(error, OSError):
-            return StorageUnavailableError(f"{self._path}: {error.strerror}")
+            return StorageUnavailableError(f"{self._where}: {error.strerror}")
         if not isinstance(error, sqlite3.Error):
             return None
         code = getattr(error, "sqlite_errorcode", None) or 0
         primary = code & 0xFF
-        where = self._path or "the database in memory"
         if primary in (BUSY, _LOCKED):
-            busy = StorageBusyError(f"{where} is locked by another writer")
+            busy = StorageBusyError(f"{self._where} is locked by another writer")
             return TransientError(busy) if code in _RETRIED_CODES else busy
         if primary in (_CORRUPT, _NOT_A_DATABASE):
             return StorageCorruptError(
-                f"{where} is not a sound SQLite database: {error}"
+                f"{self._where} is not a sound SQLite database: {error}"
             )
         if primary == _INTERRUPT:
             return StorageUnavailableError(
                 f"a read took longer than {self._read_limit_s} s"
             )
         if primary in _UNAVAILABLE:
-            return StorageUnavailableError(f"{where}: {error}")
-        return StorageError(f"{where}: {error}")
+            return StorageUnavailableError(f"{self._where}: {error}")
+        return StorageError(f"{self._where}: {error}")

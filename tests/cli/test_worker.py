@@ -215,6 +215,7 @@ def test_children_share_the_work_and_stop_together(
     assert status == 0
     assert len(pids - {parent.process.pid}) == 2
     assert not any(is_alive(pid) for pid in pids)
+    assert len(parent.lines_with(", named by FORGE_JOBS_DATABASE_URL")) == 1
     assert {storage.job_reader.get(job_id).status for job_id in ids} == {JobStatus.DONE}
     assert storage.processes.pods() == []
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 from pathlib import Path
 
 import pytest
@@ -87,7 +86,7 @@ def test_settings_take_a_url_before_a_tuning() -> None:
 def test_settings_never_show_a_password() -> None:
     tuning = Tuning(listen_url=SECRET_URL)
     settings = DatabaseSettings.from_url(SECRET_URL, tuning=tuning)
-    config = DatabaseConfig(settings, "FORGE_JOBS_DATABASE_URL")
+    config = DatabaseConfig(settings)
 
     for text in (repr(tuning), repr(settings), str(settings), repr(config)):
         assert SECRET not in text
@@ -305,17 +304,51 @@ def test_load_reads_the_password_from_the_environment(
     assert given.settings.password == "given"
 
 
-def test_load_logs_the_choice_without_the_password(
-    paths: FixedPaths, start_dir: Path, caplog: pytest.LogCaptureFixture
+def test_resolve_names_the_setting_that_the_url_was_read_from(
+    paths: FixedPaths, start_dir: Path
 ) -> None:
-    (start_dir / FILE_NAME).write_text(f'url = "{SECRET_URL}"')
+    settings = Settings(database_url=SECRET_URL)
 
-    with caplog.at_level(logging.INFO):
-        DatabaseConfig.load(paths, start_dir=start_dir)
+    config = DatabaseConfig.resolve(settings, paths, start_dir, url_key="DATABASE_URL")
 
-    assert "postgresql://app:***@db:6432/jobs" in caplog.text
-    assert str(start_dir / FILE_NAME) in caplog.text
-    assert SECRET not in caplog.text
+    assert config.source == config.settings.source == "DATABASE_URL"
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [("adapter =", "not valid TOML"), ('adapter = "mysql"', "adapter: must be one of")],
+)
+def test_resolve_names_the_file_that_does_not_pass(
+    paths: FixedPaths, start_dir: Path, text: str, part: str
+) -> None:
+    """By its key where one named it, and by its name where it was found."""
+    file = start_dir / FILE_NAME
+    file.write_text(text)
+
+    for settings, key in (
+        (Settings(), FILE_NAME),
+        (Settings(database_file=file), "FORGE_JOBS_DATABASE_FILE"),
+    ):
+        with pytest.raises(ConfigurationError) as raised:
+            DatabaseConfig.resolve(settings, paths, start_dir)
+        assert raised.value.key == key
+        assert part in raised.value.message
+        assert str(file) in raised.value.message
+
+
+def test_an_error_says_where_the_address_comes_from() -> None:
+    settings = DatabaseSettings.from_url(SECRET_URL)
+
+    assert settings.named == ""
+    assert dataclasses.replace(settings, source="X").named == " (from X)"
+    assert dataclasses.replace(settings, source="default").named == " (by default)"
+    assert dataclasses.replace(settings, source="X") == settings
+
+
+def test_the_listener_is_named_by_its_own_key() -> None:
+    listening = DatabaseSettings(listen_url=SECRET_URL, source="DATABASE_URL")
+
+    assert listening.listener().source == "FORGE_JOBS_LISTEN_URL"
 
 
 def test_resolve_takes_the_url_before_any_file(

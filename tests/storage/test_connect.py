@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from flask_forge_jobs.config.database import DatabaseSettings
-from flask_forge_jobs.errors import ConfigurationError
+from flask_forge_jobs.errors import ConfigurationError, StorageUnavailableError
 from flask_forge_jobs.ids import UlidGenerator
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.storage.connect import open_storage
@@ -38,7 +40,18 @@ def test_sqlite_needs_no_postgres_driver() -> None:
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
-def test_a_missing_driver_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("source", "key"),
+    [
+        ("DATABASE_URL", "DATABASE_URL"),
+        ("FORGE_JOBS_DATABASE_URL", "FORGE_JOBS_DATABASE_URL"),
+        ("/etc/shop/queue_database.toml", "/etc/shop/queue_database.toml"),
+        (None, "backend"),
+    ],
+)
+def test_a_missing_driver_is_a_clear_error_that_names_the_setting(
+    monkeypatch: pytest.MonkeyPatch, source: str | None, key: str
+) -> None:
     monkeypatch.setitem(sys.modules, "psycopg2", None)
     for name in ("postgres", "postgres_pool", "postgres_listener"):
         monkeypatch.delitem(
@@ -48,9 +61,9 @@ def test_a_missing_driver_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(
         ConfigurationError, match=r"flask-forge-jobs\[postgres\]"
     ) as caught:
-        open_storage(DatabaseSettings(backend="postgres"))
+        open_storage(DatabaseSettings(backend="postgres", source=source))
 
-    assert caught.value.key == "FORGE_JOBS_DATABASE_URL"
+    assert caught.value.key == key
 
 
 def test_clock_and_ids_are_those_passed_in() -> None:
@@ -86,3 +99,28 @@ def test_jitter_spreads_the_retries(jitter: object, delay_s: float) -> None:
         revive_all(stores)
 
         assert stores.jobs.next_due_in_s(["default"]) == delay_s
+
+
+@pytest.mark.parametrize(
+    ("source", "part"),
+    [
+        ("DATABASE_URL", " (from DATABASE_URL): "),
+        ("FORGE_JOBS_DATABASE_URL", " (from FORGE_JOBS_DATABASE_URL): "),
+        ("/etc/queue_database.toml", " (from /etc/queue_database.toml): "),
+        ("default", " (by default): "),
+    ],
+)
+def test_a_database_that_cannot_be_opened_is_named_with_its_setting(
+    tmp_path: Path, backend: str, source: str, part: str
+) -> None:
+    (tmp_path / "no folder").touch()
+    bad = {
+        "sqlite": DatabaseSettings(path=tmp_path / "no folder" / "queue.sqlite"),
+        "postgres": DatabaseSettings.from_url("postgresql://nobody@127.0.0.1:1/none"),
+    }
+    storage = open_storage(dataclasses.replace(bad[backend], source=source))
+
+    with pytest.raises(StorageUnavailableError) as caught:
+        storage.open()
+
+    assert part in str(caught.value)

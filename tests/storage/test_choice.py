@@ -1,0 +1,74 @@
+"""The choice of a database is logged once, without the password."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+
+import pytest
+
+from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.storage.choice import Choice
+from flask_forge_jobs.storage.connect import open_storage
+from tests.support.processes import in_child
+
+NAMED = DatabaseSettings.from_url("postgresql://app:hunter2@db/jobs")
+
+
+def messages(caplog: pytest.LogCaptureFixture) -> list[str]:
+    found = [each for each in caplog.records if each.name.endswith("storage.choice")]
+    return [record.getMessage() for record in found]
+
+
+def test_a_choice_is_told_once_and_without_its_password(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    choice = Choice(dataclasses.replace(NAMED, source="DATABASE_URL"))
+
+    choice.tell()
+    choice.tell()
+
+    assert messages(caplog) == [
+        "database postgresql://app:***@db:5432/jobs, named by DATABASE_URL"
+    ]
+
+
+def test_a_child_does_not_repeat_its_parent(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    choice = Choice(dataclasses.replace(NAMED, source="DATABASE_URL"))
+    choice.tell()
+    told = len(messages(caplog))
+
+    def repeat() -> None:
+        choice.tell()
+        assert len(messages(caplog)) == told
+
+    assert in_child(repeat) == 0
+    assert told == 1
+
+
+def test_what_a_program_chose_is_its_own_business(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+
+    Choice(NAMED).tell()
+
+    assert messages(caplog) == []
+
+
+def test_the_first_opening_tells_the_choice(
+    database_settings: DatabaseSettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    named = dataclasses.replace(database_settings, source="FORGE_JOBS_DATABASE_URL")
+    with contextlib.closing(open_storage(named)) as storage:
+        assert messages(caplog) == []
+        storage.open()
+        storage.close()
+        storage.open()
+
+    (message,) = messages(caplog)
+    assert message.endswith(", named by FORGE_JOBS_DATABASE_URL")
