@@ -30,6 +30,7 @@ from flask_forge_jobs.state import state_of
 
 if TYPE_CHECKING:
     from gunicorn.arbiter import Arbiter
+    from gunicorn.workers.base import Worker
 
 logger = logging.getLogger(__name__)
 
@@ -131,10 +132,12 @@ def _serve(
         "worker_class": "gthread",
         "threads": THREADS,
         "loglevel": environment.log_level.lower(),
+        "worker_exit": _close_listeners,
     }
     if demo:
         companion = _DemoCompanion()
         options["when_ready"] = companion.start
+        options["post_fork"] = companion.leave_to_the_server
         options["on_exit"] = companion.stop
 
     class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
@@ -149,6 +152,13 @@ def _serve(
             return app  # nothing of it is open, so it may be forked
 
     Server().run()
+
+
+def _close_listeners(server: Arbiter, worker: Worker) -> None:
+    """Close what a quick stop leaves open, of which Python would warn."""
+    del server
+    for listener in worker.sockets:
+        listener.close()
 
 
 class _DemoCompanion:
@@ -169,6 +179,12 @@ class _DemoCompanion:
             start_new_session=True,
         )
         os.close(reader)
+
+    def leave_to_the_server(self, server: Arbiter, worker: Worker) -> None:
+        """Wait for nothing in a server process: it is no child of that one."""
+        del server, worker
+        if self._process is not None:
+            self._process.returncode = 0
 
     def stop(self, server: Arbiter) -> None:
         """Ask it to stop and wait for its last writes."""

@@ -347,22 +347,28 @@ def test_server_names_the_file_that_does_not_pass(tmp_path: Path) -> None:
     assert_one_clear_line(started.text, "queue_database.toml: adapter: ", str(config))
 
 
-def test_server_tells_its_database_once_and_leaves_the_home_alone(
-    environ: dict[str, str], tmp_path: Path
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_demo_says_where_its_jobs_are_and_nothing_else_that_was_not_asked_for(
+    environ: dict[str, str], tmp_path: Path, number: signal.Signals
 ) -> None:
-    """gunicorn would put a socket there that stops servers."""
+    """No warning of Python's, and no socket of gunicorn's that stops servers."""
     home = tmp_path / "home"
     home.mkdir()
-    given = environ | {"HOME": str(home), "XDG_RUNTIME_DIR": str(home)}
+    strict = {"PYTHONWARNINGS": "error", "PYTHONDEVMODE": "1"}
+    given = environ | strict | {"HOME": str(home), "XDG_RUNTIME_DIR": str(home)}
 
     with server(given, tmp_path, "--demo") as (started, url):
         started.wait_for(" serves ")
-        assert call(f"{url}/queue/overview")[0] == 200
-        assert started.stop() == 0
+        for _ in range(4):  # so that each server process wakes the worker
+            job = {"kind": "noop_echo", "payload": {}}
+            assert call(f"{url}/jobs/enqueue", job)[0] == 200
+        started.signal(number)
+        assert started.wait() == 0
 
     (line,) = started.lines_with(", named by ")
     assert line.endswith(", named by DATABASE_URL")
-    assert "ontrol socket" not in started.text
+    for part in ("ontrol socket", "Warning", "ignored", "Traceback", "figures"):
+        assert part not in started.text
     assert list(home.iterdir()) == []
 
 

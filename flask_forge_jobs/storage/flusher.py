@@ -10,6 +10,7 @@ write.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import logging
 import os
 import threading
@@ -113,10 +114,15 @@ class Flusher:
         """Store what is left and end the thread, within two seconds."""
         with self._lock:
             thread = self._thread
+            has_work = self._work.is_set()
             self._stopping.set()
             self._work.set()
         if thread is not None:
             thread.join(LAST_WRITE_S)
+        elif has_work:
+            # The process ends, and no thread could be started any more.
+            with contextlib.suppress(StorageError):
+                self.flush()
 
     # -- the figures -----------------------------------------------------------------
 
@@ -195,8 +201,10 @@ class Flusher:
             )
             try:
                 thread.start()
-            except RuntimeError:  # no more threads, or the interpreter is ending
-                logger.warning("figures are not stored: no thread can start")
+            except RuntimeError:
+                # At the end of the interpreter, where close() stores them itself.
+                if threading.main_thread().is_alive():
+                    logger.warning("figures are not stored: no thread can start")
             else:
                 self._thread = thread
 

@@ -64,17 +64,29 @@ class Watchdog:
         del self._watched[number]
 
     def close(self) -> None:
-        """Let the thread end once it watches over nothing; a later call may come."""
-        self._closing.set()
+        """Let the thread end once it watches over nothing; a later call may come.
+
+        It has ended on return if it watches over nothing now: who closes may be about
+        to fork, and Python warns of a fork beside a thread.
+        """
+        with self._changing:
+            thread = self._thread
+            self._closing.set()
+        if thread is not None and not self._watched:
+            thread.join(_WATCH_PERIOD_S)
 
     def _start(self) -> None:
         with self._changing:
             if self._thread is None:
                 self._closing.clear()
-                self._thread = threading.Thread(
+                thread = threading.Thread(
                     target=self._run, name="forge-jobs-watchdog", daemon=True
                 )
-                self._thread.start()
+                # At the exit of the process no thread starts: the last calls go
+                # unwatched rather than unmade.
+                with contextlib.suppress(RuntimeError):
+                    thread.start()
+                    self._thread = thread
 
     def _run(self) -> None:
         pause = threading.Event()

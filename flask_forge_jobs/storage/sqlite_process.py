@@ -6,6 +6,7 @@ memory has one for all.
 
 from __future__ import annotations
 
+import atexit
 import os
 import sqlite3
 import threading
@@ -22,6 +23,8 @@ from flask_forge_jobs.storage.sqlite_files import create_privately
 from flask_forge_jobs.storage.sqlite_turn import WritersTurn
 
 _MEMORY = ":memory:"
+# How long the end of the process waits for a thread that writes or reads.
+_LAST_WAIT_S = 1.0
 
 
 class _Token:
@@ -47,6 +50,7 @@ class SqliteProcess:
         self._local = threading.local()
         self._connections: set[SqliteConnection] = set()
         self._memory: SqliteConnection | None = None
+        _opened.add(self)
 
     def connection(self) -> SqliteConnection:
         """Return the calling thread's connection.
@@ -64,7 +68,8 @@ class SqliteProcess:
             connection = self._connect()
             self._local.connection = connection
             self._local.token = token = _Token()
-            weakref.finalize(token, self._end, connection)
+            end = weakref.finalize(token, self._end, connection)
+            end.atexit = False  # too early: see _close_at_exit
         return connection
 
     def close(self) -> None:
@@ -77,6 +82,17 @@ class SqliteProcess:
                 connection.close()
         self._connections.clear()
         self.gate.close()
+
+    def close_at_exit(self) -> None:
+        """Close what no thread is in the middle of using; wait hardly at all."""
+        if self.pid != os.getpid() or not self.turn.take(_LAST_WAIT_S):
+            return
+        for connection in list(self._connections):
+            if connection.in_use.acquire(timeout=_LAST_WAIT_S):
+                connection.close()
+        # Whoever comes later, as another function of the exit may, opens anew.
+        self._connections.clear()
+        self._local, self._memory = threading.local(), None
 
     def _end(self, connection: SqliteConnection) -> None:
         # Closing an inherited one would act on the parent's file.
@@ -122,3 +138,16 @@ class SqliteProcess:
                 connection.execute("PRAGMA wal_autocheckpoint = 0")
         connection.execute(f"PRAGMA synchronous = {self._settings.synchronous}")
         connection.execute("PRAGMA journal_size_limit = 67108864")
+
+
+_opened: weakref.WeakSet[SqliteProcess] = weakref.WeakSet()
+
+
+def _close_at_exit() -> None:
+    for process in list(_opened):
+        process.close_at_exit()
+
+
+# The exit calls what was registered last first. This is registered before any Flusher
+# is, so the last figures find their connection open; weakref's own exit may not.
+atexit.register(_close_at_exit)

@@ -48,6 +48,10 @@ class WritersTurn:
         is_hopeless = now - self._gave_up_at < _HOPELESS_FOR_S
         return min(ends_at, now + _SHORT_LIMIT_S) if is_hopeless else ends_at
 
+    def take(self, limit_s: float) -> bool:
+        """Begin a turn that never ends, within some seconds; tell whether it began."""
+        return self._lock.acquire(timeout=limit_s)
+
     def __exit__(
         self,
         kind: type[BaseException] | None,

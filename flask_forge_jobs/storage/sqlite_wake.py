@@ -16,6 +16,7 @@ import secrets
 import select
 import socket
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -50,6 +51,7 @@ class WakeSockets:
         self._clock = clock or SystemClock()
         self._pid = 0
         self._sender: socket.socket | None = None
+        self._end_sender: Callable[[], object] = lambda: None
         self._listed_at_ns = -1
         self._names: list[str] = []
         self._own: set[str] = set()
@@ -66,6 +68,7 @@ class WakeSockets:
         """After a fork the inherited sockets are another process's."""
         if self._pid != os.getpid():
             self._pid = os.getpid()
+            self._end_sender()  # no more than our copy of it
             self._sender = None
             self._own = set()
 
@@ -86,6 +89,8 @@ class WakeSockets:
         if self._sender is None:
             self._sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
             self._sender.setblocking(False)
+            # At the latest when the process ends, or Python would warn of it.
+            self._end_sender = weakref.finalize(self, self._sender.close)
         try:
             with _short_path(self._folder, name) as address:
                 self._sender.sendto(message, address)
@@ -98,7 +103,7 @@ class WakeSockets:
     def close(self) -> None:
         """Close the sending socket; a later wake-up opens a new one."""
         if self._sender is not None and self._pid == os.getpid():
-            self._sender.close()
+            self._end_sender()
             self._sender = None
 
     def bind(self) -> tuple[socket.socket, Callable[[], None]]:

@@ -246,6 +246,24 @@ def test_closing_stores_the_rest_at_once() -> None:
     assert rig.store.total(10) == 1
 
 
+def test_closing_stores_what_no_thread_could_be_started_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As at the end of an interpreter."""
+    rig = Rig()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", no_thread)
+        rig.recorder.enqueued("mail", "send")
+
+    rig.flusher.close()
+
+    assert rig.store.total(10) == 1
+
+
+def no_thread(_: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
+
+
 def test_a_use_after_closing_stores_again() -> None:
     rig = Rig()
     for _ in range(3):

@@ -315,6 +315,41 @@ def test_the_watchdog_of_a_closed_pool_ends_and_may_come_back(
         assert connection.near.recv(1) == b""
 
 
+def test_a_watchdog_that_watches_nothing_has_ended_when_it_is_closed(
+    server: FakeServer,
+) -> None:
+    """Who closes may be about to fork, and a fork beside a thread is warned of."""
+    watchdog = Watchdog()
+    with watchdog.watching(server.connect(), 30):  # type: ignore[arg-type]  # a fake
+        thread = watchdog._thread
+
+    watchdog.close()
+
+    assert thread is not None
+    assert not thread.is_alive()
+
+
+def test_a_call_goes_unwatched_when_no_thread_can_start(
+    server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As at the end of an interpreter, where the last figures are stored."""
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    watchdog = Watchdog()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with watchdog.watching(server.connect(), 30):  # type: ignore[arg-type]  # a fake
+            threads = [watchdog._thread]
+    with watchdog.watching(server.connect(), 30):  # type: ignore[arg-type]  # a fake
+        threads.append(watchdog._thread)
+    watchdog.close()
+
+    assert threads[0] is None
+    assert threads[1] is not None
+
+
 # -- connecting --------------------------------------------------------------------
 
 

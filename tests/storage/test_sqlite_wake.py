@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import select
 import sqlite3
 from collections.abc import Callable
@@ -256,6 +257,22 @@ def test_a_child_that_listens_still_wakes_its_parent(tmp_path: Path) -> None:
     assert receiver.recv(100) == b"from the child"
     unbind()
     assert list(Path(f"{tmp_path / 'queue.sqlite'}-wake").iterdir()) == []
+
+
+def test_a_sender_that_nobody_closed_ends_with_what_had_it(tmp_path: Path) -> None:
+    """Python would warn of it."""
+    path = tmp_path / "queue.sqlite"
+    _, unbind = WakeSockets(path).bind()
+    sender = WakeSockets(path)
+    sender.send("first")
+    sending = sender._sender
+    assert sending is not None
+
+    del sender
+    gc.collect()
+
+    assert sending.fileno() == -1
+    unbind()
 
 
 def test_memory_has_no_thread_to_listen() -> None:
