@@ -20,6 +20,7 @@ from werkzeug.exceptions import (
     RequestEntityTooLarge,
     UnsupportedMediaType,
 )
+from werkzeug.wsgi import get_input_stream
 
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.payloads import MAX_DEPTH, load
@@ -119,8 +120,12 @@ def read_body(request: Request, max_bytes: int) -> bytes:
     """
     # One more than allowed: a chunked body is cut at the framework's limit without an
     # error (werkzeug's LimitedStream.readall), so one byte too many has to arrive.
-    request.max_content_length = max_bytes + 1
+    # Its max_content_length cannot be set before Flask 3.1.
     try:
+        if "stream" not in vars(request):
+            request.stream = get_input_stream(
+                request.environ, max_content_length=max_bytes + 1
+            )
         body = request.get_data()
     except RequestEntityTooLarge:
         _discard(request, request.content_length or 0, max_bytes)

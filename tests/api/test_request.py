@@ -6,7 +6,7 @@ import io
 import json
 
 import pytest
-from flask import Flask, request
+from flask import Flask, Request, request
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
@@ -50,6 +50,24 @@ def _assert_refused(answer: TestResponse, status: int, field: str) -> None:
         "validation",
         field,
     )
+
+
+class _RequestOfFlask30(Request):
+    """Its limit is a view of the application's own key."""
+
+    max_content_length = property(lambda _: None)
+
+
+@pytest.mark.parametrize(("length", "status"), [(LIMIT, 200), (LIMIT + 1, 413)])
+def test_the_limit_of_a_body_needs_no_flask_that_can_be_told(
+    small: FlaskClient, length: int, status: int
+) -> None:
+    small.application.request_class = _RequestOfFlask30
+
+    whole = small.post(LIST, data=_padded(length), content_type="application/json")
+    chunked = _chunked(small, _padded(length))
+
+    assert [whole.status_code, chunked.status_code] == [status, status]
 
 
 @pytest.mark.parametrize(
