@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
+from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from flask_forge_jobs.api.routes import Route
 from flask_forge_jobs.model.jobs import NewJob
@@ -53,7 +54,8 @@ def test_H25_a_wrong_credential_is_401_and_all_look_alike(storage: Storage) -> N
             },
         )
         assert answer.status_code == 401, credential[:40]
-        assert answer.headers["WWW-Authenticate"].lower() == "bearer"
+        # Werkzeug 3.0 writes a space behind it, which HTTP does not count.
+        assert answer.headers["WWW-Authenticate"].strip().lower() == "bearer"
         bodies.add(answer.data)
 
     assert len(bodies) == 1
@@ -158,11 +160,13 @@ def test_H28_only_known_names_are_answered(
     )
     environ = {"HTTP_HOST": case["host"]}
 
-    answer = client.get(OVERVIEW, environ_overrides=environ)
-
-    assert answer.status_code == (200 if case["answered"] else 403)
+    assert status_of(client, environ) == (200 if case["answered"] else 403)
     # A rebound page cannot know a token.
-    by_token = client.get(
-        OVERVIEW, environ_overrides=environ | {"HTTP_AUTHORIZATION": right}
-    )
-    assert by_token.status_code == 200
+    assert status_of(client, environ | {"HTTP_AUTHORIZATION": right}) == 200
+
+
+def status_of(client: FlaskClient, environ: dict[str, str]) -> int:
+    """Ask past the client: that of Werkzeug 3.0 takes the name of the host apart."""
+    builder = EnvironBuilder(OVERVIEW, environ_overrides=environ)
+    _, status, _ = run_wsgi_app(client.application, builder.get_environ())
+    return int(status.partition(" ")[0])
