@@ -252,6 +252,27 @@ class MigrationError(StorageError):
         self.message = message
 
 
+class SchemaTooNewError(MigrationError):
+    """A newer package has migrated the database beyond what this one may work on.
+
+    Nothing was stored, and nothing will be until this package is upgraded.
+
+    Args:
+        version: The schema version of the database.
+        oldest_reader: The lowest version whose code may still work on it.
+        known: The newest version that this package knows.
+    """
+
+    def __init__(self, version: int, oldest_reader: int, known: int) -> None:
+        super().__init__(
+            version,
+            f"this database needs code that knows schema {oldest_reader} or newer, "
+            f"this package knows {known}; upgrade flask-forge-jobs",
+        )
+        self.oldest_reader = oldest_reader
+        self.known = known
+
+
 class ConfigurationError(ForgeJobsError):
     """A setting is wrong; raised at start, never inside a request.
 

@@ -21,6 +21,7 @@ from flask_forge_jobs.errors import (
     RateLimitedError,
     RateLimitNotFoundError,
     RequestKeyReusedError,
+    SchemaTooNewError,
     StaleSettingsError,
     StorageBusyError,
     StorageCorruptError,
@@ -56,6 +57,7 @@ def test_every_error_is_in_one_tree_and_documented(error: type[Exception]) -> No
         (StorageUnavailableError, (StorageError,)),
         (StorageCorruptError, (StorageError,)),
         (MigrationError, (StorageError,)),
+        (SchemaTooNewError, (MigrationError,)),
     ],
 )
 def test_errors_can_be_caught_by_what_they_are(
@@ -113,6 +115,20 @@ def test_errors_can_be_caught_by_what_they_are(
             MigrationError(4, "is newer than this package"),
             "schema version 4: is newer than this package",
             {"version": 4, "message": "is newer than this package"},
+        ),
+        (
+            SchemaTooNewError(14, 13, 12),
+            (
+                "schema version 14: this database needs code that knows schema 13 or "
+                "newer, this package knows 12; upgrade flask-forge-jobs"
+            ),
+            {
+                "version": 14,
+                "oldest_reader": 13,
+                "known": 12,
+                "message": "this database needs code that knows schema 13 or newer, "
+                "this package knows 12; upgrade flask-forge-jobs",
+            },
         ),
         (
             ConfigurationError("FORGE_JOBS_LEASE_S", "0 is below 1"),

@@ -26,6 +26,7 @@ from flask_forge_jobs.state import state_of
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.catalogue import load_migrations
 from flask_forge_jobs.storage.connect import open_storage
+from flask_forge_jobs.storage.database import SchemaVersions
 from tests.cli.test_worker import assert_one_clear_line, children_of
 from tests.support.commands import ROOT, Program
 from tests.support.jobs import enqueue
@@ -380,5 +381,5 @@ def test_a_new_database_needs_nothing_else(tmp_path: Path) -> None:
     settings = DatabaseSettings(path=tmp_path / "data" / "queue.sqlite")
     with contextlib.closing(open_storage(settings, migrate=False)) as storage:
         newest = load_migrations("sqlite")[-1].version
-        assert storage.database.schema_versions() == (newest, newest)
+        assert storage.database.schema_versions() == SchemaVersions(newest, newest, 1)
     assert status == 200

@@ -71,13 +71,12 @@ def status() -> None:
     versions = open_storage(database.settings, migrate=False).database.schema_versions()
     if versions is None:
         raise StorageError("there is no schema; run `flask forge-jobs db migrate`")
-    stored, newest = versions
-    click.echo(f"schema: {stored} of {newest}")
-    if stored > newest:
-        # Usual during a rolling deploy; an error when this code cannot read it.
-        open_storage(database.settings, migrate=False).open()
-    if stored < newest:
-        raise StorageError(f"{newest - stored} steps are pending; run `db migrate`")
+    click.echo(f"schema: {versions.stored} of {versions.known}")
+    # A newer one is usual during a rolling deploy, unless this code cannot read it.
+    versions.require_readable()
+    pending = versions.known - versions.stored
+    if pending > 0:
+        raise StorageError(f"{pending} steps are pending; run `db migrate`")
     click.echo(f"ok: adapter={database.settings.backend}")
 
 

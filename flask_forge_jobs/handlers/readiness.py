@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from flask_forge_jobs.errors import MigrationError, StorageError
+from flask_forge_jobs.errors import MigrationError, SchemaTooNewError, StorageError
 from flask_forge_jobs.model.processes import LIVE_WITHIN_S, ServiceAge
 from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.database import SchemaVersions
+from flask_forge_jobs.storage.migrate import look_at_schema
 
 logger = logging.getLogger(__name__)
 
@@ -54,37 +56,52 @@ class Readiness:
 
 
 def readiness(storage: Storage) -> Readiness:
-    """Return whether the database answers, is up to date, and has live workers.
+    """Return whether the database answers, may be worked on, and has live workers.
 
+    A schema that is newer than this code and has only been added to is as good as its
+    own; one that this code may no longer work on makes the service unavailable.
     Nothing is raised: what fails is a check that is not ok. Details name no address
     and quote no driver.
     """
     try:
+        versions = look_at_schema(storage.database)
+        versions.require_readable()
         workers = len(storage.processes.live_pods(LIVE_WITHIN_S))
         services = storage.processes.services()
-        versions = storage.database.schema_versions()
     except StorageError as error:
         logger.warning("not ready: %s", error)
         is_schema = isinstance(error, MigrationError)
         return Readiness(
             (
                 Check("storage", is_schema, None if is_schema else "does not answer"),
-                Check("schema", False, "does not fit" if is_schema else "unknown"),
+                Check("schema", False, _what_is_wrong_with_schema(error)),
                 Check("workers", False, "unknown"),
                 Check("services", False, "unknown"),
             )
         )
-    # A database in memory has just been made by this very code.
-    stored, newest = versions or (0, 0)
     return Readiness(
         (
             Check("storage", True),
-            Check("schema", stored >= newest, f"version {stored}, {newest} is needed"),
+            _check_schema(versions),
             Check("workers", workers > 0, f"{workers} live"),
             _check_services(services),
         ),
         services,
     )
+
+
+def _what_is_wrong_with_schema(error: StorageError) -> str:
+    if isinstance(error, SchemaTooNewError):
+        return (
+            f"version {error.version} needs code that knows {error.oldest_reader}, "
+            f"this one knows {error.known}"
+        )
+    return "does not fit" if isinstance(error, MigrationError) else "unknown"
+
+
+def _check_schema(versions: SchemaVersions) -> Check:
+    detail = f"version {versions.stored}, this code knows {versions.known}"
+    return Check("schema", versions.stored >= versions.known, detail)
 
 
 def _check_services(services: Sequence[ServiceAge]) -> Check:

@@ -1,19 +1,20 @@
 """Schema watch: notices that the database has gone beyond this package.
 
 A newer package that is started beside this one may bring a schema that this code cannot
-read any more. A process that starts then refuses; one that runs already must not go on
-claiming jobs from tables that it takes for others.
+read any more. A process that starts then refuses, and whatever one that runs already
+would store is refused. A worker that has nothing to store looks here, so that it ends
+as well and makes room for its successor.
 """
 
 from __future__ import annotations
 
 import logging
 
-from flask_forge_jobs.errors import MigrationError
+from flask_forge_jobs.errors import SchemaTooNewError
 from flask_forge_jobs.runtime.heartbeat import BEATS_PER_LEASE
 from flask_forge_jobs.runtime.service import Service
 from flask_forge_jobs.storage.database import Database
-from flask_forge_jobs.storage.migrate import check_readable
+from flask_forge_jobs.storage.migrate import look_at_schema
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ class SchemaWatch(Service):
         if self.is_outdated:
             return
         try:
-            check_readable(self._database)
-        except MigrationError as error:
+            look_at_schema(self._database).require_readable()
+        except SchemaTooNewError as error:
             self.is_outdated = True
             logger.error("claiming no more: %s", error)  # noqa: TRY400  # says it all

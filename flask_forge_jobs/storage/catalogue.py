@@ -12,6 +12,9 @@ differently:
     number of rows, so it is parsed once.
 ``:now``
     The clock: a parameter on SQLite, the server's own on PostgreSQL (D41).
+``:known``
+    The newest schema version that this code knows, for a statement that makes sure by
+    itself that it may still be run.
 
 Text that several statements share stands under a ``-- fragment:`` line and is put where
 ``/* use its_name */`` stands. ``-- name: listed (both ways)`` names two statements:
@@ -58,11 +61,13 @@ class Statement:
         name: Its name in the catalogue.
         sql: Text in the dialect's parameter style.
         uses_now: The caller must bind ``now``; never true on PostgreSQL.
+        uses_known: The caller must bind ``known``.
     """
 
     name: str
     sql: str
     uses_now: bool
+    uses_known: bool
 
 
 def _sqlite_rows(match: re.Match[str]) -> str:
@@ -82,7 +87,9 @@ def _render_sqlite(name: str, sql: str) -> Statement:
     sql = _ROWS.sub(_sqlite_rows, sql)
     for mark in _POSTGRES_LOCKS:
         sql = sql.replace(f"/* {mark} */", "")
-    return Statement(name, _tidy(sql), uses_now=":now" in sql)
+    return Statement(
+        name, _tidy(sql), uses_now=":now" in sql, uses_known=":known" in sql
+    )
 
 
 def _render_postgres(name: str, sql: str) -> Statement:
@@ -90,7 +97,8 @@ def _render_postgres(name: str, sql: str) -> Statement:
     for mark, lock in _POSTGRES_LOCKS.items():
         sql = sql.replace(f"/* {mark} */", lock)
     sql = re.sub(r"(?<![:\w]):now\b", _POSTGRES_NOW, sql)
-    return Statement(name, _tidy(_PARAMETER.sub(r"%(\1)s", sql)), uses_now=False)
+    text = _tidy(_PARAMETER.sub(r"%(\1)s", sql))
+    return Statement(name, text, uses_now=False, uses_known=":known" in sql)
 
 
 def _tidy(sql: str) -> str:

@@ -12,12 +12,46 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, Self, TypeVar
+
+from flask_forge_jobs.errors import SchemaTooNewError
 
 T = TypeVar("T")
 Row = tuple[Any, ...]
 Parameter = str | int | float | None
 WakeCallback = Callable[[str | None], None]
+
+
+class SchemaVersions(NamedTuple):
+    """What schema a database has, and what this code makes of it."""
+
+    stored: int
+    """The version of the database; 0 when it has none."""
+    known: int
+    """The newest version that this code knows."""
+    oldest_reader: int
+    """The lowest version whose code may work on the database."""
+
+    @classmethod
+    def of(cls, applied: Sequence[Row], known: int) -> Self:
+        """Return what applied steps are to code that knows a version.
+
+        Args:
+            applied: Version and oldest reader of each step, the newest last; the newest
+                one alone will do.
+            known: The newest version that the code knows.
+        """
+        stored, oldest_reader = applied[-1] if applied else (0, 0)
+        return cls(stored, known, oldest_reader)
+
+    def require_readable(self) -> None:
+        """Refuse a schema that is too new; one that has only been added to is not.
+
+        Raises:
+            SchemaTooNewError: This code may not work on the schema.
+        """
+        if self.oldest_reader > self.known:
+            raise SchemaTooNewError(self.stored, self.oldest_reader, self.known)
 
 
 class Transaction(Protocol):
@@ -63,6 +97,9 @@ class Database(Protocol):
     backend: str
     """``sqlite`` or ``postgres``."""
 
+    known_version: int
+    """The newest schema version that this code knows."""
+
     def open(self) -> None:
         """Connect and bring the schema up to date; called by the first use as well.
 
@@ -75,12 +112,17 @@ class Database(Protocol):
     def write(self, work: Callable[[Transaction], T], *, urgent: bool = False) -> T:
         """Run a unit of work in one transaction and commit it.
 
+        The transaction itself makes sure that this code may still work on the schema,
+        as does that of every other verb that changes something.
+
         Args:
             work: Called with the transaction; again from the start after a transient
                 fault (D31), with :attr:`Transaction.attempt` counted up.
             urgent: May use the connection that is kept for heartbeats.
 
         Raises:
+            SchemaTooNewError: A newer package has migrated the database beyond this
+                code; nothing is stored.
             StorageBusyError: Locks or conflicts outlasted every retry.
             StorageUnavailableError: The database could not be reached.
         """
@@ -116,6 +158,7 @@ class Database(Protocol):
                 database, closed, or in autocommit mode without a transaction.
             StorageBusyError: A lock or a conflict; the caller's transaction has to be
                 tried again as a whole.
+            SchemaTooNewError: As for :meth:`write`.
             StorageError: The transaction has failed and would store nothing.
         """
 
@@ -139,8 +182,8 @@ class Database(Protocol):
         None means that something may have changed and nobody knows what.
         """
 
-    def schema_versions(self) -> tuple[int, int] | None:
-        """Return (schema version stored, newest this code knows), changing nothing.
+    def schema_versions(self) -> SchemaVersions | None:
+        """Return the versions of the schema, changing nothing.
 
         None when the database does not exist or holds no schema of ours.
         """

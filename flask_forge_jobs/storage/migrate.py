@@ -13,8 +13,8 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 from flask_forge_jobs.errors import MigrationError
-from flask_forge_jobs.storage.catalogue import Migration, load_migrations
-from flask_forge_jobs.storage.database import Database
+from flask_forge_jobs.storage.catalogue import Migration
+from flask_forge_jobs.storage.database import Database, SchemaVersions
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +27,9 @@ class SchemaState(Protocol):
 
     def locked(self) -> AbstractContextManager[None]:
         """Open one transaction that keeps every other migrator out."""
+
+    def keep_writers_out(self) -> None:
+        """Let those end who write by now, and make all others wait for the commit."""
 
     def execute_script(self, sql: str) -> None:
         """Run the statements of one step."""
@@ -49,8 +52,8 @@ def apply_migrations(
         The names of the steps that were applied.
 
     Raises:
-        MigrationError: The schema is newer than this code can read, a step failed, or
-            steps are missing and may not be applied.
+        SchemaTooNewError: The schema is newer than this code can read.
+        MigrationError: A step failed, or steps are missing and may not be applied.
     """
     if not _missing(schema.applied(), steps):
         return []
@@ -62,7 +65,12 @@ def apply_migrations(
     names = []
     with schema.locked():
         # Somebody else may have finished while this process waited for the lock.
-        for step in _missing(schema.applied(), steps):
+        applied = schema.applied()
+        missing = _missing(applied, steps)
+        if applied and any(step.oldest_reader > applied[-1][1] for step in missing):
+            # Before any other lock: writers take this one first as well.
+            schema.keep_writers_out()
+        for step in missing:
             try:
                 schema.execute_script(step.sql)
                 schema.record(step.version, step.oldest_reader, step.name)
@@ -79,35 +87,23 @@ def is_behind(schema: SchemaState, steps: Sequence[Migration]) -> bool:
     """Return whether steps are missing.
 
     Raises:
-        MigrationError: The schema is newer than this code can read.
+        SchemaTooNewError: The schema is newer than this code can read.
     """
     return bool(_missing(schema.applied(), steps))
 
 
-def check_readable(database: Database) -> None:
-    """Look whether this code can still work on the schema; a single cheap read.
-
-    Args:
-        database: Has a schema of ours.
+def look_at_schema(database: Database) -> SchemaVersions:
+    """Return the versions of the schema as they are now; a single cheap read.
 
     Raises:
-        MigrationError: The schema is newer than this code can read.
-        StorageError: The database could not be asked.
+        StorageError: The database could not be asked, or not opened.
     """
-    rows = database.look("applied_versions")
-    applied = [(version, oldest_reader) for version, oldest_reader, _ in rows]
-    _missing(applied, load_migrations(database.backend))
+    return SchemaVersions.of(database.look("newest_version"), database.known_version)
 
 
 def _missing(
     applied: Sequence[tuple[int, int]], steps: Sequence[Migration]
 ) -> list[Migration]:
-    newest_known = steps[-1].version
-    stored, oldest_reader = applied[-1] if applied else (0, 0)
-    if oldest_reader > newest_known:
-        raise MigrationError(
-            stored,
-            f"this database needs code that knows schema {oldest_reader} or newer, "
-            f"this package knows {newest_known}; upgrade flask-forge-jobs",
-        )
-    return [step for step in steps if step.version > stored]
+    versions = SchemaVersions.of(applied, steps[-1].version)
+    versions.require_readable()
+    return [step for step in steps if step.version > versions.stored]

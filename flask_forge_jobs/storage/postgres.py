@@ -19,9 +19,15 @@ from psycopg2.extensions import connection as Connection  # noqa: N812  # a clas
 
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.randomness import fraction
-from flask_forge_jobs.storage.catalogue import load_migrations
+from flask_forge_jobs.storage.catalogue import load_migrations, load_statements
 from flask_forge_jobs.storage.choice import Choice
-from flask_forge_jobs.storage.database import Listener, Parameter, Row, WakeCallback
+from flask_forge_jobs.storage.database import (
+    Listener,
+    Parameter,
+    Row,
+    SchemaVersions,
+    WakeCallback,
+)
 from flask_forge_jobs.storage.joining import look_below
 from flask_forge_jobs.storage.migrate import apply_migrations
 from flask_forge_jobs.storage.postgres_faults import PostgresFaults
@@ -30,7 +36,10 @@ from flask_forge_jobs.storage.postgres_listener import PostgresListener
 from flask_forge_jobs.storage.postgres_pool import ConnectionPool, connect
 from flask_forge_jobs.storage.postgres_schema import PostgresSchema
 from flask_forge_jobs.storage.postgres_tls import warn_of_unchecked_server
-from flask_forge_jobs.storage.postgres_transaction import PostgresTransaction
+from flask_forge_jobs.storage.postgres_transaction import (
+    PostgresTransaction,
+    version_check,
+)
 from flask_forge_jobs.storage.retrying import run_with_retries
 
 T = TypeVar("T")
@@ -84,6 +93,9 @@ class PostgresDatabase:
         self._settings = settings
         self._choice = Choice(settings)
         self._may_migrate = may_migrate
+        self._steps = load_migrations("postgres")
+        self.known_version = self._steps[-1].version
+        self._check_version = version_check(self.known_version)
         self._wait = wait
         self._random = random
         self._limit_s = settings.statement_timeout_s + _DEADLINE_SLACK_S
@@ -96,7 +108,8 @@ class PostgresDatabase:
             "SET LOCAL jit = off"
         )
         self._begin_write = (
-            f"BEGIN ISOLATION LEVEL READ COMMITTED;\n{limit};\n{_PLAN_BY_INDEX}"
+            f"BEGIN ISOLATION LEVEL READ COMMITTED;\n{limit};\n{_PLAN_BY_INDEX};\n"
+            f"{self._check_version}"
         )
         self._begin_read = (
             "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;\n"
@@ -143,7 +156,7 @@ class PostgresDatabase:
         ):
             apply_migrations(
                 PostgresSchema(connection),
-                load_migrations("postgres"),
+                self._steps,
                 may_change=self._may_migrate,
             )
             warn_of_unchecked_server(connection)
@@ -169,13 +182,21 @@ class PostgresDatabase:
 
     def single(self, name: str, /, **parameters: Parameter) -> list[Row]:
         """Run one writing statement as a transaction of its own."""
-        return self.at_once(lambda opened: opened.all(name, **parameters))
+        checks_itself = load_statements("postgres")[name].uses_known
+        return self._alone(
+            "" if checks_itself else self._check_version,
+            lambda opened: opened.all(name, **parameters),
+        )
 
     def at_once(self, work: Callable[[PostgresTransaction], T]) -> T:
         """Run statements that travel together, which makes them one transaction."""
+        return self._alone(self._check_version, work)
+
+    def _alone(self, first: str, work: Callable[[PostgresTransaction], T]) -> T:
         self.open()
         return run_with_retries(
-            lambda attempt: self._transact("", work, attempt)[1], self._wait
+            lambda attempt: self._transact(first, work, attempt, ends_itself=True)[1],
+            self._wait,
         )
 
     def join(self, connection: object, work: Callable[[PostgresTransaction], T]) -> T:
@@ -183,14 +204,14 @@ class PostgresDatabase:
         joined = require_usable(look_below(connection).driver)
         self.open()
         with self._surfaced:
-            return run_joined(joined, self._is_ours, work)
+            return run_joined(joined, self._is_ours, self.known_version, work)
 
     def _is_ours(self, found: Row) -> bool:
         """Tell whether a connection that found these tables sees what ours see."""
         state = self._state
         if state.tables != found:
             # Ours may be from before the server's last start.
-            state.tables = self.single("whose_tables")[0]
+            state.tables = self.look("whose_tables")[0]
         return state.tables == found
 
     def read(self, work: Callable[[PostgresTransaction], T]) -> T:
@@ -203,7 +224,7 @@ class PostgresDatabase:
 
     def look(self, name: str, /, **parameters: Parameter) -> list[Row]:
         """Run one reading statement on its own."""
-        return self.single(name, **parameters)
+        return self._alone("", lambda opened: opened.all(name, **parameters))
 
     def _transact(
         self,
@@ -212,6 +233,7 @@ class PostgresDatabase:
         attempt: int,
         *,
         urgent: bool = False,
+        ends_itself: bool = False,
     ) -> tuple[PostgresTransaction, T]:
         pool = self._state.pool
         with (
@@ -219,13 +241,14 @@ class PostgresDatabase:
             pool.connection(urgent=urgent) as connection,
             pool.watchdog.watching(connection, self._limit_s),
         ):
-            opened = PostgresTransaction(connection, begin, attempt)
+            opened = PostgresTransaction(connection, begin, self.known_version, attempt)
             try:
                 result = work(opened)
-                if begin:
+                if not ends_itself:
                     opened.end()
             except BaseException:
-                opened.undo()
+                if not ends_itself:
+                    opened.undo()
                 raise
         return opened, result
 
@@ -257,12 +280,11 @@ class PostgresDatabase:
 
     # -- facts ---------------------------------------------------------------------
 
-    def schema_versions(self) -> tuple[int, int] | None:
-        """Return (stored, newest known), or None when there is no schema of ours."""
-        newest = load_migrations("postgres")[-1].version
+    def schema_versions(self) -> SchemaVersions | None:
+        """Return the versions, or None when there is no schema of ours."""
         with self._surfaced, self._state.pool.connection() as connection:
             applied = PostgresSchema(connection).applied()
-        return (applied[-1][0], newest) if applied else None
+        return SchemaVersions.of(applied, self.known_version) if applied else None
 
     def describe(self) -> tuple[tuple[str, str], ...]:
         """Return what the live connection says of itself."""

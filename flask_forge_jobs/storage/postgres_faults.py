@@ -6,6 +6,7 @@ import psycopg2
 
 from flask_forge_jobs.errors import (
     DedupeKeyTakenError,
+    SchemaTooNewError,
     StorageBusyError,
     StorageError,
     StorageUnavailableError,
@@ -18,6 +19,7 @@ _SERIALIZATION = frozenset({"40001", "40P01", "55P03"})
 _ENDED = frozenset({"57P01", "57P02", "57P03", "25P03", "57P05"})
 _CANCELLED = "57014"
 _UNIQUE = "23505"
+_TOO_NEW = "FJ001"  # ours, of forge_check_version; its detail are the versions
 
 
 class PostgresFaults(Faults):
@@ -45,6 +47,9 @@ class PostgresFaults(Faults):
             return DedupeKeyTakenError(
                 "another transaction took a unique key meanwhile"
             )
+        if code == _TOO_NEW:
+            stored, oldest_reader, known = (error.diag.message_detail or "").split()
+            return SchemaTooNewError(int(stored), int(oldest_reader), int(known))
         if code == _CANCELLED:
             return StorageUnavailableError(
                 f"a statement took longer than {self._limit_s:g} s"

@@ -24,7 +24,10 @@ from flask_forge_jobs.storage.joining import (
     not_a,
     refuse,
 )
-from flask_forge_jobs.storage.postgres_transaction import PostgresTransaction
+from flask_forge_jobs.storage.postgres_transaction import (
+    PostgresTransaction,
+    version_check,
+)
 
 T = TypeVar("T")
 
@@ -36,10 +39,11 @@ class JoinedTransaction(PostgresTransaction):
 
     Args:
         connection: The caller's.
+        known_version: The newest schema version that this code knows.
     """
 
-    def __init__(self, connection: Connection) -> None:
-        super().__init__(connection, f"SAVEPOINT {SAVEPOINT}")
+    def __init__(self, connection: Connection, known_version: int) -> None:
+        super().__init__(connection, f"SAVEPOINT {SAVEPOINT}", known_version)
         # Rows are tuples, whatever the caller's are.
         self._cursor = connection.cursor(cursor_factory=Cursor)
 
@@ -91,6 +95,7 @@ def require_usable(given: object) -> Connection:
 def run_joined(
     connection: Connection,
     is_ours: Callable[[Row], bool],
+    known_version: int,
     work: Callable[[PostgresTransaction], T],
 ) -> T:
     """Run a unit of work in a savepoint of a caller's transaction.
@@ -99,17 +104,20 @@ def run_joined(
         connection: The caller's; a transaction begins if none is open.
         is_ours: Tells whether the row of the statement ``whose_tables`` is what our own
             connections get.
+        known_version: The newest schema version that this code knows.
         work: Undone as a whole when it raises; the caller's own work stays.
 
     Raises:
         InvalidInputError: The connection is in autocommit mode and has no transaction,
             or sees other tables than ours.
+        SchemaTooNewError: This code may not work on the schema any more.
         StorageError: The transaction has failed.
     """
     is_begun = connection.info.transaction_status == TRANSACTION_STATUS_INTRANS
-    opened = JoinedTransaction(connection)
+    opened = JoinedTransaction(connection, known_version)
     try:
         _require_ours(opened, is_ours)
+        opened.send_ahead(version_check(known_version))
         result = work(opened)
         opened.end()
     except BaseException as error:

@@ -52,6 +52,13 @@ class PostgresSchema:
             raise
         self._cursor.execute("COMMIT")
 
+    def keep_writers_out(self) -> None:
+        """Take the lock that every writer shares."""
+        # The second one for enqueues, which take no lock of the first.
+        self._cursor.execute(
+            "LOCK TABLE forge_schema, forge_job IN ACCESS EXCLUSIVE MODE"
+        )
+
     def execute_script(self, sql: str) -> None:
         """Run the statements of one step within the open transaction."""
         try:
@@ -65,4 +72,12 @@ class PostgresSchema:
         self._cursor.execute(
             self._statements["record_version"].sql,
             {"version": version, "oldest_reader": oldest_reader, "name": name},
+        )
+        self.replace_version_check(version, oldest_reader)
+
+    def replace_version_check(self, version: int, oldest_reader: int) -> None:
+        """Say which code may store something from the commit on."""
+        self._cursor.execute(
+            self._statements["replace_version_check"].sql,
+            {"version": version, "oldest_reader": oldest_reader},
         )

@@ -20,26 +20,42 @@ _COPY_NULL = "\\N"
 _COPY_ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 
 
+def version_check(known_version: int) -> str:
+    """Return what makes sure that this code may store something; sent ahead of it.
+
+    The lock is shared by all who do. A step that shuts out this code takes it for
+    itself, so it waits for them, and who comes meanwhile waits and is then refused.
+    """
+    return (
+        "LOCK TABLE forge_schema IN ACCESS SHARE MODE;\n"
+        f"SELECT forge_check_version({known_version})"
+    )
+
+
 class PostgresTransaction:
     """An open transaction; fulfils :class:`.Transaction`.
 
     Args:
         connection: In autocommit mode and idle.
         begin: Text that opens the transaction; empty for a statement on its own.
+        known_version: The newest schema version that this code knows.
         attempt: Number of the try, from 0.
     """
 
-    def __init__(self, connection: Connection, begin: str, attempt: int = 0) -> None:
+    def __init__(
+        self, connection: Connection, begin: str, known_version: int, attempt: int = 0
+    ) -> None:
         self.attempt = attempt
         self.woken: dict[str, None] = {}
         self._connection = connection
         self._statements = load_statements("postgres")
         self._pending = [begin] if begin else []
+        self._known_version = known_version
         self._is_begun = False
         self._cursor = connection.cursor()
 
     def _execute(self, name: str, parameters: dict[str, Parameter]) -> None:
-        sql = self._statements[name].sql
+        sql = self._sql(name, parameters)
         if self._pending:
             text = self._cursor.mogrify(sql, parameters).decode("utf-8")
             sql = ";\n".join([*self._pending, text])
@@ -48,6 +64,12 @@ class PostgresTransaction:
             self._cursor.execute(sql)
         else:
             self._cursor.execute(sql, parameters)
+
+    def _sql(self, name: str, parameters: dict[str, Parameter]) -> str:
+        statement = self._statements[name]
+        if statement.uses_known:
+            parameters["known"] = self._known_version
+        return statement.sql
 
     def all(self, name: str, /, **parameters: Parameter) -> list[Row]:
         """Run a statement and return its rows."""
@@ -61,8 +83,12 @@ class PostgresTransaction:
 
     def later(self, name: str, /, **parameters: Parameter) -> None:
         """Send a statement together with the next one, or with the commit."""
-        text = self._cursor.mogrify(self._statements[name].sql, parameters)
-        self._pending.append(text.decode("utf-8"))
+        text = self._cursor.mogrify(self._sql(name, parameters), parameters)
+        self.send_ahead(text.decode("utf-8"))
+
+    def send_ahead(self, text: str) -> None:
+        """Send a text of SQL together with the next statement."""
+        self._pending.append(text)
 
     def append(self, name: str, rows: Iterable[Sequence[Parameter]], /) -> None:
         """Add rows by ``COPY``; the server stores some while we write the next."""

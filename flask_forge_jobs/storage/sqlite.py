@@ -20,9 +20,15 @@ from typing import TypeVar
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageError
-from flask_forge_jobs.storage.catalogue import load_migrations
+from flask_forge_jobs.storage.catalogue import load_migrations, load_statements
 from flask_forge_jobs.storage.choice import Choice
-from flask_forge_jobs.storage.database import Listener, Parameter, Row, WakeCallback
+from flask_forge_jobs.storage.database import (
+    Listener,
+    Parameter,
+    Row,
+    SchemaVersions,
+    WakeCallback,
+)
 from flask_forge_jobs.storage.joining import look_below
 from flask_forge_jobs.storage.migrate import apply_migrations, is_behind
 from flask_forge_jobs.storage.retrying import run_with_retries
@@ -80,6 +86,8 @@ class SqliteDatabase:
         self._wakes = CommitWakes(self.wake)
         self._current = SqliteProcess(self._path, self._settings)
         self._may_migrate = may_migrate
+        self._steps = load_migrations("sqlite")
+        self.known_version = self._steps[-1].version
         limit_s = settings.statement_timeout_s
         where = "the database in memory" if self._path is None else str(self._path)
         self._opening = SqliteFaults(where + settings.named, limit_s, is_retried=True)
@@ -115,7 +123,7 @@ class SqliteDatabase:
             with state.gate.until(ends_at):
                 apply_migrations(
                     SqliteSchema(connection, self._clock.now_us()),
-                    load_migrations("sqlite"),
+                    self._steps,
                     may_change=self._may_migrate,
                 )
             if self._path is not None:
@@ -138,14 +146,22 @@ class SqliteDatabase:
     def single(self, name: str, /, **parameters: Parameter) -> list[Row]:
         """Run one writing statement as a transaction of its own.
 
-        It takes the same lock at its start as ``BEGIN IMMEDIATE`` does and commits at
-        its end, which saves the two statements around it.
+        One that checks the version of the schema itself takes the same lock at its
+        start as ``BEGIN IMMEDIATE`` does and commits at its end, which saves the
+        statements around it.
         """
-        return self._in_turn(
-            lambda connection, transaction, ends_at: connection.when_free(
-                lambda: transaction.all(name, **parameters), ends_at
+        if not load_statements("sqlite")[name].uses_known:
+            return self.write(lambda transaction: transaction.all(name, **parameters))
+        try:
+            return self._in_turn(
+                lambda connection, transaction, ends_at: connection.when_free(
+                    lambda: transaction.all(name, **parameters), ends_at
+                )
             )
-        )
+        except StorageError as error:
+            if type(error) is StorageError:
+                self.write(SqliteTransaction.check_version)  # says it if that is why
+            raise
 
     def _in_turn(
         self, write: Callable[[SqliteConnection, SqliteTransaction, float], T]
@@ -166,7 +182,7 @@ class SqliteDatabase:
                     raise StorageError("a write cannot start inside a transaction")
                 with state.gate.until(ends_at):
                     transaction = SqliteTransaction(
-                        connection, self._clock.now_us(), attempt
+                        connection, self._clock.now_us(), self.known_version, attempt
                     )
                     result = write(connection, transaction, ends_at)
             state.gate.checkpoint_if_due(connection)
@@ -181,7 +197,9 @@ class SqliteDatabase:
         with self._surfaced:
             if not self._state.is_open:
                 self._open_beside(joined)
-            transaction, result = run_joined(joined, self._clock.now_us(), work)
+            transaction, result = run_joined(
+                joined, self._clock.now_us(), self.known_version, work
+            )
         if given.wrapper is not None:
             self._wakes.add(given.wrapper, transaction.woken)
         return result
@@ -189,7 +207,7 @@ class SqliteDatabase:
     def _open_beside(self, joined: sqlite3.Connection) -> None:
         """Open, unless that would wait for the lock that the caller may hold."""
         if joined.in_transaction and is_behind(
-            SqliteSchema(plain_cursor(joined), 0), load_migrations("sqlite")
+            SqliteSchema(plain_cursor(joined), 0), self._steps
         ):
             raise StorageError(
                 "the schema of the jobs is not up to date and cannot be changed while "
@@ -230,7 +248,9 @@ class SqliteDatabase:
         if not is_single:
             connection.execute("BEGIN")
         try:
-            return work(SqliteTransaction(connection, self._clock.now_us()))
+            return work(
+                SqliteTransaction(connection, self._clock.now_us(), self.known_version)
+            )
         finally:
             connection.set_progress_handler(None, 0)
             _end_read(connection)
@@ -277,10 +297,9 @@ class SqliteDatabase:
 
     # -- facts ---------------------------------------------------------------------
 
-    def schema_versions(self) -> tuple[int, int] | None:
-        """Return (stored, newest known) without touching the file, or None."""
+    def schema_versions(self) -> SchemaVersions | None:
+        """Return the versions without touching the file, or None."""
         _check_version()
-        newest = load_migrations("sqlite")[-1].version
         if self._path is None or not self._path.exists():
             return None
         with (
@@ -289,8 +308,8 @@ class SqliteDatabase:
                 sqlite3.connect(f"{self._path.as_uri()}?mode=ro", uri=True)
             ) as connection,
         ):
-            known = SqliteSchema(connection, 0).applied()
-        return (known[-1][0], newest) if known else None
+            applied = SqliteSchema(connection, 0).applied()
+        return SchemaVersions.of(applied, self.known_version) if applied else None
 
     def describe(self) -> tuple[tuple[str, str], ...]:
         """Return what the live connection says of itself."""
@@ -351,6 +370,7 @@ def _in_transaction(
 ) -> T:
     connection.when_free(lambda: connection.execute("BEGIN IMMEDIATE"), ends_at)
     try:
+        transaction.check_version()
         result = work(transaction)
         connection.execute("COMMIT")
     except BaseException:

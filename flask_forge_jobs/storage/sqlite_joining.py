@@ -71,7 +71,10 @@ def plain_cursor(connection: sqlite3.Connection) -> sqlite3.Cursor:
 
 
 def run_joined(
-    connection: sqlite3.Connection, now_us: int, work: Callable[[SqliteTransaction], T]
+    connection: sqlite3.Connection,
+    now_us: int,
+    known_version: int,
+    work: Callable[[SqliteTransaction], T],
 ) -> tuple[SqliteTransaction, T]:
     """Run a unit of work in a savepoint of a caller's transaction.
 
@@ -79,10 +82,12 @@ def run_joined(
         connection: The caller's; a transaction begins if none is open, as it would with
             any statement that writes.
         now_us: The time that is stored.
+        known_version: The newest schema version that this code knows.
         work: Undone as a whole when it raises; the caller's own work stays.
 
     Raises:
         InvalidInputError: The connection is in autocommit mode and has no transaction.
+        SchemaTooNewError: This code may not work on the schema any more.
         StorageError: The transaction was rolled back by an error.
     """
     cursor = plain_cursor(connection)
@@ -92,10 +97,11 @@ def run_joined(
             raise in_autocommit()
         # A deferred one fails at once when somebody else writes meanwhile (D30).
         cursor.execute("BEGIN IMMEDIATE")
-    transaction = SqliteTransaction(cursor, now_us)
+    transaction = SqliteTransaction(cursor, now_us, known_version)
     try:
         cursor.execute(f"SAVEPOINT {SAVEPOINT}")
         with _text_as_text(connection):
+            transaction.check_version()
             result = work(transaction)
         # Fails when an error that somebody swallowed has ended the transaction.
         cursor.execute(f"RELEASE {SAVEPOINT}")

@@ -40,6 +40,9 @@ class SqliteSchema:
             raise
         self._connection.execute("COMMIT")
 
+    def keep_writers_out(self) -> None:
+        """Do nothing: whoever writes holds the lock that this transaction has."""
+
     def execute_script(self, sql: str) -> None:
         """Run the statements of one step within the open transaction."""
         pending = ""

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 
 from flask_forge_jobs.storage.catalogue import load_statements
-from flask_forge_jobs.storage.database import Parameter, Row
+from flask_forge_jobs.storage.database import Parameter, Row, SchemaVersions
 
 
 class SqliteTransaction:
@@ -15,6 +15,7 @@ class SqliteTransaction:
     Args:
         connection: Runs the statements; it, or a cursor of it.
         now_us: The time that is stored.
+        known_version: The newest schema version that this code knows.
         attempt: Number of the try, from 0.
     """
 
@@ -22,6 +23,7 @@ class SqliteTransaction:
         self,
         connection: sqlite3.Connection | sqlite3.Cursor,
         now_us: int,
+        known_version: int,
         attempt: int = 0,
     ) -> None:
         self.attempt = attempt
@@ -29,11 +31,23 @@ class SqliteTransaction:
         self._connection = connection
         self._statements = load_statements("sqlite")
         self._now_us = now_us
+        self._known_version = known_version
+
+    def check_version(self) -> None:
+        """Make sure that this code may still work on the schema.
+
+        Raises:
+            SchemaTooNewError: It may not.
+        """
+        newest = self.all("newest_version")
+        SchemaVersions.of(newest, self._known_version).require_readable()
 
     def _execute(self, name: str, parameters: dict[str, Parameter]) -> sqlite3.Cursor:
         statement = self._statements[name]
         if statement.uses_now:
             parameters["now"] = self._now_us
+        if statement.uses_known:
+            parameters["known"] = self._known_version
         return self._connection.execute(statement.sql, parameters)
 
     def all(self, name: str, /, **parameters: Parameter) -> list[Row]:

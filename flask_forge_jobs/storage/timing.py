@@ -12,6 +12,7 @@ from flask_forge_jobs.storage.database import (
     Listener,
     Parameter,
     Row,
+    SchemaVersions,
     Transaction,
     WakeCallback,
 )
@@ -32,6 +33,7 @@ class TimedDatabase:
         self._database = database
         self._recorder = recorder
         self.backend = database.backend
+        self.known_version = database.known_version
 
     def open(self) -> None:
         """Pass on."""
@@ -93,7 +95,7 @@ class TimedDatabase:
         """Pass on."""
         return self._database.listen(callback)
 
-    def schema_versions(self) -> tuple[int, int] | None:
+    def schema_versions(self) -> SchemaVersions | None:
         """Pass on."""
         return self._database.schema_versions()
 

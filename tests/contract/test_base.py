@@ -13,6 +13,7 @@ from flask_forge_jobs.errors import MigrationError
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.catalogue import load_migrations
 from flask_forge_jobs.storage.connect import open_storage
+from flask_forge_jobs.storage.database import SchemaVersions
 from tests.support.jobs import enqueue
 
 
@@ -86,7 +87,7 @@ def test_nothing_is_opened_before_the_first_use(tmp_path: Path) -> None:
 def test_schema_versions_are_those_of_the_code(storage: Storage, backend: str) -> None:
     newest = load_migrations(backend)[-1].version
 
-    assert storage.database.schema_versions() == (newest, newest)
+    assert storage.database.schema_versions() == SchemaVersions(newest, newest, 1)
 
 
 def test_opening_again_without_leave_to_migrate_is_fine_when_current(

@@ -26,7 +26,7 @@ def test_a_service_with_a_live_worker_is_ready(storage: Storage, backend: str) -
     assert found.status is ReadyStatus.OK
     assert found.checks == (
         Check("storage", True),
-        Check("schema", True, f"version {newest}, {newest} is needed"),
+        Check("schema", True, f"version {newest}, this code knows {newest}"),
         Check("workers", True, "1 live"),
         Check("services", True),
     )

@@ -11,6 +11,7 @@ from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import MigrationError
 from flask_forge_jobs.storage.catalogue import Migration, load_migrations
 from flask_forge_jobs.storage.connect import open_storage
+from flask_forge_jobs.storage.database import SchemaVersions
 from flask_forge_jobs.storage.migrate import apply_migrations
 from tests.support.processes import output_of, start_python
 from tests.support.sql import Sql
@@ -51,6 +52,9 @@ class Schema:
             raise
         self.log.append("commit")
 
+    def keep_writers_out(self) -> None:
+        self.log.append("keep writers out")
+
     def execute_script(self, sql: str) -> None:
         if sql == self.failing:
             raise RuntimeError("disk full")
@@ -79,6 +83,21 @@ def test_missing_steps_are_applied_in_order_under_the_lock() -> None:
 
     assert schema.log == ["lock", "SQL 1", "SQL 2", "commit"]
     assert schema.steps == [(1, 1), (2, 1)]
+
+
+def test_writers_are_kept_out_before_the_first_step_if_one_shuts_out_older_code() -> (
+    None
+):
+    schema = Schema([(1, 1), (2, 1)])
+    steps = (
+        *STEPS,
+        Migration(3, "three", 1, "SQL 3"),
+        Migration(4, "four", 4, "SQL 4"),
+    )
+
+    apply_migrations(schema, steps, may_change=True)
+
+    assert schema.log == ["lock", "keep writers out", "SQL 3", "SQL 4", "commit"]
 
 
 def test_a_current_schema_is_not_even_locked() -> None:
@@ -254,7 +273,9 @@ def test_a_database_with_additive_newer_steps_opens(
 
     with contextlib.closing(open_storage(bare_settings)) as storage:
         assert storage.queues.ensure("mail") is True
-        assert storage.database.schema_versions() == (newest + 1, newest)
+        assert storage.database.schema_versions() == SchemaVersions(
+            newest + 1, newest, oldest_reader=newest
+        )
 
 
 def test_a_bare_database_is_left_alone_without_leave(

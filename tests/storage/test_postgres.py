@@ -326,9 +326,13 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     class Counting(PostgresTransaction):
         def __init__(
-            self, connection: Connection, begin: str, attempt: int = 0
+            self,
+            connection: Connection,
+            begin: str,
+            known_version: int,
+            attempt: int = 0,
         ) -> None:
-            super().__init__(connection, begin, attempt)
+            super().__init__(connection, begin, known_version, attempt)
             inner = self._cursor
 
             class Cursor:

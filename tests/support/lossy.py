@@ -13,6 +13,7 @@ from flask_forge_jobs.storage.database import (
     Listener,
     Parameter,
     Row,
+    SchemaVersions,
     Transaction,
     WakeCallback,
 )
@@ -35,6 +36,7 @@ class LossyDatabase:
         self._inner = inner
         self._between = between
         self.backend = inner.backend
+        self.known_version = inner.known_version
 
     def open(self) -> None:
         """Connect."""
@@ -79,7 +81,7 @@ class LossyDatabase:
         """Subscribe to wake-ups."""
         return self._inner.listen(callback)
 
-    def schema_versions(self) -> tuple[int, int] | None:
+    def schema_versions(self) -> SchemaVersions | None:
         """Return the versions of the schema."""
         return self._inner.schema_versions()
 

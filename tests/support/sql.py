@@ -56,6 +56,7 @@ class Sql:
         self._settings = settings
         # By process: a child must neither use nor close what it inherits.
         self._servers: dict[int, psycopg2.extensions.connection] = {}
+        self.backend = settings.backend
 
     def run(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         """Run one statement with ``?`` parameters, commit, and return its rows."""

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+import pytest
 from flask.testing import FlaskClient
 
+from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageUnavailableError
 from flask_forge_jobs.model.processes import ServiceAge
 from flask_forge_jobs.storage.base import Storage
 from tests.api.faulty import faulty_storage
 from tests.api.mounting import PREFIX, mount
 from tests.api.tokens import client_with_token
+from tests.support.later_steps import ADDITIVE, BREAKING, later_steps, migrated
 
 URL = f"{PREFIX}/v1/health/ready"
 
@@ -45,6 +48,39 @@ def test_readiness_is_503_with_the_same_shape_when_the_database_is_gone() -> Non
         "storage", "schema", "workers", "services",
     ]  # fmt: skip
     assert "secret" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("sort", "status", "said"),
+    [
+        (ADDITIVE, 200, "version {later}, this code knows {known}"),
+        (
+            BREAKING,
+            503,
+            "version {later} needs code that knows {later}, this one knows {known}",
+        ),
+    ],
+)
+def test_readiness_is_true_to_whether_this_code_may_work_on_a_newer_schema(
+    sort: str,
+    status: int,
+    said: str,
+    client: FlaskClient,
+    database_settings: DatabaseSettings,
+) -> None:
+    assert client.get(URL).status_code == 200
+    with migrated(database_settings, sort):
+        answer = client.get(URL)
+        alive = client.get(f"{PREFIX}/health")
+
+    later = later_steps(database_settings.backend, sort)[-1].version
+    assert answer.json is not None
+    assert answer.json["checks"][1] == {
+        "name": "schema",
+        "ok": status == 200,
+        "detail": said.format(later=later, known=later - 1),
+    }
+    assert (answer.status_code, alive.status_code) == (status, 200)
 
 
 def test_sec_S40_readiness_is_for_callers_that_may_read(storage: Storage) -> None:

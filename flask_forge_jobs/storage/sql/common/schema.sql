@@ -5,6 +5,12 @@ SELECT version, oldest_reader, name
 FROM forge_schema
 ORDER BY version
 
+-- name: newest_version
+SELECT version, oldest_reader
+FROM forge_schema
+ORDER BY version DESC
+LIMIT 1
+
 -- name: record_version
 INSERT INTO forge_schema (version, oldest_reader, name, applied_at)
 VALUES (:version, :oldest_reader, :name, :now)

@@ -5,12 +5,15 @@
 -- name: enqueue
 -- The wake-up is part of it: one round trip, one commit, and a rolled-back job wakes
 -- nobody (D32). One row: when the job may start, NULL when nothing was stored. It is
--- not asked for in FROM, which takes the server longer to plan than all the rest.
+-- not asked for in FROM, which takes the server longer to plan than all the rest. The
+-- check of the version comes last: a step that shuts out this code locks the table, and
+-- who has waited for it finds the check that it has left.
 SELECT
     forge_enqueue(
         :id, :queue_name, :kind, :payload, :priority, :run_at, :max_attempts,
         :dedupe_key, :timeout_s, :schedule_name
-    )
+    ),
+    forge_check_version(:known)
 
 -- name: claim
 SELECT *

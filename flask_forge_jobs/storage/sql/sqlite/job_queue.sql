@@ -1,13 +1,23 @@
 -- What one connection of SQLite runs as a statement; PostgreSQL has functions for it.
 
 -- name: enqueue
--- A clash on the id is our own repeated insert, one on the key is a duplicate.
+-- A clash on the id is our own repeated insert, one on the key is a duplicate. Where this
+-- code may no longer work on the schema the id is NULL, which no job may have: a VALUES
+-- is half as dear as the SELECT that could say so in its WHERE.
 INSERT INTO forge_job (
     id, queue_name, kind, payload, priority, enqueued_at, scheduled_at, deferred,
     max_attempts, dedupe_key, timeout_s, schedule_name
 )
 VALUES (
-    :id, :queue_name, :kind, :payload, :priority, :now,
+    CASE
+        WHEN (
+            SELECT oldest_reader
+            FROM forge_schema
+            ORDER BY version DESC
+            LIMIT 1
+        ) <= :known THEN :id
+    END,
+    :queue_name, :kind, :payload, :priority, :now,
     CASE WHEN :run_at > :now THEN :run_at ELSE :now END,
     COALESCE(:run_at > :now, FALSE),
     :max_attempts, :dedupe_key, :timeout_s, :schedule_name

@@ -1,0 +1,2 @@
+-- Recording a step, from this one on, says anew which code may still store something.
+SELECT 1;

@@ -1,0 +1,2 @@
+-- For PostgreSQL. A transaction of SQLite looks for itself whether its code may still
+-- store something.
