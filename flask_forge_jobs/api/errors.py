@@ -27,6 +27,7 @@ from flask_forge_jobs.errors import (
     InvalidInputError,
     NotFoundError,
     RateLimitedError,
+    SchemaTooNewError,
     StaleSettingsError,
     StorageBusyError,
     StorageError,
@@ -50,6 +51,7 @@ STATUSES: dict[type, tuple[str, int]] = {
     RateLimitedError: ("rate_limited", 429),
     StorageBusyError: ("conflict", 409),
     StorageUnavailableError: ("unavailable", 503),
+    SchemaTooNewError: ("unavailable", 503),
     StorageError: ("storage", 500),
     Exception: ("internal", 500),
 }
@@ -128,7 +130,7 @@ def _problem(error: Exception) -> Problem:
         return Problem(kind, status, message, retry_after_s=error.retry_after_s)
     if isinstance(error, StorageBusyError | AlreadyRunningError):
         return Problem(kind, status, message, retry_after_s=BUSY_RETRY_AFTER_S)
-    if row is StorageUnavailableError:
+    if kind == "unavailable":
         return Problem(kind, status, message, retry_after_s=UNAVAILABLE_RETRY_AFTER_S)
     return Problem(kind, status, message)
 
@@ -187,6 +189,8 @@ def _log(error: Exception, problem: Problem) -> None:
         LOGGER.warning(
             "request %s: database busy: %s", request_id(), one_line(str(error))
         )
+    elif isinstance(error, SchemaTooNewError):
+        LOGGER.error("request %s: %s", request_id(), error)
     elif problem.status >= SERVER_ERROR and not isinstance(error, HTTPException):
         known = isinstance(error, ForgeJobsError)
         LOGGER.error(

@@ -22,6 +22,7 @@ from flask_forge_jobs.errors import (
     QueueNotEmptyError,
     QueueNotFoundError,
     RateLimitedError,
+    SchemaTooNewError,
     StaleSettingsError,
     StorageBusyError,
     StorageCorruptError,
@@ -53,6 +54,12 @@ CASES: list[Case] = [
     (StorageError(SECRET), 500, ["kind", "msg"], "storage"),
     (StorageCorruptError(SECRET), 500, ["kind", "msg"], "storage"),
     (MigrationError(3, SECRET), 500, ["kind", "msg"], "storage"),
+    (
+        SchemaTooNewError(14, 14, 13),
+        503,
+        ["kind", "msg", "retry_after_secs"],
+        "unavailable",
+    ),
     (ConfigurationError("KEY", SECRET), 500, ["kind", "msg"], "internal"),
     (RuntimeError(SECRET), 500, ["kind", "msg"], "internal"),
     (RecursionError(SECRET), 500, ["kind", "msg"], "internal"),
@@ -113,6 +120,16 @@ def test_unavailable_database_says_when_to_come_back() -> None:
 
     assert answer.json is not None
     assert answer.headers["Retry-After"] == str(answer.json["retry_after_secs"])
+
+
+def test_who_asks_code_that_is_too_old_is_told_why() -> None:
+    answer = _failing(SchemaTooNewError(14, 14, 13)).get(f"{PREFIX}/queue/overview")
+
+    assert answer.json is not None
+    assert answer.json["msg"] == (
+        "schema version 14: this database needs code that knows schema 14 or newer, "
+        "this package knows 13; upgrade flask-forge-jobs"
+    )
 
 
 def test_rate_limit_has_exactly_the_references_body() -> None:
