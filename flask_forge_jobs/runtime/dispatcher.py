@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.errors import (
+    SchemaTooNewError,
     StorageBusyError,
     StorageError,
     StorageUnavailableError,
@@ -39,6 +40,7 @@ POLL_WITHOUT_PUSH_S = 0.5
 POLL_WITH_PUSH_S = 5.0
 # Jobs claimed ahead that have not started by then go back to the queue.
 GIVE_BACK_AFTER_S = 0.25
+_NO_FAULT_OF_OUTCOMES = StorageUnavailableError, StorageBusyError, SchemaTooNewError
 
 
 class Dispatcher:
@@ -93,6 +95,8 @@ class Dispatcher:
         self._ends_at: float | None = None
         self._back_off = BackOff(clock)
         self.refused_count = 0
+        # Whether a newer package keeps this process from storing anything any more.
+        self.is_shut_out = False
         self._thread = threading.Thread(
             target=self._run, name="forge-jobs-dispatcher", daemon=True
         )
@@ -224,13 +228,16 @@ class Dispatcher:
     def _is_over(self) -> bool:
         if self._ends_at is None:
             return False
-        return not self._has_more_to_write() or self._clock.monotonic() >= self._ends_at
+        is_late = self.is_shut_out or self._clock.monotonic() >= self._ends_at
+        return is_late or not self._has_more_to_write()
 
     def _has_more_to_write(self) -> bool:
         with self._lock:
             return bool(self._unwritten or self._returns or self._pool.has_ended_runs)
 
     def _note_failure(self, error: StorageError) -> None:
+        if isinstance(error, SchemaTooNewError):
+            self.is_shut_out = True
         pause_s = self._back_off.note_failure()
         logger.warning("storage failed, next try in %s s: %s", pause_s, error)
 
@@ -310,7 +317,7 @@ class Dispatcher:
             with self._lock:
                 self._asked.clear()
                 outlook.hopeful.update(demand)
-            if not isinstance(error, (StorageUnavailableError, StorageBusyError)):
+            if not isinstance(error, _NO_FAULT_OF_OUTCOMES):
                 self._replace_unstorable(writing)
             raise
         with self._lock:
@@ -366,7 +373,7 @@ class Dispatcher:
             try:
                 refused = self._jobs.finish(self.owner, [settlement])
                 self._recorder.ended([settlement], refused)
-            except (StorageUnavailableError, StorageBusyError):
+            except _NO_FAULT_OF_OUTCOMES:
                 raise
             except Exception:
                 logger.exception("cannot store how job %s ended", settlement.job.id)

@@ -224,7 +224,7 @@ class RuntimeHandle:
     @property
     def is_outdated(self) -> bool:
         """Whether a newer package has migrated the database beyond this one."""
-        return self._schema_watch.is_outdated
+        return self._schema_watch.is_outdated or self._dispatcher.is_shut_out
 
     def running(self) -> list[Execution]:
         """Return the runs under way."""

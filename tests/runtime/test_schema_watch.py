@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 
+from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.runtime.foreground import EXIT_TAINTED, run_in_foreground
 from flask_forge_jobs.runtime.runtime import QueueRuntime
 from flask_forge_jobs.runtime.schema_watch import SchemaWatch
 from flask_forge_jobs.storage.base import Storage
-from tests.support.runtimes import QuickTask, add, registry_of, running, wait_until
+from tests.support.jobs import revive_all
+from tests.support.later_steps import ADDITIVE, BREAKING, migrated
+from tests.support.runtimes import (
+    HeldTask,
+    QuickTask,
+    add,
+    registry_of,
+    running,
+    wait_for_status,
+    wait_until,
+)
 from tests.support.sql import Sql
 
 LEASE_S = 1.5
@@ -24,17 +37,13 @@ def test_a_schema_that_this_code_knows_is_no_reason_to_stop(storage: Storage) ->
 
 
 def test_a_newer_step_that_older_code_can_read_is_none_either(
-    storage: Storage, sql: Sql
+    storage: Storage, database_settings: DatabaseSettings
 ) -> None:
     """D44: additive steps keep the number of the oldest reader."""
-    sql.run(
-        "INSERT INTO forge_schema (version, oldest_reader, name, applied_at) "
-        "VALUES (99, 1, 'additive', 0)"
-    )
     watch = SchemaWatch(storage.database, lease_s=LEASE_S)
 
-    watch.tick()
-    sql.run("DELETE FROM forge_schema WHERE version = 99")
+    with migrated(database_settings, ADDITIVE):
+        watch.tick()
 
     assert not watch.is_outdated
 
@@ -53,7 +62,7 @@ def test_a_newer_schema_is_told_once_with_both_versions(
     assert "this package knows" in caplog.text
 
 
-def test_a_worker_claims_no_more_once_the_schema_is_newer(
+def test_a_worker_that_has_nothing_to_do_notices_as_well(
     storage: Storage, sql: Sql
 ) -> None:
     with running(storage, registry_of(QuickTask()), lease_s=LEASE_S) as handle:
@@ -65,13 +74,50 @@ def test_a_worker_claims_no_more_once_the_schema_is_newer(
     assert storage.job_reader.get(job_id).status is JobStatus.PENDING
 
 
+def test_a_worker_claims_nothing_after_a_breaking_step_although_jobs_wait(
+    storage: Storage, database_settings: DatabaseSettings
+) -> None:
+    """With the usual lease it looks at the schema every ten seconds."""
+    task = QuickTask()
+    with running(storage, registry_of(task)) as handle:
+        wait_for_status(storage, add(storage, "quick"), JobStatus.DONE)
+        with migrated(database_settings, BREAKING) as later:
+            ids = [add(later, "quick") for _ in range(8)]
+            wait_until(lambda: handle.is_outdated or len(task.job_ids) > 8, "its end")
+            statuses = {later.job_reader.get(job_id).status for job_id in ids}
+            handle.shutdown_graceful(0.0)
+
+    assert statuses == {JobStatus.PENDING}
+    assert len(task.job_ids) == 1
+
+
+def test_a_job_that_runs_at_a_breaking_step_is_not_lost(
+    storage: Storage, database_settings: DatabaseSettings
+) -> None:
+    """Its outcome is not stored: whoever reads it is newer than who wrote it."""
+    task = HeldTask()
+    with running(storage, registry_of(task)) as handle:
+        job_id = add(storage, "held")
+        task.wait_for_start()
+        with migrated(database_settings, BREAKING) as later:
+            task.release.set()
+            wait_until(lambda: handle.is_outdated, "the outcome was refused")
+            assert handle.shutdown_graceful(1.0)
+            assert later.job_reader.get(job_id).status is JobStatus.IN_PROGRESS
+            assert revive_all(later) == 1
+            job = later.job_reader.get(job_id)
+
+    assert (job.status, job.crashes) == (JobStatus.FAILED, 1)  # it will run again
+
+
 def test_a_worker_in_the_foreground_ends_once_the_schema_is_newer(
     storage: Storage, sql: Sql
 ) -> None:
-    runtime = QueueRuntime(storage, registry_of(QuickTask()), lease_s=LEASE_S)
-    runtime.with_queues(["default"])
-
-    with sql.newer_schema():
+    with contextlib.ExitStack() as stack:
+        task = QuickTask(function=lambda _: stack.enter_context(sql.newer_schema()))
+        runtime = QueueRuntime(storage, registry_of(task), lease_s=LEASE_S)
+        runtime.with_queues(["default"])
+        add(storage, "quick")
         status = run_in_foreground(runtime, grace_s=1.0, environ={})
 
     assert status == EXIT_TAINTED

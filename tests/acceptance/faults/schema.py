@@ -21,8 +21,8 @@ from tests.acceptance.faults.pooler import pooled
 from tests.acceptance.faults.scene import Scene, staged
 from tests.acceptance.programs import wait_until
 from tests.support.jobs import QUEUE, enqueue
+from tests.support.later_steps import BREAKING, migrated
 from tests.support.processes import start_python
-from tests.support.sql import Sql
 
 PROCESSES = 16
 LEASE_S = 3.0
@@ -144,20 +144,20 @@ def newer_schema(bench: Bench) -> str:
         workers = scene.start(count)
         running = scene.enqueue({"number": n, "sleep_ms": 4_000} for n in range(count))
         wait_until(lambda: len(scene.starts()) == count, "jobs run")
-        with Sql(bench.settings).newer_schema():
+        with migrated(bench.settings, BREAKING) as later:
             came_at = time.monotonic()
             said = _refusal_to_start(scene)
-            assert "99" in said, said
-            assert str(newest) in said, said
+            assert f"schema version {newest + 1}" in said, said
+            assert f"knows {newest};" in said, said
             statuses = [each.process.wait(STARTS_LIMIT_S) for each in workers]
             took_s = time.monotonic() - came_at
             scene.fleet.workers.clear()
             assert set(statuses) == {EXIT_TAINTED}, statuses
-            late = enqueue(scene.storage)
+            late = enqueue(later)
             refused = scene.fleet.start()
             assert refused.process.wait(STARTS_LIMIT_S) == 1
             scene.fleet.workers.clear()
-            job = scene.storage.job_reader.get(late)
+            job = later.job_reader.get(late)
             assert job.attempts == 0, "somebody claimed a job of a newer schema"
         ended = {line.job_id for line in scene.lines() if line.event == ENDED}
         assert ended == set(running), "a running job was not finished"
