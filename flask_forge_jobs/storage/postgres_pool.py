@@ -24,7 +24,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812  # a clas
 
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageBusyError, StorageUnavailableError
-from flask_forge_jobs.storage.versions import OLDEST_POSTGRES, check_version
+from flask_forge_jobs.storage.versions import OLDEST_POSTGRES, refuse_older
 
 # A connection is replaced at this age, so that a fail-over or a new DNS answer is
 # noticed by all of them in the end; each one a little earlier or later.
@@ -355,7 +355,7 @@ def connect(settings: DatabaseSettings) -> Connection:
     try:
         # It came with the connection: no round trip.
         version = connection.info.parameter_status("server_version") or ""
-        check_version("PostgreSQL", version, OLDEST_POSTGRES)
+        refuse_older("PostgreSQL", version, OLDEST_POSTGRES)
     except BaseException:
         connection.close()
         raise

@@ -46,7 +46,7 @@ from flask_forge_jobs.storage.sqlite_process import SqliteProcess
 from flask_forge_jobs.storage.sqlite_schema import SqliteSchema
 from flask_forge_jobs.storage.sqlite_transaction import SqliteTransaction
 from flask_forge_jobs.storage.sqlite_wake import SqliteListener, WakeSockets
-from flask_forge_jobs.storage.versions import OLDEST_SQLITE, check_version
+from flask_forge_jobs.storage.versions import OLDEST_SQLITE, refuse_older
 
 T = TypeVar("T")
 
@@ -110,7 +110,7 @@ class SqliteDatabase:
         if state.is_open:
             return
         self._choice.tell()
-        _check_version()
+        _refuse_older_library()
         with state.turn as ends_at:
             if not state.is_open:
                 run_with_retries(lambda _: self._open(state, ends_at), self._wait)
@@ -299,7 +299,7 @@ class SqliteDatabase:
 
     def schema_versions(self) -> SchemaVersions | None:
         """Return the versions without touching the file, or None."""
-        _check_version()
+        _refuse_older_library()
         if self._path is None or not self._path.exists():
             return None
         with (
@@ -358,8 +358,8 @@ class SqliteDatabase:
             self._current = SqliteProcess(self._path, self._settings)
 
 
-def _check_version() -> None:
-    check_version("SQLite", sqlite3.sqlite_version, OLDEST_SQLITE)
+def _refuse_older_library() -> None:
+    refuse_older("SQLite", sqlite3.sqlite_version, OLDEST_SQLITE)
 
 
 def _in_transaction(

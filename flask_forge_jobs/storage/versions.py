@@ -16,7 +16,7 @@ OLDEST_SQLITE = "3.38"
 OLDEST_POSTGRES = "12"
 
 
-def check_version(product: str, found: str, oldest: str) -> None:
+def refuse_older(product: str, found: str, oldest: str) -> None:
     """Refuse a database that is too old.
 
     Args:

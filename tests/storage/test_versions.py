@@ -12,7 +12,7 @@ from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageError
 from flask_forge_jobs.storage import postgres_pool, sqlite
 from flask_forge_jobs.storage.connect import open_storage
-from flask_forge_jobs.storage.versions import check_version
+from flask_forge_jobs.storage.versions import refuse_older
 
 PRODUCTS = {"sqlite": "SQLite", "postgres": "PostgreSQL"}
 
@@ -31,7 +31,7 @@ PRODUCTS = {"sqlite": "SQLite", "postgres": "PostgreSQL"}
     ],
 )
 def test_a_version_that_is_new_enough_passes(found: str, oldest: str) -> None:
-    check_version("X", found, oldest)
+    refuse_older("X", found, oldest)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_a_version_that_is_new_enough_passes(found: str, oldest: str) -> None:
 )
 def test_an_older_version_is_refused_by_name(found: str, oldest: str) -> None:
     with pytest.raises(StorageError) as caught:
-        check_version("X", found, oldest)
+        refuse_older("X", found, oldest)
 
     assert str(caught.value) == (
         f"X {found} is too old; flask-forge-jobs needs X {oldest} or newer"
