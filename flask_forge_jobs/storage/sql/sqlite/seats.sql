@@ -18,4 +18,5 @@ WHERE id = :job_id
     AND COALESCE(status, '') = 'in_progress'
     AND COALESCE(process_id, '') = :owner
     AND attempts = :run
-RETURNING seated_at IS NOT NULL
+-- Not IS NOT NULL: before 3.41 SQLite answers that with true here, whatever it stored.
+RETURNING seated_at
