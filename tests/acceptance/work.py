@@ -121,10 +121,9 @@ def blocks_read(storage: Storage, sql: Sql, call: Callable[[], object]) -> int:
 
 
 def _end_sessions(storage: Storage, sql: Sql) -> None:
-    """Close every session: only then is all that it read in the statistics.
-
-    That beside the stores stays, and tells at once what it has read (PostgreSQL 15).
-    """
+    """Close every session: only then is all that it read in the statistics."""
     storage.close()
-    sql.run("SELECT pg_stat_force_next_flush()")
+    ended = sql.end_session()
+    own = f"SELECT COUNT(*) FROM pg_stat_activity WHERE pid = {ended}"
+    wait_until(lambda: sql.value(own) == 0, "the session beside has ended")
     wait_until(lambda: sql.value(_SESSIONS) == 0, "every session has ended")

@@ -88,6 +88,14 @@ class Sql:
         connection.autocommit = True
         return connection
 
+    def end_session(self) -> int:
+        """End the session that is kept, and return the process that served it, or 0."""
+        server = self._servers.pop(os.getpid(), None)
+        if server is None:
+            return 0
+        with contextlib.closing(server):
+            return int(server.info.backend_pid)
+
     def value(self, statement: str, *values: object) -> Any:
         """Return the first column of the first row."""
         return self.run(statement, *values)[0][0]
