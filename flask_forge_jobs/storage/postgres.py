@@ -107,6 +107,13 @@ class PostgresDatabase:
             f"SET LOCAL idle_in_transaction_session_timeout = {_ms(self._limit_s)};\n"
             "SET LOCAL jit = off"
         )
+        # Statements of one message are one transaction, which ends with the message. It
+        # too says what it needs: a database may have another level as its default, and
+        # a call that was given up here must not be carried out later.
+        self._begin_alone = (
+            "SET TRANSACTION ISOLATION LEVEL READ COMMITTED;\n"
+            f"SET LOCAL statement_timeout = {_ms(settings.statement_timeout_s)}"
+        )
         self._begin_write = (
             f"BEGIN ISOLATION LEVEL READ COMMITTED;\n{limit};\n{_PLAN_BY_INDEX};\n"
             f"{self._check_version}"
@@ -194,8 +201,9 @@ class PostgresDatabase:
 
     def _alone(self, first: str, work: Callable[[PostgresTransaction], T]) -> T:
         self.open()
+        begin = f"{self._begin_alone};\n{first}" if first else self._begin_alone
         return run_with_retries(
-            lambda attempt: self._transact(first, work, attempt, ends_itself=True)[1],
+            lambda attempt: self._transact(begin, work, attempt, ends_itself=True)[1],
             self._wait,
         )
 

@@ -55,9 +55,7 @@ class JoinedTransaction(PostgresTransaction):
         """
         if self._connection.info.transaction_status != TRANSACTION_STATUS_INTRANS:
             raise has_failed()
-        self._cursor.execute(
-            ";\n".join([*self._pending, f"RELEASE SAVEPOINT {SAVEPOINT}"])
-        )
+        self._cursor.execute(self._unsent(f"RELEASE SAVEPOINT {SAVEPOINT}"))
 
     def undo(self) -> None:
         """Roll back to the savepoint."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from itertools import islice
 
 import psycopg2
-from psycopg2.extensions import TRANSACTION_STATUS_INTRANS
+from psycopg2.extensions import TRANSACTION_STATUS_IDLE, TRANSACTION_STATUS_INTRANS
 from psycopg2.extensions import connection as Connection  # noqa: N812  # a class
 
 from flask_forge_jobs.errors import StorageError
@@ -37,7 +37,7 @@ class PostgresTransaction:
 
     Args:
         connection: In autocommit mode and idle.
-        begin: Text that opens the transaction; empty for a statement on its own.
+        begin: Text that opens the transaction, without parameters.
         known_version: The newest schema version that this code knows.
         attempt: Number of the try, from 0.
     """
@@ -49,21 +49,30 @@ class PostgresTransaction:
         self.woken: dict[str, None] = {}
         self._connection = connection
         self._statements = load_statements("postgres")
-        self._pending = [begin] if begin else []
+        self._begin = begin
+        self._pending: list[str] = []
         self._known_version = known_version
         self._is_begun = False
         self._cursor = connection.cursor()
 
     def _execute(self, name: str, parameters: dict[str, Parameter]) -> None:
         sql = self._sql(name, parameters)
-        if self._pending:
+        if self._pending:  # values in there may look like parameters
             text = self._cursor.mogrify(sql, parameters).decode("utf-8")
-            sql = ";\n".join([*self._pending, text])
-            self._pending.clear()
-            self._is_begun = True
-            self._cursor.execute(sql)
-        else:
+            self._cursor.execute(self._unsent(text))
+        elif self._is_begun:
             self._cursor.execute(sql, parameters)
+        else:
+            self._is_begun = True
+            self._cursor.execute(f"{self._begin};\n{sql}", parameters)
+
+    def _unsent(self, *last: str) -> str:
+        """Return what waits to be sent, and what comes last; it waits no longer."""
+        before = self._pending if self._is_begun else [self._begin, *self._pending]
+        text = ";\n".join([*before, *last])
+        self._pending.clear()
+        self._is_begun = True
+        return text
 
     def _sql(self, name: str, parameters: dict[str, Parameter]) -> str:
         statement = self._statements[name]
@@ -92,15 +101,9 @@ class PostgresTransaction:
 
     def append(self, name: str, rows: Iterable[Sequence[Parameter]], /) -> None:
         """Add rows by ``COPY``; the server stores some while we write the next."""
-        self._begin()
+        if self._pending or not self._is_begun:
+            self._cursor.execute(self._unsent())
         self._cursor.copy_expert(self._statements[name].sql, _CopySource(rows))
-
-    def _begin(self) -> None:
-        """Send what waits to be sent."""
-        if self._pending:
-            self._cursor.execute(";\n".join(self._pending))
-            self._pending.clear()
-            self._is_begun = True
 
     def wake(self, queue_name: str) -> None:
         """Wake the workers of a queue; the server sends it at the commit."""
@@ -119,13 +122,16 @@ class PostgresTransaction:
             status = self._connection.info.transaction_status
             if status != TRANSACTION_STATUS_INTRANS:
                 raise StorageError("the transaction failed before its commit")
-        elif len(self._pending) <= 1:
+        elif not self._pending:
             return  # nothing but the BEGIN
-        self._cursor.execute(";\n".join([*self._pending, "COMMIT"]))
+        self._cursor.execute(self._unsent("COMMIT"))
 
     def undo(self) -> None:
-        """Roll back whatever was begun."""
-        if self._is_begun and not self._connection.closed:
+        """Roll back whatever was begun and has not ended by itself."""
+        connection = self._connection
+        if not self._is_begun or connection.closed:
+            return
+        if connection.info.transaction_status != TRANSACTION_STATUS_IDLE:
             with contextlib.suppress(psycopg2.Error):
                 self._cursor.execute("ROLLBACK")
 

@@ -385,9 +385,7 @@ def test_a_transaction_that_says_nothing_is_never_begun(
 
 
 def sleep(transaction: PostgresTransaction) -> None:
-    transaction._cursor.execute(
-        "; ".join([*transaction._pending, "SELECT pg_sleep(30)"])
-    )
+    transaction._cursor.execute(transaction._unsent("SELECT pg_sleep(30)"))
 
 
 def test_sec_S29_a_slow_statement_is_cancelled_by_the_server(hasty: Storage) -> None:
