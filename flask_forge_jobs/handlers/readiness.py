@@ -56,7 +56,7 @@ class Readiness:
 
 
 def readiness(storage: Storage) -> Readiness:
-    """Return whether the database answers, may be worked on, and has live workers.
+    """Return whether the database takes writes, may be worked on, and has live workers.
 
     A schema that is newer than this code and has only been added to is as good as its
     own; one that this code may no longer work on makes the service unavailable.
@@ -68,6 +68,7 @@ def readiness(storage: Storage) -> Readiness:
         versions.require_readable()
         workers = len(storage.processes.live_pods(LIVE_WITHIN_S))
         services = storage.processes.services()
+        takes_writes = storage.takes_writes()
     except StorageError as error:
         logger.warning("not ready: %s", error)
         is_schema = isinstance(error, MigrationError)
@@ -81,7 +82,9 @@ def readiness(storage: Storage) -> Readiness:
         )
     return Readiness(
         (
-            Check("storage", True),
+            Check(
+                "storage", *((True,) if takes_writes else (False, "takes no writes"))
+            ),
             _check_schema(versions),
             Check("workers", workers > 0, f"{workers} live"),
             _check_services(services),

@@ -69,6 +69,14 @@ class Storage:
         """Connect now, check and migrate; see :meth:`Database.open`."""
         self.database.open()
 
+    def takes_writes(self) -> bool:
+        """Return whether the database takes writes; a standby only answers reads.
+
+        Raises:
+            StorageError: It does not answer.
+        """
+        return bool(self.database.look("takes_writes")[0][0])
+
     def describe(self) -> StorageInfo:
         """Return facts about the live connection."""
         *facts, driver = self.database.describe()

@@ -30,7 +30,7 @@ from flask_forge_jobs.storage.database import (
 )
 from flask_forge_jobs.storage.joining import look_below
 from flask_forge_jobs.storage.migrate import apply_migrations
-from flask_forge_jobs.storage.postgres_faults import PostgresFaults
+from flask_forge_jobs.storage.postgres_faults import PostgresFaults, is_of_no_use
 from flask_forge_jobs.storage.postgres_joining import require_usable, run_joined
 from flask_forge_jobs.storage.postgres_listener import PostgresListener
 from flask_forge_jobs.storage.postgres_pool import ConnectionPool, connect
@@ -254,9 +254,10 @@ class PostgresDatabase:
                 result = work(opened)
                 if not ends_itself:
                     opened.end()
-            except BaseException:
-                if not ends_itself:
-                    opened.undo()
+            except BaseException as error:
+                if is_of_no_use(error):
+                    connection.close()
+                opened.undo()
                 raise
         return opened, result
 

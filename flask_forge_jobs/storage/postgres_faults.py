@@ -17,9 +17,18 @@ from flask_forge_jobs.storage.retrying import TransientError
 _SERIALIZATION = frozenset({"40001", "40P01", "55P03"})
 # Of these the session has ended, the last two because it did nothing for too long.
 _ENDED = frozenset({"57P01", "57P02", "57P03", "25P03", "57P05"})
+# Out of disk, memory or connections; a disk or another part of the system failed.
+_FAILING = ("53", "58")
+# A standby, or a server that was told to take no writes.
+_READ_ONLY = "25006"
 _CANCELLED = "57014"
 _UNIQUE = "23505"
 _TOO_NEW = "FJ001"  # ours, of forge_check_version; its detail are the versions
+
+
+def is_of_no_use(error: BaseException) -> bool:
+    """Tell whether only another connection may reach a server that takes writes."""
+    return isinstance(error, psycopg2.Error) and error.pgcode == _READ_ONLY
 
 
 class PostgresFaults(Faults):
@@ -53,6 +62,14 @@ class PostgresFaults(Faults):
         if code == _CANCELLED:
             return StorageUnavailableError(
                 f"a statement took longer than {self._limit_s:g} s"
+            )
+        if code == _READ_ONLY:
+            return TransientError(
+                StorageUnavailableError("the server takes no writes at present")
+            )
+        if code.startswith(_FAILING):
+            return TransientError(
+                StorageUnavailableError(f"the server is out of order ({code})")
             )
         # The server gives every refusal a code. Without one the driver says that a
         # connection has ended, mostly by an OperationalError; by the base class when

@@ -44,6 +44,13 @@ def postgres(postgres_settings: DatabaseSettings) -> Iterator[Storage]:
 
 
 @pytest.fixture
+def own_settings(postgres_server: str) -> Iterator[DatabaseSettings]:
+    """Settings of a PostgreSQL database whose defaults a test may change."""
+    with fresh_database(postgres_server) as url:
+        yield DatabaseSettings.from_url(url)
+
+
+@pytest.fixture
 def bare_settings(
     backend: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> Iterator[DatabaseSettings]:

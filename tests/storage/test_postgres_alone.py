@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import pytest
@@ -17,7 +17,6 @@ from flask_forge_jobs.storage.connect import open_storage
 from flask_forge_jobs.storage.postgres import PostgresDatabase
 from tests.acceptance.programs import wait_until
 from tests.support.jobs import OWNER, enqueue
-from tests.support.postgres import fresh_database
 from tests.support.sql import Sql
 from tests.support.threads import run_together
 
@@ -26,13 +25,6 @@ WAITING = (
     "WHERE datname = current_database() AND wait_event_type = 'Lock'"
 )
 SEATS = "SELECT pg_advisory_xact_lock(hashtextextended('forge_jobs seat send', 0))"
-
-
-@pytest.fixture
-def own_settings(postgres_server: str) -> Iterator[DatabaseSettings]:
-    """Settings of a database whose defaults a test may change."""
-    with fresh_database(postgres_server) as url:
-        yield DatabaseSettings.from_url(url)
 
 
 @pytest.mark.parametrize("level", ["repeatable read", "serializable"])

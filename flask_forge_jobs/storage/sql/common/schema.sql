@@ -22,3 +22,7 @@ CREATE TABLE IF NOT EXISTS forge_schema (
     name          TEXT    NOT NULL,
     applied_at    BIGINT  NOT NULL
 )
+
+-- name: takes_writes
+-- A file that cannot be written cannot be opened either.
+SELECT 1

@@ -39,3 +39,7 @@ SELECT
     extract(epoch FROM pg_postmaster_start_time())::text,
     (SELECT oid::bigint FROM pg_database WHERE datname = current_database()),
     to_regclass('forge_job')::oid::bigint
+
+-- name: takes_writes
+-- A standby does not, nor does a server that was told so.
+SELECT CASE WHEN current_setting('transaction_read_only') = 'off' THEN 1 ELSE 0 END
