@@ -47,6 +47,7 @@ _POSTGRES_LOCKS = {
     "skip_locked": "FOR UPDATE SKIP LOCKED",
     "skip_locked_job": "FOR UPDATE OF forge_job SKIP LOCKED",
     "skip_locked_of_job": "FOR UPDATE OF job SKIP LOCKED",
+    "nowait_job": "FOR UPDATE OF forge_job NOWAIT",
     "for_update": "FOR UPDATE",
 }
 # statement_timestamp() is stable, so an index can serve a comparison with it.

@@ -40,13 +40,9 @@ class Finishing:
     def write(self, settlements: Sequence[Settlement]) -> list[str]:
         """Write how runs ended; return the ids that were refused."""
         transaction = self._transaction
+        # Everybody locks in the order of ids, so that nobody locks crosswise.
+        settlements = sorted(settlements, key=lambda each: each.job.id)
         throttled = self._plan_cooldowns(settlements)
-        for queue_name in _queues_with_success(settlements):
-            transaction.later(
-                "decay_cooldown",
-                name=queue_name,
-                grace_us=COOLDOWN_DECAY_GRACE_S * SECOND_US,
-            )
         rows = encode_rows(_finish_row(each, self._at_us) for each in settlements)
         finished = _ids(transaction.all("finish", owner=self._owner, rows=rows))
         missing = [each for each in settlements if each.job.id not in finished]
@@ -69,17 +65,28 @@ class Finishing:
     def _plan_cooldowns(
         self, settlements: Sequence[Settlement]
     ) -> list[tuple[Settlement, float]]:
-        """Lengthen the delay of throttled jobs to their queue's curve."""
-        throttled = [each for each in settlements if each.cool_down_s is not None]
+        """Lengthen the delay of throttled jobs to their queue's curve.
+
+        A success may end what is left of a curve. The queues come in order as well.
+        """
+        names = {each.job.queue_name for each in settlements if _may_cool(each)}
         planned = []
-        # In one order everywhere, so that two processes cannot lock crosswise.
-        for settlement in sorted(throttled, key=lambda each: each.job.queue_name):
-            name = settlement.job.queue_name
-            rows = self._transaction.all("lock_queue", name=name)
-            queue = queue_from_row(rows[0]) if rows else QueueSettings(name)
-            delay_s = throttle_delay_s(queue, settlement.cool_down_s or 0.0)
-            settlement.delay_s = delay_s
-            planned.append((settlement, delay_s))
+        for name in sorted(names):
+            here = [each for each in settlements if each.job.queue_name == name]
+            throttled = [each for each in here if each.cool_down_s is not None]
+            if throttled:
+                rows = self._transaction.all("lock_queue", name=name)
+                queue = queue_from_row(rows[0]) if rows else QueueSettings(name)
+                for settlement in throttled:
+                    delay_s = throttle_delay_s(queue, settlement.cool_down_s or 0.0)
+                    settlement.delay_s = delay_s
+                    planned.append((settlement, delay_s))
+            if any(each.status is JobStatus.DONE for each in here):
+                self._transaction.later(
+                    "decay_cooldown",
+                    name=name,
+                    grace_us=COOLDOWN_DECAY_GRACE_S * SECOND_US,
+                )
         return planned
 
     def _finish_rest(self, missing: Sequence[Settlement]) -> set[str]:
@@ -96,10 +103,12 @@ class Finishing:
         ]
         found: set[str] = set()
         if cancelled:
-            rows = encode_rows(cancelled)
-            found |= _ids(
-                self._transaction.all("finish_cancelled", owner=self._owner, rows=rows)
-            )
+            whose: dict[str, Parameter] = {
+                "owner": self._owner,
+                "rows": encode_rows(cancelled),
+            }
+            self._transaction.later("lock_cancelled", **whose)
+            found |= _ids(self._transaction.all("finish_cancelled", **whose))
         if self._transaction.attempt > 0:
             found |= self._stored_before(missing)
         return found
@@ -130,8 +139,8 @@ def _ids(rows: Iterable[Sequence[str]]) -> set[str]:
     return {row[0] for row in rows}
 
 
-def _queues_with_success(settlements: Iterable[Settlement]) -> list[str]:
-    return sorted({s.job.queue_name for s in settlements if s.status is JobStatus.DONE})
+def _may_cool(settlement: Settlement) -> bool:
+    return settlement.cool_down_s is not None or settlement.status is JobStatus.DONE
 
 
 def _queues_with_returns(settlements: Iterable[Settlement]) -> list[str]:

@@ -259,13 +259,14 @@ class JobQueue:
         """
 
         def work(transaction: Transaction) -> HeartbeatReport:
+            # Locks all of them in the order of their ids.
+            rows_found = transaction.all("heartbeat", owner=owner)
             if progress:
                 rows: list[dict[str, Parameter]] = [
                     {"job_id": job_id, "new_progress": text}
                     for job_id, text in progress.items()
                 ]
                 transaction.later("set_progress", owner=owner, rows=encode_rows(rows))
-            rows_found = transaction.all("heartbeat", owner=owner)
             return HeartbeatReport(
                 owned=frozenset((job_id, attempt) for job_id, attempt, _ in rows_found),
                 cancelled=frozenset(

@@ -74,9 +74,10 @@ class ProcessRegistry:
 
         def work(transaction: Transaction) -> None:
             encoded = encode_rows(rows)
+            # The pod comes first, for its lock is the one to its slots as well.
+            transaction.later("beat_pod", **pod)
             transaction.later("drop_other_slots", host_id=host_id, rows=encoded)
-            transaction.later("beat_slots", host_id=host_id, rows=encoded)
-            transaction.run("beat_pod", **pod)
+            transaction.run("beat_slots", host_id=host_id, rows=encoded)
 
         pod = _pod(host_id, worker_name, queues, services)
         self._database.write(work, urgent=True)
@@ -96,9 +97,8 @@ class ProcessRegistry:
         """Remove a worker process and its slots; return how many slots it had."""
 
         def work(transaction: Transaction) -> int:
-            slots = transaction.run("drop_slots", host_id=host_id)
-            transaction.run("drop_pod", host_id=host_id)
-            return slots
+            transaction.later("drop_pod", host_id=host_id)
+            return transaction.run("drop_slots", host_id=host_id)
 
         return self._database.write(work)
 
@@ -115,8 +115,8 @@ class ProcessRegistry:
         def work(transaction: Transaction) -> int:
             slots = 0
             for host_id in sorted(host_ids):
+                transaction.later("drop_pod", host_id=host_id)
                 slots += transaction.run("drop_slots", host_id=host_id)
-                transaction.run("drop_pod", host_id=host_id)
             return slots + transaction.run("drop_orphan_slots")
 
         return self._database.write(work)

@@ -359,11 +359,15 @@ def _require(transaction: Transaction, names: Sequence[str], rows: str) -> None:
 
 def _drain(name: str, limit: int, transaction: Transaction) -> tuple[int, int, bool]:
     """Delete one batch or, when nothing waits any more, the queue."""
+    # Before its jobs, as everybody does.
+    transaction.later("lock_queue", name=name)
     gone = transaction.all("delete_due", queue_name=name, limit=limit)
     if not gone:
         gone = transaction.all("delete_deferred", queue_name=name, limit=limit)
+    if gone:
+        # Those that run are asked when no others are locked.
+        return len(gone), 0, False
     asked = transaction.all("cancel_running", queue_name=name)
-    if not gone:
-        transaction.later("delete_unused_rate_limit", scope=name)
-        transaction.run("delete_queue", name=name)
-    return len(gone), len(asked), not gone
+    transaction.later("delete_unused_rate_limit", scope=name)
+    transaction.run("delete_queue", name=name)
+    return 0, len(asked), True

@@ -87,6 +87,18 @@ UPDATE forge_job
 SET deferred = FALSE
 WHERE deferred AND id IN (SELECT id FROM due)
 
+-- name: lock_cancelled
+-- For finish_cancelled: out of the order of ids, so it waits for nobody.
+SELECT forge_job.id
+FROM forge_job
+INNER JOIN /* rows v: job_id text, run integer, error text, history text */
+    ON forge_job.id = v.job_id
+WHERE COALESCE(forge_job.status, '') = 'in_progress'
+    AND COALESCE(forge_job.process_id, '') = :owner
+    AND forge_job.attempts = v.run
+    AND forge_job.cancel_requested_at IS NOT NULL
+/* nowait_job */
+
 -- name: finish_cancelled
 -- A request to stop outlives failure, throttle and release (D7).
 UPDATE forge_job
@@ -143,9 +155,16 @@ WHERE name = :name
 
 -- name: heartbeat
 -- Served by forge_job_running: one statement renews all running jobs of a process.
+WITH mine AS MATERIALIZED (
+    SELECT id
+    FROM forge_job
+    WHERE status = 'in_progress' AND process_id = :owner
+    ORDER BY id
+    /* for_update */
+)
 UPDATE forge_job
 SET heartbeat_at = :now
-WHERE status = 'in_progress' AND process_id = :owner
+WHERE id IN (SELECT id FROM mine)
 RETURNING id, attempts, cancel_requested_at
 
 -- name: set_progress

@@ -41,10 +41,17 @@ SET
 WHERE name = :name
 
 -- name: clear_cooldowns
+WITH cooling AS MATERIALIZED (
+    SELECT name
+    FROM forge_queue
+    WHERE (throttle_attempts > 0 OR throttled_until IS NOT NULL)
+        AND (:any_queue OR name IN (SELECT v.name FROM /* rows v: name text */))
+    ORDER BY name
+    /* for_update */
+)
 UPDATE forge_queue
 SET throttle_attempts = 0, throttled_until = NULL, updated_at = :now
-WHERE (throttle_attempts > 0 OR throttled_until IS NOT NULL)
-    AND (:any_queue OR name IN (SELECT v.name FROM /* rows v: name text */))
+WHERE name IN (SELECT name FROM cooling)
 RETURNING name
 
 -- name: create_queue
@@ -80,10 +87,17 @@ FROM forge_queue
 WHERE name IN (SELECT v.name FROM /* rows v: name text */)
 
 -- name: set_paused_many
+WITH other AS MATERIALIZED (
+    SELECT name
+    FROM forge_queue
+    WHERE paused <> :paused
+        AND (:any_queue OR name IN (SELECT v.name FROM /* rows v: name text */))
+    ORDER BY name
+    /* for_update */
+)
 UPDATE forge_queue
 SET paused = :paused, updated_at = :now
-WHERE paused <> :paused
-    AND (:any_queue OR name IN (SELECT v.name FROM /* rows v: name text */))
+WHERE name IN (SELECT name FROM other)
 RETURNING name
 
 -- name: unfinished_of_queue
@@ -106,10 +120,16 @@ WITH waiting AS MATERIALIZED (
         AND status IN ('pending', 'failed') AND NOT deferred
     ORDER BY priority, scheduled_at, id
     LIMIT :limit
+),
+locked AS MATERIALIZED (
+    SELECT id
+    FROM forge_job
+    WHERE id IN (SELECT id FROM waiting)
+    ORDER BY id
     /* for_update */
 )
 DELETE FROM forge_job
-WHERE status IN ('pending', 'failed') AND id IN (SELECT id FROM waiting)
+WHERE status IN ('pending', 'failed') AND id IN (SELECT id FROM locked)
 RETURNING id
 
 -- name: delete_deferred
@@ -120,18 +140,31 @@ WITH waiting AS MATERIALIZED (
     WHERE deferred AND queue_name = :queue_name
     ORDER BY scheduled_at
     LIMIT :limit
+),
+locked AS MATERIALIZED (
+    SELECT id
+    FROM forge_job
+    WHERE id IN (SELECT id FROM waiting)
+    ORDER BY id
     /* for_update */
 )
 DELETE FROM forge_job
-WHERE status IN ('pending', 'failed') AND id IN (SELECT id FROM waiting)
+WHERE status IN ('pending', 'failed') AND id IN (SELECT id FROM locked)
 RETURNING id
 
 -- name: cancel_running
 -- Served by forge_job_running: all that run, of which there are never many.
+WITH running AS MATERIALIZED (
+    SELECT id
+    FROM forge_job
+    WHERE status = 'in_progress' AND queue_name = :queue_name
+        AND cancel_requested_at IS NULL
+    ORDER BY id
+    /* for_update */
+)
 UPDATE forge_job
 SET cancel_requested_at = :now
-WHERE status = 'in_progress' AND queue_name = :queue_name
-    AND cancel_requested_at IS NULL
+WHERE COALESCE(status, '') = 'in_progress' AND id IN (SELECT id FROM running)
 RETURNING id
 
 -- name: delete_queue

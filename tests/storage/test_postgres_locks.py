@@ -1,0 +1,200 @@
+"""Rows are locked in one order everywhere, so that nobody waits for who waits for him.
+
+A third session holds a row until both wait in its queue; what they lock before and
+after that row is then certain.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+import pytest
+
+from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.model.bulk import JobAction
+from flask_forge_jobs.model.jobs import ClaimedJob, JobStatus, NewJob
+from flask_forge_jobs.model.outcomes import Settlement
+from flask_forge_jobs.storage.connect import open_storage
+from tests.acceptance.programs import wait_until
+from tests.support.jobs import OTHER, OWNER, QUEUE
+from tests.support.sql import Sql
+from tests.support.threads import run_together
+
+WAITING = (
+    "SELECT count(*) FROM pg_stat_activity "
+    "WHERE datname = current_database() AND wait_event_type = 'Lock'"
+)
+DEADLOCKS = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+
+
+class Meeting:
+    """A database of its own, whose deadlocks are counted."""
+
+    def __init__(self, settings: DatabaseSettings) -> None:
+        self.sql = Sql(settings)
+        self.settings = settings
+        self.storage = open_storage(settings, jitter=None)
+
+    def claim(self, count: int, owner: str = OWNER) -> list[ClaimedJob]:
+        self.storage.jobs.enqueue_many([NewJob("noop") for _ in range(count)])
+        return self.storage.jobs.claim(QUEUE, owner, count)
+
+    def deadlocks(
+        self, held: str, calls: Sequence[Callable[[], object]], table: str = "forge_job"
+    ) -> int:
+        """Let the calls queue up in this order behind a held row; count deadlocks."""
+        with contextlib.closing(self.sql.connect()) as holder:
+            cursor = holder.cursor()
+            column = "id" if table == "forge_job" else "name"
+            cursor.execute("BEGIN")
+            cursor.execute(
+                f"SELECT 1 FROM {table} WHERE {column} = %s FOR UPDATE", [held]
+            )
+
+            ended: list[int] = []
+
+            def wait_for(count: int) -> None:
+                def are_there() -> bool:
+                    return int(self.sql.value(WAITING)) + len(ended) == count
+
+                wait_until(are_there, f"{count} wait or have ended")
+
+            def in_turn(place: int) -> None:
+                wait_for(place)
+                calls[place]()
+                ended.append(place)
+
+            def let_go() -> None:
+                wait_for(len(calls))
+                cursor.execute("COMMIT")
+
+            turns: list[Callable[[], None]] = [
+                partial(in_turn, place) for place in range(len(calls))
+            ]
+            run_together([*turns, let_go])
+        self.storage.close()  # a session tells its figures at its end
+        # Others than ours have none to tell.
+        ours = (
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        )
+        wait_until(lambda: self.sql.value(ours) == 1, "the sessions end")
+        return int(self.sql.value(DEADLOCKS))
+
+
+@pytest.fixture
+def meeting(own_settings: DatabaseSettings) -> Iterator[Meeting]:
+    found = Meeting(own_settings)
+    with contextlib.closing(found.storage):
+        yield found
+
+
+def done(job: ClaimedJob) -> Settlement:
+    return Settlement(job, JobStatus.DONE)
+
+
+def test_outcomes_and_a_heartbeat(meeting: Meeting) -> None:
+    """C16: the outcomes come in the order of the ends."""
+    one, two, three = meeting.claim(3)
+    jobs = meeting.storage.jobs
+
+    found = meeting.deadlocks(
+        three.id,
+        [
+            partial(jobs.finish, OWNER, [done(two), done(three), done(one)]),
+            partial(jobs.heartbeat, OWNER, {}),
+        ],
+    )
+
+    assert found == 0
+
+
+def test_outcomes_and_a_heartbeat_with_progress(meeting: Meeting) -> None:
+    one, two, three = meeting.claim(3)
+    jobs = meeting.storage.jobs
+
+    found = meeting.deadlocks(
+        one.id,
+        [
+            partial(jobs.heartbeat, OWNER, {three.id: "1"}),
+            partial(jobs.finish, OWNER, [done(two), done(three)]),
+        ],
+    )
+
+    assert found == 0
+
+
+def test_an_outcome_that_a_cancellation_outlives_and_a_heartbeat(
+    meeting: Meeting,
+) -> None:
+    one, two = meeting.claim(2)
+    meeting.storage.job_admin.cancel(one.id)
+    jobs = meeting.storage.jobs
+    failed = Settlement(one, JobStatus.FAILED, delay_s=1.0)
+
+    found = meeting.deadlocks(
+        two.id,
+        [
+            partial(jobs.finish, OWNER, [failed, done(two)]),
+            partial(jobs.heartbeat, OWNER, {}),
+        ],
+    )
+
+    assert found == 0
+    assert meeting.storage.job_reader.get(one.id).status is JobStatus.DEAD
+
+
+def test_cool_downs_and_successes(meeting: Meeting) -> None:
+    """Two workers throttled in one queue each and successful in the other's."""
+    storage = meeting.storage
+    claimed = {}
+    for name in ("a", "b", "m"):
+        storage.jobs.enqueue_many([NewJob("noop", queue_name=name) for _ in range(2)])
+        claimed[name] = [
+            *storage.jobs.claim(name, OWNER), *storage.jobs.claim(name, OTHER)
+        ]  # fmt: skip
+    # A window that is over long since: a success forgets it.
+    meeting.sql.run("UPDATE forge_queue SET throttle_attempts = 1, throttled_until = 1")
+
+    def throttled(job: ClaimedJob) -> Settlement:
+        return Settlement(job, JobStatus.PENDING, cool_down_s=1.0, is_throttle=True)
+
+    def exchange(owner: int, *outcomes: Settlement) -> Callable[[], object]:
+        return partial(storage.jobs.finish, (OWNER, OTHER)[owner], outcomes)
+
+    found = meeting.deadlocks(
+        "m",
+        [
+            exchange(
+                0, throttled(claimed["b"][0]), throttled(claimed["m"][0]),
+                done(claimed["a"][0]),
+            ),
+            exchange(
+                1, throttled(claimed["a"][1]), throttled(claimed["m"][1]),
+                done(claimed["b"][1]),
+            ),
+        ],
+        table="forge_queue",
+    )  # fmt: skip
+
+    assert found == 0
+
+
+def test_the_end_of_a_queue_and_a_bulk_verb(meeting: Meeting) -> None:
+    """The urgent ones are deleted first, a bulk verb goes by their ids."""
+    storage = meeting.storage
+    storage.jobs.enqueue_many(
+        [NewJob("noop", queue_name="mail", priority=3 - n) for n in range(3)]
+    )
+    ids = [row[0] for row in meeting.sql.run("SELECT id FROM forge_job ORDER BY id")]
+
+    found = meeting.deadlocks(
+        ids[1],
+        [
+            partial(storage.queues.delete_with_jobs, "mail"),
+            partial(storage.job_admin.change, JobAction.RUN_NOW, ids),
+        ],
+    )
+
+    assert found == 0
