@@ -301,12 +301,16 @@ class ClaimedJob(NamedTuple):
 
 
 class RunningJob(NamedTuple):
-    """A claimed job as the reaper sees it; the heartbeat is a counter, not a time."""
+    """A claimed job as the reaper sees it; the heartbeat is a counter, not a time.
+
+    ``silent_us`` is its age by the database's clock, which may have been changed since.
+    """
 
     id: str
     attempts: int
     heartbeat_at_us: int
     process_id: str
+    silent_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)

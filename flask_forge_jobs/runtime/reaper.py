@@ -2,8 +2,10 @@
 
 Stale means that the heartbeat did not move for one lease on this process's own
 monotonic clock, so a clock that jumps, here or on the server, neither kills a live job
-nor keeps a dead one. Every worker process runs a reaper; the write is fenced by what
-was observed, so any number of them do the work once.
+nor keeps a dead one. What the database calls many leases old need not be watched for
+all of one, else nobody would recover anything where no process lives that long. Every
+worker process runs a reaper; the write is fenced by what was observed, so any number of
+them do the work once.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Generic, TypeVar
 
+from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.runtime.service import Service
 from flask_forge_jobs.storage.job_queue import JobQueue
 from flask_forge_jobs.storage.processes import ProcessRegistry
@@ -20,6 +23,11 @@ from flask_forge_jobs.storage.processes import ProcessRegistry
 logger = logging.getLogger(__name__)
 
 SWEEPS_PER_LEASE = 4
+# A silence of so many leases by the database's clock counts for this part of one here.
+# The rest is watched: a single jump of that clock must not end the jobs of the living,
+# whose heartbeats move meanwhile.
+OLD_LEASES = 3
+OLD_COUNTS_FOR = 2 / 3
 K = TypeVar("K", bound=Hashable)
 
 
@@ -92,16 +100,20 @@ class Reaper(Service):
         until = self._written_until()
         last, self._counted_until = self._counted_until, None  # an error voids it
         running = {(job.id, job.attempts): job for job in self._jobs.running()}
-        pods = self._processes.pods()
+        pods = self._processes.presences()
         elapsed_s = 0.0 if last is None else max(until - last, 0.0)
         # A process that was itself stopped or kept out has not been watching.
         if elapsed_s > 2 * self._lease_s / SWEEPS_PER_LEASE:
             elapsed_s = 0.0
         self._job_silence.observe(
-            ((key, job.heartbeat_at_us) for key, job in running.items()), elapsed_s
+            ((key, job.heartbeat_at_us) for key, job in running.items()),
+            elapsed_s,
+            self._old({k: job.silent_us / SECOND_US for k, job in running.items()}),
         )
         self._pod_silence.observe(
-            ((p.host_id, p.heartbeat_at) for p in pods), elapsed_s
+            ((pod.host_id, pod.heartbeat_at) for pod, _ in pods),
+            elapsed_s,
+            self._old({pod.host_id: age_s for pod, age_s in pods}),
         )
         stale = [running[key] for key in self._job_silence.longer_than(self._lease_s)]
         if stale:
@@ -113,3 +125,8 @@ class Reaper(Service):
             self._processes.reap(silent)
             logger.warning("removed silent worker processes: %s", ", ".join(silent))
         self._counted_until = until
+
+    def _old(self, ages_s: Mapping[K, float]) -> dict[K, float]:
+        """Return for how long what has been silent for many leases counts as such."""
+        limit_s, counts_s = OLD_LEASES * self._lease_s, OLD_COUNTS_FOR * self._lease_s
+        return {key: counts_s for key, age_s in ages_s.items() if age_s >= limit_s}

@@ -295,6 +295,44 @@ def test_reap_stale_evicts_dead_pods_and_orphan_assignments(rig: Rig) -> None:
     assert rig.storage.processes.all() == []
 
 
+def test_no_reaper_need_live_for_a_lease(rig: Rig, sql: Sql) -> None:
+    """A fleet whose workers live for two thirds of one recovers all the same."""
+    job_id = enqueue(rig.storage)
+    claim_one(rig.storage)
+    rig.storage.processes.beat("silent", None, ["default"], [])
+    short_s = LEASE_S / 2
+
+    seen = []
+    for _ in range(5):
+        rig.sweep(rig.reaper(), seconds=short_s)
+        seen.append(status_of(rig, job_id))
+        sql.age(short_s + 20)
+
+    assert seen[:3] == [JobStatus.IN_PROGRESS] * 3
+    assert seen[4] is JobStatus.FAILED
+    assert rig.storage.processes.pods() == []
+
+
+def test_a_jump_of_the_databases_clock_ends_no_living_job(rig: Rig, sql: Sql) -> None:
+    """E1: all that lives looks an hour old, to a reaper that has just begun too."""
+    job_id = enqueue(rig.storage)
+    claim_one(rig.storage)
+    rig.storage.processes.beat("live", None, ["default"], [])
+    sql.age(3600)
+    beats = iter(range(1_000))
+
+    def beat() -> None:
+        if next(beats) % 2:  # every other sweep: half of the beats are lost
+            return
+        rig.storage.jobs.heartbeat(OWNER, {})
+        rig.storage.processes.beat("live", None, ["default"], [])
+
+    rig.sweep(rig.reaper(), seconds=4 * LEASE_S, between=beat)
+
+    assert status_of(rig, job_id) is JobStatus.IN_PROGRESS
+    assert [pod.host_id for pod in rig.storage.processes.pods()] == ["live"]
+
+
 def test_silence_counts_from_the_last_change() -> None:
     silence: Silence[str] = Silence()
 

@@ -182,7 +182,7 @@ WHERE status = 'in_progress' AND cancel_requested_at IS NOT NULL
     AND process_id = :owner
 
 -- name: running
-SELECT id, attempts, heartbeat_at, process_id
+SELECT id, attempts, heartbeat_at, process_id, :now - heartbeat_at
 FROM forge_job
 WHERE status = 'in_progress'
 ORDER BY process_id, id
