@@ -15,6 +15,7 @@ from typing import Protocol
 from flask_forge_jobs.errors import MigrationError
 from flask_forge_jobs.storage.catalogue import Migration
 from flask_forge_jobs.storage.database import Database, SchemaVersions
+from flask_forge_jobs.storage.retrying import TransientError
 
 logger = logging.getLogger(__name__)
 
@@ -74,6 +75,8 @@ def apply_migrations(
             try:
                 schema.execute_script(step.sql)
                 schema.record(step.version, step.oldest_reader, step.name)
+            except TransientError:
+                raise
             except Exception as error:
                 raise MigrationError(
                     step.version, f"step {step.name!r} failed: {error}"

@@ -9,11 +9,15 @@ from typing import Any
 import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812  # a class
 
-from flask_forge_jobs.errors import MigrationError
+from flask_forge_jobs.errors import MigrationError, StorageBusyError
 from flask_forge_jobs.storage.catalogue import load_statements
+from flask_forge_jobs.storage.retrying import TransientError
 
 # Any constant will do; two installs in one database must agree on it.
 MIGRATION_LOCK = 7_022_013_337_001
+# A step that waits for a table keeps out everybody who comes after it, so it gives up
+# and comes again.
+DDL_LOCK_TIMEOUT_MS = 3_000
 
 
 class PostgresSchema:
@@ -46,6 +50,8 @@ class PostgresSchema:
             f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"
         )
         try:
+            # Not before: another migrator may take its time.
+            self._cursor.execute(f"SET LOCAL lock_timeout = {DDL_LOCK_TIMEOUT_MS}")
             yield
         except BaseException:
             self._cursor.execute("ROLLBACK")
@@ -65,6 +71,10 @@ class PostgresSchema:
             self._cursor.execute(sql)
         except psycopg2.errors.InsufficientPrivilege as error:
             raise MigrationError(0, "the role may not create tables") from error
+        except psycopg2.errors.LockNotAvailable as error:
+            raise TransientError(
+                StorageBusyError("another session keeps the schema step waiting")
+            ) from error
 
     def record(self, version: int, oldest_reader: int, name: str) -> None:
         """Note that a step is done."""

@@ -8,11 +8,14 @@ from collections.abc import Iterator
 import pytest
 
 from flask_forge_jobs.config.database import DatabaseSettings
-from flask_forge_jobs.errors import MigrationError
+from flask_forge_jobs.errors import MigrationError, StorageBusyError
+from flask_forge_jobs.storage import postgres as postgres_module
+from flask_forge_jobs.storage import postgres_schema
 from flask_forge_jobs.storage.catalogue import Migration, load_migrations
 from flask_forge_jobs.storage.connect import open_storage
 from flask_forge_jobs.storage.database import SchemaVersions
 from flask_forge_jobs.storage.migrate import apply_migrations
+from flask_forge_jobs.storage.postgres import PostgresDatabase
 from tests.support.processes import output_of, start_python
 from tests.support.sql import Sql
 from tests.support.threads import run_together
@@ -298,3 +301,26 @@ def test_schema_versions_of_a_bare_database_are_none(
         assert not bare_settings.path.exists()
     else:
         assert Sql(bare_settings).run(TABLES[backend]) == []
+
+
+def test_a_step_that_waits_for_a_table_keeps_nobody_else_waiting(
+    own_settings: DatabaseSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever comes after an ALTER TABLE that waits is behind it."""
+    monkeypatch.setattr(postgres_schema, "DDL_LOCK_TIMEOUT_MS", 20)
+    open_once(own_settings)
+    sql = Sql(own_settings)
+    alter = "ALTER TABLE forge_queue ADD COLUMN more INTEGER"
+    steps = (*load_migrations("postgres"), Migration(99, "more", 1, alter))
+    monkeypatch.setattr(postgres_module, "load_migrations", lambda _: steps)
+    database = PostgresDatabase(own_settings, wait=lambda _: None)
+
+    with contextlib.closing(sql.connect()) as reader, reader.cursor() as cursor:
+        cursor.execute("BEGIN; SELECT 1 FROM forge_queue")
+        with pytest.raises(StorageBusyError, match="keeps the schema step waiting"):
+            database.open()
+        cursor.execute("COMMIT")
+    database.open()
+    database.close()
+
+    assert sql.run("SELECT more FROM forge_queue") == []
