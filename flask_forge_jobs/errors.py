@@ -8,6 +8,8 @@ The statuses these classes get on the wire stand in one table,
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class ForgeJobsError(Exception):
     """The base class of everything this package raises on purpose."""
@@ -232,6 +234,23 @@ class DedupeKeyTakenError(StorageBusyError):
 
 class StorageUnavailableError(StorageError):
     """The database could not be reached or did not answer within the deadline."""
+
+
+class StorageOutcomeUnknownError(StorageUnavailableError):
+    """The answer to a commit was lost: what was asked is done or it is not.
+
+    Args:
+        job_ids: The jobs that may be stored, if it was jobs that were asked for. Who
+            enqueues one of them again under its id stores it once.
+    """
+
+    def __init__(self, job_ids: Sequence[str] = ()) -> None:
+        what = "it may be done or not"
+        if job_ids:
+            more = f" and {len(job_ids) - 1} more" if len(job_ids) > 1 else ""
+            what = f"job {job_ids[0]}{more} may be stored or not"
+        super().__init__(f"the answer of the database was lost; {what}")
+        self.job_ids = tuple(job_ids)
 
 
 class StorageCorruptError(StorageError):

@@ -94,6 +94,7 @@ class Dispatcher:
         self._offers = Offers(self._queue_names, pool, clock)
         self._ends_at: float | None = None
         self._back_off = BackOff(clock)
+        self._is_failing = False
         self.refused_count = 0
         # Whether a newer package keeps this process from storing anything any more.
         self.is_shut_out = False
@@ -109,7 +110,12 @@ class Dispatcher:
         self._thread.start()
 
     def wake(self, queue_name: str | None = None) -> None:
-        """Look for work in a queue, or in all of them."""
+        """Look for work in a queue, or in all of them.
+
+        Whoever says the latter has just reached the database, so it is tried at once.
+        """
+        if queue_name is None:
+            self._back_off.note_success()
         names = self._queue_names if queue_name is None else (queue_name,)
         names = tuple(name for name in names if name in self._queue_names)
         if not names:
@@ -216,7 +222,7 @@ class Dispatcher:
             self._signal.clear()
             try:
                 if self._round():
-                    self._back_off.note_success()
+                    self._note_success()
             except StorageError as error:
                 self._note_failure(error)
             except Exception:
@@ -235,10 +241,17 @@ class Dispatcher:
         with self._lock:
             return bool(self._unwritten or self._returns or self._pool.has_ended_runs)
 
+    def _note_success(self) -> None:
+        self._back_off.note_success()
+        if self._is_failing:
+            logger.warning("storage works again")
+        self._is_failing = False
+
     def _note_failure(self, error: StorageError) -> None:
         if isinstance(error, SchemaTooNewError):
             self.is_shut_out = True
         pause_s = self._back_off.note_failure()
+        self._is_failing = True
         logger.warning("storage failed, next try in %s s: %s", pause_s, error)
 
     def _rests_until(self) -> float:

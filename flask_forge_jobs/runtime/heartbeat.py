@@ -17,6 +17,7 @@ from flask_forge_jobs.model.processes import ServiceAge, SlotReport
 from flask_forge_jobs.runtime.dispatcher import Dispatcher
 from flask_forge_jobs.runtime.service import Service
 from flask_forge_jobs.runtime.slots import SlotPool
+from flask_forge_jobs.storage.deadlines import within
 from flask_forge_jobs.storage.job_queue import JobQueue
 from flask_forge_jobs.storage.processes import ProcessRegistry
 from flask_forge_jobs.storage.recorder import Recorder
@@ -27,6 +28,9 @@ logger = logging.getLogger(__name__)
 TICK_S = 1.0
 # Beats within one lease: five may get lost.
 BEATS_PER_LEASE = 6
+# The part of a lease within which a tick ends, however long the database is away: well
+# before it would count as stuck.
+TICK_PART = 0.5
 # How often others see that this process is there: they share out the workers of the
 # queues anew when it joins or is gone.
 SHOW_PERIOD_S = 2.0
@@ -109,6 +113,7 @@ class Heartbeat(Service):
         self.last_beat_at = clock.monotonic()
         self._ticks_since: float | None = None
         self._is_broken = False
+        self._is_cut_off = False
 
     @property
     def is_fresh(self) -> bool:
@@ -120,8 +125,9 @@ class Heartbeat(Service):
         """Whether this process cannot beat any more and the lease runs out.
 
         One tick has been under way for too long, or the ticks fail of something that is
-        no fault of the storage. A storage that fails does not count: it may come back,
-        and a fresh process would be no better off.
+        no fault of the storage. A storage that fails does not count, nor does one that
+        hangs, for a tick waits half a lease for it at most: it may come back, and a
+        fresh process would be no better off.
         """
         now, since = self._clock.monotonic(), self._ticks_since
         # The last beat came up to a period before, and it takes a while to end; less
@@ -136,14 +142,19 @@ class Heartbeat(Service):
         self._ticks_since = self._clock.monotonic()
         is_broken = True
         try:
-            self._tick(self._ticks_since)
+            with within(TICK_PART * self._lease_s):
+                self._tick(self._ticks_since)
             is_broken = False
         except StorageError:
             is_broken = False
+            self._is_cut_off = True
             raise
         finally:
             self._is_broken = is_broken
             self._ticks_since = None
+        if self._is_cut_off:
+            self._is_cut_off = False
+            self._dispatcher.wake()
 
     def _tick(self, now: float) -> None:
         for execution in self._pool.take_uncounted_starts(now - LONG_RUN_S):

@@ -9,6 +9,7 @@ the statements (D41).
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable
@@ -18,7 +19,9 @@ import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812  # a class
 
 from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.errors import StorageOutcomeUnknownError, StorageUnavailableError
 from flask_forge_jobs.randomness import fraction
+from flask_forge_jobs.storage.availability import Availability
 from flask_forge_jobs.storage.catalogue import load_migrations, load_statements
 from flask_forge_jobs.storage.choice import Choice
 from flask_forge_jobs.storage.database import (
@@ -28,8 +31,9 @@ from flask_forge_jobs.storage.database import (
     SchemaVersions,
     WakeCallback,
 )
+from flask_forge_jobs.storage.deadlines import left_s, within
 from flask_forge_jobs.storage.joining import look_below
-from flask_forge_jobs.storage.migrate import apply_migrations
+from flask_forge_jobs.storage.migrate import apply_migrations, is_behind
 from flask_forge_jobs.storage.postgres_faults import PostgresFaults, is_of_no_use
 from flask_forge_jobs.storage.postgres_joining import require_usable, run_joined
 from flask_forge_jobs.storage.postgres_listener import PostgresListener
@@ -40,7 +44,11 @@ from flask_forge_jobs.storage.postgres_transaction import (
     PostgresTransaction,
     version_check,
 )
-from flask_forge_jobs.storage.retrying import run_with_retries
+from flask_forge_jobs.storage.retrying import (
+    RETRY_DELAYS_S,
+    TransientError,
+    run_with_retries,
+)
 
 T = TypeVar("T")
 
@@ -54,6 +62,11 @@ _PLAN_BY_INDEX = (
 )
 # Time beyond the server's own limit before the socket is cut.
 _DEADLINE_SLACK_S = 2.0
+# An attempt that ends so late has met one of the limits, not a refusal.
+_TIMED_OUT_S = 2.0
+_PROBE_LIMIT_S = 2.0
+# Nothing is stored, but a server that waits for its standby waits with this too.
+_EMPTY_COMMIT = "SELECT pg_logical_emit_message(true, 'forge_jobs', '')"
 
 # Handles inherited by a fork. Referenced for ever: closing one would end the parent's.
 _inherited: list[object] = []
@@ -62,12 +75,22 @@ _inherited: list[object] = []
 class _ProcessState:
     """What one process has opened; a child starts with a new one."""
 
-    def __init__(self, pool: ConnectionPool) -> None:
+    def __init__(
+        self,
+        make_pool: Callable[[Availability], ConnectionPool],
+        probe: Callable[[bool], object],
+    ) -> None:
         self.pid = os.getpid()
-        self.pool = pool
+        self.availability = Availability(probe, self._tell_return)
+        self.pool = make_pool(self.availability)
         self.is_open = False
         self.tables: Row = ()
         self.callbacks: list[WakeCallback] = []
+
+    def _tell_return(self) -> None:
+        """Something may have changed while nobody could look."""
+        for callback in list(self.callbacks):
+            callback(None)
 
 
 class PostgresDatabase:
@@ -127,13 +150,15 @@ class PostgresDatabase:
         self._current = self._new_state()
 
     def _new_state(self) -> _ProcessState:
-        return _ProcessState(
-            ConnectionPool(
-                self._connect,
-                size=self._settings.pool_size,
-                wait_s=self._settings.statement_timeout_s,
-                random=self._random,
-            )
+        return _ProcessState(self._make_pool, self._probe)
+
+    def _make_pool(self, availability: Availability) -> ConnectionPool:
+        return ConnectionPool(
+            self._connect,
+            size=self._settings.pool_size,
+            wait_s=self._settings.statement_timeout_s,
+            random=self._random,
+            check=availability.check,
         )
 
     @property
@@ -153,7 +178,7 @@ class PostgresDatabase:
         if state.is_open:
             return
         self._choice.tell()
-        run_with_retries(lambda _: self._open(state), self._wait)
+        self._repeat(lambda _: self._open(state))
 
     def _open(self, state: _ProcessState) -> None:
         with (
@@ -161,11 +186,11 @@ class PostgresDatabase:
             state.pool.connection() as connection,
             self._retried,
         ):
-            apply_migrations(
-                PostgresSchema(connection),
-                self._steps,
-                may_change=self._may_migrate,
-            )
+            schema = PostgresSchema(connection)
+            with state.pool.watchdog.watching(connection, left_s(self._limit_s)):
+                behind = is_behind(schema, self._steps)
+            if behind:
+                apply_migrations(schema, self._steps, may_change=self._may_migrate)
             warn_of_unchecked_server(connection)
         state.is_open = True
 
@@ -185,7 +210,7 @@ class PostgresDatabase:
                 self._wake_here(queue_name)
             return result
 
-        return run_with_retries(unit, self._wait)
+        return self._repeat(unit)
 
     def single(self, name: str, /, **parameters: Parameter) -> list[Row]:
         """Run one writing statement as a transaction of its own."""
@@ -202,9 +227,8 @@ class PostgresDatabase:
     def _alone(self, first: str, work: Callable[[PostgresTransaction], T]) -> T:
         self.open()
         begin = f"{self._begin_alone};\n{first}" if first else self._begin_alone
-        return run_with_retries(
-            lambda attempt: self._transact(begin, work, attempt, ends_itself=True)[1],
-            self._wait,
+        return self._repeat(
+            lambda attempt: self._transact(begin, work, attempt, ends_itself=True)[1]
         )
 
     def join(self, connection: object, work: Callable[[PostgresTransaction], T]) -> T:
@@ -225,14 +249,62 @@ class PostgresDatabase:
     def read(self, work: Callable[[PostgresTransaction], T]) -> T:
         """Run reads against one snapshot."""
         self.open()
-        return run_with_retries(
-            lambda attempt: self._transact(self._begin_read, work, attempt)[1],
-            self._wait,
+        return self._repeat(
+            lambda attempt: self._transact(
+                self._begin_read, work, attempt, stores=False
+            )[1]
         )
 
     def look(self, name: str, /, **parameters: Parameter) -> list[Row]:
         """Run one reading statement on its own."""
-        return self._alone("", lambda opened: opened.all(name, **parameters))
+        self.open()
+        return self._repeat(
+            lambda attempt: self._transact(
+                self._begin_alone,
+                lambda opened: opened.all(name, **parameters),
+                attempt,
+                ends_itself=True,
+                stores=False,
+            )[1]
+        )
+
+    def _repeat(self, unit: Callable[[int], T]) -> T:
+        """Run a unit again after transient faults, as long as there is hope."""
+        availability = self._state.availability
+
+        def attempt(number: int) -> T:
+            availability.check()
+            since = time.monotonic()
+            try:
+                return unit(number)
+            except TransientError as fault:
+                is_last = number == len(RETRY_DELAYS_S)
+                if fault.is_away and (
+                    is_last or time.monotonic() - since >= _TIMED_OUT_S
+                ):
+                    availability.note_away(str(fault))
+                if left_s(1.0) <= 0:
+                    raise fault.surfaced from fault.__cause__
+                raise
+
+        return run_with_retries(attempt, self._wait)
+
+    def _probe(self, writes: bool) -> None:  # noqa: FBT001  # all that it is told
+        """Look whether the server can be worked with; see :class:`.Availability`."""
+        with (
+            within(self._limit_s if writes else _PROBE_LIMIT_S),
+            self._surfaced,
+            contextlib.closing(self._connect()) as connection,
+            self._state.pool.watchdog.watching(connection, left_s(self._limit_s)),
+        ):
+            transaction = PostgresTransaction(
+                connection, self._begin_alone, self.known_version
+            )
+            ((takes_writes,),) = transaction.all("takes_writes")
+            if not takes_writes:
+                raise StorageUnavailableError("the server takes no writes at present")
+            if writes:
+                connection.cursor().execute(_EMPTY_COMMIT)
 
     def _transact(
         self,
@@ -242,12 +314,13 @@ class PostgresDatabase:
         *,
         urgent: bool = False,
         ends_itself: bool = False,
+        stores: bool = True,
     ) -> tuple[PostgresTransaction, T]:
         pool = self._state.pool
         with (
             self._retried,
             pool.connection(urgent=urgent) as connection,
-            pool.watchdog.watching(connection, self._limit_s),
+            pool.watchdog.watching(connection, left_s(self._limit_s)),
         ):
             opened = PostgresTransaction(connection, begin, self.known_version, attempt)
             try:
@@ -255,9 +328,18 @@ class PostgresDatabase:
                 if not ends_itself:
                     opened.end()
             except BaseException as error:
+                is_lost = connection.closed
                 if is_of_no_use(error):
                     connection.close()
                 opened.undo()
+                if (
+                    is_lost
+                    and stores
+                    and isinstance(error, psycopg2.Error)
+                    and opened.may_be_stored(ends_itself=ends_itself)
+                ):
+                    unknown = StorageOutcomeUnknownError()
+                    raise TransientError(unknown, is_away=True) from error
                 raise
         return opened, result
 
@@ -291,7 +373,13 @@ class PostgresDatabase:
 
     def schema_versions(self) -> SchemaVersions | None:
         """Return the versions, or None when there is no schema of ours."""
-        with self._surfaced, self._state.pool.connection() as connection:
+        pool = self._state.pool
+        self._state.availability.check()
+        with (
+            self._surfaced,
+            pool.connection() as connection,
+            pool.watchdog.watching(connection, self._limit_s),
+        ):
             applied = PostgresSchema(connection).applied()
         return SchemaVersions.of(applied, self.known_version) if applied else None
 
@@ -317,6 +405,7 @@ class PostgresDatabase:
 
     def close(self) -> None:
         """Close the idle connections of this process."""
+        self._state.availability.close()
         self._state.pool.close()
         self._current = self._new_state()
 

@@ -45,7 +45,7 @@ class PostgresFaults(Faults):
 
     def _meaning(self, error: BaseException) -> Exception | None:
         if isinstance(error, StorageUnavailableError):
-            return TransientError(error)
+            return TransientError(error, is_away=True)
         if not isinstance(error, psycopg2.Error):
             return None
         code = error.pgcode or ""
@@ -65,7 +65,8 @@ class PostgresFaults(Faults):
             )
         if code == _READ_ONLY:
             return TransientError(
-                StorageUnavailableError("the server takes no writes at present")
+                StorageUnavailableError("the server takes no writes at present"),
+                is_away=True,
             )
         if code.startswith(_FAILING):
             return TransientError(
@@ -83,6 +84,7 @@ class PostgresFaults(Faults):
         )
         if lost or code in _ENDED or code.startswith("08"):
             return TransientError(
-                StorageUnavailableError("the connection to PostgreSQL was lost")
+                StorageUnavailableError("the connection to PostgreSQL was lost"),
+                is_away=True,
             )
         return StorageError(f"PostgreSQL refused the statement ({code or 'no code'})")

@@ -24,6 +24,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812  # a clas
 
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageBusyError, StorageUnavailableError
+from flask_forge_jobs.storage.deadlines import left_s
 from flask_forge_jobs.storage.versions import OLDEST_POSTGRES, refuse_older
 
 # A connection is replaced at this age, so that a fail-over or a new DNS answer is
@@ -31,6 +32,7 @@ from flask_forge_jobs.storage.versions import OLDEST_POSTGRES, refuse_older
 MAX_AGE_S = 1800.0
 CHECK_AFTER_IDLE_S = 30.0
 _WATCH_PERIOD_S = 0.5
+_CHECK_PERIOD_S = 0.5
 # How lines of libpq begin that add to what went wrong.
 _ASIDES = ("\t", "DETAIL:", "HINT:")
 # To start the watchdog takes longer than a call: it looks on for a while.
@@ -191,6 +193,7 @@ class ConnectionPool:
         size: Most connections in use at once, apart from the reserved one.
         wait_s: Seconds to wait for a free one.
         random: Returns a number in [0, 1).
+        check: Raises when there is nothing to wait for any more.
     """
 
     def __init__(
@@ -200,8 +203,10 @@ class ConnectionPool:
         size: int,
         wait_s: float,
         random: Callable[[], float],
+        check: Callable[[], object] = lambda: None,
     ) -> None:
         self._connect = connect
+        self._check = check
         self._wait_s = wait_s
         self._random = random
         self._idle: list[_Pooled] = []
@@ -234,10 +239,15 @@ class ConnectionPool:
         if self._free.acquire(blocking=False):
             return self._free
         permit = self._reserved if urgent else self._free
-        if not permit.acquire(timeout=self._wait_s):
-            raise StorageBusyError(
-                f"no database connection became free within {self._wait_s:g} s"
-            )
+        wait_s = left_s(self._wait_s)
+        ends_at = time.monotonic() + wait_s
+        while not permit.acquire(timeout=min(wait_s, _CHECK_PERIOD_S)):
+            self._check()
+            wait_s = ends_at - time.monotonic()
+            if wait_s <= 0:
+                raise StorageBusyError(
+                    f"no database connection became free within {self._wait_s:g} s"
+                )
         return permit
 
     def check_out(self) -> _Pooled:
@@ -323,7 +333,7 @@ def _keywords(settings: DatabaseSettings) -> dict[str, Any]:
         "port": settings.port,
         "application_name": settings.application_name,
         # libpq takes 2 s as the shortest.
-        "connect_timeout": max(int(settings.connect_timeout_s), 2),
+        "connect_timeout": max(int(left_s(settings.connect_timeout_s)), 2),
         "tcp_user_timeout": 10_000,
         "keepalives_idle": 15,
         "keepalives_interval": 5,

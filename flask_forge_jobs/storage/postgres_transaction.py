@@ -53,6 +53,7 @@ class PostgresTransaction:
         self._pending: list[str] = []
         self._known_version = known_version
         self._is_begun = False
+        self._is_committing = False
         self._cursor = connection.cursor()
 
     def _execute(self, name: str, parameters: dict[str, Parameter]) -> None:
@@ -124,7 +125,12 @@ class PostgresTransaction:
                 raise StorageError("the transaction failed before its commit")
         elif not self._pending:
             return  # nothing but the BEGIN
+        self._is_committing = True
         self._cursor.execute(self._unsent("COMMIT"))
+
+    def may_be_stored(self, *, ends_itself: bool) -> bool:
+        """Tell whether a commit was sent; with the first message if that ends all."""
+        return self._is_committing or (ends_itself and self._is_begun)
 
     def undo(self) -> None:
         """Roll back whatever was begun and has not ended by itself."""

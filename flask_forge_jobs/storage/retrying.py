@@ -6,7 +6,12 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from flask_forge_jobs.errors import StorageError
+from flask_forge_jobs.errors import (
+    StorageBusyError,
+    StorageError,
+    StorageOutcomeUnknownError,
+    StorageUnavailableError,
+)
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -20,11 +25,13 @@ class TransientError(Exception):
 
     Args:
         surfaced: What the caller gets when every retry failed.
+        is_away: The server did not answer, or is none that can do it.
     """
 
-    def __init__(self, surfaced: StorageError) -> None:
+    def __init__(self, surfaced: StorageError, *, is_away: bool = False) -> None:
         super().__init__(str(surfaced))
         self.surfaced = surfaced
+        self.is_away = is_away
 
 
 def run_with_retries(
@@ -40,17 +47,24 @@ def run_with_retries(
         delays_s: Seconds before each further try.
 
     Raises:
-        StorageError: The error that the last :class:`TransientError` carried.
+        StorageError: The error that the last :class:`TransientError` carried; that of
+            an earlier one whose outcome is unknown, since no later try has told it.
     """
-    for attempt, delay_s in enumerate(delays_s):
+    unknown: StorageOutcomeUnknownError | None = None
+    for attempt, delay_s in enumerate((*delays_s, None)):
         try:
             return work(attempt)
         except TransientError as fault:
+            if isinstance(fault.surfaced, StorageOutcomeUnknownError):
+                unknown = fault.surfaced
+            if delay_s is None:
+                raise (unknown or fault.surfaced) from fault.__cause__
             # Every call of every thread comes by here while a server is away; what
             # comes of it in the end is told by whoever asked.
             logger.debug("storage fault, retrying in %s s: %s", delay_s, fault)
             wait(delay_s)
-    try:
-        return work(len(delays_s))
-    except TransientError as fault:
-        raise fault.surfaced from fault.__cause__
+        except (StorageUnavailableError, StorageBusyError) as error:
+            if unknown is None:
+                raise
+            raise unknown from error
+    raise AssertionError("the last try returns or raises")

@@ -8,6 +8,7 @@ import time
 from types import TracebackType
 
 from flask_forge_jobs.errors import StorageBusyError
+from flask_forge_jobs.storage.deadlines import left_s
 
 _HOPELESS_FOR_S = 1.0
 # A commit of somebody else takes a millisecond or two: this outlasts several.
@@ -41,10 +42,11 @@ class WritersTurn:
             StorageBusyError: Another thread has had the turn for too long.
         """
         came_at = time.monotonic()
-        if not self._lock.acquire(timeout=self._limit_s):
+        limit_s = left_s(self._limit_s)
+        if not self._lock.acquire(timeout=limit_s):
             raise StorageBusyError("another thread has been writing for too long")
         now = time.monotonic()
-        ends_at = came_at + self._limit_s
+        ends_at = came_at + limit_s
         is_hopeless = now - self._gave_up_at < _HOPELESS_FOR_S
         return min(ends_at, now + _SHORT_LIMIT_S) if is_hopeless else ends_at
 

@@ -155,7 +155,7 @@ class Rig:
         dispatcher._signal.clear()
         try:
             if dispatcher._round():
-                dispatcher._back_off.note_success()
+                dispatcher._note_success()
         except StorageError as error:
             dispatcher._note_failure(error)
 
@@ -499,6 +499,29 @@ def test_the_pause_grows_while_the_storage_fails() -> None:
         rig.clock.move(pauses[-1] / 2)
 
     assert pauses == [1.0, 2.0, 4.0, 8.0, 16.0, LONGEST_BACK_OFF_S, LONGEST_BACK_OFF_S]
+
+
+def test_a_sign_of_life_ends_the_pause(caplog: pytest.LogCaptureFixture) -> None:
+    """A listener is back, or another call got through: half a minute is too long."""
+    rig = Rig()
+    rig.jobs.error = StorageUnavailableError("gone")
+    for _ in range(7):
+        rig.clock.move(LONGEST_BACK_OFF_S)
+        rig.round()
+    rig.jobs.error = None
+    rig.jobs.demands.clear()
+    caplog.clear()
+
+    rig.dispatcher.wake(None)
+    rig.round()
+    rig.round()
+
+    assert rig.jobs.demands[0] == {"default": 2}
+    assert [record.message for record in caplog.records] == ["storage works again"]
+    rig.jobs.error = StorageUnavailableError("gone")
+    rig.dispatcher.wake("default")
+    rig.round()
+    assert rig.dispatcher._rests_until() == rig.clock.monotonic() + FIRST_BACK_OFF_S
 
 
 def test_a_claim_that_failed_is_made_again() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageUnavailableError
-from flask_forge_jobs.model.jobs import JobStatus
+from flask_forge_jobs.model.jobs import HeartbeatReport, JobStatus
 from flask_forge_jobs.model.outcomes import Done
 from flask_forge_jobs.model.processes import ServiceAge, SlotReport
 from flask_forge_jobs.runtime.dispatcher import Dispatcher
@@ -27,6 +27,7 @@ from flask_forge_jobs.runtime.heartbeat import (
 )
 from flask_forge_jobs.runtime.slots import SlotPool
 from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.deadlines import left_s
 from flask_forge_jobs.tasks.cancellation import CancelReason
 from tests.support.clocks import MovingClock
 from tests.support.jobs import claim_one, enqueue, finish, revive_all
@@ -48,6 +49,10 @@ class Slots:
         self.slots = [SlotReport("default-0-host-1-0", "default")]
         self.uncounted: list[Execution] = []
         self.asked_before: list[float] = []
+        self.wakes = 0
+
+    def wake(self) -> None:
+        self.wakes += 1
 
     def running(self) -> list[Execution]:
         return list(self.executions)
@@ -321,6 +326,44 @@ def test_only_a_beat_that_was_stored_counts(
 
     assert not stale
     assert rig.heartbeat.is_fresh
+
+
+def test_a_beat_that_gets_through_again_wakes_the_dispatcher(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may rest for half a minute after its own failures."""
+    rig.tick()
+
+    def refuse(*_: object) -> None:
+        raise StorageUnavailableError("gone")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(rig.storage.jobs), "heartbeat", refuse)
+        for _ in range(2):
+            with pytest.raises(StorageUnavailableError):
+                rig.tick(BEAT_S)
+    before = rig.slots.wakes
+    rig.tick(BEAT_S)
+    rig.tick(BEAT_S)
+
+    assert (before, rig.slots.wakes) == (0, 1)
+
+
+def test_a_tick_has_half_a_lease_for_all_it_asks(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that hangs makes no tick hang for so long that it counts as stuck."""
+    left: list[float] = []
+
+    def ask(*_: object) -> HeartbeatReport:
+        left.append(left_s(1000.0))
+        return HeartbeatReport(frozenset(), frozenset())
+
+    monkeypatch.setattr(type(rig.storage.jobs), "heartbeat", ask)
+    rig.tick()
+
+    assert 0.0 < left[0] <= LEASE_S / 2
+    assert left_s(1000.0) == 1000.0
 
 
 def test_a_tick_that_hangs_is_stuck_before_the_lease_ends(
