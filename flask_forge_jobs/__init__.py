@@ -41,6 +41,7 @@ from flask_forge_jobs.errors import (
     StorageBusyError,
     StorageCorruptError,
     StorageError,
+    StorageOutcomeUnknownError,
     StorageUnavailableError,
 )
 from flask_forge_jobs.extension import ForgeJobs
@@ -115,6 +116,7 @@ __all__ = [
     "StorageBusyError",
     "StorageCorruptError",
     "StorageError",
+    "StorageOutcomeUnknownError",
     "StorageUnavailableError",
     "Task",
     "TaskContext",

@@ -320,6 +320,7 @@ class ForgeJobs:
         replace: Collection[str] | None = None,
         max_attempts: int | None = None,
         timeout_s: float | None = None,
+        job_id: str | None = None,
         connection: object | None = None,
     ) -> EnqueueResult:
         """Store a job of any kind, whether its task is registered here or elsewhere.
@@ -341,6 +342,8 @@ class ForgeJobs:
                 ``payload``, ``run_at``, or both.
             max_attempts: How often the job may run, 1 to 1000; 5 by default.
             timeout_s: Seconds one attempt may take.
+            job_id: The id to store it under, that of a
+                :class:`.StorageOutcomeUnknownError`: the job is then stored once.
             connection: Store the job in this connection's open transaction, so that it
                 comes with your commit and goes with your rollback. A psycopg2 or
                 sqlite3 connection, or SQLAlchemy's connection or session, such as
@@ -352,6 +355,7 @@ class ForgeJobs:
                 database, closed, or in autocommit mode without a transaction.
             DuplicateJobError: The key is held by a job of another kind.
             QueueFullError: As many jobs wait in the queue as may.
+            StorageOutcomeUnknownError: The job may be stored; the error has its id.
             StorageError: The job was not stored, for instance because the
                 connection's transaction has failed.
         """
@@ -367,6 +371,7 @@ class ForgeJobs:
             replace=replace,
             max_attempts=max_attempts,
             timeout_s=timeout_s,
+            job_id=job_id,
         )
         value = {} if payload is None else payload
         if isinstance(task, Task):
@@ -394,6 +399,7 @@ class ForgeJobs:
                 joined.
             DuplicateJobError: A key is held by a job of another kind.
             QueueFullError: A queue has no room for its jobs.
+            StorageOutcomeUnknownError: All may be stored; the error has their ids.
             StorageError: No job was stored.
         """
         return current().storage.jobs.enqueue_many(list(jobs), connection=connection)

@@ -31,6 +31,7 @@ from flask_forge_jobs.errors import (
     StaleSettingsError,
     StorageBusyError,
     StorageError,
+    StorageOutcomeUnknownError,
     StorageUnavailableError,
 )
 from flask_forge_jobs.model.one_line import one_line
@@ -50,6 +51,7 @@ STATUSES: dict[type, tuple[str, int]] = {
     ConflictError: ("conflict", 409),
     RateLimitedError: ("rate_limited", 429),
     StorageBusyError: ("conflict", 409),
+    StorageOutcomeUnknownError: ("unavailable", 503),
     StorageUnavailableError: ("unavailable", 503),
     SchemaTooNewError: ("unavailable", 503),
     StorageError: ("storage", 500),

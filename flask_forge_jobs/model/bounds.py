@@ -14,6 +14,7 @@ _KNOWN_NAMES = 1024
 # a path segment; a space at either end is a typing error nobody sees.
 _FORBIDDEN_IN_QUEUE_NAME = re.compile(r"[,/?#%\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_JOB_ID = re.compile("[0-7][0-9A-HJKMNP-TV-Z]{25}")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _SHOWN_LENGTH = 80
 # Python refuses to print integers of thousands of digits; nobody reads one of 78.
@@ -71,6 +72,17 @@ def check_text(field: str, value: object, longest: int) -> str:
         raise InvalidInputError(
             field, "holds a NUL character or half of a surrogate pair"
         )
+    return value
+
+
+def check_job_id(value: object) -> str:
+    """Return ``value`` if it is the id of a job: a ULID.
+
+    Raises:
+        InvalidInputError: It is none.
+    """
+    if not isinstance(value, str) or not _JOB_ID.fullmatch(value):
+        raise InvalidInputError("job_id", f"{shown(value)} is not the id of a job")
     return value
 
 

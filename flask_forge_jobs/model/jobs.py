@@ -15,6 +15,7 @@ from typing import NamedTuple
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.bounds import (
     check_integer,
+    check_job_id,
     check_kind,
     check_queue_name,
     check_text,
@@ -101,6 +102,7 @@ class NewJob:
     schedule_name: str | None = None
     dedupe_for: timedelta | None = None
     replace: Collection[str] = ()
+    job_id: str | None = None
 
     def __post_init__(self) -> None:
         """Check every field against its bounds."""
@@ -121,6 +123,8 @@ class NewJob:
         if self.replace != ():
             chosen = _checked_replace(self.replace, self.dedupe_key)
             object.__setattr__(self, "replace", chosen)
+        if self.job_id is not None:
+            check_job_id(self.job_id)
         _check_payload(self.payload)
 
     def with_payload(self, payload: str) -> NewJob:

@@ -10,7 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from flask_forge_jobs.clock import Clock
-from flask_forge_jobs.errors import DuplicateJobError, StorageBusyError
+from flask_forge_jobs.errors import (
+    DuplicateJobError,
+    InvalidInputError,
+    StorageBusyError,
+    StorageOutcomeUnknownError,
+)
 from flask_forge_jobs.ids import UlidGenerator
 from flask_forge_jobs.model.instants import MICROSECOND, to_micros
 from flask_forge_jobs.model.jobs import EnqueueResult, JobStatus, NewJob
@@ -51,7 +56,15 @@ class Enqueuer:
 
     def enqueue(self, job: NewJob, most_waiting: int | None = None) -> EnqueueResult:
         """Store one job; see :meth:`JobQueue.enqueue`."""
-        job_id = self._ids.new()
+        job_id = job.job_id or self._ids.new()
+        try:
+            return self._enqueue(job, job_id, most_waiting)
+        except StorageOutcomeUnknownError as error:
+            raise StorageOutcomeUnknownError([job_id]) from error.__cause__
+
+    def _enqueue(
+        self, job: NewJob, job_id: str, most_waiting: int | None
+    ) -> EnqueueResult:
         parameters = _parameters(job, job_id)
         is_simple = job.dedupe_for is None and most_waiting is None
         if is_simple and self._queues.is_open(job.queue_name):
@@ -75,7 +88,7 @@ class Enqueuer:
     def _store_alone(self, job: NewJob, parameters: dict[str, Parameter]) -> int | None:
         """Store a job by a commit of its own; None when its key is held."""
         queue_name = job.queue_name
-        if job.run_at is None and job.dedupe_key is None:
+        if job.run_at is None and job.dedupe_key is None and job.job_id is None:
             offer = self.takers.offer(queue_name)
             if offer is not None:
                 due_us = self.takers.hand_over(offer, queue_name, parameters)
@@ -102,7 +115,7 @@ class Enqueuer:
         most_waiting: int | None = None,
     ) -> list[EnqueueResult]:
         """Store jobs, all or none; see :meth:`JobQueue.enqueue_many`."""
-        ids = self._ids.new_many(len(jobs))
+        ids = self._ids_of(jobs)
         names = sorted({job.queue_name for job in jobs})
         queues = self._queues.look_up(names)
         bounds = tightened(queues.bounds, names, most_waiting)
@@ -118,9 +131,16 @@ class Enqueuer:
                 lambda: admit(transaction, jobs, ids, bounds, store),
             )
 
-        results = self._database.write(work)
+        try:
+            results = self._database.write(work)
+        except StorageOutcomeUnknownError as error:
+            raise StorageOutcomeUnknownError(ids) from error.__cause__
         self._queues.remember(names, queues.bounds)
         return results
+
+    def _ids_of(self, jobs: Sequence[NewJob]) -> list[str]:
+        minted = self._ids.new_many(len(jobs))
+        return [job.job_id or new for job, new in zip(jobs, minted, strict=True)]
 
     def enqueue_within(
         self,
@@ -129,7 +149,7 @@ class Enqueuer:
         key: RequestKey | None = None,
     ) -> list[EnqueueResult]:
         """Store jobs in a caller's transaction; see :meth:`JobQueue.enqueue`."""
-        ids = self._ids.new_many(len(jobs))
+        ids = self._ids_of(jobs)
         names = sorted({job.queue_name for job in jobs})
 
         def work(transaction: Transaction) -> list[EnqueueResult]:
@@ -263,7 +283,7 @@ def _due(rows: Sequence[Row]) -> int | None:
 
 
 def _is_plain(job: NewJob) -> bool:
-    return job.dedupe_key is None and job.schedule_name is None
+    return job.dedupe_key is None and job.schedule_name is None and job.job_id is None
 
 
 def _append(
@@ -393,6 +413,8 @@ def _may_replace(job: NewJob, found: EnqueueResult) -> bool:
 def _holder(job: NewJob, job_id: str, row: Row) -> EnqueueResult:
     found_id, queue_name, kind, status, due_us = row
     if found_id == job_id:
+        if kind != job.kind:
+            raise InvalidInputError("job_id", "is the id of a job of another kind")
         return _new(job, job_id, due_us)
     if kind != job.kind:
         raise DuplicateJobError(str(job.dedupe_key), found_id, kind)

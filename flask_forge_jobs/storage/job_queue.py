@@ -108,6 +108,7 @@ class JobQueue:
             DuplicateJobError: The key is held by a job of another kind.
             RequestKeyReusedError: The request key was used for something else.
             QueueFullError: As many jobs wait in the queue as may.
+            StorageOutcomeUnknownError: The job may be stored; the error has its id.
             StorageError: The job was not stored.
         """
         if key is not None or connection is not None:
@@ -147,6 +148,7 @@ class JobQueue:
             DuplicateJobError: A key is held by a job of another kind.
             RequestKeyReusedError: The request key was used for something else.
             QueueFullError: One of the queues has no room for its jobs.
+            StorageOutcomeUnknownError: All may be stored; the error has their ids.
             StorageError: Nothing was stored.
         """
         if len(jobs) > MAX_BULK_JOBS:

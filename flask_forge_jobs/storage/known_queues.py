@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from flask_forge_jobs.clock import Clock
+from flask_forge_jobs.errors import StorageOutcomeUnknownError, StorageUnavailableError
 from flask_forge_jobs.model.queues import DEFAULT_MAX_WORKERS
 from flask_forge_jobs.storage.database import Database, Transaction, encode_names
 
@@ -54,9 +55,15 @@ class KnownQueues:
     def look_up(self, queue_names: Sequence[str]) -> Queues:
         """Register queues that are missing, and return what is known of all."""
         if any(self._known_of(name) is None for name in queue_names):
-            return self._database.write(
-                lambda transaction: self.look_up_within(transaction, queue_names)
-            )
+            try:
+                return self._database.write(
+                    lambda transaction: self.look_up_within(transaction, queue_names)
+                )
+            except StorageOutcomeUnknownError as error:
+                # Of the queues; no job has been sent yet.
+                raise StorageUnavailableError(
+                    "the connection to the database was lost"
+                ) from error
         return Queues(bounds=self._bounds(queue_names))
 
     def look_up_within(

@@ -131,6 +131,7 @@ class Task(Generic[P, R]):
         Raises:
             InvalidInputError: The arguments do not bind to the signature or are not
                 JSON; the parameter is named.
+            StorageOutcomeUnknownError: The job may be stored; the error has its id.
             StorageError: The job was not stored.
         """
         return self._store(self._new_job(self.defaults, args, kwargs))
@@ -155,6 +156,7 @@ class Task(Generic[P, R]):
         replace: Collection[str] | None = None,
         max_attempts: int | None = None,
         timeout_s: float | None = None,
+        job_id: str | None = None,
         connection: object | None = None,
     ) -> BoundTask[P]:
         """Return the task with other options for the jobs enqueued through it.
@@ -171,6 +173,7 @@ class Task(Generic[P, R]):
                 ``payload``, ``run_at``, or both.
             max_attempts: How often the job may run, 1 to 1000.
             timeout_s: Seconds one attempt may take.
+            job_id: The id to store the job under; see :meth:`.ForgeJobs.enqueue`.
             connection: Store the jobs in this connection's transaction, such as
                 ``db.session``; see :meth:`.ForgeJobs.enqueue`.
 
@@ -187,6 +190,7 @@ class Task(Generic[P, R]):
             replace=replace,
             max_attempts=max_attempts,
             timeout_s=timeout_s,
+            job_id=job_id,
         )
         store = self._store
         return BoundTask(

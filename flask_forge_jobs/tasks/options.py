@@ -26,6 +26,7 @@ class JobOptions:
         replace: What the pending holder of the key takes over.
         max_attempts: How often the job may run.
         timeout_s: Seconds one attempt may take.
+        job_id: The id to store it under.
     """
 
     queue: str | None = None
@@ -37,6 +38,7 @@ class JobOptions:
     replace: Collection[str] = ()
     max_attempts: int = DEFAULT_MAX_ATTEMPTS
     timeout_s: float | None = None
+    job_id: str | None = None
 
     def changed(self, **given: Any) -> JobOptions:
         """Return the options with those given that are not None.
@@ -70,6 +72,7 @@ class JobOptions:
             timeout_s=self.timeout_s,
             dedupe_for=self.dedupe_for,
             replace=self.replace,
+            job_id=self.job_id,
         )
 
     def _key(self, kind: str, payload: str) -> str | None:

@@ -380,3 +380,29 @@ def test_a_deduped_request_wakes_nobody(storage: Storage) -> None:
         listener.stop()
 
     assert "mail" not in heard.names
+
+
+def test_a_job_that_may_be_stored_is_stored_once_under_its_id(
+    storage: Storage, sql: Sql
+) -> None:
+    """The answer to the first call was lost, and the caller asks again."""
+    first = storage.jobs.enqueue(NewJob("noop", job_id=ULID))
+
+    again = storage.jobs.enqueue(NewJob("noop", job_id=ULID))
+    with_others = storage.jobs.enqueue_many(
+        [NewJob("noop"), NewJob("noop", job_id=ULID), NewJob("noop", dedupe_key="k")]
+    )
+
+    assert (first.id, again.id, with_others[1].id) == (ULID, ULID, ULID)
+    assert not again.is_deduped
+    assert sql.value("SELECT COUNT(*) FROM forge_job") == 3
+
+
+def test_the_id_of_another_job_is_refused(storage: Storage) -> None:
+    storage.jobs.enqueue(NewJob("noop", job_id=ULID))
+
+    with pytest.raises(InvalidInputError, match="another kind"):
+        storage.jobs.enqueue(NewJob("other", job_id=ULID))
+
+
+ULID = "01JD8000000000000000000000"

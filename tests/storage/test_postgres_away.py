@@ -1,0 +1,125 @@
+"""A PostgreSQL server that hangs: who waits, what is said, and what is stored."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+from collections.abc import Iterator
+
+import pytest
+
+from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.errors import (
+    StorageError,
+    StorageOutcomeUnknownError,
+    StorageUnavailableError,
+)
+from flask_forge_jobs.model.jobs import NewJob
+from flask_forge_jobs.storage import postgres as postgres_module
+from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.connect import open_storage
+from flask_forge_jobs.storage.deadlines import within
+from flask_forge_jobs.storage.postgres import PostgresDatabase
+from tests.acceptance.faults.proxy import Proxy, proxied
+from tests.support.jobs import OWNER, enqueue
+from tests.support.sql import Sql
+from tests.support.threads import Heard
+
+STORED = "SELECT id FROM forge_job ORDER BY id"
+
+
+@pytest.fixture
+def proxy(postgres_settings: DatabaseSettings) -> Iterator[Proxy]:
+    """A network that fails when it is told to."""
+    with proxied(postgres_settings) as found:
+        yield found
+
+
+@pytest.fixture
+def far(
+    proxy: Proxy, postgres_settings: DatabaseSettings, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Storage]:
+    """The stores by way of it, with short limits; the queue is known."""
+    monkeypatch.setattr(postgres_module, "_DEADLINE_SLACK_S", 0.1)
+    monkeypatch.setattr(postgres_module, "_TIMED_OUT_S", 0.3)
+    settings = DatabaseSettings.from_url(proxy.url_of(postgres_settings))
+    settings = dataclasses.replace(settings, statement_timeout_s=0.5)
+    with contextlib.closing(open_storage(settings)) as storage:
+        enqueue(storage)
+        yield storage
+
+
+def database_of(storage: Storage) -> PostgresDatabase:
+    assert isinstance(storage.database, PostgresDatabase)
+    return storage.database
+
+
+def test_after_the_first_time_out_calls_fail_at_once_until_it_answers(
+    far: Storage, proxy: Proxy
+) -> None:
+    heard = Heard()
+    database_of(far)._state.callbacks.append(heard)
+    proxy.weather.is_silent = True
+    with pytest.raises(StorageOutcomeUnknownError):
+        enqueue(far)
+
+    for call in (lambda: enqueue(far), far.queues.all, far.takes_writes):
+        with pytest.raises(StorageUnavailableError, match="not tried"):
+            call()
+    proxy.weather.is_silent = False
+
+    # Whoever waits for work is told, as if a listener were back.
+    assert heard.wait_for(None)
+    assert enqueue(far)
+
+
+def test_a_job_whose_answer_was_lost_is_stored_once_under_its_id(
+    far: Storage, proxy: Proxy, postgres_settings: DatabaseSettings
+) -> None:
+    database_of(far)._wait = lambda _: None
+    sql = Sql(postgres_settings)
+    before = sql.run(STORED)
+    # The commits of all tries; the repeated ones find it stored.
+    proxy.weather.loses = lambda text: b"forge_enqueue" in text
+    with pytest.raises(StorageOutcomeUnknownError) as caught:
+        enqueue(far)
+    proxy.weather.loses = None
+    (job_id,) = caught.value.job_ids
+    stored = sql.run(STORED)
+    heard = Heard()
+    database_of(far)._state.callbacks.append(heard)
+    if database_of(far)._state.availability._reason is not None:
+        assert heard.wait_for(None)
+
+    again = far.jobs.enqueue(NewJob("noop", job_id=job_id))
+    (in_bulk,) = far.jobs.enqueue_many([NewJob("noop", job_id=job_id)])
+
+    assert job_id in str(caught.value)
+    assert stored == [*before, (job_id,)] == sql.run(STORED)
+    assert (again.id, again.is_deduped) == (job_id, False)
+    assert in_bulk.id == job_id
+
+
+def test_what_was_never_sent_is_not_called_unknown(far: Storage, proxy: Proxy) -> None:
+    database_of(far)._wait = lambda _: None
+    proxy.close()
+
+    with pytest.raises(StorageUnavailableError) as caught:
+        far.jobs.exchange(OWNER, [], {"default": 1})
+
+    assert not isinstance(caught.value, StorageOutcomeUnknownError)
+
+
+def test_a_call_with_a_deadline_ends_by_then(far: Storage, proxy: Proxy) -> None:
+    """A heartbeat has no half minute."""
+    database = database_of(far)
+    database._limit_s = math.inf
+    waits: list[float] = []
+    database._wait = waits.append
+    proxy.weather.is_silent = True
+
+    with within(0.2), pytest.raises(StorageError):
+        far.jobs.heartbeat(OWNER, {})
+
+    assert waits == []
