@@ -35,8 +35,10 @@ from flask_forge_jobs.errors import (
     StorageUnavailableError,
 )
 from flask_forge_jobs.model.one_line import one_line
+from flask_forge_jobs.model.seldom import Seldom
 
 LOGGER = logging.getLogger(__name__)
+_AWAY = Seldom()
 # A message may quote a value of the request; the answer need not be as long as that.
 MAX_MESSAGE_LENGTH = 500
 BUSY_RETRY_AFTER_S = 1
@@ -193,6 +195,12 @@ def _log(error: Exception, problem: Problem) -> None:
         )
     elif isinstance(error, SchemaTooNewError):
         LOGGER.error("request %s: %s", request_id(), error)
+    elif isinstance(error, StorageUnavailableError):
+        # Every request comes by here while the database is away.
+        kind = type(error).__name__
+        if _AWAY.is_time_for(kind):
+            text = one_line(str(error)) + _AWAY.more(kind)
+            LOGGER.error("request %s: database away: %s", request_id(), text)
     elif problem.status >= SERVER_ERROR and not isinstance(error, HTTPException):
         known = isinstance(error, ForgeJobsError)
         LOGGER.error(

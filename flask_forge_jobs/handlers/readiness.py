@@ -9,11 +9,13 @@ from enum import StrEnum
 
 from flask_forge_jobs.errors import MigrationError, SchemaTooNewError, StorageError
 from flask_forge_jobs.model.processes import LIVE_WITHIN_S, ServiceAge
+from flask_forge_jobs.model.seldom import Seldom
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.database import SchemaVersions
 from flask_forge_jobs.storage.migrate import look_at_schema
 
 logger = logging.getLogger(__name__)
+_SELDOM = Seldom()  # a load balancer asks every few seconds
 
 
 class ReadyStatus(StrEnum):
@@ -70,7 +72,9 @@ def readiness(storage: Storage) -> Readiness:
         services = storage.processes.services()
         takes_writes = storage.takes_writes()
     except StorageError as error:
-        logger.warning("not ready: %s", error)
+        kind = type(error).__name__
+        if _SELDOM.is_time_for(kind):
+            logger.warning("not ready: %s%s", error, _SELDOM.more(kind))
         is_schema = isinstance(error, MigrationError)
         return Readiness(
             (

@@ -251,8 +251,9 @@ class Dispatcher:
         if isinstance(error, SchemaTooNewError):
             self.is_shut_out = True
         pause_s = self._back_off.note_failure()
+        if not self._is_failing:
+            logger.warning("storage failed, next try in %s s: %s", pause_s, error)
         self._is_failing = True
-        logger.warning("storage failed, next try in %s s: %s", pause_s, error)
 
     def _rests_until(self) -> float:
         """When the storage is tried again after it failed."""

@@ -11,6 +11,7 @@ from flask.testing import FlaskClient
 from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import TooManyRequests, Unauthorized
 
+from flask_forge_jobs.api import errors as errors_module
 from flask_forge_jobs.api.blueprint import BlueprintOptions
 from flask_forge_jobs.api.errors import MAX_MESSAGE_LENGTH
 from flask_forge_jobs.errors import (
@@ -27,10 +28,13 @@ from flask_forge_jobs.errors import (
     StorageBusyError,
     StorageCorruptError,
     StorageError,
+    StorageOutcomeUnknownError,
     StorageUnavailableError,
 )
+from flask_forge_jobs.model.seldom import PERIOD_S, Seldom
 from tests.api.faulty import faulty_storage
 from tests.api.mounting import PREFIX, mount, mount_failing
+from tests.support.clocks import MovingClock
 
 UNASKED = faulty_storage(AssertionError("the storage was asked"))
 SECRET = "SELECT secret FROM /srv/queue.sqlite"  # what must not get out
@@ -130,6 +134,42 @@ def test_who_asks_code_that_is_too_old_is_told_why() -> None:
         "schema version 14: this database needs code that knows schema 14 or newer, "
         "this package knows 13; upgrade flask-forge-jobs"
     )
+
+
+def test_a_database_that_is_away_is_told_once_a_minute_in_one_line(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hundreds of refusals a minute, each with a traceback, fill a disk."""
+    clock = MovingClock()
+    monkeypatch.setattr(errors_module, "_AWAY", Seldom(clock.monotonic))
+    client = _failing(StorageUnavailableError("down"))
+    unsure = _failing(StorageOutcomeUnknownError(["01J"]))
+
+    for _ in range(3):
+        client.get(f"{PREFIX}/queue/overview")
+    unsure.get(f"{PREFIX}/queue/overview")
+    clock.move(PERIOD_S)
+    client.get(f"{PREFIX}/queue/overview")
+
+    lines = [record.getMessage().partition(": ")[2] for record in caplog.records]
+    assert lines == [
+        "database away: down",
+        f"database away: {StorageOutcomeUnknownError(['01J'])}",
+        "database away: down (2 more since the last line)",
+    ]
+    assert not any(record.exc_info for record in caplog.records)
+
+
+def test_an_unknown_outcome_says_which_job_it_is() -> None:
+    client = _failing(StorageOutcomeUnknownError(["01JD8000000000000000000000"]))
+
+    answer = client.get(f"{PREFIX}/queue/overview")
+
+    assert answer.status_code == 503
+    assert answer.json is not None
+    assert answer.json["kind"] == "unavailable"
+    assert "01JD8000000000000000000000 may be stored" in answer.json["msg"]
+    assert answer.headers["Retry-After"] == str(answer.json["retry_after_secs"])
 
 
 def test_rate_limit_has_exactly_the_references_body() -> None:

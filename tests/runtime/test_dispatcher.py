@@ -510,12 +510,14 @@ def test_a_sign_of_life_ends_the_pause(caplog: pytest.LogCaptureFixture) -> None
         rig.round()
     rig.jobs.error = None
     rig.jobs.demands.clear()
+    told = [record.message for record in caplog.records]
     caplog.clear()
 
     rig.dispatcher.wake(None)
     rig.round()
     rig.round()
 
+    assert told == ["storage failed, next try in 1.0 s: gone"]
     assert rig.jobs.demands[0] == {"default": 2}
     assert [record.message for record in caplog.records] == ["storage works again"]
     rig.jobs.error = StorageUnavailableError("gone")
