@@ -87,9 +87,11 @@ class DatabaseSettings(Tuning):
         backend: ``sqlite`` (default) or ``postgres``.
         path: The SQLite file; None (default) is a database in memory, gone with the
             process.
-        host: Host name, address, or the directory of a Unix socket; None leaves the
-            choice to libpq.
+        host: Host name, address, or the directory of a Unix socket; several with commas
+            between them are tried in this order. None leaves the choice to libpq.
         port: TCP port or the number in the socket's name, default 5432.
+        ports: The port of each of several hosts with commas between them; None
+            (default) means ``port`` for all.
         database: Name of the PostgreSQL database.
         username: Role to connect as; None leaves the choice to libpq.
         password: Its password; None when none is needed.
@@ -97,6 +99,9 @@ class DatabaseSettings(Tuning):
         sslrootcert: File with the authorities to trust.
         sslcert: File with the client's certificate.
         sslkey: File with the client's key.
+        libpq: Further parameters for libpq as pairs of name and value, such as
+            ``("target_session_attrs", "read-write")``, which is the default for several
+            hosts.
         source: The setting or the file that named it, for log and errors; ``default``
             when nothing did, None (default) when a program made these settings.
     """
@@ -105,6 +110,7 @@ class DatabaseSettings(Tuning):
     path: Path | None = None
     host: str | None = None
     port: int = DEFAULT_POSTGRES_PORT
+    ports: str | None = None
     database: str | None = None
     username: str | None = None
     password: str | None = None
@@ -112,6 +118,7 @@ class DatabaseSettings(Tuning):
     sslrootcert: str | None = None
     sslcert: str | None = None
     sslkey: str | None = None
+    libpq: tuple[tuple[str, str], ...] = ()
     source: str | None = field(default=None, compare=False)
 
     @classmethod
@@ -125,8 +132,10 @@ class DatabaseSettings(Tuning):
         ``postgresql://user:password@host:5432/name`` takes the parameters ``host`` (the
         directory of a Unix socket, for instance), ``port``, ``user``, ``password``,
         ``sslmode``, ``sslrootcert``, ``sslcert``, ``sslkey``, ``connect_timeout`` (in
-        seconds) and ``application_name``. Reserved characters are written as ``%`` and
-        two hexadecimal digits.
+        seconds), ``application_name``, and for libpq ``target_session_attrs``,
+        ``options``, ``keepalives``, ``keepalives_idle``, ``keepalives_interval``,
+        ``keepalives_count`` and ``tcp_user_timeout``. Several hosts are divided by
+        commas. Reserved characters are written as ``%`` and two hexadecimal digits.
 
         Args:
             url: The URL.
@@ -161,9 +170,12 @@ class DatabaseSettings(Tuning):
             return f"sqlite:///{self.path or MEMORY}"
         password = f":{MASK}" if self.password else ""
         user = f"{quote(self.username, safe='')}{password}@" if self.username else ""
-        host = quote(self.host or "", safe=":") if self.host else ""
-        host = f"[{host}]" if ":" in host else host
-        return f"postgresql://{user}{host}:{self.port}/{quote(self.database or '')}"
+        hosts = (self.host or "").split(",")
+        ports = (
+            (self.ports or "").split(",") if self.ports else [self.port] * len(hosts)
+        )
+        places = [f"{_shown(h)}:{p}" for h, p in zip(hosts, ports, strict=True)]
+        return f"postgresql://{user}{','.join(places)}/{quote(self.database or '')}"
 
     @property
     def named(self) -> str:
@@ -193,7 +205,7 @@ class DatabaseSettings(Tuning):
         """
         named: dict[str, str | int | None] = {
             "host": self.host,
-            "port": self.port,
+            "port": self.ports or self.port,
             "dbname": self.database,
             "user": self.username,
             "password": self.password,
@@ -203,8 +215,23 @@ class DatabaseSettings(Tuning):
             "sslkey": self.sslkey,
             "connect_timeout": self.connect_timeout_s,
             "application_name": self.application_name,
+            **self.libpq_parameters(),
         }
         return {name: value for name, value in named.items() if value is not None}
+
+    def libpq_parameters(self) -> dict[str, str]:
+        """Return the further parameters for libpq.
+
+        Of several hosts the one that takes writes is wanted, if nothing else is said.
+        """
+        several = "," in (self.host or "")
+        default = {"target_session_attrs": "read-write"} if several else {}
+        return default | dict(self.libpq)
+
+
+def _shown(host: str) -> str:
+    quoted = quote(host, safe=":")
+    return f"[{quoted}]" if ":" in quoted else quoted
 
 
 @dataclass(frozen=True, slots=True)

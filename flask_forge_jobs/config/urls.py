@@ -9,6 +9,7 @@ of ``urllib`` repeat what they could not read.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, TypedDict
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
@@ -25,10 +26,22 @@ SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"
 PORT_RANGE = (1, 65_535)
 POOL_SIZE_RANGE = (1, 1_000)
 CONNECT_TIMEOUT_RANGE_S = (1, 600)
+DEFAULT_PORT = "5432"
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _NUMBER = re.compile(r"[0-9]{1,9}")
+# These go to libpq as they are, after a look at their values.
+_NUMBERS = {
+    "keepalives": (0, 1),
+    "keepalives_count": (1, 1_000),
+    "keepalives_idle": (1, 100_000),
+    "keepalives_interval": (1, 100_000),
+    "tcp_user_timeout": (0, 10_000_000),
+}
+# Of the others, a standby takes no writes and no job.
+SESSION_ATTRS = ("any", "primary", "read-write")
+_HANDED_ON = ("options", "target_session_attrs", *_NUMBERS)
 _PARAMETERS = (
     "application_name",
     "connect_timeout",
@@ -40,6 +53,7 @@ _PARAMETERS = (
     "sslmode",
     "sslrootcert",
     "user",
+    *_HANDED_ON,
 )
 
 
@@ -50,6 +64,7 @@ class Location(TypedDict, total=False):
     path: Path | None
     host: str | None
     port: int
+    ports: str
     database: str
     username: str
     password: str
@@ -60,6 +75,7 @@ class Location(TypedDict, total=False):
     pool_size: int
     connect_timeout_s: int
     application_name: str
+    libpq: tuple[tuple[str, str], ...]
 
 
 def parse_url(url: object, base_dir: Path) -> Location:
@@ -162,22 +178,37 @@ def _parse_postgres(parts: SplitResult) -> Location:
         raise _refused("must name one database after the host, such as /jobs")
     location["database"] = database
     _read_parameters(location, parts.query)
+    hosts = (location.get("host") or "").count(",") + 1
+    if location.get("ports", "").count(",") + 1 not in (1, hosts):
+        raise _refused("needs one port, or one for each host")
     return location
 
 
 def _read_address(location: Location, address: str) -> None:
-    """Take host and port; a bracketed address is IPv6."""
-    host, bracket, rest = address.removeprefix("[").partition("]")
-    if address.startswith("[") and bracket:
+    """Take hosts and ports, divided by commas; a bracketed address is IPv6."""
+    places = [_host_and_port(place) for place in address.split(",")]
+    if any(host for host, _ in places):
+        location["host"] = ",".join(_decode("host", host) for host, _ in places)
+    if any(port is not None for _, port in places):
+        _take_ports(
+            location, [port if port is not None else DEFAULT_PORT for _, port in places]
+        )
+
+
+def _host_and_port(place: str) -> tuple[str, str | None]:
+    host, bracket, rest = place.removeprefix("[").partition("]")
+    if place.startswith("[") and bracket:
         has_port, port = rest[:1], rest[1:]
     else:
-        host, has_port, port = address.partition(":")
-    if "," in host or "," in port:
-        raise _refused("names several hosts; one is supported")
-    if host:
-        location["host"] = _decode("host", host)
-    if has_port:
-        location["port"] = _number("port", port, PORT_RANGE)
+        host, has_port, port = place.partition(":")
+    return host, port if has_port else None
+
+
+def _take_ports(location: Location, texts: Sequence[str]) -> None:
+    ports = [_number("port", text, PORT_RANGE) for text in texts]
+    location["port"] = ports[0]
+    if len(set(ports)) > 1:
+        location["ports"] = ",".join(map(str, ports))
 
 
 def _read_parameters(location: Location, query: str) -> None:
@@ -192,7 +223,7 @@ def _read_parameters(location: Location, query: str) -> None:
         check_setting_text("url", value)
         match name:
             case "port":
-                location["port"] = _number(name, value, PORT_RANGE)
+                _take_ports(location, value.split(","))
             case "connect_timeout":
                 limits = CONNECT_TIMEOUT_RANGE_S
                 location["connect_timeout_s"] = _number(name, value, limits)
@@ -212,6 +243,18 @@ def _read_parameters(location: Location, query: str) -> None:
                 location["sslcert"] = value
             case "sslkey":
                 location["sslkey"] = value
+            case _:
+                _check_handed_on(name, value)
+                given = location.get("libpq", ())
+                location["libpq"] = (*given, (name, value))
+
+
+def _check_handed_on(name: str, value: str) -> None:
+    if name in _NUMBERS:
+        _number(name, value, _NUMBERS[name])
+    elif name == "target_session_attrs" and value not in SESSION_ATTRS:
+        known = ", ".join(SESSION_ATTRS)
+        raise _refused(f"has a target_session_attrs that is none of {known}")
 
 
 def _number(name: str, text: str, limits: tuple[int, int]) -> int:

@@ -330,7 +330,7 @@ def _keywords(settings: DatabaseSettings) -> dict[str, Any]:
         "sslkey": settings.sslkey,
     }
     return {
-        "port": settings.port,
+        "port": settings.ports or settings.port,
         "application_name": settings.application_name,
         # libpq takes 2 s as the shortest.
         "connect_timeout": max(int(left_s(settings.connect_timeout_s)), 2),
@@ -339,6 +339,7 @@ def _keywords(settings: DatabaseSettings) -> dict[str, Any]:
         "keepalives_interval": 5,
         "keepalives_count": 3,
         **{key: value for key, value in optional.items() if value is not None},
+        **settings.libpq_parameters(),
     }
 
 

@@ -108,6 +108,8 @@ def test_repr_names_what_differs_from_the_default() -> None:
         (SECRET_URL, "postgresql://app:***@db:6432/jobs"),
         ("postgresql://app@db/jobs", "postgresql://app@db:5432/jobs"),
         ("postgresql://[::1]/jobs", "postgresql://[::1]:5432/jobs"),
+        ("postgresql://a:1,b/jobs", "postgresql://a:1,b:5432/jobs"),
+        ("postgresql://a,b/jobs", "postgresql://a:5432,b:5432/jobs"),
         ("postgresql:///jobs?host=/run/pg", "postgresql://%2Frun%2Fpg:5432/jobs"),
         ("postgresql://a%40b:x@/j%20s", "postgresql://a%40b:***@:5432/j%20s"),
         ("sqlite:////srv/q.db", "sqlite:////srv/q.db"),
@@ -117,6 +119,26 @@ def test_dsn_for_display_is_the_address_without_its_password(
     url: str, shown: str
 ) -> None:
     assert DatabaseSettings.from_url(url).dsn_for_display == shown
+
+
+@pytest.mark.parametrize(
+    ("url", "more"),
+    [
+        ("postgresql://a/jobs", {}),
+        ("postgresql://a,b/jobs", {"target_session_attrs": "read-write"}),
+        (
+            "postgresql://a,b/jobs?target_session_attrs=any&keepalives_idle=5",
+            {"target_session_attrs": "any", "keepalives_idle": "5"},
+        ),
+    ],
+)
+def test_of_several_hosts_the_one_that_takes_writes_is_wanted(
+    url: str, more: dict[str, str]
+) -> None:
+    settings = DatabaseSettings.from_url(url)
+
+    assert settings.libpq_parameters() == more
+    assert more.items() <= settings.connect_parameters().items()
 
 
 def test_connect_parameters_are_libpqs() -> None:

@@ -46,6 +46,23 @@ def test_parse_url_reads_sqlite(url: str, path: Path | None) -> None:
             "postgresql://u@/d?host=/var/run&port=5433",
             {"host": "/var/run", "port": 5433, "username": "u"},
         ),
+        ("postgresql://h1,h2/d", {"host": "h1,h2"}),
+        ("postgresql://h1:1,h2:1/d", {"host": "h1,h2", "port": 1}),
+        (
+            "postgresql://u@h1:1,h2/d",
+            {"host": "h1,h2", "port": 1, "ports": "1,5432", "username": "u"},
+        ),
+        (
+            "postgresql:///d?host=h1,h2&port=1,2",
+            {"host": "h1,h2", "port": 1, "ports": "1,2"},
+        ),
+        (
+            "postgresql://h/d?options=-csearch_path%3Dx&keepalives_idle=5",
+            {
+                "host": "h",
+                "libpq": (("options", "-csearch_path=x"), ("keepalives_idle", "5")),
+            },
+        ),
         ("postgresql:///d?user=u&password=p%26", {"username": "u", "password": "p&"}),
         (
             "postgresql://h/d?sslmode=verify-full&sslrootcert=/ca&sslcert=/c&sslkey=/k",
@@ -96,8 +113,12 @@ def test_parse_url_reads_postgres(url: str, expected: Location) -> None:
         ("postgresql://h:/d", "not a whole number"),
         ("postgresql://h:x/d", "not a whole number"),
         ("postgresql://h:٣/d", "not a whole number"),
-        ("postgresql://h1,h2/d", "several hosts"),
-        ("postgresql://h1:1,h2:2/d", "several hosts"),
+        ("postgresql://h1,h2:x/d", "not a whole number"),
+        ("postgresql://h1,h2,h3/d?port=1,2", "one for each host"),
+        ("postgresql://h/d?port=1,2", "one for each host"),
+        ("postgresql://h/d?target_session_attrs=standby", "none of any, primary"),
+        ("postgresql://h/d?keepalives=2", "not within 0 to 1"),
+        ("postgresql://h/d?tcp_user_timeout=3s", "not a whole number"),
         ("postgresql://u:p/w@h/d", "after the host"),
         ("postgresql://[::1/d", "cannot be read"),
         ("postgresql://h/d?sslmod=x", "did you mean 'sslmode'"),
@@ -106,7 +127,7 @@ def test_parse_url_reads_postgres(url: str, expected: Location) -> None:
         ("postgresql://h/d?connect_timeout=0", "not within 1 to 600"),
         ("postgresql://h/d?connect_timeout=3s", "not a whole number"),
         ("postgresql://h/d?port=1&port=2", "twice"),
-        ("postgresql://h/d?options=-csearch_path%3Dx", "unknown parameter"),
+        ("postgresql://h/d?service=x", "unknown parameter"),
     ],
 )
 def test_parse_url_refuses(url: object, part: str) -> None:

@@ -123,3 +123,32 @@ def test_a_call_with_a_deadline_ends_by_then(far: Storage, proxy: Proxy) -> None
         far.jobs.heartbeat(OWNER, {})
 
     assert waits == []
+
+
+def test_of_several_servers_the_one_that_answers_is_used(
+    proxy: Proxy, postgres_settings: DatabaseSettings
+) -> None:
+    there = proxy.url_of(postgres_settings)
+    url = there.replace("127.0.0.1:", "127.0.0.1:1,127.0.0.1:", 1)
+
+    with contextlib.closing(open_storage(DatabaseSettings.from_url(url))) as storage:
+        assert enqueue(storage)
+        assert storage.takes_writes()
+
+
+def test_of_several_servers_none_without_writes_is_used(
+    own_settings: DatabaseSettings,
+) -> None:
+    sql = Sql(own_settings)
+    name = sql.value("SELECT current_database()")
+    sql.run(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    with proxied(own_settings) as proxy:
+        there = proxy.url_of(own_settings)
+        url = there.replace("127.0.0.1:", "127.0.0.1:1,127.0.0.1:", 1)
+        database = PostgresDatabase(DatabaseSettings.from_url(url))
+
+        with (
+            contextlib.closing(database),
+            pytest.raises(StorageUnavailableError, match="read-only"),
+        ):
+            database.open()
