@@ -12,7 +12,7 @@ from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageUnavailableError
 from flask_forge_jobs.model.instants import DAY_US, from_micros
 from flask_forge_jobs.model.jobs import NewJob
-from flask_forge_jobs.model.metrics import Window, window
+from flask_forge_jobs.model.metrics import MetricKey, Tally, Window, window
 from flask_forge_jobs.model.samples import DatabaseHealth, SampleSums
 from flask_forge_jobs.runtime.metrics import MetricsUpkeep, ResourceMeter, Sampler
 from flask_forge_jobs.storage.base import Storage
@@ -155,3 +155,18 @@ def test_upkeep_merges_and_drops(
     assert sql.run(f"{count} 10") == [(0,)]
     assert sql.run(f"{count} 0") == [(3,)]
     assert storage.metrics.counters().jobs["mail", "send"].completed == 2
+
+
+def test_a_host_whose_clock_is_ahead_folds_nothing_too_early(
+    storage: Storage, sql: Sql
+) -> None:
+    """Its owner writes the bucket once more, and it would count twice."""
+    now_us = sql.now_us()
+    key = MetricKey(10, now_us - now_us % (10 * SECOND_US), "mail", "send")
+    storage.metrics.put("writer", {key: Tally(enqueued=1)})
+    ahead = MovingClock(now_us + 1200 * SECOND_US)
+
+    MetricsUpkeep(storage.metrics, storage.samples, ahead).tick()
+    storage.metrics.put("writer", {key: Tally(enqueued=2)})
+
+    assert sql.run("SELECT host, enqueued FROM forge_metric") == [("writer", 2)]
