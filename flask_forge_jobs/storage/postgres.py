@@ -270,7 +270,7 @@ class PostgresDatabase:
 
     def _repeat(self, unit: Callable[[int], T]) -> T:
         """Run a unit again after transient faults, as long as there is hope."""
-        availability = self._state.availability
+        availability = self._current.availability  # of this process since the open
 
         def attempt(number: int) -> T:
             availability.check()

@@ -64,6 +64,13 @@ class Cluster:
         return found
 
     @property
+    def pid(self) -> int:
+        """The parent of all its processes."""
+        pid: int | None = self._server.get_pid()
+        assert pid is not None
+        return pid
+
+    @property
     def url(self) -> str:
         """The address of the database, without a detour."""
         return f"postgresql:///{DATABASE}?host={self.host}&user={ROLE}"
@@ -122,9 +129,7 @@ class Cluster:
 
     def kill_postmaster(self) -> None:
         """Kill the parent of all its processes; they end when they notice."""
-        pid = self._server.get_pid()
-        assert pid is not None
-        postmaster = psutil.Process(pid)
+        postmaster = psutil.Process(self.pid)
         postmaster.kill()
         postmaster.wait()
 
