@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from hashlib import sha256
 
 from flask_forge_jobs.errors import InvalidInputError
@@ -30,6 +30,7 @@ from flask_forge_jobs.model.time_zones import (
 
 # Begins the stored error of a schedule that its own expression has disabled.
 BAD_EXPRESSION = "invalid cron expression: "
+_CLOCK_WAS_AHEAD = timedelta(minutes=1)
 _NEVER = f"has no occurrence from now to the end of {LAST_YEAR}"
 
 
@@ -275,13 +276,19 @@ class Schedule:
         """Return the firings that are to be made now, and the schedule after them.
 
         Whose expression has no later occurrence fires for the last time and is disabled
-        (D55).
+        (D55). One that was fired or changed more than a minute from now has seen a
+        clock that was ahead: its series goes on from now, not from where that was.
 
         Raises:
             InvalidInputError: A stored value is outside its bounds; nothing can fire.
         """
-        if self.next_fire_at is None or self.next_fire_at > now:
+        if self.next_fire_at is None:
             return [], self
+        if self.next_fire_at > now:
+            if self.updated_at - now <= _CLOCK_WAS_AHEAD:
+                return [], self
+            following = self.definition.next_firing(now)
+            return [], replace(self, next_fire_at=following, updated_at=now)
         instants = self.definition.due(self.next_fire_at, now)
         try:
             following = self.definition.next_firing(now)

@@ -258,6 +258,29 @@ def test_an_instant_that_comes_back_is_not_fired_again(
     assert fired_at(sql) == [instant_us]
 
 
+def test_a_clock_that_was_ahead_for_a_moment_keeps_nothing_from_firing(
+    storage: Storage, sql: Sql
+) -> None:
+    """By a day for one tick: else the schedule would rest for that day."""
+    storage.cron.create(replace(YEARLY, cron_expr="* * * * *"))
+    instant_us = make_due(sql, "yearly", 5)
+    storage.cron.fire_due(router)
+    for column in ("updated_at", "last_fired_at", "next_fire_at"):
+        sql.run(f"UPDATE forge_cron SET {column} = {column} + ?", 86_400 * SECOND_US)
+
+    overdue_s = storage.cron.ahead().overdue_s
+    found = storage.cron.fire_due(router, overdue_s=30.0)
+    after = storage.cron.ahead()
+
+    assert overdue_s is not None
+    assert overdue_s > 30.0
+    assert found == NOTHING
+    assert fired_at(sql) == [instant_us]
+    assert after.overdue_s is None
+    assert after.next_s is not None
+    assert after.next_s <= 60.0
+
+
 def test_a_firing_by_hand_takes_no_instant(storage: Storage, sql: Sql) -> None:
     storage.cron.create(YEARLY)
     make_due(sql, "yearly")

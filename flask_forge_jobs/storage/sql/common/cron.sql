@@ -58,8 +58,14 @@ WHERE declared_by = :declared_by
 
 -- name: firings_ahead
 -- For how long a firing has been due, and in how long the next one is; by one clock.
+-- What that clock calls changed more than a minute from now it has seen when it was ahead.
 SELECT
-    :now - MIN(CASE WHEN next_fire_at <= :now THEN next_fire_at END),
+    MAX(
+        CASE
+            WHEN next_fire_at <= :now THEN :now - next_fire_at
+            WHEN updated_at > :now + 60000000 THEN updated_at - :now
+        END
+    ),
     MIN(CASE WHEN next_fire_at > :now THEN next_fire_at END) - :now
 FROM forge_cron
 WHERE enabled
@@ -68,7 +74,8 @@ WHERE enabled
 -- What another process is firing at this moment is left to it.
 SELECT /* use schedule_columns */
 FROM forge_cron
-WHERE enabled AND next_fire_at <= :now - :overdue_us AND name > :after
+WHERE enabled AND name > :after
+    AND (next_fire_at <= :now - :overdue_us OR updated_at > :now + 60000000)
 ORDER BY name
 LIMIT :limit
 /* skip_locked */
