@@ -1,13 +1,12 @@
 """Takes a PostgreSQL server away under load and gives it back.
 
-It is stopped, killed, frozen, or replaced for a while by one that takes no writes, with
-a long lease and a short one. Jobs are stored and run all the time: none may be lost or
-run twice, no worker process may end, and a job that is stored when the server is back
-must start within two seconds.
+It is stopped, killed, frozen, replaced for a while by one that takes no writes, or
+waits for a standby that is lost, with a long lease and a short one. Jobs are stored and
+run all the time: none may be lost or run twice, no worker process may end, and a job
+that is stored when the server is back must start within two seconds.
 
 Run it with ``python -m tests.acceptance.failover``; ``--frozen-s 60`` makes it longer.
-The exit status is 1 when something did not hold. A standby that is lost is not among
-the trials.
+The exit status is 1 when something did not hold.
 """
 
 from __future__ import annotations
@@ -84,6 +83,20 @@ def routed_to_a_standby(server: Cluster) -> Iterator[None]:
     route("off")
 
 
+@contextlib.contextmanager
+def without_its_standby(server: Cluster) -> Iterator[None]:
+    """It answers reads and ends no commit, as when a synchronous standby is lost."""
+
+    def set_standby(change: str) -> None:
+        with server.administrator() as cursor:
+            cursor.execute(f"ALTER SYSTEM {change}")
+            cursor.execute("SELECT pg_reload_conf()")
+
+    set_standby("SET synchronous_standby_names = 'lost'")
+    yield
+    set_standby("RESET synchronous_standby_names")
+
+
 Away = Callable[[Cluster], contextlib.AbstractContextManager[None]]
 
 
@@ -153,6 +166,7 @@ def main() -> int:
             (killed, DOWN_S),
             (routed_to_a_standby, DOWN_S),
             (frozen, given.frozen_s),
+            (without_its_standby, given.frozen_s),
         ):
             folder = Path(tempfile.mkdtemp(prefix="failover-"))
             line, holds = Trial(away, down_s, lease_s).run(
