@@ -64,8 +64,7 @@ class PostgresTransaction:
         elif self._is_begun:
             self._cursor.execute(sql, parameters)
         else:
-            self._is_begun = True
-            self._cursor.execute(f"{self._begin};\n{sql}", parameters)
+            self._cursor.execute(self._unsent(sql), parameters)
 
     def _unsent(self, *last: str) -> str:
         """Return what waits to be sent, and what comes last; it waits no longer."""
