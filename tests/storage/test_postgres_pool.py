@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import socket
 import threading
 from collections.abc import Iterator
@@ -92,6 +93,27 @@ def test_nothing_is_opened_before_it_is_needed(server: FakeServer) -> None:
     pool_of(server)
 
     assert server.made == []
+
+
+def test_nobody_waits_for_a_connection_to_a_server_that_is_away(
+    server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those who have waited since before it went hear of it too."""
+    monkeypatch.setattr(postgres_pool, "_CHECK_PERIOD_S", 0.01)
+
+    def check() -> None:
+        raise StorageUnavailableError("away")
+
+    pool = ConnectionPool(
+        server.connect,  # type: ignore[arg-type]  # stands in for psycopg2
+        size=1,
+        wait_s=math.inf,
+        random=lambda: 0.5,
+        check=check,
+    )
+
+    with pool.connection(), pytest.raises(StorageUnavailableError), pool.connection():
+        pass
 
 
 def test_the_warmest_connection_is_lent_again(server: FakeServer) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from flask_forge_jobs.errors import JobNotFoundError, StorageBusyError
 from flask_forge_jobs.storage import sqlite_turn
+from flask_forge_jobs.storage.deadlines import within
 from flask_forge_jobs.storage.sqlite_turn import (
     _HOPELESS_FOR_S,
     _SHORT_LIMIT_S,
@@ -53,6 +54,12 @@ def give_up(turn: WritersTurn) -> None:
 
 def test_a_writer_waits_for_as_long_as_it_was_told(clock: Clock) -> None:
     assert patience_s(WritersTurn(LIMIT_S), clock) == LIMIT_S
+
+
+def test_a_writer_with_a_deadline_waits_no_longer_than_that(clock: Clock) -> None:
+    """A heartbeat's, whose lease may be shorter than the wait."""
+    with within(1.0):
+        assert patience_s(WritersTurn(LIMIT_S), clock) <= 1.0
 
 
 def test_the_wait_for_the_thread_before_counts(clock: Clock) -> None:
