@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +37,7 @@ from tests.support.sql import Sql
 
 # Who asks: nobody, or a token of a role.
 CALLERS = ("nobody", "viewer", "operator")
+PHASES = ("examples", "coverage", "fuzzing", "stateful")
 EXAMPLES = 50
 _COUNT = re.compile(r"(?P<count>[0-9]+) generated")
 
@@ -105,21 +106,29 @@ def serving_target(backend: str, database_url: str, folder: Path) -> Iterator[Ta
         yield Target(backend, server.port(), tokens, folder)
 
 
-def fuzz(target: Target, caller: str, *, examples: int, seed_number: int) -> Verdict:
-    """Run schemathesis once; nothing is excluded.
+def fuzz(
+    target: Target,
+    caller: str,
+    *,
+    examples: int,
+    seed_number: int,
+    phases: Sequence[str] = PHASES,
+) -> Verdict:
+    """Run schemathesis once; no operation and no check is excluded.
 
     Args:
         target: The server.
         caller: Who asks; one of :data:`CALLERS`.
         examples: Most generated requests per operation and phase.
         seed_number: Where the randomness starts.
+        phases: What is tried; all of them by default.
     """
     description = target.folder / "openapi.json"
     description.write_bytes(_description(target))
     command = [
         str(Path(sys.executable).with_name("schemathesis")),
         "run", str(description), f"--url=http://{HOST}:{target.port}{PREFIX}",
-        "--checks=all", "--phases=examples,coverage,fuzzing,stateful", "--mode=all",
+        "--checks=all", f"--phases={','.join(phases)}", "--mode=all",
         f"--max-examples={examples}", f"--seed={seed_number}", "--no-color",
         "--continue-on-failure", "--generation-database=none",
     ]  # fmt: skip

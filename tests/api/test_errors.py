@@ -143,7 +143,7 @@ def test_a_database_that_is_away_is_told_once_a_minute_in_one_line(
     clock = MovingClock()
     monkeypatch.setattr(errors_module, "_AWAY", Seldom(clock.monotonic))
     client = _failing(StorageUnavailableError("down"))
-    unsure = _failing(StorageOutcomeUnknownError(["01J"]))
+    unsure = mount(faulty_storage(StorageOutcomeUnknownError(["01J"])))
 
     for _ in range(3):
         client.get(f"{PREFIX}/queue/overview")
