@@ -2,15 +2,16 @@
 
 The parent has one thread and no database connection. It starts its children as new
 interpreters, never by a fork, restarts those that end, more slowly each time, and gives
-up when they keep ending. Each child holds the reading end of a pipe; when the parent
-dies, even by SIGKILL, the pipe closes and the children stop.
+up when they keep ending. Each child holds the reading end of a pipe; when the parent is
+told to stop, or dies, even by SIGKILL, the pipe closes and the children stop. It sends
+them no signal, because a service manager may have sent them one already, and a second
+one would end them in the midst of their jobs.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import signal
 import subprocess
 import sys
 from collections import deque
@@ -90,11 +91,13 @@ class Children:
         """Run until a signal; return the exit status."""
         self._reader, self._writer = os.pipe()
         try:
-            with StopSignals(watch_children=True, at_once=self._signal_all) as signals:
-                status = self._watch(signals)
-                self._stop(signals)
+            with StopSignals(watch_children=True, at_once=self._kill_all) as signals:
+                try:
+                    status = self._watch(signals)
+                finally:
+                    os.close(self._writer)  # all of them stop
+                self._wait_for_ends(signals)
         finally:
-            os.close(self._writer)  # whoever still lives stops
             os.close(self._reader)
         return status
 
@@ -111,7 +114,7 @@ class Children:
             PARENT_PIPE_VARIABLE: str(self._reader),
             CHILD_VARIABLE: str(place.number),
         }
-        # A group of its own: Ctrl-C reaches the parent, which passes it on once.
+        # A group of its own: Ctrl-C reaches only the parent, which passes it on.
         return subprocess.Popen(  # noqa: S603  # our own command line
             self._command,
             env=environ,
@@ -167,13 +170,13 @@ class Children:
     def _living(self) -> list[subprocess.Popen[bytes]]:
         return [place.process for place in self._places if place.process is not None]
 
-    def _signal_all(self) -> None:
+    def _kill_all(self) -> None:
         for process in self._living():
-            process.send_signal(signal.SIGTERM)
+            process.kill()
 
-    def _stop(self, signals: StopSignals) -> None:
+    def _wait_for_ends(self, signals: StopSignals) -> None:
         living = self._living()
-        self._signal_all()
+        logger.info("told to stop; waiting for %s worker processes", len(living))
         ends_at = self._clock.monotonic() + self._grace_s + KILL_SLACK_S
         while any(process.poll() is None for process in living):
             left_s = ends_at - self._clock.monotonic()

@@ -1,9 +1,9 @@
 """Runs one worker process in the foreground until it is told to stop.
 
-It stops on SIGTERM or SIGINT, when the process that started it is gone, when a newer
-package has migrated the database beyond this one, and when so many of its threads are
-stuck in tasks that ignore their time limit, or its heartbeat is stuck for so long, that
-a fresh process is better.
+It stops on SIGTERM or SIGINT, when the process that started it stops or is gone, when a
+newer package has migrated the database beyond this one, and when so many of its threads
+are stuck in tasks that ignore their time limit, or its heartbeat is stuck for so long,
+that a fresh process is better.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from __future__ import annotations
 import logging
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from flask_forge_jobs.runtime.handle import RuntimeHandle
 from flask_forge_jobs.runtime.runtime import QueueRuntime
-from flask_forge_jobs.runtime.signals import StopSignals
+from flask_forge_jobs.runtime.signals import REPEAT_S, StopSignals
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ _LOOK_PERIOD_S = 1.0
 
 
 def parent_pipe(environ: Mapping[str, str]) -> int | None:
-    """Return the pipe that closes when our parent dies, or None."""
+    """Return the pipe that closes when our parent stops or dies, or None."""
     text = environ.get(PARENT_PIPE_VARIABLE, "")
     if not text.isdigit():
         return None
@@ -53,9 +53,13 @@ def run_in_foreground(
     pipe = parent_pipe(environ)
     if pipe is not None:
         runtime.with_parent(os.getppid())
-    with StopSignals() as signals:
+    descriptors = [] if pipe is None else [pipe]
+    # Whoever signals the parent may signal us as well, and once is enough.
+    with StopSignals(repeat_s=REPEAT_S if descriptors else 0.0) as signals:
+        if signals.wait(0.0, descriptors) or signals.is_stopping:
+            return 0  # told while the application was loading
         handle = runtime.start()
-        status = _wait(signals, handle, pipe)
+        status = _wait(signals, handle, descriptors)
         # Without a heartbeat its jobs run elsewhere by now: nothing to wait for.
         longest_s = 0.0 if handle.is_stuck else grace_s
         logger.info("stopping; running jobs get up to %g s", longest_s)
@@ -63,11 +67,12 @@ def run_in_foreground(
     return status
 
 
-def _wait(signals: StopSignals, handle: RuntimeHandle, pipe: int | None) -> int:
-    descriptors = [] if pipe is None else [pipe]
+def _wait(
+    signals: StopSignals, handle: RuntimeHandle, descriptors: Sequence[int]
+) -> int:
     while not signals.is_stopping:
         if signals.wait(_LOOK_PERIOD_S, descriptors):
-            logger.warning("the parent process is gone; stopping")
+            logger.info("the parent process stops or is gone")
             return 0
         if handle.abandoned_count >= MOST_ABANDONED:
             logger.error("too many tasks ignore their time limit; stopping")

@@ -1,5 +1,8 @@
 """SIGTERM and SIGINT become a request to stop; the second one ends the process.
 
+A service manager may ask every process of a service, and who is one of several may hear
+of one wish more than once: for them a repeat within a second is no second wish.
+
 Installed by the programs only, never by the extension inside somebody else's server.
 The handler does next to nothing: the main thread waits on a pipe that the interpreter
 writes to, and every database call is on another thread.
@@ -16,8 +19,12 @@ from concurrent.futures import ThreadPoolExecutor
 from types import FrameType, TracebackType
 from typing import Self
 
+from flask_forge_jobs.clock import Clock, SystemClock
+
 _STOPPING = (signal.SIGTERM, signal.SIGINT)
 EXIT_AT_ONCE = 130
+# Within this time nobody has seen what the first signal does.
+REPEAT_S = 1.0
 
 
 class StopSignals:
@@ -29,6 +36,9 @@ class StopSignals:
     Args:
         watch_children: Wake up as well when a child process ends.
         at_once: Called before the second signal ends the process; must not wait.
+        repeat_s: For how many seconds after the first signal another one is the same
+            wish; 0 by default, so that any second signal ends the process.
+        clock: Tells these seconds; the system's by default.
     """
 
     def __init__(
@@ -36,10 +46,15 @@ class StopSignals:
         *,
         watch_children: bool = False,
         at_once: Callable[[], object] = lambda: None,
+        repeat_s: float = 0.0,
+        clock: Clock | None = None,
     ) -> None:
         self._signals: list[signal.Signals] = list(_STOPPING)
         self._watch_children = watch_children
         self._at_once = at_once
+        self._repeat_s = repeat_s
+        self._clock = clock or SystemClock()
+        self._repeats_until = 0.0
         self.is_stopping = False
 
     def __enter__(self) -> Self:
@@ -71,12 +86,15 @@ class StopSignals:
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         del number, frame
-        if self.is_stopping:
+        now = self._clock.monotonic()
+        if not self.is_stopping:
+            self.is_stopping = True
+            self._repeats_until = now + self._repeat_s
+        elif now >= self._repeats_until:
             try:
                 self._at_once()
             finally:
                 os._exit(EXIT_AT_ONCE)
-        self.is_stopping = True
 
     def wait(
         self, timeout_s: float | None = None, descriptors: Sequence[int] = ()

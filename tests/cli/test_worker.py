@@ -266,6 +266,33 @@ def test_a_killed_child_is_replaced_after_a_pause(
     assert before[0] not in after
 
 
+@pytest.mark.parametrize("comes_first", ["parent", "children"])
+def test_a_signal_to_every_process_lets_the_running_jobs_finish(
+    storage: Storage, application: Application, comes_first: str
+) -> None:
+    """A8: what systemd does to a service unless its unit says otherwise."""
+    with application.start("worker", "--processes", "2", "--threads", "1") as parent:
+        parent.wait_for(" serves ", 2)
+        pids = children_of(parent.process.pid)
+        ids = [add(storage, "held") for _ in range(2)]
+        parent.wait_for("STARTED", 2)
+        if comes_first == "parent":
+            parent.signal(signal.SIGTERM)
+        for pid in pids:
+            os.kill(pid, signal.SIGTERM)
+        parent.wait_for("stopping; ", 2)
+        if comes_first == "children":
+            parent.signal(signal.SIGTERM)
+        parent.wait_for("told to stop; ")
+        application.release()
+        status = parent.wait()
+
+    assert status == 0
+    jobs = [storage.job_reader.get(job_id) for job_id in ids]
+    assert [(job.status, job.attempts) for job in jobs] == [(JobStatus.DONE, 1)] * 2
+    assert "ended with status" not in parent.text
+
+
 def test_a_second_signal_ends_the_children_too(
     storage: Storage, application: Application
 ) -> None:

@@ -56,12 +56,12 @@ def started(
 
 
 OBEYING = """
-import os, signal, sys
-signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+import os, signal
+signal.signal(signal.SIGTERM, lambda *_: os.write(1, b"SIGNALLED\\n"))
 number, pipe = os.environ["FORGE_JOBS_CHILD"], os.environ["FORGE_JOBS_PARENT_PIPE"]
 os.write(1, f"CHILD {number} {os.getsid(0) == os.getpid()}\\n".encode())
 os.read(int(pipe), 1)
-os.write(1, f"ORPHAN {number}\\n".encode())
+os.write(1, f"LET GO {number}\\n".encode())
 """
 
 
@@ -72,7 +72,8 @@ def test_children_have_numbers_and_sessions_of_their_own(tmp_path: Path) -> None
 
         assert status == 0
         assert sorted(parent.lines_with("CHILD")) == ["CHILD 0 True", "CHILD 1 True"]
-        assert parent.lines_with("ORPHAN") == []
+        assert sorted(parent.lines_with("LET GO")) == ["LET GO 0", "LET GO 1"]
+        assert parent.lines_with("SIGNALLED") == []
 
 
 def test_the_pipe_closes_when_the_parent_is_killed(tmp_path: Path) -> None:
@@ -81,7 +82,7 @@ def test_the_pipe_closes_when_the_parent_is_killed(tmp_path: Path) -> None:
 
         parent.signal(signal.SIGKILL)
 
-        parent.wait_for("ORPHAN", 2)
+        parent.wait_for("LET GO", 2)
 
 
 def test_a_child_that_does_not_stop_is_killed(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -42,14 +42,14 @@ def runtime_of(
     return QueueRuntime(storage, tasks, **options).with_queues(["default"])
 
 
-def stop_when_registered(storage: Storage) -> threading.Thread:
-    """Send SIGTERM to this process once the worker is there."""
+def once_registered(storage: Storage, action: Callable[[], object]) -> threading.Thread:
+    """Do something once the worker is there."""
 
     def watch() -> None:
         pause = threading.Event()
         while not storage.processes.pods():
             pause.wait(0.01)
-        os.kill(os.getpid(), signal.SIGTERM)
+        action()
 
     thread = threading.Thread(target=watch)
     thread.start()
@@ -57,7 +57,7 @@ def stop_when_registered(storage: Storage) -> threading.Thread:
 
 
 def test_sigterm_ends_it_with_status_0(storage: Storage) -> None:
-    stopping = stop_when_registered(storage)
+    stopping = once_registered(storage, lambda: os.kill(os.getpid(), signal.SIGTERM))
 
     status = run_in_foreground(runtime_of(storage), grace_s=1.0, environ={})
     stopping.join()
@@ -67,7 +67,23 @@ def test_sigterm_ends_it_with_status_0(storage: Storage) -> None:
 
 
 def test_the_end_of_the_parent_ends_it(storage: Storage) -> None:
-    """A6: nobody writes to the pipe; it closes when the parent dies."""
+    """A6: nobody writes to the pipe; it closes when the parent stops or dies."""
+    reader, writer = os.pipe()
+    runtime = runtime_of(storage)
+    closing = once_registered(storage, lambda: os.close(writer))
+
+    status = run_in_foreground(
+        runtime, grace_s=1.0, environ={PARENT_PIPE_VARIABLE: str(reader)}
+    )
+    closing.join()
+    os.close(reader)
+
+    assert status == 0
+    assert runtime.plan.parent_pid == os.getppid()
+
+
+def test_a_parent_that_stops_meanwhile_lets_nothing_start(storage: Storage) -> None:
+    job_id = add(storage, "quick")
     reader, writer = os.pipe()
     os.close(writer)
     runtime = runtime_of(storage)
@@ -78,7 +94,8 @@ def test_the_end_of_the_parent_ends_it(storage: Storage) -> None:
     os.close(reader)
 
     assert status == 0
-    assert runtime.plan.parent_pid == os.getppid()
+    assert not runtime._has_started
+    assert storage.job_reader.get(job_id).attempts == 0
 
 
 def test_too_many_stuck_tasks_end_it(storage: Storage, stubborn: HeldTask) -> None:

@@ -114,6 +114,27 @@ def test_the_second_signal_ends_it_whatever_is_called_first() -> None:
     assert finished.returncode == EXIT_AT_ONCE
 
 
+def test_a_repeat_within_its_time_is_the_same_wish() -> None:
+    finished = run(
+        """
+        import os, signal
+        from flask_forge_jobs.runtime.signals import REPEAT_S, StopSignals
+        from tests.support.clocks import MovingClock
+        clock = MovingClock()
+        with StopSignals(repeat_s=REPEAT_S, clock=clock):
+            os.kill(os.getpid(), signal.SIGTERM)
+            clock.move(REPEAT_S / 2)
+            os.kill(os.getpid(), signal.SIGTERM)
+            os.write(1, b"goes on")
+            clock.move(REPEAT_S / 2)
+            os.kill(os.getpid(), signal.SIGTERM)
+        os.write(1, b"never")
+        """
+    )
+
+    assert (finished.returncode, finished.stdout) == (EXIT_AT_ONCE, "goes on")
+
+
 def test_work_returns_as_soon_as_it_is_done() -> None:
     ran_on: list[threading.Thread] = []
     with StopSignals() as signals:
