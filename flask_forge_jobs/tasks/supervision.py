@@ -20,6 +20,8 @@ from flask_forge_jobs.tasks.process_groups import ProcessGroup
 # A stopping worker gives its jobs back a second after it has asked them to stop, and
 # by then nobody may work on them here; the shutdown's own grace is over already.
 SHUTDOWN_GRACE_S = 0.5
+# poll() takes no more than 2**31 milliseconds, and a time limit may be longer.
+_LONGEST_PAUSE_S = 86_400.0
 # What a program that is gone has left in its pipes: at most 64 KiB each.
 _LAST_LOOKS = 4
 
@@ -187,7 +189,7 @@ class Supervision:
             else (self._kill_at,)
         )
         waits = [moment - now for moment in moments if moment is not None]
-        return max(min(waits), 0.0) if waits else None
+        return min(max(min(waits), 0.0), _LONGEST_PAUSE_S) if waits else None
 
 
 def _nothing() -> bool:

@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from flask_forge_jobs.clock import SystemClock
+from flask_forge_jobs.model.jobs import TIMEOUT_RANGE_S
 from flask_forge_jobs.tasks.cancellation import CancelReason, CancelToken
 from flask_forge_jobs.tasks.pipes import read_some
 from flask_forge_jobs.tasks.process_groups import ProcessGroup
@@ -73,6 +74,17 @@ def test_a_listener_that_is_content_ends_the_wait(programs: Programs) -> None:
 
     assert not watch.has_ended
     assert not group.wait(0.0)
+
+
+def test_the_longest_time_limit_is_waited_for(programs: Programs) -> None:
+    group = programs.start(ENDS)
+    deadline = CLOCK.monotonic() + TIMEOUT_RANGE_S[1]
+    with Supervision(
+        group, CancelToken(), clock=CLOCK, deadline=deadline, grace_s=0.0
+    ) as watch:
+        assert not watch.run()
+
+    assert watch.has_ended
 
 
 def test_the_end_of_the_program_ends_the_wait(programs: Programs) -> None:
