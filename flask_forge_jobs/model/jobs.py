@@ -282,11 +282,18 @@ class Job(JobSummary):
     schedule_name: str | None = None
 
 
+class RunId(NamedTuple):
+    """One claim of one job; attempts that are given back repeat, claims do not."""
+
+    job_id: str
+    claim: int
+
+
 class ClaimedJob(NamedTuple):
     """What a worker needs of a job it owns; made straight from a row of the claim.
 
     ``payload`` and ``error_history`` are the stored JSON texts. The instants are all of
-    the same clock, the database's on PostgreSQL.
+    the same clock, the database's on PostgreSQL. ``claim`` counts the job's claims.
     """
 
     id: str
@@ -302,6 +309,12 @@ class ClaimedJob(NamedTuple):
     timeout_s: float | None
     enqueued_at_us: int = 0
     claimed_at_us: int = 0
+    claim: int = 0
+
+    @property
+    def run_id(self) -> RunId:
+        """Which run this is: no other one, of any job, has the same."""
+        return RunId(self.id, self.claim)
 
 
 class RunningJob(NamedTuple):
@@ -321,7 +334,7 @@ class RunningJob(NamedTuple):
 class HeartbeatReport:
     """What the one heartbeat statement of a process found."""
 
-    owned: frozenset[tuple[str, int]]
+    owned: frozenset[RunId]
     cancelled: frozenset[str]
 
 

@@ -131,7 +131,7 @@ class Settlement:
     """The one write that ends a run.
 
     Args:
-        job: The run that ends; its id and attempt are part of the fence.
+        job: The run that ends; its id and claim are part of the fence.
         status: The state the job goes to.
         delay_s: Seconds until the job may be claimed again; None for a final state.
         error: Text for ``last_error`` and the history, or None.
@@ -144,6 +144,7 @@ class Settlement:
             counted already.
         total_us: How long ago the job was enqueued when the run ended.
         seat: Name of the seats of which the run had one; None without.
+        was_tried: A write of it has failed, and may be stored all the same.
     """
 
     job: ClaimedJob
@@ -158,6 +159,7 @@ class Settlement:
     wait_us: int | None = None
     total_us: int = 0
     seat: str | None = None
+    was_tried: bool = False
 
 
 def settle(

@@ -94,7 +94,7 @@ class Finishing:
         cancelled: list[dict[str, Parameter]] = [
             {
                 "job_id": each.job.id,
-                "run": each.job.attempts,
+                "run": each.job.claim,
                 "error": CANCELLED_MESSAGE,
                 "history": append_error(each.job, CANCELLED_MESSAGE, self._at_us),
             }
@@ -109,19 +109,17 @@ class Finishing:
             }
             self._transaction.later("lock_cancelled", **whose)
             found |= _ids(self._transaction.all("finish_cancelled", **whose))
-        if self._transaction.attempt > 0:
-            found |= self._stored_before(missing)
-        return found
+        is_again = self._transaction.attempt > 0
+        tried = [each for each in missing if is_again or each.was_tried]
+        return found | self._stored_before(tried) if tried else found
 
-    def _stored_before(self, missing: Sequence[Settlement]) -> set[str]:
+    def _stored_before(self, tried: Sequence[Settlement]) -> set[str]:
         """Return what an earlier commit has stored although its answer was lost."""
         rows: list[dict[str, Parameter]] = []
-        for each in missing:
-            run = each.job.attempts
-            rows.append(_settled_row(each, run - each.uncount, each.status))
-            if each.status not in _FINAL:
-                # Or as a cancelled one, which keeps its attempt.
-                rows.append(_settled_row(each, run, JobStatus.DEAD))
+        for each in tried:
+            rows.append(_settled_row(each, each.status, each.error))
+            if each.status not in _FINAL:  # or as a cancelled one
+                rows.append(_settled_row(each, JobStatus.DEAD, CANCELLED_MESSAGE))
         return _ids(self._transaction.all("settled", rows=encode_rows(rows)))
 
 
@@ -130,9 +128,14 @@ def _to_us(seconds: float) -> int:
 
 
 def _settled_row(
-    settlement: Settlement, run: int, status: JobStatus
+    settlement: Settlement, status: JobStatus, error: str | None
 ) -> dict[str, Parameter]:
-    return {"job_id": settlement.job.id, "run": run, "new_status": status.value}
+    return {
+        "job_id": settlement.job.id,
+        "run": settlement.job.claim,
+        "new_status": status.value,
+        "error": error,
+    }
 
 
 def _ids(rows: Iterable[Sequence[str]]) -> set[str]:
@@ -160,7 +163,7 @@ def _finish_row(settlement: Settlement, at_us: int) -> dict[str, Parameter]:
     job, error = settlement.job, settlement.error
     row: dict[str, Parameter] = {
         "job_id": job.id,
-        "run": job.attempts,
+        "run": job.claim,
         "new_status": settlement.status.value,
         "uncount": int(settlement.uncount),
         "throttled": int(settlement.is_throttle),

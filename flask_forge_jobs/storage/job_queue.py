@@ -1,6 +1,6 @@
 """JobQueue: the hot path. Enqueue, claim, finish, heartbeat, revive.
 
-Every change of a running job is fenced by its id, its state, its owner and its attempt,
+Every change of a running job is fenced by its id, its state, its owner and its claim,
 so a worker that lost a job changes nothing, whatever it believes. Outcomes and claims
 travel in batches: :meth:`JobQueue.exchange` writes everything that has ended and claims
 everything there is room for in one transaction.
@@ -22,6 +22,7 @@ from flask_forge_jobs.model.jobs import (
     Exchange,
     HeartbeatReport,
     NewJob,
+    RunId,
     RunningJob,
 )
 from flask_forge_jobs.model.outcomes import Settlement
@@ -197,7 +198,7 @@ class JobQueue:
             settlements: At most one for each job.
 
         Returns:
-            Ids that were refused because the owner no longer holds that attempt.
+            Ids that were refused because the owner no longer holds that claim.
         """
         return self.exchange(owner, settlements, {}).refused
 
@@ -270,13 +271,20 @@ class JobQueue:
                 ]
                 transaction.later("set_progress", owner=owner, rows=encode_rows(rows))
             return HeartbeatReport(
-                owned=frozenset((job_id, attempt) for job_id, attempt, _ in rows_found),
+                owned=frozenset(
+                    RunId(job_id, claim) for job_id, claim, _ in rows_found
+                ),
                 cancelled=frozenset(
                     job_id for job_id, _, asked_at in rows_found if asked_at is not None
                 ),
             )
 
         return self._database.write(work, urgent=True)
+
+    def held(self, owner: str) -> list[ClaimedJob]:
+        """Return every job that an owner has claimed and not ended."""
+        rows = self._database.read(lambda tx: tx.all("held", owner=owner))
+        return [claimed_from_row(row) for row in rows]
 
     def cancelled(self, owner: str) -> list[str]:
         """Return the ids of an owner's running jobs that a user wants stopped."""

@@ -40,7 +40,7 @@ class Seats:
             "take_seat",
             job_id=job.id,
             owner=owner,
-            run=job.attempts,
+            run=job.claim,
             seat=seat,
             most=most,
         )

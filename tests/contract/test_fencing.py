@@ -15,6 +15,7 @@ from flask_forge_jobs.model.outcomes import (
     Done,
     Failed,
     Outcome,
+    PutOff,
     Released,
     Throttled,
     settle,
@@ -87,6 +88,31 @@ def test_the_new_owner_can_still_finish(storage: Storage, sql: Sql) -> None:
     assert storage.job_reader.get(held.id).result == '"mine"'
 
 
+@pytest.mark.parametrize(
+    ("unspent", "outcome"),
+    [
+        (Released(), Done('"late"')),
+        (Released(), Failed("late")),
+        (Released(), Released()),
+        (PutOff(0.0), Done('"late"')),
+    ],
+)
+def test_a_run_that_was_given_back_cannot_end_the_next_one(
+    storage: Storage, unspent: Outcome, outcome: Outcome
+) -> None:
+    """Both are the same owner's, and of the same attempt."""
+    enqueue(storage)
+    first = run(storage, unspent)
+    second = claim_one(storage)
+    now_owned = storage.job_reader.get(first.id)
+
+    assert finish(storage, first, outcome) is False
+
+    assert first.attempts == second.attempts
+    assert storage.job_reader.get(first.id) == now_owned
+    assert storage.jobs.heartbeat(OWNER, {}).owned == {second.run_id}
+
+
 @pytest.mark.parametrize("outcome", OUTCOMES)
 def test_an_attempt_is_part_of_the_fence(
     storage: Storage, sql: Sql, outcome: Outcome
@@ -148,7 +174,7 @@ def test_refused_outcomes_do_not_hold_back_the_others(
 ) -> None:
     ids = [enqueue(storage) for _ in range(3)]
     jobs = storage.jobs.claim(QUEUE, OWNER, 3)
-    sql.run("UPDATE forge_job SET attempts = 2 WHERE id = ?", ids[1])
+    sql.run("UPDATE forge_job SET claims = 2 WHERE id = ?", ids[1])
     done = [settle(j, Done(), failure_delay_s=1, user_cancelled=False) for j in jobs]
 
     assert storage.jobs.finish(OWNER, done) == [ids[1]]
@@ -174,6 +200,37 @@ def test_an_outcome_after_an_unclear_commit_is_not_refused(
     assert stored.status is settlement.status
     assert len(stored.error_history) == (settlement.error is not None)
     assert storage.queues.get(QUEUE).throttle_attempts <= 1
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES)
+def test_an_outcome_that_was_tried_before_is_not_refused_if_it_is_stored(
+    storage: Storage, outcome: Outcome
+) -> None:
+    """The database was away for longer than a write is repeated."""
+    enqueue(storage)
+    job = claim_one(storage)
+    settlement = settle(job, outcome, failure_delay_s=600, user_cancelled=False)
+    storage.jobs.finish(OWNER, [settlement])
+    stored = storage.job_reader.get(job.id)
+    settlement.was_tried = True
+
+    refused = storage.jobs.finish(OWNER, [settlement])
+
+    assert refused == []
+    assert storage.job_reader.get(job.id) == stored
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES)
+def test_an_outcome_that_was_tried_in_vain_is_refused_once_the_job_is_lost(
+    storage: Storage, outcome: Outcome
+) -> None:
+    enqueue(storage)
+    job = claim_one(storage)
+    revive_all(storage)
+    settlement = settle(job, outcome, failure_delay_s=600, user_cancelled=False)
+    settlement.was_tried = True
+
+    assert storage.jobs.finish(OWNER, [settlement]) == [job.id]
 
 
 # -- cancel ------------------------------------------------------------------------
@@ -233,9 +290,8 @@ def test_a_cancelled_run_can_only_be_ended_by_its_owner(storage: Storage) -> Non
 
     assert finish(storage, job, Failed("x"), owner=OTHER) is False
     # Not the last attempt: how that one fails is final, so a cancel changes nothing.
-    other_run = job._replace(attempts=job.attempts + 1)
-    assert other_run.attempts < job.max_attempts
-    assert finish(storage, other_run, Failed("x")) is False
+    assert job.attempts < job.max_attempts
+    assert finish(storage, job._replace(claim=job.claim + 1), Failed("x")) is False
 
     assert storage.job_reader.get(job.id).status is JobStatus.IN_PROGRESS
 

@@ -177,16 +177,15 @@ def test_a_job_whose_answer_got_lost_is_taken_by_the_next_try(storage: Storage) 
 
 
 def test_a_job_that_was_claimed_again_meanwhile_is_left_to_that_claim(
-    storage: Storage, sql: Sql
+    storage: Storage,
 ) -> None:
     """The worker of that claim may be running it."""
 
     def give_back() -> None:
-        (row,) = sql.run("SELECT id, attempts FROM forge_job WHERE kind = 'mine'")
-        gone = ClaimedJob(row[0], QUEUE, "mine", "{}", 0, 0, row[1], 5, 0, "[]", None)
+        (gone,) = [job for job in storage.jobs.held(OWNER) if job.kind == "mine"]
         settlement = settle(gone, Released(), failure_delay_s=1.0, user_cancelled=False)
         assert storage.jobs.finish(OWNER, [settlement]) == []
-        assert storage.jobs.claim(QUEUE, OWNER)[0].id == row[0]
+        assert storage.jobs.claim(QUEUE, OWNER)[0].id == gone.id
 
     lossy_jobs(storage.database).enqueue(JOB)
     claim_one(storage, owner=OTHER)

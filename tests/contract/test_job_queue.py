@@ -450,6 +450,23 @@ def test_heartbeat_reports_a_run_whose_claim_was_never_answered(
     assert storage.jobs.heartbeat(OWNER, {}).owned == {(ids[0], 1), (ids[1], 1)}
 
 
+def test_held_is_what_an_owner_has_claimed_and_not_ended(
+    storage: Storage, sql: Sql
+) -> None:
+    """As the claim told it; its answer may have been lost."""
+    enqueue(storage, priority=1)
+    run(storage, Failed("no"))
+    sql.age(RETRY_DELAY_S)
+    job = claim_one(storage)
+    enqueue(storage)
+    claim_one(storage, owner=OTHER)
+    enqueue(storage)
+
+    assert storage.jobs.held(OWNER) == [job]
+    finish(storage, job, Done())
+    assert storage.jobs.held(OWNER) == []
+
+
 def test_heartbeat_no_longer_reports_a_lost_run(storage: Storage) -> None:
     enqueue(storage)
     claim_one(storage)

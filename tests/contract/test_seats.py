@@ -164,6 +164,20 @@ def turn_away(storage: Storage, job: ClaimedJob) -> None:
     finish(storage, job, PutOff(60))
 
 
+def test_a_run_that_was_given_back_takes_no_seat_for_the_next_one(
+    storage: Storage, sql: Sql
+) -> None:
+    (first,) = claim(storage, 1)
+    finish(storage, first, Released())
+    (second,) = storage.jobs.claim("default", OWNER)
+
+    assert not take(storage, first)
+
+    assert first.attempts == second.attempts
+    assert sql.value("SELECT seat_name FROM forge_job") is None
+    assert take(storage, second)
+
+
 def test_a_freed_seat_calls_in_who_came_first(storage: Storage) -> None:
     first, second, third = claim(storage, 3)
     take(storage, first)

@@ -84,6 +84,7 @@ class ModelJob:
     due_at: float
     status: str = "pending"
     attempts: int = 0
+    claims: int = 0
     throttles: int = 0
     crashes: int = 0
     owner: str | None = None
@@ -159,6 +160,7 @@ class Model:
         for job in due[:limit]:
             job.status, job.owner = "in_progress", owner
             job.attempts += 1
+            job.claims += 1
         return [job.id for job in due[:limit]]
 
     def finish(self, claimed: ClaimedJob, owner: str, outcome: Outcome) -> bool:
@@ -166,7 +168,7 @@ class Model:
         if (
             job is None
             or (job.status, job.owner) != ("in_progress", owner)
-            or job.attempts != claimed.attempts
+            or job.claims != claimed.claim
         ):
             return False
         if job.is_cancelled and not isinstance(outcome, Done | Dead):
@@ -557,7 +559,7 @@ class JobHistories(RuleBasedStateMachine):
         self.tick()
         running = [job for job in self.model.jobs.values() if job.owner == owner]
         expected = (
-            {(job.id, job.attempts) for job in running},
+            {(job.id, job.claims) for job in running},
             {job.id for job in running if job.is_cancelled},
         )
 

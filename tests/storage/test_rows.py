@@ -67,7 +67,7 @@ def test_a_damaged_history_counts_as_empty(text: str) -> None:
 
 
 def test_a_claimed_job_is_the_row() -> None:
-    row = ("id", "queue", "kind", "{}", 1, 2, 3, 4, 5, "[]", None, 6, 7)
+    row = ("id", "queue", "kind", "{}", 1, 2, 3, 4, 5, "[]", None, 6, 7, 8)
 
     assert claimed_from_row(row) == row
     assert claimed_from_row(row).error_history == "[]"

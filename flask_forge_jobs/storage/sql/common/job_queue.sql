@@ -35,10 +35,17 @@ LIMIT 1
 -- later one: that one may have started it.
 SELECT
     id, queue_name, kind, payload, priority, scheduled_at, attempts, max_attempts,
-    throttle_attempts, error_history, timeout_s, enqueued_at, started_at
+    throttle_attempts, error_history, timeout_s, enqueued_at, started_at, claims
 FROM forge_job
-WHERE id = :id AND status = 'in_progress' AND process_id = :owner
-    AND started_at = enqueued_at
+WHERE id = :id AND status = 'in_progress' AND process_id = :owner AND claims = 1
+
+-- name: held
+-- Served by forge_job_running: what an owner has claimed and not ended.
+SELECT
+    id, queue_name, kind, payload, priority, scheduled_at, attempts, max_attempts,
+    throttle_attempts, error_history, timeout_s, enqueued_at, started_at, claims
+FROM forge_job
+WHERE status = 'in_progress' AND process_id = :owner
 
 -- name: find_recent
 -- Served by forge_job_key: the youngest other job of a key's window, in any state.
@@ -95,7 +102,7 @@ INNER JOIN /* rows v: job_id text, run integer, error text, history text */
     ON forge_job.id = v.job_id
 WHERE COALESCE(forge_job.status, '') = 'in_progress'
     AND COALESCE(forge_job.process_id, '') = :owner
-    AND forge_job.attempts = v.run
+    AND forge_job.claims = v.run
     AND forge_job.cancel_requested_at IS NOT NULL
 /* nowait_job */
 
@@ -109,17 +116,19 @@ FROM /* rows v: job_id text, run integer, error text, history text */
 WHERE forge_job.id = v.job_id
     AND COALESCE(forge_job.status, '') = 'in_progress'
     AND COALESCE(forge_job.process_id, '') = :owner
-    AND forge_job.attempts = v.run
+    AND forge_job.claims = v.run
     AND forge_job.cancel_requested_at IS NOT NULL
 RETURNING forge_job.id
 
 -- name: settled
--- After an unclear commit: which outcomes did the lost transaction store?
+-- After an unclear commit: which outcomes did the lost transaction store? By its error a
+-- failure is told from that of somebody who took the job for lost.
 SELECT forge_job.id
 FROM forge_job
-INNER JOIN /* rows v: job_id text, run integer, new_status text */
+INNER JOIN /* rows v: job_id text, run integer, new_status text, error text */
     ON forge_job.id = v.job_id
-WHERE forge_job.status = v.new_status AND forge_job.attempts = v.run
+WHERE forge_job.status = v.new_status AND forge_job.claims = v.run
+    AND (v.error IS NULL OR forge_job.last_error = v.error)
 
 -- name: lock_queue
 SELECT
@@ -165,7 +174,7 @@ WITH mine AS MATERIALIZED (
 UPDATE forge_job
 SET heartbeat_at = :now
 WHERE id IN (SELECT id FROM mine)
-RETURNING id, attempts, cancel_requested_at
+RETURNING id, claims, cancel_requested_at
 
 -- name: set_progress
 UPDATE forge_job

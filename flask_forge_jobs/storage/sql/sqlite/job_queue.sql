@@ -51,15 +51,16 @@ WITH picked AS MATERIALIZED (
 )
 UPDATE forge_job
 SET
-    status = 'in_progress', attempts = attempts + 1, process_id = :owner,
+    status = 'in_progress', attempts = attempts + 1, claims = claims + 1,
+    process_id = :owner,
     started_at = :now, heartbeat_at = :now, completed_at = NULL, progress = NULL
 WHERE id IN (SELECT id FROM picked)
 RETURNING
     id, queue_name, kind, payload, priority, scheduled_at, attempts, max_attempts,
-    throttle_attempts, error_history, timeout_s, enqueued_at, started_at
+    throttle_attempts, error_history, timeout_s, enqueued_at, started_at, claims
 
 -- name: finish
--- The fence: still running, ours, and this very attempt. COALESCE keeps both
+-- The fence: still running, ours, and this very claim. COALESCE keeps both
 -- planners on the primary key: by forge_job_running they would walk all running jobs for
 -- each row. A job that a user asked to
 -- stop may only end here as done or dead; what is left is for finish_cancelled.
@@ -84,7 +85,7 @@ FROM /* rows v: job_id text, run integer, new_status text, uncount integer, thro
 WHERE forge_job.id = v.job_id
     AND COALESCE(forge_job.status, '') = 'in_progress'
     AND COALESCE(forge_job.process_id, '') = :owner
-    AND forge_job.attempts = v.run
+    AND forge_job.claims = v.run
     AND (
         forge_job.cancel_requested_at IS NULL OR v.new_status IN ('done', 'dead')
     )

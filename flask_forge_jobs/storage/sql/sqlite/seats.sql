@@ -17,6 +17,6 @@ SET
 WHERE id = :job_id
     AND COALESCE(status, '') = 'in_progress'
     AND COALESCE(process_id, '') = :owner
-    AND attempts = :run
+    AND claims = :run
 -- Not IS NOT NULL: before 3.41 SQLite answers that with true here, whatever it stored.
 RETURNING seated_at
