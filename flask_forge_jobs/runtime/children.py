@@ -10,7 +10,6 @@ one would end them in the midst of their jobs.
 
 from __future__ import annotations
 
-import logging
 import os
 import subprocess
 import sys
@@ -19,10 +18,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from flask_forge_jobs.clock import Clock
+from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.runtime.foreground import PARENT_PIPE_VARIABLE
 from flask_forge_jobs.runtime.signals import StopSignals
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 CHILD_VARIABLE = "FORGE_JOBS_CHILD"
 FIRST_BACK_OFF_S = 0.5

@@ -7,17 +7,17 @@ seconds. That each instant is fired once is the storage's doing, not the leader'
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.errors import InvalidInputError
+from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.bounds import shown
 from flask_forge_jobs.runtime.leader import Leader
 from flask_forge_jobs.runtime.service import Service
 from flask_forge_jobs.storage.cron import CronStorage
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 LONGEST_PAUSE_S = 5.0
 SHORTEST_PAUSE_S = 0.5

@@ -8,7 +8,6 @@ time is due, or until the next poll, whichever comes first.
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,6 +19,7 @@ from flask_forge_jobs.errors import (
     StorageError,
     StorageUnavailableError,
 )
+from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.jobs import ClaimedJob
 from flask_forge_jobs.model.one_line import one_line
 from flask_forge_jobs.model.outcomes import Failed, Outcome, Released, Settlement
@@ -33,7 +33,7 @@ from flask_forge_jobs.storage.job_queue import JobQueue
 from flask_forge_jobs.storage.recorder import Recorder
 from flask_forge_jobs.tasks.cancellation import CancelReason
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 # How long a wake-up that was lost may go unnoticed.
 POLL_WITHOUT_PUSH_S = 0.5

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.errors import InvalidInputError, StorageError
+from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.backoff import MISSING_TASK_DELAY_S
 from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.jobs import ClaimedJob, EnqueueResult, NewJob
@@ -22,7 +22,7 @@ from flask_forge_jobs.tasks.context import TaskContext
 from flask_forge_jobs.tasks.failures import describe_failure, forget_frames
 from flask_forge_jobs.tasks.registry import TaskRegistry
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 # A missing task is logged this often for each kind.
 WARN_PERIOD_S = 60.0

@@ -8,16 +8,16 @@ that a fresh process is better.
 
 from __future__ import annotations
 
-import logging
 import os
 import stat
 from collections.abc import Mapping, Sequence
 
+from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.runtime.handle import RuntimeHandle
 from flask_forge_jobs.runtime.runtime import QueueRuntime
 from flask_forge_jobs.runtime.signals import REPEAT_S, StopSignals
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 PARENT_PIPE_VARIABLE = "FORGE_JOBS_PARENT_PIPE"
 MOST_ABANDONED = 4

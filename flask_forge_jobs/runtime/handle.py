@@ -9,13 +9,13 @@ it again. The registry rows go last.
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
 from flask_forge_jobs.errors import StorageError
+from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
 from flask_forge_jobs.model.one_line import one_line
 from flask_forge_jobs.runtime.cron import Scheduler
@@ -41,7 +41,7 @@ from flask_forge_jobs.runtime.supervisor import Supervisor
 from flask_forge_jobs.runtime.upkeep import Upkeep
 from flask_forge_jobs.tasks.cancellation import CancelReason
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 DEFAULT_SHUTDOWN_S = 5.0
 # How long tasks have to notice that the shutdown's grace is over.

@@ -7,12 +7,12 @@ index that is empty otherwise.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.errors import StorageError
+from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.processes import ServiceAge, SlotReport
 from flask_forge_jobs.runtime.dispatcher import Dispatcher
 from flask_forge_jobs.runtime.service import Service
@@ -23,7 +23,7 @@ from flask_forge_jobs.storage.processes import ProcessRegistry
 from flask_forge_jobs.storage.recorder import Recorder
 from flask_forge_jobs.tasks.cancellation import CancelReason
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 TICK_S = 1.0
 # Beats within one lease: five may get lost.

@@ -8,7 +8,6 @@ stopped, or that died, is not used again.
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import socket
 import threading
@@ -16,6 +15,7 @@ from collections.abc import Mapping, Sequence
 
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.errors import ConfigurationError
+from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.outcomes import Failed, Outcome, clip
 from flask_forge_jobs.model.seats import SeatPlan
 from flask_forge_jobs.runtime import task_messages as messages
@@ -30,7 +30,7 @@ from flask_forge_jobs.tasks.process_groups import (
 from flask_forge_jobs.tasks.registry import Runnable, TaskRegistry
 from flask_forge_jobs.tasks.supervision import Supervision
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 CHANNEL_VARIABLE = "FORGE_JOBS_TASK_CHANNEL"
 # How long the application may take to load.

@@ -10,17 +10,17 @@ them do the work once.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Generic, TypeVar
 
+from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.runtime.service import Service
 from flask_forge_jobs.storage.job_queue import JobQueue
 from flask_forge_jobs.storage.processes import ProcessRegistry
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 SWEEPS_PER_LEASE = 4
 # A silence of so many leases by the database's clock counts for this part of one here.

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import logging
-
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.errors import AlreadyRunningError
+from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.runtime.leader import Leader
 from flask_forge_jobs.runtime.service import Service
 from flask_forge_jobs.storage.retention import Retention
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 PERIOD_S = 300.0
 

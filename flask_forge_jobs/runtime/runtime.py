@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import Callable, Iterable, Sequence
 
 from flask_forge_jobs.clock import Clock, SystemClock
 from flask_forge_jobs.errors import ConfigurationError
 from flask_forge_jobs.ids import UlidGenerator
+from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
 from flask_forge_jobs.model.one_line import one_line
 from flask_forge_jobs.model.queues import DEFAULT_MAX_WORKERS
@@ -25,7 +25,7 @@ from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.tasks.registry import TaskRegistry
 from flask_forge_jobs.tasks.routing import DefaultRouter, Router
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 class QueueRuntime:

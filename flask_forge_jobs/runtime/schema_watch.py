@@ -8,15 +8,14 @@ as well and makes room for its successor.
 
 from __future__ import annotations
 
-import logging
-
 from flask_forge_jobs.errors import SchemaTooNewError
+from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.runtime.heartbeat import BEATS_PER_LEASE
 from flask_forge_jobs.runtime.service import Service
 from flask_forge_jobs.storage.database import Database
 from flask_forge_jobs.storage.migrate import look_at_schema
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 class SchemaWatch(Service):

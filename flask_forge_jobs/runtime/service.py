@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import threading
 from abc import ABC, abstractmethod
 
 from flask_forge_jobs.clock import Clock, SystemClock
 from flask_forge_jobs.errors import StorageError
+from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.processes import ServiceAge
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 LONGEST_BACKOFF_S = 30.0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.backoff import failure_delay_s
 from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.jobs import JobStatus
@@ -22,7 +23,7 @@ from flask_forge_jobs.model.queues import QueueSettings
 from flask_forge_jobs.runtime.execution import Execution
 from flask_forge_jobs.tasks.cancellation import CancelReason
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 UNSTORABLE_MESSAGE = "the outcome could not be stored; see the worker's log"
 

@@ -8,18 +8,18 @@ still returns is dropped.
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Container, Iterable, Mapping
 
 from flask_forge_jobs.clock import Clock
+from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.jobs import ClaimedJob
 from flask_forge_jobs.model.outcomes import Outcome, PutOff
 from flask_forge_jobs.model.processes import SlotReport
 from flask_forge_jobs.runtime.execution import Execution, Runner
 from flask_forge_jobs.runtime.lane import Lane, may_wait
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 Ended = tuple[Execution, Outcome]
 

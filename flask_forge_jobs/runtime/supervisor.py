@@ -7,10 +7,10 @@ run beyond a share that became smaller end in peace.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 
 from flask_forge_jobs.clock import Clock
+from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.queues import QueueSettings
 from flask_forge_jobs.model.shares import shares
 from flask_forge_jobs.runtime.dispatcher import Dispatcher
@@ -19,7 +19,7 @@ from flask_forge_jobs.runtime.service import Service
 from flask_forge_jobs.runtime.slots import SlotPool
 from flask_forge_jobs.storage.queues import QueueConfig
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 TICK_S = 1.0
 

@@ -184,7 +184,7 @@ class Migration:
 
 
 # Steps that older code cannot live with name themselves here.
-_OLDEST_READERS = {1: 1, 13: 13}
+_OLDEST_READERS = {1: 1, 14: 14}
 
 
 @cache

@@ -8,13 +8,13 @@ schedule and instant on the job refuses the second one.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from flask_forge_jobs.errors import DuplicateJobError, InvalidInputError
 from flask_forge_jobs.ids import UlidGenerator
+from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.cron import (
     FiringReport,
     Schedule,
@@ -31,7 +31,7 @@ from flask_forge_jobs.storage.database import (
 from flask_forge_jobs.storage.recorder import Recorder
 from flask_forge_jobs.storage.rows import schedule_from_row, schedule_parameters
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 # What one transaction handles: so many schedules, no further one after so many jobs.
 SCHEDULES = 100

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import logging
 import os
 import threading
 import weakref
@@ -19,13 +18,14 @@ from collections.abc import Callable
 
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.errors import StorageError
+from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.metrics import LEVELS, MetricKey, Tally, floor_to
 from flask_forge_jobs.storage.metrics import FOLD_AFTER_US, MetricStore
 from flask_forge_jobs.storage.recorder import Recorder
 from flask_forge_jobs.storage.uncommitted import Uncommitted
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 PERIOD_S = 2.0
 # Seconds without anything to store after which the thread ends.

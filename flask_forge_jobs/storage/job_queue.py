@@ -8,12 +8,12 @@ everything there is room for in one transaction.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.ids import UlidGenerator
+from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.jobs import (
     MAX_BULK_JOBS,
@@ -41,7 +41,7 @@ from flask_forge_jobs.storage.reviving import revive_jobs
 from flask_forge_jobs.storage.rows import claimed_from_row
 from flask_forge_jobs.storage.uncommitted import Uncommitted
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 REVIVE_BATCH = 200
 

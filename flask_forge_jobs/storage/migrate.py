@@ -7,17 +7,17 @@ database that a newer one has migrated (D44).
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
 from flask_forge_jobs.errors import MigrationError
+from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.storage.catalogue import Migration
 from flask_forge_jobs.storage.database import Database, SchemaVersions
 from flask_forge_jobs.storage.retrying import TransientError
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 
 class SchemaState(Protocol):

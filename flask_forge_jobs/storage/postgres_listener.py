@@ -11,7 +11,6 @@ way, only later.
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import secrets
 import select
@@ -24,9 +23,10 @@ import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812  # a class
 
 from flask_forge_jobs.errors import StorageError
+from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.storage.database import Row, WakeCallback
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 CHANNEL = "forge_jobs_wake"
 SELF_TEST_LIMIT_S = 2.0

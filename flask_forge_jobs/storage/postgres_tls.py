@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from ipaddress import ip_address
 
 from psycopg2.extensions import connection as Connection  # noqa: N812  # a class
 
-logger = logging.getLogger(__name__)
+from flask_forge_jobs.logs import get_logger
+
+logger = get_logger(__name__)
 
 SAFE_MODE = "verify-full"
 

@@ -6,7 +6,6 @@ the whole cluster, held by a lease that every batch renews (D38).
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Callable
 
@@ -17,6 +16,7 @@ from flask_forge_jobs.errors import (
     StorageUnavailableError,
 )
 from flask_forge_jobs.ids import UlidGenerator
+from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.instants import DAY_US
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.queues import CleanupReport, QueueSettings
@@ -24,7 +24,7 @@ from flask_forge_jobs.storage.database import Database, Parameter, Transaction
 from flask_forge_jobs.storage.leases import Leases, renewed
 from flask_forge_jobs.storage.pacing import BATCH, Pace
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 # Nobody waits for a sweep in the background, so it gives way to all others: with the
 # batches and pauses of a bulk verb, writers of a SQLite file wait three times as long.

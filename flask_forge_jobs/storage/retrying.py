@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -12,9 +11,10 @@ from flask_forge_jobs.errors import (
     StorageOutcomeUnknownError,
     StorageUnavailableError,
 )
+from flask_forge_jobs.logs import get_logger
 
 T = TypeVar("T")
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 # Source: the reference's retry schedule (core contract 3.1); 4 tries in all.
 RETRY_DELAYS_S: Sequence[float] = (0.1, 0.3, 1.0)

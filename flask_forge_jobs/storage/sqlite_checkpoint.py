@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import logging
 import os
 import sqlite3
 import time
@@ -20,9 +19,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from flask_forge_jobs.errors import StorageBusyError, StorageCorruptError
+from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.storage.sqlite_files import open_beside
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 # SQLite's own interval, in pages. How many a commit has written is not to be learnt
 # from Python; these are a little above what our statements write.

@@ -8,12 +8,13 @@ the database with a group gives the file to the group, and the rest follows.
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import stat
 from pathlib import Path
 
-logger = logging.getLogger(__name__)
+from flask_forge_jobs.logs import get_logger
+
+logger = get_logger(__name__)
 
 PRIVATE = 0o600
 _READABLE = 0o444

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import logging
 import os
 import secrets
 import select
@@ -22,10 +21,11 @@ from pathlib import Path
 
 from flask_forge_jobs.clock import Clock, SystemClock
 from flask_forge_jobs.errors import StorageError
+from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.storage.database import WakeCallback
 from flask_forge_jobs.storage.sqlite_files import make_folder_beside, mode_beside
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 _SUN_PATH_BYTES = 100  # 108 on Linux, 104 on macOS, with the closing NUL
 _DATAGRAM_BYTES = 1024

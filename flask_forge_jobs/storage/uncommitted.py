@@ -6,7 +6,6 @@ the jobs themselves are looked for: what is in the table has been committed.
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 import weakref
@@ -16,11 +15,12 @@ from dataclasses import dataclass
 from itertools import islice
 
 from flask_forge_jobs.clock import Clock
+from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.jobs import EnqueueResult
 from flask_forge_jobs.storage.database import Database, encode_names
 from flask_forge_jobs.storage.recorder import Recorder
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 # A transaction that takes longer, if it ever ends, is not counted.
 GIVE_UP_AFTER_S = 600.0

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import logging
 from collections.abc import Callable, Collection, Coroutine
 from contextvars import copy_context
 from dataclasses import replace
@@ -18,6 +17,7 @@ from enum import StrEnum
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar
 
 from flask_forge_jobs.errors import InvalidInputError
+from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.bounds import shown
 from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
 from flask_forge_jobs.model.outcomes import (
@@ -37,7 +37,7 @@ from flask_forge_jobs.tasks.options import JobOptions
 from flask_forge_jobs.tasks.parameters import Parameters
 from flask_forge_jobs.tasks.routing import DefaultRouter
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 P = ParamSpec("P")
 R = TypeVar("R")

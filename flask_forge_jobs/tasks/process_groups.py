@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import logging
 import os
 import select
 import signal
@@ -20,7 +19,9 @@ import threading
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-logger = logging.getLogger(__name__)
+from flask_forge_jobs.logs import get_logger
+
+logger = get_logger(__name__)
 
 # A process that SIGKILL does not end within this time hangs in the kernel.
 KILL_LIMIT_S = 5.0
