@@ -13,7 +13,14 @@ from flask_forge_jobs.model.backoff import MISSING_TASK_DELAY_S
 from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.jobs import ClaimedJob, EnqueueResult, NewJob
 from flask_forge_jobs.model.one_line import one_line
-from flask_forge_jobs.model.outcomes import Dead, Failed, Outcome, PutOff, clip
+from flask_forge_jobs.model.outcomes import (
+    Dead,
+    Failed,
+    Outcome,
+    PutOff,
+    Throttled,
+    clip,
+)
 from flask_forge_jobs.model.seats import SeatPlan, seat_wait_s
 from flask_forge_jobs.storage.rate_limits import RateLimits
 from flask_forge_jobs.storage.seats import Seats
@@ -41,6 +48,7 @@ class Execution:
         started_at: Monotonic seconds; 0.0 while it waits for a slot.
         ended_at: Monotonic seconds; 0.0 before, and for ever if it was abandoned.
         seat: Name of the seats of which the run has one; None without.
+        thread_id: Which thread runs it; 0 before.
         is_start_counted: Whether its start is in the figures already; a short run is
             counted when it ends.
     """
@@ -55,6 +63,7 @@ class Execution:
     stops_at: float | None = None
     abandons_at: float | None = None
     slot: int = -1
+    thread_id: int = 0
     is_abandoned: bool = False
     progress: str | None = None
     seat: str | None = None
@@ -126,6 +135,15 @@ class Runner:
 
     def run(self, execution: Execution) -> Outcome:
         """Run the task of a job and return how it ended; never raises."""
+        try:
+            return _checked(self._run(execution))
+        except BaseException as error:
+            logger.exception("job %s could not be run", execution.job.id)
+            failed = Failed(describe_failure(error))
+            forget_frames(error)
+            return failed
+
+    def _run(self, execution: Execution) -> object:
         job = execution.job
         task = self._registry.get(job.kind)
         if task is None:
@@ -134,7 +152,7 @@ class Runner:
             turned_away = self._take_seat(self._seats, task.seats, execution)
             if turned_away is not None:
                 return turned_away
-        outcome: Outcome | None = None
+        outcome: object = None
         try:
             with self._scope():
                 outcome = task.run(self._context(execution), job.payload)
@@ -143,7 +161,7 @@ class Runner:
             if outcome is None:  # else the work is done, whatever its clean-up says
                 outcome = Failed(describe_failure(error))
             forget_frames(error)
-        return _checked(outcome)
+        return outcome
 
     def _context(self, execution: Execution) -> TaskContext:
         job = execution.job
@@ -198,6 +216,10 @@ def _checked(outcome: object) -> Outcome:
         return replace(outcome, message=clip(str(outcome.message)))
     if isinstance(outcome, Dead):
         return Dead(clip(str(outcome.message)))
+    if isinstance(outcome, PutOff):
+        return PutOff(outcome.retry_after_s)
+    if isinstance(outcome, Throttled):  # of a class that may have forgotten ours
+        return Throttled(outcome.retry_after_s, scope=outcome.scope)
     if isinstance(outcome, Outcome):
         return outcome
     return Failed(f"the task returned {type(outcome).__name__}, which is no outcome")

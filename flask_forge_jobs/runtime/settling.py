@@ -17,14 +17,17 @@ from flask_forge_jobs.model.outcomes import (
     PutOff,
     Released,
     Settlement,
+    clip,
     settle,
 )
 from flask_forge_jobs.model.queues import QueueSettings
 from flask_forge_jobs.runtime.execution import Execution
 from flask_forge_jobs.tasks.cancellation import CancelReason
+from flask_forge_jobs.tasks.failures import describe_failure
 
 logger = get_logger(__name__)
 
+UNSETTLED_MESSAGE = "the task's outcome could not be used"
 UNSTORABLE_MESSAGE = "the outcome could not be stored; see the worker's log"
 
 
@@ -46,7 +49,31 @@ class Settler:
         self.lost_count = 0
 
     def settle(self, execution: Execution, outcome: Outcome) -> Settlement | None:
-        """Return the write for an outcome, or None when the job is no longer ours."""
+        """Return the write for an outcome, or None when the job is no longer ours.
+
+        An outcome that cannot be settled, of a class of the application's own for
+        instance, counts as a failure: it must not hold up the others.
+        """
+        try:
+            return self._settle(execution, outcome)
+        except Exception as error:
+            logger.exception("cannot settle how job %s ended", execution.job.id)
+            return self._unsettled(execution, error)
+
+    def _unsettled(self, execution: Execution, error: Exception) -> Settlement:
+        job = execution.job
+        settlement = settle(
+            job,
+            Failed(clip(f"{UNSETTLED_MESSAGE}: {describe_failure(error)}")),
+            failure_delay_s=failure_delay_s(
+                job.attempts, QueueSettings(job.queue_name), None
+            ),
+            user_cancelled=False,
+        )
+        settlement.seat = execution.seat
+        return settlement
+
+    def _settle(self, execution: Execution, outcome: Outcome) -> Settlement | None:
         job, reason = execution.job, execution.token.reason
         if reason is CancelReason.LOST:
             self.lost_count += 1

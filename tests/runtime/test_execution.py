@@ -15,6 +15,7 @@ from flask_forge_jobs.model.outcomes import (
     Done,
     Failed,
     Outcome,
+    PutOff,
     Throttled,
 )
 from flask_forge_jobs.runtime.execution import (
@@ -145,9 +146,54 @@ def test_run_makes_every_message_storable(make: Callable[[str], Outcome]) -> Non
     assert len(outcome.message.encode()) <= MAX_ERROR_BYTES
 
 
-@pytest.mark.parametrize("outcome", [Done("7"), Throttled(2.0)])
-def test_run_passes_outcomes_on(outcome: Outcome) -> None:
-    assert outcome_of(lambda _: outcome) is outcome
+def test_run_passes_outcomes_on() -> None:
+    assert outcome_of(lambda _: Done("7")) == Done("7")
+
+
+class OwnThrottle(Throttled):
+    """One of an application, which may set what it likes."""
+
+    def __init__(self, **attributes: object) -> None:
+        vars(self).update(attributes)
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        (Throttled(2.0, scope="job"), (Throttled, 2.0, "job")),
+        (PutOff(3.0), (PutOff, 3.0, "job")),
+        (OwnThrottle(retry_after_s=1e30, scope="queue"), (Throttled, 86400.0, "queue")),
+    ],
+)
+def test_run_passes_a_throttle_on(
+    given: Throttled, kept: tuple[type, float, str]
+) -> None:
+    outcome = outcome_of(lambda _: given)
+
+    assert isinstance(outcome, Throttled)
+    assert (type(outcome), outcome.retry_after_s, outcome.scope) == kept
+
+
+def test_a_throttle_that_lacks_what_it_should_have_is_a_failure() -> None:
+    """Its class did not call ours; a batch of outcomes must not come to grief."""
+    outcome = outcome_of(lambda _: OwnThrottle())
+
+    assert isinstance(outcome, Failed)
+    assert "retry_after_s" in outcome.message
+
+
+@pytest.mark.parametrize("error", [LookupError("a bug"), SystemExit("enough")])
+def test_run_raises_nothing(
+    monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    """Whatever escapes is a failure, for nobody else would end the job."""
+
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(TaskRegistry, "get", fail)
+
+    assert outcome_of(lambda _: Done()) == Failed(str(error))
 
 
 def test_run_keeps_the_delay_of_a_failure() -> None:

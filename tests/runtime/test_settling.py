@@ -18,7 +18,11 @@ from flask_forge_jobs.model.outcomes import (
 )
 from flask_forge_jobs.model.queues import QueueSettings
 from flask_forge_jobs.runtime.execution import Execution
-from flask_forge_jobs.runtime.settling import UNSTORABLE_MESSAGE, Settler
+from flask_forge_jobs.runtime.settling import (
+    UNSETTLED_MESSAGE,
+    UNSTORABLE_MESSAGE,
+    Settler,
+)
 from flask_forge_jobs.tasks.cancellation import CancelReason
 from tests.support.runtimes import claimed
 
@@ -45,6 +49,36 @@ def test_settle_keeps_the_result_of_a_task() -> None:
     settlement = settled(Done("7"))
 
     assert (settlement.status, settlement.result) == (JobStatus.DONE, "7")
+
+
+class Bare(Throttled):
+    """Forgets to call the class that it comes from."""
+
+    def __init__(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("attempts", "status"), [(1, JobStatus.FAILED), (5, JobStatus.DEAD)]
+)
+def test_what_cannot_be_settled_is_a_failure(attempts: int, status: JobStatus) -> None:
+    execution = Execution(claimed(attempts=attempts), 0.0, seat="its seat")
+
+    settlement = settler().settle(execution, Bare())
+
+    assert settlement is not None
+    assert (settlement.status, settlement.seat) == (status, "its seat")
+    assert str(settlement.error).startswith(f"{UNSETTLED_MESSAGE}: ")
+
+
+def test_settings_that_cannot_be_read_hold_up_no_outcome() -> None:
+    def fail(_: str) -> QueueSettings:
+        raise ZeroDivisionError("a bug")
+
+    settlement = Settler(fail, None).settle(Execution(claimed(), 0.0), Failed("oops"))
+
+    assert settlement is not None
+    assert settlement.status is JobStatus.FAILED
 
 
 def test_settle_retries_a_failure_after_the_queue_s_delay() -> None:
