@@ -15,20 +15,22 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.errors import (
     SchemaTooNewError,
-    StorageBusyError,
     StorageError,
-    StorageUnavailableError,
 )
 from flask_forge_jobs.logs import get_logger
-from flask_forge_jobs.model.jobs import ClaimedJob
-from flask_forge_jobs.model.one_line import one_line
-from flask_forge_jobs.model.outcomes import Failed, Outcome, Released, Settlement
-from flask_forge_jobs.runtime.back_off import BackOff
+from flask_forge_jobs.model.jobs import ClaimedJob, RunId
+from flask_forge_jobs.model.outcomes import Failed, Released
+from flask_forge_jobs.runtime.back_off import FIRST_BACK_OFF_S, BackOff
+from flask_forge_jobs.runtime.claims import ClaimsUnderWay
 from flask_forge_jobs.runtime.execution import Execution
 from flask_forge_jobs.runtime.offers import Offers, SlotOffer
+from flask_forge_jobs.runtime.outbox import Outbox
 from flask_forge_jobs.runtime.outlook import Outlook
 from flask_forge_jobs.runtime.settling import Settler
+from flask_forge_jobs.runtime.sifting import NO_FAULT_OF_OUTCOMES, Sifter
 from flask_forge_jobs.runtime.slots import SlotPool
+from flask_forge_jobs.runtime.time_limits import TimeLimits
+from flask_forge_jobs.runtime.watch import Watch
 from flask_forge_jobs.storage.job_queue import JobQueue
 from flask_forge_jobs.storage.recorder import Recorder
 from flask_forge_jobs.tasks.cancellation import CancelReason
@@ -40,7 +42,8 @@ POLL_WITHOUT_PUSH_S = 0.5
 POLL_WITH_PUSH_S = 5.0
 # Jobs claimed ahead that have not started by then go back to the queue.
 GIVE_BACK_AFTER_S = 0.25
-_NO_FAULT_OF_OUTCOMES = StorageUnavailableError, StorageBusyError, SchemaTooNewError
+# How long a round may take: longer than a storage that is away is tried.
+LONGEST_ROUND_S = 300.0
 
 
 class Dispatcher:
@@ -80,14 +83,15 @@ class Dispatcher:
         self._settler = settler
         self._recorder = recorder
         self._clock = clock
-        self._cancel_grace_s = cancel_grace_s
+        self._time_limits = TimeLimits(pool, cancel_grace_s)
         self._is_pushing = is_pushing
         self._may_claim = may_claim
         self._signal = threading.Event()
         self._outlook = Outlook(self._queue_names)
-        self._unwritten: list[Settlement] = []
-        self._returns: list[Execution] = []
         self._lock = threading.Lock()
+        self._outbox = Outbox(settler)
+        self._sifter = Sifter(jobs, recorder, self._outbox, self._lock)
+        self.claims = ClaimsUnderWay()
         self._is_claiming = True
         # Queues that a claim under way asks.
         self._asked: set[str] = set()
@@ -95,6 +99,7 @@ class Dispatcher:
         self._ends_at: float | None = None
         self._back_off = BackOff(clock)
         self._is_failing = False
+        self._watch = Watch(clock, LONGEST_ROUND_S)
         self.refused_count = 0
         # Whether a newer package keeps this process from storing anything any more.
         self.is_shut_out = False
@@ -132,17 +137,13 @@ class Dispatcher:
     def give_back(self, executions: Iterable[Execution]) -> None:
         """Return claimed jobs to their queue, the attempt unspent."""
         with self._lock:
-            self._returns.extend(executions)
+            self._outbox.give_back(executions)
         self._signal.set()
 
-    def give_back_stray(self, job_id: str, attempt: int) -> None:
-        """Return a job that the database says is ours and nobody here knows of."""
-        job = ClaimedJob(job_id, "", "", "", 0, 0, attempt, attempt, 0, "[]", None)
+    def give_back_waiting(self, queue_name: str | None = None) -> None:
+        """Return what has not started, of one queue or of all of them."""
         with self._lock:
-            if job_id in self._pool.owned():
-                return  # its answer has come after all
-            self._offers.note_stray(job_id, attempt)
-            self._returns.append(Execution(job, 0.0))
+            self._outbox.give_back(self._pool.take_back(queue_name=queue_name))
         self._signal.set()
 
     def offer(self, queue_name: str) -> SlotOffer | None:
@@ -160,24 +161,29 @@ class Dispatcher:
             ):
                 return None
             offer = SlotOffer(self.owner, queue_name, self._accept)
-            return offer if self._offers.keep(offer) else None
+            if not self._offers.keep(offer):
+                return None
+            self.claims.begin(offer)
+            return offer
 
     def _accept(self, offer: SlotOffer, jobs: Sequence[ClaimedJob]) -> None:
         """Start what was claimed for a slot that was offered."""
         now = self._clock.monotonic()
         with self._lock:
-            jobs, starts = self._offers.settle(offer, jobs)
+            self.claims.end(offer)
+            starts = self._offers.settle(offer, jobs)
             if self._is_claiming:
                 self._take_in(jobs, {}, now)
                 has_limit = any(self._pool.timeout_of(job) is not None for job in jobs)
                 # Nothing else would make the thread look after them.
-                if has_limit or self._returns or (jobs and not starts):
+                if has_limit or self._outbox or (jobs and not starts):
                     self._signal.set()
                 return
-        self._release(jobs, now)
+        self.release(jobs)
 
-    def _release(self, jobs: Iterable[ClaimedJob], now: float) -> None:
+    def release(self, jobs: Iterable[ClaimedJob]) -> None:
         """Give jobs back without the thread, which may have ended."""
+        now = self._clock.monotonic()
         settled = [
             self._settler.settle(Execution(job, now), Released()) for job in jobs
         ]
@@ -190,17 +196,25 @@ class Dispatcher:
             ids = ", ".join(settlement.job.id for settlement in writing)
             logger.warning("not given back, runs after the lease: %s (%s)", ids, error)
 
-    def unwritten_ids(self) -> set[str]:
-        """Return the jobs whose end is known here but not yet stored."""
+    def runs(self) -> set[RunId]:
+        """Return the runs known here, each from its claim until its end is stored."""
         with self._lock:
-            held = {settlement.job.id for settlement in self._unwritten}
-            return held | {execution.job.id for execution in self._returns}
+            return self._pool.runs() | self._outbox.runs()
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether the thread hangs, or is gone although nobody has asked for it.
+
+        Its jobs are renewed all the same, so nobody else would run them.
+        """
+        has_died = self._thread.ident is not None and not self._thread.is_alive()
+        return self._watch.is_stuck or (has_died and self._ends_at is None)
 
     def stop_claiming(self) -> None:
         """Claim no more and give back what has not started."""
         with self._lock:
             self._is_claiming = False
-        self.give_back(self._pool.take_back())
+        self.give_back_waiting()
 
     def finish(self, timeout_s: float) -> bool:
         """Write the last outcomes and end the thread; return whether all was stored.
@@ -217,19 +231,20 @@ class Dispatcher:
     # -- the loop --------------------------------------------------------------------
 
     def _run(self) -> None:
-        while True:
-            self._signal.wait(self._pause_s())
-            self._signal.clear()
+        while not self._is_over():
             try:
-                if self._round():
-                    self._note_success()
+                self._signal.wait(self._pause_s())
+                self._signal.clear()
+                with self._watch.turn():
+                    if self._round():
+                        self._note_success()
+                        self._watch.note_success()
             except StorageError as error:
                 self._note_failure(error)
-            except Exception:
+            except BaseException:  # even SystemExit ends a round only
                 logger.exception("the dispatcher failed; trying again")
                 self._back_off.note_failure()
-            if self._is_over():
-                return
+                self._signal.wait(FIRST_BACK_OFF_S)
 
     def _is_over(self) -> bool:
         if self._ends_at is None:
@@ -239,7 +254,7 @@ class Dispatcher:
 
     def _has_more_to_write(self) -> bool:
         with self._lock:
-            return bool(self._unwritten or self._returns or self._pool.has_ended_runs)
+            return bool(self._outbox or self._pool.has_ended_runs)
 
     def _note_success(self) -> None:
         self._back_off.note_success()
@@ -274,21 +289,20 @@ class Dispatcher:
                 moments.append(now + GIVE_BACK_AFTER_S)
             # Work that waits may have the slots then.
             moments.extend(self._pool.kept_until())
-        for execution in self._pool.running():
-            moment = execution.abandons_at or execution.stops_at
-            if moment is not None:
-                moments.append(moment)
+        moments.extend(self._time_limits.next_looks())
         return max(min(moments) - now, 0.0)
 
     def _round(self) -> bool:
         """Do what there is to do; return False while the storage rests."""
         now = self._clock.monotonic()
-        self._stop_overdue(now)  # whether or not anything can be stored
+        with self._lock:  # whether or not anything can be stored
+            for execution in self._time_limits.enforce(now):
+                self._outbox.put(execution, Failed("timed out"))
         if self._back_off.is_on and now < self._rests_until():
             return False
         self._collect(now)
         demand = self._demand(now)
-        if self._unwritten or demand:
+        if self._outbox.has_unwritten or demand:
             self._exchange(demand, now)
         else:
             self._learn_next_due(now)
@@ -296,15 +310,12 @@ class Dispatcher:
 
     def _collect(self, now: float) -> None:
         """Gather everything that has to be written."""
-        stale = self._pool.take_back(older_than=now - GIVE_BACK_AFTER_S)
-        ended: list[tuple[Execution, Outcome]] = self._pool.take_ended()
         with self._lock:
-            returns, self._returns = self._returns, []
-            ended.extend((execution, Released()) for execution in (*stale, *returns))
-            for execution, outcome in ended:
-                settlement = self._settler.settle(execution, outcome)
-                if settlement is not None:
-                    self._unwritten.append(settlement)
+            for execution, outcome in self._pool.take_ended():
+                self._outbox.put(execution, outcome)
+            stale = self._pool.take_back(older_than=now - GIVE_BACK_AFTER_S)
+            self._outbox.give_back(stale)
+            self._outbox.settle_returns()
 
     def _demand(self, now: float) -> dict[str, int]:
         with self._lock:
@@ -324,19 +335,23 @@ class Dispatcher:
             # A wake-up from here on means work that this claim may not see.
             outlook.hopeful.difference_update(demand)
             self._asked = set(demand)
-            writing = list(self._unwritten)
+            self.claims.begin(self)
+            writing = self._outbox.batch()
         try:
             exchange = self._jobs.exchange(self.owner, writing, demand, promote=promote)
         except BaseException as error:
             with self._lock:
                 self._asked.clear()
+                self.claims.end(self)
+                self._outbox.note_failure(writing)
                 outlook.hopeful.update(demand)
-            if not isinstance(error, _NO_FAULT_OF_OUTCOMES):
-                self._replace_unstorable(writing)
+            if not isinstance(error, NO_FAULT_OF_OUTCOMES):
+                self._sifter.sift(self.owner, writing)
             raise
         with self._lock:
             self._asked.clear()
-            del self._unwritten[: len(writing)]
+            self.claims.end(self)
+            self._outbox.note_written(writing)
             outlook.note_exchange(
                 self._clock.monotonic(), promoted=promote and bool(demand)
             )
@@ -347,7 +362,7 @@ class Dispatcher:
         if exchange.refused:
             self.refused_count += len(exchange.refused)
             logger.warning("no longer ours, outcome dropped: %s", exchange.refused)
-        has_more = exchange.claimed or self._unwritten or self._returns
+        has_more = exchange.claimed or self._outbox
         if has_more or outlook.hopeful - demand.keys():
             self._signal.set()  # more of either, or the turn of a queue left out
 
@@ -360,41 +375,19 @@ class Dispatcher:
             self._tell_earlier_runs({job.id for job in jobs})
         # Who got all it asked for may find more.
         self._outlook.hopeful.update(n for n in demand if claimed[n] >= demand[n])
-        if self._is_claiming:
-            self._returns.extend(self._pool.feed(jobs))
-        else:  # the stop came while this claim was under way (D4)
-            self._returns.extend(Execution(job, now) for job in jobs)
+        if self._is_claiming and (not jobs or self._may_claim()):
+            self._outbox.give_back(self._pool.feed(jobs))
+        else:  # the stop (D4), or the end of the lease, came while it was under way
+            self._outbox.give_back(Execution(job, now) for job in jobs)
 
     def _tell_earlier_runs(self, job_ids: set[str]) -> None:
         """Tell runs of these jobs that go on here that they have lost them.
 
-        A requeue begins to count the attempts anew, so that an earlier run may have the
-        same owner and the same attempt as this one: the fence cannot tell them apart.
+        They would hear of it at the next beat; until then the job would run twice here.
         """
         for execution in self._pool.running():
             if execution.job.id in job_ids:
                 execution.token.cancel(CancelReason.LOST)
-
-    def _replace_unstorable(self, writing: Sequence[Settlement]) -> None:
-        """Find the outcomes that the database will not take, for they hold up all.
-
-        Raises:
-            StorageError: It takes nothing at present, so no outcome is to blame.
-        """
-        self._jobs.heartbeat(self.owner, {})
-        for settlement in writing:
-            replaced: list[Settlement] = []
-            try:
-                refused = self._jobs.finish(self.owner, [settlement])
-                self._recorder.ended([settlement], refused)
-            except _NO_FAULT_OF_OUTCOMES:
-                raise
-            except Exception:
-                logger.exception("cannot store how job %s ended", settlement.job.id)
-                replaced = self._settler.replacements(settlement)
-            with self._lock:
-                kept = [each for each in self._unwritten if each is not settlement]
-                self._unwritten = kept + replaced
 
     def _learn_next_due(self, now: float) -> None:
         with self._lock:
@@ -405,25 +398,3 @@ class Dispatcher:
         due_at = None if wait_s is None else self._clock.monotonic() + wait_s
         with self._lock:
             self._outlook.learn_due(due_at)
-
-    def _stop_overdue(self, now: float) -> None:
-        """Cancel runs past their time limit; take the slot if they will not stop."""
-        for execution in self._pool.running():
-            if execution.stops_at is None or now < execution.stops_at:
-                continue
-            if execution.abandons_at is None:
-                # Who has a process to end does so first, and then tells how it went.
-                own_s = self._pool.stop_limit_s(execution)
-                execution.abandons_at = now + max(self._cancel_grace_s, own_s)
-                execution.token.cancel(CancelReason.TIMEOUT)
-            elif now >= execution.abandons_at and self._pool.abandon(execution):
-                job = execution.job
-                kind = one_line(job.kind)
-                logger.error("job %s (%s) ignores its time limit", job.id, kind)
-                self._keep(execution, Failed("timed out"))
-
-    def _keep(self, execution: Execution, outcome: Outcome) -> None:
-        settlement = self._settler.settle(execution, outcome)
-        if settlement is not None:
-            with self._lock:
-                self._unwritten.append(settlement)

@@ -15,6 +15,7 @@ from flask_forge_jobs.model.jobs import ClaimedJob, EnqueueResult, NewJob
 from flask_forge_jobs.model.one_line import one_line
 from flask_forge_jobs.model.outcomes import (
     Dead,
+    Done,
     Failed,
     Outcome,
     PutOff,
@@ -212,6 +213,8 @@ def _checked(outcome: object) -> Outcome:
 
     A batch of outcomes is stored as one, so a bad one would hold up all the others.
     """
+    if isinstance(outcome, Done):
+        return outcome
     if isinstance(outcome, Failed):
         return replace(outcome, message=clip(str(outcome.message)))
     if isinstance(outcome, Dead):

@@ -78,7 +78,7 @@ def _wait(
             logger.error("too many tasks ignore their time limit; stopping")
             return EXIT_TAINTED
         if handle.is_stuck:
-            logger.error("the heartbeat is stuck; stopping")
+            logger.error("the heartbeat or the dispatcher is stuck; stopping")
             return EXIT_TAINTED
         if handle.is_outdated:
             return EXIT_TAINTED  # it has said why; the next one may be up to date

@@ -37,6 +37,7 @@ from flask_forge_jobs.runtime.schema_watch import SchemaWatch
 from flask_forge_jobs.runtime.service import Service
 from flask_forge_jobs.runtime.settling import Settler
 from flask_forge_jobs.runtime.slots import SlotPool
+from flask_forge_jobs.runtime.strays import Strays
 from flask_forge_jobs.runtime.supervisor import Supervisor
 from flask_forge_jobs.runtime.upkeep import Upkeep
 from flask_forge_jobs.tasks.cancellation import CancelReason
@@ -69,6 +70,7 @@ class RuntimeHandle:
         self._pool = self._make_pool()
         self._dispatcher = self._make_dispatcher()
         self._supervisor = self._make_supervisor()
+        self._strays = Strays(self.storage.jobs, self._dispatcher, self._clock)
         self._heartbeat = self._make_heartbeat()
         self._schema_watch = SchemaWatch(self.storage.database, lease_s=plan.lease_s)
         self._services: list[Service] = [
@@ -138,7 +140,7 @@ class RuntimeHandle:
             self.storage.jobs,
             self.storage.processes,
             self._pool,
-            self._dispatcher,
+            self._strays,
             recorder=self.storage.recorder,
             host_id=self.host_id,
             worker_name=self._plan.worker_name,
@@ -218,8 +220,14 @@ class RuntimeHandle:
 
     @property
     def is_stuck(self) -> bool:
-        """Whether the heartbeat hangs or is gone, so that others take the jobs."""
-        return self._heartbeat.is_stuck or not self._heartbeat.is_alive
+        """Whether the heartbeat or the dispatcher hangs or is gone.
+
+        Without the one, others take the jobs of this process; without the other, nobody
+        learns how they ended.
+        """
+        if self._heartbeat.is_stuck or not self._heartbeat.is_alive:
+            return True
+        return self._dispatcher.is_stuck
 
     @property
     def is_outdated(self) -> bool:
@@ -275,10 +283,12 @@ class RuntimeHandle:
             self._processes.close()  # before their jobs are anybody else's
         if not all_ended:
             self._release_rest()
-        if not self._dispatcher.finish(_LONGEST_WRITE_S):
+        if self._dispatcher.finish(_LONGEST_WRITE_S):
+            with contextlib.suppress(StorageError):
+                self._strays.release()
+        else:
             # What has ended since the dispatcher last looked is with the slots.
-            unwritten = {*self._dispatcher.unwritten_ids(), *self._pool.owned()}
-            ids = ", ".join(sorted(unwritten))
+            ids = ", ".join(sorted(run.job_id for run in self._dispatcher.runs()))
             logger.error("not stored how these jobs ended, they run again: %s", ids)
         for service in self._services:
             service.stop()

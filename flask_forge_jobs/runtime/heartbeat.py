@@ -14,9 +14,9 @@ from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.errors import StorageError
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.processes import ServiceAge, SlotReport
-from flask_forge_jobs.runtime.dispatcher import Dispatcher
 from flask_forge_jobs.runtime.service import Service
 from flask_forge_jobs.runtime.slots import SlotPool
+from flask_forge_jobs.runtime.strays import Strays
 from flask_forge_jobs.storage.deadlines import within
 from flask_forge_jobs.storage.job_queue import JobQueue
 from flask_forge_jobs.storage.processes import ProcessRegistry
@@ -61,7 +61,7 @@ class Heartbeat(Service):
         jobs: The hot path of the storage.
         processes: The process registry.
         pool: The slots.
-        dispatcher: Gets jobs that nobody here knows of.
+        strays: Takes in what the database says is ours.
         recorder: Counts the starts of runs that go on.
         host_id: This process.
         worker_name: Its label, or None.
@@ -76,7 +76,7 @@ class Heartbeat(Service):
         jobs: JobQueue,
         processes: ProcessRegistry,
         pool: SlotPool,
-        dispatcher: Dispatcher,
+        strays: Strays,
         *,
         recorder: Recorder,
         host_id: str,
@@ -95,7 +95,7 @@ class Heartbeat(Service):
         self._jobs = jobs
         self._processes = processes
         self._pool = pool
-        self._dispatcher = dispatcher
+        self._strays = strays
         self._recorder = recorder
         self._host_id = host_id
         self._worker_name = worker_name
@@ -109,7 +109,6 @@ class Heartbeat(Service):
         self._reported: list[SlotReport] = []
         # Up to when others have seen that this process is there.
         self.shown_at = clock.monotonic()
-        self._strays: set[tuple[str, int]] = set()
         self.last_beat_at = clock.monotonic()
         self._ticks_since: float | None = None
         self._is_broken = False
@@ -166,6 +165,7 @@ class Heartbeat(Service):
             self._beat_jobs(progress)
         elif self._pool.running():
             self._cancel(self._jobs.cancelled(self._host_id))
+        self._strays.give_back()
         report = self._pool.report()
         has_changed = report != self._reported
         who = (self._host_id, self._worker_name, self._queue_names)
@@ -199,10 +199,10 @@ class Heartbeat(Service):
         self._cancel(report.cancelled)
         running = {id(execution) for execution in self._pool.running()}
         for execution in before:
-            run = (execution.job.id, execution.job.attempts)
-            if run not in report.owned and id(execution) in running:
+            is_ours = execution.job.run_id in report.owned
+            if not is_ours and id(execution) in running:
                 execution.token.cancel(CancelReason.LOST)
-        self._return_strays(report.owned)
+        self._strays.note(report.owned)
 
     def _cancel(self, job_ids: Sequence[str] | frozenset[str]) -> None:
         wanted = set(job_ids)
@@ -210,16 +210,3 @@ class Heartbeat(Service):
             for execution in self._pool.running():
                 if execution.job.id in wanted:
                     execution.token.cancel(CancelReason.USER)
-
-    def _return_strays(self, owned: frozenset[tuple[str, int]]) -> None:
-        """Give back jobs whose claim was stored although its answer was lost.
-
-        A job seen for the first time may have been claimed a moment ago, so only one
-        that nobody here knows of at two beats in a row is a stray.
-        """
-        known = set(self._pool.owned()) | self._dispatcher.unwritten_ids()
-        unknown = {run for run in owned if run[0] not in known}
-        for job_id, attempt in unknown & self._strays:
-            logger.warning("job %s was claimed without our knowing; given back", job_id)
-            self._dispatcher.give_back_stray(job_id, attempt)
-        self._strays = unknown

@@ -6,7 +6,6 @@ See :mod:`flask_forge_jobs.storage.handing_over` for the other side.
 from __future__ import annotations
 
 import os
-import weakref
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -57,10 +56,6 @@ class Offers:
         self._clock = clock
         self._not_before = dict.fromkeys(queue_names, 0.0)
         self._pid = 0
-        # One whose producer was interrupted is never taken.
-        self._out: weakref.WeakSet[SlotOffer] = weakref.WeakSet()
-        # Given back while an offer was out: its answer may still come.
-        self._strays: set[tuple[str, int]] = set()
 
     def start(self) -> None:
         """Offer slots in this process from now on."""
@@ -76,31 +71,13 @@ class Offers:
     def keep(self, offer: SlotOffer) -> bool:
         """Keep a slot for an offer, if one is free and a job may come for it."""
         now = self._clock.monotonic()
-        is_kept = now >= self._not_before[offer.queue_name] and self._pool.keep_slot(
+        return now >= self._not_before[offer.queue_name] and self._pool.keep_slot(
             offer.queue_name, offer, now + KEPT_FOR_S
         )
-        if is_kept:
-            self._out.add(offer)
-        return is_kept
 
-    def settle(
-        self, offer: SlotOffer, jobs: Sequence[ClaimedJob]
-    ) -> tuple[list[ClaimedJob], bool]:
-        """End an offer.
-
-        Returns:
-            The jobs that are still its worker's, and whether one would start at once.
-        """
+    def settle(self, offer: SlotOffer, jobs: Sequence[ClaimedJob]) -> bool:
+        """End an offer; return whether a job would start in its slot at once."""
         starts = self._pool.release_slot(offer.queue_name, offer)
-        ours = [job for job in jobs if (job.id, job.attempts) not in self._strays]
-        self._out.discard(offer)
-        if not self._out:
-            self._strays.clear()
         if not jobs:
             self._not_before[offer.queue_name] = self._clock.monotonic() + NO_OFFER_S
-        return ours, starts
-
-    def note_stray(self, job_id: str, attempt: int) -> None:
-        """Take in that a job which nobody here knew of goes back to its queue."""
-        if self._out:
-            self._strays.add((job_id, attempt))
+        return starts

@@ -9,15 +9,17 @@ still returns is dropped.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator
 
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.logs import get_logger
-from flask_forge_jobs.model.jobs import ClaimedJob
-from flask_forge_jobs.model.outcomes import Outcome, PutOff
+from flask_forge_jobs.model.jobs import ClaimedJob, RunId
+from flask_forge_jobs.model.outcomes import Failed, Outcome, PutOff
 from flask_forge_jobs.model.processes import SlotReport
+from flask_forge_jobs.runtime.crew import Crew
 from flask_forge_jobs.runtime.execution import Execution, Runner
 from flask_forge_jobs.runtime.lane import Lane, may_wait
+from flask_forge_jobs.tasks.failures import describe_failure
 
 logger = get_logger(__name__)
 
@@ -51,7 +53,6 @@ class SlotPool:
     ) -> None:
         self._lanes = {name: Lane() for name in queue_names}
         self._order = list(self._lanes)
-        self._threads_limit = threads
         self._runner = runner
         self._host_id = host_id
         self._clock = clock
@@ -59,14 +60,11 @@ class SlotPool:
         self._lock = threading.Lock()
         self._work = threading.Condition(self._lock)
         self._quiet = threading.Condition(self._lock)
-        self._idle_threads = 0
-        self._threads: set[threading.Thread] = set()
+        self._crew = Crew(threads, self._run)
         self._running = 0
         self._ended: list[Ended] = []
         self._closing = False
         self._direct_until = 0.0
-        self._started_count = 0
-        self._lost_threads = 0
         self.abandoned_count = 0
         self.dropped_count = 0
 
@@ -76,7 +74,7 @@ class SlotPool:
         """Set how many jobs of a queue may run at once in this process."""
         with self._lock:
             self._lanes[queue_name].limit = limit
-            self._staff()
+            self._crew.staff(self._startable())
             self._work.notify_all()
 
     def demand(self, names: Container[str]) -> dict[str, int]:
@@ -96,13 +94,13 @@ class SlotPool:
             may_look_ahead = self._clock.monotonic() >= self._direct_until
             # More waits here than can start: quick jobs, so a thread is soon free, and
             # a queue with less than its share of them must not wait for the others.
-            fair = max(self._threads_limit // max(len(asked), 1), 1)
+            fair = max(self._crew.most // max(len(asked), 1), 1)
             share = fair if free < 0 else 0
             for name in asked:
                 lane = self._lanes[name]
                 now = min(lane.room, max(free, 0))
                 free -= now
-                later = lane.ahead(self._threads_limit, share) if may_look_ahead else 0
+                later = lane.ahead(self._crew.most, share) if may_look_ahead else 0
                 if now + later > 0:
                     wanted[name] = now + later
             # The queue that came first comes last next time.
@@ -114,7 +112,7 @@ class SlotPool:
         spoken_for = sum(
             len(lane.buffer) + len(lane.kept) for lane in self._lanes.values()
         )
-        return self._threads_limit - self._running - spoken_for
+        return self._crew.most - self._running - spoken_for
 
     def feed(self, jobs: Iterable[ClaimedJob]) -> list[Execution]:
         """Take claimed jobs; they start as slots become free.
@@ -140,7 +138,7 @@ class SlotPool:
                 lane.buffer.append(execution)
                 count += 1
             if count:
-                self._staff()
+                self._crew.staff(self._startable())
                 self._work.notify(count)
         return refused
 
@@ -232,11 +230,11 @@ class SlotPool:
     def running(self) -> list[Execution]:
         """Return the runs under way."""
         with self._lock:
-            return [
-                execution
-                for lane in self._lanes.values()
-                for execution in lane.running.values()
-            ]
+            return list(self._under_way())
+
+    def _under_way(self) -> Iterator[Execution]:
+        for lane in self._lanes.values():
+            yield from lane.running.values()
 
     def stop_limit_s(self, execution: Execution) -> float:
         """Return how long a task of ours takes at most to end its process, else 0."""
@@ -255,8 +253,7 @@ class SlotPool:
         with self._lock:  # a run that ends now is either among them or never will be
             found = [
                 execution
-                for lane in self._lanes.values()
-                for execution in lane.running.values()
+                for execution in self._under_way()
                 if not execution.is_start_counted
                 and execution.started_at <= started_before
             ]
@@ -264,13 +261,13 @@ class SlotPool:
                 execution.is_start_counted = True
             return found
 
-    def owned(self) -> Mapping[str, Execution]:
-        """Return every execution this process holds, by job id, ended ones included."""
+    def runs(self) -> set[RunId]:
+        """Return every run this process holds, ended ones included."""
         with self._lock:
-            held = {ended.job.id: ended for ended, _ in self._ended}
+            held = {ended.job.run_id for ended, _ in self._ended}
+            held.update(each.job.run_id for each in self._under_way())
             for lane in self._lanes.values():
-                held.update((each.job.id, each) for each in lane.buffer)
-                held.update((each.job.id, each) for each in lane.running.values())
+                held.update(each.job.run_id for each in lane.buffer)
             return held
 
     def report(self) -> list[SlotReport]:
@@ -279,7 +276,7 @@ class SlotPool:
             return [
                 SlotReport(f"{name}-{slot}-{self._host_id}-{incarnation}", name, job_id)
                 for name, lane in self._lanes.items()
-                for slot, incarnation, job_id in lane.report(self._threads_limit)
+                for slot, incarnation, job_id in lane.report(self._crew.most)
             ]
 
     def abandon(self, execution: Execution) -> bool:
@@ -296,8 +293,8 @@ class SlotPool:
             lane.abandon(execution)
             self._note_one_less()
             self.abandoned_count += 1
-            self._lost_threads += 1
-            self._staff()
+            self._crew.lose(execution.thread_id)
+            self._crew.staff(self._startable())
             # Only its queue was full: an idle thread can take what waits there.
             self._work.notify()
             return True
@@ -308,36 +305,28 @@ class SlotPool:
         """How many buffered jobs could start now."""
         return min(
             sum(lane.startable for lane in self._lanes.values()),
-            self._threads_limit - self._running,
+            self._crew.most - self._running,
         )
-
-    def _staff(self) -> None:
-        """Start the threads that are missing; abandoned ones count no longer."""
-        for _ in range(self._startable() - self._idle_threads):
-            living = len(self._threads) - self._lost_threads
-            if living >= self._threads_limit:
-                return
-            try:
-                self._start_thread()
-            except RuntimeError:
-                # Claim no more than what can run; what is here already goes back.
-                self._threads_limit = max(living, 1)
-                logger.exception("no more threads; going on with %s", living)
-                return
-
-    def _start_thread(self) -> None:
-        self._started_count += 1
-        thread = threading.Thread(
-            target=self._run, name=f"forge-jobs-slot-{self._started_count}", daemon=True
-        )
-        thread.start()
-        self._threads.add(thread)
 
     def _run(self) -> None:
-        execution = self._next(None, None)
-        while execution is not None:
-            outcome = self._runner.run(execution)
-            execution = self._next(execution, outcome)
+        try:
+            execution = self._next(None, None)
+            while execution is not None:
+                outcome = self._runner.run(execution)
+                execution = self._next(execution, outcome)
+        except BaseException as error:
+            logger.exception("a slot thread has ended; another one takes its place")
+            self._replace_thread(Failed(describe_failure(error)))
+
+    def _replace_thread(self, outcome: Outcome) -> None:
+        """End the calling thread, and the run that it leaves."""
+        ident = threading.get_ident()
+        with self._lock:
+            for execution in list(self._under_way()):
+                if execution.thread_id == ident:
+                    self._hand_in(execution, outcome)
+            self._crew.leave()
+            self._crew.staff(self._startable())
 
     def _next(
         self, ended: Execution | None, outcome: Outcome | None
@@ -347,8 +336,7 @@ class SlotPool:
             if ended is not None and outcome is not None:
                 if ended.is_abandoned:
                     self.dropped_count += 1
-                    self._lost_threads -= 1
-                    self._threads.discard(threading.current_thread())
+                    self._crew.leave()
                     logger.warning("job %s ended after it was abandoned", ended.job.id)
                     return None
                 self._hand_in(ended, outcome)
@@ -357,11 +345,13 @@ class SlotPool:
                 if execution is not None:
                     return execution
                 if self._closing:
-                    self._threads.discard(threading.current_thread())
+                    self._crew.leave()
                     return None
-                self._idle_threads += 1
-                self._work.wait()
-                self._idle_threads -= 1
+                self._crew.idle += 1
+                try:
+                    self._work.wait()
+                finally:
+                    self._crew.idle -= 1
 
     def _hand_in(self, ended: Execution, outcome: Outcome) -> None:
         lane = self._lanes[ended.job.queue_name]
@@ -380,12 +370,13 @@ class SlotPool:
 
     def _pick(self) -> Execution | None:
         """Take the next job whose queue has a slot."""
-        if self._running >= self._threads_limit:
+        if self._running >= self._crew.most:
             return None
         for name in self._order:
             lane = self._lanes[name]
             if lane.startable:
                 execution = lane.start_next()
+                execution.thread_id = threading.get_ident()
                 execution.started_at = self._clock.monotonic()
                 if execution.timeout_s is not None:
                     execution.stops_at = execution.started_at + execution.timeout_s
@@ -398,7 +389,7 @@ class SlotPool:
         with self._lock:
             self._closing = True
             self._work.notify_all()
-            threads = list(self._threads)
+            threads = self._crew.threads()
         ends_at = self._clock.monotonic() + timeout_s
         for thread in threads:
             thread.join(max(ends_at - self._clock.monotonic(), 0.0))

@@ -82,6 +82,6 @@ class Supervisor(Service):
         self._limits[name] = limit
         self._pool.set_limit(name, limit)
         if limit == 0:
-            self._dispatcher.give_back(self._pool.take_back(queue_name=name))
+            self._dispatcher.give_back_waiting(name)
         elif before is None or limit > before:
             self._dispatcher.wake(name)

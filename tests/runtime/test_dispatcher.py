@@ -27,6 +27,7 @@ from flask_forge_jobs.model.queues import QueueSettings
 from flask_forge_jobs.runtime.back_off import FIRST_BACK_OFF_S, LONGEST_BACK_OFF_S
 from flask_forge_jobs.runtime.dispatcher import (
     GIVE_BACK_AFTER_S,
+    LONGEST_ROUND_S,
     POLL_WITH_PUSH_S,
     POLL_WITHOUT_PUSH_S,
     Dispatcher,
@@ -40,6 +41,7 @@ from flask_forge_jobs.storage.recorder import Recorder
 from flask_forge_jobs.tasks.cancellation import CancelReason
 from tests.support.clocks import MovingClock
 from tests.support.runtimes import (
+    LIMIT_S,
     NO_RATE_LIMITS,
     NO_SEATS,
     HeldTask,
@@ -63,7 +65,8 @@ class ScriptedJobs:
         self.demands: list[dict[str, int]] = []
         self.asked: list[list[str]] = []
         self.refused: list[str] = []
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
+        self.late_error: Exception | None = None
         self.bad_ids: set[str] = set()
         self.during_exchange: Callable[[], object] = lambda: None
 
@@ -89,6 +92,8 @@ class ScriptedJobs:
             exchange.claimed.extend(ready[:count])
             del ready[:count]
         self.during_exchange()
+        if self.late_error is not None:
+            raise self.late_error
         return exchange
 
     def finish(self, owner: str, settlements: Sequence[Settlement]) -> list[str]:
@@ -174,6 +179,10 @@ class Rig:
     @property
     def written(self) -> list[tuple[str, JobStatus]]:
         return [(each.job.id, each.status) for each in self.jobs.written]
+
+
+def known(rig: Rig) -> set[str]:
+    return {run.job_id for run in rig.dispatcher.runs()}
 
 
 def no_enqueue(job: NewJob) -> EnqueueResult:
@@ -429,6 +438,20 @@ def test_a_claim_under_way_at_the_stop_goes_back_unstarted() -> None:
     assert rig.written == [("a", JobStatus.PENDING)]
 
 
+def test_a_claim_that_outlasts_the_lease_goes_back_unstarted() -> None:
+    """B2: others have taken its jobs by then, and may be running them."""
+    task = QuickTask()
+    rig = Rig(task)
+    rig.jobs.ready["default"] = [claimed("a", "quick")]
+    rig.jobs.during_exchange = lambda: setattr(rig, "may_claim", False)
+
+    rig.round()
+    rig.round()
+
+    assert task.job_ids == []
+    assert rig.written == [("a", JobStatus.PENDING)]
+
+
 def test_a_stopped_dispatcher_rests_while_a_job_runs_on(held: HeldTask) -> None:
     """The grace may take long; it must not be spent in a busy loop."""
     rig = Rig(held)
@@ -441,19 +464,6 @@ def test_a_stopped_dispatcher_rests_while_a_job_runs_on(held: HeldTask) -> None:
     rig.settle_down()
 
     assert rig.pause_s() > 1.0
-
-
-def test_a_stray_goes_back_with_its_attempt_unspent() -> None:
-    rig = Rig()
-
-    rig.dispatcher.give_back_stray("stray", 3)
-    known = rig.dispatcher.unwritten_ids()
-    rig.round()
-
-    (settlement,) = rig.jobs.written
-    assert known == {"stray"}
-    assert (settlement.job.id, settlement.job.attempts) == ("stray", 3)
-    assert (settlement.status, settlement.uncount) == (JobStatus.PENDING, True)
 
 
 # -- a storage that fails ------------------------------------------------------------
@@ -472,14 +482,14 @@ def test_outcomes_survive_a_storage_that_fails() -> None:
     rig.jobs.error = StorageUnavailableError("gone")
 
     rig.round()
-    kept = rig.dispatcher.unwritten_ids()
+    kept = known(rig)
     rig.jobs.error = None
     rig.clock.move(FIRST_BACK_OFF_S)
     rig.round()
 
     assert kept == {"a", "b"}
     assert sorted(rig.written) == [("a", JobStatus.DONE), ("b", JobStatus.DONE)]
-    assert rig.dispatcher.unwritten_ids() == set()
+    assert known(rig) == set()
 
 
 def test_the_pause_grows_while_the_storage_fails() -> None:
@@ -554,7 +564,35 @@ def test_an_outcome_that_the_database_refuses_holds_up_no_other() -> None:
         ("c", JobStatus.DONE),
     ]
     assert rig.jobs.written[-1].error == UNSTORABLE_MESSAGE
-    assert rig.dispatcher.unwritten_ids() == set()
+    assert known(rig) == set()
+
+
+def test_an_outcome_that_cannot_be_settled_holds_up_no_other() -> None:
+    bad = Failed("later", "soon")  # type: ignore[arg-type]  # by a custom task class
+    rig = Rig(QuickTask("quick", lambda each: bad if each.job_id == "b" else Done()))
+    finished(rig, "a", "b", "c")
+
+    rig.settle_down()
+
+    assert sorted(rig.written) == [
+        ("a", JobStatus.DONE),
+        ("b", JobStatus.FAILED),
+        ("c", JobStatus.DONE),
+    ]
+
+
+def test_an_outcome_whose_write_failed_may_be_stored_all_the_same() -> None:
+    rig = Rig(QuickTask())
+    finished(rig, "a")
+    rig.jobs.error = StorageUnavailableError("gone")
+    rig.round()
+    rig.jobs.error = None
+    rig.clock.move(FIRST_BACK_OFF_S)
+    finished(rig, "b")
+
+    rig.round()
+
+    assert [each.was_tried for each in rig.jobs.written] == [True, False]
 
 
 def test_no_outcome_is_blamed_when_nothing_can_be_written() -> None:
@@ -582,7 +620,7 @@ def test_refused_outcomes_are_counted_and_dropped(
     rig.round()
 
     assert rig.dispatcher.refused_count == 1
-    assert rig.dispatcher.unwritten_ids() == set()
+    assert known(rig) == set()
     assert "no longer ours, outcome dropped: ['a']" in caplog.text
 
 
@@ -704,7 +742,7 @@ def test_finish_tells_what_it_could_not_store() -> None:
     is_stored = rig.dispatcher.finish(0.0)
 
     assert not is_stored
-    assert rig.dispatcher.unwritten_ids() == {"a"}
+    assert known(rig) == {"a"}
 
 
 def test_finish_of_a_dispatcher_that_never_started_returns() -> None:
@@ -722,6 +760,49 @@ def test_an_error_of_any_kind_does_not_end_the_thread(
     rig.jobs.error = None
 
     assert rig.dispatcher.finish(10.0)
+
+
+def test_an_error_that_ends_other_threads_does_not_end_this_one() -> None:
+    rig = Rig()
+    rig.jobs.error = SystemExit("enough")
+    rig.dispatcher.start()
+    wait_until(lambda: rig.dispatcher._back_off.is_on, "it failed")
+    rig.jobs.error = None
+    finished(rig)
+
+    assert not rig.dispatcher.is_stuck
+    assert rig.dispatcher.finish(10.0)
+
+
+def test_a_round_that_hangs_is_stuck() -> None:
+    rig = Rig()
+    seen = []
+
+    def hang() -> None:
+        for _ in range(2):
+            rig.clock.move(LONGEST_ROUND_S / 2)
+            seen.append(rig.dispatcher.is_stuck)
+        rig.dispatcher._ends_at = rig.clock.monotonic()
+
+    rig.jobs.during_exchange = hang
+    rig.dispatcher._run()
+
+    assert seen == [False, True]
+    assert not rig.dispatcher.is_stuck
+
+
+def test_a_thread_that_is_gone_is_stuck_unless_it_was_asked_to_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Dispatcher, "_run", lambda _: None)
+    rig = Rig()
+    before = rig.dispatcher.is_stuck
+    rig.dispatcher.start()
+    rig.dispatcher._thread.join(LIMIT_S)
+    gone = rig.dispatcher.is_stuck
+    rig.dispatcher.finish(0.0)
+
+    assert (before, gone, rig.dispatcher.is_stuck) == (False, True, False)
 
 
 def test_released_is_what_is_written_for_returns() -> None:
@@ -952,28 +1033,35 @@ def test_a_handed_over_job_with_a_time_limit_is_stopped_in_time(held: HeldTask) 
     assert rig.pause_s() <= 2.0
 
 
-def test_a_job_that_went_back_as_a_stray_is_not_run_when_its_answer_comes(
-    held: HeldTask,
+@pytest.mark.parametrize("is_interrupted", [False, True])
+def test_a_claim_for_an_offered_slot_is_under_way_until_it_is_taken(
+    *, is_interrupted: bool
 ) -> None:
-    rig = serving(held)
+    """Or until nobody can take it any more."""
+    rig = serving()
     offer = offered(rig)
-    rig.dispatcher.give_back_stray("a", 1)
+    newest = rig.dispatcher.claims.newest
+    before = rig.dispatcher.claims.have_ended(newest)
+
+    if not is_interrupted:
+        offer.take([])
+    del offer
+    rig.clock.move(KEPT_FOR_S)
+    rig.pause_s()  # which forgets for whom slots were kept
+
+    assert not before
+    assert rig.dispatcher.claims.have_ended(newest)
+
+
+@pytest.mark.parametrize("error", [None, StorageUnavailableError("gone")])
+def test_a_claim_is_under_way_while_it_is_exchanged(error: Exception | None) -> None:
+    rig = Rig()
+    claims = rig.dispatcher.claims
+    seen = []
+    rig.jobs.during_exchange = lambda: seen.append(claims.have_ended(claims.newest))
+    rig.jobs.late_error = error
+
     rig.round()
 
-    offer.take([claimed("a")])
-    rig.round()
-
-    assert rig.written == [("a", JobStatus.PENDING)]
-    assert rig.pool.running() == []
-
-
-def test_a_stray_whose_answer_has_come_is_none(held: HeldTask) -> None:
-    rig = serving(held)
-    offered(rig).take([claimed("a")])
-    held.wait_for_start()
-
-    rig.dispatcher.give_back_stray("a", 1)
-    rig.round()
-
-    assert rig.written == []
-    assert [each.job.id for each in rig.pool.running()] == ["a"]
+    assert seen == [False]
+    assert claims.have_ended(claims.newest)

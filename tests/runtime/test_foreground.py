@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from flask_forge_jobs.model.jobs import JobStatus
+from flask_forge_jobs.runtime.dispatcher import Dispatcher
 from flask_forge_jobs.runtime.foreground import (
     EXIT_TAINTED,
     MOST_ABANDONED,
@@ -134,6 +135,18 @@ def test_a_stuck_heartbeat_ends_it_without_a_grace(
     release.set()
 
     assert status == EXIT_TAINTED
+
+
+def test_a_dispatcher_that_is_gone_ends_it(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """D1: the heartbeat would renew jobs of which nobody writes how they end."""
+    monkeypatch.setattr(Dispatcher, "_run", lambda _: None)
+
+    status = run_in_foreground(runtime_of(storage), grace_s=600.0, environ={})
+
+    assert status == EXIT_TAINTED
+    assert storage.processes.pods() == []
 
 
 @pytest.mark.usefixtures("backend")

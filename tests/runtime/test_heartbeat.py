@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from itertools import pairwise
 from typing import cast
@@ -12,9 +12,9 @@ import pytest
 
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageUnavailableError
-from flask_forge_jobs.model.jobs import HeartbeatReport, JobStatus
-from flask_forge_jobs.model.outcomes import Done
+from flask_forge_jobs.model.jobs import ClaimedJob, HeartbeatReport, RunId
 from flask_forge_jobs.model.processes import ServiceAge, SlotReport
+from flask_forge_jobs.runtime.claims import ClaimsUnderWay
 from flask_forge_jobs.runtime.dispatcher import Dispatcher
 from flask_forge_jobs.runtime.execution import Execution
 from flask_forge_jobs.runtime.heartbeat import (
@@ -26,11 +26,12 @@ from flask_forge_jobs.runtime.heartbeat import (
     Heartbeat,
 )
 from flask_forge_jobs.runtime.slots import SlotPool
+from flask_forge_jobs.runtime.strays import Strays
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.deadlines import left_s
 from flask_forge_jobs.tasks.cancellation import CancelReason
 from tests.support.clocks import MovingClock
-from tests.support.jobs import claim_one, enqueue, finish, revive_all
+from tests.support.jobs import claim_one, enqueue, revive_all
 from tests.support.sql import Sql
 
 HOST = "host-1"
@@ -43,9 +44,10 @@ class Slots:
 
     def __init__(self) -> None:
         self.executions: list[Execution] = []
-        self.ended: list[Execution] = []
-        self.unwritten: set[str] = set()
-        self.strays: list[tuple[str, int]] = []
+        self.unwritten: set[RunId] = set()
+        self.strays: list[ClaimedJob] = []
+        self.claims = ClaimsUnderWay()
+        self.owner = HOST
         self.slots = [SlotReport("default-0-host-1-0", "default")]
         self.uncounted: list[Execution] = []
         self.asked_before: list[float] = []
@@ -62,17 +64,15 @@ class Slots:
         taken, self.uncounted = self.uncounted, []
         return taken
 
-    def owned(self) -> dict[str, Execution]:
-        return {each.job.id: each for each in (*self.executions, *self.ended)}
+    def runs(self) -> set[RunId]:
+        return {each.job.run_id for each in self.executions} | self.unwritten
 
     def report(self) -> Sequence[SlotReport]:
         return list(self.slots)
 
-    def unwritten_ids(self) -> set[str]:
-        return set(self.unwritten)
-
-    def give_back_stray(self, job_id: str, attempt: int) -> None:
-        self.strays.append((job_id, attempt))
+    def give_back(self, executions: Iterable[Execution]) -> None:
+        self.strays.extend(each.job for each in executions)
+        self.unwritten.update(each.job.run_id for each in executions)
 
 
 class Rig:
@@ -84,7 +84,7 @@ class Rig:
             storage.jobs,
             storage.processes,
             cast("SlotPool", self.slots),
-            cast("Dispatcher", self.slots),
+            Strays(storage.jobs, cast("Dispatcher", self.slots), self.clock),
             recorder=storage.recorder,
             host_id=HOST,
             worker_name="left",
@@ -252,48 +252,32 @@ def test_a_job_that_was_claimed_again_by_us_is_lost_for_its_first_run(
 # -- strays --------------------------------------------------------------------------
 
 
-def test_a_job_that_nobody_here_knows_of_goes_back_at_the_second_beat(
+def test_a_job_that_nobody_here_knows_of_goes_back_as_it_was_claimed(
     rig: Rig,
 ) -> None:
     """Its claim was stored although the answer was lost."""
     enqueue(rig.storage)
     job = claim_one(rig.storage, owner=HOST)
 
-    rig.tick()
-    first = list(rig.slots.strays)
-    rig.tick(BEAT_S)
+    for _ in range(3):
+        rig.tick(BEAT_S)
 
-    assert first == []
-    assert rig.slots.strays == [(job.id, job.attempts)]
+    assert rig.slots.strays == [job]
 
 
-@pytest.mark.parametrize("known", ["ended", "unwritten"])
+@pytest.mark.parametrize("known", ["runs", "unwritten"])
 def test_a_job_whose_outcome_is_not_stored_yet_is_no_stray(
     rig: Rig, known: str
 ) -> None:
     execution = rig.start_job()
-    rig.slots.executions.clear()
-    if known == "ended":
-        rig.slots.ended.append(execution)
-    else:
-        rig.slots.unwritten.add(execution.job.id)
+    if known == "unwritten":
+        rig.slots.executions.clear()
+        rig.slots.unwritten.add(execution.job.run_id)
 
     for _ in range(3):
         rig.tick(BEAT_S)
 
     assert rig.slots.strays == []
-
-
-def test_a_job_that_ends_between_two_beats_is_no_stray(rig: Rig) -> None:
-    execution = rig.start_job()
-    rig.slots.executions.clear()
-    rig.tick()
-    finish(rig.storage, execution.job, Done(), owner=HOST)
-
-    rig.tick(BEAT_S)
-
-    assert rig.slots.strays == []
-    assert rig.storage.job_reader.get(execution.job.id).status is JobStatus.DONE
 
 
 # -- being believed ------------------------------------------------------------------

@@ -918,7 +918,7 @@ def test_an_outcome_survives_a_file_that_is_locked_for_long(
             wait_until(
                 lambda: handle._dispatcher._back_off.is_on, "the write has failed"
             )
-            kept = handle._dispatcher.unwritten_ids()
+            kept = {run.job_id for run in handle._dispatcher.runs()}
             other.rollback()
         job = wait_for_status(storage, job_id, JobStatus.DONE)
 

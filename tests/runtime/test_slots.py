@@ -333,14 +333,18 @@ def test_take_back_of_old_claims_ends_the_look_ahead(held: HeldTask) -> None:
         held.release.set()
 
 
-def test_owned_is_everything_from_the_claim_to_the_outcome(held: HeldTask) -> None:
+def test_its_runs_are_everything_from_the_claim_to_the_outcome(held: HeldTask) -> None:
     with rig_of(registry_of(held, QuickTask()), threads=1) as rig:
         rig.feed("ended", kind="quick")
         wait_until(lambda: rig.pool.has_ended_runs, "the run has ended")
         rig.feed("running", "waiting")
         held.wait_for_start(1)
 
-        assert set(rig.pool.owned()) == {"ended", "running", "waiting"}
+        assert {run.job_id for run in rig.pool.runs()} == {
+            "ended",
+            "running",
+            "waiting",
+        }
         held.release.set()
 
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import cast
 
 import pytest
@@ -33,8 +32,8 @@ class Told:
         self.buffered = [each for each in self.buffered if each not in taken]
         return taken
 
-    def give_back(self, executions: Sequence[Execution]) -> None:
-        self.returned.extend(each.job.id for each in executions)
+    def give_back_waiting(self, queue_name: str) -> None:
+        self.returned += [each.job.id for each in self.take_back(queue_name=queue_name)]
 
     def wake(self, queue_name: str) -> None:
         self.woken.append(queue_name)

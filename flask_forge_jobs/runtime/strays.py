@@ -1,0 +1,84 @@
+"""Strays: jobs that the database says are ours and that nobody here knows of.
+
+The answer to a claim may be lost after its commit. It may also be late, and then the
+job is no stray: it would start here and somewhere else. So whatever a beat finds and
+nobody knows waits until every claim that had begun by then is over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Set as AbstractSet
+
+from flask_forge_jobs.clock import Clock
+from flask_forge_jobs.logs import get_logger
+from flask_forge_jobs.model.jobs import RunId
+from flask_forge_jobs.runtime.dispatcher import Dispatcher
+from flask_forge_jobs.runtime.execution import Execution
+from flask_forge_jobs.storage.job_queue import JobQueue
+
+logger = get_logger(__name__)
+
+_TOLD = "job %s was claimed without our knowing; given back"
+
+
+class Strays:
+    """Finds them and gives them back.
+
+    Args:
+        jobs: The hot path of the storage.
+        dispatcher: Knows the claims under way and the jobs that are here.
+        clock: Stamps what is given back.
+    """
+
+    def __init__(self, jobs: JobQueue, dispatcher: Dispatcher, clock: Clock) -> None:
+        self._jobs = jobs
+        self._dispatcher = dispatcher
+        self._clock = clock
+        # The number of the newest claim when a beat first found the run.
+        self._found: dict[RunId, int] = {}
+
+    def note(self, owned: AbstractSet[RunId]) -> None:
+        """Take in what the database says is ours.
+
+        Args:
+            owned: As a beat has found it just now.
+        """
+        newest = self._dispatcher.claims.newest  # at least, for those that are owned
+        known = self._dispatcher.runs()
+        self._found = {
+            run: self._found.get(run, newest) for run in owned if run not in known
+        }
+
+    def give_back(self) -> None:
+        """Give back those that no claim under way can bring any more."""
+        due = {
+            run
+            for run, newest in self._found.items()
+            if self._dispatcher.claims.have_ended(newest)
+        }
+        if not due:
+            return
+        for run in due:
+            del self._found[run]
+        # In this order: what was known and has ended since is not held any more.
+        known = self._dispatcher.runs()
+        now = self._clock.monotonic()
+        strays = [
+            Execution(job, now)
+            for job in self._jobs.held(self._dispatcher.owner)
+            if job.run_id in due and job.run_id not in known
+        ]
+        for stray in strays:
+            logger.warning(_TOLD, stray.job.id)
+        self._dispatcher.give_back(strays)
+
+    def release(self) -> None:
+        """Give back whatever is still said to be ours once the dispatcher has ended.
+
+        Raises:
+            StorageError: The database could not be asked.
+        """
+        strays = self._jobs.held(self._dispatcher.owner)
+        for job in strays:
+            logger.warning(_TOLD, job.id)
+        self._dispatcher.release(strays)

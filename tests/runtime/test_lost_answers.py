@@ -1,0 +1,160 @@
+"""A whole worker whose answers from the database come late, or never."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, cast
+
+import pytest
+
+from flask_forge_jobs.errors import StorageUnavailableError
+from flask_forge_jobs.model.jobs import Exchange, JobStatus
+from flask_forge_jobs.model.outcomes import CANCELLED_MESSAGE, Failed, Settlement
+from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.job_queue import JobQueue
+from tests.support.jobs import claim_one, finish
+from tests.support.runtimes import (
+    HeldTask,
+    QuickTask,
+    add,
+    registry_of,
+    running,
+    wait_for_status,
+    wait_until,
+)
+
+# Several beats a second.
+LEASE_S = 1.5
+
+
+class Answers:
+    """The hot path; before the answer to an exchange arrives, the test has its say.
+
+    Args:
+        jobs: The real one.
+        first_claim: Called once, when a claim of a held job is stored.
+        first_write: Called once, when an outcome is stored.
+    """
+
+    def __init__(
+        self,
+        jobs: JobQueue,
+        *,
+        first_claim: Callable[[], object] = lambda: None,
+        first_write: Callable[[], object] = lambda: None,
+    ) -> None:
+        self._jobs = jobs
+        self._first_claim = first_claim
+        self._first_write = first_write
+        self.beats = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._jobs, name)
+
+    def heartbeat(self, *arguments: Any) -> object:
+        report = self._jobs.heartbeat(*arguments)
+        self.beats += 1
+        return report
+
+    def exchange(
+        self, owner: str, settlements: Sequence[Settlement], *more: Any, **options: Any
+    ) -> Exchange:
+        exchange = self._jobs.exchange(owner, settlements, *more, **options)
+        if any(job.kind == "held" for job in exchange.claimed):
+            happens, self._first_claim = self._first_claim, lambda: None
+            happens()
+        if settlements:
+            happens, self._first_write = self._first_write, lambda: None
+            happens()
+        return exchange
+
+
+def lose_it() -> None:
+    raise StorageUnavailableError("gone, for longer than it is tried")
+
+
+def over(storage: Storage, answers: Answers) -> Storage:
+    return dataclasses.replace(storage, jobs=cast("JobQueue", answers))
+
+
+@pytest.fixture
+def held() -> Iterator[HeldTask]:
+    task = HeldTask()
+    yield task
+    task.release.set()
+
+
+def test_a_job_whose_claim_is_answered_late_runs_once(
+    storage: Storage, held: HeldTask
+) -> None:
+    """A8, I6: nobody gives it back meanwhile, so that it would start here twice."""
+    job_id = add(storage, "held", max_attempts=1)
+
+    def be_late() -> None:
+        beats = answers.beats
+        wait_until(lambda: answers.beats >= beats + 4, "several beats have passed")
+
+    answers = Answers(storage.jobs, first_claim=be_late)
+    tasks = registry_of(held, QuickTask())
+    with running(over(storage, answers), tasks, lease_s=LEASE_S) as handle:
+        held.wait_for_start()
+        # What went back would have come again with this one.
+        wait_for_status(storage, add(storage, "quick"), JobStatus.DONE)
+        held.release.set()
+        job = wait_for_status(storage, job_id, JobStatus.DONE)
+        wait_until(lambda: not handle.running(), "no run goes on")
+
+    assert len(held.contexts) == 1
+    assert (job.attempts, handle._dispatcher.refused_count) == (1, 0)
+
+
+def test_a_claim_that_nobody_heard_of_goes_back_at_a_stop(
+    storage: Storage, held: HeldTask
+) -> None:
+    """Long before a beat finds it."""
+    job_id = add(storage, "held", max_attempts=1)
+    answers = Answers(storage.jobs, first_claim=lose_it)
+
+    with running(over(storage, answers), registry_of(held)) as handle:
+        wait_until(lambda: handle._dispatcher._back_off.is_on, "the answer is lost")
+
+    job = storage.job_reader.get(job_id)
+    assert (job.status, job.attempts, job.process_id) == (JobStatus.PENDING, 0, None)
+    assert held.contexts == []
+
+
+def test_a_cancelled_job_that_nobody_heard_of_keeps_its_history(
+    storage: Storage, held: HeldTask
+) -> None:
+    job_id = add(storage, "held")
+    finish(storage, claim_one(storage), Failed("the first attempt"))
+    storage.job_admin.run_now(job_id)
+
+    def cancel_and_lose_it() -> None:
+        storage.job_admin.delete(job_id)
+        lose_it()
+
+    answers = Answers(storage.jobs, first_claim=cancel_and_lose_it)
+    with running(over(storage, answers), registry_of(held), lease_s=LEASE_S):
+        job = wait_for_status(storage, job_id, JobStatus.DEAD)
+
+    messages = [entry.message for entry in job.error_history]
+    assert messages == ["the first attempt", CANCELLED_MESSAGE]
+
+
+def test_an_outcome_that_was_stored_unheard_is_counted_as_stored(
+    storage: Storage,
+) -> None:
+    """D6: the database was away for longer than the write was tried."""
+    job_id = add(storage, "quick")
+    answers = Answers(storage.jobs, first_write=lose_it)
+
+    with running(over(storage, answers), registry_of(QuickTask())) as handle:
+        wait_until(lambda: handle._dispatcher._back_off.is_on, "the answer is lost")
+        wait_until(lambda: not handle._dispatcher.runs(), "it was written again")
+
+    assert storage.job_reader.get(job_id).status is JobStatus.DONE
+    assert handle._dispatcher.refused_count == 0
+    (tally,) = storage.metrics.counters().jobs.values()
+    assert (tally.enqueued, tally.completed) == (1, 1)
