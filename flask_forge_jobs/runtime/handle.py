@@ -37,7 +37,7 @@ from flask_forge_jobs.runtime.schema_watch import SchemaWatch
 from flask_forge_jobs.runtime.service import Service
 from flask_forge_jobs.runtime.settling import Settler
 from flask_forge_jobs.runtime.slots import SlotPool
-from flask_forge_jobs.runtime.strays import Strays
+from flask_forge_jobs.runtime.strays import release_strays
 from flask_forge_jobs.runtime.supervisor import Supervisor
 from flask_forge_jobs.runtime.upkeep import Upkeep
 from flask_forge_jobs.tasks.cancellation import CancelReason
@@ -70,7 +70,6 @@ class RuntimeHandle:
         self._pool = self._make_pool()
         self._dispatcher = self._make_dispatcher()
         self._supervisor = self._make_supervisor()
-        self._strays = Strays(self.storage.jobs, self._dispatcher, self._clock)
         self._heartbeat = self._make_heartbeat()
         self._schema_watch = SchemaWatch(self.storage.database, lease_s=plan.lease_s)
         self._services: list[Service] = [
@@ -140,7 +139,7 @@ class RuntimeHandle:
             self.storage.jobs,
             self.storage.processes,
             self._pool,
-            self._strays,
+            self._dispatcher,
             recorder=self.storage.recorder,
             host_id=self.host_id,
             worker_name=self._plan.worker_name,
@@ -285,7 +284,7 @@ class RuntimeHandle:
             self._release_rest()
         if self._dispatcher.finish(_LONGEST_WRITE_S):
             with contextlib.suppress(StorageError):
-                self._strays.release()
+                release_strays(self.storage.jobs, self._dispatcher)
         else:
             # What has ended since the dispatcher last looked is with the slots.
             ids = ", ".join(sorted(run.job_id for run in self._dispatcher.runs()))

@@ -14,6 +14,7 @@ from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.errors import StorageError
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.processes import ServiceAge, SlotReport
+from flask_forge_jobs.runtime.dispatcher import Dispatcher
 from flask_forge_jobs.runtime.service import Service
 from flask_forge_jobs.runtime.slots import SlotPool
 from flask_forge_jobs.runtime.strays import Strays
@@ -61,7 +62,7 @@ class Heartbeat(Service):
         jobs: The hot path of the storage.
         processes: The process registry.
         pool: The slots.
-        strays: Takes in what the database says is ours.
+        dispatcher: Gets jobs that nobody here knows of.
         recorder: Counts the starts of runs that go on.
         host_id: This process.
         worker_name: Its label, or None.
@@ -76,7 +77,7 @@ class Heartbeat(Service):
         jobs: JobQueue,
         processes: ProcessRegistry,
         pool: SlotPool,
-        strays: Strays,
+        dispatcher: Dispatcher,
         *,
         recorder: Recorder,
         host_id: str,
@@ -95,7 +96,7 @@ class Heartbeat(Service):
         self._jobs = jobs
         self._processes = processes
         self._pool = pool
-        self._strays = strays
+        self._strays = Strays(jobs, dispatcher, clock)
         self._recorder = recorder
         self._host_id = host_id
         self._worker_name = worker_name

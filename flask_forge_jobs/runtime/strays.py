@@ -72,13 +72,18 @@ class Strays:
             logger.warning(_TOLD, stray.job.id)
         self._dispatcher.give_back(strays)
 
-    def release(self) -> None:
-        """Give back whatever is still said to be ours once the dispatcher has ended.
 
-        Raises:
-            StorageError: The database could not be asked.
-        """
-        strays = self._jobs.held(self._dispatcher.owner)
-        for job in strays:
-            logger.warning(_TOLD, job.id)
-        self._dispatcher.release(strays)
+def release_strays(jobs: JobQueue, dispatcher: Dispatcher) -> None:
+    """Give back whatever is still said to be ours once the dispatcher has ended.
+
+    Args:
+        jobs: The hot path of the storage.
+        dispatcher: Has nothing more to write.
+
+    Raises:
+        StorageError: The database could not be asked.
+    """
+    strays = jobs.held(dispatcher.owner)
+    for job in strays:
+        logger.warning(_TOLD, job.id)
+    dispatcher.release(strays)

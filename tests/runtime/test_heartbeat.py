@@ -26,7 +26,6 @@ from flask_forge_jobs.runtime.heartbeat import (
     Heartbeat,
 )
 from flask_forge_jobs.runtime.slots import SlotPool
-from flask_forge_jobs.runtime.strays import Strays
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.deadlines import left_s
 from flask_forge_jobs.tasks.cancellation import CancelReason
@@ -84,7 +83,7 @@ class Rig:
             storage.jobs,
             storage.processes,
             cast("SlotPool", self.slots),
-            Strays(storage.jobs, cast("Dispatcher", self.slots), self.clock),
+            cast("Dispatcher", self.slots),
             recorder=storage.recorder,
             host_id=HOST,
             worker_name="left",

@@ -12,7 +12,7 @@ from flask_forge_jobs.model.outcomes import Done
 from flask_forge_jobs.runtime.claims import ClaimsUnderWay
 from flask_forge_jobs.runtime.dispatcher import Dispatcher
 from flask_forge_jobs.runtime.execution import Execution
-from flask_forge_jobs.runtime.strays import Strays
+from flask_forge_jobs.runtime.strays import Strays, release_strays
 from flask_forge_jobs.storage.base import Storage
 from tests.support.clocks import MovingClock
 from tests.support.jobs import OTHER, OWNER, claim_one, enqueue, finish
@@ -124,6 +124,6 @@ def test_release_gives_back_whatever_is_ours(rig: Rig) -> None:
     rig.here.claims.begin(rig)
     job, _ = rig.claim(), rig.claim(OTHER)
 
-    rig.strays.release()
+    release_strays(rig.storage.jobs, cast("Dispatcher", rig.here))
 
     assert rig.here.given_back == [job]

@@ -20,7 +20,6 @@ from tests.acceptance import evidence
 from tests.acceptance.faults.fault import Bench
 from tests.support.jobs import OTHER, OWNER, QUEUE, claim_one, enqueue, finish
 from tests.support.processes import output_of, start_python
-from tests.support.runtimes import claimed
 from tests.support.sql import Sql
 from tests.support.threads import run_together
 
@@ -174,7 +173,8 @@ def _let_it_end(storage: Storage, job: Job) -> None:
     """Whoever owned it before the reaper wrote still does."""
     if job.status is JobStatus.IN_PROGRESS:
         (claim,) = [each for each in storage.jobs.running() if each.id == job.id]
-        ended = claimed(job.id, attempts=claim.attempts)
+        held = storage.jobs.held(claim.process_id)
+        (ended,) = [each for each in held if each.id == job.id]
         assert finish(storage, ended, Done(), owner=claim.process_id)
 
 
