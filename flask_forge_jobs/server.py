@@ -190,7 +190,7 @@ class _DemoCompanion:
         """Ask it to stop and wait for its last writes."""
         del server
         if self._process is not None:
-            self._process.terminate()
+            os.close(self._writer)  # a signal might be its second one
             try:
                 self._process.wait(COMPANION_LIMIT_S)
             except subprocess.TimeoutExpired:
