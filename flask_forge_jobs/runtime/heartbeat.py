@@ -96,7 +96,8 @@ class Heartbeat(Service):
         self._jobs = jobs
         self._processes = processes
         self._pool = pool
-        self._strays = Strays(jobs, dispatcher, clock)
+        self._dispatcher = dispatcher
+        self._strays = Strays(jobs, self._dispatcher, clock)
         self._recorder = recorder
         self._host_id = host_id
         self._worker_name = worker_name

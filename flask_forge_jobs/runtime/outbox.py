@@ -30,11 +30,6 @@ class Outbox:
         """Whether there is something to write at once."""
         return bool(self._unwritten)
 
-    @property
-    def has_returns(self) -> bool:
-        """Whether claimed jobs wait to be given back."""
-        return bool(self._returns)
-
     def runs(self) -> set[RunId]:
         """Return what waits here; the database says that it is still ours."""
         held = {settlement.job.run_id for settlement in self._unwritten}

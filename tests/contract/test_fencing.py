@@ -233,6 +233,20 @@ def test_an_outcome_that_was_tried_in_vain_is_refused_once_the_job_is_lost(
     assert storage.jobs.finish(OWNER, [settlement]) == [job.id]
 
 
+def test_an_outcome_that_was_tried_is_refused_if_another_run_ended_like_it(
+    storage: Storage, sql: Sql
+) -> None:
+    enqueue(storage)
+    lost = claim_one(storage)
+    revive_all(storage)
+    sql.age(RETRY_DELAY_S)
+    finish(storage, claim_one(storage, owner=OTHER), Done(), owner=OTHER)
+    settlement = settle(lost, Done(), failure_delay_s=600, user_cancelled=False)
+    settlement.was_tried = True
+
+    assert storage.jobs.finish(OWNER, [settlement]) == [lost.id]
+
+
 # -- cancel ------------------------------------------------------------------------
 
 
