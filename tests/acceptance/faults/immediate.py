@@ -67,7 +67,7 @@ _MORE: dict[str, Callable[[Storage], object]] = {
     "delete finished": lambda s: s.retention.delete(QUEUE, JobStatus.DONE, 0),
 }
 _READING = {
-    "JobQueue": {"running", "cancelled", "next_due_in_s"},
+    "JobQueue": {"running", "held", "cancelled", "next_due_in_s"},
     "QueueConfig": {"get", "all", "waiting", "require"},
     "ProcessRegistry": {
         "all", "count", "workers", "services", "presences", "pods", "live_pods",
