@@ -7,15 +7,15 @@ calls fail at once until the server is seen to answer; it is looked for once a s
 
 from __future__ import annotations
 
-import logging
 import math
 import threading
 import time
 from collections.abc import Callable
 
 from flask_forge_jobs.errors import StorageError, StorageUnavailableError
+from flask_forge_jobs.logs import get_logger
 
-logger = logging.getLogger(__name__)
+logger = get_logger(__name__)
 
 PROBE_PERIOD_S = 1.0
 # Who is away again so soon after it answered is asked for more than an answer.

@@ -11,7 +11,7 @@ import pytest
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.storage.base import Storage
 from tests.support.commands import Application
-from tests.support.processes import is_alive
+from tests.support.processes import is_alive, suspend
 from tests.support.runtimes import add, wait_for_status, wait_until
 
 POLLS_NEVER = """
@@ -143,7 +143,7 @@ def test_a_process_that_was_stopped_past_its_lease_changes_nothing(
         job_id = add(storage, "held")
         first.wait_for("STARTED")
         # Not within a write: on SQLite that would stop everybody, as it must.
-        storage.database.write(lambda _: first.signal(signal.SIGSTOP))
+        storage.database.write(lambda _: suspend(first.process.pid))
         with application.worker() as second:
             second.wait_for("STARTED")
             application.release()

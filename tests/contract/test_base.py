@@ -85,9 +85,11 @@ def test_nothing_is_opened_before_the_first_use(tmp_path: Path) -> None:
 
 
 def test_schema_versions_are_those_of_the_code(storage: Storage, backend: str) -> None:
-    newest = load_migrations(backend)[-1].version
+    newest = load_migrations(backend)[-1]
 
-    assert storage.database.schema_versions() == SchemaVersions(newest, newest, 1)
+    assert storage.database.schema_versions() == SchemaVersions(
+        newest.version, newest.version, newest.oldest_reader
+    )
 
 
 def test_opening_again_without_leave_to_migrate_is_fine_when_current(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
 
@@ -15,6 +16,7 @@ from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.job_queue import JobQueue
 from tests.support.jobs import claim_one, finish
 from tests.support.runtimes import (
+    LIMIT_S,
     HeldTask,
     QuickTask,
     add,
@@ -70,8 +72,18 @@ class Answers:
         return exchange
 
 
-def lose_it() -> None:
-    raise StorageUnavailableError("gone, for longer than it is tried")
+class Loss:
+    """Loses one answer, and tells when."""
+
+    def __init__(self) -> None:
+        self._happened = threading.Event()
+
+    def __call__(self) -> None:
+        self._happened.set()
+        raise StorageUnavailableError("gone, for longer than it is tried")
+
+    def wait(self) -> None:
+        assert self._happened.wait(LIMIT_S), "no answer was lost"
 
 
 def over(storage: Storage, answers: Answers) -> Storage:
@@ -114,10 +126,11 @@ def test_a_claim_that_nobody_heard_of_goes_back_at_a_stop(
 ) -> None:
     """Long before a beat finds it."""
     job_id = add(storage, "held", max_attempts=1)
-    answers = Answers(storage.jobs, first_claim=lose_it)
+    loss = Loss()
+    answers = Answers(storage.jobs, first_claim=loss)
 
-    with running(over(storage, answers), registry_of(held)) as handle:
-        wait_until(lambda: handle._dispatcher._back_off.is_on, "the answer is lost")
+    with running(over(storage, answers), registry_of(held)):
+        loss.wait()
 
     job = storage.job_reader.get(job_id)
     assert (job.status, job.attempts, job.process_id) == (JobStatus.PENDING, 0, None)
@@ -133,7 +146,7 @@ def test_a_cancelled_job_that_nobody_heard_of_keeps_its_history(
 
     def cancel_and_lose_it() -> None:
         storage.job_admin.delete(job_id)
-        lose_it()
+        Loss()()
 
     answers = Answers(storage.jobs, first_claim=cancel_and_lose_it)
     with running(over(storage, answers), registry_of(held), lease_s=LEASE_S):
@@ -148,10 +161,11 @@ def test_an_outcome_that_was_stored_unheard_is_counted_as_stored(
 ) -> None:
     """D6: the database was away for longer than the write was tried."""
     job_id = add(storage, "quick")
-    answers = Answers(storage.jobs, first_write=lose_it)
+    loss = Loss()
+    answers = Answers(storage.jobs, first_write=loss)
 
     with running(over(storage, answers), registry_of(QuickTask())) as handle:
-        wait_until(lambda: handle._dispatcher._back_off.is_on, "the answer is lost")
+        loss.wait()
         wait_until(lambda: not handle._dispatcher.runs(), "it was written again")
 
     assert storage.job_reader.get(job_id).status is JobStatus.DONE

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from flask_forge_jobs.config.database import DatabaseSettings
+from tests.support.runtimes import wait_until
 
 _PROLOGUE = """
 import pathlib, sys
@@ -83,3 +85,14 @@ def is_alive(pid: int) -> bool:
     except (FileNotFoundError, ProcessLookupError):
         return False
     return state.split()[0] != "Z"
+
+
+def suspend(pid: int) -> None:
+    """Stop a process and wait until each of its threads has stopped."""
+    os.kill(pid, signal.SIGSTOP)
+    wait_until(lambda: set(_states(pid)) == {"T"}, f"process {pid} has stopped")
+
+
+def _states(pid: int) -> Iterator[str]:
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        yield (task / "stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
