@@ -8,12 +8,12 @@ clock steps back. Across processes ids never clash but are only roughly ordered.
 
 from __future__ import annotations
 
-import os
 import secrets
 import threading
 from collections.abc import Callable
 
 from flask_forge_jobs.clock import Clock, SystemClock
+from flask_forge_jobs.forks import PerProcess
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _RANDOM_BITS = 80
@@ -33,7 +33,7 @@ def _encode(value: int) -> str:
     return "".join(pairs)
 
 
-class UlidGenerator:
+class UlidGenerator(PerProcess):
     """Mints ULIDs; safe to share between threads and to carry across a fork.
 
     Args:
@@ -48,11 +48,10 @@ class UlidGenerator:
     ) -> None:
         self._clock = clock or SystemClock()
         self._random_bits = random_bits
-        self._reset()
-        # A child that went on from its parent's state would mint the same ids.
-        os.register_at_fork(after_in_child=self._reset)
+        self.stay_own()
 
-    def _reset(self) -> None:
+    def _begin(self) -> None:
+        # A child that went on from its parent's state would mint the same ids.
         self._lock = threading.Lock()
         self._last = 0
         self._head = (-1, "")
@@ -85,6 +84,7 @@ class UlidGenerator:
     def _reserve(self, count: int) -> int:
         """Return the first of ``count`` values that nobody else gets."""
         now_ms = self._clock.now_us() // 1000
+        self.stay_own()
         with self._lock:
             if now_ms > self._last >> _RANDOM_BITS:
                 first = now_ms << _RANDOM_BITS | self._random_bits(_RANDOM_BITS)

@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import threading
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -11,12 +12,9 @@ from hypothesis import strategies as st
 
 from flask_forge_jobs.ids import UlidGenerator
 from tests.support.clocks import MovingClock
+from tests.support.processes import Child, fork_in_c, in_child
 
 ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}")
-
-
-# The children below do nothing but mint; threads of other tests do not matter to them.
-fork_is_wanted = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 
 
 def test_id_is_a_ulid_of_its_millisecond() -> None:
@@ -80,37 +78,34 @@ def test_a_used_up_random_part_carries_into_the_milliseconds() -> None:
     assert second > first
 
 
-@fork_is_wanted
-def test_parent_and_child_of_a_fork_never_mint_the_same_id() -> None:
+@pytest.mark.parametrize("fork", [os.fork, fork_in_c])
+def test_parent_and_child_of_a_fork_never_mint_the_same_id(
+    fork: Callable[[], int],
+) -> None:
     """Both would count up from one last id if the child kept its parent's state."""
     generator = UlidGenerator(MovingClock())
     generator.new()
-    reading, writing = os.pipe()
 
-    child = os.fork()
-    if child == 0:
-        os.write(writing, "".join(generator.new() for _ in range(50)).encode())
-        os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading) as pipe:
-        text = pipe.read()
-    os.waitpid(child, 0)
+    child = Child(
+        lambda parent: parent.say(" ".join(generator.new() for _ in range(50))), fork
+    )
+    inherited = set(child.hear().split())
+    assert child.end() == 0
 
-    inherited = {text[at : at + 26] for at in range(0, len(text), 26)}
     assert len(inherited) == 50
     assert inherited.isdisjoint({generator.new() for _ in range(50)})
 
 
-@fork_is_wanted
-def test_a_lock_that_was_held_at_the_fork_does_not_block_the_child() -> None:
+@pytest.mark.parametrize("fork", [os.fork, fork_in_c])
+def test_a_lock_that_was_held_at_the_fork_does_not_block_the_child(
+    fork: Callable[[], int],
+) -> None:
     generator = UlidGenerator(MovingClock())
 
-    with generator._lock:
-        child = os.fork()
-        if child == 0:
-            # Ends a child that waits for ever; its parent then sees the signal.
-            signal.alarm(10)
-            generator.new()
-            os._exit(0)
+    def mint() -> None:
+        # Ends a child that waits for ever; its parent then sees the signal.
+        signal.alarm(10)
+        generator.new()
 
-    assert os.waitpid(child, 0) == (child, 0)
+    with generator._lock:
+        assert in_child(mint, fork) == 0

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import platform
+import weakref
 from dataclasses import dataclass
 from importlib.metadata import version
 
+from flask_forge_jobs.errors import StorageError
 from flask_forge_jobs.storage.activity import JobActivity
 from flask_forge_jobs.storage.audit import AuditLog
 from flask_forge_jobs.storage.catalogue import load_migrations
@@ -34,7 +38,18 @@ class StorageInfo:
     fields: tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
+_opened: weakref.WeakSet[Storage] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """At the end of the process, store the last figures and close what is open."""
+    for storage in list(_opened):
+        with contextlib.suppress(StorageError):
+            storage.close()
+
+
+@dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
 class Storage:
     """Everything that is stored, by who needs it.
 
@@ -59,6 +74,9 @@ class Storage:
     samples: SampleStore
     recorder: Recorder
     flusher: Flusher
+
+    def __post_init__(self) -> None:
+        _opened.add(self)
 
     @property
     def backend(self) -> str:
@@ -88,6 +106,10 @@ class Storage:
         return StorageInfo(self.backend, (*facts, *ours, driver))
 
     def close(self) -> None:
-        """Store the last figures and close; a later use opens anew."""
+        """Store the last figures and close; a later use opens anew.
+
+        Raises:
+            StorageBusyError: Somebody uses a SQLite file for too long; it stays open.
+        """
         self.flusher.close()
         self.database.close()

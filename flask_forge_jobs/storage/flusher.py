@@ -9,15 +9,13 @@ write.
 
 from __future__ import annotations
 
-import atexit
 import contextlib
-import os
 import threading
-import weakref
 from collections.abc import Callable
 
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.errors import StorageError
+from flask_forge_jobs.forks import PerProcess
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.metrics import LEVELS, MetricKey, Tally, floor_to
@@ -37,7 +35,7 @@ LAST_WRITE_S = 2.0
 MAX_HELD = 20_000
 
 
-class Flusher:
+class Flusher(PerProcess):
     """Moves figures from memory into the database.
 
     Args:
@@ -61,14 +59,10 @@ class Flusher:
         self._clock = clock
         self._new_host = new_host
         self._uncommitted = uncommitted
-        self._reset()
+        self.stay_own()
         recorder.on_activity = self._activity
-        close = weakref.WeakMethod(self.close)
-        reset = weakref.WeakMethod(self._reset)
-        atexit.register(lambda: (method := close()) and method())
-        os.register_at_fork(after_in_child=lambda: (method := reset()) and method())
 
-    def _reset(self) -> None:
+    def _begin(self) -> None:
         self._lock = threading.Lock()
         self._flush_lock = threading.Lock()
         self._work = threading.Event()
@@ -86,6 +80,7 @@ class Flusher:
     @property
     def is_running(self) -> bool:
         """Whether the thread lives."""
+        self.stay_own()
         thread = self._thread
         return thread is not None and thread.is_alive()
 
@@ -95,6 +90,7 @@ class Flusher:
         Raises:
             StorageError: Nothing was stored; all of it is kept for the next time.
         """
+        self.stay_own()
         with self._flush_lock:
             if self._uncommitted is not None:
                 self._uncommitted.settle()
@@ -112,6 +108,7 @@ class Flusher:
 
     def close(self) -> None:
         """Store what is left and end the thread, within two seconds."""
+        self.stay_own()
         with self._lock:
             thread = self._thread
             has_work = self._work.is_set()
@@ -191,6 +188,7 @@ class Flusher:
     # -- the thread ------------------------------------------------------------------
 
     def _activity(self) -> None:
+        self.stay_own()
         with self._lock:
             self._work.set()
             if self.is_running:

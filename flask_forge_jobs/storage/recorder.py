@@ -7,14 +7,13 @@ and stores them.
 
 from __future__ import annotations
 
-import os
 import threading
-import weakref
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 
 from flask_forge_jobs.clock import Clock
+from flask_forge_jobs.forks import PerProcess
 from flask_forge_jobs.model.histograms import Histogram
 from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.jobs import JobStatus
@@ -65,7 +64,7 @@ class Operations:
     writes: Histogram = field(default_factory=Histogram)
 
 
-class Recorder:
+class Recorder(PerProcess):
     """Counts by queue and kind, and times the storage.
 
     Args:
@@ -76,12 +75,10 @@ class Recorder:
         self._clock = clock
         self.on_activity: Callable[[], None] = lambda: None
         """Called when something was counted after nothing had been."""
-        self._reset()
-        # A child that kept its parent's figures would count them once more.
-        reset = weakref.WeakMethod(self._reset)
-        os.register_at_fork(after_in_child=lambda: (method := reset()) and method())
+        self.stay_own()
 
-    def _reset(self) -> None:
+    def _begin(self) -> None:
+        # A child that kept its parent's figures would count them once more.
         self._lock = threading.Lock()
         self._tallies: dict[tuple[int, str, str], _Open] = {}
         self._combinations: set[tuple[str, str]] = set()
@@ -107,7 +104,7 @@ class Recorder:
                 so that nobody needs to be told of them.
         """
         bucket_us = self._bucket_us()
-        with self._lock:
+        with self._own_lock():
             was_idle = not self._tallies
             self._open(bucket_us, queue_name, kind).tally.enqueued += jobs
         if was_idle and not is_taken_at_once:
@@ -127,7 +124,7 @@ class Recorder:
             wait_us: How long the job has been due.
         """
         bucket_us = self._bucket_us()
-        with self._lock:
+        with self._own_lock():
             was_idle = not self._tallies
             self._open(bucket_us, queue_name, kind).waits_us.append(wait_us)
         if was_idle:
@@ -144,7 +141,7 @@ class Recorder:
             refused: Ids of those that were not this process's to end.
         """
         bucket_us = self._bucket_us()
-        with self._lock:
+        with self._own_lock():
             was_idle = not self._tallies
             names: tuple[str, str] | None = None
             for each in settlements:
@@ -171,7 +168,7 @@ class Recorder:
     def revived(self, queue_name: str, kind: str, status: JobStatus) -> None:
         """Count a run that its process never ended."""
         bucket_us = self._bucket_us()
-        with self._lock:
+        with self._own_lock():
             was_idle = not self._tallies
             tally = self._open(bucket_us, queue_name, kind).tally
             if status is JobStatus.DEAD:
@@ -183,12 +180,12 @@ class Recorder:
 
     def read(self, seconds: float) -> None:
         """Note how long a read of jobs took."""
-        with self._lock:
+        with self._own_lock():
             self._operations.reads.record(int(seconds * SECOND_US))
 
     def wrote(self, seconds: float) -> None:
         """Note how long a write of jobs took."""
-        with self._lock:
+        with self._own_lock():
             self._operations.writes.record(int(seconds * SECOND_US))
 
     # -- what is made of it ----------------------------------------------------------
@@ -199,15 +196,19 @@ class Recorder:
         Returns:
             Tallies by start of the bucket in microseconds, queue and kind.
         """
-        with self._lock:
+        with self._own_lock():
             taken, self._tallies = self._tallies, {}
         return {key: found.closed() for key, found in taken.items()}
 
     def take_operations(self) -> Operations:
         """Return the times noted since the last call."""
-        with self._lock:
+        with self._own_lock():
             operations, self._operations = self._operations, Operations()
             return operations
+
+    def _own_lock(self) -> threading.Lock:
+        self.stay_own()
+        return self._lock
 
     def _bucket_us(self) -> int:
         now_us = self._clock.now_us()

@@ -3,8 +3,8 @@
 Every transaction that writes begins with ``BEGIN IMMEDIATE``: a deferred one that read
 first fails at once when another process wrote in between, without waiting for the busy
 time-out (D30). Within a process writers queue on a lock, which is fairer and cheaper
-than the busy handler. Nothing opened before a fork is used after it: the handle is
-forgotten, not closed, because closing would act on the parent's file.
+than the busy handler. Every fork finds the file closed, and both sides open it again
+at the next use; see :mod:`~flask_forge_jobs.storage.sqlite_process`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from typing import TypeVar
 
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.config.database import DatabaseSettings
-from flask_forge_jobs.errors import StorageError
+from flask_forge_jobs.errors import StorageBusyError, StorageError
+from flask_forge_jobs.forks import LONGEST_WAIT_S, PerProcess
 from flask_forge_jobs.storage.catalogue import load_migrations, load_statements
 from flask_forge_jobs.storage.choice import Choice
 from flask_forge_jobs.storage.database import (
@@ -42,7 +43,7 @@ from flask_forge_jobs.storage.sqlite_joining import (
     require_same_file,
     run_joined,
 )
-from flask_forge_jobs.storage.sqlite_process import SqliteProcess
+from flask_forge_jobs.storage.sqlite_process import SqliteProcess, refuse_inherited
 from flask_forge_jobs.storage.sqlite_schema import SqliteSchema
 from flask_forge_jobs.storage.sqlite_transaction import SqliteTransaction
 from flask_forge_jobs.storage.sqlite_wake import SqliteListener, WakeSockets
@@ -53,11 +54,11 @@ T = TypeVar("T")
 # Virtual-machine steps between two looks at the deadline of a read; about 1 ms.
 _STEPS_BETWEEN_DEADLINE_CHECKS = 20_000
 
-# Handles inherited by a fork. Referenced for ever so that no destructor runs.
-_inherited: list[object] = []
+# Left open by a fork. Referenced for ever so that no destructor runs.
+_inherited: set[SqliteProcess] = set()
 
 
-class SqliteDatabase:
+class SqliteDatabase(PerProcess):
     """One SQLite file, or one database in memory, as a Database.
 
     Args:
@@ -84,7 +85,7 @@ class SqliteDatabase:
         self._path = None if settings.path is None else settings.path.absolute()
         self._sockets = None if self._path is None else WakeSockets(self._path)
         self._wakes = CommitWakes(self.wake)
-        self._current = SqliteProcess(self._path, self._settings)
+        self._current: SqliteProcess | None = None
         self._may_migrate = may_migrate
         self._steps = load_migrations("sqlite")
         self.known_version = self._steps[-1].version
@@ -93,22 +94,34 @@ class SqliteDatabase:
         self._opening = SqliteFaults(where + settings.named, limit_s, is_retried=True)
         self._retried = SqliteFaults(where, limit_s, is_retried=True)
         self._surfaced = SqliteFaults(where, limit_s, is_retried=False)
+        self.stay_own()
+
+    def _begin(self) -> None:
+        inherited = self._current
+        if inherited is not None and inherited.has_connections:
+            _inherited.add(inherited)
+            raise refuse_inherited(self._path)
+        self._current = SqliteProcess(self._path, self._settings)
 
     @property
     def _state(self) -> SqliteProcess:
-        # Not told by a hook: uWSGI forks in C, which runs none.
-        if self._current.pid != os.getpid():
-            _inherited.append(self._current)
-            self._current = SqliteProcess(self._path, self._settings)
+        self.stay_own()
+        assert self._current is not None  # noqa: S101  # for the type checker
         return self._current
 
     # -- connections ---------------------------------------------------------------
 
     def open(self) -> None:
         """Connect, check the file and bring the schema up to date."""
+        self._opened()
+
+    def _opened(self) -> SqliteProcess:
         state = self._state
-        if state.is_open:
-            return
+        if not state.is_open:
+            self._open_first(state)
+        return state
+
+    def _open_first(self, state: SqliteProcess) -> None:
         self._choice.tell()
         _refuse_older_library()
         with state.turn as ends_at:
@@ -166,15 +179,17 @@ class SqliteDatabase:
     def _in_turn(
         self, write: Callable[[SqliteConnection, SqliteTransaction, float], T]
     ) -> T:
-        self.open()
-        return run_with_retries(lambda attempt: self._write(write, attempt), self._wait)
+        state = self._opened()
+        return run_with_retries(
+            lambda attempt: self._write(state, write, attempt), self._wait
+        )
 
     def _write(
         self,
+        state: SqliteProcess,
         write: Callable[[SqliteConnection, SqliteTransaction, float], T],
         attempt: int,
     ) -> T:
-        state = self._state
         with state.turn as ends_at:
             with self._retried:
                 connection = state.connection()
@@ -218,18 +233,24 @@ class SqliteDatabase:
 
     def read(self, work: Callable[[SqliteTransaction], T]) -> T:
         """Run reads against one snapshot."""
-        self.open()
-        return run_with_retries(lambda _: self._read(work), self._wait)
+        state = self._opened()
+        return run_with_retries(lambda _: self._read(state, work), self._wait)
 
     def _read(
-        self, work: Callable[[SqliteTransaction], T], *, is_single: bool = False
+        self,
+        state: SqliteProcess,
+        work: Callable[[SqliteTransaction], T],
+        *,
+        is_single: bool = False,
     ) -> T:
-        state = self._state
         guard = state.turn if self._path is None else contextlib.nullcontext()
         with guard, self._retried:
-            connection = state.connection()
-            with connection.in_use:
+            connection = state.borrow()
+            try:
                 return self._read_from(connection, work, is_single=is_single)
+            finally:
+                connection.is_reading = False
+                connection.in_use.release()
 
     def _read_from(
         self,
@@ -245,9 +266,10 @@ class SqliteDatabase:
         connection.set_progress_handler(
             lambda: self._clock.monotonic() > ends_at, _STEPS_BETWEEN_DEADLINE_CHECKS
         )
-        if not is_single:
-            connection.execute("BEGIN")
+        connection.is_reading = True
         try:
+            if not is_single:
+                connection.execute("BEGIN")
             return work(
                 SqliteTransaction(connection, self._clock.now_us(), self.known_version)
             )
@@ -257,10 +279,12 @@ class SqliteDatabase:
 
     def look(self, name: str, /, **parameters: Parameter) -> list[Row]:
         """Run one reading statement on its own."""
-        self.open()
+        state = self._opened()
         return run_with_retries(
             lambda _: self._read(
-                lambda transaction: transaction.all(name, **parameters), is_single=True
+                state,
+                lambda transaction: transaction.all(name, **parameters),
+                is_single=True,
             ),
             self._wait,
         )
@@ -276,8 +300,7 @@ class SqliteDatabase:
 
     def listen(self, callback: WakeCallback) -> Listener:
         """Call ``callback`` at each wake-up until the listener is stopped."""
-        self.open()
-        callbacks = self._state.callbacks
+        callbacks = self._opened().callbacks
         callbacks.append(callback)
         return SqliteListener(
             callback,
@@ -286,14 +309,12 @@ class SqliteDatabase:
             data_version=self._data_version if self._path is not None else None,
         )
 
-    def _data_version(self) -> int:
-        """Return a number that moves when another connection has committed."""
-        with self._surfaced:
-            connection = self._state.connection()
-            with connection.in_use:
-                row = connection.execute("PRAGMA data_version").fetchone()
-        version: int = row[0]
-        return version
+    def _data_version(self) -> tuple[int, int]:
+        """Return what differs once another connection has committed."""
+        with self._surfaced, self._state.borrowed() as connection:
+            row = connection.execute("PRAGMA data_version").fetchone()
+            # The number is the connection's own: a new one begins anew.
+            return connection.number, row[0]
 
     # -- facts ---------------------------------------------------------------------
 
@@ -302,12 +323,7 @@ class SqliteDatabase:
         _refuse_older_library()
         if self._path is None or not self._path.exists():
             return None
-        with (
-            self._surfaced,
-            contextlib.closing(
-                sqlite3.connect(f"{self._path.as_uri()}?mode=ro", uri=True)
-            ) as connection,
-        ):
+        with self._surfaced, self._state.looking(self._path) as connection:
             applied = SqliteSchema(connection, 0).applied()
         return SchemaVersions.of(applied, self.known_version) if applied else None
 
@@ -318,13 +334,11 @@ class SqliteDatabase:
             row = connection.execute(f"PRAGMA {name}").fetchone()
             return str(row[0])
 
-        self.open()
-        with self._surfaced:
-            connection = self._state.connection()
-            with connection.in_use:
-                connection.wait_at_most(self._settings.busy_timeout_s)
-                busy_timeout_s = int(pragma("busy_timeout")) / 1000
-                journal_mode = pragma("journal_mode")
+        state = self._opened()
+        with self._surfaced, state.borrowed() as connection:
+            connection.wait_at_most(self._settings.busy_timeout_s)
+            busy_timeout_s = int(pragma("busy_timeout")) / 1000
+            journal_mode = pragma("journal_mode")
         return (
             ("sqlite_version", sqlite3.sqlite_version),
             ("journal_mode", journal_mode),
@@ -349,13 +363,18 @@ class SqliteDatabase:
             return 0
 
     def close(self) -> None:
-        """Close every connection this process opened."""
-        state = self._state
-        with state.turn:
-            state.close()
-            if self._sockets is not None:
-                self._sockets.close()
-            self._current = SqliteProcess(self._path, self._settings)
+        """Close every connection this process opened.
+
+        Raises:
+            StorageBusyError: A connection has been in use for too long; it stays open.
+        """
+        state = self._current
+        if state is None or state.pid != os.getpid():
+            return  # what the parent has open is the parent's
+        if self._sockets is not None:
+            self._sockets.close()
+        if not state.close(time.monotonic() + LONGEST_WAIT_S):
+            raise StorageBusyError(f"{self._path or 'the database'} is still in use")
 
 
 def _refuse_older_library() -> None:

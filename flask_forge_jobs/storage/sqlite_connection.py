@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
 import threading
 import time
@@ -17,6 +18,7 @@ T = TypeVar("T")
 _FIRST_PAUSE_S = 0.0003
 _LONGEST_PAUSE_S = 0.003
 _PAUSES_GROW = 1.1
+_numbers = itertools.count()
 
 
 class SqliteConnection(sqlite3.Connection):
@@ -28,12 +30,39 @@ class SqliteConnection(sqlite3.Connection):
     Attributes:
         in_use: Held while a thread reads by the connection, and by whoever closes it:
             one that is closed under a statement brings the whole process down.
+        number: No other connection of this process has it.
+        is_reading: Whether a read is under way, of whoever holds ``in_use``.
+        is_closed: Whether somebody has closed it, which any thread may do.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.in_use = threading.RLock()
+        self.is_reading = False
+        self.number = next(_numbers)
+        self.is_closed = False
         self._busy_timeout_ms = -1
+
+    def close_at_rest(self, ends_at: float) -> bool:
+        """Close it, unless it is in use until then, or by the calling thread itself.
+
+        Args:
+            ends_at: Reading of the monotonic clock at which it waits no longer.
+        """
+        if not self.in_use.acquire(timeout=max(ends_at - time.monotonic(), 0.0)):
+            return False
+        try:
+            # Its thread may have ended meanwhile.
+            if not (self.is_closed or self.is_reading or self.in_transaction):
+                self.close()
+        finally:
+            self.in_use.release()
+        return self.is_closed
+
+    def close(self) -> None:
+        """Close it; the last one of a file writes the log back and deletes it."""
+        self.is_closed = True
+        super().close()
 
     def wait_at_most(self, seconds: float) -> None:
         """Let SQLite itself wait that long for a lock."""

@@ -15,7 +15,42 @@ _HOPELESS_FOR_S = 1.0
 _SHORT_LIMIT_S = 0.015
 
 
-class WritersTurn:
+class Hold:
+    """A reentrant lock that can tell whether its own thread holds it already."""
+
+    __slots__ = ("_depth", "_lock")
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._depth = 0
+
+    def acquire(self, limit_s: float = -1) -> bool:
+        """Take the lock; return False when it was not free in time."""
+        if not self._lock.acquire(timeout=limit_s):
+            return False
+        self._depth += 1
+        return True
+
+    def release(self) -> None:
+        """Give the lock back."""
+        self._depth -= 1
+        self._lock.release()
+
+    def acquire_at_rest(self, ends_at: float) -> bool:
+        """Take the lock, unless the calling thread is in the middle of something.
+
+        Args:
+            ends_at: Reading of the monotonic clock at which it gives up.
+        """
+        if not self.acquire(max(ends_at - time.monotonic(), 0.0)):
+            return False
+        if self._depth == 1:
+            return True
+        self.release()
+        return False
+
+
+class WritersTurn(Hold):
     """Lets one thread write at a time.
 
     A thread waits for the others and for other processes together, and for no longer
@@ -28,7 +63,7 @@ class WritersTurn:
     """
 
     def __init__(self, limit_s: float) -> None:
-        self._lock = threading.RLock()
+        super().__init__()
         self._limit_s = limit_s
         self._gave_up_at = -math.inf
 
@@ -43,16 +78,14 @@ class WritersTurn:
         """
         came_at = time.monotonic()
         limit_s = left_s(self._limit_s)
+        # As acquire() and release() do, without the calls: every write comes by here.
         if not self._lock.acquire(timeout=limit_s):
             raise StorageBusyError("another thread has been writing for too long")
+        self._depth += 1
         now = time.monotonic()
         ends_at = came_at + limit_s
         is_hopeless = now - self._gave_up_at < _HOPELESS_FOR_S
         return min(ends_at, now + _SHORT_LIMIT_S) if is_hopeless else ends_at
-
-    def take(self, limit_s: float) -> bool:
-        """Begin a turn that never ends, within some seconds; tell whether it began."""
-        return self._lock.acquire(timeout=limit_s)
 
     def __exit__(
         self,
@@ -63,4 +96,5 @@ class WritersTurn:
         """End the turn."""
         is_busy = isinstance(error, StorageBusyError)
         self._gave_up_at = time.monotonic() if is_busy else -math.inf
+        self._depth -= 1
         self._lock.release()

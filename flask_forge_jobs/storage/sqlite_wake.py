@@ -21,6 +21,7 @@ from pathlib import Path
 
 from flask_forge_jobs.clock import Clock, SystemClock
 from flask_forge_jobs.errors import StorageError
+from flask_forge_jobs.forks import PerProcess
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.storage.database import WakeCallback
 from flask_forge_jobs.storage.sqlite_files import make_folder_beside, mode_beside
@@ -37,7 +38,7 @@ SLOW_LOOK_S = 0.5
 _SLOWER = 1.25
 
 
-class WakeSockets:
+class WakeSockets(PerProcess):
     """The sockets beside one database file.
 
     Args:
@@ -49,28 +50,23 @@ class WakeSockets:
         self._path = path
         self._folder = Path(f"{path}-wake")
         self._clock = clock or SystemClock()
-        self._pid = 0
         self._sender: socket.socket | None = None
         self._end_sender: Callable[[], object] = lambda: None
         self._listed_at_ns = -1
         self._names: list[str] = []
+        self.stay_own()
+
+    def _begin(self) -> None:
         self._own: set[str] = set()
+        self._close_sender()
 
     def send(self, queue_name: str) -> None:
         """Tell every listening process; never fails and never waits."""
-        self._forget_the_parents()
+        self.stay_own()
         message = queue_name.encode("utf-8")
         for name in self._listening():
             if name not in self._own:
                 self._send_to(name, message)
-
-    def _forget_the_parents(self) -> None:
-        """After a fork the inherited sockets are another process's."""
-        if self._pid != os.getpid():
-            self._pid = os.getpid()
-            self._end_sender()  # no more than our copy of it
-            self._sender = None
-            self._own = set()
 
     def _listening(self) -> list[str]:
         try:
@@ -102,7 +98,11 @@ class WakeSockets:
 
     def close(self) -> None:
         """Close the sending socket; a later wake-up opens a new one."""
-        if self._sender is not None and self._pid == os.getpid():
+        self.stay_own()
+        self._close_sender()
+
+    def _close_sender(self) -> None:
+        if self._sender is not None:
             self._end_sender()
             self._sender = None
 
@@ -112,7 +112,7 @@ class WakeSockets:
         Raises:
             OSError: The folder cannot be written to.
         """
-        self._forget_the_parents()
+        self.stay_own()
         mode = mode_beside(self._path)
         with contextlib.suppress(FileExistsError):
             make_folder_beside(self._folder, mode)
@@ -158,7 +158,7 @@ class SqliteListener:
         callback: Called with a queue's name, or None when something changed.
         forget: Ends the subscription within this process.
         sockets: Where other processes send; None in memory.
-        data_version: Returns a number that moves with every commit; None in memory.
+        data_version: Returns what differs after every commit; None in memory.
     """
 
     def __init__(
@@ -167,7 +167,7 @@ class SqliteListener:
         *,
         forget: Callable[[], None],
         sockets: WakeSockets | None,
-        data_version: Callable[[], int] | None,
+        data_version: Callable[[], object] | None,
     ) -> None:
         self._callback = callback
         self._forget = forget
@@ -212,7 +212,7 @@ class SqliteListener:
             else:
                 look_s = min(look_s * _SLOWER, SLOW_LOOK_S)
 
-    def _look(self, seen: int | None) -> int | None:
+    def _look(self, seen: object) -> object:
         if self._data_version is None:
             return seen
         try:

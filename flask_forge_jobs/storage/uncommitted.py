@@ -6,15 +6,14 @@ the jobs themselves are looked for: what is in the table has been committed.
 
 from __future__ import annotations
 
-import os
 import threading
-import weakref
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
 
 from flask_forge_jobs.clock import Clock
+from flask_forge_jobs.forks import PerProcess
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.jobs import EnqueueResult
 from flask_forge_jobs.storage.database import Database, encode_names
@@ -37,7 +36,7 @@ class _Waiting:
     look_at: float
 
 
-class Uncommitted:
+class Uncommitted(PerProcess):
     """The jobs of which it is not known yet whether they are there.
 
     Args:
@@ -50,22 +49,22 @@ class Uncommitted:
         self._database = database
         self._recorder = recorder
         self._clock = clock
-        self._reset()
-        # They are the parent's to count.
-        reset = weakref.WeakMethod(self._reset)
-        os.register_at_fork(after_in_child=lambda: (method := reset()) and method())
+        self.stay_own()
 
-    def _reset(self) -> None:
+    def _begin(self) -> None:
+        # What a parent waits for is its own to count.
         self._lock = threading.Lock()
         self._waiting: dict[str, _Waiting] = {}
 
     @property
     def is_waiting(self) -> bool:
         """Whether there are such jobs."""
+        self.stay_own()
         return bool(self._waiting)
 
     def add(self, results: Iterable[EnqueueResult]) -> None:
         """Take in what was stored in a transaction that is still open."""
+        self.stay_own()
         now = self._clock.monotonic()
         new = {
             each.id: _Waiting(each.queue_name, each.kind, now, now)
@@ -92,6 +91,7 @@ class Uncommitted:
         Raises:
             StorageError: Nothing is known; all of it is looked for again.
         """
+        self.stay_own()
         now = self._clock.monotonic()
         with self._lock:
             due = {

@@ -23,9 +23,10 @@ NAMES = {
     **dict.fromkeys(("C1", "C2", "C3", "C4", "C6", "C10", "C11", "C15"), POSTGRES),
     **dict.fromkeys(("D1", "D2", "D3"), SQLITE),
     **dict.fromkeys(("E1", "E2", "E3", "E4", "E5", "E9", "E11"), BOTH),
+    **dict.fromkeys(("F1", "F4", "F5"), BOTH),
 }
 # Those that take a few seconds; others have tests of their own, or need the command.
-CHEAP = ("B3", "B8", "B9", "B10", "B11", "B12", "D3")
+CHEAP = ("B3", "B8", "B9", "B10", "B11", "B12", "D3", "F1", "F4", "F5")
 
 
 @pytest.fixture
@@ -97,6 +98,8 @@ def test_every_row_is_there_once_on_the_backends_of_the_matrix() -> None:
     assert len(FAULTS) == len(NAMES)
 
 
+# A fork with several threads is what some of them are about.
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 @pytest.mark.parametrize(
     ("name", "backend"),
     [(name, backend) for name in CHEAP for backend in NAMES[name]],

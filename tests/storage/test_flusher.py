@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import cast
 
 import pytest
@@ -17,6 +17,7 @@ from flask_forge_jobs.storage.flusher import Flusher
 from flask_forge_jobs.storage.metrics import FOLD_AFTER_US, MetricStore
 from flask_forge_jobs.storage.recorder import Recorder
 from tests.support.clocks import SECOND_US, START_US, MovingClock
+from tests.support.processes import fork_in_c, in_child
 from tests.support.runtimes import wait_until
 
 # What it keeps by itself takes a while to be filled.
@@ -335,21 +336,19 @@ def test_the_thread_goes_on_when_the_store_was_away() -> None:
     rig.flusher.close()
 
 
-def test_a_child_has_a_thread_and_rows_of_its_own() -> None:
+@pytest.mark.parametrize("fork", [os.fork, fork_in_c])
+def test_a_child_has_a_thread_and_rows_of_its_own(fork: Callable[[], int]) -> None:
     rig = Rig()
     rig.recorder.enqueued("mail", "send")
     rig.flusher.flush()
-    reader, writer = os.pipe()
+    assert rig.flusher.is_running
 
-    child = os.fork()
-    if child == 0:  # pragma: no cover  # another process
+    def count() -> None:
         rig.store.rows.clear()
         rig.recorder.enqueued("mail", "send")
+        assert rig.flusher.is_running
         rig.flusher.close()
-        os.write(writer, f"{rig.store.total(10)} {rig.store.hosts()}".encode())
-        os._exit(0)
-    os.waitpid(child, 0)
-    os.close(writer)
-    with os.fdopen(reader) as pipe:
-        assert pipe.read() == "1 {'host-1'}"
+        assert (rig.store.total(10), rig.store.hosts()) == (1, {"host-1"})
+
+    assert in_child(count, fork) == 0
     rig.flusher.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 import pytest
 
@@ -16,6 +17,7 @@ from flask_forge_jobs.storage.recorder import (
     Recorder,
 )
 from tests.support.clocks import SECOND_US, START_US, MovingClock
+from tests.support.processes import fork_in_c, in_child
 from tests.support.runtimes import claimed
 from tests.support.threads import run_together
 
@@ -201,19 +203,17 @@ def test_times_do_not_pile_up_while_nobody_takes_them(recorder: Recorder) -> Non
     assert taken(recorder).run.count == 3 * MOST_LISTED
 
 
-def test_a_fork_leaves_the_figures_with_the_parent(recorder: Recorder) -> None:
+@pytest.mark.parametrize("fork", [os.fork, fork_in_c])
+def test_a_fork_leaves_the_figures_with_the_parent(
+    recorder: Recorder, fork: Callable[[], int]
+) -> None:
     recorder.enqueued("mail", "send")
-    reader, writer = os.pipe()
 
-    child = os.fork()
-    if child == 0:  # pragma: no cover  # another process
+    def count() -> None:
         recorder.enqueued("mail", "send")
-        count = sum(tally.enqueued for tally in recorder.take().values())
-        os.write(writer, str(count).encode())
-        os._exit(0)
-    os.waitpid(child, 0)
-    os.close(writer)
-    with os.fdopen(reader) as pipe:
-        assert pipe.read() == "1"
+        assert taken(recorder).enqueued == 1
+
+    with recorder._lock:  # another thread is counting
+        assert in_child(count, fork) == 0
 
     assert taken(recorder).enqueued == 1

@@ -1,4 +1,4 @@
-"""SQLite: transactions, threads, forks, damaged files and the limit of a read."""
+"""SQLite: transactions, threads, damaged files and the limit of a read."""
 
 from __future__ import annotations
 
@@ -393,18 +393,6 @@ def test_a_fork_opens_its_own_and_leaves_the_parents_alone(sqlite: Storage) -> N
     database = database_of(sqlite)
     connection = database._state.connection()
     assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-
-
-def test_a_fork_within_a_write_neither_commits_nor_undoes_it(sqlite: Storage) -> None:
-    sqlite.open()
-
-    def work(transaction: Transaction) -> None:
-        transaction.run("ensure_queue", name="parents", max_workers=1)
-        assert in_child(lambda: [queue.name for queue in sqlite.queues.all()]) == 0
-
-    sqlite.database.write(work)
-
-    assert [queue.name for queue in sqlite.queues.all()] == ["parents"]
 
 
 def test_two_processes_under_write_load_lose_no_outcome(

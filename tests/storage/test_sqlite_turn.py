@@ -130,13 +130,3 @@ def test_a_turn_that_does_not_come_is_a_busy_database(clock: Clock) -> None:
         waiting = pool.submit(patience_s, turn, clock)
         with pytest.raises(StorageBusyError, match="another thread"):
             waiting.result()
-
-
-def test_a_turn_that_is_taken_never_ends(clock: Clock) -> None:
-    turn = WritersTurn(0.05)
-
-    assert turn.take(0)
-    with ThreadPoolExecutor(1) as pool:
-        assert not pool.submit(turn.take, 0).result()
-        with pytest.raises(StorageBusyError):
-            pool.submit(patience_s, turn, clock).result()

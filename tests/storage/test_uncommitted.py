@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Callable
 from typing import cast
 
 import pytest
@@ -14,7 +16,7 @@ from flask_forge_jobs.storage.database import Database, Row
 from flask_forge_jobs.storage.recorder import Recorder
 from flask_forge_jobs.storage.uncommitted import GIVE_UP_AFTER_S, Uncommitted
 from tests.support.clocks import MovingClock
-from tests.support.processes import in_child
+from tests.support.processes import fork_in_c, in_child
 
 
 class Table:
@@ -120,11 +122,14 @@ def test_so_many_are_waited_for_and_looked_for_at_once(
     assert rig.table.looks == [["2", "3", "4"], ["5", "6"]]
 
 
-def test_a_child_does_not_count_what_is_its_parents(rig: Rig) -> None:
+@pytest.mark.parametrize("fork", [os.fork, fork_in_c])
+def test_a_child_does_not_count_what_is_its_parents(
+    rig: Rig, fork: Callable[[], int]
+) -> None:
     rig.waiting.add([result("a")])
 
     def look() -> None:
         assert not rig.waiting.is_waiting
 
-    assert in_child(look) == 0
+    assert in_child(look, fork) == 0
     assert rig.waiting.is_waiting

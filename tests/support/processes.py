@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
+import socket
 import subprocess
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 from flask_forge_jobs.config.database import DatabaseSettings
 from tests.support.runtimes import wait_until
@@ -27,6 +31,9 @@ settings = DatabaseSettings(
 )
 storage = open_storage(settings)
 """
+
+# Nothing takes this long; it only turns a hang into a failure.
+LIMIT_S = 60.0
 
 
 def start_python(
@@ -56,26 +63,89 @@ def start_python(
 def output_of(process: subprocess.Popen[str], limit_s: float = 60.0) -> str:
     """Wait for a process; its output, or an error when it failed."""
     output, errors = process.communicate(timeout=limit_s)
-    assert (process.returncode, errors) == (0, "")
+    assert (process.returncode, errors) == (0, ""), errors
     return output
 
 
-def in_child(work: Callable[[], object]) -> int:
+def fork_in_c() -> int:
+    """Fork as a server written in C does: Python runs no hook of its own."""
+    # PyDLL keeps the interpreter's lock, which the child could never take again.
+    return int(ctypes.PyDLL(None).fork())
+
+
+def fork_with_terminal() -> int:
+    """Fork by ``os.forkpty()``; the terminal stays open, else it would hang up."""
+    pid, _ = os.forkpty()
+    return pid
+
+
+class Peer:
+    """One end of a conversation between a parent and its child."""
+
+    def __init__(self, end: socket.socket) -> None:
+        end.settimeout(LIMIT_S)
+        self._end = end
+        self._lines = end.makefile(encoding="utf-8")
+
+    def say(self, text: str = "go on") -> None:
+        """Send a line."""
+        self._end.sendall(f"{text}\n".encode())
+
+    def hear(self) -> str:
+        """Wait for a line; empty when the other one is gone."""
+        return self._lines.readline().rstrip("\n")
+
+
+class Child(Peer):
+    """A forked process that runs a function.
+
+    It leaves without running any clean-up of the test runner.
+
+    Args:
+        work: Called in the child with its end of the conversation.
+        fork: Forks; returns 0 in the child.
+    """
+
+    def __init__(
+        self, work: Callable[[Peer], object], fork: Callable[[], int] = os.fork
+    ) -> None:
+        ours, theirs = socket.socketpair()
+        with warnings.catch_warnings():
+            # A fork with several threads is what these tests are about.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            self.pid = fork()
+        if self.pid == 0:
+            ours.close()
+            _run_and_leave(lambda: work(Peer(theirs)))
+        theirs.close()
+        super().__init__(ours)
+
+    def end(self) -> int:
+        """Wait for its end and return its exit status, 0 when all is well."""
+        self._lines.close()
+        self._end.close()
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+
+def _run_and_leave(work: Callable[[], object]) -> NoReturn:
+    # A lock that nobody gives back is never waited for in vain: the kernel ends it.
+    signal.alarm(int(LIMIT_S))
+    status = 1
+    try:
+        work()
+        status = 0
+    except BaseException:  # noqa: BLE001  # shown, and told by the exit status
+        traceback.print_exc()
+    finally:
+        os._exit(status)
+
+
+def in_child(work: Callable[[], object], fork: Callable[[], int] = os.fork) -> int:
     """Run a function in a forked child and return its exit status, 0 when all is well.
 
     The child leaves without running any clean-up of the test runner.
     """
-    pid = os.fork()
-    if pid == 0:
-        status = 1
-        try:
-            work()
-            status = 0
-        except BaseException:  # noqa: BLE001  # shown, and told by the exit status
-            traceback.print_exc()
-        finally:
-            os._exit(status)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return Child(lambda _: work(), fork).end()
 
 
 def is_alive(pid: int) -> bool:

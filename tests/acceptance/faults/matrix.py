@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tests.acceptance.faults import files, held, network, timekeeping
+from tests.acceptance.faults import files, forked, held, network, timekeeping
 from tests.acceptance.faults.fault import Fault
 
 FAULTS: tuple[Fault, ...] = (
@@ -12,6 +12,7 @@ FAULTS: tuple[Fault, ...] = (
     *network.FAULTS,
     *files.FAULTS,
     *timekeeping.FAULTS,
+    *forked.FAULTS,
 )
 
 

@@ -1,0 +1,182 @@
+"""What happens around a fork, and what a child begins anew."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from flask_forge_jobs import forks
+from flask_forge_jobs.forks import PerProcess
+from tests.support.processes import fork_in_c, in_child
+from tests.support.threads import run_together
+
+
+class Door:
+    """Notes what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def before_fork(self, ends_at: float) -> None:
+        self.told.append("closed" if ends_at > 0 else "too late")
+
+    def after_fork_in_parent(self) -> None:
+        self.told.append("opened")
+
+
+class Counter(PerProcess):
+    """Counts how often it began."""
+
+    def __init__(self) -> None:
+        self.begins = 0
+        self.stay_own()
+
+    def _begin(self) -> None:
+        self.begins += 1
+
+
+@pytest.fixture
+def door() -> Door:
+    watched = Door()
+    forks.watch(watched)
+    return watched
+
+
+def test_everything_is_put_away_for_the_time_of_a_fork(door: Door) -> None:
+    def look() -> None:
+        assert door.told == ["closed"]
+
+    assert in_child(look) == 0
+    assert door.told == ["closed", "opened"]
+
+
+def test_a_child_can_fork_as_well(door: Door) -> None:
+    def look() -> None:
+        assert in_child(lambda: None) == 0
+        assert door.told == ["closed", "closed", "opened"]
+
+    assert in_child(look) == 0
+
+
+def test_a_fork_within_the_wait_of_another_changes_nothing(door: Door) -> None:
+    """A signal may come, and its handler may fork."""
+    forks._forks.before()
+    assert in_child(lambda: None) == 0
+    assert door.told == ["closed"]
+    forks._forks.after_in_parent()
+
+    assert door.told == ["closed", "opened"]
+    assert in_child(lambda: None) == 0
+
+
+def test_a_fork_that_was_interrupted_before_it_began_opens_nothing(door: Door) -> None:
+    forks._forks.after_in_parent()
+
+    assert door.told == []
+    assert in_child(lambda: None) == 0
+
+
+def test_only_one_thread_forks_at_a_time(door: Door) -> None:
+    run_together([lambda: in_child(lambda: None)] * 3)
+
+    assert door.told == ["closed", "opened"] * 3
+
+
+def test_what_nobody_uses_any_more_is_not_watched() -> None:
+    watched = Door()
+    forks.watch(watched)
+    told = watched.told
+    del watched
+
+    assert in_child(lambda: None) == 0
+    assert told == []
+
+
+@pytest.mark.parametrize("fork", [os.fork, fork_in_c])
+def test_a_child_begins_once(fork: Callable[[], int]) -> None:
+    counter = Counter()
+    counter.stay_own()
+    assert counter.begins == 1
+
+    def use() -> None:
+        run_together([counter.stay_own] * 4)
+        assert counter.begins == 2
+
+    assert in_child(use, fork) == 0
+    assert counter.begins == 1
+
+
+def test_a_child_begins_although_another_thread_was_about_to() -> None:
+    counter = Counter()
+    holds, leave = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with PerProcess._beginning:
+            holds.set()
+            assert leave.wait(30)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert holds.wait(30)
+    assert in_child(counter.stay_own) == 0
+    leave.set()
+    holder.join()
+
+
+def test_no_hook_waits_while_it_holds_the_lock_of_logging() -> None:
+    """Hooks before a fork run in reverse: those of ``logging`` have to be older."""
+    script = """
+import sys
+from flask_forge_jobs import forks
+assert "logging" in sys.modules
+import logging, threading
+
+class Door:
+    def before_fork(self, ends_at):
+        other = threading.Thread(target=logging.getLogger, args=["new"])
+        other.start()
+        other.join(10)
+        print(other.is_alive())
+    def after_fork_in_parent(self):
+        pass
+
+door = Door()
+forks.watch(door)
+import os
+if os.fork() == 0:
+    os._exit(0)
+os.wait()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "False\n", done.stderr
+
+
+def test_files_that_were_open_are_known_to_a_child(tmp_path: Path) -> None:
+    database, text = tmp_path / "a.sqlite", tmp_path / "text"
+    database.write_bytes(b"SQLite format 3\0 and more")
+    text.write_text("something else")
+    door = Door()
+    forks.watch(door)
+
+    def look() -> None:
+        assert forks.was_inherited(database)
+        assert not forks.was_inherited(text)
+        assert not forks.was_inherited(tmp_path / "not there")
+        file.close()
+        # What is noted of it in memory is not forgotten by that.
+        assert in_child(look_again) == 0
+
+    def look_again() -> None:
+        assert forks.was_inherited(database)
+
+    with database.open("rb") as file, text.open():
+        assert in_child(look) == 0
+    assert not forks.was_inherited(database)
