@@ -23,6 +23,7 @@ from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.jobs import JobFilter, JobStatus
 from flask_forge_jobs.runtime.foreground import EXIT_TAINTED
 from flask_forge_jobs.storage.base import Storage
+from tests.support.backends import long
 from tests.support.later_steps import ADDITIVE, BREAKING, later_storage, take_back
 from tests.support.rolling_shop import FOLDER_VARIABLE, STEPS_VARIABLE
 from tests.support.runtimes import wait_until
@@ -156,6 +157,7 @@ def keeps_ordering(order: Callable[[int], Answer]) -> Iterator[list[Answer]]:
         thread.join(LIMIT_S)
 
 
+@pytest.mark.parametrize("backend", ["sqlite", long("postgres")])
 def test_an_additive_step_disturbs_nobody_and_can_be_taken_back(fleet: Fleet) -> None:
     old, old_worker = fleet.web(), fleet.worker()
     assert old.order("ship", 1)[0] == 200
@@ -182,6 +184,7 @@ def test_an_additive_step_disturbs_nobody_and_can_be_taken_back(fleet: Fleet) ->
     assert len(ran) == len(set(ran))
 
 
+@pytest.mark.parametrize("backend", [long("sqlite"), "postgres"])
 def test_a_breaking_step_shuts_the_old_code_out_and_loses_nothing(
     fleet: Fleet, storage: Storage, database_settings: DatabaseSettings
 ) -> None:

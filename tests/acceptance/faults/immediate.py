@@ -76,7 +76,7 @@ _READING = {
     "CronStorage": {"all", "get", "ahead"},
     "RateLimits": {"get", "all"},
     "Retention": {"expired"},
-    "MetricStore": {"timelines", "timelines_of_kinds", "kinds", "counters"},
+    "MetricStore": {"timelines", "timelines_of_kinds", "kinds", "counters", "now_us"},
     "SampleStore": {"within", "health"},
     # Calls of its own flush.
     "Flusher": {"is_running", "close", "start"},

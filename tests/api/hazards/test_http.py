@@ -6,24 +6,16 @@ import pytest
 from flask.testing import FlaskClient
 
 from flask_forge_jobs.api.routes import Route
-from flask_forge_jobs.api.table import all_routes
 from tests.api.hazards.inputs import ROUTES, fault, label
 from tests.api.mounting import PREFIX
 from tests.conformance.requests import sample
 
-METHODS = (
-    "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE", "CONNECT", "FOO",
-    "PROPFIND",
-)  # fmt: skip
 ACCEPTED = ("text/html", "*/*", "", "application/xml;q=1", "x" * 10_000, ";;;,,,q=")
 OVERRIDES = {
     "X-HTTP-Method-Override": "DELETE", "X-Method-Override": "DELETE",
     "X-HTTP-Method": "DELETE",
 }  # fmt: skip
 EVERY_ROUTE = pytest.mark.parametrize("route", ROUTES, ids=label)
-METHODS_OF: dict[str, set[str]] = {}
-for _route in all_routes(enable_demo=True):
-    METHODS_OF.setdefault(sample(_route).path, set()).add(_route.method)
 
 
 def test_H21_whatever_is_accepted_the_answer_is_the_same(
@@ -40,16 +32,6 @@ def test_H21_json_is_sent_to_who_wants_html(client: FlaskClient) -> None:
     answer = client.get(f"{PREFIX}/queue/overview", headers={"Accept": "text/html"})
 
     assert answer.headers["Content-Type"] == "application/json"
-
-
-def test_H22_another_method_is_405(bare_client: FlaskClient) -> None:
-    """The storage is never asked: it would fail."""
-    for path, methods in METHODS_OF.items():
-        served = methods | ({"HEAD"} if "GET" in methods else set())
-        for method in set(METHODS) - served:
-            answer = bare_client.open(f"{PREFIX}{path}", method=method)
-            assert answer.status_code == 405, (method, path)
-            assert answer.headers["Allow"] == ", ".join(sorted(served | {"OPTIONS"}))
 
 
 def test_H22_a_method_cannot_be_overridden(client: FlaskClient) -> None:
