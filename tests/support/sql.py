@@ -170,10 +170,9 @@ class Sql:
     def now_us(self) -> int:
         """Return the database's own time in microseconds since the epoch."""
         if self._settings.backend == "sqlite":
+            # Whole milliseconds as days, which are no whole ones in binary.
             days = "julianday('now') - 2440587.5"
-            return (
-                int(self.value(f"SELECT CAST(({days}) * 86400000 AS INTEGER)")) * 1000
-            )
+            return int(self.value(f"SELECT ROUND(({days}) * 86400000)")) * 1000
         return int(
             self.value(
                 "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
