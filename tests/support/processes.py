@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
@@ -69,8 +70,16 @@ def output_of(process: subprocess.Popen[str], limit_s: float = 60.0) -> str:
 
 def fork_in_c() -> int:
     """Fork as a server written in C does: Python runs no hook of its own."""
-    # PyDLL keeps the interpreter's lock, which the child could never take again.
-    return int(ctypes.PyDLL(None).fork())
+    usual_s = sys.getswitchinterval()
+    # The child has no other thread to give the interpreter's lock to, so nobody may ask
+    # for it now; who asks already is done with it after a moment.
+    sys.setswitchinterval(LIMIT_S)
+    try:
+        time.sleep(2 * usual_s)
+        # PyDLL keeps the lock, which the child could never take again.
+        return int(ctypes.PyDLL(None).fork())
+    finally:
+        sys.setswitchinterval(usual_s)
 
 
 def fork_with_terminal() -> int:
@@ -124,7 +133,20 @@ class Child(Peer):
         """Wait for its end and return its exit status, 0 when all is well."""
         self._lines.close()
         self._end.close()
-        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        ended: list[int] = []
+
+        def has_ended() -> bool:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            ended.extend([status] if pid else [])
+            return bool(ended)
+
+        try:
+            wait_until(has_ended, "the child has ended", 2 * LIMIT_S)
+        except AssertionError:
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+            raise
+        return os.waitstatus_to_exitcode(ended[0])
 
 
 def _run_and_leave(work: Callable[[], object]) -> NoReturn:
