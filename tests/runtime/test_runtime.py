@@ -995,22 +995,24 @@ def test_no_worker_claims_after_the_stop(storage: Storage, held: HeldTask) -> No
     assert {status_of(storage, job_id) for job_id in late} == {JobStatus.PENDING}
 
 
+ROUNDS = 12
+
+
 def test_shutdown_leaves_no_trace(storage: Storage, held: HeldTask) -> None:
     """Rows, threads and descriptors."""
     with running(storage, registry_of(held)):
         pass
     threads, descriptors = set(threading.enumerate()), open_descriptors()
 
-    for _ in range(5):
+    for _ in range(ROUNDS):
         with running(storage, registry_of(QuickTask()), grace_s=GRACE_S):
             wait_for_status(storage, add(storage, "quick"), JobStatus.DONE)
 
     assert storage.processes.pods() == []
     assert storage.processes.all() == []
     assert new_threads(threads) == []
-    # A connection may have been opened meanwhile, but none for each of the five; that
-    # of a thread is closed a moment after its end.
-    wait_until(lambda: open_descriptors() - descriptors < 5, "they are closed")
+    # The pool may have grown meanwhile, but not by a connection for each of them.
+    assert open_descriptors() - descriptors < ROUNDS
 
 
 def open_descriptors() -> int:
