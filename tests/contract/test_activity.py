@@ -14,6 +14,14 @@ from flask_forge_jobs.storage.base import Storage
 from tests.support.jobs import QUEUE, claim_one, enqueue, finish, run
 from tests.support.sql import Sql
 
+# Of the ids of the first 1,000 numbers these two alone give events of one id.
+TWINS = (238, 998)
+
+
+def a_job_id(n: int) -> str:
+    """Return an id that is the same in every run, and so are its events' ids."""
+    return f"01M8EWDPQ3S8BH2BQ4D9{n:06}"
+
 
 def told(events: Any) -> list[tuple[str, str]]:
     return [(event.type, event.job_id) for event in events]
@@ -83,7 +91,8 @@ def busy(storage: Storage, sql: Sql) -> int:
     """Make many events of few instants; return how many."""
     chance = random.Random(5)
     for n in range(90):
-        storage.jobs.enqueue(NewJob(f"kind-{n % 3}", queue_name=f"q{n % 2}"))
+        job = NewJob(f"kind-{n % 3}", queue_name=f"q{n % 2}", job_id=a_job_id(n))
+        storage.jobs.enqueue(job)
     for queue_name in ("q0", "q1"):
         for job in storage.jobs.claim(queue_name, "owner-1", 30):
             if chance.random() < 0.8:
@@ -113,6 +122,23 @@ def test_pages_tell_each_event_once_and_in_order(
     assert ids == sorted(ids)
     latest = storage.activity.latest_events(limit).events
     assert list(latest) == events[-limit:]
+
+
+def test_no_page_ends_between_two_events_of_one_id(storage: Storage, sql: Sql) -> None:
+    """Who goes on after the first of them would never be told the other."""
+    numbers = (1, *TWINS, 2)
+    for n in numbers:
+        storage.jobs.enqueue(NewJob("noop", queue_name=QUEUE, job_id=a_job_id(n)))
+    sql.run("UPDATE forge_job SET enqueued_at = ?", sql.now_us() - 3_600_000_000)
+
+    pages, after = [], 0
+    while (page := storage.activity.events_after(after, 1)).events:
+        pages.append({event.job_id for event in page.events})
+        after = page.next
+
+    assert sorted(map(len, pages)) == [1, 1, 2]
+    assert {a_job_id(n) for n in TWINS} in pages
+    assert set().union(*pages) == {a_job_id(n) for n in numbers}
 
 
 def test_events_are_told_by_type_queue_and_kind(storage: Storage, busy: int) -> None:
