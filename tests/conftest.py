@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -27,6 +28,15 @@ def pytest_xdist_auto_num_workers() -> int:
     Half of the tests wait for other processes, so one alone would leave its core idle.
     """
     return 2 * len(os.sched_getaffinity(0))
+
+
+def pytest_configure() -> None:
+    """Hear an interrupt, and let programs that tests start hear theirs.
+
+    A shell lets what it starts in the background ignore them, children included.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 # The same examples at every run, however slow the machine: the tests say the same of

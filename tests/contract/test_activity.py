@@ -91,8 +91,8 @@ def busy(storage: Storage, sql: Sql) -> int:
     """Make many events of few instants; return how many."""
     chance = random.Random(5)
     for n in range(90):
-        job = NewJob(f"kind-{n % 3}", queue_name=f"q{n % 2}", job_id=a_job_id(n))
-        storage.jobs.enqueue(job)
+        new = NewJob(f"kind-{n % 3}", queue_name=f"q{n % 2}", job_id=a_job_id(n))
+        storage.jobs.enqueue(new)
     for queue_name in ("q0", "q1"):
         for job in storage.jobs.claim(queue_name, "owner-1", 30):
             if chance.random() < 0.8:

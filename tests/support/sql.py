@@ -18,8 +18,12 @@ from flask_forge_jobs.config.database import DatabaseSettings
 
 SECOND_US = 1_000_000
 _NAME = "beside the stores"
-#: Which sessions of a server are those of the code under test.
-UNDER_TEST = f"datname = current_database() AND application_name <> '{_NAME}'"
+#: Which sessions of a server are those of the code under test; its own workers, such
+#: as the autovacuum, come and go as they like.
+UNDER_TEST = (
+    "backend_type = 'client backend' AND datname = current_database() "
+    f"AND application_name <> '{_NAME}'"
+)
 _INSTANTS = {
     "forge_job": (
         "enqueued_at",
