@@ -355,7 +355,10 @@ def test_a_program_that_is_not_there_fails_the_job(tmp_path: Path) -> None:
     assert outcome.message.startswith("cannot start a process for the task: ")
 
 
-@pytest.mark.parametrize("line", ["no JSON", "[1]", '{"x":"' + "x" * 9_000_000 + '"}'])
+@pytest.mark.parametrize(
+    "line",
+    ["no JSON", "[1]", pytest.param('{"x":"' + "x" * 9_000_000 + '"}', id="too long")],
+)
 def test_a_process_that_talks_nonsense_is_killed(
     line: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

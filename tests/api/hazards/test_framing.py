@@ -8,22 +8,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack
 
-import gunicorn
 import pytest
 
 from tests.acceptance.client import HOST, PREFIX, Answer, send_bytes
 from tests.acceptance.databases import sqlite_url
 from tests.acceptance.programs import serving
+from tests.support.parsers import strict_only
 
 LIMIT = 2_097_152
 BODY = b'{"kind":"k","payload":{}}'
 JSON = "Content-Type: application/json"
 PATH = f"{PREFIX}/jobs/enqueue"
-
-# Its parser has been made stricter release by release; these are security fixes.
-strict_only = pytest.mark.skipif(
-    gunicorn.version_info < (25,), reason="an older gunicorn lets it pass"
-)
 
 
 @pytest.fixture(scope="module")
