@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from flask import Response
 from flask.testing import FlaskClient
 from werkzeug.test import create_environ
+from werkzeug.wrappers import Response
 
 
 def answer_to(client: FlaskClient, path: str, host: str) -> Response:
