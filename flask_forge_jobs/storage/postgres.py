@@ -2,9 +2,9 @@
 
 Connections are in autocommit mode and this module writes ``BEGIN`` and ``COMMIT``
 itself, so that the ``BEGIN``, and every statement whose result nobody reads, travels
-with the next statement in one round trip. Nothing depends on session state, so a
-transaction pooler in front of the server changes nothing. The server's clock is used in
-the statements (D41).
+with the next statement in one round trip. Only a session that is ours alone is told
+anything, so a transaction pooler in front of the server changes nothing. The server's
+clock is used in the statements (D41).
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import psycopg2
-from psycopg2.extensions import connection as Connection  # noqa: N812  # a class
 
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageOutcomeUnknownError, StorageUnavailableError
@@ -39,6 +38,7 @@ from flask_forge_jobs.storage.postgres_joining import require_usable, run_joined
 from flask_forge_jobs.storage.postgres_listener import PostgresListener
 from flask_forge_jobs.storage.postgres_pool import ConnectionPool, connect
 from flask_forge_jobs.storage.postgres_schema import PostgresSchema
+from flask_forge_jobs.storage.postgres_session import Opening, Session, SessionSettings
 from flask_forge_jobs.storage.postgres_tls import warn_of_unchecked_server
 from flask_forge_jobs.storage.postgres_transaction import (
     PostgresTransaction,
@@ -52,14 +52,6 @@ from flask_forge_jobs.storage.retrying import (
 
 T = TypeVar("T")
 
-# Rows that arrive as JSON are guessed to be a hundred, and on a small or a freshly
-# filled table that guess makes the planner read all of it; a LIMIT that is seldom
-# reached has the same effect. Every statement of ours is served by an index, so say so,
-# and none is worth the start of parallel workers. It ends with the transaction.
-_PLAN_BY_INDEX = (
-    "SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; "
-    "SET LOCAL enable_mergejoin = off; SET LOCAL max_parallel_workers_per_gather = 0"
-)
 # Time beyond the server's own limit before the socket is cut.
 _DEADLINE_SLACK_S = 2.0
 # An attempt that ends so late has met one of the limits, not a refusal.
@@ -118,33 +110,17 @@ class PostgresDatabase:
         self._may_migrate = may_migrate
         self._steps = load_migrations("postgres")
         self.known_version = self._steps[-1].version
-        self._check_version = version_check(self.known_version)
+        check_version = version_check(self.known_version)
         self._wait = wait
         self._random = random
         self._limit_s = settings.statement_timeout_s + _DEADLINE_SLACK_S
-        # Without the second one the server would keep our locks for hours when the
-        # network has swallowed us; by then the watchdog has cut the connection here.
-        # Compiling a statement of ours takes longer than running it.
-        limit = (
-            f"SET LOCAL statement_timeout = {_ms(settings.statement_timeout_s)};\n"
-            f"SET LOCAL idle_in_transaction_session_timeout = {_ms(self._limit_s)};\n"
-            "SET LOCAL jit = off"
+        # When the server ends an idle transaction, the watchdog has cut it here.
+        self._session_settings = SessionSettings(
+            _ms(settings.statement_timeout_s), _ms(self._limit_s)
         )
-        # Statements of one message are one transaction, which ends with the message. It
-        # too says what it needs: a database may have another level as its default, and
-        # a call that was given up here must not be carried out later.
-        self._begin_alone = (
-            "SET TRANSACTION ISOLATION LEVEL READ COMMITTED;\n"
-            f"SET LOCAL statement_timeout = {_ms(settings.statement_timeout_s)}"
-        )
-        self._begin_write = (
-            f"BEGIN ISOLATION LEVEL READ COMMITTED;\n{limit};\n{_PLAN_BY_INDEX};\n"
-            f"{self._check_version}"
-        )
-        self._begin_read = (
-            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;\n"
-            f"{limit};\n{_PLAN_BY_INDEX}"
-        )
+        self._begin_write = self._session_settings.write.then(check_version)
+        self._begin_alone = self._session_settings.alone
+        self._begin_checked = self._begin_alone.then(check_version)
         self._retried = PostgresFaults(settings.statement_timeout_s, is_retried=True)
         self._surfaced = PostgresFaults(settings.statement_timeout_s, is_retried=False)
         self._current = self._new_state()
@@ -158,6 +134,7 @@ class PostgresDatabase:
             size=self._settings.pool_size,
             wait_s=self._settings.statement_timeout_s,
             random=self._random,
+            settle=self._session_settings.tell,
             check=availability.check,
         )
 
@@ -169,7 +146,7 @@ class PostgresDatabase:
             self._current = self._new_state()
         return self._current
 
-    def _connect(self) -> Connection:
+    def _connect(self) -> Session:
         return connect(self._settings)
 
     def open(self) -> None:
@@ -186,13 +163,18 @@ class PostgresDatabase:
             state.pool.connection() as connection,
             self._retried,
         ):
-            schema = PostgresSchema(connection)
             with state.pool.watchdog.watching(connection, left_s(self._limit_s)):
-                behind = is_behind(schema, self._steps)
+                behind = is_behind(PostgresSchema(connection), self._steps)
             if behind:
-                apply_migrations(schema, self._steps, may_change=self._may_migrate)
+                self._migrate()
             warn_of_unchecked_server(connection)
         state.is_open = True
+
+    def _migrate(self) -> None:
+        # On a session of its own: a step takes as long as it takes.
+        with contextlib.closing(self._connect()) as connection:
+            schema = PostgresSchema(connection)
+            apply_migrations(schema, self._steps, may_change=self._may_migrate)
 
     # -- transactions --------------------------------------------------------------
 
@@ -216,17 +198,16 @@ class PostgresDatabase:
         """Run one writing statement as a transaction of its own."""
         checks_itself = load_statements("postgres")[name].uses_known
         return self._alone(
-            "" if checks_itself else self._check_version,
+            self._begin_alone if checks_itself else self._begin_checked,
             lambda opened: opened.all(name, **parameters),
         )
 
     def at_once(self, work: Callable[[PostgresTransaction], T]) -> T:
         """Run statements that travel together, which makes them one transaction."""
-        return self._alone(self._check_version, work)
+        return self._alone(self._begin_checked, work)
 
-    def _alone(self, first: str, work: Callable[[PostgresTransaction], T]) -> T:
+    def _alone(self, begin: Opening, work: Callable[[PostgresTransaction], T]) -> T:
         self.open()
-        begin = f"{self._begin_alone};\n{first}" if first else self._begin_alone
         return self._repeat(
             lambda attempt: self._transact(begin, work, attempt, ends_itself=True)[1]
         )
@@ -251,7 +232,7 @@ class PostgresDatabase:
         self.open()
         return self._repeat(
             lambda attempt: self._transact(
-                self._begin_read, work, attempt, stores=False
+                self._session_settings.read, work, attempt, stores=False
             )[1]
         )
 
@@ -298,7 +279,7 @@ class PostgresDatabase:
             self._state.pool.watchdog.watching(connection, left_s(self._limit_s)),
         ):
             transaction = PostgresTransaction(
-                connection, self._begin_alone, self.known_version
+                connection, self._begin_alone.of(connection), self.known_version
             )
             ((takes_writes,),) = transaction.all("takes_writes")
             if not takes_writes:
@@ -308,7 +289,7 @@ class PostgresDatabase:
 
     def _transact(
         self,
-        begin: str,
+        begin: Opening,
         work: Callable[[PostgresTransaction], T],
         attempt: int,
         *,
@@ -322,7 +303,9 @@ class PostgresDatabase:
             pool.connection(urgent=urgent) as connection,
             pool.watchdog.watching(connection, left_s(self._limit_s)),
         ):
-            opened = PostgresTransaction(connection, begin, self.known_version, attempt)
+            opened = PostgresTransaction(
+                connection, begin.of(connection), self.known_version, attempt
+            )
             try:
                 result = work(opened)
                 if not ends_itself:

@@ -25,6 +25,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812  # a clas
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageBusyError, StorageUnavailableError
 from flask_forge_jobs.storage.deadlines import left_s
+from flask_forge_jobs.storage.postgres_session import Session
 from flask_forge_jobs.storage.versions import OLDEST_POSTGRES, refuse_older
 
 # A connection is replaced at this age, so that a fail-over or a new DNS answer is
@@ -193,19 +194,22 @@ class ConnectionPool:
         size: Most connections in use at once, apart from the reserved one.
         wait_s: Seconds to wait for a free one.
         random: Returns a number in [0, 1).
+        settle: Called with each new connection.
         check: Raises when there is nothing to wait for any more.
     """
 
     def __init__(
         self,
-        connect: Callable[[], Connection],
+        connect: Callable[[], Session],
         *,
         size: int,
         wait_s: float,
         random: Callable[[], float],
+        settle: Callable[[Session], object] = lambda _: None,
         check: Callable[[], object] = lambda: None,
     ) -> None:
         self._connect = connect
+        self._settle = settle
         self._check = check
         self._wait_s = wait_s
         self._random = random
@@ -263,9 +267,19 @@ class ConnectionPool:
             elif now - pooled.idle_since < CHECK_AFTER_IDLE_S or self._answers(pooled):
                 return pooled
         age_s = MAX_AGE_S * (0.9 + 0.2 * self._random())
-        pooled = _Pooled(self._connect(), time.monotonic() + age_s)
+        pooled = _Pooled(self._open(), time.monotonic() + age_s)
         self.backend_pids.add(pooled.backend_pid)
         return pooled
+
+    def _open(self) -> Session:
+        connection = self._connect()
+        try:
+            with self.watchdog.watching(connection, left_s(self._wait_s)):
+                self._settle(connection)
+        except BaseException:
+            _close(connection)
+            raise
+        return connection
 
     def _answers(self, pooled: _Pooled) -> bool:
         try:
@@ -343,7 +357,7 @@ def _keywords(settings: DatabaseSettings) -> dict[str, Any]:
     }
 
 
-def connect(settings: DatabaseSettings) -> Connection:
+def connect(settings: DatabaseSettings) -> Session:
     """Open a connection in autocommit mode.
 
     Raises:
@@ -352,7 +366,9 @@ def connect(settings: DatabaseSettings) -> Connection:
         StorageError: The server is too old.
     """
     try:
-        connection: Connection = psycopg2.connect(**_keywords(settings))
+        connection: Session = psycopg2.connect(
+            connection_factory=Session, **_keywords(settings)
+        )
     except psycopg2.OperationalError as error:
         # A line for each address that was tried, some with an indented hint below.
         lines = str(error).strip().splitlines()

@@ -37,7 +37,8 @@ class PostgresTransaction:
 
     Args:
         connection: In autocommit mode and idle.
-        begin: Text that opens the transaction, without parameters.
+        begin: Text that opens the transaction, without parameters; empty when the
+            message does.
         known_version: The newest schema version that this code knows.
         attempt: Number of the try, from 0.
     """
@@ -68,7 +69,8 @@ class PostgresTransaction:
 
     def _unsent(self, *last: str) -> str:
         """Return what waits to be sent, and what comes last; it waits no longer."""
-        before = self._pending if self._is_begun else [self._begin, *self._pending]
+        is_first = self._begin and not self._is_begun
+        before = [self._begin, *self._pending] if is_first else self._pending
         text = ";\n".join([*before, *last])
         self._pending.clear()
         self._is_begun = True

@@ -20,12 +20,13 @@ from flask_forge_jobs.storage.catalogue import (
     load_statements,
 )
 from flask_forge_jobs.storage.connect import open_storage
-from flask_forge_jobs.storage.postgres import _PLAN_BY_INDEX
+from flask_forge_jobs.storage.postgres_session import SessionSettings
 from tests.support.postgres import fresh_database
 from tests.support.sql import Sql
 
 FOLDER = Path(flask_forge_jobs.storage.__file__).parent
 ROWS = 20_000
+BEGIN = SessionSettings(10_000, 12_000).write.untold
 # Parameters that are neither text nor NULL.
 NUMBERS = {"limit", "offset", "now", "from_at", "to_at", "cutoff", "worthwhile"}
 NUMBERS |= {"most", "age_us", "lease_us", "min_attempts", "at", "edge", "after_at"}
@@ -354,7 +355,7 @@ def test_postgres_uses_the_named_index(
     statement = load_statements("postgres")[name]
 
     seeded_postgres.execute(
-        f"BEGIN; {_PLAN_BY_INDEX}; EXPLAIN {statement.sql}", parameters_of(statement)
+        f"{BEGIN}; EXPLAIN {statement.sql}", parameters_of(statement)
     )
 
     plan = "\n".join(row[0] for row in seeded_postgres.fetchall())

@@ -405,7 +405,8 @@ def test_a_call_that_the_server_does_not_end_is_cut(
 
     def frozen(transaction: PostgresTransaction) -> None:
         attempts.append(transaction.attempt)
-        transaction._cursor.execute("SELECT pg_sleep(30)")  # no limit of the server's
+        # No limit of the server's.
+        transaction._cursor.execute("SET statement_timeout = 0; SELECT pg_sleep(30)")
 
     with pytest.raises(
         StorageUnavailableError, match="connection to PostgreSQL was lost"

@@ -15,6 +15,7 @@ from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.connect import open_storage
 from flask_forge_jobs.storage.postgres import PostgresDatabase
+from flask_forge_jobs.storage.postgres_session import SessionSettings
 from tests.acceptance.programs import wait_until
 from tests.support.jobs import OWNER, enqueue
 from tests.support.sql import Sql
@@ -25,6 +26,13 @@ WAITING = (
     "WHERE datname = current_database() AND wait_event_type = 'Lock'"
 )
 SEATS = "SELECT pg_advisory_xact_lock(hashtextextended('forge_jobs seat send', 0))"
+
+
+@pytest.fixture(params=["own", "pooled"], autouse=True)
+def _sessions(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether a session is told once or, behind a pooler, with each transaction."""
+    if request.param == "pooled":
+        monkeypatch.setattr(SessionSettings, "tell", lambda *_: None)
 
 
 @pytest.mark.parametrize("level", ["repeatable read", "serializable"])
