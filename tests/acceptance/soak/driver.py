@@ -1,0 +1,273 @@
+"""One backend's soak: a fleet, a server, a load, and what came of them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import threading
+import time
+from array import array
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from itertools import chain
+from pathlib import Path
+
+from flask import Flask
+
+from flask_forge_jobs import ForgeJobs, Storage
+from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.runtime.plan import DEFAULT_LEASE_S
+from tests.acceptance.application import LEDGER_VARIABLE
+from tests.acceptance.fleet import SETTLE_S, Fleet, Worker
+from tests.acceptance.ledger import Kill
+from tests.acceptance.programs import serving, wait_until
+from tests.acceptance.soak.load import MEAN_S, TICK_S, Acks, Clients, Loop, Producer
+from tests.acceptance.soak.load import REQUESTS_A_S as REQUESTS
+from tests.acceptance.soak.probes import Drift, Sample, look_at
+from tests.acceptance.soak.watch import STUCK_S, Watch, percentile_ms
+from tests.support.sql import UNDER_TEST, Sql
+
+MINUTE_S = 60.0
+SAMPLE_EVERY_S = 10.0
+# Two workers that live long and two small ones that die: with one of these away the
+# others are still not full, so that a kill is not what the percentiles show.
+LASTING, LASTING_THREADS = 2, 24
+MORTAL, MORTAL_THREADS = 2, 8
+SLOTS = LASTING * LASTING_THREADS + MORTAL * MORTAL_THREADS
+MOST_MIB_AN_HOUR = 1.0
+MOST_SLOWER = 1.2
+SERVER = ("--workers=1", "--worker-class=gthread", "--threads=4")
+_IDLE_IN_TRANSACTION = (
+    f"SELECT COUNT(*) FROM pg_stat_activity WHERE {UNDER_TEST} AND "
+    "state LIKE 'idle in transaction%' AND state_change < now() - interval '5 s'"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What one soak does.
+
+    Args:
+        minutes: How long the load lasts.
+        warm_up: Minutes after which processes are measured.
+        window: Minutes whose percentile is one number.
+        load: Share of all slots that is busy on average.
+        kill_every_s: Seconds between two kills.
+        seed: Of everything random here.
+    """
+
+    minutes: float = 90.0
+    warm_up: float = 10.0
+    window: float = 10.0
+    load: float = 0.7
+    kill_every_s: float = MINUTE_S
+    seed: int = 0
+
+    @property
+    def rate(self) -> float:
+        """Jobs a second."""
+        return self.load * SLOTS / MEAN_S
+
+
+class Soak:
+    """One soak of one empty database.
+
+    Args:
+        plan: What to do.
+        url: The database.
+        folder: For logs.
+    """
+
+    def __init__(self, plan: Plan, url: str, folder: Path) -> None:
+        self._plan = plan
+        self._url = url
+        self._folder = folder
+        self._settings = DatabaseSettings.from_url(url)
+        self._sql = Sql(self._settings)
+        self._random = random.Random(plan.seed)
+        self._acks = Acks()
+        self._kills: list[Kill] = []
+        self._samples: dict[str, tuple[int, list[Sample]]] = {}
+        self._largest: Counter[str] = Counter()
+        self._complaints: Counter[str] = Counter()
+        self._app = Flask("soak")
+        self._app.config["FORGE_JOBS_DATABASE_URL"] = url
+        self._app.testing = True
+        self._forge = ForgeJobs(self._app)
+        self._fleet = Fleet(
+            url, folder, self._sql, threads=MORTAL_THREADS, lease_s=DEFAULT_LEASE_S
+        )
+
+    def run(self) -> tuple[str, bool]:
+        """Do it; return a report, and whether every promise was kept."""
+        with self._app.app_context():
+            storage = self._forge.storage
+        storage.open()
+        watch = Watch(storage, self._sql, self._acks, self._kills)
+        with (
+            contextlib.closing(storage),
+            contextlib.ExitStack() as stack,
+            serving(self._url, self._folder, *SERVER) as server,
+        ):
+            stack.callback(self._fleet.destroy)
+            lasting = [self._start(LASTING_THREADS) for _ in range(LASTING)]
+            for _ in range(MORTAL):
+                self._start(MORTAL_THREADS)
+            clients = Clients(server.port(), self._acks)
+            self._samples = {
+                worker.name: (worker.process.pid, []) for worker in lasting
+            }
+            self._samples["server"] = (_only_child(server.process.pid), [])
+            with self._loaded(storage, clients):
+                self._wait(watch, lasting)
+            wait_until(lambda: self._all_ended(watch), "every job has ended", STUCK_S)
+            self._complaints.update(self._fleet.stop())
+        return self._report(watch, clients)
+
+    def _start(self, threads: int) -> Worker:
+        """Start a worker; its ledger, a line for each run, is not kept."""
+        return self._fleet.start(
+            f"--threads={threads}", **{LEDGER_VARIABLE: os.devnull}
+        )
+
+    @contextlib.contextmanager
+    def _loaded(self, storage: Storage, clients: Clients) -> Iterator[None]:
+        source = random.Random(self._plan.seed + 1)
+        producer = Producer(storage, self._plan.rate, self._acks, source)
+        loops = [
+            Loop("producer", TICK_S, producer.turn),
+            Loop("clients", 1 / REQUESTS, clients.turn),
+        ]
+        for loop in loops:
+            loop.start()
+        try:
+            yield
+        finally:
+            for loop in loops:
+                loop.stop()
+                self._complaints.update(loop.errors)
+
+    def _wait(self, watch: Watch, lasting: list[Worker]) -> None:
+        """Kill, look and measure until the time is over."""
+        began_at = time.monotonic()
+        ends_at = began_at + self._plan.minutes * MINUTE_S
+        turns = {
+            self._kill: self._plan.kill_every_s,
+            watch.look: min(MINUTE_S, self._plan.window * MINUTE_S / 2),
+            self._sample: SAMPLE_EVERY_S,
+        }
+        due_at = {turn: began_at + period_s for turn, period_s in turns.items()}
+        due_at[self._sample] += self._plan.warm_up * MINUTE_S
+        pause = threading.Event()
+        while (now := min(due_at.values())) < ends_at:
+            pause.wait(max(now - time.monotonic(), 0.0))
+            turn = min(due_at, key=lambda each: due_at[each])
+            due_at[turn] += turns[turn]
+            turn()
+        pause.wait(max(ends_at - time.monotonic(), 0.0))
+        for worker in lasting:
+            if worker.process.poll() is not None:
+                self._complaints[f"worker {worker.name} ended by itself"] += 1
+
+    def _kill(self) -> None:
+        lasting = {pid for pid, _ in self._samples.values()}
+        mortal = [
+            worker
+            for worker in self._fleet.workers
+            if worker.process.pid not in lasting
+        ]
+        victim = self._random.choice(mortal)
+        if victim.process.poll() is not None:
+            self._complaints[f"worker {victim.name} ended by itself"] += 1
+        kill = self._fleet.kill_one(victim)
+        self._start(MORTAL_THREADS)
+        # What it had sent before it died may be stored only now.
+        threading.Event().wait(SETTLE_S)
+        self._kills.append(kill)
+        late = self._fleet.held_by(kill.host_id)
+        self._kills.append(Kill(kill.pid, kill.host_id, kill.at_ns, late - kill.held))
+
+    def _sample(self) -> None:
+        now = time.monotonic()
+        for pid, samples in self._samples.values():
+            with contextlib.suppress(FileNotFoundError):
+                samples.append(look_at(pid, now))
+        for name, number in self._sizes().items():
+            self._largest[name] = max(self._largest[name], number)
+
+    def _sizes(self) -> dict[str, int]:
+        if self._settings.path is None:
+            return {
+                "idle in transaction for 5 s": self._sql.value(_IDLE_IN_TRANSACTION),
+                "sessions": self._sql.value(
+                    f"SELECT COUNT(*) FROM pg_stat_activity WHERE {UNDER_TEST}"
+                ),
+                "database KiB": self._sql.value(
+                    "SELECT pg_database_size(current_database()) / 1024"
+                ),
+            }
+        log = Path(f"{self._settings.path}-wal")
+        return {
+            "database KiB": self._settings.path.stat().st_size // 1024,
+            "log KiB": log.stat().st_size // 1024 if log.exists() else 0,
+        }
+
+    def _all_ended(self, watch: Watch) -> bool:
+        watch.look(settled_s=0.0)
+        return not self._acks.waiting
+
+    def _report(self, watch: Watch, clients: Clients) -> tuple[str, bool]:
+        windows = self._windows(watch)
+        drifts = [Drift(name, some) for name, (_, some) in self._samples.items()]
+        broken = self._complaints + watch.complaints
+        for drift in drifts:
+            broken.update(drift.complaints(MOST_MIB_AN_HOUR))
+        if self._largest["idle in transaction for 5 s"]:
+            broken["a session was idle in a transaction for 5 s"] += 1
+        if len(windows) > 2 and windows[-1][1] > MOST_SLOWER * windows[1][1]:
+            broken["the last window is slower than the second by over 20 %"] += 1
+        sizes = ", ".join(f"{name} {most:,}" for name, most in self._largest.items())
+        lines = [
+            f"{self._settings.backend}: {asdict(self._plan)}",
+            self._sum(watch),
+            f"answers: {dict(clients.answers)}; at most: {sizes}",
+            "from stored to done, p50 and p99 in ms: "
+            + "; ".join(f"{half:.1f} {most:.1f}" for half, most in windows),
+            *(drift.text() for drift in drifts),
+            *(f"BROKEN: {what} ({times} x)" for what, times in (+broken).items()),
+        ]
+        return "\n".join(lines), not +broken
+
+    def _sum(self, watch: Watch) -> str:
+        return (
+            f"{self._acks.count:,} jobs acknowledged at {self._plan.rate:.0f}/s, "
+            f"{watch.ended:,} done as they should, {len(self._kills) // 2} kills, "
+            f"{watch.crashed:,} jobs given back"
+        )
+
+    def _windows(self, watch: Watch) -> list[tuple[float, float]]:
+        """Return p50 and p99 of each window that is whole, in milliseconds."""
+        if not watch.timed:
+            return []
+        began_at, window_s = watch.timed[0][0], self._plan.window * MINUTE_S
+        windows: dict[int, list[array[int]]] = {}
+        for at, timed in watch.timed:
+            windows.setdefault(int((at - began_at) / window_s), []).append(timed)
+        whole = range(max(int(self._plan.minutes / self._plan.window), 1))
+        return [
+            _half_and_most(windows[number]) for number in whole if number in windows
+        ]
+
+
+def _half_and_most(looks: list[array[int]]) -> tuple[float, float]:
+    timed = sorted(chain.from_iterable(looks))
+    return percentile_ms(timed, 0.5), percentile_ms(timed, 0.99)
+
+
+def _only_child(pid: int) -> int:
+    """Return the worker process of a gunicorn that has one."""
+    children = Path(f"/proc/{pid}/task/{pid}/children")
+    wait_until(lambda: bool(children.read_text().split()), "gunicorn has a worker")
+    return int(children.read_text().split()[0])

@@ -1,0 +1,101 @@
+"""What a process holds while it runs: memory, files and threads, and how they drift."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, linear_regression
+
+HOUR_S = 3600.0
+# A sample may come while a connection is being replaced.
+_SLACK = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One look at a process.
+
+    Args:
+        at_s: When, in seconds of a monotonic clock.
+        rss_mib: Resident memory, in MiB.
+        files: Open descriptors.
+        threads: Threads.
+    """
+
+    at_s: float
+    rss_mib: float
+    files: int
+    threads: int
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """What became of a process between the first and the last of its samples.
+
+    Args:
+        name: Of the process.
+        samples: In order of time, at least two.
+    """
+
+    name: str
+    samples: Sequence[Sample]
+
+    @property
+    def slope_mib(self) -> float:
+        """Growth in MiB an hour, by least squares."""
+        hours = [sample.at_s / HOUR_S for sample in self.samples]
+        return linear_regression(hours, [each.rss_mib for each in self.samples]).slope
+
+    def text(self) -> str:
+        """Return it as a line of the table."""
+        first, last = self.samples[0], self.samples[-1]
+        return (
+            f"{self.name:<16}{first.rss_mib:>8.1f} to {last.rss_mib:.1f} MiB, "
+            f"{self.slope_mib:+.2f} MiB/h; files {_range(self._all('files'))}; "
+            f"threads {_range(self._all('threads'))}"
+        )
+
+    def complaints(self, most_mib: float) -> list[str]:
+        """Return what is not flat.
+
+        Args:
+            most_mib: Growth in MiB an hour that is let pass.
+        """
+        found = []
+        if self.slope_mib > most_mib:
+            found.append(f"{self.name} grows by {self.slope_mib:.2f} MiB an hour")
+        for what in ("files", "threads"):
+            numbers = self._all(what)
+            third = max(len(numbers) // 3, 1)
+            grown = fmean(numbers[-third:]) - fmean(numbers[:third])
+            if grown > _SLACK:
+                found.append(f"{self.name} has {grown:.1f} more {what} than at first")
+        return found
+
+    def _all(self, what: str) -> list[int]:
+        return [getattr(sample, what) for sample in self.samples]
+
+
+def look_at(pid: int, at_s: float) -> Sample:
+    """Return a sample of a living process.
+
+    Raises:
+        FileNotFoundError: It has ended.
+    """
+    process = Path(f"/proc/{pid}")
+    fields = dict(
+        line.split(":", 1) for line in (process / "status").read_text().splitlines()
+    )
+    return Sample(
+        at_s,
+        # A process that has ended but was not waited for has no memory any more.
+        rss_mib=int(fields.get("VmRSS", "0 kB").split()[0]) / 1024,
+        files=sum(1 for _ in (process / "fd").iterdir()),
+        threads=int(fields["Threads"]),
+    )
+
+
+def _range(numbers: Sequence[int]) -> str:
+    least, most = min(numbers), max(numbers)
+    return str(least) if least == most else f"{least} to {most}"
