@@ -9,8 +9,11 @@ from pathlib import Path
 from flask_forge_jobs.config.hints import near_match
 from flask_forge_jobs.config.urls import (
     CONNECT_TIMEOUT_RANGE_S,
+    LIBPQ_NAMES,
+    LIBPQ_NUMBERS,
     POOL_SIZE_RANGE,
     PORT_RANGE,
+    SESSION_ATTRS,
     Backend,
     Location,
     check_setting_text,
@@ -39,6 +42,7 @@ _POSTGRES_KEYS = (
     "connect_timeout",
     "sslmode",
     *_TEXT_KEYS,
+    *LIBPQ_NAMES,
 )
 _KEYS = dict.fromkeys((*_SQLITE_KEYS, *_POSTGRES_KEYS))
 
@@ -110,6 +114,7 @@ def parse_table(
             raise InvalidInputError(key, f"has no meaning for adapter {backend!r}")
     if backend == "postgres":
         _read_details(location, table)
+        _read_libpq(location, table)
         _read_password(location, table, environ)
     return location
 
@@ -197,6 +202,21 @@ def _read_details(location: Location, table: Mapping[str, object]) -> None:
                 location["sslkey"] = check_setting_text(key, value)
             case _:
                 pass
+
+
+def _read_libpq(location: Location, table: Mapping[str, object]) -> None:
+    given = {key: _handed_on(key, table[key]) for key in LIBPQ_NAMES if key in table}
+    if given:
+        # Like the other details they come before what a url says.
+        location["libpq"] = tuple((dict(location.get("libpq", ())) | given).items())
+
+
+def _handed_on(key: str, value: object) -> str:
+    if key in LIBPQ_NUMBERS:
+        return str(check_integer(key, value, *LIBPQ_NUMBERS[key]))
+    if key == "target_session_attrs" and value not in SESSION_ATTRS:
+        raise InvalidInputError(key, f"must be one of {', '.join(SESSION_ATTRS)}")
+    return check_setting_text(key, value)
 
 
 def _read_password(

@@ -32,7 +32,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _NUMBER = re.compile(r"[0-9]{1,9}")
 # These go to libpq as they are, after a look at their values.
-_NUMBERS = {
+LIBPQ_NUMBERS = {
     "keepalives": (0, 1),
     "keepalives_count": (1, 1_000),
     "keepalives_idle": (1, 100_000),
@@ -41,7 +41,7 @@ _NUMBERS = {
 }
 # Of the others, a standby takes no writes and no job.
 SESSION_ATTRS = ("any", "primary", "read-write")
-_HANDED_ON = ("options", "target_session_attrs", *_NUMBERS)
+LIBPQ_NAMES = ("options", "target_session_attrs", *LIBPQ_NUMBERS)
 _PARAMETERS = (
     "application_name",
     "connect_timeout",
@@ -53,7 +53,7 @@ _PARAMETERS = (
     "sslmode",
     "sslrootcert",
     "user",
-    *_HANDED_ON,
+    *LIBPQ_NAMES,
 )
 
 
@@ -250,8 +250,8 @@ def _read_parameters(location: Location, query: str) -> None:
 
 
 def _check_handed_on(name: str, value: str) -> None:
-    if name in _NUMBERS:
-        _number(name, value, _NUMBERS[name])
+    if name in LIBPQ_NUMBERS:
+        _number(name, value, LIBPQ_NUMBERS[name])
     elif name == "target_session_attrs" and value not in SESSION_ATTRS:
         known = ", ".join(SESSION_ATTRS)
         raise _refused(f"has a target_session_attrs that is none of {known}")

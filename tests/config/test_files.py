@@ -79,6 +79,34 @@ def test_parses_postgres_with_everything() -> None:
     assert location["sslkey"] == "/k"
 
 
+def test_parses_what_goes_to_libpq() -> None:
+    details = {
+        "host": "db1,db2",
+        "tcp_user_timeout": 3000,
+        "keepalives": 1,
+        "keepalives_idle": 5,
+        "keepalives_interval": 2,
+        "keepalives_count": 4,
+        "target_session_attrs": "primary",
+        "options": "-c search_path=x",
+    }
+
+    location = parse_table(POSTGRES | details, BASE, {})
+
+    assert location["host"] == "db1,db2"
+    assert dict(location["libpq"]) == {
+        name: str(value) for name, value in details.items() if name != "host"
+    }
+
+
+def test_what_goes_to_libpq_comes_before_what_a_url_says() -> None:
+    url = "postgresql://app@db/jobs?keepalives_idle=9&tcp_user_timeout=1"
+
+    location = parse_table({"url": url, "keepalives_idle": 5}, BASE, {})
+
+    assert dict(location["libpq"]) == {"keepalives_idle": "5", "tcp_user_timeout": "1"}
+
+
 def test_parses_a_url_with_details_beside_it() -> None:
     table = {"url": "postgresql://app@db/jobs?connect_timeout=9", "connect_timeout": 3}
 
@@ -149,6 +177,15 @@ def test_resolve_password_errors_when_env_var_missing(environ: dict[str, str]) -
         ({"sslmode": "on"}, "sslmode", "must be one of disable"),
         ({"application_name": ""}, "application_name", "not empty"),
         ({"sslrootcert": 1}, "sslrootcert", "must be text"),
+        ({"options": ""}, "options", "not empty"),
+        ({"options": 1}, "options", "must be text"),
+        ({"target_session_attrs": "standby"}, "target_session_attrs", "one of any"),
+        ({"target_session_attrs": []}, "target_session_attrs", "one of any"),
+        ({"keepalives": 2}, "keepalives", "not within 0 to 1"),
+        ({"keepalives": True}, "keepalives", "not a whole number"),
+        ({"keepalives_idle": "5"}, "keepalives_idle", "not a whole number"),
+        ({"tcp_user_timeout": -1}, "tcp_user_timeout", "not within 0 to 10000000"),
+        ({"keepalive": 1}, "keepalive", "did you mean 'keepalives'"),
         ({"url": "postgresql://h/d"}, "host", "cannot stand beside url"),
         ({"pool": {"size": 1}}, "pool", "is no key"),
     ],
@@ -179,6 +216,7 @@ def test_parse_table_needs_the_postgres_address(key: str) -> None:
         ({"path": "q.db"}, "adapter"),
         ({"adapter": "sqlite", "password": "x"}, "password"),
         ({"adapter": "sqlite", "max_connections": 1}, "max_connections"),
+        ({"adapter": "sqlite", "keepalives": 1}, "keepalives"),
         ({"adapter": "sqlite", "path": ""}, "path"),
         ({"adapter": "sqlite", "path": "a", "url": "sqlite:///b"}, "path"),
         ({"adapter": "sqlite", "url": "postgresql://h/d"}, "adapter"),
