@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+import multiprocessing
 import os
 import signal
 import time
@@ -19,6 +20,7 @@ from flask import Flask, Response, request
 
 from flask_forge_jobs import ForgeJobs, TaskContext
 from flask_forge_jobs.clock import SystemClock
+from flask_forge_jobs.ids import UlidGenerator
 from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.jobs import HeartbeatReport
 from flask_forge_jobs.model.queues import DEFAULT_QUEUE
@@ -46,7 +48,14 @@ PROCESS_HEADER = "X-Answered-By"
 STARTED, ENDED, FAILED = "S", "E", "F"
 # Before it takes a token; started after that.
 ASKED = "A"
-KIND = "acceptance.work"
+# A child that a task has forked is about to enqueue a job, and has; or it does not end
+# as it should.
+TRIES, ENQUEUED, BROKEN = "T", "Q", "X"
+KIND, FORKING_KIND = "acceptance.work", "acceptance.forking"
+# No child takes this long; it only turns a hang into a line of the ledger.
+CHILD_LIMIT_S = 40.0
+# Above every number of crashes and failures that a job can live through.
+MAX_ATTEMPTS = 25
 METERED_KIND, BUCKET = "acceptance.metered", "acceptance"
 SEATED_KIND, SEATS = "acceptance.seated", 2
 # Keeps every thread of its process out: the first in a worker, the second apart.
@@ -67,10 +76,16 @@ class LedgerWriter:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         self._descriptor = os.open(path, flags, 0o600)
 
-    def note(self, event: str, context: TaskContext) -> None:
-        """Append one line: event, job, attempt, owner and process, and the time."""
+    def note(self, event: str, context: TaskContext, job_id: str = "") -> None:
+        """Append one line: event, job, attempt, owner and process, and the time.
+
+        Args:
+            event: What happens.
+            context: Of the run.
+            job_id: The job it happens to; that of the run by default.
+        """
         line = (
-            f"{event} {context.job_id} {context.attempt} "
+            f"{event} {job_id or context.job_id} {context.attempt} "
             f"{context.host_id}/{os.getpid()} {time.monotonic_ns()}\n"
         )
         os.write(self._descriptor, line.encode("ascii"))
@@ -149,6 +164,7 @@ def create_app() -> Flask:
     if path:
         ledger = LedgerWriter(path)
         _register_work(forge, ledger)
+        _register_forking(forge, app, ledger)
         _register_limited(forge, ledger)
         if not os.environ.get(EMBEDDED_VARIABLE):
             # One of them needs a process of its own, which only the command starts.
@@ -207,6 +223,35 @@ def _register_work(forge: ForgeJobs, ledger: LedgerWriter) -> None:
             raise RuntimeError("fails once")
         ledger.note(ENDED, context)
         # Stored by whoever finishes the job, so the row tells which run that was.
+        return {
+            "number": number,
+            "host_id": context.host_id,
+            "attempt": context.attempt,
+        }
+
+
+def _register_forking(forge: ForgeJobs, app: Flask, ledger: LedgerWriter) -> None:
+    def enqueue(context: TaskContext, job_id: str) -> None:
+        ledger.note(TRIES, context, job_id)
+        payload = {"number": 0, "sleep_ms": 1}
+        with app.app_context():
+            forge.enqueue(KIND, payload, max_attempts=MAX_ATTEMPTS, job_id=job_id)
+        ledger.note(ENQUEUED, context, job_id)
+
+    @forge.task(kind=FORKING_KIND)
+    def forking(context: TaskContext, number: int, sleep_ms: int) -> dict[str, object]:
+        """Fork a child that enqueues a job, while other threads go on."""
+        del sleep_ms
+        ledger.note(STARTED, context)
+        job_id = UlidGenerator().new()
+        start = multiprocessing.get_context("fork").Process
+        child = start(target=enqueue, args=(context, job_id))
+        child.start()
+        child.join(CHILD_LIMIT_S)
+        if child.exitcode != 0:
+            ledger.note(BROKEN, context)
+            child.kill()
+        ledger.note(ENDED, context)
         return {
             "number": number,
             "host_id": context.host_id,

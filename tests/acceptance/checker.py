@@ -12,7 +12,14 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from flask_forge_jobs.model.outcomes import MAX_CRASHES
-from tests.acceptance.application import ENDED, FAILED, STARTED
+from tests.acceptance.application import (
+    BROKEN,
+    ENDED,
+    ENQUEUED,
+    FAILED,
+    STARTED,
+    TRIES,
+)
 from tests.acceptance.ledger import Evidence, Failure, FinalRow, Kill, Line, Run
 
 FINAL = ("done", "dead")
@@ -100,7 +107,8 @@ class Checker:
 
     def no_loss(self) -> Iterator[str]:
         """I1."""
-        for job_id in sorted({ack.job_id for ack in self._evidence.acks}):
+        acknowledged = {ack.job_id for ack in self._evidence.acks}
+        for job_id in sorted(acknowledged | self._jobs_of(ENQUEUED)):
             if job_id not in self._rows:
                 yield f"job {job_id} was acknowledged and is gone"
         for row in self._evidence.rows:
@@ -112,8 +120,10 @@ class Checker:
     def no_phantom(self) -> Iterator[str]:
         """I2."""
         acknowledged = {ack.job_id for ack in self._evidence.acks}
+        # A child may be killed before it can say that its job is stored.
+        asked_for = acknowledged | self._jobs_of(TRIES)
         for row in self._evidence.rows:
-            if row.job_id not in acknowledged:
+            if row.job_id not in asked_for:
                 yield f"job {row.job_id} was never acknowledged"
 
     def at_least_once(self) -> Iterator[str]:
@@ -261,6 +271,11 @@ class Checker:
     def hygiene(self) -> Iterator[str]:
         """I15."""
         yield from self._evidence.leftovers
+        for job_id in self._jobs_of(BROKEN):
+            yield f"a child that job {job_id} forked did not end as it should"
+
+    def _jobs_of(self, event: str) -> set[str]:
+        return {line.job_id for line in self._evidence.lines if line.event == event}
 
     def _reaped(self) -> Iterator[tuple[FinalRow, Failure]]:
         for row in self._evidence.rows:

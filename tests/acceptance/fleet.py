@@ -90,6 +90,12 @@ class Fleet:
             options: Further options of the command.
             environ: Further variables.
         """
+        worker = self.spawn(*options, **environ)
+        self.workers.append(worker)
+        return worker
+
+    def spawn(self, *options: str, **environ: str) -> Worker:
+        """Start a worker that is none of the fleet's own; see :meth:`start`."""
         name = f"w{self._count}"
         self._count += 1
         command = [script("flask"), "--app", FACTORY, "forge-jobs", "worker"]
@@ -105,9 +111,7 @@ class Fleet:
                 stdout=log,
                 stderr=log,
             )
-        worker = Worker(name, process, from_ns)
-        self.workers.append(worker)
-        return worker
+        return Worker(name, process, from_ns)
 
     def replace_ended(self) -> None:
         """Replace the workers that ended by themselves, as a supervisor does."""

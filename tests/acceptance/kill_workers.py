@@ -4,8 +4,13 @@ A process that was killed can never finish late, so kills alone say nothing of t
 fence. Stalls do: a worker is stopped for longer than its lease, others are given its
 jobs, and then it goes on and reports outcomes of jobs that are no longer its own.
 
-Run it with ``python -m tests.acceptance.kill_workers --backend both``. It prints its
-seed, its figures and the table of invariants; the exit status is 1 when one is broken.
+Some of the workers are families of ``--processes``: a child of one is killed, or its
+parent, or the whole group, with SIGTERM to all before or without. Some tasks fork a
+child that enqueues, and a producer forks children while a thread of it writes.
+
+Run it with ``python -m tests.acceptance.kill_workers --backend both``; the long form
+is ``--jobs 100000 --kills 300 --forks 300``. It prints its seed, its figures and the
+table of invariants; the exit status is 1 when one is broken.
 """
 
 from __future__ import annotations
@@ -29,12 +34,14 @@ from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.model.payloads import dump
 from tests.acceptance import evidence as stored
-from tests.acceptance.application import KIND
+from tests.acceptance.application import ENQUEUED, KIND, MAX_ATTEMPTS
 from tests.acceptance.checker import SECOND_NS, Checker, Verdict, table
 from tests.acceptance.driving import drive, numbers_of
+from tests.acceptance.families import CHILDREN, families
 from tests.acceptance.fleet import SETTLE_S, Fleet, started
+from tests.acceptance.forking import ForkingProducer
 from tests.acceptance.ledger import Ack, Evidence, Kill
-from tests.acceptance.producer import MAX_ATTEMPTS, DuplicateWatch, Producer
+from tests.acceptance.producer import DuplicateWatch, Producer
 from tests.acceptance.programs import wait_until
 from tests.support.sql import Sql
 
@@ -58,6 +65,9 @@ class Plan:
         threads: Threads of each.
         seed: Of everything random here.
         lease_s: ``FORGE_JOBS_LEASE_S`` of the workers, in seconds.
+        families: Parents with two worker processes each, beside the others.
+        forks: How many tasks, about, fork a child that enqueues, and how many forks
+            there are of a producer that writes.
     """
 
     jobs: int = 20_000
@@ -68,6 +78,13 @@ class Plan:
     threads: int = 4
     seed: int = 0
     lease_s: float = 2.0
+    families: int = 0
+    forks: int = 0
+
+    @property
+    def drain_limit_s(self) -> float:
+        """How long the last job may take to end, in seconds: 50 a second are few."""
+        return DRAIN_LIMIT_S + self.jobs / 50
 
     @property
     def stall_s(self) -> float:
@@ -120,6 +137,8 @@ class Driver:
     ) -> None:
         self.plan = plan
         self._settings = DatabaseSettings.from_url(database_url)
+        self._url, self._folder = database_url, folder
+        self._forked: list[Ack] = []
         self.sql = Sql(self._settings)
         app = Flask("observer")
         app.config["FORGE_JOBS_DATABASE_URL"] = database_url
@@ -145,12 +164,18 @@ class Driver:
         with self._app.app_context():
             storage = self._forge.storage
         storage.open()
-        with contextlib.closing(storage), started(self.fleet, self.plan.processes):
+        with (
+            contextlib.closing(storage),
+            started(self.fleet, self.plan.processes),
+            families(self.fleet, self.sql, self.plan.families) as self.families,
+        ):
             evidence = self._make_evidence(storage)
         return self._report(evidence, time.monotonic() - began_at)
 
     def _make_evidence(self, storage: Storage) -> Evidence:
-        evidence = Evidence(recovery_limit_s=self.plan.lease_s + RECOVERY_SLACK_S)
+        self.evidence = evidence = Evidence(
+            recovery_limit_s=self.plan.lease_s + RECOVERY_SLACK_S
+        )
         watch = DuplicateWatch(self.look_for_duplicates)
         watch.start()
         try:
@@ -162,7 +187,7 @@ class Driver:
         finally:
             watch.stop()
         evidence.duplicates_seen += watch.found
-        evidence.leftovers += self.fleet.stop()
+        evidence.leftovers += self.families.stop() + self.fleet.stop()
         if not self.plan.stalls:
             evidence.leftovers += [
                 f"worker {worker.name} gave up without a stall"
@@ -179,12 +204,21 @@ class Driver:
 
     def produce_and_kill(self, storage: Storage, kills: list[Kill]) -> list[Ack]:
         """Store the jobs while workers are killed; note the kills, return the acks."""
+        duration_s = sum(self._pauses_s) + self.plan.stalls * self.plan.stall_s
+        forking = ForkingProducer(
+            self._url,
+            self._folder,
+            forks=self.plan.forks,
+            duration_s=duration_s,
+            seed=self.plan.seed,
+        )
         producer = Producer(
             storage,
             jobs=self.plan.jobs,
-            duration_s=sum(self._pauses_s) + self.plan.stalls * self.plan.stall_s,
+            duration_s=duration_s,
             has_stalls=self.plan.stalls > 0,
             source=random.Random(self.plan.seed + 1),
+            forking=self.plan.forks,
         )
         producer.start()
         try:
@@ -194,21 +228,31 @@ class Driver:
                     self.fleet.stall(self._random, self.plan.stall_s)
                     for _ in range(self.plan.stalls_after(number))
                 )
-            return producer.finish(DRAIN_LIMIT_S)
+            self._forked = forking.finish(self.plan.drain_limit_s)
+            return producer.finish(self.plan.drain_limit_s) + self._forked
         finally:
             producer.stop()
+            forking.stop()
 
     def _kill_after(self, pause_s: float, kills: list[Kill]) -> None:
         pause = threading.Event()
         pause.wait(pause_s - SETTLE_S)
-        dead = self.fleet.kill(self._random, self.plan.victims)
-        for _ in dead:
-            self.fleet.start()
+        dead = self._strike()
         pause.wait(SETTLE_S)
         for kill in dead:
             # What it had sent to a server before it died may have been stored after.
             late = self.fleet.held_by(kill.host_id)
             kills.append(dataclasses.replace(kill, held=kill.held | late))
+
+    def _strike(self) -> list[Kill]:
+        """Kill what comes next, and start others in its place."""
+        alone, together = self.plan.processes, CHILDREN * self.plan.families
+        if together and self._random.randrange(alone + together) >= alone:
+            return self.families.hit(self._random)
+        dead = self.fleet.kill(self._random, self.plan.victims)
+        for _ in dead:
+            self.fleet.start()
+        return dead
 
     def _last_job(self, storage: Storage) -> Ack:
         """Store one more: the fleet still works, and stale sockets are noticed."""
@@ -223,12 +267,13 @@ class Driver:
                 "SELECT COUNT(*) FROM forge_job WHERE completed_at IS NULL"
             )
 
-        wait_until(have_ended, "every job has ended", DRAIN_LIMIT_S)
+        wait_until(have_ended, "every job has ended", self.plan.drain_limit_s)
 
     def _wait_until_the_dead_are_forgotten(self) -> None:
         def are_forgotten() -> bool:
             self.fleet.replace_ended()
             alive = {worker.name for worker in self.fleet.workers}
+            alive |= self.families.names()
             rows = self.sql.run("SELECT worker_name FROM forge_pod")
             return {name for (name,) in rows} == alive
 
@@ -258,6 +303,11 @@ class Driver:
                 worker.process.pid not in {kill.pid for kill in stalls}
                 for worker in self.fleet.replaced
             ),
+            "hits on families": dict(self.families.hits),
+            "jobs of the producer that forks": len(self._forked),
+            "jobs of children of tasks": sum(
+                line.event == ENQUEUED for line in evidence.lines
+            ),
             "jobs given back": len(reaped),
             "slowest give-back": f"{_slowest_s(evidence):.1f} s",
             "elapsed": f"{elapsed_s:.0f} s",
@@ -278,7 +328,8 @@ def _slowest_s(evidence: Evidence) -> float:
 
 def main() -> int:
     """Run the driver from the command line."""
-    return drive("kill-workers", __doc__, numbers_of(Plan), _run)
+    options = numbers_of(Plan) | {"families": 1, "forks": 50}
+    return drive("kill-workers", __doc__, options, _run)
 
 
 def _run(url: str, folder: Path, /, **options: Any) -> tuple[str, bool]:

@@ -6,10 +6,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.acceptance.application import ASKED, ENDED, FAILED, STARTED
+from tests.acceptance.application import (
+    ASKED,
+    BROKEN,
+    ENDED,
+    ENQUEUED,
+    FAILED,
+    STARTED,
+    TRIES,
+)
 
 Run = tuple[str, int]
-_EVENTS = (ASKED, STARTED, ENDED, FAILED)
+_EVENTS = (ASKED, STARTED, ENDED, FAILED, TRIES, ENQUEUED, BROKEN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,8 +26,9 @@ class Line:
 
     Args:
         event: ``S`` started, ``E`` ended well, ``F`` is about to fail on purpose, ``A``
-            asks for a token.
-        job_id: The job.
+            asks for a token; of a child that a run forked ``T`` is about to enqueue,
+            ``Q`` has enqueued, ``X`` did not end as it should.
+        job_id: The job; with ``T`` and ``Q`` the one that is enqueued.
         attempt: The attempt.
         host_id: The worker process that owned the job.
         pid: Its process id.

@@ -10,7 +10,7 @@ from itertools import islice
 
 from flask_forge_jobs import EnqueueResult, NewJob, Storage
 from flask_forge_jobs.model.payloads import dump
-from tests.acceptance.application import KIND
+from tests.acceptance.application import FORKING_KIND, KIND, MAX_ATTEMPTS
 from tests.acceptance.ledger import Ack
 
 LONGEST_RUN_MS = 20
@@ -22,8 +22,6 @@ SLOW_AGAIN_SHARE = 0.3
 SLOW_AGAIN_MS = 2000
 # Few enough keys that many jobs meet an unfinished one with theirs.
 JOBS_A_KEY = 200
-# Above every number of crashes and failures that a job can live through.
-MAX_ATTEMPTS = 25
 LARGEST_BATCH = 40
 
 
@@ -36,6 +34,7 @@ class Producer(threading.Thread):
         duration_s: Over how many seconds; later when the database is slower.
         has_stalls: Whether workers stall, which needs jobs that are slow again.
         source: Chooses run times, failures, keys and batches.
+        forking: How many of the jobs, about, fork a child.
     """
 
     def __init__(
@@ -46,14 +45,18 @@ class Producer(threading.Thread):
         duration_s: float,
         has_stalls: bool,
         source: random.Random,
+        forking: int = 0,
     ) -> None:
         super().__init__(name="producer", daemon=True)
         self.acks: list[Ack] = []
         self.error: Exception | None = None
+        # Time that is not made up for.
+        self.lost_s = 0.0
         self.storage = storage
         self._total = jobs
         self._duration_s = duration_s
         self._has_stalls = has_stalls
+        self._forking_share = forking / jobs
         self.random = source
         self._stopping = threading.Event()
 
@@ -68,7 +71,8 @@ class Producer(threading.Thread):
         began_at = time.monotonic()
         jobs = self._jobs()
         while batch := list(islice(jobs, self.random.randint(1, LARGEST_BATCH))):
-            due_at = began_at + self._duration_s * len(self.acks) / self._total
+            due_s = self._duration_s * len(self.acks) / self._total
+            due_at = began_at + self.lost_s + due_s
             if self._stopping.wait(max(due_at - time.monotonic(), 0.0)):
                 return
             self.store(batch)
@@ -79,6 +83,10 @@ class Producer(threading.Thread):
                 "number": number,
                 "sleep_ms": self.random.randint(1, LONGEST_RUN_MS),
             }
+            if self.random.random() < self._forking_share:
+                job = NewJob(FORKING_KIND, dump(payload), max_attempts=MAX_ATTEMPTS)
+                yield job
+                continue
             if self.random.random() < FAILING_SHARE:
                 payload["fails_once"] = True
             elif self._has_stalls and self.random.random() < SLOW_AGAIN_SHARE:

@@ -291,6 +291,25 @@ def test_stall_explains_only_what_the_process_held() -> None:
     assert verdicts["I6"].violations
 
 
+def test_checker_knows_the_jobs_of_forked_children() -> None:
+    evidence = sound()
+
+    def broken() -> set[str]:
+        verdicts = Checker(evidence).check()
+        return {verdict.name for verdict in verdicts if verdict.violations}
+
+    evidence.rows.append(_done("child", 1))
+    evidence.lines += _run("child", 1, HOST, PID, at_s=50)
+    evidence.counts = {"rows": {"done": 14}}
+    assert broken() == {"I2"}
+    evidence.lines.append(Line("T", "child", 1, HOST, PID + 1, 49 * SECOND_NS))
+    assert broken() == set()
+    evidence.lines.append(Line("Q", "lost", 1, HOST, PID + 1, 51 * SECOND_NS))
+    assert broken() == {"I1"}
+    evidence.lines.append(Line("X", "plain-1", 1, HOST, PID, 52 * SECOND_NS))
+    assert broken() == {"I1", "I15"}
+
+
 def test_table_names_what_is_broken() -> None:
     evidence = sound()
     leave_a_slot(evidence)

@@ -31,6 +31,22 @@ def test_fleet_that_dies_as_a_whole_recovers_alone(
 
 
 @pytest.mark.long
+def test_families_and_forks_lose_nothing_either(
+    database_url: str, tmp_path: Path
+) -> None:
+    """A group gets SIGTERM at once, then SIGKILL; tasks and a producer fork."""
+    plan = Plan(
+        jobs=1_500, kills=8, stalls=0, processes=1, families=1, forks=8, seed=SHORT_SEED
+    )
+
+    report = Driver(plan, database_url, tmp_path).run()
+
+    assert report.is_sound, report.text()
+    assert report.figures["hits on families"], report.text()
+    assert report.figures["jobs of children of tasks"], report.text()
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("backend", ["postgres"])
 def test_stalled_worker_finishes_nothing_that_it_lost(
     database_url: str, tmp_path: Path
