@@ -53,10 +53,14 @@ class PersistentProducer(Producer):
         """Ask until there is an answer."""
         while True:
             try:
-                return self.storage.jobs.enqueue_many(jobs, key)
+                return self.ask(jobs, key)
             except (StorageUnavailableError, StorageBusyError):
                 self.unclear += 1
                 threading.Event().wait(self.random.uniform(*ASK_AGAIN_RANGE_S))
+
+    def ask(self, jobs: list[NewJob], key: RequestKey) -> list[EnqueueResult]:
+        """Ask once."""
+        return self.storage.jobs.enqueue_many(jobs, key)
 
 
 class UnderFault(Driver):
@@ -72,6 +76,8 @@ class UnderFault(Driver):
         storage: What the producer stores with; the driver's own by default.
         environ: Further variables of the workers.
     """
+
+    producer_type = PersistentProducer
 
     def __init__(
         self,
@@ -105,7 +111,7 @@ class UnderFault(Driver):
         """Store the jobs while the fault is injected."""
         del kills
         self.storage = storage
-        producer = PersistentProducer(
+        producer = self.producer_type(
             self._producing or storage,
             jobs=self.plan.jobs,
             duration_s=self._duration_s,

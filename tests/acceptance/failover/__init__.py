@@ -1,0 +1,1 @@
+"""Takes a PostgreSQL server away under load and gives it back."""
