@@ -26,6 +26,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "model/overview": "contract/test_job_reader.py, on both backends",
     "storage/finishing": "contract/test_fencing.py and contract/test_cooldowns.py, "
     "on both backends",
+    "storage/postgres_probe": "storage/test_postgres_away.py, through its database",
     "storage/postgres_schema": "storage/test_migrate.py, with the other dialect's",
     "storage/postgres_transaction": "storage/test_postgres.py, through its database",
     "storage/sqlite_connection": "storage/test_sqlite.py, through its database",

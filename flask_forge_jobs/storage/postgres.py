@@ -18,7 +18,7 @@ from typing import TypeVar
 import psycopg2
 
 from flask_forge_jobs.config.database import DatabaseSettings
-from flask_forge_jobs.errors import StorageOutcomeUnknownError, StorageUnavailableError
+from flask_forge_jobs.errors import StorageOutcomeUnknownError
 from flask_forge_jobs.randomness import fraction
 from flask_forge_jobs.storage.availability import Availability
 from flask_forge_jobs.storage.catalogue import load_migrations, load_statements
@@ -37,6 +37,7 @@ from flask_forge_jobs.storage.postgres_faults import PostgresFaults, is_of_no_us
 from flask_forge_jobs.storage.postgres_joining import require_usable, run_joined
 from flask_forge_jobs.storage.postgres_listener import PostgresListener
 from flask_forge_jobs.storage.postgres_pool import ConnectionPool, connect
+from flask_forge_jobs.storage.postgres_probe import require_working
 from flask_forge_jobs.storage.postgres_schema import PostgresSchema
 from flask_forge_jobs.storage.postgres_session import Opening, Session, SessionSettings
 from flask_forge_jobs.storage.postgres_tls import warn_of_unchecked_server
@@ -57,8 +58,6 @@ _DEADLINE_SLACK_S = 2.0
 # An attempt that ends so late has met one of the limits, not a refusal.
 _TIMED_OUT_S = 2.0
 _PROBE_LIMIT_S = 2.0
-# Nothing is stored, but a server that waits for its standby waits with this too.
-_EMPTY_COMMIT = "SELECT pg_logical_emit_message(true, 'forge_jobs', '')"
 
 # Handles inherited by a fork. Referenced for ever: closing one would end the parent's.
 _inherited: list[object] = []
@@ -281,11 +280,7 @@ class PostgresDatabase:
             transaction = PostgresTransaction(
                 connection, self._begin_alone.of(connection), self.known_version
             )
-            ((takes_writes,),) = transaction.all("takes_writes")
-            if not takes_writes:
-                raise StorageUnavailableError("the server takes no writes at present")
-            if writes:
-                connection.cursor().execute(_EMPTY_COMMIT)
+            require_working(connection, transaction, writes=writes)
 
     def _transact(
         self,

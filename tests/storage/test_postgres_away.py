@@ -16,16 +16,22 @@ from flask_forge_jobs.errors import (
     StorageUnavailableError,
 )
 from flask_forge_jobs.model.jobs import NewJob
+from flask_forge_jobs.storage import availability as availability_module
 from flask_forge_jobs.storage import postgres as postgres_module
+from flask_forge_jobs.storage import postgres_probe
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.connect import open_storage
 from flask_forge_jobs.storage.deadlines import within
 from flask_forge_jobs.storage.postgres import PostgresDatabase
+from tests.acceptance.failover.ways import without_its_standby
+from tests.acceptance.faults.cluster import cluster
 from tests.acceptance.faults.proxy import Proxy, proxied
 from tests.support.jobs import OWNER, enqueue
+from tests.support.runtimes import wait_until
 from tests.support.sql import Sql
 from tests.support.threads import Heard
 
+WAITING = "SELECT COUNT(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
 STORED = "SELECT id FROM forge_job ORDER BY id"
 
 
@@ -41,13 +47,17 @@ def far(
     proxy: Proxy, postgres_settings: DatabaseSettings, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Storage]:
     """The stores by way of it, with short limits; the queue is known."""
-    monkeypatch.setattr(postgres_module, "_DEADLINE_SLACK_S", 0.1)
-    monkeypatch.setattr(postgres_module, "_TIMED_OUT_S", 0.3)
+    _shorten_limits(monkeypatch)
     settings = DatabaseSettings.from_url(proxy.url_of(postgres_settings))
     settings = dataclasses.replace(settings, statement_timeout_s=0.5)
     with contextlib.closing(open_storage(settings)) as storage:
         enqueue(storage)
         yield storage
+
+
+def _shorten_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postgres_module, "_DEADLINE_SLACK_S", 0.1)
+    monkeypatch.setattr(postgres_module, "_TIMED_OUT_S", 0.3)
 
 
 def database_of(storage: Storage) -> PostgresDatabase:
@@ -99,6 +109,45 @@ def test_a_job_whose_answer_was_lost_is_stored_once_under_its_id(
     assert stored == [*before, (job_id,)] == sql.run(STORED)
     assert (again.id, again.is_deduped) == (job_id, False)
     assert in_bulk.id == job_id
+
+
+@pytest.mark.long
+def test_nothing_more_is_sent_to_a_server_whose_commits_wait_for_a_standby(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It answers reads, and ends no session that is given up here."""
+    _shorten_limits(monkeypatch)
+    monkeypatch.setattr(availability_module, "PROBE_PERIOD_S", 0.05)
+    monkeypatch.setattr(postgres_probe, "LONG_WAIT_S", 0.3)
+    with cluster() as server:
+        settings = DatabaseSettings.from_url(server.url)
+        settings = dataclasses.replace(settings, statement_timeout_s=0.5)
+        with contextlib.closing(open_storage(settings)) as storage:
+            enqueue(storage)
+            availability = database_of(storage)._state.availability
+            look, probes = availability._probe, list[bool]()
+
+            def noted(writes: bool) -> object:  # as it is called
+                probes.append(writes)
+                return look(writes)
+
+            availability._probe = noted
+            heard = Heard()
+            database_of(storage)._state.callbacks.append(heard)
+            with without_its_standby(server):
+                with pytest.raises(StorageOutcomeUnknownError) as caught:
+                    enqueue(storage)
+                wait_until(lambda: len(probes) > 3 or heard._names, "it is looked for")
+
+                assert heard._names == []
+                with pytest.raises(StorageUnavailableError, match="not tried"):
+                    enqueue(storage)
+                assert server.ask(WAITING) == [(1,)]
+
+            assert heard.wait_for(None)
+            (job_id,) = caught.value.job_ids
+            assert storage.jobs.enqueue(NewJob("noop", job_id=job_id)).id == job_id
+            assert server.ask("SELECT COUNT(*) FROM forge_job") == [(2,)]
 
 
 def test_what_was_never_sent_is_not_called_unknown(far: Storage, proxy: Proxy) -> None:
