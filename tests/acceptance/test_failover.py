@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
+import random
 import secrets
 from pathlib import Path
+from typing import cast
 
 import pytest
 
+from flask_forge_jobs import Storage
+from flask_forge_jobs.errors import StorageOutcomeUnknownError
+from tests.acceptance.client import Answer
 from tests.acceptance.failover.answers import Answers
-from tests.acceptance.failover.clients import NUMBERS_A_CLIENT, twice
+from tests.acceptance.failover.clients import NUMBERS_A_CLIENT, HttpClient, twice
 from tests.acceptance.failover.outcome import Outcome, table
 from tests.acceptance.failover.trial import Trial
 from tests.acceptance.failover.ways import routed_to_a_standby
@@ -69,6 +75,33 @@ def test_somebody_is_back_when_calls_succeed_for_good(
     calls: list[tuple[int, int, bool]], back_s: float
 ) -> None:
     assert Answers(calls).back_s(10) == pytest.approx(back_s)
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "message", "unknown", "complaint"),
+    [
+        (503, {"Retry-After": "5"}, "try again later", None, None),
+        (503, {"Retry-After": "5"}, str(StorageOutcomeUnknownError(["7"])), "7", None),
+        (409, {"Retry-After": "1"}, "the database is busy", None, None),
+        (503, {}, "try again later", None, "a 503 without Retry-After"),
+        (503, {"Retry-After": "5"}, str(StorageOutcomeUnknownError()), None, "its id"),
+        (500, {}, "internal error", None, "answered 500"),
+    ],
+)
+def test_a_client_checks_what_it_is_told(
+    status: int,
+    headers: dict[str, str],
+    message: str,
+    unknown: str | None,
+    complaint: str | None,
+) -> None:
+    nowhere = cast("Storage", None)
+    client = HttpClient(1, 0, nowhere, random.Random(0))
+    answer = Answer(status, headers, json.dumps({"msg": message}).encode())
+
+    assert client._check(answer) == unknown
+    assert len(client.complaints) == (complaint is not None)
+    assert complaint is None or complaint in client.complaints[0]
 
 
 def test_only_jobs_of_clients_are_counted_by_their_number() -> None:
