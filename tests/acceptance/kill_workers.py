@@ -223,11 +223,17 @@ class Driver:
         producer.start()
         try:
             for number, pause_s in enumerate(self._pauses_s):
+                began_at = time.monotonic()
+                stalls = self.plan.stalls_after(number)
                 self._kill_after(pause_s, kills)
                 kills.extend(
                     self.fleet.stall(self._random, self.plan.stall_s)
-                    for _ in range(self.plan.stalls_after(number))
+                    for _ in range(stalls)
                 )
+                # Else the last of them would meet workers without a job.
+                planned_s = pause_s + stalls * self.plan.stall_s
+                took_s = time.monotonic() - began_at
+                producer.lost_s += max(took_s - planned_s, 0.0)
             self._forked = forking.finish(self.plan.drain_limit_s)
             return producer.finish(self.plan.drain_limit_s) + self._forked
         finally:
