@@ -28,8 +28,8 @@ SETTLE_S = 0.2
 # How often to look for a worker that holds jobs, and how long it runs in between.
 MOST_STOPS = 400
 BETWEEN_STOPS_S = 0.02
-# The others write for milliseconds only.
-LOCK_LIMIT_S = 0.1
+# The others write for milliseconds only, on a busy machine for some more.
+LOCK_LIMIT_S = 0.5
 GATE_LOOKS = 20
 
 
