@@ -224,14 +224,8 @@ class Driver:
         try:
             for number, pause_s in enumerate(self._pauses_s):
                 began_at = time.monotonic()
-                stalls = self.plan.stalls_after(number)
-                self._kill_after(pause_s, kills)
-                kills.extend(
-                    self.fleet.stall(self._random, self.plan.stall_s)
-                    for _ in range(stalls)
-                )
+                planned_s = self._kill_and_stall(number, pause_s, kills)
                 # Else the last of them would meet workers without a job.
-                planned_s = pause_s + stalls * self.plan.stall_s
                 took_s = time.monotonic() - began_at
                 producer.lost_s += max(took_s - planned_s, 0.0)
             self._forked = forking.finish(self.plan.drain_limit_s)
@@ -239,6 +233,13 @@ class Driver:
         finally:
             producer.stop()
             forking.stop()
+
+    def _kill_and_stall(self, number: int, pause_s: float, kills: list[Kill]) -> float:
+        """Kill after a pause, and stall; return how long that should take."""
+        stalls, stall_s = self.plan.stalls_after(number), self.plan.stall_s
+        self._kill_after(pause_s, kills)
+        kills.extend(self.fleet.stall(self._random, stall_s) for _ in range(stalls))
+        return pause_s + stalls * stall_s
 
     def _kill_after(self, pause_s: float, kills: list[Kill]) -> None:
         pause = threading.Event()
