@@ -25,8 +25,9 @@ from tests.support.sql import Sql
 STOP_LIMIT_S = 90.0
 # After which a commit that was under way at a kill is visible; well within a lease.
 SETTLE_S = 0.2
-# How often to look for a worker that holds jobs, and how long it runs in between.
-MOST_STOPS = 400
+# How often to look for a worker that holds jobs, and how long it runs in between. On a
+# busy machine all of them may have been killed and take a while to start.
+MOST_STOPS = 4_000
 BETWEEN_STOPS_S = 0.02
 # The others write for milliseconds only, on a busy machine for some more.
 LOCK_LIMIT_S = 0.5

@@ -57,7 +57,7 @@ class Plan:
     """What one run of the driver does.
 
     Args:
-        jobs: Jobs to store.
+        jobs: Jobs to store; more when kills and stalls take longer than planned.
         kills: How often to kill.
         victims: Workers that each kill takes at once.
         stalls: How often to stop a worker for longer than its lease.
@@ -220,26 +220,22 @@ class Driver:
             source=random.Random(self.plan.seed + 1),
             forking=self.plan.forks,
         )
+        # However long they take, they must meet workers that have jobs.
+        producer.may_end = False
         producer.start()
         try:
             for number, pause_s in enumerate(self._pauses_s):
-                began_at = time.monotonic()
-                planned_s = self._kill_and_stall(number, pause_s, kills)
-                # Else the last of them would meet workers without a job.
-                took_s = time.monotonic() - began_at
-                producer.lost_s += max(took_s - planned_s, 0.0)
+                self._kill_after(pause_s, kills)
+                kills.extend(
+                    self.fleet.stall(self._random, self.plan.stall_s)
+                    for _ in range(self.plan.stalls_after(number))
+                )
+            producer.may_end = True
             self._forked = forking.finish(self.plan.drain_limit_s)
             return producer.finish(self.plan.drain_limit_s) + self._forked
         finally:
             producer.stop()
             forking.stop()
-
-    def _kill_and_stall(self, number: int, pause_s: float, kills: list[Kill]) -> float:
-        """Kill after a pause, and stall; return how long that should take."""
-        stalls, stall_s = self.plan.stalls_after(number), self.plan.stall_s
-        self._kill_after(pause_s, kills)
-        kills.extend(self.fleet.stall(self._random, stall_s) for _ in range(stalls))
-        return pause_s + stalls * stall_s
 
     def _kill_after(self, pause_s: float, kills: list[Kill]) -> None:
         pause = threading.Event()

@@ -6,7 +6,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
-from itertools import islice
+from itertools import count, islice
 
 from flask_forge_jobs import EnqueueResult, NewJob, Storage
 from flask_forge_jobs.model.payloads import dump
@@ -50,6 +50,8 @@ class Producer(threading.Thread):
         super().__init__(name="producer", daemon=True)
         self.acks: list[Ack] = []
         self.error: Exception | None = None
+        # Else it goes on at its pace, beyond the number of jobs.
+        self.may_end = True
         # Time that is not made up for.
         self.lost_s = 0.0
         self.storage = storage
@@ -78,7 +80,9 @@ class Producer(threading.Thread):
             self.store(batch)
 
     def _jobs(self) -> Iterator[NewJob]:
-        for number in range(self._total):
+        for number in count():
+            if number >= self._total and self.may_end:
+                return
             payload: dict[str, object] = {
                 "number": number,
                 "sleep_ms": self.random.randint(1, LONGEST_RUN_MS),
