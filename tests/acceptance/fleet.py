@@ -29,8 +29,9 @@ SETTLE_S = 0.2
 # busy machine all of them may have been killed and take a while to start.
 MOST_STOPS = 4_000
 BETWEEN_STOPS_S = 0.02
-# The others write for milliseconds only, on a busy machine for some more.
-LOCK_LIMIT_S = 0.5
+# The others write for milliseconds only. Not longer: who is looked at is stopped, and a
+# worker that is stopped again and again loses its lease without a stall.
+LOCK_LIMIT_S = 0.1
 GATE_LOOKS = 20
 
 
