@@ -19,6 +19,7 @@ from flask_forge_jobs.model.processes import SlotReport
 from flask_forge_jobs.runtime.crew import Crew
 from flask_forge_jobs.runtime.execution import Execution, Runner
 from flask_forge_jobs.runtime.lane import Lane, may_wait
+from flask_forge_jobs.runtime.look_ahead import MOST_BYTES_AHEAD, LookAhead
 from flask_forge_jobs.tasks.failures import describe_failure
 
 logger = get_logger(__name__)
@@ -51,8 +52,9 @@ class SlotPool:
         clock: Clock,
         on_ended: Callable[[], None],
     ) -> None:
-        self._lanes = {name: Lane() for name in queue_names}
-        self._order = list(self._lanes)
+        self._order = list(dict.fromkeys(queue_names))
+        share = MOST_BYTES_AHEAD // max(len(self._order), 1)
+        self._lanes = {name: Lane(look_ahead=LookAhead(share)) for name in self._order}
         self._runner = runner
         self._host_id = host_id
         self._clock = clock
@@ -130,6 +132,7 @@ class SlotPool:
             count = 0
             for job in jobs:
                 lane = self._lanes[job.queue_name]
+                lane.look_ahead.learn_size(len(job.payload))  # JSON in ASCII
                 execution = Execution(job, now, timeout_s=self._runner.timeout_of(job))
                 if not may_wait(job) and not self._starts_at_once(lane):
                     self._direct_until = now + DIRECT_S

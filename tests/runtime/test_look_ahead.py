@@ -2,7 +2,12 @@ from __future__ import annotations
 
 import pytest
 
-from flask_forge_jobs.runtime.look_ahead import HORIZON_S, MOST_AHEAD, LookAhead
+from flask_forge_jobs.runtime.look_ahead import (
+    HORIZON_S,
+    MOST_AHEAD,
+    MOST_BYTES_AHEAD,
+    LookAhead,
+)
 
 
 def learned(*run_times_s: float) -> LookAhead:
@@ -45,6 +50,35 @@ def test_look_ahead_follows_tasks_that_become_faster() -> None:
     look_ahead = learned(0.5, *[0.001] * 40)
 
     assert look_ahead.jobs(1) > 10
+
+
+@pytest.mark.parametrize(
+    ("payload_bytes", "most"),
+    [
+        (100, MOST_AHEAD),
+        (MOST_BYTES_AHEAD // 40, 40),
+        (MOST_BYTES_AHEAD // 2, 2),
+        (2 * MOST_BYTES_AHEAD, 0),
+    ],
+)
+def test_look_ahead_takes_no_more_payload_than_fits(
+    payload_bytes: int, most: int
+) -> None:
+    look_ahead = learned(1e-5)
+    for _ in range(100):
+        look_ahead.learn_size(payload_bytes)
+
+    assert look_ahead.jobs(8) == most
+
+
+def test_look_ahead_follows_payloads_that_become_smaller() -> None:
+    look_ahead = learned(1e-5)
+    look_ahead.learn_size(MOST_BYTES_AHEAD)
+    before = look_ahead.jobs(8)
+    for _ in range(100):
+        look_ahead.learn_size(100)
+
+    assert (before, look_ahead.jobs(8)) == (1, MOST_AHEAD)
 
 
 def test_disappoint_forgets_the_mean() -> None:

@@ -21,16 +21,23 @@ from flask_forge_jobs.errors import (
     InvalidInputError,
     StorageUnavailableError,
 )
-from flask_forge_jobs.model.jobs import Exchange, JobStatus, NewJob
+from flask_forge_jobs.model.jobs import (
+    MAX_PAYLOAD_BYTES,
+    Exchange,
+    JobStatus,
+    NewJob,
+)
 from flask_forge_jobs.model.outcomes import (
     CANCELLED_MESSAGE,
     Done,
     Failed,
     Throttled,
 )
+from flask_forge_jobs.model.payloads import dump
 from flask_forge_jobs.runtime import dispatcher
 from flask_forge_jobs.runtime.dispatcher import GIVE_BACK_AFTER_S
 from flask_forge_jobs.runtime.handle import RuntimeHandle
+from flask_forge_jobs.runtime.look_ahead import MOST_BYTES_AHEAD
 from flask_forge_jobs.runtime.runtime import QueueRuntime
 from flask_forge_jobs.runtime.service import Service
 from flask_forge_jobs.storage.base import Storage
@@ -490,6 +497,27 @@ def test_jobs_claimed_behind_a_slow_one_go_back_unspent(
     assert {job.attempts for job in jobs} == {0}
     assert {job.attempts for job in done} == {1}
     assert {len(job.error_history) for job in done} == {0}
+
+
+def test_large_payloads_are_claimed_ahead_in_part(
+    storage: Storage, held: HeldTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a worker would hold more than a hundred of them."""
+    monkeypatch.setattr("flask_forge_jobs.runtime.dispatcher.GIVE_BACK_AFTER_S", 1000.0)
+    payload = dump({"text": "x" * (MAX_PAYLOAD_BYTES - 20)})
+    large = [NewJob("quick", payload)] * 24
+    with running(storage, registry_of(held, QuickTask()), threads=1) as handle:
+        storage.jobs.enqueue_many(large[:8])
+        wait_until(
+            lambda: storage.job_reader.statistics()["default"].counts.done == 8,
+            "the run time and the size of the jobs are known",
+        )
+        storage.jobs.enqueue_many([NewJob("held"), *large])
+        held.wait_for_start()
+        wait_until(lambda: handle._pool.buffered, "jobs are claimed ahead")
+        waiting = handle._pool.buffered
+
+    assert waiting * len(payload) <= MOST_BYTES_AHEAD
 
 
 @pytest.mark.parametrize("way", ["stop", "pause"])

@@ -11,6 +11,7 @@ from flask_forge_jobs.model.error_history import append_entry
 from flask_forge_jobs.model.jobs import ClaimedJob, EnqueueResult, NewJob
 from flask_forge_jobs.model.outcomes import REAPED_MESSAGE, Done
 from flask_forge_jobs.runtime.execution import Runner
+from flask_forge_jobs.runtime.look_ahead import MOST_BYTES_AHEAD
 from flask_forge_jobs.runtime.slots import DIRECT_S, SlotPool
 from flask_forge_jobs.tasks.registry import TaskRegistry
 from tests.support.clocks import MovingClock
@@ -206,6 +207,20 @@ def test_demand_looks_ahead_only_for_quick_tasks(held: HeldTask) -> None:
 
         assert unknown == {"default": 1}
         assert rig.pool.demand(QUEUES)["default"] > 1
+
+
+@pytest.mark.parametrize("queues", [("a",), ("a", "b")])
+def test_demand_shares_the_bytes_that_may_wait_between_the_queues(
+    queues: tuple[str, ...],
+) -> None:
+    with rig_of(registry_of(QuickTask()), threads=1, queues=queues) as rig:
+        large = claimed("first", "quick", queue="a")
+        rig.pool.feed([large._replace(payload="x" * MOST_BYTES_AHEAD)])
+        rig.wait_for_ends(1)
+        wait_until(lambda: not rig.pool.running(), "the slot is free")
+
+        # One for the slot, and one more where it may have all of the bytes.
+        assert rig.pool.demand({"a"}) == {"a": 1 + 1 // len(queues)}
 
 
 def test_demand_of_a_queue_that_may_run_nothing_is_nothing() -> None:
