@@ -33,6 +33,7 @@ from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.metrics import Tally
 from flask_forge_jobs.model.processes import ServiceAge
 from flask_forge_jobs.request_metrics import is_multiprocess
+from flask_forge_jobs.storage.base import OpenSnapshot
 
 # Name, help text, value; the names and their order are a contract with dashboards.
 FAMILIES: tuple[tuple[str, str, Callable[[QueueGauges], int]], ...] = (
@@ -194,6 +195,31 @@ class ServiceCollector(Collector):
         )
         for each in self._read():
             family.add_metric([each.name], round(each.age_s, 3))
+        yield family
+
+    def describe(self) -> Iterable[Metric]:
+        """Name nothing, so that registering does not read the storage."""
+        return ()
+
+
+class SnapshotCollector(Collector):
+    """Yields how old the oldest open snapshot of a PostgreSQL database is.
+
+    Args:
+        read: Returns that snapshot; None when there is none.
+    """
+
+    def __init__(self, read: Callable[[], OpenSnapshot | None]) -> None:
+        self._read = read
+
+    def collect(self) -> Iterable[Metric]:
+        """Yield one family; the storage is asked once."""
+        family = GaugeMetricFamily(
+            "forge_jobs_oldest_snapshot_age_seconds",
+            "Seconds since the oldest transaction began that is still open; 0 without.",
+        )
+        found = self._read()
+        family.add_metric([], 0.0 if found is None else round(found.age_s, 3))
         yield family
 
     def describe(self) -> Iterable[Metric]:

@@ -17,7 +17,9 @@ from flask_forge_jobs.prometheus import (
     JobCollector,
     QueueExposition,
     ServiceCollector,
+    SnapshotCollector,
 )
+from flask_forge_jobs.storage.base import OpenSnapshot
 from flask_forge_jobs.storage.metrics import QueueTimes
 
 MAIL = QueueGauges(
@@ -141,6 +143,20 @@ def test_services_show_how_old_their_last_tick_is() -> None:
         "# TYPE forge_jobs_service_tick_age_seconds gauge",
         'forge_jobs_service_tick_age_seconds{service="cron"} 1.235',
         'forge_jobs_service_tick_age_seconds{service="reaper"} 12',
+    ]
+
+
+@pytest.mark.parametrize(
+    ("found", "shown"), [(OpenSnapshot(61.23456, "session 7"), "61.235"), (None, "0")]
+)
+def test_the_oldest_open_snapshot_is_shown_by_its_age(
+    found: OpenSnapshot | None, shown: str
+) -> None:
+    text = QueueExposition(list, [SnapshotCollector(lambda: found)]).render()
+
+    assert text.splitlines()[-2:] == [
+        "# TYPE forge_jobs_oldest_snapshot_age_seconds gauge",
+        f"forge_jobs_oldest_snapshot_age_seconds {shown}",
     ]
 
 

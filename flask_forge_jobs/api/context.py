@@ -91,13 +91,16 @@ class Api:
             JobCollector,
             QueueExposition,
             ServiceCollector,
+            SnapshotCollector,
         )
 
+        snapshots = SnapshotCollector(self.storage.oldest_snapshot)
         return QueueExposition(
             lambda: queue_gauges(self.storage, self.now),
             [
                 JobCollector(lambda: job_counters(self.storage), self.storage.backend),
                 ServiceCollector(self.storage.processes.services),
+                *([snapshots] if self.storage.backend == "postgres" else ()),
                 self.request_metrics,
             ],
         ).render

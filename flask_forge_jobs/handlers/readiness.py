@@ -10,12 +10,14 @@ from enum import StrEnum
 from flask_forge_jobs.errors import MigrationError, SchemaTooNewError, StorageError
 from flask_forge_jobs.model.processes import LIVE_WITHIN_S, ServiceAge
 from flask_forge_jobs.model.seldom import Seldom
-from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.base import OpenSnapshot, Storage
 from flask_forge_jobs.storage.database import SchemaVersions
 from flask_forge_jobs.storage.migrate import look_at_schema
 
 logger = logging.getLogger(__name__)
 _SELDOM = Seldom()  # a load balancer asks every few seconds
+# A transaction that is open for so long has begun to slow claims down.
+OLD_SNAPSHOT_S = 60.0
 
 
 class ReadyStatus(StrEnum):
@@ -40,7 +42,8 @@ class Readiness:
     """What was looked at.
 
     Args:
-        checks: ``storage``, ``schema``, ``workers`` and ``services``, in this order.
+        checks: ``storage``, ``schema``, ``workers``, ``services`` and ``snapshots``, in
+            this order. The last one never fails, it only tells.
         services: Each service of the live worker processes, by name; of several
             processes the one whose last tick is the oldest.
     """
@@ -71,6 +74,7 @@ def readiness(storage: Storage) -> Readiness:
         workers = len(storage.processes.live_pods(LIVE_WITHIN_S))
         services = storage.processes.services()
         takes_writes = storage.takes_writes()
+        snapshot = storage.oldest_snapshot()
     except StorageError as error:
         kind = type(error).__name__
         if _SELDOM.is_time_for(kind):
@@ -82,6 +86,7 @@ def readiness(storage: Storage) -> Readiness:
                 Check("schema", False, _what_is_wrong_with_schema(error)),
                 Check("workers", False, "unknown"),
                 Check("services", False, "unknown"),
+                Check("snapshots", False, "unknown"),
             )
         )
     return Readiness(
@@ -92,6 +97,7 @@ def readiness(storage: Storage) -> Readiness:
             _check_schema(versions),
             Check("workers", workers > 0, f"{workers} live"),
             _check_services(services),
+            Check("snapshots", True, _what_a_snapshot_does(snapshot)),
         ),
         services,
     )
@@ -117,3 +123,12 @@ def _check_services(services: Sequence[ServiceAge]) -> Check:
     ]
     detail = f"no tick of {', '.join(late)}" if late else None
     return Check("services", not late, detail)
+
+
+def _what_a_snapshot_does(snapshot: OpenSnapshot | None) -> str | None:
+    if snapshot is None or snapshot.age_s < OLD_SNAPSHOT_S:
+        return None
+    return (
+        f"{snapshot.holder} has had a transaction open for {int(snapshot.age_s)} s; "
+        "until it ends claims take longer and longer"
+    )

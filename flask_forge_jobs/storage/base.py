@@ -38,6 +38,20 @@ class StorageInfo:
     fields: tuple[tuple[str, str], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class OpenSnapshot:
+    """The oldest transaction of a database that others have to be kept visible for.
+
+    Args:
+        age_s: Seconds since it began.
+        holder: Who has it open: a session by its process at the server, or a prepared
+            transaction by its name.
+    """
+
+    age_s: float
+    holder: str
+
+
 _opened: weakref.WeakSet[Storage] = weakref.WeakSet()
 
 
@@ -94,6 +108,17 @@ class Storage:
             StorageError: It does not answer.
         """
         return bool(self.database.look("takes_writes")[0][0])
+
+    def oldest_snapshot(self) -> OpenSnapshot | None:
+        """Return the oldest transaction that keeps PostgreSQL from cleaning up.
+
+        None when there is none, or none that our role may see; always on SQLite.
+
+        Raises:
+            StorageError: The database does not answer.
+        """
+        rows = self.database.look("oldest_snapshot")
+        return OpenSnapshot(*rows[0]) if rows else None
 
     def describe(self) -> StorageInfo:
         """Return facts about the live connection."""

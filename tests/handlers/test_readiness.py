@@ -1,14 +1,20 @@
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import pytest
 
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import MigrationError, StorageUnavailableError
-from flask_forge_jobs.handlers.readiness import Check, ReadyStatus, readiness
+from flask_forge_jobs.handlers.readiness import (
+    OLD_SNAPSHOT_S,
+    Check,
+    ReadyStatus,
+    readiness,
+)
 from flask_forge_jobs.model.processes import ServiceAge
-from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.base import OpenSnapshot, Storage
 from flask_forge_jobs.storage.catalogue import load_migrations
 from flask_forge_jobs.storage.connect import open_storage
 from tests.api.faulty import faulty_storage
@@ -29,6 +35,7 @@ def test_a_service_with_a_live_worker_is_ready(storage: Storage, backend: str) -
         Check("schema", True, f"version {newest}, this code knows {newest}"),
         Check("workers", True, "1 live"),
         Check("services", True),
+        Check("snapshots", True),
     )
     assert found.services == []
 
@@ -46,6 +53,45 @@ def test_a_service_that_does_not_tick_is_told(storage: Storage, sql: Sql) -> Non
     assert late.checks[3] == Check("services", False, "no tick of cron for 46 s")
     (age,) = late.services
     assert (age.name, age.whole_age_s, age.is_late) == ("cron", 46, True)
+
+
+@pytest.mark.parametrize(
+    ("age_s", "said"),
+    [
+        (OLD_SNAPSHOT_S, "session 7 has had a transaction open for 60 s"),
+        (OLD_SNAPSHOT_S - 0.1, None),
+    ],
+)
+def test_a_snapshot_that_stays_open_is_told_and_fails_nothing(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch, age_s: float, said: str | None
+) -> None:
+    """C20"""
+    storage.processes.beat("H", None, ["mail"], [])
+    snapshot = OpenSnapshot(age_s, "session 7")
+    monkeypatch.setattr(Storage, "oldest_snapshot", lambda _: snapshot)
+
+    found = readiness(storage)
+
+    assert found.status is ReadyStatus.OK
+    assert (found.checks[4].name, found.checks[4].ok) == ("snapshots", True)
+    assert str(found.checks[4].detail).partition(";")[0] == str(said)
+
+
+def test_who_keeps_a_snapshot_open_is_named(
+    storage: Storage, sql: Sql, backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """C20, with a real one."""
+    monkeypatch.setattr("flask_forge_jobs.handlers.readiness.OLD_SNAPSHOT_S", 0.0)
+    if backend == "sqlite":
+        assert readiness(storage).checks[4].detail is None
+        return
+    with contextlib.closing(sql.connect()) as reader:
+        reader.cursor().execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1")
+
+        detail = readiness(storage).checks[4].detail
+
+        assert detail is not None
+        assert detail.startswith(f"session {reader.info.backend_pid} has had")
 
 
 def test_a_service_without_workers_is_degraded(storage: Storage) -> None:
@@ -68,7 +114,7 @@ def test_a_service_whose_database_fails_is_unavailable(
     found = readiness(faulty_storage(error))
 
     assert found.status is ReadyStatus.UNAVAILABLE
-    assert [check.ok for check in found.checks] == [is_reachable, *[False] * 3]
+    assert [check.ok for check in found.checks] == [is_reachable, *[False] * 4]
     assert [check.detail for check in found.checks[:2]] == details
     assert SECRET not in repr(found)
 
@@ -79,4 +125,4 @@ def test_a_schema_that_may_not_be_made_is_not_ready(tmp_path: Path) -> None:
     found = readiness(open_storage(settings, migrate=False))
 
     assert found.status is ReadyStatus.UNAVAILABLE
-    assert [check.ok for check in found.checks] == [True, *[False] * 3]
+    assert [check.ok for check in found.checks] == [True, *[False] * 4]

@@ -26,3 +26,8 @@ CREATE TABLE IF NOT EXISTS forge_schema (
 -- name: takes_writes
 -- A file that cannot be written cannot be opened either.
 SELECT 1
+
+-- name: oldest_snapshot
+-- Nobody can be asked; what readers hold up is the size of the log.
+SELECT 0.0, ''
+WHERE 1 = 0
