@@ -38,6 +38,11 @@ from flask_forge_jobs.storage.postgres_joining import require_usable, run_joined
 from flask_forge_jobs.storage.postgres_listener import PostgresListener
 from flask_forge_jobs.storage.postgres_pool import ConnectionPool, connect
 from flask_forge_jobs.storage.postgres_probe import require_working
+from flask_forge_jobs.storage.postgres_quiet import (
+    Quiet,
+    is_unheard,
+    look_how_full,
+)
 from flask_forge_jobs.storage.postgres_schema import PostgresSchema
 from flask_forge_jobs.storage.postgres_session import Opening, Session, SessionSettings
 from flask_forge_jobs.storage.postgres_tls import warn_of_unchecked_server
@@ -74,6 +79,7 @@ class _ProcessState:
         self.pid = os.getpid()
         self.availability = Availability(probe, self._tell_return)
         self.pool = make_pool(self.availability)
+        self.quiet = Quiet()
         self.is_open = False
         self.tables: Row = ()
         self.callbacks: list[WakeCallback] = []
@@ -216,7 +222,13 @@ class PostgresDatabase:
         joined = require_usable(look_below(connection).driver)
         self.open()
         with self._surfaced:
-            return run_joined(joined, self._is_ours, self.known_version, work)
+            return run_joined(
+                joined,
+                self._is_ours,
+                self.known_version,
+                work,
+                is_quiet=self._state.quiet.is_on,
+            )
 
     def _is_ours(self, found: Row) -> bool:
         """Tell whether a connection that found these tables sees what ours see."""
@@ -292,14 +304,18 @@ class PostgresDatabase:
         ends_itself: bool = False,
         stores: bool = True,
     ) -> tuple[PostgresTransaction, T]:
-        pool = self._state.pool
+        pool, quiet = self._state.pool, self._state.quiet
         with (
             self._retried,
             pool.connection(urgent=urgent) as connection,
             pool.watchdog.watching(connection, left_s(self._limit_s)),
         ):
             opened = PostgresTransaction(
-                connection, begin.of(connection), self.known_version, attempt
+                connection,
+                begin.of(connection),
+                self.known_version,
+                attempt,
+                is_quiet=quiet.is_on,
             )
             try:
                 result = work(opened)
@@ -310,6 +326,8 @@ class PostgresDatabase:
                 if is_of_no_use(error):
                     connection.close()
                 opened.undo()
+                if is_unheard(error):
+                    quiet.note_unheard(look_how_full(connection))
                 if (
                     is_lost
                     and stores

@@ -12,6 +12,7 @@ from flask_forge_jobs.errors import (
     StorageUnavailableError,
 )
 from flask_forge_jobs.storage.faults import Faults
+from flask_forge_jobs.storage.postgres_quiet import is_unheard
 from flask_forge_jobs.storage.retrying import TransientError
 
 _SERIALIZATION = frozenset({"40001", "40P01", "55P03"})
@@ -68,6 +69,8 @@ class PostgresFaults(Faults):
                 StorageUnavailableError("the server takes no writes at present"),
                 is_away=True,
             )
+        if is_unheard(error):
+            return TransientError(StorageUnavailableError("nobody could be notified"))
         if code.startswith(_FAILING):
             return TransientError(
                 StorageUnavailableError(f"the server is out of order ({code})")

@@ -40,10 +40,15 @@ class JoinedTransaction(PostgresTransaction):
     Args:
         connection: The caller's.
         known_version: The newest schema version that this code knows.
+        is_quiet: Whether other processes hear nothing of it.
     """
 
-    def __init__(self, connection: Connection, known_version: int) -> None:
-        super().__init__(connection, f"SAVEPOINT {SAVEPOINT}", known_version)
+    def __init__(
+        self, connection: Connection, known_version: int, *, is_quiet: bool
+    ) -> None:
+        super().__init__(
+            connection, f"SAVEPOINT {SAVEPOINT}", known_version, is_quiet=is_quiet
+        )
         # Rows are tuples, whatever the caller's are.
         self._cursor = connection.cursor(cursor_factory=Cursor)
 
@@ -95,6 +100,8 @@ def run_joined(
     is_ours: Callable[[Row], bool],
     known_version: int,
     work: Callable[[PostgresTransaction], T],
+    *,
+    is_quiet: bool,
 ) -> T:
     """Run a unit of work in a savepoint of a caller's transaction.
 
@@ -104,6 +111,7 @@ def run_joined(
             connections get.
         known_version: The newest schema version that this code knows.
         work: Undone as a whole when it raises; the caller's own work stays.
+        is_quiet: Whether other processes hear nothing of it.
 
     Raises:
         InvalidInputError: The connection is in autocommit mode and has no transaction,
@@ -112,7 +120,7 @@ def run_joined(
         StorageError: The transaction has failed.
     """
     is_begun = connection.info.transaction_status == TRANSACTION_STATUS_INTRANS
-    opened = JoinedTransaction(connection, known_version)
+    opened = JoinedTransaction(connection, known_version, is_quiet=is_quiet)
     try:
         _require_ours(opened, is_ours)
         opened.send_ahead(version_check(known_version))

@@ -41,12 +41,20 @@ class PostgresTransaction:
             message does.
         known_version: The newest schema version that this code knows.
         attempt: Number of the try, from 0.
+        is_quiet: Whether other processes hear nothing of it; see :class:`.Quiet`.
     """
 
     def __init__(
-        self, connection: Connection, begin: str, known_version: int, attempt: int = 0
+        self,
+        connection: Connection,
+        begin: str,
+        known_version: int,
+        attempt: int = 0,
+        *,
+        is_quiet: bool = False,
     ) -> None:
         self.attempt = attempt
+        self._is_quiet = is_quiet
         self.woken: dict[str, None] = {}
         self._connection = connection
         self._statements = load_statements("postgres")
@@ -77,6 +85,8 @@ class PostgresTransaction:
         return text
 
     def _sql(self, name: str, parameters: dict[str, Parameter]) -> str:
+        if self._is_quiet and name == "enqueue":
+            name = "enqueue_quietly"
         statement = self._statements[name]
         if statement.uses_known:
             parameters["known"] = self._known_version
@@ -111,7 +121,8 @@ class PostgresTransaction:
         """Wake the workers of a queue; the server sends it at the commit."""
         if queue_name not in self.woken:
             self.woken[queue_name] = None
-            self.later("notify", queue_name=queue_name)
+            if not self._is_quiet:
+                self.later("notify", queue_name=queue_name)
 
     def end(self) -> None:
         """Commit, together with what is still waiting to be sent.

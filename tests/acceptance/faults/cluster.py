@@ -64,6 +64,11 @@ class Cluster:
         return found
 
     @property
+    def log(self) -> bytes:
+        """What the server has logged so far."""
+        return bytes(self._server.log.read_bytes())
+
+    @property
     def pid(self) -> int:
         """The parent of all its processes."""
         pid: int | None = self._server.get_pid()

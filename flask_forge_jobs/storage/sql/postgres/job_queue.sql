@@ -15,6 +15,24 @@ SELECT
     ),
     forge_check_version(:known)
 
+-- name: enqueue_quietly
+-- The same without the wake-up, for when the server cannot take it. Seldom enough to be
+-- planned each time.
+WITH stored AS (
+    INSERT INTO forge_job (
+        id, queue_name, kind, payload, priority, enqueued_at, scheduled_at, deferred,
+        max_attempts, dedupe_key, timeout_s, schedule_name
+    )
+    VALUES (
+        :id, :queue_name, :kind, :payload, :priority, :now,
+        GREATEST(:run_at::bigint, :now), COALESCE(:run_at::bigint > :now, FALSE),
+        :max_attempts, :dedupe_key, :timeout_s, :schedule_name
+    )
+    ON CONFLICT DO NOTHING
+    RETURNING scheduled_at
+)
+SELECT (SELECT scheduled_at FROM stored), forge_check_version(:known)
+
 -- name: claim
 SELECT *
 FROM forge_claim(:queue_name, :owner, :limit)
