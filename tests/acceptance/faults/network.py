@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.acceptance.faults.crowding import crowded
 from tests.acceptance.faults.fault import POSTGRES, Fault
+from tests.acceptance.faults.full_disk import no_room
 from tests.acceptance.faults.isolation import strict_by_default
 from tests.acceptance.faults.lost_answers import lost_answers
 from tests.acceptance.faults.outages import (
@@ -13,6 +14,10 @@ from tests.acceptance.faults.outages import (
 )
 from tests.acceptance.faults.pooling import through_a_pooler
 from tests.acceptance.faults.silences import half_open
+from tests.acceptance.faults.snapshots import open_snapshot
+from tests.acceptance.faults.storms import deadlock_storm
+from tests.acceptance.faults.timeouts import limits_fire
+from tests.acceptance.faults.unheard import nobody_is_told
 
 FAULTS: tuple[Fault, ...] = (
     Fault(
@@ -70,11 +75,51 @@ FAULTS: tuple[Fault, ...] = (
         full="A1 with 20,000 jobs and 50 kills, C1 10 times, joins, LISTEN",
     ),
     Fault(
+        "C14",
+        "the server's time limits end what takes long",
+        POSTGRES,
+        "200 hits of 50 ms",
+        limits_fire,
+        full="1,000 hits of 50 ms",
+    ),
+    Fault(
         "C15",
         "transactions are stricter by default",
         POSTGRES,
         "2,000 jobs at each level",
         strict_by_default,
         full="20,000 jobs at each level",
+    ),
+    Fault(
+        "C16",
+        "heartbeats, outcomes and bulk verbs lock in opposite orders",
+        POSTGRES,
+        "20 s, 3 owners beating 20 times a second",
+        deadlock_storm,
+        full="10 min, 3 owners beating 20 times a second",
+    ),
+    Fault(
+        "C17",
+        "the server's disk is full",
+        POSTGRES,
+        "2 times",
+        no_room,
+        full="5 times",
+    ),
+    Fault(
+        "C18",
+        "the queue of notifications is full",
+        POSTGRES,
+        "2,000 jobs",
+        nobody_is_told,
+        full="20,000 jobs",
+    ),
+    Fault(
+        "C20",
+        "somebody else keeps a snapshot open",
+        POSTGRES,
+        "60 s, 100 jobs a second",
+        open_snapshot,
+        full="10 min, 100 jobs a second",
     ),
 )
