@@ -184,6 +184,7 @@ def test_both_dialects_say_the_same_things() -> None:
     # file's path that a caller's connection leads to the same database.
     assert set(postgres) - set(sqlite) == {
         "notify",
+        "enqueue_quietly",
         "whose_tables",
         "replace_version_check",
     }

@@ -331,8 +331,12 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             begin: str,
             known_version: int,
             attempt: int = 0,
+            *,
+            is_quiet: bool = False,
         ) -> None:
-            super().__init__(connection, begin, known_version, attempt)
+            super().__init__(
+                connection, begin, known_version, attempt, is_quiet=is_quiet
+            )
             inner = self._cursor
 
             class Cursor:

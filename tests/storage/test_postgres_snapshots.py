@@ -43,6 +43,7 @@ def test_a_transaction_that_keeps_old_rows_is_found_by_its_session(
     alone: Storage, own_settings: DatabaseSettings, statements: str
 ) -> None:
     with session(own_settings, statements) as open_one:
+        pid = open_one.info.backend_pid
         younger = alone.oldest_snapshot()
         older = alone.oldest_snapshot()
         open_one.cursor().execute("COMMIT")
@@ -50,7 +51,7 @@ def test_a_transaction_that_keeps_old_rows_is_found_by_its_session(
 
     assert younger is not None
     assert older is not None
-    assert younger.holder == f"session {open_one.info.backend_pid}"
+    assert younger.holder == f"session {pid}"
     assert 0.0 < younger.age_s < older.age_s
     assert after is None
 
