@@ -48,11 +48,12 @@ def requeue(transaction: Transaction, ids: Sequence[str]) -> list[str]:
     rows = transaction.all("lock_requeueable", rows=encode_names("job_id", ids))
     free = encode_names("job_id", _ids(rows))
     first: dict[str, str] = {}
-    keyed = sorted(transaction.all("dedupe_keys", rows=free))
-    for job_id, key in keyed:
+    keys: dict[str, str] = dict(sorted(transaction.all("dedupe_keys", rows=free)))
+    for job_id, key in keys.items():
         first.setdefault(key, job_id)
-    blocked = {job_id for job_id, key in keyed if first[key] != job_id}
+    blocked = {job_id for job_id, key in keys.items() if first[key] != job_id}
     chosen = [job_id for job_id in _ids(rows) if job_id not in blocked]
+    chosen.sort(key=lambda job_id: keys.get(job_id, ""))
     return _woken(
         transaction,
         transaction.all("requeue_jobs", rows=encode_names("job_id", chosen)),

@@ -264,11 +264,15 @@ class JobQueue:
         def work(transaction: Transaction) -> HeartbeatReport:
             # Locks all of them in the order of their ids.
             rows_found = transaction.all("heartbeat", owner=owner)
-            if progress:
-                rows: list[dict[str, Parameter]] = [
-                    {"job_id": job_id, "new_progress": text}
-                    for job_id, text in progress.items()
-                ]
+            # Only of those that are locked by now: another one may be ours since, and
+            # waiting for it would be out of the order.
+            locked = {row[0] for row in rows_found}
+            rows: list[dict[str, Parameter]] = [
+                {"job_id": job_id, "new_progress": text}
+                for job_id, text in progress.items()
+                if job_id in locked
+            ]
+            if rows:
                 transaction.later("set_progress", owner=owner, rows=encode_rows(rows))
             return HeartbeatReport(
                 owned=frozenset(

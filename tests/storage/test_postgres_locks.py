@@ -42,16 +42,16 @@ class Meeting:
         return self.storage.jobs.claim(QUEUE, owner, count)
 
     def deadlocks(
-        self, held: str, calls: Sequence[Callable[[], object]], table: str = "forge_job"
+        self,
+        held: str,
+        calls: Sequence[Callable[[], object]],
+        hold: str = "SELECT 1 FROM forge_job WHERE id = %s FOR UPDATE",
     ) -> int:
-        """Let the calls queue up in this order behind a held row; count deadlocks."""
+        """Let the calls queue up in this order behind what is held; count deadlocks."""
         with contextlib.closing(self.sql.connect()) as holder:
             cursor = holder.cursor()
-            column = "id" if table == "forge_job" else "name"
             cursor.execute("BEGIN")
-            cursor.execute(
-                f"SELECT 1 FROM {table} WHERE {column} = %s FOR UPDATE", [held]
-            )
+            cursor.execute(hold, [held])
 
             ended: list[int] = []
 
@@ -68,7 +68,7 @@ class Meeting:
 
             def let_go() -> None:
                 wait_for(len(calls))
-                cursor.execute("COMMIT")
+                cursor.execute("ROLLBACK")
 
             turns: list[Callable[[], None]] = [
                 partial(in_turn, place) for place in range(len(calls))
@@ -175,7 +175,7 @@ def test_cool_downs_and_successes(meeting: Meeting) -> None:
                 done(claimed["b"][1]),
             ),
         ],
-        table="forge_queue",
+        "SELECT 1 FROM forge_queue WHERE name = %s FOR UPDATE",
     )  # fmt: skip
 
     assert found == 0
@@ -195,6 +195,40 @@ def test_the_end_of_a_queue_and_a_bulk_verb(meeting: Meeting) -> None:
             partial(storage.queues.delete_with_jobs, "mail"),
             partial(storage.job_admin.change, JobAction.RUN_NOW, ids),
         ],
+    )
+
+    assert found == 0
+
+
+@pytest.mark.parametrize("other", ["bulk enqueue", "retry"])
+def test_a_retry_and_others_that_take_the_same_keys(
+    meeting: Meeting, other: str
+) -> None:
+    """C16: dead jobs take their keys again, in another order than that of their ids."""
+    storage = meeting.storage
+    keys = ("a", "m", "z")
+
+    def dead(*in_order: str) -> list[str]:
+        jobs = [NewJob("noop", dedupe_key=key) for key in in_order]
+        ids = [each.id for each in storage.jobs.enqueue_many(jobs)]
+        meeting.sql.run("UPDATE forge_job SET status = 'dead', completed_at = 1")
+        return ids
+
+    first, second = dead(*reversed(keys)), dead(*keys)
+    retry = partial(storage.job_admin.change, JobAction.RETRY)
+    found = meeting.deadlocks(
+        "m",
+        [
+            partial(retry, first),
+            partial(retry, second)
+            if other == "retry"
+            else partial(
+                storage.jobs.enqueue_many,
+                [NewJob("noop", dedupe_key=key) for key in keys],
+            ),
+        ],
+        "INSERT INTO forge_job (id, queue_name, kind, payload, enqueued_at, "
+        "scheduled_at, dedupe_key) VALUES ('held', 'default', 'noop', '{}', 1, 1, %s)",
     )
 
     assert found == 0

@@ -42,16 +42,18 @@ WHERE COALESCE(status, '') = 'in_progress'
 RETURNING id
 
 -- name: requeue_jobs
--- A full new budget; the error text and the history stay (D14).
+-- A full new budget; the error text and the history stay (D14). The rows come in the order
+-- of their keys, which dead jobs take again: whoever else takes keys goes by it too.
 UPDATE forge_job
 SET
     status = 'pending', attempts = 0, throttle_attempts = 0, crashes = 0,
     scheduled_at = :now, deferred = FALSE, started_at = NULL, completed_at = NULL,
     cancel_requested_at = NULL, result = NULL, progress = NULL, process_id = NULL,
     heartbeat_at = NULL
-WHERE COALESCE(status, '') IN ('failed', 'dead')
-    AND id IN (SELECT v.job_id FROM /* rows v: job_id text */)
-RETURNING id, queue_name
+FROM /* rows v: job_id text */
+WHERE forge_job.id = v.job_id
+    AND COALESCE(forge_job.status, '') IN ('failed', 'dead')
+RETURNING forge_job.id, forge_job.queue_name
 
 -- name: lock_requeueable
 -- Dead jobs whose key an unfinished sibling holds are left out, and of several with one
