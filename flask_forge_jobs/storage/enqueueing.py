@@ -180,12 +180,18 @@ class Enqueuer:
         job: NewJob,
         parameters: dict[str, Parameter],
         created: set[str],
+        *,
+        was_held: bool = False,
     ) -> EnqueueResult:
         job_id = str(parameters["id"])
         for _ in range(ROUNDS):
             found = _replaced(transaction, job, job_id) if job.replace else None
             if found is None and job.dedupe_for is not None:
                 found = _recent(transaction, job, job_id)
+            if found is None and was_held:
+                found = _find(transaction, job, job_id)
+                if found is not None and _may_replace(job, found):
+                    continue
             if found is not None:
                 return found
             due_us = _due(transaction.all("enqueue", **parameters))
@@ -225,9 +231,12 @@ class Enqueuer:
             if transaction.attempt or not _is_plain(job)
         ]
         due = _append(transaction, plain) if plain else {}
-        if careful and all(job.dedupe_for is None for job in jobs):
+        in_order = all(job.dedupe_for is None for job in jobs)
+        if careful and in_order:
             due.update(_store_unless_held(transaction, careful))
-        # In the order of their keys as well; those of one key stay in theirs.
+        # In the order of their keys as well; those of one key stay in theirs. Keys that
+        # were held are looked at first: to try them again, behind those that have been
+        # taken since, is out of the order.
         others = {
             str(values["id"]): values
             for values in sorted(careful, key=_key_order)
@@ -235,7 +244,9 @@ class Enqueuer:
         }
         asked = {job_id: job for job, job_id in pairs if job_id in others}
         stored = {
-            job_id: self._store(transaction, asked[job_id], values, created)
+            job_id: self._store(
+                transaction, asked[job_id], values, created, was_held=in_order
+            )
             for job_id, values in others.items()
         }
         return [

@@ -373,6 +373,21 @@ def test_what_nobody_reads_travels_with_the_next_statement(
     assert claim == 2
 
 
+def test_a_bulk_call_does_not_try_keys_again_that_are_held(
+    postgres: Storage, sent: list[str]
+) -> None:
+    """C16: by then it has taken others, so it would wait out of the order."""
+    jobs = [NewJob("noop", dedupe_key=key) for key in ("a", "b", "c")]
+    stored = postgres.jobs.enqueue_many(jobs[1:])
+    sent.clear()
+
+    again = postgres.jobs.enqueue_many(jobs)
+
+    assert [each.is_deduped for each in again] == [False, True, True]
+    assert [each.id for each in again[1:]] == [each.id for each in stored]
+    assert not [text for text in sent if "forge_enqueue" in text]
+
+
 def test_a_transaction_that_says_nothing_is_never_begun(
     postgres: Storage, sent: list[str]
 ) -> None:
