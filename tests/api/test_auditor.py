@@ -18,11 +18,12 @@ from flask_forge_jobs.auth.principal import Principal
 from flask_forge_jobs.errors import JobNotFoundError, StorageUnavailableError
 from flask_forge_jobs.model.audit import AuditEntry, AuditFilter
 from flask_forge_jobs.model.cron import ScheduleDefinition
-from flask_forge_jobs.model.jobs import NewJob
+from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.storage.base import Storage
 from tests.api.faulty import faulty_storage
 from tests.api.mounting import PREFIX, mount
 from tests.api.tokens import client_with_token
+from tests.support.jobs import QUEUE, job_with
 
 ROUTES = [route for route in all_routes(enable_demo=True) if route.permission]
 MUTATIONS = [route for route in ROUTES if route.mutates]
@@ -102,6 +103,36 @@ def test_number_of_changes_is_what_the_answer_says(
 
     changed = [entry.deed.changed for entry in reversed(_entries(storage))]
     assert changed == [1, 1, 0, 0, 2]
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/jobs/enqueue", {"kind": "k", "payload": {}}),
+        ("/v1/jobs/bulk", {"items": [{"kind": "k", "payload": {}}]}),
+    ],
+)
+def test_a_repeated_request_changes_nothing(
+    client: FlaskClient, storage: Storage, path: str, body: dict[str, object]
+) -> None:
+    for _ in range(2):
+        answer = client.post(PREFIX + path, json=body, headers={"Idempotency-Key": "a"})
+        assert answer.status_code < 300
+
+    changed = [entry.deed.changed for entry in reversed(_entries(storage))]
+    assert changed == [1, 0]
+
+
+def test_a_dry_run_changes_nothing(client: FlaskClient, storage: Storage) -> None:
+    job_with(storage, JobStatus.DONE)
+    storage.queues.set_retention(QUEUE, 0, 0)
+
+    for is_dry in (True, False):
+        answer = client.post(f"{PREFIX}/queue/cleanup", json={"dry_run": is_dry})
+        assert answer.get_json() == {"done_deleted": 1, "dead_deleted": 0}
+
+    changed = [entry.deed.changed for entry in reversed(_entries(storage))]
+    assert changed == [0, 1]
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from flask_forge_jobs.errors import ConfigurationError
 from flask_forge_jobs.storage.base import Storage
 from tests.api.mounting import PREFIX
 from tests.api.tokens import client_with_token
+from tests.support.clocks import SECOND_US, MovingClock
 
 READ = f"{PREFIX}/queue/overview"
 RATES = {"read": "3/hour", "write": "2/hour", "bulk": "1/hour"}
@@ -50,6 +51,17 @@ def test_sec_S30_answer_is_exact_and_says_when_to_come_back(storage: Storage) ->
     seconds = int(answer.headers["Retry-After"])
     assert 1 <= seconds <= 60
     assert answer.data == b'{"kind":"rate_limited","retry_after_secs":%d}' % seconds
+
+
+def test_sec_S30_nobody_is_told_to_come_back_at_once(storage: Storage) -> None:
+    """The window may be over when the answer is made."""
+    late = MovingClock(4_000_000_000 * SECOND_US)
+    client = client_with_token(
+        storage, "admin", rate_limits={"read": "1/minute"}, clock=late
+    )
+    client.get(READ)
+
+    assert client.get(READ).headers["Retry-After"] == "1"
 
 
 def test_callers_do_not_share_a_limit(storage: Storage) -> None:

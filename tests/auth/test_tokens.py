@@ -9,6 +9,7 @@ import math
 import re
 import sys
 import textwrap
+import time
 from datetime import UTC, datetime
 from hashlib import sha256
 from types import FrameType
@@ -249,6 +250,18 @@ def test_sec_S13_expired_token_answers_like_an_unknown_one(storage: Storage) -> 
     assert answers[0].data == answers[1].data
     assert answers[0].status_code == answers[1].status_code == 401
     assert answers[0].headers["WWW-Authenticate"].strip() == "Bearer"
+
+
+def test_a_date_of_expiry_begins_in_utc_wherever_the_server_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        expiry = parse_expiry("2027-01-31")
+    time.tzset()
+
+    assert expiry == datetime(2027, 1, 31, tzinfo=UTC)
 
 
 def test_parse_expiry_takes_a_date_or_an_instant() -> None:

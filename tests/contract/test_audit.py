@@ -65,6 +65,30 @@ def test_pages_meet_without_gap_or_repetition(storage: Storage) -> None:
 
 
 @pytest.mark.parametrize(
+    "wanted", [AuditFilter(), AuditFilter(actor="ada"), AuditFilter(target="mail")]
+)
+def test_pages_part_entries_of_one_instant(
+    storage: Storage, sql: Sql, wanted: AuditFilter
+) -> None:
+    storage.audit.append(DEED)
+    columns = "at, actor, action, target, address, request_id, status, changed"
+    for _ in range(4):
+        sql.run(
+            f"INSERT INTO forge_audit ({columns}, arguments) "
+            f"SELECT {columns}, arguments FROM forge_audit LIMIT 1"
+        )
+
+    pages = [storage.audit.page(wanted, 2)]
+    while len(pages[-1]) == 2:
+        last = pages[-1][-1]
+        pages.append(storage.audit.page(wanted, 2, (last.at, last.id)))
+
+    ids = [entry.id for page in pages for entry in page]
+    assert len(set(ids)) == 5
+    assert ids == sorted(ids, reverse=True)
+
+
+@pytest.mark.parametrize(
     ("wanted", "found"),
     [
         ({}, [3, 2, 1, 0]),

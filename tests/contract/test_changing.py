@@ -19,7 +19,8 @@ from flask_forge_jobs.model.bulk import (
 )
 from flask_forge_jobs.model.instants import from_micros
 from flask_forge_jobs.model.jobs import JobStatus
-from flask_forge_jobs.model.outcomes import Dead
+from flask_forge_jobs.model.outcomes import Dead, Failed
+from flask_forge_jobs.storage import changing
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.database import Database, Transaction
 from flask_forge_jobs.storage.job_admin import JobAdmin
@@ -30,6 +31,7 @@ from tests.support.jobs import (
     claim_one,
     enqueue,
     enqueue_in,
+    finish,
     job_with,
     run,
 )
@@ -131,17 +133,36 @@ def test_retry_takes_one_of_several_with_one_key(storage: Storage) -> None:
     assert status_of(storage, plain) is JobStatus.PENDING
 
 
-def test_retry_skips_a_job_whose_key_is_held(storage: Storage) -> None:
+@pytest.mark.parametrize(
+    "status", [JobStatus.PENDING, JobStatus.IN_PROGRESS, JobStatus.FAILED]
+)
+def test_retry_skips_a_job_whose_key_is_held(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch, status: JobStatus
+) -> None:
     """requeue_batch_skips_dedupe_conflicts_instead_of_aborting, adapted to D15"""
     blocked = dead_with(storage, "held")
     free = dead_with(storage, "free")
-    enqueue(storage, key="held")
+    holder = enqueue(storage, key="held")
+    if status is not JobStatus.PENDING:
+        job = claim_one(storage)
+        if status is JobStatus.FAILED:
+            finish(storage, job, Failed("no"))
+    retry = changing.requeue
+    asked: list[Sequence[str]] = []
 
+    def note_and_retry(transaction: Transaction, ids: Sequence[str]) -> list[str]:
+        asked.append(ids)
+        return retry(transaction, ids)
+
+    monkeypatch.setattr(changing, "requeue", note_and_retry)
     change = storage.job_admin.change(JobAction.RETRY, [blocked, free])
 
     assert change.changed == 1
     assert change.skipped == [Skip(blocked, SkipReason.DEDUPE_CONFLICT)]
     assert status_of(storage, blocked) is JobStatus.DEAD
+    assert status_of(storage, holder) is status
+    # The holder was seen: no unique index had to refuse the whole batch.
+    assert asked == [[blocked, free]]
 
 
 def test_run_now_lifts_every_wait(storage: Storage, sql: Sql) -> None:

@@ -179,6 +179,16 @@ def test_a_cooldown_is_the_matter_of_one_queue(storage: Storage) -> None:
     assert claim_one(storage, queue_name="other").id == other
 
 
+def test_a_success_in_another_queue_forgets_nothing(storage: Storage, sql: Sql) -> None:
+    enqueue(storage), enqueue(storage, queue_name="other")
+    run(storage, Throttled())
+    sql.age(60 + COOLDOWN_DECAY_GRACE_S + 1)
+
+    run(storage, Done(), queue_name="other")
+
+    assert storage.queues.get(QUEUE).throttle_attempts == 1
+
+
 def test_clear_cooldown_opens_the_gate_at_once(storage: Storage) -> None:
     """D21"""
     enqueue(storage), enqueue(storage)

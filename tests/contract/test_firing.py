@@ -224,10 +224,11 @@ def test_each_instant_of_a_late_look_gets_its_job(storage: Storage, sql: Sql) ->
     assert found == [first_us + n * SECOND_US for n in range(len(found))]
 
 
+@pytest.mark.parametrize("schedules", [3, 100])
 def test_more_firings_than_a_transaction_takes(
-    storage: Storage, sql: Sql, monkeypatch: pytest.MonkeyPatch
+    storage: Storage, sql: Sql, monkeypatch: pytest.MonkeyPatch, schedules: int
 ) -> None:
-    monkeypatch.setattr(firing, "SCHEDULES", 3)
+    monkeypatch.setattr(firing, "SCHEDULES", schedules)
     monkeypatch.setattr(firing, "JOBS", 4)
     for number in range(8):
         name = f"s{number}"

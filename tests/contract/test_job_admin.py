@@ -407,7 +407,8 @@ def test_counts_follow_any_sql(storage: Storage, sql: Sql) -> None:
     )
     for statement in (
         "UPDATE forge_job SET status = 'done' WHERE queue_name = 'q0'",
-        "UPDATE forge_job SET queue_name = 'q9', kind = 'x' WHERE queue_name = 'q1'",
+        "UPDATE forge_job SET queue_name = 'q9' WHERE queue_name = 'q1'",
+        "UPDATE forge_job SET kind = 'x' WHERE queue_name = 'q9'",
         "UPDATE forge_job SET deferred = TRUE WHERE queue_name = 'q2'",
         "UPDATE forge_job SET priority = priority + 1",
         "DELETE FROM forge_job WHERE queue_name = 'q9'",

@@ -37,6 +37,7 @@ from tests.support.jobs import (
 )
 from tests.support.lossy import lossy_jobs
 from tests.support.sql import SECOND_US, Sql
+from tests.support.threads import Heard
 
 # -- claiming ----------------------------------------------------------------------
 
@@ -319,6 +320,25 @@ def test_released_is_due_at_once_with_its_attempt_back(storage: Storage) -> None
 # -- batches -----------------------------------------------------------------------
 
 
+def test_a_released_job_wakes_the_workers_of_its_queue(storage: Storage) -> None:
+    """Another process may have a slot for it; a retry has to wait anyhow."""
+    for _ in range(2):
+        enqueue(storage, queue_name="mail")
+        enqueue(storage, queue_name="later")
+    released = claim_one(storage, queue_name="mail")
+    failed = claim_one(storage, queue_name="later")
+    heard = Heard()
+    listener = storage.database.listen(heard)
+    try:
+        finish(storage, failed, Failed("no"))
+        finish(storage, released, Released())
+        assert heard.wait_for("mail")
+    finally:
+        listener.stop()
+
+    assert "later" not in heard.names
+
+
 def test_one_batch_may_end_in_every_way(storage: Storage) -> None:
     outcomes: list[Outcome] = [
         Done("1"),
@@ -532,6 +552,17 @@ def test_a_past_start_does_not_jump_the_line(storage: Storage, sql: Sql) -> None
     """D29"""
     first = enqueue(storage)
     enqueue_in(storage, sql, -3600)
+
+    assert claim_one(storage).id == first
+
+
+def test_a_past_start_among_many_does_not_jump_the_line(
+    storage: Storage, sql: Sql
+) -> None:
+    """D29"""
+    first = enqueue(storage)
+    past = from_micros(sql.now_us()) - timedelta(hours=1)
+    storage.jobs.enqueue_many([NewJob("noop", run_at=past) for _ in range(2)])
 
     assert claim_one(storage).id == first
 

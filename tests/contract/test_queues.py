@@ -15,6 +15,7 @@ from flask_forge_jobs.errors import (
     QueueNotFoundError,
     StaleSettingsError,
 )
+from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.outcomes import Done, Failed
 from flask_forge_jobs.model.queues import (
     DEFAULT_MAX_WORKERS,
@@ -32,6 +33,7 @@ from tests.support.jobs import (
     enqueue,
     enqueue_in,
     enqueued,
+    job_with,
     run,
 )
 from tests.support.sql import Sql
@@ -261,6 +263,20 @@ def test_delete_refuses_a_queue_that_has_jobs(storage: Storage) -> None:
     assert (caught.value.queue_name, caught.value.job_count) == (QUEUE, 2)
     assert storage.queues.get(QUEUE).name == QUEUE
     assert storage.job_reader.get(job_id).id == job_id
+
+
+@pytest.mark.parametrize(
+    "status", [JobStatus.PENDING, JobStatus.IN_PROGRESS, JobStatus.FAILED]
+)
+def test_delete_refuses_a_queue_for_one_job_that_has_not_ended(
+    storage: Storage, status: JobStatus
+) -> None:
+    job_with(storage, status)
+
+    with pytest.raises(QueueNotEmptyError) as caught:
+        storage.queues.delete(QUEUE)
+
+    assert caught.value.job_count == 1
 
 
 def test_finished_jobs_stay_when_their_queue_goes(storage: Storage) -> None:

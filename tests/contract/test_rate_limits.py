@@ -68,6 +68,16 @@ def test_more_than_a_bucket_can_hold_is_an_error(storage: Storage, tokens: int) 
     assert storage.rate_limits.get("api").tokens == 5.0
 
 
+def test_all_that_a_bucket_holds_is_waited_for(storage: Storage) -> None:
+    storage.rate_limits.put("api", 5, 1.0)
+    assert storage.rate_limits.acquire("api", 5).is_granted
+
+    refused = storage.rate_limits.acquire("api", 5)
+
+    assert not refused.is_granted
+    assert refused.retry_after_s == pytest.approx(5, abs=2)
+
+
 @pytest.mark.parametrize("verb", UNKNOWN)
 def test_an_unknown_scope_is_an_error(
     storage: Storage, verb: Callable[[RateLimits], object]
@@ -167,6 +177,15 @@ def test_a_change_cuts_to_the_new_capacity_and_gives_nothing(
     assert storage.rate_limits.put("api", 20, SLOWLY).tokens == pytest.approx(8, 0.01)
     assert storage.rate_limits.put("api", 5, 3.0).tokens == 5.0
     assert storage.rate_limits.get("api").refill_per_sec == 3.0
+
+
+def test_what_overflowed_is_not_gained_by_a_larger_capacity(
+    storage: Storage, sql: Sql
+) -> None:
+    storage.rate_limits.put("api", 10, 1.0)
+    sql.age(1000)
+
+    assert storage.rate_limits.put("api", 100, SLOWLY).tokens == 10.0
 
 
 def test_a_change_counts_what_was_gained_at_the_old_rate(

@@ -6,11 +6,13 @@ from functools import partial
 
 import pytest
 
+from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import DuplicateJobError, RequestKeyReusedError
 from flask_forge_jobs.model.jobs import EnqueueResult, JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import Done
 from flask_forge_jobs.model.request_keys import RequestKey
 from flask_forge_jobs.storage.base import Storage
+from tests.support.callers import Caller
 from tests.support.jobs import run
 from tests.support.lossy import lossy_jobs
 from tests.support.sql import Sql
@@ -140,6 +142,19 @@ def test_what_is_replayed_is_not_counted_again(storage: Storage, sql: Sql) -> No
     for _ in range(3):
         storage.jobs.enqueue(JOB, KEY)
     storage.flusher.flush()
+
+    counted = "SELECT SUM(enqueued) FROM forge_metric WHERE level = 10 AND kind = ?"
+    assert sql.value(counted, "noop") == 1
+
+
+def test_what_is_replayed_to_a_caller_is_not_counted_again(
+    storage: Storage, sql: Sql, database_settings: DatabaseSettings
+) -> None:
+    with Caller(database_settings).connected() as connection:
+        for _ in range(2):
+            storage.jobs.enqueue(JOB, KEY, connection=connection)
+            connection.commit()
+            storage.flusher.flush()
 
     counted = "SELECT SUM(enqueued) FROM forge_metric WHERE level = 10 AND kind = ?"
     assert sql.value(counted, "noop") == 1

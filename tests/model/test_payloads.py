@@ -352,6 +352,15 @@ def test_dump_refuses_a_key_that_no_database_stores(key: str) -> None:
     assert caught.value.field == "payload.a"
 
 
+def test_load_counts_the_levels_and_not_the_brackets() -> None:
+    def beside(levels: int) -> bytes:
+        return b"[[]," + b"[" * levels + b"]" * levels + b"]"
+
+    assert payloads.load(beside(63))
+    with pytest.raises(InvalidInputError, match="is nested deeper than 64"):
+        payloads.load(beside(64))
+
+
 def test_dump_counts_the_levels_of_nesting() -> None:
     assert payloads.dump(nested(64)) == "[" * 64 + "]" * 64
 

@@ -6,13 +6,14 @@ import json
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from itertools import pairwise
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageUnavailableError
 from flask_forge_jobs.model.jobs import ClaimedJob, HeartbeatReport, RunId
+from flask_forge_jobs.model.outcomes import Done
 from flask_forge_jobs.model.processes import ServiceAge, SlotReport
 from flask_forge_jobs.runtime.claims import ClaimsUnderWay
 from flask_forge_jobs.runtime.dispatcher import Dispatcher
@@ -30,7 +31,7 @@ from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.deadlines import left_s
 from flask_forge_jobs.tasks.cancellation import CancelReason
 from tests.support.clocks import MovingClock
-from tests.support.jobs import claim_one, enqueue, revive_all
+from tests.support.jobs import claim_one, enqueue, finish, revive_all
 from tests.support.sql import Sql
 
 HOST = "host-1"
@@ -231,6 +232,26 @@ def test_a_lost_job_is_told_to_stop(rig: Rig) -> None:
     assert execution.token.reason is CancelReason.LOST
 
 
+def test_a_run_that_ends_while_the_beat_is_asked_is_not_lost(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is ours no more because its outcome is stored."""
+    execution = rig.start_job()
+    rig.tick()
+    jobs = type(rig.storage.jobs)
+    ask = jobs.heartbeat
+
+    def end_and_ask(*arguments: Any) -> HeartbeatReport:
+        assert finish(rig.storage, execution.job, Done(), owner=HOST)
+        rig.slots.executions.remove(execution)
+        return ask(*arguments)
+
+    monkeypatch.setattr(jobs, "heartbeat", end_and_ask)
+    rig.tick(BEAT_S)
+
+    assert not execution.token.is_cancelled
+
+
 def test_a_job_that_was_claimed_again_by_us_is_lost_for_its_first_run(
     rig: Rig, database_settings: DatabaseSettings
 ) -> None:
@@ -290,6 +311,26 @@ def test_freshness_ends_a_lease_after_the_last_beat(rig: Rig) -> None:
 
     assert before
     assert not rig.heartbeat.is_fresh
+
+
+def test_a_beat_counts_from_its_begin(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was renewed ages from then on, however long the answer takes."""
+    jobs = type(rig.storage.jobs)
+    ask = jobs.heartbeat
+
+    def ask_slowly(*arguments: Any) -> HeartbeatReport:
+        report = ask(*arguments)
+        rig.clock.move(5.0)
+        return report
+
+    monkeypatch.setattr(jobs, "heartbeat", ask_slowly)
+    began_at = rig.clock.monotonic()
+    rig.tick()
+
+    assert rig.heartbeat.last_beat_at == began_at
+    assert rig.heartbeat.shown_at == began_at
 
 
 def test_only_a_beat_that_was_stored_counts(

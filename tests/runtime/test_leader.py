@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from flask_forge_jobs.errors import StorageUnavailableError
 from flask_forge_jobs.runtime.leader import LEASE, LEASE_S, Leader
 from flask_forge_jobs.storage.base import Storage
-from tests.support.clocks import MovingClock
+from tests.support.clocks import SECOND_US, MovingClock
 from tests.support.runtimes import LIMIT_S
 from tests.support.sql import Sql
+
+
+class Clock(MovingClock):
+    """One whose wall clock may be set."""
+
+    set_by_us = 0
+
+    def now_us(self) -> int:
+        return super().now_us() + self.set_by_us
 
 
 class Rig:
     """Some processes with one clock; the lease itself runs by the database's."""
 
     def __init__(self, storage: Storage, sql: Sql, *names: str) -> None:
-        self.clock = MovingClock()
+        self.clock = Clock()
         self.gained: list[str] = []
         self._sql = sql
         self.leaders = [self._leader(storage, name) for name in names]
@@ -95,4 +106,38 @@ def test_a_leader_leads_on_while_the_database_is_away(
 
     assert leader.is_leader
     rig.clock.move(LEASE_S)
+    assert not leader.is_leader
+
+
+def test_a_leader_counts_its_lease_from_before_it_asks(
+    storage: Storage, sql: Sql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database begins the lease before the answer is here."""
+    rig = Rig(storage, sql, "a")
+    (leader,) = rig.leaders
+    leases = type(storage.leases)
+    take = leases.take
+
+    def take_slowly(*arguments: Any) -> bool:
+        has_lease = take(*arguments)
+        rig.clock.move(10.0)
+        return has_lease
+
+    monkeypatch.setattr(leases, "take", take_slowly)
+    leader.tick()
+    before = leader.is_leader
+    rig.clock.move(LEASE_S - 10.0)
+
+    assert before
+    assert not leader.is_leader
+
+
+def test_a_clock_that_is_set_back_prolongs_no_lease(storage: Storage, sql: Sql) -> None:
+    rig = Rig(storage, sql, "a")
+    (leader,) = rig.leaders
+    leader.tick()
+
+    rig.clock.move(LEASE_S)
+    rig.clock.set_by_us = -int(LEASE_S * SECOND_US)
+
     assert not leader.is_leader

@@ -295,6 +295,18 @@ def test_reap_stale_evicts_dead_pods_and_orphan_assignments(rig: Rig) -> None:
     assert rig.storage.processes.all() == []
 
 
+def test_a_process_has_a_lease_to_beat_again(rig: Rig) -> None:
+    rig.storage.processes.beat("slow", None, ["default"], [])
+    reaper = rig.reaper()
+
+    rig.sweep(reaper, seconds=LEASE_S - SWEEP_S)
+    early = [pod.host_id for pod in rig.storage.processes.pods()]
+    rig.sweep(reaper, seconds=SWEEP_S)
+
+    assert early == ["slow"]
+    assert rig.storage.processes.pods() == []
+
+
 def test_no_reaper_need_live_for_a_lease(rig: Rig, sql: Sql) -> None:
     """A fleet whose workers live for two thirds of one recovers all the same."""
     job_id = enqueue(rig.storage)

@@ -1012,13 +1012,15 @@ def test_no_worker_claims_after_the_stop(storage: Storage, held: HeldTask) -> No
     with running(storage, registry_of(held, QuickTask()), threads=4) as handle:
         add(storage, "held")
         held.wait_for_start()
-        handle._dispatcher.stop_claiming()
+        stopping = threading.Thread(target=handle.shutdown_graceful, args=[LIMIT_S])
+        stopping.start()
+        wait_until(lambda: not handle._dispatcher._is_claiming, "it claims no more")
 
         late = [add(storage, "quick") for _ in range(5)]
         with running(storage, registry_of(QuickTask("x")), queues=["x"]):
             wait_for_status(storage, add(storage, "x", queue="x"), JobStatus.DONE)
         held.release.set()
-        handle.shutdown_graceful(GRACE_S)
+        stopping.join()
 
     assert {status_of(storage, job_id) for job_id in late} == {JobStatus.PENDING}
 

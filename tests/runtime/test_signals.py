@@ -69,18 +69,26 @@ def test_handlers_and_descriptors_are_restored() -> None:
         pass
 
     before = signal.signal(signal.SIGTERM, handler)
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    descriptor_before = signal.set_wakeup_fd(writer)
     descriptors = len(list(Path("/proc/self/fd").iterdir()))
     try:
         with StopSignals(watch_children=True):
             during = signal.getsignal(signal.SIGTERM)
         after = signal.getsignal(signal.SIGTERM)
+        left = len(list(Path("/proc/self/fd").iterdir()))
     finally:
         signal.signal(signal.SIGTERM, before)
+        descriptor_after = signal.set_wakeup_fd(descriptor_before)
+        os.close(reader)
+        os.close(writer)
 
     assert during is not handler
     assert after is handler
     assert signal.getsignal(signal.SIGCHLD) is signal.SIG_DFL
-    assert len(list(Path("/proc/self/fd").iterdir())) == descriptors
+    assert descriptor_after == writer
+    assert left == descriptors
 
 
 def test_the_second_signal_ends_the_process() -> None:

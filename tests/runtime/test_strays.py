@@ -78,6 +78,19 @@ def test_a_job_of_a_claim_under_way_may_still_arrive(rig: Rig) -> None:
     assert rig.beat() == []
 
 
+def test_a_job_that_has_arrived_since_the_beat_is_none(rig: Rig) -> None:
+    """It would start here and somewhere else."""
+    rig.here.claims.begin(rig)
+    job = rig.claim()
+    rig.beat()
+    rig.here.known.add(job.run_id)
+    rig.here.claims.end(rig)
+
+    rig.strays.give_back()
+
+    assert rig.here.given_back == []
+
+
 def test_it_is_looked_for_between_two_beats(rig: Rig) -> None:
     rig.here.claims.begin(rig)
     stray = rig.claim()

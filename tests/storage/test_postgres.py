@@ -11,12 +11,14 @@ import psycopg2
 import pytest
 from psycopg2.extensions import connection as Connection  # noqa: N812  # a class
 
+from flask_forge_jobs.clock import SystemClock
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import (
     StorageBusyError,
     StorageError,
     StorageUnavailableError,
 )
+from flask_forge_jobs.ids import UlidGenerator
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import Done, Settlement
 from flask_forge_jobs.storage import postgres as postgres_module
@@ -24,8 +26,10 @@ from flask_forge_jobs.storage import postgres_pool
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.connect import open_storage
 from flask_forge_jobs.storage.database import Transaction
+from flask_forge_jobs.storage.job_queue import JobQueue
 from flask_forge_jobs.storage.postgres import PostgresDatabase
 from flask_forge_jobs.storage.postgres_transaction import PostgresTransaction
+from flask_forge_jobs.storage.processes import ProcessRegistry
 from tests.acceptance.programs import wait_until
 from tests.support.jobs import OWNER, QUEUE, claim_one, enqueue, finish, run
 from tests.support.processes import in_child
@@ -461,6 +465,10 @@ def test_a_used_up_pool_is_busy_and_an_urgent_write_still_runs(hasty: Storage) -
         ):
             database.write(lambda _: None)
         assert database.write(lambda tx: tx.all("all_queues"), urgent=True) == []
+        jobs = JobQueue(database, UlidGenerator(), SystemClock())
+        assert jobs.heartbeat("me", {}).owned == set()
+        ProcessRegistry(database).beat("me", None, [], [])
+        ProcessRegistry(database).show("me", None, [])
     finally:
         leave.set()
         for holder in holders:
