@@ -1,0 +1,337 @@
+"""Mutants of access: who is let in, what it may do and see, and what is noted of it."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Mutant
+
+_ACCESS = "auth/access.py"
+_TOKENS = "auth/tokens.py"
+_CSRF = "auth/csrf.py"
+_FAILURES = "auth/failures.py"
+_LOOPBACK = "auth/loopback.py"
+_GUARD = "api/guard.py"
+_SCOPE = "api/scope.py"
+_REDACTION = "handlers/redaction.py"
+_AUDITOR = "api/auditor.py"
+
+MUTANTS = (
+    # -- tokens ------------------------------------------------------------------------
+    Mutant(
+        "digests of tokens are compared byte by byte",
+        _TOKENS,
+        "if not hmac.compare_digest(digest, entry.digest) or known is None:",
+        "if digest != entry.digest or known is None:",
+        ("auth/test_tokens.py",),
+    ),
+    Mutant(
+        "an expired token is let in",
+        _TOKENS,
+        "return None if self._has_expired(known) else known.principal",
+        "return known.principal",
+        ("auth/test_tokens.py",),
+    ),
+    Mutant(
+        "a token is good at the instant at which it expires",
+        _TOKENS,
+        "self._clock.now_us() >= to_micros(",
+        "self._clock.now_us() > to_micros(",
+        ("auth/test_tokens.py",),
+    ),
+    Mutant(
+        "the hash of an endless digit is taken",
+        _TOKENS,
+        "if digest in _WEAK_DIGESTS or len(set(digest)) < _FEWEST_DIGITS:",
+        "if digest in _WEAK_DIGESTS:",
+        ("auth/test_tokens.py",),
+    ),
+    Mutant(
+        "a date of expiry has the zone of the server",
+        _TOKENS,
+        "return instant.replace(tzinfo=UTC)",
+        "return instant.astimezone()",
+        ("auth/test_tokens.py",),
+    ),
+    # -- who is let in -----------------------------------------------------------------
+    Mutant(
+        "any host name is answered",
+        _ACCESS,
+        "        self._hosts.check(request)\n",
+        "",
+        ("auth/test_hosts.py",),
+    ),
+    Mutant(
+        "production is open to this machine",
+        _ACCESS,
+        "is_open = app.debug or app.testing or self._is_open_to_loopback",
+        "is_open = app is not None",
+        ("auth/test_access.py",),
+    ),
+    Mutant(
+        "who has no token is let in from this machine",
+        _ACCESS,
+        "        elif self._tokens is None:\n",
+        "        else:\n",
+        ("auth/test_tokens.py",),
+    ),
+    Mutant(
+        "any truthy answer of an authenticator lets in",
+        _ACCESS,
+        "    if answer is True:\n",
+        "    if answer and not isinstance(answer, Principal):\n",
+        ("auth/test_access.py",),
+    ),
+    Mutant(
+        "who sends no credential has failed",
+        _ACCESS,
+        'if "Authorization" in request.headers:',
+        "if request.headers is not None:",
+        ("auth/test_failures.py",),
+    ),
+    Mutant(
+        "a proxy that names itself passes for this machine",
+        _LOOPBACK,
+        '_FORWARDING_HEADERS = ("Forwarded", "Via", "X-Real-Ip")',
+        '_FORWARDING_HEADERS = ("Forwarded", "X-Real-Ip")',
+        ("auth/test_access.py::test_sec_S10_each_forwarding_header_alone_closes_it",),
+    ),
+    Mutant(
+        "a page whose name was rebound passes for this machine",
+        _LOOPBACK,
+        'return is_loopback(environ.get("REMOTE_ADDR", "")) and is_loopback_host(',
+        'return is_loopback(environ.get("REMOTE_ADDR", "")) or is_loopback_host(',
+        ("auth/test_access.py::test_flags_open_it_to_loopback_only",),
+    ),
+    # -- other sites -------------------------------------------------------------------
+    Mutant(
+        "a sibling domain may write",
+        _CSRF,
+        'if site != "same-origin":',
+        'if site == "cross-site":',
+        ("auth/test_csrf.py",),
+    ),
+    Mutant(
+        "any Authorization is proof of no browser",
+        _CSRF,
+        "or bearer_token(request) is not None:",
+        'or "Authorization" in request.headers:',
+        ("auth/test_csrf.py",),
+    ),
+    Mutant(
+        "a page over http writes to its https twin",
+        _CSRF,
+        'if parts.scheme == "http" and request.scheme == "https":',
+        'if parts.scheme == "https" and request.scheme == "ftp":',
+        ("auth/test_csrf.py",),
+    ),
+    Mutant(
+        "the port is no part of an origin",
+        _CSRF,
+        "theirs = (parts.hostname, parts.port or default_port)\n"
+        "        ours = (host.hostname, host.port or default_port)\n",
+        "theirs = (parts.hostname, default_port)\n"
+        "        ours = (host.hostname, default_port)\n",
+        ("auth/test_csrf.py",),
+    ),
+    Mutant(
+        "a form without a body may write",
+        _CSRF,
+        "if not is_no_form and request.headers.get(PROGRAM_HEADER)",
+        "if is_no_form and request.headers.get(PROGRAM_HEADER)",
+        ("auth/test_csrf.py",),
+    ),
+    # -- wrong credentials -------------------------------------------------------------
+    Mutant(
+        "an address that fails again is forgotten first",
+        _FAILURES,
+        "here = _counted(self._addresses.pop(key, None), now)",
+        "here = _counted(self._addresses.get(key), now)",
+        ("auth/test_failures.py",),
+    ),
+    Mutant(
+        "the youngest address is forgotten first",
+        _FAILURES,
+        "self._addresses.popitem(last=False)",
+        "self._addresses.popitem()",
+        ("auth/test_failures.py",),
+    ),
+    Mutant(
+        "the tenth failure is one too many",
+        _FAILURES,
+        "if failures > most:",
+        "if failures >= most:",
+        ("auth/test_failures.py",),
+    ),
+    Mutant(
+        "each address of a network is a client",
+        _FAILURES,
+        "return str(ip_network((int(parsed), 64), strict=False))",
+        "return str(ip_network((int(parsed), 128), strict=False))",
+        ("auth/test_failures.py",),
+    ),
+    Mutant(
+        "a window of failures never ends",
+        _FAILURES,
+        "or now >= window[0] + WINDOW_S:",
+        "or now < window[0]:",
+        ("auth/test_failures.py",),
+    ),
+    # -- what it may do ----------------------------------------------------------------
+    Mutant(
+        "an operator sees unmasked payloads",
+        "auth/permissions.py",
+        "    Permission.LIMITS_EDIT,\n}\n",
+        "    Permission.LIMITS_EDIT,\n    Permission.PAYLOAD_REVEAL,\n}\n",
+        (
+            (
+                "auth/test_permissions.py"
+                "::test_a_viewer_changes_nothing_and_an_operator_does_not_administer"
+            ),
+        ),
+    ),
+    Mutant(
+        "whoever may read sees unmasked payloads",
+        _GUARD,
+        "            principal.require(Permission.PAYLOAD_REVEAL)\n",
+        "            pass\n",
+        ("api/test_edge.py::test_reveal_needs_its_permission",),
+    ),
+    Mutant(
+        "a read-only service takes changes",
+        _GUARD,
+        "        if self._options.read_only:\n",
+        "        if self._options.read_only and exchange.reveals:\n",
+        ("api/test_edge.py::test_read_only_refuses_every_mutation_whatever_the_role",),
+    ),
+    Mutant(
+        "a debugged server takes changes from afar",
+        _GUARD,
+        "        if is_debugged_from_afar(request):\n",
+        "        if is_debugged_from_afar(request) and exchange.reveals:\n",
+        (
+            (
+                "auth/test_access.py"
+                "::test_sec_S50_debugger_takes_changes_from_this_machine_only"
+            ),
+        ),
+    ),
+    Mutant(
+        "a limited caller reaches what concerns all",
+        _GUARD,
+        "                raise Forbidden(CLUSTER_MESSAGE)\n",
+        "                pass\n",
+        (
+            (
+                "api/test_guard.py"
+                "::test_sec_S06_H26_token_of_another_queue_reaches_no_cluster_wide_route"
+            ),
+        ),
+    ),
+    Mutant(
+        "a limited caller reads jobs of other queues",
+        _SCOPE,
+        "        if not self.own([job_id]):\n",
+        "        if not job_id:\n",
+        ("api/test_scope.py::test_job_elsewhere_answers_like_a_job_nowhere",),
+    ),
+    Mutant(
+        "a limited caller that names no queue means all",
+        _SCOPE,
+        "        return tuple(sorted(self.queues))\n",
+        "        return ()\n",
+        ("api/test_scope.py::test_lists_and_totals_hold_the_own_queue_only",),
+    ),
+    Mutant(
+        "a router leads a limited caller into other queues",
+        _SCOPE,
+        "            self.require(queue_name)\n            return queue_name\n",
+        "            return queue_name\n",
+        ("api/test_scope.py::test_enqueue_into_another_queue_is_403",),
+    ),
+    # -- what it may see ---------------------------------------------------------------
+    Mutant(
+        "secrets in a list are shown",
+        _REDACTION,
+        "return [self._masked(member, mask) for member in value]",
+        "return list(value)",
+        (
+            (
+                "handlers/test_redaction.py"
+                "::test_redactor_masks_whole_members_at_any_depth"
+            ),
+        ),
+    ),
+    Mutant(
+        "a key in camel case is shown",
+        _REDACTION,
+        'humps = _CAMEL_HUMP.sub("_", key).casefold()',
+        "humps = key.casefold()",
+        ("handlers/test_redaction.py::test_redactor_hides_secret_keys",),
+    ),
+    Mutant(
+        "a hook that fails shows the payload",
+        _REDACTION,
+        "            return REDACTED\n        return shown\n",
+        "            return masked\n        return shown\n",
+        (
+            (
+                "handlers/test_redaction.py"
+                "::test_hook_that_returns_no_json_hides_the_payload"
+            ),
+        ),
+    ),
+    Mutant(
+        "passwords in addresses are shown",
+        _REDACTION,
+        '_TOKEN.sub(REDACTED, _URL_PASSWORD.sub(rf"\\g<1>{REDACTED}@", text))',
+        "_TOKEN.sub(REDACTED, text)",
+        ("handlers/test_redaction.py::test_redactor_masks_text",),
+    ),
+    Mutant(
+        "secrets in the history of errors are shown",
+        "handlers/jobs.py",
+        "        replace(entry, message=redactor.text(entry.message))\n",
+        "        replace(entry, message=entry.message)\n",
+        (
+            (
+                "api/unversioned/test_jobs.py"
+                "::test_inspect_masks_secrets_in_payload_and_errors"
+            ),
+        ),
+    ),
+    # -- what is noted of it -----------------------------------------------------------
+    Mutant(
+        "a reveal leaves no entry in the audit trail",
+        _AUDITOR,
+        "if exchange.route.mutates or exchange.reveals:",
+        "if exchange.route.mutates:",
+        ("api/test_edge.py::test_reveal_is_audited_done_or_refused",),
+    ),
+    Mutant(
+        "a stranger fills the audit trail",
+        _AUDITOR,
+        "            principal is None or response.status_code == TOO_MANY_REQUESTS\n",
+        "            response.status_code == TOO_MANY_REQUESTS\n",
+        ("api/test_auditor.py::test_stranger_leaves_a_line_in_the_log_only",),
+    ),
+    Mutant(
+        "a database that failed is asked to note it",
+        _AUDITOR,
+        'if is_refused_early or "forge_jobs_storage_failed" in g:',
+        "if is_refused_early:",
+        ("api/test_auditor.py::test_database_that_failed_is_not_asked_once_more",),
+    ),
+    Mutant(
+        "a dry run counts as a change",
+        _AUDITOR,
+        "if response.status_code >= ERROR or is_dry or is_deduped:",
+        "if response.status_code >= ERROR or is_deduped:",
+        ("api/test_auditor.py::test_a_dry_run_changes_nothing",),
+    ),
+    Mutant(
+        "a refused change counts as one",
+        _AUDITOR,
+        "if response.status_code >= ERROR or is_dry or is_deduped:",
+        "if is_dry or is_deduped:",
+        ("api/test_auditor.py::test_sec_S42_refused_mutation_leaves_one_entry_too",),
+    ),
+)

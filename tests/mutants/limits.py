@@ -1,0 +1,329 @@
+"""Mutants of limits: token buckets, seats, cool-downs, attempts and their delays."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Mutant
+
+_SQLITE = "storage/sql/sqlite/rate_limits.sql"
+_POSTGRES = "storage/sql/postgres/rate_limits.sql"
+_MODEL = "model/rate_limits.py"
+_SEATS = "storage/sql/sqlite/seats.sql"
+_POSTGRES_SEATS = "storage/sql/migrations/postgres/0014_claims.sql"
+_LET_IN = "storage/sql/common/seats.sql"
+_COMMON = "storage/sql/common/job_queue.sql"
+_BACKOFF = "model/backoff.py"
+_OUTCOMES = "model/outcomes.py"
+_BUCKETS = "contract/test_rate_limits.py"
+_SEATED = "contract/test_seats.py"
+_COOLING = "contract/test_cooldowns.py"
+
+MUTANTS = (
+    # -- token buckets -----------------------------------------------------------------
+    Mutant(
+        "SQLite refills twice after the clock steps back",
+        _SQLITE,
+        "    last_refilled_at = MAX(last_refilled_at, :now),\n",
+        "    last_refilled_at = :now,\n",
+        (_BUCKETS,),
+    ),
+    Mutant(
+        "PostgreSQL refills twice after the clock steps back",
+        _POSTGRES,
+        "    last_refilled_at = GREATEST(last_refilled_at, :now),\n",
+        "    last_refilled_at = :now,\n",
+        (_BUCKETS,),
+    ),
+    Mutant(
+        "SQLite refills twice when a bucket is written while the clock is back",
+        _SQLITE,
+        "last_refilled_at = MAX(forge_rate_limit.last_refilled_at, :now),",
+        "last_refilled_at = :now,",
+        (
+            (
+                "contract/test_rate_limits.py"
+                "::test_a_bucket_that_is_written_while_the_clock_is_back_refills_nothing_twice"
+            ),
+        ),
+    ),
+    Mutant(
+        "PostgreSQL takes tokens while the clock is back",
+        _POSTGRES,
+        "    tokens = LEAST(\n        capacity,\n        tokens\n"
+        "        + GREATEST(:now - last_refilled_at, 0) * refill_per_sec",
+        "    tokens = LEAST(\n        capacity,\n        tokens\n"
+        "        + (:now - last_refilled_at) * refill_per_sec",
+        (
+            (
+                "contract/test_rate_limits.py"
+                "::test_a_bucket_that_is_written_while_the_clock_is_back_refills_nothing_twice"
+            ),
+        ),
+    ),
+    Mutant(
+        "a larger capacity gives tokens",
+        _SQLITE,
+        "        excluded.capacity,\n        forge_rate_limit.capacity,\n",
+        "        excluded.capacity,\n",
+        (_BUCKETS,),
+    ),
+    Mutant(
+        "who comes anew passes those who wait",
+        _POSTGRES,
+        ":may_pass OR line_ends_at <= :now\n",
+        "TRUE OR line_ends_at <= :now\n",
+        ("contract/test_rate_limits.py::test_who_has_waited_finds_its_token",),
+    ),
+    Mutant(
+        "a place in the line may be ten days away",
+        _SQLITE,
+        ":now + 86400000000\n",
+        ":now + 864000000000\n",
+        (f"{_BUCKETS}::test_nobody_is_told_to_wait_longer_than_a_day",),
+    ),
+    Mutant(
+        "all who wait have the same turn",
+        _POSTGRES,
+        "        ) + :tokens / refill_per_sec * 1000000.0,\n",
+        "        ),\n",
+        (
+            (
+                "contract/test_rate_limits.py"
+                "::test_each_that_is_refused_has_a_turn_of_its_own"
+            ),
+        ),
+    ),
+    Mutant(
+        "code takes back what an operator has changed",
+        _POSTGRES,
+        "WHERE excluded.declared_as IS NULL\n"
+        "    OR COALESCE(forge_rate_limit.declared_as, '') <> excluded.declared_as\n",
+        "",
+        (
+            (
+                "contract/test_rate_limits.py"
+                "::test_ensure_default_is_idempotent_and_preserves_existing_state"
+            ),
+        ),
+    ),
+    Mutant(
+        "a bucket grows beyond its capacity",
+        _MODEL,
+        "return min(float(self.capacity), self.stored_tokens + gained)",
+        "return self.stored_tokens + gained",
+        ("model/test_rate_limits.py",),
+    ),
+    Mutant(
+        "the pause of a drain is no part of the wait",
+        _MODEL,
+        "return pause_us / SECOND_US + missing / self.refill_per_sec",
+        "return missing / self.refill_per_sec",
+        ("model/test_rate_limits.py",),
+    ),
+    Mutant(
+        "a bucket cannot give all that it holds",
+        "storage/rate_limits.py",
+        "if tokens > bucket.capacity:",
+        "if tokens >= bucket.capacity:",
+        (_BUCKETS,),
+    ),
+    # -- seats -------------------------------------------------------------------------
+    Mutant(
+        "SQLite gives a seat to an earlier run",
+        _SEATS,
+        "    AND claims = :run\n",
+        "",
+        (f"{_SEATED}::test_a_run_that_was_given_back_takes_no_seat_for_the_next_one",),
+    ),
+    Mutant(
+        "PostgreSQL gives a seat to an earlier run",
+        _POSTGRES_SEATS,
+        "        AND job.claims = its_run\n",
+        "",
+        (f"{_SEATED}::test_a_run_that_was_given_back_takes_no_seat_for_the_next_one",),
+    ),
+    Mutant(
+        "a seat of an earlier run counts as taken",
+        _SEATS,
+        "AND other.seated_at = other.started_at AND other.id <> :job_id",
+        "AND other.id <> :job_id",
+        ("contract/test_seats.py::test_the_number_of_seats_may_change",),
+    ),
+    Mutant(
+        "a job that asks again stands in its own way",
+        _SEATS,
+        "AND other.seated_at = other.started_at AND other.id <> :job_id",
+        "AND other.seated_at = other.started_at",
+        (f"{_SEATED}::test_who_asks_again_keeps_its_seat",),
+    ),
+    Mutant(
+        "there is a seat more than there may be",
+        _POSTGRES_SEATS,
+        "WHEN taken < most THEN",
+        "WHEN taken <= most THEN",
+        (f"{_SEATED}::test_only_so_many_find_a_seat",),
+    ),
+    Mutant(
+        "PostgreSQL counts seats without a lock",
+        _POSTGRES_SEATS,
+        "    PERFORM pg_advisory_xact_lock("
+        "hashtextextended('forge_jobs seat ' || its_seats, 0));\n",
+        "",
+        ("storage/test_postgres_alone.py",),
+    ),
+    Mutant(
+        "a freed seat calls in who came last",
+        _LET_IN,
+        "ORDER BY priority, id\n",
+        "ORDER BY priority, id DESC\n",
+        (f"{_SEATED}::test_a_freed_seat_calls_in_who_came_first",),
+    ),
+    Mutant(
+        "a freed seat calls in who waits for its retry",
+        _LET_IN,
+        "seated_at IS NULL AND status = 'pending'\n",
+        "seated_at IS NULL\n",
+        (
+            (
+                "contract/test_seats.py"
+                "::test_who_waits_for_something_else_is_not_called_in"
+            ),
+        ),
+    ),
+    Mutant(
+        "of seats that are freed together only one calls somebody in",
+        "storage/seats.py",
+        "in sorted(Counter(freed).items()):",
+        "in sorted(dict.fromkeys(freed, 1).items()):",
+        (f"{_SEATED}::test_seats_that_are_freed_together_call_in_as_many",),
+    ),
+    Mutant(
+        "a job runs without a seat when nobody knows of one",
+        "runtime/execution.py",
+        '            logger.warning("job %s waits, its seat is not known: %s",'
+        " job.id, error)\n",
+        "            return None\n",
+        (
+            (
+                "runtime/test_seats.py"
+                "::test_a_job_waits_when_nobody_knows_whether_there_is_a_seat"
+            ),
+        ),
+    ),
+    # -- cool-downs --------------------------------------------------------------------
+    Mutant(
+        "each throttle of one window counts",
+        _COMMON,
+        "WHEN throttled_until > :now OR throttle_attempts >= 30 THEN",
+        "WHEN throttle_attempts >= 30 THEN",
+        ("contract/test_cooldowns.py::test_a_longer_hint_extends_a_live_window",),
+    ),
+    Mutant(
+        "a shorter hint cuts a live window",
+        _COMMON,
+        "WHEN throttled_until > :now + :delay_us THEN throttled_until\n",
+        "WHEN throttled_until IS NULL THEN throttled_until\n",
+        (
+            (
+                "contract/test_cooldowns.py"
+                "::test_a_throttle_gates_the_queue_and_a_success_within_it_changes_nothing"
+            ),
+        ),
+    ),
+    Mutant(
+        "a success right after the window forgets it",
+        _COMMON,
+        "OR throttled_until < :now - :grace_us)",
+        "OR throttled_until < :now)",
+        (
+            (
+                "contract/test_cooldowns.py"
+                "::test_the_gate_opens_when_the_window_has_passed"
+            ),
+        ),
+    ),
+    Mutant(
+        "a success of another queue forgets a window",
+        _COMMON,
+        "WHERE name = :name\n    AND throttle_attempts > 0\n",
+        "WHERE throttle_attempts > 0\n",
+        (_COOLING,),
+    ),
+    Mutant(
+        "a throttle waits for the shorter of curve and hint",
+        _BACKOFF,
+        "min(max(curve, retry_after_s), MAX_THROTTLE_DELAY_S)",
+        "min(curve, retry_after_s, MAX_THROTTLE_DELAY_S)",
+        ("model/test_backoff.py",),
+    ),
+    # -- attempts and their delays -----------------------------------------------------
+    Mutant(
+        "the curve begins with the base twice",
+        _BACKOFF,
+        "n = min(max(exponent, 0), MAX_EXPONENT)",
+        "n = min(max(exponent - 1, 0), MAX_EXPONENT)",
+        ("model/test_backoff.py",),
+    ),
+    Mutant(
+        "the curve has no maximum",
+        _BACKOFF,
+        "return float(min(base * 2**n, maximum))",
+        "return float(max(base * 2**n, maximum))",
+        ("model/test_backoff.py",),
+    ),
+    Mutant(
+        "jitter takes from the delay",
+        _BACKOFF,
+        "delay *= 1 + JITTER * jitter()",
+        "delay *= 1 - JITTER * jitter()",
+        ("model/test_backoff.py",),
+    ),
+    Mutant(
+        "a failure has an attempt too many",
+        _OUTCOMES,
+        "if job.attempts >= job.max_attempts:",
+        "if job.attempts > job.max_attempts:",
+        ("model/test_outcomes.py",),
+    ),
+    Mutant(
+        "a job may be throttled once more",
+        _OUTCOMES,
+        "job.throttle_attempts + 1 < MAX_CONSECUTIVE_THROTTLES",
+        "job.throttle_attempts < MAX_CONSECUTIVE_THROTTLES",
+        ("model/test_outcomes.py",),
+    ),
+    Mutant(
+        "who was put off too often has failed",
+        _OUTCOMES,
+        "    if isinstance(outcome, PutOff):\n        return True\n",
+        "",
+        ("model/test_outcomes.py",),
+    ),
+    Mutant(
+        "a failure that asks for a longer delay gets the curve's",
+        _OUTCOMES,
+        "max(failure_delay_s, failure.delay_at_least_s)",
+        "failure_delay_s or failure.delay_at_least_s",
+        ("model/test_outcomes.py",),
+    ),
+    Mutant(
+        "a throttle spends the attempt",
+        _OUTCOMES,
+        "                uncount=True,\n                is_throttle=True,\n",
+        "                is_throttle=True,\n",
+        ("model/test_outcomes.py",),
+    ),
+    Mutant(
+        "a throttle of one job cools its queue down",
+        _OUTCOMES,
+        "cool_down_s=outcome.retry_after_s if whole_queue else None,",
+        "cool_down_s=outcome.retry_after_s,",
+        ("model/test_outcomes.py",),
+    ),
+    Mutant(
+        "workers beyond the total are shared out",
+        "model/shares.py",
+        "quotient + (place < remainder)",
+        "quotient + (place <= remainder)",
+        ("model/test_shares.py",),
+    ),
+)

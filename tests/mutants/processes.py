@@ -1,0 +1,196 @@
+"""Mutants of the end of a process, and of what happens between processes."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Mutant
+
+_HANDLE = "runtime/handle.py"
+_SIGNALS = "runtime/signals.py"
+_RUNTIME = "runtime/test_runtime.py"
+
+MUTANTS = (
+    # -- the stop ----------------------------------------------------------------------
+    Mutant(
+        "a worker claims on while it stops",
+        _HANDLE,
+        "        self._dispatcher.stop_claiming()\n",
+        "",
+        (f"{_RUNTIME}::test_no_worker_claims_after_the_stop",),
+    ),
+    Mutant(
+        "a claim that nobody heard of stays at the stop",
+        _HANDLE,
+        "                release_strays(self.storage.jobs, self._dispatcher)\n",
+        "                pass\n",
+        (
+            (
+                "runtime/test_lost_answers.py"
+                "::test_a_claim_that_nobody_heard_of_goes_back_at_a_stop"
+            ),
+        ),
+    ),
+    Mutant(
+        "a worker that has stopped stays in the registry",
+        _HANDLE,
+        "            self.storage.processes.remove(self.host_id)\n",
+        "            pass\n",
+        (f"{_RUNTIME}::test_shutdown_leaves_no_trace",),
+    ),
+    Mutant(
+        "a worker claims without its parent",
+        _HANDLE,
+        "if parent is not None and os.getppid() != parent:",
+        "if parent is not None and os.getppid() == 0:",
+        (f"{_RUNTIME}::test_nothing_is_claimed_without_the_parent",),
+    ),
+    Mutant(
+        "a worker claims although its heartbeat is stuck",
+        _HANDLE,
+        "return self._heartbeat.is_fresh and not self.is_outdated",
+        "return not self.is_outdated",
+        (f"{_RUNTIME}::test_a_stuck_heartbeat_ends_the_claims",),
+    ),
+    Mutant(
+        "jobs whose heartbeat is stuck get a grace",
+        "runtime/foreground.py",
+        "longest_s = 0.0 if handle.is_stuck else grace_s",
+        "longest_s = grace_s",
+        ("runtime/test_foreground.py::test_a_stuck_heartbeat_ends_it_without_a_grace",),
+    ),
+    Mutant(
+        "a worker starts although its parent has stopped",
+        "runtime/foreground.py",
+        "if signals.wait(0.0, descriptors) or signals.is_stopping:",
+        "if signals.is_stopping:",
+        (
+            (
+                "runtime/test_foreground.py"
+                "::test_a_parent_that_stops_meanwhile_lets_nothing_start"
+            ),
+        ),
+    ),
+    # -- signals and forks -------------------------------------------------------------
+    Mutant(
+        "one wish that is heard twice ends the process",
+        _SIGNALS,
+        "        elif now >= self._repeats_until:\n",
+        "        elif now >= 0:\n",
+        ("runtime/test_signals.py::test_a_repeat_within_its_time_is_the_same_wish",),
+    ),
+    Mutant(
+        "a second signal is overheard",
+        _SIGNALS,
+        "                os._exit(EXIT_AT_ONCE)\n",
+        "                pass\n",
+        ("runtime/test_signals.py::test_the_second_signal_ends_the_process",),
+    ),
+    Mutant(
+        "the handlers of others are not restored",
+        _SIGNALS,
+        "        signal.set_wakeup_fd(self._before_fd)\n",
+        "        signal.set_wakeup_fd(-1)\n",
+        ("runtime/test_signals.py::test_handlers_and_descriptors_are_restored",),
+    ),
+    Mutant(
+        "a child waits for a thread that only its parent has",
+        "forks.py",
+        "        PerProcess.forget_beginning()\n",
+        "",
+        ("test_forks.py::test_a_child_begins_although_another_thread_was_about_to",),
+    ),
+    Mutant(
+        "a child does not know which files were open",
+        "forks.py",
+        "            self.inherited |= set(_open_databases())\n",
+        "            pass\n",
+        ("test_forks.py::test_files_that_were_open_are_known_to_a_child",),
+    ),
+    Mutant(
+        "two threads fork at a time",
+        "forks.py",
+        "        self._lock.acquire()\n        self._forker",
+        "        self._forker",
+        ("test_forks.py::test_everything_is_put_away_for_the_time_of_a_fork",),
+    ),
+    Mutant(
+        "a child opens a file that its parent has open",
+        "storage/sqlite_process.py",
+        "        if self._path is not None:\n            _check_own(self._path)\n",
+        "        if self._path is not None:\n",
+        (
+            (
+                "storage/test_sqlite_forks.py"
+                "::test_a_fork_within_the_callers_transaction_refuses_the_child"
+            ),
+        ),
+    ),
+    Mutant(
+        "a child mints the ids of its parent",
+        "ids.py",
+        "        self.stay_own()\n        with self._lock:\n",
+        "        with self._lock:\n",
+        ("test_ids.py::test_parent_and_child_of_a_fork_never_mint_the_same_id",),
+    ),
+    Mutant(
+        "a signal goes to whoever gets the number of a process next",
+        "tasks/process_groups.py",
+        "                self._has_ended = True\n",
+        "",
+        (
+            (
+                "tasks/test_process_groups.py"
+                "::test_no_signal_goes_to_whoever_gets_the_number_next"
+            ),
+        ),
+    ),
+    Mutant(
+        "a commit of a failed transaction returns",
+        "storage/postgres_transaction.py",
+        "if status != TRANSACTION_STATUS_INTRANS:",
+        "if status == TRANSACTION_STATUS_IDLE:",
+        ("storage/test_postgres.py::test_a_swallowed_error_cannot_be_committed",),
+    ),
+    Mutant(
+        "a deadline within another one extends it",
+        "storage/deadlines.py",
+        "ends_at if before is None else min(before, ends_at)",
+        "ends_at",
+        (
+            (
+                "storage/test_deadlines.py"
+                "::test_a_deadline_within_another_extends_nothing"
+            ),
+        ),
+    ),
+    Mutant(
+        "a writer that gave up makes all the next impatient",
+        "storage/sqlite_turn.py",
+        "self._gave_up_at = time.monotonic() if is_busy else -math.inf",
+        "self._gave_up_at = time.monotonic() if error else -math.inf",
+        (
+            (
+                "storage/test_sqlite_turn.py"
+                "::test_a_write_that_fails_for_another_reason_was_not_locked_out"
+            ),
+        ),
+    ),
+    Mutant(
+        "a unit of work is tried once more",
+        "storage/retrying.py",
+        "enumerate((*delays_s, None))",
+        "enumerate((*delays_s, delays_s[-1] if delays_s else None, None))",
+        ("storage/test_retrying.py::test_a_fault_past_the_last_delay_surfaces",),
+    ),
+    Mutant(
+        "an unclear commit is forgotten by the next try",
+        "storage/retrying.py",
+        "                unknown = fault.surfaced\n",
+        "                unknown = None\n",
+        (
+            (
+                "storage/test_postgres_away.py"
+                "::test_after_the_first_time_out_calls_fail_at_once_until_it_answers"
+            ),
+        ),
+    ),
+)

@@ -1,0 +1,341 @@
+"""Mutants of what keeps jobs from being lost: heartbeats, leases, reapers, strays."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Mutant
+
+_HEARTBEAT = "runtime/heartbeat.py"
+_REAPER = "runtime/reaper.py"
+_LEADER = "runtime/leader.py"
+_COMMON = "storage/sql/common/job_queue.sql"
+_LEASES = "storage/sql/common/leases.sql"
+_BEATS = "runtime/test_heartbeat.py"
+_REAPS = "runtime/test_reaper.py"
+_FENCING = "contract/test_fencing.py"
+
+MUTANTS = (
+    # -- heartbeats --------------------------------------------------------------------
+    Mutant(
+        "jobs are renewed once a lease",
+        _HEARTBEAT,
+        "self._beat = _Turn(lease_s / BEATS_PER_LEASE)",
+        "self._beat = _Turn(lease_s)",
+        (
+            (
+                "runtime/test_heartbeat.py"
+                "::test_with_a_short_lease_it_shows_itself_as_often_as_it_beats"
+            ),
+        ),
+    ),
+    Mutant(
+        "a beat is counted at its end",
+        _HEARTBEAT,
+        "            self.last_beat_at = now\n",
+        "            self.last_beat_at = self._clock.monotonic()\n",
+        ("runtime/test_heartbeat.py::test_a_beat_counts_from_its_begin",),
+    ),
+    Mutant(
+        "a process counts as shown from the end of its beat on",
+        _HEARTBEAT,
+        "        self.shown_at = now\n",
+        "        self.shown_at = self._clock.monotonic()\n",
+        ("runtime/test_heartbeat.py::test_a_beat_counts_from_its_begin",),
+    ),
+    Mutant(
+        "a process is believed for two leases",
+        _HEARTBEAT,
+        "self._clock.monotonic() - self.last_beat_at < self._lease_s",
+        "self._clock.monotonic() - self.last_beat_at < 2 * self._lease_s",
+        (f"{_BEATS}::test_freshness_ends_a_lease_after_the_last_beat",),
+    ),
+    Mutant(
+        "a tick waits for the database for a whole lease",
+        _HEARTBEAT,
+        "TICK_PART = 0.5",
+        "TICK_PART = 1.0",
+        (f"{_BEATS}::test_a_tick_has_half_a_lease_for_all_it_asks",),
+    ),
+    Mutant(
+        "a tick that hangs is noticed when the lease is over",
+        _HEARTBEAT,
+        "longest_s = self._lease_s - 1.5 * self._beat.period_s",
+        "longest_s = self._lease_s",
+        (f"{_BEATS}::test_a_tick_that_hangs_is_stuck_before_the_lease_ends",),
+    ),
+    Mutant(
+        "a process whose database is away counts as stuck",
+        _HEARTBEAT,
+        "            is_broken = False\n            self._is_cut_off = True\n",
+        "            self._is_cut_off = True\n",
+        (f"{_BEATS}::test_ticks_that_fail_are_stuck_unless_it_is_the_storage",),
+    ),
+    Mutant(
+        "an ended run is cancelled as lost",
+        _HEARTBEAT,
+        "if not is_ours and id(execution) in running:",
+        "if not is_ours:",
+        (
+            (
+                "runtime/test_heartbeat.py"
+                "::test_a_run_that_ends_while_the_beat_is_asked_is_not_lost"
+            ),
+        ),
+    ),
+    Mutant(
+        "a lost run is known by its job alone",
+        _HEARTBEAT,
+        "is_ours = execution.job.run_id in report.owned",
+        "is_ours = execution.job.id in {run.job_id for run in report.owned}",
+        (
+            (
+                f"{_BEATS}"
+                "::test_a_job_that_was_claimed_again_by_us_is_lost_for_its_first_run"
+            ),
+        ),
+    ),
+    Mutant(
+        "progress is reported over and over",
+        _HEARTBEAT,
+        "text, execution.progress = execution.progress, None",
+        "text = execution.progress",
+        (f"{_BEATS}::test_progress_is_stored_within_a_tick",),
+    ),
+    # -- reapers -----------------------------------------------------------------------
+    Mutant(
+        "jobs are reaped at half a lease",
+        _REAPER,
+        "self._job_silence.longer_than(self._lease_s)",
+        "self._job_silence.longer_than(self._lease_s / 2)",
+        (
+            (
+                "runtime/test_reaper.py"
+                "::test_revives_in_progress_job_with_stale_heartbeat"
+            ),
+        ),
+    ),
+    Mutant(
+        "pods are reaped at half a lease",
+        _REAPER,
+        "self._pod_silence.longer_than(self._lease_s)",
+        "self._pod_silence.longer_than(self._lease_s / 2)",
+        ("runtime/test_reaper.py::test_a_process_has_a_lease_to_beat_again",),
+    ),
+    Mutant(
+        "a reaper that was stopped takes its own pause for silence",
+        _REAPER,
+        "if elapsed_s > 2 * self._lease_s / SWEEPS_PER_LEASE:",
+        "if elapsed_s < 0:",
+        (f"{_REAPS}::test_a_reaper_that_was_stopped_itself_proves_nothing",),
+    ),
+    Mutant(
+        "an interval with an error in it counts as silence",
+        _REAPER,
+        "last, self._counted_until = self._counted_until, None  #",
+        "last = self._counted_until  #",
+        (f"{_REAPS}::test_an_error_voids_the_interval_it_happened_in",),
+    ),
+    Mutant(
+        "silence counts while nobody can write",
+        _REAPER,
+        "elapsed_s = 0.0 if last is None else max(until - last, 0.0)",
+        "elapsed_s = 0.0 if last is None else self._lease_s / SWEEPS_PER_LEASE",
+        (f"{_REAPS}::test_silence_proves_nothing_while_nobody_can_write",),
+    ),
+    Mutant(
+        "what the database calls old is reaped at once",
+        _REAPER,
+        "OLD_COUNTS_FOR = 2 / 3",
+        "OLD_COUNTS_FOR = 1",
+        (f"{_REAPS}::test_a_jump_of_the_databases_clock_ends_no_living_job",),
+    ),
+    Mutant(
+        "what the database calls old is never believed",
+        _REAPER,
+        "for key, age_s in ages_s.items() if age_s >= limit_s}",
+        "for key, age_s in ages_s.items() if age_s < 0}",
+        (f"{_REAPS}::test_no_reaper_need_live_for_a_lease",),
+    ),
+    Mutant(
+        "the last interval counts although the counter has moved",
+        _REAPER,
+        "silent_s + elapsed_s if before == counter else 0.0",
+        "silent_s + elapsed_s if before == counter else elapsed_s",
+        (f"{_REAPS}::test_silence_counts_from_the_last_change",),
+    ),
+    Mutant(
+        "a job that has beaten since the look is revived",
+        _COMMON,
+        "    AND forge_job.attempts = v.run\n"
+        "    AND forge_job.heartbeat_at = v.seen_at\n",
+        "    AND forge_job.attempts = v.run\n",
+        (f"{_FENCING}::test_revive_leaves_a_run_that_has_moved_since",),
+    ),
+    Mutant(
+        "a revival does not count the crash",
+        _COMMON,
+        "    crashes = crashes + 1,\n",
+        "",
+        (f"{_FENCING}::test_a_job_whose_worker_dies_three_times_is_not_tried_again",),
+    ),
+    Mutant(
+        "a job may kill four processes",
+        "storage/reviving.py",
+        "elif crashes + 1 >= MAX_CRASHES:",
+        "elif crashes + 1 > MAX_CRASHES:",
+        (f"{_FENCING}::test_a_job_whose_worker_dies_three_times_is_not_tried_again",),
+    ),
+    Mutant(
+        "a revival gives an attempt too many",
+        "storage/reviving.py",
+        "JobStatus.FAILED if attempts < max_attempts",
+        "JobStatus.FAILED if attempts <= max_attempts",
+        (f"{_FENCING}::test_revive_of_the_last_attempt_ends_dead",),
+    ),
+    Mutant(
+        "a cancelled job whose process died is tried again",
+        "storage/reviving.py",
+        "if cancel_requested_at is not None:",
+        "if cancel_requested_at is not None and attempts >= max_attempts:",
+        (f"{_FENCING}::test_a_cancel_outlives_the_worker",),
+    ),
+    Mutant(
+        "jobs of a second crash come back together",
+        "storage/reviving.py",
+        "        suspects += is_suspect\n",
+        "",
+        (f"{_FENCING}::test_jobs_of_a_second_crash_come_back_one_by_one",),
+    ),
+    Mutant(
+        "a seat of a dead process calls nobody in",
+        "storage/reviving.py",
+        "let_in(transaction, [seat for _, seat in changed if seat])",
+        "let_in(transaction, [])",
+        (
+            (
+                "contract/test_seats.py"
+                "::test_a_seat_that_a_dead_process_had_calls_somebody_in"
+            ),
+        ),
+    ),
+    Mutant(
+        "slots without a process stay",
+        "storage/processes.py",
+        'return slots + transaction.run("drop_orphan_slots")',
+        "return slots",
+        ("contract/test_processes.py::test_reap_takes_the_silent_and_the_orphans",),
+    ),
+    Mutant(
+        "an observer that was stopped takes everybody for gone",
+        "runtime/presence.py",
+        "if elapsed_s > SILENT_S:",
+        "if elapsed_s < 0:",
+        ("runtime/test_presence.py::test_an_observer_that_was_stopped_begins_anew",),
+    ),
+    # -- leases ------------------------------------------------------------------------
+    Mutant(
+        "a lease is taken before it has expired",
+        _LEASES,
+        "OR forge_lease.expires_at <= :now",
+        "OR forge_lease.expires_at > :now",
+        (
+            (
+                "contract/test_leases.py"
+                "::test_a_lease_is_one_holders_until_it_is_released"
+            ),
+        ),
+    ),
+    Mutant(
+        "a holder cannot renew its lease",
+        _LEASES,
+        "    expires_at = excluded.expires_at\n",
+        "    expires_at = forge_lease.expires_at\n",
+        ("contract/test_leases.py::test_a_holder_renews_its_lease",),
+    ),
+    Mutant(
+        "a lease is given back by anybody",
+        _LEASES,
+        "WHERE name = :name AND holder = :holder\n",
+        "WHERE name = :name\n",
+        (
+            (
+                "contract/test_leases.py"
+                "::test_a_lease_is_one_holders_until_it_is_released"
+            ),
+        ),
+    ),
+    Mutant(
+        "a leader counts its lease from the answer on",
+        _LEADER,
+        "self._leads_until = asked_at + LEASE_S if has_lease else None",
+        "self._leads_until = self._clock.monotonic() + LEASE_S if has_lease else None",
+        (
+            (
+                "runtime/test_leader.py"
+                "::test_a_leader_counts_its_lease_from_before_it_asks"
+            ),
+        ),
+    ),
+    Mutant(
+        "a leader believes a clock that can be set back",
+        _LEADER,
+        "        return until is not None and self._clock.monotonic() < until\n\n"
+        "    def tick(self) -> None:\n"
+        '        """Take or renew the lease."""\n'
+        "        led_before = self.is_leader\n"
+        "        asked_at = self._clock.monotonic()  #",
+        "        return until is not None and self._clock.now_us() / 1e6 < until\n\n"
+        "    def tick(self) -> None:\n"
+        '        """Take or renew the lease."""\n'
+        "        led_before = self.is_leader\n"
+        "        asked_at = self._clock.now_us() / 1e6  #",
+        ("runtime/test_leader.py::test_a_clock_that_is_set_back_prolongs_no_lease",),
+    ),
+    Mutant(
+        "a leader that stops keeps the others waiting",
+        _LEADER,
+        "        self._leases.release(LEASE, self._host_id)\n",
+        "",
+        ("runtime/test_leader.py::test_a_leader_that_stops_is_followed_at_once",),
+    ),
+    Mutant(
+        "a leader leads on when another one has the lease",
+        _LEADER,
+        "asked_at + LEASE_S if has_lease else None",
+        "asked_at + LEASE_S",
+        ("runtime/test_leader.py::test_one_leads_and_renews",),
+    ),
+    # -- strays ------------------------------------------------------------------------
+    Mutant(
+        "a job of a claim under way is given back",
+        "runtime/strays.py",
+        "            if self._dispatcher.claims.have_ended(newest)\n",
+        "            if newest >= 0\n",
+        ("runtime/test_strays.py::test_a_job_of_a_claim_under_way_may_still_arrive",),
+    ),
+    Mutant(
+        "a stray waits for claims that began after it was found",
+        "runtime/strays.py",
+        "run: self._found.get(run, newest) for run in owned",
+        "run: newest for run in owned",
+        ("runtime/test_strays.py::test_a_claim_that_began_later_cannot_bring_it",),
+    ),
+    Mutant(
+        "a job that has become known is given back as a stray",
+        "runtime/strays.py",
+        "if job.run_id in due and job.run_id not in known",
+        "if job.run_id in due",
+        ("runtime/test_strays.py",),
+    ),
+    Mutant(
+        "a claim counts as over while it is under way",
+        "runtime/claims.py",
+        "all(number > newest for",
+        "all(number >= newest for",
+        (
+            (
+                "runtime/test_claims.py"
+                "::test_a_claim_is_under_way_from_its_begin_to_its_end"
+            ),
+        ),
+    ),
+)

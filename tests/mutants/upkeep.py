@@ -1,0 +1,271 @@
+"""Mutants of what goes on beside the jobs: retention, counts, figures, the schema."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Mutant
+
+_SQL = "storage/sql/common/retention.sql"
+_RETENTION = "storage/retention.py"
+_METRICS = "storage/sql/common/metrics.sql"
+_SWEEPS = "contract/test_retention.py"
+_FIGURES = "contract/test_metrics.py"
+
+MUTANTS = (
+    # -- retention ---------------------------------------------------------------------
+    Mutant(
+        "a sweep deletes what is young",
+        _SQL,
+        "completed_at <= :now - :age_us\n    ORDER BY completed_at\n",
+        "completed_at >= :now - :age_us\n    ORDER BY completed_at\n",
+        (
+            (
+                "contract/test_retention.py"
+                "::test_a_sweep_deletes_what_is_older_than_its_queue_keeps"
+            ),
+        ),
+    ),
+    Mutant(
+        "a sweep deletes jobs of other queues",
+        _SQL,
+        "    WHERE queue_name = :queue_name AND status = :status\n"
+        "        AND completed_at IS NOT NULL AND completed_at <= :now - :age_us\n"
+        "    ORDER BY",
+        "    WHERE status = :status\n"
+        "        AND completed_at IS NOT NULL AND completed_at <= :now - :age_us\n"
+        "    ORDER BY",
+        (f"{_SWEEPS}::test_a_batch_keeps_to_its_queue_and_status",),
+    ),
+    Mutant(
+        "a sweep goes on although another one has its lease",
+        _RETENTION,
+        "if not renewed(transaction, LEASE, sweep.holder, LEASE_S):",
+        "if not renewed(transaction, LEASE, sweep.holder, LEASE_S) and not values:",
+        (f"{_SWEEPS}::test_a_sweep_that_loses_its_lease_stops",),
+    ),
+    Mutant(
+        "a sweep keeps its lease",
+        _RETENTION,
+        "            self._leases.release(LEASE, holder)\n",
+        "            del holder\n",
+        ("contract/test_retention.py::test_a_sweep_that_is_cut_says_so",),
+    ),
+    Mutant(
+        "a sweep deletes a whole batch although less was wanted",
+        _RETENTION,
+        "return min(batch, self._most - self.deleted.total())",
+        "return batch if self._most > self.deleted.total() else 0",
+        (_SWEEPS,),
+    ),
+    Mutant(
+        "done jobs are kept for as long as dead ones",
+        _RETENTION,
+        "(JobStatus.DONE, JobStatus.DEAD), windows, strict=True",
+        "(JobStatus.DEAD, JobStatus.DONE), windows, strict=True",
+        (
+            (
+                "contract/test_retention.py"
+                "::test_a_retention_of_zero_days_keeps_nothing_finished"
+            ),
+        ),
+    ),
+    Mutant(
+        "a sweep goes on when its process no longer leads",
+        "runtime/retention.py",
+        "is_over=lambda: self.is_stopping or not self._leader.is_leader,",
+        "is_over=lambda: self.is_stopping,",
+        ("runtime/test_retention.py::test_a_sweep_ends_with_the_leadership",),
+    ),
+    Mutant(
+        "the audit trail forgets what is young",
+        "storage/sql/migrations/sqlite/0004_audit.sql",
+        "- 7776000) * 1000000",
+        "- 777600) * 1000000",
+        ("contract/test_audit.py::test_sec_S42_database_keeps_an_entry_for_90_days",),
+    ),
+    # -- counts and figures ------------------------------------------------------------
+    Mutant(
+        "a job that is moved is counted in its old queue",
+        "storage/sql/migrations/sqlite/0001_foundation.sql",
+        "    OR old.queue_name <> new.queue_name OR old.kind <> new.kind\n",
+        "    OR old.kind <> new.kind\n",
+        ("contract/test_job_admin.py::test_counts_follow_any_sql",),
+    ),
+    Mutant(
+        "jobs that are deleted are counted on",
+        "storage/sql/migrations/postgres/0001_foundation.sql",
+        "SELECT queue_name, kind, status, deferred, -count(*)",
+        "SELECT queue_name, kind, status, deferred, count(*)",
+        ("contract/test_job_admin.py::test_counts_follow_any_sql",),
+    ),
+    Mutant(
+        "a count of one is lost when counts are folded",
+        "storage/sql/postgres/job_admin.sql",
+        "HAVING SUM(jobs) <> 0\n",
+        "HAVING SUM(jobs) > 1\n",
+        ("contract/test_job_admin.py::test_fold_counts_changes_no_sum",),
+    ),
+    Mutant(
+        "figures that are written again are added",
+        _METRICS,
+        "    completed = excluded.completed,\n",
+        "    completed = forge_metric.completed + excluded.completed,\n",
+        (f"{_FIGURES}::test_writing_again_replaces",),
+    ),
+    Mutant(
+        "a bucket is folded that may still change",
+        "storage/metrics.py",
+        "now_us - FOLD_AFTER_US - level * SECOND_US,",
+        "now_us - level * SECOND_US,",
+        (f"{_FIGURES}::test_a_bucket_that_may_still_change_is_left_alone",),
+    ),
+    Mutant(
+        "counters go down when days are pruned",
+        "storage/metrics.py",
+        "_to_all_time if level == DAY else None,",
+        "None,",
+        (f"{_FIGURES}::test_counters_never_go_down",),
+    ),
+    Mutant(
+        "the finest buckets are kept like all others",
+        "storage/metrics.py",
+        "kept_us = FINEST_KEPT_US if level == FINEST else KEPT_US",
+        "kept_us = KEPT_US",
+        (f"{_FIGURES}::test_pruning_keeps_each_level_for_its_time",),
+    ),
+    Mutant(
+        "a percentile is one value too low",
+        "model/histograms.py",
+        "max(math.ceil(percent * ranks[-1] / 100), 1)",
+        "max(math.floor(percent * ranks[-1] / 100), 1)",
+        ("model/test_histograms.py",),
+    ),
+    Mutant(
+        "a negative duration is taken from the sum",
+        "model/histograms.py",
+        "self._sum_us += max(value_us, 0)",
+        "self._sum_us += value_us",
+        ("model/test_histograms.py",),
+    ),
+    Mutant(
+        "an outcome that was refused is counted",
+        "storage/recorder.py",
+        "if run_us is None or (refused and job.id in refused):",
+        "if run_us is None:",
+        (
+            (
+                "storage/test_recorder.py"
+                "::test_what_never_started_or_was_refused_counts_for_nothing"
+            ),
+        ),
+    ),
+    Mutant(
+        "a dead job is counted as retried",
+        "storage/recorder.py",
+        "                elif each.status is JobStatus.DEAD:\n",
+        "                elif each.status is JobStatus.FAILED:\n",
+        ("storage/test_recorder.py::test_an_end_is_completed_failed_or_retried",),
+    ),
+    Mutant(
+        "invented kinds make one series too many",
+        "storage/recorder.py",
+        "if len(self._combinations) >= MAX_COMBINATIONS:",
+        "if len(self._combinations) > MAX_COMBINATIONS:",
+        (
+            (
+                "storage/test_recorder.py"
+                "::test_sec_S32_invented_kinds_are_counted_together"
+            ),
+        ),
+    ),
+    Mutant(
+        "a forked child counts the figures of its parent again",
+        "storage/recorder.py",
+        "        self.stay_own()\n        return self._lock\n",
+        "        return self._lock\n",
+        ("storage/test_recorder.py::test_a_fork_leaves_the_figures_with_the_parent",),
+    ),
+    Mutant(
+        "a bucket is let go that may still change",
+        "storage/flusher.py",
+        "limit_us = taken_us - LEVELS[0] * SECOND_US",
+        "limit_us = taken_us + LEVELS[0] * SECOND_US",
+        ("storage/test_flusher.py::test_the_complete_bucket_is_written_each_time",),
+    ),
+    Mutant(
+        "a clock that goes back overwrites what was stored",
+        "storage/flusher.py",
+        "                self._begin_anew()  #",
+        "                pass  #",
+        ("storage/test_flusher.py::test_a_clock_that_goes_back_overwrites_nothing",),
+    ),
+    Mutant(
+        "a window of figures has a bucket too many",
+        "model/metrics.py",
+        "count = -((start_us - end_us) // width_us)",
+        "count = (end_us - start_us) // width_us + 1",
+        ("model/test_metrics.py",),
+    ),
+    # -- the schema --------------------------------------------------------------------
+    Mutant(
+        "SQLite stores with code that is too old by one",
+        "storage/sql/sqlite/job_queue.sql",
+        ") <= :known THEN :id",
+        ") <= :known + 1 THEN :id",
+        (
+            (
+                "contract/test_versions.py"
+                "::test_nothing_is_stored_once_older_code_may_not_work_on_the_schema"
+            ),
+        ),
+    ),
+    Mutant(
+        "PostgreSQL stores with code that is too old by one",
+        "storage/sql/postgres/schema.sql",
+        "IF known < :oldest_reader THEN",
+        "IF known + 1 < :oldest_reader THEN",
+        (
+            (
+                "contract/test_versions.py"
+                "::test_nothing_is_stored_once_older_code_may_not_work_on_the_schema"
+            ),
+        ),
+    ),
+    Mutant(
+        "a schema that was only added to is refused",
+        "storage/database.py",
+        "if self.oldest_reader > self.known:",
+        "if self.stored > self.known:",
+        ("storage/test_migrate.py::test_an_additive_newer_schema_is_accepted",),
+    ),
+    Mutant(
+        "steps that somebody else has applied are applied again",
+        "storage/migrate.py",
+        "        missing = _missing(applied, steps)\n",
+        "        missing = list(steps)\n",
+        (
+            (
+                "storage/test_migrate.py"
+                "::test_writers_are_kept_out_before_the_first_step_if_one_shuts_out_older_code"
+            ),
+        ),
+    ),
+    Mutant(
+        "a breaking step keeps no writer out",
+        "storage/migrate.py",
+        "            schema.keep_writers_out()\n",
+        "            pass\n",
+        (
+            (
+                "storage/test_migrate.py"
+                "::test_writers_are_kept_out_before_the_first_step_if_one_shuts_out_older_code"
+            ),
+        ),
+    ),
+    Mutant(
+        "versions of a database are compared as text",
+        "storage/versions.py",
+        "if numbers and numbers < _numbers(oldest):",
+        "if numbers and found < oldest:",
+        ("storage/test_versions.py::test_a_version_that_is_new_enough_passes",),
+    ),
+)

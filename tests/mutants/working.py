@@ -1,0 +1,274 @@
+"""Mutants of a worker process at work: its claims, its slots, and how runs end."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Mutant
+
+_DISPATCHER = "runtime/dispatcher.py"
+_SLOTS = "runtime/slots.py"
+_LANE = "runtime/lane.py"
+_SETTLING = "runtime/settling.py"
+_OUTCOMES = "model/outcomes.py"
+_DISPATCH = "runtime/test_dispatcher.py"
+_SETTLE = "runtime/test_settling.py"
+
+MUTANTS = (
+    # -- the dispatcher ----------------------------------------------------------------
+    Mutant(
+        "a claim that outlasts the lease starts",
+        _DISPATCHER,
+        "if self._is_claiming and (not jobs or self._may_claim()):",
+        "if self._is_claiming:",
+        (f"{_DISPATCH}::test_a_claim_that_outlasts_the_lease_goes_back_unstarted",),
+    ),
+    Mutant(
+        "a claim under way at the stop starts",
+        _DISPATCHER,
+        "if self._is_claiming and (not jobs or self._may_claim()):",
+        "if not jobs or self._may_claim():",
+        (f"{_DISPATCH}::test_a_claim_under_way_at_the_stop_goes_back_unstarted",),
+    ),
+    Mutant(
+        "a claim that failed is forgotten",
+        _DISPATCHER,
+        "                outlook.hopeful.update(demand)\n"
+        "            if not isinstance(",
+        "            if not isinstance(",
+        (f"{_DISPATCH}::test_a_claim_that_failed_is_made_again",),
+    ),
+    Mutant(
+        "outcomes are blamed while the database is away",
+        "runtime/sifting.py",
+        "            except NO_FAULT_OF_OUTCOMES:\n                raise\n",
+        "",
+        ("runtime/test_sifting.py",),
+    ),
+    Mutant(
+        "an outcome whose write failed is refused when it is stored",
+        _DISPATCHER,
+        "                self._outbox.note_failure(writing)\n",
+        "",
+        (
+            (
+                f"{_DISPATCH}"
+                "::test_an_outcome_whose_write_failed_may_be_stored_all_the_same"
+            ),
+        ),
+    ),
+    Mutant(
+        "outcomes that come during a write are forgotten",
+        "runtime/outbox.py",
+        "del self._unwritten[: len(batch)]  #",
+        "self._unwritten.clear()  #",
+        (
+            (
+                "runtime/test_outbox.py"
+                "::test_what_comes_during_a_write_waits_for_the_next"
+            ),
+        ),
+    ),
+    Mutant(
+        "a slot is offered although work waits",
+        _DISPATCHER,
+        "                or queue_name in self._outlook.hopeful\n",
+        "",
+        (
+            (
+                "runtime/test_dispatcher.py"
+                "::test_no_slot_is_offered_by_who_would_not_claim"
+            ),
+        ),
+    ),
+    Mutant(
+        "a slot is offered while a claim may fill it",
+        _DISPATCHER,
+        "                or queue_name in self._asked\n",
+        "",
+        (
+            (
+                "runtime/test_dispatcher.py"
+                "::test_no_slot_is_offered_while_a_claim_may_fill_it"
+            ),
+        ),
+    ),
+    Mutant(
+        "the pause does not grow while the database is away",
+        "runtime/back_off.py",
+        "max(self._pause_s * 2, FIRST_BACK_OFF_S)",
+        "max(self._pause_s, FIRST_BACK_OFF_S)",
+        (
+            (
+                "runtime/test_back_off.py"
+                "::test_each_failure_doubles_the_pause_up_to_a_bound"
+            ),
+        ),
+    ),
+    Mutant(
+        "a process that ends rests for half a minute",
+        "runtime/back_off.py",
+        "longest_s = FIRST_BACK_OFF_S if is_ending else LONGEST_BACK_OFF_S",
+        "longest_s = LONGEST_BACK_OFF_S",
+        (
+            (
+                "runtime/test_back_off.py"
+                "::test_who_ends_rests_for_the_first_pause_at_most"
+            ),
+        ),
+    ),
+    # -- slots -------------------------------------------------------------------------
+    Mutant(
+        "a run that has just ended is abandoned all the same",
+        _SLOTS,
+        "if lane.running.get(execution.slot) is not execution:",
+        "if execution.is_abandoned:",
+        (
+            (
+                "runtime/test_slots.py"
+                "::test_abandon_of_a_run_that_has_ended_changes_nothing"
+            ),
+        ),
+    ),
+    Mutant(
+        "the outcome of an abandoned run is handed in",
+        _SLOTS,
+        "                if ended.is_abandoned:\n",
+        "                if ended.is_abandoned and self._closing:\n",
+        (
+            (
+                "runtime/test_slots.py"
+                "::test_abandon_frees_the_slot_and_drops_the_late_outcome"
+            ),
+        ),
+    ),
+    Mutant(
+        "the first queue is always served first",
+        _SLOTS,
+        "            self._order.append(self._order.pop(0))\n            return wanted",
+        "            return wanted",
+        (
+            (
+                "runtime/test_slots.py"
+                "::test_demand_shares_the_threads_between_queues_in_turn"
+            ),
+        ),
+    ),
+    Mutant(
+        "a kept slot counts as free",
+        _LANE,
+        "held = len(self.running) + len(self.buffer) + len(self.kept)",
+        "held = len(self.running) + len(self.buffer)",
+        ("runtime/test_lane.py::test_a_kept_slot_is_no_room_until_its_time_is_over",),
+    ),
+    Mutant(
+        "the successor of an abandoned run has its id",
+        _LANE,
+        "        self._incarnations[execution.slot] += 1\n",
+        "",
+        (
+            (
+                "runtime/test_lane.py"
+                "::test_the_successor_of_an_abandoned_run_has_another_incarnation"
+            ),
+        ),
+    ),
+    Mutant(
+        "a job that may run once waits for a slot",
+        _LANE,
+        "return job.max_attempts > 1 and not tells_of_a_crash(job.error_history)",
+        "return not tells_of_a_crash(job.error_history)",
+        ("runtime/test_lane.py::test_who_may_wait",),
+    ),
+    Mutant(
+        "slow jobs are claimed ahead",
+        "runtime/look_ahead.py",
+        "if self._mean_s is None or self._mean_s >= HORIZON_S:",
+        "if self._mean_s is None:",
+        ("runtime/test_look_ahead.py::test_look_ahead_takes_nothing_for_slow_tasks",),
+    ),
+    Mutant(
+        "a task with a process to end loses its slot first",
+        "runtime/time_limits.py",
+        "now + max(self._cancel_grace_s, own_s)",
+        "now + self._cancel_grace_s",
+        (
+            (
+                "runtime/test_time_limits.py"
+                "::test_who_ends_a_process_of_its_own_has_the_time_for_it"
+            ),
+        ),
+    ),
+    # -- how runs end ------------------------------------------------------------------
+    Mutant(
+        "the outcome of a lost run is written",
+        _SETTLING,
+        "        if reason is CancelReason.LOST:\n",
+        "        if reason is CancelReason.LOST and not outcome:\n",
+        (f"{_SETTLE}::test_settle_writes_nothing_for_a_lost_job",),
+    ),
+    Mutant(
+        "work that was done at the stop is done again",
+        _SETTLING,
+        "        if not isinstance(outcome, Done):\n",
+        "        if reason is not None:\n",
+        (f"{_SETTLE}::test_settle_lets_finished_work_stand",),
+    ),
+    Mutant(
+        "what a shutdown stopped counts as failed",
+        _SETTLING,
+        "                outcome = Released()\n",
+        '                outcome = Failed("stopped")\n',
+        (f"{_SETTLE}::test_settle_makes_a_release_of_what_a_shutdown_stopped",),
+    ),
+    Mutant(
+        "an outcome that cannot be stored is tried for ever",
+        _SETTLING,
+        "        if settlement.error == UNSTORABLE_MESSAGE:\n            return []\n",
+        "",
+        (f"{_SETTLE}::test_an_unstorable_outcome_is_replaced_once",),
+    ),
+    Mutant(
+        "the time limit of a task comes before that of its job",
+        "runtime/execution.py",
+        "        if job.timeout_s is not None:\n            return job.timeout_s\n",
+        "",
+        (
+            (
+                "runtime/test_execution.py"
+                "::test_the_time_limit_of_a_job_comes_before_its_task_s"
+            ),
+        ),
+    ),
+    Mutant(
+        "a clean-up that fails undoes work that is done",
+        "runtime/execution.py",
+        "            if outcome is None:  #",
+        "            if error is not None:  #",
+        (
+            (
+                "runtime/test_execution.py"
+                "::test_a_scope_that_fails_at_its_end_leaves_the_outcome"
+            ),
+        ),
+    ),
+    Mutant(
+        "the last reason to stop wins",
+        "tasks/cancellation.py",
+        "            if self._reason is not None:\n                return False\n",
+        "",
+        ("tasks/test_cancellation.py::test_first_reason_wins",),
+    ),
+    Mutant(
+        "an error is cut in the middle of a character",
+        _OUTCOMES,
+        'return encoded[:longest_bytes].decode("utf-8", "ignore")',
+        'return encoded[:longest_bytes].decode("utf-8", "replace")',
+        ("model/test_outcomes.py",),
+    ),
+    Mutant(
+        "an error may hold a NUL character",
+        _OUTCOMES,
+        r'text.replace("\x00", "\ufffd").encode(',
+        "text.encode(",
+        ("model/test_outcomes.py",),
+    ),
+)
