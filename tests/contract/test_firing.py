@@ -263,7 +263,7 @@ def test_a_clock_that_was_ahead_for_a_moment_keeps_nothing_from_firing(
     storage: Storage, sql: Sql
 ) -> None:
     """By a day for one tick: else the schedule would rest for that day."""
-    storage.cron.create(replace(YEARLY, cron_expr="* * * * *"))
+    storage.cron.create(replace(YEARLY, cron_expr="0 * * * *"))
     instant_us = make_due(sql, "yearly", 5)
     storage.cron.fire_due(router)
     for column in ("updated_at", "last_fired_at", "next_fire_at"):
@@ -279,7 +279,7 @@ def test_a_clock_that_was_ahead_for_a_moment_keeps_nothing_from_firing(
     assert fired_at(sql) == [instant_us]
     assert after.overdue_s is None
     assert after.next_s is not None
-    assert after.next_s <= 60.0
+    assert after.next_s <= 3600.0
 
 
 def test_a_firing_by_hand_takes_no_instant(storage: Storage, sql: Sql) -> None:
