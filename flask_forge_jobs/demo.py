@@ -6,6 +6,7 @@ import logging
 import os
 import random
 import sys
+from pathlib import Path
 
 from flask import Flask
 
@@ -66,11 +67,11 @@ def run(app: Flask) -> int:
 
 
 def main() -> None:
-    """Run in the foreground."""
+    """Run in the foreground on the data in the folder that is the only argument."""
     environment = ServerEnvironment.from_environ(os.environ)
     logging.basicConfig(level=environment.log_level)
     choice.logger.setLevel(logging.WARNING)  # the server has said it
-    sys.exit(run(create_app(demo=True)))
+    sys.exit(run(create_app(demo=Path(sys.argv[1]))))
 
 
 if __name__ == "__main__":

@@ -57,7 +57,8 @@ class ForgeJobs:
         database: The database, where it is chosen already; by default the keys of the
             application and ``queue_database.toml`` choose.
         open_to_loopback: Answer this machine without an authenticator outside debug
-            mode too; for a server that listens on loopback only.
+            mode too; for a server that listens on loopback only. A proxy on the machine
+            that does not say that it is one looks the same.
     """
 
     def __init__(

@@ -1,25 +1,38 @@
 """forge-jobs-server: the API alone, under gunicorn, on this machine by default.
 
 The environment says where it listens and which database it serves; see
-:mod:`flask_forge_jobs.config.environment`. Routes are at the root. With ``--demo`` it
-also runs a worker and a trickle of demo jobs.
+:mod:`flask_forge_jobs.config.environment`. Routes are at the root. Where no tokens are
+configured it makes one for this start and prints it: that a request comes from this
+machine proves nothing, because a proxy on it looks the same. ``--open`` asks nobody.
+``--demo`` is open on data of its own, with a worker and a trickle of demo jobs.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import logging
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from flask import Flask
 
+from flask_forge_jobs.auth.tokens import new_token
 from flask_forge_jobs.cli.failing import fails_clearly
+from flask_forge_jobs.config.database import (
+    DEFAULT_SQLITE_NAME,
+    DatabaseConfig,
+    DatabaseSettings,
+    Tuning,
+)
 from flask_forge_jobs.config.environment import SERVED_KEYS, ServerEnvironment
 from flask_forge_jobs.config.settings import PREFIX
 from flask_forge_jobs.errors import ConfigurationError
@@ -35,6 +48,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 DEMO_MODULE = "flask_forge_jobs.demo"
+DEMO_OPTION = "--demo"
+OPEN_OPTION = "--open"
+# The id of the token that is made where none is configured; the audit trail shows it.
+START_ID = "start"
 WORKERS = 2
 THREADS = 4
 # A client should hear within 10 s that somebody else holds the lock of the database; a
@@ -46,13 +63,21 @@ _LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 def create_app(
-    environ: Mapping[str, str] | None = None, *, demo: bool = False
+    environ: Mapping[str, str] | None = None,
+    *,
+    demo: Path | None = None,
+    is_open: bool = False,
+    tokens: Sequence[Mapping[str, object]] = (),
 ) -> Flask:
     """Return the server's application; nothing is opened.
 
     Args:
         environ: The environment; the process's own by default.
-        demo: Serve ``POST /jobs/enqueue-demo`` and know its task.
+        demo: Folder of the demo's own data. Serve ``POST /jobs/enqueue-demo`` on it and
+            know its task. None (default) serves the database of the environment.
+        is_open: Answer this machine without a token, if the environment listens on
+            loopback only; default False.
+        tokens: Entries as of ``FORGE_JOBS_TOKENS``, where the environment has none.
 
     Raises:
         ConfigurationError: A variable or ``queue_database.toml`` does not pass.
@@ -60,25 +85,45 @@ def create_app(
     environment = ServerEnvironment.from_environ(
         os.environ if environ is None else environ
     )
-    chosen = environment.database()
+    chosen = environment.database() if demo is None else _demo_data(demo, environment)
     settings = replace(chosen.settings, busy_timeout_s=BUSY_TIMEOUT_S)
     app = Flask("flask_forge_jobs.server", static_folder=None)
     for key in SERVED_KEYS:
         name = key.removeprefix(PREFIX).lower()
         app.config[key] = getattr(environment.settings, name)
+    app.config[f"{PREFIX}TOKENS"] = environment.settings.tokens or tuple(tokens)
     app.config[f"{PREFIX}URL_PREFIX"] = ""
-    app.config[f"{PREFIX}ENABLE_DEMO"] = demo
+    app.config[f"{PREFIX}ENABLE_DEMO"] = demo is not None
     ForgeJobs(
         app,
         database=replace(chosen, settings=settings),
-        open_to_loopback=environment.is_loopback,
+        open_to_loopback=is_open and environment.is_loopback,
     )
     return app
 
 
+def _demo_data(folder: Path, environment: ServerEnvironment) -> DatabaseConfig:
+    tuning = Tuning.from_settings(environment.settings)
+    path = folder / DEFAULT_SQLITE_NAME
+    return DatabaseConfig(
+        DatabaseSettings.from_location(
+            {"backend": "sqlite", "path": path}, tuning, DEMO_OPTION
+        )
+    )
+
+
 @click.command()
 @click.option(
-    "--demo", is_flag=True, help="Also run a worker and a trickle of demo jobs."
+    DEMO_OPTION,
+    is_flag=True,
+    help="As --open, with a worker and a trickle of demo jobs, on a SQLite file of its "
+    "own that goes away at the end.",
+)
+@click.option(
+    OPEN_OPTION,
+    "is_open",
+    is_flag=True,
+    help="Ask nobody for a token: whoever reaches the port is admin.",
 )
 @click.option(
     "--workers",
@@ -88,17 +133,48 @@ def create_app(
     help="Server processes.",
 )
 @fails_clearly
-def main(*, demo: bool, workers: int) -> None:
+def main(*, demo: bool, is_open: bool, workers: int) -> None:
     """Serve the jobs API.
 
     Settings come from the environment: QUEUE_BACKEND, DATABASE_URL,
     DATABASE_MAX_CONNECTIONS, JOBS_API_BIND, JOBS_API_PORT, JOBS_CONFIG_DIR,
     JOBS_DATA_DIR, FORGE_JOBS_LOG_LEVEL, FORGE_JOBS_TOKENS and other keys of an
-    application. Without tokens it listens on a loopback address only.
+    application. Without tokens it listens on a loopback address only, and makes an
+    admin token for this start, which it prints.
     """
     environment = ServerEnvironment.from_environ(os.environ)
     logging.basicConfig(level=environment.log_level, format=_LOG_FORMAT)
-    if not (environment.is_loopback or environment.settings.tokens):
+    _check_start(environment, demo=demo, is_open=is_open)
+    is_open = is_open or demo
+    is_closed = not (is_open or environment.settings.tokens)
+    with _throw_away_folder() if demo else contextlib.nullcontext() as folder:
+        welcome = _Welcome(is_closed=is_closed, is_open=is_open, folder=folder)
+        app = create_app(demo=folder, is_open=is_open, tokens=welcome.tokens)
+        # A wrong database fails here, with one line, and not in every server process.
+        storage = state_of(app).storage
+        storage.open()
+        if demo:
+            # There from the first request on, not only once the worker has started.
+            storage.queues.ensure(DEFAULT_QUEUE)
+        storage.close()
+        _serve(app, environment, workers=workers, demo=folder, welcome=welcome)
+
+
+def _check_start(environment: ServerEnvironment, *, demo: bool, is_open: bool) -> None:
+    """Refuse what contradicts itself, and what would let strangers in."""
+    settings = environment.settings
+    if (demo or is_open) and settings.tokens:
+        raise ConfigurationError(
+            DEMO_OPTION if demo else OPEN_OPTION,
+            "lets everybody in, so it does not go with FORGE_JOBS_TOKENS",
+        )
+    if demo and (settings.database_url or environment.backend == "postgres"):
+        raise ConfigurationError(
+            DEMO_OPTION,
+            "has data of its own, so it does not go with DATABASE_URL or "
+            "QUEUE_BACKEND=postgres",
+        )
+    if not (environment.is_loopback or settings.tokens):
         raise ConfigurationError(
             "JOBS_API_BIND",
             f"{environment.host!r} can be reached from other machines; set "
@@ -109,34 +185,89 @@ def main(*, demo: bool, workers: int) -> None:
         raise ConfigurationError(
             "forge-jobs-server", "needs gunicorn; install flask-forge-jobs[server]"
         )
-    app = create_app(demo=demo)
-    # A wrong database fails here, with one line, and not in every server process.
-    storage = state_of(app).storage
-    storage.open()
-    if demo:
-        # There from the first request on, not only once the worker has started.
-        storage.queues.ensure(DEFAULT_QUEUE)
-    storage.close()
-    _serve(app, environment, workers=workers, demo=demo)
+
+
+@contextlib.contextmanager
+def _throw_away_folder() -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="forge-jobs-demo-"))
+    owner = os.getpid()
+    try:
+        yield folder
+    finally:
+        if os.getpid() == owner:  # a server process leaves by here as well
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+class _Welcome:
+    """Who is let in, said on standard error once the server listens.
+
+    Made before the server forks, so that all its processes know the same token. The
+    token itself is in no log, no file and no variable.
+
+    Args:
+        is_closed: Nobody has configured a token, and ``--open`` was not given.
+        folder: The demo's data; None without ``--demo``.
+        is_open: Nobody is asked for a token.
+    """
+
+    def __init__(self, *, is_closed: bool, is_open: bool, folder: Path | None) -> None:
+        self._is_open = is_open
+        self._folder = folder
+        self._token = ""
+        self.tokens: list[dict[str, object]] = []
+        if is_closed:
+            self._token, digest = new_token(START_ID)
+            self.tokens = [{"id": START_ID, "sha256": digest, "role": "admin"}]
+
+    def say(self, server: Arbiter) -> None:
+        """Print it; the port is known by now."""
+        address = str(server.LISTENERS[0])
+        if self._folder is not None:
+            click.echo(
+                f"{DEMO_OPTION}: the data is in {self._folder} and goes away at the "
+                "end",
+                err=True,
+            )
+        if self._is_open:
+            click.echo(f"OPEN: whoever reaches {address} is admin", err=True)
+        if self._token:
+            click.echo(
+                f"FORGE_JOBS_TOKENS is not set; until the server ends this token is "
+                f"admin:\n\n    {self._token}\n\n"
+                f"    curl -H 'Authorization: Bearer {self._token}' "
+                f"{address}/queue/overview\n",
+                err=True,
+            )
 
 
 def _serve(
-    app: Flask, environment: ServerEnvironment, *, workers: int, demo: bool
+    app: Flask,
+    environment: ServerEnvironment,
+    *,
+    workers: int,
+    demo: Path | None,
+    welcome: _Welcome,
 ) -> None:
     from gunicorn.app.base import BaseApplication
 
     host = f"[{environment.host}]" if ":" in environment.host else environment.host
+    companion = None if demo is None else _DemoCompanion(demo)
+
+    def when_ready(server: Arbiter) -> None:
+        welcome.say(server)
+        if companion is not None:
+            companion.start()
+
     options: dict[str, Any] = {
         "bind": f"{host}:{environment.port}",
         "workers": workers,
         "worker_class": "gthread",
         "threads": THREADS,
         "loglevel": environment.log_level.lower(),
+        "when_ready": when_ready,
         "worker_exit": _close_listeners,
     }
-    if demo:
-        companion = _DemoCompanion()
-        options["when_ready"] = companion.start
+    if companion is not None:
         options["post_fork"] = companion.leave_to_the_server
         options["on_exit"] = companion.stop
 
@@ -162,16 +293,22 @@ def _close_listeners(server: Arbiter, worker: Worker) -> None:
 
 
 class _DemoCompanion:
-    """The worker process beside a demo server; it lives and dies with it."""
+    """The worker process beside a demo server; it lives and dies with it.
 
-    def __init__(self) -> None:
+    Args:
+        folder: The demo's data.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self, server: Arbiter) -> None:
+    def start(self) -> None:
         """Start it once the server listens."""
-        del server
         reader, self._writer = os.pipe()
-        command: Sequence[str] = (sys.executable, "-m", DEMO_MODULE)
+        command: Sequence[str] = (
+            sys.executable, "-m", DEMO_MODULE, str(self._folder)
+        )  # fmt: skip
         self._process = subprocess.Popen(  # noqa: S603  # our own module
             command,
             env=os.environ | {PARENT_PIPE_VARIABLE: str(reader)},

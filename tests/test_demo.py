@@ -37,7 +37,7 @@ def environ(folder: Path) -> dict[str, str]:
 
 
 def test_run_serves_the_trickle_until_a_signal(tmp_path: Path) -> None:
-    app = create_app(environ(tmp_path), demo=True)
+    app = create_app(environ(tmp_path), demo=tmp_path)
     storage = state_of(app).storage
 
     def stop_when_done() -> None:
@@ -65,7 +65,7 @@ def test_run_serves_the_trickle_until_a_signal(tmp_path: Path) -> None:
 def test_a_worker_that_cannot_start_stops_the_trickle(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    app = create_app(environ(tmp_path), demo=True)
+    app = create_app(environ(tmp_path), demo=tmp_path)
 
     def refuse(*_: object, **__: object) -> int:
         raise StorageUnavailableError("gone")

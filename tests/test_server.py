@@ -6,6 +6,8 @@ import contextlib
 import json
 import os
 import re
+import shlex
+import shutil
 import signal
 import socket
 import sys
@@ -92,6 +94,20 @@ def server(
         yield started, found[1]
 
 
+@contextlib.contextmanager
+def demo_server(
+    folder: Path, environ: dict[str, str] | None = None
+) -> Iterator[tuple[Program, str, Path]]:
+    """Run a demo until its worker is there; yield it, its address and its data."""
+    given = variables(folder) if environ is None else environ
+    with server(given, folder, "--demo") as (started, url):
+        said = started.wait_for("the data is in ")
+        found = re.search("--demo: the data is in (.+) and goes away", said)
+        started.wait_for(" serves ")
+        assert found is not None
+        yield started, url, Path(found[1])
+
+
 def call(url: str, body: object = None) -> tuple[int, Any]:
     """Return status and content of a request; a body makes it a POST."""
     data = None if body is None else json.dumps(body).encode()
@@ -153,7 +169,7 @@ def test_create_app_mounts_the_routes_at_the_root(tmp_path: Path) -> None:
 def test_the_demo_route_and_its_task_are_there_for_the_demo_only(
     tmp_path: Path, *, demo: bool
 ) -> None:
-    app = create_app(variables(tmp_path), demo=demo)
+    app = create_app(variables(tmp_path), demo=tmp_path if demo else None)
 
     rules = {rule.rule for rule in app.url_map.iter_rules()}
 
@@ -177,7 +193,7 @@ def test_server_answers_and_ends(
     environ: dict[str, str], storage: Storage, tmp_path: Path
 ) -> None:
     job_id = enqueue(storage)
-    with server(environ, tmp_path) as (started, url):
+    with server(environ, tmp_path, "--open") as (started, url):
         health = call(f"{url}/health")
         status, overview = call(f"{url}/queue/overview")
         job = call(f"{url}/jobs/inspect/{job_id}")
@@ -197,41 +213,108 @@ def test_server_answers_and_ends(
 def test_server_stores_a_job(
     environ: dict[str, str], storage: Storage, tmp_path: Path
 ) -> None:
-    with server(environ, tmp_path, "--workers", "1") as (_, url):
+    with server(environ, tmp_path, "--open", "--workers", "1") as (_, url):
         status, answer = call(f"{url}/jobs/enqueue", {"kind": "x", "payload": {"a": 1}})
 
     assert status == 200
     assert storage.job_reader.get(answer).payload == '{"a":1}'
 
 
-def test_demo_runs_a_job(
-    environ: dict[str, str], storage: Storage, tmp_path: Path
-) -> None:
-    with server(environ, tmp_path, "--demo") as (started, url):
-        started.wait_for(" serves ")
-        status, answer = call(f"{url}/jobs/enqueue-demo", {"sleep_ms": 1})
-        job_id = answer
-        wait_for_status(storage, job_id, JobStatus.DONE)
+def test_demo_runs_a_job_on_data_that_goes_away(tmp_path: Path) -> None:
+    with demo_server(tmp_path) as (started, url, data):
+        status, job_id = call(f"{url}/jobs/enqueue-demo", {"sleep_ms": 1})
+        storage = open_storage(DatabaseSettings(path=data / "queue.sqlite"))
+        with contextlib.closing(storage):
+            wait_for_status(storage, job_id, JobStatus.DONE)
         ended = started.stop()
 
     assert status == 200
     assert ended == 0
-    assert storage.processes.pods() == []
+    assert not data.exists()
+    assert not (tmp_path / "data").exists()
+    assert started.lines_with(f"OPEN: whoever reaches {url} is admin")
 
 
-def test_the_demo_worker_ends_with_a_server_that_is_killed(
-    environ: dict[str, str], storage: Storage, tmp_path: Path
-) -> None:
+def test_the_demo_worker_ends_with_a_server_that_is_killed(tmp_path: Path) -> None:
     """A6."""
-    with server(environ, tmp_path, "--demo") as (started, _):
-        started.wait_for(" serves ")
+    with demo_server(tmp_path) as (started, _, data):
         pids = children_of(started.process.pid)
         started.signal(signal.SIGKILL)
         started.process.wait()
         wait_until(lambda: not any(is_alive(pid) for pid in pids), "nobody is left")
 
     assert len(pids) == 3
-    wait_until(lambda: not storage.processes.pods(), "its rows are gone")
+    storage = open_storage(DatabaseSettings(path=data / "queue.sqlite"))
+    with contextlib.closing(storage):
+        wait_until(lambda: not storage.processes.pods(), "its rows are gone")
+    shutil.rmtree(data)
+
+
+# -- who is let in -------------------------------------------------------------------
+
+
+def test_sec_nobody_is_let_in_for_coming_from_this_machine(tmp_path: Path) -> None:
+    """A proxy here sends ``Host: 127.0.0.1`` too, and need not say that it is one."""
+    with server(variables(tmp_path), tmp_path) as (started, url):
+        assert call(f"{url}/queue/overview")[0] == 401
+        assert call(f"{url}/queue/default/paused", {"paused": True})[0] == 401
+        assert call(f"{url}/health") == (200, "ok")
+        line = started.wait_for("Authorization: Bearer ")
+        _, option, header, address = shlex.split(line)
+        name, _, value = header.partition(": ")
+        # Whichever process answers: the token was made before they were.
+        answers = []
+        for _ in range(8):
+            request = urllib.request.Request(address, headers={name: value})
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                answers.append(answer.status)
+
+    assert (option, name, address) == ("-H", "Authorization", f"{url}/queue/overview")
+    assert answers == [200] * 8
+    token = value.removeprefix("Bearer ")
+    assert [path for path in tmp_path.rglob("*") if _holds(path, token)] == []
+
+
+def _holds(path: Path, text: str) -> bool:
+    return path.is_file() and text.encode() in path.read_bytes()
+
+
+def test_sec_the_token_of_a_start_is_for_that_start_only(tmp_path: Path) -> None:
+    tokens = []
+    for _ in range(2):
+        with server(variables(tmp_path), tmp_path) as (started, _):
+            said = started.wait_for("Authorization: Bearer ")
+            tokens += re.findall(r"Bearer (fj_start_[\w-]+)", said)
+
+    assert len(set(tokens)) == 2
+
+
+def test_sec_open_says_so_and_asks_nobody(tmp_path: Path) -> None:
+    with server(variables(tmp_path), tmp_path, "--open") as (started, url):
+        started.wait_for(f"OPEN: whoever reaches {url} is admin")
+        assert call(f"{url}/queue/overview")[0] == 200
+
+    assert "Bearer" not in started.text
+
+
+@pytest.mark.parametrize(
+    ("option", "name", "value"),
+    [
+        ("--open", "FORGE_JOBS_TOKENS", json.dumps([{"id": "ci"}])),
+        ("--demo", "FORGE_JOBS_TOKENS", json.dumps([{"id": "ci"}])),
+        ("--demo", "DATABASE_URL", "sqlite:///jobs.db"),
+        ("--demo", "QUEUE_BACKEND", "postgres"),
+    ],
+)
+def test_sec_an_option_that_opens_refuses_what_it_would_give_away(
+    tmp_path: Path, option: str, name: str, value: str
+) -> None:
+    with program(variables(tmp_path) | {name: value}, tmp_path, option) as started:
+        status = started.wait()
+
+    assert status == 78
+    assert_one_clear_line(started.text, option, name)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -369,16 +452,16 @@ def test_server_names_the_file_that_does_not_pass(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_demo_says_where_its_jobs_are_and_nothing_else_that_was_not_asked_for(
-    environ: dict[str, str], tmp_path: Path, number: signal.Signals
+    tmp_path: Path, number: signal.Signals
 ) -> None:
     """No warning of Python's, and no socket of gunicorn's that stops servers."""
     home = tmp_path / "home"
     home.mkdir()
     strict = {"PYTHONWARNINGS": "error", "PYTHONDEVMODE": "1"}
-    given = environ | strict | {"HOME": str(home), "XDG_RUNTIME_DIR": str(home)}
+    at_home = {"HOME": str(home), "XDG_RUNTIME_DIR": str(home)}
+    given = variables(tmp_path) | strict | at_home
 
-    with server(given, tmp_path, "--demo") as (started, url):
-        started.wait_for(" serves ")
+    with demo_server(tmp_path, given) as (started, url, data):
         for _ in range(4):  # so that each server process wakes the worker
             job = {"kind": "noop_echo", "payload": {}}
             assert b"200" in post_to_the_end(f"{url}/jobs/enqueue", job)
@@ -386,15 +469,16 @@ def test_demo_says_where_its_jobs_are_and_nothing_else_that_was_not_asked_for(
         assert started.wait() == 0
 
     (line,) = started.lines_with(", named by ")
-    assert line.endswith(", named by DATABASE_URL")
+    assert line.endswith(f"{data}/queue.sqlite, named by --demo")
     for part in ("ontrol socket", "Warning", "ignored", "Traceback", "figures"):
         assert part not in started.text
     assert list(home.iterdir()) == []
+    assert not data.exists()
 
 
 def test_a_new_database_needs_nothing_else(tmp_path: Path) -> None:
     """SQLite in the data directory, made by the first start."""
-    with server(variables(tmp_path), tmp_path) as (_, url):
+    with server(variables(tmp_path), tmp_path, "--open") as (_, url):
         status, _ = call(f"{url}/queue/overview")
 
     settings = DatabaseSettings(path=tmp_path / "data" / "queue.sqlite")

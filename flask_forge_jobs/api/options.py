@@ -49,7 +49,8 @@ class BlueprintOptions:
             ``authenticator``. Default None. With neither of the two only direct
             requests from this machine are answered, and only in debug, in tests, or
             with ``open_to_loopback``.
-        open_to_loopback: The server promises to listen on loopback only.
+        open_to_loopback: Answer this machine outside debug mode too. A proxy on it
+            that does not say that it is one looks the same.
         metrics_auth: Who may read ``/metrics``: ``same`` as the other routes, ``token``
             for bearer tokens only, ``none`` for everybody.
         read_only: Refuse every mutation.

@@ -1,10 +1,10 @@
 """Who is let in: a token, whom the host vouches for, or this machine's developer.
 
 Closed by default. Without an authenticator only a program on this machine that talks to
-us directly is answered, and only where nobody else could be listening: in debug, in
-tests, or under ``forge-jobs-server`` on loopback. The peer's address alone proves
-nothing: behind a proxy on the same host everyone is 127.0.0.1, and a web page whose
-name was rebound to 127.0.0.1 is a local peer too. Hence all three conditions.
+us directly is answered, and only where that was asked for: in debug, in tests, or by
+``forge-jobs-server --open``. The peer's address alone proves nothing: behind a proxy on
+the same host everyone is 127.0.0.1, and a web page whose name was rebound to 127.0.0.1
+is a local peer too. Hence all three conditions.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Access:
         authenticator: Asked for a request without a token; None when there is none.
         failures: Counts wrong credentials.
         hosts: The names that a request without a valid token may be sent to.
-        is_open_to_loopback: The server promises to listen on loopback only.
+        is_open_to_loopback: This machine is answered outside debug mode too.
     """
 
     def __init__(

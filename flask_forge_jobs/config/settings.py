@@ -116,7 +116,7 @@ class Settings:
             "a caller that may do everything, or None to refuse; it is asked after the "
             "tokens. With neither callable nor tokens only the local machine is "
             "answered, and only in debug mode, in tests and by "
-            "``forge-jobs-server``.",
+            "``forge-jobs-server --open``.",
         ),
     )
     tokens: tuple[Mapping[str, object], ...] = field(

@@ -58,7 +58,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
     environ = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith(("JOBS_", "QUEUE_", "DATABASE_"))
+        if not name.startswith(("FORGE_JOBS_", "JOBS_", "QUEUE_", "DATABASE_"))
     }
     folder = tmp_path_factory.mktemp("newcomer")
     with running(
