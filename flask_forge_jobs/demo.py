@@ -14,7 +14,7 @@ from flask_forge_jobs.config.environment import ServerEnvironment
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.model.payloads import dump
 from flask_forge_jobs.model.queues import DEFAULT_QUEUE
-from flask_forge_jobs.runtime.foreground import run_in_foreground
+from flask_forge_jobs.runtime.foreground import PARENT_PIPE_VARIABLE, run_in_foreground
 from flask_forge_jobs.runtime.service import Service
 from flask_forge_jobs.server import create_app
 from flask_forge_jobs.state import state_of
@@ -68,10 +68,12 @@ def run(app: Flask) -> int:
 
 def main() -> None:
     """Run in the foreground on the data in the folder that is the only argument."""
-    environment = ServerEnvironment.from_environ(os.environ)
+    # No setting of a server's, and so not for it to see.
+    environ = {k: v for k, v in os.environ.items() if k != PARENT_PIPE_VARIABLE}
+    environment = ServerEnvironment.from_environ(environ)
     logging.basicConfig(level=environment.log_level)
     choice.logger.setLevel(logging.WARNING)  # the server has said it
-    sys.exit(run(create_app(demo=Path(sys.argv[1]))))
+    sys.exit(run(create_app(environ, demo=Path(sys.argv[1]))))
 
 
 if __name__ == "__main__":

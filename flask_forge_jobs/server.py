@@ -33,8 +33,8 @@ from flask_forge_jobs.config.database import (
     DatabaseSettings,
     Tuning,
 )
-from flask_forge_jobs.config.environment import SERVED_KEYS, ServerEnvironment
-from flask_forge_jobs.config.settings import PREFIX
+from flask_forge_jobs.config.environment import WORKER_RANGE, ServerEnvironment
+from flask_forge_jobs.config.settings import PREFIX, options
 from flask_forge_jobs.errors import ConfigurationError
 from flask_forge_jobs.extension import ForgeJobs
 from flask_forge_jobs.model.queues import DEFAULT_QUEUE
@@ -52,11 +52,6 @@ DEMO_OPTION = "--demo"
 OPEN_OPTION = "--open"
 # The id of the token that is made where none is configured; the audit trail shows it.
 START_ID = "start"
-WORKERS = 2
-THREADS = 4
-# A client should hear within 10 s that somebody else holds the lock of the database; a
-# request may have to wait for a thread of its own process and then for the file.
-BUSY_TIMEOUT_S = 4.0
 # More than the companion takes for its last writes; then nobody waits any longer.
 COMPANION_LIMIT_S = 20.0
 _LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -86,17 +81,16 @@ def create_app(
         os.environ if environ is None else environ
     )
     chosen = environment.database() if demo is None else _demo_data(demo, environment)
-    settings = replace(chosen.settings, busy_timeout_s=BUSY_TIMEOUT_S)
     app = Flask("flask_forge_jobs.server", static_folder=None)
-    for key in SERVED_KEYS:
-        name = key.removeprefix(PREFIX).lower()
-        app.config[key] = getattr(environment.settings, name)
-    app.config[f"{PREFIX}TOKENS"] = environment.settings.tokens or tuple(tokens)
-    app.config[f"{PREFIX}URL_PREFIX"] = ""
-    app.config[f"{PREFIX}ENABLE_DEMO"] = demo is not None
+    settings = environment.settings
+    for option in options():
+        name = option.key.removeprefix(PREFIX).lower()
+        app.config[option.key] = getattr(settings, name)
+    app.config[f"{PREFIX}TOKENS"] = settings.tokens or tuple(tokens)
+    app.config[f"{PREFIX}ENABLE_DEMO"] = settings.enable_demo or demo is not None
     ForgeJobs(
         app,
-        database=replace(chosen, settings=settings),
+        database=chosen,
         open_to_loopback=is_open and environment.is_loopback,
     )
     return app
@@ -127,28 +121,43 @@ def _demo_data(folder: Path, environment: ServerEnvironment) -> DatabaseConfig:
 )
 @click.option(
     "--workers",
-    default=WORKERS,
-    type=click.IntRange(1, 64),
-    show_default=True,
-    help="Server processes.",
+    type=click.IntRange(*WORKER_RANGE),
+    help="Server processes; WEB_CONCURRENCY or 2 by default.",
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(*WORKER_RANGE),
+    help="Threads of each; JOBS_API_THREADS or 4 by default.",
 )
 @fails_clearly
-def main(*, demo: bool, is_open: bool, workers: int) -> None:
+def main(
+    *, demo: bool, is_open: bool, workers: int | None, threads: int | None
+) -> None:
     """Serve the jobs API.
 
     Settings come from the environment: QUEUE_BACKEND, DATABASE_URL,
-    DATABASE_MAX_CONNECTIONS, JOBS_API_BIND, JOBS_API_PORT, JOBS_CONFIG_DIR,
-    JOBS_DATA_DIR, FORGE_JOBS_LOG_LEVEL, FORGE_JOBS_TOKENS and other keys of an
-    application. Without tokens it listens on a loopback address only, and makes an
-    admin token for this start, which it prints.
+    DATABASE_MAX_CONNECTIONS, JOBS_API_BIND, JOBS_API_PORT, JOBS_API_THREADS,
+    JOBS_CONFIG_DIR, JOBS_DATA_DIR, WEB_CONCURRENCY, FORGE_JOBS_LOG_LEVEL, and every
+    key of an application, such as FORGE_JOBS_TOKENS. Without tokens it listens on a
+    loopback address only, and makes an admin token for this start, which it prints.
     """
     environment = ServerEnvironment.from_environ(os.environ)
+    environment = replace(
+        environment,
+        workers=workers or environment.workers,
+        threads=threads or environment.threads,
+    )
     logging.basicConfig(level=environment.log_level, format=_LOG_FORMAT)
     _check_start(environment, demo=demo, is_open=is_open)
     is_open = is_open or demo
     is_closed = not (is_open or environment.settings.tokens)
     with _throw_away_folder() if demo else contextlib.nullcontext() as folder:
-        welcome = _Welcome(is_closed=is_closed, is_open=is_open, folder=folder)
+        welcome = _Welcome(
+            is_closed=is_closed,
+            is_open=is_open,
+            folder=folder,
+            prefix=environment.settings.url_prefix,
+        )
         app = create_app(demo=folder, is_open=is_open, tokens=welcome.tokens)
         # A wrong database fails here, with one line, and not in every server process.
         storage = state_of(app).storage
@@ -157,7 +166,7 @@ def main(*, demo: bool, is_open: bool, workers: int) -> None:
             # There from the first request on, not only once the worker has started.
             storage.queues.ensure(DEFAULT_QUEUE)
         storage.close()
-        _serve(app, environment, workers=workers, demo=folder, welcome=welcome)
+        _serve(app, environment, demo=folder, welcome=welcome)
 
 
 def _check_start(environment: ServerEnvironment, *, demo: bool, is_open: bool) -> None:
@@ -168,11 +177,12 @@ def _check_start(environment: ServerEnvironment, *, demo: bool, is_open: bool) -
             DEMO_OPTION if demo else OPEN_OPTION,
             "lets everybody in, so it does not go with FORGE_JOBS_TOKENS",
         )
-    if demo and (settings.database_url or environment.backend == "postgres"):
+    has_database = settings.database_url or settings.database_file
+    if demo and (has_database or environment.backend == "postgres"):
         raise ConfigurationError(
             DEMO_OPTION,
-            "has data of its own, so it does not go with DATABASE_URL or "
-            "QUEUE_BACKEND=postgres",
+            "has data of its own, so it does not go with DATABASE_URL, "
+            "FORGE_JOBS_DATABASE_FILE or QUEUE_BACKEND=postgres",
         )
     if not (environment.is_loopback or settings.tokens):
         raise ConfigurationError(
@@ -208,9 +218,13 @@ class _Welcome:
         is_closed: Nobody has configured a token, and ``--open`` was not given.
         folder: The demo's data; None without ``--demo``.
         is_open: Nobody is asked for a token.
+        prefix: Where the routes are mounted.
     """
 
-    def __init__(self, *, is_closed: bool, is_open: bool, folder: Path | None) -> None:
+    def __init__(
+        self, *, is_closed: bool, is_open: bool, folder: Path | None, prefix: str
+    ) -> None:
+        self._prefix = prefix
         self._is_open = is_open
         self._folder = folder
         self._token = ""
@@ -235,7 +249,7 @@ class _Welcome:
                 f"FORGE_JOBS_TOKENS is not set; until the server ends this token is "
                 f"admin:\n\n    {self._token}\n\n"
                 f"    curl -H 'Authorization: Bearer {self._token}' "
-                f"{address}/queue/overview\n",
+                f"{address}{self._prefix}/queue/overview\n",
                 err=True,
             )
 
@@ -244,7 +258,6 @@ def _serve(
     app: Flask,
     environment: ServerEnvironment,
     *,
-    workers: int,
     demo: Path | None,
     welcome: _Welcome,
 ) -> None:
@@ -260,9 +273,9 @@ def _serve(
 
     options: dict[str, Any] = {
         "bind": f"{host}:{environment.port}",
-        "workers": workers,
+        "workers": environment.workers,
         "worker_class": "gthread",
-        "threads": THREADS,
+        "threads": environment.threads,
         "loglevel": environment.log_level.lower(),
         "when_ready": when_ready,
         "worker_exit": _close_listeners,

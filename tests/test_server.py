@@ -165,6 +165,32 @@ def test_create_app_mounts_the_routes_at_the_root(tmp_path: Path) -> None:
     assert {"/health", "/queue/overview", "/jobs/enqueue"} <= rules
 
 
+def test_create_app_hands_on_every_setting(tmp_path: Path) -> None:
+    given = {
+        "FORGE_JOBS_LEASE_S": "7",
+        "FORGE_JOBS_SQLITE_BUSY_TIMEOUT_S": "9",
+        "FORGE_JOBS_URL_PREFIX": "/jobs-api",
+        "FORGE_JOBS_STRICT_QUEUES": "true",
+        "FORGE_JOBS_DATABASE_URL": f"sqlite:///{tmp_path}/own.db",
+    }
+
+    app = create_app(variables(tmp_path) | given)
+
+    state = state_of(app)
+    assert (state.settings.lease_s, state.settings.strict_queues) == (7.0, True)
+    assert state.database.settings.busy_timeout_s == 9.0
+    assert state.database.settings.path == tmp_path / "own.db"
+    assert "/jobs-api/queue/overview" in {r.rule for r in app.url_map.iter_rules()}
+
+
+def test_a_server_waits_less_for_a_locked_file_than_an_application(
+    tmp_path: Path,
+) -> None:
+    app = create_app(variables(tmp_path))
+
+    assert state_of(app).database.settings.busy_timeout_s == 4.0
+
+
 @pytest.mark.parametrize("demo", [True, False])
 def test_the_demo_route_and_its_task_are_there_for_the_demo_only(
     tmp_path: Path, *, demo: bool
@@ -250,6 +276,23 @@ def test_the_demo_worker_ends_with_a_server_that_is_killed(tmp_path: Path) -> No
     shutil.rmtree(data)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "processes"), [((), 3), (("--workers", "1", "--threads", "2"), 1)]
+)
+def test_options_come_before_the_variables(
+    tmp_path: Path, arguments: tuple[str, ...], processes: int
+) -> None:
+    given = variables(tmp_path) | {"WEB_CONCURRENCY": "3", "JOBS_API_THREADS": "2"}
+
+    with server(given, tmp_path, "--open", *arguments) as (started, _):
+        wait_until(
+            lambda: len(started.lines_with("Booting worker")) >= processes, "they run"
+        )
+        assert started.stop() == 0
+
+    assert len(started.lines_with("Booting worker")) == processes
+
+
 # -- who is let in -------------------------------------------------------------------
 
 
@@ -304,6 +347,7 @@ def test_sec_open_says_so_and_asks_nobody(tmp_path: Path) -> None:
         ("--demo", "FORGE_JOBS_TOKENS", json.dumps([{"id": "ci"}])),
         ("--demo", "DATABASE_URL", "sqlite:///jobs.db"),
         ("--demo", "QUEUE_BACKEND", "postgres"),
+        ("--demo", "FORGE_JOBS_DATABASE_FILE", "queue_database.toml"),
     ],
 )
 def test_sec_an_option_that_opens_refuses_what_it_would_give_away(
@@ -364,6 +408,8 @@ def test_sec_S02_with_tokens_the_server_listens_elsewhere_and_asks_for_one(
     [
         ("JOBS_API_BIND", "nonsense"),
         ("FORGE_JOBS_TOKENS", "fj_ci_secret"),
+        ("FORGE_JOBS_TOKENS", ""),
+        ("FORGE_JOBS_TOKEN", "[]"),
     ],
 )
 def test_server_refuses_a_wrong_variable(tmp_path: Path, name: str, value: str) -> None:

@@ -10,10 +10,11 @@ import ipaddress
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from flask_forge_jobs.config.database import DEFAULT_SOURCE, DatabaseConfig
+from flask_forge_jobs.config.database import URL_KEY as DATABASE_URL_KEY
 from flask_forge_jobs.config.hints import near_match
 from flask_forge_jobs.config.paths import (
     CONFIG_DIR_VARIABLE,
@@ -21,30 +22,34 @@ from flask_forge_jobs.config.paths import (
     EnvironmentPaths,
     FixedPaths,
 )
-from flask_forge_jobs.config.settings import PREFIX, Settings
+from flask_forge_jobs.config.settings import PREFIX, Settings, options
 from flask_forge_jobs.config.urls import POOL_SIZE_RANGE, Backend, parse_url
 from flask_forge_jobs.errors import ConfigurationError, InvalidInputError
 
 BACKENDS: tuple[Backend, ...] = ("sqlite", "postgres")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 URL_KEY = "DATABASE_URL"
+POOL_SIZE_VARIABLE = "DATABASE_MAX_CONNECTIONS"
 DEFAULT_LOG_LEVEL = "INFO"
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8787
 # 0 lets the system choose a free one.
 PORT_RANGE = (0, 65_535)
 
-# Keys of an application that a server without one can be given too.
-SERVED_KEYS = (
-    f"{PREFIX}TOKENS",
-    f"{PREFIX}METRICS_AUTH",
-    f"{PREFIX}READ_ONLY",
-    f"{PREFIX}ALLOWED_HOSTS",
-    f"{PREFIX}CORS_ORIGINS",
-    f"{PREFIX}RATE_LIMITS",
-    f"{PREFIX}REDACT_KEYS",
-    f"{PREFIX}MAX_BODY_BYTES",
-)
+# So many server processes and threads of each.
+DEFAULT_WORKERS = 2
+DEFAULT_THREADS = 4
+WORKER_RANGE = (1, 64)
+
+TOKENS_KEY = f"{PREFIX}TOKENS"
+LOG_LEVEL_KEY = f"{PREFIX}LOG_LEVEL"
+# What a server without an application wants otherwise than an application.
+SERVER_DEFAULTS: Mapping[str, object] = {
+    f"{PREFIX}URL_PREFIX": "",
+    # A client should hear within 10 s that somebody else holds the database's lock; a
+    # request may have to wait for a thread of its own process and then for the file.
+    f"{PREFIX}SQLITE_BUSY_TIMEOUT_S": 4.0,
+}
 _NUMBER = re.compile(r"[0-9]{1,9}")
 _ADDRESS = re.compile(
     r"(\[(?P<v6>[^\[\]]+)\]|(?P<host>[^:\[\]\s/]+)):(?P<port>[0-9]{1,5})"
@@ -80,7 +85,7 @@ VARIABLES = (
         "names one. A relative SQLite path starts in the data directory.",
     ),
     Variable(
-        "DATABASE_MAX_CONNECTIONS",
+        POOL_SIZE_VARIABLE,
         "30",
         "Most PostgreSQL connections of one process, 1 to 1000.",
     ),
@@ -96,15 +101,17 @@ VARIABLES = (
         "Directory that may hold ``queue_database.toml``.",
     ),
     Variable(DATA_DIR_VARIABLE, "``jobs/data``", "Directory of the SQLite file."),
-    *(
-        Variable(
-            key, "the key's", "The key of the same name, as JSON or as plain text."
-        )
-        for key in SERVED_KEYS
+    Variable(
+        "WEB_CONCURRENCY",
+        str(DEFAULT_WORKERS),
+        "Server processes, 1 to 64; ``--workers`` comes first.",
     ),
     Variable(
-        "FORGE_JOBS_LOG_LEVEL", DEFAULT_LOG_LEVEL, f"One of {', '.join(LOG_LEVELS)}."
+        "JOBS_API_THREADS",
+        str(DEFAULT_THREADS),
+        "Threads of each server process, 1 to 64; ``--threads`` comes first.",
     ),
+    Variable(LOG_LEVEL_KEY, DEFAULT_LOG_LEVEL, f"One of {', '.join(LOG_LEVELS)}."),
 )
 
 
@@ -118,7 +125,10 @@ class ServerEnvironment:
         paths: The two directories, absolute.
         log_level: A level name of :mod:`logging`.
         backend: What the database must be; None accepts both.
+        workers: Server processes.
+        threads: Threads of each.
         settings: The keys that the variables stand for, such as the database's URL.
+        url_key: The variable that the database's URL was read from.
     """
 
     host: str
@@ -126,7 +136,10 @@ class ServerEnvironment:
     paths: FixedPaths
     log_level: str
     backend: Backend | None
+    workers: int
+    threads: int
     settings: Settings
+    url_key: str
 
     @classmethod
     def from_environ(
@@ -140,8 +153,11 @@ class ServerEnvironment:
                 default.
 
         Raises:
-            ConfigurationError: A value does not pass; the key is the variable's name.
+            ConfigurationError: A value does not pass, a variable whose name starts
+                with ``FORGE_JOBS_`` is no setting, or ``FORGE_JOBS_TOKENS`` is there
+                and empty; the key is the variable's name.
         """
+        _check_names(environ)
         given = {name: value.strip() for name, value in environ.items()}
         given = {name: value for name, value in given.items() if value}
         paths = EnvironmentPaths(given, base_dir)
@@ -152,7 +168,10 @@ class ServerEnvironment:
             paths=FixedPaths(paths.config_dir(), paths.data_dir()),
             log_level=_log_level(given),
             backend=_backend(given),
-            settings=_settings(given),
+            workers=_integer(given, "WEB_CONCURRENCY", DEFAULT_WORKERS, WORKER_RANGE),
+            threads=_integer(given, "JOBS_API_THREADS", DEFAULT_THREADS, WORKER_RANGE),
+            settings=_settings(given, environ),
+            url_key=URL_KEY if URL_KEY in given else DATABASE_URL_KEY,
         )
 
     @property
@@ -185,7 +204,7 @@ class ServerEnvironment:
                 pass.
         """
         chosen = DatabaseConfig.resolve(
-            self.settings, self.paths, start_dir, environ=environ, url_key=URL_KEY
+            self.settings, self.paths, start_dir, environ=environ, url_key=self.url_key
         )
         if self.backend in (None, chosen.settings.backend):
             return chosen
@@ -230,29 +249,53 @@ def _backend(given: Mapping[str, str]) -> Backend | None:
 
 
 def _log_level(given: Mapping[str, str]) -> str:
-    word = given.get("FORGE_JOBS_LOG_LEVEL", DEFAULT_LOG_LEVEL).upper()
+    word = given.get(LOG_LEVEL_KEY, DEFAULT_LOG_LEVEL).upper()
     if word not in LOG_LEVELS:
-        raise ConfigurationError("FORGE_JOBS_LOG_LEVEL", _not_one_of(word, LOG_LEVELS))
+        raise ConfigurationError(LOG_LEVEL_KEY, _not_one_of(word, LOG_LEVELS))
     return word
 
 
-def _settings(given: Mapping[str, str]) -> Settings:
-    url = given.get(URL_KEY)
-    pool_size = _integer(
-        given, "DATABASE_MAX_CONNECTIONS", Settings().pool_size, POOL_SIZE_RANGE
-    )
-    if url is not None:
-        try:
-            parse_url(url, Path())
-        except InvalidInputError as error:
-            raise ConfigurationError(URL_KEY, error.message) from None
-    return replace(
-        Settings.from_mapping(
-            {key: _json_or_text(given[key]) for key in SERVED_KEYS if key in given}
-        ),
-        database_url=url,
-        pool_size=pool_size,
-    )
+def _check_names(environ: Mapping[str, str]) -> None:
+    """Refuse a key that nobody would apply, blank or not."""
+    known = [LOG_LEVEL_KEY, *(option.key for option in options())]
+    for name in environ:
+        if name.startswith(PREFIX) and name not in known:
+            raise ConfigurationError(name, f"is no setting{near_match(name, known)}")
+
+
+def _settings(given: Mapping[str, str], environ: Mapping[str, str]) -> Settings:
+    keys: dict[str, object] = {
+        name: _json_or_text(text)
+        for name, text in given.items()
+        if name.startswith(PREFIX) and name != LOG_LEVEL_KEY
+    }
+    if URL_KEY in given:
+        _take(keys, DATABASE_URL_KEY, URL_KEY, _database_url(given[URL_KEY]))
+    if POOL_SIZE_VARIABLE in given:
+        pool_size = _integer(given, POOL_SIZE_VARIABLE, 0, POOL_SIZE_RANGE)
+        _take(keys, f"{PREFIX}POOL_SIZE", POOL_SIZE_VARIABLE, pool_size)
+    settings = Settings.from_mapping({**SERVER_DEFAULTS, **keys})
+    # Somebody meant to set some, and would get a server that takes another.
+    if TOKENS_KEY in environ and not settings.tokens:
+        raise ConfigurationError(
+            TOKENS_KEY,
+            "is empty; make a token with `flask forge-jobs token new`, or unset it",
+        )
+    return settings
+
+
+def _take(keys: dict[str, object], key: str, variable: str, value: object) -> None:
+    """Let the reference's variable stand for a key of ours."""
+    if keys.setdefault(key, value) != value:
+        raise ConfigurationError(variable, f"says otherwise than {key}; unset one")
+
+
+def _database_url(url: str) -> str:
+    try:
+        parse_url(url, Path())
+    except InvalidInputError as error:
+        raise ConfigurationError(URL_KEY, error.message) from None
+    return url
 
 
 def _json_or_text(text: str) -> object:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+from dataclasses import fields
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import pytest
 from flask_forge_jobs.config.environment import VARIABLES, ServerEnvironment
 from flask_forge_jobs.config.files import FILE_NAME
 from flask_forge_jobs.config.paths import FixedPaths
+from flask_forge_jobs.config.settings import Option, options
 from flask_forge_jobs.errors import ConfigurationError
 
 SECRET = "hunter2"
@@ -37,7 +40,9 @@ def test_environment_defaults(base_dir: Path) -> None:
 
 
 def test_environment_blank_counts_as_unset(base_dir: Path) -> None:
-    blank = {variable.name: "  " for variable in VARIABLES}
+    names = {variable.name for variable in VARIABLES}
+    names |= {option.key for option in options()} - {"FORGE_JOBS_TOKENS"}
+    blank = dict.fromkeys(names, "  ")
 
     assert ServerEnvironment.from_environ(blank, base_dir) == (
         ServerEnvironment.from_environ({}, base_dir)
@@ -51,6 +56,8 @@ def test_environment_takes_every_variable(base_dir: Path) -> None:
         "DATABASE_MAX_CONNECTIONS": "7",
         "JOBS_API_BIND": "0.0.0.0:80",
         "JOBS_API_PORT": "1234",
+        "JOBS_API_THREADS": "3",
+        "WEB_CONCURRENCY": "5",
         "JOBS_CONFIG_DIR": "etc",
         "JOBS_DATA_DIR": "/srv/data",
         "FORGE_JOBS_LOG_LEVEL": "debug",
@@ -63,13 +70,16 @@ def test_environment_takes_every_variable(base_dir: Path) -> None:
         "FORGE_JOBS_REDACT_KEYS": '["iban"]',
         "FORGE_JOBS_MAX_BODY_BYTES": "2048",
     }
-    assert set(environ) == {variable.name for variable in VARIABLES}
+    ours = {name for name in environ if name.startswith("FORGE_JOBS_")}
+    known = {variable.name for variable in VARIABLES}
+    assert set(environ) == known | ours
 
     environment = ServerEnvironment.from_environ(environ, base_dir)
     chosen = environment.database(base_dir)
 
     assert (environment.host, environment.port) == ("0.0.0.0", 80)
     assert not environment.is_loopback
+    assert (environment.workers, environment.threads) == (5, 3)
     assert environment.paths == FixedPaths(base_dir / "etc", Path("/srv/data"))
     assert environment.log_level == "DEBUG"
     assert chosen.settings.dsn_for_display == "postgresql://app:***@db:5432/jobs"
@@ -146,6 +156,16 @@ def test_port_alone_keeps_the_loopback_address() -> None:
         *(("DATABASE_MAX_CONNECTIONS", value) for value in ("0", "-1", "1001", "many")),
         *(("QUEUE_BACKEND", value) for value in ("mysql", "postgresql")),
         *(("FORGE_JOBS_LOG_LEVEL", value) for value in ("verbose", "10")),
+        *(("WEB_CONCURRENCY", value) for value in ("0", "65", "auto")),
+        *(("JOBS_API_THREADS", value) for value in ("0", "65", "many")),
+        ("FORGE_JOBS_TOKENS", ""),
+        ("FORGE_JOBS_TOKENS", " "),
+        ("FORGE_JOBS_TOKENS", "[]"),
+        ("FORGE_JOBS_TOKEN", '[{"id": "ci"}]'),
+        ("FORGE_JOBS_READONLY", ""),
+        ("FORGE_JOBS_LEASE_S", "soon"),
+        ("FORGE_JOBS_AUTH", "basic"),
+        ("FORGE_JOBS_REDACT", "shop.redact"),
         *(("DATABASE_URL", value) for value in ("jobs.db", "mysql://h/d")),
     ],
 )
@@ -161,6 +181,95 @@ def test_environment_refuses_a_bad_value_and_names_the_variable(
 def test_environment_hints_at_a_near_match() -> None:
     with pytest.raises(ConfigurationError, match="did you mean 'postgres'"):
         ServerEnvironment.from_environ({"QUEUE_BACKEND": "postgresql"})
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("FORGE_JOBS_TOKEN", "FORGE_JOBS_TOKENS"),
+        ("FORGE_JOBS_LOGLEVEL", "FORGE_JOBS_LOG_LEVEL"),
+    ],
+)
+def test_environment_hints_at_the_key_that_was_meant(name: str, meant: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"{name}.*did you mean '{meant}'"):
+        ServerEnvironment.from_environ({name: SECRET})
+
+
+# A value that is not the default, as the environment spells it.
+_AS_TEXT = {
+    "DATABASE_URL": "sqlite:///q.db",
+    "DATABASE_FILE": "/srv/queue_database.toml",
+    "LISTEN_URL": "postgresql://h/d",
+    "URL_PREFIX": "/jobs",
+    "AUTH": "bearer",
+    "TOKENS": '[{"id": "ci"}]',
+    "METRICS_AUTH": "token",
+    "SQLITE_SYNCHRONOUS": "NORMAL",
+    "RATE_LIMITS": '{"read": "5/second"}',
+    "REDACT_KEYS": '["iban"]',
+    "ALLOWED_HOSTS": '["jobs.example"]',
+    "CORS_ORIGINS": '["https://ops.example"]',
+}
+
+
+@pytest.mark.parametrize(
+    "option",
+    [each for each in options() if each.key != "FORGE_JOBS_REDACT"],
+    ids=lambda option: option.key,
+)
+def test_environment_takes_every_setting(option: Option) -> None:
+    """But the one that can only be a function."""
+    name = option.key.removeprefix("FORGE_JOBS_")
+    default = option.default
+    if isinstance(default, bool):
+        text = json.dumps(not default)
+    elif isinstance(default, int | float):
+        text = json.dumps(default * 2 or 7)
+    else:
+        text = _AS_TEXT[name]
+
+    unset = ServerEnvironment.from_environ({}).settings
+    settings = ServerEnvironment.from_environ({option.key: text}).settings
+
+    changed = {
+        each.name
+        for each in fields(settings)
+        if getattr(settings, each.name) != getattr(unset, each.name)
+    }
+    assert changed == {name.lower()}
+
+
+@pytest.mark.parametrize(
+    ("variable", "key", "one", "other"),
+    [
+        (
+            "DATABASE_URL",
+            "FORGE_JOBS_DATABASE_URL",
+            "sqlite:////srv/a.db",
+            "sqlite:////srv/b.db",
+        ),
+        ("DATABASE_MAX_CONNECTIONS", "FORGE_JOBS_POOL_SIZE", "7", "8"),
+    ],
+)
+def test_a_variable_and_the_key_that_it_stands_for_must_agree(
+    variable: str, key: str, one: str, other: str
+) -> None:
+    alone = ServerEnvironment.from_environ({key: one}).settings
+    both = ServerEnvironment.from_environ({key: one, variable: one}).settings
+
+    assert alone == both
+    with pytest.raises(ConfigurationError, match=key) as raised:
+        ServerEnvironment.from_environ({key: one, variable: other})
+    assert raised.value.key == variable
+
+
+def test_the_database_of_the_key_is_named_by_the_key(base_dir: Path) -> None:
+    given = {"FORGE_JOBS_DATABASE_URL": "sqlite:////srv/a.db"}
+
+    chosen = ServerEnvironment.from_environ(given, base_dir).database(base_dir)
+
+    assert chosen.source == "FORGE_JOBS_DATABASE_URL"
+    assert chosen.settings.path == Path("/srv/a.db")
 
 
 def test_environment_never_repeats_a_password() -> None:
