@@ -1,6 +1,8 @@
-"""``flask forge-jobs db``: make, upgrade, look at and remove the database."""
+"""``flask forge-jobs db``: make, upgrade, look at and remove the tables."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import click
 
@@ -14,8 +16,10 @@ from flask_forge_jobs.storage.administration import (
     live_workers,
 )
 from flask_forge_jobs.storage.connect import open_storage
+from flask_forge_jobs.storage.removal import Contents, contents, remove_tables
 
 USAGE_ERROR = 2
+MOST_NAMES = 5
 
 
 @click.group("db")
@@ -80,35 +84,81 @@ def status() -> None:
     click.echo(f"ok: adapter={database.settings.backend}")
 
 
+_force = click.option(
+    "--force", "-f", is_flag=True, help="Really remove, live workers or not."
+)
+_database = click.option(
+    "--database",
+    "as_a_whole",
+    is_flag=True,
+    help="The database or the file as well, if it holds nothing else.",
+)
+
+
 @db_group.command()
-@click.option("--force", "-f", is_flag=True, help="Really drop, live workers or not.")
+@_force
+@_database
 @within_application
-def drop(*, force: bool) -> None:
-    """Remove the database and everything in it."""
-    _drop("drop", force=force)
+def drop(*, force: bool, as_a_whole: bool) -> None:
+    """Remove the tables of the jobs and every job in them.
+
+    Whatever else is in the database stays.
+    """
+    _drop("drop", force=force, as_a_whole=as_a_whole)
     _ok("drop")
 
 
 @db_group.command()
-@click.option("--force", "-f", is_flag=True, help="Really drop, live workers or not.")
+@_force
+@_database
 @within_application
-def reset(*, force: bool) -> None:
-    """Remove the database, create it and migrate it."""
-    _drop("reset", force=force)
-    create_database(_settings())
+def reset(*, force: bool, as_a_whole: bool) -> None:
+    """Remove the tables of the jobs and make them anew."""
+    was_there = _drop("reset", force=force, as_a_whole=as_a_whole)
+    if as_a_whole or not was_there:
+        create_database(_settings())
     _migrate()
     _ok("reset")
 
 
-def _drop(command: str, *, force: bool) -> None:
+def _drop(command: str, *, force: bool, as_a_whole: bool) -> bool:
+    """Remove what was asked for; return whether there was a database."""
     settings = _settings()
+    found = contents(settings)
+    if as_a_whole and found is not None and found.others:
+        raise click.UsageError(
+            f"{settings.dsn_for_display} holds more than the jobs: "
+            f"{_listed(found.others)}; leave out --database"
+        )
     if not force:
         workers = live_workers(settings, current().settings.lease_s)
         note = f" while {workers} workers are live" if workers else ""
+        whole = ", and the database itself" if as_a_whole else ""
         click.echo(
-            f"Error: {command} removes {settings.dsn_for_display} and every job in it"
-            f"{note}; repeat with --force if you mean it",
+            f"Error: {command} removes {_what_goes(found)} from "
+            f"{settings.dsn_for_display}{whole}{note}; repeat with --force if you mean "
+            "it",
             err=True,
         )
         raise SystemExit(USAGE_ERROR)
-    drop_database(settings)
+    if as_a_whole:
+        drop_database(settings)
+    else:
+        remove_tables(settings)
+    return found is not None
+
+
+def _what_goes(found: Contents | None) -> str:
+    if found is None or not found.tables:
+        return "nothing, as there are no tables of the jobs,"
+    states = ", ".join(f"{number} {state}" for state, number in found.jobs.items())
+    total = sum(found.jobs.values())
+    return (
+        f"{len(found.tables)} tables ({', '.join(found.tables)}) with {total} jobs"
+        f"{f' ({states})' if states else ''}"
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - MOST_NAMES
+    return ", ".join(names[:MOST_NAMES]) + (f" and {more} more" if more > 0 else "")

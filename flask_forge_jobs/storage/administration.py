@@ -41,13 +41,27 @@ def create_database(settings: DatabaseSettings) -> None:
         return
     name = _name(settings)
     with _maintenance(settings) as cursor:
-        cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,))
-        if cursor.fetchone() is None:
+        if not _is_there(cursor, name):
             cursor.execute(f'CREATE DATABASE "{name}"')
 
 
+def database_exists(settings: DatabaseSettings) -> bool:
+    """Tell whether a PostgreSQL server has the database.
+
+    Raises:
+        StorageUnavailableError: The server cannot be reached.
+    """
+    with _maintenance(settings) as cursor:
+        return _is_there(cursor, settings.database or settings.username or "")
+
+
+def _is_there(cursor: Cursor, name: str) -> bool:
+    cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,))
+    return cursor.fetchone() is not None
+
+
 def drop_database(settings: DatabaseSettings) -> None:
-    """Remove a database and everything in it; one that is missing is fine.
+    """Remove a database and everything in it, whosever; one that is missing is fine.
 
     Raises:
         StorageUnavailableError: The place cannot be reached or written to.

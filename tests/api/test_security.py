@@ -51,6 +51,7 @@ BUILT_STATEMENTS = {
     "postgres_joining",
     "postgres_listener",
     "postgres_schema",
+    "removal",
     "sqlite",
     "sqlite_checkpoint",
     "sqlite_connection",

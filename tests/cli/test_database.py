@@ -10,6 +10,7 @@ from urllib.parse import urlsplit, urlunsplit
 import pytest
 from click.testing import Result
 from flask import Flask
+from flask_sqlalchemy import SQLAlchemy
 
 from flask_forge_jobs import ForgeJobs
 from flask_forge_jobs.config.database import DatabaseSettings
@@ -166,16 +167,23 @@ def test_a_damaged_file_is_named_and_left(shop: Shop, command: str) -> None:
 
 @pytest.mark.parametrize("command", ["drop", "reset"])
 def test_nothing_is_removed_without_force(shop: Shop, command: str) -> None:
-    """D64: the target is named, and the exit status is that of a refusal."""
+    """D64: what would go is named, and the exit status is that of a refusal."""
     shop.db("create")
     shop.db("migrate")
-    enqueue(shop.storage)
+    for _ in range(2):
+        enqueue(shop.storage)
+    shop.sql.run(
+        "UPDATE forge_job SET status = 'dead' "
+        "WHERE id = (SELECT MAX(id) FROM forge_job)"
+    )
 
     result = shop.db(command)
 
     assert result.exit_code == 2
-    assert f"Error: {command} removes {shop.settings.dsn_for_display}" in result.stderr
-    assert shop.sql.value("SELECT COUNT(*) FROM forge_job") == 1
+    assert f"Error: {command} removes 13 tables (forge_audit, " in result.stderr
+    assert "with 2 jobs (1 dead, 1 pending) from " in result.stderr
+    assert shop.settings.dsn_for_display in result.stderr
+    assert shop.sql.value("SELECT COUNT(*) FROM forge_job") == 2
 
 
 def test_the_refusal_counts_live_workers(shop: Shop) -> None:
@@ -197,7 +205,7 @@ def test_drop_removes_everything(shop: Shop, tmp_path: Path, flag: str) -> None:
     enqueue(shop.storage)
     shop.storage.close()
 
-    result = shop.db("drop", flag)
+    result = shop.db("drop", "--database", flag)
 
     assert (result.exit_code, result.stdout) == (0, "drop: ok\n")
     assert shop.db("status").exit_code == 1
@@ -205,17 +213,80 @@ def test_drop_removes_everything(shop: Shop, tmp_path: Path, flag: str) -> None:
         assert list((tmp_path / "data").iterdir()) == []
 
 
+OURS = {
+    "sqlite": "SELECT name FROM sqlite_master WHERE name LIKE 'forge%'",
+    "postgres": "SELECT relname FROM pg_class WHERE relname LIKE 'forge%' "
+    "UNION ALL SELECT proname FROM pg_proc WHERE proname LIKE 'forge%' "
+    "UNION ALL SELECT typname FROM pg_type WHERE typname LIKE 'forge%'",
+}
+
+
+@pytest.mark.parametrize("command", ["drop", "reset"])
+def test_tables_of_the_application_survive(shop: Shop, command: str) -> None:
+    """Those of Flask-SQLAlchemy, in the same database."""
+    shop.db("create")
+    shop.db("migrate")
+    enqueue(shop.storage)
+    shop.storage.close()
+    db = SQLAlchemy()
+
+    class Customer(db.Model):  # type: ignore[name-defined,misc]  # made at run time
+        id = db.Column(db.Integer, primary_key=True)
+        name = db.Column(db.String, unique=True)
+
+    url = shop.app.config["FORGE_JOBS_DATABASE_URL"].replace("sql:", "sql+psycopg2:")
+    shop.app.config["SQLALCHEMY_DATABASE_URI"] = url
+    db.init_app(shop.app)
+    with shop.app.app_context():
+        db.create_all()
+        db.session.add(Customer(name="ada"))
+        db.session.commit()
+
+        refused = shop.db(command, "--force", "--database")
+        result = shop.db(command, "--force")
+
+        assert db.session.execute(db.select(Customer.name)).scalars().all() == ["ada"]
+        db.session.remove()
+        db.engine.dispose()
+    assert (refused.exit_code, result.exit_code) == (2, 0)
+    assert "holds more than the jobs: customer; leave out --database" in refused.stderr
+    assert bool(shop.sql.run(OURS[shop.sql.backend])) is (command == "reset")
+    assert shop.sql.run("SELECT name FROM customer") == [("ada",)]
+
+
+def test_a_reference_to_a_table_of_ours_keeps_everything(shop: Shop) -> None:
+    """A cascade would change a table that is not ours."""
+    shop.db("create")
+    shop.db("migrate")
+    enqueue(shop.storage)
+    shop.storage.close()
+    shop.sql.run("CREATE TABLE receipt (job TEXT REFERENCES forge_job (id))")
+
+    result = shop.db("drop", "--force")
+
+    assert result.exit_code == 1
+    assert "Error: " in result.stderr
+    assert shop.sql.value("SELECT COUNT(*) FROM forge_job") == 1
+
+
 def test_drop_of_what_is_missing_is_fine(shop: Shop) -> None:
     assert shop.db("drop", "--force").exit_code == 0
+    assert shop.db("drop", "--force", "--database").exit_code == 0
 
 
-def test_reset_leaves_an_empty_database(shop: Shop) -> None:
+def test_reset_of_what_is_missing_makes_it(shop: Shop) -> None:
+    assert shop.db("reset", "--force").exit_code == 0
+    assert shop.db("status").exit_code == 0
+
+
+@pytest.mark.parametrize("options", [(), ("--database",)])
+def test_reset_leaves_an_empty_database(shop: Shop, options: tuple[str, ...]) -> None:
     shop.db("create")
     shop.db("migrate")
     enqueue(shop.storage)
     shop.storage.close()
 
-    result = shop.db("reset", "--force")
+    result = shop.db("reset", "--force", *options)
 
     assert (result.exit_code, result.stdout) == (0, "reset: ok\n")
     assert shop.sql.value("SELECT COUNT(*) FROM forge_job") == 0
