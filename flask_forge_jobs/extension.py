@@ -181,7 +181,9 @@ class ForgeJobs:
         Args:
             function: The function, when used without parentheses.
             kind: Kind of its jobs; the function's name by default. Jobs that are
-                already stored find their task by it, so keep it when you rename.
+                already stored find their task by it, so keep it when you rename. No
+                two functions may have the same; one that a factory or a reload defines
+                again takes its own place.
             queue: Queue its jobs wait in; the router decides by default.
             priority: Lower runs first.
             max_attempts: How often a job may run, 1 to 1000.
@@ -200,8 +202,8 @@ class ForgeJobs:
                 be killed; see :doc:`/howto/isolation`.
 
         Raises:
-            InvalidInputError: A value is outside its bounds, or the key is none of the
-                function's parameters.
+            InvalidInputError: A value is outside its bounds, the key is none of the
+                function's parameters, or another function has the kind.
             TypeError: A JSON object cannot carry the function's arguments: it takes
                 positional-only or ``*args`` parameters, or is a generator; or it has no
                 name and no ``kind`` is given.

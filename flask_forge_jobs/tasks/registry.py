@@ -11,6 +11,7 @@ from flask_forge_jobs.model.outcomes import Outcome
 from flask_forge_jobs.model.rate_limits import RateLimitDefinition
 from flask_forge_jobs.model.seats import SeatPlan
 from flask_forge_jobs.tasks.context import TaskContext
+from flask_forge_jobs.tasks.places import is_same, place_of
 
 
 class Runnable(Protocol):
@@ -41,7 +42,18 @@ class TaskRegistry:
         self._rate_limits: dict[str, RateLimitDefinition] = {}
 
     def add(self, task: Runnable) -> None:
-        """Register a task; a later one of the same kind takes its place."""
+        """Register a task; the same one, defined again, takes its place.
+
+        Raises:
+            InvalidInputError: Another one has the kind.
+        """
+        found = self._tasks.get(task.kind)
+        if found is not None and not is_same(found, task):
+            raise InvalidInputError(
+                "kind",
+                f"two tasks have the kind {shown(task.kind)}: {place_of(found)} and "
+                f"{place_of(task)}; give one of them another by kind=",
+            )
         self._tasks[task.kind] = task
 
     def get(self, kind: str) -> Runnable | None:

@@ -21,7 +21,7 @@ def test_registry_finds_a_task_by_its_kind() -> None:
     assert registry.get("other") is None
 
 
-def test_later_task_of_a_kind_takes_its_place() -> None:
+def test_later_task_of_the_same_function_takes_its_place() -> None:
     registry = TaskRegistry()
     registry.add(task("send"))
     later = task("send")
