@@ -1,6 +1,7 @@
 """The queues a caller is limited to: one rule for every view.
 
-A principal with ``queues`` sees and acts on those only. A route says in
+A principal with ``queues`` sees and acts on those only, with an empty set on none;
+None means all of them. A route says in
 :attr:`~flask_forge_jobs.api.routes.Route.reach` how it keeps to that:
 
 - ``Reach.CLUSTER``, the default: it concerns everybody, so the blueprint answers 403.
@@ -32,6 +33,7 @@ from flask_forge_jobs.model.jobs import JobFilter
 from flask_forge_jobs.storage.base import Storage
 
 OTHER_QUEUE_MESSAGE = "this credential is limited to other queues"
+NO_QUEUE_MESSAGE = "this credential is limited to no queue at all"
 CLUSTER_MESSAGE = "this credential is limited to some queues, and this concerns all"
 
 
@@ -104,7 +106,7 @@ class Scope:
             field: Name of the parameter.
 
         Raises:
-            Forbidden: It names another queue.
+            Forbidden: It names another queue, or none and the caller may see none.
             InvalidInputError: It names none, and the caller may see several.
         """
         if queue_name is not None:
@@ -113,22 +115,25 @@ class Scope:
             return queue_name
         if len(self.queues) > 1:
             raise InvalidInputError(field, "is required for a credential with queues")
+        if not self.queues:
+            raise Forbidden(NO_QUEUE_MESSAGE)
         return next(iter(self.queues))
 
-    def names(self, queue_names: Sequence[str] = ()) -> tuple[str, ...]:
-        """Return the queues that a request means; empty means every queue.
+    def names(self, queue_names: Sequence[str] | None = None) -> Sequence[str] | None:
+        """Return the queues that a request means; None means every queue.
 
         Args:
-            queue_names: Those it names; none means all that the caller may see.
+            queue_names: Those it names; none, or None, means all that the caller may
+                see, which may be none at all.
 
         Raises:
             Forbidden: It names another queue.
         """
-        for queue_name in queue_names:
+        for queue_name in queue_names or ():
             self.require(queue_name)
-        if queue_names or self.queues is None:
+        if queue_names:
             return tuple(queue_names)
-        return tuple(sorted(self.queues))
+        return None if self.queues is None else tuple(sorted(self.queues))
 
     def limit(self, wanted: JobFilter) -> JobFilter:
         """Return a filter that matches nothing outside the caller's queues.

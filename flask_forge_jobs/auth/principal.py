@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from werkzeug.exceptions import Forbidden
 
 from flask_forge_jobs.auth.permissions import ROLES, Permission
+from flask_forge_jobs.model.bounds import check_queue_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,12 +18,25 @@ class Principal:
     Args:
         id: Names the caller in the log and in the audit trail; never a secret.
         permissions: What it may do.
-        queues: The only queues it sees and acts on; None means all of them.
+        queues: The only queues it sees and acts on; an empty set means none of them,
+            None means all.
+
+    Raises:
+        TypeError: ``queues`` is text instead of a set of names.
+        InvalidInputError: One of them is no name of a queue.
     """
 
     id: str
     permissions: frozenset[Permission]
     queues: frozenset[str] | None = None
+
+    def __post_init__(self) -> None:
+        """Check the names: a text has every part of itself in it, and "" means all."""
+        if self.queues is None:
+            return
+        _refuse_text(self.queues)
+        names = frozenset(check_queue_name(name, "queues") for name in self.queues)
+        object.__setattr__(self, "queues", names)
 
     @classmethod
     def with_role(
@@ -33,11 +47,14 @@ class Principal:
         Args:
             principal_id: Names the caller.
             role: ``metrics``, ``viewer``, ``operator`` or ``admin``.
-            queues: The only queues it sees; None means all of them.
+            queues: The only queues it sees, possibly none; None means all of them.
 
         Raises:
             KeyError: There is no such role.
+            TypeError: ``queues`` is text instead of names.
+            InvalidInputError: One of them is no name of a queue.
         """
+        _refuse_text(queues)
         limited_to = None if queues is None else frozenset(queues)
         return cls(principal_id, ROLES[role], limited_to)
 
@@ -53,6 +70,11 @@ class Principal:
         """
         if not self.may(permission):
             raise Forbidden(f"this needs the permission {permission.value}")
+
+
+def _refuse_text(queues: object) -> None:
+    if isinstance(queues, str):
+        raise TypeError("queues is text instead of a set of names")
 
 
 # A request of this machine's developer, where no authenticator is configured.

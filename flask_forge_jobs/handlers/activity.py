@@ -104,7 +104,7 @@ def _event_type(word: str) -> EventType:
 def list_errors(
     storage: Storage,
     *,
-    queue_names: Sequence[str] = (),
+    queue_names: Sequence[str] | None = None,
     kinds: Sequence[str] = (),
     redactor: Redactor,
 ) -> tuple[list[ErrorGroup], int]:
@@ -112,7 +112,7 @@ def list_errors(
 
     Args:
         storage: Where the jobs are.
-        queue_names: Only of these queues; none means all.
+        queue_names: Only of these queues; None means all.
         kinds: Only of these kinds; none means all.
         redactor: Masks secrets in error texts.
 
@@ -123,13 +123,13 @@ def list_errors(
         InvalidInputError: A name is out of bounds.
         StorageUnavailableError: The database could not be reached.
     """
-    wanted = JobFilter(queues=tuple(queue_names), kinds=tuple(kinds))
+    wanted = JobFilter(queues=queue_names, kinds=tuple(kinds))
     wanted = checked_filter(wanted, IN_QUERY)
     groups: dict[str, ErrorGroup] = {}
     # Masked first: without its numbers, or cut, a secret is not recognised any more.
     masked = _remembered(lambda text: signature(redactor.text(text)))
     for failure in storage.activity.failures(MAX_FAILURES):
-        if (wanted.queues and failure.queue_name not in wanted.queues) or (
+        if not wanted.has_queue(failure.queue_name) or (
             wanted.kinds and failure.kind not in wanted.kinds
         ):
             continue

@@ -134,7 +134,7 @@ def retry_by_status(
     limits: BulkLimits,
     queue_name: str | None = None,
     kind: str | None = None,
-    within: Sequence[str] = (),
+    within: Sequence[str] | None = None,
 ) -> BulkReport:
     """Make all failed or all dead jobs due now, with a full new budget of attempts.
 
@@ -146,7 +146,7 @@ def retry_by_status(
         limits: How much to do.
         queue_name: Only of this queue; None means all.
         kind: Only of this kind; None means all.
-        within: Without a queue, only of these; empty means all.
+        within: Without a queue, only of these; None means all.
 
     Raises:
         InvalidInputError: The state is another, or a name cannot be one.
@@ -173,7 +173,7 @@ def delete_by_status(
     kind: str | None = None,
     older_than: datetime | None = None,
     expected: int | None = None,
-    within: Sequence[str] = (),
+    within: Sequence[str] | None = None,
 ) -> BulkReport:
     """Delete all jobs in one state; running ones are asked to stop instead.
 
@@ -185,7 +185,7 @@ def delete_by_status(
         kind: Only of this kind; None means all.
         older_than: Only jobs enqueued before this instant.
         expected: How many the caller thinks there are.
-        within: Without a queue, only of these; empty means all.
+        within: Without a queue, only of these; None means all.
 
     Raises:
         InvalidInputError: The state is unknown, or a name cannot be one.
@@ -211,7 +211,7 @@ def delete_done_older_than(
     days: int,
     limits: BulkLimits,
     queue_name: str | None = None,
-    within: Sequence[str] = (),
+    within: Sequence[str] | None = None,
 ) -> BulkReport:
     """Delete jobs that were done so many days ago.
 
@@ -220,16 +220,16 @@ def delete_done_older_than(
         days: 0 to 36500; 0 means every done job.
         limits: How much to do.
         queue_name: Only of this queue; None means every queue that has jobs.
-        within: Without a queue, only of these; empty means all.
+        within: Without a queue, only of these; None means all.
 
     Raises:
         InvalidInputError: ``days`` is out of bounds, or the name cannot be one.
         QueueNotFoundError: The queue is neither registered nor named by any job.
     """
     check_integer("days", days, 0, MAX_DAYS)
-    names = _queues(storage, queue_name, within) or sorted(
-        storage.job_reader.statistics()
-    )
+    names = _queues(storage, queue_name, within)
+    if names is None:
+        names = sorted(storage.job_reader.statistics())
     call = _Call(limits)
     for name in names:
         while room := call.room:
@@ -258,10 +258,10 @@ def _kinds(kind: str | None) -> tuple[str, ...]:
 
 
 def _queues(
-    storage: Storage, queue_name: str | None, within: Sequence[str]
-) -> tuple[str, ...]:
+    storage: Storage, queue_name: str | None, within: Sequence[str] | None
+) -> Sequence[str] | None:
     if queue_name is None:
-        return tuple(within)
+        return within
     _require_queue(storage, queue_name)
     return (queue_name,)
 

@@ -102,7 +102,7 @@ def act(
     instruction: Instruction,
     *,
     limits: BulkLimits,
-    within: Sequence[str] = (),
+    within: Sequence[str] | None = None,
 ) -> ActionReport:
     """Do what an instruction says, or as much of it as one call may do.
 
@@ -110,7 +110,7 @@ def act(
         storage: Where the jobs are.
         instruction: What to do.
         limits: How much to do.
-        within: A filter without queues means these; empty means all. Ids must be of
+        within: A filter without queues means these; None means all. Ids must be of
             jobs that the caller may act on.
 
     Raises:
@@ -124,10 +124,11 @@ def act(
     if instruction.job_ids is not None:
         return _on_named(storage, instruction, instruction.job_ids, limits)
     wanted = checked_filter(instruction.wanted or JobFilter(), IN_BODY)
-    # Only now: empty lists and blank texts are no conditions either.
+    # Only now: blank texts are no conditions either.
     if wanted == JobFilter() and not instruction.is_all:
         raise InvalidInputError("all", "must be true to act on every job")
-    wanted = replace(wanted, queues=tuple(wanted.queues or within))
+    if wanted.queues is None:
+        wanted = replace(wanted, queues=within)
     return _on_matching(storage, instruction, wanted, limits)
 
 

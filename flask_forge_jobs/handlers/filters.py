@@ -92,7 +92,7 @@ def checked_filter(wanted: JobFilter, names: FilterNames) -> JobFilter:
         InvalidInputError: A value is out of bounds; the field is the route's name.
     """
     for attribute in ("queues", "kinds"):
-        _check_names(getattr(wanted, attribute), attribute, names)
+        _check_names(getattr(wanted, attribute) or (), attribute, names)
     statuses, scheduled = _checked_statuses(wanted, names)
     _check_window(wanted, names)
     for attribute, longest in (
@@ -108,13 +108,17 @@ def checked_filter(wanted: JobFilter, names: FilterNames) -> JobFilter:
         check_integer(names.of("min_attempts"), wanted.min_attempts, 0, most)
     return replace(
         wanted,
-        queues=tuple(dict.fromkeys(wanted.queues)),
+        queues=_distinct(wanted.queues),
         kinds=tuple(dict.fromkeys(wanted.kinds)),
         statuses=statuses,
         scheduled=scheduled,
         payload_search=_checked_search(wanted, "payload_search", names),
         error_search=_checked_search(wanted, "error_search", names),
     )
+
+
+def _distinct(names: Sequence[str] | None) -> tuple[str, ...] | None:
+    return None if names is None else tuple(dict.fromkeys(names))
 
 
 def _check_names(values: Sequence[str], attribute: str, names: FilterNames) -> None:

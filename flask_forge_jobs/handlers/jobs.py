@@ -158,7 +158,11 @@ def list_jobs(
 
 
 def failed_jobs(
-    storage: Storage, *, limit: int, redactor: Redactor, queues: Sequence[str] = ()
+    storage: Storage,
+    *,
+    limit: int,
+    redactor: Redactor,
+    queues: Sequence[str] | None = None,
 ) -> JobsPage:
     """Return the newest jobs that wait for a retry, and the true number of them.
 
@@ -166,14 +170,14 @@ def failed_jobs(
         storage: Where the jobs are.
         limit: Most rows, 1 to 1000.
         redactor: Masks secrets in error texts.
-        queues: Only of these queues; none means all.
+        queues: Only of these queues; None means all.
 
     Raises:
         InvalidInputError: ``limit`` is out of bounds.
         StorageUnavailableError: The database could not be reached.
     """
     check_integer("limit", limit, 1, MAX_PAGE_SIZE)
-    wanted = JobFilter(queues=tuple(queues), statuses=(JobStatus.FAILED,))
+    wanted = JobFilter(queues=queues, statuses=(JobStatus.FAILED,))
     page = storage.job_reader.page(wanted, limit)
     return replace(page, rows=[masked(job, redactor) for job in page.rows])
 

@@ -74,7 +74,7 @@ def timeline(
     end: datetime,
     bucket_secs: int,
     now: datetime,
-    queue_names: Sequence[str] = (),
+    queue_names: Sequence[str] | None = None,
     kind: str | None = None,
 ) -> list[Bucket]:
     """Return what happened in each bucket of ``[start, end)``.
@@ -85,7 +85,7 @@ def timeline(
         end: Not included; at or before ``start`` there are no buckets.
         bucket_secs: Width in seconds; 0 makes no buckets.
         now: Decides which figures are still kept.
-        queue_names: Only of these queues; none means all.
+        queue_names: Only of these queues; None means all.
         kind: Only of this kind; None means all.
 
     Raises:
@@ -98,7 +98,9 @@ def timeline(
     if kind:
         found = metrics.timelines_of_kinds(cut, level, [kind], queue_names)
     else:
-        found = metrics.timelines(cut, level, queue_names or [""])
+        found = metrics.timelines(
+            cut, level, [""] if queue_names is None else queue_names
+        )
     return _buckets(cut, _added_up(cut, found.values()))
 
 
@@ -142,7 +144,7 @@ def series(
     end: datetime,
     bucket_secs: int,
     now: datetime,
-    queue_names: Sequence[str] = (),
+    queue_names: Sequence[str] | None = None,
 ) -> SeriesList:
     """Return throughput and times of several queues or kinds, by name.
 
@@ -156,7 +158,7 @@ def series(
         end: Not included; at or before ``start`` there are no buckets.
         bucket_secs: Width in seconds; less than 60 is raised to 60.
         now: Decides which figures are still kept.
-        queue_names: Only of these queues; none means all.
+        queue_names: Only of these queues; None means all.
 
     Raises:
         InvalidInputError: Too many names, or more than 2,000 buckets in one series or
@@ -189,7 +191,7 @@ def kinds(
     now: datetime,
     start: datetime | None = None,
     end: datetime | None = None,
-    queue_names: Sequence[str] = (),
+    queue_names: Sequence[str] | None = None,
 ) -> list[KindRow]:
     """Return what happened to each kind within ``[start, end)``, by kind.
 
@@ -198,7 +200,7 @@ def kinds(
         now: Decides which figures are still kept.
         start: A day before ``end`` by default.
         end: ``now`` by default.
-        queue_names: Only of these queues; none means all.
+        queue_names: Only of these queues; None means all.
 
     Raises:
         StorageUnavailableError: The database could not be reached.
@@ -211,21 +213,27 @@ def kinds(
 
 
 def _known_names(
-    storage: Storage, by: str, cut: Window, now: datetime, queue_names: Sequence[str]
+    storage: Storage,
+    by: str,
+    cut: Window,
+    now: datetime,
+    queue_names: Sequence[str] | None,
 ) -> list[str]:
     if by == "queue":
-        return sorted(queue_names) or [queue.name for queue in storage.queues.all()]
+        if queue_names is not None:
+            return sorted(queue_names)
+        return [queue.name for queue in storage.queues.all()]
     return list(
         storage.metrics.kinds(cut.start_us, cut.end_us, to_micros(now), queue_names)
     )
 
 
 def _added_up(cut: Window, several: Iterable[list[Tally]]) -> list[Tally]:
-    first, *others = several
-    for tallies in others:
-        for sum_of, tally in zip(first, tallies, strict=True):
+    total = [Tally() for _ in range(cut.count)]
+    for tallies in several:
+        for sum_of, tally in zip(total, tallies, strict=True):
             sum_of.merge(tally)
-    return first if cut.count else []
+    return total
 
 
 def _buckets(cut: Window, tallies: Iterable[Tally]) -> list[Bucket]:

@@ -42,21 +42,23 @@ class Stats:
     at: datetime
 
 
-def stats(storage: Storage, now: datetime, queue_names: Sequence[str] = ()) -> Stats:
+def stats(
+    storage: Storage, now: datetime, queue_names: Sequence[str] | None = None
+) -> Stats:
     """Return the totals; the cost does not depend on how many jobs there are.
 
     Args:
         storage: Where everything is.
         now: Decides whether a cool-down still holds.
         queue_names: Only of these queues, and of the workers that have a slot for
-            one; none means all.
+            one; None means all.
 
     Raises:
         StorageUnavailableError: The database could not be reached.
     """
 
     def is_wanted(name: str) -> bool:
-        return not queue_names or name in queue_names
+        return queue_names is None or name in queue_names
 
     snapshot = storage.job_reader.snapshot()
     queues = [
@@ -82,7 +84,8 @@ def stats(storage: Storage, now: datetime, queue_names: Sequence[str] = ()) -> S
         ],
         orphan_queues=sorted(statistics.keys() - registered),
         workers_live=sum(
-            not queue_names or any(is_wanted(slot.queue_name) for slot in worker.slots)
+            queue_names is None
+            or any(is_wanted(slot.queue_name) for slot in worker.slots)
             for worker in overview.workers
         ),
         max_lag_seconds=max(

@@ -340,10 +340,10 @@ class HeartbeatReport:
 
 @dataclass(frozen=True, slots=True)
 class JobFilter:
-    """Which jobs to list; an empty tuple or None filters nothing.
+    """Which jobs to list; None filters nothing, nor do no kinds and no statuses.
 
     Args:
-        queues: Exact queue names.
+        queues: Exact queue names; None means all, and an empty tuple means none.
         kinds: Exact kinds.
         statuses: States.
         scheduled: Also pending jobs whose time lies ahead.
@@ -357,7 +357,7 @@ class JobFilter:
         min_attempts: Started at least so often.
     """
 
-    queues: Sequence[str] = ()
+    queues: Sequence[str] | None = None
     kinds: Sequence[str] = ()
     statuses: Sequence[JobStatus] = ()
     scheduled: bool = False
@@ -369,6 +369,10 @@ class JobFilter:
     process_id: str | None = None
     schedule_name: str | None = None
     min_attempts: int = 0
+
+    def has_queue(self, name: str) -> bool:
+        """Tell whether jobs of a queue can match."""
+        return self.queues is None or name in self.queues
 
     @property
     def searches_texts(self) -> bool:

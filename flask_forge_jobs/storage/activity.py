@@ -252,7 +252,7 @@ class _Tail:
 
     def _is_wanted(self, job: JobSummary) -> bool:
         wanted = self._wanted
-        return (not wanted.queues or job.queue_name in wanted.queues) and (
+        return wanted.has_queue(job.queue_name) and (
             not wanted.kinds or job.kind in wanted.kinds
         )
 

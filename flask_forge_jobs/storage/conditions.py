@@ -59,8 +59,8 @@ class Conditions:
         """Return the values of every parameter of the fragment."""
         wanted = self._wanted
         return {
-            "any_queue": not wanted.queues,
-            "queues": encode_names("name", wanted.queues),
+            "any_queue": wanted.queues is None,
+            "queues": encode_names("name", wanted.queues or ()),
             "any_kind": not wanted.kinds,
             "kinds": encode_names("name", wanted.kinds),
             "any_status": not wanted.statuses and not wanted.scheduled,

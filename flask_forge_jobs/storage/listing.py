@@ -91,7 +91,7 @@ class Listing:
         for name, kind, status, deferred, jobs in self._all_counts:
             self._stored += int(jobs)
             if (
-                (not wanted.queues or name in wanted.queues)
+                wanted.has_queue(name)
                 and (not wanted.kinds or kind in wanted.kinds)
                 and status in statuses
             ):

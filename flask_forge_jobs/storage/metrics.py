@@ -128,7 +128,7 @@ class MetricStore:
         window: Window,
         level: int,
         kinds: Sequence[str],
-        queue_names: Sequence[str] = (),
+        queue_names: Sequence[str] | None = None,
     ) -> dict[str, list[Tally]]:
         """Return one tally for each bucket of a window, by kind; without waits.
 
@@ -136,15 +136,15 @@ class MetricStore:
             window: The buckets.
             level: Width in seconds of the stored buckets to read.
             kinds: These kinds.
-            queue_names: Only in these queues; none means all.
+            queue_names: Only in these queues; None means all.
         """
         return self._timelines(
             window,
             level,
             kinds,
             "timeline_of_kinds",
-            any_queue=not queue_names,
-            queues=encode_names("name", queue_names),
+            any_queue=queue_names is None,
+            queues=encode_names("name", queue_names or ()),
         )
 
     def _timelines(
@@ -177,7 +177,7 @@ class MetricStore:
         start_us: int,
         end_us: int,
         now_us: int,
-        queue_names: Sequence[str] = (),
+        queue_names: Sequence[str] | None = None,
     ) -> dict[str, Tally]:
         """Return what happened to each kind, by name; without waits and total times.
 
@@ -187,11 +187,11 @@ class MetricStore:
             start_us: Where the interval begins.
             end_us: Where it ends, not included.
             now_us: Decides which levels are still kept.
-            queue_names: Only in these queues; none means all.
+            queue_names: Only in these queues; None means all.
         """
         is_recent = start_us >= now_us - FINEST_KEPT_US
         parts = cover(start_us, end_us, LEVELS if is_recent else LEVELS[1:])
-        queues = encode_names("name", queue_names)
+        queues = encode_names("name", queue_names or ())
 
         def work(transaction: Transaction) -> list[Row]:
             rows: list[Row] = []
@@ -199,7 +199,7 @@ class MetricStore:
                 rows += transaction.all(
                     "kinds_within",
                     level=level,
-                    any_queue=not queue_names,
+                    any_queue=queue_names is None,
                     queues=queues,
                     from_at=first_us,
                     to_at=last_us,

@@ -82,7 +82,7 @@ def _combinations(
         (JobStatus(status), queue_name, kind)
         for queue_name, kind, status, _, _ in transaction.all("counts")
         if status in statuses
-        and (not wanted.queues or queue_name in wanted.queues)
+        and wanted.has_queue(queue_name)
         and (not wanted.kinds or kind in wanted.kinds)
     }
     return sorted(each for each in found if after is None or each >= after[:3])

@@ -1,7 +1,8 @@
 """Every route, called for a queue that the caller is not allowed to see.
 
 Reads of the caller's own queue never mention the other one; no mutation, however it is
-aimed, changes anything in it. A new route that keeps to the scope by itself fails here
+aimed, changes anything in it. A caller that is limited to no queue at all has even less
+to see. A new route that keeps to the scope by itself fails here
 until it is listed with a body that aims at the other queue.
 """
 
@@ -15,12 +16,13 @@ from flask.testing import FlaskClient
 from flask_forge_jobs.api.routes import Route
 from flask_forge_jobs.api.scope import Reach
 from flask_forge_jobs.api.table import all_routes
+from flask_forge_jobs.auth.principal import Principal
 from flask_forge_jobs.model.jobs import Job, JobFilter, NewJob
 from flask_forge_jobs.model.outcomes import Dead, Done, Failed, Outcome
 from flask_forge_jobs.model.queues import QueueSettings
 from flask_forge_jobs.storage.base import Storage
 from tests.api.mounting import PREFIX
-from tests.api.tokens import client_with_token
+from tests.api.tokens import client_of_principal, client_with_token
 from tests.support.jobs import run
 
 OTHER = "bank-canary"
@@ -116,6 +118,13 @@ def client(storage: Storage) -> FlaskClient:
     return client_with_token(storage, "admin", ["mail"])
 
 
+@pytest.fixture
+def idle_client(storage: Storage) -> FlaskClient:
+    """A client that is limited to no queue at all."""
+    nothing = Principal.with_role("nothing", "admin", queues=())
+    return client_of_principal(storage, nothing)
+
+
 def _jobs(storage: Storage) -> list[Job]:
     page = storage.job_reader.page(JobFilter(queues=(OTHER,)), 99)
     return [storage.job_reader.get(row.id) for row in page.rows]
@@ -134,6 +143,17 @@ def _paths(route: Route, jobs: list[Job]) -> list[str]:
 def test_no_read_mentions_the_other_queue(
     client: FlaskClient, jobs: list[Job], route: Route
 ) -> None:
+    _assert_unmentioned(client, jobs, route)
+
+
+def test_no_read_of_a_caller_without_queues_mentions_one(
+    idle_client: FlaskClient, jobs: list[Job]
+) -> None:
+    for route in GETS:
+        _assert_unmentioned(idle_client, jobs, route)
+
+
+def _assert_unmentioned(client: FlaskClient, jobs: list[Job], route: Route) -> None:
     for path in _paths(route, jobs):
         for query in QUERIES.get(route.path.removeprefix("/v1"), [""]) + QUERIES.get(
             route.path, []
@@ -148,6 +168,19 @@ def test_no_read_mentions_the_other_queue(
 
 @pytest.mark.parametrize("route", OTHERS, ids=lambda route: route.endpoint)
 def test_nothing_changes_in_the_other_queue(
+    client: FlaskClient, storage: Storage, jobs: list[Job], route: Route
+) -> None:
+    _assert_unchanged(client, storage, jobs, route)
+
+
+def test_a_caller_without_queues_changes_nothing(
+    idle_client: FlaskClient, storage: Storage, jobs: list[Job]
+) -> None:
+    for route in OTHERS:
+        _assert_unchanged(idle_client, storage, jobs, route)
+
+
+def _assert_unchanged(
     client: FlaskClient, storage: Storage, jobs: list[Job], route: Route
 ) -> None:
     path = route.path if route.path in BODIES else route.path.removeprefix("/v1")

@@ -4,6 +4,7 @@ import pytest
 
 from flask_forge_jobs.auth.permissions import ROLES, Permission
 from flask_forge_jobs.auth.principal import HOST, LOCAL, Principal
+from flask_forge_jobs.errors import InvalidInputError
 
 
 def test_with_role_gives_the_permissions_of_the_role() -> None:
@@ -16,6 +17,28 @@ def test_with_role_gives_the_permissions_of_the_role() -> None:
 
 def test_with_role_is_not_limited_by_default() -> None:
     assert Principal.with_role("ada", "viewer").queues is None
+
+
+def test_an_empty_set_of_queues_stays_one() -> None:
+    assert Principal.with_role("ada", "viewer", queues=()).queues == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("queues", "error"),
+    [
+        ("mail", TypeError),
+        ({""}, InvalidInputError),
+        ({"mail", " "}, InvalidInputError),
+    ],
+)
+def test_queues_that_would_let_more_through_are_refused(
+    queues: frozenset[str], error: type[Exception]
+) -> None:
+    """A text has its parts in it, and "" stands for the figures of all queues."""
+    with pytest.raises(error):
+        Principal("ada", ROLES["viewer"], queues)
+    with pytest.raises(error):
+        Principal.with_role("ada", "viewer", queues=queues)
 
 
 def test_unknown_role_is_refused() -> None:

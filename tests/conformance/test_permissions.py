@@ -1,4 +1,4 @@
-"""Who may do what: every route, asked by seven kinds of callers.
+"""Who may do what: every route, asked by eight kinds of callers.
 
 The matrix is made from the route table, so a new route is in it without being named
 here. A route whose permission nobody chose cannot be made at all.
@@ -17,20 +17,29 @@ from flask_forge_jobs.api.routes import Route
 from flask_forge_jobs.api.scope import Reach
 from flask_forge_jobs.api.table import all_routes
 from flask_forge_jobs.auth.permissions import ROLES, Permission
+from flask_forge_jobs.auth.principal import Principal
+from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.storage.base import Storage
 from tests.api.faulty import faulty_storage
-from tests.api.tokens import client_with_token
+from tests.api.tokens import client_of_principal, client_with_token
 from tests.conformance.requests import Sample, sample
+from tests.conformance.seeding import JOB_ID, QUEUE, SCHEDULE
+from tests.support.sql import Sql
 
 ROUTES = all_routes(enable_demo=True)
 OUTSIDERS = ("nobody", "wrong token")
-CALLERS = (*OUTSIDERS, *ROLES, "another queue")
+LIMITED = ("another queue", "no queue")
+CALLERS = (*OUTSIDERS, *ROLES, *LIMITED)
 # An operator of this queue only; the data set has no jobs in it.
 OTHER_QUEUE = "reports"
 # Where a caller that may pass is still told no, with the status it is told.
 REFUSED_BY_THE_VIEW: Mapping[str, int] = {}
 # Routes that touch a queue which the request does not name as one.
 CHOOSES_A_QUEUE = frozenset({"create_queue", "jobs_enqueue_demo"})
+# Routes that mean one queue where none is named.
+NEEDS_ONE_QUEUE = frozenset(
+    {"jobs_kinds", "jobs_scheduled", "queue_processes", "queue_cleanup"}
+)
 
 
 @pytest.fixture
@@ -47,7 +56,11 @@ class Host:
         self.storage: Storage | None = None
         role = caller if caller in ROLES else "operator"
         queues = [OTHER_QUEUE] if caller == "another queue" else None
-        self.client = client_with_token(self._present, role, queues)
+        if caller == "no queue":
+            nothing = Principal.with_role(caller, role, queues=())
+            self.client = client_of_principal(self._present, nothing)
+        else:
+            self.client = client_with_token(self._present, role, queues)
         if caller == "nobody":
             del self.client.environ_base["HTTP_AUTHORIZATION"]
         elif caller == "wrong token":
@@ -82,7 +95,9 @@ def refusal(route: Route, caller: str) -> int | None:
 def expected(route: Route, caller: str, request: Sample) -> set[int]:
     """Return the statuses of a caller whose role allows the route."""
     name = route.endpoint.removeprefix("v1_")
-    if caller == "another queue" and route.permission is not None:
+    if caller == "no queue" and name in NEEDS_ONE_QUEUE:
+        return {403}
+    if caller in LIMITED and route.permission is not None:
         if name in CHOOSES_A_QUEUE or (
             route.reach is Reach.VIEW and request.names_a_queue
         ):
@@ -132,6 +147,35 @@ def test_a_caller_with_the_permission_is_let_in_or_kept_to_its_queue(
     answer = request.send(client_of(caller, storage))
 
     assert answer.status_code in expected(route, caller, request), answer.text
+
+
+def test_a_caller_without_queues_sees_and_changes_nothing(
+    storage: Storage, database_settings: DatabaseSettings
+) -> None:
+    nothing = Principal.with_role("nothing", "admin", queues=())
+    client = client_of_principal(storage, nothing)
+    before = _content(database_settings)
+    known = {QUEUE, JOB_ID, SCHEDULE, "send_receipt", "SMTP 451"}
+
+    for route in ROUTES:
+        request = sample(route)
+        answer = request.send(client)
+
+        assert answer.status_code < 500, route
+        assert _content(database_settings) == before, route
+        if route.permission is not None and route.path != "/v1/openapi.json":
+            # What a request asks for comes back in its answer.
+            told = f"{request.path} {request.query} {request.body}"
+            shown = {each for each in known if each in answer.text}
+            assert not [each for each in shown if each not in told], route
+
+
+def _content(settings: DatabaseSettings) -> list[object]:
+    sql = Sql(settings)
+    return [
+        sorted(map(repr, sql.run(f"SELECT * FROM {table}")))
+        for table in ("forge_job", "forge_queue", "forge_rate_limit", "forge_cron")
+    ]
 
 
 def test_only_liveness_and_readiness_are_open() -> None:

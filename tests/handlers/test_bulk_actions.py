@@ -54,7 +54,7 @@ def test_an_instruction_is_complete_and_clear(
     "wanted",
     [
         JobFilter(),
-        JobFilter(queues=[], kinds=[], statuses=[]),
+        JobFilter(kinds=[], statuses=[]),
         JobFilter(payload_search="  ", error_search=""),
     ],
 )

@@ -129,7 +129,7 @@ def having(
     """Return a filter of jobs in one of these states."""
     return JobFilter(
         statuses=statuses,
-        queues=() if queue_name is None else (queue_name,),
+        queues=None if queue_name is None else (queue_name,),
         kinds=() if kind is None else (kind,),
     )
 

@@ -41,7 +41,9 @@ class EventsQuery(V1Schema):
     def make(self, values: dict[str, Any], **_: Any) -> dict[str, Any]:
         """Put the parts of the filter together."""
         parts = {key: values.pop(key) for key in ("queues", "kinds")}
-        return values | {"wanted": JobFilter(**parts)}
+        return values | {
+            "wanted": JobFilter(**parts | {"queues": parts["queues"] or None})
+        }
 
 
 class Event(V1Schema):

@@ -76,7 +76,11 @@ class ActionFilter(Filter):
     @post_load
     def make(self, values: dict[str, Any], **_: Any) -> JobFilter:
         """Build the model object."""
-        return JobFilter(**values | {"min_attempts": values["min_attempts"] or 0})
+        defaults = {
+            "queues": values["queues"] or None,
+            "min_attempts": values["min_attempts"] or 0,
+        }
+        return JobFilter(**values | defaults)
 
 
 class ActionRequest(V1Schema):

@@ -66,7 +66,9 @@ class JobsQuery(V1Schema):
     def make(self, values: dict[str, Any], **_: Any) -> dict[str, Any]:
         """Put the parts of the filter together."""
         parts = {key: values.pop(key) for key in _FILTER_KEYS}
-        return values | {"wanted": JobFilter(**parts)}
+        return values | {
+            "wanted": JobFilter(**parts | {"queues": parts["queues"] or None})
+        }
 
 
 class JobsFound(V1Schema):

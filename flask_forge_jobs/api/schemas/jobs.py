@@ -101,7 +101,7 @@ class Filter(WireSchema):
     @post_load
     def make(self, values: dict[str, Any], **_: Any) -> JobFilter:
         """Build the model object."""
-        return JobFilter(**values)
+        return JobFilter(**values | {"queues": values["queues"] or None})
 
 
 class ListRequest(WireSchema):

@@ -31,7 +31,7 @@ def act(api: Api) -> Response:
     if action in _ENDING:
         api.principal.require(Permission.JOBS_DELETE)
     foreign: list[Skip] = []
-    within: tuple[str, ...] = ()
+    within = api.scope.names()
     if instruction.job_ids is not None:
         own = api.scope.own(instruction.job_ids)
         foreign = [
