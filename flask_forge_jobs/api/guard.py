@@ -60,11 +60,13 @@ class Guard:
         request = exchange.request
         if route.permission is None or self._is_open_metrics(route):
             return
-        principal = self._principal(route, request)
+        known = self._access.by_token(request)
+        principal = known or self._without_token(route, request)
         exchange.principal = principal
         self._limits.count(route, principal.id)
         self._check_permission(exchange, principal)
-        check_same_site(request)
+        if known is None:
+            check_same_site(request)
         if request.method not in SAFE_METHODS and has_body(request):
             check_media_type(request)
         if principal.queues is not None:
@@ -76,14 +78,14 @@ class Guard:
             and self._options.metrics_auth == "none"
         )
 
-    def _principal(self, route: Route, request: Request) -> Principal:
+    def _without_token(self, route: Route, request: Request) -> Principal:
         wants_token = (
             route.permission is Permission.METRICS_READ
             and self._options.metrics_auth == "token"
         )
         if wants_token:
-            return self._access.token_principal(request)
-        return self._access.principal(request, current_app)
+            self._access.refuse(request)
+        return self._access.without_token(request, current_app)
 
     def _check_permission(self, exchange: Exchange, principal: Principal) -> None:
         route = exchange.route

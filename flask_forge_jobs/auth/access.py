@@ -74,8 +74,15 @@ class Access:
         self._hosts = hosts
         self._is_open_to_loopback = is_open_to_loopback
 
-    def principal(self, request: Request, app: Flask) -> Principal:
-        """Return who sent a request.
+    def by_token(self, request: Request) -> Principal | None:
+        """Return whom the request's token stands for; None without a valid one."""
+        token = _bearer_token(request)
+        if self._tokens is None or token is None:
+            return None
+        return self._tokens.principal(token)
+
+    def without_token(self, request: Request, app: Flask) -> Principal:
+        """Return who sent a request that has no valid token.
 
         Args:
             request: What came in.
@@ -88,31 +95,14 @@ class Access:
                 or it was sent to a host that is not allowed.
             AuthenticatorError: The host's authenticator failed.
         """
-        found = self._by_token(request)
-        if found is not None:
-            return found
+        found: Principal | None = None
         # A page whose name was rebound to ours can send any header, but no valid token.
         self._hosts.check(request)
         if self._authenticator is not None:
             found = _ask(self._authenticator, request)
         elif self._tokens is None:
             found = self._local(request, app)
-        return found or self._refuse(request)
-
-    def token_principal(self, request: Request) -> Principal:
-        """Return whom the request's token stands for; nothing else counts.
-
-        Raises:
-            Unauthorized: There is no valid token.
-            RateLimitedError: Likewise, and there were too many of these.
-        """
-        return self._by_token(request) or self._refuse(request)
-
-    def _by_token(self, request: Request) -> Principal | None:
-        token = bearer_token(request)
-        if self._tokens is None or token is None:
-            return None
-        return self._tokens.principal(token)
+        return found or self.refuse(request)
 
     def _local(self, request: Request, app: Flask) -> Principal:
         is_open = app.debug or app.testing or self._is_open_to_loopback
@@ -120,7 +110,13 @@ class Access:
             raise Forbidden(CLOSED_MESSAGE)
         return LOCAL
 
-    def _refuse(self, request: Request) -> NoReturn:
+    def refuse(self, request: Request) -> NoReturn:
+        """Refuse a request that nobody is known for.
+
+        Raises:
+            Unauthorized: Always.
+            RateLimitedError: Instead of it, after too many wrong credentials.
+        """
         # Who sends no credential at all has not tried one.
         if "Authorization" in request.headers:
             self._failures.record(request.environ.get("REMOTE_ADDR", ""))
@@ -129,8 +125,7 @@ class Access:
         )
 
 
-def bearer_token(request: Request) -> str | None:
-    """Return what stands behind ``Authorization: Bearer``, or None."""
+def _bearer_token(request: Request) -> str | None:
     match = _BEARER.fullmatch(request.headers.get("Authorization", ""))
     return match["token"] if match else None
 

@@ -3,8 +3,11 @@
 Browsers say where a request comes from in ``Sec-Fetch-Site``, which a page cannot
 forge; older ones say it in ``Origin``. A program that is no browser sends neither; it
 shows that it is none by what a form cannot send: a JSON media type, which every body
-must have, or without a body a header of its own. No token and no cookie is needed. A
-bearer token is never sent by a browser on its own, so it needs no proof.
+must have, or without a body a header of its own. No token and no cookie is needed.
+
+Who was recognised by one of our tokens is not asked: no browser sends one on its own.
+That a request has a header ``Authorization: Bearer`` proves nothing, because an
+authenticator of the host may have looked at a cookie only.
 """
 
 from __future__ import annotations
@@ -14,15 +17,13 @@ from urllib.parse import urlsplit
 from werkzeug.exceptions import Forbidden
 from werkzeug.wrappers import Request
 
-from flask_forge_jobs.auth.access import bearer_token
-
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 PROGRAM_HEADER = "X-Forge-Jobs"
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 MESSAGE = "a page of another site may not send this"
 UNPROVEN_MESSAGE = (
-    "without a bearer token and without a body nothing shows that no web form sent "
-    "this; send Content-Type: application/json, or the header X-Forge-Jobs: 1"
+    "without a token of FORGE_JOBS_TOKENS and without a body nothing shows that no web "
+    "form sent this; send Content-Type: application/json, or the header X-Forge-Jobs: 1"
 )
 
 
@@ -33,7 +34,7 @@ def check_same_site(request: Request) -> None:
         Forbidden: A browser sends a write for a page of another origin, or nothing
             shows that it is no browser.
     """
-    if request.method in SAFE_METHODS or bearer_token(request) is not None:
+    if request.method in SAFE_METHODS:
         return
     site = request.headers.get("Sec-Fetch-Site")
     if site is not None:

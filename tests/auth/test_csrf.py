@@ -10,6 +10,8 @@ from flask.testing import FlaskClient
 
 from flask_forge_jobs.api.blueprint import BlueprintOptions, create_blueprint
 from flask_forge_jobs.storage.base import Storage
+from tests.api.mounting import PREFIX, mount
+from tests.api.tokens import client_with_token
 
 JOB = {"kind": "k", "payload": {}}
 
@@ -110,7 +112,11 @@ CREDENTIALS = {
     "cookie": {"Cookie": "session=x"},
     "basic": {"Authorization": "Basic YTpi"},
     "nothing": {},
-    "bearer": {"Authorization": "Bearer t"},
+    "text after Bearer": {"Authorization": "Bearer t"},
+    "cookie and text after Bearer": {
+        "Cookie": "session=x",
+        "Authorization": "Bearer x",
+    },
 }
 
 
@@ -121,9 +127,7 @@ def test_sec_S14_H27_table(client: FlaskClient, credential: str) -> None:
     for site, origin in itertools.product(SITES, ORIGINS):
         named = {"Sec-Fetch-Site": site, "Origin": ORIGINS[origin]}
         headers = {name: value for name, value in named.items() if value is not None}
-        if credential == "bearer":
-            is_allowed = True
-        elif site is None:
+        if site is None:
             is_allowed = origin in {"none", "own"}
         else:
             is_allowed = site == "same-origin"
@@ -132,6 +136,32 @@ def test_sec_S14_H27_table(client: FlaskClient, credential: str) -> None:
 
         assert answer.status_code == (200 if is_allowed else 403), (site, origin)
         assert {"Sec-Fetch-Site", "Origin"} <= set(answer.vary)
+
+
+@pytest.mark.parametrize("is_valid", [True, False])
+def test_sec_S14_only_a_token_that_is_known_needs_no_proof(
+    storage: Storage, *, is_valid: bool
+) -> None:
+    """Whoever has a session of the host's as well is taken for its user without one."""
+    client = client_with_token(storage, "admin", authenticator=lambda _: True)
+    if not is_valid:
+        client.environ_base["HTTP_AUTHORIZATION"] += "0"
+    headers = {"Cookie": "session=x", "Sec-Fetch-Site": "cross-site"}
+
+    for path, body, passed in (("enqueue", JOB, 200), ("run-now/none", None, 404)):
+        answer = client.post(f"{PREFIX}/jobs/{path}", json=body, headers=headers)
+
+        assert answer.status_code == (passed if is_valid else 403)
+    assert bool(storage.job_reader.statistics()) is is_valid
+
+
+def test_sec_S14_text_after_bearer_opens_nothing_on_loopback(storage: Storage) -> None:
+    headers = {"Authorization": "Bearer x", "Sec-Fetch-Site": "cross-site"}
+
+    answer = mount(storage).post(f"{PREFIX}/jobs/enqueue", json=JOB, headers=headers)
+
+    assert answer.status_code == 403
+    assert storage.job_reader.statistics() == {}
 
 
 @pytest.mark.parametrize(
@@ -145,7 +175,7 @@ def test_sec_S14_H27_table(client: FlaskClient, credential: str) -> None:
         ({"X-Forge-Jobs": "1"}, 404),
         ({"Sec-Fetch-Site": "same-origin"}, 404),
         ({"Origin": "http://jobs.example"}, 404),
-        ({"Authorization": "Bearer t"}, 404),
+        ({"Authorization": "Bearer t"}, 403),
     ],
 )
 def test_sec_S14_without_a_body_something_must_show_that_no_form_sent_it(
