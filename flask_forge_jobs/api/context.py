@@ -166,7 +166,7 @@ class Api:
         value = request.headers.get(REQUEST_KEY_FIELD)
         if value is None:
             return None
-        return RequestKey(self.principal.id, value, operation)
+        return RequestKey(self.principal.key_owner, value, operation)
 
     def query(self, schema: Schema) -> dict[str, Any]:
         """Return the present request's query as a handler's keyword arguments.

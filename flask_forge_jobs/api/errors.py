@@ -15,14 +15,12 @@ from typing import cast
 from flask import Response, g
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from flask_forge_jobs.api.exchange import present_exchange
 from flask_forge_jobs.api.request_ids import request_id
 from flask_forge_jobs.api.response import json_response
 from flask_forge_jobs.auth.access import AuthenticatorError
 from flask_forge_jobs.errors import (
     AlreadyRunningError,
     ConflictError,
-    DuplicateJobError,
     ForgeJobsError,
     InvalidInputError,
     NotFoundError,
@@ -126,8 +124,6 @@ def _problem(error: Exception) -> Problem:
     row = next(base for base in type(error).__mro__ if base in STATUSES)
     kind, status = STATUSES[row]
     message = _GENERIC_MESSAGES.get(row, str(error))
-    if isinstance(error, DuplicateJobError) and _is_limited():
-        message = f"dedupe key {error.dedupe_key!r} is held by a job of another kind"
     if isinstance(error, InvalidInputError):
         return Problem(kind, status, error.message, field=error.field)
     if isinstance(error, RateLimitedError):
@@ -137,13 +133,6 @@ def _problem(error: Exception) -> Problem:
     if kind == "unavailable":
         return Problem(kind, status, message, retry_after_s=UNAVAILABLE_RETRY_AFTER_S)
     return Problem(kind, status, message)
-
-
-def _is_limited() -> bool:
-    """Tell whether the caller may not know of jobs in other queues."""
-    exchange = present_exchange()
-    principal = exchange.principal if exchange else None
-    return principal is not None and principal.queues is not None
 
 
 def _http_problem(error: HTTPException) -> Problem:

@@ -12,8 +12,8 @@ None means all of them. A route says in
   queue that a body or query names, :meth:`Scope.one` where naming none means every
   queue, :meth:`Scope.limit` for a filter,
   :meth:`Scope.names` for a list of names, :meth:`Scope.own` for ids,
-  :meth:`Scope.router` for what is enqueued without a queue, and :meth:`Scope.allows`
-  to leave things out of an answer.
+  :meth:`Scope.router` and :attr:`Scope.has_own_keys` for what is enqueued, and
+  :meth:`Scope.allows` to leave things out of an answer.
 
 For a principal without a limit all of them let everything pass.
 """
@@ -84,6 +84,11 @@ class Scope:
             return queue_name
 
         return route
+
+    @property
+    def has_own_keys(self) -> bool:
+        """Whether dedupe keys of the caller's belong to the queue of their job."""
+        return self.queues is not None
 
     def require_job(self, job_id: str) -> None:
         """Let a job of the caller's queues pass.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -57,6 +58,14 @@ class Principal:
         _refuse_text(queues)
         limited_to = None if queues is None else frozenset(queues)
         return cls(principal_id, ROLES[role], limited_to)
+
+    @property
+    def key_owner(self) -> str:
+        """Whose a request key is: with another set of queues it is another's."""
+        if self.queues is None:
+            return self.id
+        names = ",".join(sorted(self.queues)).encode()
+        return f"{self.id},{hashlib.sha256(names).hexdigest()}"
 
     def may(self, permission: Permission) -> bool:
         """Tell whether it has a permission."""

@@ -76,6 +76,7 @@ def new_job(
     run_at: datetime | None = None,
     priority: int | None = None,
     max_attempts: int | None = None,
+    is_key_of_queue: bool = False,
 ) -> NewJob:
     """Return a job to be enqueued, its defaults filled in.
 
@@ -88,6 +89,7 @@ def new_job(
         run_at: Not before this instant; None or the past means now.
         priority: Lower runs first; None means 0.
         max_attempts: 1 to 1000; None means 5.
+        is_key_of_queue: The key is the queue's own; see :class:`NewJob`.
 
     Raises:
         InvalidInputError: A value is out of bounds.
@@ -101,6 +103,7 @@ def new_job(
         max_attempts=DEFAULT_MAX_ATTEMPTS if max_attempts is None else max_attempts,
         dedupe_key=dedupe_key,
         run_at=run_at,
+        is_key_of_queue=is_key_of_queue,
     )
 
 
@@ -129,12 +132,18 @@ def enqueue(
     return storage.jobs.enqueue(job, key, most_waiting=admission.most_waiting)
 
 
-def new_jobs(items: Sequence[Mapping[str, Any]], *, router: Router) -> list[NewJob]:
+def new_jobs(
+    items: Sequence[Mapping[str, Any]],
+    *,
+    router: Router,
+    is_key_of_queue: bool = False,
+) -> list[NewJob]:
     """Return the jobs of a bulk enqueue.
 
     Args:
         items: 1 to 1,000 times the arguments of :func:`new_job`.
         router: Names the queue of a kind.
+        is_key_of_queue: Each dedupe key is its queue's own; see :class:`NewJob`.
 
     Raises:
         InvalidInputError: There are too few or too many, or a value is out of bounds;
@@ -147,7 +156,7 @@ def new_jobs(items: Sequence[Mapping[str, Any]], *, router: Router) -> list[NewJ
     jobs = []
     for index, item in enumerate(items):
         try:
-            jobs.append(new_job(router=router, **item))
+            jobs.append(new_job(router=router, is_key_of_queue=is_key_of_queue, **item))
         except InvalidInputError as error:
             field = f"items[{index}].{error.field}"
             raise InvalidInputError(field, error.message) from error

@@ -21,6 +21,7 @@ from flask_forge_jobs.model.bounds import (
     check_text,
     shown,
 )
+from flask_forge_jobs.model.dedupe_keys import stored_key
 from flask_forge_jobs.model.instants import MAX_INSTANT_US, from_micros, to_micros
 
 DEFAULT_MAX_ATTEMPTS = 5
@@ -85,6 +86,9 @@ class NewJob:
             Only while it is stored: see the retention of its queue.
         replace: What this job's values replace in the holder of the key while that is
             still pending: ``payload``, ``run_at``, or several. Nothing by default.
+        job_id: Its id, where the caller has chosen one; None mints one.
+        is_key_of_queue: The key is unique among the jobs of its queue that say so, and
+            meets no others; by default it is shared by all queues.
 
     Raises:
         InvalidInputError: A value is outside its bounds, or what goes with a key has
@@ -103,6 +107,7 @@ class NewJob:
     dedupe_for: timedelta | None = None
     replace: Collection[str] = ()
     job_id: str | None = None
+    is_key_of_queue: bool = False
 
     def __post_init__(self) -> None:
         """Check every field against its bounds."""
@@ -126,6 +131,14 @@ class NewJob:
         if self.job_id is not None:
             check_job_id(self.job_id)
         _check_payload(self.payload)
+
+    @property
+    def stored_key(self) -> str | None:
+        """The dedupe key as it is stored."""
+        if self.dedupe_key is None:
+            return None
+        owner = self.queue_name if self.is_key_of_queue else None
+        return stored_key(self.dedupe_key, owner)
 
     def with_payload(self, payload: str) -> NewJob:
         """Return the same job with another payload, which alone is checked.

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from flask_forge_jobs.model.bulk import APPLIES_TO, JobAction, Skip, SkipReason
+from flask_forge_jobs.model.dedupe_keys import MARK
 from flask_forge_jobs.model.error_history import append_entry
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.storage.database import (
@@ -106,7 +107,7 @@ def reschedule(
         ids: The jobs.
         run_at_us: Microseconds since the epoch; the past means now.
         priority: A signed 32-bit number.
-        queue_name: A queue that exists.
+        queue_name: A queue that exists; a dedupe key of one queue ends.
     """
     rows = _locked(transaction, ids)
     return _woken(
@@ -117,6 +118,7 @@ def reschedule(
             run_at=run_at_us,
             priority=priority,
             queue_name=queue_name,
+            own_mark=MARK,
         ),
     )
 

@@ -6,6 +6,7 @@ import json
 import string
 from datetime import datetime
 
+from flask_forge_jobs.model.dedupe_keys import MARK, end_of_key
 from flask_forge_jobs.model.instants import MAX_INSTANT_US, to_micros
 from flask_forge_jobs.model.jobs import JobFilter, JobStatus
 from flask_forge_jobs.storage.database import Parameter, encode_names
@@ -75,6 +76,8 @@ class Conditions:
             "error_pattern": _like(wanted.error_search or ""),
             "any_key": wanted.dedupe_key is None,
             "dedupe_key": wanted.dedupe_key,
+            "key_end": end_of_key(wanted.dedupe_key or ""),
+            "own_mark": MARK,
             "any_process": wanted.process_id is None,
             "process_id": wanted.process_id,
             "any_schedule": wanted.schedule_name is None,

@@ -281,7 +281,7 @@ def _parameters(job: NewJob, job_id: str) -> dict[str, Parameter]:
         "priority": job.priority,
         "run_at": None if job.run_at is None else to_micros(job.run_at),
         "max_attempts": job.max_attempts,
-        "dedupe_key": job.dedupe_key,
+        "dedupe_key": job.stored_key,
         "timeout_s": job.timeout_s,
         "schedule_name": job.schedule_name,
     }
@@ -374,7 +374,7 @@ def _new(
 
 
 def _find(transaction: Transaction, job: NewJob, job_id: str) -> EnqueueResult | None:
-    rows = transaction.all("find_enqueued", id=job_id, dedupe_key=job.dedupe_key)
+    rows = transaction.all("find_enqueued", id=job_id, dedupe_key=job.stored_key)
     return _holder(job, job_id, rows[0]) if rows else None
 
 
@@ -384,7 +384,7 @@ def _recent(transaction: Transaction, job: NewJob, job_id: str) -> EnqueueResult
     rows = transaction.all(
         "find_recent",
         id=job_id,
-        dedupe_key=job.dedupe_key,
+        dedupe_key=job.stored_key,
         window_us=job.dedupe_for // MICROSECOND,
     )
     return _holder(job, job_id, rows[0]) if rows else None
@@ -403,7 +403,7 @@ def _replaced(
     rows = transaction.all(
         "replace_pending",
         kind=job.kind,
-        dedupe_key=job.dedupe_key,
+        dedupe_key=job.stored_key,
         payload=job.payload if "payload" in job.replace else None,
         moves=moves,
         run_at=to_micros(job.run_at) if moves and job.run_at is not None else None,

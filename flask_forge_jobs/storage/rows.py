@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 
 from flask_forge_jobs.model.cron import Schedule, ScheduleDefinition
+from flask_forge_jobs.model.dedupe_keys import shown_key
 from flask_forge_jobs.model.instants import (
     SECOND_US,
     from_micros,
@@ -61,7 +62,7 @@ def job_from_row(row: Row) -> Job:
         error_history=error_history_from_text(error_history),
         process_id=process_id,
         heartbeat_at=optional_from_micros(heartbeat_at),
-        dedupe_key=dedupe_key,
+        dedupe_key=shown_key(dedupe_key),
         cancel_requested_at=optional_from_micros(cancel_requested_at),
         throttle_attempts=throttle_attempts,
         crashes=crashes,
@@ -93,7 +94,7 @@ def summary_from_row(row: Row) -> JobSummary:
         completed_at=optional_from_micros(completed_at),
         last_error=last_error,
         process_id=process_id,
-        dedupe_key=dedupe_key,
+        dedupe_key=shown_key(dedupe_key),
         heartbeat_at=optional_from_micros(heartbeat_at),
     )
 

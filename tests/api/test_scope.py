@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from flask.testing import FlaskClient
 
-from flask_forge_jobs.model.jobs import NewJob
+from flask_forge_jobs.auth.principal import Principal
+from flask_forge_jobs.model.jobs import JobFilter, NewJob
 from flask_forge_jobs.model.outcomes import Failed
 from flask_forge_jobs.storage.base import Storage
 from tests.api.mounting import PREFIX
-from tests.api.tokens import client_with_token
+from tests.api.tokens import client_of_principal, client_with_token
 from tests.support.jobs import run
 
 
@@ -146,20 +149,69 @@ def test_failed_jobs_are_those_of_the_own_queue(
     assert answer.headers["X-Total-Count"] == "1"
 
 
-def test_conflict_with_a_job_elsewhere_does_not_name_it(
-    client: FlaskClient, storage: Storage
+KEYED = {"kind": "k", "payload": {}, "queue_name": "mail", "dedupe_key": "one"}
+SENT: list[tuple[str, dict[str, Any]]] = [
+    ("/jobs/enqueue", KEYED),
+    ("/v1/jobs", KEYED),
+    ("/v1/jobs/bulk", {"items": [KEYED]}),
+]
+
+
+@pytest.mark.parametrize(("path", "body"), SENT)
+@pytest.mark.parametrize("kind", ["k", "bank-kind"])
+def test_a_dedupe_key_elsewhere_is_neither_met_nor_told(
+    client: FlaskClient, storage: Storage, path: str, body: dict[str, Any], kind: str
 ) -> None:
-    job = NewJob("bank-kind", queue_name="bank", dedupe_key="one")
-    held = storage.jobs.enqueue(job).id
+    held = storage.jobs.enqueue(NewJob(kind, queue_name="bank", dedupe_key="one")).id
 
-    answer = client.post(
-        f"{PREFIX}/jobs/enqueue",
-        json={"kind": "k", "payload": {}, "queue_name": "mail", "dedupe_key": "one"},
-    )
+    first = client.post(PREFIX + path, json=body)
+    again = client.post(PREFIX + path, json=body)
 
-    assert answer.status_code == 409
-    assert held not in answer.text
-    assert "bank" not in answer.text
+    assert first.status_code in {200, 201}
+    assert held not in first.text + again.text
+    found = storage.job_reader.page(JobFilter(queues=["mail"], kinds=["k"]), 9)
+    assert [job.dedupe_key for job in found.rows] == ["one"]
+    assert found.rows[0].id in first.text
+    assert found.rows[0].id in again.text
+
+
+@pytest.mark.parametrize(("path", "body"), SENT)
+@pytest.mark.parametrize(
+    "job",
+    [
+        NewJob("k", queue_name="mail", dedupe_key="one"),
+        NewJob("bank-kind", queue_name="bank", dedupe_key="one"),
+    ],
+    ids=["same queue", "another"],
+)
+def test_a_key_that_a_limited_caller_takes_is_free_for_the_application(
+    client: FlaskClient,
+    storage: Storage,
+    path: str,
+    body: dict[str, Any],
+    job: NewJob,
+) -> None:
+    client.post(PREFIX + path, json=body)
+
+    stored = storage.jobs.enqueue(job)
+
+    assert not stored.is_deduped
+    assert storage.jobs.enqueue(job).id == stored.id
+
+
+def test_a_request_key_belongs_to_a_caller_with_its_queues(storage: Storage) -> None:
+    """An authenticator may call several callers the same."""
+    statuses = []
+    for queues in (["mail"], ["bank"], ["mail", "bank"], None, ["bank"]):
+        principal = Principal.with_role("shop", "operator", queues=queues)
+        answer = client_of_principal(storage, principal).post(
+            f"{PREFIX}/jobs/enqueue",
+            json={"kind": "k", "payload": {}, "queue_name": (queues or ["mail"])[0]},
+            headers={"Idempotency-Key": "first"},
+        )
+        statuses.append((answer.status_code, "Idempotency-Replayed" in answer.headers))
+
+    assert statuses == [(200, False)] * 4 + [(200, True)]
 
 
 def test_without_a_limit_everything_is_seen(

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import DuplicateJobError
-from flask_forge_jobs.model.instants import from_micros
-from flask_forge_jobs.model.jobs import REPLACEABLE, EnqueueResult, JobStatus, NewJob
+from flask_forge_jobs.model.instants import from_micros, to_micros
+from flask_forge_jobs.model.jobs import (
+    REPLACEABLE,
+    EnqueueResult,
+    JobFilter,
+    JobStatus,
+    NewJob,
+)
 from flask_forge_jobs.model.outcomes import Dead, Done, Failed, Outcome
 from flask_forge_jobs.storage.base import Storage
 from tests.support.callers import Caller
@@ -165,6 +172,7 @@ def test_a_window_that_many_want_at_once_gets_one_job(
 
 
 _PRODUCER = """
+from dataclasses import replace
 from datetime import timedelta
 from flask_forge_jobs.model.outcomes import Done, settle
 owner = "owner-" + sys.argv[8]
@@ -412,3 +420,93 @@ def test_replacements_at_once_leave_one_job(storage: Storage, sql: Sql) -> None:
     assert all(
         each.is_replaced for batch in results for each in batch if each.is_deduped
     )
+
+
+# -- keys of one queue -----------------------------------------------------------------
+
+
+def of_queue(queue_name: str, kind: str = "noop", key: str = "once") -> NewJob:
+    return NewJob(kind, queue_name=queue_name, dedupe_key=key, is_key_of_queue=True)
+
+
+def test_a_key_of_a_queue_meets_only_others_of_that_queue(
+    storage: Storage, store: Store
+) -> None:
+    jobs = [
+        NewJob("noop", queue_name="mail", dedupe_key="once"),
+        of_queue("mail"),
+        of_queue("bank"),
+    ]
+    ids = [store(storage, job).id for job in jobs]
+
+    assert len(set(ids)) == len(jobs)
+    assert [store(storage, job) for job in jobs] == [
+        EnqueueResult(
+            job_id, True, job.queue_name, "noop", JobStatus.PENDING, at_us, False
+        )
+        for job_id, job in zip(ids, jobs, strict=True)
+        for at_us in [to_micros(storage.job_reader.get(job_id).scheduled_at)]
+    ]
+    with pytest.raises(DuplicateJobError, match="'once'"):
+        store(storage, of_queue("bank", kind="another"))
+
+
+def test_a_key_of_a_queue_is_read_as_it_was_given(storage: Storage) -> None:
+    ids = [
+        one(storage, job).id
+        for job in (
+            NewJob("noop", queue_name="mail", dedupe_key="once"),
+            of_queue("mail"),
+            of_queue("bank"),
+            NewJob("noop", queue_name="mail", dedupe_key="once more"),
+            of_queue("bank", key="once\x01mail"),
+            NewJob("noop", queue_name="bank", dedupe_key="once\x01"),
+        )
+    ]
+    by_key = JobFilter(dedupe_key="once")
+
+    found = storage.job_reader.page(by_key, 9)
+    in_bank = storage.job_reader.page(replace(by_key, queues=["bank"]), 9)
+
+    assert {job.id for job in found.rows} == set(ids[:3])
+    assert found.total == 3
+    assert {job.dedupe_key for job in found.rows} == {"once"}
+    assert [job.id for job in in_bank.rows] == [ids[2]]
+    keys = [storage.job_reader.get(job_id).dedupe_key for job_id in ids[2:]]
+    assert keys == ["once", "once more", "once\x01mail", "once\x01"]
+
+
+def test_no_other_key_looks_like_one_of_a_queue(storage: Storage) -> None:
+    stored = [
+        one(storage, job)
+        for job in (
+            of_queue("mail"),
+            NewJob("noop", queue_name="mail", dedupe_key="once\x01mail"),
+            NewJob("noop", queue_name="mail", dedupe_key="once\x01mail\x01"),
+            of_queue("mail", key="once\x01mail"),
+        )
+    ]
+
+    assert [each.is_deduped for each in stored] == [False] * 4
+
+
+@pytest.mark.parametrize("status", [JobStatus.PENDING, JobStatus.FAILED])
+def test_a_key_of_a_queue_stays_behind_when_its_job_leaves(
+    storage: Storage, status: JobStatus
+) -> None:
+    storage.queues.ensure("bank")
+    kept = one(storage, NewJob("noop", queue_name=QUEUE, dedupe_key="once"))
+    moved = one(storage, of_queue(QUEUE, kind="moved"))
+    if status is JobStatus.FAILED:
+        for _ in range(2):
+            run(storage, Failed("no"))
+
+    for job in (kept, moved):
+        storage.job_admin.reschedule(job.id, priority=1, queue_name=QUEUE)
+    assert one(storage, of_queue(QUEUE, kind="moved")).id == moved.id
+    for job in (kept, moved):
+        storage.job_admin.reschedule(job.id, queue_name="bank")
+
+    assert storage.job_reader.get(kept.id).dedupe_key == "once"
+    assert storage.job_reader.get(moved.id).dedupe_key is None
+    assert not one(storage, of_queue(QUEUE, kind="moved")).is_deduped

@@ -193,11 +193,16 @@ MUTANTS = (
         (_FAULTS,),
     ),
     Mutant(
-        "a conflict names a job in a queue of others",
-        _ERRORS,
-        "if isinstance(error, DuplicateJobError) and _is_limited():",
-        "if isinstance(error, DuplicateJobError) and not message:",
-        ("api/test_scope.py::test_conflict_with_a_job_elsewhere_does_not_name_it",),
+        "a limited caller takes the application's dedupe keys",
+        "model/jobs.py",
+        "owner = self.queue_name if self.is_key_of_queue else None",
+        "owner = None",
+        (
+            (
+                "api/test_scope.py::"
+                "test_a_key_that_a_limited_caller_takes_is_free_for_the_application"
+            ),
+        ),
     ),
     Mutant(
         "a message is as long as the value that it quotes",

@@ -95,7 +95,11 @@ def enqueue(api: Api) -> Response:
     arguments = api.body(_ENQUEUE)
     if arguments["queue_name"] is not None:
         api.scope.require(arguments["queue_name"])
-    job = job_actions.new_job(router=api.scope.router(api.options.router), **arguments)
+    job = job_actions.new_job(
+        router=api.scope.router(api.options.router),
+        is_key_of_queue=api.scope.has_own_keys,
+        **arguments,
+    )
     result = job_actions.enqueue(
         api.storage,
         job,

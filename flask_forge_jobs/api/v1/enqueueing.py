@@ -39,7 +39,11 @@ def enqueue(api: Api) -> Response:
     arguments = api.body(_NEW_JOB)
     if arguments["queue_name"] is not None:
         api.scope.require(arguments["queue_name"])
-    job = job_actions.new_job(router=api.scope.router(api.options.router), **arguments)
+    job = job_actions.new_job(
+        router=api.scope.router(api.options.router),
+        is_key_of_queue=api.scope.has_own_keys,
+        **arguments,
+    )
     result = job_actions.enqueue(
         api.storage,
         job,
@@ -60,7 +64,11 @@ def enqueue_many(api: Api) -> Response:
     for item in items:
         if item["queue_name"] is not None:
             api.scope.require(item["queue_name"])
-    jobs = job_actions.new_jobs(items, router=api.scope.router(api.options.router))
+    jobs = job_actions.new_jobs(
+        items,
+        router=api.scope.router(api.options.router),
+        is_key_of_queue=api.scope.has_own_keys,
+    )
     report = job_actions.enqueue_many(
         api.storage,
         jobs,

@@ -103,7 +103,7 @@ WHERE COALESCE(status, '') IN ('pending', 'failed')
 RETURNING id, queue_name
 
 -- name: reschedule
--- The past means now; NULL leaves things as they are.
+-- The past means now; NULL leaves things as they are. A key of one queue stays behind.
 UPDATE forge_job
 SET
     scheduled_at = CASE
@@ -114,6 +114,12 @@ SET
     deferred = CASE WHEN :run_at IS NULL THEN deferred ELSE :run_at > :now END,
     priority = COALESCE(:priority, priority),
     queue_name = COALESCE(:queue_name, queue_name),
+    dedupe_key = CASE
+        WHEN :queue_name IS NULL OR :queue_name = queue_name THEN dedupe_key
+        WHEN SUBSTR(dedupe_key, LENGTH(dedupe_key) - LENGTH(queue_name))
+            = :own_mark || queue_name THEN NULL
+        ELSE dedupe_key
+    END,
     -- Its time is chosen now: no seat that becomes free brings it forward.
     seat_name = CASE WHEN :run_at IS NULL THEN seat_name END
 WHERE COALESCE(status, '') IN ('pending', 'failed')

@@ -11,7 +11,10 @@
     AND (:any_time OR (enqueued_at >= :from_at AND enqueued_at <= :to_at))
     AND (:any_payload OR LOWER(payload) LIKE :payload_pattern ESCAPE '\')
     AND (:any_error OR /* use error_text */ LIKE :error_pattern ESCAPE '\')
-    AND (:any_key OR dedupe_key = :dedupe_key)
+    AND (
+        :any_key
+        OR dedupe_key IN (:dedupe_key, :dedupe_key || :own_mark || queue_name)
+    )
     AND (:any_process OR process_id = :process_id)
     AND (:any_schedule OR schedule_name = :schedule_name)
     AND (:any_attempts OR attempts >= :min_attempts)
@@ -116,7 +119,8 @@ LIMIT :limit
 -- Served by forge_job_key.
 SELECT enqueued_at, id
 FROM forge_job
-WHERE dedupe_key = :dedupe_key AND dedupe_key IS NOT NULL
+WHERE dedupe_key >= :dedupe_key AND dedupe_key < :key_end
+    AND dedupe_key IS NOT NULL
     AND enqueued_at >= :edge AND (enqueued_at, id) < (:at, :id)
     AND /* use matches */
 ORDER BY enqueued_at DESC, id DESC
@@ -194,7 +198,8 @@ FROM /* rows v: queue_name text, kind text, status text */
 -- name: count_key
 SELECT COUNT(*)
 FROM forge_job
-WHERE dedupe_key = :dedupe_key AND dedupe_key IS NOT NULL AND /* use matches */
+WHERE dedupe_key >= :dedupe_key AND dedupe_key < :key_end
+    AND dedupe_key IS NOT NULL AND /* use matches */
 
 -- name: count_schedule
 SELECT COUNT(*)
