@@ -22,6 +22,7 @@ from werkzeug.exceptions import (
 )
 from werkzeug.wsgi import get_input_stream
 
+from flask_forge_jobs.api.schemas.fields import V1Schema
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.payloads import MAX_DEPTH, load
 
@@ -32,6 +33,7 @@ DEFAULT_MAX_BODY_BYTES = 2_097_152
 DISCARDED_BODIES = 4
 DISCARDED_AT_ONCE = 65_536
 _JSON_MEDIA_TYPE = re.compile(r"application/(?:[a-z0-9!#$&^_.-]+\+)?json")
+_NO_KEYS = V1Schema()
 _UTF_8 = frozenset({"utf-8", "utf8", "us-ascii"})
 
 
@@ -86,16 +88,26 @@ def _parsed(body: bytes) -> object:
 
 
 def refuse_bad_unread_body(request: Request, max_bytes: int) -> None:
-    """Check a body that the route ignores, so that no route takes what others refuse.
+    """Check a body that has nothing to say to the route.
 
-    No body at all is fine.
+    No body at all is fine, as is whatever holds no key: the reference's route does not
+    read it.
 
     Raises:
         UnsupportedMediaType: There is a body that is not declared as JSON.
         RequestEntityTooLarge: The body is longer than ``max_bytes``.
+        InvalidInputError: It is an object with a key, which somebody means to count.
     """
-    if read_body(request, max_bytes):
-        check_media_type(request)
+    body = read_body(request, max_bytes)
+    if not body:
+        return
+    check_media_type(request)
+    try:
+        document = load(body, max_depth=MAX_DEPTH + 1)
+    except InvalidInputError:
+        return
+    if isinstance(document, dict):
+        _loaded(document, _NO_KEYS)
 
 
 def check_media_type(request: Request) -> None:

@@ -14,7 +14,7 @@ from flask_forge_jobs.tasks.bundled.noop_echo import NoopEcho
 from flask_forge_jobs.tasks.places import is_same, place_of
 
 
-def shop(forge: ForgeJobs) -> Callable[..., Any]:
+def shop(forge: ForgeJobs) -> Any:
     """What an application factory does each time."""
 
     @forge.task

@@ -14,13 +14,13 @@ from flask_forge_jobs.api.schemas.fields import (
     Text,
     V1Schema,
     WholeNumber,
-    WireSchema,
 )
 from flask_forge_jobs.api.schemas.jobs import LIST_MESSAGES, Filter
+from flask_forge_jobs.api.schemas.naming import NamesQueue
 from flask_forge_jobs.model.jobs import JobFilter
 
 
-class JobIdsRequest(WireSchema):
+class JobIdsRequest(V1Schema):
     """Which jobs to act on."""
 
     job_ids = List(
@@ -32,10 +32,9 @@ class JobIdsRequest(WireSchema):
     )
 
 
-class RetryAllFailedRequest(WireSchema):
+class RetryAllFailedRequest(NamesQueue, V1Schema):
     """Which failed jobs to retry; nothing means all."""
 
-    queue_name = Text(load_default=None, metadata=bounds.QUEUE_NAME)
     kind = Text(load_default=None, metadata=bounds.KIND)
 
 
@@ -53,11 +52,10 @@ class DeleteByStatusRequest(RetryAllFailedRequest):
     expected = WholeNumber(is_signed=False, load_default=None)
 
 
-class DeleteDoneRequest(WireSchema):
+class DeleteDoneRequest(NamesQueue, V1Schema):
     """Arguments of :func:`flask_forge_jobs.handlers.bulk.delete_done_older_than`."""
 
     days = WholeNumber(required=True, is_signed=False, metadata=bounds.DAYS)
-    queue_name = Text(load_default=None, metadata=bounds.QUEUE_NAME)
 
 
 class ActionFilter(Filter):
@@ -69,6 +67,7 @@ class ActionFilter(Filter):
         unknown = RAISE
 
     error_messages = V1Schema.error_messages
+    handle_error = V1Schema.handle_error
 
     error_search = Text(data_key="error", load_default=None, metadata=bounds.SEARCH)
     min_attempts = WholeNumber(load_default=None, metadata=bounds.MIN_ATTEMPTS)

@@ -49,19 +49,19 @@ class CronScheduleInZone(CronSchedule):
     declared_by = Text(attribute="schedule.declared_by", allow_none=True)
 
 
-class EnabledRequest(WireSchema):
+class EnabledRequest(V1Schema):
     """Arguments of :func:`flask_forge_jobs.handlers.cron.set_enabled`."""
 
     enabled = Flag(required=True)
 
 
-class ExpressionRequest(WireSchema):
+class ExpressionRequest(V1Schema):
     """Arguments of :func:`flask_forge_jobs.handlers.cron.set_expression`."""
 
     cron_expr = Text(data_key="expr", required=True, metadata=bounds.CRON_EXPRESSION)
 
 
-class DedupeRequest(WireSchema):
+class DedupeRequest(V1Schema):
     """Arguments of :func:`flask_forge_jobs.handlers.cron.set_dedupe`."""
 
     dedupe = Flag(required=True)

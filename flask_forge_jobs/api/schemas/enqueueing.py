@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from marshmallow import RAISE
 from marshmallow.fields import List, Nested
 
 from flask_forge_jobs.api.schemas import bounds
@@ -18,13 +17,6 @@ from flask_forge_jobs.api.schemas.jobs import EnqueueRequest
 
 class NewJobRequest(EnqueueRequest):
     """Arguments of :func:`flask_forge_jobs.handlers.job_actions.new_job`."""
-
-    class Meta:
-        """What marshmallow reads."""
-
-        unknown = RAISE
-
-    error_messages = V1Schema.error_messages
 
 
 class NewJobsRequest(V1Schema):

@@ -11,15 +11,17 @@ from collections.abc import Mapping
 from datetime import MAXYEAR, UTC, datetime, timedelta, timezone
 from typing import Any, TypeVar
 
-from marshmallow import EXCLUDE, RAISE, Schema
+from marshmallow import EXCLUDE, RAISE, Schema, ValidationError
 from marshmallow.fields import Field
 
+from flask_forge_jobs.config.hints import near_match
 from flask_forge_jobs.model.instants import MAX_INSTANT_US, format_instant, to_micros
 
 T = TypeVar("T")
 _I32 = (-(2**31), 2**31 - 1)
 _U32 = (0, 2**32 - 1)
 _LONGEST_INSTANT = 128
+UNKNOWN_MESSAGE = "is not a known key"
 # What the JSON gate refuses in any string; ``\\0`` is no escape of ECMA's patterns.
 WITHOUT_NUL = r"^[^\u0000]*$"
 # A day of 1970 or later in each offset; earlier than that is refused.
@@ -38,7 +40,7 @@ _INSTANT = re.compile(
 
 
 class WireSchema(Schema):
-    """A shape of the unversioned routes: unknown keys are ignored."""
+    """A shape that answers, or asks unversioned reads: unknown keys are ignored."""
 
     class Meta:
         """What marshmallow reads."""
@@ -49,7 +51,10 @@ class WireSchema(Schema):
 
 
 class V1Schema(Schema):
-    """A shape of the ``/v1`` routes: an unknown key is refused, it may be misspelt."""
+    """A shape of the ``/v1`` routes and of every change: an unknown key is refused.
+
+    It may be a misspelt condition, and without it the change would be wider.
+    """
 
     class Meta:
         """What marshmallow reads."""
@@ -58,8 +63,20 @@ class V1Schema(Schema):
 
     error_messages = {  # noqa: RUF012  # marshmallow's way
         "type": "must be an object",
-        "unknown": "is not a known key",
+        "unknown": UNKNOWN_MESSAGE,
     }
+
+    def handle_error(
+        self, error: ValidationError, data: object, *, many: bool, **kwargs: Any
+    ) -> None:
+        """Say which key a misspelt one may stand for."""
+        del data, many, kwargs
+        if not isinstance(error.messages, dict):
+            return
+        known = [field.data_key or name for name, field in self.fields.items()]
+        for key, messages in error.messages.items():
+            if messages == [UNKNOWN_MESSAGE]:
+                messages[0] += near_match(str(key), known)
 
 
 class StrictField(Field[T]):

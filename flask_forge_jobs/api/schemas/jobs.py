@@ -13,9 +13,11 @@ from flask_forge_jobs.api.schemas.fields import (
     Digits,
     Instant,
     Text,
+    V1Schema,
     WholeNumber,
     WireSchema,
 )
+from flask_forge_jobs.api.schemas.naming import AsksQueue, NamesQueue
 from flask_forge_jobs.model.jobs import JobFilter
 
 LIST_MESSAGES: dict[str, str | list[Any] | dict[Any, Any]] = {
@@ -123,33 +125,29 @@ class FailedQuery(WireSchema):
     limit = Digits(load_default=100, metadata=bounds.LIMIT)
 
 
-class KindsQuery(WireSchema):
+class KindsQuery(AsksQueue, WireSchema):
     """Arguments of :func:`flask_forge_jobs.handlers.jobs.list_kinds`."""
 
-    queue_name = Text(load_default=None)
 
-
-class ScheduledQuery(WireSchema):
+class ScheduledQuery(AsksQueue, WireSchema):
     """Arguments of :func:`flask_forge_jobs.handlers.jobs.scheduled_jobs`."""
 
-    queue_name = Text(load_default=None)
     limit = Digits(load_default=500, metadata=bounds.LIMIT)
     offset = Digits(load_default=0, metadata=bounds.OFFSET)
 
 
-class EnqueueRequest(WireSchema):
+class EnqueueRequest(NamesQueue, V1Schema):
     """Arguments of :func:`flask_forge_jobs.handlers.job_actions.enqueue`."""
 
     kind = Text(required=True, metadata=bounds.KIND)
     payload = AnyJson(required=True, allow_none=True)
-    queue_name = Text(load_default=None, metadata=bounds.QUEUE_NAME)
     dedupe_key = Text(load_default=None, metadata=bounds.DEDUPE_KEY)
     run_at = Instant(load_default=None)
     priority = WholeNumber(load_default=None)
     max_attempts = WholeNumber(load_default=None, metadata=bounds.MAX_ATTEMPTS)
 
 
-class EnqueueDemoRequest(WireSchema):
+class EnqueueDemoRequest(V1Schema):
     """Arguments of :func:`flask_forge_jobs.handlers.job_actions.enqueue_demo`."""
 
     payload = AnyJson(load_default=None)

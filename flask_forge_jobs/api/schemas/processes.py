@@ -5,6 +5,7 @@ from __future__ import annotations
 from marshmallow.fields import List, Nested
 
 from flask_forge_jobs.api.schemas.fields import Instant, Text, WholeNumber, WireSchema
+from flask_forge_jobs.api.schemas.naming import AsksQueue
 
 
 class QueueProcess(WireSchema):
@@ -18,10 +19,8 @@ class QueueProcess(WireSchema):
     current_job_id = Text(allow_none=True)
 
 
-class ProcessesQuery(WireSchema):
+class ProcessesQuery(AsksQueue, WireSchema):
     """Arguments of :func:`flask_forge_jobs.handlers.processes.list_processes`."""
-
-    queue_name = Text(load_default=None)
 
 
 class WorkerSlot(WireSchema):

@@ -14,6 +14,7 @@ from flask_forge_jobs.api.schemas.fields import (
     WholeNumber,
     WireSchema,
 )
+from flask_forge_jobs.api.schemas.naming import AsksQueue
 from flask_forge_jobs.api.schemas.processes import QueueProcess
 
 
@@ -57,22 +58,21 @@ class OverviewQuery(WireSchema):
     only_live = Switch(data_key="live", load_default=False)
 
 
-class MaxWorkersRequest(WireSchema):
+class MaxWorkersRequest(V1Schema):
     """Arguments of :func:`flask_forge_jobs.handlers.queues.set_max_workers`."""
 
     n = WholeNumber(required=True, metadata=bounds.MAX_WORKERS)
 
 
-class PausedRequest(WireSchema):
+class PausedRequest(V1Schema):
     """Arguments of :func:`flask_forge_jobs.handlers.queues.set_paused`."""
 
     paused = Flag(required=True)
 
 
-class CleanupRequest(WireSchema):
+class CleanupRequest(AsksQueue, V1Schema):
     """Arguments of :func:`flask_forge_jobs.handlers.queues.cleanup`."""
 
-    queue_name = Text(load_default=None)
     dry_run = Flag(load_default=None)
 
 
@@ -83,14 +83,14 @@ class CleanupReport(WireSchema):
     dead_deleted = WholeNumber()
 
 
-class RetentionRequest(WireSchema):
+class RetentionRequest(V1Schema):
     """Arguments of :func:`flask_forge_jobs.handlers.queues.set_retention`."""
 
     done_days = WholeNumber(required=True, metadata=bounds.RETENTION_DAYS)
     dead_days = WholeNumber(required=True, metadata=bounds.RETENTION_DAYS)
 
 
-class BackoffRequest(WireSchema):
+class BackoffRequest(V1Schema):
     """Arguments of :func:`flask_forge_jobs.handlers.queues.set_backoff`."""
 
     enabled = Flag(required=True)

@@ -23,7 +23,16 @@ CORPORA = Path(__file__).with_name("corpora")
 ROUTES = (*UNVERSIONED, DEMO_ROUTE, *V1)
 BODY_ROUTES = tuple(route for route in ROUTES if route.body is not None)
 QUERY_ROUTES = tuple(route for route in ROUTES if route.query is not None)
-STRICT_ROUTES = tuple(r for r in BODY_ROUTES if isinstance(r.body, V1Schema))
+# Whatever changes something, and the reads that the reference does not have.
+STRICT_ROUTES = tuple(
+    route for route in BODY_ROUTES if route.mutates or isinstance(route.body, V1Schema)
+)
+# They change something and have nothing to be told.
+BARE_ROUTES = tuple(
+    route
+    for route in ROUTES
+    if route.mutates and route.method == "POST" and route.body is None
+)
 Schema = dict[str, Any]
 
 

@@ -14,7 +14,7 @@ from flask_forge_jobs.model.jobs import JobFilter
 
 
 def test_a_scope_may_be_left_out() -> None:
-    assert RetryAllFailedRequest().load({"other": 1}) == {
+    assert RetryAllFailedRequest().load({}) == {
         "queue_name": None,
         "kind": None,
     }
@@ -47,4 +47,6 @@ def test_a_filter_of_an_action_refuses_what_it_does_not_know() -> None:
 
     with pytest.raises(ValidationError) as caught:
         ActionRequest().load({"action": "retry", "filter": {"status": ["dead"]}})
-    assert caught.value.messages == {"filter": {"status": ["is not a known key"]}}
+    assert caught.value.messages == {
+        "filter": {"status": ["is not a known key; did you mean 'statuses'"]}
+    }

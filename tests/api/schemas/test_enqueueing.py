@@ -32,4 +32,6 @@ def test_an_unknown_key_of_an_item_is_refused_at_its_place() -> None:
     with pytest.raises(ValidationError) as caught:
         NewJobsRequest().load({"items": [job, {**job, "prio": 1}]})
 
-    assert caught.value.messages == {"items": {1: {"prio": ["is not a known key"]}}}
+    assert caught.value.messages == {
+        "items": {1: {"prio": ["is not a known key; did you mean 'priority'"]}}
+    }

@@ -44,7 +44,7 @@ def test_overview_has_exactly_the_references_bytes() -> None:
 
 
 def test_backoff_request_is_the_handlers_arguments() -> None:
-    body = {"enabled": True, "base_seconds": 1, "max_seconds": 2, "odd": 3}
+    body = {"enabled": True, "base_seconds": 1, "max_seconds": 2}
 
     loaded = BackoffRequest().load(body)
 

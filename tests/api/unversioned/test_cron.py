@@ -323,7 +323,11 @@ def test_a_value_of_another_type_is_400(
         assert answer.json["field"] == key
 
 
-def test_unknown_keys_are_ignored(client: FlaskClient, storage: Storage) -> None:
+def test_unknown_keys_are_refused(client: FlaskClient, storage: Storage) -> None:
     storage.cron.create(NIGHTLY)
 
-    assert_empty_200(post(client, "nightly/dedupe", {"dedupe": True, "more": 1}))
+    answer = post(client, "nightly/dedupe", {"dedupe": True, "enable": False})
+
+    assert answer.status_code == 400
+    assert answer.json is not None
+    assert answer.json["field"] == "enable"

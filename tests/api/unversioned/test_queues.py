@@ -260,7 +260,7 @@ def _fill(storage: Storage, sql: Sql, queue_name: str) -> None:
     sql.seed(2, queue_name=queue_name, status="dead", prefix=f"{queue_name}-dead")
 
 
-@pytest.mark.parametrize("arguments", [{}, {"json": {}}, {"json": {"odd": 1}}])
+@pytest.mark.parametrize("arguments", [{}, {"json": {}}])
 def test_cleanup_needs_no_body(
     client: FlaskClient, storage: Storage, sql: Sql, arguments: dict[str, Any]
 ) -> None:

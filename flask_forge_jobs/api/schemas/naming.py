@@ -1,0 +1,34 @@
+"""The queue that a request names, under either of its names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from marshmallow import Schema, ValidationError, post_load
+
+from flask_forge_jobs.api.schemas import bounds
+from flask_forge_jobs.api.schemas.fields import Text
+
+
+class NamesQueue(Schema):
+    """A shape with ``queue_name``, which may be written ``queue``."""
+
+    queue_name = Text(load_default=None, metadata=bounds.QUEUE_NAME)
+    queue = Text(load_default=None, metadata=bounds.QUEUE_NAME)
+
+    @post_load
+    def with_one_name(self, values: dict[str, Any], **_: Any) -> dict[str, Any]:
+        """Leave the one name that the handlers know."""
+        queue = values.pop("queue")
+        if queue is not None:
+            if values["queue_name"] not in (None, queue):
+                raise ValidationError("says otherwise than queue", "queue_name")
+            values["queue_name"] = queue
+        return values
+
+
+class AsksQueue(NamesQueue):
+    """Likewise in a query, where any text names a queue or none."""
+
+    queue_name = Text(load_default=None)
+    queue = Text(load_default=None)
