@@ -95,16 +95,16 @@ def new_job(
         InvalidInputError: A value is out of bounds.
     """
     check_kind(kind)
+    text = dump(payload)
     return NewJob(
         kind=kind,
-        payload=dump(payload),
         queue_name=router(kind) if queue_name is None else queue_name,
         priority=0 if priority is None else priority,
         max_attempts=DEFAULT_MAX_ATTEMPTS if max_attempts is None else max_attempts,
         dedupe_key=dedupe_key,
         run_at=run_at,
         is_key_of_queue=is_key_of_queue,
-    )
+    ).with_canonical(text)
 
 
 def enqueue(
@@ -190,8 +190,9 @@ def enqueue_demo(
         InvalidInputError: The payload is too large.
         QueueFullError: Too many jobs wait in the queue.
     """
-    text = "{}" if payload is None else dump(payload)
-    job = NewJob(kind=DEMO_KIND, payload=text, queue_name=DEFAULT_QUEUE)
+    job = NewJob(kind=DEMO_KIND, queue_name=DEFAULT_QUEUE)
+    if payload is not None:
+        job = job.with_canonical(dump(payload))
     return enqueue(storage, job, admission)
 
 

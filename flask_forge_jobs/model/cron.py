@@ -21,6 +21,7 @@ from flask_forge_jobs.model.catching_up import (
 from flask_forge_jobs.model.cron_expression import LAST_YEAR, CronExpression
 from flask_forge_jobs.model.cron_times import next_after
 from flask_forge_jobs.model.jobs import DEFAULT_MAX_ATTEMPTS, NewJob
+from flask_forge_jobs.model.payloads import canonical
 from flask_forge_jobs.model.queues import DEFAULT_QUEUE
 from flask_forge_jobs.model.time_zones import (
     DEFAULT_TIME_ZONE,
@@ -42,7 +43,7 @@ class ScheduleDefinition:
         name: Identity; the same rules as for a queue's name.
         kind: Selects the task.
         cron_expr: See :mod:`flask_forge_jobs.model.cron_expression`.
-        payload: Canonical JSON text, given to each job.
+        payload: JSON text, given to each job.
         queue_name: Where the jobs wait; None asks the router at each firing.
         timezone: IANA zone whose clock the expression is read by.
         enabled: Whether it fires.
@@ -82,6 +83,7 @@ class ScheduleDefinition:
         Raises:
             InvalidInputError: As for :meth:`check`.
         """
+        canonical(self.payload)
         self.job(lambda _kind: DEFAULT_QUEUE)
         check_catch_up(self.catch_up)
         check_integer("catch_up_limit", self.catch_up_limit, *CATCH_UP_LIMIT_RANGE)
@@ -108,14 +110,13 @@ class ScheduleDefinition:
         queue_name = self.queue_name
         return NewJob(
             kind=self.kind,
-            payload=self.payload,
             queue_name=router(self.kind) if queue_name is None else queue_name,
             max_attempts=(
                 DEFAULT_MAX_ATTEMPTS if self.max_attempts is None else self.max_attempts
             ),
             dedupe_key=self.dedupe_key,
             schedule_name=self.name,
-        )
+        ).with_canonical(self.payload)
 
     def next_firing(self, now: datetime) -> datetime:
         """Return the first firing after an instant, in UTC.

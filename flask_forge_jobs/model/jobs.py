@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.bounds import (
@@ -23,6 +23,7 @@ from flask_forge_jobs.model.bounds import (
 )
 from flask_forge_jobs.model.dedupe_keys import stored_key
 from flask_forge_jobs.model.instants import MAX_INSTANT_US, from_micros, to_micros
+from flask_forge_jobs.model.payloads import canonical
 
 DEFAULT_MAX_ATTEMPTS = 5
 MAX_ATTEMPTS_RANGE = (1, 1000)
@@ -31,6 +32,7 @@ DEDUPE_KEY_LENGTH = 255
 DEDUPE_FOR_RANGE = (timedelta(milliseconds=1), timedelta(days=365))
 REPLACEABLE = ("payload", "run_at")
 _NEEDS_A_KEY = "needs a dedupe_key or dedupe_by_args"
+EMPTY_PAYLOAD = "{}"
 MAX_PAYLOAD_BYTES = 1_048_576
 MAX_BULK_JOBS = 10_000
 MAX_ERROR_HISTORY = 32
@@ -71,8 +73,9 @@ class NewJob:
 
     Args:
         kind: Selects the task, 1 to 128 characters.
-        payload: Canonical JSON text as made by
-            :func:`flask_forge_jobs.model.payloads.dump`.
+        payload: Any JSON value; a text is taken for the JSON text of one, so that the
+            value ``"hello"`` is written ``'"hello"'``. The field holds canonical JSON
+            text. An empty object by default.
         queue_name: Queue to wait in, 1 to 128 characters.
         priority: Lower runs first; a signed 32-bit number.
         max_attempts: How often the job may run, 1 to 1000.
@@ -91,12 +94,12 @@ class NewJob:
             meets no others; by default it is shared by all queues.
 
     Raises:
-        InvalidInputError: A value is outside its bounds, or what goes with a key has
-            none; the field is named.
+        InvalidInputError: A value is outside its bounds or not strict JSON, or what
+            goes with a key has none; the field is named.
     """
 
     kind: str
-    payload: str = "{}"
+    payload: Any = EMPTY_PAYLOAD
     queue_name: str = "default"
     priority: int = 0
     max_attempts: int = DEFAULT_MAX_ATTEMPTS
@@ -130,6 +133,8 @@ class NewJob:
             object.__setattr__(self, "replace", chosen)
         if self.job_id is not None:
             check_job_id(self.job_id)
+        if self.payload is not EMPTY_PAYLOAD:
+            object.__setattr__(self, "payload", canonical(self.payload))
         _check_payload(self.payload)
 
     @property
@@ -140,13 +145,28 @@ class NewJob:
         owner = self.queue_name if self.is_key_of_queue else None
         return stored_key(self.dedupe_key, owner)
 
-    def with_payload(self, payload: str) -> NewJob:
+    def with_payload(self, payload: object) -> NewJob:
         """Return the same job with another payload, which alone is checked.
+
+        Args:
+            payload: As for the class.
+
+        Raises:
+            InvalidInputError: It is not strict JSON or too long.
+        """
+        return self.with_canonical(canonical(payload))
+
+    def with_canonical(self, payload: str) -> NewJob:
+        """Return the same job with a payload that is known to be good.
 
         A task's jobs differ in nothing else, and the checks cost more than the copy.
 
+        Args:
+            payload: Text that :func:`flask_forge_jobs.model.payloads.dump` made; it is
+                not looked at again.
+
         Raises:
-            InvalidInputError: The payload is too long.
+            InvalidInputError: It is too long.
         """
         _check_payload(payload)
         job = object.__new__(NewJob)

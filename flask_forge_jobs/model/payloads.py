@@ -193,6 +193,26 @@ def dump(value: object, field: str = "payload", max_bytes: int | None = None) ->
     return text
 
 
+def canonical(payload: object, field: str = "payload") -> str:
+    """Return canonical JSON text of a value, or of the JSON text of one.
+
+    Args:
+        payload: A text is taken for JSON text and read as strictly as a request's body;
+            anything else is a value.
+        field: Start of the path in an error.
+
+    Raises:
+        InvalidInputError: As for :func:`load` and :func:`dump`.
+    """
+    if not isinstance(payload, str):
+        return dump(payload, field)
+    try:
+        data = payload.encode("utf-8")
+    except UnicodeEncodeError:
+        raise InvalidInputError(field, "holds half of a surrogate pair") from None
+    return dump(load(data, field), field)
+
+
 def fingerprint(payload: str) -> str:
     """Return text that is equal exactly for payloads that hold the same.
 

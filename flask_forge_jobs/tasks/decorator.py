@@ -233,7 +233,7 @@ class Task(Generic[P, R]):
             return options.new_job(self.kind, payload, self._router)
         if self._template.queue_name != (options.queue or self._router(self.kind)):
             self._template = options.new_job(self.kind, "{}", self._router)
-        return self._template.with_payload(payload)
+        return self._template.with_canonical(payload)
 
     # -- on the worker ---------------------------------------------------------------
 

@@ -63,7 +63,6 @@ class JobOptions:
         """
         return NewJob(
             kind=kind,
-            payload=payload,
             queue_name=router(kind) if self.queue is None else self.queue,
             priority=self.priority,
             max_attempts=self.max_attempts,
@@ -73,7 +72,7 @@ class JobOptions:
             dedupe_for=self.dedupe_for,
             replace=self.replace,
             job_id=self.job_id,
-        )
+        ).with_canonical(payload)
 
     def _key(self, kind: str, payload: str) -> str | None:
         if self.dedupe_by_args is False:

@@ -194,3 +194,11 @@ def test_digest_changes_with_every_value(change: dict[str, Any]) -> None:
     assert re.fullmatch("[0-9a-f]{16}", some.digest())
     assert some.digest() == replace(some).digest()
     assert some.digest() != replace(some, **change).digest()
+
+
+@pytest.mark.parametrize("payload", ["{bad", '{"a":1,"a":2}', "NaN", '"\\u0000"'])
+def test_a_schedules_payload_is_strict_json(payload: str) -> None:
+    with pytest.raises(InvalidInputError) as raised:
+        replace(NIGHTLY, payload=payload).check()
+
+    assert raised.value.field == "payload"

@@ -159,6 +159,44 @@ def test_a_copy_differs_in_its_payload_only_and_its_size_is_checked() -> None:
         job.with_payload(" " * (MAX_PAYLOAD_BYTES + 1))
 
 
+GOOD = [
+    ({"a": [1, 2.5, None, True, "é"]}, '{"a":[1,2.5,null,true,"\\u00e9"]}'),
+    (("x", 1), '["x",1]'),
+    (None, "null"),
+    (7, "7"),
+    ({}, "{}"),
+    (' { "b" : 1 ,\n"a": "é" } ', '{"b":1,"a":"\\u00e9"}'),
+    ('"hello"', '"hello"'),
+    ("1e2", "100.0"),
+]
+BAD = [
+    "{bad", "", "hello", "NaN", '{"a":NaN}', "-Infinity", '{"a":1e999}',
+    '{"a":1,"a":2}', '"a\x00b"', '"a\\u0000b"', '"\\ud800"', "\ud800",
+    "[" * 65 + "]" * 65,
+    "{} {}", "\ufeff{}", float("nan"), {"a": float("inf")}, {"a": "\x00"}, {1: 2},
+    {"a": object()}, b"{}", ["\ud800"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("given", "stored"), GOOD)
+def test_a_payload_is_a_json_value_or_its_text(given: object, stored: str) -> None:
+    assert NewJob("send", given).payload == stored
+    assert NewJob("send").with_payload(given).payload == stored
+    assert replace(NewJob("send"), payload=given).payload == stored
+
+
+@pytest.mark.parametrize("given", BAD, ids=range(len(BAD)))
+def test_what_is_not_strict_json_is_no_payload(given: object) -> None:
+    for make in (
+        lambda: NewJob("send", given),
+        lambda: NewJob("send").with_payload(given),
+        lambda: replace(NewJob("send"), payload=given),
+    ):
+        with pytest.raises(InvalidInputError) as raised:
+            make()
+        assert raised.value.field.startswith("payload")
+
+
 @pytest.mark.parametrize("text", ["pending", "in_progress", "done", "failed", "dead"])
 def test_status_parses_its_five_texts(text: str) -> None:
     assert JobStatus.parse(text) == text
