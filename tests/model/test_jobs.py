@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
@@ -187,11 +188,12 @@ def test_a_payload_is_a_json_value_or_its_text(given: object, stored: str) -> No
 
 @pytest.mark.parametrize("given", BAD, ids=range(len(BAD)))
 def test_what_is_not_strict_json_is_no_payload(given: object) -> None:
-    for make in (
+    makes: tuple[Callable[[], NewJob], ...] = (
         lambda: NewJob("send", given),
         lambda: NewJob("send").with_payload(given),
         lambda: replace(NewJob("send"), payload=given),
-    ):
+    )
+    for make in makes:
         with pytest.raises(InvalidInputError) as raised:
             make()
         assert raised.value.field.startswith("payload")
