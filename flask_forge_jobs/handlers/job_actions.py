@@ -96,7 +96,8 @@ def new_job(
     """
     check_kind(kind)
     text = dump(payload)
-    return NewJob(
+    return NewJob.of_canonical(
+        text,
         kind=kind,
         queue_name=router(kind) if queue_name is None else queue_name,
         priority=0 if priority is None else priority,
@@ -104,7 +105,7 @@ def new_job(
         dedupe_key=dedupe_key,
         run_at=run_at,
         is_key_of_queue=is_key_of_queue,
-    ).with_canonical(text)
+    )
 
 
 def enqueue(

@@ -108,7 +108,8 @@ class ScheduleDefinition:
             InvalidInputError: A value is outside its bounds.
         """
         queue_name = self.queue_name
-        return NewJob(
+        return NewJob.of_canonical(
+            self.payload,
             kind=self.kind,
             queue_name=router(self.kind) if queue_name is None else queue_name,
             max_attempts=(
@@ -116,7 +117,7 @@ class ScheduleDefinition:
             ),
             dedupe_key=self.dedupe_key,
             schedule_name=self.name,
-        ).with_canonical(self.payload)
+        )
 
     def next_firing(self, now: datetime) -> datetime:
         """Return the first firing after an instant, in UTC.

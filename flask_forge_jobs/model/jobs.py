@@ -145,6 +145,22 @@ class NewJob:
         owner = self.queue_name if self.is_key_of_queue else None
         return stored_key(self.dedupe_key, owner)
 
+    @classmethod
+    def of_canonical(cls, payload: str, **values: Any) -> NewJob:
+        """Return a new job with a payload that is known to be good.
+
+        Args:
+            payload: As for :meth:`with_canonical`.
+            values: Everything else.
+
+        Raises:
+            InvalidInputError: As for the class.
+        """
+        _check_payload(payload)
+        job = cls(**values)
+        _write_payload(job, payload)
+        return job
+
     def with_payload(self, payload: object) -> NewJob:
         """Return the same job with another payload, which alone is checked.
 

@@ -61,7 +61,8 @@ class JobOptions:
         Raises:
             InvalidInputError: A value is outside its bounds.
         """
-        return NewJob(
+        return NewJob.of_canonical(
+            payload,
             kind=kind,
             queue_name=router(kind) if self.queue is None else self.queue,
             priority=self.priority,
@@ -72,7 +73,7 @@ class JobOptions:
             dedupe_for=self.dedupe_for,
             replace=self.replace,
             job_id=self.job_id,
-        ).with_canonical(payload)
+        )
 
     def _key(self, kind: str, payload: str) -> str | None:
         if self.dedupe_by_args is False:
