@@ -103,7 +103,7 @@ def refuse_bad_unread_body(request: Request, max_bytes: int) -> None:
         return
     check_media_type(request)
     try:
-        document = load(body, max_depth=MAX_DEPTH + 1)
+        document = load(body)
     except InvalidInputError:
         return
     if isinstance(document, dict):
