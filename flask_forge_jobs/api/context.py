@@ -21,6 +21,7 @@ from flask_forge_jobs.api.request import (
 from flask_forge_jobs.api.response import LastBody
 from flask_forge_jobs.api.scope import Scope
 from flask_forge_jobs.api.searches import Searches
+from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.auth.principal import Principal
 from flask_forge_jobs.handlers.admission import Admission
 from flask_forge_jobs.handlers.bulk import BulkLimits
@@ -53,7 +54,8 @@ class Api:
         self.options = options
         self._searches = Searches()
         self.last_overview = LastBody()
-        self.masking_redactor = Redactor(options.redact_keys, options.redact)
+        names = (*options.redact_default_keys, *options.redact_keys)
+        self.masking_redactor = Redactor(names, options.redact)
 
     @property
     def storage(self) -> Storage:
@@ -150,8 +152,12 @@ class Api:
         """Return what a view must hold while it uses a filter.
 
         Raises:
+            Forbidden: It searches in payloads, which are searched as they are stored,
+                and the caller may not see them unmasked.
             RateLimitedError: When it is entered and the caller is searching already.
         """
+        if wanted is not None and (wanted.payload_search or "").strip():
+            self.principal.require(Permission.PAYLOAD_REVEAL)
         return self._searches.alone(self.principal.id, wanted)
 
     def request_key(self, operation: str) -> RequestKey | None:

@@ -10,11 +10,12 @@ from flask_forge_jobs.api.request import DEFAULT_MAX_BODY_BYTES
 from flask_forge_jobs.auth.access import Authenticator
 from flask_forge_jobs.auth.tokens import TokenSet
 from flask_forge_jobs.clock import Clock, SystemClock
-from flask_forge_jobs.config.settings import DEFAULT_REDACT_KEYS, Settings
+from flask_forge_jobs.config.settings import Settings
 from flask_forge_jobs.errors import ConfigurationError
 from flask_forge_jobs.handlers.bulk import DEFAULT_MAX_ROWS
 from flask_forge_jobs.handlers.job_actions import Router
 from flask_forge_jobs.handlers.redaction import RedactionHook
+from flask_forge_jobs.model.masking import DEFAULT_REDACT_KEYS
 from flask_forge_jobs.model.queues import DEFAULT_QUEUE
 
 MetricsAuth = Literal["same", "token", "none"]
@@ -37,7 +38,8 @@ class BlueprintOptions:
             default 0, no limit.
         enable_demo: Serve ``POST /jobs/enqueue-demo``; default False, which is 404.
         redact_keys: Key names whose values are masked; see
-            :mod:`flask_forge_jobs.handlers.redaction`.
+            :mod:`flask_forge_jobs.model.masking`.
+        redact_default_keys: Key names that are masked besides them.
         redact: Takes a job and its masked payload and returns the payload to show.
         router: Names the queue of a kind that is enqueued without one; default
             ``default`` for every kind.
@@ -67,7 +69,8 @@ class BlueprintOptions:
     strict_queues: bool = False
     max_queue_depth: int = 0
     enable_demo: bool = False
-    redact_keys: Sequence[str] = DEFAULT_REDACT_KEYS
+    redact_keys: Sequence[str] = ()
+    redact_default_keys: Sequence[str] = DEFAULT_REDACT_KEYS
     redact: RedactionHook | None = None
     router: Router = _default_router
     authenticator: Authenticator | None = None
@@ -108,6 +111,7 @@ class BlueprintOptions:
             max_queue_depth=settings.max_queue_depth,
             enable_demo=settings.enable_demo,
             redact_keys=settings.redact_keys,
+            redact_default_keys=settings.redact_default_keys,
             redact=settings.redact,
             metrics_auth=settings.metrics_auth,
             read_only=settings.read_only,

@@ -17,18 +17,10 @@ from flask_forge_jobs.config import checks
 from flask_forge_jobs.config.hints import near_match
 from flask_forge_jobs.config.urls import CONNECT_TIMEOUT_RANGE_S, POOL_SIZE_RANGE
 from flask_forge_jobs.errors import ConfigurationError
+from flask_forge_jobs.model.masking import DEFAULT_REDACT_KEYS
 
 PREFIX = "FORGE_JOBS_"
 MASK = "***"
-DEFAULT_REDACT_KEYS = (
-    "password",
-    "passwd",
-    "secret",
-    "token",
-    "authorization",
-    "api_key",
-    "cookie",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,10 +165,18 @@ class Settings:
         ),
     )
     redact_keys: tuple[str, ...] = field(
+        default=(),
+        metadata=_option(
+            checks.names(),
+            "Keys whose values are masked before they leave the process, besides those "
+            "of ``FORGE_JOBS_REDACT_DEFAULT_KEYS``.",
+        ),
+    )
+    redact_default_keys: tuple[str, ...] = field(
         default=DEFAULT_REDACT_KEYS,
         metadata=_option(
             checks.names(),
-            "Keys of payloads whose values are masked before they leave the process.",
+            "Keys that are masked in any case; a list of your own replaces it.",
         ),
     )
     redact: Callable[..., object] | None = field(

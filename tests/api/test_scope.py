@@ -27,7 +27,7 @@ def jobs(storage: Storage) -> dict[str, str]:
 
 @pytest.fixture
 def client(storage: Storage) -> FlaskClient:
-    return client_with_token(storage, "operator", ["mail"])
+    return client_with_token(storage, "admin", ["mail"])
 
 
 def _list(client: FlaskClient, **wanted: object) -> tuple[int, list[str], int]:

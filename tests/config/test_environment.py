@@ -68,6 +68,7 @@ def test_environment_takes_every_variable(base_dir: Path) -> None:
         "FORGE_JOBS_CORS_ORIGINS": '["https://ops.example"]',
         "FORGE_JOBS_RATE_LIMITS": '{"read": "5/second"}',
         "FORGE_JOBS_REDACT_KEYS": '["iban"]',
+        "FORGE_JOBS_REDACT_DEFAULT_KEYS": "[]",
         "FORGE_JOBS_MAX_BODY_BYTES": "2048",
     }
     ours = {name for name in environ if name.startswith("FORGE_JOBS_")}
@@ -91,6 +92,7 @@ def test_environment_takes_every_variable(base_dir: Path) -> None:
     assert environment.settings.cors_origins == ("https://ops.example",)
     assert environment.settings.rate_limits == {"read": "5/second"}
     assert environment.settings.redact_keys == ("iban",)
+    assert environment.settings.redact_default_keys == ()
     assert environment.settings.max_body_bytes == 2048
     assert SECRET not in repr(environment)
 

@@ -10,6 +10,7 @@ import pytest
 
 from flask_forge_jobs.config.settings import PREFIX, Settings, options
 from flask_forge_jobs.errors import ConfigurationError
+from flask_forge_jobs.model.masking import DEFAULT_REDACT_KEYS
 
 SECRET = "hunter2"
 SECRET_URL = f"postgresql://jobs:{SECRET}@db.example/jobs"
@@ -31,15 +32,8 @@ def test_settings_have_the_documented_defaults() -> None:
         "FORGE_JOBS_STRICT_QUEUES": False,
         "FORGE_JOBS_MAX_QUEUE_DEPTH": 0,
         "FORGE_JOBS_ENABLE_DEMO": False,
-        "FORGE_JOBS_REDACT_KEYS": (
-            "password",
-            "passwd",
-            "secret",
-            "token",
-            "authorization",
-            "api_key",
-            "cookie",
-        ),
+        "FORGE_JOBS_REDACT_KEYS": (),
+        "FORGE_JOBS_REDACT_DEFAULT_KEYS": DEFAULT_REDACT_KEYS,
         "FORGE_JOBS_REDACT": None,
         "FORGE_JOBS_METRICS_AUTH": "same",
         "FORGE_JOBS_READ_ONLY": False,
@@ -97,6 +91,7 @@ def test_from_mapping_takes_every_key() -> None:
             "FORGE_JOBS_MAX_QUEUE_DEPTH": 100,
             "FORGE_JOBS_ENABLE_DEMO": True,
             "FORGE_JOBS_REDACT_KEYS": ["iban"],
+            "FORGE_JOBS_REDACT_DEFAULT_KEYS": [],
             "FORGE_JOBS_REDACT": authenticate,
             "FORGE_JOBS_METRICS_AUTH": "token",
             "FORGE_JOBS_READ_ONLY": True,
@@ -128,6 +123,7 @@ def test_from_mapping_takes_every_key() -> None:
         100,
         True,
         ("iban",),
+        (),
         authenticate,
         "token",
         True,
@@ -200,6 +196,7 @@ WRONG: list[tuple[str, list[object]]] = [
     ("MAX_QUEUE_DEPTH", ["100", -1, 10**9 + 1, 1e3, True, None]),
     ("ENABLE_DEMO", ["", "true", 1, 0, None]),
     ("REDACT_KEYS", ["", "token", None, [1], [""], {"a": 1}]),
+    ("REDACT_DEFAULT_KEYS", ["", "token", None, [1], [""], {"a": 1}]),
     ("REDACT", ["x", 1, []]),
     ("METRICS_AUTH", ["", "all", None, True]),
     ("READ_ONLY", ["yes", 1, None]),

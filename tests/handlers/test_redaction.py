@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flask_forge_jobs.config.database import DatabaseSettings
-from flask_forge_jobs.handlers.redaction import REDACTED, Redactor, Unmasked
+from flask_forge_jobs.handlers.redaction import Redactor, Unmasked
 from flask_forge_jobs.model.jobs import Job, NewJob
+from flask_forge_jobs.model.masking import REDACTED
 from flask_forge_jobs.storage.connect import open_storage
 from tests.support.costs import no_hang
 
@@ -44,6 +45,22 @@ JSON = st.recursive(
         "api key",
         "Cookie",
         "stripe_api_key_live",
+        "dbpassword",
+        "passwordHash",
+        "tokens",
+        "max_tokens",
+        "authtoken",
+        "session_id",
+        "sessionid",
+        "private_key",
+        "dsn",
+        "SENTRY_DSN",
+        "card_number",
+        "cardNumber",
+        "db_pass",
+        "basicAuth",
+        "credentials",
+        "DATABASE_URL",
     ],
 )
 def test_redactor_hides_secret_keys(key: str) -> None:
@@ -52,7 +69,7 @@ def test_redactor_hides_secret_keys(key: str) -> None:
 
 @pytest.mark.parametrize(
     "key",
-    ["", "user", "tokenizer", "max_tokens", "secretary", "api", "key", "passport"],
+    ["", "user", "tokenizer", "author", "api", "key", "passport", "compass", "card"],
 )
 def test_redactor_shows_harmless_keys(key: str) -> None:
     assert not Redactor().hides(key)
@@ -100,7 +117,26 @@ def test_redactor_is_idempotent_and_leaves_its_argument_alone(value: object) -> 
     [
         ("password=hunter2", "password=[redacted]"),
         ("Password: hunter2, user: ada", "Password: [redacted], user: ada"),
-        ('{"api_key": "a \\" b", "n": 1}', '{"api_key": [redacted], "n": 1}'),
+        ('{"api_key": "a \\" b", "n": 1}', '{"api_key": "[redacted]", "n": 1}'),
+        ("dbpassword=x session_id: y", "dbpassword=[redacted] session_id: [redacted]"),
+        ("db_pass=x compass=y", "db_pass=[redacted] compass=y"),
+        ("private key: abc", "private key: [redacted]"),
+        ("a 'token': ['x', 'y'] b", "a 'token': [redacted] b"),
+        ("{'token': {'a': 'x'}, 'b': 1}", "{'token': [redacted], 'b': 1}"),
+        (
+            'bad {"a": [{"tokens": {"b": {"c": "x"}, "d": "y"}}], "e": 1} sent',
+            'bad {"a": [{"tokens": "[redacted]"}], "e": 1} sent',
+        ),
+        ('{"a":1} {"note":"pwd=x"}', '{"a":1} {"note": "pwd=[redacted]"}'),
+        ('secret={"a": {"b": 1}, "c": "x"} end', "secret=[redacted] end"),
+        (
+            r'"{\"password\": \"x y\", \"b\": 1}"',
+            r'"{\"password\": [redacted], \"b\": 1}"',
+        ),
+        ('{"password": "cut off in the', '{"password": [redacted]'),
+        ("postgresql://ada:p@ss@db/x", "postgresql://ada:[redacted]@db/x"),
+        ("https://0123456789abcdef@db/x", "https://[redacted]@db/x"),
+        ("https://git@example.com/x", "https://git@example.com/x"),
         ("apiKey='x y' rest", "apiKey=[redacted] rest"),
         ("Authorization: Bearer abc.def rest", "Authorization: [redacted] rest"),
         ("Authorization: Basic YWRhOng=", "Authorization: [redacted]"),
@@ -114,6 +150,26 @@ def test_redactor_is_idempotent_and_leaves_its_argument_alone(value: object) -> 
 )
 def test_redactor_masks_text(text: str, masked: str) -> None:
     assert Redactor().text(text) == masked
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("postgresql://ada:pw@db/x", "postgresql://ada:[redacted]@db/x"),
+        (
+            "https://a.example/?b=1&auth_token=x&c=2",
+            "https://a.example/?b=1&auth_token=[redacted]&c=2",
+        ),
+        (
+            "https://a.example/?X-Amz-Signature=x#y",
+            "https://a.example/?X-Amz-Signature=[redacted]#y",
+        ),
+        ("password=x", "password=x"),
+    ],
+)
+def test_credentials_in_the_urls_of_payloads_are_masked(text: str, masked: str) -> None:
+    """Of other texts there a word like ``password=`` is data."""
+    assert Redactor().payload({"note": [text]}) == {"note": [masked]}
 
 
 @given(st.text())
@@ -134,8 +190,14 @@ def test_redactor_takes_any_text(text: str) -> None:
         "://" * 108_000,
         "://" + "a" * 320_000,
         "://a:" * 64_000,
+        "[[" * 160_000,
+        '{"a":' * 64_000,
+        r"token=\'" * 36_000,
+        "token=[" * 36_000,
+        "session" * 40_000,
+        "?" * 320_000,
     ],
-    ids=range(8),
+    ids=range(14),
 )
 def test_redactor_is_fast_on_hostile_text(text: str) -> None:
     """Minutes if each start were followed to the end."""

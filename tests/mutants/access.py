@@ -12,6 +12,7 @@ _LOOPBACK = "auth/loopback.py"
 _GUARD = "api/guard.py"
 _SCOPE = "api/scope.py"
 _REDACTION = "handlers/redaction.py"
+_MASKING = "model/masking.py"
 _AUDITOR = "api/auditor.py"
 
 MUTANTS = (
@@ -250,8 +251,8 @@ MUTANTS = (
     # -- what it may see ---------------------------------------------------------------
     Mutant(
         "secrets in a list are shown",
-        _REDACTION,
-        "return [self._masked(member, mask) for member in value]",
+        _MASKING,
+        "return [self.masked(member, mask) for member in value]",
         "return list(value)",
         (
             (
@@ -262,7 +263,7 @@ MUTANTS = (
     ),
     Mutant(
         "a key in camel case is shown",
-        _REDACTION,
+        _MASKING,
         'humps = _CAMEL_HUMP.sub("_", key).casefold()',
         "humps = key.casefold()",
         ("handlers/test_redaction.py::test_redactor_hides_secret_keys",),
@@ -281,9 +282,9 @@ MUTANTS = (
     ),
     Mutant(
         "passwords in addresses are shown",
-        _REDACTION,
-        '_TOKEN.sub(REDACTED, _URL_PASSWORD.sub(rf"\\g<1>{REDACTED}@", text))',
-        "_TOKEN.sub(REDACTED, text)",
+        _MASKING,
+        "return _TOKEN.sub(REDACTED, _without_credentials(text))",
+        "return _TOKEN.sub(REDACTED, text)",
         ("handlers/test_redaction.py::test_redactor_masks_text",),
     ),
     Mutant(

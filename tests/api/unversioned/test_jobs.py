@@ -8,10 +8,11 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from flask_forge_jobs.api.blueprint import BlueprintOptions
-from flask_forge_jobs.model.jobs import ClaimedJob, JobStatus
+from flask_forge_jobs.model.jobs import ClaimedJob, JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import Settlement
 from flask_forge_jobs.storage.base import Storage
 from tests.api.mounting import PREFIX, mount
+from tests.api.tokens import client_with_token
 
 ROW_KEYS = [
     "id", "queue_name", "kind", "status", "priority", "attempts", "max_attempts",
@@ -227,14 +228,50 @@ def test_inspect_masks_secrets_in_payload_and_errors(
     assert '"apiKey":"[redacted]"' in inspected
 
 
-def test_inspect_masks_the_configured_keys_only(storage: Storage) -> None:
-    client = mount(storage, BlueprintOptions(redact_keys=("iban*",)))
+@pytest.mark.parametrize(
+    ("options", "password"),
+    [
+        (BlueprintOptions(redact_keys=("iban*",)), "[redacted]"),
+        (BlueprintOptions(redact_keys=("iban*",), redact_default_keys=()), "y"),
+    ],
+)
+def test_configured_keys_are_masked_besides_those_that_are_known(
+    storage: Storage, options: BlueprintOptions, password: str
+) -> None:
+    client = mount(storage, options)
     job_id = _enqueue(client, payload={"iban_de": "x", "password": "y"})
 
     document = client.get(f"{PREFIX}/jobs/inspect/{job_id}").json
 
     assert document is not None
-    assert document["payload"] == {"iban_de": "[redacted]", "password": "y"}
+    assert document["payload"] == {"iban_de": "[redacted]", "password": password}
+
+
+@pytest.mark.parametrize("role", ["viewer", "operator"])
+def test_sec_S37_nobody_searches_in_what_it_may_not_see(
+    storage: Storage, role: str
+) -> None:
+    """A search that finds the job would tell of its password letter by letter."""
+    payload = '{"password":"hunter2"}'
+    storage.jobs.enqueue(NewJob("k", payload))
+    client = client_with_token(storage, role)
+    wanted = {"payload_search": "hunter"}
+    act = {"action": "retry", "filter": wanted, "dry_run": True}
+    page = {"limit": 9, "offset": 0}
+
+    answers = [
+        client.post(f"{PREFIX}/jobs/list", json={"filter": wanted, **page}),
+        client.get(f"{PREFIX}/v1/jobs?q=hunter"),
+        client.get(f"{PREFIX}/v1/jobs?q=nothing"),
+        client.post(f"{PREFIX}/v1/jobs/actions", json=act),
+    ]
+
+    assert {answer.status_code for answer in answers} == {403}
+    assert "payload.reveal" in answers[0].text
+    blank = {"filter": {"payload_search": " "}, **page}
+    assert client.post(f"{PREFIX}/jobs/list", json=blank).get_json()["total"] == 1
+    admin = client_with_token(storage, "admin")
+    assert len(admin.get(f"{PREFIX}/v1/jobs?q=hunter").get_json()["rows"]) == 1
 
 
 @pytest.mark.parametrize(
