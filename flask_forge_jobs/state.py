@@ -16,6 +16,7 @@ from flask import Flask, current_app, has_app_context
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.config.database import DatabaseConfig
 from flask_forge_jobs.config.settings import Settings
+from flask_forge_jobs.model.masking import Masking
 from flask_forge_jobs.runtime.runtime import QueueRuntime
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.tasks.registry import TaskRegistry
@@ -63,6 +64,7 @@ class ApplicationState:
             cancel_grace_s=self.settings.cancel_grace_s,
             clock=self.clock,
             router=self.router,
+            mask=Masking(self.settings.masked_keys).text,
         ).with_schedules_of(self.name)
 
 

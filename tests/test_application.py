@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import decimal
 import json
+import logging
 import subprocess
 import sys
 import threading
@@ -17,7 +18,13 @@ from typing import Any
 import pytest
 from flask import Flask, current_app, g, has_app_context, has_request_context
 
-from flask_forge_jobs import ConfigurationError, ForgeJobs, JobStatus, current_job
+from flask_forge_jobs import (
+    ConfigurationError,
+    Dead,
+    ForgeJobs,
+    JobStatus,
+    current_job,
+)
 from flask_forge_jobs.model.jobs import Job
 from flask_forge_jobs.state import state_of
 from tests.support.applications import worker
@@ -36,9 +43,10 @@ def make_app(forge: ForgeJobs, tmp_path: Path) -> Iterator[MakeApp]:
     """Make applications on SQLite files of their own; one backend is enough here."""
     made: list[Flask] = []
 
-    def make(name: str = "shop") -> Flask:
+    def make(name: str = "shop", **config: object) -> Flask:
         app = Flask(name, instance_path=str(tmp_path / name))
         app.testing = True
+        app.config.update(config)
         forge.init_app(app)
         made.append(app)
         return app
@@ -90,6 +98,55 @@ def test_each_attempt_has_its_context_popped_however_it_ends(
     assert torn_down == [1, 2]
     expected = JobStatus.DONE if ending is None else JobStatus.FAILED
     assert {stored(app, job_id).status for job_id in jobs} == {expected}
+
+
+FORGED = "refused\n2026-01-01 ERROR all is lost\r\x1b[31m\u202e"
+SECRETS = (
+    "password=hunterzwei iban: hunterzwei postgresql://ada:hunterzwei@db/shop "
+    '{"order": {"card_number": "hunterzwei"}}'
+)
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [
+        ValueError(FORGED + SECRETS),
+        KeyError(SECRETS),
+        ExceptionGroup(FORGED, [ValueError(SECRETS)]),
+        Dead(FORGED + SECRETS),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_sec_S41_what_a_task_raises_is_masked_and_one_line(
+    make_app: MakeApp,
+    forge: ForgeJobs,
+    caplog: pytest.LogCaptureFixture,
+    ending: Exception,
+) -> None:
+    """S37 as well: in the table, and in whatever the log is told."""
+    app = make_app(FORGE_JOBS_REDACT_KEYS=["iban"])
+    formatter = logging.Formatter("%(message)s")
+
+    @forge.task
+    def ends() -> None:
+        raise ending
+
+    job_id = enqueue(app, "ends")
+    with (
+        caplog.at_level(logging.DEBUG, "flask_forge_jobs"),
+        worker(app, threads=1) as runs,
+    ):
+        runs.wait_for(1)
+
+    job = stored(app, job_id)
+    texts = [str(job.last_error), *(entry.message for entry in job.error_history)]
+    lines = [formatter.format(record) for record in caplog.records]
+    assert len(texts) > 1
+    assert [line for line in lines if "ends" in line]
+    for text in texts + lines:
+        assert "hunterzwei" not in text
+        assert text.isprintable()
+    assert all("[redacted]" in text for text in texts)
 
 
 def test_a_teardown_that_fails_leaves_the_outcome(

@@ -306,6 +306,11 @@ class Settings:
         ),
     )
 
+    @property
+    def masked_keys(self) -> tuple[str, ...]:
+        """Every key whose values are masked."""
+        return (*self.redact_default_keys, *self.redact_keys)
+
     @classmethod
     def from_mapping(cls, config: Mapping[str, object]) -> Settings:
         """Read the settings of an application.

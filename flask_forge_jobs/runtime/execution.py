@@ -20,14 +20,20 @@ from flask_forge_jobs.model.outcomes import (
     Outcome,
     PutOff,
     Throttled,
-    clip,
 )
 from flask_forge_jobs.model.seats import SeatPlan, seat_wait_s
 from flask_forge_jobs.storage.rate_limits import RateLimits
 from flask_forge_jobs.storage.seats import Seats
 from flask_forge_jobs.tasks.cancellation import CancelToken
 from flask_forge_jobs.tasks.context import TaskContext
-from flask_forge_jobs.tasks.failures import describe_failure, forget_frames
+from flask_forge_jobs.tasks.failures import (
+    Mask,
+    describe_failure,
+    fit,
+    forget_frames,
+    mask_known,
+    trace_of,
+)
 from flask_forge_jobs.tasks.registry import TaskRegistry
 
 logger = get_logger(__name__)
@@ -96,6 +102,7 @@ class Runner:
         rate_limits: The token buckets that tasks take from.
         seats: Where jobs of tasks that only so many may run at once find a seat; None
             in the process of a task, whose jobs have theirs.
+        mask: Masks the secrets in what a task raises.
         report: Takes an execution and the text of a progress report; keeps it for the
             heartbeat by default.
     """
@@ -110,6 +117,7 @@ class Runner:
         enqueue: Callable[[NewJob], EnqueueResult],
         rate_limits: RateLimits,
         seats: Seats | None,
+        mask: Mask = mask_known,
         report: Report = keep_progress,
     ) -> None:
         self._registry = registry
@@ -119,6 +127,7 @@ class Runner:
         self._enqueue = enqueue
         self._rate_limits = rate_limits
         self._seats = seats
+        self._mask = mask
         self._report = report
         self._warned_at: dict[str, float] = {}
 
@@ -137,10 +146,11 @@ class Runner:
     def run(self, execution: Execution) -> Outcome:
         """Run the task of a job and return how it ended; never raises."""
         try:
-            return _checked(self._run(execution))
-        except BaseException as error:
-            logger.exception("job %s could not be run", execution.job.id)
-            failed = Failed(describe_failure(error))
+            return _checked(self._run(execution), self._mask)
+        except BaseException as error:  # noqa: BLE001  # nothing may end the worker
+            trace = trace_of(error, self._mask)
+            logger.error("job %s could not be run: %s", execution.job.id, trace)  # noqa: TRY400
+            failed = Failed(fit(describe_failure(error), self._mask))
             forget_frames(error)
             return failed
 
@@ -157,8 +167,9 @@ class Runner:
         try:
             with self._scope():
                 outcome = task.run(self._context(execution), job.payload)
-        except BaseException as error:  # of the scope, not of the task
-            logger.exception("the context of job %s failed", job.id)
+        except BaseException as error:  # noqa: BLE001  # of the scope, not of the task
+            trace = trace_of(error, self._mask)
+            logger.error("the context of job %s failed: %s", job.id, trace)  # noqa: TRY400
             if outcome is None:  # else the work is done, whatever its clean-up says
                 outcome = Failed(describe_failure(error))
             forget_frames(error)
@@ -180,6 +191,7 @@ class Runner:
             progress_sink=lambda text: self._report(execution, text),
             rate_limits=self._rate_limits,
             throttle_attempts=job.throttle_attempts,
+            mask=self._mask,
         )
 
     def _take_seat(
@@ -208,17 +220,19 @@ class Runner:
         return Failed(message, delay_at_least_s=MISSING_TASK_DELAY_S)
 
 
-def _checked(outcome: object) -> Outcome:
+def _checked(outcome: object, mask: Mask) -> Outcome:
     """Return what a task of somebody's own class gave us, or say what it lacks.
+
+    Messages are made fit to be stored.
 
     A batch of outcomes is stored as one, so a bad one would hold up all the others.
     """
     if isinstance(outcome, Done):
         return outcome
     if isinstance(outcome, Failed):
-        return replace(outcome, message=clip(str(outcome.message)))
+        return replace(outcome, message=fit(str(outcome.message), mask))
     if isinstance(outcome, Dead):
-        return Dead(clip(str(outcome.message)))
+        return Dead(fit(str(outcome.message), mask))
     if isinstance(outcome, PutOff):
         return PutOff(outcome.retry_after_s)
     if isinstance(outcome, Throttled):  # of a class that may have forgotten ours

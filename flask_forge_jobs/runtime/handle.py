@@ -109,6 +109,7 @@ class RuntimeHandle:
                 # Made after the dispatcher, which needs its settings.
                 lambda name: self._supervisor.settings_of(name),  # noqa: PLW0108
                 plan.jitter,
+                plan.mask,
             ),
             recorder=self.storage.recorder,
             clock=plan.clock,

@@ -18,6 +18,7 @@ from flask_forge_jobs.runtime.execution import (
 from flask_forge_jobs.runtime.isolation import check_isolation
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.seats import Seats
+from flask_forge_jobs.tasks.failures import Mask, mask_known
 from flask_forge_jobs.tasks.registry import TaskRegistry
 from flask_forge_jobs.tasks.routing import Router
 
@@ -47,6 +48,7 @@ class RuntimePlan:
             means any.
         application: Whose schedules the registry holds; None declares none.
         task_command: Starts a process for tasks that want one of their own.
+        mask: Masks the secrets in what a task raises.
     """
 
     storage: Storage
@@ -64,6 +66,7 @@ class RuntimePlan:
     parent_pid: int | None = None
     application: str | None = None
     task_command: tuple[str, ...] = ()
+    mask: Mask = mask_known
 
     def check(self) -> None:
         """Check what was declared, before anything is stored.
@@ -96,5 +99,6 @@ class RuntimePlan:
             enqueue=self.storage.jobs.enqueue,
             rate_limits=self.storage.rate_limits,
             seats=seats,
+            mask=self.mask,
             report=report,
         )

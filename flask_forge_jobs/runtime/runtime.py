@@ -22,6 +22,7 @@ from flask_forge_jobs.runtime.plan import (
     RuntimePlan,
 )
 from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.tasks.failures import Mask, mask_known
 from flask_forge_jobs.tasks.registry import TaskRegistry
 from flask_forge_jobs.tasks.routing import DefaultRouter, Router
 
@@ -44,6 +45,8 @@ class QueueRuntime:
         jitter: Returns a number in [0, 1) that spreads retries; None spreads nothing.
         router: Names the queue of a kind for cron schedules that name none; sends
             everything to ``default`` by default.
+        mask: Masks the secrets in what a task raises before it is stored and logged;
+            masks the keys of ``FORGE_JOBS_REDACT_DEFAULT_KEYS`` by default.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class QueueRuntime:
         ids: UlidGenerator | None = None,
         jitter: Callable[[], float] | None = fraction,
         router: Router | None = None,
+        mask: Mask = mask_known,
     ) -> None:
         clock = clock or SystemClock()
         self.plan = RuntimePlan(
@@ -72,6 +76,7 @@ class QueueRuntime:
             ids=ids or UlidGenerator(clock),
             jitter=jitter,
             router=DefaultRouter() if router is None else router,
+            mask=mask,
         )
         self._has_started = False
 

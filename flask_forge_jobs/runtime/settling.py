@@ -17,13 +17,18 @@ from flask_forge_jobs.model.outcomes import (
     PutOff,
     Released,
     Settlement,
-    clip,
     settle,
 )
 from flask_forge_jobs.model.queues import QueueSettings
 from flask_forge_jobs.runtime.execution import Execution
 from flask_forge_jobs.tasks.cancellation import CancelReason
-from flask_forge_jobs.tasks.failures import describe_failure
+from flask_forge_jobs.tasks.failures import (
+    Mask,
+    describe_failure,
+    fit,
+    mask_known,
+    trace_of,
+)
 
 logger = get_logger(__name__)
 
@@ -37,15 +42,18 @@ class Settler:
     Args:
         settings_of: Returns the settings of a queue as last seen.
         jitter: Returns a number in [0, 1) that spreads retries.
+        mask: Masks the secrets in what an outcome raises.
     """
 
     def __init__(
         self,
         settings_of: Callable[[str], QueueSettings],
         jitter: Callable[[], float] | None,
+        mask: Mask = mask_known,
     ) -> None:
         self._settings_of = settings_of
         self._jitter = jitter
+        self._mask = mask
         self.lost_count = 0
 
     def settle(self, execution: Execution, outcome: Outcome) -> Settlement | None:
@@ -56,15 +64,16 @@ class Settler:
         """
         try:
             return self._settle(execution, outcome)
-        except Exception as error:
-            logger.exception("cannot settle how job %s ended", execution.job.id)
+        except Exception as error:  # noqa: BLE001  # the others must be stored
+            trace = trace_of(error, self._mask)
+            logger.error("cannot settle how job %s ended: %s", execution.job.id, trace)  # noqa: TRY400
             return self._unsettled(execution, error)
 
     def _unsettled(self, execution: Execution, error: Exception) -> Settlement:
         job = execution.job
         settlement = settle(
             job,
-            Failed(clip(f"{UNSETTLED_MESSAGE}: {describe_failure(error)}")),
+            Failed(fit(f"{UNSETTLED_MESSAGE}: {describe_failure(error)}", self._mask)),
             failure_delay_s=failure_delay_s(
                 job.attempts, QueueSettings(job.queue_name), None
             ),

@@ -20,7 +20,7 @@ from flask_forge_jobs.runtime.crew import Crew
 from flask_forge_jobs.runtime.execution import Execution, Runner
 from flask_forge_jobs.runtime.lane import Lane, may_wait
 from flask_forge_jobs.runtime.look_ahead import MOST_BYTES_AHEAD, LookAhead
-from flask_forge_jobs.tasks.failures import describe_failure
+from flask_forge_jobs.tasks.failures import describe_failure, fit, mask_known
 
 logger = get_logger(__name__)
 
@@ -319,7 +319,8 @@ class SlotPool:
                 execution = self._next(execution, outcome)
         except BaseException as error:
             logger.exception("a slot thread has ended; another one takes its place")
-            self._replace_thread(Failed(describe_failure(error)))
+            text = fit(describe_failure(error), mask_known)
+            self._replace_thread(Failed(text))
 
     def _replace_thread(self, outcome: Outcome) -> None:
         """End the calling thread, and the run that it leaves."""

@@ -13,6 +13,7 @@ from flask_forge_jobs.model.outcomes import MAX_PROGRESS_BYTES, PutOff
 from flask_forge_jobs.model.payloads import dump
 from flask_forge_jobs.storage.rate_limits import RateLimits
 from flask_forge_jobs.tasks.cancellation import CancelToken
+from flask_forge_jobs.tasks.failures import Mask, mask_known
 
 EnqueueJob = Callable[[NewJob], EnqueueResult]
 ProgressSink = Callable[[str], None]
@@ -39,6 +40,7 @@ class TaskContext:
         progress_sink: Takes the canonical JSON text of a progress report.
         rate_limits: The token buckets that all processes share.
         throttle_attempts: How often in a row the job was throttled or put off.
+        mask: Masks the secrets in what is logged of the task.
     """
 
     job_id: str
@@ -54,6 +56,7 @@ class TaskContext:
     progress_sink: ProgressSink
     rate_limits: RateLimits
     throttle_attempts: int = 0
+    mask: Mask = mask_known
 
     @property
     def is_last_attempt(self) -> bool:

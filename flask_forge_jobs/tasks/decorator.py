@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import logging
 from collections.abc import Callable, Collection, Coroutine
 from contextvars import copy_context
 from dataclasses import replace
@@ -20,6 +21,7 @@ from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.bounds import shown
 from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
+from flask_forge_jobs.model.one_line import one_line
 from flask_forge_jobs.model.outcomes import (
     MAX_RESULT_BYTES,
     Dead,
@@ -32,7 +34,11 @@ from flask_forge_jobs.model.outcomes import (
 from flask_forge_jobs.model.payloads import dump, load_text
 from flask_forge_jobs.model.seats import SeatPlan
 from flask_forge_jobs.tasks.context import TaskContext, enter, running_context
-from flask_forge_jobs.tasks.failures import describe_failure, forget_frames
+from flask_forge_jobs.tasks.failures import (
+    describe_failure,
+    forget_frames,
+    trace_of,
+)
 from flask_forge_jobs.tasks.options import JobOptions
 from flask_forge_jobs.tasks.parameters import Parameters
 from flask_forge_jobs.tasks.routing import DefaultRouter
@@ -275,8 +281,10 @@ class Task(Generic[P, R]):
         except (Throttled, Dead) as outcome:
             forget_frames(outcome)
             return _storable(outcome)
-        except BaseException as error:  # no task may end its worker
-            logger.info("task %s raised", self.kind, exc_info=True)
+        except BaseException as error:  # noqa: BLE001  # no task may end its worker
+            if logger.isEnabledFor(logging.INFO):
+                trace = trace_of(error, context.mask)
+                logger.info("task %s raised: %s", one_line(self.kind), trace)
             message = describe_failure(error)
             forget_frames(error)
             return Failed(message)

@@ -1,13 +1,50 @@
-"""From an exception to the text that is stored with the job."""
+"""From an exception to the text that is stored with the job, and to a line of the log.
+
+What a task raises may quote whatever it was given: secrets are masked, and what could
+start a new line or steer a terminal is escaped, before it is stored or logged.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import traceback
+from collections.abc import Callable, Iterator
 
+from flask_forge_jobs.model.masking import Masking
+from flask_forge_jobs.model.one_line import one_line
 from flask_forge_jobs.model.outcomes import MAX_ERROR_BYTES, clip
 
 _LONGEST_CHAIN = 20
 _MOST_MEMBERS = 8
+# Longer than what is kept, or a secret that is cut would not be recognised.
+_LOOKED_AT = 2 * MAX_ERROR_BYTES
+_LONGEST_TRACE = 4000
+Mask = Callable[[str], str]
+mask_known: Mask = Masking().text
+
+
+def fit(text: str, mask: Mask) -> str:
+    """Return an error's text as it may be stored: masked, one line, at most 8 KiB.
+
+    Args:
+        text: Any text.
+        mask: Masks the secrets in it.
+    """
+    return clip(one_line(mask(text[:_LOOKED_AT]), MAX_ERROR_BYTES))
+
+
+def trace_of(error: BaseException, mask: Mask) -> str:
+    """Return where an exception came from as one masked line, its end if it is long.
+
+    Args:
+        error: The exception.
+        mask: Masks the secrets in it.
+    """
+    try:
+        lines = "".join(traceback.format_exception(error)).strip()
+    except BaseException:  # noqa: BLE001  # whatever a stranger's exception may raise
+        lines = type(error).__name__
+    shown = mask(lines[-_LOOKED_AT:])
+    return one_line(shown[-_LONGEST_TRACE:], _LONGEST_TRACE)
 
 
 def describe_failure(error: BaseException) -> str:

@@ -253,6 +253,44 @@ def test_a_scope_that_fails_at_its_end_leaves_the_outcome(
     assert "the context of job job-1 failed" in caplog.text
 
 
+@pytest.mark.parametrize("is_scope", [True, False])
+def test_sec_S41_what_cannot_be_run_is_logged_masked_and_on_one_line(
+    caplog: pytest.LogCaptureFixture, *, is_scope: bool
+) -> None:
+    error = LookupError("no session\nERROR forged \x1b[1m password=hunter2")
+
+    @contextlib.contextmanager
+    def scope() -> Iterator[None]:
+        if is_scope:
+            raise error
+        yield
+
+    registry = registry_of(QuickTask("quick", failing(error)))
+    outcome = runner_of(registry, scope=scope).run(
+        Execution(claimed(kind="quick"), 0.0)
+    )
+
+    escaped = "no session\\nERROR forged \\x1b[1m password=[redacted]"
+    assert outcome == Failed(escaped)
+    assert caplog.records
+    for record in caplog.records:
+        assert record.exc_info is None
+        assert escaped in record.getMessage()
+        assert "hunter2" not in record.getMessage()
+        assert record.getMessage().isprintable()
+
+
+@pytest.mark.parametrize("kind", [Failed, Dead])
+def test_a_message_is_masked_before_it_is_cut(kind: type[Failed | Dead]) -> None:
+    text = "x" * (MAX_ERROR_BYTES - 20) + " token=" + "hunter2" * 100
+
+    outcome = outcome_of(lambda _: kind(text))
+
+    assert isinstance(outcome, Failed | Dead)
+    assert "hunter" not in outcome.message
+    assert len(outcome.message.encode()) <= MAX_ERROR_BYTES
+
+
 def test_a_missing_task_fails_the_job_for_a_minute() -> None:
     """D18: most likely a deploy is under way."""
     outcome = runner_of(TaskRegistry()).run(Execution(claimed(kind="gone"), 0.0))

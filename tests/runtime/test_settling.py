@@ -71,6 +71,32 @@ def test_what_cannot_be_settled_is_a_failure(attempts: int, status: JobStatus) -
     assert str(settlement.error).startswith(f"{UNSETTLED_MESSAGE}: ")
 
 
+class Telling(Throttled):
+    """Quotes a secret and forges a line."""
+
+    @property  # type: ignore[override]
+    def scope(self) -> str:
+        raise LookupError("first\nERROR second password=hunter2")
+
+    @scope.setter
+    def scope(self, _: object) -> None:
+        pass
+
+
+def test_what_cannot_be_settled_is_told_masked_and_on_one_line(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    settlement = settler().settle(Execution(claimed(), 0.0), Telling(1.0))
+
+    assert settlement is not None
+    told = [str(settlement.error), *(each.getMessage() for each in caplog.records)]
+    assert len(told) > 1
+    for text in told:
+        assert r"first\nERROR second password=[redacted]" in text
+        assert "hunter2" not in text
+    assert not any(record.exc_info for record in caplog.records)
+
+
 def test_settings_that_cannot_be_read_hold_up_no_outcome() -> None:
     def fail(_: str) -> QueueSettings:
         raise ZeroDivisionError("a bug")
