@@ -27,6 +27,7 @@ from flask_forge_jobs.model.jobs import (
     JobStatus,
     NewJob,
 )
+from flask_forge_jobs.model.one_line import one_line
 from flask_forge_jobs.model.outcomes import (
     CANCELLED_MESSAGE,
     Done,
@@ -316,7 +317,7 @@ def test_sec_S33_S41_a_kind_is_looked_up_and_nothing_else(
     with running(storage, registry):
         for kind, job_id in ids.items():
             job = wait_for_status(storage, job_id, JobStatus.FAILED)
-            assert job.last_error == f"no task registered for kind: {kind}"
+            assert job.last_error == one_line(f"no task registered for kind: {kind}")
 
     said = [text for text in caplog.messages if "task" in text]
     assert len(said) > len(NO_TASKS)

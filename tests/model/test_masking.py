@@ -1,0 +1,35 @@
+"""What else masking does is tested through the redactor that answers go through."""
+
+from __future__ import annotations
+
+import pytest
+
+from flask_forge_jobs.model.masking import DEFAULT_REDACT_KEYS, REDACTED, Masking
+
+
+@pytest.mark.parametrize("name", DEFAULT_REDACT_KEYS)
+def test_every_default_name_is_found_in_keys_and_in_prose(name: str) -> None:
+    masking = Masking()
+
+    assert masking.hides(name.upper())
+    assert masking.hides(f"my_{name}s")
+    assert masking.text(f"{name}=hunter2") == f"{name}={REDACTED}"
+    assert masking.text(f"my_{name}s: hunter2") == f"my_{name}s: {REDACTED}"
+
+
+def test_short_names_hit_whole_words_only() -> None:
+    masking = Masking(["pin", "order"])
+
+    assert [masking.hides(key) for key in ("pin", "user_pins", "shipping")] == [
+        True, True, False,
+    ]  # fmt: skip
+    assert [masking.hides(key) for key in ("preorder", "reorders", "orderly")] == [
+        True, True, False,
+    ]  # fmt: skip
+    assert masking.text("pin=1 shipping=2") == f"pin={REDACTED} shipping=2"
+
+
+def test_json_in_prose_is_left_alone_where_nothing_is_hidden() -> None:
+    text = 'sent {"a":[1, 2],  "b":{}} and [["x"]]'
+
+    assert Masking().text(text) == text
