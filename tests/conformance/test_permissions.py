@@ -104,6 +104,9 @@ def expected(route: Route, caller: str, request: Sample) -> set[int]:
             return {403}
         if route.reach is not Reach.VIEW:
             return {404} if route.reach is Reach.JOB else {403}
+    role = ROLES[caller] if caller in ROLES else ROLES["operator"]
+    if "payload_search" in str(request.body) and Permission.PAYLOAD_REVEAL not in role:
+        return {403}
     if name in REFUSED_BY_THE_VIEW:
         return {REFUSED_BY_THE_VIEW[name]}
     return {route.status, *route.other_answers}
