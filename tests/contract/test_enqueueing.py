@@ -14,6 +14,7 @@ from flask_forge_jobs.model.outcomes import (
     Released,
     Throttled,
 )
+from flask_forge_jobs.model.payloads import dump
 from flask_forge_jobs.model.queues import DEFAULT_MAX_WORKERS
 from flask_forge_jobs.storage.base import Storage
 from tests.support.jobs import (
@@ -68,16 +69,15 @@ def test_enqueue_stores_every_field(storage: Storage) -> None:
 @pytest.mark.parametrize("text", ["%s %(x)s", "';--", "? :now", "日本語 🙂", "\\"])
 def test_text_is_stored_as_it_is(storage: Storage, text: str) -> None:
     name = text.replace("?", "x").replace("%", "$")
-    new = NewJob(text, f'"{text}"', queue_name=name, dedupe_key=text)
+    payload = dump(text)
+    new = NewJob(text, payload, queue_name=name, dedupe_key=text)
     job_id = storage.jobs.enqueue(new).id
 
     stored = storage.job_reader.get(job_id)
     claimed = claim_one(storage, queue_name=name)
 
-    assert (stored.kind, stored.payload, stored.dedupe_key) == (text, f'"{text}"', text)
-    assert (claimed.kind, claimed.payload, claimed.queue_name) == (
-        text, f'"{text}"', name,
-    )  # fmt: skip
+    assert (stored.kind, stored.payload, stored.dedupe_key) == (text, payload, text)
+    assert (claimed.kind, claimed.payload, claimed.queue_name) == (text, payload, name)
 
 
 def test_a_payload_of_a_mebibyte_comes_back_whole(storage: Storage) -> None:
