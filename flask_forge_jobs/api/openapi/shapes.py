@@ -18,6 +18,7 @@ from marshmallow.fields import Field
 
 from flask_forge_jobs.api.schemas.fields import (
     ANY_JSON_REF,
+    IS_ALIAS,
     WITHOUT_NUL,
     AnyJson,
     StrictField,
@@ -61,6 +62,15 @@ class RequestConverter(OpenAPIConverter):
             added["enum"] = [*ret["enum"], None]
         return added
 
+    def fields2jsonschema(
+        self, fields: Mapping[str, Field[Any]], **kwargs: Any
+    ) -> JsonSchema:
+        """Leave out other names of the same."""
+        aliases = _aliases(fields)
+        named = {name: fields[name] for name in fields if name not in aliases}
+        found: JsonSchema = super().fields2jsonschema(named, **kwargs)
+        return found
+
     def schema2jsonschema(self, schema: type[Schema] | Schema) -> JsonSchema:
         """Say of an unknown key that is ignored what the gate says of it."""
         found: JsonSchema = super().schema2jsonschema(schema)
@@ -68,6 +78,10 @@ class RequestConverter(OpenAPIConverter):
             found["propertyNames"] = {"pattern": WITHOUT_NUL}
             found["additionalProperties"] = {"$ref": ANY_JSON_REF}
         return found
+
+
+def _aliases(fields: Mapping[str, Field[Any]]) -> set[str]:
+    return {name for name, field in fields.items() if IS_ALIAS in field.metadata}
 
 
 class AnswerConverter(OpenAPIConverter):
@@ -106,9 +120,14 @@ class Shapes:
 
     def query(self, schema: Schema) -> list[JsonSchema]:
         """Return the parameters of a query; null cannot be written in one."""
-        parameters: list[JsonSchema] = self._requests.converter.schema2parameters(
-            schema, location="query"
-        )
+        aliases = _aliases(schema.fields)
+        parameters: list[JsonSchema] = [
+            parameter
+            for parameter in self._requests.converter.schema2parameters(
+                schema, location="query"
+            )
+            if parameter["name"] not in aliases
+        ]
         for parameter in parameters:
             _drop_null(parameter["schema"])
         return parameters

@@ -21,6 +21,9 @@ T = TypeVar("T")
 _I32 = (-(2**31), 2**31 - 1)
 _U32 = (0, 2**32 - 1)
 _LONGEST_INSTANT = 128
+# Marks a field that is another name of one: the document names that one only, because
+# it cannot say of a query that the two must agree.
+IS_ALIAS = "is_alias"
 UNKNOWN_MESSAGE = "is not a known key"
 # What the JSON gate refuses in any string; ``\\0`` is no escape of ECMA's patterns.
 WITHOUT_NUL = r"^[^\u0000]*$"

@@ -7,14 +7,14 @@ from typing import Any
 from marshmallow import Schema, ValidationError, post_load
 
 from flask_forge_jobs.api.schemas import bounds
-from flask_forge_jobs.api.schemas.fields import Text
+from flask_forge_jobs.api.schemas.fields import IS_ALIAS, Text
 
 
 class NamesQueue(Schema):
     """A shape with ``queue_name``, which may be written ``queue``."""
 
     queue_name = Text(load_default=None, metadata=bounds.QUEUE_NAME)
-    queue = Text(load_default=None, metadata=bounds.QUEUE_NAME)
+    queue = Text(load_default=None, metadata={IS_ALIAS: True, **bounds.QUEUE_NAME})
 
     @post_load
     def with_one_name(self, values: dict[str, Any], **_: Any) -> dict[str, Any]:
@@ -31,4 +31,4 @@ class AsksQueue(NamesQueue):
     """Likewise in a query, where any text names a queue or none."""
 
     queue_name = Text(load_default=None)
-    queue = Text(load_default=None)
+    queue = Text(load_default=None, metadata={IS_ALIAS: True})
