@@ -248,7 +248,7 @@ def test_server_stores_a_job(
 
 def test_demo_runs_a_job_on_data_that_goes_away(tmp_path: Path) -> None:
     with demo_server(tmp_path) as (started, url, data):
-        status, job_id = call(f"{url}/jobs/enqueue-demo", {"sleep_ms": 1})
+        status, job_id = call(f"{url}/jobs/enqueue-demo", {})
         storage = open_storage(DatabaseSettings(path=data / "queue.sqlite"))
         with contextlib.closing(storage):
             wait_for_status(storage, job_id, JobStatus.DONE)

@@ -19,18 +19,18 @@ def test_every_answer_carries_the_protective_headers(
 
 
 @pytest.mark.parametrize(
-    ("path", "since"),
+    ("path", "body", "since"),
     [
-        ("/jobs/requeue", "@1767225600"),
-        ("/v1/jobs/requeue", "@1767225600"),
-        ("/jobs/enqueue-demo", "@1767225600"),
-        ("/jobs/retry", None),
+        ("/jobs/requeue", {"ids": []}, "@1767225600"),
+        ("/v1/jobs/requeue", {"ids": []}, "@1767225600"),
+        ("/jobs/enqueue-demo", {}, "@1767225600"),
+        ("/jobs/retry", {"ids": []}, None),
     ],
 )
 def test_deprecated_routes_say_so(
-    client: FlaskClient, path: str, since: str | None
+    client: FlaskClient, path: str, body: dict[str, list[str]], since: str | None
 ) -> None:
-    answer = client.post(PREFIX + path, json={"ids": []})
+    answer = client.post(PREFIX + path, json=body)
 
     assert answer.status_code == 200
     assert answer.headers.get("Deprecation") == since

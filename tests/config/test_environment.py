@@ -209,6 +209,7 @@ _AS_TEXT = {
     "SQLITE_SYNCHRONOUS": "NORMAL",
     "RATE_LIMITS": '{"read": "5/second"}',
     "REDACT_KEYS": '["iban"]',
+    "REDACT_DEFAULT_KEYS": "[]",
     "ALLOWED_HOSTS": '["jobs.example"]',
     "CORS_ORIGINS": '["https://ops.example"]',
 }
