@@ -14,6 +14,9 @@ MOST_AHEAD = 128
 MOST_BYTES_AHEAD = 16 * 1024 * 1024
 # Weight of the newest job in the means: about the last ten count.
 _WEIGHT = 0.2
+# A run that is shorter than the mean counts for less: where one job in twenty is slow,
+# the quick ones between two of them must not make it seem that none is.
+_SHORTER_WEIGHT = 0.02
 
 
 class LookAhead:
@@ -33,7 +36,8 @@ class LookAhead:
         if self._mean_s is None:
             self._mean_s = run_s
         else:
-            self._mean_s += _WEIGHT * (run_s - self._mean_s)
+            weight = _WEIGHT if run_s > self._mean_s else _SHORTER_WEIGHT
+            self._mean_s += weight * (run_s - self._mean_s)
 
     def learn_size(self, payload_bytes: int) -> None:
         """Take the size of a claimed payload into the mean, in bytes."""

@@ -47,7 +47,7 @@ def test_look_ahead_follows_tasks_that_become_slower() -> None:
 
 
 def test_look_ahead_follows_tasks_that_become_faster() -> None:
-    look_ahead = learned(0.5, *[0.001] * 40)
+    look_ahead = learned(0.5, *[0.001] * 250)
 
     assert look_ahead.jobs(1) > 10
 
@@ -87,3 +87,26 @@ def test_disappoint_forgets_the_mean() -> None:
     look_ahead.disappoint()
 
     assert look_ahead.jobs(8) == 0
+
+
+def test_quick_jobs_between_slow_ones_are_not_claimed_ahead() -> None:
+    """They would wait in a full worker while others have room for them."""
+    look_ahead = LookAhead()
+    seen = []
+
+    for number in range(200):
+        look_ahead.learn(8.0 if number % 20 == 0 else 0.001)
+        seen.append(look_ahead.jobs(24))
+
+    assert set(seen) == {0}
+
+
+def test_quick_jobs_are_claimed_ahead_again_when_slow_ones_are_over() -> None:
+    look_ahead = LookAhead()
+    look_ahead.learn(0.001)
+    look_ahead.learn(8.0)
+
+    for _ in range(250):
+        look_ahead.learn(0.001)
+
+    assert look_ahead.jobs(8) > 8
