@@ -304,7 +304,7 @@ class PostgresDatabase:
         ends_itself: bool = False,
         stores: bool = True,
     ) -> tuple[PostgresTransaction, T]:
-        pool, quiet = self._state.pool, self._state.quiet
+        pool, quiet = self._current.pool, self._current.quiet  # of who opened
         with (
             self._retried,
             pool.connection(urgent=urgent) as connection,

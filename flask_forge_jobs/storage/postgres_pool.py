@@ -16,6 +16,8 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import psycopg2
@@ -176,6 +178,37 @@ def _cut(connection: Connection) -> None:
         duplicate.shutdown(socket.SHUT_RDWR)
 
 
+class Permits:
+    """A semaphore in C: every call of the storage takes and gives back one.
+
+    Args:
+        count: How many there are.
+    """
+
+    def __init__(self, count: int) -> None:
+        left: SimpleQueue[None] = SimpleQueue()
+        for _ in range(count):
+            left.put(None)
+        self._left = left
+        self.release = partial(left.put, None)
+
+    def acquire(self, wait_s: float) -> bool:
+        """Take one; False when none was given back within ``wait_s`` seconds."""
+        try:
+            self._left.get(timeout=wait_s)
+        except Empty:
+            return False
+        return True
+
+    def acquire_at_once(self) -> bool:
+        """Take one if there is one."""
+        try:
+            self._left.get_nowait()
+        except Empty:
+            return False
+        return True
+
+
 class _Pooled:
     """A connection and what the pool knows of it."""
 
@@ -214,8 +247,8 @@ class ConnectionPool:
         self._wait_s = wait_s
         self._random = random
         self._idle: list[_Pooled] = []
-        self._free = threading.Semaphore(size)
-        self._reserved = threading.Semaphore(1)
+        self._free = Permits(size)
+        self._reserved = Permits(1)
         self.watchdog = Watchdog()
         self.backend_pids: set[int] = set()
 
@@ -231,7 +264,7 @@ class ConnectionPool:
         """
         return _Loan(self, urgent=urgent)
 
-    def permit(self, *, urgent: bool) -> threading.Semaphore:
+    def permit(self, *, urgent: bool) -> Permits:
         """Wait until one more connection may be in use.
 
         Returns:
@@ -240,12 +273,12 @@ class ConnectionPool:
         Raises:
             StorageBusyError: None became free in time.
         """
-        if self._free.acquire(blocking=False):
+        if self._free.acquire_at_once():
             return self._free
         permit = self._reserved if urgent else self._free
         wait_s = left_s(self._wait_s)
         ends_at = time.monotonic() + wait_s
-        while not permit.acquire(timeout=min(wait_s, _CHECK_PERIOD_S)):
+        while not permit.acquire(min(wait_s, _CHECK_PERIOD_S)):
             self._check()
             wait_s = ends_at - time.monotonic()
             if wait_s <= 0:

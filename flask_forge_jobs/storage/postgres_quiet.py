@@ -9,7 +9,6 @@ notify drop what has been heard, and they fail.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 
@@ -56,12 +55,12 @@ class Quiet:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._until = -math.inf
+        self._until = 0.0
 
     @property
     def is_on(self) -> bool:
         """Whether nobody is told."""
-        return self._clock() < self._until
+        return self._until > 0 and self._clock() < self._until
 
     def note_unheard(self, part: float) -> None:
         """Take in that a commit could not notify.

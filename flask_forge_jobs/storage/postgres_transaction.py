@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Iterable, Sequence
+from functools import cache
 from itertools import islice
 
 import psycopg2
@@ -30,6 +31,12 @@ def version_check(known_version: int) -> str:
         "LOCK TABLE forge_schema IN ACCESS SHARE MODE;\n"
         f"SELECT forge_check_version({known_version})"
     )
+
+
+@cache
+def _that_knows(sql: str, known_version: int) -> str:
+    """Return a statement that needs no parameter for what never changes."""
+    return sql.replace("%(known)s", str(known_version))
 
 
 class PostgresTransaction:
@@ -66,7 +73,7 @@ class PostgresTransaction:
         self._cursor = connection.cursor()
 
     def _execute(self, name: str, parameters: dict[str, Parameter]) -> None:
-        sql = self._sql(name, parameters)
+        sql = self._sql(name)
         if self._pending:  # values in there may look like parameters
             text = self._cursor.mogrify(sql, parameters).decode("utf-8")
             self._cursor.execute(self._unsent(text))
@@ -84,12 +91,12 @@ class PostgresTransaction:
         self._is_begun = True
         return text
 
-    def _sql(self, name: str, parameters: dict[str, Parameter]) -> str:
+    def _sql(self, name: str) -> str:
         if self._is_quiet and name == "enqueue":
             name = "enqueue_quietly"
         statement = self._statements[name]
         if statement.uses_known:
-            parameters["known"] = self._known_version
+            return _that_knows(statement.sql, self._known_version)
         return statement.sql
 
     def all(self, name: str, /, **parameters: Parameter) -> list[Row]:
@@ -104,7 +111,7 @@ class PostgresTransaction:
 
     def later(self, name: str, /, **parameters: Parameter) -> None:
         """Send a statement together with the next one, or with the commit."""
-        text = self._cursor.mogrify(self._sql(name, parameters), parameters)
+        text = self._cursor.mogrify(self._sql(name), parameters)
         self.send_ahead(text.decode("utf-8"))
 
     def send_ahead(self, text: str) -> None:
