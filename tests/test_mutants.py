@@ -79,6 +79,7 @@ def toy_mutant(old: str, new: str) -> Mutant:
     return Mutant(f"{old} is {new}", "toy.py", old, new, ("test_toy.py",))
 
 
+@pytest.mark.long
 def test_a_mutant_is_killed_or_survives(toy: Path, tmp_path: Path) -> None:
     copy = Copy(tmp_path / "copy", toy, os.environ)
     killed, survivor = toy_mutant(">=", ">"), toy_mutant(">=", "==")

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, linear_regression
 
+import psutil
+
 HOUR_S = 3600.0
 # A sample may come while a connection is being replaced.
 _SLACK = 2
@@ -94,6 +96,26 @@ def look_at(pid: int, at_s: float) -> Sample:
         files=sum(1 for _ in (process / "fd").iterdir()),
         threads=int(fields["Threads"]),
     )
+
+
+class MachineTime:
+    """How much of all processors was used since this was made, by everything."""
+
+    def __init__(self) -> None:
+        self._idle_s, self._all_s = _processor_seconds()
+
+    def busy_share(self) -> float:
+        """Return the share, from 0 to 1."""
+        idle_s, all_s = _processor_seconds()
+        return 1 - (idle_s - self._idle_s) / (all_s - self._all_s)
+
+
+def _processor_seconds() -> tuple[float, float]:
+    """Return what all processors were idle, and how long they have been there."""
+    times = psutil.cpu_times()
+    # What guests take is part of the time of users.
+    guests_s = times.guest + times.guest_nice
+    return times.idle + times.iowait, sum(times) - guests_s
 
 
 def _range(numbers: Sequence[int]) -> str:
