@@ -101,6 +101,19 @@ def test_sec_S46_installing_runs_nothing_of_ours(
         assert not {"cmdclass", "setup_requires"} & set(metadata[section]), section
 
 
+def test_sec_S46_a_release_is_audited_and_says_what_is_in_it() -> None:
+    """A vulnerability that is known ends it before anything is published."""
+    flow = (ROOT / ".github" / "workflows" / "release.yml").read_text("utf-8")
+    build, publish = flow.split("  publish:\n")
+
+    assert "pip-audit --path installed/" in build
+    assert "cyclonedx-py environment --validate" in build
+    assert "needs: build" in publish
+    for step in ("attest-build-provenance", "attest-sbom", "gh-action-pypi-publish"):
+        assert step in publish
+    assert not re.search("password|secrets[.]", flow)
+
+
 # -- S47 ---------------------------------------------------------------------------
 
 
@@ -160,3 +173,27 @@ def test_sec_S49_threat_model_covers_every_permission_and_setting() -> None:
     assert "Owns the workers" in page
     table = (ROOT / "docs" / "reference" / "http.rst").read_text("utf-8")
     assert all(f"   * - ``{role}``" in table for role in ROLES)
+
+
+# -- the checklist -----------------------------------------------------------------
+
+# What the package does not do needs no test.
+NOT_THERE = {35, 36}
+
+
+def test_checklist_has_fifty_points_each_with_tests() -> None:
+    page = (ROOT / "docs" / "explanation" / "security.rst").read_text("utf-8")
+    points = [
+        int(number) for number in re.findall(r"^   \* - S(\d\d)$", page, re.MULTILINE)
+    ]
+    tested = {
+        int(number)
+        for path in (ROOT / "tests").rglob("test_*.py")
+        for name in re.findall(
+            r"^ *def test_sec_(\w+)\(", path.read_text("utf-8"), re.MULTILINE
+        )
+        for number in re.findall(r"S(\d\d)(?=_)", name)
+    }
+
+    assert points == list(range(1, 51))
+    assert tested == set(points) - NOT_THERE
