@@ -7,7 +7,9 @@ here. A route whose permission nobody chose cannot be made at all.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -171,6 +173,56 @@ def test_a_caller_without_queues_sees_and_changes_nothing(
             told = f"{request.path} {request.query} {request.body}"
             shown = {each for each in known if each in answer.text}
             assert not [each for each in shown if each not in told], route
+
+
+@pytest.mark.parametrize("caller", [caller for caller in CALLERS if caller in ROLES])
+def test_text_after_bearer_and_a_cookie_change_nothing_for_another_site(
+    storage: Storage, database_settings: DatabaseSettings, caller: str
+) -> None:
+    """An authenticator of the host may have looked at the cookie only."""
+    client = client_of_principal(storage, Principal.with_role(caller, caller))
+    sent = {
+        "Authorization": "Bearer x",
+        "Cookie": "session=x",
+        "Sec-Fetch-Site": "cross-site",
+    }
+    before = _content(database_settings)
+
+    for route in ROUTES:
+        if route.mutates:
+            assert sample(route).send(client, sent).status_code == 403, route
+    assert _content(database_settings) == before
+
+
+TAKES_KEYS = [route for route in ROUTES if "dedupe_key" in str(sample(route).body)]
+
+
+@pytest.mark.parametrize("route", TAKES_KEYS, ids=ids_of)
+@pytest.mark.parametrize("caller", ["another queue", "operator"])
+def test_keys_of_another_queue_are_neither_met_nor_told(
+    storage: Storage, route: Route, caller: str
+) -> None:
+    """Those of jobs and those of requests; who is limited to nothing meets the job."""
+    theirs = sample(route).send(client_of("admin", storage), {"Idempotency-Key": "1"})
+    (held,) = _ids_in(theirs.text)
+    body = json.loads(json.dumps(sample(route).body).replace(QUEUE, OTHER_QUEUE))
+    request = replace(sample(route), body=body)
+
+    first = request.send(client_of(caller, storage), {"Idempotency-Key": "1"})
+    again = request.send(client_of(caller, storage), {"Idempotency-Key": "2"})
+
+    ids = _ids_in(first.text) | _ids_in(again.text)
+    assert len(ids) == 1
+    assert (held in ids) is (caller not in LIMITED)
+    assert "Idempotency-Replayed" not in {*first.headers.keys(), *again.headers.keys()}
+
+
+def test_there_are_routes_that_take_keys() -> None:
+    assert len(TAKES_KEYS) >= 4
+
+
+def _ids_in(text: str) -> set[str]:
+    return set(re.findall(r"\b[0-9A-HJKMNP-TV-Z]{26}\b", text))
 
 
 def _content(settings: DatabaseSettings) -> list[object]:
