@@ -21,7 +21,6 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "api/options": "test_extension.py, through the keys of an application",
     "tasks/registering": "test_extension.py, as forge.task(...)",
     "runtime/handle": "runtime/test_runtime.py, with what starts it",
-    "runtime/offers": "runtime/test_dispatcher.py, through what makes them",
     "runtime/plan": "runtime/test_runtime.py, through what fills it",
     "model/overview": "contract/test_job_reader.py, on both backends",
     "storage/finishing": "contract/test_fencing.py and contract/test_cooldowns.py, "

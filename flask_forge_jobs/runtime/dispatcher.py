@@ -23,7 +23,6 @@ from flask_forge_jobs.model.outcomes import Failed, Released
 from flask_forge_jobs.runtime.back_off import FIRST_BACK_OFF_S, BackOff
 from flask_forge_jobs.runtime.claims import ClaimsUnderWay
 from flask_forge_jobs.runtime.execution import Execution
-from flask_forge_jobs.runtime.offers import Offers, SlotOffer
 from flask_forge_jobs.runtime.outbox import Outbox
 from flask_forge_jobs.runtime.outlook import Outlook
 from flask_forge_jobs.runtime.settling import Settler
@@ -93,9 +92,6 @@ class Dispatcher:
         self._sifter = Sifter(jobs, recorder, self._outbox, self._lock)
         self.claims = ClaimsUnderWay()
         self._is_claiming = True
-        # Queues that a claim under way asks.
-        self._asked: set[str] = set()
-        self._offers = Offers(self._queue_names, pool, clock)
         self._ends_at: float | None = None
         self._back_off = BackOff(clock)
         self._is_failing = False
@@ -111,7 +107,6 @@ class Dispatcher:
 
     def start(self) -> None:
         """Start the thread."""
-        self._offers.start()
         self._thread.start()
 
     def wake(self, queue_name: str | None = None) -> None:
@@ -145,41 +140,6 @@ class Dispatcher:
         with self._lock:
             self._outbox.give_back(self._pool.take_back(queue_name=queue_name))
         self._signal.set()
-
-    def offer(self, queue_name: str) -> SlotOffer | None:
-        """Keep a slot for a job that a producer in this process is about to store."""
-        if not self._offers.is_for(queue_name) or not self._thread.is_alive():
-            return None
-        with self._lock:
-            if (
-                not self._is_claiming
-                or self._back_off.is_on
-                # Others come first, or may take the slot.
-                or queue_name in self._outlook.hopeful
-                or queue_name in self._asked
-                or not self._may_claim()
-            ):
-                return None
-            offer = SlotOffer(self.owner, queue_name, self._accept)
-            if not self._offers.keep(offer):
-                return None
-            self.claims.begin(offer)
-            return offer
-
-    def _accept(self, offer: SlotOffer, jobs: Sequence[ClaimedJob]) -> None:
-        """Start what was claimed for a slot that was offered."""
-        now = self._clock.monotonic()
-        with self._lock:
-            self.claims.end(offer)
-            starts = self._offers.settle(offer, jobs)
-            if self._is_claiming:
-                self._take_in(jobs, {}, now)
-                has_limit = any(self._pool.timeout_of(job) is not None for job in jobs)
-                # Nothing else would make the thread look after them.
-                if has_limit or self._outbox or (jobs and not starts):
-                    self._signal.set()
-                return
-        self.release(jobs)
 
     def release(self, jobs: Iterable[ClaimedJob]) -> None:
         """Give jobs back without the thread, which may have ended."""
@@ -287,8 +247,6 @@ class Dispatcher:
                     moments.extend(self._outlook.next_looks())
             if self._pool.buffered:
                 moments.append(now + GIVE_BACK_AFTER_S)
-            # Work that waits may have the slots then.
-            moments.extend(self._pool.kept_until())
         moments.extend(self._time_limits.next_looks())
         return max(min(moments) - now, 0.0)
 
@@ -334,23 +292,20 @@ class Dispatcher:
             promote = outlook.is_time_to_promote(now)
             # A wake-up from here on means work that this claim may not see.
             outlook.hopeful.difference_update(demand)
-            self._asked = set(demand)
-            self.claims.begin(self)
+            self.claims.begin()
             writing = self._outbox.batch()
         try:
             exchange = self._jobs.exchange(self.owner, writing, demand, promote=promote)
         except BaseException as error:
             with self._lock:
-                self._asked.clear()
-                self.claims.end(self)
+                self.claims.end()
                 self._outbox.note_failure(writing)
                 outlook.hopeful.update(demand)
             if not isinstance(error, NO_FAULT_OF_OUTCOMES):
                 self._sifter.sift(self.owner, writing)
             raise
         with self._lock:
-            self._asked.clear()
-            self.claims.end(self)
+            self.claims.end()
             self._outbox.note_written(writing)
             outlook.note_exchange(
                 self._clock.monotonic(), promoted=promote and bool(demand)

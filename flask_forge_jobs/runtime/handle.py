@@ -194,7 +194,6 @@ class RuntimeHandle:
             self._listener_is_pushing = listener.is_pushing
             self._stop_listening = listener.stop
             self._dispatcher.start()
-            self.storage.jobs.takers.add(self._dispatcher)
             for service in self._services:
                 service.start()
         except BaseException:
@@ -272,7 +271,6 @@ class RuntimeHandle:
             return self._all_ended
 
     def _stop(self, timeout_s: float) -> bool:
-        self.storage.jobs.takers.discard(self._dispatcher)
         self._dispatcher.stop_claiming()
         all_ended = self._pool.wait_until_quiet(timeout_s)
         if not all_ended:

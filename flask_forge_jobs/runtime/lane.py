@@ -30,14 +30,12 @@ class Lane:
         running: The run in each slot.
         buffer: Claimed jobs that wait for a slot.
         look_ahead: How many may wait.
-        kept: For whom slots are kept, and until which monotonic instant.
     """
 
     limit: int = 0
     running: dict[int, Execution] = field(default_factory=dict)
     buffer: deque[Execution] = field(default_factory=deque)
     look_ahead: LookAhead = field(default_factory=LookAhead)
-    kept: dict[object, float] = field(default_factory=dict)
     # Incarnation of each slot: counts up when an abandoned run leaves it (D3).
     _incarnations: list[int] = field(default_factory=list)
     _free: list[int] = field(default_factory=list)
@@ -45,8 +43,7 @@ class Lane:
     @property
     def room(self) -> int:
         """How many more jobs could run if there were threads for them."""
-        held = len(self.running) + len(self.buffer) + len(self.kept)
-        return max(self.limit - held, 0)
+        return max(self.limit - len(self.running) - len(self.buffer), 0)
 
     @property
     def startable(self) -> int:
@@ -104,11 +101,6 @@ class Lane:
                 0 if is_new else self._incarnations[slot],
                 None if run is None else run.job.id,
             )
-
-    def forget_holders(self, now: float) -> None:
-        """Keep slots no longer for whom they were kept until now."""
-        if self.kept:
-            self.kept = {who: until for who, until in self.kept.items() if until > now}
 
     def take_back(self) -> list[Execution]:
         """Remove and return what waits."""

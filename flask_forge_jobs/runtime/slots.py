@@ -89,7 +89,6 @@ class SlotPool:
             names: The queues that may have work; the others get no share.
         """
         with self._lock:
-            self._forget_holders()
             wanted: dict[str, int] = {}
             asked = [name for name in self._order if name in names]
             free = self._free_threads()
@@ -111,9 +110,7 @@ class SlotPool:
 
     def _free_threads(self) -> int:
         """How many threads have neither a run nor a claimed job that waits for them."""
-        spoken_for = sum(
-            len(lane.buffer) + len(lane.kept) for lane in self._lanes.values()
-        )
+        spoken_for = sum(len(lane.buffer) for lane in self._lanes.values())
         return self._crew.most - self._running - spoken_for
 
     def feed(self, jobs: Iterable[ClaimedJob]) -> list[Execution]:
@@ -144,41 +141,6 @@ class SlotPool:
                 self._crew.staff(self._startable())
                 self._work.notify(count)
         return refused
-
-    def keep_slot(self, queue_name: str, holder: object, until: float) -> bool:
-        """Keep a slot for a job that is about to be stored, if one is free.
-
-        Args:
-            queue_name: The job's queue.
-            holder: Whom it is kept for; see :meth:`release_slot`.
-            until: Monotonic instant from which on others may have it all the same.
-        """
-        with self._lock:
-            self._forget_holders()
-            lane = self._lanes[queue_name]
-            if not self._starts_at_once(lane):
-                return False
-            lane.kept[holder] = until
-            return True
-
-    def release_slot(self, queue_name: str, holder: object) -> bool:
-        """Keep a slot no longer; return whether a job would start there at once."""
-        with self._lock:
-            lane = self._lanes[queue_name]
-            lane.kept.pop(holder, None)
-            return self._starts_at_once(lane)
-
-    def kept_until(self) -> list[float]:
-        """Return the monotonic instants at which kept slots are anybody's again."""
-        with self._lock:
-            self._forget_holders()
-            return [at for lane in self._lanes.values() for at in lane.kept.values()]
-
-    def _forget_holders(self) -> None:
-        """Keep slots no longer for holders that have not come in time."""
-        now = self._clock.monotonic()
-        for lane in self._lanes.values():
-            lane.forget_holders(now)
 
     def _starts_at_once(self, lane: Lane) -> bool:
         """Whether the next job of a queue would start without a wait."""

@@ -29,7 +29,6 @@ from flask_forge_jobs.storage.database import (
     encode_names,
     encode_rows,
 )
-from flask_forge_jobs.storage.handing_over import Takers
 from flask_forge_jobs.storage.known_queues import KnownQueues
 from flask_forge_jobs.storage.request_keys import remember, remembered
 
@@ -52,7 +51,6 @@ class Enqueuer:
         self._ids = ids
         self._clock = clock
         self._queues = KnownQueues(database, clock)
-        self.takers = Takers(database)
 
     def enqueue(self, job: NewJob, most_waiting: int | None = None) -> EnqueueResult:
         """Store one job; see :meth:`JobQueue.enqueue`."""
@@ -88,24 +86,9 @@ class Enqueuer:
     def _store_alone(self, job: NewJob, parameters: dict[str, Parameter]) -> int | None:
         """Store a job by a commit of its own; None when its key is held."""
         queue_name = job.queue_name
-        if job.run_at is None and job.dedupe_key is None and job.job_id is None:
-            offer = self.takers.offer(queue_name)
-            if offer is not None:
-                due_us = self.takers.hand_over(offer, queue_name, parameters)
-                return self._stored_due_us(parameters) if due_us is None else due_us
         due_us = _due(self._database.single("enqueue", **parameters))
         if due_us is not None:
             self._database.wake(queue_name)
-        return due_us
-
-    def _stored_due_us(self, parameters: dict[str, Parameter]) -> int:
-        """Return when a stored job without a key may start."""
-        rows = self._database.look(
-            "find_enqueued", id=parameters["id"], dedupe_key=None
-        )
-        if not rows:  # it has ended and is deleted already
-            return self._clock.now_us()
-        due_us: int = rows[0][-1]
         return due_us
 
     def enqueue_many(

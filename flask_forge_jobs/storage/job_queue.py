@@ -74,7 +74,6 @@ class JobQueue:
         self._recorder = recorder
         self._uncommitted = uncommitted
         self._enqueuer = Enqueuer(database, ids, clock)
-        self.takers = self._enqueuer.takers
 
     # -- producing -----------------------------------------------------------------
 

@@ -12,7 +12,6 @@ _TEST = "contract/test_enqueueing.py"
 _UNIQUE = "contract/test_unique_jobs.py"
 _REQUESTS = "contract/test_request_keys.py"
 _ADMITTING = "contract/test_admitting.py"
-_HANDING = "contract/test_handing_over.py"
 
 MUTANTS = (
     # -- due times ---------------------------------------------------------------------
@@ -231,32 +230,5 @@ MUTANTS = (
         "bounds.keys() & keyed & new",
         "bounds.keys() & keyed - new",
         ("contract/test_admitting.py::test_a_full_queue_refuses",),
-    ),
-    # -- handing over ------------------------------------------------------------------
-    Mutant(
-        "a job for later is offered to a free slot",
-        _ENQUEUEING,
-        "if job.run_at is None and job.dedupe_key is None and job.job_id is None:",
-        "if job.dedupe_key is None and job.job_id is None:",
-        (f"{_HANDING}::test_a_job_for_later_is_not_offered",),
-    ),
-    Mutant(
-        "a job is taken by who has handed it over to a later claim",
-        _COMMON,
-        "AND process_id = :owner AND claims = 1",
-        "AND process_id = :owner",
-        (
-            (
-                f"{_HANDING}"
-                "::test_a_job_that_was_claimed_again_meanwhile_is_left_to_that_claim"
-            ),
-        ),
-    ),
-    Mutant(
-        "a repeated hand-over claims a second job",
-        "storage/handing_over.py",
-        "            if transaction.attempt:\n",
-        "            if transaction.attempt > 1:\n",
-        (f"{_HANDING}::test_a_job_whose_answer_got_lost_is_taken_by_the_next_try",),
     ),
 )

@@ -329,8 +329,8 @@ MUTANTS = (
     Mutant(
         "a claim counts as over while it is under way",
         "runtime/claims.py",
-        "all(number > newest for",
-        "all(number >= newest for",
+        "newest < self._count or",
+        "newest <= self._count or",
         (
             (
                 "runtime/test_claims.py"

@@ -68,30 +68,6 @@ MUTANTS = (
         ),
     ),
     Mutant(
-        "a slot is offered although work waits",
-        _DISPATCHER,
-        "                or queue_name in self._outlook.hopeful\n",
-        "",
-        (
-            (
-                "runtime/test_dispatcher.py"
-                "::test_no_slot_is_offered_by_who_would_not_claim"
-            ),
-        ),
-    ),
-    Mutant(
-        "a slot is offered while a claim may fill it",
-        _DISPATCHER,
-        "                or queue_name in self._asked\n",
-        "",
-        (
-            (
-                "runtime/test_dispatcher.py"
-                "::test_no_slot_is_offered_while_a_claim_may_fill_it"
-            ),
-        ),
-    ),
-    Mutant(
         "the pause does not grow while the database is away",
         "runtime/back_off.py",
         "max(self._pause_s * 2, FIRST_BACK_OFF_S)",
@@ -153,11 +129,11 @@ MUTANTS = (
         ),
     ),
     Mutant(
-        "a kept slot counts as free",
+        "a job that waits for a slot leaves room for another",
         _LANE,
-        "held = len(self.running) + len(self.buffer) + len(self.kept)",
-        "held = len(self.running) + len(self.buffer)",
-        ("runtime/test_lane.py::test_a_kept_slot_is_no_room_until_its_time_is_over",),
+        "max(self.limit - len(self.running) - len(self.buffer), 0)",
+        "max(self.limit - len(self.running), 0)",
+        ("runtime/test_lane.py",),
     ),
     Mutant(
         "the successor of an abandoned run has its id",

@@ -80,17 +80,6 @@ def test_a_slot_that_was_never_used_is_reported_too() -> None:
     ]
 
 
-def test_a_kept_slot_is_no_room_until_its_time_is_over() -> None:
-    found = lane(limit=1, waiting=0)
-    found.kept["holder"] = 7.0
-
-    found.forget_holders(6.9)
-    room = found.room
-    found.forget_holders(7.0)
-
-    assert (room, found.room) == (0, 1)
-
-
 @pytest.mark.parametrize(
     ("waiting", "room", "startable"), [(0, 2, 0), (1, 1, 1), (5, 0, 2)]
 )

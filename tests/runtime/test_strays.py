@@ -67,12 +67,12 @@ def test_a_job_that_nobody_knows_goes_back_as_it_was_claimed(rig: Rig) -> None:
 
 
 def test_a_job_of_a_claim_under_way_may_still_arrive(rig: Rig) -> None:
-    rig.here.claims.begin(rig)
+    rig.here.claims.begin()
     job = rig.claim()
     early = [list(rig.beat()) for _ in range(3)]
 
     rig.here.known.add(job.run_id)
-    rig.here.claims.end(rig)
+    rig.here.claims.end()
 
     assert early == [[], [], []]
     assert rig.beat() == []
@@ -80,11 +80,11 @@ def test_a_job_of_a_claim_under_way_may_still_arrive(rig: Rig) -> None:
 
 def test_a_job_that_has_arrived_since_the_beat_is_none(rig: Rig) -> None:
     """It would start here and somewhere else."""
-    rig.here.claims.begin(rig)
+    rig.here.claims.begin()
     job = rig.claim()
     rig.beat()
     rig.here.known.add(job.run_id)
-    rig.here.claims.end(rig)
+    rig.here.claims.end()
 
     rig.strays.give_back()
 
@@ -92,10 +92,10 @@ def test_a_job_that_has_arrived_since_the_beat_is_none(rig: Rig) -> None:
 
 
 def test_it_is_looked_for_between_two_beats(rig: Rig) -> None:
-    rig.here.claims.begin(rig)
+    rig.here.claims.begin()
     stray = rig.claim()
     rig.beat()
-    rig.here.claims.end(rig)
+    rig.here.claims.end()
 
     rig.strays.give_back()
 
@@ -103,21 +103,21 @@ def test_it_is_looked_for_between_two_beats(rig: Rig) -> None:
 
 
 def test_a_claim_that_began_later_cannot_bring_it(rig: Rig) -> None:
-    rig.here.claims.begin(rig)
+    rig.here.claims.begin()
     stray = rig.claim()
     rig.beat()
-    rig.here.claims.begin(rig.here)
-    rig.here.claims.end(rig)
+    rig.here.claims.end()
+    rig.here.claims.begin()
 
     assert rig.beat() == [stray]
 
 
 def test_a_job_that_has_ended_meanwhile_is_none(rig: Rig) -> None:
-    rig.here.claims.begin(rig)
+    rig.here.claims.begin()
     job = rig.claim()
     rig.beat()
     finish(rig.storage, job, Done())
-    rig.here.claims.end(rig)
+    rig.here.claims.end()
 
     rig.strays.give_back()
 
@@ -134,7 +134,7 @@ def test_a_job_that_was_given_back_and_claimed_again_is_another_run(rig: Rig) ->
 
 
 def test_release_gives_back_whatever_is_ours(rig: Rig) -> None:
-    rig.here.claims.begin(rig)
+    rig.here.claims.begin()
     job, _ = rig.claim(), rig.claim(OTHER)
 
     release_strays(rig.storage.jobs, cast("Dispatcher", rig.here))

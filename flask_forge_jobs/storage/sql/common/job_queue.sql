@@ -30,15 +30,6 @@ WHERE id = :id
 ORDER BY CASE WHEN id = :id THEN 0 ELSE 1 END
 LIMIT 1
 
--- name: handed_over
--- A job that was claimed for its owner by the very transaction that stored it, and by no
--- later one: that one may have started it.
-SELECT
-    id, queue_name, kind, payload, priority, scheduled_at, attempts, max_attempts,
-    throttle_attempts, error_history, timeout_s, enqueued_at, started_at, claims
-FROM forge_job
-WHERE id = :id AND status = 'in_progress' AND process_id = :owner AND claims = 1
-
 -- name: held
 -- Served by forge_job_running: what an owner has claimed and not ended.
 SELECT
