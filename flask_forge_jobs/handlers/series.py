@@ -93,15 +93,18 @@ def timeline(
         StorageUnavailableError: The database could not be reached.
     """
     cut = window(start, end, bucket_secs)
-    level = cut.level(to_micros(now))
+    now_us = to_micros(now)
+    level = cut.level(now_us)
+    stored = cut.stored(level)
     metrics = storage.metrics
     if kind:
-        found = metrics.timelines_of_kinds(cut, level, [kind], queue_names)
+        found = metrics.timelines_of_kinds(stored, level, [kind], queue_names)
     else:
         found = metrics.timelines(
-            cut, level, [""] if queue_names is None else queue_names
+            stored, level, [""] if queue_names is None else queue_names
         )
-    return _buckets(cut, _added_up(cut, found.values()))
+    whole = _added_up(stored, found.values())
+    return _buckets(cut, cut.share_out(stored, whole, now_us))
 
 
 def metric_series(
@@ -131,8 +134,11 @@ def metric_series(
     cut = window(start, end, bucket_secs, least_secs=LEAST_SERIES_S)
     if queue and queue not in {known.name for known in storage.queues.all()}:
         raise QueueNotFoundError(queue)
-    found = storage.metrics.timelines(cut, cut.level(to_micros(now)), [queue])
-    return _buckets(cut, found[queue])
+    now_us = to_micros(now)
+    level = cut.level(now_us)
+    stored = cut.stored(level)
+    found = storage.metrics.timelines(stored, level, [queue])
+    return _buckets(cut, cut.share_out(stored, found[queue], now_us))
 
 
 def series(
@@ -176,12 +182,17 @@ def series(
             "bucket_secs",
             f"{len(wanted)} series of {cut.count} buckets exceed {MAX_BUCKETS_IN_ALL}",
         )
-    level = cut.level(to_micros(now))
+    now_us = to_micros(now)
+    level = cut.level(now_us)
+    stored = cut.stored(level)
     if by == "kind":
-        found = storage.metrics.timelines_of_kinds(cut, level, wanted, queue_names)
+        found = storage.metrics.timelines_of_kinds(stored, level, wanted, queue_names)
     else:
-        found = storage.metrics.timelines(cut, level, wanted)
-    shown = [Series(name, _buckets(cut, found[name])) for name in wanted]
+        found = storage.metrics.timelines(stored, level, wanted)
+    shown = [
+        Series(name, _buckets(cut, cut.share_out(stored, found[name], now_us)))
+        for name in wanted
+    ]
     return SeriesList(shown, len(known))
 
 
@@ -228,8 +239,8 @@ def _known_names(
     )
 
 
-def _added_up(cut: Window, several: Iterable[list[Tally]]) -> list[Tally]:
-    total = [Tally() for _ in range(cut.count)]
+def _added_up(stored: Window, several: Iterable[list[Tally]]) -> list[Tally]:
+    total = [Tally() for _ in range(stored.count)]
     for tallies in several:
         for sum_of, tally in zip(total, tallies, strict=True):
             sum_of.merge(tally)

@@ -2,12 +2,13 @@
 
 Figures are kept in buckets of several widths side by side, so that a chart of an hour
 and one of a month read about as many rows. A bucket belongs to whatever interval it
-begins in, so adjacent intervals never count one twice.
+begins in, so adjacent intervals never count one twice. Intervals that do not hold whole
+buckets share them out by time, for the same reason to the last job.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
@@ -78,6 +79,34 @@ class Tally:
         self.run.merge(other.run)
         self.total.merge(other.total)
 
+    def merge_part(self, other: Tally, begin: int, end: int, whole: int) -> None:
+        """Add what falls into a part of another tally's bucket, spread evenly over it.
+
+        All parts of a bucket have whole counts that add up to the tally. A duration
+        counts once for each unit of the part, so percentiles of merged parts are right,
+        counts of durations are not.
+
+        Args:
+            other: The tally of the whole bucket.
+            begin: Where the part begins, in any unit from the start of the bucket.
+            end: Where it ends.
+            whole: The length of the bucket.
+        """
+
+        def part(count: int) -> int:
+            return count * end // whole - count * begin // whole
+
+        completed = part(other.completed)
+        self.enqueued += part(other.enqueued)
+        self.started += part(other.started)
+        self.retried += part(other.retried)
+        self.completed += completed
+        self.failed += part(other.failed)
+        if completed:
+            self.wait.merge_times(other.wait, end - begin)
+            self.run.merge_times(other.run, end - begin)
+            self.total.merge_times(other.total, end - begin)
+
 
 @dataclass(frozen=True, slots=True)
 class Window:
@@ -124,6 +153,51 @@ class Window:
             if span_us <= level * SECOND_US * _MOST_ROWS:
                 return level
         return fitting[-1] if fitting else kept[0]
+
+    def stored(self, level: int) -> Window:
+        """Return the window of which to read the tallies.
+
+        Args:
+            level: Width in seconds of the stored buckets.
+
+        Returns:
+            This window, if its buckets are whole stored ones wide; else the stored
+            buckets that overlap it.
+        """
+        step_us = level * SECOND_US
+        if not self.count or self.width_us % step_us == 0:
+            return self
+        start_us = floor_to(self.start_us, level)
+        return Window(start_us, step_us, -((start_us - self.end_us) // step_us))
+
+    def share_out(
+        self, stored: Window, tallies: Sequence[Tally], now_us: int
+    ) -> Sequence[Tally]:
+        """Return a tally for each bucket.
+
+        Args:
+            stored: What :meth:`stored` returned.
+            tallies: A tally for each of its buckets.
+            now_us: Nothing has happened yet after this instant.
+        """
+        if stored == self:
+            return tallies
+        found = [Tally() for _ in range(self.count)]
+        for begin_us, tally in zip(stored.starts(), tallies, strict=True):
+            end_us = begin_us + stored.width_us
+            if begin_us < now_us < end_us:
+                end_us = now_us
+            first = max(self.index_of(begin_us), 0)
+            last = min(self.index_of(end_us - 1), self.count - 1)
+            for number in range(first, last + 1):
+                start_us = self.start_us + number * self.width_us
+                found[number].merge_part(
+                    tally,
+                    max(start_us - begin_us, 0),
+                    min(start_us + self.width_us, end_us) - begin_us,
+                    end_us - begin_us,
+                )
+        return found
 
 
 def window(

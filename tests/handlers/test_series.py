@@ -104,6 +104,59 @@ def test_the_timeline_may_be_of_queues_and_of_a_kind(
 
 
 @pytest.mark.parametrize(
+    ("secs", "even"), [(5, [5] * 12), (15, [15] * 4), (20, [20] * 3), (30, [30] * 2)]
+)
+def test_an_even_load_reads_evenly_at_any_width(
+    storage: Storage, past: PastProcess, secs: int, even: list[int]
+) -> None:
+    for _ in range(6):
+        past.runs("mail", "send", [20] * 4)
+        past.runs("bulk", "send", [20] * 6)
+        past.clock.move(10)
+
+    def jobs(**more: Any) -> list[int]:
+        found = _timeline(storage, START + MINUTE, secs, **more)
+        assert all(enqueued == completed for enqueued, completed in found)
+        return [enqueued for enqueued, _ in found]
+
+    assert jobs() == even
+    assert jobs(kind="send") == even
+    assert jobs(queue_names=["mail", "bulk"]) == even
+
+
+def test_the_series_of_a_queue_is_even_too(storage: Storage, past: PastProcess) -> None:
+    storage.queues.ensure("mail")
+    for _ in range(18):
+        past.runs("mail", "send", [20] * 2)
+        past.clock.move(10)
+    span: dict[str, Any] = {
+        "start": START,
+        "end": START + 3 * MINUTE,
+        "bucket_secs": 75,
+        "now": LATER,
+    }
+
+    one = metric_series(storage, queue="mail", **span)
+    [of_kind] = series(storage, by="kind", names=["send"], **span).series
+
+    assert [each.completed for each in one] == [15, 15, 6]
+    assert [each.run_p50_ms for each in one] == [20] * 3
+    assert of_kind.buckets == one
+
+
+def test_what_happened_just_now_is_within_the_window_to_now(
+    storage: Storage, past: PastProcess
+) -> None:
+    past.runs("mail", "send", [20])
+    now = START + timedelta(seconds=3)
+
+    buckets = timeline(storage, start=now - MINUTE, end=now, bucket_secs=5, now=now)
+
+    assert [each.completed for each in buckets] == [0] * 11 + [1]
+    assert [each.run_p50_ms for each in buckets] == [0] * 11 + [20]
+
+
+@pytest.mark.parametrize(
     ("end", "secs"), [(START, 60), (START - MINUTE, 60), (LATER, 0)]
 )
 def test_an_empty_window_has_no_buckets(

@@ -38,6 +38,49 @@ def test_tallies_add_up() -> None:
     assert (whole.run.count, whole.wait.count, whole.total.count) == (2, 2, 0)
 
 
+@given(
+    st.lists(st.integers(0, 1000), min_size=1, max_size=8),
+    st.integers(1, 200),
+    st.integers(0, 9),
+    st.integers(0, 100),
+)
+def test_no_job_is_lost_or_made_up_where_tallies_are_shared_out(
+    counts: list[int], secs: int, offset_s: int, now_s: int
+) -> None:
+    start = NOON - timedelta(seconds=offset_s)
+    wanted = window(start, NOON + timedelta(seconds=10 * len(counts)), secs)
+    stored = wanted.stored(10)
+    tallies = [Tally() for _ in range(stored.count)]
+    for number, count in enumerate(counts):
+        tally = tallies[stored.index_of(NOON_US + 10 * number * SECOND_US)]
+        tally.enqueued += count
+        tally.completed += count
+        tally.run.record_many([1000] * count)
+
+    shares = wanted.share_out(stored, tallies, NOON_US + now_s * SECOND_US)
+
+    assert len(shares) == wanted.count
+    assert sum(each.enqueued for each in shares) == sum(counts)
+    assert sum(each.completed for each in shares) == sum(counts)
+    assert all(bool(each.completed) == bool(each.run.count) for each in shares)
+
+
+def test_shares_have_the_percentiles_of_what_they_hold() -> None:
+    wanted = Window(NOON_US, 15 * SECOND_US, 2)
+    slow, fast = Tally(completed=6), Tally(completed=6)
+    slow.run.record_many([1_000_000] * 6)
+    fast.run.record_many([1000] * 6)
+
+    first, second = wanted.share_out(
+        wanted.stored(10), [slow, fast, fast], NOON_US + DAY_US
+    )
+
+    # Six slow jobs and three fast ones.
+    assert first.run.percentiles(33, 34)[0] == pytest.approx(1000, rel=0.02)
+    assert first.run.percentiles(33, 34)[1] == pytest.approx(1_000_000, rel=0.02)
+    assert second.run.percentiles(100)[0] == pytest.approx(1000, rel=0.02)
+
+
 # -- windows -----------------------------------------------------------------------
 
 
