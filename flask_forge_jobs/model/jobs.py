@@ -401,7 +401,7 @@ class JobFilter:
         payload_search: Substring of the stored JSON text, in either case of ASCII.
         error_search: Likewise of the last error.
         dedupe_key: Exact key.
-        process_id: Run by this worker process right now.
+        process_id: Run right now by this slot, or by this worker process.
         schedule_name: Made by this cron schedule.
         min_attempts: Started at least so often.
     """

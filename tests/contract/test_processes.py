@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from flask_forge_jobs.model.jobs import JobFilter
+from flask_forge_jobs.model.outcomes import Done
 from flask_forge_jobs.model.processes import (
     Pod,
     Process,
@@ -12,6 +14,7 @@ from flask_forge_jobs.model.processes import (
     SlotReport,
 )
 from flask_forge_jobs.storage.base import Storage
+from tests.support.jobs import claim_one, enqueue, finish
 from tests.support.sql import Sql
 
 
@@ -130,6 +133,39 @@ def test_a_beat_drops_slots_it_no_longer_names(storage: Storage) -> None:
     ]  # fmt: skip
     beat(storage, "host")
     assert [each.process_id for each in storage.processes.all()] == ["theirs"]
+
+
+def test_a_running_job_shows_the_slot_that_runs_it(storage: Storage) -> None:
+    """process_id of a row joins with /queue/processes"""
+    told, untold = (enqueue(storage, queue_name="mail") for _ in range(2))
+    taken = [claim_one(storage, owner="host", queue_name="mail") for _ in range(2)]
+    # What another process still tells of an earlier run counts for nothing.
+    beat(storage, "gone", SlotReport("mail-0-gone-1", "mail", told))
+    beat(storage, "host", slot(0, job_id=told), slot(1))
+
+    def owners() -> list[str | None]:
+        page = storage.job_reader.page(JobFilter(), 5)
+        single = [storage.job_reader.get(job.id) for job in page.rows]
+        assert [job.process_id for job in single] == [
+            job.process_id for job in page.rows
+        ]
+        return [job.process_id for job in page.rows]
+
+    def run_by(process_id: str) -> list[str]:
+        wanted = JobFilter(process_id=process_id)
+        page = storage.job_reader.page(wanted, 5)
+        assert page.total == len(page.rows)
+        return [job.id for job in page.rows]
+
+    assert owners() == ["host", "mail-0-host-1"]
+    assert run_by("mail-0-host-1") == [told]
+    assert run_by("host") == [untold, told]
+    assert run_by("mail-0-gone-1") == run_by("mail-1-host-1") == []
+
+    finish(storage, taken[0], Done(), owner="host")
+
+    assert owners() == ["host", None]
+    assert run_by("mail-0-host-1") == []
 
 
 def test_a_beat_after_a_reap_restores_complete_rows(storage: Storage) -> None:

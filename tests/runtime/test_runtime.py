@@ -360,6 +360,7 @@ def test_the_registry_shows_what_a_slot_does(storage: Storage, held: HeldTask) -
         )
         (slot,) = storage.processes.all()
         (pod,) = storage.processes.pods()
+        assert storage.job_reader.get(job_id).process_id == slot.process_id
 
     assert slot.process_id == f"default-0-{handle.host_id}-0"
     assert (pod.host_id, pod.worker_name) == (handle.host_id, "left")

@@ -1,10 +1,26 @@
 -- Reading: nothing here writes, and nothing scans finished jobs.
 
+-- fragment: runner
+-- The slot that runs a job, by the id that the registry shows; the worker process itself
+-- for a job that no slot has told of yet. Jobs that do not run cost nothing.
+COALESCE(
+    CASE
+        WHEN process_id IS NOT NULL THEN (
+            SELECT MIN(slot.process_id)
+            FROM forge_process AS slot
+            WHERE slot.queue_name = forge_job.queue_name
+                AND slot.host_id = forge_job.process_id
+                AND slot.current_job = forge_job.id
+        )
+    END,
+    process_id
+)
+
 -- name: get_job
 SELECT
     id, queue_name, kind, payload, status, priority, attempts, max_attempts,
     enqueued_at, scheduled_at, started_at, completed_at, last_error, error_history,
-    process_id, heartbeat_at, dedupe_key, cancel_requested_at, throttle_attempts,
+    /* use runner */, heartbeat_at, dedupe_key, cancel_requested_at, throttle_attempts,
     crashes, timeout_s, result, progress, schedule_name
 FROM forge_job
 WHERE id = :id
@@ -12,8 +28,8 @@ WHERE id = :id
 -- name: get_summaries
 SELECT
     id, queue_name, kind, status, priority, attempts, max_attempts, enqueued_at,
-    scheduled_at, started_at, completed_at, last_error, process_id, dedupe_key,
-    heartbeat_at
+    scheduled_at, started_at, completed_at, last_error, /* use runner */,
+    dedupe_key, heartbeat_at
 FROM forge_job
 INNER JOIN /* rows v: job_id text */
     ON forge_job.id = v.job_id

@@ -15,7 +15,15 @@
         :any_key
         OR dedupe_key IN (:dedupe_key, :dedupe_key || :own_mark || queue_name)
     )
-    AND (:any_process OR process_id = :process_id)
+    AND (
+        :any_process
+        OR process_id = :process_id
+        OR (process_id, id) IN (
+            SELECT slot.host_id, slot.current_job
+            FROM forge_process AS slot
+            WHERE slot.process_id = :process_id
+        )
+    )
     AND (:any_schedule OR schedule_name = :schedule_name)
     AND (:any_attempts OR attempts >= :min_attempts)
 
