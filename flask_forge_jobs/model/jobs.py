@@ -398,8 +398,8 @@ class JobFilter:
         scheduled: Also pending jobs whose time lies ahead.
         enqueued_from: Enqueued at or after this instant.
         enqueued_to: Enqueued at or before this instant.
-        payload_search: Substring of the stored JSON text, in either case of ASCII.
-        error_search: Likewise of the last error.
+        payload_search: Substring of the JSON text that is shown, in either case.
+        error_search: Substring of the last error, in either case of ASCII letters.
         dedupe_key: Exact key.
         process_id: Run right now by this slot, or by this worker process.
         schedule_name: Made by this cron schedule.

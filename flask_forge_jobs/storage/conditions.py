@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import string
 from datetime import datetime
 
@@ -10,6 +9,10 @@ from flask_forge_jobs.model.dedupe_keys import MARK, end_of_key
 from flask_forge_jobs.model.instants import MAX_INSTANT_US, to_micros
 from flask_forge_jobs.model.jobs import JobFilter, JobStatus
 from flask_forge_jobs.storage.database import Parameter, encode_names
+from flask_forge_jobs.storage.payload_search import (
+    escapes_open,
+    payload_expression,
+)
 
 _TO_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
@@ -71,7 +74,8 @@ class Conditions:
             "from_at": self.from_at,
             "to_at": self.to_at,
             "any_payload": wanted.payload_search is None,
-            "payload_pattern": _like(_as_stored(wanted.payload_search or "")),
+            "payload_pattern": escapes_open(_like(wanted.payload_search or "")),
+            "payload_expression": payload_expression(wanted.payload_search or " "),
             "any_error": wanted.error_search is None,
             "error_pattern": _like(wanted.error_search or ""),
             "any_key": wanted.dedupe_key is None,
@@ -110,14 +114,6 @@ def _possible_statuses(wanted: JobFilter) -> frozenset[str]:
 
 def _micros_or(instant: datetime | None, default: int) -> int:
     return default if instant is None else to_micros(instant)
-
-
-def _as_stored(text: str) -> str:
-    """Return text as it stands in a payload, which is stored in ASCII."""
-    return "".join(
-        character if character.isascii() else json.dumps(character)[1:-1]
-        for character in text
-    )
 
 
 def _like(text: str) -> str:

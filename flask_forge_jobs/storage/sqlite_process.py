@@ -22,6 +22,7 @@ from flask_forge_jobs import forks
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageError, StorageUnavailableError
 from flask_forge_jobs.storage.database import WakeCallback
+from flask_forge_jobs.storage.payload_search import finds
 from flask_forge_jobs.storage.sqlite_checkpoint import CheckpointGate, has_wal_reset_bug
 from flask_forge_jobs.storage.sqlite_connection import SqliteConnection
 from flask_forge_jobs.storage.sqlite_files import create_privately
@@ -247,6 +248,7 @@ class SqliteProcess:
                 )
             if has_wal_reset_bug():
                 connection.execute("PRAGMA wal_autocheckpoint = 0")
+        connection.create_function("forge_finds", 2, finds, deterministic=True)
         connection.execute(f"PRAGMA synchronous = {self._settings.synchronous}")
         connection.execute("PRAGMA journal_size_limit = 67108864")
 

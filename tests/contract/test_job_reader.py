@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -320,6 +321,37 @@ def test_filters_match_beyond_the_first_page_and_totals_are_true(
         found.extend(job.id for job in page.rows)
 
     assert found == matching
+
+
+def test_payloads_are_searched_as_they_are_shown_in_either_case(
+    storage: Storage,
+) -> None:
+    payloads = [
+        {"name": "Größe ÄRGER", "n": 100},
+        {"блюдо": "Щи", "e9": 1},
+        {"text": "\\u00e9 as it is", "path": "C:\\Temp\\new"},
+        {"text": "caf\u00e9 \x1f\x7f 100% _sure_"},
+        {"glyph": "😀中文", "quote": 'say "É"\nnext'},
+        {"plain": "a quiet Fact of 9a, 00e9 and u00"},
+    ]
+    texts = [
+        "GRÖSSE", "GRÖßE", "ärger", "ЩИ", "щи", '"блюдо"', "é", "É", "u00e9", r"\u00e9",
+        r"\\u00e9", "00e9", "e9", "9a", "9 ", "fact", r"C:\\TEMP", r"\\N", r"C:\T",
+        r"\u001F", "\x1f", "\x01", "\x7f", "100%", "%", "_SURE_", "_", "a_s", "u00",
+        "😀中", "文", "d83d", r'\"é\"', r"\n", "nnext", "}", '{"', ".*", "[e]",
+    ]  # fmt: skip
+    ids = [storage.jobs.enqueue(NewJob("k", each)).id for each in payloads]
+    shown = [json.dumps(p, ensure_ascii=False, separators=(",", ":")) for p in payloads]
+
+    for text in texts:
+        page = storage.job_reader.page(JobFilter(payload_search=text), 10)
+        wanted = [
+            job_id
+            for job_id, each in zip(ids, shown, strict=True)
+            if text.lower() in each.lower()
+        ]
+        assert sorted(ids_of(page)) == wanted, text
+        assert page.total == len(wanted), text
 
 
 def test_a_range_of_instants_includes_both_ends(storage: Storage, sql: Sql) -> None:

@@ -20,6 +20,7 @@ from flask_forge_jobs.storage.catalogue import (
     load_statements,
 )
 from flask_forge_jobs.storage.connect import open_storage
+from flask_forge_jobs.storage.payload_search import finds
 from flask_forge_jobs.storage.postgres_session import SessionSettings
 from tests.support.postgres import fresh_database
 from tests.support.sql import Sql
@@ -288,6 +289,7 @@ def seeded_sqlite(
         seed(Sql(settings))
         assert settings.path is not None
         with contextlib.closing(sqlite3.connect(settings.path)) as connection:
+            connection.create_function("forge_finds", 2, finds, deterministic=True)
             yield connection
 
 

@@ -9,7 +9,7 @@
         OR (:or_scheduled AND status = 'pending' AND scheduled_at > :now)
     )
     AND (:any_time OR (enqueued_at >= :from_at AND enqueued_at <= :to_at))
-    AND (:any_payload OR LOWER(payload) LIKE :payload_pattern ESCAPE '\')
+    AND (:any_payload OR /* use payload_shows */)
     AND (:any_error OR /* use error_text */ LIKE :error_pattern ESCAPE '\')
     AND (
         :any_key
@@ -26,6 +26,13 @@
     )
     AND (:any_schedule OR schedule_name = :schedule_name)
     AND (:any_attempts OR attempts >= :min_attempts)
+
+-- fragment: payload_shows
+-- The pattern is exact where nothing is escaped, and cheap.
+(
+    LOWER(payload) LIKE :payload_pattern ESCAPE '\'
+    AND (INSTR(payload, '\u') = 0 OR forge_finds(payload, :payload_expression))
+)
 
 -- fragment: error_text
 LOWER(last_error)

@@ -1,5 +1,22 @@
 -- What PostgreSQL must say in its own way.
 
+-- fragment: payload_shows
+-- The pattern is exact where nothing is escaped, and cheap. In other payloads each
+-- backslash that is shown and could begin an escape is marked first.
+(
+    LOWER(payload COLLATE "C") LIKE :payload_pattern ESCAPE '\'
+    AND (
+        STRPOS(payload, '\u') = 0
+        OR REPLACE(
+            REPLACE(
+                REPLACE(payload COLLATE "C", '\\', CHR(1) || CHR(1)),
+                '\u000', CHR(1) || 'u000'
+            ),
+            '\u001', CHR(1) || 'u001'
+        ) ~ :payload_expression
+    )
+)
+
 -- fragment: error_text
 -- Like SQLite's, LOWER knows the letters of ASCII only, whatever the locale.
 LOWER(last_error COLLATE "C")
