@@ -20,7 +20,8 @@ _MOST_SCHEMAS = 256
 def load_query(request: Request, schema: Schema) -> dict[str, Any]:
     """Return the query of a request, loaded by a schema.
 
-    A parameter that the schema declares as ``List`` may be repeated, any other may not.
+    A parameter that the schema declares as ``List`` may be repeated, no other that it
+    knows may.
     Values are text, so numbers are declared as
     :class:`flask_forge_jobs.api.schemas.fields.Digits`.
 
@@ -38,9 +39,12 @@ def load_query(request: Request, schema: Schema) -> dict[str, Any]:
     fields = {field.data_key or name: field for name, field in schema.fields.items()}
     document: dict[str, object] = {}
     for key, values in request.args.lists():
+        if key not in fields:
+            document[key] = values[0]
+            continue
         if any("\x00" in value for value in values):
             raise InvalidInputError(key, "holds a NUL character")
-        if isinstance(fields.get(key), List):
+        if isinstance(fields[key], List):
             document[key] = values
         elif len(values) > 1:
             raise InvalidInputError(key, "is given more than once")

@@ -42,6 +42,13 @@ def test_only_v1_refuses_an_unknown_parameter() -> None:
     assert caught.value.field == "lmit"
 
 
+def test_an_unknown_parameter_may_be_repeated_where_it_is_ignored() -> None:
+    assert _load("lmit=5&limit=3&lmit=%00", Lenient()) == {"limit": 3}
+    with pytest.raises(InvalidInputError, match="not a known key") as caught:
+        _load("limit=5&lmit=5&lmit=6", Strict())
+    assert caught.value.field == "lmit"
+
+
 @pytest.mark.parametrize(
     ("query", "complaint"),
     [
