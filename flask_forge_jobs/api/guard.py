@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import unquote_to_bytes
+
 from flask import Request, current_app
 from werkzeug.exceptions import Forbidden
 
@@ -18,7 +20,10 @@ from flask_forge_jobs.auth.hosts import HostList
 from flask_forge_jobs.auth.loopback import is_debugged_from_afar
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.auth.principal import Principal
-from flask_forge_jobs.errors import ConfigurationError
+from flask_forge_jobs.errors import ConfigurationError, InvalidInputError
+
+# What routing reads in the place of bytes that are no UTF-8.
+_REPLACEMENT = "\ufffd"
 
 
 class Guard:
@@ -53,6 +58,7 @@ class Guard:
 
         Raises:
             HTTPException: It may not.
+            InvalidInputError: What stands for a placeholder in the path is not UTF-8.
             RateLimitedError: The caller sends too much, or too many wrong credentials.
             JobNotFoundError: The job it names is none of the caller's.
         """
@@ -67,6 +73,7 @@ class Guard:
         self._check_permission(exchange, principal)
         if known is None:
             check_same_site(request)
+        _check_path(request)
         if request.method not in SAFE_METHODS and has_body(request):
             check_media_type(request)
         if principal.queues is not None:
@@ -116,3 +123,21 @@ class Guard:
                 scope.require_job(placeholders["job_id"])
             case Reach.VIEW:
                 pass
+
+
+def _check_path(request: Request) -> None:
+    """Refuse a name that routing could only read with a replacement character in it.
+
+    Raises:
+        InvalidInputError: Field ``path``.
+    """
+    if not any(_REPLACEMENT in text for text in (request.view_args or {}).values()):
+        return
+    environ = request.environ
+    # What a server decodes itself it may have replaced already.
+    asked = environ.get("RAW_URI") or environ.get("REQUEST_URI") or ""
+    try:
+        environ["PATH_INFO"].encode("latin-1").decode("utf-8")
+        unquote_to_bytes(asked.partition("?")[0]).decode("utf-8")
+    except UnicodeDecodeError:
+        raise InvalidInputError("path", "is not UTF-8") from None

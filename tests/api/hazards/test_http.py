@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
 
 from flask_forge_jobs.api.routes import Route
 from tests.api.hazards.inputs import ROUTES, fault, label
@@ -59,3 +62,28 @@ def test_H23_only_the_exact_path_is_a_route(client: FlaskClient, route: Route) -
         assert answer.status_code in {404, 405}, other
         assert "Location" not in answer.headers
         assert fault(answer)[1] in {"not_found", "method_not_allowed"}
+
+
+@pytest.mark.parametrize(
+    "route", [route for route in ROUTES if "<" in route.path], ids=label
+)
+def test_H23_a_name_in_a_path_is_utf_8(client: FlaskClient, route: Route) -> None:
+    def ask(name: str) -> TestResponse:
+        path = re.sub("<[^>]+>", name, route.path)
+        body = {} if route.method == "GET" else {"json": sample(route).body}
+        return client.open(f"{PREFIX}{path}", method=route.method, **body)
+
+    for name in ("%FF", "a%C3", "%ED%A0%80"):
+        assert fault(ask(name)) == (400, "validation", "path"), name
+    # The replacement character is a character.
+    assert ask("%EF%BF%BD").status_code in {200, 404}
+
+
+def test_H23_a_name_is_utf_8_where_the_server_leaves_it_as_it_came(
+    client: FlaskClient,
+) -> None:
+    came = {"PATH_INFO": f"{PREFIX}/v1/queues/\xff", "RAW_URI": "", "REQUEST_URI": ""}
+
+    answer = client.get("/", environ_overrides=came)
+
+    assert fault(answer) == (400, "validation", "path")

@@ -196,7 +196,7 @@ GOOD: dict[str, dict[str, object]] = {
 
 
 @pytest.mark.parametrize("setting", GOOD)
-@pytest.mark.parametrize("name", ["none", "a%00b", "a,b", "%20x", "x" * 300, "%FF"])
+@pytest.mark.parametrize("name", ["none", "a%00b", "a,b", "%20x", "x" * 300])
 def test_unknown_queue_is_404(client: FlaskClient, setting: str, name: str) -> None:
     answer = _post(client, f"{name}/{setting}", GOOD[setting])
 

@@ -122,7 +122,7 @@ def test_one_queue_looks_as_in_the_overview(
     assert answer.json == {**overview[0], "max_pending": None}
 
 
-@pytest.mark.parametrize("name", ["none", "a%00b", "a,b", "%20x", "x" * 300, "%FF"])
+@pytest.mark.parametrize("name", ["none", "a%00b", "a,b", "%20x", "x" * 300])
 def test_an_unknown_queue_is_404(client: FlaskClient, name: str) -> None:
     url = f"{URL}/{name}"
     answers = [client.get(url), client.patch(url, json=ALL), client.delete(url)]
