@@ -34,10 +34,13 @@ class FilterNames:
     Args:
         names: Name on the wire by attribute of the model's filter.
         has_indexes: Whether a fault in a list names the item, as in ``queues[1]``.
+        takes_empty_names: Whether a list may hold the empty name, which is nobody's
+            and so matches nothing; else it is a fault.
     """
 
     names: Mapping[str, str]
     has_indexes: bool
+    takes_empty_names: bool = False
 
     def of(self, attribute: str, index: int | None = None) -> str:
         """Return the name of a part, or of one of its items."""
@@ -60,6 +63,7 @@ IN_BODY = FilterNames(
     ),
     has_indexes=True,
 )
+IN_LISTING = replace(IN_BODY, takes_empty_names=True)
 IN_QUERY = FilterNames(
     MappingProxyType(
         {
@@ -127,7 +131,8 @@ def _check_names(values: Sequence[str], attribute: str, names: FilterNames) -> N
             names.of(attribute), f"has more than {MAX_FILTER_VALUES} names"
         )
     for index, value in enumerate(values):
-        check_text(names.of(attribute, index), value, MAX_NAME_LENGTH)
+        if value or not names.takes_empty_names:
+            check_text(names.of(attribute, index), value, MAX_NAME_LENGTH)
 
 
 def _checked_statuses(

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from flask_forge_jobs.errors import InvalidInputError, JobNotFoundError
-from flask_forge_jobs.handlers.filters import IN_BODY, checked_filter
+from flask_forge_jobs.handlers.filters import IN_LISTING, checked_filter
 from flask_forge_jobs.handlers.redaction import Redactor, Unmasked
 from flask_forge_jobs.model.bounds import check_integer, check_text
 from flask_forge_jobs.model.jobs import (
@@ -153,7 +153,7 @@ def list_jobs(
     """
     check_integer("limit", limit, 0, MAX_PAGE_SIZE)
     check_integer("offset", offset, 0, MAX_OFFSET)
-    page = storage.job_reader.page(checked_filter(wanted, IN_BODY), limit, offset)
+    page = storage.job_reader.page(checked_filter(wanted, IN_LISTING), limit, offset)
     return replace(page, rows=[masked(job, redactor) for job in page.rows])
 
 

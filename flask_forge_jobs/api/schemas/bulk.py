@@ -15,7 +15,7 @@ from flask_forge_jobs.api.schemas.fields import (
     V1Schema,
     WholeNumber,
 )
-from flask_forge_jobs.api.schemas.jobs import LIST_MESSAGES, Filter
+from flask_forge_jobs.api.schemas.jobs import LIST_MESSAGES, Filter, names_of
 from flask_forge_jobs.api.schemas.naming import NamesQueue
 from flask_forge_jobs.model.jobs import JobFilter
 
@@ -69,6 +69,8 @@ class ActionFilter(Filter):
     error_messages = V1Schema.error_messages
     handle_error = V1Schema.handle_error
 
+    queues = names_of(bounds.FILTER_NAME)
+    kinds = names_of(bounds.FILTER_NAME)
     error_search = Text(data_key="error", load_default=None, metadata=bounds.SEARCH)
     min_attempts = WholeNumber(load_default=None, metadata=bounds.MIN_ATTEMPTS)
 

@@ -78,21 +78,25 @@ class JobsPage(WireSchema):
     offset = WholeNumber()
 
 
+def names_of(each: bounds.Metadata) -> List[str]:
+    """Return the field of a filter that holds exact names.
+
+    Args:
+        each: The bounds of a name.
+    """
+    return List(
+        Text(metadata=each),
+        load_default=(),
+        error_messages=LIST_MESSAGES,
+        metadata=bounds.FILTER_NAMES,
+    )
+
+
 class Filter(WireSchema):
     """Which jobs to list; loads as the model's filter."""
 
-    queues = List(
-        Text(metadata=bounds.FILTER_NAME),
-        load_default=(),
-        error_messages=LIST_MESSAGES,
-        metadata=bounds.FILTER_NAMES,
-    )
-    kinds = List(
-        Text(metadata=bounds.FILTER_NAME),
-        load_default=(),
-        error_messages=LIST_MESSAGES,
-        metadata=bounds.FILTER_NAMES,
-    )
+    queues = names_of(bounds.LISTED_NAME)
+    kinds = names_of(bounds.LISTED_NAME)
     statuses = List(
         Text(metadata=bounds.STATUS), load_default=(), error_messages=LIST_MESSAGES
     )
