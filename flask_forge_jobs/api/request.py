@@ -34,7 +34,7 @@ DISCARDED_BODIES = 4
 DISCARDED_AT_ONCE = 65_536
 _JSON_MEDIA_TYPE = re.compile(r"application/(?:[a-z0-9!#$&^_.-]+\+)?json")
 _NO_KEYS = V1Schema()
-_UTF_8 = frozenset({"utf-8", "utf8", "us-ascii"})
+_NO_BYTES = re.compile(r"(?:utf|ucs)[-_]?(?:16|32|2|4)(?:[-_]?[bl]e)?")
 
 
 def load_body(request: Request, schema: Schema, max_bytes: int) -> dict[str, Any]:
@@ -111,13 +111,17 @@ def refuse_bad_unread_body(request: Request, max_bytes: int) -> None:
 
 
 def check_media_type(request: Request) -> None:
-    """Let JSON in UTF-8 pass, not compressed.
+    """Let JSON pass, not compressed.
+
+    JSON is UTF-8 whatever ``charset`` says, and what is not UTF-8 is a fault of the
+    body. One whose characters are no single bytes is taken at its word.
 
     Raises:
         UnsupportedMediaType: Anything else.
     """
     charset = request.mimetype_params.get("charset", "utf-8").lower()
-    if not _JSON_MEDIA_TYPE.fullmatch(request.mimetype) or charset not in _UTF_8:
+    is_json = _JSON_MEDIA_TYPE.fullmatch(request.mimetype)
+    if not is_json or _NO_BYTES.fullmatch(charset):
         raise UnsupportedMediaType("expected Content-Type: application/json in UTF-8")
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise UnsupportedMediaType("a compressed body is not accepted")

@@ -78,6 +78,11 @@ def test_the_limit_of_a_body_needs_no_flask_that_can_be_told(
         "application/json; charset=utf-8",
         "application/json;charset=UTF-8",
         "application/vnd.api+json",
+        "application/json; charset=iso-8859-1",
+        "application/json; charset=us-ascii",
+        'application/json; charset="windows-1252"',
+        "application/json; charset=nonsense; version=1",
+        "application/json; charset=",
     ],
 )
 def test_json_media_types_are_accepted(client: FlaskClient, media_type: str) -> None:
@@ -97,6 +102,8 @@ def test_json_media_types_are_accepted(client: FlaskClient, media_type: str) -> 
         "application/+json",
         "text/json",
         "application/json; charset=utf-16",
+        "application/json; charset=UTF-16LE",
+        'application/json; charset="UTF-32"',
     ],
 )
 @pytest.mark.parametrize("url", [LIST, ENQUEUE, RUN_NOW])
@@ -106,6 +113,22 @@ def test_other_media_types_are_415(
     answer = bare_client.post(url, data=GOOD_LIST, content_type=media_type)
 
     _assert_refused(answer, 415, "content-type")
+
+
+def test_a_body_is_utf_8_whatever_its_charset_says(client: FlaskClient) -> None:
+    def enqueue(text: bytes) -> TestResponse:
+        return client.post(
+            ENQUEUE,
+            data=b'{"kind":"k","queue_name":"q","payload":{"name":"' + text + b'"}}',
+            content_type="application/json; charset=iso-8859-1",
+        )
+
+    job_id = enqueue("Größe".encode()).json
+
+    inspected = client.get(f"{PREFIX}/jobs/inspect/{job_id}").json
+    assert inspected is not None
+    assert inspected["payload"] == {"name": "Größe"}
+    _assert_refused(enqueue("Größe".encode("latin-1")), 400, "json")
 
 
 def test_compressed_body_is_415(bare_client: FlaskClient) -> None:
