@@ -21,7 +21,8 @@ class NoopEcho:
 
     Payload: ``sleep_ms`` (milliseconds, default 100), ``fail`` (true fails the job with
     ``demo-fail``), ``throttle_ms`` (throttles the queue for that long); null is the
-    default, other keys are ignored.
+    default, other keys are ignored. A payload that is no object says nothing of all
+    that, as in the reference.
     """
 
     kind = KIND
@@ -35,7 +36,7 @@ class NoopEcho:
         except InvalidInputError as error:
             return Dead(clip(f"corrupt row: {error.message}"))
         if not isinstance(wanted, dict):
-            return Dead("bad arguments: the payload is not a JSON object")
+            wanted = {}
         try:
             sleep_ms = _milliseconds(wanted, "sleep_ms", DEFAULT_SLEEP_MS)
             throttle_ms = _milliseconds(wanted, "throttle_ms", 0)
