@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from flask import Flask
 
+from flask_forge_jobs.api.request import DISCARDED_BODIES
 from flask_forge_jobs.auth.tokens import new_token
 from flask_forge_jobs.cli.failing import fails_clearly
 from flask_forge_jobs.config.database import (
@@ -52,6 +53,16 @@ DEMO_OPTION = "--demo"
 OPEN_OPTION = "--open"
 # The id of the token that is made where none is configured; the audit trail shows it.
 START_ID = "start"
+WORKER_CLASS = "flask_forge_jobs.server_worker.GatheringWorker"
+# Of each process: fewer than the files that a system lets one open by default.
+CONNECTIONS = 512
+# What only newer releases of gunicorn know.
+NEWER_OPTIONS: Mapping[str, object] = {
+    # A socket in the home directory that stops servers.
+    "control_socket_disable": True,
+    # Headers that would replace the path of a request, after any check in front.
+    "forwarder_headers": "",
+}
 # More than the companion takes for its last writes; then nobody waits any longer.
 COMPANION_LIMIT_S = 20.0
 _LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -274,8 +285,9 @@ def _serve(
     options: dict[str, Any] = {
         "bind": f"{host}:{environment.port}",
         "workers": environment.workers,
-        "worker_class": "gthread",
+        "worker_class": WORKER_CLASS,
         "threads": environment.threads,
+        "worker_connections": CONNECTIONS,
         "loglevel": environment.log_level.lower(),
         "when_ready": when_ready,
         "worker_exit": _close_listeners,
@@ -285,12 +297,14 @@ def _serve(
         options["on_exit"] = companion.stop
 
     class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
+        longest_body = DISCARDED_BODIES * environment.settings.max_body_bytes
+
         def load_config(self) -> None:
             for name, value in options.items():
                 self.cfg.set(name, value)
-            # Since gunicorn 25 there is one in the home directory that stops servers.
-            if "control_socket_disable" in self.cfg.settings:
-                self.cfg.set("control_socket_disable", True)
+            for name, value in NEWER_OPTIONS.items():
+                if name in self.cfg.settings:
+                    self.cfg.set(name, value)
 
         def load(self) -> Flask:
             return app  # nothing of it is open, so it may be forked

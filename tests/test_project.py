@@ -31,7 +31,7 @@ IMPORTED_AS = {
     "tzdata": None,  # zoneinfo finds it
 }
 # Installed by an extra; each is imported in these modules only.
-OPTIONAL = {"psycopg2": "storage/", "gunicorn": "server.py"}
+OPTIONAL = {"psycopg2": "storage/", "gunicorn": "server"}
 # The application's own: used only where it has been imported already.
 FOREIGN = {"sqlalchemy": ("storage/joining.py", "storage/sqlite_joining.py")}
 # They come with Flask, which promises them, and with newer versions of Python.
