@@ -1,34 +1,45 @@
 """Leaves an entry in the audit trail for each mutation, done or refused.
 
-A read that shows unmasked payloads leaves one too.
+What a request changes and its entry are one transaction; see
+:mod:`flask_forge_jobs.storage.units`. What is changed in several leaves an entry in
+each. A refusal follows the request, and what is refused again and again is counted; see
+:mod:`flask_forge_jobs.storage.refusals`. A read that shows unmasked payloads leaves an
+entry too.
 
-The entry follows the mutation in a transaction of its own: what the answer says decides
-what the entry says. A request that nobody is known for leaves a line in the log of the
-server instead, or a stranger could fill the table; so does one that a limit turned
-away, and one whose database failed.
+A request that nobody is known for leaves a line in the log of the server instead, or a
+stranger could fill the table; so does one whose database failed. Wrong credentials and
+missing permissions leave one whatever was asked for.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from typing import cast
 
 from flask import Request, Response, g
 
 from flask_forge_jobs.api.context import Api
-from flask_forge_jobs.api.exchange import Exchange
+from flask_forge_jobs.api.exchange import Exchange, present_exchange
 from flask_forge_jobs.api.request_ids import request_id
 from flask_forge_jobs.api.response import REPLAYED_HEADER
-from flask_forge_jobs.api.routes import V1_ENDPOINT_PREFIX
+from flask_forge_jobs.api.routes import V1_ENDPOINT_PREFIX, Route
 from flask_forge_jobs.handlers import audit
 from flask_forge_jobs.model.audit import Deed
 from flask_forge_jobs.model.one_line import one_line
+from flask_forge_jobs.model.seldom import Seldom
+from flask_forge_jobs.storage.units import Batches, Unit
 
 logger = logging.getLogger(__name__)
 
 MAX_NAME_LENGTH = 256
+# Lines of the log within a minute about requests with one status, for each process.
+LINES_A_MINUTE = 60
 ERROR = 400
-TOO_MANY_REQUESTS = 429
+UNAUTHORIZED = 401
+FORBIDDEN = 403
 # Keys of an answer that say how many rows were changed.
 _COUNTS = ("changed", "enqueued", "done_deleted", "dead_deleted")
 
@@ -52,49 +63,119 @@ class Auditor:
 
     def __init__(self, api: Api) -> None:
         self._api = api
+        self._seldom = Seldom(most=LINES_A_MINUTE)
 
-    def __call__(self, exchange: Exchange, response: Response) -> Response:
-        """Note what a request did and return its answer as it is."""
-        if exchange.route.mutates or exchange.reveals:
-            self._note(exchange, response)
+    def view(self, route: Route) -> Callable[..., Response]:
+        """Return a function that answers as the view of a route that changes things.
+
+        What it changes is stored together with its entry, or not at all.
+        """
+        act = self._in_batches if route.in_batches else self._in_one
+
+        def answer(**placeholders: str) -> Response:
+            exchange = self._exchange()
+            return act(exchange, partial(route.view, self._api, **placeholders))
+
+        return answer
+
+    @staticmethod
+    def _exchange() -> Exchange:
+        return cast("Exchange", present_exchange())  # has begun before the view
+
+    def _in_one(self, exchange: Exchange, view: Callable[[], Response]) -> Response:
+        unit = Unit(lambda job_id: self._expected(exchange, 1, job_id))
+
+        def work() -> Response:
+            g.pop("forge_jobs_edit", None)  # of a try before
+            response = view()
+            if not unit.is_noted:
+                audit.record(self._api.storage, self._deed(exchange, response))
+            return response
+
+        try:
+            response = unit.run(work)
+        finally:
+            exchange.is_noted = unit.is_noted
+        exchange.is_noted = True
         return response
 
-    def _note(self, exchange: Exchange, response: Response) -> None:
-        principal = exchange.principal
+    def _in_batches(self, exchange: Exchange, view: Callable[[], Response]) -> Response:
+        batches = Batches(lambda changed: self._expected(exchange, changed))
+        with batches.running():
+            response = view()
+        # Nothing was changed, and that is to be known too.
+        exchange.is_noted = bool(batches.entries)
+        return response
+
+    def __call__(self, exchange: Exchange, response: Response) -> Response:
+        """Note what else a request came to, and return its answer as it is."""
+        is_refused = response.status_code in (UNAUTHORIZED, FORBIDDEN)
+        is_owed = exchange.route.mutates or exchange.reveals
+        if is_refused or (is_owed and not exchange.is_noted):
+            self._note(exchange, response, is_owed=is_owed)
+        return response
+
+    def _note(self, exchange: Exchange, response: Response, *, is_owed: bool) -> None:
         deed = self._deed(exchange, response)
         if not exchange.route.mutates:
             deed = replace(deed, changed=0)
-        is_refused_early = (
-            principal is None or response.status_code == TOO_MANY_REQUESTS
-        )
-        if is_refused_early or "forge_jobs_storage_failed" in g:
-            logger.warning("not in the audit trail: %s", _line(deed))
+        is_known = exchange.principal is not None
+        is_kept = is_known and "forge_jobs_storage_failed" not in g
+        if deed.status in (UNAUTHORIZED, FORBIDDEN):
+            self._tell("refused", deed)
+        elif not is_kept:
+            self._tell("not in the audit trail", deed)
+        if not (is_owed and is_kept):
             return
         try:
-            audit.record(self._api.storage, deed)
+            if deed.status >= ERROR:
+                self._api.storage.refusals.add(deed)
+            else:
+                audit.record(self._api.storage, deed)
         except Exception:
             # What was done is done; the caller must not take it for a failure.
             logger.exception("the audit trail could not be written: %s", _line(deed))
 
+    def _tell(self, what: str, deed: Deed) -> None:
+        """Leave a line in the log; of many with one status only some."""
+        kind = str(deed.status)
+        if self._seldom.is_time_for(kind):
+            logger.warning("%s: %s%s", what, _line(deed), self._seldom.more(kind))
+
+    def _expected(
+        self, exchange: Exchange, changed: int, job_id: str | None = None
+    ) -> Deed:
+        """Return the entry of a request that will have been successful."""
+        status = exchange.route.status
+        target = _target(exchange.request, status, job_id)
+        return self._new_deed(exchange, target, status, changed)
+
     def _deed(self, exchange: Exchange, response: Response) -> Deed:
+        status = response.status_code
+        answer = response.get_json(silent=True) if response.is_json else None
+        target = _target(exchange.request, status, answer)
+        changed = _changed(response, answer, g.get("forge_jobs_document"))
+        return self._new_deed(exchange, target, status, changed)
+
+    def _new_deed(
+        self, exchange: Exchange, target: str | None, status: int, changed: int
+    ) -> Deed:
         request = exchange.request
         actor = exchange.principal.id if exchange.principal else "nobody"
-        document = g.get("forge_jobs_document")
         sent = {
             "query": request.args.to_dict(),
-            "body": document,
+            "body": g.get("forge_jobs_document"),
             "edit": g.get("forge_jobs_edit"),
         }
         arguments = {key: value for key, value in sent.items() if value}
-        answer = response.get_json(silent=True) if response.is_json else None
         return Deed(
             actor=one_line(actor, MAX_NAME_LENGTH),
             action=exchange.route.endpoint.removeprefix(V1_ENDPOINT_PREFIX),
-            target=_target(request, response, answer),
+            target=target,
             address=one_line(request.environ.get("REMOTE_ADDR", ""), MAX_NAME_LENGTH),
             request_id=request_id(),
-            status=response.status_code,
-            changed=_changed(response, answer, document),
+            status=status,
+            changed=changed,
             arguments=audit.arguments_text(arguments, self._api.masking_redactor),
         )
 
@@ -107,10 +188,10 @@ def _line(deed: Deed) -> str:
     return one_line(facts)
 
 
-def _target(request: Request, response: Response, answer: object) -> str | None:
+def _target(request: Request, status: int, answer: object) -> str | None:
     for value in (request.view_args or {}).values():
         return one_line(str(value), MAX_NAME_LENGTH)
-    if response.status_code >= ERROR:
+    if status >= ERROR:
         return None
     named = answer
     if isinstance(answer, dict):

@@ -57,18 +57,21 @@ def create_blueprint(
     api = Api(storage, chosen)
     blueprint = Blueprint(BLUEPRINT_NAME, __name__)
     routes = all_routes(enable_demo=chosen.enable_demo)
+    auditor = Auditor(api)
     blueprint.record(lambda state: add_converters(state.app.url_map, routes))
     for route in routes:
         blueprint.add_url_rule(
             route.path,
             endpoint=route.endpoint,
-            view_func=partial(route.view, api),
+            view_func=(
+                auditor.view(route) if route.mutates else partial(route.view, api)
+            ),
             methods=[route.method],
             # OPTIONS is answered by Unmatched, with 204 and no body.
             provide_automatic_options=False,
         )
     cors = Cors(chosen.cors_origins)
-    _add_hooks(blueprint, api, routes, cors)
+    _add_hooks(blueprint, api, routes, cors, auditor)
 
     blueprint.register_error_handler(Exception, error_response)
     # A handler of the host for a status comes before one of ours for all exceptions.
@@ -79,12 +82,15 @@ def create_blueprint(
 
 
 def _add_hooks(
-    blueprint: Blueprint, api: Api, routes: Sequence[Route], cors: Cors
+    blueprint: Blueprint,
+    api: Api,
+    routes: Sequence[Route],
+    cors: Cors,
+    auditor: Auditor,
 ) -> None:
     """Add what happens before and after each request."""
     exchanges = Exchanges(routes)
     guard = Guard(api)
-    auditor = Auditor(api)
     meter = RequestMeter(api)
 
     # One hook for all: Flask looks at each hook anew whether it is a coroutine.

@@ -28,6 +28,7 @@ class Exchange:
         principal: Who sent it; None before that is known, and for good on a route that
             is open to everybody.
         reveals: Whether its answer may show what is otherwise masked.
+        is_noted: Whether its entry in the audit trail is stored.
     """
 
     request: Request
@@ -35,6 +36,7 @@ class Exchange:
     began: float
     principal: Principal | None = None
     reveals: bool = False
+    is_noted: bool = False
 
 
 class Exchanges:

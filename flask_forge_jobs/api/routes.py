@@ -57,6 +57,8 @@ class Route:
         can_reveal: Whether ``?reveal=1`` shows what is otherwise masked, to a caller
             with the permission ``payload.reveal``.
         is_bulk: Whether one call may touch any number of rows.
+        in_batches: Whether a change is stored in several transactions, by
+            :meth:`.Pace.write` or :func:`.write_batch`; else in one.
         is_deprecated: Whether another route should be used instead.
     """
 
@@ -79,6 +81,7 @@ class Route:
     is_compared: bool = True
     can_reveal: bool = False
     is_bulk: bool = False
+    in_batches: bool = False
     is_deprecated: bool = False
 
     def __post_init__(self) -> None:

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import getpass
+import os
 
 import click
 
 from flask_forge_jobs.cli.failing import within_application
 from flask_forge_jobs.handlers import audit
 from flask_forge_jobs.state import current
+
+
+def actor() -> str:
+    """Return who runs this command, as the audit trail calls it."""
+    try:
+        name = getpass.getuser()
+    except (ImportError, KeyError, OSError):  # nobody knows the number of the user
+        name = str(os.getuid())
+    return f"command:{name}"
 
 
 @click.group("audit")
@@ -26,6 +36,5 @@ def prune(*, days: int) -> None:
 
     The deletion leaves an entry of its own.
     """
-    actor = f"command:{getpass.getuser()}"
-    pruned = audit.prune(current().storage, days, actor=actor)
+    pruned = audit.prune(current().storage, days, actor=actor())
     click.echo(f"prune: {pruned} entries deleted")

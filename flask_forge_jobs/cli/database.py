@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 
 import click
 
+from flask_forge_jobs.cli.audit import actor
 from flask_forge_jobs.cli.failing import within_application
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageError
+from flask_forge_jobs.handlers import audit
+from flask_forge_jobs.logs import get_logger
+from flask_forge_jobs.model.one_line import one_line
 from flask_forge_jobs.state import current
 from flask_forge_jobs.storage.administration import (
     create_database,
@@ -17,6 +22,8 @@ from flask_forge_jobs.storage.administration import (
 )
 from flask_forge_jobs.storage.connect import open_storage
 from flask_forge_jobs.storage.removal import Contents, contents, remove_tables
+
+logger = get_logger(__name__)
 
 USAGE_ERROR = 2
 MOST_NAMES = 5
@@ -102,9 +109,17 @@ _database = click.option(
 def drop(*, force: bool, as_a_whole: bool) -> None:
     """Remove the tables of the jobs and every job in them.
 
-    Whatever else is in the database stays.
+    Whatever else is in the database stays. The audit trail goes, so a line in the log
+    says who removed it.
     """
-    _drop("drop", force=force, as_a_whole=as_a_whole)
+    gone = _drop("drop", force=force, as_a_whole=as_a_whole)
+    if gone is not None and gone.tables:
+        logger.warning(
+            "db drop by %s removed %s from %s",
+            one_line(actor()),
+            _what_goes(gone),
+            _settings().dsn_for_display,
+        )
     _ok("drop")
 
 
@@ -113,16 +128,28 @@ def drop(*, force: bool, as_a_whole: bool) -> None:
 @_database
 @within_application
 def reset(*, force: bool, as_a_whole: bool) -> None:
-    """Remove the tables of the jobs and make them anew."""
-    was_there = _drop("reset", force=force, as_a_whole=as_a_whole)
-    if as_a_whole or not was_there:
+    """Remove the tables of the jobs and make them anew.
+
+    The new audit trail begins with an entry of this.
+    """
+    gone = _drop("reset", force=force, as_a_whole=as_a_whole)
+    if as_a_whole or gone is None:
         create_database(_settings())
-    _migrate()
+    jobs = {} if gone is None else gone.jobs
+    with contextlib.closing(open_storage(_settings(), migrate=True)) as storage:
+        storage.open()
+        audit.record_command(
+            storage,
+            "db_reset",
+            actor=actor(),
+            changed=sum(jobs.values()),
+            arguments={"jobs": dict(jobs), "database": as_a_whole},
+        )
     _ok("reset")
 
 
-def _drop(command: str, *, force: bool, as_a_whole: bool) -> bool:
-    """Remove what was asked for; return whether there was a database."""
+def _drop(command: str, *, force: bool, as_a_whole: bool) -> Contents | None:
+    """Remove what was asked for; return what was there, None without a database."""
     settings = _settings()
     found = contents(settings)
     if as_a_whole and found is not None and found.others:
@@ -145,7 +172,7 @@ def _drop(command: str, *, force: bool, as_a_whole: bool) -> bool:
         drop_database(settings)
     else:
         remove_tables(settings)
-    return found is not None
+    return found
 
 
 def _what_goes(found: Contents | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -17,7 +18,7 @@ from flask_forge_jobs.storage.base import Storage
 
 MAX_PAGE_SIZE = 1000
 # Of an entry that no request made.
-PRUNED_STATUS = 200
+DONE_STATUS = 200
 MAX_FILTER_LENGTH = 512
 MAX_ARGUMENTS_LENGTH = 4000
 _SHOWN_LENGTH = 200
@@ -93,12 +94,35 @@ def prune(storage: Storage, older_than_days: int, *, actor: str) -> int:
         InvalidInputError: The days are out of bounds.
     """
     pruned = storage.audit.prune(older_than_days)
-    arguments = json.dumps({"days": older_than_days})
-    record(
-        storage,
-        Deed(actor, "audit_prune", None, "", "", PRUNED_STATUS, pruned, arguments),
+    arguments = {"days": older_than_days}
+    record_command(
+        storage, "audit_prune", actor=actor, changed=pruned, arguments=arguments
     )
     return pruned
+
+
+def record_command(
+    storage: Storage,
+    action: str,
+    *,
+    actor: str,
+    changed: int,
+    arguments: Mapping[str, object],
+) -> None:
+    """Append an entry of something that was done at a command line.
+
+    Args:
+        storage: Where the trail is.
+        action: What was done.
+        actor: Who did it.
+        changed: How many rows were changed.
+        arguments: JSON values that say more.
+
+    Raises:
+        StorageError: It was not stored.
+    """
+    text = json.dumps(arguments)
+    record(storage, Deed(actor, action, None, "", "", DONE_STATUS, changed, text))
 
 
 def arguments_text(document: object, redactor: Redactor) -> str:

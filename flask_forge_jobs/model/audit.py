@@ -20,6 +20,8 @@ class Deed:
         status: HTTP status of the answer; from 400 on nothing was changed.
         changed: How many rows the answer says were changed.
         arguments: What was sent, as JSON text; secrets are masked, long parts cut.
+        requests: How many requests this stands for; more than one only where they were
+            refused, and the other facts are those of the last.
     """
 
     actor: str
@@ -30,6 +32,7 @@ class Deed:
     status: int
     changed: int
     arguments: str
+    requests: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,7 @@ class AuditEntry:
             "address": self.deed.address,
             "arguments": json.loads(self.deed.arguments),
             "changed": self.deed.changed,
+            "requests": self.deed.requests,
             "status": self.deed.status,
         }
 

@@ -1,4 +1,4 @@
-"""Seldom: what is said again and again is said once a minute."""
+"""Seldom: what is said again and again is said once, or a few times, a minute."""
 
 from __future__ import annotations
 
@@ -14,22 +14,30 @@ class Seldom:
 
     Args:
         monotonic: Returns seconds that never go back; the system's by default.
+        most: How often it is said within a minute.
     """
 
-    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, monotonic: Callable[[], float] = time.monotonic, *, most: int = 1
+    ) -> None:
         self._monotonic = monotonic
+        self._most = most
         self._changing = threading.Lock()
-        self._next_at: dict[str, float] = {}
+        # When the minute of a kind is over, and how often it was said in it.
+        self._minutes: dict[str, tuple[float, int]] = {}
         self._held: dict[str, int] = {}
 
     def is_time_for(self, kind: str) -> bool:
         """Return whether to say it now; else it is counted. Kinds are few."""
         now = self._monotonic()
         with self._changing:
-            if now < self._next_at.get(kind, now):
+            ends_at, said = self._minutes.get(kind, (now, 0))
+            if now >= ends_at:
+                ends_at, said = now + PERIOD_S, 0
+            elif said >= self._most:
                 self._held[kind] = self._held.get(kind, 0) + 1
                 return False
-            self._next_at[kind] = now + PERIOD_S
+            self._minutes[kind] = ends_at, said + 1
             return True
 
     def more(self, kind: str) -> str:

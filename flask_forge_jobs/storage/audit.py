@@ -18,6 +18,7 @@ from flask_forge_jobs.model.instants import (
     to_micros,
 )
 from flask_forge_jobs.storage.database import Database, Parameter, Row
+from flask_forge_jobs.storage.units import append_entry
 
 MIN_KEPT_DAYS = 90
 MAX_KEPT_DAYS = 36_500
@@ -37,18 +38,8 @@ class AuditLog:
         self._database = database
 
     def append(self, deed: Deed) -> None:
-        """Add an entry, dated by the database."""
-        self._database.single(
-            "append_audit",
-            actor=deed.actor,
-            action=deed.action,
-            target=deed.target,
-            address=deed.address,
-            request_id=deed.request_id,
-            http_status=deed.status,
-            changed=deed.changed,
-            arguments=deed.arguments,
-        )
+        """Add an entry, dated by the database; in a unit together with its changes."""
+        self._database.write(lambda transaction: append_entry(transaction, deed))
 
     def page(
         self,
@@ -117,7 +108,7 @@ class AuditLog:
 def _entry_from_row(row: Row) -> AuditEntry:
     (
         entry_id, at, actor, action, target, address, request_id, status, changed,
-        arguments,
+        arguments, requests,
     ) = row  # fmt: skip
     return AuditEntry(
         id=entry_id,
@@ -131,5 +122,6 @@ def _entry_from_row(row: Row) -> AuditEntry:
             status=status,
             changed=changed,
             arguments=arguments,
+            requests=requests,
         ),
     )

@@ -25,6 +25,7 @@ from flask_forge_jobs.storage.processes import ProcessRegistry
 from flask_forge_jobs.storage.queues import QueueConfig
 from flask_forge_jobs.storage.rate_limits import RateLimits
 from flask_forge_jobs.storage.recorder import Recorder
+from flask_forge_jobs.storage.refusals import Refusals
 from flask_forge_jobs.storage.retention import Retention
 from flask_forge_jobs.storage.samples import SampleStore
 from flask_forge_jobs.storage.seats import Seats
@@ -79,6 +80,7 @@ class Storage:
     queues: QueueConfig
     processes: ProcessRegistry
     audit: AuditLog
+    refusals: Refusals
     cron: CronStorage
     rate_limits: RateLimits
     seats: Seats

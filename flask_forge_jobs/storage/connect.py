@@ -27,11 +27,13 @@ from flask_forge_jobs.storage.processes import ProcessRegistry
 from flask_forge_jobs.storage.queues import QueueConfig
 from flask_forge_jobs.storage.rate_limits import RateLimits
 from flask_forge_jobs.storage.recorder import Recorder
+from flask_forge_jobs.storage.refusals import Refusals
 from flask_forge_jobs.storage.retention import GENTLE_PAUSES, Retention
 from flask_forge_jobs.storage.samples import SampleStore
 from flask_forge_jobs.storage.seats import Seats
 from flask_forge_jobs.storage.timing import TimedDatabase
 from flask_forge_jobs.storage.uncommitted import Uncommitted
+from flask_forge_jobs.storage.unit_database import UnitDatabase
 
 
 class DatabaseConfig(config.DatabaseConfig):
@@ -67,10 +69,12 @@ def open_storage(
     clock = clock or SystemClock()
     database = _open_database(settings, clock, may_migrate=migrate)
     ids = ids or UlidGenerator(clock)
-    leases = Leases(database)
+    joined = UnitDatabase(database)
+    leases = Leases(joined)
     metrics = MetricStore(database, clock)
     recorder = Recorder(clock)
-    timed = TimedDatabase(database, recorder)
+    refusals = Refusals(database, recorder, clock)
+    timed = TimedDatabase(joined, recorder)
     uncommitted = Uncommitted(database, recorder, clock)
     # One for all bulk verbs, which would crowd out others together as well.
     pace = Pace(timed, clock)
@@ -80,20 +84,23 @@ def open_storage(
         job_reader=JobReader(timed),
         activity=JobActivity(timed),
         job_admin=JobAdmin(timed, clock, pace),
-        queues=QueueConfig(database, pace),
-        processes=ProcessRegistry(database),
-        audit=AuditLog(database),
-        cron=CronStorage(database, Firing(database, ids, recorder)),
-        rate_limits=RateLimits(database),
-        seats=Seats(database),
+        queues=QueueConfig(joined, pace),
+        processes=ProcessRegistry(joined),
+        audit=AuditLog(joined),
+        refusals=refusals,
+        cron=CronStorage(joined, Firing(joined, ids, recorder)),
+        rate_limits=RateLimits(joined),
+        seats=Seats(joined),
         leases=leases,
         retention=Retention(
-            database, leases, ids, pace, Pace(timed, clock, pauses=GENTLE_PAUSES)
+            joined, leases, ids, pace, Pace(timed, clock, pauses=GENTLE_PAUSES)
         ),
         metrics=metrics,
         samples=SampleStore(database, clock),
         recorder=recorder,
-        flusher=Flusher(recorder, metrics, clock, ids.new, uncommitted),
+        flusher=Flusher(
+            recorder, metrics, clock, ids.new, uncommitted, refusals=refusals
+        ),
     )
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
@@ -139,6 +140,20 @@ class Database(Protocol):
         On PostgreSQL this is one round trip: the unit sends its statements by
         :meth:`Transaction.later` and ends with one :meth:`Transaction.all`. Errors and
         repetitions as for :meth:`write`.
+        """
+
+    def begin(self, attempt: int) -> AbstractContextManager[Transaction]:
+        """Open a transaction for a block and commit at its end; for :class:`.Unit`.
+
+        What the block raises rolls it back. The driver's errors leave the block as
+        ours; nothing is repeated.
+
+        Args:
+            attempt: Number of the try, from 0.
+
+        Raises:
+            TransientError: A fault after which all of it may be tried again (D31).
+            StorageError: As for :meth:`write`.
         """
 
     def join(self, connection: object, work: Callable[[Transaction], T]) -> T:

@@ -8,6 +8,7 @@ changes nothing has met either its own id, which is success after an unclear com
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.errors import (
@@ -31,6 +32,7 @@ from flask_forge_jobs.storage.database import (
 )
 from flask_forge_jobs.storage.known_queues import KnownQueues
 from flask_forge_jobs.storage.request_keys import remember, remembered
+from flask_forge_jobs.storage.units import adds, pinned, when_stored
 
 # The holder of a key may finish between the insert and the look-up (D33).
 ROUNDS = 3
@@ -54,7 +56,7 @@ class Enqueuer:
 
     def enqueue(self, job: NewJob, most_waiting: int | None = None) -> EnqueueResult:
         """Store one job; see :meth:`JobQueue.enqueue`."""
-        job_id = job.job_id or self._ids.new()
+        job_id = job.job_id or pinned(1, self._ids.new_many)[0]
         try:
             return self._enqueue(job, job_id, most_waiting)
         except StorageOutcomeUnknownError as error:
@@ -80,12 +82,14 @@ class Enqueuer:
             return admit(transaction, [job], [job_id], bounds, store)[0]
 
         result = self._database.write(work)
-        self._queues.remember(names, queues.bounds)
+        when_stored(partial(self._queues.remember, names, queues.bounds))
         return result
 
     def _store_alone(self, job: NewJob, parameters: dict[str, Parameter]) -> int | None:
         """Store a job by a commit of its own; None when its key is held."""
         queue_name = job.queue_name
+        if job.dedupe_key is None and job.job_id is None:
+            adds(str(parameters["id"]))
         due_us = _due(self._database.single("enqueue", **parameters))
         if due_us is not None:
             self._database.wake(queue_name)
@@ -118,11 +122,11 @@ class Enqueuer:
             results = self._database.write(work)
         except StorageOutcomeUnknownError as error:
             raise StorageOutcomeUnknownError(ids) from error.__cause__
-        self._queues.remember(names, queues.bounds)
+        when_stored(partial(self._queues.remember, names, queues.bounds))
         return results
 
     def _ids_of(self, jobs: Sequence[NewJob]) -> list[str]:
-        minted = self._ids.new_many(len(jobs))
+        minted = pinned(len(jobs), self._ids.new_many)
         return [job.job_id or new for job, new in zip(jobs, minted, strict=True)]
 
     def enqueue_within(

@@ -21,6 +21,7 @@ from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.metrics import LEVELS, MetricKey, Tally, floor_to
 from flask_forge_jobs.storage.metrics import FOLD_AFTER_US, MetricStore
 from flask_forge_jobs.storage.recorder import Recorder
+from flask_forge_jobs.storage.refusals import Refusals
 from flask_forge_jobs.storage.uncommitted import Uncommitted
 
 logger = get_logger(__name__)
@@ -44,6 +45,7 @@ class Flusher(PerProcess):
         clock: Tells which buckets are over.
         new_host: Returns an id for the rows of this process that nobody had before.
         uncommitted: Jobs that are counted once they are committed; None has none.
+        refusals: Refused requests that are stored once a minute; None has none.
     """
 
     def __init__(
@@ -53,12 +55,15 @@ class Flusher(PerProcess):
         clock: Clock,
         new_host: Callable[[], str],
         uncommitted: Uncommitted | None = None,
+        *,
+        refusals: Refusals | None = None,
     ) -> None:
         self._recorder = recorder
         self._store = store
         self._clock = clock
         self._new_host = new_host
         self._uncommitted = uncommitted
+        self._refusals = refusals
         self.stay_own()
         recorder.on_activity = self._activity
 
@@ -84,8 +89,11 @@ class Flusher(PerProcess):
         thread = self._thread
         return thread is not None and thread.is_alive()
 
-    def flush(self) -> int:
-        """Store everything now; return how many rows were written.
+    def flush(self, *, is_last: bool = False) -> int:
+        """Store everything now; return how many rows of figures were written.
+
+        Args:
+            is_last: Also what would wait for the end of a minute.
 
         Raises:
             StorageError: Nothing was stored; all of it is kept for the next time.
@@ -104,6 +112,8 @@ class Flusher(PerProcess):
             self._taken.clear()
             written = self._store_held()
             self._let_go(taken_us)
+            if self._refusals is not None:
+                self._refusals.settle(is_last=is_last)
             return written
 
     def close(self) -> None:
@@ -119,7 +129,7 @@ class Flusher(PerProcess):
         elif has_work:
             # The process ends, and no thread could be started any more.
             with contextlib.suppress(StorageError):
-                self.flush()
+                self.flush(is_last=True)
 
     # -- the figures -----------------------------------------------------------------
 
@@ -214,7 +224,7 @@ class Flusher(PerProcess):
                 self._work.clear()
                 is_last = self._stopping.is_set()
             try:
-                self.flush()
+                self.flush(is_last=is_last)
             except StorageError as error:
                 self._failed(error)
             except Exception:
@@ -227,8 +237,11 @@ class Flusher(PerProcess):
                 return
 
     def _look_again(self, *, is_last: bool) -> None:
-        """Go on while jobs are waited for; the end of a process waits for none."""
-        waiting = self._uncommitted is not None and self._uncommitted.is_waiting
+        """Go on while something is waited for; the end of a process waits for none."""
+        waiting = any(
+            each is not None and each.is_waiting
+            for each in (self._uncommitted, self._refusals)
+        )
         if waiting and not is_last:
             self._work.set()
 

@@ -37,6 +37,7 @@ from flask_forge_jobs.model.outcomes import CANCELLED_MESSAGE, cancelled_message
 from flask_forge_jobs.storage import changing, walking
 from flask_forge_jobs.storage.database import Database, Transaction
 from flask_forge_jobs.storage.pacing import BATCH, Pace
+from flask_forge_jobs.storage.units import write_batch
 
 # Any constant will do; keeps two processes from folding the same counts.
 FOLD_LOCK = 7_022_013_337_002
@@ -200,7 +201,7 @@ class JobAdmin:
             )
 
         try:
-            return self._pace.write(work)
+            return write_batch(self._pace.write, work, lambda done: done.changed)
         except DedupeKeyTakenError:
             # Find out whose by halves; the rest must not suffer for it (D12).
             if len(job_ids) == 1:

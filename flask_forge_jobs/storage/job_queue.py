@@ -9,6 +9,7 @@ everything there is room for in one transaction.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.errors import InvalidInputError
@@ -40,6 +41,7 @@ from flask_forge_jobs.storage.recorder import Recorder
 from flask_forge_jobs.storage.reviving import revive_jobs
 from flask_forge_jobs.storage.rows import claimed_from_row
 from flask_forge_jobs.storage.uncommitted import Uncommitted
+from flask_forge_jobs.storage.units import when_stored
 
 logger = get_logger(__name__)
 
@@ -117,7 +119,7 @@ class JobQueue:
             )[0]
         result = self._enqueuer.enqueue(job, most_waiting)
         if self._recorder is not None and not result.is_deduped:
-            self._recorder.enqueued(job.queue_name, job.kind)
+            when_stored(partial(self._recorder.enqueued, job.queue_name, job.kind))
         return result
 
     def enqueue_many(
@@ -164,11 +166,12 @@ class JobQueue:
             return results
         results = self._enqueuer.enqueue_many(jobs, key, most_waiting)
         if self._recorder is not None:
-            self._recorder.enqueued_many(
+            new = [
                 (each.queue_name, each.kind)
                 for each in results
                 if not each.is_deduped and not each.is_replayed
-            )
+            ]
+            when_stored(partial(self._recorder.enqueued_many, new))
         return results
 
     # -- claiming and finishing ----------------------------------------------------

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.storage.database import Database, Transaction
+from flask_forge_jobs.storage.units import present_unit
 
 T = TypeVar("T")
 
@@ -51,8 +52,11 @@ class Pace:
         self._not_before = 0.0
 
     def write(self, work: Callable[[Transaction], T]) -> T:
-        """Run a unit of work as :meth:`.Database.write` does, after a pause if due."""
-        if not self._takes_turns:
+        """Run a unit of work as :meth:`.Database.write` does, after a pause if due.
+
+        One that is a part of a :class:`.Unit` is not one of many.
+        """
+        if not self._takes_turns or present_unit() is not None:
             return self._database.write(work)
         pause_s = self._not_before - self._clock.monotonic()
         if pause_s > 0:

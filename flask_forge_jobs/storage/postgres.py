@@ -12,10 +12,11 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import psycopg2
+from psycopg2.extensions import connection as Connection  # noqa: N812  # a class
 
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageOutcomeUnknownError
@@ -270,16 +271,39 @@ class PostgresDatabase:
             try:
                 return unit(number)
             except TransientError as fault:
-                is_last = number == len(RETRY_DELAYS_S)
-                if fault.is_away and (
-                    is_last or time.monotonic() - since >= _TIMED_OUT_S
-                ):
-                    availability.note_away(str(fault))
+                _note_away(availability, fault, number, since)
                 if left_s(1.0) <= 0:
                     raise fault.surfaced from fault.__cause__
                 raise
 
         return run_with_retries(attempt, self._wait)
+
+    @contextlib.contextmanager
+    def begin(self, attempt: int) -> Iterator[PostgresTransaction]:
+        """Open a transaction for a block and commit at its end."""
+        self.open()
+        availability = self._current.availability
+        availability.check()
+        since = time.monotonic()
+        try:
+            with (
+                self._retried,
+                self._state.pool.connection() as connection,
+                self._state.pool.watchdog.watching(connection, left_s(self._limit_s)),
+            ):
+                opened = self._new_transaction(connection, self._begin_write, attempt)
+                try:
+                    yield opened
+                    opened.end()
+                except BaseException as error:
+                    is_stored = opened.may_be_stored(ends_itself=False)
+                    self._undo(connection, opened, error, may_be_stored=is_stored)
+                    raise
+        except TransientError as fault:
+            _note_away(availability, fault, attempt, since)
+            raise
+        for queue_name in opened.woken:
+            self._wake_here(queue_name)
 
     def _probe(self, writes: bool) -> None:  # noqa: FBT001  # all that it is told
         """Look whether the server can be worked with; see :class:`.Availability`."""
@@ -304,40 +328,55 @@ class PostgresDatabase:
         ends_itself: bool = False,
         stores: bool = True,
     ) -> tuple[PostgresTransaction, T]:
-        pool, quiet = self._current.pool, self._current.quiet  # of who opened
+        pool = self._current.pool  # of who opened
         with (
             self._retried,
             pool.connection(urgent=urgent) as connection,
             pool.watchdog.watching(connection, left_s(self._limit_s)),
         ):
-            opened = PostgresTransaction(
-                connection,
-                begin.of(connection),
-                self.known_version,
-                attempt,
-                is_quiet=quiet.is_on,
-            )
+            opened = self._new_transaction(connection, begin, attempt)
             try:
                 result = work(opened)
                 if not ends_itself:
                     opened.end()
             except BaseException as error:
-                is_lost = connection.closed
-                if is_of_no_use(error):
-                    connection.close()
-                opened.undo()
-                if is_unheard(error):
-                    quiet.note_unheard(look_how_full(connection))
-                if (
-                    is_lost
-                    and stores
-                    and isinstance(error, psycopg2.Error)
-                    and opened.may_be_stored(ends_itself=ends_itself)
-                ):
-                    unknown = StorageOutcomeUnknownError()
-                    raise TransientError(unknown, is_away=True) from error
+                is_stored = stores and opened.may_be_stored(ends_itself=ends_itself)
+                self._undo(connection, opened, error, may_be_stored=is_stored)
                 raise
         return opened, result
+
+    def _new_transaction(
+        self, connection: Connection, begin: Opening, attempt: int
+    ) -> PostgresTransaction:
+        return PostgresTransaction(
+            connection,
+            begin.of(connection),
+            self.known_version,
+            attempt,
+            is_quiet=self._state.quiet.is_on,
+        )
+
+    def _undo(
+        self,
+        connection: Connection,
+        opened: PostgresTransaction,
+        error: BaseException,
+        *,
+        may_be_stored: bool,
+    ) -> None:
+        """Roll back what an error has ended.
+
+        Raises:
+            TransientError: The answer to a commit was lost.
+        """
+        is_lost = connection.closed
+        if is_of_no_use(error):
+            connection.close()
+        opened.undo()
+        if is_unheard(error):
+            self._state.quiet.note_unheard(look_how_full(connection))
+        if is_lost and may_be_stored and isinstance(error, psycopg2.Error):
+            raise TransientError(StorageOutcomeUnknownError(), is_away=True) from error
 
     # -- wake-ups ------------------------------------------------------------------
 
@@ -404,6 +443,15 @@ class PostgresDatabase:
         self._state.availability.close()
         self._state.pool.close()
         self._current = self._new_state()
+
+
+def _note_away(
+    availability: Availability, fault: TransientError, attempt: int, since: float
+) -> None:
+    """Take in a fault that says that there is no server to work with."""
+    is_last = attempt == len(RETRY_DELAYS_S)
+    if fault.is_away and (is_last or time.monotonic() - since >= _TIMED_OUT_S):
+        availability.note_away(str(fault))
 
 
 def _ms(seconds: float) -> int:

@@ -35,6 +35,7 @@ from flask_forge_jobs.storage.database import (
 )
 from flask_forge_jobs.storage.pacing import BATCH, Pace
 from flask_forge_jobs.storage.rows import queue_from_row
+from flask_forge_jobs.storage.units import write_batch
 
 
 class QueueConfig:
@@ -286,7 +287,7 @@ class QueueConfig:
             if not transaction.run("delete_queue", name=name):
                 raise QueueNotFoundError(name)
 
-        self._database.write(work)
+        write_batch(self._database.write, work, lambda _: 1)
 
     def delete_with_jobs(
         self,
@@ -321,7 +322,12 @@ class QueueConfig:
                 if waiting:
                     raise QueueNotEmptyError(name, waiting)
                 room = BATCH  # nothing is left but the queue
-            deleted, asked, is_last = self._pace.write(partial(_drain, name, room))
+            # The queue itself is one more change.
+            deleted, asked, is_last = write_batch(
+                self._pace.write,
+                partial(_drain, name, room),
+                lambda done: done[0] + done[1] + done[2],
+            )
             report = QueueDeletion(
                 deleted=report.deleted + deleted,
                 cancel_requested=report.cancel_requested + asked,

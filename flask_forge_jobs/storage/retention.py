@@ -23,6 +23,7 @@ from flask_forge_jobs.model.queues import CleanupReport, QueueSettings
 from flask_forge_jobs.storage.database import Database, Parameter, Transaction
 from flask_forge_jobs.storage.leases import Leases, renewed
 from flask_forge_jobs.storage.pacing import BATCH, Pace
+from flask_forge_jobs.storage.units import write_batch
 
 logger = get_logger(__name__)
 
@@ -123,9 +124,11 @@ class Retention:
             How many were deleted; 0 when none is left.
         """
         values = _parameters((queue_name, status, days))
-        return len(
-            self._pace.write(lambda tx: tx.all("delete_expired", limit=limit, **values))
-        )
+
+        def work(transaction: Transaction) -> int:
+            return len(transaction.all("delete_expired", limit=limit, **values))
+
+        return write_batch(self._pace.write, work, int)
 
     def _windows(self, queue_name: str | None) -> list[Window]:
         rows = self._database.read(
@@ -188,7 +191,7 @@ class Retention:
             return len(transaction.all("delete_expired", limit=sweep.room, **values))
 
         pace = self._gentle_pace if sweep.gently else self._pace
-        return pace.write(work)
+        return write_batch(pace.write, work, _number)
 
 
 class _Sweep:
@@ -226,6 +229,10 @@ class _Sweep:
 def _parameters(window: Window) -> dict[str, Parameter]:
     queue_name, status, days = window
     return {"queue_name": queue_name, "status": status.value, "age_us": days * DAY_US}
+
+
+def _number(deleted: int | None) -> int:
+    return deleted or 0
 
 
 def _report(counts: Counter[JobStatus], *, is_complete: bool) -> CleanupReport:

@@ -13,7 +13,7 @@ import contextlib
 import os
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -192,9 +192,7 @@ class SqliteDatabase(PerProcess):
     ) -> T:
         with state.turn as ends_at:
             with self._retried:
-                connection = state.connection()
-                if connection.in_transaction:
-                    raise StorageError("a write cannot start inside a transaction")
+                connection = self._resting(state)
                 with state.gate.until(ends_at):
                     transaction = SqliteTransaction(
                         connection, self._clock.now_us(), self.known_version, attempt
@@ -204,6 +202,30 @@ class SqliteDatabase(PerProcess):
         for queue_name in transaction.woken:
             self.wake(queue_name)
         return result
+
+    def _resting(self, state: SqliteProcess) -> SqliteConnection:
+        """Return this thread's connection, which must not be in a transaction."""
+        connection = state.connection()
+        if connection.in_transaction:
+            raise StorageError("a write cannot start inside a transaction")
+        return connection
+
+    @contextlib.contextmanager
+    def begin(self, attempt: int) -> Iterator[SqliteTransaction]:
+        """Open an immediate transaction for a block and commit at its end."""
+        state = self._opened()
+        with state.turn as ends_at:
+            with self._retried:
+                connection = self._resting(state)
+                with state.gate.until(ends_at):
+                    transaction = SqliteTransaction(
+                        connection, self._clock.now_us(), self.known_version, attempt
+                    )
+                    with _committed(connection, transaction, ends_at):
+                        yield transaction
+            state.gate.checkpoint_if_due(connection)
+        for queue_name in transaction.woken:
+            self.wake(queue_name)
 
     def join(self, connection: object, work: Callable[[SqliteTransaction], T]) -> T:
         """Run a unit of work inside a transaction of the caller's."""
@@ -397,6 +419,22 @@ def _in_transaction(
             connection.execute("ROLLBACK")
         raise
     return result
+
+
+@contextlib.contextmanager
+def _committed(
+    connection: SqliteConnection, transaction: SqliteTransaction, ends_at: float
+) -> Iterator[None]:
+    """Do the same around a block."""
+    connection.when_free(lambda: connection.execute("BEGIN IMMEDIATE"), ends_at)
+    try:
+        transaction.check_version()
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
 
 
 def _end_read(connection: SqliteConnection) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from time import perf_counter
 from typing import TypeVar
@@ -62,6 +63,10 @@ class TimedDatabase:
             return self._database.at_once(work)
         finally:
             self._recorder.wrote(perf_counter() - since)
+
+    def begin(self, attempt: int) -> AbstractContextManager[Transaction]:
+        """Pass on."""
+        return self._database.begin(attempt)
 
     def join(self, connection: object, work: Callable[[Transaction], T]) -> T:
         """Pass on, and note the time."""

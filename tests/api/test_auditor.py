@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from dataclasses import replace
+from collections import Counter
 
 import pytest
 from flask.testing import FlaskClient
 
+from flask_forge_jobs.api.auditor import LINES_A_MINUTE
 from flask_forge_jobs.api.blueprint import BlueprintOptions
 from flask_forge_jobs.api.routes import Route
 from flask_forge_jobs.api.table import all_routes
@@ -50,11 +51,15 @@ def test_sec_S42_each_mutating_route_leaves_one_entry(storage: Storage) -> None:
 
     statuses = [_call(admin, route) for route in MUTATIONS]
 
-    deeds = [entry.deed for entry in reversed(_entries(storage))]
-    assert [(deed.action, deed.status, deed.actor) for deed in deeds] == [
+    storage.refusals.settle(is_last=True)
+    noted: Counter[tuple[str, int, str]] = Counter()
+    for entry in _entries(storage):
+        deed = entry.deed
+        noted[deed.action, deed.status, deed.actor] += deed.requests
+    assert noted == Counter(
         (route.endpoint.removeprefix("v1_"), status, "ada")
         for route, status in zip(MUTATIONS, statuses, strict=True)
-    ]
+    )
 
 
 def test_reads_leave_none(storage: Storage) -> None:
@@ -188,25 +193,67 @@ def test_database_that_failed_is_not_asked_once_more(
     assert "not in the audit trail: 503 jobs_delete by local" in caplog.text
 
 
-def test_trail_that_cannot_be_written_spoils_no_answer(
+# -- refused again and again ----------------------------------------------------------
+
+
+def test_sec_S42_refusals_of_a_minute_are_one_entry_and_a_number(
+    storage: Storage,
+) -> None:
+    viewer = client_with_token(storage, "viewer")
+
+    for number in range(50):
+        viewer.post(f"{PREFIX}/jobs/delete", json={"ids": [str(number)]})
+        viewer.post(f"{PREFIX}/queue/none/paused", json={"paused": True})
+
+    assert len(_entries(storage)) == 2
+    storage.refusals.settle(is_last=True)
+    entries = list(reversed(_entries(storage)))
+    assert [entry.deed.requests for entry in entries] == [1, 1, 49, 49]
+    assert {entry.deed.status for entry in entries} == {403}
+    detail = entries[2].detail
+    assert (detail["requests"], detail["changed"]) == (49, 0)
+
+
+def test_limit_that_turns_away_leaves_an_entry(storage: Storage) -> None:
+    client = client_with_token(storage, "admin", rate_limits={"write": "1/minute"})
+
+    for _ in range(3):
+        client.post(f"{PREFIX}/queue/none/paused", json={"paused": True})
+
+    deeds = [entry.deed for entry in reversed(_entries(storage))]
+    assert [deed.status for deed in deeds] == [404, 429]
+
+
+# -- lines of the log -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_sec_S42_refused_read_leaves_a_line(
+    storage: Storage, caplog: pytest.LogCaptureFixture, *, is_known: bool
+) -> None:
+    client = client_with_token(storage, "viewer", token_id="ada")
+    if not is_known:
+        client.environ_base["HTTP_AUTHORIZATION"] = "Bearer fj_ci_wrong"
+
+    client.get(f"{PREFIX}/v1/audit?actor=x%0AINFO%20fake")
+
+    [record] = caplog.records
+    wanted = "403 audit by ada" if is_known else "401 audit by nobody"
+    assert f"refused: {wanted} from 127.0.0.1" in record.getMessage()
+    assert len(record.getMessage().splitlines()) == 1
+    assert "wrong" not in caplog.text
+    assert _entries(storage) == []
+
+
+def test_refusals_do_not_fill_the_log(
     storage: Storage, caplog: pytest.LogCaptureFixture
 ) -> None:
-    class Broken:
-        def append(self, _deed: object) -> None:
-            raise RuntimeError("disk full")
+    client = client_with_token(storage, "viewer")
 
-    storage.queues.ensure("mail")
-    client = mount(_with_audit(storage, Broken()), BlueprintOptions())
+    for _ in range(2 * LINES_A_MINUTE):
+        client.get(f"{PREFIX}/v1/audit")
 
-    answer = client.post(f"{PREFIX}/queue/mail/paused", json={"paused": True})
-
-    assert answer.status_code == 200
-    assert storage.queues.get("mail").paused
-    assert "could not be written: 200 queue_set_paused by local" in caplog.text
-
-
-def _with_audit(storage: Storage, audit: object) -> Storage:
-    return replace(storage, audit=audit)  # type: ignore[arg-type]  # a broken one
+    assert len(caplog.records) == LINES_A_MINUTE
 
 
 # -- S34: who changes what will run --------------------------------------------------

@@ -14,6 +14,7 @@ from flask_sqlalchemy import SQLAlchemy
 
 from flask_forge_jobs import ForgeJobs
 from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.model.audit import AuditFilter
 from flask_forge_jobs.state import state_of
 from flask_forge_jobs.storage.administration import drop_database
 from flask_forge_jobs.storage.base import Storage
@@ -272,6 +273,35 @@ def test_a_reference_to_a_table_of_ours_keeps_everything(shop: Shop) -> None:
 def test_drop_of_what_is_missing_is_fine(shop: Shop) -> None:
     assert shop.db("drop", "--force").exit_code == 0
     assert shop.db("drop", "--force", "--database").exit_code == 0
+
+
+def test_sec_S42_reset_begins_the_new_trail_with_an_entry(shop: Shop) -> None:
+    shop.db("create")
+    enqueue(shop.storage)
+    enqueue(shop.storage)
+    shop.storage.close()
+
+    assert shop.db("reset", "--force").exit_code == 0
+
+    [entry] = shop.storage.audit.page(AuditFilter(), 9)
+    assert entry.deed.actor.startswith("command:")
+    assert (entry.deed.action, entry.deed.changed) == ("db_reset", 2)
+    assert entry.detail["arguments"] == {"jobs": {"pending": 2}, "database": False}
+
+
+def test_sec_S42_drop_takes_the_trail_and_leaves_a_line(
+    shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
+    shop.db("create")
+    enqueue(shop.storage)
+    shop.storage.close()
+
+    assert shop.db("drop", "--force").exit_code == 0
+    assert shop.db("drop", "--force").exit_code == 0
+
+    [line] = [each for each in caplog.messages if each.startswith("db drop by")]
+    assert "with 1 jobs (1 pending)" in line
+    assert len(line.splitlines()) == 1
 
 
 def test_reset_of_what_is_missing_makes_it(shop: Shop) -> None:

@@ -12,5 +12,6 @@ def test_detail_gathers_what_has_no_key_of_its_own() -> None:
         "address": "::1",
         "arguments": {"query": {"a": "b"}},
         "changed": 0,
+        "requests": 1,
         "status": 403,
     }

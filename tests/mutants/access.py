@@ -14,6 +14,7 @@ _SCOPE = "api/scope.py"
 _REDACTION = "handlers/redaction.py"
 _MASKING = "model/masking.py"
 _AUDITOR = "api/auditor.py"
+_UNITS = "storage/units.py"
 
 MUTANTS = (
     # -- tokens ------------------------------------------------------------------------
@@ -303,23 +304,68 @@ MUTANTS = (
     Mutant(
         "a reveal leaves no entry in the audit trail",
         _AUDITOR,
-        "if exchange.route.mutates or exchange.reveals:",
-        "if exchange.route.mutates:",
+        "is_owed = exchange.route.mutates or exchange.reveals",
+        "is_owed = exchange.route.mutates",
         ("api/test_edge.py::test_reveal_is_audited_done_or_refused",),
     ),
     Mutant(
         "a stranger fills the audit trail",
         _AUDITOR,
-        "            principal is None or response.status_code == TOO_MANY_REQUESTS\n",
-        "            response.status_code == TOO_MANY_REQUESTS\n",
+        "is_known = exchange.principal is not None",
+        "is_known = True",
         ("api/test_auditor.py::test_stranger_leaves_a_line_in_the_log_only",),
     ),
     Mutant(
         "a database that failed is asked to note it",
         _AUDITOR,
-        'if is_refused_early or "forge_jobs_storage_failed" in g:',
-        "if is_refused_early:",
+        'is_kept = is_known and "forge_jobs_storage_failed" not in g',
+        "is_kept = is_known",
         ("api/test_auditor.py::test_database_that_failed_is_not_asked_once_more",),
+    ),
+    Mutant(
+        "a request that is refused by the thousand fills the audit trail",
+        "storage/refusals.py",
+        "len(self._kinds) >= MOST_KINDS",
+        "len(self._kinds) < 0",
+        ("contract/test_refusals.py::test_rows_and_memory_are_bounded",),
+    ),
+    Mutant(
+        "a batch leaves no entry of its own",
+        _UNITS,
+        "            if changes:\n",
+        "            if changes < 0:\n",
+        (
+            (
+                "api/test_audited_changes.py"
+                "::test_sec_S42_bulk_verb_that_fails_half_way_leaves_what_it_did"
+            ),
+        ),
+    ),
+    Mutant(
+        "a change is stored before its entry",
+        "storage/unit_database.py",
+        "        if unit is None:\n            return self._database.write(",
+        "        if True:\n            return self._database.write(",
+        (
+            (
+                "api/test_audited_changes.py"
+                "::test_sec_S42_process_that_dies_before_the_entry_has_changed_nothing"
+            ),
+        ),
+    ),
+    Mutant(
+        "a repeated unit mints other ids",
+        _UNITS,
+        "return mint(count) if unit is None else unit.pin(count, mint)",
+        "return mint(count)",
+        ("contract/test_units.py::test_repetition_stores_the_same_once",),
+    ),
+    Mutant(
+        "a repeated unit leaves a second entry",
+        _UNITS,
+        'name = "append_audit_once" if transaction.attempt else "append_audit"',
+        'name = "append_audit"',
+        ("contract/test_units.py::test_repetition_stores_the_same_once",),
     ),
     Mutant(
         "a dry run counts as a change",

@@ -42,7 +42,7 @@ NUMBERS |= {
     "oldest_reader",
     "known",
 }
-NUMBERS |= {"level", "http_status", "changed", "before_at", "before_id"}
+NUMBERS |= {"level", "http_status", "changed", "requests", "before_at", "before_id"}
 NUMBERS |= {"done_days", "dead_days", "base_seconds", "max_seconds"}
 NUMBERS |= {"catch_up_limit", "overdue_us", "run", "seats", "max_pending"}
 BOOLEANS = {"moves", "paused", "enabled", "or_scheduled", "may_pass"}
@@ -115,6 +115,7 @@ SERVED_BY = {
     "timeline_of_kinds": r"_pkey on forge_metric +\(|\bm USING PRIMARY KEY",
     "kinds_within": "forge_metric_time",
     "take_unfolded": "forge_metric_unfolded",
+    "append_audit_once": "forge_audit_actor",
     "audit_page": "forge_audit_time",
     "delete_old_audit": "forge_audit_time",
     "audit_page_of_actor": "forge_audit_actor",

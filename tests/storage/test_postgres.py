@@ -31,6 +31,7 @@ from flask_forge_jobs.storage.postgres import PostgresDatabase
 from flask_forge_jobs.storage.postgres_transaction import PostgresTransaction
 from flask_forge_jobs.storage.processes import ProcessRegistry
 from tests.acceptance.programs import wait_until
+from tests.api.mounting import PREFIX, mount
 from tests.support.jobs import OWNER, QUEUE, claim_one, enqueue, finish, run
 from tests.support.processes import in_child
 from tests.support.sql import UNDER_TEST, Sql
@@ -375,6 +376,36 @@ def test_what_nobody_reads_travels_with_the_next_statement(
     assert first <= 5
     assert later == 1
     assert claim == 2
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "messages"),
+    [
+        ("/jobs/enqueue", {"kind": "k", "payload": {}}, 1),
+        ("/v1/jobs", {"kind": "k", "payload": {}}, 1),
+        ("/v1/jobs", {"kind": "k", "payload": {}, "dedupe_key": "one"}, 2),
+        ("/queue/default/paused", {"paused": True}, 2),
+    ],
+)
+def test_a_change_over_http_and_its_entry_are_one_commit(
+    postgres: Storage,
+    sent: list[str],
+    path: str,
+    body: dict[str, object],
+    messages: int,
+) -> None:
+    client = mount(postgres)
+    enqueue(postgres)  # registers the queue
+    sent.clear()
+
+    assert client.post(PREFIX + path, json=body).status_code < 300
+
+    assert len(sent) == messages
+    assert "forge_audit" in sent[-1]
+    # A lone message is a transaction by itself.
+    is_begun = messages > 1
+    assert [text.startswith("BEGIN") for text in sent].count(True) == is_begun
+    assert [text.endswith("COMMIT") for text in sent].count(True) == is_begun
 
 
 def test_a_bulk_call_does_not_try_keys_again_that_are_held(

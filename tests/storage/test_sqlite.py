@@ -30,6 +30,7 @@ from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.connect import open_storage
 from flask_forge_jobs.storage.database import Transaction
 from flask_forge_jobs.storage.sqlite import SqliteDatabase
+from tests.api.mounting import PREFIX, mount
 from tests.support.clocks import MovingClock
 from tests.support.jobs import OWNER, QUEUE, claim_one, enqueue, finish, run
 from tests.support.processes import in_child, output_of, start_python
@@ -121,6 +122,32 @@ def test_every_write_begins_immediately(sqlite: Storage, name: str) -> None:
             assert begun == "BEGIN IMMEDIATE" or statement == alone, statement
     assert "BEGIN IMMEDIATE" in seen or len(set(seen)) == 1 or alone
     assert "ROLLBACK" not in seen
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/jobs/enqueue", {"kind": "k", "payload": {}}),
+        ("/v1/jobs", {"kind": "k", "payload": {}, "dedupe_key": "one"}),
+        ("/queue/default/paused", {"paused": True}),
+    ],
+)
+def test_a_change_over_http_and_its_entry_are_one_commit(
+    sqlite: Storage, path: str, body: dict[str, object]
+) -> None:
+    client = mount(sqlite)
+    enqueue(sqlite)  # registers the queue
+
+    seen = traced(sqlite, lambda _: client.post(PREFIX + path, json=body))
+
+    changes = [
+        place
+        for place, statement in enumerate(seen)
+        if re.search(r"\b(INSERT INTO|UPDATE|DELETE FROM)\b", statement)
+    ]
+    [begun] = [place for place, text in enumerate(seen) if text.startswith("BEGIN I")]
+    [ended] = [place for place, text in enumerate(seen) if text == "COMMIT"]
+    assert begun < min(changes) < max(changes) < ended
 
 
 @pytest.mark.parametrize("name", READS)

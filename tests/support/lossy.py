@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TypeVar
 
@@ -60,6 +61,10 @@ class LossyDatabase:
         self._inner.at_once(work)
         self._between()
         return self._inner.at_once(_repeated(work))
+
+    def begin(self, attempt: int) -> AbstractContextManager[Transaction]:
+        """Open a transaction; nothing is lost."""
+        return self._inner.begin(attempt)
 
     def join(self, connection: object, work: Callable[[Transaction], T]) -> T:
         """Run the unit once: who commits is the caller."""

@@ -22,7 +22,11 @@ DEFAULT_LIMIT = 100
 
 
 class AuditRow(WireSchema):
-    """One entry; ``detail`` has address, arguments, status, and number of changes."""
+    """One entry; ``detail`` has what else there is.
+
+    That is the address, the arguments, the status, the number of changes, and of how
+    many requests that were refused alike it tells.
+    """
 
     id = WholeNumber()
     at = Instant()

@@ -134,7 +134,8 @@ ROUTES = (
     Route(
         method="POST", path="/queue/cleanup", endpoint="queue_cleanup", view=cleanup,
         permission=Permission.JOBS_DELETE, reach=Reach.VIEW, body=_CLEANUP,
-        is_body_optional=True, answer=_CLEANUP_REPORT, errors=(404, 409), is_bulk=True,
+        is_body_optional=True, answer=_CLEANUP_REPORT, errors=(404, 409),
+        is_bulk=True, in_batches=True,
         gives=("X-Bulk-Complete",),
     ),
     Route(

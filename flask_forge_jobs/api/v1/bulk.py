@@ -61,7 +61,7 @@ ROUTES = (
     Route(
         method="POST", path="/v1/jobs/actions", endpoint="v1_jobs_act", view=act,
         permission=Permission.JOBS_RETRY, reach=Reach.VIEW, body=_ACTION,
-        answer=_REPORT, errors=(409,), is_bulk=True,
+        answer=_REPORT, errors=(409,), is_bulk=True, in_batches=True,
         gives=("X-Jobs-Skipped", "X-Bulk-Complete"),
     ),
 )  # fmt: skip

@@ -126,7 +126,7 @@ ROUTES = (
     Route(
         method="DELETE", path=QUEUE_PATH, endpoint="v1_delete_queue", view=delete,
         permission=Permission.QUEUES_EDIT, reach=Reach.QUEUE, query=_DELETE, status=204,
-        errors=(404,), is_bulk=True,
+        errors=(404,), is_bulk=True, in_batches=True,
         gives=("X-Jobs-Deleted", "X-Jobs-Cancel-Requested"),
     ),
     Route(

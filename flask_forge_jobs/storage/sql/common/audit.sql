@@ -2,18 +2,38 @@
 
 -- name: append_audit
 INSERT INTO forge_audit (
-    at, actor, action, target, address, request_id, status, changed, arguments
+    at, actor, action, target, address, request_id, status, changed, arguments, requests
 )
 VALUES (
     :now, :actor, :action, :target, :address, :request_id, :http_status, :changed,
-    :arguments
+    :arguments, :requests
+)
+RETURNING id
+
+-- name: append_audit_once
+-- For a repeated transaction, whose first try may have been stored, its answer lost.
+-- Served by forge_audit_actor.
+INSERT INTO forge_audit (
+    at, actor, action, target, address, request_id, status, changed, arguments, requests
+)
+SELECT
+    :now, :actor, :action, :target, :address, :request_id, :http_status, :changed,
+    :arguments, :requests
+WHERE NOT EXISTS (
+    SELECT 1
+    FROM forge_audit
+    WHERE actor = :actor AND at >= :now - 60000000
+        AND action = :action AND COALESCE(target, '') = COALESCE(:target, '')
+        AND request_id = :request_id AND status = :http_status
+        AND changed = :changed AND arguments = :arguments AND requests = :requests
 )
 RETURNING id
 
 -- name: audit_page
 -- Served by forge_audit_time.
 SELECT
-    id, at, actor, action, target, address, request_id, status, changed, arguments
+    id, at, actor, action, target, address, request_id, status, changed, arguments,
+    requests
 FROM forge_audit
 WHERE at >= :from_at AND at <= :to_at AND (at, id) < (:before_at, :before_id)
     AND (:any_action OR action = :action)
@@ -23,7 +43,8 @@ LIMIT :limit
 -- name: audit_page_of_actor
 -- Served by forge_audit_actor.
 SELECT
-    id, at, actor, action, target, address, request_id, status, changed, arguments
+    id, at, actor, action, target, address, request_id, status, changed, arguments,
+    requests
 FROM forge_audit
 WHERE actor = :actor
     AND at >= :from_at AND at <= :to_at AND (at, id) < (:before_at, :before_id)
@@ -34,7 +55,8 @@ LIMIT :limit
 -- name: audit_page_of_target
 -- Served by forge_audit_target.
 SELECT
-    id, at, actor, action, target, address, request_id, status, changed, arguments
+    id, at, actor, action, target, address, request_id, status, changed, arguments,
+    requests
 FROM forge_audit
 WHERE target = :target
     AND at >= :from_at AND at <= :to_at AND (at, id) < (:before_at, :before_id)

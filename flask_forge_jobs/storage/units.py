@@ -1,0 +1,286 @@
+"""What one request changes, and its entry in the audit trail, as one transaction.
+
+Every store writes by a transaction of its own. While a :class:`Unit` runs in a thread,
+what the stores of that thread write goes into the unit's transaction instead, which
+begins with the first write and commits after the last. Reads go into it once it has
+begun. So a slow client, or a request that turns out to be wrong, locks nothing.
+
+What is done in several transactions leaves an entry in each of them; see
+:class:`Batches`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+from flask_forge_jobs.errors import StorageError, StorageOutcomeUnknownError
+from flask_forge_jobs.model.audit import Deed
+from flask_forge_jobs.storage.database import Database, Parameter, Transaction
+from flask_forge_jobs.storage.retrying import run_with_retries
+
+T = TypeVar("T")
+
+
+class _Present(threading.local):
+    """What a thread is at."""
+
+    unit: Unit | None = None
+    batches: Batches | None = None
+
+
+_present = _Present()
+
+
+class _UndoneError(Exception):
+    """Takes the transaction of a unit back."""
+
+
+class Unit:
+    """One request that changes something in one transaction.
+
+    Args:
+        expected: Returns the entry of a request that does nothing but add the job with
+            a given id: it is known before the job is stored and travels with it.
+        wait: Waits for some seconds before a further try.
+    """
+
+    def __init__(
+        self,
+        expected: Callable[[str], Deed],
+        wait: Callable[[float], object] = time.sleep,
+    ) -> None:
+        self._expected = expected
+        self._wait = wait
+        self.is_noted = False
+        """Whether the entry that was expected is stored, and the unit over."""
+        self._ids: list[str] = []
+        self._begin_anew(0)
+
+    def _begin_anew(self, attempt: int) -> None:
+        self._attempt = attempt
+        self._database: Database | None = None
+        self._transaction: Transaction | None = None
+        self._fault: BaseException | None = None
+        self._ids_used = 0
+        self._added_id: str | None = None
+        self._when_stored: list[Callable[[], object]] = []
+
+    def run(self, work: Callable[[], T]) -> T:
+        """Do something; all that it changes is stored together, or nothing of it.
+
+        Args:
+            work: Called again from the start after a transient fault (D31).
+
+        Raises:
+            StorageOutcomeUnknownError: All may be stored; the error has the ids of the
+                jobs that were added.
+            StorageError: Nothing was stored.
+        """
+        before, _present.unit = _present.unit, self
+        try:
+            result = run_with_retries(
+                lambda attempt: self._try(attempt, work), self._wait
+            )
+        except StorageOutcomeUnknownError as error:
+            if error.job_ids or not self._ids:
+                raise
+            raise StorageOutcomeUnknownError(self._ids) from error.__cause__
+        finally:
+            _present.unit = before
+        for call in self._when_stored:
+            call()
+        return result
+
+    def _try(self, attempt: int, work: Callable[[], T]) -> T:
+        self._begin_anew(attempt)
+        failure: Exception | None = None
+        with contextlib.suppress(_UndoneError), contextlib.ExitStack() as self._stack:
+            try:
+                result = work()
+            except Exception as error:
+                if error is self._fault:
+                    raise
+                # Not the database's, so it must not be taken for a fault of it.
+                failure = error
+                raise _UndoneError from None
+            if self._fault is not None:
+                raise StorageError("a change failed, so nothing of it is stored")
+            return result
+        assert failure is not None  # noqa: S101  # for the type checker
+        raise failure
+
+    # -- for the seam ----------------------------------------------------------------
+
+    def has_begun(self, database: Database) -> bool:
+        """Whether a transaction is open on a database."""
+        return self._transaction is not None and self._database is database
+
+    def within(self, database: Database, work: Callable[[Transaction], T]) -> T:
+        """Run a unit of work in the transaction, which begins now if it has not."""
+        if self._transaction is not None and self._database is not database:
+            return database.write(work)
+        try:
+            if self._transaction is None:
+                begun = database.begin(self._attempt)
+                self._transaction = self._stack.enter_context(begun)
+                self._database = database
+            return work(self._transaction)
+        except BaseException as error:
+            self._fault = error
+            raise
+
+    def at_once(self, database: Database, work: Callable[[Transaction], T]) -> T:
+        """Run a unit of work that may be all there is to do; see :func:`adds`."""
+        added_id, self._added_id = self._added_id, None
+        if added_id is None or self._transaction is not None:
+            return self.within(database, work)
+        deed = self._expected(added_id)
+
+        def with_entry(transaction: Transaction) -> T:
+            append_entry(transaction, deed)
+            return work(transaction)
+
+        result = database.at_once(with_entry)
+        self.is_noted = True
+        _present.unit = None
+        return result
+
+    def add(self, job_id: str) -> None:
+        """Take in what the next transaction does; see :func:`adds`."""
+        self._added_id = job_id
+
+    def pin(self, count: int, mint: Callable[[int], list[str]]) -> list[str]:
+        """Return ids, at each try the same ones in the same order."""
+        start, self._ids_used = self._ids_used, self._ids_used + count
+        missing = self._ids_used - len(self._ids)
+        if missing > 0:
+            self._ids += mint(missing)
+        return self._ids[start : self._ids_used]
+
+    def when_stored(self, call: Callable[[], object]) -> None:
+        """Call something once the transaction has committed."""
+        self._when_stored.append(call)
+
+
+class Batches:
+    """One request that changes something in several transactions.
+
+    Each of them that changes something leaves an entry, with the number of its changes,
+    so what was done before a failure is in the trail.
+
+    Args:
+        deed: Returns the entry of so many changes.
+    """
+
+    def __init__(self, deed: Callable[[int], Deed]) -> None:
+        self._deed = deed
+        self.entries = 0
+        """How many are stored."""
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """Let batches of this thread leave entries for a block."""
+        before, _present.batches = _present.batches, self
+        try:
+            yield
+        finally:
+            _present.batches = before
+
+    def write(
+        self,
+        write: Callable[[Callable[[Transaction], T]], T],
+        work: Callable[[Transaction], T],
+        changed: Callable[[T], int],
+    ) -> T:
+        """Run one batch, and leave its entry; see :func:`write_batch`."""
+
+        def with_entry(transaction: Transaction) -> T:
+            result = work(transaction)
+            changes = changed(result)
+            if changes:
+                # Not the one statement for all tries: two batches may look the same. A
+                # batch that was stored already finds nothing more to change.
+                transaction.later("append_audit", **_parameters(self._deed(changes)))
+            return result
+
+        result = write(with_entry)
+        self.entries += changed(result) > 0
+        return result
+
+
+def present_unit() -> Unit | None:
+    """Return the unit that this thread runs, if it does."""
+    return _present.unit
+
+
+def write_batch(
+    write: Callable[[Callable[[Transaction], T]], T],
+    work: Callable[[Transaction], T],
+    changed: Callable[[T], int],
+) -> T:
+    """Run one of the transactions of a verb that may take several.
+
+    Args:
+        write: Runs a unit of work as a transaction.
+        work: Changes something.
+        changed: Returns how many changes an answer of ``work`` means.
+    """
+    batches = _present.batches
+    if batches is None:
+        return write(work)
+    return batches.write(write, work, changed)
+
+
+def adds(job_id: str) -> None:
+    """Say that the next transaction of this thread adds this job, for sure.
+
+    Where the present unit has changed nothing before, and the next call is
+    :meth:`.Database.single` or :meth:`.Database.at_once`, its entry travels with it.
+    """
+    if _present.unit is not None:
+        _present.unit.add(job_id)
+
+
+def pinned(count: int, mint: Callable[[int], list[str]]) -> list[str]:
+    """Return new ids, the same ones when the present unit is repeated (D32)."""
+    unit = _present.unit
+    return mint(count) if unit is None else unit.pin(count, mint)
+
+
+def when_stored(call: Callable[[], object]) -> None:
+    """Call something once what the caller has written is committed.
+
+    At once outside a unit; never when the unit stores nothing.
+    """
+    unit = _present.unit
+    if unit is None:
+        call()
+    else:
+        unit.when_stored(call)
+
+
+def append_entry(transaction: Transaction, deed: Deed) -> None:
+    """Append an entry to the audit trail in an open transaction.
+
+    A repeated transaction may meet its own entry, after an unclear commit (D32).
+    """
+    name = "append_audit_once" if transaction.attempt else "append_audit"
+    transaction.later(name, **_parameters(deed))
+
+
+def _parameters(deed: Deed) -> dict[str, Parameter]:
+    return {
+        "actor": deed.actor,
+        "action": deed.action,
+        "target": deed.target,
+        "address": deed.address,
+        "request_id": deed.request_id,
+        "http_status": deed.status,
+        "changed": deed.changed,
+        "arguments": deed.arguments,
+        "requests": deed.requests,
+    }

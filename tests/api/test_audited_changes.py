@@ -1,0 +1,249 @@
+"""S42: what a request changes and its entry in the audit trail, both or neither."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+
+import pytest
+from flask.testing import FlaskClient
+
+from flask_forge_jobs.errors import StorageOutcomeUnknownError
+from flask_forge_jobs.handlers import bulk
+from flask_forge_jobs.model.audit import AuditFilter, Deed
+from flask_forge_jobs.model.cron import ScheduleDefinition
+from flask_forge_jobs.model.jobs import JobFilter, JobStatus, NewJob
+from flask_forge_jobs.storage import queues
+from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.database import Database, Transaction
+from flask_forge_jobs.storage.pacing import Pace
+from flask_forge_jobs.storage.retrying import TransientError
+from tests.api.mounting import PREFIX
+from tests.api.tokens import client_with_token
+from tests.support.jobs import QUEUE, job_with
+from tests.support.sql import Sql
+
+JOB: dict[str, object] = {"kind": "k", "payload": {"to": "x"}}
+NAMED: dict[str, object] = {"name": "new", "kind": "k", "cron_expr": "5 4 * * *"}
+LIMIT: dict[str, object] = {"capacity": 1, "refill_per_sec": 1}
+Call = tuple[str, str, dict[str, object] | None]
+# One of each kind of verb, by how it stores what it does.
+CHANGES: dict[str, Call] = {
+    "enqueue": ("POST", "/jobs/enqueue", {**JOB, "queue_name": QUEUE}),
+    "enqueue to a new queue": ("POST", "/jobs/enqueue", {**JOB, "queue_name": "new"}),
+    "enqueue with a key": ("POST", "/v1/jobs", {**JOB, "dedupe_key": "one"}),
+    "enqueue many": ("POST", "/v1/jobs/bulk", {"items": [JOB, JOB]}),
+    "demo": ("POST", "/jobs/enqueue-demo", {}),
+    "run now": ("POST", "/jobs/run-now/{later}", {}),
+    "delete one": ("DELETE", "/v1/jobs/{later}", None),
+    "cancel": ("POST", "/v1/jobs/{later}/cancel", {}),
+    "reschedule": ("POST", "/v1/jobs/{later}/reschedule", {"priority": 3}),
+    "retry": ("POST", "/jobs/retry", {"ids": ["{dead}"]}),
+    "retry all": ("POST", "/jobs/retry-all-by-status", {"status": "dead"}),
+    "delete": ("POST", "/jobs/delete", {"ids": ["{later}"]}),
+    "delete all": ("POST", "/jobs/delete-by-status", {"status": "dead"}),
+    "delete done": ("POST", "/jobs/delete-done-older-than", {"days": 0}),
+    "act": ("POST", "/v1/jobs/actions", {"action": "delete", "ids": ["{later}"]}),
+    "cleanup": ("POST", "/queue/cleanup", {}),
+    "pause": ("POST", "/queue/{queue}/paused", {"paused": True}),
+    "create a queue": ("POST", "/v1/queues", {"name": "new"}),
+    "change a queue": ("PATCH", "/v1/queues/{queue}", {"max_workers": 7}),
+    "delete a queue": ("DELETE", "/v1/queues/empty", None),
+    "delete a queue of jobs": ("DELETE", "/v1/queues/{queue}?force=true", None),
+    "pause queues": ("POST", "/v1/queues/actions", {"action": "pause"}),
+    "create a schedule": ("POST", "/v1/cron", NAMED),
+    "change a schedule": ("PATCH", "/v1/cron/nightly", {"kind": "other"}),
+    "disable": ("POST", "/cron/nightly/enabled", {"enabled": False}),
+    "trigger": ("POST", "/cron/nightly/trigger", {}),
+    "delete a schedule": ("DELETE", "/v1/cron/nightly", None),
+    "put a limit": ("PUT", "/v1/rate-limits/new", LIMIT),
+    "drain": ("POST", "/v1/rate-limits/mail/drain", {}),
+    "delete a limit": ("DELETE", "/v1/rate-limits/mail", None),
+}
+CHANGED_TABLES = (
+    "forge_job", "forge_queue", "forge_cron", "forge_rate_limit", "forge_request_key",
+)  # fmt: skip
+
+
+def _fill(storage: Storage) -> dict[str, str]:
+    """Store something of everything; return what a path may name."""
+    storage.queues.ensure("empty")
+    storage.queues.ensure(QUEUE)
+    storage.queues.set_retention(QUEUE, 0, 0)
+    made = ScheduleDefinition("nightly", "digest", "0 3 * * *", '{"to":"all"}')
+    storage.cron.create(made)
+    storage.rate_limits.put("mail", 5, 1.0)
+    job_with(storage, JobStatus.DONE)
+    later = NewJob("k", queue_name=QUEUE, run_at=datetime(2040, 1, 1, tzinfo=UTC))
+    return {
+        "queue": QUEUE,
+        "dead": job_with(storage, JobStatus.DEAD),
+        "later": storage.jobs.enqueue(later).id,
+    }
+
+
+def _change(client: FlaskClient, change: str, names: dict[str, str]) -> int:
+    method, path, body = CHANGES[change]
+    text = json.dumps(body)
+    for name, value in names.items():
+        path = path.replace(f"{{{name}}}", value)
+        text = text.replace(f"{{{name}}}", value)
+    sent = None if body is None else json.loads(text)
+    return client.open(PREFIX + path, method=method, json=sent).status_code
+
+
+def _deeds(storage: Storage) -> list[Deed]:
+    """Return what the trail says, the oldest first."""
+    return [each.deed for each in reversed(storage.audit.page(AuditFilter(), 1000))]
+
+
+def _everything(sql: Sql) -> list[list[str]]:
+    return [
+        sorted(map(repr, sql.run(f"SELECT * FROM {table}"))) for table in CHANGED_TABLES
+    ]
+
+
+@contextlib.contextmanager
+def _full_trail(sql: Sql) -> Iterator[None]:
+    """Let the database take no further entry."""
+    if sql.backend == "sqlite":
+        sql.run(
+            "CREATE TRIGGER full_trail BEFORE INSERT ON forge_audit BEGIN "
+            "SELECT RAISE(ABORT, 'full'); END"
+        )
+    else:
+        sql.run(
+            "ALTER TABLE forge_audit ADD CONSTRAINT full_trail CHECK (false) NOT VALID"
+        )
+    try:
+        yield
+    finally:
+        if sql.backend == "sqlite":
+            sql.run("DROP TRIGGER full_trail")
+        else:
+            sql.run("ALTER TABLE forge_audit DROP CONSTRAINT full_trail")
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_sec_S42_change_whose_entry_fails_is_not_stored(
+    storage: Storage, sql: Sql, change: str
+) -> None:
+    client = client_with_token(storage, "admin")
+    names = _fill(storage)
+    before = _everything(sql)
+
+    with _full_trail(sql):
+        status = _change(client, change, names)
+
+    assert status == 500
+    assert _everything(sql) == before
+
+    status = _change(client, change, names)
+
+    assert status < 300
+    assert _everything(sql) != before
+    deeds = _deeds(storage)
+    assert sum(deed.changed for deed in deeds) >= 1
+    assert {deed.status for deed in deeds} == {status}
+
+
+KILLED_BEFORE_THE_ENTRY = """
+import os, sys
+from flask import Flask
+from flask_forge_jobs import DatabaseSettings, open_storage
+from flask_forge_jobs.api.blueprint import create_blueprint
+from flask_forge_jobs.storage.audit import AuditLog
+
+AuditLog.append = lambda *_: os._exit(7)
+storage = open_storage(DatabaseSettings.from_url(sys.argv[1]))
+app = Flask("host")
+app.testing = True
+app.register_blueprint(create_blueprint(storage), url_prefix="/q")
+app.test_client().post("/q/queue/mail/paused", json={"paused": True})
+"""
+
+
+def test_sec_S42_process_that_dies_before_the_entry_has_changed_nothing(
+    storage: Storage, database_url: str
+) -> None:
+    storage.queues.ensure("mail")
+
+    died = subprocess.run(
+        [sys.executable, "-c", KILLED_BEFORE_THE_ENTRY, database_url], check=False
+    )
+
+    assert died.returncode == 7
+    assert not storage.queues.get("mail").paused
+    assert _deeds(storage) == []
+
+
+HALF_WAY: dict[str, Call] = {
+    "delete by state": ("POST", "/jobs/delete-by-status", {"status": "pending"}),
+    "delete a queue": ("DELETE", f"/v1/queues/{QUEUE}?force=true", None),
+    "act": ("POST", "/v1/jobs/actions", {"action": "cancel", "all": True}),
+}
+
+
+@pytest.mark.parametrize("verb", HALF_WAY)
+def test_sec_S42_bulk_verb_that_fails_half_way_leaves_what_it_did(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    for module in (bulk, queues):
+        monkeypatch.setattr(module, "BATCH", 2)
+    write = Pace.write
+    begun: list[object] = []
+
+    def fail_third(pace: Pace, work: Callable[[Transaction], object]) -> object:
+        begun.append(work)
+        if len(begun) == 3:
+            raise RuntimeError("no third one")
+        return write(pace, work)
+
+    for _ in range(7):
+        storage.jobs.enqueue(NewJob("k", queue_name=QUEUE))
+    monkeypatch.setattr(Pace, "write", fail_third)
+    method, path, body = HALF_WAY[verb]
+    client = client_with_token(storage, "admin")
+
+    answer = client.open(
+        PREFIX + path, method=method, json=body, headers={"X-Request-Id": "r-1"}
+    )
+
+    assert answer.status_code == 500
+    assert storage.queues.waiting([QUEUE]) == {QUEUE: 3}
+    deeds = _deeds(storage)
+    assert [deed.changed for deed in deeds] == [2, 2, 0]
+    assert [deed.status >= 500 for deed in deeds] == [False, False, True]
+    assert {deed.request_id for deed in deeds} == {"r-1"}
+
+
+def test_repetition_stores_everything_once(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """D32: the commit went through, and nobody heard of it."""
+    begin = type(storage.database).begin
+
+    @contextlib.contextmanager
+    def lose_first_answer(database: Database, attempt: int) -> Iterator[Transaction]:
+        with begin(database, attempt) as transaction:
+            yield transaction
+        if not attempt:
+            raise TransientError(StorageOutcomeUnknownError())
+
+    monkeypatch.setattr(type(storage.database), "begin", lose_first_answer)
+    client = client_with_token(storage, "operator")
+    body = {"items": [JOB, {**JOB, "dedupe_key": "one"}]}
+
+    answer = client.post(f"{PREFIX}/v1/jobs/bulk", json=body)
+
+    assert answer.status_code == 201
+    ids = [result["id"] for result in answer.get_json()["results"]]
+    assert sorted(storage.job_reader.ids_in(ids)) == sorted(ids)
+    assert storage.job_reader.total(JobFilter()) == 2
+    assert [deed.changed for deed in _deeds(storage)] == [2]
+    counted = storage.recorder.take().values()
+    assert sum(tally.enqueued for tally in counted) == 2
