@@ -36,10 +36,11 @@ def test_a_search_is_literal_and_folds_the_case_of_ascii(
     assert parameters["error_pattern"] == pattern
 
 
-def test_a_search_in_payloads_is_written_as_they_are_stored() -> None:
+def test_the_pattern_for_payloads_leaves_open_what_is_escaped() -> None:
+    """Both cases of a letter are; the expression tells them from others."""
     parameters = Conditions(JobFilter(payload_search="É")).parameters()
 
-    assert parameters["payload_pattern"] == r"%\\u00c9%"
+    assert parameters["payload_pattern"] == r"%\\u____%"
 
 
 @pytest.mark.parametrize(
