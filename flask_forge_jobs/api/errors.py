@@ -1,8 +1,8 @@
 """One table: exception class to kind and status, and one payload for all of them.
 
-Everything that goes wrong below the mount point leaves as a tagged error
-(``spec/http.md`` section 3), framework errors too. What a client cannot know better
-stays in the log: statements, addresses, tracebacks.
+Everything that goes wrong below the mount point leaves as a tagged error, framework
+errors too. What a client cannot know better stays in the log: statements, addresses,
+tracebacks.
 """
 
 from __future__ import annotations

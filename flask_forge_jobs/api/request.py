@@ -2,7 +2,7 @@
 
 The bytes are read and parsed by us: Flask's own parser takes ``NaN``, duplicate keys
 and UTF-16, and answers what it refuses in HTML. The order of the checks is media type,
-size, syntax, shape; see ``spec/http.md`` section 2.
+size, syntax, shape, as in the reference.
 """
 
 from __future__ import annotations
