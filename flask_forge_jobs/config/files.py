@@ -125,7 +125,7 @@ def resolve_password(table: Mapping[str, object], environ: Mapping[str, str]) ->
     Raises:
         InvalidInputError: Neither is set, or the named variable is not. The value of
             ``password_env`` is not repeated: who mixes the two keys up has written
-            the password there (D63).
+            the password there.
     """
     if "password" in table:
         return check_setting_text("password", table["password"])
