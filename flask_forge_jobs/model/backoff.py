@@ -1,8 +1,8 @@
 """How long a job waits after a failure, and a queue after a throttle.
 
 The curve is ``min(base * 2 ** n, maximum)`` with ``n`` from 0 to 30; with back-off
-disabled the delays are flat. Source: the reference's ``runtime/retry.rs``, with rules
-D18 to D20 of the core contract.
+disabled the delays are flat. The curve is the reference's. What differs from it, and
+why, stands in ``docs/explanation/decisions.rst`` under *Retries and throttling*.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from flask_forge_jobs.model.queues import QueueSettings
 
-# Off by default, and zero would burn every attempt within milliseconds (D18).
+# Off by default, and zero would burn every attempt within milliseconds.
 FLAT_FAILURE_DELAY_S = 1.0
 FLAT_THROTTLE_DELAY_S = 60.0
 # A kind without a task waits at least this long: a deploy is probably under way.

@@ -44,7 +44,7 @@ class JobAction(StrEnum):
 
 _WAITING = (JobStatus.PENDING, JobStatus.FAILED)
 # A running job is never deleted and never given a new time: delete and cancel ask it to
-# stop (D9), and finished work is never run again by a sweep (D10).
+# stop. Finished work is never run again by a sweep.
 APPLIES_TO: Mapping[JobAction, Sequence[JobStatus]] = MappingProxyType(
     {
         JobAction.RETRY: REQUEUEABLE,

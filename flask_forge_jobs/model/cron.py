@@ -234,7 +234,10 @@ class Schedule:
 
     @property
     def is_disabled_by_its_expression(self) -> bool:
-        """Whether nobody but the expression is why it does not fire (D55)."""
+        """Whether nobody but the expression is why it does not fire.
+
+        A correction enables such a schedule again; one that somebody disabled stays so.
+        """
         error = self.last_error or ""
         return not self.definition.enabled and error.startswith(BAD_EXPRESSION)
 
@@ -277,8 +280,8 @@ class Schedule:
     def fired(self, now: datetime) -> tuple[list[datetime], Schedule]:
         """Return the firings that are to be made now, and the schedule after them.
 
-        Whose expression has no later occurrence fires for the last time and is disabled
-        (D55). One that was fired or changed more than a minute from now has seen a
+        One whose expression has no later occurrence fires for the last time and is
+        disabled. One that was fired or changed more than a minute from now has seen a
         clock that was ahead: its series goes on from now, not from where that was.
 
         Raises:

@@ -2,8 +2,8 @@
 
 Five fields are Unix cron: minute, hour, day of month, month, day of week; Sunday is 0
 or 7, and of two restricted day fields either one is enough. Six or seven fields are the
-reference's dialect (``spec/core.md`` 4.9): second first, year last and optional, Sunday
-is 1, and both day fields must match.
+reference's dialect: second first, year last and optional, Sunday is 1, and both day
+fields must match.
 
 Every range lies within the bounds of its field before it is expanded, so the largest
 expression costs as little as any other.

@@ -12,7 +12,7 @@ MICROSECOND = timedelta(microseconds=1)
 SECOND_US = 1_000_000
 DAY_US = 86_400 * SECOND_US
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# 9999-12-31T23:59:59.999999Z: the last instant that every reader can hold (D28).
+# 9999-12-31T23:59:59.999999Z: the last instant that every reader can hold.
 MAX_INSTANT_US = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // MICROSECOND
 
 
@@ -40,7 +40,7 @@ def format_instant(instant: datetime) -> str:
     """Return RFC 3339 text in UTC with 0, 3 or 6 digits of fraction.
 
     The fraction is the shortest of the three that loses nothing, which is the form the
-    reference writes (``spec/http.md`` section 2).
+    reference writes.
     """
     text = instant.isoformat()[:19]  # four times as fast as strftime
     micros = instant.microsecond

@@ -63,7 +63,7 @@ class JobStatus(StrEnum):
             ) from None
 
 
-# Finished work is never run again (D10).
+# Finished work is never run again.
 REQUEUEABLE = (JobStatus.FAILED, JobStatus.DEAD)
 
 
@@ -235,7 +235,7 @@ def check_run_at(run_at: object) -> None:
 
     Raises:
         InvalidInputError: Not a datetime, without a zone, or outside the years
-            1970 to 9999 (D28).
+            1970 to 9999.
     """
     if not isinstance(run_at, datetime):
         raise InvalidInputError("run_at", f"{shown(run_at)} is not a datetime")
@@ -264,7 +264,7 @@ class EnqueueResult(NamedTuple):
     """What became of a request to enqueue.
 
     ``id`` is the new job, or the one that counts as holding the dedupe key; the other
-    fields describe that job (D16). A deduped request's payload is dropped, unless
+    fields describe that job. A deduped request's payload is dropped, unless
     ``is_replaced`` says that it took the place of the holder's.
     ``is_replayed`` marks what is remembered of an earlier request with the same
     :class:`~flask_forge_jobs.model.request_keys.RequestKey`.

@@ -24,7 +24,8 @@ CANCELLED_MESSAGE = "cancelled by user"
 REAPED_MESSAGE = "reaped after stale heartbeat"
 # A job whose process dies this often is not tried again (the poison-pill limit).
 MAX_CRASHES = 3
-# A job that is throttled this often in a row counts as failed (D21).
+# A job that is throttled this often in a row counts as failed, else one that always is
+# would hold up its queue for ever.
 MAX_CONSECUTIVE_THROTTLES = 100
 MAX_THROTTLE_S = 86_400.0
 MAX_ERROR_BYTES = 8192
@@ -165,7 +166,7 @@ class Settlement:
 def settle(
     job: ClaimedJob, outcome: Outcome, *, failure_delay_s: float, user_cancelled: bool
 ) -> Settlement:
-    """Return the write that an outcome asks for (core contract 2.5, 4.2, D20 to D24).
+    """Return the write that an outcome asks for.
 
     Args:
         job: The run that ended.
@@ -228,7 +229,7 @@ def cancelled_message(reason: str | None) -> str:
 def clip(text: str, longest_bytes: int = MAX_ERROR_BYTES) -> str:
     """Return text that both databases can store, cut to a number of UTF-8 bytes.
 
-    NUL characters become U+FFFD and halves of surrogate pairs ``?`` (D27, D49).
+    NUL characters become U+FFFD and halves of surrogate pairs ``?``.
     """
     encoded = text.replace("\x00", "\ufffd").encode("utf-8", "replace")
     if len(encoded) <= longest_bytes:

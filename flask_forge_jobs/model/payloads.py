@@ -3,7 +3,7 @@
 What passes is stored as the canonical text we produce: ASCII, compact, keys in the
 caller's order, never NaN. What the two databases would treat differently (NUL, lone
 surrogates, infinities, duplicate keys, endless depth) is refused at the border with the
-path of the value; see ``spec/reliability.md`` 3.0.
+path of the value.
 
 Enqueueing runs through here, so what is fine is recognised by a cheap look; only what
 is not fine is walked a second time, to name the place.

@@ -18,7 +18,7 @@ class Process:
     """One slot of a worker process.
 
     ``process_id`` is ``{queue}-{slot}-{host_id}-{incarnation}``; the incarnation counts
-    up when a slot is replaced, so no two workers ever share an id (D3).
+    up when a slot is replaced, so no two workers ever share an id.
     """
 
     process_id: str

@@ -11,7 +11,7 @@ from flask_forge_jobs.model.bounds import check_integer, check_queue_name
 
 DEFAULT_QUEUE = "default"
 # Threads decide how much a worker offers; a queue is only limited when an operator
-# says so. 64 is the reference's largest total and the most one process runs (D56).
+# says so. 64 is the reference's largest total and the most one process runs.
 DEFAULT_MAX_WORKERS = 64
 MAX_WORKERS_PER_PROCESS = 64
 MAX_WORKERS_RANGE = (0, 1024)
@@ -127,7 +127,7 @@ def check_backoff(base_seconds: int, max_seconds: int, prefix: str = "") -> None
 
     Raises:
         InvalidInputError: A value is outside 1 to 86400 seconds or the maximum is below
-            the base (D19).
+            the base.
     """
     base, longest = f"{prefix}base_seconds", f"{prefix}max_seconds"
     check_integer(base, base_seconds, *BACKOFF_SECONDS_RANGE)

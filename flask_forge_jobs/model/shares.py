@@ -1,7 +1,7 @@
 """How the workers of the queues are shared out over the processes that serve them.
 
 Every process works the shares out for itself. The same queues and the same processes
-give the same shares, so nobody has to tell them, and none waits for a leader (D56).
+give the same shares, so nobody has to tell them, and none waits for a leader.
 """
 
 from __future__ import annotations
