@@ -332,7 +332,7 @@ class Dispatcher:
         self._outlook.hopeful.update(n for n in demand if claimed[n] >= demand[n])
         if self._is_claiming and (not jobs or self._may_claim()):
             self._outbox.give_back(self._pool.feed(jobs))
-        else:  # the stop (D4), or the end of the lease, came while it was under way
+        else:  # the stop, or the end of the lease, came while it was under way
             self._outbox.give_back(Execution(job, now) for job in jobs)
 
     def _tell_earlier_runs(self, job_ids: set[str]) -> None:

@@ -211,7 +211,7 @@ class Runner:
         return PutOff(seat_wait_s(job.throttle_attempts))
 
     def _missing(self, kind: str) -> Failed:
-        """A kind nobody registered; most likely a deploy is under way (D18)."""
+        """A kind nobody registered; most likely a deploy is under way."""
         message = f"no task registered for kind: {kind}"
         now = self._clock.monotonic()
         if now - self._warned_at.get(kind, -WARN_PERIOD_S) >= WARN_PERIOD_S:

@@ -36,7 +36,7 @@ class Lane:
     running: dict[int, Execution] = field(default_factory=dict)
     buffer: deque[Execution] = field(default_factory=deque)
     look_ahead: LookAhead = field(default_factory=LookAhead)
-    # Incarnation of each slot: counts up when an abandoned run leaves it (D3).
+    # Incarnation of each slot: counts up when an abandoned run leaves it.
     _incarnations: list[int] = field(default_factory=list)
     _free: list[int] = field(default_factory=list)
 

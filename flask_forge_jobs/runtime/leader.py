@@ -57,6 +57,6 @@ class Leader(Service):
             self._on_gained()
 
     def finish(self) -> None:
-        """Give the lease back, so that another process leads at once (D52)."""
+        """Give the lease back, so that another process leads at once."""
         self._leads_until = None
         self._leases.release(LEASE, self._host_id)

@@ -19,7 +19,7 @@ LONGEST_BACKOFF_S = 30.0
 class Service(ABC):
     """A named thread that calls :meth:`tick` at a period.
 
-    No loop dies of an exception (D51). A storage that fails is told once, and once more
+    No loop dies of an exception. A storage that fails is told once, and once more
     when it works again; the ticks go on at their period. Any other error is logged with
     its traceback, and the next tick comes later each time until one succeeds.
 
