@@ -11,7 +11,7 @@ differently:
     (``= :name`` before the closing mark names another). One statement text serves any
     number of rows, so it is parsed once.
 ``:now``
-    The clock: a parameter on SQLite, the server's own on PostgreSQL (D41).
+    The clock: a parameter on SQLite, the server's own on PostgreSQL.
 ``:known``
     The newest schema version that this code knows, for a statement that makes sure by
     itself that it may still be run.

@@ -3,7 +3,7 @@
 Every function takes ids and returns those that it changed. Rows are locked in the order
 of their ids, so that no two bulk verbs lock crosswise, and the statement that writes
 repeats the state it expects: a job that was claimed, finished or requeued in between is
-left alone (D8 to D14).
+left alone.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def cancel_waiting(
 
 
 def run_now(transaction: Transaction, ids: Sequence[str]) -> list[str]:
-    """Lift the wait of jobs; an overdue one keeps its place (D22)."""
+    """Lift the wait of jobs; an overdue one keeps its place."""
     rows = _locked(transaction, ids)
     return _woken(transaction, transaction.all("run_now", rows=rows))
 

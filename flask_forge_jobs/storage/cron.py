@@ -69,7 +69,7 @@ class CronStorage:
                 return schedule
             rows = transaction.all("get_schedule", name=definition.name)
             found = schedule_from_row(rows[0]) if rows else None
-            # A repeated unit may meet its own row, after an unclear commit (D32).
+            # A repeated unit may meet its own row, after an unclear commit.
             if found and transaction.attempt and found.definition == definition:
                 return found
             raise ScheduleExistsError(definition.name)

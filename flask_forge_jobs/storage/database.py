@@ -118,7 +118,7 @@ class Database(Protocol):
 
         Args:
             work: Called with the transaction; again from the start after a transient
-                fault (D31), with :attr:`Transaction.attempt` counted up.
+                fault, with :attr:`Transaction.attempt` counted up.
             urgent: May use the connection that is kept for heartbeats.
 
         Raises:

@@ -1,7 +1,7 @@
 """How due schedules make their jobs, once for each instant whoever tries.
 
 The rows of due schedules are locked, their jobs are stored and the schedules moved on
-in one transaction (D53), so a firing is neither lost nor made twice. Should a schedule
+in one transaction, so a firing is neither lost nor made twice. Should a schedule
 come back to an instant, by an edit or a clock that stepped back, the unique pair of
 schedule and instant on the job refuses the second one.
 """
@@ -55,7 +55,7 @@ class _Plan:
     jobs: Sequence[dict[str, Parameter]] = ()
 
     def failed(self, error: Exception) -> None:
-        """Leave the schedule due, so that the next look tries again (D53)."""
+        """Leave the schedule due, so that the next look tries again."""
         self.after = replace(self.before, last_error=str(error))
         self.jobs = ()
 
@@ -184,7 +184,7 @@ def _store(transaction: Transaction, jobs: Sequence[dict[str, Parameter]]) -> se
 def _clash(
     transaction: Transaction, definition: ScheduleDefinition
 ) -> DuplicateJobError | None:
-    """Return the error of a key that a job of another kind holds (D16)."""
+    """Return the error of a key that a job of another kind holds."""
     key = definition.dedupe_key
     if key is None:
         return None

@@ -2,7 +2,7 @@
 
 A running job is never removed and never handed out again; it is asked to stop. What is
 done to many jobs is done in small steps, each a transaction of its own, so that writers
-get through between them (D8 to D14).
+get through between them.
 """
 
 from __future__ import annotations
@@ -203,7 +203,7 @@ class JobAdmin:
         try:
             return write_batch(self._pace.write, work, lambda done: done.changed)
         except DedupeKeyTakenError:
-            # Find out whose by halves; the rest must not suffer for it (D12).
+            # Find out whose by halves; the rest must not suffer for it.
             if len(job_ids) == 1:
                 skip = Skip(job_ids[0], SkipReason.DEDUPE_CONFLICT)
                 return BulkChange(skipped=(skip,))

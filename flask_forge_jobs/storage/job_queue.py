@@ -89,7 +89,7 @@ class JobQueue:
     ) -> EnqueueResult:
         """Store one job and wake a worker; one statement and one commit.
 
-        A queue that is not registered yet is registered with the defaults (D27).
+        A queue that is not registered yet is registered with the defaults.
 
         Args:
             job: What to store.

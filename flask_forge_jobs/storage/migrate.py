@@ -2,7 +2,7 @@
 
 Each step is recorded with the oldest code that can still work on the result. Additive
 steps keep that number, so during a rolling deploy the release before goes on opening a
-database that a newer one has migrated (D44).
+database that a newer one has migrated.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Connections are in autocommit mode and this module writes ``BEGIN`` and ``COMMIT
 itself, so that the ``BEGIN``, and every statement whose result nobody reads, travels
 with the next statement in one round trip. Only a session that is ours alone is told
 anything, so a transaction pooler in front of the server changes nothing. The server's
-clock is used in the statements (D41).
+clock is used in the statements, so hosts need not agree about the time.
 """
 
 from __future__ import annotations

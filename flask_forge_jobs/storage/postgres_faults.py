@@ -53,7 +53,7 @@ class PostgresFaults(Faults):
         if code in _SERIALIZATION:
             return TransientError(StorageBusyError("the transaction kept conflicting"))
         if code == _UNIQUE:
-            # Not transient: the same unit would meet the same key again (D31).
+            # Not transient: the same unit would meet the same key again.
             return DedupeKeyTakenError(
                 "another transaction took a unique key meanwhile"
             )

@@ -54,7 +54,7 @@ class ProcessRegistry:
         """Renew a worker process and all its slots with one transaction.
 
         Complete rows are written, so a process that was reaped by mistake comes back
-        whole (D5).
+        whole.
 
         Args:
             host_id: The worker process.
@@ -109,7 +109,7 @@ class ProcessRegistry:
             host_ids: Processes whose heartbeat has not moved for a lease.
 
         Returns:
-            How many slots were removed, all in one transaction (D42).
+            How many slots were removed, all in one transaction.
         """
 
         def work(transaction: Transaction) -> int:

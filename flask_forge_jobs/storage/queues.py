@@ -1,7 +1,7 @@
 """QueueConfig: the settings of each queue.
 
 Setters name a queue that must exist and refuse values outside their bounds; nothing is
-clamped in silence (D39).
+clamped in silence.
 """
 
 from __future__ import annotations

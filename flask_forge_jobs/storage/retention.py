@@ -1,7 +1,7 @@
 """Retention: deletes finished jobs whose time is up.
 
 Jobs go in batches with a commit between, so writers get through; one sweep at a time in
-the whole cluster, held by a lease that every batch renews (D38).
+the whole cluster, held by a lease that every batch renews.
 """
 
 from __future__ import annotations

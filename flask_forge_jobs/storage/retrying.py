@@ -16,7 +16,7 @@ from flask_forge_jobs.logs import get_logger
 T = TypeVar("T")
 logger = get_logger(__name__)
 
-# Source: the reference's retry schedule (core contract 3.1); 4 tries in all.
+# The reference's schedule; 4 tries in all.
 RETRY_DELAYS_S: Sequence[float] = (0.1, 0.3, 1.0)
 
 

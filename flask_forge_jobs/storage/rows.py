@@ -102,7 +102,7 @@ def summary_from_row(row: Row) -> JobSummary:
 def error_history_from_text(text: str) -> tuple[ErrorEntry, ...]:
     """Return the entries of a stored history; text that is damaged counts as empty.
 
-    The stored text is left alone: only the job's next own failure writes it (D25).
+    The stored text is left alone: only the job's next own failure writes it.
     """
     try:
         entries = json.loads(text)

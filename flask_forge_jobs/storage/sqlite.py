@@ -2,7 +2,7 @@
 
 Every transaction that writes begins with ``BEGIN IMMEDIATE``: a deferred one that read
 first fails at once when another process wrote in between, without waiting for the busy
-time-out (D30). Within a process writers queue on a lock, which is fairer and cheaper
+time-out. Within a process writers queue on a lock, which is fairer and cheaper
 than the busy handler. Every fork finds the file closed, and both sides open it again
 at the next use; see :mod:`~flask_forge_jobs.storage.sqlite_process`.
 """

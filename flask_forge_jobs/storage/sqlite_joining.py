@@ -95,7 +95,7 @@ def run_joined(
     if not is_begun:
         if not _begins_by_itself(connection):
             raise in_autocommit()
-        # A deferred one fails at once when somebody else writes meanwhile (D30).
+        # A deferred one fails at once when somebody else writes meanwhile.
         cursor.execute("BEGIN IMMEDIATE")
     transaction = SqliteTransaction(cursor, now_us, known_version)
     try:

@@ -19,7 +19,7 @@ ORDER BY id
 
 -- name: delete_jobs
 -- Deletes what is not running and repeats the condition, so that a job claimed in
--- between survives (D8).
+-- between survives.
 DELETE FROM forge_job
 WHERE status <> 'in_progress'
     AND id IN (SELECT v.job_id FROM /* rows v: job_id text */)
@@ -27,7 +27,7 @@ RETURNING id
 
 -- name: delete_with_status
 -- For bulk verbs, which picked the ids before they locked them: what has been claimed,
--- requeued or finished in between is left alone (D8, D9).
+-- requeued or finished in between is left alone.
 DELETE FROM forge_job
 WHERE COALESCE(status, '') = :status
     AND id IN (SELECT v.job_id FROM /* rows v: job_id text */)
@@ -42,7 +42,7 @@ WHERE COALESCE(status, '') = 'in_progress'
 RETURNING id
 
 -- name: requeue_jobs
--- A full new budget; the error text and the history stay (D14). The rows come in the order
+-- A full new budget; the error text and the history stay. The rows come in the order
 -- of their keys, which dead jobs take again: whoever else takes keys goes by it too.
 UPDATE forge_job
 SET
@@ -57,7 +57,7 @@ RETURNING forge_job.id, forge_job.queue_name
 
 -- name: lock_requeueable
 -- Dead jobs whose key an unfinished sibling holds are left out, and of several with one
--- key only the first goes (D12): the unique index would refuse the rest.
+-- key only the first goes: the unique index would refuse the rest.
 SELECT job.id
 FROM forge_job AS job
 WHERE COALESCE(job.status, '') IN ('failed', 'dead')
@@ -93,7 +93,7 @@ ORDER BY enqueued_at, id
 LIMIT :limit
 
 -- name: run_now
--- Never moves an overdue job back (D22).
+-- Never moves an overdue job back.
 UPDATE forge_job
 SET
     scheduled_at = CASE WHEN scheduled_at > :now THEN :now ELSE scheduled_at END,

@@ -98,7 +98,7 @@ WHERE COALESCE(forge_job.status, '') = 'in_progress'
 /* nowait_job */
 
 -- name: finish_cancelled
--- A request to stop outlives failure, throttle and release (D7).
+-- A request to stop outlives failure, throttle and release.
 UPDATE forge_job
 SET
     status = 'dead', completed_at = :now, last_error = v.error,
@@ -131,7 +131,7 @@ WHERE name = :name
 /* for_update */
 
 -- name: open_cooldown
--- A longer hint extends a live window; the exponent counts windows, not workers (D21).
+-- A longer hint extends a live window; the exponent counts windows, not workers.
 UPDATE forge_queue
 SET
     throttle_attempts = CASE

@@ -10,7 +10,7 @@ ON CONFLICT (host_id) DO UPDATE SET
     services = excluded.services
 
 -- name: beat_slots
--- Writes complete rows, so that one that was reaped comes back whole (D5).
+-- Writes complete rows, so that one that was reaped comes back whole.
 INSERT INTO forge_process (
     process_id, queue_name, host_id, started_at, heartbeat_at, current_job
 )

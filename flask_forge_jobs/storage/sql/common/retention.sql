@@ -1,7 +1,7 @@
 -- For how long finished jobs stay.
 
 -- name: retention_windows
--- Registered queues, and names that only jobs have (D38).
+-- Registered queues, and names that only jobs have.
 SELECT
     names.name,
     COALESCE(queue.retain_done_for_days, :done_days),

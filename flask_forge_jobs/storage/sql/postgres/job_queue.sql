@@ -4,7 +4,7 @@
 
 -- name: enqueue
 -- The wake-up is part of it: one round trip, one commit, and a rolled-back job wakes
--- nobody (D32). One row: when the job may start, NULL when nothing was stored. It is
+-- nobody. One row: when the job may start, NULL when nothing was stored. It is
 -- not asked for in FROM, which takes the server longer to plan than all the rest. The
 -- check of the version comes last: a step that shuts out this code locks the table, and
 -- who has waited for it finds the check that it has left.

@@ -35,7 +35,7 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: claim
 -- Served by forge_job_claim, which holds due jobs only, so its cost does not depend on
--- how many wait for later (D35). A paused or cooling queue hands out nothing.
+-- how many wait for later. A paused or cooling queue hands out nothing.
 WITH picked AS MATERIALIZED (
     SELECT id
     FROM forge_job

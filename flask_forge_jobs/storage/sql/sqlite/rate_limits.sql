@@ -2,7 +2,7 @@
 
 -- name: acquire_tokens
 -- Refills and takes in one statement, so the last token cannot be spent twice. The
--- instant never moves back, whatever the clock does (D59). Who comes anew does not pass
+-- instant never moves back, whatever the clock does. Who comes anew does not pass
 -- those who wait, unless the bucket is full and would lose what it gains. When it has been
 -- full for a second nobody can be waiting, and the line is over.
 UPDATE forge_rate_limit

@@ -6,7 +6,7 @@ ALTER TABLE forge_job ADD COLUMN claims INTEGER NOT NULL DEFAULT 0;
 DROP FUNCTION forge_claim(TEXT, TEXT, INTEGER);
 
 -- Served by forge_job_claim, which holds due jobs only, so its cost does not depend on
--- how many wait for later (D35). A paused or cooling queue hands out nothing.
+-- how many wait for later. A paused or cooling queue hands out nothing.
 CREATE FUNCTION forge_claim(from_queue TEXT, new_owner TEXT, most INTEGER)
 RETURNS TABLE (
     id                TEXT,
