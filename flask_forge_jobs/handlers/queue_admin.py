@@ -26,7 +26,7 @@ def create(storage: Storage, name: str, changes: QueueChanges) -> QueueOverview:
 
     Args:
         storage: Where the queue goes.
-        name: 1 to 128 characters, none of ``, / ? # %`` or a control character.
+        name: As of :func:`.check_queue_name`.
         changes: Settings other than the defaults.
 
     Raises:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from functools import lru_cache
 
 from flask_forge_jobs.errors import InvalidInputError
@@ -13,6 +14,13 @@ _KNOWN_NAMES = 1024
 # A comma would split the joined list of a worker's queues; the others do not survive
 # a path segment; a space at either end is a typing error nobody sees.
 _FORBIDDEN_IN_QUEUE_NAME = re.compile(r"[,/?#%\x00-\x1f\x7f-\x9f\u2028\u2029]")
+# What nobody sees, and what turns the text around it: Unicode's default ignorable
+# characters, and the marks of direction and of annotation.
+_UNSEEN = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
+    "\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
+    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _JOB_ID = re.compile("[0-7][0-9A-HJKMNP-TV-Z]{25}")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
@@ -90,8 +98,9 @@ def check_queue_name(value: object, field: str = "queue_name") -> str:
     """Return ``value`` if it can name a queue.
 
     Raises:
-        InvalidInputError: Not 1 to 128 characters, a space at either end, or one of
-            ``, / ? # %`` or a control character.
+        InvalidInputError: Not 1 to 128 characters, a space at either end, one of
+            ``, / ? # %``, ``..`` or a control character, ``.`` alone, a character that
+            is not seen or turns the text around, or not in Unicode's form NFC.
     """
     # Not text is nothing to look up by; check_text says so.
     name = value if isinstance(value, str) else check_text(field, value, NAME_LENGTH)
@@ -106,6 +115,19 @@ def _queue_name(value: str, field: str) -> str:
     found = _FORBIDDEN_IN_QUEUE_NAME.search(name)
     if found:
         raise InvalidInputError(field, f"{name!r} holds {found[0]!r}")
+    if name == "." or ".." in name:
+        # Clients and proxies take them out of a path before they send it.
+        raise InvalidInputError(field, f"{name!r} is or holds a step in a path")
+    return _distinct(name, field)
+
+
+def _distinct(name: str, field: str) -> str:
+    """Return a name that no other one looks like, so far as that is known."""
+    found = _UNSEEN.search(name)
+    if found:
+        raise InvalidInputError(field, f"{name!a} holds the invisible {found[0]!a}")
+    if not unicodedata.is_normalized("NFC", name):
+        raise InvalidInputError(field, f"{name!a} is not in Unicode's form NFC")
     return name
 
 
@@ -113,7 +135,8 @@ def check_kind(value: object, field: str = "kind") -> str:
     """Return ``value`` if it can name a kind of job.
 
     Raises:
-        InvalidInputError: Not 1 to 128 characters, blank, or with a control character.
+        InvalidInputError: Not 1 to 128 characters, blank, with a control character or
+            one that is not seen or turns the text around, or not in Unicode's form NFC.
     """
     kind = value if isinstance(value, str) else check_text(field, value, NAME_LENGTH)
     return _kind(kind, field)
@@ -126,4 +149,4 @@ def _kind(value: str, field: str) -> str:
         raise InvalidInputError(field, "must not be blank")
     if _CONTROL.search(kind):
         raise InvalidInputError(field, f"{kind!r} holds a control character")
-    return kind
+    return _distinct(kind, field)

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from schemathesis.generation import GenerationMode
 
 from flask_forge_jobs.errors import InvalidInputError
+from flask_forge_jobs.model.bounds import check_kind, check_queue_name
 from flask_forge_jobs.model.bulk import JobAction
 from flask_forge_jobs.model.cron_expression import CronExpression
 from flask_forge_jobs.model.time_zones import check_time_zone
@@ -64,6 +65,8 @@ _GRAMMARS: dict[str, tuple[Callable[[object], object], str]] = {
     "cron_expr": (CronExpression.parse, "0 6 * * *"),
     "expr": (CronExpression.parse, "0 6 * * *"),
     "timezone": (check_time_zone, "UTC"),
+    **dict.fromkeys(("queue_name", "queue", "name", "scope"), (check_queue_name, "q")),
+    "kind": (check_kind, "k"),
 }
 
 
@@ -81,6 +84,9 @@ def before_call(
         case.body = repaired(case.body)
     if isinstance(case.query, dict):
         repair_query(case.query)
+    for place in (case.query, case.path_parameters):
+        if isinstance(place, dict):
+            _replace_unreadable(place)
     # Only an answer gives a tag that fits; with any other one a guarded change is 412.
     for name in ("If-Match", "If-None-Match"):
         case.headers.pop(name, None)
@@ -94,6 +100,8 @@ def repaired(value: Any) -> Any:
         }
         _replace_unreadable(document)
         _repair(document)
+        if isinstance(names := document.get("queues"), list):
+            document["queues"] = [_readable("queue", name) for name in names]
         return document
     if isinstance(value, list):
         return [repaired(item) for item in value]
@@ -125,13 +133,19 @@ def _repair(document: Document) -> None:
 
 
 def _replace_unreadable(document: MutableMapping[str, Any]) -> None:
-    # Texts of the right length that are made without a look at their format.
-    for key, (check, good) in _GRAMMARS.items():
-        if isinstance(document.get(key), str):
-            try:
-                check(document[key])
-            except InvalidInputError:
-                document[key] = good
+    for key in _GRAMMARS.keys() & document.keys():
+        document[key] = _readable(key, document[key])
+
+
+def _readable(key: str, value: object) -> object:
+    """Return a good text in place of one that is made without a look at its format."""
+    check, good = _GRAMMARS[key]
+    if isinstance(value, str):
+        try:
+            check(value)
+        except InvalidInputError:
+            return good
+    return value
 
 
 def _order(

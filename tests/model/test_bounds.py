@@ -59,7 +59,9 @@ def test_check_text_counts_characters() -> None:
     assert check_text("key", "äöü€😀", 5) == "äöü€😀"
 
 
-@pytest.mark.parametrize("name", ["default", "a b", "gh-1.x:y", "Ärger", "x" * 128])
+@pytest.mark.parametrize(
+    "name", ["default", "a b", "gh-1.x:y", "Ärger", "日本", "😀", ".a.", "x" * 128]
+)
 def test_check_queue_name_returns_what_can_name_a_queue(name: str) -> None:
     assert check_queue_name(name) == name
 
@@ -83,6 +85,21 @@ def test_check_queue_name_returns_what_can_name_a_queue(name: str) -> None:
         "x" * 129,
         None,
         7,
+        # A part of a path that no client sends as it is.
+        ".",
+        "..",
+        "a..b",
+        # Two names that look the same, or one that looks like another.
+        "pay\u200bments",
+        "pay\u00adments",
+        "\ufeffpayments",
+        "\u202ednim",
+        "a\u2067b",
+        "a\u200fb",
+        "a\ufe0fb",
+        "a\u3164b",
+        "a\U000e0041b",
+        "A\u0308rger",
     ],
 )
 def test_check_queue_name_refuses(name: object) -> None:
@@ -97,7 +114,13 @@ def test_check_kind_returns_what_can_name_a_kind(kind: str) -> None:
     assert check_kind(kind) == kind
 
 
-@pytest.mark.parametrize("kind", ["", "  ", "a\tb", "x" * 129, None, 1, "\ud800"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "", "  ", "a\tb", "x" * 129, None, 1, "\ud800", "a\u200bb", "\u202eb",
+        "A\u0308rger",
+    ],
+)  # fmt: skip
 def test_check_kind_refuses(kind: object) -> None:
     with pytest.raises(InvalidInputError) as caught:
         check_kind(kind)

@@ -55,8 +55,15 @@ from flask_forge_jobs.model.time_zones import MAX_TIME_ZONE_LENGTH
 
 Metadata = dict[str, Any]
 _CONTROLS = r"\u0000-\u001f\u007f-\u009f"
+# What a reader does not see. The rest of the planes, and the form NFC, are more than a
+# pattern can say.
+_UNSEEN = (
+    r"\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
+    r"\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
+)
 # As a character class: no comma, nothing that breaks a path, nothing unseen.
-_NAME_PART = rf",/?#%{_CONTROLS}\u2028\u2029"
+_KIND_PART = _CONTROLS + _UNSEEN
+_NAME_PART = rf",/?#%{_CONTROLS}\u2028\u2029{_UNSEEN}"
 
 
 def whole(low: int, high: int) -> Metadata:
@@ -79,13 +86,14 @@ def without(*keys: str) -> Metadata:
     return {"x-excludes": list(keys)}
 
 
-# No space at either end.
+# No step in a path, no space at either end.
 QUEUE_NAME = text(1, NAME_LENGTH) | {
-    "pattern": rf"^[^\s{_NAME_PART}]([^{_NAME_PART}]*[^\s{_NAME_PART}])?$"
+    "pattern": r"^(?!\.$)(?!.*\.\.)"
+    rf"[^\s{_NAME_PART}]([^{_NAME_PART}]*[^\s{_NAME_PART}])?$"
 }
 # Not blank.
 KIND = text(1, NAME_LENGTH) | {
-    "pattern": rf"^[^{_CONTROLS}]*[^\s{_CONTROLS}][^{_CONTROLS}]*$"
+    "pattern": rf"^[^{_KIND_PART}]*[^\s{_KIND_PART}][^{_KIND_PART}]*$"
 }
 CRON_EXPRESSION = text(1, MAX_EXPRESSION_LENGTH) | {"format": "cron"}
 TIME_ZONE = text(1, MAX_TIME_ZONE_LENGTH) | {"format": "time-zone"}

@@ -41,11 +41,12 @@ NO_IDS = (
 )  # fmt: skip
 GOOD_NAMES = (
     "a", "x" * 128, "é", "💥", "a.b", "a:b", "a-b_c", "a b", "__proto__",
-    "constructor", "null", "..", "<b>", '"', "'", "\\", "{}", "a&b", "a=b", "a;b", "ﬀ",
+    "constructor", "null", "<b>", '"', "'", "\\", "{}", "a&b", "a=b", "a;b", "ﬀ",
 )  # fmt: skip
 BAD_NAMES = (
     "", " ", " a", "a ", "x" * 129, "a/b", "a?b", "a#b", "a%b", "a,b", "a\nb", "a\r\nb",
     "a\x00b", "a\x7fb", "a\x85b", "\u2028", "\u3000",
+    "..", ".", "pay\u200bments", "\u202ednim",
 )  # fmt: skip
 
 
@@ -188,11 +189,8 @@ def test_H16_a_name_comes_back_as_it_was(client: FlaskClient, name: str) -> None
     assert detail["payload"] == {name: name}
     for key in ("kind", "queue_name", "dedupe_key"):
         assert detail["row"][key] == name
-    if name != "..":  # a browser takes it for the folder above
-        paused = client.post(
-            f"{PREFIX}/queue/{quote(name)}/paused", json={"paused": True}
-        )
-        assert paused.status_code == 200
+    paused = client.post(f"{PREFIX}/queue/{quote(name)}/paused", json={"paused": True})
+    assert paused.status_code == 200
     listed = client.get(f"{PREFIX}/queue/overview").json
     assert name in [queue["name"] for queue in listed or ()]
 
@@ -208,15 +206,17 @@ def test_H16_a_bad_name_is_refused(client: FlaskClient, name: str) -> None:
 
 
 @each_backend
-def test_H16_two_spellings_of_one_letter_are_two_queues(client: FlaskClient) -> None:
-    names = {unicodedata.normalize(form, "é") for form in ("NFC", "NFD")}
-    assert len(names) == 2
-    for name in names:
-        job = {"kind": "k", "payload": {}, "queue_name": name}
-        client.post(f"{PREFIX}/jobs/enqueue", json=job)
+def test_H16_of_two_spellings_of_one_letter_one_is_a_queue(client: FlaskClient) -> None:
+    spellings = [unicodedata.normalize(form, "é") for form in ("NFC", "NFD")]
+    statuses = [
+        client.post(
+            f"{PREFIX}/jobs/enqueue",
+            json={"kind": "k", "payload": {}, "queue_name": spelling},
+        ).status_code
+        for spelling in spellings
+    ]
 
-    listed = client.get(f"{PREFIX}/queue/overview").json
-    assert names <= {queue["name"] for queue in listed or ()}
+    assert statuses == [200, 400]
 
 
 def test_H17_an_unknown_kind_is_kept_and_tells_nothing(

@@ -13,6 +13,7 @@ from flask_forge_jobs.model.bounds import check_kind, check_queue_name
 NAMES = (
     "mail", "a", "é", "mail 2", " mail", "mail ", "\u3000mail", "a,b", "a/b", "a?b",
     "a#b", "a%b", "a\nb", "a\x00b", "a\x85b", "a\u2028b", "", " ", "x" * 128, "x" * 129,
+    ".", "..", "a..b", ".a", "a\u200bb", "a\u202eb", "\ufeffa",
 )  # fmt: skip
 
 
