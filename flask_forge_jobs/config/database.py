@@ -18,6 +18,7 @@ from flask_forge_jobs.config.paths import QueuePaths
 from flask_forge_jobs.config.settings import MASK, Settings
 from flask_forge_jobs.config.urls import MEMORY, Backend, Location, parse_url
 from flask_forge_jobs.errors import ConfigurationError, InvalidInputError
+from flask_forge_jobs.model.queues import DEFAULT_MAX_QUEUES
 
 URL_KEY = "FORGE_JOBS_DATABASE_URL"
 FILE_KEY = "FORGE_JOBS_DATABASE_FILE"
@@ -45,6 +46,7 @@ class Tuning:
         busy_timeout_s: Seconds to wait for another writer of a SQLite file, default 30.
         listen_url: A PostgreSQL URL for ``LISTEN``, when the database itself is behind
             a pooler that cannot do it; None (default) uses the database's address.
+        max_queues: Most queues that there may be, default 1000; one more is refused.
     """
 
     pool_size: int = 30
@@ -54,6 +56,7 @@ class Tuning:
     synchronous: Literal["FULL", "NORMAL", "OFF"] = "FULL"
     busy_timeout_s: float = 30.0
     listen_url: str | None = None
+    max_queues: int = DEFAULT_MAX_QUEUES
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Tuning:
@@ -65,6 +68,7 @@ class Tuning:
             synchronous=settings.sqlite_synchronous,
             busy_timeout_s=settings.sqlite_busy_timeout_s,
             listen_url=settings.listen_url,
+            max_queues=settings.max_queues,
         )
 
     def __repr__(self) -> str:

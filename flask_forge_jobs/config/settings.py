@@ -18,6 +18,7 @@ from flask_forge_jobs.config.hints import near_match
 from flask_forge_jobs.config.urls import CONNECT_TIMEOUT_RANGE_S, POOL_SIZE_RANGE
 from flask_forge_jobs.errors import ConfigurationError
 from flask_forge_jobs.model.masking import DEFAULT_REDACT_KEYS
+from flask_forge_jobs.model.queues import DEFAULT_MAX_QUEUES
 
 PREFIX = "FORGE_JOBS_"
 MASK = "***"
@@ -155,6 +156,16 @@ class Settings:
             "0 means no limit but the queue's own. What Python code enqueues is not "
             "refused.",
             unit="jobs",
+        ),
+    )
+    max_queues: int = field(
+        default=DEFAULT_MAX_QUEUES,
+        metadata=_option(
+            checks.integer(1, 1_000_000),
+            "How many queues there may be. Whoever names one more is refused, whether "
+            "to enqueue to it or to register it, over HTTP with 400. Each queue has "
+            "its gauges in ``/metrics``.",
+            unit="queues",
         ),
     )
     enable_demo: bool = field(

@@ -18,6 +18,8 @@ MAX_WORKERS_RANGE = (0, 1024)
 RETENTION_DAYS_RANGE = (0, 36_500)
 BACKOFF_SECONDS_RANGE = (1, 86_400)
 MAX_PENDING_RANGE = (1, 1_000_000_000)
+# How many queues there may be, so that nobody who may enqueue makes them without end.
+DEFAULT_MAX_QUEUES = 1000
 # A success within this many seconds of a cool-down's end leaves the exponent alone.
 COOLDOWN_DECAY_GRACE_S = 120
 
@@ -105,6 +107,15 @@ class CleanupReport:
     done_deleted: int = 0
     dead_deleted: int = 0
     is_complete: bool = True
+
+
+def one_too_many(name: str, most: int, field: str = "queue_name") -> InvalidInputError:
+    """Return the error for a queue beyond ``most`` of them."""
+    return InvalidInputError(
+        field,
+        f"{name!r} is not registered, and there are {most} queues already, as many as "
+        "FORGE_JOBS_MAX_QUEUES allows",
+    )
 
 
 def check_max_workers(value: int, field: str = "n") -> int:

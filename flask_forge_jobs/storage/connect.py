@@ -71,6 +71,7 @@ def open_storage(
     ids = ids or UlidGenerator(clock)
     joined = UnitDatabase(database)
     leases = Leases(joined)
+    most_queues = settings.max_queues
     metrics = MetricStore(database, clock)
     recorder = Recorder(clock)
     refusals = Refusals(database, recorder, clock)
@@ -80,15 +81,23 @@ def open_storage(
     pace = Pace(timed, clock)
     return Storage(
         database=database,
-        jobs=JobQueue(timed, ids, clock, jitter, recorder, uncommitted=uncommitted),
+        jobs=JobQueue(
+            timed,
+            ids,
+            clock,
+            jitter,
+            recorder,
+            uncommitted=uncommitted,
+            most_queues=most_queues,
+        ),
         job_reader=JobReader(timed),
         activity=JobActivity(timed),
         job_admin=JobAdmin(timed, clock, pace),
-        queues=QueueConfig(joined, pace),
+        queues=QueueConfig(joined, pace, most_queues),
         processes=ProcessRegistry(joined),
         audit=AuditLog(joined),
         refusals=refusals,
-        cron=CronStorage(joined, Firing(joined, ids, recorder)),
+        cron=CronStorage(joined, Firing(joined, ids, recorder, most_queues)),
         rate_limits=RateLimits(joined),
         seats=Seats(joined),
         leases=leases,

@@ -20,6 +20,7 @@ from flask_forge_jobs.errors import (
 from flask_forge_jobs.ids import UlidGenerator
 from flask_forge_jobs.model.instants import MICROSECOND, to_micros
 from flask_forge_jobs.model.jobs import EnqueueResult, JobStatus, NewJob
+from flask_forge_jobs.model.queues import DEFAULT_MAX_QUEUES
 from flask_forge_jobs.model.request_keys import RequestKey
 from flask_forge_jobs.storage.admitting import admit, tightened
 from flask_forge_jobs.storage.database import (
@@ -46,13 +47,20 @@ class Enqueuer:
         database: The seam to the database.
         ids: Mints job ids.
         clock: Ages what is known of the queues.
+        most_queues: Most queues that there may be.
     """
 
-    def __init__(self, database: Database, ids: UlidGenerator, clock: Clock) -> None:
+    def __init__(
+        self,
+        database: Database,
+        ids: UlidGenerator,
+        clock: Clock,
+        most_queues: int = DEFAULT_MAX_QUEUES,
+    ) -> None:
         self._database = database
         self._ids = ids
         self._clock = clock
-        self._queues = KnownQueues(database, clock)
+        self._queues = KnownQueues(database, clock, most_queues)
 
     def enqueue(self, job: NewJob, most_waiting: int | None = None) -> EnqueueResult:
         """Store one job; see :meth:`JobQueue.enqueue`."""

@@ -21,11 +21,16 @@ from flask_forge_jobs.model.cron import (
     ScheduleDefinition,
 )
 from flask_forge_jobs.model.instants import SECOND_US, from_micros, to_micros
-from flask_forge_jobs.model.queues import DEFAULT_MAX_WORKERS
+from flask_forge_jobs.model.queues import (
+    DEFAULT_MAX_QUEUES,
+    DEFAULT_MAX_WORKERS,
+    one_too_many,
+)
 from flask_forge_jobs.storage.database import (
     Database,
     Parameter,
     Transaction,
+    encode_names,
     encode_rows,
 )
 from flask_forge_jobs.storage.recorder import Recorder
@@ -76,14 +81,20 @@ class Firing:
         database: The seam to the database.
         ids: Mints job ids.
         recorder: Counts the jobs that are enqueued.
+        most_queues: Most queues that there may be.
     """
 
     def __init__(
-        self, database: Database, ids: UlidGenerator, recorder: Recorder
+        self,
+        database: Database,
+        ids: UlidGenerator,
+        recorder: Recorder,
+        most_queues: int = DEFAULT_MAX_QUEUES,
     ) -> None:
         self._database = database
         self._ids = ids
         self._recorder = recorder
+        self._most_queues = most_queues
 
     def fire_due(self, router: Router, *, overdue_s: float = 0.0) -> FiringReport:
         """Fire what is due; see :meth:`.CronStorage.fire_due`."""
@@ -119,7 +130,7 @@ class Firing:
             if planned >= JOBS:
                 break
         is_last = len(rows) < SCHEDULES and len(plans) == len(rows)
-        report, made = _carry_out(transaction, plans)
+        report, made = _carry_out(transaction, plans, self._most_queues)
         return _Page(
             report, made, None if is_last else plans[-1].before.definition.name
         )
@@ -149,17 +160,22 @@ class Firing:
 
 
 def _carry_out(
-    transaction: Transaction, plans: Sequence[_Plan]
+    transaction: Transaction, plans: Sequence[_Plan], most_queues: int
 ) -> tuple[FiringReport, list[tuple[str, str]]]:
-    stored = _store(transaction, [job for plan in plans for job in plan.jobs])
+    planned = [job for plan in plans for job in plan.jobs]
+    stored = _store(transaction, planned, most_queues)
     skipped = errors = 0
     made: list[tuple[str, str]] = []
     for plan in plans:
         definition = plan.before.definition
         done = [job for job in plan.jobs if job["id"] in stored]
         made += [(str(job["queue_name"]), definition.kind) for job in done]
-        if len(done) < len(plan.jobs) and (error := _clash(transaction, definition)):
-            plan.failed(error)
+        if len(done) < len(plan.jobs):
+            error = _clash(transaction, definition) or _no_queue(
+                transaction, str(plan.jobs[0]["queue_name"]), most_queues
+            )
+            if error is not None:
+                plan.failed(error)
         skipped += max(len(plan.jobs) - len(done), 0)
         errors += plan.after.last_error is not None
         if plan.after != plan.before:
@@ -171,14 +187,30 @@ def _carry_out(
     return FiringReport(len(made), skipped, errors), made
 
 
-def _store(transaction: Transaction, jobs: Sequence[dict[str, Parameter]]) -> set[str]:
+def _store(
+    transaction: Transaction, jobs: Sequence[dict[str, Parameter]], most_queues: int
+) -> set[str]:
     """Store jobs; return the ids of those that nothing stood against."""
     if not jobs:
         return set()
     for name in sorted({str(job["queue_name"]) for job in jobs}):
-        transaction.later("ensure_queue", name=name, max_workers=DEFAULT_MAX_WORKERS)
+        transaction.later(
+            "ensure_queue",
+            name=name,
+            max_workers=DEFAULT_MAX_WORKERS,
+            most=most_queues,
+        )
         transaction.wake(name)
     return {job_id for (job_id,) in transaction.all("fire", rows=encode_rows(jobs))}
+
+
+def _no_queue(
+    transaction: Transaction, name: str, most_queues: int
+) -> InvalidInputError | None:
+    """Return the error of a queue that could not be registered."""
+    if transaction.all("known_queues", rows=encode_names("name", [name])):
+        return None
+    return one_too_many(name, most_queues)
 
 
 def _clash(

@@ -27,6 +27,7 @@ from flask_forge_jobs.model.jobs import (
     RunningJob,
 )
 from flask_forge_jobs.model.outcomes import Settlement
+from flask_forge_jobs.model.queues import DEFAULT_MAX_QUEUES
 from flask_forge_jobs.model.request_keys import RequestKey
 from flask_forge_jobs.storage.database import (
     Database,
@@ -58,6 +59,7 @@ class JobQueue:
         jitter: Returns a number in [0, 1) that spreads retries.
         recorder: Counts the jobs that are enqueued; None counts nothing.
         uncommitted: Counts those of callers' transactions; None counts none of them.
+        most_queues: Most queues that there may be.
     """
 
     def __init__(
@@ -69,13 +71,14 @@ class JobQueue:
         recorder: Recorder | None = None,
         *,
         uncommitted: Uncommitted | None = None,
+        most_queues: int = DEFAULT_MAX_QUEUES,
     ) -> None:
         self._database = database
         self._clock = clock
         self._jitter = jitter
         self._recorder = recorder
         self._uncommitted = uncommitted
-        self._enqueuer = Enqueuer(database, ids, clock)
+        self._enqueuer = Enqueuer(database, ids, clock, most_queues)
 
     # -- producing -----------------------------------------------------------------
 

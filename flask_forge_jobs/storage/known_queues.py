@@ -7,7 +7,11 @@ from dataclasses import dataclass, field
 
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.errors import StorageOutcomeUnknownError, StorageUnavailableError
-from flask_forge_jobs.model.queues import DEFAULT_MAX_WORKERS
+from flask_forge_jobs.model.queues import (
+    DEFAULT_MAX_QUEUES,
+    DEFAULT_MAX_WORKERS,
+    one_too_many,
+)
 from flask_forge_jobs.storage.database import Database, Transaction, encode_names
 
 # A queue is registered again after this time, should somebody have deleted it, and its
@@ -40,11 +44,15 @@ class KnownQueues:
     Args:
         database: The seam to the database.
         clock: Ages what is known.
+        most: Most queues that there may be.
     """
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(
+        self, database: Database, clock: Clock, most: int = DEFAULT_MAX_QUEUES
+    ) -> None:
         self._database = database
         self._clock = clock
+        self._most = most
         self._known: dict[str, _Known] = {}
 
     def is_open(self, queue_name: str) -> bool:
@@ -53,7 +61,11 @@ class KnownQueues:
         return known is not None and known.bound is None
 
     def look_up(self, queue_names: Sequence[str]) -> Queues:
-        """Register queues that are missing, and return what is known of all."""
+        """Register queues that are missing, and return what is known of all.
+
+        Raises:
+            InvalidInputError: That would be more queues than there may be.
+        """
         if any(self._known_of(name) is None for name in queue_names):
             try:
                 return self._database.write(
@@ -78,11 +90,19 @@ class KnownQueues:
             name
             for name in unknown
             if transaction.all(
-                "ensure_queue", name=name, max_workers=DEFAULT_MAX_WORKERS
+                "ensure_queue",
+                name=name,
+                max_workers=DEFAULT_MAX_WORKERS,
+                most=self._most,
             )
         }
-        rows = transaction.all("bounded_queues", rows=encode_names("name", unknown))
-        return Queues(created, bounds | dict(rows))
+        rows = transaction.all("queue_bounds", rows=encode_names("name", unknown))
+        found: dict[str, int | None] = dict(rows)
+        for name in unknown:
+            if name not in found:
+                raise one_too_many(name, self._most)
+        bounded = {name: most for name, most in found.items() if most is not None}
+        return Queues(created, bounds | bounded)
 
     def remember(self, queue_names: Iterable[str], bounds: Mapping[str, int]) -> None:
         """Know registered queues for some seconds.

@@ -18,6 +18,7 @@ from flask_forge_jobs.errors import (
 )
 from flask_forge_jobs.model.bounds import check_queue_name
 from flask_forge_jobs.model.queues import (
+    DEFAULT_MAX_QUEUES,
     DEFAULT_MAX_WORKERS,
     QueueChanges,
     QueueDeletion,
@@ -26,6 +27,7 @@ from flask_forge_jobs.model.queues import (
     check_max_workers,
     check_retention_days,
     check_settings,
+    one_too_many,
 )
 from flask_forge_jobs.storage.database import (
     Database,
@@ -44,28 +46,37 @@ class QueueConfig:
     Args:
         database: The seam to the database.
         pace: Runs the batches in which a queue is emptied.
+        most: Most queues that there may be.
     """
 
-    def __init__(self, database: Database, pace: Pace) -> None:
+    def __init__(
+        self, database: Database, pace: Pace, most: int = DEFAULT_MAX_QUEUES
+    ) -> None:
         self._database = database
         self._pace = pace
+        self._most = most
 
     def ensure(self, name: str, max_workers: int = DEFAULT_MAX_WORKERS) -> bool:
         """Register a queue if it is not; never overwrites.
 
         Args:
-            name: 1 to 128 characters, none of ``, / ? # %`` or a control character.
+            name: As of :func:`.check_queue_name`.
             max_workers: Cluster-wide total, 0 to 1024; used only for a new queue.
 
         Returns:
             Whether the queue is new.
 
         Raises:
-            InvalidInputError: The name or the total is outside its bounds.
+            InvalidInputError: The name or the total is outside its bounds, or it would
+                be one queue too many.
         """
         check_queue_name(name)
         check_max_workers(max_workers, "max_workers")
-        rows = self._database.single("ensure_queue", name=name, max_workers=max_workers)
+        rows = self._database.single(
+            "ensure_queue", name=name, max_workers=max_workers, most=self._most
+        )
+        if not rows and not self._exists(name):
+            raise one_too_many(name, self._most)
         return bool(rows)
 
     def get(self, name: str) -> QueueSettings:
@@ -174,12 +185,19 @@ class QueueConfig:
         """Register a queue with its settings.
 
         Raises:
-            InvalidInputError: A value is outside its bounds.
+            InvalidInputError: A value is outside its bounds, or it would be one queue
+                too many.
             QueueExistsError: The name is taken.
         """
         check_settings(settings)
-        if not self._database.single("create_queue", **_parameters(settings)):
+        rows = self._database.single(
+            "create_queue", most=self._most, **_parameters(settings)
+        )
+        if rows:
+            return
+        if self._exists(settings.name):
             raise QueueExistsError(settings.name)
+        raise one_too_many(settings.name, self._most, "name")
 
     def change(
         self,
@@ -333,6 +351,9 @@ class QueueConfig:
                 cancel_requested=report.cancel_requested + asked,
             )
         return report
+
+    def _exists(self, name: str) -> bool:
+        return bool(self._database.read(lambda tx: tx.all("get_queue", name=name)))
 
     def _update(self, statement: str, name: str, **values: Parameter) -> None:
         def work(transaction: Transaction) -> None:

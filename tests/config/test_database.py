@@ -181,6 +181,7 @@ def test_tuning_takes_every_key_that_is_one() -> None:
         pool_size=3,
         connect_timeout_s=2,
         statement_timeout_ms=2500,
+        max_queues=9,
     )
 
     assert dataclasses.asdict(Tuning.from_settings(settings)) == {
@@ -191,6 +192,7 @@ def test_tuning_takes_every_key_that_is_one() -> None:
         "synchronous": "NORMAL",
         "busy_timeout_s": 1.5,
         "listen_url": "postgresql://h/d",
+        "max_queues": 9,
     }
 
 

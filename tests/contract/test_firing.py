@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
 import pytest
 
+from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageError
 from flask_forge_jobs.model.catching_up import MISSED_AFTER_S
 from flask_forge_jobs.model.cron import (
@@ -20,6 +22,7 @@ from flask_forge_jobs.model.jobs import Job, JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import Done
 from flask_forge_jobs.storage import firing
 from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.connect import open_storage
 from tests.contract.test_cron import lossy_cron
 from tests.support.jobs import run
 from tests.support.sql import Sql
@@ -181,6 +184,24 @@ def test_what_cannot_fire_says_why_and_stays_due(
     assert held.next_fire_at == from_micros(instant_us)
     assert held.definition.enabled
     assert (held.last_error or "").startswith(f"{column}: ")
+
+
+def test_sec_S32_a_schedule_makes_no_queue_too_many(
+    storage: Storage, sql: Sql, database_settings: DatabaseSettings
+) -> None:
+    storage.cron.create(YEARLY)
+    storage.cron.create(replace(YEARLY, name="other", queue_name="other"))
+    for name in ("yearly", "other"):
+        make_due(sql, name)
+    settings = replace(database_settings, max_queues=1)
+    storage.queues.ensure("default")
+
+    with contextlib.closing(open_storage(settings)) as full:
+        assert full.cron.fire_due(router) == FiringReport(fired=1, errors=1)
+
+    assert [job.queue_name for job in jobs(storage, sql)] == ["default"]
+    assert "FORGE_JOBS_MAX_QUEUES" in (storage.cron.get("other").last_error or "")
+    assert [queue.name for queue in storage.queues.all()] == ["default"]
 
 
 @pytest.mark.parametrize(

@@ -36,8 +36,8 @@ class ScriptedDatabase:
     def single(self, name: str, /, **parameters: Parameter) -> list[Row]:
         self.asked.append(name)
         waiting = self.answers.get(name)
-        if name == "bounded_queues":
-            return list(self.bounds.items())
+        if name == "queue_bounds":
+            return [("default", self.bounds.get("default"))]
         return waiting.pop(0) if waiting else [(parameters.get("id"),)]
 
     def wake(self, queue_name: str) -> None:
@@ -173,7 +173,7 @@ def test_a_known_queue_costs_one_statement(
     database: ScriptedDatabase, enqueuer: Enqueuer, clock: MovingClock
 ) -> None:
     enqueuer.enqueue(NewJob("noop"))
-    assert database.asked == ["ensure_queue", "bounded_queues", "enqueue"]
+    assert database.asked == ["ensure_queue", "queue_bounds", "enqueue"]
     database.asked.clear()
 
     enqueuer.enqueue(NewJob("noop"))
@@ -181,7 +181,7 @@ def test_a_known_queue_costs_one_statement(
     clock.move(KNOWN_QUEUE_S + 1)
     enqueuer.enqueue(NewJob("noop"))
 
-    assert database.asked == ["enqueue", "ensure_queue", "bounded_queues", "enqueue"]
+    assert database.asked == ["enqueue", "ensure_queue", "queue_bounds", "enqueue"]
 
 
 def test_a_bound_that_was_set_meanwhile_is_seen_within_seconds(

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,9 +10,11 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from flask_forge_jobs.api.blueprint import BlueprintOptions
+from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.model.outcomes import Done
 from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.connect import open_storage
 from tests.api.mounting import PREFIX, mount
 from tests.api.tokens import client_with_token
 from tests.support.jobs import enqueue, run
@@ -226,6 +230,24 @@ def test_sec_S31_H34_a_deep_queue_takes_in_no_more(
     other = client.post(url, json=JOB if route != "bulk" else {"items": [JOB]})
     assert again.status_code in (200, 201)
     assert other.status_code in (200, 201)
+
+
+@pytest.mark.parametrize("route", KEYED)
+def test_sec_S32_a_queue_too_many_is_400(
+    database_settings: DatabaseSettings, route: str
+) -> None:
+    url, body = KEYED[route]
+    settings = replace(database_settings, max_queues=1)
+    with contextlib.closing(open_storage(settings)) as full:
+        full.queues.ensure("default")
+        client = mount(full)
+        answer = client.post(url, json=body({**JOB, "queue_name": "mail"}))
+
+        assert [queue.name for queue in full.queues.all()] == ["default"]
+    assert answer.status_code == 400
+    assert answer.json is not None
+    assert answer.json["field"] == "queue_name"
+    assert "FORGE_JOBS_MAX_QUEUES" in answer.json["msg"]
 
 
 def test_sec_S31_the_demo_is_no_way_around(storage: Storage, sql: Sql) -> None:

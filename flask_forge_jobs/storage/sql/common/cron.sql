@@ -92,7 +92,7 @@ SELECT
     v.max_attempts, forge_cron.dedupe_key, forge_cron.name, v.fire_at
 FROM /* rows v: id text, schedule text, queue_name text, max_attempts integer, fire_at bigint */
 INNER JOIN forge_cron ON forge_cron.name = v.schedule
-WHERE TRUE
+WHERE v.queue_name IN (SELECT name FROM forge_queue)
 ORDER BY COALESCE(forge_cron.dedupe_key, ''), v.id
 ON CONFLICT DO NOTHING
 RETURNING id

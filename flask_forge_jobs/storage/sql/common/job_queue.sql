@@ -66,8 +66,12 @@ WHERE dedupe_key = :dedupe_key AND dedupe_key IS NOT NULL
 RETURNING id, queue_name, kind, status, scheduled_at
 
 -- name: ensure_queue
+-- Queues are counted for a new one only. Two that come at the same moment do not see each
+-- other on PostgreSQL, so there may be as many more as there are callers.
 INSERT INTO forge_queue (name, max_workers, updated_at)
-VALUES (:name, :max_workers, :now)
+SELECT :name, :max_workers, :now
+WHERE NOT EXISTS (SELECT 1 FROM forge_queue WHERE name = :name)
+    AND (SELECT COUNT(*) FROM forge_queue) < :most
 ON CONFLICT (name) DO NOTHING
 RETURNING name
 

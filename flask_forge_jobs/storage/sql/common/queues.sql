@@ -59,10 +59,10 @@ INSERT INTO forge_queue (
     name, max_workers, paused, retain_done_for_days, retain_dead_for_days,
     backoff_enabled, backoff_base_seconds, backoff_max_seconds, updated_at, max_pending
 )
-VALUES (
+SELECT
     :name, :max_workers, :paused, :done_days, :dead_days,
     :enabled, :base_seconds, :max_seconds, :now, :max_pending
-)
+WHERE (SELECT COUNT(*) FROM forge_queue) < :most
 ON CONFLICT (name) DO NOTHING
 RETURNING name
 
@@ -75,11 +75,10 @@ SET
     backoff_max_seconds = :max_seconds, max_pending = :max_pending, updated_at = :now
 WHERE name = :name
 
--- name: bounded_queues
+-- name: queue_bounds
 SELECT name, max_pending
 FROM forge_queue
-WHERE max_pending IS NOT NULL
-    AND name IN (SELECT v.name FROM /* rows v: name text */)
+WHERE name IN (SELECT v.name FROM /* rows v: name text */)
 
 -- name: known_queues
 SELECT name
