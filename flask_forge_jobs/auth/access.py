@@ -30,6 +30,8 @@ from flask_forge_jobs.errors import RateLimitedError
 Authenticator = Callable[[Request], object]
 
 _BEARER = re.compile(r"bearer (?P<token>.+)", re.IGNORECASE | re.DOTALL)
+# Statuses with which a host's authenticator refuses somebody.
+_REFUSALS = (401, 403)
 CLOSED_MESSAGE = (
     "no authenticator is configured, so only a direct request from this machine to a "
     "debug server is answered; set FORGE_JOBS_AUTH"
@@ -95,14 +97,27 @@ class Access:
                 or it was sent to a host that is not allowed.
             AuthenticatorError: The host's authenticator failed.
         """
-        found: Principal | None = None
         # A page whose name was rebound to ours can send any header, but no valid token.
         self._hosts.check(request)
         if self._authenticator is not None:
-            found = _ask(self._authenticator, request)
-        elif self._tokens is None:
-            found = self._local(request, app)
-        return found or self.refuse(request)
+            return self._vouched_for(self._authenticator, request)
+        if self._tokens is not None:
+            self.refuse(request)
+        return self._local(request, app)
+
+    def _vouched_for(self, authenticator: Authenticator, request: Request) -> Principal:
+        try:
+            found = _ask(authenticator, request)
+        except HTTPException as error:
+            # A way to sign in, such as a redirect, is no failure.
+            if error.get_response().status_code in _REFUSALS:
+                self._count(request)
+            raise
+        if found is None:
+            # What a credential is, only the callable knows.
+            self._count(request)
+            raise _nobody()
+        return found
 
     def _local(self, request: Request, app: Flask) -> Principal:
         is_open = app.debug or app.testing or self._is_open_to_loopback
@@ -119,10 +134,17 @@ class Access:
         """
         # Who sends no credential at all has not tried one.
         if "Authorization" in request.headers:
-            self._failures.record(request.environ.get("REMOTE_ADDR", ""))
-        raise Unauthorized(
-            "no valid credential", www_authenticate=WWWAuthenticate("bearer")
-        )
+            self._count(request)
+        raise _nobody()
+
+    def _count(self, request: Request) -> None:
+        self._failures.record(request.environ.get("REMOTE_ADDR", ""))
+
+
+def _nobody() -> Unauthorized:
+    return Unauthorized(
+        "no valid credential", www_authenticate=WWWAuthenticate("bearer")
+    )
 
 
 def _bearer_token(request: Request) -> str | None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 import pytest
-from flask import Flask
+from flask import Flask, abort, redirect
 from flask.testing import FlaskClient
+from werkzeug.exceptions import Forbidden, Unauthorized
+from werkzeug.wrappers import Request, Response
 
 from flask_forge_jobs.api.blueprint import BlueprintOptions, create_blueprint
 from flask_forge_jobs.auth import failures
+from flask_forge_jobs.auth.access import Authenticator
 from flask_forge_jobs.auth.failures import (
     MAX_ADDRESSES,
     OVERALL,
@@ -17,6 +21,7 @@ from flask_forge_jobs.auth.failures import (
     FailureLimit,
     network,
 )
+from flask_forge_jobs.auth.principal import Principal
 from flask_forge_jobs.auth.tokens import TokenSet, new_token
 from flask_forge_jobs.errors import RateLimitedError
 from flask_forge_jobs.storage.base import Storage
@@ -37,6 +42,16 @@ def client(storage: Storage, clock: MovingClock) -> FlaskClient:
     app = Flask("host")
     app.register_blueprint(create_blueprint(storage, options=options))
     return app.test_client()
+
+
+def _mounted(
+    storage: Storage, authenticator: Authenticator, clock: MovingClock
+) -> FlaskClient:
+    options = BlueprintOptions(authenticator=authenticator, clock=clock)
+    app = Flask("host")
+    app.register_blueprint(create_blueprint(storage, options=options))
+    # The cookies are those that a test sends, none is kept.
+    return app.test_client(use_cookies=False)
 
 
 def _try(
@@ -103,6 +118,58 @@ def test_sec_S08_who_sends_no_credential_has_not_failed(client: FlaskClient) -> 
     statuses = {client.get("/queue/overview").status_code for _ in range(OVERALL + 9)}
 
     assert statuses == {401}
+
+
+def _refuse(_: Request) -> object:
+    return None
+
+
+def _abort(_: Request) -> object:
+    raise Unauthorized("sign in first")
+
+
+def _forbid(_: Request) -> object:
+    raise Forbidden(response=Response("no", 403))
+
+
+def _fail(_: Request) -> object:
+    raise ValueError("no session of ours")
+
+
+@pytest.mark.parametrize("refusal", [_refuse, _abort, _forbid, _fail])
+def test_sec_S08_what_a_callable_refuses_counts_and_what_it_lets_in_passes(
+    storage: Storage, clock: MovingClock, refusal: Callable[[Request], object]
+) -> None:
+    """Only the callable knows where a credential is: here in a cookie."""
+
+    def authenticate(request: Request) -> object:
+        if request.cookies.get("session") == "good":
+            return Principal.with_role("ann", "viewer")
+        return refusal(request)
+
+    client = _mounted(storage, authenticate, clock)
+    statuses = [
+        client.get("/queue/overview", headers={"Cookie": f"session={n}"}).status_code
+        for n in range(PER_ADDRESS + 1)
+    ]
+    good = client.get("/queue/overview", headers={"Cookie": "session=good"})
+
+    assert set(statuses[:-1]) <= {401, 403}
+    assert statuses[-1] == 429
+    assert good.status_code == 200
+
+
+def test_sec_S08_a_way_to_sign_in_is_no_failure(
+    storage: Storage, clock: MovingClock
+) -> None:
+    def authenticate(_: Request) -> object:
+        abort(redirect("/sign-in"))
+
+    client = _mounted(storage, authenticate, clock)
+
+    statuses = {client.get("/queue/overview").status_code for _ in range(OVERALL + 1)}
+
+    assert statuses == {302}
 
 
 def test_sec_S09_forwarding_headers_make_no_new_client(client: FlaskClient) -> None:

@@ -71,8 +71,8 @@ MUTANTS = (
     Mutant(
         "who has no token is let in from this machine",
         _ACCESS,
-        "        elif self._tokens is None:\n",
-        "        else:\n",
+        "        if self._tokens is not None:\n",
+        "        if app is None:\n",
         ("auth/test_tokens.py",),
     ),
     Mutant(
@@ -87,6 +87,13 @@ MUTANTS = (
         _ACCESS,
         'if "Authorization" in request.headers:',
         "if request.headers is not None:",
+        ("auth/test_failures.py",),
+    ),
+    Mutant(
+        "what a callable refuses is no failure",
+        _ACCESS,
+        "only the callable knows.\n            self._count(request)\n",
+        "only the callable knows.\n",
         ("auth/test_failures.py",),
     ),
     Mutant(

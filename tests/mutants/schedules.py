@@ -148,9 +148,16 @@ MUTANTS = (
     Mutant(
         "a firing whose key another kind holds is passed over",
         _FIRING,
-        "(error := _clash(transaction, definition)):\n            plan.failed(error)",
-        "(error := _clash(transaction, definition)):\n            pass",
+        "            error = _clash(transaction, definition) or _no_queue(",
+        "            error = _no_queue(",
         (f"{_FIRES}::test_a_key_of_another_kind_leaves_the_firing_due",),
+    ),
+    Mutant(
+        "a firing for which there is no queue is passed over",
+        _FIRING,
+        "            if error is not None:\n",
+        "            if isinstance(error, DuplicateJobError):\n",
+        (f"{_FIRES}::test_sec_S32_a_schedule_makes_no_queue_too_many",),
     ),
     Mutant(
         "firings are not counted",
