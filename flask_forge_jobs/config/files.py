@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -64,12 +66,14 @@ def read_file(path: Path, environ: Mapping[str, str]) -> Location | None:
 
     Raises:
         InvalidInputError: The file cannot be read, is not TOML, has an unknown key or
-            a value that does not pass. The message names the file and never repeats a
-            password.
+            a value that does not pass, or anybody may write it. The message names the
+            file and never repeats a password.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-        table = tomllib.loads(text)
+        with path.open("rb") as file:
+            folder = path.parent.stat()
+            check_writers(os.fstat(file.fileno()), folder, user=os.geteuid())
+            table = tomllib.loads(file.read().decode("utf-8"))
         return parse_table(table, path.parent, environ)
     except (FileNotFoundError, NotADirectoryError):
         return None
@@ -87,6 +91,31 @@ def read_file(path: Path, environ: Mapping[str, str]) -> Location | None:
         raise InvalidInputError(
             error.field, f"{error.message} (in {str(path)!r})"
         ) from None
+
+
+def check_writers(file: os.stat_result, folder: os.stat_result, *, user: int) -> None:
+    """Let a file pass that not anybody may write or put there.
+
+    A group that may write it is somebody's decision, or the one of a system that gives
+    each user a group of its own.
+
+    Args:
+        file: Of the file.
+        folder: Of the folder that it lies in.
+        user: Who reads it.
+
+    Raises:
+        InvalidInputError: Anybody may.
+    """
+    if file.st_mode & stat.S_IWOTH:
+        raise InvalidInputError(
+            FILE_NAME, "anybody may write it; take the right from others (chmod o-w)"
+        )
+    is_ours = bool(folder.st_mode & stat.S_ISVTX) and file.st_uid in (user, 0)
+    if folder.st_mode & stat.S_IWOTH and not is_ours:
+        raise InvalidInputError(
+            FILE_NAME, "it lies in a folder in which anybody may put one"
+        )
 
 
 def parse_table(

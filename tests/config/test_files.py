@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import traceback
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 from flask_forge_jobs.config.files import (
     FILE_NAME,
     candidates,
+    check_writers,
     parse_table,
     read_file,
     resolve_password,
@@ -306,3 +309,50 @@ def test_read_file_refuses_what_it_cannot_read(tmp_path: Path) -> None:
 
     with pytest.raises(InvalidInputError, match="cannot read"):
         read_file(file, {})
+
+
+# -- who else may write it -----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("mode", "folder_mode"), [(0o666, 0o755), (0o602, 0o755), (0o644, 0o777)]
+)
+def test_sec_a_file_that_anybody_may_write_is_refused(
+    tmp_path: Path, mode: int, folder_mode: int
+) -> None:
+    """It names the database, so whoever writes it owns the workers."""
+    path = tmp_path / FILE_NAME
+    path.write_text('adapter = "sqlite"\n')
+    path.chmod(mode)
+    tmp_path.chmod(folder_mode)
+
+    with pytest.raises(InvalidInputError, match="anybody") as caught:
+        read_file(path, {})
+
+    assert caught.value.field == FILE_NAME
+    assert str(path) in caught.value.message
+
+
+@pytest.mark.parametrize("mode", [0o400, 0o600, 0o644, 0o664])
+def test_a_file_that_a_group_may_write_is_read(tmp_path: Path, mode: int) -> None:
+    """Many systems give each user a group of its own, and new files to both."""
+    path = tmp_path / FILE_NAME
+    path.write_text('adapter = "sqlite"\n')
+    path.chmod(mode)
+
+    assert read_file(path, {}) == {"backend": "sqlite"}
+
+
+def _stat(mode: int, owner: int) -> os.stat_result:
+    return os.stat_result((mode, 0, 0, 1, owner, 0, 0, 0, 0, 0))
+
+
+@pytest.mark.parametrize(("owner", "is_refused"), [(0, False), (7, False), (8, True)])
+def test_sec_in_a_folder_for_everybody_it_has_to_be_our_own(
+    owner: int, *, is_refused: bool
+) -> None:
+    """Such as ``/tmp``, where others may put one but not replace ours."""
+    file, folder = _stat(0o100644, owner), _stat(0o041777, 0)
+
+    with pytest.raises(InvalidInputError) if is_refused else contextlib.nullcontext():
+        check_writers(file, folder, user=7)
