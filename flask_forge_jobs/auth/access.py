@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NoReturn
 
 from flask import Flask
@@ -32,6 +33,9 @@ Authenticator = Callable[[Request], object]
 _BEARER = re.compile(r"bearer (?P<token>.+)", re.IGNORECASE | re.DOTALL)
 # Statuses with which a host's authenticator refuses somebody.
 _REFUSALS = (401, 403)
+# Before the id of whom a callable recognises. No id of a token has a colon, so nobody
+# is taken for a token.
+USER_PREFIX = "user:"
 CLOSED_MESSAGE = (
     "no authenticator is configured, so only a direct request from this machine to a "
     "debug server is answered; set FORGE_JOBS_AUTH"
@@ -162,7 +166,7 @@ def _ask(authenticator: Authenticator, request: Request) -> Principal | None:
     if answer is True:
         return HOST
     if isinstance(answer, Principal):
-        return answer
+        return replace(answer, id=f"{USER_PREFIX}{answer.id}")
     if answer:
         raise AuthenticatorError(
             f"it returned a {type(answer).__name__} instead of a Principal, True or "

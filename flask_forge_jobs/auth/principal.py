@@ -17,7 +17,8 @@ class Principal:
     """A caller that an authenticator has recognised.
 
     Args:
-        id: Names the caller in the log and in the audit trail; never a secret.
+        id: Names the caller in the log and in the audit trail; never a secret. Of whom
+            an application's callable returns, ``user:`` comes before it there.
         permissions: What it may do.
         queues: The only queues it sees and acts on; an empty set means none of them,
             None means all.

@@ -11,6 +11,7 @@ from flask_forge_jobs.api.blueprint import BlueprintOptions, create_blueprint
 from flask_forge_jobs.auth.access import Authenticator
 from flask_forge_jobs.auth.principal import Principal
 from flask_forge_jobs.auth.tokens import TokenSet, new_token
+from flask_forge_jobs.model.audit import AuditFilter
 from flask_forge_jobs.storage.base import Storage
 from tests.support.hosts import answer_to
 
@@ -206,6 +207,32 @@ def test_sec_S12_authenticator_that_raises_lets_nobody_in(
     assert answer.headers["X-Request-Id"] in failed.getMessage()
     assert answer.headers["X-Request-Id"] in not_audited.getMessage()
     assert storage.job_reader.statistics() == {}
+
+
+def test_sec_a_user_named_as_a_token_is_not_taken_for_it(storage: Storage) -> None:
+    """Neither in the audit trail nor by an idempotency key."""
+    token, digest = new_token("ci")
+    entry = {"id": "ci", "sha256": digest, "role": "operator"}
+    options = BlueprintOptions(
+        tokens=TokenSet.from_config([entry]),
+        authenticator=lambda _: Principal.with_role("ci", "operator"),
+    )
+    app = Flask("host")
+    app.register_blueprint(create_blueprint(storage, options=options))
+    bearer = {"Authorization": f"Bearer {token}"}
+
+    answers = [
+        app.test_client().post(
+            "/jobs/enqueue",
+            json={"kind": "k", "payload": {}},
+            headers={"Idempotency-Key": "order-1", **credential},
+        )
+        for credential in (bearer, {})
+    ]
+
+    assert len({answer.json for answer in answers}) == 2
+    actors = [entry.deed.actor for entry in storage.audit.page(AuditFilter(), 9)]
+    assert actors == ["user:ci", "ci"]
 
 
 def test_tokens_are_asked_before_the_authenticator(storage: Storage) -> None:
