@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, overload
 
 from flask import Flask
+from werkzeug.local import LocalProxy
 
 from flask_forge_jobs.api.blueprint import create_blueprint
 from flask_forge_jobs.api.options import BlueprintOptions
@@ -31,6 +32,7 @@ from flask_forge_jobs.tasks.bundled import noop_echo
 from flask_forge_jobs.tasks.context import TaskContext
 from flask_forge_jobs.tasks.decorator import Task
 from flask_forge_jobs.tasks.options import JobOptions
+from flask_forge_jobs.tasks.outside import Outside
 from flask_forge_jobs.tasks.registering import TaskDecorator
 from flask_forge_jobs.tasks.registry import TaskRegistry
 from flask_forge_jobs.tasks.routing import DefaultRouter, Router
@@ -77,6 +79,13 @@ class ForgeJobs:
         self._paths = paths
         self._database = database
         self._open_to_loopback = open_to_loopback
+        self._outside = Outside(
+            clock=self._clock,
+            router=self._router,
+            enqueue=self._store,
+            # Of the application that is current when a task asks for them.
+            rate_limits=LocalProxy(lambda: current().storage.rate_limits),  # type: ignore[arg-type]  # a proxy for them
+        )
         if app is not None:
             self.init_app(app)
 
@@ -227,6 +236,7 @@ class ForgeJobs:
             options=options,
             seats=None if max_concurrent is None else SeatPlan(max_concurrent, key),
             isolation=isolation,
+            outside=self._outside.context,
         )
         return decorator if function is None else decorator(function)
 

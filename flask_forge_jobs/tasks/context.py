@@ -129,13 +129,18 @@ def enter(context: TaskContext) -> Callable[[], None]:
     return lambda: _current.reset(token)
 
 
+def entered_context() -> TaskContext | None:
+    """Return the context of the task that runs in this thread, or None."""
+    return _current.get(None)
+
+
 def running_context() -> TaskContext:
     """Return the context of the task that runs in this thread.
 
     Raises:
         RuntimeError: No task does.
     """
-    context = _current.get(None)
+    context = entered_context()
     if context is None:
         raise RuntimeError("no task is running here, so there is no context")
     return context

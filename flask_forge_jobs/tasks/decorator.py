@@ -33,7 +33,12 @@ from flask_forge_jobs.model.outcomes import (
 )
 from flask_forge_jobs.model.payloads import dump, load_text
 from flask_forge_jobs.model.seats import SeatPlan
-from flask_forge_jobs.tasks.context import TaskContext, enter, running_context
+from flask_forge_jobs.tasks.context import (
+    TaskContext,
+    enter,
+    entered_context,
+    running_context,
+)
 from flask_forge_jobs.tasks.failures import (
     describe_failure,
     forget_frames,
@@ -65,6 +70,14 @@ class StoreJob(Protocol):
         """Store a job; see :meth:`.JobQueue.enqueue`."""
 
 
+MakeContext = Callable[["Task[..., Any]"], TaskContext]
+
+
+def _no_context(task: Task[..., Any]) -> TaskContext:
+    del task
+    return running_context()
+
+
 class Task(Generic[P, R]):
     """A registered function; made by ``@forge.task``.
 
@@ -76,6 +89,8 @@ class Task(Generic[P, R]):
         store: Stores a job.
         seats: How many of its jobs may run at once.
         isolation: ``"thread"`` or ``"process"``.
+        outside: Makes the context for a call where no task runs; there is none by
+            default, and such a call raises :class:`RuntimeError`.
 
     Raises:
         InvalidInputError: The kind, an option or the number of seats is outside its
@@ -95,6 +110,7 @@ class Task(Generic[P, R]):
         options: JobOptions = JobOptions(),  # noqa: B008  # it cannot be changed
         seats: SeatPlan | None = None,
         isolation: str = Isolation.THREAD,
+        outside: MakeContext = _no_context,
     ) -> None:
         # A task under a second kind is the same function, not a task in a task.
         self.function: Callable[..., R] = (
@@ -108,6 +124,7 @@ class Task(Generic[P, R]):
         self.seats = None if seats is None else self._parameters.seats(seats)
         self._router = router
         self._store = store
+        self._outside = outside
         # A wrong option shows when the module is imported.
         self._template = options.new_job(self.kind, "{}", DefaultRouter())
         # Names and docstring; attributes of the function could hide ours.
@@ -125,11 +142,21 @@ class Task(Generic[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function here and now.
 
-        A task that takes a context gets the one of the task that calls it.
+        A task that takes a context gets the one of the task that calls it. Outside a
+        task it gets one of its own, of a first attempt that no worker owns: progress
+        goes nowhere, and nothing cancels it.
         """
-        if self._parameters.takes_context:
-            return self.function(running_context(), *args, **kwargs)
-        return self.function(*args, **kwargs)
+        if not self._parameters.takes_context:
+            return self.function(*args, **kwargs)
+        context = entered_context()
+        if context is not None:
+            return self.function(context, *args, **kwargs)
+        context = self._outside(self)
+        leave = enter(context)
+        try:
+            return self.function(context, *args, **kwargs)
+        finally:
+            leave()
 
     def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> EnqueueResult:
         """Store a job that will call the function with these arguments.
@@ -268,16 +295,27 @@ class Task(Generic[P, R]):
         # as decimal's precision or a pushed application, does not meet the next job.
         return copy_context().run(self._call, context, arguments)
 
-    def _call(self, context: TaskContext, arguments: dict[str, Any]) -> Outcome:
+    def apply(self, context: TaskContext, arguments: dict[str, Any]) -> object:
+        """Call the function within a context and return what it returns.
+
+        Args:
+            context: The current one while it runs.
+            arguments: By parameter, as a payload holds them. A coroutine is run in an
+                event loop of its own.
+        """
         leave = enter(context)
         try:
             if self._parameters.takes_context:
                 value: object = self.function(context, **arguments)
             else:
                 value = self.function(**arguments)
-            if inspect.iscoroutine(value):
-                value = _run_coroutine(value)
-            return self._ended(context, value)
+            return _run_coroutine(value) if inspect.iscoroutine(value) else value
+        finally:
+            leave()
+
+    def _call(self, context: TaskContext, arguments: dict[str, Any]) -> Outcome:
+        try:
+            return self._ended(context, self.apply(context, arguments))
         except (Throttled, Dead) as outcome:
             forget_frames(outcome)
             return _storable(outcome)
@@ -288,8 +326,6 @@ class Task(Generic[P, R]):
             message = describe_failure(error)
             forget_frames(error)
             return Failed(message)
-        finally:
-            leave()
 
     def _ended(self, context: TaskContext, value: object) -> Outcome:
         """Return the outcome that a returned value stands for."""

@@ -7,7 +7,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
 from flask_forge_jobs.model.seats import SeatPlan
 from flask_forge_jobs.tasks.context import TaskContext
-from flask_forge_jobs.tasks.decorator import StoreJob, Task
+from flask_forge_jobs.tasks.decorator import MakeContext, StoreJob, Task
 from flask_forge_jobs.tasks.options import JobOptions
 from flask_forge_jobs.tasks.registry import TaskRegistry
 from flask_forge_jobs.tasks.routing import Router
@@ -27,6 +27,7 @@ class TaskDecorator:
         options: What its jobs are stored with.
         seats: How many of them may run at once; None means any number.
         isolation: ``thread`` or ``process``.
+        outside: Makes the context for calls where no task runs.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class TaskDecorator:
         options: JobOptions,
         seats: SeatPlan | None,
         isolation: str,
+        outside: MakeContext,
     ) -> None:
         self._registry = registry
         self._router = router
@@ -47,6 +49,7 @@ class TaskDecorator:
         self._options = options
         self._seats = seats
         self._isolation = isolation
+        self._outside = outside
 
     @overload
     def __call__(
@@ -72,6 +75,7 @@ class TaskDecorator:
             router=self._router,
             store=self._store,
             seats=self._seats,
+            outside=self._outside,
         )
         self._registry.add(task)
         return task
