@@ -8,7 +8,6 @@ from tests.acceptance.catching_up import POLICIES, run
 
 
 def test_each_policy_is_exact(database_url: str, tmp_path: Path) -> None:
-    """E5 of spec/reliability.md"""
     outcomes = run(database_url, tmp_path)
 
     assert [outcome.policy for outcome in outcomes] == list(POLICIES)

@@ -17,7 +17,6 @@ WRONG = (
 
 @pytest.mark.parametrize("count", [8, long(30)])
 def test_zones_fire_as_the_walk_says(count: int) -> None:
-    """spec/reliability.md E6"""
     jumps = distinct_jumps(chosen_zones(count), 2026, 2026)
 
     assert len(jumps) >= count

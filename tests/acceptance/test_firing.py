@@ -19,7 +19,6 @@ SOUND = [("a", n * SECOND_US) for n in (5, 6, 7, 8)] + [
 def test_each_instant_is_fired_once_though_the_leader_is_stopped(
     database_url: str, tmp_path: Path
 ) -> None:
-    """E2, E4 of spec/reliability.md"""
     plan = Plan(firings=200, schedules=20, processes=3, handovers=1)
 
     report = Driver(plan, database_url, tmp_path).run()

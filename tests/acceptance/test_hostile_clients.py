@@ -118,7 +118,7 @@ def _post_again(address: tuple[str, int]) -> int:
 def test_sec_H34_locked_database_answers_in_time_and_says_when_to_come_back(
     tmp_path: Path,
 ) -> None:
-    """More clients than threads; ``spec/http.md`` X-17 has 409 where H34 has 503."""
+    """More clients than threads; who finds the database busy is told 409 or 503."""
     entry = {"id": "ci", "sha256": DIGEST, "role": "operator"}
     given = variables(tmp_path) | {"FORGE_JOBS_TOKENS": json.dumps([entry])}
     with server(given, tmp_path) as (_, url):
