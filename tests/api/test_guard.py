@@ -71,7 +71,7 @@ def test_unmatched_urls_say_the_same_to_everybody() -> None:
 def test_sec_S14_body_of_a_form_is_415_even_where_it_is_ignored(
     media_type: str | None,
 ) -> None:
-    """X-08; the token exempts from the proof, not from the media type."""
+    """The token exempts from the proof, not from the media type."""
     client = client_with_token(UNASKED, "admin")
 
     answer = client.post(

@@ -130,7 +130,7 @@ def test_sec_S25_search_is_literal(
 def test_sec_S26_body_limit_is_exact_for_chunks_too(
     storage: Storage, extra: int, status: int, is_chunked: bool
 ) -> None:
-    """One limit for all routes (X-07); chunked bodies are taken, unlike in S26."""
+    """One limit for all routes; chunked bodies are taken, unlike in S26."""
     client = client_with_token(storage, "admin", max_body_bytes=1024)
     body = b'{"ids":[]}'.ljust(1024 + extra)
     environ = {"wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"}

@@ -287,7 +287,6 @@ def test_retry_all_of_a_queue_that_only_jobs_name(
 def test_retry_all_counts_conflicts_as_skipped(
     client: FlaskClient, storage: Storage
 ) -> None:
-    """D12"""
     for _ in range(3):
         enqueue(storage, key="once")
         storage.job_admin.cancel(claimable(storage))
@@ -346,7 +345,6 @@ def test_retry_all_failed_refuses_a_body_that_is_no_object(
 def test_retry_all_by_another_status_is_400(
     client: FlaskClient, sql: Sql, status: object
 ) -> None:
-    """D10"""
     for each in JobStatus:
         sql.seed(1, status=each, prefix=each)
     before = sql.run("SELECT * FROM forge_job ORDER BY id")
@@ -358,7 +356,6 @@ def test_retry_all_by_another_status_is_400(
 
 
 def test_retry_all_is_cut_by_the_limit_and_goes_on(storage: Storage, sql: Sql) -> None:
-    """X-27"""
     sql.seed(7, status="failed")
     client = mount(storage, BlueprintOptions(bulk_max=3))
 
@@ -377,7 +374,6 @@ def test_retry_all_is_cut_by_the_limit_and_goes_on(storage: Storage, sql: Sql) -
 def test_delete_by_status_takes_one_state(
     client: FlaskClient, storage: Storage, status: JobStatus
 ) -> None:
-    """D9"""
     for each in JobStatus:
         job_with(storage, each, queue_name=each.value)
     runs = status is JobStatus.IN_PROGRESS
@@ -516,7 +512,6 @@ def test_delete_in_an_unknown_queue_is_404(
 def test_delete_by_status_is_cut_by_the_limit_and_goes_on(
     storage: Storage, sql: Sql
 ) -> None:
-    """X-27"""
     sql.seed(1200, status="done", queue_name="a", prefix="a")
     sql.seed(2, status="done", queue_name="b", prefix="b")
     client = mount(storage, BlueprintOptions(bulk_max=600))
@@ -553,7 +548,6 @@ def test_delete_done_older_than_goes_by_the_day_it_ended(
 def test_delete_done_covers_queues_that_only_jobs_name(
     client: FlaskClient, sql: Sql
 ) -> None:
-    """D38"""
     sql.seed(501, status="done", queue_name="orphan", prefix="a")
     sql.seed(3, status="done", queue_name="other", prefix="b")
 
@@ -589,7 +583,6 @@ def test_delete_done_out_of_bounds_is_400(
 def test_delete_done_is_cut_by_the_limit_and_goes_on(
     storage: Storage, sql: Sql
 ) -> None:
-    """X-27"""
     sql.seed(4, status="done", queue_name="a", prefix="a")
     sql.seed(4, status="done", queue_name="b", prefix="b")
     client = mount(storage, BlueprintOptions(bulk_max=6))

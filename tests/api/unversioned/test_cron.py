@@ -175,7 +175,6 @@ def test_H37_an_expression_without_a_future_is_400(
 def test_a_good_expression_enables_what_a_bad_one_disabled(
     client: FlaskClient, storage: Storage, sql: Sql
 ) -> None:
-    """D55"""
     storage.cron.create(NIGHTLY)
     sql.run(
         "UPDATE forge_cron SET enabled = FALSE, next_fire_at = NULL, last_error = ?",
@@ -231,7 +230,6 @@ def test_dedupe_keeps_a_custom_key(
 def test_trigger_makes_the_job_of_a_firing_and_leaves_the_series(
     client: FlaskClient, storage: Storage
 ) -> None:
-    """D55"""
     before = storage.cron.create(NIGHTLY)
 
     answer = post(client, "nightly/trigger")

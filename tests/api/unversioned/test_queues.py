@@ -324,7 +324,6 @@ def test_a_second_cleanup_at_once_is_409_and_says_when_to_come_back(
 
 
 def test_a_cleanup_that_is_cut_says_so(storage: Storage, sql: Sql) -> None:
-    """X-27"""
     client = mount(storage, BlueprintOptions(bulk_max=4))
     _fill(storage, sql, "mail")
 

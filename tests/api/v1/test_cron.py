@@ -208,7 +208,6 @@ def test_a_change_of_nothing_is_not_written(client: FlaskClient) -> None:
 def test_a_good_expression_enables_what_a_bad_one_disabled_unless_told(
     client: FlaskClient, sql: Sql
 ) -> None:
-    """D55"""
     create(client)
     disable = (
         "UPDATE forge_cron SET enabled = FALSE, next_fire_at = NULL, "

@@ -281,7 +281,6 @@ def test_delete_by_force_takes_unfinished_jobs_along(
 def test_a_delete_by_force_that_is_cut_is_409_and_may_be_repeated(
     storage: Storage, sql: Sql
 ) -> None:
-    """X-27"""
     client = mount(storage, BlueprintOptions(bulk_max=500))
     storage.queues.ensure("mail")
     sql.seed(700, queue_name="mail")
@@ -329,7 +328,6 @@ def test_all_queues_are_paused_and_resumed(
 
 
 def test_a_cooldown_is_ended(client: FlaskClient, storage: Storage) -> None:
-    """D21"""
     for name in ("a", "b"):
         storage.jobs.enqueue(NewJob("k", queue_name=name))
         run(storage, Throttled(300), queue_name=name)
