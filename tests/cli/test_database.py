@@ -71,7 +71,7 @@ def shop(
 def test_status_of_a_missing_database_changes_nothing(
     shop: Shop, tmp_path: Path
 ) -> None:
-    """D64: neither a file nor a directory."""
+    """Neither a file nor a directory."""
     result = shop.db("status")
 
     assert result.exit_code == 1
@@ -129,7 +129,7 @@ def test_status_tells_of_a_newer_schema(shop: Shop) -> None:
 def test_status_is_fine_with_a_newer_schema_that_this_code_can_read(
     shop: Shop,
 ) -> None:
-    """A rolling deploy is under way (D44)."""
+    """A rolling deploy is under way."""
     shop.db("create")
     shop.db("migrate")
     shop.sql.run(
@@ -168,7 +168,7 @@ def test_a_damaged_file_is_named_and_left(shop: Shop, command: str) -> None:
 
 @pytest.mark.parametrize("command", ["drop", "reset"])
 def test_nothing_is_removed_without_force(shop: Shop, command: str) -> None:
-    """D64: what would go is named, and the exit status is that of a refusal."""
+    """What would go is named, and the exit status is that of a refusal."""
     shop.db("create")
     shop.db("migrate")
     for _ in range(2):

@@ -200,7 +200,7 @@ def test_a_signal_to_every_process_lets_the_job_finish(
 def test_a_cancelled_task_that_holds_the_lock_is_killed(
     storage: Storage, shop: Application
 ) -> None:
-    """D60, B9: nothing in its process has to cooperate."""
+    """B9: nothing in its process has to cooperate."""
     shop.environ["FLASK_FORGE_JOBS_CANCEL_GRACE_S"] = "0.2"
     with shop.worker() as worker:
         job_id = add_holding(storage, hogs=True)

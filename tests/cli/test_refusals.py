@@ -80,7 +80,7 @@ def test_a_schema_of_a_newer_package_is_told(
 def test_a_damaged_file_is_named_and_left(
     database_settings: DatabaseSettings, application: Application, command: str
 ) -> None:
-    """D8: never re-created over what may still be rescued."""
+    """Never re-created over what may still be rescued."""
     path = database_settings.path
     assert path is not None
     content = b"this is no database" * 1000

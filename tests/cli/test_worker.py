@@ -47,7 +47,6 @@ def test_worker_runs_a_job_and_ends_with_status_0(
 def test_a_pool_that_is_small_for_its_threads_is_warned_of(
     tmp_path: Path, database_url: str, backend: str, threads: str, *, warned: bool
 ) -> None:
-    """D48"""
     application = Application(tmp_path, database_url, pool_size=9)
 
     with application.worker("--threads", threads) as worker:
@@ -187,7 +186,7 @@ def test_a_poison_pill_is_dead_after_three_processes(
 def test_a_process_full_of_stuck_tasks_asks_to_be_replaced(
     storage: Storage, application: Application
 ) -> None:
-    """D23: after four of them a fresh process is better."""
+    """After four of them a fresh process is better."""
     ids = [add(storage, "stubborn", timeout_s=0.1, max_attempts=1) for _ in range(4)]
     with application.worker("--threads", "4") as worker:
         status = worker.wait()
