@@ -306,7 +306,7 @@ def test_backend_must_agree_with_the_url(base_dir: Path) -> None:
 
 
 def test_backend_must_agree_with_the_file(base_dir: Path) -> None:
-    """All programs read one file, so none ends up on another database (D50)."""
+    """All programs read one file, so none ends up on another database."""
     (base_dir / FILE_NAME).write_text('url = "postgresql://h/d"')
     environment = ServerEnvironment.from_environ({"QUEUE_BACKEND": "sqlite"}, base_dir)
 

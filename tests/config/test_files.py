@@ -1,4 +1,4 @@
-"""``queue_database.toml``; the cases of ``spec/core.md`` 7.3 keep their names."""
+"""``queue_database.toml``; the cases of the reference keep their names."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_parses_minimal_sqlite_toml() -> None:
     ],
 )
 def test_parses_sqlite_with_custom_path(text: str, path: Path | None) -> None:
-    """A relative path belongs to the file, not to the working directory (D50)."""
+    """A relative path belongs to the file, not to the working directory."""
     location = parse_table({"adapter": "sqlite", "path": text}, BASE, {})
 
     assert location == {"backend": "sqlite", "path": path}
@@ -150,7 +150,7 @@ def test_resolve_password_reads_the_named_variable() -> None:
 
 @pytest.mark.parametrize("environ", [{}, {"hunter2": ""}])
 def test_resolve_password_errors_when_env_var_missing(environ: dict[str, str]) -> None:
-    """The name is not repeated: somebody may have put the password there (D63)."""
+    """The name is not repeated: somebody may have put the password there."""
     with pytest.raises(InvalidInputError) as raised:
         resolve_password({"password_env": "hunter2"}, environ)
 
