@@ -178,7 +178,7 @@ def test_a_queue_without_a_bound_takes_all(storage: Storage) -> None:
 def test_an_unclear_commit_that_filled_the_queue_is_a_success(
     bounded: Storage,
 ) -> None:
-    """D32: what the lost commit stored is not held against the job itself."""
+    """What the lost commit stored is not held against the job itself."""
     lossy_jobs(bounded.database).enqueue_many([JOB] * 3)
 
     assert waiting(bounded) == 3
@@ -187,7 +187,7 @@ def test_an_unclear_commit_that_filled_the_queue_is_a_success(
 def test_an_unclear_commit_is_a_success_although_others_filled_the_queue(
     bounded: Storage,
 ) -> None:
-    """D32, with a key, which the second try meets as its own."""
+    """With a key, which the second try meets as its own."""
 
     def fill() -> None:
         if waiting(bounded) == 2:

@@ -24,7 +24,7 @@ def test_backend_is_named(storage: Storage, backend: str) -> None:
 def test_describe_tells_what_the_database_says_of_itself(
     storage: Storage, backend: str
 ) -> None:
-    """describe_reports_backend_and_server_version, D43"""
+    """describe_reports_backend_and_server_version"""
     info = storage.describe()
 
     fields = dict(info.fields)
@@ -55,7 +55,7 @@ def test_describe_names_no_address(
 
 
 def test_describe_of_sqlite_reads_the_pragmas() -> None:
-    """D43: a database in memory has no write-ahead log and says so"""
+    """A database in memory has no write-ahead log and says so"""
     storage = open_storage(DatabaseSettings(busy_timeout_s=7))
     try:
         fields = dict(storage.describe().fields)

@@ -93,7 +93,7 @@ def test_delete_takes_what_rests_and_asks_what_runs(storage: Storage) -> None:
 def test_delete_repeats_the_state_it_was_told(
     storage: Storage, status: JobStatus
 ) -> None:
-    """D8: what has been requeued or finished since is left alone"""
+    """What has been requeued or finished since is left alone"""
     waiting = enqueue(storage)
 
     change = storage.job_admin.change(JobAction.DELETE, [waiting], status=status)
@@ -119,7 +119,6 @@ def test_cancel_ends_what_waits_and_asks_what_runs(storage: Storage) -> None:
 
 
 def test_retry_takes_one_of_several_with_one_key(storage: Storage) -> None:
-    """D12"""
     ids = [dead_with(storage, "once") for _ in range(3)]
     plain = job_with(storage, JobStatus.DEAD)
 
@@ -139,7 +138,7 @@ def test_retry_takes_one_of_several_with_one_key(storage: Storage) -> None:
 def test_retry_skips_a_job_whose_key_is_held(
     storage: Storage, monkeypatch: pytest.MonkeyPatch, status: JobStatus
 ) -> None:
-    """requeue_batch_skips_dedupe_conflicts_instead_of_aborting, adapted to D15"""
+    """requeue_batch_skips_dedupe_conflicts_instead_of_aborting, with dead jobs"""
     blocked = dead_with(storage, "held")
     free = dead_with(storage, "free")
     holder = enqueue(storage, key="held")
@@ -190,7 +189,7 @@ def test_nothing_named_is_nothing_done(storage: Storage, action: JobAction) -> N
 
 
 def test_changed_jobs_can_be_claimed_at_once(storage: Storage) -> None:
-    """D14: a full new budget"""
+    """A full new budget"""
     job_id = job_with(storage, JobStatus.DEAD)
 
     storage.job_admin.change(JobAction.RETRY, [job_id])
@@ -216,7 +215,7 @@ class Contended:
 
 
 def test_a_key_taken_meanwhile_holds_back_its_own_job_only(storage: Storage) -> None:
-    """D12: a batch that meets it is halved until the job is found"""
+    """A batch that meets it is halved until the job is found"""
     ids = sorted(job_with(storage, JobStatus.DEAD) for _ in range(4))
     # All four; the first half, its first job and its second; the second half.
     contended = cast(

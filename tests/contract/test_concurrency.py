@@ -126,7 +126,6 @@ def test_producers_workers_and_operators_together(storage: Storage, sql: Sql) ->
 def test_delete_racing_a_claim_never_takes_the_row_from_its_worker(
     storage: Storage,
 ) -> None:
-    """D8"""
     for _ in range(ROUNDS):
         job_id = enqueue(storage)
 
@@ -146,7 +145,6 @@ def test_delete_racing_a_claim_never_takes_the_row_from_its_worker(
 def test_a_delete_of_all_racing_claims_deletes_only_what_waits(
     storage: Storage, sql: Sql
 ) -> None:
-    """D8, D9"""
     storage.jobs.enqueue_many([NewJob("noop") for _ in range(300)])
 
     def claim() -> list[str]:
@@ -193,7 +191,6 @@ def test_retention_racing_a_requeue_takes_no_job_that_runs_again(
 def test_requeue_all_racing_a_claim_never_hands_a_job_out_twice(
     storage: Storage, sql: Sql
 ) -> None:
-    """D11"""
     for _ in range(ROUNDS):
         enqueue(storage)
         run(storage, Failed("x"))
@@ -212,7 +209,7 @@ def test_requeue_all_racing_a_claim_never_hands_a_job_out_twice(
 def test_requeue_racing_an_enqueue_leaves_one_holder_of_the_key(
     storage: Storage,
 ) -> None:
-    """D12: losing the key meanwhile is not an error"""
+    """Losing the key meanwhile is not an error"""
     for n in range(ROUNDS):
         key = f"key-{n}"
         dead = enqueue(storage, key=key)

@@ -109,7 +109,7 @@ def test_a_failure_after_the_grace_forgets_nothing(storage: Storage, sql: Sql) -
 
 
 def test_a_longer_hint_extends_a_live_window(storage: Storage, sql: Sql) -> None:
-    """D20, D21: the exponent counts windows, not workers"""
+    """The exponent counts windows, not workers"""
     for _ in range(3):
         enqueue(storage)
     first, longer, shorter = storage.jobs.claim(QUEUE, OWNER, 3)
@@ -160,7 +160,6 @@ def test_the_exponent_stops_at_thirty(storage: Storage, sql: Sql) -> None:
 
 
 def test_a_throttle_of_one_job_leaves_the_queue_open(storage: Storage) -> None:
-    """D20"""
     enqueue(storage)
     sibling = enqueue(storage)
 
@@ -190,7 +189,6 @@ def test_a_success_in_another_queue_forgets_nothing(storage: Storage, sql: Sql) 
 
 
 def test_clear_cooldown_opens_the_gate_at_once(storage: Storage) -> None:
-    """D21"""
     enqueue(storage), enqueue(storage)
     run(storage, Throttled(300))
 

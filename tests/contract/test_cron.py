@@ -93,7 +93,6 @@ def test_a_name_is_taken_once(storage: Storage) -> None:
 
 
 def test_a_bad_definition_is_not_stored(storage: Storage) -> None:
-    """D55"""
     for bad in (
         replace(NIGHTLY, cron_expr="whenever"),
         replace(NIGHTLY, cron_expr="0 0 31 2 *"),
@@ -107,7 +106,6 @@ def test_a_bad_definition_is_not_stored(storage: Storage) -> None:
 
 
 def test_creation_after_an_unclear_commit_succeeds_once(storage: Storage) -> None:
-    """D32"""
     lossy = lossy_cron(storage)
 
     created = lossy.create(NIGHTLY)
@@ -166,7 +164,6 @@ def test_a_refused_change_leaves_everything(storage: Storage) -> None:
 def test_a_schedule_that_its_expression_disabled_is_repaired(
     storage: Storage, sql: Sql
 ) -> None:
-    """D55"""
     storage.cron.create(NIGHTLY)
     sql.run(
         "UPDATE forge_cron SET cron_expr = 'whenever', enabled = FALSE, "

@@ -179,7 +179,6 @@ def test_a_damaged_declaration_counts_as_an_operators(
 
 
 def test_an_unclear_commit_declares_once(storage: Storage) -> None:
-    """D32"""
     lossy_cron(storage).declare(APP, [NIGHTLY])
 
     assert [each.definition for each in storage.cron.all()] == [NIGHTLY]

@@ -88,7 +88,6 @@ def test_a_payload_of_a_mebibyte_comes_back_whole(storage: Storage) -> None:
 
 
 def test_enqueue_registers_a_missing_queue_once(storage: Storage) -> None:
-    """D27"""
     first, second = (
         enqueued(storage, queue_name="new"),
         enqueued(storage, queue_name="new"),
@@ -128,7 +127,6 @@ def test_the_payload_of_a_deduped_request_is_dropped(storage: Storage) -> None:
 
 
 def test_a_key_held_by_another_kind_is_a_conflict(storage: Storage) -> None:
-    """D16"""
     holder = enqueue(storage, "greet", key="shared")
 
     with pytest.raises(DuplicateJobError) as caught:
@@ -144,7 +142,7 @@ def test_a_key_held_by_another_kind_is_a_conflict(storage: Storage) -> None:
 def test_a_job_that_will_run_again_holds_its_key(
     storage: Storage, outcome: Outcome
 ) -> None:
-    """claim_next_skips_failed_when_dedupe_sibling_is_active, adapted to D15"""
+    """claim_next_skips_failed_when_dedupe_sibling_is_active, which cannot come about"""
     first = enqueued(storage, key="once")
     job = claim_one(storage)
     assert enqueued(storage, key="once").status is JobStatus.IN_PROGRESS
@@ -167,7 +165,7 @@ def test_a_finished_job_gives_its_key_back(storage: Storage, outcome: Outcome) -
 
 
 def test_one_key_never_has_two_unfinished_jobs(storage: Storage, sql: Sql) -> None:
-    """cleanup_superseded_retries_marks_redundant_failed_dead, adapted to D15
+    """cleanup_superseded_retries_marks_redundant_failed_dead, which is not needed
 
     Nothing is left to clean up: through every retry the key has one unfinished job.
     """
@@ -264,7 +262,6 @@ def test_enqueue_many_stores_all_or_nothing(storage: Storage, sql: Sql) -> None:
 def test_enqueue_many_refuses_more_than_ten_thousand(
     storage: Storage, sql: Sql
 ) -> None:
-    """D27"""
     with pytest.raises(InvalidInputError) as caught:
         storage.jobs.enqueue_many([NewJob("noop")] * 10_001)
 
@@ -282,7 +279,7 @@ def test_enqueue_many_knows_a_deferred_start(storage: Storage, sql: Sql) -> None
 
 
 def test_bulk_calls_with_crossed_keys_both_succeed(storage: Storage, sql: Sql) -> None:
-    """D33: keys are locked in one order, so two bulk calls cannot deadlock"""
+    """Keys are locked in one order, so two bulk calls cannot deadlock"""
     keys = [f"key-{n:04}" for n in range(1500)]
     storage.queues.ensure(QUEUE)
     forward = [NewJob("noop", dedupe_key=key) for key in keys]
@@ -307,7 +304,6 @@ def test_bulk_calls_with_crossed_keys_both_succeed(storage: Storage, sql: Sql) -
 def test_enqueue_after_an_unclear_commit_stores_one_row(
     storage: Storage, sql: Sql, key: str | None, is_known: bool
 ) -> None:
-    """D32"""
     jobs = lossy_jobs(storage.database)
     stored = 1
     if is_known:
@@ -324,7 +320,7 @@ def test_enqueue_after_an_unclear_commit_stores_one_row(
 def test_enqueue_after_an_unclear_commit_and_a_quick_worker(
     storage: Storage, sql: Sql
 ) -> None:
-    """D32: the job may be done before its producer hears of it"""
+    """The job may be done before its producer hears of it"""
 
     def work() -> None:
         for job in storage.jobs.claim(QUEUE, OWNER):
@@ -339,7 +335,6 @@ def test_enqueue_after_an_unclear_commit_and_a_quick_worker(
 def test_enqueue_many_after_an_unclear_commit_stores_each_once(
     storage: Storage, sql: Sql
 ) -> None:
-    """D32"""
     new = [NewJob("noop", dedupe_key=key) for key in ("a", None, "b", "a")]
 
     results = lossy_jobs(storage.database).enqueue_many(new)

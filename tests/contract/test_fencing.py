@@ -188,7 +188,7 @@ def test_refused_outcomes_do_not_hold_back_the_others(
 def test_an_outcome_after_an_unclear_commit_is_not_refused(
     storage: Storage, outcome: Outcome
 ) -> None:
-    """D6: the state that the repeated write finds is the one it asked for"""
+    """The state that the repeated write finds is the one it asked for"""
     enqueue(storage)
     job = claim_one(storage)
     settlement = settle(job, outcome, failure_delay_s=600, user_cancelled=False)
@@ -269,7 +269,7 @@ def test_a_cancel_reaches_the_owner_by_its_heartbeat(storage: Storage) -> None:
 def test_a_cancel_outlives_the_end_of_the_run(
     storage: Storage, outcome: Outcome
 ) -> None:
-    """D7: failure, release and throttle of a flagged run are final"""
+    """Failure, release and throttle of a flagged run are final"""
     enqueue(storage)
     job = claim_one(storage)
     storage.job_admin.delete(job.id)
@@ -285,7 +285,7 @@ def test_a_cancel_outlives_the_end_of_the_run(
 
 
 def test_done_and_dead_stand_in_spite_of_a_cancel(storage: Storage) -> None:
-    """D7: the work happened"""
+    """The work happened"""
     enqueue(storage), enqueue(storage)
     done, dead = storage.jobs.claim(QUEUE, OWNER, 2)
     storage.job_admin.change(JobAction.DELETE, [done.id, dead.id])
@@ -324,7 +324,7 @@ def test_a_cancelled_outcome_after_an_unclear_commit_is_not_refused(
 
 
 def test_a_cancel_outlives_the_worker(storage: Storage) -> None:
-    """D7: the reaper ends a flagged job"""
+    """The reaper ends a flagged job"""
     enqueue(storage)
     job = claim_one(storage)
     storage.job_admin.delete(job.id)
@@ -336,7 +336,7 @@ def test_a_cancel_outlives_the_worker(storage: Storage) -> None:
 
 
 def test_requeue_forgets_the_cancel(storage: Storage) -> None:
-    """claim_next_clears_stale_cancel_flag_from_previous_attempt, adapted to D7"""
+    """claim_next_clears_stale_cancel_flag_from_previous_attempt, but at the requeue"""
     enqueue(storage)
     job = claim_one(storage)
     storage.job_admin.delete(job.id)
@@ -461,7 +461,7 @@ def test_requeue_forgives_the_crashes(storage: Storage, sql: Sql) -> None:
 
 
 def test_revive_leaves_a_run_that_has_moved_since(storage: Storage, sql: Sql) -> None:
-    """D40: only what changed is counted, and only what was observed changes"""
+    """Only what changed is counted, and only what was observed changes"""
     moved, silent, ended = (enqueue(storage) for _ in range(3))
     jobs = {job.id: job for job in storage.jobs.claim(QUEUE, OWNER, 3)}
     sql.age(60)
@@ -499,7 +499,6 @@ def test_revive_of_nothing_does_nothing(storage: Storage) -> None:
 
 
 def test_revive_works_in_batches(storage: Storage, sql: Sql) -> None:
-    """D40"""
     sql.seed(450, status="in_progress")
 
     assert revive_all(storage) == 450

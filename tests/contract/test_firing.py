@@ -126,7 +126,6 @@ def test_a_schedule_with_a_key_waits_for_its_job(storage: Storage, sql: Sql) -> 
 def test_a_key_of_another_kind_leaves_the_firing_due(
     storage: Storage, sql: Sql
 ) -> None:
-    """D16, D53"""
     storage.cron.create(replace(YEARLY, dedupe_key="key"))
     storage.cron.create(replace(YEARLY, name="other"))
     storage.jobs.enqueue(NewJob("another", dedupe_key="key"))
@@ -211,7 +210,6 @@ def test_sec_S32_a_schedule_makes_no_queue_too_many(
 def test_ten_minutes_without_a_scheduler(
     storage: Storage, sql: Sql, policy: str, limit: int, expected: int
 ) -> None:
-    """spec/reliability.md E5"""
     minute_us = 60 * SECOND_US
     latest_us = sql.now_us() // minute_us * minute_us
     missed = range(latest_us - 9 * minute_us, latest_us + 1, minute_us)
@@ -313,7 +311,6 @@ def test_a_firing_by_hand_takes_no_instant(storage: Storage, sql: Sql) -> None:
 
 
 def test_an_unclear_commit_fires_once(storage: Storage, sql: Sql) -> None:
-    """D32, C4"""
     storage.cron.create(YEARLY)
     make_due(sql, "yearly")
 
@@ -350,7 +347,7 @@ def test_a_follower_leaves_what_is_hardly_due(storage: Storage, sql: Sql) -> Non
 def test_a_failed_transaction_leaves_the_firing_due(
     storage: Storage, sql: Sql, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """D53: advance and enqueue are one"""
+    """Advance and enqueue are one"""
     storage.cron.create(YEARLY)
     instant_us = make_due(sql, "yearly")
 

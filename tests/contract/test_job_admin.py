@@ -162,7 +162,7 @@ def exhausted(storage: Storage, sql: Sql) -> Job:
 
 
 def test_requeue_gives_a_full_new_budget(storage: Storage, sql: Sql) -> None:
-    """D14: dead after five of five means five more tries; errors stay"""
+    """Dead after five of five means five more tries; errors stay"""
     dead = exhausted(storage, sql)
     assert (dead.status, dead.attempts, dead.throttle_attempts) == (
         JobStatus.DEAD,
@@ -205,7 +205,7 @@ def test_requeue_leaves_other_states_alone(storage: Storage, status: JobStatus) 
 
 
 def test_requeue_skips_a_job_whose_key_is_held(storage: Storage) -> None:
-    """requeue_single_skips_when_dedupe_sibling_is_active, adapted to D15"""
+    """requeue_single_skips_when_dedupe_sibling_is_active, with a dead job"""
     dead = enqueue(storage, key="once")
     run(storage, Dead("no"))
     before = storage.job_reader.get(dead)
@@ -218,7 +218,6 @@ def test_requeue_skips_a_job_whose_key_is_held(storage: Storage) -> None:
 
 
 def test_requeue_wakes_the_queue(storage: Storage) -> None:
-    """D22"""
     job_id = job_with(storage, JobStatus.DEAD, queue_name="mail")
     heard = Heard()
     listener = storage.database.listen(heard)
@@ -243,7 +242,6 @@ def test_run_now_lifts_the_wait_of_a_scheduled_job(storage: Storage, sql: Sql) -
 
 
 def test_run_now_lifts_the_delay_of_a_retry(storage: Storage) -> None:
-    """D22"""
     job_id = job_with(storage, JobStatus.FAILED)
 
     assert storage.job_admin.run_now(job_id) is True
@@ -253,7 +251,6 @@ def test_run_now_lifts_the_delay_of_a_retry(storage: Storage) -> None:
 
 
 def test_run_now_never_moves_an_overdue_job_back(storage: Storage, sql: Sql) -> None:
-    """D22"""
     job_id = enqueue(storage)
     sql.age(60)
     before = storage.job_reader.get(job_id)
@@ -283,7 +280,6 @@ def test_run_now_of_an_unknown_job_is_an_error(storage: Storage) -> None:
 
 
 def test_run_now_wakes_the_queue(storage: Storage, sql: Sql) -> None:
-    """D22"""
     job_id = enqueue_in(storage, sql, 600, queue_name="mail")
     heard = Heard()
     listener = storage.database.listen(heard)
@@ -314,7 +310,6 @@ def test_reschedule_defers_a_waiting_job(
 
 
 def test_reschedule_to_the_past_means_now(storage: Storage, sql: Sql) -> None:
-    """D29"""
     job_id = enqueue_in(storage, sql, 600)
     before_us = sql.now_us()
 

@@ -131,7 +131,7 @@ def test_claim_clears_what_the_last_run_left(storage: Storage, sql: Sql) -> None
 
 
 def test_a_paused_queue_hands_out_nothing(storage: Storage) -> None:
-    """D2: the claim itself looks at the pause"""
+    """The claim itself looks at the pause"""
     job_id = enqueue(storage)
     storage.queues.set_paused(QUEUE, True)
     assert storage.jobs.claim(QUEUE, OWNER) == []
@@ -239,7 +239,6 @@ def test_the_history_keeps_the_newest_32_errors(storage: Storage, sql: Sql) -> N
 def test_a_damaged_history_is_read_as_empty_and_kept_until_a_failure(
     storage: Storage, sql: Sql
 ) -> None:
-    """D25"""
     job_id = enqueue(storage)
     sql.run("UPDATE forge_job SET error_history = ?", "not json")
     job = claim_one(storage)
@@ -282,7 +281,7 @@ def test_done_forgets_the_throttles(storage: Storage, sql: Sql) -> None:
 def test_a_hundred_throttles_in_a_row_count_as_a_failure(
     storage: Storage, sql: Sql
 ) -> None:
-    """D21: a job that always throttles does not block its queue for ever"""
+    """A job that always throttles does not block its queue for ever"""
     job_id = enqueue(storage, max_attempts=1)
     sql.run("UPDATE forge_job SET throttle_attempts = 99")
 
@@ -306,7 +305,7 @@ def test_dead_ends_all_attempts(storage: Storage) -> None:
 
 
 def test_released_is_due_at_once_with_its_attempt_back(storage: Storage) -> None:
-    """D2: a shutdown costs no attempt and leaves no error"""
+    """A shutdown costs no attempt and leaves no error"""
     job_id = enqueue(storage, max_attempts=1)
 
     run(storage, Released())
@@ -534,7 +533,7 @@ def test_next_due_sees_a_job_that_waits_for_its_retry(storage: Storage) -> None:
 def test_run_at_may_be_anything_from_1970_to_9999(
     storage: Storage, sql: Sql, run_at: datetime
 ) -> None:
-    """D28, D29: a past start means now, the furthest future never runs early"""
+    """A past start means now, the furthest future never runs early"""
     before = from_micros(sql.now_us()) - timedelta(milliseconds=5)
     job_id = storage.jobs.enqueue(NewJob("noop", run_at=run_at)).id
 
@@ -549,7 +548,6 @@ def test_run_at_may_be_anything_from_1970_to_9999(
 
 
 def test_a_past_start_does_not_jump_the_line(storage: Storage, sql: Sql) -> None:
-    """D29"""
     first = enqueue(storage)
     enqueue_in(storage, sql, -3600)
 
@@ -559,7 +557,6 @@ def test_a_past_start_does_not_jump_the_line(storage: Storage, sql: Sql) -> None
 def test_a_past_start_among_many_does_not_jump_the_line(
     storage: Storage, sql: Sql
 ) -> None:
-    """D29"""
     first = enqueue(storage)
     past = from_micros(sql.now_us()) - timedelta(hours=1)
     storage.jobs.enqueue_many([NewJob("noop", run_at=past) for _ in range(2)])

@@ -303,7 +303,6 @@ def test_jobs_of_one_instant_are_ordered_by_id(storage: Storage, sql: Sql) -> No
 def test_filters_match_beyond_the_first_page_and_totals_are_true(
     storage: Storage, sql: Sql, wanted: JobFilter
 ) -> None:
-    """D36"""
     search = (wanted.payload_search or "").lower()
     matching = [
         job.id
@@ -473,7 +472,7 @@ def test_a_search_in_payloads_is_literal(
 def test_deferred_jobs_cost_a_claim_nothing(
     storage: Storage, sql: Sql, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """D35: not even when there are ten times as many."""
+    """Not even when there are ten times as many."""
     machine = VirtualMachine(monkeypatch)
     storage.close()  # steps are counted on connections that are opened from now on
     storage.queues.ensure(QUEUE)

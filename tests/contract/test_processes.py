@@ -100,7 +100,6 @@ def test_a_process_shows_itself_and_leaves_its_slots(
 
 
 def test_of_each_service_the_oldest_tick_is_told(storage: Storage, sql: Sql) -> None:
-    """D51"""
     assert storage.processes.services() == []
     storage.processes.show("a", None, [], [ServiceAge("cron", 50.0, 5.0)])
     sql.age(40)
@@ -122,7 +121,7 @@ def test_of_each_service_the_oldest_tick_is_told(storage: Storage, sql: Sql) -> 
 
 
 def test_a_beat_drops_slots_it_no_longer_names(storage: Storage) -> None:
-    """D3: a replaced slot has a new id"""
+    """A replaced slot has a new id"""
     beat(storage, "host", slot(0), slot(1))
     storage.processes.beat("other", None, ["mail"], [SlotReport("theirs", "mail")])
 
@@ -169,7 +168,7 @@ def test_a_running_job_shows_the_slot_that_runs_it(storage: Storage) -> None:
 
 
 def test_a_beat_after_a_reap_restores_complete_rows(storage: Storage) -> None:
-    """process_registry_heartbeat_self_heals_missing_row, adapted to D5"""
+    """process_registry_heartbeat_self_heals_missing_row, with a complete row"""
     beat(storage, "host", slot(0, job_id="job-1"))
     storage.processes.reap(["host"])
     assert storage.processes.pods() == []
@@ -183,7 +182,7 @@ def test_a_beat_after_a_reap_restores_complete_rows(storage: Storage) -> None:
 
 
 def test_a_long_silence_leaves_the_rows_complete(storage: Storage, sql: Sql) -> None:
-    """D5: a 120 s cool-down leaves process rows complete"""
+    """A 120 s cool-down leaves process rows complete"""
     beat(storage, "host", slot(0))
     sql.age(120)
 
@@ -194,7 +193,6 @@ def test_a_long_silence_leaves_the_rows_complete(storage: Storage, sql: Sql) -> 
 
 
 def test_remove_takes_the_process_and_its_slots(storage: Storage) -> None:
-    """D42"""
     beat(storage, "host", slot(0), slot(1))
     storage.processes.beat("other", None, ["mail"], [SlotReport("theirs", "mail")])
 
@@ -206,7 +204,6 @@ def test_remove_takes_the_process_and_its_slots(storage: Storage) -> None:
 
 
 def test_reap_takes_the_silent_and_the_orphans(storage: Storage, sql: Sql) -> None:
-    """D42"""
     beat(storage, "alive", SlotReport("a", "mail"))
     beat(storage, "silent", SlotReport("s1", "mail"), SlotReport("s2", "mail"))
     beat(storage, "crashed", SlotReport("c", "mail"))

@@ -105,7 +105,6 @@ def test_ensure_at_once_registers_once(storage: Storage) -> None:
     "name", ["", " mail", "a,b", "a/b", "a?b", "a#b", "a%b", "a\nb", "x" * 129, "\x00"]
 )
 def test_ensure_refuses_a_bad_name(storage: Storage, name: str) -> None:
-    """D39"""
     with pytest.raises(InvalidInputError):
         storage.queues.ensure(name)
 
@@ -116,7 +115,6 @@ def test_ensure_refuses_a_bad_name(storage: Storage, name: str) -> None:
 def test_ensure_refuses_a_total_outside_its_bounds(
     storage: Storage, max_workers: int
 ) -> None:
-    """D39"""
     with pytest.raises(InvalidInputError) as caught:
         storage.queues.ensure("mail", max_workers)
 
@@ -161,7 +159,6 @@ def test_a_setter_touches_one_queue_and_its_time(storage: Storage, sql: Sql) -> 
 def test_a_setter_on_an_unknown_name_is_an_error(
     storage: Storage, setter: Setter
 ) -> None:
-    """D39"""
     with pytest.raises(QueueNotFoundError) as caught:
         setter(storage.queues, "unknown")
 
@@ -201,7 +198,7 @@ def test_a_setter_on_an_unknown_name_is_an_error(
 def test_a_setter_refuses_what_is_outside_its_bounds(
     storage: Storage, field: str, setter: Callable[[QueueConfig], None]
 ) -> None:
-    """D39, D19: nothing is clamped in silence, nothing is stored"""
+    """Nothing is clamped in silence, nothing is stored"""
     storage.queues.ensure("mail")
     before = storage.queues.get("mail")
 
@@ -238,7 +235,6 @@ def test_all_is_ordered_by_the_code_points_of_the_names(storage: Storage) -> Non
 
 
 def test_delete_unregisters_an_empty_queue(storage: Storage) -> None:
-    """D39"""
     storage.queues.ensure("mail")
 
     storage.queues.delete("mail")
@@ -250,7 +246,6 @@ def test_delete_unregisters_an_empty_queue(storage: Storage) -> None:
 
 
 def test_delete_refuses_a_queue_that_has_jobs(storage: Storage) -> None:
-    """D39"""
     job_id = enqueue(storage)
     enqueue(storage)
     run(storage, Done())

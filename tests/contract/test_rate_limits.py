@@ -82,7 +82,7 @@ def test_all_that_a_bucket_holds_is_waited_for(storage: Storage) -> None:
 def test_an_unknown_scope_is_an_error(
     storage: Storage, verb: Callable[[RateLimits], object]
 ) -> None:
-    """unknown_scope_throttles_safely, D59: it does not throttle for ever"""
+    """unknown_scope_throttles_safely: here it does not throttle for ever"""
     with pytest.raises(RateLimitNotFoundError) as caught:
         verb(storage.rate_limits)
 
@@ -107,7 +107,6 @@ def test_refill_replenishes_tokens_over_elapsed_time(
 def test_a_clock_that_steps_back_refills_nothing_twice(
     storage: Storage, sql: Sql
 ) -> None:
-    """D59"""
     storage.rate_limits.put("api", 100, 1.0)
     storage.rate_limits.acquire("api", 100)
     sql.age(-50)  # what was stored lies ahead now
@@ -129,7 +128,7 @@ def test_a_clock_that_steps_back_refills_nothing_twice(
 def test_a_bucket_that_is_written_while_the_clock_is_back_refills_nothing_twice(
     storage: Storage, sql: Sql, write: Callable[[RateLimits], object]
 ) -> None:
-    """D59; so slowly that what the test itself takes is no token."""
+    """So slowly that what the test itself takes is no token."""
     storage.rate_limits.put("api", 100, 0.01)
     assert storage.rate_limits.acquire("api", 60).is_granted
 

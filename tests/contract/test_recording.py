@@ -81,7 +81,6 @@ def test_jobs_of_callers_are_counted_once_they_are_there(
 def test_figures_of_a_process_without_workers_reach_the_database(
     storage: Storage,
 ) -> None:
-    """D34"""
     storage.jobs.enqueue(NewJob("send"))
 
     wait_until(lambda: stored(storage).enqueued == 1, "stored", 10.0)

@@ -71,7 +71,6 @@ def test_a_retention_of_zero_days_keeps_nothing_finished(
 def test_a_queue_that_only_jobs_name_is_swept_by_the_defaults(
     storage: Storage, sql: Sql
 ) -> None:
-    """D38"""
     sql.seed(2, queue_name="unregistered", status="done", prefix="old")
     sql.age(8 * DAY_S)
     sql.seed(2, queue_name="unregistered", status="dead", prefix="dead")
@@ -206,7 +205,6 @@ REFUSE = {
 def test_a_queue_that_fails_does_not_keep_others_from_being_swept(
     storage: Storage, sql: Sql, backend: str
 ) -> None:
-    """D38"""
     for name in ("a", "bad", "c"):
         storage.queues.ensure(name)
         storage.queues.set_retention(name, 0, 0)
@@ -243,7 +241,7 @@ def test_a_batch_keeps_to_its_queue_and_status(storage: Storage, sql: Sql) -> No
 def test_a_batch_takes_any_number_of_days(
     storage: Storage, days: int, deleted: int
 ) -> None:
-    """D38: extreme settings overflow nothing"""
+    """Extreme settings overflow nothing"""
     job_with(storage, JobStatus.DONE)
 
     assert storage.retention.delete(QUEUE, JobStatus.DONE, days) == deleted

@@ -130,7 +130,6 @@ def test_the_youngest_of_several_is_returned(storage: Storage) -> None:
 def test_a_finished_job_of_another_kind_is_a_conflict(
     storage: Storage, store: Store
 ) -> None:
-    """D16"""
     holder = enqueue(storage, "greet", key="once")
     run(storage, Done())
 
@@ -275,7 +274,7 @@ def test_a_job_that_was_due_is_put_off_too(storage: Storage, sql: Sql) -> None:
 def test_a_job_is_brought_forward_and_its_workers_hear_of_it(
     storage: Storage, sql: Sql, store: Store
 ) -> None:
-    """No time is now, and so is one that has passed (D29)."""
+    """No time is now, and so is one that has passed."""
     first = one(storage, replacing(in_s=300, sql=sql))
     heard = Heard()
     listener = storage.database.listen(heard)
@@ -306,7 +305,6 @@ def test_a_job_that_has_begun_keeps_what_it_has(
 
 
 def test_nothing_is_replaced_in_a_job_of_another_kind(storage: Storage) -> None:
-    """D16"""
     holder = storage.jobs.enqueue(NewJob("greet", "1", dedupe_key="once")).id
 
     with pytest.raises(DuplicateJobError):
@@ -371,7 +369,7 @@ def test_a_replacement_in_a_callers_transaction(
 def test_an_unclear_commit_is_no_replacement(
     storage: Storage, sql: Sql, *, is_known: bool
 ) -> None:
-    """D32: the second try meets its own job."""
+    """The second try meets its own job."""
     jobs = lossy_jobs(storage.database)
     if is_known:
         jobs.enqueue(NewJob("other"))

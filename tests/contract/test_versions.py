@@ -1,4 +1,4 @@
-"""Code beside a newer package that has migrated the database (D44, E11, E12)."""
+"""Code beside a newer package that has migrated the database."""
 
 from __future__ import annotations
 

@@ -60,7 +60,6 @@ def test_a_walk_goes_in_batches(
 def test_each_job_is_visited_once_over_many_combinations(
     storage: Storage, limit: int
 ) -> None:
-    """D10"""
     jobs = [
         NewJob(f"kind-{n % 3}", queue_name=f"queue-{n % 2}", priority=n)
         for n in range(23)
@@ -76,7 +75,7 @@ def test_each_job_is_visited_once_over_many_combinations(
 
 
 def test_a_walk_of_nothing_but_conflicts_ends(storage: Storage) -> None:
-    """D10, D13: short counts end nothing early, and every walk ends"""
+    """Short counts end nothing early, and every walk ends"""
     for n in range(5):
         enqueue(storage, key=f"key-{n}")
         run(storage, Dead("no"))
@@ -109,7 +108,6 @@ def test_what_fails_again_behind_the_walk_is_not_visited_again(
 def test_a_walk_passes_over_states_the_action_is_not_for(
     storage: Storage, action: JobAction
 ) -> None:
-    """D9, D10"""
     for status in JobStatus:
         job_with(storage, status, queue_name=status.value)
 
@@ -139,7 +137,6 @@ def test_all_jobs_of_a_step_have_one_state(storage: Storage) -> None:
 
 
 def test_delete_of_running_jobs_asks_them_to_stop(storage: Storage) -> None:
-    """D9"""
     ids = [enqueue(storage) for _ in range(3)]
     storage.jobs.claim(QUEUE, OWNER, 3)
     waiting = enqueue(storage)
@@ -231,7 +228,6 @@ def test_a_total_is_the_number_a_walk_visits(storage: Storage, sql: Sql) -> None
 
 
 def test_a_job_claimed_after_it_was_picked_is_left_alone(storage: Storage) -> None:
-    """D8"""
     job_id = enqueue(storage)
     assert claim_one(storage).id == job_id
 
