@@ -54,7 +54,7 @@ def test_ten_thousand_ids_are_taken_and_one_more_is_not(storage: Storage) -> Non
 
 
 def test_a_call_ends_after_its_time(storage: Storage) -> None:
-    """X-27: the wall clock cuts between two batches"""
+    """The wall clock cuts between two batches"""
     storage.jobs.enqueue_many([NewJob("k") for _ in range(2 * BATCH + 50)])
     limits = BulkLimits(max_s=20.0, clock=StrideClock())
 

@@ -41,7 +41,6 @@ def test_a_service_with_a_live_worker_is_ready(storage: Storage, backend: str) -
 
 
 def test_a_service_that_does_not_tick_is_told(storage: Storage, sql: Sql) -> None:
-    """D51"""
     storage.processes.beat("H", None, ["mail"], [], [ServiceAge("cron", 1.0, 5.0)])
     fresh = readiness(storage)
     storage.processes.beat("I", None, ["mail"], [], [ServiceAge("cron", 41.0, 5.0)])
