@@ -44,13 +44,13 @@ def test_throttle_enabled_caps_at_max() -> None:
 def test_throttle_takes_the_longer_of_curve_and_hint(
     hint_s: float, delay_s: float
 ) -> None:
-    """D20: at most a day."""
+    """At most a day."""
     assert throttle_delay_s(settings(), hint_s) == delay_s
     assert throttle_delay_s(settings(enabled=False), hint_s) == delay_s
 
 
 def test_failed_disabled_returns_one_second() -> None:
-    """The reference's ``failed_disabled_returns_zero``, adapted to D18."""
+    """The reference's ``failed_disabled_returns_zero``, but a second."""
     assert failure_delay_s(4, settings(enabled=False)) == 1
 
 

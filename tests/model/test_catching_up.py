@@ -44,7 +44,6 @@ def test_a_slow_look_makes_every_firing_of_its_minute(policy: CatchUp) -> None:
 
 
 def test_ten_minutes_without_a_scheduler() -> None:
-    """spec/reliability.md E5"""
     first, now = NOON + MINUTE, NOON + 10 * MINUTE + 20 * SECOND
     missed = [NOON + n * MINUTE for n in range(1, 11)]
 
@@ -111,7 +110,6 @@ def test_the_series_goes_on_after_now(policy: CatchUp) -> None:
 
 
 def test_the_last_occurrence_fires_and_then_disables() -> None:
-    """D55"""
     schedule = Schedule.new(replace(EVERY_MINUTE, cron_expr="0 0 12 2 6 * 2026"), NOON)
     last = NOON + timedelta(days=1)
 

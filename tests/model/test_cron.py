@@ -169,7 +169,6 @@ def test_a_disabled_schedule_may_be_edited_whatever_its_expression() -> None:
 def test_a_good_expression_enables_what_a_bad_one_disabled(
     *, enabled: bool, error: str | None, is_enabled: bool
 ) -> None:
-    """D55"""
     definition = replace(NIGHTLY, cron_expr="whenever", enabled=enabled)
     schedule = Schedule(definition, NOON, NOON, last_error=error)
 

@@ -49,7 +49,6 @@ def test_new_job_has_the_defaults_of_the_contract() -> None:
     ],
 )
 def test_new_job_takes_values_at_their_bounds(field: str, value: Any) -> None:
-    """D27 and D28."""
     values = {"kind": "send", "dedupe_key": "k", field: value}
 
     assert getattr(NewJob(**values), field) == value

@@ -86,7 +86,6 @@ def test_dead_ends_all_attempts_at_once() -> None:
 
 
 def test_throttle_gives_the_attempt_back_and_cools_the_queue_down() -> None:
-    """D20."""
     ended = settled(Throttled(30))
 
     assert (ended.status, ended.delay_s) == (JobStatus.PENDING, 30)
@@ -110,7 +109,6 @@ def test_throttle_of_a_job_leaves_its_queue_alone() -> None:
 
 
 def test_endless_throttling_counts_as_a_failure() -> None:
-    """D21."""
     nearly = claimed(throttle_attempts=MAX_CONSECUTIVE_THROTTLES - 2)
     last = claimed(throttle_attempts=MAX_CONSECUTIVE_THROTTLES - 1)
 
@@ -120,7 +118,6 @@ def test_endless_throttling_counts_as_a_failure() -> None:
 
 
 def test_release_is_due_at_once_and_leaves_no_error() -> None:
-    """D2."""
     ended = settled(Released())
 
     assert (ended.status, ended.delay_s) == (JobStatus.PENDING, 0)

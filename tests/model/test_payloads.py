@@ -1,4 +1,4 @@
-"""The JSON gate: ``spec/reliability.md`` 3.0 row by row, from bytes and from Python."""
+"""The JSON gate, rule by rule, from bytes and from Python."""
 
 from __future__ import annotations
 

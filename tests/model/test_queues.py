@@ -67,7 +67,7 @@ def test_retention_beyond_bounds(value: Any) -> None:
     ],
 )
 def test_backoff_beyond_bounds(base: int, maximum: int, field: str) -> None:
-    """D19: the maximum is never below the base."""
+    """The maximum is never below the base."""
     with pytest.raises(InvalidInputError) as caught:
         check_backoff(base, maximum)
 

@@ -27,12 +27,11 @@ def test_tokens_come_back_with_time_and_stop_at_the_capacity() -> None:
 
 
 def test_a_clock_that_steps_back_gives_and_takes_nothing() -> None:
-    """D59"""
     assert bucket(3.0, -50).tokens == 3.0
 
 
 def test_the_wait_is_what_is_missing_over_the_rate() -> None:
-    """D59: from the row, not from a table"""
+    """From the row, not from a table"""
     assert bucket(1.0).wait_s(1) == 0.0
     assert bucket(0.5).wait_s(1) == 0.25
     assert bucket(0.0, 1).wait_s(10) == 4.0
@@ -79,7 +78,7 @@ def test_after_the_wait_there_are_enough(
 def test_settings_outside_their_bounds_are_refused(
     capacity: object, refill: object, field: str
 ) -> None:
-    """D59: a bucket that can never give a token is a mistake"""
+    """A bucket that can never give a token is a mistake"""
     with pytest.raises(InvalidInputError) as caught:
         check_rate_limit(capacity, refill)
 

@@ -55,7 +55,7 @@ def test_only_who_declared_a_queue_gets_workers_of_it() -> None:
 
 
 def test_small_queues_spread_over_the_processes() -> None:
-    """D56: the reference gives 10, 0, 0."""
+    """The reference gives 10, 0, 0."""
     found = shares({f"q{number}": 1 for number in range(10)}, dict.fromkeys(HOSTS, ()))
 
     load = Counter[str]()
