@@ -421,7 +421,7 @@ def test_stop_claiming_gives_back_what_has_not_started(held: HeldTask) -> None:
 
 
 def test_a_claim_under_way_at_the_stop_goes_back_unstarted() -> None:
-    """D4: nothing starts after the stop, on any slot."""
+    """Nothing starts after the stop, on any slot."""
     task = QuickTask()
     rig = Rig(task)
     rig.jobs.ready["default"] = [claimed("a", "quick")]
@@ -473,7 +473,7 @@ def finished(rig: Rig, *job_ids: str) -> None:
 
 
 def test_outcomes_survive_a_storage_that_fails() -> None:
-    """D6: kept until they are stored, and the work is not claimed away meanwhile."""
+    """Kept until they are stored, and the work is not claimed away meanwhile."""
     rig = Rig(QuickTask())
     finished(rig, "a", "b")
     rig.jobs.error = StorageUnavailableError("gone")
@@ -490,7 +490,7 @@ def test_outcomes_survive_a_storage_that_fails() -> None:
 
 
 def test_the_pause_grows_while_the_storage_fails() -> None:
-    """D17: from 1 s to 30 s, and it is not tried before."""
+    """From 1 s to 30 s, and it is not tried before."""
     rig = Rig()
     rig.jobs.error = StorageUnavailableError("gone")
     pauses = []
@@ -659,7 +659,7 @@ def test_a_task_past_its_limit_is_asked_to_stop(held: HeldTask) -> None:
 def test_a_task_that_ignores_its_limit_loses_its_slot(
     stubborn: HeldTask, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """D23: fenced, replaced, counted."""
+    """Fenced, replaced, counted."""
     rig = Rig(stubborn)
     started(rig, stubborn)
     rig.clock.move(5.0)
@@ -749,7 +749,6 @@ def test_finish_of_a_dispatcher_that_never_started_returns() -> None:
 def test_an_error_of_any_kind_does_not_end_the_thread(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """D51."""
     rig = Rig()
     rig.jobs.error = ZeroDivisionError("a bug")
     rig.dispatcher.start()

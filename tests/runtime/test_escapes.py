@@ -94,7 +94,7 @@ def test_work_that_is_done_stands_whatever_the_clean_up_and_its_log_raise(
 def test_a_run_whose_thread_dies_has_failed_and_the_slot_is_replaced(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """D1: else its process would renew the job for ever."""
+    """Else its process would renew the job for ever."""
     begun: list[object] = []
     run = Runner.run
 

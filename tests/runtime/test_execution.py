@@ -292,7 +292,7 @@ def test_a_message_is_masked_before_it_is_cut(kind: type[Failed | Dead]) -> None
 
 
 def test_a_missing_task_fails_the_job_for_a_minute() -> None:
-    """D18: most likely a deploy is under way."""
+    """Most likely a deploy is under way."""
     outcome = runner_of(TaskRegistry()).run(Execution(claimed(kind="gone"), 0.0))
 
     assert outcome == Failed(

@@ -140,7 +140,7 @@ def test_a_stuck_heartbeat_ends_it_without_a_grace(
 def test_a_dispatcher_that_is_gone_ends_it(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """D1: the heartbeat would renew jobs of which nobody writes how they end."""
+    """The heartbeat would renew jobs of which nobody writes how they end."""
     monkeypatch.setattr(Dispatcher, "_run", lambda _: None)
 
     status = run_in_foreground(runtime_of(storage), grace_s=600.0, environ={})

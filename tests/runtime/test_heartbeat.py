@@ -170,7 +170,7 @@ def test_what_the_slots_do_is_reported_between_beats(rig: Rig) -> None:
 
 
 def test_rows_that_were_reaped_by_mistake_come_back_whole(rig: Rig) -> None:
-    """D5: queue, host and name included."""
+    """Queue, host and name included."""
     rig.tick()
     rig.storage.processes.reap([HOST])
 
@@ -222,7 +222,7 @@ def test_a_user_s_cancel_is_heard_within_a_tick(rig: Rig) -> None:
 
 
 def test_a_lost_job_is_told_to_stop(rig: Rig) -> None:
-    """D24: its row is somebody else's by now."""
+    """Its row is somebody else's by now."""
     execution = rig.start_job()
     rig.tick()
     revive_all(rig.storage)

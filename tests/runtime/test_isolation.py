@@ -257,7 +257,7 @@ def test_a_cancelled_task_learns_why(
 
 
 def test_a_deaf_task_is_killed_with_all_it_has_started(tmp_path: Path) -> None:
-    """A9, D60: TERM, the grace, KILL, for the whole group."""
+    """A9: TERM, the grace, KILL, for the whole group."""
     with started(grace_s=0.3) as processes:
         run = Run("hold")
         run.begin(processes, folder=str(tmp_path), deaf=True, helper=True)
@@ -504,7 +504,7 @@ def test_a_crash_costs_one_attempt_and_nothing_else(
 def test_a_time_limit_ends_a_deaf_job_and_keeps_its_slot(
     storage: Storage, database_url: str, tmp_path: Path
 ) -> None:
-    """D23: killed and reaped before the slot is given up."""
+    """Killed and reaped before the slot is given up."""
     payload = json.dumps({"folder": str(tmp_path), "deaf": True})
     with working(storage, database_url, cancel_grace_s=0.2) as handle:
         wait_for_status(
@@ -522,7 +522,7 @@ def test_a_time_limit_ends_a_deaf_job_and_keeps_its_slot(
 def test_a_shutdown_ends_the_process_before_the_job_goes_back(
     storage: Storage, database_url: str, tmp_path: Path
 ) -> None:
-    """D4: nobody else may start it while it still runs here."""
+    """Nobody else may start it while it still runs here."""
     payload = json.dumps({"folder": str(tmp_path), "deaf": True})
     with working(storage, database_url) as handle:
         job_id = add(storage, "hold", payload=payload)

@@ -77,7 +77,6 @@ def test_another_leads_when_the_leader_is_silent(storage: Storage, sql: Sql) -> 
 
 
 def test_a_leader_that_stops_is_followed_at_once(storage: Storage, sql: Sql) -> None:
-    """D52"""
     rig = Rig(storage, sql, "a", "b")
     first, second = rig.leaders
     first.start()

@@ -159,7 +159,7 @@ def test_a_cancelled_job_that_nobody_heard_of_keeps_its_history(
 def test_an_outcome_that_was_stored_unheard_is_counted_as_stored(
     storage: Storage,
 ) -> None:
-    """D6: the database was away for longer than the write was tried."""
+    """The database was away for longer than the write was tried."""
     job_id = add(storage, "quick")
     loss = Loss()
     answers = Answers(storage.jobs, first_write=loss)

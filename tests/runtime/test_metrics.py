@@ -73,7 +73,6 @@ def sampler_of(storage: Storage, host: str, clock: MovingClock) -> Sampler:
 
 
 def test_each_process_stores_its_own_samples(storage: Storage) -> None:
-    """D57"""
     clock = MovingClock(MOMENT_US)
     samplers = [sampler_of(storage, host, clock) for host in ("A", "B")]
     for sampler in samplers:

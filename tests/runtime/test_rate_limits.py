@@ -87,7 +87,7 @@ def test_a_drain_after_a_refusal_holds_up_the_others(storage: Storage) -> None:
 
 
 def test_start_makes_the_buckets_that_the_code_declares(storage: Storage) -> None:
-    """D59: scopes are seeded at the start, and an operator's change stays."""
+    """Scopes are seeded at the start, and an operator's change stays."""
     forge = ForgeJobs()
     forge.rate_limit("slack", capacity=50, refill_per_sec=50 / 60)
 

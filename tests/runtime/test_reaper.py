@@ -158,7 +158,7 @@ def test_silence_proves_nothing_while_nobody_can_write(rig: Rig) -> None:
 
 
 def test_a_lock_that_keeps_all_out_makes_nobody_silent(rig: Rig) -> None:
-    """D1: our own last beat is newer than the owner's when the lock comes.
+    """Our own last beat is newer than the owner's when the lock comes.
 
     Without an end to the count the owner's silence would reach a lease while ours had
     not, and the revival would be written the moment the lock is gone.

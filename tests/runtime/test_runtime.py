@@ -102,7 +102,7 @@ def test_start_without_declared_queues_errors(storage: Storage) -> None:
 
 
 def test_start_with_comma_in_queue_name_errors(storage: Storage) -> None:
-    """D26: all names are checked before the first queue is registered."""
+    """All names are checked before the first queue is registered."""
     with pytest.raises(InvalidInputError):
         QueueRuntime(storage, TaskRegistry()).with_queues(["fine", "a,b"]).start()
 
@@ -141,7 +141,6 @@ def test_a_runtime_starts_once_and_each_start_has_its_own_id(storage: Storage) -
 def test_start_names_the_kinds_nobody_can_run(
     storage: Storage, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """D18."""
     add(storage, "quick")
     add(storage, "renamed")
 
@@ -236,7 +235,7 @@ def test_workers_only_run_their_declared_queues(storage: Storage) -> None:
 
 
 def test_a_raising_task_ends_failed_and_its_slot_is_reused(storage: Storage) -> None:
-    """D1, A9: one slot, and each of these would have taken it down."""
+    """A9: one slot, and each of these would have taken it down."""
 
     def recurse() -> None:
         recurse()
@@ -326,7 +325,7 @@ def test_sec_S33_S41_a_kind_is_looked_up_and_nothing_else(
 
 
 def test_a_kind_without_a_task_waits_for_a_minute(storage: Storage) -> None:
-    """D18: it does not burn its attempts within milliseconds."""
+    """It does not burn its attempts within milliseconds."""
     with running(storage, TaskRegistry()):
         job = wait_for_status(storage, add(storage, "gone"), JobStatus.FAILED)
 
@@ -419,7 +418,7 @@ def test_max_workers_is_followed_at_run_time(storage: Storage, held: HeldTask) -
 
 
 def test_shrinking_leaves_running_jobs_alone(storage: Storage, held: HeldTask) -> None:
-    """D2: they finish; nothing new starts above the limit."""
+    """They finish; nothing new starts above the limit."""
     with running(storage, registry_of(held), grace_s=GRACE_S) as handle:
         ids = [add(storage, "held") for _ in range(2)]
         held.wait_for_start(2)
@@ -443,7 +442,6 @@ def test_shrinking_leaves_running_jobs_alone(storage: Storage, held: HeldTask) -
 def test_pausing_leaves_the_running_job_and_starts_no_other(
     storage: Storage, held: HeldTask
 ) -> None:
-    """D2."""
     with running(storage, registry_of(held, QuickTask()), grace_s=GRACE_S) as handle:
         job_id = add(storage, "held")
         held.wait_for_start()
@@ -612,7 +610,7 @@ def test_a_task_that_obeys_its_limit_fails(storage: Storage, held: HeldTask) -> 
 def test_a_task_that_ignores_its_limit_is_fenced_and_replaced(
     storage: Storage, stubborn: HeldTask
 ) -> None:
-    """D23: the late result changes nothing, and the slot goes on working."""
+    """The late result changes nothing, and the slot goes on working."""
     tasks = registry_of(stubborn, QuickTask())
     with running(storage, tasks, threads=1, cancel_grace_s=0.1) as handle:
         job_id = add(storage, "stubborn", timeout_s=0.1, max_attempts=1)
@@ -657,7 +655,7 @@ def test_a_time_limit_at_the_moment_of_success_leaves_one_end(storage: Storage) 
 def test_a_lost_job_is_not_finalised(
     storage: Storage, held: HeldTask, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """D24, B2: the result of the second run is the one that stays."""
+    """B2: the result of the second run is the one that stays."""
     with running(storage, registry_of(held), lease_s=LEASE_S):
         job_id = add(storage, "held")
         first = held.wait_for_start()
@@ -827,7 +825,7 @@ def test_a_claim_whose_answer_was_lost_comes_back(
 def test_a_cool_down_longer_than_the_lease_leaves_the_rows_complete(
     storage: Storage,
 ) -> None:
-    """D5: a worker with nothing to do is not reaped by the others."""
+    """A worker with nothing to do is not reaped by the others."""
     task = QuickTask("limited", lambda _: Throttled(120.0))
     options: dict[str, Any] = {"lease_s": LEASE_S, "threads": 1}
     with (
@@ -914,7 +912,7 @@ def test_nothing_is_claimed_without_the_parent(storage: Storage) -> None:
 def test_an_outcome_survives_dropped_connections(
     storage: Storage, database_settings: DatabaseSettings, held: HeldTask
 ) -> None:
-    """D6: every session of the worker is ended under it."""
+    """Every session of the worker is ended under it."""
     sql = Sql(database_settings)
     with running(storage, registry_of(held)):
         job_id = add(storage, "held")
@@ -962,7 +960,7 @@ def test_an_outcome_survives_a_file_that_is_locked_for_long(
 
 
 def test_shutdown_lets_running_jobs_finish(storage: Storage, held: HeldTask) -> None:
-    """D2, D4: the first phase waits; nothing waiting is begun."""
+    """The first phase waits; nothing waiting is begun."""
     with running(storage, registry_of(held), threads=1) as handle:
         first, second = add(storage, "held"), add(storage, "held")
         held.wait_for_start()
@@ -982,7 +980,7 @@ def test_shutdown_lets_running_jobs_finish(storage: Storage, held: HeldTask) -> 
 def test_shutdown_gives_back_what_stops_when_asked(
     storage: Storage, held: HeldTask
 ) -> None:
-    """D2: the attempt is unspent, there is no error, and it is due now."""
+    """The attempt is unspent, there is no error, and it is due now."""
     with running(storage, registry_of(held)) as handle:
         job_id = add(storage, "held", max_attempts=1)
         held.wait_for_start()
@@ -1012,7 +1010,7 @@ def test_shutdown_gives_back_what_does_not_stop(
 
 
 def test_no_worker_claims_after_the_stop(storage: Storage, held: HeldTask) -> None:
-    """D4: not even while the others of its slots still run."""
+    """Not even while the others of its slots still run."""
     with running(storage, registry_of(held, QuickTask()), threads=4) as handle:
         add(storage, "held")
         held.wait_for_start()

@@ -39,7 +39,7 @@ def test_a_schema_that_this_code_knows_is_no_reason_to_stop(storage: Storage) ->
 def test_a_newer_step_that_older_code_can_read_is_none_either(
     storage: Storage, database_settings: DatabaseSettings
 ) -> None:
-    """D44: additive steps keep the number of the oldest reader."""
+    """Additive steps keep the number of the oldest reader."""
     watch = SchemaWatch(storage.database, lease_s=LEASE_S)
 
     with migrated(database_settings, ADDITIVE):

@@ -64,7 +64,7 @@ def test_service_ticks_at_its_period() -> None:
 
 
 def test_service_outlives_any_error(caplog: pytest.LogCaptureFixture) -> None:
-    """D51: no loop dies of an exception, of whatever class."""
+    """No loop dies of an exception, of whatever class."""
 
     def work(count: int) -> None:
         if count == 1:

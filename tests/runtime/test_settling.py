@@ -131,7 +131,7 @@ def test_settle_ends_the_job_at_its_last_attempt() -> None:
 
 @pytest.mark.parametrize("outcome", NOT_DONE)
 def test_settle_makes_a_release_of_what_a_shutdown_stopped(outcome: Outcome) -> None:
-    """D2: the attempt is given back, and no error is noted."""
+    """The attempt is given back, and no error is noted."""
     settlement = settled(outcome, CancelReason.SHUTDOWN, attempts=5, max_attempts=5)
 
     assert settlement.status is JobStatus.PENDING
@@ -165,7 +165,7 @@ def test_settle_lets_finished_work_stand(reason: CancelReason) -> None:
 def test_settle_writes_nothing_for_a_lost_job(
     outcome: Outcome, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """D24: it belongs to somebody else."""
+    """It belongs to somebody else."""
     execution = Execution(claimed(), 0.0)
     execution.token.cancel(CancelReason.LOST)
     lost = settler()

@@ -157,7 +157,7 @@ def test_a_higher_limit_starts_what_waits(held: HeldTask) -> None:
 
 
 def test_a_lower_limit_leaves_what_runs(held: HeldTask) -> None:
-    """D2: shrinking never touches a running job."""
+    """Shrinking never touches a running job."""
     with rig_of(registry_of(held)) as rig:
         rig.feed("a", "b")
         held.wait_for_start(2)
@@ -376,7 +376,7 @@ def stubborn() -> Iterator[HeldTask]:
 def test_abandon_frees_the_slot_and_drops_the_late_outcome(
     stubborn: HeldTask, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """D23: whatever the old thread still returns changes nothing."""
+    """Whatever the old thread still returns changes nothing."""
     with rig_of(registry_of(stubborn, QuickTask()), threads=1) as rig:
         rig.feed("stuck", kind="stubborn")
         stubborn.wait_for_start(1)
@@ -436,7 +436,7 @@ def test_abandon_of_a_run_that_has_ended_changes_nothing(held: HeldTask) -> None
 
 
 def test_slot_ids_are_never_shared(stubborn: HeldTask) -> None:
-    """D3: the successor in a slot has an id of its own."""
+    """The successor in a slot has an id of its own."""
     with rig_of(registry_of(stubborn), threads=2) as rig:
         rig.feed("first", kind="stubborn")
         stubborn.wait_for_start(1)

@@ -148,7 +148,7 @@ def test_supervisor_notices_at_once_who_joins_and_leaves(storage: Storage) -> No
 
 
 def test_supervisor_gives_each_queue_its_own_turn(storage: Storage) -> None:
-    """D56: ten queues of one worker are not all in one process."""
+    """Ten queues of one worker are not all in one process."""
     names = [f"q{number}" for number in range(10)]
     rig = Rig(storage, *names)
     for name in names:
@@ -163,7 +163,6 @@ def test_supervisor_gives_each_queue_its_own_turn(storage: Storage) -> None:
 def test_supervisor_leaves_everything_when_it_cannot_read(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """D56"""
     rig = Rig(storage, "default")
     rig.processes.beat("host-2", None, ["default"], [])
     rig.tick()
