@@ -168,7 +168,6 @@ def test_what_the_role_may_not_do_is_told_without_a_traceback(
 def test_names_that_need_quotes_are_refused(
     missing: DatabaseSettings, name: str
 ) -> None:
-    """Core contract 3.9."""
     settings = dataclasses.replace(missing, database=name)
 
     with pytest.raises(InvalidInputError, match="1 to 63 letters"):

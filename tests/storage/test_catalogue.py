@@ -221,7 +221,6 @@ def test_only_postgres_locks_rows() -> None:
 
 
 def test_postgres_takes_the_time_from_its_server() -> None:
-    """D41"""
     for statement in load_statements("postgres").values():
         assert "%(now)s" not in statement.sql, statement.name
     assert "statement_timestamp()" in load_statements("postgres")["promote"].sql

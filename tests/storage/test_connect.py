@@ -83,7 +83,6 @@ def test_clock_and_ids_are_those_passed_in() -> None:
 
 @pytest.mark.parametrize(("jitter", "delay_s"), [(None, 200), (lambda: 0.5, 210)])
 def test_jitter_spreads_the_retries(jitter: object, delay_s: float) -> None:
-    """D19"""
     clock = MovingClock()
     stores = open_storage(
         DatabaseSettings(),

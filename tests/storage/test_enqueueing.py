@@ -72,7 +72,7 @@ def enqueuer(database: ScriptedDatabase, clock: MovingClock) -> Enqueuer:
 def test_a_key_that_is_given_back_meanwhile_is_tried_again(
     database: ScriptedDatabase, enqueuer: Enqueuer
 ) -> None:
-    """D33: the holder finishes between the insert and the look-up"""
+    """The holder finishes between the insert and the look-up"""
     database.answers = {"enqueue": [[], []], "find_enqueued": [[], []]}
 
     result = enqueuer.enqueue(KEYED)
@@ -85,7 +85,6 @@ def test_a_key_that_is_given_back_meanwhile_is_tried_again(
 def test_a_key_that_never_rests_is_busy_in_the_end(
     database: ScriptedDatabase, enqueuer: Enqueuer
 ) -> None:
-    """D33"""
     database.answers = {"enqueue": [[]] * 9, "find_enqueued": [[]] * 9}
 
     with pytest.raises(StorageBusyError, match="'once' keeps changing hands"):

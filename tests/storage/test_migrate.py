@@ -122,7 +122,6 @@ def test_steps_that_somebody_else_applied_meanwhile_are_left_out() -> None:
 
 
 def test_a_failing_step_is_named_and_undoes_the_others() -> None:
-    """D44"""
     schema = Schema()
     schema.failing = "SQL 2"
 
@@ -144,14 +143,12 @@ def test_missing_steps_without_leave_to_change_are_an_error() -> None:
 
 
 def test_an_additive_newer_schema_is_accepted() -> None:
-    """D44"""
     schema = Schema([(1, 1), (2, 1), (3, 2)])
 
     assert apply_migrations(schema, STEPS, may_change=False) == []
 
 
 def test_a_newer_schema_for_newer_code_is_refused() -> None:
-    """D44"""
     schema = Schema([(1, 1), (2, 1), (3, 3)])
 
     with pytest.raises(MigrationError, match=r"schema 3 or newer.*knows 2") as caught:
@@ -251,7 +248,6 @@ def test_a_killed_migrator_leaves_nothing(
 def test_a_database_for_newer_code_is_refused(
     bare_settings: DatabaseSettings, backend: str
 ) -> None:
-    """D44"""
     open_once(bare_settings)
     newest = load_migrations(backend)[-1].version
     Sql(bare_settings).run(RECORD, newest + 7, newest + 5)
@@ -267,7 +263,7 @@ def test_a_database_for_newer_code_is_refused(
 def test_a_database_with_additive_newer_steps_opens(
     bare_settings: DatabaseSettings, backend: str
 ) -> None:
-    """D44: a rolling deploy"""
+    """A rolling deploy"""
     open_once(bare_settings)
     newest = load_migrations(backend)[-1].version
     Sql(bare_settings).run(RECORD, newest + 1, newest)
@@ -293,7 +289,7 @@ def test_a_bare_database_is_left_alone_without_leave(
 def test_schema_versions_of_a_bare_database_are_none(
     bare_settings: DatabaseSettings, backend: str
 ) -> None:
-    """D64: looking changes nothing"""
+    """Looking changes nothing"""
     with contextlib.closing(open_storage(bare_settings)) as storage:
         assert storage.database.schema_versions() is None
 

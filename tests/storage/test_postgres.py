@@ -73,7 +73,7 @@ def terminate_all(sql: Sql) -> int:
 
 
 def test_every_verb_survives_cut_sessions(postgres: Storage, sql: Sql) -> None:
-    """D6: finalize survives a dropped connection"""
+    """Finalize survives a dropped connection"""
     enqueue(postgres)
     assert terminate_all(sql) >= 1
     enqueue(postgres)
@@ -177,7 +177,6 @@ class CommitsAndForgets(PostgresTransaction):
 def test_an_answer_lost_after_the_commit_is_asked_for_again(
     postgres: Storage, sql: Sql, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """D6, D32"""
     monkeypatch.setattr(postgres_module, "PostgresTransaction", CommitsAndForgets)
     CommitsAndForgets.losses = 1
     (result,) = postgres.jobs.enqueue_many([NewJob("noop", dedupe_key="once")])
@@ -258,7 +257,6 @@ def test_a_refused_statement_is_not_retried(postgres: Storage) -> None:
 
 
 def test_a_unique_violation_is_a_conflict_and_not_retried(postgres: Storage) -> None:
-    """D31"""
     attempts: list[int] = []
 
     def work(transaction: Transaction) -> None:
@@ -273,7 +271,7 @@ def test_a_unique_violation_is_a_conflict_and_not_retried(postgres: Storage) -> 
 
 
 def test_a_deadlock_is_retried(hasty: Storage) -> None:
-    """D31: code 40P01"""
+    """Code 40P01"""
     attempts: list[int] = []
 
     def work(transaction: PostgresTransaction) -> None:
@@ -473,7 +471,7 @@ def test_a_call_that_the_server_does_not_end_is_cut(
 
 
 def test_a_used_up_pool_is_busy_and_an_urgent_write_still_runs(hasty: Storage) -> None:
-    """D48: a connection is reserved for heartbeats"""
+    """A connection is reserved for heartbeats"""
     hasty.open()
     database = database_of(hasty)
     database.open()

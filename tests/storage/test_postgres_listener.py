@@ -105,7 +105,6 @@ storage.close()
 def test_a_rolled_back_job_wakes_nobody(
     postgres: Storage, postgres_settings: DatabaseSettings
 ) -> None:
-    """D32"""
     heard = Heard()
     listener = listener_of(postgres_settings, heard)
 

@@ -153,7 +153,6 @@ def test_a_waiting_thread_gets_the_connection_that_is_returned(
 
 
 def test_the_reserved_connection_is_for_the_urgent_only(server: FakeServer) -> None:
-    """D48"""
     pool = pool_of(server, size=1)
 
     with pool.connection():

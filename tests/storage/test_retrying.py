@@ -1,4 +1,4 @@
-"""The retry schedule (core contract 3.1 and 7.3)."""
+"""The schedule of retries; the cases are those of the reference."""
 
 from __future__ import annotations
 

@@ -62,7 +62,6 @@ def test_a_job_has_every_column() -> None:
     ],
 )
 def test_a_damaged_history_counts_as_empty(text: str) -> None:
-    """D25"""
     assert error_history_from_text(text) == ()
 
 

@@ -104,7 +104,6 @@ def traced(storage: Storage, work: Callable[[Storage], object]) -> list[str]:
 
 @pytest.mark.parametrize("name", WRITES)
 def test_every_write_begins_immediately(sqlite: Storage, name: str) -> None:
-    """D30"""
     sqlite.queues.ensure("empty")
     enqueue(sqlite), enqueue(sqlite)
     sqlite.jobs.claim(QUEUE, OWNER)
@@ -262,7 +261,6 @@ class LockedError(sqlite3.OperationalError):
 
 
 def test_a_transient_fault_is_retried_whole(sqlite_settings: DatabaseSettings) -> None:
-    """D31"""
     waited: list[float] = []
     database = SqliteDatabase(sqlite_settings, SystemClock(), wait=waited.append)
     attempts: list[int] = []
@@ -304,7 +302,6 @@ def test_a_fault_that_stays_surfaces_as_ours(
 
 
 def test_a_unique_violation_is_not_retried(sqlite_settings: DatabaseSettings) -> None:
-    """D31"""
     waited: list[float] = []
     database = SqliteDatabase(sqlite_settings, SystemClock(), wait=waited.append)
 
@@ -425,7 +422,7 @@ def test_a_fork_opens_its_own_and_leaves_the_parents_alone(sqlite: Storage) -> N
 def test_two_processes_under_write_load_lose_no_outcome(
     sqlite: Storage, sqlite_settings: DatabaseSettings
 ) -> None:
-    """D30: two processes on one SQLite file under write load"""
+    """Two processes on one SQLite file under write load"""
     sqlite.jobs.enqueue_many([NewJob("noop") for _ in range(400)])
     script = """
 owner, refused, jobs = sys.argv[8], 0, []
@@ -565,7 +562,6 @@ def test_a_parent_that_is_no_folder_is_unavailable(tmp_path: Path) -> None:
 
 
 def test_missing_parents_are_made(tmp_path: Path) -> None:
-    """D50"""
     settings = DatabaseSettings(path=tmp_path / "a" / "b" / "queue.sqlite")
 
     with contextlib.closing(open_storage(settings)) as storage:

@@ -234,7 +234,7 @@ def test_bulk_writes_of_one_process_are_written_back(
 def test_a_stopped_writer_puts_the_checkpoint_off_and_keeps_no_writer_out(
     gate: CheckpointGate, tmp_path: Path
 ) -> None:
-    """D1: a checkpoint that waited for it would close the gate for everybody."""
+    """A checkpoint that waited for it would close the gate for everybody."""
     path = tmp_path / "queue.sqlite"
     other = CheckpointGate(path)
     with contextlib.closing(large_log(path)) as connection, in_time(other):

@@ -161,7 +161,7 @@ def test_a_schema_that_is_too_new_is_refused(
 def test_a_snapshot_that_has_grown_old_is_busy(
     sqlite: Storage, path: Path, connection: sqlite3.Connection
 ) -> None:
-    """D30: a deferred transaction that read before somebody else wrote cannot write."""
+    """A deferred transaction that read before somebody else wrote cannot write."""
     connection.execute("BEGIN")
     connection.execute(JOBS).fetchall()
     sqlite.jobs.enqueue(NewJob("noop"))
