@@ -1,4 +1,4 @@
-"""Bad input in Python, end to end: ``spec/reliability.md`` 3.2 on both backends.
+"""Bad input in Python, end to end, on both backends.
 
 The rows that need no database are in the tests of the modules that refuse them; here
 stands what has to reach the database, and come back from it, alike.
@@ -209,7 +209,7 @@ def test_instants_are_stored_exactly(
 
 @pytest.mark.usefixtures("app")
 def test_a_start_in_the_past_is_now(forge: ForgeJobs) -> None:
-    """D29: it neither jumps the line nor adds to the lag."""
+    """It neither jumps the line nor adds to the lag."""
     job = forge.enqueue("send", run_at=datetime(1970, 1, 1, tzinfo=UTC))
 
     stored = forge.storage.job_reader.get(job.id)

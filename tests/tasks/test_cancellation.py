@@ -22,7 +22,7 @@ def test_token_starts_untripped() -> None:
 
 
 def test_first_reason_wins() -> None:
-    """D24: the reason decides how the run ends."""
+    """The reason decides how the run ends."""
     token = CancelToken()
 
     assert token.cancel(CancelReason.USER)

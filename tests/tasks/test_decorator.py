@@ -254,7 +254,6 @@ def test_wrong_arguments_are_refused_in_the_caller(
     kwargs: dict[str, object],
     fault: str,
 ) -> None:
-    """``spec/reliability.md`` 3.2, Q1 and Q4."""
     with pytest.raises(InvalidInputError) as caught:
         make_task(send).enqueue(*args, **kwargs)
 
@@ -277,7 +276,6 @@ def test_wrong_arguments_are_refused_in_the_caller(
 def test_wrong_options_are_refused_at_enqueue(
     make_task: MakeTask, options: dict[str, Any], field: str
 ) -> None:
-    """``spec/reliability.md`` 3.2, Q5 and Q6."""
     with pytest.raises(InvalidInputError) as caught:
         make_task(send).options(**options).enqueue(7)
 
@@ -287,7 +285,6 @@ def test_wrong_options_are_refused_at_enqueue(
 def test_stored_arguments_are_those_at_the_call(
     make_task: MakeTask, outbox: Outbox
 ) -> None:
-    """``spec/reliability.md`` 3.2, Q3."""
     ids = [1]
     task = make_task(lambda ids: ids, kind="send")
 
@@ -436,7 +433,7 @@ def test_returned_value_is_the_result(
 def test_result_that_cannot_be_stored_is_dropped_with_a_warning(
     run: Run, value: object, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """``spec/reliability.md`` 3.2, Q8: the work is done all the same."""
+    """The work is done all the same."""
     assert run(lambda: value) == Done()
     assert "the result of job 01JOB is not kept" in caplog.text
 
@@ -503,8 +500,6 @@ def test_failed_may_be_returned(run: Run) -> None:
 def test_any_exception_fails_the_job(
     run: Run, error: BaseException, message: str
 ) -> None:
-    """D1 and ``spec/reliability.md`` 3.2, Q9."""
-
     def fail() -> None:
         raise error
 
@@ -524,7 +519,6 @@ def test_traceback_is_logged_once(run: Run, caplog: pytest.LogCaptureFixture) ->
 
 @pytest.mark.parametrize("payload", ["", "{", '{"user_id":NaN}', "[" * 100_000])
 def test_damaged_payload_is_dead(run: Run, payload: str) -> None:
-    """D25."""
     ended = run(send, payload)
 
     assert isinstance(ended, Dead)
@@ -544,7 +538,6 @@ def test_damaged_payload_is_dead(run: Run, payload: str) -> None:
 def test_payload_that_does_not_bind_is_dead_without_retries(
     run: Run, payload: str
 ) -> None:
-    """``spec/reliability.md`` 3.2, Q4."""
     ended = run(send, payload)
 
     assert isinstance(ended, Dead)

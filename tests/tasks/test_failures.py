@@ -55,7 +55,6 @@ def test_chain_returns_just_top_when_no_source() -> None:
 
 
 def test_context_is_followed_unless_it_is_suppressed() -> None:
-    """Core contract 4.16."""
     shown = with_context(ValueError("top"), OSError("root"))
     hidden = with_context(ValueError("top"), OSError("root"))
     hidden.__suppress_context__ = True

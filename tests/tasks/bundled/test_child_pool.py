@@ -1,4 +1,4 @@
-"""Warm programs (D61), real ones."""
+"""Warm programs, real ones."""
 
 from __future__ import annotations
 
@@ -187,7 +187,7 @@ def test_an_answer_has_a_longest_line(pool: ChildPool, context: TaskContext) -> 
 def test_a_stale_line_is_not_taken_for_an_answer(
     context: TaskContext, tmp_path: Path
 ) -> None:
-    """D61: whoever speaks unasked is replaced before the next job."""
+    """Whoever speaks unasked is replaced before the next job."""
     go, said = tmp_path / "go", tmp_path / "said"
     script = f"""{CHILD}
     if os.path.exists({str(said)!r}):
@@ -229,7 +229,7 @@ def test_nothing_starts_before_the_first_job(context: TaskContext) -> None:
 def test_a_job_goes_to_a_child_that_is_idle(
     begin: Callable[..., TaskContext], tmp_path: Path
 ) -> None:
-    """D61: never behind a busy one while others idle."""
+    """Never behind a busy one while others idle."""
     with contextlib.closing(pool_of(size=2)) as pool:
         held = Held(pool, begin(), tmp_path / "pids")
 
@@ -259,7 +259,7 @@ def test_a_job_waits_for_a_child(
 def test_the_wait_for_a_child_ends_in_time(
     begin: Callable[..., TaskContext], pool: ChildPool, tmp_path: Path, *, cancels: bool
 ) -> None:
-    """D61: it counts towards the limit, and can be cancelled."""
+    """It counts towards the limit, and can be cancelled."""
     held = Held(pool, begin(), tmp_path / "pids")
     context = begin(limit_s=None if cancels else 0.1)
     timer = threading.Timer(0.1, context.cancel.cancel, [CancelReason.USER])
@@ -307,7 +307,6 @@ def test_a_stopped_job_ends_its_child_and_all_it_has_started(
     tmp_path: Path,
     reason: CancelReason | None,
 ) -> None:
-    """D60, D61"""
     held = Held(pool, begin(limit_s=None if reason else 0.5), tmp_path / "pids")
     if reason is not None:
         held.context.cancel.cancel(reason)

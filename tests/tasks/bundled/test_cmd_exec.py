@@ -1,4 +1,4 @@
-"""cmd_exec with real programs (D60)."""
+"""cmd_exec with real programs."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_arguments_reach_no_shell(
 
 
 def test_ten_mib_go_in_and_come_out(task: CmdExec, context: TaskContext) -> None:
-    """D60: at the same time, and held by nobody."""
+    """At the same time, and held by nobody."""
     text = "import sys; data = sys.stdin.buffer.read(); sys.stdout.buffer.write(data)"
     echoing = (
         "import sys\n"
@@ -190,7 +190,7 @@ def run_deaf(
 def test_a_time_limit_leaves_nobody(
     task: CmdExec, context: TaskContext, tmp_path: Path
 ) -> None:
-    """D60: neither the program nor what it has started."""
+    """Neither the program nor what it has started."""
     outcome, pids = run_deaf(task, context, tmp_path / "pids", lambda: None)
 
     assert outcome == Failed("timeout after 1s")
@@ -239,7 +239,6 @@ def test_the_limit_of_the_job_holds_too(task: CmdExec, context: TaskContext) -> 
 
 
 def test_no_secret_is_inherited(context: TaskContext) -> None:
-    """D60"""
     environ = {"PATH": "/usr/bin", "FORGE_JOBS_DATABASE_URL": "secret", "LANG": "C"}
     task = CmdExec([PYTHON], environ=environ, settable=["COLOR"])
     text = "import json, os, sys; sys.exit(json.dumps(sorted(os.environ.items())))"
@@ -354,7 +353,7 @@ def test_other_programs_are_refused(
 def test_a_bad_payload_is_dead(
     task: CmdExec, context: TaskContext, text: str, message: str
 ) -> None:
-    """D60: trying again would not help."""
+    """Trying again would not help."""
     assert dead_message(task.run(context, text)).startswith(message)
 
 

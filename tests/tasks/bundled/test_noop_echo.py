@@ -100,7 +100,6 @@ def test_wrong_payload_is_dead(context: TaskContext, payload: str) -> None:
 
 @pytest.mark.parametrize("payload", ["", "{", "NaN", "[" * 100_000])
 def test_damaged_payload_is_dead(context: TaskContext, payload: str) -> None:
-    """D25."""
     ended = NoopEcho().run(context, payload)
 
     assert isinstance(ended, Dead)
