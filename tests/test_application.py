@@ -1,7 +1,4 @@
-"""An application as its author meets it: keys, contexts, several in one process.
-
-The rules for application contexts in a worker are those of ``peers.md`` 4.
-"""
+"""An application as its author meets it: keys, contexts, several in one process."""
 
 from __future__ import annotations
 

@@ -472,7 +472,7 @@ def test_enqueue_from_a_view(app: Flask, forge: ForgeJobs) -> None:
 def test_a_worker_runs_tasks_in_fresh_application_contexts(
     app: Flask, forge: ForgeJobs
 ) -> None:
-    """``peers.md`` 4: teardown runs after each task, and ``g`` starts empty."""
+    """Teardown runs after each task, and ``g`` starts empty."""
     torn_down = threading.Semaphore(0)
     app.teardown_appcontext(lambda _error: torn_down.release())
 
