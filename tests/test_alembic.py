@@ -7,6 +7,7 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -27,6 +28,19 @@ PAGE = Path(__file__).parents[1] / "docs" / "howto" / "migrate.rst"
 URL = "postgresql://app@localhost/app"
 MODULE = "migrated_shop"
 APPLICATIONS = ("alembic_version", "invoice", "forge_customer", "receipt")
+
+
+def python_blocks() -> Iterator[str]:
+    """Yield the Python that the page shows, block by block."""
+    for part in PAGE.read_text("utf-8").split(".. code-block:: python\n")[1:]:
+        lines = part.splitlines()
+        end = next(n for n, line in enumerate(lines) if line[:1].strip())
+        yield textwrap.dedent(
+            "\n".join(line for line in lines[:end] if not line.startswith("   :"))
+        )
+
+
+PROGRAM, ENVIRONMENT, OWN_FILTER, MAPPED = python_blocks()
 
 
 def for_sqlalchemy(url: str) -> str:
@@ -137,6 +151,35 @@ def test_parts_of_our_tables_are_left_out_too() -> None:
     assert alembic.include_name(None, "schema", {}) is True
 
 
+def test_the_page_composes_filters(connection: sqlalchemy.Connection) -> None:
+    connection.execute(sqlalchemy.text("CREATE TABLE receipt (id INTEGER)"))
+    connection.commit()
+    given: dict[str, Any] = {}
+    exec(OWN_FILTER.replace("spatial_ref_sys", "receipt"), given)
+
+    found = differences(
+        connection, sqlalchemy.MetaData(), include_name=given["include_name"]
+    )
+
+    assert found == set()
+
+
+def test_the_page_passes_the_filters() -> None:
+    passed: list[dict[str, Any]] = []
+    names = {
+        "context": SimpleNamespace(configure=lambda **given: passed.append(given)),
+        "Migrate": lambda *_args, **given: passed.append(given),
+        **dict.fromkeys(("app", "connection", "db", "metadata")),
+        "alembic": alembic,
+    }
+
+    exec(ENVIRONMENT, dict(names))
+    exec(MAPPED, dict(names))
+
+    assert passed[0]["include_name"] is alembic.include_name
+    assert passed[1] == {"include_object": alembic.include_object}
+
+
 # -- Flask-Migrate -----------------------------------------------------------------
 
 
@@ -146,11 +189,7 @@ def app(
 ) -> Iterator[Flask]:
     """The application of the page, on the database of the test."""
     del jobs
-    program = textwrap.dedent(
-        PAGE.read_text("utf-8")
-        .partition(":emphasize-lines: 4, 11\n")[2]
-        .partition("\n``flask db migrate``")[0]
-    )
+    program = PROGRAM
     for address in (str, for_sqlalchemy):
         assert f'"{address(URL)}"' in program
         program = program.replace(f'"{address(URL)}"', repr(address(database_url)))
