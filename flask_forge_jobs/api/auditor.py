@@ -38,8 +38,8 @@ MAX_NAME_LENGTH = 256
 # Lines of the log within a minute about requests with one status, for each process.
 LINES_A_MINUTE = 60
 ERROR = 400
-UNAUTHORIZED = 401
-FORBIDDEN = 403
+# Wrong credentials, missing permissions.
+REFUSED = (401, 403)
 # Keys of an answer that say how many rows were changed.
 _COUNTS = ("changed", "enqueued", "done_deleted", "dead_deleted")
 
@@ -109,24 +109,35 @@ class Auditor:
 
     def __call__(self, exchange: Exchange, response: Response) -> Response:
         """Note what else a request came to, and return its answer as it is."""
-        is_refused = response.status_code in (UNAUTHORIZED, FORBIDDEN)
+        is_refused = response.status_code in REFUSED
         is_owed = exchange.route.mutates or exchange.reveals
         if is_refused or (is_owed and not exchange.is_noted):
             self._note(exchange, response, is_owed=is_owed)
         return response
 
     def _note(self, exchange: Exchange, response: Response, *, is_owed: bool) -> None:
+        is_known = exchange.principal is not None
+        is_kept = is_known and "forge_jobs_storage_failed" not in g
+        is_told = self._is_told(response.status_code, is_kept=is_kept)
+        if not (is_told or (is_owed and is_kept)):
+            return
         deed = self._deed(exchange, response)
         if not exchange.route.mutates:
             deed = replace(deed, changed=0)
-        is_known = exchange.principal is not None
-        is_kept = is_known and "forge_jobs_storage_failed" not in g
-        if deed.status in (UNAUTHORIZED, FORBIDDEN):
-            self._tell("refused", deed)
-        elif not is_kept:
-            self._tell("not in the audit trail", deed)
-        if not (is_owed and is_kept):
-            return
+        if is_told:
+            what = "refused" if deed.status in REFUSED else "not in the audit trail"
+            more = self._seldom.more(str(deed.status))
+            logger.warning("%s: %s%s", what, _line(deed), more)
+        if is_owed and is_kept:
+            self._keep(deed)
+
+    def _is_told(self, status: int, *, is_kept: bool) -> bool:
+        """Whether to leave a line in the log; of many with one status only some."""
+        if is_kept and status not in REFUSED:
+            return False
+        return self._seldom.is_time_for(str(status))
+
+    def _keep(self, deed: Deed) -> None:
         try:
             if deed.status >= ERROR:
                 self._api.storage.refusals.add(deed)
@@ -135,12 +146,6 @@ class Auditor:
         except Exception:
             # What was done is done; the caller must not take it for a failure.
             logger.exception("the audit trail could not be written: %s", _line(deed))
-
-    def _tell(self, what: str, deed: Deed) -> None:
-        """Leave a line in the log; of many with one status only some."""
-        kind = str(deed.status)
-        if self._seldom.is_time_for(kind):
-            logger.warning("%s: %s%s", what, _line(deed), self._seldom.more(kind))
 
     def _expected(
         self, exchange: Exchange, changed: int, job_id: str | None = None

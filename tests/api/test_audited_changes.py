@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
 
+from flask_forge_jobs.api import request
+from flask_forge_jobs.api.table import all_routes
 from flask_forge_jobs.errors import StorageOutcomeUnknownError
 from flask_forge_jobs.handlers import bulk
 from flask_forge_jobs.model.audit import AuditFilter, Deed
@@ -22,6 +26,7 @@ from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.database import Database, Transaction
 from flask_forge_jobs.storage.pacing import Pace
 from flask_forge_jobs.storage.retrying import TransientError
+from flask_forge_jobs.storage.units import present_unit
 from tests.api.mounting import PREFIX
 from tests.api.tokens import client_with_token
 from tests.support.jobs import QUEUE, job_with
@@ -30,6 +35,8 @@ from tests.support.sql import Sql
 JOB: dict[str, object] = {"kind": "k", "payload": {"to": "x"}}
 NAMED: dict[str, object] = {"name": "new", "kind": "k", "cron_expr": "5 4 * * *"}
 LIMIT: dict[str, object] = {"capacity": 1, "refill_per_sec": 1}
+RETENTION: dict[str, object] = {"done_days": 1, "dead_days": 1}
+BACKOFF: dict[str, object] = {"enabled": True, "base_seconds": 2, "max_seconds": 3}
 Call = tuple[str, str, dict[str, object] | None]
 # One of each kind of verb, by how it stores what it does.
 CHANGES: dict[str, Call] = {
@@ -49,6 +56,13 @@ CHANGES: dict[str, Call] = {
     "delete done": ("POST", "/jobs/delete-done-older-than", {"days": 0}),
     "act": ("POST", "/v1/jobs/actions", {"action": "delete", "ids": ["{later}"]}),
     "cleanup": ("POST", "/queue/cleanup", {}),
+    "requeue": ("POST", "/jobs/requeue", {"ids": ["{dead}"]}),
+    "retry failed": ("POST", "/jobs/retry-all-failed", {}),
+    "set workers": ("POST", "/queue/{queue}/max-workers", {"n": 3}),
+    "set retention": ("POST", "/queue/{queue}/retention", RETENTION),
+    "set backoff": ("POST", "/queue/{queue}/backoff", BACKOFF),
+    "set expression": ("POST", "/cron/nightly/expr", {"expr": "5 4 * * *"}),
+    "set dedupe": ("POST", "/cron/nightly/dedupe", {"dedupe": True}),
     "pause": ("POST", "/queue/{queue}/paused", {"paused": True}),
     "create a queue": ("POST", "/v1/queues", {"name": "new"}),
     "change a queue": ("PATCH", "/v1/queues/{queue}", {"max_workers": 7}),
@@ -78,6 +92,7 @@ def _fill(storage: Storage) -> dict[str, str]:
     storage.cron.create(made)
     storage.rate_limits.put("mail", 5, 1.0)
     job_with(storage, JobStatus.DONE)
+    job_with(storage, JobStatus.FAILED)
     later = NewJob("k", queue_name=QUEUE, run_at=datetime(2040, 1, 1, tzinfo=UTC))
     return {
         "queue": QUEUE,
@@ -149,6 +164,46 @@ def test_sec_S42_change_whose_entry_fails_is_not_stored(
     deeds = _deeds(storage)
     assert sum(deed.changed for deed in deeds) >= 1
     assert {deed.status for deed in deeds} == {status}
+
+
+def test_every_route_that_changes_something_is_tried() -> None:
+    tried = [(method, path.split("?")[0]) for method, path, _ in CHANGES.values()]
+    # Those of the reference are there twice, the second time below /v1.
+    tried += [(method, f"/v1{path}") for method, path in tried]
+    missing = [
+        route.endpoint
+        for route in all_routes(enable_demo=True)
+        if route.mutates
+        and not any(
+            route.method == method
+            and re.fullmatch(re.sub("<[^>]*>", "[^/]+", route.path), path)
+            for method, path in tried
+        )
+    ]
+
+    assert missing == []
+
+
+def test_nobody_waits_for_a_body_within_a_transaction(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[bool] = []
+    read_body = request.read_body
+
+    def note(*given: Any) -> bytes:
+        unit = present_unit()
+        read.append(unit is not None and unit.has_begun(storage.database))
+        return read_body(*given)
+
+    monkeypatch.setattr(request, "read_body", note)
+    client = client_with_token(storage, "admin")
+    names = _fill(storage)
+
+    for change in CHANGES:
+        _change(client, change, names)
+
+    assert len(read) >= sum(body is not None for _, _, body in CHANGES.values())
+    assert not any(read)
 
 
 KILLED_BEFORE_THE_ENTRY = """

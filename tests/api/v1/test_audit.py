@@ -38,12 +38,14 @@ def test_rows_have_the_keys_of_the_contract_in_order(client: FlaskClient) -> Non
         "address": "127.0.0.1",
         "arguments": {"body": {"paused": True}},
         "changed": 0,
+        "requests": 1,
         "status": 404,
     }
     assert document["next_cursor"] is None
 
 
-def test_pages_are_chained(client: FlaskClient) -> None:
+def test_pages_are_chained(client: FlaskClient, storage: Storage) -> None:
+    storage.queues.ensure("mail")
     for n in range(3):
         client.post(f"{PREFIX}/queue/mail/max-workers", json={"n": n})
 
