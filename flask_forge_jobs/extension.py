@@ -14,7 +14,7 @@ from flask_forge_jobs.api.blueprint import create_blueprint
 from flask_forge_jobs.api.options import BlueprintOptions
 from flask_forge_jobs.cli.group import forge_jobs_group
 from flask_forge_jobs.clock import Clock, SystemClock
-from flask_forge_jobs.config.database import DatabaseConfig
+from flask_forge_jobs.config.database import DEFAULT_SOURCE, DatabaseConfig
 from flask_forge_jobs.config.paths import FixedPaths, QueuePaths
 from flask_forge_jobs.config.settings import Settings
 from flask_forge_jobs.errors import InvalidInputError
@@ -94,8 +94,9 @@ class ForgeJobs:
 
         Reads the ``FORGE_JOBS_`` keys, registers the blueprint ``forge_jobs`` and the
         command group ``flask forge-jobs``. Nothing is opened, so an application may be
-        made before its server forks. With ``FORGE_JOBS_ENABLE_DEMO`` the demo task is
-        registered too.
+        made before its server forks. Under ``TESTING`` the jobs are in memory, unless a
+        setting or a file names a database. With ``FORGE_JOBS_ENABLE_DEMO`` the demo
+        task is registered too.
 
         Raises:
             ConfigurationError: A key is unknown or its value is wrong.
@@ -112,7 +113,10 @@ class ForgeJobs:
             settings=settings,
             database=database,
             storage=open_storage(
-                database.settings, clock=self._clock, migrate=settings.migrate
+                database.settings,
+                clock=self._clock,
+                migrate=settings.migrate,
+                in_memory=lambda: app.testing and database.source == DEFAULT_SOURCE,
             ),
             registry=self.registry,
             router=self._router,

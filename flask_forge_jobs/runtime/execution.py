@@ -25,7 +25,7 @@ from flask_forge_jobs.model.seats import SeatPlan, seat_wait_s
 from flask_forge_jobs.storage.rate_limits import RateLimits
 from flask_forge_jobs.storage.seats import Seats
 from flask_forge_jobs.tasks.cancellation import CancelToken
-from flask_forge_jobs.tasks.context import TaskContext
+from flask_forge_jobs.tasks.context import Dispose, TaskContext
 from flask_forge_jobs.tasks.failures import (
     Mask,
     describe_failure,
@@ -105,6 +105,8 @@ class Runner:
         mask: Masks the secrets in what a task raises.
         report: Takes an execution and the text of a progress report; keeps it for the
             heartbeat by default.
+        dispose: Takes what a run raised once its text is stored; drops the frames by
+            default.
     """
 
     def __init__(
@@ -119,6 +121,7 @@ class Runner:
         seats: Seats | None,
         mask: Mask = mask_known,
         report: Report = keep_progress,
+        dispose: Dispose = forget_frames,
     ) -> None:
         self._registry = registry
         self._scope = scope
@@ -129,6 +132,7 @@ class Runner:
         self._seats = seats
         self._mask = mask
         self._report = report
+        self._dispose = dispose
         self._warned_at: dict[str, float] = {}
 
     def timeout_of(self, job: ClaimedJob) -> float | None:
@@ -151,7 +155,7 @@ class Runner:
             trace = trace_of(error, self._mask)
             logger.error("job %s could not be run: %s", execution.job.id, trace)  # noqa: TRY400
             failed = Failed(fit(describe_failure(error), self._mask))
-            forget_frames(error)
+            self._dispose(error)
             return failed
 
     def _run(self, execution: Execution) -> object:
@@ -172,7 +176,7 @@ class Runner:
             logger.error("the context of job %s failed: %s", job.id, trace)  # noqa: TRY400
             if outcome is None:  # else the work is done, whatever its clean-up says
                 outcome = Failed(describe_failure(error))
-            forget_frames(error)
+            self._dispose(error)
         return outcome
 
     def _context(self, execution: Execution) -> TaskContext:
@@ -192,6 +196,7 @@ class Runner:
             rate_limits=self._rate_limits,
             throttle_attempts=job.throttle_attempts,
             mask=self._mask,
+            dispose=self._dispose,
         )
 
     def _take_seat(

@@ -18,7 +18,8 @@ from flask_forge_jobs.runtime.execution import (
 from flask_forge_jobs.runtime.isolation import check_isolation
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.seats import Seats
-from flask_forge_jobs.tasks.failures import Mask, mask_known
+from flask_forge_jobs.tasks.context import Dispose, EnqueueJob
+from flask_forge_jobs.tasks.failures import Mask, forget_frames, mask_known
 from flask_forge_jobs.tasks.registry import TaskRegistry
 from flask_forge_jobs.tasks.routing import Router
 
@@ -89,6 +90,8 @@ class RuntimePlan:
         *,
         seats: Seats | None,
         report: Report = keep_progress,
+        enqueue: EnqueueJob | None = None,
+        dispose: Dispose = forget_frames,
     ) -> Runner:
         """Return what runs the tasks of a registry; see :class:`.Runner`."""
         return Runner(
@@ -96,9 +99,10 @@ class RuntimePlan:
             scope=self.scope,
             host_id=host_id,
             clock=self.clock,
-            enqueue=self.storage.jobs.enqueue,
+            enqueue=enqueue or self.storage.jobs.enqueue,
             rate_limits=self.storage.rate_limits,
             seats=seats,
             mask=self.mask,
             report=report,
+            dispose=dispose,
         )

@@ -140,8 +140,7 @@ class QueueRuntime:
             for name in self.plan.queue_names:
                 self.ensure_queue(name)
             self._warn_of_missing_tasks()
-            self._declare_schedules()
-            self._declare_rate_limits()
+            self.declare()
             handle = RuntimeHandle(self.plan)
             handle.start()
         except BaseException:
@@ -156,6 +155,15 @@ class QueueRuntime:
             if missing:
                 kinds = one_line(", ".join(sorted(missing)))
                 logger.warning("queue %s holds kinds without a task: %s", name, kinds)
+
+    def declare(self) -> None:
+        """Bring the schedules and rate limits of the code into the table.
+
+        Raises:
+            StorageError: What was not written stays as it was.
+        """
+        self._declare_schedules()
+        self._declare_rate_limits()
 
     def _declare_schedules(self) -> None:
         if self.plan.application is None:

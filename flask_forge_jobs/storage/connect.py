@@ -51,6 +51,7 @@ def open_storage(
     ids: UlidGenerator | None = None,
     jitter: Callable[[], float] | None = fraction,
     migrate: bool = True,
+    in_memory: Callable[[], bool] = lambda: False,
 ) -> Storage:
     """Return the stores of a database; it is opened at the first use.
 
@@ -62,12 +63,14 @@ def open_storage(
         jitter: Returns a number in [0, 1) that spreads retries; None spreads nothing.
         migrate: False forbids schema changes; a schema that is not current is then an
             error at the first use.
+        in_memory: Asked when a SQLite file is about to be opened; True leaves it alone
+            and takes a database in memory from then on.
 
     Raises:
         ConfigurationError: PostgreSQL is asked for and psycopg2 is not installed.
     """
     clock = clock or SystemClock()
-    database = _open_database(settings, clock, may_migrate=migrate)
+    database = _open_database(settings, clock, may_migrate=migrate, in_memory=in_memory)
     ids = ids or UlidGenerator(clock)
     joined = UnitDatabase(database)
     leases = Leases(joined)
@@ -114,12 +117,18 @@ def open_storage(
 
 
 def _open_database(
-    settings: DatabaseSettings, clock: Clock, *, may_migrate: bool
+    settings: DatabaseSettings,
+    clock: Clock,
+    *,
+    may_migrate: bool,
+    in_memory: Callable[[], bool],
 ) -> Database:
     if settings.backend == "sqlite":
         from flask_forge_jobs.storage.sqlite import SqliteDatabase
 
-        return SqliteDatabase(settings, clock, may_migrate=may_migrate)
+        return SqliteDatabase(
+            settings, clock, may_migrate=may_migrate, in_memory=in_memory
+        )
     try:
         from flask_forge_jobs.storage.postgres import PostgresDatabase
     except ModuleNotFoundError as error:

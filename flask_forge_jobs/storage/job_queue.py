@@ -195,6 +195,23 @@ class JobQueue:
         """
         return self.exchange(owner, (), {queue_name: limit}).claimed
 
+    def claim_one(self, job_id: str, owner: str) -> ClaimedJob | None:
+        """Claim a certain job, by the rules of :meth:`claim`.
+
+        Args:
+            job_id: The job.
+            owner: Recorded on the job.
+
+        Returns:
+            None when it is not due, not waiting, or its queue hands out nothing.
+        """
+
+        def work(transaction: Transaction) -> ClaimedJob | None:
+            rows = transaction.all("claim_one", id=job_id, owner=owner)
+            return claimed_from_row(rows[0]) if rows else None
+
+        return self._database.write(work)
+
     def finish(self, owner: str, settlements: Sequence[Settlement]) -> list[str]:
         """Write how runs ended.
 

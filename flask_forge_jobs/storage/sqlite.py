@@ -14,6 +14,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -66,6 +67,8 @@ class SqliteDatabase(PerProcess):
         clock: Source of every stored instant.
         may_migrate: Whether opening may change the schema.
         wait: Waits for some seconds between retries.
+        in_memory: Asked before the file is opened; True leaves it alone for a database
+            in memory.
     """
 
     backend = "sqlite"
@@ -77,7 +80,9 @@ class SqliteDatabase(PerProcess):
         *,
         may_migrate: bool = True,
         wait: Callable[[float], object] = time.sleep,
+        in_memory: Callable[[], bool] = lambda: False,
     ) -> None:
+        self._in_memory = in_memory
         self._settings = settings
         self._choice = Choice(settings)
         self._clock = clock
@@ -117,9 +122,20 @@ class SqliteDatabase(PerProcess):
 
     def _opened(self) -> SqliteProcess:
         state = self._state
-        if not state.is_open:
-            self._open_first(state)
+        if state.is_open:
+            return state
+        if self._path is not None and self._in_memory():
+            state = self._leave_file()
+        self._open_first(state)
         return state
+
+    def _leave_file(self) -> SqliteProcess:
+        """Go on in memory; nothing of the file is open."""
+        self._path = self._sockets = None
+        self._settings = replace(self._settings, path=None)
+        self._choice = Choice(self._settings)
+        self._current = SqliteProcess(None, self._settings)
+        return self._current
 
     def _open_first(self, state: SqliteProcess) -> None:
         self._choice.tell()

@@ -13,10 +13,11 @@ from flask_forge_jobs.model.outcomes import MAX_PROGRESS_BYTES, PutOff
 from flask_forge_jobs.model.payloads import dump
 from flask_forge_jobs.storage.rate_limits import RateLimits
 from flask_forge_jobs.tasks.cancellation import CancelToken
-from flask_forge_jobs.tasks.failures import Mask, mask_known
+from flask_forge_jobs.tasks.failures import Mask, forget_frames, mask_known
 
 EnqueueJob = Callable[[NewJob], EnqueueResult]
 ProgressSink = Callable[[str], None]
+Dispose = Callable[[BaseException], object]
 
 _current: ContextVar[TaskContext] = ContextVar("forge_jobs_current_job")
 
@@ -41,6 +42,8 @@ class TaskContext:
         rate_limits: The token buckets that all processes share.
         throttle_attempts: How often in a row the job was throttled or put off.
         mask: Masks the secrets in what is logged of the task.
+        dispose: Takes what the task raised once its text is stored; by default drops
+            the frames, which keep every local alive.
     """
 
     job_id: str
@@ -57,6 +60,7 @@ class TaskContext:
     rate_limits: RateLimits
     throttle_attempts: int = 0
     mask: Mask = mask_known
+    dispose: Dispose = forget_frames
 
     @property
     def is_last_attempt(self) -> bool:

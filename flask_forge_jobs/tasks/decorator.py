@@ -41,7 +41,6 @@ from flask_forge_jobs.tasks.context import (
 )
 from flask_forge_jobs.tasks.failures import (
     describe_failure,
-    forget_frames,
     trace_of,
 )
 from flask_forge_jobs.tasks.options import JobOptions
@@ -119,9 +118,9 @@ class Task(Generic[P, R]):
         function = self.function
         self.kind = _name_of(function) if kind is None else kind
         self.isolation = _isolation(isolation)
-        self._parameters = Parameters(function)
+        self.parameters = Parameters(function)
         self.defaults = options
-        self.seats = None if seats is None else self._parameters.seats(seats)
+        self.seats = None if seats is None else self.parameters.seats(seats)
         self._router = router
         self._store = store
         self._outside = outside
@@ -146,7 +145,7 @@ class Task(Generic[P, R]):
         task it gets one of its own, of a first attempt that no worker owns: progress
         goes nowhere, and nothing cancels it.
         """
-        if not self._parameters.takes_context:
+        if not self.parameters.takes_context:
             return self.function(*args, **kwargs)
         context = entered_context()
         if context is not None:
@@ -246,7 +245,7 @@ class Task(Generic[P, R]):
             )
         payload = dump(arguments)
         try:
-            self._parameters.check(arguments)
+            self.parameters.check(arguments)
         except TypeError as error:
             raise InvalidInputError("payload", f"{self.kind}: {error}") from None
         return options.new_job(self.kind, payload, self._router)
@@ -255,7 +254,7 @@ class Task(Generic[P, R]):
         self, options: JobOptions, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> NewJob:
         try:
-            arguments = self._parameters.bind(args, kwargs)
+            arguments = self.parameters.bind(args, kwargs)
         except TypeError as error:
             hint = "; pass it to options()" if "connection" in kwargs else ""
             raise InvalidInputError(
@@ -288,7 +287,7 @@ class Task(Generic[P, R]):
         if not isinstance(arguments, dict):
             return Dead("bad arguments: the payload is not a JSON object")
         try:
-            self._parameters.check(arguments)
+            self.parameters.check(arguments)
         except TypeError as error:
             return Dead(clip(f"bad arguments: {error}"))
         # In a copy, so that what a task leaves in the thread's context variables, such
@@ -305,7 +304,7 @@ class Task(Generic[P, R]):
         """
         leave = enter(context)
         try:
-            if self._parameters.takes_context:
+            if self.parameters.takes_context:
                 value: object = self.function(context, **arguments)
             else:
                 value = self.function(**arguments)
@@ -317,14 +316,14 @@ class Task(Generic[P, R]):
         try:
             return self._ended(context, self.apply(context, arguments))
         except (Throttled, Dead) as outcome:
-            forget_frames(outcome)
+            context.dispose(outcome)
             return _storable(outcome)
         except BaseException as error:  # noqa: BLE001  # no task may end its worker
             if logger.isEnabledFor(logging.INFO):
                 trace = trace_of(error, context.mask)
                 logger.info("task %s raised: %s", one_line(self.kind), trace)
             message = describe_failure(error)
-            forget_frames(error)
+            context.dispose(error)
             return Failed(message)
 
     def _ended(self, context: TaskContext, value: object) -> Outcome:

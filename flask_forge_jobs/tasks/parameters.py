@@ -89,6 +89,14 @@ class Parameters:
         self._refuse_context(named)
         return named
 
+    def named(self, args: tuple[Any, ...]) -> dict[str, Any]:
+        """Return some positional arguments by name; those that are missing may be.
+
+        Raises:
+            TypeError: There are more than the function takes.
+        """
+        return self._signature.bind_partial(*args).arguments
+
     def check(self, arguments: Mapping[str, Any]) -> None:
         """Check arguments by name.
 

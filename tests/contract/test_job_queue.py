@@ -575,3 +575,22 @@ def test_sec_S27_history_keeps_the_newest_errors_only(storage: Storage) -> None:
 
     assert [entry.attempt for entry in history] == [*range(4, MAX_ERROR_HISTORY + 4)]
     assert history[-1].message == f"error {MAX_ERROR_HISTORY + 3}"
+
+
+def test_a_certain_job_is_claimed_by_the_rules_of_any_claim(storage: Storage) -> None:
+    soon = from_micros(int(storage.database.look("now")[0][0])) + timedelta(hours=1)
+    storage.jobs.enqueue(NewJob("k", priority=-1))
+    wanted = storage.jobs.enqueue(NewJob("k")).id
+    later = storage.jobs.enqueue(NewJob("k", run_at=soon)).id
+    held_back = storage.jobs.enqueue(NewJob("k", queue_name="paused")).id
+    storage.queues.set_paused("paused", True)
+
+    job = storage.jobs.claim_one(wanted, "me")
+
+    assert job is not None
+    assert (job.id, job.attempts, job.claim) == (wanted, 1, 1)
+    assert storage.job_reader.get(wanted).process_id == "me"
+    for job_id in (wanted, later, held_back, "nobody's"):
+        assert storage.jobs.claim_one(job_id, "me") is None
+    assert storage.jobs.finish("me", [Settlement(job, JobStatus.DONE)]) == []
+    assert storage.jobs.claim_one(wanted, "me") is None

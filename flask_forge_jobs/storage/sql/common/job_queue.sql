@@ -89,6 +89,23 @@ UPDATE forge_job
 SET deferred = FALSE
 WHERE deferred AND id IN (SELECT id FROM due)
 
+-- name: claim_one
+-- By the rules of any claim, for whoever runs a certain job where it was enqueued.
+UPDATE forge_job
+SET
+    status = 'in_progress', attempts = attempts + 1, claims = claims + 1,
+    process_id = :owner, deferred = FALSE,
+    started_at = :now, heartbeat_at = :now, completed_at = NULL, progress = NULL
+WHERE id = :id AND status IN ('pending', 'failed') AND scheduled_at <= :now
+    AND NOT EXISTS (
+        SELECT 1
+        FROM forge_queue
+        WHERE name = forge_job.queue_name AND (paused OR throttled_until > :now)
+    )
+RETURNING
+    id, queue_name, kind, payload, priority, scheduled_at, attempts, max_attempts,
+    throttle_attempts, error_history, timeout_s, enqueued_at, started_at, claims
+
 -- name: lock_cancelled
 -- For finish_cancelled: out of the order of ids, so it waits for nobody.
 SELECT forge_job.id

@@ -1,0 +1,46 @@
+"""The pytest plugin of flask-forge-jobs.
+
+It stands beside the package: pytest imports the plugins of all that is installed, and a
+run that does not use this one must not pay for the package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from flask_forge_jobs.testing import JobsKit
+
+_MARKER = 'forge_jobs(mode): what the forge_jobs fixture does with jobs, "queued" or so'
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Announce the marker."""
+    config.addinivalue_line("markers", _MARKER)
+
+
+@pytest.fixture
+def forge_jobs(request: pytest.FixtureRequest) -> Iterator[JobsKit]:
+    """The jobs of the application that the fixture ``app`` returns.
+
+    Jobs wait until the test calls ``drain()``; ``@pytest.mark.forge_jobs("drain")``
+    says otherwise.
+    """
+    from flask_forge_jobs.testing import JobsKit
+
+    try:
+        app = request.getfixturevalue("app")
+    except pytest.FixtureLookupError as error:
+        if error.argname != "app":
+            raise
+        pytest.fail(
+            "the fixture forge_jobs needs a fixture named app that returns the Flask "
+            "application",
+            pytrace=False,
+        )
+    marker = request.node.get_closest_marker("forge_jobs")
+    with JobsKit(app, *(marker.args if marker else ())) as kit:
+        yield kit

@@ -1,0 +1,121 @@
+"""Which enqueued jobs a test means, and what to say when there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from flask_forge_jobs.model.jobs import Job
+from flask_forge_jobs.model.payloads import dump, load_text
+
+# An application reads its own clock a moment before the job is stored.
+AT_TOLERANCE = timedelta(seconds=1)
+MOST_SHOWN = 5
+_NOTHING = object()
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is asked of a job.
+
+    Args:
+        kind: Its kind.
+        args: Arguments that it has, by parameter; others may be there as well. None
+            asks for nothing.
+        queue: Its queue; None asks for nothing.
+        at: When it may start: an instant, or how long after it was enqueued; within a
+            second. None asks for nothing.
+    """
+
+    kind: str
+    args: Mapping[str, object] | None = None
+    queue: str | None = None
+    at: datetime | timedelta | None = None
+
+    def differences(self, job: Job) -> list[str]:
+        """Return how a job of the kind differs, a line for each; empty when it fits."""
+        return [*self._of_args(job), *self._of_queue(job), *self._of_time(job)]
+
+    def _of_args(self, job: Job) -> Iterator[str]:
+        stored = load_text(job.payload)
+        found = stored if isinstance(stored, dict) else {}
+        for name, value in (self.args or {}).items():
+            # As it would be stored: a tuple is a list then.
+            wanted = load_text(dump(value, name))
+            is_there = found.get(name, _NOTHING)
+            if is_there is _NOTHING:
+                yield f"args[{name!r}]: wanted {wanted!r}, is not there"
+            elif not _is_same(is_there, wanted):
+                yield f"args[{name!r}]: wanted {wanted!r}, is {is_there!r}"
+
+    def _of_queue(self, job: Job) -> Iterator[str]:
+        if self.queue is not None and self.queue != job.queue_name:
+            yield f"queue: wanted {self.queue!r}, is {job.queue_name!r}"
+
+    def _of_time(self, job: Job) -> Iterator[str]:
+        if self.at is None:
+            return
+        due = job.scheduled_at
+        wanted = (
+            job.enqueued_at + self.at if isinstance(self.at, timedelta) else self.at
+        )
+        if abs(due - wanted) > AT_TOLERANCE:
+            yield f"at: wanted {wanted.isoformat()}, is {due.isoformat()}"
+
+    def __str__(self) -> str:
+        """Say it in the words of the call."""
+        parts = [self.kind]
+        for name in ("args", "queue", "at"):
+            value = getattr(self, name)
+            if value is not None:
+                parts.append(f"{name}={value!r}")
+        return ", ".join(parts)
+
+
+def missing_text(
+    wanted: Wanted, jobs: Sequence[Job], other_kinds: Sequence[str]
+) -> str:
+    """Return what to say when none of the jobs of a kind fits.
+
+    Args:
+        wanted: What was asked for.
+        jobs: The jobs of its kind; those that differ least are shown.
+        other_kinds: What else was enqueued, for when there are none.
+    """
+    lines = [f"no job was enqueued for: {wanted}"]
+    if not jobs:
+        others = ", ".join(other_kinds) or "nothing"
+        lines.append(f"no job of the kind {wanted.kind!r} at all; enqueued: {others}")
+        return "\n".join(lines)
+    compared = [(wanted.differences(job), job) for job in jobs]
+    compared.sort(key=lambda pair: len(pair[0]))
+    for differences, job in compared[:MOST_SHOWN]:
+        lines.append(f"  {shown(job)}")
+        lines += [f"    {line}" for line in differences]
+    if len(compared) > MOST_SHOWN:
+        lines.append(f"  and {len(compared) - MOST_SHOWN} more that differ as much")
+    return "\n".join(lines)
+
+
+def unwanted_text(wanted: Wanted, jobs: Sequence[Job]) -> str:
+    """Return what to say when there are jobs that should not be there."""
+    lines = [f"jobs were enqueued for: {wanted}"]
+    lines += [f"  {shown(job)}" for job in jobs[:MOST_SHOWN]]
+    if len(jobs) > MOST_SHOWN:
+        lines.append(f"  and {len(jobs) - MOST_SHOWN} more")
+    return "\n".join(lines)
+
+
+def shown(job: Job) -> str:
+    """Return a job in one line."""
+    return (
+        f"{job.kind} {job.payload} queue={job.queue_name!r} "
+        f"at={job.scheduled_at.isoformat()} ({job.status})"
+    )
+
+
+def _is_same(found: Any, wanted: Any) -> bool:
+    """Compare JSON values; ``True`` is not 1."""
+    return dump(found) == dump(wanted)

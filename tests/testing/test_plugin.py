@@ -1,0 +1,107 @@
+"""The pytest plugin, in runs of pytest of its own."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+TESTS = """
+import sys
+from datetime import timedelta
+
+import pytest
+
+
+def test_nothing_of_the_package_is_imported_before_it_is_used():
+    assert "flask_forge_jobs" not in sys.modules
+
+
+@pytest.fixture
+def app():
+    from flask import Flask
+
+    from flask_forge_jobs import ForgeJobs
+
+    app = Flask("shop")
+    forge = ForgeJobs(app)
+
+    @forge.task
+    def send(user_id: int) -> None: ...
+
+    @app.post("/<int:user_id>")
+    def signup(user_id):
+        return send.options(queue="mail").enqueue(user_id).id
+
+    return app
+
+
+def test_jobs_wait(app, forge_jobs):
+    app.test_client().post("/7")
+    forge_jobs.assert_enqueued("send", args={"user_id": 7}, queue="mail")
+    assert [job.status for job in forge_jobs.enqueued()] == ["pending"]
+
+
+@pytest.mark.forge_jobs("drain")
+def test_jobs_run_after_the_request(app, forge_jobs):
+    app.test_client().post("/7")
+    assert [job.status for job in forge_jobs.enqueued()] == ["done"]
+
+
+def test_the_message_is_at_the_call(forge_jobs):
+    forge_jobs.assert_enqueued("other")  # FAILS HERE
+"""
+WITHOUT = "def test_it(forge_jobs): ..."
+
+
+def run_pytest(folder: Path, text: str, *options: str) -> tuple[int, str]:
+    """Run pytest with this plugin and no other one that is installed."""
+    (folder / "test_shop.py").write_text(text, encoding="utf-8")
+    plugin = importlib.util.find_spec("_flask_forge_jobs_pytest")
+    package = importlib.util.find_spec("flask_forge_jobs")
+    assert plugin is not None
+    assert package is not None
+    places = [Path(str(plugin.origin)).parent, Path(str(package.origin)).parents[1]]
+    finished = subprocess.run(
+        [
+            *(sys.executable, "-m", "pytest", "-p", "no:cacheprovider"),
+            *("-p", "_flask_forge_jobs_pytest", "--strict-markers", *options),
+        ],
+        cwd=folder,
+        env=os.environ
+        | {
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+            "PYTEST_ADDOPTS": "",
+            "PYTHONPATH": os.pathsep.join(map(str, places)),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return finished.returncode, finished.stdout + finished.stderr
+
+
+def test_the_fixture_serves_the_application_of_the_fixture_app(tmp_path: Path) -> None:
+    status, text = run_pytest(tmp_path, TESTS)
+
+    assert status == 1, text
+    assert "1 failed, 3 passed" in text
+    assert "AssertionError: no job was enqueued for: other" in text
+    assert "kit.py" not in text  # the place that is shown is the test's
+    assert not (tmp_path / "instance").exists()
+
+
+def test_it_works_with_xdist(tmp_path: Path) -> None:
+    status, text = run_pytest(tmp_path, TESTS, "-p", "xdist", "-n", "1")
+
+    assert status == 1, text
+    assert "1 failed, 3 passed" in text
+
+
+def test_a_missing_application_is_named(tmp_path: Path) -> None:
+    status, text = run_pytest(tmp_path, WITHOUT)
+
+    assert status == 1
+    assert "needs a fixture named app that returns the Flask application" in text
