@@ -8,7 +8,6 @@ changes nothing has met either its own id, which is success after an unclear com
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.errors import (
@@ -33,7 +32,7 @@ from flask_forge_jobs.storage.database import (
 )
 from flask_forge_jobs.storage.known_queues import KnownQueues
 from flask_forge_jobs.storage.request_keys import remember, remembered
-from flask_forge_jobs.storage.units import adds, pinned, when_stored
+from flask_forge_jobs.storage.units import adds, pinned, pinned_one, when_stored
 
 # The holder of a key may finish between the insert and the look-up (D33).
 ROUNDS = 3
@@ -64,7 +63,7 @@ class Enqueuer:
 
     def enqueue(self, job: NewJob, most_waiting: int | None = None) -> EnqueueResult:
         """Store one job; see :meth:`JobQueue.enqueue`."""
-        job_id = job.job_id or pinned(1, self._ids.new_many)[0]
+        job_id = job.job_id or pinned_one(self._ids.new)
         try:
             return self._enqueue(job, job_id, most_waiting)
         except StorageOutcomeUnknownError as error:
@@ -90,7 +89,7 @@ class Enqueuer:
             return admit(transaction, [job], [job_id], bounds, store)[0]
 
         result = self._database.write(work)
-        when_stored(partial(self._queues.remember, names, queues.bounds))
+        when_stored(self._queues.remember, names, queues.bounds)
         return result
 
     def _store_alone(self, job: NewJob, parameters: dict[str, Parameter]) -> int | None:
@@ -130,7 +129,7 @@ class Enqueuer:
             results = self._database.write(work)
         except StorageOutcomeUnknownError as error:
             raise StorageOutcomeUnknownError(ids) from error.__cause__
-        when_stored(partial(self._queues.remember, names, queues.bounds))
+        when_stored(self._queues.remember, names, queues.bounds)
         return results
 
     def _ids_of(self, jobs: Sequence[NewJob]) -> list[str]:

@@ -9,7 +9,6 @@ everything there is room for in one transaction.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
 
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.errors import InvalidInputError
@@ -122,7 +121,7 @@ class JobQueue:
             )[0]
         result = self._enqueuer.enqueue(job, most_waiting)
         if self._recorder is not None and not result.is_deduped:
-            when_stored(partial(self._recorder.enqueued, job.queue_name, job.kind))
+            when_stored(self._recorder.enqueued, job.queue_name, job.kind)
         return result
 
     def enqueue_many(
@@ -174,7 +173,7 @@ class JobQueue:
                 for each in results
                 if not each.is_deduped and not each.is_replayed
             ]
-            when_stored(partial(self._recorder.enqueued_many, new))
+            when_stored(self._recorder.enqueued_many, new)
         return results
 
     # -- claiming and finishing ----------------------------------------------------

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -83,7 +82,7 @@ class UnitDatabase:
 
     def wake(self, queue_name: str) -> None:
         """Pass on, once the present unit is stored."""
-        when_stored(partial(self._database.wake, queue_name))
+        when_stored(self._database.wake, queue_name)
 
     def listen(self, callback: WakeCallback) -> Listener:
         """Pass on."""

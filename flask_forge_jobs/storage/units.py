@@ -15,13 +15,15 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from functools import partial
+from typing import ParamSpec, TypeVar
 
 from flask_forge_jobs.errors import StorageError, StorageOutcomeUnknownError
 from flask_forge_jobs.model.audit import Deed
 from flask_forge_jobs.storage.database import Database, Parameter, Transaction
 from flask_forge_jobs.storage.retrying import run_with_retries
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -251,16 +253,22 @@ def pinned(count: int, mint: Callable[[int], list[str]]) -> list[str]:
     return mint(count) if unit is None else unit.pin(count, mint)
 
 
-def when_stored(call: Callable[[], object]) -> None:
+def pinned_one(mint: Callable[[], str]) -> str:
+    """Return a new id, the same one when the present unit is repeated (D32)."""
+    unit = _present.unit
+    return mint() if unit is None else unit.pin(1, lambda _: [mint()])[0]
+
+
+def when_stored(call: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
     """Call something once what the caller has written is committed.
 
     At once outside a unit; never when the unit stores nothing.
     """
     unit = _present.unit
     if unit is None:
-        call()
+        call(*args, **kwargs)
     else:
-        unit.when_stored(call)
+        unit.when_stored(partial(call, *args, **kwargs))
 
 
 def append_entry(transaction: Transaction, deed: Deed) -> None:
