@@ -14,7 +14,9 @@ import pytest
 if TYPE_CHECKING:
     from flask_forge_jobs.testing import JobsKit
 
-_MARKER = 'forge_jobs(mode): what the forge_jobs fixture does with jobs, "queued" or so'
+_MARKER = (
+    "forge_jobs(mode): run jobs 'inline', after requests ('drain') or not ('queued')"
+)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -26,8 +28,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def forge_jobs(request: pytest.FixtureRequest) -> Iterator[JobsKit]:
     """The jobs of the application that the fixture ``app`` returns.
 
-    Jobs wait until the test calls ``drain()``; ``@pytest.mark.forge_jobs("drain")``
-    says otherwise.
+    Jobs wait until the test calls ``drain()``; ``@pytest.mark.forge_jobs("inline")`` or
+    ``("drain")`` says otherwise.
     """
     from flask_forge_jobs.testing import JobsKit
 

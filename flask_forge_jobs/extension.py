@@ -14,7 +14,7 @@ from flask_forge_jobs.api.blueprint import create_blueprint
 from flask_forge_jobs.api.options import BlueprintOptions
 from flask_forge_jobs.cli.group import forge_jobs_group
 from flask_forge_jobs.clock import Clock, SystemClock
-from flask_forge_jobs.config.database import DEFAULT_SOURCE, DatabaseConfig
+from flask_forge_jobs.config.database import DatabaseConfig
 from flask_forge_jobs.config.paths import FixedPaths, QueuePaths
 from flask_forge_jobs.config.settings import Settings
 from flask_forge_jobs.errors import InvalidInputError
@@ -116,12 +116,13 @@ class ForgeJobs:
                 database.settings,
                 clock=self._clock,
                 migrate=settings.migrate,
-                in_memory=lambda: app.testing and database.source == DEFAULT_SOURCE,
+                in_memory=lambda: app.testing and database.settings.is_unnamed,
             ),
             registry=self.registry,
             router=self._router,
             clock=self._clock,
             task_scope=app.app_context,
+            is_inline=_inline_rule(app, settings),
         )
         app.register_blueprint(
             create_blueprint(
@@ -419,11 +420,17 @@ class ForgeJobs:
             StorageOutcomeUnknownError: All may be stored; the error has their ids.
             StorageError: No job was stored.
         """
-        return current().storage.jobs.enqueue_many(list(jobs), connection=connection)
+        return current().enqueue_many(list(jobs), connection=connection)
 
     @staticmethod
     def _store(job: NewJob, *, connection: object | None = None) -> EnqueueResult:
-        return current().storage.jobs.enqueue(job, connection=connection)
+        return current().enqueue(job, connection=connection)
+
+
+def _inline_rule(app: Flask, settings: Settings) -> Callable[[], bool]:
+    if settings.inline == "auto":
+        return lambda: app.testing  # which is often set after init_app
+    return lambda: settings.inline == "on"
 
 
 def _choose_database(

@@ -6,9 +6,10 @@ in one process do not meet.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 from flask import Flask, current_app, has_app_context
@@ -16,7 +17,9 @@ from flask import Flask, current_app, has_app_context
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.config.database import DatabaseConfig
 from flask_forge_jobs.config.settings import Settings
+from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
 from flask_forge_jobs.model.masking import Masking
+from flask_forge_jobs.runtime.inline import InlineWorker, one_deeper
 from flask_forge_jobs.runtime.runtime import QueueRuntime
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.tasks.registry import TaskRegistry
@@ -38,6 +41,7 @@ class ApplicationState:
         router: Names the queue of a kind that is enqueued without one.
         clock: Source of time.
         task_scope: Opened around each run of a task: a fresh application context.
+        is_inline: Whether jobs run where they are enqueued.
     """
 
     name: str
@@ -48,6 +52,50 @@ class ApplicationState:
     router: Router
     clock: Clock
     task_scope: Callable[[], AbstractContextManager[object]]
+    is_inline: Callable[[], bool] = lambda: False
+
+    def enqueue(
+        self, job: NewJob, *, connection: object | None = None
+    ) -> EnqueueResult:
+        """Store a job, and run it if jobs run where they are enqueued.
+
+        Errors as for :meth:`.JobQueue.enqueue`; inline, whatever the task raises.
+        """
+        result = self.storage.jobs.enqueue(job, connection=connection)
+        if connection is None and self.is_inline():
+            self.run_inline([result])
+        return result
+
+    def enqueue_many(
+        self, jobs: Sequence[NewJob], *, connection: object | None = None
+    ) -> list[EnqueueResult]:
+        """Do the same for several jobs, which run once all are stored.
+
+        The first that fails ends it; the others wait.
+        """
+        results = self.storage.jobs.enqueue_many(jobs, connection=connection)
+        if connection is None and self.is_inline():
+            self.run_inline(results)
+        return results
+
+    def run_inline(self, results: Iterable[EnqueueResult]) -> None:
+        """Run new jobs in the application context of the caller.
+
+        A job waits all the same when it is not due, when its queue is paused, or when
+        its task is registered elsewhere.
+
+        Raises:
+            RuntimeError: Jobs that enqueue jobs are nested too deeply.
+            BaseException: What a task raises.
+        """
+        plan = replace(self.runtime(1).plan, scope=contextlib.nullcontext)
+        for result in results:
+            if result.is_deduped or self.registry.get(result.kind) is None:
+                continue
+            with one_deeper(result.kind):
+                run = InlineWorker(plan, enqueue=self.enqueue).run_one(result.id)
+            if run is not None:
+                run.raise_error()
 
     def runtime(self, threads: int) -> QueueRuntime:
         """Return a worker runtime for this application.

@@ -43,7 +43,8 @@ def make_app(forge: ForgeJobs, tmp_path: Path) -> Iterator[MakeApp]:
     def make(name: str = "shop", **config: object) -> Flask:
         app = Flask(name, instance_path=str(tmp_path / name))
         app.testing = True
-        app.config.update(config)
+        # Jobs wait for the workers of these tests.
+        app.config.update({"FORGE_JOBS_INLINE": "off", **config})
         forge.init_app(app)
         made.append(app)
         return app

@@ -38,7 +38,8 @@ DEADLINE_S = 20.0
 
 def make_app(tmp_path: Path, **config: Any) -> Flask:
     app = Flask("tests.test_extension", instance_path=str(tmp_path / "instance"))
-    app.config.update(config)
+    # Jobs wait for the workers of these tests.
+    app.config.update({"FORGE_JOBS_INLINE": "off", **config})
     return app
 
 
@@ -213,11 +214,30 @@ def test_setup_can_be_repeated_after_it_failed(tmp_path: Path) -> None:
     assert state_of(app).settings.lease_s == 30
 
 
-def test_default_database_is_in_the_instance_folder(app: Flask) -> None:
-    state_of(app).storage.open()
+@pytest.mark.parametrize("is_testing", [False, True])
+def test_default_database_is_in_the_instance_folder_but_not_in_tests(
+    tmp_path: Path,
+    *,
+    is_testing: bool,
+) -> None:
+    app = make_app(tmp_path)
+    ForgeJobs(app)
+    app.testing = is_testing  # as an application's tests often do, after init_app
+    with contextlib.closing(state_of(app).storage) as storage:
+        storage.open()
 
-    files = [path.name for path in Path(app.instance_path).glob("*.sqlite*")]
-    assert files != []
+    is_there = (Path(app.instance_path) / "queue.sqlite").exists()
+    assert is_there is not is_testing
+
+
+def test_a_database_of_a_program_s_own_is_used_in_tests_too(tmp_path: Path) -> None:
+    app = make_app(tmp_path, TESTING=True)
+    path = tmp_path / "own.sqlite"
+    ForgeJobs(app, database=DatabaseConfig(DatabaseSettings(path=path)))
+    with contextlib.closing(state_of(app).storage) as storage:
+        storage.open()
+
+    assert path.exists()
 
 
 def test_directories_can_be_chosen(tmp_path: Path) -> None:

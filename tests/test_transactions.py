@@ -53,6 +53,7 @@ def app(
     app = Flask("shop", instance_path=str(tmp_path))
     app.config["SQLALCHEMY_DATABASE_URI"] = url.replace("sql:", "sql+psycopg2:")
     app.config["FORGE_JOBS_DATABASE_URL"] = url
+    app.config["FORGE_JOBS_INLINE"] = "off"
     app.config["SQLALCHEMY_BINDS"] = {"other": "sqlite://"}
     app.testing = True
     db.init_app(app)

@@ -168,6 +168,11 @@ class DatabaseSettings(Tuning):
         return self.backend == "sqlite" and self.path is None
 
     @property
+    def is_unnamed(self) -> bool:
+        """Whether no setting, file or program has named it."""
+        return self.source == DEFAULT_SOURCE
+
+    @property
     def dsn_for_display(self) -> str:
         """The address as a URL, with ``***`` in place of the password."""
         if self.backend == "sqlite":
@@ -186,8 +191,7 @@ class DatabaseSettings(Tuning):
         """What an error adds to the address: which setting to look at."""
         if self.source is None:
             return ""
-        is_default = self.source == DEFAULT_SOURCE
-        return " (by default)" if is_default else f" (from {self.source})"
+        return " (by default)" if self.is_unnamed else f" (from {self.source})"
 
     def listener(self) -> DatabaseSettings:
         """Return the settings for ``LISTEN``: ``listen_url`` if set, else these."""

@@ -317,6 +317,17 @@ class Settings:
         ),
     )
 
+    inline: Literal["auto", "on", "off"] = field(
+        default="auto",
+        metadata=_option(
+            checks.one_of("auto", "on", "off"),
+            "Whether a job that Python code enqueues runs at once, where it is "
+            "enqueued, if it is due and its task is registered here. ``auto``: under "
+            "``TESTING``. What is enqueued over HTTP or with ``connection=`` waits for "
+            "a worker in any case.",
+        ),
+    )
+
     @property
     def masked_keys(self) -> tuple[str, ...]:
         """Every key whose values are masked."""

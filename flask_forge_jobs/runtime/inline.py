@@ -7,8 +7,10 @@ wants a process of its own runs here.
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 from flask_forge_jobs.model.jobs import ClaimedJob
@@ -18,6 +20,33 @@ from flask_forge_jobs.runtime.execution import Execution
 from flask_forge_jobs.runtime.plan import RuntimePlan
 from flask_forge_jobs.runtime.settling import Settler
 from flask_forge_jobs.tasks.context import EnqueueJob
+
+# Each takes some twenty frames of the stack, of which Python has a thousand.
+MOST_NESTED = 20
+_depth: ContextVar[int] = ContextVar("forge_jobs_inline_depth", default=0)
+
+
+@contextlib.contextmanager
+def one_deeper(kind: str) -> Iterator[None]:
+    """Within the block, jobs that a job enqueues are one level deeper.
+
+    Args:
+        kind: The kind of the job.
+
+    Raises:
+        RuntimeError: There are 20 levels already.
+    """
+    depth = _depth.get() + 1
+    if depth > MOST_NESTED:
+        raise RuntimeError(
+            f"{MOST_NESTED} jobs run within one another; does {kind} enqueue itself "
+            "without end? FORGE_JOBS_INLINE='off' leaves jobs in the queue"
+        )
+    token = _depth.set(depth)
+    try:
+        yield
+    finally:
+        _depth.reset(token)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Collection
 from contextvars import copy_context
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -39,6 +39,7 @@ from flask_forge_jobs.tasks.context import (
     entered_context,
     running_context,
 )
+from flask_forge_jobs.tasks.coroutines import run_coroutine
 from flask_forge_jobs.tasks.failures import (
     describe_failure,
     trace_of,
@@ -308,7 +309,7 @@ class Task(Generic[P, R]):
                 value: object = self.function(context, **arguments)
             else:
                 value = self.function(**arguments)
-            return _run_coroutine(value) if inspect.iscoroutine(value) else value
+            return run_coroutine(value) if inspect.iscoroutine(value) else value
         finally:
             leave()
 
@@ -381,13 +382,6 @@ def _name_of(function: Callable[..., Any]) -> str:
     if not isinstance(name, str) or name == "<lambda>":
         raise TypeError(f"{function!r} has no name of its own; give the task a kind")
     return name
-
-
-def _run_coroutine(coroutine: Coroutine[Any, Any, object]) -> object:
-    # Most workers never need it, and it is slow to import.
-    import asyncio
-
-    return asyncio.run(coroutine)
 
 
 def _storable(outcome: Dead | Throttled | Failed) -> Outcome:

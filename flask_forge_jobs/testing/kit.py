@@ -5,18 +5,27 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Collection, Coroutine, Iterable, Mapping
 from contextvars import copy_context
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any, Literal, ParamSpec, Self, TypeVar, cast, overload
+from typing import (
+    Any,
+    Literal,
+    ParamSpec,
+    Self,
+    TypeVar,
+    cast,
+    get_args,
+    overload,
+)
 
 from flask import Flask
 
-from flask_forge_jobs.config.database import DEFAULT_SOURCE
 from flask_forge_jobs.model.instants import from_micros
 from flask_forge_jobs.model.jobs import Job, JobFilter
 from flask_forge_jobs.model.payloads import load_text
 from flask_forge_jobs.runtime.inline import InlineWorker
 from flask_forge_jobs.runtime.runtime import QueueRuntime
-from flask_forge_jobs.state import ApplicationState, state_of
+from flask_forge_jobs.state import EXTENSION_NAME, ApplicationState, state_of
 from flask_forge_jobs.tasks.context import TaskContext
 from flask_forge_jobs.tasks.decorator import Task
 from flask_forge_jobs.tasks.outside import Outside
@@ -26,9 +35,9 @@ from flask_forge_jobs.testing.outcomes import RanJob
 
 P = ParamSpec("P")
 R = TypeVar("R")
-Mode = Literal["queued", "drain"]
+Mode = Literal["inline", "queued", "drain"]
 
-MODES = ("queued", "drain")
+MODES = get_args(Mode)
 # More at one go are taken for a task that enqueues itself without end.
 MOST_AT_ONCE = 1000
 _PAGE = 1000
@@ -46,7 +55,8 @@ class JobsKit:
         app: An application with ForgeJobs.
         mode: ``"queued"``: jobs wait until :meth:`drain` or for ever. ``"drain"``:
             after each request to the application what is due runs, as a worker would
-            run it.
+            run it. ``"inline"``: a job runs where it is enqueued, as under ``TESTING``
+            without the kit.
 
     Attributes:
         progress: What tasks have reported under :meth:`perform`, the latest last.
@@ -85,11 +95,17 @@ class JobsKit:
     def _take_over(self) -> None:
         before, self.app.testing = self.app.testing, True
         self._stack.callback(setattr, self.app, "testing", before)
-        storage, database = self._state.storage, self._state.database
-        if database.settings.is_memory or database.source == DEFAULT_SOURCE:
+        storage, settings = self._state.storage, self._state.database.settings
+        if settings.is_memory or settings.is_unnamed:
             storage.close()  # what is in memory is gone, a file is left for memory
         storage.open()
         self._stack.callback(storage.close)
+        self._state = replace(self._state, is_inline=lambda: self.mode == "inline")
+        extensions = self.app.extensions
+        self._stack.callback(
+            extensions.__setitem__, EXTENSION_NAME, extensions[EXTENSION_NAME]
+        )
+        extensions[EXTENSION_NAME] = self._state
         self._runtime = self._make_runtime(self._state)
         self._runtime.declare()
         (row,) = storage.database.look("now")
@@ -97,7 +113,7 @@ class JobsKit:
         self._outside = Outside(
             clock=self._state.clock,
             router=self._state.router,
-            enqueue=self._state.storage.jobs.enqueue,
+            enqueue=self._state.enqueue,
             rate_limits=storage.rate_limits,
         )
         self._drain_after_requests()
@@ -165,7 +181,7 @@ class JobsKit:
         self._runtime.declare()
         storage = self._state.storage
         storage.cron.fire_due(self._state.router)
-        worker = InlineWorker(self._runtime.plan)
+        worker = InlineWorker(self._runtime.plan, enqueue=self._state.enqueue)
         ran: list[RanJob] = []
         while run := worker.run_next(queues or self._queues()):
             ran.append(

@@ -50,6 +50,7 @@ def test_settings_have_the_documented_defaults() -> None:
         "FORGE_JOBS_SHUTDOWN_GRACE_S": 30.0,
         "FORGE_JOBS_CANCEL_GRACE_S": 10.0,
         "FORGE_JOBS_MIGRATE": True,
+        "FORGE_JOBS_INLINE": "auto",
     }
 
 
@@ -109,6 +110,7 @@ def test_from_mapping_takes_every_key() -> None:
             "FORGE_JOBS_SHUTDOWN_GRACE_S": 0,
             "FORGE_JOBS_CANCEL_GRACE_S": 0.5,
             "FORGE_JOBS_MIGRATE": False,
+            "FORGE_JOBS_INLINE": "off",
         }
     )
 
@@ -142,6 +144,7 @@ def test_from_mapping_takes_every_key() -> None:
         0.0,
         0.5,
         False,
+        "off",
     )
 
 
@@ -230,6 +233,7 @@ WRONG: list[tuple[str, list[object]]] = [
     ("SHUTDOWN_GRACE_S", ["", -1, 30_000, True, None]),
     ("CANCEL_GRACE_S", ["", -1, 10_000, True, None]),
     ("MIGRATE", ["", "no", 0, 1, None]),
+    ("INLINE", ["", "yes", True, False, 0, None]),
 ]
 
 

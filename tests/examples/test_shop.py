@@ -22,7 +22,11 @@ def make_shop(database_url: str, tmp_path: Path) -> Iterator[MakeShop]:
     made: list[Flask] = []
 
     def make(busy_for_s: float | None = None) -> Flask:
-        config = {"TESTING": True, "FORGE_JOBS_DATABASE_URL": database_url}
+        config = {
+            "TESTING": True,
+            "FORGE_JOBS_INLINE": "off",  # a worker runs them
+            "FORGE_JOBS_DATABASE_URL": database_url,
+        }
         app = create_app(
             config, instance_path=str(tmp_path / "instance"), busy_for_s=busy_for_s
         )
@@ -109,7 +113,8 @@ def test_two_shops_in_one_process_do_not_meet(
 ) -> None:
     """They share the tasks, and nothing else."""
     shop = make_shop()
-    other = create_app({"TESTING": True}, instance_path=str(tmp_path / "other"))
+    config = {"TESTING": True, "FORGE_JOBS_INLINE": "off"}
+    other = create_app(config, instance_path=str(tmp_path / "other"))
     shop.test_client().post("/orders/1")
     other.test_client().post("/orders/2")
 

@@ -203,7 +203,7 @@ def test_a_request_in_drain_mode_runs_what_it_enqueued_once_it_is_over(
 
 
 def test_a_mode_that_is_none_is_refused(app: Flask) -> None:
-    with pytest.raises(ValueError, match="'later' is not one of queued"):
+    with pytest.raises(ValueError, match="'later' is not one of inline"):
         JobsKit(app, "later")  # type: ignore[arg-type]  # what is tested
 
 
