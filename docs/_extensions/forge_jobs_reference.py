@@ -163,8 +163,10 @@ def walk(
     if not isinstance(command, click.Group):
         yield names, command
         return
-    for name in sorted(command.commands):
-        yield from walk(command.commands[name], (*names, name))
+    context = click.Context(command)
+    for name in command.list_commands(context):
+        if found := command.get_command(context, name):
+            yield from walk(found, (*names, name))
 
 
 def summary(function: Callable[..., object]) -> str:

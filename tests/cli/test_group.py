@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import click
 import pytest
 from flask import Flask
 
@@ -26,5 +27,12 @@ def test_every_command_has_help(arguments: list[str]) -> None:
     assert "Usage:" in result.output
 
 
-def test_group_holds_the_worker_and_the_database() -> None:
-    assert {"worker", "db"} <= set(forge_jobs_group.commands)
+def test_a_command_is_found_by_its_name() -> None:
+    context = click.Context(forge_jobs_group)
+    names = forge_jobs_group.list_commands(context)
+
+    found = [forge_jobs_group.get_command(context, name) for name in names]
+
+    assert names == ["audit", "db", "token", "worker"]
+    assert [each.name for each in found if each is not None] == names
+    assert forge_jobs_group.get_command(context, "nowhere") is None
