@@ -33,7 +33,7 @@ from flask_forge_jobs.tasks.context import TaskContext
 from flask_forge_jobs.tasks.decorator import Task
 from flask_forge_jobs.tasks.options import JobOptions
 from flask_forge_jobs.tasks.outside import Outside
-from flask_forge_jobs.tasks.registering import TaskDecorator
+from flask_forge_jobs.tasks.registering import TaskDecorator, TaskRouter
 from flask_forge_jobs.tasks.registry import TaskRegistry
 from flask_forge_jobs.tasks.routing import DefaultRouter, Router
 from flask_forge_jobs.tasks.schedules import CronDecorator
@@ -51,8 +51,8 @@ class ForgeJobs:
 
     Args:
         app: Passed on to :meth:`init_app`.
-        router: Names the queue of a kind that is enqueued without one; sends everything
-            to ``default`` by default.
+        router: Names the queue of a kind that is enqueued without one and whose task
+            names none; sends everything to ``default`` by default.
         clock: Source of time; the system's by default.
         paths: Directories of ``queue_database.toml`` and of the SQLite file; the
             application's instance folder for both by default.
@@ -74,7 +74,9 @@ class ForgeJobs:
         open_to_loopback: bool = False,
     ) -> None:
         self.registry = TaskRegistry()
-        self._router = DefaultRouter() if router is None else router
+        self._router = TaskRouter(
+            self.registry, DefaultRouter() if router is None else router
+        )
         self._clock = clock or SystemClock()
         self._paths = paths
         self._database = database
@@ -404,7 +406,8 @@ class ForgeJobs:
         """Store up to 10,000 jobs, all or none.
 
         Args:
-            jobs: Such as ``send_welcome.job(user_id=n) for n in user_ids``.
+            jobs: Such as ``send_welcome.job(user_id=n) for n in user_ids``. The router
+                is asked for those that name no queue.
             connection: Store them in this connection's transaction; see
                 :meth:`enqueue`.
 

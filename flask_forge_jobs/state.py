@@ -61,7 +61,8 @@ class ApplicationState:
 
         Errors as for :meth:`.JobQueue.enqueue`; inline, whatever the task raises.
         """
-        result = self.storage.jobs.enqueue(job, connection=connection)
+        routed = job.routed(self.router)
+        result = self.storage.jobs.enqueue(routed, connection=connection)
         if connection is None and self.is_inline():
             self.run_inline([result])
         return result
@@ -73,7 +74,8 @@ class ApplicationState:
 
         The first that fails ends it; the others wait.
         """
-        results = self.storage.jobs.enqueue_many(jobs, connection=connection)
+        routed = [job.routed(self.router) for job in jobs]
+        results = self.storage.jobs.enqueue_many(routed, connection=connection)
         if connection is None and self.is_inline():
             self.run_inline(results)
         return results

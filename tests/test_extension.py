@@ -448,6 +448,30 @@ def test_router_chooses_for_both_ways_of_enqueueing(tmp_path: Path) -> None:
         assert forge.enqueue("other").queue_name == "default"
 
 
+def test_router_is_asked_for_new_jobs_that_name_no_queue(tmp_path: Path) -> None:
+    app = make_app(tmp_path)
+    forge = ForgeJobs(app, router=KindPrefixRouter())
+
+    @forge.task(queue="mail")
+    def send() -> None: ...
+
+    with app.app_context(), contextlib.closing(forge.storage):
+        stored = forge.enqueue_many(
+            [
+                NewJob("gh_sync"),
+                NewJob("gh_sync", queue_name="here"),
+                NewJob("other"),
+                NewJob("send"),
+                send.job(),
+            ]
+        )
+        results = [state_of(app).runtime(1).enqueue(NewJob("gh_sync")), *stored]
+
+    assert [result.queue_name for result in results] == [
+        "gh", "gh", "here", "default", "mail", "mail",
+    ]  # fmt: skip
+
+
 def test_two_applications_keep_their_jobs_apart(tmp_path: Path) -> None:
     forge = ForgeJobs()
 

@@ -129,7 +129,7 @@ def enqueue(
         QueueNotFoundError: The queue is unknown, and queues are strict.
         QueueFullError: Too many jobs wait in it.
     """
-    admission.check(storage, [job.queue_name])
+    admission.check(storage, [job.queue])
     return storage.jobs.enqueue(job, key, most_waiting=admission.most_waiting)
 
 
@@ -172,7 +172,7 @@ def enqueue_many(
     key: RequestKey | None = None,
 ) -> EnqueueReport:
     """Add jobs in one transaction, all or none, each as :func:`enqueue` would."""
-    admission.check(storage, [job.queue_name for job in jobs])
+    admission.check(storage, [job.queue for job in jobs])
     results = storage.jobs.enqueue_many(jobs, key, most_waiting=admission.most_waiting)
     return EnqueueReport(results)
 

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -24,6 +24,7 @@ from flask_forge_jobs.model.bounds import (
 from flask_forge_jobs.model.dedupe_keys import stored_key
 from flask_forge_jobs.model.instants import MAX_INSTANT_US, from_micros, to_micros
 from flask_forge_jobs.model.payloads import canonical
+from flask_forge_jobs.model.queues import DEFAULT_QUEUE
 
 DEFAULT_MAX_ATTEMPTS = 5
 MAX_ATTEMPTS_RANGE = (1, 1000)
@@ -76,7 +77,8 @@ class NewJob:
         payload: Any JSON value; a text is taken for the JSON text of one, so that the
             value ``"hello"`` is written ``'"hello"'``. The field holds canonical JSON
             text. An empty object by default.
-        queue_name: Queue to wait in, 1 to 128 characters.
+        queue_name: Queue to wait in, 1 to 128 characters. None leaves the choice to
+            whoever enqueues the job: a router, or the storage, which takes ``default``.
         priority: Lower runs first; a signed 32-bit number.
         max_attempts: How often the job may run, 1 to 1000.
         dedupe_key: While an unfinished job holds the key, enqueueing it again returns
@@ -100,7 +102,7 @@ class NewJob:
 
     kind: str
     payload: Any = EMPTY_PAYLOAD
-    queue_name: str = "default"
+    queue_name: str | None = None
     priority: int = 0
     max_attempts: int = DEFAULT_MAX_ATTEMPTS
     dedupe_key: str | None = None
@@ -115,7 +117,8 @@ class NewJob:
     def __post_init__(self) -> None:
         """Check every field against its bounds."""
         check_kind(self.kind)
-        check_queue_name(self.queue_name)
+        if self.queue_name is not None:
+            check_queue_name(self.queue_name)
         check_integer("priority", self.priority, *PRIORITY_RANGE)
         check_integer("max_attempts", self.max_attempts, *MAX_ATTEMPTS_RANGE)
         if self.dedupe_key is not None:
@@ -138,11 +141,16 @@ class NewJob:
         _check_payload(self.payload)
 
     @property
+    def queue(self) -> str:
+        """The queue that it waits in once it is stored as it is."""
+        return self.queue_name or DEFAULT_QUEUE
+
+    @property
     def stored_key(self) -> str | None:
         """The dedupe key as it is stored."""
         if self.dedupe_key is None:
             return None
-        owner = self.queue_name if self.is_key_of_queue else None
+        owner = self.queue if self.is_key_of_queue else None
         return stored_key(self.dedupe_key, owner)
 
     @classmethod
@@ -185,10 +193,31 @@ class NewJob:
             InvalidInputError: It is too long.
         """
         _check_payload(payload)
+        job = self._copy()
+        _write_payload(job, payload)
+        return job
+
+    def routed(self, router: Callable[[str], str]) -> NewJob:
+        """Return the same job with a queue to wait in.
+
+        Args:
+            router: Names the queue of a kind; asked when the job names none.
+
+        Raises:
+            InvalidInputError: The router's answer is no name of a queue.
+        """
+        if self.queue_name is not None:
+            return self
+        queue_name = router(self.kind)
+        check_queue_name(queue_name)
+        job = self._copy()
+        _write_queue_name(job, queue_name)
+        return job
+
+    def _copy(self) -> NewJob:
         job = object.__new__(NewJob)
         for read, write in _NEW_JOB_FIELDS:
             write(job, read(self))
-        _write_payload(job, payload)
         return job
 
 
@@ -196,6 +225,7 @@ class NewJob:
 _slots = [getattr(NewJob, each.name) for each in fields(NewJob)]
 _NEW_JOB_FIELDS = [(slot.__get__, slot.__set__) for slot in _slots]
 _write_payload = vars(NewJob)["payload"].__set__
+_write_queue_name = vars(NewJob)["queue_name"].__set__
 
 
 def _check_payload(payload: str) -> None:

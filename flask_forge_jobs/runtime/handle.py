@@ -251,8 +251,8 @@ class RuntimeHandle:
         return False
 
     def enqueue(self, job: NewJob) -> EnqueueResult:
-        """Store a job; see :meth:`JobQueue.enqueue`."""
-        return self.storage.jobs.enqueue(job)
+        """Store a job; see :meth:`QueueRuntime.enqueue`."""
+        return self._plan.enqueue(job)
 
     def shutdown_graceful(self, timeout_s: float = DEFAULT_SHUTDOWN_S) -> bool:
         """Stop: finish what runs, give back the rest, leave no trace.

@@ -9,6 +9,7 @@ from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.errors import ConfigurationError
 from flask_forge_jobs.ids import UlidGenerator
 from flask_forge_jobs.model.bounds import check_queue_name
+from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
 from flask_forge_jobs.runtime.execution import (
     Report,
     Runner,
@@ -42,7 +43,7 @@ class RuntimePlan:
         clock: Source of time.
         ids: Mints the id of this process.
         jitter: Returns a number in [0, 1) that spreads retries; None spreads nothing.
-        router: Names the queue of a kind for cron schedules that name none.
+        router: Names the queue of a kind for jobs and cron schedules that name none.
         queue_names: The queues to serve.
         worker_name: A label for this process.
         parent_pid: The process that has to be the parent for this one to claim; None
@@ -68,6 +69,15 @@ class RuntimePlan:
     application: str | None = None
     task_command: tuple[str, ...] = ()
     mask: Mask = mask_known
+
+    def enqueue(self, job: NewJob) -> EnqueueResult:
+        """Store a job, in the queue that the router names if it names none itself.
+
+        Raises:
+            InvalidInputError: The router's answer is no name of a queue.
+            StorageError: And the others of :meth:`.JobQueue.enqueue`.
+        """
+        return self.storage.jobs.enqueue(job.routed(self.router))
 
     def check(self) -> None:
         """Check what was declared, before anything is stored.
@@ -99,7 +109,7 @@ class RuntimePlan:
             scope=self.scope,
             host_id=host_id,
             clock=self.clock,
-            enqueue=enqueue or self.storage.jobs.enqueue,
+            enqueue=enqueue or self.enqueue,
             rate_limits=self.storage.rate_limits,
             seats=seats,
             mask=self.mask,

@@ -43,8 +43,8 @@ class QueueRuntime:
         clock: Source of time.
         ids: Mints the id of this process.
         jitter: Returns a number in [0, 1) that spreads retries; None spreads nothing.
-        router: Names the queue of a kind for cron schedules that name none; sends
-            everything to ``default`` by default.
+        router: Names the queue of a kind for jobs and cron schedules that name none;
+            sends everything to ``default`` by default.
         mask: Masks the secrets in what a task raises before it is stored and logged;
             masks the keys of ``FORGE_JOBS_REDACT_DEFAULT_KEYS`` by default.
     """
@@ -120,8 +120,13 @@ class QueueRuntime:
         return self.plan.storage.queues.ensure(name, max_workers)
 
     def enqueue(self, job: NewJob) -> EnqueueResult:
-        """Store a job; see :meth:`JobQueue.enqueue`."""
-        return self.plan.storage.jobs.enqueue(job)
+        """Store a job, in the queue that the router names if it names none itself.
+
+        Raises:
+            InvalidInputError: The router's answer is no name of a queue.
+            StorageError: And the others of :meth:`.JobQueue.enqueue`.
+        """
+        return self.plan.enqueue(job)
 
     def start(self) -> RuntimeHandle:
         """Start serving the declared queues.

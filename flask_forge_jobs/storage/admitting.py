@@ -52,11 +52,11 @@ def admit(
         for name in sorted(bounds):
             transaction.all("lock_queue", name=name)
     # Whether a job with a key is new shows only when it is stored.
-    coming = Counter(job.queue_name for job in jobs if job.dedupe_key is None)
+    coming = Counter(job.queue for job in jobs if job.dedupe_key is None)
     for name in sorted(bounds.keys() & coming.keys()):
         _require_room(transaction, name, bounds[name] - coming[name])
     results = store()
-    keyed = {job.queue_name for job in jobs if job.dedupe_key is not None}
+    keyed = {job.queue for job in jobs if job.dedupe_key is not None}
     new = {each.queue_name for each in results if not each.is_deduped}
     for name in sorted(bounds.keys() & keyed & new):
         _require_room(transaction, name, bounds[name])

@@ -74,11 +74,11 @@ class Enqueuer:
     ) -> EnqueueResult:
         parameters = _parameters(job, job_id)
         is_simple = job.dedupe_for is None and most_waiting is None
-        if is_simple and self._queues.is_open(job.queue_name):
+        if is_simple and self._queues.is_open(job.queue):
             due_us = self._store_alone(job, parameters)
             if due_us is not None:
                 return _new(job, job_id, due_us)
-        names = [job.queue_name]
+        names = [job.queue]
         queues = self._queues.look_up(names)
         bounds = tightened(queues.bounds, names, most_waiting)
 
@@ -94,7 +94,7 @@ class Enqueuer:
 
     def _store_alone(self, job: NewJob, parameters: dict[str, Parameter]) -> int | None:
         """Store a job by a commit of its own; None when its key is held."""
-        queue_name = job.queue_name
+        queue_name = job.queue
         if job.dedupe_key is None and job.job_id is None:
             adds(str(parameters["id"]))
         due_us = _due(self._database.single("enqueue", **parameters))
@@ -110,7 +110,7 @@ class Enqueuer:
     ) -> list[EnqueueResult]:
         """Store jobs, all or none; see :meth:`JobQueue.enqueue_many`."""
         ids = self._ids_of(jobs)
-        names = sorted({job.queue_name for job in jobs})
+        names = sorted({job.queue for job in jobs})
         queues = self._queues.look_up(names)
         bounds = tightened(queues.bounds, names, most_waiting)
 
@@ -144,7 +144,7 @@ class Enqueuer:
     ) -> list[EnqueueResult]:
         """Store jobs in a caller's transaction; see :meth:`JobQueue.enqueue`."""
         ids = self._ids_of(jobs)
-        names = sorted({job.queue_name for job in jobs})
+        names = sorted({job.queue for job in jobs})
 
         def work(transaction: Transaction) -> list[EnqueueResult]:
             # Not remembered as known: the caller may roll the registration back.
@@ -197,7 +197,7 @@ class Enqueuer:
                 if found is not None:
                     _take_back(transaction, job_id)
                     return found
-                transaction.wake(job.queue_name)
+                transaction.wake(job.queue)
                 return _new(job, job_id, due_us, created)
             found = _find(transaction, job, job_id)
             if found is not None and not _may_replace(job, found):
@@ -212,7 +212,7 @@ class Enqueuer:
         created: set[str],
     ) -> list[EnqueueResult]:
         pairs = list(zip(jobs, ids, strict=True))
-        for queue_name in {job.queue_name for job in jobs}:
+        for queue_name in {job.queue for job in jobs}:
             transaction.wake(queue_name)
         # Only a repeated unit can meet an id of its own, and only a key another job;
         # what hardly any job has stays out of the rows that are added fastest.
@@ -269,7 +269,7 @@ def _once(
 def _parameters(job: NewJob, job_id: str) -> dict[str, Parameter]:
     return {
         "id": job_id,
-        "queue_name": job.queue_name,
+        "queue_name": job.queue,
         "kind": job.kind,
         "payload": job.payload,
         "priority": job.priority,
@@ -310,7 +310,7 @@ def _due_us(job: NewJob, now_us: int) -> int:
 def _row(job: NewJob, job_id: str, due_us: int, now_us: int) -> tuple[Parameter, ...]:
     return (
         job_id,
-        job.queue_name,
+        job.queue,
         job.kind,
         job.payload,
         job.priority,
@@ -359,11 +359,11 @@ def _new(
     return EnqueueResult(
         job_id,
         False,  # is_deduped
-        job.queue_name,
+        job.queue,
         job.kind,
         JobStatus.PENDING,
         due_us,
-        job.queue_name in created,
+        job.queue in created,
     )
 
 

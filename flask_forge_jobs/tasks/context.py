@@ -85,7 +85,11 @@ class TaskContext:
         self.progress_sink(dump(value, "progress", MAX_PROGRESS_BYTES))
 
     def enqueue(self, job: NewJob) -> EnqueueResult:
-        """Store a follow-up job; errors as for :meth:`JobQueue.enqueue`."""
+        """Store a follow-up job.
+
+        The application's router is asked when the job names no queue; errors as for
+        :meth:`QueueRuntime.enqueue`.
+        """
         return self.enqueue_job(job)
 
     def rate_limit(self, scope: str, tokens: int = 1) -> None:

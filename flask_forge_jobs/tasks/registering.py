@@ -1,4 +1,4 @@
-"""What ``@forge.task(...)`` returns."""
+"""What ``@forge.task(...)`` returns, and what its tasks say about their queues."""
 
 from __future__ import annotations
 
@@ -14,6 +14,25 @@ from flask_forge_jobs.tasks.routing import Router
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+class TaskRouter:
+    """Sends a kind to the queue of its task, and what has none to the router's.
+
+    Args:
+        registry: Kind to task.
+        router: Names the queue of every other kind.
+    """
+
+    def __init__(self, registry: TaskRegistry, router: Router) -> None:
+        self._registry = registry
+        self._router = router
+
+    def __call__(self, kind: str) -> str:
+        """Return the queue's name."""
+        task = self._registry.get(kind)
+        chosen = task.defaults.queue if isinstance(task, Task) else None
+        return self._router(kind) if chosen is None else chosen
 
 
 class TaskDecorator:

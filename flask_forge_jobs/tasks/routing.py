@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -44,7 +45,13 @@ class KindPrefixRouter:
         return self._queues.get(prefix, DEFAULT_QUEUE) if separator else DEFAULT_QUEUE
 
 
-def queues_from_env(environ: Mapping[str, str]) -> list[str]:
-    """Return the queues named in ``FORGE_QUEUES``, trimmed and without blanks."""
-    names = environ.get(QUEUES_VARIABLE, "").split(",")
+def queues_from_env(environ: Mapping[str, str] | None = None) -> list[str]:
+    """Return the queues named in ``FORGE_QUEUES``, trimmed and without blanks.
+
+    Args:
+        environ: Where to look; the process's environment by default.
+    """
+    names = (
+        (os.environ if environ is None else environ).get(QUEUES_VARIABLE, "").split(",")
+    )
     return [name.strip() for name in names if name.strip()]

@@ -439,9 +439,7 @@ def test_a_key_of_a_queue_meets_only_others_of_that_queue(
 
     assert len(set(ids)) == len(jobs)
     assert [store(storage, job) for job in jobs] == [
-        EnqueueResult(
-            job_id, True, job.queue_name, "noop", JobStatus.PENDING, at_us, False
-        )
+        EnqueueResult(job_id, True, job.queue, "noop", JobStatus.PENDING, at_us, False)
         for job_id, job in zip(ids, jobs, strict=True)
         for at_us in [to_micros(storage.job_reader.get(job_id).scheduled_at)]
     ]

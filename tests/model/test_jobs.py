@@ -21,9 +21,29 @@ NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 def test_new_job_has_the_defaults_of_the_contract() -> None:
     job = NewJob("send")
 
-    assert (job.payload, job.queue_name, job.priority) == ("{}", "default", 0)
+    assert (job.payload, job.queue_name, job.queue, job.priority) == (
+        "{}",
+        None,
+        "default",
+        0,
+    )
     assert (job.max_attempts, job.dedupe_key, job.run_at) == (5, None, None)
     assert job.timeout_s is None
+
+
+def test_a_job_without_a_queue_takes_the_routers() -> None:
+    payload = '{"a":1}'
+    job = NewJob("send", payload, priority=7)
+    named = NewJob("send", queue_name="mail")
+
+    routed = job.routed(lambda kind: f"{kind}-queue")
+
+    assert routed == NewJob("send", payload, priority=7, queue_name="send-queue")
+    assert job.queue_name is None
+    assert named.routed(lambda _: "other") is named
+    with pytest.raises(InvalidInputError) as raised:
+        job.routed(lambda _: "a,b")
+    assert raised.value.field == "queue_name"
 
 
 @pytest.mark.parametrize(
@@ -62,7 +82,7 @@ def test_new_job_takes_values_at_their_bounds(field: str, value: Any) -> None:
         ("kind", 7),
         ("queue_name", ""),
         ("queue_name", "a,b"),
-        ("queue_name", None),
+        ("queue_name", 7),
         ("priority", 2**31),
         ("priority", -(2**31) - 1),
         ("priority", True),

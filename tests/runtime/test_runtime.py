@@ -47,6 +47,7 @@ from flask_forge_jobs.storage.job_queue import JobQueue
 from flask_forge_jobs.tasks.bundled.noop_echo import NoopEcho
 from flask_forge_jobs.tasks.cancellation import CancelReason
 from flask_forge_jobs.tasks.registry import TaskRegistry
+from flask_forge_jobs.tasks.routing import KindPrefixRouter
 from tests.support.jobs import having, revive_all
 from tests.support.runtimes import (
     LIMIT_S,
@@ -345,6 +346,33 @@ def test_a_task_can_enqueue_follow_up_jobs(storage: Storage) -> None:
     with running(storage, tasks):
         wait_for_status(storage, add(storage, "first"), JobStatus.DONE)
         wait_for_status(storage, followers[0], JobStatus.DONE)
+
+
+def test_the_router_is_asked_for_jobs_that_name_no_queue(storage: Storage) -> None:
+    followers: list[str] = []
+
+    def work(context: Any) -> Done:
+        followers.append(context.enqueue(NewJob("gh_follow")).id)
+        return Done()
+
+    runtime = QueueRuntime(
+        storage,
+        registry_of(QuickTask("slack_ask", work), QuickTask("gh_follow")),
+        router=KindPrefixRouter(),
+        threads=1,
+    ).with_queues(["slack", "gh"])
+    first = runtime.enqueue(NewJob("slack_ask"))
+    assert first.queue_name == "slack"
+    assert runtime.enqueue(NewJob("slack_ask", queue_name="idle")).queue_name == "idle"
+    handle = runtime.start()
+    try:
+        assert handle.enqueue(NewJob("gh_follow")).queue_name == "gh"
+        wait_for_status(storage, first.id, JobStatus.DONE)
+        follower = wait_for_status(storage, followers[0], JobStatus.DONE)
+    finally:
+        handle.shutdown_graceful()
+
+    assert follower.queue_name == "gh"
 
 
 def test_the_registry_shows_what_a_slot_does(storage: Storage, held: HeldTask) -> None:

@@ -25,7 +25,7 @@ class Outbox:
         return EnqueueResult(
             id=f"job-{len(self.jobs)}",
             is_deduped=False,
-            queue_name=job.queue_name,
+            queue_name=job.queue,
             kind=job.kind,
             status=JobStatus.PENDING,
             scheduled_at_us=0,

@@ -182,7 +182,7 @@ def test_enqueue_stores_the_arguments_by_name(
     result = make_task(send).enqueue(7, loud=True)
 
     assert result.id == "job-1"
-    assert outbox.jobs == [NewJob("send", '{"user_id":7,"loud":true}')]
+    assert outbox.jobs == [NewJob("send", '{"user_id":7,"loud":true}', "default")]
 
 
 def test_enqueue_takes_the_defaults_of_the_task(

@@ -52,3 +52,14 @@ def test_queues_from_env_trims_and_drops_blanks(
     environ = {} if value is None else {"FORGE_QUEUES": value}
 
     assert queues_from_env(environ) == queues
+
+
+def test_queues_from_env_looks_in_the_environment_by_default(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("FORGE_QUEUES", raising=False)
+    assert queues_from_env() == []
+
+    monkeypatch.setenv("FORGE_QUEUES", "mail, gh")
+
+    assert queues_from_env() == ["mail", "gh"]
