@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 if sys.platform == "win32":
     raise ImportError(
@@ -15,7 +17,7 @@ from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.auth.principal import Principal
 from flask_forge_jobs.auth.tokens import TokenSet
 from flask_forge_jobs.config.database import DatabaseSettings
-from flask_forge_jobs.config.paths import QueuePaths
+from flask_forge_jobs.config.paths import EnvironmentPaths, QueuePaths
 from flask_forge_jobs.errors import (
     AlreadyRunningError,
     ConfigurationError,
@@ -36,6 +38,8 @@ from flask_forge_jobs.errors import (
     RateLimitedError,
     RateLimitNotFoundError,
     RequestKeyReusedError,
+    ScheduleExistsError,
+    ScheduleNotFoundError,
     SchemaTooNewError,
     StaleSettingsError,
     StorageBusyError,
@@ -45,12 +49,16 @@ from flask_forge_jobs.errors import (
     StorageUnavailableError,
 )
 from flask_forge_jobs.extension import ForgeJobs
-from flask_forge_jobs.model.jobs import EnqueueResult, JobStatus, NewJob
+from flask_forge_jobs.handlers.bulk import BulkLimits
+from flask_forge_jobs.handlers.redaction import Redactor
+from flask_forge_jobs.model.cron_expression import parse_cron
+from flask_forge_jobs.model.jobs import EnqueueResult, JobFilter, JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import Dead, Done, PutOff, Throttled
 from flask_forge_jobs.runtime.handle import RuntimeHandle
 from flask_forge_jobs.runtime.runtime import QueueRuntime
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.connect import DatabaseConfig, open_storage
+from flask_forge_jobs.tasks.bundled.noop_echo import NoopEcho
 from flask_forge_jobs.tasks.cancellation import (
     CancelledError,
     CancelReason,
@@ -66,15 +74,28 @@ from flask_forge_jobs.tasks.routing import (
     queues_from_env,
 )
 
+if TYPE_CHECKING:
+    from flask_forge_jobs.runtime.once import (
+        cron_tick_once,
+        fold_metrics_once,
+        reap_once,
+        rebalance_once,
+    )
+    from flask_forge_jobs.tasks.bundled.child_pool import ChildPool
+    from flask_forge_jobs.tasks.bundled.cmd_exec import CmdExec
+
 # The build reads it from here, without an import.
 __version__ = "0.1.0"
 
 __all__ = [
     "AlreadyRunningError",
     "BlueprintOptions",
+    "BulkLimits",
     "CancelReason",
     "CancelToken",
     "CancelledError",
+    "ChildPool",
+    "CmdExec",
     "ConfigurationError",
     "ConflictError",
     "CountDiffersError",
@@ -86,15 +107,18 @@ __all__ = [
     "Done",
     "DuplicateJobError",
     "EnqueueResult",
+    "EnvironmentPaths",
     "ForgeJobs",
     "ForgeJobsError",
     "InvalidInputError",
+    "JobFilter",
     "JobNotFoundError",
     "JobStateError",
     "JobStatus",
     "KindPrefixRouter",
     "MigrationError",
     "NewJob",
+    "NoopEcho",
     "NotFoundError",
     "Permission",
     "Principal",
@@ -107,9 +131,12 @@ __all__ = [
     "QueueRuntime",
     "RateLimitNotFoundError",
     "RateLimitedError",
+    "Redactor",
     "RequestKeyReusedError",
     "Router",
     "RuntimeHandle",
+    "ScheduleExistsError",
+    "ScheduleNotFoundError",
     "SchemaTooNewError",
     "StaleSettingsError",
     "Storage",
@@ -124,7 +151,38 @@ __all__ = [
     "Throttled",
     "TokenSet",
     "create_blueprint",
+    "cron_tick_once",
     "current_job",
+    "fold_metrics_once",
     "open_storage",
+    "parse_cron",
     "queues_from_env",
+    "reap_once",
+    "rebalance_once",
 ]
+
+# What few programs need is imported when it is asked for: every ``flask`` command pays
+# for the rest.
+_LATER = {
+    "ChildPool": "flask_forge_jobs.tasks.bundled.child_pool",
+    "CmdExec": "flask_forge_jobs.tasks.bundled.cmd_exec",
+    "cron_tick_once": "flask_forge_jobs.runtime.once",
+    "fold_metrics_once": "flask_forge_jobs.runtime.once",
+    "reap_once": "flask_forge_jobs.runtime.once",
+    "rebalance_once": "flask_forge_jobs.runtime.once",
+}
+
+
+if not TYPE_CHECKING:  # else any name would do for a type checker
+
+    def __getattr__(name: str) -> Any:
+        """Import a public name that is not there yet."""
+        if name not in _LATER:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = globals()[name] = getattr(import_module(_LATER[name]), name)
+        return value
+
+
+def __dir__() -> list[str]:
+    """Return the names that are there and those that will be."""
+    return sorted({*globals(), *_LATER})

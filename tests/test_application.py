@@ -363,6 +363,7 @@ print(json.dumps({
     "descriptors": sorted(set(os.listdir("/dev/fd")) - before),
     "threads": threading.active_count(),
     "drivers": sorted({"psycopg2", "gunicorn"} & set(sys.modules)),
+    "later": sorted(set(flask_forge_jobs._LATER.values()) & set(sys.modules)),
     "instance": os.path.exists(sys.argv[1]),
 }))
 """
@@ -380,5 +381,6 @@ print(json.dumps({
         "descriptors": [],
         "threads": 1,
         "drivers": [],
+        "later": [],
         "instance": False,
     }

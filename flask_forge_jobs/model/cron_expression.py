@@ -113,6 +113,20 @@ class CronExpression:
         )
 
 
+def parse_cron(cron_expr: str) -> CronExpression:
+    """Return what matches a cron expression, field by field.
+
+    Args:
+        cron_expr: 1 to 255 characters: five, six or seven fields, or a shorthand such
+            as ``@daily``.
+
+    Raises:
+        InvalidInputError: It does not parse; the error's field is ``cron_expr``, its
+            message names the part and the bound.
+    """
+    return CronExpression.parse(cron_expr)
+
+
 @dataclass(frozen=True, slots=True)
 class _Field:
     """What may stand in one field."""

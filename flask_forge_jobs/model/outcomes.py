@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 CANCELLED_MESSAGE = "cancelled by user"
 REAPED_MESSAGE = "reaped after stale heartbeat"
+SUPERSEDED_MESSAGE = "superseded by active sibling"
 # A job whose process dies this often is not tried again (the poison-pill limit).
 MAX_CRASHES = 3
 # A job that is throttled this often in a row counts as failed, else one that always is

@@ -36,6 +36,26 @@ def pause_until(next_s: float | None) -> float:
     return min(max(next_s, SHORTEST_PAUSE_S), LONGEST_PAUSE_S)
 
 
+def without_failures(router: Callable[[str], str]) -> Callable[[str], str]:
+    """Return a router whose failure is a fault of the schedule that asks it.
+
+    It must not keep other schedules from firing.
+
+    Args:
+        router: An application's own code.
+    """
+
+    def route(kind: str) -> str:
+        try:
+            return router(kind)
+        except Exception as error:
+            raise InvalidInputError(
+                "queue_name", f"the router failed for {shown(kind)}: {error!r}"
+            ) from error
+
+    return route
+
+
 class Scheduler(Service):
     """Fires what is due.
 
@@ -57,7 +77,7 @@ class Scheduler(Service):
         super().__init__("cron", LONGEST_PAUSE_S, clock=clock)
         self._cron = cron
         self._leader = leader
-        self._router = router
+        self._route = without_failures(router)
         self._next_pause_s = LONGEST_PAUSE_S
 
     def tick(self) -> None:
@@ -70,15 +90,6 @@ class Scheduler(Service):
             logger.debug("cron: %s", report)
             ahead = self._cron.ahead()
         self._next_pause_s = pause_until(ahead.next_s if is_leader else None)
-
-    def _route(self, kind: str) -> str:
-        """Ask the router; its failure must not keep other schedules from firing."""
-        try:
-            return self._router(kind)
-        except Exception as error:  # an application's own code
-            raise InvalidInputError(
-                "queue_name", f"the router failed for {shown(kind)}: {error!r}"
-            ) from error
 
     def pause_s(self) -> float:
         """Sleep until the next firing."""

@@ -137,9 +137,24 @@ class MetricsUpkeep(Service):
 
     def tick(self) -> None:
         """Fold and prune once."""
-        # Figures that are folded too early are written again and count twice, so one
-        # clock that is ahead must not decide.
-        now_us = min(self._clock.now_us(), self._metrics.now_us())
-        self._metrics.fold(now_us)
-        self._metrics.prune(now_us)
-        self._samples.prune(now_us)
+        fold_metrics(self._metrics, self._samples, self._clock)
+
+
+def fold_metrics(
+    metrics: MetricStore, samples: SampleStore, clock: Clock
+) -> tuple[int, int]:
+    """Merge the figures of all processes and drop old ones.
+
+    Args:
+        metrics: Is merged and pruned.
+        samples: Is pruned.
+        clock: Tells what is old.
+
+    Returns:
+        How many rows were merged, and how many were dropped.
+    """
+    # Figures that are folded too early are written again and count twice, so one
+    # clock that is ahead must not decide.
+    now_us = min(clock.now_us(), metrics.now_us())
+    merged = metrics.fold(now_us)
+    return merged, metrics.prune(now_us) + samples.prune(now_us)

@@ -14,6 +14,7 @@ from flask_forge_jobs.model.bulk import APPLIES_TO, JobAction, Skip, SkipReason
 from flask_forge_jobs.model.dedupe_keys import MARK
 from flask_forge_jobs.model.error_history import append_entry
 from flask_forge_jobs.model.jobs import JobStatus
+from flask_forge_jobs.model.outcomes import SUPERSEDED_MESSAGE
 from flask_forge_jobs.storage.database import (
     Row,
     Transaction,
@@ -84,6 +85,18 @@ def cancel_waiting(
         for job_id, attempts, history in found
     )
     return _ids(transaction.all("cancel_waiting", rows=rows))
+
+
+def end_superseded(transaction: Transaction, *, at_us: int, limit: int) -> list[str]:
+    """End failed jobs whose dedupe key another unfinished job holds.
+
+    Args:
+        transaction: An open transaction.
+        at_us: Stamp of the entry in the history, microseconds since the epoch.
+        limit: At most so many.
+    """
+    ids = _ids(transaction.all("superseded", limit=limit))
+    return cancel_waiting(transaction, ids, message=SUPERSEDED_MESSAGE, at_us=at_us)
 
 
 def run_now(transaction: Transaction, ids: Sequence[str]) -> list[str]:

@@ -273,6 +273,29 @@ class JobAdmin:
 
     # -- upkeep --------------------------------------------------------------------
 
+    def cleanup_superseded_retries(self) -> int:
+        """End failed jobs whose dedupe key another unfinished job holds.
+
+        The unique index of the keys lets no such jobs come into being. This repairs
+        rows that were brought in while it was dropped, so that it can be made again: of
+        several with one key a pending or running one stays, else the newest that
+        failed. The others end ``dead`` with ``superseded by active sibling`` as their
+        last error and in their history.
+
+        Returns:
+            How many jobs ended.
+        """
+        ended = 0
+        while True:
+            found = self._pace.write(
+                lambda transaction: changing.end_superseded(
+                    transaction, at_us=self._clock.now_us(), limit=BATCH
+                )
+            )
+            ended += len(found)
+            if len(found) < BATCH:
+                return ended
+
     def fold_counts(self, worthwhile: int = FOLD_ROWS) -> None:
         """Merge the appended changes of the counts; cheap, and safe at any time.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -11,6 +12,7 @@ from flask_forge_jobs.errors import (
     JobStateError,
     QueueNotFoundError,
 )
+from flask_forge_jobs.model.events import EventType
 from flask_forge_jobs.model.instants import from_micros
 from flask_forge_jobs.model.jobs import (
     CancelOutcome,
@@ -20,6 +22,7 @@ from flask_forge_jobs.model.jobs import (
     NewJob,
 )
 from flask_forge_jobs.model.outcomes import Dead, Failed, Throttled
+from flask_forge_jobs.storage import job_admin
 from flask_forge_jobs.storage.base import Storage
 from tests.support.jobs import (
     OWNER,
@@ -34,6 +37,10 @@ from tests.support.jobs import (
 from tests.support.sql import Sql
 from tests.support.threads import Heard
 
+UNIQUE_KEYS = (
+    "CREATE UNIQUE INDEX forge_job_dedupe ON forge_job (dedupe_key) "
+    "WHERE dedupe_key IS NOT NULL AND status IN ('pending', 'in_progress', 'failed')"
+)
 FINISHED = (JobStatus.DONE, JobStatus.DEAD)
 
 
@@ -415,3 +422,67 @@ def test_counts_follow_any_sql(storage: Storage, sql: Sql) -> None:
     storage.job_admin.fold_counts(0)
 
     assert storage.job_reader.statistics()["q0"].counts.done == 10
+
+
+@pytest.fixture
+def _keys_are_not_unique(sql: Sql) -> Iterator[None]:
+    """As while rows are brought in from elsewhere; the index is there again behind."""
+    sql.run("DROP INDEX forge_job_dedupe")
+    yield
+    sql.run("DELETE FROM forge_job")
+    sql.run(UNIQUE_KEYS)
+
+
+@pytest.mark.usefixtures("_keys_are_not_unique")
+def test_a_failed_job_whose_key_another_one_holds_is_ended(
+    storage: Storage, sql: Sql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_admin, "BATCH", 2)
+    keys = {
+        "waits": (JobStatus.FAILED, JobStatus.FAILED, JobStatus.PENDING),
+        "runs": (JobStatus.FAILED, JobStatus.IN_PROGRESS),
+        "failed": (JobStatus.FAILED, JobStatus.FAILED),
+        "ended": (JobStatus.FAILED, JobStatus.DONE, JobStatus.DEAD),
+        "alone": (JobStatus.FAILED,),
+    }
+    # Each in a queue of its own, or one would be claimed in another's place.
+    ids = {
+        key: [
+            job_with(storage, status, queue_name=f"{key}-{number}")
+            for number, status in enumerate(statuses)
+        ]
+        for key, statuses in keys.items()
+    }
+    unkeyed = [job_with(storage, JobStatus.FAILED, queue_name=q) for q in "ab"]
+    for key, job_ids in ids.items():
+        for job_id in job_ids:
+            sql.run("UPDATE forge_job SET dedupe_key = ? WHERE id = ?", key, job_id)
+    before = storage.job_reader.get(ids["waits"][0])
+
+    assert storage.job_admin.cleanup_superseded_retries() == 4
+    assert storage.job_admin.cleanup_superseded_retries() == 0
+
+    superseded = [*ids["waits"][:2], ids["runs"][0], ids["failed"][0]]
+    others = {*sum(ids.values(), unkeyed)} - {*superseded}
+    for job_id in superseded:
+        job = storage.job_reader.get(job_id)
+        assert (job.status, job.last_error) == (
+            JobStatus.DEAD,
+            "superseded by active sibling",
+        )
+        assert job.completed_at is not None
+        assert job.error_history[-1].message == job.last_error
+    assert len(storage.job_reader.get(superseded[0]).error_history) == (
+        len(before.error_history) + 1
+    )
+    for job_id in others:
+        assert storage.job_reader.get(job_id).last_error != (
+            "superseded by active sibling"
+        )
+    sql.age(2)  # a second passes before they are told
+    events = storage.activity.latest_events(50).events
+    ended = {each.job_id for each in events if each.type is EventType.FAILED}
+    assert {*superseded} <= ended
+    sql.assert_counts_equal_rows()
+    sql.run(UNIQUE_KEYS)  # they are unique now
+    sql.run("DROP INDEX forge_job_dedupe")

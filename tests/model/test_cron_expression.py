@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flask_forge_jobs.errors import InvalidInputError
-from flask_forge_jobs.model.cron_expression import CronExpression
+from flask_forge_jobs.model.cron_expression import CronExpression, parse_cron
 from tests.support.costs import lines_run, no_hang
 
 parse = CronExpression.parse
@@ -27,6 +27,13 @@ def refused(value: Any) -> str:
         parse(value)
     assert caught.value.field == "cron_expr"
     return caught.value.message
+
+
+def test_parse_cron_is_the_way_in_for_programs() -> None:
+    assert parse_cron("0 */6 * * *") == parse("0 */6 * * *")
+    with pytest.raises(InvalidInputError) as caught:
+        parse_cron("at noon")
+    assert caught.value.field == "cron_expr"
 
 
 # -- six and seven fields: the dialect of the reference ----------------------------

@@ -145,6 +145,25 @@ WHERE forge_job.id = v.job_id
     AND COALESCE(forge_job.status, '') IN ('pending', 'failed')
 RETURNING forge_job.id
 
+-- name: superseded
+-- A repair of imported rows; beside forge_job_dedupe there are none.
+SELECT job.id
+FROM forge_job AS job
+WHERE job.status = 'failed'
+    AND EXISTS (
+        SELECT 1
+        FROM forge_job AS sibling
+        WHERE sibling.dedupe_key = job.dedupe_key
+            AND sibling.dedupe_key IS NOT NULL
+            AND (
+                sibling.status IN ('pending', 'in_progress')
+                OR (sibling.status = 'failed' AND sibling.id > job.id)
+            )
+    )
+ORDER BY job.id
+LIMIT :limit
+/* skip_locked_of_job */
+
 -- name: statuses
 SELECT id, status
 FROM forge_job

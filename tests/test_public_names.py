@@ -1,0 +1,33 @@
+"""What ``from flask_forge_jobs import ...`` finds."""
+
+from __future__ import annotations
+
+import pytest
+
+import flask_forge_jobs
+
+# What the reference offers under these or similar names.
+OF_THE_REFERENCE = {
+    "BulkLimits", "ChildPool", "CmdExec", "EnvironmentPaths", "JobFilter", "NoopEcho",
+    "Redactor", "ScheduleExistsError", "ScheduleNotFoundError", "cron_tick_once",
+    "fold_metrics_once", "parse_cron", "queues_from_env", "reap_once", "rebalance_once",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", flask_forge_jobs.__all__)
+def test_every_public_name_is_there_and_explained(name: str) -> None:
+    value = getattr(flask_forge_jobs, name)
+
+    assert value.__doc__
+    assert name in dir(flask_forge_jobs)
+
+
+def test_the_names_of_the_reference_are_public() -> None:
+    assert set(flask_forge_jobs.__all__) >= OF_THE_REFERENCE
+
+
+def test_any_other_name_is_an_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'CmdExecutor'"):
+        _ = flask_forge_jobs.CmdExecutor  # type: ignore[attr-defined]
+    with pytest.raises(ImportError):
+        from flask_forge_jobs import ChildPools  # type: ignore[attr-defined]  # noqa: F401
