@@ -472,6 +472,25 @@ def test_router_is_asked_for_new_jobs_that_name_no_queue(tmp_path: Path) -> None
     ]  # fmt: skip
 
 
+def test_the_queue_of_a_task_holds_for_jobs_that_come_by_http(tmp_path: Path) -> None:
+    app = make_app(tmp_path, TESTING=True)
+    forge = ForgeJobs(app, router=KindPrefixRouter())
+
+    @forge.task(queue="mail")
+    def send() -> None: ...
+
+    def queue_of(kind: str) -> str:
+        body = {"kind": kind, "payload": {}}
+        answer = app.test_client().post("/forge-jobs/v1/jobs", json=body)
+        assert answer.json is not None
+        return str(answer.json["queue_name"])
+
+    with app.app_context(), contextlib.closing(forge.storage):
+        assert [queue_of(kind) for kind in ("send", "gh_sync", "other")] == [
+            "mail", "gh", "default",
+        ]  # fmt: skip
+
+
 def test_two_applications_keep_their_jobs_apart(tmp_path: Path) -> None:
     forge = ForgeJobs()
 
