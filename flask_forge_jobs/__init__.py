@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if sys.platform == "win32":
@@ -163,14 +162,14 @@ __all__ = [
 
 # What few programs need is imported when it is asked for: every ``flask`` command pays
 # for the rest.
-_LATER = {
-    "ChildPool": "flask_forge_jobs.tasks.bundled.child_pool",
-    "CmdExec": "flask_forge_jobs.tasks.bundled.cmd_exec",
-    "cron_tick_once": "flask_forge_jobs.runtime.once",
-    "fold_metrics_once": "flask_forge_jobs.runtime.once",
-    "reap_once": "flask_forge_jobs.runtime.once",
-    "rebalance_once": "flask_forge_jobs.runtime.once",
-}
+_LATER = (
+    "ChildPool",
+    "CmdExec",
+    "cron_tick_once",
+    "fold_metrics_once",
+    "reap_once",
+    "rebalance_once",
+)
 
 
 if not TYPE_CHECKING:  # else any name would do for a type checker
@@ -179,8 +178,12 @@ if not TYPE_CHECKING:  # else any name would do for a type checker
         """Import a public name that is not there yet."""
         if name not in _LATER:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = globals()[name] = getattr(import_module(_LATER[name]), name)
-        return value
+        from flask_forge_jobs.runtime import once
+        from flask_forge_jobs.tasks.bundled import child_pool, cmd_exec
+
+        found = {**vars(once), **vars(child_pool), **vars(cmd_exec)}
+        globals().update((each, found[each]) for each in _LATER)
+        return found[name]
 
 
 def __dir__() -> list[str]:
