@@ -304,13 +304,16 @@ NO_TASKS = (
 
 
 def test_sec_S33_S41_a_kind_is_looked_up_and_nothing_else(
-    storage: Storage, caplog: pytest.LogCaptureFixture
+    storage: Storage, sql: Sql, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whatever code it names; and it stays within one line of the log."""
+    """Whatever code a row names; and it stays within one line of the log."""
     ids = {
-        kind: storage.jobs.enqueue(NewJob(kind, '["touch /tmp/x"]')).id
+        kind: storage.jobs.enqueue(NewJob("k", '["touch /tmp/x"]')).id
         for kind in NO_TASKS
     }
+    for kind, job_id in ids.items():
+        # Some of them nobody could enqueue.
+        sql.run("UPDATE forge_job SET kind = ? WHERE id = ?", kind, job_id)
     registry = TaskRegistry()
     registry.add(NoopEcho())
 
