@@ -164,7 +164,7 @@ def test_every_read_is_one_snapshot(sqlite: Storage, name: str) -> None:
 
 def test_an_error_in_a_unit_rolls_it_back(sqlite: Storage) -> None:
     def work(transaction: Transaction) -> None:
-        transaction.run("ensure_queue", name="lost", max_workers=1)
+        transaction.run("ensure_queue", name="lost", max_workers=1, most=9)
         raise LookupError
 
     with pytest.raises(LookupError):
@@ -267,7 +267,9 @@ def test_a_transient_fault_is_retried_whole(sqlite_settings: DatabaseSettings) -
 
     def work(transaction: Transaction) -> str:
         attempts.append(transaction.attempt)
-        transaction.run("ensure_queue", name=f"q{transaction.attempt}", max_workers=1)
+        transaction.run(
+            "ensure_queue", name=f"q{transaction.attempt}", max_workers=1, most=9
+        )
         if len(attempts) < 3:
             raise LockedError
         return "stored"
