@@ -161,11 +161,13 @@ class Window:
             level: Width in seconds of the stored buckets.
 
         Returns:
-            This window, if its buckets are whole stored ones wide; else the stored
-            buckets that overlap it.
+            This window, if its buckets are whole stored ones wide, or so wide that a
+            part of one more or less cannot be seen; else the stored buckets that
+            overlap it.
         """
         step_us = level * SECOND_US
-        if not self.count or self.width_us % step_us == 0:
+        is_even = not self.count or self.width_us % step_us == 0
+        if is_even or self.end_us - self.start_us > step_us * _MOST_ROWS:
             return self
         start_us = floor_to(self.start_us, level)
         return Window(start_us, step_us, -((start_us - self.end_us) // step_us))

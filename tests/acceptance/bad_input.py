@@ -184,12 +184,14 @@ def _job_cases() -> Iterator[Case]:
             path, "ids[0]", {"ids": [1]}, {"ids": [""]}, {"ids": [None]}
         )
         yield from _invalid(path, "ids[1]", {"ids": ["a", "b" * 65]})
-    for job_id in ("none", "a" * 65, "a%00b", "%ED%A0%80", "..%2f..", "x" * 4000):
+    unknown = ("none", "a" * 65, "a%00b", "..%2f..", "x" * 4000)
+    for job_id in (*unknown, "%ED%A0%80"):
+        told = (404, NOT_FOUND) if job_id in unknown else (400, ("validation", "path"))
         name = job_id[:20]
         inspect = Request("GET", f"/jobs/inspect/{job_id}")
-        yield Case(f"inspect {name}", inspect, 404, NOT_FOUND)
+        yield Case(f"inspect {name}", inspect, *told)
         run_now = post_json(f"/jobs/run-now/{job_id}", {})
-        yield Case(f"run now {name}", run_now, 404, NOT_FOUND)
+        yield Case(f"run now {name}", run_now, *told)
     twice = Request("GET", "/queue/processes?queue_name=a&queue_name=b")
     yield Case("repeated parameter", twice, 400, ("validation", "queue_name"))
 

@@ -212,3 +212,9 @@ def test_an_empty_interval_needs_no_cover() -> None:
 
 def test_a_window_knows_its_end() -> None:
     assert Window(0, 10, 3).end_us == 30
+
+
+def test_a_window_of_years_is_not_read_day_by_day() -> None:
+    years = Window(0, (10**9 - 1) * SECOND_US, 300)
+
+    assert years.stored(years.level(NOON_US)) is years
