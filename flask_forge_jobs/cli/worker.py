@@ -65,11 +65,25 @@ _LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
     help="Seconds that running jobs get at a stop; FORGE_JOBS_SHUTDOWN_GRACE_S by "
     "default.",
 )
+@click.option(
+    "--burst",
+    is_flag=True,
+    help="End with status 0 once nothing that is due is left in the queues and no job "
+    "runs here; what waits for later, or in a paused queue, is left. One process only.",
+)
 @within_application
 def worker_command(
-    queues: str, processes: int, threads: int, name: str | None, grace: float | None
+    *,
+    queues: str,
+    processes: int,
+    threads: int,
+    name: str | None,
+    grace: float | None,
+    burst: bool,
 ) -> None:
     """Run jobs until SIGTERM or Ctrl-C; a second one stops at once."""
+    if burst and processes > 1:
+        raise click.UsageError("--burst works with one process; leave --processes out")
     logging.basicConfig(level=logging.INFO, format=_LOG_FORMAT)
     state = current()
     channel = take_channel(os.environ)
@@ -91,7 +105,7 @@ def worker_command(
     runtime = state.runtime(threads).with_queues(queues.split(","))
     runtime.with_worker_name(f"{name}-{child}" if name and child else name)
     runtime.with_task_command(own_command())
-    _leave(run_in_foreground(runtime, grace_s=grace_s))
+    _leave(run_in_foreground(runtime, grace_s=grace_s, burst=burst))
 
 
 def _leave(status: int) -> NoReturn:

@@ -1,9 +1,9 @@
 """Runs one worker process in the foreground until it is told to stop.
 
-It stops on SIGTERM or SIGINT, when the process that started it stops or is gone, when a
-newer package has migrated the database beyond this one, and when so many of its threads
-are stuck in tasks that ignore their time limit, or its heartbeat is stuck for so long,
-that a fresh process is better.
+It stops on SIGTERM or SIGINT, in a burst once nothing is due, when the process that
+started it stops or is gone, when a newer package has migrated the database beyond this
+one, and when so many of its threads are stuck in tasks that ignore their time limit, or
+its heartbeat is stuck for so long, that a fresh process is better.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 import stat
 from collections.abc import Mapping, Sequence
 
+from flask_forge_jobs.errors import StorageError
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.runtime.handle import RuntimeHandle
 from flask_forge_jobs.runtime.runtime import QueueRuntime
@@ -23,6 +24,7 @@ PARENT_PIPE_VARIABLE = "FORGE_JOBS_PARENT_PIPE"
 MOST_ABANDONED = 4
 EXIT_TAINTED = 75  # EX_TEMPFAIL: whoever started us may start us again
 _LOOK_PERIOD_S = 1.0
+_BURST_LOOK_PERIOD_S = 0.2
 
 
 def parent_pipe(environ: Mapping[str, str]) -> int | None:
@@ -38,13 +40,18 @@ def parent_pipe(environ: Mapping[str, str]) -> int | None:
 
 
 def run_in_foreground(
-    runtime: QueueRuntime, *, grace_s: float, environ: Mapping[str, str] = os.environ
+    runtime: QueueRuntime,
+    *,
+    grace_s: float,
+    burst: bool = False,
+    environ: Mapping[str, str] = os.environ,
 ) -> int:
     """Run a worker process until it is told to stop.
 
     Args:
         runtime: Configured and not started.
         grace_s: Seconds that running tasks get to finish.
+        burst: Stop as well once nothing that is due is left and nothing runs here.
         environ: May name the pipe of a parent to live and die with.
 
     Returns:
@@ -59,7 +66,7 @@ def run_in_foreground(
         if signals.wait(0.0, descriptors) or signals.is_stopping:
             return 0  # told while the application was loading
         handle = runtime.start()
-        status = _wait(signals, handle, descriptors)
+        status = _wait(signals, handle, descriptors, burst=burst)
         # Without a heartbeat its jobs run elsewhere by now: nothing to wait for.
         longest_s = 0.0 if handle.is_stuck else grace_s
         logger.info("stopping; running jobs get up to %g s", longest_s)
@@ -68,10 +75,15 @@ def run_in_foreground(
 
 
 def _wait(
-    signals: StopSignals, handle: RuntimeHandle, descriptors: Sequence[int]
+    signals: StopSignals,
+    handle: RuntimeHandle,
+    descriptors: Sequence[int],
+    *,
+    burst: bool,
 ) -> int:
     while not signals.is_stopping:
-        if signals.wait(_LOOK_PERIOD_S, descriptors):
+        period_s = _BURST_LOOK_PERIOD_S if burst else _LOOK_PERIOD_S
+        if signals.wait(period_s, descriptors):
             logger.info("the parent process stops or is gone")
             return 0
         if handle.abandoned_count >= MOST_ABANDONED:
@@ -82,4 +94,14 @@ def _wait(
             return EXIT_TAINTED
         if handle.is_outdated:
             return EXIT_TAINTED  # it has said why; the next one may be up to date
+        if burst and _is_done(handle):
+            logger.info("nothing that is due is left")
+            return 0
     return 0
+
+
+def _is_done(handle: RuntimeHandle) -> bool:
+    try:
+        return not handle.has_work()
+    except StorageError:  # away: the dispatcher says so, and goes on when it is back
+        return False

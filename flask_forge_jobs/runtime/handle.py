@@ -233,6 +233,14 @@ class RuntimeHandle:
         """Whether a newer package has migrated the database beyond this one."""
         return self._schema_watch.is_outdated or self._dispatcher.is_shut_out
 
+    def has_work(self) -> bool:
+        """Tell whether a job of its own runs, or one in its queues could start now.
+
+        Raises:
+            StorageError: Nobody knows.
+        """
+        return self.storage.jobs.has_work(self.host_id, self._plan.queue_names)
+
     def running(self) -> list[Execution]:
         """Return the runs under way."""
         return self._pool.running()

@@ -7,7 +7,9 @@ import signal
 from pathlib import Path
 
 import pytest
+from flask import Flask
 
+from flask_forge_jobs import ForgeJobs
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.storage.base import Storage
 from tests.support.commands import Application
@@ -41,6 +43,34 @@ def test_worker_runs_a_job_and_ends_with_status_0(
     assert (status, job.attempts) == (0, 1)
     assert storage.processes.pods() == []
     assert "Traceback" not in worker.text
+
+
+@pytest.mark.parametrize("backend", ["sqlite"])
+def test_a_burst_ends_when_its_queues_are_empty(
+    storage: Storage, application: Application
+) -> None:
+    jobs = [add(storage, "quick") for _ in range(3)]
+    other = add(storage, "quick", queue="other")
+
+    with application.start("worker", "--burst") as worker:
+        assert worker.wait() == 0
+
+    read = storage.job_reader.get
+    assert {read(job_id).status for job_id in jobs} == {JobStatus.DONE}
+    assert read(other).status is JobStatus.PENDING
+    assert storage.processes.pods() == []
+    assert "nothing that is due is left" in worker.text
+
+
+def test_a_burst_of_several_processes_is_refused() -> None:
+    app = Flask("shop")
+    ForgeJobs(app)
+    command = ["forge-jobs", "worker", "--burst", "--processes", "2"]
+
+    result = app.test_cli_runner().invoke(args=command)
+
+    assert result.exit_code == 2
+    assert "--burst works with one process" in result.output
 
 
 @pytest.mark.parametrize(("threads", "warned"), [("4", False), ("5", True)])

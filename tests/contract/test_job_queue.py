@@ -594,3 +594,35 @@ def test_a_certain_job_is_claimed_by_the_rules_of_any_claim(storage: Storage) ->
         assert storage.jobs.claim_one(job_id, "me") is None
     assert storage.jobs.finish("me", [Settlement(job, JobStatus.DONE)]) == []
     assert storage.jobs.claim_one(wanted, "me") is None
+
+
+def test_who_has_work_holds_a_job_or_could_claim_one(storage: Storage) -> None:
+    def has_work(*queues: str) -> bool:
+        return storage.jobs.has_work("me", queues or ("q", "other"))
+
+    now = from_micros(int(storage.database.look("now")[0][0]))
+    assert not has_work()
+    storage.jobs.enqueue(
+        NewJob("k", queue_name="q", run_at=now + timedelta(hours=1), dedupe_key="late")
+    )
+    assert not has_work()
+    storage.jobs.enqueue(NewJob("k", queue_name="other"))
+    assert has_work()
+    assert not has_work("q")
+    storage.queues.set_paused("other", True)
+    assert not has_work()
+    storage.queues.set_paused("other", False)
+    (job,) = storage.jobs.claim("other", "me")
+    assert has_work("q")
+    assert not storage.jobs.has_work("you", ("q", "other"))
+    storage.jobs.finish("me", [Settlement(job, JobStatus.FAILED, 60.0, "no")])
+    assert not has_work()
+
+
+def test_a_job_whose_time_has_come_is_work_before_anybody_promotes_it(
+    storage: Storage, sql: Sql
+) -> None:
+    storage.jobs.enqueue(NewJob("k", queue_name="q"))
+    sql.run("UPDATE forge_job SET deferred = TRUE")
+
+    assert storage.jobs.has_work("me", ["q"])

@@ -6,10 +6,14 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from flask_forge_jobs.clock import SystemClock
+from flask_forge_jobs.errors import StorageUnavailableError
+from flask_forge_jobs.model.instants import from_micros
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.runtime.dispatcher import Dispatcher
 from flask_forge_jobs.runtime.foreground import (
@@ -21,6 +25,7 @@ from flask_forge_jobs.runtime.foreground import (
 )
 from flask_forge_jobs.runtime.runtime import QueueRuntime
 from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.job_queue import JobQueue
 from flask_forge_jobs.tasks.registry import TaskRegistry
 from tests.support.runtimes import HeldTask, add, registry_of
 
@@ -161,3 +166,43 @@ def test_only_a_pipe_is_taken_for_one() -> None:
     with open(os.devnull, "rb") as file:  # noqa: PTH123  # its number is what counts
         assert parent_pipe({PARENT_PIPE_VARIABLE: str(file.fileno())}) is None
     assert parent_pipe({}) is None
+
+
+def test_a_burst_ends_when_nothing_is_due_and_nothing_runs(storage: Storage) -> None:
+    held, late = HeldTask(), from_micros(SystemClock().now_us()) + timedelta(hours=1)
+    running_id, later_id = add(storage, "held"), add(storage, "held", run_at=late)
+
+    def let_go() -> None:
+        held.wait_for_start()
+        follow_up_ids.append(add(storage, "held"))
+        held.release.set()
+
+    follow_up_ids: list[str] = []
+    helper = once_registered(storage, let_go)
+    status = run_in_foreground(
+        runtime_of(storage, registry_of(held), threads=1), grace_s=0.0, burst=True
+    )
+    helper.join()
+
+    read = storage.job_reader.get
+    assert status == 0
+    assert read(running_id).status is JobStatus.DONE
+    assert read(follow_up_ids[0]).status is JobStatus.DONE
+    assert (read(later_id).status, read(later_id).attempts) == (JobStatus.PENDING, 0)
+
+
+def test_a_burst_waits_for_a_database_that_is_away(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers: list[bool | Exception] = [StorageUnavailableError("away"), True, False]
+
+    def has_work(*_: object) -> bool:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(JobQueue, "has_work", has_work)
+
+    assert run_in_foreground(runtime_of(storage), grace_s=0.0, burst=True) == 0
+    assert answers == []

@@ -245,6 +245,28 @@ RETURNING
     forge_job.id,
     CASE WHEN seated_at = started_at THEN seat_name END
 
+-- name: has_due
+-- Served by forge_job_claim and forge_job_deferred: whether a claim would find a job.
+SELECT 1
+WHERE (
+    EXISTS (
+        SELECT 1
+        FROM forge_job
+        WHERE queue_name = :queue_name
+            AND status IN ('pending', 'failed') AND NOT deferred
+    )
+    OR EXISTS (
+        SELECT 1
+        FROM forge_job
+        WHERE deferred AND queue_name = :queue_name AND scheduled_at <= :now
+    )
+)
+AND NOT EXISTS (
+    SELECT 1
+    FROM forge_queue
+    WHERE name = :queue_name AND (paused OR throttled_until > :now)
+)
+
 -- name: next_due
 -- Served by forge_job_deferred: microseconds until the first job that waits for its
 -- time is due, 0 when it already is; NULL when none waits.
