@@ -11,7 +11,7 @@ from flask_forge_jobs.model.jobs import Job
 from flask_forge_jobs.model.payloads import dump, load_text
 
 # An application reads its own clock a moment before the job is stored.
-AT_TOLERANCE = timedelta(seconds=1)
+AT_TOLERANCE = timedelta(seconds=5)
 MOST_SHOWN = 5
 _NOTHING = object()
 
@@ -25,8 +25,8 @@ class Wanted:
         args: Arguments that it has, by parameter; others may be there as well. None
             asks for nothing.
         queue: Its queue; None asks for nothing.
-        at: When it may start: an instant, or how long after it was enqueued; within a
-            second. None asks for nothing.
+        at: When it may start: an instant, or how long after it was enqueued; give or
+            take five seconds. None asks for nothing.
     """
 
     kind: str

@@ -285,7 +285,7 @@ class JobsKit:
                 has do not matter.
             queue: The queue it was put in.
             at: When it may start: an instant with a zone, or how long after it was
-                enqueued; within a second.
+                enqueued; give or take five seconds.
 
         Raises:
             AssertionError: None fits; the message shows how the closest ones differ.

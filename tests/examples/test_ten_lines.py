@@ -40,7 +40,7 @@ def _indented(text: str) -> str:
     return "\n".join(lines)
 
 
-PROGRAM, OPTIONS, POSTGRES_KEY = python_blocks()
+PROGRAM, OPTIONS, TEST, POSTGRES_KEY = python_blocks()
 
 
 @pytest.fixture

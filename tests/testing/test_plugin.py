@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 TESTS = """
 import sys
 from datetime import timedelta
@@ -53,12 +55,11 @@ def test_jobs_run_after_the_request(app, forge_jobs):
 def test_the_message_is_at_the_call(forge_jobs):
     forge_jobs.assert_enqueued("other")  # FAILS HERE
 """
-WITHOUT = "def test_it(forge_jobs): ..."
+WITHOUT = "def test_without_app(forge_jobs): ..."
 
 
-def run_pytest(folder: Path, text: str, *options: str) -> tuple[int, str]:
-    """Run pytest with this plugin and no other one that is installed."""
-    (folder / "test_shop.py").write_text(text, encoding="utf-8")
+def run_pytest(folder: Path, *options: str) -> tuple[int, str]:
+    """Run pytest in a folder, with this plugin and no other one that is installed."""
     plugin = importlib.util.find_spec("_flask_forge_jobs_pytest")
     package = importlib.util.find_spec("flask_forge_jobs")
     assert plugin is not None
@@ -83,25 +84,27 @@ def run_pytest(folder: Path, text: str, *options: str) -> tuple[int, str]:
     return finished.returncode, finished.stdout + finished.stderr
 
 
-def test_the_fixture_serves_the_application_of_the_fixture_app(tmp_path: Path) -> None:
-    status, text = run_pytest(tmp_path, TESTS)
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "test_shop.py").write_text(TESTS, encoding="utf-8")
+    (tmp_path / "test_without.py").write_text(WITHOUT, encoding="utf-8")
+    return tmp_path
+
+
+def test_the_fixture_serves_the_application_of_the_fixture_app(folder: Path) -> None:
+    status, text = run_pytest(folder)
 
     assert status == 1, text
-    assert "1 failed, 3 passed" in text
+    assert "1 failed, 3 passed, 1 error" in text
     assert "AssertionError: no job was enqueued for: other" in text
     assert "kit.py" not in text  # the place that is shown is the test's
-    assert not (tmp_path / "instance").exists()
+    assert "needs a fixture named app that returns the Flask application" in text
+    assert not (folder / "instance").exists()
 
 
-def test_it_works_with_xdist(tmp_path: Path) -> None:
-    status, text = run_pytest(tmp_path, TESTS, "-p", "xdist", "-n", "1")
+@pytest.mark.long
+def test_it_works_with_xdist(folder: Path) -> None:
+    status, text = run_pytest(folder, "-p", "xdist", "-n", "1")
 
     assert status == 1, text
-    assert "1 failed, 3 passed" in text
-
-
-def test_a_missing_application_is_named(tmp_path: Path) -> None:
-    status, text = run_pytest(tmp_path, WITHOUT)
-
-    assert status == 1
-    assert "needs a fixture named app that returns the Flask application" in text
+    assert "1 failed, 3 passed, 1 error" in text
