@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, overload
 
 from flask import Flask
-from werkzeug.local import LocalProxy
 
 from flask_forge_jobs.api.blueprint import create_blueprint
 from flask_forge_jobs.api.options import BlueprintOptions
@@ -25,14 +24,19 @@ from flask_forge_jobs.model.payloads import dump
 from flask_forge_jobs.model.rate_limits import RateLimitDefinition
 from flask_forge_jobs.model.seats import SeatPlan
 from flask_forge_jobs.model.time_zones import DEFAULT_TIME_ZONE
-from flask_forge_jobs.state import EXTENSION_NAME, ApplicationState, current
+from flask_forge_jobs.state import (
+    EXTENSION_NAME,
+    ApplicationState,
+    current,
+    inline_rule,
+    outside,
+)
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.connect import open_storage
 from flask_forge_jobs.tasks.bundled import noop_echo
 from flask_forge_jobs.tasks.context import TaskContext
 from flask_forge_jobs.tasks.decorator import Task
 from flask_forge_jobs.tasks.options import JobOptions
-from flask_forge_jobs.tasks.outside import Outside
 from flask_forge_jobs.tasks.registering import TaskDecorator, TaskRouter
 from flask_forge_jobs.tasks.registry import TaskRegistry
 from flask_forge_jobs.tasks.routing import DefaultRouter, Router
@@ -81,13 +85,7 @@ class ForgeJobs:
         self._paths = paths
         self._database = database
         self._open_to_loopback = open_to_loopback
-        self._outside = Outside(
-            clock=self._clock,
-            router=self._router,
-            enqueue=self._store,
-            # Of the application that is current when a task asks for them.
-            rate_limits=LocalProxy(lambda: current().storage.rate_limits),  # type: ignore[arg-type]  # a proxy for them
-        )
+        self._outside = outside(self._clock, self._router, self._store)
         if app is not None:
             self.init_app(app)
 
@@ -124,7 +122,7 @@ class ForgeJobs:
             router=self._router,
             clock=self._clock,
             task_scope=app.app_context,
-            is_inline=_inline_rule(app, settings),
+            is_inline=inline_rule(settings, lambda: app.testing),
         )
         app.register_blueprint(
             create_blueprint(
@@ -346,7 +344,8 @@ class ForgeJobs:
         """Store a job of any kind, whether its task is registered here or elsewhere.
 
         A kind whose function is registered here gets that task's options, and its
-        payload must fit the function, as for :meth:`Task.enqueue`.
+        payload must fit the function, as for :meth:`Task.enqueue`. Under ``TESTING`` it
+        runs here and now, and what it raises is raised; see :doc:`/howto/test`.
 
         Args:
             kind: Selects the task, 1 to 128 characters.
@@ -428,12 +427,6 @@ class ForgeJobs:
     @staticmethod
     def _store(job: NewJob, *, connection: object | None = None) -> EnqueueResult:
         return current().enqueue(job, connection=connection)
-
-
-def _inline_rule(app: Flask, settings: Settings) -> Callable[[], bool]:
-    if settings.inline == "auto":
-        return lambda: app.testing  # which is often set after init_app
-    return lambda: settings.inline == "on"
 
 
 def _choose_database(

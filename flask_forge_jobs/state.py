@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import cast
 
 from flask import Flask, current_app, has_app_context
+from werkzeug.local import LocalProxy
 
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.config.database import DatabaseConfig
@@ -22,6 +23,9 @@ from flask_forge_jobs.model.masking import Masking
 from flask_forge_jobs.runtime.inline import InlineWorker, one_deeper
 from flask_forge_jobs.runtime.runtime import QueueRuntime
 from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.rate_limits import RateLimits
+from flask_forge_jobs.tasks.context import EnqueueJob
+from flask_forge_jobs.tasks.outside import Outside
 from flask_forge_jobs.tasks.registry import TaskRegistry
 from flask_forge_jobs.tasks.routing import Router
 
@@ -130,6 +134,34 @@ def state_of(app: Flask) -> ApplicationState:
             "this application has no ForgeJobs; call forge.init_app(app) first"
         )
     return cast("ApplicationState", state)
+
+
+def inline_rule(
+    settings: Settings, is_testing: Callable[[], bool]
+) -> Callable[[], bool]:
+    """Return what tells whether jobs run where they are enqueued.
+
+    Args:
+        settings: Those of the application.
+        is_testing: Asked each time: TESTING is often set after ``init_app``.
+    """
+    if settings.inline == "auto":
+        return is_testing
+    return lambda: settings.inline == "on"
+
+
+def outside(clock: Clock, router: Router, enqueue: EnqueueJob) -> Outside:
+    """Return what makes contexts for calls of tasks where none runs.
+
+    The rate limits are those of the application that is current when a task asks.
+    """
+    rate_limits = LocalProxy(lambda: current().storage.rate_limits)
+    return Outside(
+        clock=clock,
+        router=router,
+        enqueue=enqueue,
+        rate_limits=cast("RateLimits", rate_limits),
+    )
 
 
 def current() -> ApplicationState:

@@ -83,6 +83,7 @@ class JobsKit:
     def __enter__(self) -> Self:
         """Take over the application's jobs."""
         self._state = state_of(self.app)
+        self._clock = None
         with self._stack:
             self._take_over()
             self._stack = self._stack.pop_all()

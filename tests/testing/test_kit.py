@@ -6,7 +6,7 @@ import contextlib
 import sqlite3
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, assert_type
 
 import pytest
 from flask import Flask, current_app, g
@@ -226,6 +226,21 @@ def test_perform_runs_one_task_with_a_full_context(
     assert value == (["Ann", "Bob"], True, "mail", 1, False)
     assert jobs.progress == [{"done": 2}]
     assert [job.kind for job in jobs.enqueued()] == ["next"]
+
+
+def test_a_type_checker_knows_what_perform_takes_and_returns(
+    jobs: JobsKit, forge: ForgeJobs
+) -> None:
+    @forge.task
+    def plain(context: TaskContext, number: int) -> str:
+        return f"{context.attempt} {number}"
+
+    @forge.task
+    async def later(number: int) -> int:
+        return number
+
+    assert assert_type(jobs.perform(plain, 7), str) == "1 7"
+    assert assert_type(jobs.perform(later, number=7), int) == 7
 
 
 def test_perform_raises_what_the_task_raises(jobs: JobsKit, forge: ForgeJobs) -> None:
