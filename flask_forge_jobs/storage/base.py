@@ -140,3 +140,4 @@ class Storage:
         """
         self.flusher.close()
         self.database.close()
+        self.jobs.known_queues.forget()

@@ -59,7 +59,7 @@ class Enqueuer:
         self._database = database
         self._ids = ids
         self._clock = clock
-        self._queues = KnownQueues(database, clock, most_queues)
+        self.queues = KnownQueues(database, clock, most_queues)
 
     def enqueue(self, job: NewJob, most_waiting: int | None = None) -> EnqueueResult:
         """Store one job; see :meth:`JobQueue.enqueue`."""
@@ -74,12 +74,12 @@ class Enqueuer:
     ) -> EnqueueResult:
         parameters = _parameters(job, job_id)
         is_simple = job.dedupe_for is None and most_waiting is None
-        if is_simple and self._queues.is_open(job.queue):
+        if is_simple and self.queues.is_open(job.queue):
             due_us = self._store_alone(job, parameters)
             if due_us is not None:
                 return _new(job, job_id, due_us)
         names = [job.queue]
-        queues = self._queues.look_up(names)
+        queues = self.queues.look_up(names)
         bounds = tightened(queues.bounds, names, most_waiting)
 
         def work(transaction: Transaction) -> EnqueueResult:
@@ -89,7 +89,7 @@ class Enqueuer:
             return admit(transaction, [job], [job_id], bounds, store)[0]
 
         result = self._database.write(work)
-        when_stored(self._queues.remember, names, queues.bounds)
+        when_stored(self.queues.remember, names, queues.bounds)
         return result
 
     def _store_alone(self, job: NewJob, parameters: dict[str, Parameter]) -> int | None:
@@ -111,7 +111,7 @@ class Enqueuer:
         """Store jobs, all or none; see :meth:`JobQueue.enqueue_many`."""
         ids = self._ids_of(jobs)
         names = sorted({job.queue for job in jobs})
-        queues = self._queues.look_up(names)
+        queues = self.queues.look_up(names)
         bounds = tightened(queues.bounds, names, most_waiting)
 
         def work(transaction: Transaction) -> list[EnqueueResult]:
@@ -129,7 +129,7 @@ class Enqueuer:
             results = self._database.write(work)
         except StorageOutcomeUnknownError as error:
             raise StorageOutcomeUnknownError(ids) from error.__cause__
-        when_stored(self._queues.remember, names, queues.bounds)
+        when_stored(self.queues.remember, names, queues.bounds)
         return results
 
     def _ids_of(self, jobs: Sequence[NewJob]) -> list[str]:
@@ -148,7 +148,7 @@ class Enqueuer:
 
         def work(transaction: Transaction) -> list[EnqueueResult]:
             # Not remembered as known: the caller may roll the registration back.
-            queues = self._queues.look_up_within(transaction, names)
+            queues = self.queues.look_up_within(transaction, names)
 
             def store() -> list[EnqueueResult]:
                 if len(jobs) == 1 and key is None:

@@ -78,6 +78,7 @@ class JobQueue:
         self._recorder = recorder
         self._uncommitted = uncommitted
         self._enqueuer = Enqueuer(database, ids, clock, most_queues)
+        self.known_queues = self._enqueuer.queues
 
     # -- producing -----------------------------------------------------------------
 

@@ -115,6 +115,10 @@ class KnownQueues:
         for name in queue_names:
             self._known[name] = _Known(until, bounds.get(name))
 
+    def forget(self) -> None:
+        """Know no queue: what is opened next may be another database."""
+        self._known.clear()
+
     def _known_of(self, queue_name: str) -> _Known | None:
         known = self._known.get(queue_name)
         return known if known and known.until > self._clock.monotonic() else None

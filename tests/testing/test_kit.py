@@ -41,6 +41,14 @@ def test_jobs_of_a_test_are_in_memory_and_end_with_it(
     assert not (tmp_path / "instance").exists()
 
 
+def test_nothing_of_a_test_before_is_known(app: Flask, forge: ForgeJobs) -> None:
+    """Many applications are made once, for all tests."""
+    for _ in range(2):
+        with JobsKit(app), app.app_context():
+            forge.enqueue("any", queue="own")
+            assert [queue.name for queue in forge.storage.queues.all()] == ["own"]
+
+
 def test_an_application_that_has_opened_its_file_leaves_it(
     app: Flask, forge: ForgeJobs, tmp_path: Path
 ) -> None:

@@ -258,7 +258,7 @@ WHERE (
     OR EXISTS (
         SELECT 1
         FROM forge_job
-        WHERE deferred AND queue_name = :queue_name AND scheduled_at <= :now
+        WHERE queue_name = :queue_name AND deferred AND scheduled_at <= :now
     )
 )
 AND NOT EXISTS (
