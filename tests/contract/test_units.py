@@ -9,6 +9,7 @@ from typing import NoReturn
 import pytest
 
 from flask_forge_jobs.clock import SystemClock
+from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import (
     InvalidInputError,
     QueueNotFoundError,
@@ -20,6 +21,7 @@ from flask_forge_jobs.model.audit import AuditFilter, Deed
 from flask_forge_jobs.model.jobs import JobFilter, NewJob
 from flask_forge_jobs.storage.audit import AuditLog
 from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.connect import open_storage
 from flask_forge_jobs.storage.database import Transaction
 from flask_forge_jobs.storage.job_queue import JobQueue
 from flask_forge_jobs.storage.retrying import TransientError
@@ -163,6 +165,37 @@ def test_lone_job_and_its_entry_travel_together(storage: Storage) -> None:
     job_id, *deeds = unit.run(work)
 
     assert deeds == [_expected(str(job_id))]
+
+
+def test_lone_job_whose_answer_is_lost_leaves_one_entry(storage: Storage) -> None:
+    """The statement is sent again, with its entry."""
+    clock = SystemClock()
+    database = UnitDatabase(LossyDatabase(storage.database))
+    jobs = JobQueue(database, UlidGenerator(clock), clock)
+    jobs.enqueue(NewJob("k", queue_name=QUEUE))  # registers the queue
+    unit = _unit()
+
+    unit.run(lambda: jobs.enqueue(NewJob("other", queue_name=QUEUE)))
+
+    assert unit.is_noted
+    assert storage.job_reader.total(JobFilter(kinds=("other",))) == 1
+    assert len(_deeds(storage)) == 1
+
+
+def test_another_database_is_not_a_part_of_it(storage: Storage) -> None:
+    settings = DatabaseSettings()
+    with contextlib.closing(open_storage(settings)) as other:
+
+        def work() -> NoReturn:
+            storage.queues.ensure("mail")
+            other.queues.ensure("mail")
+            raise InvalidInputError("x", "refused")
+
+        with pytest.raises(InvalidInputError):
+            _unit().run(work)
+
+        assert [queue.name for queue in other.queues.all()] == ["mail"]
+        assert storage.queues.all() == []
 
 
 @pytest.mark.parametrize("lost", [1, 3])
