@@ -34,7 +34,7 @@ def audit_group() -> None:
 def prune(*, days: int) -> None:
     """Delete the entries that are older than so many days.
 
-    The deletion leaves an entry of its own.
+    Each batch of the deletion leaves an entry of its own.
     """
     pruned = audit.prune(current().storage, days, actor=actor())
     click.echo(f"prune: {pruned} entries deleted")

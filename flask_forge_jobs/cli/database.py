@@ -138,13 +138,7 @@ def reset(*, force: bool, as_a_whole: bool) -> None:
     jobs = {} if gone is None else gone.jobs
     with contextlib.closing(open_storage(_settings(), migrate=True)) as storage:
         storage.open()
-        audit.record_command(
-            storage,
-            "db_reset",
-            actor=actor(),
-            changed=sum(jobs.values()),
-            arguments={"jobs": dict(jobs), "database": as_a_whole},
-        )
+        audit.record_reset(storage, jobs, actor=actor(), is_whole=as_a_whole)
     _ok("reset")
 
 

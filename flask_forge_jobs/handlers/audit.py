@@ -15,6 +15,7 @@ from flask_forge_jobs.model.audit import AuditEntry, AuditFilter, Deed
 from flask_forge_jobs.model.bounds import check_integer, check_text
 from flask_forge_jobs.model.instants import MAX_INSTANT_US, from_micros, to_micros
 from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.units import Batches
 
 MAX_PAGE_SIZE = 1000
 # Of an entry that no request made.
@@ -82,6 +83,8 @@ def list_entries(
 def prune(storage: Storage, older_than_days: int, *, actor: str) -> int:
     """Delete old entries and note who did it.
 
+    Each batch that is deleted leaves an entry.
+
     Args:
         storage: Where the trail is.
         older_than_days: 90 to 36500.
@@ -93,36 +96,41 @@ def prune(storage: Storage, older_than_days: int, *, actor: str) -> int:
     Raises:
         InvalidInputError: The days are out of bounds.
     """
-    pruned = storage.audit.prune(older_than_days)
     arguments = {"days": older_than_days}
-    record_command(
-        storage, "audit_prune", actor=actor, changed=pruned, arguments=arguments
+    batches = Batches(
+        lambda pruned: _of_command("audit_prune", actor, pruned, arguments)
     )
+    with batches.running():
+        pruned = storage.audit.prune(older_than_days)
+    if not batches.entries:
+        record(storage, _of_command("audit_prune", actor, 0, arguments))
     return pruned
 
 
-def record_command(
-    storage: Storage,
-    action: str,
-    *,
-    actor: str,
-    changed: int,
-    arguments: Mapping[str, object],
+def record_reset(
+    storage: Storage, jobs: Mapping[str, int], *, actor: str, is_whole: bool
 ) -> None:
-    """Append an entry of something that was done at a command line.
+    """Begin a trail with an entry that says what was removed before it.
 
     Args:
-        storage: Where the trail is.
-        action: What was done.
-        actor: Who did it.
-        changed: How many rows were changed.
-        arguments: JSON values that say more.
+        storage: Where the new trail is.
+        jobs: How many jobs there were in each state.
+        actor: Who removed them.
+        is_whole: Whether the database was removed, and not only the tables.
 
     Raises:
         StorageError: It was not stored.
     """
+    arguments = {"jobs": dict(jobs), "database": is_whole}
+    record(storage, _of_command("db_reset", actor, sum(jobs.values()), arguments))
+
+
+def _of_command(
+    action: str, actor: str, changed: int, arguments: Mapping[str, object]
+) -> Deed:
+    """Return the entry of something that was done at a command line."""
     text = json.dumps(arguments)
-    record(storage, Deed(actor, action, None, "", "", DONE_STATUS, changed, text))
+    return Deed(actor, action, None, "", "", DONE_STATUS, changed, text)
 
 
 def arguments_text(document: object, redactor: Redactor) -> str:

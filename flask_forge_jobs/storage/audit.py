@@ -18,7 +18,7 @@ from flask_forge_jobs.model.instants import (
     to_micros,
 )
 from flask_forge_jobs.storage.database import Database, Parameter, Row
-from flask_forge_jobs.storage.units import append_entry
+from flask_forge_jobs.storage.units import append_entry, write_batch
 
 MIN_KEPT_DAYS = 90
 MAX_KEPT_DAYS = 36_500
@@ -93,12 +93,14 @@ class AuditLog:
         check_integer("days", older_than_days, MIN_KEPT_DAYS, MAX_KEPT_DAYS)
         pruned = 0
         while True:
-            deleted = self._database.write(
+            deleted = write_batch(
+                self._database.write,
                 lambda tx: tx.run(
                     "delete_old_audit",
                     age_us=older_than_days * DAY_US,
                     limit=PRUNED_AT_ONCE,
-                )
+                ),
+                int,
             )
             pruned += deleted
             if deleted < PRUNED_AT_ONCE:

@@ -11,8 +11,10 @@ import psycopg2
 import pytest
 
 from flask_forge_jobs.errors import InvalidInputError
+from flask_forge_jobs.handlers import audit
 from flask_forge_jobs.model.audit import AuditEntry, AuditFilter, Deed
 from flask_forge_jobs.model.instants import DAY_US
+from flask_forge_jobs.storage import audit as audit_store
 from flask_forge_jobs.storage.audit import PRUNED_AT_ONCE
 from flask_forge_jobs.storage.base import Storage
 from tests.support.sql import Sql
@@ -166,6 +168,20 @@ def test_prune_deletes_what_is_old_in_batches_and_nothing_else(
     assert storage.audit.prune(95) == 0
     assert storage.audit.prune(90) == 1
     assert [entry.deed.changed for entry in _page(storage)] == [2, 1, 0]
+
+
+def test_sec_S42_prune_leaves_an_entry_for_each_batch(
+    storage: Storage, sql: Sql, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit_store, "PRUNED_AT_ONCE", 2)
+    storage.open()
+    _insert_aged(sql, days=100, count=3)
+
+    assert audit.prune(storage, 90, actor="command:ada") == 3
+
+    last, first = [entry.deed for entry in _page(storage)]
+    assert (first.changed, last.changed) == (2, 1)
+    assert {first.action, last.action} == {"audit_prune"}
 
 
 @pytest.mark.parametrize("days", [89, 0, -1, 36_501])

@@ -45,6 +45,8 @@ _MORE: dict[str, Callable[[Storage], object]] = {
     "clear_cooldowns": lambda s: s.queues.clear_cooldowns(None),
     "append": lambda s: s.audit.append(DEED),
     "prune audit": lambda s: s.audit.prune(90),
+    "refuse": lambda s: s.refusals.add(DEED),
+    "settle": lambda s: s.refusals.settle(is_last=True),
     "create schedule": lambda s: s.cron.create(YEARLY),
     "change schedule": lambda s: s.cron.change("yearly", lambda each: each.definition),
     "fire_due": lambda s: s.cron.fire_due(lambda _: QUEUE),
