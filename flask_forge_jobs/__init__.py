@@ -1,9 +1,16 @@
-"""Durable background jobs for Flask on SQLite and PostgreSQL."""
+"""Durable background jobs for Flask on SQLite and PostgreSQL.
+
+Importing the package costs next to nothing: every ``flask`` command and every run of
+pytest in an environment that has it does. The public names come with the first use of
+one of them.
+"""
+
+# ruff: noqa: F403, F405  # each name is in both lists, which a test compares
 
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if sys.platform == "win32":
     raise ImportError(
@@ -11,77 +18,8 @@ if sys.platform == "win32":
         "signals that it needs; use Linux, macOS, WSL or a container"
     )
 
-from flask_forge_jobs.api.blueprint import BlueprintOptions, create_blueprint
-from flask_forge_jobs.auth.permissions import Permission
-from flask_forge_jobs.auth.principal import Principal
-from flask_forge_jobs.auth.tokens import TokenSet
-from flask_forge_jobs.config.database import DatabaseSettings
-from flask_forge_jobs.config.paths import EnvironmentPaths, QueuePaths
-from flask_forge_jobs.errors import (
-    AlreadyRunningError,
-    ConfigurationError,
-    ConflictError,
-    CountDiffersError,
-    DedupeKeyTakenError,
-    DuplicateJobError,
-    ForgeJobsError,
-    InvalidInputError,
-    JobNotFoundError,
-    JobStateError,
-    MigrationError,
-    NotFoundError,
-    QueueExistsError,
-    QueueFullError,
-    QueueNotEmptyError,
-    QueueNotFoundError,
-    RateLimitedError,
-    RateLimitNotFoundError,
-    RequestKeyReusedError,
-    ScheduleExistsError,
-    ScheduleNotFoundError,
-    SchemaTooNewError,
-    StaleSettingsError,
-    StorageBusyError,
-    StorageCorruptError,
-    StorageError,
-    StorageOutcomeUnknownError,
-    StorageUnavailableError,
-)
-from flask_forge_jobs.extension import ForgeJobs
-from flask_forge_jobs.handlers.bulk import BulkLimits
-from flask_forge_jobs.handlers.redaction import Redactor
-from flask_forge_jobs.model.cron_expression import parse_cron
-from flask_forge_jobs.model.jobs import EnqueueResult, JobFilter, JobStatus, NewJob
-from flask_forge_jobs.model.outcomes import Dead, Done, PutOff, Throttled
-from flask_forge_jobs.runtime.handle import RuntimeHandle
-from flask_forge_jobs.runtime.runtime import QueueRuntime
-from flask_forge_jobs.storage.base import Storage
-from flask_forge_jobs.storage.connect import DatabaseConfig, open_storage
-from flask_forge_jobs.tasks.bundled.noop_echo import NoopEcho
-from flask_forge_jobs.tasks.cancellation import (
-    CancelledError,
-    CancelReason,
-    CancelToken,
-)
-from flask_forge_jobs.tasks.context import TaskContext, current_job
-from flask_forge_jobs.tasks.decorator import Task
-from flask_forge_jobs.tasks.registry import TaskRegistry
-from flask_forge_jobs.tasks.routing import (
-    DefaultRouter,
-    KindPrefixRouter,
-    Router,
-    queues_from_env,
-)
-
 if TYPE_CHECKING:
-    from flask_forge_jobs.runtime.once import (
-        cron_tick_once,
-        fold_metrics_once,
-        reap_once,
-        rebalance_once,
-    )
-    from flask_forge_jobs.tasks.bundled.child_pool import ChildPool
-    from flask_forge_jobs.tasks.bundled.cmd_exec import CmdExec
+    from flask_forge_jobs.exports import *
 
 # The build reads it from here, without an import.
 __version__ = "0.1.0"
@@ -160,32 +98,18 @@ __all__ = [
     "rebalance_once",
 ]
 
-# What few programs need is imported when it is asked for: every ``flask`` command pays
-# for the rest.
-_LATER = (
-    "ChildPool",
-    "CmdExec",
-    "cron_tick_once",
-    "fold_metrics_once",
-    "reap_once",
-    "rebalance_once",
-)
-
-
 if not TYPE_CHECKING:  # else any name would do for a type checker
 
-    def __getattr__(name: str) -> Any:
-        """Import a public name that is not there yet."""
-        if name not in _LATER:
+    def __getattr__(name: str) -> object:
+        """Import the public names."""
+        if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from flask_forge_jobs.runtime import once
-        from flask_forge_jobs.tasks.bundled import child_pool, cmd_exec
+        from flask_forge_jobs import exports
 
-        found = {**vars(once), **vars(child_pool), **vars(cmd_exec)}
-        globals().update((each, found[each]) for each in _LATER)
-        return found[name]
+        globals().update((each, getattr(exports, each)) for each in __all__)
+        return globals()[name]
 
 
 def __dir__() -> list[str]:
     """Return the names that are there and those that will be."""
-    return sorted({*globals(), *_LATER})
+    return sorted({*globals(), *__all__})

@@ -363,9 +363,6 @@ print(json.dumps({
     "descriptors": sorted(set(os.listdir("/dev/fd")) - before),
     "threads": threading.active_count(),
     "drivers": sorted({"psycopg2", "gunicorn"} & set(sys.modules)),
-    "later": sorted(name for name in flask_forge_jobs._LATER
-                    if name in vars(flask_forge_jobs)),
-    "bundled": any(name.endswith((".cmd_exec", ".once")) for name in sys.modules),
     "instance": os.path.exists(sys.argv[1]),
 }))
 """
@@ -383,7 +380,5 @@ print(json.dumps({
         "descriptors": [],
         "threads": 1,
         "drivers": [],
-        "later": [],
-        "bundled": False,
         "instance": False,
     }

@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+import flask_forge_jobs
+from flask_forge_jobs import exports
+
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "flask_forge_jobs"
 TESTS = ROOT / "tests"
@@ -19,6 +22,8 @@ TESTS = ROOT / "tests"
 # Modules whose tests stand elsewhere than in the mirrored place, each with its reason.
 TESTED_ELSEWHERE: dict[str, str] = {
     "api/options": "test_extension.py, through the keys of an application",
+    "exports": "test_architecture.py, with the package that shows it",
+    "pytest_plugin": "testing/test_plugin.py, in runs of pytest",
     "tasks/registering": "test_extension.py, as forge.task(...)",
     "runtime/handle": "runtime/test_runtime.py, with what starts it",
     "runtime/plan": "runtime/test_runtime.py, through what fills it",
@@ -130,6 +135,32 @@ def test_the_extension_needs_no_optional_package() -> None:
     assert finished.returncode == 0, finished.stderr
 
 
+def test_an_entry_point_costs_whoever_does_not_use_it_next_to_nothing() -> None:
+    """Every flask command and every run of pytest imports one of them."""
+    program = """
+import sys
+import flask_forge_jobs.cli.group, flask_forge_jobs.pytest_plugin
+print(*sorted(name for name in sys.modules if name.startswith("flask")))
+"""
+    finished = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+
+    assert finished.stdout.split() == [
+        "flask_forge_jobs",
+        "flask_forge_jobs.cli",
+        "flask_forge_jobs.cli.group",
+        "flask_forge_jobs.pytest_plugin",
+    ]
+
+
+def test_the_public_names_are_those_that_are_exported() -> None:
+    assert flask_forge_jobs.__all__ == exports.__all__
+    assert set(flask_forge_jobs.__all__) <= set(dir(flask_forge_jobs))
+    with pytest.raises(AttributeError, match="no attribute 'nowhere'"):
+        getattr(flask_forge_jobs, "nowhere")  # noqa: B009  # no such name for mypy
+
+
 def test_wheel_holds_every_file_of_the_package(wheel: zipfile.ZipFile) -> None:
     kept = {
         path.relative_to(ROOT).as_posix()
@@ -139,7 +170,7 @@ def test_wheel_holds_every_file_of_the_package(wheel: zipfile.ZipFile) -> None:
 
     packed = {name for name in wheel.namelist() if ".dist-info/" not in name}
 
-    assert packed == kept | {"_flask_forge_jobs_pytest.py"}
+    assert packed == kept
     assert "flask_forge_jobs/py.typed" in packed
     assert any(name.endswith(".sql") for name in packed)
 
@@ -153,4 +184,4 @@ def test_wheel_names_its_licences_and_command(wheel: zipfile.ZipFile) -> None:
     assert f"{info}/licenses/LICENSE-APACHE" in wheel.namelist()
     entry_points = wheel.read(f"{info}/entry_points.txt").decode()
     assert "forge-jobs-server = flask_forge_jobs.server:main" in entry_points
-    assert "[pytest11]\nforge_jobs = _flask_forge_jobs_pytest\n" in entry_points
+    assert "[pytest11]\nforge_jobs = flask_forge_jobs.pytest_plugin\n" in entry_points

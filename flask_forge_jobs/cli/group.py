@@ -7,16 +7,40 @@ an application: one that does not load for a wrong setting is then reported by u
 
 from __future__ import annotations
 
-from importlib import import_module
+from collections.abc import Callable, Mapping
 
 import click
 
-# Module and name of each command.
-_COMMANDS = {
-    "audit": ("audit", "audit_group"),
-    "db": ("database", "db_group"),
-    "token": ("token", "token_group"),
-    "worker": ("worker", "worker_command"),
+
+def _audit() -> click.Command:
+    from flask_forge_jobs.cli.audit import audit_group
+
+    return audit_group
+
+
+def _db() -> click.Command:
+    from flask_forge_jobs.cli.database import db_group
+
+    return db_group
+
+
+def _token() -> click.Command:
+    from flask_forge_jobs.cli.token import token_group
+
+    return token_group
+
+
+def _worker() -> click.Command:
+    from flask_forge_jobs.cli.worker import worker_command
+
+    return worker_command
+
+
+_COMMANDS: Mapping[str, Callable[[], click.Command]] = {
+    "audit": _audit,
+    "db": _db,
+    "token": _token,
+    "worker": _worker,
 }
 
 
@@ -29,11 +53,8 @@ class LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return a command; None when there is none of the name."""
-        if cmd_name in _COMMANDS and cmd_name not in self.commands:
-            module, name = _COMMANDS[cmd_name]
-            found = import_module(f"flask_forge_jobs.cli.{module}")
-            self.add_command(getattr(found, name), cmd_name)
-        return super().get_command(ctx, cmd_name)
+        imported = _COMMANDS.get(cmd_name)
+        return super().get_command(ctx, cmd_name) if imported is None else imported()
 
 
 @click.group("forge-jobs", cls=LazyGroup)

@@ -18,7 +18,7 @@ import pytest
 
 
 def test_nothing_of_the_package_is_imported_before_it_is_used():
-    assert "flask_forge_jobs" not in sys.modules
+    assert "flask_forge_jobs.extension" not in sys.modules
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ WITHOUT = "def test_without_app(forge_jobs): ..."
 
 def run_pytest(folder: Path, *options: str) -> tuple[int, str]:
     """Run pytest in a folder, with this plugin and no other one that is installed."""
-    plugin = importlib.util.find_spec("_flask_forge_jobs_pytest")
+    plugin = importlib.util.find_spec("flask_forge_jobs.pytest_plugin")
     package = importlib.util.find_spec("flask_forge_jobs")
     assert plugin is not None
     assert package is not None
@@ -68,7 +68,7 @@ def run_pytest(folder: Path, *options: str) -> tuple[int, str]:
     finished = subprocess.run(
         [
             *(sys.executable, "-m", "pytest", "-p", "no:cacheprovider"),
-            *("-p", "_flask_forge_jobs_pytest", "--strict-markers", *options),
+            *("-p", "flask_forge_jobs.pytest_plugin", "--strict-markers", *options),
         ],
         cwd=folder,
         env=os.environ

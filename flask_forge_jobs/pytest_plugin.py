@@ -1,7 +1,7 @@
 """The pytest plugin of flask-forge-jobs.
 
-It stands beside the package: pytest imports the plugins of all that is installed, and a
-run that does not use this one must not pay for the package.
+pytest imports the plugins of all that is installed, and a run that does not use this
+one must not pay for it.
 """
 
 from __future__ import annotations
