@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.mutants import (
     access,
     claims,
+    edges,
     limits,
     operating,
     processes,
@@ -29,4 +30,5 @@ MUTANTS: tuple[Mutant, ...] = (
     *processes.MUTANTS,
     *requests.MUTANTS,
     *access.MUTANTS,
+    *edges.MUTANTS,
 )

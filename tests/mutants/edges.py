@@ -1,0 +1,78 @@
+"""Mistakes at the edges: slow clients, names, how many queues, whose file it is."""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import Mutant
+
+_WORKER = "server_worker.py"
+_SLOW = "test_server_worker.py"
+_BOUNDS = "model/bounds.py"
+_QUEUES = "storage/known_queues.py"
+_ACCESS = "auth/access.py"
+_FILES = "config/files.py"
+
+MUTANTS = (
+    Mutant(
+        "half a request is handed over",
+        _WORKER,
+        "        if self._request.is_whole or is_over:\n",
+        "        if self._request.data:\n",
+        (f"{_SLOW}::test_a_client_that_waits_for_the_word_sends_its_body_then",),
+    ),
+    Mutant(
+        "who reads no answer holds a thread",
+        _WORKER,
+        "                sent = super().send(data, socket.MSG_DONTWAIT)\n",
+        "                sent = super().sendall(data) or len(data)\n",
+        (f"{_SLOW}::test_sec_L08_answers_that_nobody_reads_hold_no_thread",),
+    ),
+    Mutant(
+        "what waits for its client has no end",
+        _WORKER,
+        "            if now >= until or not",
+        "            if not until or not",
+        (f"{_SLOW}::test_who_takes_too_long_is_told_and_closed",),
+    ),
+    Mutant(
+        "any number of connections waits",
+        _WORKER,
+        "        if len(self._waiting) > MOST_WAITING:\n",
+        "        if not self._waiting:\n",
+        (f"{_SLOW}::test_of_too_many_the_one_that_has_waited_longest_is_closed",),
+    ),
+    Mutant(
+        "a name holds what nobody sees",
+        _BOUNDS,
+        "    found = _UNSEEN.search(name)\n",
+        "    found = None\n",
+        ("model/test_bounds.py",),
+    ),
+    Mutant(
+        "a job goes to a queue that could not be registered",
+        _QUEUES,
+        "            if name not in found:\n",
+        "            if not name:\n",
+        ("contract/test_known_queues.py",),
+    ),
+    Mutant(
+        "a user is taken for a token",
+        _ACCESS,
+        '        return replace(answer, id=f"{USER_PREFIX}{answer.id}")\n',
+        "        return answer\n",
+        ("auth/test_access.py",),
+    ),
+    Mutant(
+        "a file that anybody may write is read",
+        _FILES,
+        "    if file.st_mode & stat.S_IWOTH:\n",
+        "    if file.st_mode & stat.S_IXOTH:\n",
+        ("config/test_files.py",),
+    ),
+    Mutant(
+        "a file that anybody may have put there is read",
+        _FILES,
+        "    if folder.st_mode & stat.S_IWOTH and not is_ours:\n",
+        "    if folder.st_mode & stat.S_IWOTH and not user:\n",
+        ("config/test_files.py",),
+    ),
+)
