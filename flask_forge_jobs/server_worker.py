@@ -25,6 +25,7 @@ PATIENCE_S = 30.0
 # waited longest is closed, and beyond the bytes the one that holds most.
 MOST_WAITING = 256
 MOST_BYTES = 67_108_864
+LONGEST_BODY = 8_388_608
 AT_ONCE = 65_536
 TIMED_OUT = (
     b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
@@ -229,15 +230,16 @@ class ClientSocket(socket.socket):
 class GatheringWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     """gunicorn's threaded worker, in front of which requests are gathered.
 
-    gunicorn's application, ``app``, has to tell ``longest_body``: the bytes of the
-    longest body that is gathered, its chunks included.
+    gunicorn's application, ``app``, may tell ``longest_body``: the bytes of the longest
+    body that is gathered, its chunks included. TLS is for a proxy in front.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         fields = self.cfg.limit_request_fields * (self.cfg.limit_request_field_size + 2)
         # A longer body reaches the application cut off, and ends its connection.
-        self._longest = self.cfg.limit_request_line + fields + self.app.longest_body
+        body = getattr(self.app, "longest_body", LONGEST_BODY)
+        self._longest = self.cfg.limit_request_line + fields + body
         self._most_bytes = max(MOST_BYTES, 2 * self._longest)
         # Connection to the instant at which it is given up; the oldest first.
         self._waiting: dict[Any, float] = {}

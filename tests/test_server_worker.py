@@ -231,6 +231,7 @@ def worker() -> Iterator[GatheringWorker]:
 def connected(worker: GatheringWorker, first: bytes) -> socket.socket:
     """Return the client's end of a connection that a worker has accepted."""
     client, accepted = socket.socketpair()
+    client.settimeout(LIMIT_S)
     client.sendall(first)
     worker.nr_conns += 1
     worker.enqueue_req(TConn(worker.cfg, accepted, ("127.0.0.1", 1), ("", 0)))

@@ -21,13 +21,19 @@ JSON = "Content-Type: application/json"
 PATH = f"{PREFIX}/jobs/enqueue"
 
 
-@pytest.fixture(scope="module")
-def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+# Of an application's server, and of forge-jobs-server.
+WORKERS = ("gthread", "flask_forge_jobs.server_worker.GatheringWorker")
+
+
+@pytest.fixture(scope="module", params=WORKERS, ids=["gthread", "gathering"])
+def port(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[int]:
     """The port of a server that is open to this machine."""
     folder = tmp_path_factory.mktemp("framing")
     with ExitStack() as stack:
         url = sqlite_url(folder / "queue.sqlite")
-        options = ("--worker-class=gthread", "--threads=4")
+        options = (f"--worker-class={request.param}", "--threads=4")
         yield stack.enter_context(serving(url, folder, *options)).port()
 
 
