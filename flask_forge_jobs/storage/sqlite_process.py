@@ -83,6 +83,8 @@ class SqliteProcess:
         if self._path is None:
             if self._memory is None:
                 self._memory = self._connect()
+                # Python 3.13 warns of one that nobody has closed.
+                weakref.finalize(self, self._memory.close).atexit = False
             return self._memory
         connection: SqliteConnection | None = getattr(self._local, "connection", None)
         if connection is None or connection.is_closed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import random
 import re
@@ -582,3 +583,15 @@ def test_a_relative_path_is_fixed_when_the_storage_is_made(
         enqueue(storage)
 
     assert (tmp_path / "queue.sqlite").exists()
+
+
+def test_a_database_in_memory_is_closed_with_whoever_had_it() -> None:
+    """Tests make an application each; one that is not closed is warned of."""
+    database = SqliteDatabase(DatabaseSettings(), SystemClock())
+    database.open()
+    connection = database._state.connection()
+
+    del database
+    gc.collect()
+
+    assert connection.is_closed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -374,3 +375,15 @@ def test_the_clock_of_a_server_is_not_the_test_s_to_move(
         pytest.raises(RuntimeError, match="PostgreSQL goes by the clock of its server"),
     ):
         _ = jobs.clock
+
+
+def test_a_task_that_wants_a_process_of_its_own_runs_here(
+    jobs: JobsKit, forge: ForgeJobs
+) -> None:
+    @forge.task(isolation="process")
+    def whose() -> int:
+        return os.getpid()
+
+    whose.enqueue()
+
+    assert [each.result for each in jobs.drain()] == [os.getpid()]
