@@ -18,6 +18,7 @@ from flask import Flask, appcontext_pushed, g, has_request_context, request
 from flask_forge_jobs import (
     Dead,
     ForgeJobs,
+    InvalidInputError,
     JobStatus,
     NewJob,
     TaskContext,
@@ -306,3 +307,16 @@ def test_a_job_in_a_caller_s_transaction_waits_until_it_is_drained(
         jobs.drain()
 
     assert ran == [2]
+
+
+def test_whoever_joins_jobs_in_memory_is_told_what_to_set(
+    app: Flask, forge: ForgeJobs
+) -> None:
+    @forge.task
+    def greet() -> None: ...
+
+    with (
+        contextlib.closing(sqlite3.connect(":memory:")) as connection,
+        pytest.raises(InvalidInputError, match="set FORGE_JOBS_DATABASE_URL to"),
+    ):
+        greet.options(connection=connection).enqueue()

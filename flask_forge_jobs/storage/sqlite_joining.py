@@ -39,7 +39,10 @@ def require_same_file(given: object, path: Path | None) -> sqlite3.Connection:
     if not isinstance(given, sqlite3.Connection):
         raise not_a("sqlite3", given)
     if path is None:
-        raise refuse("cannot be joined: the jobs are in memory, where nobody else is")
+        raise refuse(
+            "cannot be joined: the jobs are in memory, where nobody else is; set "
+            "FORGE_JOBS_DATABASE_URL to the database of the connection"
+        )
     try:
         cursor = plain_cursor(given)
         rows = cursor.execute("PRAGMA database_list").fetchall()
