@@ -28,6 +28,9 @@ FINEST_KEPT_US = DAY_US + 3600 * SECOND_US
 KEPT_US = 30 * DAY_US
 # A chart reads the finest level that has no more buckets than this in its window.
 _MOST_ROWS = 1500
+# Most stored buckets that are shared out: those of any window whose buckets are
+# narrower than half an hour.
+_MOST_SHARED = 6 * MAX_BUCKETS
 
 
 class MetricKey(NamedTuple):
@@ -161,13 +164,12 @@ class Window:
             level: Width in seconds of the stored buckets.
 
         Returns:
-            This window, if its buckets are whole stored ones wide, or so wide that a
-            part of one more or less cannot be seen; else the stored buckets that
-            overlap it.
+            This window, if its buckets are whole stored ones wide, or if it holds too
+            many of them; else the stored buckets that overlap it.
         """
         step_us = level * SECOND_US
         is_even = not self.count or self.width_us % step_us == 0
-        if is_even or self.end_us - self.start_us > step_us * _MOST_ROWS:
+        if is_even or self.end_us - self.start_us > step_us * _MOST_SHARED:
             return self
         start_us = floor_to(self.start_us, level)
         return Window(start_us, step_us, -((start_us - self.end_us) // step_us))

@@ -218,3 +218,19 @@ def test_a_window_of_years_is_not_read_day_by_day() -> None:
     years = Window(0, (10**9 - 1) * SECOND_US, 300)
 
     assert years.stored(years.level(NOON_US)) is years
+
+
+@pytest.mark.parametrize("secs", [1, 15, 59, 61, 75, 299, 301, 1799])
+def test_the_longest_window_of_any_width_below_half_an_hour_is_shared_out(
+    secs: int,
+) -> None:
+    longest = Window(NOON_US, secs * SECOND_US, MAX_BUCKETS)
+    level = longest.level(NOON_US)
+
+    stored = longest.stored(level)
+
+    assert stored.width_us == level * SECOND_US
+    shares = longest.share_out(
+        stored, [Tally(enqueued=level) for _ in range(stored.count)], NOON_US - 1
+    )
+    assert {each.enqueued for each in shares} == {secs}

@@ -195,7 +195,7 @@ MUTANTS = (
     Mutant(
         "a limited caller takes the application's dedupe keys",
         "model/jobs.py",
-        "owner = self.queue_name if self.is_key_of_queue else None",
+        "owner = self.queue if self.is_key_of_queue else None",
         "owner = None",
         (
             (
