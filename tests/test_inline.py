@@ -310,7 +310,7 @@ def test_a_job_in_a_caller_s_transaction_waits_until_it_is_drained(
 
 
 def test_whoever_joins_jobs_in_memory_is_told_what_to_set(
-    app: Flask, forge: ForgeJobs
+    forge: ForgeJobs,
 ) -> None:
     @forge.task
     def greet() -> None: ...
