@@ -73,14 +73,10 @@ class Auditor:
         act = self._in_batches if route.in_batches else self._in_one
 
         def answer(**placeholders: str) -> Response:
-            exchange = self._exchange()
+            exchange = cast("Exchange", present_exchange())  # it has begun before
             return act(exchange, partial(route.view, self._api, **placeholders))
 
         return answer
-
-    @staticmethod
-    def _exchange() -> Exchange:
-        return cast("Exchange", present_exchange())  # has begun before the view
 
     def _in_one(self, exchange: Exchange, view: Callable[[], Response]) -> Response:
         unit = Unit(lambda job_id: self._expected(exchange, 1, job_id))

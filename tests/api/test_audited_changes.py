@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import json
+import multiprocessing
+import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
+from unittest import mock
 
 import pytest
 from flask.testing import FlaskClient
 
 from flask_forge_jobs.api import request
 from flask_forge_jobs.api.table import all_routes
+from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageOutcomeUnknownError
 from flask_forge_jobs.handlers import bulk
 from flask_forge_jobs.model.audit import AuditFilter, Deed
 from flask_forge_jobs.model.cron import ScheduleDefinition
 from flask_forge_jobs.model.jobs import JobFilter, JobStatus, NewJob
-from flask_forge_jobs.storage import queues
+from flask_forge_jobs.storage import queues, units
 from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.connect import open_storage
 from flask_forge_jobs.storage.database import Database, Transaction
 from flask_forge_jobs.storage.pacing import Pace
 from flask_forge_jobs.storage.retrying import TransientError
@@ -78,6 +81,7 @@ CHANGES: dict[str, Call] = {
     "drain": ("POST", "/v1/rate-limits/mail/drain", {}),
     "delete a limit": ("DELETE", "/v1/rate-limits/mail", None),
 }
+DIED = 7
 CHANGED_TABLES = (
     "forge_job", "forge_queue", "forge_cron", "forge_rate_limit", "forge_request_key",
 )  # fmt: skip
@@ -206,33 +210,28 @@ def test_nobody_waits_for_a_body_within_a_transaction(
     assert not any(read)
 
 
-KILLED_BEFORE_THE_ENTRY = """
-import os, sys
-from flask import Flask
-from flask_forge_jobs import DatabaseSettings, open_storage
-from flask_forge_jobs.api.blueprint import create_blueprint
-from flask_forge_jobs.storage.audit import AuditLog
-
-AuditLog.append = lambda *_: os._exit(7)
-storage = open_storage(DatabaseSettings.from_url(sys.argv[1]))
-app = Flask("host")
-app.testing = True
-app.register_blueprint(create_blueprint(storage), url_prefix="/q")
-app.test_client().post("/q/queue/mail/paused", json={"paused": True})
-"""
+def _die_before_the_entry(url: str, change: str, names: dict[str, str]) -> None:
+    """In a process of its own: change something, and end where the entry is written."""
+    with mock.patch.object(units, "_parameters", side_effect=lambda _: os._exit(DIED)):
+        storage = open_storage(DatabaseSettings.from_url(url))
+        _change(client_with_token(storage, "admin"), change, names)
 
 
+@pytest.mark.parametrize("change", ["enqueue", "pause", "delete", "cleanup", "trigger"])
 def test_sec_S42_process_that_dies_before_the_entry_has_changed_nothing(
-    storage: Storage, database_url: str
+    storage: Storage, sql: Sql, database_url: str, change: str
 ) -> None:
-    storage.queues.ensure("mail")
-
-    died = subprocess.run(
-        [sys.executable, "-c", KILLED_BEFORE_THE_ENTRY, database_url], check=False
+    names = _fill(storage)
+    before = _everything(sql)
+    process = multiprocessing.get_context("fork").Process(
+        target=_die_before_the_entry, args=(database_url, change, names)
     )
 
-    assert died.returncode == 7
-    assert not storage.queues.get("mail").paused
+    process.start()
+    process.join()
+
+    assert process.exitcode == DIED
+    assert _everything(sql) == before
     assert _deeds(storage) == []
 
 
