@@ -91,20 +91,27 @@ def test_damaged_chunks_are_left_to_the_parser(chunk: bytes) -> None:
 # -- a crowd of slow clients ---------------------------------------------------------
 
 
+def slow_client(url: str, first: bytes) -> socket.socket:
+    """Connect, send a part of a request, and read nothing."""
+    parts = urlsplit(url)
+    client = socket.socket()
+    # So that what nobody reads waits at the server.
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.connect((str(parts.hostname), int(parts.port or 0)))
+    client.sendall(first)
+    return client
+
+
 @contextlib.contextmanager
 def crowd(url: str, first: bytes, size: int = CROWD) -> Iterator[list[socket.socket]]:
-    """Connect many clients that send a part of a request."""
-    parts = urlsplit(url)
-    with contextlib.ExitStack() as stack:
-        connections = []
-        for _ in range(size):
-            connection = stack.enter_context(socket.socket())
-            # So that what nobody reads waits at the server.
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            connection.connect((str(parts.hostname), int(parts.port or 0)))
-            connection.sendall(first)
-            connections.append(connection)
-        yield connections
+    """Connect many slow clients."""
+    clients: list[socket.socket] = []
+    try:
+        clients += [slow_client(url, first) for _ in range(size)]
+        yield clients
+    finally:
+        for client in clients:
+            client.close()
 
 
 def health(url: str, limit_s: float) -> bytes:
@@ -195,9 +202,12 @@ def test_sec_L08_a_byte_a_second_for_a_minute(tmp_path: Path, first: bytes) -> N
 
         def drip() -> None:
             while not is_over.wait(1.0):
-                for connection in all_:
-                    with contextlib.suppress(OSError):  # given up by the server
-                        connection.sendall(b"x")
+                for index, client in enumerate(all_):
+                    try:
+                        client.sendall(b"x")
+                    except OSError:  # given up by the server
+                        client.close()
+                        all_[index] = slow_client(url, first)
 
         dripping = threading.Thread(target=drip)
         dripping.start()
