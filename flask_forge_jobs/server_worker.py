@@ -285,7 +285,9 @@ class GatheringWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no ty
         super().murder_keepalived(*args, **kwargs)
         now = time.monotonic()
         for conn, until in list(self._waiting.items()):
-            if now >= until or not (self.alive or conn.sock.is_sending):
+            if now < until and self.alive:
+                break
+            if now >= until or not conn.sock.is_sending:
                 self._give_up(conn)
 
     def _wait(self, conn: Any, event: int, go_on: Callable[[Any], None]) -> None:

@@ -29,8 +29,8 @@ MUTANTS = (
     Mutant(
         "what waits for its client has no end",
         _WORKER,
-        "            if now >= until or not",
-        "            if not until or not",
+        "            if now < until and self.alive:\n",
+        "            if until and self.alive:\n",
         (f"{_SLOW}::test_who_takes_too_long_is_told_and_closed",),
     ),
     Mutant(
