@@ -309,6 +309,7 @@ def test_a_job_in_a_caller_s_transaction_waits_until_it_is_drained(
     assert ran == [2]
 
 
+@pytest.mark.usefixtures("app")
 def test_whoever_joins_jobs_in_memory_is_told_what_to_set(
     forge: ForgeJobs,
 ) -> None:

@@ -30,8 +30,8 @@ IMPORTED_AS = {
     "psutil": "psutil",
     "tzdata": None,  # zoneinfo finds it
 }
-# Installed by an extra; each is imported in these modules only.
-OPTIONAL = {"psycopg2": "storage/", "gunicorn": "server"}
+# Installed by an extra, or by whoever loads the module; imported in these only.
+OPTIONAL = {"psycopg2": "storage/", "gunicorn": "server", "pytest": "pytest_plugin.py"}
 # The application's own: used only where it has been imported already.
 FOREIGN = {"sqlalchemy": ("storage/joining.py", "storage/sqlite_joining.py")}
 # They come with Flask, which promises them, and with newer versions of Python.

@@ -145,6 +145,7 @@ def _store(storage: Storage) -> str:
     return job_id
 
 
+@pytest.mark.long
 def test_sec_S17_S19_H35_what_strangers_stored_is_shown_and_never_run(
     site: Site, browser: Browser
 ) -> None:

@@ -115,6 +115,7 @@ def _post_again(address: tuple[str, int]) -> int:
     return status
 
 
+@pytest.mark.long
 def test_sec_H34_locked_database_answers_in_time_and_says_when_to_come_back(
     tmp_path: Path,
 ) -> None:

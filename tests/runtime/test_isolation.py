@@ -400,6 +400,7 @@ def test_close_ends_idle_and_busy_processes(tmp_path: Path) -> None:
         )
 
 
+@pytest.mark.long
 def test_nothing_leaks_over_two_hundred_kills() -> None:
     """5.2: neither descriptors nor threads nor zombies."""
     script = (

@@ -36,6 +36,8 @@ _MORE: dict[str, Callable[[Storage], object]] = {
     "enqueue with a key": lambda s: s.jobs.enqueue(
         NewJob("noop"), RequestKey("key", "store", "text")
     ),
+    "claim_one": lambda s: s.jobs.claim_one(enqueue(s), OWNER),
+    "cleanup": lambda s: s.job_admin.cleanup_superseded_retries(),
     "show": lambda s: s.processes.show("host", None, []),
     "set_max_workers": lambda s: s.queues.set_max_workers(QUEUE, 3),
     "set_retention": lambda s: s.queues.set_retention(QUEUE, 1, 1),
@@ -69,7 +71,7 @@ _MORE: dict[str, Callable[[Storage], object]] = {
     "delete finished": lambda s: s.retention.delete(QUEUE, JobStatus.DONE, 0),
 }
 _READING = {
-    "JobQueue": {"running", "held", "cancelled", "next_due_in_s"},
+    "JobQueue": {"running", "held", "has_work", "cancelled", "next_due_in_s"},
     "QueueConfig": {"get", "all", "waiting", "require"},
     "ProcessRegistry": {
         "all", "count", "workers", "services", "presences", "pods", "live_pods",
