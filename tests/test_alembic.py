@@ -27,7 +27,6 @@ from tests.support.sql import Sql
 PAGE = Path(__file__).parents[1] / "docs" / "howto" / "migrate.rst"
 URL = "postgresql://app@localhost/app"
 MODULE = "migrated_shop"
-APPLICATIONS = ("alembic_version", "invoice", "forge_customer", "receipt")
 
 
 def python_blocks() -> Iterator[str]:
@@ -47,12 +46,23 @@ def for_sqlalchemy(url: str) -> str:
     return url.replace("postgresql:", "postgresql+psycopg2:")
 
 
+def drop_others(url: str) -> None:
+    """Drop what other tests, or this one, have put beside our tables."""
+    engine = sqlalchemy.create_engine(for_sqlalchemy(url))
+    with engine.begin() as opened:
+        for table in sqlalchemy.inspect(opened).get_table_names():
+            if table not in alembic.TABLES:
+                opened.exec_driver_sql(f"DROP TABLE {table}")
+    engine.dispose()
+
+
 @pytest.fixture
-def jobs(storage: Storage, sql: Sql) -> Iterator[str]:
+def jobs(storage: Storage, database_url: str) -> Iterator[str]:
     """The id of a job in a database that holds the tables of the jobs only."""
-    yield enqueue(storage)
-    for table in APPLICATIONS:
-        sql.run(f"DROP TABLE IF EXISTS {table}")
+    job_id = enqueue(storage)
+    drop_others(database_url)
+    yield job_id
+    drop_others(database_url)
 
 
 @pytest.fixture

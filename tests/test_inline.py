@@ -309,15 +309,15 @@ def test_a_job_in_a_caller_s_transaction_waits_until_it_is_drained(
     assert ran == [2]
 
 
-@pytest.mark.usefixtures("app")
 def test_whoever_joins_jobs_in_memory_is_told_what_to_set(
-    forge: ForgeJobs,
+    app: Flask, forge: ForgeJobs
 ) -> None:
     @forge.task
     def greet() -> None: ...
 
+    usual = Path(app.instance_path) / "queue.sqlite"
     with (
-        contextlib.closing(sqlite3.connect(":memory:")) as connection,
+        contextlib.closing(sqlite3.connect(usual)) as connection,
         pytest.raises(InvalidInputError, match="set FORGE_JOBS_DATABASE_URL to"),
     ):
         greet.options(connection=connection).enqueue()

@@ -121,16 +121,16 @@ class SqliteDatabase(PerProcess):
         self._opened()
 
     def _opened(self) -> SqliteProcess:
-        state = self._state
-        if state.is_open:
-            return state
-        if self._path is not None and self._in_memory():
-            state = self._leave_file()
-        self._open_first(state)
+        state = self._placed()
+        if not state.is_open:
+            self._open_first(state)
         return state
 
-    def _leave_file(self) -> SqliteProcess:
-        """Go on in memory; nothing of the file is open."""
+    def _placed(self) -> SqliteProcess:
+        """Leave the file for memory, if that is wanted and it is not open."""
+        state = self._state
+        if state.is_open or self._path is None or not self._in_memory():
+            return state
         self._path = self._sockets = None
         self._settings = replace(self._settings, path=None)
         self._choice = Choice(self._settings)
@@ -246,9 +246,10 @@ class SqliteDatabase(PerProcess):
     def join(self, connection: object, work: Callable[[SqliteTransaction], T]) -> T:
         """Run a unit of work inside a transaction of the caller's."""
         given = look_below(connection)
+        state = self._placed()
         joined = require_same_file(given.driver, self._path)
         with self._surfaced:
-            if not self._state.is_open:
+            if not state.is_open:
                 self._open_beside(joined)
             transaction, result = run_joined(
                 joined, self._clock.now_us(), self.known_version, work
