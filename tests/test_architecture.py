@@ -39,7 +39,6 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "storage/sqlite_schema": "storage/test_migrate.py, with the other dialect's",
     "storage/streams": "contract/test_listing.py, on both backends",
     "storage/summaries": "contract/test_job_reader.py, on both backends",
-    "storage/unit_database": "contract/test_units.py, with what it joins",
     "storage/sqlite_transaction": "storage/test_sqlite.py, through its database",
 }
 

@@ -31,7 +31,6 @@ from flask_forge_jobs.storage.refusals import Refusals
 from flask_forge_jobs.storage.retention import GENTLE_PAUSES, Retention
 from flask_forge_jobs.storage.samples import SampleStore
 from flask_forge_jobs.storage.seats import Seats
-from flask_forge_jobs.storage.timing import TimedDatabase
 from flask_forge_jobs.storage.uncommitted import Uncommitted
 from flask_forge_jobs.storage.unit_database import UnitDatabase
 
@@ -78,7 +77,7 @@ def open_storage(
     metrics = MetricStore(database, clock)
     recorder = Recorder(clock)
     refusals = Refusals(database, recorder, clock)
-    timed = TimedDatabase(joined, recorder)
+    timed = UnitDatabase(database, recorder)
     uncommitted = Uncommitted(database, recorder, clock)
     # One for all bulk verbs, which would crowd out others together as well.
     pace = Pace(timed, clock)

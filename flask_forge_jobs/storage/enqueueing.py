@@ -19,7 +19,7 @@ from flask_forge_jobs.errors import (
 from flask_forge_jobs.ids import UlidGenerator
 from flask_forge_jobs.model.instants import MICROSECOND, to_micros
 from flask_forge_jobs.model.jobs import EnqueueResult, JobStatus, NewJob
-from flask_forge_jobs.model.queues import DEFAULT_MAX_QUEUES
+from flask_forge_jobs.model.queues import DEFAULT_MAX_QUEUES, DEFAULT_QUEUE
 from flask_forge_jobs.model.request_keys import RequestKey
 from flask_forge_jobs.storage.admitting import admit, tightened
 from flask_forge_jobs.storage.database import (
@@ -32,7 +32,7 @@ from flask_forge_jobs.storage.database import (
 )
 from flask_forge_jobs.storage.known_queues import KnownQueues
 from flask_forge_jobs.storage.request_keys import remember, remembered
-from flask_forge_jobs.storage.units import adds, pinned, pinned_one, when_stored
+from flask_forge_jobs.storage.units import pinned, present, when_stored
 
 # The holder of a key may finish between the insert and the look-up (D33).
 ROUNDS = 3
@@ -63,7 +63,10 @@ class Enqueuer:
 
     def enqueue(self, job: NewJob, most_waiting: int | None = None) -> EnqueueResult:
         """Store one job; see :meth:`JobQueue.enqueue`."""
-        job_id = job.job_id or pinned_one(self._ids.new)
+        job_id = job.job_id
+        if job_id is None:
+            in_unit = present.unit is not None
+            job_id = self._ids_of([job])[0] if in_unit else self._ids.new()
         try:
             return self._enqueue(job, job_id, most_waiting)
         except StorageOutcomeUnknownError as error:
@@ -73,12 +76,13 @@ class Enqueuer:
         self, job: NewJob, job_id: str, most_waiting: int | None
     ) -> EnqueueResult:
         parameters = _parameters(job, job_id)
+        queue_name = str(parameters["queue_name"])
         is_simple = job.dedupe_for is None and most_waiting is None
-        if is_simple and self.queues.is_open(job.queue):
-            due_us = self._store_alone(job, parameters)
+        if is_simple and self.queues.is_open(queue_name):
+            due_us = self._store_alone(job, parameters, queue_name)
             if due_us is not None:
                 return _new(job, job_id, due_us)
-        names = [job.queue]
+        names = [queue_name]
         queues = self.queues.look_up(names)
         bounds = tightened(queues.bounds, names, most_waiting)
 
@@ -92,11 +96,13 @@ class Enqueuer:
         when_stored(self.queues.remember, names, queues.bounds)
         return result
 
-    def _store_alone(self, job: NewJob, parameters: dict[str, Parameter]) -> int | None:
+    def _store_alone(
+        self, job: NewJob, parameters: dict[str, Parameter], queue_name: str
+    ) -> int | None:
         """Store a job by a commit of its own; None when its key is held."""
-        queue_name = job.queue
-        if job.dedupe_key is None and job.job_id is None:
-            adds(str(parameters["id"]))
+        unit = present.unit
+        if unit is not None and job.dedupe_key is None and job.job_id is None:
+            unit.add(str(parameters["id"]))
         due_us = _due(self._database.single("enqueue", **parameters))
         if due_us is not None:
             self._database.wake(queue_name)
@@ -269,13 +275,13 @@ def _once(
 def _parameters(job: NewJob, job_id: str) -> dict[str, Parameter]:
     return {
         "id": job_id,
-        "queue_name": job.queue,
+        "queue_name": job.queue_name or DEFAULT_QUEUE,
         "kind": job.kind,
         "payload": job.payload,
         "priority": job.priority,
         "run_at": None if job.run_at is None else to_micros(job.run_at),
         "max_attempts": job.max_attempts,
-        "dedupe_key": job.stored_key,
+        "dedupe_key": None if job.dedupe_key is None else job.stored_key,
         "timeout_s": job.timeout_s,
         "schedule_name": job.schedule_name,
     }
@@ -356,14 +362,15 @@ def _new(
     job: NewJob, job_id: str, due_us: int, created: Iterable[str] = ()
 ) -> EnqueueResult:
     # By position, and not a frozen dataclass: a bulk call makes ten thousand.
+    queue_name = job.queue_name or DEFAULT_QUEUE
     return EnqueueResult(
         job_id,
         False,  # is_deduped
-        job.queue,
+        queue_name,
         job.kind,
         JobStatus.PENDING,
         due_us,
-        job.queue in created,
+        queue_name in created,
     )
 
 

@@ -122,7 +122,7 @@ class JobQueue:
             )[0]
         result = self._enqueuer.enqueue(job, most_waiting)
         if self._recorder is not None and not result.is_deduped:
-            when_stored(self._recorder.enqueued, job.queue, job.kind)
+            when_stored(self._recorder.enqueued, result.queue_name, job.kind)
         return result
 
     def enqueue_many(

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.storage.database import Database, Transaction
-from flask_forge_jobs.storage.units import present_unit
+from flask_forge_jobs.storage.units import present
 
 T = TypeVar("T")
 
@@ -56,7 +56,7 @@ class Pace:
 
         One that is a part of a :class:`.Unit` is not one of many.
         """
-        if not self._takes_turns or present_unit() is not None:
+        if not self._takes_turns or present.unit is not None:
             return self._database.write(work)
         pause_s = self._not_before - self._clock.monotonic()
         if pause_s > 0:

@@ -161,10 +161,11 @@ class PostgresDatabase:
         if state.is_open:
             return
         self._choice.tell()
-        self._repeat(lambda _: self._open(state))
+        run_with_retries(lambda attempt: self._open(state, attempt), self._wait)
 
-    def _open(self, state: _ProcessState) -> None:
+    def _open(self, state: _ProcessState, attempt: int) -> None:
         with (
+            self._available(attempt),
             # Whoever starts without a server is told so at once.
             state.pool.connection() as connection,
             self._retried,
@@ -198,7 +199,7 @@ class PostgresDatabase:
                 self._wake_here(queue_name)
             return result
 
-        return self._repeat(unit)
+        return run_with_retries(unit, self._wait)
 
     def single(self, name: str, /, **parameters: Parameter) -> list[Row]:
         """Run one writing statement as a transaction of its own."""
@@ -214,8 +215,9 @@ class PostgresDatabase:
 
     def _alone(self, begin: Opening, work: Callable[[PostgresTransaction], T]) -> T:
         self.open()
-        return self._repeat(
-            lambda attempt: self._transact(begin, work, attempt, ends_itself=True)[1]
+        return run_with_retries(
+            lambda attempt: self._transact(begin, work, attempt, ends_itself=True)[1],
+            self._wait,
         )
 
     def join(self, connection: object, work: Callable[[PostgresTransaction], T]) -> T:
@@ -242,66 +244,57 @@ class PostgresDatabase:
     def read(self, work: Callable[[PostgresTransaction], T]) -> T:
         """Run reads against one snapshot."""
         self.open()
-        return self._repeat(
+        return run_with_retries(
             lambda attempt: self._transact(
                 self._session_settings.read, work, attempt, stores=False
-            )[1]
+            )[1],
+            self._wait,
         )
 
     def look(self, name: str, /, **parameters: Parameter) -> list[Row]:
         """Run one reading statement on its own."""
         self.open()
-        return self._repeat(
+        return run_with_retries(
             lambda attempt: self._transact(
                 self._begin_alone,
                 lambda opened: opened.all(name, **parameters),
                 attempt,
                 ends_itself=True,
                 stores=False,
-            )[1]
+            )[1],
+            self._wait,
         )
 
-    def _repeat(self, unit: Callable[[int], T]) -> T:
-        """Run a unit again after transient faults, as long as there is hope."""
+    @contextlib.contextmanager
+    def _available(self, attempt: int) -> Iterator[None]:
+        """Keep a block from a server that is away, and note that it is."""
         availability = self._current.availability  # of this process since the open
-
-        def attempt(number: int) -> T:
-            availability.check()
-            since = time.monotonic()
-            try:
-                return unit(number)
-            except TransientError as fault:
-                _note_away(availability, fault, number, since)
-                if left_s(1.0) <= 0:
-                    raise fault.surfaced from fault.__cause__
-                raise
-
-        return run_with_retries(attempt, self._wait)
+        availability.check()
+        since = time.monotonic()
+        try:
+            yield
+        except TransientError as fault:
+            _take_in(availability, fault, attempt, since)
+            raise
 
     @contextlib.contextmanager
     def begin(self, attempt: int) -> Iterator[PostgresTransaction]:
         """Open a transaction for a block and commit at its end."""
         self.open()
-        availability = self._current.availability
-        availability.check()
-        since = time.monotonic()
-        try:
-            with (
-                self._retried,
-                self._state.pool.connection() as connection,
-                self._state.pool.watchdog.watching(connection, left_s(self._limit_s)),
-            ):
-                opened = self._new_transaction(connection, self._begin_write, attempt)
-                try:
-                    yield opened
-                    opened.end()
-                except BaseException as error:
-                    is_stored = opened.may_be_stored(ends_itself=False)
-                    self._undo(connection, opened, error, may_be_stored=is_stored)
-                    raise
-        except TransientError as fault:
-            _note_away(availability, fault, attempt, since)
-            raise
+        with (
+            self._available(attempt),
+            self._retried,
+            self._state.pool.connection() as connection,
+            self._state.pool.watchdog.watching(connection, left_s(self._limit_s)),
+        ):
+            opened = self._new_transaction(connection, self._begin_write, attempt)
+            try:
+                yield opened
+                opened.end()
+            except BaseException as error:
+                is_stored = opened.may_be_stored(ends_itself=False)
+                self._undo(connection, opened, error, may_be_stored=is_stored)
+                raise
         for queue_name in opened.woken:
             self._wake_here(queue_name)
 
@@ -328,21 +321,27 @@ class PostgresDatabase:
         ends_itself: bool = False,
         stores: bool = True,
     ) -> tuple[PostgresTransaction, T]:
-        pool = self._current.pool  # of who opened
-        with (
-            self._retried,
-            pool.connection(urgent=urgent) as connection,
-            pool.watchdog.watching(connection, left_s(self._limit_s)),
-        ):
-            opened = self._new_transaction(connection, begin, attempt)
-            try:
-                result = work(opened)
-                if not ends_itself:
-                    opened.end()
-            except BaseException as error:
-                is_stored = stores and opened.may_be_stored(ends_itself=ends_itself)
-                self._undo(connection, opened, error, may_be_stored=is_stored)
-                raise
+        current = self._current  # of who opened
+        current.availability.check()
+        since = time.monotonic()
+        try:
+            with (
+                self._retried,
+                current.pool.connection(urgent=urgent) as connection,
+                current.pool.watchdog.watching(connection, left_s(self._limit_s)),
+            ):
+                opened = self._new_transaction(connection, begin, attempt)
+                try:
+                    result = work(opened)
+                    if not ends_itself:
+                        opened.end()
+                except BaseException as error:
+                    is_stored = stores and opened.may_be_stored(ends_itself=ends_itself)
+                    self._undo(connection, opened, error, may_be_stored=is_stored)
+                    raise
+        except TransientError as fault:
+            _take_in(current.availability, fault, attempt, since)
+            raise
         return opened, result
 
     def _new_transaction(
@@ -353,7 +352,7 @@ class PostgresDatabase:
             begin.of(connection),
             self.known_version,
             attempt,
-            is_quiet=self._state.quiet.is_on,
+            is_quiet=self._current.quiet.is_on,  # of who opened
         )
 
     def _undo(
@@ -385,7 +384,7 @@ class PostgresDatabase:
         self._wake_here(queue_name)
 
     def _wake_here(self, queue_name: str) -> None:
-        for callback in list(self._state.callbacks):
+        for callback in list(self._current.callbacks):  # of who has just written
             callback(queue_name)
 
     def listen(self, callback: WakeCallback) -> Listener:
@@ -445,13 +444,19 @@ class PostgresDatabase:
         self._current = self._new_state()
 
 
-def _note_away(
+def _take_in(
     availability: Availability, fault: TransientError, attempt: int, since: float
 ) -> None:
-    """Take in a fault that says that there is no server to work with."""
+    """Take in a fault, which may say that there is no server to work with.
+
+    Raises:
+        StorageError: There is no time for a further try.
+    """
     is_last = attempt == len(RETRY_DELAYS_S)
     if fault.is_away and (is_last or time.monotonic() - since >= _TIMED_OUT_S):
         availability.note_away(str(fault))
+    if left_s(1.0) <= 0:
+        raise fault.surfaced from fault.__cause__
 
 
 def _ms(seconds: float) -> int:

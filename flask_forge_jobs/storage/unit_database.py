@@ -1,10 +1,16 @@
-"""A Database whose writes go into the present unit, if its caller runs one."""
+"""A Database whose writes go into the present unit, if its caller runs one.
+
+It notes how long reads and writes take as well, with the wait for them: a wrapper for
+each would cost every call of the storage twice.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
+from time import perf_counter
 from typing import TypeVar
 
 from flask_forge_jobs.storage.database import (
@@ -16,7 +22,8 @@ from flask_forge_jobs.storage.database import (
     Transaction,
     WakeCallback,
 )
-from flask_forge_jobs.storage.units import present_unit, when_stored
+from flask_forge_jobs.storage.recorder import Recorder
+from flask_forge_jobs.storage.units import present
 
 T = TypeVar("T")
 
@@ -26,10 +33,13 @@ class UnitDatabase:
 
     Args:
         database: Does the work; shared by all who may meet in a unit.
+        recorder: Notes the times; None notes none.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, recorder: Recorder | None = None) -> None:
         self._database = database
+        self._wrote = _ignore if recorder is None else recorder.wrote
+        self._read = _ignore if recorder is None else recorder.read
         self.backend = database.backend
         self.known_version = database.known_version
 
@@ -39,24 +49,36 @@ class UnitDatabase:
 
     def write(self, work: Callable[[Transaction], T], *, urgent: bool = False) -> T:
         """Run it in the present unit, or pass on."""
-        unit = present_unit()
-        if unit is None:
-            return self._database.write(work, urgent=urgent)
-        return unit.within(self._database, work)
+        since = perf_counter()
+        try:
+            unit = present.unit
+            if unit is None:
+                return self._database.write(work, urgent=urgent)
+            return unit.within(self._database, work)
+        finally:
+            self._wrote(perf_counter() - since)
 
     def single(self, name: str, /, **parameters: Parameter) -> list[Row]:
         """Run it in the present unit, or pass on."""
-        unit = present_unit()
-        if unit is None:
-            return self._database.single(name, **parameters)
-        return unit.at_once(self._database, lambda tx: tx.all(name, **parameters))
+        since = perf_counter()
+        try:
+            unit = present.unit
+            if unit is None:
+                return self._database.single(name, **parameters)
+            return unit.at_once(self._database, lambda tx: tx.all(name, **parameters))
+        finally:
+            self._wrote(perf_counter() - since)
 
     def at_once(self, work: Callable[[Transaction], T]) -> T:
         """Run it in the present unit, or pass on."""
-        unit = present_unit()
-        if unit is None:
-            return self._database.at_once(work)
-        return unit.at_once(self._database, work)
+        since = perf_counter()
+        try:
+            unit = present.unit
+            if unit is None:
+                return self._database.at_once(work)
+            return unit.at_once(self._database, work)
+        finally:
+            self._wrote(perf_counter() - since)
 
     def begin(self, attempt: int) -> AbstractContextManager[Transaction]:
         """Pass on."""
@@ -64,25 +86,41 @@ class UnitDatabase:
 
     def join(self, connection: object, work: Callable[[Transaction], T]) -> T:
         """Pass on: the transaction is another's."""
-        return self._database.join(connection, work)
+        since = perf_counter()
+        try:
+            return self._database.join(connection, work)
+        finally:
+            self._wrote(perf_counter() - since)
 
     def read(self, work: Callable[[Transaction], T]) -> T:
         """Run it in the present unit if that has begun, or pass on."""
-        unit = present_unit()
-        if unit is None or not unit.has_begun(self._database):
-            return self._database.read(work)
-        return unit.within(self._database, work)
+        since = perf_counter()
+        try:
+            unit = present.unit
+            if unit is None or not unit.has_begun(self._database):
+                return self._database.read(work)
+            return unit.within(self._database, work)
+        finally:
+            self._read(perf_counter() - since)
 
     def look(self, name: str, /, **parameters: Parameter) -> list[Row]:
         """Run it in the present unit if that has begun, or pass on."""
-        unit = present_unit()
-        if unit is None or not unit.has_begun(self._database):
-            return self._database.look(name, **parameters)
-        return unit.within(self._database, lambda tx: tx.all(name, **parameters))
+        since = perf_counter()
+        try:
+            unit = present.unit
+            if unit is None or not unit.has_begun(self._database):
+                return self._database.look(name, **parameters)
+            return unit.within(self._database, lambda tx: tx.all(name, **parameters))
+        finally:
+            self._read(perf_counter() - since)
 
     def wake(self, queue_name: str) -> None:
         """Pass on, once the present unit is stored."""
-        when_stored(self._database.wake, queue_name)
+        unit = present.unit
+        if unit is None:
+            self._database.wake(queue_name)
+        else:
+            unit.when_stored(partial(self._database.wake, queue_name))
 
     def listen(self, callback: WakeCallback) -> Listener:
         """Pass on."""
@@ -108,3 +146,7 @@ class UnitDatabase:
     def close(self) -> None:
         """Pass on."""
         self._database.close()
+
+
+def _ignore(_seconds: float) -> None:
+    """Note nothing."""

@@ -34,7 +34,8 @@ class _Present(threading.local):
     batches: Batches | None = None
 
 
-_present = _Present()
+present = _Present()
+"""What this thread is at; an attribute, because every call of the storage looks."""
 
 
 class _UndoneError(Exception):
@@ -82,7 +83,7 @@ class Unit:
                 jobs that were added.
             StorageError: Nothing was stored.
         """
-        before, _present.unit = _present.unit, self
+        before, present.unit = present.unit, self
         try:
             result = run_with_retries(
                 lambda attempt: self._try(attempt, work), self._wait
@@ -92,7 +93,7 @@ class Unit:
                 raise
             raise StorageOutcomeUnknownError(self._ids) from error.__cause__
         finally:
-            _present.unit = before
+            present.unit = before
         for call in self._when_stored:
             call()
         return result
@@ -136,7 +137,7 @@ class Unit:
             raise
 
     def at_once(self, database: Database, work: Callable[[Transaction], T]) -> T:
-        """Run a unit of work that may be all there is to do; see :func:`adds`."""
+        """Run a unit of work that may be all there is to do; see :meth:`add`."""
         added_id, self._added_id = self._added_id, None
         if added_id is None or self._transaction is not None:
             return self.within(database, work)
@@ -148,11 +149,15 @@ class Unit:
 
         result = database.at_once(with_entry)
         self.is_noted = True
-        _present.unit = None
+        present.unit = None
         return result
 
     def add(self, job_id: str) -> None:
-        """Take in what the next transaction does; see :func:`adds`."""
+        """Take in that the next transaction of this thread adds this job, for sure.
+
+        Where nothing was changed before, and the next call is :meth:`.Database.single`
+        or :meth:`.Database.at_once`, the entry travels with it.
+        """
         self._added_id = job_id
 
     def pin(self, count: int, mint: Callable[[int], list[str]]) -> list[str]:
@@ -186,11 +191,11 @@ class Batches:
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
         """Let batches of this thread leave entries for a block."""
-        before, _present.batches = _present.batches, self
+        before, present.batches = present.batches, self
         try:
             yield
         finally:
-            _present.batches = before
+            present.batches = before
 
     def write(
         self,
@@ -214,11 +219,6 @@ class Batches:
         return result
 
 
-def present_unit() -> Unit | None:
-    """Return the unit that this thread runs, if it does."""
-    return _present.unit
-
-
 def write_batch(
     write: Callable[[Callable[[Transaction], T]], T],
     work: Callable[[Transaction], T],
@@ -231,32 +231,16 @@ def write_batch(
         work: Changes something.
         changed: Returns how many changes an answer of ``work`` means.
     """
-    batches = _present.batches
+    batches = present.batches
     if batches is None:
         return write(work)
     return batches.write(write, work, changed)
 
 
-def adds(job_id: str) -> None:
-    """Say that the next transaction of this thread adds this job, for sure.
-
-    Where the present unit has changed nothing before, and the next call is
-    :meth:`.Database.single` or :meth:`.Database.at_once`, its entry travels with it.
-    """
-    if _present.unit is not None:
-        _present.unit.add(job_id)
-
-
 def pinned(count: int, mint: Callable[[int], list[str]]) -> list[str]:
     """Return new ids, the same ones when the present unit is repeated (D32)."""
-    unit = _present.unit
+    unit = present.unit
     return mint(count) if unit is None else unit.pin(count, mint)
-
-
-def pinned_one(mint: Callable[[], str]) -> str:
-    """Return a new id, the same one when the present unit is repeated (D32)."""
-    unit = _present.unit
-    return mint() if unit is None else unit.pin(1, lambda _: [mint()])[0]
 
 
 def when_stored(call: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
@@ -264,7 +248,7 @@ def when_stored(call: Callable[P, object], *args: P.args, **kwargs: P.kwargs) ->
 
     At once outside a unit; never when the unit stores nothing.
     """
-    unit = _present.unit
+    unit = present.unit
     if unit is None:
         call(*args, **kwargs)
     else:

@@ -20,7 +20,7 @@ from typing import Any, Generic, ParamSpec, Protocol, TypeVar
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.bounds import shown
-from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
+from flask_forge_jobs.model.jobs import EMPTY_PAYLOAD, EnqueueResult, NewJob
 from flask_forge_jobs.model.one_line import one_line
 from flask_forge_jobs.model.outcomes import (
     MAX_RESULT_BYTES,
@@ -126,7 +126,7 @@ class Task(Generic[P, R]):
         self._store = store
         self._outside = outside
         # A wrong option shows when the module is imported.
-        self._template = options.new_job(self.kind, "{}", DefaultRouter())
+        self._template = options.new_job(self.kind, EMPTY_PAYLOAD, DefaultRouter())
         # Names and docstring; attributes of the function could hide ours.
         functools.update_wrapper(self, function, updated=())
 
@@ -261,12 +261,13 @@ class Task(Generic[P, R]):
             raise InvalidInputError(
                 "arguments", f"{self.kind}: {error}{hint}"
             ) from None
-        payload = dump(arguments)
         if options is not self.defaults or options.dedupe_by_args:
-            return options.new_job(self.kind, payload, self._router)
+            return options.new_job(self.kind, dump(arguments), self._router)
         if self._template.queue_name != (options.queue or self._router(self.kind)):
-            self._template = options.new_job(self.kind, "{}", self._router)
-        return self._template.with_canonical(payload)
+            self._template = options.new_job(self.kind, EMPTY_PAYLOAD, self._router)
+        if not arguments:
+            return self._template
+        return self._template.with_canonical(dump(arguments))
 
     # -- on the worker ---------------------------------------------------------------
 

@@ -29,7 +29,7 @@ from flask_forge_jobs.storage.connect import open_storage
 from flask_forge_jobs.storage.database import Database, Transaction
 from flask_forge_jobs.storage.pacing import Pace
 from flask_forge_jobs.storage.retrying import TransientError
-from flask_forge_jobs.storage.units import present_unit
+from flask_forge_jobs.storage.units import present
 from tests.api.mounting import PREFIX
 from tests.api.tokens import client_with_token
 from tests.support.jobs import QUEUE, job_with
@@ -195,7 +195,7 @@ def test_nobody_waits_for_a_body_within_a_transaction(
     read_body = request.read_body
 
     def note(*given: Any) -> bytes:
-        unit = present_unit()
+        unit = present.unit
         read.append(unit is not None and unit.has_begun(storage.database))
         return read_body(*given)
 

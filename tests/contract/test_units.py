@@ -29,7 +29,7 @@ from flask_forge_jobs.storage.unit_database import UnitDatabase
 from flask_forge_jobs.storage.units import (
     Batches,
     Unit,
-    present_unit,
+    present,
     when_stored,
     write_batch,
 )
@@ -99,7 +99,7 @@ def test_everything_is_stored_at_the_end(storage: Storage, sql: Sql) -> None:
     assert storage.job_reader.get(job_id).kind == "k"
     assert storage.queues.get("mail").name == "mail"
     assert _deeds(storage) == [DEED]
-    assert present_unit() is None
+    assert present.unit is None
 
 
 @pytest.mark.parametrize(

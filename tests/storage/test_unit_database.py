@@ -6,7 +6,7 @@ from flask_forge_jobs.errors import JobNotFoundError
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.recorder import Recorder
-from flask_forge_jobs.storage.timing import TimedDatabase
+from flask_forge_jobs.storage.unit_database import UnitDatabase
 from tests.support.clocks import MovingClock
 
 
@@ -25,7 +25,7 @@ def test_verbs_on_jobs_are_timed_and_others_are_not(storage: Storage) -> None:
 
 
 def test_everything_else_is_passed_on(storage: Storage) -> None:
-    timed = TimedDatabase(storage.database, Recorder(MovingClock()))
+    timed = UnitDatabase(storage.database, Recorder(MovingClock()))
     heard: list[str | None] = []
 
     timed.open()
