@@ -351,8 +351,8 @@ MUTANTS = (
     Mutant(
         "a change is stored before its entry",
         "storage/unit_database.py",
-        "        if unit is None:\n            return self._database.write(",
-        "        if True:\n            return self._database.write(",
+        "            if unit is None:\n                return self._database.write(",
+        "            if True:\n                return self._database.write(",
         (
             (
                 "api/test_audited_changes.py"
