@@ -132,7 +132,10 @@ def _file(settings: DatabaseSettings) -> Iterator[sqlite3.Connection | None]:
         address = f"{Path(path).absolute().as_uri()}?mode=rw"
         with contextlib.closing(
             sqlite3.connect(
-                address, settings.busy_timeout_s, isolation_level=None, uri=True
+                address,
+                timeout=settings.busy_timeout_s,
+                isolation_level=None,
+                uri=True,
             )
         ) as file:
             yield file
