@@ -24,6 +24,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "api/options": "test_extension.py, through the keys of an application",
     "exports": "test_architecture.py, with the package that shows it",
     "pytest_plugin": "testing/test_plugin.py, in runs of pytest",
+    "tasks/declarations": "test_extension.py, as what ForgeJobs takes from it",
     "tasks/registering": "test_extension.py, as forge.task(...)",
     "runtime/handle": "runtime/test_runtime.py, with what starts it",
     "runtime/plan": "runtime/test_runtime.py, through what fills it",

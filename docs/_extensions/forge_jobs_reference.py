@@ -133,6 +133,8 @@ def public_lines() -> Lines:
             if issubclass(value, BaseException) and value.__module__ == errors.__name__:
                 continue
             yield f".. autoclass:: flask_forge_jobs.{name}"
+            if name == "ForgeJobs":
+                yield "   :inherited-members:"
         elif inspect.isroutine(value):
             yield f".. autofunction:: flask_forge_jobs.{name}"
         else:

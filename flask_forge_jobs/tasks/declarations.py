@@ -1,0 +1,221 @@
+"""Declarations: what an application says of its tasks, schedules and rate limits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from datetime import timedelta
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, overload
+
+from flask_forge_jobs.errors import InvalidInputError
+from flask_forge_jobs.model.catching_up import DEFAULT_CATCH_UP_LIMIT, CatchUp
+from flask_forge_jobs.model.cron import ScheduleDefinition
+from flask_forge_jobs.model.jobs import DEFAULT_MAX_ATTEMPTS
+from flask_forge_jobs.model.rate_limits import RateLimitDefinition
+from flask_forge_jobs.model.seats import SeatPlan
+from flask_forge_jobs.model.time_zones import DEFAULT_TIME_ZONE
+from flask_forge_jobs.tasks.context import TaskContext
+from flask_forge_jobs.tasks.decorator import MakeContext, StoreJob, Task
+from flask_forge_jobs.tasks.options import JobOptions
+from flask_forge_jobs.tasks.registering import TaskDecorator
+from flask_forge_jobs.tasks.registry import TaskRegistry
+from flask_forge_jobs.tasks.routing import Router
+from flask_forge_jobs.tasks.schedules import CronDecorator
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Declarations:
+    """The part of :class:`.ForgeJobs` that the code of an application declares with.
+
+    Args:
+        registry: Keeps what is declared.
+        router: Names the queue of a kind whose task names none.
+        store: Stores one job.
+        outside: Makes the context for calls where no task runs.
+    """
+
+    def __init__(
+        self,
+        registry: TaskRegistry,
+        *,
+        router: Router,
+        store: StoreJob,
+        outside: MakeContext,
+    ) -> None:
+        self.registry = registry
+        self._router = router
+        self._store = store
+        self._outside = outside
+
+    @overload
+    def task(
+        self, function: Callable[Concatenate[TaskContext, P], R]
+    ) -> Task[P, R]: ...
+
+    @overload
+    def task(self, function: Callable[P, R]) -> Task[P, R]: ...
+
+    @overload
+    def task(
+        self,
+        *,
+        kind: str | None = None,
+        queue: str | None = None,
+        priority: int = 0,
+        max_attempts: int = DEFAULT_MAX_ATTEMPTS,
+        timeout_s: float | None = None,
+        dedupe_by_args: bool = False,
+        dedupe_for: timedelta | None = None,
+        replace: Collection[str] = (),
+        max_concurrent: int | None = None,
+        key: str | None = None,
+        isolation: Literal["thread", "process"] = "thread",
+    ) -> TaskDecorator: ...
+
+    def task(
+        self,
+        function: Callable[..., Any] | None = None,
+        *,
+        kind: str | None = None,
+        queue: str | None = None,
+        priority: int = 0,
+        max_attempts: int = DEFAULT_MAX_ATTEMPTS,
+        timeout_s: float | None = None,
+        dedupe_by_args: bool = False,
+        dedupe_for: timedelta | None = None,
+        replace: Collection[str] = (),
+        max_concurrent: int | None = None,
+        key: str | None = None,
+        isolation: Literal["thread", "process"] = "thread",
+    ) -> Any:
+        """Register a function as a task; use it with or without parentheses.
+
+        The function stays callable and gains ``enqueue`` and ``options``. A first
+        parameter annotated :class:`TaskContext` receives the job's context and is not
+        part of the payload.
+
+        Args:
+            function: The function, when used without parentheses.
+            kind: Kind of its jobs; the function's name by default. Jobs that are
+                already stored find their task by it, so keep it when you rename. No
+                two functions may have the same; one that a factory or a reload defines
+                again takes its own place.
+            queue: Queue its jobs wait in; the router decides by default.
+            priority: Lower runs first.
+            max_attempts: How often a job may run, 1 to 1000.
+            timeout_s: Seconds one attempt may take; None means no limit.
+            dedupe_by_args: Make the dedupe key of the kind and the arguments, so that
+                no two unfinished jobs have the same.
+            dedupe_for: A finished job with the key counts too, for so long after it was
+                enqueued.
+            replace: What the pending job that holds the key takes over from a new one:
+                ``payload``, ``run_at``, or both.
+            max_concurrent: How many of its jobs may run at once in the whole cluster, 1
+                to 1024; None means any number.
+            key: Parameter of the function: so many jobs may run at once for each of its
+                values. None means for all of them together.
+            isolation: ``"process"`` runs its jobs outside the worker, where they can
+                be killed; see :doc:`/howto/isolation`.
+
+        Raises:
+            InvalidInputError: A value is outside its bounds, the key is none of the
+                function's parameters, or another function has the kind.
+            TypeError: A JSON object cannot carry the function's arguments: it takes
+                positional-only or ``*args`` parameters, or is a generator; or it has no
+                name and no ``kind`` is given.
+        """
+        options = JobOptions(
+            queue=queue,
+            priority=priority,
+            max_attempts=max_attempts,
+            timeout_s=timeout_s,
+            dedupe_by_args=dedupe_by_args,
+            dedupe_for=dedupe_for,
+            replace=replace,
+        )
+        if key is not None and max_concurrent is None:
+            raise InvalidInputError("key", "means nothing without max_concurrent")
+        decorator = TaskDecorator(
+            self.registry,
+            router=self._router,
+            store=self._store,
+            kind=kind,
+            options=options,
+            seats=None if max_concurrent is None else SeatPlan(max_concurrent, key),
+            isolation=isolation,
+            outside=self._outside,
+        )
+        return decorator if function is None else decorator(function)
+
+    def cron(
+        self,
+        cron_expr: str,
+        *,
+        name: str | None = None,
+        timezone: str = DEFAULT_TIME_ZONE,
+        arguments: Mapping[str, object] | None = None,
+        dedupe: bool = False,
+        catch_up: str = CatchUp.ONCE,
+        catch_up_limit: int = DEFAULT_CATCH_UP_LIMIT,
+    ) -> CronDecorator:
+        """Run a task on a schedule; use it above ``@forge.task``, or on a function.
+
+        The schedule is brought into the table when a worker starts. What an operator
+        changed or disabled there stays so until the code says something else about the
+        same value. A schedule that is no longer in the code is deleted.
+
+        The jobs have the task's queue and number of attempts, and priority 0.
+
+        Args:
+            cron_expr: Five, six or seven fields, or a shorthand such as ``@daily``.
+            name: Identity of the schedule; the task's kind by default. A task with
+                several schedules needs a name for each.
+            timezone: IANA zone whose clock the expression is read by.
+            arguments: What the task is called with, by parameter.
+            dedupe: Skip a firing while a job of an earlier one is unfinished.
+            catch_up: What becomes of firings that nobody made for a minute: ``skip``,
+                ``once`` or ``all``.
+            catch_up_limit: How many of them ``all`` makes up, the latest; 1 to 1000.
+
+        Raises:
+            InvalidInputError: A value is outside its bounds, the arguments do not fit
+                the function, or another schedule has the name.
+        """
+        definition = ScheduleDefinition(
+            name="any" if name is None else name,
+            kind="any",
+            cron_expr=cron_expr,
+            timezone=timezone,
+            catch_up=catch_up,
+            catch_up_limit=catch_up_limit,
+        )
+        definition.check()
+        return CronDecorator(
+            self.registry,
+            definition,
+            has_name=name is not None,
+            arguments={} if arguments is None else dict(arguments),
+            dedupe=dedupe,
+            make_task=self.task,
+        )
+
+    def rate_limit(self, scope: str, *, capacity: int, refill_per_sec: float) -> None:
+        """Declare a token bucket that all processes share.
+
+        It is made when a worker starts. What an operator changes there stays until the
+        code says something else. A task takes from it with
+        :meth:`TaskContext.rate_limit`.
+
+        Args:
+            scope: 1 to 128 characters, none of ``, / ? # %`` or a control character.
+            capacity: Most tokens it holds, 1 to 1,000,000,000; as many may be taken at
+                once.
+            refill_per_sec: Tokens it gains each second, more than 0.
+
+        Raises:
+            InvalidInputError: A value is outside its bounds.
+        """
+        definition = RateLimitDefinition(scope, capacity, refill_per_sec)
+        definition.check()
+        self.registry.add_rate_limit(definition)
