@@ -169,9 +169,10 @@ class JobsKit:
     def drain(self, *queues: str) -> list[RanJob]:
         """Run what is due, and what that enqueues, until nothing is; return the runs.
 
-        Schedules that are due are fired first. Each job has an application context of
-        its own. What a task raises ends its job as in a worker and is not raised here;
-        look at the outcomes.
+        Schedules that are due are fired first. A retry that becomes due meanwhile runs
+        too; once :attr:`clock` is used none does. Each job has an application context
+        of its own. What a task raises ends its job as in a worker and is not raised
+        here; look at the outcomes.
 
         Args:
             queues: Only these; all that have jobs by default.
