@@ -19,7 +19,7 @@ from flask_forge_jobs.runtime.service import Service
 from flask_forge_jobs.server import create_app
 from flask_forge_jobs.state import state_of
 from flask_forge_jobs.storage import choice
-from flask_forge_jobs.storage.job_queue import JobQueue
+from flask_forge_jobs.storage.jobs.queue import JobQueue
 from flask_forge_jobs.tasks.bundled import noop_echo
 
 THREADS = 4

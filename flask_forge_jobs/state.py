@@ -23,7 +23,7 @@ from flask_forge_jobs.model.masking import Masking
 from flask_forge_jobs.runtime.inline import InlineWorker, one_deeper
 from flask_forge_jobs.runtime.runtime import QueueRuntime
 from flask_forge_jobs.storage.base import Storage
-from flask_forge_jobs.storage.rate_limits import RateLimits
+from flask_forge_jobs.storage.limits import RateLimits
 from flask_forge_jobs.tasks.context import EnqueueJob
 from flask_forge_jobs.tasks.outside import Outside
 from flask_forge_jobs.tasks.registry import TaskRegistry

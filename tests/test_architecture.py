@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -28,19 +29,19 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "tasks/registering": "test_extension.py, as forge.task(...)",
     "runtime/handle": "runtime/test_runtime.py, with what starts it",
     "runtime/plan": "runtime/test_runtime.py, through what fills it",
-    "model/overview": "contract/test_job_reader.py, on both backends",
-    "storage/finishing": "contract/test_fencing.py and contract/test_cooldowns.py, "
+    "model/overview": "contract/jobs/test_reader.py, on both backends",
+    "storage/jobs/finish": "contract/test_fencing.py and contract/test_cooldowns.py, "
     "on both backends",
-    "storage/postgres_probe": "storage/test_postgres_away.py, through its database",
-    "storage/postgres_schema": "storage/test_migrate.py, with the other dialect's",
-    "storage/postgres_transaction": "storage/test_postgres.py, through its database",
-    "storage/sqlite_connection": "storage/test_sqlite.py, through its database",
-    "storage/sqlite_faults": "storage/test_sqlite.py, through its database",
-    "storage/sqlite_process": "storage/test_sqlite.py, through its database",
-    "storage/sqlite_schema": "storage/test_migrate.py, with the other dialect's",
-    "storage/streams": "contract/test_listing.py, on both backends",
-    "storage/summaries": "contract/test_job_reader.py, on both backends",
-    "storage/sqlite_transaction": "storage/test_sqlite.py, through its database",
+    "storage/postgres/probe": "storage/postgres/test_away.py, through its database",
+    "storage/postgres/schema": "storage/test_migrate.py, with the other dialect's",
+    "storage/postgres/transaction": "test_database.py beside it, through its database",
+    "storage/sqlite/connection": "test_database.py beside it, through its database",
+    "storage/sqlite/faults": "test_database.py beside it, through its database",
+    "storage/sqlite/process": "test_database.py beside it, through its database",
+    "storage/sqlite/schema": "storage/test_migrate.py, with the other dialect's",
+    "storage/jobs/streams": "contract/jobs/test_listing.py, on both backends",
+    "storage/jobs/summaries": "contract/jobs/test_reader.py, on both backends",
+    "storage/sqlite/transaction": "test_database.py beside it, through its database",
 }
 
 
@@ -94,7 +95,7 @@ def test_every_module_has_a_test_file() -> None:
         if path.name == "__init__.py" or name in TESTED_ELSEWHERE:
             continue
         folder, _, module = name.rpartition("/")
-        places = [folder, "contract"] if folder == "storage" else [folder]
+        places = {folder, re.sub("^storage", "contract", folder)}
         if not any((TESTS / place / f"test_{module}.py").exists() for place in places):
             missing.append(name)
 

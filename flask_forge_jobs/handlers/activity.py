@@ -13,8 +13,8 @@ from flask_forge_jobs.model.bounds import check_integer, shown
 from flask_forge_jobs.model.error_signatures import signature
 from flask_forge_jobs.model.events import EventType
 from flask_forge_jobs.model.jobs import JobFilter
-from flask_forge_jobs.storage.activity import EventsPage, Failure
 from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.jobs.activity import EventsPage, Failure
 
 MAX_EVENTS = 500
 # A millisecond of the year 9999 has an id below this.

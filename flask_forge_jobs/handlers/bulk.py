@@ -23,7 +23,7 @@ from flask_forge_jobs.model.bulk import BulkChange, JobAction, Position
 from flask_forge_jobs.model.instants import MICROSECOND
 from flask_forge_jobs.model.jobs import REQUEUEABLE, JobFilter, JobStatus
 from flask_forge_jobs.storage.base import Storage
-from flask_forge_jobs.storage.pacing import BATCH
+from flask_forge_jobs.storage.pace import BATCH
 
 DEFAULT_MAX_ROWS = 50_000
 # gunicorn ends a worker that is silent for 30 s.

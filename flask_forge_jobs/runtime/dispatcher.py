@@ -30,7 +30,7 @@ from flask_forge_jobs.runtime.sifting import NO_FAULT_OF_OUTCOMES, Sifter
 from flask_forge_jobs.runtime.slots import SlotPool
 from flask_forge_jobs.runtime.time_limits import TimeLimits
 from flask_forge_jobs.runtime.watch import Watch
-from flask_forge_jobs.storage.job_queue import JobQueue
+from flask_forge_jobs.storage.jobs.queue import JobQueue
 from flask_forge_jobs.storage.recorder import Recorder
 from flask_forge_jobs.tasks.cancellation import CancelReason
 

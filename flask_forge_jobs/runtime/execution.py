@@ -22,7 +22,7 @@ from flask_forge_jobs.model.outcomes import (
     Throttled,
 )
 from flask_forge_jobs.model.seats import SeatPlan, seat_wait_s
-from flask_forge_jobs.storage.rate_limits import RateLimits
+from flask_forge_jobs.storage.limits import RateLimits
 from flask_forge_jobs.storage.seats import Seats
 from flask_forge_jobs.tasks.cancellation import CancelToken
 from flask_forge_jobs.tasks.context import Dispose, TaskContext

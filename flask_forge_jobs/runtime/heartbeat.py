@@ -19,7 +19,7 @@ from flask_forge_jobs.runtime.service import Service
 from flask_forge_jobs.runtime.slots import SlotPool
 from flask_forge_jobs.runtime.strays import Strays
 from flask_forge_jobs.storage.deadlines import within
-from flask_forge_jobs.storage.job_queue import JobQueue
+from flask_forge_jobs.storage.jobs.queue import JobQueue
 from flask_forge_jobs.storage.processes import ProcessRegistry
 from flask_forge_jobs.storage.recorder import Recorder
 from flask_forge_jobs.tasks.cancellation import CancelReason

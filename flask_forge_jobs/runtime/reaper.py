@@ -17,7 +17,7 @@ from typing import Generic, TypeVar
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.runtime.service import Service
-from flask_forge_jobs.storage.job_queue import JobQueue
+from flask_forge_jobs.storage.jobs.queue import JobQueue
 from flask_forge_jobs.storage.processes import ProcessRegistry
 
 logger = get_logger(__name__)

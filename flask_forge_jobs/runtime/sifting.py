@@ -13,7 +13,7 @@ from flask_forge_jobs.errors import (
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.outcomes import Settlement
 from flask_forge_jobs.runtime.outbox import Outbox
-from flask_forge_jobs.storage.job_queue import JobQueue
+from flask_forge_jobs.storage.jobs.queue import JobQueue
 from flask_forge_jobs.storage.recorder import Recorder
 
 logger = get_logger(__name__)

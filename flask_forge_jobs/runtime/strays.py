@@ -14,7 +14,7 @@ from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.jobs import RunId
 from flask_forge_jobs.runtime.dispatcher import Dispatcher
 from flask_forge_jobs.runtime.execution import Execution
-from flask_forge_jobs.storage.job_queue import JobQueue
+from flask_forge_jobs.storage.jobs.queue import JobQueue
 
 logger = get_logger(__name__)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flask_forge_jobs.runtime.service import Service
-from flask_forge_jobs.storage.job_admin import JobAdmin
+from flask_forge_jobs.storage.jobs.admin import JobAdmin
 
 PERIOD_S = 2.0
 

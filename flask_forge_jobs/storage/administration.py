@@ -129,7 +129,7 @@ def _name(settings: DatabaseSettings) -> str:
 def _maintenance(settings: DatabaseSettings) -> Iterator[Cursor]:
     import psycopg2
 
-    from flask_forge_jobs.storage.postgres_pool import connect
+    from flask_forge_jobs.storage.postgres.pool import connect
 
     other = replace(settings, database=MAINTENANCE_DATABASE)
     try:

@@ -10,20 +10,20 @@ from dataclasses import dataclass
 from importlib.metadata import version
 
 from flask_forge_jobs.errors import StorageError
-from flask_forge_jobs.storage.activity import JobActivity
 from flask_forge_jobs.storage.audit import AuditLog
 from flask_forge_jobs.storage.catalogue import load_migrations
 from flask_forge_jobs.storage.cron import CronStorage
 from flask_forge_jobs.storage.database import Database
 from flask_forge_jobs.storage.flusher import Flusher
-from flask_forge_jobs.storage.job_admin import JobAdmin
-from flask_forge_jobs.storage.job_queue import JobQueue
-from flask_forge_jobs.storage.job_reader import JobReader
+from flask_forge_jobs.storage.jobs.activity import JobActivity
+from flask_forge_jobs.storage.jobs.admin import JobAdmin
+from flask_forge_jobs.storage.jobs.queue import JobQueue
+from flask_forge_jobs.storage.jobs.reader import JobReader
 from flask_forge_jobs.storage.leases import Leases
+from flask_forge_jobs.storage.limits import RateLimits
 from flask_forge_jobs.storage.metrics import MetricStore
 from flask_forge_jobs.storage.processes import ProcessRegistry
 from flask_forge_jobs.storage.queues import QueueConfig
-from flask_forge_jobs.storage.rate_limits import RateLimits
 from flask_forge_jobs.storage.recorder import Recorder
 from flask_forge_jobs.storage.refusals import Refusals
 from flask_forge_jobs.storage.retention import Retention

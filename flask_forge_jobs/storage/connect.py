@@ -10,28 +10,28 @@ from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import ConfigurationError
 from flask_forge_jobs.ids import UlidGenerator
 from flask_forge_jobs.randomness import fraction
-from flask_forge_jobs.storage.activity import JobActivity
 from flask_forge_jobs.storage.audit import AuditLog
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.cron import CronStorage
+from flask_forge_jobs.storage.cron_firing import Firing
 from flask_forge_jobs.storage.database import Database
-from flask_forge_jobs.storage.firing import Firing
 from flask_forge_jobs.storage.flusher import Flusher
-from flask_forge_jobs.storage.job_admin import JobAdmin
-from flask_forge_jobs.storage.job_queue import JobQueue
-from flask_forge_jobs.storage.job_reader import JobReader
+from flask_forge_jobs.storage.jobs.activity import JobActivity
+from flask_forge_jobs.storage.jobs.admin import JobAdmin
+from flask_forge_jobs.storage.jobs.queue import JobQueue
+from flask_forge_jobs.storage.jobs.reader import JobReader
+from flask_forge_jobs.storage.jobs.uncommitted import Uncommitted
 from flask_forge_jobs.storage.leases import Leases
+from flask_forge_jobs.storage.limits import RateLimits
 from flask_forge_jobs.storage.metrics import MetricStore
-from flask_forge_jobs.storage.pacing import Pace
+from flask_forge_jobs.storage.pace import Pace
 from flask_forge_jobs.storage.processes import ProcessRegistry
 from flask_forge_jobs.storage.queues import QueueConfig
-from flask_forge_jobs.storage.rate_limits import RateLimits
 from flask_forge_jobs.storage.recorder import Recorder
 from flask_forge_jobs.storage.refusals import Refusals
 from flask_forge_jobs.storage.retention import GENTLE_PAUSES, Retention
 from flask_forge_jobs.storage.samples import SampleStore
 from flask_forge_jobs.storage.seats import Seats
-from flask_forge_jobs.storage.uncommitted import Uncommitted
 from flask_forge_jobs.storage.unit_database import UnitDatabase
 
 
@@ -123,13 +123,13 @@ def _open_database(
     in_memory: Callable[[], bool],
 ) -> Database:
     if settings.backend == "sqlite":
-        from flask_forge_jobs.storage.sqlite import SqliteDatabase
+        from flask_forge_jobs.storage.sqlite.database import SqliteDatabase
 
         return SqliteDatabase(
             settings, clock, may_migrate=may_migrate, in_memory=in_memory
         )
     try:
-        from flask_forge_jobs.storage.postgres import PostgresDatabase
+        from flask_forge_jobs.storage.postgres.database import PostgresDatabase
     except ModuleNotFoundError as error:
         raise ConfigurationError(
             settings.source or "backend",

@@ -17,9 +17,9 @@ from flask_forge_jobs.model.cron import (
 )
 from flask_forge_jobs.model.declaring import DeclarationReport
 from flask_forge_jobs.model.instants import SECOND_US, from_micros
+from flask_forge_jobs.storage.cron_firing import Firing, Router
+from flask_forge_jobs.storage.cron_sync import Declaring
 from flask_forge_jobs.storage.database import Database, Transaction
-from flask_forge_jobs.storage.declaring import Declaring
-from flask_forge_jobs.storage.firing import Firing, Router
 from flask_forge_jobs.storage.rows import schedule_from_row, schedule_parameters
 
 

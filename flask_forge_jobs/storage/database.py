@@ -164,8 +164,8 @@ class Database(Protocol):
 
         Args:
             connection: Of our driver and to our database, or what SQLAlchemy made of
-                one; see :func:`.joining.look_below`. A transaction begins if none is
-                open.
+                one; see :func:`.caller_transaction.look_below`. A transaction begins
+                if none is open.
             work: Called with the transaction.
 
         Raises:

@@ -36,7 +36,7 @@ from flask_forge_jobs.storage.database import (
     encode_names,
     encode_rows,
 )
-from flask_forge_jobs.storage.pacing import Pace
+from flask_forge_jobs.storage.pace import Pace
 
 # Any constant will do; keeps two processes from folding the same rows.
 FOLD_LOCK = 7_022_013_337_003

@@ -35,7 +35,7 @@ from flask_forge_jobs.storage.database import (
     Transaction,
     encode_names,
 )
-from flask_forge_jobs.storage.pacing import BATCH, Pace
+from flask_forge_jobs.storage.pace import BATCH, Pace
 from flask_forge_jobs.storage.rows import queue_from_row
 from flask_forge_jobs.storage.units import write_batch
 

@@ -183,7 +183,7 @@ def _remove_from_file(file: sqlite3.Connection) -> None:
 def _session(settings: DatabaseSettings) -> Iterator[Cursor | None]:
     import psycopg2
 
-    from flask_forge_jobs.storage.postgres_pool import connect
+    from flask_forge_jobs.storage.postgres.pool import connect
 
     try:
         connection = connect(settings)
@@ -215,7 +215,7 @@ def _contents_of_server(cursor: Cursor) -> Contents:
 
 
 def _remove_from_server(cursor: Cursor) -> None:
-    from flask_forge_jobs.storage.postgres_schema import PostgresSchema
+    from flask_forge_jobs.storage.postgres.schema import PostgresSchema
 
     with PostgresSchema(cursor.connection).locked():
         cursor.execute(_POSTGRES_OBJECTS)

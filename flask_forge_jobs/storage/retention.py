@@ -22,7 +22,7 @@ from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.queues import CleanupReport, QueueSettings
 from flask_forge_jobs.storage.database import Database, Parameter, Transaction
 from flask_forge_jobs.storage.leases import Leases, renewed
-from flask_forge_jobs.storage.pacing import BATCH, Pace
+from flask_forge_jobs.storage.pace import BATCH, Pace
 from flask_forge_jobs.storage.units import write_batch
 
 logger = get_logger(__name__)

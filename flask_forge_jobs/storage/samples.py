@@ -17,7 +17,7 @@ from flask_forge_jobs.model.samples import (
     SampleSums,
 )
 from flask_forge_jobs.storage.database import Database, Parameter, encode_rows
-from flask_forge_jobs.storage.pacing import Pace
+from flask_forge_jobs.storage.pace import Pace
 
 # On SQLite others wait for a batch to end.
 PRUNE_ROWS = 500

@@ -11,7 +11,7 @@ from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
 from flask_forge_jobs.model.outcomes import MAX_PROGRESS_BYTES, PutOff
 from flask_forge_jobs.model.payloads import dump
-from flask_forge_jobs.storage.rate_limits import RateLimits
+from flask_forge_jobs.storage.limits import RateLimits
 from flask_forge_jobs.tasks.cancellation import CancelToken
 from flask_forge_jobs.tasks.failures import Mask, forget_frames, mask_known
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.ids import UlidGenerator
-from flask_forge_jobs.storage.rate_limits import RateLimits
+from flask_forge_jobs.storage.limits import RateLimits
 from flask_forge_jobs.tasks.cancellation import CancelToken
 from flask_forge_jobs.tasks.context import EnqueueJob, ProgressSink, TaskContext
 from flask_forge_jobs.tasks.decorator import Task

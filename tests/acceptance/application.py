@@ -25,7 +25,7 @@ from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.jobs import HeartbeatReport
 from flask_forge_jobs.model.queues import DEFAULT_QUEUE
 from flask_forge_jobs.state import state_of
-from flask_forge_jobs.storage.job_queue import JobQueue
+from flask_forge_jobs.storage.jobs.queue import JobQueue
 
 PATH = Path(__file__)
 LEDGER_VARIABLE = "ACCEPTANCE_LEDGER"

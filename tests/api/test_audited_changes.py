@@ -27,7 +27,7 @@ from flask_forge_jobs.storage import queues, units
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.connect import open_storage
 from flask_forge_jobs.storage.database import Database, Transaction
-from flask_forge_jobs.storage.pacing import Pace
+from flask_forge_jobs.storage.pace import Pace
 from flask_forge_jobs.storage.retrying import TransientError
 from flask_forge_jobs.storage.units import present
 from tests.api.mounting import PREFIX

@@ -11,7 +11,7 @@ from flask import Flask
 from flask_forge_jobs import ForgeJobs
 from flask_forge_jobs.model.queues import DEFAULT_QUEUE
 from flask_forge_jobs.state import state_of
-from flask_forge_jobs.storage.sqlite import SqliteDatabase
+from flask_forge_jobs.storage.sqlite.database import SqliteDatabase
 from tests.benchmarks.application import noop
 from tests.benchmarks.contender import THREADS, Contender
 from tests.benchmarks.measure import UNTIMED, Watch, observe, sent_now

@@ -23,7 +23,7 @@ from flask_forge_jobs.model.cron import (
 from flask_forge_jobs.model.instants import from_micros
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.cron import CronStorage
-from flask_forge_jobs.storage.firing import Firing
+from flask_forge_jobs.storage.cron_firing import Firing
 from tests.support.lossy import LossyDatabase
 from tests.support.sql import Sql
 from tests.support.threads import run_together

@@ -24,7 +24,7 @@ from flask_forge_jobs.model.queues import (
     QueueSettings,
 )
 from flask_forge_jobs.storage.base import Storage
-from flask_forge_jobs.storage.pacing import BATCH
+from flask_forge_jobs.storage.pace import BATCH
 from flask_forge_jobs.storage.queues import QueueConfig
 from tests.support.jobs import (
     OWNER,

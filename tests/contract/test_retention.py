@@ -15,7 +15,7 @@ from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.queues import CleanupReport
 from flask_forge_jobs.storage import retention
 from flask_forge_jobs.storage.base import Storage
-from flask_forge_jobs.storage.pacing import BATCH
+from flask_forge_jobs.storage.pace import BATCH
 from flask_forge_jobs.storage.retention import GENTLE_BATCH
 from tests.support.jobs import QUEUE, enqueue, job_with
 from tests.support.sql import Sql

@@ -23,7 +23,7 @@ from flask_forge_jobs.storage.audit import AuditLog
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.connect import open_storage
 from flask_forge_jobs.storage.database import Transaction
-from flask_forge_jobs.storage.job_queue import JobQueue
+from flask_forge_jobs.storage.jobs.queue import JobQueue
 from flask_forge_jobs.storage.retrying import TransientError
 from flask_forge_jobs.storage.unit_database import UnitDatabase
 from flask_forge_jobs.storage.units import (

@@ -17,8 +17,8 @@ from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import Done
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.connect import open_storage
-from flask_forge_jobs.storage.postgres_schema import PostgresSchema
-from flask_forge_jobs.storage.sqlite_schema import SqliteSchema
+from flask_forge_jobs.storage.postgres.schema import PostgresSchema
+from flask_forge_jobs.storage.sqlite.schema import SqliteSchema
 from flask_forge_jobs.tasks.routing import DefaultRouter
 from tests.support.callers import Caller
 from tests.support.jobs import OWNER, QUEUE, claim_one, enqueue, finish

@@ -8,7 +8,7 @@ from flask_forge_jobs.handlers.bulk import BulkLimits
 from flask_forge_jobs.model.bulk import BulkChange, Skip, SkipReason
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.storage.base import Storage
-from flask_forge_jobs.storage.pacing import BATCH
+from flask_forge_jobs.storage.pace import BATCH
 from tests.support.clocks import MovingClock
 from tests.support.jobs import having
 

@@ -7,9 +7,9 @@ from tests.mutants.mutant import Mutant
 _COMMON = "storage/sql/common/job_queue.sql"
 _SQLITE = "storage/sql/sqlite/job_queue.sql"
 _POSTGRES = "storage/sql/migrations/postgres/0014_claims.sql"
-_QUEUE = "storage/job_queue.py"
-_FINISHING = "storage/finishing.py"
-_JOBS = "contract/test_job_queue.py"
+_QUEUE = "storage/jobs/queue.py"
+_FINISHING = "storage/jobs/finish.py"
+_JOBS = "contract/jobs/test_queue.py"
 _FENCING = "contract/test_fencing.py"
 
 MUTANTS = (
@@ -66,7 +66,7 @@ MUTANTS = (
         _COMMON,
         "WHERE deferred AND queue_name = :queue_name AND scheduled_at <= :now\n",
         "WHERE deferred AND queue_name = :queue_name\n",
-        ("contract/test_job_queue.py::test_claim_skips_a_job_scheduled_later",),
+        ("contract/jobs/test_queue.py::test_claim_skips_a_job_scheduled_later",),
     ),
     Mutant(
         "PostgreSQL claims without a lock on the rows",
@@ -283,7 +283,7 @@ MUTANTS = (
         "return self._database.write(work)",
         (
             (
-                "storage/test_postgres.py"
+                "storage/postgres/test_database.py"
                 "::test_a_used_up_pool_is_busy_and_an_urgent_write_still_runs"
             ),
         ),

@@ -7,7 +7,7 @@ from tests.mutants.mutant import Mutant
 _WORKER = "server_worker.py"
 _SLOW = "test_server_worker.py"
 _BOUNDS = "model/bounds.py"
-_QUEUES = "storage/known_queues.py"
+_QUEUES = "storage/jobs/known_queues.py"
 _ACCESS = "auth/access.py"
 _FILES = "config/files.py"
 
@@ -52,7 +52,7 @@ MUTANTS = (
         _QUEUES,
         "            if name not in found:\n",
         "            if not name:\n",
-        ("contract/test_known_queues.py",),
+        ("contract/jobs/test_known_queues.py",),
     ),
     Mutant(
         "a user is taken for a token",

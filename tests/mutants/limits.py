@@ -13,7 +13,7 @@ _LET_IN = "storage/sql/common/seats.sql"
 _COMMON = "storage/sql/common/job_queue.sql"
 _BACKOFF = "model/backoff.py"
 _OUTCOMES = "model/outcomes.py"
-_BUCKETS = "contract/test_rate_limits.py"
+_BUCKETS = "contract/test_limits.py"
 _SEATED = "contract/test_seats.py"
 _COOLING = "contract/test_cooldowns.py"
 
@@ -40,7 +40,7 @@ MUTANTS = (
         "last_refilled_at = :now,",
         (
             (
-                "contract/test_rate_limits.py"
+                "contract/test_limits.py"
                 "::test_a_bucket_that_is_written_while_the_clock_is_back_refills_nothing_twice"
             ),
         ),
@@ -54,7 +54,7 @@ MUTANTS = (
         "        + (:now - last_refilled_at) * refill_per_sec",
         (
             (
-                "contract/test_rate_limits.py"
+                "contract/test_limits.py"
                 "::test_a_bucket_that_is_written_while_the_clock_is_back_refills_nothing_twice"
             ),
         ),
@@ -71,7 +71,7 @@ MUTANTS = (
         _POSTGRES,
         ":may_pass OR line_ends_at <= :now\n",
         "TRUE OR line_ends_at <= :now\n",
-        ("contract/test_rate_limits.py::test_who_has_waited_finds_its_token",),
+        ("contract/test_limits.py::test_who_has_waited_finds_its_token",),
     ),
     Mutant(
         "a place in the line may be ten days away",
@@ -85,12 +85,7 @@ MUTANTS = (
         _POSTGRES,
         "        ) + :tokens / refill_per_sec * 1000000.0,\n",
         "        ),\n",
-        (
-            (
-                "contract/test_rate_limits.py"
-                "::test_each_that_is_refused_has_a_turn_of_its_own"
-            ),
-        ),
+        (("contract/test_limits.py::test_each_that_is_refused_has_a_turn_of_its_own"),),
     ),
     Mutant(
         "code takes back what an operator has changed",
@@ -100,7 +95,7 @@ MUTANTS = (
         "",
         (
             (
-                "contract/test_rate_limits.py"
+                "contract/test_limits.py"
                 "::test_ensure_default_is_idempotent_and_preserves_existing_state"
             ),
         ),
@@ -121,7 +116,7 @@ MUTANTS = (
     ),
     Mutant(
         "a bucket cannot give all that it holds",
-        "storage/rate_limits.py",
+        "storage/limits.py",
         "if tokens > bucket.capacity:",
         "if tokens >= bucket.capacity:",
         (_BUCKETS,),
@@ -168,7 +163,7 @@ MUTANTS = (
         "    PERFORM pg_advisory_xact_lock("
         "hashtextextended('forge_jobs seat ' || its_seats, 0));\n",
         "",
-        ("storage/test_postgres_alone.py",),
+        ("storage/postgres/test_alone.py",),
     ),
     Mutant(
         "a freed seat calls in who came last",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from tests.mutants.mutant import Mutant
 
 _SQL = "storage/sql/common/job_admin.sql"
-_ADMIN = "contract/test_job_admin.py"
-_CHANGING = "contract/test_changing.py"
-_WALKING = "contract/test_walking.py"
+_ADMIN = "contract/jobs/test_admin.py"
+_CHANGING = "contract/jobs/test_changes.py"
+_WALKING = "contract/jobs/test_bulk_walk.py"
 _FENCING = "contract/test_fencing.py"
 _BULK = "api/unversioned/test_bulk.py"
 
@@ -18,14 +18,14 @@ MUTANTS = (
         _SQL,
         "AND sibling.status IN ('pending', 'in_progress', 'failed')",
         "AND sibling.status IN ('pending', 'failed')",
-        ("contract/test_changing.py::test_retry_skips_a_job_whose_key_is_held",),
+        ("contract/jobs/test_changes.py::test_retry_skips_a_job_whose_key_is_held",),
     ),
     Mutant(
         "a running job is deleted",
         _SQL,
         "WHERE status <> 'in_progress'\n    AND id IN",
         "WHERE id IN",
-        ("contract/test_job_admin.py::test_delete_asks_a_running_job_to_stop",),
+        ("contract/jobs/test_admin.py::test_delete_asks_a_running_job_to_stop",),
     ),
     Mutant(
         "a bulk delete takes what has changed its state meanwhile",
@@ -39,7 +39,7 @@ MUTANTS = (
         _SQL,
         "SET cancel_requested_at = COALESCE(cancel_requested_at, :now)",
         "SET cancel_requested_at = :now",
-        ("contract/test_job_admin.py::test_delete_asks_a_running_job_to_stop",),
+        ("contract/jobs/test_admin.py::test_delete_asks_a_running_job_to_stop",),
     ),
     Mutant(
         "a requeued job is still to be stopped",
@@ -76,7 +76,7 @@ MUTANTS = (
     ),
     Mutant(
         "a job that has ended is cancelled",
-        "storage/job_admin.py",
+        "storage/jobs/admin.py",
         "    if status not in APPLIES_TO[action]:\n        raise",
         "    if not APPLIES_TO[action]:\n        raise",
         (f"{_ADMIN}::test_cancel_of_a_finished_job_is_an_error",),
@@ -103,21 +103,21 @@ MUTANTS = (
         "AND enqueued_at > :after_at",
         (
             (
-                "contract/test_walking.py"
+                "contract/jobs/test_bulk_walk.py"
                 "::test_each_job_is_visited_once_over_many_combinations"
             ),
         ),
     ),
     Mutant(
         "jobs of one step have several states",
-        "storage/walking.py",
+        "storage/jobs/bulk_walk.py",
         "if room == 0 or (last is not None and last.status is not status):",
         "if room == 0:",
         (f"{_WALKING}::test_all_jobs_of_a_step_have_one_state",),
     ),
     Mutant(
         "a walk ends with its first full batch",
-        "storage/walking.py",
+        "storage/jobs/bulk_walk.py",
         "after, conditions, room + 1)",
         "after, conditions, room)",
         (f"{_WALKING}::test_a_walk_goes_in_batches",),
@@ -152,7 +152,7 @@ MUTANTS = (
     ),
     Mutant(
         "a conflict of one job holds back the others",
-        "storage/job_admin.py",
+        "storage/jobs/admin.py",
         "            if len(job_ids) == 1:\n                skip = Skip(",
         "            if job_ids:\n                skip = Skip(",
         (f"{_CHANGING}::test_a_key_taken_meanwhile_holds_back_its_own_job_only",),
@@ -192,21 +192,21 @@ MUTANTS = (
         "    ORDER BY enqueued_at DESC, id DESC\n    LIMIT :limit\n",
         "        AND enqueued_at >= :edge AND enqueued_at < (:at)\n"
         "    ORDER BY enqueued_at DESC, id DESC\n    LIMIT :limit\n",
-        ("contract/test_listing.py::test_pages_keep_to_a_range_of_instants",),
+        ("contract/jobs/test_listing.py::test_pages_keep_to_a_range_of_instants",),
     ),
     Mutant(
         "a range of instants leaves out its end",
         "storage/sql/common/listing.sql",
         "(enqueued_at >= :from_at AND enqueued_at <= :to_at))",
         "(enqueued_at >= :from_at AND enqueued_at < :to_at))",
-        ("contract/test_job_reader.py::test_a_range_of_instants_includes_both_ends",),
+        ("contract/jobs/test_reader.py::test_a_range_of_instants_includes_both_ends",),
     ),
     Mutant(
         "a search takes a wildcard for one",
         "storage/sql/common/listing.sql",
         "LOWER(payload) LIKE :payload_pattern ESCAPE '\\'",
         "LOWER(payload) LIKE :payload_pattern ESCAPE '!'",
-        ("contract/test_job_reader.py::test_a_search_in_payloads_is_literal",),
+        ("contract/jobs/test_reader.py::test_a_search_in_payloads_is_literal",),
     ),
     Mutant(
         "a cursor is good for another order",

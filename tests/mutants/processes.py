@@ -114,12 +114,12 @@ MUTANTS = (
     ),
     Mutant(
         "a child opens a file that its parent has open",
-        "storage/sqlite_process.py",
+        "storage/sqlite/process.py",
         "        if self._path is not None:\n            _check_own(self._path)\n",
         "        if self._path is not None:\n",
         (
             (
-                "storage/test_sqlite_forks.py"
+                "storage/sqlite/test_forks.py"
                 "::test_a_fork_within_the_callers_transaction_refuses_the_child"
             ),
         ),
@@ -145,10 +145,12 @@ MUTANTS = (
     ),
     Mutant(
         "a commit of a failed transaction returns",
-        "storage/postgres_transaction.py",
+        "storage/postgres/transaction.py",
         "if status != TRANSACTION_STATUS_INTRANS:",
         "if status == TRANSACTION_STATUS_IDLE:",
-        ("storage/test_postgres.py::test_a_swallowed_error_cannot_be_committed",),
+        (
+            "storage/postgres/test_database.py::test_a_swallowed_error_cannot_be_committed",
+        ),
     ),
     Mutant(
         "a deadline within another one extends it",
@@ -164,12 +166,12 @@ MUTANTS = (
     ),
     Mutant(
         "a writer that gave up makes all the next impatient",
-        "storage/sqlite_turn.py",
+        "storage/sqlite/turn.py",
         "self._gave_up_at = time.monotonic() if is_busy else -math.inf",
         "self._gave_up_at = time.monotonic() if error else -math.inf",
         (
             (
-                "storage/test_sqlite_turn.py"
+                "storage/sqlite/test_turn.py"
                 "::test_a_write_that_fails_for_another_reason_was_not_locked_out"
             ),
         ),
@@ -188,7 +190,7 @@ MUTANTS = (
         "                unknown = None\n",
         (
             (
-                "storage/test_postgres_away.py"
+                "storage/postgres/test_away.py"
                 "::test_after_the_first_time_out_calls_fail_at_once_until_it_answers"
             ),
         ),

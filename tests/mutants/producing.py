@@ -6,12 +6,12 @@ from tests.mutants.mutant import Mutant
 
 _COMMON = "storage/sql/common/job_queue.sql"
 _SQLITE = "storage/sql/sqlite/job_queue.sql"
-_ENQUEUEING = "storage/enqueueing.py"
-_KEYS = "storage/request_keys.py"
-_TEST = "contract/test_enqueueing.py"
+_ENQUEUEING = "storage/jobs/enqueue.py"
+_KEYS = "storage/jobs/request_keys.py"
+_TEST = "contract/jobs/test_enqueue.py"
 _UNIQUE = "contract/test_unique_jobs.py"
-_REQUESTS = "contract/test_request_keys.py"
-_ADMITTING = "contract/test_admitting.py"
+_REQUESTS = "contract/jobs/test_request_keys.py"
+_ADMITTING = "contract/jobs/test_queue_limits.py"
 
 MUTANTS = (
     # -- due times ---------------------------------------------------------------------
@@ -20,14 +20,14 @@ MUTANTS = (
         _SQLITE,
         "CASE WHEN :run_at > :now THEN :run_at ELSE :now END",
         "COALESCE(:run_at, :now)",
-        ("contract/test_job_queue.py::test_a_past_start_does_not_jump_the_line",),
+        ("contract/jobs/test_queue.py::test_a_past_start_does_not_jump_the_line",),
     ),
     Mutant(
         "PostgreSQL lets a start in the past jump the line",
         "storage/sql/migrations/postgres/0001_foundation.sql",
         "due_us CONSTANT BIGINT := greatest(new_run_at, now_us);",
         "due_us CONSTANT BIGINT := coalesce(new_run_at, now_us);",
-        ("contract/test_job_queue.py::test_a_past_start_does_not_jump_the_line",),
+        ("contract/jobs/test_queue.py::test_a_past_start_does_not_jump_the_line",),
     ),
     Mutant(
         "of many jobs a start in the past jumps the line",
@@ -36,7 +36,7 @@ MUTANTS = (
         "to_micros(job.run_at)",
         (
             (
-                "contract/test_job_queue.py"
+                "contract/jobs/test_queue.py"
                 "::test_a_past_start_among_many_does_not_jump_the_line"
             ),
         ),
@@ -63,7 +63,7 @@ MUTANTS = (
         "status IN ('pending', 'failed');",
         (
             (
-                "contract/test_enqueueing.py"
+                "contract/jobs/test_enqueue.py"
                 "::test_a_job_that_will_run_again_holds_its_key"
             ),
         ),
@@ -104,7 +104,7 @@ MUTANTS = (
         "                if found is not None:\n                    found = _recent(",
         (
             (
-                "storage/test_enqueueing.py"
+                "storage/jobs/test_enqueue.py"
                 "::test_a_job_that_came_and_ended_meanwhile_counts_in_the_window"
             ),
         ),
@@ -154,19 +154,19 @@ MUTANTS = (
     ),
     Mutant(
         "a replayed request is counted in the figures",
-        "storage/job_queue.py",
+        "storage/jobs/queue.py",
         "if not each.is_deduped and not each.is_replayed",
         "if not each.is_deduped",
         (f"{_REQUESTS}::test_what_is_replayed_is_not_counted_again",),
     ),
     Mutant(
         "a request replayed in a caller's transaction is counted",
-        "storage/uncommitted.py",
+        "storage/jobs/uncommitted.py",
         "if not each.is_deduped and not each.is_replayed",
         "if not each.is_deduped",
         (
             (
-                "contract/test_request_keys.py"
+                "contract/jobs/test_request_keys.py"
                 "::test_what_is_replayed_to_a_caller_is_not_counted_again"
             ),
         ),
@@ -180,7 +180,7 @@ MUTANTS = (
     ),
     Mutant(
         "a deduped request is counted in the figures",
-        "storage/job_queue.py",
+        "storage/jobs/queue.py",
         "if self._recorder is not None and not result.is_deduped:",
         "if self._recorder is not None:",
         (
@@ -193,14 +193,14 @@ MUTANTS = (
     # -- full queues -------------------------------------------------------------------
     Mutant(
         "a queue takes one job less than its bound",
-        "storage/admitting.py",
+        "storage/jobs/queue_limits.py",
         "if waiting > most:",
         "if waiting >= most:",
         (f"{_ADMITTING}::test_there_is_room_up_to_the_bound",),
     ),
     Mutant(
         "producers do not wait for one another at a full queue",
-        "storage/admitting.py",
+        "storage/jobs/queue_limits.py",
         '            transaction.all("lock_queue", name=name)\n',
         '            transaction.all("get_queue", name=name)\n',
         (f"{_ADMITTING}::test_producers_at_the_same_moment_never_exceed_the_bound",),
@@ -219,16 +219,16 @@ MUTANTS = (
     ),
     Mutant(
         "a caller may ask for more than a queue takes",
-        "storage/admitting.py",
+        "storage/jobs/queue_limits.py",
         "min(bounds.get(name, most), most)",
         "max(bounds.get(name, most), most)",
         (f"{_ADMITTING}::test_a_caller_may_ask_for_less",),
     ),
     Mutant(
         "a keyed job gets into a full queue",
-        "storage/admitting.py",
+        "storage/jobs/queue_limits.py",
         "bounds.keys() & keyed & new",
         "bounds.keys() & keyed - new",
-        ("contract/test_admitting.py::test_a_full_queue_refuses",),
+        ("contract/jobs/test_queue_limits.py::test_a_full_queue_refuses",),
     ),
 )

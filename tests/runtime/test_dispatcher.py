@@ -33,7 +33,7 @@ from flask_forge_jobs.runtime.dispatcher import (
 from flask_forge_jobs.runtime.execution import Execution, Runner
 from flask_forge_jobs.runtime.settling import UNSTORABLE_MESSAGE, Settler
 from flask_forge_jobs.runtime.slots import SlotPool
-from flask_forge_jobs.storage.job_queue import JobQueue
+from flask_forge_jobs.storage.jobs.queue import JobQueue
 from flask_forge_jobs.storage.recorder import Recorder
 from flask_forge_jobs.tasks.cancellation import CancelReason
 from tests.support.clocks import MovingClock

@@ -25,7 +25,7 @@ from flask_forge_jobs.runtime.foreground import (
 )
 from flask_forge_jobs.runtime.runtime import QueueRuntime
 from flask_forge_jobs.storage.base import Storage
-from flask_forge_jobs.storage.job_queue import JobQueue
+from flask_forge_jobs.storage.jobs.queue import JobQueue
 from flask_forge_jobs.tasks.registry import TaskRegistry
 from tests.support.runtimes import HeldTask, add, registry_of
 

@@ -13,7 +13,7 @@ from flask_forge_jobs.errors import StorageUnavailableError
 from flask_forge_jobs.model.jobs import Exchange, JobStatus
 from flask_forge_jobs.model.outcomes import CANCELLED_MESSAGE, Failed, Settlement
 from flask_forge_jobs.storage.base import Storage
-from flask_forge_jobs.storage.job_queue import JobQueue
+from flask_forge_jobs.storage.jobs.queue import JobQueue
 from tests.support.jobs import claim_one, finish
 from tests.support.runtimes import (
     LIMIT_S,

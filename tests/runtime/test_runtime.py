@@ -43,7 +43,7 @@ from flask_forge_jobs.runtime.runtime import QueueRuntime
 from flask_forge_jobs.runtime.service import Service
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.connect import open_storage
-from flask_forge_jobs.storage.job_queue import JobQueue
+from flask_forge_jobs.storage.jobs.queue import JobQueue
 from flask_forge_jobs.tasks.bundled.noop_echo import NoopEcho
 from flask_forge_jobs.tasks.cancellation import CancelReason
 from flask_forge_jobs.tasks.registry import TaskRegistry

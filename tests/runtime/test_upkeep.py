@@ -3,7 +3,7 @@ from __future__ import annotations
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.runtime.upkeep import Upkeep
 from flask_forge_jobs.storage.base import Storage
-from flask_forge_jobs.storage.job_admin import FOLD_ROWS
+from flask_forge_jobs.storage.jobs.admin import FOLD_ROWS
 from tests.support.jobs import enqueue
 from tests.support.sql import Sql
 from tests.support.threads import run_together

@@ -21,7 +21,7 @@ from flask_forge_jobs.storage.catalogue import (
 )
 from flask_forge_jobs.storage.connect import open_storage
 from flask_forge_jobs.storage.payload_search import finds
-from flask_forge_jobs.storage.postgres_session import SessionSettings
+from flask_forge_jobs.storage.postgres.session import SessionSettings
 from tests.support.postgres import fresh_database
 from tests.support.sql import Sql
 
@@ -194,7 +194,7 @@ def test_both_dialects_say_the_same_things() -> None:
 
 
 def test_every_statement_is_used_and_every_used_one_exists() -> None:
-    source = "".join(path.read_text("utf-8") for path in FOLDER.glob("*.py"))
+    source = "".join(path.read_text("utf-8") for path in FOLDER.rglob("*.py"))
     named = set(re.findall(r'"([a-z_]+)"', source))
     # One statement for each direction, chosen when it is run.
     statements = {

@@ -15,8 +15,8 @@ from flask_forge_jobs.errors import ConfigurationError, StorageUnavailableError
 from flask_forge_jobs.ids import UlidGenerator
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.storage.connect import open_storage
-from flask_forge_jobs.storage.postgres import PostgresDatabase
-from flask_forge_jobs.storage.sqlite import SqliteDatabase
+from flask_forge_jobs.storage.postgres.database import PostgresDatabase
+from flask_forge_jobs.storage.sqlite.database import SqliteDatabase
 from tests.support.clocks import MovingClock
 from tests.support.jobs import claim_one, enqueue, revive_all
 
@@ -53,9 +53,9 @@ def test_a_missing_driver_is_a_clear_error_that_names_the_setting(
     monkeypatch: pytest.MonkeyPatch, source: str | None, key: str
 ) -> None:
     monkeypatch.setitem(sys.modules, "psycopg2", None)
-    for name in ("postgres", "postgres_pool", "postgres_listener"):
+    for name in ("database", "pool", "listener"):
         monkeypatch.delitem(
-            sys.modules, f"flask_forge_jobs.storage.{name}", raising=False
+            sys.modules, f"flask_forge_jobs.storage.postgres.{name}", raising=False
         )
 
     with pytest.raises(

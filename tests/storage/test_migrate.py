@@ -9,13 +9,13 @@ import pytest
 
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import MigrationError, StorageBusyError
-from flask_forge_jobs.storage import postgres as postgres_module
-from flask_forge_jobs.storage import postgres_schema
 from flask_forge_jobs.storage.catalogue import Migration, load_migrations
 from flask_forge_jobs.storage.connect import open_storage
 from flask_forge_jobs.storage.database import SchemaVersions
 from flask_forge_jobs.storage.migrate import apply_migrations
-from flask_forge_jobs.storage.postgres import PostgresDatabase
+from flask_forge_jobs.storage.postgres import database as postgres_module
+from flask_forge_jobs.storage.postgres import schema as postgres_schema
+from flask_forge_jobs.storage.postgres.database import PostgresDatabase
 from tests.support.processes import output_of, start_python
 from tests.support.sql import Sql
 from tests.support.threads import run_together
@@ -213,7 +213,8 @@ def test_a_crash_within_a_step_leaves_nothing(
         2, "broken", 1, "CREATE TABLE forge_half (x INTEGER);\nNONSENSE;\n"
     )
     monkeypatch.setattr(
-        f"flask_forge_jobs.storage.{backend}.load_migrations", lambda _: (first, broken)
+        f"flask_forge_jobs.storage.{backend}.database.load_migrations",
+        lambda _: (first, broken),
     )
 
     with pytest.raises(MigrationError, match="'broken' failed") as caught:
@@ -236,7 +237,7 @@ def test_a_killed_migrator_leaves_nothing(
         raise KeyboardInterrupt
 
     schema = {"sqlite": "SqliteSchema", "postgres": "PostgresSchema"}[backend]
-    module = f"flask_forge_jobs.storage.{backend}_schema"
+    module = f"flask_forge_jobs.storage.{backend}.schema"
     monkeypatch.setattr(f"{module}.{schema}.record", die)
 
     with pytest.raises(KeyboardInterrupt):

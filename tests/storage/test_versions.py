@@ -10,8 +10,9 @@ from flask import Flask
 from flask_forge_jobs import ForgeJobs
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageError
-from flask_forge_jobs.storage import postgres_pool, sqlite
 from flask_forge_jobs.storage.connect import open_storage
+from flask_forge_jobs.storage.postgres import pool as postgres_pool
+from flask_forge_jobs.storage.sqlite import database as sqlite
 from flask_forge_jobs.storage.versions import refuse_older
 
 PRODUCTS = {"sqlite": "SQLite", "postgres": "PostgreSQL"}

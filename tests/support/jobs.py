@@ -15,7 +15,7 @@ from flask_forge_jobs.model.jobs import (
 )
 from flask_forge_jobs.model.outcomes import Dead, Done, Failed, Outcome, settle
 from flask_forge_jobs.storage.base import Storage
-from flask_forge_jobs.storage.pacing import BATCH
+from flask_forge_jobs.storage.pace import BATCH
 from tests.support.sql import Sql
 
 OWNER = "owner-1"

@@ -18,7 +18,7 @@ from flask_forge_jobs.storage.database import (
     Transaction,
     WakeCallback,
 )
-from flask_forge_jobs.storage.job_queue import JobQueue
+from flask_forge_jobs.storage.jobs.queue import JobQueue
 
 T = TypeVar("T")
 

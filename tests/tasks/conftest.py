@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from flask_forge_jobs.model.jobs import EnqueueResult, JobStatus, NewJob
-from flask_forge_jobs.storage.rate_limits import RateLimits
+from flask_forge_jobs.storage.limits import RateLimits
 from flask_forge_jobs.tasks.cancellation import CancelToken
 from flask_forge_jobs.tasks.context import TaskContext
 from tests.support.clocks import MovingClock

@@ -11,7 +11,7 @@ from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import InvalidInputError, RateLimitNotFoundError
 from flask_forge_jobs.model.outcomes import Done, Failed, PutOff
 from flask_forge_jobs.storage.connect import open_storage
-from flask_forge_jobs.storage.rate_limits import RateLimits
+from flask_forge_jobs.storage.limits import RateLimits
 from flask_forge_jobs.tasks.context import TaskContext, current_job
 
 MakeContext = Callable[..., TaskContext]

@@ -24,7 +24,7 @@ from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.rate_limits import RateLimitDefinition
 from flask_forge_jobs.model.request_keys import RequestKey
 from tests.acceptance.faults.fault import Bench
-from tests.storage.test_sqlite import WRITES
+from tests.storage.sqlite.test_database import WRITES
 from tests.support.jobs import OWNER, QUEUE, claim_one, enqueue
 
 _WRITING = re.compile(r"\b(INSERT INTO|UPDATE|DELETE FROM)\b")

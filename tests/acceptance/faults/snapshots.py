@@ -14,7 +14,7 @@ from flask import Flask
 from flask_forge_jobs import ForgeJobs, NewJob, Storage
 from flask_forge_jobs.handlers.readiness import OLD_SNAPSHOT_S
 from flask_forge_jobs.model.jobs import Exchange
-from flask_forge_jobs.storage.job_queue import JobQueue
+from flask_forge_jobs.storage.jobs.queue import JobQueue
 from tests.acceptance.bulk_interference import MS, percentile
 from tests.acceptance.client import PREFIX
 from tests.acceptance.faults.fault import Bench, Scale

@@ -11,7 +11,7 @@ from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.instants import format_instant
 from flask_forge_jobs.model.jobs import JobFilter, JobStatus
 from flask_forge_jobs.storage.base import Storage
-from flask_forge_jobs.storage.pacing import BATCH
+from flask_forge_jobs.storage.pace import BATCH
 from tests.api.mounting import PREFIX, mount
 from tests.api.tokens import client_with_token
 from tests.support.jobs import OWNER, claim_one, enqueue, having, job_with

@@ -1,0 +1,1 @@
+"""The jobs: adding, claiming, ending, reading and changing them."""

@@ -1,0 +1,269 @@
+"""JobActivity: what happened to jobs lately, told from their rows by index.
+
+There is no log of events beside the jobs: a row tells when its job was stored, begun
+and ended. So what a deleted job did is not told any more, a retry shows as one more
+start, and a start only while the job runs.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from itertools import islice
+
+from flask_forge_jobs.model.events import (
+    Event,
+    EventType,
+    first_id_at,
+    millisecond_of,
+)
+from flask_forge_jobs.model.instants import SECOND_US, from_micros
+from flask_forge_jobs.model.jobs import JobFilter, JobStatus, JobSummary
+from flask_forge_jobs.model.ordering import JobOrder, Position, SortColumn
+from flask_forge_jobs.storage.database import (
+    Database,
+    Transaction,
+    encode_rows,
+)
+from flask_forge_jobs.storage.jobs.listing import Listing
+from flask_forge_jobs.storage.jobs.summaries import load_summaries
+
+# A commit may come a little after the instant that it carries; what is told is older.
+SETTLED_AFTER_US = SECOND_US
+# So many places are read of each kind of event to get past one millisecond.
+MAX_PLACES = 50_000
+_BY_AGE = JobOrder(SortColumn.ENQUEUED_AT, descending=False)
+_BY_END = JobOrder(SortColumn.COMPLETED_AT, descending=False)
+_ENDS = {JobStatus.DONE: EventType.COMPLETED, JobStatus.DEAD: EventType.FAILED}
+_INSTANTS: dict[EventType, Callable[[JobSummary], datetime | None]] = {
+    EventType.ENQUEUED: lambda job: job.enqueued_at,
+    EventType.STARTED: lambda job: job.started_at,
+    EventType.COMPLETED: lambda job: job.completed_at,
+    EventType.FAILED: lambda job: job.completed_at,
+}
+Place = tuple[int, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One failed or dead job; ``text`` is the beginning of its last error."""
+
+    job_id: str
+    queue_name: str
+    kind: str
+    text: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class EventsPage:
+    """Some events in order, and the id after which the next ones come."""
+
+    events: Sequence[Event]
+    next: int
+
+
+class JobActivity:
+    """Reads what happened; writes nothing.
+
+    Args:
+        database: The seam to the database.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def events_after(
+        self,
+        event_id: int,
+        limit: int,
+        types: Iterable[EventType] = EventType,
+        wanted: JobFilter | None = None,
+    ) -> EventsPage:
+        """Return the events that follow one, the oldest first; at least a second old.
+
+        Args:
+            event_id: Id of the last event that is known; 0 for the first there is.
+            limit: Most events; more only of one id.
+            types: Which ones.
+            wanted: Of which queues and kinds.
+
+        Raises:
+            StorageUnavailableError: It took longer than the statement limit.
+        """
+        chosen = frozenset(types)
+
+        def work(transaction: Transaction) -> EventsPage:
+            tail = _Tail(transaction, chosen, wanted or JobFilter())
+            events = _cut(tail.after(event_id, limit), limit)
+            return EventsPage(events, events[-1].id if events else event_id)
+
+        return self._database.read(work)
+
+    def latest_events(
+        self,
+        limit: int,
+        types: Iterable[EventType] = EventType,
+        wanted: JobFilter | None = None,
+    ) -> EventsPage:
+        """Return the last events, the oldest first; arguments as above."""
+        chosen = frozenset(types)
+
+        def work(transaction: Transaction) -> EventsPage:
+            tail = _Tail(transaction, chosen, wanted or JobFilter())
+            events = tail.latest(limit)
+            return EventsPage(events, events[-1].id if events else tail.last_id)
+
+        return self._database.read(work)
+
+    def failures(self, limit: int) -> list[Failure]:
+        """Return the youngest failed and dead jobs, the youngest first.
+
+        Args:
+            limit: Most jobs.
+        """
+
+        def work(transaction: Transaction) -> list[Failure]:
+            streams = [
+                transaction.all("unsuccessful_lately", status=str(status), limit=limit)
+                for status in (JobStatus.FAILED, JobStatus.DEAD)
+            ]
+            rows = islice(heapq.merge(*streams, reverse=True), limit)
+            return [
+                Failure(job_id, queue_name, kind, text or "", from_micros(at))
+                for job_id, queue_name, kind, text, at in rows
+            ]
+
+        return self._database.read(work)
+
+    def ended_within(
+        self, status: JobStatus, within_s: float, queue_names: Iterable[str]
+    ) -> dict[str, int]:
+        """Return how many jobs of each queue ended so recently.
+
+        Args:
+            status: ``done`` or ``dead``.
+            within_s: How long ago at most, in seconds.
+            queue_names: Of these queues.
+        """
+        rows = self._database.read(
+            lambda tx: tx.all(
+                "ended_lately",
+                status=str(status),
+                age_us=int(within_s * SECOND_US),
+                rows=encode_rows({"of_queue": name} for name in queue_names),
+            )
+        )
+        return {name: int(jobs) for name, jobs in rows}
+
+
+class _Tail:
+    """Events of some types against one snapshot."""
+
+    def __init__(
+        self,
+        transaction: Transaction,
+        types: frozenset[EventType],
+        wanted: JobFilter,
+    ) -> None:
+        self._transaction = transaction
+        self._types = types
+        self._wanted = wanted
+        now_us = int(transaction.all("now")[0][0])
+        self._until = millisecond_of(first_id_at(now_us - SETTLED_AFTER_US))
+        ends = tuple(status for status, kind in _ENDS.items() if kind in types)
+        self._listings = []
+        counts = transaction.all("counts")
+        if EventType.ENQUEUED in types:
+            self._listings.append((_BY_AGE, Listing(transaction, wanted, counts)))
+        if ends:
+            ended = replace(wanted, statuses=ends)
+            self._listings.append((_BY_END, Listing(transaction, ended, counts)))
+
+    @property
+    def last_id(self) -> int:
+        """An id below everything that is still to be told."""
+        return first_id_at(self._until) - 1
+
+    def after(self, event_id: int, limit: int) -> list[Event]:
+        """Return events in order, ``limit`` of them or more if there are so many."""
+        most = limit + 1
+        while True:
+            events, is_all = self._read(event_id, most)
+            if events or is_all or most > MAX_PLACES:
+                return events
+            most *= 4
+
+    def latest(self, limit: int) -> list[Event]:
+        """Return the last events in order."""
+        start = 0
+        for order, listing in self._listings:
+            newest_first = replace(order, descending=True)
+            page = listing.page(newest_first, limit, Position(self._until, ""))
+            if len(page) == limit:
+                # So many events have come since, of this sort alone.
+                start = max(start, page[-1].key)
+        most = limit + 1
+        while True:
+            events, is_all = self._read(first_id_at(start) - 1, most)
+            if is_all or most > MAX_PLACES:
+                return events[-limit:]
+            most *= 4
+
+    def _read(self, event_id: int, most: int) -> tuple[list[Event], bool]:
+        """Return what follows an event, and whether that is all.
+
+        Args:
+            event_id: The event.
+            most: Places to read of each sort; what comes in the millisecond of the
+                last of them, or later, is left out.
+        """
+        start, until = millisecond_of(event_id), self._until
+        found = self._events(None, self._begun(start))
+        for order, listing in self._listings:
+            page = listing.page(order, most, Position(start, ""))
+            if len(page) == most and page[-1].key < until:
+                until = millisecond_of(first_id_at(page[-1].key))
+            found |= self._events(order, [(place.key, place.id) for place in page])
+        told = [event for event in found if event_id < event.id < first_id_at(until)]
+        return sorted(told, key=lambda event: event.id), until == self._until
+
+    def _begun(self, start: int) -> list[Place]:
+        if EventType.STARTED not in self._types:
+            return []
+        rows = self._transaction.all("begun", from_at=start, to_at=self._until)
+        return [(int(at), job_id) for at, job_id in rows]
+
+    def _events(self, order: JobOrder | None, places: Sequence[Place]) -> set[Event]:
+        """Return the events at some places; by no order it is the jobs' starts."""
+        jobs = load_summaries(self._transaction, [job_id for _, job_id in places])
+        found = set()
+        for job in jobs:
+            kind = EventType.STARTED
+            if order is not None:
+                is_end = order.column is SortColumn.COMPLETED_AT
+                kind = _ENDS[job.status] if is_end else EventType.ENQUEUED
+            at = _INSTANTS[kind](job)
+            if at is not None and self._is_wanted(job):
+                found.add(Event(at, kind, job.queue_name, job.kind, job.id))
+        return found
+
+    def _is_wanted(self, job: JobSummary) -> bool:
+        wanted = self._wanted
+        return wanted.has_queue(job.queue_name) and (
+            not wanted.kinds or job.kind in wanted.kinds
+        )
+
+
+def _cut(events: list[Event], limit: int) -> list[Event]:
+    """Return the first events, not ending between two of one id."""
+    if len(events) <= limit:
+        return events
+    end = limit
+    while end and events[end - 1].id == events[end].id:
+        end -= 1
+    if end:
+        return events[:end]
+    return [event for event in events if event.id == events[0].id]

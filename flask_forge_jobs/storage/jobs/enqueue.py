@@ -1,0 +1,433 @@
+"""How a job gets into the table exactly once, whatever happens to the answer.
+
+The id is minted before the first try and kept for every further one. An insert that
+changes nothing has met either its own id, which is success after an unclear commit
+(D32), or a dedupe key that an unfinished job holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from flask_forge_jobs.clock import Clock
+from flask_forge_jobs.errors import (
+    DuplicateJobError,
+    InvalidInputError,
+    StorageBusyError,
+    StorageOutcomeUnknownError,
+)
+from flask_forge_jobs.ids import UlidGenerator
+from flask_forge_jobs.model.instants import MICROSECOND, to_micros
+from flask_forge_jobs.model.jobs import EnqueueResult, JobStatus, NewJob
+from flask_forge_jobs.model.queues import DEFAULT_MAX_QUEUES, DEFAULT_QUEUE
+from flask_forge_jobs.model.request_keys import RequestKey
+from flask_forge_jobs.storage.database import (
+    Database,
+    Parameter,
+    Row,
+    Transaction,
+    encode_names,
+    encode_rows,
+)
+from flask_forge_jobs.storage.jobs.known_queues import KnownQueues
+from flask_forge_jobs.storage.jobs.queue_limits import admit, tightened
+from flask_forge_jobs.storage.jobs.request_keys import remember, remembered
+from flask_forge_jobs.storage.units import pinned, present, when_stored
+
+# The holder of a key may finish between the insert and the look-up (D33).
+ROUNDS = 3
+BULK_ROWS = 1000
+
+
+class Enqueuer:
+    """Stores new jobs.
+
+    Args:
+        database: The seam to the database.
+        ids: Mints job ids.
+        clock: Ages what is known of the queues.
+        most_queues: Most queues that there may be.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        ids: UlidGenerator,
+        clock: Clock,
+        most_queues: int = DEFAULT_MAX_QUEUES,
+    ) -> None:
+        self._database = database
+        self._ids = ids
+        self._clock = clock
+        self.queues = KnownQueues(database, clock, most_queues)
+
+    def enqueue(self, job: NewJob, most_waiting: int | None = None) -> EnqueueResult:
+        """Store one job; see :meth:`JobQueue.enqueue`."""
+        job_id = job.job_id
+        if job_id is None:
+            in_unit = present.unit is not None
+            job_id = self._ids_of([job])[0] if in_unit else self._ids.new()
+        try:
+            return self._enqueue(job, job_id, most_waiting)
+        except StorageOutcomeUnknownError as error:
+            raise StorageOutcomeUnknownError([job_id]) from error.__cause__
+
+    def _enqueue(
+        self, job: NewJob, job_id: str, most_waiting: int | None
+    ) -> EnqueueResult:
+        parameters = _parameters(job, job_id)
+        queue_name = str(parameters["queue_name"])
+        is_simple = job.dedupe_for is None and most_waiting is None
+        if is_simple and self.queues.is_open(queue_name):
+            due_us = self._store_alone(job, parameters, queue_name)
+            if due_us is not None:
+                return _new(job, job_id, due_us)
+        names = [queue_name]
+        queues = self.queues.look_up(names)
+        bounds = tightened(queues.bounds, names, most_waiting)
+
+        def work(transaction: Transaction) -> EnqueueResult:
+            def store() -> list[EnqueueResult]:
+                return [self._store(transaction, job, parameters, queues.created)]
+
+            return admit(transaction, [job], [job_id], bounds, store)[0]
+
+        result = self._database.write(work)
+        when_stored(self.queues.remember, names, queues.bounds)
+        return result
+
+    def _store_alone(
+        self, job: NewJob, parameters: dict[str, Parameter], queue_name: str
+    ) -> int | None:
+        """Store a job by a commit of its own; None when its key is held."""
+        unit = present.unit
+        if unit is not None and job.dedupe_key is None and job.job_id is None:
+            unit.add(str(parameters["id"]))
+        due_us = _due(self._database.single("enqueue", **parameters))
+        if due_us is not None:
+            self._database.wake(queue_name)
+        return due_us
+
+    def enqueue_many(
+        self,
+        jobs: Sequence[NewJob],
+        key: RequestKey | None = None,
+        most_waiting: int | None = None,
+    ) -> list[EnqueueResult]:
+        """Store jobs, all or none; see :meth:`JobQueue.enqueue_many`."""
+        ids = self._ids_of(jobs)
+        names = sorted({job.queue for job in jobs})
+        queues = self.queues.look_up(names)
+        bounds = tightened(queues.bounds, names, most_waiting)
+
+        def work(transaction: Transaction) -> list[EnqueueResult]:
+            def store() -> list[EnqueueResult]:
+                return self._store_many(transaction, jobs, ids, queues.created)
+
+            return _once(
+                transaction,
+                jobs,
+                key,
+                lambda: admit(transaction, jobs, ids, bounds, store),
+            )
+
+        try:
+            results = self._database.write(work)
+        except StorageOutcomeUnknownError as error:
+            raise StorageOutcomeUnknownError(ids) from error.__cause__
+        when_stored(self.queues.remember, names, queues.bounds)
+        return results
+
+    def _ids_of(self, jobs: Sequence[NewJob]) -> list[str]:
+        minted = pinned(len(jobs), self._ids.new_many)
+        return [job.job_id or new for job, new in zip(jobs, minted, strict=True)]
+
+    def enqueue_within(
+        self,
+        connection: object,
+        jobs: Sequence[NewJob],
+        key: RequestKey | None = None,
+    ) -> list[EnqueueResult]:
+        """Store jobs in a caller's transaction; see :meth:`JobQueue.enqueue`."""
+        ids = self._ids_of(jobs)
+        names = sorted({job.queue for job in jobs})
+
+        def work(transaction: Transaction) -> list[EnqueueResult]:
+            # Not remembered as known: the caller may roll the registration back.
+            queues = self.queues.look_up_within(transaction, names)
+
+            def store() -> list[EnqueueResult]:
+                if len(jobs) == 1 and key is None:
+                    values = _parameters(jobs[0], ids[0])
+                    return [self._store(transaction, jobs[0], values, queues.created)]
+                return self._store_many(transaction, jobs, ids, queues.created)
+
+            # Nobody waits for a transaction that lasts as long as the caller likes.
+            return _once(
+                transaction,
+                jobs,
+                key,
+                lambda: admit(
+                    transaction, jobs, ids, queues.bounds, store, is_exact=False
+                ),
+            )
+
+        return self._database.join(connection, work)
+
+    def _store(
+        self,
+        transaction: Transaction,
+        job: NewJob,
+        parameters: dict[str, Parameter],
+        created: set[str],
+        *,
+        was_held: bool = False,
+    ) -> EnqueueResult:
+        job_id = str(parameters["id"])
+        for _ in range(ROUNDS):
+            found = _replaced(transaction, job, job_id) if job.replace else None
+            if found is None and job.dedupe_for is not None:
+                found = _recent(transaction, job, job_id)
+            if found is None and was_held:
+                found = _find(transaction, job, job_id)
+                if found is not None and _may_replace(job, found):
+                    continue
+            if found is not None:
+                return found
+            due_us = _due(transaction.all("enqueue", **parameters))
+            if due_us is not None:
+                # Somebody else's job may have come and ended since the look; with our
+                # row in place no further one can.
+                if job.dedupe_for is not None:
+                    found = _recent(transaction, job, job_id)
+                if found is not None:
+                    _take_back(transaction, job_id)
+                    return found
+                transaction.wake(job.queue)
+                return _new(job, job_id, due_us, created)
+            found = _find(transaction, job, job_id)
+            if found is not None and not _may_replace(job, found):
+                return found
+        raise StorageBusyError(f"dedupe key {job.dedupe_key!r} keeps changing hands")
+
+    def _store_many(
+        self,
+        transaction: Transaction,
+        jobs: Sequence[NewJob],
+        ids: Sequence[str],
+        created: set[str],
+    ) -> list[EnqueueResult]:
+        pairs = list(zip(jobs, ids, strict=True))
+        for queue_name in {job.queue for job in jobs}:
+            transaction.wake(queue_name)
+        # Only a repeated unit can meet an id of its own, and only a key another job;
+        # what hardly any job has stays out of the rows that are added fastest.
+        plain = [
+            pair for pair in pairs if not transaction.attempt and _is_plain(pair[0])
+        ]
+        careful = [
+            _parameters(job, job_id)
+            for job, job_id in (pairs if len(plain) < len(pairs) else ())
+            if transaction.attempt or not _is_plain(job)
+        ]
+        due = _append(transaction, plain) if plain else {}
+        in_order = all(job.dedupe_for is None for job in jobs)
+        if careful and in_order:
+            due.update(_store_unless_held(transaction, careful))
+        # In the order of their keys as well; those of one key stay in theirs. Keys that
+        # were held are looked at first: to try them again, behind those that have been
+        # taken since, is out of the order.
+        others = {
+            str(values["id"]): values
+            for values in sorted(careful, key=_key_order)
+            if values["id"] not in due
+        }
+        asked = {job_id: job for job, job_id in pairs if job_id in others}
+        stored = {
+            job_id: self._store(
+                transaction, asked[job_id], values, created, was_held=in_order
+            )
+            for job_id, values in others.items()
+        }
+        return [
+            _new(job, job_id, due[job_id], created) if job_id in due else stored[job_id]
+            for job, job_id in pairs
+        ]
+
+
+def _once(
+    transaction: Transaction,
+    jobs: Sequence[NewJob],
+    key: RequestKey | None,
+    store: Callable[[], list[EnqueueResult]],
+) -> list[EnqueueResult]:
+    """Store, or return what an earlier call with the same key has stored."""
+    if key is None:
+        return store()
+    before = remembered(transaction, key, jobs)
+    if before is not None:
+        return before
+    results = store()
+    remember(transaction, key, results)
+    return results
+
+
+def _parameters(job: NewJob, job_id: str) -> dict[str, Parameter]:
+    return {
+        "id": job_id,
+        "queue_name": job.queue_name or DEFAULT_QUEUE,
+        "kind": job.kind,
+        "payload": job.payload,
+        "priority": job.priority,
+        "run_at": None if job.run_at is None else to_micros(job.run_at),
+        "max_attempts": job.max_attempts,
+        "dedupe_key": None if job.dedupe_key is None else job.stored_key,
+        "timeout_s": job.timeout_s,
+        "schedule_name": job.schedule_name,
+    }
+
+
+def _due(rows: Sequence[Row]) -> int | None:
+    """Return when a job that was stored may start; None when nothing was stored."""
+    due_us: int | None = rows[0][0] if rows else None
+    return due_us
+
+
+def _is_plain(job: NewJob) -> bool:
+    return job.dedupe_key is None and job.schedule_name is None and job.job_id is None
+
+
+def _append(
+    transaction: Transaction, pairs: Sequence[tuple[NewJob, str]]
+) -> dict[str, int]:
+    """Store plain jobs; return when each may start."""
+    now_us = int(transaction.all("now")[0][0])
+    due_us = {job_id: _due_us(job, now_us) for job, job_id in pairs}
+    transaction.append(
+        "append_jobs", (_row(job, id_, due_us[id_], now_us) for job, id_ in pairs)
+    )
+    return due_us
+
+
+def _due_us(job: NewJob, now_us: int) -> int:
+    return now_us if job.run_at is None else max(to_micros(job.run_at), now_us)
+
+
+def _row(job: NewJob, job_id: str, due_us: int, now_us: int) -> tuple[Parameter, ...]:
+    return (
+        job_id,
+        job.queue,
+        job.kind,
+        job.payload,
+        job.priority,
+        now_us,
+        due_us,
+        due_us > now_us,
+        job.max_attempts,
+        job.timeout_s,
+    )
+
+
+def _store_unless_held(
+    transaction: Transaction, parameters: Sequence[dict[str, Parameter]]
+) -> dict[str, int]:
+    """Store jobs that may clash; return when those that did not may start."""
+    # Keys in one order everywhere, so that two bulk calls cannot lock crosswise.
+    ordered = sorted(_first_of_each_key(parameters), key=_key_order)
+    stored: dict[str, int] = {}
+    for start in range(0, len(ordered), BULK_ROWS):
+        rows = encode_rows(ordered[start : start + BULK_ROWS])
+        stored.update(transaction.all("enqueue_many", rows=rows))  # pairs
+    return stored
+
+
+def _key_order(parameters: dict[str, Parameter]) -> str:
+    return str(parameters["dedupe_key"] or "")
+
+
+def _first_of_each_key(
+    parameters: Iterable[dict[str, Parameter]],
+) -> list[dict[str, Parameter]]:
+    seen: set[Parameter] = set()
+    first = []
+    for values in parameters:
+        key = values["dedupe_key"]
+        if key is None or key not in seen:
+            first.append(values)
+            seen.add(key)
+    return first
+
+
+def _new(
+    job: NewJob, job_id: str, due_us: int, created: Iterable[str] = ()
+) -> EnqueueResult:
+    # By position, and not a frozen dataclass: a bulk call makes ten thousand.
+    queue_name = job.queue_name or DEFAULT_QUEUE
+    return EnqueueResult(
+        job_id,
+        False,  # is_deduped
+        queue_name,
+        job.kind,
+        JobStatus.PENDING,
+        due_us,
+        queue_name in created,
+    )
+
+
+def _find(transaction: Transaction, job: NewJob, job_id: str) -> EnqueueResult | None:
+    rows = transaction.all("find_enqueued", id=job_id, dedupe_key=job.stored_key)
+    return _holder(job, job_id, rows[0]) if rows else None
+
+
+def _recent(transaction: Transaction, job: NewJob, job_id: str) -> EnqueueResult | None:
+    """Return the youngest other job of the key's window, if there is one."""
+    assert job.dedupe_for is not None  # noqa: S101  # who calls has looked
+    rows = transaction.all(
+        "find_recent",
+        id=job_id,
+        dedupe_key=job.stored_key,
+        window_us=job.dedupe_for // MICROSECOND,
+    )
+    return _holder(job, job_id, rows[0]) if rows else None
+
+
+def _take_back(transaction: Transaction, job_id: str) -> None:
+    """Remove a job of our own that nobody has seen yet."""
+    transaction.all("delete_jobs", rows=encode_names("job_id", [job_id]))
+
+
+def _replaced(
+    transaction: Transaction, job: NewJob, job_id: str
+) -> EnqueueResult | None:
+    """Put a job's values into the pending holder of its key, if there is one."""
+    moves = "run_at" in job.replace
+    rows = transaction.all(
+        "replace_pending",
+        kind=job.kind,
+        dedupe_key=job.stored_key,
+        payload=job.payload if "payload" in job.replace else None,
+        moves=moves,
+        run_at=to_micros(job.run_at) if moves and job.run_at is not None else None,
+    )
+    if not rows:
+        return None
+    found = _holder(job, job_id, rows[0])
+    transaction.wake(found.queue_name)
+    return found._replace(is_replaced=True) if found.is_deduped else found
+
+
+def _may_replace(job: NewJob, found: EnqueueResult) -> bool:
+    """Tell whether a holder has become pending since the look for one."""
+    is_pending = found.is_deduped and found.status is JobStatus.PENDING
+    return bool(job.replace) and is_pending
+
+
+def _holder(job: NewJob, job_id: str, row: Row) -> EnqueueResult:
+    found_id, queue_name, kind, status, due_us = row
+    if found_id == job_id:
+        if kind != job.kind:
+            raise InvalidInputError("job_id", "is the id of a job of another kind")
+        return _new(job, job_id, due_us)
+    if kind != job.kind:
+        raise DuplicateJobError(str(job.dedupe_key), found_id, kind)
+    return EnqueueResult(found_id, True, queue_name, kind, JobStatus(status), due_us)

@@ -1,0 +1,381 @@
+"""Listing: one page of jobs in any order, and how many there are in all.
+
+A listing asks the maintained counts which combinations of queue, kind and status exist.
+By age it reads the first ids of each from one index and merges them; of very many
+combinations only those with the first jobs are read. By end, by waiting time, by key
+and by schedule other indexes do the same. What no index serves is sorted: all jobs of
+the combinations when they are few, else all jobs there are, within the time limit of a
+statement. An index for these alone would cost every job three entries, a tenth of the
+throughput.
+
+The total is the sum of the maintained counts; with a range of time the jobs inside or
+outside of it are counted, whichever are fewer, and with any other condition the jobs
+that fulfil it.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import islice
+
+from flask_forge_jobs.model.jobs import JobFilter, JobStatus
+from flask_forge_jobs.model.ordering import JobOrder, Position, SortColumn
+from flask_forge_jobs.storage.database import (
+    Parameter,
+    Row,
+    Transaction,
+    encode_rows,
+)
+from flask_forge_jobs.storage.jobs.conditions import Conditions
+from flask_forge_jobs.storage.jobs.deep_offset import NEAR, seek
+from flask_forge_jobs.storage.jobs.streams import (
+    COMBINATION,
+    OF_COMBINATION,
+    Combination,
+    JobStreams,
+    Place,
+    way,
+)
+
+# Above this the combinations with the first jobs are picked before they are read.
+MAX_COMBINATIONS = 64
+# Above this a walk over the jobs is cheaper than a look-up for each queue and state.
+MAX_SOURCES = 256
+# Above this a walk over the jobs is cheaper than merging them in Python.
+MAX_MERGED_ROWS = 5000
+# So many jobs are sorted faster than an index that does not know the conditions would
+# find the first that fulfil them.
+MAX_SORTED_ROWS = 20_000
+# A job found by an index costs about as much as so many in a walk.
+WALKED_PER_LOOK_UP = 5
+# How many index entries a total may touch before the other side is tried.
+MAX_COUNTED_ROWS = 5_000
+# Beyond every key: 32-bit numbers and microseconds.
+_BEYOND = 2**62
+_FINISHED = frozenset({JobStatus.DONE, JobStatus.DEAD})
+_UNFINISHED = frozenset(JobStatus) - _FINISHED
+# For an index that knows neither queue nor kind nor status.
+_NO_KEY: tuple[Combination, ...] = (("", "", ""),)
+
+
+class Listing:
+    """One filter against one snapshot.
+
+    Args:
+        transaction: An open read transaction.
+        wanted: Which jobs.
+        counts: Rows of the statement ``counts``; None reads them.
+    """
+
+    def __init__(
+        self,
+        transaction: Transaction,
+        wanted: JobFilter,
+        counts: Iterable[Row] | None = None,
+    ) -> None:
+        self._transaction = transaction
+        self._wanted = wanted
+        self._conditions = Conditions(wanted)
+        self._streams_of = JobStreams(transaction, self._conditions)
+        self._all_counts = list(transaction.all("counts") if counts is None else counts)
+        self._counts: dict[Combination, int] = {}
+        self._deferred = 0
+        self._stored = 0
+        self._total: int | None = None
+        self._count_matching()
+
+    def _count_matching(self) -> None:
+        wanted, statuses = self._wanted, self._conditions.statuses
+        for name, kind, status, deferred, jobs in self._all_counts:
+            self._stored += int(jobs)
+            if (
+                wanted.has_queue(name)
+                and (not wanted.kinds or kind in wanted.kinds)
+                and status in statuses
+            ):
+                key = (name, kind, status)
+                self._counts[key] = self._counts.get(key, 0) + int(jobs)
+                if deferred and status == JobStatus.PENDING:
+                    self._deferred += int(jobs)
+
+    @property
+    def _matching(self) -> int:
+        """How many jobs the combinations have."""
+        return sum(self._counts.values())
+
+    @property
+    def _are_few(self) -> bool:
+        return self._matching * WALKED_PER_LOOK_UP <= self._stored
+
+    # -- pages ---------------------------------------------------------------------
+
+    def page(
+        self,
+        order: JobOrder,
+        limit: int,
+        after: Position | None = None,
+        offset: int = 0,
+    ) -> list[Position]:
+        """Return the places of the jobs of one page.
+
+        Args:
+            order: How they are sorted.
+            limit: Most jobs.
+            after: Go on behind this place; None begins at the first job.
+            offset: Jobs to skip from there; only by ``enqueued_at``.
+        """
+        if order.column is SortColumn.COMPLETED_AT:
+            return self._by_completion(order, limit, after)
+        places = self._places(order, limit, after, offset)
+        return [Position(key, job_id) for key, job_id in places]
+
+    def _by_completion(
+        self, order: JobOrder, limit: int, after: Position | None
+    ) -> list[Position]:
+        """Return finished jobs by their end, then the others by their age."""
+        places: list[Position] = []
+        finished, unfinished = self._only(_FINISHED), self._only(_UNFINISHED)
+        if finished is not None and not (after and after.is_unfinished):
+            found = finished._places(order, limit, after)  # noqa: SLF001  # its own class
+            places = [Position(key, job_id) for key, job_id in found]
+            after = None
+        left = limit - len(places)
+        if unfinished is not None and left:
+            by_age = replace(order, column=SortColumn.ENQUEUED_AT)
+            after = after if after and after.is_unfinished else None
+            found = unfinished._places(by_age, left, after)  # noqa: SLF001
+            places += [
+                Position(key, job_id, is_unfinished=True) for key, job_id in found
+            ]
+        return places
+
+    def _only(self, statuses: frozenset[JobStatus]) -> Listing | None:
+        """Return the same listing of these states only, or None when it has none."""
+        wanted = self._wanted
+        stated = wanted.statuses or (() if wanted.scheduled else tuple(JobStatus))
+        kept = tuple(status for status in stated if status in statuses)
+        scheduled = wanted.scheduled and JobStatus.PENDING in statuses
+        if not kept and not scheduled:
+            return None
+        narrowed = replace(wanted, statuses=kept, scheduled=scheduled)
+        return Listing(self._transaction, narrowed, self._all_counts)
+
+    def _places(
+        self, order: JobOrder, limit: int, after: Position | None, offset: int = 0
+    ) -> list[Place]:
+        if limit == 0 or not self._counts:
+            return []
+        start = self._start(order, after)
+        if offset > NEAR and order == JobOrder() and self._conditions.is_plain:
+            if offset >= self.total():
+                return []
+            start, offset = self._nearer(offset)
+        depth = offset + limit
+        streams = self._streams(order, start, depth)
+        if streams is None:
+            return self._sorted(order, start, limit, offset)
+        merged = heapq.merge(*streams, reverse=order.descending)
+        return list(islice(merged, offset, depth))
+
+    def _nearer(self, offset: int) -> tuple[Place, int]:
+        """Return a place further on, and how many jobs are left to be skipped."""
+        newest, oldest = (
+            self._first(JobOrder()),
+            self._first(JobOrder(descending=False)),
+        )
+
+        def count(from_at: int, to_at: int) -> int:
+            rows = self._transaction.all(
+                "count_newer",
+                rows=self._rows(COMBINATION),
+                from_at=from_at,
+                to_at=to_at,
+            )
+            return sum(int(row[0]) for row in rows)
+
+        instant, newer = seek(
+            count, newest=newest, oldest=oldest, total=self.total(), offset=offset
+        )
+        return (instant + 1, ""), offset - newer
+
+    def _first(self, order: JobOrder) -> int:
+        """Return the instant of the first job by age; there must be one."""
+        found = self._transaction.all(
+            way("first_listed", order),
+            rows=self._rows(COMBINATION),
+            **self._streams_of.bounds(order, self._start(order, None)),
+        )
+        instants = [int(row[3]) for row in found if row[3] is not None]
+        return max(instants) if order.descending else min(instants)
+
+    def _start(self, order: JobOrder, after: Position | None) -> Place:
+        if after is not None:
+            return after.key, after.id
+        if order.column is SortColumn.ENQUEUED_AT:
+            # Every id is more than no text.
+            conditions = self._conditions
+            return (
+                conditions.to_at + 1 if order.descending else conditions.from_at,
+                "",
+            )
+        return (_BEYOND if order.descending else -_BEYOND), ""
+
+    def _streams(
+        self, order: JobOrder, start: Place, depth: int
+    ) -> list[Iterator[Place]] | None:
+        """Return what is to be merged, or None when it is better to sort."""
+        if order.column is SortColumn.ENQUEUED_AT:
+            if depth > MAX_MERGED_ROWS:
+                return None
+            return self._streams_by_age(order, start, depth)
+        if self._is_selective and self._matching <= MAX_SORTED_ROWS:
+            return None
+        if order.column is SortColumn.COMPLETED_AT:
+            return self._streams_by_end(order, start, depth)
+        if order.column is SortColumn.SCHEDULED_AT and self._conditions.scheduled_only:
+            return self._streams_by_time(order, start, depth)
+        return None
+
+    @property
+    def _is_selective(self) -> bool:
+        """Whether an index on something else would find many jobs in vain."""
+        conditions = self._conditions
+        is_plain = conditions.is_plain or conditions.scheduled_only
+        return bool(self._wanted.kinds) or conditions.has_range or not is_plain
+
+    def _streams_by_age(
+        self, order: JobOrder, start: Place, depth: int
+    ) -> list[Iterator[Place]] | None:
+        wanted, streams = self._wanted, self._streams_of
+        if wanted.dedupe_key is not None:
+            return streams.one_by_one("listed_key", _NO_KEY, order, start, depth)
+        if wanted.schedule_name is not None:
+            return streams.one_by_one("listed_schedule", _NO_KEY, order, start, depth)
+        keys = list(self._counts)
+        if not self._conditions.is_plain:
+            if len(keys) > MAX_COMBINATIONS:
+                return None
+            return streams.one_by_one("listed", keys, order, start, depth)
+        if len(keys) > MAX_COMBINATIONS:
+            keys = self._leading(order, start, depth)
+        return streams.together("listed_together", keys, order, start, depth)
+
+    def _streams_by_end(
+        self, order: JobOrder, start: Place, depth: int
+    ) -> list[Iterator[Place]] | None:
+        pairs = sorted({(queue, status) for queue, _, status in self._counts})
+        if len(pairs) > MAX_SOURCES:
+            return None
+        keys = [(queue, "", status) for queue, status in pairs]
+        if self._is_selective:
+            name, read = "listed_finished", self._streams_of.one_by_one
+        else:
+            name, read = "finished_together", self._streams_of.together
+        return read(name, keys, order, start, depth)
+
+    def _streams_by_time(
+        self, order: JobOrder, start: Place, depth: int
+    ) -> list[Iterator[Place]] | None:
+        queues = sorted({queue for queue, _, _ in self._counts})
+        if len(queues) > MAX_SOURCES:
+            return None
+        keys = [(queue, "", "") for queue in queues]
+        return self._streams_of.one_by_one("listed_deferred", keys, order, start, depth)
+
+    def _leading(self, order: JobOrder, start: Place, depth: int) -> list[Combination]:
+        """Return the combinations that the ``depth`` first jobs can be of."""
+        if len(self._counts) <= depth:
+            return list(self._counts)
+        found = self._transaction.all(
+            way("first_listed", order),
+            rows=self._rows(COMBINATION),
+            **self._streams_of.bounds(order, start),
+        )
+        known = [row for row in found if row[3] is not None]
+        # Each one picked has a job at least this near; of the same age all are picked.
+        known.sort(key=lambda row: row[3], reverse=order.descending)
+        last = known[depth - 1][3] if len(known) >= depth else None
+        return [
+            (queue, kind, status)
+            for number, (queue, kind, status, first) in enumerate(known)
+            if number < depth or first == last
+        ]
+
+    def _sorted(
+        self, order: JobOrder, start: Place, limit: int, offset: int
+    ) -> list[Place]:
+        parameters: dict[str, Parameter] = {
+            "sort": str(order.column),
+            "at": start[0],
+            "id": start[1],
+            "limit": limit,
+            "offset": offset,
+        }
+        if self._are_few:
+            parameters |= self._conditions.of_combinations()
+            parameters["rows"] = self._rows(OF_COMBINATION)
+            rows = self._transaction.all(way("listed_few", order), **parameters)
+        else:
+            parameters |= self._conditions.parameters()
+            rows = self._transaction.all(way("listed_all", order), **parameters)
+        return [(int(key), job_id) for key, job_id in rows]
+
+    def _rows(self, columns: tuple[str, str, str]) -> str:
+        return encode_rows(dict(zip(columns, key, strict=True)) for key in self._counts)
+
+    # -- totals --------------------------------------------------------------------
+
+    def total(self) -> int:
+        """Return the true number of matching jobs."""
+        if self._total is None:
+            self._total = self._counted_total()
+        return self._total
+
+    def _counted_total(self) -> int:
+        wanted, conditions = self._wanted, self._conditions
+        if not self._counts:
+            return 0
+        if conditions.is_plain:
+            return self._total_in_range() if conditions.has_range else self._matching
+        parameters = conditions.parameters()
+        if wanted.dedupe_key is not None:
+            return self._counted("count_key", parameters)
+        if wanted.schedule_name is not None:
+            return self._counted("count_schedule", parameters)
+        if conditions.scheduled_only and not conditions.has_range:
+            queues = {queue for queue, _, _ in self._counts}
+            parameters["rows"] = encode_rows({"of_queue": queue} for queue in queues)
+            return self._deferred - self._counted("count_overdue", parameters)
+        if self._are_few:
+            parameters = conditions.of_combinations()
+            parameters["rows"] = self._rows(OF_COMBINATION)
+            return self._counted("count_few", parameters)
+        return self._counted("count_all", parameters)
+
+    def _counted(self, name: str, parameters: dict[str, Parameter]) -> int:
+        return int(self._transaction.all(name, **parameters)[0][0])
+
+    def _total_in_range(self) -> int:
+        """Count whichever is fewer: the jobs within the range, or those outside it."""
+        most = max(MAX_COUNTED_ROWS // len(self._counts), 20)
+        inside = self._count("count_inside", most)
+        if inside is not None:
+            return inside
+        outside = self._count("count_outside", most)
+        if outside is not None:
+            return self._matching - outside
+        return self._count("count_inside", self._matching + 1) or 0
+
+    def _count(self, name: str, most: int) -> int | None:
+        """Return a count, or None when a combination has ``most`` rows or more."""
+        found = self._transaction.all(
+            name,
+            rows=self._rows(COMBINATION),
+            most=most,
+            from_at=self._conditions.from_at,
+            to_at=self._conditions.to_at,
+        )
+        parts = [int(part) for row in found for part in row]
+        return None if any(part >= most for part in parts) else sum(parts)

@@ -1,0 +1,330 @@
+"""JobReader: get, list and count jobs; writes nothing.
+
+Counts come from the maintained table, so they cost the same at a thousand and at a
+million jobs.
+"""
+
+from __future__ import annotations
+
+import heapq
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from types import MappingProxyType
+
+from flask_forge_jobs.errors import JobNotFoundError
+from flask_forge_jobs.model.jobs import Job, JobFilter, JobsPage, JobStatus
+from flask_forge_jobs.model.ordering import FoundJobs, JobOrder, Position
+from flask_forge_jobs.model.overview import QueueOverview
+from flask_forge_jobs.model.processes import Process
+from flask_forge_jobs.model.queues import QueueCounts
+from flask_forge_jobs.storage.database import (
+    Database,
+    Row,
+    Transaction,
+    encode_names,
+)
+from flask_forge_jobs.storage.jobs.listing import MAX_MERGED_ROWS, Listing
+from flask_forge_jobs.storage.jobs.summaries import load_summaries
+from flask_forge_jobs.storage.rows import (
+    job_from_row,
+    process_from_row,
+    queue_from_row,
+    within_micros,
+)
+
+_STATUSES = frozenset(status.value for status in JobStatus)
+
+
+@dataclass(frozen=True, slots=True)
+class QueueStatistics:
+    """The numbers of one queue.
+
+    ``oldest_due_age_s`` is how many whole seconds the oldest job that could run now has
+    waited; 0 when none does.
+    """
+
+    counts: QueueCounts = field(default_factory=QueueCounts)
+    oldest_due_age_s: int = 0
+
+
+_NO_JOBS = QueueStatistics()
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All queues at one moment.
+
+    Args:
+        overview: Those that are registered, by name.
+        statistics: Counts and lag of those that have jobs, registered or not.
+    """
+
+    overview: Sequence[QueueOverview]
+    statistics: Mapping[str, QueueStatistics]
+
+
+class JobReader:
+    """Reads jobs.
+
+    Args:
+        database: The seam to the database.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        # Who asks every second mostly finds what was there a second ago: objects are
+        # made of it once.
+        self._last: tuple[Row, Snapshot] = (), Snapshot((), {})
+
+    def get(self, job_id: str) -> Job:
+        """Return one job.
+
+        Raises:
+            JobNotFoundError: No job has this id.
+        """
+        rows = self._database.read(lambda tx: tx.all("get_job", id=job_id))
+        if not rows:
+            raise JobNotFoundError(job_id)
+        return job_from_row(rows[0])
+
+    def ids_in(
+        self, job_ids: Sequence[str], queue_names: Sequence[str] | None = None
+    ) -> list[str]:
+        """Return those ids whose job is in one of the queues, in no order.
+
+        Args:
+            job_ids: Ids, known or not.
+            queue_names: The queues; None means all.
+        """
+        ids = encode_names("job_id", job_ids)
+        rows = self._database.read(lambda tx: tx.all("queues_of_jobs", rows=ids))
+        return [
+            job_id
+            for job_id, queue_name in rows
+            if queue_names is None or queue_name in queue_names
+        ]
+
+    def statistics(self) -> Mapping[str, QueueStatistics]:
+        """Return counts and lag of every queue that has jobs, from one snapshot."""
+        return self.snapshot().statistics
+
+    def snapshot(self, within_s: float | None = None) -> Snapshot:
+        """Return every queue with its numbers and slots, from one snapshot.
+
+        It is the very same object as the last one for as long as nothing has changed.
+
+        Args:
+            within_s: Oldest heartbeat of a slot that counts, in seconds; None takes
+                slots that fell silent too.
+        """
+        (texts,) = self._database.look("snapshot", within_us=within_micros(within_s))
+        last_texts, last = self._last
+        if texts == last_texts:
+            return last
+        found = _snapshot(*(json.loads(text or "[]") for text in texts))
+        self._last = texts, found
+        return found
+
+    def kinds(self, queue_name: str | None = None) -> list[str]:
+        """Return the kinds of the stored jobs, sorted.
+
+        Args:
+            queue_name: Only of this queue; None means all.
+        """
+        rows = self._database.read(lambda transaction: transaction.all("counts"))
+        return sorted(
+            {
+                kind
+                for name, kind, _, _, _ in rows
+                if queue_name is None or name == queue_name
+            }
+        )
+
+    def scheduled(
+        self, queue_name: str | None, limit: int, offset: int = 0
+    ) -> JobsPage:
+        """Return pending jobs that start later, the earliest first, and their number.
+
+        Args:
+            queue_name: Only of this queue; None means all.
+            limit: Most rows of the page.
+            offset: Rows to skip.
+        """
+
+        def work(transaction: Transaction) -> JobsPage:
+            counts = _count(
+                transaction.all("counts_of_queues"), transaction.all("waiting")
+            )
+            waiting = {
+                name: each.scheduled
+                for name, each in counts.items()
+                if each.scheduled > 0 and queue_name in (None, name)
+            }
+            ids = _scheduled_ids(transaction, list(waiting), limit, offset)
+            return JobsPage(
+                load_summaries(transaction, ids),
+                sum(waiting.values()),
+                limit=limit,
+                offset=offset,
+            )
+
+        return self._database.read(work)
+
+    def total(self, wanted: JobFilter) -> int:
+        """Return the true number of the matching jobs.
+
+        Args:
+            wanted: Which jobs.
+
+        Raises:
+            StorageUnavailableError: A search took longer than the statement limit.
+        """
+        return self._database.read(
+            lambda transaction: Listing(transaction, wanted).total()
+        )
+
+    def page(self, wanted: JobFilter, limit: int, offset: int = 0) -> JobsPage:
+        """Return one page of the matching jobs, newest first, and their true number.
+
+        Args:
+            wanted: Which jobs.
+            limit: Most rows of the page.
+            offset: Rows to skip.
+
+        Raises:
+            StorageUnavailableError: A search took longer than the statement limit.
+        """
+
+        def work(transaction: Transaction) -> JobsPage:
+            listing = Listing(transaction, wanted)
+            places = listing.page(JobOrder(), limit, offset=offset)
+            rows = load_summaries(transaction, [place.id for place in places])
+            return JobsPage(rows, listing.total(), limit=limit, offset=offset)
+
+        return self._database.read(work)
+
+    def find(
+        self,
+        wanted: JobFilter,
+        order: JobOrder,
+        limit: int,
+        after: Position | None = None,
+        *,
+        with_total: bool = True,
+    ) -> FoundJobs:
+        """Return the matching jobs that follow a place in an order.
+
+        A job that matches all the while is returned once by a walk from page to page,
+        whatever is stored, run or deleted meanwhile; by ``enqueued_at`` also one that
+        changes its state and still matches.
+
+        Args:
+            wanted: Which jobs.
+            order: How they are sorted.
+            limit: Most rows, at least 1.
+            after: End of the page before; None begins at the first job.
+            with_total: Whether to count all that match.
+
+        Raises:
+            StorageUnavailableError: It took longer than the statement limit.
+        """
+
+        def work(transaction: Transaction) -> FoundJobs:
+            listing = Listing(transaction, wanted)
+            # One more tells whether there is a next page.
+            places = listing.page(order, limit + 1, after)
+            shown = places[:limit]
+            return FoundJobs(
+                rows=load_summaries(transaction, [place.id for place in shown]),
+                end=shown[-1] if len(places) > limit else None,
+                total=listing.total() if with_total else None,
+            )
+
+        return self._database.read(work)
+
+
+def _snapshot(
+    queues: Sequence[Row],
+    counts: Sequence[Row],
+    waiting: Sequence[Row],
+    processes: Sequence[Row],
+) -> Snapshot:
+    statistics = _statistics(counts, waiting)
+    slots: defaultdict[str, list[Process]] = defaultdict(list)
+    for process in map(process_from_row, processes):
+        slots[process.queue_name].append(process)
+    overview = []
+    for settings in map(queue_from_row, queues):
+        found = statistics.get(settings.name, _NO_JOBS)
+        overview.append(
+            QueueOverview(
+                settings=settings,
+                counts=found.counts,
+                processes=tuple(slots[settings.name]),
+                oldest_due_age_s=found.oldest_due_age_s,
+            )
+        )
+    return Snapshot(tuple(overview), MappingProxyType(statistics))
+
+
+def _statistics(
+    counts: Iterable[Row], waiting: Sequence[Row]
+) -> dict[str, QueueStatistics]:
+    longest_s: dict[str, int] = {}
+    for name, _, waited_s in waiting:
+        longest_s[name] = max(longest_s.get(name, 0), waited_s)
+    return {
+        name: QueueStatistics(each, longest_s.get(name, 0))
+        for name, each in _count(counts, waiting).items()
+    }
+
+
+def _count(counts: Iterable[Row], waiting: Iterable[Row]) -> dict[str, QueueCounts]:
+    """Fold the maintained rows; a job that waits for its time but is due is pending.
+
+    A state that only a newer package knows counts nowhere: one such job must not take
+    the overview of all the others away.
+    """
+    found: dict[str, dict[str, int]] = {}
+    for name, status, deferred, jobs in counts:
+        if status not in _STATUSES:
+            continue
+        is_scheduled = status == JobStatus.PENDING and deferred
+        column = "scheduled" if is_scheduled else str(status)
+        queue = found.setdefault(name, {})
+        queue[column] = queue.get(column, 0) + int(jobs)
+    for name, overdue, _ in waiting:
+        if overdue:
+            queue = found[name]
+            queue["pending"] = queue.get("pending", 0) + overdue
+            queue["scheduled"] -= overdue
+    return {name: QueueCounts(**columns) for name, columns in found.items()}
+
+
+def _scheduled_ids(
+    transaction: Transaction, queues: Sequence[str], limit: int, offset: int
+) -> list[str]:
+    if not queues:
+        return []
+    depth = offset + limit
+    if len(queues) == 1:
+        rows = transaction.all(
+            "scheduled", queue_name=queues[0], limit=limit, offset=offset
+        )
+    elif depth * len(queues) <= MAX_MERGED_ROWS:
+        streams = [
+            transaction.all("scheduled", queue_name=name, limit=depth, offset=0)
+            for name in queues
+        ]
+        rows = list(islice(heapq.merge(*streams), offset, depth))
+    else:
+        rows = transaction.all(
+            "scheduled_by_sort",
+            rows=encode_names("name", queues),
+            limit=limit,
+            offset=offset,
+        )
+    return [job_id for _, job_id in rows]

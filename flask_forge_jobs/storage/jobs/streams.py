@@ -1,0 +1,139 @@
+"""Streams of jobs: each from one index, in order, to be merged.
+
+A stream is read a chunk at a time and only as far as the merge asks. The first chunks
+of all streams come by one statement where that is possible: a round trip for each would
+take longer than all the reading.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+
+from flask_forge_jobs.model.ordering import JobOrder
+from flask_forge_jobs.storage.database import Parameter, Row, Transaction, encode_rows
+from flask_forge_jobs.storage.jobs.conditions import Conditions
+
+_FIRST_CHUNK = 4
+_LARGEST_CHUNK = 1000
+COMBINATION = ("queue_name", "kind", "status")
+OF_COMBINATION = ("of_queue", "of_kind", "of_status")
+Combination = tuple[str, str, str]
+Place = tuple[int, str]
+
+
+class JobStreams:
+    """Opens streams of the jobs that fulfil some conditions.
+
+    Args:
+        transaction: An open read transaction.
+        conditions: What ``one_by_one`` tests beside the key of a stream.
+    """
+
+    def __init__(self, transaction: Transaction, conditions: Conditions) -> None:
+        self._transaction = transaction
+        self._conditions = conditions
+
+    def together(
+        self,
+        name: str,
+        keys: Sequence[Combination],
+        order: JobOrder,
+        start: Place,
+        depth: int,
+    ) -> list[Iterator[Place]]:
+        """Return a stream for each key; their first chunks come by one statement."""
+        size = _chunk_size(depth, len(keys))
+
+        def read(wanted: Sequence[Combination], start: Place, size: int) -> list[Row]:
+            return self._transaction.all(
+                way(name, order),
+                rows=encode_rows(
+                    dict(zip(OF_COMBINATION, key, strict=True)) for key in wanted
+                ),
+                limit=size,
+                **self.bounds(order, start),
+            )
+
+        def places(rows: Iterable[Row]) -> list[Place]:
+            found = [(int(row[3]), str(row[4])) for row in rows]
+            return sorted(found, reverse=order.descending)
+
+        def read_one(key: Combination, start: Place, size: int) -> list[Place]:
+            return places(read([key], start, size))
+
+        chunks: dict[Combination, list[Row]] = {}
+        for row in read(keys, start, size):
+            chunks.setdefault((row[0], row[1], row[2]), []).append(row)
+        return [
+            _chained(
+                places(chunks.get(key, ())),
+                size,
+                partial(read_one, key),
+            )
+            for key in keys
+        ]
+
+    def one_by_one(
+        self,
+        name: str,
+        keys: Sequence[Combination],
+        order: JobOrder,
+        start: Place,
+        depth: int,
+    ) -> list[Iterator[Place]]:
+        """Return a stream for each key, of the jobs that fulfil every condition."""
+        size = _chunk_size(depth, len(keys))
+        conditions = self._conditions.parameters()
+        if name == "listed":
+            conditions = self._conditions.of_combinations()
+
+        def read(key: Combination, start: Place, size: int) -> list[Place]:
+            source = dict(zip(COMBINATION, key, strict=True))
+            rows = self._transaction.all(
+                way(name, order),
+                **(conditions | source | self.bounds(order, start)),
+                limit=size,
+            )
+            return [(int(at), str(job_id)) for at, job_id in rows]
+
+        return [
+            _chained(read(key, start, size), size, partial(read, key)) for key in keys
+        ]
+
+    def bounds(self, order: JobOrder, start: Place) -> dict[str, Parameter]:
+        """Return the parameters that say where a page begins."""
+        conditions = self._conditions
+        edge = conditions.from_at if order.descending else conditions.to_at
+        return {"at": start[0], "id": start[1], "edge": edge}
+
+
+def way(name: str, order: JobOrder) -> str:
+    """Return the name of a statement in one direction."""
+    return f"{name}_desc" if order.descending else f"{name}_asc"
+
+
+def _chunk_size(depth: int, streams: int) -> int:
+    """Return how many jobs to read of a stream at first: a bit more than its share."""
+    share = depth // max(streams, 1)
+    return min(share + share // 2 + _FIRST_CHUNK, _LARGEST_CHUNK)
+
+
+def _chained(
+    chunk: Sequence[Place],
+    size: int,
+    read: Callable[[Place, int], Sequence[Place]],
+) -> Iterator[Place]:
+    """Yield the places of a chunk and of those behind it, which are read when asked.
+
+    Args:
+        chunk: The first one.
+        size: How many places it could have had; with fewer it is the last one.
+        read: Returns so many places that follow one.
+    """
+    while True:
+        yield from chunk
+        if len(chunk) < size:
+            return
+        size = min(2 * size, _LARGEST_CHUNK)
+        chunk = read(chunk[-1], size)

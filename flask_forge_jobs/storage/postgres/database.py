@@ -1,0 +1,469 @@
+"""PostgreSQL through psycopg2.
+
+Connections are in autocommit mode and this module writes ``BEGIN`` and ``COMMIT``
+itself, so that the ``BEGIN``, and every statement whose result nobody reads, travels
+with the next statement in one round trip. Only a session that is ours alone is told
+anything, so a transaction pooler in front of the server changes nothing. The server's
+clock is used in the statements, so hosts need not agree about the time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+import psycopg2
+from psycopg2.extensions import connection as Connection  # noqa: N812  # a class
+
+from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.errors import StorageOutcomeUnknownError
+from flask_forge_jobs.randomness import fraction
+from flask_forge_jobs.storage.caller_transaction import look_below
+from flask_forge_jobs.storage.catalogue import load_migrations, load_statements
+from flask_forge_jobs.storage.choice import Choice
+from flask_forge_jobs.storage.database import (
+    Listener,
+    Parameter,
+    Row,
+    SchemaVersions,
+    WakeCallback,
+)
+from flask_forge_jobs.storage.deadlines import left_s, within
+from flask_forge_jobs.storage.migrate import apply_migrations, is_behind
+from flask_forge_jobs.storage.postgres.availability import Availability
+from flask_forge_jobs.storage.postgres.faults import PostgresFaults, is_of_no_use
+from flask_forge_jobs.storage.postgres.join import require_usable, run_joined
+from flask_forge_jobs.storage.postgres.listener import PostgresListener
+from flask_forge_jobs.storage.postgres.pool import ConnectionPool, connect
+from flask_forge_jobs.storage.postgres.probe import require_working
+from flask_forge_jobs.storage.postgres.quiet import (
+    Quiet,
+    is_unheard,
+    look_how_full,
+)
+from flask_forge_jobs.storage.postgres.schema import PostgresSchema
+from flask_forge_jobs.storage.postgres.session import Opening, Session, SessionSettings
+from flask_forge_jobs.storage.postgres.tls import warn_of_unchecked_server
+from flask_forge_jobs.storage.postgres.transaction import (
+    PostgresTransaction,
+    version_check,
+)
+from flask_forge_jobs.storage.retrying import (
+    RETRY_DELAYS_S,
+    TransientError,
+    run_with_retries,
+)
+
+T = TypeVar("T")
+
+# Time beyond the server's own limit before the socket is cut.
+_DEADLINE_SLACK_S = 2.0
+# An attempt that ends so late has met one of the limits, not a refusal.
+_TIMED_OUT_S = 2.0
+_PROBE_LIMIT_S = 2.0
+
+# Handles inherited by a fork. Referenced for ever: closing one would end the parent's.
+_inherited: list[object] = []
+
+
+class _ProcessState:
+    """What one process has opened; a child starts with a new one."""
+
+    def __init__(
+        self,
+        make_pool: Callable[[Availability], ConnectionPool],
+        probe: Callable[[bool], object],
+    ) -> None:
+        self.pid = os.getpid()
+        self.availability = Availability(probe, self._tell_return)
+        self.pool = make_pool(self.availability)
+        self.quiet = Quiet()
+        self.is_open = False
+        self.tables: Row = ()
+        self.callbacks: list[WakeCallback] = []
+
+    def _tell_return(self) -> None:
+        """Something may have changed while nobody could look."""
+        for callback in list(self.callbacks):
+            callback(None)
+
+
+class PostgresDatabase:
+    """One PostgreSQL database as a Database.
+
+    Args:
+        settings: Where it is and how it is reached.
+        may_migrate: Whether opening may change the schema.
+        wait: Waits for some seconds between retries.
+        random: Returns a number in [0, 1); spreads the age of connections.
+    """
+
+    backend = "postgres"
+
+    def __init__(
+        self,
+        settings: DatabaseSettings,
+        *,
+        may_migrate: bool = True,
+        wait: Callable[[float], object] = time.sleep,
+        random: Callable[[], float] = fraction,
+    ) -> None:
+        self._settings = settings
+        self._choice = Choice(settings)
+        self._may_migrate = may_migrate
+        self._steps = load_migrations("postgres")
+        self.known_version = self._steps[-1].version
+        check_version = version_check(self.known_version)
+        self._wait = wait
+        self._random = random
+        self._limit_s = settings.statement_timeout_s + _DEADLINE_SLACK_S
+        # When the server ends an idle transaction, the watchdog has cut it here.
+        self._session_settings = SessionSettings(
+            _ms(settings.statement_timeout_s), _ms(self._limit_s)
+        )
+        self._begin_write = self._session_settings.write.then(check_version)
+        self._begin_alone = self._session_settings.alone
+        self._begin_checked = self._begin_alone.then(check_version)
+        self._retried = PostgresFaults(settings.statement_timeout_s, is_retried=True)
+        self._surfaced = PostgresFaults(settings.statement_timeout_s, is_retried=False)
+        self._current = self._new_state()
+
+    def _new_state(self) -> _ProcessState:
+        return _ProcessState(self._make_pool, self._probe)
+
+    def _make_pool(self, availability: Availability) -> ConnectionPool:
+        return ConnectionPool(
+            self._connect,
+            size=self._settings.pool_size,
+            wait_s=self._settings.statement_timeout_s,
+            random=self._random,
+            settle=self._session_settings.tell,
+            check=availability.check,
+        )
+
+    @property
+    def _state(self) -> _ProcessState:
+        # Not told by a hook: uWSGI forks in C, which runs none.
+        if self._current.pid != os.getpid():
+            _inherited.append(self._current)
+            self._current = self._new_state()
+        return self._current
+
+    def _connect(self) -> Session:
+        return connect(self._settings)
+
+    def open(self) -> None:
+        """Connect and bring the schema up to date."""
+        state = self._state
+        if state.is_open:
+            return
+        self._choice.tell()
+        run_with_retries(lambda attempt: self._open(state, attempt), self._wait)
+
+    def _open(self, state: _ProcessState, attempt: int) -> None:
+        with (
+            self._available(attempt),
+            # Whoever starts without a server is told so at once.
+            state.pool.connection() as connection,
+            self._retried,
+        ):
+            with state.pool.watchdog.watching(connection, left_s(self._limit_s)):
+                behind = is_behind(PostgresSchema(connection), self._steps)
+            if behind:
+                self._migrate()
+            warn_of_unchecked_server(connection)
+        state.is_open = True
+
+    def _migrate(self) -> None:
+        # On a session of its own: a step takes as long as it takes.
+        with contextlib.closing(self._connect()) as connection:
+            schema = PostgresSchema(connection)
+            apply_migrations(schema, self._steps, may_change=self._may_migrate)
+
+    # -- transactions --------------------------------------------------------------
+
+    def write(
+        self, work: Callable[[PostgresTransaction], T], *, urgent: bool = False
+    ) -> T:
+        """Run a unit of work in one transaction and commit it."""
+        self.open()
+
+        def unit(attempt: int) -> T:
+            opened, result = self._transact(
+                self._begin_write, work, attempt, urgent=urgent
+            )
+            for queue_name in opened.woken:
+                self._wake_here(queue_name)
+            return result
+
+        return run_with_retries(unit, self._wait)
+
+    def single(self, name: str, /, **parameters: Parameter) -> list[Row]:
+        """Run one writing statement as a transaction of its own."""
+        checks_itself = load_statements("postgres")[name].uses_known
+        return self._alone(
+            self._begin_alone if checks_itself else self._begin_checked,
+            lambda opened: opened.all(name, **parameters),
+        )
+
+    def at_once(self, work: Callable[[PostgresTransaction], T]) -> T:
+        """Run statements that travel together, which makes them one transaction."""
+        return self._alone(self._begin_checked, work)
+
+    def _alone(self, begin: Opening, work: Callable[[PostgresTransaction], T]) -> T:
+        self.open()
+        return run_with_retries(
+            lambda attempt: self._transact(begin, work, attempt, ends_itself=True)[1],
+            self._wait,
+        )
+
+    def join(self, connection: object, work: Callable[[PostgresTransaction], T]) -> T:
+        """Run a unit of work inside a transaction of the caller's."""
+        joined = require_usable(look_below(connection).driver)
+        self.open()
+        with self._surfaced:
+            return run_joined(
+                joined,
+                self._is_ours,
+                self.known_version,
+                work,
+                is_quiet=self._state.quiet.is_on,
+            )
+
+    def _is_ours(self, found: Row) -> bool:
+        """Tell whether a connection that found these tables sees what ours see."""
+        state = self._state
+        if state.tables != found:
+            # Ours may be from before the server's last start.
+            state.tables = self.look("whose_tables")[0]
+        return state.tables == found
+
+    def read(self, work: Callable[[PostgresTransaction], T]) -> T:
+        """Run reads against one snapshot."""
+        self.open()
+        return run_with_retries(
+            lambda attempt: self._transact(
+                self._session_settings.read, work, attempt, stores=False
+            )[1],
+            self._wait,
+        )
+
+    def look(self, name: str, /, **parameters: Parameter) -> list[Row]:
+        """Run one reading statement on its own."""
+        self.open()
+        return run_with_retries(
+            lambda attempt: self._transact(
+                self._begin_alone,
+                lambda opened: opened.all(name, **parameters),
+                attempt,
+                ends_itself=True,
+                stores=False,
+            )[1],
+            self._wait,
+        )
+
+    @contextlib.contextmanager
+    def _available(self, attempt: int) -> Iterator[None]:
+        """Keep a block from a server that is away, and note that it is."""
+        availability = self._current.availability  # of this process since the open
+        availability.check()
+        since = time.monotonic()
+        try:
+            yield
+        except TransientError as fault:
+            _take_in(availability, fault, attempt, since)
+            raise
+
+    @contextlib.contextmanager
+    def begin(self, attempt: int) -> Iterator[PostgresTransaction]:
+        """Open a transaction for a block and commit at its end."""
+        self.open()
+        with (
+            self._available(attempt),
+            self._retried,
+            self._state.pool.connection() as connection,
+            self._state.pool.watchdog.watching(connection, left_s(self._limit_s)),
+        ):
+            opened = self._new_transaction(connection, self._begin_write, attempt)
+            try:
+                yield opened
+                opened.end()
+            except BaseException as error:
+                is_stored = opened.may_be_stored(ends_itself=False)
+                self._undo(connection, opened, error, may_be_stored=is_stored)
+                raise
+        for queue_name in opened.woken:
+            self._wake_here(queue_name)
+
+    def _probe(self, writes: bool) -> None:  # noqa: FBT001  # all that it is told
+        """Look whether the server can be worked with; see :class:`.Availability`."""
+        with (
+            within(self._limit_s if writes else _PROBE_LIMIT_S),
+            self._surfaced,
+            contextlib.closing(self._connect()) as connection,
+            self._state.pool.watchdog.watching(connection, left_s(self._limit_s)),
+        ):
+            transaction = PostgresTransaction(
+                connection, self._begin_alone.of(connection), self.known_version
+            )
+            require_working(connection, transaction, writes=writes)
+
+    def _transact(
+        self,
+        begin: Opening,
+        work: Callable[[PostgresTransaction], T],
+        attempt: int,
+        *,
+        urgent: bool = False,
+        ends_itself: bool = False,
+        stores: bool = True,
+    ) -> tuple[PostgresTransaction, T]:
+        current = self._current  # of who opened
+        current.availability.check()
+        since = time.monotonic()
+        try:
+            with (
+                self._retried,
+                current.pool.connection(urgent=urgent) as connection,
+                current.pool.watchdog.watching(connection, left_s(self._limit_s)),
+            ):
+                opened = self._new_transaction(connection, begin, attempt)
+                try:
+                    result = work(opened)
+                    if not ends_itself:
+                        opened.end()
+                except BaseException as error:
+                    is_stored = stores and opened.may_be_stored(ends_itself=ends_itself)
+                    self._undo(connection, opened, error, may_be_stored=is_stored)
+                    raise
+        except TransientError as fault:
+            _take_in(current.availability, fault, attempt, since)
+            raise
+        return opened, result
+
+    def _new_transaction(
+        self, connection: Connection, begin: Opening, attempt: int
+    ) -> PostgresTransaction:
+        return PostgresTransaction(
+            connection,
+            begin.of(connection),
+            self.known_version,
+            attempt,
+            is_quiet=self._current.quiet.is_on,  # of who opened
+        )
+
+    def _undo(
+        self,
+        connection: Connection,
+        opened: PostgresTransaction,
+        error: BaseException,
+        *,
+        may_be_stored: bool,
+    ) -> None:
+        """Roll back what an error has ended.
+
+        Raises:
+            TransientError: The answer to a commit was lost.
+        """
+        is_lost = connection.closed
+        if is_of_no_use(error):
+            connection.close()
+        opened.undo()
+        if is_unheard(error):
+            self._state.quiet.note_unheard(look_how_full(connection))
+        if is_lost and may_be_stored and isinstance(error, psycopg2.Error):
+            raise TransientError(StorageOutcomeUnknownError(), is_away=True) from error
+
+    # -- wake-ups ------------------------------------------------------------------
+
+    def wake(self, queue_name: str) -> None:
+        """Wake this process's workers; the statement has told the others."""
+        self._wake_here(queue_name)
+
+    def _wake_here(self, queue_name: str) -> None:
+        for callback in list(self._current.callbacks):  # of who has just written
+            callback(queue_name)
+
+    def listen(self, callback: WakeCallback) -> Listener:
+        """Call ``callback`` at each wake-up until the listener is stopped."""
+        self.open()
+        callbacks = self._state.callbacks
+        callbacks.append(callback)
+        settings = self._settings.listener()
+        return PostgresListener(
+            callback,
+            forget=lambda: callbacks.remove(callback),
+            connect=lambda: connect(settings),
+            notify=lambda payload: self.single("notify", queue_name=payload),
+            watching=self._state.pool.watchdog.watching,
+            may_be_pooled=bool(self._settings.listen_url),
+            is_own=lambda pid: pid in self._state.pool.backend_pids,
+        )
+
+    # -- facts ---------------------------------------------------------------------
+
+    def schema_versions(self) -> SchemaVersions | None:
+        """Return the versions, or None when there is no schema of ours."""
+        pool = self._state.pool
+        self._state.availability.check()
+        with (
+            self._surfaced,
+            pool.connection() as connection,
+            pool.watchdog.watching(connection, self._limit_s),
+        ):
+            applied = PostgresSchema(connection).applied()
+        return SchemaVersions.of(applied, self.known_version) if applied else None
+
+    def describe(self) -> tuple[tuple[str, str], ...]:
+        """Return what the live connection says of itself."""
+        self.open()
+        with self._surfaced, self._state.pool.connection() as connection:
+            version = connection.info.parameter_status("server_version") or "unknown"
+        return (
+            ("server_version", version),
+            ("max_connections", str(self._settings.pool_size)),
+            ("driver", _driver()),
+        )
+
+    @property
+    def directory(self) -> None:
+        """None: the server keeps its files to itself."""
+        return
+
+    def log_bytes(self) -> int:
+        """Return 0: the log is the server's."""
+        return 0
+
+    def close(self) -> None:
+        """Close the idle connections of this process."""
+        self._state.availability.close()
+        self._state.pool.close()
+        self._current = self._new_state()
+
+
+def _take_in(
+    availability: Availability, fault: TransientError, attempt: int, since: float
+) -> None:
+    """Take in a fault, which may say that there is no server to work with.
+
+    Raises:
+        StorageError: There is no time for a further try.
+    """
+    is_last = attempt == len(RETRY_DELAYS_S)
+    if fault.is_away and (is_last or time.monotonic() - since >= _TIMED_OUT_S):
+        availability.note_away(str(fault))
+    if left_s(1.0) <= 0:
+        raise fault.surfaced from fault.__cause__
+
+
+def _ms(seconds: float) -> int:
+    return int(seconds * 1000)
+
+
+def _driver() -> str:
+    # The type stubs do not know the version.
+    release: str = vars(psycopg2)["__version__"]
+    return f"psycopg2 {release.split(maxsplit=1)[0]}"

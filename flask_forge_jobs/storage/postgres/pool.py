@@ -1,0 +1,423 @@
+"""PostgreSQL connections of one process: a small pool, and a deadline for every call.
+
+The pool waits instead of failing when it is used up, keeps one connection in reserve
+for heartbeats, hands out the warmest one, and throws a connection away after the first
+error that may have broken it. libpq's own time-outs do not fire while a server is alive
+but stopped, so a watchdog shuts the socket of any call that outlives its deadline; the
+blocked call then fails like any cut connection.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from queue import Empty, SimpleQueue
+from typing import Any
+
+import psycopg2
+from psycopg2.extensions import TRANSACTION_STATUS_IDLE
+from psycopg2.extensions import connection as Connection  # noqa: N812  # a class
+
+from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.errors import StorageBusyError, StorageUnavailableError
+from flask_forge_jobs.storage.deadlines import left_s
+from flask_forge_jobs.storage.postgres.session import Session
+from flask_forge_jobs.storage.versions import OLDEST_POSTGRES, refuse_older
+
+# A connection is replaced at this age, so that a fail-over or a new DNS answer is
+# noticed by all of them in the end; each one a little earlier or later.
+MAX_AGE_S = 1800.0
+CHECK_AFTER_IDLE_S = 30.0
+_WATCH_PERIOD_S = 0.5
+_CHECK_PERIOD_S = 0.5
+# How lines of libpq begin that add to what went wrong.
+_ASIDES = ("\t", "DETAIL:", "HINT:")
+# To start the watchdog takes longer than a call: it looks on for a while.
+_WATCH_ON_FOR = 20
+
+
+class Watchdog:
+    """Cuts the connections whose call has outlived its deadline."""
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count()
+        self._watched: dict[int, tuple[float, Connection]] = {}
+        self._thread: threading.Thread | None = None
+        self._changing = threading.Lock()
+        self._closing = threading.Event()
+
+    def watching(self, connection: Connection, limit_s: float) -> _Watch:
+        """Cut the connection unless a block ends within ``limit_s`` seconds."""
+        return _Watch(self, connection, limit_s)
+
+    def begin(self, connection: Connection, limit_s: float) -> int:
+        """Begin to watch; return the number by which :meth:`end` knows the call."""
+        number = next(self._numbers)
+        self._watched[number] = (time.monotonic() + limit_s, connection)
+        if self._thread is None:
+            self._start()
+        return number
+
+    def end(self, number: int) -> None:
+        """Watch a call no longer."""
+        del self._watched[number]
+
+    def close(self) -> None:
+        """Let the thread end once it watches over nothing; a later call may come.
+
+        It has ended on return if it watches over nothing now: who closes may be about
+        to fork, and Python warns of a fork beside a thread.
+        """
+        with self._changing:
+            thread = self._thread
+            self._closing.set()
+        if thread is not None and not self._watched:
+            thread.join(_WATCH_PERIOD_S)
+
+    def _start(self) -> None:
+        with self._changing:
+            if self._thread is None:
+                self._closing.clear()
+                thread = threading.Thread(
+                    target=self._run, name="forge-jobs-watchdog", daemon=True
+                )
+                # At the exit of the process no thread starts: the last calls go
+                # unwatched rather than unmade.
+                with contextlib.suppress(RuntimeError):
+                    thread.start()
+                    self._thread = thread
+
+    def _run(self) -> None:
+        pause = threading.Event()
+        quiet = 0
+        while quiet < _WATCH_ON_FOR or not self._ends():
+            # At rest a wait for the end; under way, after it, a plain pause.
+            waits = self._closing if not self._closing.is_set() else pause
+            waits.wait(_WATCH_PERIOD_S)
+            if self._watched:
+                quiet = 0
+            else:
+                quiet = _WATCH_ON_FOR if self._closing.is_set() else quiet + 1
+            self._cut_overdue(time.monotonic())
+
+    def _ends(self) -> bool:
+        """Tell whether the thread may end; whoever comes later starts another."""
+        with self._changing:
+            # A call notes itself before it looks for the thread.
+            if self._watched:
+                return False
+            self._thread = None
+            return True
+
+    def _cut_overdue(self, now: float) -> None:
+        for number, (ends_at, connection) in list(self._watched.items()):
+            if now > ends_at and number in self._watched:
+                _cut(connection)
+
+
+# Classes, not generators: every call of the storage enters both.
+
+
+class _Watch:
+    """What :meth:`Watchdog.watching` returns."""
+
+    __slots__ = ("_connection", "_limit_s", "_number", "_watchdog")
+
+    def __init__(
+        self, watchdog: Watchdog, connection: Connection, limit_s: float
+    ) -> None:
+        self._watchdog = watchdog
+        self._connection = connection
+        self._limit_s = limit_s
+
+    def __enter__(self) -> None:
+        self._number = self._watchdog.begin(self._connection, self._limit_s)
+
+    def __exit__(self, *_: object) -> None:
+        self._watchdog.end(self._number)
+
+
+class _Loan:
+    """What :meth:`ConnectionPool.connection` returns."""
+
+    __slots__ = ("_permit", "_pool", "_pooled", "_urgent")
+
+    def __init__(self, pool: ConnectionPool, *, urgent: bool) -> None:
+        self._pool = pool
+        self._urgent = urgent
+
+    def __enter__(self) -> Connection:
+        self._permit = self._pool.permit(urgent=self._urgent)
+        try:
+            self._pooled = self._pool.check_out()
+        except BaseException:
+            self._permit.release()
+            raise
+        return self._pooled.connection
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self._pool.check_in(self._pooled)
+        finally:
+            self._permit.release()
+
+
+def _cut(connection: Connection) -> None:
+    """Shut a connection's socket; the thread blocked on it gets an error."""
+    with (
+        contextlib.suppress(psycopg2.Error, OSError),
+        # A duplicate, so that the number cannot be reused under the driver.
+        socket.socket(fileno=os.dup(connection.fileno())) as duplicate,
+    ):
+        duplicate.shutdown(socket.SHUT_RDWR)
+
+
+class Permits:
+    """A semaphore in C: every call of the storage takes and gives back one.
+
+    Args:
+        count: How many there are.
+    """
+
+    def __init__(self, count: int) -> None:
+        left: SimpleQueue[None] = SimpleQueue()
+        for _ in range(count):
+            left.put(None)
+        self._left = left
+        self.release = partial(left.put, None)
+
+    def acquire(self, wait_s: float) -> bool:
+        """Take one; False when none was given back within ``wait_s`` seconds."""
+        try:
+            self._left.get(timeout=wait_s)
+        except Empty:
+            return False
+        return True
+
+    def acquire_at_once(self) -> bool:
+        """Take one if there is one."""
+        try:
+            self._left.get_nowait()
+        except Empty:
+            return False
+        return True
+
+
+class _Pooled:
+    """A connection and what the pool knows of it."""
+
+    def __init__(self, connection: Connection, expires_at: float) -> None:
+        self.connection = connection
+        self.expires_at = expires_at
+        self.idle_since = time.monotonic()
+        self.backend_pid: int = connection.info.backend_pid
+
+
+class ConnectionPool:
+    """Connections to one server.
+
+    Args:
+        connect: Opens a connection in autocommit mode.
+        size: Most connections in use at once, apart from the reserved one.
+        wait_s: Seconds to wait for a free one.
+        random: Returns a number in [0, 1).
+        settle: Called with each new connection.
+        check: Raises when there is nothing to wait for any more.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], Session],
+        *,
+        size: int,
+        wait_s: float,
+        random: Callable[[], float],
+        settle: Callable[[Session], object] = lambda _: None,
+        check: Callable[[], object] = lambda: None,
+    ) -> None:
+        self._connect = connect
+        self._settle = settle
+        self._check = check
+        self._wait_s = wait_s
+        self._random = random
+        self._idle: list[_Pooled] = []
+        self._free = Permits(size)
+        self._reserved = Permits(1)
+        self.watchdog = Watchdog()
+        self.backend_pids: set[int] = set()
+
+    def connection(self, *, urgent: bool = False) -> _Loan:
+        """Lend a connection for a ``with`` block.
+
+        Args:
+            urgent: May take the reserved one when all others are in use.
+
+        Raises:
+            StorageBusyError: None became free in time.
+            StorageUnavailableError: The server could not be reached.
+        """
+        return _Loan(self, urgent=urgent)
+
+    def permit(self, *, urgent: bool) -> Permits:
+        """Wait until one more connection may be in use.
+
+        Returns:
+            What is to be released when it is not in use any more.
+
+        Raises:
+            StorageBusyError: None became free in time.
+        """
+        if self._free.acquire_at_once():
+            return self._free
+        permit = self._reserved if urgent else self._free
+        wait_s = left_s(self._wait_s)
+        ends_at = time.monotonic() + wait_s
+        while not permit.acquire(min(wait_s, _CHECK_PERIOD_S)):
+            self._check()
+            wait_s = ends_at - time.monotonic()
+            if wait_s <= 0:
+                raise StorageBusyError(
+                    f"no database connection became free within {self._wait_s:g} s"
+                )
+        return permit
+
+    def check_out(self) -> _Pooled:
+        """Take the warmest idle connection, or open one."""
+        while self._idle:
+            try:
+                pooled = self._idle.pop()  # the warmest
+            except IndexError:
+                break
+            now = time.monotonic()
+            if pooled.connection.closed or now > pooled.expires_at:
+                self._discard(pooled)
+            elif now - pooled.idle_since < CHECK_AFTER_IDLE_S or self._answers(pooled):
+                return pooled
+        age_s = MAX_AGE_S * (0.9 + 0.2 * self._random())
+        pooled = _Pooled(self._open(), time.monotonic() + age_s)
+        self.backend_pids.add(pooled.backend_pid)
+        return pooled
+
+    def _open(self) -> Session:
+        connection = self._connect()
+        try:
+            with self.watchdog.watching(connection, left_s(self._wait_s)):
+                self._settle(connection)
+        except BaseException:
+            _close(connection)
+            raise
+        return connection
+
+    def _answers(self, pooled: _Pooled) -> bool:
+        try:
+            with (
+                self.watchdog.watching(pooled.connection, 2.0),
+                pooled.connection.cursor() as cursor,
+            ):
+                cursor.execute("SELECT 1")
+        except psycopg2.Error:
+            self._discard(pooled)
+            return False
+        return True
+
+    def check_in(self, pooled: _Pooled) -> None:
+        """Keep a connection for the next caller, unless it may be broken."""
+        connection = pooled.connection
+        if connection.closed:
+            self._discard(pooled)
+            # What cut it has most likely cut the others too: a caller that met one
+            # after the other would have used up its tries before it met the server.
+            self._discard_idle()
+            return
+        if connection.info.transaction_status != TRANSACTION_STATUS_IDLE:
+            self._discard(pooled)
+            return
+        pooled.idle_since = time.monotonic()
+        self._idle.append(pooled)
+
+    def close(self) -> None:
+        """Close the idle connections; those in use are closed by nobody here."""
+        self._discard_idle()
+        self.watchdog.close()
+
+    def _discard_idle(self) -> None:
+        with contextlib.suppress(IndexError):  # somebody took the last one
+            while self._idle:
+                self._discard(self._idle.pop())
+
+    def _discard(self, pooled: _Pooled) -> None:
+        self.backend_pids.discard(pooled.backend_pid)
+        _close(pooled.connection)
+
+
+def _close(connection: Connection) -> None:
+    with contextlib.suppress(psycopg2.Error):
+        connection.close()
+
+
+def _keywords(settings: DatabaseSettings) -> dict[str, Any]:
+    """Return libpq's keywords, with time-outs for peers that died without a word.
+
+    They are plain connection parameters, so they pass through PgBouncer.
+    """
+    optional: dict[str, Any] = {
+        "host": settings.host,
+        "dbname": settings.database,
+        "user": settings.username,
+        "password": settings.password,
+        "sslmode": settings.sslmode,
+        "sslrootcert": settings.sslrootcert,
+        "sslcert": settings.sslcert,
+        "sslkey": settings.sslkey,
+    }
+    return {
+        "port": settings.ports or settings.port,
+        "application_name": settings.application_name,
+        # libpq takes 2 s as the shortest.
+        "connect_timeout": max(int(left_s(settings.connect_timeout_s)), 2),
+        "tcp_user_timeout": 10_000,
+        "keepalives_idle": 15,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        **{key: value for key, value in optional.items() if value is not None},
+        **settings.libpq_parameters(),
+    }
+
+
+def connect(settings: DatabaseSettings) -> Session:
+    """Open a connection in autocommit mode.
+
+    Raises:
+        StorageUnavailableError: The server could not be reached or refused; the message
+            names it without the password.
+        StorageError: The server is too old.
+    """
+    try:
+        connection: Session = psycopg2.connect(
+            connection_factory=Session, **_keywords(settings)
+        )
+    except psycopg2.OperationalError as error:
+        # A line for each address that was tried, some with an indented hint below.
+        lines = str(error).strip().splitlines()
+        reason = [line for line in lines if not line.startswith(_ASIDES)][-1]
+        if settings.password:
+            reason = reason.replace(settings.password, "***")
+        raise StorageUnavailableError(
+            f"cannot reach PostgreSQL at {settings.dsn_for_display}{settings.named}: "
+            f"{reason}"
+        ) from error
+    try:
+        # It came with the connection: no round trip.
+        version = connection.info.parameter_status("server_version") or ""
+        refuse_older("PostgreSQL", version, OLDEST_POSTGRES)
+    except BaseException:
+        connection.close()
+        raise
+    connection.autocommit = True
+    return connection

@@ -1,0 +1,237 @@
+"""Keeps commits and checkpoints apart on SQLite versions with the WAL-reset bug.
+
+SQLite 3.7.0 to 3.51.2 can corrupt a file when one connection checkpoints while another
+commits and resets the log (https://sqlite.org/wal.html#walresetbug; fixed in 3.51.3,
+3.50.7 and 3.44.6). There every connection turns automatic checkpoints off, a writer
+holds a shared lock on a file beside the database, and a checkpoint holds it alone. The
+first of the two locks is a turnstile: writers pass through it and a checkpointer closes
+it, so that a stream of overlapping writers cannot keep a checkpoint out for ever.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from flask_forge_jobs.errors import StorageBusyError, StorageCorruptError
+from flask_forge_jobs.logs import get_logger
+from flask_forge_jobs.storage.sqlite.files import open_beside
+
+logger = get_logger(__name__)
+
+# SQLite's own interval, in pages. How many a commit has written is not to be learnt
+# from Python; these are a little above what our statements write.
+PAGES_BETWEEN_CHECKPOINTS = 1000
+PAGES_OF_A_COMMIT = 5
+CHANGES_OF_A_PAGE = 4
+# A log that is written over stays as long as it is, and a commit that need not make the
+# file longer takes a third of the time: so it is kept short from the start, and only
+# one that has outgrown this is cut to nothing.
+CHECKPOINT_BYTES = 32 * 1024 * 1024
+COMMITS_BETWEEN_LOOKS = 16
+PAUSE_AFTER_BUSY_S = 0.5
+_READER_WAIT_MS = 20
+_WRITERS_WAIT_S = 0.1
+# A write transaction takes a few tenths of a millisecond, a checkpoint a few.
+_LOOK_AGAIN_S = 0.0005
+
+
+def has_wal_reset_bug(version: tuple[int, ...] = sqlite3.sqlite_version_info) -> bool:
+    """Return whether a SQLite version needs the gate.
+
+    A distribution may patch the library without changing the number; the gate then
+    costs a few microseconds and nothing else.
+    """
+    if version >= (3, 51, 3) or version < (3, 7, 0):
+        return False
+    return not ((3, 50, 7) <= version < (3, 51) or (3, 44, 6) <= version < (3, 45))
+
+
+def check_not_emptied(path: Path) -> None:
+    """Refuse a database file that has lost its content but not its log.
+
+    SQLite would take it for a new database and delete the log, and with it the last
+    trace of what was there.
+
+    Raises:
+        StorageCorruptError: The file is empty and there is a log beside it.
+    """
+    log = Path(f"{path}-wal")
+    if (
+        path.exists()
+        and path.stat().st_size == 0
+        and log.exists()
+        and log.stat().st_size > 0
+    ):
+        raise StorageCorruptError(
+            f"{path} is empty although {log.name} is not; restore the file, or move "
+            "both away to start anew"
+        )
+
+
+class CheckpointGate:
+    """The lock of one process; used by one thread at a time.
+
+    Args:
+        path: The database file; None for one in memory, which needs no gate.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._ends_at = 0.0
+        self._path = path if path is not None and has_wal_reset_bug() else None
+        self._files: tuple[int, int] | None = None
+        self._commits = 0
+        self._changes_before: dict[int, int] = {}
+        self._pages = 0
+        self._not_before = 0.0
+
+    def _locks(self, path: Path) -> tuple[int, int]:
+        if self._files is None:
+            # Not the database file: closing that would drop SQLite's own locks.
+            self._files = (
+                open_beside(path, ".ckpt-turn"),
+                open_beside(path, ".ckpt-lock"),
+            )
+        return self._files
+
+    def until(self, ends_at: float) -> CheckpointGate:
+        """Return this gate, to be entered next.
+
+        Args:
+            ends_at: Reading of the monotonic clock at which the writer that is about to
+                enter stops waiting for a checkpoint to end.
+        """
+        self._ends_at = ends_at
+        return self
+
+    def __enter__(self) -> None:
+        """Hold the gate open for one write transaction.
+
+        Raises:
+            StorageBusyError: A checkpoint has kept it closed for too long; the process
+                that makes it may be stopped.
+        """
+        if self._path is None:
+            return
+        turnstile, lock = self._locks(self._path)
+        is_through = _lock(turnstile, fcntl.LOCK_SH, self._ends_at)
+        try:
+            if not is_through or not _lock(lock, fcntl.LOCK_SH, self._ends_at):
+                raise StorageBusyError(f"a checkpoint of {self._path} does not end")
+        finally:
+            fcntl.flock(turnstile, fcntl.LOCK_UN)
+
+    def __exit__(self, *_: object) -> None:
+        """Let a checkpoint in, if nobody else writes."""
+        if self._files is not None:
+            fcntl.flock(self._files[1], fcntl.LOCK_UN)
+
+    def checkpoint_if_due(self, connection: sqlite3.Connection) -> bool:
+        """Write the log back after some hundred pages or when it has grown too long.
+
+        Args:
+            connection: The calling thread's connection, outside a transaction.
+
+        Returns:
+            Whether the whole log was written back, so that the next commit starts it
+            anew.
+        """
+        if self._path is None:
+            return False
+        try:
+            self._count(connection)
+            is_large = self._is_large(self._path)
+            is_due = is_large or self._pages >= PAGES_BETWEEN_CHECKPOINTS
+            if not is_due or time.monotonic() < self._not_before:
+                return False
+            return self._checkpoint(connection, self._path, cut=is_large)
+        except (sqlite3.Error, OSError) as error:
+            # The commit before it stands; the caller must not hear of a failure.
+            logger.warning("cannot write back the log of %s: %s", self._path, error)
+            self._not_before = time.monotonic() + PAUSE_AFTER_BUSY_S
+            return False
+
+    def _count(self, connection: sqlite3.Connection) -> None:
+        self._commits += 1
+        total = connection.total_changes
+        # A new connection may have the identity of one that is gone.
+        changes = max(total - self._changes_before.get(id(connection), 0), 0)
+        self._pages += PAGES_OF_A_COMMIT + changes // CHANGES_OF_A_PAGE
+        self._changes_before[id(connection)] = total
+
+    def _is_large(self, path: Path) -> bool:
+        if self._commits % COMMITS_BETWEEN_LOOKS:
+            return False
+        try:
+            return Path(f"{path}-wal").stat().st_size >= CHECKPOINT_BYTES
+        except FileNotFoundError:
+            return False
+
+    def _checkpoint(
+        self, connection: sqlite3.Connection, path: Path, *, cut: bool
+    ) -> bool:
+        turnstile, lock = self._locks(path)
+        self._not_before = time.monotonic() + PAUSE_AFTER_BUSY_S
+        # Not for long: whoever holds them may be stopped, and behind a checkpoint that
+        # waits no writer gets through.
+        with (
+            _locked(turnstile, fcntl.LOCK_EX, _WRITERS_WAIT_S) as is_closed,
+            _locked(
+                lock, fcntl.LOCK_EX, _WRITERS_WAIT_S if is_closed else 0.0
+            ) as alone,
+        ):
+            if not (is_closed and alone):
+                return False
+            was_busy = _write_back(connection, "TRUNCATE" if cut else "RESTART")
+        self._pages = 0
+        if not was_busy:
+            self._not_before = 0.0
+        return not was_busy
+
+    def close(self) -> None:
+        """Close the lock files."""
+        if self._files is not None:
+            for file in self._files:
+                os.close(file)
+            self._files = None
+
+
+def _write_back(connection: sqlite3.Connection, mode: str) -> bool:
+    """Run a checkpoint; return whether a reader kept it from writing everything."""
+    (usual_wait_ms,) = connection.execute("PRAGMA busy_timeout").fetchone()
+    # Writers wait behind us: do not wait long for a reader that pins the log.
+    connection.execute(f"PRAGMA busy_timeout = {_READER_WAIT_MS}")
+    try:
+        row = connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {usual_wait_ms}")
+    return bool(row[0])
+
+
+def _lock(file: int, kind: int, ends_at: float) -> bool:
+    """Take a lock; return False when it was not free by ``ends_at``."""
+    while True:
+        try:
+            fcntl.flock(file, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= ends_at:
+                return False
+            time.sleep(_LOOK_AGAIN_S)
+        else:
+            return True
+
+
+@contextlib.contextmanager
+def _locked(file: int, kind: int, limit_s: float) -> Iterator[bool]:
+    """Hold a lock for a block; tell it whether the lock was free in time."""
+    is_held = _lock(file, kind, time.monotonic() + limit_s)
+    try:
+        yield is_held
+    finally:
+        if is_held:
+            fcntl.flock(file, fcntl.LOCK_UN)

@@ -1,0 +1,460 @@
+"""SQLite: one writer at a time, a connection for each thread, write-ahead log.
+
+Every transaction that writes begins with ``BEGIN IMMEDIATE``: a deferred one that read
+first fails at once when another process wrote in between, without waiting for the busy
+time-out. Within a process writers queue on a lock, which is fairer and cheaper
+than the busy handler. Every fork finds the file closed, and both sides open it again
+at the next use; see :mod:`~flask_forge_jobs.storage.sqlite.process`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+from flask_forge_jobs.clock import Clock
+from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.errors import StorageBusyError, StorageError
+from flask_forge_jobs.forks import LONGEST_WAIT_S, PerProcess
+from flask_forge_jobs.storage.caller_transaction import look_below
+from flask_forge_jobs.storage.catalogue import load_migrations, load_statements
+from flask_forge_jobs.storage.choice import Choice
+from flask_forge_jobs.storage.database import (
+    Listener,
+    Parameter,
+    Row,
+    SchemaVersions,
+    WakeCallback,
+)
+from flask_forge_jobs.storage.migrate import apply_migrations, is_behind
+from flask_forge_jobs.storage.retrying import run_with_retries
+from flask_forge_jobs.storage.sqlite.checkpoint import check_not_emptied
+from flask_forge_jobs.storage.sqlite.connection import SqliteConnection
+from flask_forge_jobs.storage.sqlite.faults import SqliteFaults
+from flask_forge_jobs.storage.sqlite.files import warn_of_open_folder
+from flask_forge_jobs.storage.sqlite.join import (
+    CommitWakes,
+    plain_cursor,
+    require_same_file,
+    run_joined,
+)
+from flask_forge_jobs.storage.sqlite.process import SqliteProcess, refuse_inherited
+from flask_forge_jobs.storage.sqlite.schema import SqliteSchema
+from flask_forge_jobs.storage.sqlite.transaction import SqliteTransaction
+from flask_forge_jobs.storage.sqlite.wake import SqliteListener, WakeSockets
+from flask_forge_jobs.storage.versions import OLDEST_SQLITE, refuse_older
+
+T = TypeVar("T")
+
+# Virtual-machine steps between two looks at the deadline of a read; about 1 ms.
+_STEPS_BETWEEN_DEADLINE_CHECKS = 20_000
+
+# Left open by a fork. Referenced for ever so that no destructor runs.
+_inherited: set[SqliteProcess] = set()
+
+
+class SqliteDatabase(PerProcess):
+    """One SQLite file, or one database in memory, as a Database.
+
+    Args:
+        settings: Where it is and how it is opened.
+        clock: Source of every stored instant.
+        may_migrate: Whether opening may change the schema.
+        wait: Waits for some seconds between retries.
+        in_memory: Asked before the file is opened; True leaves it alone for a database
+            in memory.
+    """
+
+    backend = "sqlite"
+
+    def __init__(
+        self,
+        settings: DatabaseSettings,
+        clock: Clock,
+        *,
+        may_migrate: bool = True,
+        wait: Callable[[float], object] = time.sleep,
+        in_memory: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._in_memory = in_memory
+        self._settings = settings
+        self._choice = Choice(settings)
+        self._clock = clock
+        self._wait = wait
+        self._path = None if settings.path is None else settings.path.absolute()
+        self._sockets = None if self._path is None else WakeSockets(self._path)
+        self._wakes = CommitWakes(self.wake)
+        self._current: SqliteProcess | None = None
+        self._may_migrate = may_migrate
+        self._steps = load_migrations("sqlite")
+        self.known_version = self._steps[-1].version
+        limit_s = settings.statement_timeout_s
+        where = "the database in memory" if self._path is None else str(self._path)
+        self._opening = SqliteFaults(where + settings.named, limit_s, is_retried=True)
+        self._retried = SqliteFaults(where, limit_s, is_retried=True)
+        self._surfaced = SqliteFaults(where, limit_s, is_retried=False)
+        self.stay_own()
+
+    def _begin(self) -> None:
+        inherited = self._current
+        if inherited is not None and inherited.has_connections:
+            _inherited.add(inherited)
+            raise refuse_inherited(self._path)
+        self._current = SqliteProcess(self._path, self._settings)
+
+    @property
+    def _state(self) -> SqliteProcess:
+        self.stay_own()
+        assert self._current is not None  # noqa: S101  # for the type checker
+        return self._current
+
+    # -- connections ---------------------------------------------------------------
+
+    def open(self) -> None:
+        """Connect, check the file and bring the schema up to date."""
+        self._opened()
+
+    def _opened(self) -> SqliteProcess:
+        state = self._placed()
+        if not state.is_open:
+            self._open_first(state)
+        return state
+
+    def _placed(self) -> SqliteProcess:
+        """Leave the file for memory, if that is wanted and it is not open."""
+        state = self._state
+        if state.is_open or self._path is None or not self._in_memory():
+            return state
+        self._path = self._sockets = None
+        self._settings = replace(self._settings, path=None)
+        self._choice = Choice(self._settings)
+        self._current = SqliteProcess(None, self._settings)
+        return self._current
+
+    def _open_first(self, state: SqliteProcess) -> None:
+        self._choice.tell()
+        _refuse_older_library()
+        with state.turn as ends_at:
+            if not state.is_open:
+                run_with_retries(lambda _: self._open(state, ends_at), self._wait)
+
+    def _open(self, state: SqliteProcess, ends_at: float) -> None:
+        with self._opening:
+            if self._path is not None:
+                check_not_emptied(self._path)
+            connection = state.connection()
+            with state.gate.until(ends_at):
+                apply_migrations(
+                    SqliteSchema(connection, self._clock.now_us()),
+                    self._steps,
+                    may_change=self._may_migrate,
+                )
+            if self._path is not None:
+                warn_of_open_folder(self._path)
+        state.is_open = True
+
+    # -- transactions --------------------------------------------------------------
+
+    def write(
+        self, work: Callable[[SqliteTransaction], T], *, urgent: bool = False
+    ) -> T:
+        """Run a unit of work in one immediate transaction and commit it."""
+        del urgent  # every thread has a connection of its own
+        return self._in_turn(lambda *given: _in_transaction(work, *given))
+
+    def at_once(self, work: Callable[[SqliteTransaction], T]) -> T:
+        """Run a unit of work; there is no round trip to save."""
+        return self.write(work)
+
+    def single(self, name: str, /, **parameters: Parameter) -> list[Row]:
+        """Run one writing statement as a transaction of its own.
+
+        One that checks the version of the schema itself takes the same lock at its
+        start as ``BEGIN IMMEDIATE`` does and commits at its end, which saves the
+        statements around it.
+        """
+        if not load_statements("sqlite")[name].uses_known:
+            return self.write(lambda transaction: transaction.all(name, **parameters))
+        try:
+            return self._in_turn(
+                lambda connection, transaction, ends_at: connection.when_free(
+                    lambda: transaction.all(name, **parameters), ends_at
+                )
+            )
+        except StorageError as error:
+            if type(error) is StorageError:
+                self.write(SqliteTransaction.check_version)  # says it if that is why
+            raise
+
+    def _in_turn(
+        self, write: Callable[[SqliteConnection, SqliteTransaction, float], T]
+    ) -> T:
+        state = self._opened()
+        return run_with_retries(
+            lambda attempt: self._write(state, write, attempt), self._wait
+        )
+
+    def _write(
+        self,
+        state: SqliteProcess,
+        write: Callable[[SqliteConnection, SqliteTransaction, float], T],
+        attempt: int,
+    ) -> T:
+        with state.turn as ends_at:
+            with self._retried:
+                connection = self._resting(state)
+                with state.gate.until(ends_at):
+                    transaction = SqliteTransaction(
+                        connection, self._clock.now_us(), self.known_version, attempt
+                    )
+                    result = write(connection, transaction, ends_at)
+            state.gate.checkpoint_if_due(connection)
+        for queue_name in transaction.woken:
+            self.wake(queue_name)
+        return result
+
+    def _resting(self, state: SqliteProcess) -> SqliteConnection:
+        """Return this thread's connection, which must not be in a transaction."""
+        connection = state.connection()
+        if connection.in_transaction:
+            raise StorageError("a write cannot start inside a transaction")
+        return connection
+
+    @contextlib.contextmanager
+    def begin(self, attempt: int) -> Iterator[SqliteTransaction]:
+        """Open an immediate transaction for a block and commit at its end."""
+        state = self._opened()
+        with state.turn as ends_at:
+            with self._retried:
+                connection = self._resting(state)
+                with state.gate.until(ends_at):
+                    transaction = SqliteTransaction(
+                        connection, self._clock.now_us(), self.known_version, attempt
+                    )
+                    with _committed(connection, transaction, ends_at):
+                        yield transaction
+            state.gate.checkpoint_if_due(connection)
+        for queue_name in transaction.woken:
+            self.wake(queue_name)
+
+    def join(self, connection: object, work: Callable[[SqliteTransaction], T]) -> T:
+        """Run a unit of work inside a transaction of the caller's."""
+        given = look_below(connection)
+        state = self._placed()
+        joined = require_same_file(given.driver, self._path)
+        with self._surfaced:
+            if not state.is_open:
+                self._open_beside(joined)
+            transaction, result = run_joined(
+                joined, self._clock.now_us(), self.known_version, work
+            )
+        if given.wrapper is not None:
+            self._wakes.add(given.wrapper, transaction.woken)
+        return result
+
+    def _open_beside(self, joined: sqlite3.Connection) -> None:
+        """Open, unless that would wait for the lock that the caller may hold."""
+        if joined.in_transaction and is_behind(
+            SqliteSchema(plain_cursor(joined), 0), self._steps
+        ):
+            raise StorageError(
+                "the schema of the jobs is not up to date and cannot be changed while "
+                "a transaction of the caller's is open; run "
+                "`flask forge-jobs db migrate` first"
+            )
+        self.open()
+
+    def read(self, work: Callable[[SqliteTransaction], T]) -> T:
+        """Run reads against one snapshot."""
+        state = self._opened()
+        return run_with_retries(lambda _: self._read(state, work), self._wait)
+
+    def _read(
+        self,
+        state: SqliteProcess,
+        work: Callable[[SqliteTransaction], T],
+        *,
+        is_single: bool = False,
+    ) -> T:
+        guard = state.turn if self._path is None else contextlib.nullcontext()
+        with guard, self._retried:
+            connection = state.borrow()
+            try:
+                return self._read_from(connection, work, is_single=is_single)
+            finally:
+                connection.is_reading = False
+                connection.in_use.release()
+
+    def _read_from(
+        self,
+        connection: SqliteConnection,
+        work: Callable[[SqliteTransaction], T],
+        *,
+        is_single: bool,
+    ) -> T:
+        if connection.in_transaction:
+            raise StorageError("a read cannot start inside a transaction")
+        connection.wait_at_most(self._settings.busy_timeout_s)
+        ends_at = self._clock.monotonic() + self._settings.statement_timeout_s
+        connection.set_progress_handler(
+            lambda: self._clock.monotonic() > ends_at, _STEPS_BETWEEN_DEADLINE_CHECKS
+        )
+        connection.is_reading = True
+        try:
+            if not is_single:
+                connection.execute("BEGIN")
+            return work(
+                SqliteTransaction(connection, self._clock.now_us(), self.known_version)
+            )
+        finally:
+            connection.set_progress_handler(None, 0)
+            _end_read(connection)
+
+    def look(self, name: str, /, **parameters: Parameter) -> list[Row]:
+        """Run one reading statement on its own."""
+        state = self._opened()
+        return run_with_retries(
+            lambda _: self._read(
+                state,
+                lambda transaction: transaction.all(name, **parameters),
+                is_single=True,
+            ),
+            self._wait,
+        )
+
+    # -- wake-ups ------------------------------------------------------------------
+
+    def wake(self, queue_name: str) -> None:
+        """Wake the workers of a queue, in this process and in others."""
+        for callback in list(self._state.callbacks):
+            callback(queue_name)
+        if self._sockets is not None:
+            self._sockets.send(queue_name)
+
+    def listen(self, callback: WakeCallback) -> Listener:
+        """Call ``callback`` at each wake-up until the listener is stopped."""
+        callbacks = self._opened().callbacks
+        callbacks.append(callback)
+        return SqliteListener(
+            callback,
+            forget=lambda: callbacks.remove(callback),
+            sockets=self._sockets,
+            data_version=self._data_version if self._path is not None else None,
+        )
+
+    def _data_version(self) -> tuple[int, int]:
+        """Return what differs once another connection has committed."""
+        with self._surfaced, self._state.borrowed() as connection:
+            row = connection.execute("PRAGMA data_version").fetchone()
+            # The number is the connection's own: a new one begins anew.
+            return connection.number, row[0]
+
+    # -- facts ---------------------------------------------------------------------
+
+    def schema_versions(self) -> SchemaVersions | None:
+        """Return the versions without touching the file, or None."""
+        _refuse_older_library()
+        if self._path is None or not self._path.exists():
+            return None
+        with self._surfaced, self._state.looking(self._path) as connection:
+            applied = SqliteSchema(connection, 0).applied()
+        return SchemaVersions.of(applied, self.known_version) if applied else None
+
+    def describe(self) -> tuple[tuple[str, str], ...]:
+        """Return what the live connection says of itself."""
+
+        def pragma(name: str) -> str:
+            row = connection.execute(f"PRAGMA {name}").fetchone()
+            return str(row[0])
+
+        state = self._opened()
+        with self._surfaced, state.borrowed() as connection:
+            connection.wait_at_most(self._settings.busy_timeout_s)
+            busy_timeout_s = int(pragma("busy_timeout")) / 1000
+            journal_mode = pragma("journal_mode")
+        return (
+            ("sqlite_version", sqlite3.sqlite_version),
+            ("journal_mode", journal_mode),
+            ("busy_timeout_secs", f"{busy_timeout_s:g}"),
+            ("write_pool_max", "1"),
+            ("read_pool_max", "1 per thread"),
+            ("driver", f"sqlite3 {sqlite3.sqlite_version}"),
+        )
+
+    @property
+    def directory(self) -> Path | None:
+        """The folder of the file; None in memory."""
+        return None if self._path is None else self._path.parent
+
+    def log_bytes(self) -> int:
+        """Return the size of the log, which is gone when nobody has the file open."""
+        if self._path is None:
+            return 0
+        try:
+            return self._path.with_name(f"{self._path.name}-wal").stat().st_size
+        except OSError:
+            return 0
+
+    def close(self) -> None:
+        """Close every connection this process opened.
+
+        Raises:
+            StorageBusyError: A connection has been in use for too long; it stays open.
+        """
+        state = self._current
+        if state is None or state.pid != os.getpid():
+            return  # what the parent has open is the parent's
+        if self._sockets is not None:
+            self._sockets.close()
+        if not state.close(time.monotonic() + LONGEST_WAIT_S):
+            raise StorageBusyError(f"{self._path or 'the database'} is still in use")
+
+
+def _refuse_older_library() -> None:
+    refuse_older("SQLite", sqlite3.sqlite_version, OLDEST_SQLITE)
+
+
+def _in_transaction(
+    work: Callable[[SqliteTransaction], T],
+    connection: SqliteConnection,
+    transaction: SqliteTransaction,
+    ends_at: float,
+) -> T:
+    connection.when_free(lambda: connection.execute("BEGIN IMMEDIATE"), ends_at)
+    try:
+        transaction.check_version()
+        result = work(transaction)
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    return result
+
+
+@contextlib.contextmanager
+def _committed(
+    connection: SqliteConnection, transaction: SqliteTransaction, ends_at: float
+) -> Iterator[None]:
+    """Do the same around a block."""
+    connection.when_free(lambda: connection.execute("BEGIN IMMEDIATE"), ends_at)
+    try:
+        transaction.check_version()
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _end_read(connection: SqliteConnection) -> None:
+    # An interrupted statement may have ended the transaction already.
+    if connection.in_transaction:
+        connection.execute("COMMIT")

@@ -1,0 +1,178 @@
+"""Work of ours inside a transaction of the caller's, on SQLite.
+
+The caller's connection may hold the lock of writers, so nothing here waits for it on a
+connection of our own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from flask_forge_jobs.storage.caller_transaction import (
+    SAVEPOINT,
+    in_autocommit,
+    not_a,
+    refuse,
+)
+from flask_forge_jobs.storage.sqlite.transaction import SqliteTransaction
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+T = TypeVar("T")
+
+# The value of ``Connection.autocommit``, which Python 3.11 does not have yet.
+_LEGACY = -1
+
+
+def require_same_file(given: object, path: Path | None) -> sqlite3.Connection:
+    """Return a caller's connection if it has our file open.
+
+    Raises:
+        InvalidInputError: It is another driver's, closed, or of another database.
+    """
+    if not isinstance(given, sqlite3.Connection):
+        raise not_a("sqlite3", given)
+    if path is None:
+        raise refuse(
+            "cannot be joined: the jobs are in memory, where nobody else is; set "
+            "FORGE_JOBS_DATABASE_URL to the database of the connection"
+        )
+    try:
+        cursor = plain_cursor(given)
+        rows = cursor.execute("PRAGMA database_list").fetchall()
+    except sqlite3.ProgrammingError as error:
+        raise refuse(f"cannot be used: {error}") from error
+    files = {_text(name): _text(file) for _, name, file in rows}
+    main = files.get("main") or ""
+    if not main or not _is_same(Path(main), path):
+        raise refuse(f"is to {main or 'a database in memory'}, the jobs are in {path}")
+    return given
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def _is_same(first: Path, second: Path) -> bool:
+    try:
+        return first.samefile(second)
+    except OSError:
+        return False
+
+
+def plain_cursor(connection: sqlite3.Connection) -> sqlite3.Cursor:
+    """Return a cursor whose rows are tuples, whatever the caller's are."""
+    cursor = connection.cursor(sqlite3.Cursor)
+    cursor.row_factory = None
+    return cursor
+
+
+def run_joined(
+    connection: sqlite3.Connection,
+    now_us: int,
+    known_version: int,
+    work: Callable[[SqliteTransaction], T],
+) -> tuple[SqliteTransaction, T]:
+    """Run a unit of work in a savepoint of a caller's transaction.
+
+    Args:
+        connection: The caller's; a transaction begins if none is open, as it would with
+            any statement that writes.
+        now_us: The time that is stored.
+        known_version: The newest schema version that this code knows.
+        work: Undone as a whole when it raises; the caller's own work stays.
+
+    Raises:
+        InvalidInputError: The connection is in autocommit mode and has no transaction.
+        SchemaTooNewError: This code may not work on the schema any more.
+        StorageError: The transaction was rolled back by an error.
+    """
+    cursor = plain_cursor(connection)
+    is_begun = connection.in_transaction
+    if not is_begun:
+        if not _begins_by_itself(connection):
+            raise in_autocommit()
+        # A deferred one fails at once when somebody else writes meanwhile.
+        cursor.execute("BEGIN IMMEDIATE")
+    transaction = SqliteTransaction(cursor, now_us, known_version)
+    try:
+        cursor.execute(f"SAVEPOINT {SAVEPOINT}")
+        with _text_as_text(connection):
+            transaction.check_version()
+            result = work(transaction)
+        # Fails when an error that somebody swallowed has ended the transaction.
+        cursor.execute(f"RELEASE {SAVEPOINT}")
+    except BaseException:
+        _undo(connection, cursor, is_begun=is_begun)
+        raise
+    return transaction, result
+
+
+def _begins_by_itself(connection: sqlite3.Connection) -> bool:
+    if getattr(connection, "autocommit", _LEGACY) != _LEGACY:
+        return False
+    return connection.isolation_level is not None
+
+
+@contextlib.contextmanager
+def _text_as_text(connection: sqlite3.Connection) -> Iterator[None]:
+    """Read text as ``str`` for a block, whatever the caller reads it as."""
+    usual = connection.text_factory
+    connection.text_factory = str
+    try:
+        yield
+    finally:
+        connection.text_factory = usual
+
+
+def _undo(
+    connection: sqlite3.Connection, cursor: sqlite3.Cursor, *, is_begun: bool
+) -> None:
+    with contextlib.suppress(sqlite3.Error):
+        if not connection.in_transaction:
+            return  # the error has ended all of it
+        if not is_begun:
+            # Nobody expects that a call that failed keeps all other writers out.
+            cursor.execute("ROLLBACK")
+            return
+        cursor.execute(f"ROLLBACK TO {SAVEPOINT}")
+        cursor.execute(f"RELEASE {SAVEPOINT}")
+
+
+class CommitWakes:
+    """Wakes workers at the commit of SQLAlchemy's connections.
+
+    The event comes just before the commit, when the connection still holds the lock of
+    writers: a worker that is woken by it waits for that lock and finds the jobs.
+
+    Args:
+        wake: Wakes the workers of a queue.
+    """
+
+    def __init__(self, wake: Callable[[str], None]) -> None:
+        self._wake = wake
+        self._queues: weakref.WeakKeyDictionary[Connection, set[str]] = (
+            weakref.WeakKeyDictionary()
+        )
+
+    def add(self, connection: Connection, queue_names: Iterable[str]) -> None:
+        """Wake the workers of some queues once this connection commits."""
+        waiting = self._queues.get(connection)
+        if waiting is None:
+            from sqlalchemy import event
+
+            self._queues[connection] = waiting = set()
+            event.listen(connection, "commit", self._committing)
+        waiting.update(queue_names)
+
+    def _committing(self, connection: Connection) -> None:
+        waiting = self._queues[connection]
+        for queue_name in waiting:
+            self._wake(queue_name)
+        waiting.clear()

@@ -1,0 +1,244 @@
+"""Wake-ups between processes that share a SQLite file.
+
+Each listening process binds a datagram socket in a folder beside the database; a
+producer sends the queue's name to each of them after its commit. What a socket cannot
+tell (another program that writes, a lost datagram) is found by ``PRAGMA data_version``,
+asked more rarely the longer the file stays quiet.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import select
+import socket
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from flask_forge_jobs.clock import Clock, SystemClock
+from flask_forge_jobs.errors import StorageError
+from flask_forge_jobs.forks import PerProcess
+from flask_forge_jobs.logs import get_logger
+from flask_forge_jobs.storage.database import WakeCallback
+from flask_forge_jobs.storage.sqlite.files import make_folder_beside, mode_beside
+
+logger = get_logger(__name__)
+
+_SUN_PATH_BYTES = 100  # 108 on Linux, 104 on macOS, with the closing NUL
+_DATAGRAM_BYTES = 1024
+# File systems stamp a change with a clock that ticks every few milliseconds.
+_STAMP_TICK_US = 100_000
+QUICK_LOOK_S = 0.05
+SLOW_LOOK_S = 0.5
+# Each quiet look makes the next one this much rarer.
+_SLOWER = 1.25
+
+
+class WakeSockets(PerProcess):
+    """The sockets beside one database file.
+
+    Args:
+        path: The database file; the folder is named after it, with ``-wake`` added.
+        clock: Tells how long ago the folder changed; the system's by default.
+    """
+
+    def __init__(self, path: Path, clock: Clock | None = None) -> None:
+        self._path = path
+        self._folder = Path(f"{path}-wake")
+        self._clock = clock or SystemClock()
+        self._sender: socket.socket | None = None
+        self._end_sender: Callable[[], object] = lambda: None
+        self._listed_at_ns = -1
+        self._names: list[str] = []
+        self.stay_own()
+
+    def _begin(self) -> None:
+        self._own: set[str] = set()
+        self._close_sender()
+
+    def send(self, queue_name: str) -> None:
+        """Tell every listening process; never fails and never waits."""
+        self.stay_own()
+        message = queue_name.encode("utf-8")
+        for name in self._listening():
+            if name not in self._own:
+                self._send_to(name, message)
+
+    def _listening(self) -> list[str]:
+        try:
+            changed_at_ns = self._folder.stat().st_mtime_ns
+            if changed_at_ns != self._listed_at_ns:
+                age_us = self._clock.now_us() - changed_at_ns // 1000
+                self._names = [entry.name for entry in self._folder.iterdir()]
+                # A later change may still get the same stamp: list it again then.
+                is_settled = age_us > _STAMP_TICK_US
+                self._listed_at_ns = changed_at_ns if is_settled else -1
+        except OSError:
+            return []
+        return self._names
+
+    def _send_to(self, name: str, message: bytes) -> None:
+        if self._sender is None:
+            self._sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+            self._sender.setblocking(False)
+            # At the latest when the process ends, or Python would warn of it.
+            self._end_sender = weakref.finalize(self, self._sender.close)
+        try:
+            with _short_path(self._folder, name) as address:
+                self._sender.sendto(message, address)
+        except OSError as error:
+            # Full: that process is awake anyway. Refused: it has died.
+            if error.errno == errno.ECONNREFUSED:
+                with contextlib.suppress(OSError):
+                    (self._folder / name).unlink()
+
+    def close(self) -> None:
+        """Close the sending socket; a later wake-up opens a new one."""
+        self.stay_own()
+        self._close_sender()
+
+    def _close_sender(self) -> None:
+        if self._sender is not None:
+            self._end_sender()
+            self._sender = None
+
+    def bind(self) -> tuple[socket.socket, Callable[[], None]]:
+        """Return a bound socket and a function that removes it.
+
+        Raises:
+            OSError: The folder cannot be written to.
+        """
+        self.stay_own()
+        mode = mode_beside(self._path)
+        with contextlib.suppress(FileExistsError):
+            make_folder_beside(self._folder, mode)
+        name = secrets.token_hex(8)
+        receiver = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            receiver.setblocking(False)
+            with _short_path(self._folder, name) as address:
+                receiver.bind(address)
+            (self._folder / name).chmod(mode)
+        except BaseException:
+            receiver.close()
+            raise
+        self._own.add(name)
+
+        def unbind() -> None:
+            self._own.discard(name)
+            receiver.close()
+            with contextlib.suppress(OSError):
+                (self._folder / name).unlink()
+
+        return receiver, unbind
+
+
+@contextlib.contextmanager
+def _short_path(folder: Path, name: str) -> Iterator[str]:
+    """Yield an address for a socket that fits the kernel's limit on its length."""
+    address = str(folder / name)
+    if len(os.fsencode(address)) <= _SUN_PATH_BYTES:
+        yield address
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{descriptor}/{name}"
+    finally:
+        os.close(descriptor)
+
+
+class SqliteListener:
+    """A thread that waits for wake-ups; see :class:`Listener`.
+
+    Args:
+        callback: Called with a queue's name, or None when something changed.
+        forget: Ends the subscription within this process.
+        sockets: Where other processes send; None in memory.
+        data_version: Returns what differs after every commit; None in memory.
+    """
+
+    def __init__(
+        self,
+        callback: WakeCallback,
+        *,
+        forget: Callable[[], None],
+        sockets: WakeSockets | None,
+        data_version: Callable[[], object] | None,
+    ) -> None:
+        self._callback = callback
+        self._forget = forget
+        self._data_version = data_version
+        self._thread: threading.Thread | None = None
+        self._receiver: socket.socket | None = None
+        self._unbind: Callable[[], None] = lambda: None
+        self._stop_reader, self._stop_writer = os.pipe()
+        if sockets is None:
+            return
+        try:
+            self._receiver, self._unbind = sockets.bind()
+        except OSError as error:
+            logger.warning("no wake-up socket (%s); looking at the file instead", error)
+        self._thread = threading.Thread(
+            target=self._run, name="forge-jobs-wake", daemon=True
+        )
+        self._thread.start()
+
+    def is_pushing(self) -> bool:
+        """Whether other processes can wake this one without polling."""
+        return self._receiver is not None
+
+    def _run(self) -> None:
+        watched: list[socket.socket | int] = [self._stop_reader]
+        if self._receiver is not None:
+            watched.append(self._receiver)
+        look_s = QUICK_LOOK_S
+        seen = self._look(None)
+        while True:
+            ready, _, _ = select.select(watched, [], [], look_s)
+            if self._stop_reader in ready:
+                return
+            if ready:
+                self._receive()
+                look_s = QUICK_LOOK_S
+                continue
+            before, seen = seen, self._look(seen)
+            if seen != before:
+                self._callback(None)
+                look_s = QUICK_LOOK_S
+            else:
+                look_s = min(look_s * _SLOWER, SLOW_LOOK_S)
+
+    def _look(self, seen: object) -> object:
+        if self._data_version is None:
+            return seen
+        try:
+            return self._data_version()
+        except StorageError as error:
+            logger.warning("cannot look at the database: %s", error)
+            return seen
+
+    def _receive(self) -> None:
+        assert self._receiver is not None  # noqa: S101  # only a bound socket is watched
+        names: dict[str, None] = {}
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                names[
+                    self._receiver.recv(_DATAGRAM_BYTES).decode("utf-8", "replace")
+                ] = None
+        for name in names:
+            self._callback(name)
+
+    def stop(self) -> None:
+        """End the subscription and the thread."""
+        with contextlib.suppress(ValueError):
+            self._forget()
+        os.write(self._stop_writer, b"x")
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join()
+        self._unbind()
+        os.close(self._stop_reader)
+        os.close(self._stop_writer)

@@ -1,0 +1,240 @@
+"""Pages of jobs in every order and with every condition, compared with plain Python."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from flask_forge_jobs.model.instants import from_micros, to_micros
+from flask_forge_jobs.model.jobs import Job, JobFilter, JobStatus, NewJob
+from flask_forge_jobs.model.ordering import JobOrder, Position, SortColumn
+from flask_forge_jobs.model.outcomes import Dead, Done, Failed, Outcome
+from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.jobs import deep_offset as seeking
+from flask_forge_jobs.storage.jobs import listing, streams
+from tests.support.jobs import OTHER, OWNER, claim_one, finish
+from tests.support.sql import Sql
+
+ORDERS = [
+    JobOrder(column, descending=descending)
+    for column in SortColumn
+    for descending in (True, False)
+]
+SECOND_US = 1_000_000
+# What the plans are chosen by: with these, each of them is taken by some few jobs.
+BOUNDS: dict[str, dict[str, int]] = {
+    "as they are": {},
+    "few combinations": {"MAX_COMBINATIONS": 3, "MAX_SOURCES": 2},
+    "nothing is few": {"MAX_SORTED_ROWS": 0, "WALKED_PER_LOOK_UP": 10**6},
+    "small chunks": {"_FIRST_CHUNK": 1, "_LARGEST_CHUNK": 2},
+}
+
+
+@pytest.fixture(params=BOUNDS)
+def _bounds(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in BOUNDS[request.param].items():
+        module = listing if hasattr(listing, name) else streams
+        monkeypatch.setattr(module, name, value)
+
+
+@pytest.fixture
+def jobs(storage: Storage, sql: Sql) -> list[Job]:
+    """Some jobs of every sort, many of them of one instant and one priority."""
+    chance = random.Random(7)
+    outcomes: list[Outcome | None] = [Done(), Failed("Out of 100% _memory"), Dead("no")]
+    for n in range(60):
+        queue = chance.choice(("a", "b", "c"))
+        run_at = None
+        if n % 6 == 0:
+            run_at = from_micros(sql.now_us()) + timedelta(seconds=900 + n // 12)
+        storage.jobs.enqueue(
+            NewJob(
+                chance.choice(("greet", "bill")),
+                f'{{"n":{n}}}',
+                queue_name=queue,
+                priority=chance.choice((-1, 0, 0, 5)),
+                dedupe_key=f"key-{n}" if n % 4 == 0 else None,
+                schedule_name="nightly" if n % 7 == 0 else None,
+                run_at=run_at,
+            )
+        )
+        if chance.random() < 0.7 and n % 6:
+            owner = chance.choice((OWNER, OTHER))
+            claimed = claim_one(storage, owner=owner, queue_name=queue)
+            outcome = chance.choice([*outcomes, None])
+            if outcome is not None:
+                finish(storage, claimed, outcome, owner=owner)
+    ids = [row[0] for row in sql.run("SELECT id FROM forge_job ORDER BY id")]
+    for n, job_id in enumerate(ids):
+        # Three jobs of each instant, in an order that is not that of the ids.
+        at = sql.now_us() - (n * 37 % 60) // 3 * SECOND_US - 10_000_000_000
+        sql.run("UPDATE forge_job SET enqueued_at = ? WHERE id = ?", at, job_id)
+        sql.run(
+            "UPDATE forge_job SET dedupe_key = 'many' "
+            "WHERE id = ? AND status IN ('done', 'dead')",
+            job_id,
+        )
+    return [storage.job_reader.get(job_id) for job_id in ids]
+
+
+def sort_key(job: Job, order: JobOrder) -> tuple[bool, int, str]:
+    value = getattr(job, order.column)
+    is_unfinished = value is None
+    if is_unfinished:
+        value = job.enqueued_at
+    number = value if isinstance(value, int) else to_micros(value)
+    return is_unfinished, number, job.id
+
+
+def expected(jobs: list[Job], order: JobOrder) -> list[str]:
+    """Return ids in an order: finished first, whatever the direction."""
+    found = sorted(jobs, key=lambda job: sort_key(job, order)[1:])
+    if order.descending:
+        found.reverse()
+    return [job.id for job in sorted(found, key=lambda job: sort_key(job, order)[0])]
+
+
+def walked(
+    storage: Storage, wanted: JobFilter, order: JobOrder, limit: int
+) -> Iterator[tuple[list[str], int | None]]:
+    """Yield the ids and the total of each page."""
+    after: Position | None = None
+    while True:
+        page = storage.job_reader.find(wanted, order, limit, after)
+        yield [job.id for job in page.rows], page.total
+        if page.end is None:
+            return
+        after = page.end
+
+
+def is_scheduled(job: Job) -> bool:
+    """Whether it waits for its time; those that do are due in a quarter of an hour."""
+    return job.status == JobStatus.PENDING and job.scheduled_at > job.enqueued_at + (
+        timedelta(seconds=10_500)
+    )
+
+
+MIDDLE: Callable[[list[Job]], Job] = lambda jobs: jobs[len(jobs) // 2]  # noqa: E731
+FILTERS: dict[str, tuple[JobFilter, Callable[[Job], bool]]] = {
+    "none": (JobFilter(), lambda _: True),
+    "queue": (JobFilter(queues=["a"]), lambda job: job.queue_name == "a"),
+    "queues and kind": (
+        JobFilter(queues=["a", "c"], kinds=["bill"]),
+        lambda job: job.queue_name in "ac" and job.kind == "bill",
+    ),
+    "statuses": (
+        JobFilter(statuses=[JobStatus.DONE, JobStatus.FAILED]),
+        lambda job: job.status in ("done", "failed"),
+    ),
+    "scheduled": (JobFilter(scheduled=True), is_scheduled),
+    "scheduled of a kind": (
+        JobFilter(scheduled=True, kinds=["greet"]),
+        lambda job: is_scheduled(job) and job.kind == "greet",
+    ),
+    "scheduled or dead": (
+        JobFilter(scheduled=True, statuses=[JobStatus.DEAD]),
+        lambda job: is_scheduled(job) or job.status == "dead",
+    ),
+    "payload": (JobFilter(payload_search='"N":1'), lambda job: '"n":1' in job.payload),
+    "error": (
+        JobFilter(error_search="100% _MEM"),
+        lambda job: "100% _mem" in (job.last_error or ""),
+    ),
+    "key": (JobFilter(dedupe_key="many"), lambda job: job.dedupe_key == "many"),
+    "key and status": (
+        JobFilter(dedupe_key="many", statuses=[JobStatus.DEAD]),
+        lambda job: job.dedupe_key == "many" and job.status == "dead",
+    ),
+    "process": (JobFilter(process_id=OWNER), lambda job: job.process_id == OWNER),
+    "schedule": (
+        JobFilter(schedule_name="nightly"),
+        lambda job: job.schedule_name == "nightly",
+    ),
+    "attempts": (JobFilter(min_attempts=1), lambda job: job.attempts >= 1),
+    "unknown": (JobFilter(queues=["unknown"]), lambda _: False),
+}
+
+
+@pytest.mark.usefixtures("_bounds")
+def test_pages_hold_every_match_once_and_in_order(
+    storage: Storage, jobs: list[Job]
+) -> None:
+    for name, (wanted, fits) in FILTERS.items():
+        matching = [job for job in jobs if fits(job)]
+        assert bool(matching) == (name != "unknown")
+        for order in ORDERS:
+            ids: list[str] = []
+            for page, total in walked(storage, wanted, order, 17):
+                ids += page
+                assert total == len(matching), (name, order)
+            assert ids == expected(matching, order), (name, order)
+
+
+@pytest.mark.usefixtures("_bounds")
+def test_pages_keep_to_a_range_of_instants(storage: Storage, jobs: list[Job]) -> None:
+    by_age = sorted(jobs, key=lambda job: job.enqueued_at)
+    first, last = by_age[12].enqueued_at, by_age[45].enqueued_at
+    matching = [job for job in jobs if first <= job.enqueued_at <= last]
+    wanted = JobFilter(enqueued_from=first, enqueued_to=last)
+
+    for order in ORDERS:
+        pages = list(walked(storage, wanted, order, 7))
+        ids = [job_id for page, _ in pages for job_id in page]
+        assert ids == expected(matching, order), order
+        assert {total for _, total in pages} == {len(matching)}
+    done = replace(wanted, statuses=[JobStatus.DONE])
+    [(ids, total)] = walked(storage, done, JobOrder(), 100)
+    assert total == len(ids) == sum(job.status == "done" for job in matching)
+
+
+@pytest.mark.parametrize("near", [0, 5, 10**6])
+def test_a_deep_page_is_a_slice_of_the_same_order(
+    storage: Storage, jobs: list[Job], monkeypatch: pytest.MonkeyPatch, near: int
+) -> None:
+    monkeypatch.setattr(listing, "NEAR", near)
+    monkeypatch.setattr(seeking, "NEAR", near)
+    by_age = sorted(job.enqueued_at for job in jobs)
+    window = JobFilter(enqueued_from=by_age[9], enqueued_to=by_age[50])
+    cases = [FILTERS[name] for name in ("none", "queues and kind", "statuses")]
+    cases.append(
+        (window, lambda job: by_age[9] <= job.enqueued_at <= by_age[50]),
+    )
+
+    for wanted, fits in cases:
+        ids = expected([job for job in jobs if fits(job)], JobOrder())
+        for offset in range(len(ids) + 3):
+            page = storage.job_reader.page(wanted, 4, offset)
+            assert [job.id for job in page.rows] == ids[offset : offset + 4]
+            assert page.total == len(ids)
+
+
+@pytest.mark.usefixtures("jobs")
+def test_a_total_is_counted_when_it_is_asked_for(storage: Storage) -> None:
+    page = storage.job_reader.find(JobFilter(), JobOrder(), 5, with_total=False)
+
+    assert (len(page.rows), page.total) == (5, None)
+
+
+def test_the_last_page_has_no_end(storage: Storage, jobs: list[Job]) -> None:
+    whole = storage.job_reader.find(JobFilter(), JobOrder(), len(jobs))
+    most = storage.job_reader.find(JobFilter(), JobOrder(), len(jobs) - 1)
+
+    assert whole.end is None
+    assert most.end is not None
+    rest = storage.job_reader.find(JobFilter(), JobOrder(), 5, most.end)
+    assert [job.id for job in rest.rows] == expected(jobs, JobOrder())[-1:]
+
+
+def test_an_overdue_job_is_not_scheduled_any_more(storage: Storage, sql: Sql) -> None:
+    for seconds in (300, 600, 900):
+        run_at = from_micros(sql.now_us()) + timedelta(seconds=seconds)
+        storage.jobs.enqueue(NewJob("noop", run_at=run_at))
+    sql.age(400)
+
+    found = storage.job_reader.find(JobFilter(scheduled=True), JobOrder(), 5)
+
+    assert (len(found.rows), found.total) == (2, 2)

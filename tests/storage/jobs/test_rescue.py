@@ -1,0 +1,109 @@
+"""What becomes of a job whose worker process has fallen silent, row by row."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from flask_forge_jobs.model.jobs import RunningJob
+from flask_forge_jobs.model.outcomes import CANCELLED_MESSAGE, REAPED_MESSAGE
+from flask_forge_jobs.storage.database import Parameter, Row
+from flask_forge_jobs.storage.jobs.rescue import revive_jobs
+
+SEEN = [RunningJob("job", 2, 5, "owner")]
+DIED = f"{REAPED_MESSAGE}: its worker process died 3 times"
+
+
+class ScriptedTransaction:
+    """Finds the rows it is told and keeps what is written."""
+
+    attempt = 0
+
+    def __init__(self, stale: list[Row], queue: list[Row] | None = None) -> None:
+        self.stale = stale
+        self.queue = queue or []
+        self.written: list[dict[str, object]] = []
+        self.woken: list[str] = []
+
+    def all(self, name: str, /, **parameters: Parameter) -> list[Row]:
+        if name == "lock_stale":
+            return self.stale
+        if name == "get_queue":
+            return self.queue
+        self.written = json.loads(str(parameters["rows"]))
+        return [(row["job_id"], None) for row in self.written]
+
+    def wake(self, queue_name: str) -> None:
+        self.woken.append(queue_name)
+
+
+def row(
+    attempts: int = 2,
+    max_attempts: int = 5,
+    crashes: int = 0,
+    cancel_at: int | None = None,
+) -> Row:
+    return ("job", "mail", attempts, max_attempts, crashes, "[]", cancel_at, "send")
+
+
+def revive(transaction: ScriptedTransaction, jitter: float | None = None) -> int:
+    revived = revive_jobs(
+        transaction,  # type: ignore[arg-type]  # as much of it as is used
+        SEEN,
+        1_000_000,
+        None if jitter is None else lambda: jitter,
+    )
+    assert all(each[:2] == ("mail", "send") for each in revived)
+    return len(revived)
+
+
+@pytest.mark.parametrize(
+    ("stale", "status", "message"),
+    [
+        (row(), "failed", REAPED_MESSAGE),
+        (row(attempts=5), "dead", REAPED_MESSAGE),
+        (row(crashes=1), "failed", REAPED_MESSAGE),
+        (row(crashes=2), "dead", DIED),
+        (row(cancel_at=1), "dead", CANCELLED_MESSAGE),
+        (row(attempts=5, crashes=2, cancel_at=1), "dead", CANCELLED_MESSAGE),
+    ],
+)
+def test_a_silent_job_ends_by_its_numbers(
+    stale: Row, status: str, message: str
+) -> None:
+    transaction = ScriptedTransaction([stale])
+
+    assert revive(transaction) == 1
+
+    (written,) = transaction.written
+    assert (written["new_status"], written["error"]) == (status, message)
+    (entry,) = json.loads(str(written["history"]))
+    assert entry == {
+        "at": "1970-01-01T00:00:01Z", "attempt": stale[2], "message": message,
+    }  # fmt: skip
+    assert (written["delay_us"] is None) == (status == "dead")
+    assert transaction.woken == ["mail"]
+
+
+@pytest.mark.parametrize(
+    ("backoff", "jitter", "delay_s"),
+    [(False, None, 1), (False, 0.9, 1), (True, None, 40), (True, 0.5, 42)],
+)
+def test_the_delay_is_the_queues(
+    *, backoff: bool, jitter: float | None, delay_s: int
+) -> None:
+    queue = ("mail", 1, False, 7, 30, backoff, 10, 1000, 0, None, 0, None)
+    transaction = ScriptedTransaction([row()], [queue])
+
+    revive(transaction, jitter)
+
+    assert transaction.written[0]["delay_us"] == delay_s * 1_000_000
+
+
+def test_nothing_that_is_still_as_it_was_seen_is_nothing_to_do() -> None:
+    transaction = ScriptedTransaction([])
+
+    assert revive(transaction) == 0
+
+    assert (transaction.written, transaction.woken) == ([], [])

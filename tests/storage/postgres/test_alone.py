@@ -1,0 +1,98 @@
+"""Statements on their own: their level and their limit, whatever the defaults are."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import pytest
+
+from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.errors import StorageUnavailableError
+from flask_forge_jobs.model.jobs import NewJob
+from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.connect import open_storage
+from flask_forge_jobs.storage.postgres.database import PostgresDatabase
+from flask_forge_jobs.storage.postgres.session import SessionSettings
+from tests.acceptance.programs import wait_until
+from tests.support.jobs import OWNER, enqueue
+from tests.support.sql import Sql
+from tests.support.threads import run_together
+
+WAITING = (
+    "SELECT count(*) FROM pg_stat_activity "
+    "WHERE datname = current_database() AND wait_event_type = 'Lock'"
+)
+SEATS = "SELECT pg_advisory_xact_lock(hashtextextended('forge_jobs seat send', 0))"
+
+
+@pytest.fixture(params=["own", "pooled"], autouse=True)
+def _sessions(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether a session is told once or, behind a pooler, with each transaction."""
+    if request.param == "pooled":
+        monkeypatch.setattr(SessionSettings, "tell", lambda *_: None)
+
+
+@pytest.mark.parametrize("level", ["repeatable read", "serializable"])
+def test_seats_are_counted_whatever_the_default_level(
+    own_settings: DatabaseSettings, level: str
+) -> None:
+    """C15: who has waited for the seats must see that one is taken."""
+    sql = Sql(own_settings)
+    name = sql.value("SELECT current_database()")
+    sql.run(f"ALTER DATABASE {name} SET default_transaction_isolation = '{level}'")
+
+    with contextlib.closing(open_storage(own_settings)) as storage:
+        storage.jobs.enqueue_many([NewJob("send") for _ in range(4)])
+        jobs = storage.jobs.claim("default", OWNER, 4)
+        takes = [partial(storage.seats.take, job, OWNER, "send", 1) for job in jobs]
+        taken = behind(sql, SEATS, takes)
+
+    assert sorted(taken) == [False, False, False, True]
+
+
+def behind(sql: Sql, lock: str, calls: Sequence[Callable[[], bool]]) -> list[bool]:
+    """Run calls that all wait for a lock before it is given up."""
+    with contextlib.closing(sql.connect()) as holder, holder.cursor() as cursor:
+        cursor.execute("BEGIN")
+        cursor.execute(lock)
+
+        def give_up() -> bool:
+            wait_until(lambda: sql.value(WAITING) == len(calls), "all wait")
+            cursor.execute("COMMIT")
+            return False
+
+        return run_together([*calls, give_up])[: len(calls)]
+
+
+def test_a_statement_that_was_given_up_is_not_carried_out_later(
+    postgres: Storage, postgres_settings: DatabaseSettings
+) -> None:
+    """Behind a lock of the table: nothing waits on at the server, nothing is stored."""
+    enqueue(postgres)  # the queue is known from here on
+    sql = Sql(postgres_settings)
+    hasty = dataclasses.replace(postgres_settings, statement_timeout_s=0.3)
+    database = PostgresDatabase(hasty, wait=lambda _: None)
+
+    with (
+        contextlib.closing(database),
+        contextlib.closing(sql.connect()) as holder,
+        holder.cursor() as cursor,
+    ):
+        database.open()
+        cursor.execute("BEGIN; LOCK TABLE forge_job IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(StorageUnavailableError, match=r"longer than 0\.3 s"):
+            database.single(
+                "enqueue", id="given-up", queue_name="default", kind="noop",
+                payload="{}", priority=0, run_at=None, max_attempts=1,
+                dedupe_key=None, timeout_s=None, schedule_name=None,
+            )  # fmt: skip
+        with pytest.raises(StorageUnavailableError, match=r"longer than 0\.3 s"):
+            database.look("statuses", rows="[]")
+        left_waiting = sql.value(WAITING)
+        cursor.execute("ROLLBACK")
+
+    assert left_waiting == 0
+    assert sql.value("SELECT count(*) FROM forge_job WHERE id = 'given-up'") == 0

@@ -1,0 +1,206 @@
+"""A PostgreSQL server that hangs: who waits, what is said, and what is stored."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import itertools
+import math
+from collections.abc import Iterator
+
+import pytest
+
+from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.errors import (
+    StorageError,
+    StorageOutcomeUnknownError,
+    StorageUnavailableError,
+)
+from flask_forge_jobs.model.jobs import NewJob
+from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.connect import open_storage
+from flask_forge_jobs.storage.deadlines import within
+from flask_forge_jobs.storage.postgres import availability as availability_module
+from flask_forge_jobs.storage.postgres import database as postgres_module
+from flask_forge_jobs.storage.postgres import probe as postgres_probe
+from flask_forge_jobs.storage.postgres.database import PostgresDatabase
+from tests.acceptance.failover.ways import without_its_standby
+from tests.acceptance.faults.cluster import cluster
+from tests.acceptance.faults.proxy import Proxy, proxied
+from tests.support.jobs import OWNER, enqueue
+from tests.support.runtimes import wait_until
+from tests.support.sql import Sql
+from tests.support.threads import Heard
+
+WAITING = "SELECT COUNT(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+STORED = "SELECT id FROM forge_job ORDER BY id"
+
+
+@pytest.fixture
+def proxy(postgres_settings: DatabaseSettings) -> Iterator[Proxy]:
+    """A network that fails when it is told to."""
+    with proxied(postgres_settings) as found:
+        yield found
+
+
+@pytest.fixture
+def far(
+    proxy: Proxy, postgres_settings: DatabaseSettings, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Storage]:
+    """The stores by way of it, with short limits; the queue is known."""
+    _shorten_limits(monkeypatch)
+    settings = DatabaseSettings.from_url(proxy.url_of(postgres_settings))
+    settings = dataclasses.replace(settings, statement_timeout_s=0.5)
+    with contextlib.closing(open_storage(settings)) as storage:
+        enqueue(storage)
+        yield storage
+
+
+def _shorten_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postgres_module, "_DEADLINE_SLACK_S", 0.1)
+    monkeypatch.setattr(postgres_module, "_TIMED_OUT_S", 0.3)
+
+
+def database_of(storage: Storage) -> PostgresDatabase:
+    assert isinstance(storage.database, PostgresDatabase)
+    return storage.database
+
+
+def test_after_the_first_time_out_calls_fail_at_once_until_it_answers(
+    far: Storage, proxy: Proxy
+) -> None:
+    heard = Heard()
+    database_of(far)._state.callbacks.append(heard)
+    proxy.weather.is_silent = True
+    with pytest.raises(StorageOutcomeUnknownError):
+        enqueue(far)
+
+    for call in (lambda: enqueue(far), far.queues.all, far.takes_writes):
+        with pytest.raises(StorageUnavailableError, match="not tried"):
+            call()
+    proxy.weather.is_silent = False
+
+    # Whoever waits for work is told, as if a listener were back.
+    assert heard.wait_for(None)
+    assert enqueue(far)
+
+
+def test_a_job_whose_answer_was_lost_is_stored_once_under_its_id(
+    far: Storage, proxy: Proxy, postgres_settings: DatabaseSettings
+) -> None:
+    database_of(far)._wait = lambda _: None
+    sql = Sql(postgres_settings)
+    before = sql.run(STORED)
+    # The commits of all tries; the repeated ones find it stored.
+    proxy.weather.loses = lambda text: b"forge_enqueue" in text
+    with pytest.raises(StorageOutcomeUnknownError) as caught:
+        enqueue(far)
+    proxy.weather.loses = None
+    (job_id,) = caught.value.job_ids
+    stored = sql.run(STORED)
+    heard = Heard()
+    database_of(far)._state.callbacks.append(heard)
+    if database_of(far)._state.availability._reason is not None:
+        assert heard.wait_for(None)
+
+    again = far.jobs.enqueue(NewJob("noop", job_id=job_id))
+    (in_bulk,) = far.jobs.enqueue_many([NewJob("noop", job_id=job_id)])
+
+    assert job_id in str(caught.value)
+    assert stored == [*before, (job_id,)] == sql.run(STORED)
+    assert (again.id, again.is_deduped) == (job_id, False)
+    assert in_bulk.id == job_id
+
+
+@pytest.mark.long
+def test_nothing_more_is_sent_to_a_server_whose_commits_wait_for_a_standby(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It answers reads, and ends no session that is given up here."""
+    _shorten_limits(monkeypatch)
+    monkeypatch.setattr(availability_module, "PROBE_PERIOD_S", 0.05)
+    monkeypatch.setattr(postgres_probe, "LONG_WAIT_S", 0.0)
+    with cluster() as server:
+        settings = DatabaseSettings.from_url(server.url)
+        # Long enough for a busy server to come to the commit.
+        settings = dataclasses.replace(settings, statement_timeout_s=2.0)
+        with contextlib.closing(open_storage(settings)) as storage:
+            enqueue(storage)
+            availability = database_of(storage)._state.availability
+            look, probes = availability._probe, list[bool]()
+
+            def noted(writes: bool) -> object:  # as it is called
+                probes.append(writes)
+                return look(writes)
+
+            availability._probe = noted
+            heard = Heard()
+            database_of(storage)._state.callbacks.append(heard)
+            with without_its_standby(server):
+                # The first ones may come before the server has read its settings.
+                with pytest.raises(StorageUnavailableError):
+                    list(map(enqueue, itertools.repeat(storage)))
+                wait_until(lambda: len(probes) > 3 or None in heard._names, "probes")
+                waiting = server.ask(WAITING)
+                wait_until(lambda: len(probes) > 6 or None in heard._names, "more")
+
+                assert None not in heard._names
+                with pytest.raises(StorageUnavailableError, match="not tried"):
+                    enqueue(storage)
+                assert server.ask(WAITING) == waiting != [(0,)]
+
+            assert heard.wait_for(None)
+            assert enqueue(storage)
+
+
+def test_what_was_never_sent_is_not_called_unknown(far: Storage, proxy: Proxy) -> None:
+    database_of(far)._wait = lambda _: None
+    proxy.close()
+
+    with pytest.raises(StorageUnavailableError) as caught:
+        far.jobs.exchange(OWNER, [], {"default": 1})
+
+    assert not isinstance(caught.value, StorageOutcomeUnknownError)
+
+
+def test_a_call_with_a_deadline_ends_by_then(far: Storage, proxy: Proxy) -> None:
+    """A heartbeat has no half minute."""
+    database = database_of(far)
+    database._limit_s = math.inf
+    waits: list[float] = []
+    database._wait = waits.append
+    proxy.weather.is_silent = True
+
+    with within(0.2), pytest.raises(StorageError):
+        far.jobs.heartbeat(OWNER, {})
+
+    assert waits == []
+
+
+def test_of_several_servers_the_one_that_answers_is_used(
+    proxy: Proxy, postgres_settings: DatabaseSettings
+) -> None:
+    there = proxy.url_of(postgres_settings)
+    url = there.replace("127.0.0.1:", "127.0.0.1:1,127.0.0.1:", 1)
+
+    with contextlib.closing(open_storage(DatabaseSettings.from_url(url))) as storage:
+        assert enqueue(storage)
+        assert storage.takes_writes()
+
+
+def test_of_several_servers_none_without_writes_is_used(
+    own_settings: DatabaseSettings,
+) -> None:
+    sql = Sql(own_settings)
+    name = sql.value("SELECT current_database()")
+    sql.run(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    with proxied(own_settings) as proxy:
+        there = proxy.url_of(own_settings)
+        url = there.replace("127.0.0.1:", "127.0.0.1:1,127.0.0.1:", 1)
+        database = PostgresDatabase(DatabaseSettings.from_url(url))
+
+        with (
+            contextlib.closing(database),
+            pytest.raises(StorageUnavailableError, match="read-only"),
+        ):
+            database.open()

@@ -1,0 +1,112 @@
+"""What PostgreSQL's refusals mean: which pass, and which take the connection along."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import pytest
+
+from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.errors import StorageUnavailableError
+from flask_forge_jobs.handlers.readiness import Check, ReadyStatus, readiness
+from flask_forge_jobs.model.jobs import JobStatus
+from flask_forge_jobs.model.outcomes import Settlement
+from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.connect import open_storage
+from flask_forge_jobs.storage.postgres.database import PostgresDatabase
+from tests.acceptance.programs import wait_until
+from tests.support.jobs import OWNER, claim_one, enqueue
+from tests.support.sql import Sql
+
+FULL = (
+    "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+    "RAISE EXCEPTION 'could not extend file' USING ERRCODE = '{code}'; END $$;"
+    "CREATE TRIGGER full_disk BEFORE UPDATE ON forge_job FOR EACH ROW "
+    "WHEN (OLD.status <> NEW.status) EXECUTE FUNCTION full_disk()"
+)
+
+
+@pytest.fixture
+def own_sql(own_settings: DatabaseSettings) -> Sql:
+    return Sql(own_settings)
+
+
+@pytest.fixture
+def own(own_settings: DatabaseSettings) -> Iterator[Storage]:
+    """The stores over a database whose defaults a test may change."""
+    with contextlib.closing(open_storage(own_settings, jitter=None)) as storage:
+        storage.open()
+        assert isinstance(storage.database, PostgresDatabase)
+        storage.database._wait = lambda _: None
+        yield storage
+
+
+@pytest.mark.parametrize("code", ["53100", "53200", "58030"])
+def test_a_server_that_lacks_something_is_away_and_not_offended(
+    own: Storage, own_sql: Sql, code: str
+) -> None:
+    """C17: a full disk is no fault of the outcome, which is written later."""
+    enqueue(own)
+    job = claim_one(own)
+    outcome = Settlement(job, JobStatus.DONE)
+    own_sql.run(FULL.format(code=code))
+    with pytest.raises(StorageUnavailableError, match=code):
+        own.jobs.finish(OWNER, [outcome])
+
+    own_sql.run("DROP TRIGGER full_disk ON forge_job")
+
+    assert own.jobs.finish(OWNER, [outcome]) == []
+
+
+def route_to(sql: Sql, *, read_only: bool) -> None:
+    """Let every new session find a server that takes no writes, or one that does."""
+    name = sql.value("SELECT current_database()")
+    with contextlib.closing(sql.connect()) as server, server.cursor() as cursor:
+        cursor.execute("SET default_transaction_read_only = off")
+        value = "on" if read_only else "off"
+        cursor.execute(
+            f"ALTER DATABASE {name} SET default_transaction_read_only={value}"
+        )
+
+
+def cut_all(sql: Sql) -> None:
+    sql.run(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+
+
+def test_no_session_of_a_server_without_writes_is_kept(
+    own: Storage, own_sql: Sql
+) -> None:
+    """C13: led to a standby for a moment, and back."""
+    enqueue(own)
+    job = claim_one(own)
+    route_to(own_sql, read_only=True)
+    cut_all(own_sql)
+    with pytest.raises(StorageUnavailableError):  # of the cut session, or the next one
+        enqueue(own)
+    with pytest.raises(StorageUnavailableError, match="takes no writes"):
+        own.jobs.finish(OWNER, [Settlement(job, JobStatus.DONE)])
+
+    route_to(own_sql, read_only=False)
+    assert isinstance(own.database, PostgresDatabase)
+    availability = own.database._state.availability
+    wait_until(lambda: availability._reason is None, "it is found to be back")
+
+    assert own.jobs.finish(OWNER, [Settlement(job, JobStatus.DONE)]) == []
+    assert enqueue(own)
+
+
+def test_a_server_that_takes_no_writes_is_not_ready(own: Storage, own_sql: Sql) -> None:
+    own.processes.beat("H", None, ["mail"], [])
+    before = readiness(own)
+    route_to(own_sql, read_only=True)
+    cut_all(own_sql)
+
+    found = readiness(own)
+
+    assert before.status is ReadyStatus.OK
+    assert found.status is ReadyStatus.UNAVAILABLE
+    assert found.checks[0] == Check("storage", False, "takes no writes")

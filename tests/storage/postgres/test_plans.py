@@ -1,0 +1,85 @@
+"""Plans that PostgreSQL keeps for as long as a connection lives."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.model.jobs import ClaimedJob, NewJob
+from flask_forge_jobs.model.outcomes import Done, settle
+from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.connect import open_storage
+from flask_forge_jobs.storage.postgres.database import PostgresDatabase
+from tests.support.jobs import OWNER, QUEUE
+from tests.support.sql import Sql
+
+JOBS = 5_000
+# A walk reads over 200 of the job table and its indexes alone.
+MOST_BLOCKS = 60
+# After the fifth execution the server plans no more.
+UNTIL_PLANS_ARE_KEPT = 10
+
+_BLOCKS = (
+    "SELECT heap_blks_hit + heap_blks_read + idx_blks_hit + idx_blks_read"
+    " FROM pg_statio_user_tables WHERE relname = 'forge_job'"
+)
+
+
+@pytest.fixture
+def backend() -> str:
+    """SQLite keeps no plan that depends on how many rows there are."""
+    return "postgres"
+
+
+@pytest.fixture
+def storage(database_settings: DatabaseSettings) -> Iterator[Storage]:
+    with contextlib.closing(open_storage(database_settings)) as opened:
+        opened.queues.ensure(QUEUE)
+        yield opened
+
+
+def _claim(storage: Storage) -> None:
+    storage.jobs.claim(QUEUE, OWNER)
+
+
+def _finish(storage: Storage) -> None:
+    gone = ClaimedJob("gone", QUEUE, "noop", "{}", 0, 0, 1, 5, 0, "[]", None)
+    outcome = settle(gone, Done(), failure_delay_s=1.0, user_cancelled=False)
+    storage.jobs.finish(OWNER, [outcome])
+
+
+def _overview(storage: Storage) -> None:
+    storage.job_reader.snapshot(60.0)
+
+
+@pytest.mark.parametrize("call", [_claim, _finish, _overview])
+def test_a_plan_of_an_empty_table_does_not_walk_a_full_one(
+    storage: Storage, sql: Sql, call: Callable[[Storage], None]
+) -> None:
+    storage.jobs.enqueue_many([NewJob("noop")] * 500)
+    sql.run("DELETE FROM forge_job")
+    sql.run("VACUUM forge_job")  # now the planner believes that it is empty
+    for _ in range(UNTIL_PLANS_ARE_KEPT):
+        call(storage)
+    storage.jobs.enqueue_many([NewJob("noop")] * JOBS)
+    call(storage)  # what it meets for the first time, it may have to read once
+    before = _blocks_read(storage)
+
+    call(storage)
+
+    assert 0 < _blocks_read(storage) - before <= MOST_BLOCKS
+
+
+def _blocks_read(storage: Storage) -> int:
+    """Ask the one connection that everything above goes through."""
+    database = storage.database
+    assert isinstance(database, PostgresDatabase)
+    with database._state.pool.connection() as connection:
+        cursor = connection.cursor()
+        cursor.execute("SELECT pg_stat_force_next_flush()")
+        cursor.execute(_BLOCKS)
+        ((blocks,),) = cursor.fetchall()
+    return int(blocks)

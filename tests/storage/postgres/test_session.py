@@ -1,0 +1,151 @@
+"""A session of our own is told once; one behind a pooler with each transaction."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import psycopg2
+import pytest
+
+from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.storage.connect import open_storage
+from flask_forge_jobs.storage.postgres.pool import connect
+from flask_forge_jobs.storage.postgres.schema import PostgresSchema
+from flask_forge_jobs.storage.postgres.session import Session, SessionSettings
+
+SETTINGS = SessionSettings(7_000, 9_000)
+SAID = {
+    "statement_timeout": "7s",
+    "idle_in_transaction_session_timeout": "9s",
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "max_parallel_workers_per_gather": "0",
+    "jit": "off",
+}
+
+
+def told(session: Session, begin: str) -> dict[str, str]:
+    """Return the settings and the isolation level within a transaction."""
+    names = [*SAID, "transaction_isolation"]
+    asked = ", ".join(f"current_setting('{name}')" for name in names)
+    with session.cursor() as cursor:
+        # One message, and so one transaction, as each of ours.
+        cursor.execute("; ".join(filter(None, [begin, f"SELECT {asked}"])))
+        values = cursor.fetchone()
+        cursor.execute("ROLLBACK")
+    assert values is not None
+    return dict(zip(names, values, strict=True))
+
+
+@pytest.fixture(params=["own", "pooled"])
+def session(
+    request: pytest.FixtureRequest,
+    own_settings: DatabaseSettings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Session]:
+    """A session of a database with defaults that do not suit us."""
+    with contextlib.closing(connect(own_settings)) as owner, owner.cursor() as cursor:
+        for name, value in (
+            ("default_transaction_isolation", "'serializable'"),
+            ("statement_timeout", "3000"),
+            ("jit", "on"),
+        ):
+            database = own_settings.database
+            cursor.execute(f"ALTER DATABASE {database} SET {name} = {value}")
+    with contextlib.closing(connect(own_settings)) as opened:
+        if request.param == "pooled":
+            # A pooler makes up the ids that it gives its clients.
+            made_up = SimpleNamespace(backend_pid=-opened.info.backend_pid)
+            monkeypatch.setattr(Session, "info", made_up, raising=False)
+        SETTINGS.tell(opened)
+        assert opened.is_told == (request.param == "own")
+        yield opened
+
+
+def test_every_transaction_has_its_level_and_its_limits(session: Session) -> None:
+    committed, snapshot = "read committed", "repeatable read"
+
+    alone = told(session, SETTINGS.alone.of(session))
+    assert told(session, SETTINGS.write.of(session)) == SAID | {
+        "transaction_isolation": committed
+    }
+    assert told(session, SETTINGS.read.of(session)) == SAID | {
+        "transaction_isolation": snapshot
+    }
+    assert alone["transaction_isolation"] == committed
+    assert alone["statement_timeout"] == "7s"
+
+
+def test_only_a_session_of_our_own_keeps_them(session: Session) -> None:
+    """What a pooler's session keeps would be met by its next client."""
+    told(session, SETTINGS.write.of(session))
+
+    kept = told(session, "")
+    assert (kept["statement_timeout"] == "7s") == session.is_told
+    assert (kept["enable_seqscan"] == "off") == session.is_told
+    assert (kept["transaction_isolation"] == "read committed") == session.is_told
+
+
+def test_a_statement_on_its_own_says_nothing_twice(session: Session) -> None:
+    assert (SETTINGS.alone.of(session) == "") == session.is_told
+    assert SETTINGS.alone.then("SELECT 1").of(session).endswith("SELECT 1")
+
+
+def test_the_pool_tells_its_sessions(
+    postgres_settings: DatabaseSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Session] = []
+    tell = SessionSettings.tell
+
+    def tell_and_note(settings: SessionSettings, opened: Session) -> None:
+        tell(settings, opened)
+        seen.append(opened)
+
+    monkeypatch.setattr(SessionSettings, "tell", tell_and_note)
+    with contextlib.closing(open_storage(postgres_settings)) as storage:
+        assert storage.takes_writes()
+
+    assert [opened.is_told for opened in seen] == [True]
+
+
+def test_a_session_that_cannot_be_told_is_closed(
+    postgres_settings: DatabaseSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Session] = []
+
+    def fail(_: SessionSettings, opened: Session) -> None:
+        seen.append(opened)
+        raise psycopg2.errors.InsufficientPrivilege("not today")
+
+    monkeypatch.setattr(SessionSettings, "tell", fail)
+    with (
+        contextlib.closing(open_storage(postgres_settings)) as storage,
+        pytest.raises(psycopg2.Error),
+    ):
+        storage.open()
+
+    assert [opened.closed for opened in seen] == [1]
+
+
+def test_a_schema_step_takes_as_long_as_it_takes(
+    own_settings: DatabaseSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits: list[Any] = []
+    run = PostgresSchema.execute_script
+
+    def look_and_run(schema: PostgresSchema, sql: str) -> None:
+        schema._cursor.execute("SHOW statement_timeout")
+        limits.extend(schema._cursor.fetchone())
+        run(schema, sql)
+
+    monkeypatch.setattr(PostgresSchema, "execute_script", look_and_run)
+    bare = dataclasses.replace(own_settings, statement_timeout_s=5)
+    with contextlib.closing(open_storage(bare)) as storage:
+        storage.open()
+
+    assert set(limits) == {"0"}

@@ -1,0 +1,76 @@
+"""The warning about a server that is reached without a checked certificate."""
+
+from __future__ import annotations
+
+import contextlib
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.storage.connect import open_storage
+from flask_forge_jobs.storage.postgres import tls as postgres_tls
+from flask_forge_jobs.storage.postgres.tls import warn_of_unchecked_server
+
+
+def _connection(host: str | None, mode: str) -> Any:
+    return SimpleNamespace(
+        info=SimpleNamespace(host=host, dsn_parameters={"sslmode": mode})
+    )
+
+
+@pytest.mark.parametrize(
+    "host", ["db", "db.example.org", "10.0.0.7", "0.0.0.0", "fd00::7", "localhost.evil"]
+)
+@pytest.mark.parametrize("mode", ["disable", "prefer", "require", "verify-ca"])
+def test_sec_S45_other_machine_without_a_checked_name_is_warned_of(
+    host: str, mode: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    warn_of_unchecked_server(_connection(host, mode))
+
+    [record] = caplog.records
+    assert record.levelname == "WARNING"
+    assert f"PostgreSQL on {host} is reached with sslmode={mode}" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("host", "mode"),
+    [
+        ("db.example.org", "verify-full"),
+        ("127.0.0.1", "disable"),
+        ("127.8.0.1", "prefer"),
+        ("::1", "prefer"),
+        ("localhost", "prefer"),
+        ("LOCALHOST", "prefer"),
+        ("/run/postgresql", "prefer"),
+        ("@socket", "prefer"),
+        (None, "prefer"),
+    ],
+)
+def test_sec_S45_checked_names_and_this_machine_are_fine(
+    host: str | None, mode: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    warn_of_unchecked_server(_connection(host, mode))
+
+    assert caplog.records == []
+
+
+def test_sec_S45_warning_comes_once_when_the_database_is_opened(
+    postgres_database: str,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is looked at is what a live connection says of itself."""
+    monkeypatch.setattr(postgres_tls, "is_here", lambda _host: False)
+    settings = DatabaseSettings.from_url(postgres_database)
+
+    with contextlib.closing(open_storage(settings)) as storage:
+        for _ in range(3):
+            storage.open()
+            storage.queues.all()
+
+    said = [
+        text for text in caplog.messages if "is reached with sslmode=prefer" in text
+    ]
+    assert len(said) == 1

@@ -1,0 +1,264 @@
+"""The log stays small and the file sound, whoever writes and reads meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import sqlite3
+import time
+from pathlib import Path
+
+import pytest
+
+from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.errors import StorageBusyError, StorageCorruptError
+from flask_forge_jobs.model.jobs import NewJob
+from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.sqlite.checkpoint import (
+    CHECKPOINT_BYTES,
+    COMMITS_BETWEEN_LOOKS,
+    CheckpointGate,
+    check_not_emptied,
+    has_wal_reset_bug,
+)
+from tests.support.jobs import QUEUE, enqueue
+from tests.support.processes import in_child, output_of, start_python
+from tests.support.sql import Sql
+
+LARGEST_LOG = 64 * 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    ("version", "has_bug"),
+    [
+        ((3, 6, 23), False),
+        ((3, 7, 0), True),
+        ((3, 44, 5), True),
+        ((3, 44, 6), False),
+        ((3, 45, 0), True),
+        ((3, 46, 1), True),
+        ((3, 50, 6), True),
+        ((3, 50, 7), False),
+        ((3, 51, 0), True),
+        ((3, 51, 2), True),
+        ((3, 51, 3), False),
+        ((3, 52, 0), False),
+    ],
+)
+def test_the_versions_with_the_bug_are_known(
+    version: tuple[int, ...], *, has_bug: bool
+) -> None:
+    assert has_wal_reset_bug(version) is has_bug
+
+
+@pytest.fixture
+def gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CheckpointGate:
+    """A gate that is needed, whatever the SQLite of this machine."""
+    monkeypatch.setattr(
+        "flask_forge_jobs.storage.sqlite.checkpoint.has_wal_reset_bug", lambda: True
+    )
+    return CheckpointGate(tmp_path / "queue.sqlite")
+
+
+def in_time(gate: CheckpointGate) -> CheckpointGate:
+    """Return the gate for a writer that waits for a moment."""
+    return gate.until(time.monotonic() + 0.05)
+
+
+def large_log(path: Path) -> sqlite3.Connection:
+    """Return a connection to a file whose log has grown past the limit."""
+    connection = sqlite3.connect(path, isolation_level=None, timeout=0.01)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA wal_autocheckpoint = 0")
+    connection.execute("CREATE TABLE filler (x)")
+    connection.execute("INSERT INTO filler VALUES (zeroblob(?))", (CHECKPOINT_BYTES,))
+    return connection
+
+
+def look(gate: CheckpointGate, connection: sqlite3.Connection) -> list[bool]:
+    """Look as often as it takes for one real look."""
+    return [gate.checkpoint_if_due(connection) for _ in range(COMMITS_BETWEEN_LOOKS)]
+
+
+def log_of(path: Path) -> Path:
+    return Path(f"{path}-wal")
+
+
+def test_a_large_log_is_written_back(gate: CheckpointGate, tmp_path: Path) -> None:
+    path = tmp_path / "queue.sqlite"
+    with contextlib.closing(large_log(path)) as connection:
+        looks = look(gate, connection)
+
+        assert looks == [False] * (COMMITS_BETWEEN_LOOKS - 1) + [True]
+        assert log_of(path).stat().st_size == 0
+        assert connection.execute("PRAGMA busy_timeout").fetchone() == (10,)
+    gate.close()
+
+
+def test_a_small_log_is_left_alone(gate: CheckpointGate, tmp_path: Path) -> None:
+    path = tmp_path / "queue.sqlite"
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        assert not any(look(gate, connection))
+        connection.execute("PRAGMA journal_mode = WAL")
+        assert not any(look(gate, connection))
+
+
+def test_a_reader_that_pins_the_log_puts_the_checkpoint_off(
+    gate: CheckpointGate, tmp_path: Path
+) -> None:
+    path = tmp_path / "queue.sqlite"
+    with (
+        contextlib.closing(large_log(path)) as connection,
+        contextlib.closing(sqlite3.connect(path, isolation_level=None)) as reader,
+    ):
+        reader.execute("BEGIN")
+        reader.execute("SELECT COUNT(*) FROM filler").fetchone()
+        connection.execute("INSERT INTO filler VALUES (1)")
+
+        assert not any(look(gate, connection))
+        reader.execute("COMMIT")
+
+        assert not any(look(gate, connection))  # the pause after a busy one
+        gate._not_before = 0.0
+        assert any(look(gate, connection))
+    gate.close()
+
+
+def test_a_failing_checkpoint_is_no_error_of_the_commit_before_it(
+    gate: CheckpointGate, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "queue.sqlite"
+    connection = large_log(path)
+    connection.close()
+    log_of(path).write_bytes(b"x" * (CHECKPOINT_BYTES + 1))
+
+    assert not any(look(gate, connection))
+
+    assert "cannot write back the log" in caplog.text
+    with in_time(gate):
+        pass  # the locks were given back
+    gate.close()
+
+
+def test_a_checkpoint_waits_for_the_writers_of_other_processes(
+    gate: CheckpointGate, tmp_path: Path
+) -> None:
+    path = tmp_path / "queue.sqlite"
+    other = CheckpointGate(path)
+    order: list[str] = []
+
+    with contextlib.closing(large_log(path)) as connection:
+        with in_time(gate), in_time(other):
+            order.append("two writers at once")
+        assert any(look(gate, connection))
+        with in_time(other):
+            order.append("and after the checkpoint")
+
+    assert len(order) == 2
+    gate.close()
+    other.close()
+
+
+def test_a_database_in_memory_needs_no_gate() -> None:
+    gate = CheckpointGate(None)
+
+    with in_time(gate), contextlib.closing(sqlite3.connect(":memory:")) as connection:
+        assert not any(look(gate, connection))
+    gate.close()
+
+
+def test_a_child_has_locks_of_its_own(sqlite: Storage) -> None:
+    """A lock that is shared across a fork would let a checkpoint into a commit."""
+    enqueue(sqlite)
+
+    assert in_child(lambda: [enqueue(sqlite) for _ in range(40)]) == 0
+
+    assert enqueue(sqlite)
+
+
+def test_an_emptied_file_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "queue.sqlite"
+    check_not_emptied(path)
+    path.touch()
+    check_not_emptied(path)
+    log_of(path).touch()
+    check_not_emptied(path)
+    log_of(path).write_bytes(b"x")
+
+    with pytest.raises(StorageCorruptError, match=r"queue\.sqlite-wal is not"):
+        check_not_emptied(path)
+
+
+def test_writers_in_four_processes_keep_the_log_small_and_the_file_sound(
+    sqlite: Storage, sqlite_settings: DatabaseSettings
+) -> None:
+    """I14"""
+    script = """
+import os
+payload = '"' + "x" * 20_000 + '"'
+largest = 0
+for _ in range(60):
+    storage.jobs.enqueue_many([NewJob("big", payload) for _ in range(10)])
+    jobs = storage.jobs.claim("default", sys.argv[8], 5)
+    storage.jobs.finish(sys.argv[8], [Settlement(job, JobStatus.DONE) for job in jobs])
+    largest = max(largest, os.stat(f"{path}-wal").st_size)
+print(largest)
+storage.close()
+"""
+    sqlite.open()
+    assert sqlite_settings.path is not None
+    writers = [start_python(sqlite_settings, script, f"owner-{n}") for n in range(4)]
+
+    largest = [int(output_of(writer)) for writer in writers]
+
+    assert max(largest) <= LARGEST_LOG
+    counts = sqlite.job_reader.statistics()[QUEUE].counts
+    assert (counts.total, counts.done) == (2400, 1200)
+    sql = Sql(sqlite_settings)
+    assert sql.run("PRAGMA integrity_check") == [("ok",)]
+    sql.assert_counts_equal_rows()
+
+
+def test_bulk_writes_of_one_process_are_written_back(
+    sqlite: Storage, sqlite_settings: DatabaseSettings
+) -> None:
+    payload = '"' + "x" * 100_000 + '"'
+
+    for _ in range(3 * COMMITS_BETWEEN_LOOKS):
+        sqlite.jobs.enqueue_many([NewJob("big", payload)] * 10)
+
+    assert sqlite_settings.path is not None
+    assert log_of(sqlite_settings.path).stat().st_size <= LARGEST_LOG
+
+
+def test_a_stopped_writer_puts_the_checkpoint_off_and_keeps_no_writer_out(
+    gate: CheckpointGate, tmp_path: Path
+) -> None:
+    """A checkpoint that waited for it would close the gate for everybody."""
+    path = tmp_path / "queue.sqlite"
+    other = CheckpointGate(path)
+    with contextlib.closing(large_log(path)) as connection, in_time(other):
+        assert not any(look(gate, connection))
+        with in_time(gate):
+            pass
+    gate.close()
+    other.close()
+
+
+def test_a_stopped_checkpoint_is_a_busy_database_to_a_writer(
+    gate: CheckpointGate, tmp_path: Path
+) -> None:
+    path = tmp_path / "queue.sqlite"
+    with in_time(gate):
+        pass  # makes the files
+    waiting = CheckpointGate(path)
+    with Path(f"{path}.ckpt-turn").open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+
+        with pytest.raises(StorageBusyError, match="checkpoint"), in_time(waiting):
+            pass
+
+    with in_time(waiting):
+        pass
+    gate.close()
+    waiting.close()

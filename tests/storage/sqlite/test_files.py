@@ -1,0 +1,110 @@
+"""Who may read what lies beside a SQLite database, and the database itself."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.errors import StorageUnavailableError
+from flask_forge_jobs.model.jobs import NewJob
+from flask_forge_jobs.storage.connect import open_storage
+from flask_forge_jobs.storage.sqlite.files import make_folder_beside
+
+MADE = {
+    "queue.sqlite", "queue.sqlite-wal", "queue.sqlite-shm", "queue.sqlite-wake",
+}  # fmt: skip
+# Only some versions of SQLite need these.
+SOMETIMES = {"queue.sqlite.ckpt-lock", "queue.sqlite.ckpt-turn"}
+
+
+@pytest.fixture(params=[0o000, 0o022, 0o077], ids=["000", "022", "077"])
+def umask(request: pytest.FixtureRequest) -> Iterator[int]:
+    before = os.umask(request.param)
+    yield request.param
+    os.umask(before)
+
+
+def _modes_while_in_use(path: Path) -> dict[str, int]:
+    """Return the mode of everything that there is while somebody listens."""
+    with contextlib.closing(open_storage(DatabaseSettings(path=path))) as storage:
+        storage.open()
+        listener = storage.database.listen(lambda _queue: None)
+        try:
+            storage.jobs.enqueue(NewJob("k"))
+            return {
+                str(each.relative_to(path.parent)): stat.S_IMODE(each.stat().st_mode)
+                for each in path.parent.rglob("*")
+            }
+        finally:
+            listener.stop()
+
+
+@pytest.mark.usefixtures("umask")
+def test_sec_S43_what_we_make_is_for_its_owner_alone(tmp_path: Path) -> None:
+    path = tmp_path / "data" / "queue.sqlite"
+
+    modes = _modes_while_in_use(path)
+
+    [socket] = [name for name in modes if name.startswith("queue.sqlite-wake/")]
+    assert modes.pop(socket) == 0o600
+    assert MADE <= set(modes) <= MADE | SOMETIMES
+    assert modes.pop("queue.sqlite-wake") == 0o700
+    assert set(modes.values()) == {0o600}
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+@pytest.mark.usefixtures("umask")
+def test_sec_S43_what_is_shared_with_a_group_stays_shared(tmp_path: Path) -> None:
+    path = tmp_path / "queue.sqlite"
+    path.touch()
+    path.chmod(0o660)
+
+    modes = _modes_while_in_use(path)
+
+    assert modes.pop("queue.sqlite-wake") == 0o770
+    assert set(modes.values()) == {0o660}
+
+
+def test_sec_S43_folder_that_everybody_can_write_to_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tmp_path.chmod(0o1777)
+    _modes_while_in_use(tmp_path / "queue.sqlite")
+    [warned] = [text for text in caplog.messages if "everybody can write to" in text]
+    assert str(tmp_path) in warned
+
+    caplog.clear()
+    tmp_path.chmod(0o775)
+    _modes_while_in_use(tmp_path / "queue.sqlite")
+    assert caplog.messages == []
+
+
+def test_place_where_no_file_can_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    settings = DatabaseSettings(path=tmp_path / "file" / "queue.sqlite")
+
+    with (
+        contextlib.closing(open_storage(settings)) as storage,
+        pytest.raises(StorageUnavailableError, match=r"queue\.sqlite"),
+    ):
+        storage.open()
+
+
+@pytest.mark.parametrize(
+    ("mode", "folder"), [(0o600, 0o700), (0o660, 0o770), (0o640, 0o750), (0o644, 0o755)]
+)
+@pytest.mark.parametrize("handed_down", [0, stat.S_ISGID])
+def test_folder_is_entered_by_those_who_may_read(
+    tmp_path: Path, mode: int, folder: int, handed_down: int
+) -> None:
+    tmp_path.chmod(0o700 | handed_down)
+
+    make_folder_beside(tmp_path / "new", mode)
+
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == folder | handed_down

@@ -1,0 +1,287 @@
+"""Wake-ups between processes that share a SQLite file."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import select
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.errors import StorageUnavailableError
+from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.connect import open_storage
+from flask_forge_jobs.storage.database import Transaction
+from flask_forge_jobs.storage.sqlite import wake as sqlite_wake
+from flask_forge_jobs.storage.sqlite.wake import (
+    QUICK_LOOK_S,
+    SLOW_LOOK_S,
+    SqliteListener,
+    WakeSockets,
+)
+from tests.support.jobs import enqueue
+from tests.support.processes import in_child, output_of, start_python
+from tests.support.threads import Heard
+
+ENQUEUE = """
+storage.open()
+print("ready", flush=True)
+sys.stdin.readline()
+storage.jobs.enqueue(NewJob("noop", queue_name="from outside"))
+storage.close()
+"""
+
+
+def listen(
+    heard: Heard, sockets: WakeSockets, data_version: Callable[[], int] | None = None
+) -> SqliteListener:
+    return SqliteListener(
+        heard, forget=lambda: None, sockets=sockets, data_version=data_version
+    )
+
+
+def test_a_producer_in_another_process_wakes_at_once(
+    sqlite: Storage, sqlite_settings: DatabaseSettings
+) -> None:
+    heard = Heard()
+    listener = sqlite.database.listen(heard)
+    producer = start_python(sqlite_settings, ENQUEUE)
+    assert producer.stdout is not None
+    assert producer.stdin is not None
+    assert producer.stdout.readline() == "ready\n"
+    producer.stdin.write("go\n")
+    producer.stdin.flush()
+
+    assert listener.is_pushing()
+    assert heard.wait_for("from outside")
+
+    output_of(producer)
+    listener.stop()
+
+
+def test_a_producer_in_this_process_wakes_without_the_socket(sqlite: Storage) -> None:
+    heard = Heard()
+    listener = sqlite.database.listen(heard)
+
+    enqueue(sqlite, queue_name="mail")
+
+    assert "mail" in heard.names  # on the producer's own thread
+    listener.stop()
+
+
+def test_a_stopped_listener_hears_nothing_and_leaves_nothing(
+    sqlite: Storage, sqlite_settings: DatabaseSettings
+) -> None:
+    heard = Heard()
+    listener = sqlite.database.listen(heard)
+    folder = Path(f"{sqlite_settings.path}-wake")
+    assert len(list(folder.iterdir())) == 1
+
+    listener.stop()
+    enqueue(sqlite, queue_name="late")
+
+    assert "late" not in heard.names
+    assert list(folder.iterdir()) == []
+
+
+def test_a_rolled_back_job_wakes_nobody(sqlite: Storage) -> None:
+    heard = Heard()
+    listener = sqlite.database.listen(heard)
+
+    def work(transaction: Transaction) -> None:
+        transaction.wake("lost")
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        sqlite.database.write(work)
+
+    listener.stop()
+    assert "lost" not in heard.names
+
+
+def test_a_path_longer_than_a_socket_address_works(tmp_path: Path) -> None:
+    folder = tmp_path / ("d" * 100) / ("e" * 100)
+    settings = DatabaseSettings(path=folder / "queue.sqlite")
+    heard = Heard()
+    with contextlib.closing(open_storage(settings)) as storage:
+        listener = storage.database.listen(heard)
+        assert listener.is_pushing()
+        with contextlib.closing(open_storage(settings)) as producer:
+            enqueue(producer, queue_name="far away")
+
+        assert heard.wait_for("far away")
+        listener.stop()
+
+
+def test_a_commit_of_another_program_is_noticed(
+    sqlite: Storage, sqlite_settings: DatabaseSettings
+) -> None:
+    """PRAGMA data_version tells what no socket does"""
+    enqueue(sqlite)
+    heard = Heard()
+    listener = sqlite.database.listen(heard)
+    assert sqlite_settings.path is not None
+    with contextlib.closing(sqlite3.connect(sqlite_settings.path)) as other:
+        # Until the listener has taken its first look a change may go unseen.
+        for _ in range(100):
+            other.execute("UPDATE forge_job SET priority = priority + 1")
+            other.commit()
+            if heard.wait_for(None, 0.1):
+                break
+
+    assert None in heard.names
+    listener.stop()
+
+
+def test_a_quiet_file_is_looked_at_more_rarely(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses_s: list[float] = []
+    quiet_looks = 20
+    heard = Heard()
+
+    def select_at_once(
+        readable: list[Any], _writable: object, _broken: object, pause_s: float
+    ) -> Any:
+        if heard.names:
+            return select.select(readable, [], [])
+        pauses_s.append(pause_s)
+        return select.select(readable, [], [], 0)
+
+    def version() -> int:
+        return 8 if len(pauses_s) > quiet_looks else 7
+
+    replaced = SimpleNamespace(select=select_at_once)
+    monkeypatch.setattr(sqlite_wake, "select", replaced)
+    listener = listen(heard, WakeSockets(tmp_path / "queue.sqlite"), version)
+
+    assert heard.wait_for(None)
+    listener.stop()
+    assert pauses_s[0] == QUICK_LOOK_S
+    assert pauses_s[:quiet_looks] == sorted(pauses_s[:quiet_looks])
+    assert pauses_s[quiet_looks] == SLOW_LOOK_S
+
+
+def test_a_failing_look_does_not_end_the_listener(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    heard = Heard()
+    looks: list[int] = []
+
+    def version() -> int:
+        looks.append(1)
+        if len(looks) == 2:
+            raise StorageUnavailableError("away for a moment")
+        return len(looks)
+
+    listener = listen(heard, WakeSockets(tmp_path / "queue.sqlite"), version)
+
+    assert heard.wait_for(None)
+    listener.stop()
+    assert "away for a moment" in caplog.text
+
+
+def test_a_folder_that_cannot_be_made_leaves_the_looking(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "queue.sqlite"
+    Path(f"{path}-wake").touch()
+
+    listener = listen(Heard(), WakeSockets(path), lambda: 1)
+
+    assert not listener.is_pushing()
+    assert "no wake-up socket" in caplog.text
+    listener.stop()
+
+
+def test_the_socket_of_a_dead_process_is_removed(tmp_path: Path) -> None:
+    path = tmp_path / "queue.sqlite"
+    receiver, _ = WakeSockets(path).bind()
+    receiver.close()
+    folder = Path(f"{path}-wake")
+    assert len(list(folder.iterdir())) == 1
+
+    with contextlib.closing(WakeSockets(path)) as sockets:
+        sockets.send("mail")
+
+    assert list(folder.iterdir()) == []
+
+
+def test_a_full_socket_holds_nobody_up(tmp_path: Path) -> None:
+    path = tmp_path / "queue.sqlite"
+    receiver, unbind = WakeSockets(path).bind()
+    sender = WakeSockets(path)
+
+    for _ in range(5000):
+        sender.send("mail")
+
+    assert receiver.recv(100) == b"mail"
+    sender.close()
+    unbind()
+
+
+def test_a_sender_sees_listeners_that_come_later(tmp_path: Path) -> None:
+    """Also within one tick of the clock that stamps the folder."""
+    path = tmp_path / "queue.sqlite"
+    sender = WakeSockets(path)
+    for _ in range(30):
+        receiver, unbind = WakeSockets(path).bind()
+        sender.send("first")
+        late, unbind_late = WakeSockets(path).bind()
+
+        sender.send("second")
+
+        assert receiver.recv(100) == b"first"
+        assert late.recv(100) == b"second"
+        unbind()
+        unbind_late()
+    sender.close()
+
+
+def test_a_child_that_listens_still_wakes_its_parent(tmp_path: Path) -> None:
+    sockets = WakeSockets(tmp_path / "queue.sqlite")
+    receiver, unbind = sockets.bind()
+
+    def child() -> None:
+        _, unbind_own = sockets.bind()
+        sockets.send("from the child")
+        unbind_own()
+
+    assert in_child(child) == 0
+    assert receiver.recv(100) == b"from the child"
+    unbind()
+    assert list(Path(f"{tmp_path / 'queue.sqlite'}-wake").iterdir()) == []
+
+
+def test_a_sender_that_nobody_closed_ends_with_what_had_it(tmp_path: Path) -> None:
+    """Python would warn of it."""
+    path = tmp_path / "queue.sqlite"
+    _, unbind = WakeSockets(path).bind()
+    sender = WakeSockets(path)
+    sender.send("first")
+    sending = sender._sender
+    assert sending is not None
+
+    del sender
+    gc.collect()
+
+    assert sending.fileno() == -1
+    unbind()
+
+
+def test_memory_has_no_thread_to_listen() -> None:
+    heard = Heard()
+    with contextlib.closing(open_storage(DatabaseSettings())) as storage:
+        listener = storage.database.listen(heard)
+
+        enqueue(storage, queue_name="mail")
+
+        assert heard.names == ["mail"]
+        assert not listener.is_pushing()
+        listener.stop()
