@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.errors import InvalidInputError, StorageError
 from flask_forge_jobs.logs import get_logger
-from flask_forge_jobs.model.backoff import MISSING_TASK_DELAY_S
 from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.jobs import ClaimedJob, EnqueueResult, NewJob
 from flask_forge_jobs.model.one_line import one_line
@@ -21,6 +20,7 @@ from flask_forge_jobs.model.outcomes import (
     PutOff,
     Throttled,
 )
+from flask_forge_jobs.model.retry_delay import MISSING_TASK_DELAY_S
 from flask_forge_jobs.model.seats import SeatPlan, seat_wait_s
 from flask_forge_jobs.storage.limits import RateLimits
 from flask_forge_jobs.storage.seats import Seats

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Callable
 
 from flask_forge_jobs.logs import get_logger
-from flask_forge_jobs.model.backoff import failure_delay_s
 from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.one_line import one_line
@@ -20,6 +19,7 @@ from flask_forge_jobs.model.outcomes import (
     settle,
 )
 from flask_forge_jobs.model.queues import QueueSettings
+from flask_forge_jobs.model.retry_delay import failure_delay_s
 from flask_forge_jobs.runtime.execution import Execution
 from flask_forge_jobs.tasks.cancellation import CancelReason
 from flask_forge_jobs.tasks.failures import (

@@ -11,7 +11,7 @@ _SEATS = "storage/sql/sqlite/seats.sql"
 _POSTGRES_SEATS = "storage/sql/migrations/postgres/0014_claims.sql"
 _LET_IN = "storage/sql/common/seats.sql"
 _COMMON = "storage/sql/common/job_queue.sql"
-_BACKOFF = "model/backoff.py"
+_BACKOFF = "model/retry_delay.py"
 _OUTCOMES = "model/outcomes.py"
 _BUCKETS = "contract/test_limits.py"
 _SEATED = "contract/test_seats.py"
@@ -248,7 +248,7 @@ MUTANTS = (
         _BACKOFF,
         "min(max(curve, retry_after_s), MAX_THROTTLE_DELAY_S)",
         "min(curve, retry_after_s, MAX_THROTTLE_DELAY_S)",
-        ("model/test_backoff.py",),
+        ("model/test_retry_delay.py",),
     ),
     # -- attempts and their delays -----------------------------------------------------
     Mutant(
@@ -256,21 +256,21 @@ MUTANTS = (
         _BACKOFF,
         "n = min(max(exponent, 0), MAX_EXPONENT)",
         "n = min(max(exponent - 1, 0), MAX_EXPONENT)",
-        ("model/test_backoff.py",),
+        ("model/test_retry_delay.py",),
     ),
     Mutant(
         "the curve has no maximum",
         _BACKOFF,
         "return float(min(base * 2**n, maximum))",
         "return float(max(base * 2**n, maximum))",
-        ("model/test_backoff.py",),
+        ("model/test_retry_delay.py",),
     ),
     Mutant(
         "jitter takes from the delay",
         _BACKOFF,
         "delay *= 1 + JITTER * jitter()",
         "delay *= 1 - JITTER * jitter()",
-        ("model/test_backoff.py",),
+        ("model/test_retry_delay.py",),
     ),
     Mutant(
         "a failure has an attempt too many",

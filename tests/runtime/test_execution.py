@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from flask_forge_jobs import ForgeJobs
-from flask_forge_jobs.model.backoff import MISSING_TASK_DELAY_S
 from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
 from flask_forge_jobs.model.outcomes import (
     MAX_ERROR_BYTES,
@@ -18,6 +17,7 @@ from flask_forge_jobs.model.outcomes import (
     PutOff,
     Throttled,
 )
+from flask_forge_jobs.model.retry_delay import MISSING_TASK_DELAY_S
 from flask_forge_jobs.runtime.execution import (
     WARN_PERIOD_S,
     Execution,

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from flask_forge_jobs.model.backoff import throttle_delay_s
 from flask_forge_jobs.model.error_history import append_error
 from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.outcomes import CANCELLED_MESSAGE, Settlement
 from flask_forge_jobs.model.queues import COOLDOWN_DECAY_GRACE_S, QueueSettings
+from flask_forge_jobs.model.retry_delay import throttle_delay_s
 from flask_forge_jobs.storage.database import Parameter, Transaction, encode_rows
 from flask_forge_jobs.storage.rows import queue_from_row
 from flask_forge_jobs.storage.seats import let_in

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from flask_forge_jobs.model.backoff import failure_delay_s
 from flask_forge_jobs.model.error_history import append_entry
 from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.jobs import JobStatus, RunningJob
@@ -15,6 +14,7 @@ from flask_forge_jobs.model.outcomes import (
     REAPED_MESSAGE,
 )
 from flask_forge_jobs.model.queues import QueueSettings
+from flask_forge_jobs.model.retry_delay import failure_delay_s
 from flask_forge_jobs.storage.database import Parameter, Row, Transaction, encode_rows
 from flask_forge_jobs.storage.rows import queue_from_row
 from flask_forge_jobs.storage.seats import let_in

@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flask_forge_jobs.model.backoff import (
+from flask_forge_jobs.model.queues import QueueSettings
+from flask_forge_jobs.model.retry_delay import (
     MAX_THROTTLE_DELAY_S,
     failure_delay_s,
     throttle_delay_s,
 )
-from flask_forge_jobs.model.queues import QueueSettings
 
 
 def settings(
