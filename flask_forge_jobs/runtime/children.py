@@ -19,14 +19,15 @@ from dataclasses import dataclass, field
 
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.logs import get_logger
+from flask_forge_jobs.runtime.backoff import Backoff
 from flask_forge_jobs.runtime.foreground import PARENT_PIPE_VARIABLE
 from flask_forge_jobs.runtime.signals import StopSignals
 
 logger = get_logger(__name__)
 
 CHILD_VARIABLE = "FORGE_JOBS_CHILD"
-FIRST_BACK_OFF_S = 0.5
-LONGEST_BACK_OFF_S = 30.0
+FIRST_BACKOFF_S = 0.5
+LONGEST_BACKOFF_S = 30.0
 # A child that lived this long starts again without a pause.
 HEALTHY_AFTER_S = 10.0
 MOST_RESTARTS = 20
@@ -57,7 +58,9 @@ class _Place:
     has_started: bool = False
     started_at: float = 0.0
     not_before: float = 0.0
-    back_off_s: float = field(default=FIRST_BACK_OFF_S)
+    backoff: Backoff = field(
+        default_factory=lambda: Backoff(FIRST_BACKOFF_S, LONGEST_BACKOFF_S)
+    )
 
 
 class Children:
@@ -139,20 +142,20 @@ class Children:
 
     def _note_end(self, place: _Place, status: int, now: float) -> None:
         if now - place.started_at >= HEALTHY_AFTER_S:
-            place.back_off_s = FIRST_BACK_OFF_S
+            place.backoff.reset()
         place.process = None
         logger.warning(
             "worker process %s ended with status %s, starting another in %s s",
             place.number,
             status,
-            place.back_off_s,
+            self._delay_next(place, now),
         )
-        self._delay_next(place, now)
 
     @staticmethod
-    def _delay_next(place: _Place, now: float) -> None:
-        place.not_before = now + place.back_off_s
-        place.back_off_s = min(place.back_off_s * 2, LONGEST_BACK_OFF_S)
+    def _delay_next(place: _Place, now: float) -> float:
+        pause_s = place.backoff.fail()
+        place.not_before = now + pause_s
+        return pause_s
 
     def _may_restart(self, now: float) -> bool:
         while self._restarts and self._restarts[0] < now - RESTART_WINDOW_S:

@@ -20,7 +20,7 @@ from flask_forge_jobs.errors import (
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.jobs import ClaimedJob, RunId
 from flask_forge_jobs.model.outcomes import Failed, Released
-from flask_forge_jobs.runtime.back_off import FIRST_BACK_OFF_S, BackOff
+from flask_forge_jobs.runtime.backoff import FIRST_S, LONGEST_S, Backoff
 from flask_forge_jobs.runtime.claims import ClaimsUnderWay
 from flask_forge_jobs.runtime.execution import Execution
 from flask_forge_jobs.runtime.outbox import Outbox
@@ -93,7 +93,8 @@ class Dispatcher:
         self.claims = ClaimsUnderWay()
         self._is_claiming = True
         self._ends_at: float | None = None
-        self._back_off = BackOff(clock)
+        self._backoff = Backoff()
+        self._failed_at = 0.0
         self._is_failing = False
         self._watch = Watch(clock, LONGEST_ROUND_S)
         self.refused_count = 0
@@ -115,7 +116,7 @@ class Dispatcher:
         Whoever says the latter has just reached the database, so it is tried at once.
         """
         if queue_name is None:
-            self._back_off.note_success()
+            self._backoff.reset()
         names = self._queue_names if queue_name is None else (queue_name,)
         names = tuple(name for name in names if name in self._queue_names)
         if not names:
@@ -203,8 +204,8 @@ class Dispatcher:
                 self._note_failure(error)
             except BaseException:  # even SystemExit ends a round only
                 logger.exception("the dispatcher failed; trying again")
-                self._back_off.note_failure()
-                self._signal.wait(FIRST_BACK_OFF_S)
+                self._rest()
+                self._signal.wait(FIRST_S)
 
     def _is_over(self) -> bool:
         if self._ends_at is None:
@@ -217,7 +218,7 @@ class Dispatcher:
             return bool(self._outbox or self._pool.has_ended_runs)
 
     def _note_success(self) -> None:
-        self._back_off.note_success()
+        self._backoff.reset()
         if self._is_failing:
             logger.warning("storage works again")
         self._is_failing = False
@@ -225,21 +226,26 @@ class Dispatcher:
     def _note_failure(self, error: StorageError) -> None:
         if isinstance(error, SchemaTooNewError):
             self.is_shut_out = True
-        pause_s = self._back_off.note_failure()
+        pause_s = self._rest()
         if not self._is_failing:
             logger.warning("storage failed, next try in %s s: %s", pause_s, error)
         self._is_failing = True
 
+    def _rest(self) -> float:
+        self._failed_at = self._clock.monotonic()
+        return self._backoff.fail()
+
     def _rests_until(self) -> float:
-        """When the storage is tried again after it failed."""
-        return self._back_off.rests_until(is_ending=self._ends_at is not None)
+        """When the storage is tried again; a process that ends waits for no minute."""
+        longest_s = LONGEST_S if self._ends_at is None else FIRST_S
+        return self._failed_at + min(self._backoff.pause_s, longest_s)
 
     def _pause_s(self) -> float:
         now = self._clock.monotonic()
         moments = [now + POLL_WITH_PUSH_S]
         if self._ends_at is not None:
             moments.append(self._ends_at)
-        if self._back_off.is_on:
+        if self._backoff.pause_s:
             moments.append(self._rests_until())
         else:
             if self._is_claiming:
@@ -256,7 +262,7 @@ class Dispatcher:
         with self._lock:  # whether or not anything can be stored
             for execution in self._time_limits.enforce(now):
                 self._outbox.put(execution, Failed("timed out"))
-        if self._back_off.is_on and now < self._rests_until():
+        if self._backoff.pause_s and now < self._rests_until():
             return False
         self._collect(now)
         demand = self._demand(now)

@@ -10,10 +10,9 @@ from flask_forge_jobs.clock import Clock, SystemClock
 from flask_forge_jobs.errors import StorageError
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.processes import ServiceAge
+from flask_forge_jobs.runtime.backoff import LONGEST_S, Backoff
 
 logger = get_logger(__name__)
-
-LONGEST_BACKOFF_S = 30.0
 
 
 class Service(ABC):
@@ -38,16 +37,15 @@ class Service(ABC):
         period_s: float,
         *,
         begins_late: bool = False,
-        longest_backoff_s: float = LONGEST_BACKOFF_S,
+        longest_backoff_s: float = LONGEST_S,
         clock: Clock | None = None,
     ) -> None:
         self.name = name
         self.period_s = period_s
         self._begins_late = begins_late
-        self._longest_backoff_s = max(longest_backoff_s, period_s)
+        self._backoff = Backoff(period_s, longest_backoff_s)
         self._clock = clock or SystemClock()
         self._succeeded_at = self._clock.monotonic()
-        self._error_count = 0
         self._is_failing = False
         self._wake = threading.Event()
         self._stopping = threading.Event()
@@ -124,17 +122,12 @@ class Service(ABC):
             self._is_failing = True
             return self.period_s
         except BaseException:  # even SystemExit ends a tick only
-            pause_s = self._backoff_s()
+            pause_s = self._backoff.fail()
             logger.exception("%s failed; trying again in %g s", self.name, pause_s)
             return pause_s
         if self._is_failing:
             logger.info("%s: storage works again", self.name)
         self._is_failing = False
-        self._error_count = 0
+        self._backoff.reset()
         self._succeeded_at = self._clock.monotonic()
         return pause_s
-
-    def _backoff_s(self) -> float:
-        doubled_s = self.period_s * 2.0 ** min(self._error_count, 16)
-        self._error_count += 1
-        return min(doubled_s, self._longest_backoff_s)

@@ -69,26 +69,18 @@ MUTANTS = (
     ),
     Mutant(
         "the pause does not grow while the database is away",
-        "runtime/back_off.py",
-        "max(self._pause_s * 2, FIRST_BACK_OFF_S)",
-        "max(self._pause_s, FIRST_BACK_OFF_S)",
-        (
-            (
-                "runtime/test_back_off.py"
-                "::test_each_failure_doubles_the_pause_up_to_a_bound"
-            ),
-        ),
+        "runtime/backoff.py",
+        "max(self.pause_s * 2, self._first_s)",
+        "max(self.pause_s, self._first_s)",
+        ("runtime/test_backoff.py",),
     ),
     Mutant(
         "a process that ends rests for half a minute",
-        "runtime/back_off.py",
-        "longest_s = FIRST_BACK_OFF_S if is_ending else LONGEST_BACK_OFF_S",
-        "longest_s = LONGEST_BACK_OFF_S",
+        _DISPATCHER,
+        "longest_s = LONGEST_S if self._ends_at is None else FIRST_S",
+        "longest_s = LONGEST_S",
         (
-            (
-                "runtime/test_back_off.py"
-                "::test_who_ends_rests_for_the_first_pause_at_most"
-            ),
+            f"{_DISPATCH}::test_a_dispatcher_that_ends_rests_for_the_first_pause_at_most",
         ),
     ),
     # -- slots -------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from flask_forge_jobs.runtime import children as module
 from flask_forge_jobs.runtime.children import (
     EXIT_GAVE_UP,
     HEALTHY_AFTER_S,
-    LONGEST_BACK_OFF_S,
+    LONGEST_BACKOFF_S,
     MOST_RESTARTS,
     Children,
     own_command,
@@ -109,7 +109,7 @@ def test_children_that_keep_ending_are_given_up(tmp_path: Path) -> None:
         tmp_path,
         "raise SystemExit(3)",
         prelude="children.MOST_RESTARTS = 3; children.MOST_RESTARTS_PER_CHILD = 0; "
-        "children.FIRST_BACK_OFF_S = children.LONGEST_BACK_OFF_S = 0.01",
+        "children.FIRST_BACKOFF_S = children.LONGEST_BACKOFF_S = 0.01",
     ) as parent:
         assert parent.wait() == EXIT_GAVE_UP
         assert "worker processes keep ending; giving up" in parent.text
@@ -123,7 +123,7 @@ def test_a_command_that_cannot_start_is_tried_again_and_given_up(
         tmp_path,
         "",
         prelude="children.MOST_RESTARTS = 2; children.MOST_RESTARTS_PER_CHILD = 0; "
-        "children.LONGEST_BACK_OFF_S = 0.01; sys.executable = '/nowhere'",
+        "children.FIRST_BACKOFF_S = 0.01; sys.executable = '/nowhere'",
     ) as parent:
         assert parent.wait() == EXIT_GAVE_UP
         assert len(parent.lines_with("cannot start worker process 0")) == 3
@@ -152,7 +152,7 @@ def test_each_restart_comes_later_up_to_a_limit(
         parent._note_end(place, 1, clock.monotonic())
         pauses.append(round(place.not_before - clock.monotonic(), 3))
 
-    assert pauses == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, LONGEST_BACK_OFF_S]
+    assert pauses == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, LONGEST_BACKOFF_S]
 
 
 def test_a_child_that_lived_long_is_replaced_at_once(
@@ -160,7 +160,8 @@ def test_a_child_that_lived_long_is_replaced_at_once(
 ) -> None:
     parent, clock = family
     (place,) = parent._places
-    place.back_off_s = LONGEST_BACK_OFF_S
+    for _ in range(10):
+        place.backoff.fail()
     place.started_at = clock.monotonic()
 
     clock.move(HEALTHY_AFTER_S)

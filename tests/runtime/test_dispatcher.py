@@ -22,7 +22,7 @@ from flask_forge_jobs.model.jobs import (
 )
 from flask_forge_jobs.model.outcomes import Done, Failed, Settlement
 from flask_forge_jobs.model.queues import QueueSettings
-from flask_forge_jobs.runtime.back_off import FIRST_BACK_OFF_S, LONGEST_BACK_OFF_S
+from flask_forge_jobs.runtime.backoff import FIRST_S, LONGEST_S
 from flask_forge_jobs.runtime.dispatcher import (
     GIVE_BACK_AFTER_S,
     LONGEST_ROUND_S,
@@ -481,7 +481,7 @@ def test_outcomes_survive_a_storage_that_fails() -> None:
     rig.round()
     kept = known(rig)
     rig.jobs.error = None
-    rig.clock.move(FIRST_BACK_OFF_S)
+    rig.clock.move(FIRST_S)
     rig.round()
 
     assert kept == {"a", "b"}
@@ -505,7 +505,21 @@ def test_the_pause_grows_while_the_storage_fails() -> None:
         assert len(rig.jobs.demands) == tries
         rig.clock.move(pauses[-1] / 2)
 
-    assert pauses == [1.0, 2.0, 4.0, 8.0, 16.0, LONGEST_BACK_OFF_S, LONGEST_BACK_OFF_S]
+    assert pauses == [1.0, 2.0, 4.0, 8.0, 16.0, LONGEST_S, LONGEST_S]
+
+
+def test_a_dispatcher_that_ends_rests_for_the_first_pause_at_most() -> None:
+    rig = Rig()
+    rig.jobs.error = StorageUnavailableError("gone")
+    for _ in range(3):
+        rig.round()
+        rig.clock.move(rig.dispatcher._rests_until() - rig.clock.monotonic())
+    now = rig.dispatcher._failed_at
+    before = rig.dispatcher._rests_until()
+
+    rig.dispatcher._ends_at = now + LONGEST_S
+
+    assert (before, rig.dispatcher._rests_until()) == (now + 4.0, now + FIRST_S)
 
 
 def test_a_sign_of_life_ends_the_pause(caplog: pytest.LogCaptureFixture) -> None:
@@ -513,7 +527,7 @@ def test_a_sign_of_life_ends_the_pause(caplog: pytest.LogCaptureFixture) -> None
     rig = Rig()
     rig.jobs.error = StorageUnavailableError("gone")
     for _ in range(7):
-        rig.clock.move(LONGEST_BACK_OFF_S)
+        rig.clock.move(LONGEST_S)
         rig.round()
     rig.jobs.error = None
     rig.jobs.demands.clear()
@@ -530,7 +544,7 @@ def test_a_sign_of_life_ends_the_pause(caplog: pytest.LogCaptureFixture) -> None
     rig.jobs.error = StorageUnavailableError("gone")
     rig.dispatcher.wake("default")
     rig.round()
-    assert rig.dispatcher._rests_until() == rig.clock.monotonic() + FIRST_BACK_OFF_S
+    assert rig.dispatcher._rests_until() == rig.clock.monotonic() + FIRST_S
 
 
 def test_a_claim_that_failed_is_made_again() -> None:
@@ -540,7 +554,7 @@ def test_a_claim_that_failed_is_made_again() -> None:
     rig.jobs.error = None
     rig.jobs.demands.clear()
 
-    rig.clock.move(FIRST_BACK_OFF_S)
+    rig.clock.move(FIRST_S)
     rig.round()
 
     assert rig.jobs.demands == [{"default": 2}]
@@ -552,7 +566,7 @@ def test_an_outcome_that_the_database_refuses_holds_up_no_other() -> None:
     rig.jobs.bad_ids = {"bad"}
 
     rig.round()
-    rig.clock.move(FIRST_BACK_OFF_S)
+    rig.clock.move(FIRST_S)
     rig.round()
 
     assert sorted(rig.written) == [
@@ -584,7 +598,7 @@ def test_an_outcome_whose_write_failed_may_be_stored_all_the_same() -> None:
     rig.jobs.error = StorageUnavailableError("gone")
     rig.round()
     rig.jobs.error = None
-    rig.clock.move(FIRST_BACK_OFF_S)
+    rig.clock.move(FIRST_S)
     finished(rig, "b")
 
     rig.round()
@@ -600,7 +614,7 @@ def test_no_outcome_is_blamed_when_nothing_can_be_written() -> None:
 
     rig.round()
     rig.jobs.error = None
-    rig.clock.move(FIRST_BACK_OFF_S)
+    rig.clock.move(FIRST_S)
     rig.round()
 
     (settlement,) = rig.jobs.written
@@ -693,7 +707,7 @@ def test_time_limits_hold_while_the_storage_fails(held: HeldTask) -> None:
     rig.clock.move(pause_s)
     rig.round()
 
-    assert rig.dispatcher._back_off._pause_s == LONGEST_BACK_OFF_S
+    assert rig.dispatcher._backoff.pause_s == LONGEST_S
     assert pause_s <= 2.0
     assert execution.token.reason is CancelReason.TIMEOUT
 
@@ -717,10 +731,10 @@ def test_finish_tries_again_until_its_time_is_over() -> None:
     finished(rig, "a")
     rig.jobs.error = StorageUnavailableError("gone")
     rig.dispatcher.start()
-    wait_until(lambda: rig.dispatcher._back_off.is_on, "the storage has failed")
+    wait_until(lambda: rig.dispatcher._backoff.pause_s, "the storage has failed")
 
     def recover() -> None:
-        rig.clock.move(FIRST_BACK_OFF_S)
+        rig.clock.move(FIRST_S)
         rig.jobs.error = None
         rig.dispatcher.wake()
 
@@ -762,7 +776,7 @@ def test_an_error_that_ends_other_threads_does_not_end_this_one() -> None:
     rig = Rig()
     rig.jobs.error = SystemExit("enough")
     rig.dispatcher.start()
-    wait_until(lambda: rig.dispatcher._back_off.is_on, "it failed")
+    wait_until(lambda: rig.dispatcher._backoff.pause_s, "it failed")
     rig.jobs.error = None
     finished(rig)
 

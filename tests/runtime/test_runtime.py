@@ -977,7 +977,7 @@ def test_an_outcome_survives_a_file_that_is_locked_for_long(
             other.execute("BEGIN IMMEDIATE")
             held.release.set()
             wait_until(
-                lambda: handle._dispatcher._back_off.is_on, "the write has failed"
+                lambda: handle._dispatcher._backoff.pause_s, "the write has failed"
             )
             kept = {run.job_id for run in handle._dispatcher.runs()}
             other.rollback()
