@@ -15,7 +15,7 @@ from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.model.payloads import dump
 from flask_forge_jobs.model.queues import DEFAULT_QUEUE
 from flask_forge_jobs.runtime.foreground import PARENT_PIPE_VARIABLE, run_in_foreground
-from flask_forge_jobs.runtime.service import Service
+from flask_forge_jobs.runtime.service import Duty, Service
 from flask_forge_jobs.server import create_app
 from flask_forge_jobs.state import state_of
 from flask_forge_jobs.storage import choice
@@ -28,7 +28,7 @@ PERIOD_S = 1.0
 _FAILING_SHARE = 0.1
 
 
-class Trickle(Service):
+class Trickle(Duty):
     """Enqueues a demo job every second; one in ten fails and is retried.
 
     Args:
@@ -53,7 +53,9 @@ class Trickle(Service):
 def run(app: Flask) -> int:
     """Run the worker and the trickle until a signal or the server's end."""
     state = state_of(app)
-    trickle = Trickle(state.storage.jobs, random.Random())  # noqa: S311  # no secret
+    trickle = Service(
+        Trickle(state.storage.jobs, random.Random())  # noqa: S311  # no secret
+    )
     runtime = (
         state.runtime(THREADS).with_queues([DEFAULT_QUEUE]).with_worker_name("demo")
     )

@@ -14,7 +14,7 @@ from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.bounds import shown
 from flask_forge_jobs.runtime.leader import Leader
-from flask_forge_jobs.runtime.service import Service
+from flask_forge_jobs.runtime.service import Duty
 from flask_forge_jobs.storage.cron import CronStorage
 
 logger = get_logger(__name__)
@@ -56,7 +56,7 @@ def without_failures(router: Callable[[str], str]) -> Callable[[str], str]:
     return route
 
 
-class Scheduler(Service):
+class Scheduler(Duty):
     """Fires what is due.
 
     Args:

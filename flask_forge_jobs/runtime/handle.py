@@ -9,7 +9,6 @@ it again. The registry rows go last.
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -18,9 +17,10 @@ from flask_forge_jobs.errors import StorageError
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
 from flask_forge_jobs.model.one_line import one_line
+from flask_forge_jobs.model.outcomes import Released
 from flask_forge_jobs.runtime.cron import Scheduler
 from flask_forge_jobs.runtime.dispatcher import Dispatcher
-from flask_forge_jobs.runtime.execution import Execution
+from flask_forge_jobs.runtime.execution import Execution, Runner
 from flask_forge_jobs.runtime.heartbeat import Heartbeat
 from flask_forge_jobs.runtime.isolation import (
     IsolatingRegistry,
@@ -28,18 +28,20 @@ from flask_forge_jobs.runtime.isolation import (
     isolated_kinds,
 )
 from flask_forge_jobs.runtime.leader import Leader
-from flask_forge_jobs.runtime.metrics import MetricsUpkeep, Sampler
+from flask_forge_jobs.runtime.membership import Membership
+from flask_forge_jobs.runtime.outcome_mapper import OutcomeMapper
+from flask_forge_jobs.runtime.outcome_writer import OutcomeWriter
 from flask_forge_jobs.runtime.plan import RuntimePlan
-from flask_forge_jobs.runtime.presence import Presence
 from flask_forge_jobs.runtime.reaper import Reaper
 from flask_forge_jobs.runtime.retention import Sweeper
-from flask_forge_jobs.runtime.schema_watch import SchemaWatch
-from flask_forge_jobs.runtime.service import Service
-from flask_forge_jobs.runtime.settling import Settler
+from flask_forge_jobs.runtime.sampler import Sampler
+from flask_forge_jobs.runtime.service import Duty, Service
 from flask_forge_jobs.runtime.slots import SlotPool
+from flask_forge_jobs.runtime.state import WorkerState
 from flask_forge_jobs.runtime.strays import release_strays
 from flask_forge_jobs.runtime.supervisor import Supervisor
-from flask_forge_jobs.runtime.upkeep import Upkeep
+from flask_forge_jobs.runtime.time_limits import TimeLimits
+from flask_forge_jobs.runtime.upkeep import MetricsUpkeep, Upkeep
 from flask_forge_jobs.tasks.cancellation import CancelReason
 
 logger = get_logger(__name__)
@@ -64,23 +66,40 @@ class RuntimeHandle:
         self._clock = plan.clock
         self._stopping = threading.Lock()
         self._all_ended: bool | None = None
-        self._listener_is_pushing: Callable[[], bool] = lambda: False
         self._stop_listening: Callable[[], None] = lambda: None
         self._processes: TaskProcesses | None = None
-        self._pool = self._make_pool()
-        self._dispatcher = self._make_dispatcher()
+        self._state = WorkerState(
+            self.host_id,
+            plan.queue_names,
+            threads=plan.threads,
+            lease_s=plan.lease_s,
+            clock=plan.clock,
+            worker_name=plan.worker_name,
+            parent_pid=plan.parent_pid,
+        )
+        runner = self._make_runner()
+        self._pool = SlotPool(self._state, runner)
+        mapper = OutcomeMapper(self._state.settings_of, plan.jitter, plan.mask)
+        self._writer = OutcomeWriter(
+            self.storage.jobs, self._state, mapper, self.storage.recorder
+        )
+        self._dispatcher = self._make_dispatcher(runner)
+        self._duties: list[Duty] = []
         self._supervisor = self._make_supervisor()
         self._heartbeat = self._make_heartbeat()
-        self._schema_watch = SchemaWatch(self.storage.database, lease_s=plan.lease_s)
-        self._services: list[Service] = [
-            self._supervisor,
-            self._heartbeat,
-            self._schema_watch,
-            *self._make_upkeep(),
-            *self._make_cluster_services(),
+        self._heart = self._serve(self._heartbeat)
+        self._services = [
+            self._serve(self._supervisor, self._make_reaper()),
+            self._heart,
+            self._serve(*self._make_upkeep()),
+            self._serve(*self._make_cluster_duties()),
         ]
 
-    def _make_pool(self) -> SlotPool:
+    def _serve(self, *duties: Duty) -> Service:
+        self._duties.extend(duties)
+        return Service(*duties)
+
+    def _make_runner(self) -> Runner:
         plan = self._plan
         registry = plan.registry
         if isolated_kinds(registry):
@@ -88,92 +107,50 @@ class RuntimeHandle:
                 plan.task_command, grace_s=plan.cancel_grace_s, clock=self._clock
             )
             registry = IsolatingRegistry(registry, self._processes)
-        runner = plan.runner(registry, self.host_id, seats=self.storage.seats)
-        return SlotPool(
-            plan.queue_names,
-            threads=plan.threads,
-            runner=runner,
-            host_id=self.host_id,
-            clock=plan.clock,
-            on_ended=lambda: self._dispatcher.outcome_waits(),  # noqa: PLW0108  # made later
-        )
+        return plan.runner(registry, self.host_id, seats=self.storage.seats)
 
-    def _make_dispatcher(self) -> Dispatcher:
-        plan = self._plan
-        return Dispatcher(
-            self.storage.jobs,
+    def _make_dispatcher(self, runner: Runner) -> Dispatcher:
+        time_limits = TimeLimits(
+            self._state,
             self._pool,
-            owner=self.host_id,
-            queue_names=plan.queue_names,
-            settler=Settler(
-                # Made after the dispatcher, which needs its settings.
-                lambda name: self._supervisor.settings_of(name),  # noqa: PLW0108
-                plan.jitter,
-                plan.mask,
-            ),
-            recorder=self.storage.recorder,
-            clock=plan.clock,
-            cancel_grace_s=plan.cancel_grace_s,
-            is_pushing=lambda: self._listener_is_pushing(),  # noqa: PLW0108  # made later
-            may_claim=self._may_claim,
+            stop_limit_s=runner.stop_limit_s,
+            cancel_grace_s=self._plan.cancel_grace_s,
+        )
+        return Dispatcher(
+            self.storage.jobs, self._state, self._pool, self._writer, time_limits
         )
 
     def _make_supervisor(self) -> Supervisor:
-        presence = Presence(
+        membership = Membership(
             self.storage.processes,
             host_id=self.host_id,
             queue_names=self._plan.queue_names,
-            written_until=lambda: self._heartbeat.shown_at,
+            written_until=lambda: self._state.shown_at,
         )
-        return Supervisor(
-            self.storage.queues,
-            presence,
-            self._pool,
-            self._dispatcher,
-            host_id=self.host_id,
-            queue_names=self._plan.queue_names,
-            clock=self._clock,
-        )
+        return Supervisor(self.storage.queues, membership, self._state, self._pool)
 
     def _make_heartbeat(self) -> Heartbeat:
         return Heartbeat(
             self.storage.jobs,
             self.storage.processes,
-            self._pool,
-            self._dispatcher,
+            self._state,
             recorder=self.storage.recorder,
-            host_id=self.host_id,
-            worker_name=self._plan.worker_name,
-            queue_names=self._plan.queue_names,
+            database=self.storage.database,
+            duties=self._duties,
+        )
+
+    def _make_reaper(self) -> Reaper:
+        return Reaper(
+            self.storage.jobs,
+            self.storage.processes,
             lease_s=self._plan.lease_s,
-            clock=self._clock,
-            services=lambda: [service.age for service in self._services],
+            written_until=lambda: self._state.last_beat_at,
         )
 
-    def _make_cluster_services(self) -> list[Service]:
-        clock = self._clock
-        leader = Leader(
-            self.storage.leases,
-            host_id=self.host_id,
-            clock=clock,
-            on_gained=lambda: scheduler.wake(),  # noqa: PLW0108  # made later
-        )
-        scheduler = Scheduler(
-            self.storage.cron, leader, router=self._plan.router, clock=clock
-        )
-        sweeper = Sweeper(self.storage.retention, leader, clock=clock)
-        return [leader, scheduler, sweeper]
-
-    def _make_upkeep(self) -> tuple[Service, ...]:
+    def _make_upkeep(self) -> tuple[Duty, ...]:
         """What each worker process does beside its jobs, whoever leads."""
         storage, clock = self.storage, self._clock
         return (
-            Reaper(
-                storage.jobs,
-                storage.processes,
-                lease_s=self._plan.lease_s,
-                written_until=lambda: self._heartbeat.last_beat_at,
-            ),
             Upkeep(storage.job_admin),
             Sampler(
                 storage.samples,
@@ -185,13 +162,24 @@ class RuntimeHandle:
             MetricsUpkeep(storage.metrics, storage.samples, clock),
         )
 
+    def _make_cluster_duties(self) -> tuple[Duty, ...]:
+        """What one process does for all; the long one gives way to the others."""
+        storage, clock = self.storage, self._clock
+        leader = Leader(storage.leases, host_id=self.host_id, clock=clock)
+        scheduler = Scheduler(
+            storage.cron, leader, router=self._plan.router, clock=clock
+        )
+        leader.on_gained = scheduler.wake
+        others = (leader, scheduler)
+        return *others, Sweeper(storage.retention, leader, others=others, clock=clock)
+
     def start(self) -> None:
         """Begin to serve; :meth:`QueueRuntime.start` calls it once."""
         try:
             self._supervisor.tick()  # limits before the first claim
             self._heartbeat.tick()  # visible before the first claim
-            listener = self.storage.database.listen(self._dispatcher.wake)
-            self._listener_is_pushing = listener.is_pushing
+            listener = self.storage.database.listen(self._state.notify)
+            self._state.is_pushing = listener.is_pushing
             self._stop_listening = listener.stop
             self._dispatcher.start()
             for service in self._services:
@@ -206,12 +194,6 @@ class RuntimeHandle:
             self._plan.threads,
         )
 
-    def _may_claim(self) -> bool:
-        parent = self._plan.parent_pid
-        if parent is not None and os.getppid() != parent:
-            return False
-        return self._heartbeat.is_fresh and not self.is_outdated
-
     @property
     def abandoned_count(self) -> int:
         """Threads whose task ignored its time limit; they end with the process."""
@@ -224,14 +206,14 @@ class RuntimeHandle:
         Without the one, others take the jobs of this process; without the other, nobody
         learns how they ended.
         """
-        if self._heartbeat.is_stuck or not self._heartbeat.is_alive:
+        if self._heartbeat.is_stuck or not self._heart.is_alive:
             return True
         return self._dispatcher.is_stuck
 
     @property
     def is_outdated(self) -> bool:
         """Whether a newer package has migrated the database beyond this one."""
-        return self._schema_watch.is_outdated or self._dispatcher.is_shut_out
+        return self._state.is_outdated
 
     def has_work(self) -> bool:
         """Tell whether a job of its own runs, or one in its queues could start now.
@@ -243,7 +225,7 @@ class RuntimeHandle:
 
     def running(self) -> list[Execution]:
         """Return the runs under way."""
-        return self._pool.running()
+        return self._state.running()
 
     def request_cancel(self, job_id: str) -> bool:
         """Ask a job to stop if it runs in this process.
@@ -252,7 +234,7 @@ class RuntimeHandle:
             Whether it was found running here. It ends ``dead`` unless it still
             succeeds.
         """
-        for execution in self._pool.running():
+        for execution in self._state.running():
             if execution.job.id == job_id:
                 execution.token.cancel(CancelReason.USER)
                 return True
@@ -279,10 +261,10 @@ class RuntimeHandle:
             return self._all_ended
 
     def _stop(self, timeout_s: float) -> bool:
-        self._dispatcher.stop_claiming()
+        self._state.stop_claiming()
         all_ended = self._pool.wait_until_quiet(timeout_s)
         if not all_ended:
-            for execution in self._pool.running():
+            for execution in self._state.running():
                 execution.token.cancel(CancelReason.SHUTDOWN)
             all_ended = self._pool.wait_until_quiet(LAST_CALL_S)
         if self._processes is not None:
@@ -291,10 +273,10 @@ class RuntimeHandle:
             self._release_rest()
         if self._dispatcher.finish(_LONGEST_WRITE_S):
             with contextlib.suppress(StorageError):
-                release_strays(self.storage.jobs, self._dispatcher)
+                release_strays(self.storage.jobs, self._state, self._writer)
         else:
             # What has ended since the dispatcher last looked is with the slots.
-            ids = ", ".join(sorted(run.job_id for run in self._dispatcher.runs()))
+            ids = ", ".join(sorted(run.job_id for run in self._state.runs()))
             logger.error("not stored how these jobs ended, they run again: %s", ids)
         for service in self._services:
             service.stop()
@@ -309,9 +291,8 @@ class RuntimeHandle:
         return all_ended
 
     def _release_rest(self) -> None:
-        stuck = [each for each in self._pool.running() if self._pool.abandon(each)]
-        for execution in stuck:
-            job = execution.job
-            kind = one_line(job.kind)
-            logger.warning("job %s (%s) did not stop; given back", job.id, kind)
-        self._dispatcher.give_back(stuck)
+        for execution in self._state.running():
+            if self._pool.abandon(execution, Released()):
+                job = execution.job
+                kind = one_line(job.kind)
+                logger.warning("job %s (%s) did not stop; given back", job.id, kind)

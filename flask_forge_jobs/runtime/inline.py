@@ -1,6 +1,6 @@
 """InlineWorker: runs jobs one after the other where it is called.
 
-Claim, run and settlement are those of a worker process. What needs its threads is
+Claim, run and outcome are handled as in a worker process. What needs its threads is
 missing: nobody enforces time limits, asks a job to stop or renews it, and a task that
 wants a process of its own runs here.
 """
@@ -17,8 +17,8 @@ from flask_forge_jobs.model.jobs import ClaimedJob
 from flask_forge_jobs.model.outcomes import Dead, Failed, Outcome
 from flask_forge_jobs.model.queues import QueueSettings
 from flask_forge_jobs.runtime.execution import Execution
+from flask_forge_jobs.runtime.outcome_mapper import OutcomeMapper
 from flask_forge_jobs.runtime.plan import RuntimePlan
-from flask_forge_jobs.runtime.settling import Settler
 from flask_forge_jobs.tasks.context import EnqueueJob
 
 # Each takes some twenty frames of the stack, of which Python has a thousand.
@@ -95,7 +95,7 @@ class InlineWorker:
             enqueue=enqueue,
             dispose=self._raised.append,
         )
-        self._settler = Settler(self._settings_of, plan.jitter, plan.mask)
+        self._mapper = OutcomeMapper(self._settings_of, plan.jitter, plan.mask)
 
     def run_next(self, queue_names: Iterable[str]) -> Run | None:
         """Run the first job that is due in the first queue that has one."""
@@ -114,10 +114,10 @@ class InlineWorker:
         execution = self._started(job)
         outcome = self._runner.run(execution)
         execution.ended_at = self._clock.monotonic()
-        settlement = self._settler.settle(execution, outcome)
-        if settlement is not None:
-            refused = self._storage.jobs.finish(self._owner, [settlement])
-            self._storage.recorder.ended([settlement], refused)
+        update = self._mapper.update(execution, outcome)
+        if update is not None:
+            refused = self._storage.jobs.finish(self._owner, [update])
+            self._storage.recorder.ended([update], refused)
         # What the clean-up of the context raises comes after what the task raised.
         return Run(job, outcome, self._raised[0] if self._raised else None)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from flask_forge_jobs.clock import Clock
-from flask_forge_jobs.runtime.service import Service
+from flask_forge_jobs.runtime.service import Duty
 from flask_forge_jobs.storage.leases import Leases
 
 LEASE = "leader"
@@ -17,29 +17,22 @@ LEASE_S = 15.0
 RENEW_PERIOD_S = 5.0
 
 
-class Leader(Service):
+class Leader(Duty):
     """Takes the cluster's lease when it is free, and renews it.
 
     Args:
         leases: Where the lease is; it runs by the database's clock.
         host_id: This process.
         clock: Tells when the lease must be taken for lost.
-        on_gained: Called when this process begins to lead.
     """
 
-    def __init__(
-        self,
-        leases: Leases,
-        *,
-        host_id: str,
-        clock: Clock,
-        on_gained: Callable[[], object] = lambda: None,
-    ) -> None:
+    def __init__(self, leases: Leases, *, host_id: str, clock: Clock) -> None:
         super().__init__("leader", RENEW_PERIOD_S, clock=clock)
         self._leases = leases
         self._host_id = host_id
-        self._on_gained = on_gained
         self._leads_until: float | None = None
+        self.on_gained: Callable[[], object] = lambda: None
+        """Called when this process begins to lead."""
 
     @property
     def is_leader(self) -> bool:
@@ -54,7 +47,7 @@ class Leader(Service):
         has_lease = self._leases.take(LEASE, self._host_id, LEASE_S)
         self._leads_until = asked_at + LEASE_S if has_lease else None
         if has_lease and not led_before:
-            self._on_gained()
+            self.on_gained()
 
     def finish(self) -> None:
         """Give the lease back, so that another process leads at once."""

@@ -10,13 +10,12 @@ them do the work once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
-from types import MappingProxyType
-from typing import Generic, TypeVar
+from collections.abc import Callable, Mapping
 
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.instants import SECOND_US
-from flask_forge_jobs.runtime.service import Service
+from flask_forge_jobs.runtime.membership import HeartbeatAges, K
+from flask_forge_jobs.runtime.service import Duty
 from flask_forge_jobs.storage.jobs.queue import JobQueue
 from flask_forge_jobs.storage.processes import ProcessRegistry
 
@@ -28,44 +27,9 @@ SWEEPS_PER_LEASE = 4
 # whose heartbeats move meanwhile.
 OLD_LEASES = 3
 OLD_COUNTS_FOR = 2 / 3
-K = TypeVar("K", bound=Hashable)
 
 
-class Silence(Generic[K]):
-    """For how long each of some counters has not moved."""
-
-    def __init__(self) -> None:
-        self._seen: dict[K, tuple[object, float]] = {}
-
-    def observe(
-        self,
-        counters: Iterable[tuple[K, object]],
-        elapsed_s: float,
-        ages_s: Mapping[K, float] = MappingProxyType({}),
-    ) -> None:
-        """Take in the present counters.
-
-        Args:
-            counters: Key and counter of everything that is there now.
-            elapsed_s: Seconds since the last look that count.
-            ages_s: For how long what is seen for the first time has been silent; 0 by
-                default.
-        """
-        now: dict[K, tuple[object, float]] = {}
-        for key, counter in counters:
-            if key not in self._seen:
-                now[key] = (counter, ages_s.get(key, 0.0))
-                continue
-            before, silent_s = self._seen[key]
-            now[key] = (counter, silent_s + elapsed_s if before == counter else 0.0)
-        self._seen = now
-
-    def longer_than(self, limit_s: float) -> list[K]:
-        """Return the keys whose counter has not moved for ``limit_s`` seconds."""
-        return [key for key, (_, silent_s) in self._seen.items() if silent_s >= limit_s]
-
-
-class Reaper(Service):
+class Reaper(Duty):
     """Watches the heartbeats of all processes.
 
     Args:
@@ -90,8 +54,8 @@ class Reaper(Service):
         self._processes = processes
         self._lease_s = lease_s
         self._written_until = written_until
-        self._job_silence: Silence[tuple[str, int]] = Silence()
-        self._pod_silence: Silence[str] = Silence()
+        self._job_ages: HeartbeatAges[tuple[str, int]] = HeartbeatAges()
+        self._pod_ages: HeartbeatAges[str] = HeartbeatAges()
         self._counted_until: float | None = None
 
     def tick(self) -> None:
@@ -105,22 +69,22 @@ class Reaper(Service):
         # A process that was itself stopped or kept out has not been watching.
         if elapsed_s > 2 * self._lease_s / SWEEPS_PER_LEASE:
             elapsed_s = 0.0
-        self._job_silence.observe(
+        self._job_ages.observe(
             ((key, job.heartbeat_at_us) for key, job in running.items()),
             elapsed_s,
             self._old({k: job.silent_us / SECOND_US for k, job in running.items()}),
         )
-        self._pod_silence.observe(
+        self._pod_ages.observe(
             ((pod.host_id, pod.heartbeat_at) for pod, _ in pods),
             elapsed_s,
             self._old({pod.host_id: age_s for pod, age_s in pods}),
         )
-        stale = [running[key] for key in self._job_silence.longer_than(self._lease_s)]
+        stale = [running[key] for key in self._job_ages.older_than(self._lease_s)]
         if stale:
             revived = self._jobs.revive(stale)
             if revived:  # else another reaper was first
                 logger.warning("gave back %s jobs of silent worker processes", revived)
-        silent = self._pod_silence.longer_than(self._lease_s)
+        silent = self._pod_ages.older_than(self._lease_s)
         if silent:
             self._processes.reap(silent)
             logger.warning("removed silent worker processes: %s", ", ".join(silent))

@@ -1,9 +1,10 @@
-"""Service: a loop that survives its errors, can be woken, and can be stopped."""
+"""Service: a thread that does its duties, each at its own period."""
 
 from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from abc import ABC, abstractmethod
 
 from flask_forge_jobs.clock import Clock, SystemClock
@@ -15,15 +16,15 @@ from flask_forge_jobs.runtime.backoff import LONGEST_S, Backoff
 logger = get_logger(__name__)
 
 
-class Service(ABC):
-    """A named thread that calls :meth:`tick` at a period.
+class Duty(ABC):
+    """Something that is done again and again, whatever becomes of it.
 
-    No loop dies of an exception. A storage that fails is told once, and once more
-    when it works again; the ticks go on at their period. Any other error is logged with
-    its traceback, and the next tick comes later each time until one succeeds.
+    A storage that fails is told once, and once more when it works again; the ticks go
+    on at their period. Any other error is logged with its traceback, and the next tick
+    comes later each time until one succeeds.
 
     Args:
-        name: Ends up in the thread's name and in health and metrics.
+        name: Ends up in health and metrics.
         period_s: Seconds between two ticks.
         begins_late: Whether the first tick comes after a period, not at once.
         longest_backoff_s: Most seconds between two ticks after errors, 30 by default;
@@ -42,16 +43,14 @@ class Service(ABC):
     ) -> None:
         self.name = name
         self.period_s = period_s
+        self.is_stopping = False
+        """Whether its service was asked to end."""
         self._begins_late = begins_late
-        self._backoff = Backoff(period_s, longest_backoff_s)
         self._clock = clock or SystemClock()
-        self._succeeded_at = self._clock.monotonic()
+        self._backoff = Backoff(period_s, longest_backoff_s)
         self._is_failing = False
-        self._wake = threading.Event()
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(
-            target=self._run, name=f"forge-jobs-{name}", daemon=True
-        )
+        self._succeeded_at = self._clock.monotonic()
+        self._due_at = 0.0
 
     @abstractmethod
     def tick(self) -> None:
@@ -64,53 +63,31 @@ class Service(ABC):
     def finish(self) -> None:  # noqa: B027  # most have nothing to clean up
         """Clean up after the last tick; nothing by default."""
 
-    def start(self) -> None:
-        """Start the thread."""
-        self._succeeded_at = self._clock.monotonic()
-        self._thread.start()
-
-    @property
-    def is_alive(self) -> bool:
-        """Whether the thread runs."""
-        return self._thread.is_alive()
-
-    @property
-    def is_stopping(self) -> bool:
-        """Whether the service was asked to end."""
-        return self._stopping.is_set()
-
     @property
     def age(self) -> ServiceAge:
         """How long ago a tick last succeeded, or the service was started."""
         age_s = max(self._clock.monotonic() - self._succeeded_at, 0.0)
         return ServiceAge(self.name, age_s, self.period_s)
 
+    def begin(self) -> None:
+        """Let the first tick come at once, or after a period."""
+        self._succeeded_at = self._clock.monotonic()
+        self._due_at = time.monotonic() + (self.period_s if self._begins_late else 0.0)
+
     def wake(self) -> None:
-        """Let the next tick come now."""
-        self._wake.set()
+        """Let the next tick come now; for the other duties of its service."""
+        self._due_at = 0.0
 
-    def stop(self) -> None:
-        """Ask the thread to end after the tick it is in."""
-        self._stopping.set()
-        self._wake.set()
+    @property
+    def wait_s(self) -> float:
+        """Seconds until the next tick; 0 when it is due."""
+        return max(self._due_at - time.monotonic(), 0.0)
 
-    def join(self, timeout_s: float) -> bool:
-        """Wait for the thread; return whether it has ended."""
-        if self._thread.ident is not None:
-            self._thread.join(timeout_s)
-        return not self.is_alive
-
-    def _run(self) -> None:
-        if self._begins_late:
-            self._wait(self.period_s)
-        while not self._stopping.is_set():
-            self._wait(self._tick_and_pause_s())
-        with contextlib.suppress(StorageError):
-            self.finish()
-
-    def _wait(self, seconds: float) -> None:
-        self._wake.wait(seconds)
-        self._wake.clear()
+    def attempt(self) -> float:
+        """Tick, whatever comes of it; return the seconds until the next tick."""
+        pause_s = self._tick_and_pause_s()
+        self._due_at = time.monotonic() + pause_s
+        return pause_s
 
     def _tick_and_pause_s(self) -> float:
         try:
@@ -131,3 +108,52 @@ class Service(ABC):
         self._backoff.reset()
         self._succeeded_at = self._clock.monotonic()
         return pause_s
+
+
+class Service:
+    """A named thread that does one duty after the other, each when it is due.
+
+    Args:
+        duties: What it does; those that come first are done first. The first one names
+            the thread.
+    """
+
+    def __init__(self, *duties: Duty) -> None:
+        self.name = duties[0].name
+        self._duties = duties
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(
+            target=self._run, name=f"forge-jobs-{self.name}", daemon=True
+        )
+
+    def start(self) -> None:
+        """Start the thread."""
+        for duty in self._duties:
+            duty.begin()
+        self._thread.start()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
+    def stop(self) -> None:
+        """Ask the thread to end after the tick it is in."""
+        for duty in self._duties:
+            duty.is_stopping = True
+        self._stopping.set()
+
+    def join(self, timeout_s: float) -> bool:
+        """Wait for the thread; return whether it has ended."""
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
+        return not self.is_alive
+
+    def _run(self) -> None:
+        while not self._stopping.wait(min(duty.wait_s for duty in self._duties)):
+            for duty in self._duties:
+                if not (duty.wait_s or duty.is_stopping):
+                    duty.attempt()
+        for duty in self._duties:
+            with contextlib.suppress(StorageError):
+                duty.finish()

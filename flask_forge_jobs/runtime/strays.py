@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
 
-from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.jobs import RunId
-from flask_forge_jobs.runtime.dispatcher import Dispatcher
 from flask_forge_jobs.runtime.execution import Execution
+from flask_forge_jobs.runtime.outcome_writer import OutcomeWriter
+from flask_forge_jobs.runtime.state import WorkerState
 from flask_forge_jobs.storage.jobs.queue import JobQueue
 
 logger = get_logger(__name__)
@@ -26,64 +26,65 @@ class Strays:
 
     Args:
         jobs: The hot path of the storage.
-        dispatcher: Knows the claims under way and the jobs that are here.
-        clock: Stamps what is given back.
+        state: Knows the claims under way and the jobs that are here.
     """
 
-    def __init__(self, jobs: JobQueue, dispatcher: Dispatcher, clock: Clock) -> None:
+    def __init__(self, jobs: JobQueue, state: WorkerState) -> None:
         self._jobs = jobs
-        self._dispatcher = dispatcher
-        self._clock = clock
+        self._state = state
         # The number of the newest claim when a beat first found the run.
         self._found: dict[RunId, int] = {}
 
     def note(self, owned: AbstractSet[RunId]) -> None:
-        """Take in what the database says is ours.
+        """Note what the database says is ours.
 
         Args:
             owned: As a beat has found it just now.
         """
-        newest = self._dispatcher.claims.newest  # at least, for those that are owned
-        known = self._dispatcher.runs()
+        with self._state.lock:
+            newest = self._state.claims.newest  # at least, for those that are owned
+        known = self._state.runs()
         self._found = {
             run: self._found.get(run, newest) for run in owned if run not in known
         }
 
     def give_back(self) -> None:
         """Give back those that no claim under way can bring any more."""
-        due = {
-            run
-            for run, newest in self._found.items()
-            if self._dispatcher.claims.have_ended(newest)
-        }
+        with self._state.lock:
+            due = {
+                run
+                for run, newest in self._found.items()
+                if self._state.claims.have_ended(newest)
+            }
         if not due:
             return
         for run in due:
             del self._found[run]
         # In this order: what was known and has ended since is not held any more.
-        known = self._dispatcher.runs()
-        now = self._clock.monotonic()
+        known = self._state.runs()
+        now = self._state.clock.monotonic()
         strays = [
             Execution(job, now)
-            for job in self._jobs.held(self._dispatcher.owner)
+            for job in self._jobs.held(self._state.host_id)
             if job.run_id in due and job.run_id not in known
         ]
         for stray in strays:
             logger.warning(_TOLD, stray.job.id)
-        self._dispatcher.give_back(strays)
+        self._state.give_back(strays)
 
 
-def release_strays(jobs: JobQueue, dispatcher: Dispatcher) -> None:
+def release_strays(jobs: JobQueue, state: WorkerState, writer: OutcomeWriter) -> None:
     """Give back whatever is still said to be ours once the dispatcher has ended.
 
     Args:
         jobs: The hot path of the storage.
-        dispatcher: Has nothing more to write.
+        state: Names the owner.
+        writer: Has nothing more to write.
 
     Raises:
         StorageError: The database could not be asked.
     """
-    strays = jobs.held(dispatcher.owner)
+    strays = jobs.held(state.host_id)
     for job in strays:
         logger.warning(_TOLD, job.id)
-    dispatcher.release(strays)
+    writer.release(strays)

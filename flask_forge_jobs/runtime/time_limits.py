@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 
 from flask_forge_jobs.logs import get_logger
+from flask_forge_jobs.model.jobs import ClaimedJob
 from flask_forge_jobs.model.one_line import one_line
+from flask_forge_jobs.model.outcomes import Failed
 from flask_forge_jobs.runtime.execution import Execution
 from flask_forge_jobs.runtime.slots import SlotPool
+from flask_forge_jobs.runtime.state import WorkerState
 from flask_forge_jobs.tasks.cancellation import CancelReason
 
 logger = get_logger(__name__)
@@ -17,36 +20,50 @@ class TimeLimits:
     """Cancels runs past their time limit; takes the slot if they will not stop.
 
     Args:
-        pool: The slots.
-        cancel_grace_s: Seconds between the two.
+        state: Has the runs.
+        pool: Has the slots.
+        stop_limit_s: Returns how long the task of a job takes at most to end a process
+            of its own, else 0.
+        cancel_grace_s: Seconds between the request to stop and the loss of the slot.
     """
 
-    def __init__(self, pool: SlotPool, cancel_grace_s: float) -> None:
+    def __init__(
+        self,
+        state: WorkerState,
+        pool: SlotPool,
+        *,
+        stop_limit_s: Callable[[ClaimedJob], float],
+        cancel_grace_s: float,
+    ) -> None:
+        self._state = state
         self._pool = pool
+        self._stop_limit_s = stop_limit_s
         self._cancel_grace_s = cancel_grace_s
 
-    def next_looks(self) -> Iterator[float]:
-        """Yield the monotonic instants at which there is something to do."""
-        for execution in self._pool.running():
+    def next_look(self) -> float | None:
+        """Return the monotonic instant at which there is something to do, if any."""
+        found: float | None = None
+        for execution in self._state.running():
             moment = execution.abandons_at or execution.stops_at
-            if moment is not None:
-                yield moment
+            if moment is not None and (found is None or moment < found):
+                found = moment
+        return found
 
-    def enforce(self, now: float) -> list[Execution]:
-        """Do what is due; return the runs that have lost their slot."""
-        return [each for each in self._pool.running() if self._has_to_go(each, now)]
+    def enforce(self, now: float) -> None:
+        """Do what is due."""
+        for execution in self._state.running():
+            if execution.stops_at is not None and now >= execution.stops_at:
+                self._enforce(execution, now)
 
-    def _has_to_go(self, execution: Execution, now: float) -> bool:
-        if execution.stops_at is None or now < execution.stops_at:
-            return False
+    def _enforce(self, execution: Execution, now: float) -> None:
+        job = execution.job
         if execution.abandons_at is None:
-            # Who has a process to end does so first, and then tells how it went.
-            own_s = self._pool.stop_limit_s(execution)
-            execution.abandons_at = now + max(self._cancel_grace_s, own_s)
+            # A task that has a process to end does so first, and then tells how it was.
+            grace_s = max(self._cancel_grace_s, self._stop_limit_s(job))
+            execution.abandons_at = now + grace_s
             execution.token.cancel(CancelReason.TIMEOUT)
-        elif now >= execution.abandons_at and self._pool.abandon(execution):
-            job = execution.job
+            return
+        is_late = now >= execution.abandons_at
+        if is_late and self._pool.abandon(execution, Failed("timed out")):
             kind = one_line(job.kind)
             logger.error("job %s (%s) ignores its time limit", job.id, kind)
-            return True
-        return False

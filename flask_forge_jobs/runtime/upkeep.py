@@ -1,15 +1,19 @@
-"""Upkeep: merges the appended changes of the maintained counts."""
+"""The upkeep of counts and figures; any number of processes may do it."""
 
 from __future__ import annotations
 
-from flask_forge_jobs.runtime.service import Service
+from flask_forge_jobs.clock import Clock
+from flask_forge_jobs.runtime.service import Duty
 from flask_forge_jobs.storage.jobs.admin import JobAdmin
+from flask_forge_jobs.storage.metrics import MetricStore
+from flask_forge_jobs.storage.samples import SampleStore
 
 PERIOD_S = 2.0
+METRICS_PERIOD_S = 300.0
 
 
-class Upkeep(Service):
-    """Keeps the table of counts short; any number of processes may run it.
+class Upkeep(Duty):
+    """Merges the appended changes of the maintained counts.
 
     Args:
         job_admin: The store that owns the verb.
@@ -22,3 +26,44 @@ class Upkeep(Service):
     def tick(self) -> None:
         """Fold once."""
         self._job_admin.fold_counts()
+
+
+class MetricsUpkeep(Duty):
+    """Merges the figures of all processes and drops old ones.
+
+    Args:
+        metrics: Is merged and pruned.
+        samples: Is pruned.
+        clock: Tells what is old.
+    """
+
+    def __init__(
+        self, metrics: MetricStore, samples: SampleStore, clock: Clock
+    ) -> None:
+        super().__init__("metrics-upkeep", METRICS_PERIOD_S, clock=clock)
+        self._metrics = metrics
+        self._samples = samples
+
+    def tick(self) -> None:
+        """Fold and prune once."""
+        fold_metrics(self._metrics, self._samples, self._clock)
+
+
+def fold_metrics(
+    metrics: MetricStore, samples: SampleStore, clock: Clock
+) -> tuple[int, int]:
+    """Merge the figures of all processes and drop old ones.
+
+    Args:
+        metrics: Is merged and pruned.
+        samples: Is pruned.
+        clock: Tells what is old.
+
+    Returns:
+        How many rows were merged, and how many were dropped.
+    """
+    # Figures that are folded too early are written again and count twice, so one
+    # clock that is ahead must not decide.
+    now_us = min(clock.now_us(), metrics.now_us())
+    merged = metrics.fold(now_us)
+    return merged, metrics.prune(now_us) + samples.prune(now_us)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
+from types import TracebackType
 
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.errors import StorageError
 
 
 class Watch:
-    """Watches a thread that does the same thing over and over.
+    """Watches a thread that does the same thing over and over, each time within it.
 
     A storage that fails does not count: it may come back, and a fresh process would be
     no better off.
@@ -27,23 +26,25 @@ class Watch:
         self._succeeded_at = clock.monotonic()
         self._is_broken = False
 
-    @contextlib.contextmanager
-    def turn(self) -> Iterator[None]:
-        """Do one turn in this context; who has nothing to do there need not succeed."""
+    def __enter__(self) -> None:
+        """Begin a turn; one that has nothing to do need not succeed."""
         self._began_at = self._clock.monotonic()
-        try:
-            yield
-        except StorageError:
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """End a turn."""
+        self._began_at = None
+        if isinstance(error, StorageError):
             self.note_success()
-            raise
-        except BaseException:
+        elif error is not None:
             self._is_broken = True
-            raise
-        finally:
-            self._began_at = None
 
     def note_success(self) -> None:
-        """Take in that the thread has done what it is for."""
+        """Note that the thread has done what it is for."""
         self._succeeded_at = self._clock.monotonic()
         self._is_broken = False
 

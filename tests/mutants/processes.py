@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.mutants.mutant import Mutant
 
 _HANDLE = "runtime/handle.py"
+_STATE = "runtime/state.py"
 _SIGNALS = "runtime/signals.py"
 _RUNTIME = "runtime/test_runtime.py"
 
@@ -13,15 +14,15 @@ MUTANTS = (
     Mutant(
         "a worker claims on while it stops",
         _HANDLE,
-        "        self._dispatcher.stop_claiming()\n",
+        "        self._state.stop_claiming()\n",
         "",
         (f"{_RUNTIME}::test_no_worker_claims_after_the_stop",),
     ),
     Mutant(
         "a claim that nobody heard of stays at the stop",
         _HANDLE,
-        "                release_strays(self.storage.jobs, self._dispatcher)\n",
-        "                pass\n",
+        "release_strays(self.storage.jobs, self._state, self._writer)\n",
+        "pass\n",
         (
             (
                 "runtime/test_lost_answers.py"
@@ -38,15 +39,15 @@ MUTANTS = (
     ),
     Mutant(
         "a worker claims without its parent",
-        _HANDLE,
-        "if parent is not None and os.getppid() != parent:",
-        "if parent is not None and os.getppid() == 0:",
+        _STATE,
+        "os.getppid() != self._parent_pid:",
+        "os.getppid() == 0:",
         (f"{_RUNTIME}::test_nothing_is_claimed_without_the_parent",),
     ),
     Mutant(
         "a worker claims although its heartbeat is stuck",
-        _HANDLE,
-        "return self._heartbeat.is_fresh and not self.is_outdated",
+        _STATE,
+        "return self.is_fresh and not self.is_outdated",
         "return not self.is_outdated",
         (f"{_RUNTIME}::test_a_stuck_heartbeat_ends_the_claims",),
     ),

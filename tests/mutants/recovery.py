@@ -6,6 +6,7 @@ from tests.mutants.mutant import Mutant
 
 _HEARTBEAT = "runtime/heartbeat.py"
 _REAPER = "runtime/reaper.py"
+_STATE = "runtime/state.py"
 _LEADER = "runtime/leader.py"
 _COMMON = "storage/sql/common/job_queue.sql"
 _LEASES = "storage/sql/common/leases.sql"
@@ -18,8 +19,8 @@ MUTANTS = (
     Mutant(
         "jobs are renewed once a lease",
         _HEARTBEAT,
-        "self._beat = _Turn(lease_s / BEATS_PER_LEASE)",
-        "self._beat = _Turn(lease_s)",
+        "beat_s = state.lease_s / BEATS_PER_LEASE",
+        "beat_s = state.lease_s",
         (
             (
                 "runtime/test_heartbeat.py"
@@ -30,22 +31,22 @@ MUTANTS = (
     Mutant(
         "a beat is counted at its end",
         _HEARTBEAT,
-        "            self.last_beat_at = now\n",
-        "            self.last_beat_at = self._clock.monotonic()\n",
+        "            self._state.last_beat_at = now\n",
+        "            self._state.last_beat_at = self._clock.monotonic()\n",
         ("runtime/test_heartbeat.py::test_a_beat_counts_from_its_begin",),
     ),
     Mutant(
         "a process counts as shown from the end of its beat on",
         _HEARTBEAT,
-        "        self.shown_at = now\n",
-        "        self.shown_at = self._clock.monotonic()\n",
+        "        state.shown_at = now\n",
+        "        state.shown_at = self._clock.monotonic()\n",
         ("runtime/test_heartbeat.py::test_a_beat_counts_from_its_begin",),
     ),
     Mutant(
         "a process is believed for two leases",
-        _HEARTBEAT,
-        "self._clock.monotonic() - self.last_beat_at < self._lease_s",
-        "self._clock.monotonic() - self.last_beat_at < 2 * self._lease_s",
+        _STATE,
+        "self.clock.monotonic() - self.last_beat_at < self.lease_s",
+        "self.clock.monotonic() - self.last_beat_at < 2 * self.lease_s",
         (f"{_BEATS}::test_freshness_ends_a_lease_after_the_last_beat",),
     ),
     Mutant(
@@ -58,8 +59,8 @@ MUTANTS = (
     Mutant(
         "a tick that hangs is noticed when the lease is over",
         _HEARTBEAT,
-        "longest_s = self._lease_s - 1.5 * self._beat.period_s",
-        "longest_s = self._lease_s",
+        "longest_s = self._state.lease_s - 1.5 * self._beat.length_s",
+        "longest_s = self._state.lease_s",
         (f"{_BEATS}::test_a_tick_that_hangs_is_stuck_before_the_lease_ends",),
     ),
     Mutant(
@@ -104,8 +105,8 @@ MUTANTS = (
     Mutant(
         "jobs are reaped at half a lease",
         _REAPER,
-        "self._job_silence.longer_than(self._lease_s)",
-        "self._job_silence.longer_than(self._lease_s / 2)",
+        "self._job_ages.older_than(self._lease_s)",
+        "self._job_ages.older_than(self._lease_s / 2)",
         (
             (
                 "runtime/test_reaper.py"
@@ -116,8 +117,8 @@ MUTANTS = (
     Mutant(
         "pods are reaped at half a lease",
         _REAPER,
-        "self._pod_silence.longer_than(self._lease_s)",
-        "self._pod_silence.longer_than(self._lease_s / 2)",
+        "self._pod_ages.older_than(self._lease_s)",
+        "self._pod_ages.older_than(self._lease_s / 2)",
         ("runtime/test_reaper.py::test_a_process_has_a_lease_to_beat_again",),
     ),
     Mutant(
@@ -157,10 +158,10 @@ MUTANTS = (
     ),
     Mutant(
         "the last interval counts although the counter has moved",
-        _REAPER,
-        "silent_s + elapsed_s if before == counter else 0.0",
-        "silent_s + elapsed_s if before == counter else elapsed_s",
-        (f"{_REAPS}::test_silence_counts_from_the_last_change",),
+        "runtime/membership.py",
+        "age_s + elapsed_s if before == heartbeat else 0.0",
+        "age_s + elapsed_s if before == heartbeat else elapsed_s",
+        ("runtime/test_membership.py::test_ages_count_from_the_last_change",),
     ),
     Mutant(
         "a job that has beaten since the look is revived",
@@ -226,10 +227,10 @@ MUTANTS = (
     ),
     Mutant(
         "an observer that was stopped takes everybody for gone",
-        "runtime/presence.py",
+        "runtime/membership.py",
         "if elapsed_s > SILENT_S:",
         "if elapsed_s < 0:",
-        ("runtime/test_presence.py::test_an_observer_that_was_stopped_begins_anew",),
+        ("runtime/test_membership.py::test_an_observer_that_was_stopped_begins_anew",),
     ),
     # -- leases ------------------------------------------------------------------------
     Mutant(
@@ -308,8 +309,8 @@ MUTANTS = (
     Mutant(
         "a job of a claim under way is given back",
         "runtime/strays.py",
-        "            if self._dispatcher.claims.have_ended(newest)\n",
-        "            if newest >= 0\n",
+        "                if self._state.claims.have_ended(newest)\n",
+        "                if newest >= 0\n",
         ("runtime/test_strays.py::test_a_job_of_a_claim_under_way_may_still_arrive",),
     ),
     Mutant(
@@ -328,12 +329,12 @@ MUTANTS = (
     ),
     Mutant(
         "a claim counts as over while it is under way",
-        "runtime/claims.py",
-        "newest < self._count or",
-        "newest <= self._count or",
+        _STATE,
+        "newest < self.newest or",
+        "newest <= self.newest or",
         (
             (
-                "runtime/test_claims.py"
+                "runtime/test_state.py"
                 "::test_a_claim_is_under_way_from_its_begin_to_its_end"
             ),
         ),

@@ -71,8 +71,8 @@ MUTANTS = (
     Mutant(
         "a sweep goes on when its process no longer leads",
         "runtime/retention.py",
-        "is_over=lambda: self.is_stopping or not self._leader.is_leader,",
-        "is_over=lambda: self.is_stopping,",
+        "if self.is_stopping or not self._leader.is_leader:",
+        "if self.is_stopping:",
         ("runtime/test_retention.py::test_a_sweep_ends_with_the_leadership",),
     ),
     Mutant(

@@ -6,48 +6,49 @@ from tests.mutants.mutant import Mutant
 
 _DISPATCHER = "runtime/dispatcher.py"
 _SLOTS = "runtime/slots.py"
-_LANE = "runtime/lane.py"
-_SETTLING = "runtime/settling.py"
+_QUEUE = "runtime/local_queue.py"
+_MAPPER = "runtime/outcome_mapper.py"
+_WRITER = "runtime/outcome_writer.py"
 _OUTCOMES = "model/outcomes.py"
 _DISPATCH = "runtime/test_dispatcher.py"
-_SETTLE = "runtime/test_settling.py"
+_MAPS = "runtime/test_outcome_mapper.py"
+_WRITES = "runtime/test_outcome_writer.py"
 
 MUTANTS = (
     # -- the dispatcher ----------------------------------------------------------------
     Mutant(
         "a claim that outlasts the lease starts",
         _DISPATCHER,
-        "if self._is_claiming and (not jobs or self._may_claim()):",
-        "if self._is_claiming:",
+        "        if self._state.may_claim():\n            self._pool.feed",
+        "        if jobs:\n            self._pool.feed",
         (f"{_DISPATCH}::test_a_claim_that_outlasts_the_lease_goes_back_unstarted",),
     ),
     Mutant(
         "a claim under way at the stop starts",
-        _DISPATCHER,
-        "if self._is_claiming and (not jobs or self._may_claim()):",
-        "if not jobs or self._may_claim():",
+        _SLOTS,
+        "if not self._state.is_claiming:",
+        "if self._closing:",
         (f"{_DISPATCH}::test_a_claim_under_way_at_the_stop_goes_back_unstarted",),
     ),
     Mutant(
         "a claim that failed is forgotten",
         _DISPATCHER,
-        "                outlook.hopeful.update(demand)\n"
-        "            if not isinstance(",
-        "            if not isinstance(",
+        "                schedule.maybe_ready.update(demand)\n",
+        "",
         (f"{_DISPATCH}::test_a_claim_that_failed_is_made_again",),
     ),
     Mutant(
         "outcomes are blamed while the database is away",
-        "runtime/sifting.py",
+        _WRITER,
         "            except NO_FAULT_OF_OUTCOMES:\n                raise\n",
         "",
-        ("runtime/test_sifting.py",),
+        (f"{_WRITES}::test_nothing_is_blamed_on_a_storage_that_is_away",),
     ),
     Mutant(
         "an outcome whose write failed is refused when it is stored",
         _DISPATCHER,
-        "                self._outbox.note_failure(writing)\n",
-        "",
+        "                update.was_tried = True\n",
+        "                pass\n",
         (
             (
                 f"{_DISPATCH}"
@@ -57,15 +58,10 @@ MUTANTS = (
     ),
     Mutant(
         "outcomes that come during a write are forgotten",
-        "runtime/outbox.py",
-        "del self._unwritten[: len(batch)]  #",
-        "self._unwritten.clear()  #",
-        (
-            (
-                "runtime/test_outbox.py"
-                "::test_what_comes_during_a_write_waits_for_the_next"
-            ),
-        ),
+        _WRITER,
+        "del self._state.updates[: len(batch)]  #",
+        "self._state.updates.clear()  #",
+        (f"{_WRITES}::test_what_comes_during_a_write_waits_for_the_next",),
     ),
     Mutant(
         "the pause does not grow while the database is away",
@@ -87,7 +83,7 @@ MUTANTS = (
     Mutant(
         "a run that has just ended is abandoned all the same",
         _SLOTS,
-        "if lane.running.get(execution.slot) is not execution:",
+        "if queue.running.get(execution.slot) is not execution:",
         "if execution.is_abandoned:",
         (
             (
@@ -122,77 +118,77 @@ MUTANTS = (
     ),
     Mutant(
         "a job that waits for a slot leaves room for another",
-        _LANE,
+        _QUEUE,
         "max(self.limit - len(self.running) - len(self.buffer), 0)",
         "max(self.limit - len(self.running), 0)",
-        ("runtime/test_lane.py",),
+        ("runtime/test_local_queue.py",),
     ),
     Mutant(
         "the successor of an abandoned run has its id",
-        _LANE,
+        _QUEUE,
         "        self._incarnations[execution.slot] += 1\n",
         "",
         (
             (
-                "runtime/test_lane.py"
+                "runtime/test_local_queue.py"
                 "::test_the_successor_of_an_abandoned_run_has_another_incarnation"
             ),
         ),
     ),
     Mutant(
         "a job that may run once waits for a slot",
-        _LANE,
+        _QUEUE,
         "return job.max_attempts > 1 and not tells_of_a_crash(job.error_history)",
         "return not tells_of_a_crash(job.error_history)",
-        ("runtime/test_lane.py::test_who_may_wait",),
+        ("runtime/test_local_queue.py::test_who_may_wait",),
     ),
     Mutant(
         "slow jobs are claimed ahead",
-        "runtime/look_ahead.py",
+        "runtime/prefetch.py",
         "if self._mean_s is None or self._mean_s >= HORIZON_S:",
         "if self._mean_s is None:",
-        ("runtime/test_look_ahead.py::test_look_ahead_takes_nothing_for_slow_tasks",),
+        ("runtime/test_prefetch.py::test_prefetch_takes_nothing_for_slow_tasks",),
     ),
     Mutant(
         "a task with a process to end loses its slot first",
         "runtime/time_limits.py",
-        "now + max(self._cancel_grace_s, own_s)",
-        "now + self._cancel_grace_s",
+        "max(self._cancel_grace_s, self._stop_limit_s(job))",
+        "self._cancel_grace_s",
         (
             (
                 "runtime/test_time_limits.py"
-                "::test_who_ends_a_process_of_its_own_has_the_time_for_it"
+                "::test_a_task_that_ends_a_process_of_its_own_has_the_time_for_it"
             ),
         ),
     ),
     # -- how runs end ------------------------------------------------------------------
     Mutant(
         "the outcome of a lost run is written",
-        _SETTLING,
+        _MAPPER,
         "        if reason is CancelReason.LOST:\n",
         "        if reason is CancelReason.LOST and not outcome:\n",
-        (f"{_SETTLE}::test_settle_writes_nothing_for_a_lost_job",),
+        (f"{_MAPS}::test_it_writes_nothing_for_a_lost_job",),
     ),
     Mutant(
         "work that was done at the stop is done again",
-        _SETTLING,
+        _MAPPER,
         "        if not isinstance(outcome, Done):\n",
         "        if reason is not None:\n",
-        (f"{_SETTLE}::test_settle_lets_finished_work_stand",),
+        (f"{_MAPS}::test_it_lets_finished_work_stand",),
     ),
     Mutant(
         "what a shutdown stopped counts as failed",
-        _SETTLING,
+        _MAPPER,
         "                outcome = Released()\n",
         '                outcome = Failed("stopped")\n',
-        (f"{_SETTLE}::test_settle_makes_a_release_of_what_a_shutdown_stopped",),
+        (f"{_MAPS}::test_it_makes_a_release_of_what_a_shutdown_stopped",),
     ),
     Mutant(
         "an outcome that cannot be stored is tried for ever",
-        _SETTLING,
-        "        if settlement.error == UNSTORABLE_MESSAGE:\n            return []\n",
+        _MAPPER,
+        "        if update.error == UNSTORABLE_MESSAGE:\n            return []\n",
         "",
-        (f"{_SETTLE}::test_an_unstorable_outcome_is_replaced_once",),
+        (f"{_MAPS}::test_an_unstorable_outcome_is_replaced_once",),
     ),
     Mutant(
         "the time limit of a task comes before that of its job",

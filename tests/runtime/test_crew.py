@@ -1,3 +1,5 @@
+"""The threads of a slot pool."""
+
 from __future__ import annotations
 
 import threading
@@ -5,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from flask_forge_jobs.runtime.crew import Crew
-from tests.support.runtimes import LIMIT_S
+from flask_forge_jobs.runtime.slots import Crew
+from tests.support.runtimes import LIMIT_S, worker_state
 
 
 class Work:
@@ -14,7 +16,8 @@ class Work:
 
     def __init__(self) -> None:
         self.over = threading.Event()
-        self.crew = Crew(3, self.run)
+        self.state = worker_state(threads=3)
+        self.crew = Crew(self.state, self.run)
 
     def run(self) -> None:
         self.over.wait(LIMIT_S)
@@ -80,5 +83,5 @@ def test_threads_that_cannot_start_are_done_without(
     monkeypatch.setattr(threading.Thread, "start", refuse)
     work.crew.staff(9)
 
-    assert work.crew.most == 1
+    assert work.state.most_runs == 1
     assert "no more threads; going on with 1" in caplog.text

@@ -31,8 +31,10 @@ from flask_forge_jobs.runtime.dispatcher import (
     Dispatcher,
 )
 from flask_forge_jobs.runtime.execution import Execution, Runner
-from flask_forge_jobs.runtime.settling import UNSTORABLE_MESSAGE, Settler
+from flask_forge_jobs.runtime.outcome_mapper import UNSTORABLE_MESSAGE, OutcomeMapper
+from flask_forge_jobs.runtime.outcome_writer import OutcomeWriter
 from flask_forge_jobs.runtime.slots import SlotPool
+from flask_forge_jobs.runtime.time_limits import TimeLimits
 from flask_forge_jobs.storage.jobs.queue import JobQueue
 from flask_forge_jobs.storage.recorder import Recorder
 from flask_forge_jobs.tasks.cancellation import CancelReason
@@ -46,10 +48,12 @@ from tests.support.runtimes import (
     claimed,
     registry_of,
     wait_until,
+    worker_state,
 )
 
 OWNER = "host-1"
 CANCEL_GRACE_S = 10.0
+LEASE_S = 60.0
 
 
 class ScriptedJobs:
@@ -112,13 +116,23 @@ class ScriptedJobs:
 class Rig:
     """A dispatcher that goes round only when the test says so."""
 
+    # For how long others have not seen this process.
+    silent_s = 0.0
+
     def __init__(self, *tasks: HeldTask | QuickTask, **options: object) -> None:
         self.clock = MovingClock()
         self.recorder = Recorder(self.clock)
         self.jobs = ScriptedJobs()
-        self.is_pushing = True
-        self.may_claim = True
         queues = cast("Sequence[str]", options.get("queues", ("default",)))
+        self.state = worker_state(
+            *queues,
+            clock=self.clock,
+            host_id=OWNER,
+            threads=cast("int", options.get("threads", 2)),
+            lease_s=LEASE_S,
+        )
+        self.is_pushing = True
+        self.state.is_pushing = lambda: self.is_pushing
         runner = Runner(
             registry_of(*tasks),
             scope=contextlib.nullcontext,
@@ -128,33 +142,25 @@ class Rig:
             rate_limits=NO_RATE_LIMITS,
             seats=NO_SEATS,
         )
-        self.pool = SlotPool(
-            queues,
-            threads=cast("int", options.get("threads", 2)),
-            runner=runner,
-            host_id=OWNER,
-            clock=self.clock,
-            on_ended=lambda: self.dispatcher.outcome_waits(),  # noqa: PLW0108  # made later
-        )
+        self.pool = SlotPool(self.state, runner)
         for name in queues:
             self.pool.set_limit(name, 64)
-        self.dispatcher = Dispatcher(
-            cast("JobQueue", self.jobs),
+        jobs = cast("JobQueue", self.jobs)
+        mapper = OutcomeMapper(QueueSettings, None)
+        self.writer = OutcomeWriter(jobs, self.state, mapper, self.recorder)
+        limits = TimeLimits(
+            self.state,
             self.pool,
-            owner=OWNER,
-            queue_names=queues,
-            settler=Settler(QueueSettings, None),
-            recorder=self.recorder,
-            clock=self.clock,
+            stop_limit_s=runner.stop_limit_s,
             cancel_grace_s=CANCEL_GRACE_S,
-            is_pushing=lambda: self.is_pushing,
-            may_claim=lambda: self.may_claim,
         )
+        self.dispatcher = Dispatcher(jobs, self.state, self.pool, self.writer, limits)
 
     def round(self) -> None:
         """Go round once, as the thread does."""
         dispatcher = self.dispatcher
-        dispatcher._signal.clear()
+        self.state.last_beat_at = self.clock.monotonic() - self.silent_s
+        self.state.signal.clear()
         try:
             if dispatcher._round():
                 dispatcher._note_success()
@@ -166,7 +172,7 @@ class Rig:
         for _ in range(20):
             self.round()
             self.clock.move(0.03)  # longer than the pause before it asks what is due
-            if not self.dispatcher._signal.is_set() and self.pause_s() > 0:
+            if not self.state.signal.is_set() and self.pause_s() > 0:
                 return
         raise AssertionError("the dispatcher does not come to rest")
 
@@ -179,7 +185,7 @@ class Rig:
 
 
 def known(rig: Rig) -> set[str]:
-    return {run.job_id for run in rig.dispatcher.runs()}
+    return {run.job_id for run in rig.state.runs()}
 
 
 def no_enqueue(job: NewJob) -> EnqueueResult:
@@ -217,7 +223,7 @@ def test_an_outcome_and_the_next_claim_share_one_exchange(held: HeldTask) -> Non
     rig.round()
     held.wait_for_start()
     held.release.set()
-    wait_until(lambda: rig.pool.has_ended_runs, "the run has ended")
+    wait_until(lambda: rig.state.ended, "the run has ended")
     rig.jobs.demands.clear()
 
     rig.round()
@@ -243,8 +249,8 @@ def test_wake_looks_at_the_queue_at_once() -> None:
     rig.settle_down()
     rig.jobs.demands.clear()
 
-    rig.dispatcher.wake("b")
-    is_awake = rig.dispatcher._signal.is_set()
+    rig.state.notify("b")
+    is_awake = rig.state.signal.is_set()
     rig.round()
 
     assert is_awake
@@ -257,7 +263,7 @@ def test_every_queue_gets_its_turn_although_the_first_is_empty() -> None:
     rig.settle_down()
     rig.jobs.demands.clear()
 
-    rig.dispatcher.wake()
+    rig.state.notify()
     rig.settle_down()
 
     asked = {name for demand in rig.jobs.demands for name in demand}
@@ -270,8 +276,8 @@ def test_wake_for_a_queue_of_others_costs_nothing() -> None:
     rig.jobs.demands.clear()
     rig.jobs.asked.clear()
 
-    rig.dispatcher.wake("foreign")
-    is_awake = rig.dispatcher._signal.is_set()
+    rig.state.notify("foreign")
+    is_awake = rig.state.signal.is_set()
     rig.settle_down()
 
     assert not is_awake
@@ -281,7 +287,7 @@ def test_wake_for_a_queue_of_others_costs_nothing() -> None:
 def test_a_wake_during_the_claim_is_not_lost() -> None:
     """It may tell of a job that the claim under way cannot see."""
     rig = Rig()
-    rig.jobs.during_exchange = lambda: rig.dispatcher.wake("default")
+    rig.jobs.during_exchange = lambda: rig.state.notify("default")
 
     rig.round()
     rig.jobs.during_exchange = lambda: None
@@ -311,11 +317,11 @@ def test_a_lost_wake_is_made_up_for_by_polling(
 def test_nothing_is_claimed_while_it_is_not_allowed() -> None:
     """B5: others believe that this process is dead."""
     rig = Rig()
-    rig.may_claim = False
+    rig.silent_s = LEASE_S
 
     rig.settle_down()
     refused = list(rig.jobs.demands)
-    rig.may_claim = True
+    rig.silent_s = 0.0
     rig.clock.move(POLL_WITH_PUSH_S)
     rig.round()
 
@@ -379,9 +385,9 @@ def test_a_retry_is_picked_up_when_its_delay_is_over() -> None:
     rig = Rig(task)
     rig.settle_down()
     rig.jobs.ready["default"] = [claimed("a", "quick")]
-    rig.dispatcher.wake("default")
+    rig.state.notify("default")
     rig.round()
-    wait_until(lambda: rig.pool.has_ended_runs, "the run has ended")
+    wait_until(lambda: rig.state.ended, "the run has ended")
     rig.jobs.due_in_s["default"] = 1.0
 
     rig.settle_down()
@@ -408,12 +414,28 @@ def test_claims_that_a_slow_job_blocks_go_back(held: HeldTask) -> None:
     assert all(each.uncount for each in rig.jobs.written)
 
 
+def test_claims_that_a_slow_job_blocks_end_the_prefetch(held: HeldTask) -> None:
+    rig = Rig(held, threads=1)
+    prefetch = rig.state.queues["default"].prefetch
+    prefetch.learn(0.001)
+    rig.pool.feed([claimed("a"), claimed("b")])
+    held.wait_for_start()
+
+    rig.round()
+    before = prefetch.jobs(1)
+    rig.clock.move(GIVE_BACK_AFTER_S + 0.01)
+    rig.round()
+
+    assert before > 0
+    assert prefetch.jobs(1) == 0
+
+
 def test_stop_claiming_gives_back_what_has_not_started(held: HeldTask) -> None:
     rig = Rig(held, threads=1)
     rig.pool.feed([claimed("a"), claimed("b")])
     held.wait_for_start()
 
-    rig.dispatcher.stop_claiming()
+    rig.state.stop_claiming()
     rig.round()
 
     assert rig.written == [("b", JobStatus.PENDING)]
@@ -425,7 +447,7 @@ def test_a_claim_under_way_at_the_stop_goes_back_unstarted() -> None:
     task = QuickTask()
     rig = Rig(task)
     rig.jobs.ready["default"] = [claimed("a", "quick")]
-    rig.jobs.during_exchange = rig.dispatcher.stop_claiming
+    rig.jobs.during_exchange = rig.state.stop_claiming
 
     rig.round()
     rig.jobs.during_exchange = lambda: None
@@ -440,7 +462,7 @@ def test_a_claim_that_outlasts_the_lease_goes_back_unstarted() -> None:
     task = QuickTask()
     rig = Rig(task)
     rig.jobs.ready["default"] = [claimed("a", "quick")]
-    rig.jobs.during_exchange = lambda: setattr(rig, "may_claim", False)
+    rig.jobs.during_exchange = lambda: rig.clock.move(LEASE_S)
 
     rig.round()
     rig.round()
@@ -456,7 +478,7 @@ def test_a_stopped_dispatcher_rests_while_a_job_runs_on(held: HeldTask) -> None:
     rig.settle_down()
     held.wait_for_start()
 
-    rig.dispatcher.stop_claiming()
+    rig.state.stop_claiming()
     rig.clock.move(2 * POLL_WITH_PUSH_S)
     rig.settle_down()
 
@@ -469,7 +491,7 @@ def test_a_stopped_dispatcher_rests_while_a_job_runs_on(held: HeldTask) -> None:
 def finished(rig: Rig, *job_ids: str) -> None:
     """Let jobs end whose outcomes nobody has written yet."""
     rig.pool.feed([claimed(job_id, "quick") for job_id in job_ids])
-    wait_until(lambda: len(rig.pool._ended) == len(job_ids), "all of them have ended")
+    wait_until(lambda: len(rig.state.ended) == len(job_ids), "all of them have ended")
 
 
 def test_outcomes_survive_a_storage_that_fails() -> None:
@@ -500,7 +522,7 @@ def test_the_pause_grows_while_the_storage_fails() -> None:
         pauses.append(rig.dispatcher._rests_until() - rig.clock.monotonic())
         tries = len(rig.jobs.demands)
         rig.clock.move(pauses[-1] / 2)
-        rig.dispatcher.wake("default")
+        rig.state.notify("default")
         rig.round()
         assert len(rig.jobs.demands) == tries
         rig.clock.move(pauses[-1] / 2)
@@ -534,7 +556,7 @@ def test_a_sign_of_life_ends_the_pause(caplog: pytest.LogCaptureFixture) -> None
     told = [record.message for record in caplog.records]
     caplog.clear()
 
-    rig.dispatcher.wake(None)
+    rig.state.notify(None)
     rig.round()
     rig.round()
 
@@ -542,7 +564,7 @@ def test_a_sign_of_life_ends_the_pause(caplog: pytest.LogCaptureFixture) -> None
     assert rig.jobs.demands[0] == {"default": 2}
     assert [record.message for record in caplog.records] == ["storage works again"]
     rig.jobs.error = StorageUnavailableError("gone")
-    rig.dispatcher.wake("default")
+    rig.state.notify("default")
     rig.round()
     assert rig.dispatcher._rests_until() == rig.clock.monotonic() + FIRST_S
 
@@ -578,7 +600,7 @@ def test_an_outcome_that_the_database_refuses_holds_up_no_other() -> None:
     assert known(rig) == set()
 
 
-def test_an_outcome_that_cannot_be_settled_holds_up_no_other() -> None:
+def test_an_outcome_that_cannot_be_used_holds_up_no_other() -> None:
     bad = Failed("later", "soon")  # type: ignore[arg-type]  # by a custom task class
     rig = Rig(QuickTask("quick", lambda each: bad if each.job_id == "b" else Done()))
     finished(rig, "a", "b", "c")
@@ -630,7 +652,7 @@ def test_refused_outcomes_are_counted_and_dropped(
 
     rig.round()
 
-    assert rig.dispatcher.refused_count == 1
+    assert rig.writer.refused_count == 1
     assert known(rig) == set()
     assert "no longer ours, outcome dropped: ['a']" in caplog.text
 
@@ -642,7 +664,7 @@ def started(rig: Rig, task: HeldTask, timeout_s: float = 5.0) -> Execution:
     rig.settle_down()
     rig.pool.feed([claimed("a", task.kind, timeout_s=timeout_s)])
     task.wait_for_start()
-    (execution,) = rig.pool.running()
+    (execution,) = rig.state.running()
     return execution
 
 
@@ -661,7 +683,7 @@ def test_a_task_past_its_limit_is_asked_to_stop(held: HeldTask) -> None:
     early = execution.token.reason
     rig.clock.move(5.0)
     rig.round()
-    wait_until(lambda: rig.pool.has_ended_runs, "the task has stopped")
+    wait_until(lambda: rig.state.ended, "the task has stopped")
     rig.round()
 
     assert early is None
@@ -701,13 +723,13 @@ def test_time_limits_hold_while_the_storage_fails(held: HeldTask) -> None:
     rig.round()
     rig.pool.feed([claimed("a", timeout_s=2.0)])
     held.wait_for_start()
-    (execution,) = rig.pool.running()
+    (execution,) = rig.state.running()
 
     pause_s = rig.pause_s()
     rig.clock.move(pause_s)
     rig.round()
 
-    assert rig.dispatcher._backoff.pause_s == LONGEST_S
+    assert rig.state.backoff.pause_s == LONGEST_S
     assert pause_s <= 2.0
     assert execution.token.reason is CancelReason.TIMEOUT
 
@@ -731,12 +753,12 @@ def test_finish_tries_again_until_its_time_is_over() -> None:
     finished(rig, "a")
     rig.jobs.error = StorageUnavailableError("gone")
     rig.dispatcher.start()
-    wait_until(lambda: rig.dispatcher._backoff.pause_s, "the storage has failed")
+    wait_until(lambda: rig.state.backoff.pause_s, "the storage has failed")
 
     def recover() -> None:
         rig.clock.move(FIRST_S)
         rig.jobs.error = None
-        rig.dispatcher.wake()
+        rig.state.notify()
 
     recover()
 
@@ -776,7 +798,7 @@ def test_an_error_that_ends_other_threads_does_not_end_this_one() -> None:
     rig = Rig()
     rig.jobs.error = SystemExit("enough")
     rig.dispatcher.start()
-    wait_until(lambda: rig.dispatcher._backoff.pause_s, "it failed")
+    wait_until(lambda: rig.state.backoff.pause_s, "it failed")
     rig.jobs.error = None
     finished(rig)
 
@@ -819,7 +841,7 @@ def test_released_is_what_is_written_for_returns() -> None:
     rig = Rig()
     execution = Execution(claimed("a"), 0.0)
 
-    rig.dispatcher.give_back([execution])
+    rig.state.give_back([execution])
     rig.round()
 
     (settlement,) = rig.jobs.written
@@ -830,7 +852,7 @@ def test_released_is_what_is_written_for_returns() -> None:
 @pytest.mark.parametrize("error", [None, StorageUnavailableError("gone")])
 def test_a_claim_is_under_way_while_it_is_exchanged(error: Exception | None) -> None:
     rig = Rig()
-    claims = rig.dispatcher.claims
+    claims = rig.state.claims
     seen = []
     rig.jobs.during_exchange = lambda: seen.append(claims.have_ended(claims.newest))
     rig.jobs.late_error = error

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from itertools import pairwise
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from flask_forge_jobs.config.database import DatabaseSettings
-from flask_forge_jobs.errors import StorageUnavailableError
-from flask_forge_jobs.model.jobs import ClaimedJob, HeartbeatReport, RunId
-from flask_forge_jobs.model.outcomes import Done
-from flask_forge_jobs.model.processes import ServiceAge, SlotReport
-from flask_forge_jobs.runtime.claims import ClaimsUnderWay
-from flask_forge_jobs.runtime.dispatcher import Dispatcher
+from flask_forge_jobs.errors import SchemaTooNewError, StorageUnavailableError
+from flask_forge_jobs.model.jobs import ClaimedJob, HeartbeatReport
+from flask_forge_jobs.model.outcomes import Done, Released
 from flask_forge_jobs.runtime.execution import Execution
 from flask_forge_jobs.runtime.heartbeat import (
     BEATS_PER_LEASE,
@@ -26,12 +22,14 @@ from flask_forge_jobs.runtime.heartbeat import (
     TICK_S,
     Heartbeat,
 )
-from flask_forge_jobs.runtime.slots import SlotPool
+from flask_forge_jobs.runtime.service import Duty
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.deadlines import left_s
 from flask_forge_jobs.tasks.cancellation import CancelReason
 from tests.support.clocks import MovingClock
 from tests.support.jobs import claim_one, enqueue, finish, revive_all
+from tests.support.later_steps import ADDITIVE, migrated
+from tests.support.runtimes import started, worker_state
 from tests.support.sql import Sql
 
 HOST = "host-1"
@@ -39,66 +37,49 @@ LEASE_S = 60.0
 BEAT_S = LEASE_S / BEATS_PER_LEASE
 
 
-class Slots:
-    """Stands for the pool and the dispatcher; runs what the test says."""
+class Resting(Duty):
+    """Is shown by its age."""
 
-    def __init__(self) -> None:
-        self.executions: list[Execution] = []
-        self.unwritten: set[RunId] = set()
-        self.strays: list[ClaimedJob] = []
-        self.claims = ClaimsUnderWay()
-        self.owner = HOST
-        self.slots = [SlotReport("default-0-host-1-0", "default")]
-        self.uncounted: list[Execution] = []
-        self.asked_before: list[float] = []
-        self.wakes = 0
-
-    def wake(self) -> None:
-        self.wakes += 1
-
-    def running(self) -> list[Execution]:
-        return list(self.executions)
-
-    def take_uncounted_starts(self, started_before: float) -> list[Execution]:
-        self.asked_before.append(started_before)
-        taken, self.uncounted = self.uncounted, []
-        return taken
-
-    def runs(self) -> set[RunId]:
-        return {each.job.run_id for each in self.executions} | self.unwritten
-
-    def report(self) -> Sequence[SlotReport]:
-        return list(self.slots)
-
-    def give_back(self, executions: Iterable[Execution]) -> None:
-        self.strays.extend(each.job for each in executions)
-        self.unwritten.update(each.job.run_id for each in executions)
+    def tick(self) -> None:
+        raise AssertionError
 
 
 class Rig:
     def __init__(self, storage: Storage, lease_s: float = LEASE_S) -> None:
         self.storage = storage
         self.clock = MovingClock()
-        self.slots = Slots()
+        self.began_at = self.clock.monotonic()
+        self.state = worker_state(
+            clock=self.clock,
+            host_id=HOST,
+            threads=1,
+            lease_s=lease_s,
+            worker_name="left",
+        )
+        self.state.queues["default"].limit = 1
         self.heartbeat = Heartbeat(
             storage.jobs,
             storage.processes,
-            cast("SlotPool", self.slots),
-            cast("Dispatcher", self.slots),
+            self.state,
             recorder=storage.recorder,
-            host_id=HOST,
-            worker_name="left",
-            queue_names=["default"],
-            lease_s=lease_s,
-            clock=self.clock,
-            services=lambda: [ServiceAge("cron", self.clock.monotonic(), 5.0)],
+            database=storage.database,
+            duties=[Resting("cron", 5.0, clock=self.clock)],
         )
 
     def start_job(self) -> Execution:
         enqueue(self.storage)
-        execution = Execution(claim_one(self.storage, owner=HOST), 0.0)
-        self.slots.executions.append(execution)
-        return execution
+        return started(self.state, claim_one(self.storage, owner=HOST))
+
+    def end(self, execution: Execution) -> None:
+        self.state.queues["default"].leave(execution)
+
+    def strays(self) -> list[ClaimedJob]:
+        """Return what was given back."""
+        return [
+            execution.job
+            for execution, outcome in self.state.ended
+            if outcome == Released()
+        ]
 
     def tick(self, seconds: float = 0.0) -> None:
         self.clock.move(seconds)
@@ -122,13 +103,13 @@ def test_a_process_shows_itself_between_its_beats(rig: Rig, sql: Sql) -> None:
         rig.tick(TICK_S)
         if sql.value("SELECT heartbeat_at FROM forge_pod"):
             shown.append(rig.clock.monotonic())
-            assert rig.heartbeat.shown_at == shown[-1]
+            assert rig.state.shown_at == shown[-1]
 
     assert [later - earlier for earlier, later in pairwise(shown)] == [
         SHOW_PERIOD_S
     ] * 3
     ages = json.loads(sql.value("SELECT services FROM forge_pod"))
-    assert ages == {"cron": [shown[-1], 5.0]}
+    assert ages == {"cron": [shown[-1] - rig.began_at, 5.0]}
 
 
 def test_with_a_short_lease_it_shows_itself_as_often_as_it_beats(
@@ -136,7 +117,7 @@ def test_with_a_short_lease_it_shows_itself_as_often_as_it_beats(
 ) -> None:
     heartbeat = Rig(storage, lease_s=3.0).heartbeat
 
-    assert heartbeat._show.period_s == 0.5
+    assert heartbeat._show.length_s == 0.5
 
 
 def test_pod_heartbeat_round_trips_name_and_queues(rig: Rig) -> None:
@@ -159,14 +140,14 @@ def test_slots_are_registered_from_the_first_beat(rig: Rig) -> None:
 
 def test_what_the_slots_do_is_reported_between_beats(rig: Rig) -> None:
     rig.tick()
-    rig.slots.slots = [SlotReport("default-0-host-1-0", "default", "job-7")]
+    job_id = rig.start_job().job.id
 
     rig.tick(TICK_S)
     soon = rig.storage.processes.all()[0].current_job_id
     rig.tick(REPORT_PERIOD_S)
     later = rig.storage.processes.all()[0].current_job_id
 
-    assert (soon, later) == (None, "job-7")
+    assert (soon, later) == (None, job_id)
 
 
 def test_rows_that_were_reaped_by_mistake_come_back_whole(rig: Rig) -> None:
@@ -243,7 +224,7 @@ def test_a_run_that_ends_while_the_beat_is_asked_is_not_lost(
 
     def end_and_ask(*arguments: Any) -> HeartbeatReport:
         assert finish(rig.storage, execution.job, Done(), owner=HOST)
-        rig.slots.executions.remove(execution)
+        rig.end(execution)
         return ask(*arguments)
 
     monkeypatch.setattr(jobs, "heartbeat", end_and_ask)
@@ -260,8 +241,7 @@ def test_a_job_that_was_claimed_again_by_us_is_lost_for_its_first_run(
     rig.tick()
     revive_all(rig.storage)
     Sql(database_settings).age(60.0)
-    second = Execution(claim_one(rig.storage, owner=HOST), 0.0)
-    rig.slots.executions.append(second)
+    second = started(rig.state, claim_one(rig.storage, owner=HOST))
 
     rig.tick(BEAT_S)
 
@@ -282,7 +262,7 @@ def test_a_job_that_nobody_here_knows_of_goes_back_as_it_was_claimed(
     for _ in range(3):
         rig.tick(BEAT_S)
 
-    assert rig.slots.strays == [job]
+    assert rig.strays() == [job]
 
 
 @pytest.mark.parametrize("known", ["runs", "unwritten"])
@@ -291,13 +271,13 @@ def test_a_job_whose_outcome_is_not_stored_yet_is_no_stray(
 ) -> None:
     execution = rig.start_job()
     if known == "unwritten":
-        rig.slots.executions.clear()
-        rig.slots.unwritten.add(execution.job.run_id)
+        rig.end(execution)
+        rig.state.ended.append((execution, Done()))
 
     for _ in range(3):
         rig.tick(BEAT_S)
 
-    assert rig.slots.strays == []
+    assert rig.strays() == []
 
 
 # -- being believed ------------------------------------------------------------------
@@ -306,11 +286,11 @@ def test_a_job_whose_outcome_is_not_stored_yet_is_no_stray(
 def test_freshness_ends_a_lease_after_the_last_beat(rig: Rig) -> None:
     rig.tick()
     rig.clock.move(LEASE_S - 0.1)
-    before = rig.heartbeat.is_fresh
+    before = rig.state.is_fresh
     rig.clock.move(0.2)
 
     assert before
-    assert not rig.heartbeat.is_fresh
+    assert not rig.state.is_fresh
 
 
 def test_a_beat_counts_from_its_begin(
@@ -329,8 +309,8 @@ def test_a_beat_counts_from_its_begin(
     began_at = rig.clock.monotonic()
     rig.tick()
 
-    assert rig.heartbeat.last_beat_at == began_at
-    assert rig.heartbeat.shown_at == began_at
+    assert rig.state.last_beat_at == began_at
+    assert rig.state.shown_at == began_at
 
 
 def test_only_a_beat_that_was_stored_counts(
@@ -345,11 +325,11 @@ def test_only_a_beat_that_was_stored_counts(
         patched.setattr(type(rig.storage.jobs), "heartbeat", refuse)
         with pytest.raises(StorageUnavailableError):
             rig.tick(LEASE_S)
-    stale = rig.heartbeat.is_fresh
+    stale = rig.state.is_fresh
     rig.tick(TICK_S)
 
     assert not stale
-    assert rig.heartbeat.is_fresh
+    assert rig.state.is_fresh
 
 
 def test_a_beat_that_gets_through_again_wakes_the_dispatcher(
@@ -366,11 +346,13 @@ def test_a_beat_that_gets_through_again_wakes_the_dispatcher(
         for _ in range(2):
             with pytest.raises(StorageUnavailableError):
                 rig.tick(BEAT_S)
-    before = rig.slots.wakes
+    before = rig.state.signal.is_set()
     rig.tick(BEAT_S)
+    after = rig.state.signal.is_set()
+    rig.state.signal.clear()
     rig.tick(BEAT_S)
 
-    assert (before, rig.slots.wakes) == (0, 1)
+    assert (before, after, rig.state.signal.is_set()) == (False, True, False)
 
 
 def test_a_tick_has_half_a_lease_for_all_it_asks(
@@ -442,11 +424,46 @@ def test_runs_that_go_on_are_counted_as_started(storage: Storage) -> None:
     storage.recorder.take()
     execution = rig.start_job()
     storage.recorder.take()
-    rig.slots.uncounted = [execution]
 
-    rig.heartbeat.tick()
-    rig.heartbeat.tick()
+    rig.tick(LONG_RUN_S - 0.1)
+    early = storage.recorder.take()
+    rig.tick(0.1)
+    rig.tick(1.0)
 
-    assert rig.slots.asked_before[0] == rig.clock.monotonic() - LONG_RUN_S
+    assert early == {}
+    assert execution.is_start_counted
     [tally] = storage.recorder.take().values()
     assert (tally.started, tally.wait.count) == (1, 1)
+
+
+# -- a schema that goes on -----------------------------------------------------------
+
+
+def test_a_schema_that_this_code_knows_is_no_reason_to_stop(rig: Rig) -> None:
+    rig.tick()
+
+    assert not rig.state.is_outdated
+
+
+def test_a_newer_step_that_older_code_can_read_is_none_either(
+    rig: Rig, database_settings: DatabaseSettings
+) -> None:
+    """Additive steps keep the number of the oldest reader."""
+    with migrated(database_settings, ADDITIVE):
+        rig.tick()
+
+    assert not rig.state.is_outdated
+
+
+def test_a_newer_schema_is_told_once_with_both_versions(
+    rig: Rig, sql: Sql, caplog: pytest.LogCaptureFixture
+) -> None:
+    with sql.newer_schema():
+        for _ in range(2):
+            with pytest.raises(SchemaTooNewError):
+                rig.tick(BEAT_S)
+
+    assert rig.state.is_outdated
+    assert not rig.state.may_claim()
+    assert caplog.text.count("claiming no more: schema version 99: ") == 1
+    assert "this package knows" in caplog.text

@@ -8,6 +8,7 @@ import pytest
 
 from flask_forge_jobs.errors import StorageUnavailableError
 from flask_forge_jobs.runtime.leader import LEASE, LEASE_S, Leader
+from flask_forge_jobs.runtime.service import Service
 from flask_forge_jobs.storage.base import Storage
 from tests.support.clocks import SECOND_US, MovingClock
 from tests.support.runtimes import LIMIT_S
@@ -33,12 +34,9 @@ class Rig:
         self.leaders = [self._leader(storage, name) for name in names]
 
     def _leader(self, storage: Storage, name: str) -> Leader:
-        return Leader(
-            storage.leases,
-            host_id=name,
-            clock=self.clock,
-            on_gained=lambda: self.gained.append(name),
-        )
+        leader = Leader(storage.leases, host_id=name, clock=self.clock)
+        leader.on_gained = lambda: self.gained.append(name)
+        return leader
 
     def move(self, seconds: float) -> None:
         self.clock.move(seconds)
@@ -79,9 +77,10 @@ def test_another_leads_when_the_leader_is_silent(storage: Storage, sql: Sql) -> 
 def test_a_leader_that_stops_is_followed_at_once(storage: Storage, sql: Sql) -> None:
     rig = Rig(storage, sql, "a", "b")
     first, second = rig.leaders
-    first.start()
-    first.stop()
-    assert first.join(LIMIT_S)
+    service = Service(first)
+    service.start()
+    service.stop()
+    assert service.join(LIMIT_S)
 
     assert not first.is_leader
     second.tick()

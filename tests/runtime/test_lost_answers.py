@@ -118,7 +118,7 @@ def test_a_job_whose_claim_is_answered_late_runs_once(
         wait_until(lambda: not handle.running(), "no run goes on")
 
     assert len(held.contexts) == 1
-    assert (job.attempts, handle._dispatcher.refused_count) == (1, 0)
+    assert (job.attempts, handle._writer.refused_count) == (1, 0)
 
 
 def test_a_claim_that_nobody_heard_of_goes_back_at_a_stop(
@@ -166,9 +166,9 @@ def test_an_outcome_that_was_stored_unheard_is_counted_as_stored(
 
     with running(over(storage, answers), registry_of(QuickTask())) as handle:
         loss.wait()
-        wait_until(lambda: not handle._dispatcher.runs(), "it was written again")
+        wait_until(lambda: not handle._state.runs(), "it was written again")
 
     assert storage.job_reader.get(job_id).status is JobStatus.DONE
-    assert handle._dispatcher.refused_count == 0
+    assert handle._writer.refused_count == 0
     (tally,) = storage.metrics.counters().jobs.values()
     assert (tally.enqueued, tally.completed) == (1, 1)

@@ -10,7 +10,7 @@ from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.outcomes import Done
 from flask_forge_jobs.model.processes import SlotReport
-from flask_forge_jobs.runtime.reaper import SWEEPS_PER_LEASE, Reaper, Silence
+from flask_forge_jobs.runtime.reaper import SWEEPS_PER_LEASE, Reaper
 from flask_forge_jobs.storage.base import Storage
 from tests.support.clocks import MovingClock
 from tests.support.jobs import OWNER, claim_one, enqueue, finish
@@ -343,34 +343,3 @@ def test_a_jump_of_the_databases_clock_ends_no_living_job(rig: Rig, sql: Sql) ->
 
     assert status_of(rig, job_id) is JobStatus.IN_PROGRESS
     assert [pod.host_id for pod in rig.storage.processes.pods()] == ["live"]
-
-
-def test_silence_counts_from_the_last_change() -> None:
-    silence: Silence[str] = Silence()
-
-    silence.observe([("a", 1), ("b", 1)], 0.0)
-    silence.observe([("a", 1), ("b", 2)], 5.0)
-    silence.observe([("a", 1), ("b", 2)], 5.0)
-
-    assert silence.longer_than(10.0) == ["a"]
-    assert silence.longer_than(5.0) == ["a", "b"]
-
-
-def test_silence_forgets_what_is_gone() -> None:
-    silence: Silence[str] = Silence()
-
-    silence.observe([("a", 1)], 0.0)
-    silence.observe([], 10.0)
-    silence.observe([("a", 1)], 10.0)
-
-    assert silence.longer_than(1.0) == []
-
-
-def test_silence_may_have_begun_before_the_first_look() -> None:
-    silence: Silence[str] = Silence()
-
-    silence.observe([("a", 1), ("b", 1)], 0.0, {"a": 7.0})
-    silence.observe([("a", 1), ("b", 1)], 3.0, {"a": 90.0, "b": 90.0})
-
-    assert silence.longer_than(10.0) == ["a"]
-    assert silence.longer_than(3.0) == ["a", "b"]

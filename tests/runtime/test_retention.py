@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import cast
+import logging
+from typing import Any, cast
 
 import pytest
 
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.runtime.leader import Leader
 from flask_forge_jobs.runtime.retention import PERIOD_S, Sweeper
+from flask_forge_jobs.runtime.service import Duty
 from flask_forge_jobs.storage import retention
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.retention import GENTLE_BATCH
@@ -31,8 +33,22 @@ class Rank:
         return self._left >= 0
 
 
-def sweeper(storage: Storage, rank: Rank) -> Sweeper:
-    return Sweeper(storage.retention, cast("Leader", rank), clock=MovingClock())
+class Other(Duty):
+    """A duty of the same thread; it is due when the test says so."""
+
+    def __init__(self) -> None:
+        super().__init__("other", PERIOD_S)
+        self.begin()
+        self.attempt()
+
+    def tick(self) -> None:
+        """Do nothing."""
+
+
+def sweeper(storage: Storage, rank: Rank, *others: Duty) -> Sweeper:
+    return Sweeper(
+        storage.retention, cast("Leader", rank), others=others, clock=MovingClock()
+    )
 
 
 def test_the_first_sweep_comes_after_a_period(storage: Storage) -> None:
@@ -74,6 +90,39 @@ def test_a_sweep_ends_with_the_leadership(storage: Storage, sql: Sql) -> None:
     sweeper(storage, Rank(3)).tick()  # one question before, two for the first batch
 
     assert len(sql.run("SELECT id FROM forge_job")) == 1
+
+
+def test_a_long_sweep_gives_way_and_goes_on(
+    storage: Storage,
+    sql: Sql,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Cron is due meanwhile, and comes first."""
+    caplog.set_level(logging.INFO)
+    sql.seed(GENTLE_BATCH + 1, status="done")
+    sql.age(8 * DAY_S)
+    other = Other()
+    service = sweeper(storage, Rank(), other)
+    delete = type(storage.retention)._delete
+
+    def delete_and_wake(*arguments: Any) -> int | None:
+        found: int | None = delete(*arguments)
+        other.wake()
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(storage.retention), "_delete", delete_and_wake)
+        first = service.attempt()
+    left = len(sql.run("SELECT id FROM forge_job"))
+    other.attempt()
+    second = service.attempt()
+
+    assert (first, left) == (0.0, 1)
+    assert second == PERIOD_S
+    assert sql.run("SELECT id FROM forge_job") == []
+    told = f"retention: deleted {GENTLE_BATCH + 1} finished jobs"
+    assert [record.message for record in caplog.records] == [told]
 
 
 def test_a_sweep_by_hand_is_left_alone(

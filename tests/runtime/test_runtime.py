@@ -38,7 +38,7 @@ from flask_forge_jobs.model.payloads import dump
 from flask_forge_jobs.runtime import dispatcher
 from flask_forge_jobs.runtime.dispatcher import GIVE_BACK_AFTER_S
 from flask_forge_jobs.runtime.handle import RuntimeHandle
-from flask_forge_jobs.runtime.look_ahead import MOST_BYTES_AHEAD
+from flask_forge_jobs.runtime.prefetch import MOST_BYTES_AHEAD
 from flask_forge_jobs.runtime.runtime import QueueRuntime
 from flask_forge_jobs.runtime.service import Service
 from flask_forge_jobs.storage.base import Storage
@@ -172,7 +172,7 @@ def test_a_start_that_fails_leaves_nothing_behind(
     runtime.start().shutdown_graceful(0.0)
 
 
-@pytest.mark.parametrize("failing", ["supervisor", "heartbeat", "reaper", "upkeep"])
+@pytest.mark.parametrize("failing", ["supervisor", "heartbeat", "upkeep", "leader"])
 def test_a_thread_that_cannot_start_stops_the_others(
     storage: Storage, monkeypatch: pytest.MonkeyPatch, failing: str
 ) -> None:
@@ -199,6 +199,19 @@ def new_threads(before: set[threading.Thread]) -> list[str]:
         for each in threads_named("forge-jobs")
         if each not in before and each.name != "forge-jobs-watchdog"
     ]
+
+
+def test_an_idle_worker_has_few_threads_besides_its_slots(storage: Storage) -> None:
+    """With the main thread and the watchdog of a pool they are eight at most."""
+    before = set(threading.enumerate())
+
+    with running(storage, registry_of(QuickTask()), threads=4):
+        names = sorted(new_threads(before))
+
+    assert names == [
+        "forge-jobs-dispatcher", "forge-jobs-heartbeat", "forge-jobs-leader",
+        "forge-jobs-supervisor", "forge-jobs-upkeep", "forge-jobs-wake",
+    ]  # fmt: skip
 
 
 # -- running -------------------------------------------------------------------------
@@ -411,7 +424,7 @@ def test_a_job_from_elsewhere_is_picked_up_without_polling(
     storage: Storage, elsewhere: Storage
 ) -> None:
     with running(storage, registry_of(QuickTask())) as handle:
-        wait_until(handle._listener_is_pushing, "wake-ups arrive by themselves")
+        wait_until(handle._state.is_pushing, "wake-ups arrive by themselves")
         for _ in range(5):
             wait_for_status(storage, add(elsewhere, "quick"), JobStatus.DONE)
 
@@ -421,7 +434,7 @@ def test_every_queue_of_a_worker_is_woken(storage: Storage, elsewhere: Storage) 
     """None of several queues has to wait for the poll because of the others."""
     queues = ["a", "b", "c", "d"]
     with running(storage, registry_of(QuickTask()), queues=queues, threads=1) as handle:
-        wait_until(handle._listener_is_pushing, "wake-ups arrive by themselves")
+        wait_until(handle._state.is_pushing, "wake-ups arrive by themselves")
         for _ in range(3):
             for name in queues:
                 job_id = add(elsewhere, "quick", queue=name)
@@ -457,7 +470,7 @@ def test_shrinking_leaves_running_jobs_alone(storage: Storage, held: HeldTask) -
         wait_until(
             lambda: (
                 handle._pool.demand({"default"}) == {}
-                and handle._supervisor.settings_of("default").max_workers == 1
+                and handle._state.settings_of("default").max_workers == 1
             ),
             "the limit has arrived",
         )
@@ -478,7 +491,7 @@ def test_pausing_leaves_the_running_job_and_starts_no_other(
         held.wait_for_start()
         storage.queues.set_paused("default", paused=True)
         wait_until(
-            lambda: handle._supervisor.settings_of("default").paused,
+            lambda: handle._state.settings_of("default").paused,
             "the pause has arrived",
         )
         waiting = add(storage, "quick")
@@ -493,7 +506,12 @@ def test_pausing_leaves_the_running_job_and_starts_no_other(
     assert (still.status, still.attempts) == (JobStatus.PENDING, 0)
 
 
-# -- look-ahead ----------------------------------------------------------------------
+# -- prefetch ------------------------------------------------------------------------
+
+
+def buffered(handle: RuntimeHandle) -> int:
+    """Claimed jobs that have not started."""
+    return sum(len(queue.buffer) for queue in handle._state.queues.values())
 
 
 def claimed_ahead(storage: Storage, held: HeldTask) -> tuple[str, list[str]]:
@@ -536,7 +554,7 @@ def test_large_payloads_are_claimed_ahead_in_part(
     """Else a worker would hold more than a hundred of them."""
     monkeypatch.setattr("flask_forge_jobs.runtime.dispatcher.GIVE_BACK_AFTER_S", 1000.0)
     # However long they take on a busy machine: only their size keeps them back.
-    monkeypatch.setattr("flask_forge_jobs.runtime.look_ahead.HORIZON_S", 1000.0)
+    monkeypatch.setattr("flask_forge_jobs.runtime.prefetch.HORIZON_S", 1000.0)
     payload = dump({"text": "x" * (MAX_PAYLOAD_BYTES - 20)})
     large = [NewJob("quick", payload)] * 24
     with running(storage, registry_of(held, QuickTask()), threads=1) as handle:
@@ -547,10 +565,10 @@ def test_large_payloads_are_claimed_ahead_in_part(
         )
         storage.jobs.enqueue_many([NewJob("held"), *large])
         held.wait_for_start()
-        wait_until(lambda: handle._pool.buffered, "jobs are claimed ahead")
-        waiting = handle._pool.buffered
+        wait_until(lambda: buffered(handle), "jobs are claimed ahead")
+        count = buffered(handle)
 
-    assert waiting * len(payload) <= MOST_BYTES_AHEAD
+    assert count * len(payload) <= MOST_BYTES_AHEAD
 
 
 @pytest.mark.parametrize("way", ["stop", "pause"])
@@ -562,12 +580,12 @@ def test_jobs_claimed_ahead_go_back_at_a_stop_and_a_pause(
     tasks = registry_of(held, QuickTask())
     with running(storage, tasks, threads=1, grace_s=GRACE_S) as handle:
         blocking, behind = claimed_ahead(storage, held)
-        wait_until(lambda: handle._pool.buffered, "jobs are claimed ahead")
+        wait_until(lambda: buffered(handle), "jobs are claimed ahead")
 
         if way == "pause":
             storage.queues.set_paused("default", paused=True)
         else:
-            handle._dispatcher.stop_claiming()
+            handle._state.stop_claiming()
         jobs = [
             wait_for_status(storage, job_id, JobStatus.PENDING) for job_id in behind
         ]
@@ -712,7 +730,7 @@ def test_a_late_finish_is_refused_and_counted(
         revive_all(storage)
 
         stubborn.release.set()
-        wait_until(lambda: handle._dispatcher.refused_count == 1, "it was refused")
+        wait_until(lambda: handle._writer.refused_count == 1, "it was refused")
         job = storage.job_reader.get(job_id)
 
     assert job.status is JobStatus.DEAD
@@ -738,7 +756,7 @@ def test_an_earlier_run_of_a_requeued_job_is_not_taken_for_the_later(
     assert first.cancel.reason is CancelReason.LOST
     assert not second.cancel.is_cancelled
     assert meanwhile is JobStatus.IN_PROGRESS
-    assert (job.attempts, handle._dispatcher.refused_count) == (1, 0)
+    assert (job.attempts, handle._writer.refused_count) == (1, 0)
 
 
 def test_a_crash_counts_again_only_against_what_really_ran(
@@ -808,8 +826,7 @@ def test_a_job_slower_than_the_lease_runs_once(
         started_at = time.monotonic()
         wait_until(
             lambda: (
-                time.monotonic() - started_at > 2 * LEASE_S
-                and first._heartbeat.is_fresh
+                time.monotonic() - started_at > 2 * LEASE_S and first._state.is_fresh
             ),
             "two leases have passed",
         )
@@ -899,7 +916,7 @@ def test_a_stuck_heartbeat_ends_the_claims(
         monkeypatch.setattr(type(storage.processes), "beat", hang)
         assert stuck.wait(LIMIT_S)
         wait_until(lambda: handle.is_stuck, "it is known to be stuck")
-        wait_until(lambda: not handle._heartbeat.is_fresh, "the lease is over")
+        wait_until(lambda: not handle._state.is_fresh, "the lease is over")
         job_id = add(storage, "quick")
         with running_after(storage, monkeypatch):
             wait_for_status(storage, job_id, JobStatus.DONE)
@@ -976,10 +993,8 @@ def test_an_outcome_survives_a_file_that_is_locked_for_long(
         with contextlib.closing(sqlite3.connect(settings.path, timeout=30)) as other:
             other.execute("BEGIN IMMEDIATE")
             held.release.set()
-            wait_until(
-                lambda: handle._dispatcher._backoff.pause_s, "the write has failed"
-            )
-            kept = {run.job_id for run in handle._dispatcher.runs()}
+            wait_until(lambda: handle._state.backoff.pause_s, "the write has failed")
+            kept = {run.job_id for run in handle._state.runs()}
             other.rollback()
         job = wait_for_status(storage, job_id, JobStatus.DONE)
 
@@ -997,7 +1012,7 @@ def test_shutdown_lets_running_jobs_finish(storage: Storage, held: HeldTask) -> 
         held.wait_for_start()
         stopping = threading.Thread(target=handle.shutdown_graceful, args=(GRACE_S,))
         stopping.start()
-        wait_until(lambda: not handle._dispatcher._is_claiming, "the stop has begun")
+        wait_until(lambda: not handle._state.is_claiming, "the stop has begun")
 
         held.release.set()
         stopping.join(LIMIT_S)
@@ -1047,7 +1062,7 @@ def test_no_worker_claims_after_the_stop(storage: Storage, held: HeldTask) -> No
         held.wait_for_start()
         stopping = threading.Thread(target=handle.shutdown_graceful, args=[LIMIT_S])
         stopping.start()
-        wait_until(lambda: not handle._dispatcher._is_claiming, "it claims no more")
+        wait_until(lambda: not handle._state.is_claiming, "it claims no more")
 
         late = [add(storage, "quick") for _ in range(5)]
         with running(storage, registry_of(QuickTask("x")), queues=["x"]):

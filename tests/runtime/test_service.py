@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from flask_forge_jobs.errors import StorageUnavailableError
-from flask_forge_jobs.runtime.service import Service
+from flask_forge_jobs.runtime.service import Duty, Service
 from tests.support.clocks import MovingClock
 from tests.support.runtimes import LIMIT_S
 
@@ -16,7 +16,7 @@ LONG_S = 3600.0
 SHORT_S = 0.005
 
 
-class Counting(Service):
+class Counting(Duty):
     """Counts its ticks and does what a function says in each."""
 
     def __init__(
@@ -26,6 +26,9 @@ class Counting(Service):
         self.count = 0
         self._work = work
         self._ticked = threading.Semaphore(0)
+        self._service = Service(self)
+        self.start, self.stop = self._service.start, self._service.stop
+        self.join = self._service.join
 
     def tick(self) -> None:
         self.count += 1
@@ -43,16 +46,52 @@ class Counting(Service):
         assert self.join(LIMIT_S)
 
 
-def test_service_ticks_at_once_and_when_it_is_woken() -> None:
+def test_service_ticks_at_once_and_not_before_its_period() -> None:
     service = Counting(lambda _: None, LONG_S)
 
     service.start()
     service.wait_for_ticks(1)
-    service.wake()
-    service.wait_for_ticks(1)
     service.end()
 
-    assert service.count == 2
+    assert service.count == 1
+
+
+def test_each_duty_of_a_service_has_its_own_period_and_errors(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The first one wakes the last one; the one between fails."""
+    last = Counting(lambda _: None, LONG_S, begins_late=True)
+
+    def fail(_: int) -> None:
+        raise ZeroDivisionError
+
+    def wake(count: int) -> None:
+        if count == 2:
+            last.wake()
+
+    first = Counting(wake, SHORT_S)
+    failing = Counting(fail, LONG_S)
+    service = Service(first, failing, last)
+
+    service.start()
+    last.wait_for_ticks(1)
+    first.wait_for_ticks(3)
+    service.stop()
+    assert service.join(LIMIT_S)
+
+    assert (failing.count, last.count) == (1, 1)
+    assert caplog.text.count("counting failed") == 1
+
+
+def test_a_stop_lets_no_other_duty_begin() -> None:
+    never = Counting(lambda _: None, LONG_S)
+    first = Counting(lambda _: service.stop(), LONG_S)
+    service = Service(first, never)
+
+    service.start()
+
+    assert service.join(LIMIT_S)
+    assert (first.count, never.count) == (1, 0)
 
 
 def test_service_ticks_at_its_period() -> None:
@@ -113,7 +152,6 @@ def test_stop_does_not_wait_for_the_period() -> None:
     service.stop()
 
     assert service.join(LIMIT_S)
-    assert not service.is_alive
 
 
 def test_join_tells_when_a_tick_hangs() -> None:
@@ -156,9 +194,9 @@ def test_errors_put_the_next_tick_off(
 
     service = Counting(work, period_s, longest_backoff_s=longest_s)
 
-    assert [service._tick_and_pause_s() for _ in pauses_s] == pauses_s
+    assert [service.attempt() for _ in pauses_s] == pauses_s
     # One success, and it begins anew.
-    assert [service._tick_and_pause_s() for _ in range(2)] == [period_s, period_s]
+    assert [service.attempt() for _ in range(2)] == [period_s, period_s]
 
 
 def test_a_failing_storage_puts_nothing_off() -> None:
@@ -167,7 +205,7 @@ def test_a_failing_storage_puts_nothing_off() -> None:
 
     service = Counting(work, 1.0)
 
-    assert [service._tick_and_pause_s() for _ in range(5)] == [1.0] * 5
+    assert [service.attempt() for _ in range(5)] == [1.0] * 5
 
 
 def test_the_age_is_that_of_the_last_tick_that_succeeded() -> None:
@@ -183,7 +221,7 @@ def test_the_age_is_that_of_the_last_tick_that_succeeded() -> None:
     ages_s = []
     for _ in range(4):
         clock.move(10)
-        service._tick_and_pause_s()
+        service.attempt()
         ages_s.append(service.age.age_s)
 
     assert ages_s == [0, 10, 20, 0]
@@ -191,12 +229,13 @@ def test_the_age_is_that_of_the_last_tick_that_succeeded() -> None:
 
 def test_a_late_beginner_waits_a_period() -> None:
     service = Counting(lambda _: None, LONG_S, begins_late=True)
-    service.start()
-    assert service.count == 0
 
+    service.begin()
+    before = service.wait_s
     service.wake()
-    service.wait_for_ticks(1)
-    service.end()
+
+    assert LONG_S - LIMIT_S < before <= LONG_S
+    assert service.wait_s == 0.0
 
 
 def test_a_late_beginner_may_be_stopped_before_it_begins() -> None:

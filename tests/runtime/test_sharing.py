@@ -55,6 +55,6 @@ def test_a_running_worker_tells_how_old_its_ticks_are(storage: Storage) -> None:
 
     assert [each.name for each in ages] == [
         "cron", "heartbeat", "leader", "metrics-upkeep", "reaper", "retention",
-        "sampler", "schema-watch", "supervisor", "upkeep",
+        "sampler", "supervisor", "upkeep",
     ]  # fmt: skip
     assert not any(each.is_late for each in ages)

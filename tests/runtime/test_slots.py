@@ -6,13 +6,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from flask_forge_jobs.clock import Clock, SystemClock
+from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.model.error_history import append_entry
 from flask_forge_jobs.model.jobs import ClaimedJob, EnqueueResult, NewJob
-from flask_forge_jobs.model.outcomes import REAPED_MESSAGE, Done
+from flask_forge_jobs.model.outcomes import REAPED_MESSAGE, Done, Failed
 from flask_forge_jobs.runtime.execution import Runner
-from flask_forge_jobs.runtime.look_ahead import MOST_BYTES_AHEAD
+from flask_forge_jobs.runtime.prefetch import MOST_BYTES_AHEAD
 from flask_forge_jobs.runtime.slots import DIRECT_S, SlotPool
+from flask_forge_jobs.runtime.state import Ended, WorkerState
 from flask_forge_jobs.tasks.registry import TaskRegistry
 from tests.support.clocks import MovingClock
 from tests.support.runtimes import (
@@ -24,9 +25,11 @@ from tests.support.runtimes import (
     claimed,
     registry_of,
     wait_until,
+    worker_state,
 )
 
 QUEUES = ("default", "a", "b")
+GONE = Failed("timed out")
 
 
 def no_enqueue(job: NewJob) -> EnqueueResult:
@@ -36,20 +39,34 @@ def no_enqueue(job: NewJob) -> EnqueueResult:
 class Rig:
     """A pool without a dispatcher: the test feeds it and takes what has ended."""
 
-    def __init__(self, pool: SlotPool, ended: threading.Semaphore) -> None:
+    def __init__(self, state: WorkerState, pool: SlotPool) -> None:
+        self.state = state
         self.pool = pool
-        self._ended = ended
 
     def feed(self, *job_ids: str, kind: str = "held", queue: str = "default") -> None:
         self.pool.feed([claimed(job_id, kind, queue=queue) for job_id in job_ids])
 
     def wait_for_ends(self, count: int) -> list[str]:
-        for _ in range(count):
-            assert self._ended.acquire(timeout=LIMIT_S), "no run ended"
-        return [execution.job.id for execution, _ in self.pool.take_ended()]
+        """Wait until so many have ended, and take what has."""
+        wait_until(lambda: len(self.state.ended) >= count, f"{count} have ended")
+        return [execution.job.id for execution, _ in self.take_ended()]
+
+    def take_ended(self) -> list[Ended]:
+        with self.state.lock:
+            ended = list(self.state.ended)
+            self.state.ended.clear()
+        return ended
+
+    def refused(self) -> list[str]:
+        """Take the jobs that go back although nothing has run."""
+        return [execution.job.id for execution, _ in self.take_ended()]
 
     def started(self) -> list[str]:
-        return sorted(execution.job.id for execution in self.pool.running())
+        return sorted(execution.job.id for execution in self.state.running())
+
+    @property
+    def waiting(self) -> int:
+        return sum(len(queue.buffer) for queue in self.state.queues.values())
 
 
 @contextlib.contextmanager
@@ -61,29 +78,21 @@ def rig_of(
     limit: int = 64,
     clock: Clock | None = None,
 ) -> Iterator[Rig]:
-    clock = clock or SystemClock()
-    ended = threading.Semaphore(0)
+    state = worker_state(*queues, clock=clock, threads=threads)
     runner = Runner(
         registry,
         scope=contextlib.nullcontext,
         host_id="host-1",
-        clock=clock,
+        clock=state.clock,
         enqueue=no_enqueue,
         rate_limits=NO_RATE_LIMITS,
         seats=NO_SEATS,
     )
-    pool = SlotPool(
-        queues,
-        threads=threads,
-        runner=runner,
-        host_id="host-1",
-        clock=clock,
-        on_ended=ended.release,
-    )
+    pool = SlotPool(state, runner)
     for name in queues:
         pool.set_limit(name, limit)
     try:
-        yield Rig(pool, ended)
+        yield Rig(state, pool)
     finally:
         pool.close(LIMIT_S)
 
@@ -110,7 +119,7 @@ def test_pool_runs_no_more_than_its_threads(held: HeldTask) -> None:
         held.wait_for_start(2)
 
         assert rig.started() == ["a", "b"]
-        assert rig.pool.buffered == 1
+        assert rig.waiting == 1
         held.release.set()
         assert sorted(rig.wait_for_ends(3)) == ["a", "b", "c"]
 
@@ -198,12 +207,12 @@ def test_demand_gives_a_queue_without_work_no_share() -> None:
         assert [rig.pool.demand({"b"}) for _ in range(3)] == [{"b": 2}] * 3
 
 
-def test_demand_looks_ahead_only_for_quick_tasks(held: HeldTask) -> None:
+def test_demand_prefetches_only_for_quick_tasks(held: HeldTask) -> None:
     with rig_of(registry_of(held, QuickTask()), threads=1) as rig:
         unknown = rig.pool.demand(QUEUES)
         rig.feed("a", kind="quick")
         rig.wait_for_ends(1)
-        wait_until(lambda: not rig.pool.running(), "the slot is free")
+        wait_until(lambda: not rig.state.running(), "the slot is free")
 
         assert unknown == {"default": 1}
         assert rig.pool.demand(QUEUES)["default"] > 1
@@ -217,7 +226,7 @@ def test_demand_shares_the_bytes_that_may_wait_between_the_queues(
         large = claimed("first", "quick", queue="a")
         rig.pool.feed([large._replace(payload="x" * MOST_BYTES_AHEAD)])
         rig.wait_for_ends(1)
-        wait_until(lambda: not rig.pool.running(), "the slot is free")
+        wait_until(lambda: not rig.state.running(), "the slot is free")
 
         # One for the slot, and one more where it may have all of the bytes.
         assert rig.pool.demand({"a"}) == {"a": 1 + 1 // len(queues)}
@@ -262,12 +271,12 @@ def test_some_jobs_never_wait_for_a_slot(held: HeldTask, third: ClaimedJob) -> N
     with rig_of(registry_of(held), threads=2) as rig:
         jobs = [suspect("a"), claimed("b"), third, claimed("d")]
 
-        refused = rig.pool.feed(jobs)
+        rig.pool.feed(jobs)
         held.wait_for_start(2)
 
         assert rig.started() == ["a", "b"]
-        assert [execution.job.id for execution in refused] == ["c"]
-        assert rig.pool.buffered == 1
+        assert rig.refused() == ["c"]
+        assert rig.waiting == 1
         held.release.set()
 
 
@@ -276,12 +285,12 @@ def test_a_suspect_keeps_to_the_limit_of_its_queue(held: HeldTask) -> None:
     with rig_of(registry_of(held), queues=queues) as rig:
         rig.pool.set_limit("narrow", 1)
 
-        refused = rig.pool.feed(
+        rig.pool.feed(
             suspect(job_id, queue=queue)
             for job_id, queue in (("n1", "narrow"), ("n2", "narrow"), ("w1", "wide"))
         )
 
-        assert [execution.job.id for execution in refused] == ["n2"]
+        assert rig.refused() == ["n2"]
         held.release.set()
 
 
@@ -307,60 +316,30 @@ def test_nothing_is_claimed_ahead_for_a_second_once_one_of_them_went_back(
 # -- giving back ---------------------------------------------------------------------
 
 
-def test_take_back_returns_what_has_not_started(held: HeldTask) -> None:
+def test_what_has_not_started_goes_back(held: HeldTask) -> None:
     with rig_of(registry_of(held), threads=1) as rig:
         rig.feed("a", "b", "c")
         held.wait_for_start(1)
 
-        taken = [execution.job.id for execution in rig.pool.take_back()]
+        rig.state.give_back_waiting()
 
-        assert taken == ["b", "c"]
-        assert rig.pool.buffered == 0
+        assert rig.refused() == ["b", "c"]
+        assert rig.waiting == 0
         held.release.set()
         assert rig.wait_for_ends(1) == ["a"]
 
 
-def test_take_back_can_be_for_one_queue(held: HeldTask) -> None:
-    with rig_of(registry_of(held), limit=0, queues=("a", "b")) as rig:
-        rig.feed("one", queue="a")
-        rig.feed("two", queue="b")
+def test_nothing_starts_after_the_stop() -> None:
+    """A claim was under way, for instance."""
+    task = QuickTask()
+    with rig_of(registry_of(task)) as rig:
+        rig.state.stop_claiming()
 
-        taken = [execution.job.id for execution in rig.pool.take_back(queue_name="b")]
+        rig.feed("a", kind="quick")
 
-        assert taken == ["two"]
-        assert rig.pool.buffered == 1
-
-
-def test_take_back_of_old_claims_ends_the_look_ahead(held: HeldTask) -> None:
-    clock = SystemClock()
-    with rig_of(registry_of(held, QuickTask()), threads=1, clock=clock) as rig:
-        rig.feed("quick", kind="quick")
-        rig.wait_for_ends(1)
-        rig.feed("a", "b")
-        held.wait_for_start(1)
-
-        taken = rig.pool.take_back(older_than=clock.monotonic() + 1.0)
-        none = rig.pool.take_back(older_than=clock.monotonic() + 1.0)
-
-        assert [execution.job.id for execution in taken] == ["b"]
-        assert none == []
-        assert rig.pool.demand(QUEUES) == {}
-        held.release.set()
-
-
-def test_its_runs_are_everything_from_the_claim_to_the_outcome(held: HeldTask) -> None:
-    with rig_of(registry_of(held, QuickTask()), threads=1) as rig:
-        rig.feed("ended", kind="quick")
-        wait_until(lambda: rig.pool.has_ended_runs, "the run has ended")
-        rig.feed("running", "waiting")
-        held.wait_for_start(1)
-
-        assert {run.job_id for run in rig.pool.runs()} == {
-            "ended",
-            "running",
-            "waiting",
-        }
-        held.release.set()
+        assert rig.refused() == ["a"]
+        assert rig.waiting == 0
+    assert task.job_ids == []
 
 
 # -- abandoning ----------------------------------------------------------------------
@@ -380,9 +359,10 @@ def test_abandon_frees_the_slot_and_drops_the_late_outcome(
     with rig_of(registry_of(stubborn, QuickTask()), threads=1) as rig:
         rig.feed("stuck", kind="stubborn")
         stubborn.wait_for_start(1)
-        (execution,) = rig.pool.running()
+        (execution,) = rig.state.running()
 
-        was_running = rig.pool.abandon(execution)
+        was_running = rig.pool.abandon(execution, GONE)
+        rig.refused()
         rig.feed("next", kind="quick")
         ended = rig.wait_for_ends(1)
         stubborn.release.set()
@@ -390,7 +370,7 @@ def test_abandon_frees_the_slot_and_drops_the_late_outcome(
 
         assert was_running
         assert ended == ["next"]
-        assert rig.pool.take_ended() == []
+        assert rig.take_ended() == []
         assert rig.pool.abandoned_count == 1
         assert "job stuck ended after it was abandoned" in caplog.text
 
@@ -411,11 +391,11 @@ def test_abandon_wakes_an_idle_thread_for_what_waits(
         rig.feed("waits", kind="quick", queue="narrow")
         rig.feed("w3", kind="quick", queue="wide")
         rig.wait_for_ends(1)  # the other thread has looked, and sleeps again
-        (execution,) = rig.pool.running()
+        (execution,) = rig.state.running()
 
-        rig.pool.abandon(execution)
+        rig.pool.abandon(execution, GONE)
 
-        assert rig.wait_for_ends(1) == ["waits"]
+        assert rig.wait_for_ends(2) == ["stuck", "waits"]
         stubborn.release.set()
 
 
@@ -424,11 +404,11 @@ def test_abandon_of_a_run_that_has_ended_changes_nothing(held: HeldTask) -> None
     with rig_of(registry_of(held)) as rig:
         rig.feed("a")
         held.wait_for_start(1)
-        (execution,) = rig.pool.running()
+        (execution,) = rig.state.running()
         held.release.set()
-        wait_until(lambda: rig.pool.has_ended_runs, "the run has ended")
+        wait_until(lambda: rig.state.ended, "the run has ended")
 
-        was_running = rig.pool.abandon(execution)
+        was_running = rig.pool.abandon(execution, GONE)
 
         assert not was_running
         assert rig.pool.abandoned_count == 0
@@ -440,12 +420,12 @@ def test_slot_ids_are_never_shared(stubborn: HeldTask) -> None:
     with rig_of(registry_of(stubborn), threads=2) as rig:
         rig.feed("first", kind="stubborn")
         stubborn.wait_for_start(1)
-        before = rig.pool.report()
-        (execution,) = rig.pool.running()
-        rig.pool.abandon(execution)
+        before = rig.state.slot_reports()
+        (execution,) = rig.state.running()
+        rig.pool.abandon(execution, GONE)
         rig.feed("second", kind="stubborn")
         stubborn.wait_for_start(1)
-        after = rig.pool.report()
+        after = rig.state.slot_reports()
         stubborn.release.set()
 
     assert [slot.process_id for slot in before] == [
@@ -467,7 +447,7 @@ def test_report_names_a_slot_above_a_lowered_limit_while_it_runs(
         held.wait_for_start(2)
         rig.pool.set_limit("default", 1)
 
-        jobs = {slot.current_job_id for slot in rig.pool.report()}
+        jobs = {slot.current_job_id for slot in rig.state.slot_reports()}
 
         assert jobs == {"a", "b"}
         held.release.set()
@@ -545,20 +525,3 @@ def test_many_short_runs_are_each_handed_in_once() -> None:
 
     assert sorted(ended, key=int) == [str(n) for n in range(total)]
     assert sorted(task.job_ids, key=int) == sorted(ended, key=int)
-
-
-def test_the_start_of_a_long_run_is_taken_once() -> None:
-    clock = MovingClock()
-    task = HeldTask()
-    with rig_of(registry_of(task), clock=clock) as rig:
-        rig.pool.feed([claimed("job-1"), claimed("job-2")])
-        task.wait_for_start(2)
-        early = rig.pool.take_uncounted_starts(clock.monotonic() - 1)
-        clock.move(1)
-        first = rig.pool.take_uncounted_starts(clock.monotonic() - 1)
-        second = rig.pool.take_uncounted_starts(clock.monotonic() - 1)
-        task.release.set()
-
-    assert (early, second) == ([], [])
-    assert {each.job.id for each in first} == {"job-1", "job-2"}
-    assert all(each.is_start_counted for each in first)

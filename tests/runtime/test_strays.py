@@ -2,46 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import cast
-
 import pytest
 
-from flask_forge_jobs.model.jobs import ClaimedJob, JobStatus, RunId
-from flask_forge_jobs.model.outcomes import Done
-from flask_forge_jobs.runtime.claims import ClaimsUnderWay
-from flask_forge_jobs.runtime.dispatcher import Dispatcher
-from flask_forge_jobs.runtime.execution import Execution
+from flask_forge_jobs.model.jobs import ClaimedJob, JobStatus
+from flask_forge_jobs.model.outcomes import Done, Released
+from flask_forge_jobs.model.queues import QueueSettings
+from flask_forge_jobs.runtime.outcome_mapper import OutcomeMapper
+from flask_forge_jobs.runtime.outcome_writer import OutcomeWriter
 from flask_forge_jobs.runtime.strays import Strays, release_strays
 from flask_forge_jobs.storage.base import Storage
 from tests.support.clocks import MovingClock
 from tests.support.jobs import OTHER, OWNER, claim_one, enqueue, finish
-
-
-class Here:
-    """Stands for the dispatcher: what is known here, and what it is given."""
-
-    def __init__(self) -> None:
-        self.owner = OWNER
-        self.claims = ClaimsUnderWay()
-        self.known: set[RunId] = set()
-        self.given_back: list[ClaimedJob] = []
-
-    def runs(self) -> set[RunId]:
-        return set(self.known)
-
-    def give_back(self, executions: Iterable[Execution]) -> None:
-        self.given_back += [execution.job for execution in executions]
-
-    def release(self, jobs: Iterable[ClaimedJob]) -> None:
-        self.given_back += jobs
+from tests.support.runtimes import started, worker_state
 
 
 class Rig:
     def __init__(self, storage: Storage) -> None:
         self.storage = storage
-        self.here = Here()
-        self.strays = Strays(storage.jobs, cast("Dispatcher", self.here), MovingClock())
+        self.state = worker_state(host_id=OWNER, clock=MovingClock())
+        self.claims = self.state.claims
+        self.strays = Strays(storage.jobs, self.state)
 
     def claim(self, owner: str = OWNER) -> ClaimedJob:
         enqueue(self.storage)
@@ -51,7 +31,15 @@ class Rig:
         """Do what a heartbeat does; return what was given back by then."""
         self.strays.note(self.storage.jobs.heartbeat(OWNER, {}).owned)
         self.strays.give_back()
-        return self.here.given_back
+        return self.given_back
+
+    @property
+    def given_back(self) -> list[ClaimedJob]:
+        return [e.job for e, outcome in self.state.ended if outcome == Released()]
+
+    def know(self, job: ClaimedJob) -> None:
+        """Have a job run here."""
+        started(self.state, job)
 
 
 @pytest.fixture
@@ -61,18 +49,18 @@ def rig(storage: Storage) -> Rig:
 
 def test_a_job_that_nobody_knows_goes_back_as_it_was_claimed(rig: Rig) -> None:
     stray, known, _ = rig.claim(), rig.claim(), rig.claim(OTHER)
-    rig.here.known.add(known.run_id)
+    rig.know(known)
 
     assert rig.beat() == [stray]
 
 
 def test_a_job_of_a_claim_under_way_may_still_arrive(rig: Rig) -> None:
-    rig.here.claims.begin()
+    rig.claims.begin()
     job = rig.claim()
     early = [list(rig.beat()) for _ in range(3)]
 
-    rig.here.known.add(job.run_id)
-    rig.here.claims.end()
+    rig.know(job)
+    rig.claims.end()
 
     assert early == [[], [], []]
     assert rig.beat() == []
@@ -80,63 +68,70 @@ def test_a_job_of_a_claim_under_way_may_still_arrive(rig: Rig) -> None:
 
 def test_a_job_that_has_arrived_since_the_beat_is_none(rig: Rig) -> None:
     """It would start here and somewhere else."""
-    rig.here.claims.begin()
+    rig.claims.begin()
     job = rig.claim()
     rig.beat()
-    rig.here.known.add(job.run_id)
-    rig.here.claims.end()
+    rig.know(job)
+    rig.claims.end()
 
     rig.strays.give_back()
 
-    assert rig.here.given_back == []
+    assert rig.given_back == []
 
 
 def test_it_is_looked_for_between_two_beats(rig: Rig) -> None:
-    rig.here.claims.begin()
+    rig.claims.begin()
     stray = rig.claim()
     rig.beat()
-    rig.here.claims.end()
+    rig.claims.end()
 
     rig.strays.give_back()
 
-    assert rig.here.given_back == [stray]
+    assert rig.given_back == [stray]
 
 
 def test_a_claim_that_began_later_cannot_bring_it(rig: Rig) -> None:
-    rig.here.claims.begin()
+    rig.claims.begin()
     stray = rig.claim()
     rig.beat()
-    rig.here.claims.end()
-    rig.here.claims.begin()
+    rig.claims.end()
+    rig.claims.begin()
 
     assert rig.beat() == [stray]
 
 
 def test_a_job_that_has_ended_meanwhile_is_none(rig: Rig) -> None:
-    rig.here.claims.begin()
+    rig.claims.begin()
     job = rig.claim()
     rig.beat()
     finish(rig.storage, job, Done())
-    rig.here.claims.end()
+    rig.claims.end()
 
     rig.strays.give_back()
 
-    assert rig.here.given_back == []
+    assert rig.given_back == []
     assert rig.storage.job_reader.get(job.id).status is JobStatus.DONE
 
 
 def test_a_job_that_was_given_back_and_claimed_again_is_another_run(rig: Rig) -> None:
     first = rig.claim()
     second = first._replace(claim=first.claim + 1)
-    rig.here.known.add(second.run_id)
+    rig.know(second)
 
     assert rig.beat() == [first]
 
 
 def test_release_gives_back_whatever_is_ours(rig: Rig) -> None:
-    rig.here.claims.begin()
+    rig.claims.begin()
     job, _ = rig.claim(), rig.claim(OTHER)
 
-    release_strays(rig.storage.jobs, cast("Dispatcher", rig.here))
+    writer = OutcomeWriter(
+        rig.storage.jobs,
+        rig.state,
+        OutcomeMapper(QueueSettings, None),
+        rig.storage.recorder,
+    )
+    release_strays(rig.storage.jobs, rig.state, writer)
 
-    assert rig.here.given_back == [job]
+    released = rig.storage.job_reader.get(job.id)
+    assert (released.status, released.attempts) == (JobStatus.PENDING, 0)

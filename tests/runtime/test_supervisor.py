@@ -5,68 +5,50 @@ from typing import cast
 import pytest
 
 from flask_forge_jobs.errors import StorageUnavailableError
-from flask_forge_jobs.runtime.dispatcher import Dispatcher
 from flask_forge_jobs.runtime.execution import Execution
-from flask_forge_jobs.runtime.presence import Presence
+from flask_forge_jobs.runtime.membership import Membership
 from flask_forge_jobs.runtime.slots import SlotPool
 from flask_forge_jobs.runtime.supervisor import Supervisor
 from flask_forge_jobs.storage.base import Storage
 from tests.support.clocks import MovingClock
-from tests.support.runtimes import claimed
-
-
-class Told:
-    """Stands for the slots and the dispatcher; notes what they are told."""
-
-    def __init__(self) -> None:
-        self.limits: list[tuple[str, int]] = []
-        self.woken: list[str] = []
-        self.returned: list[str] = []
-        self.buffered: list[Execution] = []
-
-    def set_limit(self, queue_name: str, limit: int) -> None:
-        self.limits.append((queue_name, limit))
-
-    def take_back(self, *, queue_name: str) -> list[Execution]:
-        taken = [each for each in self.buffered if each.job.queue_name == queue_name]
-        self.buffered = [each for each in self.buffered if each not in taken]
-        return taken
-
-    def give_back_waiting(self, queue_name: str) -> None:
-        self.returned += [each.job.id for each in self.take_back(queue_name=queue_name)]
-
-    def wake(self, queue_name: str) -> None:
-        self.woken.append(queue_name)
+from tests.support.runtimes import claimed, worker_state
 
 
 class Rig:
     def __init__(self, storage: Storage, *names: str) -> None:
-        self.clock = MovingClock()
-        self.told = Told()
+        clock = MovingClock()
+        self.state = worker_state(*names, clock=clock, host_id="own")
+        self.state.schedule.maybe_ready.clear()
         self.queues = storage.queues
         self.processes = storage.processes
+        self.limits: list[tuple[str, int]] = []
         for name in names:
             storage.queues.ensure(name)
-        self.supervisor = Supervisor(
-            storage.queues,
-            Presence(
-                storage.processes,
-                host_id="own",
-                queue_names=names,
-                written_until=self.clock.monotonic,
-            ),
-            cast("SlotPool", self.told),
-            cast("Dispatcher", self.told),
+        membership = Membership(
+            storage.processes,
             host_id="own",
             queue_names=names,
-            clock=self.clock,
+            written_until=clock.monotonic,
         )
+        self.supervisor = Supervisor(
+            storage.queues, membership, self.state, cast("SlotPool", self)
+        )
+
+    def set_limit(self, queue_name: str, limit: int) -> None:
+        """Stand for the pool, and note what it is told."""
+        self.limits.append((queue_name, limit))
 
     def tick(self) -> list[tuple[str, int]]:
         """Tick and return the limits that changed."""
-        self.told.limits.clear()
+        self.limits.clear()
         self.supervisor.tick()
-        return list(self.told.limits)
+        return list(self.limits)
+
+    def woken(self) -> set[str]:
+        """Take the queues that are looked at anew."""
+        names = set(self.state.schedule.maybe_ready)
+        self.state.schedule.maybe_ready.clear()
+        return names
 
 
 def test_supervisor_follows_max_workers(storage: Storage) -> None:
@@ -87,30 +69,30 @@ def test_supervisor_stops_a_paused_queue_and_gives_back_its_claims(
 ) -> None:
     rig = Rig(storage, "default", "other")
     rig.tick()
-    rig.told.buffered = [
-        Execution(claimed("a"), 0.0),
-        Execution(claimed("b", queue="other"), 0.0),
-    ]
+    for job in (claimed("a"), claimed("b", queue="other")):
+        rig.state.queues[job.queue_name].buffer.append(Execution(job, 0.0))
 
     rig.queues.set_paused("default", paused=True)
     changed = rig.tick()
 
     assert changed == [("default", 0)]
-    assert rig.told.returned == ["a"]
+    assert [execution.job.id for execution, _ in rig.state.ended] == ["a"]
 
 
 def test_supervisor_looks_for_work_when_a_queue_may_run_more(storage: Storage) -> None:
     rig = Rig(storage, "default")
     rig.queues.set_paused("default", paused=True)
     rig.tick()
-    rig.told.woken.clear()
+    woken = [rig.woken()]
 
     rig.queues.set_paused("default", paused=False)
     rig.tick()
+    woken.append(rig.woken())
     rig.queues.set_max_workers("default", 2)
     rig.tick()
+    woken.append(rig.woken())
 
-    assert rig.told.woken == ["default"]
+    assert woken == [set(), {"default"}, set()]
 
 
 def test_supervisor_shares_with_other_processes_of_the_queue(storage: Storage) -> None:
@@ -139,12 +121,13 @@ def test_supervisor_notices_at_once_who_joins_and_leaves(storage: Storage) -> No
 
     rig.processes.beat("host-2", None, ["default"], [])
     joined = rig.tick()
+    rig.woken()
     rig.processes.remove("host-2")
     left = rig.tick()
 
     assert joined == [("default", 4)]
     assert left == [("default", 8)]
-    assert rig.told.woken[-1] == "default"
+    assert rig.woken() == {"default"}
 
 
 def test_supervisor_gives_each_queue_its_own_turn(storage: Storage) -> None:
@@ -175,7 +158,7 @@ def test_supervisor_leaves_everything_when_it_cannot_read(
     with pytest.raises(StorageUnavailableError):
         rig.tick()
 
-    assert rig.told.limits == []
+    assert rig.limits == []
 
 
 def test_supervisor_keeps_what_it_knows_of_a_queue_that_is_gone(
@@ -188,10 +171,4 @@ def test_supervisor_keeps_what_it_knows_of_a_queue_that_is_gone(
     rig.queues.delete("default")
 
     assert rig.tick() == []
-    assert rig.supervisor.settings_of("default").max_workers == 3
-
-
-def test_settings_of_an_unknown_queue_are_the_defaults(storage: Storage) -> None:
-    settings = Rig(storage, "default").supervisor.settings_of("other")
-
-    assert (settings.name, settings.max_workers) == ("other", 64)
+    assert rig.state.settings_of("default").max_workers == 3

@@ -6,77 +6,94 @@ from typing import cast
 
 import pytest
 
+from flask_forge_jobs.model.outcomes import Outcome
 from flask_forge_jobs.runtime.execution import Execution
 from flask_forge_jobs.runtime.slots import SlotPool
 from flask_forge_jobs.runtime.time_limits import TimeLimits
 from flask_forge_jobs.tasks.cancellation import CancelReason
-from tests.support.runtimes import claimed
+from tests.support.runtimes import claimed, started, worker_state
 
 GRACE_S = 10.0
 
 
-class Slots:
-    """Stands for the pool."""
+class Rig:
+    """Runs of a state without threads; stands for the pool as well."""
 
-    def __init__(self, *executions: Execution, own_s: float = 0.0) -> None:
-        self.executions = list(executions)
-        self.own_s = own_s
+    def __init__(self, *, own_s: float = 0.0) -> None:
+        self.state = worker_state()
+        self.abandoned: list[Execution] = []
+        self.limits = TimeLimits(
+            self.state,
+            cast("SlotPool", self),
+            stop_limit_s=lambda _: own_s,
+            cancel_grace_s=GRACE_S,
+        )
 
-    def running(self) -> list[Execution]:
-        return list(self.executions)
+    def run_until(self, stops_at: float | None) -> Execution:
+        execution = started(self.state, claimed())
+        execution.stops_at = stops_at
+        return execution
 
-    def stop_limit_s(self, execution: Execution) -> float:
-        assert execution in self.executions
-        return self.own_s
-
-    def abandon(self, execution: Execution) -> bool:
+    def abandon(self, execution: Execution, outcome: Outcome) -> bool:
+        del outcome
         if execution.ended_at:
             return False
-        self.executions.remove(execution)
+        self.state.queues["default"].abandon(execution)
+        self.abandoned.append(execution)
         return True
 
 
-def limits_of(slots: Slots) -> TimeLimits:
-    return TimeLimits(cast("SlotPool", slots), GRACE_S)
-
-
-def execution_until(stops_at: float | None) -> Execution:
-    execution = Execution(claimed(), 0.0)
-    execution.stops_at = stops_at
-    return execution
-
-
 def test_a_run_is_asked_to_stop_and_then_loses_its_slot() -> None:
-    execution, endless = execution_until(5.0), execution_until(None)
-    limits = limits_of(Slots(execution, endless))
-    looks = [list(limits.next_looks())]
-    early = limits.enforce(4.9), execution.token.reason
-    asked = limits.enforce(5.0), execution.token.reason
-    looks.append(list(limits.next_looks()))
-    waited = limits.enforce(5.0 + GRACE_S - 0.1)
+    rig = Rig()
+    execution, endless = rig.run_until(5.0), rig.run_until(None)
+    looks = [rig.limits.next_look()]
+    rig.limits.enforce(4.9)
+    early = execution.token.reason
+    rig.limits.enforce(5.0)
+    asked = execution.token.reason
+    looks.append(rig.limits.next_look())
+    rig.limits.enforce(5.0 + GRACE_S - 0.1)
+    waited = list(rig.abandoned)
 
-    assert (early, asked, waited) == (([], None), ([], CancelReason.TIMEOUT), [])
-    assert limits.enforce(5.0 + GRACE_S) == [execution]
-    assert looks == [[5.0], [5.0 + GRACE_S]]
+    rig.limits.enforce(5.0 + GRACE_S)
+
+    assert (early, asked, waited) == (None, CancelReason.TIMEOUT, [])
+    assert rig.abandoned == [execution]
+    assert looks == [5.0, 5.0 + GRACE_S]
+    assert rig.limits.next_look() is None
     assert not endless.token.is_cancelled
 
 
+def test_the_next_look_is_at_the_first_limit() -> None:
+    rig = Rig()
+    for stops_at in (7.0, 5.0, None, 9.0):
+        rig.run_until(stops_at)
+
+    assert rig.limits.next_look() == 5.0
+
+
 @pytest.mark.parametrize(("own_s", "gone_at"), [(3.0, 15.0), (30.0, 35.0)])
-def test_who_ends_a_process_of_its_own_has_the_time_for_it(
+def test_a_task_that_ends_a_process_of_its_own_has_the_time_for_it(
     own_s: float, gone_at: float
 ) -> None:
-    limits = limits_of(Slots(execution_until(5.0), own_s=own_s))
+    rig = Rig(own_s=own_s)
+    rig.run_until(5.0)
 
-    limits.enforce(5.0)
+    rig.limits.enforce(5.0)
 
-    assert list(limits.next_looks()) == [gone_at]
+    assert rig.limits.next_look() == gone_at
 
 
-def test_a_run_that_has_just_ended_keeps_its_outcome() -> None:
+def test_a_run_that_has_just_ended_keeps_its_outcome(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     """B9"""
-    execution = execution_until(5.0)
-    limits = limits_of(Slots(execution))
-    limits.enforce(5.0)
+    rig = Rig()
+    execution = rig.run_until(5.0)
+    rig.limits.enforce(5.0)
     execution.ended_at = 6.0
 
-    assert limits.enforce(5.0 + GRACE_S) == []
+    rig.limits.enforce(5.0 + GRACE_S)
+
+    assert rig.abandoned == []
+    assert caplog.records == []

@@ -20,12 +20,12 @@ def watch(clock: MovingClock) -> Watch:
 
 
 def fail(watch: Watch, error: Exception) -> None:
-    with pytest.raises(type(error)), watch.turn():
+    with pytest.raises(type(error)), watch:
         raise error
 
 
 def test_a_turn_that_takes_too_long_is_stuck(watch: Watch, clock: MovingClock) -> None:
-    with watch.turn():
+    with watch:
         clock.move(LONGEST_S - 0.1)
         before = watch.is_stuck
         clock.move(0.2)
@@ -36,7 +36,7 @@ def test_a_turn_that_takes_too_long_is_stuck(watch: Watch, clock: MovingClock) -
 
 def test_turns_that_only_fail_are_stuck(watch: Watch, clock: MovingClock) -> None:
     fail(watch, TypeError("a bug"))
-    with watch.turn():  # which has nothing to do, and so proves nothing
+    with watch:  # which has nothing to do, and so proves nothing
         clock.move(1.0)
     clock.move(LONGEST_S)
     stuck = watch.is_stuck
@@ -56,7 +56,7 @@ def test_a_storage_that_fails_is_not_stuck(watch: Watch, clock: MovingClock) -> 
 def test_whoever_waits_between_two_turns_is_not_stuck(
     watch: Watch, clock: MovingClock
 ) -> None:
-    with watch.turn():
+    with watch:
         watch.note_success()
     clock.move(LONGEST_S)
 

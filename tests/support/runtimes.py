@@ -8,11 +8,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
 
+from flask_forge_jobs.clock import Clock, SystemClock
 from flask_forge_jobs.model.jobs import ClaimedJob, Job, JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import Done, Failed, Outcome, Throttled
 from flask_forge_jobs.model.seats import SeatPlan
+from flask_forge_jobs.runtime.execution import Execution
 from flask_forge_jobs.runtime.handle import RuntimeHandle
 from flask_forge_jobs.runtime.runtime import QueueRuntime
+from flask_forge_jobs.runtime.state import WorkerState
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.limits import RateLimits
 from flask_forge_jobs.storage.seats import Seats
@@ -161,6 +164,34 @@ def wait_for_status(
 def threads_named(prefix: str) -> list[threading.Thread]:
     """Return the living threads whose name starts like this."""
     return [each for each in threading.enumerate() if each.name.startswith(prefix)]
+
+
+def worker_state(
+    *queue_names: str,
+    clock: Clock | None = None,
+    host_id: str = "host-1",
+    threads: int = 2,
+    lease_s: float = 60.0,
+    worker_name: str | None = None,
+) -> WorkerState:
+    """Return the state of a worker that serves ``default``, or these queues."""
+    return WorkerState(
+        host_id,
+        queue_names or ("default",),
+        threads=threads,
+        lease_s=lease_s,
+        clock=clock or SystemClock(),
+        worker_name=worker_name,
+    )
+
+
+def started(state: WorkerState, job: ClaimedJob) -> Execution:
+    """Let a job run in the state of a worker, without a thread."""
+    queue = state.queues[job.queue_name]
+    queue.buffer.append(Execution(job, state.clock.monotonic()))
+    execution = queue.start_next()
+    execution.started_at = state.clock.monotonic()
+    return execution
 
 
 def claimed(

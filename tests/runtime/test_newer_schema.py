@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import contextlib
 
-import pytest
-
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.runtime.foreground import EXIT_TAINTED, run_in_foreground
 from flask_forge_jobs.runtime.runtime import QueueRuntime
-from flask_forge_jobs.runtime.schema_watch import SchemaWatch
 from flask_forge_jobs.storage.base import Storage
 from tests.support.jobs import revive_all
-from tests.support.later_steps import ADDITIVE, BREAKING, migrated
+from tests.support.later_steps import BREAKING, migrated
 from tests.support.runtimes import (
     HeldTask,
     QuickTask,
@@ -26,40 +23,6 @@ from tests.support.runtimes import (
 from tests.support.sql import Sql
 
 LEASE_S = 1.5
-
-
-def test_a_schema_that_this_code_knows_is_no_reason_to_stop(storage: Storage) -> None:
-    watch = SchemaWatch(storage.database, lease_s=LEASE_S)
-
-    watch.tick()
-
-    assert not watch.is_outdated
-
-
-def test_a_newer_step_that_older_code_can_read_is_none_either(
-    storage: Storage, database_settings: DatabaseSettings
-) -> None:
-    """Additive steps keep the number of the oldest reader."""
-    watch = SchemaWatch(storage.database, lease_s=LEASE_S)
-
-    with migrated(database_settings, ADDITIVE):
-        watch.tick()
-
-    assert not watch.is_outdated
-
-
-def test_a_newer_schema_is_told_once_with_both_versions(
-    storage: Storage, sql: Sql, caplog: pytest.LogCaptureFixture
-) -> None:
-    watch = SchemaWatch(storage.database, lease_s=LEASE_S)
-
-    with sql.newer_schema():
-        watch.tick()
-        watch.tick()
-
-    assert watch.is_outdated
-    assert caplog.text.count("claiming no more: schema version 99: ") == 1
-    assert "this package knows" in caplog.text
 
 
 def test_a_worker_that_has_nothing_to_do_notices_as_well(
@@ -77,7 +40,7 @@ def test_a_worker_that_has_nothing_to_do_notices_as_well(
 def test_a_worker_claims_nothing_after_a_breaking_step_although_jobs_wait(
     storage: Storage, database_settings: DatabaseSettings
 ) -> None:
-    """With the usual lease it looks at the schema every ten seconds."""
+    """The next claim is refused, however long ago the last heartbeat was."""
     task = QuickTask()
     with running(storage, registry_of(task)) as handle:
         wait_for_status(storage, add(storage, "quick"), JobStatus.DONE)

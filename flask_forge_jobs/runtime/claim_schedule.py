@@ -1,4 +1,4 @@
-"""Outlook: where there may be work, and when to look although nothing wakes us."""
+"""ClaimSchedule: which queues may have work, and when to look although nobody calls."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ PROMOTE_PERIOD_S = 0.25
 IDLE_AFTER_S = 0.02
 
 
-class Outlook:
-    """What a dispatcher expects of its queues; all instants are monotonic seconds.
+class ClaimSchedule:
+    """What a dispatcher expects of its queues, behind the lock of the worker's state.
 
-    Wake-ups come from other threads, so whoever uses it holds the dispatcher's lock.
+    All instants are monotonic seconds.
 
     Args:
         queue_names: The declared queues; at first all of them may have work.
@@ -21,7 +21,7 @@ class Outlook:
 
     def __init__(self, queue_names: Sequence[str]) -> None:
         self._queue_names = frozenset(queue_names)
-        self.hopeful = set(queue_names)
+        self.maybe_ready = set(queue_names)
         # When the first job that waits for its time is due, in which queues.
         self._due_at: float | None = None
         self._due_covers: set[str] = set()
@@ -29,17 +29,17 @@ class Outlook:
         self._promote_at = 0.0
         self._poll_at = 0.0
 
-    def hear(self, names: Iterable[str]) -> None:
-        """Take in that something was enqueued."""
-        self.hopeful.update(names)
+    def notify(self, names: Iterable[str]) -> None:
+        """Note that something was enqueued."""
+        self.maybe_ready.update(names)
         self._due_covers.difference_update(names)
 
     def forget_due(self, names: Iterable[str]) -> None:
-        """Take in that a job of these queues now waits for its time."""
+        """Note that a job of these queues now waits for its time."""
         self._due_covers.difference_update(names)
 
     def note_exchange(self, now: float, *, promoted: bool) -> None:
-        """Take in that outcomes were written or jobs claimed.
+        """Note that outcomes were written or jobs claimed.
 
         Args:
             now: When that was.
@@ -53,8 +53,8 @@ class Outlook:
         """Whether the next claim should look for jobs whose time has come."""
         return now >= self._promote_at
 
-    def look_around(self, now: float, pause_s: float) -> None:
-        """Take any queue for one with work once it is time to poll or a job is due.
+    def advance(self, now: float, pause_s: float) -> None:
+        """Expect work everywhere once it is time to poll or a job is due.
 
         Args:
             now: The present.
@@ -62,40 +62,35 @@ class Outlook:
         """
         is_due = self._due_at is not None and now >= self._due_at
         if now >= self._poll_at or is_due:
-            self.hopeful.update(self._queue_names)
+            self.maybe_ready.update(self._queue_names)
             self._due_at = None
             self._due_covers.clear()
             self._promote_at = now
             self._poll_at = now + pause_s
 
-    def next_looks(self) -> list[float]:
-        """Return when to look for work although nothing wakes us."""
-        moments = [self._poll_at]
+    def next_look(self) -> float:
+        """Return when to look for work although nobody calls."""
+        moment = self._poll_at
         if self._due_at is not None:
-            moments.append(self._due_at)
-        if self._quiet() - self._due_covers:
-            moments.append(self._idle_at)
-        return moments
+            moment = min(moment, self._due_at)
+        if self._queue_names - self.maybe_ready - self._due_covers:
+            moment = min(moment, self._idle_at)
+        return moment
 
     def to_ask(self, now: float) -> set[str]:
         """Return the queues to ask when their next job is due; none means not now.
 
-        What is heard of one of them from here on makes its answer worthless.
+        Only those where nothing but the passing of time brings work. A queue that is
+        known to hold work has no room here: while that lasts, a job that is due would
+        have us look again and again. A :meth:`notify` of one of them from here on makes
+        its answer worthless.
         """
-        names = self._quiet()
+        names = set(self._queue_names - self.maybe_ready)
         if now < self._idle_at or names <= self._due_covers:
             return set()
         self._due_covers = set(names)
         return names
 
     def learn_due(self, due_at: float | None) -> None:
-        """Take in when the next job of the queues that were asked is due."""
+        """Note when the next job of the queues that were asked is due."""
         self._due_at = due_at
-
-    def _quiet(self) -> set[str]:
-        """Queues where only the passing of time brings work.
-
-        Not those that are known to hold work for which there is no room here: while
-        that lasts, a job that is due would have us look again and again.
-        """
-        return set(self._queue_names - self.hopeful)

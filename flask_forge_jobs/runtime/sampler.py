@@ -1,4 +1,4 @@
-"""What a worker process measures of itself, and the upkeep of all figures."""
+"""Sampler: what a worker process measures of itself."""
 
 from __future__ import annotations
 
@@ -8,13 +8,11 @@ from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.metrics import floor_to
 from flask_forge_jobs.model.samples import SAMPLE_LEVELS, ResourceUse, SampleSums
-from flask_forge_jobs.runtime.service import Service
-from flask_forge_jobs.storage.metrics import MetricStore
+from flask_forge_jobs.runtime.service import Duty
 from flask_forge_jobs.storage.recorder import Recorder
 from flask_forge_jobs.storage.samples import SampleStore
 
 SAMPLE_PERIOD_S = 60.0
-UPKEEP_PERIOD_S = 300.0
 # Buckets that are held while the database is away.
 _MAX_HELD = 1000
 
@@ -65,7 +63,7 @@ class ResourceMeter:
             return 0.0
 
 
-class Sampler(Service):
+class Sampler(Duty):
     """Stores once a minute what this process used and how its database did.
 
     Args:
@@ -85,12 +83,11 @@ class Sampler(Service):
         directory: Path,
         clock: Clock,
     ) -> None:
-        super().__init__("sampler", SAMPLE_PERIOD_S)
+        super().__init__("sampler", SAMPLE_PERIOD_S, clock=clock)
         self._store = store
         self._recorder = recorder
         self._host_id = host_id
         self._directory = directory
-        self._clock = clock
         self._meter: ResourceMeter | None = None
         self._held: dict[tuple[int, int], SampleSums] = {}
 
@@ -116,45 +113,3 @@ class Sampler(Service):
         for level, bucket_us in list(self._held):
             if bucket_us + level * SECOND_US <= now_us:
                 del self._held[level, bucket_us]
-
-
-class MetricsUpkeep(Service):
-    """Merges the figures of all processes and drops old ones; any number may run it.
-
-    Args:
-        metrics: Is merged and pruned.
-        samples: Is pruned.
-        clock: Tells what is old.
-    """
-
-    def __init__(
-        self, metrics: MetricStore, samples: SampleStore, clock: Clock
-    ) -> None:
-        super().__init__("metrics-upkeep", UPKEEP_PERIOD_S)
-        self._metrics = metrics
-        self._samples = samples
-        self._clock = clock
-
-    def tick(self) -> None:
-        """Fold and prune once."""
-        fold_metrics(self._metrics, self._samples, self._clock)
-
-
-def fold_metrics(
-    metrics: MetricStore, samples: SampleStore, clock: Clock
-) -> tuple[int, int]:
-    """Merge the figures of all processes and drop old ones.
-
-    Args:
-        metrics: Is merged and pruned.
-        samples: Is pruned.
-        clock: Tells what is old.
-
-    Returns:
-        How many rows were merged, and how many were dropped.
-    """
-    # Figures that are folded too early are written again and count twice, so one
-    # clock that is ahead must not decide.
-    now_us = min(clock.now_us(), metrics.now_us())
-    merged = metrics.fold(now_us)
-    return merged, metrics.prune(now_us) + samples.prune(now_us)

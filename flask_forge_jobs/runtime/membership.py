@@ -1,4 +1,4 @@
-"""Presence: which worker processes are there, as seen by one of them.
+"""Membership: which worker processes are there, as seen by one of them.
 
 A process that beats no more is gone within seconds, long before its jobs are given to
 others: sharing out its workers too early costs nothing.
@@ -6,16 +6,51 @@ others: sharing out its workers too early costs nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Generic, TypeVar
 
-from flask_forge_jobs.runtime.reaper import Silence
 from flask_forge_jobs.storage.processes import ProcessRegistry
 
 # Two beats of a process that is well, see the heartbeat.
 SILENT_S = 4.0
+K = TypeVar("K", bound=Hashable)
 
 
-class Presence:
+class HeartbeatAges(Generic[K]):
+    """For how long each of some heartbeats has not moved."""
+
+    def __init__(self) -> None:
+        self._seen: dict[K, tuple[object, float]] = {}
+
+    def observe(
+        self,
+        heartbeats: Iterable[tuple[K, object]],
+        elapsed_s: float,
+        ages_s: Mapping[K, float] = MappingProxyType({}),
+    ) -> None:
+        """Note the present heartbeats.
+
+        Args:
+            heartbeats: Key and heartbeat of everything that is there now.
+            elapsed_s: Seconds since the last look that count.
+            ages_s: How old what is seen for the first time is; 0 by default.
+        """
+        now: dict[K, tuple[object, float]] = {}
+        for key, heartbeat in heartbeats:
+            if key not in self._seen:
+                now[key] = (heartbeat, ages_s.get(key, 0.0))
+                continue
+            before, age_s = self._seen[key]
+            now[key] = (heartbeat, age_s + elapsed_s if before == heartbeat else 0.0)
+        self._seen = now
+
+    def older_than(self, limit_s: float) -> list[K]:
+        """Return the keys whose heartbeat has not moved for ``limit_s`` seconds."""
+        return [key for key, (_, age_s) in self._seen.items() if age_s >= limit_s]
+
+
+class Membership:
     """Looks for the other processes.
 
     Args:
@@ -23,7 +58,7 @@ class Presence:
         host_id: This process, which is always there.
         queue_names: Its declared queues.
         written_until: Returns the monotonic instant up to which this process is known
-            to have been able to write; silence counts up to there only.
+            to have been able to write; ages count up to there only.
     """
 
     def __init__(
@@ -38,7 +73,7 @@ class Presence:
         self._host_id = host_id
         self._queue_names = tuple(queue_names)
         self._written_until = written_until
-        self._silence: Silence[str] = Silence()
+        self._ages: HeartbeatAges[str] = HeartbeatAges()
         self._counted_until: float | None = None
 
     def look(self) -> Mapping[str, Sequence[str]]:
@@ -49,12 +84,12 @@ class Presence:
         elapsed_s = 0.0 if last is None else max(until - last, 0.0)
         if elapsed_s > SILENT_S:  # this process was itself stopped or kept out
             elapsed_s = 0.0
-        self._silence.observe(
+        self._ages.observe(
             ((pod.host_id, pod.heartbeat_at) for pod, _ in seen),
             elapsed_s,
             {pod.host_id: age_s for pod, age_s in seen},
         )
         self._counted_until = until
-        gone = set(self._silence.longer_than(SILENT_S))
+        gone = set(self._ages.older_than(SILENT_S))
         there = {pod.host_id: pod.queues for pod, _ in seen if pod.host_id not in gone}
         return there | {self._host_id: self._queue_names}

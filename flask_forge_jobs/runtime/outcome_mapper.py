@@ -1,4 +1,4 @@
-"""From the outcome of a run to the write that ends it, reasons for a stop included."""
+"""OutcomeMapper: from how a run ended to the update that tells the database."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ from flask_forge_jobs.tasks.failures import (
 
 logger = get_logger(__name__)
 
-UNSETTLED_MESSAGE = "the task's outcome could not be used"
+UNUSABLE_MESSAGE = "the task's outcome could not be used"
 UNSTORABLE_MESSAGE = "the outcome could not be stored; see the worker's log"
 
 
-class Settler:
-    """Settles executions.
+class OutcomeMapper:
+    """Makes updates of outcomes.
 
     Args:
         settings_of: Returns the settings of a queue as last seen.
@@ -56,73 +56,75 @@ class Settler:
         self._mask = mask
         self.lost_count = 0
 
-    def settle(self, execution: Execution, outcome: Outcome) -> Settlement | None:
-        """Return the write for an outcome, or None when the job is no longer ours.
+    def update(self, execution: Execution, outcome: Outcome) -> Settlement | None:
+        """Return the update for an outcome, or None when the job is no longer ours.
 
-        An outcome that cannot be settled, of a class of the application's own for
+        An outcome that cannot be used, of a class of the application's own for
         instance, counts as a failure: it must not hold up the others.
         """
         try:
-            return self._settle(execution, outcome)
+            return self._update(execution, outcome)
         except Exception as error:  # noqa: BLE001  # the others must be stored
             trace = trace_of(error, self._mask)
-            logger.error("cannot settle how job %s ended: %s", execution.job.id, trace)  # noqa: TRY400
-            return self._unsettled(execution, error)
+            logger.error("cannot use how job %s ended: %s", execution.job.id, trace)  # noqa: TRY400
+            return self._failed(execution, error)
 
-    def _unsettled(self, execution: Execution, error: Exception) -> Settlement:
+    def _failed(self, execution: Execution, error: Exception) -> Settlement:
         job = execution.job
-        settlement = settle(
+        text = f"{UNUSABLE_MESSAGE}: {describe_failure(error)}"
+        update = settle(
             job,
-            Failed(fit(f"{UNSETTLED_MESSAGE}: {describe_failure(error)}", self._mask)),
+            Failed(fit(text, self._mask)),
             failure_delay_s=failure_delay_s(
                 job.attempts, QueueSettings(job.queue_name), None
             ),
             user_cancelled=False,
         )
-        settlement.seat = execution.seat
-        return settlement
+        update.seat = execution.seat
+        return update
 
-    def _settle(self, execution: Execution, outcome: Outcome) -> Settlement | None:
+    def _update(self, execution: Execution, outcome: Outcome) -> Settlement | None:
         job, reason = execution.job, execution.token.reason
         if reason is CancelReason.LOST:
             self.lost_count += 1
             logger.warning("job %s was lost to another worker; result dropped", job.id)
             return None
+        delay_s = 0.0
         if not isinstance(outcome, Done):
             if reason is CancelReason.SHUTDOWN:
                 outcome = Released()
             elif reason is CancelReason.TIMEOUT:
                 outcome = Failed(f"timed out after {execution.timeout_s:g}s")
-        queue = self._settings_of(job.queue_name)
-        settlement = settle(
+            queue = self._settings_of(job.queue_name)
+            delay_s = failure_delay_s(job.attempts, queue, self._jitter)
+        update = settle(
             job,
             outcome,
-            failure_delay_s=failure_delay_s(job.attempts, queue, self._jitter),
+            failure_delay_s=delay_s,
             user_cancelled=reason is CancelReason.USER,
         )
-        settlement.seat = execution.seat
-        # Who was put off has not run, unless it took so long that its start is counted.
+        update.seat = execution.seat
+        # A job that was put off has not run, unless its start is counted already.
         was_put_off = isinstance(outcome, PutOff) and not execution.is_start_counted
         if execution.started_at and not was_put_off:
             held_us = int((execution.ended_at - execution.claimed_at) * SECOND_US)
-            settlement.run_us = int(
-                (execution.ended_at - execution.started_at) * SECOND_US
-            )
+            update.run_us = int((execution.ended_at - execution.started_at) * SECOND_US)
             if not execution.is_start_counted:
-                settlement.wait_us = execution.wait_us
-            settlement.total_us = job.claimed_at_us - job.enqueued_at_us + held_us
-        self._log(settlement)
-        return settlement
+                update.wait_us = execution.wait_us
+            update.total_us = job.claimed_at_us - job.enqueued_at_us + held_us
+        if update.error is not None:
+            self._log(update)
+        return update
 
-    def replacements(self, settlement: Settlement) -> list[Settlement]:
+    def replacements(self, update: Settlement) -> list[Settlement]:
         """Return what to write instead of an outcome that the database refuses.
 
         Nothing when that was refused as well: the job goes back to its queue once the
         heartbeat finds that nobody here knows of it.
         """
-        if settlement.error == UNSTORABLE_MESSAGE:
+        if update.error == UNSTORABLE_MESSAGE:
             return []
-        job = settlement.job
+        job = update.job
         delay_s = failure_delay_s(
             job.attempts, self._settings_of(job.queue_name), self._jitter
         )
@@ -130,17 +132,17 @@ class Settler:
         replacement = settle(
             job, failure, failure_delay_s=delay_s, user_cancelled=False
         )
-        replacement.seat = settlement.seat
-        replacement.run_us = settlement.run_us
-        replacement.wait_us = settlement.wait_us
+        replacement.seat = update.seat
+        replacement.run_us = update.run_us
+        replacement.wait_us = update.wait_us
         return [replacement]
 
     @staticmethod
-    def _log(settlement: Settlement) -> None:
-        job = settlement.job
-        if settlement.status is JobStatus.DEAD:
+    def _log(update: Settlement) -> None:
+        job = update.job
+        if update.status is JobStatus.DEAD:
             level, word = logging.ERROR, "dead"
-        elif settlement.status is JobStatus.FAILED:
+        elif update.status is JobStatus.FAILED:
             level, word = logging.WARNING, "failed"
         else:
             return
@@ -153,6 +155,6 @@ class Settler:
             one_line(job.queue_name),
             job.attempts,
             job.max_attempts,
-            settlement.delay_s,
-            one_line(settlement.error or ""),
+            update.delay_s,
+            one_line(update.error or ""),
         )

@@ -8,19 +8,16 @@ from typing import cast
 
 import pytest
 
-from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageUnavailableError
-from flask_forge_jobs.model.instants import DAY_US, from_micros
+from flask_forge_jobs.model.instants import from_micros
 from flask_forge_jobs.model.jobs import NewJob
-from flask_forge_jobs.model.metrics import MetricKey, Tally, Window, window
+from flask_forge_jobs.model.metrics import Window, window
 from flask_forge_jobs.model.samples import DatabaseHealth, SampleSums
-from flask_forge_jobs.runtime.metrics import MetricsUpkeep, ResourceMeter, Sampler
+from flask_forge_jobs.runtime.sampler import ResourceMeter, Sampler
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.recorder import Recorder
 from flask_forge_jobs.storage.samples import SampleStore
 from tests.support.clocks import SECOND_US, START_US, MovingClock
-from tests.support.figures import PastProcess
-from tests.support.sql import Sql
 
 BIG = 8 * 1024 * 1024
 HALF_HOUR_US = 1800 * SECOND_US
@@ -128,44 +125,3 @@ def test_samples_are_kept_while_the_database_is_away() -> None:
     assert [level for level, _ in store.rows].count(60) == 4
     assert store.rows[1800, MOMENT_US].samples == 4
     assert len(sampler._held) == 3
-
-
-# -- upkeep ------------------------------------------------------------------------
-
-
-def test_upkeep_merges_and_drops(
-    storage: Storage, database_settings: DatabaseSettings
-) -> None:
-    past = PastProcess(storage, MOMENT_US)
-    past.runs("mail", "send", [1])
-    PastProcess(storage, MOMENT_US).runs("mail", "send", [1])
-    sql = Sql(database_settings)
-    count = "SELECT COUNT(*) FROM forge_metric WHERE level = "
-
-    MetricsUpkeep(
-        storage.metrics, storage.samples, MovingClock(MOMENT_US + DAY_US // 6)
-    ).tick()
-    assert sql.run(f"{count} 10") == [(3,)]
-    assert sql.run(f"{count} 86400") == [(6,)]
-
-    MetricsUpkeep(
-        storage.metrics, storage.samples, MovingClock(MOMENT_US + 40 * DAY_US)
-    ).tick()
-    assert sql.run(f"{count} 10") == [(0,)]
-    assert sql.run(f"{count} 0") == [(3,)]
-    assert storage.metrics.counters().jobs["mail", "send"].completed == 2
-
-
-def test_a_host_whose_clock_is_ahead_folds_nothing_too_early(
-    storage: Storage, sql: Sql
-) -> None:
-    """Its owner writes the bucket once more, and it would count twice."""
-    now_us = sql.now_us()
-    key = MetricKey(10, now_us - now_us % (10 * SECOND_US), "mail", "send")
-    storage.metrics.put("writer", {key: Tally(enqueued=1)})
-    ahead = MovingClock(now_us + 1200 * SECOND_US)
-
-    MetricsUpkeep(storage.metrics, storage.samples, ahead).tick()
-    storage.metrics.put("writer", {key: Tally(enqueued=2)})
-
-    assert sql.run("SELECT host, enqueued FROM forge_metric") == [("writer", 2)]

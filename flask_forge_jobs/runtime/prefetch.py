@@ -1,4 +1,4 @@
-"""How many jobs to claim before there is a slot for them.
+"""Prefetch: how many jobs to claim before there is a slot for them.
 
 Claiming ahead lets short jobs follow one another without a database call in between. A
 claimed job cannot run elsewhere, so only as many are taken as the recent mean run time
@@ -19,7 +19,7 @@ _WEIGHT = 0.2
 _SHORTER_WEIGHT = 0.02
 
 
-class LookAhead:
+class Prefetch:
     """The running means of one queue's run times and payloads.
 
     Args:
@@ -46,7 +46,7 @@ class LookAhead:
         else:
             self._mean_bytes += _WEIGHT * (payload_bytes - self._mean_bytes)
 
-    def disappoint(self) -> None:
+    def reset(self) -> None:
         """Forget the mean: claimed jobs waited far longer than it promised."""
         self._mean_s = None
 

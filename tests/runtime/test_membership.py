@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flask_forge_jobs.errors import StorageUnavailableError
-from flask_forge_jobs.runtime.presence import SILENT_S, Presence
+from flask_forge_jobs.runtime.membership import SILENT_S, HeartbeatAges, Membership
 from flask_forge_jobs.storage.base import Storage
 from tests.support.sql import Sql
 
@@ -18,7 +18,7 @@ class Rig:
     def __init__(self, storage: Storage) -> None:
         self.processes = storage.processes
         self.now = 1000.0
-        self.presence = Presence(
+        self.membership = Membership(
             storage.processes,
             host_id="own",
             queue_names=["default"],
@@ -31,7 +31,7 @@ class Rig:
 
     def look(self, after_s: float = 0.0) -> list[str]:
         self.now += after_s
-        return sorted(self.presence.look())
+        return sorted(self.membership.look())
 
 
 def test_a_process_is_there_at_its_first_beat(storage: Storage) -> None:
@@ -40,7 +40,7 @@ def test_a_process_is_there_at_its_first_beat(storage: Storage) -> None:
 
     rig.beat("a", "own")
 
-    assert rig.presence.look() == {"a": ("mail",), "own": ("default",)}
+    assert rig.membership.look() == {"a": ("mail",), "own": ("default",)}
 
 
 def test_who_is_silent_is_gone_and_comes_back(storage: Storage) -> None:
@@ -107,3 +107,37 @@ def test_an_observer_that_was_stopped_begins_anew(
         with pytest.raises(StorageUnavailableError):
             rig.look(BEAT_S)
     assert rig.look(BEAT_S) == ["a", "own"]
+
+
+# -- ages ----------------------------------------------------------------------------
+
+
+def test_ages_count_from_the_last_change() -> None:
+    ages: HeartbeatAges[str] = HeartbeatAges()
+
+    ages.observe([("a", 1), ("b", 1)], 0.0)
+    ages.observe([("a", 1), ("b", 2)], 5.0)
+    ages.observe([("a", 1), ("b", 2)], 5.0)
+
+    assert ages.older_than(10.0) == ["a"]
+    assert ages.older_than(5.0) == ["a", "b"]
+
+
+def test_ages_forget_what_is_gone() -> None:
+    ages: HeartbeatAges[str] = HeartbeatAges()
+
+    ages.observe([("a", 1)], 0.0)
+    ages.observe([], 10.0)
+    ages.observe([("a", 1)], 10.0)
+
+    assert ages.older_than(1.0) == []
+
+
+def test_ages_may_have_begun_before_the_first_look() -> None:
+    ages: HeartbeatAges[str] = HeartbeatAges()
+
+    ages.observe([("a", 1), ("b", 1)], 0.0, {"a": 7.0})
+    ages.observe([("a", 1), ("b", 1)], 3.0, {"a": 90.0, "b": 90.0})
+
+    assert ages.older_than(10.0) == ["a"]
+    assert ages.older_than(3.0) == ["a", "b"]

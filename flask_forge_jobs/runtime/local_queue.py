@@ -1,4 +1,4 @@
-"""One declared queue within a worker process: its slots, and what waits for them."""
+"""LocalQueue: a worker's slots for one queue, and the jobs that wait for them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from flask_forge_jobs.model.error_history import tells_of_a_crash
 from flask_forge_jobs.model.jobs import ClaimedJob
 from flask_forge_jobs.runtime.execution import Execution
-from flask_forge_jobs.runtime.look_ahead import LookAhead
+from flask_forge_jobs.runtime.prefetch import Prefetch
 
 
 def may_wait(job: ClaimedJob) -> bool:
-    """Whether a claimed job may wait for a slot; it cannot be told from a run then.
+    """Whether a claimed job may wait for a slot; the database takes it for a run then.
 
     The death of this process would count a second time against a job that may never
     have started, or would be the end of one that may run only once.
@@ -22,20 +22,20 @@ def may_wait(job: ClaimedJob) -> bool:
 
 
 @dataclass(slots=True)
-class Lane:
-    """The slots of one queue; whoever uses it holds the lock of its pool.
+class LocalQueue:
+    """The slots of one queue, behind the lock of the worker's state.
 
     Args:
         limit: How many jobs may run at once.
         running: The run in each slot.
         buffer: Claimed jobs that wait for a slot.
-        look_ahead: How many may wait.
+        prefetch: How many may wait.
     """
 
     limit: int = 0
     running: dict[int, Execution] = field(default_factory=dict)
     buffer: deque[Execution] = field(default_factory=deque)
-    look_ahead: LookAhead = field(default_factory=LookAhead)
+    prefetch: Prefetch = field(default_factory=Prefetch)
     # Incarnation of each slot: counts up when an abandoned run leaves it.
     _incarnations: list[int] = field(default_factory=list)
     _free: list[int] = field(default_factory=list)
@@ -59,10 +59,11 @@ class Lane:
         """
         if not self.limit:
             return 0
+        room = self.room
         held = len(self.running) + len(self.buffer)
-        likely = self.look_ahead.jobs(min(self.limit, threads))
-        wanted = max(likely, min(self.room, share - held))
-        return max(wanted - max(len(self.buffer) - self.room, 0), 0)
+        likely = self.prefetch.jobs(min(self.limit, threads))
+        wanted = max(likely, min(room, share - held))
+        return max(wanted - max(len(self.buffer) - room, 0), 0)
 
     def start_next(self) -> Execution:
         """Move the job that has waited longest into the lowest free slot."""

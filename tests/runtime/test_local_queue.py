@@ -6,19 +6,19 @@ from flask_forge_jobs.model.error_history import append_entry
 from flask_forge_jobs.model.jobs import ClaimedJob
 from flask_forge_jobs.model.outcomes import REAPED_MESSAGE
 from flask_forge_jobs.runtime.execution import Execution
-from flask_forge_jobs.runtime.lane import Lane, may_wait
+from flask_forge_jobs.runtime.local_queue import LocalQueue, may_wait
 from tests.support.runtimes import claimed
 
 QUICK_S = 0.01
 
 
-def lane(*, limit: int, waiting: int, mean_s: float | None = None) -> Lane:
-    found = Lane(limit=limit)
+def local_queue(*, limit: int, waiting: int, mean_s: float | None = None) -> LocalQueue:
+    found = LocalQueue(limit=limit)
     found.buffer.extend(
         Execution(claimed(f"job-{number}"), 0.0) for number in range(waiting)
     )
     if mean_s is not None:
-        found.look_ahead.learn(mean_s)
+        found.prefetch.learn(mean_s)
     return found
 
 
@@ -47,7 +47,7 @@ def test_who_may_wait(job: ClaimedJob, *, waits: bool) -> None:
 
 
 def test_jobs_start_in_their_order_in_the_lowest_free_slot() -> None:
-    found = lane(limit=3, waiting=4)
+    found = local_queue(limit=3, waiting=4)
 
     runs = [found.start_next() for _ in range(3)]
     startable = found.startable
@@ -63,7 +63,7 @@ def test_jobs_start_in_their_order_in_the_lowest_free_slot() -> None:
 
 
 def test_the_successor_of_an_abandoned_run_has_another_incarnation() -> None:
-    found = lane(limit=1, waiting=2)
+    found = local_queue(limit=1, waiting=2)
     run = found.start_next()
 
     found.abandon(run)
@@ -74,7 +74,7 @@ def test_the_successor_of_an_abandoned_run_has_another_incarnation() -> None:
 
 
 def test_a_slot_that_was_never_used_is_reported_too() -> None:
-    assert list(lane(limit=3, waiting=0).report(threads=2)) == [
+    assert list(local_queue(limit=3, waiting=0).report(threads=2)) == [
         (0, 0, None),
         (1, 0, None),
     ]
@@ -86,7 +86,7 @@ def test_a_slot_that_was_never_used_is_reported_too() -> None:
 def test_room_is_what_neither_runs_nor_waits(
     waiting: int, room: int, startable: int
 ) -> None:
-    found = lane(limit=2, waiting=waiting)
+    found = local_queue(limit=2, waiting=waiting)
 
     assert (found.room, found.startable) == (room, startable)
 
@@ -94,22 +94,22 @@ def test_room_is_what_neither_runs_nor_waits(
 @pytest.mark.parametrize(
     ("found", "share", "ahead"),
     [
-        (lane(limit=4, waiting=0), 0, 0),
-        (lane(limit=4, waiting=0), 2, 2),
-        (lane(limit=1, waiting=0), 2, 1),
-        (lane(limit=4, waiting=2), 2, 0),
-        (lane(limit=4, waiting=0, mean_s=QUICK_S), 0, 20),
-        (lane(limit=4, waiting=24, mean_s=QUICK_S), 0, 0),
-        (lane(limit=0, waiting=0, mean_s=QUICK_S), 2, 0),
+        (local_queue(limit=4, waiting=0), 0, 0),
+        (local_queue(limit=4, waiting=0), 2, 2),
+        (local_queue(limit=1, waiting=0), 2, 1),
+        (local_queue(limit=4, waiting=2), 2, 0),
+        (local_queue(limit=4, waiting=0, mean_s=QUICK_S), 0, 20),
+        (local_queue(limit=4, waiting=24, mean_s=QUICK_S), 0, 0),
+        (local_queue(limit=0, waiting=0, mean_s=QUICK_S), 2, 0),
     ],
     ids=["unknown", "share", "limit", "has its share", "quick", "full", "stopped"],
 )
-def test_how_many_are_claimed_ahead(found: Lane, share: int, ahead: int) -> None:
+def test_how_many_are_claimed_ahead(found: LocalQueue, share: int, ahead: int) -> None:
     assert found.ahead(4, share) == ahead
 
 
 def test_what_waits_can_be_taken_back() -> None:
-    found = lane(limit=1, waiting=3)
+    found = local_queue(limit=1, waiting=3)
     found.start_next()
 
     taken = found.take_back()

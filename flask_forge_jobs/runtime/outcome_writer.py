@@ -1,0 +1,111 @@
+"""OutcomeWriter: keeps how runs ended until the database knows it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from flask_forge_jobs.errors import (
+    SchemaTooNewError,
+    StorageBusyError,
+    StorageError,
+    StorageUnavailableError,
+)
+from flask_forge_jobs.logs import get_logger
+from flask_forge_jobs.model.jobs import ClaimedJob
+from flask_forge_jobs.model.outcomes import Released, Settlement
+from flask_forge_jobs.runtime.execution import Execution
+from flask_forge_jobs.runtime.outcome_mapper import OutcomeMapper
+from flask_forge_jobs.runtime.state import WorkerState
+from flask_forge_jobs.storage.jobs.queue import JobQueue
+from flask_forge_jobs.storage.recorder import Recorder
+
+logger = get_logger(__name__)
+
+# What keeps every outcome from being stored, whatever is in it.
+NO_FAULT_OF_OUTCOMES = StorageUnavailableError, StorageBusyError, SchemaTooNewError
+
+
+class OutcomeWriter:
+    """Makes updates of outcomes, and keeps them until they are stored or refused.
+
+    Args:
+        jobs: The hot path of the storage.
+        state: Has the outcomes and the updates.
+        mapper: Makes an update of an outcome.
+        recorder: Counts the runs whose end is stored.
+    """
+
+    def __init__(
+        self,
+        jobs: JobQueue,
+        state: WorkerState,
+        mapper: OutcomeMapper,
+        recorder: Recorder,
+    ) -> None:
+        self._jobs = jobs
+        self._state = state
+        self._mapper = mapper
+        self._recorder = recorder
+        self.refused_count = 0
+
+    def collect(self) -> list[Settlement]:
+        """Make updates of all outcomes; return every update there is to write."""
+        state = self._state
+        ended = list(state.ended)
+        if ended:
+            new = []
+            for execution, outcome in ended:
+                update = self._mapper.update(execution, outcome)
+                if update is not None:
+                    new.append(update)
+            with state.lock:  # runs are known here without a gap
+                del state.ended[: len(ended)]
+                state.updates += new
+        return list(state.updates)
+
+    def note_written(self, batch: Sequence[Settlement], refused: Sequence[str]) -> None:
+        """Forget a whole batch, which the database has, or has refused."""
+        if not batch:
+            return
+        with self._state.lock:
+            del self._state.updates[: len(batch)]  # what came since is behind it
+        self._recorder.ended(batch, refused)
+        if refused:
+            self.refused_count += len(refused)
+            logger.warning("no longer ours, outcome dropped: %s", refused)
+
+    def write_singly(self, batch: Sequence[Settlement]) -> None:
+        """Store a batch that was refused one by one, and replace what cannot be stored.
+
+        One outcome that the database does not take would hold up all others.
+
+        Raises:
+            StorageError: It takes nothing at present, so no outcome is to blame.
+        """
+        self._jobs.heartbeat(self._state.host_id, {})
+        for update in batch:
+            replacements: list[Settlement] = []
+            try:
+                refused = self._jobs.finish(self._state.host_id, [update])
+                self._recorder.ended([update], refused)
+            except NO_FAULT_OF_OUTCOMES:
+                raise
+            except Exception:
+                logger.exception("cannot store how job %s ended", update.job.id)
+                replacements = self._mapper.replacements(update)
+            with self._state.lock:
+                self._state.updates.remove(update)
+                self._state.updates += replacements
+
+    def release(self, jobs: Iterable[ClaimedJob]) -> None:
+        """Give jobs back at once, without the dispatcher, which may have ended."""
+        now = self._state.clock.monotonic()
+        mapped = [self._mapper.update(Execution(job, now), Released()) for job in jobs]
+        updates = [update for update in mapped if update is not None]
+        if not updates:
+            return
+        try:
+            self._jobs.finish(self._state.host_id, updates)
+        except StorageError as error:
+            ids = ", ".join(update.job.id for update in updates)
+            logger.warning("not given back, runs after the lease: %s (%s)", ids, error)

@@ -1,0 +1,249 @@
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from flask_forge_jobs.model.jobs import JobStatus
+from flask_forge_jobs.model.outcomes import (
+    CANCELLED_MESSAGE,
+    Dead,
+    Done,
+    Failed,
+    Outcome,
+    PutOff,
+    Released,
+    Settlement,
+    Throttled,
+)
+from flask_forge_jobs.model.queues import QueueSettings
+from flask_forge_jobs.runtime.execution import Execution
+from flask_forge_jobs.runtime.outcome_mapper import (
+    UNSTORABLE_MESSAGE,
+    UNUSABLE_MESSAGE,
+    OutcomeMapper,
+)
+from flask_forge_jobs.tasks.cancellation import CancelReason
+from tests.support.runtimes import claimed
+
+
+def mapper(**settings: bool) -> OutcomeMapper:
+    return OutcomeMapper(lambda name: QueueSettings(name, **settings), None)  # type: ignore[arg-type]  # flags only
+
+
+def updated(
+    outcome: Outcome, reason: CancelReason | None = None, **job: int
+) -> Settlement:
+    execution = Execution(claimed(**job), 0.0, timeout_s=2.0)  # type: ignore[arg-type]  # numbers only
+    if reason is not None:
+        execution.token.cancel(reason)
+    update = mapper().update(execution, outcome)
+    assert update is not None
+    return update
+
+
+NOT_DONE = [Failed("oops"), Dead("no use"), Throttled(5.0)]
+
+
+def test_it_keeps_the_result_of_a_task() -> None:
+    update = updated(Done("7"))
+
+    assert (update.status, update.result) == (JobStatus.DONE, "7")
+
+
+class Bare(Throttled):
+    """Forgets to call the class that it comes from."""
+
+    def __init__(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("attempts", "status"), [(1, JobStatus.FAILED), (5, JobStatus.DEAD)]
+)
+def test_what_cannot_be_used_is_a_failure(attempts: int, status: JobStatus) -> None:
+    execution = Execution(claimed(attempts=attempts), 0.0, seat="its seat")
+
+    update = mapper().update(execution, Bare())
+
+    assert update is not None
+    assert (update.status, update.seat) == (status, "its seat")
+    assert str(update.error).startswith(f"{UNUSABLE_MESSAGE}: ")
+
+
+class Telling(Throttled):
+    """Quotes a secret and forges a line."""
+
+    @property  # type: ignore[override]
+    def scope(self) -> str:
+        raise LookupError("first\nERROR second password=hunter2")
+
+    @scope.setter
+    def scope(self, _: object) -> None:
+        pass
+
+
+def test_what_cannot_be_used_is_told_masked_and_on_one_line(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    update = mapper().update(Execution(claimed(), 0.0), Telling(1.0))
+
+    assert update is not None
+    told = [str(update.error), *(each.getMessage() for each in caplog.records)]
+    assert len(told) > 1
+    for text in told:
+        assert r"first\nERROR second password=[redacted]" in text
+        assert "hunter2" not in text
+    assert not any(record.exc_info for record in caplog.records)
+
+
+def test_settings_that_cannot_be_read_hold_up_no_outcome() -> None:
+    def fail(_: str) -> QueueSettings:
+        raise ZeroDivisionError("a bug")
+
+    update = OutcomeMapper(fail, None).update(Execution(claimed(), 0.0), Failed("oops"))
+
+    assert update is not None
+    assert update.status is JobStatus.FAILED
+
+
+def test_it_retries_a_failure_after_the_queue_s_delay() -> None:
+    update = updated(Failed("oops"))
+
+    assert update.status is JobStatus.FAILED
+    assert (update.error, update.delay_s) == ("oops", 1.0)
+
+
+def test_it_uses_the_curve_when_backoff_is_enabled() -> None:
+    execution = Execution(claimed(attempts=2), 0.0)
+
+    update = mapper(backoff_enabled=True).update(execution, Failed("oops"))
+
+    assert update is not None
+    assert update.delay_s == 240.0
+
+
+def test_it_ends_the_job_at_its_last_attempt() -> None:
+    update = updated(Failed("oops"), attempts=5, max_attempts=5)
+
+    assert (update.status, update.error) == (JobStatus.DEAD, "oops")
+
+
+@pytest.mark.parametrize("outcome", NOT_DONE)
+def test_it_makes_a_release_of_what_a_shutdown_stopped(outcome: Outcome) -> None:
+    """The attempt is given back, and no error is noted."""
+    update = updated(outcome, CancelReason.SHUTDOWN, attempts=5, max_attempts=5)
+
+    assert update.status is JobStatus.PENDING
+    assert update.uncount
+    assert (update.error, update.delay_s) == (None, 0.0)
+
+
+@pytest.mark.parametrize("outcome", NOT_DONE)
+def test_it_names_the_time_limit(outcome: Outcome) -> None:
+    update = updated(outcome, CancelReason.TIMEOUT)
+
+    assert update.status is JobStatus.FAILED
+    assert update.error == "timed out after 2s"
+
+
+@pytest.mark.parametrize("outcome", NOT_DONE)
+def test_it_ends_a_job_that_a_user_cancelled(outcome: Outcome) -> None:
+    update = updated(outcome, CancelReason.USER)
+
+    assert (update.status, update.error) == (JobStatus.DEAD, CANCELLED_MESSAGE)
+
+
+@pytest.mark.parametrize(
+    "reason", [CancelReason.USER, CancelReason.TIMEOUT, CancelReason.SHUTDOWN]
+)
+def test_it_lets_finished_work_stand(reason: CancelReason) -> None:
+    assert updated(Done(), reason).status is JobStatus.DONE
+
+
+@pytest.mark.parametrize("outcome", [Done(), *NOT_DONE])
+def test_it_writes_nothing_for_a_lost_job(
+    outcome: Outcome, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It belongs to somebody else."""
+    execution = Execution(claimed(), 0.0)
+    execution.token.cancel(CancelReason.LOST)
+    lost = mapper()
+
+    update = lost.update(execution, outcome)
+
+    assert update is None
+    assert lost.lost_count == 1
+    assert "job-1 was lost" in caplog.text
+
+
+def test_it_logs_failures_as_warnings_and_deaths_as_errors(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    updated(Failed("first"))
+    updated(Dead("second"))
+    updated(Done())
+
+    levels = [record.levelno for record in caplog.records]
+    assert levels == [logging.WARNING, logging.ERROR]
+    assert "kind=held queue=default attempt=1/5 delay_s=1.0 error=first" in caplog.text
+
+
+def test_an_unstorable_outcome_is_replaced_once() -> None:
+    once = updated(Done("whatever the database refuses"))
+
+    (replacement,) = mapper().replacements(once)
+    then = mapper().replacements(replacement)
+
+    assert replacement.status is JobStatus.FAILED
+    assert (replacement.error, replacement.result) == (UNSTORABLE_MESSAGE, None)
+    assert then == []
+
+
+def test_times_come_from_the_database_and_from_one_monotonic_clock() -> None:
+    job = claimed()._replace(
+        enqueued_at_us=1_000_000, scheduled_at_us=3_000_000, claimed_at_us=4_000_000
+    )
+    execution = Execution(job, 100.0, started_at=100.5, ended_at=102.5)
+
+    update = mapper().update(execution, Done())
+
+    assert update is not None
+    assert update.wait_us == 1_500_000
+    assert update.run_us == 2_000_000
+    assert update.total_us == 5_500_000
+
+
+def test_a_start_that_is_counted_has_no_wait_to_count() -> None:
+    execution = Execution(
+        claimed(), 100.0, started_at=100.5, ended_at=102.5, is_start_counted=True
+    )
+
+    update = mapper().update(execution, Done())
+
+    assert update is not None
+    assert (update.wait_us, update.run_us) == (None, 2_000_000)
+
+
+def test_what_never_started_has_no_times() -> None:
+    update = mapper().update(Execution(claimed(), 100.0), Released())
+
+    assert update is not None
+    assert (update.wait_us, update.run_us) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("is_start_counted", "run_us"), [(False, None), (True, 1_000_000)]
+)
+def test_it_counts_no_run_of_a_job_that_was_put_off(
+    is_start_counted: bool, run_us: int | None
+) -> None:
+    """Unless its start is counted already, or the two would not add up."""
+    execution = Execution(claimed(), 1.0)
+    execution.started_at, execution.ended_at = 2.0, 3.0
+    execution.is_start_counted = is_start_counted
+
+    update = mapper().update(execution, PutOff(5))
+
+    assert update is not None
+    assert (update.delay_s, update.run_us) == (5.0, run_us)

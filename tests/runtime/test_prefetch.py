@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import pytest
+
+from flask_forge_jobs.runtime.prefetch import (
+    HORIZON_S,
+    MOST_AHEAD,
+    MOST_BYTES_AHEAD,
+    Prefetch,
+)
+
+
+def learned(*run_times_s: float) -> Prefetch:
+    prefetch = Prefetch()
+    for run_s in run_times_s:
+        prefetch.learn(run_s)
+    return prefetch
+
+
+def test_prefetch_takes_nothing_before_it_knows_a_run_time() -> None:
+    assert Prefetch().jobs(8) == 0
+
+
+@pytest.mark.parametrize("run_s", [HORIZON_S, 1.0, 600.0])
+def test_prefetch_takes_nothing_for_slow_tasks(run_s: float) -> None:
+    assert learned(run_s).jobs(8) == 0
+
+
+def test_prefetch_takes_what_starts_within_the_horizon() -> None:
+    assert learned(0.010).jobs(1) == 5
+    assert learned(0.010).jobs(4) == 20
+
+
+@pytest.mark.parametrize("run_s", [0.0, 1e-9, 1e-5])
+def test_prefetch_has_an_upper_limit(run_s: float) -> None:
+    assert learned(run_s).jobs(64) == MOST_AHEAD
+
+
+def test_prefetch_follows_tasks_that_become_slower() -> None:
+    prefetch = learned(0.001)
+    before = prefetch.jobs(1)
+
+    prefetch.learn(0.5)
+
+    assert before == 50
+    assert prefetch.jobs(1) == 0
+
+
+def test_prefetch_follows_tasks_that_become_faster() -> None:
+    prefetch = learned(0.5, *[0.001] * 250)
+
+    assert prefetch.jobs(1) > 10
+
+
+@pytest.mark.parametrize(
+    ("payload_bytes", "most"),
+    [
+        (100, MOST_AHEAD),
+        (MOST_BYTES_AHEAD // 40, 40),
+        (MOST_BYTES_AHEAD // 2, 2),
+        (2 * MOST_BYTES_AHEAD, 0),
+    ],
+)
+def test_prefetch_takes_no_more_payload_than_fits(
+    payload_bytes: int, most: int
+) -> None:
+    prefetch = learned(1e-5)
+    for _ in range(100):
+        prefetch.learn_size(payload_bytes)
+
+    assert prefetch.jobs(8) == most
+
+
+def test_prefetch_follows_payloads_that_become_smaller() -> None:
+    prefetch = learned(1e-5)
+    prefetch.learn_size(MOST_BYTES_AHEAD)
+    before = prefetch.jobs(8)
+    for _ in range(100):
+        prefetch.learn_size(100)
+
+    assert (before, prefetch.jobs(8)) == (1, MOST_AHEAD)
+
+
+def test_reset_forgets_the_mean() -> None:
+    prefetch = learned(0.001)
+
+    prefetch.reset()
+
+    assert prefetch.jobs(8) == 0
+
+
+def test_quick_jobs_between_slow_ones_are_not_claimed_ahead() -> None:
+    """They would wait in a full worker while others have room for them."""
+    prefetch = Prefetch()
+    seen = []
+
+    for number in range(200):
+        prefetch.learn(8.0 if number % 20 == 0 else 0.001)
+        seen.append(prefetch.jobs(24))
+
+    assert set(seen) == {0}
+
+
+def test_quick_jobs_are_claimed_ahead_again_when_slow_ones_are_over() -> None:
+    prefetch = Prefetch()
+    prefetch.learn(0.001)
+    prefetch.learn(8.0)
+
+    for _ in range(250):
+        prefetch.learn(0.001)
+
+    assert prefetch.jobs(8) > 8
