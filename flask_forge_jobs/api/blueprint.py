@@ -54,9 +54,9 @@ def create_blueprint(
         ConfigurationError: An option is wrong.
     """
     chosen = options or BlueprintOptions()
-    api = Api(storage, chosen)
-    blueprint = Blueprint(BLUEPRINT_NAME, __name__)
     routes = all_routes(enable_demo=chosen.enable_demo)
+    api = Api(storage, chosen, routes)
+    blueprint = Blueprint(BLUEPRINT_NAME, __name__)
     auditor = Auditor(api)
     blueprint.record(lambda state: add_converters(state.app.url_map, routes))
     for route in routes:

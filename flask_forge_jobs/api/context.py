@@ -1,8 +1,8 @@
-"""What every view of one blueprint is given: its options and its storage."""
+"""What every view of one blueprint is given: its options, storage and routes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from functools import cached_property
@@ -19,6 +19,7 @@ from flask_forge_jobs.api.request import (
     load_optional_body,
 )
 from flask_forge_jobs.api.response import LastBody
+from flask_forge_jobs.api.routes import Route
 from flask_forge_jobs.api.scope import Scope
 from flask_forge_jobs.api.searches import Searches
 from flask_forge_jobs.auth.permissions import Permission
@@ -45,13 +46,18 @@ class Api:
         storage: The storage, or a function that returns the one to use for the present
             request.
         options: How the blueprint behaves.
+        routes: Every route of the blueprint, for its description.
     """
 
     def __init__(
-        self, storage: Storage | Callable[[], Storage], options: BlueprintOptions
+        self,
+        storage: Storage | Callable[[], Storage],
+        options: BlueprintOptions,
+        routes: Sequence[Route],
     ) -> None:
         self._storage = storage
         self.options = options
+        self._routes = routes
         self._searches = Searches()
         self.last_overview = LastBody()
         names = (*options.redact_default_keys, *options.redact_keys)
@@ -120,9 +126,8 @@ class Api:
         """The OpenAPI document, without a server."""
         # Imported at the first reading: few processes are ever asked for it.
         from flask_forge_jobs.api.openapi.document import document
-        from flask_forge_jobs.api.table import all_routes
 
-        return document(all_routes(enable_demo=self.options.enable_demo))
+        return document(self._routes)
 
     def body(self, schema: Schema) -> dict[str, Any]:
         """Return the present request's body as a handler's keyword arguments.
