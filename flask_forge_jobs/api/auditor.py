@@ -17,13 +17,11 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import cast
 
-from flask import Request, Response, g
+from flask import Request, Response
 
 from flask_forge_jobs.api.context import Api
-from flask_forge_jobs.api.exchange import Exchange, present_exchange
-from flask_forge_jobs.api.request_ids import request_id
+from flask_forge_jobs.api.request_state import RequestState, present_state
 from flask_forge_jobs.api.response import REPLAYED_HEADER
 from flask_forge_jobs.api.routes import V1_ENDPOINT_PREFIX, Route
 from flask_forge_jobs.handlers import audit
@@ -51,7 +49,7 @@ def note_edit(before: str, after: str) -> None:
         before: A digest of it.
         after: Likewise; the same when nothing had to change.
     """
-    g.forge_jobs_edit = {"before": before, "after": after}
+    present_state().edit = {"before": before, "after": after}
 
 
 class Auditor:
@@ -73,52 +71,54 @@ class Auditor:
         act = self._in_batches if route.in_batches else self._in_one
 
         def answer(**placeholders: str) -> Response:
-            exchange = cast("Exchange", present_exchange())  # it has begun before
-            return act(exchange, partial(route.view, self._api, **placeholders))
+            view = partial(route.view, self._api, **placeholders)
+            return act(present_state(), view)
 
         return answer
 
-    def _in_one(self, exchange: Exchange, view: Callable[[], Response]) -> Response:
-        unit = Unit(lambda job_id: self._expected(exchange, 1, job_id))
+    def _in_one(self, state: RequestState, view: Callable[[], Response]) -> Response:
+        unit = Unit(lambda job_id: self._expected(state, 1, job_id))
 
         def work() -> Response:
-            g.pop("forge_jobs_edit", None)  # of a try before
+            state.edit = None  # of a try before
             response = view()
             if not unit.is_noted:
-                audit.record(self._api.storage, self._deed(exchange, response))
+                audit.record(self._api.storage, self._deed(state, response))
             return response
 
         try:
             response = unit.run(work)
         finally:
-            exchange.is_noted = unit.is_noted
-        exchange.is_noted = True
+            state.is_noted = unit.is_noted
+        state.is_noted = True
         return response
 
-    def _in_batches(self, exchange: Exchange, view: Callable[[], Response]) -> Response:
-        batches = Batches(lambda changed: self._expected(exchange, changed))
+    def _in_batches(
+        self, state: RequestState, view: Callable[[], Response]
+    ) -> Response:
+        batches = Batches(lambda changed: self._expected(state, changed))
         with batches.running():
             response = view()
         # Nothing was changed, and that is to be known too.
-        exchange.is_noted = bool(batches.entries)
+        state.is_noted = bool(batches.entries)
         return response
 
-    def __call__(self, exchange: Exchange, response: Response) -> Response:
+    def __call__(self, state: RequestState, response: Response) -> Response:
         """Note what else a request came to, and return its answer as it is."""
         is_refused = response.status_code in REFUSED
-        is_owed = exchange.route.mutates or exchange.reveals
-        if is_refused or (is_owed and not exchange.is_noted):
-            self._note(exchange, response, is_owed=is_owed)
+        is_owed = state.route.mutates or state.reveals
+        if is_refused or (is_owed and not state.is_noted):
+            self._note(state, response, is_owed=is_owed)
         return response
 
-    def _note(self, exchange: Exchange, response: Response, *, is_owed: bool) -> None:
-        is_known = exchange.principal is not None
-        is_kept = is_known and "forge_jobs_storage_failed" not in g
+    def _note(self, state: RequestState, response: Response, *, is_owed: bool) -> None:
+        is_known = state.principal is not None
+        is_kept = is_known and not state.has_storage_failed
         is_told = self._is_told(response.status_code, is_kept=is_kept)
         if not (is_told or (is_owed and is_kept)):
             return
-        deed = self._deed(exchange, response)
-        if not exchange.route.mutates:
+        deed = self._deed(state, response)
+        if not state.route.mutates:
             deed = replace(deed, changed=0)
         if is_told:
             what = "refused" if deed.status in REFUSED else "not in the audit trail"
@@ -144,37 +144,37 @@ class Auditor:
             logger.exception("the audit trail could not be written: %s", _line(deed))
 
     def _expected(
-        self, exchange: Exchange, changed: int, job_id: str | None = None
+        self, state: RequestState, changed: int, job_id: str | None = None
     ) -> Deed:
         """Return the entry of a request that will have been successful."""
-        status = exchange.route.status
-        target = _target(exchange.request, status, job_id)
-        return self._new_deed(exchange, target, status, changed)
+        status = state.route.status
+        target = _target(state.request, status, job_id)
+        return self._new_deed(state, target, status, changed)
 
-    def _deed(self, exchange: Exchange, response: Response) -> Deed:
+    def _deed(self, state: RequestState, response: Response) -> Deed:
         status = response.status_code
         answer = response.get_json(silent=True) if response.is_json else None
-        target = _target(exchange.request, status, answer)
-        changed = _changed(response, answer, g.get("forge_jobs_document"))
-        return self._new_deed(exchange, target, status, changed)
+        target = _target(state.request, status, answer)
+        changed = _changed(response, answer, state.document)
+        return self._new_deed(state, target, status, changed)
 
     def _new_deed(
-        self, exchange: Exchange, target: str | None, status: int, changed: int
+        self, state: RequestState, target: str | None, status: int, changed: int
     ) -> Deed:
-        request = exchange.request
-        actor = exchange.principal.id if exchange.principal else "nobody"
+        request = state.request
+        actor = state.principal.id if state.principal else "nobody"
         sent = {
             "query": request.args.to_dict(),
-            "body": g.get("forge_jobs_document"),
-            "edit": g.get("forge_jobs_edit"),
+            "body": state.document,
+            "edit": state.edit,
         }
         arguments = {key: value for key, value in sent.items() if value}
         return Deed(
             actor=one_line(actor, MAX_NAME_LENGTH),
-            action=exchange.route.endpoint.removeprefix(V1_ENDPOINT_PREFIX),
+            action=state.route.endpoint.removeprefix(V1_ENDPOINT_PREFIX),
             target=target,
             address=one_line(request.environ.get("REMOTE_ADDR", ""), MAX_NAME_LENGTH),
-            request_id=request_id(),
+            request_id=state.id,
             status=status,
             changed=changed,
             arguments=audit.arguments_text(arguments, self._api.masking_redactor),

@@ -20,11 +20,11 @@ from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.converters import add_converters
 from flask_forge_jobs.api.cors import Cors
 from flask_forge_jobs.api.errors import error_response
-from flask_forge_jobs.api.exchange import Exchanges
 from flask_forge_jobs.api.guard import Guard
 from flask_forge_jobs.api.headers import DEPRECATED_SINCE, add_headers
 from flask_forge_jobs.api.meter import RequestMeter
 from flask_forge_jobs.api.options import BlueprintOptions
+from flask_forge_jobs.api.request_state import RequestState, present_state
 from flask_forge_jobs.api.routes import Route
 from flask_forge_jobs.api.table import all_routes
 from flask_forge_jobs.api.unmatched import Unmatched
@@ -89,23 +89,30 @@ def _add_hooks(
     auditor: Auditor,
 ) -> None:
     """Add what happens before and after each request."""
-    exchanges = Exchanges(routes)
+    by_endpoint = {route.endpoint: route for route in routes}
     guard = Guard(api)
     meter = RequestMeter(api)
+
+    def routed() -> RequestState:
+        state = present_state()
+        # Without the names of the blueprints around the route's own.
+        endpoint = (state.request.endpoint or "").rpartition(".")[2]
+        state.route = by_endpoint[endpoint]
+        return state
 
     # One hook for all: Flask looks at each hook anew whether it is a coroutine.
     @blueprint.before_request
     def begin() -> None:
-        guard(exchanges.begin())
+        guard(routed())
 
     @blueprint.after_request
     def end(response: Response) -> Response:
-        exchange = exchanges.present()
-        if exchange.route.is_deprecated:
+        state = routed()  # a hook of the host's may have answered before ours
+        if state.route.is_deprecated:
             response.headers["Deprecation"] = DEPRECATED_SINCE
         response = cors(add_headers(response))
         for step in (auditor, answer_conditionally, meter):
-            response = step(exchange, response)
+            response = step(state, response)
         return response
 
 

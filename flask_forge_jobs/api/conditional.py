@@ -10,25 +10,25 @@ from hashlib import blake2b
 
 from flask import Response
 
-from flask_forge_jobs.api.exchange import Exchange
+from flask_forge_jobs.api.request_state import RequestState
 
 _TAG_BYTES = 16
 OK, NOT_MODIFIED = 200, 304
 
 
-def answer_conditionally(exchange: Exchange, response: Response) -> Response:
+def answer_conditionally(state: RequestState, response: Response) -> Response:
     """Add a strong ``ETag`` to a successful read, and drop a body that is known.
 
     Args:
-        exchange: What it answers.
+        state: What it answers.
         response: The answer.
     """
-    request = exchange.request
+    request = state.request
     if (
         request.method not in {"GET", "HEAD"}
         or response.status_code != OK
         or response.direct_passthrough
-        or not exchange.route.is_compared
+        or not state.route.is_compared
     ):
         return response
     tag = blake2b(response.get_data(), digest_size=_TAG_BYTES).hexdigest()

@@ -8,16 +8,16 @@ from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
-from flask import g, request
+from flask import request
 from marshmallow import Schema
 
-from flask_forge_jobs.api.exchange import Exchange
 from flask_forge_jobs.api.options import BlueprintOptions
 from flask_forge_jobs.api.query import load_query
 from flask_forge_jobs.api.request import (
     load_body,
     load_optional_body,
 )
+from flask_forge_jobs.api.request_state import present_state
 from flask_forge_jobs.api.response import LastBody
 from flask_forge_jobs.api.routes import Route
 from flask_forge_jobs.api.scope import Scope
@@ -71,17 +71,12 @@ class Api:
     @property
     def redactor(self) -> Redactor:
         """What the present answer's payloads and error texts must go through."""
-        return _UNMASKED if self._exchange.reveals else self.masking_redactor
+        return _UNMASKED if present_state().reveals else self.masking_redactor
 
     @property
     def principal(self) -> Principal:
         """Who sent the present request; only on routes that need a permission."""
-        return cast("Principal", self._exchange.principal)
-
-    @property
-    def _exchange(self) -> Exchange:
-        exchange: Exchange = g.forge_jobs_exchange
-        return exchange
+        return cast("Principal", present_state().principal)
 
     @property
     def scope(self) -> Scope:

@@ -12,10 +12,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import cast
 
-from flask import Response, g
+from flask import Response
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from flask_forge_jobs.api.request_ids import request_id
+from flask_forge_jobs.api.request_state import present_state
 from flask_forge_jobs.api.response import json_response
 from flask_forge_jobs.auth.access import AuthenticatorError
 from flask_forge_jobs.errors import (
@@ -111,7 +111,8 @@ def error_response(error: Exception) -> Response:
     else:
         problem = _problem(error)
     if isinstance(error, StorageError):
-        g.forge_jobs_storage_failed = True  # nobody should wait for it once more
+        # Nobody should wait for it once more.
+        present_state().has_storage_failed = True
     _log(error, problem)
     response = json_response(problem.body(), problem.status)
     response.headers.update(dict(problem.headers))
@@ -171,30 +172,29 @@ def allow_header(methods: Iterable[str]) -> str:
 
 
 def _log(error: Exception, problem: Problem) -> None:
+    asked = present_state().id
     if isinstance(error, AuthenticatorError):
         LOGGER.error(
             "request %s: FORGE_JOBS_AUTH failed: %s",
-            request_id(),
+            asked,
             error.reason,
             exc_info=error.__cause__,
         )
     elif isinstance(error, StorageBusyError):
-        LOGGER.warning(
-            "request %s: database busy: %s", request_id(), one_line(str(error))
-        )
+        LOGGER.warning("request %s: database busy: %s", asked, one_line(str(error)))
     elif isinstance(error, SchemaTooNewError):
-        LOGGER.error("request %s: %s", request_id(), error)
+        LOGGER.error("request %s: %s", asked, error)
     elif isinstance(error, StorageUnavailableError):
         # Every request comes by here while the database is away.
         kind = type(error).__name__
         if _AWAY.is_time_for(kind):
             text = one_line(str(error)) + _AWAY.more(kind)
-            LOGGER.error("request %s: database away: %s", request_id(), text)
+            LOGGER.error("request %s: database away: %s", asked, text)
     elif problem.status >= SERVER_ERROR and not isinstance(error, HTTPException):
         known = isinstance(error, ForgeJobsError)
         LOGGER.error(
             "request %s: %s",
-            request_id(),
+            asked,
             "storage failed" if known else "unexpected error",
             exc_info=error,
         )

@@ -8,9 +8,9 @@ from flask import Request, current_app
 from werkzeug.exceptions import Forbidden
 
 from flask_forge_jobs.api.context import Api
-from flask_forge_jobs.api.exchange import Exchange
 from flask_forge_jobs.api.limits import ApiLimits
 from flask_forge_jobs.api.request import check_media_type
+from flask_forge_jobs.api.request_state import RequestState
 from flask_forge_jobs.api.routes import Route
 from flask_forge_jobs.api.scope import CLUSTER_MESSAGE, Reach
 from flask_forge_jobs.auth.access import Access
@@ -53,7 +53,7 @@ class Guard:
             is_open_to_loopback=options.open_to_loopback,
         )
 
-    def __call__(self, exchange: Exchange) -> None:
+    def __call__(self, state: RequestState) -> None:
         """Let a request pass, and note who sent it.
 
         Raises:
@@ -62,15 +62,15 @@ class Guard:
             RateLimitedError: The caller sends too much, or too many wrong credentials.
             JobNotFoundError: The job it names is none of the caller's.
         """
-        route = exchange.route
-        request = exchange.request
+        route = state.route
+        request = state.request
         if route.permission is None or self._is_open_metrics(route):
             return
         known = self._access.by_token(request)
         principal = known or self._without_token(route, request)
-        exchange.principal = principal
+        state.principal = principal
         self._limits.count(route, principal.id)
-        self._check_permission(exchange, principal)
+        self._check_permission(state, principal)
         if known is None:
             check_same_site(request)
         _check_path(request)
@@ -94,13 +94,13 @@ class Guard:
             self._access.refuse(request)
         return self._access.without_token(request, current_app)
 
-    def _check_permission(self, exchange: Exchange, principal: Principal) -> None:
-        route = exchange.route
-        request = exchange.request
-        exchange.reveals = route.can_reveal and request.args.get("reveal") == "1"
+    def _check_permission(self, state: RequestState, principal: Principal) -> None:
+        route = state.route
+        request = state.request
+        state.reveals = route.can_reveal and request.args.get("reveal") == "1"
         if route.permission is not None:
             principal.require(route.permission)
-        if exchange.reveals:
+        if state.reveals:
             principal.require(Permission.PAYLOAD_REVEAL)
         if not route.mutates:
             return

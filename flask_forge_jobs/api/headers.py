@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Response, request
 
-from flask_forge_jobs.api.request_ids import HEADER, request_id
+from flask_forge_jobs.api.request_state import ID_HEADER, present_state
 from flask_forge_jobs.auth.csrf import SAFE_METHODS
 
 _HEADERS = (
@@ -30,5 +30,5 @@ def add_headers(response: Response) -> Response:
     response.headers.extend(_HEADERS)
     if request.method not in SAFE_METHODS:
         response.vary.update(("Sec-Fetch-Site", "Origin"))
-    response.headers[HEADER] = request_id()
+    response.headers[ID_HEADER] = present_state().id
     return response

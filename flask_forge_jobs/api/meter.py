@@ -7,7 +7,7 @@ from time import perf_counter
 from flask import Response
 
 from flask_forge_jobs.api.context import Api
-from flask_forge_jobs.api.exchange import Exchange
+from flask_forge_jobs.api.request_state import RequestState
 
 
 class RequestMeter:
@@ -20,12 +20,12 @@ class RequestMeter:
     def __init__(self, api: Api) -> None:
         self._api = api
 
-    def __call__(self, exchange: Exchange, response: Response) -> Response:
+    def __call__(self, state: RequestState, response: Response) -> Response:
         """Count the request; return its answer as it is."""
         self._api.request_metrics.observe(
-            exchange.request.method,
-            exchange.route.path,
+            state.request.method,
+            state.route.path,
             response.status_code,
-            perf_counter() - exchange.began,
+            perf_counter() - state.began,
         )
         return response

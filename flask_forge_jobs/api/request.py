@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, cast
 
-from flask import Request, g
+from flask import Request
 from marshmallow import Schema, ValidationError
 from werkzeug.exceptions import (
     HTTPException,
@@ -22,6 +22,7 @@ from werkzeug.exceptions import (
 )
 from werkzeug.wsgi import get_input_stream
 
+from flask_forge_jobs.api.request_state import present_state
 from flask_forge_jobs.api.schemas.fields import V1Schema
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.payloads import MAX_DEPTH, load
@@ -83,7 +84,7 @@ def _parsed(body: bytes) -> object:
         path = error.field.removeprefix("json").lstrip(".")
         message = f"{path}: {error.message}" if path else error.message
         raise InvalidInputError("json", message) from error
-    g.forge_jobs_document = document  # for the audit trail
+    present_state().document = document  # for the audit trail
     return document
 
 

@@ -208,14 +208,14 @@ MUTANTS = (
         "a read-only service takes changes",
         _GUARD,
         "        if self._options.read_only:\n",
-        "        if self._options.read_only and exchange.reveals:\n",
+        "        if self._options.read_only and state.reveals:\n",
         ("api/test_edge.py::test_read_only_refuses_every_mutation_whatever_the_role",),
     ),
     Mutant(
         "a debugged server takes changes from afar",
         _GUARD,
         "        if is_debugged_from_afar(request):\n",
-        "        if is_debugged_from_afar(request) and exchange.reveals:\n",
+        "        if is_debugged_from_afar(request) and state.reveals:\n",
         (
             (
                 "auth/test_access.py"
@@ -311,14 +311,14 @@ MUTANTS = (
     Mutant(
         "a reveal leaves no entry in the audit trail",
         _AUDITOR,
-        "is_owed = exchange.route.mutates or exchange.reveals",
-        "is_owed = exchange.route.mutates",
+        "is_owed = state.route.mutates or state.reveals",
+        "is_owed = state.route.mutates",
         ("api/test_edge.py::test_reveal_is_audited_done_or_refused",),
     ),
     Mutant(
         "a stranger fills the audit trail",
         _AUDITOR,
-        "is_known = exchange.principal is not None",
+        "is_known = state.principal is not None",
         "is_known = True",
         ("api/test_auditor.py::test_stranger_leaves_a_line_in_the_log_only",),
     ),

@@ -11,7 +11,7 @@ from typing import Any
 
 from marshmallow.fields import List
 
-from flask_forge_jobs.api.request_ids import ACCEPTED_PATTERN
+from flask_forge_jobs.api.request_state import ID_PATTERN
 from flask_forge_jobs.api.routes import Route
 from flask_forge_jobs.model.request_keys import REQUEST_KEY_FIELD, REQUEST_KEY_PATTERN
 
@@ -42,7 +42,7 @@ _TAKEN: Mapping[str, tuple[str, Document, str]] = {
 _GIVEN: Mapping[str, tuple[str, Document]] = {
     "X-Request-Id": (
         "The request's own id when it has this form, else a new one.",
-        {"type": "string", "pattern": f"^{ACCEPTED_PATTERN}$"},
+        {"type": "string", "pattern": f"^{ID_PATTERN}$"},
     ),
     "ETag": ("Changes when the answer does; of a queue, when its settings do.", _TEXT),
     "Retry-After": ("Seconds to wait; not with every conflict.", _COUNT),

@@ -1,13 +1,36 @@
+"""One object for each request, and never that of another."""
+
 from __future__ import annotations
 
 import re
 
 import pytest
+from flask import Flask
 from flask.testing import FlaskClient
 
+from flask_forge_jobs.api.request_state import RequestState, present_state
 from tests.api.mounting import PREFIX
 
 URL = f"{PREFIX}/health"
+
+
+def test_a_state_ends_with_its_request() -> None:
+    app = Flask("host")
+    found: list[RequestState] = []
+
+    @app.get("/")
+    def view() -> str:
+        found.append(present_state())
+        assert present_state() is found[-1]
+        return found[-1].id
+
+    client = app.test_client()
+    # An outer context outlives the requests within it, and what is kept in it too.
+    with app.app_context():
+        ids = [client.get("/").text for _ in range(2)]
+
+    assert found[0] is not found[1]
+    assert ids[0] != ids[1]
 
 
 @pytest.mark.parametrize("offered", ["a", "Ab9._-", "x" * 128])
