@@ -6,21 +6,20 @@ four times as much through; set the rates with that in mind.
 
 from __future__ import annotations
 
-import math
+import re
 from collections.abc import Mapping
-from functools import cached_property
-from typing import TYPE_CHECKING
 
 from flask_forge_jobs.api.routes import Route
+from flask_forge_jobs.auth.windows import FixedWindows
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.errors import ConfigurationError, RateLimitedError
 
-if TYPE_CHECKING:
-    from limits import RateLimitItem
-    from limits.strategies import RateLimiter
-
 KEY = "FORGE_JOBS_RATE_LIMITS"
 CLASSES = ("read", "write", "bulk")
+_UNITS_S = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}
+_RATE = re.compile(
+    rf"\s*([0-9]{{1,9}})\s*(?:/|per)\s*([0-9]{{1,9}})?\s*({'|'.join(_UNITS_S)})s?\s*"
+)
 
 
 def class_of(route: Route) -> str:
@@ -37,7 +36,7 @@ class ApiLimits:
         rates: Class to rate, such as ``{"write": "20/second"}`` or
             ``{"read": "100/second; 2000/minute"}``; a class that is missing has no
             limit.
-        clock: Tells how long a caller has to wait.
+        clock: Measures the windows.
 
     Raises:
         ConfigurationError: A class is unknown or a rate cannot be read.
@@ -45,15 +44,7 @@ class ApiLimits:
 
     def __init__(self, rates: Mapping[str, str], clock: Clock) -> None:
         self._clock = clock
-        self._rates = {name: _parsed(name, rate) for name, rate in rates.items()}
-
-    @cached_property
-    def _limiter(self) -> RateLimiter:
-        # Its storage starts a thread, which must not happen before the server forks.
-        from limits.storage import MemoryStorage
-        from limits.strategies import FixedWindowRateLimiter
-
-        return FixedWindowRateLimiter(MemoryStorage())
+        self._windows = {name: _parsed(name, rate) for name, rate in rates.items()}
 
     def count(self, route: Route, principal_id: str) -> None:
         """Count one request.
@@ -65,24 +56,22 @@ class ApiLimits:
         Raises:
             RateLimitedError: The caller has used up a rate of the route's class.
         """
-        class_name = class_of(route)
-        for rate in self._rates.get(class_name, ()):
-            if not self._limiter.hit(rate, class_name, principal_id):
-                reset = self._limiter.get_window_stats(
-                    rate, class_name, principal_id
-                ).reset_time
-                left = reset - self._clock.now_us() / 1_000_000
-                raise RateLimitedError(max(1, math.ceil(left)))
+        for windows in self._windows.get(class_of(route), ()):
+            wait_s = windows.count(principal_id, self._clock.monotonic())
+            if wait_s:
+                raise RateLimitedError(wait_s)
 
 
-def _parsed(name: str, rate: str) -> list[RateLimitItem]:
-    from limits import parse_many
-
+def _parsed(name: str, rates: str) -> list[FixedWindows]:
     if name not in CLASSES:
         raise ConfigurationError(KEY, f"{name!r} is none of {', '.join(CLASSES)}")
-    try:
-        return parse_many(rate)
-    except ValueError:
-        raise ConfigurationError(
-            KEY, f"{name}: {rate!r} is no rate such as '20/second' or '100/minute'"
-        ) from None
+    windows = []
+    for rate in re.split("[;,|]", rates):
+        match = _RATE.fullmatch(rate)
+        if match is None:
+            raise ConfigurationError(
+                KEY, f"{name}: {rate!r} is no rate such as '20/second' or '100/minute'"
+            )
+        most, times, unit = match.groups()
+        windows.append(FixedWindows(int(most), int(times or 1) * _UNITS_S[unit]))
+    return windows

@@ -7,18 +7,15 @@ header to trust, with Werkzeug's ``ProxyFix``.
 
 from __future__ import annotations
 
-import math
-from collections import OrderedDict
 from ipaddress import IPv6Address, ip_address, ip_network
-from threading import Lock
 
+from flask_forge_jobs.auth.windows import FixedWindows
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.errors import RateLimitedError
 
 WINDOW_S = 60.0
 PER_ADDRESS = 10
 OVERALL = 100
-MAX_ADDRESSES = 10_000
 
 
 class FailureLimit:
@@ -30,10 +27,8 @@ class FailureLimit:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._lock = Lock()
-        self._overall = (0.0, 0)
-        # Address to (start of the window, failures); the least recently seen first.
-        self._addresses: OrderedDict[str, tuple[float, int]] = OrderedDict()
+        self._here = FixedWindows(PER_ADDRESS, WINDOW_S)
+        self._everywhere = FixedWindows(OVERALL, WINDOW_S)
 
     def record(self, address: str) -> None:
         """Count one failure.
@@ -44,19 +39,11 @@ class FailureLimit:
         Raises:
             RateLimitedError: Too many within this minute, from here or from everywhere.
         """
-        key = network(address)
         now = self._clock.monotonic()
-        with self._lock:
-            here = _counted(self._addresses.pop(key, None), now)
-            self._addresses[key] = here
-            if len(self._addresses) > MAX_ADDRESSES:
-                self._addresses.popitem(last=False)
-            self._overall = _counted(self._overall, now)
-            everywhere = self._overall
-        for (start, failures), most in ((here, PER_ADDRESS), (everywhere, OVERALL)):
-            if failures > most:
-                left = start + WINDOW_S - now
-                raise RateLimitedError(max(1, math.ceil(left)))
+        here = self._here.count(network(address), now)
+        everywhere = self._everywhere.count("", now)
+        if here or everywhere:
+            raise RateLimitedError(here or everywhere)
 
 
 def network(address: str) -> str:
@@ -70,9 +57,3 @@ def network(address: str) -> str:
             return str(parsed.ipv4_mapped)
         return str(ip_network((int(parsed), 64), strict=False))
     return str(parsed)
-
-
-def _counted(window: tuple[float, int] | None, now: float) -> tuple[float, int]:
-    if window is None or window[1] == 0 or now >= window[0] + WINDOW_S:
-        return (now, 1)
-    return (window[0], window[1] + 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 
 import pytest
@@ -12,18 +11,14 @@ from werkzeug.exceptions import Forbidden, Unauthorized
 from werkzeug.wrappers import Request, Response
 
 from flask_forge_jobs.api.blueprint import BlueprintOptions, create_blueprint
-from flask_forge_jobs.auth import failures
 from flask_forge_jobs.auth.access import Authenticator
 from flask_forge_jobs.auth.failures import (
-    MAX_ADDRESSES,
     OVERALL,
     PER_ADDRESS,
-    FailureLimit,
     network,
 )
 from flask_forge_jobs.auth.principal import Principal
 from flask_forge_jobs.auth.tokens import TokenSet, new_token
-from flask_forge_jobs.errors import RateLimitedError
 from flask_forge_jobs.storage.base import Storage
 from tests.support.clocks import MovingClock
 
@@ -194,35 +189,3 @@ def test_sec_S09_forwarding_headers_make_no_new_client(client: FlaskClient) -> N
 )
 def test_network_is_an_address_or_a_64(address: str, expected: str) -> None:
     assert network(address) == expected
-
-
-def test_sec_S08_memory_is_bounded(clock: MovingClock) -> None:
-    limit = FailureLimit(clock)
-    for n in range(MAX_ADDRESSES + 500):
-        # Each in a minute of its own, so that the overall limit does not stop us.
-        clock.move(60)
-        limit.record(f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}")
-
-    assert len(limit._addresses) == MAX_ADDRESSES
-    size = sum(
-        sys.getsizeof(part) for pair in limit._addresses.items() for part in pair
-    )
-    assert size < 5 * 2**20
-
-
-def test_least_recently_seen_address_is_forgotten_first(
-    clock: MovingClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(failures, "MAX_ADDRESSES", 2)
-    limit = FailureLimit(clock)
-    for _ in range(PER_ADDRESS):
-        limit.record("192.0.2.1")
-        limit.record("192.0.2.2")
-    with pytest.raises(RateLimitedError):
-        limit.record("192.0.2.1")  # seen once more, so the other one is older
-
-    limit.record("192.0.2.3")
-
-    with pytest.raises(RateLimitedError):
-        limit.record("192.0.2.1")
-    limit.record("192.0.2.2")  # a new one

@@ -8,6 +8,7 @@ _ACCESS = "auth/access.py"
 _TOKENS = "auth/tokens.py"
 _CSRF = "auth/csrf.py"
 _FAILURES = "auth/failures.py"
+_WINDOWS = "auth/windows.py"
 _LOOPBACK = "auth/loopback.py"
 _GUARD = "api/guard.py"
 _SCOPE = "api/scope.py"
@@ -150,25 +151,25 @@ MUTANTS = (
     ),
     # -- wrong credentials -------------------------------------------------------------
     Mutant(
-        "an address that fails again is forgotten first",
-        _FAILURES,
-        "here = _counted(self._addresses.pop(key, None), now)",
-        "here = _counted(self._addresses.get(key), now)",
-        ("auth/test_failures.py",),
+        "a key that is counted again is forgotten first",
+        _WINDOWS,
+        "self._windows.pop(key, (now, 0))",
+        "self._windows.get(key, (now, 0))",
+        ("auth/test_windows.py",),
     ),
     Mutant(
-        "the youngest address is forgotten first",
-        _FAILURES,
-        "self._addresses.popitem(last=False)",
-        "self._addresses.popitem()",
-        ("auth/test_failures.py",),
+        "the youngest key is forgotten first",
+        _WINDOWS,
+        "next(iter(self._windows))",
+        "next(reversed(self._windows))",
+        ("auth/test_windows.py",),
     ),
     Mutant(
-        "the tenth failure is one too many",
-        _FAILURES,
-        "if failures > most:",
-        "if failures >= most:",
-        ("auth/test_failures.py",),
+        "the last event that there is room for is one too many",
+        _WINDOWS,
+        "if events < self._most:",
+        "if events < self._most - 1:",
+        ("auth/test_windows.py",),
     ),
     Mutant(
         "each address of a network is a client",
@@ -178,11 +179,11 @@ MUTANTS = (
         ("auth/test_failures.py",),
     ),
     Mutant(
-        "a window of failures never ends",
-        _FAILURES,
-        "or now >= window[0] + WINDOW_S:",
-        "or now < window[0]:",
-        ("auth/test_failures.py",),
+        "a window never ends",
+        _WINDOWS,
+        "if now >= start + self._length_s:",
+        "if now < start:",
+        ("auth/test_windows.py",),
     ),
     # -- what it may do ----------------------------------------------------------------
     Mutant(
@@ -325,7 +326,7 @@ MUTANTS = (
     Mutant(
         "a database that failed is asked to note it",
         _AUDITOR,
-        'is_kept = is_known and "forge_jobs_storage_failed" not in g',
+        "is_kept = is_known and not state.has_storage_failed",
         "is_kept = is_known",
         ("api/test_auditor.py::test_database_that_failed_is_not_asked_once_more",),
     ),

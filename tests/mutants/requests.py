@@ -221,16 +221,16 @@ MUTANTS = (
     # -- limits and headers ------------------------------------------------------------
     Mutant(
         "Retry-After is rounded down",
-        "api/limits.py",
-        "raise RateLimitedError(max(1, math.ceil(left)))",
-        "raise RateLimitedError(math.floor(left))",
-        ("api/test_limits.py",),
+        "auth/windows.py",
+        "max(1, math.ceil(start + self._length_s - now))",
+        "math.floor(start + self._length_s - now)",
+        ("auth/test_windows.py",),
     ),
     Mutant(
         "callers share a rate limit",
         "api/limits.py",
-        "self._limiter.hit(rate, class_name, principal_id)",
-        "self._limiter.hit(rate, class_name)",
+        "windows.count(principal_id, self._clock.monotonic())",
+        'windows.count("", self._clock.monotonic())',
         ("api/test_limits.py::test_callers_do_not_share_a_limit",),
     ),
     Mutant(
