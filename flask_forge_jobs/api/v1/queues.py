@@ -7,12 +7,12 @@ read is therefore never answered with 304.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from typing import cast
 from urllib.parse import quote
 
 from flask import Response, request
+from werkzeug.http import generate_etag
 
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.response import dumper, empty_response, encode, json_response
@@ -32,7 +32,6 @@ from flask_forge_jobs.model.overview import QueueOverview
 from flask_forge_jobs.model.queues import QueueChanges, QueueSettings
 
 PATH = "/v1/queues"
-ETAG_LENGTH = 32
 _QUEUE = QueueDetails()
 _DUMP = dumper(_QUEUE)
 _NEW = NewQueueRequest()
@@ -91,7 +90,7 @@ def act(api: Api) -> Response:
 def settings_etag(settings: QueueSettings) -> str:
     """Return the entity tag of a queue's settings, without quotes."""
     chosen = encode([getattr(settings, name) for name in _CHOSEN])
-    return hashlib.sha256(chosen).hexdigest()[:ETAG_LENGTH]
+    return generate_etag(chosen)
 
 
 def _answer(queue: QueueOverview, status: int = 200) -> Response:
