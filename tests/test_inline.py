@@ -192,7 +192,7 @@ def test_what_may_not_start_now_waits(app: Flask, forge: ForgeJobs) -> None:
     greet.options(run_at=now + timedelta(hours=1), dedupe_key="late").enqueue()
     assert greet.options(dedupe_key="late").enqueue().is_deduped
     forge.storage.queues.ensure("paused")
-    forge.storage.queues.set_paused("paused", True)
+    forge.storage.queues.change("paused", {"paused": True})
     greet.options(queue="paused").enqueue()
     forge.enqueue("elsewhere")
     client = app.test_client()

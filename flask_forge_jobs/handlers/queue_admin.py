@@ -42,7 +42,7 @@ def change(
     name: str,
     changes: QueueChanges,
     is_expected: Callable[[QueueSettings], bool] | None = None,
-) -> QueueOverview:
+) -> None:
     """Change some settings of a queue, all or none.
 
     Args:
@@ -59,7 +59,6 @@ def change(
     """
     require_possible_name(name)
     storage.queues.change(name, changes, is_expected)
-    return get_queue(storage, name)
 
 
 def delete(

@@ -118,7 +118,7 @@ def one_too_many(name: str, most: int, field: str = "queue_name") -> InvalidInpu
     )
 
 
-def check_max_workers(value: int, field: str = "n") -> int:
+def check_max_workers(value: int, field: str = "max_workers") -> int:
     """Return ``value`` or raise :class:`InvalidInputError` outside 0 to 1024."""
     return check_integer(field, value, *MAX_WORKERS_RANGE)
 
@@ -157,7 +157,7 @@ def check_settings(settings: QueueSettings) -> None:
             setting on the wire.
     """
     check_queue_name(settings.name, "name")
-    check_max_workers(settings.max_workers, "max_workers")
+    check_max_workers(settings.max_workers)
     check_retention_days("retain_done_days", settings.retain_done_for_days)
     check_retention_days("retain_dead_days", settings.retain_dead_for_days)
     check_backoff(

@@ -1,7 +1,7 @@
 """QueueConfig: the settings of each queue.
 
-Setters name a queue that must exist and refuse values outside their bounds; nothing is
-clamped in silence.
+A change names a queue that must exist and refuses values outside their bounds; nothing
+is clamped in silence.
 """
 
 from __future__ import annotations
@@ -23,9 +23,7 @@ from flask_forge_jobs.model.queues import (
     QueueChanges,
     QueueDeletion,
     QueueSettings,
-    check_backoff,
     check_max_workers,
-    check_retention_days,
     check_settings,
     one_too_many,
 )
@@ -71,7 +69,7 @@ class QueueConfig:
                 be one queue too many.
         """
         check_queue_name(name)
-        check_max_workers(max_workers, "max_workers")
+        check_max_workers(max_workers)
         rows = self._database.single(
             "ensure_queue", name=name, max_workers=max_workers, most=self._most
         )
@@ -109,68 +107,6 @@ class QueueConfig:
             }
 
         return self._database.read(work)
-
-    def set_max_workers(self, name: str, max_workers: int) -> None:
-        """Set the cluster-wide total of a queue's workers.
-
-        Args:
-            name: The queue.
-            max_workers: 0 to 1024; 0 stops the queue.
-
-        Raises:
-            QueueNotFoundError: No queue has this name.
-            InvalidInputError: The total is outside its bounds.
-        """
-        check_max_workers(max_workers)
-        self._update("set_max_workers", name, max_workers=max_workers)
-
-    def set_paused(self, name: str, paused: bool) -> None:  # noqa: FBT001  # the value
-        """Pause or resume a queue; running jobs finish.
-
-        Raises:
-            QueueNotFoundError: No queue has this name.
-        """
-        self._update("set_paused", name, paused=paused)
-
-    def set_retention(self, name: str, done_days: int, dead_days: int) -> None:
-        """Set for how many days finished jobs are kept.
-
-        Args:
-            name: The queue.
-            done_days: 0 to 36500; 0 means until the next sweep.
-            dead_days: Likewise for dead jobs.
-
-        Raises:
-            QueueNotFoundError: No queue has this name.
-            InvalidInputError: A number is outside its bounds.
-        """
-        check_retention_days("done_days", done_days)
-        check_retention_days("dead_days", dead_days)
-        self._update("set_retention", name, done_days=done_days, dead_days=dead_days)
-
-    def set_backoff(
-        self, name: str, *, enabled: bool, base_seconds: int, max_seconds: int
-    ) -> None:
-        """Set the delay curve of failures and throttles.
-
-        Args:
-            name: The queue.
-            enabled: Whether delays grow; flat otherwise.
-            base_seconds: First delay, 1 to 86400.
-            max_seconds: Longest delay, ``base_seconds`` to 86400.
-
-        Raises:
-            QueueNotFoundError: No queue has this name.
-            InvalidInputError: A number is outside its bounds.
-        """
-        check_backoff(base_seconds, max_seconds)
-        self._update(
-            "set_backoff",
-            name,
-            enabled=enabled,
-            base_seconds=base_seconds,
-            max_seconds=max_seconds,
-        )
 
     def require(self, names: Sequence[str]) -> None:
         """Let registered queues pass.
@@ -354,13 +290,6 @@ class QueueConfig:
 
     def _exists(self, name: str) -> bool:
         return bool(self._database.read(lambda tx: tx.all("get_queue", name=name)))
-
-    def _update(self, statement: str, name: str, **values: Parameter) -> None:
-        def work(transaction: Transaction) -> None:
-            if not transaction.run(statement, name=name, **values):
-                raise QueueNotFoundError(name)
-
-        self._database.write(work)
 
 
 def _parameters(settings: QueueSettings) -> dict[str, Parameter]:

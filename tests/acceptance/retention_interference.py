@@ -166,7 +166,10 @@ def measure(
         for number in range(passes):
             name = f"hour-{number:02}"
             storage.queues.ensure(name)
-            storage.queues.set_retention(name, KEPT_DAYS, KEPT_DAYS)
+            storage.queues.change(
+                name,
+                {"retain_done_for_days": KEPT_DAYS, "retain_dead_for_days": KEPT_DAYS},
+            )
             sql.seed(rows // passes, status="done", queue_name=name, prefix=name)
         sql.age((GONE_DAYS + 1) * DAY_S)
         with working(settings) as worker:
@@ -177,8 +180,12 @@ def measure(
                 alone = (begin, CLOCK.now_us())
                 for number in range(passes):
                     # Only now are the jobs of this queue too old.
-                    storage.queues.set_retention(
-                        f"hour-{number:02}", GONE_DAYS, GONE_DAYS
+                    storage.queues.change(
+                        f"hour-{number:02}",
+                        {
+                            "retain_done_for_days": GONE_DAYS,
+                            "retain_dead_for_days": GONE_DAYS,
+                        },
                     )
                     begin = CLOCK.now_us()
                     deleted.append(worker.sweep())

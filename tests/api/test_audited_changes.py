@@ -91,7 +91,7 @@ def _fill(storage: Storage) -> dict[str, str]:
     """Store something of everything; return what a path may name."""
     storage.queues.ensure("empty")
     storage.queues.ensure(QUEUE)
-    storage.queues.set_retention(QUEUE, 0, 0)
+    storage.queues.change(QUEUE, {"retain_done_for_days": 0, "retain_dead_for_days": 0})
     made = ScheduleDefinition("nightly", "digest", "0 3 * * *", '{"to":"all"}')
     storage.cron.create(made)
     storage.rate_limits.put("mail", 5, 1.0)

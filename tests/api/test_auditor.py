@@ -130,7 +130,7 @@ def test_a_repeated_request_changes_nothing(
 
 def test_a_dry_run_changes_nothing(client: FlaskClient, storage: Storage) -> None:
     job_with(storage, JobStatus.DONE)
-    storage.queues.set_retention(QUEUE, 0, 0)
+    storage.queues.change(QUEUE, {"retain_done_for_days": 0, "retain_dead_for_days": 0})
 
     for is_dry in (True, False):
         answer = client.post(f"{PREFIX}/queue/cleanup", json={"dry_run": is_dry})

@@ -35,9 +35,7 @@ def throttle(job: ClaimedJob, retry_after_s: float = 0.0) -> Settlement:
 
 def use_curve(storage: Storage, base_seconds: int = 100) -> None:
     storage.queues.ensure(QUEUE)
-    storage.queues.set_backoff(
-        QUEUE, enabled=True, base_seconds=base_seconds, max_seconds=86_400
-    )
+    storage.queues.change(QUEUE, {"backoff_enabled": True, "backoff_base_seconds": base_seconds, "backoff_max_seconds": 86_400})
 
 
 def test_a_throttle_gates_the_queue_and_a_success_within_it_changes_nothing(

@@ -366,7 +366,7 @@ def test_running_shows_every_run_with_its_heartbeat(storage: Storage) -> None:
 
 def test_revive_gives_a_job_back_with_the_queues_delay(storage: Storage) -> None:
     storage.queues.ensure(QUEUE)
-    storage.queues.set_backoff(QUEUE, enabled=True, base_seconds=100, max_seconds=9999)
+    storage.queues.change(QUEUE, {"backoff_enabled": True, "backoff_base_seconds": 100, "backoff_max_seconds": 9999})
     job_id = enqueue(storage)
     claim_one(storage)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -25,7 +24,6 @@ from flask_forge_jobs.model.queues import (
 )
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.pace import BATCH
-from flask_forge_jobs.storage.queues import QueueConfig
 from tests.support.jobs import (
     OWNER,
     QUEUE,
@@ -38,17 +36,6 @@ from tests.support.jobs import (
 )
 from tests.support.sql import Sql
 from tests.support.threads import run_together
-
-Setter = Callable[[QueueConfig, str], object]
-SETTERS: list[Setter] = [
-    lambda queues, name: queues.set_max_workers(name, 3),
-    lambda queues, name: queues.set_paused(name, True),
-    lambda queues, name: queues.set_retention(name, 1, 2),
-    lambda queues, name: queues.set_backoff(
-        name, enabled=True, base_seconds=5, max_seconds=50
-    ),
-    lambda queues, name: queues.clear_cooldowns([name]),
-]
 
 
 def test_waiting_counts_what_has_neither_started_nor_ended(
@@ -86,8 +73,8 @@ def test_ensure_registers_with_the_defaults(storage: Storage) -> None:
 def test_ensure_never_overwrites(storage: Storage) -> None:
     """queue_config_ensure_then_tune"""
     storage.queues.ensure("mail", 3)
-    storage.queues.set_max_workers("mail", 9)
-    storage.queues.set_paused("mail", True)
+    storage.queues.change("mail", {"max_workers": 9})
+    storage.queues.change("mail", {"paused": True})
 
     assert storage.queues.ensure("mail", 5) is False
 
@@ -121,33 +108,13 @@ def test_ensure_refuses_a_total_outside_its_bounds(
     assert caught.value.field == "max_workers"
 
 
-def test_every_setting_is_stored(storage: Storage) -> None:
-    storage.queues.ensure("mail")
-
-    for setter in SETTERS:
-        setter(storage.queues, "mail")
-
-    stored = storage.queues.get("mail")
-    assert stored == QueueSettings(
-        "mail",
-        max_workers=3,
-        paused=True,
-        retain_done_for_days=1,
-        retain_dead_for_days=2,
-        backoff_enabled=True,
-        backoff_base_seconds=5,
-        backoff_max_seconds=50,
-        updated_at=stored.updated_at,
-    )
-
-
-def test_a_setter_touches_one_queue_and_its_time(storage: Storage, sql: Sql) -> None:
+def test_a_change_touches_one_queue_and_its_time(storage: Storage, sql: Sql) -> None:
     storage.queues.ensure("mail")
     storage.queues.ensure("other")
     other = storage.queues.get("other")
     sql.run("UPDATE forge_queue SET updated_at = 1000 WHERE name = 'mail'")
 
-    storage.queues.set_max_workers("mail", 0)
+    storage.queues.change("mail", {"max_workers": 0})
 
     updated_at = storage.queues.get("mail").updated_at
     assert updated_at is not None
@@ -155,64 +122,22 @@ def test_a_setter_touches_one_queue_and_its_time(storage: Storage, sql: Sql) -> 
     assert storage.queues.get("other") == other
 
 
-@pytest.mark.parametrize("setter", SETTERS)
-def test_a_setter_on_an_unknown_name_is_an_error(
-    storage: Storage, setter: Setter
-) -> None:
+def test_a_change_of_an_unknown_name_is_an_error(storage: Storage) -> None:
     with pytest.raises(QueueNotFoundError) as caught:
-        setter(storage.queues, "unknown")
+        storage.queues.change("unknown", {"max_workers": 3})
+    with pytest.raises(QueueNotFoundError):
+        storage.queues.clear_cooldowns(["unknown"])
 
     assert caught.value.queue_name == "unknown"
     assert storage.queues.all() == []
 
 
-@pytest.mark.parametrize(
-    ("field", "setter"),
-    [
-        ("n", lambda queues: queues.set_max_workers("mail", -1)),
-        ("n", lambda queues: queues.set_max_workers("mail", 1025)),
-        ("done_days", lambda queues: queues.set_retention("mail", -1, 1)),
-        ("done_days", lambda queues: queues.set_retention("mail", 36_501, 1)),
-        ("dead_days", lambda queues: queues.set_retention("mail", 1, -1)),
-        ("dead_days", lambda queues: queues.set_retention("mail", 1, 10**18)),
-        (
-            "base_seconds",
-            lambda queues: queues.set_backoff(
-                "mail", enabled=True, base_seconds=0, max_seconds=9
-            ),
-        ),
-        (
-            "max_seconds",
-            lambda queues: queues.set_backoff(
-                "mail", enabled=True, base_seconds=1, max_seconds=86_401
-            ),
-        ),
-        (
-            "max_seconds",
-            lambda queues: queues.set_backoff(
-                "mail", enabled=False, base_seconds=10, max_seconds=9
-            ),
-        ),
-    ],
-)
-def test_a_setter_refuses_what_is_outside_its_bounds(
-    storage: Storage, field: str, setter: Callable[[QueueConfig], None]
-) -> None:
-    """Nothing is clamped in silence, nothing is stored"""
-    storage.queues.ensure("mail")
-    before = storage.queues.get("mail")
-
-    with pytest.raises(InvalidInputError) as caught:
-        setter(storage.queues)
-
-    assert caught.value.field == field
-    assert storage.queues.get("mail") == before
-
-
 def test_extreme_settings_within_the_bounds_are_stored(storage: Storage) -> None:
     storage.queues.ensure("mail", 0)
-    storage.queues.set_max_workers("mail", 1024)
-    storage.queues.set_retention("mail", 0, 36_500)
+    storage.queues.change("mail", {"max_workers": 1024})
+    storage.queues.change(
+        "mail", {"retain_done_for_days": 0, "retain_dead_for_days": 36_500}
+    )
 
     stored = storage.queues.get("mail")
 

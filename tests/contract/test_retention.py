@@ -12,7 +12,7 @@ from flask_forge_jobs.errors import (
     StorageError,
 )
 from flask_forge_jobs.model.jobs import JobStatus
-from flask_forge_jobs.model.queues import CleanupReport
+from flask_forge_jobs.model.queues import CleanupReport, QueueChanges
 from flask_forge_jobs.storage import retention
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.pace import BATCH
@@ -21,6 +21,7 @@ from tests.support.jobs import QUEUE, enqueue, job_with
 from tests.support.sql import Sql
 
 DAY_S = 86_400
+AT_ONCE: QueueChanges = {"retain_done_for_days": 0, "retain_dead_for_days": 0}
 
 
 def fill(sql: Sql, queue_name: str, prefix: str, count: int = 1) -> None:
@@ -42,7 +43,9 @@ def test_a_sweep_deletes_what_is_older_than_its_queue_keeps(
     storage: Storage, sql: Sql
 ) -> None:
     storage.queues.ensure("mail")
-    storage.queues.set_retention("mail", 1, 2)
+    storage.queues.change(
+        "mail", {"retain_done_for_days": 1, "retain_dead_for_days": 2}
+    )
     fill(sql, "mail", "oldest")
     sql.age(1.5 * DAY_S)
     fill(sql, "mail", "old")
@@ -61,7 +64,9 @@ def test_a_retention_of_zero_days_keeps_nothing_finished(
     storage: Storage, sql: Sql
 ) -> None:
     storage.queues.ensure("mail")
-    storage.queues.set_retention("mail", 0, 36_500)
+    storage.queues.change(
+        "mail", {"retain_done_for_days": 0, "retain_dead_for_days": 36_500}
+    )
     fill(sql, "mail", "x")
 
     assert storage.retention.sweep() == CleanupReport(done_deleted=1)
@@ -82,7 +87,7 @@ def test_a_queue_that_only_jobs_name_is_swept_by_the_defaults(
 def test_a_sweep_may_be_kept_to_one_queue(storage: Storage, sql: Sql) -> None:
     for name in ("mail", "other"):
         storage.queues.ensure(name)
-        storage.queues.set_retention(name, 0, 0)
+        storage.queues.change(name, AT_ONCE)
         fill(sql, name, name)
 
     assert storage.retention.expired("mail") == CleanupReport(1, 1)
@@ -101,7 +106,7 @@ def test_an_unknown_queue_is_an_error(storage: Storage, verb: str) -> None:
 
 def test_more_than_one_batch_is_deleted(storage: Storage, sql: Sql) -> None:
     storage.queues.ensure("default")
-    storage.queues.set_retention("default", 0, 0)
+    storage.queues.change("default", AT_ONCE)
     sql.seed(1203, status="done", prefix="done")
     sql.seed(500, status="dead", prefix="dead")
 
@@ -127,7 +132,7 @@ def test_a_gentle_sweep_takes_small_batches(storage: Storage, sql: Sql) -> None:
 
 def test_a_sweep_that_is_cut_says_so(storage: Storage, sql: Sql) -> None:
     storage.queues.ensure("default")
-    storage.queues.set_retention("default", 0, 0)
+    storage.queues.change("default", AT_ONCE)
     sql.seed(700, status="done", prefix="done")
 
     cut = storage.retention.sweep(most=610)  # no whole number of batches
@@ -138,7 +143,7 @@ def test_a_sweep_that_is_cut_says_so(storage: Storage, sql: Sql) -> None:
 
 def test_one_sweep_runs_at_a_time(storage: Storage, sql: Sql) -> None:
     storage.queues.ensure("default")
-    storage.queues.set_retention("default", 0, 0)
+    storage.queues.change("default", AT_ONCE)
     sql.seed(1, status="done", prefix="done")
     storage.leases.take(retention.LEASE, "another process", retention.LEASE_S)
 
@@ -154,7 +159,7 @@ def test_one_sweep_runs_at_a_time(storage: Storage, sql: Sql) -> None:
 def test_a_sweep_that_loses_its_lease_stops(storage: Storage, sql: Sql) -> None:
     """Stalled for longer than the lease: another one has begun meanwhile."""
     storage.queues.ensure("default")
-    storage.queues.set_retention("default", 0, 0)
+    storage.queues.change("default", AT_ONCE)
     sql.seed(3 * BATCH, status="done", prefix="done")
     batches = iter(range(9))
 
@@ -175,7 +180,7 @@ def test_a_sweep_that_loses_its_lease_stops(storage: Storage, sql: Sql) -> None:
 
 def test_a_sweep_stops_when_its_time_is_over(storage: Storage, sql: Sql) -> None:
     storage.queues.ensure("default")
-    storage.queues.set_retention("default", 0, 0)
+    storage.queues.change("default", AT_ONCE)
     sql.seed(3 * BATCH, status="done", prefix="done")
 
     report = storage.retention.sweep(is_over=lambda: True)
@@ -207,7 +212,7 @@ def test_a_queue_that_fails_does_not_keep_others_from_being_swept(
 ) -> None:
     for name in ("a", "bad", "c"):
         storage.queues.ensure(name)
-        storage.queues.set_retention(name, 0, 0)
+        storage.queues.change(name, AT_ONCE)
         sql.seed(1, queue_name=name, status="done", prefix=name)
     refuse, allow = REFUSE[backend]
     sql.run(refuse)

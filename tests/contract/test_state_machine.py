@@ -297,9 +297,7 @@ class Subject:
         self.observed: list[RunningJob] = []
         for name in QUEUES:
             self.storage.queues.ensure(name)
-            self.storage.queues.set_backoff(
-                name, enabled=True, base_seconds=CURVE_S, max_seconds=86_400
-            )
+            self.storage.queues.change(name, {"backoff_enabled": True, "backoff_base_seconds": CURVE_S, "backoff_max_seconds": 86_400})
 
     def in_s(self, wait_s: float) -> datetime:
         """Return an instant by the database's own clock."""
@@ -546,7 +544,7 @@ class JobHistories(RuleBasedStateMachine):
     def pause(self, queue: str, *, is_paused: bool) -> None:
         self.model.queues[queue].is_paused = is_paused
         for subject in self.subjects:
-            subject.storage.queues.set_paused(queue, is_paused)
+            subject.storage.queues.change(queue, {"paused": is_paused})
 
     @rule()
     def observe(self) -> None:

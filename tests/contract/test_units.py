@@ -133,7 +133,7 @@ def test_change_that_failed_cannot_be_passed_over(storage: Storage) -> None:
     def work() -> None:
         storage.queues.ensure("mail")
         with contextlib.suppress(QueueNotFoundError):
-            storage.queues.set_paused("none", True)
+            storage.queues.change("none", {"paused": True})
 
     with pytest.raises(StorageError, match="nothing of it is stored"):
         _unit().run(work)

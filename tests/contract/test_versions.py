@@ -87,7 +87,7 @@ def writes(storage: Storage, caller: Caller) -> Writes:
         "lease": lambda: storage.leases.take("lead", "host", 60.0),
         "fire": lambda: storage.cron.fire_due(DefaultRouter()),
         "sweep": lambda: storage.retention.delete(queue, JobStatus.DONE, 1),
-        "pause": lambda: storage.queues.set_paused(queue, paused=True),
+        "pause": lambda: storage.queues.change(queue, {"paused": True}),
         "audit": lambda: storage.audit.append(deed),
         "rate limit": lambda: storage.rate_limits.put("api", 5, 1.0),
         "figures": figures,

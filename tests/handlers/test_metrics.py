@@ -20,7 +20,7 @@ NOW = from_micros(0)
 
 def test_queue_gauges_of_registered_queues_by_name(storage: Storage) -> None:
     storage.queues.ensure("zeta", 0)
-    storage.queues.set_paused("zeta", True)
+    storage.queues.change("zeta", {"paused": True})
     storage.jobs.enqueue(NewJob("k", queue_name="alpha"))
 
     alpha, zeta = queue_gauges(storage, NOW)

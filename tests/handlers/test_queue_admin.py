@@ -34,16 +34,16 @@ def test_create_names_the_field_of_a_bad_name(storage: Storage, name: str) -> No
     assert caught.value.field == "name"
 
 
-def test_create_and_change_return_what_there_is_then(storage: Storage) -> None:
+def test_a_queue_is_created_and_changed(storage: Storage) -> None:
     storage.jobs.enqueue(NewJob("k", queue_name="other"))
 
     created = queue_admin.create(storage, "mail", {"max_workers": 2})
     storage.jobs.enqueue(NewJob("k", queue_name="mail"))
-    changed = queue_admin.change(storage, "mail", {"paused": True})
+    queue_admin.change(storage, "mail", {"paused": True})
 
+    changed = get_queue(storage, "mail")
     assert (created.settings.max_workers, created.counts.total) == (2, 0)
     assert (changed.settings.paused, changed.counts.pending) == (True, 1)
-    assert changed == get_queue(storage, "mail")
 
 
 def test_delete_reports_what_became_of_the_jobs(storage: Storage) -> None:

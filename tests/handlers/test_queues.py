@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from flask_forge_jobs.errors import InvalidInputError, QueueNotFoundError
+from flask_forge_jobs.errors import QueueNotFoundError
 from flask_forge_jobs.handlers import queues
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.model.outcomes import Done, settle
@@ -25,27 +25,6 @@ def test_overview_joins_settings_counts_and_slots(storage: Storage) -> None:
 
 
 @pytest.mark.parametrize("name", ["none", "", "a\x00b", "\ud800"])
-def test_setters_know_no_impossible_queue(storage: Storage, name: str) -> None:
-    with pytest.raises(QueueNotFoundError):
-        queues.set_max_workers(storage, name, 1)
-    with pytest.raises(QueueNotFoundError):
-        queues.set_paused(storage, name, True)
-    with pytest.raises(QueueNotFoundError):
-        queues.set_backoff(storage, name, enabled=True, base_seconds=1, max_seconds=1)
-    with pytest.raises(QueueNotFoundError):
-        queues.set_retention(storage, name, done_days=1, dead_days=1)
-
-
-def test_setters_check_bounds_first(storage: Storage) -> None:
-    with pytest.raises(InvalidInputError):
-        queues.set_max_workers(storage, "none", 1025)
-    with pytest.raises(InvalidInputError):
-        queues.set_backoff(storage, "none", enabled=True, base_seconds=2, max_seconds=1)
-    with pytest.raises(InvalidInputError):
-        queues.set_retention(storage, "none", done_days=1, dead_days=-1)
-
-
-@pytest.mark.parametrize("name", ["none", "", "a\x00b", "\ud800"])
 @pytest.mark.parametrize("dry_run", [True, False, None])
 def test_cleanup_of_no_queue_is_an_error(
     storage: Storage, name: str, dry_run: bool | None
@@ -56,7 +35,9 @@ def test_cleanup_of_no_queue_is_an_error(
 
 def test_a_dry_run_deletes_nothing(storage: Storage) -> None:
     storage.queues.ensure("mail")
-    storage.queues.set_retention("mail", 0, 0)
+    storage.queues.change(
+        "mail", {"retain_done_for_days": 0, "retain_dead_for_days": 0}
+    )
     storage.jobs.enqueue(NewJob("k", queue_name="mail"))
     (job,) = storage.jobs.claim("mail", "owner")
     settlement = settle(job, Done(), failure_delay_s=1, user_cancelled=False)

@@ -66,7 +66,7 @@ def test_totals_are_over_all_queues(storage: Storage, sql: Sql) -> None:
 def test_queues_in_trouble_are_named(storage: Storage, sql: Sql) -> None:
     for name in ("paused", "slow", "served"):
         storage.queues.ensure(name)
-    storage.queues.set_paused("paused", True)
+    storage.queues.change("paused", {"paused": True})
     enqueue(storage, queue_name="slow")
     run(storage, Throttled(900), queue_name="slow")
     enqueue(storage, queue_name="orphan")
@@ -91,7 +91,7 @@ def test_queues_in_trouble_are_named(storage: Storage, sql: Sql) -> None:
 def test_totals_can_be_those_of_some_queues(storage: Storage) -> None:
     for name in ("a", "b"):
         enqueue(storage, queue_name=name)
-        storage.queues.set_paused(name, True)
+        storage.queues.change(name, {"paused": True})
     storage.processes.beat("host", None, ["b"], [SlotReport("p", "b")])
     now = from_micros(0)
 

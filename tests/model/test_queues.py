@@ -43,7 +43,7 @@ def test_max_workers_beyond_bounds(value: Any) -> None:
     with pytest.raises(InvalidInputError) as caught:
         check_max_workers(value)
 
-    assert caught.value.field == "n"
+    assert caught.value.field == "max_workers"
 
 
 @pytest.mark.parametrize("value", [-1, 36_501, None])

@@ -61,8 +61,13 @@ def test_time_limit_and_progress_are_those_of_a_worker(storage: Storage) -> None
 
 def test_a_failure_waits_as_its_queue_says(storage: Storage) -> None:
     storage.queues.ensure("default")
-    storage.queues.set_backoff(
-        "default", enabled=True, base_seconds=40, max_seconds=400
+    storage.queues.change(
+        "default",
+        {
+            "backoff_enabled": True,
+            "backoff_base_seconds": 40,
+            "backoff_max_seconds": 400,
+        },
     )
     job_id = add(storage, "quick")
     task = QuickTask(function=lambda _: Failed("not now"))

@@ -113,8 +113,13 @@ def test_revived_job_uses_queue_backoff_when_enabled(
     rig: Rig, database_settings: DatabaseSettings
 ) -> None:
     job_id = enqueue(rig.storage)
-    rig.storage.queues.set_backoff(
-        "default", enabled=True, base_seconds=10, max_seconds=1800
+    rig.storage.queues.change(
+        "default",
+        {
+            "backoff_enabled": True,
+            "backoff_base_seconds": 10,
+            "backoff_max_seconds": 1800,
+        },
     )
     claim_one(rig.storage)
 

@@ -451,7 +451,7 @@ def test_max_workers_is_followed_at_run_time(storage: Storage, held: HeldTask) -
         held.wait_for_start()
         before = len(handle.running())
 
-        storage.queues.set_max_workers("default", 2)
+        storage.queues.change("default", {"max_workers": 2})
         held.wait_for_start()
         after = len(handle.running())
         held.release.set()
@@ -466,7 +466,7 @@ def test_shrinking_leaves_running_jobs_alone(storage: Storage, held: HeldTask) -
     with running(storage, registry_of(held), grace_s=GRACE_S) as handle:
         ids = [add(storage, "held") for _ in range(2)]
         held.wait_for_start(2)
-        storage.queues.set_max_workers("default", 1)
+        storage.queues.change("default", {"max_workers": 1})
         wait_until(
             lambda: (
                 handle._pool.demand({"default"}) == {}
@@ -489,7 +489,7 @@ def test_pausing_leaves_the_running_job_and_starts_no_other(
     with running(storage, registry_of(held, QuickTask()), grace_s=GRACE_S) as handle:
         job_id = add(storage, "held")
         held.wait_for_start()
-        storage.queues.set_paused("default", paused=True)
+        storage.queues.change("default", {"paused": True})
         wait_until(
             lambda: handle._state.settings_of("default").paused,
             "the pause has arrived",
@@ -499,7 +499,7 @@ def test_pausing_leaves_the_running_job_and_starts_no_other(
         held.release.set()
         job = wait_for_status(storage, job_id, JobStatus.DONE)
         still = storage.job_reader.get(waiting)
-        storage.queues.set_paused("default", paused=False)
+        storage.queues.change("default", {"paused": False})
         wait_for_status(storage, waiting, JobStatus.DONE)
 
     assert job.attempts == 1
@@ -583,7 +583,7 @@ def test_jobs_claimed_ahead_go_back_at_a_stop_and_a_pause(
         wait_until(lambda: buffered(handle), "jobs are claimed ahead")
 
         if way == "pause":
-            storage.queues.set_paused("default", paused=True)
+            storage.queues.change("default", {"paused": True})
         else:
             handle._state.stop_claiming()
         jobs = [

@@ -43,8 +43,8 @@ def test_shares_follow_who_joins_and_leaves(storage: Storage) -> None:
         handles.pop().shutdown_graceful(0)
         wait_for_shares(handles, {"one": [1, 0], "three": [2, 1], "ten": [5, 5]})
 
-        storage.queues.set_paused("three", paused=True)
-        storage.queues.set_max_workers("one", 4)
+        storage.queues.change("three", {"paused": True})
+        storage.queues.change("one", {"max_workers": 4})
         wait_for_shares(handles, {"one": [2, 2], "three": [0, 0], "ten": [5, 5]})
 
 

@@ -55,7 +55,7 @@ def test_supervisor_follows_max_workers(storage: Storage) -> None:
     rig = Rig(storage, "default")
     first = rig.tick()
 
-    rig.queues.set_max_workers("default", 3)
+    rig.queues.change("default", {"max_workers": 3})
     second = rig.tick()
     third = rig.tick()
 
@@ -72,7 +72,7 @@ def test_supervisor_stops_a_paused_queue_and_gives_back_its_claims(
     for job in (claimed("a"), claimed("b", queue="other")):
         rig.state.queues[job.queue_name].buffer.append(Execution(job, 0.0))
 
-    rig.queues.set_paused("default", paused=True)
+    rig.queues.change("default", {"paused": True})
     changed = rig.tick()
 
     assert changed == [("default", 0)]
@@ -81,14 +81,14 @@ def test_supervisor_stops_a_paused_queue_and_gives_back_its_claims(
 
 def test_supervisor_looks_for_work_when_a_queue_may_run_more(storage: Storage) -> None:
     rig = Rig(storage, "default")
-    rig.queues.set_paused("default", paused=True)
+    rig.queues.change("default", {"paused": True})
     rig.tick()
     woken = [rig.woken()]
 
-    rig.queues.set_paused("default", paused=False)
+    rig.queues.change("default", {"paused": False})
     rig.tick()
     woken.append(rig.woken())
-    rig.queues.set_max_workers("default", 2)
+    rig.queues.change("default", {"max_workers": 2})
     rig.tick()
     woken.append(rig.woken())
 
@@ -97,7 +97,7 @@ def test_supervisor_looks_for_work_when_a_queue_may_run_more(storage: Storage) -
 
 def test_supervisor_shares_with_other_processes_of_the_queue(storage: Storage) -> None:
     rig = Rig(storage, "default")
-    rig.queues.set_max_workers("default", 9)
+    rig.queues.change("default", {"max_workers": 9})
     rig.processes.beat("host-1", None, ["default"], [])
     rig.processes.beat("host-2", None, ["default", "other"], [])
     rig.processes.beat("host-3", None, ["other"], [])
@@ -108,7 +108,7 @@ def test_supervisor_shares_with_other_processes_of_the_queue(storage: Storage) -
 def test_supervisor_counts_a_process_without_queues_for_all(storage: Storage) -> None:
     """``legacy_empty_queue_pod_is_eligible_for_every_queue``."""
     rig = Rig(storage, "default")
-    rig.queues.set_max_workers("default", 8)
+    rig.queues.change("default", {"max_workers": 8})
     rig.processes.beat("host-2", None, [], [])
 
     assert rig.tick() == [("default", 4)]
@@ -116,7 +116,7 @@ def test_supervisor_counts_a_process_without_queues_for_all(storage: Storage) ->
 
 def test_supervisor_notices_at_once_who_joins_and_leaves(storage: Storage) -> None:
     rig = Rig(storage, "default")
-    rig.queues.set_max_workers("default", 8)
+    rig.queues.change("default", {"max_workers": 8})
     rig.tick()
 
     rig.processes.beat("host-2", None, ["default"], [])
@@ -135,7 +135,7 @@ def test_supervisor_gives_each_queue_its_own_turn(storage: Storage) -> None:
     names = [f"q{number}" for number in range(10)]
     rig = Rig(storage, *names)
     for name in names:
-        rig.queues.set_max_workers(name, 1)
+        rig.queues.change(name, {"max_workers": 1})
     rig.processes.beat("host-2", None, names, [])
 
     shared = dict(rig.tick())
@@ -154,7 +154,7 @@ def test_supervisor_leaves_everything_when_it_cannot_read(
         raise StorageUnavailableError("gone")
 
     monkeypatch.setattr(type(storage.processes), "presences", fail)
-    rig.queues.set_max_workers("default", 2)
+    rig.queues.change("default", {"max_workers": 2})
     with pytest.raises(StorageUnavailableError):
         rig.tick()
 
@@ -165,7 +165,7 @@ def test_supervisor_keeps_what_it_knows_of_a_queue_that_is_gone(
     storage: Storage,
 ) -> None:
     rig = Rig(storage, "default")
-    rig.queues.set_max_workers("default", 3)
+    rig.queues.change("default", {"max_workers": 3})
     rig.tick()
 
     rig.queues.delete("default")

@@ -91,8 +91,13 @@ def test_jitter_spreads_the_retries(jitter: object, delay_s: float) -> None:
     )
     with contextlib.closing(stores):
         enqueue(stores)
-        stores.queues.set_backoff(
-            "default", enabled=True, base_seconds=100, max_seconds=9999
+        stores.queues.change(
+            "default",
+            {
+                "backoff_enabled": True,
+                "backoff_base_seconds": 100,
+                "backoff_max_seconds": 9999,
+            },
         )
         claim_one(stores)
         revive_all(stores)

@@ -181,7 +181,7 @@ def test_seats_and_paused_queues_count_as_in_a_worker(
 
     alone.enqueue()
     alone.options(queue="paused").enqueue()
-    forge.storage.queues.set_paused("paused", True)
+    forge.storage.queues.change("paused", {"paused": True})
 
     assert [each.status for each in jobs.drain()] == [JobStatus.DONE]
 
@@ -307,8 +307,13 @@ def test_a_retry_is_due_after_exactly_its_back_off(
         raise OSError
 
     forge.storage.queues.ensure("default")
-    forge.storage.queues.set_backoff(
-        "default", enabled=True, base_seconds=30, max_seconds=3600
+    forge.storage.queues.change(
+        "default",
+        {
+            "backoff_enabled": True,
+            "backoff_base_seconds": 30,
+            "backoff_max_seconds": 3600,
+        },
     )
     fails.enqueue()
 

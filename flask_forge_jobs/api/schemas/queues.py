@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from marshmallow import post_load
 from marshmallow.fields import List, Nested
 
 from flask_forge_jobs.api.schemas import bounds
@@ -16,6 +17,12 @@ from flask_forge_jobs.api.schemas.fields import (
 )
 from flask_forge_jobs.api.schemas.naming import AsksQueue
 from flask_forge_jobs.api.schemas.processes import QueueProcess
+from flask_forge_jobs.model.queues import (
+    QueueChanges,
+    check_backoff,
+    check_max_workers,
+    check_retention_days,
+)
 
 
 class StatusCounts(WireSchema):
@@ -59,13 +66,19 @@ class OverviewQuery(WireSchema):
 
 
 class MaxWorkersRequest(V1Schema):
-    """Arguments of :func:`flask_forge_jobs.handlers.queues.set_max_workers`."""
+    """A change of a queue in the words of the reference, whose error names them."""
 
-    n = WholeNumber(required=True, metadata=bounds.MAX_WORKERS)
+    max_workers = WholeNumber(data_key="n", required=True, metadata=bounds.MAX_WORKERS)
+
+    @post_load
+    def check(self, changes: QueueChanges, **_: object) -> QueueChanges:
+        """Refuse what is out of bounds before the queue is looked for."""
+        check_max_workers(changes["max_workers"], "n")
+        return changes
 
 
 class PausedRequest(V1Schema):
-    """Arguments of :func:`flask_forge_jobs.handlers.queues.set_paused`."""
+    """Likewise."""
 
     paused = Flag(required=True)
 
@@ -84,18 +97,39 @@ class CleanupReport(WireSchema):
 
 
 class RetentionRequest(V1Schema):
-    """Arguments of :func:`flask_forge_jobs.handlers.queues.set_retention`."""
+    """As :class:`MaxWorkersRequest`."""
 
-    done_days = WholeNumber(required=True, metadata=bounds.RETENTION_DAYS)
-    dead_days = WholeNumber(required=True, metadata=bounds.RETENTION_DAYS)
+    retain_done_for_days = WholeNumber(
+        data_key="done_days", required=True, metadata=bounds.RETENTION_DAYS
+    )
+    retain_dead_for_days = WholeNumber(
+        data_key="dead_days", required=True, metadata=bounds.RETENTION_DAYS
+    )
+
+    @post_load
+    def check(self, changes: QueueChanges, **_: object) -> QueueChanges:
+        """Refuse what is out of bounds before the queue is looked for."""
+        check_retention_days("done_days", changes["retain_done_for_days"])
+        check_retention_days("dead_days", changes["retain_dead_for_days"])
+        return changes
 
 
 class BackoffRequest(V1Schema):
-    """Arguments of :func:`flask_forge_jobs.handlers.queues.set_backoff`."""
+    """As :class:`MaxWorkersRequest`."""
 
-    enabled = Flag(required=True)
-    base_seconds = WholeNumber(required=True, metadata=bounds.BACKOFF_SECONDS)
-    max_seconds = WholeNumber(required=True, metadata=bounds.BACKOFF_SECONDS)
+    backoff_enabled = Flag(data_key="enabled", required=True)
+    backoff_base_seconds = WholeNumber(
+        data_key="base_seconds", required=True, metadata=bounds.BACKOFF_SECONDS
+    )
+    backoff_max_seconds = WholeNumber(
+        data_key="max_seconds", required=True, metadata=bounds.BACKOFF_SECONDS
+    )
+
+    @post_load
+    def check(self, changes: QueueChanges, **_: object) -> QueueChanges:
+        """Refuse what is out of bounds before the queue is looked for."""
+        check_backoff(changes["backoff_base_seconds"], changes["backoff_max_seconds"])
+        return changes
 
 
 class QueueChangesRequest(V1Schema):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 from flask import Response
+from marshmallow import Schema
 from marshmallow.fields import List, Nested
 
 from flask_forge_jobs.api.context import Api
@@ -35,7 +37,8 @@ from flask_forge_jobs.api.schemas.queues import (
 )
 from flask_forge_jobs.api.scope import Reach
 from flask_forge_jobs.auth.permissions import Permission
-from flask_forge_jobs.handlers import processes, queues
+from flask_forge_jobs.handlers import processes, queue_admin, queues
+from flask_forge_jobs.model.queues import QueueChanges
 
 _DUMP_QUEUE = dumper(QueueOverview())
 _DUMP_PROCESS = dumper(QueueProcess())
@@ -93,25 +96,27 @@ def cleanup(api: Api) -> Response:
 
 def set_max_workers(api: Api, name: str) -> Response:
     """Set the cluster-wide worker total."""
-    queues.set_max_workers(api.storage, name, **api.body(_MAX_WORKERS))
-    return empty_response()
+    return _change(api, name, _MAX_WORKERS)
 
 
 def set_paused(api: Api, name: str) -> Response:
     """Pause or resume."""
-    queues.set_paused(api.storage, name, **api.body(_PAUSED))
-    return empty_response()
+    return _change(api, name, _PAUSED)
 
 
 def set_retention(api: Api, name: str) -> Response:
     """Set for how many days finished jobs are kept."""
-    queues.set_retention(api.storage, name, **api.body(_RETENTION))
-    return empty_response()
+    return _change(api, name, _RETENTION)
 
 
 def set_backoff(api: Api, name: str) -> Response:
     """Set the curve of failures and throttles."""
-    queues.set_backoff(api.storage, name, **api.body(_BACKOFF))
+    return _change(api, name, _BACKOFF)
+
+
+def _change(api: Api, name: str, wording: Schema) -> Response:
+    changes = cast("QueueChanges", api.body(wording))
+    queue_admin.change(api.storage, name, changes)
     return empty_response()
 
 

@@ -61,7 +61,8 @@ def get(api: Api, name: str) -> Response:
 def change(api: Api, name: str) -> Response:
     """Change some settings of a queue; ``If-Match`` guards against lost updates."""
     changes = cast("QueueChanges", api.body(_CHANGES))
-    return _answer(queue_admin.change(api.storage, name, changes, _expected()))
+    queue_admin.change(api.storage, name, changes, _expected())
+    return get(api, name)
 
 
 def delete(api: Api, name: str) -> Response:

@@ -39,11 +39,6 @@ _MORE: dict[str, Callable[[Storage], object]] = {
     "claim_one": lambda s: s.jobs.claim_one(enqueue(s), OWNER),
     "cleanup": lambda s: s.job_admin.cleanup_superseded_retries(),
     "show": lambda s: s.processes.show("host", None, []),
-    "set_max_workers": lambda s: s.queues.set_max_workers(QUEUE, 3),
-    "set_retention": lambda s: s.queues.set_retention(QUEUE, 1, 1),
-    "set_backoff": lambda s: s.queues.set_backoff(
-        QUEUE, enabled=True, base_seconds=1, max_seconds=2
-    ),
     "clear_cooldowns": lambda s: s.queues.clear_cooldowns(None),
     "append": lambda s: s.audit.append(DEED),
     "prune audit": lambda s: s.audit.prune(90),

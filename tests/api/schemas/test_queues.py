@@ -43,12 +43,14 @@ def test_overview_has_exactly_the_references_bytes() -> None:
     )
 
 
-def test_backoff_request_is_the_handlers_arguments() -> None:
+def test_backoff_request_is_a_change_of_the_settings() -> None:
     body = {"enabled": True, "base_seconds": 1, "max_seconds": 2}
 
     loaded = BackoffRequest().load(body)
 
-    assert loaded == {"enabled": True, "base_seconds": 1, "max_seconds": 2}
+    assert loaded == {
+        "backoff_enabled": True, "backoff_base_seconds": 1, "backoff_max_seconds": 2,
+    }  # fmt: skip
 
 
 def test_a_new_queue_is_loaded_as_the_models_settings() -> None:

@@ -255,7 +255,9 @@ def test_queue_name_in_a_path_may_be_unicode(
 
 def _fill(storage: Storage, sql: Sql, queue_name: str) -> None:
     storage.queues.ensure(queue_name)
-    storage.queues.set_retention(queue_name, 0, 0)
+    storage.queues.change(
+        queue_name, {"retain_done_for_days": 0, "retain_dead_for_days": 0}
+    )
     sql.seed(3, queue_name=queue_name, status="done", prefix=f"{queue_name}-done")
     sql.seed(2, queue_name=queue_name, status="dead", prefix=f"{queue_name}-dead")
 

@@ -133,10 +133,10 @@ def test_claim_clears_what_the_last_run_left(storage: Storage, sql: Sql) -> None
 def test_a_paused_queue_hands_out_nothing(storage: Storage) -> None:
     """The claim itself looks at the pause"""
     job_id = enqueue(storage)
-    storage.queues.set_paused(QUEUE, True)
+    storage.queues.change(QUEUE, {"paused": True})
     assert storage.jobs.claim(QUEUE, OWNER) == []
 
-    storage.queues.set_paused(QUEUE, False)
+    storage.queues.change(QUEUE, {"paused": False})
 
     assert claim_one(storage).id == job_id
 
@@ -583,7 +583,7 @@ def test_a_certain_job_is_claimed_by_the_rules_of_any_claim(storage: Storage) ->
     wanted = storage.jobs.enqueue(NewJob("k")).id
     later = storage.jobs.enqueue(NewJob("k", run_at=soon)).id
     held_back = storage.jobs.enqueue(NewJob("k", queue_name="paused")).id
-    storage.queues.set_paused("paused", True)
+    storage.queues.change("paused", {"paused": True})
 
     job = storage.jobs.claim_one(wanted, "me")
 
@@ -609,9 +609,9 @@ def test_who_has_work_holds_a_job_or_could_claim_one(storage: Storage) -> None:
     storage.jobs.enqueue(NewJob("k", queue_name="other"))
     assert has_work()
     assert not has_work("q")
-    storage.queues.set_paused("other", True)
+    storage.queues.change("other", {"paused": True})
     assert not has_work()
-    storage.queues.set_paused("other", False)
+    storage.queues.change("other", {"paused": False})
     (job,) = storage.jobs.claim("other", "me")
     assert has_work("q")
     assert not storage.jobs.has_work("you", ("q", "other"))

@@ -525,7 +525,7 @@ def test_a_snapshot_of_the_same_is_the_same(storage: Storage) -> None:
     again = storage.job_reader.snapshot()
     enqueue(storage)
     full = storage.job_reader.snapshot()
-    storage.queues.set_paused(QUEUE, True)
+    storage.queues.change(QUEUE, {"paused": True})
     paused = storage.job_reader.snapshot()
 
     assert again is empty

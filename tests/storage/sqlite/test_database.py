@@ -58,7 +58,6 @@ WRITES: dict[str, Callable[[Storage], object]] = {
     "run_now": lambda s: s.job_admin.run_now(enqueue(s)),
     "fold_counts": lambda s: s.job_admin.fold_counts(0),
     "ensure": lambda s: s.queues.ensure("mail"),
-    "set_paused": lambda s: s.queues.set_paused(QUEUE, True),
     "delete_queue": lambda s: s.queues.delete("empty"),
     "delete_queue_with_jobs": lambda s: s.queues.delete_with_jobs(QUEUE),
     "create_queue": lambda s: s.queues.create(QueueSettings("new")),

@@ -16,30 +16,6 @@ SELECT
 FROM forge_queue
 ORDER BY name
 
--- name: set_max_workers
-UPDATE forge_queue
-SET max_workers = :max_workers, updated_at = :now
-WHERE name = :name
-
--- name: set_paused
-UPDATE forge_queue
-SET paused = :paused, updated_at = :now
-WHERE name = :name
-
--- name: set_retention
-UPDATE forge_queue
-SET
-    retain_done_for_days = :done_days, retain_dead_for_days = :dead_days,
-    updated_at = :now
-WHERE name = :name
-
--- name: set_backoff
-UPDATE forge_queue
-SET
-    backoff_enabled = :enabled, backoff_base_seconds = :base_seconds,
-    backoff_max_seconds = :max_seconds, updated_at = :now
-WHERE name = :name
-
 -- name: clear_cooldowns
 WITH cooling AS MATERIALIZED (
     SELECT name
