@@ -63,8 +63,6 @@ LONG_MODULES = {
     "storage/sqlite": 460,
 }
 LONG_FUNCTIONS = {
-    "extension:ForgeJobs.init_app": 41,
-    "handlers/stats:stats": 41,
     "runtime/dispatcher:Dispatcher.__init__": 41,
     "runtime/heartbeat:Heartbeat.__init__": 43,
     "server:_serve": 45,

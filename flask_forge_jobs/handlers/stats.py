@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 
 from flask_forge_jobs.model.jobs import JobStatus
@@ -61,28 +61,24 @@ def stats(
         return queue_names is None or name in queue_names
 
     snapshot = storage.job_reader.snapshot()
-    queues = [
-        queue.settings for queue in snapshot.overview if is_wanted(queue.settings.name)
-    ]
+    settings = [queue.settings for queue in snapshot.overview]
+    queues = {queue.name: queue for queue in settings if is_wanted(queue.name)}
     statistics = {
         name: each for name, each in snapshot.statistics.items() if is_wanted(name)
     }
     overview = storage.processes.workers()
     ended = storage.activity.ended_within(JobStatus.DEAD, _DAY_S, statistics)
-    registered = {queue.name for queue in queues}
     return Stats(
         counts=_sum([each.counts for each in statistics.values()]),
         queues=len(queues),
-        paused_queues=[queue.name for queue in queues if queue.paused],
+        paused_queues=[name for name, queue in queues.items() if queue.paused],
         throttled_queues=[
-            queue.name
-            for queue in queues
+            name
+            for name, queue in queues.items()
             if queue.throttled_until is not None and queue.throttled_until > now
         ],
-        unassigned_queues=[
-            name for name in overview.unassigned_queues if is_wanted(name)
-        ],
-        orphan_queues=sorted(statistics.keys() - registered),
+        unassigned_queues=list(filter(is_wanted, overview.unassigned_queues)),
+        orphan_queues=sorted(statistics.keys() - queues.keys()),
         workers_live=sum(
             queue_names is None
             or any(is_wanted(slot.queue_name) for slot in worker.slots)
@@ -97,11 +93,7 @@ def stats(
 
 
 def _sum(counts: Sequence[QueueCounts]) -> QueueCounts:
+    names = [each.name for each in fields(QueueCounts)]
     return QueueCounts(
-        pending=sum(each.pending for each in counts),
-        scheduled=sum(each.scheduled for each in counts),
-        in_progress=sum(each.in_progress for each in counts),
-        done=sum(each.done for each in counts),
-        failed=sum(each.failed for each in counts),
-        dead=sum(each.dead for each in counts),
+        **{name: sum(getattr(each, name) for each in counts) for name in names}
     )
