@@ -10,12 +10,8 @@ from types import MappingProxyType
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.bounds import check_integer, check_text, shown
 from flask_forge_jobs.model.instants import MAX_INSTANT_US, to_micros
-from flask_forge_jobs.model.jobs import (
-    DEDUPE_KEY_LENGTH,
-    MAX_ATTEMPTS_RANGE,
-    JobFilter,
-    JobStatus,
-)
+from flask_forge_jobs.model.job_bounds import DEDUPE_KEY_LENGTH, MAX_ATTEMPTS_RANGE
+from flask_forge_jobs.model.jobs import JobFilter, JobStatus
 
 SEARCH_LENGTH = (2, 256)
 # More names than this in one filter are a mistake, and SQLite binds at most 32,766

@@ -21,16 +21,18 @@ from flask_forge_jobs.model.bounds import (
     check_queue_name,
     check_text,
 )
-from flask_forge_jobs.model.jobs import (
+from flask_forge_jobs.model.job_bounds import (
     DEFAULT_MAX_ATTEMPTS,
-    MAX_BULK_JOBS,
     PRIORITY_RANGE,
+    check_run_at,
+)
+from flask_forge_jobs.model.jobs import (
+    MAX_BULK_JOBS,
     CancelOutcome,
     DeleteOutcome,
     EnqueueResult,
     Job,
     NewJob,
-    check_run_at,
 )
 from flask_forge_jobs.model.payloads import dump
 from flask_forge_jobs.model.queues import DEFAULT_QUEUE

@@ -20,7 +20,8 @@ from flask_forge_jobs.model.catching_up import (
 )
 from flask_forge_jobs.model.cron_expression import LAST_YEAR, CronExpression
 from flask_forge_jobs.model.cron_times import next_after
-from flask_forge_jobs.model.jobs import DEFAULT_MAX_ATTEMPTS, NewJob
+from flask_forge_jobs.model.job_bounds import DEFAULT_MAX_ATTEMPTS
+from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.model.payloads import canonical
 from flask_forge_jobs.model.queues import DEFAULT_QUEUE
 from flask_forge_jobs.model.time_zones import (

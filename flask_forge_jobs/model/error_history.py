@@ -10,7 +10,7 @@ from flask_forge_jobs.model.jobs import MAX_ERROR_HISTORY
 from flask_forge_jobs.model.outcomes import REAPED_MESSAGE
 
 if TYPE_CHECKING:
-    from flask_forge_jobs.model.jobs import ClaimedJob
+    from flask_forge_jobs.model.claims import ClaimedJob
 
 
 def append_entry(history: str, *, at_us: int, attempt: int, message: str) -> str:

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -22,22 +22,24 @@ from flask_forge_jobs.model.bounds import (
     shown,
 )
 from flask_forge_jobs.model.dedupe_keys import stored_key
-from flask_forge_jobs.model.instants import MAX_INSTANT_US, from_micros, to_micros
+from flask_forge_jobs.model.instants import from_micros
+from flask_forge_jobs.model.job_bounds import (
+    DEDUPE_KEY_LENGTH,
+    DEFAULT_MAX_ATTEMPTS,
+    MAX_ATTEMPTS_RANGE,
+    PRIORITY_RANGE,
+    check_dedupe_for,
+    check_payload_size,
+    check_run_at,
+    check_timeout,
+    checked_replace,
+)
 from flask_forge_jobs.model.payloads import canonical
 from flask_forge_jobs.model.queues import DEFAULT_QUEUE
 
-DEFAULT_MAX_ATTEMPTS = 5
-MAX_ATTEMPTS_RANGE = (1, 1000)
-PRIORITY_RANGE = (-(2**31), 2**31 - 1)
-DEDUPE_KEY_LENGTH = 255
-DEDUPE_FOR_RANGE = (timedelta(milliseconds=1), timedelta(days=365))
-REPLACEABLE = ("payload", "run_at")
-_NEEDS_A_KEY = "needs a dedupe_key or dedupe_by_args"
 EMPTY_PAYLOAD = "{}"
-MAX_PAYLOAD_BYTES = 1_048_576
 MAX_BULK_JOBS = 10_000
 MAX_ERROR_HISTORY = 32
-TIMEOUT_RANGE_S = (0.001, 86_400.0 * 365)
 
 
 class JobStatus(StrEnum):
@@ -130,15 +132,15 @@ class NewJob:
         if self.schedule_name is not None:
             check_queue_name(self.schedule_name, "schedule_name")
         if self.dedupe_for is not None:
-            _check_dedupe_for(self.dedupe_for, self.dedupe_key)
+            check_dedupe_for(self.dedupe_for, self.dedupe_key)
         if self.replace != ():
-            chosen = _checked_replace(self.replace, self.dedupe_key)
+            chosen = checked_replace(self.replace, self.dedupe_key)
             object.__setattr__(self, "replace", chosen)
         if self.job_id is not None:
             check_job_id(self.job_id)
         if self.payload is not EMPTY_PAYLOAD:
             object.__setattr__(self, "payload", canonical(self.payload))
-        _check_payload(self.payload)
+        check_payload_size(self.payload)
 
     @property
     def queue(self) -> str:
@@ -164,7 +166,7 @@ class NewJob:
         Raises:
             InvalidInputError: As for the class.
         """
-        _check_payload(payload)
+        check_payload_size(payload)
         job = cls(**values)
         _write_payload(job, payload)
         return job
@@ -192,7 +194,7 @@ class NewJob:
         Raises:
             InvalidInputError: It is too long.
         """
-        _check_payload(payload)
+        check_payload_size(payload)
         job = self._copy()
         _write_payload(job, payload)
         return job
@@ -226,68 +228,6 @@ _slots = [getattr(NewJob, each.name) for each in fields(NewJob)]
 _NEW_JOB_FIELDS = [(slot.__get__, slot.__set__) for slot in _slots]
 _write_payload = vars(NewJob)["payload"].__set__
 _write_queue_name = vars(NewJob)["queue_name"].__set__
-
-
-def _check_payload(payload: str) -> None:
-    size = len(payload)  # ASCII, so characters are bytes
-    if size > MAX_PAYLOAD_BYTES:
-        raise InvalidInputError(
-            "payload", f"{size} bytes of JSON exceed {MAX_PAYLOAD_BYTES}"
-        )
-
-
-def _check_dedupe_for(dedupe_for: object, dedupe_key: str | None) -> None:
-    if not isinstance(dedupe_for, timedelta):
-        raise InvalidInputError("dedupe_for", f"{shown(dedupe_for)} is not a timedelta")
-    low, high = DEDUPE_FOR_RANGE
-    if not low <= dedupe_for <= high:
-        raise InvalidInputError("dedupe_for", f"is not within {low} and {high}")
-    if dedupe_key is None:
-        raise InvalidInputError("dedupe_for", _NEEDS_A_KEY)
-
-
-def _checked_replace(replace: object, dedupe_key: str | None) -> tuple[str, ...]:
-    names = (replace,) if isinstance(replace, str) else replace
-    if not isinstance(names, Collection):
-        raise InvalidInputError("replace", f"{shown(replace)} is no list of names")
-    for name in names:
-        if name not in REPLACEABLE:
-            raise InvalidInputError(
-                "replace", f"{shown(name)} is not one of {', '.join(REPLACEABLE)}"
-            )
-    if names and dedupe_key is None:
-        raise InvalidInputError("replace", _NEEDS_A_KEY)
-    return tuple(name for name in REPLACEABLE if name in names)
-
-
-def check_run_at(run_at: object) -> None:
-    """Check a start time.
-
-    Raises:
-        InvalidInputError: Not a datetime, without a zone, or outside the years
-            1970 to 9999.
-    """
-    if not isinstance(run_at, datetime):
-        raise InvalidInputError("run_at", f"{shown(run_at)} is not a datetime")
-    if run_at.utcoffset() is None:
-        raise InvalidInputError("run_at", "has no time zone; pass an aware datetime")
-    if not 0 <= to_micros(run_at) <= MAX_INSTANT_US:
-        raise InvalidInputError("run_at", "is not within the years 1970 to 9999 (UTC)")
-
-
-def check_timeout(timeout_s: object) -> None:
-    """Check a time limit.
-
-    Raises:
-        InvalidInputError: Not a number, or outside 1 ms to 365 days.
-    """
-    if isinstance(timeout_s, bool) or not isinstance(timeout_s, int | float):
-        raise InvalidInputError("timeout_s", f"{shown(timeout_s)} is not a number")
-    low, high = TIMEOUT_RANGE_S
-    if not low <= timeout_s <= high:
-        raise InvalidInputError(
-            "timeout_s", f"{shown(timeout_s)} is not within {low} to {high}"
-        )
 
 
 class EnqueueResult(NamedTuple):
@@ -361,62 +301,6 @@ class Job(JobSummary):
     schedule_name: str | None = None
 
 
-class RunId(NamedTuple):
-    """One claim of one job; attempts that are given back repeat, claims do not."""
-
-    job_id: str
-    claim: int
-
-
-class ClaimedJob(NamedTuple):
-    """What a worker needs of a job it owns; made straight from a row of the claim.
-
-    ``payload`` and ``error_history`` are the stored JSON texts. The instants are all of
-    the same clock, the database's on PostgreSQL. ``claim`` counts the job's claims.
-    """
-
-    id: str
-    queue_name: str
-    kind: str
-    payload: str
-    priority: int
-    scheduled_at_us: int
-    attempts: int
-    max_attempts: int
-    throttle_attempts: int
-    error_history: str
-    timeout_s: float | None
-    enqueued_at_us: int = 0
-    claimed_at_us: int = 0
-    claim: int = 0
-
-    @property
-    def run_id(self) -> RunId:
-        """Which run this is: no other one, of any job, has the same."""
-        return RunId(self.id, self.claim)
-
-
-class RunningJob(NamedTuple):
-    """A claimed job as the reaper sees it; the heartbeat is a counter, not a time.
-
-    ``silent_us`` is its age by the database's clock, which may have been changed since.
-    """
-
-    id: str
-    attempts: int
-    heartbeat_at_us: int
-    process_id: str
-    silent_us: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class HeartbeatReport:
-    """What the one heartbeat statement of a process found."""
-
-    owned: frozenset[RunId]
-    cancelled: frozenset[str]
-
-
 @dataclass(frozen=True, slots=True)
 class JobFilter:
     """Which jobs to list; None filters nothing, nor do no kinds and no statuses.
@@ -483,17 +367,3 @@ class CancelOutcome(StrEnum):
 
     CANCELLED = "cancelled"
     CANCEL_REQUESTED = "cancel_requested"
-
-
-@dataclass(frozen=True, slots=True)
-class Exchange:
-    """What one round of the hot path brought.
-
-    Args:
-        claimed: Jobs now owned by the caller, per the demand, in claim order.
-        refused: Ids of outcomes that were dropped because the caller no longer owned
-            the job; nothing was changed for them.
-    """
-
-    claimed: list[ClaimedJob] = field(default_factory=list)
-    refused: list[str] = field(default_factory=list)

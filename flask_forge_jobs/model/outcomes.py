@@ -18,7 +18,7 @@ from flask_forge_jobs.model.bounds import shown
 from flask_forge_jobs.model.jobs import JobStatus
 
 if TYPE_CHECKING:
-    from flask_forge_jobs.model.jobs import ClaimedJob
+    from flask_forge_jobs.model.claims import ClaimedJob
 
 CANCELLED_MESSAGE = "cancelled by user"
 REAPED_MESSAGE = "reaped after stale heartbeat"

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 
 from flask_forge_jobs.errors import SchemaTooNewError, StorageError
 from flask_forge_jobs.logs import get_logger
-from flask_forge_jobs.model.jobs import ClaimedJob
+from flask_forge_jobs.model.claims import ClaimedJob
 from flask_forge_jobs.model.outcomes import Settlement
 from flask_forge_jobs.runtime.backoff import FIRST_S, LONGEST_S
 from flask_forge_jobs.runtime.execution import Execution

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field, replace
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.errors import InvalidInputError, StorageError
 from flask_forge_jobs.logs import get_logger
+from flask_forge_jobs.model.claims import ClaimedJob
 from flask_forge_jobs.model.instants import SECOND_US
-from flask_forge_jobs.model.jobs import ClaimedJob, EnqueueResult, NewJob
+from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
 from flask_forge_jobs.model.one_line import one_line
 from flask_forge_jobs.model.outcomes import (
     Dead,

@@ -6,8 +6,8 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from flask_forge_jobs.model.claims import ClaimedJob
 from flask_forge_jobs.model.error_history import tells_of_a_crash
-from flask_forge_jobs.model.jobs import ClaimedJob
 from flask_forge_jobs.runtime.execution import Execution
 from flask_forge_jobs.runtime.prefetch import Prefetch
 

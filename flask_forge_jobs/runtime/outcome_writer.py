@@ -11,7 +11,7 @@ from flask_forge_jobs.errors import (
     StorageUnavailableError,
 )
 from flask_forge_jobs.logs import get_logger
-from flask_forge_jobs.model.jobs import ClaimedJob
+from flask_forge_jobs.model.claims import ClaimedJob
 from flask_forge_jobs.model.outcomes import Released, Settlement
 from flask_forge_jobs.runtime.execution import Execution
 from flask_forge_jobs.runtime.outcome_mapper import OutcomeMapper

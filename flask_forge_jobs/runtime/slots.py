@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Container, Iterable
 
 from flask_forge_jobs.logs import get_logger
-from flask_forge_jobs.model.jobs import ClaimedJob
+from flask_forge_jobs.model.claims import ClaimedJob
 from flask_forge_jobs.model.outcomes import Failed, Outcome, PutOff, Released
 from flask_forge_jobs.runtime.execution import Execution, Runner
 from flask_forge_jobs.runtime.local_queue import LocalQueue, may_wait

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 
 from flask_forge_jobs.clock import Clock
-from flask_forge_jobs.model.jobs import RunId
+from flask_forge_jobs.model.claims import RunId
 from flask_forge_jobs.model.outcomes import Outcome, Released, Settlement
 from flask_forge_jobs.model.processes import SlotReport
 from flask_forge_jobs.model.queues import QueueSettings

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Set as AbstractSet
 
 from flask_forge_jobs.logs import get_logger
-from flask_forge_jobs.model.jobs import RunId
+from flask_forge_jobs.model.claims import RunId
 from flask_forge_jobs.runtime.execution import Execution
 from flask_forge_jobs.runtime.outcome_writer import OutcomeWriter
 from flask_forge_jobs.runtime.state import WorkerState

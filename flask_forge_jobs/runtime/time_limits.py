@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from flask_forge_jobs.logs import get_logger
-from flask_forge_jobs.model.jobs import ClaimedJob
+from flask_forge_jobs.model.claims import ClaimedJob
 from flask_forge_jobs.model.one_line import one_line
 from flask_forge_jobs.model.outcomes import Failed
 from flask_forge_jobs.runtime.execution import Execution

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 
+from flask_forge_jobs.model.claims import ClaimedJob
 from flask_forge_jobs.model.cron import Schedule, ScheduleDefinition
 from flask_forge_jobs.model.dedupe_keys import shown_key
 from flask_forge_jobs.model.instants import (
@@ -14,13 +15,7 @@ from flask_forge_jobs.model.instants import (
     optional_to_micros,
     to_micros,
 )
-from flask_forge_jobs.model.jobs import (
-    ClaimedJob,
-    ErrorEntry,
-    Job,
-    JobStatus,
-    JobSummary,
-)
+from flask_forge_jobs.model.jobs import ErrorEntry, Job, JobStatus, JobSummary
 from flask_forge_jobs.model.processes import (
     Pod,
     Process,

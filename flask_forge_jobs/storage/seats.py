@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from flask_forge_jobs.model.jobs import ClaimedJob
+from flask_forge_jobs.model.claims import ClaimedJob
 from flask_forge_jobs.storage.database import Database, Transaction
 
 

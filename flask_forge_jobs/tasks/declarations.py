@@ -9,7 +9,7 @@ from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, overload
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.catching_up import DEFAULT_CATCH_UP_LIMIT, CatchUp
 from flask_forge_jobs.model.cron import ScheduleDefinition
-from flask_forge_jobs.model.jobs import DEFAULT_MAX_ATTEMPTS
+from flask_forge_jobs.model.job_bounds import DEFAULT_MAX_ATTEMPTS
 from flask_forge_jobs.model.rate_limits import RateLimitDefinition
 from flask_forge_jobs.model.seats import SeatPlan
 from flask_forge_jobs.model.time_zones import DEFAULT_TIME_ZONE

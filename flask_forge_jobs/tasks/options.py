@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from flask_forge_jobs.errors import InvalidInputError
-from flask_forge_jobs.model.jobs import DEFAULT_MAX_ATTEMPTS, NewJob
+from flask_forge_jobs.model.job_bounds import DEFAULT_MAX_ATTEMPTS
+from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.model.payloads import fingerprint
 
 

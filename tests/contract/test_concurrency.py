@@ -11,7 +11,8 @@ import pytest
 
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.bulk import JobAction
-from flask_forge_jobs.model.jobs import ClaimedJob, DeleteOutcome, JobStatus, NewJob
+from flask_forge_jobs.model.claims import ClaimedJob
+from flask_forge_jobs.model.jobs import DeleteOutcome, JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import Dead, Done, Failed, Outcome, Settlement
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.connect import open_storage

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flask_forge_jobs.model.jobs import ClaimedJob
+from flask_forge_jobs.model.claims import ClaimedJob
 from flask_forge_jobs.model.outcomes import Done, Failed, Settlement, Throttled, settle
 from flask_forge_jobs.model.queues import COOLDOWN_DECAY_GRACE_S
 from flask_forge_jobs.storage.base import Storage
@@ -35,7 +35,14 @@ def throttle(job: ClaimedJob, retry_after_s: float = 0.0) -> Settlement:
 
 def use_curve(storage: Storage, base_seconds: int = 100) -> None:
     storage.queues.ensure(QUEUE)
-    storage.queues.change(QUEUE, {"backoff_enabled": True, "backoff_base_seconds": base_seconds, "backoff_max_seconds": 86_400})
+    storage.queues.change(
+        QUEUE,
+        {
+            "backoff_enabled": True,
+            "backoff_base_seconds": base_seconds,
+            "backoff_max_seconds": 86_400,
+        },
+    )
 
 
 def test_a_throttle_gates_the_queue_and_a_success_within_it_changes_nothing(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from flask_forge_jobs.model.bulk import JobAction
+from flask_forge_jobs.model.claims import RunningJob
 from flask_forge_jobs.model.error_history import tells_of_a_crash
-from flask_forge_jobs.model.jobs import Job, JobStatus, RunningJob
+from flask_forge_jobs.model.jobs import Job, JobStatus
 from flask_forge_jobs.model.outcomes import (
     CANCELLED_MESSAGE,
     MAX_CRASHES,
@@ -366,7 +367,14 @@ def test_running_shows_every_run_with_its_heartbeat(storage: Storage) -> None:
 
 def test_revive_gives_a_job_back_with_the_queues_delay(storage: Storage) -> None:
     storage.queues.ensure(QUEUE)
-    storage.queues.change(QUEUE, {"backoff_enabled": True, "backoff_base_seconds": 100, "backoff_max_seconds": 9999})
+    storage.queues.change(
+        QUEUE,
+        {
+            "backoff_enabled": True,
+            "backoff_base_seconds": 100,
+            "backoff_max_seconds": 9999,
+        },
+    )
     job_id = enqueue(storage)
     claim_one(storage)
 

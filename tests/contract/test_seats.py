@@ -7,7 +7,8 @@ from functools import partial
 
 import pytest
 
-from flask_forge_jobs.model.jobs import ClaimedJob, JobStatus, NewJob
+from flask_forge_jobs.model.claims import ClaimedJob
+from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import (
     Dead,
     Done,

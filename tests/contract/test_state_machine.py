@@ -27,15 +27,10 @@ from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import JobStateError
 from flask_forge_jobs.ids import UlidGenerator
 from flask_forge_jobs.model.bulk import JobAction
+from flask_forge_jobs.model.claims import ClaimedJob, RunningJob
 from flask_forge_jobs.model.instants import from_micros
-from flask_forge_jobs.model.jobs import (
-    REPLACEABLE,
-    ClaimedJob,
-    JobFilter,
-    JobStatus,
-    NewJob,
-    RunningJob,
-)
+from flask_forge_jobs.model.job_bounds import REPLACEABLE
+from flask_forge_jobs.model.jobs import JobFilter, JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import (
     Dead,
     Done,
@@ -297,7 +292,14 @@ class Subject:
         self.observed: list[RunningJob] = []
         for name in QUEUES:
             self.storage.queues.ensure(name)
-            self.storage.queues.change(name, {"backoff_enabled": True, "backoff_base_seconds": CURVE_S, "backoff_max_seconds": 86_400})
+            self.storage.queues.change(
+                name,
+                {
+                    "backoff_enabled": True,
+                    "backoff_base_seconds": CURVE_S,
+                    "backoff_max_seconds": 86_400,
+                },
+            )
 
     def in_s(self, wait_s: float) -> datetime:
         """Return an instant by the database's own clock."""

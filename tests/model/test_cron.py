@@ -12,7 +12,8 @@ import pytest
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.catching_up import CatchUp
 from flask_forge_jobs.model.cron import BAD_EXPRESSION, Schedule, ScheduleDefinition
-from flask_forge_jobs.model.jobs import MAX_PAYLOAD_BYTES, NewJob
+from flask_forge_jobs.model.job_bounds import MAX_PAYLOAD_BYTES
+from flask_forge_jobs.model.jobs import NewJob
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 LATER = NOON + timedelta(days=3)

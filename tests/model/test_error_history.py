@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from flask_forge_jobs.model.claims import ClaimedJob
 from flask_forge_jobs.model.error_history import append_entry, append_error
-from flask_forge_jobs.model.jobs import ClaimedJob
 
 AT_US = 1_750_000_000_250_000
 

@@ -8,11 +8,8 @@ from typing import Any
 import pytest
 
 from flask_forge_jobs.errors import InvalidInputError
-from flask_forge_jobs.model.jobs import (
-    MAX_PAYLOAD_BYTES,
-    JobStatus,
-    NewJob,
-)
+from flask_forge_jobs.model.job_bounds import MAX_PAYLOAD_BYTES
+from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.model.payloads import dump
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flask_forge_jobs.errors import InvalidInputError
-from flask_forge_jobs.model.jobs import ClaimedJob, JobStatus
+from flask_forge_jobs.model.claims import ClaimedJob
+from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.outcomes import (
     CANCELLED_MESSAGE,
     MAX_CONSECUTIVE_THROTTLES,

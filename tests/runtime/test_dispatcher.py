@@ -12,14 +12,8 @@ from typing import cast
 import pytest
 
 from flask_forge_jobs.errors import StorageError, StorageUnavailableError
-from flask_forge_jobs.model.jobs import (
-    ClaimedJob,
-    EnqueueResult,
-    Exchange,
-    HeartbeatReport,
-    JobStatus,
-    NewJob,
-)
+from flask_forge_jobs.model.claims import ClaimedJob, Exchange, HeartbeatReport
+from flask_forge_jobs.model.jobs import EnqueueResult, JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import Done, Failed, Settlement
 from flask_forge_jobs.model.queues import QueueSettings
 from flask_forge_jobs.runtime.backoff import FIRST_S, LONGEST_S

@@ -11,7 +11,7 @@ import pytest
 
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import SchemaTooNewError, StorageUnavailableError
-from flask_forge_jobs.model.jobs import ClaimedJob, HeartbeatReport
+from flask_forge_jobs.model.claims import ClaimedJob, HeartbeatReport
 from flask_forge_jobs.model.outcomes import Done, Released
 from flask_forge_jobs.runtime.execution import Execution
 from flask_forge_jobs.runtime.heartbeat import (

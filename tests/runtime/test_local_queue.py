@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from flask_forge_jobs.model.claims import ClaimedJob
 from flask_forge_jobs.model.error_history import append_entry
-from flask_forge_jobs.model.jobs import ClaimedJob
 from flask_forge_jobs.model.outcomes import REAPED_MESSAGE
 from flask_forge_jobs.runtime.execution import Execution
 from flask_forge_jobs.runtime.local_queue import LocalQueue, may_wait

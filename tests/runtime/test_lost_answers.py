@@ -10,7 +10,8 @@ from typing import Any, cast
 import pytest
 
 from flask_forge_jobs.errors import StorageUnavailableError
-from flask_forge_jobs.model.jobs import Exchange, JobStatus
+from flask_forge_jobs.model.claims import Exchange
+from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.outcomes import CANCELLED_MESSAGE, Failed, Settlement
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.jobs.queue import JobQueue

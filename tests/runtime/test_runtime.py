@@ -21,12 +21,9 @@ from flask_forge_jobs.errors import (
     InvalidInputError,
     StorageUnavailableError,
 )
-from flask_forge_jobs.model.jobs import (
-    MAX_PAYLOAD_BYTES,
-    Exchange,
-    JobStatus,
-    NewJob,
-)
+from flask_forge_jobs.model.claims import Exchange
+from flask_forge_jobs.model.job_bounds import MAX_PAYLOAD_BYTES
+from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.model.one_line import one_line
 from flask_forge_jobs.model.outcomes import (
     CANCELLED_MESSAGE,

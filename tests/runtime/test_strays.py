@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from flask_forge_jobs.model.jobs import ClaimedJob, JobStatus
+from flask_forge_jobs.model.claims import ClaimedJob
+from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.outcomes import Done, Released
 from flask_forge_jobs.model.queues import QueueSettings
 from flask_forge_jobs.runtime.outcome_mapper import OutcomeMapper

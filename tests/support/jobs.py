@@ -5,14 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 
 from flask_forge_jobs.model.bulk import BulkStep, JobAction
+from flask_forge_jobs.model.claims import ClaimedJob
 from flask_forge_jobs.model.instants import from_micros
-from flask_forge_jobs.model.jobs import (
-    ClaimedJob,
-    EnqueueResult,
-    JobFilter,
-    JobStatus,
-    NewJob,
-)
+from flask_forge_jobs.model.jobs import EnqueueResult, JobFilter, JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import Dead, Done, Failed, Outcome, settle
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.pace import BATCH

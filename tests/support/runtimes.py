@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
 
 from flask_forge_jobs.clock import Clock, SystemClock
-from flask_forge_jobs.model.jobs import ClaimedJob, Job, JobStatus, NewJob
+from flask_forge_jobs.model.claims import ClaimedJob
+from flask_forge_jobs.model.jobs import Job, JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import Done, Failed, Outcome, Throttled
 from flask_forge_jobs.model.seats import SeatPlan
 from flask_forge_jobs.runtime.execution import Execution

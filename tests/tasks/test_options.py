@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from flask_forge_jobs.errors import InvalidInputError
-from flask_forge_jobs.model.jobs import DEDUPE_KEY_LENGTH, NewJob
+from flask_forge_jobs.model.job_bounds import DEDUPE_KEY_LENGTH
+from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.tasks.options import JobOptions
 from flask_forge_jobs.tasks.routing import DefaultRouter
 

@@ -32,14 +32,12 @@ from flask_forge_jobs.model.bounds import NAME_LENGTH
 from flask_forge_jobs.model.bulk import JobAction
 from flask_forge_jobs.model.catching_up import CATCH_UP_LIMIT_RANGE, CatchUp
 from flask_forge_jobs.model.cron_expression import MAX_EXPRESSION_LENGTH
-from flask_forge_jobs.model.jobs import (
+from flask_forge_jobs.model.job_bounds import (
     DEDUPE_KEY_LENGTH,
     MAX_ATTEMPTS_RANGE,
-    MAX_BULK_JOBS,
     PRIORITY_RANGE,
-    REQUEUEABLE,
-    JobStatus,
 )
+from flask_forge_jobs.model.jobs import MAX_BULK_JOBS, REQUEUEABLE, JobStatus
 from flask_forge_jobs.model.queues import (
     BACKOFF_SECONDS_RANGE,
     MAX_PENDING_RANGE,

@@ -14,17 +14,15 @@ from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.ids import UlidGenerator
 from flask_forge_jobs.logs import get_logger
-from flask_forge_jobs.model.instants import SECOND_US
-from flask_forge_jobs.model.jobs import (
-    MAX_BULK_JOBS,
+from flask_forge_jobs.model.claims import (
     ClaimedJob,
-    EnqueueResult,
     Exchange,
     HeartbeatReport,
-    NewJob,
     RunId,
     RunningJob,
 )
+from flask_forge_jobs.model.instants import SECOND_US
+from flask_forge_jobs.model.jobs import MAX_BULK_JOBS, EnqueueResult, NewJob
 from flask_forge_jobs.model.outcomes import Settlement
 from flask_forge_jobs.model.queues import DEFAULT_MAX_QUEUES
 from flask_forge_jobs.model.request_keys import RequestKey

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from flask_forge_jobs.model.claims import RunningJob
 from flask_forge_jobs.model.error_history import append_entry
 from flask_forge_jobs.model.instants import SECOND_US
-from flask_forge_jobs.model.jobs import JobStatus, RunningJob
+from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.outcomes import (
     CANCELLED_MESSAGE,
     MAX_CRASHES,

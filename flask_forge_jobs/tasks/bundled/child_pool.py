@@ -18,7 +18,7 @@ from typing import Any
 
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.bounds import check_integer, check_kind, shown
-from flask_forge_jobs.model.jobs import check_timeout
+from flask_forge_jobs.model.job_bounds import check_timeout
 from flask_forge_jobs.model.outcomes import (
     Dead,
     Done,

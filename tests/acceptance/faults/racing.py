@@ -13,7 +13,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from flask_forge_jobs import ForgeJobs, NewJob, Storage
-from flask_forge_jobs.model.jobs import ClaimedJob
+from flask_forge_jobs.model.claims import ClaimedJob
 from flask_forge_jobs.model.outcomes import (
     Dead,
     Done,

@@ -13,7 +13,8 @@ from functools import partial
 from typing import Self
 
 from flask_forge_jobs import NewJob, Storage, open_storage
-from flask_forge_jobs.model.jobs import ClaimedJob, Job, JobStatus
+from flask_forge_jobs.model.claims import ClaimedJob
+from flask_forge_jobs.model.jobs import Job, JobStatus
 from flask_forge_jobs.model.outcomes import MAX_CRASHES, Done, Failed
 from flask_forge_jobs.runtime.reaper import SWEEPS_PER_LEASE, Reaper
 from tests.acceptance import evidence

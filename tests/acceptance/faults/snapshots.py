@@ -13,7 +13,7 @@ from flask import Flask
 
 from flask_forge_jobs import ForgeJobs, NewJob, Storage
 from flask_forge_jobs.handlers.readiness import OLD_SNAPSHOT_S
-from flask_forge_jobs.model.jobs import Exchange
+from flask_forge_jobs.model.claims import Exchange
 from flask_forge_jobs.storage.jobs.queue import JobQueue
 from tests.acceptance.bulk_interference import MS, percentile
 from tests.acceptance.client import PREFIX

@@ -18,8 +18,9 @@ from flask_forge_jobs import NewJob, Storage, open_storage
 from flask_forge_jobs.clock import SystemClock
 from flask_forge_jobs.errors import StorageBusyError
 from flask_forge_jobs.model.bulk import JobAction
+from flask_forge_jobs.model.claims import ClaimedJob
 from flask_forge_jobs.model.instants import from_micros
-from flask_forge_jobs.model.jobs import ClaimedJob, JobFilter, JobStatus
+from flask_forge_jobs.model.jobs import JobFilter, JobStatus
 from flask_forge_jobs.model.outcomes import (
     Dead,
     Done,

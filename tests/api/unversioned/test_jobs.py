@@ -8,7 +8,8 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from flask_forge_jobs.api.blueprint import BlueprintOptions
-from flask_forge_jobs.model.jobs import ClaimedJob, JobStatus, NewJob
+from flask_forge_jobs.model.claims import ClaimedJob
+from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import Settlement
 from flask_forge_jobs.storage.base import Storage
 from tests.api.mounting import PREFIX, mount

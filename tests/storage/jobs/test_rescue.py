@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from flask_forge_jobs.model.jobs import RunningJob
+from flask_forge_jobs.model.claims import RunningJob
 from flask_forge_jobs.model.outcomes import CANCELLED_MESSAGE, REAPED_MESSAGE
 from flask_forge_jobs.storage.database import Parameter, Row
 from flask_forge_jobs.storage.jobs.rescue import revive_jobs

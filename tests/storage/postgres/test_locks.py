@@ -14,7 +14,8 @@ import pytest
 
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.bulk import JobAction
-from flask_forge_jobs.model.jobs import ClaimedJob, JobStatus, NewJob
+from flask_forge_jobs.model.claims import ClaimedJob
+from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import Settlement
 from flask_forge_jobs.storage.connect import open_storage
 from tests.acceptance.programs import wait_until

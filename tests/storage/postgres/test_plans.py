@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from flask_forge_jobs.config.database import DatabaseSettings
-from flask_forge_jobs.model.jobs import ClaimedJob, NewJob
+from flask_forge_jobs.model.claims import ClaimedJob
+from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.model.outcomes import Done, settle
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.connect import open_storage
