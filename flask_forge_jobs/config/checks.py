@@ -1,7 +1,7 @@
-"""What the values of an application's keys must be.
+"""What values from outside must be: of an application's keys, of variables, of a URL.
 
 Each function returns a check and the accepted values in words, so that the reference
-page says what the check does.
+page says what the check does. No message repeats a value: it may be a secret.
 """
 
 from __future__ import annotations
@@ -10,16 +10,37 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 
-from flask_forge_jobs.config.urls import parse_url
+from flask_forge_jobs.config.hints import near_match
 from flask_forge_jobs.errors import InvalidInputError
-
-Check = Callable[[object], object]
-"""Returns the accepted value, or raises :class:`RefusedError`."""
 
 
 class RefusedError(Exception):
     """A value does not pass; the message holds no part of the value."""
+
+
+class Check(NamedTuple):
+    """One rule for a value.
+
+    Args:
+        read: Returns the accepted value, or raises :class:`RefusedError`.
+        words: The accepted values, in words.
+    """
+
+    read: Callable[[object], Any]
+    words: str
+
+    def of(self, field: str, value: object) -> Any:
+        """Return the accepted value.
+
+        Raises:
+            InvalidInputError: It does not pass; the field is the one given.
+        """
+        try:
+            return self.read(value)
+        except RefusedError as error:
+            raise InvalidInputError(field, str(error)) from None
 
 
 # A prefix is put into URLs and routes as it is; these would change their meaning.
@@ -28,178 +49,167 @@ _URL_PREFIX = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,;=:@-]+)*")
 _ORIGIN = re.compile(
     r"https?://(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?"
 )
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
-def integer(low: int, high: int) -> tuple[Check, str]:
+def _accept(
+    is_accepted: Callable[[Any], bool],
+    refusal: str,
+    words: str,
+    made: Callable[[Any], object] | None = None,
+) -> Check:
+    def read(value: object) -> object:
+        if not is_accepted(value):
+            raise RefusedError(refusal)
+        return value if made is None else made(value)
+
+    return Check(read, words)
+
+
+def _is_number(value: object, *kinds: type) -> bool:
+    return isinstance(value, kinds) and not isinstance(value, bool)
+
+
+def _holds(value: object, is_member: Callable[[Any], bool]) -> bool:
+    # Text is a sequence of texts too; "token" must not become five keys.
+    return isinstance(value, list | tuple) and all(map(is_member, value))
+
+
+def integer(low: int, high: int) -> Check:
     """Accept whole numbers within the bounds; ``True`` is none."""
-
-    def check(value: object) -> int:
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise RefusedError("must be a whole number")
-        if not low <= value <= high:
-            raise RefusedError(f"must be from {low} to {high}")
-        return value
-
-    return check, f"whole number, {low} to {high}"
+    return _accept(
+        lambda value: _is_number(value, int) and low <= value <= high,
+        f"must be a whole number from {low} to {high}",
+        f"whole number, {low} to {high}",
+    )
 
 
-def seconds(low: float, high: float) -> tuple[Check, str]:
-    """Accept numbers within the bounds, in seconds."""
-
-    def check(value: object) -> float:
-        if not isinstance(value, int | float) or isinstance(value, bool):
-            raise RefusedError("must be a number of seconds")
-        # Written so that a NaN is refused as well.
-        if not low <= value <= high:
-            raise RefusedError(f"must be from {low:g} to {high:g} seconds")
-        return float(value)
-
-    return check, f"number, {low:g} to {high:g}"
+def seconds(low: float, high: float) -> Check:
+    """Accept numbers within the bounds, in seconds; a NaN is within none."""
+    return _accept(
+        lambda value: _is_number(value, int, float) and low <= value <= high,
+        f"must be a number of seconds from {low:g} to {high:g}",
+        f"number, {low:g} to {high:g}",
+        float,
+    )
 
 
-def boolean() -> tuple[Check, str]:
+def boolean() -> Check:
     """Accept nothing but True and False."""
-
-    def check(value: object) -> bool:
-        if not isinstance(value, bool):
-            raise RefusedError("must be True or False")
-        return value
-
-    return check, "True or False"
+    return _accept(
+        lambda value: isinstance(value, bool), "must be True or False", "True or False"
+    )
 
 
-def one_of(*words: str) -> tuple[Check, str]:
+def one_of(*known: str) -> Check:
     """Accept the given words, as they are written."""
 
-    def check(value: object) -> object:
-        if value not in words:
-            raise RefusedError(f"must be one of {', '.join(map(repr, words))}")
+    def read(value: object) -> object:
+        if value not in known:
+            hint = near_match(value, known) if isinstance(value, str) else ""
+            raise RefusedError(f"must be one of {', '.join(known)}{hint}")
         return value
 
-    return check, " or ".join(map(repr, words))
+    return Check(read, " or ".join(map(repr, known)))
 
 
-def url_or_none(*, backend: str | None = None) -> tuple[Check, str]:
-    """Accept a database URL, of one backend if given, or None."""
-
-    def check(value: object) -> object:
-        if value is None:
-            return None
-        try:
-            location = parse_url(value, Path())
-        except InvalidInputError as error:
-            raise RefusedError(error.message) from None
-        if backend is not None and location["backend"] != backend:
-            raise RefusedError("must start with postgresql://")
-        return value
-
-    kinds = "a postgresql:// URL" if backend else "a sqlite:/// or postgresql:// URL"
-    return check, f"{kinds}, or None"
+def text() -> Check:
+    """Accept what a database driver can take as a parameter."""
+    return _accept(
+        lambda value: (
+            isinstance(value, str) and value != "" and not CONTROL.search(value)
+        ),
+        "must be text that is not empty and holds no control character",
+        "text",
+    )
 
 
-def file_or_none() -> tuple[Check, str]:
+def file_or_none() -> Check:
     """Accept a path or None."""
+    return _accept(
+        lambda value: (
+            value is None
+            or (isinstance(value, str | os.PathLike) and bool(os.fspath(value)))
+        ),
+        "must be a path or None",
+        "a path, or None",
+        lambda value: None if value is None else Path(os.fsdecode(value)),
+    )
 
-    def check(value: object) -> Path | None:
-        if value is None:
-            return None
-        if not isinstance(value, str | os.PathLike) or not os.fspath(value):
-            raise RefusedError("must be a path or None")
-        return Path(os.fsdecode(value))
 
-    return check, "a path, or None"
-
-
-def url_prefix() -> tuple[Check, str]:
+def url_prefix() -> Check:
     """Accept ``/`` or a path without a slash at its end."""
+    return _accept(
+        lambda value: (
+            isinstance(value, str)
+            and (value == "/" or _URL_PREFIX.fullmatch(value) is not None)
+        ),
+        "must be '' or segments that each start with a slash",
+        "a path such as /forge-jobs, or '' for the root",
+        lambda value: "" if value == "/" else value,
+    )
 
-    def check(value: object) -> str:
-        if not isinstance(value, str):
-            raise RefusedError("must be text")
-        prefix = "" if value == "/" else value
-        if not _URL_PREFIX.fullmatch(prefix):
-            raise RefusedError("must be '' or segments that each start with a slash")
-        return prefix
 
-    return check, "a path such as /forge-jobs, or '' for the root"
-
-
-def authenticator() -> tuple[Check, str]:
+def authenticator() -> Check:
     """Accept ``"bearer"``, a callable or None."""
-
-    def check(value: object) -> object:
-        if value is not None and value != "bearer" and not callable(value):
-            raise RefusedError(
-                "must be 'bearer', a callable that takes the request, or None"
-            )
-        return value
-
-    return check, "``'bearer'``, a callable, or None"
+    return _accept(
+        lambda value: value is None or value == "bearer" or callable(value),
+        "must be 'bearer', a callable that takes the request, or None",
+        "``'bearer'``, a callable, or None",
+    )
 
 
-def entries() -> tuple[Check, str]:
-    """Accept a list of mappings."""
-
-    def check(value: object) -> tuple[object, ...]:
-        if not isinstance(value, list | tuple):
-            raise RefusedError("must be a list of mappings")
-        if not all(isinstance(entry, dict) for entry in value):
-            raise RefusedError("must hold only mappings")
-        return tuple(value)
-
-    return check, "a list of mappings"
-
-
-def callable_or_none() -> tuple[Check, str]:
+def callable_or_none() -> Check:
     """Accept a callable or None."""
-
-    def check(value: object) -> object:
-        if value is not None and not callable(value):
-            raise RefusedError("must be a callable that takes the request, or None")
-        return value
-
-    return check, "a callable, or None"
+    return _accept(
+        lambda value: value is None or callable(value),
+        "must be a callable or None",
+        "a callable, or None",
+    )
 
 
-def names() -> tuple[Check, str]:
+def entries() -> Check:
+    """Accept a list of mappings."""
+    return _accept(
+        lambda value: _holds(value, lambda entry: isinstance(entry, dict)),
+        "must be a list of mappings",
+        "a list of mappings",
+        tuple,
+    )
+
+
+def names() -> Check:
     """Accept a list of texts."""
-
-    def check(value: object) -> tuple[str, ...]:
-        # Text is a sequence of texts too; "token" must not become five keys.
-        if not isinstance(value, list | tuple):
-            raise RefusedError("must be a list of texts")
-        if not all(isinstance(name, str) and name for name in value):
-            raise RefusedError("must hold only texts that are not empty")
-        return tuple(value)
-
-    return check, "a list of texts"
+    return _accept(
+        lambda value: _holds(value, lambda name: isinstance(name, str) and bool(name)),
+        "must be a list of texts that are not empty",
+        "a list of texts",
+        tuple,
+    )
 
 
-def origins() -> tuple[Check, str]:
+def origins() -> Check:
     """Accept a list of web origins, never ``*`` and never ``null``."""
-
-    def check(value: object) -> tuple[str, ...]:
-        if not isinstance(value, list | tuple):
-            raise RefusedError("must be a list of origins")
-        for origin in value:
-            if not isinstance(origin, str) or not _ORIGIN.fullmatch(origin):
-                raise RefusedError(
-                    "must hold only origins such as 'https://ops.example.org', in "
-                    "lower case and without a path"
-                )
-        return tuple(value)
-
-    return check, "a list of origins"
+    return _accept(
+        lambda value: _holds(
+            value,
+            lambda each: isinstance(each, str) and _ORIGIN.fullmatch(each) is not None,
+        ),
+        "must be a list of origins such as 'https://ops.example.org', in lower case "
+        "and without a path",
+        "a list of origins",
+        tuple,
+    )
 
 
-def texts_by_name() -> tuple[Check, str]:
+def texts_by_name() -> Check:
     """Accept a mapping of text to text."""
-
-    def check(value: object) -> dict[str, str]:
-        if not isinstance(value, dict):
-            raise RefusedError("must be a mapping")
-        if not all(isinstance(part, str) for pair in value.items() for part in pair):
-            raise RefusedError("must hold only texts")
-        return dict(value)
-
-    return check, "a mapping of text to text"
+    return _accept(
+        lambda value: (
+            isinstance(value, dict)
+            and all(isinstance(part, str) for pair in value.items() for part in pair)
+        ),
+        "must be a mapping of text to text",
+        "a mapping of text to text",
+        dict,
+    )

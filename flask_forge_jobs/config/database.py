@@ -14,9 +14,10 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 from flask_forge_jobs.config.files import FILE_NAME, candidates, read_file
+from flask_forge_jobs.config.libpq import PARAMETERS, Backend, Location
 from flask_forge_jobs.config.paths import QueuePaths
 from flask_forge_jobs.config.settings import MASK, Settings
-from flask_forge_jobs.config.urls import MEMORY, Backend, Location, parse_url
+from flask_forge_jobs.config.urls import MEMORY, parse_url
 from flask_forge_jobs.errors import ConfigurationError, InvalidInputError
 from flask_forge_jobs.model.queues import DEFAULT_MAX_QUEUES
 
@@ -208,33 +209,20 @@ class DatabaseSettings(Tuning):
     def connect_parameters(self) -> dict[str, Any]:
         """Return the PostgreSQL address as libpq's connection parameters.
 
+        Of several hosts the one that takes writes is wanted, if nothing else is said.
         The values are texts and whole numbers; they are keyword arguments of a driver,
         whose other keywords have other types.
         """
-        named: dict[str, str | int | None] = {
-            "host": self.host,
-            "port": self.ports or self.port,
-            "dbname": self.database,
-            "user": self.username,
-            "password": self.password,
-            "sslmode": self.sslmode,
-            "sslrootcert": self.sslrootcert,
-            "sslcert": self.sslcert,
-            "sslkey": self.sslkey,
-            "connect_timeout": self.connect_timeout_s,
-            "application_name": self.application_name,
-            **self.libpq_parameters(),
-        }
-        return {name: value for name, value in named.items() if value is not None}
-
-    def libpq_parameters(self) -> dict[str, str]:
-        """Return the further parameters for libpq.
-
-        Of several hosts the one that takes writes is wanted, if nothing else is said.
-        """
         several = "," in (self.host or "")
         default = {"target_session_attrs": "read-write"} if several else {}
-        return default | dict(self.libpq)
+        named = {
+            name: getattr(self, each.field)
+            for name, each in PARAMETERS.items()
+            if each.field is not None
+        }
+        named["port"] = self.ports or self.port
+        given = {name: value for name, value in named.items() if value is not None}
+        return default | given | dict(self.libpq)
 
 
 def _shown(host: str) -> str:

@@ -12,19 +12,22 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
+from flask_forge_jobs.config.checks import Check, RefusedError, integer, one_of
 from flask_forge_jobs.config.database import DEFAULT_SOURCE, DatabaseConfig
 from flask_forge_jobs.config.database import URL_KEY as DATABASE_URL_KEY
 from flask_forge_jobs.config.hints import near_match
+from flask_forge_jobs.config.libpq import Backend
 from flask_forge_jobs.config.paths import (
     CONFIG_DIR_VARIABLE,
     DATA_DIR_VARIABLE,
     EnvironmentPaths,
     FixedPaths,
 )
-from flask_forge_jobs.config.settings import PREFIX, Settings, options
-from flask_forge_jobs.config.urls import POOL_SIZE_RANGE, Backend, parse_url
-from flask_forge_jobs.errors import ConfigurationError, InvalidInputError
+from flask_forge_jobs.config.settings import POOL_SIZE, PREFIX, Settings, options
+from flask_forge_jobs.config.urls import url_or_none
+from flask_forge_jobs.errors import ConfigurationError
 
 BACKENDS: tuple[Backend, ...] = ("sqlite", "postgres")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
@@ -34,12 +37,13 @@ DEFAULT_LOG_LEVEL = "INFO"
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8787
 # 0 lets the system choose a free one.
-PORT_RANGE = (0, 65_535)
+PORT = integer(0, 65_535)
 
 # So many server processes and threads of each.
 DEFAULT_WORKERS = 2
 DEFAULT_THREADS = 4
 WORKER_RANGE = (1, 64)
+WORKERS = integer(*WORKER_RANGE)
 
 TOKENS_KEY = f"{PREFIX}TOKENS"
 LOG_LEVEL_KEY = f"{PREFIX}LOG_LEVEL"
@@ -168,8 +172,8 @@ class ServerEnvironment:
             paths=FixedPaths(paths.config_dir(), paths.data_dir()),
             log_level=_log_level(given),
             backend=_backend(given),
-            workers=_integer(given, "WEB_CONCURRENCY", DEFAULT_WORKERS, WORKER_RANGE),
-            threads=_integer(given, "JOBS_API_THREADS", DEFAULT_THREADS, WORKER_RANGE),
+            workers=_integer(given, "WEB_CONCURRENCY", DEFAULT_WORKERS, WORKERS),
+            threads=_integer(given, "JOBS_API_THREADS", DEFAULT_THREADS, WORKERS),
             settings=_settings(given, environ),
             url_key=URL_KEY if URL_KEY in given else DATABASE_URL_KEY,
         )
@@ -222,16 +226,17 @@ class ServerEnvironment:
 def _listen_address(given: Mapping[str, str]) -> tuple[str, int]:
     bind = given.get("JOBS_API_BIND")
     if bind is None:
-        return DEFAULT_HOST, _integer(given, "JOBS_API_PORT", DEFAULT_PORT, PORT_RANGE)
+        return DEFAULT_HOST, _integer(given, "JOBS_API_PORT", DEFAULT_PORT, PORT)
     match = _ADDRESS.fullmatch(bind)
-    if match is None or int(match["port"]) > PORT_RANGE[1]:
+    if match is None:
         raise ConfigurationError(
             "JOBS_API_BIND", f"{bind!r} is no address:port such as 127.0.0.1:8787"
         )
+    port = int(_checked("JOBS_API_BIND", PORT, int(match["port"])))
     if match["v6"] is None:
-        return match["host"], int(match["port"])
+        return match["host"], port
     try:
-        return str(ipaddress.IPv6Address(match["v6"])), int(match["port"])
+        return str(ipaddress.IPv6Address(match["v6"])), port
     except ValueError:
         raise ConfigurationError(
             "JOBS_API_BIND", f"{bind!r} holds no IPv6 address"
@@ -240,19 +245,14 @@ def _listen_address(given: Mapping[str, str]) -> tuple[str, int]:
 
 def _backend(given: Mapping[str, str]) -> Backend | None:
     word = given.get("QUEUE_BACKEND", "").lower()
-    for backend in BACKENDS:
-        if word == backend:
-            return backend
     if not word:
         return None
-    raise ConfigurationError("QUEUE_BACKEND", _not_one_of(word, BACKENDS))
+    return cast("Backend", _checked("QUEUE_BACKEND", one_of(*BACKENDS), word))
 
 
 def _log_level(given: Mapping[str, str]) -> str:
     word = given.get(LOG_LEVEL_KEY, DEFAULT_LOG_LEVEL).upper()
-    if word not in LOG_LEVELS:
-        raise ConfigurationError(LOG_LEVEL_KEY, _not_one_of(word, LOG_LEVELS))
-    return word
+    return str(_checked(LOG_LEVEL_KEY, one_of(*LOG_LEVELS), word))
 
 
 def _check_names(environ: Mapping[str, str]) -> None:
@@ -270,9 +270,10 @@ def _settings(given: Mapping[str, str], environ: Mapping[str, str]) -> Settings:
         if name.startswith(PREFIX) and name != LOG_LEVEL_KEY
     }
     if URL_KEY in given:
-        _take(keys, DATABASE_URL_KEY, URL_KEY, _database_url(given[URL_KEY]))
+        url = _checked(URL_KEY, url_or_none(), given[URL_KEY])
+        _take(keys, DATABASE_URL_KEY, URL_KEY, url)
     if POOL_SIZE_VARIABLE in given:
-        pool_size = _integer(given, POOL_SIZE_VARIABLE, 0, POOL_SIZE_RANGE)
+        pool_size = _integer(given, POOL_SIZE_VARIABLE, 0, POOL_SIZE)
         _take(keys, f"{PREFIX}POOL_SIZE", POOL_SIZE_VARIABLE, pool_size)
     settings = Settings.from_mapping({**SERVER_DEFAULTS, **keys})
     # Somebody meant to set some, and would get a server that takes another.
@@ -290,14 +291,6 @@ def _take(keys: dict[str, object], key: str, variable: str, value: object) -> No
         raise ConfigurationError(variable, f"says otherwise than {key}; unset one")
 
 
-def _database_url(url: str) -> str:
-    try:
-        parse_url(url, Path())
-    except InvalidInputError as error:
-        raise ConfigurationError(URL_KEY, error.message) from None
-    return url
-
-
 def _json_or_text(text: str) -> object:
     try:
         return json.loads(text)
@@ -305,19 +298,15 @@ def _json_or_text(text: str) -> object:
         return text
 
 
-def _integer(
-    given: Mapping[str, str], name: str, default: int, limits: tuple[int, int]
-) -> int:
+def _integer(given: Mapping[str, str], name: str, default: int, check: Check) -> int:
     text = given.get(name)
     if text is None:
         return default
-    low, high = limits
-    if not _NUMBER.fullmatch(text) or not low <= int(text) <= high:
-        raise ConfigurationError(
-            name, f"{text!r} is no whole number from {low} to {high}"
-        )
-    return int(text)
+    return int(_checked(name, check, int(text) if _NUMBER.fullmatch(text) else text))
 
 
-def _not_one_of(word: str, known: tuple[str, ...]) -> str:
-    return f"{word!r} is not one of {', '.join(known)}{near_match(word, known)}"
+def _checked(name: str, check: Check, value: object) -> Any:
+    try:
+        return check.read(value)
+    except RefusedError as error:
+        raise ConfigurationError(name, str(error)) from None

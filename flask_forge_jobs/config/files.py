@@ -8,31 +8,23 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from flask_forge_jobs.config.checks import text
 from flask_forge_jobs.config.hints import near_match
-from flask_forge_jobs.config.urls import (
-    CONNECT_TIMEOUT_RANGE_S,
-    LIBPQ_NAMES,
-    LIBPQ_NUMBERS,
-    POOL_SIZE_RANGE,
-    PORT_RANGE,
-    SESSION_ATTRS,
-    Backend,
-    Location,
-    check_setting_text,
-    check_ssl_mode,
-    parse_url,
-    sqlite_path,
-)
+from flask_forge_jobs.config.libpq import ADDRESS, PARAMETERS, Backend, Location, put
+from flask_forge_jobs.config.settings import POOL_SIZE
+from flask_forge_jobs.config.urls import parse_url, sqlite_path
 from flask_forge_jobs.errors import InvalidInputError
-from flask_forge_jobs.model.bounds import check_integer
 
 FILE_NAME = "queue_database.toml"
 ADAPTERS: tuple[Backend, ...] = ("sqlite", "postgres")
 # The starting directory and three parents; further up belongs to somebody else.
 SEARCH_DEPTH = 4
 
-_TEXT_KEYS = ("application_name", "sslcert", "sslkey", "sslrootcert")
-_ADDRESS_KEYS = ("host", "port", "database", "username")
+_ADDRESS_KEYS = {
+    "host": "host", "port": "port", "database": "dbname", "username": "user",
+}  # fmt: skip
+_DETAILS = [name for name in PARAMETERS if name not in ADDRESS]
+_TEXT = text()
 _SQLITE_KEYS = ("adapter", "path", "url")
 _POSTGRES_KEYS = (
     "adapter",
@@ -41,10 +33,7 @@ _POSTGRES_KEYS = (
     "password",
     "password_env",
     "max_connections",
-    "connect_timeout",
-    "sslmode",
-    *_TEXT_KEYS,
-    *LIBPQ_NAMES,
+    *_DETAILS,
 )
 _KEYS = dict.fromkeys((*_SQLITE_KEYS, *_POSTGRES_KEYS))
 
@@ -142,8 +131,11 @@ def parse_table(
         if key not in allowed:
             raise InvalidInputError(key, f"has no meaning for adapter {backend!r}")
     if backend == "postgres":
-        _read_details(location, table)
-        _read_libpq(location, table)
+        # Like the password they come before what a url says.
+        _put(location, table, {name: name for name in _DETAILS})
+        if "max_connections" in table:
+            given = table["max_connections"]
+            location["pool_size"] = POOL_SIZE.of("max_connections", given)
         _read_password(location, table, environ)
     return location
 
@@ -157,15 +149,15 @@ def resolve_password(table: Mapping[str, object], environ: Mapping[str, str]) ->
             the password there.
     """
     if "password" in table:
-        return check_setting_text("password", table["password"])
+        return str(_TEXT.of("password", table["password"]))
     if "password_env" not in table:
         raise InvalidInputError("password", "is missing; set it or password_env")
-    variable = check_setting_text("password_env", table["password_env"])
+    variable = _TEXT.of("password_env", table["password_env"])
     if not environ.get(variable):
         raise InvalidInputError(
             "password_env", "names an environment variable that is not set"
         )
-    return check_setting_text("password_env", environ[variable])
+    return str(_TEXT.of("password_env", environ[variable]))
 
 
 def _address(table: Mapping[str, object], base_dir: Path) -> Location:
@@ -190,8 +182,8 @@ def _address(table: Mapping[str, object], base_dir: Path) -> Location:
 def _sqlite_address(table: Mapping[str, object], base_dir: Path) -> Location:
     location: Location = {"backend": "sqlite"}
     if "path" in table:
-        text = check_setting_text("path", table["path"])
-        location["path"] = sqlite_path(text, base_dir)
+        path = _TEXT.of("path", table["path"])
+        location["path"] = sqlite_path(path, base_dir)
     return location
 
 
@@ -199,53 +191,18 @@ def _postgres_address(table: Mapping[str, object]) -> Location:
     for key in ("host", "database", "username"):
         if key not in table:
             raise InvalidInputError(key, "is missing; adapter 'postgres' needs it")
-    location: Location = {
-        "backend": "postgres",
-        "host": check_setting_text("host", table["host"]),
-        "database": check_setting_text("database", table["database"]),
-        "username": check_setting_text("username", table["username"]),
-    }
-    if "port" in table:
-        location["port"] = check_integer("port", table["port"], *PORT_RANGE)
+    location: Location = {"backend": "postgres"}
+    _put(location, table, _ADDRESS_KEYS)
     return location
 
 
-def _read_details(location: Location, table: Mapping[str, object]) -> None:
-    for key, value in table.items():
-        match key:
-            case "max_connections":
-                location["pool_size"] = check_integer(key, value, *POOL_SIZE_RANGE)
-            case "connect_timeout":
-                location["connect_timeout_s"] = check_integer(
-                    key, value, *CONNECT_TIMEOUT_RANGE_S
-                )
-            case "sslmode":
-                location["sslmode"] = check_ssl_mode(key, value)
-            case "application_name":
-                location["application_name"] = check_setting_text(key, value)
-            case "sslrootcert":
-                location["sslrootcert"] = check_setting_text(key, value)
-            case "sslcert":
-                location["sslcert"] = check_setting_text(key, value)
-            case "sslkey":
-                location["sslkey"] = check_setting_text(key, value)
-            case _:
-                pass
-
-
-def _read_libpq(location: Location, table: Mapping[str, object]) -> None:
-    given = {key: _handed_on(key, table[key]) for key in LIBPQ_NAMES if key in table}
-    if given:
-        # Like the other details they come before what a url says.
-        location["libpq"] = tuple((dict(location.get("libpq", ())) | given).items())
-
-
-def _handed_on(key: str, value: object) -> str:
-    if key in LIBPQ_NUMBERS:
-        return str(check_integer(key, value, *LIBPQ_NUMBERS[key]))
-    if key == "target_session_attrs" and value not in SESSION_ATTRS:
-        raise InvalidInputError(key, f"must be one of {', '.join(SESSION_ATTRS)}")
-    return check_setting_text(key, value)
+def _put(
+    location: Location, table: Mapping[str, object], names: Mapping[str, str]
+) -> None:
+    """Take over what a table says, given libpq's names of its keys."""
+    for key, name in names.items():
+        if key in table:
+            put(location, name, PARAMETERS[name].check.of(key, table[key]))
 
 
 def _read_password(

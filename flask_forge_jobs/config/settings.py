@@ -15,13 +15,15 @@ from typing import Any, Literal
 
 from flask_forge_jobs.config import checks
 from flask_forge_jobs.config.hints import near_match
-from flask_forge_jobs.config.urls import CONNECT_TIMEOUT_RANGE_S, POOL_SIZE_RANGE
+from flask_forge_jobs.config.libpq import CONNECT_TIMEOUT_RANGE_S
+from flask_forge_jobs.config.urls import url_or_none
 from flask_forge_jobs.errors import ConfigurationError
 from flask_forge_jobs.model.masking import DEFAULT_REDACT_KEYS
 from flask_forge_jobs.model.queues import DEFAULT_MAX_QUEUES
 
 PREFIX = "FORGE_JOBS_"
 MASK = "***"
+POOL_SIZE = checks.integer(1, 1_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +48,15 @@ class Option:
 
 
 def _option(
-    check: tuple[checks.Check, str],
+    check: checks.Check,
     meaning: str,
     *,
     unit: str = "",
     secret: bool = False,
 ) -> dict[str, object]:
     return {
-        "check": check[0],
-        "accepts": check[1],
+        "check": check.read,
+        "accepts": check.words,
         "meaning": meaning,
         "unit": unit,
         "secret": secret,
@@ -71,7 +73,7 @@ class Settings:
     database_url: str | None = field(
         default=None,
         metadata=_option(
-            checks.url_or_none(),
+            url_or_none(),
             "The database. A relative SQLite path starts in the instance folder. "
             "Without it ``queue_database.toml`` is looked for, and without that a "
             "SQLite file ``queue.sqlite`` in the instance folder is used.",
@@ -89,7 +91,7 @@ class Settings:
     listen_url: str | None = field(
         default=None,
         metadata=_option(
-            checks.url_or_none(backend="postgres"),
+            url_or_none(backend="postgres"),
             "A connection for wake-ups that can ``LISTEN``, when the database is "
             "reached through a pooler. Without it ``LISTEN`` uses the database's own "
             "address, and workers that find a pooler there poll.",
@@ -259,7 +261,7 @@ class Settings:
     pool_size: int = field(
         default=30,
         metadata=_option(
-            checks.integer(*POOL_SIZE_RANGE),
+            POOL_SIZE,
             "Most PostgreSQL connections of one process.",
             unit="connections",
         ),

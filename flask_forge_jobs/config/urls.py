@@ -1,4 +1,4 @@
-"""Database URLs, and the checks that every source of a database shares.
+"""Database URLs.
 
 A URL may hold a password, and a password with an unescaped character shifts what looks
 like a host, a port or a parameter. So no message in here repeats a part of the URL
@@ -11,71 +11,39 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, TypedDict
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
+from flask_forge_jobs.config.checks import CONTROL, Check, RefusedError
 from flask_forge_jobs.config.hints import near_match
+from flask_forge_jobs.config.libpq import PARAMETERS, Location, put
 from flask_forge_jobs.errors import InvalidInputError
-from flask_forge_jobs.model.bounds import check_integer
-
-Backend = Literal["sqlite", "postgres"]
 
 MEMORY = ":memory:"
 POSTGRES_SCHEMES = ("postgresql", "postgres")
-SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
-PORT_RANGE = (1, 65_535)
-POOL_SIZE_RANGE = (1, 1_000)
-CONNECT_TIMEOUT_RANGE_S = (1, 600)
 DEFAULT_PORT = "5432"
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _NUMBER = re.compile(r"[0-9]{1,9}")
-# These go to libpq as they are, after a look at their values.
-LIBPQ_NUMBERS = {
-    "keepalives": (0, 1),
-    "keepalives_count": (1, 1_000),
-    "keepalives_idle": (1, 100_000),
-    "keepalives_interval": (1, 100_000),
-    "tcp_user_timeout": (0, 10_000_000),
-}
-# Of the others, a standby takes no writes and no job.
-SESSION_ATTRS = ("any", "primary", "read-write")
-LIBPQ_NAMES = ("options", "target_session_attrs", *LIBPQ_NUMBERS)
-_PARAMETERS = (
-    "application_name",
-    "connect_timeout",
-    "host",
-    "password",
-    "port",
-    "sslcert",
-    "sslkey",
-    "sslmode",
-    "sslrootcert",
-    "user",
-    *LIBPQ_NAMES,
-)
+# The database's name stands in the path.
+_PARAMETERS = [name for name in PARAMETERS if name != "dbname"]
 
 
-class Location(TypedDict, total=False):
-    """What a URL or a file says about a database; the rest has defaults."""
+def url_or_none(*, backend: str | None = None) -> Check:
+    """Accept a database URL, of one backend if given, or None."""
 
-    backend: Backend
-    path: Path | None
-    host: str | None
-    port: int
-    ports: str
-    database: str
-    username: str
-    password: str
-    sslmode: str
-    sslrootcert: str
-    sslcert: str
-    sslkey: str
-    pool_size: int
-    connect_timeout_s: int
-    application_name: str
-    libpq: tuple[tuple[str, str], ...]
+    def read(value: object) -> object:
+        if value is None:
+            return None
+        try:
+            location = parse_url(value, Path())
+        except InvalidInputError as error:
+            raise RefusedError(error.message) from None
+        if backend is not None and location["backend"] != backend:
+            raise RefusedError("must start with postgresql://")
+        return value
+
+    kinds = "a postgresql:// URL" if backend else "a sqlite:/// or postgresql:// URL"
+    return Check(read, f"{kinds}, or None")
 
 
 def parse_url(url: object, base_dir: Path) -> Location:
@@ -90,7 +58,7 @@ def parse_url(url: object, base_dir: Path) -> Location:
     """
     if not isinstance(url, str):
         raise _refused("is not text")
-    if _CONTROL.search(url) or url != url.strip():
+    if CONTROL.search(url) or url != url.strip():
         raise _refused("holds a control character or a space at its start or end")
     if _BROKEN_ESCAPE.search(url):
         raise _refused(
@@ -117,31 +85,6 @@ def parse_url(url: object, base_dir: Path) -> Location:
 def sqlite_path(text: str, base_dir: Path) -> Path | None:
     """Return the absolute path of a SQLite file, or None for ``:memory:``."""
     return None if text == MEMORY else base_dir.absolute() / text
-
-
-def check_setting_text(field: str, value: object) -> str:
-    """Return ``value`` if it is text that a database driver can take.
-
-    Raises:
-        InvalidInputError: Not text, empty, or with a control character. The value is
-            not repeated.
-    """
-    if not isinstance(value, str) or not value:
-        raise InvalidInputError(field, "must be text that is not empty")
-    if _CONTROL.search(value):
-        raise InvalidInputError(field, "holds a control character")
-    return value
-
-
-def check_ssl_mode(field: str, value: object) -> str:
-    """Return ``value`` if libpq knows it as a TLS mode.
-
-    Raises:
-        InvalidInputError: Anything else.
-    """
-    if value not in SSL_MODES:
-        raise InvalidInputError(field, f"must be one of {', '.join(SSL_MODES)}")
-    return str(value)
 
 
 def _parse_sqlite(parts: SplitResult, base_dir: Path) -> Location:
@@ -205,7 +148,7 @@ def _host_and_port(place: str) -> tuple[str, str | None]:
 
 
 def _take_ports(location: Location, texts: Sequence[str]) -> None:
-    ports = [_number("port", text, PORT_RANGE) for text in texts]
+    ports = [int(_checked("port", text)) for text in texts]
     location["port"] = ports[0]
     if len(set(ports)) > 1:
         location["ports"] = ",".join(map(str, ports))
@@ -220,51 +163,27 @@ def _read_parameters(location: Location, query: str) -> None:
         if name in seen:
             raise _refused(f"has the parameter {name!r} twice")
         seen.add(name)
-        check_setting_text("url", value)
-        match name:
-            case "port":
-                _take_ports(location, value.split(","))
-            case "connect_timeout":
-                limits = CONNECT_TIMEOUT_RANGE_S
-                location["connect_timeout_s"] = _number(name, value, limits)
-            case "sslmode":
-                location["sslmode"] = check_ssl_mode("url", value)
-            case "user":
-                location["username"] = value
-            case "password":
-                location["password"] = value
-            case "host":
-                location["host"] = value
-            case "application_name":
-                location["application_name"] = value
-            case "sslrootcert":
-                location["sslrootcert"] = value
-            case "sslcert":
-                location["sslcert"] = value
-            case "sslkey":
-                location["sslkey"] = value
-            case _:
-                _check_handed_on(name, value)
-                given = location.get("libpq", ())
-                location["libpq"] = (*given, (name, value))
+        if name == "port":
+            _take_ports(location, value.split(","))
+        else:
+            put(location, name, _checked(name, value))
 
 
-def _check_handed_on(name: str, value: str) -> None:
-    if name in LIBPQ_NUMBERS:
-        _number(name, value, LIBPQ_NUMBERS[name])
-    elif name == "target_session_attrs" and value not in SESSION_ATTRS:
-        known = ", ".join(SESSION_ATTRS)
-        raise _refused(f"has a target_session_attrs that is none of {known}")
-
-
-def _number(name: str, text: str, limits: tuple[int, int]) -> int:
+def _checked(name: str, text: str) -> str | int:
+    parameter = PARAMETERS[name]
     # The text may be the rest of a password with an unescaped slash: never repeat it.
-    if not _NUMBER.fullmatch(text):
+    if parameter.is_number and not _NUMBER.fullmatch(text):
         raise _refused(
             f"has a {name} that is not a whole number; write reserved characters in "
             "the user name or password as % and two hexadecimal digits"
         )
-    return check_integer("url", int(text), *limits)
+    try:
+        checked: str | int = parameter.check.read(
+            int(text) if parameter.is_number else text
+        )
+    except RefusedError as error:
+        raise _refused(f"has a {name} that {error}") from None
+    return checked
 
 
 def _decode(what: str, text: str) -> str:
@@ -272,7 +191,7 @@ def _decode(what: str, text: str) -> str:
         decoded = unquote(text, errors="strict")
     except UnicodeDecodeError:
         raise _refused(f"has a {what} that is not UTF-8") from None
-    if _CONTROL.search(decoded):
+    if CONTROL.search(decoded):
         raise _refused(f"has a {what} with a control character")
     return decoded
 

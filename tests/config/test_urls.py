@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flask_forge_jobs.config.urls import Location, parse_url
+from flask_forge_jobs.config.libpq import Location
+from flask_forge_jobs.config.urls import parse_url
 from flask_forge_jobs.errors import InvalidInputError
 
 BASE = Path("/srv/app")
@@ -108,23 +109,26 @@ def test_parse_url_reads_postgres(url: str, expected: Location) -> None:
         ("postgresql://h", "must name one database"),
         ("postgresql://h/", "must name one database"),
         ("postgresql://h/a/b", "must name one database"),
-        ("postgresql://h:0/d", "not within 1 to 65535"),
-        ("postgresql://h:65536/d", "not within 1 to 65535"),
+        ("postgresql://h:0/d", "port that must be a whole number from 1 to 65535"),
+        ("postgresql://h:65536/d", "from 1 to 65535"),
         ("postgresql://h:/d", "not a whole number"),
         ("postgresql://h:x/d", "not a whole number"),
         ("postgresql://h:٣/d", "not a whole number"),
         ("postgresql://h1,h2:x/d", "not a whole number"),
         ("postgresql://h1,h2,h3/d?port=1,2", "one for each host"),
         ("postgresql://h/d?port=1,2", "one for each host"),
-        ("postgresql://h/d?target_session_attrs=standby", "none of any, primary"),
-        ("postgresql://h/d?keepalives=2", "not within 0 to 1"),
+        (
+            "postgresql://h/d?target_session_attrs=standby",
+            "must be one of any, primary",
+        ),
+        ("postgresql://h/d?keepalives=2", "from 0 to 1"),
         ("postgresql://h/d?tcp_user_timeout=3s", "not a whole number"),
         ("postgresql://u:p/w@h/d", "after the host"),
         ("postgresql://[::1/d", "cannot be read"),
         ("postgresql://h/d?sslmod=x", "did you mean 'sslmode'"),
         ("postgresql://h/d?sslmode=on", "must be one of disable"),
-        ("postgresql://h/d?sslmode=", "not empty"),
-        ("postgresql://h/d?connect_timeout=0", "not within 1 to 600"),
+        ("postgresql://h/d?application_name=", "not empty"),
+        ("postgresql://h/d?connect_timeout=0", "from 1 to 600"),
         ("postgresql://h/d?connect_timeout=3s", "not a whole number"),
         ("postgresql://h/d?port=1&port=2", "twice"),
         ("postgresql://h/d?service=x", "unknown parameter"),

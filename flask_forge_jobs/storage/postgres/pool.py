@@ -366,27 +366,14 @@ def _keywords(settings: DatabaseSettings) -> dict[str, Any]:
 
     They are plain connection parameters, so they pass through PgBouncer.
     """
-    optional: dict[str, Any] = {
-        "host": settings.host,
-        "dbname": settings.database,
-        "user": settings.username,
-        "password": settings.password,
-        "sslmode": settings.sslmode,
-        "sslrootcert": settings.sslrootcert,
-        "sslcert": settings.sslcert,
-        "sslkey": settings.sslkey,
-    }
     return {
-        "port": settings.ports or settings.port,
-        "application_name": settings.application_name,
-        # libpq takes 2 s as the shortest.
-        "connect_timeout": max(int(left_s(settings.connect_timeout_s)), 2),
         "tcp_user_timeout": 10_000,
         "keepalives_idle": 15,
         "keepalives_interval": 5,
         "keepalives_count": 3,
-        **{key: value for key, value in optional.items() if value is not None},
-        **settings.libpq_parameters(),
+        **settings.connect_parameters(),
+        # libpq takes 2 s as the shortest.
+        "connect_timeout": max(int(left_s(settings.connect_timeout_s)), 2),
     }
 
 

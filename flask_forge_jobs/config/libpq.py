@@ -1,0 +1,89 @@
+"""The connection parameters of libpq that somebody may give, in one table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, NamedTuple, TypedDict, cast
+
+from flask_forge_jobs.config.checks import Check, integer, one_of, text
+
+Backend = Literal["sqlite", "postgres"]
+PORT_RANGE = (1, 65_535)
+CONNECT_TIMEOUT_RANGE_S = (1, 600)
+
+
+class Location(TypedDict, total=False):
+    """What a URL or a file says about a database; the rest has defaults."""
+
+    backend: Backend
+    path: Path | None
+    host: str | None
+    port: int
+    ports: str
+    database: str
+    username: str
+    password: str
+    sslmode: str
+    sslrootcert: str
+    sslcert: str
+    sslkey: str
+    pool_size: int
+    connect_timeout_s: int
+    application_name: str
+    libpq: tuple[tuple[str, str], ...]
+
+
+class Parameter(NamedTuple):
+    """One parameter.
+
+    Args:
+        check: What its value must be.
+        field: Where a location and the settings keep it; None hands it on to libpq.
+        is_number: Whether it is a whole number, which a URL holds as digits.
+    """
+
+    check: Check
+    field: str | None = None
+    is_number: bool = False
+
+
+def _number(low: int, high: int, field: str | None = None) -> Parameter:
+    return Parameter(integer(low, high), field, is_number=True)
+
+
+PARAMETERS = {
+    "host": Parameter(text(), "host"),
+    "port": _number(*PORT_RANGE, "port"),
+    "dbname": Parameter(text(), "database"),
+    "user": Parameter(text(), "username"),
+    "password": Parameter(text(), "password"),
+    "application_name": Parameter(text(), "application_name"),
+    "connect_timeout": _number(*CONNECT_TIMEOUT_RANGE_S, "connect_timeout_s"),
+    "sslmode": Parameter(
+        one_of("disable", "allow", "prefer", "require", "verify-ca", "verify-full"),
+        "sslmode",
+    ),
+    "sslrootcert": Parameter(text(), "sslrootcert"),
+    "sslcert": Parameter(text(), "sslcert"),
+    "sslkey": Parameter(text(), "sslkey"),
+    "options": Parameter(text()),
+    # A standby takes no writes and no job.
+    "target_session_attrs": Parameter(one_of("any", "primary", "read-write")),
+    "keepalives": _number(0, 1),
+    "keepalives_count": _number(1, 1_000),
+    "keepalives_idle": _number(1, 100_000),
+    "keepalives_interval": _number(1, 100_000),
+    "tcp_user_timeout": _number(0, 10_000_000),
+}
+# The others are called the same in a file.
+ADDRESS = ("host", "port", "dbname", "user", "password")
+
+
+def put(location: Location, name: str, value: str | int) -> None:
+    """Write an accepted value into a location, in the place of an earlier one."""
+    field = PARAMETERS[name].field
+    if field is not None:
+        cast("dict[str, object]", location)[field] = value
+        return
+    handed_on = dict(location.get("libpq", ())) | {name: str(value)}
+    location["libpq"] = tuple(handed_on.items())
