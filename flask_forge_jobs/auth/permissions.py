@@ -1,7 +1,7 @@
 """What a caller may be allowed to do, and which role allows what.
 
-Every route names one permission (``spec/http.md`` X-14). A role is a set of permissions
-with a name; a principal has permissions, whatever gave them to it.
+Every route names one permission. A role is a set of permissions with a name; a
+principal has permissions, whatever gave them to it.
 """
 
 from __future__ import annotations

@@ -12,7 +12,6 @@ as if all counts were added at once.
 
 from __future__ import annotations
 
-import json
 import math
 import struct
 from binascii import a2b_base64, b2a_base64
@@ -192,8 +191,6 @@ class Histogram:
         """Merge an encoded histogram."""
         if not text:
             return
-        if text[0] == "[":
-            text = _renewed(text)
         if self._texts is None:
             self._texts = [text]
         else:
@@ -238,16 +235,6 @@ def _middle(index: int) -> float:
 
 def _sum_of(text: str) -> int:
     return int(text.partition(" ")[0])
-
-
-def _renewed(text: str) -> str:
-    """Return the text of a histogram that was stored as a JSON array.
-
-    That is the sum, then index and count in turn.
-    """
-    sum_us, *numbers = json.loads(text)
-    pairs = zip(numbers[::2], numbers[1::2], strict=True)
-    return Histogram(dict(pairs), sum_us).encode()
 
 
 def _added_up(texts: Sequence[str]) -> tuple[int, Sequence[int]]:

@@ -171,17 +171,6 @@ class NewJob:
         _write_payload(job, payload)
         return job
 
-    def with_payload(self, payload: object) -> NewJob:
-        """Return the same job with another payload, which alone is checked.
-
-        Args:
-            payload: As for the class.
-
-        Raises:
-            InvalidInputError: It is not strict JSON or too long.
-        """
-        return self.with_canonical(canonical(payload))
-
     def with_canonical(self, payload: str) -> NewJob:
         """Return the same job with a payload that is known to be good.
 

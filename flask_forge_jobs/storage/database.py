@@ -152,7 +152,7 @@ class Database(Protocol):
             attempt: Number of the try, from 0.
 
         Raises:
-            TransientError: A fault after which all of it may be tried again (D31).
+            TransientError: A fault after which all of it may be tried again.
             StorageError: As for :meth:`write`.
         """
 

@@ -76,7 +76,7 @@ class Unit:
         """Do something; all that it changes is stored together, or nothing of it.
 
         Args:
-            work: Called again from the start after a transient fault (D31).
+            work: Called again from the start after a transient fault.
 
         Raises:
             StorageOutcomeUnknownError: All may be stored; the error has the ids of the
@@ -238,7 +238,7 @@ def write_batch(
 
 
 def pinned(count: int, mint: Callable[[int], list[str]]) -> list[str]:
-    """Return new ids, the same ones when the present unit is repeated (D32)."""
+    """Return new ids, the same ones when the present unit is repeated."""
     unit = present.unit
     return mint(count) if unit is None else unit.pin(count, mint)
 
@@ -258,7 +258,7 @@ def when_stored(call: Callable[P, object], *args: P.args, **kwargs: P.kwargs) ->
 def append_entry(transaction: Transaction, deed: Deed) -> None:
     """Append an entry to the audit trail in an open transaction.
 
-    A repeated transaction may meet its own entry, after an unclear commit (D32).
+    A repeated transaction may meet its own entry, after an unclear commit.
     """
     name = "append_audit_once" if transaction.attempt else "append_audit"
     transaction.later(name, **_parameters(deed))

@@ -134,10 +134,6 @@ class Parameters:
             raise TypeError(f"argument {self._context_name!r} is the task's context")
 
 
-def _is_generator(function: Callable[..., Any]) -> bool:
-    return inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function)
-
-
 def _takes_any_name(parameter: inspect.Parameter) -> bool:
     return parameter.kind is inspect.Parameter.VAR_KEYWORD
 

@@ -278,7 +278,7 @@ def test_sec_S42_bulk_verb_that_fails_half_way_leaves_what_it_did(
 def test_repetition_stores_everything_once(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """D32: the commit went through, and nobody heard of it."""
+    """The commit went through, and nobody heard of it."""
     begin = type(storage.database).begin
 
     @contextlib.contextmanager

@@ -122,7 +122,7 @@ CREDENTIALS = {
 
 @pytest.mark.parametrize("credential", CREDENTIALS)
 def test_sec_S14_H27_table(client: FlaskClient, credential: str) -> None:
-    """With neither header a JSON body is proof; see ``spec/http.md`` X-08."""
+    """With neither header a JSON body is proof that no form sent it."""
     sent = {"Host": "jobs.example:8787", **CREDENTIALS[credential]}
     for site, origin in itertools.product(SITES, ORIGINS):
         named = {"Sec-Fetch-Site": site, "Origin": ORIGINS[origin]}

@@ -200,7 +200,7 @@ def test_another_database_is_not_a_part_of_it(storage: Storage) -> None:
 
 @pytest.mark.parametrize("lost", [1, 3])
 def test_repetition_stores_the_same_once(storage: Storage, lost: int) -> None:
-    """D32: the ids are those of the first try."""
+    """The ids are those of the first try."""
     jobs, audit = _losing(storage, lost)
     minted: list[list[str]] = []
 

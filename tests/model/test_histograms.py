@@ -104,12 +104,6 @@ def test_large_counts_are_stored_as_planes_of_bytes() -> None:
     assert b64decode(text.rpartition(" ")[2]) == bytes([0, 0, 17, *planes])
 
 
-def test_a_text_of_earlier_versions_is_read() -> None:
-    made = histogram([0, 1, 1, 1000, -5])
-
-    assert Histogram.decode("[1002,-1,2,0,2,177,1]") == made
-
-
 def test_a_histogram_counts_and_adds_up_exactly() -> None:
     made = histogram([1, 250_000, 3_000_000, -7])
 

@@ -1,8 +1,8 @@
 """How a job gets into the table exactly once, whatever happens to the answer.
 
 The id is minted before the first try and kept for every further one. An insert that
-changes nothing has met either its own id, which is success after an unclear commit
-(D32), or a dedupe key that an unfinished job holds.
+changes nothing has met either its own id, which is success after an unclear commit,
+or a dedupe key that an unfinished job holds.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from flask_forge_jobs.storage.jobs.queue_limits import admit, tightened
 from flask_forge_jobs.storage.jobs.request_keys import remember, remembered
 from flask_forge_jobs.storage.units import pinned, present, when_stored
 
-# The holder of a key may finish between the insert and the look-up (D33).
+# The holder of a key may finish between the insert and the look-up.
 ROUNDS = 3
 BULK_ROWS = 1000
 
