@@ -69,7 +69,7 @@ LONG_FUNCTIONS = {
     "server:_serve": 45,
     "storage/connect:open_storage": 54,
     "storage/enqueueing:Enqueuer._store_many": 43,
-    "storage/postgres_faults:_meaning": 47,
+    "storage/postgres_faults:PostgresFaults._meaning": 47,
 }
 # The seam between the stores and the two databases may have two more than others.
 WIDE_CLASSES = {
@@ -80,7 +80,6 @@ WIDE_CLASSES = {
     "storage/sqlite:SqliteDatabase": 14,
     "storage/unit_database:UnitDatabase": 14,
 }
-DIALECT_STATEMENTS = {"storage/sql": 19}
 
 
 def modules() -> list[Path]:
@@ -247,10 +246,9 @@ def test_most_statements_serve_both_dialects() -> None:
     for path in PACKAGE.glob("storage/sql/*/*.sql"):
         for name in re.findall(r"^-- name: (\w+)", path.read_text(), re.MULTILINE):
             texts[name] = texts.get(name, 0) + 1
-    twice = {"storage/sql": sum(count > 1 for count in texts.values())}
-    most = len(texts) * DIALECT_STATEMENTS_PERCENT // 100
+    twice = [name for name, count in texts.items() if count > 1]
 
-    assert complaints(twice, most, DIALECT_STATEMENTS) == []
+    assert 100 * len(twice) <= DIALECT_STATEMENTS_PERCENT * len(texts), twice
 
 
 def test_every_module_has_a_test_file() -> None:

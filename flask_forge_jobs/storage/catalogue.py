@@ -1,8 +1,8 @@
 """Finds the SQL, lays a dialect's statements over the common ones, and renders them.
 
 A file holds statements under ``-- name:`` lines and is valid SQL in any editor.
-Parameters are written ``:name``. Three comment markers stand for what the dialects say
-differently:
+Parameters are written ``:name``. What the dialects say differently is written in one
+way:
 
 ``/* skip_locked */``, ``/* for_update */``
     The row lock of PostgreSQL; SQLite needs none, its writers take turns.
@@ -12,6 +12,8 @@ differently:
     number of rows, so it is parsed once.
 ``:now``
     The clock: a parameter on SQLite, the server's own on PostgreSQL.
+``LEAST(…)``, ``GREATEST(…)``
+    The smallest and the largest of several values; ``MIN`` and ``MAX`` of SQLite.
 ``:known``
     The newest schema version that this code knows, for a statement that makes sure by
     itself that it may still be run.
@@ -88,6 +90,7 @@ def _render_sqlite(name: str, sql: str) -> Statement:
     sql = _ROWS.sub(_sqlite_rows, sql)
     for mark in _POSTGRES_LOCKS:
         sql = sql.replace(f"/* {mark} */", "")
+    sql = sql.replace("LEAST(", "MIN(").replace("GREATEST(", "MAX(")
     return Statement(
         name, _tidy(sql), uses_now=":now" in sql, uses_known=":known" in sql
     )

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from tests.mutants.mutant import Mutant
 
-_SQLITE = "storage/sql/sqlite/rate_limits.sql"
-_POSTGRES = "storage/sql/postgres/rate_limits.sql"
+_SQL = "storage/sql/common/rate_limits.sql"
 _MODEL = "model/rate_limits.py"
 _SEATS = "storage/sql/sqlite/seats.sql"
 _POSTGRES_SEATS = "storage/sql/migrations/postgres/0014_claims.sql"
@@ -20,23 +19,16 @@ _COOLING = "contract/test_cooldowns.py"
 MUTANTS = (
     # -- token buckets -----------------------------------------------------------------
     Mutant(
-        "SQLite refills twice after the clock steps back",
-        _SQLITE,
-        "    last_refilled_at = MAX(last_refilled_at, :now),\n",
-        "    last_refilled_at = :now,\n",
-        (_BUCKETS,),
-    ),
-    Mutant(
-        "PostgreSQL refills twice after the clock steps back",
-        _POSTGRES,
+        "a bucket refills twice after the clock steps back",
+        _SQL,
         "    last_refilled_at = GREATEST(last_refilled_at, :now),\n",
         "    last_refilled_at = :now,\n",
         (_BUCKETS,),
     ),
     Mutant(
-        "SQLite refills twice when a bucket is written while the clock is back",
-        _SQLITE,
-        "last_refilled_at = MAX(forge_rate_limit.last_refilled_at, :now),",
+        "a bucket refills twice when a bucket is written while the clock is back",
+        _SQL,
+        "last_refilled_at = GREATEST(forge_rate_limit.last_refilled_at, :now),",
         "last_refilled_at = :now,",
         (
             (
@@ -46,8 +38,8 @@ MUTANTS = (
         ),
     ),
     Mutant(
-        "PostgreSQL takes tokens while the clock is back",
-        _POSTGRES,
+        "a bucket takes tokens while the clock is back",
+        _SQL,
         "    tokens = LEAST(\n        capacity,\n        tokens\n"
         "        + GREATEST(:now - last_refilled_at, 0) * refill_per_sec",
         "    tokens = LEAST(\n        capacity,\n        tokens\n"
@@ -61,35 +53,35 @@ MUTANTS = (
     ),
     Mutant(
         "a larger capacity gives tokens",
-        _SQLITE,
+        _SQL,
         "        excluded.capacity,\n        forge_rate_limit.capacity,\n",
         "        excluded.capacity,\n",
         (_BUCKETS,),
     ),
     Mutant(
         "who comes anew passes those who wait",
-        _POSTGRES,
+        _SQL,
         ":may_pass OR line_ends_at <= :now\n",
         "TRUE OR line_ends_at <= :now\n",
         ("contract/test_limits.py::test_who_has_waited_finds_its_token",),
     ),
     Mutant(
         "a place in the line may be ten days away",
-        _SQLITE,
+        _SQL,
         ":now + 86400000000\n",
         ":now + 864000000000\n",
         (f"{_BUCKETS}::test_nobody_is_told_to_wait_longer_than_a_day",),
     ),
     Mutant(
         "all who wait have the same turn",
-        _POSTGRES,
+        _SQL,
         "        ) + :tokens / refill_per_sec * 1000000.0,\n",
         "        ),\n",
         (("contract/test_limits.py::test_each_that_is_refused_has_a_turn_of_its_own"),),
     ),
     Mutant(
         "code takes back what an operator has changed",
-        _POSTGRES,
+        _SQL,
         "WHERE excluded.declared_as IS NULL\n"
         "    OR COALESCE(forge_rate_limit.declared_as, '') <> excluded.declared_as\n",
         "",

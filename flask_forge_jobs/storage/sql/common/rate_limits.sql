@@ -29,3 +29,73 @@ WHERE scope = :scope
         tokens >= capacity
         OR tokens + (:now - last_refilled_at) * refill_per_sec / 1000000.0 >= capacity
     )
+
+-- name: acquire_tokens
+-- Refills and takes in one statement, so the last token cannot be spent twice. The
+-- instant never moves back, whatever the clock does. Who comes anew does not pass
+-- those who wait, unless the bucket is full and would lose what it gains. When it has been
+-- full for a second nobody can be waiting, and the line is over.
+UPDATE forge_rate_limit
+SET
+    tokens = LEAST(
+        capacity,
+        tokens
+        + GREATEST(:now - last_refilled_at, 0) * refill_per_sec / 1000000.0
+    ) - :tokens,
+    last_refilled_at = GREATEST(last_refilled_at, :now),
+    line_ends_at = CASE
+        WHEN
+            tokens + (:now - last_refilled_at) * refill_per_sec / 1000000.0
+            >= capacity + refill_per_sec
+            THEN LEAST(line_ends_at, :now)
+        ELSE line_ends_at
+    END
+WHERE scope = :scope
+    AND LEAST(
+        capacity,
+        tokens
+        + GREATEST(:now - last_refilled_at, 0) * refill_per_sec / 1000000.0
+    ) >= :tokens
+    AND (
+        :may_pass OR line_ends_at <= :now
+        OR tokens + (:now - last_refilled_at) * refill_per_sec / 1000000.0 >= capacity
+    )
+RETURNING scope
+
+-- name: line_up
+-- Behind the last one who waits, or behind those for whom the bucket has tokens. The
+-- bucket was empty at the instant that the sum begins with, or would have been.
+UPDATE forge_rate_limit
+SET line_ends_at = CAST(
+    LEAST(
+        GREATEST(
+            line_ends_at, last_refilled_at - tokens / refill_per_sec * 1000000.0
+        ) + :tokens / refill_per_sec * 1000000.0,
+        :now + 86400000000
+    ) AS BIGINT
+)
+WHERE scope = :scope AND capacity >= :tokens
+RETURNING line_ends_at - :now
+
+-- name: put_rate_limit
+-- What a bucket holds is cut to its new capacity. What code declares again changes
+-- nothing, so that what an operator has changed stays.
+INSERT INTO forge_rate_limit (
+    scope, capacity, refill_per_sec, tokens, last_refilled_at, declared_as
+)
+VALUES (:scope, :capacity, :refill_per_sec, :capacity, :now, :declared_as)
+ON CONFLICT (scope) DO UPDATE SET
+    tokens = LEAST(
+        excluded.capacity,
+        forge_rate_limit.capacity,
+        forge_rate_limit.tokens
+        + GREATEST(:now - forge_rate_limit.last_refilled_at, 0)
+        * forge_rate_limit.refill_per_sec / 1000000.0
+    ),
+    last_refilled_at = GREATEST(forge_rate_limit.last_refilled_at, :now),
+    capacity = excluded.capacity,
+    refill_per_sec = excluded.refill_per_sec,
+    declared_as = COALESCE(excluded.declared_as, forge_rate_limit.declared_as)
+WHERE excluded.declared_as IS NULL
+    OR COALESCE(forge_rate_limit.declared_as, '') <> excluded.declared_as
+RETURNING scope, capacity, refill_per_sec, tokens, last_refilled_at, :now
