@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from flask_forge_jobs.model.outcomes import Settlement
+
 # How often a busy worker looks for jobs whose time has come.
 PROMOTE_PERIOD_S = 0.25
 # A worker that has had nothing to do for this long asks when the next one is due.
@@ -34,20 +36,22 @@ class ClaimSchedule:
         self.maybe_ready.update(names)
         self._due_covers.difference_update(names)
 
-    def forget_due(self, names: Iterable[str]) -> None:
-        """Note that a job of these queues now waits for its time."""
-        self._due_covers.difference_update(names)
-
-    def note_exchange(self, now: float, *, promoted: bool) -> None:
+    def note_exchange(
+        self, now: float, written: Iterable[Settlement] = (), *, promoted: bool
+    ) -> None:
         """Note that outcomes were written or jobs claimed.
 
         Args:
             now: When that was.
+            written: What was written; some of these jobs may wait for their time now.
             promoted: Whether it looked for jobs whose time has come.
         """
         if promoted:
             self._promote_at = now + PROMOTE_PERIOD_S
         self._idle_at = now + IDLE_AFTER_S
+        for update in written:
+            if update.delay_s:
+                self._due_covers.discard(update.job.queue_name)
 
     def is_time_to_promote(self, now: float) -> bool:
         """Whether the next claim should look for jobs whose time has come."""

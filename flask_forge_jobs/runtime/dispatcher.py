@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 
 from flask_forge_jobs.errors import SchemaTooNewError, StorageError
 from flask_forge_jobs.logs import get_logger
@@ -35,6 +36,7 @@ POLL_WITH_PUSH_S = 5.0
 GIVE_BACK_AFTER_S = 0.25
 # How long a round may take: longer than a storage that is away is tried.
 LONGEST_ROUND_S = 300.0
+_QUEUE_NAME = attrgetter("queue_name")
 
 
 class Dispatcher:
@@ -122,7 +124,8 @@ class Dispatcher:
 
     def _note_success(self) -> None:
         self._watch.note_success()
-        self._state.backoff.reset()
+        if self._state.backoff.pause_s:
+            self._state.backoff.reset()
         if self._is_failing:
             logger.warning("storage works again")
         self._is_failing = False
@@ -181,15 +184,12 @@ class Dispatcher:
 
     def _give_back_stale(self, claimed_before: float) -> None:
         """Return what was claimed ahead in vain; its queues claim nothing ahead now."""
-        with self._state.lock:
-            stale = [
-                name
-                for name, queue in self._state.queues.items()
-                if queue.buffer and queue.buffer[0].claimed_at < claimed_before
-            ]
-            for name in stale:
-                self._state.queues[name].prefetch.reset()
-        for name in stale:
+        for name, queue in self._state.queues.items():
+            with self._state.lock:
+                first = queue.buffer[0] if queue.buffer else None
+                if first is None or first.claimed_at >= claimed_before:
+                    continue
+                queue.prefetch.reset()
             self._state.give_back_waiting(name)
 
     def _demand(self, now: float) -> dict[str, int]:
@@ -227,26 +227,25 @@ class Dispatcher:
             if not isinstance(error, NO_FAULT_OF_OUTCOMES):
                 self._writer.write_singly(writing)
             raise
-        self._take_in(exchange.claimed)
-        self._writer.note_written(writing, exchange.refused)
-        claimed = Counter(job.queue_name for job in exchange.claimed)
+        if exchange.claimed:
+            self._take_in(exchange.claimed)
+        if writing:
+            self._writer.note_written(writing, exchange.refused)
+        claimed = Counter(map(_QUEUE_NAME, exchange.claimed))
         with state.lock:
             state.claims.end()
-            schedule.note_exchange(
-                self._clock.monotonic(), promoted=promote and bool(demand)
-            )
-            schedule.forget_due([e.job.queue_name for e in writing if e.delay_s])
-            # A queue that gave all it was asked for may have more.
-            full = [name for name in demand if claimed[name] >= demand[name]]
-            schedule.maybe_ready.update(full)
-            has_more = state.ended or schedule.maybe_ready - demand.keys()
-        if full or has_more:
+            promoted = promote and bool(demand)
+            schedule.note_exchange(self._clock.monotonic(), writing, promoted=promoted)
+            has_more = bool(state.ended or schedule.maybe_ready - demand.keys())
+            for name, count in demand.items():
+                if claimed[name] >= count:  # it may have more
+                    schedule.maybe_ready.add(name)
+                    has_more = True
+        if has_more:
             state.signal.set()  # more of either, or the turn of a queue left out
 
     def _take_in(self, jobs: Sequence[ClaimedJob]) -> None:
         """Hand claimed jobs to the slots."""
-        if not jobs:
-            return
         self._tell_earlier_runs({job.id for job in jobs})
         if self._state.may_claim():
             self._pool.feed(jobs)

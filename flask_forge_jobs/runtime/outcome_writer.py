@@ -65,8 +65,6 @@ class OutcomeWriter:
 
     def note_written(self, batch: Sequence[Settlement], refused: Sequence[str]) -> None:
         """Forget a whole batch, which the database has, or has refused."""
-        if not batch:
-            return
         with self._state.lock:
             del self._state.updates[: len(batch)]  # what came since is behind it
         self._recorder.ended(batch, refused)

@@ -146,12 +146,11 @@ class WorkerState:
 
     def running(self) -> list[Execution]:
         """Return the runs under way."""
+        found: list[Execution] = []
         with self.lock:
-            return [
-                execution
-                for queue in self.queues.values()
-                for execution in queue.running.values()
-            ]
+            for queue in self.queues.values():
+                found += queue.running.values()
+        return found
 
     def runs(self) -> set[RunId]:
         """Return the runs known here, each from its claim until its end is stored."""

@@ -154,22 +154,22 @@ def _runs(
         counts = reader.statistics()["default"].counts
         return not (counts.pending or counts.in_progress)
 
+    noted = []
     with calls.on_new_threads():
         handle = state_of(app).runtime(2).with_queues(["default"]).start()
-    noted = []
-    try:
-        _wait_until(is_idle)
-        for _ in range(REPEATS):
-            time.sleep(_REST_S)
-            calls.take()
-            calls.is_on = True
-            enqueue(1)
+        try:
             _wait_until(is_idle)
-            time.sleep(_REST_S)
-            calls.is_on = False
-            noted.append(_from_claim_to_finish(calls.take()))
-    finally:
-        handle.shutdown_graceful()
+            for _ in range(REPEATS):
+                time.sleep(_REST_S)
+                calls.take()
+                calls.is_on = True
+                enqueue(1)
+                _wait_until(is_idle)
+                time.sleep(_REST_S)
+                calls.is_on = False
+                noted.append(_from_claim_to_finish(calls.take()))
+        finally:
+            handle.shutdown_graceful()
     return noted
 
 

@@ -1,10 +1,17 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import pytest
+
+from flask_forge_jobs.model.jobs import JobStatus
+from flask_forge_jobs.model.outcomes import Settlement
 from flask_forge_jobs.runtime.claim_schedule import (
     IDLE_AFTER_S,
     PROMOTE_PERIOD_S,
     ClaimSchedule,
 )
+from tests.support.runtimes import claimed
 
 POLL_S = 5.0
 LATER = 100.0
@@ -71,15 +78,37 @@ def test_only_who_has_been_idle_asks_and_only_once() -> None:
     assert schedule.next_look() == POLL_S
 
 
-def test_what_happens_after_the_question_makes_the_answer_worthless() -> None:
-    for tell in (ClaimSchedule.notify, ClaimSchedule.forget_due):
-        schedule = quiet("a")
-        schedule.to_ask(IDLE_AFTER_S)
-        tell(schedule, ["a"])
-        schedule.learn_due(None)
-        schedule.maybe_ready.clear()
+def enqueued(schedule: ClaimSchedule) -> None:
+    schedule.notify(["a"])
 
-        assert schedule.to_ask(LATER) == {"a"}
+
+def delayed(schedule: ClaimSchedule) -> None:
+    update = Settlement(claimed(queue="a"), JobStatus.FAILED, delay_s=1.0)
+    schedule.note_exchange(IDLE_AFTER_S, [update], promoted=False)
+
+
+@pytest.mark.parametrize("happen", [enqueued, delayed])
+def test_what_happens_after_the_question_makes_the_answer_worthless(
+    happen: Callable[[ClaimSchedule], None],
+) -> None:
+    schedule = quiet("a")
+    schedule.to_ask(IDLE_AFTER_S)
+
+    happen(schedule)
+    schedule.learn_due(None)
+    schedule.maybe_ready.clear()
+
+    assert schedule.to_ask(LATER) == {"a"}
+
+
+def test_a_job_that_has_ended_leaves_the_answer_as_it_is() -> None:
+    schedule = quiet("a")
+    schedule.to_ask(IDLE_AFTER_S)
+
+    done = Settlement(claimed(queue="a"), JobStatus.DONE)
+    schedule.note_exchange(IDLE_AFTER_S, [done], promoted=False)
+
+    assert schedule.to_ask(LATER) == set()
 
 
 def test_a_busy_worker_promotes_at_a_steady_pace() -> None:
