@@ -10,7 +10,7 @@ from typing import NamedTuple
 from flask_forge_jobs.errors import InvalidInputError, QueueNotFoundError
 from flask_forge_jobs.model.histograms import CHARTED, Histogram
 from flask_forge_jobs.model.instants import from_micros, to_micros
-from flask_forge_jobs.model.metrics import Tally, Window, window
+from flask_forge_jobs.model.metrics import NOTHING, Tally, Window, window
 from flask_forge_jobs.storage.base import Storage
 
 LEAST_SERIES_S = 60
@@ -18,6 +18,7 @@ MAX_NAMES = 100
 # In all series of one answer.
 MAX_BUCKETS_IN_ALL = 20_000
 DEFAULT_KINDS_WINDOW = timedelta(days=1)
+_NO_FIGURES = (0,) * 11
 
 
 class Bucket(NamedTuple):
@@ -103,7 +104,7 @@ def timeline(
         found = metrics.timelines(
             stored, level, [""] if queue_names is None else queue_names
         )
-    whole = _added_up(stored, found.values())
+    whole = _added_up(stored.count, found.values())
     return _buckets(cut, cut.share_out(stored, whole, now_us))
 
 
@@ -239,18 +240,26 @@ def _known_names(
     )
 
 
-def _added_up(stored: Window, several: Iterable[list[Tally]]) -> list[Tally]:
-    total = [Tally() for _ in range(stored.count)]
+def _added_up(count: int, several: Iterable[list[Tally]]) -> list[Tally]:
+    total = [NOTHING] * count
     for tallies in several:
-        for sum_of, tally in zip(total, tallies, strict=True):
-            sum_of.merge(tally)
+        for number, tally in enumerate(tallies):
+            if total[number] is NOTHING:
+                total[number] = tally
+            elif tally is not NOTHING:
+                total[number].merge(tally)
     return total
 
 
-def _buckets(cut: Window, tallies: Iterable[Tally]) -> list[Bucket]:
+def _buckets(cut: Window, tallies: Sequence[Tally]) -> list[Bucket]:
+    if not cut.count:
+        return []
+    first, width = from_micros(cut.start_us), timedelta(microseconds=cut.width_us)
     return [
-        Bucket(
-            from_micros(start_us),
+        Bucket(first + number * width, *_NO_FIGURES)
+        if tally is NOTHING
+        else Bucket(
+            first + number * width,
             tally.enqueued,
             tally.started,
             tally.retried,
@@ -259,7 +268,7 @@ def _buckets(cut: Window, tallies: Iterable[Tally]) -> list[Bucket]:
             *_milliseconds(tally.run),
             *_milliseconds(tally.total),
         )
-        for start_us, tally in zip(cut.starts(), tallies, strict=True)
+        for number, tally in enumerate(tallies)
     ]
 
 

@@ -111,6 +111,10 @@ class Tally:
             self.total.merge_times(other.total, end - begin)
 
 
+NOTHING = Tally()
+"""The tally of every bucket in which nothing happened; nobody adds to it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Window:
     """An interval cut into buckets that are aligned to its start.
@@ -186,14 +190,18 @@ class Window:
         """
         if stored == self:
             return tallies
-        found = [Tally() for _ in range(self.count)]
+        found = [NOTHING] * self.count
         for begin_us, tally in zip(stored.starts(), tallies, strict=True):
+            if tally is NOTHING:
+                continue
             end_us = begin_us + stored.width_us
             if begin_us < now_us < end_us:
                 end_us = now_us
             first = max(self.index_of(begin_us), 0)
             last = min(self.index_of(end_us - 1), self.count - 1)
             for number in range(first, last + 1):
+                if found[number] is NOTHING:
+                    found[number] = Tally()
                 start_us = self.start_us + number * self.width_us
                 found[number].merge_part(
                     tally,

@@ -23,6 +23,7 @@ from flask_forge_jobs.model.metrics import (
     FINEST_KEPT_US,
     KEPT_US,
     LEVELS,
+    NOTHING,
     MetricKey,
     Tally,
     Window,
@@ -155,7 +156,7 @@ class MetricStore:
         statement: str,
         **parameters: Parameter,
     ) -> dict[str, list[Tally]]:
-        found = {name: [Tally() for _ in range(window.count)] for name in names}
+        found = {name: [NOTHING] * window.count for name in names}
         if not window.count or not names:
             return found
         rows = self._database.read(
@@ -169,7 +170,10 @@ class MetricStore:
             )
         )
         for name, bucket_us, *figures in rows:
-            _add(found[name][window.index_of(bucket_us)], figures)
+            tallies, number = found[name], window.index_of(bucket_us)
+            if tallies[number] is NOTHING:
+                tallies[number] = Tally()
+            _add(tallies[number], figures)
         return found
 
     def kinds(

@@ -14,6 +14,7 @@ from flask_forge_jobs.handlers.series import (
     timeline,
 )
 from flask_forge_jobs.model.instants import from_micros
+from flask_forge_jobs.model.metrics import NOTHING, Tally
 from flask_forge_jobs.storage.base import Storage
 from tests.support.clocks import START_US
 from tests.support.figures import PastProcess
@@ -122,6 +123,8 @@ def test_an_even_load_reads_evenly_at_any_width(
     assert jobs() == even
     assert jobs(kind="send") == even
     assert jobs(queue_names=["mail", "bulk"]) == even
+    assert jobs(queue_names=["idle", "bulk", "mail"]) == even
+    assert Tally() == NOTHING
 
 
 def test_the_series_of_a_queue_is_even_too(storage: Storage, past: PastProcess) -> None:

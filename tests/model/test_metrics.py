@@ -12,6 +12,7 @@ from flask_forge_jobs.model.instants import DAY_US, SECOND_US, from_micros, to_m
 from flask_forge_jobs.model.metrics import (
     LEVELS,
     MAX_BUCKETS,
+    NOTHING,
     Tally,
     Window,
     cover,
@@ -63,6 +64,19 @@ def test_no_job_is_lost_or_made_up_where_tallies_are_shared_out(
     assert sum(each.enqueued for each in shares) == sum(counts)
     assert sum(each.completed for each in shares) == sum(counts)
     assert all(bool(each.completed) == bool(each.run.count) for each in shares)
+
+
+def test_shares_of_nothing_are_nothing_and_leave_it_as_it_is() -> None:
+    wanted = Window(NOON_US, 15 * SECOND_US, 2)
+    busy = Tally(enqueued=5)
+
+    shares = wanted.share_out(
+        wanted.stored(10), [NOTHING, NOTHING, busy], NOON_US + DAY_US
+    )
+
+    assert shares[0] is NOTHING
+    assert shares[1].enqueued == 5
+    assert Tally() == NOTHING
 
 
 def test_shares_have_the_percentiles_of_what_they_hold() -> None:
