@@ -1,7 +1,8 @@
 """A cron expression in plain English, from the values that match.
 
 The words are made from what an expression means, not from how it is written, so both
-dialects read the same.
+dialects read the same. Our own: ``cron-descriptor`` says "or" of two day fields that
+must both match, and takes ``*/45`` for every 45 minutes.
 """
 
 from __future__ import annotations

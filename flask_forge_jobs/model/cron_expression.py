@@ -7,6 +7,8 @@ fields must match.
 
 Every range lies within the bounds of its field before it is expanded, so the largest
 expression costs as little as any other.
+
+Our own: no library reads the second dialect, and the tests ask one about the first.
 """
 
 from __future__ import annotations

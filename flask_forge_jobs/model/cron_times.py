@@ -5,7 +5,8 @@ hours of the day fires once for each of them. An hour that is skipped fires when
 jump is over, once, however many of its minutes match; an hour that is repeated fires
 the first time only. An expression whose hour field has ``*`` or a step means real time
 passing: it fires at every instant whose clock reading matches, in both runs of a
-repeated hour, and never for readings that do not exist.
+repeated hour, and never for readings that do not exist. Our own, because no library
+tells the two kinds apart by the hour field.
 """
 
 from __future__ import annotations

@@ -7,7 +7,8 @@ planes: the lowest byte of each count from the first bucket to the last, then th
 byte of each, as far as the largest one needs. Most counts are below 256, so that a
 bucket takes one byte. A chart adds up thousands of such texts. Planes turn into one
 large integer in a few steps, whatever the number of buckets, and such integers add up
-as if all counts were added at once.
+as if all counts were added at once. Our own, because ``ddsketch`` is no longer
+maintained and its sketches do not merge as texts.
 """
 
 from __future__ import annotations

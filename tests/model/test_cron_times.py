@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import islice
 from zoneinfo import ZoneInfo
 
 import pytest
+from cronsim import CronSim
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -107,6 +109,38 @@ def test_the_last_firing_is_in_2100() -> None:
     assert next_after(expression, last - timedelta(days=1), UTC_ZONE) == last
     assert next_after(expression, last, UTC_ZONE) is None
     assert next_after(expression, datetime.max.replace(tzinfo=UTC), UTC_ZONE) is None
+
+
+# -- as others have it --------------------------------------------------------------
+
+
+def field(low: int, high: int) -> st.SearchStrategy[str]:
+    """What may stand in one of five fields; a step fits into the field."""
+    value = st.integers(low, high)
+    span = st.lists(value, min_size=2, max_size=2, unique=True).map(sorted)
+    stepped = st.one_of(st.just("*"), span.map(lambda ends: f"{ends[0]}-{ends[1]}"))
+    item = st.one_of(
+        value.map(str),
+        stepped,
+        st.builds("{}/{}".format, stepped, st.integers(1, min(high, 9))),
+    )
+    return st.one_of(st.just("*"), st.lists(item, min_size=1, max_size=3).map(",".join))
+
+
+@given(
+    st.tuples(field(0, 59), field(0, 23), field(1, 28), field(1, 12), field(0, 6)),
+    st.datetimes(datetime(1999, 12, 1), datetime(2037, 12, 1)),  # noqa: DTZ001
+)
+def test_five_fields_fire_when_cronsim_says(
+    fields: tuple[str, ...], start: datetime
+) -> None:
+    instant = start.replace(tzinfo=UTC)
+    text = " ".join(fields)
+
+    for expected in islice(CronSim(text, instant), 3):
+        found = next_after(CronExpression.parse(text), instant, UTC_ZONE)
+        assert found == expected, text
+        instant = found
 
 
 # -- clocks that jump --------------------------------------------------------------
