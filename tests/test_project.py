@@ -23,7 +23,6 @@ IMPORTED_AS = {
     "Flask": "flask",
     "Werkzeug": "werkzeug",
     "apispec": "apispec",
-    "limits": "limits",
     "marshmallow": "marshmallow",
     "prometheus-client": "prometheus_client",
     "prometheus-flask-exporter": "prometheus_flask_exporter",
