@@ -7,6 +7,7 @@ and stores them.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
@@ -228,7 +229,8 @@ class Recorder(PerProcess):
         return Operations(*(times.closed() for times in taken))
 
     def _own_lock(self) -> threading.Lock:
-        self.stay_own()
+        if self._pid != os.getpid():
+            self.stay_own()
         return self._lock
 
     def _bucket_us(self) -> int:

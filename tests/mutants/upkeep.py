@@ -180,8 +180,8 @@ MUTANTS = (
     Mutant(
         "a forked child counts the figures of its parent again",
         "storage/recorder.py",
-        "        self.stay_own()\n        return self._lock\n",
-        "        return self._lock\n",
+        "            self.stay_own()\n        return self._lock\n",
+        "            pass\n        return self._lock\n",
         ("storage/test_recorder.py::test_a_fork_leaves_the_figures_with_the_parent",),
     ),
     Mutant(

@@ -118,11 +118,17 @@ class CheckpointGate:
         """
         if self._path is None:
             return
-        turnstile, lock = self._locks(self._path)
-        is_through = _lock(turnstile, fcntl.LOCK_SH, self._ends_at)
+        turnstile, lock = self._files or self._locks(self._path)
         try:
+            # Nearly always both are free, and every commit comes by here.
+            fcntl.flock(turnstile, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            is_through = _lock(turnstile, fcntl.LOCK_SH, self._ends_at)
             if not is_through or not _lock(lock, fcntl.LOCK_SH, self._ends_at):
-                raise StorageBusyError(f"a checkpoint of {self._path} does not end")
+                raise StorageBusyError(
+                    f"a checkpoint of {self._path} does not end"
+                ) from None
         finally:
             fcntl.flock(turnstile, fcntl.LOCK_UN)
 
@@ -145,7 +151,8 @@ class CheckpointGate:
             return False
         try:
             self._count(connection)
-            is_large = self._is_large(self._path)
+            is_look = not self._commits % COMMITS_BETWEEN_LOOKS
+            is_large = is_look and _is_large(self._path)
             is_due = is_large or self._pages >= PAGES_BETWEEN_CHECKPOINTS
             if not is_due or time.monotonic() < self._not_before:
                 return False
@@ -163,14 +170,6 @@ class CheckpointGate:
         changes = max(total - self._changes_before.get(id(connection), 0), 0)
         self._pages += PAGES_OF_A_COMMIT + changes // CHANGES_OF_A_PAGE
         self._changes_before[id(connection)] = total
-
-    def _is_large(self, path: Path) -> bool:
-        if self._commits % COMMITS_BETWEEN_LOOKS:
-            return False
-        try:
-            return Path(f"{path}-wal").stat().st_size >= CHECKPOINT_BYTES
-        except FileNotFoundError:
-            return False
 
     def _checkpoint(
         self, connection: sqlite3.Connection, path: Path, *, cut: bool
@@ -199,6 +198,13 @@ class CheckpointGate:
             for file in self._files:
                 os.close(file)
             self._files = None
+
+
+def _is_large(path: Path) -> bool:
+    try:
+        return Path(f"{path}-wal").stat().st_size >= CHECKPOINT_BYTES
+    except FileNotFoundError:
+        return False
 
 
 def _write_back(connection: sqlite3.Connection, mode: str) -> bool:

@@ -87,7 +87,8 @@ class SqliteConnection(sqlite3.Connection):
         Raises:
             sqlite3.OperationalError: The lock was not free in time.
         """
-        self._set_busy_timeout(0)
+        if self._busy_timeout_ms:
+            self._set_busy_timeout(0)
         pause_s = _FIRST_PAUSE_S
         while True:
             try:

@@ -15,6 +15,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -110,7 +111,8 @@ class SqliteDatabase(PerProcess):
 
     @property
     def _state(self) -> SqliteProcess:
-        self.stay_own()
+        if self._pid != os.getpid():
+            self.stay_own()
         assert self._current is not None  # noqa: S101  # for the type checker
         return self._current
 
@@ -121,8 +123,9 @@ class SqliteDatabase(PerProcess):
         self._opened()
 
     def _opened(self) -> SqliteProcess:
-        state = self._placed()
+        state = self._state
         if not state.is_open:
+            state = self._placed()
             self._open_first(state)
         return state
 
@@ -166,7 +169,7 @@ class SqliteDatabase(PerProcess):
     ) -> T:
         """Run a unit of work in one immediate transaction and commit it."""
         del urgent  # every thread has a connection of its own
-        return self._in_turn(lambda *given: _in_transaction(work, *given))
+        return self._in_turn(partial(_in_transaction, work))
 
     def at_once(self, work: Callable[[SqliteTransaction], T]) -> T:
         """Run a unit of work; there is no round trip to save."""
@@ -182,11 +185,7 @@ class SqliteDatabase(PerProcess):
         if not load_statements("sqlite")[name].uses_known:
             return self.write(lambda transaction: transaction.all(name, **parameters))
         try:
-            return self._in_turn(
-                lambda connection, transaction, ends_at: connection.when_free(
-                    lambda: transaction.all(name, **parameters), ends_at
-                )
-            )
+            return self._in_turn(partial(_alone, name, parameters))
         except StorageError as error:
             if type(error) is StorageError:
                 self.write(SqliteTransaction.check_version)  # says it if that is why
@@ -196,9 +195,7 @@ class SqliteDatabase(PerProcess):
         self, write: Callable[[SqliteConnection, SqliteTransaction, float], T]
     ) -> T:
         state = self._opened()
-        return run_with_retries(
-            lambda attempt: self._write(state, write, attempt), self._wait
-        )
+        return run_with_retries(partial(self._write, state, write), self._wait)
 
     def _write(
         self,
@@ -420,13 +417,23 @@ def _refuse_older_library() -> None:
     refuse_older("SQLite", sqlite3.sqlite_version, OLDEST_SQLITE)
 
 
+def _alone(
+    name: str,
+    parameters: dict[str, Parameter],
+    connection: SqliteConnection,
+    transaction: SqliteTransaction,
+    ends_at: float,
+) -> list[Row]:
+    return connection.when_free(partial(transaction.all, name, **parameters), ends_at)
+
+
 def _in_transaction(
     work: Callable[[SqliteTransaction], T],
     connection: SqliteConnection,
     transaction: SqliteTransaction,
     ends_at: float,
 ) -> T:
-    connection.when_free(lambda: connection.execute("BEGIN IMMEDIATE"), ends_at)
+    connection.when_free(partial(connection.execute, "BEGIN IMMEDIATE"), ends_at)
     try:
         transaction.check_version()
         result = work(transaction)
@@ -443,7 +450,7 @@ def _committed(
     connection: SqliteConnection, transaction: SqliteTransaction, ends_at: float
 ) -> Iterator[None]:
     """Do the same around a block."""
-    connection.when_free(lambda: connection.execute("BEGIN IMMEDIATE"), ends_at)
+    connection.when_free(partial(connection.execute, "BEGIN IMMEDIATE"), ends_at)
     try:
         transaction.check_version()
         yield
