@@ -111,9 +111,9 @@ def reap_once(storage: Storage, *, lease_s: float = DEFAULT_LEASE_S) -> ReapRepo
     silent = [
         pod.host_id for pod, age_s in storage.processes.presences() if age_s >= lease_s
     ]
-    revived = storage.jobs.revive(stale)
+    rescued = storage.jobs.rescue(stale)
     storage.processes.reap(silent)
-    return ReapReport(revived, len(silent))
+    return ReapReport(rescued, len(silent))
 
 
 def rebalance_once(storage: Storage) -> RebalanceReport:

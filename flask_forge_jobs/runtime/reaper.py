@@ -81,9 +81,9 @@ class Reaper(Duty):
         )
         stale = [running[key] for key in self._job_ages.older_than(self._lease_s)]
         if stale:
-            revived = self._jobs.revive(stale)
-            if revived:  # else another reaper was first
-                logger.warning("gave back %s jobs of silent worker processes", revived)
+            rescued = self._jobs.rescue(stale)
+            if rescued:  # else another reaper was first
+                logger.warning("gave back %s jobs of silent worker processes", rescued)
         silent = self._pod_ages.older_than(self._lease_s)
         if silent:
             self._processes.reap(silent)

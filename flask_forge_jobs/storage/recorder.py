@@ -186,7 +186,7 @@ class Recorder(PerProcess):
         if is_active:
             self.on_activity()
 
-    def revived(self, queue_name: str, kind: str, status: JobStatus) -> None:
+    def rescued(self, queue_name: str, kind: str, status: JobStatus) -> None:
         """Count a run that its process never ended."""
         bucket_us = self._bucket_us()
         with self._own_lock():

@@ -2,7 +2,7 @@
 
 There is no counter to be kept and given back. A seat is a running job that took it in
 this very run, so whatever ends the run frees the seat, and a process that dies keeps
-its seats until its jobs are revived.
+its seats until its jobs are rescued.
 """
 
 from __future__ import annotations

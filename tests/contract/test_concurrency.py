@@ -234,7 +234,7 @@ def test_one_run_ended_from_two_threads_ends_once(storage: Storage, sql: Sql) ->
         works: list[Callable[[], bool]] = [
             partial(finish, storage, job, Done()),
             partial(finish, storage, job, Dead("x")),
-            lambda: storage.jobs.revive(storage.jobs.running()) == 1,
+            lambda: storage.jobs.rescue(storage.jobs.running()) == 1,
         ]
         accepted = run_together(works)
 
@@ -242,13 +242,13 @@ def test_one_run_ended_from_two_threads_ends_once(storage: Storage, sql: Sql) ->
         sql.run("DELETE FROM forge_job")
 
 
-def test_two_reapers_revive_a_job_once(storage: Storage, sql: Sql) -> None:
+def test_two_reapers_rescue_a_job_once(storage: Storage, sql: Sql) -> None:
     sql.seed(300, status="in_progress")
     observed = storage.jobs.running()
 
-    revived = run_together([lambda: storage.jobs.revive(observed)] * 3)
+    rescued = run_together([lambda: storage.jobs.rescue(observed)] * 3)
 
-    assert sum(revived) == 300
+    assert sum(rescued) == 300
     assert sql.value("SELECT SUM(crashes) FROM forge_job") == 300
 
 

@@ -31,7 +31,7 @@ from tests.support.jobs import (
     enqueue,
     enqueue_in,
     finish,
-    revive_all,
+    rescue_all,
     run,
 )
 from tests.support.lossy import lossy_jobs
@@ -48,9 +48,9 @@ OUTCOMES: list[Outcome] = [
 NOT_DONE = OUTCOMES[1:]
 
 
-def revived_and_claimed(storage: Storage, sql: Sql, owner: str) -> Job:
+def rescued_and_claimed(storage: Storage, sql: Sql, owner: str) -> Job:
     """Take the one running job away and let an owner claim it."""
-    assert revive_all(storage) == 1
+    assert rescue_all(storage) == 1
     sql.age(RETRY_DELAY_S)
     return storage.job_reader.get(claim_one(storage, owner=owner).id)
 
@@ -65,7 +65,7 @@ def test_a_late_outcome_changes_nothing(
     """finalize_owner_guard_blocks_stale_worker_clobber"""
     enqueue(storage)
     lost = claim_one(storage)
-    now_owned = revived_and_claimed(storage, sql, OTHER)
+    now_owned = rescued_and_claimed(storage, sql, OTHER)
     queue = storage.queues.get(QUEUE)
 
     assert finish(storage, lost, outcome) is False
@@ -79,7 +79,7 @@ def test_the_new_owner_can_still_finish(storage: Storage, sql: Sql) -> None:
     """finalize_owner_guard_blocks_stale_worker_clobber"""
     enqueue(storage)
     lost = claim_one(storage)
-    revive_all(storage)
+    rescue_all(storage)
     sql.age(RETRY_DELAY_S)
     held = claim_one(storage, owner=OTHER)
     finish(storage, lost, Done('"late"'))
@@ -121,7 +121,7 @@ def test_an_attempt_is_part_of_the_fence(
     """The same process claims the job again: its earlier run may not end the later."""
     enqueue(storage)
     lost = claim_one(storage)
-    now_owned = revived_and_claimed(storage, sql, OWNER)
+    now_owned = rescued_and_claimed(storage, sql, OWNER)
 
     assert finish(storage, lost, outcome) is False
 
@@ -162,7 +162,7 @@ def test_an_outcome_of_a_deleted_job_is_refused(storage: Storage, sql: Sql) -> N
 def test_a_late_throttle_does_not_open_a_cooldown(storage: Storage) -> None:
     enqueue(storage)
     lost = claim_one(storage)
-    revive_all(storage)
+    rescue_all(storage)
 
     finish(storage, lost, Throttled(300))
 
@@ -227,7 +227,7 @@ def test_an_outcome_that_was_tried_in_vain_is_refused_once_the_job_is_lost(
 ) -> None:
     enqueue(storage)
     job = claim_one(storage)
-    revive_all(storage)
+    rescue_all(storage)
     settlement = settle(job, outcome, failure_delay_s=600, user_cancelled=False)
     settlement.was_tried = True
 
@@ -239,7 +239,7 @@ def test_an_outcome_that_was_tried_is_refused_if_another_run_ended_like_it(
 ) -> None:
     enqueue(storage)
     lost = claim_one(storage)
-    revive_all(storage)
+    rescue_all(storage)
     sql.age(RETRY_DELAY_S)
     finish(storage, claim_one(storage, owner=OTHER), Done(), owner=OTHER)
     settlement = settle(lost, Done(), failure_delay_s=600, user_cancelled=False)
@@ -330,7 +330,7 @@ def test_a_cancel_outlives_the_worker(storage: Storage) -> None:
     job = claim_one(storage)
     storage.job_admin.delete(job.id)
 
-    assert revive_all(storage) == 1
+    assert rescue_all(storage) == 1
 
     stored = storage.job_reader.get(job.id)
     assert (stored.status, stored.last_error) == (JobStatus.DEAD, CANCELLED_MESSAGE)
@@ -350,7 +350,7 @@ def test_requeue_forgets_the_cancel(storage: Storage) -> None:
     assert storage.jobs.cancelled(OWNER) == []
 
 
-# -- revive ------------------------------------------------------------------------
+# -- rescue ------------------------------------------------------------------------
 
 
 def test_running_shows_every_run_with_its_heartbeat(storage: Storage) -> None:
@@ -365,7 +365,7 @@ def test_running_shows_every_run_with_its_heartbeat(storage: Storage) -> None:
     ]  # fmt: skip
 
 
-def test_revive_gives_a_job_back_with_the_queues_delay(storage: Storage) -> None:
+def test_rescue_gives_a_job_back_with_the_queues_delay(storage: Storage) -> None:
     storage.queues.ensure(QUEUE)
     storage.queues.change(
         QUEUE,
@@ -378,7 +378,7 @@ def test_revive_gives_a_job_back_with_the_queues_delay(storage: Storage) -> None
     job_id = enqueue(storage)
     claim_one(storage)
 
-    assert revive_all(storage) == 1
+    assert rescue_all(storage) == 1
 
     stored = storage.job_reader.get(job_id)
     assert (stored.status, stored.last_error) == (JobStatus.FAILED, REAPED_MESSAGE)
@@ -391,11 +391,11 @@ def test_revive_gives_a_job_back_with_the_queues_delay(storage: Storage) -> None
     assert wait_s == pytest.approx(200, abs=30)
 
 
-def test_revive_of_the_last_attempt_ends_dead(storage: Storage) -> None:
+def test_rescue_of_the_last_attempt_ends_dead(storage: Storage) -> None:
     job_id = enqueue(storage, max_attempts=1)
     claim_one(storage)
 
-    revive_all(storage)
+    rescue_all(storage)
 
     stored = storage.job_reader.get(job_id)
     assert (stored.status, stored.last_error) == (JobStatus.DEAD, REAPED_MESSAGE)
@@ -410,7 +410,7 @@ def test_a_job_whose_worker_dies_three_times_is_not_tried_again(
 
     for crash in range(1, MAX_CRASHES + 1):
         claim_one(storage)
-        assert revive_all(storage) == 1
+        assert rescue_all(storage) == 1
         assert storage.job_reader.get(job_id).crashes == crash
         sql.age(RETRY_DELAY_S)
 
@@ -428,7 +428,7 @@ def test_jobs_of_a_second_crash_come_back_one_by_one(
 
     def crash() -> list[int]:
         storage.jobs.claim(QUEUE, OWNER, len(ids))
-        assert revive_all(storage) == len(ids)
+        assert rescue_all(storage) == len(ids)
         due_at = [storage.job_reader.get(job_id).scheduled_at for job_id in ids]
         return [round((each - min(due_at)).total_seconds()) for each in sorted(due_at)]
 
@@ -445,7 +445,7 @@ def test_a_claim_tells_that_a_worker_has_died_under_the_job(
     fresh = run(storage, Failed("no"))
     sql.age(RETRY_DELAY_S)
     failed = claim_one(storage)
-    revive_all(storage)
+    rescue_all(storage)
     sql.age(RETRY_DELAY_S)
     suspect = run(storage, Failed("no"))
     sql.age(RETRY_DELAY_S)
@@ -460,7 +460,7 @@ def test_requeue_forgives_the_crashes(storage: Storage, sql: Sql) -> None:
     job_id = enqueue(storage, max_attempts=1000)
     for _ in range(MAX_CRASHES):
         claim_one(storage)
-        revive_all(storage)
+        rescue_all(storage)
         sql.age(RETRY_DELAY_S)
 
     storage.job_admin.requeue(job_id)
@@ -468,7 +468,7 @@ def test_requeue_forgives_the_crashes(storage: Storage, sql: Sql) -> None:
     assert storage.job_reader.get(job_id).crashes == 0
 
 
-def test_revive_leaves_a_run_that_has_moved_since(storage: Storage, sql: Sql) -> None:
+def test_rescue_leaves_a_run_that_has_moved_since(storage: Storage, sql: Sql) -> None:
     """Only what changed is counted, and only what was observed changes"""
     moved, silent, ended = (enqueue(storage) for _ in range(3))
     jobs = {job.id: job for job in storage.jobs.claim(QUEUE, OWNER, 3)}
@@ -477,60 +477,60 @@ def test_revive_leaves_a_run_that_has_moved_since(storage: Storage, sql: Sql) ->
     sql.run("UPDATE forge_job SET heartbeat_at = heartbeat_at + 1 WHERE id = ?", moved)
     finish(storage, jobs[ended], Done())
 
-    assert storage.jobs.revive(observed) == 1
+    assert storage.jobs.rescue(observed) == 1
 
     assert storage.job_reader.get(moved).status is JobStatus.IN_PROGRESS
     assert storage.job_reader.get(silent).status is JobStatus.FAILED
     assert storage.job_reader.get(ended).status is JobStatus.DONE
 
 
-def test_revive_leaves_a_later_run_alone(storage: Storage, sql: Sql) -> None:
+def test_rescue_leaves_a_later_run_alone(storage: Storage, sql: Sql) -> None:
     enqueue(storage)
     claim_one(storage)
     observed = storage.jobs.running()
-    held = revived_and_claimed(storage, sql, OTHER)
+    held = rescued_and_claimed(storage, sql, OTHER)
     same_beat = [
         RunningJob(each.id, each.attempts, each.heartbeat_at_us, each.process_id)
         for each in storage.jobs.running()
     ]
     stale = [each._replace(attempts=observed[0].attempts) for each in same_beat]
 
-    assert storage.jobs.revive(observed) == 0
-    assert storage.jobs.revive(stale) == 0
+    assert storage.jobs.rescue(observed) == 0
+    assert storage.jobs.rescue(stale) == 0
 
     assert storage.job_reader.get(held.id) == held
 
 
-def test_revive_of_nothing_does_nothing(storage: Storage) -> None:
-    assert storage.jobs.revive([]) == 0
-    assert storage.jobs.revive([RunningJob("no such job", 1, 0, OWNER)]) == 0
+def test_rescue_of_nothing_does_nothing(storage: Storage) -> None:
+    assert storage.jobs.rescue([]) == 0
+    assert storage.jobs.rescue([RunningJob("no such job", 1, 0, OWNER)]) == 0
 
 
-def test_revive_works_in_batches(storage: Storage, sql: Sql) -> None:
+def test_rescue_works_in_batches(storage: Storage, sql: Sql) -> None:
     sql.seed(450, status="in_progress")
 
-    assert revive_all(storage) == 450
+    assert rescue_all(storage) == 450
 
     assert storage.job_reader.statistics()[QUEUE].counts.failed == 450
 
 
-def test_revive_after_an_unclear_commit_counts_one_crash(storage: Storage) -> None:
+def test_rescue_after_an_unclear_commit_counts_one_crash(storage: Storage) -> None:
     job_id = enqueue(storage)
     claim_one(storage)
 
-    lossy_jobs(storage.database).revive(storage.jobs.running())
+    lossy_jobs(storage.database).rescue(storage.jobs.running())
 
     stored = storage.job_reader.get(job_id)
     assert (stored.crashes, len(stored.error_history)) == (1, 1)
 
 
-def test_a_deferred_job_is_not_lost_by_a_revive_of_others(
+def test_a_deferred_job_is_not_lost_by_a_rescue_of_others(
     storage: Storage, sql: Sql
 ) -> None:
     deferred = enqueue_in(storage, sql, 600)
     enqueue(storage)
     claim_one(storage)
 
-    revive_all(storage)
+    rescue_all(storage)
 
     assert storage.job_reader.get(deferred).status is JobStatus.PENDING

@@ -16,7 +16,7 @@ from flask_forge_jobs.model.metrics import Tally, Window
 from flask_forge_jobs.model.outcomes import Dead, Failed, Throttled
 from flask_forge_jobs.storage.base import Storage
 from tests.support.callers import Caller
-from tests.support.jobs import revive_all
+from tests.support.jobs import rescue_all
 from tests.support.runtimes import (
     HeldTask,
     QuickTask,
@@ -167,7 +167,7 @@ def test_a_run_that_its_process_never_ended_is_retried_or_failed(
     storage.jobs.enqueue(NewJob("send"))
     storage.jobs.claim("default", "gone", 2)
 
-    revive_all(storage)
+    rescue_all(storage)
 
     whole = figures(storage)
     assert (whole.enqueued, whole.retried, whole.failed) == (2, 1, 1)

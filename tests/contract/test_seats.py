@@ -21,7 +21,7 @@ from flask_forge_jobs.model.outcomes import (
     settle,
 )
 from flask_forge_jobs.storage.base import Storage
-from tests.support.jobs import RETRY_DELAY_S, revive_all
+from tests.support.jobs import RETRY_DELAY_S, rescue_all
 from tests.support.sql import Sql
 from tests.support.threads import run_together
 
@@ -116,12 +116,12 @@ def test_a_job_that_comes_back_takes_no_seat_by_being_claimed(
     assert not take(storage, again)
 
 
-def test_a_job_that_was_revived_keeps_no_seat(storage: Storage) -> None:
+def test_a_job_that_was_rescued_keeps_no_seat(storage: Storage) -> None:
     first, second = claim(storage, 2)
     take(storage, first)
 
     observed = [each for each in storage.jobs.running() if each.id == first.id]
-    assert storage.jobs.revive(observed) == 1
+    assert storage.jobs.rescue(observed) == 1
 
     assert take(storage, second)
 
@@ -137,7 +137,7 @@ def test_a_run_that_is_no_longer_ours_finds_no_seat(storage: Storage) -> None:
 def test_an_earlier_run_finds_no_seat(storage: Storage, sql: Sql) -> None:
     """Also when the same owner has claimed the job again."""
     (job,) = claim(storage, 1)
-    revive_all(storage)
+    rescue_all(storage)
     sql.age(RETRY_DELAY_S)
     (again,) = storage.jobs.claim("default", OWNER)
 
@@ -212,7 +212,7 @@ def test_a_seat_that_a_dead_process_had_calls_somebody_in(storage: Storage) -> N
     take(storage, first)
     turn_away(storage, second)
 
-    storage.jobs.revive([e for e in storage.jobs.running() if e.id == first.id])
+    storage.jobs.rescue([e for e in storage.jobs.running() if e.id == first.id])
 
     assert [each.id for each in storage.jobs.claim("default", OTHER, 9)] == [second.id]
 
@@ -244,16 +244,16 @@ def be_put_off_by_an_operator(storage: Storage, job: ClaimedJob) -> None:
     storage.job_admin.reschedule(job.id, run_at=later, priority=None, queue_name=None)
 
 
-def be_revived(storage: Storage, job: ClaimedJob) -> None:
+def be_rescued(storage: Storage, job: ClaimedJob) -> None:
     turn_away(storage, job)
     storage.job_admin.run_now(job.id)
     storage.jobs.claim("default", OWNER, 9)
-    storage.jobs.revive([each for each in storage.jobs.running() if each.id == job.id])
+    storage.jobs.rescue([each for each in storage.jobs.running() if each.id == job.id])
 
 
 @pytest.mark.parametrize(
     "wait",
-    [put_off_by_a_bucket, wait_for_a_retry, be_put_off_by_an_operator, be_revived],
+    [put_off_by_a_bucket, wait_for_a_retry, be_put_off_by_an_operator, be_rescued],
 )
 def test_who_waits_for_something_else_is_not_called_in(
     storage: Storage, wait: Callable[[Storage, ClaimedJob], None]

@@ -210,7 +210,7 @@ class Model:
         queue.gate_until = max(queue.gate_until or 0, self.now + wait_s)
         return wait_s
 
-    def revive(self, job_id: str) -> None:
+    def rescue(self, job_id: str) -> None:
         job = self.jobs[job_id]
         job.crashes += 1
         if job.is_cancelled:
@@ -570,8 +570,8 @@ class JobHistories(RuleBasedStateMachine):
         self.on_all(work, expected)
 
     @rule()
-    def revive(self) -> None:
-        """Revive what was observed and has not moved since."""
+    def rescue(self) -> None:
+        """Rescue what was observed and has not moved since."""
         self.tick()
         sqlite, postgres = self.subjects
         running = {(j.id, j.attempts, j.heartbeat_at_us)
@@ -582,9 +582,9 @@ class JobHistories(RuleBasedStateMachine):
             if (job.id, job.attempts, job.heartbeat_at_us) in running
         }
         for job_id in sorted(stale):
-            self.model.revive(job_id)
+            self.model.rescue(job_id)
         for subject in (sqlite, postgres):
-            assert subject.storage.jobs.revive(subject.observed) == len(stale)
+            assert subject.storage.jobs.rescue(subject.observed) == len(stale)
 
     @rule()
     def let_time_pass(self) -> None:

@@ -164,15 +164,15 @@ MUTANTS = (
         ("runtime/test_membership.py::test_ages_count_from_the_last_change",),
     ),
     Mutant(
-        "a job that has beaten since the look is revived",
+        "a job that has beaten since the look is rescued",
         _COMMON,
         "    AND forge_job.attempts = v.run\n"
         "    AND forge_job.heartbeat_at = v.seen_at\n",
         "    AND forge_job.attempts = v.run\n",
-        (f"{_FENCING}::test_revive_leaves_a_run_that_has_moved_since",),
+        (f"{_FENCING}::test_rescue_leaves_a_run_that_has_moved_since",),
     ),
     Mutant(
-        "a revival does not count the crash",
+        "a rescue does not count the crash",
         _COMMON,
         "    crashes = crashes + 1,\n",
         "",
@@ -186,11 +186,11 @@ MUTANTS = (
         (f"{_FENCING}::test_a_job_whose_worker_dies_three_times_is_not_tried_again",),
     ),
     Mutant(
-        "a revival gives an attempt too many",
+        "a rescue gives an attempt too many",
         "storage/jobs/rescue.py",
         "JobStatus.FAILED if attempts < max_attempts",
         "JobStatus.FAILED if attempts <= max_attempts",
-        (f"{_FENCING}::test_revive_of_the_last_attempt_ends_dead",),
+        (f"{_FENCING}::test_rescue_of_the_last_attempt_ends_dead",),
     ),
     Mutant(
         "a cancelled job whose process died is tried again",

@@ -27,7 +27,7 @@ from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.deadlines import left_s
 from flask_forge_jobs.tasks.cancellation import CancelReason
 from tests.support.clocks import MovingClock
-from tests.support.jobs import claim_one, enqueue, finish, revive_all
+from tests.support.jobs import claim_one, enqueue, finish, rescue_all
 from tests.support.later_steps import ADDITIVE, migrated
 from tests.support.runtimes import started, worker_state
 from tests.support.sql import Sql
@@ -206,7 +206,7 @@ def test_a_lost_job_is_told_to_stop(rig: Rig) -> None:
     """Its row is somebody else's by now."""
     execution = rig.start_job()
     rig.tick()
-    revive_all(rig.storage)
+    rescue_all(rig.storage)
 
     rig.tick(BEAT_S)
 
@@ -239,7 +239,7 @@ def test_a_job_that_was_claimed_again_by_us_is_lost_for_its_first_run(
     """B4: the owner is the same, the attempt is not."""
     first = rig.start_job()
     rig.tick()
-    revive_all(rig.storage)
+    rescue_all(rig.storage)
     Sql(database_settings).age(60.0)
     second = started(rig.state, claim_one(rig.storage, owner=HOST))
 

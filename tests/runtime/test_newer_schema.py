@@ -9,7 +9,7 @@ from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.runtime.foreground import EXIT_TAINTED, run_in_foreground
 from flask_forge_jobs.runtime.runtime import QueueRuntime
 from flask_forge_jobs.storage.base import Storage
-from tests.support.jobs import revive_all
+from tests.support.jobs import rescue_all
 from tests.support.later_steps import BREAKING, migrated
 from tests.support.runtimes import (
     HeldTask,
@@ -67,7 +67,7 @@ def test_a_job_that_runs_at_a_breaking_step_is_not_lost(
             wait_until(lambda: handle.is_outdated, "the outcome was refused")
             assert handle.shutdown_graceful(1.0)
             assert later.job_reader.get(job_id).status is JobStatus.IN_PROGRESS
-            assert revive_all(later) == 1
+            assert rescue_all(later) == 1
             job = later.job_reader.get(job_id)
 
     assert (job.status, job.crashes) == (JobStatus.FAILED, 1)  # it will run again

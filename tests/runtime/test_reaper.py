@@ -98,7 +98,7 @@ def test_reap_stale_jobs_wrapper_runs_without_panicking(rig: Rig) -> None:
     assert rig.storage.jobs.running() == []
 
 
-def test_revived_job_skips_delay_when_backoff_disabled(
+def test_rescued_job_skips_delay_when_backoff_disabled(
     rig: Rig, database_settings: DatabaseSettings
 ) -> None:
     job_id = enqueue(rig.storage)
@@ -109,7 +109,7 @@ def test_revived_job_skips_delay_when_backoff_disabled(
     assert 0 <= due_in_s(rig, database_settings, job_id) <= 5
 
 
-def test_revived_job_uses_queue_backoff_when_enabled(
+def test_rescued_job_uses_queue_backoff_when_enabled(
     rig: Rig, database_settings: DatabaseSettings
 ) -> None:
     job_id = enqueue(rig.storage)
@@ -166,7 +166,7 @@ def test_a_lock_that_keeps_all_out_makes_nobody_silent(rig: Rig) -> None:
     """Our own last beat is newer than the owner's when the lock comes.
 
     Without an end to the count the owner's silence would reach a lease while ours had
-    not, and the revival would be written the moment the lock is gone.
+    not, and the rescue would be written the moment the lock is gone.
     """
     job_id = enqueue(rig.storage)
     claim_one(rig.storage)

@@ -45,7 +45,7 @@ from flask_forge_jobs.tasks.bundled.noop_echo import NoopEcho
 from flask_forge_jobs.tasks.cancellation import CancelReason
 from flask_forge_jobs.tasks.registry import TaskRegistry
 from flask_forge_jobs.tasks.routing import KindPrefixRouter
-from tests.support.jobs import having, revive_all
+from tests.support.jobs import having, rescue_all
 from tests.support.runtimes import (
     LIMIT_S,
     HeldTask,
@@ -705,7 +705,7 @@ def test_a_lost_job_is_not_finalised(
     with running(storage, registry_of(held), lease_s=LEASE_S):
         job_id = add(storage, "held")
         first = held.wait_for_start()
-        revive_all(storage)
+        rescue_all(storage)
 
         wait_until(lambda: first.cancel.is_cancelled, "the loss was noticed")
         held.wait_for_start()
@@ -724,7 +724,7 @@ def test_a_late_finish_is_refused_and_counted(
     with running(storage, registry_of(stubborn), lease_s=3600.0) as handle:
         job_id = add(storage, "stubborn", max_attempts=1)
         stubborn.wait_for_start()
-        revive_all(storage)
+        rescue_all(storage)
 
         stubborn.release.set()
         wait_until(lambda: handle._writer.refused_count == 1, "it was refused")
@@ -741,7 +741,7 @@ def test_an_earlier_run_of_a_requeued_job_is_not_taken_for_the_later(
     with running(storage, registry_of(held), lease_s=3600.0, threads=2) as handle:
         job_id = add(storage, "held", max_attempts=1)
         first = held.wait_for_start()
-        revive_all(storage)
+        rescue_all(storage)
         assert storage.job_admin.requeue(job_id)
         second = held.wait_for_start()
 
@@ -763,14 +763,14 @@ def test_a_crash_counts_again_only_against_what_really_ran(
     monkeypatch.setattr(dispatcher, "GIVE_BACK_AFTER_S", 3600.0)
     ids = [add(storage, "held", max_attempts=10) for _ in range(5)]
     storage.jobs.claim("default", "died", len(ids))
-    revive_all(storage)
+    rescue_all(storage)
     sql.age(60.0)
     # A quick one comes first, so that there is a reason to claim ahead.
     add(storage, "quick", priority=-1)
     with running(storage, registry_of(held, QuickTask()), threads=1, lease_s=LEASE_S):
         held.wait_for_start()
         wait_until(lambda: len(storage.jobs.running()) == 1, "the others went back")
-        revive_all(storage)  # as if the process had been killed now
+        rescue_all(storage)  # as if the process had been killed now
         jobs = [storage.job_reader.get(job_id) for job_id in ids]
 
     assert sorted(job.crashes for job in jobs) == [1, 1, 1, 1, 2]
@@ -787,7 +787,7 @@ def test_no_job_dies_without_having_run(
     with running(storage, registry_of(held, QuickTask()), threads=1, lease_s=LEASE_S):
         running_id = held.wait_for_start().job_id
         wait_until(lambda: len(storage.jobs.running()) == 1, "the others went back")
-        revive_all(storage)  # as if the process had been killed now
+        rescue_all(storage)  # as if the process had been killed now
         dead = {each for each in ids if status_of(storage, each) is JobStatus.DEAD}
 
     assert dead == {running_id}

@@ -108,7 +108,7 @@ SERVED_BY = {
     "cancel_waiting": BY_ID,
     "statuses": BY_ID,
     "lock_stale": BY_ID,
-    "revive": BY_ID,
+    "rescue": BY_ID,
     "take_seat": "forge_job_seated",
     "let_in": "forge_job_turned_away",
     "timeline": "forge_metric_pkey|forge_metric USING PRIMARY KEY",

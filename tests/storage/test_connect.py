@@ -18,7 +18,7 @@ from flask_forge_jobs.storage.connect import open_storage
 from flask_forge_jobs.storage.postgres.database import PostgresDatabase
 from flask_forge_jobs.storage.sqlite.database import SqliteDatabase
 from tests.support.clocks import MovingClock
-from tests.support.jobs import claim_one, enqueue, revive_all
+from tests.support.jobs import claim_one, enqueue, rescue_all
 
 
 def test_the_backend_is_that_of_the_settings() -> None:
@@ -100,7 +100,7 @@ def test_jitter_spreads_the_retries(jitter: object, delay_s: float) -> None:
             },
         )
         claim_one(stores)
-        revive_all(stores)
+        rescue_all(stores)
 
         assert stores.jobs.next_due_in_s(["default"]) == delay_s
 

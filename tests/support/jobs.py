@@ -113,9 +113,9 @@ def job_with(storage: Storage, status: JobStatus, *, queue_name: str = QUEUE) ->
     return job_id
 
 
-def revive_all(storage: Storage) -> int:
+def rescue_all(storage: Storage) -> int:
     """Give back every running job, as if all its owners had fallen silent."""
-    return storage.jobs.revive(storage.jobs.running())
+    return storage.jobs.rescue(storage.jobs.running())
 
 
 def having(

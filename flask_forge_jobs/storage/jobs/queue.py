@@ -1,4 +1,4 @@
-"""JobQueue: the hot path. Enqueue, claim, finish, heartbeat, revive.
+"""JobQueue: the hot path. Enqueue, claim, finish, heartbeat, rescue.
 
 Every change of a running job is fenced by its id, its state, its owner and its claim,
 so a worker that lost a job changes nothing, whatever it believes. Outcomes and claims
@@ -35,7 +35,7 @@ from flask_forge_jobs.storage.database import (
 )
 from flask_forge_jobs.storage.jobs.enqueue import Enqueuer
 from flask_forge_jobs.storage.jobs.finish import Finishing
-from flask_forge_jobs.storage.jobs.rescue import revive_jobs
+from flask_forge_jobs.storage.jobs.rescue import rescue_jobs
 from flask_forge_jobs.storage.jobs.uncommitted import Uncommitted
 from flask_forge_jobs.storage.recorder import Recorder
 from flask_forge_jobs.storage.rows import claimed_from_row
@@ -43,7 +43,7 @@ from flask_forge_jobs.storage.units import when_stored
 
 logger = get_logger(__name__)
 
-REVIVE_BATCH = 200
+RESCUE_BATCH = 200
 
 
 class JobQueue:
@@ -320,7 +320,7 @@ class JobQueue:
         rows = self._database.read(lambda transaction: transaction.all("running"))
         return [RunningJob._make(row) for row in rows]
 
-    def revive(self, observed: Iterable[RunningJob]) -> int:
+    def rescue(self, observed: Iterable[RunningJob]) -> int:
         """Give back jobs whose owner has fallen silent.
 
         A job goes to ``failed`` with its queue's failure delay, or to ``dead`` when its
@@ -335,20 +335,20 @@ class JobQueue:
         """
         jobs = list(observed)
         return sum(
-            self._revive_batch(jobs[start : start + REVIVE_BATCH])
-            for start in range(0, len(jobs), REVIVE_BATCH)
+            self._rescue_batch(jobs[start : start + RESCUE_BATCH])
+            for start in range(0, len(jobs), RESCUE_BATCH)
         )
 
-    def _revive_batch(self, jobs: Sequence[RunningJob]) -> int:
-        revived = self._database.write(
-            lambda transaction: revive_jobs(
+    def _rescue_batch(self, jobs: Sequence[RunningJob]) -> int:
+        rescued = self._database.write(
+            lambda transaction: rescue_jobs(
                 transaction, jobs, self._clock.now_us(), self._jitter
             )
         )
         if self._recorder is not None:
-            for queue_name, kind, status in revived:
-                self._recorder.revived(queue_name, kind, status)
-        return len(revived)
+            for queue_name, kind, status in rescued:
+                self._recorder.rescued(queue_name, kind, status)
+        return len(rescued)
 
     def has_work(self, owner: str, queue_names: Iterable[str]) -> bool:
         """Tell whether an owner holds a job, or a claim of its would find one.

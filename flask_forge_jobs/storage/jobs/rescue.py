@@ -25,7 +25,7 @@ from flask_forge_jobs.storage.seats import let_in
 SUSPECT_SPACING_S = 1.0
 
 
-class Revived(NamedTuple):
+class Rescued(NamedTuple):
     """A job that was given back, or that ended."""
 
     queue_name: str
@@ -33,12 +33,12 @@ class Revived(NamedTuple):
     status: JobStatus
 
 
-def revive_jobs(
+def rescue_jobs(
     transaction: Transaction,
     observed: Sequence[RunningJob],
     at_us: int,
     jitter: Callable[[], float] | None,
-) -> list[Revived]:
+) -> list[Rescued]:
     """Give back the jobs that still are as they were seen; return those.
 
     Args:
@@ -60,20 +60,20 @@ def revive_jobs(
         queues[name] = queue_from_row(rows[0]) if rows else QueueSettings(name)
         transaction.wake(name)
     suspects = 0
-    revived = []
+    rescued = []
     for row in stale:
         is_suspect = row[4] > 0
         wait_s = suspects * SUSPECT_SPACING_S if is_suspect else 0.0
         suspects += is_suspect
-        revived.append(_revived(row, queues[row[1]], at_us, jitter, wait_s))
+        rescued.append(_rescued(row, queues[row[1]], at_us, jitter, wait_s))
     kinds = {row[0]: (row[1], row[7]) for row in stale}
-    statuses = {row["job_id"]: JobStatus(str(row["new_status"])) for row in revived}
-    changed = transaction.all("revive", rows=encode_rows(revived))
+    statuses = {row["job_id"]: JobStatus(str(row["new_status"])) for row in rescued}
+    changed = transaction.all("rescue", rows=encode_rows(rescued))
     let_in(transaction, [seat for _, seat in changed if seat])
-    return [Revived(*kinds[job_id], statuses[job_id]) for job_id, _ in changed]
+    return [Rescued(*kinds[job_id], statuses[job_id]) for job_id, _ in changed]
 
 
-def _revived(
+def _rescued(
     row: Row,
     queue: QueueSettings,
     at_us: int,

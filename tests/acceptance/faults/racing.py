@@ -26,7 +26,7 @@ from tests.acceptance.client import PREFIX
 from tests.acceptance.faults.edges import FINAL, edges_of, ends, illegal, watch_edges
 from tests.acceptance.faults.fault import Bench
 from tests.acceptance.faults.reaping import opened
-from tests.support.jobs import QUEUE, finish, revive_all
+from tests.support.jobs import QUEUE, finish, rescue_all
 from tests.support.runtimes import LIMIT_S, QuickTask, registry_of, running, wait_until
 from tests.support.threads import run_together
 
@@ -85,7 +85,7 @@ class Field:
             partial(self._claim, name),
             partial(self._end, source),
             partial(self._end, source),
-            partial(revive_all, self._storage),
+            partial(rescue_all, self._storage),
             partial(self._ask, client, source, "DELETE", "/v1/jobs/{}"),
             partial(self._ask, client, source, "POST", "/v1/jobs/{}/cancel"),
             partial(self._ask, client, source, "POST", "/jobs/run-now/{}"),

@@ -39,7 +39,7 @@ import os, signal
 for line in sys.stdin:
     observed = storage.jobs.running()
     os.kill(os.getpid(), signal.SIGSTOP)
-    print(storage.jobs.revive(observed), flush=True)
+    print(storage.jobs.rescue(observed), flush=True)
 """
 # Watches a whole lease on a clock of its own, and sweeps when it is told to.
 _PATIENT_REAPER = """
@@ -106,15 +106,15 @@ class Watch:
 def stalled_reaper(bench: Bench) -> str:
     """B3: it is stopped between look and write while the owner goes on."""
     repeats = bench.pick(10, 200, 200)
-    revived = 0
+    rescued = 0
     with opened(bench) as storage, _StallingReaper(bench) as reaper:
         for _ in range(repeats):
             act = bench.random.choice([_succeeds, _fails, _beats, _is_replaced])
-            revived += reaper.stall(storage, partial(act, storage))
+            rescued += reaper.stall(storage, partial(act, storage))
         # Were it not for the owner, the job would be given back.
         assert reaper.stall(storage, lambda _: None) == 1
-    assert revived == 0, f"{revived} jobs were revived after a stalled look"
-    return f"{repeats} stalled reapers, 0 jobs revived"
+    assert rescued == 0, f"{rescued} jobs were rescued after a stalled look"
+    return f"{repeats} stalled reapers, 0 jobs rescued"
 
 
 class _StallingReaper:
@@ -144,11 +144,11 @@ class _StallingReaper:
         act(job)
         left = storage.job_reader.get(job.id)
         process.send_signal(signal.SIGCONT)
-        revived = int(process.stdout.readline())
-        if not revived:
+        rescued = int(process.stdout.readline())
+        if not rescued:
             assert storage.job_reader.get(job.id) == left
             _let_it_end(storage, left)
-        return revived
+        return rescued
 
 
 def _succeeds(storage: Storage, job: ClaimedJob) -> None:

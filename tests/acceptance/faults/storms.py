@@ -200,7 +200,7 @@ class _Operator:
             storage.retention.delete(QUEUE, status, 0, BATCH)
             return "prunes"
         if draw < PRUNING_SHARE + REAPING_SHARE:
-            storage.jobs.revive(reversed(storage.jobs.running()))
+            storage.jobs.rescue(reversed(storage.jobs.running()))
             return "reaps"
         action = self._random.choice(list(JobAction))
         run_at = None

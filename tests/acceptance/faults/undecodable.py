@@ -127,7 +127,7 @@ def _future(bench: Bench, storage: Storage) -> str:
         get(page)
     claimed = storage.jobs.claim("newer", OWNER, JOBS)
     assert {job.id for job in claimed} == set(others)
-    assert storage.jobs.revive(storage.jobs.running()) == JOBS - 1
+    assert storage.jobs.rescue(storage.jobs.running()) == JOBS - 1
     return "all of them with a future state (left alone)"
 
 

@@ -26,7 +26,7 @@ from tests.support.jobs import (
     enqueue_in,
     enqueued,
     finish,
-    revive_all,
+    rescue_all,
     run,
 )
 from tests.support.lossy import lossy_jobs
@@ -180,7 +180,7 @@ def test_one_key_never_has_two_unfinished_jobs(storage: Storage, sql: Sql) -> No
     second = enqueue(storage, key="once")
     assert second != first
     claim_one(storage)
-    revive_all(storage)
+    rescue_all(storage)
 
     assert enqueued(storage, key="once").id == second
     assert storage.job_admin.requeue(first) is False

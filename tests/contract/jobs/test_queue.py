@@ -32,7 +32,7 @@ from tests.support.jobs import (
     enqueue,
     enqueue_in,
     finish,
-    revive_all,
+    rescue_all,
     run,
 )
 from tests.support.lossy import lossy_jobs
@@ -489,7 +489,7 @@ def test_held_is_what_an_owner_has_claimed_and_not_ended(
 def test_heartbeat_no_longer_reports_a_lost_run(storage: Storage) -> None:
     enqueue(storage)
     claim_one(storage)
-    revive_all(storage)
+    rescue_all(storage)
 
     assert storage.jobs.heartbeat(OWNER, {}).owned == frozenset()
 

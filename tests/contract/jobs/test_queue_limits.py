@@ -122,7 +122,7 @@ def test_what_was_in_before_comes_back_into_a_full_queue(bounded: Storage) -> No
     assert waiting(bounded) == 3
     (job,) = bounded.jobs.claim("mail", "worker")
     bounded.jobs.enqueue(JOB)
-    bounded.jobs.revive(bounded.jobs.running())
+    bounded.jobs.rescue(bounded.jobs.running())
 
     assert bounded.job_reader.get(job.id).status == "failed"
     assert waiting(bounded) == 4

@@ -9,7 +9,7 @@ import pytest
 from flask_forge_jobs.model.claims import RunningJob
 from flask_forge_jobs.model.outcomes import CANCELLED_MESSAGE, REAPED_MESSAGE
 from flask_forge_jobs.storage.database import Parameter, Row
-from flask_forge_jobs.storage.jobs.rescue import revive_jobs
+from flask_forge_jobs.storage.jobs.rescue import rescue_jobs
 
 SEEN = [RunningJob("job", 2, 5, "owner")]
 DIED = f"{REAPED_MESSAGE}: its worker process died 3 times"
@@ -47,15 +47,15 @@ def row(
     return ("job", "mail", attempts, max_attempts, crashes, "[]", cancel_at, "send")
 
 
-def revive(transaction: ScriptedTransaction, jitter: float | None = None) -> int:
-    revived = revive_jobs(
+def rescue(transaction: ScriptedTransaction, jitter: float | None = None) -> int:
+    rescued = rescue_jobs(
         transaction,  # type: ignore[arg-type]  # as much of it as is used
         SEEN,
         1_000_000,
         None if jitter is None else lambda: jitter,
     )
-    assert all(each[:2] == ("mail", "send") for each in revived)
-    return len(revived)
+    assert all(each[:2] == ("mail", "send") for each in rescued)
+    return len(rescued)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_a_silent_job_ends_by_its_numbers(
 ) -> None:
     transaction = ScriptedTransaction([stale])
 
-    assert revive(transaction) == 1
+    assert rescue(transaction) == 1
 
     (written,) = transaction.written
     assert (written["new_status"], written["error"]) == (status, message)
@@ -96,7 +96,7 @@ def test_the_delay_is_the_queues(
     queue = ("mail", 1, False, 7, 30, backoff, 10, 1000, 0, None, 0, None)
     transaction = ScriptedTransaction([row()], [queue])
 
-    revive(transaction, jitter)
+    rescue(transaction, jitter)
 
     assert transaction.written[0]["delay_us"] == delay_s * 1_000_000
 
@@ -104,6 +104,6 @@ def test_the_delay_is_the_queues(
 def test_nothing_that_is_still_as_it_was_seen_is_nothing_to_do() -> None:
     transaction = ScriptedTransaction([])
 
-    assert revive(transaction) == 0
+    assert rescue(transaction) == 0
 
     assert (transaction.written, transaction.woken) == ([], [])

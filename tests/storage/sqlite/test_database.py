@@ -45,7 +45,7 @@ WRITES: dict[str, Callable[[Storage], object]] = {
     "exchange": lambda s: s.jobs.exchange(OWNER, [], {QUEUE: 1}),
     "finish": lambda s: finish(s, claim_one(s), Throttled()),
     "heartbeat": lambda s: s.jobs.heartbeat(OWNER, {"x": "1"}),
-    "revive": lambda s: s.jobs.revive(s.jobs.running()),
+    "rescue": lambda s: s.jobs.rescue(s.jobs.running()),
     "delete": lambda s: s.job_admin.delete("x"),
     "change": lambda s: s.job_admin.change(JobAction.DELETE, ["x"]),
     "cancel": lambda s: s.job_admin.cancel(enqueue(s)),

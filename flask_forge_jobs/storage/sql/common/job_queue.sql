@@ -223,7 +223,7 @@ WHERE COALESCE(forge_job.status, '') = 'in_progress'
 ORDER BY forge_job.id
 /* skip_locked_job */
 
--- name: revive
+-- name: rescue
 UPDATE forge_job
 SET
     status = v.new_status,
