@@ -61,7 +61,7 @@ LONG_MODULES = {
     "storage/jobs/enqueue": 433,
     "storage/postgres/database": 469,
     "storage/postgres/pool": 410,
-    "storage/sqlite/database": 460,
+    "storage/sqlite/database": 467,
 }
 LONG_FUNCTIONS = {
     "server:_serve": 45,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from time import perf_counter
 
 from flask import Blueprint, Response
 from flask.blueprints import BlueprintSetupState
@@ -22,7 +23,6 @@ from flask_forge_jobs.api.cors import Cors
 from flask_forge_jobs.api.errors import error_response
 from flask_forge_jobs.api.guard import Guard
 from flask_forge_jobs.api.headers import DEPRECATED_SINCE, add_headers
-from flask_forge_jobs.api.meter import RequestMeter
 from flask_forge_jobs.api.options import BlueprintOptions
 from flask_forge_jobs.api.request_state import RequestState, present_state
 from flask_forge_jobs.api.routes import Route
@@ -91,7 +91,6 @@ def _add_hooks(
     """Add what happens before and after each request."""
     by_endpoint = {route.endpoint: route for route in routes}
     guard = Guard(api)
-    meter = RequestMeter(api)
 
     def routed() -> RequestState:
         state = present_state()
@@ -111,8 +110,13 @@ def _add_hooks(
         if state.route.is_deprecated:
             response.headers["Deprecation"] = DEPRECATED_SINCE
         response = cors(add_headers(response))
-        for step in (auditor, answer_conditionally, meter):
-            response = step(state, response)
+        response = answer_conditionally(state, auditor(state, response))
+        api.request_metrics.observe(
+            state.request.method,
+            state.route.path,
+            response.status_code,
+            perf_counter() - state.began,
+        )
         return response
 
 

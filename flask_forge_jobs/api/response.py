@@ -11,8 +11,9 @@ import json
 from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import Any, TypeVar, cast
+from urllib.parse import quote, urlencode
 
-from flask import Response
+from flask import Request, Response
 from marshmallow import Schema
 from marshmallow.fields import Field, List, Nested
 
@@ -100,6 +101,23 @@ def truncated(response: Response, shown: int, total: int) -> Response:
     if total > shown:
         response.headers["X-Result-Truncated"] = "true"
     return response
+
+
+def next_link(request: Request, cursor: str) -> str:
+    """Return the value of ``Link`` for the page after this one.
+
+    The target is relative to the host, so that it holds behind any proxy that keeps
+    the path.
+
+    Args:
+        request: The request for this page.
+        cursor: Where the next page begins.
+    """
+    kept = [
+        (key, value) for key, value in request.args.items(multi=True) if key != "cursor"
+    ]
+    path = quote(f"{request.script_root}{request.path}")
+    return f'<{path}?{urlencode([*kept, ("cursor", cursor)])}>; rel="next"'
 
 
 def enqueued_response(result: EnqueueResult) -> Response:

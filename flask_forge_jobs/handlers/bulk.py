@@ -92,41 +92,6 @@ class _Call:
         self.change += change
 
 
-def retry(
-    storage: Storage, job_ids: Sequence[str], *, limits: BulkLimits
-) -> BulkReport:
-    """Make failed and dead jobs due now, with a full new budget of attempts.
-
-    An id that is unknown, in another state, or whose key is held by an unfinished job
-    is skipped.
-
-    Args:
-        storage: Where the jobs are.
-        job_ids: At most 10,000; naming one twice is naming it once.
-        limits: How much to do.
-
-    Raises:
-        InvalidInputError: Too many ids, or one that cannot be an id.
-    """
-    return change_named(storage, JobAction.RETRY, job_ids, limits)
-
-
-def delete(
-    storage: Storage, job_ids: Sequence[str], *, limits: BulkLimits
-) -> BulkReport:
-    """Delete jobs; a running one is asked to stop instead.
-
-    Args:
-        storage: Where the jobs are.
-        job_ids: At most 10,000; naming one twice is naming it once.
-        limits: How much to do.
-
-    Raises:
-        InvalidInputError: Too many ids, or one that cannot be an id.
-    """
-    return change_named(storage, JobAction.DELETE, job_ids, limits)
-
-
 def retry_by_status(
     storage: Storage,
     *,

@@ -8,7 +8,7 @@ from marshmallow import Schema
 from marshmallow.fields import List
 from werkzeug.test import EnvironBuilder
 
-from flask_forge_jobs.api.query import load_query
+from flask_forge_jobs.api.request import load_query
 from flask_forge_jobs.api.schemas.fields import Digits, Text, V1Schema, WireSchema
 from flask_forge_jobs.errors import InvalidInputError
 

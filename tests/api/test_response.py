@@ -6,7 +6,9 @@ import json
 from datetime import UTC, datetime
 
 import pytest
+from flask import Request
 from marshmallow import Schema
+from werkzeug.test import EnvironBuilder
 
 from flask_forge_jobs.api.response import (
     LastBody,
@@ -15,6 +17,7 @@ from flask_forge_jobs.api.response import (
     empty_response,
     encode,
     json_response,
+    next_link,
     writer,
     written_array_response,
 )
@@ -166,3 +169,18 @@ def test_written_array_is_what_an_array_is(numbers: list[int]) -> None:
     array = array_response(numbers)
     assert written.data == array.data
     assert written.headers == array.headers
+
+
+def test_the_next_page_has_everything_but_the_cursor_in_common() -> None:
+    builder = EnvironBuilder(
+        path="/forge jobs/v1/jobs",
+        base_url="http://host/app",
+        query_string="kind=a%26b&kind=c&cursor=old&q=%C3%BC",
+    )
+
+    link = next_link(Request(builder.get_environ()), "new-1")
+
+    assert link == (
+        "</app/forge%20jobs/v1/jobs?kind=a%26b&kind=c&q=%C3%BC&cursor=new-1>; "
+        'rel="next"'
+    )

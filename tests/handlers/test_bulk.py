@@ -5,7 +5,7 @@ import pytest
 from flask_forge_jobs.errors import CountDiffersError, InvalidInputError
 from flask_forge_jobs.handlers import bulk
 from flask_forge_jobs.handlers.bulk import BulkLimits
-from flask_forge_jobs.model.bulk import BulkChange, Skip, SkipReason
+from flask_forge_jobs.model.bulk import BulkChange, JobAction, Skip, SkipReason
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.pace import BATCH
@@ -28,8 +28,12 @@ class StrideClock(MovingClock):
 def test_an_id_named_twice_counts_once(storage: Storage) -> None:
     job = storage.jobs.enqueue(NewJob("k"))
 
-    retried = bulk.retry(storage, [job.id, job.id, "none"], limits=LIMITS)
-    deleted = bulk.delete(storage, [job.id, job.id, "none"], limits=LIMITS)
+    retried = bulk.change_named(
+        storage, JobAction.RETRY, [job.id, job.id, "none"], LIMITS
+    )
+    deleted = bulk.change_named(
+        storage, JobAction.DELETE, [job.id, job.id, "none"], LIMITS
+    )
 
     assert set(retried.change.skipped) == {
         Skip(job.id, SkipReason.WRONG_STATUS),
@@ -45,11 +49,11 @@ def test_an_id_named_twice_counts_once(storage: Storage) -> None:
 def test_ten_thousand_ids_are_taken_and_one_more_is_not(storage: Storage) -> None:
     ids = [str(number) for number in range(10_000)]
 
-    report = bulk.delete(storage, ids, limits=LIMITS)
+    report = bulk.change_named(storage, JobAction.DELETE, ids, LIMITS)
 
     assert len(report.change.skipped) == 10_000
     with pytest.raises(InvalidInputError) as caught:
-        bulk.retry(storage, [*ids, "more"], limits=LIMITS)
+        bulk.change_named(storage, JobAction.RETRY, [*ids, "more"], LIMITS)
     assert caught.value.field == "ids"
 
 

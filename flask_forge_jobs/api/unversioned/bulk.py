@@ -21,6 +21,7 @@ from flask_forge_jobs.api.scope import Reach
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import bulk
 from flask_forge_jobs.handlers.bulk import BulkReport
+from flask_forge_jobs.model.bulk import JobAction
 from flask_forge_jobs.model.jobs import JobStatus
 
 _JOB_IDS = JobIdsRequest()
@@ -34,7 +35,7 @@ def retry(api: Api) -> Response:
     """Put failed and dead jobs back; answer how many."""
     job_ids = api.body(_JOB_IDS)["job_ids"]
     own = api.scope.own(job_ids)
-    report = bulk.retry(api.storage, own, limits=api.bulk_limits)
+    report = bulk.change_named(api.storage, JobAction.RETRY, own, api.bulk_limits)
     return _retried(report, skipped=len(set(job_ids) - set(own)))
 
 
@@ -61,7 +62,7 @@ def delete(api: Api) -> Response:
     """Delete jobs or ask them to stop; answer how many."""
     job_ids = api.body(_JOB_IDS)["job_ids"]
     own = api.scope.own(job_ids)
-    report = bulk.delete(api.storage, own, limits=api.bulk_limits)
+    report = bulk.change_named(api.storage, JobAction.DELETE, own, api.bulk_limits)
     not_found = len(report.change.skipped) + len(set(job_ids) - set(own))
     response = _deleted(report)
     response.headers["X-Jobs-Not-Found"] = str(not_found)

@@ -11,7 +11,6 @@ from flask_forge_jobs.api.schemas.fields import Text
 from flask_forge_jobs.api.schemas.system import StorageInfo
 from flask_forge_jobs.api.scope import Reach
 from flask_forge_jobs.auth.permissions import Permission
-from flask_forge_jobs.handlers import system
 
 METRICS_CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _STORAGE_INFO = StorageInfo()
@@ -30,7 +29,7 @@ def metrics(api: Api) -> Response:
 
 def storage_info(api: Api) -> Response:
     """Return the backend and its facts."""
-    return json_response(_DUMP_STORAGE_INFO(system.storage_info(api.storage)))
+    return json_response(_DUMP_STORAGE_INFO(api.storage.describe()))
 
 
 ROUTES = (

@@ -5,8 +5,7 @@ from __future__ import annotations
 from flask import Response, request
 
 from flask_forge_jobs.api.context import Api
-from flask_forge_jobs.api.pages import next_link
-from flask_forge_jobs.api.response import dumper, json_response
+from flask_forge_jobs.api.response import dumper, json_response, next_link
 from flask_forge_jobs.api.routes import Route
 from flask_forge_jobs.api.schemas.audit import AuditPage, AuditQuery
 from flask_forge_jobs.auth.permissions import Permission

@@ -13,6 +13,7 @@ from flask_forge_jobs import Storage
 from flask_forge_jobs.clock import SystemClock
 from flask_forge_jobs.handlers import bulk
 from flask_forge_jobs.ids import UlidGenerator
+from flask_forge_jobs.model.bulk import JobAction
 from flask_forge_jobs.model.instants import SECOND_US
 from tests.acceptance.ledger import Kill
 from tests.acceptance.soak.load import Acks, Asked
@@ -121,7 +122,7 @@ class Watch:
     def _delete(self, job_ids: Sequence[str]) -> None:
         for start in range(0, len(job_ids), DELETED_AT_ONCE):
             some = job_ids[start : start + DELETED_AT_ONCE]
-            bulk.delete(self._storage, some, limits=_NO_LIMITS)
+            bulk.change_named(self._storage, JobAction.DELETE, some, _NO_LIMITS)
 
     def _id_at(self, age_s: float) -> str:
         """Return the least id of a job that is so many seconds old."""
