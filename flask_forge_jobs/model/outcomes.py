@@ -1,7 +1,7 @@
 """How a task ends, and what that does to its job.
 
 A task ends by returning (:class:`Done`), by raising any exception (:class:`Failed`), or
-by raising or returning :class:`Throttled` or :class:`Dead`. :func:`settle` maps the
+by raising or returning :class:`Throttled` or :class:`Dead`. :func:`update_for` maps the
 outcome to the one write that ends the run; it is pure, so the rules are tested without
 a thread or a database.
 """
@@ -129,7 +129,7 @@ Outcome = Done | Failed | Released | Throttled | Dead
 
 
 @dataclass(slots=True)
-class Settlement:
+class JobUpdate:
     """The one write that ends a run.
 
     Args:
@@ -164,9 +164,9 @@ class Settlement:
     was_tried: bool = False
 
 
-def settle(
+def update_for(
     job: ClaimedJob, outcome: Outcome, *, failure_delay_s: float, user_cancelled: bool
-) -> Settlement:
+) -> JobUpdate:
     """Return the write that an outcome asks for.
 
     Args:
@@ -178,16 +178,16 @@ def settle(
     """
     match outcome:
         case Done(result):
-            return Settlement(job, JobStatus.DONE, result=result)
+            return JobUpdate(job, JobStatus.DONE, result=result)
         case _ if user_cancelled:
-            return Settlement(job, JobStatus.DEAD, error=CANCELLED_MESSAGE)
+            return JobUpdate(job, JobStatus.DEAD, error=CANCELLED_MESSAGE)
         case Released():
-            return Settlement(job, JobStatus.PENDING, delay_s=0.0, uncount=True)
+            return JobUpdate(job, JobStatus.PENDING, delay_s=0.0, uncount=True)
         case Dead(message=message):
-            return Settlement(job, JobStatus.DEAD, error=message)
+            return JobUpdate(job, JobStatus.DEAD, error=message)
         case Throttled() if _may_throttle_again(job, outcome):
             whole_queue = outcome.scope is ThrottleScope.QUEUE
-            return Settlement(
+            return JobUpdate(
                 job,
                 JobStatus.PENDING,
                 delay_s=outcome.retry_after_s,
@@ -197,9 +197,9 @@ def settle(
             )
         case Throttled():
             message = f"throttled {MAX_CONSECUTIVE_THROTTLES} times in a row"
-            return _settle_failure(job, Failed(message), failure_delay_s)
+            return _failure_update(job, Failed(message), failure_delay_s)
         case Failed():
-            return _settle_failure(job, outcome, failure_delay_s)
+            return _failure_update(job, outcome, failure_delay_s)
 
 
 def _may_throttle_again(job: ClaimedJob, outcome: Throttled) -> bool:
@@ -208,13 +208,13 @@ def _may_throttle_again(job: ClaimedJob, outcome: Throttled) -> bool:
     return job.throttle_attempts + 1 < MAX_CONSECUTIVE_THROTTLES
 
 
-def _settle_failure(
+def _failure_update(
     job: ClaimedJob, failure: Failed, failure_delay_s: float
-) -> Settlement:
+) -> JobUpdate:
     if job.attempts >= job.max_attempts:
-        return Settlement(job, JobStatus.DEAD, error=failure.message)
+        return JobUpdate(job, JobStatus.DEAD, error=failure.message)
     delay_s = max(failure_delay_s, failure.delay_at_least_s)
-    return Settlement(job, JobStatus.FAILED, delay_s=delay_s, error=failure.message)
+    return JobUpdate(job, JobStatus.FAILED, delay_s=delay_s, error=failure.message)
 
 
 def cancelled_message(reason: str | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from flask_forge_jobs.model.outcomes import Settlement
+from flask_forge_jobs.model.outcomes import JobUpdate
 
 # How often a busy worker looks for jobs whose time has come.
 PROMOTE_PERIOD_S = 0.25
@@ -37,7 +37,7 @@ class ClaimSchedule:
         self._due_covers.difference_update(names)
 
     def note_exchange(
-        self, now: float, written: Iterable[Settlement] = (), *, promoted: bool
+        self, now: float, written: Iterable[JobUpdate] = (), *, promoted: bool
     ) -> None:
         """Note that outcomes were written or jobs claimed.
 

@@ -16,7 +16,7 @@ from operator import attrgetter
 from flask_forge_jobs.errors import SchemaTooNewError, StorageError
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.claims import ClaimedJob
-from flask_forge_jobs.model.outcomes import Settlement
+from flask_forge_jobs.model.outcomes import JobUpdate
 from flask_forge_jobs.runtime.backoff import FIRST_S, LONGEST_S
 from flask_forge_jobs.runtime.execution import Execution
 from flask_forge_jobs.runtime.outcome_writer import NO_FAULT_OF_OUTCOMES, OutcomeWriter
@@ -206,7 +206,7 @@ class Dispatcher:
         return self._pool.demand(state.schedule.maybe_ready)
 
     def _exchange(
-        self, writing: Sequence[Settlement], demand: Mapping[str, int], now: float
+        self, writing: Sequence[JobUpdate], demand: Mapping[str, int], now: float
     ) -> None:
         state, schedule = self._state, self._state.schedule
         with state.lock:

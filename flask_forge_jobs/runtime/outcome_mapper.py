@@ -12,11 +12,11 @@ from flask_forge_jobs.model.one_line import one_line
 from flask_forge_jobs.model.outcomes import (
     Done,
     Failed,
+    JobUpdate,
     Outcome,
     PutOff,
     Released,
-    Settlement,
-    settle,
+    update_for,
 )
 from flask_forge_jobs.model.queues import QueueSettings
 from flask_forge_jobs.model.retry_delay import failure_delay_s
@@ -56,7 +56,7 @@ class OutcomeMapper:
         self._mask = mask
         self.lost_count = 0
 
-    def update(self, execution: Execution, outcome: Outcome) -> Settlement | None:
+    def update(self, execution: Execution, outcome: Outcome) -> JobUpdate | None:
         """Return the update for an outcome, or None when the job is no longer ours.
 
         An outcome that cannot be used, of a class of the application's own for
@@ -69,10 +69,10 @@ class OutcomeMapper:
             logger.error("cannot use how job %s ended: %s", execution.job.id, trace)  # noqa: TRY400
             return self._failed(execution, error)
 
-    def _failed(self, execution: Execution, error: Exception) -> Settlement:
+    def _failed(self, execution: Execution, error: Exception) -> JobUpdate:
         job = execution.job
         text = f"{UNUSABLE_MESSAGE}: {describe_failure(error)}"
-        update = settle(
+        update = update_for(
             job,
             Failed(fit(text, self._mask)),
             failure_delay_s=failure_delay_s(
@@ -83,7 +83,7 @@ class OutcomeMapper:
         update.seat = execution.seat
         return update
 
-    def _update(self, execution: Execution, outcome: Outcome) -> Settlement | None:
+    def _update(self, execution: Execution, outcome: Outcome) -> JobUpdate | None:
         job, reason = execution.job, execution.token.reason
         if reason is CancelReason.LOST:
             self.lost_count += 1
@@ -97,7 +97,7 @@ class OutcomeMapper:
                 outcome = Failed(f"timed out after {execution.timeout_s:g}s")
             queue = self._settings_of(job.queue_name)
             delay_s = failure_delay_s(job.attempts, queue, self._jitter)
-        update = settle(
+        update = update_for(
             job,
             outcome,
             failure_delay_s=delay_s,
@@ -116,7 +116,7 @@ class OutcomeMapper:
             self._log(update)
         return update
 
-    def replacements(self, update: Settlement) -> list[Settlement]:
+    def replacements(self, update: JobUpdate) -> list[JobUpdate]:
         """Return what to write instead of an outcome that the database refuses.
 
         Nothing when that was refused as well: the job goes back to its queue once the
@@ -129,7 +129,7 @@ class OutcomeMapper:
             job.attempts, self._settings_of(job.queue_name), self._jitter
         )
         failure = Failed(UNSTORABLE_MESSAGE)
-        replacement = settle(
+        replacement = update_for(
             job, failure, failure_delay_s=delay_s, user_cancelled=False
         )
         replacement.seat = update.seat
@@ -138,7 +138,7 @@ class OutcomeMapper:
         return [replacement]
 
     @staticmethod
-    def _log(update: Settlement) -> None:
+    def _log(update: JobUpdate) -> None:
         job = update.job
         if update.status is JobStatus.DEAD:
             level, word = logging.ERROR, "dead"

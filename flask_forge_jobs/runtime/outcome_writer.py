@@ -12,7 +12,7 @@ from flask_forge_jobs.errors import (
 )
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.claims import ClaimedJob
-from flask_forge_jobs.model.outcomes import Released, Settlement
+from flask_forge_jobs.model.outcomes import JobUpdate, Released
 from flask_forge_jobs.runtime.execution import Execution
 from flask_forge_jobs.runtime.outcome_mapper import OutcomeMapper
 from flask_forge_jobs.runtime.state import WorkerState
@@ -48,7 +48,7 @@ class OutcomeWriter:
         self._recorder = recorder
         self.refused_count = 0
 
-    def collect(self) -> list[Settlement]:
+    def collect(self) -> list[JobUpdate]:
         """Make updates of all outcomes; return every update there is to write."""
         state = self._state
         ended = list(state.ended)
@@ -63,7 +63,7 @@ class OutcomeWriter:
                 state.updates += new
         return list(state.updates)
 
-    def note_written(self, batch: Sequence[Settlement], refused: Sequence[str]) -> None:
+    def note_written(self, batch: Sequence[JobUpdate], refused: Sequence[str]) -> None:
         """Forget a whole batch, which the database has, or has refused."""
         with self._state.lock:
             del self._state.updates[: len(batch)]  # what came since is behind it
@@ -72,7 +72,7 @@ class OutcomeWriter:
             self.refused_count += len(refused)
             logger.warning("no longer ours, outcome dropped: %s", refused)
 
-    def write_singly(self, batch: Sequence[Settlement]) -> None:
+    def write_singly(self, batch: Sequence[JobUpdate]) -> None:
         """Store a batch that was refused one by one, and replace what cannot be stored.
 
         One outcome that the database does not take would hold up all others.
@@ -82,7 +82,7 @@ class OutcomeWriter:
         """
         self._jobs.heartbeat(self._state.host_id, {})
         for update in batch:
-            replacements: list[Settlement] = []
+            replacements: list[JobUpdate] = []
             try:
                 refused = self._jobs.finish(self._state.host_id, [update])
                 self._recorder.ended([update], refused)

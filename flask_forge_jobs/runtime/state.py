@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.model.claims import RunId
-from flask_forge_jobs.model.outcomes import Outcome, Released, Settlement
+from flask_forge_jobs.model.outcomes import JobUpdate, Outcome, Released
 from flask_forge_jobs.model.processes import SlotReport
 from flask_forge_jobs.model.queues import QueueSettings
 from flask_forge_jobs.runtime.backoff import Backoff
@@ -92,7 +92,7 @@ class WorkerState:
         self.queues = _local_queues(self.queue_names)
         self.most_runs = threads
         self.ended: list[Ended] = []
-        self.updates: list[Settlement] = []
+        self.updates: list[JobUpdate] = []
         self.schedule = ClaimSchedule(self.queue_names)
         self.claims = Claims()
         self.is_claiming = True

@@ -101,7 +101,7 @@ class Flusher(PerProcess):
         self.stay_own()
         with self._flush_lock:
             if self._uncommitted is not None:
-                self._uncommitted.settle()
+                self._uncommitted.count_committed()
             taken_us = self._clock.now_us()
             for key, tally in self._recorder.take().items():
                 self._taken.setdefault(key, Tally()).merge(tally)

@@ -19,7 +19,7 @@ from flask_forge_jobs.model.histograms import Histogram
 from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.metrics import FINEST, Tally
-from flask_forge_jobs.model.outcomes import Settlement
+from flask_forge_jobs.model.outcomes import JobUpdate
 
 # Whoever may enqueue may invent kinds: beyond so many combinations of queue and kind a
 # process counts the others together, so that rows and label values stay few.
@@ -152,12 +152,12 @@ class Recorder(PerProcess):
             self.on_activity()
 
     def ended(
-        self, settlements: Iterable[Settlement], refused: Collection[str] = ()
+        self, updates: Iterable[JobUpdate], refused: Collection[str] = ()
     ) -> None:
         """Count runs whose end is stored.
 
         Args:
-            settlements: How they ended. One that never started counts for nothing: it
+            updates: How they ended. One that never started counts for nothing: it
                 went back to its queue as if nobody had touched it.
             refused: Ids of those that were not this process's to end.
         """
@@ -165,7 +165,7 @@ class Recorder(PerProcess):
         with self._own_lock():
             was_idle = not self._tallies
             names: tuple[str, str] | None = None
-            for each in settlements:
+            for each in updates:
                 run_us, job = each.run_us, each.job
                 if run_us is None or (refused and job.id in refused):
                     continue

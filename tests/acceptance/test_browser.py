@@ -20,7 +20,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 from flask_forge_jobs.api.blueprint import BlueprintOptions, create_blueprint
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.jobs import JobFilter, JobStatus, NewJob
-from flask_forge_jobs.model.outcomes import Failed, Settlement
+from flask_forge_jobs.model.outcomes import Failed, JobUpdate
 from flask_forge_jobs.model.payloads import dump
 from flask_forge_jobs.model.processes import SlotReport
 from flask_forge_jobs.storage.base import Storage
@@ -137,7 +137,7 @@ def _store(storage: Storage) -> str:
     job_id = storage.jobs.enqueue(whole).id
     running = claim_one(storage)
     storage.jobs.heartbeat(OWNER, {job_id: dump(HOSTILE[:20])})
-    done = Settlement(running, JobStatus.DONE, result=dump(HOSTILE))
+    done = JobUpdate(running, JobStatus.DONE, result=dump(HOSTILE))
     assert storage.jobs.finish(OWNER, [done]) == []
     names = [text[:100] for text in HOSTILE[:50]]
     slots = [SlotReport(name, "default") for name in names]

@@ -12,7 +12,7 @@ import pytest
 from flask_forge_jobs.clock import SystemClock
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.jobs import JobStatus
-from flask_forge_jobs.model.outcomes import Settlement
+from flask_forge_jobs.model.outcomes import JobUpdate
 from flask_forge_jobs.storage.recorder import Recorder
 from tests.acceptance.databases import sqlite_url
 from tests.acceptance.recording import LARGEST_COST, Comparison, compare, drain
@@ -59,8 +59,8 @@ def cpu_us(work: Callable[[], object]) -> float:
 def test_recording_is_a_small_part_of_a_drain(tmp_path: Path) -> None:
     """On a busy machine a drain's rate says nothing; CPU is counted instead."""
     source = random.Random(1)
-    settlements = [
-        Settlement(
+    updates = [
+        JobUpdate(
             claimed(f"job-{number}", "noop"),
             JobStatus.DONE,
             run_us=source.randint(10, 1000),
@@ -73,7 +73,7 @@ def test_recording_is_a_small_part_of_a_drain(tmp_path: Path) -> None:
 
     def record() -> None:
         for _ in range(10):
-            recorder.ended(settlements)
+            recorder.ended(updates)
         recorder.take()
 
     slices = drain("sqlite", str(tmp_path / "queue.sqlite"), JOBS, 3)

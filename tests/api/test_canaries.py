@@ -13,7 +13,7 @@ from flask_forge_jobs.api.routes import Route
 from flask_forge_jobs.api.table import all_routes
 from flask_forge_jobs.auth.tokens import new_token
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
-from flask_forge_jobs.model.outcomes import Dead, Failed, Settlement
+from flask_forge_jobs.model.outcomes import Dead, Failed, JobUpdate
 from flask_forge_jobs.model.payloads import dump
 from flask_forge_jobs.storage.base import Storage
 from tests.api.mounting import PREFIX
@@ -78,7 +78,7 @@ def _store(storage: Storage, client: FlaskClient) -> str:
     # In a value of JSON words like "password=" are data; see the page on redaction.
     tokens = [*TOKENS.values()]
     storage.jobs.heartbeat(OWNER, {job_id: dump({"note": KEYS, "at": tokens})})
-    done = Settlement(running, JobStatus.DONE, result=dump([PAYLOAD, tokens]))
+    done = JobUpdate(running, JobStatus.DONE, result=dump([PAYLOAD, tokens]))
     assert storage.jobs.finish(OWNER, [done]) == []
     for text in (*PROSE, *TOKENS.values()):
         storage.jobs.enqueue(NewJob("each", payload, max_attempts=1))

@@ -8,7 +8,7 @@ from flask_forge_jobs.api.blueprint import (
 )
 from flask_forge_jobs.model.instants import to_micros
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
-from flask_forge_jobs.model.outcomes import Settlement
+from flask_forge_jobs.model.outcomes import JobUpdate
 from flask_forge_jobs.storage.base import Storage
 from tests.api.mounting import PREFIX, mount
 
@@ -32,7 +32,7 @@ def test_storage_may_be_a_function_asked_at_each_request(storage: Storage) -> No
 def test_api_asks_its_clock_at_each_scrape(storage: Storage) -> None:
     storage.jobs.enqueue(NewJob("k", queue_name="mail"))
     [job] = storage.jobs.claim("mail", "H")
-    throttled = Settlement(
+    throttled = JobUpdate(
         job, JobStatus.PENDING, delay_s=60.0, uncount=True, cool_down_s=60.0
     )
     storage.jobs.finish("H", [throttled])

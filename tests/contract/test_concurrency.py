@@ -13,7 +13,7 @@ from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.bulk import JobAction
 from flask_forge_jobs.model.claims import ClaimedJob
 from flask_forge_jobs.model.jobs import DeleteOutcome, JobStatus, NewJob
-from flask_forge_jobs.model.outcomes import Dead, Done, Failed, Outcome, Settlement
+from flask_forge_jobs.model.outcomes import Dead, Done, Failed, JobUpdate, Outcome
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.connect import open_storage
 from tests.support.jobs import (
@@ -61,7 +61,7 @@ def test_threads_that_claim_and_finish_end_every_job_once(
         ended, refused = 0, 0
         jobs: list[ClaimedJob] = []
         while True:
-            done = [Settlement(job, JobStatus.DONE) for job in jobs]
+            done = [JobUpdate(job, JobStatus.DONE) for job in jobs]
             exchange = storage.jobs.exchange(owner, done, {"q0": 3, "q1": 3})
             ended += len(done)
             refused += len(exchange.refused)

@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 
 from flask_forge_jobs.model.claims import ClaimedJob
-from flask_forge_jobs.model.outcomes import Done, Failed, Settlement, Throttled, settle
+from flask_forge_jobs.model.outcomes import (
+    Done,
+    Failed,
+    JobUpdate,
+    Throttled,
+    update_for,
+)
 from flask_forge_jobs.model.queues import COOLDOWN_DECAY_GRACE_S
 from flask_forge_jobs.storage.base import Storage
 from tests.support.jobs import (
@@ -28,9 +34,9 @@ def window_s(storage: Storage, sql: Sql) -> float:
     return until.timestamp() - sql.now_us() / SECOND_US
 
 
-def throttle(job: ClaimedJob, retry_after_s: float = 0.0) -> Settlement:
+def throttle(job: ClaimedJob, retry_after_s: float = 0.0) -> JobUpdate:
     outcome = Throttled(retry_after_s)
-    return settle(job, outcome, failure_delay_s=1, user_cancelled=False)
+    return update_for(job, outcome, failure_delay_s=1, user_cancelled=False)
 
 
 def use_curve(storage: Storage, base_seconds: int = 100) -> None:

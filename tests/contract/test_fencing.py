@@ -19,7 +19,7 @@ from flask_forge_jobs.model.outcomes import (
     PutOff,
     Released,
     Throttled,
-    settle,
+    update_for,
 )
 from flask_forge_jobs.storage.base import Storage
 from tests.support.jobs import (
@@ -176,7 +176,9 @@ def test_refused_outcomes_do_not_hold_back_the_others(
     ids = [enqueue(storage) for _ in range(3)]
     jobs = storage.jobs.claim(QUEUE, OWNER, 3)
     sql.run("UPDATE forge_job SET claims = 2 WHERE id = ?", ids[1])
-    done = [settle(j, Done(), failure_delay_s=1, user_cancelled=False) for j in jobs]
+    done = [
+        update_for(j, Done(), failure_delay_s=1, user_cancelled=False) for j in jobs
+    ]
 
     assert storage.jobs.finish(OWNER, done) == [ids[1]]
 
@@ -192,14 +194,14 @@ def test_an_outcome_after_an_unclear_commit_is_not_refused(
     """The state that the repeated write finds is the one it asked for"""
     enqueue(storage)
     job = claim_one(storage)
-    settlement = settle(job, outcome, failure_delay_s=600, user_cancelled=False)
+    update = update_for(job, outcome, failure_delay_s=600, user_cancelled=False)
 
-    refused = lossy_jobs(storage.database).finish(OWNER, [settlement])
+    refused = lossy_jobs(storage.database).finish(OWNER, [update])
 
     stored = storage.job_reader.get(job.id)
     assert refused == []
-    assert stored.status is settlement.status
-    assert len(stored.error_history) == (settlement.error is not None)
+    assert stored.status is update.status
+    assert len(stored.error_history) == (update.error is not None)
     assert storage.queues.get(QUEUE).throttle_attempts <= 1
 
 
@@ -210,12 +212,12 @@ def test_an_outcome_that_was_tried_before_is_not_refused_if_it_is_stored(
     """The database was away for longer than a write is repeated."""
     enqueue(storage)
     job = claim_one(storage)
-    settlement = settle(job, outcome, failure_delay_s=600, user_cancelled=False)
-    storage.jobs.finish(OWNER, [settlement])
+    update = update_for(job, outcome, failure_delay_s=600, user_cancelled=False)
+    storage.jobs.finish(OWNER, [update])
     stored = storage.job_reader.get(job.id)
-    settlement.was_tried = True
+    update.was_tried = True
 
-    refused = storage.jobs.finish(OWNER, [settlement])
+    refused = storage.jobs.finish(OWNER, [update])
 
     assert refused == []
     assert storage.job_reader.get(job.id) == stored
@@ -228,10 +230,10 @@ def test_an_outcome_that_was_tried_in_vain_is_refused_once_the_job_is_lost(
     enqueue(storage)
     job = claim_one(storage)
     rescue_all(storage)
-    settlement = settle(job, outcome, failure_delay_s=600, user_cancelled=False)
-    settlement.was_tried = True
+    update = update_for(job, outcome, failure_delay_s=600, user_cancelled=False)
+    update.was_tried = True
 
-    assert storage.jobs.finish(OWNER, [settlement]) == [job.id]
+    assert storage.jobs.finish(OWNER, [update]) == [job.id]
 
 
 def test_an_outcome_that_was_tried_is_refused_if_another_run_ended_like_it(
@@ -242,10 +244,10 @@ def test_an_outcome_that_was_tried_is_refused_if_another_run_ended_like_it(
     rescue_all(storage)
     sql.age(RETRY_DELAY_S)
     finish(storage, claim_one(storage, owner=OTHER), Done(), owner=OTHER)
-    settlement = settle(lost, Done(), failure_delay_s=600, user_cancelled=False)
-    settlement.was_tried = True
+    update = update_for(lost, Done(), failure_delay_s=600, user_cancelled=False)
+    update.was_tried = True
 
-    assert storage.jobs.finish(OWNER, [settlement]) == [lost.id]
+    assert storage.jobs.finish(OWNER, [update]) == [lost.id]
 
 
 # -- cancel ------------------------------------------------------------------------
@@ -317,7 +319,7 @@ def test_a_cancelled_outcome_after_an_unclear_commit_is_not_refused(
     enqueue(storage)
     job = claim_one(storage)
     storage.job_admin.delete(job.id)
-    failed = settle(job, Failed("x"), failure_delay_s=600, user_cancelled=False)
+    failed = update_for(job, Failed("x"), failure_delay_s=600, user_cancelled=False)
 
     assert lossy_jobs(storage.database).finish(OWNER, [failed]) == []
 

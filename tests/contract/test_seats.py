@@ -13,12 +13,12 @@ from flask_forge_jobs.model.outcomes import (
     Dead,
     Done,
     Failed,
+    JobUpdate,
     Outcome,
     PutOff,
     Released,
-    Settlement,
     Throttled,
-    settle,
+    update_for,
 )
 from flask_forge_jobs.storage.base import Storage
 from tests.support.jobs import RETRY_DELAY_S, rescue_all
@@ -39,10 +39,10 @@ def take(storage: Storage, job: ClaimedJob, most: int = 1, owner: str = OWNER) -
     return storage.seats.take(job, owner, "send", most)
 
 
-def settled(job: ClaimedJob, outcome: Outcome, seat: str | None = None) -> Settlement:
-    settlement = settle(job, outcome, failure_delay_s=60.0, user_cancelled=False)
-    settlement.seat = seat
-    return settlement
+def settled(job: ClaimedJob, outcome: Outcome, seat: str | None = None) -> JobUpdate:
+    update = update_for(job, outcome, failure_delay_s=60.0, user_cancelled=False)
+    update.seat = seat
+    return update
 
 
 def finish(

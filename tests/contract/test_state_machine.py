@@ -38,7 +38,7 @@ from flask_forge_jobs.model.outcomes import (
     Outcome,
     Released,
     Throttled,
-    settle,
+    update_for,
 )
 from flask_forge_jobs.model.queues import QueueCounts
 from flask_forge_jobs.storage.base import Storage
@@ -459,10 +459,10 @@ class JobHistories(RuleBasedStateMachine):
         is_accepted = self.model.finish(claimed, owner, outcome)
 
         def work(storage: Storage) -> bool:
-            settlement = settle(
+            update = update_for(
                 claimed, outcome, failure_delay_s=WAIT_S, user_cancelled=False
             )
-            return storage.jobs.finish(owner, [settlement]) == []
+            return storage.jobs.finish(owner, [update]) == []
 
         self.on_all(work, is_accepted)
 

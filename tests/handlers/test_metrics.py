@@ -10,7 +10,7 @@ from flask_forge_jobs.handlers.metrics import (
 )
 from flask_forge_jobs.model.instants import from_micros
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
-from flask_forge_jobs.model.outcomes import Settlement
+from flask_forge_jobs.model.outcomes import JobUpdate
 from flask_forge_jobs.model.queues import QueueCounts
 from flask_forge_jobs.storage.base import Storage
 from tests.support.figures import PastProcess
@@ -33,7 +33,7 @@ def test_queue_gauges_of_registered_queues_by_name(storage: Storage) -> None:
 def test_queue_gauges_show_a_cool_down_while_it_lasts(storage: Storage) -> None:
     storage.jobs.enqueue(NewJob("k", queue_name="mail"))
     [job] = storage.jobs.claim("mail", "H")
-    throttled = Settlement(
+    throttled = JobUpdate(
         job, JobStatus.PENDING, delay_s=60.0, uncount=True, cool_down_s=60.0
     )
     storage.jobs.finish("H", [throttled])

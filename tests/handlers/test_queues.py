@@ -5,7 +5,7 @@ import pytest
 from flask_forge_jobs.errors import QueueNotFoundError
 from flask_forge_jobs.handlers import queues
 from flask_forge_jobs.model.jobs import NewJob
-from flask_forge_jobs.model.outcomes import Done, settle
+from flask_forge_jobs.model.outcomes import Done, update_for
 from flask_forge_jobs.model.processes import SlotReport
 from flask_forge_jobs.model.queues import CleanupReport, QueueCounts
 from flask_forge_jobs.storage.base import Storage
@@ -40,8 +40,8 @@ def test_a_dry_run_deletes_nothing(storage: Storage) -> None:
     )
     storage.jobs.enqueue(NewJob("k", queue_name="mail"))
     (job,) = storage.jobs.claim("mail", "owner")
-    settlement = settle(job, Done(), failure_delay_s=1, user_cancelled=False)
-    storage.jobs.finish("owner", [settlement])
+    update = update_for(job, Done(), failure_delay_s=1, user_cancelled=False)
+    storage.jobs.finish("owner", [update])
 
     first = queues.cleanup(storage, dry_run=True)
 

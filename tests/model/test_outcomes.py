@@ -16,14 +16,14 @@ from flask_forge_jobs.model.outcomes import (
     Dead,
     Done,
     Failed,
+    JobUpdate,
     Outcome,
     PutOff,
     Released,
-    Settlement,
     Throttled,
     ThrottleScope,
     clip,
-    settle,
+    update_for,
 )
 
 
@@ -47,8 +47,8 @@ def claimed(
 
 def settled(
     outcome: Outcome, job: ClaimedJob | None = None, *, cancelled: bool = False
-) -> Settlement:
-    return settle(
+) -> JobUpdate:
+    return update_for(
         job or claimed(), outcome, failure_delay_s=7.0, user_cancelled=cancelled
     )
 

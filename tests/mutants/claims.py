@@ -206,8 +206,8 @@ MUTANTS = (
     Mutant(
         "a late throttle opens a cool-down",
         _FINISHING,
-        "            if settlement.job.id in finished:\n",
-        "            if settlement.job.id:\n",
+        "            if update.job.id in finished:\n",
+        "            if update.job.id:\n",
         (f"{_FENCING}::test_a_late_throttle_does_not_open_a_cooldown",),
     ),
     Mutant(

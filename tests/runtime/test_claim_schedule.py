@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from flask_forge_jobs.model.jobs import JobStatus
-from flask_forge_jobs.model.outcomes import Settlement
+from flask_forge_jobs.model.outcomes import JobUpdate
 from flask_forge_jobs.runtime.claim_schedule import (
     IDLE_AFTER_S,
     PROMOTE_PERIOD_S,
@@ -83,7 +83,7 @@ def enqueued(schedule: ClaimSchedule) -> None:
 
 
 def delayed(schedule: ClaimSchedule) -> None:
-    update = Settlement(claimed(queue="a"), JobStatus.FAILED, delay_s=1.0)
+    update = JobUpdate(claimed(queue="a"), JobStatus.FAILED, delay_s=1.0)
     schedule.note_exchange(IDLE_AFTER_S, [update], promoted=False)
 
 
@@ -105,7 +105,7 @@ def test_a_job_that_has_ended_leaves_the_answer_as_it_is() -> None:
     schedule = quiet("a")
     schedule.to_ask(IDLE_AFTER_S)
 
-    done = Settlement(claimed(queue="a"), JobStatus.DONE)
+    done = JobUpdate(claimed(queue="a"), JobStatus.DONE)
     schedule.note_exchange(IDLE_AFTER_S, [done], promoted=False)
 
     assert schedule.to_ask(LATER) == set()

@@ -14,7 +14,7 @@ import pytest
 from flask_forge_jobs.errors import StorageError, StorageUnavailableError
 from flask_forge_jobs.model.claims import ClaimedJob, Exchange, HeartbeatReport
 from flask_forge_jobs.model.jobs import EnqueueResult, JobStatus, NewJob
-from flask_forge_jobs.model.outcomes import Done, Failed, Settlement
+from flask_forge_jobs.model.outcomes import Done, Failed, JobUpdate
 from flask_forge_jobs.model.queues import QueueSettings
 from flask_forge_jobs.runtime.backoff import FIRST_S, LONGEST_S
 from flask_forge_jobs.runtime.dispatcher import (
@@ -56,7 +56,7 @@ class ScriptedJobs:
     def __init__(self) -> None:
         self.ready: dict[str, list[ClaimedJob]] = {}
         self.due_in_s: dict[str, float] = {}
-        self.written: list[Settlement] = []
+        self.written: list[JobUpdate] = []
         self.demands: list[dict[str, int]] = []
         self.asked: list[list[str]] = []
         self.refused: list[str] = []
@@ -68,7 +68,7 @@ class ScriptedJobs:
     def exchange(
         self,
         owner: str,
-        settlements: Sequence[Settlement],
+        updates: Sequence[JobUpdate],
         demand: Mapping[str, int],
         *,
         promote: bool = True,
@@ -78,9 +78,9 @@ class ScriptedJobs:
         self.demands.append(dict(demand))
         if self.error is not None:
             raise self.error
-        if any(each.job.id in self.bad_ids and each.result for each in settlements):
+        if any(each.job.id in self.bad_ids and each.result for each in updates):
             raise StorageError("PostgreSQL refused the statement (22P05)")
-        self.written.extend(settlements)
+        self.written.extend(updates)
         exchange = Exchange(refused=list(self.refused))
         for name, count in demand.items():
             ready = self.ready.get(name, [])
@@ -91,8 +91,8 @@ class ScriptedJobs:
             raise self.late_error
         return exchange
 
-    def finish(self, owner: str, settlements: Sequence[Settlement]) -> list[str]:
-        return self.exchange(owner, settlements, {}).refused
+    def finish(self, owner: str, updates: Sequence[JobUpdate]) -> list[str]:
+        return self.exchange(owner, updates, {}).refused
 
     def heartbeat(self, owner: str, progress: Mapping[str, str]) -> HeartbeatReport:
         del owner, progress
@@ -633,8 +633,8 @@ def test_no_outcome_is_blamed_when_nothing_can_be_written() -> None:
     rig.clock.move(FIRST_S)
     rig.round()
 
-    (settlement,) = rig.jobs.written
-    assert (settlement.status, settlement.result) == (JobStatus.DONE, "7")
+    (update,) = rig.jobs.written
+    assert (update.status, update.result) == (JobStatus.DONE, "7")
 
 
 def test_refused_outcomes_are_counted_and_dropped(
@@ -838,9 +838,9 @@ def test_released_is_what_is_written_for_returns() -> None:
     rig.state.give_back([execution])
     rig.round()
 
-    (settlement,) = rig.jobs.written
-    assert settlement.uncount
-    assert settlement.error is None
+    (update,) = rig.jobs.written
+    assert update.uncount
+    assert update.error is None
 
 
 @pytest.mark.parametrize("error", [None, StorageUnavailableError("gone")])

@@ -12,7 +12,7 @@ import pytest
 from flask_forge_jobs.errors import StorageUnavailableError
 from flask_forge_jobs.model.claims import Exchange
 from flask_forge_jobs.model.jobs import JobStatus
-from flask_forge_jobs.model.outcomes import CANCELLED_MESSAGE, Failed, Settlement
+from flask_forge_jobs.model.outcomes import CANCELLED_MESSAGE, Failed, JobUpdate
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.jobs.queue import JobQueue
 from tests.support.jobs import claim_one, finish
@@ -61,13 +61,13 @@ class Answers:
         return report
 
     def exchange(
-        self, owner: str, settlements: Sequence[Settlement], *more: Any, **options: Any
+        self, owner: str, updates: Sequence[JobUpdate], *more: Any, **options: Any
     ) -> Exchange:
-        exchange = self._jobs.exchange(owner, settlements, *more, **options)
+        exchange = self._jobs.exchange(owner, updates, *more, **options)
         if any(job.kind == "held" for job in exchange.claimed):
             happens, self._first_claim = self._first_claim, lambda: None
             happens()
-        if settlements:
+        if updates:
             happens, self._first_write = self._first_write, lambda: None
             happens()
         return exchange

@@ -10,10 +10,10 @@ from flask_forge_jobs.model.outcomes import (
     Dead,
     Done,
     Failed,
+    JobUpdate,
     Outcome,
     PutOff,
     Released,
-    Settlement,
     Throttled,
 )
 from flask_forge_jobs.model.queues import QueueSettings
@@ -33,7 +33,7 @@ def mapper(**settings: bool) -> OutcomeMapper:
 
 def updated(
     outcome: Outcome, reason: CancelReason | None = None, **job: int
-) -> Settlement:
+) -> JobUpdate:
     execution = Execution(claimed(**job), 0.0, timeout_s=2.0)  # type: ignore[arg-type]  # numbers only
     if reason is not None:
         execution.token.cancel(reason)

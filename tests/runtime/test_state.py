@@ -7,7 +7,7 @@ import os
 import pytest
 
 from flask_forge_jobs.model.jobs import JobStatus
-from flask_forge_jobs.model.outcomes import Done, Released, Settlement
+from flask_forge_jobs.model.outcomes import Done, JobUpdate, Released
 from flask_forge_jobs.model.queues import QueueSettings
 from flask_forge_jobs.runtime.execution import Execution
 from flask_forge_jobs.runtime.state import Claims, WorkerState
@@ -115,7 +115,7 @@ def test_runs_are_known_from_their_claim_until_their_end_is_stored() -> None:
     started(state, claimed("runs"))
     state.queues["default"].buffer.append(Execution(claimed("waits"), 0.0))
     state.ended.append((Execution(claimed("ended"), 0.0), Done()))
-    state.updates.append(Settlement(claimed("unwritten"), JobStatus.DONE))
+    state.updates.append(JobUpdate(claimed("unwritten"), JobStatus.DONE))
 
     assert ids(state) == {"runs", "waits", "ended", "unwritten"}
     assert [run.job.id for run in state.running()] == ["runs"]
@@ -128,7 +128,7 @@ def test_what_is_unwritten_is_known_to_be(where: str) -> None:
     if where == "ended":
         state.ended.append((Execution(claimed(), 0.0), Done()))
     else:
-        state.updates.append(Settlement(claimed(), JobStatus.DONE))
+        state.updates.append(JobUpdate(claimed(), JobStatus.DONE))
 
     assert (before, state.has_unwritten) == (False, True)
 

@@ -9,7 +9,7 @@ import pytest
 
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.metrics import Tally
-from flask_forge_jobs.model.outcomes import Settlement
+from flask_forge_jobs.model.outcomes import JobUpdate
 from flask_forge_jobs.storage.recorder import (
     MAX_COMBINATIONS,
     MOST_LISTED,
@@ -32,14 +32,14 @@ def recorder(clock: MovingClock) -> Recorder:
     return Recorder(clock)
 
 
-def settlement(
+def update(
     status: JobStatus,
     *,
     run_us: int | None = 1000,
     wait_us: int | None = None,
     job_id: str = "job-1",
-) -> Settlement:
-    return Settlement(
+) -> JobUpdate:
+    return JobUpdate(
         claimed(job_id, "send"), status, run_us=run_us, wait_us=wait_us, total_us=5000
     )
 
@@ -93,7 +93,7 @@ def test_a_start_notes_the_wait(recorder: Recorder) -> None:
 def test_an_end_is_completed_failed_or_retried(
     recorder: Recorder, status: JobStatus, counts: tuple[int, int, int]
 ) -> None:
-    recorder.ended([settlement(status)])
+    recorder.ended([update(status)])
 
     tally = taken(recorder)
 
@@ -104,7 +104,7 @@ def test_an_end_is_completed_failed_or_retried(
 
 
 def test_a_short_run_is_counted_whole_when_it_ends(recorder: Recorder) -> None:
-    recorder.ended([settlement(JobStatus.DONE, wait_us=7)])
+    recorder.ended([update(JobStatus.DONE, wait_us=7)])
 
     tally = taken(recorder)
 
@@ -119,8 +119,8 @@ def test_what_never_started_or_was_refused_counts_for_nothing(
     recorder.on_activity = lambda: called.append(None)
     recorder.ended(
         [
-            settlement(JobStatus.PENDING, run_us=None),
-            settlement(JobStatus.DONE, job_id="lost"),
+            update(JobStatus.PENDING, run_us=None),
+            update(JobStatus.DONE, job_id="lost"),
         ],
         ["lost"],
     )
@@ -135,11 +135,11 @@ def test_activity_is_told_once_until_the_figures_are_taken(recorder: Recorder) -
 
     recorder.enqueued("mail", "send")
     recorder.started("mail", "send", 0)
-    recorder.ended([settlement(JobStatus.DONE)])
+    recorder.ended([update(JobStatus.DONE)])
     assert len(called) == 1
 
     recorder.take()
-    recorder.ended([settlement(JobStatus.DONE)])
+    recorder.ended([update(JobStatus.DONE)])
     assert len(called) == 2
 
 
@@ -177,7 +177,7 @@ def test_a_hundred_thousand_events_of_many_threads_are_all_counted(
         for number in range(12_500):
             recorder.enqueued("mail", "send")
             recorder.started("mail", "send", number)
-            recorder.ended([settlement(JobStatus.DONE)])
+            recorder.ended([update(JobStatus.DONE)])
 
     def take() -> None:
         for _ in range(200):
@@ -194,7 +194,7 @@ def test_a_hundred_thousand_events_of_many_threads_are_all_counted(
 
 
 def test_times_do_not_pile_up_while_nobody_takes_them(recorder: Recorder) -> None:
-    batch = [settlement(JobStatus.DONE, wait_us=1)] * 100
+    batch = [update(JobStatus.DONE, wait_us=1)] * 100
     for _ in range(3 * MOST_LISTED // 100):
         recorder.ended(batch)
 

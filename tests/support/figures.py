@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from flask_forge_jobs.ids import UlidGenerator
 from flask_forge_jobs.model.jobs import JobStatus
-from flask_forge_jobs.model.outcomes import Settlement
+from flask_forge_jobs.model.outcomes import JobUpdate
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.flusher import Flusher
 from flask_forge_jobs.storage.recorder import Recorder
@@ -45,7 +45,7 @@ class PastProcess:
         for status, run_us in ends:
             self.recorder.enqueued(queue_name, kind)
             job = claimed(kind=kind, queue=queue_name)
-            end = Settlement(
+            end = JobUpdate(
                 job, status, run_us=run_us, wait_us=run_us, total_us=2 * run_us
             )
             self.recorder.ended([end])

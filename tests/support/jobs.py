@@ -8,7 +8,7 @@ from flask_forge_jobs.model.bulk import BulkStep, JobAction
 from flask_forge_jobs.model.claims import ClaimedJob
 from flask_forge_jobs.model.instants import from_micros
 from flask_forge_jobs.model.jobs import EnqueueResult, JobFilter, JobStatus, NewJob
-from flask_forge_jobs.model.outcomes import Dead, Done, Failed, Outcome, settle
+from flask_forge_jobs.model.outcomes import Dead, Done, Failed, Outcome, update_for
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.pace import BATCH
 from tests.support.sql import Sql
@@ -86,8 +86,8 @@ def finish(
     delay_s: float = RETRY_DELAY_S,
 ) -> bool:
     """End one run the way the runtime does; False when it was refused."""
-    settlement = settle(job, outcome, failure_delay_s=delay_s, user_cancelled=False)
-    return storage.jobs.finish(owner, [settlement]) == []
+    update = update_for(job, outcome, failure_delay_s=delay_s, user_cancelled=False)
+    return storage.jobs.finish(owner, [update]) == []
 
 
 def run(storage: Storage, outcome: Outcome, *, queue_name: str = QUEUE) -> ClaimedJob:

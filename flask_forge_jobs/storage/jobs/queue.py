@@ -23,7 +23,7 @@ from flask_forge_jobs.model.claims import (
 )
 from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.jobs import MAX_BULK_JOBS, EnqueueResult, NewJob
-from flask_forge_jobs.model.outcomes import Settlement
+from flask_forge_jobs.model.outcomes import JobUpdate
 from flask_forge_jobs.model.queues import DEFAULT_MAX_QUEUES
 from flask_forge_jobs.model.request_keys import RequestKey
 from flask_forge_jobs.storage.database import (
@@ -210,22 +210,22 @@ class JobQueue:
 
         return self._database.write(work)
 
-    def finish(self, owner: str, settlements: Sequence[Settlement]) -> list[str]:
+    def finish(self, owner: str, updates: Sequence[JobUpdate]) -> list[str]:
         """Write how runs ended.
 
         Args:
             owner: Who claimed the jobs.
-            settlements: At most one for each job.
+            updates: At most one for each job.
 
         Returns:
             Ids that were refused because the owner no longer holds that claim.
         """
-        return self.exchange(owner, settlements, {}).refused
+        return self.exchange(owner, updates, {}).refused
 
     def exchange(
         self,
         owner: str,
-        settlements: Sequence[Settlement],
+        updates: Sequence[JobUpdate],
         demand: Mapping[str, int],
         *,
         promote: bool = True,
@@ -234,7 +234,7 @@ class JobQueue:
 
         Args:
             owner: Who claimed the jobs that end and will own the new ones.
-            settlements: At most one for each job.
+            updates: At most one for each job.
             demand: How many jobs to claim at most from each queue, in this order.
             promote: Look first for jobs whose time has come; False leaves them waiting
                 for a caller that knows when the next one is due.
@@ -242,14 +242,14 @@ class JobQueue:
         Returns:
             The claimed jobs, and the ids of outcomes that were refused.
         """
-        if not settlements and len(demand) == 1 and not promote:
+        if not updates and len(demand) == 1 and not promote:
             return self._claim_only(owner, *next(iter(demand.items())))
 
         def work(transaction: Transaction) -> Exchange:
             exchange = Exchange()
-            if settlements:
+            if updates:
                 finishing = Finishing(transaction, owner, self._clock.now_us())
-                exchange.refused.extend(finishing.write(settlements))
+                exchange.refused.extend(finishing.write(updates))
             for queue_name, limit in demand.items():
                 if promote:
                     transaction.later("promote", queue_name=queue_name)

@@ -83,7 +83,7 @@ class Uncommitted(PerProcess):
             logger.warning("%s jobs of open transactions are not counted", len(excess))
         self._recorder.on_activity()
 
-    def settle(self) -> None:
+    def count_committed(self) -> None:
         """Count what has come to be there; used by one thread at a time.
 
         Whoever calls takes the recorder's figures right after.

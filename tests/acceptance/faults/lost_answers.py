@@ -11,7 +11,7 @@ from flask_forge_jobs import NewJob, Storage
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.cron import ScheduleDefinition
 from flask_forge_jobs.model.jobs import JobStatus
-from flask_forge_jobs.model.outcomes import Settlement
+from flask_forge_jobs.model.outcomes import JobUpdate
 from flask_forge_jobs.model.request_keys import RequestKey
 from flask_forge_jobs.storage.catalogue import load_statements
 from flask_forge_jobs.storage.connect import open_storage
@@ -131,7 +131,7 @@ def _finishes(storage: Storage, sql: Sql, proxy: Proxy, count: int) -> None:
         queue, owner = f"queue-{number}", f"once-finish-{number}"
         storage.jobs.enqueue(NewJob("ends", queue_name=queue))
         (job,) = storage.jobs.claim(queue, owner)
-        ended = Settlement(job, JobStatus.DONE, result="1")
+        ended = JobUpdate(job, JobStatus.DONE, result="1")
         assert storage.jobs.finish(owner, [ended]) == [], f"{owner} was refused"
         rows = sql.run(
             "SELECT status, attempts, process_id FROM forge_job WHERE id = ?", job.id

@@ -25,11 +25,11 @@ from flask_forge_jobs.model.outcomes import (
     Dead,
     Done,
     Failed,
+    JobUpdate,
     Outcome,
     Released,
-    Settlement,
     Throttled,
-    settle,
+    update_for,
 )
 from tests.acceptance.evidence import duplicate_keys
 from tests.acceptance.faults.edges import Edge, illegal, watch_edges
@@ -162,7 +162,7 @@ class _Owner:
             return "claims"
         self._random.shuffle(self._held)
         ending, self._held = self._held[:BATCH], self._held[BATCH:]
-        written = [self._settlement(job) for job in ending]
+        written = [self._update(job) for job in ending]
         try:
             self._storage.jobs.finish(self._name, written)
         except StorageBusyError:
@@ -170,9 +170,9 @@ class _Owner:
             raise
         return "ends"
 
-    def _settlement(self, job: ClaimedJob) -> Settlement:
+    def _update(self, job: ClaimedJob) -> JobUpdate:
         outcome = self._random.choice(_OUTCOMES)()
-        return settle(job, outcome, failure_delay_s=0, user_cancelled=False)
+        return update_for(job, outcome, failure_delay_s=0, user_cancelled=False)
 
     def beat(self) -> str:
         """Renew what is held, with progress of some, the newest first."""

@@ -10,7 +10,7 @@ from werkzeug.test import TestResponse
 from flask_forge_jobs.api.blueprint import BlueprintOptions
 from flask_forge_jobs.model.claims import ClaimedJob
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
-from flask_forge_jobs.model.outcomes import Settlement
+from flask_forge_jobs.model.outcomes import JobUpdate
 from flask_forge_jobs.storage.base import Storage
 from tests.api.mounting import PREFIX, mount
 from tests.api.tokens import client_with_token
@@ -46,8 +46,8 @@ def _claim(storage: Storage, queue_name: str = "default") -> ClaimedJob:
 
 def _end(storage: Storage, job: ClaimedJob, status: JobStatus, error: str) -> None:
     delay_s = 3600.0 if status is JobStatus.FAILED else None
-    settlement = Settlement(job, status, delay_s=delay_s, error=error)
-    assert storage.jobs.finish("H", [settlement]) == []
+    update = JobUpdate(job, status, delay_s=delay_s, error=error)
+    assert storage.jobs.finish("H", [update]) == []
 
 
 def _assert_refused(answer: TestResponse, field: str) -> None:

@@ -11,7 +11,7 @@ from werkzeug.test import TestResponse
 
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
-from flask_forge_jobs.model.outcomes import Dead, Done, Settlement
+from flask_forge_jobs.model.outcomes import Dead, Done, JobUpdate
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.connect import open_storage
 from flask_forge_jobs.storage.postgres.session import SessionSettings
@@ -221,8 +221,8 @@ def test_a_record_tells_all_of_a_finished_job(
     job_id = storage.jobs.enqueue(NewJob("k", '{"b":1,"a":[null]}')).id
     job = claim_one(storage)
     storage.jobs.heartbeat(OWNER, {job_id: '{"pct":50}'})
-    settlement = Settlement(job, JobStatus.DONE, result='{"sum":3}')
-    assert storage.jobs.finish(OWNER, [settlement]) == []
+    update = JobUpdate(job, JobStatus.DONE, result='{"sum":3}')
+    assert storage.jobs.finish(OWNER, [update]) == []
 
     record = read(client, job_id)
 
@@ -279,8 +279,8 @@ def test_a_record_says_that_something_is_masked(
 ) -> None:
     job_id = storage.jobs.enqueue(NewJob("k", payload)).id
     status = JobStatus.DONE if error is None else JobStatus.DEAD
-    settlement = Settlement(claim_one(storage), status, result=result, error=error)
-    assert storage.jobs.finish(OWNER, [settlement]) == []
+    update = JobUpdate(claim_one(storage), status, result=result, error=error)
+    assert storage.jobs.finish(OWNER, [update]) == []
 
     answer = client.get(f"{PREFIX}/v1/jobs/{job_id}")
 

@@ -16,11 +16,11 @@ from flask_forge_jobs.model.outcomes import (
     Dead,
     Done,
     Failed,
+    JobUpdate,
     Outcome,
     Released,
-    Settlement,
     Throttled,
-    settle,
+    update_for,
 )
 from flask_forge_jobs.storage.base import Storage
 from tests.support.jobs import (
@@ -352,7 +352,7 @@ def test_one_batch_may_end_in_every_way(storage: Storage) -> None:
     refused = storage.jobs.finish(
         OWNER,
         [
-            settle(job, outcome, failure_delay_s=600, user_cancelled=False)
+            update_for(job, outcome, failure_delay_s=600, user_cancelled=False)
             for job, outcome in zip(claimed, outcomes, strict=True)
         ],
     )
@@ -370,7 +370,7 @@ def test_exchange_ends_and_claims_in_one_transaction(storage: Storage) -> None:
     second = enqueue(storage)
 
     exchange = storage.jobs.exchange(
-        OWNER, [Settlement(job, JobStatus.DONE)], {"mail": 2, QUEUE: 5, "none": 1}
+        OWNER, [JobUpdate(job, JobStatus.DONE)], {"mail": 2, QUEUE: 5, "none": 1}
     )
 
     assert [each.id for each in exchange.claimed] == [*mail[:2], second]
@@ -381,7 +381,7 @@ def test_exchange_ends_and_claims_in_one_transaction(storage: Storage) -> None:
 def test_a_released_job_can_be_claimed_by_the_same_exchange(storage: Storage) -> None:
     enqueue(storage)
     job = claim_one(storage)
-    released = settle(job, Released(), failure_delay_s=0, user_cancelled=False)
+    released = update_for(job, Released(), failure_delay_s=0, user_cancelled=False)
 
     exchange = storage.jobs.exchange(OWNER, [released], {QUEUE: 1})
 
@@ -410,7 +410,7 @@ def test_a_user_cancelled_run_ends_dead_unless_it_is_done(storage: Storage) -> N
     storage.jobs.finish(
         OWNER,
         [
-            settle(job, outcome, failure_delay_s=1, user_cancelled=True)
+            update_for(job, outcome, failure_delay_s=1, user_cancelled=True)
             for job, outcome in zip(jobs, outcomes, strict=True)
         ],
     )
@@ -592,7 +592,7 @@ def test_a_certain_job_is_claimed_by_the_rules_of_any_claim(storage: Storage) ->
     assert storage.job_reader.get(wanted).process_id == "me"
     for job_id in (wanted, later, held_back, "nobody's"):
         assert storage.jobs.claim_one(job_id, "me") is None
-    assert storage.jobs.finish("me", [Settlement(job, JobStatus.DONE)]) == []
+    assert storage.jobs.finish("me", [JobUpdate(job, JobStatus.DONE)]) == []
     assert storage.jobs.claim_one(wanted, "me") is None
 
 
@@ -615,7 +615,7 @@ def test_who_has_work_holds_a_job_or_could_claim_one(storage: Storage) -> None:
     (job,) = storage.jobs.claim("other", "me")
     assert has_work("q")
     assert not storage.jobs.has_work("you", ("q", "other"))
-    storage.jobs.finish("me", [Settlement(job, JobStatus.FAILED, 60.0, "no")])
+    storage.jobs.finish("me", [JobUpdate(job, JobStatus.FAILED, 60.0, "no")])
     assert not has_work()
 
 

@@ -67,18 +67,18 @@ def test_what_has_been_committed_is_counted_once(rig: Rig) -> None:
     rig.waiting.add([result("a"), result("b"), result("held", is_deduped=True)])
     rig.table.ids |= {"a", "held"}
 
-    rig.waiting.settle()
+    rig.waiting.count_committed()
 
     assert (rig.activities, rig.counted()) == (1, 1)
     rig.clock.move(5)
-    rig.waiting.settle()
+    rig.waiting.count_committed()
     assert rig.table.looks == [["a", "b"], ["b"]]
     assert (rig.counted(), rig.waiting.is_waiting) == (0, True)
 
 
 def test_nothing_is_looked_for_without_a_job(rig: Rig) -> None:
     rig.waiting.add([result("held", is_deduped=True)])
-    rig.waiting.settle()
+    rig.waiting.count_committed()
 
     assert (rig.table.looks, rig.activities, rig.waiting.is_waiting) == ([], 0, False)
 
@@ -87,7 +87,7 @@ def test_a_job_is_looked_for_ever_more_rarely_and_then_given_up(rig: Rig) -> Non
     rig.waiting.add([result("a")])
     seconds = 0
     while rig.waiting.is_waiting:
-        rig.waiting.settle()
+        rig.waiting.count_committed()
         rig.clock.move(1)
         seconds += 1
 
@@ -100,10 +100,10 @@ def test_a_database_that_is_away_loses_nothing(rig: Rig) -> None:
     rig.table.ids.add("a")
     rig.table.is_away = True
     with pytest.raises(StorageUnavailableError):
-        rig.waiting.settle()
+        rig.waiting.count_committed()
     rig.table.is_away = False
 
-    rig.waiting.settle()
+    rig.waiting.count_committed()
 
     assert rig.counted() == 1
 
@@ -115,8 +115,8 @@ def test_so_many_are_waited_for_and_looked_for_at_once(
     monkeypatch.setattr(uncommitted, "MOST_LOOKED_FOR", 3)
 
     rig.waiting.add(result(str(number)) for number in range(7))
-    rig.waiting.settle()
-    rig.waiting.settle()
+    rig.waiting.count_committed()
+    rig.waiting.count_committed()
 
     assert "2 jobs of open transactions are not counted" in caplog.text
     assert rig.table.looks == [["2", "3", "4"], ["5", "6"]]

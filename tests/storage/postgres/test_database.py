@@ -20,7 +20,7 @@ from flask_forge_jobs.errors import (
 )
 from flask_forge_jobs.ids import UlidGenerator
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
-from flask_forge_jobs.model.outcomes import Done, Settlement
+from flask_forge_jobs.model.outcomes import Done, JobUpdate
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.connect import open_storage
 from flask_forge_jobs.storage.database import Transaction
@@ -183,7 +183,7 @@ def test_an_answer_lost_after_the_commit_is_asked_for_again(
     job = claim_one(postgres)
     CommitsAndForgets.losses = 1
 
-    refused = postgres.jobs.finish(OWNER, [Settlement(job, JobStatus.DONE, result="1")])
+    refused = postgres.jobs.finish(OWNER, [JobUpdate(job, JobStatus.DONE, result="1")])
 
     assert CommitsAndForgets.losses == 0
     assert (result.is_deduped, refused) == (False, [])

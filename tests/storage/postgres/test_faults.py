@@ -11,7 +11,7 @@ from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageUnavailableError
 from flask_forge_jobs.handlers.readiness import Check, ReadyStatus, readiness
 from flask_forge_jobs.model.jobs import JobStatus
-from flask_forge_jobs.model.outcomes import Settlement
+from flask_forge_jobs.model.outcomes import JobUpdate
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.connect import open_storage
 from flask_forge_jobs.storage.postgres.database import PostgresDatabase
@@ -49,7 +49,7 @@ def test_a_server_that_lacks_something_is_away_and_not_offended(
     """C17: a full disk is no fault of the outcome, which is written later."""
     enqueue(own)
     job = claim_one(own)
-    outcome = Settlement(job, JobStatus.DONE)
+    outcome = JobUpdate(job, JobStatus.DONE)
     own_sql.run(FULL.format(code=code))
     with pytest.raises(StorageUnavailableError, match=code):
         own.jobs.finish(OWNER, [outcome])
@@ -88,14 +88,14 @@ def test_no_session_of_a_server_without_writes_is_kept(
     with pytest.raises(StorageUnavailableError):  # of the cut session, or the next one
         enqueue(own)
     with pytest.raises(StorageUnavailableError, match="takes no writes"):
-        own.jobs.finish(OWNER, [Settlement(job, JobStatus.DONE)])
+        own.jobs.finish(OWNER, [JobUpdate(job, JobStatus.DONE)])
 
     route_to(own_sql, read_only=False)
     assert isinstance(own.database, PostgresDatabase)
     availability = own.database._state.availability
     wait_until(lambda: availability._reason is None, "it is found to be back")
 
-    assert own.jobs.finish(OWNER, [Settlement(job, JobStatus.DONE)]) == []
+    assert own.jobs.finish(OWNER, [JobUpdate(job, JobStatus.DONE)]) == []
     assert enqueue(own)
 
 

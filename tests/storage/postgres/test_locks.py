@@ -16,7 +16,7 @@ from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.bulk import JobAction
 from flask_forge_jobs.model.claims import ClaimedJob
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
-from flask_forge_jobs.model.outcomes import Settlement
+from flask_forge_jobs.model.outcomes import JobUpdate
 from flask_forge_jobs.storage.connect import open_storage
 from tests.acceptance.programs import wait_until
 from tests.support.jobs import OTHER, OWNER, QUEUE
@@ -91,8 +91,8 @@ def meeting(own_settings: DatabaseSettings) -> Iterator[Meeting]:
         yield found
 
 
-def done(job: ClaimedJob) -> Settlement:
-    return Settlement(job, JobStatus.DONE)
+def done(job: ClaimedJob) -> JobUpdate:
+    return JobUpdate(job, JobStatus.DONE)
 
 
 def test_outcomes_and_a_heartbeat(meeting: Meeting) -> None:
@@ -132,7 +132,7 @@ def test_an_outcome_that_a_cancellation_outlives_and_a_heartbeat(
     one, two = meeting.claim(2)
     meeting.storage.job_admin.cancel(one.id)
     jobs = meeting.storage.jobs
-    failed = Settlement(one, JobStatus.FAILED, delay_s=1.0)
+    failed = JobUpdate(one, JobStatus.FAILED, delay_s=1.0)
 
     found = meeting.deadlocks(
         two.id,
@@ -158,10 +158,10 @@ def test_cool_downs_and_successes(meeting: Meeting) -> None:
     # A window that is over long since: a success forgets it.
     meeting.sql.run("UPDATE forge_queue SET throttle_attempts = 1, throttled_until = 1")
 
-    def throttled(job: ClaimedJob) -> Settlement:
-        return Settlement(job, JobStatus.PENDING, cool_down_s=1.0, is_throttle=True)
+    def throttled(job: ClaimedJob) -> JobUpdate:
+        return JobUpdate(job, JobStatus.PENDING, cool_down_s=1.0, is_throttle=True)
 
-    def exchange(owner: int, *outcomes: Settlement) -> Callable[[], object]:
+    def exchange(owner: int, *outcomes: JobUpdate) -> Callable[[], object]:
         return partial(storage.jobs.finish, (OWNER, OTHER)[owner], outcomes)
 
     found = meeting.deadlocks(

@@ -10,7 +10,7 @@ import pytest
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.claims import ClaimedJob
 from flask_forge_jobs.model.jobs import NewJob
-from flask_forge_jobs.model.outcomes import Done, settle
+from flask_forge_jobs.model.outcomes import Done, update_for
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.connect import open_storage
 from flask_forge_jobs.storage.postgres.database import PostgresDatabase
@@ -48,7 +48,7 @@ def _claim(storage: Storage) -> None:
 
 def _finish(storage: Storage) -> None:
     gone = ClaimedJob("gone", QUEUE, "noop", "{}", 0, 0, 1, 5, 0, "[]", None)
-    outcome = settle(gone, Done(), failure_delay_s=1.0, user_cancelled=False)
+    outcome = update_for(gone, Done(), failure_delay_s=1.0, user_cancelled=False)
     storage.jobs.finish(OWNER, [outcome])
 
 

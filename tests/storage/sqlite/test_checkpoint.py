@@ -200,7 +200,7 @@ largest = 0
 for _ in range(60):
     storage.jobs.enqueue_many([NewJob("big", payload) for _ in range(10)])
     jobs = storage.jobs.claim("default", sys.argv[8], 5)
-    storage.jobs.finish(sys.argv[8], [Settlement(job, JobStatus.DONE) for job in jobs])
+    storage.jobs.finish(sys.argv[8], [JobUpdate(job, JobStatus.DONE) for job in jobs])
     largest = max(largest, os.stat(f"{path}-wal").st_size)
 print(largest)
 storage.close()

@@ -429,7 +429,7 @@ def test_two_processes_under_write_load_lose_no_outcome(
     script = """
 owner, refused, jobs = sys.argv[8], 0, []
 while True:
-    done = [Settlement(job, JobStatus.DONE) for job in jobs]
+    done = [JobUpdate(job, JobStatus.DONE) for job in jobs]
     exchange = storage.jobs.exchange(owner, done, {"default": 2})
     refused += len(exchange.refused)
     jobs = exchange.claimed

@@ -132,7 +132,7 @@ WHERE forge_job.id = v.job_id
     AND forge_job.cancel_requested_at IS NOT NULL
 RETURNING forge_job.id
 
--- name: settled
+-- name: stored_before
 -- After an unclear commit: which outcomes did the lost transaction store? By its error a
 -- failure is told from that of somebody who took the job for lost.
 SELECT forge_job.id
