@@ -49,6 +49,7 @@ __all__ = [
     "ForgeJobsError",
     "InvalidInputError",
     "JobFilter",
+    "JobHandle",
     "JobNotFoundError",
     "JobStateError",
     "JobStatus",

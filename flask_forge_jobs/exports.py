@@ -64,6 +64,7 @@ from flask_forge_jobs.tasks.cancellation import (
 )
 from flask_forge_jobs.tasks.context import TaskContext, current_job
 from flask_forge_jobs.tasks.decorator import Task
+from flask_forge_jobs.tasks.handles import JobHandle
 from flask_forge_jobs.tasks.registry import TaskRegistry
 from flask_forge_jobs.tasks.routing import (
     DefaultRouter,
@@ -97,6 +98,7 @@ __all__ = [
     "ForgeJobsError",
     "InvalidInputError",
     "JobFilter",
+    "JobHandle",
     "JobNotFoundError",
     "JobStateError",
     "JobStatus",

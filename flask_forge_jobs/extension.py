@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
-from flask import Flask
+from flask import Flask, current_app, url_for
 
-from flask_forge_jobs.api.blueprint import create_blueprint
+from flask_forge_jobs.api.blueprint import BLUEPRINT_NAME, create_blueprint
 from flask_forge_jobs.api.options import BlueprintOptions
+from flask_forge_jobs.api.v1.status import ENDPOINT
+from flask_forge_jobs.auth.links import StatusLinks
 from flask_forge_jobs.cli.group import forge_jobs_group
 from flask_forge_jobs.clock import Clock, SystemClock
 from flask_forge_jobs.config.database import DatabaseConfig
 from flask_forge_jobs.config.paths import FixedPaths, QueuePaths
 from flask_forge_jobs.config.settings import Settings
-from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
+from flask_forge_jobs.model.jobs import CancelOutcome, NewJob
 from flask_forge_jobs.model.payloads import dump
 from flask_forge_jobs.state import (
     EXTENSION_NAME,
@@ -29,6 +32,7 @@ from flask_forge_jobs.storage.connect import open_storage
 from flask_forge_jobs.tasks.bundled import noop_echo
 from flask_forge_jobs.tasks.declarations import Declarations
 from flask_forge_jobs.tasks.decorator import Task
+from flask_forge_jobs.tasks.handles import JobHandle
 from flask_forge_jobs.tasks.options import JobOptions
 from flask_forge_jobs.tasks.registering import TaskRouter
 from flask_forge_jobs.tasks.registry import TaskRegistry
@@ -73,7 +77,7 @@ class ForgeJobs(Declarations):
             registry,
             router=router,
             store=_store,
-            outside=outside(self._clock, router, _store).context,
+            outside=outside(self._clock, router).context,
         )
         self._paths = paths
         self._database = database
@@ -106,6 +110,7 @@ class ForgeJobs(Declarations):
                 options=BlueprintOptions.from_settings(
                     settings,
                     router=self._router,
+                    registry=self.registry,
                     clock=self._clock,
                     open_to_loopback=self._open_to_loopback,
                 ),
@@ -135,6 +140,9 @@ class ForgeJobs(Declarations):
             router=self._router,
             clock=self._clock,
             task_scope=app.app_context,
+            status_url=partial(
+                _status_url, StatusLinks(settings.link_secrets, self._clock)
+            ),
             is_inline=inline_rule(settings, lambda: app.testing),
         )
 
@@ -159,7 +167,7 @@ class ForgeJobs(Declarations):
         timeout_s: float | None = None,
         job_id: str | None = None,
         connection: object | None = None,
-    ) -> EnqueueResult:
+    ) -> JobHandle:
         """Store a job of any kind, whether its task is registered here or elsewhere.
 
         A kind whose function is registered here gets that task's options, and its
@@ -220,7 +228,7 @@ class ForgeJobs(Declarations):
 
     def enqueue_many(
         self, jobs: Iterable[NewJob], *, connection: object | None = None
-    ) -> list[EnqueueResult]:
+    ) -> list[JobHandle]:
         """Store up to 10,000 jobs, all or none.
 
         Args:
@@ -230,7 +238,7 @@ class ForgeJobs(Declarations):
                 :meth:`enqueue`.
 
         Returns:
-            What became of each, in order; a job whose key is held, or comes earlier in
+            A handle on each, in order; a job whose key is held, or comes earlier in
             ``jobs``, collapses onto the holder.
 
         Raises:
@@ -241,11 +249,48 @@ class ForgeJobs(Declarations):
             StorageOutcomeUnknownError: All may be stored; the error has their ids.
             StorageError: No job was stored.
         """
-        return current().enqueue_many(list(jobs), connection=connection)
+        state = current()
+        results = state.enqueue_many(list(jobs), connection=connection)
+        return [JobHandle(state, result.id, result) for result in results]
+
+    @staticmethod
+    def job(job_id: str) -> JobHandle:
+        """Return a handle on a job of the current application; reads nothing yet.
+
+        Args:
+            job_id: Any text; ``forge.job(id).exists`` tells whether it is a job's id,
+                and whatever else is read of it raises :class:`.JobNotFoundError` if it
+                is none.
+        """
+        return JobHandle(current(), job_id)
+
+    def cancel(self, job_id: str, reason: str | None = None) -> CancelOutcome:
+        """End a job that waits, or ask one that runs to stop.
+
+        Args:
+            job_id: The job.
+            reason: Up to 1,000 characters for the last error of a job that waits.
+
+        Returns:
+            ``cancelled``, or ``cancel_requested`` of a job that runs.
+
+        Raises:
+            InvalidInputError: The reason is too long.
+            JobNotFoundError: No job has this id.
+            JobStateError: The job has ended.
+        """
+        return self.job(job_id).cancel(reason)
 
 
-def _store(job: NewJob, *, connection: object | None = None) -> EnqueueResult:
-    return current().enqueue(job, connection=connection)
+def _store(job: NewJob, *, connection: object | None = None) -> JobHandle:
+    state = current()
+    result = state.enqueue(job, connection=connection)
+    return JobHandle(state, result.id, result)
+
+
+def _status_url(links: StatusLinks, job_id: str, expires_in_s: float) -> str:
+    token = links.token(current_app, job_id, expires_in_s)
+    return url_for(f"{BLUEPRINT_NAME}.{ENDPOINT}", token=token)
 
 
 def _choose_database(

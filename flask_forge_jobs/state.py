@@ -24,7 +24,6 @@ from flask_forge_jobs.runtime.inline import InlineWorker, one_deeper
 from flask_forge_jobs.runtime.runtime import QueueRuntime
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.limits import RateLimits
-from flask_forge_jobs.tasks.context import EnqueueJob
 from flask_forge_jobs.tasks.outside import Outside
 from flask_forge_jobs.tasks.registry import TaskRegistry
 from flask_forge_jobs.tasks.routing import Router
@@ -45,6 +44,8 @@ class ApplicationState:
         router: Names the queue of a kind that is enqueued without one.
         clock: Source of time.
         task_scope: Opened around each run of a task: a fresh application context.
+        status_url: Returns the link at which a browser may follow a job, for so many
+            seconds.
         is_inline: Whether jobs run where they are enqueued.
     """
 
@@ -56,6 +57,7 @@ class ApplicationState:
     router: Router
     clock: Clock
     task_scope: Callable[[], AbstractContextManager[object]]
+    status_url: Callable[[str, float], str]
     is_inline: Callable[[], bool] = lambda: False
 
     def enqueue(
@@ -150,16 +152,17 @@ def inline_rule(
     return lambda: settings.inline == "on"
 
 
-def outside(clock: Clock, router: Router, enqueue: EnqueueJob) -> Outside:
+def outside(clock: Clock, router: Router) -> Outside:
     """Return what makes contexts for calls of tasks where none runs.
 
-    The rate limits are those of the application that is current when a task asks.
+    Follow-up jobs and rate limits are those of the application that is current when a
+    task asks.
     """
     rate_limits = LocalProxy(lambda: current().storage.rate_limits)
     return Outside(
         clock=clock,
         router=router,
-        enqueue=enqueue,
+        enqueue=lambda job: current().enqueue(job),  # looked up each time
         rate_limits=cast("RateLimits", rate_limits),
     )
 

@@ -22,6 +22,7 @@ from flask_forge_jobs.api.response import LastBody
 from flask_forge_jobs.api.routes import Route
 from flask_forge_jobs.api.scope import Scope
 from flask_forge_jobs.api.searches import Searches
+from flask_forge_jobs.auth.links import StatusLinks
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.auth.principal import Principal
 from flask_forge_jobs.handlers.admission import Admission
@@ -60,6 +61,7 @@ class Api:
         self._routes = routes
         self._searches = Searches()
         self.last_overview = LastBody()
+        self.status_links = StatusLinks(options.link_secrets, options.clock)
         names = (*options.redact_default_keys, *options.redact_keys)
         self.masking_redactor = Redactor(names, options.redact)
 

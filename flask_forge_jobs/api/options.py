@@ -17,6 +17,7 @@ from flask_forge_jobs.handlers.job_actions import Router
 from flask_forge_jobs.handlers.redaction import RedactionHook
 from flask_forge_jobs.model.masking import DEFAULT_REDACT_KEYS
 from flask_forge_jobs.model.queues import DEFAULT_QUEUE
+from flask_forge_jobs.tasks.registry import TaskRegistry
 
 MetricsAuth = Literal["same", "token", "none"]
 
@@ -43,6 +44,8 @@ class BlueprintOptions:
         redact: Takes a job and its masked payload and returns the payload to show.
         router: Names the queue of a kind that is enqueued without one; default
             ``default`` for every kind.
+        registry: The tasks that are known: a job of one of them takes its options
+            and has to fit its function. Default None.
         authenticator: Takes the request and returns a
             :class:`~flask_forge_jobs.Principal`, True for a caller that may do
             everything, or None to refuse. Anything else, and an exception, refuses
@@ -53,6 +56,8 @@ class BlueprintOptions:
             with ``open_to_loopback``.
         open_to_loopback: Answer this machine outside debug mode too. A proxy on it
             that does not say that it is one looks the same.
+        link_secrets: What status links are signed with, the newest first; the
+            application's ``SECRET_KEY`` by default.
         metrics_auth: Who may read ``/metrics``: ``same`` as the other routes, ``token``
             for bearer tokens only, ``none`` for everybody.
         read_only: Refuse every mutation.
@@ -73,9 +78,11 @@ class BlueprintOptions:
     redact_default_keys: Sequence[str] = DEFAULT_REDACT_KEYS
     redact: RedactionHook | None = None
     router: Router = _default_router
+    registry: TaskRegistry | None = None
     authenticator: Authenticator | None = None
     tokens: TokenSet | None = None
     open_to_loopback: bool = False
+    link_secrets: Sequence[str] = ()
     metrics_auth: MetricsAuth = "same"
     read_only: bool = False
     allowed_hosts: Sequence[str] = ()
@@ -89,6 +96,7 @@ class BlueprintOptions:
         settings: Settings,
         *,
         router: Router,
+        registry: TaskRegistry,
         clock: Clock,
         open_to_loopback: bool = False,
     ) -> BlueprintOptions:
@@ -97,6 +105,7 @@ class BlueprintOptions:
         Args:
             settings: The checked keys.
             router: See the class.
+            registry: See the class.
             clock: See the class.
             open_to_loopback: See the class.
 
@@ -113,12 +122,14 @@ class BlueprintOptions:
             redact_keys=settings.redact_keys,
             redact_default_keys=settings.redact_default_keys,
             redact=settings.redact,
+            link_secrets=settings.link_secrets,
             metrics_auth=settings.metrics_auth,
             read_only=settings.read_only,
             allowed_hosts=settings.allowed_hosts,
             cors_origins=settings.cors_origins,
             rate_limits=settings.rate_limits,
             router=router,
+            registry=registry,
             authenticator=None if settings.auth == "bearer" else settings.auth,
             tokens=_tokens(settings, clock),
             open_to_loopback=open_to_loopback,

@@ -20,6 +20,7 @@ from flask_forge_jobs.api.v1 import (
     health,
     job_actions,
     rate_limits,
+    status,
 )
 from flask_forge_jobs.api.v1 import bulk as v1_bulk
 from flask_forge_jobs.api.v1 import cron as v1_cron
@@ -43,6 +44,7 @@ V1: tuple[Route, ...] = (
     *audit.ROUTES,
     *description.ROUTES,
     *v1_jobs.ROUTES,
+    *status.ROUTES,
     *job_actions.ROUTES,
     *v1_bulk.ROUTES,
     *v1_series.ROUTES,

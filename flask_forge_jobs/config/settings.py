@@ -173,8 +173,7 @@ class Settings:
     enable_demo: bool = field(
         default=False,
         metadata=_option(
-            checks.boolean(),
-            "Whether ``POST /jobs/enqueue-demo`` exists.",
+            checks.boolean(), "Whether ``POST /jobs/enqueue-demo`` exists."
         ),
     )
     redact_keys: tuple[str, ...] = field(
@@ -199,6 +198,15 @@ class Settings:
             "Takes a job (None for the payload of a schedule) and its payload, masked "
             "by key, and returns the payload to show. When it fails the whole payload "
             "is masked.",
+        ),
+    )
+    link_secrets: tuple[str, ...] = field(
+        default=(),
+        metadata=_option(
+            checks.names(),
+            "What status links are signed with, the newest secret first. An empty list "
+            "takes ``SECRET_KEY`` and ``SECRET_KEY_FALLBACKS``.",
+            secret=True,
         ),
     )
     metrics_auth: Literal["same", "token", "none"] = field(
@@ -318,7 +326,6 @@ class Settings:
             "error: run ``flask forge-jobs db migrate`` first.",
         ),
     )
-
     inline: Literal["auto", "on", "off"] = field(
         default="auto",
         metadata=_option(

@@ -101,6 +101,48 @@ def read_job(storage: Storage, job_id: str, *, redactor: Redactor) -> JobRecord:
     return replace(shown, redacted=shown != stored)
 
 
+@dataclass(frozen=True, slots=True)
+class JobState:
+    """How a job gets on, as whoever waits for it may know; secrets are masked.
+
+    Args:
+        status: Its state.
+        is_ready: Whether it has ended.
+        is_successful: Whether it has ended and its task has returned.
+        progress: What the task reported last.
+        result: What the task returned.
+    """
+
+    status: JobStatus
+    is_ready: bool
+    is_successful: bool
+    progress: object
+    result: object
+
+
+def job_state(storage: Storage, job_id: str, *, redactor: Redactor) -> JobState:
+    """Return state, progress and result of one job, and nothing else.
+
+    Args:
+        storage: Where the job is.
+        job_id: Any text; what cannot be an id is a job that does not exist.
+        redactor: Masks secrets in progress and result.
+
+    Raises:
+        JobNotFoundError: No such job.
+        StorageUnavailableError: The database could not be reached.
+    """
+    require_possible_id(job_id)
+    job = storage.job_reader.get(job_id)
+    return JobState(
+        status=job.status,
+        is_ready=job.status.is_final,
+        is_successful=job.status is JobStatus.DONE,
+        progress=_progress(job.progress, redactor),
+        result=None if job.result is None else _json_value(job.result, redactor),
+    )
+
+
 def _record(job: Job, redactor: Redactor) -> JobRecord:
     started, ended = job.started_at, job.completed_at
     return JobRecord(

@@ -63,6 +63,19 @@ def check_integer(field: str, value: object, low: int, high: int) -> int:
     return value
 
 
+def check_seconds(field: str, value: object, low: float, high: float) -> float:
+    """Return ``value`` if it is a number of seconds within the bounds.
+
+    Raises:
+        InvalidInputError: Wrong type, or outside ``low`` to ``high``.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InvalidInputError(field, f"{shown(value)} is not a number")
+    if not low <= value <= high:
+        raise InvalidInputError(field, f"{shown(value)} is not within {low} to {high}")
+    return value
+
+
 def check_text(field: str, value: object, longest: int) -> str:
     """Return ``value`` if it is text of 1 to ``longest`` storable characters.
 

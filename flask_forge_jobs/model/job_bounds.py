@@ -6,7 +6,7 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 
 from flask_forge_jobs.errors import InvalidInputError
-from flask_forge_jobs.model.bounds import shown
+from flask_forge_jobs.model.bounds import check_seconds, shown
 from flask_forge_jobs.model.instants import MAX_INSTANT_US, to_micros
 
 DEFAULT_MAX_ATTEMPTS = 5
@@ -88,10 +88,4 @@ def check_timeout(timeout_s: object) -> None:
     Raises:
         InvalidInputError: Not a number, or outside 1 ms to 365 days.
     """
-    if isinstance(timeout_s, bool) or not isinstance(timeout_s, int | float):
-        raise InvalidInputError("timeout_s", f"{shown(timeout_s)} is not a number")
-    low, high = TIMEOUT_RANGE_S
-    if not low <= timeout_s <= high:
-        raise InvalidInputError(
-            "timeout_s", f"{shown(timeout_s)} is not within {low} to {high}"
-        )
+    check_seconds("timeout_s", timeout_s, *TIMEOUT_RANGE_S)

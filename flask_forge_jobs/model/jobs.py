@@ -51,6 +51,11 @@ class JobStatus(StrEnum):
     FAILED = "failed"
     DEAD = "dead"
 
+    @property
+    def is_final(self) -> bool:
+        """Whether a job in this state has ended."""
+        return self is JobStatus.DONE or self is JobStatus.DEAD
+
     @classmethod
     def parse(cls, value: object, field_name: str = "status") -> JobStatus:
         """Return the status with this text.

@@ -178,7 +178,7 @@ class RuntimeHandle:
         try:
             self._supervisor.tick()  # limits before the first claim
             self._heartbeat.tick()  # visible before the first claim
-            listener = self.storage.database.listen(self._state.notify)
+            listener = self.storage.jobs.ends.listen(self._state.notify)
             self._state.is_pushing = listener.is_pushing
             self._stop_listening = listener.stop
             self._dispatcher.start()

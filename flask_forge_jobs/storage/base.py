@@ -139,5 +139,6 @@ class Storage:
             StorageBusyError: Somebody uses a SQLite file for too long; it stays open.
         """
         self.flusher.close()
+        self.jobs.ends.close()
         self.database.close()
         self.jobs.known_queues.forget()

@@ -88,6 +88,13 @@ class Listener(Protocol):
     def is_pushing(self) -> bool:
         """Whether wake-ups from other processes arrive without polling."""
 
+    def tell(self, name: str) -> None:
+        """Call the callbacks of other processes with a name.
+
+        Raises:
+            StorageError: The database cannot be told.
+        """
+
     def stop(self) -> None:
         """End the subscription."""
 

@@ -84,6 +84,53 @@ class TaskContext:
         """
         self.progress_sink(dump(value, "progress", MAX_PROGRESS_BYTES))
 
+    def progress(
+        self,
+        done: float,
+        total: float | None = None,
+        message: str | None = None,
+    ) -> None:
+        """Report how far the task is, and stop here if it should.
+
+        The report is ``{"done": 3, "total": 10, "message": "…"}``, without what is
+        None.
+
+        Args:
+            done: How much is done, in any unit.
+            total: How much there is to do, in the same unit; None when unknown.
+            message: Some words for whoever waits. The report has room for 1 KiB.
+
+        Raises:
+            CancelledError: The task should stop; let it pass.
+            InvalidInputError: A number is none, or the message is too long.
+        """
+        self.check()
+        report = {"done": done, "total": total, "message": message}
+        self.set_progress({k: v for k, v in report.items() if v is not None})
+
+    def check(self) -> None:
+        """Stop here if the task should: cancelled, out of time, or shut down.
+
+        A cancel that a user asks for arrives within about a second.
+
+        Raises:
+            CancelledError: The task should stop; let it pass. The worker then ends the
+                job, or gives it back at a shutdown.
+        """
+        self.cancel.raise_if_cancelled()
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep, and stop at once if the task should.
+
+        Args:
+            seconds: How long to sleep.
+
+        Raises:
+            CancelledError: The task should stop; let it pass.
+        """
+        self.cancel.wait(seconds)
+        self.check()
+
     def enqueue(self, job: NewJob) -> EnqueueResult:
         """Store a follow-up job.
 

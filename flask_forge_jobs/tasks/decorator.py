@@ -20,7 +20,7 @@ from typing import Any, Generic, ParamSpec, Protocol, TypeVar
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.bounds import shown
-from flask_forge_jobs.model.jobs import EMPTY_PAYLOAD, EnqueueResult, NewJob
+from flask_forge_jobs.model.jobs import EMPTY_PAYLOAD, NewJob
 from flask_forge_jobs.model.one_line import one_line
 from flask_forge_jobs.model.outcomes import (
     MAX_RESULT_BYTES,
@@ -44,6 +44,7 @@ from flask_forge_jobs.tasks.failures import (
     describe_failure,
     trace_of,
 )
+from flask_forge_jobs.tasks.handles import JobHandle
 from flask_forge_jobs.tasks.options import JobOptions
 from flask_forge_jobs.tasks.parameters import Parameters
 from flask_forge_jobs.tasks.routing import DefaultRouter
@@ -64,9 +65,7 @@ class Isolation(StrEnum):
 class StoreJob(Protocol):
     """What a task needs of the storage."""
 
-    def __call__(
-        self, job: NewJob, *, connection: object | None = None
-    ) -> EnqueueResult:
+    def __call__(self, job: NewJob, *, connection: object | None = None) -> JobHandle:
         """Store a job; see :meth:`.JobQueue.enqueue`."""
 
 
@@ -158,7 +157,7 @@ class Task(Generic[P, R]):
         finally:
             leave()
 
-    def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> EnqueueResult:
+    def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> JobHandle:
         """Store a job that will call the function with these arguments.
 
         Raises:
@@ -359,7 +358,7 @@ class BoundTask(Generic[P]):
         self._new_job = new_job
         self._store = store
 
-    def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> EnqueueResult:
+    def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> JobHandle:
         """Store a job with these options; see :meth:`Task.enqueue`."""
         return self._store(self._new_job(args, kwargs))
 

@@ -212,6 +212,7 @@ _AS_TEXT = {
     "REDACT_DEFAULT_KEYS": "[]",
     "ALLOWED_HOSTS": '["jobs.example"]',
     "CORS_ORIGINS": '["https://ops.example"]',
+    "LINK_SECRETS": '["newest"]',
     "INLINE": "off",
 }
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from flask_forge_jobs.config.database import DatabaseSettings
-from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
+from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.model.outcomes import Dead, Throttled
 from flask_forge_jobs.model.seats import SeatPlan
 from flask_forge_jobs.runtime.runtime import QueueRuntime
@@ -26,6 +26,7 @@ from flask_forge_jobs.storage.connect import open_storage
 from flask_forge_jobs.tasks.cancellation import CancelledError
 from flask_forge_jobs.tasks.context import TaskContext
 from flask_forge_jobs.tasks.decorator import Isolation, Task
+from flask_forge_jobs.tasks.handles import JobHandle
 from flask_forge_jobs.tasks.registry import TaskRegistry
 from flask_forge_jobs.tasks.routing import DefaultRouter
 from tests.support.commands import ROOT
@@ -143,7 +144,7 @@ def _isolated(function: Callable[..., object], seats: SeatPlan | None = None) ->
     )
 
 
-def _no_store(job: NewJob, *, connection: object = None) -> EnqueueResult:
+def _no_store(job: NewJob, *, connection: object = None) -> JobHandle:
     raise AssertionError(job, connection)
 
 

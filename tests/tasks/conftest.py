@@ -5,11 +5,25 @@ from collections.abc import Callable
 import pytest
 
 from flask_forge_jobs.model.jobs import EnqueueResult, JobStatus, NewJob
+from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.limits import RateLimits
 from flask_forge_jobs.tasks.cancellation import CancelToken
 from flask_forge_jobs.tasks.context import TaskContext
+from flask_forge_jobs.tasks.handles import JobHandle
 from tests.support.clocks import MovingClock
 from tests.support.runtimes import NO_RATE_LIMITS
+
+
+class _Nowhere:
+    @property
+    def storage(self) -> Storage:
+        raise AssertionError("a handle must not read before it is asked")
+
+    def status_url(self, job_id: str, expires_in_s: float) -> str:
+        raise AssertionError(job_id, expires_in_s)
+
+
+NOWHERE = _Nowhere()
 
 
 class Outbox:
@@ -19,9 +33,13 @@ class Outbox:
         self.jobs: list[NewJob] = []
         self.connections: list[object] = []
 
-    def store(self, job: NewJob, *, connection: object | None = None) -> EnqueueResult:
-        self.jobs.append(job)
+    def store(self, job: NewJob, *, connection: object | None = None) -> JobHandle:
         self.connections.append(connection)
+        result = self.enqueue(job)
+        return JobHandle(NOWHERE, result.id, result)
+
+    def enqueue(self, job: NewJob) -> EnqueueResult:
+        self.jobs.append(job)
         return EnqueueResult(
             id=f"job-{len(self.jobs)}",
             is_deduped=False,
@@ -71,7 +89,7 @@ def make_context(
             cancel=CancelToken(),
             deadline=deadline,
             clock=clock,
-            enqueue_job=outbox.store,
+            enqueue_job=outbox.enqueue,
             progress_sink=reports.append,
             rate_limits=rate_limits,
             throttle_attempts=throttle_attempts,

@@ -7,6 +7,7 @@ import pytest
 
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.jobs import NewJob
+from flask_forge_jobs.tasks.cancellation import CancelledError, CancelReason
 from flask_forge_jobs.tasks.context import (
     TaskContext,
     current_job,
@@ -110,3 +111,37 @@ def test_each_thread_has_its_own_current_job(context: TaskContext) -> None:
     leave()
 
     assert seen == [False]
+
+
+def test_a_report_of_numbers_leaves_out_what_is_not_known(
+    context: TaskContext, reports: list[str]
+) -> None:
+    context.progress(1)
+    context.progress(1.5, 3, "half")
+
+    assert reports == ['{"done":1}', '{"done":1.5,"total":3,"message":"half"}']
+
+
+def test_a_task_that_was_cancelled_stops_where_it_looks(
+    context: TaskContext, reports: list[str]
+) -> None:
+    context.check()
+    context.sleep(0)
+    context.cancel.cancel(CancelReason.USER)
+
+    for look in (
+        context.check,
+        lambda: context.progress(1, 2),
+        lambda: context.sleep(3600),  # returns at once
+    ):
+        with pytest.raises(CancelledError) as caught:
+            look()
+        assert caught.value.reason is CancelReason.USER
+    assert reports == []
+
+
+def test_sleep_is_woken_by_a_cancel(context: TaskContext) -> None:
+    threading.Timer(0.01, context.cancel.cancel, [CancelReason.SHUTDOWN]).start()
+
+    with pytest.raises(CancelledError, match="shutdown"):
+        context.sleep(3600)

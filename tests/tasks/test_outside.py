@@ -83,7 +83,7 @@ def test_attempt_limit_and_time_left_can_be_seen(outbox: Outbox) -> None:
     outside = Outside(
         clock=clock,
         router=KindPrefixRouter({"limit": "slow"}),
-        enqueue=outbox.store,
+        enqueue=outbox.enqueue,
         rate_limits=NO_RATE_LIMITS,
     )
 

@@ -16,7 +16,7 @@ def test_assert_enqueued_finds_what_fits(jobs: JobsKit, forge: ForgeJobs) -> Non
     def send(user_id: int, *, tags: Any = ()) -> None: ...
 
     tomorrow = jobs.clock.now() + timedelta(days=1)
-    job_id = send.options(queue="mail", run_at=tomorrow).enqueue(7, tags=("a", "b"))[0]
+    job_id = send.options(queue="mail", run_at=tomorrow).enqueue(7, tags=("a", "b")).id
 
     for wanted in (
         {},

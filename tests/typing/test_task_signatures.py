@@ -12,9 +12,9 @@ import pytest
 from flask import Flask
 
 from flask_forge_jobs import (
-    EnqueueResult,
     ForgeJobs,
     InvalidInputError,
+    JobHandle,
     NewJob,
     TaskContext,
     current_job,
@@ -85,22 +85,22 @@ def test_a_schedule_leaves_the_signature() -> None:
 def test_tasks_keep_their_signature(app: Flask) -> None:
     with app.app_context():
         assert_type(plain(7), str)
-        assert_type(plain.enqueue(7, name="Bob"), EnqueueResult)
+        assert_type(plain.enqueue(7, name="Bob"), JobHandle)
         assert_type(plain.job(7), NewJob)
-        assert_type(plain.options(priority=1).enqueue(user_id=7), EnqueueResult)
+        assert_type(plain.options(priority=1).enqueue(user_id=7), JobHandle)
         assert_type(plain.options(priority=1).job(user_id=7), NewJob)
-        assert_type(empty_parentheses.enqueue(user_id=7), EnqueueResult)
-        assert_type(with_options.enqueue(user_id=7), EnqueueResult)
-        assert_type(later.enqueue(7), EnqueueResult)
+        assert_type(empty_parentheses.enqueue(user_id=7), JobHandle)
+        assert_type(with_options.enqueue(user_id=7), JobHandle)
+        assert_type(later.enqueue(7), JobHandle)
 
 
 def test_context_is_no_part_of_the_signature(app: Flask) -> None:
     # ``Concatenate`` drops the names, so a checker wants these by position or by name
     # exactly as it wants those of any other task.
     with app.app_context():
-        assert_type(with_context.enqueue(7), EnqueueResult)
-        assert_type(with_context.enqueue(user_id=7), EnqueueResult)
-        assert_type(with_context_and_options.enqueue(user_id=7), EnqueueResult)
+        assert_type(with_context.enqueue(7), JobHandle)
+        assert_type(with_context.enqueue(user_id=7), JobHandle)
+        assert_type(with_context_and_options.enqueue(user_id=7), JobHandle)
 
 
 def test_wrong_arguments_are_refused_by_the_checker_and_at_run_time() -> None:

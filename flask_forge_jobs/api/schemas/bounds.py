@@ -18,10 +18,7 @@ from flask_forge_jobs.handlers.filters import (
     SEARCH_LENGTH,
     STATUS_WORDS,
 )
-from flask_forge_jobs.handlers.job_actions import (
-    MAX_ENQUEUED_AT_ONCE,
-    MAX_REASON_LENGTH,
-)
+from flask_forge_jobs.handlers.job_actions import MAX_ENQUEUED_AT_ONCE
 from flask_forge_jobs.handlers.jobs import (
     MAX_JOB_ID_LENGTH,
     MAX_OFFSET,
@@ -38,6 +35,7 @@ from flask_forge_jobs.model.job_bounds import (
     PRIORITY_RANGE,
 )
 from flask_forge_jobs.model.jobs import MAX_BULK_JOBS, REQUEUEABLE, JobStatus
+from flask_forge_jobs.model.outcomes import MAX_REASON_LENGTH
 from flask_forge_jobs.model.queues import (
     BACKOFF_SECONDS_RANGE,
     MAX_PENDING_RANGE,

@@ -79,6 +79,16 @@ class JobsFound(V1Schema):
     total = WholeNumber(allow_none=True)
 
 
+class JobState(V1Schema):
+    """How a job gets on, as whoever waits for it may know."""
+
+    status = Text(metadata=bounds.STATUS)
+    is_ready = Flag()
+    is_successful = Flag()
+    progress = AnyJson(allow_none=True)
+    result = AnyJson(allow_none=True)
+
+
 class JobRecord(V1Schema):
     """One job with all that is known of it."""
 

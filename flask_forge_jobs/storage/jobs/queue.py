@@ -33,6 +33,7 @@ from flask_forge_jobs.storage.database import (
     Transaction,
     encode_rows,
 )
+from flask_forge_jobs.storage.jobs.ends import JobEnds
 from flask_forge_jobs.storage.jobs.enqueue import Enqueuer
 from flask_forge_jobs.storage.jobs.finish import Finishing
 from flask_forge_jobs.storage.jobs.rescue import rescue_jobs
@@ -75,6 +76,7 @@ class JobQueue:
         self._jitter = jitter
         self._recorder = recorder
         self._uncommitted = uncommitted
+        self.ends = JobEnds(database)
         self._enqueuer = Enqueuer(database, ids, clock, most_queues)
         self.known_queues = self._enqueuer.queues
 
@@ -249,7 +251,10 @@ class JobQueue:
             exchange = Exchange()
             if updates:
                 finishing = Finishing(transaction, owner, self._clock.now_us())
-                exchange.refused.extend(finishing.write(updates))
+                refused = finishing.write(updates)
+                exchange.refused.extend(refused)
+                for answer in self.ends.answers(updates, refused):
+                    transaction.wake(answer)
             for queue_name, limit in demand.items():
                 if promote:
                     transaction.later("promote", queue_name=queue_name)

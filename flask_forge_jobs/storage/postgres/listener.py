@@ -85,6 +85,10 @@ class PostgresListener:
         """Whether notifications arrive."""
         return self._pushing
 
+    def tell(self, name: str) -> None:
+        """Call the callbacks of other processes with a name."""
+        self._notify(name)
+
     def _run(self) -> None:
         while True:
             pause_s: float | None = RECONNECT_S

@@ -171,6 +171,7 @@ class SqliteListener:
     ) -> None:
         self._callback = callback
         self._forget = forget
+        self._sockets = sockets
         self._data_version = data_version
         self._thread: threading.Thread | None = None
         self._receiver: socket.socket | None = None
@@ -190,6 +191,11 @@ class SqliteListener:
     def is_pushing(self) -> bool:
         """Whether other processes can wake this one without polling."""
         return self._receiver is not None
+
+    def tell(self, name: str) -> None:
+        """Call the callbacks of other processes with a name."""
+        if self._sockets is not None:
+            self._sockets.send(name)
 
     def _run(self) -> None:
         watched: list[socket.socket | int] = [self._stop_reader]

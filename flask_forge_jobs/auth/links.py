@@ -1,0 +1,92 @@
+"""Status links: the right to see how one job gets on, as text that expires.
+
+Whoever has the link has the right, and no other one. It is signed and not stored, so it
+cannot be taken back; a new secret ends all links that were signed with the old one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+from flask import Flask
+from itsdangerous import BadData, URLSafeSerializer
+
+from flask_forge_jobs.clock import Clock
+from flask_forge_jobs.errors import ConfigurationError
+from flask_forge_jobs.model.bounds import check_seconds
+from flask_forge_jobs.model.instants import SECOND_US
+
+# So that nothing else that the application signs is taken for one of these.
+_SALT = "flask_forge_jobs.status-link"
+# Much longer than one of ours: whoever sends more need not be listened to.
+_LONGEST = 512
+EXPIRES_RANGE_S = (1, 366 * 86_400)
+
+
+class StatusLinks:
+    """Signs and reads the changing part of status links.
+
+    Args:
+        secrets: What they are signed with, the newest first; an empty list means the
+            application's ``SECRET_KEY``, and ``SECRET_KEY_FALLBACKS`` behind it.
+        clock: Decides whether a link has expired.
+    """
+
+    def __init__(self, secrets: Sequence[str], clock: Clock) -> None:
+        self._secrets = tuple(secrets)
+        self._clock = clock
+
+    def token(self, app: Flask, job_id: str, expires_in_s: float) -> str:
+        """Return the text that stands for the right to see a job.
+
+        Args:
+            app: Whose secrets sign it.
+            job_id: The job.
+            expires_in_s: Seconds until it is worth nothing, 1 to 366 days.
+
+        Raises:
+            InvalidInputError: ``expires_in_s`` is outside its bounds.
+            ConfigurationError: There is no secret.
+        """
+        check_seconds("expires_in_s", expires_in_s, *EXPIRES_RANGE_S)
+        serializer = self._serializer(app)
+        if serializer is None:
+            raise ConfigurationError(
+                "SECRET_KEY", "is needed to sign a status link, and is not set"
+            )
+        expires_at = self._clock.now_us() // SECOND_US + int(expires_in_s)
+        return str(serializer.dumps([job_id, expires_at]))
+
+    def job_id(self, app: Flask, token: str) -> str | None:
+        """Return the job of a token; None when it is none of ours, or has expired.
+
+        Args:
+            app: Whose secrets have signed it.
+            token: What the client sent; any text.
+        """
+        serializer = self._serializer(app)
+        if serializer is None or len(token) > _LONGEST or not token.isascii():
+            return None
+        try:
+            job_id, expires_at = serializer.loads(token)
+        except BadData:
+            return None
+        if self._clock.now_us() >= expires_at * SECOND_US:
+            return None
+        return str(job_id)
+
+    def _serializer(self, app: Flask) -> URLSafeSerializer | None:
+        # Read each time: both are often set once the application is there.
+        secrets: Sequence[Any] = self._secrets
+        if not secrets:
+            if not app.secret_key:
+                return None
+            older = app.config.get("SECRET_KEY_FALLBACKS") or ()
+            secrets = (app.secret_key, *older)
+        return URLSafeSerializer(
+            list(reversed(secrets)),
+            salt=_SALT,
+            signer_kwargs={"key_derivation": "hmac", "digest_method": hashlib.sha256},
+        )

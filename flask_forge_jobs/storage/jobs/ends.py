@@ -1,0 +1,174 @@
+"""Who waits for the end of a job hears of it from the worker that stores it.
+
+A waiter asks every worker for a job by its id. A worker remembers that for a while, and
+tells all who listen once the end is stored, so a job that nobody waits for costs
+nothing. What is lost on the way is found by looking, a second later at most.
+
+Both messages travel as wake-ups do. Their first characters are in no queue's name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+import weakref
+from collections.abc import Callable, Collection, Iterator, Sequence
+from itertools import chain
+
+from flask_forge_jobs.errors import StorageError
+from flask_forge_jobs.forks import PerProcess
+from flask_forge_jobs.model.outcomes import JobUpdate
+from flask_forge_jobs.storage.database import Database, Listener, WakeCallback
+
+_ASKED, _ENDED = "#", "%"
+# A waiter asks again much earlier, for instance a worker that has started since.
+REMEMBERED_S = 30.0
+# The job may end before anybody hears that it is asked for: the first looks are quick.
+FIRST_LOOK_S = 0.02
+SLOWEST_LOOK_S = 1.0
+
+
+class JobEnds(PerProcess):
+    """Tells waiters of jobs that end.
+
+    Args:
+        database: Carries the messages.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.stay_own()
+
+    def _begin(self) -> None:
+        self._lock = threading.Lock()
+        self._starting = threading.Lock()
+        self._asked: dict[str, float] = {}
+        self._waiting: dict[str, list[threading.Event]] = {}
+        self._listener: Listener | None = None
+        self._stop: Callable[[], object] = lambda: None
+
+    # -- for workers -----------------------------------------------------------------
+
+    def listen(self, callback: WakeCallback) -> Listener:
+        """Subscribe to wake-ups as :meth:`.Database.listen` does, and to questions."""
+        self.stay_own()
+
+        def hear(name: str | None) -> None:
+            if not self.hear(name):
+                callback(name)
+
+        return self._database.listen(hear)
+
+    def answers(
+        self, updates: Sequence[JobUpdate], refused: Collection[str]
+    ) -> list[str]:
+        """Return what to tell, as wake-ups, of outcomes that are stored.
+
+        Args:
+            updates: The outcomes.
+            refused: Ids of those that were not stored.
+        """
+        if not self._asked:
+            return []
+        return [
+            _ENDED + each.job.id
+            for each in updates
+            if each.job.id in self._asked
+            and each.status.is_final
+            and each.job.id not in refused
+        ]
+
+    def hear(self, name: str | None) -> bool:
+        """Take in a message; return whether it was one of ours."""
+        if name is None:  # something may have been missed
+            with self._lock:
+                for told in chain.from_iterable(self._waiting.values()):
+                    told.set()
+            return False
+        sign, job_id = name[:1], name[1:]
+        with self._lock:
+            if sign == _ASKED:
+                now = time.monotonic()
+                kept = {i: until for i, until in self._asked.items() if until > now}
+                self._asked = {**kept, job_id: now + REMEMBERED_S}
+            elif sign == _ENDED:
+                for told in self._waiting.get(job_id, ()):
+                    told.set()
+        return sign in (_ASKED, _ENDED)
+
+    # -- for waiters -----------------------------------------------------------------
+
+    def wait(
+        self, job_id: str, has_ended: Callable[[], bool], timeout_s: float
+    ) -> bool:
+        """Wait for the end of a job.
+
+        Args:
+            job_id: The job.
+            has_ended: Looks at the row.
+            timeout_s: Seconds to wait at most.
+
+        Returns:
+            Whether it has ended.
+        """
+        ends_at = time.monotonic() + timeout_s
+        if has_ended():
+            return True
+        self.stay_own()
+        self._start_listening()
+        look_s = FIRST_LOOK_S
+        with self._told_of(job_id) as told:
+            is_told = False
+            while (left_s := ends_at - time.monotonic()) > 0:
+                if not is_told:
+                    self._ask(_ASKED + job_id)
+                is_told = told.wait(min(left_s, look_s))
+                told.clear()
+                if has_ended():
+                    return True
+                if not is_told:
+                    look_s = min(2 * look_s, SLOWEST_LOOK_S)
+        return False
+
+    def _ask(self, question: str) -> None:
+        self.hear(question)  # a worker of this process
+        listener = self._listener
+        if listener is not None:
+            with contextlib.suppress(StorageError):  # then looking finds the end
+                listener.tell(question)
+
+    @contextlib.contextmanager
+    def _told_of(self, job_id: str) -> Iterator[threading.Event]:
+        told = threading.Event()
+        with self._lock:
+            self._waiting.setdefault(job_id, []).append(told)
+        try:
+            yield told
+        finally:
+            with self._lock:
+                self._waiting[job_id].remove(told)
+                if not self._waiting[job_id]:
+                    del self._waiting[job_id]
+
+    def _start_listening(self) -> None:
+        with self._starting:
+            if self._listener is not None:
+                return
+            # The thread that listens must not keep an application's storage alive.
+            reference = weakref.ref(self)
+
+            def hear(name: str | None) -> None:
+                if (ends := reference()) is not None:
+                    ends.hear(name)
+
+            with contextlib.suppress(StorageError):  # then only looking is left
+                self._listener = self._database.listen(hear)
+                self._stop = weakref.finalize(self, self._listener.stop)
+
+    def close(self) -> None:
+        """Stop listening; a later wait begins again."""
+        self.stay_own()
+        with self._starting:
+            stop, self._stop, self._listener = self._stop, lambda: None, None
+        stop()

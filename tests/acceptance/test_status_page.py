@@ -1,0 +1,88 @@
+"""The page with a progress bar of the manual, in a real browser."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from werkzeug.serving import make_server
+
+from flask_forge_jobs.model.jobs import JobStatus
+from flask_forge_jobs.model.outcomes import JobUpdate
+from flask_forge_jobs.state import state_of
+from flask_forge_jobs.storage.base import Storage
+from tests.examples.results_page import write_files
+from tests.support.browser import Browser
+from tests.support.jobs import OWNER
+
+
+@dataclass
+class Site:
+    """The manual's application, whose job goes on each time it is looked at."""
+
+    app: Flask
+    port: int = 0
+    looks: list[str] = field(default_factory=list)
+
+    @property
+    def storage(self) -> Storage:
+        """The stores of the application."""
+        return state_of(self.app).storage
+
+    def looked(self, path: str) -> None:
+        """Do what a worker would do meanwhile."""
+        self.looks.append(path)
+        if len(self.looks) == 2:
+            (self.job,) = self.storage.jobs.claim("default", OWNER)
+        if len(self.looks) == 3:
+            report = '{"done":1,"total":4,"message":"row 2"}'
+            self.storage.jobs.heartbeat(OWNER, {self.job.id: report})
+        if len(self.looks) == 4:
+            result = '{"file":"export.csv","rows":4}'
+            ending = JobUpdate(self.job, JobStatus.DONE, result=result)
+            self.storage.jobs.finish(OWNER, [ending])
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    write_files(tmp_path)
+    spec = importlib.util.spec_from_file_location("app_of_page", tmp_path / "app.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "app_of_page", module)  # where Flask looks
+    spec.loader.exec_module(module)
+    made = Site(module.app)
+
+    def noting(environ: Any, start_response: Any) -> Any:
+        if "/job-status/" in environ["PATH_INFO"]:
+            made.looked(environ["PATH_INFO"])
+        return made.app(environ, start_response)
+
+    server = make_server("127.0.0.1", 0, noting, threaded=True)
+    made.port = server.port
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield made
+    server.shutdown()
+    thread.join()
+    server.server_close()
+    made.storage.close()
+
+
+def test_a_browser_follows_a_job_to_its_end(site: Site, tmp_path: Path) -> None:
+    client = site.app.test_client()
+    location = client.post("/exports").headers["Location"]
+
+    page = Browser(tmp_path).open(f"http://127.0.0.1:{site.port}{location}")
+
+    assert "4 rows are in export.csv" in page.text
+    assert len(site.looks) == 4
+    assert len(set(site.looks)) == 1
