@@ -24,6 +24,12 @@ def _db() -> click.Command:
     return db_group
 
 
+def _enqueue() -> click.Command:
+    from flask_forge_jobs.cli.enqueue import enqueue_command
+
+    return enqueue_command
+
+
 def _token() -> click.Command:
     from flask_forge_jobs.cli.token import token_group
 
@@ -39,6 +45,7 @@ def _worker() -> click.Command:
 _COMMANDS: Mapping[str, Callable[[], click.Command]] = {
     "audit": _audit,
     "db": _db,
+    "enqueue": _enqueue,
     "token": _token,
     "worker": _worker,
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -22,7 +22,6 @@ from flask_forge_jobs.model.bounds import (
     check_text,
 )
 from flask_forge_jobs.model.job_bounds import (
-    DEFAULT_MAX_ATTEMPTS,
     PRIORITY_RANGE,
     check_run_at,
 )
@@ -34,16 +33,19 @@ from flask_forge_jobs.model.jobs import (
     Job,
     NewJob,
 )
+from flask_forge_jobs.model.outcomes import MAX_REASON_LENGTH
 from flask_forge_jobs.model.payloads import dump
 from flask_forge_jobs.model.queues import DEFAULT_QUEUE
 from flask_forge_jobs.model.request_keys import RequestKey
 from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.tasks.by_name import job_of_kind
+from flask_forge_jobs.tasks.registry import TaskRegistry
 
 DEMO_KIND = "noop_echo"
 MAX_ENQUEUED_AT_ONCE = 1000
-MAX_REASON_LENGTH = 1000
 Router = Callable[[str], str]
 NO_LIMITS = Admission()
+NO_TASKS = TaskRegistry()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,35 +81,40 @@ def new_job(
     priority: int | None = None,
     max_attempts: int | None = None,
     is_key_of_queue: bool = False,
+    registry: TaskRegistry | None = None,
 ) -> NewJob:
     """Return a job to be enqueued, its defaults filled in.
 
     Args:
         kind: Selects the task, 1 to 128 characters.
-        payload: Any JSON value, at most 1 MiB as stored.
+        payload: Any JSON value, at most 1 MiB as stored; the arguments by name where
+            the task is a function that is registered here.
         router: Names the queue of a kind; asked when ``queue_name`` is None.
         queue_name: Where it waits.
         dedupe_key: 1 to 255 characters; None never collapses.
         run_at: Not before this instant; None or the past means now.
-        priority: Lower runs first; None means 0.
-        max_attempts: 1 to 1000; None means 5.
+        priority: Lower runs first; None means the task's, or 0.
+        max_attempts: 1 to 1000; None means the task's, or 5.
         is_key_of_queue: The key is the queue's own; see :class:`NewJob`.
+        registry: The tasks that are known; None means none.
 
     Raises:
-        InvalidInputError: A value is out of bounds.
+        InvalidInputError: A value is out of bounds, or the payload does not fit the
+            task.
     """
     check_kind(kind)
-    text = dump(payload)
-    return NewJob.of_canonical(
-        text,
-        kind=kind,
-        queue_name=router(kind) if queue_name is None else queue_name,
-        priority=0 if priority is None else priority,
-        max_attempts=DEFAULT_MAX_ATTEMPTS if max_attempts is None else max_attempts,
+    job = job_of_kind(
+        NO_TASKS if registry is None else registry,
+        router,
+        kind,
+        payload,
+        queue=router(kind) if queue_name is None else queue_name,
+        priority=priority,
+        max_attempts=max_attempts,
         dedupe_key=dedupe_key,
         run_at=run_at,
-        is_key_of_queue=is_key_of_queue,
     )
+    return replace(job, is_key_of_queue=True) if is_key_of_queue else job
 
 
 def enqueue(
@@ -140,6 +147,7 @@ def new_jobs(
     *,
     router: Router,
     is_key_of_queue: bool = False,
+    registry: TaskRegistry | None = None,
 ) -> list[NewJob]:
     """Return the jobs of a bulk enqueue.
 
@@ -147,6 +155,7 @@ def new_jobs(
         items: 1 to 1,000 times the arguments of :func:`new_job`.
         router: Names the queue of a kind.
         is_key_of_queue: Each dedupe key is its queue's own; see :class:`NewJob`.
+        registry: The tasks that are known; None means none.
 
     Raises:
         InvalidInputError: There are too few or too many, or a value is out of bounds;
@@ -159,10 +168,16 @@ def new_jobs(
     jobs = []
     for index, item in enumerate(items):
         try:
-            jobs.append(new_job(router=router, is_key_of_queue=is_key_of_queue, **item))
+            job = new_job(
+                router=router,
+                is_key_of_queue=is_key_of_queue,
+                registry=registry,
+                **item,
+            )
         except InvalidInputError as error:
             field = f"items[{index}].{error.field}"
             raise InvalidInputError(field, error.message) from error
+        jobs.append(job)
     return jobs
 
 

@@ -98,6 +98,7 @@ def enqueue(api: Api) -> Response:
     job = job_actions.new_job(
         router=api.scope.router(api.options.router),
         is_key_of_queue=api.scope.has_own_keys,
+        registry=api.options.registry,
         **arguments,
     )
     result = job_actions.enqueue(

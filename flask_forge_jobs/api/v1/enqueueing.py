@@ -42,6 +42,7 @@ def enqueue(api: Api) -> Response:
     job = job_actions.new_job(
         router=api.scope.router(api.options.router),
         is_key_of_queue=api.scope.has_own_keys,
+        registry=api.options.registry,
         **arguments,
     )
     result = job_actions.enqueue(
@@ -68,6 +69,7 @@ def enqueue_many(api: Api) -> Response:
         items,
         router=api.scope.router(api.options.router),
         is_key_of_queue=api.scope.has_own_keys,
+        registry=api.options.registry,
     )
     report = job_actions.enqueue_many(
         api.storage,

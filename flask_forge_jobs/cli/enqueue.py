@@ -1,0 +1,47 @@
+"""``flask forge-jobs enqueue``: store a job from a shell."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import click
+
+from flask_forge_jobs.cli.failing import within_application
+from flask_forge_jobs.model.payloads import load
+from flask_forge_jobs.state import current
+from flask_forge_jobs.tasks.by_name import job_of_kind
+
+
+def _instant(
+    ctx: click.Context, param: click.Parameter, value: str | None
+) -> datetime | None:
+    try:
+        return None if value is None else datetime.fromisoformat(value)
+    except ValueError:
+        raise click.BadParameter(
+            f"{value!r} is not like 2027-01-31T12:00:00+00:00", ctx, param
+        ) from None
+
+
+@click.command("enqueue")
+@click.argument("kind")
+@click.argument("payload", default="{}")
+@click.option("--queue", help="Queue to wait in; the task's by default.")
+@click.option("--priority", type=int, help="Lower runs first.")
+@click.option(
+    "--run-at", callback=_instant, help="Not before: 2027-01-31T12:00:00+00:00."
+)
+@click.option("--dedupe-key", help="No second job while one with this key waits.")
+@click.option("--max-attempts", type=int, help="How often it may run.")
+@click.option("--timeout", "timeout_s", type=float, help="Seconds for one attempt.")
+@within_application
+def enqueue_command(*, kind: str, payload: str, **options: object) -> None:
+    """Store a job of a KIND and print its id.
+
+    PAYLOAD is JSON: the arguments by name, such as '{"user_id": 7}'. A kind whose task
+    the application knows takes the task's options, and the payload must fit it.
+    """
+    state = current()
+    value = load(payload.encode("utf-8", "surrogateescape"), "payload")
+    job = job_of_kind(state.registry, state.router, kind, value, **options)
+    click.echo(state.enqueue(job).id)

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from flask import Flask
+
+from flask_forge_jobs import ForgeJobs
+from flask_forge_jobs.model.jobs import Job
+from flask_forge_jobs.state import state_of
+
+Enqueue = Callable[..., Result]
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Iterator[Flask]:
+    app = Flask("shop", instance_path=str(tmp_path))
+    forge = ForgeJobs(app)
+
+    @forge.task(queue="mail", max_attempts=1, timeout_s=30, priority=-5)
+    def send(user_id: int, subject: str = "") -> None: ...
+
+    yield app
+    state_of(app).storage.close()
+
+
+@pytest.fixture
+def enqueue(app: Flask) -> Enqueue:
+    def run(*arguments: str) -> Result:
+        return app.test_cli_runner().invoke(args=["forge-jobs", "enqueue", *arguments])
+
+    return run
+
+
+def job_of(app: Flask, result: Result) -> Job:
+    assert result.exit_code == 0, result.output
+    return state_of(app).storage.job_reader.get(result.output.strip())
+
+
+def test_a_known_kind_takes_the_options_of_its_task(
+    app: Flask, enqueue: Enqueue
+) -> None:
+    job = job_of(app, enqueue("send", '{"user_id": 7}'))
+
+    assert (job.kind, job.payload) == ("send", '{"user_id":7}')
+    assert (job.queue_name, job.priority) == ("mail", -5)
+    assert (job.max_attempts, job.timeout_s) == (1, 30)
+
+
+def test_what_is_said_comes_before_the_task(app: Flask, enqueue: Enqueue) -> None:
+    job = job_of(
+        app,
+        enqueue(
+            "send", '{"user_id": 7}', "--queue", "slow", "--priority", "3",
+            "--max-attempts", "9", "--timeout", "1.5", "--dedupe-key", "seven",
+            "--run-at", "2199-01-31T12:00:00+00:00",
+        ),
+    )  # fmt: skip
+
+    assert (job.queue_name, job.priority) == ("slow", 3)
+    assert (job.max_attempts, job.timeout_s, job.dedupe_key) == (9, 1.5, "seven")
+    assert job.scheduled_at.isoformat() == "2199-01-31T12:00:00+00:00"
+
+
+def test_an_unknown_kind_takes_any_payload(app: Flask, enqueue: Enqueue) -> None:
+    assert job_of(app, enqueue("elsewhere", "[1, 2]")).payload == "[1,2]"
+    assert job_of(app, enqueue("elsewhere")).payload == "{}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["send"], "user_id"),
+        (["send", '{"user_id": 7, "other": 1}'], "other"),
+        (["send", "[7]"], "payload"),
+        (["send", "{user_id: 7}"], "is not JSON"),
+        (["send", '{"a": 1, "a": 1}'], "repeats a key"),
+        (["send", '{"user_id": 7}', "--run-at", "tomorrow"], "is not like"),
+        (["send", '{"user_id": 7}', "--run-at", "2199-01-31T12:00:00"], "time zone"),
+        (["send", '{"user_id": 7}', "--max-attempts", "0"], "max_attempts"),
+    ],
+)
+def test_what_does_not_fit_is_refused(
+    enqueue: Enqueue, arguments: list[str], message: str
+) -> None:
+    result = enqueue(*arguments)
+
+    assert result.exit_code != 0
+    assert message in result.output

@@ -1,0 +1,136 @@
+"""A job whose kind is only named is a job of its task, however it comes in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from flask_forge_jobs import ForgeJobs, InvalidInputError
+from flask_forge_jobs.model.jobs import Job, JobFilter
+from flask_forge_jobs.state import state_of
+
+URL = "/forge-jobs"
+# By way in: the URL of a request, and a body for a job.
+HTTP: dict[str, tuple[str, Callable[[dict[str, Any]], object]]] = {
+    "unversioned": ("/jobs/enqueue", lambda job: job),
+    "v1": ("/v1/jobs", lambda job: job),
+    "bulk": ("/v1/jobs/bulk", lambda job: {"items": [job]}),
+}
+FITTING = {"kind": "send", "payload": {"user_id": 7}}
+
+
+@pytest.fixture
+def app() -> Iterator[Flask]:
+    app = Flask("shop")
+    app.config.update(FORGE_JOBS_DATABASE_URL="sqlite:///:memory:")
+    app.debug = True
+    forge = ForgeJobs(app)
+
+    @forge.task(queue="mail", max_attempts=1, timeout_s=30, priority=-5)
+    def send(user_id: int, subject: str = "") -> None: ...
+
+    @forge.task(dedupe_by_args=True)
+    def refresh(user_id: int) -> None: ...
+
+    yield app
+    state_of(app).storage.close()
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    client = app.test_client()
+    client.environ_base["HTTP_X_FORGE_JOBS"] = "1"
+    return client
+
+
+def stored(app: Flask) -> list[Job]:
+    reader = state_of(app).storage.job_reader
+    return [reader.get(row.id) for row in reader.page(JobFilter(), 10).rows]
+
+
+@pytest.mark.parametrize("way", HTTP)
+def test_a_request_takes_the_options_of_the_task(
+    app: Flask, client: FlaskClient, way: str
+) -> None:
+    path, body_of = HTTP[way]
+
+    answer = client.post(URL + path, json=body_of(FITTING))
+
+    assert answer.status_code in (200, 201), answer.text
+    (job,) = stored(app)
+    assert (job.queue_name, job.priority) == ("mail", -5)
+    assert (job.max_attempts, job.timeout_s) == (1, 30)
+
+
+@pytest.mark.parametrize("way", HTTP)
+def test_what_a_request_says_comes_before_the_task(
+    app: Flask, client: FlaskClient, way: str
+) -> None:
+    path, body_of = HTTP[way]
+    body = FITTING | {"queue_name": "slow", "priority": 0, "max_attempts": 9}
+
+    client.post(URL + path, json=body_of(body))
+
+    (job,) = stored(app)
+    assert (job.queue_name, job.priority, job.max_attempts) == ("slow", 0, 9)
+
+
+@pytest.mark.parametrize("way", HTTP)
+@pytest.mark.parametrize(
+    ("payload", "words"),
+    [({}, "user_id"), ({"user_id": 7, "other": 1}, "other"), ([7], "object")],
+)
+def test_a_payload_that_does_not_fit_the_task_is_refused(
+    app: Flask, client: FlaskClient, way: str, payload: object, words: str
+) -> None:
+    path, body_of = HTTP[way]
+
+    answer = client.post(URL + path, json=body_of({"kind": "send", "payload": payload}))
+
+    assert answer.status_code == 400
+    assert answer.json is not None
+    assert answer.json["kind"] == "validation"
+    assert "payload" in answer.json["field"]
+    assert words in answer.json["msg"]
+    assert stored(app) == []
+
+
+def test_arguments_make_the_key_where_the_task_says_so(
+    app: Flask, client: FlaskClient
+) -> None:
+    body = {"kind": "refresh", "payload": {"user_id": 7}}
+
+    answers = [client.post(f"{URL}/v1/jobs", json=body) for _ in range(2)]
+
+    assert [answer.status_code for answer in answers] == [201, 200]
+    assert len(stored(app)) == 1
+
+
+def test_a_kind_of_somebody_else_takes_any_payload(
+    app: Flask, client: FlaskClient
+) -> None:
+    client.post(f"{URL}/v1/jobs", json={"kind": "elsewhere", "payload": None})
+
+    (job,) = stored(app)
+    assert (job.payload, job.max_attempts, job.queue_name) == ("null", 5, "default")
+
+
+def test_python_by_name_takes_them_too() -> None:
+    forge = ForgeJobs()
+
+    @forge.task(max_attempts=2)
+    def send(user_id: int) -> None: ...
+
+    other = Flask("other")
+    other.config.update(FORGE_JOBS_DATABASE_URL="sqlite:///:memory:")
+    forge.init_app(other)
+    with other.app_context():
+        job = forge.enqueue("send", {"user_id": 7})
+        assert forge.storage.job_reader.get(job.id).max_attempts == 2
+        with pytest.raises(InvalidInputError, match="user_id"):
+            forge.enqueue("send")
+        forge.storage.close()
