@@ -187,7 +187,7 @@ class Migration:
 
 
 # Steps that older code cannot live with name themselves here.
-_OLDEST_READERS = {1: 1, 14: 14}
+_OLDEST_READERS = {1: 1}
 
 
 @cache

@@ -6,7 +6,7 @@ from tests.mutants.mutant import Mutant
 
 _COMMON = "storage/sql/common/job_queue.sql"
 _SQLITE = "storage/sql/sqlite/job_queue.sql"
-_POSTGRES = "storage/sql/migrations/postgres/0014_claims.sql"
+_POSTGRES = "storage/sql/migrations/postgres/0001_foundation.sql"
 _QUEUE = "storage/jobs/queue.py"
 _FINISHING = "storage/jobs/finish.py"
 _JOBS = "contract/jobs/test_queue.py"

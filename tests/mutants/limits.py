@@ -7,7 +7,7 @@ from tests.mutants.mutant import Mutant
 _SQL = "storage/sql/common/rate_limits.sql"
 _MODEL = "model/rate_limits.py"
 _SEATS = "storage/sql/sqlite/seats.sql"
-_POSTGRES_SEATS = "storage/sql/migrations/postgres/0014_claims.sql"
+_POSTGRES_SEATS = "storage/sql/migrations/postgres/0001_foundation.sql"
 _LET_IN = "storage/sql/common/seats.sql"
 _COMMON = "storage/sql/common/job_queue.sql"
 _BACKOFF = "model/retry_delay.py"

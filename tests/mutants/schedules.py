@@ -126,7 +126,7 @@ MUTANTS = (
     ),
     Mutant(
         "an instant fires twice",
-        "storage/sql/migrations/sqlite/0008_firings.sql",
+        "storage/sql/migrations/sqlite/0001_foundation.sql",
         "CREATE UNIQUE INDEX forge_job_firing",
         "CREATE INDEX forge_job_firing",
         (f"{_FIRES}::test_an_instant_that_comes_back_is_not_fired_again",),

@@ -77,7 +77,7 @@ MUTANTS = (
     ),
     Mutant(
         "the audit trail forgets what is young",
-        "storage/sql/migrations/sqlite/0004_audit.sql",
+        "storage/sql/migrations/sqlite/0001_foundation.sql",
         "- 7776000) * 1000000",
         "- 777600) * 1000000",
         ("contract/test_audit.py::test_sec_S42_database_keeps_an_entry_for_90_days",),

@@ -64,8 +64,8 @@ def _migrate_at_once(bench: Bench, observer: Bench) -> int:
     with _openers(bench) as openers:
         for number in range(repeats):
             _forget(bench)
-            # In turn: nothing at all, and the schema of some earlier version.
-            version = bench.random.randrange(1, steps) if number % 2 else 0
+            # In turn: nothing at all, and the schema of an earlier version if any.
+            version = bench.random.randrange(steps) if number % 2 else 0
             if version:
                 _bring(bench, version)
             _open_together(openers)

@@ -30,7 +30,17 @@ CREATE TABLE forge_job (
     result              TEXT,
     progress            TEXT,
     -- The cron schedule that made the job.
-    schedule_name       TEXT COLLATE "C"
+    schedule_name       TEXT COLLATE "C",
+    -- Which instant of its schedule it stands for; no other job may stand for it.
+    fire_at             BIGINT,
+    -- The seats of tasks that only so many jobs may run at once. A seat is taken for as
+    -- long as its job runs in the run that took it, so whatever ends the run frees it.
+    seat_name           TEXT COLLATE "C",
+    -- The start of the run that took it; NULL for a job that was turned away.
+    seated_at           BIGINT,
+    -- How often it was claimed; never counted down nor begun anew, so it tells one run
+    -- from every other one, where attempts that were given back repeat.
+    claims              INTEGER NOT NULL DEFAULT 0
 );
 
 -- Three updates a job: leave room on the page, and vacuum before the bloat is felt.
@@ -63,6 +73,12 @@ CREATE INDEX forge_job_key ON forge_job (dedupe_key, enqueued_at, id)
     WHERE dedupe_key IS NOT NULL;
 CREATE INDEX forge_job_schedule ON forge_job (schedule_name, enqueued_at, id)
     WHERE schedule_name IS NOT NULL;
+CREATE UNIQUE INDEX forge_job_firing ON forge_job (schedule_name, fire_at)
+    WHERE fire_at IS NOT NULL;
+CREATE INDEX forge_job_seated ON forge_job (seat_name)
+    WHERE status = 'in_progress' AND seat_name IS NOT NULL;
+CREATE INDEX forge_job_turned_away ON forge_job (seat_name, priority, id)
+    WHERE deferred AND seat_name IS NOT NULL AND seated_at IS NULL;
 
 -- Counts are maintained by the database itself, so they equal the rows whatever
 -- statement changed them. Changes are appended and folded later; readers sum.
@@ -128,7 +144,9 @@ CREATE TABLE forge_queue (
     backoff_max_seconds  INTEGER NOT NULL DEFAULT 1800,
     throttle_attempts    INTEGER NOT NULL DEFAULT 0,
     throttled_until      BIGINT,
-    updated_at           BIGINT  NOT NULL
+    updated_at           BIGINT  NOT NULL,
+    -- Most jobs that may wait for a producer to add more; NULL is no bound.
+    max_pending          INTEGER
 );
 
 CREATE TABLE forge_process (
@@ -146,7 +164,9 @@ CREATE TABLE forge_pod (
     host_id      TEXT COLLATE "C" NOT NULL PRIMARY KEY,
     heartbeat_at BIGINT  NOT NULL,
     worker_name  TEXT,
-    queues       TEXT
+    queues       TEXT,
+    -- How old the last tick of each of its services was at the heartbeat.
+    services     TEXT
 );
 
 -- The hot path. Its plans are kept for as long as a connection lives, so they must not
@@ -204,7 +224,8 @@ RETURNS TABLE (
     error_history     TEXT,
     timeout_s         DOUBLE PRECISION,
     enqueued_at       BIGINT,
-    started_at        BIGINT
+    started_at        BIGINT,
+    claims            INTEGER
 )
 LANGUAGE plpgsql
 SET enable_seqscan = off
@@ -237,18 +258,19 @@ BEGIN
     RETURN QUERY
     UPDATE forge_job AS job
     SET
-        status = 'in_progress', attempts = job.attempts + 1, process_id = new_owner,
+        status = 'in_progress', attempts = job.attempts + 1,
+        claims = job.claims + 1, process_id = new_owner,
         started_at = now_us, heartbeat_at = now_us, completed_at = NULL,
         progress = NULL
     WHERE job.id = ANY (picked)
     RETURNING
         job.id, job.queue_name, job.kind, job.payload, job.priority, job.scheduled_at,
         job.attempts, job.max_attempts, job.throttle_attempts, job.error_history,
-        job.timeout_s, job.enqueued_at, job.started_at;
+        job.timeout_s, job.enqueued_at, job.started_at, job.claims;
 END
 $$;
 
--- The fence: still running, its owner's, and this very attempt. COALESCE keeps the
+-- The fence: still running, its owner's, and this very claim. COALESCE keeps the
 -- planner on the primary key: by forge_job_running it would walk all running jobs for
 -- each row. The id is equal to both of its bounds, and not joined by an equality, which a
 -- plan that is made while the table is empty would check for every row of the key's
@@ -290,7 +312,7 @@ BEGIN
     WHERE job.id >= v.job_id AND job.id <= v.job_id
         AND coalesce(job.status, '') = 'in_progress'
         AND coalesce(job.process_id, '') = its_owner
-        AND job.attempts = v.run
+        AND job.claims = v.run
         AND (
             job.cancel_requested_at IS NULL OR v.new_status IN ('done', 'dead')
         )
@@ -363,3 +385,230 @@ BEGIN
     WHERE late.first_at IS NOT NULL;
 END
 $$;
+
+-- Everything in one round trip and from one snapshot; arrays of arrays.
+CREATE FUNCTION forge_snapshot(silent_us BIGINT)
+RETURNS TABLE (queues TEXT, counts TEXT, waiting TEXT, processes TEXT)
+LANGUAGE plpgsql STABLE
+SET jit = off
+SET plan_cache_mode = force_generic_plan
+AS $$
+DECLARE
+    now_us CONSTANT BIGINT := extract(epoch FROM statement_timestamp()) * 1000000;
+BEGIN
+    SELECT json_agg(
+        json_build_array(
+            q.name, q.max_workers, q.paused, q.retain_done_for_days,
+            q.retain_dead_for_days, q.backoff_enabled, q.backoff_base_seconds,
+            q.backoff_max_seconds, q.throttle_attempts, q.throttled_until,
+            q.updated_at, q.max_pending
+        )
+        ORDER BY q.name
+    )
+    INTO queues
+    FROM forge_queue AS q;
+    SELECT json_agg(json_build_array(c.queue_name, c.status, c.deferred, c.jobs))
+    INTO counts
+    FROM (
+        SELECT queue_name, status, deferred, SUM(jobs) AS jobs
+        FROM forge_job_count
+        GROUP BY queue_name, status, deferred
+        HAVING SUM(jobs) > 0
+    ) AS c;
+    SELECT json_agg(json_build_array(w.queue_name, w.overdue, w.waited_s))
+    INTO waiting
+    FROM forge_waiting() AS w;
+    SELECT json_agg(
+        json_build_array(
+            p.process_id, p.queue_name, p.host_id, p.started_at, p.heartbeat_at,
+            p.current_job
+        )
+        ORDER BY p.queue_name, p.process_id
+    )
+    INTO processes
+    FROM forge_process AS p
+    WHERE p.heartbeat_at >= now_us - silent_us;
+    RETURN NEXT;
+END
+$$;
+
+-- Whether the job has its seat. Who asks for the same seats at the same time waits, and
+-- counts then what the one before has stored.
+CREATE FUNCTION forge_take_seat(
+    its_id TEXT, its_owner TEXT, its_run INTEGER, its_seats TEXT, most INTEGER
+) RETURNS BOOLEAN LANGUAGE plpgsql
+SET enable_seqscan = off
+SET jit = off
+AS $$
+DECLARE
+    taken BIGINT;
+    is_seated BOOLEAN;
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtextextended('forge_jobs seat ' || its_seats, 0));
+    SELECT count(*)
+    INTO taken
+    FROM forge_job AS other
+    WHERE other.seat_name = its_seats AND other.status = 'in_progress'
+        AND other.seated_at = other.started_at AND other.id <> its_id;
+    UPDATE forge_job AS job
+    SET
+        seat_name = its_seats,
+        seated_at = CASE WHEN taken < most THEN job.started_at END
+    WHERE job.id = its_id
+        AND coalesce(job.status, '') = 'in_progress'
+        AND coalesce(job.process_id, '') = its_owner
+        AND job.claims = its_run
+    RETURNING job.seated_at IS NOT NULL INTO is_seated;
+    RETURN is_seated;
+END
+$$;
+
+-- Work that only one process may do at a time.
+CREATE TABLE forge_lease (
+    name       TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    holder     TEXT   NOT NULL,
+    expires_at BIGINT NOT NULL
+);
+
+-- What happened to jobs, by level (width of a bucket in seconds), queue, kind, time and
+-- process. A process overwrites only its own rows; rows of no host are merged ones.
+-- No kind means all kinds of a queue, no queue and no kind all jobs. Level 0 holds what
+-- is too old for any bucket, for counters that must never go down.
+CREATE TABLE forge_metric (
+    level        INTEGER NOT NULL,
+    queue_name   TEXT COLLATE "C" NOT NULL,
+    kind         TEXT COLLATE "C" NOT NULL,
+    bucket_start BIGINT  NOT NULL,
+    host         TEXT COLLATE "C" NOT NULL,
+    enqueued     BIGINT  NOT NULL,
+    started      BIGINT  NOT NULL,
+    retried      BIGINT  NOT NULL,
+    completed    BIGINT  NOT NULL,
+    failed       BIGINT  NOT NULL,
+    wait_times   TEXT    NOT NULL,
+    run_times    TEXT    NOT NULL,
+    total_times  TEXT    NOT NULL,
+    PRIMARY KEY (level, queue_name, kind, bucket_start, host)
+);
+CREATE INDEX forge_metric_time ON forge_metric (level, bucket_start);
+CREATE INDEX forge_metric_unfolded ON forge_metric (level, bucket_start)
+    WHERE host <> '';
+-- The rows of the running buckets are overwritten every two seconds.
+ALTER TABLE forge_metric SET (
+    fillfactor = 80,
+    autovacuum_vacuum_scale_factor = 0.02,
+    autovacuum_vacuum_threshold = 1000
+);
+
+-- What processes used and how their database did: sums over so many samples.
+CREATE TABLE forge_sample (
+    level            INTEGER NOT NULL,
+    host             TEXT COLLATE "C" NOT NULL,
+    bucket_start     BIGINT  NOT NULL,
+    samples          INTEGER NOT NULL,
+    cpu_pct          DOUBLE PRECISION NOT NULL,
+    rss_bytes        BIGINT  NOT NULL,
+    disk_read_bytes  BIGINT  NOT NULL,
+    disk_write_bytes BIGINT  NOT NULL,
+    disk_used_pct    DOUBLE PRECISION NOT NULL,
+    pool_active      BIGINT  NOT NULL,
+    pool_idle        BIGINT  NOT NULL,
+    pool_max         BIGINT  NOT NULL,
+    db_size_bytes    BIGINT  NOT NULL,
+    wal_bytes        BIGINT  NOT NULL,
+    read_times       TEXT    NOT NULL,
+    write_times      TEXT    NOT NULL,
+    PRIMARY KEY (level, bucket_start, host)
+);
+
+-- Who did what. Rows are written once, never changed, and not deleted for 90 days;
+-- a trigger sees to it.
+
+CREATE TABLE forge_audit (
+    id         BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at         BIGINT  NOT NULL,
+    actor      TEXT COLLATE "C" NOT NULL,
+    action     TEXT COLLATE "C" NOT NULL,
+    target     TEXT COLLATE "C",
+    address    TEXT    NOT NULL,
+    request_id TEXT    NOT NULL,
+    -- HTTP status of the answer; a refused request leaves a row too.
+    status     INTEGER NOT NULL,
+    changed    BIGINT  NOT NULL,
+    arguments  TEXT    NOT NULL,
+    -- How many requests it stands for: refused ones that are alike leave one together.
+    requests   INTEGER NOT NULL DEFAULT 1
+);
+
+CREATE INDEX forge_audit_time ON forge_audit (at, id);
+CREATE INDEX forge_audit_actor ON forge_audit (actor, at, id);
+CREATE INDEX forge_audit_target ON forge_audit (target, at, id)
+    WHERE target IS NOT NULL;
+
+CREATE FUNCTION forge_refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'DELETE'
+        AND OLD.at <= (extract(epoch FROM statement_timestamp()) - 7776000) * 1000000
+    THEN
+        RETURN OLD;
+    END IF;
+    RAISE EXCEPTION '% is append-only', TG_TABLE_NAME
+        USING ERRCODE = 'insufficient_privilege';
+END
+$$;
+
+CREATE TRIGGER forge_audit_no_change BEFORE UPDATE OR DELETE ON forge_audit
+    FOR EACH ROW EXECUTE FUNCTION forge_refuse_change();
+
+-- What fires when, and what it makes.
+CREATE TABLE forge_cron (
+    name          TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    kind          TEXT    NOT NULL,
+    payload       TEXT    NOT NULL,
+    queue_name    TEXT,
+    cron_expr     TEXT    NOT NULL,
+    timezone      TEXT    NOT NULL,
+    enabled       BOOLEAN NOT NULL,
+    max_attempts  INTEGER,
+    dedupe_key    TEXT,
+    last_fired_at BIGINT,
+    next_fire_at  BIGINT,
+    last_error    TEXT,
+    created_at    BIGINT  NOT NULL,
+    updated_at    BIGINT  NOT NULL,
+    -- What becomes of firings that were missed.
+    catch_up      TEXT    NOT NULL DEFAULT 'once',
+    catch_up_limit INTEGER NOT NULL DEFAULT 100,
+    -- The application whose code has the schedule, and what it said last.
+    declared_by   TEXT COLLATE "C",
+    declared_as   TEXT,
+    -- Who is enabled always knows when.
+    CHECK (next_fire_at IS NOT NULL OR NOT enabled)
+);
+
+-- What was answered to requests that may be repeated.
+CREATE TABLE forge_request_key (
+    owner       TEXT COLLATE "C" NOT NULL,
+    request_key TEXT COLLATE "C" NOT NULL,
+    fingerprint TEXT   NOT NULL,
+    answer      TEXT   NOT NULL,
+    expires_at  BIGINT NOT NULL,
+    PRIMARY KEY (owner, request_key)
+);
+CREATE INDEX forge_request_key_expiry ON forge_request_key (expires_at);
+
+-- Token buckets. A refill that begins in the future is a bucket that was drained.
+CREATE TABLE forge_rate_limit (
+    scope            TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+    capacity         BIGINT NOT NULL,
+    refill_per_sec   DOUBLE PRECISION NOT NULL,
+    tokens           DOUBLE PRECISION NOT NULL,
+    last_refilled_at BIGINT NOT NULL,
+    -- When the last of those who wait for tokens gets its own.
+    line_ends_at     BIGINT NOT NULL DEFAULT 0,
+    -- What the code of an application said last.
+    declared_as      TEXT
+);
+
+-- A few hot rows: leave room on the page for their next versions.
+ALTER TABLE forge_rate_limit SET (fillfactor = 50);

@@ -29,7 +29,17 @@ CREATE TABLE forge_job (
     result              TEXT,
     progress            TEXT,
     -- The cron schedule that made the job.
-    schedule_name       TEXT
+    schedule_name       TEXT,
+    -- Which instant of its schedule it stands for; no other job may stand for it.
+    fire_at             INTEGER,
+    -- The seats of tasks that only so many jobs may run at once. A seat is taken for as
+    -- long as its job runs in the run that took it, so whatever ends the run frees it.
+    seat_name           TEXT,
+    -- The start of the run that took it; NULL for a job that was turned away.
+    seated_at           INTEGER,
+    -- How often it was claimed; never counted down nor begun anew, so it tells one run
+    -- from every other one, where attempts that were given back repeat.
+    claims              INTEGER NOT NULL DEFAULT 0
 );
 
 CREATE INDEX forge_job_claim ON forge_job (queue_name, priority, scheduled_at, id)
@@ -53,6 +63,12 @@ CREATE INDEX forge_job_key ON forge_job (dedupe_key, enqueued_at, id)
     WHERE dedupe_key IS NOT NULL;
 CREATE INDEX forge_job_schedule ON forge_job (schedule_name, enqueued_at, id)
     WHERE schedule_name IS NOT NULL;
+CREATE UNIQUE INDEX forge_job_firing ON forge_job (schedule_name, fire_at)
+    WHERE fire_at IS NOT NULL;
+CREATE INDEX forge_job_seated ON forge_job (seat_name)
+    WHERE status = 'in_progress' AND seat_name IS NOT NULL;
+CREATE INDEX forge_job_turned_away ON forge_job (seat_name, priority, id)
+    WHERE deferred AND seat_name IS NOT NULL AND seated_at IS NULL;
 
 -- Counts are maintained by the database itself, so they equal the rows whatever
 -- statement changed them. Readers sum, so that the other backend may append.
@@ -101,7 +117,9 @@ CREATE TABLE forge_queue (
     backoff_max_seconds  INTEGER NOT NULL DEFAULT 1800,
     throttle_attempts    INTEGER NOT NULL DEFAULT 0,
     throttled_until      INTEGER,
-    updated_at           INTEGER NOT NULL
+    updated_at           INTEGER NOT NULL,
+    -- Most jobs that may wait for a producer to add more; NULL is no bound.
+    max_pending          INTEGER
 ) WITHOUT ROWID;
 
 CREATE TABLE forge_process (
@@ -119,5 +137,143 @@ CREATE TABLE forge_pod (
     host_id      TEXT    NOT NULL PRIMARY KEY,
     heartbeat_at INTEGER NOT NULL,
     worker_name  TEXT,
-    queues       TEXT
+    queues       TEXT,
+    -- How old the last tick of each of its services was at the heartbeat.
+    services     TEXT
+) WITHOUT ROWID;
+
+-- Work that only one process may do at a time.
+CREATE TABLE forge_lease (
+    name       TEXT    NOT NULL PRIMARY KEY,
+    holder     TEXT    NOT NULL,
+    expires_at INTEGER NOT NULL
+) WITHOUT ROWID;
+
+-- What happened to jobs, by level (width of a bucket in seconds), queue, kind, time and
+-- process. A process overwrites only its own rows; rows of no host are merged ones.
+-- No kind means all kinds of a queue, no queue and no kind all jobs. Level 0 holds what
+-- is too old for any bucket, for counters that must never go down.
+CREATE TABLE forge_metric (
+    level        INTEGER NOT NULL,
+    queue_name   TEXT    NOT NULL,
+    kind         TEXT    NOT NULL,
+    bucket_start INTEGER NOT NULL,
+    host         TEXT    NOT NULL,
+    enqueued     INTEGER NOT NULL,
+    started      INTEGER NOT NULL,
+    retried      INTEGER NOT NULL,
+    completed    INTEGER NOT NULL,
+    failed       INTEGER NOT NULL,
+    wait_times   TEXT    NOT NULL,
+    run_times    TEXT    NOT NULL,
+    total_times  TEXT    NOT NULL,
+    PRIMARY KEY (level, queue_name, kind, bucket_start, host)
+) WITHOUT ROWID;
+CREATE INDEX forge_metric_time ON forge_metric (level, bucket_start);
+CREATE INDEX forge_metric_unfolded ON forge_metric (level, bucket_start)
+    WHERE host <> '';
+
+-- What processes used and how their database did: sums over so many samples.
+CREATE TABLE forge_sample (
+    level            INTEGER NOT NULL,
+    host             TEXT    NOT NULL,
+    bucket_start     INTEGER NOT NULL,
+    samples          INTEGER NOT NULL,
+    cpu_pct          REAL    NOT NULL,
+    rss_bytes        INTEGER NOT NULL,
+    disk_read_bytes  INTEGER NOT NULL,
+    disk_write_bytes INTEGER NOT NULL,
+    disk_used_pct    REAL    NOT NULL,
+    pool_active      INTEGER NOT NULL,
+    pool_idle        INTEGER NOT NULL,
+    pool_max         INTEGER NOT NULL,
+    db_size_bytes    INTEGER NOT NULL,
+    wal_bytes        INTEGER NOT NULL,
+    read_times       TEXT    NOT NULL,
+    write_times      TEXT    NOT NULL,
+    PRIMARY KEY (level, bucket_start, host)
+) WITHOUT ROWID;
+
+-- Who did what. Rows are written once, never changed, and not deleted for 90 days;
+-- triggers see to it.
+
+CREATE TABLE forge_audit (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    at         INTEGER NOT NULL,
+    actor      TEXT    NOT NULL,
+    action     TEXT    NOT NULL,
+    target     TEXT,
+    address    TEXT    NOT NULL,
+    request_id TEXT    NOT NULL,
+    -- HTTP status of the answer; a refused request leaves a row too.
+    status     INTEGER NOT NULL,
+    changed    INTEGER NOT NULL,
+    arguments  TEXT    NOT NULL,
+    -- How many requests it stands for: refused ones that are alike leave one together.
+    requests   INTEGER NOT NULL DEFAULT 1
+);
+
+CREATE INDEX forge_audit_time ON forge_audit (at, id);
+CREATE INDEX forge_audit_actor ON forge_audit (actor, at, id);
+CREATE INDEX forge_audit_target ON forge_audit (target, at, id)
+    WHERE target IS NOT NULL;
+
+CREATE TRIGGER forge_audit_no_update BEFORE UPDATE ON forge_audit BEGIN
+    SELECT RAISE(ABORT, 'forge_audit is append-only');
+END;
+
+CREATE TRIGGER forge_audit_no_delete BEFORE DELETE ON forge_audit
+WHEN old.at > (CAST(strftime('%s', 'now') AS INTEGER) - 7776000) * 1000000
+BEGIN
+    SELECT RAISE(ABORT, 'forge_audit is append-only');
+END;
+
+-- What fires when, and what it makes.
+CREATE TABLE forge_cron (
+    name          TEXT NOT NULL PRIMARY KEY,
+    kind          TEXT    NOT NULL,
+    payload       TEXT    NOT NULL,
+    queue_name    TEXT,
+    cron_expr     TEXT    NOT NULL,
+    timezone      TEXT    NOT NULL,
+    enabled       BOOLEAN NOT NULL,
+    max_attempts  INTEGER,
+    dedupe_key    TEXT,
+    last_fired_at INTEGER,
+    next_fire_at  INTEGER,
+    last_error    TEXT,
+    created_at    INTEGER NOT NULL,
+    updated_at    INTEGER NOT NULL,
+    -- What becomes of firings that were missed.
+    catch_up      TEXT    NOT NULL DEFAULT 'once',
+    catch_up_limit INTEGER NOT NULL DEFAULT 100,
+    -- The application whose code has the schedule, and what it said last.
+    declared_by   TEXT,
+    declared_as   TEXT,
+    -- Who is enabled always knows when.
+    CHECK (next_fire_at IS NOT NULL OR NOT enabled)
+) WITHOUT ROWID;
+
+-- What was answered to requests that may be repeated.
+CREATE TABLE forge_request_key (
+    owner       TEXT    NOT NULL,
+    request_key TEXT    NOT NULL,
+    fingerprint TEXT    NOT NULL,
+    answer      TEXT    NOT NULL,
+    expires_at  INTEGER NOT NULL,
+    PRIMARY KEY (owner, request_key)
+);
+CREATE INDEX forge_request_key_expiry ON forge_request_key (expires_at);
+
+-- Token buckets. A refill that begins in the future is a bucket that was drained.
+CREATE TABLE forge_rate_limit (
+    scope            TEXT    NOT NULL PRIMARY KEY,
+    capacity         INTEGER NOT NULL,
+    refill_per_sec   REAL    NOT NULL,
+    tokens           REAL    NOT NULL,
+    last_refilled_at INTEGER NOT NULL,
+    -- When the last of those who wait for tokens gets its own.
+    line_ends_at     INTEGER NOT NULL DEFAULT 0,
+    -- What the code of an application said last.
+    declared_as      TEXT
 ) WITHOUT ROWID;

@@ -1,2 +1,0 @@
--- Recording a step, from this one on, says anew which code may still store something.
-SELECT 1;

@@ -1,2 +1,0 @@
--- For PostgreSQL. A transaction of SQLite looks for itself whether its code may still
--- store something.
