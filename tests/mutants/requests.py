@@ -100,8 +100,8 @@ MUTANTS = (
     Mutant(
         "the largest number is out of bounds",
         _BOUNDS,
-        "if not low <= value <= high:",
-        "if not low <= value < high:",
+        'is not a whole number")\n    if not low <= value <= high:',
+        'is not a whole number")\n    if not low <= value < high:',
         ("model/test_bounds.py",),
     ),
     Mutant(
