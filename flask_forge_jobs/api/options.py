@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Literal
 
 from flask_forge_jobs.api.request import DEFAULT_MAX_BODY_BYTES
@@ -113,21 +113,14 @@ class BlueprintOptions:
             ConfigurationError: A token's entry is wrong, or there is none where one is
                 needed.
         """
+        names = {each.name for each in fields(cls)} - {"tokens"}
+        named_alike = {
+            each.name: getattr(settings, each.name)
+            for each in fields(settings)
+            if each.name in names
+        }
         return cls(
-            max_body_bytes=settings.max_body_bytes,
-            bulk_max=settings.bulk_max,
-            strict_queues=settings.strict_queues,
-            max_queue_depth=settings.max_queue_depth,
-            enable_demo=settings.enable_demo,
-            redact_keys=settings.redact_keys,
-            redact_default_keys=settings.redact_default_keys,
-            redact=settings.redact,
-            link_secrets=settings.link_secrets,
-            metrics_auth=settings.metrics_auth,
-            read_only=settings.read_only,
-            allowed_hosts=settings.allowed_hosts,
-            cors_origins=settings.cors_origins,
-            rate_limits=settings.rate_limits,
+            **named_alike,
             router=router,
             registry=registry,
             authenticator=None if settings.auth == "bearer" else settings.auth,
