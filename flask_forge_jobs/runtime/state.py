@@ -19,8 +19,7 @@ from flask_forge_jobs.model.queues import QueueSettings
 from flask_forge_jobs.runtime.backoff import Backoff
 from flask_forge_jobs.runtime.claim_schedule import ClaimSchedule
 from flask_forge_jobs.runtime.execution import Execution
-from flask_forge_jobs.runtime.local_queue import LocalQueue
-from flask_forge_jobs.runtime.prefetch import MOST_BYTES_AHEAD, Prefetch
+from flask_forge_jobs.runtime.local_queue import MOST_BYTES_AHEAD, LocalQueue, Prefetch
 
 Ended = tuple[Execution, Outcome]
 

@@ -144,7 +144,7 @@ MUTANTS = (
     ),
     Mutant(
         "slow jobs are claimed ahead",
-        "runtime/prefetch.py",
+        _QUEUE,
         "if self._mean_s is None or self._mean_s >= HORIZON_S:",
         "if self._mean_s is None:",
         ("runtime/test_prefetch.py::test_prefetch_takes_nothing_for_slow_tasks",),

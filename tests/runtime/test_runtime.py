@@ -35,7 +35,7 @@ from flask_forge_jobs.model.payloads import dump
 from flask_forge_jobs.runtime import dispatcher
 from flask_forge_jobs.runtime.dispatcher import GIVE_BACK_AFTER_S
 from flask_forge_jobs.runtime.handle import RuntimeHandle
-from flask_forge_jobs.runtime.prefetch import MOST_BYTES_AHEAD
+from flask_forge_jobs.runtime.local_queue import MOST_BYTES_AHEAD
 from flask_forge_jobs.runtime.runtime import QueueRuntime
 from flask_forge_jobs.runtime.service import Service
 from flask_forge_jobs.storage.base import Storage
@@ -551,7 +551,7 @@ def test_large_payloads_are_claimed_ahead_in_part(
     """Else a worker would hold more than a hundred of them."""
     monkeypatch.setattr("flask_forge_jobs.runtime.dispatcher.GIVE_BACK_AFTER_S", 1000.0)
     # However long they take on a busy machine: only their size keeps them back.
-    monkeypatch.setattr("flask_forge_jobs.runtime.prefetch.HORIZON_S", 1000.0)
+    monkeypatch.setattr("flask_forge_jobs.runtime.local_queue.HORIZON_S", 1000.0)
     payload = dump({"text": "x" * (MAX_PAYLOAD_BYTES - 20)})
     large = [NewJob("quick", payload)] * 24
     with running(storage, registry_of(held, QuickTask()), threads=1) as handle:

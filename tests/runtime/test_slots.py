@@ -12,7 +12,7 @@ from flask_forge_jobs.model.error_history import append_entry
 from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
 from flask_forge_jobs.model.outcomes import REAPED_MESSAGE, Done, Failed
 from flask_forge_jobs.runtime.execution import Runner
-from flask_forge_jobs.runtime.prefetch import MOST_BYTES_AHEAD
+from flask_forge_jobs.runtime.local_queue import MOST_BYTES_AHEAD
 from flask_forge_jobs.runtime.slots import DIRECT_S, SlotPool
 from flask_forge_jobs.runtime.state import Ended, WorkerState
 from flask_forge_jobs.tasks.registry import TaskRegistry
