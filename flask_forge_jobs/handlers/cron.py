@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -140,7 +140,8 @@ def change_schedule(
         storage: Where the schedule is.
         name: A stored schedule.
         changes: Arguments of :func:`create_schedule` other than the name; what is not
-            named stays.
+            named stays. ``dedupe`` keeps a key that there is. A new expression enables
+            a schedule that a bad one had disabled.
 
     Raises:
         InvalidInputError: A value is out of bounds, or the expression never fires.
@@ -151,54 +152,19 @@ def change_schedule(
         values["payload"] = dump(values["payload"])
     dedupe = values.pop("dedupe", None)
     replace(_SOME_SCHEDULE, **values).check()
+    _require_possible_name(name)
+    found: list[ScheduleDefinition] = []
 
     def decide(schedule: Schedule) -> ScheduleDefinition:
         wanted = schedule.definition
+        found.append(wanted)
         if "cron_expr" in values:
             wanted = schedule.with_expression(values["cron_expr"])
         wanted = replace(wanted, **values)
         return wanted if dedupe is None else wanted.deduped(dedupe)
 
-    return _edit(storage, name, decide)
-
-
-def set_enabled(storage: Storage, name: str, enabled: bool) -> ScheduleEdit:  # noqa: FBT001  # the value
-    """Enable or disable a schedule; nothing happens when it already is.
-
-    Raises:
-        InvalidInputError: Enabled, it would never fire.
-        ScheduleNotFoundError: No such schedule.
-    """
-    return _edit(
-        storage, name, lambda schedule: replace(schedule.definition, enabled=enabled)
-    )
-
-
-def set_expression(storage: Storage, name: str, cron_expr: str) -> ScheduleEdit:
-    """Replace a schedule's expression; enables one that a bad one had disabled.
-
-    Raises:
-        InvalidInputError: It does not parse, or never fires; the field is
-            ``cron_expr``.
-        ScheduleNotFoundError: No such schedule.
-    """
-    CronExpression.parse(cron_expr)
-    return _edit(storage, name, lambda schedule: schedule.with_expression(cron_expr))
-
-
-def set_dedupe(storage: Storage, name: str, dedupe: bool) -> ScheduleEdit:  # noqa: FBT001  # the value
-    """Choose whether a firing is skipped while an earlier job is unfinished.
-
-    Args:
-        storage: Where the schedule is.
-        name: A stored schedule.
-        dedupe: True sets the schedule's name as key, or keeps the key that it has;
-            False removes the key.
-
-    Raises:
-        ScheduleNotFoundError: No such schedule.
-    """
-    return _edit(storage, name, lambda schedule: schedule.definition.deduped(dedupe))
+    after = storage.cron.change(name, decide)
+    return ScheduleEdit(found[-1], after)
 
 
 def delete_schedule(storage: Storage, name: str) -> None:
@@ -255,20 +221,6 @@ def preview(
             break
         firings.append(following)
     return Preview(describe(expression), firings)
-
-
-def _edit(
-    storage: Storage, name: str, decide: Callable[[Schedule], ScheduleDefinition]
-) -> ScheduleEdit:
-    _require_possible_name(name)
-    found: list[ScheduleDefinition] = []
-
-    def noting(schedule: Schedule) -> ScheduleDefinition:
-        found.append(schedule.definition)
-        return decide(schedule)
-
-    after = storage.cron.change(name, noting)
-    return ScheduleEdit(found[-1], after)
 
 
 def detail(schedule: Schedule, redactor: Redactor) -> ScheduleDetail:

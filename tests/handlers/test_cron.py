@@ -25,10 +25,7 @@ def test_an_impossible_name_is_a_schedule_that_is_not_there(
 ) -> None:
     for verb in (
         lambda: cron.get_schedule(storage, name, redactor=REDACTOR),
-        lambda: cron.set_enabled(storage, name, True),
-        lambda: cron.set_expression(storage, name, "@daily"),
-        lambda: cron.set_dedupe(storage, name, True),
-        lambda: cron.change_schedule(storage, name, {}),
+        lambda: cron.change_schedule(storage, name, {"enabled": True}),
         lambda: cron.delete_schedule(storage, name),
         lambda: cron.trigger(storage, name, router=str),
     ):
@@ -66,13 +63,11 @@ def test_dedupe_keeps_a_custom_key(storage: Storage, sql: Sql) -> None:
     create(storage)
     sql.run("UPDATE forge_cron SET dedupe_key = 'custom'")
 
-    cron.set_dedupe(storage, "nightly", True)
-    assert storage.cron.get("nightly").definition.dedupe_key == "custom"
     cron.change_schedule(storage, "nightly", {"dedupe": True})
     assert storage.cron.get("nightly").definition.dedupe_key == "custom"
-    cron.set_dedupe(storage, "nightly", False)
+    cron.change_schedule(storage, "nightly", {"dedupe": False})
     assert storage.cron.get("nightly").definition.dedupe_key is None
-    cron.set_dedupe(storage, "nightly", True)
+    cron.change_schedule(storage, "nightly", {"dedupe": True})
     assert storage.cron.get("nightly").definition.dedupe_key == "nightly"
 
 

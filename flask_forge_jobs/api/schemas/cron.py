@@ -50,19 +50,19 @@ class CronScheduleInZone(CronSchedule):
 
 
 class EnabledRequest(V1Schema):
-    """Arguments of :func:`flask_forge_jobs.handlers.cron.set_enabled`."""
+    """Changes of :func:`flask_forge_jobs.handlers.cron.change_schedule`."""
 
     enabled = Flag(required=True)
 
 
 class ExpressionRequest(V1Schema):
-    """Arguments of :func:`flask_forge_jobs.handlers.cron.set_expression`."""
+    """Likewise."""
 
     cron_expr = Text(data_key="expr", required=True, metadata=bounds.CRON_EXPRESSION)
 
 
 class DedupeRequest(V1Schema):
-    """Arguments of :func:`flask_forge_jobs.handlers.cron.set_dedupe`."""
+    """Likewise."""
 
     dedupe = Flag(required=True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flask import Response, request
+from marshmallow import Schema
 from marshmallow.fields import List, Nested
 
 from flask_forge_jobs.api.auditor import note_edit
@@ -40,21 +41,21 @@ def list_schedules(api: Api) -> Response:
 
 def set_enabled(api: Api, name: str) -> Response:
     """Enable or disable a schedule."""
-    edit = cron.set_enabled(api.storage, name, **api.body(_ENABLED))
-    note_edit(*edit.digests)
-    return empty_response()
+    return _change(api, name, _ENABLED)
 
 
 def set_expression(api: Api, name: str) -> Response:
     """Replace a schedule's expression."""
-    edit = cron.set_expression(api.storage, name, **api.body(_EXPRESSION))
-    note_edit(*edit.digests)
-    return empty_response()
+    return _change(api, name, _EXPRESSION)
 
 
 def set_dedupe(api: Api, name: str) -> Response:
     """Choose whether a firing is skipped while an earlier job is unfinished."""
-    edit = cron.set_dedupe(api.storage, name, **api.body(_DEDUPE))
+    return _change(api, name, _DEDUPE)
+
+
+def _change(api: Api, name: str, wording: Schema) -> Response:
+    edit = cron.change_schedule(api.storage, name, api.body(wording))
     note_edit(*edit.digests)
     return empty_response()
 
