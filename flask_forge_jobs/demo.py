@@ -18,7 +18,7 @@ from flask_forge_jobs.runtime.foreground import PARENT_PIPE_VARIABLE, run_in_for
 from flask_forge_jobs.runtime.service import Duty, Service
 from flask_forge_jobs.server import create_app
 from flask_forge_jobs.state import state_of
-from flask_forge_jobs.storage import choice
+from flask_forge_jobs.storage.database import logger as database_logger
 from flask_forge_jobs.storage.jobs.queue import JobQueue
 from flask_forge_jobs.tasks.bundled import noop_echo
 
@@ -74,7 +74,7 @@ def main() -> None:
     environ = {k: v for k, v in os.environ.items() if k != PARENT_PIPE_VARIABLE}
     environment = ServerEnvironment.from_environ(environ)
     logging.basicConfig(level=environment.log_level)
-    choice.logger.setLevel(logging.WARNING)  # the server has said it
+    database_logger.setLevel(logging.WARNING)  # the server has said it
     sys.exit(run(create_app(environ, demo=Path(sys.argv[1]))))
 
 

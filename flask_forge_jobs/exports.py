@@ -52,8 +52,7 @@ from flask_forge_jobs.runtime.once import (
     rebalance_once,
 )
 from flask_forge_jobs.runtime.runtime import QueueRuntime
-from flask_forge_jobs.storage.base import Storage
-from flask_forge_jobs.storage.connect import DatabaseConfig, open_storage
+from flask_forge_jobs.storage.base import DatabaseConfig, Storage, open_storage
 from flask_forge_jobs.tasks.bundled.child_pool import ChildPool
 from flask_forge_jobs.tasks.bundled.cmd_exec import CmdExec
 from flask_forge_jobs.tasks.bundled.noop_echo import NoopEcho

@@ -19,8 +19,8 @@ from flask import Flask
 from flask_forge_jobs import alembic
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.state import state_of
+from flask_forge_jobs.storage.administration import contents
 from flask_forge_jobs.storage.base import Storage
-from flask_forge_jobs.storage.removal import contents
 from tests.support.jobs import enqueue
 from tests.support.sql import Sql
 

@@ -26,9 +26,8 @@ from flask_forge_jobs.errors import ConfigurationError
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.server import create_app
 from flask_forge_jobs.state import state_of
-from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.base import Storage, open_storage
 from flask_forge_jobs.storage.catalogue import load_migrations
-from flask_forge_jobs.storage.connect import open_storage
 from flask_forge_jobs.storage.database import SchemaVersions
 from tests.cli.test_worker import assert_one_clear_line, children_of
 from tests.support.commands import ROOT, Program

@@ -3,7 +3,7 @@
 What a request changes and its entry are one transaction; see
 :mod:`flask_forge_jobs.storage.units`. What is changed in several leaves an entry in
 each. A refusal follows the request, and what is refused again and again is counted; see
-:mod:`flask_forge_jobs.storage.refusals`. A read that shows unmasked payloads leaves an
+:mod:`flask_forge_jobs.storage.audit`. A read that shows unmasked payloads leaves an
 entry too.
 
 A request that nobody is known for leaves a line in the log of the server instead, or a

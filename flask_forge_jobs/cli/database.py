@@ -16,12 +16,14 @@ from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.one_line import one_line
 from flask_forge_jobs.state import current
 from flask_forge_jobs.storage.administration import (
+    Contents,
+    contents,
     create_database,
     drop_database,
     live_workers,
+    remove_tables,
 )
-from flask_forge_jobs.storage.connect import open_storage
-from flask_forge_jobs.storage.removal import Contents, contents, remove_tables
+from flask_forge_jobs.storage.base import open_storage
 
 logger = get_logger(__name__)
 

@@ -16,7 +16,7 @@ from flask_forge_jobs.runtime.foreground import run_in_foreground
 from flask_forge_jobs.runtime.plan import DEFAULT_THREADS
 from flask_forge_jobs.runtime.task_child import serve_tasks, take_channel
 from flask_forge_jobs.state import ApplicationState, current
-from flask_forge_jobs.storage import choice
+from flask_forge_jobs.storage.database import logger as database_logger
 from flask_forge_jobs.tasks.routing import QUEUES_VARIABLE
 
 NAME_VARIABLE = "FORGE_WORKER_NAME"
@@ -89,7 +89,7 @@ def worker_command(
     channel = take_channel(os.environ)
     child = os.environ.get(CHILD_VARIABLE)
     if not (channel is None and child is None):
-        choice.logger.setLevel(logging.WARNING)  # the parent has said it
+        database_logger.setLevel(logging.WARNING)  # the parent has said it
     if channel is not None:
         _leave(serve_tasks(state.runtime(1), channel))
     grace_s = state.settings.shutdown_grace_s if grace is None else grace

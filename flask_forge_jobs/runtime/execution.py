@@ -23,8 +23,7 @@ from flask_forge_jobs.model.outcomes import (
 )
 from flask_forge_jobs.model.retry_delay import MISSING_TASK_DELAY_S
 from flask_forge_jobs.model.seats import SeatPlan, seat_wait_s
-from flask_forge_jobs.storage.limits import RateLimits
-from flask_forge_jobs.storage.seats import Seats
+from flask_forge_jobs.storage.limits import RateLimits, Seats
 from flask_forge_jobs.tasks.cancellation import CancelToken
 from flask_forge_jobs.tasks.context import Dispose, TaskContext
 from flask_forge_jobs.tasks.failures import (

@@ -18,8 +18,7 @@ from flask_forge_jobs.model.processes import SlotReport
 from flask_forge_jobs.runtime.service import Duty
 from flask_forge_jobs.runtime.state import WorkerState
 from flask_forge_jobs.runtime.strays import Strays
-from flask_forge_jobs.storage.database import Database
-from flask_forge_jobs.storage.deadlines import within
+from flask_forge_jobs.storage.database import Database, within
 from flask_forge_jobs.storage.jobs.queue import JobQueue
 from flask_forge_jobs.storage.migrate import look_at_schema
 from flask_forge_jobs.storage.processes import ProcessRegistry

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.runtime.service import Duty
-from flask_forge_jobs.storage.leases import Leases
+from flask_forge_jobs.storage.processes import Leases
 
 LEASE = "leader"
 LEASE_S = 15.0

@@ -18,7 +18,7 @@ from flask_forge_jobs.runtime.execution import (
 )
 from flask_forge_jobs.runtime.isolation import check_isolation
 from flask_forge_jobs.storage.base import Storage
-from flask_forge_jobs.storage.seats import Seats
+from flask_forge_jobs.storage.limits import Seats
 from flask_forge_jobs.tasks.context import Dispose, EnqueueJob
 from flask_forge_jobs.tasks.failures import Mask, forget_frames, mask_known
 from flask_forge_jobs.tasks.registry import TaskRegistry

@@ -27,7 +27,7 @@ from flask_forge_jobs.model.queues import (
     one_too_many,
 )
 from flask_forge_jobs.storage.database import (
-    Database,
+    Executor,
     Parameter,
     Transaction,
     encode_names,
@@ -86,7 +86,7 @@ class Firing:
 
     def __init__(
         self,
-        database: Database,
+        database: Executor,
         ids: UlidGenerator,
         recorder: Recorder,
         most_queues: int = DEFAULT_MAX_QUEUES,

@@ -2,20 +2,31 @@
 
 A store names a statement and passes parameters; a dialect runs it. Driver errors become
 ours at this line and nowhere else. Everything that changes data goes through
-:meth:`Database.write`, which owns the commit and repeats the whole unit after a
+:meth:`Executor.write`, which owns the commit and repeats the whole unit after a
 transient fault, so a unit of work must be safe to repeat: ids are minted before it,
 and every change it makes is fenced.
+
+A call has limits of its own, which add up: the wait for a connection, for the server,
+for the next try. Whoever has less time than that says so around its calls, by
+:func:`within`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
+from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import SchemaTooNewError
+
+logger = logging.getLogger(__name__)
+_local = threading.local()
 
 T = TypeVar("T")
 Row = tuple[Any, ...]
@@ -99,23 +110,11 @@ class Listener(Protocol):
         """End the subscription."""
 
 
-class Database(Protocol):
-    """What a dialect must do."""
+class Executor(Protocol):
+    """What a store asks of its database."""
 
     backend: str
     """``sqlite`` or ``postgres``."""
-
-    known_version: int
-    """The newest schema version that this code knows."""
-
-    def open(self) -> None:
-        """Connect and bring the schema up to date; called by the first use as well.
-
-        Raises:
-            StorageUnavailableError: The database could not be reached.
-            StorageCorruptError: The file is not a sound database.
-            MigrationError: The schema does not fit this version of the package.
-        """
 
     def write(self, work: Callable[[Transaction], T], *, urgent: bool = False) -> T:
         """Run a unit of work in one transaction and commit it.
@@ -139,28 +138,6 @@ class Database(Protocol):
         """Run one writing statement as a transaction of its own and return its rows.
 
         On PostgreSQL this is one round trip. Errors as for :meth:`write`.
-        """
-
-    def at_once(self, work: Callable[[Transaction], T]) -> T:
-        """Run a unit of work that reads the rows of its last statement only.
-
-        On PostgreSQL this is one round trip: the unit sends its statements by
-        :meth:`Transaction.later` and ends with one :meth:`Transaction.all`. Errors and
-        repetitions as for :meth:`write`.
-        """
-
-    def begin(self, attempt: int) -> AbstractContextManager[Transaction]:
-        """Open a transaction for a block and commit at its end; for :class:`.Unit`.
-
-        What the block raises rolls it back. The driver's errors leave the block as
-        ours; nothing is repeated.
-
-        Args:
-            attempt: Number of the try, from 0.
-
-        Raises:
-            TransientError: A fault after which all of it may be tried again.
-            StorageError: As for :meth:`write`.
         """
 
     def join(self, connection: object, work: Callable[[Transaction], T]) -> T:
@@ -204,6 +181,44 @@ class Database(Protocol):
         None means that something may have changed and nobody knows what.
         """
 
+
+class Database(Executor, Protocol):
+    """What a dialect must do."""
+
+    known_version: int
+    """The newest schema version that this code knows."""
+
+    def open(self) -> None:
+        """Connect and bring the schema up to date; called by the first use as well.
+
+        Raises:
+            StorageUnavailableError: The database could not be reached.
+            StorageCorruptError: The file is not a sound database.
+            MigrationError: The schema does not fit this version of the package.
+        """
+
+    def at_once(self, work: Callable[[Transaction], T]) -> T:
+        """Run a unit of work that reads the rows of its last statement only.
+
+        On PostgreSQL this is one round trip: the unit sends its statements by
+        :meth:`Transaction.later` and ends with one :meth:`Transaction.all`. Errors and
+        repetitions as for :meth:`write`. For :class:`.Unit`.
+        """
+
+    def begin(self, attempt: int) -> AbstractContextManager[Transaction]:
+        """Open a transaction for a block and commit at its end; for :class:`.Unit`.
+
+        What the block raises rolls it back. The driver's errors leave the block as
+        ours; nothing is repeated.
+
+        Args:
+            attempt: Number of the try, from 0.
+
+        Raises:
+            TransientError: A fault after which all of it may be tried again.
+            StorageError: As for :meth:`write`.
+        """
+
     def schema_versions(self) -> SchemaVersions | None:
         """Return the versions of the schema, changing nothing.
 
@@ -235,3 +250,46 @@ def encode_rows(rows: Iterable[Mapping[str, Parameter]]) -> str:
 def encode_names(column: str, values: Iterable[str]) -> str:
     """Return a column of texts as the JSON parameter that a ``rows`` marker reads."""
     return encode_rows({column: value} for value in values)
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """Let everything that this thread asks meanwhile end within so many seconds."""
+    before = getattr(_local, "ends_at", None)
+    ends_at = time.monotonic() + seconds
+    _local.ends_at = ends_at if before is None else min(before, ends_at)
+    try:
+        yield
+    finally:
+        _local.ends_at = before
+
+
+def left_s(limit_s: float) -> float:
+    """Return ``limit_s``, or the seconds that are left if those are fewer."""
+    ends_at: float | None = getattr(_local, "ends_at", None)
+    if ends_at is None:
+        return limit_s
+    return max(min(limit_s, ends_at - time.monotonic()), 0.0)
+
+
+class Choice:
+    """The choice of a database, which is logged once.
+
+    A process that is forked after it was logged does not repeat it.
+
+    Args:
+        settings: The database; one that no setting named is not logged.
+    """
+
+    def __init__(self, settings: DatabaseSettings) -> None:
+        self._settings = settings
+        self._untold = threading.Lock()
+
+    def tell(self) -> None:
+        """Log it, unless that was done."""
+        if self._settings.source is not None and self._untold.acquire(blocking=False):
+            logger.info(
+                "database %s, named by %s",
+                self._settings.dsn_for_display,
+                self._settings.source,
+            )

@@ -19,10 +19,9 @@ from flask_forge_jobs.forks import PerProcess
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.metrics import LEVELS, MetricKey, Tally, floor_to
-from flask_forge_jobs.storage.jobs.uncommitted import Uncommitted
+from flask_forge_jobs.storage.audit import Refusals
 from flask_forge_jobs.storage.metrics import FOLD_AFTER_US, MetricStore
-from flask_forge_jobs.storage.recorder import Recorder
-from flask_forge_jobs.storage.refusals import Refusals
+from flask_forge_jobs.storage.recorder import Recorder, Uncommitted
 
 logger = get_logger(__name__)
 

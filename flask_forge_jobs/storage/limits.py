@@ -1,13 +1,21 @@
-"""RateLimits: token buckets that all processes share.
+"""Limits that all processes share: token buckets, and how many jobs run at once.
 
-The clock is the database's, and taking tokens is one statement, so however many
-processes take at once, no token is spent twice.
+The clock of a token bucket is the database's, and taking tokens is one statement, so
+however many processes take at once, no token is spent twice.
+
+For the jobs of one name that may run at once there is no counter to be kept and given
+back. A seat is a running job that took it in this very run, so whatever ends the run
+frees the seat, and a process that dies keeps its seats until its jobs are rescued.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
+
 from flask_forge_jobs.errors import InvalidInputError, RateLimitNotFoundError
 from flask_forge_jobs.model.bounds import check_integer
+from flask_forge_jobs.model.claims import ClaimedJob
 from flask_forge_jobs.model.instants import DAY_US, SECOND_US
 from flask_forge_jobs.model.rate_limits import (
     CAPACITY_RANGE,
@@ -17,7 +25,7 @@ from flask_forge_jobs.model.rate_limits import (
     check_rate_limit,
     check_scope,
 )
-from flask_forge_jobs.storage.database import Database, Row
+from flask_forge_jobs.storage.database import Executor, Row, Transaction
 from flask_forge_jobs.storage.rows import rate_limit_from_row
 
 MAX_PAUSE_S = DAY_US / SECOND_US
@@ -32,7 +40,7 @@ class RateLimits:
         database: The seam to the database.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Executor) -> None:
         self._database = database
 
     def acquire(self, scope: str, tokens: int = 1) -> Acquired:
@@ -194,3 +202,48 @@ def _only(scope: str, rows: list[Row]) -> RateLimit:
     if not rows:
         raise RateLimitNotFoundError(scope)
     return rate_limit_from_row(rows[0])
+
+
+class Seats:
+    """Gives seats to running jobs.
+
+    Args:
+        database: The seam to the database.
+    """
+
+    def __init__(self, database: Executor) -> None:
+        self._database = database
+
+    def take(self, job: ClaimedJob, owner: str, seat: str, most: int) -> bool:
+        """Take a seat for the run of a job; one statement.
+
+        Args:
+            job: The claimed job.
+            owner: Who claimed it.
+            seat: Name of the seats.
+            most: How many there are.
+
+        Returns:
+            False when all of them are taken, or the job is no longer the owner's.
+        """
+        rows = self._database.single(
+            "take_seat",
+            job_id=job.id,
+            owner=owner,
+            run=job.claim,
+            seat=seat,
+            most=most,
+        )
+        return bool(rows and rows[0][0])
+
+
+def let_in(transaction: Transaction, freed: Iterable[str]) -> None:
+    """Call in those who wait for seats that runs have freed in this transaction.
+
+    Args:
+        transaction: The open transaction in which the runs ended.
+        freed: Name of each seat, once for each run.
+    """
+    for seat, seats in sorted(Counter(freed).items()):
+        for (queue_name,) in transaction.all("let_in", seat=seat, seats=seats):
+            transaction.wake(queue_name)

@@ -30,7 +30,7 @@ from flask_forge_jobs.model.metrics import (
     cover,
 )
 from flask_forge_jobs.storage.database import (
-    Database,
+    Executor,
     Parameter,
     Row,
     Transaction,
@@ -83,7 +83,7 @@ class MetricStore:
 
     def __init__(
         self,
-        database: Database,
+        database: Executor,
         clock: Clock,
         wait: Callable[[float], object] = time.sleep,
     ) -> None:

@@ -3,19 +3,24 @@
 Each step is recorded with the oldest code that can still work on the result. Additive
 steps keep that number, so during a rolling deploy the release before goes on opening a
 database that a newer one has migrated.
+
+A server or library that is too old is refused at the opening. It would fail later, at
+the first statement that it does not know, with a syntax error that says nothing of the
+cause.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from flask_forge_jobs.errors import MigrationError
+from flask_forge_jobs.errors import MigrationError, StorageError
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.storage.catalogue import Migration
 from flask_forge_jobs.storage.database import Database, SchemaVersions
-from flask_forge_jobs.storage.retrying import TransientError
+from flask_forge_jobs.storage.faults import TransientError
 
 logger = get_logger(__name__)
 
@@ -110,3 +115,33 @@ def _missing(
     versions = SchemaVersions.of(applied, steps[-1].version)
     versions.require_readable()
     return [step for step in steps if step.version > versions.stored]
+
+
+# Has the JSON functions built in; before, a build could lack them.
+OLDEST_SQLITE = "3.38"
+# Reads what a WITH clause is told to keep only once, and no older one is maintained.
+OLDEST_POSTGRES = "12"
+
+
+def refuse_older(product: str, found: str, oldest: str) -> None:
+    """Refuse a database that is too old.
+
+    Args:
+        product: Its name, such as ``SQLite``.
+        found: Its version in its own words, such as ``16beta1`` or ``12.22 (Debian)``;
+            one without a number passes.
+        oldest: The oldest version that works.
+
+    Raises:
+        StorageError: It is older; the message names both versions.
+    """
+    numbers = _numbers(found)
+    if numbers and numbers < _numbers(oldest):
+        raise StorageError(
+            f"{product} {found} is too old; flask-forge-jobs needs {product} {oldest} "
+            "or newer"
+        )
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(map(int, re.findall(r"[0-9]+", version)))

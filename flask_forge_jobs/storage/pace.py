@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from flask_forge_jobs.clock import Clock
-from flask_forge_jobs.storage.database import Database, Transaction
+from flask_forge_jobs.storage.database import Executor, Transaction
 from flask_forge_jobs.storage.units import present
 
 T = TypeVar("T")
@@ -38,7 +38,7 @@ class Pace:
 
     def __init__(
         self,
-        database: Database,
+        database: Executor,
         clock: Clock,
         wait: Callable[[float], object] = time.sleep,
         *,
@@ -52,7 +52,7 @@ class Pace:
         self._not_before = 0.0
 
     def write(self, work: Callable[[Transaction], T]) -> T:
-        """Run a unit of work as :meth:`.Database.write` does, after a pause if due.
+        """Run a unit of work as :meth:`.Executor.write` does, after a pause if due.
 
         One that is a part of a :class:`.Unit` is not one of many.
         """

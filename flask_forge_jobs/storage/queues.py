@@ -28,7 +28,7 @@ from flask_forge_jobs.model.queues import (
     one_too_many,
 )
 from flask_forge_jobs.storage.database import (
-    Database,
+    Executor,
     Parameter,
     Transaction,
     encode_names,
@@ -48,7 +48,7 @@ class QueueConfig:
     """
 
     def __init__(
-        self, database: Database, pace: Pace, most: int = DEFAULT_MAX_QUEUES
+        self, database: Executor, pace: Pace, most: int = DEFAULT_MAX_QUEUES
     ) -> None:
         self._database = database
         self._pace = pace

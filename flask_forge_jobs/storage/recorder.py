@@ -3,6 +3,10 @@
 Every process that enqueues or runs jobs has one; nothing here waits for anything but a
 short lock. A :class:`~flask_forge_jobs.storage.flusher.Flusher` takes the figures away
 and stores them.
+
+Jobs that were stored in a caller's transaction are counted once it has committed. No
+driver tells of a commit, and a savepoint may be rolled back within one that does. So
+the jobs themselves are looked for: what is in the table has been committed.
 """
 
 from __future__ import annotations
@@ -12,14 +16,17 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.forks import PerProcess
+from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.histograms import Histogram
 from flask_forge_jobs.model.instants import SECOND_US
-from flask_forge_jobs.model.jobs import JobStatus
+from flask_forge_jobs.model.jobs import EnqueueResult, JobStatus
 from flask_forge_jobs.model.metrics import FINEST, Tally
 from flask_forge_jobs.model.outcomes import JobUpdate
+from flask_forge_jobs.storage.database import Executor, encode_names
 
 # Whoever may enqueue may invent kinds: beyond so many combinations of queue and kind a
 # process counts the others together, so that rows and label values stay few.
@@ -250,3 +257,101 @@ class Recorder(PerProcess):
             self._combinations.add(combination)
         found = self._tallies[bucket_us, queue_name, kind] = _Open()
         return found
+
+
+logger = get_logger(__name__)
+
+# A transaction that takes longer, if it ever ends, is not counted.
+GIVE_UP_AFTER_S = 600.0
+FIRST_PAUSE_S = 1.0
+MOST_LOOKED_FOR = 10_000
+MOST_WAITING = 100_000
+
+
+@dataclass(slots=True)
+class _Waiting:
+    queue_name: str
+    kind: str
+    since: float
+    look_at: float
+
+
+class Uncommitted(PerProcess):
+    """The jobs of which it is not known yet whether they are there.
+
+    Args:
+        database: The seam to the database.
+        recorder: Counts the jobs that are.
+        clock: Tells how long they have been waited for.
+    """
+
+    def __init__(self, database: Executor, recorder: Recorder, clock: Clock) -> None:
+        self._database = database
+        self._recorder = recorder
+        self._clock = clock
+        self.stay_own()
+
+    def _begin(self) -> None:
+        # What a parent waits for is its own to count.
+        self._lock = threading.Lock()
+        self._waiting: dict[str, _Waiting] = {}
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether there are such jobs."""
+        self.stay_own()
+        return bool(self._waiting)
+
+    def add(self, results: Iterable[EnqueueResult]) -> None:
+        """Take in what was stored in a transaction that is still open."""
+        self.stay_own()
+        now = self._clock.monotonic()
+        new = {
+            each.id: _Waiting(each.queue_name, each.kind, now, now)
+            for each in results
+            if not each.is_deduped and not each.is_replayed
+        }
+        if not new:
+            return
+        with self._lock:
+            self._waiting.update(new)
+            too_many = max(len(self._waiting) - MOST_WAITING, 0)
+            excess = list(islice(self._waiting, too_many))
+            for job_id in excess:
+                del self._waiting[job_id]
+        if excess:
+            logger.warning("%s jobs of open transactions are not counted", len(excess))
+        self._recorder.on_activity()
+
+    def count_committed(self) -> None:
+        """Count what has come to be there; used by one thread at a time.
+
+        Whoever calls takes the recorder's figures right after.
+
+        Raises:
+            StorageError: Nothing is known; all of it is looked for again.
+        """
+        self.stay_own()
+        now = self._clock.monotonic()
+        with self._lock:
+            due = {
+                job_id: each
+                for job_id, each in self._waiting.items()
+                if each.look_at <= now
+            }
+        looked_for = list(islice(due, MOST_LOOKED_FOR))
+        if not looked_for:
+            return
+        rows = self._database.look("statuses", rows=encode_names("job_id", looked_for))
+        found = {job_id for job_id, _ in rows}
+        with self._lock:
+            for job_id in looked_for:
+                each = due[job_id]
+                waited_s = now - each.since
+                if job_id in found or waited_s > GIVE_UP_AFTER_S:
+                    self._waiting.pop(job_id, None)
+                # Most transactions are short: look ever more rarely for the others.
+                each.look_at = now + max(waited_s, FIRST_PAUSE_S)
+        came = Counter((due[job_id].queue_name, due[job_id].kind) for job_id in found)
+        for (queue_name, kind), jobs in came.items():
+            self._recorder.enqueued(queue_name, kind, jobs, is_taken_at_once=True)

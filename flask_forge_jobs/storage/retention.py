@@ -20,9 +20,9 @@ from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.instants import DAY_US
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.queues import CleanupReport, QueueSettings
-from flask_forge_jobs.storage.database import Database, Parameter, Transaction
-from flask_forge_jobs.storage.leases import Leases, renewed
+from flask_forge_jobs.storage.database import Executor, Parameter, Transaction
 from flask_forge_jobs.storage.pace import BATCH, Pace
+from flask_forge_jobs.storage.processes import Leases, renewed
 from flask_forge_jobs.storage.units import write_batch
 
 logger = get_logger(__name__)
@@ -52,7 +52,7 @@ class Retention:
 
     def __init__(
         self,
-        database: Database,
+        database: Executor,
         leases: Leases,
         ids: UlidGenerator,
         pace: Pace,

@@ -25,7 +25,7 @@ from flask_forge_jobs.model.processes import (
 )
 from flask_forge_jobs.model.queues import QueueSettings
 from flask_forge_jobs.model.rate_limits import RateLimit
-from flask_forge_jobs.storage.database import Parameter, Row
+from flask_forge_jobs.storage.database import Parameter, Row, Transaction, encode_names
 
 # Larger than any number of rows and any age.
 NO_LIMIT = 2**31 - 1
@@ -255,3 +255,12 @@ def rate_limit_from_row(row: Row) -> RateLimit:
         refilled_at_us=refilled_at,
         read_at_us=read_at,
     )
+
+
+def load_summaries(transaction: Transaction, ids: Sequence[str]) -> list[JobSummary]:
+    """Return jobs as listings show them, in the order of their ids' list."""
+    if not ids:
+        return []
+    rows = transaction.all("get_summaries", rows=encode_names("job_id", ids))
+    jobs = {row[0]: summary_from_row(row) for row in rows}
+    return [jobs[job_id] for job_id in ids if job_id in jobs]

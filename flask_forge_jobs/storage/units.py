@@ -16,12 +16,21 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from time import perf_counter
 from typing import ParamSpec, TypeVar
 
 from flask_forge_jobs.errors import StorageError, StorageOutcomeUnknownError
 from flask_forge_jobs.model.audit import Deed
-from flask_forge_jobs.storage.database import Database, Parameter, Transaction
-from flask_forge_jobs.storage.retrying import run_with_retries
+from flask_forge_jobs.storage.database import (
+    Database,
+    Listener,
+    Parameter,
+    Row,
+    Transaction,
+    WakeCallback,
+)
+from flask_forge_jobs.storage.faults import run_with_retries
+from flask_forge_jobs.storage.recorder import Recorder
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -276,3 +285,89 @@ def _parameters(deed: Deed) -> dict[str, Parameter]:
         "arguments": deed.arguments,
         "requests": deed.requests,
     }
+
+
+class UnitDatabase:
+    """Runs everything in the unit of the calling thread, or passes it on.
+
+    It notes how long reads and writes take as well, with the wait for them: a wrapper
+    for each would cost every call of the storage twice.
+
+    Args:
+        database: Does the work; shared by all who may meet in a unit.
+        recorder: Notes the times; None notes none.
+    """
+
+    def __init__(self, database: Database, recorder: Recorder | None = None) -> None:
+        self._database = database
+        self._wrote = _ignore if recorder is None else recorder.wrote
+        self._read = _ignore if recorder is None else recorder.read
+        self.backend = database.backend
+
+    def write(self, work: Callable[[Transaction], T], *, urgent: bool = False) -> T:
+        """Run it in the present unit, or pass on."""
+        since = perf_counter()
+        try:
+            unit = present.unit
+            if unit is None:
+                return self._database.write(work, urgent=urgent)
+            return unit.within(self._database, work)
+        finally:
+            self._wrote(perf_counter() - since)
+
+    def single(self, name: str, /, **parameters: Parameter) -> list[Row]:
+        """Run it in the present unit, or pass on."""
+        since = perf_counter()
+        try:
+            unit = present.unit
+            if unit is None:
+                return self._database.single(name, **parameters)
+            return unit.at_once(self._database, lambda tx: tx.all(name, **parameters))
+        finally:
+            self._wrote(perf_counter() - since)
+
+    def join(self, connection: object, work: Callable[[Transaction], T]) -> T:
+        """Pass on: the transaction is another's."""
+        since = perf_counter()
+        try:
+            return self._database.join(connection, work)
+        finally:
+            self._wrote(perf_counter() - since)
+
+    def read(self, work: Callable[[Transaction], T]) -> T:
+        """Run it in the present unit if that has begun, or pass on."""
+        since = perf_counter()
+        try:
+            unit = present.unit
+            if unit is None or not unit.has_begun(self._database):
+                return self._database.read(work)
+            return unit.within(self._database, work)
+        finally:
+            self._read(perf_counter() - since)
+
+    def look(self, name: str, /, **parameters: Parameter) -> list[Row]:
+        """Run it in the present unit if that has begun, or pass on."""
+        since = perf_counter()
+        try:
+            unit = present.unit
+            if unit is None or not unit.has_begun(self._database):
+                return self._database.look(name, **parameters)
+            return unit.within(self._database, lambda tx: tx.all(name, **parameters))
+        finally:
+            self._read(perf_counter() - since)
+
+    def wake(self, queue_name: str) -> None:
+        """Pass on, once the present unit is stored."""
+        unit = present.unit
+        if unit is None:
+            self._database.wake(queue_name)
+        else:
+            unit.when_stored(partial(self._database.wake, queue_name))
+
+    def listen(self, callback: WakeCallback) -> Listener:
+        """Pass on."""
+        return self._database.listen(callback)
+
+
+def _ignore(_seconds: float) -> None:
+    """Note nothing."""

@@ -28,8 +28,7 @@ from flask_forge_jobs.model.instants import DAY_US, SECOND_US
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.model.metrics import LEVELS, Tally, Window
 from flask_forge_jobs.model.payloads import dump
-from flask_forge_jobs.storage.base import Storage
-from flask_forge_jobs.storage.connect import open_storage
+from flask_forge_jobs.storage.base import Storage, open_storage
 from flask_forge_jobs.storage.flusher import PERIOD_S
 from tests.acceptance.application import ENDED, KIND, STARTED
 from tests.acceptance.driving import drive, numbers_of

@@ -25,7 +25,7 @@ from pathlib import Path
 
 from flask_forge_jobs.auth.tokens import new_token
 from flask_forge_jobs.config.database import DatabaseSettings
-from flask_forge_jobs.storage.connect import open_storage
+from flask_forge_jobs.storage.base import open_storage
 from tests.acceptance.application import MANY_CLIENTS_VARIABLE
 from tests.acceptance.client import HOST, PREFIX, Request, send
 from tests.acceptance.databases import fresh_url

@@ -23,8 +23,7 @@ from flask_forge_jobs.model.jobs import JobFilter, JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import Failed, JobUpdate
 from flask_forge_jobs.model.payloads import dump
 from flask_forge_jobs.model.processes import SlotReport
-from flask_forge_jobs.storage.base import Storage
-from flask_forge_jobs.storage.connect import open_storage
+from flask_forge_jobs.storage.base import Storage, open_storage
 from tests.support.browser import Browser
 from tests.support.jobs import OWNER, claim_one, run
 

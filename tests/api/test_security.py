@@ -50,7 +50,7 @@ BUILT_STATEMENTS = {
     "storage/administration",
     "storage/postgres/join",
     "storage/postgres/listener",
-    "storage/postgres/schema",
+    "storage/postgres/transaction",
     "storage/removal",
     "storage/sqlite/checkpoint",
     "storage/sqlite/connection",

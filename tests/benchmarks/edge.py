@@ -24,7 +24,7 @@ import click
 from flask_forge_jobs.auth.tokens import new_token
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.jobs import NewJob
-from flask_forge_jobs.storage.connect import open_storage
+from flask_forge_jobs.storage.base import open_storage
 from tests.acceptance.databases import fresh_url
 from tests.acceptance.driving import chosen_backends
 from tests.acceptance.programs import environment, running, script

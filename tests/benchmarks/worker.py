@@ -17,8 +17,7 @@ from flask_forge_jobs.clock import SystemClock
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.instants import to_micros
 from flask_forge_jobs.model.jobs import JobFilter
-from flask_forge_jobs.storage.base import Storage
-from flask_forge_jobs.storage.connect import open_storage
+from flask_forge_jobs.storage.base import Storage, open_storage
 from tests.benchmarks.application import URL_VARIABLE
 
 # The instant comes from the job's row, so a slow look costs no precision.

@@ -16,8 +16,7 @@ from flask_forge_jobs.model.instants import from_micros
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.model.outcomes import Dead, Done, Failed
 from flask_forge_jobs.model.processes import SlotReport
-from flask_forge_jobs.storage.base import Storage
-from flask_forge_jobs.storage.connect import open_storage
+from flask_forge_jobs.storage.base import Storage, open_storage
 from tests.api.mounting import PREFIX, mount_shared
 from tests.support.jobs import claim_one, run
 from tests.support.sql import Sql

@@ -10,9 +10,8 @@ import pytest
 
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import MigrationError
-from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.base import Storage, open_storage
 from flask_forge_jobs.storage.catalogue import load_migrations
-from flask_forge_jobs.storage.connect import open_storage
 from flask_forge_jobs.storage.database import SchemaVersions
 from tests.support.jobs import enqueue
 

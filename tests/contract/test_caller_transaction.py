@@ -25,8 +25,7 @@ from flask_forge_jobs.errors import (
 )
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.storage import flusher
-from flask_forge_jobs.storage.base import Storage
-from flask_forge_jobs.storage.connect import open_storage
+from flask_forge_jobs.storage.base import Storage, open_storage
 from flask_forge_jobs.storage.sqlite.wake import SLOW_LOOK_S
 from tests.support.callers import TABLE, Caller, sign_up
 from tests.support.jobs import QUEUE, claim_one, enqueue, enqueued

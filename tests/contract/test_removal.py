@@ -10,8 +10,8 @@ import pytest
 
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageError
-from flask_forge_jobs.storage.connect import open_storage
-from flask_forge_jobs.storage.removal import Contents, contents, remove_tables
+from flask_forge_jobs.storage.administration import Contents, contents, remove_tables
+from flask_forge_jobs.storage.base import open_storage
 from tests.support.jobs import enqueue
 from tests.support.postgres import fresh_database
 from tests.support.sql import Sql

@@ -41,8 +41,7 @@ from flask_forge_jobs.model.outcomes import (
     update_for,
 )
 from flask_forge_jobs.model.queues import QueueCounts
-from flask_forge_jobs.storage.base import Storage
-from flask_forge_jobs.storage.connect import open_storage
+from flask_forge_jobs.storage.base import Storage, open_storage
 from tests.conftest import empty_tables
 from tests.support.clocks import SECOND_US, MovingClock
 from tests.support.sql import Sql

@@ -20,15 +20,14 @@ from flask_forge_jobs.ids import UlidGenerator
 from flask_forge_jobs.model.audit import AuditFilter, Deed
 from flask_forge_jobs.model.jobs import JobFilter, NewJob
 from flask_forge_jobs.storage.audit import AuditLog
-from flask_forge_jobs.storage.base import Storage
-from flask_forge_jobs.storage.connect import open_storage
+from flask_forge_jobs.storage.base import Storage, open_storage
 from flask_forge_jobs.storage.database import Transaction
+from flask_forge_jobs.storage.faults import TransientError
 from flask_forge_jobs.storage.jobs.queue import JobQueue
-from flask_forge_jobs.storage.retrying import TransientError
-from flask_forge_jobs.storage.unit_database import UnitDatabase
 from flask_forge_jobs.storage.units import (
     Batches,
     Unit,
+    UnitDatabase,
     present,
     when_stored,
     write_batch,

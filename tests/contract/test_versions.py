@@ -15,10 +15,9 @@ from flask_forge_jobs.errors import MigrationError
 from flask_forge_jobs.model.audit import Deed
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import Done
-from flask_forge_jobs.storage.base import Storage
-from flask_forge_jobs.storage.connect import open_storage
-from flask_forge_jobs.storage.postgres.schema import PostgresSchema
-from flask_forge_jobs.storage.sqlite.schema import SqliteSchema
+from flask_forge_jobs.storage.base import Storage, open_storage
+from flask_forge_jobs.storage.postgres.transaction import PostgresSchema
+from flask_forge_jobs.storage.sqlite.transaction import SqliteSchema
 from flask_forge_jobs.tasks.routing import DefaultRouter
 from tests.support.callers import Caller
 from tests.support.jobs import OWNER, QUEUE, claim_one, enqueue, finish

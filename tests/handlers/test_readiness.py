@@ -14,9 +14,8 @@ from flask_forge_jobs.handlers.readiness import (
     readiness,
 )
 from flask_forge_jobs.model.processes import ServiceAge
-from flask_forge_jobs.storage.base import OpenSnapshot, Storage
+from flask_forge_jobs.storage.base import OpenSnapshot, Storage, open_storage
 from flask_forge_jobs.storage.catalogue import load_migrations
-from flask_forge_jobs.storage.connect import open_storage
 from tests.api.faulty import faulty_storage
 from tests.support.sql import Sql
 

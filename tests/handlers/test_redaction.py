@@ -13,7 +13,7 @@ from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.handlers.redaction import Redactor, Unmasked
 from flask_forge_jobs.model.jobs import Job, NewJob
 from flask_forge_jobs.model.masking import REDACTED
-from flask_forge_jobs.storage.connect import open_storage
+from flask_forge_jobs.storage.base import open_storage
 from tests.support.costs import no_hang
 
 JSON = st.recursive(

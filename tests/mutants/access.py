@@ -332,7 +332,7 @@ MUTANTS = (
     ),
     Mutant(
         "a request that is refused by the thousand fills the audit trail",
-        "storage/refusals.py",
+        "storage/audit.py",
         "len(self._kinds) >= MOST_KINDS",
         "len(self._kinds) < 0",
         ("contract/test_refusals.py::test_rows_and_memory_are_bounded",),
@@ -351,7 +351,7 @@ MUTANTS = (
     ),
     Mutant(
         "a change is stored before its entry",
-        "storage/unit_database.py",
+        "storage/units.py",
         "            if unit is None:\n                return self._database.write(",
         "            if True:\n                return self._database.write(",
         (

@@ -7,7 +7,7 @@ from tests.mutants.mutant import Mutant
 _WORKER = "server_worker.py"
 _SLOW = "test_server_worker.py"
 _BOUNDS = "model/bounds.py"
-_QUEUES = "storage/jobs/known_queues.py"
+_QUEUES = "storage/jobs/queue_limits.py"
 _ACCESS = "auth/access.py"
 _FILES = "config/files.py"
 

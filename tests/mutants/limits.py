@@ -178,7 +178,7 @@ MUTANTS = (
     ),
     Mutant(
         "of seats that are freed together only one calls somebody in",
-        "storage/seats.py",
+        "storage/limits.py",
         "in sorted(Counter(freed).items()):",
         "in sorted(dict.fromkeys(freed, 1).items()):",
         (f"{_SEATED}::test_seats_that_are_freed_together_call_in_as_many",),

@@ -6,7 +6,7 @@ from tests.mutants.mutant import Mutant
 
 _SQL = "storage/sql/common/job_admin.sql"
 _ADMIN = "contract/jobs/test_admin.py"
-_CHANGING = "contract/jobs/test_changes.py"
+_CHANGING = "contract/jobs/test_bulk.py"
 _WALKING = "contract/jobs/test_bulk_walk.py"
 _FENCING = "contract/test_fencing.py"
 _BULK = "api/unversioned/test_bulk.py"
@@ -18,7 +18,7 @@ MUTANTS = (
         _SQL,
         "AND sibling.status IN ('pending', 'in_progress', 'failed')",
         "AND sibling.status IN ('pending', 'failed')",
-        ("contract/jobs/test_changes.py::test_retry_skips_a_job_whose_key_is_held",),
+        ("contract/jobs/test_bulk.py::test_retry_skips_a_job_whose_key_is_held",),
     ),
     Mutant(
         "a running job is deleted",
@@ -110,14 +110,14 @@ MUTANTS = (
     ),
     Mutant(
         "jobs of one step have several states",
-        "storage/jobs/bulk_walk.py",
+        "storage/jobs/bulk.py",
         "if room == 0 or (last is not None and last.status is not status):",
         "if room == 0:",
         (f"{_WALKING}::test_all_jobs_of_a_step_have_one_state",),
     ),
     Mutant(
         "a walk ends with its first full batch",
-        "storage/jobs/bulk_walk.py",
+        "storage/jobs/bulk.py",
         "after, conditions, room + 1)",
         "after, conditions, room)",
         (f"{_WALKING}::test_a_walk_goes_in_batches",),

@@ -155,7 +155,7 @@ MUTANTS = (
     ),
     Mutant(
         "a deadline within another one extends it",
-        "storage/deadlines.py",
+        "storage/database.py",
         "ends_at if before is None else min(before, ends_at)",
         "ends_at",
         (
@@ -167,7 +167,7 @@ MUTANTS = (
     ),
     Mutant(
         "a writer that gave up makes all the next impatient",
-        "storage/sqlite/turn.py",
+        "storage/sqlite/process.py",
         "self._gave_up_at = time.monotonic() if is_busy else -math.inf",
         "self._gave_up_at = time.monotonic() if error else -math.inf",
         (
@@ -179,14 +179,14 @@ MUTANTS = (
     ),
     Mutant(
         "a unit of work is tried once more",
-        "storage/retrying.py",
+        "storage/faults.py",
         "enumerate((*delays_s, None))",
         "enumerate((*delays_s, delays_s[-1] if delays_s else None, None))",
         ("storage/test_retrying.py::test_a_fault_past_the_last_delay_surfaces",),
     ),
     Mutant(
         "an unclear commit is forgotten by the next try",
-        "storage/retrying.py",
+        "storage/faults.py",
         "                unknown = fault.surfaced\n",
         "                unknown = None\n",
         (

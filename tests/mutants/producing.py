@@ -9,7 +9,7 @@ _SQLITE = "storage/sql/sqlite/job_queue.sql"
 _ENQUEUEING = "storage/jobs/enqueue.py"
 _KEYS = "storage/jobs/request_keys.py"
 _TEST = "contract/jobs/test_enqueue.py"
-_UNIQUE = "contract/test_unique_jobs.py"
+_UNIQUE = "contract/jobs/test_dedupe.py"
 _REQUESTS = "contract/jobs/test_request_keys.py"
 _ADMITTING = "contract/jobs/test_queue_limits.py"
 
@@ -77,7 +77,7 @@ MUTANTS = (
     ),
     Mutant(
         "a key of another kind is no conflict",
-        _ENQUEUEING,
+        "storage/jobs/dedupe.py",
         "    if kind != job.kind:\n        raise DuplicateJobError(",
         "    if not kind:\n        raise DuplicateJobError(",
         (f"{_TEST}::test_a_key_held_by_another_kind_is_a_conflict",),
@@ -100,8 +100,8 @@ MUTANTS = (
         "a job of a window is looked for before it is stored only",
         _ENQUEUEING,
         "                if job.dedupe_for is not None:\n"
-        "                    found = _recent(",
-        "                if found is not None:\n                    found = _recent(",
+        "                    found = recent(",
+        "                if found is not None:\n                    found = recent(",
         (
             (
                 "storage/jobs/test_enqueue.py"
@@ -161,7 +161,7 @@ MUTANTS = (
     ),
     Mutant(
         "a request replayed in a caller's transaction is counted",
-        "storage/jobs/uncommitted.py",
+        "storage/recorder.py",
         "if not each.is_deduped and not each.is_replayed",
         "if not each.is_deduped",
         (

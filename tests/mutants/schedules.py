@@ -9,7 +9,7 @@ _CATCHING_UP = "model/catching_up.py"
 _CRON = "model/cron.py"
 _FIRING = "storage/cron_firing.py"
 _FIRES = "contract/test_cron_firing.py"
-_DECLARES = "contract/test_cron_sync.py"
+_DECLARES = "contract/test_declared_schedules.py"
 
 MUTANTS = (
     # -- the next firing ---------------------------------------------------------------
@@ -183,7 +183,7 @@ MUTANTS = (
     # -- what code declares ------------------------------------------------------------
     Mutant(
         "code takes over a schedule of an operator",
-        "storage/cron_sync.py",
+        "storage/cron.py",
         "if stored.declared_by != self._application:",
         "if stored.declared_by not in (None, self._application):",
         (f"{_DECLARES}::test_a_schedule_of_an_operator_is_left_alone",),

@@ -263,7 +263,7 @@ MUTANTS = (
     ),
     Mutant(
         "versions of a database are compared as text",
-        "storage/versions.py",
+        "storage/migrate.py",
         "if numbers and numbers < _numbers(oldest):",
         "if numbers and found < oldest:",
         ("storage/test_versions.py::test_a_version_that_is_new_enough_passes",),

@@ -17,7 +17,7 @@ from flask_forge_jobs.model.payloads import load_text
 from flask_forge_jobs.model.seats import SeatPlan
 from flask_forge_jobs.runtime.execution import Execution, Runner
 from flask_forge_jobs.storage.base import Storage
-from flask_forge_jobs.storage.seats import Seats
+from flask_forge_jobs.storage.limits import Seats
 from tests.support.clocks import MovingClock
 from tests.support.runtimes import (
     NO_RATE_LIMITS,

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from flask_forge_jobs.config.database import DatabaseSettings
-from flask_forge_jobs.storage.base import Storage
-from flask_forge_jobs.storage.connect import open_storage
+from flask_forge_jobs.storage.base import Storage, open_storage
 from tests.conftest import empty_tables
 from tests.support.postgres import fresh_database
 

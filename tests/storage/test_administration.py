@@ -20,7 +20,7 @@ from flask_forge_jobs.storage.administration import (
     drop_database,
     live_workers,
 )
-from flask_forge_jobs.storage.connect import open_storage
+from flask_forge_jobs.storage.base import open_storage
 from tests.support.threads import run_together
 
 LEASE_S = 60.0

@@ -9,15 +9,15 @@ import logging
 import pytest
 
 from flask_forge_jobs.config.database import DatabaseSettings
-from flask_forge_jobs.storage.choice import Choice
-from flask_forge_jobs.storage.connect import open_storage
+from flask_forge_jobs.storage.base import open_storage
+from flask_forge_jobs.storage.database import Choice
 from tests.support.processes import in_child
 
 NAMED = DatabaseSettings.from_url("postgresql://app:hunter2@db/jobs")
 
 
 def messages(caplog: pytest.LogCaptureFixture) -> list[str]:
-    found = [each for each in caplog.records if each.name.endswith("storage.choice")]
+    found = [each for each in caplog.records if each.name.endswith("storage.database")]
     return [record.getMessage() for record in found]
 
 

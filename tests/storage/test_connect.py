@@ -14,7 +14,7 @@ from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import ConfigurationError, StorageUnavailableError
 from flask_forge_jobs.ids import UlidGenerator
 from flask_forge_jobs.model.jobs import NewJob
-from flask_forge_jobs.storage.connect import open_storage
+from flask_forge_jobs.storage.base import open_storage
 from flask_forge_jobs.storage.postgres.database import PostgresDatabase
 from flask_forge_jobs.storage.sqlite.database import SqliteDatabase
 from tests.support.clocks import MovingClock
@@ -33,7 +33,7 @@ def test_sqlite_needs_no_postgres_driver() -> None:
     script = (
         "import sys; sys.modules['psycopg2'] = None\n"
         "from flask_forge_jobs.config.database import DatabaseSettings\n"
-        "from flask_forge_jobs.storage.connect import open_storage\n"
+        "from flask_forge_jobs.storage.base import open_storage\n"
         "storage = open_storage(DatabaseSettings()); storage.open(); storage.close()\n"
     )
 

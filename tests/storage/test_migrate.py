@@ -9,12 +9,12 @@ import pytest
 
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import MigrationError, StorageBusyError
+from flask_forge_jobs.storage.base import open_storage
 from flask_forge_jobs.storage.catalogue import Migration, load_migrations
-from flask_forge_jobs.storage.connect import open_storage
 from flask_forge_jobs.storage.database import SchemaVersions
 from flask_forge_jobs.storage.migrate import apply_migrations
 from flask_forge_jobs.storage.postgres import database as postgres_module
-from flask_forge_jobs.storage.postgres import schema as postgres_schema
+from flask_forge_jobs.storage.postgres import transaction as postgres_transaction
 from flask_forge_jobs.storage.postgres.database import PostgresDatabase
 from tests.support.processes import output_of, start_python
 from tests.support.sql import Sql
@@ -237,7 +237,7 @@ def test_a_killed_migrator_leaves_nothing(
         raise KeyboardInterrupt
 
     schema = {"sqlite": "SqliteSchema", "postgres": "PostgresSchema"}[backend]
-    module = f"flask_forge_jobs.storage.{backend}.schema"
+    module = f"flask_forge_jobs.storage.{backend}.transaction"
     monkeypatch.setattr(f"{module}.{schema}.record", die)
 
     with pytest.raises(KeyboardInterrupt):
@@ -304,7 +304,7 @@ def test_a_step_that_waits_for_a_table_keeps_nobody_else_waiting(
     own_settings: DatabaseSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever comes after an ALTER TABLE that waits is behind it."""
-    monkeypatch.setattr(postgres_schema, "DDL_LOCK_TIMEOUT_MS", 20)
+    monkeypatch.setattr(postgres_transaction, "DDL_LOCK_TIMEOUT_MS", 20)
     open_once(own_settings)
     sql = Sql(own_settings)
     alter = "ALTER TABLE forge_queue ADD COLUMN more INTEGER"

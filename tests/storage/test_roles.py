@@ -17,8 +17,7 @@ from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageError
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import Done
-from flask_forge_jobs.storage.base import Storage
-from flask_forge_jobs.storage.connect import open_storage
+from flask_forge_jobs.storage.base import Storage, open_storage
 from tests.api.mounting import mount
 from tests.conformance.requests import sample
 from tests.conformance.seeding import seed, seed_schedule

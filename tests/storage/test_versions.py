@@ -10,10 +10,10 @@ from flask import Flask
 from flask_forge_jobs import ForgeJobs
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageError
-from flask_forge_jobs.storage.connect import open_storage
-from flask_forge_jobs.storage.postgres import pool as postgres_pool
+from flask_forge_jobs.storage.base import open_storage
+from flask_forge_jobs.storage.migrate import refuse_older
+from flask_forge_jobs.storage.postgres import connection
 from flask_forge_jobs.storage.sqlite import database as sqlite
-from flask_forge_jobs.storage.versions import refuse_older
 
 PRODUCTS = {"sqlite": "SQLite", "postgres": "PostgreSQL"}
 
@@ -61,7 +61,7 @@ def too_old(
 ) -> DatabaseSettings:
     """A database that is there and is not new enough."""
     monkeypatch.setattr(sqlite, "OLDEST_SQLITE", "99.9")
-    monkeypatch.setattr(postgres_pool, "OLDEST_POSTGRES", "99")
+    monkeypatch.setattr(connection, "OLDEST_POSTGRES", "99")
     return database_settings
 
 

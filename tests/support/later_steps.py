@@ -11,11 +11,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from flask_forge_jobs.config.database import DatabaseSettings
-from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.base import Storage, open_storage
 from flask_forge_jobs.storage.catalogue import Migration, load_migrations
-from flask_forge_jobs.storage.connect import open_storage
 from flask_forge_jobs.storage.postgres import database as postgres
-from flask_forge_jobs.storage.postgres.schema import PostgresSchema
+from flask_forge_jobs.storage.postgres.transaction import PostgresSchema
 from flask_forge_jobs.storage.sqlite import database as sqlite
 from tests.support.sql import Sql
 

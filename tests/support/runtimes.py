@@ -18,8 +18,7 @@ from flask_forge_jobs.runtime.handle import RuntimeHandle
 from flask_forge_jobs.runtime.runtime import QueueRuntime
 from flask_forge_jobs.runtime.state import WorkerState
 from flask_forge_jobs.storage.base import Storage
-from flask_forge_jobs.storage.limits import RateLimits
-from flask_forge_jobs.storage.seats import Seats
+from flask_forge_jobs.storage.limits import RateLimits, Seats
 from flask_forge_jobs.tasks.context import TaskContext
 from flask_forge_jobs.tasks.registry import TaskRegistry
 

@@ -10,7 +10,7 @@ from flask_forge_jobs import ForgeJobs
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import InvalidInputError, RateLimitNotFoundError
 from flask_forge_jobs.model.outcomes import Done, Failed, PutOff
-from flask_forge_jobs.storage.connect import open_storage
+from flask_forge_jobs.storage.base import open_storage
 from flask_forge_jobs.storage.limits import RateLimits
 from flask_forge_jobs.tasks.context import TaskContext, current_job
 

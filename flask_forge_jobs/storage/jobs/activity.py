@@ -23,12 +23,12 @@ from flask_forge_jobs.model.instants import SECOND_US, from_micros
 from flask_forge_jobs.model.jobs import JobFilter, JobStatus, JobSummary
 from flask_forge_jobs.model.ordering import JobOrder, Position, SortColumn
 from flask_forge_jobs.storage.database import (
-    Database,
+    Executor,
     Transaction,
     encode_rows,
 )
 from flask_forge_jobs.storage.jobs.listing import Listing
-from flask_forge_jobs.storage.jobs.summaries import load_summaries
+from flask_forge_jobs.storage.rows import load_summaries
 
 # A commit may come a little after the instant that it carries; what is told is older.
 SETTLED_AFTER_US = SECOND_US
@@ -72,7 +72,7 @@ class JobActivity:
         database: The seam to the database.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Executor) -> None:
         self._database = database
 
     def events_after(

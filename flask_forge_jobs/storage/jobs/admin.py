@@ -34,8 +34,8 @@ from flask_forge_jobs.model.jobs import (
     JobStatus,
 )
 from flask_forge_jobs.model.outcomes import CANCELLED_MESSAGE, cancelled_message
-from flask_forge_jobs.storage.database import Database, Transaction
-from flask_forge_jobs.storage.jobs import bulk_walk, changes
+from flask_forge_jobs.storage.database import Executor, Transaction
+from flask_forge_jobs.storage.jobs import bulk
 from flask_forge_jobs.storage.pace import BATCH, Pace
 from flask_forge_jobs.storage.units import write_batch
 
@@ -55,7 +55,7 @@ class JobAdmin:
         pace: Runs what is one of many transactions in a row.
     """
 
-    def __init__(self, database: Database, clock: Clock, pace: Pace) -> None:
+    def __init__(self, database: Executor, clock: Clock, pace: Pace) -> None:
         self._database = database
         self._clock = clock
         self._pace = pace
@@ -88,9 +88,9 @@ class JobAdmin:
         def work(transaction: Transaction) -> CancelOutcome:
             status = _require(transaction, job_id, JobAction.CANCEL)
             if status is JobStatus.IN_PROGRESS:
-                changes.request_stop(transaction, [job_id])
+                bulk.request_stop(transaction, [job_id])
                 return CancelOutcome.CANCEL_REQUESTED
-            changes.cancel_waiting(
+            bulk.cancel_waiting(
                 transaction,
                 [job_id],
                 message=cancelled_message(reason),
@@ -151,7 +151,7 @@ class JobAdmin:
                 "get_queue", name=queue_name
             ):
                 raise QueueNotFoundError(queue_name)
-            changes.reschedule(
+            bulk.reschedule(
                 transaction,
                 [job_id],
                 run_at_us=None if run_at is None else to_micros(run_at),
@@ -187,7 +187,7 @@ class JobAdmin:
             stopped: list[str] = []
             changed: list[str] = []
             if action in _STOPPING and status in (None, JobStatus.IN_PROGRESS):
-                stopped = changes.request_stop(transaction, job_ids)
+                stopped = bulk.request_stop(transaction, job_ids)
             if status is not JobStatus.IN_PROGRESS:
                 changed = self._change_resting(
                     transaction, action, job_ids, status, run_at_us
@@ -197,7 +197,7 @@ class JobAdmin:
             return BulkChange(
                 changed=len(done),
                 stop_requested=len(stopped),
-                skipped=changes.reasons(transaction, action, rest),
+                skipped=bulk.reasons(transaction, action, rest),
             )
 
         try:
@@ -223,20 +223,20 @@ class JobAdmin:
         """Act on those that do not run."""
         match action:
             case JobAction.DELETE:
-                return changes.delete(transaction, job_ids, status)
+                return bulk.delete(transaction, job_ids, status)
             case JobAction.CANCEL:
-                return changes.cancel_waiting(
+                return bulk.cancel_waiting(
                     transaction,
                     job_ids,
                     message=CANCELLED_MESSAGE,
                     at_us=self._clock.now_us(),
                 )
             case JobAction.RETRY:
-                return changes.requeue(transaction, job_ids)
+                return bulk.requeue(transaction, job_ids)
             case JobAction.RUN_NOW:
-                return changes.run_now(transaction, job_ids)
+                return bulk.run_now(transaction, job_ids)
             case JobAction.RESCHEDULE:
-                return changes.reschedule(transaction, job_ids, run_at_us=run_at_us)
+                return bulk.reschedule(transaction, job_ids, run_at_us=run_at_us)
 
     def step(
         self,
@@ -260,7 +260,7 @@ class JobAdmin:
             run_at: New start of a reschedule; the past means now.
         """
         picked = self._database.read(
-            lambda transaction: bulk_walk.pick(
+            lambda transaction: bulk.pick(
                 transaction,
                 wanted,
                 statuses=APPLIES_TO[action],
@@ -288,7 +288,7 @@ class JobAdmin:
         ended = 0
         while True:
             found = self._pace.write(
-                lambda transaction: changes.end_superseded(
+                lambda transaction: bulk.end_superseded(
                     transaction, at_us=self._clock.now_us(), limit=BATCH
                 )
             )

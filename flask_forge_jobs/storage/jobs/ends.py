@@ -19,7 +19,7 @@ from itertools import chain
 from flask_forge_jobs.errors import StorageError
 from flask_forge_jobs.forks import PerProcess
 from flask_forge_jobs.model.outcomes import JobUpdate
-from flask_forge_jobs.storage.database import Database, Listener, WakeCallback
+from flask_forge_jobs.storage.database import Executor, Listener, WakeCallback
 
 _ASKED, _ENDED = "#", "%"
 # A waiter asks again much earlier, for instance a worker that has started since.
@@ -36,7 +36,7 @@ class JobEnds(PerProcess):
         database: Carries the messages.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Executor) -> None:
         self._database = database
         self.stay_own()
 
@@ -51,7 +51,7 @@ class JobEnds(PerProcess):
     # -- for workers -----------------------------------------------------------------
 
     def listen(self, callback: WakeCallback) -> Listener:
-        """Subscribe to wake-ups as :meth:`.Database.listen` does, and to questions."""
+        """Subscribe to wake-ups as :meth:`.Executor.listen` does, and to questions."""
         self.stay_own()
 
         def hear(name: str | None) -> None:

@@ -1,37 +1,36 @@
 """How a job gets into the table exactly once, whatever happens to the answer.
 
-The id is minted before the first try and kept for every further one. An insert that
-changes nothing has met either its own id, which is success after an unclear commit,
-or a dedupe key that an unfinished job holds.
+The id is minted before the first try and kept for every further one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from flask_forge_jobs.clock import Clock
-from flask_forge_jobs.errors import (
-    DuplicateJobError,
-    InvalidInputError,
-    StorageBusyError,
-    StorageOutcomeUnknownError,
-)
+from flask_forge_jobs.errors import StorageBusyError, StorageOutcomeUnknownError
 from flask_forge_jobs.ids import UlidGenerator
-from flask_forge_jobs.model.instants import MICROSECOND, to_micros
-from flask_forge_jobs.model.jobs import EnqueueResult, JobStatus, NewJob
+from flask_forge_jobs.model.instants import to_micros
+from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
 from flask_forge_jobs.model.queues import DEFAULT_MAX_QUEUES, DEFAULT_QUEUE
 from flask_forge_jobs.model.request_keys import RequestKey
 from flask_forge_jobs.storage.database import (
-    Database,
+    Executor,
     Parameter,
     Row,
     Transaction,
-    encode_names,
     encode_rows,
 )
-from flask_forge_jobs.storage.jobs.known_queues import KnownQueues
-from flask_forge_jobs.storage.jobs.queue_limits import admit, tightened
-from flask_forge_jobs.storage.jobs.request_keys import remember, remembered
+from flask_forge_jobs.storage.jobs.dedupe import (
+    find,
+    may_replace,
+    new_result,
+    recent,
+    replaced,
+    take_back,
+)
+from flask_forge_jobs.storage.jobs.queue_limits import KnownQueues, admit, tightened
+from flask_forge_jobs.storage.jobs.request_keys import once
 from flask_forge_jobs.storage.units import pinned, present, when_stored
 
 # The holder of a key may finish between the insert and the look-up.
@@ -51,7 +50,7 @@ class Enqueuer:
 
     def __init__(
         self,
-        database: Database,
+        database: Executor,
         ids: UlidGenerator,
         clock: Clock,
         most_queues: int = DEFAULT_MAX_QUEUES,
@@ -81,20 +80,8 @@ class Enqueuer:
         if is_simple and self.queues.is_open(queue_name):
             due_us = self._store_alone(job, parameters, queue_name)
             if due_us is not None:
-                return _new(job, job_id, due_us)
-        names = [queue_name]
-        queues = self.queues.look_up(names)
-        bounds = tightened(queues.bounds, names, most_waiting)
-
-        def work(transaction: Transaction) -> EnqueueResult:
-            def store() -> list[EnqueueResult]:
-                return [self._store(transaction, job, parameters, queues.created)]
-
-            return admit(transaction, [job], [job_id], bounds, store)[0]
-
-        result = self._database.write(work)
-        when_stored(self.queues.remember, names, queues.bounds)
-        return result
+                return new_result(job, job_id, due_us)
+        return self._write([job], [job_id], None, most_waiting)[0]
 
     def _store_alone(
         self, job: NewJob, parameters: dict[str, Parameter], queue_name: str
@@ -115,24 +102,24 @@ class Enqueuer:
         most_waiting: int | None = None,
     ) -> list[EnqueueResult]:
         """Store jobs, all or none; see :meth:`JobQueue.enqueue_many`."""
-        ids = self._ids_of(jobs)
+        return self._write(jobs, self._ids_of(jobs), key, most_waiting)
+
+    def _write(
+        self,
+        jobs: Sequence[NewJob],
+        ids: Sequence[str],
+        key: RequestKey | None,
+        most_waiting: int | None,
+    ) -> list[EnqueueResult]:
         names = sorted({job.queue for job in jobs})
         queues = self.queues.look_up(names)
         bounds = tightened(queues.bounds, names, most_waiting)
-
-        def work(transaction: Transaction) -> list[EnqueueResult]:
-            def store() -> list[EnqueueResult]:
-                return self._store_many(transaction, jobs, ids, queues.created)
-
-            return _once(
-                transaction,
-                jobs,
-                key,
-                lambda: admit(transaction, jobs, ids, bounds, store),
-            )
-
         try:
-            results = self._database.write(work)
+            results = self._database.write(
+                lambda tx: self._store_all(
+                    tx, jobs, ids, key, queues.created, bounds=bounds
+                )
+            )
         except StorageOutcomeUnknownError as error:
             raise StorageOutcomeUnknownError(ids) from error.__cause__
         when_stored(self.queues.remember, names, queues.bounds)
@@ -155,24 +142,42 @@ class Enqueuer:
         def work(transaction: Transaction) -> list[EnqueueResult]:
             # Not remembered as known: the caller may roll the registration back.
             queues = self.queues.look_up_within(transaction, names)
-
-            def store() -> list[EnqueueResult]:
-                if len(jobs) == 1 and key is None:
-                    values = _parameters(jobs[0], ids[0])
-                    return [self._store(transaction, jobs[0], values, queues.created)]
-                return self._store_many(transaction, jobs, ids, queues.created)
-
             # Nobody waits for a transaction that lasts as long as the caller likes.
-            return _once(
+            return self._store_all(
                 transaction,
                 jobs,
+                ids,
                 key,
-                lambda: admit(
-                    transaction, jobs, ids, queues.bounds, store, is_exact=False
-                ),
+                queues.created,
+                bounds=queues.bounds,
+                is_exact=False,
             )
 
         return self._database.join(connection, work)
+
+    def _store_all(
+        self,
+        transaction: Transaction,
+        jobs: Sequence[NewJob],
+        ids: Sequence[str],
+        key: RequestKey | None,
+        created: set[str],
+        *,
+        bounds: Mapping[str, int],
+        is_exact: bool = True,
+    ) -> list[EnqueueResult]:
+        """Store jobs if their queues have room, and only once if there is a key."""
+
+        def store() -> list[EnqueueResult]:
+            if len(jobs) == 1 and key is None:
+                values = _parameters(jobs[0], ids[0])
+                return [self._store(transaction, jobs[0], values, created)]
+            return self._store_many(transaction, jobs, ids, created)
+
+        def store_if_admitted() -> list[EnqueueResult]:
+            return admit(transaction, jobs, ids, bounds, store, is_exact=is_exact)
+
+        return once(transaction, jobs, key, store_if_admitted)
 
     def _store(
         self,
@@ -185,12 +190,12 @@ class Enqueuer:
     ) -> EnqueueResult:
         job_id = str(parameters["id"])
         for _ in range(ROUNDS):
-            found = _replaced(transaction, job, job_id) if job.replace else None
+            found = replaced(transaction, job, job_id) if job.replace else None
             if found is None and job.dedupe_for is not None:
-                found = _recent(transaction, job, job_id)
+                found = recent(transaction, job, job_id)
             if found is None and was_held:
-                found = _find(transaction, job, job_id)
-                if found is not None and _may_replace(job, found):
+                found = find(transaction, job, job_id)
+                if found is not None and may_replace(job, found):
                     continue
             if found is not None:
                 return found
@@ -199,14 +204,14 @@ class Enqueuer:
                 # Somebody else's job may have come and ended since the look; with our
                 # row in place no further one can.
                 if job.dedupe_for is not None:
-                    found = _recent(transaction, job, job_id)
+                    found = recent(transaction, job, job_id)
                 if found is not None:
-                    _take_back(transaction, job_id)
+                    take_back(transaction, job_id)
                     return found
                 transaction.wake(job.queue)
-                return _new(job, job_id, due_us, created)
-            found = _find(transaction, job, job_id)
-            if found is not None and not _may_replace(job, found):
+                return new_result(job, job_id, due_us, created)
+            found = find(transaction, job, job_id)
+            if found is not None and not may_replace(job, found):
                 return found
         raise StorageBusyError(f"dedupe key {job.dedupe_key!r} keeps changing hands")
 
@@ -220,16 +225,7 @@ class Enqueuer:
         pairs = list(zip(jobs, ids, strict=True))
         for queue_name in {job.queue for job in jobs}:
             transaction.wake(queue_name)
-        # Only a repeated unit can meet an id of its own, and only a key another job;
-        # what hardly any job has stays out of the rows that are added fastest.
-        plain = [
-            pair for pair in pairs if not transaction.attempt and _is_plain(pair[0])
-        ]
-        careful = [
-            _parameters(job, job_id)
-            for job, job_id in (pairs if len(plain) < len(pairs) else ())
-            if transaction.attempt or not _is_plain(job)
-        ]
+        plain, careful = _sort_out(pairs, is_repeated=transaction.attempt > 0)
         due = _append(transaction, plain) if plain else {}
         in_order = all(job.dedupe_for is None for job in jobs)
         if careful and in_order:
@@ -250,26 +246,11 @@ class Enqueuer:
             for job_id, values in others.items()
         }
         return [
-            _new(job, job_id, due[job_id], created) if job_id in due else stored[job_id]
+            new_result(job, job_id, due[job_id], created)
+            if job_id in due
+            else stored[job_id]
             for job, job_id in pairs
         ]
-
-
-def _once(
-    transaction: Transaction,
-    jobs: Sequence[NewJob],
-    key: RequestKey | None,
-    store: Callable[[], list[EnqueueResult]],
-) -> list[EnqueueResult]:
-    """Store, or return what an earlier call with the same key has stored."""
-    if key is None:
-        return store()
-    before = remembered(transaction, key, jobs)
-    if before is not None:
-        return before
-    results = store()
-    remember(transaction, key, results)
-    return results
 
 
 def _parameters(job: NewJob, job_id: str) -> dict[str, Parameter]:
@@ -291,6 +272,24 @@ def _due(rows: Sequence[Row]) -> int | None:
     """Return when a job that was stored may start; None when nothing was stored."""
     due_us: int | None = rows[0][0] if rows else None
     return due_us
+
+
+def _sort_out(
+    pairs: Sequence[tuple[NewJob, str]], *, is_repeated: bool
+) -> tuple[Sequence[tuple[NewJob, str]], list[dict[str, Parameter]]]:
+    """Return the jobs that can meet no other row, and the values of those that may.
+
+    Only a repeated unit can meet an id of its own, and only a key another job; what
+    hardly any job has stays out of the rows that are added fastest.
+    """
+    plain = [pair for pair in pairs if not is_repeated and _is_plain(pair[0])]
+    if len(plain) == len(pairs):
+        return plain, []
+    return plain, [
+        _parameters(job, job_id)
+        for job, job_id in pairs
+        if is_repeated or not _is_plain(job)
+    ]
 
 
 def _is_plain(job: NewJob) -> bool:
@@ -356,78 +355,3 @@ def _first_of_each_key(
             first.append(values)
             seen.add(key)
     return first
-
-
-def _new(
-    job: NewJob, job_id: str, due_us: int, created: Iterable[str] = ()
-) -> EnqueueResult:
-    # By position, and not a frozen dataclass: a bulk call makes ten thousand.
-    queue_name = job.queue_name or DEFAULT_QUEUE
-    return EnqueueResult(
-        job_id,
-        False,  # is_deduped
-        queue_name,
-        job.kind,
-        JobStatus.PENDING,
-        due_us,
-        queue_name in created,
-    )
-
-
-def _find(transaction: Transaction, job: NewJob, job_id: str) -> EnqueueResult | None:
-    rows = transaction.all("find_enqueued", id=job_id, dedupe_key=job.stored_key)
-    return _holder(job, job_id, rows[0]) if rows else None
-
-
-def _recent(transaction: Transaction, job: NewJob, job_id: str) -> EnqueueResult | None:
-    """Return the youngest other job of the key's window, if there is one."""
-    assert job.dedupe_for is not None  # noqa: S101  # who calls has looked
-    rows = transaction.all(
-        "find_recent",
-        id=job_id,
-        dedupe_key=job.stored_key,
-        window_us=job.dedupe_for // MICROSECOND,
-    )
-    return _holder(job, job_id, rows[0]) if rows else None
-
-
-def _take_back(transaction: Transaction, job_id: str) -> None:
-    """Remove a job of our own that nobody has seen yet."""
-    transaction.all("delete_jobs", rows=encode_names("job_id", [job_id]))
-
-
-def _replaced(
-    transaction: Transaction, job: NewJob, job_id: str
-) -> EnqueueResult | None:
-    """Put a job's values into the pending holder of its key, if there is one."""
-    moves = "run_at" in job.replace
-    rows = transaction.all(
-        "replace_pending",
-        kind=job.kind,
-        dedupe_key=job.stored_key,
-        payload=job.payload if "payload" in job.replace else None,
-        moves=moves,
-        run_at=to_micros(job.run_at) if moves and job.run_at is not None else None,
-    )
-    if not rows:
-        return None
-    found = _holder(job, job_id, rows[0])
-    transaction.wake(found.queue_name)
-    return found._replace(is_replaced=True) if found.is_deduped else found
-
-
-def _may_replace(job: NewJob, found: EnqueueResult) -> bool:
-    """Tell whether a holder has become pending since the look for one."""
-    is_pending = found.is_deduped and found.status is JobStatus.PENDING
-    return bool(job.replace) and is_pending
-
-
-def _holder(job: NewJob, job_id: str, row: Row) -> EnqueueResult:
-    found_id, queue_name, kind, status, due_us = row
-    if found_id == job_id:
-        if kind != job.kind:
-            raise InvalidInputError("job_id", "is the id of a job of another kind")
-        return _new(job, job_id, due_us)
-    if kind != job.kind:
-        raise DuplicateJobError(str(job.dedupe_key), found_id, kind)
-    return EnqueueResult(found_id, True, queue_name, kind, JobStatus(status), due_us)

@@ -29,13 +29,14 @@ from flask_forge_jobs.storage.database import (
     encode_rows,
 )
 from flask_forge_jobs.storage.jobs.conditions import Conditions
-from flask_forge_jobs.storage.jobs.deep_offset import NEAR, seek
 from flask_forge_jobs.storage.jobs.streams import (
     COMBINATION,
+    NEAR,
     OF_COMBINATION,
     Combination,
     JobStreams,
     Place,
+    seek,
     way,
 )
 

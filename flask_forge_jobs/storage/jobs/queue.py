@@ -27,7 +27,7 @@ from flask_forge_jobs.model.outcomes import JobUpdate
 from flask_forge_jobs.model.queues import DEFAULT_MAX_QUEUES
 from flask_forge_jobs.model.request_keys import RequestKey
 from flask_forge_jobs.storage.database import (
-    Database,
+    Executor,
     Parameter,
     Row,
     Transaction,
@@ -35,10 +35,8 @@ from flask_forge_jobs.storage.database import (
 )
 from flask_forge_jobs.storage.jobs.ends import JobEnds
 from flask_forge_jobs.storage.jobs.enqueue import Enqueuer
-from flask_forge_jobs.storage.jobs.finish import Finishing
-from flask_forge_jobs.storage.jobs.rescue import rescue_jobs
-from flask_forge_jobs.storage.jobs.uncommitted import Uncommitted
-from flask_forge_jobs.storage.recorder import Recorder
+from flask_forge_jobs.storage.jobs.finish import Finishing, rescue_jobs
+from flask_forge_jobs.storage.recorder import Recorder, Uncommitted
 from flask_forge_jobs.storage.rows import claimed_from_row
 from flask_forge_jobs.storage.units import when_stored
 
@@ -62,7 +60,7 @@ class JobQueue:
 
     def __init__(
         self,
-        database: Database,
+        database: Executor,
         ids: UlidGenerator,
         clock: Clock,
         jitter: Callable[[], float] | None = None,

@@ -21,15 +21,15 @@ from flask_forge_jobs.model.overview import QueueOverview
 from flask_forge_jobs.model.processes import Process
 from flask_forge_jobs.model.queues import QueueCounts
 from flask_forge_jobs.storage.database import (
-    Database,
+    Executor,
     Row,
     Transaction,
     encode_names,
 )
 from flask_forge_jobs.storage.jobs.listing import MAX_MERGED_ROWS, Listing
-from flask_forge_jobs.storage.jobs.summaries import load_summaries
 from flask_forge_jobs.storage.rows import (
     job_from_row,
+    load_summaries,
     process_from_row,
     queue_from_row,
     within_micros,
@@ -73,7 +73,7 @@ class JobReader:
         database: The seam to the database.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Executor) -> None:
         self._database = database
         # Who asks every second mostly finds what was there a second ago: objects are
         # made of it once.

@@ -7,7 +7,7 @@ died, may be repeated: it is done once and answered alike.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from flask_forge_jobs.errors import RequestKeyReusedError, StorageBusyError
 from flask_forge_jobs.model.jobs import EnqueueResult, JobStatus, NewJob
@@ -18,18 +18,37 @@ from flask_forge_jobs.storage.database import Parameter, Transaction
 DROPPED_AT_ONCE = 10
 
 
-def remembered(
-    transaction: Transaction, key: RequestKey, jobs: Sequence[NewJob]
-) -> list[EnqueueResult] | None:
-    """Return what an earlier request with the key did, or take the key.
+def once(
+    transaction: Transaction,
+    jobs: Sequence[NewJob],
+    key: RequestKey | None,
+    store: Callable[[], list[EnqueueResult]],
+) -> list[EnqueueResult]:
+    """Store jobs, or return what an earlier request with the key did.
 
-    Returns:
-        None when there was none: the caller goes on and calls :func:`remember` in the
-        same transaction.
+    Args:
+        transaction: In which all of it happens.
+        jobs: What is asked for.
+        key: Names the request; without one it is always done.
+        store: Stores the jobs.
 
     Raises:
         RequestKeyReusedError: The earlier request asked for something else.
     """
+    if key is None:
+        return store()
+    before = _remembered(transaction, key, jobs)
+    if before is not None:
+        return before
+    results = store()
+    _remember(transaction, key, results)
+    return results
+
+
+def _remembered(
+    transaction: Transaction, key: RequestKey, jobs: Sequence[NewJob]
+) -> list[EnqueueResult] | None:
+    """Return what an earlier request with the key did, or take the key."""
     fingerprint = key.fingerprint(jobs)
     if transaction.all(
         "take_request_key", fingerprint=fingerprint, kept_us=KEPT_US, **_place(key)
@@ -45,7 +64,7 @@ def remembered(
     return [result._replace(is_replayed=True) for result in _results(answer)]
 
 
-def remember(
+def _remember(
     transaction: Transaction, key: RequestKey, results: Sequence[EnqueueResult]
 ) -> None:
     """Note what the request did."""

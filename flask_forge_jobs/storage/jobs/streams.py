@@ -3,6 +3,11 @@
 A stream is read a chunk at a time and only as far as the merge asks. The first chunks
 of all streams come by one statement where that is possible: a round trip for each would
 take longer than all the reading.
+
+The place of a deep page is found by counting index entries, not by reading jobs. An
+offset is a number of jobs, and an index knows instants. So an instant is guessed, the
+jobs newer than it are counted, and the guess is improved until only few jobs are left
+to be skipped one by one.
 """
 
 from __future__ import annotations
@@ -13,6 +18,54 @@ from functools import partial
 from flask_forge_jobs.model.ordering import JobOrder
 from flask_forge_jobs.storage.database import Parameter, Row, Transaction, encode_rows
 from flask_forge_jobs.storage.jobs.conditions import Conditions
+
+# So many jobs may be left to be skipped one by one.
+NEAR = 500
+_GUESSES = 5
+# Halving thirty years of microseconds takes fifty.
+_MAX_STEPS = 60
+# Guesses aim a little short: what is counted up to there is never counted again.
+_AIM_PERCENT = 98
+
+
+def seek(
+    count: Callable[[int, int], int],
+    *,
+    newest: int,
+    oldest: int,
+    total: int,
+    offset: int,
+) -> tuple[int, int]:
+    """Return an instant near a place, and how many jobs are newer than it.
+
+    Args:
+        count: Returns how many jobs are newer than its first argument and not newer
+            than its second.
+        newest: Instant of the newest job.
+        oldest: Instant of the oldest job.
+        total: How many jobs there are.
+        offset: The place: how many jobs come before it, the newest first. It is never
+            passed; jobs of one instant are never told apart.
+    """
+    upper, above = newest, 0
+    lower, below = oldest - 1, total
+    for step in range(_MAX_STEPS):
+        left = offset - above
+        if left <= NEAR or upper - lower <= 1:
+            break
+        guess = (upper + lower) // 2
+        if step < _GUESSES:
+            # As if the jobs between were spread evenly.
+            share = (upper - lower) * left * _AIM_PERCENT // 100
+            guess = upper - share // max(below - above, 1)
+        guess = min(max(guess, lower + 1), upper - 1)
+        newer = above + count(guess, upper)
+        if newer <= offset:
+            upper, above = guess, newer
+        else:
+            lower, below = guess, newer
+    return upper, above
+
 
 _FIRST_CHUNK = 4
 _LARGEST_CHUNK = 1000

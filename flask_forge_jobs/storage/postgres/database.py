@@ -13,6 +13,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from typing import TypeVar
 
 import psycopg2
@@ -23,46 +24,47 @@ from flask_forge_jobs.errors import StorageOutcomeUnknownError
 from flask_forge_jobs.randomness import fraction
 from flask_forge_jobs.storage.caller_transaction import look_below
 from flask_forge_jobs.storage.catalogue import load_migrations, load_statements
-from flask_forge_jobs.storage.choice import Choice
 from flask_forge_jobs.storage.database import (
+    Choice,
     Listener,
     Parameter,
     Row,
     SchemaVersions,
     WakeCallback,
+    left_s,
+    within,
 )
-from flask_forge_jobs.storage.deadlines import left_s, within
+from flask_forge_jobs.storage.faults import TransientError, run_with_retries
 from flask_forge_jobs.storage.migrate import apply_migrations, is_behind
-from flask_forge_jobs.storage.postgres.availability import Availability
-from flask_forge_jobs.storage.postgres.faults import PostgresFaults, is_of_no_use
-from flask_forge_jobs.storage.postgres.join import require_usable, run_joined
-from flask_forge_jobs.storage.postgres.listener import PostgresListener
-from flask_forge_jobs.storage.postgres.pool import ConnectionPool, connect
-from flask_forge_jobs.storage.postgres.probe import require_working
-from flask_forge_jobs.storage.postgres.quiet import (
+from flask_forge_jobs.storage.postgres.availability import Availability, require_working
+from flask_forge_jobs.storage.postgres.connection import (
+    Opening,
+    Session,
+    SessionSettings,
+    connect,
+    driver,
+    warn_of_unchecked_server,
+)
+from flask_forge_jobs.storage.postgres.faults import (
+    PostgresFaults,
     Quiet,
+    is_of_no_use,
     is_unheard,
     look_how_full,
 )
-from flask_forge_jobs.storage.postgres.schema import PostgresSchema
-from flask_forge_jobs.storage.postgres.session import Opening, Session, SessionSettings
-from flask_forge_jobs.storage.postgres.tls import warn_of_unchecked_server
+from flask_forge_jobs.storage.postgres.join import require_usable, run_joined
+from flask_forge_jobs.storage.postgres.listener import PostgresListener
+from flask_forge_jobs.storage.postgres.pool import ConnectionPool
 from flask_forge_jobs.storage.postgres.transaction import (
+    PostgresSchema,
     PostgresTransaction,
     version_check,
-)
-from flask_forge_jobs.storage.retrying import (
-    RETRY_DELAYS_S,
-    TransientError,
-    run_with_retries,
 )
 
 T = TypeVar("T")
 
 # Time beyond the server's own limit before the socket is cut.
 _DEADLINE_SLACK_S = 2.0
-# An attempt that ends so late has met one of the limits, not a refusal.
-_TIMED_OUT_S = 2.0
 _PROBE_LIMIT_S = 2.0
 
 # Handles inherited by a fork. Referenced for ever: closing one would end the parent's.
@@ -117,8 +119,7 @@ class PostgresDatabase:
         self._steps = load_migrations("postgres")
         self.known_version = self._steps[-1].version
         check_version = version_check(self.known_version)
-        self._wait = wait
-        self._random = random
+        self._wait, self._random = wait, random
         self._limit_s = settings.statement_timeout_s + _DEADLINE_SLACK_S
         # When the server ends an idle transaction, the watchdog has cut it here.
         self._session_settings = SessionSettings(
@@ -129,10 +130,7 @@ class PostgresDatabase:
         self._begin_checked = self._begin_alone.then(check_version)
         self._retried = PostgresFaults(settings.statement_timeout_s, is_retried=True)
         self._surfaced = PostgresFaults(settings.statement_timeout_s, is_retried=False)
-        self._current = self._new_state()
-
-    def _new_state(self) -> _ProcessState:
-        return _ProcessState(self._make_pool, self._probe)
+        self._current = _ProcessState(self._make_pool, self._probe)
 
     def _make_pool(self, availability: Availability) -> ConnectionPool:
         return ConnectionPool(
@@ -149,7 +147,7 @@ class PostgresDatabase:
         # Not told by a hook: uWSGI forks in C, which runs none.
         if self._current.pid != os.getpid():
             _inherited.append(self._current)
-            self._current = self._new_state()
+            self._current = _ProcessState(self._make_pool, self._probe)
         return self._current
 
     def _connect(self) -> Session:
@@ -164,17 +162,19 @@ class PostgresDatabase:
         run_with_retries(lambda attempt: self._open(state, attempt), self._wait)
 
     def _open(self, state: _ProcessState, attempt: int) -> None:
-        with (
-            self._available(attempt),
+        state.availability.check()
+        since = time.monotonic()
+        try:
             # Whoever starts without a server is told so at once.
-            state.pool.connection() as connection,
-            self._retried,
-        ):
-            with state.pool.watchdog.watching(connection, left_s(self._limit_s)):
-                behind = is_behind(PostgresSchema(connection), self._steps)
-            if behind:
-                self._migrate()
-            warn_of_unchecked_server(connection)
+            with state.pool.connection() as connection, self._retried:
+                with state.pool.watchdog.watching(connection, left_s(self._limit_s)):
+                    behind = is_behind(PostgresSchema(connection), self._steps)
+                if behind:
+                    self._migrate()
+                warn_of_unchecked_server(connection)
+        except TransientError as fault:
+            state.availability.take_in(fault, attempt, since)
+            raise
         state.is_open = True
 
     def _migrate(self) -> None:
@@ -189,36 +189,91 @@ class PostgresDatabase:
         self, work: Callable[[PostgresTransaction], T], *, urgent: bool = False
     ) -> T:
         """Run a unit of work in one transaction and commit it."""
-        self.open()
-
-        def unit(attempt: int) -> T:
-            opened, result = self._transact(
-                self._begin_write, work, attempt, urgent=urgent
-            )
-            for queue_name in opened.woken:
-                self._wake_here(queue_name)
-            return result
-
-        return run_with_retries(unit, self._wait)
+        return self._run(self._begin_write, work, urgent=urgent)
 
     def single(self, name: str, /, **parameters: Parameter) -> list[Row]:
         """Run one writing statement as a transaction of its own."""
         checks_itself = load_statements("postgres")[name].uses_known
-        return self._alone(
+        return self._run(
             self._begin_alone if checks_itself else self._begin_checked,
             lambda opened: opened.all(name, **parameters),
+            ends_itself=True,
         )
 
     def at_once(self, work: Callable[[PostgresTransaction], T]) -> T:
         """Run statements that travel together, which makes them one transaction."""
-        return self._alone(self._begin_checked, work)
+        return self._run(self._begin_checked, work, ends_itself=True)
 
-    def _alone(self, begin: Opening, work: Callable[[PostgresTransaction], T]) -> T:
-        self.open()
-        return run_with_retries(
-            lambda attempt: self._transact(begin, work, attempt, ends_itself=True)[1],
-            self._wait,
+    def read(self, work: Callable[[PostgresTransaction], T]) -> T:
+        """Run reads against one snapshot."""
+        return self._run(self._session_settings.read, work, stores=False)
+
+    def look(self, name: str, /, **parameters: Parameter) -> list[Row]:
+        """Run one reading statement on its own."""
+        return self._run(
+            self._begin_alone,
+            lambda opened: opened.all(name, **parameters),
+            ends_itself=True,
+            stores=False,
         )
+
+    def begin(self, attempt: int) -> AbstractContextManager[PostgresTransaction]:
+        """Open a transaction for a block and commit at its end."""
+        return self._transaction(self._begin_write, attempt)
+
+    def _run(
+        self, begin: Opening, work: Callable[[PostgresTransaction], T], **how: bool
+    ) -> T:
+        def unit(attempt: int) -> T:
+            with self._transaction(begin, attempt, **how) as opened:
+                return work(opened)
+
+        return run_with_retries(unit, self._wait)
+
+    @contextlib.contextmanager
+    def _transaction(
+        self,
+        begin: Opening,
+        attempt: int,
+        *,
+        urgent: bool = False,
+        ends_itself: bool = False,
+        stores: bool = True,
+    ) -> Iterator[PostgresTransaction]:
+        """Open a transaction for a block, and wake workers after it.
+
+        One that ``ends_itself`` is over with the message of its statements.
+        """
+        self.open()
+        current = self._current  # of who opened
+        current.availability.check()
+        since = time.monotonic()
+        try:
+            with (
+                self._retried,
+                current.pool.connection(urgent=urgent) as connection,
+                current.pool.watchdog.watching(connection, left_s(self._limit_s)),
+            ):
+                opened = PostgresTransaction(
+                    connection,
+                    begin.of(connection),
+                    self.known_version,
+                    attempt,
+                    is_quiet=current.quiet.is_on,
+                )
+                try:
+                    yield opened
+                    if not ends_itself:
+                        opened.end()
+                except BaseException as error:
+                    is_stored = stores and opened.may_be_stored(ends_itself=ends_itself)
+                    self._undo(connection, opened, error, may_be_stored=is_stored)
+                    raise
+        except TransientError as fault:
+            current.availability.take_in(fault, attempt, since)
+            raise
+        for queue_name in opened.woken:
+            self.wake(queue_name)
 
     def join(self, connection: object, work: Callable[[PostgresTransaction], T]) -> T:
         """Run a unit of work inside a transaction of the caller's."""
@@ -241,63 +296,6 @@ class PostgresDatabase:
             state.tables = self.look("whose_tables")[0]
         return state.tables == found
 
-    def read(self, work: Callable[[PostgresTransaction], T]) -> T:
-        """Run reads against one snapshot."""
-        self.open()
-        return run_with_retries(
-            lambda attempt: self._transact(
-                self._session_settings.read, work, attempt, stores=False
-            )[1],
-            self._wait,
-        )
-
-    def look(self, name: str, /, **parameters: Parameter) -> list[Row]:
-        """Run one reading statement on its own."""
-        self.open()
-        return run_with_retries(
-            lambda attempt: self._transact(
-                self._begin_alone,
-                lambda opened: opened.all(name, **parameters),
-                attempt,
-                ends_itself=True,
-                stores=False,
-            )[1],
-            self._wait,
-        )
-
-    @contextlib.contextmanager
-    def _available(self, attempt: int) -> Iterator[None]:
-        """Keep a block from a server that is away, and note that it is."""
-        availability = self._current.availability  # of this process since the open
-        availability.check()
-        since = time.monotonic()
-        try:
-            yield
-        except TransientError as fault:
-            _take_in(availability, fault, attempt, since)
-            raise
-
-    @contextlib.contextmanager
-    def begin(self, attempt: int) -> Iterator[PostgresTransaction]:
-        """Open a transaction for a block and commit at its end."""
-        self.open()
-        with (
-            self._available(attempt),
-            self._retried,
-            self._state.pool.connection() as connection,
-            self._state.pool.watchdog.watching(connection, left_s(self._limit_s)),
-        ):
-            opened = self._new_transaction(connection, self._begin_write, attempt)
-            try:
-                yield opened
-                opened.end()
-            except BaseException as error:
-                is_stored = opened.may_be_stored(ends_itself=False)
-                self._undo(connection, opened, error, may_be_stored=is_stored)
-                raise
-        for queue_name in opened.woken:
-            self._wake_here(queue_name)
-
     def _probe(self, writes: bool) -> None:  # noqa: FBT001  # all that it is told
         """Look whether the server can be worked with; see :class:`.Availability`."""
         with (
@@ -310,50 +308,6 @@ class PostgresDatabase:
                 connection, self._begin_alone.of(connection), self.known_version
             )
             require_working(connection, transaction, writes=writes)
-
-    def _transact(
-        self,
-        begin: Opening,
-        work: Callable[[PostgresTransaction], T],
-        attempt: int,
-        *,
-        urgent: bool = False,
-        ends_itself: bool = False,
-        stores: bool = True,
-    ) -> tuple[PostgresTransaction, T]:
-        current = self._current  # of who opened
-        current.availability.check()
-        since = time.monotonic()
-        try:
-            with (
-                self._retried,
-                current.pool.connection(urgent=urgent) as connection,
-                current.pool.watchdog.watching(connection, left_s(self._limit_s)),
-            ):
-                opened = self._new_transaction(connection, begin, attempt)
-                try:
-                    result = work(opened)
-                    if not ends_itself:
-                        opened.end()
-                except BaseException as error:
-                    is_stored = stores and opened.may_be_stored(ends_itself=ends_itself)
-                    self._undo(connection, opened, error, may_be_stored=is_stored)
-                    raise
-        except TransientError as fault:
-            _take_in(current.availability, fault, attempt, since)
-            raise
-        return opened, result
-
-    def _new_transaction(
-        self, connection: Connection, begin: Opening, attempt: int
-    ) -> PostgresTransaction:
-        return PostgresTransaction(
-            connection,
-            begin.of(connection),
-            self.known_version,
-            attempt,
-            is_quiet=self._current.quiet.is_on,  # of who opened
-        )
 
     def _undo(
         self,
@@ -381,9 +335,6 @@ class PostgresDatabase:
 
     def wake(self, queue_name: str) -> None:
         """Wake this process's workers; the statement has told the others."""
-        self._wake_here(queue_name)
-
-    def _wake_here(self, queue_name: str) -> None:
         for callback in list(self._current.callbacks):  # of who has just written
             callback(queue_name)
 
@@ -425,7 +376,7 @@ class PostgresDatabase:
         return (
             ("server_version", version),
             ("max_connections", str(self._settings.pool_size)),
-            ("driver", _driver()),
+            ("driver", driver()),
         )
 
     @property
@@ -441,29 +392,8 @@ class PostgresDatabase:
         """Close the idle connections of this process."""
         self._state.availability.close()
         self._state.pool.close()
-        self._current = self._new_state()
-
-
-def _take_in(
-    availability: Availability, fault: TransientError, attempt: int, since: float
-) -> None:
-    """Take in a fault, which may say that there is no server to work with.
-
-    Raises:
-        StorageError: There is no time for a further try.
-    """
-    is_last = attempt == len(RETRY_DELAYS_S)
-    if fault.is_away and (is_last or time.monotonic() - since >= _TIMED_OUT_S):
-        availability.note_away(str(fault))
-    if left_s(1.0) <= 0:
-        raise fault.surfaced from fault.__cause__
+        self._current = _ProcessState(self._make_pool, self._probe)
 
 
 def _ms(seconds: float) -> int:
     return int(seconds * 1000)
-
-
-def _driver() -> str:
-    # The type stubs do not know the version.
-    release: str = vars(psycopg2)["__version__"]
-    return f"psycopg2 {release.split(maxsplit=1)[0]}"

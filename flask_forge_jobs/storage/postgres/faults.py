@@ -1,8 +1,19 @@
-"""What psycopg2's errors mean to a caller."""
+"""What psycopg2's errors mean to a caller, and one that has a cure: no room to notify.
+
+A session that listens and never ends its transaction keeps all notifications of the
+server from being dropped. When the queue has no room, every commit that notifies fails.
+So nothing is notified for a while; workers find new jobs by looking. When that session
+is gone the queue stays full until somebody asks how full it is: only commits that
+notify drop what has been heard, and they fail.
+"""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
 import psycopg2
+from psycopg2.extensions import connection as Connection  # noqa: N812  # a class
 
 from flask_forge_jobs.errors import (
     DedupeKeyTakenError,
@@ -11,9 +22,70 @@ from flask_forge_jobs.errors import (
     StorageError,
     StorageUnavailableError,
 )
-from flask_forge_jobs.storage.faults import Faults
-from flask_forge_jobs.storage.postgres.quiet import is_unheard
-from flask_forge_jobs.storage.retrying import TransientError
+from flask_forge_jobs.logs import get_logger
+from flask_forge_jobs.model.seldom import Seldom
+from flask_forge_jobs.storage.faults import Faults, TransientError
+
+logger = get_logger(__name__)
+_SELDOM = Seldom()
+
+# How long nobody is told before it is tried again, which costs one call a repeat.
+QUIET_S = 10.0
+_MUCH = 0.5
+_PROGRAM_LIMIT = "54000"
+# Where the server's code says so; the message is in the server's language.
+_SOURCE_FILE = "async.c"
+
+
+def is_unheard(error: BaseException) -> bool:
+    """Tell whether a commit failed for its notifications, of which none had room."""
+    return (
+        isinstance(error, psycopg2.Error)
+        and error.pgcode == _PROGRAM_LIMIT
+        and error.diag.source_file == _SOURCE_FILE
+    )
+
+
+def look_how_full(connection: Connection) -> float:
+    """Let the server drop what all have heard; return how full its queue is, 0 to 1."""
+    cursor = connection.cursor()
+    cursor.execute("SELECT pg_notification_queue_usage()")
+    (part,) = cursor.fetchone() or (1.0,)
+    return float(part)
+
+
+class Quiet:
+    """Whether transactions of this process notify nobody at present.
+
+    Args:
+        clock: Returns monotonic seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._until = 0.0
+
+    @property
+    def is_on(self) -> bool:
+        """Whether nobody is told."""
+        return self._until > 0 and self._clock() < self._until
+
+    def note_unheard(self, part: float) -> None:
+        """Take in that a commit could not notify.
+
+        Args:
+            part: Of the queue that is in use since; little when it was worth a look.
+        """
+        if part < _MUCH:
+            return
+        self._until = self._clock() + QUIET_S
+        if _SELDOM.is_time_for("full"):
+            logger.warning(
+                "PostgreSQL's queue of notifications is full, so workers look for new "
+                "jobs by themselves%s",
+                _SELDOM.more("full"),
+            )
+
 
 _SERIALIZATION = frozenset({"40001", "40P01", "55P03"})
 # Of these the session has ended, the last two because it did nothing for too long.
@@ -49,7 +121,16 @@ class PostgresFaults(Faults):
             return TransientError(error, is_away=True)
         if not isinstance(error, psycopg2.Error):
             return None
-        code = error.pgcode or ""
+        if _is_lost(error):
+            return TransientError(
+                StorageUnavailableError("the connection to PostgreSQL was lost"),
+                is_away=True,
+            )
+        if is_unheard(error):
+            return TransientError(StorageUnavailableError("nobody could be notified"))
+        return self._refusal(error, error.pgcode or "")
+
+    def _refusal(self, error: psycopg2.Error, code: str) -> Exception:
         if code in _SERIALIZATION:
             return TransientError(StorageBusyError("the transaction kept conflicting"))
         if code == _UNIQUE:
@@ -69,25 +150,25 @@ class PostgresFaults(Faults):
                 StorageUnavailableError("the server takes no writes at present"),
                 is_away=True,
             )
-        if is_unheard(error):
-            return TransientError(StorageUnavailableError("nobody could be notified"))
         if code.startswith(_FAILING):
             return TransientError(
                 StorageUnavailableError(f"the server is out of order ({code})")
             )
-        # The server gives every refusal a code. Without one the driver says that a
-        # connection has ended, mostly by an OperationalError; by the base class when
-        # the server said goodbye before.
-        lost = isinstance(error, psycopg2.InterfaceError) or (
-            not code
-            and (
-                isinstance(error, psycopg2.OperationalError)
-                or type(error) is psycopg2.DatabaseError
-            )
-        )
-        if lost or code in _ENDED or code.startswith("08"):
-            return TransientError(
-                StorageUnavailableError("the connection to PostgreSQL was lost"),
-                is_away=True,
-            )
         return StorageError(f"PostgreSQL refused the statement ({code or 'no code'})")
+
+
+def _is_lost(error: psycopg2.Error) -> bool:
+    """Tell whether the connection has ended.
+
+    The server gives every refusal a code. Without one the driver says that a connection
+    has ended, mostly by an OperationalError; by the base class when the server said
+    goodbye before.
+    """
+    code = error.pgcode
+    if code:
+        is_ended = code in _ENDED or code.startswith("08")
+        return is_ended or isinstance(error, psycopg2.InterfaceError)
+    return (
+        isinstance(error, (psycopg2.InterfaceError, psycopg2.OperationalError))
+        or type(error) is psycopg2.DatabaseError
+    )

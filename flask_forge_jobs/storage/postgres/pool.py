@@ -18,17 +18,14 @@ import time
 from collections.abc import Callable
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import Any
 
 import psycopg2
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 from psycopg2.extensions import connection as Connection  # noqa: N812  # a class
 
-from flask_forge_jobs.config.database import DatabaseSettings
-from flask_forge_jobs.errors import StorageBusyError, StorageUnavailableError
-from flask_forge_jobs.storage.deadlines import left_s
-from flask_forge_jobs.storage.postgres.session import Session
-from flask_forge_jobs.storage.versions import OLDEST_POSTGRES, refuse_older
+from flask_forge_jobs.errors import StorageBusyError
+from flask_forge_jobs.storage.database import left_s
+from flask_forge_jobs.storage.postgres.connection import Session
 
 # A connection is replaced at this age, so that a fail-over or a new DNS answer is
 # noticed by all of them in the end; each one a little earlier or later.
@@ -36,8 +33,6 @@ MAX_AGE_S = 1800.0
 CHECK_AFTER_IDLE_S = 30.0
 _WATCH_PERIOD_S = 0.5
 _CHECK_PERIOD_S = 0.5
-# How lines of libpq begin that add to what went wrong.
-_ASIDES = ("\t", "DETAIL:", "HINT:")
 # To start the watchdog takes longer than a call: it looks on for a while.
 _WATCH_ON_FOR = 20
 
@@ -359,52 +354,3 @@ class ConnectionPool:
 def _close(connection: Connection) -> None:
     with contextlib.suppress(psycopg2.Error):
         connection.close()
-
-
-def _keywords(settings: DatabaseSettings) -> dict[str, Any]:
-    """Return libpq's keywords, with time-outs for peers that died without a word.
-
-    They are plain connection parameters, so they pass through PgBouncer.
-    """
-    return {
-        "tcp_user_timeout": 10_000,
-        "keepalives_idle": 15,
-        "keepalives_interval": 5,
-        "keepalives_count": 3,
-        **settings.connect_parameters(),
-        # libpq takes 2 s as the shortest.
-        "connect_timeout": max(int(left_s(settings.connect_timeout_s)), 2),
-    }
-
-
-def connect(settings: DatabaseSettings) -> Session:
-    """Open a connection in autocommit mode.
-
-    Raises:
-        StorageUnavailableError: The server could not be reached or refused; the message
-            names it without the password.
-        StorageError: The server is too old.
-    """
-    try:
-        connection: Session = psycopg2.connect(
-            connection_factory=Session, **_keywords(settings)
-        )
-    except psycopg2.OperationalError as error:
-        # A line for each address that was tried, some with an indented hint below.
-        lines = str(error).strip().splitlines()
-        reason = [line for line in lines if not line.startswith(_ASIDES)][-1]
-        if settings.password:
-            reason = reason.replace(settings.password, "***")
-        raise StorageUnavailableError(
-            f"cannot reach PostgreSQL at {settings.dsn_for_display}{settings.named}: "
-            f"{reason}"
-        ) from error
-    try:
-        # It came with the connection: no round trip.
-        version = connection.info.parameter_status("server_version") or ""
-        refuse_older("PostgreSQL", version, OLDEST_POSTGRES)
-    except BaseException:
-        connection.close()
-        raise
-    connection.autocommit = True
-    return connection

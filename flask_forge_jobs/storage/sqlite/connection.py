@@ -1,4 +1,4 @@
-"""One connection to SQLite, and how it waits for a lock."""
+"""One connection to SQLite: how it waits for a lock, and what its errors mean."""
 
 from __future__ import annotations
 
@@ -9,7 +9,58 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from flask_forge_jobs.storage.sqlite.faults import BUSY
+from flask_forge_jobs.errors import (
+    StorageBusyError,
+    StorageCorruptError,
+    StorageError,
+    StorageUnavailableError,
+)
+from flask_forge_jobs.storage.faults import Faults, TransientError
+
+BUSY = 5
+_LOCKED, _INTERRUPT, _CORRUPT, _NOT_A_DATABASE = 6, 9, 11, 26
+# These fail at once although waiting would help; plain SQLITE_BUSY has waited already.
+_RETRIED_CODES = frozenset({6, 261, 262, 517, 773})
+# Permission, I/O error, read-only, full, cannot open.
+_UNAVAILABLE = frozenset({3, 8, 10, 13, 14})
+
+
+class SqliteFaults(Faults):
+    """Faults of SQLite and of the file system.
+
+    Args:
+        where: What an error calls the database, such as its path.
+        read_limit_s: Seconds after which a read is interrupted.
+        is_retried: See :class:`.Faults`.
+    """
+
+    def __init__(self, where: str, read_limit_s: float, *, is_retried: bool) -> None:
+        super().__init__(is_retried=is_retried)
+        self._where = where
+        self._read_limit_s = read_limit_s
+
+    def _meaning(self, error: BaseException) -> Exception | None:
+        if isinstance(error, OSError):
+            return StorageUnavailableError(f"{self._where}: {error.strerror}")
+        if not isinstance(error, sqlite3.Error):
+            return None
+        code = getattr(error, "sqlite_errorcode", None) or 0
+        primary = code & 0xFF
+        if primary in (BUSY, _LOCKED):
+            busy = StorageBusyError(f"{self._where} is locked by another writer")
+            return TransientError(busy) if code in _RETRIED_CODES else busy
+        if primary in (_CORRUPT, _NOT_A_DATABASE):
+            return StorageCorruptError(
+                f"{self._where} is not a sound SQLite database: {error}"
+            )
+        if primary == _INTERRUPT:
+            return StorageUnavailableError(
+                f"a read took longer than {self._read_limit_s} s"
+            )
+        if primary in _UNAVAILABLE:
+            return StorageUnavailableError(f"{self._where}: {error}")
+        return StorageError(f"{self._where}: {error}")
+
 
 T = TypeVar("T")
 
@@ -99,3 +150,18 @@ class SqliteConnection(sqlite3.Connection):
                     raise
             time.sleep(pause_s)
             pause_s = min(pause_s * _PAUSES_GROW, _LONGEST_PAUSE_S)
+
+    def describe(self) -> tuple[tuple[str, str], ...]:
+        """Return what it says of itself; the driver comes last."""
+
+        def pragma(name: str) -> str:
+            return str(self.execute(f"PRAGMA {name}").fetchone()[0])
+
+        return (
+            ("sqlite_version", sqlite3.sqlite_version),
+            ("journal_mode", pragma("journal_mode")),
+            ("busy_timeout_secs", f"{int(pragma('busy_timeout')) / 1000:g}"),
+            ("write_pool_max", "1"),
+            ("read_pool_max", "1 per thread"),
+            ("driver", f"sqlite3 {sqlite3.sqlite_version}"),
+        )

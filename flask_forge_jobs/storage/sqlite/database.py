@@ -13,7 +13,7 @@ import contextlib
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -25,20 +25,24 @@ from flask_forge_jobs.errors import StorageBusyError, StorageError
 from flask_forge_jobs.forks import LONGEST_WAIT_S, PerProcess
 from flask_forge_jobs.storage.caller_transaction import look_below
 from flask_forge_jobs.storage.catalogue import load_migrations, load_statements
-from flask_forge_jobs.storage.choice import Choice
 from flask_forge_jobs.storage.database import (
+    Choice,
     Listener,
     Parameter,
     Row,
     SchemaVersions,
     WakeCallback,
 )
-from flask_forge_jobs.storage.migrate import apply_migrations, is_behind
-from flask_forge_jobs.storage.retrying import run_with_retries
+from flask_forge_jobs.storage.faults import run_with_retries
+from flask_forge_jobs.storage.migrate import (
+    OLDEST_SQLITE,
+    apply_migrations,
+    is_behind,
+    refuse_older,
+)
 from flask_forge_jobs.storage.sqlite.checkpoint import check_not_emptied
-from flask_forge_jobs.storage.sqlite.connection import SqliteConnection
-from flask_forge_jobs.storage.sqlite.faults import SqliteFaults
-from flask_forge_jobs.storage.sqlite.files import warn_of_open_folder
+from flask_forge_jobs.storage.sqlite.connection import SqliteConnection, SqliteFaults
+from flask_forge_jobs.storage.sqlite.files import log_bytes, warn_of_open_folder
 from flask_forge_jobs.storage.sqlite.join import (
     CommitWakes,
     plain_cursor,
@@ -46,10 +50,12 @@ from flask_forge_jobs.storage.sqlite.join import (
     run_joined,
 )
 from flask_forge_jobs.storage.sqlite.process import SqliteProcess, refuse_inherited
-from flask_forge_jobs.storage.sqlite.schema import SqliteSchema
-from flask_forge_jobs.storage.sqlite.transaction import SqliteTransaction
+from flask_forge_jobs.storage.sqlite.transaction import (
+    SqliteSchema,
+    SqliteTransaction,
+    Write,
+)
 from flask_forge_jobs.storage.sqlite.wake import SqliteListener, WakeSockets
-from flask_forge_jobs.storage.versions import OLDEST_SQLITE, refuse_older
 
 T = TypeVar("T")
 
@@ -142,7 +148,7 @@ class SqliteDatabase(PerProcess):
 
     def _open_first(self, state: SqliteProcess) -> None:
         self._choice.tell()
-        _refuse_older_library()
+        refuse_older("SQLite", sqlite3.sqlite_version, OLDEST_SQLITE)
         with state.turn as ends_at:
             if not state.is_open:
                 run_with_retries(lambda _: self._open(state, ends_at), self._wait)
@@ -169,11 +175,31 @@ class SqliteDatabase(PerProcess):
     ) -> T:
         """Run a unit of work in one immediate transaction and commit it."""
         del urgent  # every thread has a connection of its own
-        return self._in_turn(partial(_in_transaction, work))
+
+        def unit(attempt: int) -> T:
+            with self.begin(attempt) as transaction:
+                return work(transaction)
+
+        return run_with_retries(unit, self._wait)
 
     def at_once(self, work: Callable[[SqliteTransaction], T]) -> T:
         """Run a unit of work; there is no round trip to save."""
         return self.write(work)
+
+    def begin(self, attempt: int, *, begins: bool = True) -> Write:
+        """Open an immediate transaction for a block and commit at its end.
+
+        One that is not to begin leaves that, and the commit, to a single statement.
+        """
+        return Write(
+            self._opened(),
+            self._retried,
+            self._clock,
+            self.known_version,
+            attempt,
+            wake=self.wake,
+            begins=begins,
+        )
 
     def single(self, name: str, /, **parameters: Parameter) -> list[Row]:
         """Run one writing statement as a transaction of its own.
@@ -184,61 +210,20 @@ class SqliteDatabase(PerProcess):
         """
         if not load_statements("sqlite")[name].uses_known:
             return self.write(lambda transaction: transaction.all(name, **parameters))
+
+        def unit(attempt: int) -> list[Row]:
+            write = self.begin(attempt, begins=False)
+            with write as transaction:
+                return write.connection.when_free(
+                    partial(transaction.all, name, **parameters), write.ends_at
+                )
+
         try:
-            return self._in_turn(partial(_alone, name, parameters))
+            return run_with_retries(unit, self._wait)
         except StorageError as error:
             if type(error) is StorageError:
                 self.write(SqliteTransaction.check_version)  # says it if that is why
             raise
-
-    def _in_turn(
-        self, write: Callable[[SqliteConnection, SqliteTransaction, float], T]
-    ) -> T:
-        state = self._opened()
-        return run_with_retries(partial(self._write, state, write), self._wait)
-
-    def _write(
-        self,
-        state: SqliteProcess,
-        write: Callable[[SqliteConnection, SqliteTransaction, float], T],
-        attempt: int,
-    ) -> T:
-        with state.turn as ends_at:
-            with self._retried:
-                connection = self._resting(state)
-                with state.gate.until(ends_at):
-                    transaction = SqliteTransaction(
-                        connection, self._clock.now_us(), self.known_version, attempt
-                    )
-                    result = write(connection, transaction, ends_at)
-            state.gate.checkpoint_if_due(connection)
-        for queue_name in transaction.woken:
-            self.wake(queue_name)
-        return result
-
-    def _resting(self, state: SqliteProcess) -> SqliteConnection:
-        """Return this thread's connection, which must not be in a transaction."""
-        connection = state.connection()
-        if connection.in_transaction:
-            raise StorageError("a write cannot start inside a transaction")
-        return connection
-
-    @contextlib.contextmanager
-    def begin(self, attempt: int) -> Iterator[SqliteTransaction]:
-        """Open an immediate transaction for a block and commit at its end."""
-        state = self._opened()
-        with state.turn as ends_at:
-            with self._retried:
-                connection = self._resting(state)
-                with state.gate.until(ends_at):
-                    transaction = SqliteTransaction(
-                        connection, self._clock.now_us(), self.known_version, attempt
-                    )
-                    with _committed(connection, transaction, ends_at):
-                        yield transaction
-            state.gate.checkpoint_if_due(connection)
-        for queue_name in transaction.woken:
-            self.wake(queue_name)
 
     def join(self, connection: object, work: Callable[[SqliteTransaction], T]) -> T:
         """Run a unit of work inside a transaction of the caller's."""
@@ -269,15 +254,26 @@ class SqliteDatabase(PerProcess):
 
     def read(self, work: Callable[[SqliteTransaction], T]) -> T:
         """Run reads against one snapshot."""
-        state = self._opened()
-        return run_with_retries(lambda _: self._read(state, work), self._wait)
+        return self._read(work)
+
+    def look(self, name: str, /, **parameters: Parameter) -> list[Row]:
+        """Run one reading statement on its own."""
+        return self._read(lambda tx: tx.all(name, **parameters), is_single=True)
 
     def _read(
+        self, work: Callable[[SqliteTransaction], T], *, is_single: bool = False
+    ) -> T:
+        state = self._opened()
+        return run_with_retries(
+            lambda _: self._read_once(state, work, is_single=is_single), self._wait
+        )
+
+    def _read_once(
         self,
         state: SqliteProcess,
         work: Callable[[SqliteTransaction], T],
         *,
-        is_single: bool = False,
+        is_single: bool,
     ) -> T:
         guard = state.turn if self._path is None else contextlib.nullcontext()
         with guard, self._retried:
@@ -313,18 +309,6 @@ class SqliteDatabase(PerProcess):
             connection.set_progress_handler(None, 0)
             _end_read(connection)
 
-    def look(self, name: str, /, **parameters: Parameter) -> list[Row]:
-        """Run one reading statement on its own."""
-        state = self._opened()
-        return run_with_retries(
-            lambda _: self._read(
-                state,
-                lambda transaction: transaction.all(name, **parameters),
-                is_single=True,
-            ),
-            self._wait,
-        )
-
     # -- wake-ups ------------------------------------------------------------------
 
     def wake(self, queue_name: str) -> None:
@@ -356,7 +340,7 @@ class SqliteDatabase(PerProcess):
 
     def schema_versions(self) -> SchemaVersions | None:
         """Return the versions without touching the file, or None."""
-        _refuse_older_library()
+        refuse_older("SQLite", sqlite3.sqlite_version, OLDEST_SQLITE)
         if self._path is None or not self._path.exists():
             return None
         with self._surfaced, self._state.looking(self._path) as connection:
@@ -365,24 +349,9 @@ class SqliteDatabase(PerProcess):
 
     def describe(self) -> tuple[tuple[str, str], ...]:
         """Return what the live connection says of itself."""
-
-        def pragma(name: str) -> str:
-            row = connection.execute(f"PRAGMA {name}").fetchone()
-            return str(row[0])
-
-        state = self._opened()
-        with self._surfaced, state.borrowed() as connection:
+        with self._surfaced, self._opened().borrowed() as connection:
             connection.wait_at_most(self._settings.busy_timeout_s)
-            busy_timeout_s = int(pragma("busy_timeout")) / 1000
-            journal_mode = pragma("journal_mode")
-        return (
-            ("sqlite_version", sqlite3.sqlite_version),
-            ("journal_mode", journal_mode),
-            ("busy_timeout_secs", f"{busy_timeout_s:g}"),
-            ("write_pool_max", "1"),
-            ("read_pool_max", "1 per thread"),
-            ("driver", f"sqlite3 {sqlite3.sqlite_version}"),
-        )
+            return connection.describe()
 
     @property
     def directory(self) -> Path | None:
@@ -391,12 +360,7 @@ class SqliteDatabase(PerProcess):
 
     def log_bytes(self) -> int:
         """Return the size of the log, which is gone when nobody has the file open."""
-        if self._path is None:
-            return 0
-        try:
-            return self._path.with_name(f"{self._path.name}-wal").stat().st_size
-        except OSError:
-            return 0
+        return 0 if self._path is None else log_bytes(self._path)
 
     def close(self) -> None:
         """Close every connection this process opened.
@@ -411,54 +375,6 @@ class SqliteDatabase(PerProcess):
             self._sockets.close()
         if not state.close(time.monotonic() + LONGEST_WAIT_S):
             raise StorageBusyError(f"{self._path or 'the database'} is still in use")
-
-
-def _refuse_older_library() -> None:
-    refuse_older("SQLite", sqlite3.sqlite_version, OLDEST_SQLITE)
-
-
-def _alone(
-    name: str,
-    parameters: dict[str, Parameter],
-    connection: SqliteConnection,
-    transaction: SqliteTransaction,
-    ends_at: float,
-) -> list[Row]:
-    return connection.when_free(partial(transaction.all, name, **parameters), ends_at)
-
-
-def _in_transaction(
-    work: Callable[[SqliteTransaction], T],
-    connection: SqliteConnection,
-    transaction: SqliteTransaction,
-    ends_at: float,
-) -> T:
-    connection.when_free(partial(connection.execute, "BEGIN IMMEDIATE"), ends_at)
-    try:
-        transaction.check_version()
-        result = work(transaction)
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
-    return result
-
-
-@contextlib.contextmanager
-def _committed(
-    connection: SqliteConnection, transaction: SqliteTransaction, ends_at: float
-) -> Iterator[None]:
-    """Do the same around a block."""
-    connection.when_free(partial(connection.execute, "BEGIN IMMEDIATE"), ends_at)
-    try:
-        transaction.check_version()
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
 
 
 def _end_read(connection: SqliteConnection) -> None:

@@ -82,3 +82,11 @@ def warn_of_open_folder(path: Path) -> None:
             "its owner can write to",
             folder,
         )
+
+
+def log_bytes(path: Path) -> int:
+    """Return the size of a database's write-ahead log; 0 when there is none."""
+    try:
+        return path.with_name(f"{path.name}-wal").stat().st_size
+    except OSError:
+        return 0

@@ -1,12 +1,19 @@
-"""One open transaction on SQLite."""
+"""Transactions on SQLite: one that is open, one that writes, and the schema steps."""
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from types import TracebackType
 
+from flask_forge_jobs.clock import Clock
+from flask_forge_jobs.errors import StorageError
 from flask_forge_jobs.storage.catalogue import load_statements
 from flask_forge_jobs.storage.database import Parameter, Row, SchemaVersions
+from flask_forge_jobs.storage.sqlite.connection import SqliteConnection, SqliteFaults
+from flask_forge_jobs.storage.sqlite.process import SqliteProcess
 
 
 class SqliteTransaction:
@@ -70,3 +77,160 @@ class SqliteTransaction:
     def wake(self, queue_name: str) -> None:
         """Wake the workers of a queue once this transaction has committed."""
         self.woken[queue_name] = None
+
+
+class Write:
+    """A transaction that writes, for a ``with`` block: its turn, the lock, the commit.
+
+    What the block raises rolls it back, and ours leave the block for the driver's
+    errors. A class, not a generator, because every write enters one.
+
+    Args:
+        state: What this process has opened.
+        faults: Raises ours.
+        clock: Tells the time that is stored.
+        known_version: The newest schema version that this code knows.
+        attempt: Number of the try, from 0.
+        wake: Wakes the workers of a queue after the commit.
+        begins: Whether to begin and to commit; False leaves both to one statement.
+    """
+
+    def __init__(
+        self,
+        state: SqliteProcess,
+        faults: SqliteFaults,
+        clock: Clock,
+        known_version: int,
+        attempt: int,
+        *,
+        wake: Callable[[str], None],
+        begins: bool,
+    ) -> None:
+        self._state = state
+        self._faults = faults
+        self._clock = clock
+        self._known_version = known_version
+        self._attempt = attempt
+        self._wake = wake
+        self._begins = begins
+        self._is_begun = False
+
+    def __enter__(self) -> SqliteTransaction:
+        """Wait for the turn and, if it begins here, for the lock of writers."""
+        state = self._state
+        self.ends_at = ends_at = state.turn.__enter__()
+        try:
+            self.connection = connection = _resting(state)
+            state.gate.until(ends_at).__enter__()
+            self.transaction = transaction = SqliteTransaction(
+                connection, self._clock.now_us(), self._known_version, self._attempt
+            )
+            if self._begins:
+                begin = partial(connection.execute, "BEGIN IMMEDIATE")
+                connection.when_free(begin, ends_at)
+                self._is_begun = True
+                transaction.check_version()
+        except BaseException as error:
+            self.__exit__(type(error), error, error.__traceback__)
+            raise
+        return transaction
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Commit or roll back, and let the next writer in."""
+        state = self._state
+        try:
+            with self._faults:
+                try:
+                    if self._is_begun or error is not None:
+                        self._end(error)
+                finally:
+                    state.gate.__exit__()
+            state.gate.checkpoint_if_due(self.connection)
+        except BaseException as raised:
+            state.turn.__exit__(type(raised), raised, raised.__traceback__)
+            raise
+        state.turn.__exit__(None, None, None)
+        for queue_name in self.transaction.woken:
+            self._wake(queue_name)
+
+    def _end(self, error: BaseException | None) -> None:
+        if self._is_begun:
+            try:
+                if error is None:
+                    self.connection.execute("COMMIT")
+            finally:
+                if self.connection.in_transaction:
+                    self.connection.execute("ROLLBACK")
+        if error is not None:
+            raise error
+
+
+def _resting(state: SqliteProcess) -> SqliteConnection:
+    """Return this thread's connection, which must not be in a transaction."""
+    connection = state.connection()
+    if connection.in_transaction:
+        raise StorageError("a write cannot start inside a transaction")
+    return connection
+
+
+class SqliteSchema:
+    """Applies schema steps; fulfils :class:`.SchemaState`."""
+
+    def __init__(
+        self, connection: sqlite3.Connection | sqlite3.Cursor, now_us: int
+    ) -> None:
+        self._connection = connection
+        self._statements = load_statements("sqlite")
+        self._now_us = now_us
+
+    def applied(self) -> list[tuple[int, int]]:
+        """Return (version, oldest reader) of each step that is in the database."""
+        found = self._connection.execute(
+            "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'forge_schema'"
+        ).fetchone()
+        if found is None:
+            return []
+        rows = self._connection.execute(self._statements["applied_versions"].sql)
+        return [(version, oldest_reader) for version, oldest_reader, _ in rows]
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the write lock from before the look until after the last step."""
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._connection.execute("ROLLBACK")
+            raise
+        self._connection.execute("COMMIT")
+
+    def keep_writers_out(self) -> None:
+        """Do nothing: whoever writes holds the lock that this transaction has."""
+
+    def execute_script(self, sql: str) -> None:
+        """Run the statements of one step within the open transaction."""
+        pending = ""
+        for line in sql.splitlines(keepends=True):
+            pending += line
+            # Knows that a trigger's body has semicolons of its own.
+            if sqlite3.complete_statement(pending):
+                self._connection.execute(pending)
+                pending = ""
+
+    def record(self, version: int, oldest_reader: int, name: str) -> None:
+        """Note that a step is done."""
+        self._connection.execute(self._statements["create_schema_table"].sql)
+        self._connection.execute(
+            self._statements["record_version"].sql,
+            {
+                "version": version,
+                "oldest_reader": oldest_reader,
+                "name": name,
+                "now": self._now_us,
+            },
+        )

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import psycopg2
 
 from flask_forge_jobs.config.database import DatabaseSettings
-from flask_forge_jobs.storage.connect import open_storage
+from flask_forge_jobs.storage.base import open_storage
 from tests.acceptance.application import KIND
 from tests.acceptance.client import Answer, post_json, send
 from tests.acceptance.faults.cluster import ROLE, Cluster, cluster

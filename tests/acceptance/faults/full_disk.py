@@ -20,7 +20,7 @@ from flask_forge_jobs import NewJob
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageUnavailableError
 from flask_forge_jobs.model.payloads import dump
-from flask_forge_jobs.storage.connect import open_storage
+from flask_forge_jobs.storage.base import open_storage
 from tests.acceptance.application import KIND, STARTED
 from tests.acceptance.faults.cluster import ROLE, Cluster, cluster
 from tests.acceptance.faults.fault import Bench

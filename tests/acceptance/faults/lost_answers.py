@@ -13,8 +13,8 @@ from flask_forge_jobs.model.cron import ScheduleDefinition
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.outcomes import JobUpdate
 from flask_forge_jobs.model.request_keys import RequestKey
+from flask_forge_jobs.storage.base import open_storage
 from flask_forge_jobs.storage.catalogue import load_statements
-from flask_forge_jobs.storage.connect import open_storage
 from tests.acceptance.faults.fault import Bench
 from tests.acceptance.faults.load import UnderFault
 from tests.acceptance.faults.outages import plan_of, require_sound

@@ -8,7 +8,7 @@ import psycopg2
 
 from flask_forge_jobs import NewJob
 from flask_forge_jobs.config.database import DatabaseSettings
-from flask_forge_jobs.storage.connect import open_storage
+from flask_forge_jobs.storage.base import open_storage
 from tests.acceptance.faults.cluster import Cluster, cluster
 from tests.acceptance.faults.fault import Bench
 from tests.acceptance.faults.load import UnderFault

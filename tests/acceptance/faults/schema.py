@@ -113,12 +113,12 @@ def _bring(bench: Bench, version: int) -> None:
     steps = load_migrations(bench.backend)[:version]
     path = bench.settings.path
     if path is None:
-        from flask_forge_jobs.storage.postgres.schema import PostgresSchema
+        from flask_forge_jobs.storage.postgres.transaction import PostgresSchema
 
         with contextlib.closing(bench.sql.connect()) as server:
             apply_migrations(PostgresSchema(server), steps, may_change=True)
     else:
-        from flask_forge_jobs.storage.sqlite.schema import SqliteSchema
+        from flask_forge_jobs.storage.sqlite.transaction import SqliteSchema
 
         with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as file:
             apply_migrations(SqliteSchema(file, 0), steps, may_change=True)

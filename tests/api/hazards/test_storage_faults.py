@@ -20,7 +20,7 @@ from flask_forge_jobs.errors import (
     StorageError,
     StorageUnavailableError,
 )
-from flask_forge_jobs.storage.connect import open_storage
+from flask_forge_jobs.storage.base import open_storage
 from tests.api.hazards.inputs import ROUTES, fault, label
 from tests.api.mounting import mount_failing, mount_shared
 from tests.conformance.requests import sample

@@ -12,9 +12,8 @@ from werkzeug.test import TestResponse
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import Dead, Done, JobUpdate
-from flask_forge_jobs.storage.base import Storage
-from flask_forge_jobs.storage.connect import open_storage
-from flask_forge_jobs.storage.postgres.session import SessionSettings
+from flask_forge_jobs.storage.base import Storage, open_storage
+from flask_forge_jobs.storage.postgres.connection import SessionSettings
 from tests.api.mounting import PREFIX, mount
 from tests.api.tokens import client_with_token
 from tests.support.jobs import OWNER, claim_one, enqueue, run

@@ -10,8 +10,7 @@ import pytest
 
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.outcomes import Dead, Done, Failed, update_for
-from flask_forge_jobs.storage.base import Storage
-from flask_forge_jobs.storage.connect import open_storage
+from flask_forge_jobs.storage.base import Storage, open_storage
 from flask_forge_jobs.storage.jobs import ends as job_ends
 from flask_forge_jobs.tasks.handles import JobHandle
 from tests.support.jobs import claim_one, enqueue, finish

@@ -14,7 +14,6 @@ from flask_forge_jobs.model.jobs import Job, JobFilter, JobStatus, NewJob
 from flask_forge_jobs.model.ordering import JobOrder, Position, SortColumn
 from flask_forge_jobs.model.outcomes import Dead, Done, Failed, Outcome
 from flask_forge_jobs.storage.base import Storage
-from flask_forge_jobs.storage.jobs import deep_offset as seeking
 from flask_forge_jobs.storage.jobs import listing, streams
 from tests.support.jobs import OTHER, OWNER, claim_one, finish
 from tests.support.sql import Sql
@@ -196,7 +195,7 @@ def test_a_deep_page_is_a_slice_of_the_same_order(
     storage: Storage, jobs: list[Job], monkeypatch: pytest.MonkeyPatch, near: int
 ) -> None:
     monkeypatch.setattr(listing, "NEAR", near)
-    monkeypatch.setattr(seeking, "NEAR", near)
+    monkeypatch.setattr(streams, "NEAR", near)
     by_age = sorted(job.enqueued_at for job in jobs)
     window = JobFilter(enqueued_from=by_age[9], enqueued_to=by_age[50])
     cases = [FILTERS[name] for name in ("none", "queues and kind", "statuses")]

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flask_forge_jobs.storage.jobs.deep_offset import NEAR, seek
+from flask_forge_jobs.storage.jobs.streams import NEAR, seek
 
 
 class Instants:

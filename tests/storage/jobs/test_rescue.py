@@ -9,7 +9,7 @@ import pytest
 from flask_forge_jobs.model.claims import RunningJob
 from flask_forge_jobs.model.outcomes import CANCELLED_MESSAGE, REAPED_MESSAGE
 from flask_forge_jobs.storage.database import Parameter, Row
-from flask_forge_jobs.storage.jobs.rescue import rescue_jobs
+from flask_forge_jobs.storage.jobs.finish import rescue_jobs
 
 SEEN = [RunningJob("job", 2, 5, "owner")]
 DIED = f"{REAPED_MESSAGE}: its worker process died 3 times"

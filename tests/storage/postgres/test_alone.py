@@ -12,10 +12,9 @@ import pytest
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageUnavailableError
 from flask_forge_jobs.model.jobs import NewJob
-from flask_forge_jobs.storage.base import Storage
-from flask_forge_jobs.storage.connect import open_storage
+from flask_forge_jobs.storage.base import Storage, open_storage
+from flask_forge_jobs.storage.postgres.connection import SessionSettings
 from flask_forge_jobs.storage.postgres.database import PostgresDatabase
-from flask_forge_jobs.storage.postgres.session import SessionSettings
 from tests.acceptance.programs import wait_until
 from tests.support.jobs import OWNER, enqueue
 from tests.support.sql import Sql

@@ -21,8 +21,7 @@ from flask_forge_jobs.errors import (
 from flask_forge_jobs.ids import UlidGenerator
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import Done, JobUpdate
-from flask_forge_jobs.storage.base import Storage
-from flask_forge_jobs.storage.connect import open_storage
+from flask_forge_jobs.storage.base import Storage, open_storage
 from flask_forge_jobs.storage.database import Transaction
 from flask_forge_jobs.storage.jobs.queue import JobQueue
 from flask_forge_jobs.storage.postgres import database as postgres_module

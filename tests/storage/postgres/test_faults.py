@@ -12,8 +12,7 @@ from flask_forge_jobs.errors import StorageUnavailableError
 from flask_forge_jobs.handlers.readiness import Check, ReadyStatus, readiness
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.outcomes import JobUpdate
-from flask_forge_jobs.storage.base import Storage
-from flask_forge_jobs.storage.connect import open_storage
+from flask_forge_jobs.storage.base import Storage, open_storage
 from flask_forge_jobs.storage.postgres.database import PostgresDatabase
 from tests.acceptance.programs import wait_until
 from tests.support.jobs import OWNER, claim_one, enqueue

@@ -14,14 +14,13 @@ import pytest
 
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageUnavailableError
-from flask_forge_jobs.storage.base import Storage
-from flask_forge_jobs.storage.connect import open_storage
+from flask_forge_jobs.storage.base import Storage, open_storage
 from flask_forge_jobs.storage.database import Transaction
 from flask_forge_jobs.storage.postgres import database as postgres_module
 from flask_forge_jobs.storage.postgres import listener as postgres_listener
+from flask_forge_jobs.storage.postgres.connection import connect as open_connection
 from flask_forge_jobs.storage.postgres.listener import CHANNEL, PostgresListener
 from flask_forge_jobs.storage.postgres.pool import Watchdog
-from flask_forge_jobs.storage.postgres.pool import connect as open_connection
 from tests.acceptance.programs import wait_until
 from tests.support.jobs import enqueue
 from tests.support.processes import output_of, start_python

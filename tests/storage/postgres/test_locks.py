@@ -17,7 +17,7 @@ from flask_forge_jobs.model.bulk import JobAction
 from flask_forge_jobs.model.claims import ClaimedJob
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import JobUpdate
-from flask_forge_jobs.storage.connect import open_storage
+from flask_forge_jobs.storage.base import open_storage
 from tests.acceptance.programs import wait_until
 from tests.support.jobs import OTHER, OWNER, QUEUE
 from tests.support.sql import Sql

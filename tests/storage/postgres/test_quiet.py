@@ -11,9 +11,8 @@ import pytest
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
 from flask_forge_jobs.model.outcomes import Released
-from flask_forge_jobs.storage.base import Storage
-from flask_forge_jobs.storage.connect import open_storage
-from flask_forge_jobs.storage.postgres.quiet import QUIET_S, Quiet
+from flask_forge_jobs.storage.base import Storage, open_storage
+from flask_forge_jobs.storage.postgres.faults import QUIET_S, Quiet
 from tests.acceptance.faults.cluster import Cluster, cluster
 from tests.acceptance.faults.unheard import PAGES, full_queue, is_full
 from tests.support.clocks import MovingClock

@@ -9,8 +9,7 @@ import pytest
 from psycopg2.extensions import connection as Connection  # noqa: N812  # a class
 
 from flask_forge_jobs.config.database import DatabaseSettings
-from flask_forge_jobs.storage.base import Storage
-from flask_forge_jobs.storage.connect import open_storage
+from flask_forge_jobs.storage.base import Storage, open_storage
 from tests.support.sql import Sql
 
 READS = "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1"

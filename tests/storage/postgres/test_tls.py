@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from flask_forge_jobs.config.database import DatabaseSettings
-from flask_forge_jobs.storage.connect import open_storage
-from flask_forge_jobs.storage.postgres import tls as postgres_tls
-from flask_forge_jobs.storage.postgres.tls import warn_of_unchecked_server
+from flask_forge_jobs.storage.base import open_storage
+from flask_forge_jobs.storage.postgres import connection as postgres_connection
+from flask_forge_jobs.storage.postgres.connection import warn_of_unchecked_server
 
 
 def _connection(host: str | None, mode: str) -> Any:
@@ -62,7 +62,7 @@ def test_sec_S45_warning_comes_once_when_the_database_is_opened(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What is looked at is what a live connection says of itself."""
-    monkeypatch.setattr(postgres_tls, "is_here", lambda _host: False)
+    monkeypatch.setattr(postgres_connection, "is_here", lambda _host: False)
     settings = DatabaseSettings.from_url(postgres_database)
 
     with contextlib.closing(open_storage(settings)) as storage:

@@ -13,7 +13,7 @@ import pytest
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageUnavailableError
 from flask_forge_jobs.model.jobs import NewJob
-from flask_forge_jobs.storage.connect import open_storage
+from flask_forge_jobs.storage.base import open_storage
 from flask_forge_jobs.storage.sqlite.files import make_folder_beside
 
 MADE = {

@@ -23,8 +23,7 @@ from flask_forge_jobs import forks
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageBusyError, StorageError
 from flask_forge_jobs.model.jobs import NewJob
-from flask_forge_jobs.storage.base import Storage
-from flask_forge_jobs.storage.connect import open_storage
+from flask_forge_jobs.storage.base import Storage, open_storage
 from flask_forge_jobs.storage.database import Transaction
 from tests.support.jobs import QUEUE, enqueue
 from tests.support.processes import (

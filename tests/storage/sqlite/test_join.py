@@ -23,8 +23,7 @@ from flask_forge_jobs.errors import (
     StorageError,
 )
 from flask_forge_jobs.model.jobs import NewJob
-from flask_forge_jobs.storage.base import Storage
-from flask_forge_jobs.storage.connect import open_storage
+from flask_forge_jobs.storage.base import Storage, open_storage
 from flask_forge_jobs.storage.sqlite.join import CommitWakes
 from tests.support.callers import TABLE, sign_up
 from tests.support.costs import no_hang

@@ -8,9 +8,9 @@ from threading import Event
 import pytest
 
 from flask_forge_jobs.errors import JobNotFoundError, StorageBusyError
-from flask_forge_jobs.storage.deadlines import within
-from flask_forge_jobs.storage.sqlite import turn as sqlite_turn
-from flask_forge_jobs.storage.sqlite.turn import (
+from flask_forge_jobs.storage.database import within
+from flask_forge_jobs.storage.sqlite import process
+from flask_forge_jobs.storage.sqlite.process import (
     _HOPELESS_FOR_S,
     _SHORT_LIMIT_S,
     WritersTurn,
@@ -37,7 +37,7 @@ class Clock(MovingClock):
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """What the turns go by."""
     made = Clock()
-    monkeypatch.setattr(sqlite_turn, "time", made)
+    monkeypatch.setattr(process, "time", made)
     return made
 
 

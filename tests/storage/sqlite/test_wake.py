@@ -15,8 +15,7 @@ import pytest
 
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageUnavailableError
-from flask_forge_jobs.storage.base import Storage
-from flask_forge_jobs.storage.connect import open_storage
+from flask_forge_jobs.storage.base import Storage, open_storage
 from flask_forge_jobs.storage.database import Transaction
 from flask_forge_jobs.storage.sqlite import wake as sqlite_wake
 from flask_forge_jobs.storage.sqlite.wake import (

@@ -22,7 +22,7 @@ from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.outcomes import Dead, Failed
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.database import Database, Transaction
-from flask_forge_jobs.storage.jobs import changes
+from flask_forge_jobs.storage.jobs import bulk
 from flask_forge_jobs.storage.jobs.admin import JobAdmin
 from flask_forge_jobs.storage.pace import Pace
 from tests.support.jobs import (
@@ -146,14 +146,14 @@ def test_retry_skips_a_job_whose_key_is_held(
         job = claim_one(storage)
         if status is JobStatus.FAILED:
             finish(storage, job, Failed("no"))
-    retry = changes.requeue
+    retry = bulk.requeue
     asked: list[Sequence[str]] = []
 
     def note_and_retry(transaction: Transaction, ids: Sequence[str]) -> list[str]:
         asked.append(ids)
         return retry(transaction, ids)
 
-    monkeypatch.setattr(changes, "requeue", note_and_retry)
+    monkeypatch.setattr(bulk, "requeue", note_and_retry)
     change = storage.job_admin.change(JobAction.RETRY, [blocked, free])
 
     assert change.changed == 1

@@ -5,9 +5,6 @@ import pytest
 from flask_forge_jobs.errors import JobNotFoundError
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.storage.base import Storage
-from flask_forge_jobs.storage.recorder import Recorder
-from flask_forge_jobs.storage.unit_database import UnitDatabase
-from tests.support.clocks import MovingClock
 
 
 def test_verbs_on_jobs_are_timed_and_others_are_not(storage: Storage) -> None:
@@ -22,19 +19,3 @@ def test_verbs_on_jobs_are_timed_and_others_are_not(storage: Storage) -> None:
     operations = storage.recorder.take_operations()
     assert (operations.writes.count, operations.reads.count) == (3, 1)
     assert operations.writes.sum_us > 0
-
-
-def test_everything_else_is_passed_on(storage: Storage) -> None:
-    timed = UnitDatabase(storage.database, Recorder(MovingClock()))
-    heard: list[str | None] = []
-
-    timed.open()
-    listener = timed.listen(heard.append)
-    timed.wake("mail")
-    listener.stop()
-
-    assert "mail" in heard
-    assert timed.backend == storage.backend
-    assert timed.schema_versions() == storage.database.schema_versions()
-    assert dict(timed.describe()) == dict(storage.database.describe())
-    timed.close()

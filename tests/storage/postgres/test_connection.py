@@ -12,10 +12,13 @@ import psycopg2
 import pytest
 
 from flask_forge_jobs.config.database import DatabaseSettings
-from flask_forge_jobs.storage.connect import open_storage
-from flask_forge_jobs.storage.postgres.pool import connect
-from flask_forge_jobs.storage.postgres.schema import PostgresSchema
-from flask_forge_jobs.storage.postgres.session import Session, SessionSettings
+from flask_forge_jobs.storage.base import open_storage
+from flask_forge_jobs.storage.postgres.connection import (
+    Session,
+    SessionSettings,
+    connect,
+)
+from flask_forge_jobs.storage.postgres.transaction import PostgresSchema
 
 SETTINGS = SessionSettings(7_000, 9_000)
 SAID = {
