@@ -21,7 +21,7 @@ from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.runtime.backoff import Backoff
 from flask_forge_jobs.runtime.foreground import PARENT_PIPE_VARIABLE
-from flask_forge_jobs.runtime.signals import StopSignals
+from flask_forge_jobs.runtime.signals import EXIT_AT_ONCE, HURRY, StopSignals
 
 logger = get_logger(__name__)
 
@@ -36,6 +36,8 @@ MOST_RESTARTS_PER_CHILD = 3
 RESTART_WINDOW_S = 60.0
 # Beyond the grace of the tasks: last writes, and the interpreter's own end.
 KILL_SLACK_S = 20.0
+# After a second signal: the tasks' last second, and the last writes.
+HURRIED_S = 5.0
 EXIT_GAVE_UP = 1
 
 
@@ -89,17 +91,21 @@ class Children:
         self._clock = clock
         self._environ = dict(environ)
         self._restarts: deque[float] = deque()
+        self._ends_at = 0.0
 
     def run(self) -> int:
         """Run until a signal; return the exit status."""
         self._reader, self._writer = os.pipe()
         try:
             with StopSignals(watch_children=True, at_once=self._kill_all) as signals:
+                signals.at_second = self._hurry
                 try:
                     status = self._watch(signals)
                 finally:
                     os.close(self._writer)  # all of them stop
                 self._wait_for_ends(signals)
+                if signals.is_hurried:
+                    status = EXIT_AT_ONCE
         finally:
             os.close(self._reader)
         return status
@@ -173,16 +179,26 @@ class Children:
     def _living(self) -> list[subprocess.Popen[bytes]]:
         return [place.process for place in self._places if place.process is not None]
 
+    def _hurry(self) -> None:
+        for process in self._living():
+            process.send_signal(HURRY)
+        self._ends_at = self._clock.monotonic() + HURRIED_S
+
     def _kill_all(self) -> None:
         for process in self._living():
             process.kill()
 
     def _wait_for_ends(self, signals: StopSignals) -> None:
         living = self._living()
-        logger.info("told to stop; waiting for %s worker processes", len(living))
-        ends_at = self._clock.monotonic() + self._grace_s + KILL_SLACK_S
+        if not signals.is_hurried:
+            self._ends_at = self._clock.monotonic() + self._grace_s + KILL_SLACK_S
+        logger.info(
+            "told to stop; waiting for %s worker processes, a second signal lets them "
+            "give their jobs back",
+            len(living),
+        )
         while any(process.poll() is None for process in living):
-            left_s = ends_at - self._clock.monotonic()
+            left_s = self._ends_at - self._clock.monotonic()
             if left_s <= 0:
                 break
             signals.wait(left_s)

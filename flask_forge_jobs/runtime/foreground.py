@@ -10,19 +10,20 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from flask_forge_jobs.errors import StorageError
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.runtime.handle import RuntimeHandle
 from flask_forge_jobs.runtime.runtime import QueueRuntime
-from flask_forge_jobs.runtime.signals import REPEAT_S, StopSignals
+from flask_forge_jobs.runtime.signals import EXIT_AT_ONCE, REPEAT_S, StopSignals
 
 logger = get_logger(__name__)
 
 PARENT_PIPE_VARIABLE = "FORGE_JOBS_PARENT_PIPE"
 MOST_ABANDONED = 4
 EXIT_TAINTED = 75  # EX_TEMPFAIL: whoever started us may start us again
+EXIT_CHANGED = 3
 _LOOK_PERIOD_S = 1.0
 _BURST_LOOK_PERIOD_S = 0.2
 
@@ -44,6 +45,7 @@ def run_in_foreground(
     *,
     grace_s: float,
     burst: bool = False,
+    changed: Callable[[], str | None] = lambda: None,
     environ: Mapping[str, str] = os.environ,
 ) -> int:
     """Run a worker process until it is told to stop.
@@ -52,10 +54,12 @@ def run_in_foreground(
         runtime: Configured and not started.
         grace_s: Seconds that running tasks get to finish.
         burst: Stop as well once nothing that is due is left and nothing runs here.
+        changed: Stop as well, with status 3, once it names a file that has changed.
         environ: May name the pipe of a parent to live and die with.
 
     Returns:
-        The exit status: 0, or 75 when the process should be replaced.
+        The exit status: 0, 75 when the process should be replaced, or 130 after a
+        second signal, at which running jobs go back to their queues at once.
     """
     pipe = parent_pipe(environ)
     if pipe is not None:
@@ -66,12 +70,17 @@ def run_in_foreground(
         if signals.wait(0.0, descriptors) or signals.is_stopping:
             return 0  # told while the application was loading
         handle = runtime.start()
-        status = _wait(signals, handle, descriptors, burst=burst)
+        signals.at_second = handle.hurry
+        status = _wait(signals, handle, descriptors, burst=burst, changed=changed)
         # Without a heartbeat its jobs run elsewhere by now: nothing to wait for.
         longest_s = 0.0 if handle.is_stuck else grace_s
-        logger.info("stopping; running jobs get up to %g s", longest_s)
+        logger.info(
+            "stopping; %s running jobs get up to %g s, a second signal gives them back",
+            len(handle.running()),
+            longest_s,
+        )
         signals.wait_during(lambda: handle.shutdown_graceful(longest_s))
-    return status
+    return EXIT_AT_ONCE if signals.is_hurried else status
 
 
 def _wait(
@@ -80,24 +89,34 @@ def _wait(
     descriptors: Sequence[int],
     *,
     burst: bool,
+    changed: Callable[[], str | None],
 ) -> int:
     while not signals.is_stopping:
         period_s = _BURST_LOOK_PERIOD_S if burst else _LOOK_PERIOD_S
         if signals.wait(period_s, descriptors):
             logger.info("the parent process stops or is gone")
             return 0
-        if handle.abandoned_count >= MOST_ABANDONED:
-            logger.error("too many tasks ignore their time limit; stopping")
+        if reason := reason_to_stop(handle):
+            logger.error("stopping: %s", reason)
             return EXIT_TAINTED
-        if handle.is_stuck:
-            logger.error("the heartbeat or the dispatcher is stuck; stopping")
-            return EXIT_TAINTED
-        if handle.is_outdated:
-            return EXIT_TAINTED  # it has said why; the next one may be up to date
+        if file := changed():
+            logger.info("%s has changed; starting anew", file)
+            return EXIT_CHANGED
         if burst and _is_done(handle):
             logger.info("nothing that is due is left")
             return 0
     return 0
+
+
+def reason_to_stop(handle: RuntimeHandle) -> str | None:
+    """Return why a fresh worker would be better, or None."""
+    if handle.abandoned_count >= MOST_ABANDONED:
+        return "too many tasks ignore their time limit"
+    if handle.is_stuck:
+        return "the heartbeat or the dispatcher is stuck"
+    if handle.is_outdated:
+        return "a newer package has migrated the database"
+    return None
 
 
 def _is_done(handle: RuntimeHandle) -> bool:

@@ -50,6 +50,7 @@ DEFAULT_SHUTDOWN_S = 5.0
 # How long tasks have to notice that the shutdown's grace is over.
 LAST_CALL_S = 1.0
 _LONGEST_WRITE_S = 10.0
+_HURRY_LOOK_S = 0.1
 
 
 class RuntimeHandle:
@@ -65,6 +66,7 @@ class RuntimeHandle:
         self._plan = plan
         self._clock = plan.clock
         self._stopping = threading.Lock()
+        self._is_hurried = False
         self._all_ended: bool | None = None
         self._stop_listening: Callable[[], None] = lambda: None
         self._processes: TaskProcesses | None = None
@@ -244,29 +246,46 @@ class RuntimeHandle:
         """Store a job; see :meth:`QueueRuntime.enqueue`."""
         return self._plan.enqueue(job)
 
-    def shutdown_graceful(self, timeout_s: float = DEFAULT_SHUTDOWN_S) -> bool:
+    def shutdown_graceful(
+        self,
+        timeout_s: float = DEFAULT_SHUTDOWN_S,
+        *,
+        last_call_s: float = LAST_CALL_S,
+    ) -> bool:
         """Stop: finish what runs, give back the rest, leave no trace.
 
         A second call waits for the first one and returns the same.
 
         Args:
             timeout_s: Seconds that running tasks get before they are asked to stop.
+            last_call_s: Seconds that they get to notice it; 1 by default.
 
         Returns:
             Whether every task ended by itself or stopped when asked.
         """
         with self._stopping:
             if self._all_ended is None:
-                self._all_ended = self._stop(timeout_s)
+                self._all_ended = self._stop(timeout_s, last_call_s)
             return self._all_ended
 
-    def _stop(self, timeout_s: float) -> bool:
+    def hurry(self) -> None:
+        """Let a stop that is under way wait no longer; for a handler of signals."""
+        self._is_hurried = True
+
+    def _is_quiet_within(self, timeout_s: float) -> bool:
+        while timeout_s > 0 and not self._is_hurried:
+            if self._pool.wait_until_quiet(min(timeout_s, _HURRY_LOOK_S)):
+                return True
+            timeout_s -= _HURRY_LOOK_S
+        return self._pool.wait_until_quiet(0.0)
+
+    def _stop(self, timeout_s: float, last_call_s: float) -> bool:
         self._state.stop_claiming()
-        all_ended = self._pool.wait_until_quiet(timeout_s)
+        all_ended = self._is_quiet_within(timeout_s)
         if not all_ended:
             for execution in self._state.running():
                 execution.token.cancel(CancelReason.SHUTDOWN)
-            all_ended = self._pool.wait_until_quiet(LAST_CALL_S)
+            all_ended = self._pool.wait_until_quiet(last_call_s)
         if self._processes is not None:
             self._processes.close()  # before their jobs are anybody else's
         if not all_ended:
@@ -281,9 +300,9 @@ class RuntimeHandle:
         for service in self._services:
             service.stop()
         self._stop_listening()
-        self._pool.close(LAST_CALL_S)
+        self._pool.close(last_call_s)
         for service in self._services:
-            service.join(LAST_CALL_S)
+            service.join(last_call_s)
         with contextlib.suppress(StorageError):
             self.storage.processes.remove(self.host_id)
         self.storage.flusher.close()

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT become a request to stop; the second one ends the process.
+"""SIGTERM and SIGINT become a request to stop; the second one is in more of a hurry.
 
 A service manager may ask every process of a service, and who is one of several may hear
 of one wish more than once: for them a repeat within a second is no second wish.
@@ -22,6 +22,8 @@ from typing import Self
 from flask_forge_jobs.clock import Clock, SystemClock
 
 _STOPPING = (signal.SIGTERM, signal.SIGINT)
+# By it a parent passes the second signal on to a process that may have had one already.
+HURRY = signal.SIGUSR1
 EXIT_AT_ONCE = 130
 # Within this time nobody has seen what the first signal does.
 REPEAT_S = 1.0
@@ -35,10 +37,16 @@ class StopSignals:
 
     Args:
         watch_children: Wake up as well when a child process ends.
-        at_once: Called before the second signal ends the process; must not wait.
-        repeat_s: For how many seconds after the first signal another one is the same
-            wish; 0 by default, so that any second signal ends the process.
+        at_once: Called before the last signal ends the process; must not wait.
+        repeat_s: For how many seconds after a signal another one is the same wish; 0 by
+            default. With more the process is one of several, and hears ``HURRY``.
         clock: Tells these seconds; the system's by default.
+
+    Attributes:
+        at_second: Called at the second signal, after which a third one ends the
+            process; must not wait. None, the default, ends it at the second one.
+        is_stopping: Whether there was a signal.
+        is_hurried: Whether there were two.
     """
 
     def __init__(
@@ -49,13 +57,15 @@ class StopSignals:
         repeat_s: float = 0.0,
         clock: Clock | None = None,
     ) -> None:
-        self._signals: list[signal.Signals] = list(_STOPPING)
+        self._signals = [*_STOPPING, *([HURRY] if repeat_s else [])]
         self._watch_children = watch_children
         self._at_once = at_once
         self._repeat_s = repeat_s
         self._clock = clock or SystemClock()
         self._repeats_until = 0.0
+        self.at_second: Callable[[], object] | None = None
         self.is_stopping = False
+        self.is_hurried = False
 
     def __enter__(self) -> Self:
         """Install the handlers."""
@@ -85,16 +95,25 @@ class StopSignals:
         os.close(self._writer)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
-        del number, frame
+        del frame
         now = self._clock.monotonic()
-        if not self.is_stopping:
-            self.is_stopping = True
-            self._repeats_until = now + self._repeat_s
-        elif now >= self._repeats_until:
-            try:
-                self._at_once()
-            finally:
-                os._exit(EXIT_AT_ONCE)
+        is_first = not (self.is_stopping or number == HURRY)
+        self.is_stopping = True
+        if not is_first:
+            if now < self._repeats_until and number != HURRY:
+                return
+            self._hurry()
+        self._repeats_until = now + self._repeat_s
+
+    def _hurry(self) -> None:
+        if self.at_second is not None and not self.is_hurried:
+            self.is_hurried = True
+            self.at_second()
+            return
+        try:
+            self._at_once()
+        finally:
+            os._exit(EXIT_AT_ONCE)
 
     def wait(
         self, timeout_s: float | None = None, descriptors: Sequence[int] = ()

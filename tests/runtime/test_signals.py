@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from flask_forge_jobs.runtime.signals import EXIT_AT_ONCE, StopSignals
+from flask_forge_jobs.runtime.signals import EXIT_AT_ONCE, HURRY, StopSignals
 from tests.support.commands import ROOT
 
 LIMIT_S = 30.0
@@ -120,6 +120,38 @@ def test_the_second_signal_ends_it_whatever_is_called_first() -> None:
     )
 
     assert finished.returncode == EXIT_AT_ONCE
+
+
+def test_the_third_signal_ends_a_process_that_does_something_at_the_second() -> None:
+    finished = run(
+        """
+        import os, signal
+        from flask_forge_jobs.runtime.signals import StopSignals
+        with StopSignals() as signals:
+            signals.at_second = lambda: os.write(1, b"second ")
+            for _ in range(2):
+                os.kill(os.getpid(), signal.SIGTERM)
+            os.write(1, b"hurried" if signals.is_hurried else b"not")
+            os.kill(os.getpid(), signal.SIGTERM)
+        os.write(1, b"never")
+        """
+    )
+
+    assert (finished.returncode, finished.stdout) == (EXIT_AT_ONCE, "second hurried")
+
+
+@pytest.mark.parametrize("before", [[], [signal.SIGTERM]])
+def test_one_of_several_hears_its_parent_at_any_time(
+    before: list[signal.Signals],
+) -> None:
+    calls: list[bool] = []
+    with StopSignals(repeat_s=LIMIT_S) as signals:
+        signals.at_second = lambda: calls.append(True)
+        for number in (*before, HURRY):
+            os.kill(os.getpid(), number)
+        signals.wait(LIMIT_S)
+
+        assert (signals.is_stopping, signals.is_hurried, calls) == (True, True, [True])
 
 
 def test_a_repeat_within_its_time_is_the_same_wish() -> None:
