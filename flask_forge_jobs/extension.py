@@ -18,6 +18,7 @@ from flask_forge_jobs.clock import Clock, SystemClock
 from flask_forge_jobs.config.database import DatabaseConfig
 from flask_forge_jobs.config.paths import FixedPaths, QueuePaths
 from flask_forge_jobs.config.settings import Settings
+from flask_forge_jobs.embedded import embed_worker
 from flask_forge_jobs.model.jobs import CancelOutcome, NewJob
 from flask_forge_jobs.model.payloads import dump
 from flask_forge_jobs.state import (
@@ -103,6 +104,7 @@ class ForgeJobs(Declarations):
             )
         state = self._state(app, Settings.from_mapping(app.config))
         settings = state.settings
+        embed_worker(app, state)
         app.register_blueprint(
             create_blueprint(
                 state.storage,
@@ -125,16 +127,17 @@ class ForgeJobs(Declarations):
 
     def _state(self, app: Flask, settings: Settings) -> ApplicationState:
         database = self._database or _choose_database(app, settings, self._paths)
+        storage = open_storage(
+            database.settings,
+            clock=self._clock,
+            migrate=settings.migrate,
+            in_memory=lambda: app.testing and database.settings.is_unnamed,
+        )
         return ApplicationState(
             name=app.name,
             settings=settings,
             database=database,
-            storage=open_storage(
-                database.settings,
-                clock=self._clock,
-                migrate=settings.migrate,
-                in_memory=lambda: app.testing and database.settings.is_unnamed,
-            ),
+            storage=storage,
             registry=self.registry,
             router=self._router,
             clock=self._clock,

@@ -94,6 +94,10 @@ def create_app(
     chosen = environment.database() if demo is None else _demo_data(demo, environment)
     app = Flask("flask_forge_jobs.server", static_folder=None)
     settings = environment.settings
+    if settings.embedded_worker == "on":
+        raise ConfigurationError(
+            f"{PREFIX}EMBEDDED_WORKER", "is for applications: the server has no tasks"
+        )
     for option in options():
         name = option.key.removeprefix(PREFIX).lower()
         app.config[option.key] = getattr(settings, name)

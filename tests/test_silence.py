@@ -223,6 +223,7 @@ def test_flask_run_ends_without_a_word(environ: dict[str, str], tmp_path: Path) 
     program = Program(command, environ=environ, folder=tmp_path)
     try:
         line = program.wait_for("Running on http://")
+        program.wait_for("Jobs run in this process")
         url = re.search(r"http://\S+", line)
         assert url is not None
         with urllib.request.urlopen(url[0], timeout=30) as answer:

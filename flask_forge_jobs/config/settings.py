@@ -284,6 +284,13 @@ class Settings:
         "What is enqueued over HTTP or with ``connection=`` waits for a worker in any "
         "case.",
     )
+    embedded_worker: Literal["auto", "on", "off"] = _option(
+        "auto",
+        checks.one_of("auto", "on", "off"),
+        "Whether the process that serves the application runs its jobs too. ``auto``: "
+        "under ``flask run`` and ``app.run()``. ``on``: under gunicorn and other "
+        "servers as well; see :doc:`/howto/embed`.",
+    )
 
     @property
     def masked_keys(self) -> tuple[str, ...]:

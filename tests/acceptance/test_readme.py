@@ -25,9 +25,12 @@ README = Path(__file__).parents[2] / "README.rst"
 TEXT = README.read_text("utf-8")
 _INDENTED = re.compile(r"^ {4}(\S.*)$", re.MULTILINE)
 COMMANDS = [line for line in _INDENTED.findall(TEXT) if line.startswith("python3 -m ")]
-CURLS = [line for line in _INDENTED.findall(TEXT) if line.startswith("curl ")]
-SERVE = COMMANDS[0]
 DEFAULT_ADDRESS = "127.0.0.1:8787"
+SIGN_UP, *CURLS = sorted(
+    (line for line in _INDENTED.findall(TEXT) if line.startswith("curl ")),
+    key=lambda line: DEFAULT_ADDRESS in line,
+)
+SERVE = COMMANDS[0]
 
 
 def parse_curl(line: str) -> tuple[str, Request]:
@@ -164,6 +167,29 @@ def _program() -> str:
     return re.sub(r"^ {4}", "", block[1], flags=re.MULTILINE)
 
 
+def test_program_runs_under_flask_run_alone(tmp_path: Path) -> None:
+    """The ten lines as ``app.py``, ``flask run``, and the line that signs up."""
+    (tmp_path / "app.py").write_text(_program(), "utf-8")
+    (command,) = [line for line in _INDENTED.findall(TEXT) if line == "flask run"]
+    flask, *arguments = shlex.split(command)
+    own = {"FLASK_RUN_PORT": "0", "PYTHONUNBUFFERED": "1"}
+
+    with running(
+        [script(flask), *arguments], environ={**os.environ, **own}, folder=tmp_path
+    ) as server:
+        port = int(server.wait_for(r"Running on http://127\.0\.0\.1:(\d+)")[1])
+        address, request = parse_curl(SIGN_UP)
+        answer = send(port, request, prefix="")
+        server.wait_for("^welcome 7$")
+        status = server.stop()
+
+    assert address == "127.0.0.1:5000"
+    assert list(answer.json()) == ["job"]
+    assert (tmp_path / "instance" / "queue.sqlite").exists()
+    assert status == 0, server.output
+
+
+@pytest.mark.long
 def test_program_runs_with_a_worker_beside_it(tmp_path: Path) -> None:
     """The ten lines as ``app.py``, a signup, and ``flask forge-jobs worker``."""
     (tmp_path / "app.py").write_text(_program(), "utf-8")

@@ -214,6 +214,7 @@ _AS_TEXT = {
     "CORS_ORIGINS": '["https://ops.example"]',
     "LINK_SECRETS": '["newest"]',
     "INLINE": "off",
+    "EMBEDDED_WORKER": "off",
 }
 
 

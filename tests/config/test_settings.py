@@ -52,6 +52,7 @@ def test_settings_have_the_documented_defaults() -> None:
         "FORGE_JOBS_CANCEL_GRACE_S": 10.0,
         "FORGE_JOBS_MIGRATE": True,
         "FORGE_JOBS_INLINE": "auto",
+        "FORGE_JOBS_EMBEDDED_WORKER": "auto",
     }
 
 
@@ -113,6 +114,7 @@ def test_from_mapping_takes_every_key() -> None:
             "FORGE_JOBS_CANCEL_GRACE_S": 0.5,
             "FORGE_JOBS_MIGRATE": False,
             "FORGE_JOBS_INLINE": "off",
+            "FORGE_JOBS_EMBEDDED_WORKER": "on",
         }
     )
 
@@ -148,6 +150,7 @@ def test_from_mapping_takes_every_key() -> None:
         0.5,
         False,
         "off",
+        "on",
     )
 
 
@@ -238,6 +241,7 @@ WRONG: list[tuple[str, list[object]]] = [
     ("CANCEL_GRACE_S", ["", -1, 10_000, True, None]),
     ("MIGRATE", ["", "no", 0, 1, None]),
     ("INLINE", ["", "yes", True, False, 0, None]),
+    ("EMBEDDED_WORKER", ["", "yes", True, False, 0, None]),
 ]
 
 

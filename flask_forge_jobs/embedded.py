@@ -1,0 +1,312 @@
+"""The embedded worker: the web process runs jobs itself, where that is asked for.
+
+``auto`` starts one under Werkzeug's development server only, ``flask run`` and
+``app.run()``. ``on`` starts one in each worker process of gunicorn as well, and under
+any other server with the first request. Nothing starts before the server serves, since
+the tasks of an application are registered while it is loaded; so nothing starts in the
+parent of the reloader, under ``--preload`` before a fork, in a command, a script or a
+test.
+
+It stops with the server. The server's own time for that is short, so running jobs get
+ten seconds at most; Werkzeug's reloader kills its child a quarter of a second after
+Ctrl-C, so they go back at once then.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import signal
+import sys
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+
+import click
+from flask import Flask, request
+from flask.cli import ScriptInfo, run_command
+from werkzeug.serving import is_running_from_reloader
+
+from flask_forge_jobs.errors import ConfigurationError, ForgeJobsError, StorageError
+from flask_forge_jobs.logs import get_logger
+from flask_forge_jobs.model.queues import DEFAULT_QUEUE
+from flask_forge_jobs.runtime.foreground import reason_to_stop
+from flask_forge_jobs.runtime.handle import RuntimeHandle
+from flask_forge_jobs.runtime.runtime import QueueRuntime
+from flask_forge_jobs.serving import (
+    green_threads,
+    is_gunicorn_fork,
+    is_gunicorn_worker,
+    is_served,
+)
+from flask_forge_jobs.state import ApplicationState
+from flask_forge_jobs.tasks.routing import queues_from_env
+
+logger = get_logger(__name__)
+
+SETTING = "FORGE_JOBS_EMBEDDED_WORKER"
+# Beside the requests of its process; a worker process of its own runs more.
+THREADS = 4
+# gunicorn ends a worker that takes longer than 30 s, its requests included.
+MOST_GRACE_S = 10.0
+# Of the quarter of a second that Werkzeug's reloader leaves its child after Ctrl-C.
+HURRIED_CALL_S = 0.1
+LONGEST_LOOK_S = 0.25
+_WATCH_PERIOD_S = 1.0
+_RETRY_S = 5.0
+# The exit status by which the child of Werkzeug's reloader asks for the next one.
+_RELOAD = 3
+
+
+class EmbeddedWorker:
+    """Runs the jobs of one application in the process that serves it.
+
+    Args:
+        app: The application.
+        state: Its parts.
+    """
+
+    def __init__(self, app: Flask, state: ApplicationState) -> None:
+        self._app = app
+        self._state = state
+        self._grace_s = min(state.settings.shutdown_grace_s, MOST_GRACE_S)
+        self._task_command: list[str] = []
+        self._is_development = False
+        self._pid = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        self._lock = threading.Lock()
+        self._handle: RuntimeHandle | None = None
+        self._is_over = False
+
+    def arm(self, *, is_served: bool = False) -> None:
+        """Start in this process once it serves; a second call changes nothing.
+
+        Args:
+            is_served: It does so already.
+        """
+        if self._pid == os.getpid():
+            return
+        self._pid = os.getpid()
+        self._begin()
+        # No daemon: at the end of the process it gives the running jobs back.
+        threading.Thread(
+            target=self._run,
+            kwargs={"is_served": is_served},
+            name="forge-jobs-embedded",
+        ).start()
+
+    @contextlib.contextmanager
+    def while_served(self, info: ScriptInfo | None = None) -> Iterator[None]:
+        """Run under a development server until the block ends.
+
+        Args:
+            info: How ``flask run`` has found the application; tasks that want a process
+                of their own are started the same way.
+        """
+        if info is not None and info.create_app is None:
+            place = ["--app", info.app_import_path] if info.app_import_path else []
+            command = [sys.executable, "-m", "flask", *place, "forge-jobs", "worker"]
+            self._task_command = command
+        self._is_development = True
+        with _ending_on_sigterm():
+            self.arm()
+            try:
+                yield
+            finally:
+                self._stop_with_server()
+
+    def start_after_fork(self) -> None:
+        """Start in a process that gunicorn has forked for a worker."""
+        if is_gunicorn_fork():
+            self.arm()
+
+    def start_with_request(self) -> None:
+        """Start in a process that a server, and not a test, has given a request."""
+        if self._pid != os.getpid() and "SERVER_SOFTWARE" in request.environ:
+            self.arm(is_served=True)
+
+    # -- its thread ------------------------------------------------------------------
+
+    def _run(self, *, is_served: bool) -> None:
+        if not (is_served or self._is_served_at_last()) or self._app.testing:
+            return
+        if library := green_threads():
+            logger.error("no embedded worker: %s", _refusal(library))
+            return
+        while (handle := self._start()) is not None:
+            reason = self._watch(handle)
+            if self._is_over:
+                return  # the server's thread stops it
+            if reason is None:
+                handle.shutdown_graceful(self._grace_s)
+                return
+            logger.error("the embedded worker stops: %s", reason)
+            handle.shutdown_graceful(0.0)
+            if handle.is_outdated:
+                return
+
+    def _is_served_at_last(self) -> bool:
+        look_s = 0.01
+        while not self._is_over:
+            if is_served(self._app):
+                return True
+            if _main_thread_ends_within(look_s):
+                return False
+            look_s = min(2 * look_s, LONGEST_LOOK_S)
+        return False
+
+    def _start(self) -> RuntimeHandle | None:
+        """Start to serve, once the database answers; None when that is not wanted."""
+        has_told = False
+        while True:
+            try:
+                with self._lock:
+                    if self._is_over:
+                        return None
+                    self._handle = self._runtime().start()
+            except StorageError as error:
+                if not has_told:
+                    logger.warning("the embedded worker waits: %s", error)
+                has_told = True
+            except ForgeJobsError as error:
+                logger.error("no embedded worker: %s", error)  # noqa: TRY400
+                return None
+            else:
+                self._greet()
+                return self._handle
+            if _main_thread_ends_within(_RETRY_S):
+                return None
+
+    def _runtime(self) -> QueueRuntime:
+        runtime = self._state.runtime(THREADS).with_queues(self._queue_names())
+        runtime.with_worker_name("embedded")
+        return runtime.with_task_command(self._task_command)
+
+    def _queue_names(self) -> list[str]:
+        """Return the queues of ``FORGE_QUEUES``, else those that the tasks go to."""
+        state = self._state
+        own = {state.router(kind) for kind in state.registry.kinds()} - {DEFAULT_QUEUE}
+        return queues_from_env() or [DEFAULT_QUEUE, *sorted(own)]
+
+    def _greet(self) -> None:
+        queues = ", ".join(self._queue_names())
+        place = self._state.database.settings.dsn_for_display
+        if self._is_development:
+            click.echo(
+                f" * Jobs run in this process: queues {queues} in {place} "
+                "(in production by `flask forge-jobs worker`)"
+            )
+        else:
+            logger.info("jobs run in this process: queues %s in %s", queues, place)
+
+    def _watch(self, handle: RuntimeHandle) -> str | None:
+        """Wait for the end; return the reason if it is not that of the process."""
+        while not (self._is_over or _main_thread_ends_within(_WATCH_PERIOD_S)):
+            if reason := reason_to_stop(handle):
+                return reason
+        return None
+
+    # -- the server's thread ---------------------------------------------------------
+
+    def _stop_with_server(self) -> None:
+        self._is_over = True
+        with self._lock:
+            handle = self._handle
+        if handle is None:
+            return
+        error = sys.exception()
+        reloads = isinstance(error, SystemExit) and error.code == _RELOAD
+        if is_running_from_reloader() and not reloads:
+            handle.shutdown_graceful(0.0, last_call_s=HURRIED_CALL_S)
+            return
+        if running := len(handle.running()):
+            click.echo(
+                f" * {running} running jobs get up to {self._grace_s:g} s; press "
+                "Ctrl-C again to give them back now"
+            )
+        try:
+            handle.shutdown_graceful(self._grace_s)
+        except (KeyboardInterrupt, SystemExit):
+            handle.shutdown_graceful(0.0)
+
+
+_workers: weakref.WeakSet[EmbeddedWorker] = weakref.WeakSet()
+
+
+def _start_after_fork() -> None:
+    for worker in list(_workers):
+        worker.start_after_fork()
+
+
+# Hooks cannot be taken back: one for all.
+os.register_at_fork(after_in_child=_start_after_fork)
+
+
+def embed_worker(app: Flask, state: ApplicationState) -> None:
+    """Let an application run its jobs where its setting says so.
+
+    Raises:
+        ConfigurationError: It asks for threads where there are none.
+    """
+    mode = state.settings.embedded_worker
+    if mode == "off":
+        return
+    library = green_threads()
+    if mode == "on" and library:
+        raise ConfigurationError(SETTING, _refusal(library))
+    worker = EmbeddedWorker(app, state)
+    context = click.get_current_context(silent=True)
+    if context is not None and context.command is run_command:
+        context.with_resource(worker.while_served(context.find_object(ScriptInfo)))
+        return
+    # Nobody is told of a call. As with ``app.wsgi_app``, the class stays as it is.
+    app.run = _with_worker(worker, app.run)  # type: ignore[method-assign]
+    if mode == "on":
+        _workers.add(worker)
+        app.before_request(worker.start_with_request)
+        if is_gunicorn_worker():
+            worker.arm()
+
+
+def _with_worker(
+    worker: EmbeddedWorker, run: Callable[..., None]
+) -> Callable[..., None]:
+    @functools.wraps(run)
+    def run_with_worker(*args: object, **options: object) -> None:
+        if os.environ.get("FLASK_RUN_FROM_CLI") == "true":
+            run(*args, **options)  # serves nothing, and says so
+            return
+        with worker.while_served():
+            run(*args, **options)
+
+    return run_with_worker
+
+
+def _refusal(library: str) -> str:
+    return (
+        f"'on' needs threads, which {library} replaces; set 'off' and run "
+        "`flask forge-jobs worker` beside the server"
+    )
+
+
+def _main_thread_ends_within(seconds: float) -> bool:
+    thread = threading.main_thread()
+    thread.join(seconds)
+    return not thread.is_alive()
+
+
+@contextlib.contextmanager
+def _ending_on_sigterm() -> Iterator[None]:
+    """Leave the block on SIGTERM, as Werkzeug does where it reloads."""
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -1,0 +1,70 @@
+"""Pages whose programs are no tests: they run, and every command line is understood."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from flask_forge_jobs.cli.group import forge_jobs_group
+from flask_forge_jobs.state import state_of
+
+DOCS = Path(__file__).parents[2] / "docs"
+COMMAND = re.compile(r"^ +\$ flask (?:--app \w+ )?forge-jobs (.+)$", re.MULTILINE)
+LINES = sorted(
+    {line for page in DOCS.rglob("*.rst") for line in COMMAND.findall(page.read_text())}
+)
+BLOCK = re.compile(
+    r"^\.\. code-block:: python\n(?: +:caption: \w+\.py\n)?\n((?:   .*\n|\n)+)",
+    re.MULTILINE,
+)
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_a_command_line_of_a_page_is_understood(line: str) -> None:
+    command: click.Command = forge_jobs_group
+    words = shlex.split(line)
+    while isinstance(command, click.Group):
+        found = command.get_command(click.Context(command), words.pop(0))
+        assert found is not None, line
+        command = found
+
+    command.make_context(None, words)
+
+
+def blocks_of(page: str) -> list[str]:
+    text = (DOCS / page).read_text("utf-8")
+    return [textwrap.dedent(block) for block in BLOCK.findall(text)]
+
+
+def run(page: str) -> dict[str, Any]:
+    names: dict[str, Any] = {"__name__": "app"}
+    exec(blocks_of(page)[0], names)
+    return names
+
+
+def test_the_quickstart_signs_somebody_up(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = run("quickstart.rst")
+    names["app"].testing = True
+
+    answer = names["app"].test_client().post("/signup")
+    with names["app"].app_context():
+        exec(blocks_of("quickstart.rst")[1], names)
+    state_of(names["app"]).storage.close()
+
+    assert answer.status_code == 200
+    assert capsys.readouterr().out == "welcome, 7\n" * 2
+
+
+def test_the_application_with_an_embedded_worker_has_one() -> None:
+    app = run("howto/embed.rst")["app"]
+
+    assert state_of(app).settings.embedded_worker == "on"

@@ -1,0 +1,376 @@
+"""The embedded worker under real servers; jobs come from beside, never by a request."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from flask import Flask
+from werkzeug.serving import make_server
+
+from flask_forge_jobs import ForgeJobs
+from flask_forge_jobs.embedded import EmbeddedWorker
+from flask_forge_jobs.errors import ConfigurationError, StorageUnavailableError
+from flask_forge_jobs.model.jobs import JobStatus
+from flask_forge_jobs.state import state_of
+from flask_forge_jobs.storage.base import Storage
+from tests.support.commands import Application, Program
+from tests.support.runtimes import (
+    add,
+    threads_named,
+    wait_for_status,
+    wait_until,
+)
+
+GREETING = "Jobs run in this process"
+FLASK = (sys.executable, "-m", "flask")
+GUNICORN = (sys.executable, "-m", "gunicorn", "--bind=127.0.0.1:0", "shop:app")
+# Ctrl-C reaches each process of the terminal's group; this makes a group of its own.
+OWN_GROUP = "import os, sys; os.setsid(); os.execv(sys.argv[1], sys.argv[1:])"
+MAIN = """
+from shop import app
+
+app.run(port=0, debug={debug})
+"""
+
+
+@pytest.fixture
+def backend() -> str:
+    return "sqlite"
+
+
+@pytest.fixture
+def application(tmp_path: Path, database_url: str) -> Application:
+    return Application(tmp_path, database_url, lease_s=30, shutdown_grace_s=20)
+
+
+@contextlib.contextmanager
+def running(
+    application: Application, *command: str, **environ: str
+) -> Iterator[Program]:
+    program = Program(
+        [sys.executable, "-c", OWN_GROUP, *command],
+        environ=application.environ | environ,
+        folder=application.folder,
+    )
+    try:
+        yield program
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(program.process.pid, signal.SIGKILL)
+        program.end()
+
+
+def press_ctrl_c(program: Program) -> None:
+    os.killpg(program.process.pid, signal.SIGINT)
+
+
+def change(application: Application, text: str = "") -> None:
+    """Let the reloader see another file, as after an editor has saved it."""
+    file = application.folder / "shop.py"
+    later = file.stat().st_mtime + 10
+    file.write_text(file.read_text() + text, encoding="utf-8")
+    os.utime(file, (later, later))
+
+
+def test_flask_run_runs_jobs_that_no_request_brought(
+    storage: Storage, application: Application
+) -> None:
+    with running(application, *FLASK, "run", "--port=0") as program:
+        program.wait_for(GREETING)
+        (pod,) = storage.processes.pods()
+        job = wait_for_status(storage, add(storage, "quick"), JobStatus.DONE)
+        status = program.stop()
+
+    assert (pod.worker_name, pod.queues) == ("embedded", ("default",))
+    assert job.result == f'"by {program.process.pid}"'
+    assert (status, storage.processes.pods()) == (0, [])
+    assert len(program.lines_with(GREETING)) == 1
+    assert "Traceback" not in program.text
+
+
+def test_each_reload_begins_anew_and_ctrl_c_gives_running_jobs_back(
+    storage: Storage, application: Application
+) -> None:
+    with running(application, *FLASK, "run", "--debug", "--port=0") as program:
+        program.wait_for(GREETING)
+        first = wait_for_status(storage, add(storage, "quick"), JobStatus.DONE)
+        change(application)
+        program.wait_for(GREETING, count=2)
+        second = wait_for_status(storage, add(storage, "quick"), JobStatus.DONE)
+        held = add(storage, "held")
+        program.wait_for(f"STARTED {held}")
+        press_ctrl_c(program)
+        program.wait()
+        wait_until(lambda: not storage.processes.pods(), "its worker is gone")
+
+    assert first.result != second.result
+    assert f'"by {program.process.pid}"' not in {first.result, second.result}
+    assert len(program.lines_with("RAN ")) == 2
+    row = storage.job_reader.get(held)
+    assert (row.status, row.attempts) == (JobStatus.PENDING, 0)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("options", [(), ("--debug",)], ids=["plain", "debug"])
+def test_no_job_runs_twice_over_three_reloads(
+    storage: Storage, application: Application, options: tuple[str, ...]
+) -> None:
+    """Jobs of a tenth of a second run at each reload, which lets them end."""
+    change(
+        application,
+        """
+
+@forge.task
+def slow(context: TaskContext) -> None:
+    say("SLOW", context.job_id)
+    time.sleep(0.1)
+""",
+    )
+    command = (*FLASK, "run", *options, "--reload", "--port=0")
+    jobs: list[str] = []
+    with running(application, *command) as program:
+        for reload in range(1, 4):
+            program.wait_for(GREETING, count=reload)
+            jobs += [add(storage, "slow") for _ in range(100)]
+            program.wait_for("SLOW ", count=len(jobs) - 90)
+            change(application)
+        program.wait_for(GREETING, count=4)
+        for job_id in jobs:
+            wait_for_status(storage, job_id, JobStatus.DONE)
+        assert program.stop() == 0
+
+    ran = [line.split()[1] for line in program.lines_with("SLOW ")]
+    assert sorted(ran) == sorted(jobs)
+
+
+@pytest.mark.long
+def test_an_application_that_is_loaded_in_part_runs_nothing(
+    storage: Storage, application: Application
+) -> None:
+    whole = (application.folder / "shop.py").read_text()
+    with running(application, *FLASK, "run", "--debug", "--port=0") as program:
+        program.wait_for(GREETING)
+        change(application, "raise LookupError('half a program')")
+        program.wait_for("half a program")
+        job_id = add(storage, "quick")
+        (application.folder / "shop.py").write_text(whole)
+        change(application)
+        wait_for_status(storage, job_id, JobStatus.DONE)
+
+    assert len(program.lines_with(GREETING)) == 2
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("debug", [False, True])
+def test_app_run_runs_jobs(
+    storage: Storage, application: Application, *, debug: bool
+) -> None:
+    main = application.folder / "main.py"
+    main.write_text(MAIN.format(debug=debug), encoding="utf-8")
+    with running(application, sys.executable, str(main)) as program:
+        program.wait_for(GREETING)
+        job = wait_for_status(storage, add(storage, "quick"), JobStatus.DONE)
+        press_ctrl_c(program)
+        program.wait()
+
+    assert (job.result == f'"by {program.process.pid}"') is not debug
+    assert len(program.lines_with(GREETING)) == 1
+    assert storage.processes.pods() == []
+
+
+@pytest.mark.long
+def test_a_second_ctrl_c_gives_running_jobs_back_at_once(
+    storage: Storage, application: Application
+) -> None:
+    job_id = add(storage, "stubborn")
+    with running(application, *FLASK, "run", "--port=0") as program:
+        program.wait_for(f"STARTED {job_id}")
+        press_ctrl_c(program)
+        program.wait_for("1 running jobs get up to 10 s")
+        press_ctrl_c(program)
+        program.wait()
+
+    job = storage.job_reader.get(job_id)
+    assert (job.status, job.attempts) == (JobStatus.PENDING, 0)
+    assert "Traceback" not in program.text
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "command",
+    [(*FLASK, "routes"), (sys.executable, "-c", "import shop"), (*FLASK, "shell")],
+    ids=["routes", "import", "shell"],
+)
+@pytest.mark.parametrize("mode", ["auto", "on"])
+def test_what_serves_nothing_runs_nothing(
+    storage: Storage, application: Application, command: tuple[str, ...], mode: str
+) -> None:
+    job_id = add(storage, "quick")
+
+    with running(
+        application, *command, FLASK_FORGE_JOBS_EMBEDDED_WORKER=mode
+    ) as program:
+        status = program.wait()
+
+    assert status == 0
+    assert GREETING not in program.text
+    assert storage.job_reader.get(job_id).status is JobStatus.PENDING
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--preload", "--threads=2"),
+        pytest.param(("--preload", "-ksync"), marks=pytest.mark.long),
+        pytest.param(("--threads=2",), marks=pytest.mark.long),
+        pytest.param(("-ksync",), marks=pytest.mark.long),
+    ],
+    ids=" ".join,
+)
+def test_each_process_of_gunicorn_runs_jobs_where_it_is_told_to(
+    storage: Storage, application: Application, options: tuple[str, ...]
+) -> None:
+    environ = {"FLASK_FORGE_JOBS_EMBEDDED_WORKER": "on"}
+    with running(application, *GUNICORN, "-w2", *options, **environ) as program:
+        wait_until(lambda: len(storage.processes.pods()) == 2, "two workers")
+        job = wait_for_status(storage, add(storage, "quick"), JobStatus.DONE)
+        status = program.stop()
+
+    assert job.result != f'"by {program.process.pid}"'
+    assert (status, storage.processes.pods()) == (0, [])
+    assert "Traceback" not in program.text
+
+
+# -- within this process -------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def served(app: Flask) -> Iterator[int]:
+    server = make_server("127.0.0.1", 0, app)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture
+def app(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Flask:
+    monkeypatch.setattr("flask_forge_jobs.embedded._WATCH_PERIOD_S", 0.01)
+    app = Flask("shop")
+    app.config["FORGE_JOBS_DATABASE_URL"] = database_url
+    forge = ForgeJobs(app)
+    forge.task(kind="quick")(lambda: "done")
+    forge.task(kind="letter", queue="mail")(lambda: "sent")
+    return app
+
+
+def has_ended() -> bool:
+    return not threads_named("forge-jobs-embedded")
+
+
+def test_it_serves_the_queues_of_the_tasks_once_the_server_serves(
+    app: Flask, storage: Storage
+) -> None:
+    worker = EmbeddedWorker(app, state_of(app))
+    with worker.while_served():
+        before = storage.processes.pods()
+        with served(app):
+            jobs = add(storage, "quick"), add(storage, "letter", queue="mail")
+            for job_id in jobs:
+                wait_for_status(storage, job_id, JobStatus.DONE)
+            (pod,) = storage.processes.pods()
+    wait_until(has_ended, "its threads have ended")
+    state_of(app).storage.close()
+
+    assert before == []
+    assert pod.queues == ("default", "mail")
+    assert storage.processes.pods() == []
+
+
+@pytest.mark.parametrize("mode", ["auto", "on"])
+def test_a_test_client_starts_nothing(database_url: str, mode: str) -> None:
+    app = Flask("shop")
+    app.config["FORGE_JOBS_DATABASE_URL"] = database_url
+    app.config["FORGE_JOBS_EMBEDDED_WORKER"] = mode
+    ForgeJobs(app)
+
+    app.test_client().get("/")
+
+    assert threads_named("forge-jobs-embedded") == []
+
+
+def test_a_request_of_any_server_starts_one_that_is_on(
+    app: Flask, storage: Storage
+) -> None:
+    worker = EmbeddedWorker(app, state_of(app))
+    with app.test_request_context(environ_base={"SERVER_SOFTWARE": "other/1"}):
+        worker.start_with_request()
+        worker.start_with_request()
+    job = wait_for_status(storage, add(storage, "quick"), JobStatus.DONE)
+    started = len(threads_named("forge-jobs-embedded"))
+    worker._stop_with_server()
+    wait_until(has_ended, "its threads have ended")
+    state_of(app).storage.close()
+
+    assert (started, job.result) == (1, '"done"')
+
+
+def test_nothing_starts_under_testing(app: Flask) -> None:
+    app.testing = True
+    worker = EmbeddedWorker(app, state_of(app))
+
+    worker._run(is_served=True)
+
+    assert worker._handle is None
+
+
+def test_it_waits_for_a_database_that_is_away(
+    app: Flask, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = state_of(app)
+    opened = state.storage.database.open
+    failures = [StorageUnavailableError("away")]
+
+    def open_later() -> None:
+        if failures:
+            raise failures.pop()
+        opened()
+
+    monkeypatch.setattr("flask_forge_jobs.embedded._RETRY_S", 0.01)
+    monkeypatch.setattr(state.storage.database, "open", open_later)
+    worker = EmbeddedWorker(app, state)
+    worker.arm(is_served=True)
+    wait_until(storage.processes.pods, "it has started")
+    worker._stop_with_server()
+    wait_until(has_ended, "its threads have ended")
+    state.storage.close()
+
+    assert failures == []
+
+
+@pytest.mark.parametrize(
+    "module", ["gunicorn.workers.ggevent", "gunicorn.workers.geventlet"]
+)
+def test_green_threads_are_refused(
+    monkeypatch: pytest.MonkeyPatch, module: str
+) -> None:
+    monkeypatch.setitem(sys.modules, module, SimpleNamespace())
+    app = Flask("shop")
+    app.config["FORGE_JOBS_EMBEDDED_WORKER"] = "on"
+
+    with pytest.raises(ConfigurationError, match="needs threads") as raised:
+        ForgeJobs(app)
+
+    assert raised.value.key == "FORGE_JOBS_EMBEDDED_WORKER"
