@@ -5,14 +5,17 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from typing import NoReturn
+from collections.abc import Callable
+from typing import Any, NoReturn
 
 import click
 
 from flask_forge_jobs.cli.failing import within_application
+from flask_forge_jobs.cli.logs import write_logs
+from flask_forge_jobs.cli.reloading import SourceFiles, begin_anew, surviving_errors
 from flask_forge_jobs.model.queues import DEFAULT_QUEUE
 from flask_forge_jobs.runtime.children import CHILD_VARIABLE, Children, own_command
-from flask_forge_jobs.runtime.foreground import run_in_foreground
+from flask_forge_jobs.runtime.foreground import EXIT_CHANGED, run_in_foreground
 from flask_forge_jobs.runtime.plan import DEFAULT_THREADS
 from flask_forge_jobs.runtime.task_child import serve_tasks, take_channel
 from flask_forge_jobs.state import ApplicationState, current
@@ -25,7 +28,6 @@ MOST_THREADS = 1024
 # Connections beside those of running tasks: heartbeat, dispatcher, listener, upkeep.
 SPARE_CONNECTIONS = 5
 LOGGER = logging.getLogger(__name__)
-_LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 @click.command("worker")
@@ -71,8 +73,37 @@ _LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
     help="End with status 0 once nothing that is due is left in the queues and no job "
     "runs here; what waits for later, or in a paused queue, is left. One process only.",
 )
+@click.option(
+    "--reload",
+    "reloads",
+    is_flag=True,
+    help="Start anew when a file of the program has changed, for development. One "
+    "process only.",
+)
+@click.option("--quiet", is_flag=True, help="Say nothing of jobs that are done.")
+@click.option(
+    "--json-logs", is_flag=True, help="Write the log as JSON, one object a line."
+)
+def worker_command(*, reloads: bool, **options: Any) -> None:
+    """Run jobs until SIGTERM or Ctrl-C; then running jobs get time to end.
+
+    At a second signal they go back to their queues at once, a third one ends the worker
+    as it is.
+    """
+    if options["processes"] > 1 and (options["burst"] or reloads):
+        option = "--burst" if options["burst"] else "--reload"
+        raise click.UsageError(
+            f"{option} works with one process; leave --processes out"
+        )
+    if not reloads:
+        _work(changed=lambda: None, **options)
+    files = SourceFiles()
+    with surviving_errors(files):
+        _work(changed=files.changed, **options)
+
+
 @within_application
-def worker_command(
+def _work(
     *,
     queues: str,
     processes: int,
@@ -80,11 +111,11 @@ def worker_command(
     name: str | None,
     grace: float | None,
     burst: bool,
-) -> None:
-    """Run jobs until SIGTERM or Ctrl-C; a second one stops at once."""
-    if burst and processes > 1:
-        raise click.UsageError("--burst works with one process; leave --processes out")
-    logging.basicConfig(level=logging.INFO, format=_LOG_FORMAT)
+    quiet: bool,
+    json_logs: bool,
+    changed: Callable[[], str | None],
+) -> NoReturn:
+    write_logs(quiet=quiet, as_json=json_logs)
     state = current()
     channel = take_channel(os.environ)
     child = os.environ.get(CHILD_VARIABLE)
@@ -105,7 +136,11 @@ def worker_command(
     runtime = state.runtime(threads).with_queues(queues.split(","))
     runtime.with_worker_name(f"{name}-{child}" if name and child else name)
     runtime.with_task_command(own_command())
-    _leave(run_in_foreground(runtime, grace_s=grace_s, burst=burst))
+    changed()  # the files are looked at as they are loaded
+    status = run_in_foreground(runtime, grace_s=grace_s, burst=burst, changed=changed)
+    if status == EXIT_CHANGED:
+        begin_anew()
+    _leave(status)
 
 
 def _leave(status: int) -> NoReturn:

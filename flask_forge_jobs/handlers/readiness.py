@@ -8,7 +8,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from flask_forge_jobs.errors import MigrationError, SchemaTooNewError, StorageError
-from flask_forge_jobs.model.processes import LIVE_WITHIN_S, ServiceAge
+from flask_forge_jobs.model.one_line import one_line
+from flask_forge_jobs.model.processes import (
+    LIVE_WITHIN_S,
+    ServiceAge,
+    unserved_queues,
+)
 from flask_forge_jobs.model.seldom import Seldom
 from flask_forge_jobs.storage.base import OpenSnapshot, Storage
 from flask_forge_jobs.storage.database import SchemaVersions
@@ -18,6 +23,7 @@ logger = logging.getLogger(__name__)
 _SELDOM = Seldom()  # a load balancer asks every few seconds
 # A transaction that is open for so long has begun to slow claims down.
 OLD_SNAPSHOT_S = 60.0
+MOST_SHOWN = 10
 
 
 class ReadyStatus(StrEnum):
@@ -42,8 +48,8 @@ class Readiness:
     """What was looked at.
 
     Args:
-        checks: ``storage``, ``schema``, ``workers``, ``services`` and ``snapshots``, in
-            this order. The last one never fails, it only tells.
+        checks: ``storage``, ``schema``, ``workers``, ``services``, ``snapshots`` and
+            ``queues``, in this order. The last two never fail, they only tell.
         services: Each service of the live worker processes, by name; of several
             processes the one whose last tick is the oldest.
     """
@@ -71,7 +77,8 @@ def readiness(storage: Storage) -> Readiness:
     try:
         versions = look_at_schema(storage.database)
         versions.require_readable()
-        workers = len(storage.processes.live_pods(LIVE_WITHIN_S))
+        workers = storage.processes.live_pods(LIVE_WITHIN_S)
+        queues = [queue.name for queue in storage.queues.all()]
         services = storage.processes.services()
         takes_writes = storage.takes_writes()
         snapshot = storage.oldest_snapshot()
@@ -87,6 +94,7 @@ def readiness(storage: Storage) -> Readiness:
                 Check("workers", False, "unknown"),
                 Check("services", False, "unknown"),
                 Check("snapshots", False, "unknown"),
+                Check("queues", False, "unknown"),
             )
         )
     return Readiness(
@@ -95,12 +103,21 @@ def readiness(storage: Storage) -> Readiness:
                 "storage", *((True,) if takes_writes else (False, "takes no writes"))
             ),
             _check_schema(versions),
-            Check("workers", workers > 0, f"{workers} live"),
+            Check("workers", bool(workers), f"{len(workers)} live"),
             _check_services(services),
             Check("snapshots", True, _what_a_snapshot_does(snapshot)),
+            Check("queues", True, _what_waits(unserved_queues(queues, workers))),
         ),
         services,
     )
+
+
+def _what_waits(unserved: Sequence[str]) -> str | None:
+    if not unserved:
+        return None
+    shown = one_line(", ".join(unserved[:MOST_SHOWN]))
+    more = len(unserved) - MOST_SHOWN
+    return f"no worker serves {shown}" + (f" and {more} more" if more > 0 else "")
 
 
 def _what_is_wrong_with_schema(error: StorageError) -> str:

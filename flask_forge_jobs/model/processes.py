@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -37,6 +37,11 @@ class Pod:
     worker_name: str | None
     queues: tuple[str, ...]
     heartbeat_at: datetime
+
+
+def unserved_queues(names: Iterable[str], pods: Iterable[Pod]) -> list[str]:
+    """Return the queues that none of the worker processes serves, sorted."""
+    return sorted(set(names).difference(*(pod.queues for pod in pods)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,14 @@ from flask_forge_jobs.tasks.failures import (
 )
 
 logger = get_logger(__name__)
+# One line for each run that ends here; a name of its own, so that it can be turned off.
+JOB_LOGGER = "flask_forge_jobs.jobs"
+job_logger = get_logger(JOB_LOGGER)
+_LEVELS = {
+    JobStatus.DONE: logging.INFO,
+    JobStatus.FAILED: logging.WARNING,
+    JobStatus.DEAD: logging.ERROR,
+}
 
 UNUSABLE_MESSAGE = "the task's outcome could not be used"
 UNSTORABLE_MESSAGE = "the outcome could not be stored; see the worker's log"
@@ -112,7 +120,7 @@ class OutcomeMapper:
             if not execution.is_start_counted:
                 update.wait_us = execution.wait_us
             update.total_us = job.claimed_at_us - job.enqueued_at_us + held_us
-        if update.error is not None:
+        if update.error is not None or job_logger.logger.isEnabledFor(logging.INFO):
             self._log(update)
         return update
 
@@ -139,22 +147,23 @@ class OutcomeMapper:
 
     @staticmethod
     def _log(update: JobUpdate) -> None:
-        job = update.job
-        if update.status is JobStatus.DEAD:
-            level, word = logging.ERROR, "dead"
-        elif update.status is JobStatus.FAILED:
-            level, word = logging.WARNING, "failed"
-        else:
+        level = _LEVELS.get(update.status)
+        if level is None:
             return
-        logger.log(
-            level,
-            "job %s: id=%s kind=%s queue=%s attempt=%s/%s delay_s=%s error=%s",
-            word,
-            job.id,
-            one_line(job.kind),
-            one_line(job.queue_name),
-            job.attempts,
-            job.max_attempts,
-            update.delay_s,
-            one_line(update.error or ""),
-        )
+        job = update.job
+        fields: dict[str, object] = {
+            "id": job.id,
+            "kind": one_line(job.kind),
+            "queue": one_line(job.queue_name),
+            "attempt": job.attempts,
+            "max_attempts": job.max_attempts,
+        }
+        if update.run_us is not None:
+            fields["run_ms"] = round(update.run_us / 1000, 1)
+        if update.status is not JobStatus.DONE:
+            fields["delay_s"] = update.delay_s
+            fields["error"] = one_line(update.error or "")
+        text = " ".join(f"{name}=%({name})s" for name in fields)
+        text = text.replace(" max_attempts=", "/")
+        # Formatters find the fields in the record.
+        job_logger.log(level, f"job {update.status}: {text}", fields)  # noqa: G004

@@ -10,10 +10,10 @@ from flask_forge_jobs.errors import ConfigurationError
 from flask_forge_jobs.ids import UlidGenerator
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
-from flask_forge_jobs.model.one_line import one_line
 from flask_forge_jobs.model.queues import DEFAULT_MAX_WORKERS
 from flask_forge_jobs.randomness import fraction
 from flask_forge_jobs.runtime.execution import TaskScope
+from flask_forge_jobs.runtime.greeting import greet
 from flask_forge_jobs.runtime.handle import RuntimeHandle
 from flask_forge_jobs.runtime.plan import (
     DEFAULT_CANCEL_GRACE_S,
@@ -144,7 +144,7 @@ class QueueRuntime:
             self.plan.storage.open()
             for name in self.plan.queue_names:
                 self.ensure_queue(name)
-            self._warn_of_missing_tasks()
+            greet(self.plan)
             self.declare()
             handle = RuntimeHandle(self.plan)
             handle.start()
@@ -152,14 +152,6 @@ class QueueRuntime:
             self._has_started = False
             raise
         return handle
-
-    def _warn_of_missing_tasks(self) -> None:
-        known = set(self.plan.registry.kinds())
-        for name in self.plan.queue_names:
-            missing = set(self.plan.storage.job_reader.kinds(name)) - known
-            if missing:
-                kinds = one_line(", ".join(sorted(missing)))
-                logger.warning("queue %s holds kinds without a task: %s", name, kinds)
 
     def declare(self) -> None:
         """Bring the schedules and rate limits of the code into the table.

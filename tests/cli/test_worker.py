@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from pathlib import Path
@@ -62,15 +63,76 @@ def test_a_burst_ends_when_its_queues_are_empty(
     assert "nothing that is due is left" in worker.text
 
 
-def test_a_burst_of_several_processes_is_refused() -> None:
+@pytest.mark.parametrize("option", ["--burst", "--reload"])
+def test_what_needs_one_process_is_refused_for_several(option: str) -> None:
     app = Flask("shop")
     ForgeJobs(app)
-    command = ["forge-jobs", "worker", "--burst", "--processes", "2"]
+    command = ["forge-jobs", "worker", option, "--processes", "2"]
 
     result = app.test_cli_runner().invoke(args=command)
 
     assert result.exit_code == 2
-    assert "--burst works with one process" in result.output
+    assert f"{option} works with one process" in result.output
+
+
+@pytest.mark.parametrize("backend", ["sqlite"])
+def test_a_worker_tells_what_it_runs_and_what_became_of_each_job(
+    storage: Storage, application: Application
+) -> None:
+    job_id = add(storage, "quick")
+    add(storage, "unknown")
+    storage.queues.ensure("mail")
+
+    with application.start("worker", "--burst") as worker:
+        assert worker.wait() == 0
+
+    done = worker.wait_for(f"job done: id={job_id}")
+    assert " INFO flask_forge_jobs.jobs: " in done
+    assert "kind=quick queue=default attempt=1/5 run_ms=" in done
+    worker.wait_for("flask-forge-jobs 0.1.0, tasks: crash, held, quick, stubborn")
+    worker.wait_for("queue default holds kinds without a task: unknown")
+    worker.wait_for("queues that no worker serves: mail")
+    worker.wait_for(", named by FORGE_JOBS_DATABASE_URL")
+
+
+@pytest.mark.parametrize("backend", ["sqlite"])
+def test_a_quiet_worker_says_nothing_of_jobs_that_are_done(
+    storage: Storage, application: Application
+) -> None:
+    job_id = add(storage, "quick")
+
+    with application.start("worker", "--burst", "--quiet", "--json-logs") as worker:
+        assert worker.wait() == 0
+
+    lines = [line for line in worker.lines_with("") if not line.startswith("RAN ")]
+    entries = [json.loads(line) for line in lines]
+    jobs = [entry for entry in entries if entry["logger"] == "flask_forge_jobs.jobs"]
+    assert entries[-1]["message"].endswith("has stopped")
+    assert jobs == []
+    assert storage.job_reader.get(job_id).status is JobStatus.DONE
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("backend", ["sqlite"])
+def test_a_worker_that_reloads_runs_the_code_that_was_saved_last(
+    storage: Storage, application: Application
+) -> None:
+    file = application.folder / "shop.py"
+    text = file.read_text()
+    with application.worker("--reload") as worker:
+        held = add(storage, "held")
+        worker.wait_for(f"STARTED {held}")
+        file.write_text(text + "\nraise LookupError('half a program')\n")
+        worker.wait_for("shop.py has changed; starting anew")
+        application.release()
+        worker.wait_for("waiting for a change of the program")
+        file.write_text(text.replace('"RAN"', '"RAN ANEW"') + "\n\n")
+        wait_for_status(storage, add(storage, "quick"), JobStatus.DONE)
+        status = worker.stop()
+
+    assert status == 0
+    assert worker.lines_with("RAN ANEW")
+    assert storage.job_reader.get(held).attempts == 1
 
 
 @pytest.mark.parametrize(("threads", "warned"), [("4", False), ("5", True)])
@@ -134,17 +196,20 @@ def test_sigterm_gives_back_what_outlasts_the_grace(
 
 
 @pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
-def test_a_second_signal_ends_it_at_once(
+def test_a_second_signal_gives_running_jobs_back_at_once(
     storage: Storage, application: Application, second: signal.Signals
 ) -> None:
     with application.worker() as worker:
-        add(storage, "stubborn")
+        job_id = add(storage, "stubborn")
         worker.wait_for("STARTED")
         worker.signal(signal.SIGTERM)
-        worker.wait_for("stopping; ")
+        said = worker.wait_for("stopping; ")
         worker.signal(second)
+        status = worker.wait(10.0)
 
-        assert worker.wait(10.0) == AT_ONCE
+    job = storage.job_reader.get(job_id)
+    assert (status, job.status, job.attempts) == (AT_ONCE, JobStatus.PENDING, 0)
+    assert "1 running jobs get up to 20 s, a second signal gives them back" in said
 
 
 def test_a_job_whose_process_was_killed_runs_again(
@@ -322,13 +387,13 @@ def test_a_signal_to_every_process_lets_the_running_jobs_finish(
     assert "ended with status" not in parent.text
 
 
-def test_a_second_signal_ends_the_children_too(
+def test_a_second_signal_lets_children_give_their_jobs_back(
     storage: Storage, application: Application
 ) -> None:
     with application.start("worker", "--processes", "2") as parent:
         parent.wait_for(" serves ", 2)
         pids = children_of(parent.process.pid)
-        add(storage, "stubborn")
+        job_id = add(storage, "stubborn")
         parent.wait_for("STARTED")
         parent.signal(signal.SIGTERM)
         parent.wait_for("stopping; ", 2)
@@ -338,7 +403,8 @@ def test_a_second_signal_ends_the_children_too(
             lambda: not any(is_alive(pid) for pid in pids), "no child is left", 5.0
         )
 
-    assert status == AT_ONCE
+    job = storage.job_reader.get(job_id)
+    assert (status, job.status, job.attempts) == (AT_ONCE, JobStatus.PENDING, 0)
 
 
 # -- a start that cannot be ----------------------------------------------------------

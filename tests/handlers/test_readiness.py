@@ -35,8 +35,20 @@ def test_a_service_with_a_live_worker_is_ready(storage: Storage, backend: str) -
         Check("workers", True, "1 live"),
         Check("services", True),
         Check("snapshots", True),
+        Check("queues", True),
     )
     assert found.services == []
+
+
+def test_queues_that_nobody_serves_are_told_and_fail_nothing(storage: Storage) -> None:
+    storage.processes.beat("H", None, ["mail"], [])
+    for name in ("mail", "slow", "bills"):
+        storage.queues.ensure(name)
+
+    found = readiness(storage)
+
+    assert found.status is ReadyStatus.OK
+    assert found.checks[5] == Check("queues", True, "no worker serves bills, slow")
 
 
 def test_a_service_that_does_not_tick_is_told(storage: Storage, sql: Sql) -> None:
@@ -112,7 +124,7 @@ def test_a_service_whose_database_fails_is_unavailable(
     found = readiness(faulty_storage(error))
 
     assert found.status is ReadyStatus.UNAVAILABLE
-    assert [check.ok for check in found.checks] == [is_reachable, *[False] * 4]
+    assert [check.ok for check in found.checks] == [is_reachable, *[False] * 5]
     assert [check.detail for check in found.checks[:2]] == details
     assert SECRET not in repr(found)
 
@@ -123,4 +135,4 @@ def test_a_schema_that_may_not_be_made_is_not_ready(tmp_path: Path) -> None:
     found = readiness(open_storage(settings, migrate=False))
 
     assert found.status is ReadyStatus.UNAVAILABLE
-    assert [check.ok for check in found.checks] == [True, *[False] * 4]
+    assert [check.ok for check in found.checks] == [True, *[False] * 5]

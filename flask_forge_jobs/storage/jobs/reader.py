@@ -143,6 +143,14 @@ class JobReader:
             }
         )
 
+    def waiting_kinds(self, queue_name: str) -> list[str]:
+        """Return the kinds of the jobs that a queue still has to run, sorted."""
+        rows = self._database.read(lambda transaction: transaction.all("counts"))
+        waiting = {JobStatus.PENDING, JobStatus.FAILED}
+        return sorted(
+            {row[1] for row in rows if row[0] == queue_name and row[2] in waiting}
+        )
+
     def scheduled(
         self, queue_name: str | None, limit: int, offset: int = 0
     ) -> JobsPage:

@@ -45,7 +45,7 @@ def test_readiness_is_503_with_the_same_shape_when_the_database_is_gone() -> Non
     assert answer.json is not None
     assert answer.json["status"] == "unavailable"
     assert [check["name"] for check in answer.json["checks"]] == [
-        "storage", "schema", "workers", "services", "snapshots",
+        "storage", "schema", "workers", "services", "snapshots", "queues",
     ]  # fmt: skip
     assert "secret" not in answer.text
 

@@ -1,0 +1,40 @@
+"""What a worker process says when it starts: what it runs, and what nobody does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib.metadata import version
+
+from flask_forge_jobs.logs import get_logger
+from flask_forge_jobs.model.one_line import one_line
+from flask_forge_jobs.model.processes import LIVE_WITHIN_S, unserved_queues
+from flask_forge_jobs.runtime.plan import RuntimePlan
+
+logger = get_logger(__name__)
+
+
+def greet(plan: RuntimePlan) -> None:
+    """Log the version and the tasks, and which kinds and queues nobody takes care of.
+
+    Raises:
+        StorageError: The database could not be used.
+    """
+    storage, known = plan.storage, plan.registry.kinds()
+    logger.info(
+        "flask-forge-jobs %s, tasks: %s",
+        version("flask-forge-jobs"),
+        _names(known) or "none",
+    )
+    for name in plan.queue_names:
+        if missing := set(storage.job_reader.waiting_kinds(name)).difference(known):
+            logger.warning(
+                "queue %s holds kinds without a task: %s", name, _names(missing)
+            )
+    names = {queue.name for queue in storage.queues.all()}.difference(plan.queue_names)
+    pods = storage.processes.live_pods(LIVE_WITHIN_S)
+    if unserved := unserved_queues(names, pods):
+        logger.warning("queues that no worker serves: %s", _names(unserved))
+
+
+def _names(names: Iterable[str]) -> str:
+    return one_line(", ".join(sorted(names)))

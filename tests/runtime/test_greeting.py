@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from flask_forge_jobs import __version__
+from flask_forge_jobs.runtime.greeting import greet
+from flask_forge_jobs.runtime.runtime import QueueRuntime
+from flask_forge_jobs.storage.base import Storage
+from tests.support.runtimes import QuickTask, add, registry_of
+
+pytestmark = pytest.mark.parametrize("backend", ["sqlite"])
+
+
+def said(storage: Storage, caplog: pytest.LogCaptureFixture) -> list[str]:
+    runtime = QueueRuntime(storage, registry_of(QuickTask())).with_queues(["default"])
+    with caplog.at_level(logging.INFO, "flask_forge_jobs.runtime.greeting"):
+        greet(runtime.plan)
+    return [record.getMessage() for record in caplog.records]
+
+
+def test_a_worker_names_its_version_and_its_tasks(
+    storage: Storage, caplog: pytest.LogCaptureFixture
+) -> None:
+    add(storage, "quick")
+
+    assert said(storage, caplog) == [f"flask-forge-jobs {__version__}, tasks: quick"]
+
+
+def test_a_worker_names_what_waits_for_nobody(
+    storage: Storage, caplog: pytest.LogCaptureFixture
+) -> None:
+    add(storage, "other")
+    add(storage, "far", queue="mail")
+    storage.queues.ensure("bills")
+    storage.queues.ensure("served")
+    storage.processes.beat("H", None, ["served"], [])
+
+    assert said(storage, caplog)[1:] == [
+        "queue default holds kinds without a task: other",
+        "queues that no worker serves: bills, mail",
+    ]
