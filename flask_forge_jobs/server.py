@@ -20,11 +20,12 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 from flask import Flask
 
+from flask_forge_jobs.api.index import add_index
 from flask_forge_jobs.api.request import DISCARDED_BODIES
 from flask_forge_jobs.auth.tokens import new_token
 from flask_forge_jobs.cli.failing import fails_clearly
@@ -108,6 +109,8 @@ def create_app(
         database=chosen,
         open_to_loopback=is_open and environment.is_loopback,
     )
+    if not settings.url_prefix:
+        add_index(app, "", "index")
     return app
 
 
@@ -181,7 +184,8 @@ def main(
             # There from the first request on, not only once the worker has started.
             storage.queues.ensure(DEFAULT_QUEUE)
         storage.close()
-        _serve(app, environment, demo=folder, welcome=welcome)
+        body_limit = DISCARDED_BODIES * environment.settings.max_body_bytes
+        _serve(app, body_limit, _options(environment, demo=folder, welcome=welcome))
 
 
 def _check_start(environment: ServerEnvironment, *, demo: bool, is_open: bool) -> None:
@@ -269,15 +273,10 @@ class _Welcome:
             )
 
 
-def _serve(
-    app: Flask,
-    environment: ServerEnvironment,
-    *,
-    demo: Path | None,
-    welcome: _Welcome,
-) -> None:
-    from gunicorn.app.base import BaseApplication
-
+def _options(
+    environment: ServerEnvironment, *, demo: Path | None, welcome: _Welcome
+) -> Mapping[str, object]:
+    """Return the settings of gunicorn."""
     host = f"[{environment.host}]" if ":" in environment.host else environment.host
     companion = None if demo is None else _DemoCompanion(demo)
 
@@ -286,7 +285,7 @@ def _serve(
         if companion is not None:
             companion.start()
 
-    options: dict[str, Any] = {
+    options: dict[str, object] = {
         "bind": f"{host}:{environment.port}",
         "workers": environment.workers,
         "worker_class": WORKER_CLASS,
@@ -299,9 +298,14 @@ def _serve(
     if companion is not None:
         options["post_fork"] = companion.leave_to_the_server
         options["on_exit"] = companion.stop
+    return options
+
+
+def _serve(app: Flask, body_limit: int, options: Mapping[str, object]) -> None:
+    from gunicorn.app.base import BaseApplication
 
     class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
-        longest_body = DISCARDED_BODIES * environment.settings.max_body_bytes
+        longest_body = body_limit
 
         def load_config(self) -> None:
             for name, value in options.items():

@@ -23,6 +23,7 @@ from flask_forge_jobs.api.cors import Cors
 from flask_forge_jobs.api.errors import error_response
 from flask_forge_jobs.api.guard import Guard
 from flask_forge_jobs.api.headers import DEPRECATED_SINCE, add_headers
+from flask_forge_jobs.api.index import add_index_of
 from flask_forge_jobs.api.options import BlueprintOptions
 from flask_forge_jobs.api.request_state import RequestState, present_state
 from flask_forge_jobs.api.routes import Route
@@ -78,6 +79,7 @@ def create_blueprint(
     for status in default_exceptions:
         blueprint.register_error_handler(status, error_response)
     blueprint.record(partial(_answer_unmatched_urls, cors))
+    blueprint.record(add_index_of)
     return blueprint
 
 

@@ -1,4 +1,4 @@
-"""Queues as things: register, read, change, delete, pause many.
+"""Queues as things: register, list, read, change, delete, pause many.
 
 The entity tag of a queue is made of its settings only, which is what ``If-Match``
 guards: were the counts a part of it, no change would ever find the tag it expects. A
@@ -12,10 +12,17 @@ from typing import cast
 from urllib.parse import quote
 
 from flask import Response, request
+from marshmallow.fields import List, Nested
 from werkzeug.http import generate_etag
 
 from flask_forge_jobs.api.context import Api
-from flask_forge_jobs.api.response import dumper, empty_response, encode, json_response
+from flask_forge_jobs.api.response import (
+    array_response,
+    dumper,
+    empty_response,
+    encode,
+    json_response,
+)
 from flask_forge_jobs.api.routes import QUEUE_PATH, Route
 from flask_forge_jobs.api.schemas.queues import (
     DeleteQueueQuery,
@@ -51,6 +58,14 @@ def create(api: Api) -> Response:
     response = _answer(queue, 201)
     response.headers["Location"] = quote(f"{request.script_root}{request.path}/{name}")
     return response
+
+
+def list_all(api: Api) -> Response:
+    """Return every registered queue."""
+    found = queues.overview(api.storage)
+    return array_response(
+        [_DUMP(queue) for queue in found if api.scope.allows(queue.settings.name)]
+    )
 
 
 def get(api: Api, name: str) -> Response:
@@ -112,6 +127,10 @@ ROUTES = (
         method="POST", path=PATH, endpoint="v1_create_queue", view=create,
         permission=Permission.QUEUES_EDIT, reach=Reach.VIEW, body=_NEW, answer=_QUEUE,
         status=201, gives=("ETag", "Location"),
+    ),
+    Route(
+        method="GET", path=PATH, endpoint="v1_queues", view=list_all,
+        permission=Permission.READ, reach=Reach.VIEW, answer=List(Nested(QueueDetails)),
     ),
     Route(
         method="GET", path=QUEUE_PATH, endpoint="v1_queue", view=get,

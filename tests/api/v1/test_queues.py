@@ -55,6 +55,28 @@ def test_only_the_name_is_needed(client: FlaskClient) -> None:
     assert (answer["paused"], answer["processes"]) == (False, [])
 
 
+def test_queues_are_listed_as_each_of_them_is_read(
+    client: FlaskClient, storage: Storage
+) -> None:
+    for name in ("slow", "mail"):
+        storage.queues.ensure(name)
+
+    answer = client.get(URL)
+
+    assert answer.json == [
+        client.get(f"{URL}/{name}").json for name in ("mail", "slow")
+    ]
+    assert answer.headers["X-Total-Count"] == "2"
+
+
+def test_a_caller_of_some_queues_sees_these_only(storage: Storage) -> None:
+    for name in ("slow", "mail"):
+        storage.queues.ensure(name)
+    client = client_with_token(storage, role="viewer", queues=["slow"])
+
+    assert [queue["name"] for queue in client.get(URL).json or ()] == ["slow"]
+
+
 def test_a_name_that_is_taken_is_409(client: FlaskClient, storage: Storage) -> None:
     storage.queues.ensure("mail", 7)
 
