@@ -21,6 +21,7 @@ from flask_forge_jobs.config.settings import Settings
 from flask_forge_jobs.embedded import embed_worker
 from flask_forge_jobs.model.jobs import CancelOutcome, NewJob
 from flask_forge_jobs.model.payloads import dump
+from flask_forge_jobs.runtime.hints import Hints
 from flask_forge_jobs.state import (
     EXTENSION_NAME,
     ApplicationState,
@@ -146,6 +147,12 @@ class ForgeJobs(Declarations):
                 _status_url, StatusLinks(settings.link_secrets, self._clock)
             ),
             is_inline=inline_rule(settings, lambda: app.testing),
+            hints=Hints(
+                storage,
+                database.settings,
+                is_testing=lambda: app.testing,
+                is_debug=lambda: app.debug,
+            ),
         )
 
     @property

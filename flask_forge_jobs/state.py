@@ -20,6 +20,7 @@ from flask_forge_jobs.config.database import DatabaseConfig
 from flask_forge_jobs.config.settings import Settings
 from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
 from flask_forge_jobs.model.masking import Masking
+from flask_forge_jobs.runtime.hints import Hints
 from flask_forge_jobs.runtime.inline import InlineWorker, one_deeper
 from flask_forge_jobs.runtime.runtime import QueueRuntime
 from flask_forge_jobs.storage.base import Storage
@@ -47,6 +48,7 @@ class ApplicationState:
         status_url: Returns the link at which a browser may follow a job, for so many
             seconds.
         is_inline: Whether jobs run where they are enqueued.
+        hints: What a developer is told before a job is stored; None tells nothing.
     """
 
     name: str
@@ -59,6 +61,7 @@ class ApplicationState:
     task_scope: Callable[[], AbstractContextManager[object]]
     status_url: Callable[[str, float], str]
     is_inline: Callable[[], bool] = lambda: False
+    hints: Hints | None = None
 
     def enqueue(
         self, job: NewJob, *, connection: object | None = None
@@ -68,6 +71,7 @@ class ApplicationState:
         Errors as for :meth:`.JobQueue.enqueue`; inline, whatever the task raises.
         """
         routed = job.routed(self.router)
+        self._give_hints([routed], connection)
         result = self.storage.jobs.enqueue(routed, connection=connection)
         if connection is None and self.is_inline():
             self.run_inline([result])
@@ -81,10 +85,16 @@ class ApplicationState:
         The first that fails ends it; the others wait.
         """
         routed = [job.routed(self.router) for job in jobs]
+        self._give_hints(routed, connection)
         results = self.storage.jobs.enqueue_many(routed, connection=connection)
         if connection is None and self.is_inline():
             self.run_inline(results)
         return results
+
+    def _give_hints(self, jobs: Sequence[NewJob], connection: object | None) -> None:
+        # Another connection's transaction may hold the file that we would look into.
+        if self.hints is not None and connection is None:
+            self.hints.give(str(job.queue_name) for job in jobs)
 
     def run_inline(self, results: Iterable[EnqueueResult]) -> None:
         """Run new jobs in the application context of the caller.

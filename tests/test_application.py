@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import decimal
+import gc
 import json
 import logging
 import subprocess
@@ -24,7 +25,9 @@ from flask_forge_jobs import (
 )
 from flask_forge_jobs.model.jobs import Job
 from flask_forge_jobs.state import state_of
+from flask_forge_jobs.storage import flusher
 from tests.support.applications import worker
+from tests.support.runtimes import threads_named, wait_until
 
 LIMIT_S = 30.0
 MakeApp = Callable[..., Flask]
@@ -382,3 +385,25 @@ print(json.dumps({
         "drivers": [],
         "instance": False,
     }
+
+
+def test_applications_that_go_away_take_their_threads_along(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As those that a run of tests makes, one for each of its tests."""
+    monkeypatch.setattr(flusher, "PERIOD_S", 0.01)
+    before = set(threads_named("forge-jobs"))
+    for number in range(10):
+        app = Flask(f"shop{number}")
+        app.testing = True
+        forge = ForgeJobs(app)
+        forge.task(kind="quick")(lambda: None)
+        with app.app_context():
+            forge.enqueue("quick")
+    del app, forge
+
+    def are_gone() -> bool:
+        gc.collect()
+        return not set(threads_named("forge-jobs")) - before
+
+    wait_until(are_gone, "no thread is left", limit_s=10.0)

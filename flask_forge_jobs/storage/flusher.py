@@ -3,14 +3,15 @@
 It keeps the complete figures of each bucket that is not yet stored for good and writes
 them as they are, so a write that is repeated, or whose answer is lost, changes nothing,
 and a database that is away for a while loses nothing. Its thread lives only while there
-is something to store. A process that is killed loses what it counted since the last
-write.
+is something to store, and no longer than the flusher. A process that is killed loses
+what it counted since the last write.
 """
 
 from __future__ import annotations
 
 import contextlib
 import threading
+import weakref
 from collections.abc import Callable
 
 from flask_forge_jobs.clock import Clock
@@ -70,6 +71,8 @@ class Flusher(PerProcess):
         self._lock = threading.Lock()
         self._flush_lock = threading.Lock()
         self._work = threading.Event()
+        # Of a flusher that nobody has any more the thread shall know.
+        weakref.finalize(self, self._work.set).atexit = False
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._taken: dict[tuple[int, str, str], Tally] = {}
@@ -204,7 +207,10 @@ class Flusher(PerProcess):
                 return
             self._stopping.clear()
             thread = threading.Thread(
-                target=self._run, name="forge-jobs-flusher", daemon=True
+                target=_run,
+                args=(weakref.ref(self), self._work),
+                name="forge-jobs-flusher",
+                daemon=True,
             )
             try:
                 thread.start()
@@ -215,25 +221,26 @@ class Flusher(PerProcess):
             else:
                 self._thread = thread
 
-    def _run(self) -> None:
-        while self._has_work():
-            self._stopping.wait(PERIOD_S)
-            with self._lock:
-                # Who closes sets both: with one of them unseen the end would be missed.
-                self._work.clear()
-                is_last = self._stopping.is_set()
-            try:
-                self.flush(is_last=is_last)
-            except StorageError as error:
-                self._failed(error)
-            except Exception:
-                logger.exception("storing figures failed; trying again")
-                self._failed(None)
-            else:
-                self._is_failing = False
-                self._look_again(is_last=is_last)
-            if is_last and self._may_end():
-                return
+    def run_once(self) -> bool:
+        """Store once, if there is something to store; tell whether to go on."""
+        if not self._has_work():
+            return False
+        self._stopping.wait(PERIOD_S)
+        with self._lock:
+            # Who closes sets both: with one of them unseen the end would be missed.
+            self._work.clear()
+            is_last = self._stopping.is_set()
+        try:
+            self.flush(is_last=is_last)
+        except StorageError as error:
+            self._failed(error)
+        except Exception:
+            logger.exception("storing figures failed; trying again")
+            self._failed(None)
+        else:
+            self._is_failing = False
+            self._look_again(is_last=is_last)
+        return not (is_last and self._may_end())
 
     def _look_again(self, *, is_last: bool) -> None:
         """Go on while something is waited for; the end of a process waits for none."""
@@ -251,8 +258,6 @@ class Flusher(PerProcess):
         self._work.set()
 
     def _has_work(self) -> bool:
-        """Wait for something to store; say no when nothing comes for long."""
-        self._work.wait(IDLE_S)
         with self._lock:
             if self._work.is_set():
                 return True
@@ -268,6 +273,16 @@ class Flusher(PerProcess):
                 return True
             self._stopping.clear()  # somebody uses the storage again
             return False
+
+
+def _run(found: weakref.ref[Flusher], work: threading.Event) -> None:
+    """Store again and again, until nothing comes for long or the flusher is gone."""
+    while True:
+        work.wait(IDLE_S)
+        flusher = found()
+        if flusher is None or not flusher.run_once():
+            return
+        del flusher  # whoever waits keeps no application alive
 
 
 def _end_us(key: MetricKey) -> int:

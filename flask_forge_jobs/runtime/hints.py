@@ -1,0 +1,78 @@
+"""Hints: what a developer is told where a job is enqueued, and nobody in production.
+
+In debug mode that nobody serves the queue; in tests that the database was used before,
+as happens when their configuration inherits the one of development.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterable
+
+from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.errors import StorageError
+from flask_forge_jobs.logs import get_logger
+from flask_forge_jobs.model.one_line import one_line
+from flask_forge_jobs.model.processes import LIVE_WITHIN_S, unserved_queues
+from flask_forge_jobs.model.seldom import Seldom
+from flask_forge_jobs.storage.base import Storage
+
+logger = get_logger(__name__)
+
+
+class Hints:
+    """Looks before jobs are stored; both questions cost an enqueue next to nothing.
+
+    Args:
+        storage: The stores.
+        settings: The database they are in.
+        is_testing: Whether the application is under test.
+        is_debug: Whether it is in debug mode.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        settings: DatabaseSettings,
+        *,
+        is_testing: Callable[[], bool],
+        is_debug: Callable[[], bool],
+    ) -> None:
+        self._storage = storage
+        self._settings = settings
+        self._is_testing = is_testing
+        self._is_debug = is_debug
+        self._unlooked = threading.Lock()
+        self._seldom = Seldom()
+
+    def give(self, queue_names: Iterable[str]) -> None:
+        """Warn of what a job in one of these queues will meet."""
+        if self._is_testing():
+            if self._unlooked.acquire(blocking=False):
+                with contextlib.suppress(StorageError):
+                    self._warn_of_other_jobs()
+        elif self._is_debug():
+            with contextlib.suppress(StorageError):
+                self._warn_of_unserved(set(queue_names))
+
+    def _warn_of_other_jobs(self) -> None:
+        if self._settings.is_memory or self._settings.is_unnamed:
+            return
+        found = self._storage.job_reader.statistics().values()
+        if jobs := sum(queue.counts.total for queue in found):
+            logger.warning(
+                "these tests use %s, named by %s, which holds %s jobs already; with "
+                "FORGE_JOBS_DATABASE_URL = None their jobs are in memory",
+                self._settings.dsn_for_display,
+                self._settings.source,
+                jobs,
+            )
+
+    def _warn_of_unserved(self, queue_names: set[str]) -> None:
+        asked = [name for name in queue_names if self._seldom.is_time_for(name)]
+        if not asked:
+            return
+        pods = self._storage.processes.live_pods(LIVE_WITHIN_S)
+        for name in unserved_queues(asked, pods):
+            logger.warning("no worker serves queue %s, its jobs wait", one_line(name))
