@@ -1,4 +1,4 @@
-"""The examples of the page on testing and of the README, run as they stand."""
+"""The examples of pages with tests of their own and of the README, as they stand."""
 
 from __future__ import annotations
 
@@ -7,26 +7,31 @@ import textwrap
 from collections import defaultdict
 from pathlib import Path
 
+import pytest
+
 from tests.examples.test_ten_lines import PROGRAM, TEST
 from tests.testing.test_plugin import run_pytest
 
-PAGE = Path(__file__).parents[2] / "docs" / "howto" / "test.rst"
+HOWTO = Path(__file__).parents[2] / "docs" / "howto"
 BLOCK = re.compile(
     r"^\.\. code-block:: python\n(.*\n)\n((?:   .*\n|\n)+)", re.MULTILINE
 )
-CAPTION = re.compile(r" +:caption: (\w+\.py)\n")
+CAPTION = re.compile(r" +:caption: ([\w/]+\.py)\n")
 
 
-def test_every_example_runs(tmp_path: Path) -> None:
+@pytest.mark.parametrize("page", ["test.rst", "factory.rst"])
+def test_every_example_runs(tmp_path: Path, page: str) -> None:
     files: defaultdict[str, list[str]] = defaultdict(list)
-    blocks = BLOCK.findall(PAGE.read_text("utf-8"))
+    whole = (HOWTO / page).read_text("utf-8")
+    blocks = BLOCK.findall(whole)
     for options, text in blocks:
         caption = CAPTION.fullmatch(options)
         assert caption is not None, text
         files[caption[1]].append(textwrap.dedent(text))
-    assert len(blocks) == PAGE.read_text("utf-8").count(".. code-block:: python")
+    assert len(blocks) == whole.count(".. code-block:: python")
     files["app.py"], files["test_app.py"] = [PROGRAM], [TEST]
     for name, texts in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("\n\n".join(texts), encoding="utf-8")
 
     status, text = run_pytest(tmp_path, "-W", "error")
