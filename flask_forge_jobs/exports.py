@@ -64,6 +64,7 @@ from flask_forge_jobs.tasks.cancellation import (
 from flask_forge_jobs.tasks.context import TaskContext, current_job
 from flask_forge_jobs.tasks.decorator import Task
 from flask_forge_jobs.tasks.handles import JobHandle
+from flask_forge_jobs.tasks.options import EnqueueOptions, TaskOptions
 from flask_forge_jobs.tasks.registry import TaskRegistry
 from flask_forge_jobs.tasks.routing import (
     DefaultRouter,
@@ -91,6 +92,7 @@ __all__ = [
     "DefaultRouter",
     "Done",
     "DuplicateJobError",
+    "EnqueueOptions",
     "EnqueueResult",
     "EnvironmentPaths",
     "ForgeJobs",
@@ -133,6 +135,7 @@ __all__ = [
     "StorageUnavailableError",
     "Task",
     "TaskContext",
+    "TaskOptions",
     "TaskRegistry",
     "Throttled",
     "TokenSet",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from datetime import datetime, timedelta
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
+from typing import Unpack
 
 from flask import Flask, current_app, url_for
 
@@ -34,7 +34,7 @@ from flask_forge_jobs.tasks.bundled import noop_echo
 from flask_forge_jobs.tasks.declarations import Declarations
 from flask_forge_jobs.tasks.decorator import Task
 from flask_forge_jobs.tasks.handles import JobHandle
-from flask_forge_jobs.tasks.options import JobOptions
+from flask_forge_jobs.tasks.options import EnqueueOptions, JobOptions
 from flask_forge_jobs.tasks.registering import TaskRouter
 from flask_forge_jobs.tasks.registry import TaskRegistry
 from flask_forge_jobs.tasks.routing import DefaultRouter, Router
@@ -164,18 +164,7 @@ class ForgeJobs(Declarations):
         self,
         kind: str,
         payload: object = None,
-        *,
-        queue: str | None = None,
-        priority: int | None = None,
-        run_at: datetime | None = None,
-        dedupe_key: str | None = None,
-        dedupe_by_args: bool | None = None,
-        dedupe_for: timedelta | None = None,
-        replace: Collection[str] | None = None,
-        max_attempts: int | None = None,
-        timeout_s: float | None = None,
-        job_id: str | None = None,
-        connection: object | None = None,
+        **options: Unpack[EnqueueOptions],
     ) -> JobHandle:
         """Store a job of any kind, whether its task is registered here or elsewhere.
 
@@ -186,23 +175,7 @@ class ForgeJobs(Declarations):
         Args:
             kind: Selects the task, 1 to 128 characters.
             payload: Any JSON value; None means an empty object.
-            queue: Queue to wait in; the task's or the router's choice by default.
-            priority: Lower runs first; 0 by default.
-            run_at: Not before this instant; must carry a zone.
-            dedupe_key: While an unfinished job holds the key, that job is returned.
-            dedupe_by_args: Make the key of the kind and the payload.
-            dedupe_for: A finished job with the key counts too, for so long after it was
-                enqueued.
-            replace: What the pending job that holds the key takes over from this one:
-                ``payload``, ``run_at``, or both.
-            max_attempts: How often the job may run, 1 to 1000; 5 by default.
-            timeout_s: Seconds one attempt may take.
-            job_id: The id to store it under, that of a
-                :class:`.StorageOutcomeUnknownError`: the job is then stored once.
-            connection: Store the job in this connection's open transaction, so that it
-                comes with your commit and goes with your rollback. A psycopg2 or
-                sqlite3 connection, or SQLAlchemy's connection or session, such as
-                Flask-SQLAlchemy's ``db.session``, to the database the jobs are in.
+            options: Those of :class:`EnqueueOptions`.
 
         Raises:
             InvalidInputError: A value is outside its bounds or is not JSON, or the
@@ -213,26 +186,17 @@ class ForgeJobs(Declarations):
             StorageOutcomeUnknownError: The job may be stored; the error has its id.
             StorageError: The job was not stored, for instance because the
                 connection's transaction has failed.
+            TypeError: There is no such option.
         """
         task = self.registry.get(kind)
         defaults = task.defaults if isinstance(task, Task) else JobOptions()
-        options = defaults.changed(
-            queue=queue,
-            priority=priority,
-            run_at=run_at,
-            dedupe_key=dedupe_key,
-            dedupe_by_args=dedupe_by_args,
-            dedupe_for=dedupe_for,
-            replace=replace,
-            max_attempts=max_attempts,
-            timeout_s=timeout_s,
-            job_id=job_id,
-        )
+        connection = options.pop("connection", None)
+        chosen = defaults.changed(**options)
         value = {} if payload is None else payload
         if isinstance(task, Task):
-            job = task.job_for(value, options)
+            job = task.job_for(value, chosen)
         else:
-            job = options.new_job(kind, dump(value), self._router)
+            job = chosen.new_job(kind, dump(value), self._router)
         return _store(job, connection=connection)
 
     def enqueue_many(

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from datetime import timedelta
-from typing import Any, Concatenate, Literal, ParamSpec, TypeVar, overload
+from collections.abc import Callable, Mapping
+from typing import Any, Concatenate, ParamSpec, TypeVar, Unpack, overload
 
-from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.catching_up import DEFAULT_CATCH_UP_LIMIT, CatchUp
 from flask_forge_jobs.model.cron import ScheduleDefinition
-from flask_forge_jobs.model.job_bounds import DEFAULT_MAX_ATTEMPTS
 from flask_forge_jobs.model.rate_limits import RateLimitDefinition
-from flask_forge_jobs.model.seats import SeatPlan
 from flask_forge_jobs.model.time_zones import DEFAULT_TIME_ZONE
 from flask_forge_jobs.tasks.context import TaskContext
 from flask_forge_jobs.tasks.decorator import MakeContext, StoreJob, Task
-from flask_forge_jobs.tasks.options import JobOptions
+from flask_forge_jobs.tasks.options import TaskOptions
 from flask_forge_jobs.tasks.registering import TaskDecorator
 from flask_forge_jobs.tasks.registry import TaskRegistry
 from flask_forge_jobs.tasks.routing import Router
@@ -57,37 +53,12 @@ class Declarations:
     def task(self, function: Callable[P, R]) -> Task[P, R]: ...
 
     @overload
-    def task(
-        self,
-        *,
-        kind: str | None = None,
-        queue: str | None = None,
-        priority: int = 0,
-        max_attempts: int = DEFAULT_MAX_ATTEMPTS,
-        timeout_s: float | None = None,
-        dedupe_by_args: bool = False,
-        dedupe_for: timedelta | None = None,
-        replace: Collection[str] = (),
-        max_concurrent: int | None = None,
-        key: str | None = None,
-        isolation: Literal["thread", "process"] = "thread",
-    ) -> TaskDecorator: ...
+    def task(self, **options: Unpack[TaskOptions]) -> TaskDecorator: ...
 
     def task(
         self,
         function: Callable[..., Any] | None = None,
-        *,
-        kind: str | None = None,
-        queue: str | None = None,
-        priority: int = 0,
-        max_attempts: int = DEFAULT_MAX_ATTEMPTS,
-        timeout_s: float | None = None,
-        dedupe_by_args: bool = False,
-        dedupe_for: timedelta | None = None,
-        replace: Collection[str] = (),
-        max_concurrent: int | None = None,
-        key: str | None = None,
-        isolation: Literal["thread", "process"] = "thread",
+        **options: Unpack[TaskOptions],
     ) -> Any:
         """Register a function as a task; use it with or without parentheses.
 
@@ -97,54 +68,21 @@ class Declarations:
 
         Args:
             function: The function, when used without parentheses.
-            kind: Kind of its jobs; the function's name by default. Jobs that are
-                already stored find their task by it, so keep it when you rename. No
-                two functions may have the same; one that a factory or a reload defines
-                again takes its own place.
-            queue: Queue its jobs wait in; the router decides by default.
-            priority: Lower runs first.
-            max_attempts: How often a job may run, 1 to 1000.
-            timeout_s: Seconds one attempt may take; None means no limit.
-            dedupe_by_args: Make the dedupe key of the kind and the arguments, so that
-                no two unfinished jobs have the same.
-            dedupe_for: A finished job with the key counts too, for so long after it was
-                enqueued.
-            replace: What the pending job that holds the key takes over from a new one:
-                ``payload``, ``run_at``, or both.
-            max_concurrent: How many of its jobs may run at once in the whole cluster, 1
-                to 1024; None means any number.
-            key: Parameter of the function: so many jobs may run at once for each of its
-                values. None means for all of them together.
-            isolation: ``"process"`` runs its jobs outside the worker, where they can
-                be killed; see :doc:`/howto/isolation`.
+            options: Those of :class:`TaskOptions`.
 
         Raises:
             InvalidInputError: A value is outside its bounds, the key is none of the
                 function's parameters, or another function has the kind.
             TypeError: A JSON object cannot carry the function's arguments: it takes
                 positional-only or ``*args`` parameters, or is a generator; or it has no
-                name and no ``kind`` is given.
+                name and no ``kind`` is given; or there is no such option.
         """
-        options = JobOptions(
-            queue=queue,
-            priority=priority,
-            max_attempts=max_attempts,
-            timeout_s=timeout_s,
-            dedupe_by_args=dedupe_by_args,
-            dedupe_for=dedupe_for,
-            replace=replace,
-        )
-        if key is not None and max_concurrent is None:
-            raise InvalidInputError("key", "means nothing without max_concurrent")
         decorator = TaskDecorator(
             self.registry,
             router=self._router,
             store=self._store,
-            kind=kind,
-            options=options,
-            seats=None if max_concurrent is None else SeatPlan(max_concurrent, key),
-            isolation=isolation,
             outside=self._outside,
+            options=options,
         )
         return decorator if function is None else decorator(function)
 

@@ -10,12 +10,11 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from contextvars import copy_context
 from dataclasses import replace
-from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Generic, ParamSpec, Protocol, TypeVar
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar, Unpack
 
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.logs import get_logger
@@ -45,7 +44,7 @@ from flask_forge_jobs.tasks.failures import (
     trace_of,
 )
 from flask_forge_jobs.tasks.handles import JobHandle
-from flask_forge_jobs.tasks.options import JobOptions
+from flask_forge_jobs.tasks.options import EnqueueOptions, JobOptions
 from flask_forge_jobs.tasks.parameters import Parameters
 from flask_forge_jobs.tasks.routing import DefaultRouter
 
@@ -176,54 +175,18 @@ class Task(Generic[P, R]):
         """
         return self._new_job(self.defaults, args, kwargs)
 
-    def options(
-        self,
-        *,
-        queue: str | None = None,
-        priority: int | None = None,
-        run_at: datetime | None = None,
-        dedupe_key: str | None = None,
-        dedupe_by_args: bool | None = None,
-        dedupe_for: timedelta | None = None,
-        replace: Collection[str] | None = None,
-        max_attempts: int | None = None,
-        timeout_s: float | None = None,
-        job_id: str | None = None,
-        connection: object | None = None,
-    ) -> BoundTask[P]:
+    def options(self, **options: Unpack[EnqueueOptions]) -> BoundTask[P]:
         """Return the task with other options for the jobs enqueued through it.
 
         Args:
-            queue: Queue to wait in.
-            priority: Lower runs first.
-            run_at: Not before this instant; must carry a zone.
-            dedupe_key: While an unfinished job holds the key, no second one is stored.
-            dedupe_by_args: Make the key of the kind and the arguments.
-            dedupe_for: A finished job with the key counts too, for so long after it was
-                enqueued.
-            replace: What the pending job that holds the key takes over from this one:
-                ``payload``, ``run_at``, or both.
-            max_attempts: How often the job may run, 1 to 1000.
-            timeout_s: Seconds one attempt may take.
-            job_id: The id to store the job under; see :meth:`.ForgeJobs.enqueue`.
-            connection: Store the jobs in this connection's transaction, such as
-                ``db.session``; see :meth:`.ForgeJobs.enqueue`.
+            options: Those of :class:`EnqueueOptions`. One that is None stays as it is;
+                one that is outside its bounds is refused when a job is enqueued.
 
-        An option that is None stays as it is; one that is outside its bounds is refused
-        when a job is enqueued.
+        Raises:
+            TypeError: There is no such option.
         """
-        chosen = self.defaults.changed(
-            queue=queue,
-            priority=priority,
-            run_at=run_at,
-            dedupe_key=dedupe_key,
-            dedupe_by_args=dedupe_by_args,
-            dedupe_for=dedupe_for,
-            replace=replace,
-            max_attempts=max_attempts,
-            timeout_s=timeout_s,
-            job_id=job_id,
-        )
+        connection = options.pop("connection", None)
+        chosen = self.defaults.changed(**options)
         store = self._store
         return BoundTask(
             lambda args, kwargs: self._new_job(chosen, args, kwargs),

@@ -1,11 +1,16 @@
-"""JobOptions: how a job is enqueued, apart from its arguments."""
+"""What may be said of a job apart from its arguments, stated once.
+
+The typed dicts are the keyword arguments of ``@forge.task``, ``task.options()`` and
+``forge.enqueue()``, so that an editor completes them and a type checker refuses a wrong
+one in all three places. :class:`JobOptions` holds what was given.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.job_bounds import DEFAULT_MAX_ATTEMPTS
@@ -13,22 +18,83 @@ from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.model.payloads import fingerprint
 
 
-@dataclass(frozen=True, slots=True)
-class JobOptions:
-    """How a job is enqueued, apart from its arguments; see :class:`NewJob`.
+class StoredOptions(TypedDict, total=False):
+    """What a task says of all its jobs, and an enqueue of one of them.
+
+    An option that is left out, or None, stays as it is.
 
     Args:
-        queue: Queue to wait in; None leaves the choice to the application's router.
-        priority: Lower runs first.
-        run_at: Not before this instant.
-        dedupe_key: The key.
-        dedupe_by_args: Make the key of the kind and the payload.
-        dedupe_for: For how long a finished job with the key counts.
-        replace: What the pending holder of the key takes over.
-        max_attempts: How often the job may run.
-        timeout_s: Seconds one attempt may take.
-        job_id: The id to store it under.
+        queue: Queue to wait in; the task's or the router's choice by default.
+        priority: Lower runs first, 0 by default; a signed 32-bit number.
+        max_attempts: How often the job may run, 1 to 1000; 5 by default.
+        timeout_s: Seconds one attempt may take; no limit by default.
+        dedupe_by_args: Make the dedupe key of the kind and the arguments, so that no
+            two unfinished jobs have the same.
+        dedupe_for: A finished job with the key counts too, for so long after it was
+            enqueued.
+        replace: What the pending job that holds the key takes over from a new one:
+            ``payload``, ``run_at``, or both.
     """
+
+    queue: str | None
+    priority: int | None
+    max_attempts: int | None
+    timeout_s: float | None
+    dedupe_by_args: bool | None
+    dedupe_for: timedelta | None
+    replace: Collection[str] | None
+
+
+class EnqueueOptions(StoredOptions, total=False):
+    """Keyword arguments of :meth:`Task.options` and :meth:`ForgeJobs.enqueue`.
+
+    Those of :class:`StoredOptions`, and these:
+
+    Args:
+        run_at: Not before this instant; must carry a zone.
+        dedupe_key: While an unfinished job holds the key, no second one is stored. It
+            takes the place of a key made of the arguments.
+        job_id: The id to store the job under, that of a
+            :class:`.StorageOutcomeUnknownError`: the job is then stored once.
+        connection: Store the job in this connection's open transaction, so that it
+            comes with your commit and goes with your rollback. A psycopg2 or sqlite3
+            connection, or SQLAlchemy's connection or session, such as
+            Flask-SQLAlchemy's ``db.session``, to the database the jobs are in.
+    """
+
+    run_at: datetime | None
+    dedupe_key: str | None
+    job_id: str | None
+    connection: object
+
+
+class TaskOptions(StoredOptions, total=False):
+    """Keyword arguments of ``@forge.task``.
+
+    Those of :class:`StoredOptions`, and these:
+
+    Args:
+        kind: Kind of its jobs; the function's name by default. Jobs that are already
+            stored find their task by it, so keep it when you rename. No two functions
+            may have the same; one that a factory or a reload defines again takes its
+            own place.
+        max_concurrent: How many of its jobs may run at once in the whole cluster, 1 to
+            1024; None means any number.
+        key: Parameter of the function: so many jobs may run at once for each of its
+            values. None means for all of them together.
+        isolation: ``"process"`` runs its jobs outside the worker, where they can be
+            killed; see :doc:`/howto/isolation`. ``"thread"`` by default.
+    """
+
+    kind: str | None
+    max_concurrent: int | None
+    key: str | None
+    isolation: Literal["thread", "process"]
+
+
+@dataclass(frozen=True, slots=True)
+class JobOptions:
+    """The options of a job, defaults filled in; see :class:`EnqueueOptions`."""
 
     queue: str | None = None
     priority: int = 0
@@ -45,7 +111,13 @@ class JobOptions:
         """Return the options with those given that are not None.
 
         A key that is given takes the place of one made of the arguments.
+
+        Raises:
+            TypeError: There is no such option.
         """
+        for name in given.keys() - _NAMES:
+            known = ", ".join(sorted(_NAMES))
+            raise TypeError(f"there is no option {name!r}; there are {known}")
         chosen = {name: value for name, value in given.items() if value is not None}
         if "dedupe_key" in chosen:
             chosen.setdefault("dedupe_by_args", False)
@@ -86,3 +158,6 @@ class JobOptions:
                 "dedupe_by_args", "makes the key; leave dedupe_key out"
             )
         return f"args:{kind}:{fingerprint(payload)}"
+
+
+_NAMES = {each.name for each in fields(JobOptions)}

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
+from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.seats import SeatPlan
 from flask_forge_jobs.tasks.context import TaskContext
-from flask_forge_jobs.tasks.decorator import MakeContext, StoreJob, Task
-from flask_forge_jobs.tasks.options import JobOptions
+from flask_forge_jobs.tasks.decorator import Isolation, MakeContext, StoreJob, Task
+from flask_forge_jobs.tasks.options import JobOptions, TaskOptions
 from flask_forge_jobs.tasks.registry import TaskRegistry
 from flask_forge_jobs.tasks.routing import Router
 
@@ -42,11 +44,12 @@ class TaskDecorator:
         registry: Keeps the task.
         router: Names the queue of jobs whose task names none.
         store: Stores one job.
-        kind: Kind of its jobs; the function's name when None.
-        options: What its jobs are stored with.
-        seats: How many of them may run at once; None means any number.
-        isolation: ``thread`` or ``process``.
         outside: Makes the context for calls where no task runs.
+        options: What was said of the task.
+
+    Raises:
+        InvalidInputError: A value is outside its bounds.
+        TypeError: There is no such option.
     """
 
     def __init__(
@@ -55,20 +58,23 @@ class TaskDecorator:
         *,
         router: Router,
         store: StoreJob,
-        kind: str | None,
-        options: JobOptions,
-        seats: SeatPlan | None,
-        isolation: str,
         outside: MakeContext,
+        options: TaskOptions,
     ) -> None:
         self._registry = registry
-        self._router = router
-        self._store = store
-        self._kind = kind
-        self._options = options
-        self._seats = seats
-        self._isolation = isolation
-        self._outside = outside
+        most, key = options.pop("max_concurrent", None), options.pop("key", None)
+        if key is not None and most is None:
+            raise InvalidInputError("key", "means nothing without max_concurrent")
+        self._make_task = functools.partial(
+            Task[..., Any],
+            router=router,
+            store=store,
+            outside=outside,
+            seats=None if most is None else SeatPlan(most, key),
+            kind=options.pop("kind", None),
+            isolation=options.pop("isolation", Isolation.THREAD),
+            options=JobOptions().changed(**options),
+        )
 
     @overload
     def __call__(
@@ -86,15 +92,6 @@ class TaskDecorator:
                 is none of the function's parameters.
             TypeError: A JSON object cannot carry the function's arguments.
         """
-        task: Task[..., Any] = Task(
-            function,
-            kind=self._kind,
-            options=self._options,
-            isolation=self._isolation,
-            router=self._router,
-            store=self._store,
-            seats=self._seats,
-            outside=self._outside,
-        )
+        task = self._make_task(function)
         self._registry.add(task)
         return task

@@ -1,19 +1,35 @@
 from __future__ import annotations
 
+from dataclasses import fields
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from flask_forge_jobs.api.schemas.enqueueing import NewJobRequest
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.job_bounds import DEDUPE_KEY_LENGTH
 from flask_forge_jobs.model.jobs import NewJob
-from flask_forge_jobs.tasks.options import JobOptions
+from flask_forge_jobs.tasks.options import EnqueueOptions, JobOptions
 from flask_forge_jobs.tasks.routing import DefaultRouter
 
 
 def new_job(options: JobOptions, payload: str = "{}", *, kind: str = "send") -> NewJob:
     return options.new_job(kind, payload, DefaultRouter())
+
+
+def test_the_options_of_a_job_are_those_that_can_be_asked_for() -> None:
+    """In Python, and over HTTP with the field's own name for the queue."""
+    asked = set(EnqueueOptions.__annotations__)
+    over_http = set(NewJobRequest().fields) - {"kind", "payload"}
+
+    assert {each.name for each in fields(JobOptions)} == asked - {"connection"}
+    assert over_http - asked == {"queue_name"}
+
+
+def test_an_option_that_is_not_there_is_named() -> None:
+    with pytest.raises(TypeError, match="no option 'priorty'; there are dedupe_by"):
+        JobOptions().changed(priorty=1)
 
 
 def test_options_that_are_none_stay_as_they_are() -> None:

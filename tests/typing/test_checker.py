@@ -18,16 +18,21 @@ WRONG_CALLS = [
     ("add.enqueue(first=1, third=3)", "call-arg"),
     ("add.options(queue='mail').enqueue(1)", "call-arg"),
     ("add.options(max_attempts='5')", "arg-type"),
+    ("add.options(isolation='process')", "call-arg"),
     ("add.delay(1, 2)", "attr-defined"),
     ("add.enqueue(1, 2).identity", "attr-defined"),
     ("text: str = add(1, 2)", "assignment"),
     ("with_context.enqueue(current_job, 1)", "call-arg"),
     ("with_context.enqueue('1')", "arg-type"),
     ("forge.enqueue('kind', {}, priorty=1)", "call-arg"),
+    ("forge.enqueue('kind', {}, run_at='now')", "arg-type"),
     ("forge.task(timeout=3)", "call-overload"),
+    ("forge.task(isolation='fork')", "call-overload"),
+    ("forge.task(run_at=None)", "call-overload"),
+    ("options: EnqueueOptions = {'priority': 'high'}", "typeddict-item"),
 ]
 PROGRAM = """
-from flask_forge_jobs import ForgeJobs, TaskContext, current_job
+from flask_forge_jobs import EnqueueOptions, ForgeJobs, TaskContext, current_job
 
 forge = ForgeJobs()
 
