@@ -93,6 +93,7 @@ __all__ = [
     "create_blueprint",
     "cron_tick_once",
     "current_job",
+    "exponential",
     "fold_metrics_once",
     "open_storage",
     "parse_cron",

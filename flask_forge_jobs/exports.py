@@ -66,6 +66,7 @@ from flask_forge_jobs.tasks.decorator import Task
 from flask_forge_jobs.tasks.handles import JobHandle
 from flask_forge_jobs.tasks.options import EnqueueOptions, TaskOptions
 from flask_forge_jobs.tasks.registry import TaskRegistry
+from flask_forge_jobs.tasks.retries import exponential
 from flask_forge_jobs.tasks.routing import (
     DefaultRouter,
     KindPrefixRouter,
@@ -142,6 +143,7 @@ __all__ = [
     "create_blueprint",
     "cron_tick_once",
     "current_job",
+    "exponential",
     "fold_metrics_once",
     "open_storage",
     "parse_cron",

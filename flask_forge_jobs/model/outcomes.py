@@ -57,8 +57,9 @@ class Failed:
     """The task raised; the job is tried again while it has attempts left."""
 
     message: str
-    # The least delay before the next attempt, in seconds.
-    delay_at_least_s: float = 0.0
+    # Seconds until the next attempt; None leaves it to the task's policy. The back-off of
+    # a queue, where an operator has enabled it, comes first.
+    retry_after_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,7 @@ class Throttled(Exception):  # noqa: N818  # an outcome that may be raised, not 
         retry_after_s: Seconds to wait, 0 to 86400; 0 leaves it to the queue's curve.
             What is below or above counts as 0 or 86400.
         scope: ``"queue"`` cools the whole queue down; ``"job"`` defers this job only.
+        reason: Why, kept as the job's last error; by default what it was raised from.
 
     Raises:
         InvalidInputError: ``retry_after_s`` is not a number.
@@ -85,6 +87,7 @@ class Throttled(Exception):  # noqa: N818  # an outcome that may be raised, not 
         retry_after_s: float = 0.0,
         *,
         scope: ThrottleScope | str = ThrottleScope.QUEUE,
+        reason: str | None = None,
     ) -> None:
         try:
             seconds = float(retry_after_s)
@@ -98,6 +101,7 @@ class Throttled(Exception):  # noqa: N818  # an outcome that may be raised, not 
         self.retry_after_s = min(max(seconds, 0.0), MAX_THROTTLE_S)
         super().__init__(f"throttled for {self.retry_after_s} s")
         self.scope = ThrottleScope(scope)
+        self.reason = reason
 
 
 class PutOff(Throttled):
@@ -108,10 +112,11 @@ class PutOff(Throttled):
 
     Args:
         retry_after_s: Seconds until it comes back, 0 to 86400.
+        reason: Why, kept as the job's last error; None leaves that as it is.
     """
 
-    def __init__(self, retry_after_s: float) -> None:
-        super().__init__(retry_after_s, scope=ThrottleScope.JOB)
+    def __init__(self, retry_after_s: float, reason: str | None = None) -> None:
+        super().__init__(retry_after_s, scope=ThrottleScope.JOB, reason=reason)
 
 
 class Dead(Exception):  # noqa: N818  # an outcome that may be raised, not an error
@@ -137,7 +142,8 @@ class JobUpdate:
         job: The run that ends; its id and claim are part of the fence.
         status: The state the job goes to.
         delay_s: Seconds until the job may be claimed again; None for a final state.
-        error: Text for ``last_error`` and the history, or None.
+        error: Text for ``last_error`` and, unless it is a throttle, for the history; or
+            None.
         result: Canonical JSON text of the task's value, or None.
         uncount: The attempt is given back.
         is_throttle: Counts as one more throttle of this job.
@@ -192,12 +198,15 @@ def update_for(
                 job,
                 JobStatus.PENDING,
                 delay_s=outcome.retry_after_s,
+                error=outcome.reason,
                 uncount=True,
                 is_throttle=True,
                 cool_down_s=outcome.retry_after_s if whole_queue else None,
             )
         case Throttled():
             message = f"throttled {MAX_CONSECUTIVE_THROTTLES} times in a row"
+            if outcome.reason is not None:
+                message = clip(f"{message}: {outcome.reason}")
             return _failure_update(job, Failed(message), failure_delay_s)
         case Failed():
             return _failure_update(job, outcome, failure_delay_s)
@@ -214,8 +223,9 @@ def _failure_update(
 ) -> JobUpdate:
     if job.attempts >= job.max_attempts:
         return JobUpdate(job, JobStatus.DEAD, error=failure.message)
-    delay_s = max(failure_delay_s, failure.delay_at_least_s)
-    return JobUpdate(job, JobStatus.FAILED, delay_s=delay_s, error=failure.message)
+    return JobUpdate(
+        job, JobStatus.FAILED, delay_s=failure_delay_s, error=failure.message
+    )
 
 
 def cancelled_message(reason: str | None) -> str:

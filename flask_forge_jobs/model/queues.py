@@ -132,7 +132,7 @@ def check_backoff(base_seconds: int, max_seconds: int, prefix: str = "") -> None
     """Check a back-off curve.
 
     Args:
-        base_seconds: First delay.
+        base_seconds: Base of the curve; the first retry waits twice as long.
         max_seconds: Longest delay.
         prefix: What stands before these two names where they come from.
 

@@ -1,8 +1,9 @@
-"""How long a job waits after a failure, and a queue after a throttle.
+"""The back-off of a queue: how long jobs wait after a failure, and it after a throttle.
 
-The curve is ``min(base * 2 ** n, maximum)`` with ``n`` from 0 to 30; with back-off
-disabled the delays are flat. The curve is the reference's. What differs from it, and
-why, stands in ``docs/explanation/decisions.rst`` under *Retries and throttling*.
+The curve is ``min(base * 2 ** n, maximum)`` with ``n`` from 0 to 30. It is the
+reference's, and counts once an operator has enabled it. What differs from the
+reference, and why, stands in ``docs/explanation/decisions.rst`` under *Retries and
+throttling*.
 """
 
 from __future__ import annotations
@@ -11,11 +12,9 @@ from collections.abc import Callable
 
 from flask_forge_jobs.model.queues import QueueSettings
 
-# Off by default, and zero would burn every attempt within milliseconds.
-FLAT_FAILURE_DELAY_S = 1.0
+# After the loss of its worker process a job has waited for a lease already.
+REVIVED_DELAY_S = 1.0
 FLAT_THROTTLE_DELAY_S = 60.0
-# A kind without a task waits at least this long: a deploy is probably under way.
-MISSING_TASK_DELAY_S = 60.0
 MAX_THROTTLE_DELAY_S = 86_400.0
 MAX_EXPONENT = 30
 JITTER = 0.1
@@ -29,7 +28,11 @@ def _curve(exponent: int, queue: QueueSettings) -> float:
 
 
 def failure_delay_s(
-    attempts: int, queue: QueueSettings, jitter: Callable[[], float] | None = None
+    attempts: int,
+    queue: QueueSettings,
+    jitter: Callable[[], float] | None = None,
+    *,
+    otherwise_s: float = REVIVED_DELAY_S,
 ) -> float:
     """Return the seconds until a failed job's next attempt.
 
@@ -38,9 +41,10 @@ def failure_delay_s(
         queue: Settings of the job's queue.
         jitter: Returns a number in [0, 1); adds up to 10 % to the curve so that jobs
             which failed together do not come back together. ``None`` adds nothing.
+        otherwise_s: The delay while the back-off of the queue is not enabled.
     """
     if not queue.backoff_enabled:
-        return FLAT_FAILURE_DELAY_S
+        return otherwise_s
     delay = _curve(attempts, queue)
     if jitter is not None:
         delay *= 1 + JITTER * jitter()

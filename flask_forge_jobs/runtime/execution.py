@@ -38,6 +38,8 @@ from flask_forge_jobs.tasks.registry import TaskRegistry
 
 logger = get_logger(__name__)
 
+# How long a job without a task waits at most before somebody looks at it again.
+MISSING_TASK_WAIT_S = 60.0
 # A missing task is logged this often for each kind.
 WARN_PERIOD_S = 60.0
 
@@ -162,7 +164,7 @@ class Runner:
         job = execution.job
         task = self._registry.get(job.kind)
         if task is None:
-            return self._missing(job.kind)
+            return self._missing(job)
         if task.seats is not None and self._seats is not None:
             turned_away = self._take_seat(self._seats, task.seats, execution)
             if turned_away is not None:
@@ -215,14 +217,18 @@ class Runner:
             logger.warning("job %s waits, its seat is not known: %s", job.id, error)
         return PutOff(seat_wait_s(job.throttle_attempts))
 
-    def _missing(self, kind: str) -> Failed:
-        """A kind nobody registered; most likely a deploy is under way."""
-        message = f"no task registered for kind: {kind}"
+    def _missing(self, job: ClaimedJob) -> PutOff:
+        """A kind nobody registered here; most likely a deploy is under way.
+
+        Another worker may know it, so the job does not wait for long at first.
+        """
+        message = f"no task registered for kind: {job.kind}"
         now = self._clock.monotonic()
-        if now - self._warned_at.get(kind, -WARN_PERIOD_S) >= WARN_PERIOD_S:
-            self._warned_at[kind] = now
-            logger.warning("%s; its jobs wait for a minute each", one_line(message))
-        return Failed(message, delay_at_least_s=MISSING_TASK_DELAY_S)
+        if now - self._warned_at.get(job.kind, -WARN_PERIOD_S) >= WARN_PERIOD_S:
+            self._warned_at[job.kind] = now
+            logger.warning("%s; its jobs wait", one_line(message))
+        wait_s = min(2.0 ** min(job.throttle_attempts, 30), MISSING_TASK_WAIT_S)
+        return PutOff(wait_s, fit(message, self._mask))
 
 
 def _checked(outcome: object, mask: Mask) -> Outcome:
@@ -238,10 +244,12 @@ def _checked(outcome: object, mask: Mask) -> Outcome:
         return replace(outcome, message=fit(str(outcome.message), mask))
     if isinstance(outcome, Dead):
         return Dead(fit(str(outcome.message), mask))
-    if isinstance(outcome, PutOff):
-        return PutOff(outcome.retry_after_s)
     if isinstance(outcome, Throttled):  # of a class that may have forgotten ours
-        return Throttled(outcome.retry_after_s, scope=outcome.scope)
+        reason = getattr(outcome, "reason", None)
+        reason = None if reason is None else fit(str(reason), mask)
+        if isinstance(outcome, PutOff):
+            return PutOff(outcome.retry_after_s, reason)
+        return Throttled(outcome.retry_after_s, scope=outcome.scope, reason=reason)
     if isinstance(outcome, Outcome):
         return outcome
     return Failed(f"the task returned {type(outcome).__name__}, which is no outcome")

@@ -81,7 +81,9 @@ class RuntimeHandle:
         )
         runner = self._make_runner()
         self._pool = SlotPool(self._state, runner)
-        mapper = OutcomeMapper(self._state.settings_of, plan.jitter, plan.mask)
+        mapper = OutcomeMapper(
+            self._state.settings_of, plan.jitter, plan.mask, plan.registry.get
+        )
         self._writer = OutcomeWriter(
             self.storage.jobs, self._state, mapper, self.storage.recorder
         )

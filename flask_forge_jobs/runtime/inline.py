@@ -95,7 +95,9 @@ class InlineWorker:
             enqueue=enqueue,
             dispose=self._raised.append,
         )
-        self._mapper = OutcomeMapper(self._settings_of, plan.jitter, plan.mask)
+        self._mapper = OutcomeMapper(
+            self._settings_of, plan.jitter, plan.mask, plan.registry.get
+        )
 
     def run_next(self, queue_names: Iterable[str]) -> Run | None:
         """Run the first job that is due in the first queue that has one."""

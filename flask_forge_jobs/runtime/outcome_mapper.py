@@ -7,9 +7,11 @@ from collections.abc import Callable
 
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.instants import SECOND_US
+from flask_forge_jobs.model.claims import ClaimedJob
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.one_line import one_line
 from flask_forge_jobs.model.outcomes import (
+    Dead,
     Done,
     Failed,
     JobUpdate,
@@ -22,6 +24,7 @@ from flask_forge_jobs.model.queues import QueueSettings
 from flask_forge_jobs.model.retry_delay import failure_delay_s
 from flask_forge_jobs.runtime.execution import Execution
 from flask_forge_jobs.tasks.cancellation import CancelReason
+from flask_forge_jobs.tasks.decorator import Task
 from flask_forge_jobs.tasks.failures import (
     Mask,
     describe_failure,
@@ -29,6 +32,8 @@ from flask_forge_jobs.tasks.failures import (
     mask_known,
     trace_of,
 )
+from flask_forge_jobs.tasks.registry import Runnable
+from flask_forge_jobs.tasks.retries import DEFAULT_RETRY, RetryPolicy
 
 logger = get_logger(__name__)
 # One line for each run that ends here; a name of its own, so that it can be turned off.
@@ -51,6 +56,8 @@ class OutcomeMapper:
         settings_of: Returns the settings of a queue as last seen.
         jitter: Returns a number in [0, 1) that spreads retries.
         mask: Masks the secrets in what an outcome raises.
+        task_of: Returns the task of a kind, which says when to try again; none by
+            default.
     """
 
     def __init__(
@@ -58,10 +65,12 @@ class OutcomeMapper:
         settings_of: Callable[[str], QueueSettings],
         jitter: Callable[[], float] | None,
         mask: Mask = mask_known,
+        task_of: Callable[[str], Runnable | None] = lambda _: None,
     ) -> None:
         self._settings_of = settings_of
         self._jitter = jitter
         self._mask = mask
+        self._task_of = task_of
         self.lost_count = 0
 
     def update(self, execution: Execution, outcome: Outcome) -> JobUpdate | None:
@@ -83,9 +92,7 @@ class OutcomeMapper:
         update = update_for(
             job,
             Failed(fit(text, self._mask)),
-            failure_delay_s=failure_delay_s(
-                job.attempts, QueueSettings(job.queue_name), None
-            ),
+            failure_delay_s=DEFAULT_RETRY.delay_s(job.attempts, self._jitter),
             user_cancelled=False,
         )
         update.seat = execution.seat
@@ -102,9 +109,8 @@ class OutcomeMapper:
             if reason is CancelReason.SHUTDOWN:
                 outcome = Released()
             elif reason is CancelReason.TIMEOUT:
-                outcome = Failed(f"timed out after {execution.timeout_s:g}s")
-            queue = self._settings_of(job.queue_name)
-            delay_s = failure_delay_s(job.attempts, queue, self._jitter)
+                outcome = self._timed_out(execution)
+            delay_s = self._delay_s(job, outcome)
         update = update_for(
             job,
             outcome,
@@ -124,6 +130,23 @@ class OutcomeMapper:
             self._log(update)
         return update
 
+    def _timed_out(self, execution: Execution) -> Failed | Dead:
+        message = f"timed out after {execution.timeout_s:g}s"
+        policy = self._policy_of(execution.job.kind)
+        return (Dead if policy.is_final(TimeoutError()) else Failed)(message)
+
+    def _policy_of(self, kind: str) -> RetryPolicy:
+        task = self._task_of(kind)
+        return task.retry if isinstance(task, Task) else DEFAULT_RETRY
+
+    def _delay_s(self, job: ClaimedJob, outcome: Outcome) -> float:
+        """Return the seconds until another attempt, should there be one."""
+        delay_s = outcome.retry_after_s if isinstance(outcome, Failed) else None
+        if delay_s is None:
+            delay_s = self._policy_of(job.kind).delay_s(job.attempts, self._jitter)
+        queue = self._settings_of(job.queue_name)
+        return failure_delay_s(job.attempts, queue, self._jitter, otherwise_s=delay_s)
+
     def replacements(self, update: JobUpdate) -> list[JobUpdate]:
         """Return what to write instead of an outcome that the database refuses.
 
@@ -133,12 +156,12 @@ class OutcomeMapper:
         if update.error == UNSTORABLE_MESSAGE:
             return []
         job = update.job
-        delay_s = failure_delay_s(
-            job.attempts, self._settings_of(job.queue_name), self._jitter
-        )
         failure = Failed(UNSTORABLE_MESSAGE)
         replacement = update_for(
-            job, failure, failure_delay_s=delay_s, user_cancelled=False
+            job,
+            failure,
+            failure_delay_s=self._delay_s(job, failure),
+            user_cancelled=False,
         )
         replacement.seat = update.seat
         replacement.run_us = update.run_us
@@ -147,7 +170,9 @@ class OutcomeMapper:
 
     @staticmethod
     def _log(update: JobUpdate) -> None:
-        level = _LEVELS.get(update.status)
+        level, word = _LEVELS.get(update.status), str(update.status)
+        if update.is_throttle and update.error is not None:
+            level, word = logging.INFO, "throttled"
         if level is None:
             return
         job = update.job
@@ -166,4 +191,4 @@ class OutcomeMapper:
         text = " ".join(f"{name}=%({name})s" for name in fields)
         text = text.replace(" max_attempts=", "/")
         # Formatters find the fields in the record.
-        job_logger.log(level, f"job {update.status}: {text}", fields)  # noqa: G004
+        job_logger.log(level, f"job {word}: {text}", fields)  # noqa: G004

@@ -105,12 +105,16 @@ def outcome_message(outcome: Outcome) -> dict[str, Any]:
     match outcome:
         case Done(result):
             told: dict[str, Any] = {"done": result}
-        case Failed(message, delay_at_least_s):
-            told = {"failed": message, "delay_s": delay_at_least_s}
+        case Failed(message, retry_after_s):
+            told = {"failed": message, "retry_after_s": retry_after_s}
         case PutOff():
-            told = {"put_off": outcome.retry_after_s}
+            told = {"put_off": outcome.retry_after_s, "reason": outcome.reason}
         case Throttled():
-            told = {"throttled": outcome.retry_after_s, "scope": outcome.scope}
+            told = {
+                "throttled": outcome.retry_after_s,
+                "scope": outcome.scope,
+                "reason": outcome.reason,
+            }
         case Dead():
             told = {"dead": outcome.message}
         case Released():
@@ -124,11 +128,13 @@ def outcome_of(message: dict[str, Any]) -> Outcome:
     if "done" in told:
         return Done(told["done"])
     if "failed" in told:
-        return Failed(told["failed"], told["delay_s"])
+        return Failed(told["failed"], told["retry_after_s"])
     if "put_off" in told:
-        return PutOff(told["put_off"])
+        return PutOff(told["put_off"], told["reason"])
     if "throttled" in told:
-        return Throttled(told["throttled"], scope=told["scope"])
+        return Throttled(
+            told["throttled"], scope=told["scope"], reason=told["reason"]
+        )
     if "dead" in told:
         return Dead(told["dead"])
     return Released()

@@ -40,12 +40,14 @@ from flask_forge_jobs.tasks.context import (
 )
 from flask_forge_jobs.tasks.coroutines import run_coroutine
 from flask_forge_jobs.tasks.failures import (
+    describe_cause,
     describe_failure,
     trace_of,
 )
 from flask_forge_jobs.tasks.handles import JobHandle
 from flask_forge_jobs.tasks.options import EnqueueOptions, JobOptions
 from flask_forge_jobs.tasks.parameters import Parameters
+from flask_forge_jobs.tasks.retries import DEFAULT_RETRY, RetryPolicy
 from flask_forge_jobs.tasks.routing import DefaultRouter
 
 logger = get_logger(__name__)
@@ -87,6 +89,7 @@ class Task(Generic[P, R]):
         store: Stores a job.
         seats: How many of its jobs may run at once.
         isolation: ``"thread"`` or ``"process"``.
+        retry: When a job that failed is tried again.
         outside: Makes the context for a call where no task runs; there is none by
             default, and such a call raises :class:`RuntimeError`.
 
@@ -108,6 +111,7 @@ class Task(Generic[P, R]):
         options: JobOptions = JobOptions(),  # noqa: B008  # it cannot be changed
         seats: SeatPlan | None = None,
         isolation: str = Isolation.THREAD,
+        retry: RetryPolicy = DEFAULT_RETRY,
         outside: MakeContext = _no_context,
     ) -> None:
         # A task under a second kind is the same function, not a task in a task.
@@ -117,6 +121,7 @@ class Task(Generic[P, R]):
         function = self.function
         self.kind = _name_of(function) if kind is None else kind
         self.isolation = _isolation(isolation)
+        self.retry = retry
         self.parameters = Parameters(function)
         self.defaults = options
         self.seats = None if seats is None else self.parameters.seats(seats)
@@ -280,14 +285,31 @@ class Task(Generic[P, R]):
         try:
             return self._ended(context, self.apply(context, arguments))
         except (Throttled, Dead) as outcome:
+            storable = _storable(outcome)
             context.dispose(outcome)
-            return _storable(outcome)
+            return storable
         except BaseException as error:  # noqa: BLE001  # no task may end its worker
             if logger.isEnabledFor(logging.INFO):
                 trace = trace_of(error, context.mask)
                 logger.info("task %s raised: %s", one_line(self.kind), trace)
-            message = describe_failure(error)
+            outcome = self._failed(context, error)
             context.dispose(error)
+            return outcome
+
+    def _failed(self, context: TaskContext, error: BaseException) -> Dead | Failed:
+        """Return what becomes of a job whose function raised."""
+        message = describe_failure(error)
+        if context.cancel.is_cancelled:  # it stopped as it was asked to
+            return Failed(message)
+        if self.retry.is_final(error):
+            return Dead(message)
+        try:
+            return Failed(message, self.retry.chosen_s(context.attempt, error))
+        except BaseException as wrong:  # noqa: BLE001  # of the application
+            trace = trace_of(wrong, context.mask)
+            logger.warning(
+                "the retry function of %s failed: %s", one_line(self.kind), trace
+            )
             return Failed(message)
 
     def _ended(self, context: TaskContext, value: object) -> Outcome:
@@ -353,4 +375,6 @@ def _storable(outcome: Dead | Throttled | Failed) -> Outcome:
         return Dead(clip(str(outcome.message)))
     if isinstance(outcome, Failed):
         return replace(outcome, message=clip(str(outcome.message)))
+    if getattr(outcome, "reason", None) is None:  # a class of theirs may lack it
+        outcome.reason = describe_cause(outcome)
     return outcome

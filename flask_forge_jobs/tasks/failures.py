@@ -56,6 +56,12 @@ def describe_failure(error: BaseException) -> str:
     return clip(": ".join(_text(each) for each in _chain(error)))
 
 
+def describe_cause(error: BaseException) -> str | None:
+    """Return the same of what an exception was raised for; None without such a cause."""
+    causes = list(_chain(error))[1:]
+    return clip(": ".join(_text(each) for each in causes)) if causes else None
+
+
 def forget_frames(error: BaseException) -> None:
     """Drop the tracebacks that an exception leads to; they keep every local alive.
 

@@ -16,6 +16,7 @@ from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.job_bounds import DEFAULT_MAX_ATTEMPTS
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.model.payloads import fingerprint
+from flask_forge_jobs.tasks.retries import Errors, Retry
 
 
 class StoredOptions(TypedDict, total=False):
@@ -82,6 +83,13 @@ class TaskOptions(StoredOptions, total=False):
             1024; None means any number.
         key: Parameter of the function: so many jobs may run at once for each of its
             values. None means for all of them together.
+        retry: How long after a failure the job is tried again: a number of seconds or a
+            ``timedelta``, a list of them of which the last goes for all further
+            attempts, :class:`exponential`, or a function of the attempt, from 1, and
+            the exception that returns seconds or a ``timedelta``. About 15 s, 1 min, 4
+            min and 16 min by default. See :doc:`/howto/retry`.
+        retry_on: Types of exceptions; after any other the job is ``dead`` at once.
+        dead_on: Types of exceptions after which the job is ``dead`` at once.
         isolation: ``"process"`` runs its jobs outside the worker, where they can be
             killed; see :doc:`/howto/isolation`. ``"thread"`` by default.
     """
@@ -89,6 +97,9 @@ class TaskOptions(StoredOptions, total=False):
     kind: str | None
     max_concurrent: int | None
     key: str | None
+    retry: Retry | None
+    retry_on: Errors | None
+    dead_on: Errors | None
     isolation: Literal["thread", "process"]
 
 

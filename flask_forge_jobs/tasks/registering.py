@@ -12,6 +12,7 @@ from flask_forge_jobs.tasks.context import TaskContext
 from flask_forge_jobs.tasks.decorator import Isolation, MakeContext, StoreJob, Task
 from flask_forge_jobs.tasks.options import JobOptions, TaskOptions
 from flask_forge_jobs.tasks.registry import TaskRegistry
+from flask_forge_jobs.tasks.retries import RetryPolicy
 from flask_forge_jobs.tasks.routing import Router
 
 P = ParamSpec("P")
@@ -73,6 +74,11 @@ class TaskDecorator:
             seats=None if most is None else SeatPlan(most, key),
             kind=options.pop("kind", None),
             isolation=options.pop("isolation", Isolation.THREAD),
+            retry=RetryPolicy.of(
+                options.pop("retry", None),
+                options.pop("retry_on", None),
+                options.pop("dead_on", None),
+            ),
             options=JobOptions().changed(**options),
         )
 

@@ -205,7 +205,7 @@ def _embed_a_worker(app: Flask) -> None:
 
 
 def _register_work(forge: ForgeJobs, ledger: LedgerWriter) -> None:
-    @forge.task(kind=KIND)
+    @forge.task(kind=KIND, retry=1)
     def work(
         context: TaskContext,
         number: int,
@@ -238,7 +238,7 @@ def _register_forking(forge: ForgeJobs, app: Flask, ledger: LedgerWriter) -> Non
             forge.enqueue(KIND, payload, max_attempts=MAX_ATTEMPTS, job_id=job_id)
         ledger.note(ENQUEUED, context, job_id)
 
-    @forge.task(kind=FORKING_KIND)
+    @forge.task(kind=FORKING_KIND, retry=1)
     def forking(context: TaskContext, number: int, sleep_ms: int) -> dict[str, object]:
         """Fork a child that enqueues a job, while other threads go on."""
         del sleep_ms
@@ -260,14 +260,14 @@ def _register_forking(forge: ForgeJobs, app: Flask, ledger: LedgerWriter) -> Non
 
 
 def _register_limited(forge: ForgeJobs, ledger: LedgerWriter) -> None:
-    @forge.task(kind=METERED_KIND)
+    @forge.task(kind=METERED_KIND, retry=1)
     def metered(context: TaskContext) -> None:
         """Take a token of the budget that all share."""
         ledger.note(ASKED, context)
         context.rate_limit(BUCKET)
         ledger.note(STARTED, context)
 
-    @forge.task(kind=SEATED_KIND, max_concurrent=SEATS, key="account")
+    @forge.task(kind=SEATED_KIND, retry=1, max_concurrent=SEATS, key="account")
     def seated(context: TaskContext, account: int, sleep_ms: int) -> None:
         """Take some time, with few others of the same account beside it."""
         del account
@@ -286,8 +286,8 @@ def _register_hogs(forge: ForgeJobs, ledger: LedgerWriter) -> None:
         ledger.note(ENDED, context)
         return {"host_id": context.host_id, "attempt": context.attempt}
 
-    forge.task(kind=HOG_KIND)(hog)
-    forge.task(kind=HOG_APART_KIND, isolation="process")(hog)
+    forge.task(kind=HOG_KIND, retry=1)(hog)
+    forge.task(kind=HOG_APART_KIND, retry=1, isolation="process")(hog)
 
 
 def _let_heartbeats_break(switch: Path) -> None:

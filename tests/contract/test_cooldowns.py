@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flask_forge_jobs.model.claims import ClaimedJob
+from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.outcomes import (
     Done,
     Failed,
@@ -49,6 +50,21 @@ def use_curve(storage: Storage, base_seconds: int = 100) -> None:
             "backoff_max_seconds": 86_400,
         },
     )
+
+
+def test_a_throttle_keeps_its_reason_and_leaves_the_history_to_failures(
+    storage: Storage,
+) -> None:
+    """However often a job is throttled, what once failed stays to be read."""
+    job_id = enqueue(storage)
+    finish(storage, claim_one(storage), Failed("smtp timeout"), delay_s=0)
+
+    finish(storage, claim_one(storage), Throttled(5, scope="job", reason="HTTP 429"))
+
+    job = storage.job_reader.get(job_id)
+    assert (job.status, job.last_error) == (JobStatus.PENDING, "HTTP 429")
+    assert [entry.message for entry in job.error_history] == ["smtp timeout"]
+    assert job.attempts == 1
 
 
 def test_a_throttle_gates_the_queue_and_a_success_within_it_changes_nothing(

@@ -67,11 +67,6 @@ def test_failure_waits_for_another_attempt() -> None:
     assert (ended.error, ended.uncount) == ("smtp timeout", False)
 
 
-def test_failure_may_ask_for_a_longer_delay() -> None:
-    assert settled(Failed("no task", delay_at_least_s=60)).delay_s == 60
-    assert settled(Failed("no task", delay_at_least_s=1)).delay_s == 7
-
-
 @pytest.mark.parametrize("attempts", [5, 6])
 def test_failure_of_the_last_attempt_is_dead(attempts: int) -> None:
     ended = settled(Failed("smtp timeout"), claimed(attempts))
@@ -101,6 +96,17 @@ def test_who_is_put_off_leaves_its_queue_alone_and_never_counts_as_failed() -> N
     assert (ended.status, ended.delay_s, ended.error) == (JobStatus.PENDING, 2, None)
     assert (ended.uncount, ended.is_throttle, ended.cool_down_s) == (True, True, None)
     assert settled(PutOff(2), job, cancelled=True).status is JobStatus.DEAD
+
+
+def test_a_throttle_keeps_its_reason() -> None:
+    put_off = PutOff(2, reason="no seat is free")
+    last = claimed(throttle_attempts=MAX_CONSECUTIVE_THROTTLES - 1)
+
+    assert settled(Throttled(30, reason="HTTP 429")).error == "HTTP 429"
+    assert settled(put_off).error == "no seat is free"
+    assert settled(Throttled(30, reason="HTTP 429"), last).error == (
+        "throttled 100 times in a row: HTTP 429"
+    )
 
 
 def test_throttle_of_a_job_leaves_its_queue_alone() -> None:

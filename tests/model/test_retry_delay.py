@@ -49,9 +49,13 @@ def test_throttle_takes_the_longer_of_curve_and_hint(
     assert throttle_delay_s(settings(enabled=False), hint_s) == delay_s
 
 
-def test_failed_disabled_returns_one_second() -> None:
+def test_failed_disabled_returns_one_second_or_what_the_task_says() -> None:
     """The reference's ``failed_disabled_returns_zero``, but a second."""
-    assert failure_delay_s(4, settings(enabled=False)) == 1
+    off = settings(enabled=False)
+
+    assert failure_delay_s(4, off) == 1
+    assert failure_delay_s(4, off, lambda: 0.5, otherwise_s=960) == 960
+    assert failure_delay_s(4, settings(), otherwise_s=7) == 960
 
 
 def test_failed_enabled_grows_exponentially() -> None:

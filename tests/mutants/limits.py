@@ -286,13 +286,6 @@ MUTANTS = (
         ("model/test_outcomes.py",),
     ),
     Mutant(
-        "a failure that asks for a longer delay gets the curve's",
-        _OUTCOMES,
-        "max(failure_delay_s, failure.delay_at_least_s)",
-        "failure_delay_s or failure.delay_at_least_s",
-        ("model/test_outcomes.py",),
-    ),
-    Mutant(
         "a throttle spends the attempt",
         _OUTCOMES,
         "                uncount=True,\n                is_throttle=True,\n",

@@ -17,7 +17,6 @@ from flask_forge_jobs.model.outcomes import (
     PutOff,
     Throttled,
 )
-from flask_forge_jobs.model.retry_delay import MISSING_TASK_DELAY_S
 from flask_forge_jobs.runtime.execution import (
     WARN_PERIOD_S,
     Execution,
@@ -25,6 +24,7 @@ from flask_forge_jobs.runtime.execution import (
     TaskScope,
 )
 from flask_forge_jobs.tasks.context import TaskContext
+from flask_forge_jobs.tasks.failures import describe_failure
 from flask_forge_jobs.tasks.registry import TaskRegistry
 from tests.support.clocks import MovingClock
 from tests.support.runtimes import (
@@ -88,7 +88,7 @@ def test_run_makes_a_failure_of_any_exception(error: BaseException) -> None:
     """A9: whatever a task raises ends its job and not its worker."""
     outcome = outcome_of(failing(error))
 
-    assert outcome == Failed(str(error))
+    assert outcome == Failed(describe_failure(error))
     assert error.__traceback__ is None
 
 
@@ -104,7 +104,7 @@ def test_run_makes_a_failure_of_what_a_decorated_task_raises(
 
     outcome = runner_of(forge.registry).run(Execution(claimed(kind="raises"), 0.0))
 
-    assert outcome == Failed(str(error))
+    assert outcome == Failed(describe_failure(error))
 
 
 def test_run_makes_a_failure_of_endless_recursion() -> None:
@@ -123,7 +123,9 @@ def test_run_joins_the_chain_of_causes() -> None:
         except KeyError as error:
             raise RuntimeError("no such order") from error
 
-    assert outcome_of(function) == Failed("no such order: 'row 7'")
+    assert outcome_of(function) == Failed(
+        "RuntimeError: no such order: KeyError: 'row 7'"
+    )
 
 
 @pytest.mark.parametrize("value", [False, 7, "done", object, Outcome])
@@ -193,7 +195,7 @@ def test_run_raises_nothing(
 
     monkeypatch.setattr(TaskRegistry, "get", fail)
 
-    assert outcome_of(lambda _: Done()) == Failed(str(error))
+    assert outcome_of(lambda _: Done()) == Failed(describe_failure(error))
 
 
 def test_run_keeps_the_delay_of_a_failure() -> None:
@@ -231,7 +233,7 @@ def test_a_scope_that_cannot_be_opened_fails_the_job() -> None:
         Execution(claimed(kind="quick"), 0.0)
     )
 
-    assert outcome == Failed("no database session")
+    assert outcome == Failed("LookupError: no database session")
     assert task.job_ids == []
 
 
@@ -271,7 +273,7 @@ def test_sec_S41_what_cannot_be_run_is_logged_masked_and_on_one_line(
     )
 
     escaped = "no session\\nERROR forged \\x1b[1m password=[redacted]"
-    assert outcome == Failed(escaped)
+    assert outcome == Failed(f"LookupError: {escaped}")
     assert caplog.records
     for record in caplog.records:
         assert record.exc_info is None
@@ -291,13 +293,16 @@ def test_a_message_is_masked_before_it_is_cut(kind: type[Failed | Dead]) -> None
     assert len(outcome.message.encode()) <= MAX_ERROR_BYTES
 
 
-def test_a_missing_task_fails_the_job_for_a_minute() -> None:
-    """Most likely a deploy is under way."""
-    outcome = runner_of(TaskRegistry()).run(Execution(claimed(kind="gone"), 0.0))
+@pytest.mark.parametrize(("before", "wait_s"), [(0, 1), (3, 8), (6, 60), (10**6, 60)])
+def test_a_missing_task_puts_the_job_off(before: int, wait_s: float) -> None:
+    """Another worker may know it, or a deploy is under way; no attempt is spent."""
+    job = claimed(kind="gone")._replace(throttle_attempts=before)
 
-    assert outcome == Failed(
-        "no task registered for kind: gone", delay_at_least_s=MISSING_TASK_DELAY_S
-    )
+    outcome = runner_of(TaskRegistry()).run(Execution(job, 0.0))
+
+    assert isinstance(outcome, PutOff)
+    assert outcome.retry_after_s == wait_s
+    assert outcome.reason == "no task registered for kind: gone"
 
 
 def test_a_missing_task_is_logged_once_a_minute_for_each_kind(

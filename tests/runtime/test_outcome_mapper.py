@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import pytest
 
+from flask_forge_jobs import ForgeJobs
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.outcomes import (
     CANCELLED_MESSAGE,
@@ -107,11 +109,11 @@ def test_settings_that_cannot_be_read_hold_up_no_outcome() -> None:
     assert update.status is JobStatus.FAILED
 
 
-def test_it_retries_a_failure_after_the_queue_s_delay() -> None:
+def test_it_retries_a_failure_after_a_delay_that_grows() -> None:
     update = updated(Failed("oops"))
 
     assert update.status is JobStatus.FAILED
-    assert (update.error, update.delay_s) == ("oops", 1.0)
+    assert (update.error, update.delay_s) == ("oops", 15.0)
 
 
 def test_it_uses_the_curve_when_backoff_is_enabled() -> None:
@@ -121,6 +123,73 @@ def test_it_uses_the_curve_when_backoff_is_enabled() -> None:
 
     assert update is not None
     assert update.delay_s == 240.0
+
+
+@pytest.mark.parametrize(
+    ("options", "outcome", "delays_s"),
+    [
+        ({}, Failed("oops"), [15, 60, 240, 960]),
+        ({"retry": [10, 20]}, Failed("oops"), [10, 20, 20, 20]),
+        ({"retry": 7}, Failed("oops", retry_after_s=3), [3, 3, 3, 3]),
+        ({"retry": lambda *_: 3}, Failed("killed"), [15, 60, 240, 960]),
+    ],
+)
+def test_it_asks_the_policy_of_the_task(
+    options: dict[str, Any], outcome: Outcome, delays_s: list[float]
+) -> None:
+    """A function is not asked for what did not come as an exception of the task."""
+    forge = ForgeJobs()
+    forge.task(kind="held", **options)(lambda: None)
+    own = OutcomeMapper(QueueSettings, None, task_of=forge.registry.get)
+
+    def delay_s(mapper: OutcomeMapper, attempt: int) -> float | None:
+        update = mapper.update(Execution(claimed(attempts=attempt), 0.0), outcome)
+        assert update is not None
+        return update.delay_s
+
+    assert [delay_s(own, attempt) for attempt in (1, 2, 3, 4)] == delays_s
+    enabled = OutcomeMapper(
+        lambda name: QueueSettings(name, backoff_enabled=True),
+        None,
+        task_of=forge.registry.get,
+    )
+    assert delay_s(enabled, 1) == 120
+
+
+@pytest.mark.parametrize(
+    ("options", "status"),
+    [
+        ({}, JobStatus.FAILED),
+        ({"dead_on": OSError}, JobStatus.DEAD),
+        ({"retry_on": ConnectionError}, JobStatus.DEAD),
+        ({"retry_on": (ConnectionError, TimeoutError)}, JobStatus.FAILED),
+    ],
+)
+def test_a_time_limit_counts_as_a_timeout_error(
+    options: dict[str, Any], status: JobStatus
+) -> None:
+    forge = ForgeJobs()
+    forge.task(kind="held", **options)(lambda: None)
+    execution = Execution(claimed(), 0.0, timeout_s=2.0)
+    execution.token.cancel(CancelReason.TIMEOUT)
+
+    update = OutcomeMapper(QueueSettings, None, task_of=forge.registry.get).update(
+        execution, Failed("cancelled: timeout")
+    )
+
+    assert update is not None
+    assert (update.status, update.error) == (status, "timed out after 2s")
+
+
+def test_a_throttle_is_logged_with_its_reason(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+
+    updated(Throttled(30, reason="HTTP 429"))
+    updated(Throttled(30))
+
+    (line,) = caplog.messages
+    assert line.startswith("job throttled: id=")
+    assert line.endswith("delay_s=30.0 error=HTTP 429")
 
 
 def test_it_ends_the_job_at_its_last_attempt() -> None:
@@ -186,7 +255,7 @@ def test_it_logs_failures_as_warnings_and_deaths_as_errors(
 
     levels = [record.levelno for record in caplog.records]
     assert levels == [logging.WARNING, logging.ERROR]
-    assert "kind=held queue=default attempt=1/5 delay_s=1.0 error=first" in caplog.text
+    assert "kind=held queue=default attempt=1/5 delay_s=15.0 error=first" in caplog.text
 
 
 def test_an_unstorable_outcome_is_replaced_once() -> None:

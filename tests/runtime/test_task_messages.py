@@ -29,7 +29,7 @@ def sent(outcome: Outcome) -> Outcome:
     [
         Done(),
         Done('{"a":"\\u00e9"}'),
-        Failed("no good\n\u2028", delay_at_least_s=60.0),
+        Failed("no good\n\u2028", retry_after_s=60.0),
         Failed(""),
         Released(),
     ],
@@ -40,16 +40,17 @@ def test_an_outcome_comes_back_as_it_was(outcome: Outcome) -> None:
 
 def test_outcomes_that_are_exceptions_come_back_as_they_were() -> None:
     dead = sent(Dead("never"))
-    throttled = sent(Throttled(1.5, scope="job"))
-    put_off = sent(PutOff(2.5))
+    throttled = sent(Throttled(1.5, scope="job", reason="HTTP 429"))
+    put_off = sent(PutOff(2.5, "no seat"))
 
     assert isinstance(dead, Dead)
     assert dead.message == "never"
     assert isinstance(throttled, Throttled)
     assert (throttled.retry_after_s, throttled.scope) == (1.5, ThrottleScope.JOB)
+    assert throttled.reason == "HTTP 429"
     assert type(throttled) is Throttled
     assert isinstance(put_off, PutOff)
-    assert put_off.retry_after_s == 2.5
+    assert (put_off.retry_after_s, put_off.reason) == (2.5, "no seat")
 
 
 def test_a_message_is_one_line() -> None:

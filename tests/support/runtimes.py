@@ -161,6 +161,15 @@ def wait_for_status(
     return storage.job_reader.get(job_id)
 
 
+def wait_for_error(storage: Storage, job_id: str) -> Job:
+    """Wait until a job has a last error, and return it."""
+    wait_until(
+        lambda: storage.job_reader.get(job_id).last_error is not None,
+        f"job {job_id} has an error",
+    )
+    return storage.job_reader.get(job_id)
+
+
 def threads_named(prefix: str) -> list[threading.Thread]:
     """Return the living threads whose name starts like this."""
     return [each for each in threading.enumerate() if each.name.startswith(prefix)]

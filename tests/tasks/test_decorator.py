@@ -476,9 +476,9 @@ def test_dead_may_be_raised_or_returned(run: Run, *, is_raised: bool) -> None:
 
 
 def test_failed_may_be_returned(run: Run) -> None:
-    ended = run(lambda: Failed("x" * 10_000, delay_at_least_s=9))
+    ended = run(lambda: Failed("x" * 10_000, retry_after_s=9))
 
-    assert ended == Failed("x" * MAX_ERROR_BYTES, delay_at_least_s=9)
+    assert ended == Failed("x" * MAX_ERROR_BYTES, retry_after_s=9)
 
 
 @pytest.mark.parametrize(

@@ -159,7 +159,7 @@ def _queues_with_returns(updates: Iterable[JobUpdate]) -> list[str]:
         {
             each.job.queue_name
             for each in updates
-            if each.status is JobStatus.PENDING
+            if each.status not in _FINAL
             and not each.delay_s
             and each.job.queue_name
         }
@@ -181,7 +181,8 @@ def _finish_row(update: JobUpdate, at_us: int) -> dict[str, Parameter]:
         row["new_result"] = update.result
     if error is not None:
         row["error"] = error
-        row["history"] = append_error(job, error, at_us)
+        if not update.is_throttle:  # of which there may be many, and no attempt
+            row["history"] = append_error(job, error, at_us)
     return row
 
 

@@ -27,7 +27,14 @@ from flask_forge_jobs.tasks.context import TaskContext
 from flask_forge_jobs.tasks.registry import TaskRegistry
 from tests.support.costs import no_hang
 from tests.support.processes import is_alive
-from tests.support.runtimes import LIMIT_S, add, running, wait_for_status, wait_until
+from tests.support.runtimes import (
+    LIMIT_S,
+    add,
+    running,
+    wait_for_error,
+    wait_for_status,
+    wait_until,
+)
 
 PYTHON = sys.executable
 TEN_MIB = 10 * 1024 * 1024
@@ -443,7 +450,7 @@ def test_nothing_runs_commands_unless_it_is_registered(storage: Storage) -> None
     """Closed by default."""
     with running(storage, TaskRegistry()):
         job_id = add(storage, "cmd_exec", payload=script("pass"))
-        job = wait_for_status(storage, job_id, JobStatus.FAILED)
+        job = wait_for_error(storage, job_id)
 
     assert job.last_error == "no task registered for kind: cmd_exec"
 
