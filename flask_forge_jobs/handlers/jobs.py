@@ -72,6 +72,8 @@ class JobRecord(JobDetail):
             waits for another.
         run_ms: From the last start to the end; None before it.
         redacted: Whether something was masked.
+        traceback: The last 20 frames of the last exception of the task; None without
+            one.
     """
 
     throttle_attempts: int
@@ -81,6 +83,7 @@ class JobRecord(JobDetail):
     wait_ms: int | None
     run_ms: int | None
     redacted: bool
+    traceback: str | None
 
 
 def read_job(storage: Storage, job_id: str, *, redactor: Redactor) -> JobRecord:
@@ -156,6 +159,7 @@ def _record(job: Job, redactor: Redactor) -> JobRecord:
         wait_ms=_milliseconds(job.scheduled_at, started),
         run_ms=_milliseconds(started, ended),
         redacted=False,
+        traceback=None if job.traceback is None else redactor.text(job.traceback),
     )
 
 

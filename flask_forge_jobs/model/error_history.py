@@ -1,4 +1,7 @@
-"""A job's error history: JSON text, newest last, at most 32 entries."""
+"""A job's error history: JSON text, newest last, at most 32 entries.
+
+Only the newest keeps the traceback of its error: a claim reads the whole text.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,14 @@ if TYPE_CHECKING:
     from flask_forge_jobs.model.claims import ClaimedJob
 
 
-def append_entry(history: str, *, at_us: int, attempt: int, message: str) -> str:
+def append_entry(
+    history: str,
+    *,
+    at_us: int,
+    attempt: int,
+    message: str,
+    traceback: str | None = None,
+) -> str:
     """Return a history with one more entry; the oldest fall off past 32.
 
     Args:
@@ -21,6 +31,7 @@ def append_entry(history: str, *, at_us: int, attempt: int, message: str) -> str
         at_us: When the error happened, microseconds since the epoch.
         attempt: The attempt that failed, from 1.
         message: What happened.
+        traceback: Where it came from; None where no exception did.
     """
     try:
         entries = json.loads(history)
@@ -28,15 +39,27 @@ def append_entry(history: str, *, at_us: int, attempt: int, message: str) -> str
         entries = []
     if not isinstance(entries, list):
         entries = []
+    for entry in entries:
+        if isinstance(entry, dict):
+            entry.pop("traceback", None)
     at = format_instant(from_micros(at_us))
-    entries.append({"at": at, "attempt": attempt, "message": message})
+    entry = {"at": at, "attempt": attempt, "message": message}
+    if traceback is not None:
+        entry["traceback"] = traceback
+    entries.append(entry)
     return json.dumps(entries[-MAX_ERROR_HISTORY:], separators=(",", ":"))
 
 
-def append_error(job: ClaimedJob, message: str, at_us: int) -> str:
+def append_error(
+    job: ClaimedJob, message: str, at_us: int, traceback: str | None = None
+) -> str:
     """Return a claimed job's history with the error of this attempt."""
     return append_entry(
-        job.error_history, at_us=at_us, attempt=job.attempts, message=message
+        job.error_history,
+        at_us=at_us,
+        attempt=job.attempts,
+        message=message,
+        traceback=traceback,
     )
 
 

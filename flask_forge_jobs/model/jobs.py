@@ -252,11 +252,12 @@ class EnqueueResult(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ErrorEntry:
-    """One line of a job's error history."""
+    """One line of a job's error history; only the last one has a traceback."""
 
     at: str
     attempt: int
     message: str
+    traceback: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -293,6 +294,11 @@ class Job(JobSummary):
     result: str | None = None
     progress: str | None = None
     schedule_name: str | None = None
+
+    @property
+    def traceback(self) -> str | None:
+        """Where the last exception of the task came from, its secrets masked."""
+        return self.error_history[-1].traceback if self.error_history else None
 
 
 @dataclass(frozen=True, slots=True)

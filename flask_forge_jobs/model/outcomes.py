@@ -9,7 +9,7 @@ a thread or a database.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -60,6 +60,8 @@ class Failed:
     # Seconds until the next attempt; None leaves it to the task's policy. The back-off of
     # a queue, where an operator has enabled it, comes first.
     retry_after_s: float | None = None
+    # Where it came from, masked; None where no exception did.
+    traceback: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,11 +126,13 @@ class Dead(Exception):  # noqa: N818  # an outcome that may be raised, not an er
 
     Args:
         message: Why, stored as the job's last error.
+        traceback: Where it came from; filled in for what a task raises.
     """
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str, traceback: str | None = None) -> None:
         super().__init__(message)
         self.message = message
+        self.traceback = traceback
 
 
 Outcome = Done | Failed | Released | Throttled | Dead
@@ -144,6 +148,7 @@ class JobUpdate:
         delay_s: Seconds until the job may be claimed again; None for a final state.
         error: Text for ``last_error`` and, unless it is a throttle, for the history; or
             None.
+        traceback: Where the error came from, for the history, or None.
         result: Canonical JSON text of the task's value, or None.
         uncount: The attempt is given back.
         is_throttle: Counts as one more throttle of this job.
@@ -160,6 +165,7 @@ class JobUpdate:
     status: JobStatus
     delay_s: float | None = None
     error: str | None = None
+    traceback: str | None = None
     result: str | None = None
     uncount: bool = False
     is_throttle: bool = False
@@ -191,7 +197,8 @@ def update_for(
         case Released():
             return JobUpdate(job, JobStatus.PENDING, delay_s=0.0, uncount=True)
         case Dead(message=message):
-            return JobUpdate(job, JobStatus.DEAD, error=message)
+            trace = outcome.traceback
+            return JobUpdate(job, JobStatus.DEAD, error=message, traceback=trace)
         case Throttled() if _may_throttle_again(job, outcome):
             whole_queue = outcome.scope is ThrottleScope.QUEUE
             return JobUpdate(
@@ -221,10 +228,13 @@ def _may_throttle_again(job: ClaimedJob, outcome: Throttled) -> bool:
 def _failure_update(
     job: ClaimedJob, failure: Failed, failure_delay_s: float
 ) -> JobUpdate:
-    if job.attempts >= job.max_attempts:
-        return JobUpdate(job, JobStatus.DEAD, error=failure.message)
+    is_last = job.attempts >= job.max_attempts
     return JobUpdate(
-        job, JobStatus.FAILED, delay_s=failure_delay_s, error=failure.message
+        job,
+        JobStatus.DEAD if is_last else JobStatus.FAILED,
+        delay_s=None if is_last else failure_delay_s,
+        error=failure.message,
+        traceback=failure.traceback,
     )
 
 

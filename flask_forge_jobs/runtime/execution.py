@@ -243,7 +243,8 @@ def _checked(outcome: object, mask: Mask) -> Outcome:
     if isinstance(outcome, Failed):
         return replace(outcome, message=fit(str(outcome.message), mask))
     if isinstance(outcome, Dead):
-        return Dead(fit(str(outcome.message), mask))
+        trace = getattr(outcome, "traceback", None)  # a class may lack it
+        return Dead(fit(str(outcome.message), mask), trace)
     if isinstance(outcome, Throttled):  # of a class that may have forgotten ours
         reason = getattr(outcome, "reason", None)
         reason = None if reason is None else fit(str(reason), mask)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import textwrap
 from collections.abc import Callable
 
 from flask_forge_jobs.logs import get_logger
@@ -109,7 +110,7 @@ class OutcomeMapper:
             if reason is CancelReason.SHUTDOWN:
                 outcome = Released()
             elif reason is CancelReason.TIMEOUT:
-                outcome = self._timed_out(execution)
+                outcome = self._timed_out(execution, outcome)
             delay_s = self._delay_s(job, outcome)
         update = update_for(
             job,
@@ -130,10 +131,12 @@ class OutcomeMapper:
             self._log(update)
         return update
 
-    def _timed_out(self, execution: Execution) -> Failed | Dead:
+    def _timed_out(self, execution: Execution, outcome: Outcome) -> Failed | Dead:
         message = f"timed out after {execution.timeout_s:g}s"
-        policy = self._policy_of(execution.job.kind)
-        return (Dead if policy.is_final(TimeoutError()) else Failed)(message)
+        if self._policy_of(execution.job.kind).is_final(TimeoutError()):
+            return Dead(message)
+        # Where it was when it heard that it has to stop.
+        return Failed(message, traceback=getattr(outcome, "traceback", None))
 
     def _policy_of(self, kind: str) -> RetryPolicy:
         task = self._task_of(kind)
@@ -190,5 +193,9 @@ class OutcomeMapper:
             fields["error"] = one_line(update.error or "")
         text = " ".join(f"{name}=%({name})s" for name in fields)
         text = text.replace(" max_attempts=", "/")
+        if update.traceback is not None:
+            # Indented, so that none of its lines looks like one of the log.
+            fields["traceback"] = textwrap.indent(update.traceback, "    ")
+            text += "\n%(traceback)s"
         # Formatters find the fields in the record.
         job_logger.log(level, f"job {word}: {text}", fields)  # noqa: G004

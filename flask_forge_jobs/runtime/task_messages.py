@@ -105,8 +105,12 @@ def outcome_message(outcome: Outcome) -> dict[str, Any]:
     match outcome:
         case Done(result):
             told: dict[str, Any] = {"done": result}
-        case Failed(message, retry_after_s):
-            told = {"failed": message, "retry_after_s": retry_after_s}
+        case Failed(message, retry_after_s, traceback):
+            told = {
+                "failed": message,
+                "retry_after_s": retry_after_s,
+                "traceback": traceback,
+            }
         case PutOff():
             told = {"put_off": outcome.retry_after_s, "reason": outcome.reason}
         case Throttled():
@@ -116,7 +120,7 @@ def outcome_message(outcome: Outcome) -> dict[str, Any]:
                 "reason": outcome.reason,
             }
         case Dead():
-            told = {"dead": outcome.message}
+            told = {"dead": outcome.message, "traceback": outcome.traceback}
         case Released():
             told = {"released": True}
     return {"outcome": told}
@@ -128,13 +132,11 @@ def outcome_of(message: dict[str, Any]) -> Outcome:
     if "done" in told:
         return Done(told["done"])
     if "failed" in told:
-        return Failed(told["failed"], told["retry_after_s"])
+        return Failed(told["failed"], told["retry_after_s"], told["traceback"])
     if "put_off" in told:
         return PutOff(told["put_off"], told["reason"])
     if "throttled" in told:
-        return Throttled(
-            told["throttled"], scope=told["scope"], reason=told["reason"]
-        )
+        return Throttled(told["throttled"], scope=told["scope"], reason=told["reason"])
     if "dead" in told:
-        return Dead(told["dead"])
+        return Dead(told["dead"], told["traceback"])
     return Released()

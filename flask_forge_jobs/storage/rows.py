@@ -101,8 +101,11 @@ def error_history_from_text(text: str) -> tuple[ErrorEntry, ...]:
     """
     try:
         entries = json.loads(text)
-        return tuple(ErrorEntry(e["at"], e["attempt"], e["message"]) for e in entries)
-    except (ValueError, TypeError, KeyError):
+        return tuple(
+            ErrorEntry(e["at"], e["attempt"], e["message"], e.get("traceback"))
+            for e in entries
+        )
+    except (ValueError, TypeError, KeyError, AttributeError):
         return ()
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import logging
 from collections.abc import Callable
 from contextvars import copy_context
 from dataclasses import replace
@@ -43,6 +42,7 @@ from flask_forge_jobs.tasks.failures import (
     describe_cause,
     describe_failure,
     trace_of,
+    traceback_of,
 )
 from flask_forge_jobs.tasks.handles import JobHandle
 from flask_forge_jobs.tasks.options import EnqueueOptions, JobOptions
@@ -284,33 +284,35 @@ class Task(Generic[P, R]):
     def _call(self, context: TaskContext, arguments: dict[str, Any]) -> Outcome:
         try:
             return self._ended(context, self.apply(context, arguments))
-        except (Throttled, Dead) as outcome:
-            storable = _storable(outcome)
-            context.dispose(outcome)
-            return storable
         except BaseException as error:  # noqa: BLE001  # no task may end its worker
-            if logger.isEnabledFor(logging.INFO):
-                trace = trace_of(error, context.mask)
-                logger.info("task %s raised: %s", one_line(self.kind), trace)
-            outcome = self._failed(context, error)
+            outcome = self._raised(context, error)
             context.dispose(error)
             return outcome
 
-    def _failed(self, context: TaskContext, error: BaseException) -> Dead | Failed:
+    def _raised(self, context: TaskContext, error: BaseException) -> Outcome:
         """Return what becomes of a job whose function raised."""
+        if isinstance(error, Throttled):
+            return _storable(error)
+        trace = traceback_of(error, context.mask)
+        if isinstance(error, Dead):
+            return Dead(clip(str(error.message)), trace)
         message = describe_failure(error)
         if context.cancel.is_cancelled:  # it stopped as it was asked to
-            return Failed(message)
+            return Failed(message, traceback=trace)
         if self.retry.is_final(error):
-            return Dead(message)
+            return Dead(message, trace)
+        return Failed(message, self._chosen_s(context, error), trace)
+
+    def _chosen_s(self, context: TaskContext, error: BaseException) -> float | None:
+        """Return the delay that the task's own function says, if it has one."""
         try:
-            return Failed(message, self.retry.chosen_s(context.attempt, error))
+            return self.retry.chosen_s(context.attempt, error)
         except BaseException as wrong:  # noqa: BLE001  # of the application
             trace = trace_of(wrong, context.mask)
             logger.warning(
                 "the retry function of %s failed: %s", one_line(self.kind), trace
             )
-            return Failed(message)
+            return None
 
     def _ended(self, context: TaskContext, value: object) -> Outcome:
         """Return the outcome that a returned value stands for."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
 
 from flask_forge_jobs.model.masking import Masking
 from flask_forge_jobs.model.one_line import one_line
@@ -18,6 +20,10 @@ _MOST_MEMBERS = 8
 # Longer than what is kept, or a secret that is cut would not be recognised.
 _LOOKED_AT = 2 * MAX_ERROR_BYTES
 _LONGEST_TRACE = 4000
+MOST_FRAMES = 20
+MAX_TRACEBACK_BYTES = 8192
+_LONGEST_LINE = 500
+_OURS = str(Path(__file__).parents[1])
 Mask = Callable[[str], str]
 mask_known: Mask = Masking().text
 
@@ -47,17 +53,51 @@ def trace_of(error: BaseException, mask: Mask) -> str:
     return one_line(shown[-_LONGEST_TRACE:], _LONGEST_TRACE)
 
 
-def describe_failure(error: BaseException) -> str:
-    """Return the whole cause chain joined by ``": "``, outermost first.
+def traceback_of(error: BaseException, mask: Mask) -> str:
+    """Return the traceback of an exception as it may be stored and logged.
 
-    An exception without text is named by its class; a group names its members. The text
-    is cut at 8 KiB and holds no character that a database refuses.
+    Each line is masked and fit for a log. Of the exception and of each of its causes
+    the last 20 frames are there; of a longer text the last 8 KiB.
+
+    Args:
+        error: The exception.
+        mask: Masks the secrets in it.
+    """
+    try:
+        found = traceback.TracebackException(
+            type(error), error, _below_ours(error), limit=-MOST_FRAMES, compact=True
+        )
+        text = "".join(found.format()).rstrip()
+    except BaseException:  # noqa: BLE001  # whatever a stranger's exception may raise
+        text = type(error).__name__
+    lines = mask(text[-_LOOKED_AT:]).split("\n")
+    shown = "\n".join(one_line(line, _LONGEST_LINE) for line in lines).encode()
+    return shown[-MAX_TRACEBACK_BYTES:].decode("utf-8", "ignore")
+
+
+def _below_ours(error: BaseException) -> TracebackType | None:
+    """Return the traceback without the frames by which we have called the task."""
+    found = error.__traceback__
+    while (
+        found is not None
+        and found.tb_next is not None
+        and found.tb_frame.f_code.co_filename.startswith(_OURS)
+    ):
+        found = found.tb_next
+    return found
+
+
+def describe_failure(error: BaseException) -> str:
+    """Return class and text of an exception and of its causes, outermost first.
+
+    They are joined by ``": "``, as in ``KeyError: 'id'``; a group names its members.
+    The text is cut at 8 KiB and holds no character that a database refuses.
     """
     return clip(": ".join(_text(each) for each in _chain(error)))
 
 
 def describe_cause(error: BaseException) -> str | None:
-    """Return the same of what an exception was raised for; None without such a cause."""
+    """Return the same of what an exception was raised for; None without a cause."""
     causes = list(_chain(error))[1:]
     return clip(": ".join(_text(each) for each in causes)) if causes else None
 
@@ -107,4 +147,5 @@ def _own_text(error: BaseException) -> str:
         text = str(error)[:MAX_ERROR_BYTES]
     except BaseException:  # noqa: BLE001  # whatever a stranger's __str__ may raise
         text = ""
-    return text or type(error).__name__
+    name = type(error).__name__
+    return f"{name}: {text}" if text else name

@@ -117,7 +117,7 @@ def test_tasks_run_within_an_application_context(program: Any) -> None:
 def test_an_exception_is_a_failure_and_is_tried_again(program: Any) -> None:
     forge: ForgeJobs = program.forge
 
-    @forge.task
+    @forge.task(retry=0.1)
     def breaks() -> None:
         raise LookupError("no such user")
 
@@ -128,7 +128,8 @@ def test_an_exception_is_a_failure_and_is_tried_again(program: Any) -> None:
 
     job = stored(program, job_id)
     assert (job.status, job.attempts, job.max_attempts) == (JobStatus.FAILED, 2, 5)
-    assert [entry.message for entry in job.error_history] == ["no such user"] * 2
+    messages = [entry.message for entry in job.error_history]
+    assert messages == ["LookupError: no such user"] * 2
 
 
 @pytest.mark.parametrize(

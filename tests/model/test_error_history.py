@@ -20,6 +20,19 @@ def test_entries_are_appended_newest_last() -> None:
     ]
 
 
+def test_only_the_newest_keeps_its_traceback() -> None:
+    one = append_entry("[]", at_us=0, attempt=1, message="a", traceback="in a")
+    two = append_entry(one, at_us=0, attempt=2, message="b", traceback="in b")
+    three = append_entry(two, at_us=0, attempt=3, message="c")
+
+    def tracebacks(history: str) -> list[str | None]:
+        return [entry.get("traceback") for entry in json.loads(history)]
+
+    assert tracebacks(one) == ["in a"]
+    assert tracebacks(two) == [None, "in b"]
+    assert tracebacks(three) == [None, None, None]
+
+
 def test_the_oldest_falls_off_past_32() -> None:
     history = "[]"
     for attempt in range(1, 41):

@@ -111,7 +111,7 @@ def test_a_run_whose_thread_dies_has_failed_and_the_slot_is_replaced(
         wait_for_status(storage, second, JobStatus.DONE)
         wait_until(lambda: not handle.running(), "no run goes on")
 
-    assert failed.last_error == "raised by somebody else"
+    assert failed.last_error == "SystemExit: raised by somebody else"
 
 
 def test_an_idle_thread_that_is_ended_is_replaced(storage: Storage) -> None:

@@ -188,8 +188,8 @@ def test_jobs_at_the_same_time_have_processes_of_their_own(
     ("how", "outcome"),
     [
         ("plain", Done('"plain"')),
-        ("raise", Failed("no good")),
-        ("exit", Failed("enough")),
+        ("raise", Failed("ValueError: no good")),
+        ("exit", Failed("SystemExit: enough")),
     ],
 )
 def test_outcomes_come_back_as_they_are(
@@ -204,6 +204,7 @@ def test_raised_outcomes_come_back_as_they_are(processes: TaskProcesses) -> None
 
     assert isinstance(dead, Dead)
     assert dead.message == "never"
+    assert 'raise Dead("never")' in (dead.traceback or "")
     assert isinstance(throttled, Throttled)
     assert (throttled.retry_after_s, throttled.scope) == (7.5, "job")
 
@@ -235,7 +236,7 @@ def test_a_time_limit_stops_a_task_that_sleeps(
         outcome = run.of(processes, folder=str(tmp_path))
     took_s = time.monotonic() - began_at
 
-    assert outcome == Failed("cancelled: timeout")
+    assert outcome == Failed("CancelledError: cancelled: timeout")
     assert run.token.reason is CancelReason.TIMEOUT
     assert (tmp_path / "heard").read_text() == "timeout"
     assert took_s >= 0.2
@@ -252,7 +253,7 @@ def test_a_cancelled_task_learns_why(
 
     run.token.cancel(reason)
 
-    assert run.end() == Failed(f"cancelled: {reason}")
+    assert run.end() == Failed(f"CancelledError: cancelled: {reason}")
     assert not is_alive(pid)
 
 

@@ -181,6 +181,27 @@ def test_a_time_limit_counts_as_a_timeout_error(
     assert (update.status, update.error) == (status, "timed out after 2s")
 
 
+def test_the_log_has_the_traceback_below_the_id(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    updated(Failed("KeyError: 'id'", traceback="Traceback:\n  line 7\nKeyError: 'id'"))
+
+    first, *rest = caplog.messages[0].split("\n")
+    assert first.startswith("job failed: id=job-1 ")
+    assert rest == ["    Traceback:", "      line 7", "    KeyError: 'id'"]
+
+
+@pytest.mark.parametrize("status", [JobStatus.FAILED, JobStatus.DEAD])
+def test_it_keeps_the_traceback(status: JobStatus) -> None:
+    """Also of a task that stopped at its time limit: it tells where it was."""
+    outcome = Failed("oops", traceback="in send")
+    attempts = 1 if status is JobStatus.FAILED else 5
+
+    assert updated(outcome, attempts=attempts).traceback == "in send"
+    assert updated(outcome, CancelReason.TIMEOUT).traceback == "in send"
+    assert updated(Dead("no use", "in send")).traceback == "in send"
+
+
 def test_a_throttle_is_logged_with_its_reason(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
 

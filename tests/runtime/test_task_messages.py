@@ -38,13 +38,21 @@ def test_an_outcome_comes_back_as_it_was(outcome: Outcome) -> None:
     assert sent(outcome) == outcome
 
 
+def test_a_failure_keeps_its_traceback() -> None:
+    failed = sent(Failed("no good", traceback="in send\nValueError"))
+
+    assert isinstance(failed, Failed)
+    assert failed.traceback == "in send\nValueError"
+
+
 def test_outcomes_that_are_exceptions_come_back_as_they_were() -> None:
-    dead = sent(Dead("never"))
+    dead = sent(Dead("never", "in send"))
     throttled = sent(Throttled(1.5, scope="job", reason="HTTP 429"))
     put_off = sent(PutOff(2.5, "no seat"))
 
     assert isinstance(dead, Dead)
     assert dead.message == "never"
+    assert dead.traceback == "in send"
     assert isinstance(throttled, Throttled)
     assert (throttled.retry_after_s, throttled.scope) == (1.5, ThrottleScope.JOB)
     assert throttled.reason == "HTTP 429"

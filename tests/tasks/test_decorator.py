@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import logging
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -241,11 +240,11 @@ def test_job_is_what_enqueue_would_store(make_task: MakeTask, outbox: Outbox) ->
     [
         ((), {}, "arguments: send: missing a required argument: 'user_id'"),
         ((1,), {"age": 2}, "arguments: send: got an unexpected keyword argument"),
-        (({1},), {}, "payload.user_id: a set is not JSON"),
-        ((NOON,), {}, "payload.user_id: a datetime is not JSON"),
+        (({1},), {}, "payload.user_id: a set is not a whole number"),
+        ((NOON,), {}, "payload.user_id: a datetime is not a whole number"),
         ((1,), {"name": "\x00"}, "payload.name: holds a NUL"),
-        ((float("nan"),), {}, "payload.user_id: nan is not a JSON number"),
-        (("x" * MAX_PAYLOAD_BYTES,), {}, "payload: 1048590 bytes"),
+        ((float("nan"),), {}, "payload.user_id: nan is not a whole number"),
+        ((1,), {"name": "x" * MAX_PAYLOAD_BYTES}, "payload: 1048599 bytes"),
     ],
 )
 def test_wrong_arguments_are_refused_in_the_caller(
@@ -395,7 +394,9 @@ def test_context_is_left_when_the_task_raises(run: Run) -> None:
 def test_a_cancelled_task_fails_with_the_reason(run: Run, context: TaskContext) -> None:
     context.cancel.cancel(CancelReason.SHUTDOWN)
 
-    assert run(context.cancel.raise_if_cancelled) == Failed("cancelled: shutdown")
+    assert run(context.cancel.raise_if_cancelled) == Failed(
+        "CancelledError: cancelled: shutdown"
+    )
 
 
 @pytest.mark.parametrize(
@@ -458,7 +459,7 @@ def test_throttle_without_a_number_fails_the_job(run: Run) -> None:
     ended = run(lambda: Throttled(float("nan")))
 
     assert isinstance(ended, Failed)
-    assert ended.message.startswith("retry_after_s: ")
+    assert ended.message.startswith("InvalidInputError: retry_after_s: ")
 
 
 @pytest.mark.parametrize("is_raised", [True, False])
@@ -484,17 +485,21 @@ def test_failed_may_be_returned(run: Run) -> None:
 @pytest.mark.parametrize(
     ("error", "message"),
     [
-        (ValueError("smtp timeout"), "smtp timeout"),
+        (ValueError("smtp timeout"), "ValueError: smtp timeout"),
+        (KeyError("id"), "KeyError: 'id'"),
         (ValueError(), "ValueError"),
         (StopIteration(), "StopIteration"),
-        (SystemExit(3), "3"),
+        (SystemExit(3), "SystemExit: 3"),
         (KeyboardInterrupt(), "KeyboardInterrupt"),
         (GeneratorExit(), "GeneratorExit"),
         (asyncio.CancelledError(), "CancelledError"),
         (HostileError(), "HostileError"),
-        (ValueError("a\x00\nb"), "a\ufffd\nb"),
-        (ValueError("x" * 5_000_000), "x" * MAX_ERROR_BYTES),
-        (ExceptionGroup("two", [ValueError("a")]), "two (1 sub-exception) [a]"),
+        (ValueError("a\x00\nb"), "ValueError: a\ufffd\nb"),
+        (ValueError("x" * 5_000_000), "ValueError: ".ljust(MAX_ERROR_BYTES, "x")),
+        (
+            ExceptionGroup("two", [ValueError("a")]),
+            "ExceptionGroup: two (1 sub-exception) [ValueError: a]",
+        ),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -508,14 +513,39 @@ def test_any_exception_fails_the_job(
     assert error.__traceback__ is None
 
 
-def test_traceback_is_logged_once(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("kind", [ValueError, Dead])
+def test_what_a_task_raises_keeps_its_traceback_without_our_frames(
+    run: Run, kind: type[Exception]
+) -> None:
     def fail() -> None:
-        raise ValueError("smtp timeout")
+        raise kind("smtp timeout password=hunter2")
 
-    with caplog.at_level(logging.INFO, "flask_forge_jobs"):
-        run(fail)
+    ended = run(fail)
 
-    assert caplog.text.count("Traceback (most recent call last)") == 1
+    assert isinstance(ended, Dead | Failed)
+    assert ended.traceback is not None
+    first, place, *_, last = ended.traceback.splitlines()
+    assert first == "Traceback (most recent call last):"
+    assert place.startswith(f'  File "{__file__}", line ')
+    assert last.endswith("smtp timeout password=[redacted]")
+
+
+def test_a_throttle_keeps_what_it_was_raised_from(run: Run) -> None:
+    def refuse() -> None:
+        raise ConnectionError("HTTP 429")
+
+    def busy(reason: str | None) -> None:
+        try:
+            refuse()
+        except ConnectionError as error:
+            raise Throttled(5, reason=reason) from error
+
+    ended, chosen = run(lambda: busy(None)), run(lambda: busy("try later"))
+
+    assert isinstance(ended, Throttled)
+    assert isinstance(chosen, Throttled)
+    assert (ended.reason, chosen.reason) == ("ConnectionError: HTTP 429", "try later")
+    assert run(lambda: Throttled(5)).reason is None  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("payload", ["", "{", '{"user_id":NaN}', "[" * 100_000])
@@ -564,7 +594,7 @@ def test_async_task_fails_like_any_other(run: Run) -> None:
     async def throttle() -> None:
         raise Throttled(5)
 
-    assert run(fail) == Failed("smtp timeout")
+    assert run(fail) == Failed("ValueError: smtp timeout")
     assert isinstance(run(throttle), Throttled)
 
 

@@ -7,7 +7,14 @@ from collections.abc import Callable
 import pytest
 
 from flask_forge_jobs.model.outcomes import MAX_ERROR_BYTES
-from flask_forge_jobs.tasks.failures import describe_failure, forget_frames
+from flask_forge_jobs.tasks.failures import (
+    MAX_TRACEBACK_BYTES,
+    MOST_FRAMES,
+    describe_failure,
+    forget_frames,
+    mask_known,
+    traceback_of,
+)
 
 
 def raised(error: BaseException, cause: BaseException | None = None) -> BaseException:
@@ -46,12 +53,14 @@ def test_chain_walks_every_source() -> None:
     """Reference case ``chain_walks_every_source``."""
     middle = raised(ValueError("middle"), raised(KeyError("root")))
 
-    assert describe_failure(raised(ValueError("top"), middle)) == "top: middle: 'root'"
+    assert describe_failure(raised(OSError("top"), middle)) == (
+        "OSError: top: ValueError: middle: KeyError: 'root'"
+    )
 
 
 def test_chain_returns_just_top_when_no_source() -> None:
     """Reference case ``chain_returns_just_top_when_no_source``."""
-    assert describe_failure(raised(ValueError("top"))) == "top"
+    assert describe_failure(raised(KeyError("id"))) == "KeyError: 'id'"
 
 
 def test_context_is_followed_unless_it_is_suppressed() -> None:
@@ -59,8 +68,8 @@ def test_context_is_followed_unless_it_is_suppressed() -> None:
     hidden = with_context(ValueError("top"), OSError("root"))
     hidden.__suppress_context__ = True
 
-    assert describe_failure(shown) == "top: root"
-    assert describe_failure(hidden) == "top"
+    assert describe_failure(shown) == "ValueError: top: OSError: root"
+    assert describe_failure(hidden) == "ValueError: top"
 
 
 @pytest.mark.parametrize("error", [ValueError(), StopIteration(), KeyboardInterrupt()])
@@ -83,7 +92,7 @@ def test_a_circle_of_causes_ends() -> None:
     first, second = ValueError("a"), ValueError("b")
     first.__cause__, second.__cause__ = second, first
 
-    assert describe_failure(first) == "a: b"
+    assert describe_failure(first) == "ValueError: a: ValueError: b"
     forget_frames(first)
 
 
@@ -92,7 +101,7 @@ def test_an_endless_chain_is_cut() -> None:
     for number in range(1, 5000):
         error = raised(ValueError(str(number)), error)
 
-    assert describe_failure(error).count(": ") == 19
+    assert describe_failure(error).count("ValueError: ") == 20
     forget_frames(error)
 
 
@@ -106,7 +115,67 @@ def test_text_is_storable_and_at_most_8_kib() -> None:
 def test_a_group_names_its_members() -> None:
     group = ExceptionGroup("two failed", [ValueError("one"), OSError()])
 
-    assert describe_failure(group) == "two failed (2 sub-exceptions) [one; OSError]"
+    assert describe_failure(group) == (
+        "ExceptionGroup: two failed (2 sub-exceptions) [ValueError: one; OSError]"
+    )
+
+
+def deep(levels: int, error: BaseException) -> None:
+    if levels:
+        deeper(levels - 1, error)
+    raise error
+
+
+def deeper(levels: int, error: BaseException) -> None:
+    # Lines of one function that calls itself would be shown together.
+    deep(levels, error)
+
+
+def traced(error: BaseException, levels: int = 0) -> str:
+    return traceback_of(caught_from(lambda: deep(levels, error)), mask_known)
+
+
+def test_a_traceback_ends_with_class_and_text() -> None:
+    first, *_, last = traced(KeyError("id")).splitlines()
+
+    assert first == "Traceback (most recent call last):"
+    assert last == "KeyError: 'id'"
+
+
+def test_a_traceback_has_the_last_20_frames() -> None:
+    text = traced(KeyError("id"), levels=50)
+
+    assert text.count(", in deep") == MOST_FRAMES
+    assert "in caught_from" not in text
+
+
+def test_a_traceback_has_its_causes() -> None:
+    text = traced(raised(OSError("top"), raised(KeyError("root"))))
+
+    assert text.index("KeyError: 'root'") < text.index("OSError: top")
+
+
+def test_of_a_long_traceback_the_end_stays() -> None:
+    text = traced(ValueError("x" * 100_000 + "\n" + "é" * 200 + " the end"))
+
+    assert len(text.encode()) <= MAX_TRACEBACK_BYTES
+    assert text.endswith(" the end")
+
+
+def test_a_traceback_is_masked_and_steers_no_terminal() -> None:
+    text = traced(ValueError("password=hunter2\x1b[2J\u202e\rroot logged in"))
+
+    assert "hunter2" not in text
+    assert "password=[redacted]" in text
+    assert all(line.isprintable() for line in text.split("\n"))
+
+
+def test_a_traceback_of_an_error_that_cannot_be_shown_names_it() -> None:
+    class HostileError(Exception):
+        def __str__(self) -> str:
+            raise SystemExit
+
+    assert "HostileError" in traced(HostileError())
 
 
 def test_frames_are_dropped_so_locals_are_freed_without_the_collector() -> None:

@@ -87,5 +87,5 @@ def test_a_decorated_task_ends_put_off(
     assert post.run(context, '{"scope":"slack"}') == Done()
     assert isinstance(post.run(context, '{"scope":"slack"}'), PutOff)
     assert post.run(context, '{"scope":"none"}') == Failed(
-        "no rate limit has the scope 'none'"
+        "RateLimitNotFoundError: no rate limit has the scope 'none'"
     )

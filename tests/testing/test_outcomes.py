@@ -20,7 +20,10 @@ def test_outcomes_tell_how_each_run_ended(jobs: JobsKit, forge: ForgeJobs) -> No
         ends.enqueue(how)
     failed, dead, late = jobs.drain()
 
-    assert (failed.status, failed.job.last_error) == (JobStatus.FAILED, "'id'")
+    assert (failed.status, failed.job.last_error) == (
+        JobStatus.FAILED,
+        "KeyError: 'id'",
+    )
     assert isinstance(failed.error, KeyError)
     assert failed.error.__traceback__ is not None
     assert repr(failed) == """<ends {"how":"id"} failed KeyError('id')>"""

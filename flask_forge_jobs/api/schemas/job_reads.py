@@ -102,3 +102,4 @@ class JobRecord(V1Schema):
     wait_ms = WholeNumber(allow_none=True)
     run_ms = WholeNumber(allow_none=True)
     redacted = Flag()
+    traceback = Text(allow_none=True)

@@ -182,7 +182,7 @@ def _finish_row(update: JobUpdate, at_us: int) -> dict[str, Parameter]:
     if error is not None:
         row["error"] = error
         if not update.is_throttle:  # of which there may be many, and no attempt
-            row["history"] = append_error(job, error, at_us)
+            row["history"] = append_error(job, error, at_us, update.traceback)
     return row
 
 

@@ -11,7 +11,7 @@ from werkzeug.test import TestResponse
 
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
-from flask_forge_jobs.model.outcomes import Dead, Done, JobUpdate
+from flask_forge_jobs.model.outcomes import Dead, Done, Failed, JobUpdate
 from flask_forge_jobs.storage.base import Storage, open_storage
 from flask_forge_jobs.storage.postgres.connection import SessionSettings
 from tests.api.mounting import PREFIX, mount
@@ -21,7 +21,7 @@ from tests.support.sql import Sql
 
 RECORD_KEYS = [
     "row", "payload", "error_history", "throttle_attempts", "cancel_requested_at",
-    "progress", "result", "wait_ms", "run_ms", "redacted",
+    "progress", "result", "wait_ms", "run_ms", "redacted", "traceback",
 ]  # fmt: skip
 
 
@@ -236,6 +236,20 @@ def test_a_record_tells_all_of_a_finished_job(
     assert record["wait_ms"] >= 0
     assert record["run_ms"] >= 0
     assert record["redacted"] is False
+
+
+def test_a_record_has_the_traceback_of_the_last_error(
+    client: FlaskClient, storage: Storage
+) -> None:
+    job_id = enqueue(storage)
+    trace = 'Traceback (most recent call last):\n  login(password="hunter2")'
+    run(storage, Failed("KeyError: 'id'", traceback=trace))
+
+    record = read(client, job_id)
+
+    assert record["row"]["last_error"] == "KeyError: 'id'"
+    assert record["traceback"] == trace.replace('"hunter2"', "[redacted]")
+    assert list(record["error_history"][0]) == ["at", "attempt", "message"]
 
 
 def test_a_record_of_a_waiting_job_has_no_timings(
