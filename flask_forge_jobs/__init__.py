@@ -43,6 +43,7 @@ __all__ = [
     "DefaultRouter",
     "Done",
     "DuplicateJobError",
+    "EndedJob",
     "EnqueueOptions",
     "EnqueueResult",
     "EnvironmentPaths",

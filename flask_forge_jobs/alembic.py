@@ -16,6 +16,7 @@ TABLES = frozenset(
     {
         "forge_audit",
         "forge_cron",
+        "forge_follow_up",
         "forge_job",
         "forge_job_count",
         "forge_lease",

@@ -42,6 +42,7 @@ from flask_forge_jobs.extension import ForgeJobs
 from flask_forge_jobs.handlers.bulk import BulkLimits
 from flask_forge_jobs.handlers.redaction import Redactor
 from flask_forge_jobs.model.cron_expression import parse_cron
+from flask_forge_jobs.model.follow_ups import EndedJob
 from flask_forge_jobs.model.jobs import EnqueueResult, JobFilter, JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import Dead, Done, PutOff, Throttled
 from flask_forge_jobs.runtime.handle import RuntimeHandle
@@ -93,6 +94,7 @@ __all__ = [
     "DefaultRouter",
     "Done",
     "DuplicateJobError",
+    "EndedJob",
     "EnqueueOptions",
     "EnqueueResult",
     "EnvironmentPaths",

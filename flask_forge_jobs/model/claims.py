@@ -70,7 +70,9 @@ class Exchange:
         claimed: Jobs now owned by the caller, per the demand, in claim order.
         refused: Ids of outcomes that were dropped because the caller no longer owned
             the job; nothing was changed for them.
+        followed: Queue and kind of the jobs that follow some that ended.
     """
 
     claimed: list[ClaimedJob] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
+    followed: list[tuple[str, str]] = field(default_factory=list)

@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING
 
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.bounds import shown
+from flask_forge_jobs.model.follow_ups import EndedJob, Ending, FollowUps
 from flask_forge_jobs.model.jobs import JobStatus
 
 if TYPE_CHECKING:
     from flask_forge_jobs.model.claims import ClaimedJob
+    from flask_forge_jobs.model.jobs import NewJob
 
 CANCELLED_MESSAGE = "cancelled by user"
 REAPED_MESSAGE = "reaped after stale heartbeat"
@@ -57,8 +59,8 @@ class Failed:
     """The task raised; the job is tried again while it has attempts left."""
 
     message: str
-    # Seconds until the next attempt; None leaves it to the task's policy. The back-off of
-    # a queue, where an operator has enabled it, comes first.
+    # Seconds until the next attempt; None leaves it to the task's policy. The back-off
+    # of a queue, where an operator has enabled it, comes first.
     retry_after_s: float | None = None
     # Where it came from, masked; None where no exception did.
     traceback: str | None = field(default=None, compare=False)
@@ -159,6 +161,7 @@ class JobUpdate:
         total_us: How long ago the job was enqueued when the run ended.
         seat: Name of the seats of which the run had one; None without.
         was_tried: A write of it has failed, and may be stored all the same.
+        follow_ups: What follows the job should it end without being done, or None.
     """
 
     job: ClaimedJob
@@ -175,6 +178,39 @@ class JobUpdate:
     total_us: int = 0
     seat: str | None = None
     was_tried: bool = False
+    follow_ups: FollowUps | None = None
+
+    def follow_up(self, *, was_cancelled: bool) -> NewJob | None:
+        """Return the job that follows this one now that it is stored, if one does.
+
+        Args:
+            was_cancelled: The job has ended as cancelled although the run said
+                otherwise.
+        """
+        if was_cancelled or (
+            self.status is JobStatus.DEAD and self.error == CANCELLED_MESSAGE
+        ):
+            ending, error = Ending.CANCELLED, CANCELLED_MESSAGE
+        elif self.status is JobStatus.DEAD:
+            ending, error = Ending.DEAD, self.error or ""
+        else:
+            return None
+        chosen = (self.follow_ups or {}).get(ending)
+        if chosen is None:
+            return None
+        job = self.job
+        return chosen.job(
+            EndedJob(
+                id=job.id,
+                kind=job.kind,
+                queue_name=job.queue_name,
+                arguments=None,
+                attempts=job.attempts,
+                error=error,
+                ending=ending.value,
+            ),
+            job.payload,
+        )
 
 
 def update_for(

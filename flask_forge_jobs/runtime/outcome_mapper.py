@@ -7,8 +7,9 @@ import textwrap
 from collections.abc import Callable
 
 from flask_forge_jobs.logs import get_logger
-from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.claims import ClaimedJob
+from flask_forge_jobs.model.follow_ups import FollowUps
+from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.one_line import one_line
 from flask_forge_jobs.model.outcomes import (
@@ -57,8 +58,8 @@ class OutcomeMapper:
         settings_of: Returns the settings of a queue as last seen.
         jitter: Returns a number in [0, 1) that spreads retries.
         mask: Masks the secrets in what an outcome raises.
-        task_of: Returns the task of a kind, which says when to try again; none by
-            default.
+        task_of: Returns the task of a kind, which says when to try again and what
+            follows; none by default.
     """
 
     def __init__(
@@ -119,6 +120,8 @@ class OutcomeMapper:
             user_cancelled=reason is CancelReason.USER,
         )
         update.seat = execution.seat
+        if update.status is not JobStatus.DONE:
+            update.follow_ups = self._follow_ups_of(job.kind)
         # A job that was put off has not run, unless its start is counted already.
         was_put_off = isinstance(outcome, PutOff) and not execution.is_start_counted
         if execution.started_at and not was_put_off:
@@ -141,6 +144,10 @@ class OutcomeMapper:
     def _policy_of(self, kind: str) -> RetryPolicy:
         task = self._task_of(kind)
         return task.retry if isinstance(task, Task) else DEFAULT_RETRY
+
+    def _follow_ups_of(self, kind: str) -> FollowUps | None:
+        task = self._task_of(kind)
+        return task.follow_ups if isinstance(task, Task) else None
 
     def _delay_s(self, job: ClaimedJob, outcome: Outcome) -> float:
         """Return the seconds until another attempt, should there be one."""
@@ -167,6 +174,7 @@ class OutcomeMapper:
             user_cancelled=False,
         )
         replacement.seat = update.seat
+        replacement.follow_ups = self._follow_ups_of(job.kind)
         replacement.run_us = update.run_us
         replacement.wait_us = update.wait_us
         return [replacement]

@@ -22,6 +22,7 @@ from flask_forge_jobs.runtime.plan import (
     RuntimePlan,
 )
 from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.tasks.decorator import Task
 from flask_forge_jobs.tasks.failures import Mask, mask_known
 from flask_forge_jobs.tasks.registry import TaskRegistry
 from flask_forge_jobs.tasks.routing import DefaultRouter, Router
@@ -154,13 +155,24 @@ class QueueRuntime:
         return handle
 
     def declare(self) -> None:
-        """Bring the schedules and rate limits of the code into the table.
+        """Bring into the tables what the code says: schedules, limits, follow-ups.
 
         Raises:
             StorageError: What was not written stays as it was.
         """
         self._declare_schedules()
         self._declare_rate_limits()
+        self._declare_follow_ups()
+
+    def _declare_follow_ups(self) -> None:
+        plan = self.plan
+        if plan.application is None:
+            return
+        tasks = (plan.registry.get(kind) for kind in plan.registry.kinds())
+        plan.storage.follow_ups.declare(
+            plan.application,
+            {task.kind: task.follow_ups for task in tasks if isinstance(task, Task)},
+        )
 
     def _declare_schedules(self) -> None:
         if self.plan.application is None:

@@ -25,6 +25,7 @@ from flask_forge_jobs.storage.cron import CronStorage
 from flask_forge_jobs.storage.cron_firing import Firing
 from flask_forge_jobs.storage.database import Database
 from flask_forge_jobs.storage.flusher import Flusher
+from flask_forge_jobs.storage.follow_ups import FollowUpStore
 from flask_forge_jobs.storage.jobs.activity import JobActivity
 from flask_forge_jobs.storage.jobs.admin import JobAdmin
 from flask_forge_jobs.storage.jobs.queue import JobQueue
@@ -90,6 +91,7 @@ class Storage:
     processes: ProcessRegistry
     audit: AuditLog
     refusals: Refusals
+    follow_ups: FollowUpStore
     cron: CronStorage
     rate_limits: RateLimits
     seats: Seats
@@ -215,11 +217,12 @@ def _stores(
         jobs=jobs,
         job_reader=JobReader(timed),
         activity=JobActivity(timed),
-        job_admin=JobAdmin(timed, clock, pace),
+        job_admin=JobAdmin(timed, clock, pace, jobs.follow_ups),
         queues=QueueConfig(joined, pace, most),
         processes=ProcessRegistry(joined),
         audit=AuditLog(joined),
         refusals=refusals,
+        follow_ups=jobs.follow_ups,
         cron=CronStorage(joined, Firing(joined, ids, recorder, most)),
         rate_limits=RateLimits(joined),
         seats=Seats(joined),

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import copy_context
 from dataclasses import replace
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar, Unpack
 
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.bounds import shown
+from flask_forge_jobs.model.follow_ups import Ending, FollowUp, FollowUps
 from flask_forge_jobs.model.jobs import EMPTY_PAYLOAD, NewJob
 from flask_forge_jobs.model.one_line import one_line
 from flask_forge_jobs.model.outcomes import (
@@ -70,6 +72,7 @@ class StoreJob(Protocol):
         """Store a job; see :meth:`.JobQueue.enqueue`."""
 
 
+_NOBODY: Mapping[Ending, Task[..., Any]] = MappingProxyType({})
 MakeContext = Callable[["Task[..., Any]"], TaskContext]
 
 
@@ -90,6 +93,7 @@ class Task(Generic[P, R]):
         seats: How many of its jobs may run at once.
         isolation: ``"thread"`` or ``"process"``.
         retry: When a job that failed is tried again.
+        told: Whose jobs follow its own when these end without being done.
         outside: Makes the context for a call where no task runs; there is none by
             default, and such a call raises :class:`RuntimeError`.
 
@@ -112,6 +116,7 @@ class Task(Generic[P, R]):
         seats: SeatPlan | None = None,
         isolation: str = Isolation.THREAD,
         retry: RetryPolicy = DEFAULT_RETRY,
+        told: Mapping[Ending, Task[..., Any]] = _NOBODY,
         outside: MakeContext = _no_context,
     ) -> None:
         # A task under a second kind is the same function, not a task in a task.
@@ -122,6 +127,7 @@ class Task(Generic[P, R]):
         self.kind = _name_of(function) if kind is None else kind
         self.isolation = _isolation(isolation)
         self.retry = retry
+        self._told = told
         self.parameters = Parameters(function)
         self.defaults = options
         self.seats = None if seats is None else self.parameters.seats(seats)
@@ -141,6 +147,32 @@ class Task(Generic[P, R]):
     def timeout_s(self) -> float | None:
         """Seconds one attempt may take; None means no limit."""
         return self.defaults.timeout_s
+
+    @property
+    def follow_ups(self) -> FollowUps:
+        """What is stored when a job of it ends without being done."""
+        return {ending: task.as_follow_up() for ending, task in self._told.items()}
+
+    def as_follow_up(self) -> FollowUp:
+        """Return what the storage has to know to tell this task of a job that ended.
+
+        Raises:
+            InvalidInputError: The function does not take one argument.
+        """
+        try:
+            (name,) = self.parameters.named((None,))
+            self.parameters.check({name: None})
+        except TypeError as error:
+            raise InvalidInputError(
+                "kind", f"{self.kind} must take the job that ended: {error}"
+            ) from None
+        return FollowUp(
+            self.kind,
+            name,
+            self.defaults.queue or self._router(self.kind),
+            self.defaults.priority,
+            self.defaults.max_attempts,
+        )
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function here and now.

@@ -10,13 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
-from typing import Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.job_bounds import DEFAULT_MAX_ATTEMPTS
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.model.payloads import fingerprint
 from flask_forge_jobs.tasks.retries import Errors, Retry
+
+if TYPE_CHECKING:
+    from flask_forge_jobs.tasks.decorator import Task
 
 
 class StoredOptions(TypedDict, total=False):
@@ -90,6 +93,11 @@ class TaskOptions(StoredOptions, total=False):
             min and 16 min by default. See :doc:`/howto/retry`.
         retry_on: Types of exceptions; after any other the job is ``dead`` at once.
         dead_on: Types of exceptions after which the job is ``dead`` at once.
+        on_dead: A task that is told when a job is ``dead``: it takes one argument, an
+            :class:`EndedJob`. Its job is stored in the transaction that ends the other,
+            exactly once.
+        on_cancelled: The same for a job that a user has cancelled, running or not; a
+            job that is deleted tells nobody.
         isolation: ``"process"`` runs its jobs outside the worker, where they can be
             killed; see :doc:`/howto/isolation`. ``"thread"`` by default.
     """
@@ -100,6 +108,8 @@ class TaskOptions(StoredOptions, total=False):
     retry: Retry | None
     retry_on: Errors | None
     dead_on: Errors | None
+    on_dead: Task[..., Any] | None
+    on_cancelled: Task[..., Any] | None
     isolation: Literal["thread", "process"]
 
 

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
 from flask_forge_jobs.errors import InvalidInputError
+from flask_forge_jobs.model.bounds import shown
+from flask_forge_jobs.model.follow_ups import Ending
 from flask_forge_jobs.model.seats import SeatPlan
 from flask_forge_jobs.tasks.context import TaskContext
 from flask_forge_jobs.tasks.decorator import Isolation, MakeContext, StoreJob, Task
@@ -36,6 +38,22 @@ class TaskRouter:
         task = self._registry.get(kind)
         chosen = task.defaults.queue if isinstance(task, Task) else None
         return self._router(kind) if chosen is None else chosen
+
+
+def _told(on_dead: object, on_cancelled: object) -> dict[Ending, Task[..., Any]]:
+    given = {Ending.DEAD: on_dead, Ending.CANCELLED: on_cancelled}
+    told = {}
+    for ending, task in given.items():
+        if task is None:
+            continue
+        if not isinstance(task, Task):
+            raise InvalidInputError(f"on_{ending}", f"{shown(task)} is not a task")
+        try:
+            task.as_follow_up()
+        except InvalidInputError as error:
+            raise InvalidInputError(f"on_{ending}", error.message) from None
+        told[ending] = task
+    return told
 
 
 class TaskDecorator:
@@ -74,6 +92,7 @@ class TaskDecorator:
             seats=None if most is None else SeatPlan(most, key),
             kind=options.pop("kind", None),
             isolation=options.pop("isolation", Isolation.THREAD),
+            told=_told(options.pop("on_dead", None), options.pop("on_cancelled", None)),
             retry=RetryPolicy.of(
                 options.pop("retry", None),
                 options.pop("retry_on", None),

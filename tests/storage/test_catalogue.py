@@ -254,6 +254,7 @@ def test_both_schemas_have_the_same_tables_columns_and_indexes(
         "forge_cron",
         "forge_request_key",
         "forge_rate_limit",
+        "forge_follow_up",
     )
 
     for table in tables:

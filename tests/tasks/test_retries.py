@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -9,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flask_forge_jobs import ForgeJobs, exponential
+from flask_forge_jobs import EndedJob, ForgeJobs, exponential
 from flask_forge_jobs.errors import InvalidInputError
+from flask_forge_jobs.model.follow_ups import Ending, FollowUp
 from flask_forge_jobs.model.outcomes import Dead, Failed, Outcome
 from flask_forge_jobs.tasks.cancellation import CancelReason
 from flask_forge_jobs.tasks.context import TaskContext
@@ -98,6 +100,49 @@ def test_what_makes_no_sense_is_refused_at_registration(
 def test_a_curve_has_bounds(values: dict[str, float]) -> None:
     with pytest.raises(InvalidInputError):
         exponential(**values)
+
+
+# -- who is told -----------------------------------------------------------------------
+
+
+def takes_nothing() -> None: ...
+
+
+def takes_two(first: object, second: object) -> None: ...
+
+
+def takes_it_by_name(*, ended: object) -> None: ...
+
+
+@pytest.mark.parametrize("function", [takes_nothing, takes_two, takes_it_by_name])
+def test_who_is_told_takes_the_job_that_ended(function: Callable[..., Any]) -> None:
+    forge = ForgeJobs()
+    task = forge.task(kind="told")(function)
+
+    with pytest.raises(InvalidInputError, match="must take the job that ended") as got:
+        forge.task(on_cancelled=task)
+
+    assert got.value.field == "on_cancelled"
+
+
+def test_who_is_told_is_a_task() -> None:
+    with pytest.raises(InvalidInputError, match="is not a task") as caught:
+        ForgeJobs().task(on_dead=print)  # type: ignore[call-overload]  # a function
+
+    assert caught.value.field == "on_dead"
+
+
+def test_who_is_told_waits_in_its_own_queue() -> None:
+    forge = ForgeJobs()
+
+    @forge.task(queue="mail", priority=-1, max_attempts=2)
+    def told(context: TaskContext, job: EndedJob, *, loud: bool = False) -> None: ...
+
+    @forge.task(on_dead=told)
+    def export() -> None: ...
+
+    assert export.follow_ups == {Ending.DEAD: FollowUp("told", "job", "mail", -1, 2)}
+    assert told.follow_ups == {}
 
 
 # -- in a task -------------------------------------------------------------------------

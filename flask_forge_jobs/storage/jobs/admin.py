@@ -7,8 +7,9 @@ get through between them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.errors import (
@@ -26,6 +27,7 @@ from flask_forge_jobs.model.bulk import (
     Skip,
     SkipReason,
 )
+from flask_forge_jobs.model.follow_ups import Ending
 from flask_forge_jobs.model.instants import to_micros
 from flask_forge_jobs.model.jobs import (
     CancelOutcome,
@@ -35,6 +37,7 @@ from flask_forge_jobs.model.jobs import (
 )
 from flask_forge_jobs.model.outcomes import CANCELLED_MESSAGE, cancelled_message
 from flask_forge_jobs.storage.database import Executor, Transaction
+from flask_forge_jobs.storage.follow_ups import FollowUpStore
 from flask_forge_jobs.storage.jobs import bulk
 from flask_forge_jobs.storage.pace import BATCH, Pace
 from flask_forge_jobs.storage.units import write_batch
@@ -53,12 +56,16 @@ class JobAdmin:
         database: The seam to the database.
         clock: Stamps the error history.
         pace: Runs what is one of many transactions in a row.
+        follow_ups: Stores what follows a job that is cancelled.
     """
 
-    def __init__(self, database: Executor, clock: Clock, pace: Pace) -> None:
+    def __init__(
+        self, database: Executor, clock: Clock, pace: Pace, follow_ups: FollowUpStore
+    ) -> None:
         self._database = database
         self._clock = clock
         self._pace = pace
+        self._follow_ups = follow_ups
 
     # -- one job -------------------------------------------------------------------
 
@@ -84,21 +91,34 @@ class JobAdmin:
             JobNotFoundError: No job has this id.
             JobStateError: The job has ended.
         """
+        made: list[tuple[str, str]] = []
 
         def work(transaction: Transaction) -> CancelOutcome:
+            made.clear()
             status = _require(transaction, job_id, JobAction.CANCEL)
             if status is JobStatus.IN_PROGRESS:
                 bulk.request_stop(transaction, [job_id])
                 return CancelOutcome.CANCEL_REQUESTED
-            bulk.cancel_waiting(
-                transaction,
-                [job_id],
-                message=cancelled_message(reason),
-                at_us=self._clock.now_us(),
-            )
+            self._cancel_waiting(transaction, [job_id], cancelled_message(reason), made)
             return CancelOutcome.CANCELLED
 
-        return self._database.write(work)
+        outcome = self._database.write(work)
+        self._follow_ups.count(made)
+        return outcome
+
+    def _cancel_waiting(
+        self,
+        transaction: Transaction,
+        ids: Sequence[str],
+        message: str,
+        made: list[tuple[str, str]],
+    ) -> list[str]:
+        rows = bulk.cancel_waiting(
+            transaction, ids, message=message, at_us=self._clock.now_us()
+        )
+        followed = [job_id for job_id, is_followed in rows if is_followed]
+        made += self._follow_ups.store_declared(transaction, followed, Ending.CANCELLED)
+        return [row[0] for row in rows]
 
     def requeue(self, job_id: str) -> bool:
         """Give a failed or dead job a full new budget, due now.
@@ -181,17 +201,17 @@ class JobAdmin:
         """
         if not job_ids:
             return BulkChange()
-        run_at_us = None if run_at is None else to_micros(run_at)
+        made: list[tuple[str, str]] = []
+        change_resting = self._change_resting(action, status, run_at, made)
 
         def work(transaction: Transaction) -> BulkChange:
+            made.clear()
             stopped: list[str] = []
             changed: list[str] = []
             if action in _STOPPING and status in (None, JobStatus.IN_PROGRESS):
                 stopped = bulk.request_stop(transaction, job_ids)
             if status is not JobStatus.IN_PROGRESS:
-                changed = self._change_resting(
-                    transaction, action, job_ids, status, run_at_us
-                )
+                changed = change_resting(transaction, job_ids)
             done = {*stopped, *changed}
             rest = [job_id for job_id in job_ids if job_id not in done]
             return BulkChange(
@@ -201,42 +221,46 @@ class JobAdmin:
             )
 
         try:
-            return write_batch(self._pace.write, work, lambda done: done.changed)
+            change = write_batch(self._pace.write, work, lambda done: done.changed)
         except DedupeKeyTakenError:
-            # Find out whose by halves; the rest must not suffer for it.
-            if len(job_ids) == 1:
-                skip = Skip(job_ids[0], SkipReason.DEDUPE_CONFLICT)
-                return BulkChange(skipped=(skip,))
-            middle = len(job_ids) // 2
-            return self.change(action, job_ids[:middle], status=status) + self.change(
-                action, job_ids[middle:], status=status
-            )
+            return self._change_halves(action, job_ids, status)
+        self._follow_ups.count(made)
+        return change
+
+    def _change_halves(
+        self, action: JobAction, job_ids: Sequence[str], status: JobStatus | None
+    ) -> BulkChange:
+        """Find out whose key is taken; the rest must not suffer for it."""
+        if len(job_ids) == 1:
+            skip = Skip(job_ids[0], SkipReason.DEDUPE_CONFLICT)
+            return BulkChange(skipped=(skip,))
+        middle = len(job_ids) // 2
+        return self.change(action, job_ids[:middle], status=status) + self.change(
+            action, job_ids[middle:], status=status
+        )
 
     def _change_resting(
         self,
-        transaction: Transaction,
         action: JobAction,
-        job_ids: Sequence[str],
         status: JobStatus | None,
-        run_at_us: int | None,
-    ) -> list[str]:
-        """Act on those that do not run."""
+        run_at: datetime | None,
+        made: list[tuple[str, str]],
+    ) -> Callable[[Transaction, Sequence[str]], list[str]]:
+        """Return what acts on those that do not run."""
+        run_at_us = None if run_at is None else to_micros(run_at)
         match action:
             case JobAction.DELETE:
-                return bulk.delete(transaction, job_ids, status)
+                return partial(bulk.delete, status=status)
             case JobAction.CANCEL:
-                return bulk.cancel_waiting(
-                    transaction,
-                    job_ids,
-                    message=CANCELLED_MESSAGE,
-                    at_us=self._clock.now_us(),
+                return partial(
+                    self._cancel_waiting, message=CANCELLED_MESSAGE, made=made
                 )
             case JobAction.RETRY:
-                return bulk.requeue(transaction, job_ids)
+                return bulk.requeue
             case JobAction.RUN_NOW:
-                return bulk.run_now(transaction, job_ids)
+                return bulk.run_now
             case JobAction.RESCHEDULE:
-                return bulk.reschedule(transaction, job_ids, run_at_us=run_at_us)
+                return partial(bulk.reschedule, run_at_us=run_at_us)
 
     def step(
         self,

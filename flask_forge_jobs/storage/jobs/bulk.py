@@ -78,8 +78,10 @@ def requeue(transaction: Transaction, ids: Sequence[str]) -> list[str]:
 
 def cancel_waiting(
     transaction: Transaction, ids: Sequence[str], *, message: str, at_us: int
-) -> list[str]:
+) -> list[Row]:
     """End jobs that wait for their start or for a retry.
+
+    Returns rows of the id, and whether somebody wants to be told of it.
 
     Args:
         transaction: An open transaction.
@@ -98,7 +100,7 @@ def cancel_waiting(
         }
         for job_id, attempts, history in found
     )
-    return _ids(transaction.all("cancel_waiting", rows=rows))
+    return transaction.all("cancel_waiting", rows=rows)
 
 
 def end_superseded(transaction: Transaction, *, at_us: int, limit: int) -> list[str]:
@@ -110,7 +112,9 @@ def end_superseded(transaction: Transaction, *, at_us: int, limit: int) -> list[
         limit: At most so many.
     """
     ids = _ids(transaction.all("superseded", limit=limit))
-    return cancel_waiting(transaction, ids, message=SUPERSEDED_MESSAGE, at_us=at_us)
+    return _ids(
+        cancel_waiting(transaction, ids, message=SUPERSEDED_MESSAGE, at_us=at_us)
+    )
 
 
 def run_now(transaction: Transaction, ids: Sequence[str]) -> list[str]:

@@ -8,11 +8,12 @@ by now, which is refused.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import NamedTuple
 
 from flask_forge_jobs.model.claims import RunningJob
 from flask_forge_jobs.model.error_history import append_entry, append_error
+from flask_forge_jobs.model.follow_ups import Ending
 from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.outcomes import (
@@ -24,6 +25,7 @@ from flask_forge_jobs.model.outcomes import (
 from flask_forge_jobs.model.queues import COOLDOWN_DECAY_GRACE_S, QueueSettings
 from flask_forge_jobs.model.retry_delay import failure_delay_s, throttle_delay_s
 from flask_forge_jobs.storage.database import Parameter, Row, Transaction, encode_rows
+from flask_forge_jobs.storage.follow_ups import FollowUpStore, Made
 from flask_forge_jobs.storage.limits import let_in
 from flask_forge_jobs.storage.rows import queue_from_row
 
@@ -37,12 +39,24 @@ class Finishing:
         transaction: An open transaction.
         owner: Who claimed the jobs.
         at_us: Stamp for the error history, microseconds since the epoch.
+        follow_ups: Stores what follows jobs that end without being done.
+
+    Attributes:
+        followed: Queue and kind of what it has stored.
     """
 
-    def __init__(self, transaction: Transaction, owner: str, at_us: int) -> None:
+    def __init__(
+        self,
+        transaction: Transaction,
+        owner: str,
+        at_us: int,
+        follow_ups: FollowUpStore,
+    ) -> None:
         self._transaction = transaction
         self._owner = owner
         self._at_us = at_us
+        self._follow_ups = follow_ups
+        self.followed: Made = ()
 
     def write(self, updates: Sequence[JobUpdate]) -> list[str]:
         """Write how runs ended; return the ids that were refused."""
@@ -53,8 +67,12 @@ class Finishing:
         rows = encode_rows(_finish_row(each, self._at_us) for each in updates)
         finished = _ids(transaction.all("finish", owner=self._owner, rows=rows))
         missing = [each for each in updates if each.job.id not in finished]
-        if missing:
-            finished |= self._finish_rest(missing)
+        cancelled, stored = self._finish_rest(missing) if missing else (set(), set())
+        finished |= cancelled
+        ended = [e for e in updates if e.follow_ups and e.job.id in finished]
+        if ended:
+            self._follow(ended, cancelled)
+        finished |= stored  # by an earlier commit, and so is what follows them
         for update, delay_s in throttled:
             if update.job.id in finished:
                 transaction.run(
@@ -96,7 +114,15 @@ class Finishing:
                 )
         return planned
 
-    def _finish_rest(self, missing: Sequence[JobUpdate]) -> set[str]:
+    def _follow(self, ended: Sequence[JobUpdate], cancelled: Collection[str]) -> None:
+        jobs = [
+            each.follow_up(was_cancelled=each.job.id in cancelled) for each in ended
+        ]
+        self.followed = self._follow_ups.store(
+            self._transaction, [job for job in jobs if job is not None]
+        )
+
+    def _finish_rest(self, missing: Sequence[JobUpdate]) -> tuple[set[str], set[str]]:
         """Deal with what the fence held back: cancelled, stored before, or lost."""
         cancelled: list[dict[str, Parameter]] = [
             {
@@ -118,7 +144,7 @@ class Finishing:
             found |= _ids(self._transaction.all("finish_cancelled", **whose))
         is_again = self._transaction.attempt > 0
         tried = [each for each in missing if is_again or each.was_tried]
-        return found | self._stored_before(tried) if tried else found
+        return found, self._stored_before(tried) if tried else set()
 
     def _stored_before(self, tried: Sequence[JobUpdate]) -> set[str]:
         """Return what an earlier commit has stored although its answer was lost."""
@@ -159,9 +185,7 @@ def _queues_with_returns(updates: Iterable[JobUpdate]) -> list[str]:
         {
             each.job.queue_name
             for each in updates
-            if each.status not in _FINAL
-            and not each.delay_s
-            and each.job.queue_name
+            if each.status not in _FINAL and not each.delay_s and each.job.queue_name
         }
     )
 
@@ -204,14 +228,19 @@ def rescue_jobs(
     observed: Sequence[RunningJob],
     at_us: int,
     jitter: Callable[[], float] | None,
-) -> list[Rescued]:
-    """Give back the jobs that still are as they were seen; return those.
+    follow_ups: FollowUpStore,
+) -> tuple[list[Rescued], Made]:
+    """Give back the jobs that still are as they were seen.
 
     Args:
         transaction: An open transaction.
         observed: Jobs with the heartbeat that did not move.
         at_us: Stamp for the error history, microseconds since the epoch.
         jitter: Spreads the retries.
+        follow_ups: Stores what follows those that end.
+
+    Returns:
+        The jobs, and what was stored to follow them.
     """
     seen: list[dict[str, Parameter]] = [
         {"job_id": job.id, "run": job.attempts, "seen_at": job.heartbeat_at_us}
@@ -219,7 +248,7 @@ def rescue_jobs(
     ]
     stale = transaction.all("lock_stale", rows=encode_rows(seen))
     if not stale:
-        return []
+        return [], ()
     queues: dict[str, QueueSettings] = {}
     for name in sorted({row[1] for row in stale}):
         rows = transaction.all("get_queue", name=name)
@@ -236,7 +265,18 @@ def rescue_jobs(
     statuses = {row["job_id"]: JobStatus(str(row["new_status"])) for row in rescued}
     changed = transaction.all("rescue", rows=encode_rows(rescued))
     let_in(transaction, [seat for _, seat in changed if seat])
-    return [Rescued(*kinds[job_id], statuses[job_id]) for job_id, _ in changed]
+    made: list[tuple[str, str]] = []
+    for ending in Ending:
+        ended = {row["job_id"] for row in rescued if _ending_of(row) is ending}
+        ids = [job_id for job_id, _ in changed if job_id in ended]
+        made += follow_ups.store_declared(transaction, ids, ending)
+    return [Rescued(*kinds[job_id], statuses[job_id]) for job_id, _ in changed], made
+
+
+def _ending_of(row: dict[str, Parameter]) -> Ending | None:
+    if row["new_status"] != JobStatus.DEAD:
+        return None
+    return Ending.CANCELLED if row["error"] == CANCELLED_MESSAGE else Ending.DEAD
 
 
 def _rescued(

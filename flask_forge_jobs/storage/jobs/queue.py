@@ -26,13 +26,8 @@ from flask_forge_jobs.model.jobs import MAX_BULK_JOBS, EnqueueResult, NewJob
 from flask_forge_jobs.model.outcomes import JobUpdate
 from flask_forge_jobs.model.queues import DEFAULT_MAX_QUEUES
 from flask_forge_jobs.model.request_keys import RequestKey
-from flask_forge_jobs.storage.database import (
-    Executor,
-    Parameter,
-    Row,
-    Transaction,
-    encode_rows,
-)
+from flask_forge_jobs.storage.database import Executor, Row, Transaction, encode_rows
+from flask_forge_jobs.storage.follow_ups import FollowUpStore
 from flask_forge_jobs.storage.jobs.ends import JobEnds
 from flask_forge_jobs.storage.jobs.enqueue import Enqueuer
 from flask_forge_jobs.storage.jobs.finish import Finishing, rescue_jobs
@@ -75,6 +70,7 @@ class JobQueue:
         self._recorder = recorder
         self._uncommitted = uncommitted
         self.ends = JobEnds(database)
+        self.follow_ups = FollowUpStore(database, ids, recorder, most_queues)
         self._enqueuer = Enqueuer(database, ids, clock, most_queues)
         self.known_queues = self._enqueuer.queues
 
@@ -248,9 +244,12 @@ class JobQueue:
         def work(transaction: Transaction) -> Exchange:
             exchange = Exchange()
             if updates:
-                finishing = Finishing(transaction, owner, self._clock.now_us())
+                finishing = Finishing(
+                    transaction, owner, self._clock.now_us(), self.follow_ups
+                )
                 refused = finishing.write(updates)
                 exchange.refused.extend(refused)
+                exchange.followed.extend(finishing.followed)
                 for answer in self.ends.answers(updates, refused):
                     transaction.wake(answer)
             for queue_name, limit in demand.items():
@@ -262,7 +261,9 @@ class JobQueue:
                 exchange.claimed.extend(_in_claim_order(rows))
             return exchange
 
-        return self._database.write(work)
+        exchange = self._database.write(work)
+        self.follow_ups.count(exchange.followed)
+        return exchange
 
     def _claim_only(self, owner: str, queue_name: str, limit: int) -> Exchange:
         """Take the short way of an idle worker: one statement, one round trip."""
@@ -290,7 +291,7 @@ class JobQueue:
             # Only of those that are locked by now: another one may be ours since, and
             # waiting for it would be out of the order.
             locked = {row[0] for row in rows_found}
-            rows: list[dict[str, Parameter]] = [
+            rows = [
                 {"job_id": job_id, "new_progress": text}
                 for job_id, text in progress.items()
                 if job_id in locked
@@ -298,9 +299,7 @@ class JobQueue:
             if rows:
                 transaction.later("set_progress", owner=owner, rows=encode_rows(rows))
             return HeartbeatReport(
-                owned=frozenset(
-                    RunId(job_id, claim) for job_id, claim, _ in rows_found
-                ),
+                owned=frozenset(RunId(*row[:2]) for row in rows_found),
                 cancelled=frozenset(
                     job_id for job_id, _, asked_at in rows_found if asked_at is not None
                 ),
@@ -343,11 +342,12 @@ class JobQueue:
         )
 
     def _rescue_batch(self, jobs: Sequence[RunningJob]) -> int:
-        rescued = self._database.write(
-            lambda transaction: rescue_jobs(
-                transaction, jobs, self._clock.now_us(), self._jitter
+        rescued, followed = self._database.write(
+            lambda tx: rescue_jobs(
+                tx, jobs, self._clock.now_us(), self._jitter, self.follow_ups
             )
         )
+        self.follow_ups.count(followed)
         if self._recorder is not None:
             for queue_name, kind, status in rescued:
                 self._recorder.rescued(queue_name, kind, status)

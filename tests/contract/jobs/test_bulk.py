@@ -222,7 +222,8 @@ def test_a_key_taken_meanwhile_holds_back_its_own_job_only(storage: Storage) -> 
         "Database", Contended(storage.database, taken=[True, True, True, False, False])
     )
     clock = SystemClock()
-    job_admin = JobAdmin(contended, clock, Pace(contended, clock, lambda _: None))
+    pace = Pace(contended, clock, lambda _: None)
+    job_admin = JobAdmin(contended, clock, pace, storage.follow_ups)
 
     change = job_admin.change(JobAction.RETRY, ids)
 

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+from typing import cast
 
 import pytest
 
+from flask_forge_jobs.clock import SystemClock
+from flask_forge_jobs.ids import UlidGenerator
 from flask_forge_jobs.model.claims import RunningJob
 from flask_forge_jobs.model.outcomes import CANCELLED_MESSAGE, REAPED_MESSAGE
-from flask_forge_jobs.storage.database import Parameter, Row
+from flask_forge_jobs.storage.database import Database, Parameter, Row
+from flask_forge_jobs.storage.follow_ups import FollowUpStore
 from flask_forge_jobs.storage.jobs.finish import rescue_jobs
 
+NOBODY = FollowUpStore(cast("Database", None), UlidGenerator(SystemClock()))
 SEEN = [RunningJob("job", 2, 5, "owner")]
 DIED = f"{REAPED_MESSAGE}: its worker process died 3 times"
 
@@ -31,6 +36,8 @@ class ScriptedTransaction:
             return self.stale
         if name == "get_queue":
             return self.queue
+        if name == "followed_up":
+            return []
         self.written = json.loads(str(parameters["rows"]))
         return [(row["job_id"], None) for row in self.written]
 
@@ -48,11 +55,12 @@ def row(
 
 
 def rescue(transaction: ScriptedTransaction, jitter: float | None = None) -> int:
-    rescued = rescue_jobs(
+    rescued, _ = rescue_jobs(
         transaction,  # type: ignore[arg-type]  # as much of it as is used
         SEEN,
         1_000_000,
         None if jitter is None else lambda: jitter,
+        NOBODY,
     )
     assert all(each[:2] == ("mail", "send") for each in rescued)
     return len(rescued)

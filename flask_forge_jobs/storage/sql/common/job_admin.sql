@@ -143,7 +143,13 @@ SET
 FROM /* rows v: job_id text, error text, history text */
 WHERE forge_job.id = v.job_id
     AND COALESCE(forge_job.status, '') IN ('pending', 'failed')
-RETURNING forge_job.id
+RETURNING
+    forge_job.id,
+    EXISTS (
+        SELECT 1
+        FROM forge_follow_up AS f
+        WHERE f.of_kind = forge_job.kind AND f.ending = 'cancelled'
+    )
 
 -- name: superseded
 -- A repair of imported rows; beside forge_job_dedupe there are none.

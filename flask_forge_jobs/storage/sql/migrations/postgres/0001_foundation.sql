@@ -612,3 +612,18 @@ CREATE TABLE forge_rate_limit (
 
 -- A few hot rows: leave room on the page for their next versions.
 ALTER TABLE forge_rate_limit SET (fillfactor = 50);
+
+-- Who is told when a job of a kind has ended without being done: whoever ends it, a process
+-- that knows no task among them, stores a job of another kind in the same transaction.
+CREATE TABLE forge_follow_up (
+    of_kind      TEXT COLLATE "C" NOT NULL,
+    ending       TEXT COLLATE "C" NOT NULL CHECK (ending IN ('dead', 'cancelled')),
+    kind         TEXT    NOT NULL,
+    parameter    TEXT    NOT NULL,
+    queue_name   TEXT    NOT NULL,
+    priority     INTEGER NOT NULL,
+    max_attempts INTEGER NOT NULL,
+    -- The application whose code says so.
+    declared_by  TEXT    NOT NULL,
+    PRIMARY KEY (of_kind, ending)
+);

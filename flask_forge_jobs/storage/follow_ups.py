@@ -1,0 +1,145 @@
+"""FollowUpStore: stores a job when another one has ended without being done.
+
+The worker that ends a run knows the task and says what follows. Whoever else ends a
+job, a web process that cancels it or a reaper that gives it up, may know no task, so
+each worker declares at its start what its code says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from flask_forge_jobs.ids import UlidGenerator
+from flask_forge_jobs.model.follow_ups import EndedJob, Ending, FollowUp, FollowUps
+from flask_forge_jobs.model.jobs import NewJob
+from flask_forge_jobs.model.queues import DEFAULT_MAX_QUEUES, DEFAULT_MAX_WORKERS
+from flask_forge_jobs.storage.database import (
+    Executor,
+    Parameter,
+    Transaction,
+    encode_names,
+    encode_rows,
+)
+from flask_forge_jobs.storage.recorder import Recorder
+from flask_forge_jobs.storage.units import when_stored
+
+Made = Sequence[tuple[str, str]]
+
+
+class FollowUpStore:
+    """Knows who is told of jobs that have ended, and tells.
+
+    Args:
+        database: The seam to the database.
+        ids: Mints job ids.
+        recorder: Counts the jobs that are enqueued; None counts nothing.
+        most_queues: Most queues that there may be.
+    """
+
+    def __init__(
+        self,
+        database: Executor,
+        ids: UlidGenerator,
+        recorder: Recorder | None = None,
+        most_queues: int = DEFAULT_MAX_QUEUES,
+    ) -> None:
+        self._database = database
+        self._ids = ids
+        self._recorder = recorder
+        self._most_queues = most_queues
+
+    def declare(self, application: str, declared: Mapping[str, FollowUps]) -> None:
+        """Keep what the code of an application says; what it no longer says goes.
+
+        Args:
+            application: Names the application.
+            declared: What follows a job of each kind.
+        """
+        rows = [
+            (kind, ending.value, *follow_up)
+            for kind, follow_ups in sorted(declared.items())
+            for ending, follow_up in sorted(follow_ups.items())
+        ]
+        columns = ("of_kind", "ending", *FollowUp._fields)
+
+        stored = self._database.read(
+            lambda tx: tx.all("declared_follow_ups", application=application)
+        )
+        if [tuple(row) for row in stored] == rows:
+            return
+
+        def work(transaction: Transaction) -> None:
+            transaction.run("forget_follow_ups", application=application)
+            named = encode_rows(dict(zip(columns, row, strict=True)) for row in rows)
+            transaction.run("declare_follow_ups", application=application, rows=named)
+
+        self._database.write(work)
+
+    def store_declared(
+        self, transaction: Transaction, ids: Sequence[str], ending: Ending
+    ) -> Made:
+        """Store what follows jobs that have just ended; see :meth:`store`.
+
+        Args:
+            transaction: That in which they end.
+            ids: The jobs.
+            ending: How they ended.
+        """
+        if not ids:
+            return ()
+        names = encode_names("job_id", ids)
+        rows = transaction.all("followed_up", rows=names, ending=ending.value)
+        return self.store(
+            transaction,
+            [
+                FollowUp(*row[6:]).job(
+                    EndedJob(
+                        id=row[0],
+                        kind=row[1],
+                        queue_name=row[2],
+                        arguments=None,
+                        attempts=row[4],
+                        error=row[5],
+                        ending=ending.value,
+                    ),
+                    row[3],
+                )
+                for row in rows
+            ],
+        )
+
+    def store(self, transaction: Transaction, jobs: Sequence[NewJob]) -> Made:
+        """Store jobs, whatever bound their queue has, and wake its workers.
+
+        Returns:
+            Queue and kind of each, for :meth:`count` once they are committed.
+        """
+        if not jobs:
+            return ()
+        ids = self._ids.new_many(len(jobs))
+        for queue_name in sorted({job.queue for job in jobs}):
+            transaction.later(
+                "ensure_queue",
+                name=queue_name,
+                max_workers=DEFAULT_MAX_WORKERS,
+                most=self._most_queues,
+            )
+            transaction.wake(queue_name)
+        transaction.all("enqueue_many", rows=encode_rows(map(_row, jobs, ids)))
+        return [(job.queue, job.kind) for job in jobs]
+
+    def count(self, made: Made) -> None:
+        """Count jobs that are stored."""
+        if made and self._recorder is not None:
+            when_stored(self._recorder.enqueued_many, made)
+
+
+def _row(job: NewJob, job_id: str) -> dict[str, Parameter]:
+    return {
+        "id": job_id,
+        "queue_name": job.queue,
+        "kind": job.kind,
+        "payload": job.payload,
+        "priority": job.priority,
+        "max_attempts": job.max_attempts,
+    }

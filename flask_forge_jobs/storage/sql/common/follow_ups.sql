@@ -1,0 +1,36 @@
+-- What is stored when a job has ended without being done.
+
+-- name: declared_follow_ups
+SELECT of_kind, ending, kind, parameter, queue_name, priority, max_attempts
+FROM forge_follow_up
+WHERE declared_by = :application
+ORDER BY of_kind, ending
+
+-- name: forget_follow_ups
+DELETE FROM forge_follow_up
+WHERE declared_by = :application
+
+-- name: declare_follow_ups
+-- Of two applications that know a kind the one that was started last is asked.
+INSERT INTO forge_follow_up (
+    of_kind, ending, kind, parameter, queue_name, priority, max_attempts, declared_by
+)
+SELECT
+    v.of_kind, v.ending, v.kind, v.parameter, v.queue_name, v.priority, v.max_attempts,
+    :application
+FROM /* rows v: of_kind text, ending text, kind text, parameter text, queue_name text, priority integer, max_attempts integer */
+WHERE TRUE
+ON CONFLICT (of_kind, ending) DO UPDATE SET
+    kind = excluded.kind, parameter = excluded.parameter,
+    queue_name = excluded.queue_name, priority = excluded.priority,
+    max_attempts = excluded.max_attempts, declared_by = excluded.declared_by
+
+-- name: followed_up
+-- Which of some jobs somebody is to be told of, and who.
+SELECT
+    job.id, job.kind, job.queue_name, job.payload, job.attempts, job.last_error,
+    f.kind, f.parameter, f.queue_name, f.priority, f.max_attempts
+FROM forge_job AS job
+INNER JOIN forge_follow_up AS f ON f.of_kind = job.kind AND f.ending = :ending
+WHERE job.id IN (SELECT v.job_id FROM /* rows v: job_id text */)
+ORDER BY job.id
