@@ -82,6 +82,30 @@ def check_run_at(run_at: object) -> None:
         raise InvalidInputError("run_at", "is not within the years 1970 to 9999 (UTC)")
 
 
+def checked_delay(delay: object, run_at: object) -> timedelta:
+    """Return how long a start is put off.
+
+    Raises:
+        InvalidInputError: Neither a number nor a timedelta, negative, or beside an
+            instant.
+    """
+    if run_at is not None:
+        raise InvalidInputError(
+            "delay", "means nothing beside run_at; give one of them"
+        )
+    if isinstance(delay, bool) or not isinstance(delay, int | float | timedelta):
+        raise InvalidInputError(
+            "delay", f"{shown(delay)} is neither seconds nor a timedelta"
+        )
+    try:
+        checked = delay if isinstance(delay, timedelta) else timedelta(seconds=delay)
+    except (OverflowError, ValueError):  # too long, or not a number
+        checked = timedelta(-1)
+    if checked < timedelta():
+        raise InvalidInputError("delay", f"{shown(delay)} is no time from now")
+    return checked
+
+
 def check_timeout(timeout_s: object) -> None:
     """Check a time limit.
 

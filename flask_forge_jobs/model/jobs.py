@@ -22,7 +22,7 @@ from flask_forge_jobs.model.bounds import (
     shown,
 )
 from flask_forge_jobs.model.dedupe_keys import stored_key
-from flask_forge_jobs.model.instants import from_micros
+from flask_forge_jobs.model.instants import MAX_INSTANT_US, MICROSECOND, from_micros
 from flask_forge_jobs.model.job_bounds import (
     DEDUPE_KEY_LENGTH,
     DEFAULT_MAX_ATTEMPTS,
@@ -32,6 +32,7 @@ from flask_forge_jobs.model.job_bounds import (
     check_payload_size,
     check_run_at,
     check_timeout,
+    checked_delay,
     checked_replace,
 )
 from flask_forge_jobs.model.payloads import canonical
@@ -101,6 +102,8 @@ class NewJob:
         job_id: Its id, where the caller has chosen one; None mints one.
         is_key_of_queue: The key is unique among the jobs of its queue that say so, and
             meets no others; by default it is shared by all queues.
+        delay: Not before so long after it is stored, in seconds where it is a number,
+            by the clock of the process that stores it; in place of ``run_at``.
 
     Raises:
         InvalidInputError: A value is outside its bounds or not strict JSON, or what
@@ -120,6 +123,7 @@ class NewJob:
     replace: Collection[str] = ()
     job_id: str | None = None
     is_key_of_queue: bool = False
+    delay: float | timedelta | None = None
 
     def __post_init__(self) -> None:
         """Check every field against its bounds."""
@@ -132,6 +136,8 @@ class NewJob:
             check_text("dedupe_key", self.dedupe_key, DEDUPE_KEY_LENGTH)
         if self.run_at is not None:
             check_run_at(self.run_at)
+        if self.delay is not None:
+            object.__setattr__(self, "delay", checked_delay(self.delay, self.run_at))
         if self.timeout_s is not None:
             check_timeout(self.timeout_s)
         if self.schedule_name is not None:
@@ -210,6 +216,25 @@ class NewJob:
         _write_queue_name(job, queue_name)
         return job
 
+    def timed(self, now_us: int) -> NewJob:
+        """Return the same job with an instant in place of a delay.
+
+        Args:
+            now_us: The present, microseconds since the epoch.
+
+        Raises:
+            InvalidInputError: That would be beyond the year 9999.
+        """
+        if not isinstance(self.delay, timedelta):
+            return self
+        due_us = now_us + self.delay // MICROSECOND
+        if due_us > MAX_INSTANT_US:
+            raise InvalidInputError("delay", "ends beyond the year 9999")
+        job = self._copy()
+        _write_run_at(job, from_micros(due_us))
+        _write_delay(job, None)
+        return job
+
     def _copy(self) -> NewJob:
         job = object.__new__(NewJob)
         for read, write in _NEW_JOB_FIELDS:
@@ -222,6 +247,8 @@ _slots = [getattr(NewJob, each.name) for each in fields(NewJob)]
 _NEW_JOB_FIELDS = [(slot.__get__, slot.__set__) for slot in _slots]
 _write_payload = vars(NewJob)["payload"].__set__
 _write_queue_name = vars(NewJob)["queue_name"].__set__
+_write_run_at = vars(NewJob)["run_at"].__set__
+_write_delay = vars(NewJob)["delay"].__set__
 
 
 class EnqueueResult(NamedTuple):

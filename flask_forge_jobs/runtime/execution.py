@@ -21,7 +21,6 @@ from flask_forge_jobs.model.outcomes import (
     PutOff,
     Throttled,
 )
-from flask_forge_jobs.model.retry_delay import MISSING_TASK_DELAY_S
 from flask_forge_jobs.model.seats import SeatPlan, seat_wait_s
 from flask_forge_jobs.storage.limits import RateLimits, Seats
 from flask_forge_jobs.tasks.cancellation import CancelToken
@@ -34,7 +33,7 @@ from flask_forge_jobs.tasks.failures import (
     mask_known,
     trace_of,
 )
-from flask_forge_jobs.tasks.registry import TaskRegistry
+from flask_forge_jobs.tasks.registry import Runnable, TaskRegistry
 
 logger = get_logger(__name__)
 
@@ -166,7 +165,7 @@ class Runner:
         if task is None:
             return self._missing(job)
         if task.seats is not None and self._seats is not None:
-            turned_away = self._take_seat(self._seats, task.seats, execution)
+            turned_away = self._take_seat(self._seats, task, task.seats, execution)
             if turned_away is not None:
                 return turned_away
         outcome: object = None
@@ -202,12 +201,12 @@ class Runner:
         )
 
     def _take_seat(
-        self, seats: Seats, plan: SeatPlan, execution: Execution
+        self, seats: Seats, task: Runnable, plan: SeatPlan, execution: Execution
     ) -> PutOff | None:
         """Return None when the job may run now."""
         job = execution.job
         try:
-            seat = plan.name(job.kind, job.payload)
+            seat = plan.name(task.kind, job.payload)  # an alias has no others
             if seats.take(job, self._host_id, seat, plan.most):
                 execution.seat = seat
                 return None

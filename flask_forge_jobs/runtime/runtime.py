@@ -168,10 +168,14 @@ class QueueRuntime:
         plan = self.plan
         if plan.application is None:
             return
-        tasks = (plan.registry.get(kind) for kind in plan.registry.kinds())
+        tasks = {kind: plan.registry.get(kind) for kind in plan.registry.kinds()}
         plan.storage.follow_ups.declare(
             plan.application,
-            {task.kind: task.follow_ups for task in tasks if isinstance(task, Task)},
+            {
+                kind: task.follow_ups
+                for kind, task in tasks.items()
+                if isinstance(task, Task)
+            },
         )
 
     def _declare_schedules(self) -> None:

@@ -9,28 +9,17 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextvars import copy_context
-from dataclasses import replace
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar, Unpack
 
 from flask_forge_jobs.errors import InvalidInputError
-from flask_forge_jobs.logs import get_logger
-from flask_forge_jobs.model.bounds import shown
+from flask_forge_jobs.model.bounds import check_kind, shown
 from flask_forge_jobs.model.follow_ups import Ending, FollowUp, FollowUps
 from flask_forge_jobs.model.jobs import EMPTY_PAYLOAD, NewJob
-from flask_forge_jobs.model.one_line import one_line
-from flask_forge_jobs.model.outcomes import (
-    MAX_RESULT_BYTES,
-    Dead,
-    Done,
-    Failed,
-    Outcome,
-    Throttled,
-    clip,
-)
+from flask_forge_jobs.model.outcomes import Dead, Outcome, clip
 from flask_forge_jobs.model.payloads import dump, load_text
 from flask_forge_jobs.model.seats import SeatPlan
 from flask_forge_jobs.tasks.context import (
@@ -40,19 +29,12 @@ from flask_forge_jobs.tasks.context import (
     running_context,
 )
 from flask_forge_jobs.tasks.coroutines import run_coroutine
-from flask_forge_jobs.tasks.failures import (
-    describe_cause,
-    describe_failure,
-    trace_of,
-    traceback_of,
-)
+from flask_forge_jobs.tasks.endings import of_error, of_value
 from flask_forge_jobs.tasks.handles import JobHandle
-from flask_forge_jobs.tasks.options import EnqueueOptions, JobOptions
+from flask_forge_jobs.tasks.options import EnqueueOptions, JobOptions, Told
 from flask_forge_jobs.tasks.parameters import Parameters
 from flask_forge_jobs.tasks.retries import DEFAULT_RETRY, RetryPolicy
 from flask_forge_jobs.tasks.routing import DefaultRouter
-
-logger = get_logger(__name__)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -72,7 +54,7 @@ class StoreJob(Protocol):
         """Store a job; see :meth:`.JobQueue.enqueue`."""
 
 
-_NOBODY: Mapping[Ending, Task[..., Any]] = MappingProxyType({})
+_NOBODY: Mapping[Ending, Told] = MappingProxyType({})
 MakeContext = Callable[["Task[..., Any]"], TaskContext]
 
 
@@ -87,6 +69,7 @@ class Task(Generic[P, R]):
     Args:
         function: The function; ``async`` ones run in an event loop of their own.
         kind: Kind of its jobs; the function's name by default.
+        aliases: Other kinds whose jobs it runs.
         options: Defaults of its jobs.
         router: Names the queue of a kind that is enqueued without one.
         store: Stores a job.
@@ -112,11 +95,12 @@ class Task(Generic[P, R]):
         router: Callable[[str], str],
         store: StoreJob,
         kind: str | None = None,
+        aliases: Collection[str] = (),
         options: JobOptions = JobOptions(),  # noqa: B008  # it cannot be changed
         seats: SeatPlan | None = None,
         isolation: str = Isolation.THREAD,
         retry: RetryPolicy = DEFAULT_RETRY,
-        told: Mapping[Ending, Task[..., Any]] = _NOBODY,
+        told: Mapping[Ending, Told] = _NOBODY,
         outside: MakeContext = _no_context,
     ) -> None:
         # A task under a second kind is the same function, not a task in a task.
@@ -125,6 +109,9 @@ class Task(Generic[P, R]):
         )
         function = self.function
         self.kind = _name_of(function) if kind is None else kind
+        self.aliases = (aliases,) if isinstance(aliases, str) else tuple(aliases)
+        for alias in self.aliases:
+            check_kind(alias, "aliases")
         self.isolation = _isolation(isolation)
         self.retry = retry
         self._told = told
@@ -245,7 +232,7 @@ class Task(Generic[P, R]):
             )
         payload = dump(arguments)
         try:
-            self.parameters.check(arguments)
+            self.parameters.loaded(arguments)
         except TypeError as error:
             raise InvalidInputError("payload", f"{self.kind}: {error}") from None
         return options.new_job(self.kind, payload, self._router)
@@ -288,8 +275,8 @@ class Task(Generic[P, R]):
         if not isinstance(arguments, dict):
             return Dead("bad arguments: the payload is not a JSON object")
         try:
-            self.parameters.check(arguments)
-        except TypeError as error:
+            arguments = self.parameters.loaded(arguments)
+        except (TypeError, InvalidInputError) as error:
             return Dead(clip(f"bad arguments: {error}"))
         # In a copy, so that what a task leaves in the thread's context variables, such
         # as decimal's precision or a pushed application, does not meet the next job.
@@ -300,8 +287,8 @@ class Task(Generic[P, R]):
 
         Args:
             context: The current one while it runs.
-            arguments: By parameter, as a payload holds them. A coroutine is run in an
-                event loop of its own.
+            arguments: By parameter, as the function takes them. A coroutine is run in
+                an event loop of its own.
         """
         leave = enter(context)
         try:
@@ -315,55 +302,11 @@ class Task(Generic[P, R]):
 
     def _call(self, context: TaskContext, arguments: dict[str, Any]) -> Outcome:
         try:
-            return self._ended(context, self.apply(context, arguments))
+            return of_value(context, self.apply(context, arguments))
         except BaseException as error:  # noqa: BLE001  # no task may end its worker
-            outcome = self._raised(context, error)
+            outcome = of_error(context, self.retry, error)
             context.dispose(error)
             return outcome
-
-    def _raised(self, context: TaskContext, error: BaseException) -> Outcome:
-        """Return what becomes of a job whose function raised."""
-        if isinstance(error, Throttled):
-            return _storable(error)
-        trace = traceback_of(error, context.mask)
-        if isinstance(error, Dead):
-            return Dead(clip(str(error.message)), trace)
-        message = describe_failure(error)
-        if context.cancel.is_cancelled:  # it stopped as it was asked to
-            return Failed(message, traceback=trace)
-        if self.retry.is_final(error):
-            return Dead(message, trace)
-        return Failed(message, self._chosen_s(context, error), trace)
-
-    def _chosen_s(self, context: TaskContext, error: BaseException) -> float | None:
-        """Return the delay that the task's own function says, if it has one."""
-        try:
-            return self.retry.chosen_s(context.attempt, error)
-        except BaseException as wrong:  # noqa: BLE001  # of the application
-            trace = trace_of(wrong, context.mask)
-            logger.warning(
-                "the retry function of %s failed: %s", one_line(self.kind), trace
-            )
-            return None
-
-    def _ended(self, context: TaskContext, value: object) -> Outcome:
-        """Return the outcome that a returned value stands for."""
-        if value is None:
-            return Done()
-        if isinstance(value, Throttled | Dead | Failed):
-            return _storable(value)
-        try:
-            if isinstance(value, Done):
-                if value.result is None:
-                    return value
-                value = load_text(value.result, "result")
-            return Done(dump(value, "result", MAX_RESULT_BYTES))
-        except InvalidInputError as error:
-            # The work is done, and doing it again would not make the value storable.
-            logger.warning(
-                "the result of job %s is not kept: %s", context.job_id, error
-            )
-            return Done()
 
 
 class BoundTask(Generic[P]):
@@ -401,14 +344,3 @@ def _name_of(function: Callable[..., Any]) -> str:
     if not isinstance(name, str) or name == "<lambda>":
         raise TypeError(f"{function!r} has no name of its own; give the task a kind")
     return name
-
-
-def _storable(outcome: Dead | Throttled | Failed) -> Outcome:
-    """Return an outcome that both databases take, whatever the task put into it."""
-    if isinstance(outcome, Dead):
-        return Dead(clip(str(outcome.message)))
-    if isinstance(outcome, Failed):
-        return replace(outcome, message=clip(str(outcome.message)))
-    if getattr(outcome, "reason", None) is None:  # a class of theirs may lack it
-        outcome.reason = describe_cause(outcome)
-    return outcome

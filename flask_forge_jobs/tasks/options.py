@@ -10,16 +10,21 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import Any, Literal, Protocol, TypedDict
 
 from flask_forge_jobs.errors import InvalidInputError
+from flask_forge_jobs.model.follow_ups import FollowUp
 from flask_forge_jobs.model.job_bounds import DEFAULT_MAX_ATTEMPTS
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.model.payloads import fingerprint
 from flask_forge_jobs.tasks.retries import Errors, Retry
 
-if TYPE_CHECKING:
-    from flask_forge_jobs.tasks.decorator import Task
+
+class Told(Protocol):
+    """A task that can be told of jobs that ended."""
+
+    def as_follow_up(self) -> FollowUp:
+        """Return what the storage has to know to tell it."""
 
 
 class StoredOptions(TypedDict, total=False):
@@ -56,6 +61,8 @@ class EnqueueOptions(StoredOptions, total=False):
 
     Args:
         run_at: Not before this instant; must carry a zone.
+        delay: Not before so long from now, in seconds where it is a number; in place of
+            ``run_at``.
         dedupe_key: While an unfinished job holds the key, no second one is stored. It
             takes the place of a key made of the arguments.
         job_id: The id to store the job under, that of a
@@ -67,6 +74,7 @@ class EnqueueOptions(StoredOptions, total=False):
     """
 
     run_at: datetime | None
+    delay: float | timedelta | None
     dedupe_key: str | None
     job_id: str | None
     connection: object
@@ -82,6 +90,7 @@ class TaskOptions(StoredOptions, total=False):
             stored find their task by it, so keep it when you rename. No two functions
             may have the same; one that a factory or a reload defines again takes its
             own place.
+        aliases: Other kinds whose jobs it runs, such as the names that it had before.
         max_concurrent: How many of its jobs may run at once in the whole cluster, 1 to
             1024; None means any number.
         key: Parameter of the function: so many jobs may run at once for each of its
@@ -103,13 +112,14 @@ class TaskOptions(StoredOptions, total=False):
     """
 
     kind: str | None
+    aliases: Collection[str] | None
     max_concurrent: int | None
     key: str | None
     retry: Retry | None
     retry_on: Errors | None
     dead_on: Errors | None
-    on_dead: Task[..., Any] | None
-    on_cancelled: Task[..., Any] | None
+    on_dead: Told | None
+    on_cancelled: Told | None
     isolation: Literal["thread", "process"]
 
 
@@ -120,6 +130,7 @@ class JobOptions:
     queue: str | None = None
     priority: int = 0
     run_at: datetime | None = None
+    delay: float | timedelta | None = None
     dedupe_key: str | None = None
     dedupe_by_args: bool = False
     dedupe_for: timedelta | None = None
@@ -163,6 +174,7 @@ class JobOptions:
             max_attempts=self.max_attempts,
             dedupe_key=self._key(kind, payload),
             run_at=self.run_at,
+            delay=self.delay,
             timeout_s=self.timeout_s,
             dedupe_for=self.dedupe_for,
             replace=self.replace,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import operator
 import sys
+import typing
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -13,6 +15,12 @@ from flask_forge_jobs.model.bounds import shown
 from flask_forge_jobs.model.payloads import dump
 from flask_forge_jobs.model.seats import SeatPlan
 from flask_forge_jobs.tasks.context import TaskContext
+from flask_forge_jobs.tasks.conversions import (
+    ANYTHING,
+    conversion_of,
+    unless_unsupported,
+)
+from flask_forge_jobs.tasks.scalars import Conversion, Convert, UnsupportedError
 
 _POSITIONAL = (
     inspect.Parameter.POSITIONAL_ONLY,
@@ -65,20 +73,37 @@ class Parameters:
         self._signature = inspect.Signature(parameters)
         named = [each for each in parameters if not _takes_any_name(each)]
         self._takes_more = len(named) < len(parameters)
+        self._rest_name = parameters[-1].name if self._takes_more else ""
         self._names = frozenset(each.name for each in named)
         self._required = frozenset(
             each.name for each in named if each.default is inspect.Parameter.empty
         )
+        self._conversions = {
+            each.name: self._conversion(each, function, name) for each in parameters
+        }
+        self._plain = {each.name: self._conversions[each.name].plain for each in named}
+
+    def _conversion(
+        self, parameter: inspect.Parameter, function: Callable[..., Any], name: str
+    ) -> Conversion:
+        annotation = _evaluated(parameter.annotation, function)
+        if parameter.name not in self._required:
+            return unless_unsupported(annotation)  # nobody has to pass it
+        try:
+            return conversion_of(annotation)
+        except UnsupportedError as error:
+            raise TypeError(f"{name}: parameter {parameter.name!r}: {error}") from None
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-        """Return the arguments of a call by name.
+        """Return the arguments of a call by name, as JSON.
 
         Raises:
             TypeError: The function does not take them; the text says which.
+            InvalidInputError: A value is not what its parameter is annotated with.
         """
         # By far the most calls are by name; binding costs more than the comparison.
         if not args and self._are_exact(kwargs):
-            return kwargs
+            return self.encoded(kwargs)
         bound = self._signature.bind(*args, **kwargs)
         named: dict[str, Any] = {}
         for name, value in bound.arguments.items():
@@ -87,7 +112,49 @@ class Parameters:
             else:
                 named[name] = value
         self._refuse_context(named)
-        return named
+        return self.encoded(named)
+
+    def encoded(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Return arguments by name as JSON.
+
+        Raises:
+            InvalidInputError: A value is not what its parameter is annotated with.
+        """
+        if self._are_plain(arguments):
+            return arguments
+        return self._converted(arguments, operator.attrgetter("encode"))
+
+    def loaded(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Return what a function is called with for the arguments of a payload.
+
+        Raises:
+            TypeError: The function does not take them; the text says which.
+            InvalidInputError: A value is not what its parameter is annotated with.
+        """
+        self.check(arguments)
+        if self._are_plain(arguments):
+            return arguments
+        return self._converted(arguments, operator.attrgetter("decode"))
+
+    def _are_plain(self, arguments: Mapping[str, Any]) -> bool:
+        """Whether every argument is its own JSON, which takes no call to see."""
+        plain = self._plain
+        for name, value in arguments.items():
+            if name not in plain or type(value) not in plain[name]:
+                return False
+        return True
+
+    def _converted(
+        self, arguments: dict[str, Any], verb: Callable[[Conversion], Convert]
+    ) -> dict[str, Any]:
+        rest = self._conversions.get(self._rest_name, ANYTHING)
+        try:
+            return {
+                name: verb(self._conversions.get(name, rest))(value, f"payload.{name}")
+                for name, value in arguments.items()
+            }
+        except RecursionError:
+            raise InvalidInputError("payload", "refers to itself") from None
 
     def named(self, args: tuple[Any, ...]) -> dict[str, Any]:
         """Return some positional arguments by name; those that are missing may be.
@@ -122,6 +189,8 @@ class Parameters:
         default = self._signature.parameters[plan.key].default
         if default is inspect.Parameter.empty:
             return plan
+        if default is not None:
+            default = self._conversions[plan.key].encode(default, "key")
         return replace(plan, default=dump(default, "key"))
 
     def _are_exact(self, arguments: Mapping[str, Any]) -> bool:
@@ -150,6 +219,23 @@ def _signature_of(function: Callable[..., Any], name: str) -> inspect.Signature:
         return inspect.signature(function)
     except ValueError as error:
         raise TypeError(f"{name} shows no signature; wrap it in a function") from error
+
+
+def _evaluated(annotation: Any, function: Callable[..., Any]) -> Any:
+    """Return what an annotation means; Any where that cannot be known here."""
+    if annotation is inspect.Parameter.empty:
+        return Any
+    if isinstance(annotation, type):
+        return annotation
+
+    def holder() -> None: ...
+
+    holder.__annotations__ = {"value": annotation}
+    scope = getattr(inspect.unwrap(function), "__globals__", {})
+    try:
+        return typing.get_type_hints(holder, scope, include_extras=True)["value"]
+    except Exception:  # noqa: BLE001  # a name that only a type checker imports
+        return Any
 
 
 def _is_context(parameter: inspect.Parameter, function: Callable[..., Any]) -> bool:

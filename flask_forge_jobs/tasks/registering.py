@@ -91,6 +91,7 @@ class TaskDecorator:
             outside=outside,
             seats=None if most is None else SeatPlan(most, key),
             kind=options.pop("kind", None),
+            aliases=options.pop("aliases", None) or (),
             isolation=options.pop("isolation", Isolation.THREAD),
             told=_told(options.pop("on_dead", None), options.pop("on_cancelled", None)),
             retry=RetryPolicy.of(

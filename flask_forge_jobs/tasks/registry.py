@@ -42,22 +42,25 @@ class TaskRegistry:
         self._rate_limits: dict[str, RateLimitDefinition] = {}
 
     def add(self, task: Runnable) -> None:
-        """Register a task; the same one, defined again, takes its place.
+        """Register a task, and its aliases; the same one again takes its own place.
 
         Raises:
-            InvalidInputError: Another one has the kind.
+            InvalidInputError: Another one has the kind, or an alias of it.
         """
-        found = self._tasks.get(task.kind)
-        if found is not None and not is_same(found, task):
-            raise InvalidInputError(
-                "kind",
-                f"two tasks have the kind {shown(task.kind)}: {place_of(found)} and "
-                f"{place_of(task)}; give one of them another by kind=",
-            )
-        self._tasks[task.kind] = task
+        # A class of the application's own may have none.
+        kinds = (task.kind, *getattr(task, "aliases", ()))
+        for kind in kinds:
+            found = self._tasks.get(kind)
+            if found is not None and not is_same(found, task):
+                raise InvalidInputError(
+                    "kind",
+                    f"two tasks have the kind {shown(kind)}: {place_of(found)} and "
+                    f"{place_of(task)}; give one of them another by kind=",
+                )
+        self._tasks.update(dict.fromkeys(kinds, task))
 
     def get(self, kind: str) -> Runnable | None:
-        """Return the task of a kind, or None."""
+        """Return the task of a kind or alias, or None."""
         return self._tasks.get(kind)
 
     def add_schedule(self, definition: ScheduleDefinition) -> None:
@@ -85,5 +88,5 @@ class TaskRegistry:
         return [self._rate_limits[scope] for scope in sorted(self._rate_limits)]
 
     def kinds(self) -> list[str]:
-        """Return the registered kinds, sorted."""
+        """Return the registered kinds and aliases, sorted."""
         return sorted(self._tasks)

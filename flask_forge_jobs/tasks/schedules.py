@@ -63,7 +63,7 @@ class CronDecorator:
                 schedule has the name.
         """
         task = function if isinstance(function, Task) else self._make_task(function)
-        job = task.job_for(self._arguments, task.defaults)
+        job = task.job(**self._arguments)
         chosen = replace(
             self._definition,
             name=self._definition.name if self._has_name else task.kind,

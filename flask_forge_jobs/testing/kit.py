@@ -20,6 +20,7 @@ from typing import (
 
 from flask import Flask
 
+from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.instants import from_micros
 from flask_forge_jobs.model.jobs import Job, JobFilter
 from flask_forge_jobs.model.payloads import load_text
@@ -228,7 +229,8 @@ class JobsKit:
         Raises:
             InvalidInputError: The arguments cannot be enqueued.
         """
-        arguments = cast("dict[str, Any]", load_text(task.job(*args, **kwargs).payload))
+        stored = cast("dict[str, Any]", load_text(task.job(*args, **kwargs).payload))
+        arguments = task.parameters.loaded(stored)
         context = self.context(task)
         with self.app.app_context():
             return copy_context().run(task.apply, context, arguments)
@@ -329,8 +331,18 @@ def _named(
     task: Task[..., Any] | str,
     args: Mapping[str, object] | tuple[object, ...] | None,
 ) -> Mapping[str, object] | None:
-    if not isinstance(args, tuple):
-        return args
     if isinstance(task, str):
-        raise TypeError("a kind has no parameters; give args as a dict")
-    return task.parameters.named(args)
+        if isinstance(args, tuple):
+            raise TypeError("a kind has no parameters; give args as a dict")
+        return args
+    if args is None:
+        return None
+    named = task.parameters.named(args) if isinstance(args, tuple) else args
+    return {name: _as_stored(task, name, value) for name, value in named.items()}
+
+
+def _as_stored(task: Task[..., Any], name: str, value: object) -> object:
+    try:
+        return task.parameters.encoded({name: value})[name]
+    except InvalidInputError:
+        return value  # it is written as it is stored

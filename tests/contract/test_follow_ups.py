@@ -15,9 +15,9 @@ from flask_forge_jobs.model.outcomes import (
     Dead,
     Done,
     Failed,
+    JobUpdate,
     Outcome,
     Released,
-    JobUpdate,
     update_for,
 )
 from flask_forge_jobs.storage.base import Storage

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from flask_forge_jobs.errors import InvalidInputError
+from flask_forge_jobs.model.instants import MAX_INSTANT_US, to_micros
 from flask_forge_jobs.model.job_bounds import MAX_PAYLOAD_BYTES
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.model.payloads import dump
@@ -97,6 +98,12 @@ def test_new_job_takes_values_at_their_bounds(field: str, value: Any) -> None:
         ("run_at", datetime(1969, 12, 31, tzinfo=UTC)),
         ("run_at", datetime.max.replace(tzinfo=timezone(-timedelta(hours=1)))),
         ("run_at", datetime.min.replace(tzinfo=timezone(timedelta(hours=1)))),
+        ("delay", -1),
+        ("delay", True),
+        ("delay", "1"),
+        ("delay", math.nan),
+        ("delay", 1e300),
+        ("delay", timedelta(-1)),
         ("timeout_s", 0),
         ("timeout_s", -1),
         ("timeout_s", math.nan),
@@ -161,6 +168,21 @@ def test_names_to_replace_are_kept_in_one_form(
 
     assert job.replace == stored
     assert job == NewJob("send", dedupe_key="k", replace=stored)
+
+
+@pytest.mark.parametrize("delay", [90, 90.0, timedelta(seconds=90)])
+def test_a_delay_becomes_an_instant_when_the_job_is_stored(delay: Any) -> None:
+    job = NewJob("send", delay=delay)
+    now_us = to_micros(NOON)
+
+    assert job.timed(now_us) == NewJob("send", run_at=NOON + timedelta(seconds=90))
+    with pytest.raises(InvalidInputError, match="delay: ends beyond the year 9999"):
+        job.timed(MAX_INSTANT_US)
+
+
+def test_a_delay_and_an_instant_are_one_too_many() -> None:
+    with pytest.raises(InvalidInputError, match="delay: means nothing beside run_at"):
+        NewJob("send", delay=1, run_at=NOON)
 
 
 def test_a_copy_differs_in_its_payload_only_and_its_size_is_checked() -> None:

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import pytest
+
+from flask_forge_jobs import ForgeJobs
+from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.rate_limits import RateLimitDefinition
 from flask_forge_jobs.tasks.bundled.noop_echo import NoopEcho
 from flask_forge_jobs.tasks.decorator import Task
@@ -29,6 +33,41 @@ def test_later_task_of_the_same_function_takes_its_place() -> None:
 
     assert registry.get("send") is later
     assert registry.kinds() == ["send"]
+
+
+def test_a_task_is_found_by_its_aliases() -> None:
+    registry = TaskRegistry()
+    send: Task[[], None] = Task(
+        lambda: None,
+        kind="send",
+        aliases=["mail", "post"],
+        router=DefaultRouter(),
+        store=Outbox().store,
+    )
+    registry.add(send)
+
+    assert registry.get("mail") is registry.get("post") is send
+    assert registry.kinds() == ["mail", "post", "send"]
+
+
+def test_an_alias_is_taken_like_a_kind() -> None:
+    forge = ForgeJobs()
+    forge.task(aliases="mail")(print_all)
+
+    with pytest.raises(InvalidInputError, match="two tasks have the kind 'mail'"):
+        forge.task(kind="mail")(print_none)
+    with pytest.raises(InvalidInputError, match="two tasks have the kind 'mail'"):
+        forge.task(aliases=["mail"])(print_none)
+    with pytest.raises(InvalidInputError, match="aliases"):
+        forge.task(aliases=[""])(print_none)
+
+    assert forge.registry.get("print_none") is None
+
+
+def print_all() -> None: ...
+
+
+def print_none() -> None: ...
 
 
 def test_kinds_are_sorted() -> None:

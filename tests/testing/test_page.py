@@ -19,7 +19,9 @@ BLOCK = re.compile(
 CAPTION = re.compile(r" +:caption: ([\w/]+\.py)\n")
 
 
-@pytest.mark.parametrize("page", ["factory.rst", "retry.rst", "test.rst"])
+@pytest.mark.parametrize(
+    "page", ["arguments.rst", "factory.rst", "retry.rst", "test.rst"]
+)
 def test_every_example_runs(tmp_path: Path, page: str) -> None:
     files: defaultdict[str, list[str]] = defaultdict(list)
     whole = (HOWTO / page).read_text("utf-8")

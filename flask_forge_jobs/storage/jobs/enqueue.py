@@ -44,7 +44,7 @@ class Enqueuer:
     Args:
         database: The seam to the database.
         ids: Mints job ids.
-        clock: Ages what is known of the queues.
+        clock: Ages what is known of the queues, and counts delays.
         most_queues: Most queues that there may be.
     """
 
@@ -62,6 +62,8 @@ class Enqueuer:
 
     def enqueue(self, job: NewJob, most_waiting: int | None = None) -> EnqueueResult:
         """Store one job; see :meth:`JobQueue.enqueue`."""
+        if job.delay is not None:
+            job = job.timed(self._clock.now_us())
         job_id = job.job_id
         if job_id is None:
             in_unit = present.unit is not None
@@ -102,6 +104,7 @@ class Enqueuer:
         most_waiting: int | None = None,
     ) -> list[EnqueueResult]:
         """Store jobs, all or none; see :meth:`JobQueue.enqueue_many`."""
+        jobs = self._timed(jobs)
         return self._write(jobs, self._ids_of(jobs), key, most_waiting)
 
     def _write(
@@ -125,6 +128,10 @@ class Enqueuer:
         when_stored(self.queues.remember, names, queues.bounds)
         return results
 
+    def _timed(self, jobs: Sequence[NewJob]) -> Sequence[NewJob]:
+        now_us = self._clock.now_us()
+        return [job if job.delay is None else job.timed(now_us) for job in jobs]
+
     def _ids_of(self, jobs: Sequence[NewJob]) -> list[str]:
         minted = pinned(len(jobs), self._ids.new_many)
         return [job.job_id or new for job, new in zip(jobs, minted, strict=True)]
@@ -136,6 +143,7 @@ class Enqueuer:
         key: RequestKey | None = None,
     ) -> list[EnqueueResult]:
         """Store jobs in a caller's transaction; see :meth:`JobQueue.enqueue`."""
+        jobs = self._timed(jobs)
         ids = self._ids_of(jobs)
         names = sorted({job.queue for job in jobs})
 
@@ -314,17 +322,9 @@ def _due_us(job: NewJob, now_us: int) -> int:
 
 def _row(job: NewJob, job_id: str, due_us: int, now_us: int) -> tuple[Parameter, ...]:
     return (
-        job_id,
-        job.queue,
-        job.kind,
-        job.payload,
-        job.priority,
-        now_us,
-        due_us,
-        due_us > now_us,
-        job.max_attempts,
-        job.timeout_s,
-    )
+        job_id, job.queue, job.kind, job.payload, job.priority, now_us, due_us,
+        due_us > now_us, job.max_attempts, job.timeout_s,
+    )  # fmt: skip
 
 
 def _store_unless_held(

@@ -278,6 +278,19 @@ def test_enqueue_many_knows_a_deferred_start(storage: Storage, sql: Sql) -> None
     assert [job.id for job in storage.jobs.claim(QUEUE, OWNER, 5)] == [results[1].id]
 
 
+def test_a_delay_counts_from_the_moment_of_storing(storage: Storage) -> None:
+    job = NewJob("noop", queue_name="mail", delay=600)
+    alone = storage.jobs.enqueue(job)
+    together = storage.jobs.enqueue_many(
+        [job, NewJob("noop", dedupe_key="k", delay=60)]
+    )
+
+    for result, delay_s in zip([alone, *together], [600, 600, 60], strict=True):
+        stored = storage.job_reader.get(result.id)
+        waited = stored.scheduled_at - stored.enqueued_at
+        assert waited.total_seconds() == pytest.approx(delay_s, abs=20)
+
+
 def test_bulk_calls_with_crossed_keys_both_succeed(storage: Storage, sql: Sql) -> None:
     """Keys are locked in one order, so two bulk calls cannot deadlock"""
     keys = [f"key-{n:04}" for n in range(1500)]

@@ -1,0 +1,394 @@
+"""Conversions: what an annotated argument is in JSON, and back.
+
+The set of types is closed: text, numbers, booleans and None; lists, tuples and dicts
+with text keys; ``datetime``, ``date``, ``time``, ``timedelta``, ``Decimal``, ``UUID``,
+``Path``, enumerations, dataclasses and typed dicts; unions of them whose members look
+different in JSON, and literals. An annotation that says nothing, such as ``Any``, takes
+what is JSON.
+"""
+
+from __future__ import annotations
+
+import collections.abc
+import dataclasses
+import inspect
+import types
+import typing
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from functools import lru_cache, partial
+from operator import attrgetter
+from typing import Any, ForwardRef, Literal, TypeVar, get_args, get_origin
+
+from flask_forge_jobs.errors import InvalidInputError
+from flask_forge_jobs.model.bounds import shown
+from flask_forge_jobs.tasks.failures import describe_failure
+from flask_forge_jobs.tasks.scalars import (
+    FORMS,
+    SCALARS,
+    Conversion,
+    Convert,
+    UnsupportedError,
+    enumeration,
+    literal,
+    refuse,
+)
+
+_LISTS = (
+    list, collections.abc.Sequence, collections.abc.MutableSequence,
+    collections.abc.Collection, collections.abc.Iterable,
+)  # fmt: skip
+_DICTS = (dict, collections.abc.Mapping, collections.abc.MutableMapping)
+_INSTEAD: dict[type, str] = {
+    set: "a list",
+    frozenset: "a list",
+    bytes: "text, such as its base64",
+    bytearray: "text, such as its base64",
+}
+
+
+def conversion_of(annotation: Any) -> Conversion:
+    """Return the conversion of an annotation.
+
+    Raises:
+        UnsupportedError: It is outside the set; the text says what to pass.
+    """
+    annotation = _stripped(annotation)
+    if annotation in (Any, object) or isinstance(annotation, str | ForwardRef):
+        return ANYTHING
+    if annotation in SCALARS:
+        return SCALARS[annotation]
+    origin = get_origin(annotation)
+    if origin in (typing.Union, types.UnionType):
+        return _union([conversion_of(each) for each in get_args(annotation)])
+    if origin is Literal:
+        return literal(get_args(annotation))
+    base = origin or annotation
+    if base in _LISTS:
+        return _listed(base, get_args(annotation))
+    if base is tuple:
+        return _tuple(get_args(annotation))
+    if base in _DICTS:
+        return _dict(get_args(annotation))
+    if isinstance(base, type):
+        return _of_class(base)
+    raise UnsupportedError(f"{annotation!r} is not JSON")
+
+
+def _stripped(annotation: Any) -> Any:
+    """Return what aliases, new types and marks stand for."""
+    while True:
+        if isinstance(annotation, TypeVar):
+            return annotation.__bound__ or Any
+        if isinstance(annotation, typing.NewType):
+            annotation = annotation.__supertype__
+        elif get_origin(annotation) in _MARKS:
+            annotation = get_args(annotation)[0]
+        elif type(annotation).__name__ == "TypeAliasType":  # of Python 3.12
+            return Any
+        else:
+            return type(None) if annotation is None else annotation
+
+
+_MARKS = (typing.Annotated, typing.Required, typing.NotRequired)
+
+
+# -- plain values ----------------------------------------------------------------------
+
+
+def _anything(value: Any, path: str) -> Any:
+    kind = type(value)
+    if kind in FORMS:
+        return value  # what is in it is looked at when it is stored
+    wants = (
+        "annotate the parameter with its type, or pass text"
+        if unless_unsupported(kind).forms
+        else f"pass {_instead(kind)}"
+    )
+    raise InvalidInputError(path, f"{shown(value)} is not JSON; {wants}")
+
+
+def _instead(kind: type) -> str:
+    return next(
+        (text for each, text in _INSTEAD.items() if issubclass(kind, each)),
+        "what identifies it, such as its id",
+    )
+
+
+ANYTHING = Conversion(
+    "JSON", frozenset(FORMS.values()), frozenset(FORMS), _anything, _anything
+)
+
+
+# -- containers ------------------------------------------------------------------------
+
+
+def _listed(base: Any, args: Sequence[Any]) -> Conversion:
+    item = conversion_of(args[0]) if args else ANYTHING
+    accepted = (list,) if base is list else (list, tuple)
+    if item is ANYTHING:
+        return _container("a list", accepted)
+
+    def encode(value: Any, path: str) -> Any:
+        if type(value) not in accepted:
+            refuse(value, path, "a list")
+        return _each(value, item, item.encode, path)
+
+    def decode(value: Any, path: str) -> Any:
+        if type(value) is not list:
+            refuse(value, path, "a list")
+        return _each(value, item, item.decode, path)
+
+    return Conversion(
+        "a list",
+        frozenset({"array"}),
+        frozenset(),
+        encode,
+        decode if item.changes else encode,
+    )
+
+
+def _each(
+    values: Sequence[Any], item: Conversion, convert: Convert, path: str
+) -> Sequence[Any]:
+    if item.plain.issuperset(map(type, values)):
+        return values
+    return [convert(each, f"{path}[{n}]") for n, each in enumerate(values)]
+
+
+def _tuple(args: Sequence[Any]) -> Conversion:
+    is_open = not args or args[-1] is Ellipsis
+    items = [conversion_of(each) for each in args if each is not Ellipsis] or [ANYTHING]
+    wants = "a tuple" if is_open else f"a tuple of {len(items)}"
+
+    def pairs(
+        value: Any, kind: type[Sequence[Any]], path: str
+    ) -> Iterator[tuple[Any, ...]]:
+        if not isinstance(value, kind) or not (is_open or len(value) == len(items)):
+            refuse(value, path, wants)
+        for n, each in enumerate(value):
+            yield items[0 if is_open else n], each, f"{path}[{n}]"
+
+    def encode(value: Any, path: str) -> Any:
+        found = pairs(value, tuple, path)
+        return [item.encode(each, place) for item, each, place in found]
+
+    def decode(value: Any, path: str) -> Any:
+        found = pairs(value, list, path)
+        return tuple(item.decode(each, place) for item, each, place in found)
+
+    return Conversion(wants, frozenset({"array"}), frozenset(), encode, decode)
+
+
+def _dict(args: Sequence[Any]) -> Conversion:
+    if args and _stripped(args[0]) not in (str, Any, object):
+        raise UnsupportedError("the keys of JSON are text; pass a dict of text keys")
+    item = conversion_of(args[1]) if args else ANYTHING
+    if item is ANYTHING:
+        return _container("a dict", (dict,))
+    return _Object("a dict", dict, dict.items, lambda _: item, dict).conversion()
+
+
+def _container(wants: str, accepted: tuple[type, ...]) -> Conversion:
+    """One that holds any JSON, which is looked at when it is stored."""
+
+    def take(value: Any, path: str) -> Any:
+        if type(value) not in accepted:
+            refuse(value, path, wants)
+        return value
+
+    forms = frozenset(FORMS[each] for each in accepted)
+    return Conversion(wants, forms, frozenset(accepted), take, take)
+
+
+@dataclass(frozen=True, slots=True)
+class _Object:
+    """A JSON object of a known kind.
+
+    Args:
+        wants: What it is, for an error.
+        kind: Its exact type.
+        items_of: Returns its members by name.
+        member: Returns the conversion of a member; None where there is none.
+        make: Returns one of its members.
+        required: Returns the names of the members that it must have.
+    """
+
+    wants: str
+    kind: type
+    items_of: Callable[[Any], Iterable[tuple[str, Any]]]
+    member: Callable[[str], Conversion | None]
+    make: Callable[[dict[str, Any]], Any]
+    required: Callable[[], Iterable[str]] = tuple
+
+    def conversion(self) -> Conversion:
+        return Conversion(
+            self.wants, frozenset({"object"}), frozenset(), self._encode, self._decode
+        )
+
+    def _encode(self, value: Any, path: str) -> Any:
+        if type(value) is not self.kind:
+            refuse(value, path, self.wants)
+        return self._converted(self.items_of(value), path, lambda each: each.encode)
+
+    def _decode(self, value: Any, path: str) -> Any:
+        if type(value) is not dict:
+            refuse(value, path, self.wants)
+        members = self._converted(value.items(), path, lambda each: each.decode)
+        try:
+            return self.make(members)
+        except Exception as error:  # of the class's own checks
+            why = describe_failure(error)
+            raise InvalidInputError(path, f"is not {self.wants}: {why}") from error
+
+    def _converted(
+        self,
+        items: Iterable[tuple[str, Any]],
+        path: str,
+        verb: Callable[[Conversion], Convert],
+    ) -> dict[str, Any]:
+        converted = {}
+        for name, value in items:
+            found = self.member(name) if type(name) is str else None
+            if found is None:
+                raise InvalidInputError(
+                    path, f"{shown(name)} is no key of {self.wants}"
+                )
+            converted[name] = verb(found)(value, f"{path}.{name}")
+        for name in self.required():
+            if name not in converted:
+                raise InvalidInputError(f"{path}.{name}", "is missing")
+        return converted
+
+
+# -- classes ---------------------------------------------------------------------------
+
+
+@lru_cache(256)
+def _of_class(kind: type) -> Conversion:
+    if issubclass(kind, Enum):
+        return enumeration(kind)
+    if dataclasses.is_dataclass(kind):
+        return _dataclass(kind)
+    if hasattr(kind, "__required_keys__"):
+        return _typed_dict(kind)
+    raise UnsupportedError(f"a {kind.__name__} is not JSON; pass {_instead(kind)}")
+
+
+def _dataclass(kind: Any) -> Conversion:
+    names = [each.name for each in dataclasses.fields(kind) if each.init]
+    parameters = inspect.signature(kind).parameters.values()
+    needed = [each.name for each in parameters if each.default is each.empty]
+    if not set(needed) <= set(names):
+        raise UnsupportedError(
+            f"a {kind.__name__} is not made of its fields alone; pass them apart"
+        )
+    hints = _hints_of(kind)
+    return _Object(
+        f"a {kind.__name__}",
+        kind,
+        lambda value: ((name, getattr(value, name)) for name in names),
+        _members(hints, names),
+        lambda members: kind(**members),
+        lambda: needed,
+    ).conversion()
+
+
+def _typed_dict(kind: Any) -> Conversion:
+    hints = _hints_of(kind)
+    names = kind.__required_keys__ | kind.__optional_keys__
+
+    def required() -> set[str]:
+        # With postponed annotations the class itself does not see the marks.
+        marks = {name: get_origin(hint) for name, hint in hints().items()}
+        marked = {name for name in names if marks.get(name) is typing.Required}
+        unmarked = {name for name in names if marks.get(name) is typing.NotRequired}
+        return (marked | set(kind.__required_keys__)) - unmarked
+
+    return _Object(
+        f"a {kind.__name__}", dict, dict.items, _members(hints, names), dict, required
+    ).conversion()
+
+
+def _hints_of(kind: type) -> Callable[[], Mapping[str, Any]]:
+    """Return what reads the annotations of a class at the first use.
+
+    It may refer to itself, and to what stands below it in its module.
+    """
+
+    @lru_cache(1)
+    def hints() -> Mapping[str, Any]:
+        try:
+            return typing.get_type_hints(kind, include_extras=True)
+        except Exception:  # noqa: BLE001  # a name that only a type checker imports
+            return {}
+
+    return hints
+
+
+def _members(
+    hints: Callable[[], Mapping[str, Any]], names: Iterable[str]
+) -> Callable[[str], Conversion | None]:
+    known = frozenset(names)
+
+    @lru_cache(1)
+    def conversions() -> Mapping[str, Conversion]:
+        found = hints()
+        return {name: unless_unsupported(found.get(name, Any)) for name in known}
+
+    return lambda name: conversions().get(name)
+
+
+def unless_unsupported(annotation: Any) -> Conversion:
+    """Return the conversion of an annotation, or one that refuses every value."""
+    try:
+        return conversion_of(annotation)
+    except UnsupportedError as error:
+        why = str(error)
+
+    def fail(value: Any, path: str) -> typing.NoReturn:
+        del value
+        raise InvalidInputError(path, why)
+
+    return Conversion("", frozenset(), frozenset(), fail, fail)
+
+
+# -- unions ----------------------------------------------------------------------------
+
+
+def _union(members: Sequence[Conversion]) -> Conversion:
+    """Return the conversion of any of some, which JSON must be able to tell apart."""
+    changing = [each for each in members if each.changes]
+    for each in changing:
+        for other in members:
+            if other is not each and each.forms & other.forms:
+                raise UnsupportedError(
+                    f"{each.wants} and {other.wants} look alike in JSON; take one"
+                )
+    wants = " or ".join(dict.fromkeys(each.wants for each in members))
+    encode = partial(_first, members, attrgetter("encode"), wants)
+    return Conversion(
+        wants,
+        frozenset().union(*(each.forms for each in members)),
+        frozenset().union(*(each.plain for each in members)),
+        encode,
+        partial(_first, members, attrgetter("decode"), wants) if changing else encode,
+    )
+
+
+def _first(
+    members: Sequence[Conversion],
+    verb: Callable[[Conversion], Convert],
+    wants: str,
+    value: Any,
+    path: str,
+) -> Any:
+    deeper: InvalidInputError | None = None
+    for each in members:
+        try:
+            return verb(each)(value, path)
+        except InvalidInputError as error:
+            if error.field != path:
+                deeper = error  # it was this one, and something within it is wrong
+    raise deeper or InvalidInputError(path, f"{shown(value)} is not {wants}")

@@ -1,0 +1,95 @@
+"""From what a function returned or raised to the outcome of its job."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from flask_forge_jobs.errors import InvalidInputError
+from flask_forge_jobs.logs import get_logger
+from flask_forge_jobs.model.one_line import one_line
+from flask_forge_jobs.model.outcomes import (
+    MAX_RESULT_BYTES,
+    Dead,
+    Done,
+    Failed,
+    Outcome,
+    Throttled,
+    clip,
+)
+from flask_forge_jobs.model.payloads import dump, load_text
+from flask_forge_jobs.tasks.context import TaskContext
+from flask_forge_jobs.tasks.failures import (
+    describe_cause,
+    describe_failure,
+    trace_of,
+    traceback_of,
+)
+from flask_forge_jobs.tasks.retries import RetryPolicy
+
+logger = get_logger(__name__)
+
+
+def of_value(context: TaskContext, value: object) -> Outcome:
+    """Return the outcome that a returned value stands for."""
+    if value is None:
+        return Done()
+    if isinstance(value, Throttled | Dead | Failed):
+        return _storable(value)
+    try:
+        if isinstance(value, Done):
+            if value.result is None:
+                return value
+            value = load_text(value.result, "result")
+        return Done(dump(value, "result", MAX_RESULT_BYTES))
+    except InvalidInputError as error:
+        # The work is done, and doing it again would not make the value storable.
+        logger.warning("the result of job %s is not kept: %s", context.job_id, error)
+        return Done()
+
+
+def of_error(
+    context: TaskContext, policy: RetryPolicy, error: BaseException
+) -> Outcome:
+    """Return the outcome that an exception stands for.
+
+    Args:
+        context: The context of the job.
+        policy: What its task says of retries.
+        error: What the function raised.
+    """
+    if isinstance(error, Throttled):
+        return _storable(error)
+    trace = traceback_of(error, context.mask)
+    if isinstance(error, Dead):
+        return Dead(clip(str(error.message)), trace)
+    message = describe_failure(error)
+    if context.cancel.is_cancelled:  # it stopped as it was asked to
+        return Failed(message, traceback=trace)
+    if policy.is_final(error):
+        return Dead(message, trace)
+    return Failed(message, _chosen_s(context, policy, error), trace)
+
+
+def _chosen_s(
+    context: TaskContext, policy: RetryPolicy, error: BaseException
+) -> float | None:
+    """Return the delay that the task's own function says, if it has one."""
+    try:
+        return policy.chosen_s(context.attempt, error)
+    except BaseException as wrong:  # noqa: BLE001  # of the application
+        trace = trace_of(wrong, context.mask)
+        logger.warning(
+            "the retry function of %s failed: %s", one_line(context.kind), trace
+        )
+        return None
+
+
+def _storable(outcome: Dead | Throttled | Failed) -> Outcome:
+    """Return an outcome that both databases take, whatever the task put into it."""
+    if isinstance(outcome, Dead):
+        return Dead(clip(str(outcome.message)))
+    if isinstance(outcome, Failed):
+        return replace(outcome, message=clip(str(outcome.message)))
+    if getattr(outcome, "reason", None) is None:  # a class of theirs may lack it
+        outcome.reason = describe_cause(outcome)
+    return outcome
