@@ -15,7 +15,7 @@ from flask_forge_jobs.api.v1.status import ENDPOINT
 from flask_forge_jobs.auth.links import StatusLinks
 from flask_forge_jobs.cli.group import forge_jobs_group
 from flask_forge_jobs.clock import Clock, SystemClock
-from flask_forge_jobs.config.database import DatabaseConfig
+from flask_forge_jobs.config.database import ChosenDatabase
 from flask_forge_jobs.config.paths import FixedPaths, QueuePaths
 from flask_forge_jobs.config.settings import Settings
 from flask_forge_jobs.embedded import embed_worker
@@ -68,7 +68,7 @@ class ForgeJobs(Declarations):
         router: Router | None = None,
         clock: Clock | None = None,
         paths: QueuePaths | None = None,
-        database: DatabaseConfig | None = None,
+        database: ChosenDatabase | None = None,
         open_to_loopback: bool = False,
     ) -> None:
         registry = TaskRegistry()
@@ -268,7 +268,7 @@ def _status_url(links: StatusLinks, job_id: str, expires_in_s: float) -> str:
 
 def _choose_database(
     app: Flask, settings: Settings, paths: QueuePaths | None
-) -> DatabaseConfig:
+) -> ChosenDatabase:
     """Choose by key, by file, or the SQLite file in the instance folder."""
     instance = Path(app.instance_path)
-    return DatabaseConfig.resolve(settings, paths or FixedPaths(instance, instance))
+    return ChosenDatabase.resolve(settings, paths or FixedPaths(instance, instance))

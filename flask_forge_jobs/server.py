@@ -31,7 +31,7 @@ from flask_forge_jobs.auth.tokens import new_token
 from flask_forge_jobs.cli.failing import fails_clearly
 from flask_forge_jobs.config.database import (
     DEFAULT_SQLITE_NAME,
-    DatabaseConfig,
+    ChosenDatabase,
     DatabaseSettings,
     Tuning,
 )
@@ -114,10 +114,10 @@ def create_app(
     return app
 
 
-def _demo_data(folder: Path, environment: ServerEnvironment) -> DatabaseConfig:
+def _demo_data(folder: Path, environment: ServerEnvironment) -> ChosenDatabase:
     tuning = Tuning.from_settings(environment.settings)
     path = folder / DEFAULT_SQLITE_NAME
-    return DatabaseConfig(
+    return ChosenDatabase(
         DatabaseSettings.from_location(
             {"backend": "sqlite", "path": path}, tuning, DEMO_OPTION
         )

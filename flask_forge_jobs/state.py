@@ -16,7 +16,7 @@ from flask import Flask, current_app
 from werkzeug.local import LocalProxy
 
 from flask_forge_jobs.clock import Clock
-from flask_forge_jobs.config.database import DatabaseConfig
+from flask_forge_jobs.config.database import ChosenDatabase
 from flask_forge_jobs.config.settings import Settings
 from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
 from flask_forge_jobs.model.masking import Masking
@@ -53,7 +53,7 @@ class ApplicationState:
 
     name: str
     settings: Settings
-    database: DatabaseConfig
+    database: ChosenDatabase
     storage: Storage
     registry: TaskRegistry
     router: Router

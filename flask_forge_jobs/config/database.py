@@ -231,7 +231,7 @@ def _shown(host: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class DatabaseConfig:
+class ChosenDatabase:
     """The database that was chosen, and what chose it.
 
     Args:
@@ -254,7 +254,7 @@ class DatabaseConfig:
         *,
         tuning: Tuning | None = None,
         environ: Mapping[str, str] | None = None,
-    ) -> DatabaseConfig:
+    ) -> ChosenDatabase:
         """Look for ``queue_database.toml`` and read it.
 
         It is looked for in ``start_dir`` and three parents, then in the configuration
@@ -299,7 +299,7 @@ class DatabaseConfig:
         *,
         environ: Mapping[str, str] | None = None,
         url_key: str = URL_KEY,
-    ) -> DatabaseConfig:
+    ) -> ChosenDatabase:
         """Choose the database of an application.
 
         ``FORGE_JOBS_DATABASE_URL`` comes first, then ``FORGE_JOBS_DATABASE_FILE``, then
@@ -339,7 +339,7 @@ class DatabaseConfig:
         source: str,
         paths: QueuePaths,
         tuning: Tuning | None,
-    ) -> DatabaseConfig:
+    ) -> ChosenDatabase:
         if location["backend"] == "sqlite" and "path" not in location:
             path = paths.data_dir().absolute() / DEFAULT_SQLITE_NAME
             location = {**location, "path": path}

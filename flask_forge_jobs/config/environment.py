@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from flask_forge_jobs.config.checks import Check, RefusedError, integer, one_of
-from flask_forge_jobs.config.database import DEFAULT_SOURCE, DatabaseConfig
+from flask_forge_jobs.config.database import DEFAULT_SOURCE, ChosenDatabase
 from flask_forge_jobs.config.database import URL_KEY as DATABASE_URL_KEY
 from flask_forge_jobs.config.hints import near_match
 from flask_forge_jobs.config.libpq import Backend
@@ -193,8 +193,8 @@ class ServerEnvironment:
         start_dir: Path | None = None,
         *,
         environ: Mapping[str, str] | None = None,
-    ) -> DatabaseConfig:
-        """Choose the database, by the rules of :meth:`DatabaseConfig.resolve`.
+    ) -> ChosenDatabase:
+        """Choose the database, by the rules of :meth:`ChosenDatabase.resolve`.
 
         Args:
             start_dir: Where the look for ``queue_database.toml`` begins; the current
@@ -207,7 +207,7 @@ class ServerEnvironment:
                 demands, or a file cannot be read or says something that does not
                 pass.
         """
-        chosen = DatabaseConfig.resolve(
+        chosen = ChosenDatabase.resolve(
             self.settings, self.paths, start_dir, environ=environ, url_key=self.url_key
         )
         if self.backend in (None, chosen.settings.backend):

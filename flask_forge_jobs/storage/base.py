@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 
 from flask_forge_jobs.clock import Clock, SystemClock
-from flask_forge_jobs.config import database as config
-from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.config.database import ChosenDatabase, DatabaseSettings
 from flask_forge_jobs.errors import ConfigurationError, StorageError
 from flask_forge_jobs.ids import UlidGenerator
 from flask_forge_jobs.randomness import fraction
@@ -155,7 +154,7 @@ class Storage:
         self.jobs.known_queues.forget()
 
 
-class DatabaseConfig(config.DatabaseConfig):
+class DatabaseConfig(ChosenDatabase):
     """The database that was chosen, what chose it, and the way to its stores."""
 
     def open_storage(self, *, clock: Clock | None = None) -> Storage:

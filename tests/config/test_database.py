@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from flask_forge_jobs.config.database import DatabaseConfig, DatabaseSettings, Tuning
+from flask_forge_jobs.config.database import ChosenDatabase, DatabaseSettings, Tuning
 from flask_forge_jobs.config.files import FILE_NAME
 from flask_forge_jobs.config.paths import FixedPaths
 from flask_forge_jobs.config.settings import Settings
@@ -86,7 +86,7 @@ def test_settings_take_a_url_before_a_tuning() -> None:
 def test_settings_never_show_a_password() -> None:
     tuning = Tuning(listen_url=SECRET_URL)
     settings = DatabaseSettings.from_url(SECRET_URL, tuning=tuning)
-    config = DatabaseConfig(settings)
+    config = ChosenDatabase(settings)
 
     for text in (repr(tuning), repr(settings), str(settings), repr(config)):
         assert SECRET not in text
@@ -203,7 +203,7 @@ def test_tuning_of_default_settings_is_the_default() -> None:
 def test_default_is_sqlite_with_no_explicit_path(
     paths: FixedPaths, start_dir: Path
 ) -> None:
-    config = DatabaseConfig.load(paths, start_dir=start_dir)
+    config = ChosenDatabase.load(paths, start_dir=start_dir)
 
     assert config.source == "default"
     assert config.settings.backend == "sqlite"
@@ -215,13 +215,13 @@ def test_load_from_missing_path_returns_default(
 ) -> None:
     missing = FixedPaths(paths.config / "missing", paths.data)
 
-    assert DatabaseConfig.load(missing, start_dir=start_dir / "missing") == (
-        DatabaseConfig.load(paths, start_dir=start_dir)
+    assert ChosenDatabase.load(missing, start_dir=start_dir / "missing") == (
+        ChosenDatabase.load(paths, start_dir=start_dir)
     )
 
 
 def test_load_creates_nothing(paths: FixedPaths, start_dir: Path) -> None:
-    DatabaseConfig.load(paths, start_dir=start_dir)
+    ChosenDatabase.load(paths, start_dir=start_dir)
 
     assert not paths.data.exists()
 
@@ -236,14 +236,14 @@ def test_load_looks_at_four_directories_and_then_at_the_configuration(
 
     found = []
     for file in files:
-        config = DatabaseConfig.load(paths, start_dir=start_dir)
+        config = ChosenDatabase.load(paths, start_dir=start_dir)
         assert config.source == str(file)
         assert config.settings.path is not None
         found.append(config.settings.path.name)
         file.unlink()
 
     assert found == ["q0", "q1", "q2", "q3", "q4"]
-    assert DatabaseConfig.load(paths, start_dir=start_dir).source == "default"
+    assert ChosenDatabase.load(paths, start_dir=start_dir).source == "default"
 
 
 def test_load_starts_in_the_current_directory(
@@ -252,7 +252,7 @@ def test_load_starts_in_the_current_directory(
     file = write_file(start_dir, "q")
     monkeypatch.chdir(start_dir)
 
-    assert DatabaseConfig.load(paths).source == str(file)
+    assert ChosenDatabase.load(paths).source == str(file)
 
 
 def test_load_takes_the_explicit_file_first(
@@ -262,7 +262,7 @@ def test_load_takes_the_explicit_file_first(
     explicit = tmp_path / "other.toml"
     explicit.write_text('adapter = "sqlite"\npath = "explicit"')
 
-    config = DatabaseConfig.load(paths, explicit, start_dir)
+    config = ChosenDatabase.load(paths, explicit, start_dir)
 
     assert config.settings.path == tmp_path / "explicit"
 
@@ -273,7 +273,7 @@ def test_load_refuses_an_explicit_file_that_is_missing(
     write_file(start_dir, "near")
 
     with pytest.raises(InvalidInputError, match="is missing") as raised:
-        DatabaseConfig.load(paths, Path("missing.toml"), start_dir)
+        ChosenDatabase.load(paths, Path("missing.toml"), start_dir)
 
     assert raised.value.field == "explicit_file"
 
@@ -283,7 +283,7 @@ def test_load_uses_the_default_path_for_a_file_without_one(
 ) -> None:
     (start_dir / FILE_NAME).write_text('adapter = "sqlite"')
 
-    config = DatabaseConfig.load(paths, start_dir=start_dir)
+    config = ChosenDatabase.load(paths, start_dir=start_dir)
 
     assert config.settings.path == paths.data / "queue.sqlite"
     assert config.source == str(start_dir / FILE_NAME)
@@ -295,7 +295,7 @@ def test_load_stops_at_a_malformed_file(paths: FixedPaths, start_dir: Path) -> N
     write_file(start_dir.parent, "up")
 
     with pytest.raises(InvalidInputError, match="not valid TOML"):
-        DatabaseConfig.load(paths, start_dir=start_dir)
+        ChosenDatabase.load(paths, start_dir=start_dir)
 
 
 def test_load_lays_the_file_over_the_tuning(paths: FixedPaths, start_dir: Path) -> None:
@@ -304,7 +304,7 @@ def test_load_lays_the_file_over_the_tuning(paths: FixedPaths, start_dir: Path) 
     )
     tuning = Tuning(pool_size=9, connect_timeout_s=9, statement_timeout_s=9)
 
-    settings = DatabaseConfig.load(paths, start_dir=start_dir, tuning=tuning).settings
+    settings = ChosenDatabase.load(paths, start_dir=start_dir, tuning=tuning).settings
 
     assert settings.pool_size == 4
     assert settings.connect_timeout_s == 2
@@ -319,8 +319,8 @@ def test_load_reads_the_password_from_the_environment(
     )
     monkeypatch.setenv("FORGE_TEST_PASSWORD", "process")
 
-    config = DatabaseConfig.load(paths, start_dir=start_dir)
-    given = DatabaseConfig.load(
+    config = ChosenDatabase.load(paths, start_dir=start_dir)
+    given = ChosenDatabase.load(
         paths, start_dir=start_dir, environ={"FORGE_TEST_PASSWORD": "given"}
     )
 
@@ -333,7 +333,7 @@ def test_resolve_names_the_setting_that_the_url_was_read_from(
 ) -> None:
     settings = Settings(database_url=SECRET_URL)
 
-    config = DatabaseConfig.resolve(settings, paths, start_dir, url_key="DATABASE_URL")
+    config = ChosenDatabase.resolve(settings, paths, start_dir, url_key="DATABASE_URL")
 
     assert config.source == config.settings.source == "DATABASE_URL"
 
@@ -354,7 +354,7 @@ def test_resolve_names_the_file_that_does_not_pass(
         (Settings(database_file=file), "FORGE_JOBS_DATABASE_FILE"),
     ):
         with pytest.raises(ConfigurationError) as raised:
-            DatabaseConfig.resolve(settings, paths, start_dir)
+            ChosenDatabase.resolve(settings, paths, start_dir)
         assert raised.value.key == key
         assert part in raised.value.message
         assert str(file) in raised.value.message
@@ -383,7 +383,7 @@ def test_resolve_takes_the_url_before_any_file(
         database_url="sqlite:///by-url.db", database_file=Path("missing.toml")
     )
 
-    config = DatabaseConfig.resolve(settings, paths, start_dir)
+    config = ChosenDatabase.resolve(settings, paths, start_dir)
 
     assert config.settings.path == paths.data / "by-url.db"
     assert config.source == "FORGE_JOBS_DATABASE_URL"
@@ -395,7 +395,7 @@ def test_resolve_takes_the_named_file_before_a_found_one(
     write_file(start_dir, "near")
     named = write_file(paths.config, "named")
 
-    config = DatabaseConfig.resolve(Settings(database_file=named), paths, start_dir)
+    config = ChosenDatabase.resolve(Settings(database_file=named), paths, start_dir)
 
     assert config.source == str(named)
 
@@ -406,7 +406,7 @@ def test_resolve_names_the_key_of_a_missing_file(
     settings = Settings(database_file=paths.config / "missing.toml")
 
     with pytest.raises(ConfigurationError) as raised:
-        DatabaseConfig.resolve(settings, paths, start_dir)
+        ChosenDatabase.resolve(settings, paths, start_dir)
 
     assert raised.value.key == "FORGE_JOBS_DATABASE_FILE"
 
@@ -416,7 +416,7 @@ def test_resolve_ends_at_the_default_and_applies_the_keys(
 ) -> None:
     settings = Settings(sqlite_synchronous="NORMAL")
 
-    config = DatabaseConfig.resolve(settings, paths, start_dir)
+    config = ChosenDatabase.resolve(settings, paths, start_dir)
 
     assert config.settings.path == paths.data / "queue.sqlite"
     assert config.settings.synchronous == "NORMAL"
