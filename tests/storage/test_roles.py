@@ -97,8 +97,9 @@ def test_sec_S44_reader_serves_every_read(
         reads = [route for route in all_routes(enable_demo=True) if not route.mutates]
         for route in reads:
             answer = sample(route).send(client)
-            # No worker runs here, and readiness says so.
-            assert answer.status_code in {200, 204}, (route.path, answer.text)
+            # No worker runs here, and readiness says so; the link is nobody's.
+            fine = {200, 204, 404 if "<token>" in route.path else 200}
+            assert answer.status_code in fine, (route.path, answer.text)
         storage.flusher.flush()
 
     assert len(reads) > 30
