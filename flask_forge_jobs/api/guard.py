@@ -65,6 +65,7 @@ class Guard:
         route = state.route
         request = state.request
         if route.permission is None or self._is_open_metrics(route):
+            _check_path(request)
             return
         known = self._access.by_token(request)
         principal = known or self._without_token(route, request)

@@ -13,6 +13,8 @@ from flask_forge_jobs.storage.base import Storage
 from tests.api.faulty import faulty_storage
 
 PREFIX = "/api/queue"
+# Sign the status links of a shared application.
+LINK_SECRETS = ("a secret of the tests",)
 
 
 def mount(
@@ -53,7 +55,7 @@ class _SharedHost:
 
     def __init__(self) -> None:
         self._storage: Storage | None = None
-        options = BlueprintOptions(enable_demo=True)
+        options = BlueprintOptions(enable_demo=True, link_secrets=LINK_SECRETS)
         self._app = mount(self._present, options).application
 
     def client(self, storage: Storage) -> FlaskClient:

@@ -48,13 +48,14 @@ def _rows(sql: Sql) -> dict[str, list[str]]:
 def test_sec_S01_every_route_but_health_is_closed_without_an_authenticator(
     storage: Storage,
 ) -> None:
-    """The design has 403 where the checklist has 503."""
+    """The design has 403 where the checklist has 503; a status link is a right."""
     client = mount(storage, BlueprintOptions(enable_demo=True), testing=False)
 
     for route in ROUTES:
         answer = client.open(_path(route), method=route.method)
-        expected = 200 if route.path.endswith("/health") else 403
-        assert answer.status_code == expected, route.endpoint
+        expected = {"health": 200, "job_status": 404}
+        name = route.endpoint.removeprefix("v1_")
+        assert answer.status_code == expected.get(name, 403), route.endpoint
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])

@@ -12,7 +12,7 @@ from flask_forge_jobs.api.blueprint import BlueprintOptions, create_blueprint
 from flask_forge_jobs.auth.principal import Principal
 from flask_forge_jobs.auth.tokens import TokenSet, new_token
 from flask_forge_jobs.storage.base import Storage
-from tests.api.mounting import PREFIX
+from tests.api.mounting import LINK_SECRETS, PREFIX
 
 
 def client_with_token(
@@ -43,6 +43,8 @@ def client_of_principal(
 
 def _client(storage: Storage | Callable[[], Storage], **options: Any) -> FlaskClient:
     app = Flask("host")
-    chosen = BlueprintOptions(**{"enable_demo": True, **options})
+    chosen = BlueprintOptions(
+        **{"enable_demo": True, "link_secrets": LINK_SECRETS, **options}
+    )
     app.register_blueprint(create_blueprint(storage, options=chosen), url_prefix=PREFIX)
     return app.test_client()

@@ -8,13 +8,16 @@ from functools import cache
 from typing import Any
 from urllib.parse import quote
 
+from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from flask_forge_jobs.api.openapi.document import PLACEHOLDER, document
 from flask_forge_jobs.api.routes import Route
 from flask_forge_jobs.api.table import all_routes
-from tests.api.mounting import PREFIX
+from flask_forge_jobs.auth.links import StatusLinks
+from flask_forge_jobs.clock import SystemClock
+from tests.api.mounting import LINK_SECRETS, PREFIX
 from tests.conformance.seeding import JOB_ID, QUEUE, SCHEDULE
 
 _QUEUE_KEYS = frozenset({"queue", "queues", "queue_name"})
@@ -76,7 +79,8 @@ def sample(route: Route) -> Sample:
     operation = described()["paths"][path][route.method.lower()]
     name = SCHEDULE if "/cron/" in path else QUEUE
     placeholders = {each: quote(name) for each in PLACEHOLDER.findall(route.path)}
-    placeholders |= {"job_id": JOB_ID} if "job_id" in placeholders else {}
+    known = {"job_id": JOB_ID, "token": _link_token()}
+    placeholders |= {each: known[each] for each in placeholders.keys() & known.keys()}
     query = {
         each["name"]: each["example"]
         for each in operation.get("parameters", ())
@@ -93,6 +97,12 @@ def sample(route: Route) -> Sample:
         query,
         body if changes is None else {**body, **changes},
     )
+
+
+@cache
+def _link_token() -> str:
+    links = StatusLinks(LINK_SECRETS, SystemClock())
+    return links.token(Flask("host"), JOB_ID, 3600)
 
 
 def _queues(value: object) -> Iterator[bool]:
