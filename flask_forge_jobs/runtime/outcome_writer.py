@@ -59,14 +59,14 @@ class OutcomeWriter:
                 if update is not None:
                     new.append(update)
             with state.lock:  # runs are known here without a gap
-                del state.ended[: len(ended)]
+                del state.ended[: len(ended)]  # what has ended since is behind them
                 state.updates += new
         return list(state.updates)
 
     def note_written(self, batch: Sequence[JobUpdate], refused: Sequence[str]) -> None:
         """Forget a whole batch, which the database has, or has refused."""
         with self._state.lock:
-            del self._state.updates[: len(batch)]  # what came since is behind it
+            self._state.updates.clear()  # what has ended since is no update yet
         self._recorder.ended(batch, refused)
         if refused:
             self.refused_count += len(refused)

@@ -24,6 +24,8 @@ BATCH = 200
 # A pause is so many times as long as the transaction before it, so that two looks of
 # three find the file free.
 PAUSES = 2.0
+# Seconds of a pause after which somebody who has more urgent things to do is asked.
+SLICE_S = 0.1
 
 
 class Pace:
@@ -50,6 +52,26 @@ class Pace:
         self._wait = wait
         self._takes_turns = database.backend == "sqlite"
         self._not_before = 0.0
+
+    def rest(self, is_over: Callable[[], bool]) -> bool:
+        """Make the pause before the next transaction now, unless it has to end.
+
+        Args:
+            is_over: Asked ten times a second whether the caller has to do other things.
+
+        Returns:
+            Whether the pause is over.
+        """
+        until = self._not_before
+        left_s = until - self._clock.monotonic()
+        while left_s > 0:
+            if is_over():
+                return False
+            self._wait(min(left_s, SLICE_S))
+            left_s -= SLICE_S
+        if self._not_before == until:
+            self._not_before = 0.0  # else somebody else has begun another one
+        return True
 
     def write(self, work: Callable[[Transaction], T]) -> T:
         """Run a unit of work as :meth:`.Executor.write` does, after a pause if due.

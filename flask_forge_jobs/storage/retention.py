@@ -167,7 +167,10 @@ class Retention:
 
     def _sweep_one(self, window: Window, sweep: _Sweep) -> bool:
         """Delete what one window lets go; False when the sweep must end before."""
+        pace = self._gentle_pace if sweep.gently else self._pace
         while sweep.room > 0:
+            if not pace.rest(sweep.is_over):
+                return False
             count = self._delete(window, sweep)
             if count is None:
                 return False
@@ -209,12 +212,12 @@ class _Sweep:
         self.gently = gently
         self.deleted: Counter[JobStatus] = Counter()
         self._most = most
-        self._is_over = is_over
+        self.is_over = is_over
 
     @property
     def room(self) -> int:
         """How many jobs the next batch may have; 0 when the sweep must end."""
-        if self._is_over():
+        if self.is_over():
             return 0
         batch = GENTLE_BATCH if self.gently else BATCH
         if self._most is None:

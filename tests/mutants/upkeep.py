@@ -76,6 +76,20 @@ MUTANTS = (
         ("runtime/test_retention.py::test_a_sweep_ends_with_the_leadership",),
     ),
     Mutant(
+        "a long sweep keeps schedules waiting",
+        "runtime/retention.py",
+        "return any(not duty.wait_s for duty in self._others)",
+        "return False",
+        ("runtime/test_retention.py::test_a_long_sweep_gives_way_and_goes_on",),
+    ),
+    Mutant(
+        "a sweep cannot be disturbed in its pause",
+        "storage/pace.py",
+        "            if is_over():\n                return False\n",
+        "",
+        ("storage/test_pace.py::test_a_rest_ends_as_soon_as_it_has_to",),
+    ),
+    Mutant(
         "the audit trail forgets what is young",
         "storage/sql/migrations/sqlite/0001_foundation.sql",
         "- 7776000) * 1000000",

@@ -57,11 +57,11 @@ MUTANTS = (
         ),
     ),
     Mutant(
-        "outcomes that come during a write are forgotten",
+        "outcomes that come while others are mapped are forgotten",
         _WRITER,
-        "del self._state.updates[: len(batch)]  #",
-        "self._state.updates.clear()  #",
-        (f"{_WRITES}::test_what_comes_during_a_write_waits_for_the_next",),
+        "del state.ended[: len(ended)]  #",
+        "state.ended.clear()  #",
+        (f"{_WRITES}::test_what_ends_while_others_are_mapped_is_not_forgotten",),
     ),
     Mutant(
         "the pause does not grow while the database is away",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from flask_forge_jobs.errors import StorageUnavailableError
 from flask_forge_jobs.model.jobs import JobStatus
-from flask_forge_jobs.model.outcomes import Done, Outcome, Released
+from flask_forge_jobs.model.outcomes import Done, JobUpdate, Outcome, Released
 from flask_forge_jobs.model.queues import QueueSettings
 from flask_forge_jobs.runtime.execution import Execution
 from flask_forge_jobs.runtime.outcome_mapper import UNSTORABLE_MESSAGE, OutcomeMapper
@@ -59,6 +61,23 @@ def test_what_comes_during_a_write_waits_for_the_next(rig: Rig) -> None:
     rig.writer.note_written(batch, [])
 
     assert rig.waiting == [("c", JobStatus.DONE)]
+
+
+def test_what_ends_while_others_are_mapped_is_not_forgotten(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    update = OutcomeMapper.update
+
+    def update_late(*arguments: Any) -> JobUpdate | None:
+        monkeypatch.undo()
+        rig.end("b")
+        return update(*arguments)
+
+    rig.end("a")
+    monkeypatch.setattr(OutcomeMapper, "update", update_late)
+
+    assert rig.waiting == [("a", JobStatus.DONE)]
+    assert rig.waiting == [("a", JobStatus.DONE), ("b", JobStatus.DONE)]
 
 
 def test_outcomes_are_known_while_they_become_updates(rig: Rig) -> None:

@@ -7,7 +7,7 @@ import pytest
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.database import Transaction
-from flask_forge_jobs.storage.pace import PAUSES, Pace
+from flask_forge_jobs.storage.pace import PAUSES, SLICE_S, Pace
 from tests.support.clocks import MovingClock
 
 
@@ -49,6 +49,24 @@ def test_time_that_has_passed_counts(storage: Storage) -> None:
     pace.write(lambda _: None)
 
     assert waits.seconds == []
+
+
+def test_a_rest_ends_as_soon_as_it_has_to(storage: Storage) -> None:
+    clock = MovingClock()
+    waits = Waits(clock)
+    pace = Pace(storage.database, clock, waits)
+    pace.write(lambda _: clock.move(1.0))
+
+    has_rested = pace.rest(lambda: len(waits.seconds) == 3)
+    short = len(waits.seconds)
+    at_last = pace.rest(lambda: False)
+    pace.write(lambda _: None)
+
+    is_paced = storage.backend == "sqlite"
+    assert (has_rested, short) == ((False, 3) if is_paced else (True, 0))
+    assert at_last
+    assert sum(waits.seconds) == pytest.approx(PAUSES if is_paced else 0.0)
+    assert max(waits.seconds, default=0.0) <= SLICE_S
 
 
 def test_what_fails_is_followed_by_a_pause_too(storage: Storage) -> None:
