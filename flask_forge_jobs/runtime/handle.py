@@ -225,7 +225,7 @@ class RuntimeHandle:
         Raises:
             StorageError: Nobody knows.
         """
-        return self.storage.jobs.has_work(self.host_id, self._plan.queue_names)
+        return self.storage.job_reader.has_work(self.host_id, self._plan.queue_names)
 
     def running(self) -> list[Execution]:
         """Return the runs under way."""

@@ -25,7 +25,7 @@ from flask_forge_jobs.runtime.foreground import (
 )
 from flask_forge_jobs.runtime.runtime import QueueRuntime
 from flask_forge_jobs.storage.base import Storage
-from flask_forge_jobs.storage.jobs.queue import JobQueue
+from flask_forge_jobs.storage.jobs.reader import JobReader
 from flask_forge_jobs.tasks.registry import TaskRegistry
 from tests.support.runtimes import HeldTask, add, registry_of
 
@@ -202,7 +202,7 @@ def test_a_burst_waits_for_a_database_that_is_away(
             raise answer
         return answer
 
-    monkeypatch.setattr(JobQueue, "has_work", has_work)
+    monkeypatch.setattr(JobReader, "has_work", has_work)
 
     assert run_in_foreground(runtime_of(storage), grace_s=0.0, burst=True) == 0
     assert answers == []

@@ -353,21 +353,6 @@ class JobQueue:
                 self._recorder.rescued(queue_name, kind, status)
         return len(rescued)
 
-    def has_work(self, owner: str, queue_names: Iterable[str]) -> bool:
-        """Tell whether an owner holds a job, or a claim of its would find one.
-
-        Args:
-            owner: The worker process.
-            queue_names: The queues that it claims from.
-        """
-
-        def work(transaction: Transaction) -> bool:
-            return bool(transaction.all("held", owner=owner)) or any(
-                transaction.all("has_due", queue_name=name) for name in queue_names
-            )
-
-        return self._database.read(work)
-
     def next_due_in_s(self, queue_names: Iterable[str]) -> float | None:
         """Return the seconds until the first job that waits for its time is due.
 

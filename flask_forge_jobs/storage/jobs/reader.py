@@ -107,6 +107,21 @@ class JobReader:
             if queue_names is None or queue_name in queue_names
         ]
 
+    def has_work(self, owner: str, queue_names: Iterable[str]) -> bool:
+        """Tell whether an owner holds a job, or a claim of its would find one.
+
+        Args:
+            owner: The worker process.
+            queue_names: The queues that it claims from.
+        """
+
+        def work(transaction: Transaction) -> bool:
+            return bool(transaction.all("held", owner=owner)) or any(
+                transaction.all("has_due", queue_name=name) for name in queue_names
+            )
+
+        return self._database.read(work)
+
     def statistics(self) -> Mapping[str, QueueStatistics]:
         """Return counts and lag of every queue that has jobs, from one snapshot."""
         return self.snapshot().statistics

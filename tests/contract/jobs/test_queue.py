@@ -598,7 +598,7 @@ def test_a_certain_job_is_claimed_by_the_rules_of_any_claim(storage: Storage) ->
 
 def test_who_has_work_holds_a_job_or_could_claim_one(storage: Storage) -> None:
     def has_work(*queues: str) -> bool:
-        return storage.jobs.has_work("me", queues or ("q", "other"))
+        return storage.job_reader.has_work("me", queues or ("q", "other"))
 
     now = from_micros(int(storage.database.look("now")[0][0]))
     assert not has_work()
@@ -614,7 +614,7 @@ def test_who_has_work_holds_a_job_or_could_claim_one(storage: Storage) -> None:
     storage.queues.change("other", {"paused": False})
     (job,) = storage.jobs.claim("other", "me")
     assert has_work("q")
-    assert not storage.jobs.has_work("you", ("q", "other"))
+    assert not storage.job_reader.has_work("you", ("q", "other"))
     storage.jobs.finish("me", [JobUpdate(job, JobStatus.FAILED, 60.0, "no")])
     assert not has_work()
 
@@ -625,4 +625,4 @@ def test_a_job_whose_time_has_come_is_work_before_anybody_promotes_it(
     storage.jobs.enqueue(NewJob("k", queue_name="q"))
     sql.run("UPDATE forge_job SET deferred = TRUE")
 
-    assert storage.jobs.has_work("me", ["q"])
+    assert storage.job_reader.has_work("me", ["q"])
