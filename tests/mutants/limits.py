@@ -267,8 +267,8 @@ MUTANTS = (
     Mutant(
         "a failure has an attempt too many",
         _OUTCOMES,
-        "if job.attempts >= job.max_attempts:",
-        "if job.attempts > job.max_attempts:",
+        "is_last = job.attempts >= job.max_attempts",
+        "is_last = job.attempts > job.max_attempts",
         ("model/test_outcomes.py",),
     ),
     Mutant(

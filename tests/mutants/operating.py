@@ -153,8 +153,8 @@ MUTANTS = (
     Mutant(
         "a conflict of one job holds back the others",
         "storage/jobs/admin.py",
-        "            if len(job_ids) == 1:\n                skip = Skip(",
-        "            if job_ids:\n                skip = Skip(",
+        "        if len(job_ids) == 1:\n            skip = Skip(",
+        "        if job_ids:\n            skip = Skip(",
         (f"{_CHANGING}::test_a_key_taken_meanwhile_holds_back_its_own_job_only",),
     ),
     # -- queues ------------------------------------------------------------------------

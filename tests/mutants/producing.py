@@ -44,8 +44,8 @@ MUTANTS = (
     Mutant(
         "many jobs for later are due at once",
         _ENQUEUEING,
-        "        due_us > now_us,\n",
-        "        False,\n",
+        "        due_us > now_us, job.max_attempts,",
+        "        False, job.max_attempts,",
         (f"{_TEST}::test_enqueue_many_knows_a_deferred_start",),
     ),
     # -- keys --------------------------------------------------------------------------
