@@ -103,6 +103,22 @@ def test_a_view_that_fails_stores_neither(app: Flask, sql: Sql) -> None:
     assert sql.value("SELECT COUNT(*) FROM forge_job") == 3
 
 
+def test_a_view_that_waits_for_its_own_flush_is_told_so(
+    app: Flask, storage: Storage
+) -> None:
+    """PostgreSQL has no lock of all writers, so there it stores the job."""
+    told = pytest.raises(InvalidInputError, match=r"connection=db\.session")
+    with app.test_request_context():
+        db.session.add(User(name="ann"))
+        db.session.flush()
+
+        with told if storage.backend == "sqlite" else contextlib.nullcontext():
+            greet.enqueue("ann")
+
+        greet.options(connection=db.session).enqueue("ann")
+        db.session.commit()
+
+
 def test_another_bind_is_refused(app: Flask) -> None:
     with (
         app.app_context(),

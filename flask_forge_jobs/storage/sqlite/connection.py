@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import sqlite3
 import threading
 import time
@@ -69,6 +70,8 @@ T = TypeVar("T")
 _FIRST_PAUSE_S = 0.0003
 _LONGEST_PAUSE_S = 0.003
 _PAUSES_GROW = 1.1
+# Whoever has waited for so long looks once whether it is waiting for itself.
+LONG_WAIT_S = 0.25
 _numbers = itertools.count()
 
 
@@ -84,6 +87,7 @@ class SqliteConnection(sqlite3.Connection):
         number: No other connection of this process has it.
         is_reading: Whether a read is under way, of whoever holds ``in_use``.
         is_closed: Whether somebody has closed it, which any thread may do.
+        on_long_wait: Called by whoever has waited for the lock for long.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -92,6 +96,7 @@ class SqliteConnection(sqlite3.Connection):
         self.is_reading = False
         self.number = next(_numbers)
         self.is_closed = False
+        self.on_long_wait: Callable[[], object] = lambda: None
         self._busy_timeout_ms = -1
 
     def close_at_rest(self, ends_at: float) -> bool:
@@ -137,17 +142,25 @@ class SqliteConnection(sqlite3.Connection):
 
         Raises:
             sqlite3.OperationalError: The lock was not free in time.
+            InvalidInputError: Its own thread has the lock, by another connection.
         """
         if self._busy_timeout_ms:
             self._set_busy_timeout(0)
         pause_s = _FIRST_PAUSE_S
+        looks_at = math.inf
         while True:
             try:
                 return work()
             except sqlite3.OperationalError as error:
                 is_locked = error.sqlite_errorcode == BUSY
-                if not is_locked or time.monotonic() >= ends_at:
+                now = time.monotonic()
+                if not is_locked or now >= ends_at:
                     raise
+            if looks_at == math.inf:
+                looks_at = now + LONG_WAIT_S
+            elif now >= looks_at:
+                looks_at = ends_at
+                self.on_long_wait()
             time.sleep(pause_s)
             pause_s = min(pause_s * _PAUSES_GROW, _LONGEST_PAUSE_S)
 

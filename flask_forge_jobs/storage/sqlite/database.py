@@ -37,7 +37,6 @@ from flask_forge_jobs.storage.faults import run_with_retries
 from flask_forge_jobs.storage.migrate import (
     OLDEST_SQLITE,
     apply_migrations,
-    is_behind,
     refuse_older,
 )
 from flask_forge_jobs.storage.sqlite.checkpoint import check_not_emptied
@@ -49,6 +48,7 @@ from flask_forge_jobs.storage.sqlite.join import (
     require_same_file,
     run_joined,
 )
+from flask_forge_jobs.storage.sqlite.own_lock import refuse_own_lock
 from flask_forge_jobs.storage.sqlite.process import SqliteProcess, refuse_inherited
 from flask_forge_jobs.storage.sqlite.transaction import (
     SqliteSchema,
@@ -113,7 +113,7 @@ class SqliteDatabase(PerProcess):
         if inherited is not None and inherited.has_connections:
             _inherited.add(inherited)
             raise refuse_inherited(self._path)
-        self._current = SqliteProcess(self._path, self._settings)
+        self._current = SqliteProcess(self._path, self._settings, refuse_own_lock)
 
     @property
     def _state(self) -> SqliteProcess:
@@ -241,15 +241,13 @@ class SqliteDatabase(PerProcess):
         return result
 
     def _open_beside(self, joined: sqlite3.Connection) -> None:
-        """Open, unless that would wait for the lock that the caller may hold."""
-        if joined.in_transaction and is_behind(
-            SqliteSchema(plain_cursor(joined), 0), self._steps
-        ):
-            raise StorageError(
-                "the schema of the jobs is not up to date and cannot be changed while "
-                "a transaction of the caller's is open; run "
-                "`flask forge-jobs db migrate` first"
-            )
+        """Open; behind the caller's own lock only bring the schema up to date."""
+        if joined.in_transaction:
+            schema = SqliteSchema(plain_cursor(joined), self._clock.now_us())
+            may = self._may_migrate
+            is_new = apply_migrations(schema, self._steps, may_change=may)
+            if is_new or not schema.is_logged_ahead():
+                return
         self.open()
 
     def read(self, work: Callable[[SqliteTransaction], T]) -> T:

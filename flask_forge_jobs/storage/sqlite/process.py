@@ -16,7 +16,8 @@ import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
@@ -149,9 +150,15 @@ class SqliteProcess:
     Args:
         path: The database file; None for one in memory.
         settings: How it is opened.
+        on_long_wait: Called with the file by whoever has waited for its lock for long.
     """
 
-    def __init__(self, path: Path | None, settings: DatabaseSettings) -> None:
+    def __init__(
+        self,
+        path: Path | None,
+        settings: DatabaseSettings,
+        on_long_wait: Callable[[Path], object] = lambda _: None,
+    ) -> None:
         self.pid = os.getpid()
         self.turn = WritersTurn(settings.busy_timeout_s)
         self.gate = CheckpointGate(path)
@@ -160,6 +167,7 @@ class SqliteProcess:
         self.callbacks: list[WakeCallback] = []
         self._path = path
         self._settings = settings
+        self._on_long_wait = on_long_wait
         self._local = threading.local()
         self._connections: set[SqliteConnection] = set()
         self._memory: SqliteConnection | None = None
@@ -330,6 +338,7 @@ class SqliteProcess:
 
     def _configure(self, connection: SqliteConnection) -> None:
         if self._path is not None:
+            connection.on_long_wait = partial(self._on_long_wait, self._path)
             # SQLite answers at once, however long it was told to wait, when several
             # processes want to change the mode of a new file at the same moment.
             limit_s = self._settings.busy_timeout_s

@@ -10,6 +10,7 @@ from types import TracebackType
 
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.errors import StorageError
+from flask_forge_jobs.storage.caller_transaction import SAVEPOINT
 from flask_forge_jobs.storage.catalogue import load_statements
 from flask_forge_jobs.storage.database import Parameter, Row, SchemaVersions
 from flask_forge_jobs.storage.sqlite.connection import SqliteConnection, SqliteFaults
@@ -178,6 +179,12 @@ def _resting(state: SqliteProcess) -> SqliteConnection:
     return connection
 
 
+_ALONE = ("BEGIN IMMEDIATE", "ROLLBACK", "COMMIT")
+_WITHIN = tuple(
+    f"{word} {SAVEPOINT}_schema" for word in ("SAVEPOINT", "ROLLBACK TO", "RELEASE")
+)
+
+
 class SqliteSchema:
     """Applies schema steps; fulfils :class:`.SchemaState`."""
 
@@ -200,14 +207,28 @@ class SqliteSchema:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the write lock from before the look until after the last step."""
-        self._connection.execute("BEGIN IMMEDIATE")
+        """Hold the write lock from before the look until after the last step.
+
+        Within a transaction of a caller's that is open, its commit ends it.
+        """
+        begin, undo, end = _WITHIN if self._is_within() else _ALONE
+        self._connection.execute(begin)
         try:
             yield
         except BaseException:
-            self._connection.execute("ROLLBACK")
+            self._connection.execute(undo)
             raise
-        self._connection.execute("COMMIT")
+        self._connection.execute(end)
+
+    def is_logged_ahead(self) -> bool:
+        """Whether the file has a write-ahead log; to make one nobody may write."""
+        row = self._connection.execute("PRAGMA journal_mode").fetchone()
+        return bool(row[0] == "wal")
+
+    def _is_within(self) -> bool:
+        given = self._connection
+        of = given.connection if isinstance(given, sqlite3.Cursor) else given
+        return of.in_transaction
 
     def keep_writers_out(self) -> None:
         """Do nothing: whoever writes holds the lock that this transaction has."""

@@ -122,24 +122,45 @@ def test_nothing_waits_for_the_lock_that_the_caller_holds(
     assert count(path) == 1
 
 
-def test_a_missing_schema_is_not_made_behind_the_callers_lock(
+def test_a_missing_schema_is_made_in_the_callers_transaction(
+    sqlite_settings: DatabaseSettings,
+) -> None:
+    path = sqlite_settings.path
+    assert path is not None
+    with (
+        contextlib.closing(sqlite3.connect(path)) as caller,
+        contextlib.closing(open_storage(patient(sqlite_settings))) as storage,
+    ):
+        caller.row_factory = lambda _cursor, row: {"row": row}
+        for _ in range(2):
+            caller.execute(TABLE)
+            sign_up(caller, "ann")
+            with no_hang():
+                storage.jobs.enqueue(NewJob("noop"), connection=caller)
+            caller.rollback()  # the schema goes along
+        sign_up(caller, "ann")
+        with no_hang():
+            first = storage.jobs.enqueue(NewJob("noop"), connection=caller)
+            storage.jobs.enqueue(NewJob("noop"), connection=caller)
+        caller.commit()
+
+        assert storage.job_reader.get(first.id).status == "pending"
+        storage.jobs.enqueue(NewJob("noop"))
+
+    assert count(path) == 3
+
+
+def test_a_missing_schema_is_not_made_where_that_is_not_allowed(
     sqlite_settings: DatabaseSettings,
 ) -> None:
     assert sqlite_settings.path is not None
     with (
         contextlib.closing(sqlite3.connect(sqlite_settings.path)) as caller,
-        contextlib.closing(open_storage(patient(sqlite_settings))) as storage,
+        contextlib.closing(open_storage(sqlite_settings, migrate=False)) as storage,
     ):
-        caller.row_factory = lambda _cursor, row: {"row": row}
         caller.execute("BEGIN IMMEDIATE")
-        with no_hang(), pytest.raises(StorageError, match="db migrate"):
+        with pytest.raises(MigrationError, match="db migrate"):
             storage.jobs.enqueue(NewJob("noop"), connection=caller)
-        caller.rollback()
-
-        storage.jobs.enqueue(NewJob("noop"), connection=caller)
-        caller.commit()
-
-    assert count(sqlite_settings.path) == 1
 
 
 def test_a_schema_that_is_too_new_is_refused(

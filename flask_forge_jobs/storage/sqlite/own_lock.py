@@ -1,0 +1,127 @@
+"""Whether a writer waits for an open transaction of its own thread, which never ends.
+
+A view that has flushed its session holds the lock of writers until it commits. When it
+enqueues without ``connection=``, the job waits for that lock, and the view for the job.
+SQLite cannot tell; this looks for the thread's own connections once a writer has waited
+for longer than most commits take.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import sqlite3
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from flask_forge_jobs.errors import InvalidInputError
+from flask_forge_jobs.storage.caller_transaction import FIELD, look_below, refuse
+from flask_forge_jobs.storage.sqlite.join import plain_cursor, require_same_file
+
+
+def refuse_own_lock(path: Path) -> None:
+    """Refuse to wait when a transaction of this thread holds the lock of a file.
+
+    Raises:
+        InvalidInputError: It does; the message says how to join it.
+    """
+    if not any(_holds(connection, path) for connection in _of_this_thread()):
+        return
+    raise refuse(
+        "an open transaction of this thread has written to the file of the jobs, so "
+        "this would wait for itself; store the job in it, for instance with "
+        f"options({FIELD}=db.session), or commit first"
+    )
+
+
+def _holds(connection: sqlite3.Connection, path: Path) -> bool:
+    try:
+        require_same_file(connection, path)
+        return _has_begun(connection) and _writes(connection)
+    except (InvalidInputError, sqlite3.Error):
+        return False
+
+
+def _has_begun(connection: sqlite3.Connection) -> bool:
+    try:
+        return connection.in_transaction
+    except sqlite3.ProgrammingError:
+        return False  # closed
+
+
+def _writes(connection: sqlite3.Connection) -> bool:
+    """Whether its transaction has the lock of writers, or gets it at once."""
+    # A statement that is left open would keep a connection open that is closed.
+    with contextlib.closing(plain_cursor(connection)) as cursor:
+        [(limit_ms,)] = cursor.execute("PRAGMA busy_timeout").fetchall()
+        [(version,)] = cursor.execute("PRAGMA user_version").fetchall()
+        cursor.execute("PRAGMA busy_timeout = 0")
+        try:
+            cursor.execute(f"PRAGMA user_version = {version}")  # the smallest write
+        except sqlite3.OperationalError:
+            return False
+        finally:
+            cursor.execute(f"PRAGMA busy_timeout = {limit_ms}")
+    return True
+
+
+def _of_this_thread() -> Iterator[sqlite3.Connection]:
+    """Yield connections with a transaction that no other thread is going to end."""
+    core, orm = sys.modules.get("sqlalchemy"), sys.modules.get("sqlalchemy.orm")
+    sessions = () if orm is None else (orm.Session,)
+    scoped = () if orm is None else (orm.scoped_session,)
+    wrappers = () if core is None else (core.Connection,)
+    for each in gc.get_objects():
+        kind = type(each)  # not isinstance: a proxy would look for what it stands for
+        if issubclass(kind, sqlite3.Connection):
+            if _has_begun(each) and _is_bound_here(each):
+                yield each
+        elif issubclass(kind, scoped):
+            with contextlib.suppress(Exception):  # outside an application's context
+                if each.registry.has():
+                    yield from _below(each.registry())
+    for each in _locals_of_this_thread():
+        kind = type(each)
+        if issubclass(kind, sqlite3.Connection):
+            yield each
+        elif issubclass(kind, (*sessions, *wrappers)):
+            yield from _below(each)
+
+
+def _below(given: Any) -> Iterator[sqlite3.Connection]:
+    """Yield what SQLAlchemy works on, if it has begun to."""
+    with contextlib.suppress(Exception):  # one with several engines names none
+        if given.in_transaction():
+            found = look_below(given).driver
+            if isinstance(found, sqlite3.Connection):
+                yield found
+
+
+def _is_bound_here(connection: sqlite3.Connection) -> bool:
+    """Whether this thread may use a connection, and no other one."""
+    refusals: list[bool] = []
+
+    def touch() -> None:
+        try:
+            connection.cursor()
+        except sqlite3.ProgrammingError:
+            refusals.append(True)
+        else:
+            refusals.append(False)
+
+    touch()
+    other = threading.Thread(target=touch)
+    other.start()
+    other.join()
+    return refusals == [False, True]
+
+
+def _locals_of_this_thread() -> Iterator[Any]:
+    frame: FrameType | None = sys._getframe()  # noqa: SLF001  # there is no other way
+    while frame is not None:
+        yield from list(frame.f_locals.values())
+        frame = frame.f_back
