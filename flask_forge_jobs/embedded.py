@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import os
 import signal
 import sys
@@ -33,6 +34,7 @@ from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.queues import DEFAULT_QUEUE
 from flask_forge_jobs.runtime.foreground import reason_to_stop
 from flask_forge_jobs.runtime.handle import RuntimeHandle
+from flask_forge_jobs.runtime.outcome_mapper import JOB_LOGGER
 from flask_forge_jobs.runtime.runtime import QueueRuntime
 from flask_forge_jobs.serving import (
     green_threads,
@@ -199,6 +201,7 @@ class EmbeddedWorker:
                 f" * Jobs run in this process: queues {queues} in {place} "
                 "(in production by `flask forge-jobs worker`)"
             )
+            _show_ends_of_jobs()
         else:
             logger.info("jobs run in this process: queues %s in %s", queues, place)
 
@@ -290,6 +293,19 @@ def _refusal(library: str) -> str:
         f"'on' needs threads, which {library} replaces; set 'off' and run "
         "`flask forge-jobs worker` beside the server"
     )
+
+
+def _show_ends_of_jobs() -> None:
+    """Write a line for each job beside the server's for each request, as Werkzeug does.
+
+    A log that the application has set up stays as it is.
+    """
+    jobs = logging.getLogger(JOB_LOGGER)
+    if jobs.level == logging.NOTSET and not jobs.hasHandlers():
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter(" * %(message)s"))
+        jobs.addHandler(handler)
+        jobs.setLevel(logging.INFO)
 
 
 def _main_thread_ends_within(seconds: float) -> bool:

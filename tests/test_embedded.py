@@ -93,6 +93,7 @@ def test_flask_run_runs_jobs_that_no_request_brought(
     assert job.result == f'"by {program.process.pid}"'
     assert (status, storage.processes.pods()) == (0, [])
     assert len(program.lines_with(GREETING)) == 1
+    assert len(program.lines_with(f" * job done: id={job.id} kind=quick")) == 1
     assert "Traceback" not in program.text
 
 

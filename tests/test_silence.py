@@ -228,6 +228,7 @@ def test_flask_run_ends_without_a_word(environ: dict[str, str], tmp_path: Path) 
         assert url is not None
         with urllib.request.urlopen(url[0], timeout=30) as answer:
             assert answer.status == 200
+        program.wait_for(" * job done: ")
         told = len(program.lines_with(""))
         program.signal(signal.SIGINT)
         program.wait()
