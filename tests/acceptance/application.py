@@ -36,6 +36,8 @@ MANY_CLIENTS_VARIABLE = "ACCEPTANCE_MANY_CLIENTS"
 # Makes every server process run jobs beside its requests, and serves ``/hang``.
 EMBEDDED_VARIABLE = "ACCEPTANCE_EMBEDDED"
 EMBEDDED_THREADS = 4
+# Makes the package do so.
+SETTING_VARIABLE = "FLASK_FORGE_JOBS_EMBEDDED_WORKER"
 # Seconds by which the clock of the process is wrong.
 SKEW_VARIABLE = "ACCEPTANCE_SKEW_S"
 # A file that says by how many seconds it is wrong now, for a clock that jumps.
@@ -166,7 +168,7 @@ def create_app() -> Flask:
         _register_work(forge, ledger)
         _register_forking(forge, app, ledger)
         _register_limited(forge, ledger)
-        if not os.environ.get(EMBEDDED_VARIABLE):
+        if not {EMBEDDED_VARIABLE, SETTING_VARIABLE} & os.environ.keys():
             # One of them needs a process of its own, which only the command starts.
             _register_hogs(forge, ledger)
 
