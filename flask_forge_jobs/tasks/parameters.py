@@ -102,8 +102,8 @@ class Parameters:
             InvalidInputError: A value is not what its parameter is annotated with.
         """
         # By far the most calls are by name; binding costs more than the comparison.
-        if not args and self._are_exact(kwargs):
-            return self.encoded(kwargs)
+        if not args and self._are_ready(kwargs):
+            return kwargs
         bound = self._signature.bind(*args, **kwargs)
         named: dict[str, Any] = {}
         for name, value in bound.arguments.items():
@@ -120,8 +120,6 @@ class Parameters:
         Raises:
             InvalidInputError: A value is not what its parameter is annotated with.
         """
-        if self._are_plain(arguments):
-            return arguments
         return self._converted(arguments, operator.attrgetter("encode"))
 
     def loaded(self, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -131,18 +129,18 @@ class Parameters:
             TypeError: The function does not take them; the text says which.
             InvalidInputError: A value is not what its parameter is annotated with.
         """
-        self.check(arguments)
-        if self._are_plain(arguments):
+        if self._are_ready(arguments):
             return arguments
+        self.check(arguments)
         return self._converted(arguments, operator.attrgetter("decode"))
 
-    def _are_plain(self, arguments: Mapping[str, Any]) -> bool:
-        """Whether every argument is its own JSON, which takes no call to see."""
+    def _are_ready(self, arguments: Mapping[str, Any]) -> bool:
+        """Whether the function takes them, and each is its own JSON."""
         plain = self._plain
         for name, value in arguments.items():
             if name not in plain or type(value) not in plain[name]:
                 return False
-        return True
+        return self._required <= arguments.keys()
 
     def _converted(
         self, arguments: dict[str, Any], verb: Callable[[Conversion], Convert]

@@ -1,11 +1,14 @@
-"""mypy agrees with what ``test_task_signatures`` says of it."""
+"""mypy and pyright agree with what ``test_task_signatures`` says of them."""
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parents[2]
 # The gate's own run of mypy finds nothing to complain of in it.
@@ -69,6 +72,37 @@ def test_every_wrong_call_is_refused_for_its_reason(tmp_path: Path) -> None:
     assert len(marked) >= 5
     for line, (call, code) in enumerate(WRONG_CALLS, first):
         assert (line, code) in found[program], call
+
+
+@pytest.mark.long
+def test_pyright_refuses_the_same_calls_and_accepts_the_others(tmp_path: Path) -> None:
+    """basedpyright, because it brings its program along and loads nothing."""
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM + "".join(f"{call}\n" for call, _ in WRONG_CALLS))
+    settings = {"typeCheckingMode": "standard", "extraPaths": [str(ROOT)]}
+    (tmp_path / "pyrightconfig.json").write_text(json.dumps(settings))
+
+    finished = subprocess.run(
+        [
+            sys.executable, "-m", "basedpyright", "--project", str(tmp_path),
+            "--pythonpath", sys.executable, "--outputjson",
+            str(program), str(SIGNATURES),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )  # fmt: skip
+
+    found = json.loads(finished.stdout)["generalDiagnostics"]
+    errors = {
+        (Path(each["file"]).name, each["range"]["start"]["line"] + 1)
+        for each in found
+        if each["severity"] == "error"
+    }
+    first = PROGRAM.count("\n") + 1
+    assert errors == {
+        (program.name, line) for line in range(first, first + len(WRONG_CALLS))
+    }
 
 
 def check(*paths: Path) -> dict[Path, list[tuple[int, str]]]:

@@ -262,7 +262,8 @@ class JobQueue:
             return exchange
 
         exchange = self._database.write(work)
-        self.follow_ups.count(exchange.followed)
+        if exchange.followed:
+            self.follow_ups.count(exchange.followed)
         return exchange
 
     def _claim_only(self, owner: str, queue_name: str, limit: int) -> Exchange:
