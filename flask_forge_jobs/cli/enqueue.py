@@ -31,6 +31,7 @@ def _instant(
 @click.option(
     "--run-at", callback=_instant, help="Not before: 2027-01-31T12:00:00+00:00."
 )
+@click.option("--delay", type=float, help="Seconds from now, in place of --run-at.")
 @click.option("--dedupe-key", help="No second job while one with this key waits.")
 @click.option("--max-attempts", type=int, help="How often it may run.")
 @click.option("--timeout", "timeout_s", type=float, help="Seconds for one attempt.")

@@ -78,6 +78,7 @@ def new_job(
     queue_name: str | None = None,
     dedupe_key: str | None = None,
     run_at: datetime | None = None,
+    delay: float | None = None,
     priority: int | None = None,
     max_attempts: int | None = None,
     is_key_of_queue: bool = False,
@@ -93,6 +94,7 @@ def new_job(
         queue_name: Where it waits.
         dedupe_key: 1 to 255 characters; None never collapses.
         run_at: Not before this instant; None or the past means now.
+        delay: Not before so many seconds from now, in place of ``run_at``.
         priority: Lower runs first; None means the task's, or 0.
         max_attempts: 1 to 1000; None means the task's, or 5.
         is_key_of_queue: The key is the queue's own; see :class:`NewJob`.
@@ -113,6 +115,7 @@ def new_job(
         max_attempts=max_attempts,
         dedupe_key=dedupe_key,
         run_at=run_at,
+        delay=delay,
     )
     return replace(job, is_key_of_queue=True) if is_key_of_queue else job
 

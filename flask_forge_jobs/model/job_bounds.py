@@ -17,6 +17,7 @@ DEDUPE_FOR_RANGE = (timedelta(milliseconds=1), timedelta(days=365))
 REPLACEABLE = ("payload", "run_at")
 _NEEDS_A_KEY = "needs a dedupe_key or dedupe_by_args"
 MAX_PAYLOAD_BYTES = 1_048_576
+DELAY_RANGE_S = (0, 86_400 * 36_500)
 TIMEOUT_RANGE_S = (0.001, 86_400.0 * 365)
 
 
@@ -86,8 +87,8 @@ def checked_delay(delay: object, run_at: object) -> timedelta:
     """Return how long a start is put off.
 
     Raises:
-        InvalidInputError: Neither a number nor a timedelta, negative, or beside an
-            instant.
+        InvalidInputError: Neither a number nor a timedelta, outside 0 to 36,500 days,
+            or beside an instant.
     """
     if run_at is not None:
         raise InvalidInputError(
@@ -97,13 +98,14 @@ def checked_delay(delay: object, run_at: object) -> timedelta:
         raise InvalidInputError(
             "delay", f"{shown(delay)} is neither seconds nor a timedelta"
         )
-    try:
-        checked = delay if isinstance(delay, timedelta) else timedelta(seconds=delay)
-    except (OverflowError, ValueError):  # too long, or not a number
-        checked = timedelta(-1)
-    if checked < timedelta():
-        raise InvalidInputError("delay", f"{shown(delay)} is no time from now")
-    return checked
+    if isinstance(delay, timedelta):
+        delay = delay.total_seconds()
+    low, high = DELAY_RANGE_S
+    if not low <= delay <= high:
+        raise InvalidInputError(
+            "delay", f"{shown(delay)} is not within {low} to {high} seconds"
+        )
+    return timedelta(seconds=delay)
 
 
 def check_timeout(timeout_s: object) -> None:

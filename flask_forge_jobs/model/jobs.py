@@ -22,7 +22,7 @@ from flask_forge_jobs.model.bounds import (
     shown,
 )
 from flask_forge_jobs.model.dedupe_keys import stored_key
-from flask_forge_jobs.model.instants import MAX_INSTANT_US, MICROSECOND, from_micros
+from flask_forge_jobs.model.instants import from_micros
 from flask_forge_jobs.model.job_bounds import (
     DEDUPE_KEY_LENGTH,
     DEFAULT_MAX_ATTEMPTS,
@@ -103,7 +103,8 @@ class NewJob:
         is_key_of_queue: The key is unique among the jobs of its queue that say so, and
             meets no others; by default it is shared by all queues.
         delay: Not before so long after it is stored, in seconds where it is a number,
-            by the clock of the process that stores it; in place of ``run_at``.
+            by the clock of the process that stores it; 0 to 36,500 days, in place of
+            ``run_at``.
 
     Raises:
         InvalidInputError: A value is outside its bounds or not strict JSON, or what
@@ -217,22 +218,15 @@ class NewJob:
         return job
 
     def timed(self, now_us: int) -> NewJob:
-        """Return the same job with an instant in place of a delay.
+        """Return the same job with the instant at which its delay ends.
 
         Args:
             now_us: The present, microseconds since the epoch.
-
-        Raises:
-            InvalidInputError: That would be beyond the year 9999.
         """
         if not isinstance(self.delay, timedelta):
             return self
-        due_us = now_us + self.delay // MICROSECOND
-        if due_us > MAX_INSTANT_US:
-            raise InvalidInputError("delay", "ends beyond the year 9999")
         job = self._copy()
-        _write_run_at(job, from_micros(due_us))
-        _write_delay(job, None)
+        _write_run_at(job, from_micros(now_us) + self.delay)
         return job
 
     def _copy(self) -> NewJob:
@@ -248,7 +242,6 @@ _NEW_JOB_FIELDS = [(slot.__get__, slot.__set__) for slot in _slots]
 _write_payload = vars(NewJob)["payload"].__set__
 _write_queue_name = vars(NewJob)["queue_name"].__set__
 _write_run_at = vars(NewJob)["run_at"].__set__
-_write_delay = vars(NewJob)["delay"].__set__
 
 
 class EnqueueResult(NamedTuple):

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.instants import DAY_US, to_micros
@@ -61,7 +62,7 @@ class RequestKey:
                 job.priority,
                 job.max_attempts,
                 job.dedupe_key,
-                None if job.run_at is None else to_micros(job.run_at),
+                _start(job),
                 job.timeout_s,
                 job.schedule_name,
                 *_uniqueness(job),
@@ -70,6 +71,13 @@ class RequestKey:
         ]
         text = json.dumps([self.operation, asked], separators=(",", ":"))
         return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+def _start(job: NewJob) -> object:
+    """Return when it is to start; a delay is the same whenever it is asked for."""
+    if isinstance(job.delay, timedelta):
+        return f"+{job.delay.total_seconds()}"
+    return None if job.run_at is None else to_micros(job.run_at)
 
 
 def _uniqueness(job: NewJob) -> list[object]:

@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar, Unpack
 
 from flask_forge_jobs.errors import InvalidInputError
-from flask_forge_jobs.model.bounds import check_kind, shown
+from flask_forge_jobs.model.bounds import check_kind, check_queue_name, shown
 from flask_forge_jobs.model.follow_ups import Ending, FollowUp, FollowUps
 from flask_forge_jobs.model.jobs import EMPTY_PAYLOAD, NewJob
 from flask_forge_jobs.model.outcomes import Dead, Outcome, clip
@@ -153,10 +153,13 @@ class Task(Generic[P, R]):
             raise InvalidInputError(
                 "kind", f"{self.kind} must take the job that ended: {error}"
             ) from None
+        queue_name = self.defaults.queue or self._router(self.kind)
+        # Wrong, it must fail here and not when the end of a job is stored.
+        check_queue_name(queue_name)
         return FollowUp(
             self.kind,
             name,
-            self.defaults.queue or self._router(self.kind),
+            queue_name,
             self.defaults.priority,
             self.defaults.max_attempts,
         )

@@ -106,7 +106,7 @@ class TaskOptions(StoredOptions, total=False):
             :class:`EndedJob`. Its job is stored in the transaction that ends the other,
             exactly once.
         on_cancelled: The same for a job that a user has cancelled, running or not; a
-            job that is deleted tells nobody.
+            job that is deleted while it waits tells nobody.
         isolation: ``"process"`` runs its jobs outside the worker, where they can be
             killed; see :doc:`/howto/isolation`. ``"thread"`` by default.
     """

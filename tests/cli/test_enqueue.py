@@ -64,6 +64,13 @@ def test_what_is_said_comes_before_the_task(app: Flask, enqueue: Enqueue) -> Non
     assert job.scheduled_at.isoformat() == "2199-01-31T12:00:00+00:00"
 
 
+def test_a_delay_counts_from_now(app: Flask, enqueue: Enqueue) -> None:
+    job = job_of(app, enqueue("send", '{"user_id": 7}', "--delay", "90"))
+
+    waits_s = (job.scheduled_at - job.enqueued_at).total_seconds()
+    assert waits_s == pytest.approx(90, abs=30)
+
+
 def test_an_unknown_kind_takes_any_payload(app: Flask, enqueue: Enqueue) -> None:
     assert job_of(app, enqueue("elsewhere", "[1, 2]")).payload == "[1,2]"
     assert job_of(app, enqueue("elsewhere")).payload == "{}"

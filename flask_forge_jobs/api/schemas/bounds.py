@@ -31,6 +31,7 @@ from flask_forge_jobs.model.catching_up import CATCH_UP_LIMIT_RANGE, CatchUp
 from flask_forge_jobs.model.cron_expression import MAX_EXPRESSION_LENGTH
 from flask_forge_jobs.model.job_bounds import (
     DEDUPE_KEY_LENGTH,
+    DELAY_RANGE_S,
     MAX_ATTEMPTS_RANGE,
     PRIORITY_RANGE,
 )
@@ -105,6 +106,7 @@ REFILL_PER_SEC: Metadata = {
     "minimum": MIN_REFILL_PER_SEC,
     "maximum": MAX_REFILL_PER_SEC,
 }
+DELAY: Metadata = {"minimum": DELAY_RANGE_S[0], "maximum": DELAY_RANGE_S[1]}
 NEW_JOBS = items(MAX_ENQUEUED_AT_ONCE, 1)
 # The states that are stored; a filter knows one word more.
 STORED_STATUS: Metadata = {"enum": [str(status) for status in JobStatus]}

@@ -7,6 +7,7 @@ from marshmallow.fields import List, Nested
 from flask_forge_jobs.api.schemas import bounds
 from flask_forge_jobs.api.schemas.fields import (
     Flag,
+    Fraction,
     Instant,
     Text,
     V1Schema,
@@ -17,6 +18,8 @@ from flask_forge_jobs.api.schemas.jobs import EnqueueRequest
 
 class NewJobRequest(EnqueueRequest):
     """Arguments of :func:`flask_forge_jobs.handlers.job_actions.new_job`."""
+
+    delay = Fraction(load_default=None, metadata=bounds.DELAY)
 
 
 class NewJobsRequest(V1Schema):

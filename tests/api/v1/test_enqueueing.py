@@ -11,7 +11,7 @@ from werkzeug.test import TestResponse
 
 from flask_forge_jobs.api.blueprint import BlueprintOptions
 from flask_forge_jobs.config.database import DatabaseSettings
-from flask_forge_jobs.model.jobs import NewJob
+from flask_forge_jobs.model.jobs import JobFilter, NewJob
 from flask_forge_jobs.model.outcomes import Done
 from flask_forge_jobs.storage.base import Storage, open_storage
 from tests.api.mounting import PREFIX, mount
@@ -107,6 +107,9 @@ BAD: list[tuple[dict[str, object], str]] = [
     ({"max_attempts": 0}, "max_attempts"),
     ({"priority": 2**31}, "priority"),
     ({"run_at": "tomorrow"}, "run_at"),
+    ({"delay": -1}, "delay"),
+    ({"delay": "1"}, "delay"),
+    ({"delay": 1, "run_at": FAR_OFF}, "delay"),
     ({"prioritty": 1}, "prioritty"),
 ]
 
@@ -294,6 +297,23 @@ def test_H29_the_same_request_again_has_the_same_answer(  # its name
     assert "Idempotency-Replayed" not in first.headers
     assert again.headers["Idempotency-Replayed"] == "true"
     assert _count(sql) == ROWS[route]
+
+
+@pytest.mark.parametrize("route", ["v1", "bulk"])
+def test_a_delay_counts_from_the_first_request_with_its_key(
+    client: FlaskClient, storage: Storage, sql: Sql, route: str
+) -> None:
+    first = _send(client, route, "key-1", delay=3600.5)
+    sql.age(60)
+    again = _send(client, route, "key-1", delay=3600.5)
+
+    assert (again.status_code, again.data) == (first.status_code, first.data)
+    assert _send(client, route, "key-1", delay=3600).status_code == 409
+    job = max(
+        storage.job_reader.page(JobFilter(), 5).rows, key=lambda job: job.scheduled_at
+    )
+    waits_s = (job.scheduled_at - job.enqueued_at).total_seconds()
+    assert waits_s == pytest.approx(3600.5, abs=30)
 
 
 @pytest.mark.parametrize("route", KEYED)
