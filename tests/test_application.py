@@ -102,6 +102,7 @@ def test_each_attempt_has_its_context_popped_however_it_ends(
 
 
 FORGED = "refused\n2026-01-01 ERROR all is lost\r\x1b[31m\u202e"
+TRACEBACK = "Traceback (most recent call last):"
 SECRETS = (
     "password=hunterzwei iban: hunterzwei postgresql://ada:hunterzwei@db/shop "
     '{"order": {"card_number": "hunterzwei"}}'
@@ -141,9 +142,14 @@ def test_sec_S41_what_a_task_raises_is_masked_and_one_line(
 
     job = stored(app, job_id)
     texts = [str(job.last_error), *(entry.message for entry in job.error_history)]
-    lines = [formatter.format(record) for record in caplog.records]
+    messages = [formatter.format(record) for record in caplog.records]
+    lines = [line for message in messages for line in message.split("\n")]
     assert len(texts) > 1
     assert [line for line in lines if "ends" in line]
+    # Only the lines of the traceback, each of them indented, follow the first.
+    further = [line for message in messages for line in message.split("\n")[1:]]
+    assert further[0] in (f"    {TRACEBACK}", f"      + Exception Group {TRACEBACK}")
+    assert all(line.startswith("    ") for line in further)
     for text in texts + lines:
         assert "hunterzwei" not in text
         assert text.isprintable()
