@@ -13,6 +13,7 @@ import pytest
 
 from flask_forge_jobs.cli.group import forge_jobs_group
 from flask_forge_jobs.state import state_of
+from tests.examples.test_ten_lines import PROGRAM
 
 DOCS = Path(__file__).parents[2] / "docs"
 COMMAND = re.compile(r"^ +\$ flask (?:--app \w+ )?forge-jobs (.+)$", re.MULTILINE)
@@ -46,6 +47,10 @@ def run(page: str) -> dict[str, Any]:
     names: dict[str, Any] = {"__name__": "app"}
     exec(blocks_of(page)[0], names)
     return names
+
+
+def test_the_first_page_shows_the_program_of_the_readme() -> None:
+    assert [block.strip() for block in blocks_of("index.rst")] == [PROGRAM.strip()]
 
 
 def test_the_quickstart_signs_somebody_up(
