@@ -101,7 +101,7 @@ class Fleet:
         name = f"w{self._count}"
         self._count += 1
         command = [script("flask"), "--app", FACTORY, "forge-jobs", "worker"]
-        command += ["--threads", str(self._threads), "--name", name]
+        command += ["--quiet", "--threads", str(self._threads), "--name", name]
         command += options
         from_ns = time.monotonic_ns()
         with self.log.open("ab") as log:
