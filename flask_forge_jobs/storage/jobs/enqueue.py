@@ -80,22 +80,14 @@ class Enqueuer:
         queue_name = str(parameters["queue_name"])
         is_simple = job.dedupe_for is None and most_waiting is None
         if is_simple and self.queues.is_open(queue_name):
-            due_us = self._store_alone(job, parameters, queue_name)
+            unit = present.unit
+            if unit is not None and job.dedupe_key is None and job.job_id is None:
+                unit.add(job_id)
+            due_us = _due(self._database.single("enqueue", **parameters))
             if due_us is not None:
+                self._database.wake(queue_name)
                 return new_result(job, job_id, due_us)
         return self._write([job], [job_id], None, most_waiting)[0]
-
-    def _store_alone(
-        self, job: NewJob, parameters: dict[str, Parameter], queue_name: str
-    ) -> int | None:
-        """Store a job by a commit of its own; None when its key is held."""
-        unit = present.unit
-        if unit is not None and job.dedupe_key is None and job.job_id is None:
-            unit.add(str(parameters["id"]))
-        due_us = _due(self._database.single("enqueue", **parameters))
-        if due_us is not None:
-            self._database.wake(queue_name)
-        return due_us
 
     def enqueue_many(
         self,

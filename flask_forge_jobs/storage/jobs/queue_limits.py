@@ -131,8 +131,12 @@ class KnownQueues:
 
     def is_open(self, queue_name: str) -> bool:
         """Whether a queue is known to be registered and to take any number of jobs."""
-        known = self._known_of(queue_name)
-        return known is not None and known.bound is None
+        known = self._known.get(queue_name)
+        return (
+            known is not None
+            and known.bound is None
+            and known.until > self._clock.monotonic()
+        )
 
     def look_up(self, queue_names: Sequence[str]) -> Queues:
         """Register queues that are missing, and return what is known of all.

@@ -82,7 +82,6 @@ class CheckpointGate:
     """
 
     def __init__(self, path: Path | None) -> None:
-        self._ends_at = 0.0
         self._path = path if path is not None and has_wal_reset_bug() else None
         self._files: tuple[int, int] | None = None
         self._commits = 0
@@ -99,18 +98,21 @@ class CheckpointGate:
             )
         return self._files
 
-    def until(self, ends_at: float) -> CheckpointGate:
-        """Return this gate, to be entered next.
+    @contextlib.contextmanager
+    def until(self, ends_at: float) -> Iterator[None]:
+        """Hold the gate open for a block; see :meth:`enter`."""
+        self.enter(ends_at)
+        try:
+            yield
+        finally:
+            self.leave()
+
+    def enter(self, ends_at: float) -> None:
+        """Hold the gate open for one write transaction.
 
         Args:
-            ends_at: Reading of the monotonic clock at which the writer that is about to
-                enter stops waiting for a checkpoint to end.
-        """
-        self._ends_at = ends_at
-        return self
-
-    def __enter__(self) -> None:
-        """Hold the gate open for one write transaction.
+            ends_at: Reading of the monotonic clock at which the writer stops waiting
+                for a checkpoint to end.
 
         Raises:
             StorageBusyError: A checkpoint has kept it closed for too long; the process
@@ -124,15 +126,15 @@ class CheckpointGate:
             fcntl.flock(turnstile, fcntl.LOCK_SH | fcntl.LOCK_NB)
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
-            is_through = _lock(turnstile, fcntl.LOCK_SH, self._ends_at)
-            if not is_through or not _lock(lock, fcntl.LOCK_SH, self._ends_at):
+            is_through = _lock(turnstile, fcntl.LOCK_SH, ends_at)
+            if not is_through or not _lock(lock, fcntl.LOCK_SH, ends_at):
                 raise StorageBusyError(
                     f"a checkpoint of {self._path} does not end"
                 ) from None
         finally:
             fcntl.flock(turnstile, fcntl.LOCK_UN)
 
-    def __exit__(self, *_: object) -> None:
+    def leave(self) -> None:
         """Let a checkpoint in, if nobody else writes."""
         if self._files is not None:
             fcntl.flock(self._files[1], fcntl.LOCK_UN)

@@ -129,8 +129,8 @@ class SqliteDatabase(PerProcess):
         self._opened()
 
     def _opened(self) -> SqliteProcess:
-        state = self._state
-        if not state.is_open:
+        state = self._current
+        if state is None or state.pid != os.getpid() or not state.is_open:
             state = self._placed()
             self._open_first(state)
         return state

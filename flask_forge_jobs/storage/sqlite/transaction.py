@@ -122,7 +122,7 @@ class Write:
         self.ends_at = ends_at = state.turn.__enter__()
         try:
             self.connection = connection = _resting(state)
-            state.gate.until(ends_at).__enter__()
+            state.gate.enter(ends_at)
             self.transaction = transaction = SqliteTransaction(
                 connection, self._clock.now_us(), self._known_version, self._attempt
             )
@@ -145,12 +145,10 @@ class Write:
         """Commit or roll back, and let the next writer in."""
         state = self._state
         try:
-            with self._faults:
-                try:
-                    if self._is_begun or error is not None:
-                        self._end(error)
-                finally:
-                    state.gate.__exit__()
+            if self._is_begun or error is not None:
+                self._end(error)
+            else:
+                state.gate.leave()
             state.gate.checkpoint_if_due(self.connection)
         except BaseException as raised:
             state.turn.__exit__(type(raised), raised, raised.__traceback__)
@@ -160,15 +158,22 @@ class Write:
             self._wake(queue_name)
 
     def _end(self, error: BaseException | None) -> None:
-        if self._is_begun:
+        with self._faults:
             try:
-                if error is None:
-                    self.connection.execute("COMMIT")
+                if self._is_begun:
+                    self._commit_unless(error)
             finally:
-                if self.connection.in_transaction:
-                    self.connection.execute("ROLLBACK")
-        if error is not None:
-            raise error
+                self._state.gate.leave()
+            if error is not None:
+                raise error
+
+    def _commit_unless(self, error: BaseException | None) -> None:
+        try:
+            if error is None:
+                self.connection.execute("COMMIT")
+        finally:
+            if self.connection.in_transaction:
+                self.connection.execute("ROLLBACK")
 
 
 def _resting(state: SqliteProcess) -> SqliteConnection:

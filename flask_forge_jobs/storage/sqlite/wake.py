@@ -62,7 +62,8 @@ class WakeSockets(PerProcess):
 
     def send(self, queue_name: str) -> None:
         """Tell every listening process; never fails and never waits."""
-        self.stay_own()
+        if self._pid != os.getpid():
+            self.stay_own()
         message = queue_name.encode("utf-8")
         for name in self._listening():
             if name not in self._own:

@@ -60,8 +60,8 @@ def gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CheckpointGate:
     return CheckpointGate(tmp_path / "queue.sqlite")
 
 
-def in_time(gate: CheckpointGate) -> CheckpointGate:
-    """Return the gate for a writer that waits for a moment."""
+def in_time(gate: CheckpointGate) -> contextlib.AbstractContextManager[None]:
+    """Hold the gate open for a writer that waits for a moment."""
     return gate.until(time.monotonic() + 0.05)
 
 
