@@ -68,6 +68,7 @@ class JobRecord(JobDetail):
         cancel_requested_at: When somebody asked it to stop.
         progress: What the task reported last.
         result: What the task returned.
+        result_error: Why what it returned is not kept; None when it is.
         wait_ms: From being due to the last start; None before it, and while the job
             waits for another.
         run_ms: From the last start to the end; None before it.
@@ -80,6 +81,7 @@ class JobRecord(JobDetail):
     cancel_requested_at: datetime | None
     progress: object
     result: object
+    result_error: str | None
     wait_ms: int | None
     run_ms: int | None
     redacted: bool
@@ -114,6 +116,7 @@ class JobState:
         is_successful: Whether it has ended and its task has returned.
         progress: What the task reported last.
         result: What the task returned.
+        result_error: Why what it returned is not kept; None when it is.
     """
 
     status: JobStatus
@@ -121,6 +124,7 @@ class JobState:
     is_successful: bool
     progress: object
     result: object
+    result_error: str | None
 
 
 def job_state(storage: Storage, job_id: str, *, redactor: Redactor) -> JobState:
@@ -143,6 +147,7 @@ def job_state(storage: Storage, job_id: str, *, redactor: Redactor) -> JobState:
         is_successful=job.status is JobStatus.DONE,
         progress=_progress(job.progress, redactor),
         result=None if job.result is None else _json_value(job.result, redactor),
+        result_error=job.result_error,
     )
 
 
@@ -156,6 +161,7 @@ def _record(job: Job, redactor: Redactor) -> JobRecord:
         cancel_requested_at=job.cancel_requested_at,
         progress=_progress(job.progress, redactor),
         result=None if job.result is None else _json_value(job.result, redactor),
+        result_error=job.result_error,
         wait_ms=_milliseconds(job.scheduled_at, started),
         run_ms=_milliseconds(started, ended),
         redacted=False,

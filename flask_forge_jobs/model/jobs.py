@@ -312,6 +312,7 @@ class Job(JobSummary):
     crashes: int = 0
     timeout_s: float | None = None
     result: str | None = None
+    result_error: str | None = None
     progress: str | None = None
     schedule_name: str | None = None
 

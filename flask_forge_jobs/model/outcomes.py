@@ -48,10 +48,12 @@ class ThrottleScope(StrEnum):
 class Done:
     """The task returned.
 
-    ``result`` is the canonical JSON text of its value; ``None`` when there is none.
+    ``result`` is the canonical JSON text of its value; ``None`` when there is none, or
+    when it cannot be kept for the reason that ``result_error`` gives.
     """
 
     result: str | None = None
+    result_error: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +154,7 @@ class JobUpdate:
             None.
         traceback: Where the error came from, for the history, or None.
         result: Canonical JSON text of the task's value, or None.
+        result_error: Why the value is not kept, or None.
         uncount: The attempt is given back.
         is_throttle: Counts as one more throttle of this job.
         cool_down_s: None, or the hint with which the whole queue cools down.
@@ -170,6 +173,7 @@ class JobUpdate:
     error: str | None = None
     traceback: str | None = None
     result: str | None = None
+    result_error: str | None = None
     uncount: bool = False
     is_throttle: bool = False
     cool_down_s: float | None = None
@@ -226,8 +230,8 @@ def update_for(
             final, because the work that happened stands.
     """
     match outcome:
-        case Done(result):
-            return JobUpdate(job, JobStatus.DONE, result=result)
+        case Done(result, unkept):
+            return JobUpdate(job, JobStatus.DONE, result=result, result_error=unkept)
         case _ if user_cancelled:
             return JobUpdate(job, JobStatus.DEAD, error=CANCELLED_MESSAGE)
         case Released():

@@ -103,8 +103,8 @@ def progress_message(job_id: str, text: str) -> dict[str, Any]:
 def outcome_message(outcome: Outcome) -> dict[str, Any]:
     """Return the message that ends a run."""
     match outcome:
-        case Done(result):
-            told: dict[str, Any] = {"done": result}
+        case Done(result, result_error):
+            told: dict[str, Any] = {"done": result, "result_error": result_error}
         case Failed(message, retry_after_s, traceback):
             told = {
                 "failed": message,
@@ -130,7 +130,7 @@ def outcome_of(message: dict[str, Any]) -> Outcome:
     """Return what :func:`outcome_message` was made of."""
     told = message["outcome"]
     if "done" in told:
-        return Done(told["done"])
+        return Done(told["done"], told["result_error"])
     if "failed" in told:
         return Failed(told["failed"], told["retry_after_s"], told["traceback"])
     if "put_off" in told:

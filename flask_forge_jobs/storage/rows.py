@@ -38,7 +38,7 @@ def job_from_row(row: Row) -> Job:
         job_id, queue_name, kind, payload, status, priority, attempts, max_attempts,
         enqueued_at, scheduled_at, started_at, completed_at, last_error, error_history,
         process_id, heartbeat_at, dedupe_key, cancel_requested_at, throttle_attempts,
-        crashes, timeout_s, result, progress, schedule_name,
+        crashes, timeout_s, result, result_error, progress, schedule_name,
     ) = row  # fmt: skip
     return Job(
         id=job_id,
@@ -63,6 +63,7 @@ def job_from_row(row: Row) -> Job:
         crashes=crashes,
         timeout_s=timeout_s,
         result=result,
+        result_error=result_error,
         progress=progress,
         schedule_name=schedule_name,
     )

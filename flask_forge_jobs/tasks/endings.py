@@ -44,7 +44,7 @@ def of_value(context: TaskContext, value: object) -> Outcome:
     except InvalidInputError as error:
         # The work is done, and doing it again would not make the value storable.
         logger.warning("the result of job %s is not kept: %s", context.job_id, error)
-        return Done()
+        return Done(result_error=clip(error.message))
 
 
 def of_error(

@@ -127,14 +127,24 @@ class JobHandle:
         return _decoded(self._row().result)
 
     @property
+    def result_error(self) -> str | None:
+        """Why what the task returned is not kept: no JSON, or over 64 KiB."""
+        return self._row().result_error
+
+    @property
     def progress(self) -> Any:
         """What the task reported last; None before that."""
         return _decoded(self._row().progress)
 
     @property
     def error(self) -> str | None:
-        """What went wrong last, also while a retry waits; None when nothing did."""
+        """The last error, such as ``KeyError: 'id'``, also while a retry waits."""
         return self._row().last_error
+
+    @property
+    def traceback(self) -> str | None:
+        """Where the last error came from, its secrets masked."""
+        return self._row().traceback
 
     def refresh(self) -> Self:
         """Read the row now, also of a job that had ended; it may run again by now."""

@@ -45,6 +45,11 @@ class RanJob:
         """What the task returned, as it is stored; None when nothing is."""
         return None if self.job.result is None else load_text(self.job.result)
 
+    @property
+    def result_error(self) -> str | None:
+        """Why what the task returned is not kept; None when it is."""
+        return self.job.result_error
+
     def __repr__(self) -> str:
         """Name kind, arguments and state, and what went wrong."""
         error = f" {self.error!r}" if self.error is not None else ""

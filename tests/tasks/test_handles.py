@@ -44,6 +44,19 @@ def report(context: TaskContext, of: int) -> None:
     seen.append(forge.job(context.job_id))
 
 
+@forge.task
+def lose() -> None:
+    raise KeyError("id")
+
+
+@forge.task
+def give() -> object:
+    return returned.pop()
+
+
+returned: list[object] = []
+
+
 @pytest.fixture(autouse=True)
 def kit() -> Iterator[JobsKit]:
     app = Flask(__name__)
@@ -88,6 +101,17 @@ def test_a_handle_tells_why_its_job_is_dead(kit: JobsKit) -> None:
     assert (job.error, job.result) == ("no such user", None)
 
 
+def test_an_error_keeps_its_type_and_where_it_came_from(kit: JobsKit) -> None:
+    job = lose.enqueue()
+
+    kit.drain()
+
+    assert job.status == "failed"
+    assert job.error == "KeyError: 'id'"
+    assert job.traceback is not None
+    assert "in lose" in job.traceback
+
+
 def test_progress_is_decoded_while_the_job_runs(kit: JobsKit) -> None:
     job = report.enqueue(of=3)
 
@@ -95,6 +119,25 @@ def test_progress_is_decoded_while_the_job_runs(kit: JobsKit) -> None:
 
     assert seen.pop().progress == {"done": 1, "of": 3}
     assert job.progress == {"done": 1, "of": 3}
+
+
+@pytest.mark.parametrize(
+    ("value", "words"), [({1}, "set"), ("x" * 65_536, "65538"), (float("nan"), "")]
+)
+def test_a_result_that_cannot_be_kept_is_shown_as_such(
+    kit: JobsKit, value: object, words: str
+) -> None:
+    returned.append(value)
+    job = give.enqueue()
+
+    (ran,) = kit.drain()
+
+    assert job.is_successful
+    assert job.result is None
+    assert job.result_error is not None
+    assert words in job.result_error
+    assert ran.result_error == job.result_error
+    assert add.enqueue(1).result_error is None
 
 
 def test_what_was_asked_for_is_known_without_a_look(reads: list[str]) -> None:

@@ -87,6 +87,7 @@ class JobState(V1Schema):
     is_successful = Flag()
     progress = AnyJson(allow_none=True)
     result = AnyJson(allow_none=True)
+    result_error = Text(allow_none=True)
 
 
 class JobRecord(V1Schema):
@@ -99,6 +100,7 @@ class JobRecord(V1Schema):
     cancel_requested_at = Instant(allow_none=True)
     progress = AnyJson(allow_none=True)
     result = AnyJson(allow_none=True)
+    result_error = Text(allow_none=True)
     wait_ms = WholeNumber(allow_none=True)
     run_ms = WholeNumber(allow_none=True)
     redacted = Flag()

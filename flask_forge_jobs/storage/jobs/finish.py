@@ -203,6 +203,8 @@ def _finish_row(update: JobUpdate, at_us: int) -> dict[str, Parameter]:
         row["delay_us"] = _to_us(update.delay_s)
     if update.result is not None:
         row["new_result"] = update.result
+    if update.result_error is not None:
+        row["result_error"] = update.result_error
     if error is not None:
         row["error"] = error
         if not update.is_throttle:  # of which there may be many, and no attempt

@@ -74,6 +74,7 @@ def test_a_link_shows_state_progress_and_result_and_nothing_else(
         "is_successful": False,
         "progress": None,
         "result": None,
+        "result_error": None,
     }
     assert running["status"] == "in_progress"
     assert running["progress"] == {"done": 3, "password": "[redacted]"}

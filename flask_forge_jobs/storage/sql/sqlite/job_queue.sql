@@ -79,9 +79,10 @@ SET
     last_error = COALESCE(v.error, last_error),
     error_history = COALESCE(v.history, error_history),
     result = v.new_result,
+    result_error = v.result_error,
     process_id = NULL,
     heartbeat_at = NULL
-FROM /* rows v: job_id text, run integer, new_status text, uncount integer, throttled integer, delay_us bigint, error text, history text, new_result text */
+FROM /* rows v: job_id text, run integer, new_status text, uncount integer, throttled integer, delay_us bigint, error text, history text, new_result text, result_error text */
 WHERE forge_job.id = v.job_id
     AND COALESCE(forge_job.status, '') = 'in_progress'
     AND COALESCE(forge_job.process_id, '') = :owner

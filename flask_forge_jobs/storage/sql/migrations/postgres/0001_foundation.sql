@@ -28,6 +28,8 @@ CREATE TABLE forge_job (
     cancel_requested_at BIGINT,
     timeout_s           DOUBLE PRECISION,
     result              TEXT,
+    -- Why what the task returned is not kept.
+    result_error        TEXT,
     progress            TEXT,
     -- The cron schedule that made the job.
     schedule_name       TEXT COLLATE "C",
@@ -301,13 +303,14 @@ BEGIN
         last_error = coalesce(v.error, job.last_error),
         error_history = coalesce(v.history, job.error_history),
         result = v.new_result,
+        result_error = v.result_error,
         process_id = NULL,
         heartbeat_at = NULL
     FROM
         json_to_recordset(outcomes) AS v (
             job_id TEXT, run INTEGER, new_status TEXT, uncount INTEGER,
             throttled INTEGER, delay_us BIGINT, error TEXT, history TEXT,
-            new_result TEXT
+            new_result TEXT, result_error TEXT
         )
     WHERE job.id >= v.job_id AND job.id <= v.job_id
         AND coalesce(job.status, '') = 'in_progress'

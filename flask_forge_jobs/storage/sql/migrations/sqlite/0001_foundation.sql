@@ -27,6 +27,8 @@ CREATE TABLE forge_job (
     cancel_requested_at INTEGER,
     timeout_s           REAL,
     result              TEXT,
+    -- Why what the task returned is not kept.
+    result_error        TEXT,
     progress            TEXT,
     -- The cron schedule that made the job.
     schedule_name       TEXT,
