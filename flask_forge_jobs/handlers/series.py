@@ -159,8 +159,8 @@ def series(
         storage: Where the figures are.
         by: ``queue`` or ``kind``.
         names: Which, at most 100; none means the registered queues, or the kinds that
-            had anything happen, the first 100 of them. A name that nobody knows has
-            empty buckets.
+            had anything happen, as many of the first 100 as have 20,000 buckets in all.
+            A name that nobody knows has empty buckets.
         start: Where the first bucket begins.
         end: Not included; at or before ``start`` there are no buckets.
         bucket_secs: Width in seconds; less than 60 is raised to 60.
@@ -168,21 +168,21 @@ def series(
         queue_names: Only of these queues; None means all.
 
     Raises:
-        InvalidInputError: Too many names, or more than 2,000 buckets in one series or
-            20,000 in all.
+        InvalidInputError: Too many names, or more than 2,000 buckets in one series or,
+            of these names, 20,000 in all.
         StorageUnavailableError: The database could not be reached.
     """
     cut = window(start, end, bucket_secs, least_secs=LEAST_SERIES_S)
     wanted = sorted(set(names))
     if len(wanted) > MAX_NAMES:
         raise InvalidInputError("name", f"{len(wanted)} exceed {MAX_NAMES}")
-    known = wanted or _known_names(storage, by, cut, now, queue_names)
-    wanted = known[:MAX_NAMES]
     if len(wanted) * cut.count > MAX_BUCKETS_IN_ALL:
         raise InvalidInputError(
             "bucket_secs",
             f"{len(wanted)} series of {cut.count} buckets exceed {MAX_BUCKETS_IN_ALL}",
         )
+    known = wanted or _known_names(storage, by, cut, now, queue_names)
+    wanted = known[: min(MAX_NAMES, MAX_BUCKETS_IN_ALL // max(cut.count, 1))]
     now_us = to_micros(now)
     level = cut.level(now_us)
     stored = cut.stored(level)
