@@ -22,6 +22,7 @@ from flask_forge_jobs.embedded import embed_worker
 from flask_forge_jobs.model.jobs import CancelOutcome, NewJob
 from flask_forge_jobs.model.payloads import dump
 from flask_forge_jobs.runtime.hints import Hints
+from flask_forge_jobs.signals import SignalObserver
 from flask_forge_jobs.state import (
     EXTENSION_NAME,
     ApplicationState,
@@ -142,6 +143,7 @@ class ForgeJobs(Declarations):
             registry=self.registry,
             router=self._router,
             clock=self._clock,
+            observer=SignalObserver(app),
             task_scope=app.app_context,
             status_url=partial(
                 _status_url, StatusLinks(settings.link_secrets, self._clock)

@@ -25,6 +25,7 @@ from flask_forge_jobs.runtime.inline import InlineWorker, one_deeper
 from flask_forge_jobs.runtime.runtime import QueueRuntime
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.limits import RateLimits
+from flask_forge_jobs.tasks.observer import NOBODY, Observer
 from flask_forge_jobs.tasks.outside import Outside
 from flask_forge_jobs.tasks.registry import TaskRegistry
 from flask_forge_jobs.tasks.routing import Router
@@ -48,6 +49,7 @@ class ApplicationState:
         status_url: Returns the link at which a browser may follow a job, for so many
             seconds.
         is_inline: Whether jobs run where they are enqueued.
+        observer: Hears of jobs and of workers.
         hints: What a developer is told before a job is stored; None tells nothing.
     """
 
@@ -61,6 +63,7 @@ class ApplicationState:
     task_scope: Callable[[], AbstractContextManager[object]]
     status_url: Callable[[str, float], str]
     is_inline: Callable[[], bool] = lambda: False
+    observer: Observer = NOBODY
     hints: Hints | None = None
 
     def enqueue(
@@ -73,6 +76,7 @@ class ApplicationState:
         routed = job.routed(self.router)
         self._give_hints([routed], connection)
         result = self.storage.jobs.enqueue(routed, connection=connection)
+        self.observer.enqueued((result,))
         if connection is None and self.is_inline():
             self.run_inline([result])
         return result
@@ -87,6 +91,7 @@ class ApplicationState:
         routed = [job.routed(self.router) for job in jobs]
         self._give_hints(routed, connection)
         results = self.storage.jobs.enqueue_many(routed, connection=connection)
+        self.observer.enqueued(results)
         if connection is None and self.is_inline():
             self.run_inline(results)
         return results
@@ -121,7 +126,7 @@ class ApplicationState:
         Args:
             threads: Most jobs at once.
         """
-        return QueueRuntime(
+        runtime = QueueRuntime(
             self.storage,
             self.registry,
             threads=threads,
@@ -131,7 +136,9 @@ class ApplicationState:
             clock=self.clock,
             router=self.router,
             mask=Masking(self.settings.masked_keys).text,
-        ).with_schedules_of(self.name)
+        )
+        runtime.plan.observer = self.observer
+        return runtime.with_schedules_of(self.name)
 
 
 def state_of(app: Flask) -> ApplicationState:

@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
-from flask import request
+from flask import current_app, request
 from marshmallow import Schema
 
 from flask_forge_jobs.api.options import BlueprintOptions
@@ -30,9 +30,11 @@ from flask_forge_jobs.handlers.bulk import BulkLimits
 from flask_forge_jobs.handlers.metrics import job_counters, queue_gauges
 from flask_forge_jobs.handlers.redaction import Redactor, Unmasked
 from flask_forge_jobs.model.instants import from_micros
-from flask_forge_jobs.model.jobs import JobFilter
+from flask_forge_jobs.model.jobs import EnqueueResult, JobFilter
 from flask_forge_jobs.model.request_keys import REQUEST_KEY_FIELD, RequestKey
+from flask_forge_jobs.state import EXTENSION_NAME, ApplicationState
 from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.units import when_stored
 
 if TYPE_CHECKING:
     from flask_forge_jobs.request_metrics import RequestMetrics
@@ -149,6 +151,13 @@ class Api:
     def admission(self) -> Admission:
         """What a queue must be like to take in new jobs."""
         return Admission(self.options.strict_queues, self.options.max_queue_depth)
+
+    @staticmethod
+    def tell_enqueued(results: Sequence[EnqueueResult]) -> None:
+        """Send the signal of jobs that are stored, if the application has signals."""
+        state = current_app.extensions.get(EXTENSION_NAME)
+        if isinstance(state, ApplicationState):
+            when_stored(state.observer.enqueued, results)
 
     def searching(self, wanted: JobFilter | None) -> AbstractContextManager[None]:
         """Return what a view must hold while it uses a filter.

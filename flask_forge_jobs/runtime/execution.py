@@ -33,6 +33,7 @@ from flask_forge_jobs.tasks.failures import (
     mask_known,
     trace_of,
 )
+from flask_forge_jobs.tasks.observer import NOBODY, Observer
 from flask_forge_jobs.tasks.registry import Runnable, TaskRegistry
 
 logger = get_logger(__name__)
@@ -108,6 +109,7 @@ class Runner:
             heartbeat by default.
         dispose: Takes what a run raised once its text is stored; drops the frames by
             default.
+        observer: Runs the tasks, and tells of it.
     """
 
     def __init__(
@@ -123,6 +125,7 @@ class Runner:
         mask: Mask = mask_known,
         report: Report = keep_progress,
         dispose: Dispose = forget_frames,
+        observer: Observer = NOBODY,
     ) -> None:
         self._registry = registry
         self._scope = scope
@@ -134,6 +137,7 @@ class Runner:
         self._mask = mask
         self._report = report
         self._dispose = dispose
+        self._observer = observer
         self._warned_at: dict[str, float] = {}
 
     def timeout_of(self, job: ClaimedJob) -> float | None:
@@ -171,7 +175,7 @@ class Runner:
         outcome: object = None
         try:
             with self._scope():
-                outcome = task.run(self._context(execution), job.payload)
+                outcome = self._observer.run(task, self._context(execution), job)
         except BaseException as error:  # noqa: BLE001  # of the scope, not of the task
             trace = trace_of(error, self._mask)
             logger.error("the context of job %s failed: %s", job.id, trace)  # noqa: TRY400

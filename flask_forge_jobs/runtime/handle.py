@@ -191,6 +191,7 @@ class RuntimeHandle:
         except BaseException:
             self.shutdown_graceful(0.0)  # whatever has started
             raise
+        self._plan.observer.worker_started(self.host_id, self._plan.queue_names)
         logger.info(
             "worker %s serves %s with up to %s threads",
             self.host_id,
@@ -308,6 +309,7 @@ class RuntimeHandle:
         with contextlib.suppress(StorageError):
             self.storage.processes.remove(self.host_id)
         self.storage.flusher.close()
+        self._plan.observer.worker_stopped(self.host_id, self._plan.queue_names)
         logger.info("worker %s has stopped", self.host_id)
         return all_ended
 

@@ -258,6 +258,8 @@ def has_ended(process: TaskProcess) -> bool:
 class IsolatedTask:
     """Stands for a task in the worker, and runs it elsewhere."""
 
+    runs_elsewhere = True
+
     def __init__(self, task: Runnable, processes: TaskProcesses) -> None:
         self.kind = task.kind
         self._task = task

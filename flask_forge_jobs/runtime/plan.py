@@ -21,6 +21,7 @@ from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.limits import Seats
 from flask_forge_jobs.tasks.context import Dispose, EnqueueJob
 from flask_forge_jobs.tasks.failures import Mask, forget_frames, mask_known
+from flask_forge_jobs.tasks.observer import NOBODY, Observer
 from flask_forge_jobs.tasks.registry import TaskRegistry
 from flask_forge_jobs.tasks.routing import Router
 
@@ -51,6 +52,7 @@ class RuntimePlan:
         application: Whose schedules the registry holds; None declares none.
         task_command: Starts a process for tasks that want one of their own.
         mask: Masks the secrets in what a task raises.
+        observer: Hears of jobs and of the worker.
     """
 
     storage: Storage
@@ -69,6 +71,7 @@ class RuntimePlan:
     application: str | None = None
     task_command: tuple[str, ...] = ()
     mask: Mask = mask_known
+    observer: Observer = NOBODY
 
     def enqueue(self, job: NewJob) -> EnqueueResult:
         """Store a job, in the queue that the router names if it names none itself.
@@ -77,7 +80,9 @@ class RuntimePlan:
             InvalidInputError: The router's answer is no name of a queue.
             StorageError: And the others of :meth:`.JobQueue.enqueue`.
         """
-        return self.storage.jobs.enqueue(job.routed(self.router))
+        result = self.storage.jobs.enqueue(job.routed(self.router))
+        self.observer.enqueued((result,))
+        return result
 
     def check(self) -> None:
         """Check what was declared, before anything is stored.
@@ -115,4 +120,5 @@ class RuntimePlan:
             mask=self.mask,
             report=report,
             dispose=dispose,
+            observer=self.observer,
         )

@@ -18,7 +18,7 @@ from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.outcomes import JobUpdate
 from flask_forge_jobs.state import state_of
 from flask_forge_jobs.storage.base import Storage
-from tests.examples.results_page import write_files
+from tests.examples.pages import write_files
 from tests.support.browser import Browser
 from tests.support.jobs import OWNER
 
@@ -52,7 +52,7 @@ class Site:
 
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    write_files(tmp_path)
+    write_files("results.rst", tmp_path)
     spec = importlib.util.spec_from_file_location("app_of_page", tmp_path / "app.py")
     assert spec is not None
     assert spec.loader is not None

@@ -107,6 +107,7 @@ def enqueue(api: Api) -> Response:
         api.admission,
         key=api.request_key("enqueue"),
     )
+    api.tell_enqueued([result])
     return enqueued_response(result)
 
 

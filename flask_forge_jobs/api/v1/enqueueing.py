@@ -51,6 +51,7 @@ def enqueue(api: Api) -> Response:
         api.admission,
         key=api.request_key("v1_enqueue"),
     )
+    api.tell_enqueued([result])
     response = json_response(_DUMP(result), 200 if result.is_deduped else 201)
     response.headers["Location"] = quote(
         f"{request.script_root}{request.path}/{result.id}"
@@ -77,6 +78,7 @@ def enqueue_many(api: Api) -> Response:
         api.admission,
         key=api.request_key("v1_enqueue_many"),
     )
+    api.tell_enqueued(report.results)
     response = json_response(_DUMP_MANY(report), 201)
     if report.is_replayed:
         response.headers[REPLAYED_HEADER] = "true"

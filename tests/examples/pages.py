@@ -1,4 +1,4 @@
-"""The files that the page on results tells its reader to write."""
+"""The files that a page of the manual tells its reader to write."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import textwrap
 from collections import defaultdict
 from pathlib import Path
 
-PAGE = Path(__file__).parents[2] / "docs" / "howto" / "results.rst"
-BLOCK = re.compile(
+HOWTO = Path(__file__).parents[2] / "docs" / "howto"
+_BLOCK = re.compile(
     r"^\.\. code-block:: (?:python|html)\n +:caption: (\S+)\n\n((?:   .*\n|\n)+)",
     re.MULTILINE,
 )
 
 
-def write_files(folder: Path) -> dict[str, str]:
-    """Write every file of the page into a folder; return them by name."""
-    text = PAGE.read_text("utf-8")
-    blocks = BLOCK.findall(text)
+def write_files(page: str, folder: Path) -> dict[str, str]:
+    """Write every file of a page into a folder; return them by name."""
+    text = (HOWTO / page).read_text("utf-8")
+    blocks = _BLOCK.findall(text)
     assert len(blocks) == len(re.findall("code-block:: (?:python|html)", text))
     files: defaultdict[str, list[str]] = defaultdict(list)
     for name, block in blocks:

@@ -1,0 +1,31 @@
+"""Observer: hears of what a worker does; this one lets everything pass."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from flask_forge_jobs.model.claims import ClaimedJob
+from flask_forge_jobs.model.jobs import EnqueueResult
+from flask_forge_jobs.model.outcomes import Outcome
+from flask_forge_jobs.tasks.context import TaskContext
+from flask_forge_jobs.tasks.registry import Runnable
+
+
+class Observer:
+    """Lets everything pass."""
+
+    def run(self, task: Runnable, context: TaskContext, job: ClaimedJob) -> Outcome:
+        """Run a task; the outcome is returned as it is."""
+        return task.run(context, job.payload)
+
+    def enqueued(self, results: Sequence[EnqueueResult]) -> None:
+        """Hear that jobs are stored."""
+
+    def worker_started(self, worker_id: str, queues: Sequence[str]) -> None:
+        """Hear that a worker takes jobs."""
+
+    def worker_stopped(self, worker_id: str, queues: Sequence[str]) -> None:
+        """Hear that a worker has stopped in order."""
+
+
+NOBODY = Observer()

@@ -1,0 +1,25 @@
+"""The examples of pages of the manual, run as they stand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.examples.pages import write_files
+from tests.testing.test_plugin import run_pytest
+
+
+@pytest.mark.parametrize("page", ["results.rst", "signals.rst"])
+def test_every_example_runs(page: str, tmp_path: Path) -> None:
+    files = write_files(page, tmp_path)
+    if page == "signals.rst":
+        conftest = "import pytest\nfrom app import app as application\n"
+        conftest += "@pytest.fixture\ndef app():\n    return application\n"
+        (tmp_path / "conftest.py").write_text(conftest)
+
+    status, text = run_pytest(tmp_path, "-W", "error")
+
+    assert status == 0, text
+    count = sum(text.count("def test_") for text in files.values())
+    assert f" {count} passed" in text
