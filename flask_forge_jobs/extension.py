@@ -152,8 +152,8 @@ class ForgeJobs(Declarations):
             hints=Hints(
                 storage,
                 database.settings,
+                are_wanted=lambda: app.debug or app.testing,
                 is_testing=lambda: app.testing,
-                is_debug=lambda: app.debug,
             ),
         )
 

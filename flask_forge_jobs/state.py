@@ -74,7 +74,9 @@ class ApplicationState:
         Errors as for :meth:`.JobQueue.enqueue`; inline, whatever the task raises.
         """
         routed = job.routed(self.router)
-        self._give_hints([routed], connection)
+        # Another connection's transaction may hold the file that hints would look into.
+        if connection is None and self.hints is not None and self.hints.are_wanted():
+            self.hints.give([str(routed.queue_name)])
         result = self.storage.jobs.enqueue(routed, connection=connection)
         self.observer.enqueued((result,))
         if connection is None and self.is_inline():
@@ -89,17 +91,13 @@ class ApplicationState:
         The first that fails ends it; the others wait.
         """
         routed = [job.routed(self.router) for job in jobs]
-        self._give_hints(routed, connection)
+        if connection is None and self.hints is not None and self.hints.are_wanted():
+            self.hints.give([str(job.queue_name) for job in routed])
         results = self.storage.jobs.enqueue_many(routed, connection=connection)
         self.observer.enqueued(results)
         if connection is None and self.is_inline():
             self.run_inline(results)
         return results
-
-    def _give_hints(self, jobs: Sequence[NewJob], connection: object | None) -> None:
-        # Another connection's transaction may hold the file that we would look into.
-        if self.hints is not None and connection is None:
-            self.hints.give(str(job.queue_name) for job in jobs)
 
     def run_inline(self, results: Iterable[EnqueueResult]) -> None:
         """Run new jobs in the application context of the caller.

@@ -23,7 +23,7 @@ from flask_forge_jobs import (
     JobStatus,
     current_job,
 )
-from flask_forge_jobs.model.jobs import Job
+from flask_forge_jobs.model.jobs import Job, NewJob
 from flask_forge_jobs.state import state_of
 from flask_forge_jobs.storage import flusher
 from tests.support.applications import worker
@@ -413,3 +413,25 @@ def test_applications_that_go_away_take_their_threads_along(
         return not set(threads_named("forge-jobs")) - before
 
     wait_until(are_gone, "no thread is left", limit_s=10.0)
+
+
+@pytest.mark.parametrize(
+    ("debug", "said"),
+    [(True, ["no worker serves queue mail, its jobs wait"]), (False, [])],
+)
+def test_an_enqueue_that_nobody_will_run_is_warned_of_in_debug_mode(
+    make_app: MakeApp,
+    forge: ForgeJobs,
+    caplog: pytest.LogCaptureFixture,
+    *,
+    debug: bool,
+    said: list[str],
+) -> None:
+    app = make_app()
+    app.testing, app.debug = False, debug
+
+    with app.app_context():
+        forge.enqueue("other", queue="mail")
+        forge.enqueue_many([NewJob("other", queue_name="mail")])
+
+    assert caplog.messages == said

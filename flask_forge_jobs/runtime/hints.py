@@ -22,13 +22,14 @@ logger = get_logger(__name__)
 
 
 class Hints:
-    """Looks before jobs are stored; both questions cost an enqueue next to nothing.
+    """Looks before jobs are stored.
 
     Args:
         storage: The stores.
         settings: The database they are in.
-        is_testing: Whether the application is under test.
-        is_debug: Whether it is in debug mode.
+        are_wanted: Whether the application is under test or in debug mode; all that an
+            enqueue in production asks.
+        is_testing: Whether it is under test.
     """
 
     def __init__(
@@ -36,13 +37,13 @@ class Hints:
         storage: Storage,
         settings: DatabaseSettings,
         *,
+        are_wanted: Callable[[], bool],
         is_testing: Callable[[], bool],
-        is_debug: Callable[[], bool],
     ) -> None:
         self._storage = storage
         self._settings = settings
+        self.are_wanted = are_wanted
         self._is_testing = is_testing
-        self._is_debug = is_debug
         self._unlooked = threading.Lock()
         self._seldom = Seldom()
 
@@ -52,7 +53,7 @@ class Hints:
             if self._unlooked.acquire(blocking=False):
                 with contextlib.suppress(StorageError):
                     self._warn_of_other_jobs()
-        elif self._is_debug():
+        else:
             with contextlib.suppress(StorageError):
                 self._warn_of_unserved(set(queue_names))
 
