@@ -708,7 +708,7 @@ def test_a_lost_job_is_not_finalised(
     with running(storage, registry_of(held), lease_s=LEASE_S):
         job_id = add(storage, "held")
         first = held.wait_for_start()
-        rescue_all(storage)
+        wait_until(lambda: rescue_all(storage), "no beat came in between")
 
         wait_until(lambda: first.cancel.is_cancelled, "the loss was noticed")
         held.wait_for_start()
@@ -773,7 +773,8 @@ def test_a_crash_counts_again_only_against_what_really_ran(
     with running(storage, registry_of(held, QuickTask()), threads=1, lease_s=LEASE_S):
         held.wait_for_start()
         wait_until(lambda: len(storage.jobs.running()) == 1, "the others went back")
-        rescue_all(storage)  # as if the process had been killed now
+        # As if the process had been killed now.
+        wait_until(lambda: rescue_all(storage), "no beat came in between")
         jobs = [storage.job_reader.get(job_id) for job_id in ids]
 
     assert sorted(job.crashes for job in jobs) == [1, 1, 1, 1, 2]
@@ -790,7 +791,8 @@ def test_no_job_dies_without_having_run(
     with running(storage, registry_of(held, QuickTask()), threads=1, lease_s=LEASE_S):
         running_id = held.wait_for_start().job_id
         wait_until(lambda: len(storage.jobs.running()) == 1, "the others went back")
-        rescue_all(storage)  # as if the process had been killed now
+        # As if the process had been killed now.
+        wait_until(lambda: rescue_all(storage), "no beat came in between")
         dead = {each for each in ids if status_of(storage, each) is JobStatus.DEAD}
 
     assert dead == {running_id}
