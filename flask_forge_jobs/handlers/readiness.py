@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -66,19 +66,26 @@ class Readiness:
         return ReadyStatus.DEGRADED if failed else ReadyStatus.OK
 
 
-def readiness(storage: Storage) -> Readiness:
+def readiness(
+    storage: Storage, queue_names: Collection[str] | None = None
+) -> Readiness:
     """Return whether the database takes writes, may be worked on, and has live workers.
 
     A schema that is newer than this code and has only been added to is as good as its
     own; one that this code may no longer work on makes the service unavailable.
     Nothing is raised: what fails is a check that is not ok. Details name no address
     and quote no driver.
+
+    Args:
+        storage: What is looked at.
+        queue_names: The queues that may be named; None means all.
     """
     try:
         versions = look_at_schema(storage.database)
         versions.require_readable()
         workers = storage.processes.live_pods(LIVE_WITHIN_S)
-        queues = [queue.name for queue in storage.queues.all()]
+        known = [queue.name for queue in storage.queues.all()]
+        queues = [name for name in known if queue_names is None or name in queue_names]
         services = storage.processes.services()
         takes_writes = storage.takes_writes()
         snapshot = storage.oldest_snapshot()

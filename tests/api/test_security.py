@@ -56,6 +56,7 @@ BUILT_STATEMENTS = {
     "storage/sqlite/connection",
     "storage/sqlite/database",
     "storage/sqlite/join",
+    "storage/sqlite/own_lock",
     "storage/sqlite/process",
 }
 

@@ -77,7 +77,6 @@ def test_H22_wrong_method_is_405_with_allow(
 @pytest.mark.parametrize(
     "path",
     [
-        "/",
         "/none",
         "/health/",
         "/queue/overview/",

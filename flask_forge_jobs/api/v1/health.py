@@ -19,7 +19,7 @@ _DUMP = dumper(_READINESS)
 
 def ready(api: Api) -> Response:
     """Say whether the database answers, is up to date, and has live workers."""
-    found = readiness(api.storage)
+    found = readiness(api.storage, api.scope.queues)
     if found.status is not ReadyStatus.UNAVAILABLE:
         return json_response(_DUMP(found))
     response = json_response(_DUMP(found), 503)
