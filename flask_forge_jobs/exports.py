@@ -44,7 +44,7 @@ from flask_forge_jobs.handlers.redaction import Redactor
 from flask_forge_jobs.model.cron_expression import parse_cron
 from flask_forge_jobs.model.follow_ups import EndedJob
 from flask_forge_jobs.model.jobs import EnqueueResult, JobFilter, JobStatus, NewJob
-from flask_forge_jobs.model.outcomes import Dead, Done, PutOff, Throttled
+from flask_forge_jobs.model.outcomes import Dead, Done, Snooze, Throttled
 from flask_forge_jobs.runtime.handle import RuntimeHandle
 from flask_forge_jobs.runtime.once import (
     cron_tick_once,
@@ -113,7 +113,6 @@ __all__ = [
     "NotFoundError",
     "Permission",
     "Principal",
-    "PutOff",
     "QueueExistsError",
     "QueueFullError",
     "QueueNotEmptyError",
@@ -129,6 +128,7 @@ __all__ = [
     "ScheduleExistsError",
     "ScheduleNotFoundError",
     "SchemaTooNewError",
+    "Snooze",
     "StaleSettingsError",
     "Storage",
     "StorageBusyError",

@@ -110,7 +110,7 @@ class Throttled(Exception):  # noqa: N818  # an outcome that may be raised, not 
         self.reason = reason
 
 
-class PutOff(Throttled):
+class Snooze(Throttled):
     """A limit of our own has no room for the job; it comes back by itself.
 
     Raised by :meth:`TaskContext.rate_limit`. The job alone is deferred, its attempt is
@@ -260,7 +260,7 @@ def update_for(
 
 
 def _may_throttle_again(job: ClaimedJob, outcome: Throttled) -> bool:
-    if isinstance(outcome, PutOff):
+    if isinstance(outcome, Snooze):
         return True
     return job.throttle_attempts + 1 < MAX_CONSECUTIVE_THROTTLES
 

@@ -18,7 +18,7 @@ from flask_forge_jobs.model.outcomes import (
     Done,
     Failed,
     Outcome,
-    PutOff,
+    Snooze,
     Throttled,
 )
 from flask_forge_jobs.model.seats import SeatPlan, seat_wait_s
@@ -206,7 +206,7 @@ class Runner:
 
     def _take_seat(
         self, seats: Seats, task: Runnable, plan: SeatPlan, execution: Execution
-    ) -> PutOff | None:
+    ) -> Snooze | None:
         """Return None when the job may run now."""
         job = execution.job
         try:
@@ -218,9 +218,9 @@ class Runner:
             return None  # the task says what is wrong with the payload
         except StorageError as error:
             logger.warning("job %s waits, its seat is not known: %s", job.id, error)
-        return PutOff(seat_wait_s(job.throttle_attempts))
+        return Snooze(seat_wait_s(job.throttle_attempts))
 
-    def _missing(self, job: ClaimedJob) -> PutOff:
+    def _missing(self, job: ClaimedJob) -> Snooze:
         """A kind nobody registered here; most likely a deploy is under way.
 
         Another worker may know it, so the job does not wait for long at first.
@@ -231,7 +231,7 @@ class Runner:
             self._warned_at[job.kind] = now
             logger.warning("%s; its jobs wait", one_line(message))
         wait_s = min(2.0 ** min(job.throttle_attempts, 30), MISSING_TASK_WAIT_S)
-        return PutOff(wait_s, fit(message, self._mask))
+        return Snooze(wait_s, fit(message, self._mask))
 
 
 def _checked(outcome: object, mask: Mask) -> Outcome:
@@ -251,8 +251,8 @@ def _checked(outcome: object, mask: Mask) -> Outcome:
     if isinstance(outcome, Throttled):  # of a class that may have forgotten ours
         reason = getattr(outcome, "reason", None)
         reason = None if reason is None else fit(str(reason), mask)
-        if isinstance(outcome, PutOff):
-            return PutOff(outcome.retry_after_s, reason)
+        if isinstance(outcome, Snooze):
+            return Snooze(outcome.retry_after_s, reason)
         return Throttled(outcome.retry_after_s, scope=outcome.scope, reason=reason)
     if isinstance(outcome, Outcome):
         return outcome

@@ -18,8 +18,8 @@ from flask_forge_jobs.model.outcomes import (
     Failed,
     JobUpdate,
     Outcome,
-    PutOff,
     Released,
+    Snooze,
     update_for,
 )
 from flask_forge_jobs.model.queues import QueueSettings
@@ -123,8 +123,8 @@ class OutcomeMapper:
         if update.status is not JobStatus.DONE:
             update.follow_ups = self._follow_ups_of(job.kind)
         # A job that was put off has not run, unless its start is counted already.
-        was_put_off = isinstance(outcome, PutOff) and not execution.is_start_counted
-        if execution.started_at and not was_put_off:
+        was_snoozed = isinstance(outcome, Snooze) and not execution.is_start_counted
+        if execution.started_at and not was_snoozed:
             held_us = int((execution.ended_at - execution.claimed_at) * SECOND_US)
             update.run_us = int((execution.ended_at - execution.started_at) * SECOND_US)
             if not execution.is_start_counted:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Container, Iterable
 
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.claims import ClaimedJob
-from flask_forge_jobs.model.outcomes import Failed, Outcome, PutOff, Released
+from flask_forge_jobs.model.outcomes import Failed, Outcome, Released, Snooze
 from flask_forge_jobs.runtime.execution import Execution, Runner
 from flask_forge_jobs.runtime.local_queue import LocalQueue, may_wait
 from flask_forge_jobs.runtime.state import WorkerState
@@ -273,7 +273,7 @@ class SlotPool:
         queue.leave(ended)
         self._note_one_less()
         ended.ended_at = self._clock.monotonic()
-        if not isinstance(outcome, PutOff):  # which tells nothing of how long runs take
+        if not isinstance(outcome, Snooze):  # which tells nothing of how long runs take
             queue.prefetch.learn(ended.ended_at - ended.started_at)
         self._state.ended.append((ended, outcome))
         if not self._state.signal.is_set():

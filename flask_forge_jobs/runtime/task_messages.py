@@ -13,8 +13,8 @@ from flask_forge_jobs.model.outcomes import (
     Done,
     Failed,
     Outcome,
-    PutOff,
     Released,
+    Snooze,
     Throttled,
 )
 from flask_forge_jobs.tasks.cancellation import CancelReason
@@ -111,8 +111,8 @@ def outcome_message(outcome: Outcome) -> dict[str, Any]:
                 "retry_after_s": retry_after_s,
                 "traceback": traceback,
             }
-        case PutOff():
-            told = {"put_off": outcome.retry_after_s, "reason": outcome.reason}
+        case Snooze():
+            told = {"snoozed": outcome.retry_after_s, "reason": outcome.reason}
         case Throttled():
             told = {
                 "throttled": outcome.retry_after_s,
@@ -133,8 +133,8 @@ def outcome_of(message: dict[str, Any]) -> Outcome:
         return Done(told["done"], told["result_error"])
     if "failed" in told:
         return Failed(told["failed"], told["retry_after_s"], told["traceback"])
-    if "put_off" in told:
-        return PutOff(told["put_off"], told["reason"])
+    if "snoozed" in told:
+        return Snooze(told["snoozed"], told["reason"])
     if "throttled" in told:
         return Throttled(told["throttled"], scope=told["scope"], reason=told["reason"])
     if "dead" in told:

@@ -9,7 +9,7 @@ from typing import Any
 
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
-from flask_forge_jobs.model.outcomes import MAX_PROGRESS_BYTES, PutOff
+from flask_forge_jobs.model.outcomes import MAX_PROGRESS_BYTES, Snooze
 from flask_forge_jobs.model.payloads import dump
 from flask_forge_jobs.storage.limits import RateLimits
 from flask_forge_jobs.tasks.cancellation import CancelToken
@@ -151,7 +151,7 @@ class TaskContext:
             tokens: How many, 1 to the bucket's capacity.
 
         Raises:
-            PutOff: There are too few at present; let it through.
+            Snooze: There are too few at present; let it through.
             RateLimitNotFoundError: No bucket has this scope.
             InvalidInputError: The bucket can never hold so many.
             StorageError: The database could not be asked.
@@ -160,7 +160,7 @@ class TaskContext:
             scope, tokens, has_waited=self.throttle_attempts > 0
         )
         if not taken.is_granted:
-            raise PutOff(taken.retry_after_s)
+            raise Snooze(taken.retry_after_s)
 
     def drain_rate_limit(self, scope: str, pause_s: float = 0.0) -> None:
         """Empty a bucket for all processes, as after a refusal by what it protects.

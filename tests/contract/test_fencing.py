@@ -16,8 +16,8 @@ from flask_forge_jobs.model.outcomes import (
     Done,
     Failed,
     Outcome,
-    PutOff,
     Released,
+    Snooze,
     Throttled,
     update_for,
 )
@@ -95,7 +95,7 @@ def test_the_new_owner_can_still_finish(storage: Storage, sql: Sql) -> None:
         (Released(), Done('"late"')),
         (Released(), Failed("late")),
         (Released(), Released()),
-        (PutOff(0.0), Done('"late"')),
+        (Snooze(0.0), Done('"late"')),
     ],
 )
 def test_a_run_that_was_given_back_cannot_end_the_next_one(

@@ -15,8 +15,8 @@ from flask_forge_jobs.model.outcomes import (
     Failed,
     JobUpdate,
     Outcome,
-    PutOff,
     Released,
+    Snooze,
     Throttled,
     update_for,
 )
@@ -88,7 +88,7 @@ def test_the_number_of_seats_may_change(storage: Storage) -> None:
         Dead("no"),
         Released(),
         Throttled(9, scope="job"),
-        PutOff(9),
+        Snooze(9),
     ],
     ids=lambda outcome: type(outcome).__name__,
 )
@@ -162,7 +162,7 @@ def test_seats_that_are_asked_for_together_are_never_given_twice(
 def turn_away(storage: Storage, job: ClaimedJob) -> None:
     """Let a job find no seat, and put it off for a minute."""
     assert not take(storage, job)
-    finish(storage, job, PutOff(60))
+    finish(storage, job, Snooze(60))
 
 
 def test_a_run_that_was_given_back_takes_no_seat_for_the_next_one(
@@ -199,7 +199,7 @@ def test_seats_that_are_freed_together_call_in_as_many(storage: Storage) -> None
         take(storage, job, 2)
     for job in jobs[2:]:
         assert not take(storage, job, 2)
-        finish(storage, job, PutOff(60))
+        finish(storage, job, Snooze(60))
 
     storage.jobs.finish(OWNER, [settled(job, Done(), "send") for job in jobs[:2]])
 
@@ -230,7 +230,7 @@ def test_an_outcome_that_is_refused_calls_nobody_in(storage: Storage) -> None:
 
 def put_off_by_a_bucket(storage: Storage, job: ClaimedJob) -> None:
     take(storage, job, 2)
-    finish(storage, job, PutOff(60))
+    finish(storage, job, Snooze(60))
 
 
 def wait_for_a_retry(storage: Storage, job: ClaimedJob) -> None:

@@ -18,8 +18,8 @@ from flask_forge_jobs.model.outcomes import (
     Failed,
     JobUpdate,
     Outcome,
-    PutOff,
     Released,
+    Snooze,
     Throttled,
     ThrottleScope,
     clip,
@@ -91,15 +91,15 @@ def test_throttle_gives_the_attempt_back_and_cools_the_queue_down() -> None:
 def test_who_is_put_off_leaves_its_queue_alone_and_never_counts_as_failed() -> None:
     job = claimed(throttle_attempts=MAX_CONSECUTIVE_THROTTLES * 5)
 
-    ended = settled(PutOff(2), job)
+    ended = settled(Snooze(2), job)
 
     assert (ended.status, ended.delay_s, ended.error) == (JobStatus.PENDING, 2, None)
     assert (ended.uncount, ended.is_throttle, ended.cool_down_s) == (True, True, None)
-    assert settled(PutOff(2), job, cancelled=True).status is JobStatus.DEAD
+    assert settled(Snooze(2), job, cancelled=True).status is JobStatus.DEAD
 
 
 def test_a_throttle_keeps_its_reason() -> None:
-    put_off = PutOff(2, reason="no seat is free")
+    put_off = Snooze(2, reason="no seat is free")
     last = claimed(throttle_attempts=MAX_CONSECUTIVE_THROTTLES - 1)
 
     assert settled(Throttled(30, reason="HTTP 429")).error == "HTTP 429"

@@ -281,7 +281,7 @@ MUTANTS = (
     Mutant(
         "who was put off too often has failed",
         _OUTCOMES,
-        "    if isinstance(outcome, PutOff):\n        return True\n",
+        "    if isinstance(outcome, Snooze):\n        return True\n",
         "",
         ("model/test_outcomes.py",),
     ),

@@ -14,7 +14,7 @@ from flask_forge_jobs.model.outcomes import (
     Done,
     Failed,
     Outcome,
-    PutOff,
+    Snooze,
     Throttled,
 )
 from flask_forge_jobs.runtime.execution import (
@@ -163,7 +163,7 @@ class OwnThrottle(Throttled):
     ("given", "kept"),
     [
         (Throttled(2.0, scope="job"), (Throttled, 2.0, "job")),
-        (PutOff(3.0), (PutOff, 3.0, "job")),
+        (Snooze(3.0), (Snooze, 3.0, "job")),
         (OwnThrottle(retry_after_s=1e30, scope="queue"), (Throttled, 86400.0, "queue")),
     ],
 )
@@ -300,7 +300,7 @@ def test_a_missing_task_puts_the_job_off(before: int, wait_s: float) -> None:
 
     outcome = runner_of(TaskRegistry()).run(Execution(job, 0.0))
 
-    assert isinstance(outcome, PutOff)
+    assert isinstance(outcome, Snooze)
     assert outcome.retry_after_s == wait_s
     assert outcome.reason == "no task registered for kind: gone"
 

@@ -14,8 +14,8 @@ from flask_forge_jobs.model.outcomes import (
     Failed,
     JobUpdate,
     Outcome,
-    PutOff,
     Released,
+    Snooze,
     Throttled,
 )
 from flask_forge_jobs.model.queues import QueueSettings
@@ -333,7 +333,7 @@ def test_it_counts_no_run_of_a_job_that_was_put_off(
     execution.started_at, execution.ended_at = 2.0, 3.0
     execution.is_start_counted = is_start_counted
 
-    update = mapper().update(execution, PutOff(5))
+    update = mapper().update(execution, Snooze(5))
 
     assert update is not None
     assert (update.delay_s, update.run_us) == (5.0, run_us)

@@ -12,7 +12,7 @@ import pytest
 from flask_forge_jobs import ForgeJobs
 from flask_forge_jobs.errors import StorageUnavailableError
 from flask_forge_jobs.model.jobs import JobStatus
-from flask_forge_jobs.model.outcomes import Done, PutOff
+from flask_forge_jobs.model.outcomes import Done, Snooze
 from flask_forge_jobs.model.payloads import load_text
 from flask_forge_jobs.model.seats import SeatPlan
 from flask_forge_jobs.runtime.execution import Execution, Runner
@@ -131,7 +131,7 @@ def test_a_job_waits_when_nobody_knows_whether_there_is_a_seat() -> None:
 
     outcome = runner.run(Execution(claimed(kind="quick"), 0.0))
 
-    assert isinstance(outcome, PutOff)
+    assert isinstance(outcome, Snooze)
     assert task.job_ids == []
 
 

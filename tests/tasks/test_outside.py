@@ -11,7 +11,7 @@ from flask_forge_jobs import (
     ForgeJobs,
     KindPrefixRouter,
     NewJob,
-    PutOff,
+    Snooze,
     TaskContext,
     current_job,
 )
@@ -65,7 +65,7 @@ def test_it_reaches_the_queue_of_the_current_application(tmp_path: Path) -> None
     with app.app_context():
         assert follow() == "next"
         limit_calls()
-        with pytest.raises(PutOff):
+        with pytest.raises(Snooze):
             limit_calls()
 
     assert state.storage.job_reader.kinds() == ["next"]

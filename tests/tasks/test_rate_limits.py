@@ -9,7 +9,7 @@ import pytest
 from flask_forge_jobs import ForgeJobs
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import InvalidInputError, RateLimitNotFoundError
-from flask_forge_jobs.model.outcomes import Done, Failed, PutOff
+from flask_forge_jobs.model.outcomes import Done, Failed, Snooze
 from flask_forge_jobs.storage.base import open_storage
 from flask_forge_jobs.storage.limits import RateLimits
 from flask_forge_jobs.tasks.context import TaskContext, current_job
@@ -31,7 +31,7 @@ def test_a_task_takes_tokens_and_is_put_off_when_there_are_none(
     context = make_context(rate_limits=limits)
 
     context.rate_limit("slack", 2)
-    with pytest.raises(PutOff) as caught:
+    with pytest.raises(Snooze) as caught:
         context.rate_limit("slack")
 
     assert caught.value.retry_after_s == pytest.approx(2, abs=0.5)
@@ -44,7 +44,7 @@ def test_a_job_that_was_put_off_passes_those_that_come_anew(
     limits.take_turn("slack")  # somebody waits
     limits.put("slack", 10**9, 1_000_000.0)  # and there are tokens at once
 
-    with pytest.raises(PutOff):
+    with pytest.raises(Snooze):
         make_context(rate_limits=limits).rate_limit("slack")
     make_context(rate_limits=limits, throttle_attempts=1).rate_limit("slack")
 
@@ -54,7 +54,7 @@ def test_a_drain_empties_the_bucket_for_everybody(
 ) -> None:
     make_context(rate_limits=limits).drain_rate_limit("slack", 30)
 
-    with pytest.raises(PutOff) as caught:
+    with pytest.raises(Snooze) as caught:
         make_context(rate_limits=limits).rate_limit("slack")
 
     assert caught.value.retry_after_s == pytest.approx(32, abs=1)
@@ -85,7 +85,7 @@ def test_a_decorated_task_ends_put_off(
     context = make_context(rate_limits=limits)
 
     assert post.run(context, '{"scope":"slack"}') == Done()
-    assert isinstance(post.run(context, '{"scope":"slack"}'), PutOff)
+    assert isinstance(post.run(context, '{"scope":"slack"}'), Snooze)
     assert post.run(context, '{"scope":"none"}') == Failed(
         "RateLimitNotFoundError: no rate limit has the scope 'none'"
     )
