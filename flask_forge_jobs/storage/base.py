@@ -37,7 +37,7 @@ from flask_forge_jobs.storage.queues import QueueConfig
 from flask_forge_jobs.storage.recorder import Recorder, Uncommitted
 from flask_forge_jobs.storage.retention import GENTLE_PAUSES, Retention
 from flask_forge_jobs.storage.samples import SampleStore
-from flask_forge_jobs.storage.units import UnitDatabase
+from flask_forge_jobs.storage.units import UnitExecutor
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +201,7 @@ def _stores(
     most: int,
 ) -> Storage:
     recorder = Recorder(clock)
-    joined, timed = UnitDatabase(database), UnitDatabase(database, recorder)
+    joined, timed = UnitExecutor(database), UnitExecutor(database, recorder)
     leases, metrics = Leases(joined), MetricStore(database, clock)
     refusals = Refusals(database, recorder, clock)
     uncommitted = Uncommitted(database, recorder, clock)

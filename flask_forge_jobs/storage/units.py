@@ -287,7 +287,7 @@ def _parameters(deed: Deed) -> dict[str, Parameter]:
     }
 
 
-class UnitDatabase:
+class UnitExecutor:
     """Runs everything in the unit of the calling thread, or passes it on.
 
     It notes how long reads and writes take as well, with the wait for them: a wrapper

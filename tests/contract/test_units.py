@@ -27,7 +27,7 @@ from flask_forge_jobs.storage.jobs.queue import JobQueue
 from flask_forge_jobs.storage.units import (
     Batches,
     Unit,
-    UnitDatabase,
+    UnitExecutor,
     present,
     when_stored,
     write_batch,
@@ -75,7 +75,7 @@ class LosesAnswers(LossyDatabase):
 
 def _losing(storage: Storage, lost: int) -> tuple[JobQueue, AuditLog]:
     clock = SystemClock()
-    database = UnitDatabase(LosesAnswers(storage, lost))
+    database = UnitExecutor(LosesAnswers(storage, lost))
     ids = UlidGenerator(clock)
     jobs = JobQueue(database, ids, clock, recorder=storage.recorder)
     return jobs, AuditLog(database)
@@ -169,7 +169,7 @@ def test_lone_job_and_its_entry_travel_together(storage: Storage) -> None:
 def test_lone_job_whose_answer_is_lost_leaves_one_entry(storage: Storage) -> None:
     """The statement is sent again, with its entry."""
     clock = SystemClock()
-    database = UnitDatabase(LossyDatabase(storage.database))
+    database = UnitExecutor(LossyDatabase(storage.database))
     jobs = JobQueue(database, UlidGenerator(clock), clock)
     jobs.enqueue(NewJob("k", queue_name=QUEUE))  # registers the queue
     unit = _unit()
