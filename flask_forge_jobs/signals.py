@@ -67,6 +67,16 @@ job_cancelled = _signals.signal(
     A job that is cancelled while it waits never runs, and is not told of.
     """,
 )
+job_put_back = _signals.signal(
+    "forge-job-put-back",
+    """Sent with ``context`` when a run has ended and the job has not.
+
+    It was throttled or put off, the worker stops, or the job is another worker's.
+    """,
+)
+ends_of_runs = (job_succeeded, job_failed, job_dead, job_cancelled, job_put_back)
+"""The signals of which one follows each ``job_started``."""
+
 worker_started = _signals.signal(
     "forge-worker-started",
     """Sent with ``worker_id`` and ``queues`` when a worker begins to take jobs.""",
@@ -107,6 +117,7 @@ class SignalObserver(Observer):
             or job_failed.receivers
             or job_dead.receivers
             or job_cancelled.receivers
+            or job_put_back.receivers
         )
         # A task with a process of its own is told of there, where it raises.
         if not is_told or getattr(task, "runs_elsewhere", False):
@@ -118,6 +129,8 @@ class SignalObserver(Observer):
         outcome = task.run(watched, job.payload)
         try:
             self._tell_end(context, job, outcome, raised)
+        except Exception:  # the run has ended all the same
+            logger.exception("nobody is told how job %s ended", context.job_id)
         finally:
             for error in raised:
                 context.dispose(error)
@@ -132,6 +145,7 @@ class SignalObserver(Observer):
     ) -> None:
         reason = context.cancel.reason
         if reason in _NO_END and not isinstance(outcome, Done):
+            self._send(job_put_back, context=context)
             return
         is_user = reason is CancelReason.USER
         ending = update_for(job, outcome, failure_delay_s=0.0, user_cancelled=is_user)
@@ -147,6 +161,8 @@ class SignalObserver(Observer):
                 error=raised[0] if raised else None,
                 message=ending.error,
             )
+        else:
+            self._send(job_put_back, context=context)
 
     def worker_started(self, worker_id: str, queues: Sequence[str]) -> None:
         """Send ``worker_started``."""

@@ -29,6 +29,7 @@ from flask_forge_jobs.tasks.observer import NOBODY, Observer
 from flask_forge_jobs.tasks.outside import Outside
 from flask_forge_jobs.tasks.registry import TaskRegistry
 from flask_forge_jobs.tasks.routing import Router
+from flask_forge_jobs.tracing import carried
 
 EXTENSION_NAME = "forge_jobs"
 
@@ -73,7 +74,7 @@ class ApplicationState:
 
         Errors as for :meth:`.JobQueue.enqueue`; inline, whatever the task raises.
         """
-        routed = job.routed(self.router)
+        routed = job.routed(self.router).with_carried(carried())
         # Another connection's transaction may hold the file that hints would look into.
         if connection is None and self.hints is not None and self.hints.are_wanted():
             self.hints.give([str(routed.queue_name)])
@@ -90,7 +91,8 @@ class ApplicationState:
 
         The first that fails ends it; the others wait.
         """
-        routed = [job.routed(self.router) for job in jobs]
+        taken_along = carried()
+        routed = [job.routed(self.router).with_carried(taken_along) for job in jobs]
         if connection is None and self.hints is not None and self.hints.are_wanted():
             self.hints.give([str(job.queue_name) for job in routed])
         results = self.storage.jobs.enqueue_many(routed, connection=connection)

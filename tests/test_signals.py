@@ -146,15 +146,15 @@ def test_the_frames_go_once_everybody_has_seen_them(kit: JobsKit, told: Told) ->
     ("kind", "arguments", "names"),
     [
         ("give_up", {}, ["job-dead"]),
-        ("later", {}, []),
+        ("later", {}, ["job-put-back"]),
         ("stop", {"reason": "user"}, ["job-cancelled"]),
-        ("stop", {"reason": "shutdown"}, []),
-        ("stop", {"reason": "lost"}, []),
+        ("stop", {"reason": "shutdown"}, ["job-put-back"]),
+        ("stop", {"reason": "lost"}, ["job-put-back"]),
         ("stop", {"reason": "timeout"}, ["job-failed"]),
         ("again", {}, ["job-enqueued", "job-succeeded"]),
     ],
 )
-def test_each_way_to_end_has_its_signal_or_none(
+def test_each_way_to_end_has_its_signal(
     kit: JobsKit, told: Told, kind: str, arguments: dict[str, str], names: list[str]
 ) -> None:
     job = forge.enqueue(kind, arguments)

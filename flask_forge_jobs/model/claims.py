@@ -16,8 +16,9 @@ class RunId(NamedTuple):
 class ClaimedJob(NamedTuple):
     """What a worker needs of a job it owns; made straight from a row of the claim.
 
-    ``payload`` and ``error_history`` are the stored JSON texts. The instants are all of
-    the same clock, the database's on PostgreSQL. ``claim`` counts the job's claims.
+    ``payload``, ``error_history`` and ``carried`` are the stored JSON texts. The
+    instants are all of the same clock, the database's on PostgreSQL. ``claim`` counts
+    the job's claims.
     """
 
     id: str
@@ -34,6 +35,7 @@ class ClaimedJob(NamedTuple):
     enqueued_at_us: int = 0
     claimed_at_us: int = 0
     claim: int = 0
+    carried: str | None = None
 
     @property
     def run_id(self) -> RunId:

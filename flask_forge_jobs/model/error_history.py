@@ -9,11 +9,12 @@ import json
 from typing import TYPE_CHECKING
 
 from flask_forge_jobs.model.instants import format_instant, from_micros
-from flask_forge_jobs.model.jobs import MAX_ERROR_HISTORY
 from flask_forge_jobs.model.outcomes import REAPED_MESSAGE
 
 if TYPE_CHECKING:
     from flask_forge_jobs.model.claims import ClaimedJob
+
+MAX_ERROR_HISTORY = 32
 
 
 def append_entry(

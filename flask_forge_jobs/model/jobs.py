@@ -40,7 +40,6 @@ from flask_forge_jobs.model.queues import DEFAULT_QUEUE
 
 EMPTY_PAYLOAD = "{}"
 MAX_BULK_JOBS = 10_000
-MAX_ERROR_HISTORY = 32
 
 
 class JobStatus(StrEnum):
@@ -106,6 +105,8 @@ class NewJob:
             by the clock of the process that stores it; 0 to 36,500 days, in place of
             ``run_at``.
 
+        carried: JSON text of :attr:`TaskContext.carried`; None means nothing.
+
     Raises:
         InvalidInputError: A value is outside its bounds or not strict JSON, or what
             goes with a key has none; the field is named.
@@ -124,6 +125,7 @@ class NewJob:
     replace: Collection[str] = ()
     job_id: str | None = None
     is_key_of_queue: bool = False
+    carried: str | None = None
     delay: float | timedelta | None = None
 
     def __post_init__(self) -> None:
@@ -229,6 +231,13 @@ class NewJob:
         _write_run_at(job, from_micros(now_us) + self.delay)
         return job
 
+    def with_carried(self, carried: str | None) -> NewJob:
+        """Return the same job with what it carries; None leaves it as it is."""
+        job = self if carried is None else self._copy()
+        if carried is not None:
+            vars(NewJob)["carried"].__set__(job, carried)
+        return job
+
     def _copy(self) -> NewJob:
         job = object.__new__(NewJob)
         for read, write in _NEW_JOB_FIELDS:
@@ -315,6 +324,7 @@ class Job(JobSummary):
     result_error: str | None = None
     progress: str | None = None
     schedule_name: str | None = None
+    carried: str | None = None
 
     @property
     def traceback(self) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
@@ -200,6 +201,7 @@ class Runner:
             progress_sink=lambda text: self._report(execution, text),
             rate_limits=self._rate_limits,
             throttle_attempts=job.throttle_attempts,
+            carried={} if job.carried is None else json.loads(job.carried),
             mask=self._mask,
             dispose=self._dispose,
         )

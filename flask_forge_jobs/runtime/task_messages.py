@@ -70,6 +70,7 @@ def run_message(context: TaskContext, payload: str) -> dict[str, Any]:
             "attempt": context.attempt,
             "max_attempts": context.max_attempts,
             "throttle_attempts": context.throttle_attempts,
+            "carried": json.dumps(dict(context.carried)),
             "host_id": context.host_id,
             "seconds_left": context.seconds_left(),
         }
@@ -83,6 +84,7 @@ def run_of(message: dict[str, Any]) -> Run:
     job = ClaimedJob(
         told["id"], told["queue"], told["kind"], told["payload"],
         0, 0, attempt, most, told["throttle_attempts"], "[]", None,
+        carried=told["carried"],
     )  # fmt: skip
     return Run(job, told["host_id"], told["seconds_left"])
 

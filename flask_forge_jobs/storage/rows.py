@@ -39,6 +39,7 @@ def job_from_row(row: Row) -> Job:
         enqueued_at, scheduled_at, started_at, completed_at, last_error, error_history,
         process_id, heartbeat_at, dedupe_key, cancel_requested_at, throttle_attempts,
         crashes, timeout_s, result, result_error, progress, schedule_name,
+        carried,
     ) = row  # fmt: skip
     return Job(
         id=job_id,
@@ -66,6 +67,7 @@ def job_from_row(row: Row) -> Job:
         result_error=result_error,
         progress=progress,
         schedule_name=schedule_name,
+        carried=carried,
     )
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from flask_forge_jobs.clock import Clock
@@ -40,6 +40,8 @@ class TaskContext:
         enqueue_job: Stores a follow-up job.
         progress_sink: Takes the canonical JSON text of a progress report.
         rate_limits: The token buckets that all processes share.
+        carried: What the request that enqueued the job had of ``request_id``,
+            ``traceparent`` and ``tracestate``, or the job that did.
         throttle_attempts: How often in a row the job was throttled or put off.
         mask: Masks the secrets in what is logged of the task.
         dispose: Takes what the task raised once its text is stored; by default drops
@@ -59,6 +61,7 @@ class TaskContext:
     progress_sink: ProgressSink
     rate_limits: RateLimits
     throttle_attempts: int = 0
+    carried: Mapping[str, str] = field(default_factory=dict)
     mask: Mask = mask_known
     dispose: Dispose = forget_frames
 

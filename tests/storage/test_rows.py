@@ -27,7 +27,7 @@ def test_a_job_has_every_column() -> None:
         (
             "id", "queue", "kind", "{}", "failed", 1, 2, 3, 0, 0, 0, None, "error",
             '[{"at":"x","attempt":1,"message":"m"}]', "owner", 0, "key", 0, 4, 5, 1.5,
-            "result", "progress", "nightly",
+            "result", "not kept", "progress", "nightly", "{}",
         )
     )  # fmt: skip
 
@@ -43,6 +43,7 @@ def test_a_job_has_every_column() -> None:
     assert (job.last_error, job.process_id, job.dedupe_key) == ("error", "owner", "key")
     assert (job.throttle_attempts, job.crashes, job.timeout_s) == (4, 5, 1.5)
     assert (job.result, job.progress) == ("result", "progress")
+    assert (job.result_error, job.carried) == ("not kept", "{}")
     assert job.schedule_name == "nightly"
 
 
@@ -66,7 +67,7 @@ def test_a_damaged_history_counts_as_empty(text: str) -> None:
 
 
 def test_a_claimed_job_is_the_row() -> None:
-    row = ("id", "queue", "kind", "{}", 1, 2, 3, 4, 5, "[]", None, 6, 7, 8)
+    row = ("id", "queue", "kind", "{}", 1, 2, 3, 4, 5, "[]", None, 6, 7, 8, "{}")
 
     assert claimed_from_row(row) == row
     assert claimed_from_row(row).error_history == "[]"

@@ -33,6 +33,7 @@ from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import job_actions, jobs
 from flask_forge_jobs.model.queues import DEFAULT_QUEUE
 from flask_forge_jobs.model.request_keys import REQUEST_KEY_FIELD
+from flask_forge_jobs.tracing import carried
 
 _INSPECT = JobInspect()
 _PAGE = JobsPage()
@@ -103,7 +104,7 @@ def enqueue(api: Api) -> Response:
     )
     result = job_actions.enqueue(
         api.storage,
-        job,
+        job.with_carried(carried()),
         api.admission,
         key=api.request_key("enqueue"),
     )

@@ -25,6 +25,7 @@ from flask_forge_jobs.api.scope import Reach
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import job_actions
 from flask_forge_jobs.model.request_keys import REQUEST_KEY_FIELD
+from flask_forge_jobs.tracing import carried
 
 _NEW_JOB = NewJobRequest()
 _NEW_JOBS = NewJobsRequest()
@@ -47,7 +48,7 @@ def enqueue(api: Api) -> Response:
     )
     result = job_actions.enqueue(
         api.storage,
-        job,
+        job.with_carried(carried()),
         api.admission,
         key=api.request_key("v1_enqueue"),
     )
@@ -72,9 +73,10 @@ def enqueue_many(api: Api) -> Response:
         is_key_of_queue=api.scope.has_own_keys,
         registry=api.options.registry,
     )
+    taken_along = carried()
     report = job_actions.enqueue_many(
         api.storage,
-        jobs,
+        [job.with_carried(taken_along) for job in jobs],
         api.admission,
         key=api.request_key("v1_enqueue_many"),
     )

@@ -265,6 +265,7 @@ def _parameters(job: NewJob, job_id: str) -> dict[str, Parameter]:
         "dedupe_key": None if job.dedupe_key is None else job.stored_key,
         "timeout_s": job.timeout_s,
         "schedule_name": job.schedule_name,
+        "carried": job.carried,
     }
 
 
@@ -315,7 +316,7 @@ def _due_us(job: NewJob, now_us: int) -> int:
 def _row(job: NewJob, job_id: str, due_us: int, now_us: int) -> tuple[Parameter, ...]:
     return (
         job_id, job.queue, job.kind, job.payload, job.priority, now_us, due_us,
-        due_us > now_us, job.max_attempts, job.timeout_s,
+        due_us > now_us, job.max_attempts, job.timeout_s, job.carried,
     )  # fmt: skip
 
 

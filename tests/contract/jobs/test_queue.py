@@ -9,8 +9,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from flask_forge_jobs.model.error_history import MAX_ERROR_HISTORY
 from flask_forge_jobs.model.instants import from_micros, to_micros
-from flask_forge_jobs.model.jobs import MAX_ERROR_HISTORY, JobStatus, NewJob
+from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import (
     CANCELLED_MESSAGE,
     Dead,

@@ -3,14 +3,14 @@
 -- name: enqueue_many
 INSERT INTO forge_job (
     id, queue_name, kind, payload, priority, enqueued_at, scheduled_at, deferred,
-    max_attempts, dedupe_key, timeout_s, schedule_name
+    max_attempts, dedupe_key, timeout_s, schedule_name, carried
 )
 SELECT
     v.id, v.queue_name, v.kind, v.payload, v.priority, :now,
     CASE WHEN v.run_at > :now THEN v.run_at ELSE :now END,
     COALESCE(v.run_at > :now, FALSE),
-    v.max_attempts, v.dedupe_key, v.timeout_s, v.schedule_name
-FROM /* rows v: id text, queue_name text, kind text, payload text, priority integer, run_at bigint, max_attempts integer, dedupe_key text, timeout_s double precision, schedule_name text */
+    v.max_attempts, v.dedupe_key, v.timeout_s, v.schedule_name, v.carried
+FROM /* rows v: id text, queue_name text, kind text, payload text, priority integer, run_at bigint, max_attempts integer, dedupe_key text, timeout_s double precision, schedule_name text, carried text */
 WHERE TRUE
 ON CONFLICT DO NOTHING
 RETURNING id, scheduled_at
@@ -34,7 +34,8 @@ LIMIT 1
 -- Served by forge_job_running: what an owner has claimed and not ended.
 SELECT
     id, queue_name, kind, payload, priority, scheduled_at, attempts, max_attempts,
-    throttle_attempts, error_history, timeout_s, enqueued_at, started_at, claims
+    throttle_attempts, error_history, timeout_s, enqueued_at, started_at, claims,
+    carried
 FROM forge_job
 WHERE status = 'in_progress' AND process_id = :owner
 
@@ -104,7 +105,8 @@ WHERE id = :id AND status IN ('pending', 'failed') AND scheduled_at <= :now
     )
 RETURNING
     id, queue_name, kind, payload, priority, scheduled_at, attempts, max_attempts,
-    throttle_attempts, error_history, timeout_s, enqueued_at, started_at, claims
+    throttle_attempts, error_history, timeout_s, enqueued_at, started_at, claims,
+    carried
 
 -- name: lock_cancelled
 -- For finish_cancelled: out of the order of ids, so it waits for nobody.

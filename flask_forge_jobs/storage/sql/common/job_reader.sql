@@ -21,7 +21,8 @@ SELECT
     id, queue_name, kind, payload, status, priority, attempts, max_attempts,
     enqueued_at, scheduled_at, started_at, completed_at, last_error, error_history,
     /* use runner */, heartbeat_at, dedupe_key, cancel_requested_at, throttle_attempts,
-    crashes, timeout_s, result, result_error, progress, schedule_name
+    crashes, timeout_s, result, result_error, progress, schedule_name,
+    carried
 FROM forge_job
 WHERE id = :id
 

@@ -11,7 +11,7 @@
 SELECT
     forge_enqueue(
         :id, :queue_name, :kind, :payload, :priority, :run_at, :max_attempts,
-        :dedupe_key, :timeout_s, :schedule_name
+        :dedupe_key, :timeout_s, :schedule_name, :carried
     ),
     forge_check_version(:known)
 
@@ -21,12 +21,12 @@ SELECT
 WITH stored AS (
     INSERT INTO forge_job (
         id, queue_name, kind, payload, priority, enqueued_at, scheduled_at, deferred,
-        max_attempts, dedupe_key, timeout_s, schedule_name
+        max_attempts, dedupe_key, timeout_s, schedule_name, carried
     )
     VALUES (
         :id, :queue_name, :kind, :payload, :priority, :now,
         GREATEST(:run_at::bigint, :now), COALESCE(:run_at::bigint > :now, FALSE),
-        :max_attempts, :dedupe_key, :timeout_s, :schedule_name
+        :max_attempts, :dedupe_key, :timeout_s, :schedule_name, :carried
     )
     ON CONFLICT DO NOTHING
     RETURNING scheduled_at
@@ -45,7 +45,7 @@ FROM forge_finish(:owner, :rows) AS id
 -- COPY writes its rows a page at a time, where INSERT writes and logs each by itself.
 COPY forge_job (
     id, queue_name, kind, payload, priority, enqueued_at, scheduled_at, deferred,
-    max_attempts, timeout_s
+    max_attempts, timeout_s, carried
 ) FROM STDIN
 
 -- name: notify

@@ -6,7 +6,7 @@
 -- is half as dear as the SELECT that could say so in its WHERE.
 INSERT INTO forge_job (
     id, queue_name, kind, payload, priority, enqueued_at, scheduled_at, deferred,
-    max_attempts, dedupe_key, timeout_s, schedule_name
+    max_attempts, dedupe_key, timeout_s, schedule_name, carried
 )
 VALUES (
     CASE
@@ -20,7 +20,7 @@ VALUES (
     :queue_name, :kind, :payload, :priority, :now,
     CASE WHEN :run_at > :now THEN :run_at ELSE :now END,
     COALESCE(:run_at > :now, FALSE),
-    :max_attempts, :dedupe_key, :timeout_s, :schedule_name
+    :max_attempts, :dedupe_key, :timeout_s, :schedule_name, :carried
 )
 ON CONFLICT DO NOTHING
 RETURNING scheduled_at
@@ -29,9 +29,9 @@ RETURNING scheduled_at
 -- Jobs without a key or a schedule, under ids that nobody has used.
 INSERT INTO forge_job (
     id, queue_name, kind, payload, priority, enqueued_at, scheduled_at, deferred,
-    max_attempts, timeout_s
+    max_attempts, timeout_s, carried
 )
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: claim
 -- Served by forge_job_claim, which holds due jobs only, so its cost does not depend on
@@ -57,7 +57,8 @@ SET
 WHERE id IN (SELECT id FROM picked)
 RETURNING
     id, queue_name, kind, payload, priority, scheduled_at, attempts, max_attempts,
-    throttle_attempts, error_history, timeout_s, enqueued_at, started_at, claims
+    throttle_attempts, error_history, timeout_s, enqueued_at, started_at, claims,
+    carried
 
 -- name: finish
 -- The fence: still running, ours, and this very claim. COALESCE keeps both

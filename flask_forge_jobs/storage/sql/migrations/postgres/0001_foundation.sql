@@ -33,6 +33,8 @@ CREATE TABLE forge_job (
     progress            TEXT,
     -- The cron schedule that made the job.
     schedule_name       TEXT COLLATE "C",
+    -- Of the request or the job that has enqueued it, such as its id and its trace.
+    carried             TEXT,
     -- Which instant of its schedule it stands for; no other job may stand for it.
     fire_at             BIGINT,
     -- The seats of tasks that only so many jobs may run at once. A seat is taken for as
@@ -186,7 +188,8 @@ CREATE FUNCTION forge_enqueue(
     new_max_attempts  INTEGER,
     new_dedupe_key    TEXT,
     new_timeout_s     DOUBLE PRECISION,
-    new_schedule_name TEXT
+    new_schedule_name TEXT,
+    new_carried       TEXT
 ) RETURNS BIGINT LANGUAGE plpgsql AS $$
 DECLARE
     now_us CONSTANT BIGINT := extract(epoch FROM statement_timestamp()) * 1000000;
@@ -194,12 +197,13 @@ DECLARE
 BEGIN
     INSERT INTO forge_job (
         id, queue_name, kind, payload, priority, enqueued_at, scheduled_at, deferred,
-        max_attempts, dedupe_key, timeout_s, schedule_name
+        max_attempts, dedupe_key, timeout_s, schedule_name, carried
     )
     VALUES (
         new_id, new_queue_name, new_kind, new_payload, new_priority, now_us,
         due_us, due_us > now_us,
-        new_max_attempts, new_dedupe_key, new_timeout_s, new_schedule_name
+        new_max_attempts, new_dedupe_key, new_timeout_s, new_schedule_name,
+        new_carried
     )
     ON CONFLICT DO NOTHING;
     IF NOT FOUND THEN
@@ -227,7 +231,8 @@ RETURNS TABLE (
     timeout_s         DOUBLE PRECISION,
     enqueued_at       BIGINT,
     started_at        BIGINT,
-    claims            INTEGER
+    claims            INTEGER,
+    carried           TEXT
 )
 LANGUAGE plpgsql
 SET enable_seqscan = off
@@ -268,7 +273,7 @@ BEGIN
     RETURNING
         job.id, job.queue_name, job.kind, job.payload, job.priority, job.scheduled_at,
         job.attempts, job.max_attempts, job.throttle_attempts, job.error_history,
-        job.timeout_s, job.enqueued_at, job.started_at, job.claims;
+        job.timeout_s, job.enqueued_at, job.started_at, job.claims, job.carried;
 END
 $$;
 

@@ -32,6 +32,8 @@ CREATE TABLE forge_job (
     progress            TEXT,
     -- The cron schedule that made the job.
     schedule_name       TEXT,
+    -- Of the request or the job that has enqueued it, such as its id and its trace.
+    carried             TEXT,
     -- Which instant of its schedule it stands for; no other job may stand for it.
     fire_at             INTEGER,
     -- The seats of tasks that only so many jobs may run at once. A seat is taken for as
