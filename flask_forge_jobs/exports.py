@@ -46,7 +46,7 @@ from flask_forge_jobs.model.follow_ups import EndedJob
 from flask_forge_jobs.model.jobs import EnqueueResult, JobFilter, JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import Dead, Done, Snooze, Throttled
 from flask_forge_jobs.runtime.handle import RuntimeHandle
-from flask_forge_jobs.runtime.once import (
+from flask_forge_jobs.runtime.passes import (
     cron_tick_once,
     fold_metrics_once,
     reap_once,

@@ -21,7 +21,7 @@ from flask_forge_jobs.config.settings import Settings
 from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
 from flask_forge_jobs.model.masking import Masking
 from flask_forge_jobs.runtime.hints import Hints
-from flask_forge_jobs.runtime.inline import InlineWorker, one_deeper
+from flask_forge_jobs.runtime.inline_worker import InlineWorker, one_deeper
 from flask_forge_jobs.runtime.runtime import QueueRuntime
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.limits import RateLimits

@@ -24,7 +24,7 @@ from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.instants import from_micros
 from flask_forge_jobs.model.jobs import Job, JobFilter
 from flask_forge_jobs.model.payloads import load_text
-from flask_forge_jobs.runtime.inline import InlineWorker
+from flask_forge_jobs.runtime.inline_worker import InlineWorker
 from flask_forge_jobs.runtime.runtime import QueueRuntime
 from flask_forge_jobs.state import EXTENSION_NAME, ApplicationState, state_of
 from flask_forge_jobs.tasks.context import TaskContext

@@ -17,7 +17,7 @@ from flask_forge_jobs.model.instants import DAY_US
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.outcomes import REAPED_MESSAGE
 from flask_forge_jobs.model.processes import SlotReport
-from flask_forge_jobs.runtime.once import FoldReport, ReapReport, RebalanceReport
+from flask_forge_jobs.runtime.passes import FoldReport, ReapReport, RebalanceReport
 from flask_forge_jobs.storage.base import Storage
 from tests.support.clocks import START_US, MovingClock
 from tests.support.figures import PastProcess

@@ -1,4 +1,4 @@
-"""One pass of what worker processes do over and over.
+"""Passes: one turn each of what worker processes do over and over.
 
 For programs that have no worker process at hand: a timer of the operating system, a
 test, a look into what would happen. Beside workers they are safe at any time, for
