@@ -215,8 +215,8 @@ class Settings:
         {},
         checks.texts_by_name(),
         "Rates for the classes ``read``, ``write`` and ``bulk``, such as ``{'write': "
-        "'20/second', 'bulk': '10/minute'}``. They count for each caller in each "
-        "process.",
+        "'20/second', 'bulk': '10/minute; 100/day'}``, by the second, minute, hour or "
+        "day. They count for each caller in each process.",
     )
     sqlite_synchronous: Literal["FULL", "NORMAL"] = _option(
         "FULL",
