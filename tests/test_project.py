@@ -34,7 +34,7 @@ OPTIONAL = {"psycopg2": "storage/", "gunicorn": "server", "pytest": "pytest_plug
 # The application's own: used only where it has been imported already.
 FOREIGN = {"sqlalchemy": ("storage/caller_transaction.py", "storage/sqlite/join.py")}
 # They come with Flask, which promises them, and with newer versions of Python.
-COME_ALONG = {"click", "itsdangerous", "jinja2", "annotationlib"}
+COME_ALONG = {"blinker", "click", "itsdangerous", "jinja2", "annotationlib"}
 # Of a rule about security or swallowed errors, or of all rules at once.
 SILENCER = re.compile(r"# (nosec\b|noqa(?!:)|noqa:[A-Z0-9, ]*\b(S[0-9]{3}|BLE001)\b)")
 EXPLAINED = re.compile(r"# noqa: [A-Z0-9, ]+  # \w.*")
