@@ -106,7 +106,11 @@ REFILL_PER_SEC: Metadata = {
     "minimum": MIN_REFILL_PER_SEC,
     "maximum": MAX_REFILL_PER_SEC,
 }
-DELAY: Metadata = {"minimum": DELAY_RANGE_S[0], "maximum": DELAY_RANGE_S[1]}
+DELAY: Metadata = {
+    "minimum": DELAY_RANGE_S[0],
+    "maximum": DELAY_RANGE_S[1],
+    **without("run_at"),
+}
 NEW_JOBS = items(MAX_ENQUEUED_AT_ONCE, 1)
 # The states that are stored; a filter knows one word more.
 STORED_STATUS: Metadata = {"enum": [str(status) for status in JobStatus]}
