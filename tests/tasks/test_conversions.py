@@ -93,6 +93,10 @@ class Partial(TypedDict, total=False):
 class User:
     """Such as a model."""
 
+    def __repr__(self) -> str:
+        """Read the same in each process that collects the tests."""
+        return "User()"
+
 
 def stored(annotation: Any, value: Any) -> Any:
     """Return what is stored of a value."""
