@@ -218,7 +218,8 @@ def test_the_largest_payload_and_result_pass(processes: TaskProcesses) -> None:
     refused = Run("end_as").of(processes, how=payload)
 
     assert seen["text"] == text
-    assert refused == Done()  # a result of 1 MB is not kept
+    unkept = f"{len(payload) + 2} bytes of JSON exceed 65536"
+    assert refused == Done(result_error=unkept)
 
 
 # -- stops ---------------------------------------------------------------------------
