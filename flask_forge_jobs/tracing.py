@@ -20,11 +20,11 @@ _FORMS = {
     "traceparent": re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}"),
     "tracestate": re.compile(r"[\x20-\x7e]{1,512}"),
 }
-_HEADERS = {
-    "request_id": "HTTP_X_REQUEST_ID",
-    "traceparent": "HTTP_TRACEPARENT",
-    "tracestate": "HTTP_TRACESTATE",
-}
+_HEADERS = (
+    ("request_id", "HTTP_X_REQUEST_ID"),
+    ("traceparent", "HTTP_TRACEPARENT"),
+    ("tracestate", "HTTP_TRACESTATE"),
+)
 
 
 def carried() -> str | None:
@@ -33,20 +33,23 @@ def carried() -> str | None:
     In a task that is what its own job has carried, else what is in the headers of the
     request. A span of OpenTelemetry that is open comes first.
     """
+    found: dict[str, str] = {}
     context = entered_context()
     if context is not None:
-        found = dict(context.carried)
+        found.update(context.carried)
     elif has_request_context():
         environ = request.environ
-        found = {key: environ.get(name, "") for key, name in _HEADERS.items()}
-    else:
-        found = {}
+        for key, name in _HEADERS:  # nearly every enqueue comes by here
+            if name in environ:
+                found[key] = environ[name]
     propagate = sys.modules.get("opentelemetry.propagate")
     if propagate is not None:
         propagate.inject(found)
+    if not found:
+        return None
     kept = {
         key: value
         for key, value in found.items()
-        if value and key in _FORMS and _FORMS[key].fullmatch(value)
+        if key in _FORMS and _FORMS[key].fullmatch(value)
     }
     return dump(kept) if kept else None
