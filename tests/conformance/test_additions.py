@@ -31,7 +31,10 @@ APPENDED: Mapping[str, Mapping[str, object]] = {
     "N-01": _OF_QUEUES,
     "N-02": _OF_QUEUES,
     "N-03": _OF_QUEUES,
-    "N-07": {"traceback": {"type": ["string", "null"]}},
+    "N-07": {
+        "result_error": {"type": ["string", "null"]},
+        "traceback": {"type": ["string", "null"]},
+    },
     "N-13": _OF_SCHEDULES,
     "N-14": _OF_SCHEDULES,
     "N-20": {"services": {"type": "array"}},

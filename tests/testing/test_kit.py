@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any, assert_type
 
@@ -392,3 +392,21 @@ def test_a_task_that_wants_a_process_of_its_own_runs_here(
     whose.enqueue()
 
     assert [each.result for each in jobs.drain()] == [os.getpid()]
+
+
+def test_arguments_may_be_given_as_the_task_takes_them(
+    jobs: JobsKit, forge: ForgeJobs
+) -> None:
+    @forge.task
+    def ship(day: date) -> int:
+        return day.year
+
+    day = date(2026, 6, 1)
+    ship.enqueue(day)
+
+    jobs.assert_enqueued(ship, args={"day": day})
+    jobs.assert_enqueued(ship, args=(day,))
+    jobs.assert_enqueued(ship, args={"day": "2026-06-01"})
+    jobs.assert_not_enqueued(ship, args={"day": date(2026, 6, 2)})
+    assert jobs.perform(ship, day) == 2026
+    assert [ran.result for ran in jobs.drain()] == [2026]

@@ -21,7 +21,7 @@ from tests.support.sql import Sql
 
 RECORD_KEYS = [
     "row", "payload", "error_history", "throttle_attempts", "cancel_requested_at",
-    "progress", "result", "result_error", "wait_ms", "run_ms", "redacted", "traceback",
+    "progress", "result", "wait_ms", "run_ms", "redacted", "result_error", "traceback",
 ]  # fmt: skip
 
 
