@@ -188,6 +188,41 @@ def test_app_run_runs_jobs(
     assert storage.processes.pods() == []
 
 
+APART = """
+
+@forge.task(isolation="process")
+def apart() -> str:
+    return f"by {os.getpid()}"
+"""
+
+
+@pytest.mark.long
+def test_flask_run_gives_tasks_a_process_of_their_own(
+    storage: Storage, application: Application
+) -> None:
+    change(application, APART)
+
+    with running(application, *FLASK, "run", "--port=0") as program:
+        program.wait_for(GREETING)
+        job = wait_for_status(storage, add(storage, "apart"), JobStatus.DONE)
+        assert program.stop() == 0
+
+    assert job.result != f'"by {program.process.pid}"'
+
+
+@pytest.mark.long
+def test_a_program_that_cannot_give_them_one_says_so(application: Application) -> None:
+    change(application, APART)
+    main = application.folder / "main.py"
+    main.write_text(MAIN.format(debug=False), encoding="utf-8")
+
+    with running(application, sys.executable, str(main)) as program:
+        said = program.wait_for("no embedded worker: ")
+        assert program.stop() == 0
+
+    assert "apart must run in a process of its own" in said
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("more", [1, 2])
 def test_a_second_ctrl_c_gives_running_jobs_back_at_once(
