@@ -8,6 +8,8 @@ import signal
 import sys
 import threading
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -159,9 +161,13 @@ def test_an_application_that_is_loaded_in_part_runs_nothing(
 ) -> None:
     whole = (application.folder / "shop.py").read_text()
     with running(application, *FLASK, "run", "--debug", "--port=0") as program:
+        url = program.wait_for("Running on ").rpartition(" ")[2]
         program.wait_for(GREETING)
         change(application, "raise LookupError('half a program')")
         program.wait_for("half a program")
+        # Answered once the reloader knows how old the files are.
+        with pytest.raises(urllib.error.HTTPError, match="500"):
+            urllib.request.urlopen(url, timeout=30)
         job_id = add(storage, "quick")
         (application.folder / "shop.py").write_text(whole)
         change(application)
