@@ -229,12 +229,12 @@ class EmbeddedWorker:
         if is_running_from_reloader() and not reloads:
             handle.shutdown_graceful(0.0, last_call_s=HURRIED_CALL_S)
             return
-        if running := len(handle.running()):
-            click.echo(
-                f" * {running} running jobs get up to {self._grace_s:g} s; press "
-                "Ctrl-C again to give them back now"
-            )
         try:
+            if running := len(handle.running()):
+                click.echo(
+                    f" * {running} running jobs get up to {self._grace_s:g} s; press "
+                    "Ctrl-C again to give them back now"
+                )
             handle.shutdown_graceful(self._grace_s)
         except (KeyboardInterrupt, SystemExit):
             handle.shutdown_graceful(0.0)

@@ -26,6 +26,7 @@ from flask_forge_jobs.state import state_of
 from flask_forge_jobs.storage.base import Storage
 from tests.support.commands import Application, Program
 from tests.support.runtimes import (
+    LIMIT_S,
     add,
     threads_named,
     wait_for_status,
@@ -171,7 +172,7 @@ def test_an_application_that_is_loaded_in_part_runs_nothing(
         job_id = add(storage, "quick")
         (application.folder / "shop.py").write_text(whole)
         change(application)
-        wait_for_status(storage, job_id, JobStatus.DONE)
+        wait_for_status(storage, job_id, JobStatus.DONE, 2 * LIMIT_S)
 
     assert len(program.lines_with(GREETING)) == 2
 
