@@ -86,7 +86,7 @@ def test_a_statement_that_was_given_up_is_not_carried_out_later(
             database.single(
                 "enqueue", id="given-up", queue_name="default", kind="noop",
                 payload="{}", priority=0, run_at=None, max_attempts=1,
-                dedupe_key=None, timeout_s=None, schedule_name=None,
+                dedupe_key=None, timeout_s=None, schedule_name=None, carried=None,
             )  # fmt: skip
         with pytest.raises(StorageUnavailableError, match=r"longer than 0\.3 s"):
             database.look("statuses", rows="[]")
