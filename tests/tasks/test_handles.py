@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,8 +20,10 @@ from flask_forge_jobs import (
     JobStateError,
     TaskContext,
 )
+from flask_forge_jobs.state import state_of
 from flask_forge_jobs.storage.jobs.reader import JobReader
 from flask_forge_jobs.testing import JobsKit
+from tests.support.threads import LIMIT_S
 
 UNKNOWN = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
 TOMORROW = datetime(2199, 1, 1, tzinfo=UTC)
@@ -42,6 +46,17 @@ def end(text: str) -> None:
 def report(context: TaskContext, of: int) -> None:
     context.set_progress({"done": 1, "of": of})
     seen.append(forge.job(context.job_id))
+
+
+begun = threading.Event()
+
+
+@forge.task
+def loop(context: TaskContext) -> None:
+    for round_ in itertools.count():
+        begun.set()
+        context.progress(round_)
+        context.sleep(LIMIT_S)
 
 
 @forge.task
@@ -231,6 +246,23 @@ def test_an_inline_job_has_ended_when_its_handle_is_there(kit: JobsKit) -> None:
     kit.mode = "inline"
 
     assert add.enqueue(1).result == 2
+
+
+def test_a_cancel_reaches_a_task_that_runs_and_who_waits_hears_of_its_end(
+    kit: JobsKit,
+) -> None:
+    job = loop.enqueue()
+    worker = state_of(kit.app).runtime(1).with_queues(["default"]).start()
+    try:
+        assert begun.wait(LIMIT_S)
+        assert not job.is_ready
+
+        assert forge.cancel(job.id) == "cancel_requested"
+
+        assert job.wait(LIMIT_S)
+        assert (job.status, job.error) == ("dead", "cancelled by user")
+    finally:
+        worker.shutdown_graceful(LIMIT_S)
 
 
 @pytest.mark.parametrize("timeout_s", [-1, math.nan, "5", None, timedelta(1)])
