@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from flask_forge_jobs.model.jobs import Job, JobStatus
+from flask_forge_jobs.model.jobs import Job, JobStatus, NewJob
 from flask_forge_jobs.storage.base import Storage
 from tests.cli.conftest import LEASE_S
 from tests.support.commands import Application, Program
@@ -21,7 +21,7 @@ from tests.support.runtimes import add, wait_for_status, wait_until
 SHOP = """
 import os, re, subprocess, sys, time
 from flask import Flask, current_app
-from flask_forge_jobs import ForgeJobs
+from flask_forge_jobs import ForgeJobs, signals
 
 forge = ForgeJobs()
 
@@ -48,11 +48,15 @@ def hold(*, hogs: bool) -> None:
 def quick() -> int:
     return os.getpid()
 
+def note(sender, context, **extra):
+    say("TOLD", context.kind, os.getpid(), dict(context.carried))
+
 def create_app(color: str) -> Flask:
     app = Flask("shop", instance_path=os.environ["TEST_INSTANCE"])
     app.config.from_prefixed_env()
     app.config["COLOR"] = color
     forge.init_app(app)
+    signals.job_started.connect(note, app, weak=False)
     return app
 """
 
@@ -98,6 +102,22 @@ def stray_pids() -> Iterator[list[int]]:
     yield pids
     for pid in filter(is_alive, pids):
         os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.long
+def test_an_isolated_task_is_told_of_where_it_runs(
+    storage: Storage, shop: Application
+) -> None:
+    new = NewJob("who").with_carried('{"request_id":"r"}')
+    with shop.worker() as worker:
+        job_id = storage.jobs.enqueue(new).id
+        job = wait_for_status(storage, job_id, JobStatus.DONE)
+        wait_for_status(storage, add(storage, "quick"), JobStatus.DONE)
+        worker.wait_for("TOLD quick")
+
+    lines = worker.lines_with("TOLD who")
+    assert len(lines) == 1
+    assert f"{result_of(job)['pid']} {{'request_id': 'r'}}" in lines[0]
 
 
 def test_an_isolated_task_runs_in_the_same_application(
