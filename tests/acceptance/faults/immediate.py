@@ -20,6 +20,7 @@ from unittest import mock
 from flask_forge_jobs import NewJob, Storage, open_storage
 from flask_forge_jobs.model.audit import Deed
 from flask_forge_jobs.model.cron import ScheduleDefinition
+from flask_forge_jobs.model.follow_ups import Ending, FollowUp
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.rate_limits import RateLimitDefinition
 from flask_forge_jobs.model.request_keys import RequestKey
@@ -30,6 +31,7 @@ from tests.support.jobs import OWNER, QUEUE, claim_one, enqueue
 _WRITING = re.compile(r"\b(INSERT INTO|UPDATE|DELETE FROM)\b")
 _BEGIN, _END = re.compile(r"BEGIN\b"), re.compile(r"(COMMIT|ROLLBACK)\b")
 YEARLY = ScheduleDefinition("yearly", "tick", "0 0 1 1 *")
+TOLD_OF_CANCELLED = {"noop": {Ending.CANCELLED: FollowUp("tell", "job", QUEUE, 0, 1)}}
 DEED = Deed("me", "act", None, "127.0.0.1", "request", 200, 1, "{}")
 # What those of the contract leave out.
 _MORE: dict[str, Callable[[Storage], object]] = {
@@ -64,6 +66,8 @@ _MORE: dict[str, Callable[[Storage], object]] = {
     "put samples": lambda s: s.samples.put("host", {}),
     "prune samples": lambda s: s.samples.prune(2**50),
     "delete finished": lambda s: s.retention.delete(QUEUE, JobStatus.DONE, 0),
+    "declare follow-ups": lambda s: s.follow_ups.declare("app", TOLD_OF_CANCELLED),
+    "store a follow-up": lambda s: s.job_admin.cancel(enqueue(s)),
 }
 _READING = {
     "JobQueue": {"running", "held", "has_work", "cancelled", "next_due_in_s"},
