@@ -72,24 +72,38 @@ def _writes(connection: sqlite3.Connection) -> bool:
 def _of_this_thread() -> Iterator[sqlite3.Connection]:
     """Yield connections with a transaction that no other thread is going to end."""
     core, orm = sys.modules.get("sqlalchemy"), sys.modules.get("sqlalchemy.orm")
-    sessions = () if orm is None else (orm.Session,)
     scoped = () if orm is None else (orm.scoped_session,)
-    wrappers = () if core is None else (core.Connection,)
-    for each in gc.get_objects():
-        kind = type(each)  # not isinstance: a proxy would look for what it stands for
-        if issubclass(kind, sqlite3.Connection):
-            if _has_begun(each) and _is_bound_here(each):
-                yield each
-        elif issubclass(kind, scoped):
+    begun = () if core is None or orm is None else (core.Connection, orm.Session)
+    for each in _alive((sqlite3.Connection, *scoped)):
+        if not isinstance(each, sqlite3.Connection):
             with contextlib.suppress(Exception):  # outside an application's context
                 if each.registry.has():
                     yield from _below(each.registry())
-    for each in _locals_of_this_thread():
-        kind = type(each)
-        if issubclass(kind, sqlite3.Connection):
+        elif _has_begun(each) and _is_bound_here(each):
             yield each
-        elif issubclass(kind, (*sessions, *wrappers)):
+    for each in _in_variables((sqlite3.Connection, *begun)):
+        if isinstance(each, sqlite3.Connection):
+            yield each
+        else:
             yield from _below(each)
+
+
+def _alive(kinds: tuple[type, ...]) -> list[Any]:
+    # Not isinstance: a proxy would look for what it stands for. The list of everything
+    # is gone before the first one is used, or it would keep open what is closed.
+    return [each for each in gc.get_objects() if issubclass(type(each), kinds)]
+
+
+def _in_variables(kinds: tuple[type, ...]) -> list[Any]:
+    """Return what is in the variables of the calls under way in this thread."""
+    found: list[Any] = []
+    frame: FrameType | None = sys._getframe()  # noqa: SLF001  # there is no other way
+    while frame is not None:
+        if frame.f_globals is not globals():  # ours would be a part of what they hold
+            values = list(frame.f_locals.values())
+            found += [each for each in values if issubclass(type(each), kinds)]
+        frame = frame.f_back
+    return found
 
 
 def _below(given: Any) -> Iterator[sqlite3.Connection]:
@@ -118,10 +132,3 @@ def _is_bound_here(connection: sqlite3.Connection) -> bool:
     other.start()
     other.join()
     return refusals == [False, True]
-
-
-def _locals_of_this_thread() -> Iterator[Any]:
-    frame: FrameType | None = sys._getframe()  # noqa: SLF001  # there is no other way
-    while frame is not None:
-        yield from list(frame.f_locals.values())
-        frame = frame.f_back
