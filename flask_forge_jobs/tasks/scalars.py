@@ -90,16 +90,18 @@ def literal(values: Sequence[object]) -> Conversion:
         UnsupportedError: One of them is not JSON.
     """
     known = {(type(each), each): each for each in values}
-    if not {type(each) for each in values} <= FORMS.keys():
+    types_of_values = {type(each) for each in values}
+    if not types_of_values <= FORMS.keys():
         raise UnsupportedError("a literal that is not JSON; pass text")
     wants = f"one of {', '.join(map(repr, values))}"
 
     def take(value: Any, path: str) -> Any:
-        if type(value) not in FORMS or (type(value), value) not in known:
+        # A list, for instance, can be looked up nowhere.
+        if type(value) not in types_of_values or (type(value), value) not in known:
             refuse(value, path, wants)
         return value
 
-    forms = frozenset(FORMS[type(each)] for each in values)
+    forms = frozenset(FORMS[each] for each in types_of_values)
     return Conversion(wants, forms, frozenset(), take, take)
 
 

@@ -235,6 +235,7 @@ def test_what_a_type_checker_refuses_is_refused(
         (Line, {"price": "1"}), (Line, {"product": str(ID), "price": "1", "a": 1}),
         (Order, {"lines": [], "placed": "2026-06-01T12:00:00Z"}),
         (date | None, "x"), (Address, {"street": 7}), (dict[str, int], []),
+        (Literal["all"], ["all"]), (Literal["all"] | list[int], {}),
     ],
     ids=repr,
 )  # fmt: skip
