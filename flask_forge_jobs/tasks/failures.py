@@ -49,7 +49,7 @@ def trace_of(error: BaseException, mask: Mask) -> str:
         lines = "".join(traceback.format_exception(error)).strip()
     except BaseException:  # noqa: BLE001  # whatever a stranger's exception may raise
         lines = type(error).__name__
-    shown = mask(lines[-_LOOKED_AT:])
+    shown = mask(_end_of(lines))
     return one_line(shown[-_LONGEST_TRACE:], _LONGEST_TRACE)
 
 
@@ -70,9 +70,20 @@ def traceback_of(error: BaseException, mask: Mask) -> str:
         text = "".join(found.format()).rstrip()
     except BaseException:  # noqa: BLE001  # whatever a stranger's exception may raise
         text = type(error).__name__
-    lines = mask(text[-_LOOKED_AT:]).split("\n")
+    lines = mask(_end_of(text)).split("\n")
     shown = "\n".join(one_line(line, _LONGEST_LINE) for line in lines).encode()
     return shown[-MAX_TRACEBACK_BYTES:].decode("utf-8", "ignore")
+
+
+def _end_of(text: str) -> str:
+    """Return the last lines of a text, none without what it begins with.
+
+    What says that a secret follows stands before it.
+    """
+    lines = "\n".join(line[: 2 * _LONGEST_LINE] for line in text.split("\n"))
+    if len(lines) <= _LOOKED_AT:
+        return lines
+    return lines[-_LOOKED_AT:].partition("\n")[2]
 
 
 def _below_ours(error: BaseException) -> TracebackType | None:

@@ -170,6 +170,15 @@ def test_a_traceback_is_masked_and_steers_no_terminal() -> None:
     assert all(line.isprintable() for line in text.split("\n"))
 
 
+@pytest.mark.parametrize("before", ["", "x" * 100 + "\n"], ids=["one", "two"])
+def test_a_traceback_shows_nothing_of_a_line_whose_begin_is_cut(before: str) -> None:
+    """What says that it is a secret may be what is cut off."""
+    text = traced(ValueError(f"{before}password={'hunter2' * 10_000}"))
+
+    assert "hunter2" not in text
+    assert text
+
+
 def test_a_traceback_of_an_error_that_cannot_be_shown_names_it() -> None:
     class HostileError(Exception):
         def __str__(self) -> str:
