@@ -20,6 +20,8 @@ from flask_forge_jobs.model.outcomes import Done, Outcome, update_for
 from flask_forge_jobs.state import state_of
 from flask_forge_jobs.tasks.cancellation import CancelReason
 from flask_forge_jobs.tasks.context import TaskContext
+from flask_forge_jobs.tasks.decorator import policy_of
+from flask_forge_jobs.tasks.endings import of_time_limit
 from flask_forge_jobs.tasks.handles import JobHandle
 from flask_forge_jobs.tasks.observer import Observer
 from flask_forge_jobs.tasks.registry import Runnable
@@ -86,9 +88,6 @@ worker_stopped = _signals.signal(
     """Sent with ``worker_id`` and ``queues`` when a worker has stopped in order.""",
 )
 
-# The job runs again, or is another worker's by now: nothing has ended.
-_NO_END = (CancelReason.SHUTDOWN, CancelReason.LOST)
-
 
 class SignalObserver(Observer):
     """Turns what happens into signals.
@@ -128,7 +127,7 @@ class SignalObserver(Observer):
         watched = replace(context, dispose=raised.append)
         outcome = task.run(watched, job.payload)
         try:
-            self._tell_end(context, job, outcome, raised)
+            self._tell_end(task, context, job, outcome, raised)
         except Exception:  # the run has ended all the same
             logger.exception("nobody is told how job %s ended", context.job_id)
         finally:
@@ -138,15 +137,22 @@ class SignalObserver(Observer):
 
     def _tell_end(
         self,
+        task: Runnable,
         context: TaskContext,
         job: ClaimedJob,
         outcome: Outcome,
         raised: Sequence[BaseException],
     ) -> None:
         reason = context.cancel.reason
-        if reason in _NO_END and not isinstance(outcome, Done):
+        stands = isinstance(outcome, Done)
+        if reason is CancelReason.LOST or (
+            reason is CancelReason.SHUTDOWN and not stands
+        ):
             self._send(job_put_back, context=context)
             return
+        if reason is CancelReason.TIMEOUT and not stands:
+            limit_s = task.timeout_s if job.timeout_s is None else job.timeout_s
+            outcome = of_time_limit(policy_of(task), limit_s, outcome)
         is_user = reason is CancelReason.USER
         ending = update_for(job, outcome, failure_delay_s=0.0, user_cancelled=is_user)
         if ending.status is JobStatus.DONE:

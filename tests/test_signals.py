@@ -53,6 +53,17 @@ def stop(context: TaskContext, reason: str) -> None:
     context.check()
 
 
+@forge.task(dead_on=TimeoutError, timeout_s=3)
+def last_too_long(context: TaskContext) -> None:
+    context.cancel.cancel(CancelReason.TIMEOUT)
+    context.check()
+
+
+@forge.task
+def finish_late(context: TaskContext, reason: str) -> None:
+    context.cancel.cancel(CancelReason(reason))
+
+
 @forge.task
 def again() -> None:
     forge.enqueue("work")
@@ -151,6 +162,10 @@ def test_the_frames_go_once_everybody_has_seen_them(kit: JobsKit, told: Told) ->
         ("stop", {"reason": "shutdown"}, ["job-put-back"]),
         ("stop", {"reason": "lost"}, ["job-put-back"]),
         ("stop", {"reason": "timeout"}, ["job-failed"]),
+        ("last_too_long", {}, ["job-dead"]),
+        ("finish_late", {"reason": "lost"}, ["job-put-back"]),
+        ("finish_late", {"reason": "shutdown"}, ["job-succeeded"]),
+        ("finish_late", {"reason": "timeout"}, ["job-succeeded"]),
         ("again", {}, ["job-enqueued", "job-succeeded"]),
     ],
 )
@@ -162,6 +177,18 @@ def test_each_way_to_end_has_its_signal(
     InlineWorker(state_of(kit.app).runtime(1).plan).run_one(job.id)
 
     assert told.names == ["job-enqueued", "job-started", *names]
+
+
+def test_a_job_that_took_too_long_is_told_of_as_it_is_stored(
+    kit: JobsKit, told: Told
+) -> None:
+    job = last_too_long.enqueue()
+
+    InlineWorker(state_of(kit.app).runtime(1).plan).run_one(job.id)
+
+    assert job.error == "timed out after 3s"
+    assert told.values[-1]["message"] == job.error
+    assert "in last_too_long" in str(job.traceback)
 
 
 def test_only_a_new_job_is_told_of(kit: JobsKit, told: Told) -> None:

@@ -13,7 +13,6 @@ from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.one_line import one_line
 from flask_forge_jobs.model.outcomes import (
-    Dead,
     Done,
     Failed,
     JobUpdate,
@@ -26,7 +25,8 @@ from flask_forge_jobs.model.queues import QueueSettings
 from flask_forge_jobs.model.retry_delay import failure_delay_s
 from flask_forge_jobs.runtime.execution import Execution
 from flask_forge_jobs.tasks.cancellation import CancelReason
-from flask_forge_jobs.tasks.decorator import Task
+from flask_forge_jobs.tasks.decorator import Task, policy_of
+from flask_forge_jobs.tasks.endings import of_time_limit
 from flask_forge_jobs.tasks.failures import (
     Mask,
     describe_failure,
@@ -111,7 +111,8 @@ class OutcomeMapper:
             if reason is CancelReason.SHUTDOWN:
                 outcome = Released()
             elif reason is CancelReason.TIMEOUT:
-                outcome = self._timed_out(execution, outcome)
+                policy = self._policy_of(job.kind)
+                outcome = of_time_limit(policy, execution.timeout_s, outcome)
             delay_s = self._delay_s(job, outcome)
         update = update_for(
             job,
@@ -134,16 +135,8 @@ class OutcomeMapper:
             self._log(update)
         return update
 
-    def _timed_out(self, execution: Execution, outcome: Outcome) -> Failed | Dead:
-        message = f"timed out after {execution.timeout_s:g}s"
-        if self._policy_of(execution.job.kind).is_final(TimeoutError()):
-            return Dead(message)
-        # Where it was when it heard that it has to stop.
-        return Failed(message, traceback=getattr(outcome, "traceback", None))
-
     def _policy_of(self, kind: str) -> RetryPolicy:
-        task = self._task_of(kind)
-        return task.retry if isinstance(task, Task) else DEFAULT_RETRY
+        return policy_of(self._task_of(kind))
 
     def _follow_ups_of(self, kind: str) -> FollowUps | None:
         task = self._task_of(kind)

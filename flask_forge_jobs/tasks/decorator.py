@@ -332,6 +332,11 @@ class BoundTask(Generic[P]):
         return self._new_job(args, kwargs)
 
 
+def policy_of(task: object) -> RetryPolicy:
+    """Return what a task says of its retries, whatever class it is of."""
+    return task.retry if isinstance(task, Task) else DEFAULT_RETRY
+
+
 def _isolation(value: str) -> Isolation:
     try:
         return Isolation(value)

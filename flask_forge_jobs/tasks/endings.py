@@ -70,6 +70,23 @@ def of_error(
     return Failed(message, _chosen_s(context, policy, error), trace)
 
 
+def of_time_limit(
+    policy: RetryPolicy, timeout_s: float | None, outcome: object
+) -> Failed | Dead:
+    """Return what an outcome counts as once the time limit has stopped the task.
+
+    Args:
+        policy: What the task says of retries.
+        timeout_s: The limit.
+        outcome: How the task ended; it says where it heard that it has to stop.
+    """
+    message = f"timed out after {timeout_s or 0.0:g}s"
+    trace = getattr(outcome, "traceback", None)
+    if policy.is_final(TimeoutError()):
+        return Dead(message, trace)
+    return Failed(message, traceback=trace)
+
+
 def _chosen_s(
     context: TaskContext, policy: RetryPolicy, error: BaseException
 ) -> float | None:
