@@ -1,144 +1,174 @@
-"""The shop takes orders and works them off, on both backends."""
+"""The shop as it is deployed: its migrations, gunicorn, and real databases."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import contextlib
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+from urllib.request import urlopen
 
+import flask_migrate
 import pytest
 from flask import Flask
 
-from flask_forge_jobs.model.jobs import Job, JobFilter, JobStatus
+from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.handlers.cron import change_schedule
+from flask_forge_jobs.model.jobs import JobFilter, JobStatus
 from flask_forge_jobs.state import state_of
-from tests.examples.shop.application import create_app
+from flask_forge_jobs.storage.base import open_storage
+from tests.acceptance.programs import running, wait_until
+from tests.examples.shop import create_app
+from tests.examples.shop.extensions import db
+from tests.examples.shop.orders import charge
+from tests.examples.shop.reports import close_day
 from tests.support.applications import worker
+from tests.support.commands import ROOT
+from tests.support.postgres import fresh_database
 
-QUEUES = ("default", "mail")
-MakeShop = Callable[..., Flask]
+ORDERS, SERVER_WORKERS = 60, 3
 
 
 @pytest.fixture
-def make_shop(database_url: str, tmp_path: Path) -> Iterator[MakeShop]:
-    made: list[Flask] = []
+def shop_url(
+    backend: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[str]:
+    """One database for the tables of the shop and those of its jobs."""
+    if backend == "sqlite":
+        yield f"sqlite:///{tmp_path / 'shop.sqlite'}"
+        return
+    with fresh_database(request.getfixturevalue("postgres_server")) as url:
+        yield url
 
-    def make(busy_for_s: float | None = None) -> Flask:
-        config = {
-            "TESTING": True,
-            "FORGE_JOBS_INLINE": "off",  # a worker runs them
-            "FORGE_JOBS_DATABASE_URL": database_url,
-        }
-        app = create_app(
-            config, instance_path=str(tmp_path / "instance"), busy_for_s=busy_for_s
+
+class Browser:
+    """Somebody who uses the shop.
+
+    Args:
+        port: Where it listens on loopback.
+    """
+
+    def __init__(self, port: int) -> None:
+        self._address = f"http://127.0.0.1:{port}"
+
+    def open(self, path: str, form: dict[str, object] | None = None) -> tuple[str, str]:
+        """Return address and text of the page that a request ends at."""
+        data = None if form is None else urlencode(form).encode()
+        with urlopen(self._address + path, data, timeout=60) as answer:
+            return answer.url.removeprefix(self._address), answer.read().decode()
+
+    def json(self, path: str, form: dict[str, object] | None = None) -> Any:
+        """Return what a request answers."""
+        return json.loads(self.open(path, form)[1])
+
+    def place(self, number: int) -> Any:
+        """Place an order; every fifth one with a stolen card."""
+        card = "stolen" if number % 5 == 0 else "fine"
+        return self.json("/orders/", {"card": card, "cents": number})["order"]
+
+    def state(self, order: int) -> str:
+        """Return what has become of an order."""
+        return str(self.json(f"/orders/{order}")["state"])
+
+    def export(self) -> tuple[str, str]:
+        """Start an export; return the paths of its page and of its status link."""
+        path, page = self.open("/exports/", {})
+        link = re.search(r"fetch\((.+)\)", page)
+        assert link is not None, page
+        return path, json.loads(link[1]).removeprefix(self._address)
+
+
+@pytest.mark.long
+def test_the_shop_works_under_gunicorn(shop_url: str, tmp_path: Path) -> None:
+    """Three processes take orders and run jobs on the database of the orders."""
+    environ = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "PYTHONUNBUFFERED": "1",
+        "FLASK_APP": f"tests.examples.shop:create_app(instance_path={str(tmp_path)!r})",
+        "FLASK_SQLALCHEMY_DATABASE_URI": shop_url.replace("sql:", "sql+psycopg2:"),
+        "FLASK_FORGE_JOBS_DATABASE_URL": shop_url,
+        "FLASK_FORGE_JOBS_EMBEDDED_WORKER": "on",
+    }
+    python = (sys.executable, "-m")
+    subprocess.run([*python, "flask", "db", "upgrade"], env=environ, check=True)
+    gunicorn = [*python, "gunicorn", "--bind=127.0.0.1:0", environ["FLASK_APP"]]
+    gunicorn += [f"--workers={SERVER_WORKERS}"]
+
+    storage = open_storage(DatabaseSettings.from_url(shop_url))
+    with (
+        contextlib.closing(storage),
+        running(gunicorn, environ=environ, folder=tmp_path) as server,
+        ThreadPoolExecutor(8) as threads,
+    ):
+        browser = Browser(server.port())
+        wait_until(
+            lambda: len(storage.processes.pods()) == SERVER_WORKERS, "workers are up"
         )
-        made.append(app)
-        return app
+        placed = list(threads.map(browser.place, range(ORDERS)))
+        wait_until(
+            lambda: "placed" not in set(map(browser.state, placed)), "orders are paid"
+        )
+        states = [browser.state(order) for order in placed]
+        page, status = browser.export()
+        wait_until(lambda: browser.json(status)["progress"], "an export goes on")
+        progress = browser.json(status)["progress"]
+        browser.open(f"{page}/cancel", {})
+        wait_until(lambda: browser.json(status)["is_ready"], "it is cancelled")
+        cancelled = browser.json(status)
+        page, status = browser.export()
+        wait_until(lambda: browser.json(status)["is_ready"], "another one ends")
+        exported = browser.json(status)
+        _, file = browser.open(f"{page}/orders.csv")
+        change_schedule(storage, close_day.kind, {"cron_expr": "* * * * * *"})
+        wait_until(lambda: browser.json("/reports/"), "a day is closed")
+        first, *_ = browser.json("/reports/")
+        rows = storage.job_reader.page(JobFilter(), 1000, 0).rows
+        exit_status = server.stop()
 
-    yield make
-    for app in made:
-        state_of(app).storage.close()
-
-
-def jobs_of(app: Flask) -> dict[str, Job]:
-    """Return the stored jobs by kind."""
-    reader = state_of(app).storage.job_reader
-    page = reader.page(JobFilter(), 10, 0)
-    return {job.kind: reader.get(job.id) for job in page.rows}
-
-
-def test_an_order_is_shipped_and_a_letter_follows(make_shop: MakeShop) -> None:
-    shop = make_shop()
-
-    answer = shop.test_client().post("/orders/2")
-    with worker(shop, QUEUES) as runs:
-        runs.wait_for(2)
-
-    assert answer.status_code == 202
-    stored = jobs_of(shop)
-    assert answer.json == {"job": stored["ship"].id, "is_new": True}
-    assert stored["ship"].status is JobStatus.DONE
-    assert stored["ship"].result == '{"shipped":2}'
-    assert stored["mail_receipt"].status is JobStatus.DONE
-    assert stored["mail_receipt"].queue_name == "mail"
-    assert shop.extensions["carrier"].parcels == [2]
-    assert shop.config["SHOP_LETTERS"] == [(2, 1)]
-
-
-def test_the_same_order_twice_is_one_job(make_shop: MakeShop) -> None:
-    client = make_shop().test_client()
-
-    first, second = client.post("/orders/1"), client.post("/orders/1")
-
-    assert first.json is not None
-    assert first.json["is_new"] is True
-    assert second.json == {"job": first.json["job"], "is_new": False}
+    refused = [number % 5 == 0 for number in range(ORDERS)]
+    assert states == ["refused" if each else "paid" for each in refused]
+    assert sorted(placed) == list(range(1, ORDERS + 1))
+    assert (progress["total"], cancelled["is_successful"]) == (ORDERS, False)
+    assert exported["result"] == {"orders": ORDERS}
+    assert len(file.splitlines()) == 1 + ORDERS
+    assert first["orders"] == refused.count(False)
+    assert first["cents"] == sum(each for each in range(ORDERS) if each % 5)
+    ends = [(job.status, job.attempts) for job in rows if job.kind == charge.kind]
+    assert ends.count((JobStatus.DONE, 1)) == refused.count(False)
+    assert ends.count((JobStatus.DEAD, 1)) == refused.count(True)
+    assert (exit_status, len(ends)) == (0, ORDERS)
 
 
-def test_an_unknown_order_is_dead_at_once(make_shop: MakeShop) -> None:
-    shop = make_shop()
-    shop.test_client().post("/orders/99")
-
-    with worker(shop, QUEUES) as runs:
-        runs.wait_for(1)
-
-    job = jobs_of(shop)["ship"]
-    assert (job.status, job.attempts) == (JobStatus.DEAD, 1)
-    assert job.last_error == "there is no order 99"
-
-
-def test_a_busy_carrier_costs_no_attempt(make_shop: MakeShop) -> None:
-    shop = make_shop(busy_for_s=3600)
-    shop.test_client().post("/orders/3")
-
-    with worker(shop, QUEUES) as runs:
-        runs.wait_for(1)
-
-    job = jobs_of(shop)["ship"]
-    assert (job.status, job.attempts) == (JobStatus.PENDING, 0)
-    assert (job.scheduled_at - job.enqueued_at).total_seconds() > 3500
-
-
-def test_a_short_wait_is_over_by_itself(make_shop: MakeShop) -> None:
-    shop = make_shop(busy_for_s=0.1)
-    shop.test_client().post("/orders/3")
-
-    with worker(shop, QUEUES) as runs:
-        runs.wait_for(3)
-
-    assert {job.status for job in jobs_of(shop).values()} == {JobStatus.DONE}
-    assert shop.config["SHOP_LETTERS"] == [(3, 1)]
-
-
-def test_two_shops_in_one_process_do_not_meet(
-    make_shop: MakeShop, tmp_path: Path
-) -> None:
+def test_two_shops_in_one_process_do_not_meet(tmp_path: Path) -> None:
     """They share the tasks, and nothing else."""
-    shop = make_shop()
-    config = {"TESTING": True, "FORGE_JOBS_INLINE": "off"}
-    other = create_app(config, instance_path=str(tmp_path / "other"))
-    shop.test_client().post("/orders/1")
-    other.test_client().post("/orders/2")
 
-    try:
-        with worker(other, QUEUES) as runs:
-            runs.wait_for(2)
+    def open_shop(name: str) -> Flask:
+        config = {"TESTING": True, "FORGE_JOBS_INLINE": "off"}  # a worker runs them
+        shop = create_app(config, instance_path=str(tmp_path / name))
+        with shop.app_context():
+            flask_migrate.upgrade()
+        stack.callback(state_of(shop).storage.close)
+        return shop
 
-        assert jobs_of(shop)["ship"].status is JobStatus.PENDING
-        assert jobs_of(other)["ship"].status is JobStatus.DONE
-    finally:
-        state_of(other).storage.close()
-    assert shop.extensions["carrier"].parcels == []
-    assert other.extensions["carrier"].parcels == [2]
+    def state_of_order(shop: Flask) -> object:
+        return shop.test_client().get("/orders/1").get_json()["state"]
 
+    with contextlib.ExitStack() as stack:
+        shop, other = open_shop("shop"), open_shop("other")
+        for each in (shop, other):
+            each.test_client().post("/orders/", data={"card": "fine", "cents": 5})
+        with worker(other) as runs:
+            runs.wait_for(1)
 
-def test_the_tasks_stay_functions(make_shop: MakeShop) -> None:
-    """A unit test of an application needs no queue."""
-    from tests.examples.shop.orders import mail_receipt
-
-    shop = make_shop()
-
-    with shop.app_context():
-        coroutine = mail_receipt(5, attempt=2)
-        with pytest.raises(StopIteration):
-            coroutine.send(None)
-
-    assert shop.config["SHOP_LETTERS"] == [(5, 2)]
+        assert (state_of_order(shop), state_of_order(other)) == ("placed", "paid")
+        for each in (shop, other):
+            with each.app_context():
+                db.engine.dispose()

@@ -2,6 +2,22 @@
 
 from __future__ import annotations
 
-from flask_forge_jobs import ForgeJobs, KindPrefixRouter
+from pathlib import Path
 
-forge = ForgeJobs(router=KindPrefixRouter({"mail": "mail"}))
+from flask_migrate import Migrate
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy.orm import DeclarativeBase
+
+from flask_forge_jobs import ForgeJobs, alembic
+
+
+class Model(DeclarativeBase):
+    """The base of the models."""
+
+
+db = SQLAlchemy(model_class=Model)
+migrate = Migrate(
+    directory=str(Path(__file__).with_name("migrations")),
+    include_name=alembic.include_name,  # the tables of the jobs are not Alembic's
+)
+forge = ForgeJobs()

@@ -1,38 +1,55 @@
-"""Orders: the views that take them, and the tasks that work them off."""
+"""Orders: the views that take them, and the tasks that have them paid."""
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, current_app, jsonify
+from flask import Blueprint, request
 
-from flask_forge_jobs import Dead, TaskContext, Throttled
-from tests.examples.shop.carrier import CarrierBusyError, current_carrier
-from tests.examples.shop.extensions import forge
+from flask_forge_jobs import EndedJob, exponential
 
-orders = Blueprint("orders", __name__)
+from . import payments
+from .extensions import db, forge
+from .models import Order
 
-
-@orders.post("/orders/<int:order_id>")
-def place(order_id: int) -> tuple[Response, int]:
-    """Take an order; asking twice does not ship twice."""
-    job = ship.options(dedupe_key=f"ship:{order_id}").enqueue(order_id)
-    return jsonify(job=job.id, is_new=not job.is_deduped), 202
+orders = Blueprint("orders", __name__, url_prefix="/orders")
 
 
-@forge.task(max_attempts=2, timeout_s=30)
-def ship(context: TaskContext, order_id: int) -> dict[str, int]:
-    """Hand the parcel over, then write to the customer."""
-    if order_id not in current_app.config["SHOP_ORDERS"]:
-        raise Dead(f"there is no order {order_id}")
-    context.set_progress({"step": "carrier"})
-    try:
-        current_carrier().take(order_id)
-    except CarrierBusyError as busy:
-        raise Throttled(busy.retry_after_s, scope="job") from busy
-    mail_receipt.enqueue(order_id=order_id, attempt=context.attempt)
-    return {"shipped": order_id}
+@orders.post("/")
+def place() -> tuple[dict[str, object], int]:
+    """Store an order and the job that has it paid: both, or neither."""
+    order = Order(card=request.form["card"], cents=int(request.form["cents"]))
+    db.session.add(order)
+    db.session.flush()  # gives the order its id
+    job = charge.options(connection=db.session).enqueue(order.id)
+    db.session.commit()
+    return {"order": order.id, "job": job.id}, 202
+
+
+@orders.get("/<int:order_id>")
+def show(order_id: int) -> dict[str, object]:
+    """Show what has become of an order."""
+    order = db.get_or_404(Order, order_id)
+    return {"order": order.id, "state": order.state}
 
 
 @forge.task
-async def mail_receipt(order_id: int, *, attempt: int = 1) -> None:
-    """Write to the customer."""
-    current_app.config["SHOP_LETTERS"].append((order_id, attempt))
+def refuse(ended: EndedJob) -> None:
+    """Note that an order will not be paid: its job was given up or cancelled."""
+    order = db.session.get_one(Order, ended["arguments"]["order_id"])
+    if order.state == "placed":  # a cancel may come after the payment
+        order.state = "refused"
+        db.session.commit()
+
+
+@forge.task(
+    retry=exponential(first_s=10),
+    max_attempts=4,
+    dead_on=payments.CardRefusedError,
+    on_dead=refuse,
+    on_cancelled=refuse,
+)
+def charge(order_id: int) -> None:
+    """Have an order paid."""
+    order = db.session.get_one(Order, order_id)
+    payments.charge(order.card, order.cents, key=f"order-{order.id}")
+    order.state = "paid"
+    db.session.commit()
