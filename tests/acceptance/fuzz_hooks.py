@@ -129,6 +129,8 @@ def _repair(document: Document) -> None:
         if isinstance(document.get(high), int) and document.get(low) is None:
             document[low] = _LEAST_SECONDS
         _order(document, low, high)
+    if document.get("run_at") is not None:
+        document.pop("delay", None)
     _instruct(document)
 
 

@@ -79,6 +79,11 @@ def test_no_check_fails_in_a_short_run(
             {"action": "reschedule", "ids": [], "run_at": "2030-01-01T00:00:00Z"},
         ),
         ({"action": "pause"}, {"action": "pause"}),
+        (
+            {"delay": 5, "run_at": "2030-01-01T00:00:00Z"},
+            {"run_at": "2030-01-01T00:00:00Z"},
+        ),
+        ({"delay": 5, "run_at": None}, {"delay": 5, "run_at": None}),
     ],
 )
 def test_what_a_schema_cannot_say_is_repaired(
