@@ -77,10 +77,10 @@ def of_time_limit(
 
     Args:
         policy: What the task says of retries.
-        timeout_s: The limit.
+        timeout_s: The limit; None where it is not known.
         outcome: How the task ended; it says where it heard that it has to stop.
     """
-    message = f"timed out after {timeout_s or 0.0:g}s"
+    message = "timed out" if timeout_s is None else f"timed out after {timeout_s:g}s"
     trace = getattr(outcome, "traceback", None)
     if policy.is_final(TimeoutError()):
         return Dead(message, trace)

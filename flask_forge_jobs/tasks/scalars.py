@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
@@ -126,10 +127,9 @@ def enumeration(kind: type[Enum]) -> Conversion:
 
     def decode(value: Any, path: str) -> Any:
         if type(value) in types_of_values:
-            try:
+            # An enumeration may look up by itself what is none of its values.
+            with contextlib.suppress(Exception):
                 return kind(value)
-            except ValueError:
-                pass
         refuse(value, path, wants)
 
     forms = frozenset(FORMS[each] for each in types_of_values)

@@ -52,6 +52,14 @@ class Size(enum.StrEnum):
     SMALL = "s"
 
 
+class Strict(enum.Enum):
+    ONE = "1"
+
+    @classmethod
+    def _missing_(cls, value: object) -> Any:
+        return {"one": cls.ONE}[str(value)]
+
+
 class Odd(enum.Enum):
     PAIR = (1, 2)
 
@@ -235,7 +243,7 @@ def test_what_a_type_checker_refuses_is_refused(
         (Line, {"price": "1"}), (Line, {"product": str(ID), "price": "1", "a": 1}),
         (Order, {"lines": [], "placed": "2026-06-01T12:00:00Z"}),
         (date | None, "x"), (Address, {"street": 7}), (dict[str, int], []),
-        (Literal["all"], ["all"]), (Literal["all"] | list[int], {}),
+        (Strict, "two"), (Literal["all"], ["all"]), (Literal["all"] | list[int], {}),
     ],
     ids=repr,
 )  # fmt: skip
