@@ -7,7 +7,7 @@ each worker declares at its start what its code says.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from flask_forge_jobs.ids import UlidGenerator
 from flask_forge_jobs.model.follow_ups import EndedJob, Ending, FollowUp, FollowUps
@@ -24,6 +24,9 @@ from flask_forge_jobs.storage.recorder import Recorder
 from flask_forge_jobs.storage.units import when_stored
 
 Made = Sequence[tuple[str, str]]
+# Characters of payloads in one statement: a batch of large jobs would take SQLite half
+# a minute to parse, and PostgreSQL more memory than it has for one.
+MOST_AT_ONCE = 4 * 1024 * 1024
 
 
 class FollowUpStore:
@@ -125,7 +128,8 @@ class FollowUpStore:
                 most=self._most_queues,
             )
             transaction.wake(queue_name)
-        transaction.all("enqueue_many", rows=encode_rows(map(_row, jobs, ids)))
+        for piece in _pieces(map(_row, jobs, ids)):
+            transaction.all("enqueue_many", rows=encode_rows(piece))
         return [(job.queue, job.kind) for job in jobs]
 
     def count(self, made: Made) -> None:
@@ -143,3 +147,18 @@ def _row(job: NewJob, job_id: str) -> dict[str, Parameter]:
         "priority": job.priority,
         "max_attempts": job.max_attempts,
     }
+
+
+def _pieces(
+    rows: Iterable[dict[str, Parameter]],
+) -> Iterator[list[dict[str, Parameter]]]:
+    piece: list[dict[str, Parameter]] = []
+    size = 0
+    for row in rows:
+        length = len(str(row["payload"]))
+        if piece and size + length > MOST_AT_ONCE:
+            yield piece
+            piece, size = [], 0
+        piece.append(row)
+        size += length
+    yield piece

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -20,7 +21,9 @@ from flask_forge_jobs.model.outcomes import (
     Released,
     update_for,
 )
+from flask_forge_jobs.storage import follow_ups
 from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.database import encode_rows
 from tests.support.jobs import OTHER, OWNER, QUEUE, claim_one, enqueue, rescue_all
 from tests.support.threads import Heard
 
@@ -185,3 +188,24 @@ def test_the_jobs_are_counted(storage: Storage) -> None:
     }
     assert counted[("mail", "died")] == 1
     assert counted[("mail", "stopped")] == 1
+
+
+def test_what_is_told_of_large_jobs_is_stored_a_few_at_a_time(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A statement of all of a batch is more than either database can parse."""
+    storage.follow_ups.declare("app", {"noop": {Ending.CANCELLED: STOPPED}})
+    large = NewJob("noop", {"text": "x" * 900_000}, queue_name=QUEUE)
+    storage.jobs.enqueue_many([large] * 12)
+    sent: list[int] = []
+
+    def encode(rows: Iterable[Any]) -> str:
+        text = encode_rows(rows)
+        sent.append(len(text))
+        return text
+
+    monkeypatch.setattr(follow_ups, "encode_rows", encode)
+    step = storage.job_admin.step(JobAction.CANCEL, JobFilter(kinds=["noop"]))
+
+    assert (step.change.changed, len(told(storage))) == (12, 12)
+    assert max(sent) < 8 * 1024 * 1024
