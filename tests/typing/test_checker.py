@@ -13,6 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 # The gate's own run of mypy finds nothing to complain of in it.
 SIGNATURES = Path(__file__).with_name("test_task_signatures.py")
+SHOP = ROOT / "tests/examples/shop"
 _IGNORE = re.compile(r"  # type: ignore\[([a-z-]+)\].*")
 WRONG_CALLS = [
     ("add.enqueue(1, '2')", "arg-type"),
@@ -86,7 +87,7 @@ def test_pyright_refuses_the_same_calls_and_accepts_the_others(tmp_path: Path) -
         [
             sys.executable, "-m", "basedpyright", "--project", str(tmp_path),
             "--pythonpath", sys.executable, "--outputjson",
-            str(program), str(SIGNATURES),
+            str(program), str(SIGNATURES), str(SHOP),
         ],
         capture_output=True,
         text=True,

@@ -6,7 +6,7 @@ from flask import Blueprint, request
 
 from flask_forge_jobs import EndedJob, exponential
 
-from . import payments
+from .bank import CardRefusedError, bank
 from .extensions import db, forge
 from .models import Order
 
@@ -43,13 +43,13 @@ def refuse(ended: EndedJob) -> None:
 @forge.task(
     retry=exponential(first_s=10),
     max_attempts=4,
-    dead_on=payments.CardRefusedError,
+    dead_on=CardRefusedError,
     on_dead=refuse,
     on_cancelled=refuse,
 )
 def charge(order_id: int) -> None:
     """Have an order paid."""
     order = db.session.get_one(Order, order_id)
-    payments.charge(order.card, order.cents, key=f"order-{order.id}")
+    bank.charge(order.card, order.cents, key=f"order-{order.id}")
     order.state = "paid"
     db.session.commit()

@@ -5,7 +5,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from flask_forge_jobs.testing import JobsKit
-from tests.examples.shop import payments
+from tests.examples.shop.bank import bank
 from tests.examples.shop.extensions import db, forge
 from tests.examples.shop.orders import charge, refuse
 
@@ -59,7 +59,7 @@ def test_a_bank_that_is_away_is_asked_again(
     (failed,) = forge_jobs.drain()
     assert failed.status == "failed"
 
-    monkeypatch.setattr(payments, "charge", lambda *_args, **_named: None)
+    monkeypatch.setattr(bank, "charge", lambda *_args, **_named: None)
     forge_jobs.clock.move(10)
     forge_jobs.drain()
 
