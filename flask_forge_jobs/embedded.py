@@ -92,12 +92,17 @@ class EmbeddedWorker:
         self._lock = threading.Lock()  # whoever forked may have held the other one
         self._handle, self._over = None, threading.Event()
         # No daemon: at the end of the process it gives the running jobs back.
-        threading.Thread(
+        thread = threading.Thread(
             target=self._run,
             args=(self._over,),
             kwargs={"is_served": is_served},
             name="forge-jobs-embedded",
-        ).start()
+        )
+        thread.start()
+        if self._state.hints is not None:
+            self._state.hints.served_here = lambda: (
+                self._queue_names() if thread.is_alive() else ()
+            )
 
     @contextlib.contextmanager
     def while_served(self, info: ScriptInfo | None = None) -> Iterator[None]:

@@ -21,7 +21,7 @@ from werkzeug.serving import make_server
 from flask_forge_jobs import ForgeJobs
 from flask_forge_jobs.embedded import EmbeddedWorker
 from flask_forge_jobs.errors import ConfigurationError, StorageUnavailableError
-from flask_forge_jobs.model.jobs import JobStatus
+from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.state import state_of
 from flask_forge_jobs.storage.base import Storage
 from tests.support.commands import Application, Program
@@ -343,6 +343,19 @@ def test_it_serves_the_queues_of_the_tasks_once_the_server_serves(
     assert before == []
     assert pod.queues == ("default", "mail")
     assert storage.processes.pods() == []
+
+
+def test_nobody_is_warned_of_a_queue_that_it_will_serve(
+    app: Flask, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The first request may come before it has started."""
+    app.debug, state = True, state_of(app)
+    with EmbeddedWorker(app, state).while_served():
+        for queue in "mail", "far":
+            state.enqueue(NewJob("letter", queue_name=queue))
+    state.storage.close()
+
+    assert caplog.messages == ["no worker serves queue far, its jobs wait"]
 
 
 def test_it_starts_again_with_another_server(app: Flask, storage: Storage) -> None:

@@ -44,6 +44,8 @@ class Hints:
         self._settings = settings
         self.are_wanted = are_wanted
         self._is_testing = is_testing
+        # A worker within this process may be about to start.
+        self.served_here: Callable[[], Iterable[str]] = tuple
         self._unlooked = threading.Lock()
         self._seldom = Seldom()
 
@@ -71,7 +73,8 @@ class Hints:
             )
 
     def _warn_of_unserved(self, queue_names: set[str]) -> None:
-        asked = [name for name in queue_names if self._seldom.is_time_for(name)]
+        names = queue_names.difference(self.served_here())
+        asked = [name for name in names if self._seldom.is_time_for(name)]
         if not asked:
             return
         pods = self._storage.processes.live_pods(LIVE_WITHIN_S)
