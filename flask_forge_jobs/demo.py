@@ -16,7 +16,7 @@ from flask_forge_jobs.model.payloads import dump
 from flask_forge_jobs.model.queues import DEFAULT_QUEUE
 from flask_forge_jobs.runtime.foreground import PARENT_PIPE_VARIABLE, run_in_foreground
 from flask_forge_jobs.runtime.service import Duty, Service
-from flask_forge_jobs.server import create_app
+from flask_forge_jobs.server import LOG_FORMAT, create_app
 from flask_forge_jobs.state import state_of
 from flask_forge_jobs.storage.database import logger as database_logger
 from flask_forge_jobs.storage.jobs.queue import JobQueue
@@ -73,7 +73,7 @@ def main() -> None:
     # No setting of a server's, and so not for it to see.
     environ = {k: v for k, v in os.environ.items() if k != PARENT_PIPE_VARIABLE}
     environment = ServerEnvironment.from_environ(environ)
-    logging.basicConfig(level=environment.log_level)
+    logging.basicConfig(level=environment.log_level, format=LOG_FORMAT)
     database_logger.setLevel(logging.WARNING)  # the server has said it
     sys.exit(run(create_app(environ, demo=Path(sys.argv[1]))))
 

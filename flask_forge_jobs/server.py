@@ -66,7 +66,7 @@ NEWER_OPTIONS: Mapping[str, object] = {
 }
 # More than the companion takes for its last writes; then nobody waits any longer.
 COMPANION_LIMIT_S = 20.0
-_LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 def create_app(
@@ -165,7 +165,7 @@ def main(
         workers=workers or environment.workers,
         threads=threads or environment.threads,
     )
-    logging.basicConfig(level=environment.log_level, format=_LOG_FORMAT)
+    logging.basicConfig(level=environment.log_level, format=LOG_FORMAT)
     _check_start(environment, demo=demo, is_open=is_open)
     is_open = is_open or demo
     is_closed = not (is_open or environment.settings.tokens)

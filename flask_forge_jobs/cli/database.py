@@ -74,9 +74,9 @@ def _migrate() -> None:
 @db_group.command()
 @within_application
 def status() -> None:
-    """Tell whether the database exists and its schema is current; change nothing.
+    """Say whether the database is there and up to date.
 
-    Exit status 1 when something is missing.
+    Changes nothing. Exit status 1 when something is missing.
     """
     database = current().database
     click.echo(f"database: {database.settings.dsn_for_display}")

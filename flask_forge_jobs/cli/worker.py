@@ -85,10 +85,10 @@ LOGGER = logging.getLogger(__name__)
     "--json-logs", is_flag=True, help="Write the log as JSON, one object a line."
 )
 def worker_command(*, reloads: bool, **options: Any) -> None:
-    """Run jobs until SIGTERM or Ctrl-C; then running jobs get time to end.
+    """Run jobs until SIGTERM or Ctrl-C.
 
-    At a second signal they go back to their queues at once, a third one ends the worker
-    as it is.
+    Running jobs then get time to end. At a second signal they go back to their queues
+    at once, a third one ends the worker as it is.
     """
     if options["processes"] > 1 and (options["burst"] or reloads):
         option = "--burst" if options["burst"] else "--reload"

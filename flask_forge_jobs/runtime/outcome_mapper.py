@@ -190,7 +190,8 @@ class OutcomeMapper:
         if update.run_us is not None:
             fields["run_ms"] = round(update.run_us / 1000, 1)
         if update.status is not JobStatus.DONE:
-            fields["delay_s"] = update.delay_s
+            if update.delay_s is not None:
+                fields["delay_s"] = round(update.delay_s, 1)
             fields["error"] = one_line(update.error or "")
         text = " ".join(f"{name}=%({name})s" for name in fields)
         text = text.replace(" max_attempts=", "/")

@@ -202,6 +202,17 @@ def test_it_keeps_the_traceback(status: JobStatus) -> None:
     assert updated(Dead("no use", "in send")).traceback == "in send"
 
 
+def test_the_log_says_when_the_next_attempt_is_due_if_there_is_one(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    updated(Failed("busy", retry_after_s=16.29437331066711))
+    updated(Dead("no use"))
+
+    later, never = caplog.messages
+    assert later.endswith("attempt=1/5 delay_s=16.3 error=busy")
+    assert never.endswith("attempt=1/5 error=no use")
+
+
 def test_a_throttle_is_logged_with_its_reason(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
 
