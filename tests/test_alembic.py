@@ -15,6 +15,7 @@ import sqlalchemy
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from flask import Flask
+from flask_migrate import Migrate
 
 from flask_forge_jobs import alembic
 from flask_forge_jobs.config.database import DatabaseSettings
@@ -39,7 +40,7 @@ def python_blocks() -> Iterator[str]:
         )
 
 
-PROGRAM, ENVIRONMENT, OWN_FILTER, MAPPED = python_blocks()
+PROGRAM, FACTORY, ENVIRONMENT, OWN_FILTER, MAPPED = python_blocks()
 
 
 def for_sqlalchemy(url: str) -> str:
@@ -213,6 +214,15 @@ def app(
         module.db.engine.dispose()
     state_of(module.app).storage.close()
     del sys.modules[MODULE]
+
+
+def test_the_filter_reaches_flask_migrate_from_a_factory() -> None:
+    app = Flask("shop")
+
+    exec(FACTORY, {"app": app, "db": None, "alembic": alembic, "Migrate": Migrate})
+
+    passed = app.extensions["migrate"].configure_args
+    assert passed["include_name"] is alembic.include_name
 
 
 # Flask-Migrate asks for the engine in the way of old versions first.
