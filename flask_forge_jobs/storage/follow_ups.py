@@ -24,8 +24,8 @@ from flask_forge_jobs.storage.recorder import Recorder
 from flask_forge_jobs.storage.units import when_stored
 
 Made = Sequence[tuple[str, str]]
-# Characters of payloads in one statement: a batch of large jobs would take SQLite half
-# a minute to parse, and PostgreSQL more memory than it has for one.
+# Characters of payloads in one statement: a batch of large jobs is hundreds of MB of
+# JSON, which the process would hold several times over.
 MOST_AT_ONCE = 4 * 1024 * 1024
 
 

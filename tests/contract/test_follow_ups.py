@@ -193,7 +193,7 @@ def test_the_jobs_are_counted(storage: Storage) -> None:
 def test_what_is_told_of_large_jobs_is_stored_a_few_at_a_time(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A statement of all of a batch is more than either database can parse."""
+    """A statement of all of a batch would be hundreds of MB, and memory as often."""
     storage.follow_ups.declare("app", {"noop": {Ending.CANCELLED: STOPPED}})
     large = NewJob("noop", {"text": "x" * 900_000}, queue_name=QUEUE)
     storage.jobs.enqueue_many([large] * 12)
