@@ -291,5 +291,5 @@ class Choice:
             logger.info(
                 "database %s, named by %s",
                 self._settings.dsn_for_display,
-                self._settings.source,
+                "no setting" if self._settings.is_unnamed else self._settings.source,
             )

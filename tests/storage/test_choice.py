@@ -8,7 +8,7 @@ import logging
 
 import pytest
 
-from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.config.database import DEFAULT_SOURCE, DatabaseSettings
 from flask_forge_jobs.storage.base import open_storage
 from flask_forge_jobs.storage.database import Choice
 from tests.support.processes import in_child
@@ -33,6 +33,17 @@ def test_a_choice_is_told_once_and_without_its_password(
     assert messages(caplog) == [
         "database postgresql://app:***@db:5432/jobs, named by DATABASE_URL"
     ]
+
+
+def test_what_no_setting_named_is_told_as_such(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+
+    Choice(dataclasses.replace(NAMED, source=DEFAULT_SOURCE)).tell()
+
+    (message,) = messages(caplog)
+    assert message.endswith(", named by no setting")
 
 
 def test_a_child_does_not_repeat_its_parent(caplog: pytest.LogCaptureFixture) -> None:
