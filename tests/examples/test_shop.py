@@ -8,8 +8,10 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -23,8 +25,8 @@ from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.handlers.cron import change_schedule
 from flask_forge_jobs.model.jobs import JobFilter, JobStatus
 from flask_forge_jobs.state import state_of
-from flask_forge_jobs.storage.base import open_storage
-from tests.acceptance.programs import running, wait_until
+from flask_forge_jobs.storage.base import Storage, open_storage
+from tests.acceptance.programs import Program, running, wait_until
 from tests.examples.shop import create_app
 from tests.examples.shop.extensions import db
 from tests.examples.shop.orders import charge
@@ -34,6 +36,8 @@ from tests.support.commands import ROOT
 from tests.support.postgres import fresh_database
 
 ORDERS, SERVER_WORKERS = 60, 3
+REFUSED = range(0, ORDERS, 5)
+UNFINISHED = JobFilter(statuses=[JobStatus.PENDING, JobStatus.IN_PROGRESS])
 
 
 @pytest.fixture
@@ -69,8 +73,8 @@ class Browser:
         return json.loads(self.open(path, form)[1])
 
     def place(self, number: int) -> Any:
-        """Place an order; every fifth one with a stolen card."""
-        card = "stolen" if number % 5 == 0 else "fine"
+        """Place an order, some with a stolen card; return its id."""
+        card = "stolen" if number in REFUSED else "fine"
         return self.json("/orders/", {"card": card, "cents": number})["order"]
 
     def state(self, order: int) -> str:
@@ -85,14 +89,14 @@ class Browser:
         return path, json.loads(link[1]).removeprefix(self._address)
 
 
-@pytest.mark.long
-def test_the_shop_works_under_gunicorn(shop_url: str, tmp_path: Path) -> None:
-    """Three processes take orders and run jobs on the database of the orders."""
+@contextlib.contextmanager
+def serving(shop_url: str, folder: Path) -> Iterator[Program]:
+    """Migrate the database, then run the shop and its jobs in gunicorn's processes."""
     environ = {
         **os.environ,
         "PYTHONPATH": str(ROOT),
         "PYTHONUNBUFFERED": "1",
-        "FLASK_APP": f"tests.examples.shop:create_app(instance_path={str(tmp_path)!r})",
+        "FLASK_APP": f"tests.examples.shop:create_app(instance_path={str(folder)!r})",
         "FLASK_SQLALCHEMY_DATABASE_URI": shop_url.replace("sql:", "sql+psycopg2:"),
         "FLASK_FORGE_JOBS_DATABASE_URL": shop_url,
         "FLASK_FORGE_JOBS_EMBEDDED_WORKER": "on",
@@ -101,50 +105,78 @@ def test_the_shop_works_under_gunicorn(shop_url: str, tmp_path: Path) -> None:
     subprocess.run([*python, "flask", "db", "upgrade"], env=environ, check=True)
     gunicorn = [*python, "gunicorn", "--bind=127.0.0.1:0", environ["FLASK_APP"]]
     gunicorn += [f"--workers={SERVER_WORKERS}"]
+    with running(gunicorn, environ=environ, folder=folder) as server:
+        yield server
 
-    storage = open_storage(DatabaseSettings.from_url(shop_url))
+
+@pytest.mark.long
+def test_the_shop_works_under_gunicorn(shop_url: str, tmp_path: Path) -> None:
+    """Three processes take orders and run jobs on the database of the orders."""
     with (
-        contextlib.closing(storage),
-        running(gunicorn, environ=environ, folder=tmp_path) as server,
-        ThreadPoolExecutor(8) as threads,
+        contextlib.closing(open_storage(DatabaseSettings.from_url(shop_url))) as jobs,
+        serving(shop_url, tmp_path) as server,
     ):
         browser = Browser(server.port())
-        wait_until(
-            lambda: len(storage.processes.pods()) == SERVER_WORKERS, "workers are up"
-        )
-        placed = list(threads.map(browser.place, range(ORDERS)))
-        wait_until(
-            lambda: "placed" not in set(map(browser.state, placed)), "orders are paid"
-        )
-        states = [browser.state(order) for order in placed]
-        page, status = browser.export()
-        wait_until(lambda: browser.json(status)["progress"], "an export goes on")
-        progress = browser.json(status)["progress"]
-        browser.open(f"{page}/cancel", {})
-        wait_until(lambda: browser.json(status)["is_ready"], "it is cancelled")
-        cancelled = browser.json(status)
-        page, status = browser.export()
-        wait_until(lambda: browser.json(status)["is_ready"], "another one ends")
-        exported = browser.json(status)
-        _, file = browser.open(f"{page}/orders.csv")
-        change_schedule(storage, close_day.kind, {"cron_expr": "* * * * * *"})
-        wait_until(lambda: browser.json("/reports/"), "a day is closed")
-        first, *_ = browser.json("/reports/")
-        rows = storage.job_reader.page(JobFilter(), 1000, 0).rows
-        exit_status = server.stop()
+        wait_until(lambda: len(jobs.processes.pods()) == SERVER_WORKERS, "all are up")
 
-    refused = [number % 5 == 0 for number in range(ORDERS)]
-    assert states == ["refused" if each else "paid" for each in refused]
+        _orders_are_paid_or_refused(browser, jobs)
+        _an_export_is_followed_and_cancelled(browser)
+        _an_order_is_cancelled_between_attempts(browser, jobs)
+        _a_day_is_closed(browser, jobs)
+        assert server.stop() == 0
+
+
+def _orders_are_paid_or_refused(browser: Browser, jobs: Storage) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        placed = list(threads.map(browser.place, range(ORDERS)))
+
+    def states() -> list[str]:
+        return [browser.state(order) for order in placed]
+
+    wait_until(lambda: "placed" not in states(), "every order is paid or refused")
+
     assert sorted(placed) == list(range(1, ORDERS + 1))
-    assert (progress["total"], cancelled["is_successful"]) == (ORDERS, False)
-    assert exported["result"] == {"orders": ORDERS}
+    assert states() == [
+        "refused" if each in REFUSED else "paid" for each in range(ORDERS)
+    ]
+    wait_until(
+        lambda: not jobs.job_reader.page(UNFINISHED, 1, 0).rows, "jobs have ended"
+    )
+    rows = jobs.job_reader.page(JobFilter(kinds=[charge.kind]), 2 * ORDERS, 0).rows
+    ends = Counter((row.status, row.attempts) for row in rows)
+    paid = ORDERS - len(REFUSED)
+    assert ends == {(JobStatus.DONE, 1): paid, (JobStatus.DEAD, 1): len(REFUSED)}
+
+
+def _an_export_is_followed_and_cancelled(browser: Browser) -> None:
+    page, status = browser.export()
+    wait_until(lambda: browser.json(status)["progress"], "an export goes on")
+    assert browser.json(status)["progress"]["total"] == ORDERS
+    browser.open(f"{page}/cancel", {})
+    wait_until(lambda: browser.json(status)["is_ready"], "it has been cancelled")
+    assert not browser.json(status)["is_successful"]
+
+    page, status = browser.export()
+    wait_until(lambda: browser.json(status)["is_ready"], "another one has ended")
+    assert browser.json(status)["result"] == {"orders": ORDERS}
+    _, file = browser.open(f"{page}/orders.csv")
     assert len(file.splitlines()) == 1 + ORDERS
-    assert first["orders"] == refused.count(False)
-    assert first["cents"] == sum(each for each in range(ORDERS) if each % 5)
-    ends = [(job.status, job.attempts) for job in rows if job.kind == charge.kind]
-    assert ends.count((JobStatus.DONE, 1)) == refused.count(False)
-    assert ends.count((JobStatus.DEAD, 1)) == refused.count(True)
-    assert (exit_status, len(ends)) == (0, ORDERS)
+
+
+def _an_order_is_cancelled_between_attempts(browser: Browser, jobs: Storage) -> None:
+    placed = browser.json("/orders/", {"card": "offline", "cents": 1})
+    get = partial(jobs.job_reader.get, placed["job"])
+    wait_until(lambda: get().status is JobStatus.FAILED, "it waits for a retry")
+    jobs.job_admin.cancel(placed["job"])
+    wait_until(lambda: browser.state(placed["order"]) == "refused", "the shop is told")
+
+
+def _a_day_is_closed(browser: Browser, jobs: Storage) -> None:
+    change_schedule(jobs, close_day.kind, {"cron_expr": "* * * * * *"})
+    wait_until(lambda: browser.json("/reports/"), "a day is closed")
+    report = browser.json("/reports/")[0]
+    cents = sum(each for each in range(ORDERS) if each not in REFUSED)
+    assert report == {"report": 1, "orders": ORDERS - len(REFUSED), "cents": cents}
 
 
 def test_two_shops_in_one_process_do_not_meet(tmp_path: Path) -> None:
