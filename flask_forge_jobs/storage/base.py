@@ -119,7 +119,7 @@ class Storage:
         Raises:
             StorageError: It does not answer.
         """
-        return bool(self.database.look("takes_writes")[0][0])
+        return bool(self.database.read_one("takes_writes")[0][0])
 
     def oldest_snapshot(self) -> OpenSnapshot | None:
         """Return the oldest transaction that keeps PostgreSQL from cleaning up.
@@ -129,7 +129,7 @@ class Storage:
         Raises:
             StorageError: The database does not answer.
         """
-        rows = self.database.look("oldest_snapshot")
+        rows = self.database.read_one("oldest_snapshot")
         return OpenSnapshot(*rows[0]) if rows else None
 
     def describe(self) -> StorageInfo:

@@ -165,7 +165,7 @@ class CronStorage:
         Raises:
             ScheduleNotFoundError: No schedule has this name.
         """
-        rows = self._database.single("delete_schedule", name=name)
+        rows = self._database.execute("delete_schedule", name=name)
         if not rows:
             raise ScheduleNotFoundError(name)
 

@@ -194,7 +194,7 @@ def _store(
     if not jobs:
         return set()
     for name in sorted({str(job["queue_name"]) for job in jobs}):
-        transaction.later(
+        transaction.defer(
             "ensure_queue",
             name=name,
             max_workers=DEFAULT_MAX_WORKERS,

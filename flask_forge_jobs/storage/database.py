@@ -78,10 +78,10 @@ class Transaction(Protocol):
     def run(self, name: str, /, **parameters: Parameter) -> int:
         """Run a statement and return how many rows it changed."""
 
-    def later(self, name: str, /, **parameters: Parameter) -> None:
+    def defer(self, name: str, /, **parameters: Parameter) -> None:
         """Run a statement whose result nobody reads, together with the next one."""
 
-    def append(self, name: str, rows: Iterable[Sequence[Parameter]], /) -> None:
+    def copy_rows(self, name: str, rows: Iterable[Sequence[Parameter]], /) -> None:
         """Add rows in the fastest way there is.
 
         Args:
@@ -134,7 +134,7 @@ class Executor(Protocol):
             StorageUnavailableError: The database could not be reached.
         """
 
-    def single(self, name: str, /, **parameters: Parameter) -> list[Row]:
+    def execute(self, name: str, /, **parameters: Parameter) -> list[Row]:
         """Run one writing statement as a transaction of its own and return its rows.
 
         On PostgreSQL this is one round trip. Errors as for :meth:`write`.
@@ -164,7 +164,7 @@ class Executor(Protocol):
     def read(self, work: Callable[[Transaction], T]) -> T:
         """Run reads against one snapshot; errors as for :meth:`write`."""
 
-    def look(self, name: str, /, **parameters: Parameter) -> list[Row]:
+    def read_one(self, name: str, /, **parameters: Parameter) -> list[Row]:
         """Run one reading statement on its own and return its rows.
 
         On PostgreSQL this is one round trip, without the server's own time limit, so it
@@ -172,7 +172,7 @@ class Executor(Protocol):
         """
 
     def wake(self, queue_name: str) -> None:
-        """Wake the workers of a queue after a :meth:`single` that added to it."""
+        """Wake the workers of a queue after a :meth:`execute` that added to it."""
 
     def listen(self, callback: WakeCallback) -> Listener:
         """Call ``callback`` with a queue's name at each wake-up.
@@ -197,11 +197,11 @@ class Database(Executor, Protocol):
             MigrationError: The schema does not fit this version of the package.
         """
 
-    def at_once(self, work: Callable[[Transaction], T]) -> T:
+    def pipeline(self, work: Callable[[Transaction], T]) -> T:
         """Run a unit of work that reads the rows of its last statement only.
 
         On PostgreSQL this is one round trip: the unit sends its statements by
-        :meth:`Transaction.later` and ends with one :meth:`Transaction.all`. Errors and
+        :meth:`Transaction.defer` and ends with one :meth:`Transaction.all`. Errors and
         repetitions as for :meth:`write`. For :class:`.Unit`.
         """
 

@@ -121,7 +121,7 @@ class FollowUpStore:
             return ()
         ids = self._ids.new_many(len(jobs))
         for queue_name in sorted({job.queue for job in jobs}):
-            transaction.later(
+            transaction.defer(
                 "ensure_queue",
                 name=queue_name,
                 max_workers=DEFAULT_MAX_WORKERS,

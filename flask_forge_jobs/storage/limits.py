@@ -84,7 +84,7 @@ class RateLimits:
         """
         if self._take(scope, tokens, may_pass=has_waited):
             return Acquired(is_granted=True)
-        rows = self._database.single("line_up", scope=scope, tokens=tokens)
+        rows = self._database.execute("line_up", scope=scope, tokens=tokens)
         if not rows:
             self._able_to_hold(scope, tokens)  # or it has changed just now
         wait_us = max(int(rows[0][0]) if rows else 0, 0)
@@ -92,7 +92,7 @@ class RateLimits:
 
     def _take(self, scope: str, tokens: int, *, may_pass: bool) -> bool:
         check_integer("tokens", tokens, *CAPACITY_RANGE)
-        rows = self._database.single(
+        rows = self._database.execute(
             "acquire_tokens", scope=scope, tokens=tokens, may_pass=may_pass
         )
         return bool(rows)
@@ -135,7 +135,7 @@ class RateLimits:
         """
         check_scope(scope)
         check_rate_limit(capacity, refill_per_sec)
-        rows = self._database.single(
+        rows = self._database.execute(
             "put_rate_limit",
             scope=scope,
             capacity=capacity,
@@ -159,7 +159,7 @@ class RateLimits:
             InvalidInputError: A value is outside its bounds.
         """
         definition.check()
-        rows = self._database.single(
+        rows = self._database.execute(
             "put_rate_limit",
             scope=definition.scope,
             capacity=definition.capacity,
@@ -183,7 +183,7 @@ class RateLimits:
             raise InvalidInputError(
                 "pause_s", f"{pause_s!r} is not within 0 to {MAX_PAUSE_S:.0f}"
             )
-        rows = self._database.single(
+        rows = self._database.execute(
             "drain_rate_limit", scope=scope, pause_us=int(pause_s * SECOND_US)
         )
         return _only(scope, rows)
@@ -194,7 +194,7 @@ class RateLimits:
         Raises:
             RateLimitNotFoundError: No bucket has this scope.
         """
-        if not self._database.single("delete_rate_limit", scope=scope):
+        if not self._database.execute("delete_rate_limit", scope=scope):
             raise RateLimitNotFoundError(scope)
 
 
@@ -226,7 +226,7 @@ class Seats:
         Returns:
             False when all of them are taken, or the job is no longer the owner's.
         """
-        rows = self._database.single(
+        rows = self._database.execute(
             "take_seat",
             job_id=job.id,
             owner=owner,

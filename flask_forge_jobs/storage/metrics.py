@@ -239,7 +239,7 @@ class MetricStore:
 
     def now_us(self) -> int:
         """Return the present instant by the clock that all processes share."""
-        return int(self._database.look("now")[0][0])
+        return int(self._database.read_one("now")[0][0])
 
     def fold(self, now_us: int) -> int:
         """Merge the rows of all processes for buckets that are over for good.

@@ -106,7 +106,9 @@ def look_at_schema(database: Database) -> SchemaVersions:
     Raises:
         StorageError: The database could not be asked, or not opened.
     """
-    return SchemaVersions.of(database.look("newest_version"), database.known_version)
+    return SchemaVersions.of(
+        database.read_one("newest_version"), database.known_version
+    )
 
 
 def _missing(

@@ -79,8 +79,8 @@ class ProcessRegistry:
         def work(transaction: Transaction) -> None:
             encoded = encode_rows(rows)
             # The pod comes first, for its lock is the one to its slots as well.
-            transaction.later("beat_pod", **pod)
-            transaction.later("drop_other_slots", host_id=host_id, rows=encoded)
+            transaction.defer("beat_pod", **pod)
+            transaction.defer("drop_other_slots", host_id=host_id, rows=encoded)
             transaction.run("beat_slots", host_id=host_id, rows=encoded)
 
         pod = _pod(host_id, worker_name, queues, services)
@@ -101,7 +101,7 @@ class ProcessRegistry:
         """Remove a worker process and its slots; return how many slots it had."""
 
         def work(transaction: Transaction) -> int:
-            transaction.later("drop_pod", host_id=host_id)
+            transaction.defer("drop_pod", host_id=host_id)
             return transaction.run("drop_slots", host_id=host_id)
 
         return self._database.write(work)
@@ -119,7 +119,7 @@ class ProcessRegistry:
         def work(transaction: Transaction) -> int:
             slots = 0
             for host_id in sorted(host_ids):
-                transaction.later("drop_pod", host_id=host_id)
+                transaction.defer("drop_pod", host_id=host_id)
                 slots += transaction.run("drop_slots", host_id=host_id)
             return slots + transaction.run("drop_orphan_slots")
 
@@ -273,7 +273,7 @@ class Leases:
         Returns:
             False when the holder no longer had it; nothing is changed then.
         """
-        return bool(self._database.single("release_lease", name=name, holder=holder))
+        return bool(self._database.execute("release_lease", name=name, holder=holder))
 
 
 def renewed(transaction: Transaction, name: str, holder: str, lease_s: float) -> bool:

@@ -70,7 +70,7 @@ class QueueConfig:
         """
         check_queue_name(name)
         check_max_workers(max_workers)
-        rows = self._database.single(
+        rows = self._database.execute(
             "ensure_queue", name=name, max_workers=max_workers, most=self._most
         )
         if not rows and not self._exists(name):
@@ -126,7 +126,7 @@ class QueueConfig:
             QueueExistsError: The name is taken.
         """
         check_settings(settings)
-        rows = self._database.single(
+        rows = self._database.execute(
             "create_queue", most=self._most, **_parameters(settings)
         )
         if rows:
@@ -237,7 +237,7 @@ class QueueConfig:
             jobs = int(transaction.all("unfinished_of_queue", name=name)[0][0])
             if jobs:
                 raise QueueNotEmptyError(name, jobs)
-            transaction.later("delete_unused_rate_limit", scope=name)
+            transaction.defer("delete_unused_rate_limit", scope=name)
             if not transaction.run("delete_queue", name=name):
                 raise QueueNotFoundError(name)
 
@@ -316,7 +316,7 @@ def _require(transaction: Transaction, names: Sequence[str], rows: str) -> None:
 def _drain(name: str, limit: int, transaction: Transaction) -> tuple[int, int, bool]:
     """Delete one batch or, when nothing waits any more, the queue."""
     # Before its jobs, as everybody does.
-    transaction.later("lock_queue", name=name)
+    transaction.defer("lock_queue", name=name)
     gone = transaction.all("delete_due", queue_name=name, limit=limit)
     if not gone:
         gone = transaction.all("delete_deferred", queue_name=name, limit=limit)
@@ -324,6 +324,6 @@ def _drain(name: str, limit: int, transaction: Transaction) -> tuple[int, int, b
         # Those that run are asked when no others are locked.
         return len(gone), 0, False
     asked = transaction.all("cancel_running", queue_name=name)
-    transaction.later("delete_unused_rate_limit", scope=name)
+    transaction.defer("delete_unused_rate_limit", scope=name)
     transaction.run("delete_queue", name=name)
     return 0, len(asked), True

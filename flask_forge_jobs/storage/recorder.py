@@ -342,7 +342,9 @@ class Uncommitted(PerProcess):
         looked_for = list(islice(due, MOST_LOOKED_FOR))
         if not looked_for:
             return
-        rows = self._database.look("statuses", rows=encode_names("job_id", looked_for))
+        rows = self._database.read_one(
+            "statuses", rows=encode_names("job_id", looked_for)
+        )
         found = {job_id for job_id, _ in rows}
         with self._lock:
             for job_id in looked_for:

@@ -145,7 +145,7 @@ class Unit:
             self._fault = error
             raise
 
-    def at_once(self, database: Database, work: Callable[[Transaction], T]) -> T:
+    def pipeline(self, database: Database, work: Callable[[Transaction], T]) -> T:
         """Run a unit of work that may be all there is to do; see :meth:`add`."""
         added_id, self._added_id = self._added_id, None
         if added_id is None or self._transaction is not None:
@@ -156,7 +156,7 @@ class Unit:
             append_entry(transaction, deed)
             return work(transaction)
 
-        result = database.at_once(with_entry)
+        result = database.pipeline(with_entry)
         self.is_noted = True
         present.unit = None
         return result
@@ -164,8 +164,8 @@ class Unit:
     def add(self, job_id: str) -> None:
         """Take in that the next transaction of this thread adds this job, for sure.
 
-        Where nothing was changed before, and the next call is :meth:`.Database.single`
-        or :meth:`.Database.at_once`, the entry travels with it.
+        Where nothing was changed before, and the next call is :meth:`.Database.execute`
+        or :meth:`.Database.pipeline`, the entry travels with it.
         """
         self._added_id = job_id
 
@@ -220,7 +220,7 @@ class Batches:
             if changes:
                 # Not the one statement for all tries: two batches may look the same. A
                 # batch that was stored already finds nothing more to change.
-                transaction.later("append_audit", **_parameters(self._deed(changes)))
+                transaction.defer("append_audit", **_parameters(self._deed(changes)))
             return result
 
         result = write(with_entry)
@@ -270,7 +270,7 @@ def append_entry(transaction: Transaction, deed: Deed) -> None:
     A repeated transaction may meet its own entry, after an unclear commit.
     """
     name = "append_audit_once" if transaction.attempt else "append_audit"
-    transaction.later(name, **_parameters(deed))
+    transaction.defer(name, **_parameters(deed))
 
 
 def _parameters(deed: Deed) -> dict[str, Parameter]:
@@ -315,14 +315,14 @@ class UnitExecutor:
         finally:
             self._wrote(perf_counter() - since)
 
-    def single(self, name: str, /, **parameters: Parameter) -> list[Row]:
+    def execute(self, name: str, /, **parameters: Parameter) -> list[Row]:
         """Run it in the present unit, or pass on."""
         since = perf_counter()
         try:
             unit = present.unit
             if unit is None:
-                return self._database.single(name, **parameters)
-            return unit.at_once(self._database, lambda tx: tx.all(name, **parameters))
+                return self._database.execute(name, **parameters)
+            return unit.pipeline(self._database, lambda tx: tx.all(name, **parameters))
         finally:
             self._wrote(perf_counter() - since)
 
@@ -345,13 +345,13 @@ class UnitExecutor:
         finally:
             self._read(perf_counter() - since)
 
-    def look(self, name: str, /, **parameters: Parameter) -> list[Row]:
+    def read_one(self, name: str, /, **parameters: Parameter) -> list[Row]:
         """Run it in the present unit if that has begun, or pass on."""
         since = perf_counter()
         try:
             unit = present.unit
             if unit is None or not unit.has_begun(self._database):
-                return self._database.look(name, **parameters)
+                return self._database.read_one(name, **parameters)
             return unit.within(self._database, lambda tx: tx.all(name, **parameters))
         finally:
             self._read(perf_counter() - since)

@@ -110,7 +110,7 @@ class JobsKit:
         extensions[EXTENSION_NAME] = self._state
         self._runtime = self._make_runtime(self._state)
         self._runtime.declare()
-        (row,) = storage.database.look("now")
+        (row,) = storage.database.read_one("now")
         self._begun_at = from_micros(int(row[0]))
         self._outside = Outside(
             clock=self._state.clock,

@@ -26,7 +26,7 @@ class Table:
         self.looks: list[list[str]] = []
         self.is_away = False
 
-    def look(self, name: str, /, *, rows: str) -> list[Row]:
+    def read_one(self, name: str, /, *, rows: str) -> list[Row]:
         assert name == "statuses"
         if self.is_away:
             raise StorageUnavailableError("away")

@@ -50,17 +50,17 @@ class LossyDatabase:
         self._between()
         return self._inner.write(_repeated(work), urgent=urgent)
 
-    def single(self, name: str, /, **parameters: Parameter) -> list[Row]:
+    def execute(self, name: str, /, **parameters: Parameter) -> list[Row]:
         """Run the statement twice."""
-        self._inner.single(name, **parameters)
+        self._inner.execute(name, **parameters)
         self._between()
-        return self._inner.single(name, **parameters)
+        return self._inner.execute(name, **parameters)
 
-    def at_once(self, work: Callable[[Transaction], T]) -> T:
+    def pipeline(self, work: Callable[[Transaction], T]) -> T:
         """Run the unit twice; the second run knows that it is a repetition."""
-        self._inner.at_once(work)
+        self._inner.pipeline(work)
         self._between()
-        return self._inner.at_once(_repeated(work))
+        return self._inner.pipeline(_repeated(work))
 
     def begin(self, attempt: int) -> AbstractContextManager[Transaction]:
         """Open a transaction; nothing is lost."""
@@ -74,9 +74,9 @@ class LossyDatabase:
         """Run reads; nothing is lost."""
         return self._inner.read(work)
 
-    def look(self, name: str, /, **parameters: Parameter) -> list[Row]:
+    def read_one(self, name: str, /, **parameters: Parameter) -> list[Row]:
         """Run the statement; nothing is lost."""
-        return self._inner.look(name, **parameters)
+        return self._inner.read_one(name, **parameters)
 
     def wake(self, queue_name: str) -> None:
         """Wake the workers of a queue."""

@@ -326,7 +326,7 @@ class JobAdmin:
         Args:
             worthwhile: Do nothing at or below this number of rows.
         """
-        self._database.single("fold_counts", lock_key=FOLD_LOCK, worthwhile=worthwhile)
+        self._database.execute("fold_counts", lock_key=FOLD_LOCK, worthwhile=worthwhile)
 
 
 def _require(transaction: Transaction, job_id: str, action: JobAction) -> JobStatus:

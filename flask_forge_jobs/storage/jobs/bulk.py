@@ -177,7 +177,7 @@ def _reason(action: JobAction, status: JobStatus | None) -> SkipReason:
 
 def _locked(transaction: Transaction, ids: Sequence[str]) -> str:
     rows = encode_names("job_id", ids)
-    transaction.later("lock_jobs", rows=rows)
+    transaction.defer("lock_jobs", rows=rows)
     return rows
 
 

@@ -83,7 +83,7 @@ class Enqueuer:
             unit = present.unit
             if unit is not None and job.dedupe_key is None and job.job_id is None:
                 unit.add(job_id)
-            due_us = _due(self._database.single("enqueue", **parameters))
+            due_us = _due(self._database.execute("enqueue", **parameters))
             if due_us is not None:
                 self._database.wake(queue_name)
                 return new_result(job, job_id, due_us)
@@ -303,7 +303,7 @@ def _append(
     """Store plain jobs; return when each may start."""
     now_us = int(transaction.all("now")[0][0])
     due_us = {job_id: _due_us(job, now_us) for job, job_id in pairs}
-    transaction.append(
+    transaction.copy_rows(
         "append_jobs", (_row(job, id_, due_us[id_], now_us) for job, id_ in pairs)
     )
     return due_us

@@ -107,7 +107,7 @@ class Finishing:
                     update.delay_s = delay_s
                     planned.append((update, delay_s))
             if any(each.status is JobStatus.DONE for each in here):
-                self._transaction.later(
+                self._transaction.defer(
                     "decay_cooldown",
                     name=name,
                     grace_us=COOLDOWN_DECAY_GRACE_S * SECOND_US,
@@ -140,7 +140,7 @@ class Finishing:
                 "owner": self._owner,
                 "rows": encode_rows(cancelled),
             }
-            self._transaction.later("lock_cancelled", **whose)
+            self._transaction.defer("lock_cancelled", **whose)
             found |= _ids(self._transaction.all("finish_cancelled", **whose))
         is_again = self._transaction.attempt > 0
         tried = [each for each in missing if is_again or each.was_tried]

@@ -254,7 +254,7 @@ class JobQueue:
                     transaction.wake(answer)
             for queue_name, limit in demand.items():
                 if promote:
-                    transaction.later("promote", queue_name=queue_name)
+                    transaction.defer("promote", queue_name=queue_name)
                 rows = transaction.all(
                     "claim", queue_name=queue_name, owner=owner, limit=limit
                 )
@@ -268,7 +268,7 @@ class JobQueue:
 
     def _claim_only(self, owner: str, queue_name: str, limit: int) -> Exchange:
         """Take the short way of an idle worker: one statement, one round trip."""
-        rows = self._database.single(
+        rows = self._database.execute(
             "claim", queue_name=queue_name, owner=owner, limit=limit
         )
         return Exchange(claimed=_in_claim_order(rows))
@@ -298,7 +298,7 @@ class JobQueue:
                 if job_id in locked
             ]
             if rows:
-                transaction.later("set_progress", owner=owner, rows=encode_rows(rows))
+                transaction.defer("set_progress", owner=owner, rows=encode_rows(rows))
             return HeartbeatReport(
                 owned=frozenset(RunId(*row[:2]) for row in rows_found),
                 cancelled=frozenset(

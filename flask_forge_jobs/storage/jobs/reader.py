@@ -135,7 +135,9 @@ class JobReader:
             within_s: Oldest heartbeat of a slot that counts, in seconds; None takes
                 slots that fell silent too.
         """
-        (texts,) = self._database.look("snapshot", within_us=within_micros(within_s))
+        (texts,) = self._database.read_one(
+            "snapshot", within_us=within_micros(within_s)
+        )
         last_texts, last = self._last
         if texts == last_texts:
             return last

@@ -53,7 +53,7 @@ def _remembered(
     if transaction.all(
         "take_request_key", fingerprint=fingerprint, kept_us=KEPT_US, **_place(key)
     ):
-        transaction.later("drop_expired_request_keys", limit=DROPPED_AT_ONCE)
+        transaction.defer("drop_expired_request_keys", limit=DROPPED_AT_ONCE)
         return None
     rows = transaction.all("find_request_key", **_place(key))
     if not rows:
@@ -83,7 +83,7 @@ def _remember(
         ],
         separators=(",", ":"),
     )
-    transaction.later("answer_request_key", answer=answer, **_place(key))
+    transaction.defer("answer_request_key", answer=answer, **_place(key))
 
 
 def _place(key: RequestKey) -> dict[str, Parameter]:

@@ -191,7 +191,7 @@ class PostgresDatabase:
         """Run a unit of work in one transaction and commit it."""
         return self._run(self._begin_write, work, urgent=urgent)
 
-    def single(self, name: str, /, **parameters: Parameter) -> list[Row]:
+    def execute(self, name: str, /, **parameters: Parameter) -> list[Row]:
         """Run one writing statement as a transaction of its own."""
         checks_itself = load_statements("postgres")[name].uses_known
         return self._run(
@@ -200,7 +200,7 @@ class PostgresDatabase:
             ends_itself=True,
         )
 
-    def at_once(self, work: Callable[[PostgresTransaction], T]) -> T:
+    def pipeline(self, work: Callable[[PostgresTransaction], T]) -> T:
         """Run statements that travel together, which makes them one transaction."""
         return self._run(self._begin_checked, work, ends_itself=True)
 
@@ -208,7 +208,7 @@ class PostgresDatabase:
         """Run reads against one snapshot."""
         return self._run(self._session_settings.read, work, stores=False)
 
-    def look(self, name: str, /, **parameters: Parameter) -> list[Row]:
+    def read_one(self, name: str, /, **parameters: Parameter) -> list[Row]:
         """Run one reading statement on its own."""
         return self._run(
             self._begin_alone,
@@ -293,7 +293,7 @@ class PostgresDatabase:
         state = self._state
         if state.tables != found:
             # Ours may be from before the server's last start.
-            state.tables = self.look("whose_tables")[0]
+            state.tables = self.read_one("whose_tables")[0]
         return state.tables == found
 
     def _probe(self, writes: bool) -> None:  # noqa: FBT001  # all that it is told
@@ -348,7 +348,7 @@ class PostgresDatabase:
             callback,
             forget=lambda: callbacks.remove(callback),
             connect=lambda: connect(settings),
-            notify=lambda payload: self.single("notify", queue_name=payload),
+            notify=lambda payload: self.execute("notify", queue_name=payload),
             watching=self._state.pool.watchdog.watching,
             may_be_pooled=bool(self._settings.listen_url),
             is_own=lambda pid: pid in self._state.pool.backend_pids,

@@ -114,7 +114,7 @@ class PostgresTransaction:
         self._execute(name, parameters)
         return self._cursor.rowcount
 
-    def later(self, name: str, /, **parameters: Parameter) -> None:
+    def defer(self, name: str, /, **parameters: Parameter) -> None:
         """Send a statement together with the next one, or with the commit."""
         text = self._cursor.mogrify(self._sql(name), parameters)
         self.send_ahead(text.decode("utf-8"))
@@ -123,7 +123,7 @@ class PostgresTransaction:
         """Send a text of SQL together with the next statement."""
         self._pending.append(text)
 
-    def append(self, name: str, rows: Iterable[Sequence[Parameter]], /) -> None:
+    def copy_rows(self, name: str, rows: Iterable[Sequence[Parameter]], /) -> None:
         """Add rows by ``COPY``; the server stores some while we write the next."""
         if self._pending or not self._is_begun:
             self._cursor.execute(self._unsent())
@@ -134,7 +134,7 @@ class PostgresTransaction:
         if queue_name not in self.woken:
             self.woken[queue_name] = None
             if not self._is_quiet:
-                self.later("notify", queue_name=queue_name)
+                self.defer("notify", queue_name=queue_name)
 
     def end(self) -> None:
         """Commit, together with what is still waiting to be sent.

@@ -182,7 +182,7 @@ class SqliteDatabase(PerProcess):
 
         return run_with_retries(unit, self._wait)
 
-    def at_once(self, work: Callable[[SqliteTransaction], T]) -> T:
+    def pipeline(self, work: Callable[[SqliteTransaction], T]) -> T:
         """Run a unit of work; there is no round trip to save."""
         return self.write(work)
 
@@ -201,7 +201,7 @@ class SqliteDatabase(PerProcess):
             begins=begins,
         )
 
-    def single(self, name: str, /, **parameters: Parameter) -> list[Row]:
+    def execute(self, name: str, /, **parameters: Parameter) -> list[Row]:
         """Run one writing statement as a transaction of its own.
 
         One that checks the version of the schema itself takes the same lock at its
@@ -254,7 +254,7 @@ class SqliteDatabase(PerProcess):
         """Run reads against one snapshot."""
         return self._read(work)
 
-    def look(self, name: str, /, **parameters: Parameter) -> list[Row]:
+    def read_one(self, name: str, /, **parameters: Parameter) -> list[Row]:
         """Run one reading statement on its own."""
         return self._read(lambda tx: tx.all(name, **parameters), is_single=True)
 

@@ -66,12 +66,12 @@ class SqliteTransaction:
         """Run a statement and return how many rows it changed."""
         return self._execute(name, parameters).rowcount
 
-    def later(self, name: str, /, **parameters: Parameter) -> None:
+    def defer(self, name: str, /, **parameters: Parameter) -> None:
         """Run a statement now; there is no round trip to save."""
         # A statement that returns rows has to end before its transaction can.
         self._execute(name, parameters).fetchall()
 
-    def append(self, name: str, rows: Iterable[Sequence[Parameter]], /) -> None:
+    def copy_rows(self, name: str, rows: Iterable[Sequence[Parameter]], /) -> None:
         """Add rows, one after the other: there is no round trip to save."""
         self._connection.executemany(self._statements[name].sql, rows)
 

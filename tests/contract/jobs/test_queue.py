@@ -579,7 +579,7 @@ def test_sec_S27_history_keeps_the_newest_errors_only(storage: Storage) -> None:
 
 
 def test_a_certain_job_is_claimed_by_the_rules_of_any_claim(storage: Storage) -> None:
-    soon = from_micros(int(storage.database.look("now")[0][0])) + timedelta(hours=1)
+    soon = from_micros(int(storage.database.read_one("now")[0][0])) + timedelta(hours=1)
     storage.jobs.enqueue(NewJob("k", priority=-1))
     wanted = storage.jobs.enqueue(NewJob("k")).id
     later = storage.jobs.enqueue(NewJob("k", run_at=soon)).id
@@ -601,7 +601,7 @@ def test_who_has_work_holds_a_job_or_could_claim_one(storage: Storage) -> None:
     def has_work(*queues: str) -> bool:
         return storage.job_reader.has_work("me", queues or ("q", "other"))
 
-    now = from_micros(int(storage.database.look("now")[0][0]))
+    now = from_micros(int(storage.database.read_one("now")[0][0]))
     assert not has_work()
     storage.jobs.enqueue(
         NewJob("k", queue_name="q", run_at=now + timedelta(hours=1), dedupe_key="late")

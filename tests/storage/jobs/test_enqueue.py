@@ -33,7 +33,7 @@ class ScriptedDatabase:
         self.asked: list[str] = []
         self.woken: list[str] = []
 
-    def single(self, name: str, /, **parameters: Parameter) -> list[Row]:
+    def execute(self, name: str, /, **parameters: Parameter) -> list[Row]:
         self.asked.append(name)
         waiting = self.answers.get(name)
         if name == "queue_bounds":
@@ -44,7 +44,7 @@ class ScriptedDatabase:
         self.woken.append(queue_name)
 
     def all(self, name: str, /, **parameters: Parameter) -> list[Row]:
-        return self.single(name, **parameters)
+        return self.execute(name, **parameters)
 
     def write(self, work: Callable[[ScriptedDatabase], T]) -> T:
         return work(self)

@@ -83,13 +83,13 @@ def test_a_statement_that_was_given_up_is_not_carried_out_later(
         database.open()
         cursor.execute("BEGIN; LOCK TABLE forge_job IN ACCESS EXCLUSIVE MODE")
         with pytest.raises(StorageUnavailableError, match=r"longer than 0\.3 s"):
-            database.single(
+            database.execute(
                 "enqueue", id="given-up", queue_name="default", kind="noop",
                 payload="{}", priority=0, run_at=None, max_attempts=1,
                 dedupe_key=None, timeout_s=None, schedule_name=None, carried=None,
             )  # fmt: skip
         with pytest.raises(StorageUnavailableError, match=r"longer than 0\.3 s"):
-            database.look("statuses", rows="[]")
+            database.read_one("statuses", rows="[]")
         left_waiting = sql.value(WAITING)
         cursor.execute("ROLLBACK")
 
