@@ -29,12 +29,7 @@ _FAILING_SHARE = 0.1
 
 
 class Trickle(Duty):
-    """Enqueues a demo job every second; one in ten fails and is retried.
-
-    Args:
-        jobs: Where to.
-        random_source: Chooses run times and failures.
-    """
+    """Enqueues a demo job every second; one in ten fails and is retried."""
 
     def __init__(self, jobs: JobQueue, random_source: random.Random) -> None:
         super().__init__("trickle", PERIOD_S)

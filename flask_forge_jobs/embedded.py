@@ -62,12 +62,7 @@ _RELOAD = 3
 
 
 class EmbeddedWorker:
-    """Runs the jobs of one application in the process that serves it.
-
-    Args:
-        app: The application.
-        state: Its parts.
-    """
+    """Runs the jobs of one application in the process that serves it."""
 
     def __init__(self, app: Flask, state: ApplicationState) -> None:
         self._app = app
@@ -81,11 +76,7 @@ class EmbeddedWorker:
         self._over = threading.Event()
 
     def arm(self, *, is_served: bool = False) -> None:
-        """Start in this process once it serves; a second call changes nothing.
-
-        Args:
-            is_served: It does so already.
-        """
+        """Start in this process once it serves; a second call changes nothing."""
         if self._pid == os.getpid():
             return
         self._pid = os.getpid()
@@ -106,12 +97,7 @@ class EmbeddedWorker:
 
     @contextlib.contextmanager
     def while_served(self, info: ScriptInfo | None = None) -> Iterator[None]:
-        """Run under a development server until the block ends.
-
-        Args:
-            info: How ``flask run`` has found the application; tasks that want a process
-                of their own are started the same way.
-        """
+        """Run under a development server until the block ends."""
         if info is not None and info.create_app is None:
             place = ["--app", info.app_import_path] if info.app_import_path else []
             command = [sys.executable, "-m", "flask", *place, "forge-jobs", "worker"]

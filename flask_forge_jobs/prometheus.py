@@ -98,11 +98,7 @@ ReadCounters = Callable[[], JobCounters]
 
 
 class QueueCollector(Collector):
-    """Yields the ten families; the storage is asked once for each scrape.
-
-    Args:
-        read: Returns the gauges of every queue, by name.
-    """
+    """Yields the ten families; the storage is asked once for each scrape."""
 
     def __init__(self, read: ReadGauges) -> None:
         self._read = read
@@ -122,12 +118,7 @@ class QueueCollector(Collector):
 
 
 class JobCollector(Collector):
-    """Yields counters by queue and kind, and histograms by queue.
-
-    Args:
-        read: Returns everything that was ever counted.
-        backend: Which database there is.
-    """
+    """Yields counters by queue and kind, and histograms by queue."""
 
     def __init__(self, read: ReadCounters, backend: str) -> None:
         self._read = read
@@ -177,11 +168,7 @@ class JobCollector(Collector):
 
 
 class ServiceCollector(Collector):
-    """Yields how old the last tick of each service of the worker processes is.
-
-    Args:
-        read: Returns the oldest of each service.
-    """
+    """Yields how old the last tick of each service of the worker processes is."""
 
     def __init__(self, read: Callable[[], Iterable[ServiceAge]]) -> None:
         self._read = read
@@ -265,12 +252,7 @@ def _go_float(number: float) -> str:
 
 
 class QueueExposition:
-    """Renders the queues in Prometheus' text format 0.0.4.
-
-    Args:
-        read: Returns the gauges of every queue, by name.
-        others: Collected after the queues, in this order.
-    """
+    """Renders the queues in Prometheus' text format 0.0.4."""
 
     def __init__(self, read: ReadGauges, others: Iterable[Collector] = ()) -> None:
         self._registry = CollectorRegistry()

@@ -328,11 +328,7 @@ def _close_listeners(server: Arbiter, worker: Worker) -> None:
 
 
 class _DemoCompanion:
-    """The worker process beside a demo server; it lives and dies with it.
-
-    Args:
-        folder: The demo's data.
-    """
+    """The worker process beside a demo server; it lives and dies with it."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

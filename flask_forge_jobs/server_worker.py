@@ -139,10 +139,6 @@ class ClientSocket(socket.socket):
 
     gunicorn reads from it what was gathered, and what it writes stays here until the
     client reads it.
-
-    Args:
-        accepted: The connection; it is of no use afterwards.
-        longest: A request that is longer is handed over as far as it got.
     """
 
     def __init__(self, accepted: socket.socket, longest: int) -> None:

@@ -121,11 +121,7 @@ class ApplicationState:
                 run.raise_error()
 
     def runtime(self, threads: int) -> QueueRuntime:
-        """Return a worker runtime for this application.
-
-        Args:
-            threads: Most jobs at once.
-        """
+        """Return a worker runtime for this application."""
         runtime = QueueRuntime(
             self.storage,
             self.registry,
@@ -158,12 +154,7 @@ def state_of(app: Flask) -> ApplicationState:
 def inline_rule(
     settings: Settings, is_testing: Callable[[], bool]
 ) -> Callable[[], bool]:
-    """Return what tells whether jobs run where they are enqueued.
-
-    Args:
-        settings: Those of the application.
-        is_testing: Asked each time: TESTING is often set after ``init_app``.
-    """
+    """Return what tells whether jobs run where they are enqueued."""
     if settings.inline == "auto":
         return is_testing
     return lambda: settings.inline == "on"

@@ -34,10 +34,6 @@ def write_logs(*, quiet: bool, as_json: bool) -> None:
     """Let the log of this process be seen on standard error.
 
     A log that the application has set up stays as it is, unless JSON is asked for.
-
-    Args:
-        quiet: Say nothing of jobs that are done.
-        as_json: Write JSON lines.
     """
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter() if as_json else logging.Formatter(_FORMAT))

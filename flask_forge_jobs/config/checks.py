@@ -21,12 +21,7 @@ class RefusedError(Exception):
 
 
 class Check(NamedTuple):
-    """One rule for a value.
-
-    Args:
-        read: Returns the accepted value, or raises :class:`RefusedError`.
-        words: The accepted values, in words.
-    """
+    """One rule for a value."""
 
     read: Callable[[object], Any]
     words: str

@@ -232,11 +232,7 @@ def _shown(host: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ChosenDatabase:
-    """The database that was chosen, and what chose it.
-
-    Args:
-        settings: The database.
-    """
+    """The database that was chosen, and what chose it."""
 
     settings: DatabaseSettings
 
@@ -304,14 +300,6 @@ class ChosenDatabase:
 
         ``FORGE_JOBS_DATABASE_URL`` comes first, then ``FORGE_JOBS_DATABASE_FILE``, then
         everything that :meth:`load` looks at.
-
-        Args:
-            settings: The application's keys.
-            paths: The two directories of the host; a relative SQLite URL starts in the
-                data directory.
-            start_dir: As for :meth:`load`.
-            environ: As for :meth:`load`.
-            url_key: The setting that the URL of ``settings`` was read from.
 
         Raises:
             ConfigurationError: ``FORGE_JOBS_DATABASE_FILE`` does not exist, a file

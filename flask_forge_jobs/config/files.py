@@ -49,10 +49,6 @@ def candidates(start_dir: Path, config_dir: Path) -> Iterator[Path]:
 def read_file(path: Path, environ: Mapping[str, str]) -> Location | None:
     """Return what the file says, or None when there is no such file.
 
-    Args:
-        path: The file; a SQLite path in it is relative to its directory.
-        environ: Where ``password_env`` is looked up.
-
     Raises:
         InvalidInputError: The file cannot be read, is not TOML, has an unknown key or
             a value that does not pass, or anybody may write it. The message names the
@@ -88,11 +84,6 @@ def check_writers(file: os.stat_result, folder: os.stat_result, *, user: int) ->
     A group that may write it is somebody's decision, or the one of a system that gives
     each user a group of its own.
 
-    Args:
-        file: Of the file.
-        folder: Of the folder that it lies in.
-        user: Who reads it.
-
     Raises:
         InvalidInputError: Anybody may.
     """
@@ -111,11 +102,6 @@ def parse_table(
     table: Mapping[str, object], base_dir: Path, environ: Mapping[str, str]
 ) -> Location:
     """Return what a parsed file says about a database.
-
-    Args:
-        table: The keys and values of the file.
-        base_dir: What a relative SQLite path starts from.
-        environ: Where ``password_env`` is looked up.
 
     Raises:
         InvalidInputError: A key is unknown, missing, contradicts another or has a

@@ -34,12 +34,7 @@ class QueuePaths(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FixedPaths:
-    """Two directories that are already known.
-
-    Args:
-        config: Directory that may hold ``queue_database.toml``.
-        data: Directory for the SQLite file.
-    """
+    """Two directories that are already known."""
 
     config: Path
     data: Path

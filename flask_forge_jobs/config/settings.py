@@ -301,10 +301,6 @@ class Settings:
     def from_mapping(cls, config: Mapping[str, object]) -> Settings:
         """Read the settings of an application.
 
-        Args:
-            config: ``app.config`` or any other mapping; keys without our prefix are
-                left alone.
-
         Raises:
             ConfigurationError: A key with our prefix is unknown, or its value does
                 not pass. The message never repeats a value.

@@ -49,10 +49,6 @@ def url_or_none(*, backend: str | None = None) -> Check:
 def parse_url(url: object, base_dir: Path) -> Location:
     """Return what a database URL says.
 
-    Args:
-        url: The URL; anything but text is refused.
-        base_dir: What a relative SQLite path starts from.
-
     Raises:
         InvalidInputError: The URL cannot be read; the field is ``url``.
     """

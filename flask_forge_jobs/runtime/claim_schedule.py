@@ -16,9 +16,6 @@ class ClaimSchedule:
     """What a dispatcher expects of its queues, behind the lock of the worker's state.
 
     All instants are monotonic seconds.
-
-    Args:
-        queue_names: The declared queues; at first all of them may have work.
     """
 
     def __init__(self, queue_names: Sequence[str]) -> None:
@@ -39,13 +36,7 @@ class ClaimSchedule:
     def note_exchange(
         self, now: float, written: Iterable[JobUpdate] = (), *, promoted: bool
     ) -> None:
-        """Note that outcomes were written or jobs claimed.
-
-        Args:
-            now: When that was.
-            written: What was written; some of these jobs may wait for their time now.
-            promoted: Whether it looked for jobs whose time has come.
-        """
+        """Note that outcomes were written or jobs claimed."""
         if promoted:
             self._promote_at = now + PROMOTE_PERIOD_S
         self._idle_at = now + IDLE_AFTER_S

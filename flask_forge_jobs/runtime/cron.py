@@ -40,9 +40,6 @@ def without_failures(router: Callable[[str], str]) -> Callable[[str], str]:
     """Return a router whose failure is a fault of the schedule that asks it.
 
     It must not keep other schedules from firing.
-
-    Args:
-        router: An application's own code.
     """
 
     def route(kind: str) -> str:

@@ -40,15 +40,7 @@ _QUEUE_NAME = attrgetter("queue_name")
 
 
 class Dispatcher:
-    """Keeps the slots fed and the outcomes written.
-
-    Args:
-        jobs: The hot path of the storage.
-        state: What the threads of the worker share.
-        pool: The slots.
-        writer: Has what is to be written.
-        time_limits: Are enforced in every round.
-    """
+    """Keeps the slots fed and the outcomes written."""
 
     def __init__(
         self,

@@ -57,16 +57,7 @@ class _Period:
 
 
 class Heartbeat(Duty):
-    """Renews this process, its slots and its jobs.
-
-    Args:
-        jobs: The hot path of the storage.
-        processes: The process registry.
-        state: Has the runs, and learns that others have seen us.
-        recorder: Counts the starts of runs that go on.
-        database: Tells the version of its schema.
-        duties: Those of this process, whose ages are shown.
-    """
+    """Renews this process, its slots and its jobs."""
 
     def __init__(
         self,

@@ -22,15 +22,7 @@ logger = get_logger(__name__)
 
 
 class Hints:
-    """Looks before jobs are stored.
-
-    Args:
-        storage: The stores.
-        settings: The database they are in.
-        are_wanted: Whether the application is under test or in debug mode; all that an
-            enqueue in production asks.
-        is_testing: Whether it is under test.
-    """
+    """Looks before jobs are stored."""
 
     def __init__(
         self,

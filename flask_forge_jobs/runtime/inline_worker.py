@@ -30,9 +30,6 @@ _depth: ContextVar[int] = ContextVar("forge_jobs_inline_depth", default=0)
 def one_deeper(kind: str) -> Iterator[None]:
     """Within the block, jobs that a job enqueues are one level deeper.
 
-    Args:
-        kind: The kind of the job.
-
     Raises:
         RuntimeError: There are 20 levels already.
     """

@@ -44,10 +44,6 @@ FAREWELL_S = 1.0
 class TaskProcess:
     """One process that runs tasks.
 
-    Args:
-        command: Starts this program once more.
-        environ: Its environment.
-
     Raises:
         OSError: It cannot be started.
     """

@@ -18,13 +18,7 @@ RENEW_PERIOD_S = 5.0
 
 
 class Leader(Duty):
-    """Takes the cluster's lease when it is free, and renews it.
-
-    Args:
-        leases: Where the lease is; it runs by the database's clock.
-        host_id: This process.
-        clock: Tells when the lease must be taken for lost.
-    """
+    """Takes the cluster's lease when it is free, and renews it."""
 
     def __init__(self, leases: Leases, *, host_id: str, clock: Clock) -> None:
         super().__init__("leader", RENEW_PERIOD_S, clock=clock)

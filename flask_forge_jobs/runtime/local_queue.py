@@ -58,11 +58,7 @@ class Prefetch:
         self._mean_s = None
 
     def jobs(self, slots: int) -> int:
-        """Return how many jobs will start within the horizon and fit, 0 to 128.
-
-        Args:
-            slots: How many run at once.
-        """
+        """Return how many jobs will start within the horizon and fit, 0 to 128."""
         if self._mean_s is None or self._mean_s >= HORIZON_S:
             return 0
         start = int(slots * HORIZON_S / max(self._mean_s, 1e-6))
@@ -81,14 +77,7 @@ def may_wait(job: ClaimedJob) -> bool:
 
 @dataclass(slots=True)
 class LocalQueue:
-    """The slots of one queue, behind the lock of the worker's state.
-
-    Args:
-        limit: How many jobs may run at once.
-        running: The run in each slot.
-        buffer: Claimed jobs that wait for a slot.
-        prefetch: How many may wait.
-    """
+    """The slots of one queue, behind the lock of the worker's state."""
 
     limit: int = 0
     running: dict[int, Execution] = field(default_factory=dict)
@@ -109,12 +98,7 @@ class LocalQueue:
         return min(len(self.buffer), max(self.limit - len(self.running), 0))
 
     def ahead(self, threads: int, share: int) -> int:
-        """Return how many more jobs may be claimed that do not start at once.
-
-        Args:
-            threads: Most runs at once in this process.
-            share: How many threads this queue is due while jobs of others wait.
-        """
+        """Return how many more jobs may be claimed that do not start at once."""
         if not self.limit:
             return 0
         room = self.room
@@ -146,11 +130,7 @@ class LocalQueue:
         self._incarnations[execution.slot] += 1
 
     def report(self, threads: int) -> Iterator[tuple[int, int, str | None]]:
-        """Yield each slot, how many runs were abandoned in it, and the job it runs.
-
-        Args:
-            threads: Most runs at once in this process.
-        """
+        """Yield each slot, how many runs were abandoned in it, and the job it runs."""
         last_running = max(self.running, default=-1)
         for slot in range(max(min(self.limit, threads), last_running + 1)):
             is_new = slot >= len(self._incarnations)

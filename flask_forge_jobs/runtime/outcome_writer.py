@@ -26,14 +26,7 @@ NO_FAULT_OF_OUTCOMES = StorageUnavailableError, StorageBusyError, SchemaTooNewEr
 
 
 class OutcomeWriter:
-    """Makes updates of outcomes, and keeps them until they are stored or refused.
-
-    Args:
-        jobs: The hot path of the storage.
-        state: Has the outcomes and the updates.
-        mapper: Makes an update of an outcome.
-        recorder: Counts the runs whose end is stored.
-    """
+    """Makes updates of outcomes, and keeps them until they are stored or refused."""
 
     def __init__(
         self,

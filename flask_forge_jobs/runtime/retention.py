@@ -21,12 +21,6 @@ class Sweeper(Duty):
 
     A sweep may take minutes. It pauses between two batches when another duty of its
     thread is due, and goes on afterwards.
-
-    Args:
-        retention: Knows the windows and deletes in batches.
-        leader: Tells whether it is this process's turn.
-        others: The duties that it gives way to.
-        clock: Ages the last sweep.
     """
 
     def __init__(

@@ -18,11 +18,7 @@ _MAX_HELD = 1000
 
 
 class ResourceMeter:
-    """Measures this process between two calls.
-
-    Args:
-        directory: Its volume's fullness is measured.
-    """
+    """Measures this process between two calls."""
 
     def __init__(self, directory: Path) -> None:
         # It takes a while to load, and nothing waits for the first sample.
@@ -64,15 +60,7 @@ class ResourceMeter:
 
 
 class Sampler(Duty):
-    """Stores once a minute what this process used and how its database did.
-
-    Args:
-        store: Keeps the samples and knows the database's health.
-        recorder: Has timed the verbs on jobs.
-        host_id: This process.
-        directory: Its volume's fullness is measured.
-        clock: Tells the bucket.
-    """
+    """Stores once a minute what this process used and how its database did."""
 
     def __init__(
         self,

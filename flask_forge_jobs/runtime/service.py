@@ -111,12 +111,7 @@ class Duty(ABC):
 
 
 class Service:
-    """A named thread that does one duty after the other, each when it is due.
-
-    Args:
-        duties: What it does; those that come first are done first. The first one names
-            the thread.
-    """
+    """A named thread that does one duty after the other, each when it is due."""
 
     def __init__(self, *duties: Duty) -> None:
         self.name = duties[0].name

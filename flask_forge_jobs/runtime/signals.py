@@ -139,9 +139,6 @@ class StopSignals:
 
         A thread that waits for a lock may sleep through a signal that comes just before
         it falls asleep; the pipe keeps the byte.
-
-        Args:
-            work: Called once; what it raises is raised here.
         """
         with ThreadPoolExecutor(1, "stop") as pool:
             future = pool.submit(work)

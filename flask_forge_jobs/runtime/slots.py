@@ -82,12 +82,7 @@ class Crew:
 
 
 class SlotPool:
-    """Slot threads of one worker process, shared by its queues.
-
-    Args:
-        state: Has the local queues, and takes the outcomes.
-        runner: Runs one execution.
-    """
+    """Slot threads of one worker process, shared by its queues."""
 
     def __init__(self, state: WorkerState, runner: Runner) -> None:
         self._state = state
@@ -117,9 +112,6 @@ class SlotPool:
 
         Free slots are shared between the queues in turn; on top comes what is likely to
         start within the horizon of the prefetch.
-
-        Args:
-            names: The queues that may have work; the others get no share.
         """
         may_prefetch = self._clock.monotonic() >= self._direct_until
         with self._state.lock:
@@ -183,10 +175,6 @@ class SlotPool:
 
     def abandon(self, execution: Execution, outcome: Outcome) -> bool:
         """Free the slot of a run that will not stop; what it returns will be dropped.
-
-        Args:
-            execution: The run.
-            outcome: How it ended instead.
 
         Returns:
             False when the run has just ended by itself.

@@ -22,12 +22,7 @@ _TOLD = "job %s was claimed without our knowing; given back"
 
 
 class Strays:
-    """Finds them and gives them back.
-
-    Args:
-        jobs: The hot path of the storage.
-        state: Knows the claims under way and the jobs that are here.
-    """
+    """Finds them and gives them back."""
 
     def __init__(self, jobs: JobQueue, state: WorkerState) -> None:
         self._jobs = jobs
@@ -36,11 +31,7 @@ class Strays:
         self._found: dict[RunId, int] = {}
 
     def note(self, owned: AbstractSet[RunId]) -> None:
-        """Note what the database says is ours.
-
-        Args:
-            owned: As a beat has found it just now.
-        """
+        """Note what the database says is ours."""
         with self._state.lock:
             newest = self._state.claims.newest  # at least, for those that are owned
         known = self._state.runs()
@@ -75,11 +66,6 @@ class Strays:
 
 def release_strays(jobs: JobQueue, state: WorkerState, writer: OutcomeWriter) -> None:
     """Give back whatever is still said to be ours once the dispatcher has ended.
-
-    Args:
-        jobs: The hot path of the storage.
-        state: Names the owner.
-        writer: Has nothing more to write.
 
     Raises:
         StorageError: The database could not be asked.

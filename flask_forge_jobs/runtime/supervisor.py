@@ -19,14 +19,7 @@ TICK_S = 1.0
 
 
 class Supervisor(Duty):
-    """Sets the limits of the slots.
-
-    Args:
-        queues: Settings of queues.
-        membership: Tells who else is there.
-        state: Learns the settings; looks for work where there is more room.
-        pool: The slots.
-    """
+    """Sets the limits of the slots."""
 
     def __init__(
         self,

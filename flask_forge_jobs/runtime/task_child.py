@@ -66,12 +66,7 @@ def serve_tasks(runtime: QueueRuntime, channel: socket.socket) -> int:
 
 
 class _TaskServer:
-    """Serves one worker.
-
-    Args:
-        runtime: Has the tasks.
-        channel: Leads to the worker.
-    """
+    """Serves one worker."""
 
     def __init__(self, runtime: QueueRuntime, channel: socket.socket) -> None:
         self._plan = runtime.plan

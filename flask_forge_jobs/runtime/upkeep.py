@@ -13,11 +13,7 @@ METRICS_PERIOD_S = 300.0
 
 
 class Upkeep(Duty):
-    """Merges the appended changes of the maintained counts.
-
-    Args:
-        job_admin: The store that owns the verb.
-    """
+    """Merges the appended changes of the maintained counts."""
 
     def __init__(self, job_admin: JobAdmin) -> None:
         super().__init__("upkeep", PERIOD_S)
@@ -29,13 +25,7 @@ class Upkeep(Duty):
 
 
 class MetricsUpkeep(Duty):
-    """Merges the figures of all processes and drops old ones.
-
-    Args:
-        metrics: Is merged and pruned.
-        samples: Is pruned.
-        clock: Tells what is old.
-    """
+    """Merges the figures of all processes and drops old ones."""
 
     def __init__(
         self, metrics: MetricStore, samples: SampleStore, clock: Clock
@@ -53,11 +43,6 @@ def fold_metrics(
     metrics: MetricStore, samples: SampleStore, clock: Clock
 ) -> tuple[int, int]:
     """Merge the figures of all processes and drop old ones.
-
-    Args:
-        metrics: Is merged and pruned.
-        samples: Is pruned.
-        clock: Tells what is old.
 
     Returns:
         How many rows were merged, and how many were dropped.

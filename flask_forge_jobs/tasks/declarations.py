@@ -66,10 +66,6 @@ class Declarations:
         parameter annotated :class:`TaskContext` receives the job's context and is not
         part of the payload.
 
-        Args:
-            function: The function, when used without parentheses.
-            options: Those of :class:`TaskOptions`.
-
         Raises:
             InvalidInputError: A value is outside its bounds, the key is none of the
                 function's parameters, or another function has the kind.

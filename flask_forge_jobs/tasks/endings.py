@@ -50,13 +50,7 @@ def of_value(context: TaskContext, value: object) -> Outcome:
 def of_error(
     context: TaskContext, policy: RetryPolicy, error: BaseException
 ) -> Outcome:
-    """Return the outcome that an exception stands for.
-
-    Args:
-        context: The context of the job.
-        policy: What its task says of retries.
-        error: What the function raised.
-    """
+    """Return the outcome that an exception stands for."""
     if isinstance(error, Throttled):
         return _storable(error)
     trace = traceback_of(error, context.mask)

@@ -29,22 +29,12 @@ mask_known: Mask = Masking().text
 
 
 def fit(text: str, mask: Mask) -> str:
-    """Return an error's text as it may be stored: masked, one line, at most 8 KiB.
-
-    Args:
-        text: Any text.
-        mask: Masks the secrets in it.
-    """
+    """Return an error's text as it may be stored: masked, one line, at most 8 KiB."""
     return clip(one_line(mask(text[:_LOOKED_AT]), MAX_ERROR_BYTES))
 
 
 def trace_of(error: BaseException, mask: Mask) -> str:
-    """Return where an exception came from as one masked line, its end if it is long.
-
-    Args:
-        error: The exception.
-        mask: Masks the secrets in it.
-    """
+    """Return where an exception came from as one masked line, its end if it is long."""
     try:
         lines = "".join(traceback.format_exception(error)).strip()
     except BaseException:  # noqa: BLE001  # whatever a stranger's exception may raise
@@ -58,10 +48,6 @@ def traceback_of(error: BaseException, mask: Mask) -> str:
 
     Each line is masked and fit for a log. Of the exception and of each of its causes
     the last 20 frames are there; of a longer text the last 8 KiB.
-
-    Args:
-        error: The exception.
-        mask: Masks the secrets in it.
     """
     try:
         found = traceback.TracebackException(

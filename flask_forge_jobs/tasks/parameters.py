@@ -38,9 +38,6 @@ class Parameters:
     A first parameter annotated :class:`TaskContext` is not one of them. Defaults are
     not stored: a job gets those of the release that runs it.
 
-    Args:
-        function: What the task calls.
-
     Raises:
         TypeError: The function cannot be called with a JSON object of names: it takes
             positional-only or ``*args`` parameters, takes a context elsewhere than

@@ -51,12 +51,7 @@ class LineReader:
 
 
 class Outgoing:
-    """Bytes on their way to a descriptor.
-
-    Args:
-        descriptor: Set to return at once when nobody reads.
-        data: What is to be written.
-    """
+    """Bytes on their way to a descriptor."""
 
     def __init__(self, descriptor: int, data: bytes) -> None:
         os.set_blocking(descriptor, False)

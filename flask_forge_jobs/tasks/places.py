@@ -10,11 +10,7 @@ _DEEPEST = 4
 
 
 def place_of(task: object) -> str:
-    """Return module, name, file and line of a task's function, for a message.
-
-    Args:
-        task: A task; one without a function is described by its class.
-    """
+    """Return module, name, file and line of a task's function, for a message."""
     function = _function_of(task)
     code = _code_of(function)
     where = "" if code is None else f" ({code.co_filename}:{code.co_firstlineno})"
@@ -27,10 +23,6 @@ def is_same(one: object, other: object) -> bool:
     A module that is loaded again, and an application factory that is called again, make
     a new function at the same place. Two functions that stand at two places are not
     the same, and neither are two that the same decorator has wrapped.
-
-    Args:
-        one: A task.
-        other: Another.
     """
     return _is_same(_function_of(one), _function_of(other), _DEEPEST)
 

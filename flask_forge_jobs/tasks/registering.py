@@ -22,12 +22,7 @@ R = TypeVar("R")
 
 
 class TaskRouter:
-    """Sends a kind to the queue of its task, and what has none to the router's.
-
-    Args:
-        registry: Kind to task.
-        router: Names the queue of every other kind.
-    """
+    """Sends a kind to the queue of its task, and what has none to the router's."""
 
     def __init__(self, registry: TaskRegistry, router: Router) -> None:
         self._registry = registry

@@ -26,15 +26,7 @@ _NAMES = {int: "a whole number", float: "a number", str: "text", bool: "a boolea
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """How values of one annotation become JSON, and JSON such values.
-
-    Args:
-        wants: What it takes, for an error.
-        forms: What it is in JSON: ``text``, ``number`` and the like.
-        plain: Types whose values are their own JSON and need no look inside.
-        encode: Returns JSON for a value at a path.
-        decode: Returns a value for JSON at a path.
-    """
+    """How values of one annotation become JSON, and JSON such values."""
 
     wants: str
     forms: frozenset[str]

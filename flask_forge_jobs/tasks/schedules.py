@@ -16,16 +16,7 @@ R = TypeVar("R")
 
 
 class CronDecorator:
-    """Registers a schedule of the task that it stands on.
-
-    Args:
-        registry: Keeps the schedule.
-        definition: When it fires; kind, payload and the like come from the task.
-        has_name: Whether the definition's name was chosen.
-        arguments: What the task is called with.
-        dedupe: Whether an unfinished job keeps a firing from making another.
-        make_task: Makes a task of a plain function.
-    """
+    """Registers a schedule of the task that it stands on."""
 
     def __init__(
         self,

@@ -95,12 +95,7 @@ class Supervision:
     # -- what to wait for ------------------------------------------------------------
 
     def read(self, descriptor: int, listener: Listener) -> None:
-        """Call a listener whenever there is something to read.
-
-        Args:
-            descriptor: Where from.
-            listener: Returns whether what :meth:`run` waits for is there.
-        """
+        """Call a listener whenever there is something to read."""
         self._selector.register(descriptor, selectors.EVENT_READ, listener)
 
     def write(
