@@ -1,10 +1,9 @@
-"""Who is let in: a token, whom the host vouches for, or this machine's developer.
+"""Identifies the caller: by a token, by the application's authenticator, or as local.
 
-Closed by default. Without an authenticator only a program on this machine that talks to
-us directly is answered, and only where that was asked for: in debug, in tests, or by
-``forge-jobs-server --open``. The peer's address alone proves nothing: behind a proxy on
-the same host everyone is 127.0.0.1, and a web page whose name was rebound to 127.0.0.1
-is a local peer too. Hence all three conditions.
+Closed by default. Without an authenticator, only direct requests from this machine are
+answered, and only in debug, in tests or under ``forge-jobs-server --open``. The peer's
+address alone is no proof: behind a proxy on the same host every client is 127.0.0.1,
+and so is a web page whose name was rebound to 127.0.0.1.
 """
 
 from __future__ import annotations
@@ -26,28 +25,23 @@ from flask_forge_jobs.auth.principal import HOST, LOCAL, Principal
 from flask_forge_jobs.auth.tokens import TokenSet
 from flask_forge_jobs.errors import RateLimitedError
 
-# Returns a Principal, True for somebody who may do everything, or None to refuse.
-# Whatever else it returns or raises refuses too.
+# Returns a Principal, True for a caller with every permission, or None to refuse.
+# Any other return value, and any exception, refuses too.
 Authenticator = Callable[[Request], object]
 
 _BEARER = re.compile(r"bearer (?P<token>.+)", re.IGNORECASE | re.DOTALL)
-# Statuses with which a host's authenticator refuses somebody.
 _REFUSALS = (401, 403)
-# Before the id of whom a callable recognises. No id of a token has a colon, so nobody
-# is taken for a token.
+# Prefix of the ids that an authenticator returns. Token ids have no colon, so the two
+# cannot be confused.
 USER_PREFIX = "user:"
 CLOSED_MESSAGE = (
-    "no authenticator is configured, so only a direct request from this machine to a "
-    "debug server is answered; set FORGE_JOBS_AUTH"
+    "no authenticator is configured: only direct requests from this machine to a debug "
+    "server are answered; set FORGE_JOBS_AUTH"
 )
 
 
 class AuthenticatorError(Forbidden):
-    """The host's authenticator failed, so nobody is let in.
-
-    Args:
-        reason: What it did; for the log only.
-    """
+    """The application's authenticator failed; ``reason`` is for the log only."""
 
     def __init__(self, reason: str) -> None:
         super().__init__("the authenticator failed; the log has the details")
@@ -55,15 +49,7 @@ class AuthenticatorError(Forbidden):
 
 
 class Access:
-    """Finds out who sent a request.
-
-    Args:
-        tokens: The configured tokens; None when there are none.
-        authenticator: Asked for a request without a token; None when there is none.
-        failures: Counts wrong credentials.
-        hosts: The names that a request without a valid token may be sent to.
-        is_open_to_loopback: This machine is answered outside debug mode too.
-    """
+    """Finds out who sent a request; a part that is None is not configured."""
 
     def __init__(
         self,
@@ -81,27 +67,23 @@ class Access:
         self._is_open_to_loopback = is_open_to_loopback
 
     def by_token(self, request: Request) -> Principal | None:
-        """Return whom the request's token stands for; None without a valid one."""
+        """Return the owner of the request's token; None without a valid token."""
         token = _bearer_token(request)
         if self._tokens is None or token is None:
             return None
         return self._tokens.principal(token)
 
     def without_token(self, request: Request, app: Flask) -> Principal:
-        """Return who sent a request that has no valid token.
-
-        Args:
-            request: What came in.
-            app: The application; its debug and testing flags open it to loopback.
+        """Return the sender of a request without a valid token.
 
         Raises:
-            Unauthorized: No principal is known for this request.
-            RateLimitedError: Likewise, and there were too many of these.
-            Forbidden: There is no authenticator and the request is not plainly local;
-                or it was sent to a host that is not allowed.
-            AuthenticatorError: The host's authenticator failed.
+            Unauthorized: The caller is unknown.
+            RateLimitedError: The caller is unknown and has failed too often.
+            Forbidden: The host is not allowed, or there is no authenticator and the
+                request is not local.
+            AuthenticatorError: The application's authenticator failed.
         """
-        # A page whose name was rebound to ours can send any header, but no valid token.
+        # A page with a rebound name can send any header, but not a valid token.
         self._hosts.check(request)
         if self._authenticator is not None:
             return self._vouched_for(self._authenticator, request)
@@ -113,12 +95,12 @@ class Access:
         try:
             found = _ask(authenticator, request)
         except HTTPException as error:
-            # A way to sign in, such as a redirect, is no failure.
+            # A redirect to a sign-in page is not a failure.
             if error.get_response().status_code in _REFUSALS:
                 self._count(request)
             raise
         if found is None:
-            # What a credential is, only the callable knows.
+            # Only the callable knows what a credential is, so every refusal counts.
             self._count(request)
             raise _nobody()
         return found
@@ -130,13 +112,13 @@ class Access:
         return LOCAL
 
     def refuse(self, request: Request) -> NoReturn:
-        """Refuse a request that nobody is known for.
+        """Refuse a request whose sender is unknown.
 
         Raises:
-            Unauthorized: Always.
-            RateLimitedError: Instead of it, after too many wrong credentials.
+            Unauthorized: The client may try again.
+            RateLimitedError: It has sent too many wrong credentials.
         """
-        # Who sends no credential at all has not tried one.
+        # A request without a credential is not a failed attempt.
         if "Authorization" in request.headers:
             self._count(request)
         raise _nobody()
@@ -160,7 +142,7 @@ def _ask(authenticator: Authenticator, request: Request) -> Principal | None:
     try:
         answer = authenticator(request)
     except (HTTPException, RateLimitedError):
-        raise  # a refusal in the host's own words
+        raise  # the application's own refusal
     except Exception as error:
         raise AuthenticatorError(f"it raised {type(error).__name__}") from error
     if answer is True:

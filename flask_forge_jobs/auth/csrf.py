@@ -1,13 +1,13 @@
-"""Refuses writes that a browser sends on behalf of another site.
+"""Refuses writes that a browser sends on behalf of another site (CSRF).
 
-Browsers say where a request comes from in ``Sec-Fetch-Site``, which a page cannot
-forge; older ones say it in ``Origin``. A program that is no browser sends neither; it
-shows that it is none by what a form cannot send: a JSON media type, which every body
-must have, or without a body a header of its own. No token and no cookie is needed.
+Browsers state the origin of a request in ``Sec-Fetch-Site``, which a page cannot forge;
+older browsers state it in ``Origin``. Programs send neither. They prove that they are
+not a form by what a form cannot send: a JSON media type or, without a body, a custom
+header. No CSRF token and no cookie is needed.
 
-Who was recognised by one of our tokens is not asked: no browser sends one on its own.
-That a request has a header ``Authorization: Bearer`` proves nothing, because an
-authenticator of the host may have looked at a cookie only.
+Requests with one of our own tokens skip this check, because no browser sends one by
+itself. An ``Authorization`` header alone proves nothing: the application's
+authenticator may have looked at a cookie only.
 """
 
 from __future__ import annotations
@@ -20,19 +20,18 @@ from werkzeug.wrappers import Request
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 PROGRAM_HEADER = "X-Forge-Jobs"
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-MESSAGE = "a page of another site may not send this"
+MESSAGE = "CSRF check: pages of other sites may not send this request"
 UNPROVEN_MESSAGE = (
-    "without a token of FORGE_JOBS_TOKENS and without a body nothing shows that no web "
-    "form sent this; send Content-Type: application/json, or the header X-Forge-Jobs: 1"
+    "CSRF check: send Content-Type: application/json, the header X-Forge-Jobs: 1, or a "
+    "token of FORGE_JOBS_TOKENS"
 )
 
 
 def check_same_site(request: Request) -> None:
-    """Let a read, a program or a page of ours pass.
+    """Check that a write does not come from a page of another origin.
 
     Raises:
-        Forbidden: A browser sends a write for a page of another origin, or nothing
-            shows that it is no browser.
+        Forbidden: It does, or it could be a web form.
     """
     if request.method in SAFE_METHODS:
         return
@@ -46,14 +45,14 @@ def check_same_site(request: Request) -> None:
         if not _is_own_origin(origin, request):
             raise Forbidden(MESSAGE)
         return
-    # A body of another media type is refused with 415 in a moment.
+    # A body of another media type is refused later, with 415.
     is_no_form = has_body(request) or request.is_json
     if not is_no_form and request.headers.get(PROGRAM_HEADER) != "1":
         raise Forbidden(UNPROVEN_MESSAGE)
 
 
 def has_body(request: Request) -> bool:
-    """Tell whether a request says that a body follows."""
+    """Tell whether a request announces a body."""
     return bool(request.content_length) or "Transfer-Encoding" in request.headers
 
 
@@ -66,7 +65,7 @@ def _is_own_origin(origin: str, request: Request) -> bool:
         ours = (host.hostname, host.port or default_port)
     except (ValueError, KeyError):
         return False
-    # A proxy may have ended TLS, so https may arrive as http; never the other way.
+    # Behind a proxy that ends TLS, https arrives as http; never the reverse.
     if parts.scheme == "http" and request.scheme == "https":
         return False
     return theirs[0] is not None and theirs == ours

@@ -1,8 +1,8 @@
-"""Slows down who sends wrong credentials; a right one always passes.
+"""Rate limit for wrong credentials; a right one always passes.
 
-Two fixed windows of a minute in each process: one for each client address, one for
-everybody. The address is the peer's: behind a proxy the application has to say which
-header to trust, with Werkzeug's ``ProxyFix``.
+Each process has two fixed windows of one minute: one per client address, one for all
+clients. The address is the peer's: behind a proxy the application must use Werkzeug's
+``ProxyFix``.
 """
 
 from __future__ import annotations
@@ -19,11 +19,7 @@ OVERALL = 100
 
 
 class FailureLimit:
-    """Counts failed logins.
-
-    Args:
-        clock: Measures the windows.
-    """
+    """Counts failed sign-ins."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -31,13 +27,10 @@ class FailureLimit:
         self._everywhere = FixedWindows(OVERALL, WINDOW_S)
 
     def record(self, address: str) -> None:
-        """Count one failure.
-
-        Args:
-            address: The peer; may be empty or no address at all, as behind a socket.
+        """Count one failure; ``address`` may be empty, as on a Unix socket.
 
         Raises:
-            RateLimitedError: Too many within this minute, from here or from everywhere.
+            RateLimitedError: Too many failures this minute, of this client or of all.
         """
         now = self._clock.monotonic()
         here = self._here.count(network(address), now)
@@ -47,7 +40,7 @@ class FailureLimit:
 
 
 def network(address: str) -> str:
-    """Return what counts as one client: an IPv4 address, or an IPv6 /64."""
+    """Return the text that identifies a client: an IPv4 address or an IPv6 /64."""
     try:
         parsed = ip_address(address)
     except ValueError:

@@ -1,8 +1,8 @@
-"""The names this service answers to.
+"""The host names this service answers to.
 
-A page whose name was rebound to our address is, to a browser, our own page; only the
-``Host`` header still shows the stranger's name. Names are compared exactly: no suffix,
-no pattern.
+To a browser, a page whose name was rebound to our address is our own page; only the
+``Host`` header still shows the foreign name. Names are compared exactly, without
+patterns.
 """
 
 from __future__ import annotations
@@ -15,33 +15,32 @@ from werkzeug.wrappers import Request
 from flask_forge_jobs.auth.loopback import is_loopback_host
 
 MESSAGE = (
-    "this service does not answer to the host that the request names; "
-    "FORGE_JOBS_ALLOWED_HOSTS lists those that it answers to"
+    "this service does not answer to the host name of the request; allowed names are "
+    "listed in FORGE_JOBS_ALLOWED_HOSTS"
 )
 
 
 class HostList:
-    """The names from the configuration, besides those of this machine.
+    """The configured names and those of this machine.
 
-    Args:
-        names: Such as ``jobs.example.org``, for any port, or ``jobs.example.org:8443``.
-            None at all allows every host.
+    ``jobs.example.org`` allows any port, ``jobs.example.org:8443`` only this one. An
+    empty list allows every host.
     """
 
     def __init__(self, names: Iterable[str]) -> None:
         self._names = frozenset(name.casefold() for name in names)
 
     def check(self, request: Request) -> None:
-        """Let a request pass that names one of the hosts.
+        """Check the host name of a request.
 
         Raises:
-            Forbidden: It names another, or none.
+            Forbidden: The name is missing or not in the list.
         """
         if not self._names:
             return
         host = request.environ.get("HTTP_HOST", "").casefold()
         name, _, port = host.rpartition(":")
-        # "[::1]" ends with a bracket and has no port behind its last colon.
+        # The last colon of "[::1]" does not precede a port.
         has_port = bool(name) and port.isdecimal()
         if host in self._names or (has_port and name in self._names):
             return

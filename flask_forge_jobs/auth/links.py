@@ -1,7 +1,7 @@
-"""Status links: the right to see how one job gets on, as text that expires.
+"""Status links: signed, expiring links that show the state of one job.
 
-Whoever has the link has the right, and no other one. It is signed and not stored, so it
-cannot be taken back; a new secret ends all links that were signed with the old one.
+A link grants that one right to whoever has it. It is signed and not stored, so it
+cannot be revoked; a new secret invalidates all links signed with the old one.
 """
 
 from __future__ import annotations
@@ -18,20 +18,18 @@ from flask_forge_jobs.errors import ConfigurationError
 from flask_forge_jobs.model.bounds import check_seconds
 from flask_forge_jobs.model.instants import SECOND_US
 
-# So that nothing else that the application signs is taken for one of these.
+# Keeps other texts that the application signs from passing as a link.
 _SALT = "flask_forge_jobs.status-link"
-# Much longer than one of ours: whoever sends more need not be listened to.
+# Far longer than any of our tokens; longer texts are refused unread.
 _LONGEST = 512
 EXPIRES_RANGE_S = (1, 366 * 86_400)
 
 
 class StatusLinks:
-    """Signs and reads the changing part of status links.
+    """Signs and reads the token in a status link.
 
-    Args:
-        secrets: What they are signed with, the newest first; an empty list means the
-            application's ``SECRET_KEY``, and ``SECRET_KEY_FALLBACKS`` behind it.
-        clock: Decides whether a link has expired.
+    ``secrets`` are the signing secrets, the newest first; an empty list means the
+    application's ``SECRET_KEY`` and ``SECRET_KEY_FALLBACKS``.
     """
 
     def __init__(self, secrets: Sequence[str], clock: Clock) -> None:
@@ -39,15 +37,10 @@ class StatusLinks:
         self._clock = clock
 
     def token(self, app: Flask, job_id: str, expires_in_s: float) -> str:
-        """Return the text that stands for the right to see a job.
-
-        Args:
-            app: Whose secrets sign it.
-            job_id: The job.
-            expires_in_s: Seconds until it is worth nothing, 1 to 366 days.
+        """Return a token for a job that expires in 1 second to 366 days.
 
         Raises:
-            InvalidInputError: ``expires_in_s`` is outside its bounds.
+            InvalidInputError: ``expires_in_s`` is out of bounds.
             ConfigurationError: There is no secret.
         """
         check_seconds("expires_in_s", expires_in_s, *EXPIRES_RANGE_S)
@@ -60,12 +53,7 @@ class StatusLinks:
         return str(serializer.dumps([job_id, expires_at]))
 
     def job_id(self, app: Flask, token: str) -> str | None:
-        """Return the job of a token; None when it is none of ours, or has expired.
-
-        Args:
-            app: Whose secrets have signed it.
-            token: What the client sent; any text.
-        """
+        """Return the job of a token; None if the token is invalid or has expired."""
         serializer = self._serializer(app)
         if serializer is None or len(token) > _LONGEST or not token.isascii():
             return None
@@ -78,7 +66,7 @@ class StatusLinks:
         return str(job_id)
 
     def _serializer(self, app: Flask) -> URLSafeSerializer | None:
-        # Read each time: both are often set once the application is there.
+        # Read each time: applications often set both after init_app.
         secrets: Sequence[Any] = self._secrets
         if not secrets:
             if not app.secret_key:

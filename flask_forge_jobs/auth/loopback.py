@@ -1,8 +1,4 @@
-"""What it takes to be this machine's own program.
-
-The peer's address alone proves nothing: behind a proxy on the same host everyone is
-127.0.0.1, and a web page whose name was rebound to 127.0.0.1 is a local peer too.
-"""
+"""Tells whether a request comes directly from this machine."""
 
 from __future__ import annotations
 
@@ -17,9 +13,9 @@ _HOST = re.compile(r"(?P<name>\[[0-9a-fA-F:.]+\]|[^\[\]:]+)(?::[0-9]{1,5})?")
 
 
 def is_debugged_from_afar(request: Request) -> bool:
-    """Tell whether another machine talks to a server with Werkzeug's debugger.
+    """Tell whether a remote client talks to a server with Werkzeug's debugger.
 
-    Its console runs any code for whoever finds the PIN.
+    Whoever finds the debugger's PIN can run any code.
     """
     environ = request.environ
     is_debugged = "werkzeug.debug.preserve_context" in environ
@@ -27,7 +23,7 @@ def is_debugged_from_afar(request: Request) -> bool:
 
 
 def is_plainly_local(request: Request) -> bool:
-    """Tell whether a request was sent directly, by and to a loopback address."""
+    """Tell whether a request came directly, without a proxy, over loopback."""
     environ = request.environ
     if any(name in request.headers for name in _FORWARDING_HEADERS):
         return False
@@ -48,7 +44,7 @@ def is_loopback_host(host: str) -> bool:
 
 
 def is_loopback(address: str) -> bool:
-    """Tell whether text is an address of this machine."""
+    """Tell whether text is a loopback address."""
     try:
         parsed = ip_address(address)
     except ValueError:

@@ -1,7 +1,6 @@
-"""What a caller may be allowed to do, and which role allows what.
+"""What a caller may do, and which role allows what.
 
-Every route names one permission. A role is a set of permissions with a name; a
-principal has permissions, whatever gave them to it.
+Every route needs one permission. A role is a named set of permissions.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Who is asking, and what it may do."""
+"""The caller and its permissions."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from flask_forge_jobs.model.bounds import check_queue_name
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """A caller that an authenticator has recognised.
+    """An authenticated caller.
 
     Args:
-        id: Names the caller in the log and in the audit trail; never a secret. Of whom
-            an application's callable returns, ``user:`` comes before it there.
+        id: Names the caller in the log and in the audit trail; never a secret. The id
+            that an application's authenticator returns gets the prefix ``user:`` there.
         permissions: What it may do.
-        queues: The only queues it sees and acts on; an empty set means none of them,
-            None means all.
+        queues: The only queues it may see and change. None means all, an empty set
+            none.
 
     Raises:
         TypeError: ``queues`` is text instead of a set of names.
-        InvalidInputError: One of them is no name of a queue.
+        InvalidInputError: A queue name is invalid.
     """
 
     id: str
@@ -33,7 +33,7 @@ class Principal:
     queues: frozenset[str] | None = None
 
     def __post_init__(self) -> None:
-        """Check the names: a text has every part of itself in it, and "" means all."""
+        """Check the names: every substring of a text would be "in" it."""
         if self.queues is None:
             return
         _refuse_text(self.queues)
@@ -44,17 +44,17 @@ class Principal:
     def with_role(
         cls, principal_id: str, role: str, *, queues: Iterable[str] | None = None
     ) -> Principal:
-        """Return a principal that has the permissions of a role.
+        """Return a principal with the permissions of a role.
 
         Args:
             principal_id: Names the caller.
             role: ``metrics``, ``viewer``, ``operator`` or ``admin``.
-            queues: The only queues it sees, possibly none; None means all of them.
+            queues: The only queues it may see and change. None means all.
 
         Raises:
             KeyError: There is no such role.
             TypeError: ``queues`` is text instead of names.
-            InvalidInputError: One of them is no name of a queue.
+            InvalidInputError: A queue name is invalid.
         """
         _refuse_text(queues)
         limited_to = None if queues is None else frozenset(queues)
@@ -62,18 +62,18 @@ class Principal:
 
     @property
     def key_owner(self) -> str:
-        """Whose a request key is: with another set of queues it is another's."""
+        """The owner of a request key: this caller with exactly these queues."""
         if self.queues is None:
             return self.id
         names = ",".join(sorted(self.queues)).encode()
         return f"{self.id},{hashlib.sha256(names).hexdigest()}"
 
     def may(self, permission: Permission) -> bool:
-        """Tell whether it has a permission."""
+        """Tell whether the caller has a permission."""
         return permission in self.permissions
 
     def require(self, permission: Permission) -> None:
-        """Let it pass if it has a permission.
+        """Check that the caller has a permission.
 
         Raises:
             Forbidden: It has not.
@@ -84,10 +84,10 @@ class Principal:
 
 def _refuse_text(queues: object) -> None:
     if isinstance(queues, str):
-        raise TypeError("queues is text instead of a set of names")
+        raise TypeError("queues must be a set of names, not text")
 
 
-# A request of this machine's developer, where no authenticator is configured.
+# The developer on this machine, where no authenticator is configured.
 LOCAL = Principal("local", frozenset(Permission))
-# An authenticator that answers True vouches for the caller without naming it.
+# A caller for whom the authenticator returned True.
 HOST = Principal("host", frozenset(Permission))

@@ -1,8 +1,8 @@
-"""Bearer tokens: made once, shown once, kept as a hash.
+"""Bearer tokens: generated once, shown once, stored as a hash.
 
-A token is ``fj_``, its id, ``_`` and 256 random bits. The id finds the entry, so one
-hash and one comparison decide, whoever asks; an unknown id is compared with a dummy.
-A fast hash is enough: nobody guesses 256 bits.
+A token is ``fj_``, its id, ``_`` and 256 random bits. The id finds the entry, so every
+check takes one hash and one comparison; an unknown id is compared with a dummy. A fast
+hash is enough, because 256 random bits cannot be guessed.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ ENTRY_KEYS = ("id", "sha256", "role", "queues", "expires_at")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,63}")
 _TOKEN = re.compile(r"fj_(?P<id>[A-Za-z0-9][A-Za-z0-9.-]{0,63})_[A-Za-z0-9_-]{43,86}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-# Of 64 random hexadecimal digits, fewer than eight different ones never happen.
+# 64 random hexadecimal digits never have fewer than eight different ones.
 _FEWEST_DIGITS = 8
-# What people write before they mean it; a hash of one of these is refused.
+# Common placeholders; their hashes are refused.
 WEAK_TOKENS = (
     "", "1234", "12345", "123456", "12345678", "123456789", "abc123", "admin",
     "administrator", "api", "bearer", "changeit", "changeme", "default", "dev",
@@ -43,13 +43,7 @@ _WEAK_DIGESTS = frozenset(sha256(word.encode()).hexdigest() for word in WEAK_TOK
 
 @dataclass(frozen=True, slots=True)
 class TokenEntry:
-    """One configured token.
-
-    Args:
-        principal: Whom the token stands for; its id is the token's.
-        digest: SHA-256 of the whole token.
-        expires_at: From then on the token is unknown; None means never.
-    """
+    """One configured token; ``digest`` is the SHA-256 of the whole token."""
 
     principal: Principal
     digest: bytes
@@ -60,8 +54,8 @@ class TokenSet:
     """The configured tokens of one application.
 
     Args:
-        entries: One for each token; no id twice.
-        clock: Decides whether a token has expired.
+        entries: One for each token, with distinct ids.
+        clock: Decides whether a token has expired; the system clock by default.
     """
 
     def __init__(
@@ -69,7 +63,6 @@ class TokenSet:
     ) -> None:
         self._entries = {entry.principal.id: entry for entry in entries}
         self._clock = clock or SystemClock()
-        # Nobody knows a token with this hash.
         self._dummy = TokenEntry(
             Principal("", frozenset()), secrets.token_bytes(SECRET_BYTES)
         )
@@ -81,12 +74,12 @@ class TokenSet:
         """Read the value of ``FORGE_JOBS_TOKENS``.
 
         Args:
-            entries: Mappings with the keys ``id``, ``sha256`` and ``role``, and if
-                wanted ``queues`` and ``expires_at``.
-            clock: Decides whether a token has expired.
+            entries: Mappings with the keys ``id``, ``sha256``, ``role`` and optionally
+                ``queues`` and ``expires_at``.
+            clock: Decides whether a token has expired; the system clock by default.
 
         Raises:
-            ConfigurationError: An entry does not pass. The message names the place and
+            ConfigurationError: An entry is invalid. The message names its place and
                 never a value.
         """
         read = [_entry(entry, f"[{index}]") for index, entry in enumerate(entries)]
@@ -99,15 +92,11 @@ class TokenSet:
         return cls(read, clock)
 
     def principal(self, token: str) -> Principal | None:
-        """Return whom a token stands for, or None.
-
-        Args:
-            token: What the client sent; any text.
-        """
+        """Return the owner of a token, or None; ``token`` may be any text."""
         match = _TOKEN.fullmatch(token)
         known = self._entries.get(match["id"]) if match else None
         entry = known or self._dummy
-        # A client may send megabytes; they need not be hashed to be wrong.
+        # A malformed token may be megabytes long; it is not hashed.
         given = token if match else ""
         digest = sha256(given.encode("utf-8", "replace")).digest()
         if not hmac.compare_digest(digest, entry.digest) or known is None:
@@ -121,13 +110,10 @@ class TokenSet:
 
 
 def new_token(token_id: str) -> tuple[str, str]:
-    """Return a fresh token and the hash to configure.
-
-    Args:
-        token_id: 1 to 64 letters, digits, dots and hyphens.
+    """Return a new token and the hash to configure.
 
     Raises:
-        InvalidInputError: The id has another form.
+        InvalidInputError: The id is not 1 to 64 letters, digits, dots and hyphens.
     """
     if not _ID.fullmatch(token_id):
         raise InvalidInputError(
@@ -143,7 +129,7 @@ def _entry(value: object, place: str) -> TokenEntry:
     for key in value:
         if key not in ENTRY_KEYS:
             hint = near_match(str(key), ENTRY_KEYS)
-            raise ConfigurationError(KEY, f"{place}: holds an unknown key{hint}")
+            raise ConfigurationError(KEY, f"{place}: has an unknown key{hint}")
     token_id, role = value.get("id"), value.get("role")
     if not isinstance(token_id, str) or not _ID.fullmatch(token_id):
         raise ConfigurationError(
@@ -170,8 +156,8 @@ def _digest(value: object, place: str) -> bytes:
     if digest in _WEAK_DIGESTS or len(set(digest)) < _FEWEST_DIGITS:
         raise ConfigurationError(
             KEY,
-            f"{place}.sha256: is the hash of a word that everybody tries first; make a "
-            "token with `flask forge-jobs token new`",
+            f"{place}.sha256: is the hash of a common word; make a token with `flask "
+            "forge-jobs token new`",
         )
     return bytes.fromhex(digest)
 
@@ -189,7 +175,7 @@ def _queues(entry: Mapping[object, object], place: str) -> list[str] | None:
             check_queue_name(name)
         except (InvalidInputError, TypeError):
             raise ConfigurationError(
-                KEY, f"{place}.queues[{index}]: is no name of a queue"
+                KEY, f"{place}.queues[{index}]: is not a valid queue name"
             ) from None
     return list(value)
 
@@ -207,13 +193,12 @@ def _expiry(value: object, place: str) -> datetime | None:
 
 
 def parse_expiry(value: object) -> datetime:
-    """Return the instant from which a token is unknown.
+    """Read when a token expires.
 
-    Args:
-        value: Text such as ``2027-01-31`` (midnight, UTC) or ``2027-01-31T12:00:00Z``.
+    Forms are ``2027-01-31`` (midnight UTC) and ``2027-01-31T12:00:00Z``.
 
     Raises:
-        InvalidInputError: It is no such text; field ``expires_at``.
+        InvalidInputError: Any other value; the field is ``expires_at``.
     """
     try:
         instant = datetime.fromisoformat(value if isinstance(value, str) else "")

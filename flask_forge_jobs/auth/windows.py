@@ -1,8 +1,7 @@
-"""Fixed windows: how often something may happen within a time, for each of many keys.
+"""Fixed-window rate limits, one window per key.
 
-Our own because the package ``limits`` counts by the wall clock, keeps every key until a
-thread of its own removes it, and so can neither be filled up safely nor be carried
-across a fork.
+This is not the package ``limits``, because that counts by the wall clock, keeps every
+key until its own thread removes it, and cannot be carried across a fork.
 """
 
 from __future__ import annotations
@@ -14,32 +13,24 @@ MAX_KEYS = 10_000
 
 
 class FixedWindows:
-    """Counts events in windows that begin with the first event of a key.
+    """Allows ``most`` events per key within ``length_s`` seconds of its first event.
 
-    The keys counted most recently are kept, 10,000 of them.
-
-    Args:
-        most: Events that a window has room for.
-        length_s: How long a window lasts, in seconds.
+    It keeps the 10,000 most recently counted keys.
     """
 
     def __init__(self, most: int, length_s: float) -> None:
         self._most = most
         self._length_s = length_s
         self._lock = Lock()
-        # Key to start and events of its window; the least recently counted key first.
+        # Key to (start, events) of its window, the least recently counted key first.
         self._windows: dict[str, tuple[float, int]] = {}
 
     def count(self, key: str, now: float) -> int:
-        """Count one event.
-
-        Args:
-            key: Whose window it falls into.
-            now: Seconds of a clock that never goes back.
+        """Count one event at ``now``, in seconds of a monotonic clock.
 
         Returns:
-            0 when there was room; else how many whole seconds the window still lasts,
-            at least 1.
+            0 if the event is allowed, else the whole seconds until the window ends, at
+            least 1.
         """
         with self._lock:
             start, events = self._windows.pop(key, (now, 0))

@@ -93,8 +93,8 @@ MUTANTS = (
     Mutant(
         "what a callable refuses is no failure",
         _ACCESS,
-        "only the callable knows.\n            self._count(request)\n",
-        "only the callable knows.\n",
+        "so every refusal counts.\n            self._count(request)\n",
+        "so every refusal counts.\n",
         ("auth/test_failures.py",),
     ),
     Mutant(
