@@ -1,4 +1,7 @@
-"""The examples of pages of the manual, run as they stand."""
+"""The examples of pages of the manual, run as they stand.
+
+Code of other packages is marked ``py`` there, and is not run.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from tests.examples.pages import write_files
 from tests.testing.test_plugin import run_pytest
 
 
-@pytest.mark.parametrize("page", ["results.rst", "signals.rst"])
+@pytest.mark.parametrize("page", ["coming_from.rst", "results.rst", "signals.rst"])
 def test_every_example_runs(page: str, tmp_path: Path) -> None:
     files = write_files(page, tmp_path)
     if page == "signals.rst":
