@@ -1,7 +1,7 @@
 """Request keys: a caller may repeat a request without doing it twice.
 
-The caller makes up a key and sends it along. What the first request with the key did is
-kept for a day and is the answer to every further one with the same contents.
+The caller makes up a key and sends it along. The result of the first request is kept
+for a day and answers every later request with the same key and contents.
 """
 
 from __future__ import annotations
@@ -20,23 +20,19 @@ from flask_forge_jobs.model.jobs import NewJob
 REQUEST_KEY_FIELD = "Idempotency-Key"
 REQUEST_KEY_LENGTH = 255
 KEPT_US = DAY_US
-# Visible ASCII. Without the comma, because a header that is sent twice arrives as one
-# with a comma in it.
+# Visible ASCII without the comma, which joins the values of a header sent twice.
 REQUEST_KEY_PATTERN = rf"[!-+\--~]{{1,{REQUEST_KEY_LENGTH}}}"
 _KEY = re.compile(REQUEST_KEY_PATTERN)
 
 
 @dataclass(frozen=True, slots=True)
 class RequestKey:
-    """What tells a repeated request from a new one.
+    """Identifies a repeated request; ``value`` is 1 to 255 visible ASCII characters.
 
-    Args:
-        owner: Whose key it is; two callers may use the same one.
-        value: 1 to 255 visible ASCII characters, no comma.
-        operation: What is asked for; a key belongs to one of them.
+    A key belongs to one owner (two callers may use the same value) and one operation.
 
     Raises:
-        InvalidInputError: The value cannot be a key.
+        InvalidInputError: The value is empty, too long, or has other characters.
     """
 
     owner: str
@@ -44,7 +40,6 @@ class RequestKey:
     operation: str
 
     def __post_init__(self) -> None:
-        """Check the key."""
         if not _KEY.fullmatch(self.value):
             raise InvalidInputError(
                 REQUEST_KEY_FIELD,
@@ -53,7 +48,7 @@ class RequestKey:
             )
 
     def fingerprint(self, jobs: Sequence[NewJob]) -> str:
-        """Return text that is equal exactly for requests that ask for the same."""
+        """Return a text that is equal only for requests that ask for the same."""
         asked = [
             (
                 job.kind,
@@ -74,14 +69,14 @@ class RequestKey:
 
 
 def _start(job: NewJob) -> object:
-    """Return when it is to start; a delay is the same whenever it is asked for."""
+    """Return when the job starts; a relative delay counts as such."""
     if isinstance(job.delay, timedelta):
         return f"+{job.delay.total_seconds()}"
     return None if job.run_at is None else to_micros(job.run_at)
 
 
 def _uniqueness(job: NewJob) -> list[object]:
-    """Return what few requests ask for; the others keep the fingerprint they had."""
+    """Return rarely used options; requests without them keep their old fingerprint."""
     if job.dedupe_for is None and not job.replace:
         return []
     window = job.dedupe_for

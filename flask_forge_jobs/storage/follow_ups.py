@@ -1,8 +1,8 @@
-"""FollowUpStore: stores a job when another one has ended without being done.
+"""FollowUpStore: stores the job that follows one that ended without being done.
 
-The worker that ends a run knows the task and says what follows. Whoever else ends a
-job, a web process that cancels it or a reaper that gives it up, may know no task, so
-each worker declares at its start what its code says.
+A worker that ends a run knows the task and its follow-up. A web process that cancels a
+job, or a reaper that gives it up, may not know the task, so each worker declares the
+follow-ups of its code at start.
 """
 
 from __future__ import annotations
@@ -24,20 +24,13 @@ from flask_forge_jobs.storage.recorder import Recorder
 from flask_forge_jobs.storage.units import when_stored
 
 Made = Sequence[tuple[str, str]]
-# Characters of payloads in one statement: a batch of large jobs is hundreds of MB of
-# JSON, which the process would hold several times over.
+# Most characters of payloads in one statement: a batch of large jobs can be hundreds of
+# MB of JSON, which the process would hold several times over.
 MOST_AT_ONCE = 4 * 1024 * 1024
 
 
 class FollowUpStore:
-    """Knows who is told of jobs that have ended, and tells.
-
-    Args:
-        database: The seam to the database.
-        ids: Mints job ids.
-        recorder: Counts the jobs that are enqueued; None counts nothing.
-        most_queues: Most queues that there may be.
-    """
+    """Declares and stores follow-up jobs."""
 
     def __init__(
         self,
@@ -52,12 +45,7 @@ class FollowUpStore:
         self._most_queues = most_queues
 
     def declare(self, application: str, declared: Mapping[str, FollowUps]) -> None:
-        """Keep what the code of an application says; what it no longer says goes.
-
-        Args:
-            application: Names the application.
-            declared: What follows a job of each kind.
-        """
+        """Replace what an application has declared, a follow-up per kind and ending."""
         rows = [
             (kind, ending.value, *follow_up)
             for kind, follow_ups in sorted(declared.items())
@@ -81,13 +69,7 @@ class FollowUpStore:
     def store_declared(
         self, transaction: Transaction, ids: Sequence[str], ending: Ending
     ) -> Made:
-        """Store what follows jobs that have just ended; see :meth:`store`.
-
-        Args:
-            transaction: That in which they end.
-            ids: The jobs.
-            ending: How they ended.
-        """
+        """Store what follows jobs that end in this transaction; see :meth:`store`."""
         if not ids:
             return ()
         names = encode_names("job_id", ids)
@@ -112,10 +94,9 @@ class FollowUpStore:
         )
 
     def store(self, transaction: Transaction, jobs: Sequence[NewJob]) -> Made:
-        """Store jobs, whatever bound their queue has, and wake its workers.
+        """Store jobs, whatever their queue's bound, and wake its workers.
 
-        Returns:
-            Queue and kind of each, for :meth:`count` once they are committed.
+        Returns queue and kind of each, for :meth:`count` after the commit.
         """
         if not jobs:
             return ()
@@ -133,7 +114,7 @@ class FollowUpStore:
         return [(job.queue, job.kind) for job in jobs]
 
     def count(self, made: Made) -> None:
-        """Count jobs that are stored."""
+        """Count jobs that were stored."""
         if made and self._recorder is not None:
             when_stored(self._recorder.enqueued_many, made)
 

@@ -1,8 +1,8 @@
-"""JobActivity: what happened to jobs lately, told from their rows by index.
+"""JobActivity: recent events of jobs, read from the job rows by index.
 
-There is no log of events beside the jobs: a row tells when its job was stored, begun
-and ended. So what a deleted job did is not told any more, a retry shows as one more
-start, and a start only while the job runs.
+There is no event log: a row holds when its job was enqueued, started and ended. A
+deleted job therefore has no events, a retry shows as one more start, and a start shows
+only while the job runs.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from flask_forge_jobs.storage.database import (
 from flask_forge_jobs.storage.jobs.listing import Listing
 from flask_forge_jobs.storage.rows import load_summaries
 
-# A commit may come a little after the instant that it carries; what is told is older.
+# A commit may come a little after its timestamp, so the newest events are held back.
 SETTLED_AFTER_US = SECOND_US
-# So many places are read of each kind of event to get past one millisecond.
+# Most places to read per kind of event while looking past one millisecond.
 MAX_PLACES = 50_000
 _BY_AGE = JobOrder(SortColumn.ENQUEUED_AT, descending=False)
 _BY_END = JobOrder(SortColumn.COMPLETED_AT, descending=False)
@@ -48,7 +48,7 @@ Place = tuple[int, str]
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One failed or dead job; ``text`` is the beginning of its last error."""
+    """A failed or dead job; ``text`` is the beginning of its last error."""
 
     job_id: str
     queue_name: str
@@ -59,18 +59,14 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class EventsPage:
-    """Some events in order, and the id after which the next ones come."""
+    """Events in order, and the id to continue after."""
 
     events: Sequence[Event]
     next: int
 
 
 class JobActivity:
-    """Reads what happened; writes nothing.
-
-    Args:
-        database: The seam to the database.
-    """
+    """Reads what happened to jobs; writes nothing."""
 
     def __init__(self, database: Executor) -> None:
         self._database = database
@@ -82,13 +78,10 @@ class JobActivity:
         types: Iterable[EventType] = EventType,
         wanted: JobFilter | None = None,
     ) -> EventsPage:
-        """Return the events that follow one, the oldest first; at least a second old.
+        """Return the events after an id, oldest first; at least a second old.
 
-        Args:
-            event_id: Id of the last event that is known; 0 for the first there is.
-            limit: Most events; more only of one id.
-            types: Which ones.
-            wanted: Of which queues and kinds.
+        0 starts at the first event. A page exceeds the limit only with events of one
+        id.
 
         Raises:
             StorageUnavailableError: It took longer than the statement limit.
@@ -108,7 +101,7 @@ class JobActivity:
         types: Iterable[EventType] = EventType,
         wanted: JobFilter | None = None,
     ) -> EventsPage:
-        """Return the last events, the oldest first; arguments as above."""
+        """Return the newest events, oldest first."""
         chosen = frozenset(types)
 
         def work(transaction: Transaction) -> EventsPage:
@@ -119,11 +112,7 @@ class JobActivity:
         return self._database.read(work)
 
     def failures(self, limit: int) -> list[Failure]:
-        """Return the youngest failed and dead jobs, the youngest first.
-
-        Args:
-            limit: Most jobs.
-        """
+        """Return the most recent failed and dead jobs, newest first."""
 
         def work(transaction: Transaction) -> list[Failure]:
             streams = [
@@ -141,13 +130,7 @@ class JobActivity:
     def ended_within(
         self, status: JobStatus, within_s: float, queue_names: Iterable[str]
     ) -> dict[str, int]:
-        """Return how many jobs of each queue ended so recently.
-
-        Args:
-            status: ``done`` or ``dead``.
-            within_s: How long ago at most, in seconds.
-            queue_names: Of these queues.
-        """
+        """Return how many jobs per queue became done or dead in the last seconds."""
         rows = self._database.read(
             lambda tx: tx.all(
                 "ended_lately",
@@ -160,7 +143,7 @@ class JobActivity:
 
 
 class _Tail:
-    """Events of some types against one snapshot."""
+    """Events of some types in one snapshot."""
 
     def __init__(
         self,
@@ -184,11 +167,11 @@ class _Tail:
 
     @property
     def last_id(self) -> int:
-        """An id below everything that is still to be told."""
+        """An id below every event that is still to come."""
         return first_id_at(self._until) - 1
 
     def after(self, event_id: int, limit: int) -> list[Event]:
-        """Return events in order, ``limit`` of them or more if there are so many."""
+        """Return events in order: at least ``limit`` of them if there are as many."""
         most = limit + 1
         while True:
             events, is_all = self._read(event_id, most)
@@ -203,7 +186,7 @@ class _Tail:
             newest_first = replace(order, descending=True)
             page = listing.page(newest_first, limit, Position(self._until, ""))
             if len(page) == limit:
-                # So many events have come since, of this sort alone.
+                # This kind alone has that many newer events.
                 start = max(start, page[-1].key)
         most = limit + 1
         while True:
@@ -213,12 +196,10 @@ class _Tail:
             most *= 4
 
     def _read(self, event_id: int, most: int) -> tuple[list[Event], bool]:
-        """Return what follows an event, and whether that is all.
+        """Return the events after an id, and whether these are all.
 
-        Args:
-            event_id: The event.
-            most: Places to read of each sort; what comes in the millisecond of the
-                last of them, or later, is left out.
+        Reads ``most`` places of each kind, and leaves out the millisecond of the last
+        of them and everything later.
         """
         start, until = millisecond_of(event_id), self._until
         found = self._events(None, self._begun(start))
@@ -237,7 +218,7 @@ class _Tail:
         return [(int(at), job_id) for at, job_id in rows]
 
     def _events(self, order: JobOrder | None, places: Sequence[Place]) -> set[Event]:
-        """Return the events at some places; by no order it is the jobs' starts."""
+        """Return the events at some places; an order of None means starts."""
         jobs = load_summaries(self._transaction, [job_id for _, job_id in places])
         found = set()
         for job in jobs:
@@ -258,7 +239,7 @@ class _Tail:
 
 
 def _cut(events: list[Event], limit: int) -> list[Event]:
-    """Return the first events, not ending between two of one id."""
+    """Return the first events; events of one id stay together."""
     if len(events) <= limit:
         return events
     end = limit

@@ -1,8 +1,7 @@
 """JobAdmin: what an operator does to jobs. Delete, cancel, retry, run now, reschedule.
 
-A running job is never removed and never handed out again; it is asked to stop. What is
-done to many jobs is done in small steps, each a transaction of its own, so that writers
-get through between them.
+A running job is never removed or handed out again; it is asked to stop. Bulk actions
+run in small transactions, so that writers get through between them.
 """
 
 from __future__ import annotations
@@ -42,22 +41,15 @@ from flask_forge_jobs.storage.jobs import bulk
 from flask_forge_jobs.storage.pace import BATCH, Pace
 from flask_forge_jobs.storage.units import write_batch
 
-# Any constant will do; keeps two processes from folding the same counts.
+# An arbitrary lock key: two processes must not fold the same counts.
 FOLD_LOCK = 7_022_013_337_002
 FOLD_ROWS = 500
-# What these do to a running job is to ask it to stop.
+# These ask a running job to stop.
 _STOPPING = (JobAction.DELETE, JobAction.CANCEL)
 
 
 class JobAdmin:
-    """Changes jobs on behalf of an operator.
-
-    Args:
-        database: The seam to the database.
-        clock: Stamps the error history.
-        pace: Runs what is one of many transactions in a row.
-        follow_ups: Stores what follows a job that is cancelled.
-    """
+    """Changes jobs on behalf of an operator."""
 
     def __init__(
         self, database: Executor, clock: Clock, pace: Pace, follow_ups: FollowUpStore
@@ -70,11 +62,7 @@ class JobAdmin:
     # -- one job -------------------------------------------------------------------
 
     def delete(self, job_id: str) -> DeleteOutcome:
-        """Delete a job; a running one is asked to stop instead.
-
-        Returns:
-            What was done, ``NOT_FOUND`` when no job has this id.
-        """
+        """Delete a job, or ask a running one to stop; ``NOT_FOUND`` for unknown ids."""
         change = self.change(JobAction.DELETE, [job_id])
         if change.stop_requested:
             return DeleteOutcome.CANCEL_REQUESTED
@@ -83,9 +71,7 @@ class JobAdmin:
     def cancel(self, job_id: str, reason: str | None = None) -> CancelOutcome:
         """End a waiting job, or ask a running one to stop.
 
-        Args:
-            job_id: The job.
-            reason: Becomes a part of a waiting job's last error; None says nothing.
+        ``reason`` becomes part of a waiting job's last error.
 
         Raises:
             JobNotFoundError: No job has this id.
@@ -121,19 +107,19 @@ class JobAdmin:
         return [row[0] for row in rows]
 
     def requeue(self, job_id: str) -> bool:
-        """Give a failed or dead job a full new budget, due now.
+        """Give a failed or dead job all its attempts again, due now.
 
         Returns:
-            False when the job is missing, in another state, or an unfinished sibling
-            holds its dedupe key.
+            False when the job is missing, in another state, or its dedupe key is held
+            by another unfinished job.
         """
         return self.change(JobAction.RETRY, [job_id]).changed == 1
 
     def run_now(self, job_id: str) -> bool:
-        """Lift the wait of a pending or failed job; an overdue one keeps its place.
+        """Make a pending or failed job due now; an overdue one keeps its place.
 
         Returns:
-            False when the job neither waits for its start nor for a retry.
+            False when the job waits neither for its start nor for a retry.
 
         Raises:
             JobNotFoundError: No job has this id.
@@ -151,13 +137,13 @@ class JobAdmin:
         priority: int | None = None,
         queue_name: str | None = None,
     ) -> None:
-        """Change when, how urgently and where a waiting job runs.
+        """Change start, priority or queue of a waiting job; None changes nothing.
 
         Args:
             job_id: The job.
-            run_at: Not before this instant; the past means now, None changes nothing.
-            priority: Lower runs first, a signed 32-bit number; None changes nothing.
-            queue_name: A queue that is registered; None changes nothing.
+            run_at: New earliest start; the past means now.
+            priority: Lower runs first, a signed 32-bit number.
+            queue_name: A registered queue.
 
         Raises:
             JobNotFoundError: No job has this id.
@@ -195,9 +181,9 @@ class JobAdmin:
 
         Args:
             action: What to do.
-            job_ids: Not more than a batch, each once.
-            status: Only jobs that are in this state; None means any.
-            run_at: New start of a reschedule; the past means now.
+            job_ids: At most one batch, each id once.
+            status: Only jobs in this state; None means any.
+            run_at: New start, for a reschedule; the past means now.
         """
         if not job_ids:
             return BulkChange()
@@ -230,7 +216,7 @@ class JobAdmin:
     def _change_halves(
         self, action: JobAction, job_ids: Sequence[str], status: JobStatus | None
     ) -> BulkChange:
-        """Find out whose key is taken; the rest must not suffer for it."""
+        """Find the job whose key is taken, and change the others."""
         if len(job_ids) == 1:
             skip = Skip(job_ids[0], SkipReason.DEDUPE_CONFLICT)
             return BulkChange(skipped=(skip,))
@@ -246,7 +232,7 @@ class JobAdmin:
         run_at: datetime | None,
         made: list[tuple[str, str]],
     ) -> Callable[[Transaction, Sequence[str]], list[str]]:
-        """Return what acts on those that do not run."""
+        """Return the function that acts on jobs that are not running."""
         run_at_us = None if run_at is None else to_micros(run_at)
         match action:
             case JobAction.DELETE:
@@ -271,17 +257,17 @@ class JobAdmin:
         limit: int = BATCH,
         run_at: datetime | None = None,
     ) -> BulkStep:
-        """Act on the next jobs that match a filter; jobs in a wrong state do not.
+        """Act on the next jobs that match a filter and are in a state the action takes.
 
-        Repeat with ``after`` set to the answer's position until that is None: each job
+        Repeat with ``after`` set to the returned position until that is None; each job
         is visited once.
 
         Args:
             action: What to do.
             wanted: Which jobs.
             after: Start behind this job; None starts at the first.
-            limit: Look at so many jobs at most.
-            run_at: New start of a reschedule; the past means now.
+            limit: Most jobs to look at.
+            run_at: New start, for a reschedule; the past means now.
         """
         picked = self._database.read(
             lambda transaction: bulk.pick(
@@ -300,11 +286,10 @@ class JobAdmin:
     def cleanup_superseded_retries(self) -> int:
         """End failed jobs whose dedupe key another unfinished job holds.
 
-        The unique index of the keys lets no such jobs come into being. This repairs
-        rows that were brought in while it was dropped, so that it can be made again: of
-        several with one key a pending or running one stays, else the newest that
-        failed. The others end ``dead`` with ``superseded by active sibling`` as their
-        last error and in their history.
+        The unique index on keys prevents such jobs; this repairs rows that came in
+        while it was dropped, so that it can be created again. Of the jobs with one key,
+        a pending or running one stays, else the newest failed one. The others become
+        ``dead`` with ``superseded by active sibling`` as last error and in the history.
 
         Returns:
             How many jobs ended.
@@ -321,16 +306,15 @@ class JobAdmin:
                 return ended
 
     def fold_counts(self, worthwhile: int = FOLD_ROWS) -> None:
-        """Merge the appended changes of the counts; cheap, and safe at any time.
+        """Merge the appended count changes if there are more than this many rows.
 
-        Args:
-            worthwhile: Do nothing at or below this number of rows.
+        Cheap, and safe at any time.
         """
         self._database.execute("fold_counts", lock_key=FOLD_LOCK, worthwhile=worthwhile)
 
 
 def _require(transaction: Transaction, job_id: str, action: JobAction) -> JobStatus:
-    """Lock a job and return its state, which must be one the action applies to."""
+    """Lock a job and return its state; the action must apply to it."""
     rows = transaction.all("lock_job", id=job_id)
     if not rows:
         raise JobNotFoundError(job_id)

@@ -1,15 +1,13 @@
 """What an operator's actions do to the rows, within one transaction.
 
-Every function takes ids and returns those that it changed. Rows are locked in the order
-of their ids, so that no two bulk verbs lock crosswise, and the statement that writes
-repeats the state it expects: a job that was claimed, finished or requeued in between is
-left alone.
+Every function takes ids and returns those it changed. Rows are locked in the order of
+their ids, so that bulk actions cannot deadlock, and each write repeats the state it
+expects: a job that was claimed, finished or requeued in between is left alone.
 
-A verb that changes many jobs picks the next ones that match a filter. The maintained
-counts say which combinations of state, queue and kind exist; each is read by its index
-from the oldest job to the newest. A step reads at most a batch of rows, whether they
-match or not, so its cost does not depend on how many are stored, and all of its jobs
-have one state.
+:func:`pick` returns the next jobs that match a filter. The maintained counts say which
+combinations of state, queue and kind exist; each is read by index, oldest job first. A
+step reads at most one batch of rows, matching or not, all of one state, so its cost
+does not depend on the size of the table.
 """
 
 from __future__ import annotations
@@ -40,13 +38,7 @@ from flask_forge_jobs.storage.jobs.conditions import Conditions
 def delete(
     transaction: Transaction, ids: Sequence[str], status: JobStatus | None = None
 ) -> list[str]:
-    """Delete jobs that are not running.
-
-    Args:
-        transaction: An open transaction.
-        ids: The jobs.
-        status: Only those that are still in this state; None means any.
-    """
+    """Delete jobs that are not running; with a status, only those still in it."""
     rows = _locked(transaction, ids)
     if status is None:
         return _ids(transaction.all("delete_jobs", rows=rows))
@@ -54,13 +46,13 @@ def delete(
 
 
 def request_stop(transaction: Transaction, ids: Sequence[str]) -> list[str]:
-    """Ask running jobs to stop; asking twice keeps the first time."""
+    """Ask running jobs to stop; the first request's time stays."""
     rows = _locked(transaction, ids)
     return _ids(transaction.all("request_cancel", rows=rows))
 
 
 def requeue(transaction: Transaction, ids: Sequence[str]) -> list[str]:
-    """Give failed and dead jobs a full new budget, due now; one for each dedupe key."""
+    """Give failed and dead jobs all attempts again, due now; one per dedupe key."""
     rows = transaction.all("lock_requeueable", rows=encode_names("job_id", ids))
     free = encode_names("job_id", _ids(rows))
     first: dict[str, str] = {}
@@ -81,13 +73,8 @@ def cancel_waiting(
 ) -> list[Row]:
     """End jobs that wait for their start or for a retry.
 
-    Returns rows of the id, and whether somebody wants to be told of it.
-
-    Args:
-        transaction: An open transaction.
-        ids: The jobs.
-        message: Becomes the last error and one more entry of the history.
-        at_us: Stamp of that entry, microseconds since the epoch.
+    The message becomes the last error and an entry of the history, stamped ``at_us``.
+    Returns rows of the id, and whether a follow-up is declared.
     """
     found = transaction.all("lock_waiting", rows=encode_names("job_id", ids))
     rows = encode_rows(
@@ -104,13 +91,7 @@ def cancel_waiting(
 
 
 def end_superseded(transaction: Transaction, *, at_us: int, limit: int) -> list[str]:
-    """End failed jobs whose dedupe key another unfinished job holds.
-
-    Args:
-        transaction: An open transaction.
-        at_us: Stamp of the entry in the history, microseconds since the epoch.
-        limit: At most so many.
-    """
+    """End up to ``limit`` failed jobs whose dedupe key another unfinished job holds."""
     ids = _ids(transaction.all("superseded", limit=limit))
     return _ids(
         cancel_waiting(transaction, ids, message=SUPERSEDED_MESSAGE, at_us=at_us)
@@ -118,7 +99,7 @@ def end_superseded(transaction: Transaction, *, at_us: int, limit: int) -> list[
 
 
 def run_now(transaction: Transaction, ids: Sequence[str]) -> list[str]:
-    """Lift the wait of jobs; an overdue one keeps its place."""
+    """Make jobs due now; an overdue one keeps its place."""
     rows = _locked(transaction, ids)
     return _woken(transaction, transaction.all("run_now", rows=rows))
 
@@ -131,14 +112,10 @@ def reschedule(
     priority: int | None = None,
     queue_name: str | None = None,
 ) -> list[str]:
-    """Change when, how urgently and where waiting jobs run; None changes nothing.
+    """Change start, priority or queue of waiting jobs; None changes nothing.
 
-    Args:
-        transaction: An open transaction.
-        ids: The jobs.
-        run_at_us: Microseconds since the epoch; the past means now.
-        priority: A signed 32-bit number.
-        queue_name: A queue that exists; a dedupe key of one queue ends.
+    ``run_at_us`` is in microseconds since the epoch; the past means now. In another
+    queue, a job loses a dedupe key that is unique per queue.
     """
     rows = _locked(transaction, ids)
     return _woken(
@@ -169,7 +146,7 @@ def reasons(
 def _reason(action: JobAction, status: JobStatus | None) -> SkipReason:
     if status is None:
         return SkipReason.NOT_FOUND
-    # In the right state and yet left alone: only a retry asks for more than that.
+    # Only a retry needs more than the right state: a free dedupe key.
     if action is JobAction.RETRY and status in APPLIES_TO[action]:
         return SkipReason.DEDUPE_CONFLICT
     return SkipReason.WRONG_STATUS
@@ -182,7 +159,7 @@ def _locked(transaction: Transaction, ids: Sequence[str]) -> str:
 
 
 def _woken(transaction: Transaction, changed: Sequence[Row]) -> list[str]:
-    """Wake the queues of rows of (id, queue); return the ids."""
+    """Wake the queues of (id, queue) rows; return the ids."""
     for queue_name in sorted({row[1] for row in changed}):
         transaction.wake(queue_name)
     return _ids(changed)
@@ -197,12 +174,9 @@ Combination = tuple[JobStatus, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Picked:
-    """The jobs of one step.
+    """The jobs of one step, all in one state, and the last job that it looked at.
 
-    Args:
-        ids: The jobs that match.
-        status: The state of all of them; None when there are none.
-        position: The last job that was looked at; None at the end of the walk.
+    ``position`` is None at the end of the walk.
     """
 
     ids: Sequence[str] = ()
@@ -220,12 +194,7 @@ def pick(
 ) -> Picked:
     """Return the next matching jobs in the order of :class:`.Position`.
 
-    Args:
-        transaction: An open read transaction.
-        wanted: Which jobs.
-        statuses: Only jobs in one of these states.
-        after: Start behind this job; None starts at the first.
-        limit: Look at so many jobs at most.
+    Looks at up to ``limit`` jobs in one of the states, behind ``after``.
     """
     ids: list[str] = []
     last: Position | None = None
@@ -236,7 +205,7 @@ def pick(
         status, queue_name, kind = combination
         if room == 0 or (last is not None and last.status is not status):
             return Picked(ids, last.status if last else None, last)
-        # One row more than there is room for tells whether anything is left.
+        # One more row than there is room for shows whether anything is left.
         rows = _candidates(transaction, combination, after, conditions, room + 1)
         for enqueued_at_us, job_id, matches in rows[:room]:
             last = Position(status, queue_name, kind, int(enqueued_at_us), job_id)
@@ -272,7 +241,7 @@ def _candidates(
     limit: int,
 ) -> list[Row]:
     status, queue_name, kind = combination
-    # No id comes before the empty one.
+    # The empty id sorts first.
     start = (conditions.from_at, "")
     if after is not None and after[:3] == combination:
         start = (after.enqueued_at_us, after.id)

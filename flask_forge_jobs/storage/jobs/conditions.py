@@ -1,4 +1,4 @@
-"""A filter as the parameters of the statements that test it."""
+"""A job filter as parameters of the statements that apply it."""
 
 from __future__ import annotations
 
@@ -18,11 +18,7 @@ _TO_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 
 
 class Conditions:
-    """What the fragment ``matches`` needs to know of a filter.
-
-    Args:
-        wanted: Which jobs.
-    """
+    """The parameters of the SQL fragment ``matches`` for a filter."""
 
     def __init__(self, wanted: JobFilter) -> None:
         self._wanted = wanted
@@ -33,12 +29,12 @@ class Conditions:
 
     @property
     def is_plain(self) -> bool:
-        """Whether queue, kind, status and age are all that matters."""
+        """Whether only queue, kind, status and age matter."""
         return self._asks_for_rows_only and not self._wanted.scheduled
 
     @property
     def scheduled_only(self) -> bool:
-        """Whether exactly the jobs are wanted whose time lies ahead."""
+        """Whether the filter asks for all scheduled jobs and nothing else."""
         return (
             self._wanted.scheduled
             and not self._wanted.statuses
@@ -60,7 +56,7 @@ class Conditions:
         )
 
     def parameters(self) -> dict[str, Parameter]:
-        """Return the values of every parameter of the fragment."""
+        """Return all parameters of the fragment."""
         wanted = self._wanted
         return {
             "any_queue": wanted.queues is None,
@@ -91,7 +87,7 @@ class Conditions:
         }
 
     def of_combinations(self) -> dict[str, Parameter]:
-        """Return the same for jobs whose queue, kind and status are known to match."""
+        """Return them for jobs whose queue, kind and status are known to match."""
         known: dict[str, Parameter] = {"any_queue": True, "any_kind": True}
         if not self._wanted.scheduled:
             known["any_status"] = True
@@ -107,8 +103,7 @@ def _possible_statuses(wanted: JobFilter) -> frozenset[str]:
     if wanted.scheduled:
         found.add(JobStatus.PENDING)
     if wanted.process_id is not None:
-        # Only a running job has an owner.
-        found &= {JobStatus.IN_PROGRESS}
+        found &= {JobStatus.IN_PROGRESS}  # only a running job has an owner
     return frozenset(map(str, found))
 
 
@@ -117,7 +112,7 @@ def _micros_or(instant: datetime | None, default: int) -> int:
 
 
 def _like(text: str) -> str:
-    """Return a LIKE pattern that finds text literally, in either case of ASCII."""
+    """Return a LIKE pattern that finds text literally, ignoring ASCII case."""
     literal = text.translate(_TO_LOWER)
     for special in ("\\", "%", "_"):
         literal = literal.replace(special, f"\\{special}")

@@ -1,7 +1,7 @@
 """The job that holds a dedupe key.
 
-An insert that changes nothing has met either its own id, which is success after an
-unclear commit, or a dedupe key that an unfinished job holds.
+An insert that changes nothing has met its own id, stored by an earlier commit whose
+answer was lost, or a dedupe key that an unfinished job holds.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from flask_forge_jobs.storage.database import Row, Transaction, encode_names
 def new_result(
     job: NewJob, job_id: str, due_us: int, created: Iterable[str] = ()
 ) -> EnqueueResult:
-    """Return what came of a job that is new."""
-    # By position, and not a frozen dataclass: a bulk call makes ten thousand.
+    """Return the result for a new job."""
+    # A bulk call makes ten thousand: a tuple filled by position is fastest.
     queue_name = job.queue_name or DEFAULT_QUEUE
     return EnqueueResult(
         job_id,
@@ -39,8 +39,8 @@ def find(transaction: Transaction, job: NewJob, job_id: str) -> EnqueueResult | 
 
 
 def recent(transaction: Transaction, job: NewJob, job_id: str) -> EnqueueResult | None:
-    """Return the youngest other job of the key's window, if there is one."""
-    assert job.dedupe_for is not None  # noqa: S101  # who calls has looked
+    """Return the newest other job within the key's window, if there is one."""
+    assert job.dedupe_for is not None  # noqa: S101  # the caller has checked
     rows = transaction.all(
         "find_recent",
         id=job_id,
@@ -51,14 +51,14 @@ def recent(transaction: Transaction, job: NewJob, job_id: str) -> EnqueueResult 
 
 
 def take_back(transaction: Transaction, job_id: str) -> None:
-    """Remove a job of our own that nobody has seen yet."""
+    """Remove a job of this transaction, which no other one has seen yet."""
     transaction.all("delete_jobs", rows=encode_names("job_id", [job_id]))
 
 
 def replaced(
     transaction: Transaction, job: NewJob, job_id: str
 ) -> EnqueueResult | None:
-    """Put a job's values into the pending holder of its key, if there is one."""
+    """Write a job's values into the pending holder of its key, if there is one."""
     moves = "run_at" in job.replace
     rows = transaction.all(
         "replace_pending",
@@ -76,7 +76,7 @@ def replaced(
 
 
 def may_replace(job: NewJob, found: EnqueueResult) -> bool:
-    """Tell whether a holder has become pending since the look for one."""
+    """Whether the holder has become pending since the attempt to replace it."""
     is_pending = found.is_deduped and found.status is JobStatus.PENDING
     return bool(job.replace) and is_pending
 

@@ -1,10 +1,10 @@
-"""Who waits for the end of a job hears of it from the worker that stores it.
+"""Tells callers that wait for a job's end, without a cost for jobs nobody waits for.
 
-A waiter asks every worker for a job by its id. A worker remembers that for a while, and
-tells all who listen once the end is stored, so a job that nobody waits for costs
-nothing. What is lost on the way is found by looking, a second later at most.
+A waiter sends the job's id to every worker. A worker remembers it for a while and
+announces the end once it is stored. Polling, at least once a second, finds the end when
+a message is lost.
 
-Both messages travel as wake-ups do. Their first characters are in no queue's name.
+Both messages travel as wake-ups; queue names cannot begin with their first characters.
 """
 
 from __future__ import annotations
@@ -22,19 +22,15 @@ from flask_forge_jobs.model.outcomes import JobUpdate
 from flask_forge_jobs.storage.database import Executor, Listener, WakeCallback
 
 _ASKED, _ENDED = "#", "%"
-# A waiter asks again much earlier, for instance a worker that has started since.
+# Waiters repeat the question far more often, also for workers that start later.
 REMEMBERED_S = 30.0
-# The job may end before anybody hears that it is asked for: the first looks are quick.
+# The job may end before a worker gets the question, so the first polls are quick.
 FIRST_LOOK_S = 0.02
 SLOWEST_LOOK_S = 1.0
 
 
 class JobEnds(PerProcess):
-    """Tells waiters of jobs that end.
-
-    Args:
-        database: Carries the messages.
-    """
+    """Tells waiters which jobs have ended."""
 
     def __init__(self, database: Executor) -> None:
         self._database = database
@@ -51,7 +47,7 @@ class JobEnds(PerProcess):
     # -- for workers -----------------------------------------------------------------
 
     def listen(self, callback: WakeCallback) -> Listener:
-        """Subscribe to wake-ups as :meth:`.Executor.listen` does, and to questions."""
+        """Subscribe to wake-ups, as :meth:`.Executor.listen`, and to questions."""
         self.stay_own()
 
         def hear(name: str | None) -> None:
@@ -63,12 +59,7 @@ class JobEnds(PerProcess):
     def answers(
         self, updates: Sequence[JobUpdate], refused: Collection[str]
     ) -> list[str]:
-        """Return what to tell, as wake-ups, of outcomes that are stored.
-
-        Args:
-            updates: The outcomes.
-            refused: Ids of those that were not stored.
-        """
+        """Return the wake-ups that announce outcomes, without the ``refused`` ones."""
         if not self._asked:
             return []
         return [
@@ -80,8 +71,8 @@ class JobEnds(PerProcess):
         ]
 
     def hear(self, name: str | None) -> bool:
-        """Take in a message; return whether it was one of ours."""
-        if name is None:  # something may have been missed
+        """Handle a message; return whether it was a question or an answer."""
+        if name is None:  # messages may have been missed
             with self._lock:
                 for told in chain.from_iterable(self._waiting.values()):
                     told.set()
@@ -102,16 +93,7 @@ class JobEnds(PerProcess):
     def wait(
         self, job_id: str, has_ended: Callable[[], bool], timeout_s: float
     ) -> bool:
-        """Wait for the end of a job.
-
-        Args:
-            job_id: The job.
-            has_ended: Looks at the row.
-            timeout_s: Seconds to wait at most.
-
-        Returns:
-            Whether it has ended.
-        """
+        """Wait for the end of a job; return whether ``has_ended`` has seen it."""
         ends_at = time.monotonic() + timeout_s
         if has_ended():
             return True
@@ -135,7 +117,7 @@ class JobEnds(PerProcess):
         self.hear(question)  # a worker of this process
         listener = self._listener
         if listener is not None:
-            with contextlib.suppress(StorageError):  # then looking finds the end
+            with contextlib.suppress(StorageError):  # polling finds the end
                 listener.tell(question)
 
     @contextlib.contextmanager
@@ -155,19 +137,19 @@ class JobEnds(PerProcess):
         with self._starting:
             if self._listener is not None:
                 return
-            # The thread that listens must not keep an application's storage alive.
+            # The listening thread must not keep an application's storage alive.
             reference = weakref.ref(self)
 
             def hear(name: str | None) -> None:
                 if (ends := reference()) is not None:
                     ends.hear(name)
 
-            with contextlib.suppress(StorageError):  # then only looking is left
+            with contextlib.suppress(StorageError):  # polling remains
                 self._listener = self._database.listen(hear)
                 self._stop = weakref.finalize(self, self._listener.stop)
 
     def close(self) -> None:
-        """Stop listening; a later wait begins again."""
+        """Stop listening; a later wait starts again."""
         self.stay_own()
         with self._starting:
             stop, self._stop, self._listener = self._stop, lambda: None, None

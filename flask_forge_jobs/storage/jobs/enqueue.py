@@ -1,6 +1,6 @@
-"""How a job gets into the table exactly once, whatever happens to the answer.
+"""Stores each job exactly once, even if the answer to a commit is lost.
 
-The id is minted before the first try and kept for every further one.
+The id is minted before the first attempt and reused by every further one.
 """
 
 from __future__ import annotations
@@ -39,14 +39,7 @@ BULK_ROWS = 1000
 
 
 class Enqueuer:
-    """Stores new jobs.
-
-    Args:
-        database: The seam to the database.
-        ids: Mints job ids.
-        clock: Ages what is known of the queues, and counts delays.
-        most_queues: Most queues that there may be.
-    """
+    """Stores new jobs."""
 
     def __init__(
         self,
@@ -142,7 +135,7 @@ class Enqueuer:
         def work(transaction: Transaction) -> list[EnqueueResult]:
             # Not remembered as known: the caller may roll the registration back.
             queues = self.queues.look_up_within(transaction, names)
-            # Nobody waits for a transaction that lasts as long as the caller likes.
+            # Not exact: the caller's transaction may last long, and no producer waits.
             return self._store_all(
                 transaction,
                 jobs,
@@ -166,7 +159,7 @@ class Enqueuer:
         bounds: Mapping[str, int],
         is_exact: bool = True,
     ) -> list[EnqueueResult]:
-        """Store jobs if their queues have room, and only once if there is a key."""
+        """Store jobs if their queues have room; with a key, only once."""
 
         def store() -> list[EnqueueResult]:
             if len(jobs) == 1 and key is None:
@@ -201,8 +194,8 @@ class Enqueuer:
                 return found
             due_us = _due(transaction.all("enqueue", **parameters))
             if due_us is not None:
-                # Somebody else's job may have come and ended since the look; with our
-                # row in place no further one can.
+                # Another job may have come and ended since the look-up; now that our
+                # row is in place, no further one can.
                 if job.dedupe_for is not None:
                     found = recent(transaction, job, job_id)
                 if found is not None:
@@ -230,9 +223,8 @@ class Enqueuer:
         in_order = all(job.dedupe_for is None for job in jobs)
         if careful and in_order:
             due.update(_store_unless_held(transaction, careful))
-        # In the order of their keys as well; those of one key stay in theirs. Keys that
-        # were held are looked at first: to try them again, behind those that have been
-        # taken since, is out of the order.
+        # In the order of their keys; the jobs of one key keep their order. Held keys
+        # are looked up first: locking them again behind later keys could deadlock.
         others = {
             str(values["id"]): values
             for values in sorted(careful, key=_key_order)
@@ -270,7 +262,7 @@ def _parameters(job: NewJob, job_id: str) -> dict[str, Parameter]:
 
 
 def _due(rows: Sequence[Row]) -> int | None:
-    """Return when a job that was stored may start; None when nothing was stored."""
+    """Return when a stored job is due; None when nothing was stored."""
     due_us: int | None = rows[0][0] if rows else None
     return due_us
 
@@ -278,10 +270,10 @@ def _due(rows: Sequence[Row]) -> int | None:
 def _sort_out(
     pairs: Sequence[tuple[NewJob, str]], *, is_repeated: bool
 ) -> tuple[Sequence[tuple[NewJob, str]], list[dict[str, Parameter]]]:
-    """Return the jobs that can meet no other row, and the values of those that may.
+    """Return jobs that cannot clash with a row, and the values of those that may.
 
-    Only a repeated unit can meet an id of its own, and only a key another job; what
-    hardly any job has stays out of the rows that are added fastest.
+    Only a repeated transaction can meet its own id, and only a key another job. Rare
+    columns are left out of the fast bulk insert.
     """
     plain = [pair for pair in pairs if not is_repeated and _is_plain(pair[0])]
     if len(plain) == len(pairs):
@@ -300,7 +292,7 @@ def _is_plain(job: NewJob) -> bool:
 def _append(
     transaction: Transaction, pairs: Sequence[tuple[NewJob, str]]
 ) -> dict[str, int]:
-    """Store plain jobs; return when each may start."""
+    """Store plain jobs; return when each is due."""
     now_us = int(transaction.all("now")[0][0])
     due_us = {job_id: _due_us(job, now_us) for job, job_id in pairs}
     transaction.copy_rows(
@@ -323,8 +315,8 @@ def _row(job: NewJob, job_id: str, due_us: int, now_us: int) -> tuple[Parameter,
 def _store_unless_held(
     transaction: Transaction, parameters: Sequence[dict[str, Parameter]]
 ) -> dict[str, int]:
-    """Store jobs that may clash; return when those that did not may start."""
-    # Keys in one order everywhere, so that two bulk calls cannot lock crosswise.
+    """Store jobs that may clash; return when the stored ones are due."""
+    # The same key order everywhere, so that bulk calls cannot deadlock.
     ordered = sorted(_first_of_each_key(parameters), key=_key_order)
     stored: dict[str, int] = {}
     for start in range(0, len(ordered), BULK_ROWS):

@@ -1,9 +1,8 @@
-"""How runs end: by an outcome of their worker, or because their worker fell silent.
+"""How runs end: with an outcome from their worker, or because the worker fell silent.
 
-One statement writes every outcome whose job is still the caller's. What it held back is
-looked at once more: a job that a user wanted stopped, an outcome that a commit before
-this one has stored although its answer was lost, or a job that belongs to somebody else
-by now, which is refused.
+One statement writes every outcome whose job the caller still owns. The rest is checked
+again: a user asked the job to stop, an earlier commit stored the outcome and its answer
+was lost, or another worker owns the job by now, so that the outcome is refused.
 """
 
 from __future__ import annotations
@@ -33,16 +32,9 @@ _FINAL = (JobStatus.DONE, JobStatus.DEAD)
 
 
 class Finishing:
-    """Writes outcomes within one transaction.
+    """Writes a worker's outcomes in one transaction, stamped ``at_us`` in the history.
 
-    Args:
-        transaction: An open transaction.
-        owner: Who claimed the jobs.
-        at_us: Stamp for the error history, microseconds since the epoch.
-        follow_ups: Stores what follows jobs that end without being done.
-
-    Attributes:
-        followed: Queue and kind of what it has stored.
+    ``followed`` collects queue and kind of the follow-up jobs that it stores.
     """
 
     def __init__(
@@ -59,9 +51,9 @@ class Finishing:
         self.followed: Made = ()
 
     def write(self, updates: Sequence[JobUpdate]) -> list[str]:
-        """Write how runs ended; return the ids that were refused."""
+        """Write how runs ended; return the refused ids."""
         transaction = self._transaction
-        # Everybody locks in the order of ids, so that nobody locks crosswise.
+        # All transactions lock in the order of ids, so that none deadlock.
         updates = sorted(updates, key=lambda each: each.job.id)
         throttled = self._plan_cooldowns(updates)
         rows = encode_rows(_finish_row(each, self._at_us) for each in updates)
@@ -72,7 +64,7 @@ class Finishing:
         ended = [e for e in updates if e.follow_ups and e.job.id in finished]
         if ended:
             self._follow(ended, cancelled)
-        finished |= stored  # by an earlier commit, and so is what follows them
+        finished |= stored  # an earlier commit also stored what follows them
         for update, delay_s in throttled:
             if update.job.id in finished:
                 transaction.run(
@@ -90,9 +82,9 @@ class Finishing:
     def _plan_cooldowns(
         self, updates: Sequence[JobUpdate]
     ) -> list[tuple[JobUpdate, float]]:
-        """Lengthen the delay of throttled jobs to their queue's curve.
+        """Raise the delay of throttled jobs to their queue's curve, in queue order.
 
-        A success may end what is left of a curve. The queues come in order as well.
+        A success may shorten the cool-down that remains.
         """
         names = {each.job.queue_name for each in updates if _may_cool(each)}
         planned = []
@@ -123,7 +115,7 @@ class Finishing:
         )
 
     def _finish_rest(self, missing: Sequence[JobUpdate]) -> tuple[set[str], set[str]]:
-        """Deal with what the fence held back: cancelled, stored before, or lost."""
+        """Handle what the fence held back; return the cancelled and the stored ids."""
         cancelled: list[dict[str, Parameter]] = [
             {
                 "job_id": each.job.id,
@@ -147,11 +139,11 @@ class Finishing:
         return found, self._stored_before(tried) if tried else set()
 
     def _stored_before(self, tried: Sequence[JobUpdate]) -> set[str]:
-        """Return what an earlier commit has stored although its answer was lost."""
+        """Return what an earlier commit, whose answer was lost, has stored."""
         rows: list[dict[str, Parameter]] = []
         for each in tried:
             rows.append(_stored_row(each, each.status, each.error))
-            if each.status not in _FINAL:  # or as a cancelled one
+            if each.status not in _FINAL:  # or was stored as cancelled
                 rows.append(_stored_row(each, JobStatus.DEAD, CANCELLED_MESSAGE))
         return _ids(self._transaction.all("stored_before", rows=encode_rows(rows)))
 
@@ -180,7 +172,7 @@ def _may_cool(update: JobUpdate) -> bool:
 
 
 def _queues_with_returns(updates: Iterable[JobUpdate]) -> list[str]:
-    """Queues that got a job back which somebody else could run at once."""
+    """Return the queues of jobs that any worker may run again at once."""
     return sorted(
         {
             each.job.queue_name
@@ -207,18 +199,18 @@ def _finish_row(update: JobUpdate, at_us: int) -> dict[str, Parameter]:
         row["result_error"] = update.result_error
     if error is not None:
         row["error"] = error
-        if not update.is_throttle:  # of which there may be many, and no attempt
+        if not update.is_throttle:  # there may be many, and they are no attempts
             row["history"] = append_error(job, error, at_us, update.traceback)
     return row
 
 
-# Jobs that were together in a second crash come back one by one: if they came together
-# again, those beside a poison pill would share its third crash and its fate.
+# Jobs that shared a second crash come back one by one: together, the jobs beside a
+# poison pill would share its third crash too, and die.
 SUSPECT_SPACING_S = 1.0
 
 
 class Rescued(NamedTuple):
-    """A job that was given back, or that ended."""
+    """A job that waits again, or that ended."""
 
     queue_name: str
     kind: str
@@ -232,17 +224,9 @@ def rescue_jobs(
     jitter: Callable[[], float] | None,
     follow_ups: FollowUpStore,
 ) -> tuple[list[Rescued], Made]:
-    """Give back the jobs that still are as they were seen.
+    """Rescue the jobs that have not changed since they were observed.
 
-    Args:
-        transaction: An open transaction.
-        observed: Jobs with the heartbeat that did not move.
-        at_us: Stamp for the error history, microseconds since the epoch.
-        jitter: Spreads the retries.
-        follow_ups: Stores what follows those that end.
-
-    Returns:
-        The jobs, and what was stored to follow them.
+    Returns them and the follow-up jobs that were stored.
     """
     seen: list[dict[str, Parameter]] = [
         {"job_id": job.id, "run": job.attempts, "seen_at": job.heartbeat_at_us}

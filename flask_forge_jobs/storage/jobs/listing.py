@@ -1,16 +1,15 @@
-"""Listing: one page of jobs in any order, and how many there are in all.
+"""Listing: one page of jobs in any order, and the total number of matching jobs.
 
-A listing asks the maintained counts which combinations of queue, kind and status exist.
-By age it reads the first ids of each from one index and merges them; of very many
-combinations only those with the first jobs are read. By end, by waiting time, by key
-and by schedule other indexes do the same. What no index serves is sorted: all jobs of
-the combinations when they are few, else all jobs there are, within the time limit of a
-statement. An index for these alone would cost every job three entries, a tenth of the
-throughput.
+The maintained counts say which combinations of queue, kind and status exist. By age,
+the listing reads the first ids of each combination from one index and merges them; with
+very many combinations it first picks those that hold the first jobs. Other indexes do
+the same for the end, the due time, the dedupe key and the schedule. Orders without an
+index are sorted, within the statement's time limit: the jobs of the combinations if
+these are few, otherwise all jobs. Indexes for them would cost every job three entries,
+a tenth of the throughput.
 
-The total is the sum of the maintained counts; with a range of time the jobs inside or
-outside of it are counted, whichever are fewer, and with any other condition the jobs
-that fulfil it.
+The total is the sum of the counts. With a time range, the jobs inside or outside it are
+counted, whichever are fewer; with any other condition, the jobs that match.
 """
 
 from __future__ import annotations
@@ -40,34 +39,30 @@ from flask_forge_jobs.storage.jobs.streams import (
     way,
 )
 
-# Above this the combinations with the first jobs are picked before they are read.
+# With more, the combinations that hold the first jobs are picked before reading.
 MAX_COMBINATIONS = 64
-# Above this a walk over the jobs is cheaper than a look-up for each queue and state.
+# With more, walking the jobs is cheaper than a look-up per queue and state.
 MAX_SOURCES = 256
-# Above this a walk over the jobs is cheaper than merging them in Python.
+# With more, walking the jobs is cheaper than merging in Python.
 MAX_MERGED_ROWS = 5000
-# So many jobs are sorted faster than an index that does not know the conditions would
-# find the first that fulfil them.
+# Up to this many, sorting beats an index that does not cover the conditions.
 MAX_SORTED_ROWS = 20_000
-# A job found by an index costs about as much as so many in a walk.
+# Finding a job by index costs as much as walking over this many.
 WALKED_PER_LOOK_UP = 5
-# How many index entries a total may touch before the other side is tried.
+# Most index entries to count on one side of a time range before trying the other.
 MAX_COUNTED_ROWS = 5_000
-# Beyond every key: 32-bit numbers and microseconds.
+# Beyond every sort key: 32-bit numbers and microseconds.
 _BEYOND = 2**62
 _FINISHED = frozenset({JobStatus.DONE, JobStatus.DEAD})
 _UNFINISHED = frozenset(JobStatus) - _FINISHED
-# For an index that knows neither queue nor kind nor status.
+# For an index without queue, kind and status.
 _NO_KEY: tuple[Combination, ...] = (("", "", ""),)
 
 
 class Listing:
-    """One filter against one snapshot.
+    """One filter in one snapshot.
 
-    Args:
-        transaction: An open read transaction.
-        wanted: Which jobs.
-        counts: Rows of the statement ``counts``; None reads them.
+    ``counts`` are rows of the statement of that name; None reads them.
     """
 
     def __init__(
@@ -103,7 +98,7 @@ class Listing:
 
     @property
     def _matching(self) -> int:
-        """How many jobs the combinations have."""
+        """Number of jobs in the matching combinations."""
         return sum(self._counts.values())
 
     @property
@@ -121,11 +116,7 @@ class Listing:
     ) -> list[Position]:
         """Return the places of the jobs of one page.
 
-        Args:
-            order: How they are sorted.
-            limit: Most jobs.
-            after: Go on behind this place; None begins at the first job.
-            offset: Jobs to skip from there; only by ``enqueued_at``.
+        Starts behind ``after``. ``offset`` works only for the order by ``enqueued_at``.
         """
         if order.column is SortColumn.COMPLETED_AT:
             return self._by_completion(order, limit, after)
@@ -135,7 +126,7 @@ class Listing:
     def _by_completion(
         self, order: JobOrder, limit: int, after: Position | None
     ) -> list[Position]:
-        """Return finished jobs by their end, then the others by their age."""
+        """Return finished jobs by their end, then unfinished ones by age."""
         places: list[Position] = []
         finished, unfinished = self._only(_FINISHED), self._only(_UNFINISHED)
         if finished is not None and not (after and after.is_unfinished):
@@ -153,7 +144,7 @@ class Listing:
         return places
 
     def _only(self, statuses: frozenset[JobStatus]) -> Listing | None:
-        """Return the same listing of these states only, or None when it has none."""
+        """Return this listing for some states only; None when it asks for none."""
         wanted = self._wanted
         stated = wanted.statuses or (() if wanted.scheduled else tuple(JobStatus))
         kept = tuple(status for status in stated if status in statuses)
@@ -181,11 +172,9 @@ class Listing:
         return list(islice(merged, offset, depth))
 
     def _nearer(self, offset: int) -> tuple[Place, int]:
-        """Return a place further on, and how many jobs are left to be skipped."""
-        newest, oldest = (
-            self._first(JobOrder()),
-            self._first(JobOrder(descending=False)),
-        )
+        """Return a place close to an offset, and how many jobs are left to skip."""
+        newest = self._first(JobOrder())
+        oldest = self._first(JobOrder(descending=False))
 
         def count(from_at: int, to_at: int) -> int:
             rows = self._transaction.all(
@@ -202,7 +191,7 @@ class Listing:
         return (instant + 1, ""), offset - newer
 
     def _first(self, order: JobOrder) -> int:
-        """Return the instant of the first job by age; there must be one."""
+        """Return the instant of the first job by age; there must be a job."""
         found = self._transaction.all(
             way("first_listed", order),
             rows=self._rows(COMBINATION),
@@ -215,18 +204,15 @@ class Listing:
         if after is not None:
             return after.key, after.id
         if order.column is SortColumn.ENQUEUED_AT:
-            # Every id is more than no text.
-            conditions = self._conditions
-            return (
-                conditions.to_at + 1 if order.descending else conditions.from_at,
-                "",
-            )
+            conditions, first_id = self._conditions, ""  # sorts before every id
+            at = conditions.to_at + 1 if order.descending else conditions.from_at
+            return at, first_id
         return (_BEYOND if order.descending else -_BEYOND), ""
 
     def _streams(
         self, order: JobOrder, start: Place, depth: int
     ) -> list[Iterator[Place]] | None:
-        """Return what is to be merged, or None when it is better to sort."""
+        """Return the streams to merge, or None if sorting is cheaper."""
         if order.column is SortColumn.ENQUEUED_AT:
             if depth > MAX_MERGED_ROWS:
                 return None
@@ -241,7 +227,7 @@ class Listing:
 
     @property
     def _is_selective(self) -> bool:
-        """Whether an index on something else would find many jobs in vain."""
+        """Whether an index on other columns would read many jobs in vain."""
         conditions = self._conditions
         is_plain = conditions.is_plain or conditions.scheduled_only
         return bool(self._wanted.kinds) or conditions.has_range or not is_plain
@@ -286,7 +272,7 @@ class Listing:
         return self._streams_of.one_by_one("listed_deferred", keys, order, start, depth)
 
     def _leading(self, order: JobOrder, start: Place, depth: int) -> list[Combination]:
-        """Return the combinations that the ``depth`` first jobs can be of."""
+        """Return the combinations that can hold the first ``depth`` jobs."""
         if len(self._counts) <= depth:
             return list(self._counts)
         found = self._transaction.all(
@@ -295,7 +281,7 @@ class Listing:
             **self._streams_of.bounds(order, start),
         )
         known = [row for row in found if row[3] is not None]
-        # Each one picked has a job at least this near; of the same age all are picked.
+        # Each one picked has a job this near; all of equal age are picked.
         known.sort(key=lambda row: row[3], reverse=order.descending)
         last = known[depth - 1][3] if len(known) >= depth else None
         return [
@@ -329,7 +315,7 @@ class Listing:
     # -- totals --------------------------------------------------------------------
 
     def total(self) -> int:
-        """Return the true number of matching jobs."""
+        """Return the exact number of matching jobs."""
         if self._total is None:
             self._total = self._counted_total()
         return self._total
@@ -359,7 +345,7 @@ class Listing:
         return int(self._transaction.all(name, **parameters)[0][0])
 
     def _total_in_range(self) -> int:
-        """Count whichever is fewer: the jobs within the range, or those outside it."""
+        """Count the jobs inside the range or those outside it, whichever are fewer."""
         most = max(MAX_COUNTED_ROWS // len(self._counts), 20)
         inside = self._count("count_inside", most)
         if inside is not None:
@@ -370,7 +356,7 @@ class Listing:
         return self._count("count_inside", self._matching + 1) or 0
 
     def _count(self, name: str, most: int) -> int | None:
-        """Return a count, or None when a combination has ``most`` rows or more."""
+        """Return a count, or None if a combination has ``most`` rows or more."""
         found = self._transaction.all(
             name,
             rows=self._rows(COMBINATION),

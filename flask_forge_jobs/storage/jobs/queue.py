@@ -1,9 +1,8 @@
-"""JobQueue: the hot path. Enqueue, claim, finish, heartbeat, rescue.
+"""JobQueue, the hot path: enqueue, claim, finish, heartbeat, rescue.
 
-Every change of a running job is fenced by its id, its state, its owner and its claim,
-so a worker that lost a job changes nothing, whatever it believes. Outcomes and claims
-travel in batches: :meth:`JobQueue.exchange` writes everything that has ended and claims
-everything there is room for in one transaction.
+Every change to a running job is fenced by its id, state, owner and claim, so a worker
+that has lost a job cannot change it. :meth:`JobQueue.exchange` writes a batch of
+outcomes and claims new jobs for the free slots in one transaction.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.ids import UlidGenerator
-from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.claims import (
     ClaimedJob,
     Exchange,
@@ -35,23 +33,11 @@ from flask_forge_jobs.storage.recorder import Recorder, Uncommitted
 from flask_forge_jobs.storage.rows import claimed_from_row
 from flask_forge_jobs.storage.units import when_stored
 
-logger = get_logger(__name__)
-
 RESCUE_BATCH = 200
 
 
 class JobQueue:
-    """The verbs of producers and worker processes.
-
-    Args:
-        database: The seam to the database.
-        ids: Mints job ids.
-        clock: Stamps the error history.
-        jitter: Returns a number in [0, 1) that spreads retries.
-        recorder: Counts the jobs that are enqueued; None counts nothing.
-        uncommitted: Counts those of callers' transactions; None counts none of them.
-        most_queues: Most queues that there may be.
-    """
+    """What producers and workers do with jobs."""
 
     def __init__(
         self,
@@ -84,19 +70,18 @@ class JobQueue:
         connection: object | None = None,
         most_waiting: int | None = None,
     ) -> EnqueueResult:
-        """Store one job and wake a worker; one statement and one commit.
+        """Store one job and wake a worker, with one statement and one commit.
 
-        A queue that is not registered yet is registered with the defaults.
+        An unknown queue is registered with default settings.
 
         Args:
             job: What to store.
-            key: Makes it safe to ask again; see :meth:`enqueue_many`.
-            connection: Store it in this connection's transaction, so that it comes
-                with the caller's commit and goes with a rollback. A psycopg2 or sqlite3
-                connection to the same database, or SQLAlchemy's connection or session
-                on one.
-            most_waiting: Refuse the job when so many wait in its queue, however many
-                the queue itself takes; not used with a connection.
+            key: Makes a repeated call safe; see :meth:`enqueue_many`.
+            connection: Store the job in this connection's transaction: it commits and
+                rolls back with the caller's work. A psycopg2 or sqlite3 connection to
+                the same database, or a SQLAlchemy connection or session on one.
+            most_waiting: Refuse the job if this many wait in its queue, even when the
+                queue's own limit is higher; ignored with a connection.
 
         Returns:
             The new job, or the unfinished one that holds its dedupe key.
@@ -104,9 +89,9 @@ class JobQueue:
         Raises:
             InvalidInputError: The connection is of another driver or to another
                 database, closed, or in autocommit mode without a transaction.
-            DuplicateJobError: The key is held by a job of another kind.
+            DuplicateJobError: A job of another kind holds the key.
             RequestKeyReusedError: The request key was used for something else.
-            QueueFullError: As many jobs wait in the queue as may.
+            QueueFullError: The queue is full.
             StorageOutcomeUnknownError: The job may be stored; the error has its id.
             StorageError: The job was not stored.
         """
@@ -129,22 +114,21 @@ class JobQueue:
     ) -> list[EnqueueResult]:
         """Store up to 10,000 jobs, all or none, and wake each queue once.
 
-        Of several jobs with one dedupe key only the first is stored.
+        Of several jobs with the same dedupe key, only the first is stored.
 
         Args:
             jobs: What to store; ids are minted in this order.
-            key: For a day, asking for the same with the same key stores nothing and
-                returns what the first call returned, marked as replayed.
+            key: For a day, the same call with the same key stores nothing and returns
+                the first call's results, marked as replayed.
             connection: See :meth:`enqueue`.
             most_waiting: See :meth:`enqueue`.
 
         Returns:
-            One result for each job, in order.
+            One result per job, in order.
 
         Raises:
-            InvalidInputError: More than 10,000 jobs, or a connection that cannot be
-                joined.
-            DuplicateJobError: A key is held by a job of another kind.
+            InvalidInputError: More than 10,000 jobs, or the connection cannot be used.
+            DuplicateJobError: A job of another kind holds a key.
             RequestKeyReusedError: The request key was used for something else.
             QueueFullError: One of the queues has no room for its jobs.
             StorageOutcomeUnknownError: All may be stored; the error has their ids.
@@ -174,15 +158,13 @@ class JobQueue:
     # -- claiming and finishing ----------------------------------------------------
 
     def claim(self, queue_name: str, owner: str, limit: int = 1) -> list[ClaimedJob]:
-        """Claim the next due jobs of a queue.
-
-        The attempt is counted at the claim, not at the failure.
+        """Claim the next due jobs of a queue; each claim counts as an attempt.
 
         Args:
-            queue_name: Queue to take from; nothing comes while it is paused or cooling
-                down. One without settings is never gated.
+            queue_name: A queue that is paused or cooling down yields nothing; one
+                without settings is always open.
             owner: Recorded on the jobs; only it may finish them. Never reused.
-            limit: At most this many.
+            limit: Most jobs to claim.
 
         Returns:
             The jobs by priority, due time and id; empty when nothing is due.
@@ -190,14 +172,9 @@ class JobQueue:
         return self.exchange(owner, (), {queue_name: limit}).claimed
 
     def claim_one(self, job_id: str, owner: str) -> ClaimedJob | None:
-        """Claim a certain job, by the rules of :meth:`claim`.
+        """Claim one particular job, by the rules of :meth:`claim`.
 
-        Args:
-            job_id: The job.
-            owner: Recorded on the job.
-
-        Returns:
-            None when it is not due, not waiting, or its queue hands out nothing.
+        Returns None when it is not waiting or not due, or when its queue is closed.
         """
 
         def work(transaction: Transaction) -> ClaimedJob | None:
@@ -210,11 +187,11 @@ class JobQueue:
         """Write how runs ended.
 
         Args:
-            owner: Who claimed the jobs.
-            updates: At most one for each job.
+            owner: The worker that claimed the jobs.
+            updates: At most one per job.
 
         Returns:
-            Ids that were refused because the owner no longer holds that claim.
+            Ids refused because the owner no longer holds that claim.
         """
         return self.exchange(owner, updates, {}).refused
 
@@ -229,14 +206,14 @@ class JobQueue:
         """Write outcomes and claim new jobs in one transaction.
 
         Args:
-            owner: Who claimed the jobs that end and will own the new ones.
-            updates: At most one for each job.
-            demand: How many jobs to claim at most from each queue, in this order.
-            promote: Look first for jobs whose time has come; False leaves them waiting
-                for a caller that knows when the next one is due.
+            owner: The worker that claimed the jobs that end, and claims the new ones.
+            updates: At most one per job.
+            demand: Most jobs to claim from each queue, in this order.
+            promote: First promote jobs that have become due; False leaves them for a
+                caller that knows when the next one is due.
 
         Returns:
-            The claimed jobs, and the ids of outcomes that were refused.
+            The claimed jobs, and the ids of refused outcomes.
         """
         if not updates and len(demand) == 1 and not promote:
             return self._claim_only(owner, *next(iter(demand.items())))
@@ -267,7 +244,7 @@ class JobQueue:
         return exchange
 
     def _claim_only(self, owner: str, queue_name: str, limit: int) -> Exchange:
-        """Take the short way of an idle worker: one statement, one round trip."""
+        """Claim for an idle worker: one statement, one round trip."""
         rows = self._database.execute(
             "claim", queue_name=queue_name, owner=owner, limit=limit
         )
@@ -276,21 +253,18 @@ class JobQueue:
     # -- staying alive -------------------------------------------------------------
 
     def heartbeat(self, owner: str, progress: Mapping[str, str]) -> HeartbeatReport:
-        """Renew every running job of an owner with one statement.
+        """Renew every running job of a worker with one statement.
 
-        Args:
-            owner: The worker process.
-            progress: Job id to canonical JSON text, for the jobs that reported some.
+        ``progress`` maps ids of jobs that reported progress to canonical JSON text.
 
         Returns:
-            Which runs the owner still holds, and which of them a user wants stopped.
+            The runs that the worker still holds, and the jobs it is asked to stop.
         """
 
         def work(transaction: Transaction) -> HeartbeatReport:
-            # Locks all of them in the order of their ids.
+            # Locks all of them in the order of their ids. Only those get progress: a
+            # job claimed since would be locked out of that order.
             rows_found = transaction.all("heartbeat", owner=owner)
-            # Only of those that are locked by now: another one may be ours since, and
-            # waiting for it would be out of the order.
             locked = {row[0] for row in rows_found}
             rows = [
                 {"job_id": job_id, "new_progress": text}
@@ -309,32 +283,29 @@ class JobQueue:
         return self._database.write(work, urgent=True)
 
     def held(self, owner: str) -> list[ClaimedJob]:
-        """Return every job that an owner has claimed and not ended."""
+        """Return the jobs that a worker has claimed and not finished."""
         rows = self._database.read(lambda tx: tx.all("held", owner=owner))
         return [claimed_from_row(row) for row in rows]
 
     def cancelled(self, owner: str) -> list[str]:
-        """Return the ids of an owner's running jobs that a user wants stopped."""
+        """Return the ids of a worker's running jobs that it is asked to stop."""
         rows = self._database.read(lambda tx: tx.all("cancelled", owner=owner))
         return [job_id for (job_id,) in rows]
 
     def running(self) -> list[RunningJob]:
-        """Return every running job of every owner with its heartbeat counter."""
+        """Return the running jobs of all workers with their heartbeat counters."""
         rows = self._database.read(lambda transaction: transaction.all("running"))
         return [RunningJob._make(row) for row in rows]
 
     def rescue(self, observed: Iterable[RunningJob]) -> int:
-        """Give back jobs whose owner has fallen silent.
+        """Rescue jobs whose worker has fallen silent; return how many.
 
         A job goes to ``failed`` with its queue's failure delay, or to ``dead`` when its
-        attempts are used up, when a user wanted it stopped, or when it is the third
-        time that its process died (the poison-pill limit).
+        attempts are used up, a user asked it to stop, or its worker died under it for
+        the third time (the poison-pill limit).
 
         Args:
-            observed: The jobs as they were seen; one that has changed since is left.
-
-        Returns:
-            How many jobs were given back.
+            observed: The jobs as last seen; those that have changed since are left.
         """
         jobs = list(observed)
         return sum(
@@ -355,13 +326,9 @@ class JobQueue:
         return len(rescued)
 
     def next_due_in_s(self, queue_names: Iterable[str]) -> float | None:
-        """Return the seconds until the first job that waits for its time is due.
+        """Return the seconds until a waiting job of these queues is due.
 
-        Args:
-            queue_names: Queues to look at.
-
-        Returns:
-            Seconds, 0 when one is due already, or None when none waits.
+        0 means that one is due already, None that none waits.
         """
 
         def work(transaction: Transaction) -> list[int | None]:

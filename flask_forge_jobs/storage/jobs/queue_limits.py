@@ -1,8 +1,7 @@
 """Whether queues have room for new jobs, and what a producer remembers of queues.
 
-Only what producers add is held back: retries, requeued jobs and those of cron schedules
-come in whatever waits already. A producer that remembers a queue need not ask for each
-job.
+Limits hold back only what producers add; retries, requeued jobs and jobs of schedules
+always come in. A producer remembers a queue for a while instead of asking for each job.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from flask_forge_jobs.storage.database import Executor, Transaction, encode_name
 def tightened(
     bounds: Mapping[str, int], queue_names: Iterable[str], most: int | None
 ) -> Mapping[str, int]:
-    """Return the bounds of queues, none of them wider than ``most``."""
+    """Return the bounds of queues, none above ``most``; None changes nothing."""
     if most is None:
         return bounds
     return {name: min(bounds.get(name, most), most) for name in queue_names}
@@ -44,16 +43,11 @@ def admit(
     *,
     is_exact: bool = True,
 ) -> list[EnqueueResult]:
-    """Store jobs if their queues have room for them.
+    """Store jobs if their queues have room; the transaction must not commit otherwise.
 
-    Args:
-        transaction: The open transaction; it must not commit when this raises.
-        jobs: What is to be stored.
-        ids: Their ids.
-        bounds: Most jobs that may wait in a queue; a queue without one takes all.
-        store: Stores them.
-        is_exact: Producers of the same queue wait for one another; else those at the
-            same moment do not see each other.
+    ``bounds`` says how many jobs may wait in a queue; one without a bound takes any
+    number. With ``is_exact``, producers of a queue wait for one another; otherwise
+    concurrent ones do not see each other's jobs.
 
     Raises:
         QueueFullError: A queue has no room.
@@ -63,7 +57,7 @@ def admit(
     if is_exact:
         for name in sorted(bounds):
             transaction.all("lock_queue", name=name)
-    # Whether a job with a key is new shows only when it is stored.
+    # Only the insert shows whether a job with a dedupe key is new.
     coming = Counter(job.queue for job in jobs if job.dedupe_key is None)
     for name in sorted(bounds.keys() & coming.keys()):
         _require_room(transaction, name, bounds[name] - coming[name])
@@ -76,7 +70,7 @@ def admit(
 
 
 def _are_stored(transaction: Transaction, ids: Sequence[str]) -> bool:
-    """Whether a commit before this one has stored them although its answer was lost."""
+    """Whether an earlier commit, whose answer was lost, has stored the jobs."""
     if not transaction.attempt:
         return False
     return bool(transaction.all("statuses", rows=encode_names("job_id", ids)))
@@ -88,19 +82,14 @@ def _require_room(transaction: Transaction, queue_name: str, most: int) -> None:
         raise QueueFullError(queue_name, waiting)
 
 
-# A queue is registered again after this time, should somebody have deleted it, and its
-# bound is read again, should somebody have changed it.
+# A queue is registered again, and its bound read again, after this time: somebody may
+# have deleted or changed it.
 KNOWN_QUEUE_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Queues:
-    """Registered queues.
-
-    Args:
-        created: Those that were not registered before.
-        bounds: Most jobs that may wait, for the queues that have such a bound.
-    """
+    """Newly registered queues, and the bounds of those that have one."""
 
     created: set[str] = field(default_factory=set)
     bounds: Mapping[str, int] = field(default_factory=dict)
@@ -113,13 +102,7 @@ class _Known:
 
 
 class KnownQueues:
-    """Registers queues, and remembers for a while that they are.
-
-    Args:
-        database: The seam to the database.
-        clock: Ages what is known.
-        most: Most queues that there may be.
-    """
+    """Registers queues, and remembers for a while that they are registered."""
 
     def __init__(
         self, database: Executor, clock: Clock, most: int = DEFAULT_MAX_QUEUES
@@ -130,7 +113,7 @@ class KnownQueues:
         self._known: dict[str, _Known] = {}
 
     def is_open(self, queue_name: str) -> bool:
-        """Whether a queue is known to be registered and to take any number of jobs."""
+        """Whether a queue is known to be registered and to have no bound."""
         known = self._known.get(queue_name)
         return (
             known is not None
@@ -139,10 +122,10 @@ class KnownQueues:
         )
 
     def look_up(self, queue_names: Sequence[str]) -> Queues:
-        """Register queues that are missing, and return what is known of all.
+        """Register missing queues, and return what is known of all of them.
 
         Raises:
-            InvalidInputError: That would be more queues than there may be.
+            InvalidInputError: There would be more queues than allowed.
         """
         if any(self._known_of(name) is None for name in queue_names):
             try:
@@ -150,7 +133,7 @@ class KnownQueues:
                     lambda transaction: self.look_up_within(transaction, queue_names)
                 )
             except StorageOutcomeUnknownError as error:
-                # Of the queues; no job has been sent yet.
+                # Only a registration is in doubt; no job has been sent yet.
                 raise StorageUnavailableError(
                     "the connection to the database was lost"
                 ) from error
@@ -183,18 +166,13 @@ class KnownQueues:
         return Queues(created, bounds | bounded)
 
     def remember(self, queue_names: Iterable[str], bounds: Mapping[str, int]) -> None:
-        """Know registered queues for some seconds.
-
-        Args:
-            queue_names: The queues.
-            bounds: Most jobs that may wait; a queue that is left out has no bound.
-        """
+        """Remember registered queues for :data:`KNOWN_QUEUE_S`, with their bounds."""
         until = self._clock.monotonic() + KNOWN_QUEUE_S
         for name in queue_names:
             self._known[name] = _Known(until, bounds.get(name))
 
     def forget(self) -> None:
-        """Know no queue: what is opened next may be another database."""
+        """Forget every queue: the next database opened may be another one."""
         self._known.clear()
 
     def _known_of(self, queue_name: str) -> _Known | None:

@@ -1,7 +1,6 @@
 """JobReader: get, list and count jobs; writes nothing.
 
-Counts come from the maintained table, so they cost the same at a thousand and at a
-million jobs.
+Counts come from a maintained table, so they cost the same however many jobs there are.
 """
 
 from __future__ import annotations
@@ -42,8 +41,8 @@ _STATUSES = frozenset(status.value for status in JobStatus)
 class QueueStatistics:
     """The numbers of one queue.
 
-    ``oldest_due_age_s`` is how many whole seconds the oldest job that could run now has
-    waited; 0 when none does.
+    ``oldest_due_age_s`` is how long the oldest due job has waited, in whole seconds; 0
+    without one.
     """
 
     counts: QueueCounts = field(default_factory=QueueCounts)
@@ -57,9 +56,8 @@ _NO_JOBS = QueueStatistics()
 class Snapshot:
     """All queues at one moment.
 
-    Args:
-        overview: Those that are registered, by name.
-        statistics: Counts and lag of those that have jobs, registered or not.
+    ``overview`` lists the registered queues by name; ``statistics`` has the numbers of
+    every queue with jobs, registered or not.
     """
 
     overview: Sequence[QueueOverview]
@@ -67,16 +65,11 @@ class Snapshot:
 
 
 class JobReader:
-    """Reads jobs.
-
-    Args:
-        database: The seam to the database.
-    """
+    """Reads jobs."""
 
     def __init__(self, database: Executor) -> None:
         self._database = database
-        # Who asks every second mostly finds what was there a second ago: objects are
-        # made of it once.
+        # Callers that poll mostly find no change; they get the last objects again.
         self._last: tuple[Row, Snapshot] = (), Snapshot((), {})
 
     def get(self, job_id: str) -> Job:
@@ -93,12 +86,7 @@ class JobReader:
     def ids_in(
         self, job_ids: Sequence[str], queue_names: Sequence[str] | None = None
     ) -> list[str]:
-        """Return those ids whose job is in one of the queues, in no order.
-
-        Args:
-            job_ids: Ids, known or not.
-            queue_names: The queues; None means all.
-        """
+        """Return the ids whose job is in one of the queues (None: any), in no order."""
         ids = encode_names("job_id", job_ids)
         rows = self._database.read(lambda tx: tx.all("queues_of_jobs", rows=ids))
         return [
@@ -108,12 +96,7 @@ class JobReader:
         ]
 
     def has_work(self, owner: str, queue_names: Iterable[str]) -> bool:
-        """Tell whether an owner holds a job, or a claim of its would find one.
-
-        Args:
-            owner: The worker process.
-            queue_names: The queues that it claims from.
-        """
+        """Tell whether a worker holds a job, or could claim one from its queues."""
 
         def work(transaction: Transaction) -> bool:
             return bool(transaction.all("held", owner=owner)) or any(
@@ -123,17 +106,17 @@ class JobReader:
         return self._database.read(work)
 
     def statistics(self) -> Mapping[str, QueueStatistics]:
-        """Return counts and lag of every queue that has jobs, from one snapshot."""
+        """Return counts and lag of every queue with jobs, from one snapshot."""
         return self.snapshot().statistics
 
     def snapshot(self, within_s: float | None = None) -> Snapshot:
         """Return every queue with its numbers and slots, from one snapshot.
 
-        It is the very same object as the last one for as long as nothing has changed.
+        Returns the same object again while nothing has changed.
 
         Args:
-            within_s: Oldest heartbeat of a slot that counts, in seconds; None takes
-                slots that fell silent too.
+            within_s: Oldest heartbeat of a slot to include, in seconds; None includes
+                silent slots.
         """
         (texts,) = self._database.read_one(
             "snapshot", within_us=within_micros(within_s)
@@ -146,11 +129,7 @@ class JobReader:
         return found
 
     def kinds(self, queue_name: str | None = None) -> list[str]:
-        """Return the kinds of the stored jobs, sorted.
-
-        Args:
-            queue_name: Only of this queue; None means all.
-        """
+        """Return the kinds of the stored jobs, sorted; None means of all queues."""
         rows = self._database.read(lambda transaction: transaction.all("counts"))
         return sorted(
             {
@@ -161,7 +140,7 @@ class JobReader:
         )
 
     def waiting_kinds(self, queue_name: str) -> list[str]:
-        """Return the kinds of the jobs that a queue still has to run, sorted."""
+        """Return the kinds of a queue's pending and failed jobs, sorted."""
         rows = self._database.read(lambda transaction: transaction.all("counts"))
         waiting = {JobStatus.PENDING, JobStatus.FAILED}
         return sorted(
@@ -171,12 +150,9 @@ class JobReader:
     def scheduled(
         self, queue_name: str | None, limit: int, offset: int = 0
     ) -> JobsPage:
-        """Return pending jobs that start later, the earliest first, and their number.
+        """Return a page of jobs that start later, earliest first, and their total.
 
-        Args:
-            queue_name: Only of this queue; None means all.
-            limit: Most rows of the page.
-            offset: Rows to skip.
+        A ``queue_name`` of None means all queues.
         """
 
         def work(transaction: Transaction) -> JobsPage:
@@ -199,10 +175,7 @@ class JobReader:
         return self._database.read(work)
 
     def total(self, wanted: JobFilter) -> int:
-        """Return the true number of the matching jobs.
-
-        Args:
-            wanted: Which jobs.
+        """Return the exact number of matching jobs.
 
         Raises:
             StorageUnavailableError: A search took longer than the statement limit.
@@ -212,12 +185,7 @@ class JobReader:
         )
 
     def page(self, wanted: JobFilter, limit: int, offset: int = 0) -> JobsPage:
-        """Return one page of the matching jobs, newest first, and their true number.
-
-        Args:
-            wanted: Which jobs.
-            limit: Most rows of the page.
-            offset: Rows to skip.
+        """Return one page of the matching jobs, newest first, and their exact total.
 
         Raises:
             StorageUnavailableError: A search took longer than the statement limit.
@@ -242,16 +210,15 @@ class JobReader:
     ) -> FoundJobs:
         """Return the matching jobs that follow a place in an order.
 
-        A job that matches all the while is returned once by a walk from page to page,
-        whatever is stored, run or deleted meanwhile; by ``enqueued_at`` also one that
-        changes its state and still matches.
+        Paging visits a job that keeps matching exactly once, whatever is stored, run or
+        deleted meanwhile; except by ``enqueued_at``, its state must not change.
 
         Args:
             wanted: Which jobs.
             order: How they are sorted.
             limit: Most rows, at least 1.
-            after: End of the page before; None begins at the first job.
-            with_total: Whether to count all that match.
+            after: End of the page before; None starts at the first job.
+            with_total: Whether to count all matching jobs.
 
         Raises:
             StorageUnavailableError: It took longer than the statement limit.
@@ -259,7 +226,7 @@ class JobReader:
 
         def work(transaction: Transaction) -> FoundJobs:
             listing = Listing(transaction, wanted)
-            # One more tells whether there is a next page.
+            # One more shows whether there is a next page.
             places = listing.page(order, limit + 1, after)
             shown = places[:limit]
             return FoundJobs(
@@ -308,10 +275,10 @@ def _statistics(
 
 
 def _count(counts: Iterable[Row], waiting: Iterable[Row]) -> dict[str, QueueCounts]:
-    """Fold the maintained rows; a job that waits for its time but is due is pending.
+    """Add up the maintained rows; a due job that is still deferred counts as pending.
 
-    A state that only a newer package knows counts nowhere: one such job must not take
-    the overview of all the others away.
+    States that only a newer package knows are left out, so that one such job does not
+    break the whole overview.
     """
     found: dict[str, dict[str, int]] = {}
     for name, status, deferred, jobs in counts:

@@ -1,7 +1,7 @@
 """Remembers what a keyed request did, in the transaction that does it.
 
-Key and jobs are committed together, so a request whose answer was lost, or whose server
-died, may be repeated: it is done once and answered alike.
+Key and jobs commit together, so a caller may repeat a request whose answer was lost:
+the request is done once and every repetition gets the same answer.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ from flask_forge_jobs.model.jobs import EnqueueResult, JobStatus, NewJob
 from flask_forge_jobs.model.request_keys import KEPT_US, RequestKey
 from flask_forge_jobs.storage.database import Parameter, Transaction
 
-# A new key removes so many old ones; more than one, so that they get fewer.
+# A new key removes up to this many expired ones, so that their number falls.
 DROPPED_AT_ONCE = 10
+# Leading fields of a result to remember; the flags behind them belong to one call.
+REMEMBERED_FIELDS = 7
 
 
 def once(
@@ -25,12 +27,6 @@ def once(
     store: Callable[[], list[EnqueueResult]],
 ) -> list[EnqueueResult]:
     """Store jobs, or return what an earlier request with the key did.
-
-    Args:
-        transaction: In which all of it happens.
-        jobs: What is asked for.
-        key: Names the request; without one it is always done.
-        store: Stores the jobs.
 
     Raises:
         RequestKeyReusedError: The earlier request asked for something else.
@@ -61,53 +57,19 @@ def _remembered(
     before, answer = rows[0]
     if before != fingerprint:
         raise RequestKeyReusedError(key.value)
-    return [result._replace(is_replayed=True) for result in _results(answer)]
+    return [
+        EnqueueResult(*row)._replace(status=JobStatus(row[4]), is_replayed=True)
+        for row in json.loads(answer)
+    ]
 
 
 def _remember(
     transaction: Transaction, key: RequestKey, results: Sequence[EnqueueResult]
 ) -> None:
-    """Note what the request did."""
-    answer = json.dumps(
-        [
-            (
-                result.id,
-                result.is_deduped,
-                result.queue_name,
-                result.kind,
-                result.status,
-                result.scheduled_at_us,
-                result.queue_created,
-            )
-            for result in results
-        ],
-        separators=(",", ":"),
-    )
+    rows = [result[:REMEMBERED_FIELDS] for result in results]
+    answer = json.dumps(rows, separators=(",", ":"))
     transaction.defer("answer_request_key", answer=answer, **_place(key))
 
 
 def _place(key: RequestKey) -> dict[str, Parameter]:
     return {"owner": key.owner, "request_key": key.value}
-
-
-def _results(answer: str) -> list[EnqueueResult]:
-    return [
-        EnqueueResult(
-            id=job_id,
-            is_deduped=is_deduped,
-            queue_name=queue_name,
-            kind=kind,
-            status=JobStatus(status),
-            scheduled_at_us=scheduled_at_us,
-            queue_created=queue_created,
-        )
-        for (
-            job_id,
-            is_deduped,
-            queue_name,
-            kind,
-            status,
-            scheduled_at_us,
-            queue_created,
-        ) in json.loads(answer)
-    ]

@@ -1,13 +1,10 @@
-"""Streams of jobs: each from one index, in order, to be merged.
+"""Streams of jobs, each read in order from one index, for a merge.
 
-A stream is read a chunk at a time and only as far as the merge asks. The first chunks
-of all streams come by one statement where that is possible: a round trip for each would
-take longer than all the reading.
+A stream is read in chunks, only as far as the merge asks. One statement reads the first
+chunks of all streams where that is possible, which saves a round trip for each.
 
-The place of a deep page is found by counting index entries, not by reading jobs. An
-offset is a number of jobs, and an index knows instants. So an instant is guessed, the
-jobs newer than it are counted, and the guess is improved until only few jobs are left
-to be skipped one by one.
+For a deep page, :func:`seek` turns the offset into an instant: it guesses one, counts
+the newer index entries, and narrows the guess until few jobs are left to skip.
 """
 
 from __future__ import annotations
@@ -19,12 +16,12 @@ from flask_forge_jobs.model.ordering import JobOrder
 from flask_forge_jobs.storage.database import Parameter, Row, Transaction, encode_rows
 from flask_forge_jobs.storage.jobs.conditions import Conditions
 
-# So many jobs may be left to be skipped one by one.
+# This many jobs may be left to skip one by one.
 NEAR = 500
 _GUESSES = 5
-# Halving thirty years of microseconds takes fifty.
+# Bisecting thirty years of microseconds takes fifty steps.
 _MAX_STEPS = 60
-# Guesses aim a little short: what is counted up to there is never counted again.
+# A guess falls a little short: what is counted up to it is never counted again.
 _AIM_PERCENT = 98
 
 
@@ -36,16 +33,11 @@ def seek(
     total: int,
     offset: int,
 ) -> tuple[int, int]:
-    """Return an instant near a place, and how many jobs are newer than it.
+    """Return an instant near an offset, and how many jobs are newer than it.
 
-    Args:
-        count: Returns how many jobs are newer than its first argument and not newer
-            than its second.
-        newest: Instant of the newest job.
-        oldest: Instant of the oldest job.
-        total: How many jobs there are.
-        offset: The place: how many jobs come before it, the newest first. It is never
-            passed; jobs of one instant are never told apart.
+    Never passes the offset, which counts from the newest of ``total`` jobs, and never
+    splits the jobs of one instant. ``count`` returns how many jobs are newer than its
+    first argument and not newer than its second.
     """
     upper, above = newest, 0
     lower, below = oldest - 1, total
@@ -55,7 +47,7 @@ def seek(
             break
         guess = (upper + lower) // 2
         if step < _GUESSES:
-            # As if the jobs between were spread evenly.
+            # Assumes that the jobs in between are spread evenly.
             share = (upper - lower) * left * _AIM_PERCENT // 100
             guess = upper - share // max(below - above, 1)
         guess = min(max(guess, lower + 1), upper - 1)
@@ -76,12 +68,7 @@ Place = tuple[int, str]
 
 
 class JobStreams:
-    """Opens streams of the jobs that fulfil some conditions.
-
-    Args:
-        transaction: An open read transaction.
-        conditions: What ``one_by_one`` tests beside the key of a stream.
-    """
+    """Opens streams of the jobs that match some conditions."""
 
     def __init__(self, transaction: Transaction, conditions: Conditions) -> None:
         self._transaction = transaction
@@ -95,7 +82,7 @@ class JobStreams:
         start: Place,
         depth: int,
     ) -> list[Iterator[Place]]:
-        """Return a stream for each key; their first chunks come by one statement."""
+        """Return a stream for each key; one statement reads all first chunks."""
         size = _chunk_size(depth, len(keys))
 
         def read(wanted: Sequence[Combination], start: Place, size: int) -> list[Row]:
@@ -135,7 +122,7 @@ class JobStreams:
         start: Place,
         depth: int,
     ) -> list[Iterator[Place]]:
-        """Return a stream for each key, of the jobs that fulfil every condition."""
+        """Return a stream for each key, of the jobs that match every condition."""
         size = _chunk_size(depth, len(keys))
         conditions = self._conditions.parameters()
         if name == "listed":
@@ -155,19 +142,19 @@ class JobStreams:
         ]
 
     def bounds(self, order: JobOrder, start: Place) -> dict[str, Parameter]:
-        """Return the parameters that say where a page begins."""
+        """Return the parameters that bound a page."""
         conditions = self._conditions
         edge = conditions.from_at if order.descending else conditions.to_at
         return {"at": start[0], "id": start[1], "edge": edge}
 
 
 def way(name: str, order: JobOrder) -> str:
-    """Return the name of a statement in one direction."""
+    """Return the name of a statement for one direction."""
     return f"{name}_desc" if order.descending else f"{name}_asc"
 
 
 def _chunk_size(depth: int, streams: int) -> int:
-    """Return how many jobs to read of a stream at first: a bit more than its share."""
+    """Return how many jobs of a stream to read first: a bit more than its share."""
     share = depth // max(streams, 1)
     return min(share + share // 2 + _FIRST_CHUNK, _LARGEST_CHUNK)
 
@@ -177,12 +164,9 @@ def _chained(
     size: int,
     read: Callable[[Place, int], Sequence[Place]],
 ) -> Iterator[Place]:
-    """Yield the places of a chunk and of those behind it, which are read when asked.
+    """Yield the places of a chunk, then of those that ``read(place, size)`` returns.
 
-    Args:
-        chunk: The first one.
-        size: How many places it could have had; with fewer it is the last one.
-        read: Returns so many places that follow one.
+    A chunk of fewer than ``size`` places is the last one.
     """
     while True:
         yield from chunk
