@@ -2,10 +2,9 @@
 
 SQLite 3.7.0 to 3.51.2 can corrupt a file when one connection checkpoints while another
 commits and resets the log (https://sqlite.org/wal.html#walresetbug; fixed in 3.51.3,
-3.50.7 and 3.44.6). There every connection turns automatic checkpoints off, a writer
-holds a shared lock on a file beside the database, and a checkpoint holds it alone. The
-first of the two locks is a turnstile: writers pass through it and a checkpointer closes
-it, so that a stream of overlapping writers cannot keep a checkpoint out for ever.
+3.50.7 and 3.44.6). On these versions we turn automatic checkpoints off. Writers share a
+lock on a file beside the database; a checkpoint takes it alone. A second lock is a
+turnstile: a checkpoint closes it, so overlapping writers cannot starve the checkpoint.
 """
 
 from __future__ import annotations
@@ -20,32 +19,31 @@ from pathlib import Path
 
 from flask_forge_jobs.errors import StorageBusyError, StorageCorruptError
 from flask_forge_jobs.logs import get_logger
-from flask_forge_jobs.storage.sqlite.files import open_beside
+from flask_forge_jobs.storage.sqlite.files import log_bytes, open_beside
 
 logger = get_logger(__name__)
 
-# SQLite's own interval, in pages. How many a commit has written is not to be learnt
-# from Python; these are a little above what our statements write.
+# SQLite's own interval, in pages. Python cannot see how many pages a commit writes;
+# these estimates are slightly high for our statements.
 PAGES_BETWEEN_CHECKPOINTS = 1000
 PAGES_OF_A_COMMIT = 5
 CHANGES_OF_A_PAGE = 4
-# A log that is written over stays as long as it is, and a commit that need not make the
-# file longer takes a third of the time: so it is kept short from the start, and only
-# one that has outgrown this is cut to nothing.
+# A commit that overwrites the log takes a third of the time of one that extends it, so
+# only a log that has outgrown this is truncated.
 CHECKPOINT_BYTES = 32 * 1024 * 1024
 COMMITS_BETWEEN_LOOKS = 16
 PAUSE_AFTER_BUSY_S = 0.5
 _READER_WAIT_MS = 20
 _WRITERS_WAIT_S = 0.1
-# A write transaction takes a few tenths of a millisecond, a checkpoint a few.
+# A write takes a few tenths of a millisecond, a checkpoint a few milliseconds.
 _LOOK_AGAIN_S = 0.0005
 
 
 def has_wal_reset_bug(version: tuple[int, ...] = sqlite3.sqlite_version_info) -> bool:
     """Return whether a SQLite version needs the gate.
 
-    A distribution may patch the library without changing the number; the gate then
-    costs a few microseconds and nothing else.
+    A distribution may fix the bug without changing the number; the gate then costs a
+    few microseconds.
     """
     if version >= (3, 51, 3) or version < (3, 7, 0):
         return False
@@ -53,33 +51,20 @@ def has_wal_reset_bug(version: tuple[int, ...] = sqlite3.sqlite_version_info) ->
 
 
 def check_not_emptied(path: Path) -> None:
-    """Refuse a database file that has lost its content but not its log.
+    """Raise StorageCorruptError if a database file is empty but its log is not.
 
-    SQLite would take it for a new database and delete the log, and with it the last
-    trace of what was there.
-
-    Raises:
-        StorageCorruptError: The file is empty and there is a log beside it.
+    SQLite would treat it as a new database and delete the log, the last trace of the
+    data.
     """
-    log = Path(f"{path}-wal")
-    if (
-        path.exists()
-        and path.stat().st_size == 0
-        and log.exists()
-        and log.stat().st_size > 0
-    ):
+    if path.exists() and path.stat().st_size == 0 and log_bytes(path) > 0:
         raise StorageCorruptError(
-            f"{path} is empty although {log.name} is not; restore the file, or move "
-            "both away to start anew"
+            f"{path} is empty but {path.name}-wal is not; restore the file, or move "
+            "both away to start over"
         )
 
 
 class CheckpointGate:
-    """The lock of one process; used by one thread at a time.
-
-    Args:
-        path: The database file; None for one in memory, which needs no gate.
-    """
+    """The lock of one process; used by one thread at a time."""
 
     def __init__(self, path: Path | None) -> None:
         self._path = path if path is not None and has_wal_reset_bug() else None
@@ -91,7 +76,7 @@ class CheckpointGate:
 
     def _locks(self, path: Path) -> tuple[int, int]:
         if self._files is None:
-            # Not the database file: closing that would drop SQLite's own locks.
+            # Closing the database file itself would drop SQLite's own locks.
             self._files = (
                 open_beside(path, ".ckpt-turn"),
                 open_beside(path, ".ckpt-lock"),
@@ -100,7 +85,7 @@ class CheckpointGate:
 
     @contextlib.contextmanager
     def until(self, ends_at: float) -> Iterator[None]:
-        """Hold the gate open for a block; see :meth:`enter`."""
+        """Enter the gate for a block; see :meth:`enter`."""
         self.enter(ends_at)
         try:
             yield
@@ -108,59 +93,51 @@ class CheckpointGate:
             self.leave()
 
     def enter(self, ends_at: float) -> None:
-        """Hold the gate open for one write transaction.
-
-        Args:
-            ends_at: Reading of the monotonic clock at which the writer stops waiting
-                for a checkpoint to end.
+        """Enter the gate for one write transaction.
 
         Raises:
-            StorageBusyError: A checkpoint has kept it closed for too long; the process
-                that makes it may be stopped.
+            StorageBusyError: A checkpoint did not end by ``ends_at`` on the monotonic
+                clock; its process may be stopped.
         """
         if self._path is None:
             return
         turnstile, lock = self._files or self._locks(self._path)
         try:
-            # Nearly always both are free, and every commit comes by here.
+            # The fast path of every commit: both are almost always free.
             fcntl.flock(turnstile, fcntl.LOCK_SH | fcntl.LOCK_NB)
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             is_through = _lock(turnstile, fcntl.LOCK_SH, ends_at)
             if not is_through or not _lock(lock, fcntl.LOCK_SH, ends_at):
                 raise StorageBusyError(
-                    f"a checkpoint of {self._path} does not end"
+                    f"a checkpoint of {self._path} has not ended in time"
                 ) from None
         finally:
             fcntl.flock(turnstile, fcntl.LOCK_UN)
 
     def leave(self) -> None:
-        """Let a checkpoint in, if nobody else writes."""
+        """Leave the gate."""
         if self._files is not None:
             fcntl.flock(self._files[1], fcntl.LOCK_UN)
 
     def checkpoint_if_due(self, connection: sqlite3.Connection) -> bool:
-        """Write the log back after some hundred pages or when it has grown too long.
-
-        Args:
-            connection: The calling thread's connection, outside a transaction.
+        """Write the log back after about 1,000 pages, or when it has grown too long.
 
         Returns:
-            Whether the whole log was written back, so that the next commit starts it
-            anew.
+            Whether the whole log was written back, so the next commit overwrites it.
         """
         if self._path is None:
             return False
         try:
             self._count(connection)
             is_look = not self._commits % COMMITS_BETWEEN_LOOKS
-            is_large = is_look and _is_large(self._path)
+            is_large = is_look and log_bytes(self._path) >= CHECKPOINT_BYTES
             is_due = is_large or self._pages >= PAGES_BETWEEN_CHECKPOINTS
             if not is_due or time.monotonic() < self._not_before:
                 return False
             return self._checkpoint(connection, self._path, cut=is_large)
         except (sqlite3.Error, OSError) as error:
-            # The commit before it stands; the caller must not hear of a failure.
+            # The caller's commit succeeded, so it must not see this error.
             logger.warning("cannot write back the log of %s: %s", self._path, error)
             self._not_before = time.monotonic() + PAUSE_AFTER_BUSY_S
             return False
@@ -168,7 +145,7 @@ class CheckpointGate:
     def _count(self, connection: sqlite3.Connection) -> None:
         self._commits += 1
         total = connection.total_changes
-        # A new connection may have the identity of one that is gone.
+        # A new connection may reuse the id() of a closed one.
         changes = max(total - self._changes_before.get(id(connection), 0), 0)
         self._pages += PAGES_OF_A_COMMIT + changes // CHANGES_OF_A_PAGE
         self._changes_before[id(connection)] = total
@@ -178,8 +155,8 @@ class CheckpointGate:
     ) -> bool:
         turnstile, lock = self._locks(path)
         self._not_before = time.monotonic() + PAUSE_AFTER_BUSY_S
-        # Not for long: whoever holds them may be stopped, and behind a checkpoint that
-        # waits no writer gets through.
+        # A short wait: the holder may be stopped, and a waiting checkpoint blocks every
+        # writer.
         with (
             _locked(turnstile, fcntl.LOCK_EX, _WRITERS_WAIT_S) as is_closed,
             _locked(
@@ -202,17 +179,10 @@ class CheckpointGate:
             self._files = None
 
 
-def _is_large(path: Path) -> bool:
-    try:
-        return Path(f"{path}-wal").stat().st_size >= CHECKPOINT_BYTES
-    except FileNotFoundError:
-        return False
-
-
 def _write_back(connection: sqlite3.Connection, mode: str) -> bool:
-    """Run a checkpoint; return whether a reader kept it from writing everything."""
+    """Run a checkpoint; return whether a reader kept it from finishing."""
     (usual_wait_ms,) = connection.execute("PRAGMA busy_timeout").fetchone()
-    # Writers wait behind us: do not wait long for a reader that pins the log.
+    # Writers are waiting, so do not wait long for a reader that pins the log.
     connection.execute(f"PRAGMA busy_timeout = {_READER_WAIT_MS}")
     try:
         row = connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
@@ -222,7 +192,7 @@ def _write_back(connection: sqlite3.Connection, mode: str) -> bool:
 
 
 def _lock(file: int, kind: int, ends_at: float) -> bool:
-    """Take a lock; return False when it was not free by ``ends_at``."""
+    """Take a lock; return False if it was not free by ``ends_at``."""
     while True:
         try:
             fcntl.flock(file, kind | fcntl.LOCK_NB)
@@ -236,7 +206,7 @@ def _lock(file: int, kind: int, ends_at: float) -> bool:
 
 @contextlib.contextmanager
 def _locked(file: int, kind: int, limit_s: float) -> Iterator[bool]:
-    """Hold a lock for a block; tell it whether the lock was free in time."""
+    """Hold a lock for a block; yield whether it was free in time."""
     is_held = _lock(file, kind, time.monotonic() + limit_s)
     try:
         yield is_held

@@ -20,20 +20,14 @@ from flask_forge_jobs.storage.faults import Faults, TransientError
 
 BUSY = 5
 _LOCKED, _INTERRUPT, _CORRUPT, _NOT_A_DATABASE = 6, 9, 11, 26
-# These fail at once although waiting would help; plain SQLITE_BUSY has waited already.
+# SQLite does not wait for these, so a retry may help; plain SQLITE_BUSY has waited.
 _RETRIED_CODES = frozenset({6, 261, 262, 517, 773})
 # Permission, I/O error, read-only, full, cannot open.
 _UNAVAILABLE = frozenset({3, 8, 10, 13, 14})
 
 
 class SqliteFaults(Faults):
-    """Faults of SQLite and of the file system.
-
-    Args:
-        where: What an error calls the database, such as its path.
-        read_limit_s: Seconds after which a read is interrupted.
-        is_retried: See :class:`.Faults`.
-    """
+    """Translates errors of SQLite and of the file system."""
 
     def __init__(self, where: str, read_limit_s: float, *, is_retried: bool) -> None:
         super().__init__(is_retried=is_retried)
@@ -65,29 +59,25 @@ class SqliteFaults(Faults):
 
 T = TypeVar("T")
 
-# A commit takes a few tenths of a millisecond. Whoever has waited for much longer than
-# that waits for something that will last.
+# A commit takes a few tenths of a millisecond, so after a longer wait poll less often.
 _FIRST_PAUSE_S = 0.0003
 _LONGEST_PAUSE_S = 0.003
 _PAUSES_GROW = 1.1
-# Whoever has waited for so long looks once whether it is waiting for itself.
+# After this long a writer checks once whether it is waiting for its own thread.
 LONG_WAIT_S = 0.25
 _numbers = itertools.count()
 
 
 class SqliteConnection(sqlite3.Connection):
-    """A connection that knows how long it waits for a lock.
-
-    Changing that takes a statement, so it is changed only when it differs: a thread
-    that only writes, or only reads, never changes it.
+    """A connection that remembers its busy time-out, so changing it is often free.
 
     Attributes:
-        in_use: Held while a thread reads by the connection, and by whoever closes it:
-            one that is closed under a statement brings the whole process down.
-        number: No other connection of this process has it.
-        is_reading: Whether a read is under way, of whoever holds ``in_use``.
-        is_closed: Whether somebody has closed it, which any thread may do.
-        on_long_wait: Called by whoever has waited for the lock for long.
+        in_use: Held to read and to close: closing a connection under a running
+            statement crashes the process.
+        number: Unique among the connections of this process.
+        is_reading: Whether the holder of ``in_use`` is reading.
+        is_closed: Whether some thread has closed it.
+        on_long_wait: Called once by a writer that has waited ``LONG_WAIT_S``.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -100,15 +90,11 @@ class SqliteConnection(sqlite3.Connection):
         self._busy_timeout_ms = -1
 
     def close_at_rest(self, ends_at: float) -> bool:
-        """Close it, unless it is in use until then, or by the calling thread itself.
-
-        Args:
-            ends_at: Reading of the monotonic clock at which it waits no longer.
-        """
+        """Close it unless it stays in use until ``ends_at`` on the monotonic clock."""
         if not self.in_use.acquire(timeout=max(ends_at - time.monotonic(), 0.0)):
             return False
         try:
-            # Its thread may have ended meanwhile.
+            # The calling thread itself may be using it, or its thread has ended.
             if not (self.is_closed or self.is_reading or self.in_transaction):
                 self.close()
         finally:
@@ -116,36 +102,30 @@ class SqliteConnection(sqlite3.Connection):
         return self.is_closed
 
     def close(self) -> None:
-        """Close it; the last one of a file writes the log back and deletes it."""
+        """Close it; SQLite deletes the log with the last connection to a file."""
         self.is_closed = True
         super().close()
 
     def wait_at_most(self, seconds: float) -> None:
-        """Let SQLite itself wait that long for a lock."""
-        self._set_busy_timeout(int(seconds * 1000))
-
-    def _set_busy_timeout(self, limit_ms: int) -> None:
+        """Let SQLite itself wait for a lock."""
+        limit_ms = int(seconds * 1000)
         if self._busy_timeout_ms != limit_ms:
             self.execute(f"PRAGMA busy_timeout = {limit_ms}")
             self._busy_timeout_ms = limit_ms
 
     def when_free(self, work: Callable[[], T], ends_at: float) -> T:
-        """Do what takes the lock of writers; look for it again and again.
+        """Run a statement that takes the write lock, polling until it is free.
 
-        Left to itself SQLite looks after 1 ms, 2 ms more and so on up to every 100 ms:
-        too rarely for commits that take less, and whoever has waited for long loses to
-        whoever has just come.
-
-        Args:
-            work: Begins a transaction, or is one statement outside any.
-            ends_at: Reading of the monotonic clock after which no look follows.
+        SQLite's own busy handler backs off to 100 ms between polls. That is too slow
+        for our commits and unfair: a newcomer overtakes a long waiter.
 
         Raises:
-            sqlite3.OperationalError: The lock was not free in time.
-            InvalidInputError: Its own thread has the lock, by another connection.
+            sqlite3.OperationalError: The lock was not free by ``ends_at`` on the
+                monotonic clock.
+            InvalidInputError: Another connection of this thread holds the lock.
         """
         if self._busy_timeout_ms:
-            self._set_busy_timeout(0)
+            self.wait_at_most(0)
         pause_s = _FIRST_PAUSE_S
         looks_at = math.inf
         while True:
@@ -165,7 +145,7 @@ class SqliteConnection(sqlite3.Connection):
             pause_s = min(pause_s * _PAUSES_GROW, _LONGEST_PAUSE_S)
 
     def describe(self) -> tuple[tuple[str, str], ...]:
-        """Return what it says of itself; the driver comes last."""
+        """Return facts about the connection; the driver comes last."""
 
         def pragma(name: str) -> str:
             return str(self.execute(f"PRAGMA {name}").fetchone()[0])

@@ -1,10 +1,9 @@
 """SQLite: one writer at a time, a connection for each thread, write-ahead log.
 
-Every transaction that writes begins with ``BEGIN IMMEDIATE``: a deferred one that read
-first fails at once when another process wrote in between, without waiting for the busy
-time-out. Within a process writers queue on a lock, which is fairer and cheaper
-than the busy handler. Every fork finds the file closed, and both sides open it again
-at the next use; see :mod:`~flask_forge_jobs.storage.sqlite.process`.
+A write begins with ``BEGIN IMMEDIATE``: a deferred transaction that has read fails at
+once if another process wrote in between. Within a process writers queue on a lock,
+which is fairer and cheaper than SQLite's busy handler. A fork closes the file first and
+both sides reopen it at the next use; see :mod:`.process`.
 """
 
 from __future__ import annotations
@@ -59,10 +58,10 @@ from flask_forge_jobs.storage.sqlite.wake import SqliteListener, WakeSockets
 
 T = TypeVar("T")
 
-# Virtual-machine steps between two looks at the deadline of a read; about 1 ms.
+# Virtual-machine steps between two checks of a read's deadline; about 1 ms.
 _STEPS_BETWEEN_DEADLINE_CHECKS = 20_000
 
-# Left open by a fork. Referenced for ever so that no destructor runs.
+# Left open by a fork. Never released, so no destructor runs.
 _inherited: set[SqliteProcess] = set()
 
 
@@ -70,12 +69,12 @@ class SqliteDatabase(PerProcess):
     """One SQLite file, or one database in memory, as a Database.
 
     Args:
-        settings: Where it is and how it is opened.
+        settings: Where it is and how to open it.
         clock: Source of every stored instant.
         may_migrate: Whether opening may change the schema.
-        wait: Waits for some seconds between retries.
-        in_memory: Asked before the file is opened; True leaves it alone for a database
-            in memory.
+        wait: Sleeps between retries, in seconds.
+        in_memory: Called before the file is opened; True opens a database in memory
+            instead.
     """
 
     backend = "sqlite"
@@ -136,7 +135,7 @@ class SqliteDatabase(PerProcess):
         return state
 
     def _placed(self) -> SqliteProcess:
-        """Leave the file for memory, if that is wanted and it is not open."""
+        """Switch to a database in memory if asked to and the file is not open."""
         state = self._state
         if state.is_open or self._path is None or not self._in_memory():
             return state
@@ -189,7 +188,7 @@ class SqliteDatabase(PerProcess):
     def begin(self, attempt: int, *, begins: bool = True) -> Write:
         """Open an immediate transaction for a block and commit at its end.
 
-        One that is not to begin leaves that, and the commit, to a single statement.
+        With ``begins=False`` the block runs one statement, which commits itself.
         """
         return Write(
             self._opened(),
@@ -204,9 +203,8 @@ class SqliteDatabase(PerProcess):
     def execute(self, name: str, /, **parameters: Parameter) -> list[Row]:
         """Run one writing statement as a transaction of its own.
 
-        One that checks the version of the schema itself takes the same lock at its
-        start as ``BEGIN IMMEDIATE`` does and commits at its end, which saves the
-        statements around it.
+        A statement that checks the schema version itself needs no ``BEGIN IMMEDIATE``
+        and ``COMMIT`` around it: it takes the same lock.
         """
         if not load_statements("sqlite")[name].uses_known:
             return self.write(lambda transaction: transaction.all(name, **parameters))
@@ -222,11 +220,13 @@ class SqliteDatabase(PerProcess):
             return run_with_retries(unit, self._wait)
         except StorageError as error:
             if type(error) is StorageError:
-                self.write(SqliteTransaction.check_version)  # says it if that is why
+                self.write(
+                    SqliteTransaction.check_version
+                )  # a clearer error if too new
             raise
 
     def join(self, connection: object, work: Callable[[SqliteTransaction], T]) -> T:
-        """Run a unit of work inside a transaction of the caller's."""
+        """Run a unit of work inside the caller's transaction."""
         given = look_below(connection)
         state = self._placed()
         joined = require_same_file(given.driver, self._path)
@@ -241,7 +241,7 @@ class SqliteDatabase(PerProcess):
         return result
 
     def _open_beside(self, joined: sqlite3.Connection) -> None:
-        """Open; behind the caller's own lock only bring the schema up to date."""
+        """Open, or just migrate if the caller's transaction may hold the write lock."""
         if joined.in_transaction:
             schema = SqliteSchema(plain_cursor(joined), self._clock.now_us())
             may = self._may_migrate
@@ -305,7 +305,9 @@ class SqliteDatabase(PerProcess):
             )
         finally:
             connection.set_progress_handler(None, 0)
-            _end_read(connection)
+            # An interrupted statement may have ended the transaction already.
+            if connection.in_transaction:
+                connection.execute("COMMIT")
 
     # -- wake-ups ------------------------------------------------------------------
 
@@ -328,10 +330,10 @@ class SqliteDatabase(PerProcess):
         )
 
     def _data_version(self) -> tuple[int, int]:
-        """Return what differs once another connection has committed."""
+        """Return a value that changes whenever another connection has committed."""
         with self._surfaced, self._state.borrowed() as connection:
             row = connection.execute("PRAGMA data_version").fetchone()
-            # The number is the connection's own: a new one begins anew.
+            # Each connection counts for itself.
             return connection.number, row[0]
 
     # -- facts ---------------------------------------------------------------------
@@ -346,7 +348,7 @@ class SqliteDatabase(PerProcess):
         return SchemaVersions.of(applied, self.known_version) if applied else None
 
     def describe(self) -> tuple[tuple[str, str], ...]:
-        """Return what the live connection says of itself."""
+        """Return facts about the live connection; the driver comes last."""
         with self._surfaced, self._opened().borrowed() as connection:
             connection.wait_at_most(self._settings.busy_timeout_s)
             return connection.describe()
@@ -357,25 +359,19 @@ class SqliteDatabase(PerProcess):
         return None if self._path is None else self._path.parent
 
     def log_bytes(self) -> int:
-        """Return the size of the log, which is gone when nobody has the file open."""
+        """Return the size of the log in bytes; 0 while no process has the file open."""
         return 0 if self._path is None else log_bytes(self._path)
 
     def close(self) -> None:
         """Close every connection this process opened.
 
         Raises:
-            StorageBusyError: A connection has been in use for too long; it stays open.
+            StorageBusyError: A connection stayed in use, and open, for too long.
         """
         state = self._current
         if state is None or state.pid != os.getpid():
-            return  # what the parent has open is the parent's
+            return  # the parent's connections are not ours to close
         if self._sockets is not None:
             self._sockets.close()
         if not state.close(time.monotonic() + LONGEST_WAIT_S):
             raise StorageBusyError(f"{self._path or 'the database'} is still in use")
-
-
-def _end_read(connection: SqliteConnection) -> None:
-    # An interrupted statement may have ended the transaction already.
-    if connection.in_transaction:
-        connection.execute("COMMIT")

@@ -1,7 +1,7 @@
-"""Work of ours inside a transaction of the caller's, on SQLite.
+"""Runs our work inside a caller's transaction on SQLite.
 
-The caller's connection may hold the lock of writers, so nothing here waits for it on a
-connection of our own.
+The caller's connection may hold the write lock, so nothing here waits for that lock on
+a connection of our own.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# The value of ``Connection.autocommit``, which Python 3.11 does not have yet.
+# sqlite3.LEGACY_TRANSACTION_CONTROL, which is new in Python 3.12.
 _LEGACY = -1
 
 
@@ -34,13 +34,13 @@ def require_same_file(given: object, path: Path | None) -> sqlite3.Connection:
     """Return a caller's connection if it has our file open.
 
     Raises:
-        InvalidInputError: It is another driver's, closed, or of another database.
+        InvalidInputError: It is of another driver, closed, or of another database.
     """
     if not isinstance(given, sqlite3.Connection):
         raise not_a("sqlite3", given)
     if path is None:
         raise refuse(
-            "cannot be joined: the jobs are in memory, where nobody else is; set "
+            "cannot be joined because the jobs are stored in memory; set "
             "FORGE_JOBS_DATABASE_URL to the database of the connection"
         )
     try:
@@ -51,7 +51,8 @@ def require_same_file(given: object, path: Path | None) -> sqlite3.Connection:
     files = {_text(name): _text(file) for _, name, file in rows}
     main = files.get("main") or ""
     if not main or not _is_same(Path(main), path):
-        raise refuse(f"is to {main or 'a database in memory'}, the jobs are in {path}")
+        opened = main or "a database in memory"
+        raise refuse(f"is open on {opened}, but the jobs are in {path}")
     return given
 
 
@@ -67,7 +68,7 @@ def _is_same(first: Path, second: Path) -> bool:
 
 
 def plain_cursor(connection: sqlite3.Connection) -> sqlite3.Cursor:
-    """Return a cursor whose rows are tuples, whatever the caller's are."""
+    """Return a cursor with tuple rows, whatever the connection's row factory."""
     cursor = connection.cursor(sqlite3.Cursor)
     cursor.row_factory = None
     return cursor
@@ -79,26 +80,21 @@ def run_joined(
     known_version: int,
     work: Callable[[SqliteTransaction], T],
 ) -> tuple[SqliteTransaction, T]:
-    """Run a unit of work in a savepoint of a caller's transaction.
+    """Run a unit of work in a savepoint of the caller's transaction.
 
-    Args:
-        connection: The caller's; a transaction begins if none is open, as it would with
-            any statement that writes.
-        now_us: The time that is stored.
-        known_version: The newest schema version that this code knows.
-        work: Undone as a whole when it raises; the caller's own work stays.
+    If no transaction is open, one begins, as with any writing statement. If ``work``
+    raises, only its own changes are undone.
 
     Raises:
-        InvalidInputError: The connection is in autocommit mode and has no transaction.
-        SchemaTooNewError: This code may not work on the schema any more.
-        StorageError: The transaction was rolled back by an error.
+        InvalidInputError: The connection is in autocommit mode without a transaction.
+        SchemaTooNewError: The schema is too new for this code.
     """
     cursor = plain_cursor(connection)
     is_begun = connection.in_transaction
     if not is_begun:
         if not _begins_by_itself(connection):
             raise in_autocommit()
-        # A deferred one fails at once when somebody else writes meanwhile.
+        # A deferred transaction fails at once if another process writes meanwhile.
         cursor.execute("BEGIN IMMEDIATE")
     transaction = SqliteTransaction(cursor, now_us, known_version)
     try:
@@ -106,7 +102,7 @@ def run_joined(
         with _text_as_text(connection):
             transaction.check_version()
             result = work(transaction)
-        # Fails when an error that somebody swallowed has ended the transaction.
+        # Fails if an error that ``work`` swallowed has ended the transaction.
         cursor.execute(f"RELEASE {SAVEPOINT}")
     except BaseException:
         _undo(connection, cursor, is_begun=is_begun)
@@ -122,7 +118,7 @@ def _begins_by_itself(connection: sqlite3.Connection) -> bool:
 
 @contextlib.contextmanager
 def _text_as_text(connection: sqlite3.Connection) -> Iterator[None]:
-    """Read text as ``str`` for a block, whatever the caller reads it as."""
+    """Read text as ``str`` for a block, whatever the caller's ``text_factory``."""
     usual = connection.text_factory
     connection.text_factory = str
     try:
@@ -136,9 +132,9 @@ def _undo(
 ) -> None:
     with contextlib.suppress(sqlite3.Error):
         if not connection.in_transaction:
-            return  # the error has ended all of it
+            return  # the error has rolled back all of it
         if not is_begun:
-            # Nobody expects that a call that failed keeps all other writers out.
+            # A failed call must not go on blocking other writers.
             cursor.execute("ROLLBACK")
             return
         cursor.execute(f"ROLLBACK TO {SAVEPOINT}")
@@ -146,13 +142,10 @@ def _undo(
 
 
 class CommitWakes:
-    """Wakes workers at the commit of SQLAlchemy's connections.
+    """Wakes workers when a SQLAlchemy connection commits.
 
-    The event comes just before the commit, when the connection still holds the lock of
-    writers: a worker that is woken by it waits for that lock and finds the jobs.
-
-    Args:
-        wake: Wakes the workers of a queue.
+    SQLAlchemy's event fires just before the commit. A woken worker waits for the write
+    lock and then finds the jobs.
     """
 
     def __init__(self, wake: Callable[[str], None]) -> None:
@@ -162,7 +155,7 @@ class CommitWakes:
         )
 
     def add(self, connection: Connection, queue_names: Iterable[str]) -> None:
-        """Wake the workers of some queues once this connection commits."""
+        """Wake the workers of these queues when the connection commits."""
         waiting = self._queues.get(connection)
         if waiting is None:
             from sqlalchemy import event

@@ -1,9 +1,8 @@
-"""Whether a writer waits for an open transaction of its own thread, which never ends.
+"""Detects a thread that deadlocks with itself.
 
-A view that has flushed its session holds the lock of writers until it commits. When it
-enqueues without ``connection=``, the job waits for that lock, and the view for the job.
-SQLite cannot tell; this looks for the thread's own connections once a writer has waited
-for longer than most commits take.
+A view that has flushed its session holds the write lock until it commits. If it then
+enqueues without ``connection=``, the enqueue waits for that lock for ever. SQLite does
+not detect this, so after a long wait a writer looks for connections of its own thread.
 """
 
 from __future__ import annotations
@@ -24,17 +23,13 @@ from flask_forge_jobs.storage.sqlite.join import plain_cursor, require_same_file
 
 
 def refuse_own_lock(path: Path) -> None:
-    """Refuse to wait when a transaction of this thread holds the lock of a file.
-
-    Raises:
-        InvalidInputError: It does; the message says how to join it.
-    """
+    """Raise InvalidInputError if a transaction of this thread has the file locked."""
     if not any(_holds(connection, path) for connection in _of_this_thread()):
         return
     raise refuse(
-        "an open transaction of this thread has written to the file of the jobs, so "
-        "this would wait for itself; store the job in it, for instance with "
-        f"options({FIELD}=db.session), or commit first"
+        "an open transaction of this thread has locked the database of the jobs, so "
+        "this call would wait for ever; commit first, or store the job in that "
+        f"transaction, for instance with options({FIELD}=db.session)"
     )
 
 
@@ -54,8 +49,8 @@ def _has_begun(connection: sqlite3.Connection) -> bool:
 
 
 def _writes(connection: sqlite3.Connection) -> bool:
-    """Whether its transaction has the lock of writers, or gets it at once."""
-    # A statement that is left open would keep a connection open that is closed.
+    """Whether its transaction has the write lock, or gets it at once."""
+    # A closed connection stays open as long as one of its statements does.
     with contextlib.closing(plain_cursor(connection)) as cursor:
         [(limit_ms,)] = cursor.execute("PRAGMA busy_timeout").fetchall()
         [(version,)] = cursor.execute("PRAGMA user_version").fetchall()
@@ -70,13 +65,13 @@ def _writes(connection: sqlite3.Connection) -> bool:
 
 
 def _of_this_thread() -> Iterator[sqlite3.Connection]:
-    """Yield connections with a transaction that no other thread is going to end."""
+    """Yield connections with a transaction that only this thread can end."""
     core, orm = sys.modules.get("sqlalchemy"), sys.modules.get("sqlalchemy.orm")
     scoped = () if orm is None else (orm.scoped_session,)
     begun = () if core is None or orm is None else (core.Connection, orm.Session)
     for each in _alive((sqlite3.Connection, *scoped)):
         if not isinstance(each, sqlite3.Connection):
-            with contextlib.suppress(Exception):  # outside an application's context
+            with contextlib.suppress(Exception):  # no application context
                 if each.registry.has():
                     yield from _below(each.registry())
         elif _has_begun(each) and _is_bound_here(each):
@@ -89,17 +84,17 @@ def _of_this_thread() -> Iterator[sqlite3.Connection]:
 
 
 def _alive(kinds: tuple[type, ...]) -> list[Any]:
-    # Not isinstance: a proxy would look for what it stands for. The list of everything
-    # is gone before the first one is used, or it would keep open what is closed.
+    # isinstance() would resolve proxies. The list of all objects must be gone before
+    # one is used, because it keeps closed connections open.
     return [each for each in gc.get_objects() if issubclass(type(each), kinds)]
 
 
 def _in_variables(kinds: tuple[type, ...]) -> list[Any]:
-    """Return what is in the variables of the calls under way in this thread."""
+    """Return objects in local variables of this thread's calls."""
     found: list[Any] = []
     frame: FrameType | None = sys._getframe()  # noqa: SLF001  # there is no other way
     while frame is not None:
-        if frame.f_globals is not globals():  # ours would be a part of what they hold
+        if frame.f_globals is not globals():  # skip our own variables
             values = list(frame.f_locals.values())
             found += [each for each in values if issubclass(type(each), kinds)]
         frame = frame.f_back
@@ -107,8 +102,8 @@ def _in_variables(kinds: tuple[type, ...]) -> list[Any]:
 
 
 def _below(given: Any) -> Iterator[sqlite3.Connection]:
-    """Yield what SQLAlchemy works on, if it has begun to."""
-    with contextlib.suppress(Exception):  # one with several engines names none
+    """Yield the driver's connection of a SQLAlchemy object with a transaction."""
+    with contextlib.suppress(Exception):  # a session with several engines
         if given.in_transaction():
             found = look_below(given).driver
             if isinstance(found, sqlite3.Connection):
@@ -116,7 +111,7 @@ def _below(given: Any) -> Iterator[sqlite3.Connection]:
 
 
 def _is_bound_here(connection: sqlite3.Connection) -> bool:
-    """Whether this thread may use a connection, and no other one."""
+    """Whether only this thread may use a connection."""
     refusals: list[bool] = []
 
     def touch() -> None:

@@ -1,10 +1,10 @@
-"""What one process has opened of a SQLite database; a child starts with a new one.
+"""The SQLite connections of one process; a forked child starts with none.
 
-Every thread has a connection of its own, closed when the thread ends; a database in
-memory has one for all. SQLite notes for the whole process which files are open and
-which locks it has, and a child inherits the notes without the locks: what it commits is
-lost when the parent, thinking itself alone, deletes the log. So a fork finds all of
-them closed, and a child that inherits one nevertheless must not open the file.
+Every thread has its own connection, closed when the thread ends; a database in memory
+has one for all. SQLite keeps its list of files and locks in the process. A child
+inherits the list but not the locks, so the parent may delete the log and lose what the
+child has committed. We therefore close all connections before a fork, and a child that
+inherits an open one must not open the file.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ from flask_forge_jobs.storage.sqlite.connection import SqliteConnection
 from flask_forge_jobs.storage.sqlite.files import create_privately
 
 _HOPELESS_FOR_S = 1.0
-# A commit of somebody else takes a millisecond or two: this outlasts several.
+# Longer than several commits, of a millisecond or two each.
 _SHORT_LIMIT_S = 0.015
 
 
 class Hold:
-    """A reentrant lock that can tell whether its own thread holds it already."""
+    """A reentrant lock that knows how often its thread holds it."""
 
     __slots__ = ("_depth", "_lock")
 
@@ -49,23 +49,19 @@ class Hold:
         self._depth = 0
 
     def acquire(self, limit_s: float = -1) -> bool:
-        """Take the lock; return False when it was not free in time."""
+        """Take the lock; return False if it was not free in time."""
         if not self._lock.acquire(timeout=limit_s):
             return False
         self._depth += 1
         return True
 
     def release(self) -> None:
-        """Give the lock back."""
+        """Release the lock."""
         self._depth -= 1
         self._lock.release()
 
     def acquire_at_rest(self, ends_at: float) -> bool:
-        """Take the lock, unless the calling thread is in the middle of something.
-
-        Args:
-            ends_at: Reading of the monotonic clock at which it gives up.
-        """
+        """Take the lock by ``ends_at``, unless the calling thread holds it already."""
         if not self.acquire(max(ends_at - time.monotonic(), 0.0)):
             return False
         if self._depth == 1:
@@ -77,13 +73,9 @@ class Hold:
 class WritersTurn(Hold):
     """Lets one thread write at a time.
 
-    A thread waits for the others and for other processes together, and for no longer
-    than the limit. Where that time has just run out for one of them, the next wait for
-    a moment only, until one succeeds: with more clients than threads each would
-    otherwise wait the whole time after the one before it, the last one for minutes.
-
-    Args:
-        limit_s: Seconds that a writer waits.
+    ``limit_s`` covers the wait for other threads and for other processes together. Once
+    a writer has timed out, the next ones wait only briefly until one succeeds.
+    Otherwise the waits would add up, to minutes for the last writer.
     """
 
     def __init__(self, limit_s: float) -> None:
@@ -92,17 +84,14 @@ class WritersTurn(Hold):
         self._gave_up_at = -math.inf
 
     def __enter__(self) -> float:
-        """Begin a turn.
-
-        Returns:
-            Reading of the monotonic clock at which this writer gives up.
+        """Begin a turn; return the monotonic time at which this writer gives up.
 
         Raises:
-            StorageBusyError: Another thread has had the turn for too long.
+            StorageBusyError: Another thread has kept the turn for too long.
         """
         came_at = time.monotonic()
         limit_s = left_s(self._limit_s)
-        # As acquire() and release() do, without the calls: every write comes by here.
+        # acquire() and release() inlined: every write runs this.
         if not self._lock.acquire(timeout=limit_s):
             raise StorageBusyError("another thread has been writing for too long")
         self._depth += 1
@@ -117,7 +106,6 @@ class WritersTurn(Hold):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """End the turn."""
         is_busy = isinstance(error, StorageBusyError)
         self._gave_up_at = time.monotonic() if is_busy else -math.inf
         self._depth -= 1
@@ -128,29 +116,27 @@ _MEMORY = ":memory:"
 
 
 def refuse_inherited(path: Path | None) -> StorageError:
-    """Return the error of a child that must not open what its parent had open."""
+    """Return the error for a child whose parent had the database open at the fork."""
     if path is None:
         return StorageError(
-            "the jobs are in the memory of the process that this one was forked from"
+            "the jobs were in memory when this process was forked; only the parent has "
+            "them"
         )
     return StorageError(
-        f"{path} was open in the process that this one was forked from, so what it "
-        "stored there might be lost; close every connection to the file before the "
-        "fork, or fork before the first use (uWSGI: lazy-apps)"
+        f"{path} was open when this process was forked, so its writes might be lost; "
+        "close every connection to the file before the fork, or fork before the first "
+        "use (uWSGI: lazy-apps)"
     )
 
 
 class _Token:
-    """Lives as long as its thread; its end closes the thread's connection."""
+    """Lives as long as its thread; its finalizer closes the thread's connection."""
 
 
 class SqliteProcess:
-    """The connections of this process and what its writers take turns by.
+    """The connections of this process and the locks of its writers.
 
-    Args:
-        path: The database file; None for one in memory.
-        settings: How it is opened.
-        on_long_wait: Called with the file by whoever has waited for its lock for long.
+    ``on_long_wait`` gets the file from a writer that has waited for long.
     """
 
     def __init__(
@@ -177,7 +163,7 @@ class SqliteProcess:
     def connection(self) -> SqliteConnection:
         """Return the calling thread's connection.
 
-        Only its turn keeps a thread's connection open; see :meth:`borrow`.
+        Outside its turn another thread may close it; see :meth:`borrow`.
 
         Raises:
             sqlite3.Error: It cannot be opened.
@@ -186,7 +172,7 @@ class SqliteProcess:
         if self._path is None:
             if self._memory is None:
                 self._memory = self._connect()
-                # Python 3.13 warns of one that nobody has closed.
+                # Python 3.13 warns of unclosed connections.
                 weakref.finalize(self, self._memory.close).atexit = False
             return self._memory
         connection: SqliteConnection | None = getattr(self._local, "connection", None)
@@ -194,14 +180,14 @@ class SqliteProcess:
             connection = self._connect()
             self._local.connection = connection
             self._local.token = token = _Token()
-            # At the end of the process somebody may still be using it.
+            # Not at exit: a thread may still be using it.
             weakref.finalize(token, self._end, connection).atexit = False
         return connection
 
     def borrow(self) -> SqliteConnection:
-        """Return the calling thread's connection to read by; errors as above.
+        """Return the calling thread's connection for a read, with ``in_use`` held.
 
-        Nobody closes it before its ``in_use`` is released.
+        No thread closes it until the caller releases ``in_use``.
         """
         while True:
             connection = self.connection()
@@ -212,7 +198,7 @@ class SqliteProcess:
 
     @contextlib.contextmanager
     def borrowed(self) -> Iterator[SqliteConnection]:
-        """Lend the calling thread's connection to read by; errors as above."""
+        """Lend the calling thread's connection for a read."""
         connection = self.borrow()
         connection.is_reading = True
         try:
@@ -223,11 +209,11 @@ class SqliteProcess:
 
     @contextlib.contextmanager
     def looking(self, path: Path) -> Iterator[sqlite3.Connection]:
-        """Open the file for reading only, and for a moment.
+        """Open the file read-only for a block.
 
         Raises:
             sqlite3.Error: It cannot be opened.
-            StorageError: It must not be opened by this process.
+            StorageError: This process inherited it and must not open it.
         """
         with self._opened_alone():
             _check_own(path)
@@ -237,7 +223,7 @@ class SqliteProcess:
 
     @contextlib.contextmanager
     def _opened_alone(self) -> Iterator[None]:
-        """Let no fork come in between."""
+        """Keep forks out for a block."""
         self.opening.acquire()
         try:
             yield
@@ -247,13 +233,10 @@ class SqliteProcess:
     # -- closing ---------------------------------------------------------------------
 
     def close(self, ends_at: float) -> bool:
-        """Close every connection, each after what is under way on it.
-
-        Args:
-            ends_at: Reading of the monotonic clock at which it waits no longer.
+        """Close every connection that is idle by ``ends_at`` on the monotonic clock.
 
         Returns:
-            False when something is still under way, also of the calling thread itself.
+            False if one is still in use, perhaps by the calling thread itself.
         """
         held = self._seize(ends_at)
         if not held:
@@ -265,9 +248,9 @@ class SqliteProcess:
             _release(held)
 
     def before_fork(self, ends_at: float) -> None:
-        """Close what can be closed and let nobody open the file again.
+        """Close idle connections and keep the file closed until after the fork.
 
-        A database in memory would be gone: it stays, and no thread is within it.
+        A database in memory stays open, with no thread inside it.
         """
         if self.pid == os.getpid():
             self._held = self._seize(ends_at)
@@ -275,7 +258,7 @@ class SqliteProcess:
                 self._close_all(ends_at)
 
     def after_fork_in_parent(self) -> None:
-        """Let others open the file again."""
+        """Let threads open the file again."""
         if self.pid == os.getpid():
             _release(self._held)
 
@@ -285,7 +268,7 @@ class SqliteProcess:
         return bool(self._connections)
 
     def _seize(self, ends_at: float) -> list[Hold]:
-        """Keep writers away, and whoever opens a connection; nothing when too late."""
+        """Keep out writers and threads that connect; return [] if it takes too long."""
         held: list[Hold] = []
         for hold in (self.turn, self.opening):
             if not hold.acquire_at_rest(ends_at):
@@ -303,7 +286,7 @@ class SqliteProcess:
         return not self._connections
 
     def _end(self, connection: SqliteConnection) -> None:
-        # Closing an inherited one would act on the parent's file.
+        # Closing an inherited connection would act on the parent's file.
         if self.pid == os.getpid():
             with connection.in_use:
                 connection.close()
@@ -339,8 +322,8 @@ class SqliteProcess:
     def _configure(self, connection: SqliteConnection) -> None:
         if self._path is not None:
             connection.on_long_wait = partial(self._on_long_wait, self._path)
-            # SQLite answers at once, however long it was told to wait, when several
-            # processes want to change the mode of a new file at the same moment.
+            # SQLite ignores the busy time-out when several processes change the mode
+            # of a new file at once.
             limit_s = self._settings.busy_timeout_s
             (mode,) = connection.when_free(
                 lambda: connection.execute("PRAGMA journal_mode = WAL").fetchone(),
@@ -360,7 +343,7 @@ class SqliteProcess:
 
 
 def _check_own(path: Path) -> None:
-    """Refuse a file that a fork has left open, whoever had opened it."""
+    """Refuse a file that was open, by any library, when this process was forked."""
     if forks.was_inherited(path):
         raise refuse_inherited(path)
 

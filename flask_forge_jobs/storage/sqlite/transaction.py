@@ -1,4 +1,4 @@
-"""Transactions on SQLite: one that is open, one that writes, and the schema steps."""
+"""Transactions on SQLite and the schema steps they apply."""
 
 from __future__ import annotations
 
@@ -18,14 +18,7 @@ from flask_forge_jobs.storage.sqlite.process import SqliteProcess
 
 
 class SqliteTransaction:
-    """An open transaction; fulfils :class:`.Transaction`.
-
-    Args:
-        connection: Runs the statements; it, or a cursor of it.
-        now_us: The time that is stored.
-        known_version: The newest schema version that this code knows.
-        attempt: Number of the try, from 0.
-    """
+    """An open transaction; implements :class:`.Transaction`."""
 
     def __init__(
         self,
@@ -42,11 +35,7 @@ class SqliteTransaction:
         self._known_version = known_version
 
     def check_version(self) -> None:
-        """Make sure that this code may still work on the schema.
-
-        Raises:
-            SchemaTooNewError: It may not.
-        """
+        """Raise SchemaTooNewError if the schema is too new for this code."""
         newest = self.all("newest_version")
         SchemaVersions.of(newest, self._known_version).require_readable()
 
@@ -68,32 +57,24 @@ class SqliteTransaction:
 
     def defer(self, name: str, /, **parameters: Parameter) -> None:
         """Run a statement now; there is no round trip to save."""
-        # A statement that returns rows has to end before its transaction can.
+        # A transaction cannot commit before its statements have returned all rows.
         self._execute(name, parameters).fetchall()
 
     def copy_rows(self, name: str, rows: Iterable[Sequence[Parameter]], /) -> None:
-        """Add rows, one after the other: there is no round trip to save."""
+        """Insert rows one by one; there is no round trip to save."""
         self._connection.executemany(self._statements[name].sql, rows)
 
     def wake(self, queue_name: str) -> None:
-        """Wake the workers of a queue once this transaction has committed."""
+        """Wake the workers of a queue after the commit."""
         self.woken[queue_name] = None
 
 
 class Write:
-    """A transaction that writes, for a ``with`` block: its turn, the lock, the commit.
+    """A write transaction as a ``with`` block: takes the turn, locks and commits.
 
-    What the block raises rolls it back, and ours leave the block for the driver's
-    errors. A class, not a generator, because every write enters one.
-
-    Args:
-        state: What this process has opened.
-        faults: Raises ours.
-        clock: Tells the time that is stored.
-        known_version: The newest schema version that this code knows.
-        attempt: Number of the try, from 0.
-        wake: Wakes the workers of a queue after the commit.
-        begins: Whether to begin and to commit; False leaves both to one statement.
+    An error in the block rolls it back; driver errors become ours. ``begins=False``
+    leaves ``BEGIN`` and ``COMMIT`` to a single statement. This is a class because a
+    generator would slow down every write.
     """
 
     def __init__(
@@ -117,7 +98,6 @@ class Write:
         self._is_begun = False
 
     def __enter__(self) -> SqliteTransaction:
-        """Wait for the turn and, if it begins here, for the lock of writers."""
         state = self._state
         self.ends_at = ends_at = state.turn.__enter__()
         try:
@@ -142,7 +122,6 @@ class Write:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Commit or roll back, and let the next writer in."""
         state = self._state
         try:
             if self._is_begun or error is not None:
@@ -177,7 +156,7 @@ class Write:
 
 
 def _resting(state: SqliteProcess) -> SqliteConnection:
-    """Return this thread's connection, which must not be in a transaction."""
+    """Return this thread's connection unless it is in a transaction."""
     connection = state.connection()
     if connection.in_transaction:
         raise StorageError("a write cannot start inside a transaction")
@@ -191,7 +170,7 @@ _WITHIN = tuple(
 
 
 class SqliteSchema:
-    """Applies schema steps; fulfils :class:`.SchemaState`."""
+    """Applies schema steps; implements :class:`.SchemaState`."""
 
     def __init__(
         self, connection: sqlite3.Connection | sqlite3.Cursor, now_us: int
@@ -201,7 +180,7 @@ class SqliteSchema:
         self._now_us = now_us
 
     def applied(self) -> list[tuple[int, int]]:
-        """Return (version, oldest reader) of each step that is in the database."""
+        """Return (version, oldest reader) of each applied step in order."""
         found = self._connection.execute(
             "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'forge_schema'"
         ).fetchone()
@@ -212,10 +191,7 @@ class SqliteSchema:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the write lock from before the look until after the last step.
-
-        Within a transaction of a caller's that is open, its commit ends it.
-        """
+        """Hold the write lock for a block; within a caller's transaction, longer."""
         begin, undo, end = _WITHIN if self._is_within() else _ALONE
         self._connection.execute(begin)
         try:
@@ -226,7 +202,7 @@ class SqliteSchema:
         self._connection.execute(end)
 
     def is_logged_ahead(self) -> bool:
-        """Whether the file has a write-ahead log; to make one nobody may write."""
+        """Whether the file has a write-ahead log; creating one needs the file alone."""
         row = self._connection.execute("PRAGMA journal_mode").fetchone()
         return bool(row[0] == "wal")
 
@@ -236,20 +212,20 @@ class SqliteSchema:
         return of.in_transaction
 
     def keep_writers_out(self) -> None:
-        """Do nothing: whoever writes holds the lock that this transaction has."""
+        """Do nothing: this transaction has the write lock already."""
 
     def execute_script(self, sql: str) -> None:
         """Run the statements of one step within the open transaction."""
         pending = ""
         for line in sql.splitlines(keepends=True):
             pending += line
-            # Knows that a trigger's body has semicolons of its own.
+            # Semicolons within a trigger's body do not end the statement.
             if sqlite3.complete_statement(pending):
                 self._connection.execute(pending)
                 pending = ""
 
     def record(self, version: int, oldest_reader: int, name: str) -> None:
-        """Note that a step is done."""
+        """Record an applied step."""
         self._connection.execute(self._statements["create_schema_table"].sql)
         self._connection.execute(
             self._statements["record_version"].sql,

@@ -1,9 +1,9 @@
 """Wake-ups between processes that share a SQLite file.
 
-Each listening process binds a datagram socket in a folder beside the database; a
-producer sends the queue's name to each of them after its commit. What a socket cannot
-tell (another program that writes, a lost datagram) is found by ``PRAGMA data_version``,
-asked more rarely the longer the file stays quiet.
+Each listening process binds a datagram socket in a folder beside the database. After
+its commit a producer sends the queue's name to each socket. Listeners also poll
+``PRAGMA data_version``, less often the longer the file stays quiet, to notice lost
+datagrams and writes by other programs.
 """
 
 from __future__ import annotations
@@ -30,21 +30,16 @@ logger = get_logger(__name__)
 
 _SUN_PATH_BYTES = 100  # 108 on Linux, 104 on macOS, with the closing NUL
 _DATAGRAM_BYTES = 1024
-# File systems stamp a change with a clock that ticks every few milliseconds.
+# Modification times are only exact to a few milliseconds.
 _STAMP_TICK_US = 100_000
 QUICK_LOOK_S = 0.05
 SLOW_LOOK_S = 0.5
-# Each quiet look makes the next one this much rarer.
+# Factor by which the interval grows after each poll without a change.
 _SLOWER = 1.25
 
 
 class WakeSockets(PerProcess):
-    """The sockets beside one database file.
-
-    Args:
-        path: The database file; the folder is named after it, with ``-wake`` added.
-        clock: Tells how long ago the folder changed; the system's by default.
-    """
+    """The sockets beside one database file, in a folder named ``<file>-wake``."""
 
     def __init__(self, path: Path, clock: Clock | None = None) -> None:
         self._path = path
@@ -61,7 +56,7 @@ class WakeSockets(PerProcess):
         self._close_sender()
 
     def send(self, queue_name: str) -> None:
-        """Tell every listening process; never fails and never waits."""
+        """Tell every other listening process; never fails and never blocks."""
         if self._pid != os.getpid():
             self.stay_own()
         message = queue_name.encode("utf-8")
@@ -75,7 +70,7 @@ class WakeSockets(PerProcess):
             if changed_at_ns != self._listed_at_ns:
                 age_us = self._clock.now_us() - changed_at_ns // 1000
                 self._names = [entry.name for entry in self._folder.iterdir()]
-                # A later change may still get the same stamp: list it again then.
+                # A later change may get the same time stamp, so list it again.
                 is_settled = age_us > _STAMP_TICK_US
                 self._listed_at_ns = changed_at_ns if is_settled else -1
         except OSError:
@@ -86,13 +81,13 @@ class WakeSockets(PerProcess):
         if self._sender is None:
             self._sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
             self._sender.setblocking(False)
-            # At the latest when the process ends, or Python would warn of it.
+            # Python warns of sockets that are open at exit.
             self._end_sender = weakref.finalize(self, self._sender.close)
         try:
             with _short_path(self._folder, name) as address:
                 self._sender.sendto(message, address)
         except OSError as error:
-            # Full: that process is awake anyway. Refused: it has died.
+            # A full socket belongs to a process that is awake; a refused one is dead.
             if error.errno == errno.ECONNREFUSED:
                 with contextlib.suppress(OSError):
                     (self._folder / name).unlink()
@@ -108,11 +103,7 @@ class WakeSockets(PerProcess):
             self._sender = None
 
     def bind(self) -> tuple[socket.socket, Callable[[], None]]:
-        """Return a bound socket and a function that removes it.
-
-        Raises:
-            OSError: The folder cannot be written to.
-        """
+        """Return a bound socket and a function that removes it."""
         self.stay_own()
         mode = mode_beside(self._path)
         with contextlib.suppress(FileExistsError):
@@ -140,7 +131,7 @@ class WakeSockets(PerProcess):
 
 @contextlib.contextmanager
 def _short_path(folder: Path, name: str) -> Iterator[str]:
-    """Yield an address for a socket that fits the kernel's limit on its length."""
+    """Yield a socket address that fits the kernel's limit on its length."""
     address = str(folder / name)
     if len(os.fsencode(address)) <= _SUN_PATH_BYTES:
         yield address
@@ -153,13 +144,10 @@ def _short_path(folder: Path, name: str) -> Iterator[str]:
 
 
 class SqliteListener:
-    """A thread that waits for wake-ups; see :class:`Listener`.
+    """A thread that waits for wake-ups; implements :class:`.Listener`.
 
-    Args:
-        callback: Called with a queue's name, or None when something changed.
-        forget: Ends the subscription within this process.
-        sockets: Where other processes send; None in memory.
-        data_version: Returns what differs after every commit; None in memory.
+    ``forget`` ends the subscription within this process. ``sockets`` and
+    ``data_version`` are None for a database in memory.
     """
 
     def __init__(
@@ -183,14 +171,14 @@ class SqliteListener:
         try:
             self._receiver, self._unbind = sockets.bind()
         except OSError as error:
-            logger.warning("no wake-up socket (%s); looking at the file instead", error)
+            logger.warning("no wake-up socket (%s); polling the file instead", error)
         self._thread = threading.Thread(
             target=self._run, name="forge-jobs-wake", daemon=True
         )
         self._thread.start()
 
     def is_pushing(self) -> bool:
-        """Whether other processes can wake this one without polling."""
+        """Whether wake-ups from other processes arrive without polling."""
         return self._receiver is not None
 
     def tell(self, name: str) -> None:
@@ -225,7 +213,7 @@ class SqliteListener:
         try:
             return self._data_version()
         except StorageError as error:
-            logger.warning("cannot look at the database: %s", error)
+            logger.warning("cannot poll the database: %s", error)
             return seen
 
     def _receive(self) -> None:
