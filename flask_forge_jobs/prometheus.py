@@ -31,7 +31,7 @@ from flask_forge_jobs.handlers.metrics import JobCounters, QueueGauges
 from flask_forge_jobs.model.histograms import Histogram
 from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.metrics import Tally
-from flask_forge_jobs.model.processes import ServiceAge
+from flask_forge_jobs.model.workers import ServiceAge
 from flask_forge_jobs.request_metrics import is_multiprocess
 from flask_forge_jobs.storage.base import OpenSnapshot
 

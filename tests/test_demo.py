@@ -57,7 +57,7 @@ def test_run_serves_the_trickle_until_a_signal(tmp_path: Path) -> None:
     stopping.join()
 
     assert status == 0
-    assert storage.processes.pods() == []
+    assert storage.workers.all() == []
     assert threads_named("forge-jobs-trickle") == []
     storage.close()
 

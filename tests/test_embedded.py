@@ -90,13 +90,13 @@ def test_flask_run_runs_jobs_that_no_request_brought(
 ) -> None:
     with running(application, *FLASK, "run", "--port=0") as program:
         program.wait_for(GREETING)
-        (pod,) = storage.processes.pods()
+        (worker,) = storage.workers.all()
         job = wait_for_status(storage, add(storage, "quick"), JobStatus.DONE)
         status = program.stop()
 
-    assert (pod.worker_name, pod.queues) == ("embedded", ("default",))
+    assert (worker.worker_name, worker.queues) == ("embedded", ("default",))
     assert job.result == f'"by {program.process.pid}"'
-    assert (status, storage.processes.pods()) == (0, [])
+    assert (status, storage.workers.all()) == (0, [])
     assert len(program.lines_with(GREETING)) == 1
     assert len(program.lines_with(f" * job done: id={job.id} kind=quick")) == 1
     assert "Traceback" not in program.text
@@ -126,7 +126,7 @@ def test_ctrl_c_gives_running_jobs_back_under_the_reloader(
         (child,) = psutil.Process(program.process.pid).children()
         child.send_signal(signal.SIGINT)
         program.wait()
-        wait_until(lambda: not storage.processes.pods(), "its worker is gone")
+        wait_until(lambda: not storage.workers.all(), "its worker is gone")
 
     row = storage.job_reader.get(held)
     assert (row.status, row.attempts) == (JobStatus.PENDING, 0)
@@ -201,7 +201,7 @@ def test_app_run_runs_jobs(
 
     assert (job.result == f'"by {program.process.pid}"') is not debug
     assert len(program.lines_with(GREETING)) == 1
-    assert storage.processes.pods() == []
+    assert storage.workers.all() == []
 
 
 APART = """
@@ -295,12 +295,12 @@ def test_each_process_of_gunicorn_runs_jobs_where_it_is_told_to(
 ) -> None:
     environ = {"FLASK_FORGE_JOBS_EMBEDDED_WORKER": "on"}
     with running(application, *GUNICORN, "-w2", *options, **environ) as program:
-        wait_until(lambda: len(storage.processes.pods()) == 2, "two workers")
+        wait_until(lambda: len(storage.workers.all()) == 2, "two workers")
         job = wait_for_status(storage, add(storage, "quick"), JobStatus.DONE)
         status = program.stop()
 
     assert job.result != f'"by {program.process.pid}"'
-    assert (status, storage.processes.pods()) == (0, [])
+    assert (status, storage.workers.all()) == (0, [])
     assert "Traceback" not in program.text
 
 
@@ -340,18 +340,18 @@ def test_it_serves_the_queues_of_the_tasks_once_the_server_serves(
 ) -> None:
     worker = EmbeddedWorker(app, state_of(app))
     with worker.while_served():
-        before = storage.processes.pods()
+        before = storage.workers.all()
         with served(app):
             jobs = add(storage, "quick"), add(storage, "letter", queue="mail")
             for job_id in jobs:
                 wait_for_status(storage, job_id, JobStatus.DONE)
-            (pod,) = storage.processes.pods()
+            (known,) = storage.workers.all()
     wait_until(has_ended, "its threads have ended")
     state_of(app).storage.close()
 
     assert before == []
-    assert pod.queues == ("default", "mail")
-    assert storage.processes.pods() == []
+    assert known.queues == ("default", "mail")
+    assert storage.workers.all() == []
 
 
 def test_nobody_is_warned_of_a_queue_that_it_will_serve(
@@ -376,7 +376,7 @@ def test_it_starts_again_with_another_server(app: Flask, storage: Storage) -> No
     wait_until(has_ended, "its threads have ended")
     state_of(app).storage.close()
 
-    assert storage.processes.pods() == []
+    assert storage.workers.all() == []
 
 
 @pytest.mark.parametrize("mode", ["auto", "on"])
@@ -432,7 +432,7 @@ def test_it_waits_for_a_database_that_is_away(
     monkeypatch.setattr(state.storage.database, "open", open_later)
     worker = EmbeddedWorker(app, state)
     worker.arm(is_served=True)
-    wait_until(storage.processes.pods, "it has started")
+    wait_until(storage.workers.all, "it has started")
     worker._stop_with_server()
     wait_until(has_ended, "its threads have ended")
     state.storage.close()

@@ -9,8 +9,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from flask_forge_jobs.handlers.metrics import JobCounters, QueueGauges
 from flask_forge_jobs.model.metrics import Tally
-from flask_forge_jobs.model.processes import ServiceAge
 from flask_forge_jobs.model.queues import QueueCounts
+from flask_forge_jobs.model.workers import ServiceAge
 from flask_forge_jobs.prometheus import (
     BUCKETS_S,
     FAMILIES,

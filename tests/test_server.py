@@ -274,7 +274,7 @@ def test_the_demo_worker_ends_with_a_server_that_is_killed(tmp_path: Path) -> No
     assert len(pids) == 2  # one serves, one runs jobs
     storage = open_storage(DatabaseSettings(path=data / "queue.sqlite"))
     with contextlib.closing(storage):
-        wait_until(lambda: not storage.processes.pods(), "its rows are gone")
+        wait_until(lambda: not storage.workers.all(), "its rows are gone")
     shutil.rmtree(data)
 
 

@@ -230,7 +230,7 @@ def test_a_worker_tells_of_its_start_and_its_end(kit: JobsKit, told: Told) -> No
     handle.shutdown_graceful(5)
 
     assert told.names == ["worker-started", "worker-stopped"]
-    assert told.values[0] == {"worker_id": handle.host_id, "queues": ("mail",)}
+    assert told.values[0] == {"worker_id": handle.worker_id, "queues": ("mail",)}
 
 
 def test_nobody_is_told_of_another_application(kit: JobsKit) -> None:

@@ -106,7 +106,7 @@ class Api:
             lambda: queue_gauges(self.storage, self.now),
             [
                 JobCollector(lambda: job_counters(self.storage), self.storage.backend),
-                ServiceCollector(self.storage.processes.services),
+                ServiceCollector(self.storage.workers.services),
                 *([snapshots] if self.storage.backend == "postgres" else ()),
                 self.request_metrics,
             ],

@@ -71,7 +71,7 @@ IN_QUERY = FilterNames(
             "payload_search": "q",
             "error_search": "error",
             "dedupe_key": "dedupe_key",
-            "process_id": "process_id",
+            "slot_id": "slot_id",
             "schedule_name": "cron",
             "min_attempts": "min_attempts",
         }
@@ -97,7 +97,7 @@ def checked_filter(wanted: JobFilter, names: FilterNames) -> JobFilter:
     _check_window(wanted, names)
     for attribute, longest in (
         ("dedupe_key", DEDUPE_KEY_LENGTH),
-        ("process_id", MAX_NAME_LENGTH),
+        ("slot_id", MAX_NAME_LENGTH),
         ("schedule_name", MAX_NAME_LENGTH),
     ):
         value = getattr(wanted, attribute)

@@ -8,8 +8,8 @@ from flask_forge_jobs.errors import InvalidInputError, QueueNotFoundError
 from flask_forge_jobs.handlers.bulk import BulkLimits
 from flask_forge_jobs.model.bounds import check_queue_name
 from flask_forge_jobs.model.overview import QueueOverview
-from flask_forge_jobs.model.processes import LIVE_WITHIN_S
 from flask_forge_jobs.model.queues import CleanupReport, QueueCounts
+from flask_forge_jobs.model.workers import LIVE_WITHIN_S
 from flask_forge_jobs.storage.base import Storage
 
 
@@ -43,7 +43,7 @@ def get_queue(storage: Storage, queue_name: str) -> QueueOverview:
     return QueueOverview(
         settings=settings,
         counts=found.counts if found else QueueCounts(),
-        processes=storage.processes.all(queue_name),
+        slots=storage.workers.slots(queue_name),
         oldest_due_age_s=found.oldest_due_age_s if found else 0,
     )
 

@@ -9,12 +9,12 @@ from enum import StrEnum
 
 from flask_forge_jobs.errors import MigrationError, SchemaTooNewError, StorageError
 from flask_forge_jobs.model.one_line import one_line
-from flask_forge_jobs.model.processes import (
+from flask_forge_jobs.model.seldom import Seldom
+from flask_forge_jobs.model.workers import (
     LIVE_WITHIN_S,
     ServiceAge,
     unserved_queues,
 )
-from flask_forge_jobs.model.seldom import Seldom
 from flask_forge_jobs.storage.base import OpenSnapshot, Storage
 from flask_forge_jobs.storage.database import SchemaVersions
 from flask_forge_jobs.storage.migrate import look_at_schema
@@ -83,10 +83,10 @@ def readiness(
     try:
         versions = look_at_schema(storage.database)
         versions.require_readable()
-        workers = storage.processes.live_pods(LIVE_WITHIN_S)
+        workers = storage.workers.live(LIVE_WITHIN_S)
         known = [queue.name for queue in storage.queues.all()]
         queues = [name for name in known if queue_names is None or name in queue_names]
-        services = storage.processes.services()
+        services = storage.workers.services()
         takes_writes = storage.takes_writes()
         snapshot = storage.oldest_snapshot()
     except StorageError as error:

@@ -66,7 +66,7 @@ def stats(
     statistics = {
         name: each for name, each in snapshot.statistics.items() if is_wanted(name)
     }
-    overview = storage.processes.workers()
+    overview = storage.workers.overview()
     ended = storage.activity.ended_within(JobStatus.DEAD, _DAY_S, statistics)
     return Stats(
         counts=_sum([each.counts for each in statistics.values()]),

@@ -52,7 +52,7 @@ class RunningJob(NamedTuple):
     id: str
     attempts: int
     heartbeat_at_us: int
-    process_id: str
+    worker_id: str
     silent_us: int = 0
 
 

@@ -305,7 +305,7 @@ class JobSummary:
     started_at: datetime | None = None
     completed_at: datetime | None = None
     last_error: str | None = None
-    process_id: str | None = None
+    slot_id: str | None = None
     dedupe_key: str | None = None
     heartbeat_at: datetime | None = None
 
@@ -346,7 +346,7 @@ class JobFilter:
         payload_search: Substring of the JSON text that is shown, in either case.
         error_search: Substring of the last error, in either case of ASCII letters.
         dedupe_key: Exact key.
-        process_id: Run right now by this slot, or by this worker process.
+        slot_id: Run right now by this slot, or by this worker process.
         schedule_name: Made by this cron schedule.
         min_attempts: Started at least so often.
     """
@@ -360,7 +360,7 @@ class JobFilter:
     payload_search: str | None = None
     error_search: str | None = None
     dedupe_key: str | None = None
-    process_id: str | None = None
+    slot_id: str | None = None
     schedule_name: str | None = None
     min_attempts: int = 0
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from flask_forge_jobs.model.processes import Process
 from flask_forge_jobs.model.queues import QueueCounts, QueueSettings
+from flask_forge_jobs.model.workers import Slot
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,5 +19,5 @@ class QueueOverview:
 
     settings: QueueSettings
     counts: QueueCounts
-    processes: Sequence[Process]
+    slots: Sequence[Slot]
     oldest_due_age_s: int

@@ -208,7 +208,7 @@ class Dispatcher:
             state.claims.begin()
         try:
             exchange = self._jobs.exchange(
-                state.host_id, writing, demand, promote=promote
+                state.worker_id, writing, demand, promote=promote
             )
         except BaseException as error:
             with state.lock:

@@ -99,7 +99,7 @@ class Runner:
     Args:
         registry: Kind to task.
         scope: Opened around each run, such as an application context.
-        host_id: The worker process, which owns its jobs.
+        worker_id: The worker process, which owns its jobs.
         clock: For deadlines.
         enqueue: Stores a follow-up job.
         rate_limits: The token buckets that tasks take from.
@@ -118,7 +118,7 @@ class Runner:
         registry: TaskRegistry,
         *,
         scope: TaskScope,
-        host_id: str,
+        worker_id: str,
         clock: Clock,
         enqueue: Callable[[NewJob], EnqueueResult],
         rate_limits: RateLimits,
@@ -130,7 +130,7 @@ class Runner:
     ) -> None:
         self._registry = registry
         self._scope = scope
-        self._host_id = host_id
+        self._worker_id = worker_id
         self._clock = clock
         self._enqueue = enqueue
         self._rate_limits = rate_limits
@@ -193,7 +193,7 @@ class Runner:
             queue_name=job.queue_name,
             attempt=job.attempts,
             max_attempts=job.max_attempts,
-            host_id=self._host_id,
+            worker_id=self._worker_id,
             cancel=execution.token,
             deadline=execution.stops_at,
             clock=self._clock,
@@ -213,7 +213,7 @@ class Runner:
         job = execution.job
         try:
             seat = plan.name(task.kind, job.payload)  # an alias has no others
-            if seats.take(job, self._host_id, seat, plan.most):
+            if seats.take(job, self._worker_id, seat, plan.most):
                 execution.seat = seat
                 return None
         except InvalidInputError:

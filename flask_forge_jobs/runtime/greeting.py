@@ -7,7 +7,7 @@ from importlib.metadata import version
 
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.one_line import one_line
-from flask_forge_jobs.model.processes import LIVE_WITHIN_S, unserved_queues
+from flask_forge_jobs.model.workers import LIVE_WITHIN_S, unserved_queues
 from flask_forge_jobs.runtime.plan import RuntimePlan
 
 logger = get_logger(__name__)
@@ -31,8 +31,8 @@ def greet(plan: RuntimePlan) -> None:
                 "queue %s holds kinds without a task: %s", name, _names(missing)
             )
     names = {queue.name for queue in storage.queues.all()}.difference(plan.queue_names)
-    pods = storage.processes.live_pods(LIVE_WITHIN_S)
-    if unserved := unserved_queues(names, pods):
+    workers = storage.workers.live(LIVE_WITHIN_S)
+    if unserved := unserved_queues(names, workers):
         logger.warning("queues that no worker serves: %s", _names(unserved))
 
 

@@ -61,7 +61,7 @@ class RuntimeHandle:
     """
 
     def __init__(self, plan: RuntimePlan) -> None:
-        self.host_id = plan.ids.new()
+        self.worker_id = plan.ids.new()
         self.storage = plan.storage
         self._plan = plan
         self._clock = plan.clock
@@ -71,7 +71,7 @@ class RuntimeHandle:
         self._stop_listening: Callable[[], None] = lambda: None
         self._processes: TaskProcesses | None = None
         self._state = WorkerState(
-            self.host_id,
+            self.worker_id,
             plan.queue_names,
             threads=plan.threads,
             lease_s=plan.lease_s,
@@ -111,7 +111,7 @@ class RuntimeHandle:
                 plan.task_command, grace_s=plan.cancel_grace_s, clock=self._clock
             )
             registry = IsolatingRegistry(registry, self._processes)
-        return plan.runner(registry, self.host_id, seats=self.storage.seats)
+        return plan.runner(registry, self.worker_id, seats=self.storage.seats)
 
     def _make_dispatcher(self, runner: Runner) -> Dispatcher:
         time_limits = TimeLimits(
@@ -126,8 +126,8 @@ class RuntimeHandle:
 
     def _make_supervisor(self) -> Supervisor:
         membership = Membership(
-            self.storage.processes,
-            host_id=self.host_id,
+            self.storage.workers,
+            worker_id=self.worker_id,
             queue_names=self._plan.queue_names,
             written_until=lambda: self._state.shown_at,
         )
@@ -136,7 +136,7 @@ class RuntimeHandle:
     def _make_heartbeat(self) -> Heartbeat:
         return Heartbeat(
             self.storage.jobs,
-            self.storage.processes,
+            self.storage.workers,
             self._state,
             recorder=self.storage.recorder,
             database=self.storage.database,
@@ -146,7 +146,7 @@ class RuntimeHandle:
     def _make_reaper(self) -> Reaper:
         return Reaper(
             self.storage.jobs,
-            self.storage.processes,
+            self.storage.workers,
             lease_s=self._plan.lease_s,
             written_until=lambda: self._state.last_beat_at,
         )
@@ -159,7 +159,7 @@ class RuntimeHandle:
             Sampler(
                 storage.samples,
                 storage.recorder,
-                host_id=self.host_id,
+                worker_id=self.worker_id,
                 directory=storage.database.directory or Path.cwd(),
                 clock=clock,
             ),
@@ -169,7 +169,7 @@ class RuntimeHandle:
     def _make_cluster_duties(self) -> tuple[Duty, ...]:
         """What one process does for all; the long one gives way to the others."""
         storage, clock = self.storage, self._clock
-        leader = Leader(storage.leases, host_id=self.host_id, clock=clock)
+        leader = Leader(storage.leases, worker_id=self.worker_id, clock=clock)
         scheduler = Scheduler(
             storage.cron, leader, router=self._plan.router, clock=clock
         )
@@ -191,10 +191,10 @@ class RuntimeHandle:
         except BaseException:
             self.shutdown_graceful(0.0)  # whatever has started
             raise
-        self._plan.observer.worker_started(self.host_id, self._plan.queue_names)
+        self._plan.observer.worker_started(self.worker_id, self._plan.queue_names)
         logger.info(
             "worker %s serves %s with up to %s threads",
-            self.host_id,
+            self.worker_id,
             ", ".join(self._plan.queue_names),
             self._plan.threads,
         )
@@ -226,7 +226,7 @@ class RuntimeHandle:
         Raises:
             StorageError: Nobody knows.
         """
-        return self.storage.job_reader.has_work(self.host_id, self._plan.queue_names)
+        return self.storage.job_reader.has_work(self.worker_id, self._plan.queue_names)
 
     def running(self) -> list[Execution]:
         """Return the runs under way."""
@@ -307,10 +307,10 @@ class RuntimeHandle:
         for service in self._services:
             service.join(last_call_s)
         with contextlib.suppress(StorageError):
-            self.storage.processes.remove(self.host_id)
+            self.storage.workers.remove(self.worker_id)
         self.storage.flusher.close()
-        self._plan.observer.worker_stopped(self.host_id, self._plan.queue_names)
-        logger.info("worker %s has stopped", self.host_id)
+        self._plan.observer.worker_stopped(self.worker_id, self._plan.queue_names)
+        logger.info("worker %s has stopped", self.worker_id)
         return all_ended
 
     def _release_rest(self) -> None:

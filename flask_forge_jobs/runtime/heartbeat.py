@@ -14,15 +14,15 @@ from dataclasses import dataclass
 
 from flask_forge_jobs.errors import SchemaTooNewError, StorageError
 from flask_forge_jobs.logs import get_logger
-from flask_forge_jobs.model.processes import SlotReport
+from flask_forge_jobs.model.workers import SlotReport
 from flask_forge_jobs.runtime.service import Duty
 from flask_forge_jobs.runtime.state import WorkerState
 from flask_forge_jobs.runtime.strays import Strays
 from flask_forge_jobs.storage.database import Database, within
 from flask_forge_jobs.storage.jobs.queue import JobQueue
 from flask_forge_jobs.storage.migrate import look_at_schema
-from flask_forge_jobs.storage.processes import ProcessRegistry
 from flask_forge_jobs.storage.recorder import Recorder
+from flask_forge_jobs.storage.workers import WorkerRegistry
 from flask_forge_jobs.tasks.cancellation import CancelReason
 
 logger = get_logger(__name__)
@@ -62,7 +62,7 @@ class Heartbeat(Duty):
     def __init__(
         self,
         jobs: JobQueue,
-        processes: ProcessRegistry,
+        workers: WorkerRegistry,
         state: WorkerState,
         *,
         recorder: Recorder,
@@ -77,7 +77,7 @@ class Heartbeat(Duty):
             clock=state.clock,
         )
         self._jobs = jobs
-        self._processes = processes
+        self._workers = workers
         self._state = state
         self._strays = Strays(jobs, state)
         self._recorder = recorder
@@ -143,7 +143,7 @@ class Heartbeat(Duty):
         if is_due or progress:
             self._beat_jobs(progress)
         elif self._state.running():
-            self._cancel(self._jobs.cancelled(self._state.host_id))
+            self._cancel(self._jobs.cancelled(self._state.worker_id))
         self._strays.give_back()
         self._show_process(now, is_due=is_due)
         if is_due:
@@ -155,14 +155,14 @@ class Heartbeat(Duty):
         state = self._state
         report = state.slot_reports()
         has_changed = report != self._reported
-        who = state.host_id, state.worker_name, state.queue_names
+        who = state.worker_id, state.worker_name, state.queue_names
         ages = [duty.age for duty in self._duties]
         if is_due or (has_changed and self._report.is_due(now)):
-            self._processes.beat(*who, report, ages)
+            self._workers.beat(*who, report, ages)
             self._reported = report
             self._report.done(now)
         elif self._show.is_due(now):
-            self._processes.show(*who, ages)
+            self._workers.show(*who, ages)
         else:
             return
         self._show.done(now)
@@ -178,7 +178,7 @@ class Heartbeat(Duty):
 
     def _beat_jobs(self, progress: dict[str, str]) -> None:
         before = self._state.running()
-        report = self._jobs.heartbeat(self._state.host_id, progress)
+        report = self._jobs.heartbeat(self._state.worker_id, progress)
         self._cancel(report.cancelled)
         running = {id(execution) for execution in self._state.running()}
         for execution in before:

@@ -14,8 +14,8 @@ from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageError
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.one_line import one_line
-from flask_forge_jobs.model.processes import LIVE_WITHIN_S, unserved_queues
 from flask_forge_jobs.model.seldom import Seldom
+from flask_forge_jobs.model.workers import LIVE_WITHIN_S, unserved_queues
 from flask_forge_jobs.storage.base import Storage
 
 logger = get_logger(__name__)
@@ -69,6 +69,6 @@ class Hints:
         asked = [name for name in names if self._seldom.is_time_for(name)]
         if not asked:
             return
-        pods = self._storage.processes.live_pods(LIVE_WITHIN_S)
-        for name in unserved_queues(asked, pods):
+        workers = self._storage.workers.live(LIVE_WITHIN_S)
+        for name in unserved_queues(asked, workers):
             logger.warning("no worker serves queue %s, its jobs wait", one_line(name))

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.runtime.service import Duty
-from flask_forge_jobs.storage.processes import Leases
+from flask_forge_jobs.storage.workers import Leases
 
 LEASE = "leader"
 LEASE_S = 15.0
@@ -20,10 +20,10 @@ RENEW_PERIOD_S = 5.0
 class Leader(Duty):
     """Takes the cluster's lease when it is free, and renews it."""
 
-    def __init__(self, leases: Leases, *, host_id: str, clock: Clock) -> None:
+    def __init__(self, leases: Leases, *, worker_id: str, clock: Clock) -> None:
         super().__init__("leader", RENEW_PERIOD_S, clock=clock)
         self._leases = leases
-        self._host_id = host_id
+        self._worker_id = worker_id
         self._leads_until: float | None = None
         self.on_gained: Callable[[], object] = lambda: None
         """Called when this process begins to lead."""
@@ -38,7 +38,7 @@ class Leader(Duty):
         """Take or renew the lease."""
         led_before = self.is_leader
         asked_at = self._clock.monotonic()  # before the lease begins: never too long
-        has_lease = self._leases.take(LEASE, self._host_id, LEASE_S)
+        has_lease = self._leases.take(LEASE, self._worker_id, LEASE_S)
         self._leads_until = asked_at + LEASE_S if has_lease else None
         if has_lease and not led_before:
             self.on_gained()
@@ -46,4 +46,4 @@ class Leader(Duty):
     def finish(self) -> None:
         """Give the lease back, so that another process leads at once."""
         self._leads_until = None
-        self._leases.release(LEASE, self._host_id)
+        self._leases.release(LEASE, self._worker_id)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Generic, TypeVar
 
-from flask_forge_jobs.storage.processes import ProcessRegistry
+from flask_forge_jobs.storage.workers import WorkerRegistry
 
 # Two beats of a process that is well, see the heartbeat.
 SILENT_S = 4.0
@@ -54,8 +54,8 @@ class Membership:
     """Looks for the other processes.
 
     Args:
-        processes: The process registry.
-        host_id: This process, which is always there.
+        workers: The registry of workers.
+        worker_id: This process, which is always there.
         queue_names: Its declared queues.
         written_until: Returns the monotonic instant up to which this process is known
             to have been able to write; ages count up to there only.
@@ -63,14 +63,14 @@ class Membership:
 
     def __init__(
         self,
-        processes: ProcessRegistry,
+        workers: WorkerRegistry,
         *,
-        host_id: str,
+        worker_id: str,
         queue_names: Sequence[str],
         written_until: Callable[[], float],
     ) -> None:
-        self._processes = processes
-        self._host_id = host_id
+        self._workers = workers
+        self._worker_id = worker_id
         self._queue_names = tuple(queue_names)
         self._written_until = written_until
         self._ages: HeartbeatAges[str] = HeartbeatAges()
@@ -80,16 +80,20 @@ class Membership:
         """Return the declared queues of each process that is there."""
         until = self._written_until()  # before the look, as the reaper has it
         last, self._counted_until = self._counted_until, None  # an error voids it
-        seen = self._processes.presences()
+        seen = self._workers.heartbeat_ages()
         elapsed_s = 0.0 if last is None else max(until - last, 0.0)
         if elapsed_s > SILENT_S:  # this process was itself stopped or kept out
             elapsed_s = 0.0
         self._ages.observe(
-            ((pod.host_id, pod.heartbeat_at) for pod, _ in seen),
+            ((worker.worker_id, worker.heartbeat_at) for worker, _ in seen),
             elapsed_s,
-            {pod.host_id: age_s for pod, age_s in seen},
+            {worker.worker_id: age_s for worker, age_s in seen},
         )
         self._counted_until = until
         gone = set(self._ages.older_than(SILENT_S))
-        there = {pod.host_id: pod.queues for pod, _ in seen if pod.host_id not in gone}
-        return there | {self._host_id: self._queue_names}
+        there = {
+            worker.worker_id: worker.queues
+            for worker, _ in seen
+            if worker.worker_id not in gone
+        }
+        return there | {self._worker_id: self._queue_names}

@@ -73,11 +73,11 @@ class OutcomeWriter:
         Raises:
             StorageError: It takes nothing at present, so no outcome is to blame.
         """
-        self._jobs.heartbeat(self._state.host_id, {})
+        self._jobs.heartbeat(self._state.worker_id, {})
         for update in batch:
             replacements: list[JobUpdate] = []
             try:
-                refused = self._jobs.finish(self._state.host_id, [update])
+                refused = self._jobs.finish(self._state.worker_id, [update])
                 self._recorder.ended([update], refused)
             except NO_FAULT_OF_OUTCOMES:
                 raise
@@ -96,7 +96,7 @@ class OutcomeWriter:
         if not updates:
             return
         try:
-            self._jobs.finish(self._state.host_id, updates)
+            self._jobs.finish(self._state.worker_id, updates)
         except StorageError as error:
             ids = ", ".join(update.job.id for update in updates)
             logger.warning("not given back, runs after the lease: %s (%s)", ids, error)

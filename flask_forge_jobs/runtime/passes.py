@@ -33,11 +33,11 @@ class ReapReport:
 
     Args:
         jobs: How many jobs were given back, or ended for good.
-        processes: How many worker processes were removed.
+        workers: How many workers were removed.
     """
 
     jobs: int
-    processes: int
+    workers: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class RebalanceReport:
     """What :func:`rebalance_once` found.
 
     Args:
-        shares: How many jobs each worker process may run at once, by queue and host id.
+        shares: How many jobs each worker may run at once, by queue and worker id.
         unserved: Queues that have workers and no process that serves them, by name.
     """
 
@@ -94,7 +94,7 @@ def reap_once(storage: Storage, *, lease_s: float = DEFAULT_LEASE_S) -> ReapRepo
     itself and so outlives a jump of that clock; this pass cannot.
 
     Args:
-        storage: Has the jobs and the registry of processes.
+        storage: Has the jobs and the registry of workers.
         lease_s: Seconds of silence that end ownership, more than 0, default 60; not
             less than ``FORGE_JOBS_LEASE_S`` of the workers, which beat six times
             within it.
@@ -109,10 +109,12 @@ def reap_once(storage: Storage, *, lease_s: float = DEFAULT_LEASE_S) -> ReapRepo
         job for job in storage.jobs.running() if job.silent_us >= lease_s * SECOND_US
     ]
     silent = [
-        pod.host_id for pod, age_s in storage.processes.presences() if age_s >= lease_s
+        worker.worker_id
+        for worker, age_s in storage.workers.heartbeat_ages()
+        if age_s >= lease_s
     ]
     rescued = storage.jobs.rescue(stale)
-    storage.processes.reap(silent)
+    storage.workers.reap(silent)
     return ReapReport(rescued, len(silent))
 
 
@@ -124,13 +126,15 @@ def rebalance_once(storage: Storage) -> RebalanceReport:
     serves is logged.
 
     Args:
-        storage: Has the queues and the registry of processes.
+        storage: Has the queues and the registry of workers.
 
     Raises:
         StorageError: The database could not be used.
     """
     totals = {queue.name: queue.max_workers for queue in storage.queues.all()}
-    there = {pod.host_id: pod.queues for pod in storage.processes.live_pods(SILENT_S)}
+    there = {
+        worker.worker_id: worker.queues for worker in storage.workers.live(SILENT_S)
+    }
     found = shares(totals, there)
     served = {queue for queue, _ in found}
     unserved = tuple(

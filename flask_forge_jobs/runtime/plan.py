@@ -101,7 +101,7 @@ class RuntimePlan:
     def runner(
         self,
         registry: TaskRegistry,
-        host_id: str,
+        worker_id: str,
         *,
         seats: Seats | None,
         report: Report = keep_progress,
@@ -112,7 +112,7 @@ class RuntimePlan:
         return Runner(
             registry,
             scope=self.scope,
-            host_id=host_id,
+            worker_id=worker_id,
             clock=self.clock,
             enqueue=enqueue or self.enqueue,
             rate_limits=self.storage.rate_limits,

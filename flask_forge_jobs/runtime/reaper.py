@@ -17,7 +17,7 @@ from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.runtime.membership import HeartbeatAges, K
 from flask_forge_jobs.runtime.service import Duty
 from flask_forge_jobs.storage.jobs.queue import JobQueue
-from flask_forge_jobs.storage.processes import ProcessRegistry
+from flask_forge_jobs.storage.workers import WorkerRegistry
 
 logger = get_logger(__name__)
 
@@ -34,7 +34,7 @@ class Reaper(Duty):
 
     Args:
         jobs: The hot path of the storage.
-        processes: The process registry.
+        workers: The registry of workers.
         lease_s: Seconds of silence that end ownership.
         written_until: Returns the monotonic instant up to which this process is known
             to have been able to write. Silence counts up to there only: while a lock
@@ -44,18 +44,18 @@ class Reaper(Duty):
     def __init__(
         self,
         jobs: JobQueue,
-        processes: ProcessRegistry,
+        workers: WorkerRegistry,
         *,
         lease_s: float,
         written_until: Callable[[], float],
     ) -> None:
         super().__init__("reaper", lease_s / SWEEPS_PER_LEASE)
         self._jobs = jobs
-        self._processes = processes
+        self._workers = workers
         self._lease_s = lease_s
         self._written_until = written_until
         self._job_ages: HeartbeatAges[tuple[str, int]] = HeartbeatAges()
-        self._pod_ages: HeartbeatAges[str] = HeartbeatAges()
+        self._worker_ages: HeartbeatAges[str] = HeartbeatAges()
         self._counted_until: float | None = None
 
     def tick(self) -> None:
@@ -64,7 +64,7 @@ class Reaper(Duty):
         until = self._written_until()
         last, self._counted_until = self._counted_until, None  # an error voids it
         running = {(job.id, job.attempts): job for job in self._jobs.running()}
-        pods = self._processes.presences()
+        workers = self._workers.heartbeat_ages()
         elapsed_s = 0.0 if last is None else max(until - last, 0.0)
         # A process that was itself stopped or kept out has not been watching.
         if elapsed_s > 2 * self._lease_s / SWEEPS_PER_LEASE:
@@ -74,19 +74,19 @@ class Reaper(Duty):
             elapsed_s,
             self._old({k: job.silent_us / SECOND_US for k, job in running.items()}),
         )
-        self._pod_ages.observe(
-            ((pod.host_id, pod.heartbeat_at) for pod, _ in pods),
+        self._worker_ages.observe(
+            ((worker.worker_id, worker.heartbeat_at) for worker, _ in workers),
             elapsed_s,
-            self._old({pod.host_id: age_s for pod, age_s in pods}),
+            self._old({worker.worker_id: age_s for worker, age_s in workers}),
         )
         stale = [running[key] for key in self._job_ages.older_than(self._lease_s)]
         if stale:
             rescued = self._jobs.rescue(stale)
             if rescued:  # else another reaper was first
                 logger.warning("gave back %s jobs of silent worker processes", rescued)
-        silent = self._pod_ages.older_than(self._lease_s)
+        silent = self._worker_ages.older_than(self._lease_s)
         if silent:
-            self._processes.reap(silent)
+            self._workers.reap(silent)
             logger.warning("removed silent worker processes: %s", ", ".join(silent))
         self._counted_until = until
 

@@ -67,14 +67,14 @@ class Sampler(Duty):
         store: SampleStore,
         recorder: Recorder,
         *,
-        host_id: str,
+        worker_id: str,
         directory: Path,
         clock: Clock,
     ) -> None:
         super().__init__("sampler", SAMPLE_PERIOD_S, clock=clock)
         self._store = store
         self._recorder = recorder
-        self._host_id = host_id
+        self._worker_id = worker_id
         self._directory = directory
         self._meter: ResourceMeter | None = None
         self._held: dict[tuple[int, int], SampleSums] = {}
@@ -97,7 +97,7 @@ class Sampler(Duty):
             sums.writes.merge(operations.writes)
         for key in sorted(self._held)[:-_MAX_HELD]:
             del self._held[key]
-        self._store.put(self._host_id, self._held)
+        self._store.put(self._worker_id, self._held)
         for level, bucket_us in list(self._held):
             if bucket_us + level * SECOND_US <= now_us:
                 del self._held[level, bucket_us]

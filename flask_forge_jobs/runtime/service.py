@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from flask_forge_jobs.clock import Clock, SystemClock
 from flask_forge_jobs.errors import StorageError
 from flask_forge_jobs.logs import get_logger
-from flask_forge_jobs.model.processes import ServiceAge
+from flask_forge_jobs.model.workers import ServiceAge
 from flask_forge_jobs.runtime.backoff import LONGEST_S, Backoff
 
 logger = get_logger(__name__)

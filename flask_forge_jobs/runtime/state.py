@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterable, Sequence
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.model.claims import RunId
 from flask_forge_jobs.model.outcomes import JobUpdate, Outcome, Released
-from flask_forge_jobs.model.processes import SlotReport
 from flask_forge_jobs.model.queues import QueueSettings
+from flask_forge_jobs.model.workers import SlotReport
 from flask_forge_jobs.runtime.backoff import Backoff
 from flask_forge_jobs.runtime.claim_schedule import ClaimSchedule
 from flask_forge_jobs.runtime.execution import Execution
@@ -57,7 +57,7 @@ class WorkerState:
     """The state of one worker.
 
     Args:
-        host_id: Owns the claimed jobs.
+        worker_id: Owns the claimed jobs.
         queue_names: The declared queues.
         threads: Most runs at once in this process.
         lease_s: Seconds of silence after which others take its jobs.
@@ -68,7 +68,7 @@ class WorkerState:
 
     def __init__(
         self,
-        host_id: str,
+        worker_id: str,
         queue_names: Sequence[str],
         *,
         threads: int,
@@ -77,7 +77,7 @@ class WorkerState:
         worker_name: str | None = None,
         parent_pid: int | None = None,
     ) -> None:
-        self.host_id = host_id
+        self.worker_id = worker_id
         self.worker_name = worker_name
         self.queue_names = tuple(queue_names)
         self.lease_s = lease_s
@@ -189,7 +189,9 @@ class WorkerState:
         """Return what every slot does, for the process registry."""
         with self.lock:
             return [
-                SlotReport(f"{name}-{slot}-{self.host_id}-{incarnation}", name, job_id)
+                SlotReport(
+                    f"{name}-{slot}-{self.worker_id}-{incarnation}", name, job_id
+                )
                 for name, queue in self.queues.items()
                 for slot, incarnation, job_id in queue.report(self.most_runs)
             ]

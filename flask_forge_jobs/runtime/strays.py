@@ -56,7 +56,7 @@ class Strays:
         now = self._state.clock.monotonic()
         strays = [
             Execution(job, now)
-            for job in self._jobs.held(self._state.host_id)
+            for job in self._jobs.held(self._state.worker_id)
             if job.run_id in due and job.run_id not in known
         ]
         for stray in strays:
@@ -70,7 +70,7 @@ def release_strays(jobs: JobQueue, state: WorkerState, writer: OutcomeWriter) ->
     Raises:
         StorageError: The database could not be asked.
     """
-    strays = jobs.held(state.host_id)
+    strays = jobs.held(state.worker_id)
     for job in strays:
         logger.warning(_TOLD, job.id)
     writer.release(strays)

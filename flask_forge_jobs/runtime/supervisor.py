@@ -44,7 +44,7 @@ class Supervisor(Duty):
         totals = {name: queue.max_workers for name, queue in known.items()}
         found = shares(totals, self._membership.look())
         for name in self._state.queue_names:
-            self._apply(settings[name], found[name, self._state.host_id])
+            self._apply(settings[name], found[name, self._state.worker_id])
 
     def _apply(self, queue: QueueSettings, limit: int) -> None:
         name = queue.name

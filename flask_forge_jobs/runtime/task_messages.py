@@ -33,12 +33,12 @@ class Run:
 
     Args:
         job: The job, as far as its context shows it.
-        host_id: The worker process, which owns it.
+        worker_id: The worker process, which owns it.
         seconds_left: Until its time limit; None means no limit.
     """
 
     job: ClaimedJob
-    host_id: str
+    worker_id: str
     seconds_left: float | None
 
 
@@ -71,7 +71,7 @@ def run_message(context: TaskContext, payload: str) -> dict[str, Any]:
             "max_attempts": context.max_attempts,
             "throttle_attempts": context.throttle_attempts,
             "carried": json.dumps(dict(context.carried)),
-            "host_id": context.host_id,
+            "worker_id": context.worker_id,
             "seconds_left": context.seconds_left(),
         }
     }
@@ -86,7 +86,7 @@ def run_of(message: dict[str, Any]) -> Run:
         0, 0, attempt, most, told["throttle_attempts"], "[]", None,
         carried=told["carried"],
     )  # fmt: skip
-    return Run(job, told["host_id"], told["seconds_left"])
+    return Run(job, told["worker_id"], told["seconds_left"])
 
 
 def cancel_message(reason: CancelReason | None) -> dict[str, Any]:

@@ -154,7 +154,7 @@ def live_workers(settings: DatabaseSettings, lease_s: float) -> int:
         try:
             if storage.database.schema_versions() is None:
                 return 0
-            return len(storage.processes.live_pods(lease_s))
+            return len(storage.workers.live(lease_s))
         except StorageError:
             return 0
 

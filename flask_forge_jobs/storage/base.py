@@ -32,12 +32,12 @@ from flask_forge_jobs.storage.jobs.reader import JobReader
 from flask_forge_jobs.storage.limits import RateLimits, Seats
 from flask_forge_jobs.storage.metrics import MetricStore
 from flask_forge_jobs.storage.pace import Pace
-from flask_forge_jobs.storage.processes import Leases, ProcessRegistry
 from flask_forge_jobs.storage.queues import QueueConfig
 from flask_forge_jobs.storage.recorder import Recorder, Uncommitted
 from flask_forge_jobs.storage.retention import GENTLE_PAUSES, Retention
 from flask_forge_jobs.storage.samples import SampleStore
 from flask_forge_jobs.storage.units import UnitExecutor
+from flask_forge_jobs.storage.workers import Leases, WorkerRegistry
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class Storage:
     activity: JobActivity
     job_admin: JobAdmin
     queues: QueueConfig
-    processes: ProcessRegistry
+    workers: WorkerRegistry
     audit: AuditLog
     refusals: Refusals
     follow_ups: FollowUpStore
@@ -218,7 +218,7 @@ def _stores(
         activity=JobActivity(timed),
         job_admin=JobAdmin(timed, clock, pace, jobs.follow_ups),
         queues=QueueConfig(joined, pace, most),
-        processes=ProcessRegistry(joined),
+        workers=WorkerRegistry(joined),
         audit=AuditLog(joined),
         refusals=refusals,
         follow_ups=jobs.follow_ups,

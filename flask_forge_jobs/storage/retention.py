@@ -22,8 +22,8 @@ from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.queues import CleanupReport, QueueSettings
 from flask_forge_jobs.storage.database import Executor, Parameter, Transaction
 from flask_forge_jobs.storage.pace import BATCH, Pace
-from flask_forge_jobs.storage.processes import Leases, renewed
 from flask_forge_jobs.storage.units import write_batch
+from flask_forge_jobs.storage.workers import Leases, renewed
 
 logger = get_logger(__name__)
 

@@ -16,15 +16,15 @@ from flask_forge_jobs.model.instants import (
     to_micros,
 )
 from flask_forge_jobs.model.jobs import ErrorEntry, Job, JobStatus, JobSummary
-from flask_forge_jobs.model.processes import (
-    Pod,
-    Process,
-    QueueSlots,
-    ServiceAge,
-    Worker,
-)
 from flask_forge_jobs.model.queues import QueueSettings
 from flask_forge_jobs.model.rate_limits import RateLimit
+from flask_forge_jobs.model.workers import (
+    QueueSlots,
+    ServiceAge,
+    Slot,
+    Worker,
+    WorkerLoad,
+)
 from flask_forge_jobs.storage.database import Parameter, Row, Transaction, encode_names
 
 # Larger than any number of rows and any age.
@@ -37,7 +37,7 @@ def job_from_row(row: Row) -> Job:
     (
         job_id, queue_name, kind, payload, status, priority, attempts, max_attempts,
         enqueued_at, scheduled_at, started_at, completed_at, last_error, error_history,
-        process_id, heartbeat_at, dedupe_key, cancel_requested_at, throttle_attempts,
+        slot_id, heartbeat_at, dedupe_key, cancel_requested_at, throttle_attempts,
         crashes, timeout_s, result, result_error, progress, schedule_name,
         carried,
     ) = row  # fmt: skip
@@ -56,7 +56,7 @@ def job_from_row(row: Row) -> Job:
         completed_at=optional_from_micros(completed_at),
         last_error=last_error,
         error_history=error_history_from_text(error_history),
-        process_id=process_id,
+        slot_id=slot_id,
         heartbeat_at=optional_from_micros(heartbeat_at),
         dedupe_key=shown_key(dedupe_key),
         cancel_requested_at=optional_from_micros(cancel_requested_at),
@@ -75,7 +75,7 @@ def summary_from_row(row: Row) -> JobSummary:
     """Return the job of a row of ``get_summaries``."""
     (
         job_id, queue_name, kind, status, priority, attempts, max_attempts,
-        enqueued_at, scheduled_at, started_at, completed_at, last_error, process_id,
+        enqueued_at, scheduled_at, started_at, completed_at, last_error, slot_id,
         dedupe_key, heartbeat_at,
     ) = row  # fmt: skip
     return JobSummary(
@@ -91,7 +91,7 @@ def summary_from_row(row: Row) -> JobSummary:
         started_at=optional_from_micros(started_at),
         completed_at=optional_from_micros(completed_at),
         last_error=last_error,
-        process_id=process_id,
+        slot_id=slot_id,
         dedupe_key=shown_key(dedupe_key),
         heartbeat_at=optional_from_micros(heartbeat_at),
     )
@@ -201,24 +201,24 @@ def within_micros(within_s: float | None) -> int:
     return FOREVER_US if within_s is None else int(within_s * SECOND_US)
 
 
-def process_from_row(row: Row) -> Process:
-    """Return the slot of a row of ``all_processes`` or ``processes_of_queue``."""
-    process_id, queue_name, host_id, started_at, heartbeat_at, current_job = row
-    return Process(
-        process_id=process_id,
+def slot_from_row(row: Row) -> Slot:
+    """Return the slot of a row of ``all_slots`` or ``slots_of_queue``."""
+    slot_id, queue_name, worker_id, started_at, heartbeat_at, current_job = row
+    return Slot(
+        slot_id=slot_id,
         queue_name=queue_name,
-        host_id=host_id,
+        worker_id=worker_id,
         started_at=from_micros(started_at),
         heartbeat_at=from_micros(heartbeat_at),
         current_job_id=current_job,
     )
 
 
-def pod_from_row(row: Row) -> Pod:
-    """Return the worker process of a row of ``all_pods`` or ``live_pods``."""
-    host_id, worker_name, queues, heartbeat_at = row
-    return Pod(
-        host_id=host_id,
+def worker_from_row(row: Row) -> Worker:
+    """Return the worker process of a row of ``all_workers`` or ``live_workers``."""
+    worker_id, worker_name, queues, heartbeat_at = row
+    return Worker(
+        worker_id=worker_id,
         worker_name=worker_name,
         queues=tuple(queues.split(",")) if queues else (),
         heartbeat_at=from_micros(heartbeat_at),
@@ -239,14 +239,14 @@ def service_ages_from_text(text: str, since_s: float) -> list[ServiceAge]:
     ]
 
 
-def worker_from_rows(pod: Row, slots: Sequence[Row]) -> Worker:
-    """Return the worker of a row of ``live_workers`` and its ``slots_of_workers``."""
-    return Worker(
-        pod=pod_from_row(pod[:-1]),
+def worker_load_from_rows(worker: Row, slots: Sequence[Row]) -> WorkerLoad:
+    """Return the worker of a row of ``worker_ages`` and its ``slots_of_workers``."""
+    return WorkerLoad(
+        worker=worker_from_row(worker[:-1]),
         slots=[QueueSlots(name, int(count)) for _, name, count, _, _ in slots],
         live_slot_count=sum(int(row[3]) for row in slots),
         in_flight_count=sum(int(row[4]) for row in slots),
-        heartbeat_age_s=max(int(pod[-1]), 0) // SECOND_US,
+        heartbeat_age_s=max(int(worker[-1]), 0) // SECOND_US,
     )
 
 

@@ -32,7 +32,7 @@ class TaskContext:
         queue_name: The queue it waited in.
         attempt: This attempt, from 1.
         max_attempts: Most attempts.
-        host_id: The worker process, which owns the job.
+        worker_id: The worker process, which owns the job.
         cancel: Trips when the task should stop.
         deadline: Instant of :meth:`Clock.monotonic` at which the task is asked to stop;
             None means no limit.
@@ -53,7 +53,7 @@ class TaskContext:
     queue_name: str
     attempt: int
     max_attempts: int
-    host_id: str
+    worker_id: str
     cancel: CancelToken
     deadline: float | None
     clock: Clock

@@ -63,7 +63,7 @@ class Outside:
             queue_name=task.defaults.queue or self._router(task.kind),
             attempt=attempt,
             max_attempts=max_attempts or task.defaults.max_attempts,
-            host_id=NO_WORKER,
+            worker_id=NO_WORKER,
             cancel=CancelToken(),
             deadline=None if limit_s is None else self._clock.monotonic() + limit_s,
             clock=self._clock,

@@ -88,7 +88,7 @@ class LedgerWriter:
         """
         line = (
             f"{event} {job_id or context.job_id} {context.attempt} "
-            f"{context.host_id}/{os.getpid()} {time.monotonic_ns()}\n"
+            f"{context.worker_id}/{os.getpid()} {time.monotonic_ns()}\n"
         )
         os.write(self._descriptor, line.encode("ascii"))
 
@@ -227,7 +227,7 @@ def _register_work(forge: ForgeJobs, ledger: LedgerWriter) -> None:
         # Stored by whoever finishes the job, so the row tells which run that was.
         return {
             "number": number,
-            "host_id": context.host_id,
+            "worker_id": context.worker_id,
             "attempt": context.attempt,
         }
 
@@ -256,7 +256,7 @@ def _register_forking(forge: ForgeJobs, app: Flask, ledger: LedgerWriter) -> Non
         ledger.note(ENDED, context)
         return {
             "number": number,
-            "host_id": context.host_id,
+            "worker_id": context.worker_id,
             "attempt": context.attempt,
         }
 
@@ -286,7 +286,7 @@ def _register_hogs(forge: ForgeJobs, ledger: LedgerWriter) -> None:
             # A C call that, unlike sleep(), does not let other threads run.
             ctypes.PyDLL(None).usleep(hold_ms * 1000)
         ledger.note(ENDED, context)
-        return {"host_id": context.host_id, "attempt": context.attempt}
+        return {"worker_id": context.worker_id, "attempt": context.attempt}
 
     forge.task(kind=HOG_KIND, retry=1)(hog)
     forge.task(kind=HOG_APART_KIND, retry=1, isolation="process")(hog)

@@ -134,8 +134,8 @@ class Checker:
             end = self._good_ends.get((row.job_id, row.attempts))
             if end is None:
                 yield f"job {row.job_id} is done, but attempt {row.attempts} never was"
-            elif end.host_id != row.result_host:
-                yield f"job {row.job_id}: {end.host_id} ran it, not {row.result_host}"
+            elif end.worker_id != row.result_host:
+                yield f"job {row.job_id}: {end.worker_id} ran it, not {row.result_host}"
 
     def at_most_once(self) -> Iterator[str]:
         """I4."""
@@ -161,8 +161,8 @@ class Checker:
     def owner_only(self) -> Iterator[str]:
         """I5."""
         for row in self._evidence.rows:
-            if row.process_id is not None and row.status in FINAL:
-                yield f"job {row.job_id} has ended and is owned by {row.process_id}"
+            if row.worker_id is not None and row.status in FINAL:
+                yield f"job {row.job_id} has ended and is owned by {row.worker_id}"
             if row.status != "done":
                 continue
             if row.result_attempt != row.attempts:

@@ -60,13 +60,13 @@ def final_rows(sql: Sql, *, monotonic_offset_ns: int) -> list[FinalRow]:
     """
     rows = sql.run(
         "SELECT id, status, attempts, max_attempts, crashes, dedupe_key, "
-        "error_history, result, process_id FROM forge_job ORDER BY id"
+        "error_history, result, worker_id FROM forge_job ORDER BY id"
     )
     return [_final_row(row, monotonic_offset_ns) for row in rows]
 
 
 def _final_row(row: tuple[Any, ...], offset_ns: int) -> FinalRow:
-    job_id, status, attempts, most, crashes, key, history, result, process_id = row
+    job_id, status, attempts, most, crashes, key, history, result, worker_id = row
     value = json.loads(result) if result else {}
     return FinalRow(
         job_id,
@@ -76,9 +76,9 @@ def _final_row(row: tuple[Any, ...], offset_ns: int) -> FinalRow:
         crashes,
         dedupe_key=key,
         failures=tuple(_failure(each, offset_ns) for each in json.loads(history)),
-        result_host=value.get("host_id"),
+        result_host=value.get("worker_id"),
         result_attempt=value.get("attempt"),
-        process_id=process_id,
+        worker_id=worker_id,
     )
 
 
@@ -127,10 +127,11 @@ def duplicate_keys(sql: Sql) -> list[str]:
 def leftovers(sql: Sql, settings: DatabaseSettings) -> list[str]:
     """Return what workers that have all ended should not have left behind."""
     found = [
-        f"slot {process_id}"
-        for (process_id,) in sql.run("SELECT process_id FROM forge_process")
+        f"slot {slot_id}" for (slot_id,) in sql.run("SELECT slot_id FROM forge_slot")
     ]
-    found += [f"worker {host}" for (host,) in sql.run("SELECT host_id FROM forge_pod")]
+    found += [
+        f"worker {host}" for (host,) in sql.run("SELECT worker_id FROM forge_worker")
+    ]
     if settings.backend == "sqlite":
         folder = Path(f"{settings.path}-wake")
         if folder.is_dir():

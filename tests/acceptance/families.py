@@ -117,13 +117,14 @@ class Families:
 
     def _bury(self, pid: int, name: str, at_ns: int) -> Kill:
         rows = self._sql.run(
-            "SELECT host_id FROM forge_pod WHERE worker_name = ? ORDER BY host_id DESC",
+            "SELECT worker_id FROM forge_worker WHERE worker_name = ? "
+            "ORDER BY worker_id DESC",
             name,
         )
-        hosts = [host_id for (host_id,) in rows if host_id not in self._dead]
-        host_id = hosts[0] if hosts else None
+        hosts = [worker_id for (worker_id,) in rows if worker_id not in self._dead]
+        worker_id = hosts[0] if hosts else None
         self._dead.update(hosts)
-        return Kill(pid, host_id, at_ns, self._fleet.held_by(host_id))
+        return Kill(pid, worker_id, at_ns, self._fleet.held_by(worker_id))
 
     def stop(self) -> list[str]:
         """Stop every family as an operator would; return all that went wrong."""

@@ -286,7 +286,7 @@ class Driver:
                 killed_us - int(seconds * SECOND_US),
                 killed_us,
             )
-            found += sum(f'"{kill.host_id}"' in result for (result,) in rows)
+            found += sum(f'"{kill.worker_id}"' in result for (result,) in rows)
         return found
 
     def _percentiles(

@@ -150,7 +150,7 @@ class Driver:
     def _wait_for_the_fleet(self) -> None:
         wait_until(
             lambda: (
-                self._sql.value("SELECT COUNT(*) FROM forge_pod")
+                self._sql.value("SELECT COUNT(*) FROM forge_worker")
                 == self._plan.processes
             ),
             "every worker is registered",
@@ -170,11 +170,11 @@ class Driver:
 
     def _hand_over(self) -> None:
         """Stop the leader, wait for another one, let it go on."""
-        host_id, worker = self._leader()
+        worker_id, worker = self._leader()
         self._fleet.pause(worker)
         try:
             wait_until(
-                lambda: self._holder() not in (None, host_id),
+                lambda: self._holder() not in (None, worker_id),
                 "another process leads",
                 LEASE_S + 30,
             )
@@ -182,16 +182,16 @@ class Driver:
             threading.Event().wait(STOP_SLACK_S)
         finally:
             self._fleet.resume(worker)
-        self._leaders.append(host_id)
+        self._leaders.append(worker_id)
 
     def _leader(self) -> tuple[str, Worker]:
         found: list[tuple[str, Worker]] = []
 
         def is_there() -> bool:
-            host_id = self._holder()
-            worker = self._fleet.find(host_id) if host_id else None
-            if host_id and worker:
-                found.append((host_id, worker))
+            worker_id = self._holder()
+            worker = self._fleet.find(worker_id) if worker_id else None
+            if worker_id and worker:
+                found.append((worker_id, worker))
             return bool(found)
 
         wait_until(is_there, "a process leads")

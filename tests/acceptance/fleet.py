@@ -154,8 +154,8 @@ class Fleet:
         at_ns = time.monotonic_ns()
         self.workers.remove(worker)
         self._end(worker, at_ns)
-        host_id = self._host_of(worker)
-        return Kill(worker.process.pid, host_id, at_ns, self.held_by(host_id))
+        worker_id = self._host_of(worker)
+        return Kill(worker.process.pid, worker_id, at_ns, self.held_by(worker_id))
 
     def stall(self, source: random.Random, stall_s: float) -> Kill:
         """Stop a random worker that holds jobs for so long, then let it go on.
@@ -168,7 +168,7 @@ class Fleet:
         pause = threading.Event()
         pause.wait(SETTLE_S)
         # A commit that was under way is visible by now, and nobody took the jobs yet.
-        late = self.held_by(stopped.host_id)
+        late = self.held_by(stopped.worker_id)
         pause.wait(stall_s - SETTLE_S)
         resumed_ns = time.monotonic_ns()
         worker.process.send_signal(signal.SIGCONT)
@@ -178,20 +178,20 @@ class Fleet:
         for _ in range(MOST_STOPS):
             self.replace_ended()
             worker = source.choice(self.workers)
-            host_id = self._host_of(worker)
+            worker_id = self._host_of(worker)
             worker.process.send_signal(signal.SIGSTOP)
             at_ns = time.monotonic_ns()
-            held = self.held_by(host_id)
+            held = self.held_by(worker_id)
             if held and self._is_writable():
-                return worker, Kill(worker.process.pid, host_id, at_ns, held)
+                return worker, Kill(worker.process.pid, worker_id, at_ns, held)
             worker.process.send_signal(signal.SIGCONT)
             threading.Event().wait(BETWEEN_STOPS_S)
         raise TimeoutError(f"no worker held a job in {MOST_STOPS} looks")
 
-    def find(self, host_id: str) -> Worker | None:
+    def find(self, worker_id: str) -> Worker | None:
         """Return the worker that has this id in the registry, if it lives."""
         rows = self._sql.run(
-            "SELECT worker_name FROM forge_pod WHERE host_id = ?", host_id
+            "SELECT worker_name FROM forge_worker WHERE worker_id = ?", worker_id
         )
         names = [name for (name,) in rows]
         return next((each for each in self.workers if each.name in names), None)
@@ -217,16 +217,16 @@ class Fleet:
 
     def _host_of(self, worker: Worker) -> str | None:
         hosts = self._sql.run(
-            "SELECT host_id FROM forge_pod WHERE worker_name = ?", worker.name
+            "SELECT worker_id FROM forge_worker WHERE worker_name = ?", worker.name
         )
         return hosts[0][0] if hosts else None
 
-    def held_by(self, host_id: str | None) -> frozenset[Run]:
+    def held_by(self, worker_id: str | None) -> frozenset[Run]:
         """Return the runs that the store says a worker process owns."""
         rows = self._sql.run(
             "SELECT id, attempts FROM forge_job "
-            "WHERE status = 'in_progress' AND process_id = ?",
-            host_id,
+            "WHERE status = 'in_progress' AND worker_id = ?",
+            worker_id,
         )
         return frozenset((job_id, int(attempt)) for job_id, attempt in rows)
 

@@ -244,7 +244,7 @@ class Driver:
         pause.wait(SETTLE_S)
         for kill in dead:
             # What it had sent to a server before it died may have been stored after.
-            late = self.fleet.held_by(kill.host_id)
+            late = self.fleet.held_by(kill.worker_id)
             kills.append(dataclasses.replace(kill, held=kill.held | late))
 
     def _strike(self) -> list[Kill]:
@@ -277,7 +277,7 @@ class Driver:
             self.fleet.replace_ended()
             alive = {worker.name for worker in self.fleet.workers}
             alive |= self.families.names()
-            rows = self.sql.run("SELECT worker_name FROM forge_pod")
+            rows = self.sql.run("SELECT worker_name FROM forge_worker")
             return {name for (name,) in rows} == alive
 
         # What is still there then is found by the checker.

@@ -30,7 +30,7 @@ class Line:
             ``Q`` has enqueued, ``X`` did not end as it should.
         job_id: The job; with ``T`` and ``Q`` the one that is enqueued.
         attempt: The attempt.
-        host_id: The worker process that owned the job.
+        worker_id: The worker process that owned the job.
         pid: Its process id.
         at_ns: Monotonic time of this machine, in nanoseconds.
     """
@@ -38,7 +38,7 @@ class Line:
     event: str
     job_id: str
     attempt: int
-    host_id: str
+    worker_id: str
     pid: int
     at_ns: int
 
@@ -63,14 +63,14 @@ class Kill:
 
     Args:
         pid: The victim.
-        host_id: The name under which it owned jobs; None when it had not started.
+        worker_id: The name under which it owned jobs; None when it had not started.
         at_ns: Monotonic nanoseconds at which it was surely dead, or was stopped.
         held: The runs that the store says it owned then.
         resumed_ns: When a stalled process went on; None for a death.
     """
 
     pid: int
-    host_id: str | None
+    worker_id: str | None
     at_ns: int
     held: frozenset[Run] = frozenset()
     resumed_ns: int | None = None
@@ -115,7 +115,7 @@ class FinalRow:
     failures: tuple[Failure, ...] = ()
     result_host: str | None = None
     result_attempt: int | None = None
-    process_id: str | None = None
+    worker_id: str | None = None
 
 
 Counts = dict[str, int]
@@ -164,8 +164,8 @@ def parse_lines(texts: Iterable[str]) -> list[Line]:
         if len(words) != 5 or words[0] not in _EVENTS:
             raise ValueError(f"line {number} of the ledger is damaged: {text!r}")
         event, job_id, attempt, owner, at_ns = words
-        host_id, _, pid = owner.partition("/")
-        found.append(Line(event, job_id, int(attempt), host_id, int(pid), int(at_ns)))
+        worker_id, _, pid = owner.partition("/")
+        found.append(Line(event, job_id, int(attempt), worker_id, int(pid), int(at_ns)))
     return found
 
 

@@ -169,7 +169,7 @@ class Driver:
 
         def are_there() -> bool:
             fleet.replace_ended()  # a busy machine may starve a heartbeat
-            rows = self._sql.run("SELECT worker_name FROM forge_pod")
+            rows = self._sql.run("SELECT worker_name FROM forge_worker")
             return {worker.name for worker in fleet.workers} <= {n for (n,) in rows}
 
         wait_until(are_there, "every worker is registered")

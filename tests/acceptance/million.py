@@ -196,7 +196,7 @@ def filters_of(sql: Sql) -> dict[str, dict[str, object]]:
 FOUND = {
     "scheduled": "status=scheduled",
     "dedupe key": "dedupe_key=key-20",
-    "process": "process_id=nobody",
+    "slot": "slot_id=nobody",
     "schedule": "cron=nightly",
 }
 # By another column, with an index or with few enough jobs to be sorted.

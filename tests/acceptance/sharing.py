@@ -165,17 +165,19 @@ class Driver:
 
     def _is_registered(self, worker: Worker) -> bool:
         return bool(
-            self._sql.run("SELECT 1 FROM forge_pod WHERE worker_name = ?", worker.name)
+            self._sql.run(
+                "SELECT 1 FROM forge_worker WHERE worker_name = ?", worker.name
+            )
         )
 
     def _shown(self) -> Mapping[str, list[int]]:
         """Return how many slots those that are there show, the most first."""
         names = {worker.name for worker in self._there}
         rows = self._sql.run(
-            "SELECT forge_pod.worker_name, forge_process.queue_name, COUNT(*) "
-            "FROM forge_process "
-            "INNER JOIN forge_pod ON forge_pod.host_id = forge_process.host_id "
-            "GROUP BY forge_pod.worker_name, forge_process.queue_name"
+            "SELECT forge_worker.worker_name, forge_slot.queue_name, COUNT(*) "
+            "FROM forge_slot "
+            "INNER JOIN forge_worker ON forge_worker.worker_id = forge_slot.worker_id "
+            "GROUP BY forge_worker.worker_name, forge_slot.queue_name"
         )
         counted = {(worker, queue): int(count) for worker, queue, count in rows}
         return {

@@ -22,7 +22,7 @@ from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.jobs import JobFilter, JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import Failed, JobUpdate
 from flask_forge_jobs.model.payloads import dump
-from flask_forge_jobs.model.processes import SlotReport
+from flask_forge_jobs.model.workers import SlotReport
 from flask_forge_jobs.storage.base import Storage, open_storage
 from tests.support.browser import Browser
 from tests.support.jobs import OWNER, claim_one, run
@@ -140,7 +140,7 @@ def _store(storage: Storage) -> str:
     assert storage.jobs.finish(OWNER, [done]) == []
     names = [text[:100] for text in HOSTILE[:50]]
     slots = [SlotReport(name, "default") for name in names]
-    storage.processes.beat(names[0], names[0], ["default"], slots)
+    storage.workers.beat(names[0], names[0], ["default"], slots)
     return job_id
 
 

@@ -59,12 +59,12 @@ def sound() -> Evidence:
 
 
 def _run(
-    job_id: str, attempt: int, host_id: str, pid: int, *, at_s: int, end: str = "E"
+    job_id: str, attempt: int, worker_id: str, pid: int, *, at_s: int, end: str = "E"
 ) -> list[Line]:
     at_ns = at_s * SECOND_NS
     return [
-        Line("S", job_id, attempt, host_id, pid, at_ns),
-        Line(end, job_id, attempt, host_id, pid, at_ns + SECOND_NS // 2),
+        Line("S", job_id, attempt, worker_id, pid, at_ns),
+        Line(end, job_id, attempt, worker_id, pid, at_ns + SECOND_NS // 2),
     ]
 
 
@@ -99,7 +99,7 @@ def lose_a_job(evidence: Evidence) -> None:
 
 
 def leave_a_job_running(evidence: Evidence) -> None:
-    _change(evidence, _any_plain(), status="in_progress", process_id=HOST)
+    _change(evidence, _any_plain(), status="in_progress", worker_id=HOST)
 
 
 def bury_a_job(evidence: Evidence) -> None:

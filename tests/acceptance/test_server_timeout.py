@@ -89,11 +89,11 @@ class Scene:
         now_ns = time.monotonic_ns()
         rows = self.sql.run(
             "SELECT id, attempts FROM forge_job "
-            "WHERE status = 'in_progress' AND process_id = ?",
-            line.host_id,
+            "WHERE status = 'in_progress' AND worker_id = ?",
+            line.worker_id,
         )
         held = frozenset((job_id, int(attempt)) for job_id, attempt in rows)
-        self.evidence.kills.append(Kill(line.pid, line.host_id, now_ns, held))
+        self.evidence.kills.append(Kill(line.pid, line.worker_id, now_ns, held))
         self._note_life(line.pid)
 
     def _note_life(self, pid: int) -> None:

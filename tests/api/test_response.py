@@ -22,24 +22,24 @@ from flask_forge_jobs.api.response import (
     written_array_response,
 )
 from flask_forge_jobs.api.schemas.jobs import JobInspect, JobRow, JobsPage
-from flask_forge_jobs.api.schemas.processes import QueueProcess
 from flask_forge_jobs.api.schemas.queues import QueueOverview
 from flask_forge_jobs.api.schemas.series import MetricSeriesBucket, TimelineBucket
 from flask_forge_jobs.api.schemas.system import StorageInfo
+from flask_forge_jobs.api.schemas.workers import QueueProcess
 from flask_forge_jobs.handlers.jobs import JobDetail
 from flask_forge_jobs.handlers.series import Bucket
 from flask_forge_jobs.model.jobs import ErrorEntry, Job, JobStatus
 from flask_forge_jobs.model.jobs import JobsPage as Page
 from flask_forge_jobs.model.overview import QueueOverview as Overview
-from flask_forge_jobs.model.processes import Process
 from flask_forge_jobs.model.queues import QueueCounts, QueueSettings
+from flask_forge_jobs.model.workers import Slot
 from flask_forge_jobs.storage.base import StorageInfo as Info
 
 AT = datetime(2026, 9, 16, 9, 30, 11, 402_000, tzinfo=UTC)
 EXACT = AT.replace(microsecond=0)
 MICROS = AT.replace(microsecond=120_045)
-PROCESS = Process("mail-0-H-1", "mail", "H", AT, EXACT, "J")
-IDLE = Process("mail-1-H-1", "mail", "H", AT, MICROS)
+PROCESS = Slot("mail-0-H-1", "mail", "H", AT, EXACT, "J")
+IDLE = Slot("mail-1-H-1", "mail", "H", AT, MICROS)
 JOB = Job(
     id="J",
     queue_name="mail",

@@ -191,7 +191,7 @@ def test_the_refusal_counts_live_workers(shop: Shop) -> None:
     shop.db("create")
     shop.db("migrate")
     for host in ("one", "two"):
-        shop.storage.processes.beat(host, None, ["default"], [])
+        shop.storage.workers.beat(host, None, ["default"], [])
 
     result = shop.db("drop")
 

@@ -36,13 +36,13 @@ def test_worker_runs_a_job_and_ends_with_status_0(
     storage: Storage, application: Application
 ) -> None:
     with application.worker("--name", "left") as worker:
-        (pod,) = storage.processes.pods()
+        (known,) = storage.workers.all()
         job = wait_for_status(storage, add(storage, "quick"), JobStatus.DONE)
         status = worker.stop()
 
-    assert pod.worker_name == "left"
+    assert known.worker_name == "left"
     assert (status, job.attempts) == (0, 1)
-    assert storage.processes.pods() == []
+    assert storage.workers.all() == []
     assert "Traceback" not in worker.text
 
 
@@ -59,7 +59,7 @@ def test_a_burst_ends_when_its_queues_are_empty(
     read = storage.job_reader.get
     assert {read(job_id).status for job_id in jobs} == {JobStatus.DONE}
     assert read(other).status is JobStatus.PENDING
-    assert storage.processes.pods() == []
+    assert storage.workers.all() == []
     assert "nothing that is due is left" in worker.text
 
 
@@ -249,9 +249,7 @@ def test_a_process_that_was_stopped_past_its_lease_changes_nothing(
             )
             late = storage.job_reader.get(job_id)
             # And it goes on working.
-            wait_until(
-                lambda: len(storage.processes.pods()) == 2, "both are registered"
-            )
+            wait_until(lambda: len(storage.workers.all()) == 2, "both are registered")
             assert (first.stop(), second.stop()) == (0, 0)
 
     assert job.result == f'"by {second.process.pid}"'
@@ -311,7 +309,7 @@ def test_children_share_the_work_and_stop_together(
     assert not any(is_alive(pid) for pid in pids)
     assert len(parent.lines_with(", named by FORGE_JOBS_DATABASE_URL")) == 1
     assert {storage.job_reader.get(job_id).status for job_id in ids} == {JobStatus.DONE}
-    assert storage.processes.pods() == []
+    assert storage.workers.all() == []
 
 
 def test_children_of_a_killed_parent_claim_nothing_and_end(
@@ -452,7 +450,7 @@ def test_worker_takes_queues_and_name_from_the_environment(
 ) -> None:
     environ = {"FORGE_QUEUES": "left, right", "FORGE_WORKER_NAME": "blue"}
     with application.worker(**environ) as worker:
-        (pod,) = storage.processes.pods()
+        (known,) = storage.workers.all()
         worker.stop()
 
-    assert (pod.worker_name, pod.queues) == ("blue", ("left", "right"))
+    assert (known.worker_name, known.queues) == ("blue", ("left", "right"))

@@ -15,7 +15,7 @@ from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.instants import from_micros
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.model.outcomes import Dead, Done, Failed
-from flask_forge_jobs.model.processes import SlotReport
+from flask_forge_jobs.model.workers import SlotReport
 from flask_forge_jobs.storage.base import Storage, open_storage
 from tests.api.mounting import PREFIX, mount_shared
 from tests.support.jobs import claim_one, run
@@ -46,7 +46,7 @@ def seed(storage: Storage, sql: Sql) -> None:
     tomorrow = from_micros(sql.now_us()) + timedelta(days=1)
     storage.jobs.enqueue(NewJob("send_digest", queue_name=QUEUE, run_at=tomorrow))
     _enqueue(storage, {"order_id": 2}, key="receipt:2")
-    storage.processes.beat(
+    storage.workers.beat(
         HOST_ID,
         "mailer-1",
         [QUEUE, "default"],

@@ -282,7 +282,7 @@ def test_a_cancel_outlives_the_end_of_the_run(
     stored = storage.job_reader.get(job.id)
     assert (stored.status, stored.last_error) == (JobStatus.DEAD, CANCELLED_MESSAGE)
     assert stored.completed_at is not None
-    assert (stored.process_id, stored.heartbeat_at) == (None, None)
+    assert (stored.slot_id, stored.heartbeat_at) == (None, None)
     assert [entry.message for entry in stored.error_history] == [CANCELLED_MESSAGE]
     assert storage.jobs.claim(QUEUE, OWNER) == []
 
@@ -362,7 +362,7 @@ def test_running_shows_every_run_with_its_heartbeat(storage: Storage) -> None:
 
     running = storage.jobs.running()
 
-    assert [(job.id, job.attempts, job.process_id) for job in running] == [
+    assert [(job.id, job.attempts, job.worker_id) for job in running] == [
         (ids[0], 1, OWNER), (ids[1], 1, OWNER), (ids[2], 1, OTHER),
     ]  # fmt: skip
 
@@ -385,7 +385,7 @@ def test_rescue_gives_a_job_back_with_the_queues_delay(storage: Storage) -> None
     stored = storage.job_reader.get(job_id)
     assert (stored.status, stored.last_error) == (JobStatus.FAILED, REAPED_MESSAGE)
     assert (stored.attempts, stored.crashes) == (1, 1)
-    assert (stored.process_id, stored.heartbeat_at, stored.completed_at) == (
+    assert (stored.slot_id, stored.heartbeat_at, stored.completed_at) == (
         None, None, None,
     )  # fmt: skip
     assert [entry.message for entry in stored.error_history] == [REAPED_MESSAGE]
@@ -492,7 +492,7 @@ def test_rescue_leaves_a_later_run_alone(storage: Storage, sql: Sql) -> None:
     observed = storage.jobs.running()
     held = rescued_and_claimed(storage, sql, OTHER)
     same_beat = [
-        RunningJob(each.id, each.attempts, each.heartbeat_at_us, each.process_id)
+        RunningJob(each.id, each.attempts, each.heartbeat_at_us, each.worker_id)
         for each in storage.jobs.running()
     ]
     stale = [each._replace(attempts=observed[0].attempts) for each in same_beat]

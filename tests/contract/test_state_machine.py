@@ -309,7 +309,7 @@ class Subject:
         job = self.storage.job_reader.get(job_id)
         return (
             job.queue_name, job.dedupe_key, job.priority, job.status.value,
-            job.attempts, job.throttle_attempts, job.crashes, job.process_id,
+            job.attempts, job.throttle_attempts, job.crashes, job.slot_id,
             job.cancel_requested_at is not None,
             [entry.message for entry in job.error_history], job.last_error,
             job.payload,

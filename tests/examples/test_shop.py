@@ -117,7 +117,7 @@ def test_the_shop_works_under_gunicorn(shop_url: str, tmp_path: Path) -> None:
         serving(shop_url, tmp_path) as server,
     ):
         browser = Browser(server.port())
-        wait_until(lambda: len(jobs.processes.pods()) == SERVER_WORKERS, "all are up")
+        wait_until(lambda: len(jobs.workers.all()) == SERVER_WORKERS, "all are up")
 
         _orders_are_paid_or_refused(browser, jobs)
         _an_export_is_followed_and_cancelled(browser)

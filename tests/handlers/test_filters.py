@@ -67,7 +67,7 @@ def test_a_fault_is_named_as_the_route_names_it(
     [
         (JobFilter(dedupe_key=""), "dedupe_key"),
         (JobFilter(dedupe_key="x" * 256), "dedupe_key"),
-        (JobFilter(process_id="\x00"), "process_id"),
+        (JobFilter(slot_id="\x00"), "slot_id"),
         (JobFilter(schedule_name=""), "cron"),
     ],
 )

@@ -6,22 +6,22 @@ from flask_forge_jobs.errors import QueueNotFoundError
 from flask_forge_jobs.handlers import queues
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.model.outcomes import Done, update_for
-from flask_forge_jobs.model.processes import SlotReport
 from flask_forge_jobs.model.queues import CleanupReport, QueueCounts
+from flask_forge_jobs.model.workers import SlotReport
 from flask_forge_jobs.storage.base import Storage
 
 
 def test_overview_joins_settings_counts_and_slots(storage: Storage) -> None:
     storage.queues.ensure("empty", 3)
     storage.jobs.enqueue(NewJob("k", queue_name="mail"))
-    storage.processes.beat("H", None, ["mail"], [SlotReport("mail-0-H-1", "mail")])
+    storage.workers.beat("H", None, ["mail"], [SlotReport("mail-0-H-1", "mail")])
 
     empty, mail = queues.overview(storage)
 
     assert empty.settings.max_workers == 3
     assert (empty.counts, empty.oldest_due_age_s) == (QueueCounts(), 0)
     assert mail.counts == QueueCounts(pending=1)
-    assert [slot.process_id for slot in mail.processes] == ["mail-0-H-1"]
+    assert [slot.slot_id for slot in mail.slots] == ["mail-0-H-1"]
 
 
 @pytest.mark.parametrize("name", ["none", "", "a\x00b", "\ud800"])

@@ -13,7 +13,7 @@ from flask_forge_jobs.handlers.readiness import (
     ReadyStatus,
     readiness,
 )
-from flask_forge_jobs.model.processes import ServiceAge
+from flask_forge_jobs.model.workers import ServiceAge
 from flask_forge_jobs.storage.base import OpenSnapshot, Storage, open_storage
 from flask_forge_jobs.storage.catalogue import load_migrations
 from tests.api.faulty import faulty_storage
@@ -23,7 +23,7 @@ SECRET = "/srv/queue.sqlite: disk I/O error"
 
 
 def test_a_service_with_a_live_worker_is_ready(storage: Storage, backend: str) -> None:
-    storage.processes.beat("H", None, ["mail"], [])
+    storage.workers.beat("H", None, ["mail"], [])
 
     found = readiness(storage)
 
@@ -41,7 +41,7 @@ def test_a_service_with_a_live_worker_is_ready(storage: Storage, backend: str) -
 
 
 def test_queues_that_nobody_serves_are_told_and_fail_nothing(storage: Storage) -> None:
-    storage.processes.beat("H", None, ["mail"], [])
+    storage.workers.beat("H", None, ["mail"], [])
     for name in ("mail", "slow", "bills"):
         storage.queues.ensure(name)
 
@@ -52,9 +52,9 @@ def test_queues_that_nobody_serves_are_told_and_fail_nothing(storage: Storage) -
 
 
 def test_a_service_that_does_not_tick_is_told(storage: Storage, sql: Sql) -> None:
-    storage.processes.beat("H", None, ["mail"], [], [ServiceAge("cron", 1.0, 5.0)])
+    storage.workers.beat("H", None, ["mail"], [], [ServiceAge("cron", 1.0, 5.0)])
     fresh = readiness(storage)
-    storage.processes.beat("I", None, ["mail"], [], [ServiceAge("cron", 41.0, 5.0)])
+    storage.workers.beat("I", None, ["mail"], [], [ServiceAge("cron", 41.0, 5.0)])
     sql.age(5)
 
     late = readiness(storage)
@@ -76,7 +76,7 @@ def test_a_snapshot_that_stays_open_is_told_and_fails_nothing(
     storage: Storage, monkeypatch: pytest.MonkeyPatch, age_s: float, said: str | None
 ) -> None:
     """C20"""
-    storage.processes.beat("H", None, ["mail"], [])
+    storage.workers.beat("H", None, ["mail"], [])
     snapshot = OpenSnapshot(age_s, "session 7")
     monkeypatch.setattr(Storage, "oldest_snapshot", lambda _: snapshot)
 

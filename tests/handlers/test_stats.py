@@ -7,8 +7,8 @@ import pytest
 from flask_forge_jobs.handlers.stats import stats
 from flask_forge_jobs.model.instants import from_micros
 from flask_forge_jobs.model.outcomes import Dead, Done, Throttled
-from flask_forge_jobs.model.processes import SlotReport
 from flask_forge_jobs.model.queues import QueueCounts
+from flask_forge_jobs.model.workers import SlotReport
 from flask_forge_jobs.storage.base import Storage
 from tests.support.jobs import claim_one, enqueue, enqueue_in, run
 from tests.support.sql import Sql
@@ -71,7 +71,7 @@ def test_queues_in_trouble_are_named(storage: Storage, sql: Sql) -> None:
     run(storage, Throttled(900), queue_name="slow")
     enqueue(storage, queue_name="orphan")
     sql.run("DELETE FROM forge_queue WHERE name = 'orphan'")
-    storage.processes.beat("host", None, ["served"], [SlotReport("p", "served")])
+    storage.workers.beat("host", None, ["served"], [SlotReport("p", "served")])
     now = from_micros(sql.now_us())
 
     found = stats(storage, now)
@@ -92,7 +92,7 @@ def test_totals_can_be_those_of_some_queues(storage: Storage) -> None:
     for name in ("a", "b"):
         enqueue(storage, queue_name=name)
         storage.queues.change(name, {"paused": True})
-    storage.processes.beat("host", None, ["b"], [SlotReport("p", "b")])
+    storage.workers.beat("host", None, ["b"], [SlotReport("p", "b")])
     now = from_micros(0)
 
     one, other = stats(storage, now, ["a"]), stats(storage, now, ["b"])

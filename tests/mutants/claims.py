@@ -78,8 +78,8 @@ MUTANTS = (
     Mutant(
         "PostgreSQL does not count claims",
         _POSTGRES,
-        "        claims = job.claims + 1, process_id = new_owner,",
-        "        process_id = new_owner,",
+        "        claims = job.claims + 1, worker_id = new_owner,",
+        "        worker_id = new_owner,",
         (f"{_FENCING}::test_a_run_that_was_given_back_cannot_end_the_next_one",),
     ),
     Mutant(
@@ -108,7 +108,7 @@ MUTANTS = (
     Mutant(
         "PostgreSQL lets anybody finish a run",
         _POSTGRES,
-        "        AND coalesce(job.process_id, '') = its_owner\n"
+        "        AND coalesce(job.worker_id, '') = its_owner\n"
         "        AND job.claims = v.run\n",
         "        AND job.claims = v.run\n",
         (f"{_FENCING}::test_only_the_owner_may_finish",),
@@ -116,7 +116,7 @@ MUTANTS = (
     Mutant(
         "SQLite lets anybody finish a run",
         _SQLITE,
-        "    AND COALESCE(forge_job.process_id, '') = :owner\n",
+        "    AND COALESCE(forge_job.worker_id, '') = :owner\n",
         "",
         (f"{_FENCING}::test_only_the_owner_may_finish",),
     ),
@@ -153,7 +153,7 @@ MUTANTS = (
     Mutant(
         "finish_cancelled for anybody",
         _COMMON,
-        "    AND COALESCE(forge_job.process_id, '') = :owner\n"
+        "    AND COALESCE(forge_job.worker_id, '') = :owner\n"
         "    AND forge_job.claims = v.run\n"
         "    AND forge_job.cancel_requested_at IS NOT NULL\nRETURNING forge_job.id",
         "    AND forge_job.claims = v.run\n"
@@ -257,7 +257,7 @@ MUTANTS = (
     Mutant(
         "a beat renews the jobs of others",
         _COMMON,
-        "WHERE status = 'in_progress' AND process_id = :owner\n    ORDER BY id\n",
+        "WHERE status = 'in_progress' AND worker_id = :owner\n    ORDER BY id\n",
         "WHERE status = 'in_progress'\n    ORDER BY id\n",
         (f"{_JOBS}::test_heartbeat_renews_all_runs_of_one_owner",),
     ),
@@ -265,14 +265,14 @@ MUTANTS = (
         "progress is stored for a run of somebody else",
         _COMMON,
         "    AND COALESCE(forge_job.status, '') = 'in_progress'"
-        " AND COALESCE(forge_job.process_id, '') = :owner\n",
+        " AND COALESCE(forge_job.worker_id, '') = :owner\n",
         "    AND COALESCE(forge_job.status, '') = 'in_progress'\n",
         (f"{_JOBS}::test_heartbeat_stores_progress_of_own_runs_only",),
     ),
     Mutant(
         "requests to stop are heard by everybody",
         _COMMON,
-        "cancel_requested_at IS NOT NULL\n    AND process_id = :owner\n",
+        "cancel_requested_at IS NOT NULL\n    AND worker_id = :owner\n",
         "cancel_requested_at IS NOT NULL\n",
         (f"{_FENCING}::test_a_cancel_reaches_the_owner_by_its_heartbeat",),
     ),

@@ -33,7 +33,7 @@ MUTANTS = (
     Mutant(
         "a worker that has stopped stays in the registry",
         _HANDLE,
-        "            self.storage.processes.remove(self.host_id)\n",
+        "            self.storage.workers.remove(self.worker_id)\n",
         "            pass\n",
         (f"{_RUNTIME}::test_shutdown_leaves_no_trace",),
     ),

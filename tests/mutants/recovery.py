@@ -115,10 +115,10 @@ MUTANTS = (
         ),
     ),
     Mutant(
-        "pods are reaped at half a lease",
+        "workers are reaped at half a lease",
         _REAPER,
-        "self._pod_ages.older_than(self._lease_s)",
-        "self._pod_ages.older_than(self._lease_s / 2)",
+        "self._worker_ages.older_than(self._lease_s)",
+        "self._worker_ages.older_than(self._lease_s / 2)",
         ("runtime/test_reaper.py::test_a_process_has_a_lease_to_beat_again",),
     ),
     Mutant(
@@ -294,7 +294,7 @@ MUTANTS = (
     Mutant(
         "a leader that stops keeps the others waiting",
         _LEADER,
-        "        self._leases.release(LEASE, self._host_id)\n",
+        "        self._leases.release(LEASE, self._worker_id)\n",
         "",
         ("runtime/test_leader.py::test_a_leader_that_stops_is_followed_at_once",),
     ),

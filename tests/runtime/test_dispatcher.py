@@ -121,7 +121,7 @@ class Rig:
         self.state = worker_state(
             *queues,
             clock=self.clock,
-            host_id=OWNER,
+            worker_id=OWNER,
             threads=cast("int", options.get("threads", 2)),
             lease_s=LEASE_S,
         )
@@ -130,7 +130,7 @@ class Rig:
         runner = Runner(
             registry_of(*tasks),
             scope=contextlib.nullcontext,
-            host_id=OWNER,
+            worker_id=OWNER,
             clock=self.clock,
             enqueue=no_enqueue,
             rate_limits=NO_RATE_LIMITS,

@@ -49,7 +49,7 @@ def runner_of(
     return Runner(
         registry,
         scope=scope,
-        host_id="host-1",
+        worker_id="host-1",
         clock=clock or MovingClock(),
         enqueue=no_enqueue,
         rate_limits=NO_RATE_LIMITS,
@@ -348,7 +348,7 @@ def test_a_task_learns_what_it_runs_for() -> None:
         "quick",
         "default",
     )
-    assert (context.host_id, context.attempt, context.is_last_attempt) == (
+    assert (context.worker_id, context.attempt, context.is_last_attempt) == (
         "host-1",
         5,
         True,

@@ -53,7 +53,7 @@ def once_registered(storage: Storage, action: Callable[[], object]) -> threading
 
     def watch() -> None:
         pause = threading.Event()
-        while not storage.processes.pods():
+        while not storage.workers.all():
             pause.wait(0.01)
         action()
 
@@ -69,7 +69,7 @@ def test_sigterm_ends_it_with_status_0(storage: Storage) -> None:
     stopping.join()
 
     assert status == 0
-    assert storage.processes.pods() == []
+    assert storage.workers.all() == []
 
 
 def test_the_end_of_the_parent_ends_it(storage: Storage) -> None:
@@ -122,7 +122,7 @@ def test_a_stuck_heartbeat_ends_it_without_a_grace(
 ) -> None:
     """B5: its jobs run elsewhere by then."""
     release = threading.Event()
-    beat = type(storage.processes).beat
+    beat = type(storage.workers).beat
     calls: list[object] = []
 
     def hang(*arguments: Any) -> None:
@@ -133,7 +133,7 @@ def test_a_stuck_heartbeat_ends_it_without_a_grace(
 
     held = HeldTask()
     add(storage, "held")
-    monkeypatch.setattr(type(storage.processes), "beat", hang)
+    monkeypatch.setattr(type(storage.workers), "beat", hang)
     runtime = runtime_of(storage, registry_of(held), lease_s=1.0)
 
     status = run_in_foreground(runtime, grace_s=600.0, environ={})
@@ -151,7 +151,7 @@ def test_a_dispatcher_that_is_gone_ends_it(
     status = run_in_foreground(runtime_of(storage), grace_s=600.0, environ={})
 
     assert status == EXIT_TAINTED
-    assert storage.processes.pods() == []
+    assert storage.workers.all() == []
 
 
 @pytest.mark.usefixtures("backend")

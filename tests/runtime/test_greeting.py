@@ -35,7 +35,7 @@ def test_a_worker_names_what_waits_for_nobody(
     add(storage, "far", queue="mail")
     storage.queues.ensure("bills")
     storage.queues.ensure("served")
-    storage.processes.beat("H", None, ["served"], [])
+    storage.workers.beat("H", None, ["served"], [])
 
     assert said(storage, caplog)[1:] == [
         "queue default holds kinds without a task: other",

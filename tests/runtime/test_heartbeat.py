@@ -51,7 +51,7 @@ class Rig:
         self.began_at = self.clock.monotonic()
         self.state = worker_state(
             clock=self.clock,
-            host_id=HOST,
+            worker_id=HOST,
             threads=1,
             lease_s=lease_s,
             worker_name="left",
@@ -59,7 +59,7 @@ class Rig:
         self.state.queues["default"].limit = 1
         self.heartbeat = Heartbeat(
             storage.jobs,
-            storage.processes,
+            storage.workers,
             self.state,
             recorder=storage.recorder,
             database=storage.database,
@@ -99,16 +99,16 @@ def test_a_process_shows_itself_between_its_beats(rig: Rig, sql: Sql) -> None:
     rig.tick()
     shown: list[float] = []
     for _ in range(int(BEAT_S) - 1):
-        sql.run("UPDATE forge_pod SET heartbeat_at = 0")
+        sql.run("UPDATE forge_worker SET heartbeat_at = 0")
         rig.tick(TICK_S)
-        if sql.value("SELECT heartbeat_at FROM forge_pod"):
+        if sql.value("SELECT heartbeat_at FROM forge_worker"):
             shown.append(rig.clock.monotonic())
             assert rig.state.shown_at == shown[-1]
 
     assert [later - earlier for earlier, later in pairwise(shown)] == [
         SHOW_PERIOD_S
     ] * 3
-    ages = json.loads(sql.value("SELECT services FROM forge_pod"))
+    ages = json.loads(sql.value("SELECT services FROM forge_worker"))
     assert ages == {"cron": [shown[-1] - rig.began_at, 5.0]}
 
 
@@ -123,15 +123,19 @@ def test_with_a_short_lease_it_shows_itself_as_often_as_it_beats(
 def test_pod_heartbeat_round_trips_name_and_queues(rig: Rig) -> None:
     rig.tick()
 
-    (pod,) = rig.storage.processes.pods()
-    assert (pod.host_id, pod.worker_name, pod.queues) == (HOST, "left", ("default",))
+    (worker,) = rig.storage.workers.all()
+    assert (worker.worker_id, worker.worker_name, worker.queues) == (
+        HOST,
+        "left",
+        ("default",),
+    )
 
 
 def test_slots_are_registered_from_the_first_beat(rig: Rig) -> None:
     rig.tick()
 
-    (slot,) = rig.storage.processes.all()
-    assert (slot.process_id, slot.queue_name, slot.host_id) == (
+    (slot,) = rig.storage.workers.slots()
+    assert (slot.slot_id, slot.queue_name, slot.worker_id) == (
         "default-0-host-1-0",
         "default",
         HOST,
@@ -143,9 +147,9 @@ def test_what_the_slots_do_is_reported_between_beats(rig: Rig) -> None:
     job_id = rig.start_job().job.id
 
     rig.tick(TICK_S)
-    soon = rig.storage.processes.all()[0].current_job_id
+    soon = rig.storage.workers.slots()[0].current_job_id
     rig.tick(REPORT_PERIOD_S)
-    later = rig.storage.processes.all()[0].current_job_id
+    later = rig.storage.workers.slots()[0].current_job_id
 
     assert (soon, later) == (None, job_id)
 
@@ -153,13 +157,13 @@ def test_what_the_slots_do_is_reported_between_beats(rig: Rig) -> None:
 def test_rows_that_were_reaped_by_mistake_come_back_whole(rig: Rig) -> None:
     """Queue, host and name included."""
     rig.tick()
-    rig.storage.processes.reap([HOST])
+    rig.storage.workers.reap([HOST])
 
     rig.tick(BEAT_S)
 
-    (pod,), (slot,) = rig.storage.processes.pods(), rig.storage.processes.all()
-    assert (pod.worker_name, pod.queues) == ("left", ("default",))
-    assert (slot.queue_name, slot.host_id) == ("default", HOST)
+    (worker,), (slot,) = rig.storage.workers.all(), rig.storage.workers.slots()
+    assert (worker.worker_name, worker.queues) == ("left", ("default",))
+    assert (slot.queue_name, slot.worker_id) == ("default", HOST)
 
 
 # -- running jobs --------------------------------------------------------------------

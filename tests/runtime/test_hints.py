@@ -35,7 +35,7 @@ def named(database_settings: DatabaseSettings) -> DatabaseSettings:
 def test_a_queue_that_nobody_serves_is_told_once_a_minute_in_debug_mode(
     storage: Storage, named: DatabaseSettings, caplog: pytest.LogCaptureFixture
 ) -> None:
-    storage.processes.beat("H", None, ["default"], [])
+    storage.workers.beat("H", None, ["default"], [])
     given = hints(storage, named, debug=True)
 
     for _ in range(2):

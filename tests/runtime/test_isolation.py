@@ -77,7 +77,7 @@ class Run:
             queue_name="default",
             attempt=2,
             max_attempts=5,
-            host_id="host-1",
+            worker_id="host-1",
             cancel=self.token,
             deadline=deadline,
             clock=CLOCK,

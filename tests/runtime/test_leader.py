@@ -34,7 +34,7 @@ class Rig:
         self.leaders = [self._leader(storage, name) for name in names]
 
     def _leader(self, storage: Storage, name: str) -> Leader:
-        leader = Leader(storage.leases, host_id=name, clock=self.clock)
+        leader = Leader(storage.leases, worker_id=name, clock=self.clock)
         leader.on_gained = lambda: self.gained.append(name)
         return leader
 

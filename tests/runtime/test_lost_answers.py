@@ -134,7 +134,7 @@ def test_a_claim_that_nobody_heard_of_goes_back_at_a_stop(
         loss.wait()
 
     job = storage.job_reader.get(job_id)
-    assert (job.status, job.attempts, job.process_id) == (JobStatus.PENDING, 0, None)
+    assert (job.status, job.attempts, job.slot_id) == (JobStatus.PENDING, 0, None)
     assert held.contexts == []
 
 

@@ -16,18 +16,18 @@ class Rig:
     """One observer; time passes for it while it can write."""
 
     def __init__(self, storage: Storage) -> None:
-        self.processes = storage.processes
+        self.workers = storage.workers
         self.now = 1000.0
         self.membership = Membership(
-            storage.processes,
-            host_id="own",
+            storage.workers,
+            worker_id="own",
             queue_names=["default"],
             written_until=lambda: self.now,
         )
 
     def beat(self, *names: str) -> None:
         for name in names:
-            self.processes.show(name, None, ["mail"])
+            self.workers.show(name, None, ["mail"])
 
     def look(self, after_s: float = 0.0) -> list[str]:
         self.now += after_s
@@ -103,7 +103,7 @@ def test_an_observer_that_was_stopped_begins_anew(
         raise StorageUnavailableError("gone")
 
     with monkeypatch.context() as patched:
-        patched.setattr(type(storage.processes), "presences", fail)
+        patched.setattr(type(storage.workers), "heartbeat_ages", fail)
         with pytest.raises(StorageUnavailableError):
             rig.look(BEAT_S)
     assert rig.look(BEAT_S) == ["a", "own"]

@@ -25,7 +25,7 @@ BAD = Done(object())  # type: ignore[arg-type]
 class Rig:
     def __init__(self, storage: Storage) -> None:
         self.storage = storage
-        self.state = worker_state(host_id=OWNER)
+        self.state = worker_state(worker_id=OWNER)
         mapper = OutcomeMapper(QueueSettings, None)
         self.writer = OutcomeWriter(storage.jobs, self.state, mapper, storage.recorder)
 

@@ -16,7 +16,7 @@ from flask_forge_jobs.model.cron import FiringReport, ScheduleDefinition
 from flask_forge_jobs.model.instants import DAY_US
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.outcomes import REAPED_MESSAGE
-from flask_forge_jobs.model.processes import SlotReport
+from flask_forge_jobs.model.workers import SlotReport
 from flask_forge_jobs.runtime.passes import FoldReport, ReapReport, RebalanceReport
 from flask_forge_jobs.storage.base import Storage
 from tests.support.clocks import START_US, MovingClock
@@ -58,15 +58,15 @@ def test_the_jobs_of_silent_processes_are_given_back(
 ) -> None:
     lost = enqueue(storage)
     claim_one(storage, owner="gone")
-    storage.processes.beat("gone", None, ["default"], [SlotReport("s", "default")])
+    storage.workers.beat("gone", None, ["default"], [SlotReport("s", "default")])
     sql.age(61)
     kept = enqueue(storage)
     claim_one(storage, owner="here")
-    storage.processes.beat("here", None, ["default"], [])
+    storage.workers.beat("here", None, ["default"], [])
 
-    assert reap_once(storage, lease_s=3600) == ReapReport(jobs=0, processes=0)
-    assert reap_once(storage) == ReapReport(jobs=1, processes=1)
-    assert reap_once(storage) == ReapReport(jobs=0, processes=0)
+    assert reap_once(storage, lease_s=3600) == ReapReport(jobs=0, workers=0)
+    assert reap_once(storage) == ReapReport(jobs=1, workers=1)
+    assert reap_once(storage) == ReapReport(jobs=0, workers=0)
 
     given_back = storage.job_reader.get(lost)
     assert (given_back.status, given_back.last_error) == (
@@ -74,8 +74,8 @@ def test_the_jobs_of_silent_processes_are_given_back(
         REAPED_MESSAGE,
     )
     assert storage.job_reader.get(kept).status is JobStatus.IN_PROGRESS
-    assert [pod.host_id for pod in storage.processes.pods()] == ["here"]
-    assert storage.processes.all() == []
+    assert [worker.worker_id for worker in storage.workers.all()] == ["here"]
+    assert storage.workers.slots() == []
 
 
 @pytest.mark.parametrize("lease_s", [0, -1.0, float("nan")])
@@ -90,10 +90,10 @@ def test_the_shares_are_those_of_the_processes_that_are_there(
 ) -> None:
     for name, workers in (("mail", 10), ("idle", 0), ("gh", 2)):
         storage.queues.ensure(name, workers)
-    storage.processes.show("gone", None, ["mail", "gh"])
+    storage.workers.show("gone", None, ["mail", "gh"])
     sql.age(60)
     for host in ("a", "b", "c"):
-        storage.processes.show(host, None, ["mail"])
+        storage.workers.show(host, None, ["mail"])
 
     found = rebalance_once(storage)
 

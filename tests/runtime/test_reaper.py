@@ -9,7 +9,7 @@ import pytest
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.outcomes import Done
-from flask_forge_jobs.model.processes import SlotReport
+from flask_forge_jobs.model.workers import SlotReport
 from flask_forge_jobs.runtime.reaper import SWEEPS_PER_LEASE, Reaper
 from flask_forge_jobs.storage.base import Storage
 from tests.support.clocks import MovingClock
@@ -30,7 +30,7 @@ class Rig:
     def reaper(self) -> Reaper:
         return Reaper(
             self.storage.jobs,
-            self.storage.processes,
+            self.storage.workers,
             lease_s=LEASE_S,
             written_until=self.written_until,
         )
@@ -286,37 +286,37 @@ def test_a_running_job_of_an_owner_that_beats_does_not_hide_a_silent_one(
 
 def test_reap_stale_evicts_dead_pods_and_orphan_assignments(rig: Rig) -> None:
     """*adapt:* no assignments yet; the slots of the process go with it."""
-    rig.storage.processes.beat(
+    rig.storage.workers.beat(
         "silent", None, ["default"], [SlotReport("default-0-silent-0", "default")]
     )
 
     def live() -> None:
-        rig.storage.processes.beat("live", None, ["default"], [])
+        rig.storage.workers.beat("live", None, ["default"], [])
 
     live()
     rig.sweep(rig.reaper(), between=live)
 
-    assert [pod.host_id for pod in rig.storage.processes.pods()] == ["live"]
-    assert rig.storage.processes.all() == []
+    assert [worker.worker_id for worker in rig.storage.workers.all()] == ["live"]
+    assert rig.storage.workers.slots() == []
 
 
 def test_a_process_has_a_lease_to_beat_again(rig: Rig) -> None:
-    rig.storage.processes.beat("slow", None, ["default"], [])
+    rig.storage.workers.beat("slow", None, ["default"], [])
     reaper = rig.reaper()
 
     rig.sweep(reaper, seconds=LEASE_S - SWEEP_S)
-    early = [pod.host_id for pod in rig.storage.processes.pods()]
+    early = [worker.worker_id for worker in rig.storage.workers.all()]
     rig.sweep(reaper, seconds=SWEEP_S)
 
     assert early == ["slow"]
-    assert rig.storage.processes.pods() == []
+    assert rig.storage.workers.all() == []
 
 
 def test_no_reaper_need_live_for_a_lease(rig: Rig, sql: Sql) -> None:
     """A fleet whose workers live for two thirds of one recovers all the same."""
     job_id = enqueue(rig.storage)
     claim_one(rig.storage)
-    rig.storage.processes.beat("silent", None, ["default"], [])
+    rig.storage.workers.beat("silent", None, ["default"], [])
     short_s = LEASE_S / 2
 
     seen = []
@@ -327,14 +327,14 @@ def test_no_reaper_need_live_for_a_lease(rig: Rig, sql: Sql) -> None:
 
     assert seen[:3] == [JobStatus.IN_PROGRESS] * 3
     assert seen[4] is JobStatus.FAILED
-    assert rig.storage.processes.pods() == []
+    assert rig.storage.workers.all() == []
 
 
 def test_a_jump_of_the_databases_clock_ends_no_living_job(rig: Rig, sql: Sql) -> None:
     """E1: all that lives looks an hour old, to a reaper that has just begun too."""
     job_id = enqueue(rig.storage)
     claim_one(rig.storage)
-    rig.storage.processes.beat("live", None, ["default"], [])
+    rig.storage.workers.beat("live", None, ["default"], [])
     sql.age(3600)
     beats = iter(range(1_000))
 
@@ -342,9 +342,9 @@ def test_a_jump_of_the_databases_clock_ends_no_living_job(rig: Rig, sql: Sql) ->
         if next(beats) % 2:  # every other sweep: half of the beats are lost
             return
         rig.storage.jobs.heartbeat(OWNER, {})
-        rig.storage.processes.beat("live", None, ["default"], [])
+        rig.storage.workers.beat("live", None, ["default"], [])
 
     rig.sweep(rig.reaper(), seconds=4 * LEASE_S, between=beat)
 
     assert status_of(rig, job_id) is JobStatus.IN_PROGRESS
-    assert [pod.host_id for pod in rig.storage.processes.pods()] == ["live"]
+    assert [worker.worker_id for worker in rig.storage.workers.all()] == ["live"]

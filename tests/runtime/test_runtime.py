@@ -133,7 +133,7 @@ def test_a_runtime_starts_once_and_each_start_has_its_own_id(storage: Storage) -
     handle.shutdown_graceful(0.0)
 
     with running(storage, TaskRegistry()) as other:
-        assert other.host_id != handle.host_id
+        assert other.worker_id != handle.worker_id
 
 
 def test_start_names_the_kinds_nobody_can_run(
@@ -163,8 +163,8 @@ def test_a_start_that_fails_leaves_nothing_behind(
             runtime.start()
 
     assert new_threads(before) == []
-    assert storage.processes.pods() == []
-    assert storage.processes.all() == []
+    assert storage.workers.all() == []
+    assert storage.workers.slots() == []
     # What was wrong may be right now; nothing of the first try is in the way.
     runtime.start().shutdown_graceful(0.0)
 
@@ -186,7 +186,7 @@ def test_a_thread_that_cannot_start_stops_the_others(
         QueueRuntime(storage, TaskRegistry()).with_queues(["default"]).start()
 
     assert new_threads(before) == []
-    assert storage.processes.pods() == []
+    assert storage.workers.all() == []
 
 
 def new_threads(before: set[threading.Thread]) -> list[str]:
@@ -224,7 +224,7 @@ def test_runtime_runs_one_noop_echo_job_to_done(storage: Storage) -> None:
         has_ended = handle.shutdown_graceful(5.0)
 
     assert has_ended
-    assert (job.attempts, job.process_id, job.last_error) == (1, None, None)
+    assert (job.attempts, job.slot_id, job.last_error) == (1, None, None)
 
 
 def test_workers_only_run_their_declared_queues(storage: Storage) -> None:
@@ -232,7 +232,7 @@ def test_workers_only_run_their_declared_queues(storage: Storage) -> None:
     hosts: dict[str, set[str]] = {"left": set(), "right": set()}
     task = QuickTask(
         "quick",
-        lambda context: hosts[context.queue_name].add(context.host_id),
+        lambda context: hosts[context.queue_name].add(context.worker_id),
     )
     with (
         running(storage, registry_of(task), queues=["left"]) as left,
@@ -242,7 +242,7 @@ def test_workers_only_run_their_declared_queues(storage: Storage) -> None:
         for job_id in ids:
             wait_for_status(storage, job_id, JobStatus.DONE)
 
-    assert hosts == {"left": {left.host_id}, "right": {right.host_id}}
+    assert hosts == {"left": {left.worker_id}, "right": {right.worker_id}}
 
 
 def test_a_raising_task_ends_failed_and_its_slot_is_reused(storage: Storage) -> None:
@@ -397,16 +397,16 @@ def test_the_registry_shows_what_a_slot_does(storage: Storage, held: HeldTask) -
         held.wait_for_start()
         wait_until(
             lambda: (
-                [each.current_job_id for each in storage.processes.all()] == [job_id]
+                [each.current_job_id for each in storage.workers.slots()] == [job_id]
             ),
             "the slot shows its job",
         )
-        (slot,) = storage.processes.all()
-        (pod,) = storage.processes.pods()
-        assert storage.job_reader.get(job_id).process_id == slot.process_id
+        (slot,) = storage.workers.slots()
+        (worker,) = storage.workers.all()
+        assert storage.job_reader.get(job_id).slot_id == slot.slot_id
 
-    assert slot.process_id == f"default-0-{handle.host_id}-0"
-    assert (pod.host_id, pod.worker_name) == (handle.host_id, "left")
+    assert slot.slot_id == f"default-0-{handle.worker_id}-0"
+    assert (worker.worker_id, worker.worker_name) == (handle.worker_id, "left")
 
 
 # -- waking up -----------------------------------------------------------------------
@@ -885,18 +885,21 @@ def test_a_cool_down_longer_than_the_lease_leaves_the_rows_complete(
         job_id = add(storage, "limited")
         wait_until(lambda: task.job_ids, "the job was throttled")
         wait_for_status(storage, job_id, JobStatus.PENDING)
-        first = {pod.host_id: pod.heartbeat_at for pod in storage.processes.pods()}
+        first = {
+            worker.worker_id: worker.heartbeat_at for worker in storage.workers.all()
+        }
         wait_until(
             lambda: all(
-                (pod.heartbeat_at - first[pod.host_id]).total_seconds() > 2 * LEASE_S
-                for pod in storage.processes.pods()
+                (worker.heartbeat_at - first[worker.worker_id]).total_seconds()
+                > 2 * LEASE_S
+                for worker in storage.workers.all()
             ),
             "two leases have passed",
         )
-        pods, slots = storage.processes.pods(), storage.processes.all()
+        workers, slots = storage.workers.all(), storage.workers.slots()
 
-    assert {pod.worker_name for pod in pods} == {"left", "right"}
-    assert {slot.host_id for slot in slots} == set(first)
+    assert {worker.worker_name for worker in workers} == {"left", "right"}
+    assert {slot.worker_id for slot in slots} == set(first)
     assert {slot.queue_name for slot in slots} == {"default"}
     assert len(task.job_ids) == 1
 
@@ -906,7 +909,7 @@ def test_a_stuck_heartbeat_ends_the_claims(
 ) -> None:
     """B5: never a worker that others believe dead and that goes on claiming."""
     stuck, release = threading.Event(), threading.Event()
-    beat = type(storage.processes).beat
+    beat = type(storage.workers).beat
 
     with running(storage, registry_of(QuickTask()), lease_s=LEASE_S) as handle:
 
@@ -915,7 +918,7 @@ def test_a_stuck_heartbeat_ends_the_claims(
             release.wait(LIMIT_S)
             beat(*arguments)
 
-        monkeypatch.setattr(type(storage.processes), "beat", hang)
+        monkeypatch.setattr(type(storage.workers), "beat", hang)
         assert stuck.wait(LIMIT_S)
         wait_until(lambda: handle.is_stuck, "it is known to be stuck")
         wait_until(lambda: not handle._state.is_fresh, "the lease is over")
@@ -934,12 +937,12 @@ def running_after(
     taken: list[str] = []
 
     def note(context: Any) -> Done:
-        taken.append(context.host_id)
+        taken.append(context.worker_id)
         return Done()
 
     with running(storage, registry_of(QuickTask("quick", note))) as handle:
         yield handle
-    assert taken == [handle.host_id]
+    assert taken == [handle.worker_id]
 
 
 def test_nothing_is_claimed_without_the_parent(storage: Storage) -> None:
@@ -1088,8 +1091,8 @@ def test_shutdown_leaves_no_trace(storage: Storage, held: HeldTask) -> None:
         with running(storage, registry_of(QuickTask()), grace_s=GRACE_S):
             wait_for_status(storage, add(storage, "quick"), JobStatus.DONE)
 
-    assert storage.processes.pods() == []
-    assert storage.processes.all() == []
+    assert storage.workers.all() == []
+    assert storage.workers.slots() == []
     assert new_threads(threads) == []
     # The pool may have grown meanwhile, but not by a connection for each of them.
     assert open_descriptors() - descriptors < ROUNDS
@@ -1128,7 +1131,7 @@ def test_shutdown_ends_although_the_storage_is_gone(
         job_id = add(storage, "held")
         held.wait_for_start()
         monkeypatch.setattr(type(storage.jobs), "exchange", refuse)
-        monkeypatch.setattr(type(storage.processes), "remove", refuse)
+        monkeypatch.setattr(type(storage.workers), "remove", refuse)
         held.release.set()
 
         handle.shutdown_graceful(GRACE_S)

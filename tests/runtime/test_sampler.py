@@ -63,7 +63,7 @@ def sampler_of(storage: Storage, host: str, clock: MovingClock) -> Sampler:
     return Sampler(
         storage.samples,
         storage.recorder,
-        host_id=host,
+        worker_id=host,
         directory=Path.cwd(),
         clock=clock,
     )
@@ -110,7 +110,7 @@ def test_samples_are_kept_while_the_database_is_away() -> None:
     sampler = Sampler(
         cast("SampleStore", store),
         Recorder(clock),
-        host_id="A",
+        worker_id="A",
         directory=Path.cwd(),
         clock=clock,
     )

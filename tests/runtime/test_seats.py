@@ -122,7 +122,7 @@ def test_a_job_waits_when_nobody_knows_whether_there_is_a_seat() -> None:
     runner = Runner(
         registry_of(task),
         scope=contextlib.nullcontext,
-        host_id="host-1",
+        worker_id="host-1",
         clock=MovingClock(),
         enqueue=cast("Any", None),
         rate_limits=NO_RATE_LIMITS,

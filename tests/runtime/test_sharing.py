@@ -51,7 +51,7 @@ def test_shares_follow_who_joins_and_leaves(storage: Storage) -> None:
 def test_a_running_worker_tells_how_old_its_ticks_are(storage: Storage) -> None:
     with running(storage, registry_of(QuickTask())) as handle:
         handle._heartbeat.tick()
-        ages = storage.processes.services()
+        ages = storage.workers.services()
 
     assert [each.name for each in ages] == [
         "cron", "heartbeat", "leader", "metrics-upkeep", "reaper", "retention",

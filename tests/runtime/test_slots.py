@@ -83,7 +83,7 @@ def rig_of(
     runner = Runner(
         registry,
         scope=contextlib.nullcontext,
-        host_id="host-1",
+        worker_id="host-1",
         clock=state.clock,
         enqueue=no_enqueue,
         rate_limits=NO_RATE_LIMITS,
@@ -429,11 +429,11 @@ def test_slot_ids_are_never_shared(stubborn: HeldTask) -> None:
         after = rig.state.slot_reports()
         stubborn.release.set()
 
-    assert [slot.process_id for slot in before] == [
+    assert [slot.slot_id for slot in before] == [
         "default-0-host-1-0",
         "default-1-host-1-0",
     ]
-    assert [slot.process_id for slot in after] == [
+    assert [slot.slot_id for slot in after] == [
         "default-0-host-1-1",
         "default-1-host-1-0",
     ]

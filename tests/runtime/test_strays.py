@@ -20,7 +20,7 @@ from tests.support.runtimes import started, worker_state
 class Rig:
     def __init__(self, storage: Storage) -> None:
         self.storage = storage
-        self.state = worker_state(host_id=OWNER, clock=MovingClock())
+        self.state = worker_state(worker_id=OWNER, clock=MovingClock())
         self.claims = self.state.claims
         self.strays = Strays(storage.jobs, self.state)
 

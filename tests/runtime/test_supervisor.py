@@ -17,16 +17,16 @@ from tests.support.runtimes import claimed, worker_state
 class Rig:
     def __init__(self, storage: Storage, *names: str) -> None:
         clock = MovingClock()
-        self.state = worker_state(*names, clock=clock, host_id="own")
+        self.state = worker_state(*names, clock=clock, worker_id="own")
         self.state.schedule.maybe_ready.clear()
         self.queues = storage.queues
-        self.processes = storage.processes
+        self.workers = storage.workers
         self.limits: list[tuple[str, int]] = []
         for name in names:
             storage.queues.ensure(name)
         membership = Membership(
-            storage.processes,
-            host_id="own",
+            storage.workers,
+            worker_id="own",
             queue_names=names,
             written_until=clock.monotonic,
         )
@@ -98,9 +98,9 @@ def test_supervisor_looks_for_work_when_a_queue_may_run_more(storage: Storage) -
 def test_supervisor_shares_with_other_processes_of_the_queue(storage: Storage) -> None:
     rig = Rig(storage, "default")
     rig.queues.change("default", {"max_workers": 9})
-    rig.processes.beat("host-1", None, ["default"], [])
-    rig.processes.beat("host-2", None, ["default", "other"], [])
-    rig.processes.beat("host-3", None, ["other"], [])
+    rig.workers.beat("host-1", None, ["default"], [])
+    rig.workers.beat("host-2", None, ["default", "other"], [])
+    rig.workers.beat("host-3", None, ["other"], [])
 
     assert rig.tick() == [("default", 3)]
 
@@ -109,7 +109,7 @@ def test_supervisor_counts_a_process_without_queues_for_all(storage: Storage) ->
     """``legacy_empty_queue_pod_is_eligible_for_every_queue``."""
     rig = Rig(storage, "default")
     rig.queues.change("default", {"max_workers": 8})
-    rig.processes.beat("host-2", None, [], [])
+    rig.workers.beat("host-2", None, [], [])
 
     assert rig.tick() == [("default", 4)]
 
@@ -119,10 +119,10 @@ def test_supervisor_notices_at_once_who_joins_and_leaves(storage: Storage) -> No
     rig.queues.change("default", {"max_workers": 8})
     rig.tick()
 
-    rig.processes.beat("host-2", None, ["default"], [])
+    rig.workers.beat("host-2", None, ["default"], [])
     joined = rig.tick()
     rig.woken()
-    rig.processes.remove("host-2")
+    rig.workers.remove("host-2")
     left = rig.tick()
 
     assert joined == [("default", 4)]
@@ -136,7 +136,7 @@ def test_supervisor_gives_each_queue_its_own_turn(storage: Storage) -> None:
     rig = Rig(storage, *names)
     for name in names:
         rig.queues.change(name, {"max_workers": 1})
-    rig.processes.beat("host-2", None, names, [])
+    rig.workers.beat("host-2", None, names, [])
 
     shared = dict(rig.tick())
 
@@ -147,13 +147,13 @@ def test_supervisor_leaves_everything_when_it_cannot_read(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rig = Rig(storage, "default")
-    rig.processes.beat("host-2", None, ["default"], [])
+    rig.workers.beat("host-2", None, ["default"], [])
     rig.tick()
 
     def fail(_: object) -> None:
         raise StorageUnavailableError("gone")
 
-    monkeypatch.setattr(type(storage.processes), "presences", fail)
+    monkeypatch.setattr(type(storage.workers), "heartbeat_ages", fail)
     rig.queues.change("default", {"max_workers": 2})
     with pytest.raises(StorageUnavailableError):
         rig.tick()

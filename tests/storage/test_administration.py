@@ -189,8 +189,8 @@ def test_an_unreachable_server_is_named(call: object) -> None:
 def test_live_workers_counts_those_within_the_lease(missing: DatabaseSettings) -> None:
     create_database(missing)
     with contextlib.closing(open_storage(missing)) as storage:
-        storage.processes.beat("one", None, ["default"], [])
-        storage.processes.beat("two", None, ["default"], [])
+        storage.workers.beat("one", None, ["default"], [])
+        storage.workers.beat("two", None, ["default"], [])
 
         assert live_workers(missing, LEASE_S) == 2
         assert live_workers(missing, 0.0) == 0

@@ -125,8 +125,8 @@ def test_sec_S44_worker_does_all_that_a_day_brings(
     with contextlib.closing(_opened(roles.worker)) as storage:
         job_id = storage.jobs.enqueue(NewJob("k", queue_name="day")).id
         run(storage, Done("1"), queue_name="day")
-        storage.processes.beat("host", "h-1", ["day"], [])
-        storage.processes.reap(["gone"])
+        storage.workers.beat("host", "h-1", ["day"], [])
+        storage.workers.reap(["gone"])
         assert storage.leases.take("cron", "host", 30)
         storage.retention.sweep()
         storage.job_admin.fold_counts(0)

@@ -7,16 +7,16 @@ from datetime import UTC, datetime
 import pytest
 
 from flask_forge_jobs.model.jobs import ErrorEntry, JobStatus
-from flask_forge_jobs.model.processes import Pod, Process
+from flask_forge_jobs.model.workers import Slot, Worker
 from flask_forge_jobs.storage.rows import (
     FOREVER_US,
     claimed_from_row,
     error_history_from_text,
     job_from_row,
-    pod_from_row,
-    process_from_row,
     queue_from_row,
+    slot_from_row,
     within_micros,
+    worker_from_row,
 )
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -40,7 +40,7 @@ def test_a_job_has_every_column() -> None:
     assert job.heartbeat_at == job.cancel_requested_at == EPOCH
     assert job.completed_at is None
     assert job.error_history == (ErrorEntry("x", 1, "m"),)
-    assert (job.last_error, job.process_id, job.dedupe_key) == ("error", "owner", "key")
+    assert (job.last_error, job.slot_id, job.dedupe_key) == ("error", "owner", "key")
     assert (job.throttle_attempts, job.crashes, job.timeout_s) == (4, 5, 1.5)
     assert (job.result, job.progress) == ("result", "progress")
     assert (job.result_error, job.carried) == ("not kept", "{}")
@@ -87,14 +87,14 @@ def test_both_ways_to_store_a_boolean_are_read(yes: object, no: object) -> None:
 
 
 def test_a_process_and_a_pod_have_every_column() -> None:
-    assert process_from_row(("id", "queue", "host", 0, 0, None)) == Process(
+    assert slot_from_row(("id", "queue", "host", 0, 0, None)) == Slot(
         "id", "queue", "host", EPOCH, EPOCH
     )
-    assert pod_from_row(("host", "name", "a,b", 0)) == Pod(
+    assert worker_from_row(("host", "name", "a,b", 0)) == Worker(
         "host", "name", ("a", "b"), EPOCH
     )
-    assert pod_from_row(("host", None, None, 0)).queues == ()
-    assert pod_from_row(("host", None, "", 0)).queues == ()
+    assert worker_from_row(("host", None, None, 0)).queues == ()
+    assert worker_from_row(("host", None, "", 0)).queues == ()
 
 
 def test_an_age_without_a_bound_is_longer_than_any() -> None:

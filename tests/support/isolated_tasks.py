@@ -48,7 +48,7 @@ def describe(context: TaskContext, text: str) -> dict[str, object]:
         "queue": context.queue_name,
         "attempt": context.attempt,
         "most": context.max_attempts,
-        "host": context.host_id,
+        "host": context.worker_id,
         "has_limit": left_s is not None and 0 < left_s <= 60,
         "is_main_thread": threading.current_thread() is threading.main_thread(),
         "channel": os.environ.get("FORGE_JOBS_TASK_CHANNEL"),

@@ -178,14 +178,14 @@ def threads_named(prefix: str) -> list[threading.Thread]:
 def worker_state(
     *queue_names: str,
     clock: Clock | None = None,
-    host_id: str = "host-1",
+    worker_id: str = "host-1",
     threads: int = 2,
     lease_s: float = 60.0,
     worker_name: str | None = None,
 ) -> WorkerState:
     """Return the state of a worker that serves ``default``, or these queues."""
     return WorkerState(
-        host_id,
+        worker_id,
         queue_names or ("default",),
         threads=threads,
         lease_s=lease_s,

@@ -36,8 +36,8 @@ _INSTANTS = {
         "seated_at",
     ),
     "forge_queue": ("throttled_until", "updated_at"),
-    "forge_process": ("started_at", "heartbeat_at"),
-    "forge_pod": ("heartbeat_at",),
+    "forge_slot": ("started_at", "heartbeat_at"),
+    "forge_worker": ("heartbeat_at",),
     "forge_lease": ("expires_at",),
     "forge_request_key": ("expires_at",),
     "forge_rate_limit": ("last_refilled_at", "line_ends_at"),
@@ -161,7 +161,7 @@ class Sql:
         now_us = self.now_us()
         self.run(
             "INSERT INTO forge_job (id, queue_name, kind, payload, status, enqueued_at,"
-            " scheduled_at, deferred, completed_at, process_id, heartbeat_at) "
+            " scheduled_at, deferred, completed_at, worker_id, heartbeat_at) "
             f"{series} SELECT '{prefix}-' || CAST(n AS TEXT), ?, ?, '{{}}', ?, "
             f"{now_us} - n, {now_us} + {due_in_s * SECOND_US} - n, {due_in_s > 0}, "
             f"{'NULL' if status in ('pending', 'in_progress', 'failed') else now_us}, "

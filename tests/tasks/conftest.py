@@ -85,7 +85,7 @@ def make_context(
             queue_name="default",
             attempt=attempt,
             max_attempts=5,
-            host_id="01HOST",
+            worker_id="01HOST",
             cancel=CancelToken(),
             deadline=deadline,
             clock=clock,

@@ -17,13 +17,13 @@ from flask_forge_jobs.api.schemas.fields import (
     V1Schema,
     WholeNumber,
 )
-from flask_forge_jobs.api.schemas.jobs import ErrorEntry, JobRow
+from flask_forge_jobs.api.schemas.jobs import ErrorEntry, JobLine
 from flask_forge_jobs.handlers.job_search import COUNTS, DEFAULT_SORT, SORTS
 from flask_forge_jobs.model.jobs import JobFilter
 
 _FILTER_KEYS = (
     "queues", "kinds", "statuses", "enqueued_from", "enqueued_to", "payload_search",
-    "error_search", "dedupe_key", "process_id", "schedule_name", "min_attempts",
+    "error_search", "dedupe_key", "slot_id", "schedule_name", "min_attempts",
 )  # fmt: skip
 
 
@@ -52,7 +52,7 @@ class JobsQuery(V1Schema):
     enqueued_to = Instant(data_key="to", load_default=None)
     error_search = Text(data_key="error", load_default=None, metadata=bounds.SEARCH)
     dedupe_key = Text(load_default=None, metadata=bounds.DEDUPE_KEY)
-    process_id = Text(load_default=None, metadata=bounds.FILTER_NAME)
+    slot_id = Text(load_default=None, metadata=bounds.FILTER_NAME)
     schedule_name = Text(
         data_key="cron", load_default=None, metadata=bounds.FILTER_NAME
     )
@@ -74,7 +74,7 @@ class JobsQuery(V1Schema):
 class JobsFound(V1Schema):
     """One page of a listing with a cursor."""
 
-    rows = List(Nested(JobRow))
+    rows = List(Nested(JobLine))
     next_cursor = Text(allow_none=True)
     total = WholeNumber(allow_none=True)
 
@@ -93,7 +93,7 @@ class JobState(V1Schema):
 class JobRecord(V1Schema):
     """One job with all that is known of it."""
 
-    row = Nested(JobRow)
+    row = Nested(JobLine)
     payload = AnyJson(allow_none=True)
     error_history = List(Nested(ErrorEntry))
     throttle_attempts = WholeNumber()

@@ -27,7 +27,7 @@ LIST_MESSAGES: dict[str, str | list[Any] | dict[Any, Any]] = {
 }
 
 
-class JobRow(WireSchema):
+class JobLine(WireSchema):
     """One line of a listing."""
 
     id = Text()
@@ -42,9 +42,15 @@ class JobRow(WireSchema):
     started_at = Instant(allow_none=True)
     completed_at = Instant(allow_none=True)
     last_error = Text(allow_none=True)
-    process_id = Text(allow_none=True)
+    slot_id = Text(allow_none=True)
     dedupe_key = Text(allow_none=True)
     heartbeat_at = Instant(allow_none=True)
+
+
+class JobRow(JobLine):
+    """One line of a listing, in the reference's words."""
+
+    slot_id = Text(data_key="process_id", allow_none=True)
 
 
 class ErrorEntry(WireSchema):

@@ -16,7 +16,7 @@ from flask_forge_jobs.api.schemas.fields import (
     WireSchema,
 )
 from flask_forge_jobs.api.schemas.naming import AsksQueue
-from flask_forge_jobs.api.schemas.processes import QueueProcess
+from flask_forge_jobs.api.schemas.workers import QueueProcess, Slot
 from flask_forge_jobs.model.queues import (
     QueueChanges,
     check_backoff,
@@ -43,7 +43,7 @@ class QueueOverview(WireSchema):
     paused = Flag(attribute="settings.paused")
     max_workers = WholeNumber(attribute="settings.max_workers")
     counts = Nested(StatusCounts)
-    processes = List(Nested(QueueProcess))
+    slots = List(Nested(QueueProcess), data_key="processes")
     retain_done_days = WholeNumber(attribute="settings.retain_done_for_days")
     retain_dead_days = WholeNumber(attribute="settings.retain_dead_for_days")
     backoff_enabled = Flag(attribute="settings.backoff_enabled")
@@ -56,6 +56,7 @@ class QueueOverview(WireSchema):
 class QueueDetails(QueueOverview):
     """One queue, with the settings that the reference does not have."""
 
+    slots = List(Nested(Slot))
     max_pending = WholeNumber(attribute="settings.max_pending", allow_none=True)
 
 

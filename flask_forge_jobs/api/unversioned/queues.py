@@ -20,11 +20,6 @@ from flask_forge_jobs.api.response import (
     truncated,
 )
 from flask_forge_jobs.api.routes import Route
-from flask_forge_jobs.api.schemas.processes import (
-    ProcessesQuery,
-    QueueProcess,
-    WorkersOverview,
-)
 from flask_forge_jobs.api.schemas.queues import (
     BackoffRequest,
     CleanupReport,
@@ -35,9 +30,14 @@ from flask_forge_jobs.api.schemas.queues import (
     QueueOverview,
     RetentionRequest,
 )
+from flask_forge_jobs.api.schemas.workers import (
+    ProcessesQuery,
+    QueueProcess,
+    WorkersOverview,
+)
 from flask_forge_jobs.api.scope import Reach
 from flask_forge_jobs.auth.permissions import Permission
-from flask_forge_jobs.handlers import processes, queue_admin, queues
+from flask_forge_jobs.handlers import queue_admin, queues, workers
 from flask_forge_jobs.model.queues import QueueChanges
 
 _DUMP_QUEUE = dumper(QueueOverview())
@@ -70,17 +70,17 @@ def _dump_overview(found: Sequence[object]) -> list[object]:
     return [_DUMP_QUEUE(queue) for queue in found]
 
 
-def list_processes(api: Api) -> Response:
+def list_slots(api: Api) -> Response:
     """Return the worker slots, all or of one queue."""
     queue_name = api.scope.one(api.query(_PROCESSES_QUERY)["queue_name"])
-    found = processes.list_processes(api.storage, queue_name)
-    slots = [_DUMP_PROCESS(each) for each in found.processes]
+    found = workers.list_slots(api.storage, queue_name)
+    slots = [_DUMP_PROCESS(each) for each in found.slots]
     return truncated(array_response(slots, found.total), len(slots), found.total)
 
 
 def list_workers(api: Api) -> Response:
     """Return the live worker processes and the queues that none of them serves."""
-    return json_response(_DUMP_WORKERS(processes.workers(api.storage)))
+    return json_response(_DUMP_WORKERS(workers.overview(api.storage)))
 
 
 def cleanup(api: Api) -> Response:
@@ -128,7 +128,7 @@ ROUTES = (
     ),
     Route(
         method="GET", path="/queue/processes", endpoint="queue_processes",
-        view=list_processes, permission=Permission.READ, reach=Reach.VIEW,
+        view=list_slots, permission=Permission.READ, reach=Reach.VIEW,
         query=_PROCESSES_QUERY, answer=List(Nested(QueueProcess)),
         gives=("X-Result-Truncated",),
     ),

@@ -14,7 +14,7 @@ from flask_forge_jobs.api.schemas.job_actions import (
     DeleteOutcome,
     RescheduleRequest,
 )
-from flask_forge_jobs.api.schemas.jobs import JobRow
+from flask_forge_jobs.api.schemas.jobs import JobLine
 from flask_forge_jobs.api.scope import Reach
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import job_actions
@@ -24,7 +24,7 @@ _CANCEL = CancelRequest()
 _CANCEL_OUTCOME = CancelOutcome()
 _DELETE_OUTCOME = DeleteOutcome()
 _RESCHEDULE = RescheduleRequest()
-_ROW = JobRow()
+_ROW = JobLine()
 _DUMP_ROW = dumper(_ROW)
 
 

@@ -50,7 +50,7 @@ class Conditions:
                 wanted.payload_search,
                 wanted.error_search,
                 wanted.dedupe_key,
-                wanted.process_id,
+                wanted.slot_id,
                 wanted.schedule_name,
             )
         )
@@ -78,8 +78,8 @@ class Conditions:
             "dedupe_key": wanted.dedupe_key,
             "key_end": end_of_key(wanted.dedupe_key or ""),
             "own_mark": MARK,
-            "any_process": wanted.process_id is None,
-            "process_id": wanted.process_id,
+            "any_slot": wanted.slot_id is None,
+            "slot_id": wanted.slot_id,
             "any_schedule": wanted.schedule_name is None,
             "schedule_name": wanted.schedule_name,
             "any_attempts": wanted.min_attempts == 0,
@@ -102,8 +102,8 @@ def _possible_statuses(wanted: JobFilter) -> frozenset[str]:
         found = set(wanted.statuses)
     if wanted.scheduled:
         found.add(JobStatus.PENDING)
-    if wanted.process_id is not None:
-        found &= {JobStatus.IN_PROGRESS}  # only a running job has an owner
+    if wanted.slot_id is not None:
+        found &= {JobStatus.IN_PROGRESS}  # only a running job has a worker
     return frozenset(map(str, found))
 
 

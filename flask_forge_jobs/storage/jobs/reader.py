@@ -17,8 +17,8 @@ from flask_forge_jobs.errors import JobNotFoundError
 from flask_forge_jobs.model.jobs import Job, JobFilter, JobsPage, JobStatus
 from flask_forge_jobs.model.ordering import FoundJobs, JobOrder, Position
 from flask_forge_jobs.model.overview import QueueOverview
-from flask_forge_jobs.model.processes import Process
 from flask_forge_jobs.model.queues import QueueCounts
+from flask_forge_jobs.model.workers import Slot
 from flask_forge_jobs.storage.database import (
     Executor,
     Row,
@@ -29,8 +29,8 @@ from flask_forge_jobs.storage.jobs.listing import MAX_MERGED_ROWS, Listing
 from flask_forge_jobs.storage.rows import (
     job_from_row,
     load_summaries,
-    process_from_row,
     queue_from_row,
+    slot_from_row,
     within_micros,
 )
 
@@ -242,12 +242,12 @@ def _snapshot(
     queues: Sequence[Row],
     counts: Sequence[Row],
     waiting: Sequence[Row],
-    processes: Sequence[Row],
+    slot_rows: Sequence[Row],
 ) -> Snapshot:
     statistics = _statistics(counts, waiting)
-    slots: defaultdict[str, list[Process]] = defaultdict(list)
-    for process in map(process_from_row, processes):
-        slots[process.queue_name].append(process)
+    slots: defaultdict[str, list[Slot]] = defaultdict(list)
+    for slot in map(slot_from_row, slot_rows):
+        slots[slot.queue_name].append(slot)
     overview = []
     for settings in map(queue_from_row, queues):
         found = statistics.get(settings.name, _NO_JOBS)
@@ -255,7 +255,7 @@ def _snapshot(
             QueueOverview(
                 settings=settings,
                 counts=found.counts,
-                processes=tuple(slots[settings.name]),
+                slots=tuple(slots[settings.name]),
                 oldest_due_age_s=found.oldest_due_age_s,
             )
         )

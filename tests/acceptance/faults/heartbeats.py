@@ -67,7 +67,7 @@ def _owners_since(scene: Scene) -> set[str]:
     worker.process.terminate()
     assert worker.process.wait(60) == 0
     scene.fleet.workers.remove(worker)
-    return {line.host_id for line in scene.lines() if line.job_id in ids}
+    return {line.worker_id for line in scene.lines() if line.job_id in ids}
 
 
 def interpreter_hog(bench: Bench) -> str:
@@ -105,7 +105,7 @@ def _wait_for_two(scene: Scene) -> None:
 def _assert_fenced(scene: Scene, ids: list[str]) -> int:
     """Check who finished the jobs; return how many leases were lost."""
     starts = {
-        (line.job_id, line.attempt): line.host_id
+        (line.job_id, line.attempt): line.worker_id
         for line in scene.lines()
         if line.event == STARTED
     }
@@ -113,7 +113,7 @@ def _assert_fenced(scene: Scene, ids: list[str]) -> int:
     for job_id in ids:
         job = scene.storage.job_reader.get(job_id)
         finisher = starts[job_id, job.attempts]
-        expected = f'{{"host_id":"{finisher}","attempt":{job.attempts}}}'
+        expected = f'{{"worker_id":"{finisher}","attempt":{job.attempts}}}'
         assert (job.status.value, job.result) == ("done", expected), job
         assert job.attempts == job.crashes + 1
         crashes += job.crashes

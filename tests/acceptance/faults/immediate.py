@@ -40,7 +40,7 @@ _MORE: dict[str, Callable[[Storage], object]] = {
     ),
     "claim_one": lambda s: s.jobs.claim_one(enqueue(s), OWNER),
     "cleanup": lambda s: s.job_admin.cleanup_superseded_retries(),
-    "show": lambda s: s.processes.show("host", None, []),
+    "show": lambda s: s.workers.show("host", None, []),
     "clear_cooldowns": lambda s: s.queues.clear_cooldowns(None),
     "append": lambda s: s.audit.append(DEED),
     "prune audit": lambda s: s.audit.prune(90),
@@ -72,8 +72,8 @@ _MORE: dict[str, Callable[[Storage], object]] = {
 _READING = {
     "JobQueue": {"running", "held", "has_work", "cancelled", "next_due_in_s"},
     "QueueConfig": {"get", "all", "waiting", "require"},
-    "ProcessRegistry": {
-        "all", "count", "workers", "services", "presences", "pods", "live_pods",
+    "WorkerRegistry": {
+        "all", "count_slots", "heartbeat_ages", "live", "overview", "services", "slots",
     },
     "AuditLog": {"page"},
     "CronStorage": {"all", "get", "ahead"},

@@ -182,7 +182,7 @@ class UnderFault(Driver):
 
     def count_workers(self) -> int:
         """Return how many workers have said that they are there."""
-        return int(self.sql.value("SELECT COUNT(*) FROM forge_pod"))
+        return int(self.sql.value("SELECT COUNT(*) FROM forge_worker"))
 
     def count_lines(self) -> int:
         """Return how much is written in the ledger."""

@@ -134,7 +134,7 @@ def _finishes(storage: Storage, sql: Sql, proxy: Proxy, count: int) -> None:
         ended = JobUpdate(job, JobStatus.DONE, result="1")
         assert storage.jobs.finish(owner, [ended]) == [], f"{owner} was refused"
         rows = sql.run(
-            "SELECT status, attempts, process_id FROM forge_job WHERE id = ?", job.id
+            "SELECT status, attempts, worker_id FROM forge_job WHERE id = ?", job.id
         )
         assert rows == [("done", 1, None)], f"{owner}: {rows}"
 

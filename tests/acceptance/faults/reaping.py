@@ -48,7 +48,7 @@ from flask_forge_jobs.runtime.reaper import SWEEPS_PER_LEASE, Reaper
 logging.basicConfig(stream=sys.stdout, format="%(message)s")
 now = 0.0
 reaper = Reaper(
-    storage.jobs, storage.processes, lease_s=1.0, written_until=lambda: now
+    storage.jobs, storage.workers, lease_s=1.0, written_until=lambda: now
 )
 for _ in range(SWEEPS_PER_LEASE):
     reaper.tick()
@@ -83,7 +83,7 @@ class Watch:
         self._now = 0.0
         self._reaper = Reaper(
             storage.jobs,
-            storage.processes,
+            storage.workers,
             lease_s=LEASE_S,
             written_until=lambda: self._now,
         )
@@ -174,9 +174,9 @@ def _let_it_end(storage: Storage, job: Job) -> None:
     """Whoever owned it before the reaper wrote still does."""
     if job.status is JobStatus.IN_PROGRESS:
         (claim,) = [each for each in storage.jobs.running() if each.id == job.id]
-        held = storage.jobs.held(claim.process_id)
+        held = storage.jobs.held(claim.worker_id)
         (ended,) = [each for each in held if each.id == job.id]
-        assert finish(storage, ended, Done(), owner=claim.process_id)
+        assert finish(storage, ended, Done(), owner=claim.worker_id)
 
 
 # -- B7 ------------------------------------------------------------------------------
@@ -226,7 +226,7 @@ def crowd_before_the_dead(bench: Bench) -> str:
         beat = partial(storage.jobs.heartbeat, OWNER, {})
         watch.lease(between=beat)
         sweeps = 0
-        while any(each.process_id == "silent" for each in storage.jobs.running()):
+        while any(each.worker_id == "silent" for each in storage.jobs.running()):
             assert sweeps < MOST_SWEEPS, "the dead are behind the living"
             watch.sweep()
             beat()

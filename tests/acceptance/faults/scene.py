@@ -63,7 +63,7 @@ class Scene:
     def host_of(self, worker: Worker) -> str | None:
         """Return under which name a worker owns jobs."""
         rows = self.sql.run(
-            "SELECT host_id FROM forge_pod WHERE worker_name = ?", worker.name
+            "SELECT worker_id FROM forge_worker WHERE worker_name = ?", worker.name
         )
         return rows[0][0] if rows else None
 
@@ -95,15 +95,15 @@ class Scene:
 
     def stop_short(self, worker: Worker) -> Kill:
         """Stop a worker where it keeps no lock, and note what it held."""
-        host_id = self.host_of(worker)
+        worker_id = self.host_of(worker)
         for _ in range(MOST_TRIES):
             self.fleet.pause(worker)
             at_ns = time.monotonic_ns()
             if not self._is_within_a_transaction():
                 break
             self.fleet.resume(worker)
-        held = self.fleet.held_by(host_id)
-        return Kill(worker.process.pid, host_id, at_ns, held)
+        held = self.fleet.held_by(worker_id)
+        return Kill(worker.process.pid, worker_id, at_ns, held)
 
     def _is_within_a_transaction(self) -> bool:
         """Whether a session of PostgreSQL stays open; those of others end at once."""

@@ -134,10 +134,10 @@ def _stall_alone(scene: Scene, worker: Worker, count: int) -> int:
     wait_until(lambda: first <= scene.starts(), "the worker runs all")
     stop = scene.stop_short(worker)
     wait_until(
-        lambda: not scene.fleet.held_by(stop.host_id), "another process reaped them"
+        lambda: not scene.fleet.held_by(stop.worker_id), "another process reaped them"
     )
     (stall,) = scene.go_on([(worker, stop)])
     _wait_for_ends(scene, stall.held)
     scene.wait_for_quiet()
-    owners = {line.run: line.host_id for line in scene.lines()}
-    return sum(owners.get((job_id, 2)) == stop.host_id for job_id in ids)
+    owners = {line.run: line.worker_id for line in scene.lines()}
+    return sum(owners.get((job_id, 2)) == stop.worker_id for job_id in ids)

@@ -184,8 +184,8 @@ class Soak:
         # What it had sent before it died may be stored only now.
         threading.Event().wait(SETTLE_S)
         self._kills.append(kill)
-        late = self._fleet.held_by(kill.host_id)
-        self._kills.append(Kill(kill.pid, kill.host_id, kill.at_ns, late - kill.held))
+        late = self._fleet.held_by(kill.worker_id)
+        self._kills.append(Kill(kill.pid, kill.worker_id, kill.at_ns, late - kill.held))
 
     def _sample(self) -> None:
         now = time.monotonic()

@@ -11,8 +11,8 @@ from flask_forge_jobs.api.schemas.jobs import (
     ScheduledQuery,
 )
 from flask_forge_jobs.api.schemas.naming import NamesQueue
-from flask_forge_jobs.api.schemas.processes import ProcessesQuery
 from flask_forge_jobs.api.schemas.queues import CleanupRequest
+from flask_forge_jobs.api.schemas.workers import ProcessesQuery
 
 ENQUEUE = {"kind": "k", "payload": {}}
 

@@ -11,14 +11,14 @@ from flask_forge_jobs.api.schemas.queues import (
     QueueOverview,
 )
 from flask_forge_jobs.model.overview import QueueOverview as Overview
-from flask_forge_jobs.model.processes import Process
 from flask_forge_jobs.model.queues import QueueCounts, QueueSettings
+from flask_forge_jobs.model.workers import Slot
 
 AT = datetime(2026, 9, 16, 9, 30, 11, 402_000, tzinfo=UTC)
 EXACT = AT.replace(microsecond=0)
 MICROS = AT.replace(microsecond=120_045)
-PROCESS = Process("mail-0-H-1", "mail", "H", AT, EXACT, "J")
-IDLE = Process("mail-1-H-1", "mail", "H", AT, MICROS)
+PROCESS = Slot("mail-0-H-1", "mail", "H", AT, EXACT, "J")
+IDLE = Slot("mail-1-H-1", "mail", "H", AT, MICROS)
 
 
 def test_overview_has_exactly_the_references_bytes() -> None:

@@ -9,7 +9,7 @@ from werkzeug.test import TestResponse
 
 from flask_forge_jobs.api.blueprint import BlueprintOptions
 from flask_forge_jobs.model.jobs import NewJob
-from flask_forge_jobs.model.processes import SlotReport
+from flask_forge_jobs.model.workers import SlotReport
 from flask_forge_jobs.storage.base import Storage
 from tests.api.mounting import PREFIX, mount
 from tests.support.sql import Sql
@@ -40,7 +40,7 @@ def test_overview_shows_queues_by_name_with_counts_and_slots(
     storage.queues.ensure("zeta")
     storage.jobs.enqueue(NewJob("k", queue_name="mail"))
     storage.jobs.enqueue(NewJob("k", queue_name="mail", run_at=FAR_OFF))
-    storage.processes.beat("H", "w", ["mail"], [SlotReport("mail-0-H-1", "mail")])
+    storage.workers.beat("H", "w", ["mail"], [SlotReport("mail-0-H-1", "mail")])
 
     answer = client.get(f"{PREFIX}/queue/overview")
 
@@ -77,9 +77,9 @@ def test_overview_leaves_silent_slots_out_when_asked(
     client: FlaskClient, storage: Storage, sql: Sql
 ) -> None:
     storage.queues.ensure("mail")
-    storage.processes.beat("old", None, ["mail"], [SlotReport("mail-0-old-1", "mail")])
+    storage.workers.beat("old", None, ["mail"], [SlotReport("mail-0-old-1", "mail")])
     sql.age(61)
-    storage.processes.beat("new", None, ["mail"], [SlotReport("mail-0-new-1", "mail")])
+    storage.workers.beat("new", None, ["mail"], [SlotReport("mail-0-new-1", "mail")])
 
     def slots(query: str) -> list[str]:
         (mail,) = client.get(f"{PREFIX}/queue/overview{query}").json or []
@@ -105,7 +105,7 @@ def test_workers_and_unserved_queues_are_shown(
     storage.queues.ensure("mail")
     storage.queues.ensure("default")
     slots = [SlotReport("mail-0-H-1", "mail", "J"), SlotReport("mail-1-H-1", "mail")]
-    storage.processes.beat("H", "mailer-1", ["mail", "default"], slots)
+    storage.workers.beat("H", "mailer-1", ["mail", "default"], slots)
 
     answer = client.get(url).json
 
@@ -122,9 +122,9 @@ def test_more_than_5000_processes_are_cut_and_said_to_be(
 ) -> None:
     url = f"{PREFIX}/queue/processes"
     slots = [SlotReport(f"mail-{n:04}", "mail") for n in range(5001)]
-    storage.processes.beat("H", None, ["mail"], slots[:5000])
+    storage.workers.beat("H", None, ["mail"], slots[:5000])
     whole = client.get(url)
-    storage.processes.beat("H", None, ["mail"], slots)
+    storage.workers.beat("H", None, ["mail"], slots)
 
     cut = client.get(url)
 
@@ -139,7 +139,7 @@ def test_more_than_5000_processes_are_cut_and_said_to_be(
 
 def test_processes_are_filtered_by_queue(client: FlaskClient, storage: Storage) -> None:
     slots = [SlotReport("a-0-H-1", "a", "J"), SlotReport("b-0-H-1", "b")]
-    storage.processes.beat("H", None, ["a", "b"], slots)
+    storage.workers.beat("H", None, ["a", "b"], slots)
     url = f"{PREFIX}/queue/processes"
 
     everything = client.get(url).json

@@ -5,7 +5,7 @@ from flask.testing import FlaskClient
 
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageUnavailableError
-from flask_forge_jobs.model.processes import ServiceAge
+from flask_forge_jobs.model.workers import ServiceAge
 from flask_forge_jobs.storage.base import Storage
 from tests.api.faulty import faulty_storage
 from tests.api.mounting import PREFIX, mount
@@ -19,7 +19,7 @@ def test_readiness_is_200_with_and_without_workers(
     client: FlaskClient, storage: Storage
 ) -> None:
     without = client.get(URL)
-    storage.processes.beat("H", None, ["mail"], [], [ServiceAge("cron", 2.9, 5.0)])
+    storage.workers.beat("H", None, ["mail"], [], [ServiceAge("cron", 2.9, 5.0)])
     with_one = client.get(URL)
 
     assert (without.status_code, with_one.status_code) == (200, 200)

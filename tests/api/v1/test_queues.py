@@ -52,7 +52,7 @@ def test_only_the_name_is_needed(client: FlaskClient) -> None:
     defaults = QueueSettings("mail")
     assert answer["max_workers"] == defaults.max_workers
     assert answer["retain_done_days"] == defaults.retain_done_for_days
-    assert (answer["paused"], answer["processes"]) == (False, [])
+    assert (answer["paused"], answer["slots"]) == (False, [])
 
 
 def test_queues_are_listed_as_each_of_them_is_read(

@@ -60,7 +60,7 @@ def test_enqueue_stores_every_field(storage: Storage) -> None:
     assert stored.schedule_name == "nightly"
     assert (stored.attempts, stored.throttle_attempts, stored.crashes) == (0, 0, 0)
     assert stored.enqueued_at == stored.scheduled_at
-    assert (stored.started_at, stored.completed_at, stored.process_id) == (
+    assert (stored.started_at, stored.completed_at, stored.slot_id) == (
         None, None, None,
     )  # fmt: skip
     assert (stored.error_history, stored.result, stored.progress) == ((), None, None)

@@ -148,7 +148,7 @@ FILTERS: dict[str, tuple[JobFilter, Callable[[Job], bool]]] = {
         JobFilter(dedupe_key="many", statuses=[JobStatus.DEAD]),
         lambda job: job.dedupe_key == "many" and job.status == "dead",
     ),
-    "process": (JobFilter(process_id=OWNER), lambda job: job.process_id == OWNER),
+    "process": (JobFilter(slot_id=OWNER), lambda job: job.slot_id == OWNER),
     "schedule": (
         JobFilter(schedule_name="nightly"),
         lambda job: job.schedule_name == "nightly",

@@ -56,7 +56,7 @@ def test_claim_returns_the_job_and_owns_it(storage: Storage) -> None:
     assert (claimed.priority, claimed.attempts, claimed.max_attempts) == (-3, 1, 7)
     assert (claimed.timeout_s, claimed.error_history) == (1.5, "[]")
     stored = storage.job_reader.get(job_id)
-    assert (stored.status, stored.process_id) == (JobStatus.IN_PROGRESS, OWNER)
+    assert (stored.status, stored.slot_id) == (JobStatus.IN_PROGRESS, OWNER)
     assert stored.started_at == stored.heartbeat_at is not None
     assert to_micros(stored.scheduled_at) == claimed.scheduled_at_us
 
@@ -128,7 +128,7 @@ def test_claim_clears_what_the_last_run_left(storage: Storage, sql: Sql) -> None
 
     stored = storage.job_reader.get(job_id)
     assert stored.progress is None
-    assert (stored.process_id, stored.attempts) == (OTHER, 2)
+    assert (stored.slot_id, stored.attempts) == (OTHER, 2)
 
 
 def test_a_paused_queue_hands_out_nothing(storage: Storage) -> None:
@@ -161,7 +161,7 @@ def test_done_marks_the_job_completed(storage: Storage) -> None:
     stored = storage.job_reader.get(job_id)
     assert (stored.status, stored.result) == (JobStatus.DONE, '{"rows":3}')
     assert stored.completed_at is not None
-    assert (stored.process_id, stored.heartbeat_at) == (None, None)
+    assert (stored.slot_id, stored.heartbeat_at) == (None, None)
     assert (stored.attempts, stored.last_error) == (1, None)
 
 
@@ -194,7 +194,7 @@ def test_failed_waits_and_notes_the_error(storage: Storage) -> None:
     assert datetime.fromisoformat(entry.at).utcoffset() == timedelta(0)
     waits_s = (stored.scheduled_at - stored.enqueued_at).total_seconds()
     assert waits_s == pytest.approx(RETRY_DELAY_S, abs=60)
-    assert (stored.completed_at, stored.process_id) == (None, None)
+    assert (stored.completed_at, stored.slot_id) == (None, None)
     assert storage.jobs.claim(QUEUE, OWNER) == []
 
 
@@ -265,7 +265,7 @@ def test_throttled_waits_and_gives_the_attempt_back(storage: Storage) -> None:
     assert (stored.throttle_attempts, stored.last_error) == (1, None)
     waits_s = (stored.scheduled_at - stored.enqueued_at).total_seconds()
     assert waits_s == pytest.approx(120, abs=60)
-    assert stored.process_id is None
+    assert stored.slot_id is None
     assert storage.jobs.claim(QUEUE, OWNER) == []
 
 
@@ -590,7 +590,7 @@ def test_a_certain_job_is_claimed_by_the_rules_of_any_claim(storage: Storage) ->
 
     assert job is not None
     assert (job.id, job.attempts, job.claim) == (wanted, 1, 1)
-    assert storage.job_reader.get(wanted).process_id == "me"
+    assert storage.job_reader.get(wanted).slot_id == "me"
     for job_id in (wanted, later, held_back, "nobody's"):
         assert storage.jobs.claim_one(job_id, "me") is None
     assert storage.jobs.finish("me", [JobUpdate(job, JobStatus.DONE)]) == []

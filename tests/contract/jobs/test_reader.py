@@ -13,8 +13,8 @@ import pytest
 from flask_forge_jobs.errors import JobNotFoundError
 from flask_forge_jobs.model.jobs import Job, JobFilter, JobsPage, JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import Dead, Done, Failed, Outcome, Throttled
-from flask_forge_jobs.model.processes import SlotReport
 from flask_forge_jobs.model.queues import QueueCounts
+from flask_forge_jobs.model.workers import SlotReport
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.jobs import reader as job_reader
 from flask_forge_jobs.storage.jobs.listing import MAX_COMBINATIONS, MAX_MERGED_ROWS
@@ -505,18 +505,18 @@ def test_a_snapshot_is_what_the_single_reads_say(storage: Storage) -> None:
     enqueue(storage)
     storage.queues.ensure("empty")
     slot = SlotReport("default-0-host", "default")
-    storage.processes.beat("host", None, ["default"], [slot])
+    storage.workers.beat("host", None, ["default"], [slot])
 
     snapshot = storage.job_reader.snapshot()
 
     queues = [queue.settings for queue in snapshot.overview]
     assert queues == storage.queues.all()
     assert snapshot.statistics == storage.job_reader.statistics()
-    slots = [slot for queue in snapshot.overview for slot in queue.processes]
-    assert slots == storage.processes.all()
+    slots = [slot for queue in snapshot.overview for slot in queue.slots]
+    assert slots == storage.workers.slots()
     assert len(slots) == 1
     silent = storage.job_reader.snapshot(within_s=-1.0)
-    assert [queue.processes for queue in silent.overview] == [(), ()]
+    assert [queue.slots for queue in silent.overview] == [(), ()]
 
 
 def test_a_snapshot_of_the_same_is_the_same(storage: Storage) -> None:

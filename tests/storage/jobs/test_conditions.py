@@ -50,8 +50,8 @@ def test_the_pattern_for_payloads_leaves_open_what_is_escaped() -> None:
         (JobFilter(statuses=[JobStatus.DONE]), {"done"}),
         (JobFilter(scheduled=True), {"pending"}),
         (JobFilter(scheduled=True, statuses=[JobStatus.DEAD]), {"pending", "dead"}),
-        (JobFilter(process_id="p"), {"in_progress"}),
-        (JobFilter(process_id="p", statuses=[JobStatus.DONE]), set()),
+        (JobFilter(slot_id="p"), {"in_progress"}),
+        (JobFilter(slot_id="p", statuses=[JobStatus.DONE]), set()),
     ],
 )
 def test_conditions_know_which_states_can_match(

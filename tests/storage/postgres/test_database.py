@@ -28,7 +28,7 @@ from flask_forge_jobs.storage.postgres import database as postgres_module
 from flask_forge_jobs.storage.postgres import pool as postgres_pool
 from flask_forge_jobs.storage.postgres.database import PostgresDatabase
 from flask_forge_jobs.storage.postgres.transaction import PostgresTransaction
-from flask_forge_jobs.storage.processes import ProcessRegistry
+from flask_forge_jobs.storage.workers import WorkerRegistry
 from tests.acceptance.programs import wait_until
 from tests.api.mounting import PREFIX, mount
 from tests.support.jobs import OWNER, QUEUE, claim_one, enqueue, finish, run
@@ -497,8 +497,8 @@ def test_a_used_up_pool_is_busy_and_an_urgent_write_still_runs(hasty: Storage) -
         assert database.write(lambda tx: tx.all("all_queues"), urgent=True) == []
         jobs = JobQueue(database, UlidGenerator(), SystemClock())
         assert jobs.heartbeat("me", {}).owned == set()
-        ProcessRegistry(database).beat("me", None, [], [])
-        ProcessRegistry(database).show("me", None, [])
+        WorkerRegistry(database).beat("me", None, [], [])
+        WorkerRegistry(database).show("me", None, [])
     finally:
         leave.set()
         for holder in holders:
@@ -553,9 +553,9 @@ def test_a_fork_within_a_write_neither_commits_nor_undoes_it(
         ("forge_job", "id"),
         ("forge_job", "queue_name"),
         ("forge_queue", "name"),
-        ("forge_process", "process_id"),
-        ("forge_process", "queue_name"),
-        ("forge_pod", "host_id"),
+        ("forge_slot", "slot_id"),
+        ("forge_slot", "queue_name"),
+        ("forge_worker", "worker_id"),
         ("forge_cron", "name"),
     ],
 )

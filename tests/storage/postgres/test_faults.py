@@ -99,7 +99,7 @@ def test_no_session_of_a_server_without_writes_is_kept(
 
 
 def test_a_server_that_takes_no_writes_is_not_ready(own: Storage, own_sql: Sql) -> None:
-    own.processes.beat("H", None, ["mail"], [])
+    own.workers.beat("H", None, ["mail"], [])
     before = readiness(own)
     route_to(own_sql, read_only=True)
     cut_all(own_sql)

@@ -65,9 +65,9 @@ WRITES: dict[str, Callable[[Storage], object]] = {
     "sweep": lambda s: s.retention.sweep(),
     "take_lease": lambda s: s.leases.take("x", "y", 1),
     "release_lease": lambda s: s.leases.release("x", "y"),
-    "beat": lambda s: s.processes.beat("host", None, [], []),
-    "remove": lambda s: s.processes.remove("host"),
-    "reap": lambda s: s.processes.reap(["host"]),
+    "beat": lambda s: s.workers.beat("host", None, [], []),
+    "remove": lambda s: s.workers.remove("host"),
+    "reap": lambda s: s.workers.reap(["host"]),
 }
 READS: dict[str, Callable[[Storage], object]] = {
     "get": lambda s: s.job_reader.page(JobFilter(), 5),
@@ -76,7 +76,7 @@ READS: dict[str, Callable[[Storage], object]] = {
     "cancelled": lambda s: s.jobs.cancelled(OWNER),
     "next_due": lambda s: s.jobs.next_due_in_s([QUEUE]),
     "queues": lambda s: s.queues.all(),
-    "pods": lambda s: s.processes.pods(),
+    "workers": lambda s: s.workers.all(),
 }
 
 

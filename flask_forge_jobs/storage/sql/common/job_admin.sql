@@ -48,7 +48,7 @@ UPDATE forge_job
 SET
     status = 'pending', attempts = 0, throttle_attempts = 0, crashes = 0,
     scheduled_at = :now, deferred = FALSE, started_at = NULL, completed_at = NULL,
-    cancel_requested_at = NULL, result = NULL, progress = NULL, process_id = NULL,
+    cancel_requested_at = NULL, result = NULL, progress = NULL, worker_id = NULL,
     heartbeat_at = NULL
 FROM /* rows v: job_id text */
 WHERE forge_job.id = v.job_id

@@ -37,7 +37,7 @@ SELECT
     throttle_attempts, error_history, timeout_s, enqueued_at, started_at, claims,
     carried
 FROM forge_job
-WHERE status = 'in_progress' AND process_id = :owner
+WHERE status = 'in_progress' AND worker_id = :owner
 
 -- name: find_recent
 -- Served by forge_job_key: the youngest other job of a key's window, in any state.
@@ -95,7 +95,7 @@ WHERE deferred AND id IN (SELECT id FROM due)
 UPDATE forge_job
 SET
     status = 'in_progress', attempts = attempts + 1, claims = claims + 1,
-    process_id = :owner, deferred = FALSE,
+    worker_id = :owner, deferred = FALSE,
     started_at = :now, heartbeat_at = :now, completed_at = NULL, progress = NULL
 WHERE id = :id AND status IN ('pending', 'failed') AND scheduled_at <= :now
     AND NOT EXISTS (
@@ -115,7 +115,7 @@ FROM forge_job
 INNER JOIN /* rows v: job_id text, run integer, error text, history text */
     ON forge_job.id = v.job_id
 WHERE COALESCE(forge_job.status, '') = 'in_progress'
-    AND COALESCE(forge_job.process_id, '') = :owner
+    AND COALESCE(forge_job.worker_id, '') = :owner
     AND forge_job.claims = v.run
     AND forge_job.cancel_requested_at IS NOT NULL
 /* nowait_job */
@@ -125,11 +125,11 @@ WHERE COALESCE(forge_job.status, '') = 'in_progress'
 UPDATE forge_job
 SET
     status = 'dead', completed_at = :now, last_error = v.error,
-    error_history = v.history, deferred = FALSE, process_id = NULL, heartbeat_at = NULL
+    error_history = v.history, deferred = FALSE, worker_id = NULL, heartbeat_at = NULL
 FROM /* rows v: job_id text, run integer, error text, history text */
 WHERE forge_job.id = v.job_id
     AND COALESCE(forge_job.status, '') = 'in_progress'
-    AND COALESCE(forge_job.process_id, '') = :owner
+    AND COALESCE(forge_job.worker_id, '') = :owner
     AND forge_job.claims = v.run
     AND forge_job.cancel_requested_at IS NOT NULL
 RETURNING forge_job.id
@@ -181,7 +181,7 @@ WHERE name = :name
 WITH mine AS MATERIALIZED (
     SELECT id
     FROM forge_job
-    WHERE status = 'in_progress' AND process_id = :owner
+    WHERE status = 'in_progress' AND worker_id = :owner
     ORDER BY id
     /* for_update */
 )
@@ -195,20 +195,20 @@ UPDATE forge_job
 SET progress = v.new_progress
 FROM /* rows v: job_id text, new_progress text */
 WHERE forge_job.id = v.job_id
-    AND COALESCE(forge_job.status, '') = 'in_progress' AND COALESCE(forge_job.process_id, '') = :owner
+    AND COALESCE(forge_job.status, '') = 'in_progress' AND COALESCE(forge_job.worker_id, '') = :owner
 
 -- name: cancelled
 -- Served by forge_job_cancelled, which is empty but for jobs being stopped.
 SELECT id
 FROM forge_job
 WHERE status = 'in_progress' AND cancel_requested_at IS NOT NULL
-    AND process_id = :owner
+    AND worker_id = :owner
 
 -- name: running
-SELECT id, attempts, heartbeat_at, process_id, :now - heartbeat_at
+SELECT id, attempts, heartbeat_at, worker_id, :now - heartbeat_at
 FROM forge_job
 WHERE status = 'in_progress'
-ORDER BY process_id, id
+ORDER BY worker_id, id
 
 -- name: lock_stale
 -- The heartbeat must still be the one that was observed (a stalled reaper is harmless).
@@ -237,7 +237,7 @@ SET
     completed_at = CASE WHEN v.new_status = 'dead' THEN :now END,
     last_error = v.error,
     error_history = v.history,
-    process_id = NULL,
+    worker_id = NULL,
     heartbeat_at = NULL
 FROM /* rows v: job_id text, run integer, new_status text, delay_us bigint, error text, history text */
 WHERE forge_job.id = v.job_id

@@ -5,15 +5,15 @@
 -- for a job that no slot has told of yet. Jobs that do not run cost nothing.
 COALESCE(
     CASE
-        WHEN process_id IS NOT NULL THEN (
-            SELECT MIN(slot.process_id)
-            FROM forge_process AS slot
+        WHEN worker_id IS NOT NULL THEN (
+            SELECT MIN(slot.slot_id)
+            FROM forge_slot AS slot
             WHERE slot.queue_name = forge_job.queue_name
-                AND slot.host_id = forge_job.process_id
+                AND slot.worker_id = forge_job.worker_id
                 AND slot.current_job = forge_job.id
         )
     END,
-    process_id
+    worker_id
 )
 
 -- name: get_job

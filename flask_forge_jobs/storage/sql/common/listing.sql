@@ -16,12 +16,12 @@
         OR dedupe_key IN (:dedupe_key, :dedupe_key || :own_mark || queue_name)
     )
     AND (
-        :any_process
-        OR process_id = :process_id
-        OR (process_id, id) IN (
-            SELECT slot.host_id, slot.current_job
-            FROM forge_process AS slot
-            WHERE slot.process_id = :process_id
+        :any_slot
+        OR worker_id = :slot_id
+        OR (worker_id, id) IN (
+            SELECT slot.worker_id, slot.current_job
+            FROM forge_slot AS slot
+            WHERE slot.slot_id = :slot_id
         )
     )
     AND (:any_schedule OR schedule_name = :schedule_name)

@@ -91,13 +91,13 @@ SELECT
     (
         SELECT json_group_array(
             json_array(
-                process_id, queue_name, host_id, started_at, heartbeat_at, current_job
+                slot_id, queue_name, worker_id, started_at, heartbeat_at, current_job
             )
         )
         FROM (
             SELECT *
-            FROM forge_process
+            FROM forge_slot
             WHERE heartbeat_at >= :now - :within_us
-            ORDER BY queue_name, process_id
+            ORDER BY queue_name, slot_id
         )
     )

@@ -22,7 +22,7 @@ CREATE TABLE forge_job (
     crashes             INTEGER NOT NULL DEFAULT 0,
     last_error          TEXT,
     error_history       TEXT    NOT NULL DEFAULT '[]',
-    process_id          TEXT COLLATE "C",
+    worker_id           TEXT COLLATE "C",
     heartbeat_at        BIGINT,
     dedupe_key          TEXT COLLATE "C",
     cancel_requested_at BIGINT,
@@ -62,9 +62,9 @@ CREATE INDEX forge_job_deferred ON forge_job (queue_name, scheduled_at)
     WHERE deferred;
 CREATE UNIQUE INDEX forge_job_dedupe ON forge_job (dedupe_key)
     WHERE dedupe_key IS NOT NULL AND status IN ('pending', 'in_progress', 'failed');
-CREATE INDEX forge_job_running ON forge_job (process_id, id)
+CREATE INDEX forge_job_running ON forge_job (worker_id, id)
     WHERE status = 'in_progress';
-CREATE INDEX forge_job_cancelled ON forge_job (process_id)
+CREATE INDEX forge_job_cancelled ON forge_job (worker_id)
     WHERE status = 'in_progress' AND cancel_requested_at IS NOT NULL;
 CREATE INDEX forge_job_finished ON forge_job (queue_name, status, completed_at)
     WHERE completed_at IS NOT NULL;
@@ -153,19 +153,19 @@ CREATE TABLE forge_queue (
     max_pending          INTEGER
 );
 
-CREATE TABLE forge_process (
-    process_id   TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+CREATE TABLE forge_slot (
+    slot_id      TEXT COLLATE "C" NOT NULL PRIMARY KEY,
     queue_name   TEXT COLLATE "C" NOT NULL,
-    host_id      TEXT COLLATE "C" NOT NULL,
+    worker_id    TEXT COLLATE "C" NOT NULL,
     started_at   BIGINT  NOT NULL,
     heartbeat_at BIGINT  NOT NULL,
     current_job  TEXT
 );
-CREATE INDEX forge_process_queue ON forge_process (queue_name, process_id);
-CREATE INDEX forge_process_host ON forge_process (host_id);
+CREATE INDEX forge_slot_queue ON forge_slot (queue_name, slot_id);
+CREATE INDEX forge_slot_worker ON forge_slot (worker_id);
 
-CREATE TABLE forge_pod (
-    host_id      TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+CREATE TABLE forge_worker (
+    worker_id    TEXT COLLATE "C" NOT NULL PRIMARY KEY,
     heartbeat_at BIGINT  NOT NULL,
     worker_name  TEXT,
     queues       TEXT,
@@ -266,7 +266,7 @@ BEGIN
     UPDATE forge_job AS job
     SET
         status = 'in_progress', attempts = job.attempts + 1,
-        claims = job.claims + 1, process_id = new_owner,
+        claims = job.claims + 1, worker_id = new_owner,
         started_at = now_us, heartbeat_at = now_us, completed_at = NULL,
         progress = NULL
     WHERE job.id = ANY (picked)
@@ -309,7 +309,7 @@ BEGIN
         error_history = coalesce(v.history, job.error_history),
         result = v.new_result,
         result_error = v.result_error,
-        process_id = NULL,
+        worker_id = NULL,
         heartbeat_at = NULL
     FROM
         json_to_recordset(outcomes) AS v (
@@ -319,7 +319,7 @@ BEGIN
         )
     WHERE job.id >= v.job_id AND job.id <= v.job_id
         AND coalesce(job.status, '') = 'in_progress'
-        AND coalesce(job.process_id, '') = its_owner
+        AND coalesce(job.worker_id, '') = its_owner
         AND job.claims = v.run
         AND (
             job.cancel_requested_at IS NULL OR v.new_status IN ('done', 'dead')
@@ -428,13 +428,13 @@ BEGIN
     FROM forge_waiting() AS w;
     SELECT json_agg(
         json_build_array(
-            p.process_id, p.queue_name, p.host_id, p.started_at, p.heartbeat_at,
+            p.slot_id, p.queue_name, p.worker_id, p.started_at, p.heartbeat_at,
             p.current_job
         )
-        ORDER BY p.queue_name, p.process_id
+        ORDER BY p.queue_name, p.slot_id
     )
     INTO processes
-    FROM forge_process AS p
+    FROM forge_slot AS p
     WHERE p.heartbeat_at >= now_us - silent_us;
     RETURN NEXT;
 END
@@ -464,7 +464,7 @@ BEGIN
         seated_at = CASE WHEN taken < most THEN job.started_at END
     WHERE job.id = its_id
         AND coalesce(job.status, '') = 'in_progress'
-        AND coalesce(job.process_id, '') = its_owner
+        AND coalesce(job.worker_id, '') = its_owner
         AND job.claims = its_run
     RETURNING job.seated_at IS NOT NULL INTO is_seated;
     RETURN is_seated;

@@ -21,7 +21,7 @@ CREATE TABLE forge_job (
     crashes             INTEGER NOT NULL DEFAULT 0,
     last_error          TEXT,
     error_history       TEXT    NOT NULL DEFAULT '[]',
-    process_id          TEXT,
+    worker_id           TEXT,
     heartbeat_at        INTEGER,
     dedupe_key          TEXT,
     cancel_requested_at INTEGER,
@@ -52,9 +52,9 @@ CREATE INDEX forge_job_deferred ON forge_job (queue_name, scheduled_at)
     WHERE deferred;
 CREATE UNIQUE INDEX forge_job_dedupe ON forge_job (dedupe_key)
     WHERE dedupe_key IS NOT NULL AND status IN ('pending', 'in_progress', 'failed');
-CREATE INDEX forge_job_running ON forge_job (process_id, id)
+CREATE INDEX forge_job_running ON forge_job (worker_id, id)
     WHERE status = 'in_progress';
-CREATE INDEX forge_job_cancelled ON forge_job (process_id)
+CREATE INDEX forge_job_cancelled ON forge_job (worker_id)
     WHERE status = 'in_progress' AND cancel_requested_at IS NOT NULL;
 CREATE INDEX forge_job_finished ON forge_job (queue_name, status, completed_at)
     WHERE completed_at IS NOT NULL;
@@ -126,19 +126,19 @@ CREATE TABLE forge_queue (
     max_pending          INTEGER
 ) WITHOUT ROWID;
 
-CREATE TABLE forge_process (
-    process_id   TEXT    NOT NULL PRIMARY KEY,
+CREATE TABLE forge_slot (
+    slot_id      TEXT    NOT NULL PRIMARY KEY,
     queue_name   TEXT    NOT NULL,
-    host_id      TEXT    NOT NULL,
+    worker_id    TEXT    NOT NULL,
     started_at   INTEGER NOT NULL,
     heartbeat_at INTEGER NOT NULL,
     current_job  TEXT
 ) WITHOUT ROWID;
-CREATE INDEX forge_process_queue ON forge_process (queue_name, process_id);
-CREATE INDEX forge_process_host ON forge_process (host_id);
+CREATE INDEX forge_slot_queue ON forge_slot (queue_name, slot_id);
+CREATE INDEX forge_slot_worker ON forge_slot (worker_id);
 
-CREATE TABLE forge_pod (
-    host_id      TEXT    NOT NULL PRIMARY KEY,
+CREATE TABLE forge_worker (
+    worker_id    TEXT    NOT NULL PRIMARY KEY,
     heartbeat_at INTEGER NOT NULL,
     worker_name  TEXT,
     queues       TEXT,

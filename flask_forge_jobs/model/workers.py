@@ -1,4 +1,4 @@
-"""Who is working: a pod for each worker process, a process for each of its slots."""
+"""Workers, the processes that run jobs, and the slots that each of them has."""
 
 from __future__ import annotations
 
@@ -14,39 +14,39 @@ LATE_SLACK_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Process:
-    """One slot of a worker process.
+class Slot:
+    """One place in a worker, where one job runs at a time.
 
-    ``process_id`` is ``{queue}-{slot}-{host_id}-{incarnation}``; the incarnation counts
-    up when a slot is replaced, so no two workers ever share an id.
+    ``slot_id`` is ``{queue}-{slot}-{worker_id}-{incarnation}``; the incarnation counts
+    up when a slot is replaced, so no two slots ever share an id.
     """
 
-    process_id: str
+    slot_id: str
     queue_name: str
-    host_id: str
+    worker_id: str
     started_at: datetime
     heartbeat_at: datetime
     current_job_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Pod:
-    """One worker process; its ``host_id`` is fresh at every start and owns jobs."""
+class Worker:
+    """One process that runs jobs; it gets a fresh ``worker_id`` at every start."""
 
-    host_id: str
+    worker_id: str
     worker_name: str | None
     queues: tuple[str, ...]
     heartbeat_at: datetime
 
 
-def unserved_queues(names: Iterable[str], pods: Iterable[Pod]) -> list[str]:
-    """Return the queues that none of the worker processes serves, sorted."""
-    return sorted(set(names).difference(*(pod.queues for pod in pods)))
+def unserved_queues(names: Iterable[str], workers: Iterable[Worker]) -> list[str]:
+    """Return the queues that none of the workers serves, sorted."""
+    return sorted(set(names).difference(*(worker.queues for worker in workers)))
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceAge:
-    """How long ago a service of a worker process last did its work.
+    """How long ago a service of a worker last did its work.
 
     Args:
         name: The service, such as ``cron``.
@@ -71,34 +71,34 @@ class ServiceAge:
 
 @dataclass(frozen=True, slots=True)
 class SlotReport:
-    """What a worker process tells of one slot at its heartbeat."""
+    """What a worker tells of one slot at its heartbeat."""
 
-    process_id: str
+    slot_id: str
     queue_name: str
     current_job_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class QueueSlots:
-    """How many slots a worker process gives one queue, at least 1."""
+    """How many slots a worker gives one queue, at least 1."""
 
     queue_name: str
     slots: int
 
 
 @dataclass(frozen=True, slots=True)
-class Worker:
-    """One live worker process with its load.
+class WorkerLoad:
+    """One live worker with its load.
 
     Args:
-        pod: The process.
+        worker: The worker.
         slots: What it gives each queue, by queue.
         live_slot_count: Slots whose own heartbeat is recent.
         in_flight_count: Of those, how many run a job.
         heartbeat_age_s: Whole seconds since the heartbeat, by the database's clock.
     """
 
-    pod: Pod
+    worker: Worker
     slots: Sequence[QueueSlots]
     live_slot_count: int
     in_flight_count: int
@@ -107,7 +107,7 @@ class Worker:
 
 @dataclass(frozen=True, slots=True)
 class WorkersOverview:
-    """The live worker processes, and the queues that none of them has a slot for."""
+    """The live workers, and the queues that none of them has a slot for."""
 
-    workers: Sequence[Worker]
+    workers: Sequence[WorkerLoad]
     unassigned_queues: Sequence[str]

@@ -10,12 +10,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from flask_forge_jobs.model.instants import SECOND_US
-from flask_forge_jobs.model.processes import (
+from flask_forge_jobs.model.workers import (
     LIVE_WITHIN_S,
-    Pod,
-    Process,
     ServiceAge,
+    Slot,
     SlotReport,
+    Worker,
     WorkersOverview,
 )
 from flask_forge_jobs.storage.database import (
@@ -28,17 +28,17 @@ from flask_forge_jobs.storage.database import (
 from flask_forge_jobs.storage.rows import (
     FOREVER_US,
     NO_LIMIT,
-    pod_from_row,
-    process_from_row,
     service_ages_from_text,
     service_ages_to_text,
+    slot_from_row,
     within_micros,
-    worker_from_rows,
+    worker_from_row,
+    worker_load_from_rows,
 )
 
 
-class ProcessRegistry:
-    """Registers worker processes.
+class WorkerRegistry:
+    """Registers workers and their slots.
 
     Args:
         database: The seam to the database.
@@ -49,19 +49,19 @@ class ProcessRegistry:
 
     def beat(
         self,
-        host_id: str,
+        worker_id: str,
         worker_name: str | None,
         queues: Sequence[str],
         slots: Sequence[SlotReport],
         services: Iterable[ServiceAge] = (),
     ) -> None:
-        """Renew a worker process and all its slots with one transaction.
+        """Renew a worker and all its slots with one transaction.
 
-        Complete rows are written, so a process that was reaped by mistake comes back
+        Complete rows are written, so a worker that was reaped by mistake comes back
         whole.
 
         Args:
-            host_id: The worker process.
+            worker_id: The worker.
             worker_name: Its label, or None.
             queues: Queues it declared, in order.
             slots: All its slots; rows of others are removed.
@@ -69,7 +69,7 @@ class ProcessRegistry:
         """
         rows: list[dict[str, Parameter]] = [
             {
-                "process_id": slot.process_id,
+                "slot_id": slot.slot_id,
                 "queue_name": slot.queue_name,
                 "current_job": slot.current_job_id,
             }
@@ -78,39 +78,39 @@ class ProcessRegistry:
 
         def work(transaction: Transaction) -> None:
             encoded = encode_rows(rows)
-            # The pod comes first, for its lock is the one to its slots as well.
-            transaction.defer("beat_pod", **pod)
-            transaction.defer("drop_other_slots", host_id=host_id, rows=encoded)
-            transaction.run("beat_slots", host_id=host_id, rows=encoded)
+            # The worker comes first, for its lock is the one to its slots as well.
+            transaction.defer("beat_worker", **worker)
+            transaction.defer("drop_other_slots", worker_id=worker_id, rows=encoded)
+            transaction.run("beat_slots", worker_id=worker_id, rows=encoded)
 
-        pod = _pod(host_id, worker_name, queues, services)
+        worker = _worker_row(worker_id, worker_name, queues, services)
         self._database.write(work, urgent=True)
 
     def show(
         self,
-        host_id: str,
+        worker_id: str,
         worker_name: str | None,
         queues: Sequence[str],
         services: Iterable[ServiceAge] = (),
     ) -> None:
-        """Renew a worker process and leave its slots; arguments as for :meth:`beat`."""
-        pod = _pod(host_id, worker_name, queues, services)
-        self._database.write(lambda tx: tx.run("beat_pod", **pod), urgent=True)
+        """Renew a worker and leave its slots; arguments as for :meth:`beat`."""
+        worker = _worker_row(worker_id, worker_name, queues, services)
+        self._database.write(lambda tx: tx.run("beat_worker", **worker), urgent=True)
 
-    def remove(self, host_id: str) -> int:
-        """Remove a worker process and its slots; return how many slots it had."""
+    def remove(self, worker_id: str) -> int:
+        """Remove a worker and its slots; return how many slots it had."""
 
         def work(transaction: Transaction) -> int:
-            transaction.defer("drop_pod", host_id=host_id)
-            return transaction.run("drop_slots", host_id=host_id)
+            transaction.defer("drop_worker", worker_id=worker_id)
+            return transaction.run("drop_slots", worker_id=worker_id)
 
         return self._database.write(work)
 
-    def reap(self, host_ids: Sequence[str]) -> int:
-        """Remove worker processes that fell silent, and slots without a process.
+    def reap(self, worker_ids: Sequence[str]) -> int:
+        """Remove workers that fell silent, and slots without a worker.
 
         Args:
-            host_ids: Processes whose heartbeat has not moved for a lease.
+            worker_ids: Workers whose heartbeat has not moved for a lease.
 
         Returns:
             How many slots were removed, all in one transaction.
@@ -118,39 +118,38 @@ class ProcessRegistry:
 
         def work(transaction: Transaction) -> int:
             slots = 0
-            for host_id in sorted(host_ids):
-                transaction.defer("drop_pod", host_id=host_id)
-                slots += transaction.run("drop_slots", host_id=host_id)
+            for worker_id in sorted(worker_ids):
+                transaction.defer("drop_worker", worker_id=worker_id)
+                slots += transaction.run("drop_slots", worker_id=worker_id)
             return slots + transaction.run("drop_orphan_slots")
 
         return self._database.write(work)
 
-    def all(
+    def slots(
         self,
         queue_name: str | None = None,
         *,
         within_s: float | None = None,
         limit: int = NO_LIMIT,
-    ) -> list[Process]:
+    ) -> list[Slot]:
         """Return slots.
 
         Args:
-            queue_name: Only of this queue, by process id; None means all, by queue and
-                process id.
+            queue_name: Only of this queue, by id; None means all, by queue and id.
             within_s: Oldest heartbeat that counts, in seconds; None takes slots that
                 fell silent too.
             limit: At most this many.
         """
-        name = "all_processes" if queue_name is None else "processes_of_queue"
+        name = "all_slots" if queue_name is None else "slots_of_queue"
         within_us = within_micros(within_s)
         rows = self._database.read(
             lambda tx: tx.all(
                 name, queue_name=queue_name, within_us=within_us, limit=limit
             )
         )
-        return [process_from_row(row) for row in rows]
+        return [slot_from_row(row) for row in rows]
 
-    def count(self, queue_name: str | None = None) -> int:
+    def count_slots(self, queue_name: str | None = None) -> int:
         """Return how many slots there are, live or not.
 
         Args:
@@ -158,13 +157,13 @@ class ProcessRegistry:
         """
         rows = self._database.read(
             lambda tx: tx.all(
-                "count_processes", any_queue=queue_name is None, queue_name=queue_name
+                "count_slots", any_queue=queue_name is None, queue_name=queue_name
             )
         )
         return int(rows[0][0])
 
-    def workers(self, within_s: float = LIVE_WITHIN_S) -> WorkersOverview:
-        """Return the live worker processes and the queues without one.
+    def overview(self, within_s: float = LIVE_WITHIN_S) -> WorkersOverview:
+        """Return the live workers and the queues without one.
 
         A queue that is paused or has no workers has no slots either.
 
@@ -174,20 +173,20 @@ class ProcessRegistry:
         within_us = int(within_s * SECOND_US)
 
         def work(transaction: Transaction) -> WorkersOverview:
-            pods = transaction.all("live_workers", within_us=within_us)
+            workers = transaction.all("worker_ages", within_us=within_us)
             slots: defaultdict[str, list[Row]] = defaultdict(list)
             for row in transaction.all("slots_of_workers", within_us=within_us):
                 slots[row[0]].append(row)
             names = transaction.all("unassigned_queues", within_us=within_us)
             return WorkersOverview(
-                [worker_from_rows(pod, slots[pod[0]]) for pod in pods],
+                [worker_load_from_rows(worker, slots[worker[0]]) for worker in workers],
                 [name for (name,) in names],
             )
 
         return self._database.read(work)
 
     def services(self, within_s: float = LIVE_WITHIN_S) -> list[ServiceAge]:
-        """Return the oldest last tick of each service over the live processes, by name.
+        """Return the oldest last tick of each service over the live workers, by name.
 
         Args:
             within_s: Oldest heartbeat that counts, in seconds.
@@ -204,40 +203,42 @@ class ProcessRegistry:
                     oldest[each.name] = each
         return [oldest[name] for name in sorted(oldest)]
 
-    def presences(self) -> list[tuple[Pod, float]]:
-        """Return worker processes, live or not, and the ages of their heartbeats.
+    def heartbeat_ages(self) -> list[tuple[Worker, float]]:
+        """Return the workers, live or not, and the ages of their heartbeats.
 
         The ages are seconds by the database's clock.
         """
         rows = self._database.read(
-            lambda tx: tx.all("live_workers", within_us=FOREVER_US)
+            lambda tx: tx.all("worker_ages", within_us=FOREVER_US)
         )
-        return [(pod_from_row(row[:-1]), row[-1] / SECOND_US) for row in rows]
+        return [(worker_from_row(row[:-1]), row[-1] / SECOND_US) for row in rows]
 
-    def pods(self) -> list[Pod]:
-        """Return worker processes, live or not, by host id."""
-        rows = self._database.read(lambda transaction: transaction.all("all_pods"))
-        return [pod_from_row(row) for row in rows]
+    def all(self) -> list[Worker]:
+        """Return the workers, live or not, by id."""
+        rows = self._database.read(lambda transaction: transaction.all("all_workers"))
+        return [worker_from_row(row) for row in rows]
 
-    def live_pods(self, within_s: float) -> list[Pod]:
-        """Return worker processes whose heartbeat is recent, by host id.
+    def live(self, within_s: float) -> list[Worker]:
+        """Return the workers whose heartbeat is recent, by id.
 
         Args:
             within_s: Oldest heartbeat that counts, in seconds.
         """
         within_us = int(within_s * SECOND_US)
-        rows = self._database.read(lambda tx: tx.all("live_pods", within_us=within_us))
-        return [pod_from_row(row) for row in rows]
+        rows = self._database.read(
+            lambda tx: tx.all("live_workers", within_us=within_us)
+        )
+        return [worker_from_row(row) for row in rows]
 
 
-def _pod(
-    host_id: str,
+def _worker_row(
+    worker_id: str,
     worker_name: str | None,
     queues: Sequence[str],
     services: Iterable[ServiceAge],
 ) -> dict[str, Parameter]:
     return {
-        "host_id": host_id,
+        "worker_id": worker_id,
         "worker_name": worker_name,
         "queues": ",".join(queues) or None,
         "services": service_ages_to_text(services),

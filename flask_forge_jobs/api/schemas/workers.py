@@ -8,19 +8,26 @@ from flask_forge_jobs.api.schemas.fields import Instant, Text, WholeNumber, Wire
 from flask_forge_jobs.api.schemas.naming import AsksQueue
 
 
-class QueueProcess(WireSchema):
-    """One slot of a worker process."""
+class Slot(WireSchema):
+    """One slot of a worker."""
 
-    process_id = Text()
+    slot_id = Text()
     queue_name = Text()
-    host_id = Text()
+    worker_id = Text()
     started_at = Instant()
     heartbeat_at = Instant()
     current_job_id = Text(allow_none=True)
 
 
+class QueueProcess(Slot):
+    """One slot of a worker, in the reference's words."""
+
+    slot_id = Text(data_key="process_id")
+    worker_id = Text(data_key="host_id")
+
+
 class ProcessesQuery(AsksQueue, WireSchema):
-    """Arguments of :func:`flask_forge_jobs.handlers.processes.list_processes`."""
+    """Arguments of :func:`flask_forge_jobs.handlers.workers.list_slots`."""
 
 
 class WorkerSlot(WireSchema):
@@ -31,15 +38,15 @@ class WorkerSlot(WireSchema):
 
 
 class Worker(WireSchema):
-    """One live worker process, from the model's object of the same name."""
+    """One live worker with its load, in the reference's words."""
 
-    host_id = Text(attribute="pod.host_id")
-    worker_name = Text(attribute="pod.worker_name", allow_none=True)
-    queues = List(Text(), attribute="pod.queues")
+    worker_id = Text(attribute="worker.worker_id", data_key="host_id")
+    worker_name = Text(attribute="worker.worker_name", allow_none=True)
+    queues = List(Text(), attribute="worker.queues")
     slots = List(Nested(WorkerSlot))
     workers_live = WholeNumber(attribute="live_slot_count")
     in_flight = WholeNumber(attribute="in_flight_count")
-    heartbeat_at = Instant(attribute="pod.heartbeat_at")
+    heartbeat_at = Instant(attribute="worker.heartbeat_at")
     heartbeat_age_seconds = WholeNumber(attribute="heartbeat_age_s")
 
 

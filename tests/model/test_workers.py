@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from flask_forge_jobs.model.processes import Pod, Process, SlotReport
+from flask_forge_jobs.model.workers import Slot, SlotReport, Worker
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 
@@ -13,8 +13,8 @@ NOW = datetime(2026, 6, 1, tzinfo=UTC)
 @pytest.mark.parametrize(
     "record",
     [
-        Process("mail-0-H-1", "mail", "H", NOW, NOW),
-        Pod("H", None, ("mail",), NOW),
+        Slot("mail-0-H-1", "mail", "H", NOW, NOW),
+        Worker("H", None, ("mail",), NOW),
         SlotReport("mail-0-H-1", "mail"),
     ],
     ids=type,
@@ -26,5 +26,5 @@ def test_records_do_not_change_and_compare_by_value(record: object) -> None:
 
 
 def test_an_idle_slot_has_no_job() -> None:
-    assert Process("mail-0-H-1", "mail", "H", NOW, NOW).current_job_id is None
+    assert Slot("mail-0-H-1", "mail", "H", NOW, NOW).current_job_id is None
     assert SlotReport("mail-0-H-1", "mail").current_job_id is None

@@ -7,21 +7,21 @@ from dataclasses import dataclass
 
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.bounds import check_queue_name
-from flask_forge_jobs.model.processes import Process, WorkersOverview
+from flask_forge_jobs.model.workers import Slot, WorkersOverview
 from flask_forge_jobs.storage.base import Storage
 
-MAX_LISTED_PROCESSES = 5000
+MAX_LISTED_SLOTS = 5000
 
 
 @dataclass(frozen=True, slots=True)
-class ProcessList:
+class SlotList:
     """The first slots, and how many there are in all."""
 
-    processes: Sequence[Process] = ()
+    slots: Sequence[Slot] = ()
     total: int = 0
 
 
-def list_processes(storage: Storage, queue_name: str | None = None) -> ProcessList:
+def list_slots(storage: Storage, queue_name: str | None = None) -> SlotList:
     """Return the slots of one queue, or of all of them; at most 5,000.
 
     Slots whose worker died stay until the reaper removes them.
@@ -38,14 +38,14 @@ def list_processes(storage: Storage, queue_name: str | None = None) -> ProcessLi
         try:
             check_queue_name(queue_name)
         except InvalidInputError:
-            return ProcessList()
-    found = storage.processes.all(queue_name, limit=MAX_LISTED_PROCESSES)
-    is_whole = len(found) < MAX_LISTED_PROCESSES
-    total = len(found) if is_whole else storage.processes.count(queue_name)
-    return ProcessList(found, total)
+            return SlotList()
+    found = storage.workers.slots(queue_name, limit=MAX_LISTED_SLOTS)
+    is_whole = len(found) < MAX_LISTED_SLOTS
+    total = len(found) if is_whole else storage.workers.count_slots(queue_name)
+    return SlotList(found, total)
 
 
-def workers(storage: Storage) -> WorkersOverview:
+def overview(storage: Storage) -> WorkersOverview:
     """Return the live worker processes and the queues that none of them serves.
 
     A process is live while its heartbeat is at most 60 s old.
@@ -53,4 +53,4 @@ def workers(storage: Storage) -> WorkersOverview:
     Raises:
         StorageUnavailableError: The database could not be reached.
     """
-    return storage.processes.workers()
+    return storage.workers.overview()

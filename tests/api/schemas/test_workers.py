@@ -3,15 +3,15 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from flask_forge_jobs.api.response import dumper, encode
-from flask_forge_jobs.api.schemas.processes import QueueProcess, WorkersOverview
-from flask_forge_jobs.model import processes as model
-from flask_forge_jobs.model.processes import Pod, Process, QueueSlots, Worker
+from flask_forge_jobs.api.schemas.workers import QueueProcess, WorkersOverview
+from flask_forge_jobs.model import workers as model
+from flask_forge_jobs.model.workers import QueueSlots, Slot, Worker, WorkerLoad
 
 AT = datetime(2026, 9, 16, 9, 30, 11, 402_000, tzinfo=UTC)
 
 
 def test_process_has_exactly_the_references_bytes() -> None:
-    process = Process("mail-0-H-1", "mail", "H", AT, AT.replace(microsecond=0))
+    process = Slot("mail-0-H-1", "mail", "H", AT, AT.replace(microsecond=0))
 
     assert encode(dumper(QueueProcess())(process)).decode() == (
         '{"process_id":"mail-0-H-1","queue_name":"mail","host_id":"H","started_at":'
@@ -21,9 +21,9 @@ def test_process_has_exactly_the_references_bytes() -> None:
 
 
 def test_workers_have_exactly_the_references_bytes() -> None:
-    pod = Pod("H", "mailer-1", ("mail", "default"), AT)
-    worker = Worker(
-        pod,
+    known = Worker("H", "mailer-1", ("mail", "default"), AT)
+    worker = WorkerLoad(
+        known,
         [QueueSlots("mail", 2)],
         live_slot_count=2,
         in_flight_count=1,
