@@ -11,6 +11,7 @@ times as long for a thousand ids.
 
 from __future__ import annotations
 
+import os
 import secrets
 import threading
 from collections.abc import Callable
@@ -21,8 +22,8 @@ from flask_forge_jobs.forks import PerProcess
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _RANDOM_BITS = 80
 _MAX_ULID = (1 << 128) - 1
-_TAIL_CHARACTERS = 4
-_TAIL_BITS = 5 * _TAIL_CHARACTERS
+_TAIL_LENGTH = 4
+_TAIL_BITS = 5 * _TAIL_LENGTH
 # Two characters at a time: 1,024 entries turn 26 divisions into 13.
 _PAIRS = [high + low for high in _ALPHABET for low in _ALPHABET]
 
@@ -65,7 +66,7 @@ class UlidGenerator(PerProcess):
         Raises:
             OverflowError: The millisecond or the random part is used up.
         """
-        return self._text(self._reserve(1))
+        return self.new_many(1)[0]
 
     def new_many(self, count: int) -> list[str]:
         """Return the next ids in order, as many as asked for.
@@ -73,21 +74,9 @@ class UlidGenerator(PerProcess):
         Raises:
             OverflowError: The millisecond or the random part is used up.
         """
-        first = self._reserve(count)
-        return [self._text(value) for value in range(first, first + count)]
-
-    def _text(self, value: int) -> str:
-        """Return the characters of a ULID; all but the last are often those before."""
-        head_value, head = self._head
-        if value >> _TAIL_BITS != head_value:
-            head = _encode(value)[:-_TAIL_CHARACTERS]
-            self._head = (value >> _TAIL_BITS, head)
-        return head + _PAIRS[value >> 10 & 0x3FF] + _PAIRS[value & 0x3FF]
-
-    def _reserve(self, count: int) -> int:
-        """Return the first of ``count`` values that nobody else gets."""
         now_ms = self._clock.now_us() // 1000
-        self.stay_own()
+        if self._pid != os.getpid():
+            self.stay_own()
         with self._lock:
             if now_ms > self._last >> _RANDOM_BITS:
                 first = now_ms << _RANDOM_BITS | self._random_bits(_RANDOM_BITS)
@@ -97,4 +86,12 @@ class UlidGenerator(PerProcess):
             if last > _MAX_ULID:
                 raise OverflowError("the ULID space is used up")
             self._last = last
-        return first
+        head_value, head = self._head
+        ids = []
+        for value in range(first, last + 1):
+            # All but the last characters are often those of the id before.
+            if value >> _TAIL_BITS != head_value:
+                head_value, head = value >> _TAIL_BITS, _encode(value)[:-_TAIL_LENGTH]
+            ids.append(head + _PAIRS[value >> 10 & 0x3FF] + _PAIRS[value & 0x3FF])
+        self._head = head_value, head
+        return ids

@@ -128,8 +128,8 @@ MUTANTS = (
     Mutant(
         "a child mints the ids of its parent",
         "ids.py",
-        "        self.stay_own()\n        with self._lock:\n",
-        "        with self._lock:\n",
+        "            self.stay_own()\n        with self._lock:\n",
+        "            pass\n        with self._lock:\n",
         ("test_ids.py::test_parent_and_child_of_a_fork_never_mint_the_same_id",),
     ),
     Mutant(
