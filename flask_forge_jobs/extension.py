@@ -135,6 +135,8 @@ class ForgeJobs(Declarations):
             migrate=settings.migrate,
             in_memory=lambda: app.testing and database.settings.is_unnamed,
         )
+        # Every enqueue asks, and a property of Flask takes two calls.
+        is_testing = partial(app.config.__getitem__, "TESTING")
         return ApplicationState(
             name=app.name,
             settings=settings,
@@ -148,12 +150,12 @@ class ForgeJobs(Declarations):
             status_url=partial(
                 _status_url, StatusLinks(settings.link_secrets, self._clock)
             ),
-            is_inline=inline_rule(settings, lambda: app.testing),
+            is_inline=inline_rule(settings, is_testing),
             hints=Hints(
                 storage,
                 database.settings,
-                are_wanted=lambda: app.debug or app.testing,
-                is_testing=lambda: app.testing,
+                are_wanted=lambda: app.config["DEBUG"] or app.config["TESTING"],
+                is_testing=is_testing,
             ),
         )
 

@@ -74,11 +74,15 @@ class ApplicationState:
 
         Errors as for :meth:`.JobQueue.enqueue`; inline, whatever the task raises.
         """
-        routed = job.routed(self.router).with_carried(carried())
+        if job.queue_name is None:
+            job = job.routed(self.router)
+        taken_along = carried()
+        if taken_along is not None:
+            job = job.with_carried(taken_along)
         # Another connection's transaction may hold the file that hints would look into.
         if connection is None and self.hints is not None and self.hints.are_wanted():
-            self.hints.give([str(routed.queue_name)])
-        result = self.storage.jobs.enqueue(routed, connection=connection)
+            self.hints.give([str(job.queue_name)])
+        result = self.storage.jobs.enqueue(job, connection=connection)
         self.observer.enqueued((result,))
         if connection is None and self.is_inline():
             self.run_inline([result])
@@ -189,4 +193,5 @@ def current() -> ApplicationState:
             "ForgeJobs works within an application context: in a view, a command, a "
             "task, or under `with app.app_context():`"
         ) from None
-    return state_of(app)
+    state: ApplicationState | None = app.extensions.get(EXTENSION_NAME)
+    return state_of(app) if state is None else state

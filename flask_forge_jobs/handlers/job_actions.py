@@ -26,6 +26,7 @@ from flask_forge_jobs.model.job_bounds import (
     check_run_at,
 )
 from flask_forge_jobs.model.jobs import (
+    EMPTY_PAYLOAD,
     MAX_BULK_JOBS,
     CancelOutcome,
     DeleteOutcome,
@@ -211,9 +212,8 @@ def enqueue_demo(
         InvalidInputError: The payload is too large.
         QueueFullError: Too many jobs wait in the queue.
     """
-    job = NewJob(kind=DEMO_KIND, queue_name=DEFAULT_QUEUE)
-    if payload is not None:
-        job = job.with_canonical(dump(payload))
+    text = EMPTY_PAYLOAD if payload is None else dump(payload)
+    job = NewJob.of_canonical(text, kind=DEMO_KIND, queue_name=DEFAULT_QUEUE)
     return enqueue(storage, job, admission)
 
 

@@ -174,7 +174,8 @@ class NewJob:
         """Return a new job with a payload that is known to be good.
 
         Args:
-            payload: As for :meth:`with_canonical`.
+            payload: Text that :func:`flask_forge_jobs.model.payloads.dump` made; it is
+                not looked at again.
             values: Everything else.
 
         Raises:
@@ -182,24 +183,20 @@ class NewJob:
         """
         check_payload_size(payload)
         job = cls(**values)
-        _write_payload(job, payload)
+        object.__setattr__(job, "payload", payload)
         return job
 
-    def with_canonical(self, payload: str) -> NewJob:
-        """Return the same job with a payload that is known to be good.
+    def with_checked(self, **values: Any) -> NewJob:
+        """Return the same job with other values, which are known to be good.
 
-        A task's jobs differ in nothing else, and the checks cost more than the copy.
-
-        Args:
-            payload: Text that :func:`flask_forge_jobs.model.payloads.dump` made; it is
-                not looked at again.
-
-        Raises:
-            InvalidInputError: It is too long.
+        A task's jobs differ in their payload only, and the checks cost more than the
+        copy.
         """
-        check_payload_size(payload)
-        job = self._copy()
-        _write_payload(job, payload)
+        job = object.__new__(NewJob)
+        for read, write in _SLOTS.values():
+            write(job, read(self))
+        for name, value in values.items():
+            _SLOTS[name][1](job, value)
         return job
 
     def routed(self, router: Callable[[str], str]) -> NewJob:
@@ -215,9 +212,7 @@ class NewJob:
             return self
         queue_name = router(self.kind)
         check_queue_name(queue_name)
-        job = self._copy()
-        _write_queue_name(job, queue_name)
-        return job
+        return self.with_checked(queue_name=queue_name)
 
     def timed(self, now_us: int) -> NewJob:
         """Return the same job with the instant at which its delay ends.
@@ -227,30 +222,18 @@ class NewJob:
         """
         if not isinstance(self.delay, timedelta):
             return self
-        job = self._copy()
-        _write_run_at(job, from_micros(now_us) + self.delay)
-        return job
+        return self.with_checked(run_at=from_micros(now_us) + self.delay)
 
     def with_carried(self, carried: str | None) -> NewJob:
         """Return the same job with what it carries; None leaves it as it is."""
-        job = self if carried is None else self._copy()
-        if carried is not None:
-            vars(NewJob)["carried"].__set__(job, carried)
-        return job
-
-    def _copy(self) -> NewJob:
-        job = object.__new__(NewJob)
-        for read, write in _NEW_JOB_FIELDS:
-            write(job, read(self))
-        return job
+        return self if carried is None else self.with_checked(carried=carried)
 
 
-# The slots themselves: by their names it takes half as long again.
-_slots = [getattr(NewJob, each.name) for each in fields(NewJob)]
-_NEW_JOB_FIELDS = [(slot.__get__, slot.__set__) for slot in _slots]
-_write_payload = vars(NewJob)["payload"].__set__
-_write_queue_name = vars(NewJob)["queue_name"].__set__
-_write_run_at = vars(NewJob)["run_at"].__set__
+# How each field is read and written; by their names it takes half as long again.
+_SLOTS = {
+    each.name: (getattr(NewJob, each.name).__get__, getattr(NewJob, each.name).__set__)
+    for each in fields(NewJob)
+}
 
 
 class EnqueueResult(NamedTuple):

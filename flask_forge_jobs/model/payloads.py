@@ -186,7 +186,8 @@ def dump(value: object, field: str = "payload", max_bytes: int | None = None) ->
         raise InvalidInputError(field, "the call stack is used up") from None
     except RuntimeError:
         raise InvalidInputError(field, "was changed by another thread") from None
-    if "\\u0000" in text or "\\ud" in text or _may_hold_a_long_integer(text):
+    may_hold_a_long_integer = len(text) > MAX_INTEGER_DIGITS and _is_limit_lifted()
+    if "\\u0000" in text or "\\ud" in text or may_hold_a_long_integer:
         _explain(value, field)
     if max_bytes is not None and len(text) > max_bytes:
         raise InvalidInputError(field, f"{len(text)} bytes of JSON exceed {max_bytes}")
@@ -231,10 +232,8 @@ def fingerprint(payload: str) -> str:
     return hashlib.sha256(ordered.encode("ascii")).hexdigest()
 
 
-def _may_hold_a_long_integer(text: str) -> bool:
-    """Whether Python's own limit, which an application may lift, did not look."""
-    if len(text) <= MAX_INTEGER_DIGITS:
-        return False
+def _is_limit_lifted() -> bool:
+    """Whether the application lets Python print longer integers than usual."""
     return not 0 < sys.get_int_max_str_digits() <= MAX_INTEGER_DIGITS
 
 
@@ -264,7 +263,9 @@ def _has_plain_shape(value: object) -> bool:
             seen += len(container)
             if seen > MAX_VALUES:
                 return False
-            below += [item for item in items if type(item) not in _SCALARS]
+            # Most have nothing below them, and that is told without a loop of our own.
+            if not _SCALARS.issuperset(map(type, items)):
+                below += [item for item in items if type(item) not in _SCALARS]
         if not below:
             return True
         level = below

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from flask_forge_jobs.clock import Clock
@@ -187,9 +188,8 @@ def enter(context: TaskContext) -> Callable[[], None]:
     return lambda: _current.reset(token)
 
 
-def entered_context() -> TaskContext | None:
-    """Return the context of the task that runs in this thread, or None."""
-    return _current.get(None)
+entered_context: Callable[[], TaskContext | None] = partial(_current.get, None)
+"""Returns the context of the task that runs in this thread, or None."""
 
 
 def running_context() -> TaskContext:

@@ -12,9 +12,8 @@ from flask_forge_jobs.model.time_zones import DEFAULT_TIME_ZONE
 from flask_forge_jobs.tasks.context import TaskContext
 from flask_forge_jobs.tasks.decorator import MakeContext, StoreJob, Task
 from flask_forge_jobs.tasks.options import TaskOptions
-from flask_forge_jobs.tasks.registering import TaskDecorator
+from flask_forge_jobs.tasks.registering import TaskDecorator, TaskRouter
 from flask_forge_jobs.tasks.registry import TaskRegistry
-from flask_forge_jobs.tasks.routing import Router
 from flask_forge_jobs.tasks.schedules import CronDecorator
 
 P = ParamSpec("P")
@@ -26,7 +25,7 @@ class Declarations:
 
     Args:
         registry: Keeps what is declared.
-        router: Names the queue of a kind whose task names none.
+        router: Names the queue of a kind that is enqueued without one.
         store: Stores one job.
         outside: Makes the context for calls where no task runs.
     """
@@ -35,7 +34,7 @@ class Declarations:
         self,
         registry: TaskRegistry,
         *,
-        router: Router,
+        router: TaskRouter,
         store: StoreJob,
         outside: MakeContext,
     ) -> None:
@@ -75,7 +74,7 @@ class Declarations:
         """
         decorator = TaskDecorator(
             self.registry,
-            router=self._router,
+            router=self._router.others,
             store=self._store,
             outside=self._outside,
             options=options,

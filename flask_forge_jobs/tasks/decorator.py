@@ -18,6 +18,7 @@ from typing import Any, Generic, ParamSpec, Protocol, TypeVar, Unpack
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.bounds import check_kind, check_queue_name, shown
 from flask_forge_jobs.model.follow_ups import Ending, FollowUp, FollowUps
+from flask_forge_jobs.model.job_bounds import MAX_PAYLOAD_BYTES
 from flask_forge_jobs.model.jobs import EMPTY_PAYLOAD, NewJob
 from flask_forge_jobs.model.outcomes import Dead, Outcome, clip
 from flask_forge_jobs.model.payloads import dump, load_text
@@ -244,7 +245,11 @@ class Task(Generic[P, R]):
         self, options: JobOptions, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> NewJob:
         try:
-            arguments = self.parameters.bind(args, kwargs)
+            # By far the most calls are by name; binding costs more than the comparison.
+            if not args and self.parameters.are_ready(kwargs):
+                arguments = kwargs
+            else:
+                arguments = self.parameters.bind(args, kwargs)
         except TypeError as error:
             hint = "; pass it to options()" if "connection" in kwargs else ""
             raise InvalidInputError(
@@ -256,7 +261,8 @@ class Task(Generic[P, R]):
             self._template = options.new_job(self.kind, EMPTY_PAYLOAD, self._router)
         if not arguments:
             return self._template
-        return self._template.with_canonical(dump(arguments))
+        payload = dump(arguments, max_bytes=MAX_PAYLOAD_BYTES)
+        return self._template.with_checked(payload=payload)
 
     # -- on the worker ---------------------------------------------------------------
 

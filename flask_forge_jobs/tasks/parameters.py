@@ -98,9 +98,6 @@ class Parameters:
             TypeError: The function does not take them; the text says which.
             InvalidInputError: A value is not what its parameter is annotated with.
         """
-        # By far the most calls are by name; binding costs more than the comparison.
-        if not args and self._are_ready(kwargs):
-            return kwargs
         bound = self._signature.bind(*args, **kwargs)
         named: dict[str, Any] = {}
         for name, value in bound.arguments.items():
@@ -126,12 +123,12 @@ class Parameters:
             TypeError: The function does not take them; the text says which.
             InvalidInputError: A value is not what its parameter is annotated with.
         """
-        if self._are_ready(arguments):
+        if self.are_ready(arguments):
             return arguments
         self.check(arguments)
         return self._converted(arguments, operator.attrgetter("decode"))
 
-    def _are_ready(self, arguments: Mapping[str, Any]) -> bool:
+    def are_ready(self, arguments: Mapping[str, Any]) -> bool:
         """Whether the function takes them, and each is its own JSON."""
         plain = self._plain
         for name, value in arguments.items():

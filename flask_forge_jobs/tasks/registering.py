@@ -26,13 +26,13 @@ class TaskRouter:
 
     def __init__(self, registry: TaskRegistry, router: Router) -> None:
         self._registry = registry
-        self._router = router
+        self.others = router
 
     def __call__(self, kind: str) -> str:
         """Return the queue's name."""
         task = self._registry.get(kind)
         chosen = task.defaults.queue if isinstance(task, Task) else None
-        return self._router(kind) if chosen is None else chosen
+        return self.others(kind) if chosen is None else chosen
 
 
 def _told(on_dead: object, on_cancelled: object) -> dict[Ending, Task[..., Any]]:

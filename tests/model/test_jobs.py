@@ -185,16 +185,19 @@ def test_a_delay_and_an_instant_are_one_too_many() -> None:
         NewJob("send", delay=1, run_at=NOON)
 
 
-def test_a_copy_differs_in_its_payload_only_and_its_size_is_checked() -> None:
+def test_a_copy_differs_in_what_is_said_only() -> None:
     job = NewJob(
         "send", queue_name="mail", priority=-1, dedupe_key="k", timeout_s=2.0,
         dedupe_for=timedelta(hours=1), replace=("run_at",),
     )  # fmt: skip
 
-    assert job.with_canonical('{"a":1}') == replace(job, payload='{"a":1}')
+    assert job.with_checked(payload='{"a":1}') == replace(job, payload='{"a":1}')
     assert job.payload == "{}"
+
+
+def test_the_size_of_a_canonical_payload_is_checked() -> None:
     with pytest.raises(InvalidInputError, match="payload"):
-        job.with_canonical(" " * (MAX_PAYLOAD_BYTES + 1))
+        NewJob.of_canonical(" " * (MAX_PAYLOAD_BYTES + 1), kind="send")
 
 
 GOOD = [

@@ -338,4 +338,5 @@ def test_plain_arguments_are_not_touched() -> None:
 
     given = {"first": 1, "second": "x", "third": [1]}
 
-    assert Parameters(add).bind((), given) is given
+    assert Parameters(add).are_ready(given)
+    assert Parameters(add).loaded(given) is given

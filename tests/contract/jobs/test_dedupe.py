@@ -335,10 +335,10 @@ def test_the_last_of_a_bulk_call_wins(storage: Storage, sql: Sql) -> None:
 def test_a_finished_job_of_the_window_keeps_what_it_has(storage: Storage) -> None:
     both = NewJob("noop", "1", dedupe_key="k", dedupe_for=HOUR, replace=REPLACEABLE)
     first = one(storage, both)
-    assert one(storage, both.with_canonical("2")).is_replaced
+    assert one(storage, both.with_checked(payload="2")).is_replaced
     run(storage, Done())
 
-    again = one(storage, both.with_canonical("3"))
+    again = one(storage, both.with_checked(payload="3"))
 
     assert (again.id, again.is_replaced) == (first.id, False)
     assert storage.job_reader.get(first.id).payload == "2"
