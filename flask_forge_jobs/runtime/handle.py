@@ -2,7 +2,7 @@
 
 A stop has phases. First nothing more is claimed and what has not started goes back,
 the attempt unspent. Running tasks get the grace to finish. Then they are asked to stop,
-and what still has not ended is released under the owner fence, so another process runs
+and what still has not ended is released under the fence, so another process runs
 it again. The registry rows go last.
 """
 

@@ -82,11 +82,11 @@ class InlineWorker:
     def __init__(self, plan: RuntimePlan, *, enqueue: EnqueueJob | None = None) -> None:
         self._storage = plan.storage
         self._clock = plan.clock
-        self._owner = plan.ids.new()
+        self._worker_id = plan.ids.new()
         self._raised: list[BaseException] = []
         self._runner = plan.runner(
             plan.registry,
-            self._owner,
+            self._worker_id,
             seats=plan.storage.seats,
             report=self._report,
             enqueue=enqueue,
@@ -99,13 +99,13 @@ class InlineWorker:
     def run_next(self, queue_names: Iterable[str]) -> Run | None:
         """Run the first job that is due in the first queue that has one."""
         for name in queue_names:
-            for job in self._storage.jobs.claim(name, self._owner):
+            for job in self._storage.jobs.claim(name, self._worker_id):
                 return self._run(job)
         return None
 
     def run_one(self, job_id: str) -> Run | None:
         """Run a certain job; None when it may not start now."""
-        job = self._storage.jobs.claim_one(job_id, self._owner)
+        job = self._storage.jobs.claim_one(job_id, self._worker_id)
         return None if job is None else self._run(job)
 
     def _run(self, job: ClaimedJob) -> Run:
@@ -115,7 +115,7 @@ class InlineWorker:
         execution.ended_at = self._clock.monotonic()
         update = self._mapper.update(execution, outcome)
         if update is not None:
-            refused = self._storage.jobs.finish(self._owner, [update])
+            refused = self._storage.jobs.finish(self._worker_id, [update])
             self._storage.recorder.ended([update], refused)
         # What the clean-up of the context raises comes after what the task raised.
         return Run(job, outcome, self._raised[0] if self._raised else None)
@@ -133,7 +133,7 @@ class InlineWorker:
         )
 
     def _report(self, execution: Execution, text: str) -> None:
-        self._storage.jobs.heartbeat(self._owner, {execution.job.id: text})
+        self._storage.jobs.heartbeat(self._worker_id, {execution.job.id: text})
 
     def _settings_of(self, queue_name: str) -> QueueSettings:
         found = {queue.name: queue for queue in self._storage.queues.all()}

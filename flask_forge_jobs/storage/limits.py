@@ -214,22 +214,22 @@ class Seats:
     def __init__(self, database: Executor) -> None:
         self._database = database
 
-    def take(self, job: ClaimedJob, owner: str, seat: str, most: int) -> bool:
+    def take(self, job: ClaimedJob, worker_id: str, seat: str, most: int) -> bool:
         """Take a seat for the run of a job; one statement.
 
         Args:
             job: The claimed job.
-            owner: Who claimed it.
+            worker_id: Who claimed it.
             seat: Name of the seats.
             most: How many there are.
 
         Returns:
-            False when all of them are taken, or the job is no longer the owner's.
+            False when all of them are taken, or the job is no longer the worker's.
         """
         rows = self._database.execute(
             "take_seat",
             job_id=job.id,
-            owner=owner,
+            worker_id=worker_id,
             run=job.claim,
             seat=seat,
             most=most,

@@ -300,7 +300,7 @@ def test_done_and_dead_stand_in_spite_of_a_cancel(storage: Storage) -> None:
     assert storage.job_reader.get(dead.id).last_error == "no such customer"
 
 
-def test_a_cancelled_run_can_only_be_ended_by_its_owner(storage: Storage) -> None:
+def test_a_cancelled_run_can_only_be_ended_by_its_worker(storage: Storage) -> None:
     enqueue(storage)
     job = claim_one(storage)
     storage.job_admin.delete(job.id)

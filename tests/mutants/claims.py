@@ -78,8 +78,8 @@ MUTANTS = (
     Mutant(
         "PostgreSQL does not count claims",
         _POSTGRES,
-        "        claims = job.claims + 1, worker_id = new_owner,",
-        "        worker_id = new_owner,",
+        "        claims = job.claims + 1, worker_id = new_worker,",
+        "        worker_id = new_worker,",
         (f"{_FENCING}::test_a_run_that_was_given_back_cannot_end_the_next_one",),
     ),
     Mutant(
@@ -92,8 +92,9 @@ MUTANTS = (
     Mutant(
         "a claim takes one job more than it was told",
         _QUEUE,
-        '"claim", queue_name=queue_name, owner=owner, limit=limit\n                )',
-        '"claim", queue_name=queue_name, owner=owner, limit=limit + 1\n'
+        '"claim", queue_name=queue_name, worker_id=worker_id, limit=limit\n'
+        "                )",
+        '"claim", queue_name=queue_name, worker_id=worker_id, limit=limit + 1\n'
         "                )",
         (f"{_JOBS}::test_claim_takes_no_more_than_the_limit",),
     ),
@@ -108,7 +109,7 @@ MUTANTS = (
     Mutant(
         "PostgreSQL lets anybody finish a run",
         _POSTGRES,
-        "        AND coalesce(job.worker_id, '') = its_owner\n"
+        "        AND coalesce(job.worker_id, '') = its_worker\n"
         "        AND job.claims = v.run\n",
         "        AND job.claims = v.run\n",
         (f"{_FENCING}::test_only_the_owner_may_finish",),
@@ -116,7 +117,7 @@ MUTANTS = (
     Mutant(
         "SQLite lets anybody finish a run",
         _SQLITE,
-        "    AND COALESCE(forge_job.worker_id, '') = :owner\n",
+        "    AND COALESCE(forge_job.worker_id, '') = :worker_id\n",
         "",
         (f"{_FENCING}::test_only_the_owner_may_finish",),
     ),
@@ -148,17 +149,17 @@ MUTANTS = (
         "    AND forge_job.claims = v.run\n"
         "    AND forge_job.cancel_requested_at IS NOT NULL\nRETURNING forge_job.id",
         "    AND forge_job.cancel_requested_at IS NOT NULL\nRETURNING forge_job.id",
-        (f"{_FENCING}::test_a_cancelled_run_can_only_be_ended_by_its_owner",),
+        (f"{_FENCING}::test_a_cancelled_run_can_only_be_ended_by_its_worker",),
     ),
     Mutant(
         "finish_cancelled for anybody",
         _COMMON,
-        "    AND COALESCE(forge_job.worker_id, '') = :owner\n"
+        "    AND COALESCE(forge_job.worker_id, '') = :worker_id\n"
         "    AND forge_job.claims = v.run\n"
         "    AND forge_job.cancel_requested_at IS NOT NULL\nRETURNING forge_job.id",
         "    AND forge_job.claims = v.run\n"
         "    AND forge_job.cancel_requested_at IS NOT NULL\nRETURNING forge_job.id",
-        (f"{_FENCING}::test_a_cancelled_run_can_only_be_ended_by_its_owner",),
+        (f"{_FENCING}::test_a_cancelled_run_can_only_be_ended_by_its_worker",),
     ),
     Mutant(
         "settled without the fence of the claim",
@@ -257,7 +258,7 @@ MUTANTS = (
     Mutant(
         "a beat renews the jobs of others",
         _COMMON,
-        "WHERE status = 'in_progress' AND worker_id = :owner\n    ORDER BY id\n",
+        "WHERE status = 'in_progress' AND worker_id = :worker_id\n    ORDER BY id\n",
         "WHERE status = 'in_progress'\n    ORDER BY id\n",
         (f"{_JOBS}::test_heartbeat_renews_all_runs_of_one_owner",),
     ),
@@ -265,14 +266,14 @@ MUTANTS = (
         "progress is stored for a run of somebody else",
         _COMMON,
         "    AND COALESCE(forge_job.status, '') = 'in_progress'"
-        " AND COALESCE(forge_job.worker_id, '') = :owner\n",
+        " AND COALESCE(forge_job.worker_id, '') = :worker_id\n",
         "    AND COALESCE(forge_job.status, '') = 'in_progress'\n",
         (f"{_JOBS}::test_heartbeat_stores_progress_of_own_runs_only",),
     ),
     Mutant(
         "requests to stop are heard by everybody",
         _COMMON,
-        "cancel_requested_at IS NOT NULL\n    AND worker_id = :owner\n",
+        "cancel_requested_at IS NOT NULL\n    AND worker_id = :worker_id\n",
         "cancel_requested_at IS NOT NULL\n",
         (f"{_FENCING}::test_a_cancel_reaches_the_owner_by_its_heartbeat",),
     ),

@@ -40,12 +40,12 @@ class Finishing:
     def __init__(
         self,
         transaction: Transaction,
-        owner: str,
+        worker_id: str,
         at_us: int,
         follow_ups: FollowUpStore,
     ) -> None:
         self._transaction = transaction
-        self._owner = owner
+        self._worker_id = worker_id
         self._at_us = at_us
         self._follow_ups = follow_ups
         self.followed: Made = ()
@@ -57,7 +57,7 @@ class Finishing:
         updates = sorted(updates, key=lambda each: each.job.id)
         throttled = self._plan_cooldowns(updates)
         rows = encode_rows(_finish_row(each, self._at_us) for each in updates)
-        finished = _ids(transaction.all("finish", owner=self._owner, rows=rows))
+        finished = _ids(transaction.all("finish", worker_id=self._worker_id, rows=rows))
         missing = [each for each in updates if each.job.id not in finished]
         cancelled, stored = self._finish_rest(missing) if missing else (set(), set())
         finished |= cancelled
@@ -129,7 +129,7 @@ class Finishing:
         found: set[str] = set()
         if cancelled:
             whose: dict[str, Parameter] = {
-                "owner": self._owner,
+                "worker_id": self._worker_id,
                 "rows": encode_rows(cancelled),
             }
             self._transaction.defer("lock_cancelled", **whose)

@@ -1,6 +1,6 @@
 """JobQueue, the hot path: enqueue, claim, finish, heartbeat, rescue.
 
-Every change to a running job is fenced by its id, state, owner and claim, so a worker
+Every change to a running job is fenced by its id, state, worker and claim, so a worker
 that has lost a job cannot change it. :meth:`JobQueue.exchange` writes a batch of
 outcomes and claims new jobs for the free slots in one transaction.
 """
@@ -157,47 +157,49 @@ class JobQueue:
 
     # -- claiming and finishing ----------------------------------------------------
 
-    def claim(self, queue_name: str, owner: str, limit: int = 1) -> list[ClaimedJob]:
+    def claim(
+        self, queue_name: str, worker_id: str, limit: int = 1
+    ) -> list[ClaimedJob]:
         """Claim the next due jobs of a queue; each claim counts as an attempt.
 
         Args:
             queue_name: A queue that is paused or cooling down yields nothing; one
                 without settings is always open.
-            owner: Recorded on the jobs; only it may finish them. Never reused.
+            worker_id: Recorded on the jobs; only it may finish them. Never reused.
             limit: Most jobs to claim.
 
         Returns:
             The jobs by priority, due time and id; empty when nothing is due.
         """
-        return self.exchange(owner, (), {queue_name: limit}).claimed
+        return self.exchange(worker_id, (), {queue_name: limit}).claimed
 
-    def claim_one(self, job_id: str, owner: str) -> ClaimedJob | None:
+    def claim_one(self, job_id: str, worker_id: str) -> ClaimedJob | None:
         """Claim one particular job, by the rules of :meth:`claim`.
 
         Returns None when it is not waiting or not due, or when its queue is closed.
         """
 
         def work(transaction: Transaction) -> ClaimedJob | None:
-            rows = transaction.all("claim_one", id=job_id, owner=owner)
+            rows = transaction.all("claim_one", id=job_id, worker_id=worker_id)
             return claimed_from_row(rows[0]) if rows else None
 
         return self._database.write(work)
 
-    def finish(self, owner: str, updates: Sequence[JobUpdate]) -> list[str]:
+    def finish(self, worker_id: str, updates: Sequence[JobUpdate]) -> list[str]:
         """Write how runs ended.
 
         Args:
-            owner: The worker that claimed the jobs.
+            worker_id: The worker that claimed the jobs.
             updates: At most one per job.
 
         Returns:
-            Ids refused because the owner no longer holds that claim.
+            Ids refused because the worker no longer holds that claim.
         """
-        return self.exchange(owner, updates, {}).refused
+        return self.exchange(worker_id, updates, {}).refused
 
     def exchange(
         self,
-        owner: str,
+        worker_id: str,
         updates: Sequence[JobUpdate],
         demand: Mapping[str, int],
         *,
@@ -206,7 +208,7 @@ class JobQueue:
         """Write outcomes and claim new jobs in one transaction.
 
         Args:
-            owner: The worker that claimed the jobs that end, and claims the new ones.
+            worker_id: Claimed the jobs that end, and claims the new ones.
             updates: At most one per job.
             demand: Most jobs to claim from each queue, in this order.
             promote: First promote jobs that have become due; False leaves them for a
@@ -216,13 +218,13 @@ class JobQueue:
             The claimed jobs, and the ids of refused outcomes.
         """
         if not updates and len(demand) == 1 and not promote:
-            return self._claim_only(owner, *next(iter(demand.items())))
+            return self._claim_only(worker_id, *next(iter(demand.items())))
 
         def work(transaction: Transaction) -> Exchange:
             exchange = Exchange()
             if updates:
                 finishing = Finishing(
-                    transaction, owner, self._clock.now_us(), self.follow_ups
+                    transaction, worker_id, self._clock.now_us(), self.follow_ups
                 )
                 refused = finishing.write(updates)
                 exchange.refused.extend(refused)
@@ -233,7 +235,7 @@ class JobQueue:
                 if promote:
                     transaction.defer("promote", queue_name=queue_name)
                 rows = transaction.all(
-                    "claim", queue_name=queue_name, owner=owner, limit=limit
+                    "claim", queue_name=queue_name, worker_id=worker_id, limit=limit
                 )
                 exchange.claimed.extend(_in_claim_order(rows))
             return exchange
@@ -243,16 +245,16 @@ class JobQueue:
             self.follow_ups.count(exchange.followed)
         return exchange
 
-    def _claim_only(self, owner: str, queue_name: str, limit: int) -> Exchange:
+    def _claim_only(self, worker_id: str, queue_name: str, limit: int) -> Exchange:
         """Claim for an idle worker: one statement, one round trip."""
         rows = self._database.execute(
-            "claim", queue_name=queue_name, owner=owner, limit=limit
+            "claim", queue_name=queue_name, worker_id=worker_id, limit=limit
         )
         return Exchange(claimed=_in_claim_order(rows))
 
     # -- staying alive -------------------------------------------------------------
 
-    def heartbeat(self, owner: str, progress: Mapping[str, str]) -> HeartbeatReport:
+    def heartbeat(self, worker_id: str, progress: Mapping[str, str]) -> HeartbeatReport:
         """Renew every running job of a worker with one statement.
 
         ``progress`` maps ids of jobs that reported progress to canonical JSON text.
@@ -264,7 +266,7 @@ class JobQueue:
         def work(transaction: Transaction) -> HeartbeatReport:
             # Locks all of them in the order of their ids. Only those get progress: a
             # job claimed since would be locked out of that order.
-            rows_found = transaction.all("heartbeat", owner=owner)
+            rows_found = transaction.all("heartbeat", worker_id=worker_id)
             locked = {row[0] for row in rows_found}
             rows = [
                 {"job_id": job_id, "new_progress": text}
@@ -272,7 +274,9 @@ class JobQueue:
                 if job_id in locked
             ]
             if rows:
-                transaction.defer("set_progress", owner=owner, rows=encode_rows(rows))
+                transaction.defer(
+                    "set_progress", worker_id=worker_id, rows=encode_rows(rows)
+                )
             return HeartbeatReport(
                 owned=frozenset(RunId(*row[:2]) for row in rows_found),
                 cancelled=frozenset(
@@ -282,14 +286,14 @@ class JobQueue:
 
         return self._database.write(work, urgent=True)
 
-    def held(self, owner: str) -> list[ClaimedJob]:
+    def held(self, worker_id: str) -> list[ClaimedJob]:
         """Return the jobs that a worker has claimed and not finished."""
-        rows = self._database.read(lambda tx: tx.all("held", owner=owner))
+        rows = self._database.read(lambda tx: tx.all("held", worker_id=worker_id))
         return [claimed_from_row(row) for row in rows]
 
-    def cancelled(self, owner: str) -> list[str]:
+    def cancelled(self, worker_id: str) -> list[str]:
         """Return the ids of a worker's running jobs that it is asked to stop."""
-        rows = self._database.read(lambda tx: tx.all("cancelled", owner=owner))
+        rows = self._database.read(lambda tx: tx.all("cancelled", worker_id=worker_id))
         return [job_id for (job_id,) in rows]
 
     def running(self) -> list[RunningJob]:

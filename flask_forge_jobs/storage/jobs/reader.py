@@ -95,11 +95,11 @@ class JobReader:
             if queue_names is None or queue_name in queue_names
         ]
 
-    def has_work(self, owner: str, queue_names: Iterable[str]) -> bool:
+    def has_work(self, worker_id: str, queue_names: Iterable[str]) -> bool:
         """Tell whether a worker holds a job, or could claim one from its queues."""
 
         def work(transaction: Transaction) -> bool:
-            return bool(transaction.all("held", owner=owner)) or any(
+            return bool(transaction.all("held", worker_id=worker_id)) or any(
                 transaction.all("has_due", queue_name=name) for name in queue_names
             )
 

@@ -31,13 +31,13 @@ ORDER BY CASE WHEN id = :id THEN 0 ELSE 1 END
 LIMIT 1
 
 -- name: held
--- Served by forge_job_running: what an owner has claimed and not ended.
+-- Served by forge_job_running: what a worker has claimed and not ended.
 SELECT
     id, queue_name, kind, payload, priority, scheduled_at, attempts, max_attempts,
     throttle_attempts, error_history, timeout_s, enqueued_at, started_at, claims,
     carried
 FROM forge_job
-WHERE status = 'in_progress' AND worker_id = :owner
+WHERE status = 'in_progress' AND worker_id = :worker_id
 
 -- name: find_recent
 -- Served by forge_job_key: the youngest other job of a key's window, in any state.
@@ -95,7 +95,7 @@ WHERE deferred AND id IN (SELECT id FROM due)
 UPDATE forge_job
 SET
     status = 'in_progress', attempts = attempts + 1, claims = claims + 1,
-    worker_id = :owner, deferred = FALSE,
+    worker_id = :worker_id, deferred = FALSE,
     started_at = :now, heartbeat_at = :now, completed_at = NULL, progress = NULL
 WHERE id = :id AND status IN ('pending', 'failed') AND scheduled_at <= :now
     AND NOT EXISTS (
@@ -115,7 +115,7 @@ FROM forge_job
 INNER JOIN /* rows v: job_id text, run integer, error text, history text */
     ON forge_job.id = v.job_id
 WHERE COALESCE(forge_job.status, '') = 'in_progress'
-    AND COALESCE(forge_job.worker_id, '') = :owner
+    AND COALESCE(forge_job.worker_id, '') = :worker_id
     AND forge_job.claims = v.run
     AND forge_job.cancel_requested_at IS NOT NULL
 /* nowait_job */
@@ -129,7 +129,7 @@ SET
 FROM /* rows v: job_id text, run integer, error text, history text */
 WHERE forge_job.id = v.job_id
     AND COALESCE(forge_job.status, '') = 'in_progress'
-    AND COALESCE(forge_job.worker_id, '') = :owner
+    AND COALESCE(forge_job.worker_id, '') = :worker_id
     AND forge_job.claims = v.run
     AND forge_job.cancel_requested_at IS NOT NULL
 RETURNING forge_job.id
@@ -181,7 +181,7 @@ WHERE name = :name
 WITH mine AS MATERIALIZED (
     SELECT id
     FROM forge_job
-    WHERE status = 'in_progress' AND worker_id = :owner
+    WHERE status = 'in_progress' AND worker_id = :worker_id
     ORDER BY id
     /* for_update */
 )
@@ -195,14 +195,14 @@ UPDATE forge_job
 SET progress = v.new_progress
 FROM /* rows v: job_id text, new_progress text */
 WHERE forge_job.id = v.job_id
-    AND COALESCE(forge_job.status, '') = 'in_progress' AND COALESCE(forge_job.worker_id, '') = :owner
+    AND COALESCE(forge_job.status, '') = 'in_progress' AND COALESCE(forge_job.worker_id, '') = :worker_id
 
 -- name: cancelled
 -- Served by forge_job_cancelled, which is empty but for jobs being stopped.
 SELECT id
 FROM forge_job
 WHERE status = 'in_progress' AND cancel_requested_at IS NOT NULL
-    AND worker_id = :owner
+    AND worker_id = :worker_id
 
 -- name: running
 SELECT id, attempts, heartbeat_at, worker_id, :now - heartbeat_at

@@ -35,11 +35,11 @@ SELECT (SELECT scheduled_at FROM stored), forge_check_version(:known)
 
 -- name: claim
 SELECT *
-FROM forge_claim(:queue_name, :owner, :limit)
+FROM forge_claim(:queue_name, :worker_id, :limit)
 
 -- name: finish
 SELECT id
-FROM forge_finish(:owner, :rows) AS id
+FROM forge_finish(:worker_id, :rows) AS id
 
 -- name: append_jobs
 -- COPY writes its rows a page at a time, where INSERT writes and logs each by itself.

@@ -52,7 +52,7 @@ WITH picked AS MATERIALIZED (
 UPDATE forge_job
 SET
     status = 'in_progress', attempts = attempts + 1, claims = claims + 1,
-    worker_id = :owner,
+    worker_id = :worker_id,
     started_at = :now, heartbeat_at = :now, completed_at = NULL, progress = NULL
 WHERE id IN (SELECT id FROM picked)
 RETURNING
@@ -86,7 +86,7 @@ SET
 FROM /* rows v: job_id text, run integer, new_status text, uncount integer, throttled integer, delay_us bigint, error text, history text, new_result text, result_error text */
 WHERE forge_job.id = v.job_id
     AND COALESCE(forge_job.status, '') = 'in_progress'
-    AND COALESCE(forge_job.worker_id, '') = :owner
+    AND COALESCE(forge_job.worker_id, '') = :worker_id
     AND forge_job.claims = v.run
     AND (
         forge_job.cancel_requested_at IS NULL OR v.new_status IN ('done', 'dead')

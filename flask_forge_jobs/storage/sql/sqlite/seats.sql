@@ -16,7 +16,7 @@ SET
     END
 WHERE id = :job_id
     AND COALESCE(status, '') = 'in_progress'
-    AND COALESCE(worker_id, '') = :owner
+    AND COALESCE(worker_id, '') = :worker_id
     AND claims = :run
 -- Not IS NOT NULL: before 3.41 SQLite answers that with true here, whatever it stored.
 RETURNING seated_at

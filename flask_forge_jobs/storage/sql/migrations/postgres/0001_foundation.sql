@@ -216,7 +216,7 @@ $$;
 
 -- Served by forge_job_claim, which holds due jobs only, so its cost does not depend on
 -- how many wait for later. A paused or cooling queue hands out nothing.
-CREATE FUNCTION forge_claim(from_queue TEXT, new_owner TEXT, most INTEGER)
+CREATE FUNCTION forge_claim(from_queue TEXT, new_worker TEXT, most INTEGER)
 RETURNS TABLE (
     id                TEXT,
     queue_name        TEXT,
@@ -266,7 +266,7 @@ BEGIN
     UPDATE forge_job AS job
     SET
         status = 'in_progress', attempts = job.attempts + 1,
-        claims = job.claims + 1, worker_id = new_owner,
+        claims = job.claims + 1, worker_id = new_worker,
         started_at = now_us, heartbeat_at = now_us, completed_at = NULL,
         progress = NULL
     WHERE job.id = ANY (picked)
@@ -277,13 +277,13 @@ BEGIN
 END
 $$;
 
--- The fence: still running, its owner's, and this very claim. COALESCE keeps the
+-- The fence: still running, its worker's, and this very claim. COALESCE keeps the
 -- planner on the primary key: by forge_job_running it would walk all running jobs for
 -- each row. The id is equal to both of its bounds, and not joined by an equality, which a
 -- plan that is made while the table is empty would check for every row of the key's
 -- index, for as long as the connection lives. A job that a user asked to stop may only
 -- end here as done or dead; what is left is for finish_cancelled.
-CREATE FUNCTION forge_finish(its_owner TEXT, outcomes JSON)
+CREATE FUNCTION forge_finish(its_worker TEXT, outcomes JSON)
 RETURNS SETOF TEXT
 LANGUAGE plpgsql
 SET enable_seqscan = off
@@ -319,7 +319,7 @@ BEGIN
         )
     WHERE job.id >= v.job_id AND job.id <= v.job_id
         AND coalesce(job.status, '') = 'in_progress'
-        AND coalesce(job.worker_id, '') = its_owner
+        AND coalesce(job.worker_id, '') = its_worker
         AND job.claims = v.run
         AND (
             job.cancel_requested_at IS NULL OR v.new_status IN ('done', 'dead')
@@ -443,7 +443,7 @@ $$;
 -- Whether the job has its seat. Who asks for the same seats at the same time waits, and
 -- counts then what the one before has stored.
 CREATE FUNCTION forge_take_seat(
-    its_id TEXT, its_owner TEXT, its_run INTEGER, its_seats TEXT, most INTEGER
+    its_id TEXT, its_worker TEXT, its_run INTEGER, its_seats TEXT, most INTEGER
 ) RETURNS BOOLEAN LANGUAGE plpgsql
 SET enable_seqscan = off
 SET jit = off
@@ -464,7 +464,7 @@ BEGIN
         seated_at = CASE WHEN taken < most THEN job.started_at END
     WHERE job.id = its_id
         AND coalesce(job.status, '') = 'in_progress'
-        AND coalesce(job.worker_id, '') = its_owner
+        AND coalesce(job.worker_id, '') = its_worker
         AND job.claims = its_run
     RETURNING job.seated_at IS NOT NULL INTO is_seated;
     RETURN is_seated;
