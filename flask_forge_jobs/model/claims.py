@@ -65,7 +65,7 @@ class HeartbeatReport:
 
 
 @dataclass(frozen=True, slots=True)
-class Exchange:
+class ClaimBatch:
     """What one round of the hot path brought.
 
     Args:

@@ -207,7 +207,7 @@ class Dispatcher:
             schedule.maybe_ready.difference_update(demand)
             state.claims.begin()
         try:
-            exchange = self._jobs.exchange(
+            batch = self._jobs.exchange(
                 state.worker_id, writing, demand, promote=promote
             )
         except BaseException as error:
@@ -219,11 +219,11 @@ class Dispatcher:
             if not isinstance(error, NO_FAULT_OF_OUTCOMES):
                 self._writer.write_singly(writing)
             raise
-        if exchange.claimed:
-            self._take_in(exchange.claimed)
+        if batch.claimed:
+            self._take_in(batch.claimed)
         if writing:
-            self._writer.note_written(writing, exchange.refused)
-        claimed = Counter(map(_QUEUE_NAME, exchange.claimed))
+            self._writer.note_written(writing, batch.refused)
+        claimed = Counter(map(_QUEUE_NAME, batch.claimed))
         with state.lock:
             state.claims.end()
             promoted = promote and bool(demand)

@@ -12,7 +12,7 @@ from typing import cast
 import pytest
 
 from flask_forge_jobs.errors import StorageError, StorageUnavailableError
-from flask_forge_jobs.model.claims import ClaimedJob, Exchange, HeartbeatReport
+from flask_forge_jobs.model.claims import ClaimBatch, ClaimedJob, HeartbeatReport
 from flask_forge_jobs.model.jobs import EnqueueResult, JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import Done, Failed, JobUpdate
 from flask_forge_jobs.model.queues import QueueSettings
@@ -72,7 +72,7 @@ class ScriptedJobs:
         demand: Mapping[str, int],
         *,
         promote: bool = True,
-    ) -> Exchange:
+    ) -> ClaimBatch:
         del promote
         assert owner == OWNER
         self.demands.append(dict(demand))
@@ -81,7 +81,7 @@ class ScriptedJobs:
         if any(each.job.id in self.bad_ids and each.result for each in updates):
             raise StorageError("PostgreSQL refused the statement (22P05)")
         self.written.extend(updates)
-        exchange = Exchange(refused=list(self.refused))
+        exchange = ClaimBatch(refused=list(self.refused))
         for name, count in demand.items():
             ready = self.ready.get(name, [])
             exchange.claimed.extend(ready[:count])

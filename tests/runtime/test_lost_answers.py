@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from flask_forge_jobs.errors import StorageUnavailableError
-from flask_forge_jobs.model.claims import Exchange
+from flask_forge_jobs.model.claims import ClaimBatch
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.outcomes import CANCELLED_MESSAGE, Failed, JobUpdate
 from flask_forge_jobs.storage.base import Storage
@@ -62,7 +62,7 @@ class Answers:
 
     def exchange(
         self, owner: str, updates: Sequence[JobUpdate], *more: Any, **options: Any
-    ) -> Exchange:
+    ) -> ClaimBatch:
         exchange = self._jobs.exchange(owner, updates, *more, **options)
         if any(job.kind == "held" for job in exchange.claimed):
             happens, self._first_claim = self._first_claim, lambda: None

@@ -21,7 +21,7 @@ from flask_forge_jobs.errors import (
     InvalidInputError,
     StorageUnavailableError,
 )
-from flask_forge_jobs.model.claims import Exchange
+from flask_forge_jobs.model.claims import ClaimBatch
 from flask_forge_jobs.model.job_bounds import MAX_PAYLOAD_BYTES
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.model.one_line import one_line
@@ -848,7 +848,7 @@ class ForgetfulJobs:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._jobs, name)
 
-    def exchange(self, *arguments: Any, **options: Any) -> Exchange:
+    def exchange(self, *arguments: Any, **options: Any) -> ClaimBatch:
         if not self._has_forgotten:
             self._has_forgotten = True
             self._jobs.exchange(*arguments, **options)

@@ -13,8 +13,8 @@ from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.ids import UlidGenerator
 from flask_forge_jobs.model.claims import (
+    ClaimBatch,
     ClaimedJob,
-    Exchange,
     HeartbeatReport,
     RunId,
     RunningJob,
@@ -204,7 +204,7 @@ class JobQueue:
         demand: Mapping[str, int],
         *,
         promote: bool = True,
-    ) -> Exchange:
+    ) -> ClaimBatch:
         """Write outcomes and claim new jobs in one transaction.
 
         Args:
@@ -220,15 +220,15 @@ class JobQueue:
         if not updates and len(demand) == 1 and not promote:
             return self._claim_only(worker_id, *next(iter(demand.items())))
 
-        def work(transaction: Transaction) -> Exchange:
-            exchange = Exchange()
+        def work(transaction: Transaction) -> ClaimBatch:
+            batch = ClaimBatch()
             if updates:
                 finishing = Finishing(
                     transaction, worker_id, self._clock.now_us(), self.follow_ups
                 )
                 refused = finishing.write(updates)
-                exchange.refused.extend(refused)
-                exchange.followed.extend(finishing.followed)
+                batch.refused.extend(refused)
+                batch.followed.extend(finishing.followed)
                 for answer in self.ends.answers(updates, refused):
                     transaction.wake(answer)
             for queue_name, limit in demand.items():
@@ -237,20 +237,20 @@ class JobQueue:
                 rows = transaction.all(
                     "claim", queue_name=queue_name, worker_id=worker_id, limit=limit
                 )
-                exchange.claimed.extend(_in_claim_order(rows))
-            return exchange
+                batch.claimed.extend(_in_claim_order(rows))
+            return batch
 
-        exchange = self._database.write(work)
-        if exchange.followed:
-            self.follow_ups.count(exchange.followed)
-        return exchange
+        batch = self._database.write(work)
+        if batch.followed:
+            self.follow_ups.count(batch.followed)
+        return batch
 
-    def _claim_only(self, worker_id: str, queue_name: str, limit: int) -> Exchange:
+    def _claim_only(self, worker_id: str, queue_name: str, limit: int) -> ClaimBatch:
         """Claim for an idle worker: one statement, one round trip."""
         rows = self._database.execute(
             "claim", queue_name=queue_name, worker_id=worker_id, limit=limit
         )
-        return Exchange(claimed=_in_claim_order(rows))
+        return ClaimBatch(claimed=_in_claim_order(rows))
 
     # -- staying alive -------------------------------------------------------------
 

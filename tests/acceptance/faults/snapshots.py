@@ -13,7 +13,7 @@ from flask import Flask
 
 from flask_forge_jobs import ForgeJobs, NewJob, Storage
 from flask_forge_jobs.handlers.readiness import OLD_SNAPSHOT_S
-from flask_forge_jobs.model.claims import Exchange
+from flask_forge_jobs.model.claims import ClaimBatch
 from flask_forge_jobs.storage.jobs.queue import JobQueue
 from tests.acceptance.bulk_interference import MS, percentile
 from tests.acceptance.client import PREFIX
@@ -36,8 +36,8 @@ class Watch:
         self._took_s: list[float] = []
 
     def exchange(
-        self, plain: Callable[..., Exchange], *args: Any, **options: Any
-    ) -> Exchange:
+        self, plain: Callable[..., ClaimBatch], *args: Any, **options: Any
+    ) -> ClaimBatch:
         """Pass a call on; note its time when it claims."""
         since = time.perf_counter()
         result = plain(*args, **options)
@@ -125,7 +125,7 @@ def _watched() -> Iterator[Watch]:
     watch = Watch()
     plain = JobQueue.exchange
 
-    def exchange(*args: Any, **options: Any) -> Exchange:
+    def exchange(*args: Any, **options: Any) -> ClaimBatch:
         return watch.exchange(plain, *args, **options)
 
     with mock.patch.object(JobQueue, "exchange", exchange):
