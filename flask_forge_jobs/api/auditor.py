@@ -1,14 +1,13 @@
-"""Leaves an entry in the audit trail for each mutation, done or refused.
+"""Writes an audit entry for each change, done or refused, and for each revealed secret.
 
-What a request changes and its entry are one transaction; see
-:mod:`flask_forge_jobs.storage.units`. What is changed in several leaves an entry in
-each. A refusal follows the request, and what is refused again and again is counted; see
-:mod:`flask_forge_jobs.storage.audit`. A read that shows unmasked payloads leaves an
-entry too.
+A change and its entry are stored in one transaction; see
+:mod:`flask_forge_jobs.storage.units`. A change in several batches leaves an entry in
+each. A refusal is written after the request, and repeated refusals are counted; see
+:mod:`flask_forge_jobs.storage.audit`.
 
-A request that nobody is known for leaves a line in the log of the server instead, or a
-stranger could fill the table; so does one whose database failed. Wrong credentials and
-missing permissions leave one whatever was asked for.
+Requests of unknown callers are logged instead, so that strangers cannot fill the table;
+so are requests whose database failed. Wrong credentials and missing permissions are
+logged on every route.
 """
 
 from __future__ import annotations
@@ -33,41 +32,28 @@ from flask_forge_jobs.storage.units import Batches, Unit
 logger = logging.getLogger(__name__)
 
 MAX_NAME_LENGTH = 256
-# Lines of the log within a minute about requests with one status, for each process.
+# Log lines per minute, status and process.
 LINES_A_MINUTE = 60
 ERROR = 400
-# Wrong credentials, missing permissions.
 REFUSED = (401, 403)
-# Keys of an answer that say how many rows were changed.
+# Keys of an answer that count changed rows.
 _COUNTS = ("changed", "enqueued", "done_deleted", "dead_deleted")
 
 
 def note_edit(before: str, after: str) -> None:
-    """Put into the present request's entry what was there and what is there now.
-
-    Args:
-        before: A digest of it.
-        after: Likewise; the same when nothing had to change.
-    """
+    """Add digests of the old and the new value to the audit entry of this request."""
     present_state().edit = {"before": before, "after": after}
 
 
 class Auditor:
-    """Writes the audit trail of one blueprint.
-
-    Args:
-        api: What the views are given.
-    """
+    """Writes the audit trail of one blueprint."""
 
     def __init__(self, api: Api) -> None:
         self._api = api
         self._seldom = Seldom(most=LINES_A_MINUTE)
 
     def view(self, route: Route) -> Callable[..., Response]:
-        """Return a function that answers as the view of a route that changes things.
-
-        What it changes is stored together with its entry, or not at all.
-        """
+        """Return the view of a mutating route that stores change and entry together."""
         act = self._in_batches if route.in_batches else self._in_one
 
         def answer(**placeholders: str) -> Response:
@@ -80,10 +66,10 @@ class Auditor:
         unit = Unit(lambda job_id: self._expected(state, 1, job_id))
 
         def work() -> Response:
-            state.edit = None  # of a try before
+            state.edit = None  # of an earlier attempt
             response = view()
             if not unit.is_noted:
-                audit.record(self._api.storage, self._deed(state, response))
+                self._api.storage.audit.append(self._deed(state, response))
             return response
 
         try:
@@ -99,12 +85,12 @@ class Auditor:
         batches = Batches(lambda changed: self._expected(state, changed))
         with batches.running():
             response = view()
-        # Nothing was changed, and that is to be known too.
+        # A call that changes nothing is recorded too, after the request.
         state.is_noted = bool(batches.entries)
         return response
 
     def __call__(self, state: RequestState, response: Response) -> Response:
-        """Note what else a request came to, and return its answer as it is."""
+        """Record what the view has not, and return the response unchanged."""
         is_refused = response.status_code in REFUSED
         is_owed = state.route.mutates or state.reveals
         if is_refused or (is_owed and not state.is_noted):
@@ -128,7 +114,7 @@ class Auditor:
             self._keep(deed)
 
     def _is_told(self, status: int, *, is_kept: bool) -> bool:
-        """Whether to leave a line in the log; of many with one status only some."""
+        """Tell whether to log the request; a repeated status is logged now and then."""
         if is_kept and status not in REFUSED:
             return False
         return self._seldom.is_time_for(str(status))
@@ -138,15 +124,15 @@ class Auditor:
             if deed.status >= ERROR:
                 self._api.storage.refusals.add(deed)
             else:
-                audit.record(self._api.storage, deed)
+                self._api.storage.audit.append(deed)
         except Exception:
-            # What was done is done; the caller must not take it for a failure.
+            # The change is stored, so the caller must not see a failure.
             logger.exception("the audit trail could not be written: %s", _line(deed))
 
     def _expected(
         self, state: RequestState, changed: int, job_id: str | None = None
     ) -> Deed:
-        """Return the entry of a request that will have been successful."""
+        """Return the entry that a request will have if it succeeds."""
         status = state.route.status
         target = _target(state.request, status, job_id)
         return self._new_deed(state, target, status, changed)
@@ -201,7 +187,7 @@ def _target(request: Request, status: int, answer: object) -> str | None:
 
 
 def _changed(response: Response, answer: object, document: object) -> int:
-    """Return how many rows an answer says were changed."""
+    """Return how many rows were changed, according to the answer."""
     is_dry = isinstance(document, dict) and document.get("dry_run") is True
     is_deduped = "true" in (
         response.headers.get("X-Job-Deduped"),

@@ -1,8 +1,8 @@
 """The ``forge_jobs`` blueprint: routes, access, headers, errors.
 
 ``app.register_blueprint(create_blueprint(storage), url_prefix="/api/queue")`` is all an
-application needs; :class:`flask_forge_jobs.ForgeJobs` does the same and more. Every
-answer below the mount point is the API's own, whichever application it is mounted in.
+application needs; :class:`flask_forge_jobs.ForgeJobs` does the same and more. Errors
+below the mount point have the API's own form in every application.
 """
 
 from __future__ import annotations
@@ -43,16 +43,16 @@ def create_blueprint(
 ) -> Blueprint:
     """Return a blueprint that serves the API of one storage.
 
-    Nothing is opened: the storage is first used when a request needs it.
+    Nothing is opened before the first request that uses the storage.
 
     Args:
-        storage: The storage, or a function that returns the one to use for the present
+        storage: The storage, or a function that returns the storage of the current
             request.
-        options: How the blueprint behaves; None means the defaults, which answer only
+        options: How the blueprint behaves. None means the defaults, which answer only
             direct requests from this machine in debug or in tests.
 
     Raises:
-        ConfigurationError: An option is wrong.
+        ConfigurationError: An option is invalid.
     """
     chosen = options or BlueprintOptions()
     routes = all_routes(enable_demo=chosen.enable_demo)
@@ -68,14 +68,14 @@ def create_blueprint(
                 auditor.view(route) if route.mutates else partial(route.view, api)
             ),
             methods=[route.method],
-            # OPTIONS is answered by Unmatched, with 204 and no body.
+            # Unmatched answers OPTIONS, with 204 and no body.
             provide_automatic_options=False,
         )
     cors = Cors(chosen.cors_origins)
     _add_hooks(blueprint, api, routes, cors, auditor)
 
     blueprint.register_error_handler(Exception, error_response)
-    # A handler of the host for a status comes before one of ours for all exceptions.
+    # The application's handler for a status would precede ours for all exceptions.
     for status in default_exceptions:
         blueprint.register_error_handler(status, error_response)
     blueprint.record(partial(_answer_unmatched_urls, cors))
@@ -90,25 +90,25 @@ def _add_hooks(
     cors: Cors,
     auditor: Auditor,
 ) -> None:
-    """Add what happens before and after each request."""
+    """Add what runs before and after each request."""
     by_endpoint = {route.endpoint: route for route in routes}
     guard = Guard(api)
 
     def routed() -> RequestState:
         state = present_state()
-        # Without the names of the blueprints around the route's own.
+        # Strip the names of the enclosing blueprints.
         endpoint = (state.request.endpoint or "").rpartition(".")[2]
         state.route = by_endpoint[endpoint]
         return state
 
-    # One hook for all: Flask looks at each hook anew whether it is a coroutine.
+    # One hook for everything: Flask checks each hook for a coroutine on each request.
     @blueprint.before_request
     def begin() -> None:
         guard(routed())
 
     @blueprint.after_request
     def end(response: Response) -> Response:
-        state = routed()  # a hook of the host's may have answered before ours
+        state = routed()  # a hook of the application may have answered before ours
         if state.route.is_deprecated:
             response.headers["Deprecation"] = DEPRECATED_SINCE
         response = cors(add_headers(response))

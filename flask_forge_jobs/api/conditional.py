@@ -1,7 +1,6 @@
-"""Conditional reads: an entity tag on what is read, and 304 for who has it already.
+"""Conditional reads: ``ETag`` on every read, 304 for a matching ``If-None-Match``.
 
-The database is asked all the same; what is saved is the body on its way. Nobody gets a
-304 who did not send ``If-None-Match``.
+The query still runs; a 304 saves only the body.
 """
 
 from __future__ import annotations
@@ -14,12 +13,7 @@ OK = 200
 
 
 def answer_conditionally(state: RequestState, response: Response) -> Response:
-    """Add a strong ``ETag`` to a successful read, and drop a body that is known.
-
-    Args:
-        state: What it answers.
-        response: The answer.
-    """
+    """Add a strong ``ETag`` to a successful read, and drop a body the client has."""
     request = state.request
     if (
         request.method not in {"GET", "HEAD"}
@@ -31,8 +25,8 @@ def answer_conditionally(state: RequestState, response: Response) -> Response:
     response.add_etag()
     known = request.headers.get("If-None-Match")
     if known is not None:
-        # Of all conditions only this one: the others are for changes and for ranges.
+        # Only this condition: the others are for changes and ranges.
         asked = {"REQUEST_METHOD": request.method, "HTTP_IF_NONE_MATCH": known}
         response.make_conditional(asked)
-        del response.headers["Date"]  # which servers add themselves
+        del response.headers["Date"]  # the server adds it
     return response

@@ -1,4 +1,4 @@
-"""What every view of one blueprint is given: its options, storage and routes."""
+"""What the views of one blueprint share: options, storage and routes."""
 
 from __future__ import annotations
 
@@ -43,13 +43,10 @@ _UNMASKED = Unmasked()
 
 
 class Api:
-    """The parts that the views of one blueprint work with.
+    """What the views of one blueprint share.
 
-    Args:
-        storage: The storage, or a function that returns the one to use for the present
-            request.
-        options: How the blueprint behaves.
-        routes: Every route of the blueprint, for its description.
+    ``storage`` may be a function that returns the storage of the current request.
+    ``routes`` are all routes of the blueprint, for its description.
     """
 
     def __init__(
@@ -69,31 +66,28 @@ class Api:
 
     @property
     def storage(self) -> Storage:
-        """The storage for the present request."""
+        """The storage of the current request."""
         return self._storage() if callable(self._storage) else self._storage
 
     @property
     def redactor(self) -> Redactor:
-        """What the present answer's payloads and error texts must go through."""
+        """Masks the payloads and error texts of the current response."""
         return _UNMASKED if present_state().reveals else self.masking_redactor
 
     @property
     def principal(self) -> Principal:
-        """Who sent the present request; only on routes that need a permission."""
+        """The caller; only on routes that need a permission."""
         return cast("Principal", present_state().principal)
 
     @property
     def scope(self) -> Scope:
-        """The queues of the caller; every view that touches several must ask it.
-
-        See :mod:`flask_forge_jobs.api.scope`.
-        """
+        """The queues of the caller; see :mod:`flask_forge_jobs.api.scope`."""
         return Scope(self.principal.queues, self.storage)
 
     @cached_property
     def render_metrics(self) -> Callable[[], str]:
         """A function that returns the Prometheus text of the queues."""
-        # Imported at the first scrape: a worker never needs it and starts sooner.
+        # Imported at the first scrape, because workers never need it.
         from flask_forge_jobs.prometheus import (
             JobCollector,
             QueueExposition,
@@ -115,7 +109,7 @@ class Api:
     @cached_property
     def request_metrics(self) -> RequestMetrics:
         """Counts the requests that this process answers."""
-        # Imported at the first request, for the same reason.
+        # Imported at the first request, because workers never need it.
         from flask_forge_jobs.request_metrics import RequestMetrics
 
         return RequestMetrics()
@@ -123,23 +117,17 @@ class Api:
     @cached_property
     def description(self) -> dict[str, Any]:
         """The OpenAPI document, without a server."""
-        # Imported at the first reading: few processes are ever asked for it.
+        # Imported at the first request for it: most processes never see one.
         from flask_forge_jobs.api.openapi.document import document
 
         return document(self._routes)
 
     def body(self, schema: Schema) -> dict[str, Any]:
-        """Return the present request's body as a handler's keyword arguments.
-
-        Raises:
-            InvalidInputError: Bad syntax or the wrong shape.
-            UnsupportedMediaType: It is not declared as JSON.
-            RequestEntityTooLarge: It is too long.
-        """
+        """Return the request's body as keyword arguments, as :func:`load_body`."""
         return load_body(request, schema, self.options.max_body_bytes)
 
     def optional_body(self, schema: Schema) -> dict[str, Any]:
-        """Return the present request's body like :meth:`body`; none is an object."""
+        """Return the request's body like :meth:`body`; no body is an empty object."""
         return load_optional_body(request, schema, self.options.max_body_bytes)
 
     @property
@@ -149,36 +137,33 @@ class Api:
 
     @cached_property
     def admission(self) -> Admission:
-        """What a queue must be like to take in new jobs."""
+        """Which jobs the queues take."""
         return Admission(self.options.strict_queues, self.options.max_queue_depth)
 
     @staticmethod
     def tell_enqueued(results: Sequence[EnqueueResult]) -> None:
-        """Send the signal of jobs that are stored, if the application has signals."""
+        """Send the signal for stored jobs, if the application has signals."""
         state = current_app.extensions.get(EXTENSION_NAME)
         if isinstance(state, ApplicationState):
             when_stored(state.observer.enqueued, results)
 
     def searching(self, wanted: JobFilter | None) -> AbstractContextManager[None]:
-        """Return what a view must hold while it uses a filter.
+        """Return the lock that a view holds while it uses a filter.
 
         Raises:
-            Forbidden: It searches in payloads, which are searched as they are stored,
-                and the caller may not see them unmasked.
-            RateLimitedError: When it is entered and the caller is searching already.
+            Forbidden: A search in payloads, which are searched unmasked, needs
+                ``payload.reveal``.
+            RateLimitedError: On entry: the caller is already searching.
         """
         if wanted is not None and (wanted.payload_search or "").strip():
             self.principal.require(Permission.PAYLOAD_REVEAL)
         return self._searches.alone(self.principal.id, wanted)
 
     def request_key(self, operation: str) -> RequestKey | None:
-        """Return the key that makes the present request safe to repeat, if it has one.
-
-        Args:
-            operation: What is asked for.
+        """Return the request's idempotency key for an operation, if it has one.
 
         Raises:
-            InvalidInputError: It cannot be a key.
+            InvalidInputError: It is not a valid key.
         """
         value = request.headers.get(REQUEST_KEY_FIELD)
         if value is None:
@@ -186,14 +171,10 @@ class Api:
         return RequestKey(self.principal.key_owner, value, operation)
 
     def query(self, schema: Schema) -> dict[str, Any]:
-        """Return the present request's query as a handler's keyword arguments.
-
-        Raises:
-            InvalidInputError: A parameter is unknown, repeated, missing or unfit.
-        """
+        """Return the request's query as keyword arguments, as :func:`load_query`."""
         return load_query(request, schema)
 
     @property
     def now(self) -> datetime:
-        """The present instant."""
+        """The current time."""
         return from_micros(self.options.clock.now_us())

@@ -1,4 +1,4 @@
-"""What may stand in a path where a route has a placeholder."""
+"""URL converters for job ids and for names of schedules and queues."""
 
 from __future__ import annotations
 
@@ -13,14 +13,10 @@ _PLACEHOLDER = re.compile(r"(?P<folder>.*)<(?P<converter>[a-z_]+):[a-z_]+>")
 
 
 def add_converters(urls: Map, routes: Sequence[Route]) -> None:
-    """Teach a URL map what stands behind ``/v1/jobs/``, ``/cron/`` and ``/queues/``.
+    """Register the converters of ``/v1/jobs/``, ``/v1/cron/`` and ``/v1/queues/``.
 
-    They take anything but the words that are routes there, so that a wrong method on
-    ``/v1/jobs/list`` is 405, and not a question for the job ``list``.
-
-    Args:
-        urls: The map that the routes will be added to.
-        routes: All routes of the blueprint.
+    They match anything but the fixed words below these paths, so that a wrong method on
+    ``/v1/jobs/list`` is 405 and not a request for the job ``list``.
     """
     for path in (JOB_PATH, SCHEDULE_PATH, QUEUE_PATH):
         match = _PLACEHOLDER.fullmatch(path)
@@ -43,7 +39,7 @@ def _all_but(words: Iterable[str]) -> type[BaseConverter]:
     taken = "|".join(map(re.escape, words))
 
     class Converter(BaseConverter):
-        """One segment of a path that is no route's word."""
+        """One path segment that is not a fixed word of a route."""
 
         regex = rf"(?!(?:{taken})\Z)[^/]+"
 

@@ -1,7 +1,7 @@
-"""Lets pages of chosen other origins read the API; off unless origins are configured.
+"""CORS: lets pages of the configured origins read the API; off by default.
 
-No credential of the browser's own is ever allowed across origins, so such a page has to
-send a bearer token.
+Cookies and other credentials of the browser are never allowed across origins, so such a
+page sends a bearer token.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Collection
 from flask import Response, request
 
 PREFLIGHT_AGE_S = 600
-# Of the headers that a page may send only these need to be allowed.
+# Request headers that browsers send only if they are allowed.
 _ALLOWED_HEADERS = (
     "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, "
     "X-Request-Id"
@@ -19,17 +19,13 @@ _ALLOWED_HEADERS = (
 
 
 class Cors:
-    """Answers the questions of browsers.
-
-    Args:
-        origins: Such as ``https://ops.example.org``, compared exactly.
-    """
+    """Adds CORS headers for origins such as ``https://ops.example.org``."""
 
     def __init__(self, origins: Collection[str]) -> None:
         self._origins = frozenset(origins)
 
     def __call__(self, response: Response) -> Response:
-        """Add to an answer what lets a page of an allowed origin read it."""
+        """Add the headers that let a page of an allowed origin read a response."""
         if not self._origins:
             return response
         response.vary.add("Origin")
@@ -39,7 +35,7 @@ class Cors:
         return response
 
     def preflight(self, response: Response) -> Response:
-        """Add to the answer to ``OPTIONS`` what such a page may send."""
+        """Add the headers that tell such a page what it may send."""
         if self._is_allowed() and "Access-Control-Request-Method" in request.headers:
             response.headers["Access-Control-Allow-Methods"] = response.headers["Allow"]
             response.headers["Access-Control-Allow-Headers"] = _ALLOWED_HEADERS

@@ -1,8 +1,7 @@
-"""One table: exception class to kind and status, and one payload for all of them.
+"""Maps exceptions to kind and status, and to one tagged error on the wire.
 
-Everything that goes wrong below the mount point leaves as a tagged error, framework
-errors too. What a client cannot know better stays in the log: statements, addresses,
-tracebacks.
+Every error below the mount point has this form, errors of the framework too.
+Statements, addresses and tracebacks go to the log only.
 """
 
 from __future__ import annotations
@@ -37,13 +36,13 @@ from flask_forge_jobs.model.seldom import Seldom
 
 LOGGER = logging.getLogger(__name__)
 _AWAY = Seldom()
-# A message may quote a value of the request; the answer need not be as long as that.
+# A message may quote a long value of the request.
 MAX_MESSAGE_LENGTH = 500
 BUSY_RETRY_AFTER_S = 1
 UNAVAILABLE_RETRY_AFTER_S = 5
 SERVER_ERROR = 500
 
-# The first row that fits an exception's class or one of its bases, nearest first.
+# The row of the nearest base class applies.
 STATUSES: dict[type, tuple[str, int]] = {
     InvalidInputError: ("validation", 400),
     NotFoundError: ("not_found", 404),
@@ -57,7 +56,7 @@ STATUSES: dict[type, tuple[str, int]] = {
     StorageError: ("storage", 500),
     Exception: ("internal", 500),
 }
-# Kind and, for a validation error, the field that stands for the part of the request.
+# Kind and, for a validation error, the part of the request as its field.
 HTTP_KINDS: dict[int, tuple[str, str | None]] = {
     400: ("validation", "request"),
     401: ("unauthorized", None),
@@ -81,7 +80,7 @@ _GENERIC_MESSAGES: dict[type, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What is told of an error."""
+    """What the client is told of an error."""
 
     kind: str
     status: int
@@ -91,7 +90,7 @@ class Problem:
     headers: tuple[tuple[str, str], ...] = ()
 
     def body(self) -> dict[str, object]:
-        """Return the tagged error, keys in their order on the wire."""
+        """Return the tagged error; the order of its keys is part of the contract."""
         document: dict[str, object] = {"kind": self.kind}
         if self.field is not None:
             document["field"] = self.field
@@ -103,15 +102,15 @@ class Problem:
 
 
 def error_response(error: Exception) -> Response:
-    """Return the answer to an exception; log it when the server is to blame."""
+    """Return the response to an exception; log it if the server is at fault."""
     if isinstance(error, HTTPException):
-        if error.response is not None or (error.code or SERVER_ERROR) < 400:  # noqa: PLR2004  # a redirect or a response of the application's own
+        if error.response is not None or (error.code or SERVER_ERROR) < 400:  # noqa: PLR2004  # a redirect, or a response that the application made
             return cast("Response", error.get_response())
         problem = _http_problem(error)
     else:
         problem = _problem(error)
     if isinstance(error, StorageError):
-        # Nobody should wait for it once more.
+        # Later steps of this request need not wait for the database again.
         present_state().has_storage_failed = True
     _log(error, problem)
     response = json_response(problem.body(), problem.status)
@@ -141,7 +140,7 @@ def _http_problem(error: HTTPException) -> Problem:
     fallback = ("internal", None) if status >= SERVER_ERROR else HTTP_KINDS[400]
     kind, field_name = HTTP_KINDS.get(status, fallback)
     retry_after_s = None
-    if status == 429:  # noqa: PLR2004  # the one status whose body has no message
+    if status == 429:  # noqa: PLR2004  # the only status whose body has no message
         kind, field_name = "rate_limited", None
     if kind in {"rate_limited", "unavailable"}:
         retry_after_s = _retry_after_s(error)
@@ -167,7 +166,7 @@ def _retry_after_s(error: HTTPException) -> int:
 
 
 def allow_header(methods: Iterable[str]) -> str:
-    """Return the value of ``Allow``; ``OPTIONS`` is always answered."""
+    """Return the value of ``Allow``; ``OPTIONS`` is always allowed."""
     return ", ".join(sorted({*methods, "OPTIONS"}))
 
 
@@ -185,7 +184,7 @@ def _log(error: Exception, problem: Problem) -> None:
     elif isinstance(error, SchemaTooNewError):
         LOGGER.error("request %s: %s", asked, error)
     elif isinstance(error, StorageUnavailableError):
-        # Every request comes by here while the database is away.
+        # Every request fails here while the database is away.
         kind = type(error).__name__
         if _AWAY.is_time_for(kind):
             text = one_line(str(error)) + _AWAY.more(kind)

@@ -1,4 +1,4 @@
-"""What every request must pass before its view: who asks, and may it."""
+"""What every request must pass before its view: authentication, permission, queue."""
 
 from __future__ import annotations
 
@@ -22,18 +22,15 @@ from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.auth.principal import Principal
 from flask_forge_jobs.errors import ConfigurationError, InvalidInputError
 
-# What routing reads in the place of bytes that are no UTF-8.
+# What routing puts in place of bytes that are not UTF-8.
 _REPLACEMENT = "\ufffd"
 
 
 class Guard:
     """Checks each request of one blueprint.
 
-    Args:
-        api: What the views are given.
-
     Raises:
-        ConfigurationError: An option is wrong.
+        ConfigurationError: ``metrics_auth`` needs a token and there is none.
     """
 
     def __init__(self, api: Api) -> None:
@@ -57,10 +54,10 @@ class Guard:
         """Let a request pass, and note who sent it.
 
         Raises:
-            HTTPException: It may not.
-            InvalidInputError: What stands for a placeholder in the path is not UTF-8.
-            RateLimitedError: The caller sends too much, or too many wrong credentials.
-            JobNotFoundError: The job it names is none of the caller's.
+            HTTPException: The caller is unknown or may not do this.
+            InvalidInputError: A path parameter is not UTF-8.
+            RateLimitedError: The caller sends too many requests or wrong credentials.
+            JobNotFoundError: The job is not in one of the caller's queues.
         """
         route = state.route
         request = state.request
@@ -108,9 +105,7 @@ class Guard:
         if self._options.read_only:
             raise Forbidden("this service is read-only (FORGE_JOBS_READ_ONLY)")
         if is_debugged_from_afar(request):
-            raise Forbidden(
-                "the debugger is on, so changes are taken from this machine only"
-            )
+            raise Forbidden("the debugger is on: only this machine may change anything")
 
     def _check_reach(self, route: Route, request: Request) -> None:
         scope = self._api.scope
@@ -127,15 +122,11 @@ class Guard:
 
 
 def _check_path(request: Request) -> None:
-    """Refuse a name that routing could only read with a replacement character in it.
-
-    Raises:
-        InvalidInputError: Field ``path``.
-    """
+    """Refuse a path parameter that is not UTF-8; the field is ``path``."""
     if not any(_REPLACEMENT in text for text in (request.view_args or {}).values()):
         return
     environ = request.environ
-    # What a server decodes itself it may have replaced already.
+    # A server that decodes the path may have replaced the bytes already.
     asked = environ.get("RAW_URI") or environ.get("REQUEST_URI") or ""
     try:
         environ["PATH_INFO"].encode("latin-1").decode("utf-8")

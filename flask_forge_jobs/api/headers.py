@@ -1,4 +1,4 @@
-"""Headers that every answer of the API carries."""
+"""Headers of every response."""
 
 from __future__ import annotations
 
@@ -12,21 +12,18 @@ _HEADERS = (
     ("X-Content-Type-Options", "nosniff"),
     ("Referrer-Policy", "no-referrer"),
     ("X-Frame-Options", "DENY"),
-    # Should a browser show an answer as a page after all, nothing in it runs.
+    # If a browser shows a response as a page, nothing in it runs.
     ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
     ("Cross-Origin-Opener-Policy", "same-origin"),
     ("Cross-Origin-Resource-Policy", "same-origin"),
     ("Permissions-Policy", "camera=(), geolocation=(), microphone=()"),
 )
-# RFC 9745 asks for the instant: these routes have been deprecated from the start.
+# RFC 9745 requires a date; these routes have been deprecated from the start.
 DEPRECATED_SINCE = "@1767225600"
 
 
 def add_headers(response: Response) -> Response:
-    """Add the request's id and what keeps browsers and caches from harm.
-
-    No view sets one of these, so they are added without a look for an older value.
-    """
+    """Add the request id and headers for browsers and caches; no view sets these."""
     response.headers.extend(_HEADERS)
     if request.method not in SAFE_METHODS:
         response.vary.update(("Sec-Fetch-Site", "Origin"))

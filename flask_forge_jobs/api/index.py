@@ -1,6 +1,6 @@
-"""The mount point's own page: says what is here, to people and to programs.
+"""The index page at the mount point, for people and programs.
 
-It is open to everybody and names nothing but paths.
+It needs no credentials and shows only paths.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ _ITEMS = "".join(
 _PAGE = (
     '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">\n'
     f"<title>{NAME}</title>\n<h1>{NAME}</h1>\n"
-    "<p>The background jobs of this application. To see more than its health send "
-    "a token as <code>Authorization: Bearer</code>.</p>\n"
+    "<p>The background jobs of this application. All but its health needs a token, "
+    "sent as <code>Authorization: Bearer</code>.</p>\n"
     f"<ul>\n{_ITEMS}</ul>\n</html>\n"
 )
 
 
 def index() -> Response:
-    """Return the page, as HTML to who asks for that first, else as JSON."""
+    """Return the page, as HTML to clients that prefer it and else as JSON."""
     if request.accept_mimetypes.best_match(["application/json", "text/html"]) == (
         "text/html"
     ):
@@ -50,10 +50,7 @@ def index() -> Response:
 
 
 def add_index(app: App, url_prefix: str, endpoint: str) -> None:
-    """Answer at the mount point itself.
-
-    Not by the blueprint: nobody has to show who they are.
-    """
+    """Serve the page at the mount point, outside the blueprint's access checks."""
     app.add_url_rule(
         f"{url_prefix}/",
         endpoint,
@@ -64,7 +61,7 @@ def add_index(app: App, url_prefix: str, endpoint: str) -> None:
 
 
 def add_index_of(state: BlueprintSetupState) -> None:
-    """Answer at a mount point, unless it is the root, which is the application's."""
+    """Serve the page at a mount point; the root is the application's own."""
     prefix = (state.url_prefix or "").rstrip("/")
     if prefix:
         add_index(state.app, prefix, f"{state.blueprint.name}_index{prefix}")

@@ -1,7 +1,7 @@
-"""Rate limits of the API itself: for each caller and class of routes, off by default.
+"""Rate limits per caller and class of routes; off by default.
 
-Windows are fixed and counted in each process, so a service with four processes lets
-four times as much through; set the rates with that in mind.
+Each process counts its own fixed windows, so a service with four processes allows four
+times the rate.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _RATE = re.compile(
 
 
 def class_of(route: Route) -> str:
-    """Return the class that a route counts in."""
+    """Return the rate limit class of a route."""
     if route.is_bulk:
         return "bulk"
     return "write" if route.mutates else "read"
@@ -32,14 +32,11 @@ def class_of(route: Route) -> str:
 class ApiLimits:
     """Counts the requests of each caller.
 
-    Args:
-        rates: Class to rate, such as ``{"write": "20/second"}`` or
-            ``{"read": "100/second; 2000/minute"}``; a class that is missing has no
-            limit.
-        clock: Measures the windows.
+    ``rates`` maps classes to rates such as ``20/second``, several separated by ``;``.
+    A missing class has no limit.
 
     Raises:
-        ConfigurationError: A class is unknown or a rate cannot be read.
+        ConfigurationError: A class or a rate is invalid.
     """
 
     def __init__(self, rates: Mapping[str, str], clock: Clock) -> None:
@@ -47,11 +44,7 @@ class ApiLimits:
         self._windows = {name: _parsed(name, rate) for name, rate in rates.items()}
 
     def count(self, route: Route, principal_id: str) -> None:
-        """Count one request.
-
-        Args:
-            route: What is asked for.
-            principal_id: Who asks.
+        """Count one request of a caller.
 
         Raises:
             RateLimitedError: The caller has used up a rate of the route's class.
@@ -64,13 +57,13 @@ class ApiLimits:
 
 def _parsed(name: str, rates: str) -> list[FixedWindows]:
     if name not in CLASSES:
-        raise ConfigurationError(KEY, f"{name!r} is none of {', '.join(CLASSES)}")
+        raise ConfigurationError(KEY, f"{name!r} is not one of {', '.join(CLASSES)}")
     windows = []
     for rate in re.split("[;,|]", rates):
         match = _RATE.fullmatch(rate)
         if match is None:
             raise ConfigurationError(
-                KEY, f"{name}: {rate!r} is no rate such as '20/second' or '100/minute'"
+                KEY, f"{name}: {rate!r} is not a rate like '20/second' or '100/minute'"
             )
         most, times, unit = match.groups()
         windows.append(FixedWindows(int(most), int(times or 1) * _UNITS_S[unit]))

@@ -1,4 +1,4 @@
-"""How the blueprint behaves, as the application's keys or a caller want it."""
+"""The options of the blueprint."""
 
 from __future__ import annotations
 
@@ -33,39 +33,38 @@ class BlueprintOptions:
     Args:
         max_body_bytes: Longest accepted request body; default 2 MiB.
         bulk_max: Most jobs that one bulk call acts on; default 50,000.
-        strict_queues: Answer 404 to a request to enqueue to a queue that is not
-            registered; default False, which registers it.
+        strict_queues: Answer 404 to enqueue requests for unregistered queues; default
+            False, which registers them.
         max_queue_depth: Most jobs that may wait in a queue for a request to add more;
             default 0, no limit.
         enable_demo: Serve ``POST /jobs/enqueue-demo``; default False, which is 404.
         redact_keys: Key names whose values are masked; see
             :mod:`flask_forge_jobs.model.masking`.
-        redact_default_keys: Key names that are masked besides them.
+        redact_default_keys: Key names that are masked in addition.
         redact: Takes a job and its masked payload and returns the payload to show.
-        router: Names the queue of a kind that is enqueued without one; default
+        router: Returns the queue of a kind that is enqueued without one; default
             ``default`` for every kind.
-        registry: The tasks that are known: a job of one of them takes its options
-            and has to fit its function. Default None.
+        registry: The known tasks. A job of a known task takes its options, and its
+            payload must fit its function. Default None.
         authenticator: Takes the request and returns a
-            :class:`~flask_forge_jobs.Principal`, True for a caller that may do
-            everything, or None to refuse. Anything else, and an exception, refuses
+            :class:`~flask_forge_jobs.Principal`, True for a caller with every
+            permission, or None to refuse. Any other value, and an exception, refuses
             too. Default None.
-        tokens: The bearer tokens that are known; they are asked before
-            ``authenticator``. Default None. With neither of the two only direct
-            requests from this machine are answered, and only in debug, in tests, or
-            with ``open_to_loopback``.
-        open_to_loopback: Answer this machine outside debug mode too. A proxy on it
-            that does not say that it is one looks the same.
-        link_secrets: What status links are signed with, the newest first; the
+        tokens: The bearer tokens, which are tried before ``authenticator``. Default
+            None. With neither, only direct requests from this machine are answered, and
+            only in debug, in tests or with ``open_to_loopback``.
+        open_to_loopback: Answer this machine outside debug mode too. Requests through a
+            local proxy that adds no forwarding headers count as local.
+        link_secrets: Secrets that sign status links, the newest first; the
             application's ``SECRET_KEY`` by default.
         metrics_auth: Who may read ``/metrics``: ``same`` as the other routes, ``token``
             for bearer tokens only, ``none`` for everybody.
-        read_only: Refuse every mutation.
-        allowed_hosts: Names that the ``Host`` of a request without a valid token must
-            be one of, besides those of this machine; none means any.
-        cors_origins: Origins whose pages may read the answers.
-        rate_limits: Rates for the classes ``read``, ``write`` and ``bulk``, such as
-            ``{"write": "20/second"}``, for each caller and process.
+        read_only: Refuse every change.
+        allowed_hosts: Names allowed in the ``Host`` of a request without a valid token,
+            besides those of this machine; empty allows any.
+        cors_origins: Origins whose pages may read the API.
+        rate_limits: Rates of the classes ``read``, ``write`` and ``bulk`` per caller
+            and process, such as ``{"write": "20/second"}``.
         clock: Decides whether a cool-down still holds, and measures limits.
     """
 
@@ -100,18 +99,11 @@ class BlueprintOptions:
         clock: Clock,
         open_to_loopback: bool = False,
     ) -> BlueprintOptions:
-        """Return what an application's keys ask for.
-
-        Args:
-            settings: The checked keys.
-            router: See the class.
-            registry: See the class.
-            clock: See the class.
-            open_to_loopback: See the class.
+        """Return the options that an application's settings ask for.
 
         Raises:
-            ConfigurationError: A token's entry is wrong, or there is none where one is
-                needed.
+            ConfigurationError: A token entry is invalid, or a token is needed and there
+                is none.
         """
         names = {each.name for each in fields(cls)} - {"tokens"}
         named_alike = {

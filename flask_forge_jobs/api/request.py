@@ -1,8 +1,8 @@
-"""A request's body and query, checked and loaded.
+"""Loads and checks a request's body and query.
 
-The bytes are read and parsed by us: Flask's own parser takes ``NaN``, duplicate keys
-and UTF-16, and answers what it refuses in HTML. The order of the checks is media type,
-size, syntax, shape, as in the reference.
+The body is parsed here, because Flask's parser accepts ``NaN``, duplicate keys and
+UTF-16, and answers errors in HTML. The order of the checks is the reference's: media
+type, size, syntax, shape.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from flask_forge_jobs.model.payloads import MAX_DEPTH, load
 logger = logging.getLogger(__name__)
 
 DEFAULT_MAX_BODY_BYTES = 2_097_152
-# A body that is too long is read on to this many times the limit, and thrown away.
+# Of a body that is too long, this many times the limit is read and discarded.
 DISCARDED_BODIES = 4
 DISCARDED_AT_ONCE = 65_536
 _JSON_MEDIA_TYPE = re.compile(r"application/(?:[a-z0-9!#$&^_.-]+\+)?json")
 _NO_KEYS = V1Schema()
-# More than there are routes with a query.
+# There are fewer routes with a query.
 _MOST_SCHEMAS = 256
 _NO_BYTES = re.compile(r"(?:utf|ucs)[-_]?(?:16|32|2|4)(?:[-_]?[bl]e)?")
 
@@ -45,16 +45,11 @@ _NO_BYTES = re.compile(r"(?:utf|ucs)[-_]?(?:16|32|2|4)(?:[-_]?[bl]e)?")
 def load_body(request: Request, schema: Schema, max_bytes: int) -> dict[str, Any]:
     """Return the body of a request, loaded by a schema.
 
-    Args:
-        request: What came in; its body is read here.
-        schema: The expected shape.
-        max_bytes: Longest accepted body.
-
     Raises:
         UnsupportedMediaType: The body is not declared as JSON in UTF-8.
         RequestEntityTooLarge: The body is longer than ``max_bytes``.
-        InvalidInputError: Bad syntax (field ``json``) or the wrong shape (field is the
-            path of the first key at fault, in order of declaration).
+        InvalidInputError: Bad syntax (field ``json``) or the wrong shape (the field is
+            the path of the first wrong key, in order of declaration).
     """
     check_media_type(request)
     return _loaded(_parsed(read_body(request, max_bytes)), schema)
@@ -63,7 +58,7 @@ def load_body(request: Request, schema: Schema, max_bytes: int) -> dict[str, Any
 def load_optional_body(
     request: Request, schema: Schema, max_bytes: int
 ) -> dict[str, Any]:
-    """Return the body of a request like :func:`load_body`; none is an empty object."""
+    """Return the body like :func:`load_body`; no body means an empty object."""
     body = read_body(request, max_bytes)
     if not body:
         return _loaded({}, schema)
@@ -80,11 +75,10 @@ def _loaded(document: object, schema: Schema) -> dict[str, Any]:
 
 def _parsed(body: bytes) -> object:
     try:
-        # The document around a payload is a level of its own; what may be stored is
-        # the same as in Python.
+        # The request around a payload adds one level to what may be stored.
         document = load(body, max_depth=MAX_DEPTH + 1)
     except InvalidInputError as error:
-        # The gate names the path of a value at fault; the contract's field is "json".
+        # The parser names the path of the wrong value; the contract's field is "json".
         path = error.field.removeprefix("json").lstrip(".")
         message = f"{path}: {error.message}" if path else error.message
         raise InvalidInputError("json", message) from error
@@ -95,19 +89,12 @@ def _parsed(body: bytes) -> object:
 def load_query(request: Request, schema: Schema) -> dict[str, Any]:
     """Return the query of a request, loaded by a schema.
 
-    A parameter that the schema declares as ``List`` may be repeated, no other that it
-    knows may.
-    Values are text, so numbers are declared as
-    :class:`flask_forge_jobs.api.schemas.fields.Digits`.
-
-    Args:
-        request: What came in.
-        schema: The expected parameters. Whether an unknown one is refused is the
-            schema's to say.
+    Only parameters declared as ``List`` may be repeated. Values are text, so numbers
+    are declared as :class:`~flask_forge_jobs.api.schemas.fields.Digits`.
 
     Raises:
-        InvalidInputError: Field is the parameter at fault: it is unknown, repeated,
-            missing, holds a NUL character, or its value does not fit.
+        InvalidInputError: A parameter is unknown (if the schema refuses those),
+            repeated, missing or invalid.
     """
     if not request.query_string:
         return dict(_defaults(schema))
@@ -130,20 +117,19 @@ def load_query(request: Request, schema: Schema) -> dict[str, Any]:
 
 @lru_cache(_MOST_SCHEMAS)
 def _defaults(schema: Schema) -> Mapping[str, Any]:
-    """Return what no query at all loads to; most reads are like that."""
+    """Return what an empty query loads to; most reads have no query."""
     return _loaded({}, schema)
 
 
 def refuse_bad_unread_body(request: Request, max_bytes: int) -> None:
-    """Check a body that has nothing to say to the route.
+    """Check a body that the route ignores.
 
-    No body at all is fine, as is whatever holds no key: the reference's route does not
-    read it.
+    Only an object with keys is an error; the reference's route does not read the body.
 
     Raises:
         UnsupportedMediaType: There is a body that is not declared as JSON.
         RequestEntityTooLarge: The body is longer than ``max_bytes``.
-        InvalidInputError: It is an object with a key, which somebody means to count.
+        InvalidInputError: It is an object with a key, which the client meant to count.
     """
     body = read_body(request, max_bytes)
     if not body:
@@ -158,13 +144,13 @@ def refuse_bad_unread_body(request: Request, max_bytes: int) -> None:
 
 
 def check_media_type(request: Request) -> None:
-    """Let JSON pass, not compressed.
+    """Check that the body is declared as uncompressed JSON.
 
-    JSON is UTF-8 whatever ``charset`` says, and what is not UTF-8 is a fault of the
-    body. One whose characters are no single bytes is taken at its word.
+    JSON is UTF-8 whatever ``charset`` says, so only a UTF-16 or UTF-32 charset is
+    refused here; the parser refuses other bytes.
 
     Raises:
-        UnsupportedMediaType: Anything else.
+        UnsupportedMediaType: It is declared otherwise.
     """
     charset = request.mimetype_params.get("charset", "utf-8").lower()
     is_json = _JSON_MEDIA_TYPE.fullmatch(request.mimetype)
@@ -181,9 +167,9 @@ def read_body(request: Request, max_bytes: int) -> bytes:
         RequestEntityTooLarge: It is longer than ``max_bytes``.
         InvalidInputError: It ended early or its chunks are damaged; field ``body``.
     """
-    # One more than allowed: a chunked body is cut at the framework's limit without an
-    # error (werkzeug's LimitedStream.readall), so one byte too many has to arrive.
-    # Its max_content_length cannot be set before Flask 3.1.
+    # One more than allowed: werkzeug cuts a chunked body at its limit without an error
+    # (LimitedStream.readall), so a longer body shows by one extra byte. Before Flask
+    # 3.1 the request's max_content_length cannot be set.
     try:
         if "stream" not in vars(request):
             request.stream = get_input_stream(
@@ -195,35 +181,35 @@ def read_body(request: Request, max_bytes: int) -> bytes:
         raise
     except HTTPException:
         raise
-    except Exception as error:  # each server has its own for damaged chunks
+    except Exception as error:  # each server raises its own for damaged chunks
         logger.info("a body could not be read: %r", error)
-        raise InvalidInputError("body", "cannot be read to its end") from error
+        raise InvalidInputError("body", "could not be read completely") from error
     if len(body) > max_bytes:
         if request.content_length is None:
             _discard(request, DISCARDED_BODIES * max_bytes, max_bytes)
         raise RequestEntityTooLarge
-    # gunicorn hands over what came before the client went away as if it were all.
+    # If the client disconnects, gunicorn returns the part that arrived.
     if len(body) < (request.content_length or 0):
         raise InvalidInputError("body", "is shorter than its Content-Length")
     return body
 
 
 def _discard(request: Request, size: int, max_bytes: int) -> None:
-    """Read on, for a while: who still sends would see a cut connection, no answer."""
+    """Read on for a while; else the client sees a cut connection, not a response."""
     stream = request.environ["wsgi.input"]
     left = min(size, DISCARDED_BODIES * max_bytes)
-    with contextlib.suppress(Exception):  # as in read_body
+    with contextlib.suppress(Exception):  # see read_body
         while left > 0 and (chunk := stream.read(min(left, DISCARDED_AT_ONCE))):
             left -= len(chunk)
 
 
 def first_fault(error: ValidationError, schema: Schema) -> InvalidInputError:
-    """Return the first of marshmallow's complaints, in order of declaration."""
+    """Return the first of marshmallow's errors, in order of declaration."""
     messages = error.messages
     if not isinstance(messages, dict):
         return _fault("body", messages)
     order = [field.data_key or name for name, field in schema.fields.items()]
-    # Unknown keys come after the known ones; a complaint about the whole comes last.
+    # Unknown keys follow the known ones; errors of the whole object come last.
     for key in (*order, *(key for key in messages if key != "_schema")):
         if key in messages:
             return _fault(str(key), messages[key])

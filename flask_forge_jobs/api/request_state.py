@@ -1,7 +1,7 @@
-"""What is known of the present request, in one object.
+"""The state of the current request, in one object.
 
-It holds the request itself: each look through Flask's proxies costs as much as a dozen
-attributes, and every answer takes dozens of looks.
+It keeps the request itself, because access through Flask's proxies is slow and every
+response needs it dozens of times.
 """
 
 from __future__ import annotations
@@ -24,44 +24,36 @@ _ID = re.compile(ID_PATTERN)
 
 @dataclass(slots=True)
 class RequestState:
-    """One request on its way from the first look at it to its answer.
-
-    Args:
-        request: What came in.
-        id: The caller's own, or a fresh one; see :func:`present_state`.
-        route: What it was sent to; unset for a URL that no route serves.
-        began: Reading of :func:`time.perf_counter` at the first look.
-        principal: Who sent it; None before that is known, and for good on a route that
-            is open to everybody.
-        reveals: Whether its answer may show what is otherwise masked.
-        document: Its body, parsed; None before it is read.
-        edit: Digests of what an edit found and of what it left; None without one.
-        is_noted: Whether its entry in the audit trail is stored.
-        has_storage_failed: Whether the database failed it.
-    """
+    """One request, from its first look-up to its response."""
 
     request: Request
     id: str
+    # Unset for a URL without a route.
     route: Route = field(init=False, repr=False)
     began: float = field(default_factory=perf_counter)
+    # None until the caller is known, and on open routes.
     principal: Principal | None = None
+    # Whether the response may show secrets.
     reveals: bool = False
+    # The parsed body; None until it is read.
     document: object = None
+    # Digests of the old and the new value of an edit.
     edit: dict[str, str] | None = None
+    # Whether the audit entry is stored.
     is_noted: bool = False
     has_storage_failed: bool = False
 
 
 def present_state() -> RequestState:
-    """Return the state of the present request, the same one for as long as it lasts.
+    """Return the state of the current request.
 
-    An ``X-Request-Id`` of another form than ``[A-Za-z0-9._-]{1,128}`` is not trusted
-    with a place in the log; a fresh id takes its place.
+    Its id is the client's ``X-Request-Id`` if that matches ``[A-Za-z0-9._-]{1,128}``,
+    else a new one; other texts must not get into the log.
     """
-    # The type stubs take the proxy for a request.
+    # The type stubs declare the proxy as a request.
     asked = cast("Request", request._get_current_object())  # type: ignore[attr-defined]  # noqa: SLF001
     found: RequestState | None = g.get("forge_jobs_request")
-    # A context of the application may outlive a request.
+    # An application context may outlive a request.
     if found is None or found.request is not asked:
         offered = asked.headers.get(ID_HEADER, "")
         found = RequestState(asked, offered if _ID.fullmatch(offered) else uuid4().hex)

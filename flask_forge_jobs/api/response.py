@@ -1,8 +1,8 @@
-"""Model objects to the bytes on the wire.
+"""Model objects to bytes on the wire.
 
-Shapes are marshmallow schemas, but ``Schema.dump`` costs about as much as the query
-behind it. :func:`dumper` reads the declared fields of a schema once and returns a
-function that gives the same result several times faster; a test compares the two.
+``Schema.dump`` costs about as much as the query behind it. :func:`dumper` reads the
+fields of a schema once and returns a function with the same result that is several
+times faster; a test compares the two.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from flask_forge_jobs.model.jobs import EnqueueResult
 T = TypeVar("T")
 
 Dump = Callable[[Any], object]
-# On the answer to a request that was made before, with the same Idempotency-Key.
+# Marks the response to a repeated request with the same Idempotency-Key.
 REPLAYED_HEADER = "Idempotency-Replayed"
-# What :func:`add_enqueue_headers` may add.
+# The headers that add_enqueue_headers may add.
 ENQUEUE_HEADERS = ("X-Job-Deduped", "X-Queue-Created", REPLAYED_HEADER)
 
 _encode = json.JSONEncoder(
@@ -36,36 +36,28 @@ _encode = json.JSONEncoder(
 def encode(value: object) -> bytes:
     """Return compact JSON in UTF-8, keys in the given order, without a newline."""
     text = _encode(value)
-    # Text that came around our gate may hold half a surrogate pair; a reader gets "?".
+    # Text that bypassed our JSON checks may hold half a surrogate pair; it becomes "?".
     return text.encode("utf-8", "replace")
 
 
 def json_response(value: object, status: int = 200) -> Response:
-    """Return a response with a JSON body and a bare ``application/json``."""
+    """Return a JSON response; ``application/json`` has no charset."""
     return encoded_response(encode(value), status)
 
 
 def encoded_response(body: bytes, status: int = 200) -> Response:
-    """Return a response whose body is JSON already."""
+    """Return a response whose body is already JSON."""
     return Response(body, status, content_type="application/json")
 
 
 class LastBody:
-    """Makes a body once for as long as the very same thing is shown.
-
-    Who asks every second mostly finds what was there a second ago.
-    """
+    """Remembers the last body, because most polls find nothing new."""
 
     def __init__(self) -> None:
         self._last: tuple[object, bytes] = None, b""
 
     def of(self, shown: T, make: Callable[[T], object]) -> bytes:
-        """Return the body that shows something.
-
-        Args:
-            shown: Something that nobody changes.
-            make: Makes JSON values of it; always the same function.
-        """
+        """Return the JSON of an immutable object; ``make`` is always the same."""
         last_shown, body = self._last
         if shown is not last_shown:
             body = encode(make(shown))
@@ -74,44 +66,34 @@ class LastBody:
 
 
 def array_response(items: Sequence[object], total: int | None = None) -> Response:
-    """Return a response with a JSON array, and how many items there are in all.
-
-    Args:
-        items: What this answer holds.
-        total: Value of ``X-Total-Count``; None means that the answer is complete.
-    """
+    """Return a JSON array; ``total`` is None if ``items`` are all."""
     return counted(json_response(items), len(items) if total is None else total)
 
 
 def written_array_response(items: Sequence[str]) -> Response:
-    """Return the same of items that are JSON already, see :func:`writer`."""
+    """Return a JSON array of items written by :func:`writer`."""
     body = f"[{','.join(items)}]".encode()
     response = Response(body, content_type="application/json")
     return counted(response, len(items))
 
 
 def counted(response: Response, total: int) -> Response:
-    """Add how many items there are in all to a response with an array."""
+    """Add the total to a response with an array."""
     response.headers["X-Total-Count"] = str(total)
     return response
 
 
 def truncated(response: Response, shown: int, total: int) -> Response:
-    """Tell in a response that it holds only the first of all items, if it does."""
+    """Mark a response that does not show all items."""
     if total > shown:
         response.headers["X-Result-Truncated"] = "true"
     return response
 
 
 def next_link(request: Request, cursor: str) -> str:
-    """Return the value of ``Link`` for the page after this one.
+    """Return the ``Link`` to the next page.
 
-    The target is relative to the host, so that it holds behind any proxy that keeps
-    the path.
-
-    Args:
-        request: The request for this page.
-        cursor: Where the next page begins.
+    It is relative to the host, so it works behind any proxy that keeps the path.
     """
     kept = [
         (key, value) for key, value in request.args.items(multi=True) if key != "cursor"
@@ -121,14 +103,14 @@ def next_link(request: Request, cursor: str) -> str:
 
 
 def enqueued_response(result: EnqueueResult) -> Response:
-    """Return the id of a job as a bare string, with headers for what became of it."""
+    """Return the id of a job as a bare string, with the enqueue headers."""
     response = json_response(result.id)
     add_enqueue_headers(response, result)
     return response
 
 
 def add_enqueue_headers(response: Response, result: EnqueueResult) -> None:
-    """Add what became of a request to enqueue one job."""
+    """Add headers that say what became of an enqueue request."""
     response.headers["X-Job-Deduped"] = "true" if result.is_deduped else "false"
     if result.queue_created:
         response.headers["X-Queue-Created"] = "true"
@@ -137,7 +119,7 @@ def add_enqueue_headers(response: Response, result: EnqueueResult) -> None:
 
 
 def empty_response(status: int = 200) -> Response:
-    """Return a response without a body and without a content type."""
+    """Return a response without body and content type."""
     response = Response(status=status)
     response.headers.pop("Content-Type", None)
     return response
@@ -146,9 +128,8 @@ def empty_response(status: int = 200) -> Response:
 def dumper(schema: Schema) -> Dump:
     """Return a function that dumps one object as ``schema.dump`` would.
 
-    Args:
-        schema: A shape made of the fields of
-            :mod:`flask_forge_jobs.api.schemas.fields`, ``Nested`` and ``List``.
+    The schema may use the fields of :mod:`flask_forge_jobs.api.schemas.fields`,
+    ``Nested`` and ``List``.
     """
     fields = schema.dump_fields
     keys = [field.data_key or name for name, field in fields.items()]
@@ -158,7 +139,7 @@ def dumper(schema: Schema) -> Dump:
         for key, field in zip(keys, fields.values(), strict=True)
         if (convert := _conversion(field)) is not None
     ]
-    # With one name attrgetter returns the value itself, not a tuple of one.
+    # For a single name attrgetter returns the bare value.
     read = cast("Callable[[object], Sequence[object]]", attrgetter(*paths))
     read_values = read if len(paths) > 1 else lambda item: (read(item),)
 
@@ -174,12 +155,10 @@ def dumper(schema: Schema) -> Dump:
 
 
 def writer(schema: Schema) -> Callable[[Any], str]:
-    """Return a function that writes one object as :func:`encode` would what is dumped.
+    """Return a function that writes one object as JSON text.
 
-    A chart has two thousand objects of the same few keys, and this takes half the time.
-
-    Args:
-        schema: A shape of instants and whole numbers, none of which is ever None.
+    A chart has 2,000 objects of the same few keys; this takes half the time of dumping
+    and encoding them. The schema has instants and whole numbers only, never None.
 
     Raises:
         TypeError: The schema has other fields.
@@ -212,7 +191,7 @@ def _mark(field: Field[Any]) -> str:
 
 
 def _conversion(field: Field[Any]) -> Dump | None:
-    """Return what a value must go through, or None when it goes out as it is."""
+    """Return the conversion of a field; None if its value needs none."""
     if isinstance(field, Instant | AnyJson):
         return field.write
     if isinstance(field, Nested):

@@ -1,21 +1,21 @@
 """The queues a caller is limited to: one rule for every view.
 
-A principal with ``queues`` sees and acts on those only, with an empty set on none;
-None means all of them. A route says in
-:attr:`~flask_forge_jobs.api.routes.Route.reach` how it keeps to that:
+A principal with ``queues`` sees and changes only those; None means all, an empty set
+none. The :attr:`~flask_forge_jobs.api.routes.Route.reach` of a route says how it
+enforces this:
 
-- ``Reach.CLUSTER``, the default: it concerns everybody, so the blueprint answers 403.
-- ``Reach.QUEUE``: the placeholder ``name`` is a queue; the blueprint checks it.
-- ``Reach.JOB``: the placeholder ``job_id`` is a job; the blueprint looks up its queue,
-  and a job of another queue is 404, as if it did not exist.
-- ``Reach.VIEW``: the view keeps to it by ``api.scope``: :meth:`Scope.require` for one
-  queue that a body or query names, :meth:`Scope.one` where naming none means every
-  queue, :meth:`Scope.limit` for a filter,
-  :meth:`Scope.names` for a list of names, :meth:`Scope.own` for ids,
-  :meth:`Scope.router` and :attr:`Scope.has_own_keys` for what is enqueued, and
-  :meth:`Scope.allows` to leave things out of an answer.
+- ``Reach.CLUSTER``, the default: the route concerns all queues, so the guard answers
+  403.
+- ``Reach.QUEUE``: the guard checks the queue in the placeholder ``name``.
+- ``Reach.JOB``: the guard looks up the queue of the job in the placeholder ``job_id``.
+  A job in another queue is 404, as if it did not exist.
+- ``Reach.VIEW``: the view checks by ``api.scope``: :meth:`Scope.require` for a queue in
+  body or query, :meth:`Scope.one` where no queue means every queue, :meth:`Scope.limit`
+  for a filter, :meth:`Scope.names` for a list of names, :meth:`Scope.own` for ids,
+  :meth:`Scope.router` and :attr:`Scope.has_own_keys` for new jobs, and
+  :meth:`Scope.allows` to drop parts of an answer.
 
-For a principal without a limit all of them let everything pass.
+Without a limit, each of them lets everything pass.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from flask_forge_jobs.storage.base import Storage
 
 OTHER_QUEUE_MESSAGE = "this credential is limited to other queues"
 NO_QUEUE_MESSAGE = "this credential is limited to no queue at all"
-CLUSTER_MESSAGE = "this credential is limited to some queues, and this concerns all"
+CLUSTER_MESSAGE = "this credential is limited to some queues; this needs all of them"
 
 
 class Reach(Enum):
@@ -47,12 +47,7 @@ class Reach(Enum):
 
 
 class Scope:
-    """The queues of one caller.
-
-    Args:
-        queues: The only ones it may see; None means all.
-        storage: Knows which job is in which queue.
-    """
+    """The queues of one caller; None means all."""
 
     def __init__(self, queues: frozenset[str] | None, storage: Storage) -> None:
         self.queues = queues
@@ -63,20 +58,16 @@ class Scope:
         return self.queues is None or queue_name in self.queues
 
     def require(self, queue_name: str) -> None:
-        """Let a queue of the caller's pass.
+        """Check that a queue is the caller's.
 
         Raises:
-            Forbidden: It is another one, whether it exists or not.
+            Forbidden: It is not, whether it exists or not.
         """
         if not self.allows(queue_name):
             raise Forbidden(OTHER_QUEUE_MESSAGE)
 
     def router(self, router: Router) -> Router:
-        """Return a router that refuses to choose a queue outside the caller's.
-
-        Args:
-            router: Names the queue of a kind that is enqueued without one.
-        """
+        """Return a router that refuses queues that are not the caller's."""
 
         def route(kind: str) -> str:
             queue_name = router(kind)
@@ -87,14 +78,14 @@ class Scope:
 
     @property
     def has_own_keys(self) -> bool:
-        """Whether dedupe keys of the caller's belong to the queue of their job."""
+        """Whether the caller's dedupe keys belong to the queue of the job."""
         return self.queues is not None
 
     def require_job(self, job_id: str) -> None:
-        """Let a job of the caller's queues pass.
+        """Check that a job is in one of the caller's queues.
 
         Raises:
-            JobNotFoundError: It is elsewhere or nowhere.
+            JobNotFoundError: It is not, or does not exist.
         """
         if self.queues is None:
             return
@@ -103,16 +94,11 @@ class Scope:
             raise JobNotFoundError(job_id)
 
     def one(self, queue_name: str | None, field: str = "queue_name") -> str | None:
-        """Return the queue that a request means, where it names one or none.
-
-        Args:
-            queue_name: What it names; None means every queue, or the only one that
-                the caller may see.
-            field: Name of the parameter.
+        """Return the queue of a request; None means every queue.
 
         Raises:
-            Forbidden: It names another queue, or none and the caller may see none.
-            InvalidInputError: It names none, and the caller may see several.
+            Forbidden: The queue is not the caller's, or the caller has none.
+            InvalidInputError: No queue is named and the caller has several.
         """
         if queue_name is not None:
             self.require(queue_name)
@@ -125,14 +111,12 @@ class Scope:
         return next(iter(self.queues))
 
     def names(self, queue_names: Sequence[str] | None = None) -> Sequence[str] | None:
-        """Return the queues that a request means; None means every queue.
+        """Return the queues of a request; None means every queue.
 
-        Args:
-            queue_names: Those it names; none, or None, means all that the caller may
-                see, which may be none at all.
+        No names mean all queues of the caller, which may be none.
 
         Raises:
-            Forbidden: It names another queue.
+            Forbidden: A queue is not the caller's.
         """
         for queue_name in queue_names or ():
             self.require(queue_name)
@@ -141,21 +125,21 @@ class Scope:
         return None if self.queues is None else tuple(sorted(self.queues))
 
     def limit(self, wanted: JobFilter) -> JobFilter:
-        """Return a filter that matches nothing outside the caller's queues.
+        """Return a filter that matches only jobs in the caller's queues.
 
         Raises:
-            Forbidden: It names another queue.
+            Forbidden: It names a queue that is not the caller's.
         """
         return replace(wanted, queues=self.names(wanted.queues))
 
     def own(self, job_ids: Sequence[str]) -> list[str]:
         """Return the ids of jobs in the caller's queues, in order.
 
-        Without a limit that is every id. With one, an id that no job has is left out,
-        so that jobs elsewhere and jobs nowhere look the same.
+        A caller without a limit gets every id. For others, ids of missing jobs are left
+        out, so that they look like jobs in other queues.
 
         Raises:
-            InvalidInputError: Too many ids, or one that cannot be an id.
+            InvalidInputError: There are too many ids, or one is invalid.
         """
         if self.queues is None:
             return list(job_ids)

@@ -1,7 +1,7 @@
-"""One search in texts at a time for each caller.
+"""Allows each caller one text search at a time.
 
-A search may have to read every job, up to the time limit of a statement. One caller who
-sends many must not hold all threads of a process, and the database with them.
+A search may read every job, up to the statement time limit. Many searches of one caller
+must not hold all threads of a process, and the database with them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ RETRY_AFTER_S = 1
 
 
 class Searches:
-    """Knows who is searching in this process."""
+    """The callers that are searching in this process."""
 
     def __init__(self) -> None:
         self._changing = threading.Lock()
@@ -25,14 +25,10 @@ class Searches:
 
     @contextlib.contextmanager
     def alone(self, caller: str, wanted: JobFilter | None) -> Iterator[None]:
-        """Hold the caller's only place while a filter is used.
-
-        Args:
-            caller: Who asks.
-            wanted: The filter; only one that searches in texts takes the place.
+        """Hold the caller's one place, if the filter searches texts.
 
         Raises:
-            RateLimitedError: The caller is searching already.
+            RateLimitedError: The caller is already searching.
         """
         if wanted is None or not wanted.searches_texts:
             yield

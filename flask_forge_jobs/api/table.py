@@ -1,4 +1,4 @@
-"""Every route, from the modules that hold the views."""
+"""The table of all routes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from flask_forge_jobs.api.v1 import jobs as v1_jobs
 from flask_forge_jobs.api.v1 import queues as v1_queues
 from flask_forge_jobs.api.v1 import series as v1_series
 
-# The routes of the reference, at the paths its clients know.
+# The reference's routes, at its paths.
 UNVERSIONED: tuple[Route, ...] = (
     *system.ROUTES,
     *queues.ROUTES,
@@ -38,7 +38,7 @@ UNVERSIONED: tuple[Route, ...] = (
     *bulk.ROUTES,
     *cron.ROUTES,
 )
-# Ours; their paths begin with /v1.
+# Ours, below /v1.
 V1: tuple[Route, ...] = (
     *activity.ROUTES,
     *audit.ROUTES,
@@ -57,10 +57,6 @@ V1: tuple[Route, ...] = (
 
 
 def all_routes(*, enable_demo: bool) -> tuple[Route, ...]:
-    """Return every route: the reference's, the same below ``/v1``, and ours.
-
-    Args:
-        enable_demo: Whether ``POST /jobs/enqueue-demo`` exists.
-    """
+    """Return every route: the reference's, the same below ``/v1``, and ours."""
     known = (*UNVERSIONED, jobs.DEMO_ROUTE) if enable_demo else UNVERSIONED
     return (*known, *(route.under_v1() for route in known), *V1)

@@ -1,8 +1,8 @@
-"""Answers for URLs below the mount point that no route serves.
+"""Answers URLs below the mount point that have no route.
 
-A blueprint's error handlers do not see them, and an error handler of the application
-would replace the host's own. A hook before each request sees what routing found, and
-leaves everything outside the mount point alone.
+A blueprint's error handlers do not see them, and an error handler on the application
+would replace the application's own. So a hook before each request looks at the routing
+result and ignores everything outside the mount point.
 """
 
 from __future__ import annotations
@@ -21,13 +21,8 @@ from flask_forge_jobs.api.response import empty_response
 class Unmatched:
     """Answers 404, 405 and ``OPTIONS`` below one mount point.
 
-    At the root of an application every URL is below the mount point; an error handler
-    that the application has registered for such an error is then left to answer.
-
-    Args:
-        app: The host.
-        url_prefix: The mount point; empty at the root.
-        cors: Answers browsers that ask for another origin.
+    At the root of an application every URL is below the mount point; there the
+    application's own error handlers come first.
     """
 
     def __init__(self, app: App, url_prefix: str, cors: Cors) -> None:
@@ -36,16 +31,15 @@ class Unmatched:
         self._prefix = url_prefix.rstrip("/")
 
     def __call__(self) -> Response | None:
-        """Return the answer, or None to go on with the request."""
+        """Return the response, or None to go on with the request."""
         error = request.routing_exception
         if error is None or not self._is_ours(error):
             return None
         if "//" in request.path:
-            # Routing would merge the slashes, by a redirect or to find a wrong method;
-            # no route of ours has them.
+            # Routing would merge the slashes; our routes have none.
             error = NotFound()
         elif isinstance(error, RequestRedirect):
-            # A page of the host that wants its trailing slash.
+            # The application's own page with a trailing slash.
             return None
         if request.method == "OPTIONS" and isinstance(error, MethodNotAllowed):
             response = empty_response(204)

@@ -25,7 +25,7 @@ def _text(document: object) -> Any:
 
 def test_pages_are_chained_by_their_cursor(storage: Storage) -> None:
     for number in range(5):
-        audit.record(storage, replace(DEED, changed=number))
+        storage.audit.append(replace(DEED, changed=number))
 
     seen, cursor = [], None
     while True:
@@ -39,7 +39,7 @@ def test_pages_are_chained_by_their_cursor(storage: Storage) -> None:
 
 
 def test_last_page_that_is_full_has_no_cursor(storage: Storage) -> None:
-    audit.record(storage, DEED)
+    storage.audit.append(DEED)
 
     assert audit.list_entries(storage, AuditFilter(), limit=1).next_cursor is None
 
