@@ -54,10 +54,10 @@ class DbHealthBucket:
 
 
 @dataclass(frozen=True, slots=True)
-class HostSeries:
+class WorkerSeries:
     """The buckets of one worker process."""
 
-    host: str
+    worker_id: str
     buckets: Sequence[ResourceBucket | DbHealthBucket]
 
 
@@ -69,21 +69,21 @@ class SampleRange:
         start: Where the first bucket begins.
         end: Not included; at or before ``start`` the answer is empty.
         bucket_secs: Width in seconds; less than 60 is raised to 60.
-        host: Only of this process; None means all.
+        worker_id: Only of this worker; None means all.
         gaps: ``null`` shows a bucket without samples as None, else it shows zeros.
     """
 
     start: datetime
     end: datetime
     bucket_secs: int
-    host: str | None = None
+    worker_id: str | None = None
     gaps: str | None = None
 
 
 def resource_series(
     storage: Storage, asked: SampleRange, *, now: datetime
-) -> list[HostSeries]:
-    """Return CPU, memory and disk of each worker process, by host id.
+) -> list[WorkerSeries]:
+    """Return CPU, memory and disk of each worker process, by worker id.
 
     Args:
         storage: Where the samples are.
@@ -99,8 +99,8 @@ def resource_series(
 
 def db_series(
     storage: Storage, asked: SampleRange, *, now: datetime
-) -> list[HostSeries]:
-    """Return how the database did for each worker process, by host id.
+) -> list[WorkerSeries]:
+    """Return how the database did for each worker process, by worker id.
 
     Args:
         storage: Where the samples are.
@@ -120,15 +120,15 @@ def _series(
     now: datetime,
     bucket_type: type[ResourceBucket | DbHealthBucket],
     values_of: Callable[[SampleSums, Window], Iterable[float]],
-) -> list[HostSeries]:
+) -> list[WorkerSeries]:
     cut = window(asked.start, asked.end, asked.bucket_secs, least_secs=LEAST_SERIES_S)
     empty: Iterable[float | None] = values_of(_NO_SAMPLES, cut)
     if asked.gaps is not None:
         empty = [None] * (len(fields(bucket_type)) - 1)
     blank = tuple(empty)
     return [
-        HostSeries(
-            host,
+        WorkerSeries(
+            worker_id,
             [
                 bucket_type(
                     from_micros(at_us),
@@ -137,18 +137,18 @@ def _series(
                 for number, at_us in enumerate(cut.starts())
             ],
         )
-        for host, sums in _samples(storage, cut, now, asked.host).items()
+        for worker_id, sums in _samples(storage, cut, now, asked.worker_id).items()
     ]
 
 
 def _samples(
-    storage: Storage, cut: Window, now: datetime, host: str | None
+    storage: Storage, cut: Window, now: datetime, worker_id: str | None
 ) -> Mapping[str, Mapping[int, SampleSums]]:
     if not cut.count:
         return {}
     level = cut.level(to_micros(now), SAMPLE_LEVELS)
-    found = storage.samples.within(cut, level, host)
-    # Host ids are sorted by start, so the oldest processes are left out.
+    found = storage.samples.within(cut, level, worker_id)
+    # Worker ids are sorted by start, so the oldest processes are left out.
     names = sorted(found)[-max(MAX_BUCKETS_IN_ALL // cut.count, 1) :]
     return {name: found[name] for name in names}
 

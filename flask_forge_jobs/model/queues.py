@@ -13,7 +13,7 @@ DEFAULT_QUEUE = "default"
 # Threads decide how much a worker offers; a queue is only limited when an operator
 # says so. 64 is the reference's largest total and the most one process runs.
 DEFAULT_MAX_WORKERS = 64
-MAX_WORKERS_PER_PROCESS = 64
+MAX_SLOTS_PER_WORKER = 64
 MAX_WORKERS_RANGE = (0, 1024)
 RETENTION_DAYS_RANGE = (0, 36_500)
 BACKOFF_SECONDS_RANGE = (1, 86_400)

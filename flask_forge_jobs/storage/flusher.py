@@ -43,7 +43,7 @@ class Flusher(PerProcess):
         recorder: Counts.
         store: Stores.
         clock: Tells which buckets are over.
-        new_host: Returns an id for the rows of this process that nobody had before.
+        new_source: Returns an id for the rows of this process that nobody had before.
         uncommitted: Jobs that are counted once they are committed; None has none.
         refusals: Refused requests that are stored once a minute; None has none.
     """
@@ -53,7 +53,7 @@ class Flusher(PerProcess):
         recorder: Recorder,
         store: MetricStore,
         clock: Clock,
-        new_host: Callable[[], str],
+        new_source: Callable[[], str],
         uncommitted: Uncommitted | None = None,
         *,
         refusals: Refusals | None = None,
@@ -61,7 +61,7 @@ class Flusher(PerProcess):
         self._recorder = recorder
         self._store = store
         self._clock = clock
-        self._new_host = new_host
+        self._new_source = new_source
         self._uncommitted = uncommitted
         self._refusals = refusals
         self.stay_own()
@@ -79,7 +79,7 @@ class Flusher(PerProcess):
         self._held: dict[MetricKey, Tally] = {}
         self._unstored: set[MetricKey] = set()
         self._stored_before: set[MetricKey] = set()
-        self._host = ""
+        self._source = ""
         # The end of the newest bucket that was let go.
         self._let_go_us = 0
         self._is_failing = False
@@ -140,7 +140,7 @@ class Flusher(PerProcess):
         self._store_held()
         self._held.clear()
         self._stored_before.clear()
-        self._host, self._let_go_us = "", 0
+        self._source, self._let_go_us = "", 0
 
     def _hold(self, bucket_us: int, queue_name: str, kind: str, tally: Tally) -> None:
         for level in LEVELS:
@@ -153,10 +153,10 @@ class Flusher(PerProcess):
     def _store_held(self) -> int:
         if not self._unstored:
             return 0
-        self._host = self._host or self._new_host()
+        self._source = self._source or self._new_source()
         rows = {key: self._held[key] for key in self._unstored}
         try:
-            self._store.put(self._host, rows)
+            self._store.put(self._source, rows)
         except StorageError:
             self._drop_excess()
             raise

@@ -2,9 +2,9 @@
 
 A process writes complete rows under its own name and repeats them until they are
 stored, so writing one twice changes nothing. Once a bucket is over for good, its rows
-are folded into one of no host; each row is moved in the transaction that deletes it, so
-it counts exactly once at any moment. What is older than every bucket goes on to count
-in level 0, because a counter must never go down.
+are folded into one without a source; each row moves in the transaction that deletes it,
+so it counts exactly once at any moment. What is older than every bucket goes on to
+count in level 0, because a counter must never go down.
 """
 
 from __future__ import annotations
@@ -92,20 +92,20 @@ class MetricStore:
 
     # -- writing -------------------------------------------------------------------
 
-    def put(self, host: str, tallies: Mapping[MetricKey, Tally]) -> None:
+    def put(self, source: str, tallies: Mapping[MetricKey, Tally]) -> None:
         """Store complete tallies of one process, replacing its earlier ones.
 
         Args:
-            host: The process; never reused.
+            source: The process; never reused.
             tallies: What this process, and nobody else, counted in each bucket.
         """
         rows = [_metric_row(key, tally) for key, tally in tallies.items()]
         for start in range(0, len(rows), PUT_ROWS):
-            self._put(host, encode_rows(rows[start : start + PUT_ROWS]))
+            self._put(source, encode_rows(rows[start : start + PUT_ROWS]))
 
-    def _put(self, host: str, rows: str) -> None:
+    def _put(self, source: str, rows: str) -> None:
         self._database.write(
-            lambda transaction: transaction.run("put_metrics", host=host, rows=rows)
+            lambda transaction: transaction.run("put_metrics", source=source, rows=rows)
         )
 
     # -- reading -------------------------------------------------------------------
@@ -310,7 +310,7 @@ def _move(
     cutoff_us: int,
     target: Callable[[MetricKey], MetricKey] | None,
 ) -> int:
-    """Take some rows away and add them to rows of no host; return how many."""
+    """Take some rows away and add them to rows without a source; return how many."""
     if not transaction.all("try_lock", lock_key=FOLD_LOCK)[0][0]:
         return 0  # another process is at it
     taken = transaction.all(statement, level=level, cutoff=cutoff_us, limit=FOLD_ROWS)
@@ -329,7 +329,7 @@ def _move(
         stored = transaction.all("folded_metrics", rows=keys)
         _merge_rows(merged, stored, lambda key: key)
         rows = encode_rows(_metric_row(*item) for item in merged.items())
-        transaction.run("put_metrics", host=_MERGED, rows=rows)
+        transaction.run("put_metrics", source=_MERGED, rows=rows)
     return len(taken)
 
 

@@ -41,11 +41,13 @@ class SampleStore:
         self._database = database
         self._pace = Pace(database, clock, wait)
 
-    def put(self, host: str, samples: Mapping[tuple[int, int], SampleSums]) -> None:
+    def put(
+        self, worker_id: str, samples: Mapping[tuple[int, int], SampleSums]
+    ) -> None:
         """Store complete samples of one process, replacing its earlier ones.
 
         Args:
-            host: The process; never reused.
+            worker_id: The worker; never reused.
             samples: By level in seconds and start of the bucket in microseconds.
         """
         rows: list[dict[str, Parameter]] = [
@@ -59,33 +61,35 @@ class SampleStore:
             for (level, bucket_us), sums in samples.items()
         ]
         self._database.write(
-            lambda tx: tx.run("put_samples", host=host, rows=encode_rows(rows))
+            lambda tx: tx.run(
+                "put_samples", worker_id=worker_id, rows=encode_rows(rows)
+            )
         )
 
     def within(
-        self, window: Window, level: int, host: str | None = None
+        self, window: Window, level: int, worker_id: str | None = None
     ) -> dict[str, dict[int, SampleSums]]:
-        """Return the samples of each process, by host and number of the bucket.
+        """Return the samples of each worker, by worker id and number of the bucket.
 
         Args:
             window: The buckets.
             level: Width in seconds of the stored buckets to read.
-            host: Only of this process; None for all.
+            worker_id: Only of this worker; None for all.
         """
         rows = self._database.read(
             lambda transaction: transaction.all(
                 "samples_within",
                 level=level,
-                any_host=host is None,
-                host=host,
+                any_worker=worker_id is None,
+                worker_id=worker_id,
                 from_at=window.start_us,
                 to_at=window.end_us,
             )
         )
         found: dict[str, dict[int, SampleSums]] = {}
         for name, bucket_us, *figures, reads, writes in rows:
-            of_host = found.setdefault(name, {})
-            sums = of_host.setdefault(window.index_of(bucket_us), SampleSums())
+            of_worker = found.setdefault(name, {})
+            sums = of_worker.setdefault(window.index_of(bucket_us), SampleSums())
             sums.merge(SampleSums(*figures))
             sums.reads.merge_text(reads)
             sums.writes.merge_text(writes)

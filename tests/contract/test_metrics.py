@@ -239,7 +239,7 @@ def test_a_fold_merges_hosts_and_changes_no_figure(storage: Storage, sql: Sql) -
 
     assert folded == 3
     assert everything(storage) == before
-    assert sql.run("SELECT host FROM forge_metric") == [("",)]
+    assert sql.run("SELECT source FROM forge_metric") == [("",)]
 
 
 def test_what_comes_late_is_folded_into_what_is_there(

@@ -49,7 +49,7 @@ def test_resources_of_each_process_by_host(storage: Storage) -> None:
 
     a, b = samples.resource_series(storage, asked(), now=NOW)
 
-    assert (a.host, b.host) == ("A", "B")
+    assert (a.worker_id, b.worker_id) == ("A", "B")
     assert [bucket.at - START for bucket in a.buckets] == [
         timedelta(minutes=number) for number in range(3)
     ]
@@ -104,10 +104,10 @@ def test_one_process_may_be_asked_for(storage: Storage) -> None:
     put(storage, "A", 0, ResourceUse())
     put(storage, "B", 0, ResourceUse())
 
-    found = samples.resource_series(storage, asked(host="B"), now=NOW)
+    found = samples.resource_series(storage, asked(worker_id="B"), now=NOW)
 
-    assert [series.host for series in found] == ["B"]
-    assert samples.db_series(storage, asked(host="C"), now=NOW) == []
+    assert [series.worker_id for series in found] == ["B"]
+    assert samples.db_series(storage, asked(worker_id="C"), now=NOW) == []
 
 
 @pytest.mark.parametrize("function", [samples.resource_series, samples.db_series])
@@ -126,4 +126,4 @@ def test_of_many_processes_the_last_started_are_shown(
 
     found = samples.resource_series(storage, asked(), now=NOW)
 
-    assert [series.host for series in found] == ["B", "C"]
+    assert [series.worker_id for series in found] == ["B", "C"]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flask_forge_jobs.model.queues import MAX_WORKERS_PER_PROCESS, MAX_WORKERS_RANGE
+from flask_forge_jobs.model.queues import MAX_SLOTS_PER_WORKER, MAX_WORKERS_RANGE
 from flask_forge_jobs.model.shares import shares
 
 HOSTS = ("a", "b", "c")
@@ -105,6 +105,6 @@ def test_nothing_is_lost_and_nobody_is_favoured(
         split = of(queue, found)
         assert len(split) == len(hosts)
         assert sum(split) == (
-            min(total, MAX_WORKERS_PER_PROCESS * len(hosts)) if hosts else 0
+            min(total, MAX_SLOTS_PER_WORKER * len(hosts)) if hosts else 0
         )
         assert not split or split[0] - split[-1] <= 1

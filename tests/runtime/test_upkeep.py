@@ -77,4 +77,4 @@ def test_a_host_whose_clock_is_ahead_folds_nothing_too_early(
     MetricsUpkeep(storage.metrics, storage.samples, ahead).tick()
     storage.metrics.put("writer", {key: Tally(enqueued=2)})
 
-    assert sql.run("SELECT host, enqueued FROM forge_metric") == [("writer", 2)]
+    assert sql.run("SELECT source, enqueued FROM forge_metric") == [("writer", 2)]

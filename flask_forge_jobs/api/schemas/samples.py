@@ -26,10 +26,10 @@ class ResourceBucket(WireSchema):
     disk_used_pct = Fraction(allow_none=True)
 
 
-class ResourceHostSeries(WireSchema):
+class ResourceSeries(WireSchema):
     """What one worker process used."""
 
-    host = Text()
+    worker_id = Text(data_key="host")
     buckets = List(Nested(ResourceBucket))
 
 
@@ -53,15 +53,15 @@ class DbHealthBucket(WireSchema):
     wal_bytes = WholeNumber(allow_none=True)
 
 
-class DbHealthHostSeries(WireSchema):
+class DbHealthSeries(WireSchema):
     """How the database did for one worker process."""
 
-    host = Text()
+    worker_id = Text(data_key="host")
     buckets = List(Nested(DbHealthBucket))
 
 
 class SamplesQuery(WindowQuery):
     """Arguments of the handlers in :mod:`flask_forge_jobs.handlers.samples`."""
 
-    host = Text(load_default=None)
+    worker_id = Text(data_key="host", load_default=None)
     gaps = Text(load_default=None, validate=OneOf(["null"]))

@@ -9,16 +9,16 @@ from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.response import array_response, dumper
 from flask_forge_jobs.api.routes import Route
 from flask_forge_jobs.api.schemas.samples import (
-    DbHealthHostSeries,
-    ResourceHostSeries,
+    DbHealthSeries,
+    ResourceSeries,
     SamplesQuery,
 )
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import samples
 from flask_forge_jobs.handlers.samples import SampleRange
 
-_DUMP_RESOURCES = dumper(ResourceHostSeries())
-_DUMP_DB_HEALTH = dumper(DbHealthHostSeries())
+_DUMP_RESOURCES = dumper(ResourceSeries())
+_DUMP_DB_HEALTH = dumper(DbHealthSeries())
 _QUERY = SamplesQuery()
 
 
@@ -40,11 +40,11 @@ ROUTES = (
     Route(
         method="GET", path="/queue/resource-series", endpoint="queue_resource_series",
         view=resource_series, permission=Permission.READ, query=_QUERY,
-        answer=List(Nested(ResourceHostSeries)),
+        answer=List(Nested(ResourceSeries)),
     ),
     Route(
         method="GET", path="/queue/db-series", endpoint="queue_db_series",
         view=db_series, permission=Permission.READ, query=_QUERY,
-        answer=List(Nested(DbHealthHostSeries)),
+        answer=List(Nested(DbHealthSeries)),
     ),
 )  # fmt: skip

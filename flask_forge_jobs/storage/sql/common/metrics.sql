@@ -2,16 +2,16 @@
 
 -- name: put_metrics
 INSERT INTO forge_metric (
-    level, queue_name, kind, bucket_start, host,
+    level, queue_name, kind, bucket_start, source,
     enqueued, started, retried, completed, failed, wait_times, run_times, total_times
 )
 SELECT
-    v.level, v.queue_name, v.kind, v.bucket_start, :host,
+    v.level, v.queue_name, v.kind, v.bucket_start, :source,
     v.enqueued, v.started, v.retried, v.completed, v.failed,
     v.wait_times, v.run_times, v.total_times
 FROM /* rows v: level integer, queue_name text, kind text, bucket_start bigint, enqueued bigint, started bigint, retried bigint, completed bigint, failed bigint, wait_times text, run_times text, total_times text */
 WHERE TRUE
-ON CONFLICT (level, queue_name, kind, bucket_start, host) DO UPDATE SET
+ON CONFLICT (level, queue_name, kind, bucket_start, source) DO UPDATE SET
     enqueued = excluded.enqueued,
     started = excluded.started,
     retried = excluded.retried,
@@ -86,12 +86,12 @@ WHERE level IN (0, :level) AND kind = '' AND queue_name <> ''
 ORDER BY queue_name
 
 -- name: take_unfolded
--- Takes rows of single hosts away, to be merged into rows of no host.
+-- Takes the rows of single sources away, to merge them into rows without one.
 DELETE FROM forge_metric
-WHERE (level, queue_name, kind, bucket_start, host) IN (
-    SELECT level, queue_name, kind, bucket_start, host
+WHERE (level, queue_name, kind, bucket_start, source) IN (
+    SELECT level, queue_name, kind, bucket_start, source
     FROM forge_metric
-    WHERE level = :level AND host <> '' AND bucket_start <= :cutoff
+    WHERE level = :level AND source <> '' AND bucket_start <= :cutoff
     ORDER BY bucket_start
     LIMIT :limit
 )
@@ -102,8 +102,8 @@ RETURNING
 -- name: take_old
 -- Takes rows away that are too old for their level.
 DELETE FROM forge_metric
-WHERE (level, queue_name, kind, bucket_start, host) IN (
-    SELECT level, queue_name, kind, bucket_start, host
+WHERE (level, queue_name, kind, bucket_start, source) IN (
+    SELECT level, queue_name, kind, bucket_start, source
     FROM forge_metric
     WHERE level = :level AND bucket_start < :cutoff
     ORDER BY bucket_start
@@ -120,4 +120,4 @@ SELECT
 FROM /* rows v: level integer, queue_name text, kind text, bucket_start bigint */
 CROSS JOIN forge_metric AS m
 WHERE m.level = v.level AND m.queue_name = v.queue_name AND m.kind = v.kind
-    AND m.bucket_start = v.bucket_start AND m.host = ''
+    AND m.bucket_start = v.bucket_start AND m.source = ''

@@ -2,17 +2,17 @@
 
 -- name: put_samples
 INSERT INTO forge_sample (
-    level, host, bucket_start, samples, cpu_pct, rss_bytes, disk_read_bytes,
+    level, worker_id, bucket_start, samples, cpu_pct, rss_bytes, disk_read_bytes,
     disk_write_bytes, disk_used_pct, pool_active, pool_idle, pool_max, db_size_bytes,
     wal_bytes, read_times, write_times
 )
 SELECT
-    v.level, :host, v.bucket_start, v.samples, v.cpu_pct, v.rss_bytes,
+    v.level, :worker_id, v.bucket_start, v.samples, v.cpu_pct, v.rss_bytes,
     v.disk_read_bytes, v.disk_write_bytes, v.disk_used_pct, v.pool_active, v.pool_idle,
     v.pool_max, v.db_size_bytes, v.wal_bytes, v.read_times, v.write_times
 FROM /* rows v: level integer, bucket_start bigint, samples integer, cpu_pct double precision, rss_bytes bigint, disk_read_bytes bigint, disk_write_bytes bigint, disk_used_pct double precision, pool_active bigint, pool_idle bigint, pool_max bigint, db_size_bytes bigint, wal_bytes bigint, read_times text, write_times text */
 WHERE TRUE
-ON CONFLICT (level, bucket_start, host) DO UPDATE SET
+ON CONFLICT (level, bucket_start, worker_id) DO UPDATE SET
     samples = excluded.samples,
     cpu_pct = excluded.cpu_pct,
     rss_bytes = excluded.rss_bytes,
@@ -29,18 +29,18 @@ ON CONFLICT (level, bucket_start, host) DO UPDATE SET
 
 -- name: samples_within
 SELECT
-    host, bucket_start, samples, cpu_pct, rss_bytes, disk_read_bytes, disk_write_bytes,
-    disk_used_pct, pool_active, pool_idle, pool_max, db_size_bytes, wal_bytes,
-    read_times, write_times
+    worker_id, bucket_start, samples, cpu_pct, rss_bytes, disk_read_bytes,
+    disk_write_bytes, disk_used_pct, pool_active, pool_idle, pool_max, db_size_bytes,
+    wal_bytes, read_times, write_times
 FROM forge_sample
-WHERE level = :level AND (:any_host OR host = :host)
+WHERE level = :level AND (:any_worker OR worker_id = :worker_id)
     AND bucket_start >= :from_at AND bucket_start < :to_at
-ORDER BY host
+ORDER BY worker_id
 
 -- name: drop_old_samples
 DELETE FROM forge_sample
-WHERE (level, bucket_start, host) IN (
-    SELECT level, bucket_start, host
+WHERE (level, bucket_start, worker_id) IN (
+    SELECT level, bucket_start, worker_id
     FROM forge_sample
     WHERE level = :level AND bucket_start < :cutoff
     ORDER BY bucket_start

@@ -479,7 +479,8 @@ CREATE TABLE forge_lease (
 );
 
 -- What happened to jobs, by level (width of a bucket in seconds), queue, kind, time and
--- process. A process overwrites only its own rows; rows of no host are merged ones.
+-- source, the process that counted. A source overwrites only its own rows; merged rows
+-- have none.
 -- No kind means all kinds of a queue, no queue and no kind all jobs. Level 0 holds what
 -- is too old for any bucket, for counters that must never go down.
 CREATE TABLE forge_metric (
@@ -487,7 +488,7 @@ CREATE TABLE forge_metric (
     queue_name   TEXT COLLATE "C" NOT NULL,
     kind         TEXT COLLATE "C" NOT NULL,
     bucket_start BIGINT  NOT NULL,
-    host         TEXT COLLATE "C" NOT NULL,
+    source       TEXT COLLATE "C" NOT NULL,
     enqueued     BIGINT  NOT NULL,
     started      BIGINT  NOT NULL,
     retried      BIGINT  NOT NULL,
@@ -496,11 +497,11 @@ CREATE TABLE forge_metric (
     wait_times   TEXT    NOT NULL,
     run_times    TEXT    NOT NULL,
     total_times  TEXT    NOT NULL,
-    PRIMARY KEY (level, queue_name, kind, bucket_start, host)
+    PRIMARY KEY (level, queue_name, kind, bucket_start, source)
 );
 CREATE INDEX forge_metric_time ON forge_metric (level, bucket_start);
 CREATE INDEX forge_metric_unfolded ON forge_metric (level, bucket_start)
-    WHERE host <> '';
+    WHERE source <> '';
 -- The rows of the running buckets are overwritten every two seconds.
 ALTER TABLE forge_metric SET (
     fillfactor = 80,
@@ -511,7 +512,7 @@ ALTER TABLE forge_metric SET (
 -- What processes used and how their database did: sums over so many samples.
 CREATE TABLE forge_sample (
     level            INTEGER NOT NULL,
-    host             TEXT COLLATE "C" NOT NULL,
+    worker_id        TEXT COLLATE "C" NOT NULL,
     bucket_start     BIGINT  NOT NULL,
     samples          INTEGER NOT NULL,
     cpu_pct          DOUBLE PRECISION NOT NULL,
@@ -526,7 +527,7 @@ CREATE TABLE forge_sample (
     wal_bytes        BIGINT  NOT NULL,
     read_times       TEXT    NOT NULL,
     write_times      TEXT    NOT NULL,
-    PRIMARY KEY (level, bucket_start, host)
+    PRIMARY KEY (level, bucket_start, worker_id)
 );
 
 -- Who did what. Rows are written once, never changed, and not deleted for 90 days;

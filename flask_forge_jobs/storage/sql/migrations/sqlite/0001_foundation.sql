@@ -154,7 +154,8 @@ CREATE TABLE forge_lease (
 ) WITHOUT ROWID;
 
 -- What happened to jobs, by level (width of a bucket in seconds), queue, kind, time and
--- process. A process overwrites only its own rows; rows of no host are merged ones.
+-- source, the process that counted. A source overwrites only its own rows; merged rows
+-- have none.
 -- No kind means all kinds of a queue, no queue and no kind all jobs. Level 0 holds what
 -- is too old for any bucket, for counters that must never go down.
 CREATE TABLE forge_metric (
@@ -162,7 +163,7 @@ CREATE TABLE forge_metric (
     queue_name   TEXT    NOT NULL,
     kind         TEXT    NOT NULL,
     bucket_start INTEGER NOT NULL,
-    host         TEXT    NOT NULL,
+    source       TEXT    NOT NULL,
     enqueued     INTEGER NOT NULL,
     started      INTEGER NOT NULL,
     retried      INTEGER NOT NULL,
@@ -171,16 +172,16 @@ CREATE TABLE forge_metric (
     wait_times   TEXT    NOT NULL,
     run_times    TEXT    NOT NULL,
     total_times  TEXT    NOT NULL,
-    PRIMARY KEY (level, queue_name, kind, bucket_start, host)
+    PRIMARY KEY (level, queue_name, kind, bucket_start, source)
 ) WITHOUT ROWID;
 CREATE INDEX forge_metric_time ON forge_metric (level, bucket_start);
 CREATE INDEX forge_metric_unfolded ON forge_metric (level, bucket_start)
-    WHERE host <> '';
+    WHERE source <> '';
 
 -- What processes used and how their database did: sums over so many samples.
 CREATE TABLE forge_sample (
     level            INTEGER NOT NULL,
-    host             TEXT    NOT NULL,
+    worker_id        TEXT    NOT NULL,
     bucket_start     INTEGER NOT NULL,
     samples          INTEGER NOT NULL,
     cpu_pct          REAL    NOT NULL,
@@ -195,7 +196,7 @@ CREATE TABLE forge_sample (
     wal_bytes        INTEGER NOT NULL,
     read_times       TEXT    NOT NULL,
     write_times      TEXT    NOT NULL,
-    PRIMARY KEY (level, bucket_start, host)
+    PRIMARY KEY (level, bucket_start, worker_id)
 ) WITHOUT ROWID;
 
 -- Who did what. Rows are written once, never changed, and not deleted for 90 days;
