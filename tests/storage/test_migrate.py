@@ -314,7 +314,7 @@ def test_a_step_that_waits_for_a_table_keeps_nobody_else_waiting(
 
     with contextlib.closing(sql.connect()) as reader, reader.cursor() as cursor:
         cursor.execute("BEGIN; SELECT 1 FROM forge_queue")
-        with pytest.raises(StorageBusyError, match="keeps the schema step waiting"):
+        with pytest.raises(StorageBusyError, match="blocks the schema step"):
             database.open()
         cursor.execute("COMMIT")
     database.open()

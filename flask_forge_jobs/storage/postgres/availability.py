@@ -1,8 +1,7 @@
-"""Whether a server can be waited for.
+"""A circuit breaker for a server that is away.
 
-Each call to a server that hangs takes as long as its limits allow, and the threads of a
-web process are soon all in one. So after the first time-out nobody waits any more:
-calls fail at once until the server is seen to answer; it is looked for once a second.
+Calls to a hanging server soon block every thread of a web process. So after the first
+time-out calls fail at once, until a probe, once a second, gets an answer.
 """
 
 from __future__ import annotations
@@ -20,33 +19,27 @@ from flask_forge_jobs.storage.database import left_s
 from flask_forge_jobs.storage.faults import RETRY_DELAYS_S, TransientError
 from flask_forge_jobs.storage.postgres.transaction import PostgresTransaction
 
-# Other commits wait for a moment only.
+# Commits that wait longer for a standby mean that the standby is away.
 LONG_WAIT_S = 2.0
-# No limit of the server's reaches a commit that waits for its standby. One of ours that
-# was given up here still waits there, so nobody need send another to find out: each
-# would stay like the first, until no connection is left.
+# The server never times out a commit that waits for its standby. If one of our commits
+# still waits there, the probe must not add another, which would use up a connection.
 _COMMITS_WAIT = (
     "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = 'SyncRep' "
     "AND datname = current_database() AND usename = session_user "
     "AND application_name = current_setting('application_name') "
     "AND query_start < clock_timestamp() - %s * interval '1 s')"
 )
-# Nothing is stored, but a server that waits for its standby waits with this too.
+# Stores nothing, but waits for the standby as any commit does.
 _EMPTY_COMMIT = "SELECT pg_logical_emit_message(true, 'forge_jobs', '')"
 
 
 def require_working(
     connection: Connection, transaction: PostgresTransaction, *, writes: bool
 ) -> None:
-    """Return if the server answers, takes writes and ends commits.
+    """Raise StorageUnavailableError unless the server takes writes and ends commits.
 
-    Args:
-        connection: In autocommit mode.
-        transaction: On it, not begun.
-        writes: Whether to commit something, too.
-
-    Raises:
-        StorageUnavailableError: It does not.
+    ``transaction`` has not begun on ``connection``, which is in autocommit mode.
+    ``writes`` also tries a commit.
     """
     ((takes_writes,),) = transaction.all("takes_writes")
     if not takes_writes:
@@ -55,7 +48,7 @@ def require_working(
     cursor.execute(_COMMITS_WAIT, [LONG_WAIT_S])
     ((commits_wait,),) = cursor.fetchall()
     if commits_wait:
-        raise StorageUnavailableError("commits wait for a standby that is away")
+        raise StorageUnavailableError("commits are waiting for a standby that is away")
     if writes:
         cursor.execute(_EMPTY_COMMIT)
 
@@ -63,20 +56,19 @@ def require_working(
 logger = get_logger(__name__)
 
 PROBE_PERIOD_S = 1.0
-# Who is away again so soon after it answered is asked for more than an answer.
+# A server that is away again this soon must also commit to count as back.
 RELAPSE_S = 60.0
-# An attempt that ends so late has met one of the limits, not a refusal.
+# A call that fails this late has timed out; a refused one fails sooner.
 _TIMED_OUT_S = 2.0
 
 
 class Availability:
-    """Keeps callers from a server that is away.
+    """Fails calls at once while the server is away.
 
     Args:
-        probe: Raises a StorageError unless the server answers and takes writes. Called
-            with whether to write something: a server that waits for its standby answers
-            reads and ends no commit.
-        on_return: Called on a thread of its own when it does again.
+        probe: Raises a StorageError while the server is away. Its argument asks for a
+            commit too: a server that waits for its standby still answers reads.
+        on_return: Called on the probe's thread when the server is back.
     """
 
     def __init__(
@@ -90,19 +82,15 @@ class Availability:
         self._returned_at = -math.inf
 
     def check(self) -> None:
-        """Let a call pass.
-
-        Raises:
-            StorageUnavailableError: The server is away.
-        """
+        """Raise StorageUnavailableError if the server is away."""
         reason = self._reason
         if reason is not None:
             raise StorageUnavailableError(
-                f"not tried, for the last call failed: {reason}"
+                f"not tried because the last call failed: {reason}"
             )
 
     def note_away(self, reason: str) -> None:
-        """Take in that the server cannot be waited for."""
+        """Fail calls from now on and start to probe the server."""
         with self._changing:
             if self._reason is not None:
                 return
@@ -111,18 +99,13 @@ class Availability:
             threading.Thread(
                 target=self._look, name="forge-jobs-probe", daemon=True
             ).start()
-        logger.warning("the database is away, calls fail until it answers: %s", reason)
+        logger.warning("the database is away; calls fail until it answers: %s", reason)
 
     def take_in(self, fault: TransientError, attempt: int, since: float) -> None:
-        """Take in a fault, which may say that there is no server to work with.
-
-        Args:
-            fault: What a call met.
-            attempt: Number of its try, from 0.
-            since: Reading of the monotonic clock when it began.
+        """Judge a fault of a call that began at ``since`` on the monotonic clock.
 
         Raises:
-            StorageError: There is no time for a further try.
+            StorageError: No time is left for another try.
         """
         is_last = attempt == len(RETRY_DELAYS_S)
         if fault.is_away and (is_last or time.monotonic() - since >= _TIMED_OUT_S):
@@ -131,7 +114,7 @@ class Availability:
             raise fault.surfaced from fault.__cause__
 
     def close(self) -> None:
-        """Look no more; a later call finds out for itself."""
+        """Stop probing; a later call finds out for itself."""
         with self._changing:
             self._closing.set()
             self._reason = None
@@ -145,7 +128,7 @@ class Availability:
                 self._closing.wait(PROBE_PERIOD_S)
                 continue
             except Exception:
-                logger.exception("cannot look for the database; trying again")
+                logger.exception("cannot probe the database; trying again")
                 self._closing.wait(PROBE_PERIOD_S)
                 continue
             with self._changing:

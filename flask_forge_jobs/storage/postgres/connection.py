@@ -1,7 +1,7 @@
-"""One connection to PostgreSQL: how it is opened, and what its session is told.
+"""Opens connections to PostgreSQL and configures their sessions.
 
-Behind a pooler a session is anybody's, so a transaction brings what it needs. A session
-of our own is told once, which saves a call up to seven statements.
+Behind a pooler many clients share a session, so each transaction sets what it needs. A
+session of our own is configured once, which saves up to seven statements a call.
 """
 
 from __future__ import annotations
@@ -22,13 +22,11 @@ from flask_forge_jobs.storage.migrate import OLDEST_POSTGRES, refuse_older
 logger = get_logger(__name__)
 
 SAFE_MODE = "verify-full"
-# How lines of libpq begin that add to what went wrong.
+# Beginnings of the lines by which libpq explains an error.
 _ASIDES = ("\t", "DETAIL:", "HINT:")
-# Rows that arrive as JSON are guessed to be a hundred, and on a small or a freshly
-# filled table that guess makes the planner read all of it; a LIMIT that is seldom
-# reached has the same effect. Every statement of ours is served by an index, so say so,
-# and none is worth the start of parallel workers. Compiling one takes longer than
-# running it.
+# The planner expects a hundred rows from JSON, and a LIMIT to be reached. On a small or
+# freshly filled table it then scans everything. An index serves each of our statements,
+# and none is worth parallel workers or JIT compilation.
 _PLAN_BY_INDEX = {
     "enable_seqscan": "off",
     "enable_hashjoin": "off",
@@ -39,19 +37,14 @@ _PLAN_BY_INDEX = {
 
 
 class Session(Connection):
-    """A connection that knows whether its session has been told our settings."""
+    """A connection that knows whether its session has our settings."""
 
     is_told = False
 
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """The text that opens a transaction; empty when there is nothing to say.
-
-    Args:
-        untold: Says everything, to whichever session.
-        told: Says what a session that was told lacks.
-    """
+    """The SQL that opens a transaction, for sessions without and with our settings."""
 
     untold: str
     told: str
@@ -62,20 +55,16 @@ class Opening:
         return self.told if is_told else self.untold
 
     def then(self, text: str) -> Opening:
-        """Return an opening that says more."""
+        """Return this opening with more SQL at its end."""
         return Opening(*(_joined(each, text) for each in (self.untold, self.told)))
 
 
 class SessionSettings:
     """The settings of every transaction.
 
-    A database may have another isolation level as its default, a call that was given up
-    here must not be carried out later, and a server whose network has swallowed us must
-    not keep our locks for hours.
-
-    Args:
-        statement_timeout_ms: The longest statement.
-        idle_timeout_ms: The longest pause between two of one transaction.
+    They fix the isolation level, keep the server from running a call that we have given
+    up, and free our locks soon after the network has lost us. ``idle_timeout_ms`` is
+    the longest pause between two statements of a transaction.
     """
 
     def __init__(self, statement_timeout_ms: int, idle_timeout_ms: int) -> None:
@@ -90,7 +79,7 @@ class SessionSettings:
             | _PLAN_BY_INDEX
             | {"default_transaction_isolation": "'read committed'"},
         )
-        #: Statements of one message are one transaction, which ends with the message.
+        #: For the statements of one message, which are a transaction of their own.
         self.alone = Opening(
             _joined(f"SET TRANSACTION {committed}", _set("SET LOCAL", limit)), ""
         )
@@ -100,10 +89,10 @@ class SessionSettings:
         self.read = Opening(_joined(begin, local), begin)
 
     def tell(self, connection: Session) -> None:
-        """Tell a new session, if it is ours alone.
+        """Configure a new session if it is ours alone.
 
-        A pooler gives its clients process ids that it makes up; only who reaches the
-        server itself, or through what passes every byte on, is told the true one.
+        A pooler invents the process id that its clients see at the start; without one
+        the id is that of the server process.
         """
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_backend_pid()")
@@ -121,17 +110,14 @@ def _joined(*texts: str) -> str:
 
 
 def _keywords(settings: DatabaseSettings) -> dict[str, Any]:
-    """Return libpq's keywords, with time-outs for peers that died without a word.
-
-    They are plain connection parameters, so they pass through PgBouncer.
-    """
+    """Return libpq's keywords, with time-outs for peers that vanish silently."""
     return {
         "tcp_user_timeout": 10_000,
         "keepalives_idle": 15,
         "keepalives_interval": 5,
         "keepalives_count": 3,
         **settings.connect_parameters(),
-        # libpq takes 2 s as the shortest.
+        # 2 s is libpq's minimum.
         "connect_timeout": max(int(left_s(settings.connect_timeout_s)), 2),
     }
 
@@ -140,8 +126,8 @@ def connect(settings: DatabaseSettings) -> Session:
     """Open a connection in autocommit mode.
 
     Raises:
-        StorageUnavailableError: The server could not be reached or refused; the message
-            names it without the password.
+        StorageUnavailableError: The server could not be reached or refused the
+            connection; the message hides the password.
         StorageError: The server is too old.
     """
     try:
@@ -149,7 +135,7 @@ def connect(settings: DatabaseSettings) -> Session:
             connection_factory=Session, **_keywords(settings)
         )
     except psycopg2.OperationalError as error:
-        # A line for each address that was tried, some with an indented hint below.
+        # libpq reports a line for each address, some with an indented hint below.
         lines = str(error).strip().splitlines()
         reason = [line for line in lines if not line.startswith(_ASIDES)][-1]
         if settings.password:
@@ -159,7 +145,7 @@ def connect(settings: DatabaseSettings) -> Session:
             f"{reason}"
         ) from error
     try:
-        # It came with the connection: no round trip.
+        # The server sends its version at the start, so this costs no round trip.
         version = connection.info.parameter_status("server_version") or ""
         refuse_older("PostgreSQL", version, OLDEST_POSTGRES)
     except BaseException:
@@ -170,17 +156,17 @@ def connect(settings: DatabaseSettings) -> Session:
 
 
 def warn_of_unchecked_server(connection: Connection) -> None:
-    """Log it when another machine's certificate and name were not checked.
+    """Log a warning if a remote server's certificate and name were not checked.
 
-    What counts is what libpq made of the settings, the environment and its own files.
+    libpq tells the mode in effect, from our settings, the environment and its files.
     """
     info = connection.info
     mode = info.dsn_parameters.get("sslmode", "unset")
     if mode == SAFE_MODE or is_here(info.host or ""):
         return
     logger.warning(
-        "PostgreSQL on %s is reached with sslmode=%s; only %s keeps others from "
-        "reading along or answering in its place",
+        "PostgreSQL on %s uses sslmode=%s; only %s protects against eavesdropping and "
+        "impersonation",
         info.host,
         mode,
         SAFE_MODE,
@@ -188,7 +174,7 @@ def warn_of_unchecked_server(connection: Connection) -> None:
 
 
 def is_here(host: str) -> bool:
-    """Tell whether a host is a Unix socket or this machine."""
+    """Return whether a host is a Unix socket or this machine."""
     if not host or host.startswith(("/", "@")) or host.lower() == "localhost":
         return True
     try:
@@ -199,6 +185,6 @@ def is_here(host: str) -> bool:
 
 def driver() -> str:
     """Return the name and the version of the driver."""
-    # The type stubs do not know the version.
+    # The type stubs lack __version__.
     release: str = vars(psycopg2)["__version__"]
     return f"psycopg2 {release.split(maxsplit=1)[0]}"

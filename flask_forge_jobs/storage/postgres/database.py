@@ -1,10 +1,10 @@
 """PostgreSQL through psycopg2.
 
 Connections are in autocommit mode and this module writes ``BEGIN`` and ``COMMIT``
-itself, so that the ``BEGIN``, and every statement whose result nobody reads, travels
-with the next statement in one round trip. Only a session that is ours alone is told
-anything, so a transaction pooler in front of the server changes nothing. The server's
-clock is used in the statements, so hosts need not agree about the time.
+itself. So ``BEGIN``, and every statement without a result, shares a round trip with the
+next statement. Only unpooled sessions are configured, so a transaction pooler in front
+of the server works too. Statements use the server's clock, so hosts need not agree
+about the time.
 """
 
 from __future__ import annotations
@@ -63,16 +63,16 @@ from flask_forge_jobs.storage.postgres.transaction import (
 
 T = TypeVar("T")
 
-# Time beyond the server's own limit before the socket is cut.
+# Time beyond the server's own limit before the watchdog cuts the socket.
 _DEADLINE_SLACK_S = 2.0
 _PROBE_LIMIT_S = 2.0
 
-# Handles inherited by a fork. Referenced for ever: closing one would end the parent's.
+# Connections inherited by a fork. Never released: closing one would end the parent's.
 _inherited: list[object] = []
 
 
 class _ProcessState:
-    """What one process has opened; a child starts with a new one."""
+    """What one process has opened; a forked child starts with a new one."""
 
     def __init__(
         self,
@@ -88,7 +88,7 @@ class _ProcessState:
         self.callbacks: list[WakeCallback] = []
 
     def _tell_return(self) -> None:
-        """Something may have changed while nobody could look."""
+        """Wake all workers: something may have changed while the server was away."""
         for callback in list(self.callbacks):
             callback(None)
 
@@ -97,9 +97,9 @@ class PostgresDatabase:
     """One PostgreSQL database as a Database.
 
     Args:
-        settings: Where it is and how it is reached.
+        settings: Where it is and how to reach it.
         may_migrate: Whether opening may change the schema.
-        wait: Waits for some seconds between retries.
+        wait: Sleeps between retries, in seconds.
         random: Returns a number in [0, 1); spreads the age of connections.
     """
 
@@ -121,7 +121,7 @@ class PostgresDatabase:
         check_version = version_check(self.known_version)
         self._wait, self._random = wait, random
         self._limit_s = settings.statement_timeout_s + _DEADLINE_SLACK_S
-        # When the server ends an idle transaction, the watchdog has cut it here.
+        # By the time the server ends an idle transaction, our watchdog has cut it.
         self._session_settings = SessionSettings(
             _ms(settings.statement_timeout_s), _ms(self._limit_s)
         )
@@ -144,7 +144,7 @@ class PostgresDatabase:
 
     @property
     def _state(self) -> _ProcessState:
-        # Not told by a hook: uWSGI forks in C, which runs none.
+        # No fork hook can do this: uWSGI forks in C, which runs none.
         if self._current.pid != os.getpid():
             _inherited.append(self._current)
             self._current = _ProcessState(self._make_pool, self._probe)
@@ -165,7 +165,7 @@ class PostgresDatabase:
         state.availability.check()
         since = time.monotonic()
         try:
-            # Whoever starts without a server is told so at once.
+            # Outside self._retried: a failure to connect at the start is final.
             with state.pool.connection() as connection, self._retried:
                 with state.pool.watchdog.watching(connection, left_s(self._limit_s)):
                     behind = is_behind(PostgresSchema(connection), self._steps)
@@ -178,7 +178,7 @@ class PostgresDatabase:
         state.is_open = True
 
     def _migrate(self) -> None:
-        # On a session of its own: a step takes as long as it takes.
+        # A session of its own has no statement time-out.
         with contextlib.closing(self._connect()) as connection:
             schema = PostgresSchema(connection)
             apply_migrations(schema, self._steps, may_change=self._may_migrate)
@@ -201,7 +201,7 @@ class PostgresDatabase:
         )
 
     def pipeline(self, work: Callable[[PostgresTransaction], T]) -> T:
-        """Run statements that travel together, which makes them one transaction."""
+        """Run a unit of work whose statements travel in one message."""
         return self._run(self._begin_checked, work, ends_itself=True)
 
     def read(self, work: Callable[[PostgresTransaction], T]) -> T:
@@ -242,10 +242,10 @@ class PostgresDatabase:
     ) -> Iterator[PostgresTransaction]:
         """Open a transaction for a block, and wake workers after it.
 
-        One that ``ends_itself`` is over with the message of its statements.
+        One that ``ends_itself`` ends with the message that holds its statements.
         """
         self.open()
-        current = self._current  # of who opened
+        current = self._current  # just set by open()
         current.availability.check()
         since = time.monotonic()
         try:
@@ -276,7 +276,7 @@ class PostgresDatabase:
             self.wake(queue_name)
 
     def join(self, connection: object, work: Callable[[PostgresTransaction], T]) -> T:
-        """Run a unit of work inside a transaction of the caller's."""
+        """Run a unit of work inside the caller's transaction."""
         joined = require_usable(look_below(connection).driver)
         self.open()
         with self._surfaced:
@@ -289,15 +289,15 @@ class PostgresDatabase:
             )
 
     def _is_ours(self, found: Row) -> bool:
-        """Tell whether a connection that found these tables sees what ours see."""
+        """Return whether a connection with this ``whose_tables`` sees our tables."""
         state = self._state
         if state.tables != found:
-            # Ours may be from before the server's last start.
+            # The cached row may be from before the server's last start.
             state.tables = self.read_one("whose_tables")[0]
         return state.tables == found
 
-    def _probe(self, writes: bool) -> None:  # noqa: FBT001  # all that it is told
-        """Look whether the server can be worked with; see :class:`.Availability`."""
+    def _probe(self, writes: bool) -> None:  # noqa: FBT001  # its only argument
+        """Raise a StorageError while the server is away; see :class:`.Availability`."""
         with (
             within(self._limit_s if writes else _PROBE_LIMIT_S),
             self._surfaced,
@@ -317,7 +317,7 @@ class PostgresDatabase:
         *,
         may_be_stored: bool,
     ) -> None:
-        """Roll back what an error has ended.
+        """Roll back after an error.
 
         Raises:
             TransientError: The answer to a commit was lost.
@@ -334,8 +334,8 @@ class PostgresDatabase:
     # -- wake-ups ------------------------------------------------------------------
 
     def wake(self, queue_name: str) -> None:
-        """Wake this process's workers; the statement has told the others."""
-        for callback in list(self._current.callbacks):  # of who has just written
+        """Wake this process's workers; the statement has notified the others."""
+        for callback in list(self._current.callbacks):  # this process has just written
             callback(queue_name)
 
     def listen(self, callback: WakeCallback) -> Listener:
@@ -357,7 +357,7 @@ class PostgresDatabase:
     # -- facts ---------------------------------------------------------------------
 
     def schema_versions(self) -> SchemaVersions | None:
-        """Return the versions, or None when there is no schema of ours."""
+        """Return the versions, or None if the database has no schema of ours."""
         pool = self._state.pool
         self._state.availability.check()
         with (
@@ -369,7 +369,7 @@ class PostgresDatabase:
         return SchemaVersions.of(applied, self.known_version) if applied else None
 
     def describe(self) -> tuple[tuple[str, str], ...]:
-        """Return what the live connection says of itself."""
+        """Return facts about the live connection; the driver comes last."""
         self.open()
         with self._surfaced, self._state.pool.connection() as connection:
             version = connection.info.parameter_status("server_version") or "unknown"
@@ -381,7 +381,7 @@ class PostgresDatabase:
 
     @property
     def directory(self) -> None:
-        """None: the server keeps its files to itself."""
+        """None: the files are the server's."""
         return
 
     def log_bytes(self) -> int:

@@ -1,10 +1,10 @@
-"""What psycopg2's errors mean to a caller, and one that has a cure: no room to notify.
+"""Translates psycopg2's errors, and copes with a full notification queue.
 
-A session that listens and never ends its transaction keeps all notifications of the
-server from being dropped. When the queue has no room, every commit that notifies fails.
-So nothing is notified for a while; workers find new jobs by looking. When that session
-is gone the queue stays full until somebody asks how full it is: only commits that
-notify drop what has been heard, and they fail.
+A session that listens and never ends its transaction keeps the server from dropping
+notifications. Once the queue is full, every commit that notifies fails. So we stop
+notifying for a while and workers poll for new jobs. The queue stays full even after
+that session is gone, until somebody asks for its usage: otherwise only commits that
+notify clean it up, and those fail.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from flask_forge_jobs.storage.faults import Faults, TransientError
 logger = get_logger(__name__)
 _SELDOM = Seldom()
 
-# How long nobody is told before it is tried again, which costs one call a repeat.
+# How long to notify nobody before the next try, which costs one call a retry.
 QUIET_S = 10.0
 _MUCH = 0.5
 _PROGRAM_LIMIT = "54000"
-# Where the server's code says so; the message is in the server's language.
+# Identifies the error; its message is in the server's language.
 _SOURCE_FILE = "async.c"
 
 
 def is_unheard(error: BaseException) -> bool:
-    """Tell whether a commit failed for its notifications, of which none had room."""
+    """Return whether a commit failed because the notification queue was full."""
     return (
         isinstance(error, psycopg2.Error)
         and error.pgcode == _PROGRAM_LIMIT
@@ -47,7 +47,7 @@ def is_unheard(error: BaseException) -> bool:
 
 
 def look_how_full(connection: Connection) -> float:
-    """Let the server drop what all have heard; return how full its queue is, 0 to 1."""
+    """Let the server clean up its notification queue; return its usage, 0 to 1."""
     cursor = connection.cursor()
     cursor.execute("SELECT pg_notification_queue_usage()")
     (part,) = cursor.fetchone() or (1.0,)
@@ -55,11 +55,7 @@ def look_how_full(connection: Connection) -> float:
 
 
 class Quiet:
-    """Whether transactions of this process notify nobody at present.
-
-    Args:
-        clock: Returns monotonic seconds.
-    """
+    """Whether transactions of this process currently notify nobody."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -67,50 +63,41 @@ class Quiet:
 
     @property
     def is_on(self) -> bool:
-        """Whether nobody is told."""
+        """Whether to notify nobody."""
         return self._until > 0 and self._clock() < self._until
 
     def note_unheard(self, part: float) -> None:
-        """Take in that a commit could not notify.
-
-        Args:
-            part: Of the queue that is in use since; little when it was worth a look.
-        """
+        """Go quiet after a failed commit if this part of the queue is still in use."""
         if part < _MUCH:
             return
         self._until = self._clock() + QUIET_S
         if _SELDOM.is_time_for("full"):
             logger.warning(
-                "PostgreSQL's queue of notifications is full, so workers look for new "
-                "jobs by themselves%s",
+                "PostgreSQL's notification queue is full; workers poll for new jobs "
+                "meanwhile%s",
                 _SELDOM.more("full"),
             )
 
 
 _SERIALIZATION = frozenset({"40001", "40P01", "55P03"})
-# Of these the session has ended, the last two because it did nothing for too long.
+# These end the session; the last two because it was idle for too long.
 _ENDED = frozenset({"57P01", "57P02", "57P03", "25P03", "57P05"})
-# Out of disk, memory or connections; a disk or another part of the system failed.
+# Out of disk, memory or connections; a system error.
 _FAILING = ("53", "58")
-# A standby, or a server that was told to take no writes.
+# A standby, or a server that is set to read-only.
 _READ_ONLY = "25006"
 _CANCELLED = "57014"
 _UNIQUE = "23505"
-_TOO_NEW = "FJ001"  # ours, of forge_check_version; its detail are the versions
+_TOO_NEW = "FJ001"  # raised by forge_check_version, with the versions as detail
 
 
 def is_of_no_use(error: BaseException) -> bool:
-    """Tell whether only another connection may reach a server that takes writes."""
+    """Return whether the connection leads to a server that takes no writes."""
     return isinstance(error, psycopg2.Error) and error.pgcode == _READ_ONLY
 
 
 class PostgresFaults(Faults):
-    """Faults of psycopg2, and of a pool that could not open a connection.
-
-    Args:
-        limit_s: Seconds after which the server gives a statement up.
-        is_retried: See :class:`.Faults`.
-    """
+    """Translates errors of psycopg2 and of a pool that could not connect."""
 
     def __init__(self, limit_s: float, *, is_retried: bool) -> None:
         super().__init__(is_retried=is_retried)
@@ -127,14 +114,16 @@ class PostgresFaults(Faults):
                 is_away=True,
             )
         if is_unheard(error):
-            return TransientError(StorageUnavailableError("nobody could be notified"))
+            return TransientError(
+                StorageUnavailableError("the notification queue is full")
+            )
         return self._refusal(error, error.pgcode or "")
 
     def _refusal(self, error: psycopg2.Error, code: str) -> Exception:
         if code in _SERIALIZATION:
             return TransientError(StorageBusyError("the transaction kept conflicting"))
         if code == _UNIQUE:
-            # Not transient: the same unit would meet the same key again.
+            # Not transient: a retry would meet the same key.
             return DedupeKeyTakenError(
                 "another transaction took a unique key meanwhile"
             )
@@ -147,8 +136,7 @@ class PostgresFaults(Faults):
             )
         if code == _READ_ONLY:
             return TransientError(
-                StorageUnavailableError("the server takes no writes at present"),
-                is_away=True,
+                StorageUnavailableError("the server takes no writes"), is_away=True
             )
         if code.startswith(_FAILING):
             return TransientError(
@@ -158,11 +146,10 @@ class PostgresFaults(Faults):
 
 
 def _is_lost(error: psycopg2.Error) -> bool:
-    """Tell whether the connection has ended.
+    """Return whether the connection has ended.
 
-    The server gives every refusal a code. Without one the driver says that a connection
-    has ended, mostly by an OperationalError; by the base class when the server said
-    goodbye before.
+    Every error of the server has a code. Without one the driver reports a lost
+    connection, by an OperationalError or, if the server said goodbye, the base class.
     """
     code = error.pgcode
     if code:

@@ -1,4 +1,4 @@
-"""Work of ours inside a transaction of the caller's, on PostgreSQL."""
+"""Runs our work inside a caller's transaction on PostgreSQL."""
 
 from __future__ import annotations
 
@@ -35,13 +35,7 @@ _ENCODING = "UTF8"
 
 
 class JoinedTransaction(PostgresTransaction):
-    """A savepoint in a transaction of the caller's; the caller commits.
-
-    Args:
-        connection: The caller's.
-        known_version: The newest schema version that this code knows.
-        is_quiet: Whether other processes hear nothing of it.
-    """
+    """A savepoint in the caller's transaction; the caller commits."""
 
     def __init__(
         self, connection: Connection, known_version: int, *, is_quiet: bool
@@ -49,14 +43,14 @@ class JoinedTransaction(PostgresTransaction):
         super().__init__(
             connection, f"SAVEPOINT {SAVEPOINT}", known_version, is_quiet=is_quiet
         )
-        # Rows are tuples, whatever the caller's are.
+        # Rows are tuples, whatever the caller's cursor factory.
         self._cursor = connection.cursor(cursor_factory=Cursor)
 
     def end(self) -> None:
-        """Release the savepoint, together with what is still waiting to be sent.
+        """Send what is pending and release the savepoint.
 
         Raises:
-            StorageError: A statement failed and somebody swallowed the error.
+            StorageError: A statement has failed and ``work`` swallowed the error.
         """
         if self._connection.info.transaction_status != TRANSACTION_STATUS_INTRANS:
             raise has_failed()
@@ -72,11 +66,11 @@ class JoinedTransaction(PostgresTransaction):
 
 
 def require_usable(given: object) -> Connection:
-    """Return a caller's connection if a statement may be sent through it now.
+    """Return a caller's connection if it can run a statement now.
 
     Raises:
-        InvalidInputError: It is another driver's, closed, asynchronous, or does not
-            speak UTF-8.
+        InvalidInputError: It is of another driver, closed, busy, asynchronous, or not
+            in UTF-8.
         StorageError: Its transaction has failed.
     """
     if not isinstance(given, Connection):
@@ -84,7 +78,7 @@ def require_usable(given: object) -> Connection:
     if given.closed:
         raise refuse("is closed")
     if given.async_:
-        raise refuse("is an asynchronous one")
+        raise refuse("is asynchronous")
     if given.encoding != _ENCODING:
         raise refuse(f"has the client encoding {given.encoding}, not {_ENCODING}")
     status = given.info.transaction_status
@@ -103,20 +97,15 @@ def run_joined(
     *,
     is_quiet: bool,
 ) -> T:
-    """Run a unit of work in a savepoint of a caller's transaction.
+    """Run a unit of work in a savepoint of the caller's transaction.
 
-    Args:
-        connection: The caller's; a transaction begins if none is open.
-        is_ours: Tells whether the row of the statement ``whose_tables`` is what our own
-            connections get.
-        known_version: The newest schema version that this code knows.
-        work: Undone as a whole when it raises; the caller's own work stays.
-        is_quiet: Whether other processes hear nothing of it.
+    If no transaction is open, one begins. If ``work`` raises, only its own changes are
+    undone. ``is_ours`` compares a row of ``whose_tables`` with that of our connections.
 
     Raises:
-        InvalidInputError: The connection is in autocommit mode and has no transaction,
+        InvalidInputError: The connection is in autocommit mode without a transaction,
             or sees other tables than ours.
-        SchemaTooNewError: This code may not work on the schema any more.
+        SchemaTooNewError: The schema is too new for this code.
         StorageError: The transaction has failed.
     """
     is_begun = connection.info.transaction_status == TRANSACTION_STATUS_INTRANS
@@ -139,4 +128,4 @@ def run_joined(
 
 def _require_ours(opened: PostgresTransaction, is_ours: Callable[[Row], bool]) -> None:
     if not is_ours(opened.all("whose_tables")[0]):
-        raise refuse("is to another database or schema than the one the jobs are in")
+        raise refuse("is to another database or schema than that of the jobs")

@@ -1,11 +1,10 @@
 """Wake-ups from PostgreSQL: ``LISTEN`` on a connection of its own.
 
-A pooler in transaction mode accepts ``LISTEN`` and delivers nothing; worse, it leaves
-the session that listens to whoever is served by it next. So a listener that finds
-itself behind one does not listen unless it was told that it may, and one that listens
-has a notification sent by another connection first: the session that sends one hears it
-whatever is in between. If that does not arrive, the workers poll; work is found either
-way, only later.
+A pooler in transaction mode accepts ``LISTEN`` but delivers nothing, and hands the
+listening session to its next client. So a listener behind a pooler does not listen
+unless the settings allow it. One that does listen first tests itself with a
+notification sent by another connection, because a session always hears its own. If the
+test fails, workers poll and find jobs a little later.
 """
 
 from __future__ import annotations
@@ -31,17 +30,16 @@ logger = get_logger(__name__)
 CHANNEL = "forge_jobs_wake"
 SELF_TEST_LIMIT_S = 2.0
 RECONNECT_S = 1.0
-# Whether notifications arrive by now, after they did not.
+# Pause after a failed self-test.
 TRY_AGAIN_S = 60.0
-# A peer that vanished without a word is noticed by asking it something, and by the
-# answer that does not come: libpq waits for ever while somebody acknowledges packets.
+# Only a ping reveals a server that hangs while its machine acknowledges packets.
 PING_PERIOD_S = 10.0
 ANSWER_LIMIT_S = 5.0
 _TEST_PREFIX = "?"  # not allowed in a queue's name
 
 
 class PostgresListener:
-    """A thread that waits for notifications; see :class:`Listener`.
+    """A thread that waits for notifications; implements :class:`.Listener`.
 
     Args:
         callback: Called with a queue's name, or None after a gap.
@@ -49,9 +47,9 @@ class PostgresListener:
         connect: Opens a connection.
         notify: Sends a notification with this payload from another connection.
         watching: Cuts a connection unless a block ends within so many seconds.
-        may_be_pooled: Whether to listen although a pooler is in between.
-        is_own: Whether a server process serves this very process, whose workers were
-            woken before the notification came.
+        may_be_pooled: Whether to listen through a pooler.
+        is_own: Whether a server process id is that of one of our own connections; this
+            process has then woken its workers already.
     """
 
     def __init__(
@@ -96,7 +94,7 @@ class PostgresListener:
                 pause_s = self._listen()
             except (psycopg2.Error, StorageError, OSError) as error:
                 if not self._is_down:
-                    logger.warning("wake-ups are down, polling meanwhile: %s", error)
+                    logger.warning("wake-ups are down; polling meanwhile: %s", error)
                 self._is_down = True
             finally:
                 self._pushing = False
@@ -108,11 +106,7 @@ class PostgresListener:
         return bool(ready)
 
     def _listen(self) -> float | None:
-        """Serve one connection until it breaks, is of no use, or the end has come.
-
-        Returns:
-            Seconds after which to try another one; None for never.
-        """
+        """Serve one connection; return seconds until the next try, None for never."""
         with contextlib.closing(self._connect()) as connection:
             if not self._may_be_pooled and self._is_pooled(connection):
                 self._warn("not listening through a pooler")
@@ -122,9 +116,9 @@ class PostgresListener:
             self._pushing = self._hears(connection)
             if not self._pushing:
                 self._warn("LISTEN is accepted but notifications do not arrive")
-                # Else a pooler would keep a session that listens for nobody.
+                # A pooler would go on using the listening session.
                 self._ask(connection, f"UNLISTEN {CHANNEL}")
-            # Whatever was enqueued while nobody listened.
+            # Jobs may have been enqueued while nobody listened.
             self._callback(None)
             if not self._pushing:
                 return TRY_AGAIN_S
@@ -135,7 +129,7 @@ class PostgresListener:
         return None
 
     def _serve(self, connection: Connection) -> None:
-        """Deliver what comes until stopped."""
+        """Deliver notifications until stopped."""
         while True:
             watched: list[int | Connection] = [self._stop_reader, connection]
             ready, _, _ = select.select(watched, [], [], PING_PERIOD_S)
@@ -154,7 +148,7 @@ class PostgresListener:
             return found
 
     def _is_pooled(self, connection: Connection) -> bool:
-        """Whether the session is not the one that was announced at the start."""
+        """Whether the session is not the one that the server announced at the start."""
         (pid,) = self._ask(connection, "SELECT pg_backend_pid()")
         return bool(pid != connection.info.backend_pid)
 

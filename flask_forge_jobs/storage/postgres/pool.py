@@ -1,10 +1,10 @@
-"""PostgreSQL connections of one process: a small pool, and a deadline for every call.
+"""A pool of PostgreSQL connections, and a deadline for every call.
 
-The pool waits instead of failing when it is used up, keeps one connection in reserve
-for heartbeats, hands out the warmest one, and throws a connection away after the first
-error that may have broken it. libpq's own time-outs do not fire while a server is alive
-but stopped, so a watchdog shuts the socket of any call that outlives its deadline; the
-blocked call then fails like any cut connection.
+Unlike psycopg2's pool, this one waits when it is exhausted, reserves a connection for
+heartbeats, and discards a connection after an error that may have broken it. libpq's
+time-outs do not fire while a server is stopped but its machine is up. So a watchdog
+shuts the socket of a call that outlives its deadline, and the call fails as with any
+lost connection.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from flask_forge_jobs.errors import StorageBusyError
 from flask_forge_jobs.storage.database import left_s
 from flask_forge_jobs.storage.postgres.connection import Session
 
-# A connection is replaced at this age, so that a fail-over or a new DNS answer is
-# noticed by all of them in the end; each one a little earlier or later.
+# Replacing a connection at this age, give or take 10 %, makes all of them follow a
+# fail-over or a DNS change.
 MAX_AGE_S = 1800.0
 CHECK_AFTER_IDLE_S = 30.0
 _WATCH_PERIOD_S = 0.5
 _CHECK_PERIOD_S = 0.5
-# To start the watchdog takes longer than a call: it looks on for a while.
+# Idle periods before the watchdog's thread ends: starting it costs more than a call.
 _WATCH_ON_FOR = 20
 
 
 class Watchdog:
-    """Cuts the connections whose call has outlived its deadline."""
+    """Cuts connections whose call has outlived its deadline."""
 
     def __init__(self) -> None:
         self._numbers = itertools.count()
@@ -52,7 +52,7 @@ class Watchdog:
         return _Watch(self, connection, limit_s)
 
     def begin(self, connection: Connection, limit_s: float) -> int:
-        """Begin to watch; return the number by which :meth:`end` knows the call."""
+        """Begin to watch a call; return its number for :meth:`end`."""
         number = next(self._numbers)
         self._watched[number] = (time.monotonic() + limit_s, connection)
         if self._thread is None:
@@ -60,14 +60,14 @@ class Watchdog:
         return number
 
     def end(self, number: int) -> None:
-        """Watch a call no longer."""
+        """Stop watching a call."""
         del self._watched[number]
 
     def close(self) -> None:
-        """Let the thread end once it watches over nothing; a later call may come.
+        """End the thread once no call is left; a later call restarts it.
 
-        It has ended on return if it watches over nothing now: who closes may be about
-        to fork, and Python warns of a fork beside a thread.
+        With no call under way it has ended on return: Python warns of a fork beside a
+        running thread.
         """
         with self._changing:
             thread = self._thread
@@ -82,8 +82,7 @@ class Watchdog:
                 thread = threading.Thread(
                     target=self._run, name="forge-jobs-watchdog", daemon=True
                 )
-                # At the exit of the process no thread starts: the last calls go
-                # unwatched rather than unmade.
+                # No thread can start at exit; the last calls then go unwatched.
                 with contextlib.suppress(RuntimeError):
                     thread.start()
                     self._thread = thread
@@ -92,7 +91,7 @@ class Watchdog:
         pause = threading.Event()
         quiet = 0
         while quiet < _WATCH_ON_FOR or not self._ends():
-            # At rest a wait for the end; under way, after it, a plain pause.
+            # Once set, the event would no longer wait, so pause instead.
             waits = self._closing if not self._closing.is_set() else pause
             waits.wait(_WATCH_PERIOD_S)
             if self._watched:
@@ -102,9 +101,9 @@ class Watchdog:
             self._cut_overdue(time.monotonic())
 
     def _ends(self) -> bool:
-        """Tell whether the thread may end; whoever comes later starts another."""
+        """Return whether the thread may end; a later call then starts another."""
         with self._changing:
-            # A call notes itself before it looks for the thread.
+            # begin() registers its call before it checks the thread.
             if self._watched:
                 return False
             self._thread = None
@@ -116,7 +115,7 @@ class Watchdog:
                 _cut(connection)
 
 
-# Classes, not generators: every call of the storage enters both.
+# Every call of the storage enters both, and generators would be slower.
 
 
 class _Watch:
@@ -164,21 +163,17 @@ class _Loan:
 
 
 def _cut(connection: Connection) -> None:
-    """Shut a connection's socket; the thread blocked on it gets an error."""
+    """Shut a connection's socket, so the call blocked on it fails."""
     with (
         contextlib.suppress(psycopg2.Error, OSError),
-        # A duplicate, so that the number cannot be reused under the driver.
+        # A duplicate, so that the driver keeps its descriptor.
         socket.socket(fileno=os.dup(connection.fileno())) as duplicate,
     ):
         duplicate.shutdown(socket.SHUT_RDWR)
 
 
 class Permits:
-    """A semaphore in C: every call of the storage takes and gives back one.
-
-    Args:
-        count: How many there are.
-    """
+    """A semaphore that runs in C, because every call of the storage takes a permit."""
 
     def __init__(self, count: int) -> None:
         left: SimpleQueue[None] = SimpleQueue()
@@ -188,7 +183,7 @@ class Permits:
         self.release = partial(left.put, None)
 
     def acquire(self, wait_s: float) -> bool:
-        """Take one; False when none was given back within ``wait_s`` seconds."""
+        """Take a permit; return False if none is released within ``wait_s`` seconds."""
         try:
             self._left.get(timeout=wait_s)
         except Empty:
@@ -196,7 +191,7 @@ class Permits:
         return True
 
     def acquire_at_once(self) -> bool:
-        """Take one if there is one."""
+        """Take a permit if one is free."""
         try:
             self._left.get_nowait()
         except Empty:
@@ -219,11 +214,11 @@ class ConnectionPool:
 
     Args:
         connect: Opens a connection in autocommit mode.
-        size: Most connections in use at once, apart from the reserved one.
-        wait_s: Seconds to wait for a free one.
+        size: Most connections in use at once, besides the reserved one.
+        wait_s: Seconds to wait for a free connection.
         random: Returns a number in [0, 1).
         settle: Called with each new connection.
-        check: Raises when there is nothing to wait for any more.
+        check: Called while waiting; raises if waiting is futile.
     """
 
     def __init__(
@@ -248,25 +243,19 @@ class ConnectionPool:
         self.backend_pids: set[int] = set()
 
     def connection(self, *, urgent: bool = False) -> _Loan:
-        """Lend a connection for a ``with`` block.
-
-        Args:
-            urgent: May take the reserved one when all others are in use.
+        """Lend a connection for a ``with`` block; ``urgent`` may use the reserved one.
 
         Raises:
-            StorageBusyError: None became free in time.
+            StorageBusyError: No connection became free in time.
             StorageUnavailableError: The server could not be reached.
         """
         return _Loan(self, urgent=urgent)
 
     def permit(self, *, urgent: bool) -> Permits:
-        """Wait until one more connection may be in use.
-
-        Returns:
-            What is to be released when it is not in use any more.
+        """Take a permit for one connection; the caller releases it.
 
         Raises:
-            StorageBusyError: None became free in time.
+            StorageBusyError: No connection became free in time.
         """
         if self._free.acquire_at_once():
             return self._free
@@ -283,10 +272,10 @@ class ConnectionPool:
         return permit
 
     def check_out(self) -> _Pooled:
-        """Take the warmest idle connection, or open one."""
+        """Take the idle connection that was used last, or open one."""
         while self._idle:
             try:
-                pooled = self._idle.pop()  # the warmest
+                pooled = self._idle.pop()
             except IndexError:
                 break
             now = time.monotonic()
@@ -326,8 +315,8 @@ class ConnectionPool:
         connection = pooled.connection
         if connection.closed:
             self._discard(pooled)
-            # What cut it has most likely cut the others too: a caller that met one
-            # after the other would have used up its tries before it met the server.
+            # The others are most likely dead too, and a caller that tried each in turn
+            # would run out of retries.
             self._discard_idle()
             return
         if connection.info.transaction_status != TRANSACTION_STATUS_IDLE:
@@ -337,12 +326,12 @@ class ConnectionPool:
         self._idle.append(pooled)
 
     def close(self) -> None:
-        """Close the idle connections; those in use are closed by nobody here."""
+        """Close the idle connections; those in use stay open."""
         self._discard_idle()
         self.watchdog.close()
 
     def _discard_idle(self) -> None:
-        with contextlib.suppress(IndexError):  # somebody took the last one
+        with contextlib.suppress(IndexError):  # another thread took the last one
             while self._idle:
                 self._discard(self._idle.pop())
 

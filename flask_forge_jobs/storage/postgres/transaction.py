@@ -1,7 +1,4 @@
-"""One open transaction on PostgreSQL, and the schema steps that one applies.
-
-A transaction takes as few round trips as it can.
-"""
+"""Transactions on PostgreSQL, in as few round trips as possible, and schema steps."""
 
 from __future__ import annotations
 
@@ -27,10 +24,10 @@ _COPY_ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r
 
 
 def version_check(known_version: int) -> str:
-    """Return what makes sure that this code may store something; sent ahead of it.
+    """Return the SQL, sent before a write, that refuses code older than the schema.
 
-    The lock is shared by all who do. A step that shuts out this code takes it for
-    itself, so it waits for them, and who comes meanwhile waits and is then refused.
+    Writers share the lock. A schema step that shuts out this code takes it exclusively:
+    it waits for the writers, and later ones wait for it and are then refused.
     """
     return (
         "LOCK TABLE forge_schema IN ACCESS SHARE MODE;\n"
@@ -40,20 +37,15 @@ def version_check(known_version: int) -> str:
 
 @cache
 def _that_knows(sql: str, known_version: int) -> str:
-    """Return a statement that needs no parameter for what never changes."""
+    """Return a statement with the constant version in place of its parameter."""
     return sql.replace("%(known)s", str(known_version))
 
 
 class PostgresTransaction:
-    """An open transaction; fulfils :class:`.Transaction`.
+    """An open transaction on an idle connection; implements :class:`.Transaction`.
 
-    Args:
-        connection: In autocommit mode and idle.
-        begin: Text that opens the transaction, without parameters; empty when the
-            message does.
-        known_version: The newest schema version that this code knows.
-        attempt: Number of the try, from 0.
-        is_quiet: Whether other processes hear nothing of it; see :class:`.Quiet`.
+    ``begin`` is the SQL that opens it, empty for a single message. With ``is_quiet`` it
+    notifies nobody; see :class:`.Quiet`.
     """
 
     def __init__(
@@ -79,7 +71,7 @@ class PostgresTransaction:
 
     def _execute(self, name: str, parameters: dict[str, Parameter]) -> None:
         sql = self._sql(name)
-        if self._pending:  # values in there may look like parameters
+        if self._pending:  # its values may look like parameters
             text = self._cursor.mogrify(sql, parameters).decode("utf-8")
             self._cursor.execute(self._unsent(text))
         elif self._is_begun:
@@ -88,7 +80,7 @@ class PostgresTransaction:
             self._cursor.execute(self._unsent(sql), parameters)
 
     def _unsent(self, *last: str) -> str:
-        """Return what waits to be sent, and what comes last; it waits no longer."""
+        """Return ``BEGIN`` if due, the pending SQL and ``last`` as one text."""
         is_first = self._begin and not self._is_begun
         before = [self._begin, *self._pending] if is_first else self._pending
         text = ";\n".join([*before, *last])
@@ -115,49 +107,49 @@ class PostgresTransaction:
         return self._cursor.rowcount
 
     def defer(self, name: str, /, **parameters: Parameter) -> None:
-        """Send a statement together with the next one, or with the commit."""
+        """Send a statement with the next one or with the commit."""
         text = self._cursor.mogrify(self._sql(name), parameters)
         self.send_ahead(text.decode("utf-8"))
 
     def send_ahead(self, text: str) -> None:
-        """Send a text of SQL together with the next statement."""
+        """Send SQL with the next statement."""
         self._pending.append(text)
 
     def copy_rows(self, name: str, rows: Iterable[Sequence[Parameter]], /) -> None:
-        """Add rows by ``COPY``; the server stores some while we write the next."""
+        """Insert rows by ``COPY``."""
         if self._pending or not self._is_begun:
             self._cursor.execute(self._unsent())
         self._cursor.copy_expert(self._statements[name].sql, _CopySource(rows))
 
     def wake(self, queue_name: str) -> None:
-        """Wake the workers of a queue; the server sends it at the commit."""
+        """Wake the workers of a queue; the server notifies them at the commit."""
         if queue_name not in self.woken:
             self.woken[queue_name] = None
             if not self._is_quiet:
                 self.defer("notify", queue_name=queue_name)
 
     def end(self) -> None:
-        """Commit, together with what is still waiting to be sent.
+        """Send what is pending and commit.
 
         Raises:
-            StorageError: A statement failed and somebody swallowed the error: the
-                commit would return normally and store nothing.
+            StorageError: A statement has failed and the block swallowed the error;
+                ``COMMIT`` would roll back without an error.
         """
         if self._is_begun:
             status = self._connection.info.transaction_status
             if status != TRANSACTION_STATUS_INTRANS:
                 raise StorageError("the transaction failed before its commit")
         elif not self._pending:
-            return  # nothing but the BEGIN
+            return  # nothing was sent
         self._is_committing = True
         self._cursor.execute(self._unsent("COMMIT"))
 
     def may_be_stored(self, *, ends_itself: bool) -> bool:
-        """Tell whether a commit was sent; with the first message if that ends all."""
+        """Return whether a commit was sent; a single message is one."""
         return self._is_committing or (ends_itself and self._is_begun)
 
     def undo(self) -> None:
-        """Roll back whatever was begun and has not ended by itself."""
+        """Roll back if the transaction is open."""
         connection = self._connection
         if not self._is_begun or connection.closed:
             return
@@ -167,14 +159,14 @@ class PostgresTransaction:
 
 
 class _CopySource(io.RawIOBase):
-    """Rows as a file that psycopg2 reads: some hundred at a time, made when asked."""
+    """A file of rows for psycopg2 to read, formatted a few hundred at a time."""
 
     def __init__(self, rows: Iterable[Sequence[Parameter]]) -> None:
         super().__init__()
         self._rows = iter(rows)
 
     def read(self, _size: int = -1) -> bytes:
-        """Return the next rows; nothing at the end."""
+        """Return the next rows, or nothing at the end."""
         rows = list(islice(self._rows, _COPY_ROWS))
         return _copy_text(rows).encode("utf-8") if rows else b""
 
@@ -186,8 +178,7 @@ def _copy_text(rows: Sequence[Sequence[Parameter]]) -> str:
         for row in rows
     ]
     text = "\n".join(lines) + "\n"
-    # Hardly ever does a value hold a character that means something to COPY: look at
-    # all of them at once.
+    # Few values hold a character that COPY treats specially, so check all at once.
     nulls = sum(row.count(None) for row in rows)
     tabs = sum(map(len, rows)) - len(rows)
     if (
@@ -208,24 +199,24 @@ def _escaped_line(row: Sequence[Parameter]) -> str:
     return "\t".join(cells) + "\n"
 
 
-# Any constant will do; two installs in one database must agree on it.
+# An arbitrary constant that all installs in one database share.
 MIGRATION_LOCK = 7_022_013_337_001
-# A step that waits for a table keeps out everybody who comes after it, so it gives up
-# and comes again.
+# A step that waits for a table lock blocks later users of the table, so it gives up and
+# tries again.
 DDL_LOCK_TIMEOUT_MS = 3_000
 
 
 class PostgresSchema:
-    """Applies schema steps; fulfils :class:`.SchemaState`."""
+    """Applies schema steps; implements :class:`.SchemaState`."""
 
     def __init__(self, connection: Connection) -> None:
         self._cursor: Any = connection.cursor()
         self._statements = load_statements("postgres")
 
     def applied(self) -> list[tuple[int, int]]:
-        """Return (version, oldest reader) of each step that is in the database."""
-        # Not to_regclass(): it answers from a cache that does not know what another
-        # session made while this one waited for the lock.
+        """Return (version, oldest reader) of each applied step in order."""
+        # to_regclass() would answer from a cache that misses a table that another
+        # session created while this one waited for the lock.
         self._cursor.execute(
             "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_tables "
             "WHERE tablename = 'forge_schema' "
@@ -238,14 +229,14 @@ class PostgresSchema:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold an advisory lock that ends with the transaction."""
-        # What was applied meanwhile must be visible, whatever the default level.
+        """Open a transaction that holds an advisory lock, and commit at its end."""
+        # At this level the steps that another migrator applied meanwhile are visible.
         self._cursor.execute(
             "BEGIN ISOLATION LEVEL READ COMMITTED; "
             f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})"
         )
         try:
-            # Not before: another migrator may take its time.
+            # Only now: another migrator may take long.
             self._cursor.execute(f"SET LOCAL lock_timeout = {DDL_LOCK_TIMEOUT_MS}")
             yield
         except BaseException:
@@ -255,7 +246,7 @@ class PostgresSchema:
 
     def keep_writers_out(self) -> None:
         """Take the lock that every writer shares."""
-        # The second one for enqueues, which take no lock of the first.
+        # forge_job too, because enqueues do not lock forge_schema.
         self._cursor.execute(
             "LOCK TABLE forge_schema, forge_job IN ACCESS EXCLUSIVE MODE"
         )
@@ -268,11 +259,11 @@ class PostgresSchema:
             raise MigrationError(0, "the role may not create tables") from error
         except psycopg2.errors.LockNotAvailable as error:
             raise TransientError(
-                StorageBusyError("another session keeps the schema step waiting")
+                StorageBusyError("another session blocks the schema step")
             ) from error
 
     def record(self, version: int, oldest_reader: int, name: str) -> None:
-        """Note that a step is done."""
+        """Record an applied step."""
         self._cursor.execute(self._statements["create_schema_table"].sql)
         self._cursor.execute(
             self._statements["record_version"].sql,
@@ -281,7 +272,7 @@ class PostgresSchema:
         self.replace_version_check(version, oldest_reader)
 
     def replace_version_check(self, version: int, oldest_reader: int) -> None:
-        """Say which code may store something from the commit on."""
+        """Set which code may write from the commit on."""
         self._cursor.execute(
             self._statements["replace_version_check"].sql,
             {"version": version, "oldest_reader": oldest_reader},

@@ -31,7 +31,7 @@ def test_sec_S45_other_machine_without_a_checked_name_is_warned_of(
 
     [record] = caplog.records
     assert record.levelname == "WARNING"
-    assert f"PostgreSQL on {host} is reached with sslmode={mode}" in caplog.text
+    assert f"PostgreSQL on {host} uses sslmode={mode}" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,5 @@ def test_sec_S45_warning_comes_once_when_the_database_is_opened(
             storage.open()
             storage.queues.all()
 
-    said = [
-        text for text in caplog.messages if "is reached with sslmode=prefer" in text
-    ]
+    said = [text for text in caplog.messages if "uses sslmode=prefer" in text]
     assert len(said) == 1

@@ -516,7 +516,7 @@ def test_an_emptied_file_with_a_log_is_refused(tmp_path: Path) -> None:
 
     with (
         contextlib.closing(open_storage(DatabaseSettings(path=path))) as storage,
-        pytest.raises(StorageCorruptError, match="is empty although") as caught,
+        pytest.raises(StorageCorruptError, match="is empty but") as caught,
     ):
         storage.open()
 

@@ -230,7 +230,7 @@ def test_an_attached_file_is_not_joined(
     """A commit over two files is not one when the power goes."""
     with contextlib.closing(sqlite3.connect(tmp_path / "app.sqlite")) as caller:
         caller.execute("ATTACH ? AS queue", (str(path),))
-        with pytest.raises(InvalidInputError, match=r"is to .*app\.sqlite"):
+        with pytest.raises(InvalidInputError, match=r"is open on .*app\.sqlite"):
             sqlite.jobs.enqueue(NewJob("noop"), connection=caller)
 
 
