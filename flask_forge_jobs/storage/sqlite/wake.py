@@ -44,6 +44,7 @@ class WakeSockets(PerProcess):
     def __init__(self, path: Path, clock: Clock | None = None) -> None:
         self._path = path
         self._folder = Path(f"{path}-wake")
+        self._folder_text = str(self._folder)
         self._clock = clock or SystemClock()
         self._sender: socket.socket | None = None
         self._end_sender: Callable[[], object] = lambda: None
@@ -59,23 +60,23 @@ class WakeSockets(PerProcess):
         """Tell every other listening process; never fails and never blocks."""
         if self._pid != os.getpid():
             self.stay_own()
-        message = queue_name.encode("utf-8")
-        for name in self._listening():
-            if name not in self._own:
-                self._send_to(name, message)
-
-    def _listening(self) -> list[str]:
         try:
-            changed_at_ns = self._folder.stat().st_mtime_ns
+            # Path.stat() takes three calls more.
+            changed_at_ns = os.stat(self._folder_text).st_mtime_ns  # noqa: PTH116
             if changed_at_ns != self._listed_at_ns:
-                age_us = self._clock.now_us() - changed_at_ns // 1000
-                self._names = [entry.name for entry in self._folder.iterdir()]
-                # A later change may get the same time stamp, so list it again.
-                is_settled = age_us > _STAMP_TICK_US
-                self._listed_at_ns = changed_at_ns if is_settled else -1
+                self._list(changed_at_ns)
         except OSError:
-            return []
-        return self._names
+            return  # nobody has listened yet
+        for name in self._names:
+            if name not in self._own:
+                self._send_to(name, queue_name.encode("utf-8"))
+
+    def _list(self, changed_at_ns: int) -> None:
+        age_us = self._clock.now_us() - changed_at_ns // 1000
+        self._names = [entry.name for entry in self._folder.iterdir()]
+        # A later change may get the same time stamp, so list it again.
+        is_settled = age_us > _STAMP_TICK_US
+        self._listed_at_ns = changed_at_ns if is_settled else -1
 
     def _send_to(self, name: str, message: bytes) -> None:
         if self._sender is None:
