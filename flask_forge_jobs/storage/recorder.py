@@ -72,24 +72,35 @@ class Operations:
     writes: Histogram = field(default_factory=Histogram)
 
 
-@dataclass(slots=True)
-class _Times:
-    """Times that wait in a list, which costs less than a histogram for each."""
+class Times(PerProcess):
+    """How long calls took; a list and later a histogram, which costs less together."""
 
-    histogram: Histogram = field(default_factory=Histogram)
-    listed_us: list[int] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.stay_own()
+
+    def _begin(self) -> None:
+        self._lock = threading.Lock()
+        self._histogram = Histogram()
+        self._listed_us: list[int] = []
 
     def add(self, seconds: float) -> None:
-        """Note one."""
-        self.listed_us.append(int(seconds * SECOND_US))
-        if len(self.listed_us) > MOST_LISTED:
-            self.closed()
+        """Note how long one call took."""
+        if self._pid != os.getpid():
+            self.stay_own()
+        with self._lock:
+            self._listed_us.append(int(seconds * SECOND_US))
+            if len(self._listed_us) > MOST_LISTED:
+                self._histogram.record_many(self._listed_us)
+                self._listed_us.clear()
 
-    def closed(self) -> Histogram:
-        """Return the histogram of all of them."""
-        self.histogram.record_many(self.listed_us)
-        self.listed_us.clear()
-        return self.histogram
+    def take(self) -> Histogram:
+        """Return the times that were noted since the last call."""
+        self.stay_own()
+        with self._lock:
+            histogram, listed_us = self._histogram, self._listed_us
+            self._histogram, self._listed_us = Histogram(), []
+        histogram.record_many(listed_us)
+        return histogram
 
 
 class Recorder(PerProcess):
@@ -103,6 +114,7 @@ class Recorder(PerProcess):
         self._clock = clock
         self.on_activity: Callable[[], None] = lambda: None
         """Called when something was counted after nothing had been."""
+        self.reads, self.writes = Times(), Times()
         self.stay_own()
 
     def _begin(self) -> None:
@@ -110,7 +122,6 @@ class Recorder(PerProcess):
         self._lock = threading.Lock()
         self._tallies: dict[tuple[int, str, str], _Open] = {}
         self._combinations: set[tuple[str, str]] = set()
-        self._reads, self._writes = _Times(), _Times()
 
     # -- what happens ----------------------------------------------------------------
 
@@ -131,10 +142,13 @@ class Recorder(PerProcess):
             is_taken_at_once: Whether the caller takes the figures itself right after,
                 so that nobody needs to be told of them.
         """
-        bucket_us = self._bucket_us()
-        with self._own_lock():
+        now_us = self._clock.now_us()
+        # As _own_lock() does, without the call: every enqueue comes by here.
+        if self._pid != os.getpid():
+            self.stay_own()
+        with self._lock:
             was_idle = not self._tallies
-            self._open(bucket_us, queue_name, kind).tally.enqueued += jobs
+            self._open(now_us, queue_name, kind).tally.enqueued += jobs
         if was_idle and not is_taken_at_once:
             self.on_activity()
 
@@ -151,10 +165,10 @@ class Recorder(PerProcess):
             kind: The job's kind.
             wait_us: How long the job has been due.
         """
-        bucket_us = self._bucket_us()
+        now_us = self._clock.now_us()
         with self._own_lock():
             was_idle = not self._tallies
-            self._open(bucket_us, queue_name, kind).waits_us.append(wait_us)
+            self._open(now_us, queue_name, kind).waits_us.append(wait_us)
         if was_idle:
             self.on_activity()
 
@@ -168,7 +182,7 @@ class Recorder(PerProcess):
                 went back to its queue as if nobody had touched it.
             refused: Ids of those that were not this process's to end.
         """
-        bucket_us = self._bucket_us()
+        now_us = self._clock.now_us()
         with self._own_lock():
             was_idle = not self._tallies
             names: tuple[str, str] | None = None
@@ -178,7 +192,7 @@ class Recorder(PerProcess):
                     continue
                 if names is None or job.kind != names[1] or job.queue_name != names[0]:
                     names = (job.queue_name, job.kind)
-                    found = self._open(bucket_us, *names)
+                    found = self._open(now_us, *names)
                     found.shorten()
                 if each.wait_us is not None:
                     found.waits_us.append(each.wait_us)
@@ -195,26 +209,16 @@ class Recorder(PerProcess):
 
     def rescued(self, queue_name: str, kind: str, status: JobStatus) -> None:
         """Count a run that its process never ended."""
-        bucket_us = self._bucket_us()
+        now_us = self._clock.now_us()
         with self._own_lock():
             was_idle = not self._tallies
-            tally = self._open(bucket_us, queue_name, kind).tally
+            tally = self._open(now_us, queue_name, kind).tally
             if status is JobStatus.DEAD:
                 tally.failed += 1
             else:
                 tally.retried += 1
         if was_idle:
             self.on_activity()
-
-    def read(self, seconds: float) -> None:
-        """Note how long a read of jobs took."""
-        with self._own_lock():
-            self._reads.add(seconds)
-
-    def wrote(self, seconds: float) -> None:
-        """Note how long a write of jobs took."""
-        with self._own_lock():
-            self._writes.add(seconds)
 
     # -- what is made of it ----------------------------------------------------------
 
@@ -230,21 +234,15 @@ class Recorder(PerProcess):
 
     def take_operations(self) -> Operations:
         """Return the times noted since the last call."""
-        with self._own_lock():
-            taken = self._reads, self._writes
-            self._reads, self._writes = _Times(), _Times()
-        return Operations(*(times.closed() for times in taken))
+        return Operations(self.reads.take(), self.writes.take())
 
     def _own_lock(self) -> threading.Lock:
         if self._pid != os.getpid():
             self.stay_own()
         return self._lock
 
-    def _bucket_us(self) -> int:
-        now_us = self._clock.now_us()
-        return now_us - now_us % _FINEST_US
-
-    def _open(self, bucket_us: int, queue_name: str, kind: str) -> _Open:
+    def _open(self, now_us: int, queue_name: str, kind: str) -> _Open:
+        bucket_us = now_us - now_us % _FINEST_US
         found = self._tallies.get((bucket_us, queue_name, kind))
         return self._new(bucket_us, queue_name, kind) if found is None else found
 

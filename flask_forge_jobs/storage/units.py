@@ -300,8 +300,8 @@ class UnitExecutor:
 
     def __init__(self, database: Database, recorder: Recorder | None = None) -> None:
         self._database = database
-        self._wrote = _ignore if recorder is None else recorder.wrote
-        self._read = _ignore if recorder is None else recorder.read
+        self._wrote = _ignore if recorder is None else recorder.writes.add
+        self._read = _ignore if recorder is None else recorder.reads.add
         self.backend = database.backend
 
     def write(self, work: Callable[[Transaction], T], *, urgent: bool = False) -> T:

@@ -144,9 +144,9 @@ def test_activity_is_told_once_until_the_figures_are_taken(recorder: Recorder) -
 
 
 def test_times_of_the_storage_are_taken_once(recorder: Recorder) -> None:
-    recorder.read(0.002)
-    recorder.wrote(0.5)
-    recorder.wrote(0.25)
+    recorder.reads.add(0.002)
+    recorder.writes.add(0.5)
+    recorder.writes.add(0.25)
 
     operations = recorder.take_operations()
 
