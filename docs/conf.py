@@ -17,6 +17,7 @@ version = release
 
 extensions = [
     "forge_jobs_reference",
+    "readable_signatures",
     "sphinx.ext.autodoc",
     "sphinx.ext.doctest",
     "sphinx.ext.napoleon",
@@ -29,6 +30,7 @@ html_title = f"{project} {release}"
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True}
 napoleon_numpy_docstring = False
+python_maximum_signature_line_length = 88
 
 # The gate builds without the network, so names of other projects are only links where
 # their inventories can be fetched. Public names of this package are checked anyway.

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 import flask_forge_jobs
+from flask_forge_jobs import errors
 
+DOCS = Path(__file__).parents[1] / "docs"
 # What the reference offers under these or similar names.
 OF_THE_REFERENCE = {
     "BulkLimits", "ChildPool", "CmdExec", "EnvironmentPaths", "JobFilter", "NoopEcho",
@@ -24,6 +29,15 @@ def test_every_public_name_is_there_and_explained(name: str) -> None:
 
 def test_the_names_of_the_reference_are_public() -> None:
     assert set(flask_forge_jobs.__all__) >= OF_THE_REFERENCE
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    pages = "".join(page.read_text("utf-8") for page in DOCS.rglob("*.rst"))
+    shown = re.findall(
+        r"^\.\. auto(?:class|data|function):: (?:[\w.]+\.)?(\w+)$", pages, re.MULTILINE
+    )
+
+    assert set(flask_forge_jobs.__all__) - set(vars(errors)) <= set(shown)
 
 
 def test_any_other_name_is_an_error() -> None:

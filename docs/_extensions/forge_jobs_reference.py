@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import inspect
+import textwrap
 from collections.abc import Callable, Iterable, Iterator
 
 import click
+from blinker import NamedSignal
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.typing import ExtensionMetadata
 
-import flask_forge_jobs
-from flask_forge_jobs import errors
+from flask_forge_jobs import errors, signals
 from flask_forge_jobs.api.errors import HTTP_KINDS, STATUSES
 from flask_forge_jobs.api.openapi.document import (
     PLACEHOLDER,
@@ -125,22 +126,15 @@ def error_lines() -> Lines:
             yield ""
 
 
-def public_lines() -> Lines:
-    """Yield every public name except the exceptions, which have their own page."""
-    for name in sorted(flask_forge_jobs.__all__, key=str.lower):
-        value = getattr(flask_forge_jobs, name)
-        if inspect.isclass(value):
-            if issubclass(value, BaseException) and value.__module__ == errors.__name__:
-                continue
-            yield f".. autoclass:: flask_forge_jobs.{name}"
-            if name == "ForgeJobs":
-                yield "   :inherited-members:"
-        elif inspect.isroutine(value):
-            yield f".. autofunction:: flask_forge_jobs.{name}"
-        else:
-            yield f".. autodata:: flask_forge_jobs.{name}"
-            yield "   :no-value:"
-        yield ""
+def signal_lines() -> Lines:
+    """Yield every signal with the text that it was made with."""
+    for name, value in vars(signals).items():
+        if isinstance(value, NamedSignal):
+            yield f".. py:data:: flask_forge_jobs.signals.{name}"
+            yield ""
+            text = inspect.cleandoc(value.__doc__ or "")
+            yield from textwrap.indent(text, "   ").splitlines()
+            yield ""
 
 
 def command_lines() -> Lines:
@@ -203,9 +197,9 @@ def setup(app: Sphinx) -> ExtensionMetadata:
     """Register the directives."""
     app.add_directive("forge-jobs-commands", directive(command_lines))
     app.add_directive("forge-jobs-errors", directive(error_lines))
-    app.add_directive("forge-jobs-public-names", directive(public_lines))
     app.add_directive("forge-jobs-routes", directive(route_lines))
     app.add_directive("forge-jobs-settings", directive(setting_lines))
+    app.add_directive("forge-jobs-signals", directive(signal_lines))
     app.add_directive("forge-jobs-statuses", directive(status_lines))
     app.add_directive("forge-jobs-variables", directive(variable_lines))
     return {"version": "1", "parallel_read_safe": True}

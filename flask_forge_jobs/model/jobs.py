@@ -295,7 +295,39 @@ class JobSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job(JobSummary):
-    """A stored job in full; ``payload`` is its canonical JSON text."""
+    """A stored job, as it was when it was read.
+
+    Attributes:
+        id: Its id, a ULID: ids sort by the time of the enqueue.
+        queue_name: The queue that it waits in, or ran from.
+        kind: Selects the task.
+        status: Its :class:`.JobStatus`.
+        priority: Lower runs first.
+        attempts: Attempts so far, the one under way included.
+        max_attempts: A failure of this attempt makes the job ``dead``.
+        enqueued_at: When it was stored.
+        scheduled_at: When it may start, or be tried again.
+        started_at: When the last attempt began; None before the first.
+        completed_at: When it became ``done`` or ``dead``; None before that.
+        last_error: Type and text of what was raised last, such as ``KeyError: 'id'``;
+            up to 8 KiB, or None.
+        slot_id: The slot that runs it, or the worker while the slot has not
+            reported it yet; None while nothing runs it.
+        dedupe_key: The key that it holds until it ends, or None.
+        heartbeat_at: When its worker last renewed it; None while nothing runs it.
+        payload: Canonical JSON text of its arguments.
+        error_history: The last 32 failures, the oldest first; each has ``at``,
+            ``attempt`` and ``message``, and the last one a ``traceback``.
+        cancel_requested_at: When somebody asked it to stop, or None.
+        throttle_attempts: How often in a row it was throttled or snoozed.
+        crashes: How often it was rescued from a lost worker.
+        timeout_s: Seconds one attempt may take; None means no limit of its own.
+        result: JSON text of what its task returned; None where nothing is kept.
+        result_error: Why the result is not kept: no JSON, or over 64 KiB.
+        progress: JSON text of the last progress report, or None.
+        schedule_name: The schedule that made it, or None.
+        carried: JSON text of :attr:`.TaskContext.carried`, or None.
+    """
 
     payload: str
     error_history: tuple[ErrorEntry, ...] = ()

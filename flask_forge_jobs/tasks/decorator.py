@@ -67,26 +67,10 @@ def _no_context(task: Task[..., Any]) -> TaskContext:
 class Task(Generic[P, R]):
     """A registered function; made by ``@forge.task``.
 
-    Args:
+    Attributes:
         function: The function; ``async`` ones run in an event loop of their own.
         kind: Kind of its jobs; the function's name by default.
         aliases: Other kinds whose jobs it runs.
-        options: Defaults of its jobs.
-        router: Names the queue of a kind that is enqueued without one.
-        store: Stores a job.
-        seats: How many of its jobs may run at once.
-        isolation: ``"thread"`` or ``"process"``.
-        retry: When a job that failed is tried again.
-        told: Whose jobs follow its own when these end without being done.
-        outside: Makes the context for a call where no task runs; there is none by
-            default, and such a call raises :class:`RuntimeError`.
-
-    Raises:
-        InvalidInputError: The kind, an option or the number of seats is outside its
-            bounds, or the key of the seats is no parameter.
-        TypeError: A JSON object cannot carry the function's arguments, see
-            :class:`~flask_forge_jobs.tasks.parameters.Parameters`, or the function has
-            no name and no kind is given.
     """
 
     def __init__(

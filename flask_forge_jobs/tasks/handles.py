@@ -45,11 +45,6 @@ class JobHandle:
     :class:`.JobNotFoundError` for a job that is not stored, or not committed yet, and
     :class:`.StorageError` when the database cannot be asked.
 
-    Args:
-        home: Where the job is kept.
-        job_id: The job.
-        request: What became of the request to enqueue it; None for a handle by id.
-
     Attributes:
         id: The job's id.
     """
