@@ -24,8 +24,8 @@ def test_put_names_the_field_at_fault(storage: Storage) -> None:
 def test_what_is_put_is_listed_drained_and_removed(storage: Storage) -> None:
     rate_limits.put(storage, "api", capacity=5, refill_per_sec=0.001)
 
-    assert [each.tokens for each in rate_limits.list_all(storage)] == [5.0]
+    assert [each.tokens for each in storage.rate_limits.all()] == [5.0]
     assert rate_limits.drain(storage, "api").tokens == 0.0
     assert rate_limits.get(storage, "api").tokens < 1
     rate_limits.delete(storage, "api")
-    assert rate_limits.list_all(storage) == []
+    assert storage.rate_limits.all() == []

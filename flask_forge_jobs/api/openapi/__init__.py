@@ -1,1 +1,1 @@
-"""The OpenAPI document, made from the route table and the schemas."""
+"""The OpenAPI document, generated from the route table and the schemas."""

@@ -20,22 +20,18 @@ from flask_forge_jobs.api.schemas import bounds
 Document = dict[str, Any]
 PLACEHOLDER = re.compile(r"<(?:[a-z_]+:)?(?P<name>[a-z_]+)>")
 _SCHEME = "bearer"
-# Any text finds nothing at worst, but a name that a request makes has to be one.
+# A look-up accepts any text; a request that creates something needs a valid name.
 _SEGMENT: Document = {"minLength": 1, "pattern": "^[^/]+$"}
 _PLACES: Mapping[str, Document] = {"scope": bounds.QUEUE_NAME}
 _DESCRIPTION = (
-    "Every GET answers HEAD as well; OPTIONS is 204 with Allow. "
-    "Every error is an object with its kind first. "
-    "An X-Request-Id of a request that fits the header's pattern is kept."
+    "Every GET route answers HEAD too; OPTIONS is 204 with Allow. "
+    "Every error is an object whose first key is its kind. "
+    "An X-Request-Id of the client is kept if it matches the header's pattern."
 )
 
 
 def document(routes: Iterable[Route]) -> Document:
-    """Return the description of the routes, without a server.
-
-    Args:
-        routes: What is described, in this order. The same routes give the same text.
-    """
+    """Return the OpenAPI document of the routes, without ``servers``."""
     known = tuple(routes)
     shapes = Shapes()
     paths: dict[str, Document] = {}
@@ -65,7 +61,7 @@ def document(routes: Iterable[Route]) -> Document:
 
 
 def refusals_of(route: Route) -> tuple[int, ...]:
-    """Return the statuses of the errors that a route may give, sorted."""
+    """Return the error statuses of a route, sorted."""
     common = OPEN if route.permission is None else COMMON
     answered = {route.status, *route.other_answers}
     return tuple(sorted({*common, *route.errors} - answered))
@@ -78,7 +74,7 @@ def summary_of(route: Route) -> str:
 
 
 def tag_of(route: Route) -> str:
-    """Return the concern of a route: the module that holds its view."""
+    """Return the tag of a route, which is the module of its view."""
     return route.view.__module__.rpartition(".")[2]
 
 

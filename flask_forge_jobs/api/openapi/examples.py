@@ -1,4 +1,4 @@
-"""Examples made from the schemas: a value per key, the same wherever the key stands."""
+"""Examples generated from the schemas, with the same value for a key everywhere."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from flask_forge_jobs.api.schemas.fields import ANY_JSON_REF
 
 JsonSchema = dict[str, Any]
 
-# What a reader sees for a key. A key that is not here gets a value of its type.
+# Other keys get a value of their type.
 VALUES: Mapping[str, object] = {
     "id": "01K5A4D3E4F5G6H7J8K9M0N1P2",
     "ids": ["01K5A4D3E4F5G6H7J8K9M0N1P2"],
@@ -46,22 +46,13 @@ _BY_TYPE: Mapping[str, object] = {
 
 
 class Examples:
-    """Makes examples of schemas that may refer to named ones.
-
-    Args:
-        named: The document's ``components/schemas``.
-    """
+    """Generates examples; ``named`` is the document's ``components/schemas``."""
 
     def __init__(self, named: Mapping[str, JsonSchema]) -> None:
         self._named = named
 
     def of(self, schema: JsonSchema, key: str = "") -> object:
-        """Return a value that the schema takes.
-
-        Args:
-            schema: What the value has to fit.
-            key: The key that the value stands under, if any.
-        """
+        """Return a valid value of a schema under a key."""
         if schema.get("$ref") == ANY_JSON_REF or not schema:
             return VALUES.get(key, {})
         if "$ref" in schema:
@@ -84,7 +75,7 @@ class Examples:
             return {
                 name: self.of(each, name)
                 for name, each in properties.items()
-                # What may not stand beside another key of the example is left out.
+                # Omit keys that exclude another key of the example.
                 if not properties.keys() & set(each.get("x-excludes", ()))
             }
         if kind == "array":

@@ -1,7 +1,7 @@
-"""The headers that requests may carry and answers may have, and which routes use them.
+"""The headers of requests and responses.
 
-A route says which of them its view uses; what follows from the rest of the record, such
-as the ``ETag`` of a read, is added here.
+A route names the headers its view uses; headers that follow from its other fields, such
+as the ``ETag`` of a read, are added here.
 """
 
 from __future__ import annotations
@@ -21,54 +21,54 @@ _TEXT: Document = {"type": "string"}
 _COUNT: Document = {"type": "integer", "minimum": 0}
 _TRUE: Document = {"type": "string", "enum": ["true"]}
 _TAG = '"5d41402abc4b2a76b9719d911017c592"'
-# Name to description, schema and example.
+# Description, schema and example of each request header.
 _TAKEN: Mapping[str, tuple[str, Document, str]] = {
     "If-None-Match": (
-        "The ETag of an answer that is known already; 304 when it would be the same.",
+        "The ETag of a known response; 304 if the response is still the same.",
         _TEXT,
         _TAG,
     ),
     "If-Match": (
-        "The ETag that the settings were read with; 412 when they have changed since.",
+        "The ETag of the settings as read; 412 if they have changed since.",
         _TEXT,
         "*",
     ),
     REQUEST_KEY_FIELD: (
-        "For 24 hours the same key and contents give the same answer; others 409.",
+        "For 24 hours the same key and body give the same response; another body 409.",
         {"type": "string", "pattern": f"^{REQUEST_KEY_PATTERN}$"},
         "order-4711",
     ),
 }
 _GIVEN: Mapping[str, tuple[str, Document]] = {
     "X-Request-Id": (
-        "The request's own id when it has this form, else a new one.",
+        "The request's own id if it has this form, else a new one.",
         {"type": "string", "pattern": f"^{ID_PATTERN}$"},
     ),
-    "ETag": ("Changes when the answer does; of a queue, when its settings do.", _TEXT),
-    "Retry-After": ("Seconds to wait; not with every conflict.", _COUNT),
-    "WWW-Authenticate": ("How to say who is asking.", _TEXT),
-    "Allow": ("The methods that the path knows.", _TEXT),
-    "Deprecation": ("Since when another route should be used (RFC 9745).", _TEXT),
-    "Location": ("Path of what was made or found.", _TEXT),
-    "Link": ("Path of the next page, rel=next; absent on the last one.", _TEXT),
-    "X-Total-Count": ("How many items match in all.", _COUNT),
-    "X-Result-Truncated": ("There are more items than the answer holds.", _TRUE),
+    "ETag": ("Changes with the response; for a queue, with its settings.", _TEXT),
+    "Retry-After": ("Seconds to wait; only some conflicts have it.", _COUNT),
+    "WWW-Authenticate": ("The authentication scheme.", _TEXT),
+    "Allow": ("The methods of the path.", _TEXT),
+    "Deprecation": ("When the route was deprecated (RFC 9745).", _TEXT),
+    "Location": ("Path of the created or existing resource.", _TEXT),
+    "Link": ("Path of the next page, rel=next; absent on the last page.", _TEXT),
+    "X-Total-Count": ("Total number of matching items.", _COUNT),
+    "X-Result-Truncated": ("The response does not hold all items.", _TRUE),
     "X-Job-Deduped": (
-        "Whether an unfinished job held the key and nothing was added.",
+        "Whether an unfinished job holds the dedupe key, so that no job was added.",
         {"type": "string", "enum": ["true", "false"]},
     ),
-    "X-Queue-Created": ("The job's queue was not registered and is now.", _TRUE),
-    "Idempotency-Replayed": ("The answer is that to an earlier request.", _TRUE),
-    "X-Jobs-Skipped": ("How many jobs could not be acted on.", _COUNT),
-    "X-Jobs-Not-Found": ("How many ids are no jobs.", _COUNT),
+    "X-Queue-Created": ("The request registered the job's queue.", _TRUE),
+    "Idempotency-Replayed": ("This is the response to an earlier request.", _TRUE),
+    "X-Jobs-Skipped": ("How many jobs were not changed.", _COUNT),
+    "X-Jobs-Not-Found": ("How many ids belong to no job.", _COUNT),
     "X-Jobs-Deleted": ("How many jobs were deleted.", _COUNT),
     "X-Jobs-Cancel-Requested": ("How many running jobs were asked to stop.", _COUNT),
     "X-Bulk-Complete": (
-        "The call was cut short; repeat it for the rest.",
+        "The call reached its limit; repeat it for the rest.",
         {"type": "string", "enum": ["false"]},
     ),
 }
-# What an answer has because of its status alone.
+# Headers that follow from the status.
 _BY_STATUS: Mapping[int, tuple[str, ...]] = {
     401: ("WWW-Authenticate",),
     405: ("Allow",),
@@ -79,12 +79,12 @@ _BY_STATUS: Mapping[int, tuple[str, ...]] = {
 
 
 def taken(route: Route) -> tuple[str, ...]:
-    """Return the headers of a request that a route honours."""
+    """Return the request headers that a route honours."""
     return (*route.takes, *(("If-None-Match",) if is_compared(route) else ()))
 
 
 def given(route: Route) -> tuple[str, ...]:
-    """Return the headers that a successful answer of a route may have."""
+    """Return the headers that a successful response of a route may have."""
     found = list(route.gives)
     if is_compared(route):
         found.append("ETag")
@@ -96,12 +96,12 @@ def given(route: Route) -> tuple[str, ...]:
 
 
 def is_compared(route: Route) -> bool:
-    """Return whether a route answers 304 to who has its answer already."""
+    """Tell whether a route answers 304 to a matching ``If-None-Match``."""
     return route.method == "GET" and route.is_compared
 
 
 def parameters(route: Route) -> list[Document]:
-    """Return the parameter objects of the headers that a route honours."""
+    """Return the header parameters of a route."""
     return [
         {
             "in": "header",
@@ -116,7 +116,7 @@ def parameters(route: Route) -> list[Document]:
 
 
 def components() -> Document:
-    """Return a header object for each header of an answer, by its name."""
+    """Return the header object of each response header, by name."""
     return {
         name: {"description": description, "schema": schema}
         for name, (description, schema) in _GIVEN.items()
@@ -124,11 +124,7 @@ def components() -> Document:
 
 
 def references(names: Iterable[str]) -> Document:
-    """Return what a response object says of its headers.
-
-    Args:
-        names: Those it may have besides the ones that every answer has.
-    """
+    """Return the ``headers`` of a response object, with those of every response."""
     return {
         name: {"$ref": f"#/components/headers/{name}"}
         for name in ("X-Request-Id", *names)
@@ -136,5 +132,5 @@ def references(names: Iterable[str]) -> Document:
 
 
 def of_refusal(status: int) -> Document:
-    """Return what is said of the headers of an error with a status."""
+    """Return the ``headers`` of an error response."""
     return references(_BY_STATUS.get(status, ()))

@@ -1,4 +1,4 @@
-"""The tagged errors as JSON Schema, from the table that makes them."""
+"""The tagged errors as JSON Schema, from the tables of api/errors.py."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from flask_forge_jobs.api.errors import HTTP_KINDS, STATUSES, Problem
 from flask_forge_jobs.api.openapi.headers import of_refusal
 
 JsonSchema = dict[str, Any]
-# Statuses that any route may give which asks who is calling.
+# Error statuses of every route with a permission.
 COMMON = (400, 401, 403, 405, 409, 413, 415, 429, 500, 503)
-# What a route that is open to everybody and reads nothing may give.
+# Error statuses of every open route.
 OPEN = (400, 405, 429, 500)
 _RATE_LIMITED = ("rate_limited", 429)
 _EXAMPLES: JsonSchema = {
@@ -22,21 +22,21 @@ _EXAMPLES: JsonSchema = {
 
 
 def kinds_of(status: int) -> list[str]:
-    """Return the kinds of errors that have a status, sorted."""
+    """Return the error kinds of a status, sorted."""
     known = {*STATUSES.values(), _RATE_LIMITED}
     known |= {(kind, code) for code, (kind, _field) in HTTP_KINDS.items()}
     return sorted(kind for kind, code in known if code == status)
 
 
 def schemas() -> JsonSchema:
-    """Return the shape of each kind of error, by name."""
+    """Return the schema of each error kind, by name."""
     kinds = {kind for kind, _status in STATUSES.values()} | {_RATE_LIMITED[0]}
     kinds |= {kind for kind, _field in HTTP_KINDS.values()}
     return {_name(kind): _schema(kind) for kind in sorted(kinds)}
 
 
 def responses(statuses: set[int]) -> JsonSchema:
-    """Return a response object for each status, by the name it is referred to."""
+    """Return the response object of each status, by its name in a reference."""
     return {str(status): _response(status) for status in sorted(statuses)}
 
 

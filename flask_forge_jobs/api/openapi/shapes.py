@@ -1,8 +1,8 @@
-"""marshmallow schemas to JSON Schema, as the two directions need it.
+"""marshmallow schemas to JSON Schema, for requests and for answers.
 
-What a request may hold is what its fields take: their types, widths and patterns, and
-the bounds in their ``metadata``. An answer holds every declared key, and no bound of a
-request's field says anything about it.
+A request's schema says what its fields accept: types, widths, patterns, and the bounds
+in their ``metadata``. An answer holds every declared key; the bounds of a request do
+not apply to it.
 """
 
 from __future__ import annotations
@@ -44,17 +44,17 @@ _ANY_JSON: JsonSchema = {
 
 
 class RequestConverter(OpenAPIConverter):
-    """What a request may hold."""
+    """The JSON Schema of requests."""
 
     def field2type_and_format(self, field: Field[Any], **kwargs: Any) -> JsonSchema:
-        """Ask our fields; they know better than their base class."""
+        """Use the shape of our own fields."""
         if isinstance(field, StrictField):
-            return field.shape()
+            return dict(field.shape)
         found: JsonSchema = super().field2type_and_format(field, **kwargs)
         return found
 
     def field2nullable(self, field: Field[Any], ret: JsonSchema) -> JsonSchema:
-        """Add null to the type, and to the choices if there are any."""
+        """Add null to the type and to the choices."""
         if isinstance(field, AnyJson):
             return {}
         added: JsonSchema = super().field2nullable(field, ret=ret)
@@ -65,14 +65,14 @@ class RequestConverter(OpenAPIConverter):
     def fields2jsonschema(
         self, fields: Mapping[str, Field[Any]], **kwargs: Any
     ) -> JsonSchema:
-        """Leave out other names of the same."""
+        """Omit second names of the same field."""
         aliases = _aliases(fields)
         named = {name: fields[name] for name in fields if name not in aliases}
         found: JsonSchema = super().fields2jsonschema(named, **kwargs)
         return found
 
     def schema2jsonschema(self, schema: type[Schema] | Schema) -> JsonSchema:
-        """Say of an unknown key that is ignored what the gate says of it."""
+        """Describe ignored unknown keys as what the JSON parser accepts."""
         found: JsonSchema = super().schema2jsonschema(schema)
         if "additionalProperties" not in found:
             found["propertyNames"] = {"pattern": WITHOUT_NUL}
@@ -85,15 +85,15 @@ def _aliases(fields: Mapping[str, Field[Any]]) -> set[str]:
 
 
 class AnswerConverter(OpenAPIConverter):
-    """What an answer holds: every key, in order, and no other."""
+    """The JSON Schema of answers: every key, in order, and no other."""
 
     def field2type_and_format(self, field: Field[Any], **kwargs: Any) -> JsonSchema:
-        """Keep the type; what bounds a request does not bound an answer."""
+        """Keep type and format, without the bounds of requests."""
         if isinstance(field, AnyJson):
             return {}
         if isinstance(field, StrictField):
-            shape = field.shape()
-            return {key: shape[key] for key in ("type", "format") if key in shape}
+            kept = ("type", "format")
+            return {key: field.shape[key] for key in kept if key in field.shape}
         found: JsonSchema = super().field2type_and_format(field, **kwargs)
         return found
 
@@ -115,11 +115,11 @@ class Shapes:
         self._answers = _Side(AnswerConverter, _name)
 
     def body(self, schema: Schema) -> JsonSchema:
-        """Return a reference to the shape of a request's body."""
+        """Return a reference to the schema of a request body."""
         return self._requests.reference(schema)
 
     def query(self, schema: Schema) -> list[JsonSchema]:
-        """Return the parameters of a query; null cannot be written in one."""
+        """Return the parameters of a query, which cannot be null."""
         aliases = _aliases(schema.fields)
         parameters: list[JsonSchema] = [
             parameter
@@ -133,14 +133,14 @@ class Shapes:
         return parameters
 
     def answer(self, shape: Schema | Field[Any]) -> JsonSchema:
-        """Return the shape of an answer's body."""
+        """Return the schema of an answer."""
         if isinstance(shape, Schema):
             return self._answers.reference(shape)
         found: JsonSchema = self._answers.converter.field2property(shape)
         return found
 
     def components(self) -> JsonSchema:
-        """Return every named schema so far, sorted by name."""
+        """Return all named schemas so far, sorted by name."""
         requests, answers = self._requests.schemas, self._answers.schemas
         twice = requests.keys() & answers.keys()
         if twice:
@@ -160,8 +160,7 @@ class _Side:
 
         plugin = Plugin(resolver)
         self._spec = APISpec("", "", OPENAPI_VERSION, plugins=[plugin])
-        # The specification has given the plug-in its converter.
-        self.converter: Any = plugin.converter
+        self.converter: Any = plugin.converter  # set by APISpec
 
     @property
     def schemas(self) -> JsonSchema:
@@ -177,7 +176,7 @@ def _name(schema: Schema | type[Schema]) -> str:
 
 
 def _request_name(schema: Schema | type[Schema]) -> str:
-    # A shape may stand on both sides, with other rules on each.
+    # A schema may serve requests and answers, with different rules.
     name = _name(schema)
     return name if name.endswith(_REQUEST_WORDS) else f"{name}Input"
 

@@ -16,20 +16,19 @@ from flask_forge_jobs.api.schemas.fields import (
     V1Schema,
     WholeNumber,
 )
+from flask_forge_jobs.api.schemas.jobs import names_of
 from flask_forge_jobs.api.schemas.queues import StatusCounts
 from flask_forge_jobs.handlers.activity import MAX_EVENT_ID
 from flask_forge_jobs.model.events import EventType
 from flask_forge_jobs.model.jobs import JobFilter
-
-_NAMES: dict[str, Any] = {"load_default": (), "metadata": bounds.FILTER_NAMES}
 
 
 class EventsQuery(V1Schema):
     """Arguments of :func:`flask_forge_jobs.handlers.activity.list_events`."""
 
     after = Digits(most=MAX_EVENT_ID, load_default=None)
-    queues = List(Text(metadata=bounds.FILTER_NAME), data_key="queue", **_NAMES)
-    kinds = List(Text(metadata=bounds.FILTER_NAME), data_key="kind", **_NAMES)
+    queues = names_of(bounds.FILTER_NAME, data_key="queue")
+    kinds = names_of(bounds.FILTER_NAME, data_key="kind")
     types = List(
         Text(metadata={"enum": list(map(str, EventType))}),
         data_key="type",
@@ -39,7 +38,7 @@ class EventsQuery(V1Schema):
 
     @post_load
     def make(self, values: dict[str, Any], **_: Any) -> dict[str, Any]:
-        """Put the parts of the filter together."""
+        """Build the model's filter."""
         parts = {key: values.pop(key) for key in ("queues", "kinds")}
         return values | {
             "wanted": JobFilter(**parts | {"queues": parts["queues"] or None})
@@ -47,7 +46,7 @@ class EventsQuery(V1Schema):
 
 
 class Event(V1Schema):
-    """One thing that happened to one job."""
+    """One event of one job."""
 
     id = LargeNumber()
     at = Instant()
@@ -58,7 +57,7 @@ class Event(V1Schema):
 
 
 class EventsPage(V1Schema):
-    """Some events, the oldest first."""
+    """Events, the oldest first."""
 
     events = List(Nested(Event))
     next = LargeNumber()
@@ -67,12 +66,12 @@ class EventsPage(V1Schema):
 class ErrorsQuery(V1Schema):
     """Arguments of :func:`flask_forge_jobs.handlers.activity.list_errors`."""
 
-    queue_names = List(Text(metadata=bounds.FILTER_NAME), data_key="queue", **_NAMES)
-    kinds = List(Text(metadata=bounds.FILTER_NAME), data_key="kind", **_NAMES)
+    queue_names = names_of(bounds.FILTER_NAME, data_key="queue")
+    kinds = names_of(bounds.FILTER_NAME, data_key="kind")
 
 
 class ErrorGroup(V1Schema):
-    """Failed and dead jobs with one error."""
+    """Failed and dead jobs with the same error."""
 
     signature = Text()
     count = WholeNumber()

@@ -22,11 +22,7 @@ DEFAULT_LIMIT = 100
 
 
 class AuditRow(WireSchema):
-    """One entry; ``detail`` has what else there is.
-
-    That is the address, the arguments, the status, the number of changes, and of how
-    many requests that were refused alike it tells.
-    """
+    """One entry; ``detail`` holds address, arguments, status and counts."""
 
     id = WholeNumber()
     at = Instant()
@@ -57,7 +53,7 @@ class AuditQuery(V1Schema):
 
     @post_load
     def make(self, values: dict[str, Any], **_: Any) -> dict[str, Any]:
-        """Gather what belongs to the model's filter."""
+        """Build the model's filter."""
         names = ("actor", "action", "target", "start", "end")
         wanted = AuditFilter(**{name: values.pop(name) for name in names})
         return {"wanted": wanted, **values}

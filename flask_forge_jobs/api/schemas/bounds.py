@@ -1,7 +1,7 @@
 """Bounds that a handler checks, as the ``metadata`` of a field.
 
-They change nothing about what a field takes; the OpenAPI document shows them. Each is
-made of the constant that the check uses.
+The fields ignore them; the OpenAPI document shows them. Each is made from the constant
+that the check uses.
 """
 
 from __future__ import annotations
@@ -52,19 +52,18 @@ from flask_forge_jobs.model.time_zones import MAX_TIME_ZONE_LENGTH
 
 Metadata = dict[str, Any]
 _CONTROLS = r"\u0000-\u001f\u007f-\u009f"
-# What a reader does not see. The rest of the planes, and the form NFC, are more than a
-# pattern can say.
+# Invisible characters. A pattern cannot express the other planes or NFC.
 _UNSEEN = (
     r"\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
     r"\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
 )
-# As a character class: no comma, nothing that breaks a path, nothing unseen.
+# Parts of character classes: no comma, nothing that breaks a path, nothing invisible.
 _KIND_PART = _CONTROLS + _UNSEEN
 _NAME_PART = rf",/?#%{_CONTROLS}\u2028\u2029{_UNSEEN}"
 
 
 def whole(low: int, high: int) -> Metadata:
-    """Return the bounds of a number, both included."""
+    """Return the bounds of a number, both inclusive."""
     return {"minimum": low, "maximum": high}
 
 
@@ -79,11 +78,11 @@ def items(most: int, fewest: int = 0) -> Metadata:
 
 
 def without(*keys: str) -> Metadata:
-    """Say that a key cannot be combined with others."""
+    """Say that a key excludes others."""
     return {"x-excludes": list(keys)}
 
 
-# No step in a path, no space at either end.
+# Neither "." nor "..", no space at either end.
 QUEUE_NAME = text(1, NAME_LENGTH) | {
     "pattern": r"^(?!\.$)(?!.*\.\.)"
     rf"[^\s{_NAME_PART}]([^{_NAME_PART}]*[^\s{_NAME_PART}])?$"
@@ -112,10 +111,10 @@ DELAY: Metadata = {
     **without("run_at"),
 }
 NEW_JOBS = items(MAX_ENQUEUED_AT_ONCE, 1)
-# The states that are stored; a filter knows one word more.
+# The stored states; a filter also takes "scheduled".
 STORED_STATUS: Metadata = {"enum": [str(status) for status in JobStatus]}
 JOB_ACTION: Metadata = {"enum": [str(action) for action in JobAction]}
-# Made by a request before this one, so no example is a true one.
+# An earlier response makes it, so no example would be valid.
 CURSOR = text(0, MAX_CURSOR_LENGTH) | {"examples": [None]}
 REASON = text(0, MAX_REASON_LENGTH)
 PRIORITY = whole(*PRIORITY_RANGE)
@@ -137,13 +136,13 @@ MAX_WORKERS = whole(*MAX_WORKERS_RANGE)
 RETENTION_DAYS = whole(*RETENTION_DAYS_RANGE)
 MAX_PENDING = whole(*MAX_PENDING_RANGE)
 BACKOFF_SECONDS = whole(*BACKOFF_SECONDS_RANGE)
-# What str.strip() takes off; \s means less in the regular expressions of JSON Schema.
+# What str.strip() removes; \s covers less in JSON Schema.
 _BLANK = (
     r"\u0009-\u000d\u001c-\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f"
     r"\u205f\u3000"
 )
 _SOLID = rf"[^{_BLANK}\u0000]"
-# Blank filters nothing; else so many characters without the blanks around them.
+# Blank means no filter; the length is counted without surrounding blanks.
 SEARCH: Metadata = {
     "pattern": r"^[{0}]*({1}[^\u0000]{{{2},{3}}}{1}[{0}]*)?$".format(
         _BLANK, _SOLID, *(length - 2 for length in SEARCH_LENGTH)

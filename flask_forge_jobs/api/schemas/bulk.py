@@ -21,7 +21,7 @@ from flask_forge_jobs.model.jobs import JobFilter
 
 
 class JobIdsRequest(V1Schema):
-    """Which jobs to act on."""
+    """The jobs to act on."""
 
     job_ids = List(
         Text(metadata=bounds.JOB_ID),
@@ -33,7 +33,7 @@ class JobIdsRequest(V1Schema):
 
 
 class RetryAllFailedRequest(NamesQueue, V1Schema):
-    """Which failed jobs to retry; nothing means all."""
+    """The failed jobs to retry; all by default."""
 
     kind = Text(load_default=None, metadata=bounds.KIND)
 
@@ -59,10 +59,10 @@ class DeleteDoneRequest(NamesQueue, V1Schema):
 
 
 class ActionFilter(Filter):
-    """Which jobs to act on; loads as the model's filter."""
+    """The jobs to act on; loads as the model's filter."""
 
     class Meta(Filter.Meta):
-        """What marshmallow reads: a misspelt condition must not be ignored."""
+        """Refuse unknown keys: a misspelt condition would match more jobs."""
 
         unknown = RAISE
 
@@ -76,7 +76,7 @@ class ActionFilter(Filter):
 
     @post_load
     def make(self, values: dict[str, Any], **_: Any) -> JobFilter:
-        """Build the model object."""
+        """Build the model's filter."""
         defaults = {
             "queues": values["queues"] or None,
             "min_attempts": values["min_attempts"] or 0,
@@ -85,7 +85,7 @@ class ActionFilter(Filter):
 
 
 class ActionRequest(V1Schema):
-    """The parts of :class:`flask_forge_jobs.handlers.bulk_actions.Instruction`."""
+    """Arguments of :class:`flask_forge_jobs.handlers.bulk_actions.Instruction`."""
 
     action = Text(required=True, metadata=bounds.JOB_ACTION)
     job_ids = List(
@@ -110,7 +110,7 @@ class ActionRequest(V1Schema):
 
 
 class SkippedJob(V1Schema):
-    """A job that was left alone."""
+    """A job that was not changed."""
 
     id = Text()
     reason = Text()

@@ -41,7 +41,7 @@ class CronSchedule(WireSchema):
 
 
 class CronScheduleInZone(CronSchedule):
-    """The same with what the reference does not know: zone, catching up, code."""
+    """One schedule with the fields that the reference does not have."""
 
     timezone = Text(attribute="schedule.definition.timezone")
     catch_up = Text(attribute="schedule.definition.catch_up")
@@ -56,13 +56,13 @@ class EnabledRequest(V1Schema):
 
 
 class ExpressionRequest(V1Schema):
-    """Likewise."""
+    """Changes of :func:`flask_forge_jobs.handlers.cron.change_schedule`."""
 
     cron_expr = Text(data_key="expr", required=True, metadata=bounds.CRON_EXPRESSION)
 
 
 class DedupeRequest(V1Schema):
-    """Likewise."""
+    """Changes of :func:`flask_forge_jobs.handlers.cron.change_schedule`."""
 
     dedupe = Flag(required=True)
 
@@ -70,7 +70,7 @@ class DedupeRequest(V1Schema):
 class CreateScheduleRequest(V1Schema):
     """Arguments of :func:`flask_forge_jobs.handlers.cron.create_schedule`."""
 
-    # It would be out of reach: a route stands there.
+    # A schedule with the name of a route would be unreachable.
     name = Text(
         required=True,
         metadata=bounds.QUEUE_NAME,
@@ -114,7 +114,7 @@ class PreviewRequest(V1Schema):
 
 
 class CronPreview(WireSchema):
-    """What an expression means and when it fires next, in UTC."""
+    """The meaning of an expression and its next firings, in UTC."""
 
     description = Text()
     next = List(Instant())

@@ -1,4 +1,4 @@
-"""Requests to enqueue below /v1, and their answers."""
+"""Enqueue requests below /v1, and their answers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from flask_forge_jobs.api.schemas.fields import (
     V1Schema,
     WholeNumber,
 )
-from flask_forge_jobs.api.schemas.jobs import EnqueueRequest
+from flask_forge_jobs.api.schemas.jobs import LIST_MESSAGES, EnqueueRequest
 
 
 class NewJobRequest(EnqueueRequest):
@@ -28,17 +28,13 @@ class NewJobsRequest(V1Schema):
     items = List(
         Nested(NewJobRequest),
         required=True,
-        error_messages={
-            "required": "is required",
-            "null": "must not be null",
-            "invalid": "must be an array",
-        },
+        error_messages=LIST_MESSAGES,
         metadata=bounds.NEW_JOBS,
     )
 
 
 class EnqueuedJob(V1Schema):
-    """The job that a request to enqueue ended with."""
+    """The new job, or the unfinished one that holds the dedupe key."""
 
     id = Text()
     deduped = Flag(attribute="is_deduped")
@@ -48,7 +44,7 @@ class EnqueuedJob(V1Schema):
 
 
 class EnqueuedJobs(V1Schema):
-    """The jobs that a bulk enqueue ended with, in order."""
+    """The jobs of a bulk enqueue, in order."""
 
     results = List(Nested(EnqueuedJob))
     enqueued = WholeNumber()

@@ -1,7 +1,7 @@
-"""Strict fields: a value of another JSON type is refused, never converted.
+"""Strict fields: a value of another JSON type is an error and is never converted.
 
-marshmallow's own take ``"true"``, ``1`` and ``"yes"`` for a boolean, ``True`` and
-``"5"`` for an integer.
+marshmallow's own fields accept ``"true"``, ``1`` and ``"yes"`` as a boolean, and
+``True`` and ``"5"`` as an integer.
 """
 
 from __future__ import annotations
@@ -21,15 +21,14 @@ T = TypeVar("T")
 _I32 = (-(2**31), 2**31 - 1)
 _U32 = (0, 2**32 - 1)
 _LONGEST_INSTANT = 128
-# Marks a field that is another name of one: the document names that one only, because
-# it cannot say of a query that the two must agree.
+# Marks a second name of another field. The OpenAPI document leaves it out, because it
+# cannot express that both names in a query must agree.
 IS_ALIAS = "is_alias"
 UNKNOWN_MESSAGE = "is not a known key"
-# What the JSON gate refuses in any string; ``\\0`` is no escape of ECMA's patterns.
+# No string may hold NUL; ECMA patterns have no escape ``\\0``.
 WITHOUT_NUL = r"^[^\u0000]*$"
-# A day of 1970 or later in each offset; earlier than that is refused.
+# In every offset a day in 1970 or later.
 FROM_1970 = r"^(19[7-9][0-9]|[2-9][0-9]{3})-"
-# Where the OpenAPI document defines any JSON value.
 ANY_JSON_REF = "#/components/schemas/AnyJson"
 _DIGITS = re.compile(r"[0-9]{1,19}")
 _INSTANT = re.compile(
@@ -43,7 +42,7 @@ _INSTANT = re.compile(
 
 
 class WireSchema(Schema):
-    """A shape that answers, or asks unversioned reads: unknown keys are ignored."""
+    """Base of answers and of unversioned reads: unknown keys are ignored."""
 
     class Meta:
         """What marshmallow reads."""
@@ -54,9 +53,9 @@ class WireSchema(Schema):
 
 
 class V1Schema(Schema):
-    """A shape of the ``/v1`` routes and of every change: an unknown key is refused.
+    """Base of ``/v1`` requests and of all changes: unknown keys are errors.
 
-    It may be a misspelt condition, and without it the change would be wider.
+    A misspelt condition would widen the change.
     """
 
     class Meta:
@@ -72,7 +71,7 @@ class V1Schema(Schema):
     def handle_error(
         self, error: ValidationError, data: object, *, many: bool, **kwargs: Any
     ) -> None:
-        """Say which key a misspelt one may stand for."""
+        """Suggest the key that a misspelt one may stand for."""
         del data, many, kwargs
         if not isinstance(error.messages, dict):
             return
@@ -83,8 +82,11 @@ class V1Schema(Schema):
 
 
 class StrictField(Field[T]):
-    """What our fields have in common: one function in, one out."""
+    """Base of our fields: :meth:`read` converts from the wire, :meth:`write` to it."""
 
+    # The JSON Schema of what read() accepts. Bounds that a handler checks are in the
+    # field's metadata.
+    shape: Mapping[str, Any]
     default_error_messages = {  # noqa: RUF012  # marshmallow's way
         "required": "is required",
         "null": "must not be null",
@@ -92,23 +94,16 @@ class StrictField(Field[T]):
     }
 
     def read(self, value: object) -> T:
-        """Return a value from the wire as the model's type.
+        """Convert a value from the wire to the model's type.
 
         Raises:
-            ValidationError: It has another type or lies out of range.
+            ValidationError: It has another type or is out of range.
         """
         raise NotImplementedError
 
     def write(self, value: T) -> object:
-        """Return the model's value as it goes on the wire."""
+        """Convert the model's value for the wire."""
         return value
-
-    def shape(self) -> dict[str, Any]:
-        """Return the JSON Schema of what :meth:`read` takes.
-
-        A bound that a handler checks stands in the field's ``metadata`` instead.
-        """
-        raise NotImplementedError
 
     def _deserialize(
         self,
@@ -132,25 +127,20 @@ class StrictField(Field[T]):
 class Text(StrictField[str]):
     """A JSON string."""
 
+    shape: Mapping[str, Any] = {"type": "string", "pattern": WITHOUT_NUL}
     default_error_messages = {"invalid": "must be text"}  # noqa: RUF012
 
     def read(self, value: object) -> str:
-        """Return a string as it is."""
+        """Return a string unchanged."""
         if not isinstance(value, str):
             raise self.make_error("invalid")
         return value
 
-    def shape(self) -> dict[str, Any]:
-        """Return that of text; the gate refuses NUL in all of a request."""
-        return {"type": "string", "pattern": WITHOUT_NUL}
-
 
 class WholeNumber(StrictField[int]):
-    """A JSON integer of 32 bits: not ``true``, not ``1.0``, not ``"1"``.
+    """A 32-bit JSON integer: not ``true``, not ``1.0``, not ``"1"``.
 
-    Args:
-        is_signed: False takes 0 to 2**32 - 1.
-        kwargs: What every marshmallow field takes.
+    ``is_signed=False`` means 0 to 2**32 - 1.
     """
 
     default_error_messages = {  # noqa: RUF012
@@ -160,28 +150,20 @@ class WholeNumber(StrictField[int]):
 
     def __init__(self, *, is_signed: bool = True, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._low, self._high = _I32 if is_signed else _U32
+        self._low, self._high = low, high = _I32 if is_signed else _U32
+        self.shape = {"type": "integer", "minimum": low, "maximum": high}
 
     def read(self, value: object) -> int:
-        """Return an integer that fits."""
+        """Return an integer in range."""
         if not isinstance(value, int) or isinstance(value, bool):
             raise self.make_error("invalid")
         if not self._low <= value <= self._high:
             raise self.make_error("width", low=self._low, high=self._high)
         return value
 
-    def shape(self) -> dict[str, Any]:
-        """Return that of an integer of this width."""
-        return {"type": "integer", "minimum": self._low, "maximum": self._high}
-
 
 class Digits(StrictField[int]):
-    """A number in a query: ASCII digits only, no sign, no blank.
-
-    Args:
-        most: Largest number; nine digits by default.
-        kwargs: What every marshmallow field takes.
-    """
+    """A number in a query: ASCII digits only, nine by default."""
 
     default_error_messages = {  # noqa: RUF012
         "invalid": "must be a whole number from 0 to {most}"
@@ -190,6 +172,7 @@ class Digits(StrictField[int]):
     def __init__(self, *, most: int = 10**9 - 1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._most = most
+        self.shape = {"type": "integer", "minimum": 0, "maximum": most}
 
     def read(self, value: object) -> int:
         """Return the number."""
@@ -199,22 +182,17 @@ class Digits(StrictField[int]):
                 return number
         raise self.make_error("invalid", most=self._most)
 
-    def shape(self) -> dict[str, Any]:
-        """Return that of a number in its range."""
-        return {"type": "integer", "minimum": 0, "maximum": self._most}
-
 
 class LargeNumber(StrictField[int]):
-    """A whole number of up to 63 bits, not negative, on its way out only."""
+    """A whole number from 0 to 2**63 - 1, in answers only."""
 
-    def shape(self) -> dict[str, Any]:
-        """Return that of an integer of this width."""
-        return {"type": "integer", "minimum": 0, "maximum": 2**63 - 1}
+    shape: Mapping[str, Any] = {"type": "integer", "minimum": 0, "maximum": 2**63 - 1}
 
 
 class Fraction(StrictField[float]):
-    """A JSON number; it leaves with a fraction, and comes in with or without one."""
+    """A JSON number; the wire form always has a fraction, input need not."""
 
+    shape: Mapping[str, Any] = {"type": "number"}
     default_error_messages = {"invalid": "must be a number"}  # noqa: RUF012
 
     def read(self, value: object) -> float:
@@ -226,57 +204,52 @@ class Fraction(StrictField[float]):
         except OverflowError:
             raise self.make_error("invalid") from None
 
-    def shape(self) -> dict[str, Any]:
-        """Return that of any number."""
-        return {"type": "number"}
-
 
 class Flag(StrictField[bool]):
-    """A JSON boolean and nothing that resembles one."""
+    """A JSON boolean."""
 
+    shape: Mapping[str, Any] = {"type": "boolean"}
     default_error_messages = {"invalid": "must be true or false"}  # noqa: RUF012
 
     def read(self, value: object) -> bool:
-        """Return a boolean as it is."""
+        """Return a boolean unchanged."""
         if not isinstance(value, bool):
             raise self.make_error("invalid")
         return value
-
-    def shape(self) -> dict[str, Any]:
-        """Return that of a boolean."""
-        return {"type": "boolean"}
 
 
 class Switch(StrictField[bool]):
     """A boolean in a query: ``1`` or ``true``, ``0`` or ``false``."""
 
+    shape: Mapping[str, Any] = {"type": "string", "enum": ["1", "true", "0", "false"]}
     default_error_messages = {"invalid": "must be 1 or 0"}  # noqa: RUF012
 
     def read(self, value: object) -> bool:
-        """Return what the text means."""
+        """Return the boolean that the word means."""
         if value not in ("1", "true", "0", "false"):
             raise self.make_error("invalid")
         return value in ("1", "true")
 
     def write(self, value: bool) -> object:  # noqa: FBT001  # the base's signature
-        """Return the word for a default."""
+        """Return the word of a boolean, for the default in the document."""
         return "true" if value else "false"
-
-    def shape(self) -> dict[str, Any]:
-        """Return that of the four words."""
-        return {"type": "string", "enum": ["1", "true", "0", "false"]}
 
 
 class Instant(StrictField[datetime]):
-    """An instant: relaxed RFC 3339 with an offset in, the shortest exact form out."""
+    """A time: relaxed RFC 3339 with an offset in, the shortest exact form out."""
 
+    shape: Mapping[str, Any] = {
+        "type": "string",
+        "format": "date-time",
+        "pattern": FROM_1970,
+    }
     default_error_messages = {  # noqa: RUF012
         "invalid": "must be an RFC 3339 date and time with an offset",
         "years": "is not within the years 1970 to 9999 (UTC)",
     }
 
     def read(self, value: object) -> datetime:
-        """Return the instant in UTC, cut to microseconds."""
+        """Return the time in UTC, truncated to microseconds."""
         if not isinstance(value, str):
             raise self.make_error("invalid")
         try:
@@ -293,28 +266,22 @@ class Instant(StrictField[datetime]):
         """Return RFC 3339 text with 0, 3 or 6 digits of fraction."""
         return format_instant(value)
 
-    def shape(self) -> dict[str, Any]:
-        """Return that of RFC 3339 from 1970 on; a year has four digits there."""
-        return {"type": "string", "format": "date-time", "pattern": FROM_1970}
-
 
 class AnyJson(StrictField[object]):
-    """Any JSON value; the keys of its objects leave in alphabetical order.
+    """Any JSON value; it is written with sorted keys.
 
     The reference parses free JSON into a sorted map, so its clients see sorted keys.
     """
 
+    shape: Mapping[str, Any] = {"$ref": ANY_JSON_REF}
+
     def read(self, value: object) -> object:
-        """Return the value as it is."""
+        """Return the value unchanged."""
         return value
 
     def write(self, value: object) -> object:
         """Return the value with sorted keys."""
         return with_sorted_keys(value)
-
-    def shape(self) -> dict[str, Any]:
-        """Return that of whatever the gate lets in."""
-        return {"$ref": ANY_JSON_REF}
 
 
 def with_sorted_keys(value: object) -> object:
@@ -327,14 +294,14 @@ def with_sorted_keys(value: object) -> object:
 
 
 def parse_instant(text: str) -> datetime:
-    """Return relaxed RFC 3339 text as an instant in UTC, cut to microseconds.
+    """Return relaxed RFC 3339 text as a time in UTC, truncated to microseconds.
 
-    Taken are ``T``, ``t`` or blanks between date and time, blanks between components,
-    ``Z``, ``UTC``, ``+hh:mm`` or ``+hhmm``, and any number of digits of a fraction.
+    It accepts ``T``, ``t`` or blanks between date and time, blanks between components,
+    ``Z``, ``UTC``, ``+hh:mm`` or ``+hhmm``, and any number of fractional digits.
 
     Raises:
         ValueError: Another form, no offset, or no such date.
-        OverflowError: A year that no instant of ours can have.
+        OverflowError: The year is out of range.
     """
     match = _INSTANT.fullmatch(text) if len(text) <= _LONGEST_INSTANT else None
     if match is None:

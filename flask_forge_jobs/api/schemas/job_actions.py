@@ -1,4 +1,4 @@
-"""What is done to one job, on the wire."""
+"""Requests that change one job, and their answers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class RescheduleRequest(V1Schema):
 
 
 class DeleteOutcome(V1Schema):
-    """What became of a job that could not be deleted at once."""
+    """What became of a running job that was to be deleted."""
 
     outcome = Text()
 

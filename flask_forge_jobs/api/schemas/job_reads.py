@@ -1,4 +1,4 @@
-"""What the ``/v1`` routes ask and tell of jobs."""
+"""Jobs in the ``/v1`` reads."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from flask_forge_jobs.api.schemas.fields import (
     V1Schema,
     WholeNumber,
 )
-from flask_forge_jobs.api.schemas.jobs import ErrorEntry, JobLine
+from flask_forge_jobs.api.schemas.jobs import ErrorEntry, JobLine, names_of
 from flask_forge_jobs.handlers.job_search import COUNTS, DEFAULT_SORT, SORTS
 from flask_forge_jobs.model.jobs import JobFilter
 
@@ -28,7 +28,7 @@ _FILTER_KEYS = (
 
 
 class JobQuery(V1Schema):
-    """How to show one job: ``reveal=1`` needs the permission ``payload.reveal``."""
+    """How to show one job; ``reveal=1`` needs the permission ``payload.reveal``."""
 
     reveal = Text(load_default=None)
 
@@ -37,16 +37,8 @@ class JobsQuery(V1Schema):
     """Arguments of :func:`flask_forge_jobs.handlers.job_search.find_jobs`."""
 
     statuses = List(Text(metadata=bounds.STATUS), data_key="status", load_default=())
-    queues = List(
-        Text(metadata=bounds.FILTER_NAME),
-        data_key="queue",
-        load_default=(),
-        metadata=bounds.FILTER_NAMES,
-    )
-    kinds = List(
-        Text(metadata=bounds.FILTER_NAME), data_key="kind", load_default=(),
-        metadata=bounds.FILTER_NAMES,
-    )  # fmt: skip
+    queues = names_of(bounds.FILTER_NAME, data_key="queue")
+    kinds = names_of(bounds.FILTER_NAME, data_key="kind")
     payload_search = Text(data_key="q", load_default=None, metadata=bounds.SEARCH)
     enqueued_from = Instant(data_key="from", load_default=None)
     enqueued_to = Instant(data_key="to", load_default=None)
@@ -64,7 +56,7 @@ class JobsQuery(V1Schema):
 
     @post_load
     def make(self, values: dict[str, Any], **_: Any) -> dict[str, Any]:
-        """Put the parts of the filter together."""
+        """Build the model's filter."""
         parts = {key: values.pop(key) for key in _FILTER_KEYS}
         return values | {
             "wanted": JobFilter(**parts | {"queues": parts["queues"] or None})
@@ -72,7 +64,7 @@ class JobsQuery(V1Schema):
 
 
 class JobsFound(V1Schema):
-    """One page of a listing with a cursor."""
+    """One page of a cursor listing."""
 
     rows = List(Nested(JobLine))
     next_cursor = Text(allow_none=True)
@@ -80,7 +72,7 @@ class JobsFound(V1Schema):
 
 
 class JobState(V1Schema):
-    """How a job gets on, as whoever waits for it may know."""
+    """The state of a job for whoever waits for it."""
 
     status = Text(metadata=bounds.STATUS)
     is_ready = Flag()
@@ -91,7 +83,7 @@ class JobState(V1Schema):
 
 
 class JobRecord(V1Schema):
-    """One job with all that is known of it."""
+    """One job with everything that is known of it."""
 
     row = Nested(JobLine)
     payload = AnyJson(allow_none=True)

@@ -28,7 +28,7 @@ LIST_MESSAGES: dict[str, str | list[Any] | dict[Any, Any]] = {
 
 
 class JobLine(WireSchema):
-    """One line of a listing."""
+    """One job in a listing."""
 
     id = Text()
     queue_name = Text()
@@ -54,7 +54,7 @@ class JobRow(JobLine):
 
 
 class ErrorEntry(WireSchema):
-    """One line of a job's error history; ``at`` is stored as text."""
+    """One error of a job; ``at`` is stored as text."""
 
     at = Text()
     attempt = WholeNumber()
@@ -70,7 +70,7 @@ class JobInspect(WireSchema):
 
 
 class RevealQuery(WireSchema):
-    """Whether to mask nothing: ``1`` needs the permission ``payload.reveal``."""
+    """How to show one job; ``reveal=1`` needs the permission ``payload.reveal``."""
 
     reveal = Text(load_default=None)
 
@@ -84,14 +84,11 @@ class JobsPage(WireSchema):
     offset = WholeNumber()
 
 
-def names_of(each: bounds.Metadata) -> List[str]:
-    """Return the field of a filter that holds exact names.
-
-    Args:
-        each: The bounds of a name.
-    """
+def names_of(each: bounds.Metadata, data_key: str | None = None) -> List[str]:
+    """Return a filter's list of exact names; ``each`` are the bounds of a name."""
     return List(
         Text(metadata=each),
+        data_key=data_key,
         load_default=(),
         error_messages=LIST_MESSAGES,
         metadata=bounds.FILTER_NAMES,
@@ -99,7 +96,7 @@ def names_of(each: bounds.Metadata) -> List[str]:
 
 
 class Filter(WireSchema):
-    """Which jobs to list; loads as the model's filter."""
+    """The jobs to list; loads as the model's filter."""
 
     queues = names_of(bounds.LISTED_NAME)
     kinds = names_of(bounds.LISTED_NAME)
@@ -112,7 +109,7 @@ class Filter(WireSchema):
 
     @post_load
     def make(self, values: dict[str, Any], **_: Any) -> JobFilter:
-        """Build the model object."""
+        """Build the model's filter."""
         return JobFilter(**values | {"queues": values["queues"] or None})
 
 

@@ -26,7 +26,7 @@ from flask_forge_jobs.model.queues import (
 
 
 class StatusCounts(WireSchema):
-    """How many jobs a queue holds in each state."""
+    """How many jobs of a queue are in each state."""
 
     pending = WholeNumber()
     scheduled = WholeNumber()
@@ -37,7 +37,7 @@ class StatusCounts(WireSchema):
 
 
 class QueueOverview(WireSchema):
-    """One registered queue, from the handlers' object of the same name."""
+    """One registered queue."""
 
     name = Text(attribute="settings.name")
     paused = Flag(attribute="settings.paused")
@@ -54,7 +54,7 @@ class QueueOverview(WireSchema):
 
 
 class QueueDetails(QueueOverview):
-    """One queue, with the settings that the reference does not have."""
+    """One queue with the settings that the reference does not have."""
 
     slots = List(Nested(Slot))
     max_pending = WholeNumber(attribute="settings.max_pending", allow_none=True)
@@ -67,19 +67,19 @@ class OverviewQuery(WireSchema):
 
 
 class MaxWorkersRequest(V1Schema):
-    """A change of a queue in the words of the reference, whose error names them."""
+    """A change of a queue in the reference's terms, which its errors use too."""
 
     max_workers = WholeNumber(data_key="n", required=True, metadata=bounds.MAX_WORKERS)
 
     @post_load
     def check(self, changes: QueueChanges, **_: object) -> QueueChanges:
-        """Refuse what is out of bounds before the queue is looked for."""
+        """Check the bounds before the queue is looked up."""
         check_max_workers(changes["max_workers"], "n")
         return changes
 
 
 class PausedRequest(V1Schema):
-    """Likewise."""
+    """A change of a queue in the reference's terms."""
 
     paused = Flag(required=True)
 
@@ -98,7 +98,7 @@ class CleanupReport(WireSchema):
 
 
 class RetentionRequest(V1Schema):
-    """As :class:`MaxWorkersRequest`."""
+    """A change of a queue in the reference's terms."""
 
     retain_done_for_days = WholeNumber(
         data_key="done_days", required=True, metadata=bounds.RETENTION_DAYS
@@ -109,14 +109,14 @@ class RetentionRequest(V1Schema):
 
     @post_load
     def check(self, changes: QueueChanges, **_: object) -> QueueChanges:
-        """Refuse what is out of bounds before the queue is looked for."""
+        """Check the bounds before the queue is looked up."""
         check_retention_days("done_days", changes["retain_done_for_days"])
         check_retention_days("dead_days", changes["retain_dead_for_days"])
         return changes
 
 
 class BackoffRequest(V1Schema):
-    """As :class:`MaxWorkersRequest`."""
+    """A change of a queue in the reference's terms."""
 
     backoff_enabled = Flag(data_key="enabled", required=True)
     backoff_base_seconds = WholeNumber(
@@ -128,13 +128,13 @@ class BackoffRequest(V1Schema):
 
     @post_load
     def check(self, changes: QueueChanges, **_: object) -> QueueChanges:
-        """Refuse what is out of bounds before the queue is looked for."""
+        """Check the bounds before the queue is looked up."""
         check_backoff(changes["backoff_base_seconds"], changes["backoff_max_seconds"])
         return changes
 
 
 class QueueChangesRequest(V1Schema):
-    """The settings of a queue that may be chosen; loads as the model's changes."""
+    """The settings of a queue; loads as the model's changes."""
 
     max_workers = WholeNumber(metadata=bounds.MAX_WORKERS)
     paused = Flag()
@@ -151,7 +151,7 @@ class QueueChangesRequest(V1Schema):
 
 
 class NewQueueRequest(QueueChangesRequest):
-    """A queue to register: its name, and settings other than the defaults."""
+    """The name of a new queue, and settings other than the defaults."""
 
     name = Text(required=True, metadata=bounds.QUEUE_NAME)
 

@@ -13,7 +13,7 @@ from flask_forge_jobs.api.schemas.fields import (
 
 
 class RateLimit(V1Schema):
-    """One bucket with the tokens it has now, from the model's of the same name."""
+    """One bucket with its current tokens."""
 
     scope = Text()
     capacity = WholeNumber()

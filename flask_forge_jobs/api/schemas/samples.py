@@ -1,4 +1,4 @@
-"""Samples of worker processes on the wire."""
+"""Resource and database samples of workers on the wire."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from flask_forge_jobs.api.schemas.series import WindowQuery
 
 
 class ResourceBucket(WireSchema):
-    """One bucket, from the handlers' object of the same name."""
+    """What a worker used within one bucket."""
 
     at = Instant()
     cpu_pct = Fraction(allow_none=True)
@@ -27,14 +27,14 @@ class ResourceBucket(WireSchema):
 
 
 class ResourceSeries(WireSchema):
-    """What one worker process used."""
+    """What one worker used."""
 
     worker_id = Text(data_key="host")
     buckets = List(Nested(ResourceBucket))
 
 
 class DbHealthBucket(WireSchema):
-    """One bucket, from the handlers' object of the same name."""
+    """How the database performed within one bucket."""
 
     at = Instant()
     read_p50_ms = WholeNumber(allow_none=True)
@@ -54,7 +54,7 @@ class DbHealthBucket(WireSchema):
 
 
 class DbHealthSeries(WireSchema):
-    """How the database did for one worker process."""
+    """How the database performed for one worker."""
 
     worker_id = Text(data_key="host")
     buckets = List(Nested(DbHealthBucket))

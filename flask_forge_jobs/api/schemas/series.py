@@ -20,7 +20,7 @@ MOST_SECONDS = 2**32 - 1
 
 
 class TimelineBucket(WireSchema):
-    """One bucket of the timeline, from the handlers' ``Bucket``."""
+    """One bucket of the timeline."""
 
     at = Instant()
     enqueued = WholeNumber()
@@ -37,7 +37,7 @@ class TimelineBucket(WireSchema):
 
 
 class MetricSeriesBucket(WireSchema):
-    """One bucket of a queue or kind, from the handlers' ``Bucket``."""
+    """One bucket of a queue or kind."""
 
     at = Instant()
     enqueued = WholeNumber()
@@ -59,7 +59,7 @@ class NamedSeries(WireSchema):
 
 
 class KindRow(WireSchema):
-    """What happened to one kind within a window."""
+    """The totals of one kind within a window."""
 
     kind = Text()
     completed = WholeNumber()

@@ -1,4 +1,4 @@
-"""The storage's own facts on the wire."""
+"""Storage facts and readiness on the wire."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ class StorageInfo(WireSchema):
     """The backend and its facts, pairs of strings in order."""
 
     backend = Text()
-    # marshmallow keeps the name "fields" for itself.
+    # marshmallow reserves the name "fields".
     pairs = List(List(Text()), attribute="fields", data_key="fields")
 
 
 class ReadinessCheck(V1Schema):
-    """One thing that was looked at."""
+    """The result of one check."""
 
     name = Text()
     ok = Flag()
@@ -30,7 +30,7 @@ class ReadinessCheck(V1Schema):
 
 
 class ServiceTick(V1Schema):
-    """How long ago a service of the worker processes last did its work."""
+    """The time since the last tick of a worker service."""
 
     name = Text()
     age_seconds = WholeNumber(attribute="whole_age_s")
@@ -38,7 +38,7 @@ class ServiceTick(V1Schema):
 
 
 class Readiness(V1Schema):
-    """Whether the service can do its work."""
+    """Whether the service is ready."""
 
     status = Text()
     checks = List(Nested(ReadinessCheck))

@@ -31,7 +31,7 @@ class ProcessesQuery(AsksQueue, WireSchema):
 
 
 class WorkerSlot(WireSchema):
-    """How many slots a worker process gives one queue."""
+    """How many slots a worker has for one queue."""
 
     queue_name = Text()
     slots = WholeNumber()
@@ -51,7 +51,7 @@ class Worker(WireSchema):
 
 
 class WorkersOverview(WireSchema):
-    """The live worker processes and the queues that none of them serves."""
+    """The live workers, and the queues that none of them serves."""
 
     workers = List(Nested(Worker))
     unassigned_queues = List(Text())

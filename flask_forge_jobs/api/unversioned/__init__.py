@@ -1,1 +1,1 @@
-"""The routes without a version prefix, one module a concern."""
+"""The routes without a version prefix, one module per concern."""

@@ -1,4 +1,4 @@
-"""Many jobs at once: retry and delete, by id or by state."""
+"""Bulk retry and delete, by id or by state."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _DELETE_DONE = DeleteDoneRequest()
 
 
 def retry(api: Api) -> Response:
-    """Put failed and dead jobs back; answer how many."""
+    """Retry failed and dead jobs; return how many."""
     job_ids = api.body(_JOB_IDS)["job_ids"]
     own = api.scope.own(job_ids)
     report = bulk.change_named(api.storage, JobAction.RETRY, own, api.bulk_limits)
@@ -40,12 +40,12 @@ def retry(api: Api) -> Response:
 
 
 def requeue(api: Api) -> Response:
-    """Do what ``/jobs/retry`` does, under its old name."""
+    """The old name of ``/jobs/retry``."""
     return retry(api)
 
 
 def retry_all_failed(api: Api) -> Response:
-    """Put all failed jobs back, or those of one queue or kind; answer how many."""
+    """Retry all failed jobs, or those of one queue or kind; return how many."""
     arguments = _scoped(api, api.optional_body(_RETRY_ALL_FAILED))
     return _retried(
         bulk.retry_by_status(api.storage, status=JobStatus.FAILED, **arguments)
@@ -53,13 +53,13 @@ def retry_all_failed(api: Api) -> Response:
 
 
 def retry_all_by_status(api: Api) -> Response:
-    """Put all failed or all dead jobs back; answer how many."""
+    """Retry all failed or all dead jobs; return how many."""
     arguments = _scoped(api, api.body(_RETRY_BY_STATUS))
     return _retried(bulk.retry_by_status(api.storage, **arguments))
 
 
 def delete(api: Api) -> Response:
-    """Delete jobs or ask them to stop; answer how many."""
+    """Delete jobs; running ones are asked to stop. Return how many."""
     job_ids = api.body(_JOB_IDS)["job_ids"]
     own = api.scope.own(job_ids)
     report = bulk.change_named(api.storage, JobAction.DELETE, own, api.bulk_limits)
@@ -70,19 +70,19 @@ def delete(api: Api) -> Response:
 
 
 def delete_by_status(api: Api) -> Response:
-    """Delete all jobs in one state or ask them to stop; answer how many."""
+    """Delete all jobs in one state; running ones are asked to stop. Return how many."""
     arguments = _scoped(api, api.body(_DELETE_BY_STATUS))
     return _deleted(bulk.delete_by_status(api.storage, **arguments))
 
 
 def delete_done_older_than(api: Api) -> Response:
-    """Delete jobs that were done so many days ago; answer how many."""
+    """Delete done jobs that finished more than some days ago; return how many."""
     arguments = _scoped(api, api.body(_DELETE_DONE))
     return _deleted(bulk.delete_done_older_than(api.storage, **arguments))
 
 
 def _scoped(api: Api, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Add what the caller and the configuration limit a call to."""
+    """Add the queues of the caller and the configured limits."""
     name = arguments["queue_name"]
     within = api.scope.names(() if name is None else (name,))
     return {**arguments, "within": within, "limits": api.bulk_limits}

@@ -1,4 +1,4 @@
-"""Cron schedules: list them, edit one, fire one by hand."""
+"""Cron schedules: list, edit, trigger."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def set_expression(api: Api, name: str) -> Response:
 
 
 def set_dedupe(api: Api, name: str) -> Response:
-    """Choose whether a firing is skipped while an earlier job is unfinished."""
+    """Skip firings while an earlier job is unfinished, or not."""
     return _change(api, name, _DEDUPE)
 
 
@@ -61,7 +61,7 @@ def _change(api: Api, name: str, wording: Schema) -> Response:
 
 
 def trigger(api: Api, name: str) -> Response:
-    """Enqueue a schedule's job now; answer its id."""
+    """Enqueue a schedule's job now; return its id."""
     refuse_bad_unread_body(request, api.options.max_body_bytes)
     return enqueued_response(cron.trigger(api.storage, name, router=api.options.router))
 

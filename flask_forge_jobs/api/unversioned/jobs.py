@@ -1,4 +1,4 @@
-"""Jobs: list and inspect, enqueue, retry, delete, run now."""
+"""Jobs: list, inspect, enqueue, run now."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from flask_forge_jobs.api.schemas.jobs import (
     ScheduledQuery,
 )
 from flask_forge_jobs.api.scope import Reach
+from flask_forge_jobs.api.v1.enqueueing import enqueue_one
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import job_actions, jobs
 from flask_forge_jobs.model.queues import DEFAULT_QUEUE
 from flask_forge_jobs.model.request_keys import REQUEST_KEY_FIELD
-from flask_forge_jobs.tracing import carried
 
 _INSPECT = JobInspect()
 _PAGE = JobsPage()
@@ -59,7 +59,7 @@ def list_jobs(api: Api) -> Response:
 
 
 def failed_jobs(api: Api) -> Response:
-    """Return the newest jobs that wait for a retry."""
+    """Return the newest failed jobs, which wait for a retry."""
     page = jobs.failed_jobs(
         api.storage,
         queues=api.scope.names(),
@@ -70,7 +70,7 @@ def failed_jobs(api: Api) -> Response:
 
 
 def list_kinds(api: Api) -> Response:
-    """Return the kinds of the stored jobs, all or of one queue."""
+    """Return the kinds of the stored jobs, of all queues or of one."""
     queue_name = api.scope.one(api.query(_KINDS_QUERY)["queue_name"])
     kinds, total = jobs.list_kinds(api.storage, queue_name)
     return array_response(kinds, total)
@@ -85,35 +85,19 @@ def scheduled_jobs(api: Api) -> Response:
 
 
 def inspect_job(api: Api, job_id: str) -> Response:
-    """Return one job in full."""
+    """Return one job with payload and error history."""
     api.query(_REVEAL)
     detail = jobs.inspect_job(api.storage, job_id, redactor=api.redactor)
     return json_response(_DUMP_INSPECT(detail))
 
 
 def enqueue(api: Api) -> Response:
-    """Add one job; answer its id."""
-    arguments = api.body(_ENQUEUE)
-    if arguments["queue_name"] is not None:
-        api.scope.require(arguments["queue_name"])
-    job = job_actions.new_job(
-        router=api.scope.router(api.options.router),
-        is_key_of_queue=api.scope.has_own_keys,
-        registry=api.options.registry,
-        **arguments,
-    )
-    result = job_actions.enqueue(
-        api.storage,
-        job.with_carried(carried()),
-        api.admission,
-        key=api.request_key("enqueue"),
-    )
-    api.tell_enqueued([result])
-    return enqueued_response(result)
+    """Enqueue one job; return its id."""
+    return enqueued_response(enqueue_one(api, _ENQUEUE, "enqueue"))
 
 
 def enqueue_demo(api: Api) -> Response:
-    """Add one demo job; answer its id."""
+    """Enqueue one demo job; return its id."""
     api.scope.require(DEFAULT_QUEUE)
     return enqueued_response(
         job_actions.enqueue_demo(api.storage, api.admission, **api.body(_ENQUEUE_DEMO))
@@ -121,7 +105,7 @@ def enqueue_demo(api: Api) -> Response:
 
 
 def run_now(api: Api, job_id: str) -> Response:
-    """Make a waiting job due; answer whether it waits to be claimed."""
+    """Make a waiting job due now; return whether it waits."""
     refuse_bad_unread_body(request, api.options.max_body_bytes)
     return json_response(job_actions.run_now(api.storage, job_id))
 

@@ -1,4 +1,4 @@
-"""Queues: overview, slots, and settings."""
+"""Queues: overview, slots, settings, cleanup."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def _dump_overview(found: Sequence[object]) -> list[object]:
 
 
 def list_slots(api: Api) -> Response:
-    """Return the worker slots, all or of one queue."""
+    """Return the slots of the workers, of all queues or of one."""
     queue_name = api.scope.one(api.query(_PROCESSES_QUERY)["queue_name"])
     found = workers.list_slots(api.storage, queue_name)
     slots = [_DUMP_PROCESS(each) for each in found.slots]
@@ -79,7 +79,7 @@ def list_slots(api: Api) -> Response:
 
 
 def list_workers(api: Api) -> Response:
-    """Return the live worker processes and the queues that none of them serves."""
+    """Return the live workers and the queues that none of them serves."""
     return json_response(_DUMP_WORKERS(workers.overview(api.storage)))
 
 
@@ -95,12 +95,12 @@ def cleanup(api: Api) -> Response:
 
 
 def set_max_workers(api: Api, name: str) -> Response:
-    """Set the cluster-wide worker total."""
+    """Set how many slots a queue has in the whole cluster."""
     return _change(api, name, _MAX_WORKERS)
 
 
 def set_paused(api: Api, name: str) -> Response:
-    """Pause or resume."""
+    """Pause or resume a queue."""
     return _change(api, name, _PAUSED)
 
 
@@ -110,7 +110,7 @@ def set_retention(api: Api, name: str) -> Response:
 
 
 def set_backoff(api: Api, name: str) -> Response:
-    """Set the curve of failures and throttles."""
+    """Set the retry delays of a queue."""
     return _change(api, name, _BACKOFF)
 
 

@@ -1,4 +1,4 @@
-"""Charts of worker processes: what they used, and how their database did."""
+"""Charts of workers: resource use, and database performance."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _QUERY = SamplesQuery()
 
 
 def resource_series(api: Api) -> Response:
-    """Return CPU, memory and disk use of each worker process over time."""
+    """Return CPU, memory and disk use of each worker over time."""
     asked = SampleRange(**api.query(_QUERY))
     found = samples.resource_series(api.storage, asked, now=api.now)
     return array_response([_DUMP_RESOURCES(each) for each in found])
 
 
 def db_series(api: Api) -> Response:
-    """Return latency, throughput and size of the database, by worker process."""
+    """Return latency, throughput and size of the database, per worker."""
     asked = SampleRange(**api.query(_QUERY))
     found = samples.db_series(api.storage, asked, now=api.now)
     return array_response([_DUMP_DB_HEALTH(each) for each in found])

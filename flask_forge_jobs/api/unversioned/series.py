@@ -1,4 +1,4 @@
-"""Charts: what happened over time, to all jobs and to those of one queue."""
+"""Charts of all jobs and of one queue."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _METRIC_SERIES_QUERY = MetricSeriesQuery()
 
 
 def timeline(api: Api) -> Response:
-    """Return event counts and latency percentiles for each bucket of a window."""
+    """Return event counts and latency percentiles per bucket of a window."""
     query = api.query(_TIMELINE_QUERY)
     queue = query.pop("queue")
     query["queue_names"] = api.scope.names([queue] if queue else [])
@@ -34,7 +34,7 @@ def timeline(api: Api) -> Response:
 
 
 def metric_series(api: Api) -> Response:
-    """Return throughput and latency of one queue for each bucket of a window."""
+    """Return throughput and latency of one queue per bucket of a window."""
     query = api.query(_METRIC_SERIES_QUERY)
     api.scope.require(query["queue"])
     buckets = series.metric_series(api.storage, now=api.now, **query)

@@ -1,4 +1,4 @@
-"""Liveness, metrics, and the storage's facts."""
+"""Liveness, metrics, storage facts."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _DUMP_STORAGE_INFO = dumper(_STORAGE_INFO)
 
 
 def health(_api: Api) -> Response:
-    """Say that the process answers; the storage is not touched."""
+    """Return ``ok``; the storage is not used."""
     return Response("ok", content_type="text/plain; charset=utf-8")
 
 
 def metrics(api: Api) -> Response:
-    """Return the gauges in Prometheus' text format, whatever the request accepts."""
+    """Return the metrics in the Prometheus text format."""
     return Response(api.render_metrics(), content_type=METRICS_CONTENT_TYPE)
 
 

@@ -1,1 +1,1 @@
-"""The routes under /v1, one module a concern."""
+"""The routes under /v1, one module per concern."""

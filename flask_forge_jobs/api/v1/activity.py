@@ -1,4 +1,4 @@
-"""What happened: events, errors, and totals."""
+"""Events, errors, totals."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ _DUMP_STATS = dumper(_STATS)
 
 
 def list_events(api: Api) -> Response:
-    """Return what happened to jobs after an event, or last of all."""
+    """Return the events after a given event, or the latest ones."""
     query = api.query(_EVENTS_QUERY)
     query["wanted"] = api.scope.limit(query["wanted"])
     return json_response(_DUMP_EVENTS(activity.list_events(api.storage, **query)))
 
 
 def list_errors(api: Api) -> Response:
-    """Return the errors of failed and dead jobs, grouped by their text."""
+    """Return the errors of failed and dead jobs, grouped by text."""
     query = api.query(_ERRORS_QUERY)
     query["queue_names"] = api.scope.names(query["queue_names"])
     groups, total = activity.list_errors(api.storage, redactor=api.redactor, **query)

@@ -17,7 +17,7 @@ _QUERY = AuditQuery()
 
 
 def list_audit(api: Api) -> Response:
-    """Return who did what, the newest first."""
+    """Return the audit trail, the newest entry first."""
     page = audit.list_entries(api.storage, **api.query(_QUERY))
     response = json_response(_DUMP_PAGE(page))
     if page.next_cursor is not None:

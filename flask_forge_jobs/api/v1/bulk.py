@@ -1,4 +1,4 @@
-"""Many jobs at once: one route for every action."""
+"""Bulk actions: one route for every action."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from flask_forge_jobs.model.bulk import JobAction, Skip, SkipReason
 _ACTION = ActionRequest()
 _REPORT = ActionReport()
 _DUMP = dumper(_REPORT)
-# What an action needs beyond the permission of the route.
+# These also need the permission to delete.
 _ENDING = frozenset({JobAction.DELETE, JobAction.CANCEL})
 
 
 def act(api: Api) -> Response:
-    """Retry, delete, cancel or reschedule jobs by id or by filter, or make them due."""
+    """Retry, delete, cancel, reschedule or run jobs now, by id or by filter."""
     arguments = api.body(_ACTION)
     action = JobAction.parse(arguments.pop("action"))
     instruction = Instruction(action=action, **arguments)

@@ -43,20 +43,20 @@ def get(api: Api, name: str) -> Response:
 
 
 def change(api: Api, name: str) -> Response:
-    """Change any of a schedule's values; what is not named stays."""
+    """Change some fields of a schedule."""
     edit = cron.change_schedule(api.storage, name, api.body(_CHANGE))
     note_edit(*edit.digests)
     return json_response(_DUMP_SCHEDULE(cron.detail(edit.after, api.redactor)))
 
 
 def delete(api: Api, name: str) -> Response:
-    """Delete a schedule; the jobs that it made stay."""
+    """Delete a schedule; its jobs stay."""
     cron.delete_schedule(api.storage, name)
     return empty_response(204)
 
 
 def preview(api: Api) -> Response:
-    """Return what an expression means and when it fires next; stores nothing."""
+    """Return the description of an expression and its next firings."""
     found = cron.preview(api.now, **api.body(_PREVIEW_REQUEST))
     return json_response(_DUMP_PREVIEW(found))
 

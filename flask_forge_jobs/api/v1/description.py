@@ -1,4 +1,4 @@
-"""The API's own description."""
+"""The OpenAPI document."""
 
 from __future__ import annotations
 

@@ -1,10 +1,11 @@
-"""Enqueue one job or many, with a full answer."""
+"""Enqueue one job or many."""
 
 from __future__ import annotations
 
 from urllib.parse import quote
 
 from flask import Response, request
+from marshmallow import Schema
 
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.response import (
@@ -24,6 +25,7 @@ from flask_forge_jobs.api.schemas.enqueueing import (
 from flask_forge_jobs.api.scope import Reach
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import job_actions
+from flask_forge_jobs.model.jobs import EnqueueResult
 from flask_forge_jobs.model.request_keys import REQUEST_KEY_FIELD
 from flask_forge_jobs.tracing import carried
 
@@ -35,9 +37,9 @@ _DUMP = dumper(_ENQUEUED)
 _DUMP_MANY = dumper(_ENQUEUED_MANY)
 
 
-def enqueue(api: Api) -> Response:
-    """Add one job, or find the unfinished one that holds its key."""
-    arguments = api.body(_NEW_JOB)
+def enqueue_one(api: Api, shape: Schema, operation: str) -> EnqueueResult:
+    """Enqueue the job in the body; ``operation`` is part of its request key."""
+    arguments = api.body(shape)
     if arguments["queue_name"] is not None:
         api.scope.require(arguments["queue_name"])
     job = job_actions.new_job(
@@ -50,9 +52,15 @@ def enqueue(api: Api) -> Response:
         api.storage,
         job.with_carried(carried()),
         api.admission,
-        key=api.request_key("v1_enqueue"),
+        key=api.request_key(operation),
     )
     api.tell_enqueued([result])
+    return result
+
+
+def enqueue(api: Api) -> Response:
+    """Enqueue one job, or return the unfinished one that holds its dedupe key."""
+    result = enqueue_one(api, _NEW_JOB, "v1_enqueue")
     response = json_response(_DUMP(result), 200 if result.is_deduped else 201)
     response.headers["Location"] = quote(
         f"{request.script_root}{request.path}/{result.id}"
@@ -62,7 +70,7 @@ def enqueue(api: Api) -> Response:
 
 
 def enqueue_many(api: Api) -> Response:
-    """Add up to 1,000 jobs, all or none."""
+    """Enqueue up to 1,000 jobs in one transaction."""
     items = api.body(_NEW_JOBS)["items"]
     for item in items:
         if item["queue_name"] is not None:

@@ -1,4 +1,4 @@
-"""Readiness, for a load balancer or an operator."""
+"""Readiness, for load balancers and operators."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _DUMP = dumper(_READINESS)
 
 
 def ready(api: Api) -> Response:
-    """Say whether the database answers, is up to date, and has live workers."""
+    """Return whether the database answers, is up to date and has live workers."""
     found = readiness(api.storage, api.scope.queues)
     if found.status is not ReadyStatus.UNAVAILABLE:
         return json_response(_DUMP(found))

@@ -29,7 +29,7 @@ _DUMP_ROW = dumper(_ROW)
 
 
 def delete(api: Api, job_id: str) -> Response:
-    """Delete one job; a running one is asked to stop instead, which is 202."""
+    """Delete one job; a running one is asked to stop (202)."""
     refuse_bad_unread_body(request, api.options.max_body_bytes)
     outcome = job_actions.delete(api.storage, job_id)
     if outcome is jobs.DeleteOutcome.DELETED:
@@ -38,7 +38,7 @@ def delete(api: Api, job_id: str) -> Response:
 
 
 def cancel(api: Api, job_id: str) -> Response:
-    """Ask a running job to stop, or end a waiting one, which is 200."""
+    """Ask a running job to stop (202), or end a waiting one (200)."""
     arguments = api.optional_body(_CANCEL)
     outcome = job_actions.cancel(api.storage, job_id, **arguments)
     is_asked = outcome is jobs.CancelOutcome.CANCEL_REQUESTED
@@ -46,7 +46,7 @@ def cancel(api: Api, job_id: str) -> Response:
 
 
 def reschedule(api: Api, job_id: str) -> Response:
-    """Change start, priority or queue of a job that waits; return it."""
+    """Change start, priority or queue of a waiting job; return the job."""
     arguments = api.body(_RESCHEDULE)
     if arguments["queue_name"] is not None:
         api.scope.require(arguments["queue_name"])

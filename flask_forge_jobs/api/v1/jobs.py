@@ -1,4 +1,4 @@
-"""Jobs: find them by any condition, and read one in full."""
+"""Jobs: find and read."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _DUMP_RECORD = dumper(_RECORD)
 
 
 def find_jobs(api: Api) -> Response:
-    """Return one page of the jobs that match, and where the next one begins."""
+    """Return one page of matching jobs and the cursor of the next page."""
     query = api.query(_QUERY)
     query["wanted"] = api.scope.limit(query["wanted"])
     with api.searching(query["wanted"]):

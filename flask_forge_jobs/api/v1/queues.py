@@ -1,8 +1,7 @@
-"""Queues as things: register, list, read, change, delete, pause many.
+"""Queues: register, list, read, change, delete, pause many.
 
-The entity tag of a queue is made of its settings only, which is what ``If-Match``
-guards: were the counts a part of it, no change would ever find the tag it expects. A
-read is therefore never answered with 304.
+The ``ETag`` of a queue covers its settings only, because ``If-Match`` guards those;
+counts change all the time. A read of a queue is therefore never a 304.
 """
 
 from __future__ import annotations
@@ -81,7 +80,7 @@ def change(api: Api, name: str) -> Response:
 
 
 def delete(api: Api, name: str) -> Response:
-    """Unregister a queue; with ``force`` its unfinished jobs too."""
+    """Unregister a queue; ``force`` also deletes its unfinished jobs."""
     query = api.query(_DELETE)
     if query["force"]:
         api.principal.require(Permission.JOBS_DELETE)
@@ -93,7 +92,7 @@ def delete(api: Api, name: str) -> Response:
 
 
 def act(api: Api) -> Response:
-    """Pause or resume several queues or all of them, or end their cool-downs."""
+    """Pause or resume some or all queues, or end their cool-downs."""
     arguments = api.body(_ACTION)
     for name in arguments["queues"] or ():
         api.scope.require(name)
@@ -104,7 +103,7 @@ def act(api: Api) -> Response:
 
 
 def settings_etag(settings: QueueSettings) -> str:
-    """Return the entity tag of a queue's settings, without quotes."""
+    """Return the ``ETag`` of a queue's settings, without quotes."""
     chosen = encode([getattr(settings, name) for name in _CHOSEN])
     return generate_etag(chosen)
 

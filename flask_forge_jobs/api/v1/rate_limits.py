@@ -25,17 +25,17 @@ _REQUEST = RateLimitRequest()
 
 
 def list_all(api: Api) -> Response:
-    """Return every rate limit with the tokens it has now."""
-    return array_response([_DUMP(each) for each in rate_limits.list_all(api.storage)])
+    """Return every rate limit with its current tokens."""
+    return array_response([_DUMP(each) for each in api.storage.rate_limits.all()])
 
 
 def get(api: Api, scope: str) -> Response:
-    """Return one rate limit with the tokens it has now."""
+    """Return one rate limit with its current tokens."""
     return json_response(_DUMP(rate_limits.get(api.storage, scope)))
 
 
 def put(api: Api, scope: str) -> Response:
-    """Make or change a rate limit; its tokens are cut to the new capacity."""
+    """Create or change a rate limit; its tokens are cut to the new capacity."""
     found = rate_limits.put(api.storage, scope, **api.body(_REQUEST))
     return json_response(_DUMP(found))
 
@@ -47,7 +47,7 @@ def drain(api: Api, scope: str) -> Response:
 
 
 def delete(api: Api, scope: str) -> Response:
-    """Remove a rate limit."""
+    """Delete a rate limit."""
     rate_limits.delete(api.storage, scope)
     return empty_response(204)
 

@@ -1,4 +1,4 @@
-"""Charts of several queues or kinds at once, and the table of kinds."""
+"""Charts of several queues or kinds, and the table of kinds."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def list_series(api: Api) -> Response:
 
 
 def list_kinds(api: Api) -> Response:
-    """Return what happened to each kind within a window, the last day by default."""
+    """Return the totals of each kind within a window, by default the last day."""
     query = api.query(_KINDS_QUERY)
     queue = query.pop("queue")
     query["queue_names"] = api.scope.names([queue] if queue else [])

@@ -1,4 +1,4 @@
-"""How one job gets on, for a browser that has a link to it and no other right."""
+"""The state of one job, for a browser that has nothing but a link to it."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _DUMP = dumper(_STATE)
 
 
 def job_status(api: Api, token: str) -> Response:
-    """Return state, progress and result of the job that a signed link stands for."""
+    """Return state, progress and result of the job of a signed link."""
     job_id = api.status_links.job_id(current_app, token)
     if job_id is None:
-        raise NotFound("this link is not valid, or not any more")
+        raise NotFound("this link is invalid or has expired")
     state = jobs.job_state(api.storage, job_id, redactor=api.redactor)
     return json_response(_DUMP(state))
 

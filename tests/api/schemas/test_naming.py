@@ -40,4 +40,4 @@ def test_queue_stands_wherever_queue_name_does(
     assert schema.load(body)["queue_name"] is None
     with pytest.raises(ValidationError) as raised:
         schema.load({**body, "queue": "mail", "queue_name": "other"})
-    assert raised.value.messages == {"queue_name": ["says otherwise than queue"]}
+    assert raised.value.messages == {"queue_name": ["differs from queue"]}
