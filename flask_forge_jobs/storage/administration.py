@@ -1,7 +1,7 @@
-"""Whole databases, and our tables in one; for the command line only.
+"""Creates and drops databases and removes our tables; for the command line only.
 
-The jobs live beside the application's own tables, so what is removed from a database is
-nothing but what carries our prefix, and nothing cascades.
+Our tables live beside the application's own, so we remove only objects with our prefix
+and never cascade.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor  # noqa: N812  # a class
 
 MAINTENANCE_DATABASE = "postgres"
-# PostgreSQL 13 has DROP DATABASE … WITH (FORCE), which keeps others out meanwhile.
+# PostgreSQL 13 has DROP DATABASE … WITH (FORCE), which also keeps new sessions out.
 _FORCE_SINCE = 13_00_00
 _LONGEST_NAME = 63
-# What SQLite and this package keep beside the file.
+# The files of SQLite and of this package.
 _COMPANIONS = ("", "-wal", "-shm", ".ckpt-lock", ".ckpt-turn")
 PREFIX = "forge_"
 _JOBS = (
@@ -40,15 +40,15 @@ _SQLITE_NAMES = (
     "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') "
     "AND substr(name, 1, 7) <> 'sqlite_' ORDER BY name"
 )
-# A reference to a table that is gone would break the other at its next change.
+# A foreign key to a dropped table would break the table that has it.
 _SQLITE_REFERENCES = (
     "SELECT DISTINCT m.name "
     "FROM sqlite_master AS m, pragma_foreign_key_list(m.name) AS f "
     "WHERE m.type = 'table' AND substr(m.name, 1, 6) <> 'forge_' "
     "AND substr(f.\"table\", 1, 6) = 'forge_'"
 )
-# What belongs to an extension, or to a table such as its sequence, is not counted. Ours
-# has the prefix and lies in the schema that the stores would find.
+# Leaves out objects that belong to an extension or a table. Ours have the prefix and
+# are in the schema that the stores use.
 _POSTGRES_OBJECTS = """
 WITH found (class, id, kind, namespace, name, address) AS (
     SELECT 'pg_class'::regclass, oid, 'TABLE', relnamespace, relname, NULL
@@ -86,12 +86,10 @@ ORDER BY name
 
 
 def create_database(settings: DatabaseSettings) -> None:
-    """Create a database if it is missing.
-
-    A SQLite file is migrated too, because a file without a schema is nothing.
+    """Create a database if it is missing; a SQLite file gets the schema as well.
 
     Raises:
-        StorageUnavailableError: The place cannot be reached or written to.
+        StorageUnavailableError: The server or folder cannot be reached or written to.
     """
     if settings.backend == "sqlite":
         with contextlib.closing(open_storage(settings)) as storage:
@@ -104,7 +102,7 @@ def create_database(settings: DatabaseSettings) -> None:
 
 
 def database_exists(settings: DatabaseSettings) -> bool:
-    """Tell whether a PostgreSQL server has the database.
+    """Return whether a PostgreSQL server has the database.
 
     Raises:
         StorageUnavailableError: The server cannot be reached.
@@ -119,10 +117,10 @@ def _is_there(cursor: Cursor, name: str) -> bool:
 
 
 def drop_database(settings: DatabaseSettings) -> None:
-    """Remove a database and everything in it, whosever; one that is missing is fine.
+    """Drop a database, if it exists, with everything in it.
 
     Raises:
-        StorageUnavailableError: The place cannot be reached or written to.
+        StorageUnavailableError: The server or folder cannot be reached or written to.
     """
     if settings.backend == "sqlite":
         if settings.path is not None:
@@ -144,11 +142,9 @@ def _drop(cursor: Cursor, name: str) -> None:
 
 
 def live_workers(settings: DatabaseSettings, lease_s: float) -> int:
-    """Return how many worker processes are alive; 0 when there is no schema.
+    """Return how many workers have a heartbeat younger than ``lease_s`` seconds.
 
-    Args:
-        settings: The database; it is not changed, and not created.
-        lease_s: Oldest heartbeat that counts, in seconds.
+    0 if there is no schema; creates and changes nothing.
     """
     with contextlib.closing(open_storage(settings, migrate=False)) as storage:
         try:
@@ -166,7 +162,7 @@ def _remove_file(path: Path) -> None:
         sockets = Path(f"{path}-wake")
         if sockets.is_dir():
             for socket in sockets.iterdir():
-                socket.unlink(missing_ok=True)  # its process may remove it as well
+                socket.unlink(missing_ok=True)  # its process may have removed it
             sockets.rmdir()
     except OSError as error:
         raise StorageUnavailableError(f"{path}: {error.strerror}") from error
@@ -210,8 +206,8 @@ class Contents:
 
     Args:
         tables: Our tables.
-        others: Names of what is not ours: tables, views, functions and types.
-        jobs: How many jobs are in each state; states without one are left out.
+        others: Names of all other tables, views, functions and types.
+        jobs: Number of jobs in each state that has any.
     """
 
     tables: tuple[str, ...] = ()
@@ -220,7 +216,7 @@ class Contents:
 
 
 def contents(settings: DatabaseSettings) -> Contents | None:
-    """Return what a database holds; None when there is no such database.
+    """Return what a database holds, or None if it does not exist.
 
     Raises:
         StorageError: It cannot be reached or read.
@@ -233,11 +229,11 @@ def contents(settings: DatabaseSettings) -> Contents | None:
 
 
 def remove_tables(settings: DatabaseSettings) -> None:
-    """Remove our tables, functions and types, all or none; fine without any.
+    """Remove our tables, functions and types, all or none.
 
     Raises:
-        StorageError: The database cannot be reached or changed, or something that is
-            not ours depends on a table of ours.
+        StorageError: The database cannot be reached or changed, or a foreign object
+            depends on one of our tables.
     """
     if settings.backend == "sqlite":
         with _file(settings) as file:
@@ -287,13 +283,13 @@ def _refuse_references(file: sqlite3.Connection) -> None:
     referring = [name for (name,) in file.execute(_SQLITE_REFERENCES)]
     if referring:
         raise StorageError(
-            f"{', '.join(referring)}: refers to a table of the jobs by a foreign key; "
-            "remove that first"
+            f"{', '.join(referring)}: has a foreign key to a table of the jobs; remove "
+            "that first"
         )
 
 
 def _remove_from_file(file: sqlite3.Connection) -> None:
-    # Each drop would look for rows that refer to the table, row by row.
+    # With foreign keys on, each drop would look for rows that refer to the table.
     file.execute("PRAGMA foreign_keys = OFF")
     file.execute("BEGIN IMMEDIATE")
     try:
@@ -344,7 +340,7 @@ def _remove_from_server(cursor: Cursor) -> None:
     with PostgresSchema(cursor.connection).locked():
         cursor.execute(_POSTGRES_OBJECTS)
         found = cursor.fetchall()
-        # In this order: the triggers of a table need their function.
+        # Tables first: their triggers need the functions.
         for kind in ("TABLE", "ROUTINE", "TYPE"):
             ours = [
                 address for what, _, address, mine in found if mine and what == kind

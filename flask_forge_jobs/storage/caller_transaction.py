@@ -1,7 +1,6 @@
-"""What an application passes as its connection, and the driver's connection below it.
+"""Finds the driver's connection in what an application passes as ``connection``.
 
-SQLAlchemy is never imported here: an object can be one of its own only when the
-application has imported it.
+This module never imports SQLAlchemy: the caller has, if the object is SQLAlchemy's.
 """
 
 from __future__ import annotations
@@ -21,27 +20,21 @@ SAVEPOINT = "forge_jobs"
 
 @dataclass(frozen=True, slots=True)
 class GivenConnection:
-    """A caller's connection.
-
-    Args:
-        driver: The driver's connection.
-        wrapper: What SQLAlchemy made of it, with a transaction begun; None without
-            SQLAlchemy.
-    """
+    """The driver's connection, and SQLAlchemy's around it if there is one."""
 
     driver: object
     wrapper: Connection | None = None
 
 
 def look_below(given: object) -> GivenConnection:
-    """Return the driver's connection of what a caller passed.
+    """Return the driver's connection of an object that a caller passed.
 
-    SQLAlchemy's ``Connection``, ``Session`` and ``scoped_session``, which
-    Flask-SQLAlchemy's ``db.session`` is, begin a transaction as any statement of theirs
-    would; what a pool hands out is unwrapped; anything else is returned as it is.
+    SQLAlchemy's ``Connection``, ``Session`` and ``scoped_session`` (Flask-SQLAlchemy's
+    ``db.session``) begin a transaction if none is open. A pooled connection is
+    unwrapped; anything else is returned as it is.
 
     Raises:
-        StorageError: SQLAlchemy has no connection to give, for instance because an
+        StorageError: SQLAlchemy cannot provide a connection, for instance because an
             error has ended the session's transaction.
     """
     core = sys.modules.get("sqlalchemy")
@@ -59,7 +52,7 @@ def look_below(given: object) -> GivenConnection:
             return GivenConnection(given.connection.dbapi_connection, given)
     except core.exc.SQLAlchemyError as error:
         raise StorageError(
-            f"{FIELD}: SQLAlchemy gives none ({type(error).__name__}); roll the "
+            f"{FIELD}: SQLAlchemy provides none ({type(error).__name__}); roll the "
             "transaction back first"
         ) from error
     return GivenConnection(getattr(given, "dbapi_connection", given))
@@ -74,21 +67,21 @@ def not_a(driver: str, connection: object) -> InvalidInputError:
     """Return the error for a connection of another driver."""
     kind = type(connection)
     return refuse(
-        f"a {kind.__module__}.{kind.__qualname__} cannot be joined; the jobs are in a "
-        f"database that is reached through {driver}"
+        f"a {kind.__module__}.{kind.__qualname__} cannot be joined; the jobs are "
+        f"stored through {driver}"
     )
 
 
 def in_autocommit() -> InvalidInputError:
-    """Return the error for a connection that commits each statement by itself."""
+    """Return the error for a connection in autocommit mode."""
     return refuse(
-        "is in autocommit mode and no transaction is open; begin one, or leave the "
-        "connection out"
+        "is in autocommit mode and no transaction is open; begin one, or omit the "
+        "connection"
     )
 
 
 def has_failed() -> StorageError:
-    """Return the error for a transaction that can store nothing any more."""
+    """Return the error for a failed transaction."""
     return StorageError(
         f"{FIELD}: its transaction has failed and would store nothing; roll it back"
     )

@@ -1,4 +1,4 @@
-"""Faults of a database: raising ours for a driver's, and repeating what may succeed."""
+"""Translates driver errors to ours and retries after transient faults."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class TransientError(Exception):
     """A fault after which the same unit of work may succeed.
 
     Args:
-        surfaced: What the caller gets when every retry failed.
-        is_away: The server did not answer, or is none that can do it.
+        surfaced: What the caller gets if every retry fails.
+        is_away: Whether the server does not answer or takes no writes.
     """
 
     def __init__(self, surfaced: StorageError, *, is_away: bool = False) -> None:
@@ -41,16 +41,11 @@ def run_with_retries(
     wait: Callable[[float], object],
     delays_s: Sequence[float] = RETRY_DELAYS_S,
 ) -> T:
-    """Run ``work`` until it succeeds or the delays are used up.
-
-    Args:
-        work: Called with the number of the try, from 0.
-        wait: Waits for the given seconds.
-        delays_s: Seconds before each further try.
+    """Call ``work`` with the number of the try, from 0, until it succeeds.
 
     Raises:
-        StorageError: The error that the last :class:`TransientError` carried; that of
-            an earlier one whose outcome is unknown, since no later try has told it.
+        StorageError: The error of the last :class:`TransientError`, or of an earlier
+            one whose outcome is still unknown.
     """
     unknown: StorageOutcomeUnknownError | None = None
     for attempt, delay_s in enumerate((*delays_s, None)):
@@ -61,8 +56,7 @@ def run_with_retries(
                 unknown = fault.surfaced
             if delay_s is None:
                 raise (unknown or fault.surfaced) from fault.__cause__
-            # Every call of every thread comes by here while a server is away; what
-            # comes of it in the end is told by whoever asked.
+            # Debug only: while a server is away every call of every thread logs this.
             logger.debug("storage fault, retrying in %s s: %s", delay_s, fault)
             wait(delay_s)
         except (StorageUnavailableError, StorageBusyError) as error:
@@ -73,20 +67,17 @@ def run_with_retries(
 
 
 class Faults(ABC):
-    """Raises ours for what a driver raises in a ``with`` block.
-
-    One object serves any number of blocks, also nested and in several threads: every
-    transaction enters one, and a generator would cost more than the look at an error.
+    """Translates driver errors in ``with`` blocks, also nested or in several threads.
 
     Args:
-        is_retried: Whether the caller tries again after a :class:`TransientError`.
+        is_retried: Whether the caller retries after a :class:`TransientError`.
     """
 
     def __init__(self, *, is_retried: bool) -> None:
         self._is_retried = is_retried
 
-    def __enter__(self) -> None:  # noqa: B027  # for all of them
-        """Begin to watch; there is nothing to prepare."""
+    def __enter__(self) -> None:  # noqa: B027  # not meant to be overridden
+        """Do nothing."""
 
     def __exit__(
         self,
@@ -94,17 +85,16 @@ class Faults(ABC):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Raise what the error means, if it is the driver's."""
         if error is None:
             return
         fault = self._meaning(error)
         if isinstance(fault, TransientError) and not self._is_retried:
             fault = fault.surfaced
         if fault is not None and fault is not error:
-            # One of ours brings its cause along and will be raised again.
+            # One of our errors already has its cause.
             cause = error.__cause__ if isinstance(error, StorageError) else error
             raise fault from cause
 
     @abstractmethod
     def _meaning(self, error: BaseException) -> Exception | None:
-        """Return what to raise instead, or None for what is none of ours."""
+        """Return the error to raise instead, or None to leave it alone."""

@@ -1,10 +1,9 @@
-"""Flusher: stores what the recorder of this process has counted, every two seconds.
+"""Flusher: stores the recorder's figures every two seconds.
 
-It keeps the complete figures of each bucket that is not yet stored for good and writes
-them as they are, so a write that is repeated, or whose answer is lost, changes nothing,
-and a database that is away for a while loses nothing. Its thread lives only while there
-is something to store, and no longer than the flusher. A process that is killed loses
-what it counted since the last write.
+It keeps the complete figures of each bucket that may still change and overwrites the
+stored row with them. So a repeated write does no harm, and an outage of the database
+loses nothing. Its thread lives only while there is something to store. A process that
+is killed loses what it has counted since the last write.
 """
 
 from __future__ import annotations
@@ -29,23 +28,18 @@ logger = get_logger(__name__)
 PERIOD_S = 2.0
 # Seconds without anything to store after which the thread ends.
 IDLE_S = 30.0
-# How long the end of the process waits for the last write.
+# How long close() waits for the last write.
 LAST_WRITE_S = 2.0
-# Figures of so many buckets are held while the database is away; then the oldest of the
-# finest go. Each takes about a kilobyte.
+# Most buckets, of about a kilobyte each, to hold while the database is away; beyond it
+# the oldest of the finest level are dropped.
 MAX_HELD = 20_000
 
 
 class Flusher(PerProcess):
     """Moves figures from memory into the database.
 
-    Args:
-        recorder: Counts.
-        store: Stores.
-        clock: Tells which buckets are over.
-        new_source: Returns an id for the rows of this process that nobody had before.
-        uncommitted: Jobs that are counted once they are committed; None has none.
-        refusals: Refused requests that are stored once a minute; None has none.
+    ``new_source`` returns a new, unique id for the rows of this process. ``refusals``
+    are refused requests, which are stored once a minute.
     """
 
     def __init__(
@@ -71,7 +65,7 @@ class Flusher(PerProcess):
         self._lock = threading.Lock()
         self._flush_lock = threading.Lock()
         self._work = threading.Event()
-        # Of a flusher that nobody has any more the thread shall know.
+        # Wake the thread when the flusher is garbage-collected.
         weakref.finalize(self, self._work.set).atexit = False
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -80,13 +74,13 @@ class Flusher(PerProcess):
         self._unstored: set[MetricKey] = set()
         self._stored_before: set[MetricKey] = set()
         self._source = ""
-        # The end of the newest bucket that was let go.
+        # The end of the newest bucket that was forgotten.
         self._let_go_us = 0
         self._is_failing = False
 
     @property
     def is_running(self) -> bool:
-        """Whether the thread lives."""
+        """Whether the thread is alive."""
         self.stay_own()
         thread = self._thread
         return thread is not None and thread.is_alive()
@@ -95,10 +89,10 @@ class Flusher(PerProcess):
         """Store everything now; return how many rows of figures were written.
 
         Args:
-            is_last: Also what would wait for the end of a minute.
+            is_last: Also store refusals of the current minute.
 
         Raises:
-            StorageError: Nothing was stored; all of it is kept for the next time.
+            StorageError: Nothing was stored; the figures are kept for the next call.
         """
         self.stay_own()
         with self._flush_lock:
@@ -119,7 +113,7 @@ class Flusher(PerProcess):
             return written
 
     def close(self) -> None:
-        """Store what is left and end the thread, within two seconds."""
+        """Store the rest and end the thread, within two seconds."""
         self.stay_own()
         with self._lock:
             thread = self._thread
@@ -129,14 +123,14 @@ class Flusher(PerProcess):
         if thread is not None:
             thread.join(LAST_WRITE_S)
         elif has_work:
-            # The process ends, and no thread could be started any more.
+            # At the end of the process, where no thread can start.
             with contextlib.suppress(StorageError):
                 self.flush(is_last=True)
 
     # -- the figures -----------------------------------------------------------------
 
     def _begin_anew(self) -> None:
-        """Go on under another name: what was let go must not be overwritten."""
+        """Switch to a new source, so as not to overwrite rows of forgotten buckets."""
         self._store_held()
         self._held.clear()
         self._stored_before.clear()
@@ -165,8 +159,8 @@ class Flusher(PerProcess):
         return len(rows)
 
     def _let_go(self, taken_us: int) -> None:
-        """Forget buckets that are stored and were over when the figures were taken."""
-        # A thread may have looked at the clock and not counted yet.
+        """Forget stored buckets that were over when the figures were taken."""
+        # A thread may have read the clock but not counted yet.
         limit_us = taken_us - LEVELS[0] * SECOND_US
         for key in [key for key in self._held if _end_us(key) <= limit_us]:
             self._forget(key)
@@ -178,10 +172,10 @@ class Flusher(PerProcess):
         self._unstored.discard(key)
 
     def _drop_excess(self) -> None:
-        """Let go of what could not be stored for too long.
+        """Drop figures that could not be stored for too long.
 
-        Somebody may have folded a row that was stored in part: writing it again would
-        count that part twice.
+        Retention may have folded a row that was stored in part, so writing it again
+        would count that part twice.
         """
         limit_us = self._clock.now_us() - FOLD_AFTER_US // 2
         lost = {
@@ -215,19 +209,19 @@ class Flusher(PerProcess):
             try:
                 thread.start()
             except RuntimeError:
-                # At the end of the interpreter, where close() stores them itself.
+                # At exit no thread can start; close() stores the figures.
                 if threading.main_thread().is_alive():
                     logger.warning("figures are not stored: no thread can start")
             else:
                 self._thread = thread
 
     def run_once(self) -> bool:
-        """Store once, if there is something to store; tell whether to go on."""
+        """Store once if there is something to store; return whether to go on."""
         if not self._has_work():
             return False
         self._stopping.wait(PERIOD_S)
         with self._lock:
-            # Who closes sets both: with one of them unseen the end would be missed.
+            # Under the lock, because close() sets both events.
             self._work.clear()
             is_last = self._stopping.is_set()
         try:
@@ -243,7 +237,7 @@ class Flusher(PerProcess):
         return not (is_last and self._may_end())
 
     def _look_again(self, *, is_last: bool) -> None:
-        """Go on while something is waited for; the end of a process waits for none."""
+        """Go on while jobs or refusals wait, except at the end of the process."""
         waiting = any(
             each is not None and each.is_waiting
             for each in (self._uncommitted, self._refusals)
@@ -253,7 +247,7 @@ class Flusher(PerProcess):
 
     def _failed(self, error: StorageError | None) -> None:
         if error is not None and not self._is_failing:
-            logger.warning("figures are kept until they can be stored: %s", error)
+            logger.warning("cannot store figures, keeping them: %s", error)
         self._is_failing = True
         self._work.set()
 
@@ -265,24 +259,24 @@ class Flusher(PerProcess):
             return False
 
     def _may_end(self) -> bool:
-        """Tell whether the thread may end after it was closed."""
+        """Return whether the thread may end after close()."""
         with self._lock:
-            # Whoever closes does not wait for a database that is gone.
+            # close() does not wait for a database that is away.
             if self._is_failing or not self._work.is_set():
                 self._thread = None
                 return True
-            self._stopping.clear()  # somebody uses the storage again
+            self._stopping.clear()  # the storage is in use again
             return False
 
 
 def _run(found: weakref.ref[Flusher], work: threading.Event) -> None:
-    """Store again and again, until nothing comes for long or the flusher is gone."""
+    """Store until nothing has come for 30 seconds or the flusher is gone."""
     while True:
         work.wait(IDLE_S)
         flusher = found()
         if flusher is None or not flusher.run_once():
             return
-        del flusher  # whoever waits keeps no application alive
+        del flusher  # do not keep the application alive while waiting
 
 
 def _end_us(key: MetricKey) -> int:

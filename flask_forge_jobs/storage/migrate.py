@@ -1,12 +1,11 @@
-"""Brings a schema up to date, once, under a lock, whoever comes first.
+"""Brings the schema up to date, under a lock so that one process does it.
 
-Each step is recorded with the oldest code that can still work on the result. Additive
-steps keep that number, so during a rolling deploy the release before goes on opening a
-database that a newer one has migrated.
+Each step records the oldest code that can still work on the result. Additive steps keep
+that number, so during a rolling deploy the previous release still works on a migrated
+database.
 
-A server or library that is too old is refused at the opening. It would fail later, at
-the first statement that it does not know, with a syntax error that says nothing of the
-cause.
+Opening refuses a server or library that is too old: later it would fail with an obscure
+syntax error.
 """
 
 from __future__ import annotations
@@ -26,40 +25,32 @@ logger = get_logger(__name__)
 
 
 class SchemaState(Protocol):
-    """What a dialect offers to the migrations."""
+    """The schema operations of a dialect."""
 
     def applied(self) -> list[tuple[int, int]]:
         """Return (version, oldest reader) of each applied step in order."""
 
     def locked(self) -> AbstractContextManager[None]:
-        """Open one transaction that keeps every other migrator out."""
+        """Open a transaction that keeps every other migrator out."""
 
     def keep_writers_out(self) -> None:
-        """Let those end who write by now, and make all others wait for the commit."""
+        """Wait for current writers to end and block new ones until the commit."""
 
     def execute_script(self, sql: str) -> None:
         """Run the statements of one step."""
 
     def record(self, version: int, oldest_reader: int, name: str) -> None:
-        """Note that a step is done; part of the same transaction."""
+        """Record an applied step in the same transaction."""
 
 
 def apply_migrations(
     schema: SchemaState, steps: Sequence[Migration], *, may_change: bool
 ) -> list[str]:
-    """Apply the steps that are missing.
-
-    Args:
-        schema: The database's schema.
-        steps: All steps this code knows, in order.
-        may_change: False forbids DDL: a schema that is not current is then an error.
-
-    Returns:
-        The names of the steps that were applied.
+    """Apply the missing ones of all known steps and return their names.
 
     Raises:
-        SchemaTooNewError: The schema is newer than this code can read.
-        MigrationError: A step failed, or steps are missing and may not be applied.
+        SchemaTooNewError: The schema is too new for this code.
+        MigrationError: A step failed, or steps are missing and ``may_change`` is False.
     """
     if not _missing(schema.applied(), steps):
         return []
@@ -70,11 +61,11 @@ def apply_migrations(
         )
     names = []
     with schema.locked():
-        # Somebody else may have finished while this process waited for the lock.
+        # Another process may have migrated while this one waited for the lock.
         applied = schema.applied()
         missing = _missing(applied, steps)
         if applied and any(step.oldest_reader > applied[-1][1] for step in missing):
-            # Before any other lock: writers take this one first as well.
+            # Before any other lock, as writers do.
             schema.keep_writers_out()
         for step in missing:
             try:
@@ -92,20 +83,12 @@ def apply_migrations(
 
 
 def is_behind(schema: SchemaState, steps: Sequence[Migration]) -> bool:
-    """Return whether steps are missing.
-
-    Raises:
-        SchemaTooNewError: The schema is newer than this code can read.
-    """
+    """Return whether steps are missing; raise SchemaTooNewError as above."""
     return bool(_missing(schema.applied(), steps))
 
 
 def look_at_schema(database: Database) -> SchemaVersions:
-    """Return the versions of the schema as they are now; a single cheap read.
-
-    Raises:
-        StorageError: The database could not be asked, or not opened.
-    """
+    """Return the current versions of the schema, by one cheap read."""
     return SchemaVersions.of(
         database.read_one("newest_version"), database.known_version
     )
@@ -119,23 +102,17 @@ def _missing(
     return [step for step in steps if step.version > versions.stored]
 
 
-# Has the JSON functions built in; before, a build could lack them.
+# The first with JSON functions in every build.
 OLDEST_SQLITE = "3.38"
-# Reads what a WITH clause is told to keep only once, and no older one is maintained.
+# The first with WITH ... AS MATERIALIZED.
 OLDEST_POSTGRES = "12"
 
 
 def refuse_older(product: str, found: str, oldest: str) -> None:
-    """Refuse a database that is too old.
+    """Raise StorageError if the version ``found`` is older than ``oldest``.
 
-    Args:
-        product: Its name, such as ``SQLite``.
-        found: Its version in its own words, such as ``16beta1`` or ``12.22 (Debian)``;
-            one without a number passes.
-        oldest: The oldest version that works.
-
-    Raises:
-        StorageError: It is older; the message names both versions.
+    ``found`` is as the product prints it, such as ``16beta1`` or ``12.22 (Debian)``;
+    one without a number passes.
     """
     numbers = _numbers(found)
     if numbers and numbers < _numbers(oldest):

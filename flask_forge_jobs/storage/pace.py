@@ -1,8 +1,8 @@
-"""Pacing: many transactions in a row that leave room for those of others.
+"""Spaces out the transactions of bulk verbs, to leave room for other writers.
 
-On PostgreSQL writers hardly meet. On SQLite they take turns, and one that begins again
-as soon as it has committed hardly lets anybody in: writers of other processes do not
-queue, they look again every few milliseconds.
+SQLite has one writer at a time, and writers of other processes poll for the lock every
+few milliseconds. A writer that begins again right after its commit would starve them.
+On PostgreSQL no pauses are needed.
 """
 
 from __future__ import annotations
@@ -17,26 +17,18 @@ from flask_forge_jobs.storage.units import present
 
 T = TypeVar("T")
 
-# Most rows that one transaction of a bulk verb changes. The reference has 500. On
-# SQLite others wait for it to end: so many take 5 ms, and fewer would spend more on
-# commits than they save.
+# Most rows in one transaction of a bulk verb; the reference uses 500. 200 rows block
+# other SQLite writers for 5 ms; with fewer, commits cost more than they save.
 BATCH = 200
-# A pause is so many times as long as the transaction before it, so that two looks of
-# three find the file free.
+# Length of a pause relative to the transaction before it: at 2.0 two of three polls
+# find the file free.
 PAUSES = 2.0
-# Seconds of a pause after which somebody who has more urgent things to do is asked.
+# Seconds between calls of ``is_over`` during a pause.
 SLICE_S = 0.1
 
 
 class Pace:
-    """Runs the transactions of bulk verbs; shared by the threads of a process.
-
-    Args:
-        database: The seam to the database.
-        clock: Measures transactions.
-        wait: Waits for some seconds.
-        pauses: How many times as long as the transaction before it a pause is.
-    """
+    """Runs the transactions of bulk verbs; shared by the threads of a process."""
 
     def __init__(
         self,
@@ -54,13 +46,9 @@ class Pace:
         self._not_before = 0.0
 
     def rest(self, is_over: Callable[[], bool]) -> bool:
-        """Make the pause before the next transaction now, unless it has to end.
+        """Pause now, before the next transaction; return whether the pause is over.
 
-        Args:
-            is_over: Asked ten times a second whether the caller has to do other things.
-
-        Returns:
-            Whether the pause is over.
+        ``is_over`` ends it early; it is called ten times a second.
         """
         until = self._not_before
         left_s = until - self._clock.monotonic()
@@ -70,20 +58,17 @@ class Pace:
             self._wait(min(left_s, SLICE_S))
             left_s -= SLICE_S
         if self._not_before == until:
-            self._not_before = 0.0  # else somebody else has begun another one
+            self._not_before = 0.0  # unless another thread has begun a new one
         return True
 
     def write(self, work: Callable[[Transaction], T]) -> T:
-        """Run a unit of work as :meth:`.Executor.write` does, after a pause if due.
-
-        One that is a part of a :class:`.Unit` is not one of many.
-        """
+        """Run a unit of work after a pause if due; within a :class:`.Unit` at once."""
         if not self._takes_turns or present.unit is not None:
             return self._database.write(work)
         pause_s = self._not_before - self._clock.monotonic()
         if pause_s > 0:
             self._wait(pause_s)
-        # Waiting for the lock is no reason to pause; holding it is.
+        # Measure the time with the lock, not the wait for it.
         began_at: list[float] = []
 
         def timed(transaction: Transaction) -> T:

@@ -1,10 +1,10 @@
-r"""Searching in payloads: in the text that is shown, in either case of any letter.
+r"""Searches payloads for the text that a reader sees, ignoring case.
 
-A payload is stored in ASCII and shown without escapes, except those that JSON cannot do
-without. LIKE finds all payloads that may show a text, and when they hold no ``\u`` no
-others. In the rest an expression is searched that tells an escaped character from the
-plain text ``\u00e9``, the same one by both databases: by :func:`finds` on SQLite, which
-has no expressions of its own.
+A payload is stored in ASCII; readers see it without ``\u`` escapes, except those that
+JSON needs. LIKE finds every payload that may show the text, and is exact for payloads
+without ``\u``. For the others a regular expression tells an escaped character from the
+plain text ``\u00e9``. Both databases use the same one: PostgreSQL by its own operator,
+SQLite by :func:`finds`.
 """
 
 from __future__ import annotations
@@ -12,25 +12,21 @@ from __future__ import annotations
 import json
 import re
 
-# Stands for a backslash that is shown, where it could begin an escape. Nothing stored
-# holds a control character, which the text to search for may do.
+# Replaces a visible backslash that could be mistaken for the start of an escape. Stored
+# payloads hold no control characters; the text to search for may.
 _BACKSLASH = "\x01"
 _NOWHERE = "\x02"
 _ANY_ESCAPE = r"\\u____"
 _SPECIAL = frozenset(".^$*+?()[]{}|")
 _HEX = frozenset("0123456789abcdef")
 _NO_CASE_LEADS_TO = {"\u03c3": "\u03c2", "\xdf": "\u1e9e"}  # sigma at the end, sharp s
-# The last character does not lie within an escape.
+# Assert that the first character is not part of an escape.
 _NOT_AFTER_BACKSLASH = r"(?<!\\u)"
 _NOT_A_DIGIT_OF_IT = r"(?<!\\u.)(?<!\\u..)(?<!\\u...)(?<!\\u....)"
 
 
 def escapes_open(pattern: str) -> str:
-    """Return a LIKE pattern that leaves open which characters are escaped in it.
-
-    Args:
-        pattern: For the text that is shown.
-    """
+    """Return a LIKE pattern for stored text from one for visible text."""
     return "".join(
         _stored(character).count("\\") * _ANY_ESCAPE if character > "~" else character
         for character in pattern
@@ -38,10 +34,9 @@ def escapes_open(pattern: str) -> str:
 
 
 def payload_expression(text: str) -> str:
-    """Return the expression that finds a text in a payload with its backslashes marked.
+    """Return the regular expression for a text of at least one character.
 
-    Args:
-        text: At least one character.
+    It applies to a payload in which visible backslashes are replaced.
     """
     first, *rest = map(_expression_of, text)
     letter = text[0].lower()
@@ -53,13 +48,8 @@ def payload_expression(text: str) -> str:
 
 
 def finds(payload: str, expression: str) -> bool:
-    """Whether a stored payload shows a text; the SQL function ``forge_finds``.
-
-    Args:
-        payload: As it is stored.
-        expression: Made by :func:`payload_expression`.
-    """
-    # PostgreSQL's fragment payload_shows says the same.
+    """Whether a stored payload matches a :func:`payload_expression`, for SQLite."""
+    # PostgreSQL's fragment payload_shows does the same.
     marked = payload.replace(r"\\", 2 * _BACKSLASH)
     for escape in ("u000", "u001"):
         marked = marked.replace(f"\\{escape}", _BACKSLASH + escape)
@@ -82,7 +72,7 @@ def _expression_of(character: str) -> str:
 
 
 def _cases(character: str) -> list[str]:
-    """Return the ways to write a character that is escaped when it is stored."""
+    """Return the upper and lower cases of a non-ASCII character."""
     found = {character}
     for _ in range(2):
         found |= {each.lower() for each in found} | {each.upper() for each in found}

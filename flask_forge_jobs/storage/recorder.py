@@ -1,12 +1,11 @@
-"""Recorder: counts in memory what this process does to jobs.
+"""Counts in memory what this process does to jobs, and times the storage.
 
-Every process that enqueues or runs jobs has one; nothing here waits for anything but a
-short lock. A :class:`~flask_forge_jobs.storage.flusher.Flusher` takes the figures away
-and stores them.
+Every process that enqueues or runs jobs has a :class:`Recorder`; the flusher stores its
+figures.
 
-Jobs that were stored in a caller's transaction are counted once it has committed. No
-driver tells of a commit, and a savepoint may be rolled back within one that does. So
-the jobs themselves are looked for: what is in the table has been committed.
+Jobs in a caller's transaction count once it has committed. Drivers do not report
+commits, and a savepoint may be rolled back before one. So :class:`Uncommitted` polls
+the table for the jobs.
 """
 
 from __future__ import annotations
@@ -28,18 +27,18 @@ from flask_forge_jobs.model.metrics import FINEST, Tally
 from flask_forge_jobs.model.outcomes import JobUpdate
 from flask_forge_jobs.storage.database import Executor, encode_names
 
-# Whoever may enqueue may invent kinds: beyond so many combinations of queue and kind a
-# process counts the others together, so that rows and label values stay few.
+# Callers may invent kinds. Beyond this many combinations of queue and kind a process
+# counts the rest as OTHER_KINDS, which bounds rows and label values.
 MAX_COMBINATIONS = 1000
 OTHER_KINDS = "_other"
-# More times than that are not listed one by one.
+# Longest list of times; a longer one is folded into its histogram.
 MOST_LISTED = 10_000
 _FINEST_US = FINEST * SECOND_US
 
 
 @dataclass(slots=True)
 class _Open:
-    """A tally in the making; times wait in lists, which cost less together."""
+    """A tally in the making; times wait in lists because a bulk update costs less."""
 
     tally: Tally = field(default_factory=Tally)
     waits_us: list[int] = field(default_factory=list)
@@ -47,7 +46,7 @@ class _Open:
     totals_us: list[int] = field(default_factory=list)
 
     def shorten(self) -> None:
-        """Keep the lists short although nobody takes the figures away."""
+        """Bound the lists, even if nobody takes the figures."""
         if len(self.waits_us) > MOST_LISTED or len(self.runs_us) > MOST_LISTED:
             self.closed()
 
@@ -73,7 +72,7 @@ class Operations:
 
 
 class Times(PerProcess):
-    """How long calls took; a list and later a histogram, which costs less together."""
+    """How long calls took; times wait in a list because a bulk update costs less."""
 
     def __init__(self) -> None:
         self.stay_own()
@@ -84,7 +83,7 @@ class Times(PerProcess):
         self._listed_us: list[int] = []
 
     def add(self, seconds: float) -> None:
-        """Note how long one call took."""
+        """Record how long one call took."""
         if self._pid != os.getpid():
             self.stay_own()
         with self._lock:
@@ -94,7 +93,7 @@ class Times(PerProcess):
                 self._listed_us.clear()
 
     def take(self) -> Histogram:
-        """Return the times that were noted since the last call."""
+        """Return the times recorded since the last call of this method."""
         self.stay_own()
         with self._lock:
             histogram, listed_us = self._histogram, self._listed_us
@@ -104,21 +103,17 @@ class Times(PerProcess):
 
 
 class Recorder(PerProcess):
-    """Counts by queue and kind, and times the storage.
-
-    Args:
-        clock: Decides which bucket an event belongs to.
-    """
+    """Counts by queue and kind, and times the storage."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self.on_activity: Callable[[], None] = lambda: None
-        """Called when something was counted after nothing had been."""
+        """Called when the first event since the last :meth:`take` is counted."""
         self.reads, self.writes = Times(), Times()
         self.stay_own()
 
     def _begin(self) -> None:
-        # A child that kept its parent's figures would count them once more.
+        # A forked child must not count its parent's figures again.
         self._lock = threading.Lock()
         self._tallies: dict[tuple[int, str, str], _Open] = {}
         self._combinations: set[tuple[str, str]] = set()
@@ -133,17 +128,9 @@ class Recorder(PerProcess):
         *,
         is_taken_at_once: bool = False,
     ) -> None:
-        """Count new jobs.
-
-        Args:
-            queue_name: Their queue.
-            kind: Their kind.
-            jobs: How many.
-            is_taken_at_once: Whether the caller takes the figures itself right after,
-                so that nobody needs to be told of them.
-        """
+        """Count new jobs; with ``is_taken_at_once`` without calling on_activity."""
         now_us = self._clock.now_us()
-        # As _own_lock() does, without the call: every enqueue comes by here.
+        # _own_lock() inlined: every enqueue runs this.
         if self._pid != os.getpid():
             self.stay_own()
         with self._lock:
@@ -158,13 +145,7 @@ class Recorder(PerProcess):
             self.enqueued(queue_name, kind, count)
 
     def started(self, queue_name: str, kind: str, wait_us: int) -> None:
-        """Count a run that began and goes on; :meth:`ended` counts the others.
-
-        Args:
-            queue_name: The job's queue.
-            kind: The job's kind.
-            wait_us: How long the job has been due.
-        """
+        """Count a run that has begun but not ended, of a job due for ``wait_us``."""
         now_us = self._clock.now_us()
         with self._own_lock():
             was_idle = not self._tallies
@@ -177,10 +158,8 @@ class Recorder(PerProcess):
     ) -> None:
         """Count runs whose end is stored.
 
-        Args:
-            updates: How they ended. One that never started counts for nothing: it
-                went back to its queue as if nobody had touched it.
-            refused: Ids of those that were not this process's to end.
+        A job that never started went back to its queue, so it does not count; nor do
+        those in ``refused``, which another process has ended.
         """
         now_us = self._clock.now_us()
         with self._own_lock():
@@ -208,7 +187,7 @@ class Recorder(PerProcess):
             self.on_activity()
 
     def rescued(self, queue_name: str, kind: str, status: JobStatus) -> None:
-        """Count a run that its process never ended."""
+        """Count a run whose process died or lost its job."""
         now_us = self._clock.now_us()
         with self._own_lock():
             was_idle = not self._tallies
@@ -223,17 +202,13 @@ class Recorder(PerProcess):
     # -- what is made of it ----------------------------------------------------------
 
     def take(self) -> dict[tuple[int, str, str], Tally]:
-        """Return what was counted since the last call.
-
-        Returns:
-            Tallies by start of the bucket in microseconds, queue and kind.
-        """
+        """Return tallies since the last call by bucket start in µs, queue and kind."""
         with self._own_lock():
             taken, self._tallies = self._tallies, {}
         return {key: found.closed() for key, found in taken.items()}
 
     def take_operations(self) -> Operations:
-        """Return the times noted since the last call."""
+        """Return the times recorded since the last call."""
         return Operations(self.reads.take(), self.writes.take())
 
     def _own_lock(self) -> threading.Lock:
@@ -259,7 +234,7 @@ class Recorder(PerProcess):
 
 logger = get_logger(__name__)
 
-# A transaction that takes longer, if it ever ends, is not counted.
+# Jobs of a transaction that takes longer are not counted.
 GIVE_UP_AFTER_S = 600.0
 FIRST_PAUSE_S = 1.0
 MOST_LOOKED_FOR = 10_000
@@ -275,13 +250,7 @@ class _Waiting:
 
 
 class Uncommitted(PerProcess):
-    """The jobs of which it is not known yet whether they are there.
-
-    Args:
-        database: The seam to the database.
-        recorder: Counts the jobs that are.
-        clock: Tells how long they have been waited for.
-    """
+    """Jobs in callers' transactions that have not been seen to commit."""
 
     def __init__(self, database: Executor, recorder: Recorder, clock: Clock) -> None:
         self._database = database
@@ -290,7 +259,7 @@ class Uncommitted(PerProcess):
         self.stay_own()
 
     def _begin(self) -> None:
-        # What a parent waits for is its own to count.
+        # A forked child leaves its parent's jobs to the parent.
         self._lock = threading.Lock()
         self._waiting: dict[str, _Waiting] = {}
 
@@ -301,7 +270,7 @@ class Uncommitted(PerProcess):
         return bool(self._waiting)
 
     def add(self, results: Iterable[EnqueueResult]) -> None:
-        """Take in what was stored in a transaction that is still open."""
+        """Add jobs that were stored in a transaction that is still open."""
         self.stay_own()
         now = self._clock.monotonic()
         new = {
@@ -322,12 +291,12 @@ class Uncommitted(PerProcess):
         self._recorder.on_activity()
 
     def count_committed(self) -> None:
-        """Count what has come to be there; used by one thread at a time.
+        """Count the jobs that have been committed; for one thread at a time.
 
-        Whoever calls takes the recorder's figures right after.
+        The caller then takes the recorder's figures.
 
         Raises:
-            StorageError: Nothing is known; all of it is looked for again.
+            StorageError: The read failed; the next call looks for all of them again.
         """
         self.stay_own()
         now = self._clock.monotonic()
@@ -350,7 +319,7 @@ class Uncommitted(PerProcess):
                 waited_s = now - each.since
                 if job_id in found or waited_s > GIVE_UP_AFTER_S:
                     self._waiting.pop(job_id, None)
-                # Most transactions are short: look ever more rarely for the others.
+                # Most transactions are short, so poll for old jobs less often.
                 each.look_at = now + max(waited_s, FIRST_PAUSE_S)
         came = Counter((due[job_id].queue_name, due[job_id].kind) for job_id in found)
         for (queue_name, kind), jobs in came.items():

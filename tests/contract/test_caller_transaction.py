@@ -346,7 +346,7 @@ def test_a_connection_of_another_driver_is_refused(
     )
     with contextlib.closing(other):
         for given in (other, Connection(), "postgresql://app@localhost/app"):
-            assert f"reached through {wanted}" in _refused(storage, given)
+            assert f"stored through {wanted}" in _refused(storage, given)
 
 
 def test_a_connection_to_another_database_is_refused(
