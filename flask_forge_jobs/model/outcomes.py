@@ -162,7 +162,7 @@ class JobUpdate:
         wait_us: How long the job had been due when the run started, None when that is
             counted already.
         total_us: How long ago the job was enqueued when the run ended.
-        seat: Name of the seats of which the run had one; None without.
+        concurrency_key: Under which a concurrency limit admitted the run, or None.
         was_tried: A write of it has failed, and may be stored all the same.
         follow_ups: What follows the job should it end without being done, or None.
     """
@@ -180,7 +180,7 @@ class JobUpdate:
     run_us: int | None = None
     wait_us: int | None = None
     total_us: int = 0
-    seat: str | None = None
+    concurrency_key: str | None = None
     was_tried: bool = False
     follow_ups: FollowUps | None = None
 

@@ -11,6 +11,7 @@ from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.errors import InvalidInputError, StorageError
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.claims import ClaimedJob
+from flask_forge_jobs.model.concurrency import ConcurrencyLimit, concurrency_wait_s
 from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
 from flask_forge_jobs.model.one_line import one_line
@@ -22,8 +23,7 @@ from flask_forge_jobs.model.outcomes import (
     Snooze,
     Throttled,
 )
-from flask_forge_jobs.model.seats import SeatPlan, seat_wait_s
-from flask_forge_jobs.storage.limits import RateLimits, Seats
+from flask_forge_jobs.storage.limits import ConcurrencyLimits, RateLimits
 from flask_forge_jobs.tasks.cancellation import CancelToken
 from flask_forge_jobs.tasks.context import Dispose, TaskContext
 from flask_forge_jobs.tasks.failures import (
@@ -57,7 +57,7 @@ class Execution:
         token: Trips when the task should stop.
         started_at: Monotonic seconds; 0.0 while it waits for a slot.
         ended_at: Monotonic seconds; 0.0 before, and for ever if it was abandoned.
-        seat: Name of the seats of which the run has one; None without.
+        concurrency_key: Under which a concurrency limit admitted it, or None.
         thread_id: Which thread runs it; 0 before.
         is_start_counted: Whether its start is in the figures already; a short run is
             counted when it ends.
@@ -76,7 +76,7 @@ class Execution:
     thread_id: int = 0
     is_abandoned: bool = False
     progress: str | None = None
-    seat: str | None = None
+    concurrency_key: str | None = None
 
     @property
     def wait_us(self) -> int:
@@ -103,8 +103,8 @@ class Runner:
         clock: For deadlines.
         enqueue: Stores a follow-up job.
         rate_limits: The token buckets that tasks take from.
-        seats: Where jobs of tasks that only so many may run at once find a seat; None
-            in the process of a task, whose jobs have theirs.
+        concurrency: Admits the jobs of tasks with a concurrency limit; None in the
+            process of a task, whose jobs the worker has admitted.
         mask: Masks the secrets in what a task raises.
         report: Takes an execution and the text of a progress report; keeps it for the
             heartbeat by default.
@@ -122,7 +122,7 @@ class Runner:
         clock: Clock,
         enqueue: Callable[[NewJob], EnqueueResult],
         rate_limits: RateLimits,
-        seats: Seats | None,
+        concurrency: ConcurrencyLimits | None,
         mask: Mask = mask_known,
         report: Report = keep_progress,
         dispose: Dispose = forget_frames,
@@ -134,7 +134,7 @@ class Runner:
         self._clock = clock
         self._enqueue = enqueue
         self._rate_limits = rate_limits
-        self._seats = seats
+        self._concurrency = concurrency
         self._mask = mask
         self._report = report
         self._dispose = dispose
@@ -169,10 +169,12 @@ class Runner:
         task = self._registry.get(job.kind)
         if task is None:
             return self._missing(job)
-        if task.seats is not None and self._seats is not None:
-            turned_away = self._take_seat(self._seats, task, task.seats, execution)
-            if turned_away is not None:
-                return turned_away
+        if task.concurrency is not None and self._concurrency is not None:
+            snoozed = self._acquire(
+                self._concurrency, task, task.concurrency, execution
+            )
+            if snoozed is not None:
+                return snoozed
         outcome: object = None
         try:
             with self._scope():
@@ -206,21 +208,25 @@ class Runner:
             dispose=self._dispose,
         )
 
-    def _take_seat(
-        self, seats: Seats, task: Runnable, plan: SeatPlan, execution: Execution
+    def _acquire(
+        self,
+        concurrency: ConcurrencyLimits,
+        task: Runnable,
+        limit: ConcurrencyLimit,
+        execution: Execution,
     ) -> Snooze | None:
         """Return None when the job may run now."""
         job = execution.job
         try:
-            seat = plan.name(task.kind, job.payload)  # an alias has no others
-            if seats.take(job, self._worker_id, seat, plan.most):
-                execution.seat = seat
+            key = limit.key_of(task.kind, job.payload)  # the same for an alias
+            if concurrency.acquire(job, self._worker_id, key, limit.max_concurrent):
+                execution.concurrency_key = key
                 return None
         except InvalidInputError:
             return None  # the task says what is wrong with the payload
         except StorageError as error:
-            logger.warning("job %s waits, its seat is not known: %s", job.id, error)
-        return Snooze(seat_wait_s(job.throttle_attempts))
+            logger.warning("job %s waits, its limit is not known: %s", job.id, error)
+        return Snooze(concurrency_wait_s(job.throttle_attempts))
 
     def _missing(self, job: ClaimedJob) -> Snooze:
         """A kind nobody registered here; most likely a deploy is under way.

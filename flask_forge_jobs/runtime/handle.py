@@ -111,7 +111,9 @@ class RuntimeHandle:
                 plan.task_command, grace_s=plan.cancel_grace_s, clock=self._clock
             )
             registry = IsolatingRegistry(registry, self._processes)
-        return plan.runner(registry, self.worker_id, seats=self.storage.seats)
+        return plan.runner(
+            registry, self.worker_id, concurrency=self.storage.concurrency
+        )
 
     def _make_dispatcher(self, runner: Runner) -> Dispatcher:
         time_limits = TimeLimits(

@@ -87,7 +87,7 @@ class InlineWorker:
         self._runner = plan.runner(
             plan.registry,
             self._worker_id,
-            seats=plan.storage.seats,
+            concurrency=plan.storage.concurrency,
             report=self._report,
             enqueue=enqueue,
             dispose=self._raised.append,

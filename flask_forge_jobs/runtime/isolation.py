@@ -16,8 +16,8 @@ from collections.abc import Mapping, Sequence
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.errors import ConfigurationError
 from flask_forge_jobs.logs import get_logger
+from flask_forge_jobs.model.concurrency import ConcurrencyLimit
 from flask_forge_jobs.model.outcomes import Failed, Outcome, clip
-from flask_forge_jobs.model.seats import SeatPlan
 from flask_forge_jobs.runtime import task_messages as messages
 from flask_forge_jobs.tasks.context import TaskContext
 from flask_forge_jobs.tasks.decorator import Isolation, Task
@@ -269,9 +269,9 @@ class IsolatedTask:
         return self._task.timeout_s
 
     @property
-    def seats(self) -> SeatPlan | None:
-        """How many of its jobs may run at once; they take their seats in the worker."""
-        return self._task.seats
+    def concurrency(self) -> ConcurrencyLimit | None:
+        """How many of its jobs may run at once; the worker admits them."""
+        return self._task.concurrency
 
     def run(self, context: TaskContext, payload: str) -> Outcome:
         """Run once in a process of its own."""

@@ -97,7 +97,7 @@ class OutcomeMapper:
             failure_delay_s=DEFAULT_RETRY.delay_s(job.attempts, self._jitter),
             user_cancelled=False,
         )
-        update.seat = execution.seat
+        update.concurrency_key = execution.concurrency_key
         return update
 
     def _update(self, execution: Execution, outcome: Outcome) -> JobUpdate | None:
@@ -120,7 +120,7 @@ class OutcomeMapper:
             failure_delay_s=delay_s,
             user_cancelled=reason is CancelReason.USER,
         )
-        update.seat = execution.seat
+        update.concurrency_key = execution.concurrency_key
         if update.status is not JobStatus.DONE:
             update.follow_ups = self._follow_ups_of(job.kind)
         # A job that was put off has not run, unless its start is counted already.
@@ -166,7 +166,7 @@ class OutcomeMapper:
             failure_delay_s=self._delay_s(job, failure),
             user_cancelled=False,
         )
-        replacement.seat = update.seat
+        replacement.concurrency_key = update.concurrency_key
         replacement.follow_ups = self._follow_ups_of(job.kind)
         replacement.run_us = update.run_us
         replacement.wait_us = update.wait_us

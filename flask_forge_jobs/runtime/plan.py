@@ -18,7 +18,7 @@ from flask_forge_jobs.runtime.execution import (
 )
 from flask_forge_jobs.runtime.isolation import check_isolation
 from flask_forge_jobs.storage.base import Storage
-from flask_forge_jobs.storage.limits import Seats
+from flask_forge_jobs.storage.limits import ConcurrencyLimits
 from flask_forge_jobs.tasks.context import Dispose, EnqueueJob
 from flask_forge_jobs.tasks.failures import Mask, forget_frames, mask_known
 from flask_forge_jobs.tasks.observer import NOBODY, Observer
@@ -103,7 +103,7 @@ class RuntimePlan:
         registry: TaskRegistry,
         worker_id: str,
         *,
-        seats: Seats | None,
+        concurrency: ConcurrencyLimits | None,
         report: Report = keep_progress,
         enqueue: EnqueueJob | None = None,
         dispose: Dispose = forget_frames,
@@ -116,7 +116,7 @@ class RuntimePlan:
             clock=self.clock,
             enqueue=enqueue or self.enqueue,
             rate_limits=self.storage.rate_limits,
-            seats=seats,
+            concurrency=concurrency,
             mask=self.mask,
             report=report,
             dispose=dispose,

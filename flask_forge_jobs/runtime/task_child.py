@@ -96,7 +96,7 @@ class _TaskServer:
         if run.seconds_left is not None:
             execution.stops_at = now + run.seconds_left
         runner = self._plan.runner(
-            self._plan.registry, run.worker_id, seats=None, report=self._report
+            self._plan.registry, run.worker_id, concurrency=None, report=self._report
         )
         try:
             with self._interruptible():

@@ -29,7 +29,7 @@ from flask_forge_jobs.storage.jobs.activity import JobActivity
 from flask_forge_jobs.storage.jobs.admin import JobAdmin
 from flask_forge_jobs.storage.jobs.queue import JobQueue
 from flask_forge_jobs.storage.jobs.reader import JobReader
-from flask_forge_jobs.storage.limits import RateLimits, Seats
+from flask_forge_jobs.storage.limits import ConcurrencyLimits, RateLimits
 from flask_forge_jobs.storage.metrics import MetricStore
 from flask_forge_jobs.storage.pace import Pace
 from flask_forge_jobs.storage.queues import QueueConfig
@@ -93,7 +93,7 @@ class Storage:
     follow_ups: FollowUpStore
     cron: CronStorage
     rate_limits: RateLimits
-    seats: Seats
+    concurrency: ConcurrencyLimits
     leases: Leases
     retention: Retention
     metrics: MetricStore
@@ -224,7 +224,7 @@ def _stores(
         follow_ups=jobs.follow_ups,
         cron=CronStorage(joined, Firing(joined, ids, recorder, most)),
         rate_limits=RateLimits(joined),
-        seats=Seats(joined),
+        concurrency=ConcurrencyLimits(joined),
         leases=leases,
         retention=Retention(joined, leases, ids, pace, gentle_pace),
         metrics=metrics,

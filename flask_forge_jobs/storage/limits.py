@@ -3,9 +3,9 @@
 The clock of a token bucket is the database's, and taking tokens is one statement, so
 however many processes take at once, no token is spent twice.
 
-For the jobs of one name that may run at once there is no counter to be kept and given
-back. A seat is a running job that took it in this very run, so whatever ends the run
-frees the seat, and a process that dies keeps its seats until its jobs are rescued.
+A concurrency limit has no counter. It counts the running jobs of its key that it
+admitted in this very run, so whatever ends a run makes room, and the jobs of a process
+that dies count until they are rescued.
 """
 
 from __future__ import annotations
@@ -204,8 +204,8 @@ def _only(scope: str, rows: list[Row]) -> RateLimit:
     return rate_limit_from_row(rows[0])
 
 
-class Seats:
-    """Gives seats to running jobs.
+class ConcurrencyLimits:
+    """Admits running jobs while fewer of their key run than may.
 
     Args:
         database: The seam to the database.
@@ -214,36 +214,40 @@ class Seats:
     def __init__(self, database: Executor) -> None:
         self._database = database
 
-    def take(self, job: ClaimedJob, worker_id: str, seat: str, most: int) -> bool:
-        """Take a seat for the run of a job; one statement.
+    def acquire(
+        self, job: ClaimedJob, worker_id: str, key: str, max_concurrent: int
+    ) -> bool:
+        """Admit the run of a job; one statement.
 
         Args:
             job: The claimed job.
-            worker_id: Who claimed it.
-            seat: Name of the seats.
-            most: How many there are.
+            worker_id: The worker that claimed it.
+            key: Its concurrency key.
+            max_concurrent: How many jobs of the key may run at once.
 
         Returns:
-            False when all of them are taken, or the job is no longer the worker's.
+            False when as many run already, or the job is no longer the worker's.
         """
         rows = self._database.execute(
-            "take_seat",
+            "acquire_concurrency",
             job_id=job.id,
             worker_id=worker_id,
             run=job.claim,
-            seat=seat,
-            most=most,
+            concurrency_key=key,
+            max_concurrent=max_concurrent,
         )
         return bool(rows and rows[0][0])
 
 
-def let_in(transaction: Transaction, freed: Iterable[str]) -> None:
-    """Call in those who wait for seats that runs have freed in this transaction.
+def release_waiters(transaction: Transaction, freed: Iterable[str]) -> None:
+    """Make jobs due that waited for the runs that ended in this transaction.
 
     Args:
         transaction: The open transaction in which the runs ended.
-        freed: Name of each seat, once for each run.
+        freed: Concurrency keys of the runs, one for each.
     """
-    for seat, seats in sorted(Counter(freed).items()):
-        for (queue_name,) in transaction.all("let_in", seat=seat, seats=seats):
+    for key, count in sorted(Counter(freed).items()):
+        for (queue_name,) in transaction.all(
+            "release_waiters", concurrency_key=key, freed=count
+        ):
             transaction.wake(queue_name)

@@ -17,12 +17,12 @@ from typing import Any, Generic, ParamSpec, Protocol, TypeVar, Unpack
 
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.bounds import check_kind, check_queue_name, shown
+from flask_forge_jobs.model.concurrency import ConcurrencyLimit
 from flask_forge_jobs.model.follow_ups import Ending, FollowUp, FollowUps
 from flask_forge_jobs.model.job_bounds import MAX_PAYLOAD_BYTES
 from flask_forge_jobs.model.jobs import EMPTY_PAYLOAD, NewJob
 from flask_forge_jobs.model.outcomes import Dead, Outcome, clip
 from flask_forge_jobs.model.payloads import dump, load_text
-from flask_forge_jobs.model.seats import SeatPlan
 from flask_forge_jobs.tasks.context import (
     TaskContext,
     enter,
@@ -82,7 +82,7 @@ class Task(Generic[P, R]):
         kind: str | None = None,
         aliases: Collection[str] = (),
         options: JobOptions = JobOptions(),  # noqa: B008  # it cannot be changed
-        seats: SeatPlan | None = None,
+        concurrency: ConcurrencyLimit | None = None,
         isolation: str = Isolation.THREAD,
         retry: RetryPolicy = DEFAULT_RETRY,
         told: Mapping[Ending, Told] = _NOBODY,
@@ -102,7 +102,9 @@ class Task(Generic[P, R]):
         self._told = told
         self.parameters = Parameters(function)
         self.defaults = options
-        self.seats = None if seats is None else self.parameters.seats(seats)
+        self.concurrency = (
+            None if concurrency is None else self.parameters.concurrency(concurrency)
+        )
         self._router = router
         self._store = store
         self._outside = outside

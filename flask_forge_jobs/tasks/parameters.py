@@ -12,8 +12,8 @@ from typing import Any
 
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.bounds import shown
+from flask_forge_jobs.model.concurrency import ConcurrencyLimit
 from flask_forge_jobs.model.payloads import dump
-from flask_forge_jobs.model.seats import SeatPlan
 from flask_forge_jobs.tasks.context import TaskContext
 from flask_forge_jobs.tasks.conversions import (
     ANYTHING,
@@ -166,24 +166,24 @@ class Parameters:
             self._signature.bind(**arguments)
             self._refuse_context(arguments)
 
-    def seats(self, plan: SeatPlan) -> SeatPlan:
-        """Return the seats of a task, the default of their key filled in.
+    def concurrency(self, limit: ConcurrencyLimit) -> ConcurrencyLimit:
+        """Return the limit of a task, the default of its key filled in.
 
         Raises:
             InvalidInputError: The number is outside its bounds, the key is no
                 parameter, or its default is not JSON.
         """
-        plan.check()
-        if plan.key is None or (self._takes_more and plan.key not in self._names):
-            return plan
-        if plan.key not in self._names:
-            raise InvalidInputError("key", f"{shown(plan.key)} is no parameter")
-        default = self._signature.parameters[plan.key].default
+        limit.check()
+        if limit.key is None or (self._takes_more and limit.key not in self._names):
+            return limit
+        if limit.key not in self._names:
+            raise InvalidInputError("key", f"{shown(limit.key)} is no parameter")
+        default = self._signature.parameters[limit.key].default
         if default is inspect.Parameter.empty:
-            return plan
+            return limit
         if default is not None:
-            default = self._conversions[plan.key].encode(default, "key")
-        return replace(plan, default=dump(default, "key"))
+            default = self._conversions[limit.key].encode(default, "key")
+        return replace(limit, default=dump(default, "key"))
 
     def _are_exact(self, arguments: Mapping[str, Any]) -> bool:
         names = arguments.keys()

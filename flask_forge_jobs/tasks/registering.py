@@ -8,8 +8,8 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.bounds import shown
+from flask_forge_jobs.model.concurrency import ConcurrencyLimit
 from flask_forge_jobs.model.follow_ups import Ending
-from flask_forge_jobs.model.seats import SeatPlan
 from flask_forge_jobs.tasks.context import TaskContext
 from flask_forge_jobs.tasks.decorator import Isolation, MakeContext, StoreJob, Task
 from flask_forge_jobs.tasks.options import JobOptions, TaskOptions
@@ -84,7 +84,7 @@ class TaskDecorator:
             router=router,
             store=store,
             outside=outside,
-            seats=None if most is None else SeatPlan(most, key),
+            concurrency=None if most is None else ConcurrencyLimit(most, key),
             kind=options.pop("kind", None),
             aliases=options.pop("aliases", None) or (),
             isolation=options.pop("isolation", Isolation.THREAD),
@@ -109,7 +109,7 @@ class TaskDecorator:
         """Register the function.
 
         Raises:
-            InvalidInputError: The kind is taken or not allowed, or the key of its seats
+            InvalidInputError: The kind is taken or not allowed, or the key of its limit
                 is none of the function's parameters.
             TypeError: A JSON object cannot carry the function's arguments.
         """

@@ -6,10 +6,10 @@ from typing import Protocol
 
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.bounds import shown
+from flask_forge_jobs.model.concurrency import ConcurrencyLimit
 from flask_forge_jobs.model.cron import ScheduleDefinition
 from flask_forge_jobs.model.outcomes import Outcome
 from flask_forge_jobs.model.rate_limits import RateLimitDefinition
-from flask_forge_jobs.model.seats import SeatPlan
 from flask_forge_jobs.tasks.context import TaskContext
 from flask_forge_jobs.tasks.places import is_same, place_of
 
@@ -26,7 +26,7 @@ class Runnable(Protocol):
         """Seconds one attempt may take; None means no limit."""
 
     @property
-    def seats(self) -> SeatPlan | None:
+    def concurrency(self) -> ConcurrencyLimit | None:
         """How many of its jobs may run at once in the cluster; None for any number."""
 
     def run(self, context: TaskContext, payload: str) -> Outcome:

@@ -59,7 +59,7 @@ CHILD_LIMIT_S = 40.0
 # Above every number of crashes and failures that a job can live through.
 MAX_ATTEMPTS = 25
 METERED_KIND, BUCKET = "acceptance.metered", "acceptance"
-SEATED_KIND, SEATS = "acceptance.seated", 2
+LIMITED_KIND, PERMITS = "acceptance.limited", 2
 # Keeps every thread of its process out: the first in a worker, the second apart.
 HOG_KIND, HOG_APART_KIND = "acceptance.hog", "acceptance.hog_apart"
 
@@ -269,8 +269,8 @@ def _register_limited(forge: ForgeJobs, ledger: LedgerWriter) -> None:
         context.rate_limit(BUCKET)
         ledger.note(STARTED, context)
 
-    @forge.task(kind=SEATED_KIND, retry=1, max_concurrent=SEATS, key="account")
-    def seated(context: TaskContext, account: int, sleep_ms: int) -> None:
+    @forge.task(kind=LIMITED_KIND, retry=1, max_concurrent=PERMITS, key="account")
+    def limited(context: TaskContext, account: int, sleep_ms: int) -> None:
         """Take some time, with few others of the same account beside it."""
         del account
         ledger.note(STARTED, context)

@@ -22,9 +22,9 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Sitting:
-    """A run that had a seat at least from one instant to another."""
+    """A run that had a permit at least from one instant to another."""
 
-    seat: int
+    permit: int
     from_ns: int
     to_ns: int
 
@@ -75,14 +75,14 @@ def used_share(found: Sequence[Grant], capacity: int, per_second: float) -> floa
 
 
 def sittings(
-    lines: Iterable[Line], kills: Iterable[Kill], seat_of: Mapping[str, int]
+    lines: Iterable[Line], kills: Iterable[Kill], permit_of: Mapping[str, int]
 ) -> tuple[list[Sitting], list[str]]:
-    """Return how long each run had its seat, and the runs that nothing explains.
+    """Return how long each run had its permit, and the runs that nothing explains.
 
     Args:
         lines: The ledger.
-        kills: Which processes were killed; their runs had their seats until then.
-        seat_of: Which seats each job takes one of.
+        kills: Which processes were killed; their runs had their permits until then.
+        permit_of: Which permits each job takes one of.
     """
     death_ns = {kill.pid: kill.at_ns for kill in kills}
     started = {line.run: line for line in lines if line.event == STARTED}
@@ -93,12 +93,12 @@ def sittings(
         if to_ns is None:
             unexplained.append(f"{run} neither ended nor died with its process")
         else:
-            found.append(Sitting(seat_of[line.job_id], line.at_ns, to_ns))
+            found.append(Sitting(permit_of[line.job_id], line.at_ns, to_ns))
     return found, unexplained
 
 
 def most_at_once(found: Iterable[Sitting], after_ns: int = 0) -> dict[int, int]:
-    """Return how many runs of each seat there were at once, at most.
+    """Return how many runs of each permit there were at once, at most.
 
     Args:
         found: The runs.
@@ -108,11 +108,11 @@ def most_at_once(found: Iterable[Sitting], after_ns: int = 0) -> dict[int, int]:
     for each in found:
         if each.from_ns >= after_ns:
             # At one instant an end comes before a begin.
-            changes[each.seat] += [(each.from_ns, 1), (each.to_ns, -1)]
+            changes[each.permit] += [(each.from_ns, 1), (each.to_ns, -1)]
     most: Counter[int] = Counter()
-    for seat, moments in changes.items():
+    for permit, moments in changes.items():
         now = 0
         for _, change in sorted(moments):
             now += change
-            most[seat] = max(most[seat], now)
+            most[permit] = max(most[permit], now)
     return dict(most)

@@ -1,4 +1,4 @@
-"""Lets many processes share a budget, and kills processes that hold seats.
+"""Lets many processes share a budget, and kills processes that hold permits.
 
 The first part: workers spend a token bucket for a while with more jobs than it has
 tokens. No window of the ledger may hold more than the budget, and nearly all of the
@@ -6,11 +6,11 @@ budget must be used.
 
 The second part: a task of which two jobs may run at once for each account is worked off
 while worker processes are killed and replaced. There must never be three at once, and
-when the last kill is overcome both seats of every account must be in use again.
+when the last kill is overcome both permits of every account must be in use again.
 
 Run it with ``python -m tests.acceptance.limiting --backend both``: 8 processes, 60 s,
-then 50 kills. The exit status is 1 when a limit was exceeded, a seat leaked, less than
-95 % of the budget was used, or a program complained.
+then 50 kills. The exit status is 1 when a limit was exceeded, a permit leaked, less
+than 95 % of the budget was used, or a program complained.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pathlib import Path
 
 from flask_forge_jobs import NewJob, Storage, open_storage
 from flask_forge_jobs.config.database import DatabaseSettings
-from tests.acceptance.application import BUCKET, METERED_KIND, SEATED_KIND, SEATS
+from tests.acceptance.application import BUCKET, LIMITED_KIND, METERED_KIND, PERMITS
 from tests.acceptance.driving import drive
 from tests.acceptance.fleet import Fleet, started
 from tests.acceptance.ledger import Kill, read_ledger
@@ -127,45 +127,45 @@ class Driver:
     def kill(self) -> None:
         """Do the second part."""
         size = self._size
-        seat_of: dict[str, int] = {}
+        permit_of: dict[str, int] = {}
         kills: list[Kill] = []
         with self._working("kill") as (storage, fleet):
             for _ in range(size.processes):
                 fleet.start()
-            self._fill(storage, seat_of)
+            self._fill(storage, permit_of)
             for _ in range(size.kills):
                 self._wait_for_the_fleet(fleet)
-                self._fill(storage, seat_of)
+                self._fill(storage, permit_of)
                 # While they work at it: later nobody would sit anywhere.
                 threading.Event().wait(self._random.uniform(0.1, 0.6) * size.between_s)
                 kills += fleet.kill(self._random)
                 fleet.start()
-            # From here on every seat must be there again.
+            # From here on every permit must be there again.
             threading.Event().wait(RECOVERY_S)
             recovered_ns = time.monotonic_ns()
-            self._fill(storage, seat_of)
+            self._fill(storage, permit_of)
             self._wait_until_done(QUIET_LIMIT_S)
             self.complaints += fleet.stop()
             lines = read_ledger(fleet.ledger)
-        found, unexplained = sittings(lines, kills, seat_of)
+        found, unexplained = sittings(lines, kills, permit_of)
         self.complaints += unexplained
         most = most_at_once(found)
         later = most_at_once(found, recovered_ns)
         for account in range(ACCOUNTS):
-            if most.get(account, 0) > SEATS:
+            if most.get(account, 0) > PERMITS:
                 self.complaints.append(f"account {account}: {most[account]} at once")
-            if later.get(account, 0) < SEATS:
-                self.complaints.append(f"account {account} has lost a seat")
+            if later.get(account, 0) < PERMITS:
+                self.complaints.append(f"account {account} has lost a permit")
         self.figures |= {
             "kills": len(kills),
-            "kills that held seats": sum(bool(kill.held) for kill in kills),
+            "kills that held permits": sum(bool(kill.held) for kill in kills),
             "runs": len(found),
             "most at once for one account": max(most.values()),
             "after the last kill": sorted(later.values()),
         }
 
     def _wait_for_the_fleet(self, fleet: Fleet) -> None:
-        """Wait for those that were just started: they hold no seats yet."""
+        """Wait for those that were just started: they hold no permits yet."""
 
         def are_there() -> bool:
             fleet.replace_ended()  # a busy machine may starve a heartbeat
@@ -186,17 +186,17 @@ class Driver:
             storage.open()
             yield storage, fleet
 
-    def _fill(self, storage: Storage, seat_of: dict[str, int]) -> None:
+    def _fill(self, storage: Storage, permit_of: dict[str, int]) -> None:
         """Keep enough jobs of every account waiting."""
         missing = BACKLOG - storage.queues.waiting(["default"])["default"]
         accounts = [number % ACCOUNTS for number in range(max(missing, ACCOUNTS * 4))]
         jobs = [
-            NewJob(SEATED_KIND, f'{{"account":{account},"sleep_ms":{SLEEP_MS}}}')
+            NewJob(LIMITED_KIND, f'{{"account":{account},"sleep_ms":{SLEEP_MS}}}')
             for account in accounts
         ]
         results = storage.jobs.enqueue_many(jobs)
         ids = [result.id for result in results]
-        seat_of.update(zip(ids, accounts, strict=True))
+        permit_of.update(zip(ids, accounts, strict=True))
 
     def _wait_until_done(self, limit_s: float) -> None:
         unfinished = (

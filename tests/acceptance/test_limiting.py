@@ -38,7 +38,7 @@ def test_a_shared_budget_is_used_and_never_exceeded(
 
 
 @pytest.mark.long
-def test_kills_leave_no_seat_taken_and_none_given_twice(
+def test_kills_leave_no_permit_taken_and_none_given_twice(
     database_url: str, tmp_path: Path
 ) -> None:
     """I11"""
@@ -87,7 +87,7 @@ def test_who_was_put_off_counts_from_its_last_question() -> None:
     assert grants(lines) == [Grant(5, 6)]
 
 
-def test_a_run_that_was_killed_had_its_seat_until_then() -> None:
+def test_a_run_that_was_killed_had_its_permit_until_then() -> None:
     lines = [
         Line("S", "a", 1, "host", 7, 10),
         Line("S", "b", 1, "host", 8, 11),
@@ -102,7 +102,7 @@ def test_a_run_that_was_killed_had_its_seat_until_then() -> None:
     assert len(unexplained) == 1
 
 
-def test_runs_at_once_are_counted_for_each_seat() -> None:
+def test_runs_at_once_are_counted_for_each_permit() -> None:
     found = [
         Sitting(1, 0, 10),
         Sitting(1, 5, 15),

@@ -212,11 +212,16 @@ MUTANTS = (
         (f"{_FENCING}::test_a_late_throttle_does_not_open_a_cooldown",),
     ),
     Mutant(
-        "an outcome that is refused frees a seat",
+        "an outcome that is refused frees a permit",
         _FINISHING,
-        "if e.seat and e.job.id in finished]",
-        "if e.seat]",
-        ("contract/test_seats.py::test_an_outcome_that_is_refused_calls_nobody_in",),
+        "            if e.concurrency_key and e.job.id in finished\n",
+        "            if e.concurrency_key\n",
+        (
+            (
+                "contract/test_concurrency_limits.py"
+                "::test_an_outcome_that_is_refused_calls_nobody_in"
+            ),
+        ),
     ),
     Mutant(
         "a job that is given back wakes nobody",

@@ -1,4 +1,4 @@
-"""Mutants of limits: token buckets, seats, cool-downs, attempts and their delays."""
+"""Mutants of limits: token buckets, permits, cool-downs, attempts and their delays."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from tests.mutants.mutant import Mutant
 
 _SQL = "storage/sql/common/rate_limits.sql"
 _MODEL = "model/rate_limits.py"
-_SEATS = "storage/sql/sqlite/seats.sql"
-_POSTGRES_SEATS = "storage/sql/migrations/postgres/0001_foundation.sql"
-_LET_IN = "storage/sql/common/seats.sql"
+_SQLITE_LIMITS = "storage/sql/sqlite/concurrency.sql"
+_POSTGRES_LIMITS = "storage/sql/migrations/postgres/0001_foundation.sql"
+_COMMON_LIMITS = "storage/sql/common/concurrency.sql"
 _COMMON = "storage/sql/common/job_queue.sql"
 _BACKOFF = "model/retry_delay.py"
 _OUTCOMES = "model/outcomes.py"
 _BUCKETS = "contract/test_limits.py"
-_SEATED = "contract/test_seats.py"
+_LIMITED = "contract/test_concurrency_limits.py"
 _COOLING = "contract/test_cooldowns.py"
 
 MUTANTS = (
@@ -113,86 +113,91 @@ MUTANTS = (
         "if tokens >= bucket.capacity:",
         (_BUCKETS,),
     ),
-    # -- seats -------------------------------------------------------------------------
+    # -- concurrency limits ------------------------------------------------------------
     Mutant(
-        "SQLite gives a seat to an earlier run",
-        _SEATS,
+        "SQLite gives a permit to an earlier run",
+        _SQLITE_LIMITS,
         "    AND claims = :run\n",
         "",
-        (f"{_SEATED}::test_a_run_that_was_given_back_takes_no_seat_for_the_next_one",),
+        (
+            f"{_LIMITED}::test_a_run_that_was_given_back_takes_no_permit_for_the_next_one",
+        ),
     ),
     Mutant(
-        "PostgreSQL gives a seat to an earlier run",
-        _POSTGRES_SEATS,
+        "PostgreSQL gives a permit to an earlier run",
+        _POSTGRES_LIMITS,
         "        AND job.claims = its_run\n",
         "",
-        (f"{_SEATED}::test_a_run_that_was_given_back_takes_no_seat_for_the_next_one",),
+        (
+            f"{_LIMITED}::test_a_run_that_was_given_back_takes_no_permit_for_the_next_one",
+        ),
     ),
     Mutant(
-        "a seat of an earlier run counts as taken",
-        _SEATS,
-        "AND other.seated_at = other.started_at AND other.id <> :job_id",
+        "a permit of an earlier run counts as taken",
+        _SQLITE_LIMITS,
+        "AND other.admitted_at = other.started_at AND other.id <> :job_id",
         "AND other.id <> :job_id",
-        ("contract/test_seats.py::test_the_number_of_seats_may_change",),
+        ("contract/test_concurrency_limits.py::test_the_number_of_permits_may_change",),
     ),
     Mutant(
         "a job that asks again stands in its own way",
-        _SEATS,
-        "AND other.seated_at = other.started_at AND other.id <> :job_id",
-        "AND other.seated_at = other.started_at",
-        (f"{_SEATED}::test_who_asks_again_keeps_its_seat",),
+        _SQLITE_LIMITS,
+        "AND other.admitted_at = other.started_at AND other.id <> :job_id",
+        "AND other.admitted_at = other.started_at",
+        (f"{_LIMITED}::test_who_asks_again_keeps_its_permit",),
     ),
     Mutant(
-        "there is a seat more than there may be",
-        _POSTGRES_SEATS,
-        "WHEN taken < most THEN",
-        "WHEN taken <= most THEN",
-        (f"{_SEATED}::test_only_so_many_find_a_seat",),
+        "there is a permit more than there may be",
+        _POSTGRES_LIMITS,
+        "WHEN taken < max_concurrent THEN",
+        "WHEN taken <= max_concurrent THEN",
+        (f"{_LIMITED}::test_only_so_many_find_a_permit",),
     ),
     Mutant(
-        "PostgreSQL counts seats without a lock",
-        _POSTGRES_SEATS,
-        "    PERFORM pg_advisory_xact_lock("
-        "hashtextextended('forge_jobs seat ' || its_seats, 0));\n",
+        "PostgreSQL counts permits without a lock",
+        _POSTGRES_LIMITS,
+        "    PERFORM pg_advisory_xact_lock(\n"
+        "        hashtextextended('forge_jobs concurrency ' || its_key, 0)\n"
+        "    );\n",
         "",
         ("storage/postgres/test_alone.py",),
     ),
     Mutant(
-        "a freed seat calls in who came last",
-        _LET_IN,
+        "a freed permit calls in who came last",
+        _COMMON_LIMITS,
         "ORDER BY priority, id\n",
         "ORDER BY priority, id DESC\n",
-        (f"{_SEATED}::test_a_freed_seat_calls_in_who_came_first",),
+        (f"{_LIMITED}::test_a_freed_permit_calls_in_who_came_first",),
     ),
     Mutant(
-        "a freed seat calls in who waits for its retry",
-        _LET_IN,
-        "seated_at IS NULL AND status = 'pending'\n",
-        "seated_at IS NULL\n",
+        "a freed permit calls in who waits for its retry",
+        _COMMON_LIMITS,
+        "admitted_at IS NULL\n        AND status = 'pending'\n",
+        "admitted_at IS NULL\n",
         (
             (
-                "contract/test_seats.py"
+                "contract/test_concurrency_limits.py"
                 "::test_who_waits_for_something_else_is_not_called_in"
             ),
         ),
     ),
     Mutant(
-        "of seats that are freed together only one calls somebody in",
+        "of permits that are freed together only one calls somebody in",
         "storage/limits.py",
         "in sorted(Counter(freed).items()):",
         "in sorted(dict.fromkeys(freed, 1).items()):",
-        (f"{_SEATED}::test_seats_that_are_freed_together_call_in_as_many",),
+        (f"{_LIMITED}::test_permits_that_are_freed_together_call_in_as_many",),
     ),
     Mutant(
-        "a job runs without a seat when nobody knows of one",
+        "a job runs without a permit when nobody knows of one",
         "runtime/execution.py",
-        '            logger.warning("job %s waits, its seat is not known: %s",'
+        '            logger.warning("job %s waits, its limit is not known: %s",'
         " job.id, error)\n",
         "            return None\n",
         (
             (
-                "runtime/test_seats.py"
-                "::test_a_job_waits_when_nobody_knows_whether_there_is_a_seat"
+                "runtime/test_concurrency_limits.py"
+                "::test_a_job_waits_when_nobody_knows_whether_there_is_a_permit"
             ),
         ),
     ),

@@ -63,13 +63,13 @@ MUTANTS = (
         (f"{_ADMIN}::test_run_now_never_moves_an_overdue_job_back",),
     ),
     Mutant(
-        "a rescheduled job is brought forward by a seat",
+        "a rescheduled job is brought forward by a permit",
         _SQL,
-        "seat_name = CASE WHEN :run_at IS NULL THEN seat_name END\n",
-        "seat_name = seat_name\n",
+        "concurrency_key = CASE WHEN :run_at IS NULL THEN concurrency_key END\n",
+        "concurrency_key = concurrency_key\n",
         (
             (
-                "contract/test_seats.py"
+                "contract/test_concurrency_limits.py"
                 "::test_who_waits_for_something_else_is_not_called_in"
             ),
         ),

@@ -207,14 +207,14 @@ MUTANTS = (
         (f"{_FENCING}::test_jobs_of_a_second_crash_come_back_one_by_one",),
     ),
     Mutant(
-        "a seat of a dead process calls nobody in",
+        "a permit of a dead process calls nobody in",
         "storage/jobs/finish.py",
-        "let_in(transaction, [seat for _, seat in changed if seat])",
-        "let_in(transaction, [])",
+        "release_waiters(transaction, [key for _, key in changed if key])",
+        "release_waiters(transaction, [])",
         (
             (
-                "contract/test_seats.py"
-                "::test_a_seat_that_a_dead_process_had_calls_somebody_in"
+                "contract/test_concurrency_limits.py"
+                "::test_a_permit_that_a_dead_process_had_calls_somebody_in"
             ),
         ),
     ),

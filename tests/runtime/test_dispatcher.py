@@ -35,8 +35,8 @@ from flask_forge_jobs.tasks.cancellation import CancelReason
 from tests.support.clocks import MovingClock
 from tests.support.runtimes import (
     LIMIT_S,
+    NO_CONCURRENCY,
     NO_RATE_LIMITS,
-    NO_SEATS,
     HeldTask,
     QuickTask,
     claimed,
@@ -134,7 +134,7 @@ class Rig:
             clock=self.clock,
             enqueue=no_enqueue,
             rate_limits=NO_RATE_LIMITS,
-            seats=NO_SEATS,
+            concurrency=NO_CONCURRENCY,
         )
         self.pool = SlotPool(self.state, runner)
         for name in queues:

@@ -28,8 +28,8 @@ from flask_forge_jobs.tasks.failures import describe_failure
 from flask_forge_jobs.tasks.registry import TaskRegistry
 from tests.support.clocks import MovingClock
 from tests.support.runtimes import (
+    NO_CONCURRENCY,
     NO_RATE_LIMITS,
-    NO_SEATS,
     QuickTask,
     claimed,
     registry_of,
@@ -53,7 +53,7 @@ def runner_of(
         clock=clock or MovingClock(),
         enqueue=no_enqueue,
         rate_limits=NO_RATE_LIMITS,
-        seats=NO_SEATS,
+        concurrency=NO_CONCURRENCY,
     )
 
 

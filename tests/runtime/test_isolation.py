@@ -455,7 +455,7 @@ def test_a_job_runs_reports_and_enqueues_from_its_process(
     assert (follower.kind, follower.queue_name) == ("quick", "elsewhere")
 
 
-def test_a_job_has_one_seat_and_the_buckets_of_all(
+def test_a_job_has_one_permit_and_the_buckets_of_all(
     storage: Storage, database_url: str
 ) -> None:
     """Taken in the worker; a second one in the process would never be free."""

@@ -64,12 +64,12 @@ class Bare(Throttled):
     ("attempts", "status"), [(1, JobStatus.FAILED), (5, JobStatus.DEAD)]
 )
 def test_what_cannot_be_used_is_a_failure(attempts: int, status: JobStatus) -> None:
-    execution = Execution(claimed(attempts=attempts), 0.0, seat="its seat")
+    execution = Execution(claimed(attempts=attempts), 0.0, concurrency_key="its key")
 
     update = mapper().update(execution, Bare())
 
     assert update is not None
-    assert (update.status, update.seat) == (status, "its seat")
+    assert (update.status, update.concurrency_key) == (status, "its key")
     assert str(update.error).startswith(f"{UNUSABLE_MESSAGE}: ")
 
 

@@ -19,8 +19,8 @@ from flask_forge_jobs.tasks.registry import TaskRegistry
 from tests.support.clocks import MovingClock
 from tests.support.runtimes import (
     LIMIT_S,
+    NO_CONCURRENCY,
     NO_RATE_LIMITS,
-    NO_SEATS,
     HeldTask,
     QuickTask,
     claimed,
@@ -87,7 +87,7 @@ def rig_of(
         clock=state.clock,
         enqueue=no_enqueue,
         rate_limits=NO_RATE_LIMITS,
-        seats=NO_SEATS,
+        concurrency=NO_CONCURRENCY,
     )
     pool = SlotPool(state, runner)
     for name in queues:

@@ -43,7 +43,14 @@ NUMBERS |= {
 }
 NUMBERS |= {"level", "http_status", "changed", "requests", "before_at", "before_id"}
 NUMBERS |= {"done_days", "dead_days", "base_seconds", "max_seconds"}
-NUMBERS |= {"catch_up_limit", "overdue_us", "run", "seats", "max_pending"}
+NUMBERS |= {
+    "catch_up_limit",
+    "overdue_us",
+    "run",
+    "freed",
+    "max_concurrent",
+    "max_pending",
+}
 BOOLEANS = {"moves", "paused", "enabled", "or_scheduled", "may_pass"}
 JSON = {"rows", "queues", "kinds", "statuses"}
 _MARK = re.compile(r"(?<![:\w]):([a-z_]+)|%\(([a-z_]+)\)s")
@@ -108,8 +115,8 @@ SERVED_BY = {
     "statuses": BY_ID,
     "lock_stale": BY_ID,
     "rescue": BY_ID,
-    "take_seat": "forge_job_seated",
-    "let_in": "forge_job_turned_away",
+    "acquire_concurrency": "forge_job_concurrency",
+    "release_waiters": "forge_job_concurrency_waiting",
     "timeline": "forge_metric_pkey|forge_metric USING PRIMARY KEY",
     "timeline_of_kinds": r"_pkey on forge_metric +\(|\bm USING PRIMARY KEY",
     "kinds_within": "forge_metric_time",
@@ -124,7 +131,7 @@ SERVED_BY = {
 DDL_OR_COPY = {"create_schema_table", "replace_version_check", "append_jobs"}
 
 # On PostgreSQL these are functions, which EXPLAIN does not look into.
-FUNCTIONS = {"claim", "finish", "snapshot", "waiting", "take_seat"}
+FUNCTIONS = {"claim", "finish", "snapshot", "waiting", "acquire_concurrency"}
 
 
 def parameters_of(statement: Statement) -> dict[str, object]:

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.model.concurrency import ConcurrencyLimit
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.model.outcomes import Dead, Throttled
-from flask_forge_jobs.model.seats import SeatPlan
 from flask_forge_jobs.runtime.runtime import QueueRuntime
 from flask_forge_jobs.runtime.task_child import serve_tasks, take_channel
 from flask_forge_jobs.storage.base import open_storage
@@ -130,16 +130,18 @@ def make_registry() -> TaskRegistry:
     )  # fmt: skip
     for function in functions:
         registry.add(_isolated(function))
-    registry.add(_isolated(wait_a_turn, SeatPlan(1, None)))
+    registry.add(_isolated(wait_a_turn, ConcurrencyLimit(1, None)))
     return registry
 
 
-def _isolated(function: Callable[..., object], seats: SeatPlan | None = None) -> Any:
+def _isolated(
+    function: Callable[..., object], concurrency: ConcurrencyLimit | None = None
+) -> Any:
     return Task(
         function,
         router=DefaultRouter(),
         store=_no_store,
-        seats=seats,
+        concurrency=concurrency,
         isolation=Isolation.PROCESS,
     )
 

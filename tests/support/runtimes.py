@@ -10,15 +10,15 @@ from typing import Any, cast
 
 from flask_forge_jobs.clock import Clock, SystemClock
 from flask_forge_jobs.model.claims import ClaimedJob
+from flask_forge_jobs.model.concurrency import ConcurrencyLimit
 from flask_forge_jobs.model.jobs import Job, JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import Done, Failed, Outcome, Throttled
-from flask_forge_jobs.model.seats import SeatPlan
 from flask_forge_jobs.runtime.execution import Execution
 from flask_forge_jobs.runtime.handle import RuntimeHandle
 from flask_forge_jobs.runtime.runtime import QueueRuntime
 from flask_forge_jobs.runtime.state import WorkerState
 from flask_forge_jobs.storage.base import Storage
-from flask_forge_jobs.storage.limits import RateLimits, Seats
+from flask_forge_jobs.storage.limits import ConcurrencyLimits, RateLimits
 from flask_forge_jobs.tasks.context import TaskContext
 from flask_forge_jobs.tasks.registry import TaskRegistry
 
@@ -28,7 +28,7 @@ _LOOK_PERIOD_S = 0.01
 # For runners whose tasks take no tokens.
 NO_RATE_LIMITS = cast("RateLimits", None)
 # For runners whose tasks may run any number of jobs at once.
-NO_SEATS = cast("Seats", None)
+NO_CONCURRENCY = cast("ConcurrencyLimits", None)
 _pause = threading.Event()
 
 
@@ -49,7 +49,7 @@ class HeldTask:
         kind: Kind of its jobs.
         timeout_s: Its time limit.
         obeys: Whether it ends when its token trips.
-        seats: How many of its jobs may run at once.
+        concurrency: How many of its jobs may run at once.
     """
 
     def __init__(
@@ -58,10 +58,10 @@ class HeldTask:
         *,
         timeout_s: float | None = None,
         obeys: bool = True,
-        seats: SeatPlan | None = None,
+        concurrency: ConcurrencyLimit | None = None,
     ) -> None:
         self.kind = kind
-        self.seats = seats
+        self.concurrency = concurrency
         self.timeout_s = timeout_s
         self.obeys = obeys
         self.contexts: list[TaskContext] = []
@@ -98,10 +98,10 @@ class QuickTask:
         function: Callable[[TaskContext], object] = lambda _: None,
         *,
         timeout_s: float | None = None,
-        seats: SeatPlan | None = None,
+        concurrency: ConcurrencyLimit | None = None,
     ) -> None:
         self.kind = kind
-        self.seats = seats
+        self.concurrency = concurrency
         self.timeout_s = timeout_s
         self.job_ids: list[str] = []
         self._function = function

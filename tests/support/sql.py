@@ -33,7 +33,7 @@ _INSTANTS = {
         "heartbeat_at",
         "cancel_requested_at",
         "fire_at",
-        "seated_at",
+        "admitted_at",
     ),
     "forge_queue": ("throttled_until", "updated_at"),
     "forge_slot": ("started_at", "heartbeat_at"),

@@ -10,6 +10,7 @@ import pytest
 
 from flask_forge_jobs import ForgeJobs
 from flask_forge_jobs.errors import InvalidInputError
+from flask_forge_jobs.model.concurrency import ConcurrencyLimit
 from flask_forge_jobs.model.job_bounds import MAX_PAYLOAD_BYTES
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.model.outcomes import (
@@ -23,7 +24,6 @@ from flask_forge_jobs.model.outcomes import (
     Throttled,
     ThrottleScope,
 )
-from flask_forge_jobs.model.seats import SeatPlan
 from flask_forge_jobs.tasks.cancellation import CancelReason
 from flask_forge_jobs.tasks.context import TaskContext, current_job
 from flask_forge_jobs.tasks.decorator import Task
@@ -615,7 +615,7 @@ def test_coroutine_from_an_ordinary_callable_is_run(run: Run) -> None:
     assert run(Callable42()) == Done("42")
 
 
-def test_a_task_knows_its_seats() -> None:
+def test_a_task_knows_its_permits() -> None:
     forge = ForgeJobs()
 
     @forge.task(max_concurrent=2, key="account_id")
@@ -627,9 +627,9 @@ def test_a_task_knows_its_seats() -> None:
     @forge.task
     def free() -> None: ...
 
-    assert sync.seats == SeatPlan(2, "account_id", default="7")
-    assert export.seats == SeatPlan(1)
-    assert free.seats is None
+    assert sync.concurrency == ConcurrencyLimit(2, "account_id", default="7")
+    assert export.concurrency == ConcurrencyLimit(1)
+    assert free.concurrency is None
 
 
 @pytest.mark.parametrize(
@@ -642,7 +642,7 @@ def test_a_task_knows_its_seats() -> None:
         (None, "account_id", "key"),
     ],
 )
-def test_seats_that_make_no_sense_are_refused(
+def test_permits_that_make_no_sense_are_refused(
     most: int | None, key: str | None, field: str
 ) -> None:
     forge = ForgeJobs()

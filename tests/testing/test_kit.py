@@ -173,7 +173,7 @@ def test_a_task_that_enqueues_itself_without_end_is_stopped(
         jobs.drain()
 
 
-def test_seats_and_paused_queues_count_as_in_a_worker(
+def test_permits_and_paused_queues_count_as_in_a_worker(
     jobs: JobsKit, forge: ForgeJobs
 ) -> None:
     @forge.task(max_concurrent=1)

@@ -25,7 +25,7 @@ from flask_forge_jobs.model.queues import COOLDOWN_DECAY_GRACE_S, QueueSettings
 from flask_forge_jobs.model.retry_delay import failure_delay_s, throttle_delay_s
 from flask_forge_jobs.storage.database import Parameter, Row, Transaction, encode_rows
 from flask_forge_jobs.storage.follow_ups import FollowUpStore, Made
-from flask_forge_jobs.storage.limits import let_in
+from flask_forge_jobs.storage.limits import release_waiters
 from flask_forge_jobs.storage.rows import queue_from_row
 
 _FINAL = (JobStatus.DONE, JobStatus.DEAD)
@@ -72,9 +72,13 @@ class Finishing:
                     name=update.job.queue_name,
                     delay_us=_to_us(delay_s),
                 )
-        freed = [e.seat for e in updates if e.seat and e.job.id in finished]
+        freed = [
+            e.concurrency_key
+            for e in updates
+            if e.concurrency_key and e.job.id in finished
+        ]
         if freed:
-            let_in(transaction, freed)
+            release_waiters(transaction, freed)
         for queue_name in _queues_with_returns(updates):
             transaction.wake(queue_name)
         return [each.job.id for each in missing if each.job.id not in finished]
@@ -250,7 +254,7 @@ def rescue_jobs(
     kinds = {row[0]: (row[1], row[7]) for row in stale}
     statuses = {row["job_id"]: JobStatus(str(row["new_status"])) for row in rescued}
     changed = transaction.all("rescue", rows=encode_rows(rescued))
-    let_in(transaction, [seat for _, seat in changed if seat])
+    release_waiters(transaction, [key for _, key in changed if key])
     made: list[tuple[str, str]] = []
     for ending in Ending:
         ended = {row["job_id"] for row in rescued if _ending_of(row) is ending}

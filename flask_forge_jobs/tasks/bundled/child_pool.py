@@ -72,7 +72,7 @@ class ChildPool:
         InvalidInputError: A value is outside its bounds, or the command is empty.
     """
 
-    seats = None
+    concurrency = None
     stop_limit_s = GRACE_S + KILL_LIMIT_S
 
     def __init__(

@@ -104,7 +104,7 @@ class CmdExec:
     """
 
     timeout_s: float | None = None
-    seats = None
+    concurrency = None
     stop_limit_s = GRACE_S + KILL_LIMIT_S
 
     def __init__(

@@ -27,7 +27,7 @@ class NoopEcho:
 
     kind = KIND
     timeout_s: float | None = None
-    seats = None
+    concurrency = None
 
     def run(self, context: TaskContext, payload: str) -> Outcome:
         """Run once; stops early when it is cancelled."""

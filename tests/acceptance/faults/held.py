@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from tests.acceptance.faults import (
+    concurrency_limits,
     heartbeats,
     racing,
     reaping,
-    seats,
     stalls,
     undecodable,
 )
@@ -65,8 +65,8 @@ FAULTS: tuple[Fault, ...] = (
         "100 keys", reaping.key_of_the_dead,
     ),
     Fault(
-        "B13", "seat of a dead worker", BOTH,
-        "20 kills, 3 workers", seats.seat_of_the_dead,
+        "B13", "permit of a dead worker", BOTH,
+        "20 kills, 3 workers", concurrency_limits.permit_of_the_dead,
         full="50 kills, 8 workers",
     ),
 )  # fmt: skip

@@ -59,7 +59,10 @@ _MORE: dict[str, Callable[[Storage], object]] = {
     "declare bucket": lambda s: s.rate_limits.declare(
         RateLimitDefinition("mail", 5, 1.0)
     ),
-    "take seat": lambda s: [enqueue(s), s.seats.take(claim_one(s), OWNER, "seat", 1)],
+    "take permit": lambda s: [
+        enqueue(s),
+        s.concurrency.acquire(claim_one(s), OWNER, "permit", 1),
+    ],
     "flush": lambda s: s.flusher.flush(),
     "fold metrics": lambda s: s.metrics.fold(2**50),
     "prune metrics": lambda s: s.metrics.prune(2**50),

@@ -24,7 +24,9 @@ WAITING = (
     "SELECT count(*) FROM pg_stat_activity "
     "WHERE datname = current_database() AND wait_event_type = 'Lock'"
 )
-SEATS = "SELECT pg_advisory_xact_lock(hashtextextended('forge_jobs seat send', 0))"
+LIMIT_LOCK = (
+    "SELECT pg_advisory_xact_lock(hashtextextended('forge_jobs concurrency send', 0))"
+)
 
 
 @pytest.fixture(params=["own", "pooled"], autouse=True)
@@ -35,10 +37,10 @@ def _sessions(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize("level", ["repeatable read", "serializable"])
-def test_seats_are_counted_whatever_the_default_level(
+def test_permits_are_counted_whatever_the_default_level(
     own_settings: DatabaseSettings, level: str
 ) -> None:
-    """C15: who has waited for the seats must see that one is taken."""
+    """C15: who has waited for the permits must see that one is taken."""
     sql = Sql(own_settings)
     name = sql.value("SELECT current_database()")
     sql.run(f"ALTER DATABASE {name} SET default_transaction_isolation = '{level}'")
@@ -46,8 +48,10 @@ def test_seats_are_counted_whatever_the_default_level(
     with contextlib.closing(open_storage(own_settings)) as storage:
         storage.jobs.enqueue_many([NewJob("send") for _ in range(4)])
         jobs = storage.jobs.claim("default", OWNER, 4)
-        takes = [partial(storage.seats.take, job, OWNER, "send", 1) for job in jobs]
-        taken = behind(sql, SEATS, takes)
+        takes = [
+            partial(storage.concurrency.acquire, job, OWNER, "send", 1) for job in jobs
+        ]
+        taken = behind(sql, LIMIT_LOCK, takes)
 
     assert sorted(taken) == [False, False, False, True]
 

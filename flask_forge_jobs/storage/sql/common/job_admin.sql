@@ -120,8 +120,8 @@ SET
             = :own_mark || queue_name THEN NULL
         ELSE dedupe_key
     END,
-    -- Its time is chosen now: no seat that becomes free brings it forward.
-    seat_name = CASE WHEN :run_at IS NULL THEN seat_name END
+    -- Its time is chosen now: no run that ends brings it forward.
+    concurrency_key = CASE WHEN :run_at IS NULL THEN concurrency_key END
 WHERE COALESCE(status, '') IN ('pending', 'failed')
     AND id IN (SELECT v.job_id FROM /* rows v: job_id text */)
 RETURNING id, queue_name

@@ -245,7 +245,7 @@ WHERE forge_job.id = v.job_id
     AND forge_job.attempts = v.run
 RETURNING
     forge_job.id,
-    CASE WHEN seated_at = started_at THEN seat_name END
+    CASE WHEN admitted_at = started_at THEN concurrency_key END
 
 -- name: has_due
 -- Served by forge_job_claim and forge_job_deferred: whether a claim would find a job.

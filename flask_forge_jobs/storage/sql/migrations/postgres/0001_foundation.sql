@@ -37,11 +37,11 @@ CREATE TABLE forge_job (
     carried             TEXT,
     -- Which instant of its schedule it stands for; no other job may stand for it.
     fire_at             BIGINT,
-    -- The seats of tasks that only so many jobs may run at once. A seat is taken for as
-    -- long as its job runs in the run that took it, so whatever ends the run frees it.
-    seat_name           TEXT COLLATE "C",
-    -- The start of the run that took it; NULL for a job that was turned away.
-    seated_at           BIGINT,
+    -- Of a task with a concurrency limit: jobs that share a limit share the key. A job
+    -- counts for as long as it runs in the run that was admitted.
+    concurrency_key     TEXT COLLATE "C",
+    -- The start of the run that was admitted; NULL while a job waits for the limit.
+    admitted_at         BIGINT,
     -- How often it was claimed; never counted down nor begun anew, so it tells one run
     -- from every other one, where attempts that were given back repeat.
     claims              INTEGER NOT NULL DEFAULT 0
@@ -79,10 +79,10 @@ CREATE INDEX forge_job_schedule ON forge_job (schedule_name, enqueued_at, id)
     WHERE schedule_name IS NOT NULL;
 CREATE UNIQUE INDEX forge_job_firing ON forge_job (schedule_name, fire_at)
     WHERE fire_at IS NOT NULL;
-CREATE INDEX forge_job_seated ON forge_job (seat_name)
-    WHERE status = 'in_progress' AND seat_name IS NOT NULL;
-CREATE INDEX forge_job_turned_away ON forge_job (seat_name, priority, id)
-    WHERE deferred AND seat_name IS NOT NULL AND seated_at IS NULL;
+CREATE INDEX forge_job_concurrency ON forge_job (concurrency_key)
+    WHERE status = 'in_progress' AND concurrency_key IS NOT NULL;
+CREATE INDEX forge_job_concurrency_waiting ON forge_job (concurrency_key, priority, id)
+    WHERE deferred AND concurrency_key IS NOT NULL AND admitted_at IS NULL;
 
 -- Counts are maintained by the database itself, so they equal the rows whatever
 -- statement changed them. Changes are appended and folded later; readers sum.
@@ -440,34 +440,36 @@ BEGIN
 END
 $$;
 
--- Whether the job has its seat. Who asks for the same seats at the same time waits, and
--- counts then what the one before has stored.
-CREATE FUNCTION forge_take_seat(
-    its_id TEXT, its_worker TEXT, its_run INTEGER, its_seats TEXT, most INTEGER
+-- Whether the concurrency limit admits the job. Calls with the same key wait for each
+-- other, so that each counts what the one before has stored.
+CREATE FUNCTION forge_acquire_concurrency(
+    its_id TEXT, its_worker TEXT, its_run INTEGER, its_key TEXT, max_concurrent INTEGER
 ) RETURNS BOOLEAN LANGUAGE plpgsql
 SET enable_seqscan = off
 SET jit = off
 AS $$
 DECLARE
     taken BIGINT;
-    is_seated BOOLEAN;
+    is_admitted BOOLEAN;
 BEGIN
-    PERFORM pg_advisory_xact_lock(hashtextextended('forge_jobs seat ' || its_seats, 0));
+    PERFORM pg_advisory_xact_lock(
+        hashtextextended('forge_jobs concurrency ' || its_key, 0)
+    );
     SELECT count(*)
     INTO taken
     FROM forge_job AS other
-    WHERE other.seat_name = its_seats AND other.status = 'in_progress'
-        AND other.seated_at = other.started_at AND other.id <> its_id;
+    WHERE other.concurrency_key = its_key AND other.status = 'in_progress'
+        AND other.admitted_at = other.started_at AND other.id <> its_id;
     UPDATE forge_job AS job
     SET
-        seat_name = its_seats,
-        seated_at = CASE WHEN taken < most THEN job.started_at END
+        concurrency_key = its_key,
+        admitted_at = CASE WHEN taken < max_concurrent THEN job.started_at END
     WHERE job.id = its_id
         AND coalesce(job.status, '') = 'in_progress'
         AND coalesce(job.worker_id, '') = its_worker
         AND job.claims = its_run
-    RETURNING job.seated_at IS NOT NULL INTO is_seated;
-    RETURN is_seated;
+    RETURNING job.admitted_at IS NOT NULL INTO is_admitted;
+    RETURN is_admitted;
 END
 $$;
 

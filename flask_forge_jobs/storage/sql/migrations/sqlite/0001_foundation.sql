@@ -36,11 +36,11 @@ CREATE TABLE forge_job (
     carried             TEXT,
     -- Which instant of its schedule it stands for; no other job may stand for it.
     fire_at             INTEGER,
-    -- The seats of tasks that only so many jobs may run at once. A seat is taken for as
-    -- long as its job runs in the run that took it, so whatever ends the run frees it.
-    seat_name           TEXT,
-    -- The start of the run that took it; NULL for a job that was turned away.
-    seated_at           INTEGER,
+    -- Of a task with a concurrency limit: jobs that share a limit share the key. A job
+    -- counts for as long as it runs in the run that was admitted.
+    concurrency_key     TEXT,
+    -- The start of the run that was admitted; NULL while a job waits for the limit.
+    admitted_at         INTEGER,
     -- How often it was claimed; never counted down nor begun anew, so it tells one run
     -- from every other one, where attempts that were given back repeat.
     claims              INTEGER NOT NULL DEFAULT 0
@@ -69,10 +69,10 @@ CREATE INDEX forge_job_schedule ON forge_job (schedule_name, enqueued_at, id)
     WHERE schedule_name IS NOT NULL;
 CREATE UNIQUE INDEX forge_job_firing ON forge_job (schedule_name, fire_at)
     WHERE fire_at IS NOT NULL;
-CREATE INDEX forge_job_seated ON forge_job (seat_name)
-    WHERE status = 'in_progress' AND seat_name IS NOT NULL;
-CREATE INDEX forge_job_turned_away ON forge_job (seat_name, priority, id)
-    WHERE deferred AND seat_name IS NOT NULL AND seated_at IS NULL;
+CREATE INDEX forge_job_concurrency ON forge_job (concurrency_key)
+    WHERE status = 'in_progress' AND concurrency_key IS NOT NULL;
+CREATE INDEX forge_job_concurrency_waiting ON forge_job (concurrency_key, priority, id)
+    WHERE deferred AND concurrency_key IS NOT NULL AND admitted_at IS NULL;
 
 -- Counts are maintained by the database itself, so they equal the rows whatever
 -- statement changed them. Readers sum, so that the other backend may append.

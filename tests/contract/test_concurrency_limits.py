@@ -1,4 +1,4 @@
-"""Seats: so many jobs run at once, and whatever ends a run frees its seat."""
+"""Concurrency limits: so many jobs run at once, and whatever ends a run makes room."""
 
 from __future__ import annotations
 
@@ -36,42 +36,42 @@ def claim(storage: Storage, count: int, owner: str = OWNER) -> list[ClaimedJob]:
 
 
 def take(storage: Storage, job: ClaimedJob, most: int = 1, owner: str = OWNER) -> bool:
-    return storage.seats.take(job, owner, "send", most)
+    return storage.concurrency.acquire(job, owner, "send", most)
 
 
-def settled(job: ClaimedJob, outcome: Outcome, seat: str | None = None) -> JobUpdate:
+def settled(job: ClaimedJob, outcome: Outcome, key: str | None = None) -> JobUpdate:
     update = update_for(job, outcome, failure_delay_s=60.0, user_cancelled=False)
-    update.seat = seat
+    update.concurrency_key = key
     return update
 
 
 def finish(
-    storage: Storage, job: ClaimedJob, outcome: Outcome, seat: str | None = None
+    storage: Storage, job: ClaimedJob, outcome: Outcome, key: str | None = None
 ) -> None:
-    assert storage.jobs.finish(OWNER, [settled(job, outcome, seat)]) == []
+    assert storage.jobs.finish(OWNER, [settled(job, outcome, key)]) == []
 
 
-def test_only_so_many_find_a_seat(storage: Storage) -> None:
+def test_only_so_many_find_a_permit(storage: Storage) -> None:
     jobs = claim(storage, 4)
 
     assert [take(storage, job, 2) for job in jobs] == [True, True, False, False]
 
 
-def test_seats_of_another_name_are_other_seats(storage: Storage) -> None:
+def test_permits_of_another_name_are_other_permits(storage: Storage) -> None:
     first, second = claim(storage, 2)
-    storage.seats.take(first, OWNER, "send account_id=1", 1)
+    storage.concurrency.acquire(first, OWNER, "send account_id=1", 1)
 
-    assert storage.seats.take(second, OWNER, "send account_id=2", 1)
+    assert storage.concurrency.acquire(second, OWNER, "send account_id=2", 1)
 
 
-def test_who_asks_again_keeps_its_seat(storage: Storage) -> None:
+def test_who_asks_again_keeps_its_permit(storage: Storage) -> None:
     (job,) = claim(storage, 1)
 
     assert take(storage, job)
     assert take(storage, job)
 
 
-def test_the_number_of_seats_may_change(storage: Storage) -> None:
+def test_the_number_of_permits_may_change(storage: Storage) -> None:
     jobs = claim(storage, 4)
     taken = [take(storage, job, 3) for job in jobs[:2]]
 
@@ -92,7 +92,9 @@ def test_the_number_of_seats_may_change(storage: Storage) -> None:
     ],
     ids=lambda outcome: type(outcome).__name__,
 )
-def test_whatever_ends_a_run_frees_its_seat(storage: Storage, outcome: Outcome) -> None:
+def test_whatever_ends_a_run_frees_its_permit(
+    storage: Storage, outcome: Outcome
+) -> None:
     first, second = claim(storage, 2)
     take(storage, first)
 
@@ -101,14 +103,17 @@ def test_whatever_ends_a_run_frees_its_seat(storage: Storage, outcome: Outcome) 
     assert take(storage, second)
 
 
-def test_a_job_that_comes_back_takes_no_seat_by_being_claimed(
+def test_a_job_that_comes_back_takes_no_permit_by_being_claimed(
     storage: Storage, sql: Sql
 ) -> None:
     """Also when its attempt is not counted, so that it bears the same number."""
     first, second = claim(storage, 2)
     take(storage, first)
     finish(storage, first, Released())
-    sql.run("UPDATE forge_job SET started_at = started_at - 1 WHERE seat_name = 'send'")
+    sql.run(
+        "UPDATE forge_job SET started_at = started_at - 1 "
+        "WHERE concurrency_key = 'send'"
+    )
     (again,) = storage.jobs.claim("default", OWNER)
 
     assert (again.id, again.attempts) == (first.id, first.attempts)
@@ -116,7 +121,7 @@ def test_a_job_that_comes_back_takes_no_seat_by_being_claimed(
     assert not take(storage, again)
 
 
-def test_a_job_that_was_rescued_keeps_no_seat(storage: Storage) -> None:
+def test_a_job_that_was_rescued_keeps_no_permit(storage: Storage) -> None:
     first, second = claim(storage, 2)
     take(storage, first)
 
@@ -126,7 +131,7 @@ def test_a_job_that_was_rescued_keeps_no_seat(storage: Storage) -> None:
     assert take(storage, second)
 
 
-def test_a_run_that_is_no_longer_ours_finds_no_seat(storage: Storage) -> None:
+def test_a_run_that_is_no_longer_ours_finds_no_permit(storage: Storage) -> None:
     (job,) = claim(storage, 1)
 
     assert not take(storage, job, owner=OTHER)
@@ -134,7 +139,7 @@ def test_a_run_that_is_no_longer_ours_finds_no_seat(storage: Storage) -> None:
     assert not take(storage, job)
 
 
-def test_an_earlier_run_finds_no_seat(storage: Storage, sql: Sql) -> None:
+def test_an_earlier_run_finds_no_permit(storage: Storage, sql: Sql) -> None:
     """Also when the same owner has claimed the job again."""
     (job,) = claim(storage, 1)
     rescue_all(storage)
@@ -146,7 +151,7 @@ def test_an_earlier_run_finds_no_seat(storage: Storage, sql: Sql) -> None:
     assert take(storage, again)
 
 
-def test_seats_that_are_asked_for_together_are_never_given_twice(
+def test_permits_that_are_asked_for_together_are_never_given_twice(
     storage: Storage,
 ) -> None:
     jobs = claim(storage, 30)
@@ -156,16 +161,16 @@ def test_seats_that_are_asked_for_together_are_never_given_twice(
     assert sum(found) == 3
 
 
-# -- who waits for a seat --------------------------------------------------------------
+# -- what waits for a limit ------------------------------------------------------------
 
 
 def turn_away(storage: Storage, job: ClaimedJob) -> None:
-    """Let a job find no seat, and put it off for a minute."""
+    """Let a job wait for the limit, and snooze it for a minute."""
     assert not take(storage, job)
     finish(storage, job, Snooze(60))
 
 
-def test_a_run_that_was_given_back_takes_no_seat_for_the_next_one(
+def test_a_run_that_was_given_back_takes_no_permit_for_the_next_one(
     storage: Storage, sql: Sql
 ) -> None:
     (first,) = claim(storage, 1)
@@ -175,25 +180,25 @@ def test_a_run_that_was_given_back_takes_no_seat_for_the_next_one(
     assert not take(storage, first)
 
     assert first.attempts == second.attempts
-    assert sql.value("SELECT seat_name FROM forge_job") is None
+    assert sql.value("SELECT concurrency_key FROM forge_job") is None
     assert take(storage, second)
 
 
-def test_a_freed_seat_calls_in_who_came_first(storage: Storage) -> None:
+def test_a_freed_permit_calls_in_who_came_first(storage: Storage) -> None:
     first, second, third = claim(storage, 3)
     take(storage, first)
     turn_away(storage, third)
     turn_away(storage, second)
     assert storage.jobs.claim("default", OWNER, 9) == []
 
-    finish(storage, first, Done(), seat="send")
+    finish(storage, first, Done(), key="send")
 
     (called,) = storage.jobs.claim("default", OWNER, 9)
     assert called.id == second.id
     assert take(storage, called)
 
 
-def test_seats_that_are_freed_together_call_in_as_many(storage: Storage) -> None:
+def test_permits_that_are_freed_together_call_in_as_many(storage: Storage) -> None:
     jobs = claim(storage, 6)
     for job in jobs[:2]:
         take(storage, job, 2)
@@ -207,7 +212,7 @@ def test_seats_that_are_freed_together_call_in_as_many(storage: Storage) -> None
     assert [each.id for each in called] == [job.id for job in jobs[2:4]]
 
 
-def test_a_seat_that_a_dead_process_had_calls_somebody_in(storage: Storage) -> None:
+def test_a_permit_that_a_dead_process_had_calls_somebody_in(storage: Storage) -> None:
     first, second = claim(storage, 2)
     take(storage, first)
     turn_away(storage, second)
@@ -262,7 +267,7 @@ def test_who_waits_for_something_else_is_not_called_in(
     take(storage, first)
     wait(storage, second)
 
-    finish(storage, first, Done(), seat="send")
+    finish(storage, first, Done(), key="send")
 
     assert storage.jobs.claim("default", OWNER, 9) == []
     assert storage.job_reader.get(second.id).status in (

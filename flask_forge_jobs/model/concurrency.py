@@ -1,4 +1,4 @@
-"""How many jobs of a task may run at once, and which of them share that number."""
+"""Concurrency limits: how many jobs of a task may run at once."""
 
 from __future__ import annotations
 
@@ -11,37 +11,37 @@ from flask_forge_jobs.model.payloads import dump, load_text
 MAX_CONCURRENT_RANGE = (1, 1024)
 # Beyond that a name is cut and its digest says the rest; an index entry holds it.
 MAX_NAME_LENGTH = 300
-# How long a job that found no seat waits if nobody calls it in: doubled each time.
+# How long a job above the limit waits if no run ends before: doubled each time.
 FIRST_WAIT_S = 0.25
 LONGEST_WAIT_S = 60.0
 _MOST_DOUBLINGS = 10
 
 
 @dataclass(frozen=True, slots=True)
-class SeatPlan:
-    """The seats of a task.
+class ConcurrencyLimit:
+    """How many jobs of a task may run at once.
 
     Args:
-        most: Jobs that may run at once, 1 to 1024.
-        key: Parameter of the task whose values have so many seats each; None means that
-            all jobs of the task share them.
+        max_concurrent: Jobs that may run at once, 1 to 1024.
+        key: Parameter of the task whose values have a limit each; None means that all
+            jobs of the task share one.
         default: JSON text of the value that a job without the key has.
     """
 
-    most: int
+    max_concurrent: int
     key: str | None = None
     default: str = "null"
 
     def check(self) -> None:
-        """Check the number of seats.
+        """Check the number.
 
         Raises:
             InvalidInputError: It is outside its bounds; field ``max_concurrent``.
         """
-        check_integer("max_concurrent", self.most, *MAX_CONCURRENT_RANGE)
+        check_integer("max_concurrent", self.max_concurrent, *MAX_CONCURRENT_RANGE)
 
-    def name(self, kind: str, payload: str) -> str:
-        """Return the name of the seats that a job takes one of.
+    def key_of(self, kind: str, payload: str) -> str:
+        """Return the concurrency key of a job; jobs that share a limit share the key.
 
         Args:
             kind: The job's kind.
@@ -63,11 +63,11 @@ class SeatPlan:
         return f"{name[: MAX_NAME_LENGTH - len(digest)]}{digest}"
 
 
-def seat_wait_s(throttle_attempts: int) -> float:
-    """Return for how many seconds a job that found no seat waits.
+def concurrency_wait_s(throttle_attempts: int) -> float:
+    """Return for how many seconds a job above the limit waits.
 
     Args:
-        throttle_attempts: How often in a row it was put off before.
+        throttle_attempts: How often in a row it was snoozed before.
     """
     doublings = min(throttle_attempts, _MOST_DOUBLINGS)
     return float(min(FIRST_WAIT_S * 2**doublings, LONGEST_WAIT_S))

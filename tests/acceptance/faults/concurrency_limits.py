@@ -1,4 +1,4 @@
-"""Row B13: seats of jobs whose workers are killed."""
+"""Row B13: permits of jobs whose workers are killed."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from tests.acceptance.faults.fault import Bench
 from tests.acceptance.limiting import Driver, Size
 
 
-def seat_of_the_dead(bench: Bench) -> str:
-    """B13: workers are killed with jobs that have seats; none stays taken."""
+def permit_of_the_dead(bench: Bench) -> str:
+    """B13: workers are killed with jobs that have permits; none stays taken."""
     size = Size(
         processes=bench.pick(3, 3, 8),
         seconds=0.0,
@@ -21,7 +21,7 @@ def seat_of_the_dead(bench: Bench) -> str:
     bench.sql.assert_counts_equal_rows()
     figures = driver.figures
     return (
-        f"{figures['kills']} kills, {figures['kills that held seats']} held seats; at "
-        f"most {figures['most at once for one account']} at once, afterwards "
+        f"{figures['kills']} kills, {figures['kills that held permits']} held permits; "
+        f"at most {figures['most at once for one account']} at once, afterwards "
         f"{figures['after the last kill']}"
     )

@@ -11,13 +11,13 @@ import pytest
 
 from flask_forge_jobs import ForgeJobs
 from flask_forge_jobs.errors import StorageUnavailableError
+from flask_forge_jobs.model.concurrency import ConcurrencyLimit
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.outcomes import Done, Snooze
 from flask_forge_jobs.model.payloads import load_text
-from flask_forge_jobs.model.seats import SeatPlan
 from flask_forge_jobs.runtime.execution import Execution, Runner
 from flask_forge_jobs.storage.base import Storage
-from flask_forge_jobs.storage.limits import Seats
+from flask_forge_jobs.storage.limits import ConcurrencyLimits
 from tests.support.clocks import MovingClock
 from tests.support.runtimes import (
     NO_RATE_LIMITS,
@@ -38,8 +38,8 @@ class Meter:
     kind = "metered"
     timeout_s = None
 
-    def __init__(self, seats: SeatPlan) -> None:
-        self.seats = seats
+    def __init__(self, concurrency: ConcurrencyLimit) -> None:
+        self.concurrency = concurrency
         self.most: Counter[int] = Counter()
         self._now: Counter[int] = Counter()
         self._lock = threading.Lock()
@@ -57,8 +57,8 @@ class Meter:
         return Done()
 
 
-def test_each_account_has_its_own_seats_over_all_workers(storage: Storage) -> None:
-    task = Meter(SeatPlan(2, "account_id"))
+def test_each_account_has_its_own_permits_over_all_workers(storage: Storage) -> None:
+    task = Meter(ConcurrencyLimit(2, "account_id"))
     ids = [
         add(storage, "metered", payload=f'{{"account_id":{number % 3}}}')
         for number in range(90)
@@ -75,10 +75,10 @@ def test_each_account_has_its_own_seats_over_all_workers(storage: Storage) -> No
     assert {storage.job_reader.get(each).attempts for each in ids} == {1}
 
 
-def test_a_job_without_a_seat_leaves_its_slot_and_comes_back_when_one_is_free(
+def test_a_job_without_a_permit_leaves_its_slot_and_comes_back_when_one_is_free(
     storage: Storage,
 ) -> None:
-    held = HeldTask(seats=SeatPlan(1))
+    held = HeldTask(concurrency=ConcurrencyLimit(1))
     with running(storage, registry_of(held, QuickTask("free")), threads=2):
         first = add(storage, "held")
         held.wait_for_start()
@@ -96,11 +96,13 @@ def test_a_job_without_a_seat_leaves_its_slot_and_comes_back_when_one_is_free(
     assert (job.attempts, job.throttle_attempts, job.error_history) == (1, 0, ())
 
 
-def test_a_task_without_a_limit_asks_for_no_seat(
+def test_a_task_without_a_limit_asks_for_no_permit(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[object] = []
-    monkeypatch.setattr(Seats, "take", lambda *given: asked.append(given))
+    monkeypatch.setattr(
+        ConcurrencyLimits, "acquire", lambda *given: asked.append(given)
+    )
 
     with running(storage, registry_of(QuickTask())):
         wait_for_status(storage, add(storage, "quick"), JobStatus.DONE)
@@ -108,17 +110,17 @@ def test_a_task_without_a_limit_asks_for_no_seat(
     assert asked == []
 
 
-class BrokenSeats:
-    """Cannot tell whether there is a seat."""
+class BrokenLimits:
+    """Cannot tell whether another job may run."""
 
-    def take(self, *given: object) -> bool:
+    def acquire(self, *given: object) -> bool:
         del given
         raise StorageUnavailableError("gone")
 
 
-def test_a_job_waits_when_nobody_knows_whether_there_is_a_seat() -> None:
+def test_a_job_waits_when_nobody_knows_whether_there_is_a_permit() -> None:
     """It neither runs beside too many others nor loses an attempt."""
-    task = QuickTask(seats=SeatPlan(1))
+    task = QuickTask(concurrency=ConcurrencyLimit(1))
     runner = Runner(
         registry_of(task),
         scope=contextlib.nullcontext,
@@ -126,7 +128,7 @@ def test_a_job_waits_when_nobody_knows_whether_there_is_a_seat() -> None:
         clock=MovingClock(),
         enqueue=cast("Any", None),
         rate_limits=NO_RATE_LIMITS,
-        seats=cast("Seats", BrokenSeats()),
+        concurrency=cast("ConcurrencyLimits", BrokenLimits()),
     )
 
     outcome = runner.run(Execution(claimed(kind="quick"), 0.0))

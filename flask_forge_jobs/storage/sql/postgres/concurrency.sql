@@ -1,0 +1,8 @@
+-- What PostgreSQL must say in its own way.
+
+-- name: acquire_concurrency
+SELECT is_admitted
+FROM forge_acquire_concurrency(
+    :job_id, :worker_id, :run, :concurrency_key, :max_concurrent
+) AS is_admitted
+WHERE is_admitted IS NOT NULL
