@@ -1,9 +1,8 @@
-"""Filters that keep Alembic and Flask-Migrate away from the tables of the jobs.
+"""Filters that hide the tables of the jobs from Alembic and Flask-Migrate.
 
-Autogenerate drops every table that it finds in the database and in no model of the
-application, and ours are such tables: the package makes and migrates them itself. Pass
-:func:`include_name` to ``Migrate()`` or ``context.configure()``. The module imports
-nothing of Alembic.
+Autogenerate drops every table that no model of the application describes, such as ours,
+which the package creates and migrates itself. Pass :func:`include_name` to
+``Migrate()`` or ``context.configure()``. This module does not import Alembic.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-# By name and not by prefix: the application's own forge_customer stays its own.
+# By name, not by prefix: an application may have a table forge_customer.
 TABLES = frozenset(
     {
         "forge_audit",
@@ -35,17 +34,15 @@ TABLES = frozenset(
 def include_name(
     name: str | None, type_: str, parent_names: Mapping[Any, str | None]
 ) -> bool:
-    """Tell Alembic whether to read something that the database holds.
-
-    Tables that are left out here are not even inspected, nor are their indexes.
+    """Tell Alembic whether to inspect an object of the database.
 
     Args:
-        name: Its name in the database; None for the default schema.
-        type_: What it is: ``"schema"``, ``"table"``, ``"column"``, ``"index"``, ….
+        name: Its name; None for the default schema.
+        type_: ``"schema"``, ``"table"``, ``"column"``, ``"index"``, ….
         parent_names: Its schema and, unless it is a table, its table.
 
     Returns:
-        False for the tables of the jobs and what belongs to them, otherwise True.
+        False for the tables of the jobs and their columns, indexes and constraints.
     """
     table = name if type_ == "table" else parent_names.get("table_name")
     return table not in TABLES
@@ -58,20 +55,20 @@ def include_object(
     reflected: bool,  # noqa: FBT001  # Alembic passes it by position
     compare_to: object | None,
 ) -> bool:
-    """Tell Alembic whether to compare something of the database or of the models.
+    """Tell Alembic whether to compare an object of the database or of the models.
 
-    Use it beside or in place of :func:`include_name` when a model of the application
-    maps a table of the jobs, which Alembic would create otherwise.
+    Use it with or instead of :func:`include_name` if a model of the application maps a
+    table of the jobs, which Alembic would otherwise create.
 
     Args:
-        object: The table, column, index or constraint, as an object of SQLAlchemy.
+        object: The table, column, index or constraint, an object of SQLAlchemy.
         name: Its name, if it has one.
-        type_: What it is: ``"table"``, ``"column"``, ``"index"``, ….
-        reflected: Whether it was found in the database, not in the models.
+        type_: ``"table"``, ``"column"``, ``"index"``, ….
+        reflected: Whether it comes from the database, not from the models.
         compare_to: Its counterpart on the other side, if there is one.
 
     Returns:
-        False for the tables of the jobs and what belongs to them, otherwise True.
+        False for the tables of the jobs and their columns, indexes and constraints.
     """
     del reflected, compare_to
     if type_ != "table":

@@ -1,4 +1,4 @@
-"""The only place that asks the operating system for the time."""
+"""The source of time; no other module asks the operating system for it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """What a component needs to know about time."""
+    """A source of time."""
 
     def now_us(self) -> int:
         """Return the wall clock in microseconds since the Unix epoch, UTC."""

@@ -1,4 +1,4 @@
-"""The worker beside ``forge-jobs-server --demo``, and its trickle of jobs."""
+"""The worker of ``forge-jobs-server --demo``, and its steady trickle of jobs."""
 
 from __future__ import annotations
 
@@ -64,8 +64,8 @@ def run(app: Flask) -> int:
 
 
 def main() -> None:
-    """Run in the foreground on the data in the folder that is the only argument."""
-    # No setting of a server's, and so not for it to see.
+    """Run in the foreground on the data in the folder named by the only argument."""
+    # ServerEnvironment refuses a variable that is not a setting.
     environ = {k: v for k, v in os.environ.items() if k != PARENT_PIPE_VARIABLE}
     environment = ServerEnvironment.from_environ(environ)
     logging.basicConfig(level=environment.log_level, format=LOG_FORMAT)

@@ -1,15 +1,14 @@
-"""The embedded worker: the web process runs jobs itself, where that is asked for.
+"""The embedded worker runs jobs inside the web process.
 
-``auto`` starts one under Werkzeug's development server only, ``flask run`` and
-``app.run()``. ``on`` starts one in each worker process of gunicorn as well, and under
-any other server with the first request. Nothing starts before the server serves, since
-the tasks of an application are registered while it is loaded; so nothing starts in the
-parent of the reloader, under ``--preload`` before a fork, in a command, a script or a
-test.
+``auto`` starts one only under Werkzeug's development server (``flask run`` and
+``app.run()``). ``on`` also starts one in each gunicorn worker and, under any other
+server, with the first request. It waits until the server serves, because an application
+registers its tasks while it loads; so it never starts in the reloader's parent, before
+a ``--preload`` fork, in a command, a script or a test.
 
-It stops with the server. The server's own time for that is short, so running jobs get
-ten seconds at most; Werkzeug's reloader kills its child a quarter of a second after
-Ctrl-C, so they go back at once then.
+It stops with the server, which leaves it little time: running jobs get at most ten
+seconds. Werkzeug's reloader kills its child 0.25 s after Ctrl-C, so there running jobs
+go back to their queues at once.
 """
 
 from __future__ import annotations
@@ -48,17 +47,14 @@ from flask_forge_jobs.tasks.routing import queues_from_env
 logger = get_logger(__name__)
 
 SETTING = "FORGE_JOBS_EMBEDDED_WORKER"
-# Beside the requests of its process; a worker process of its own runs more.
-THREADS = 4
-# gunicorn ends a worker that takes longer than 30 s, its requests included.
+THREADS = 4  # fewer than a worker process has: they share it with requests
+# gunicorn kills a worker that takes longer than 30 s to stop, requests included.
 MOST_GRACE_S = 10.0
-# Of the quarter of a second that Werkzeug's reloader leaves its child after Ctrl-C.
-HURRIED_CALL_S = 0.1
+HURRIED_CALL_S = 0.1  # of the 0.25 s that Werkzeug's reloader leaves its child
 LONGEST_LOOK_S = 0.25
 _WATCH_PERIOD_S = 1.0
 _RETRY_S = 5.0
-# The exit status by which the child of Werkzeug's reloader asks for the next one.
-_RELOAD = 3
+_RELOAD = 3  # exit status with which the reloader's child asks to be started again
 
 
 class EmbeddedWorker:
@@ -76,13 +72,13 @@ class EmbeddedWorker:
         self._over = threading.Event()
 
     def arm(self, *, is_served: bool = False) -> None:
-        """Start in this process once it serves; a second call changes nothing."""
+        """Start in this process once it serves; a second call does nothing."""
         if self._pid == os.getpid():
             return
         self._pid = os.getpid()
-        self._lock = threading.Lock()  # whoever forked may have held the other one
+        self._lock = threading.Lock()  # the parent may have held the inherited one
         self._handle, self._over = None, threading.Event()
-        # No daemon: at the end of the process it gives the running jobs back.
+        # Not a daemon: when the process exits, it gives running jobs back.
         thread = threading.Thread(
             target=self._run,
             args=(self._over,),
@@ -111,12 +107,12 @@ class EmbeddedWorker:
                 self._stop_with_server()
 
     def start_after_fork(self) -> None:
-        """Start in a process that gunicorn has forked for a worker."""
+        """Start in a worker process that gunicorn has just forked."""
         if is_gunicorn_fork():
             self.arm()
 
     def start_with_request(self) -> None:
-        """Start in a process that a server, and not a test, has given a request."""
+        """Start with the first request, unless it comes from a test client."""
         if self._pid != os.getpid() and "SERVER_SOFTWARE" in request.environ:
             self.arm(is_served=True)
 
@@ -152,7 +148,7 @@ class EmbeddedWorker:
         return False
 
     def _start(self, over: threading.Event) -> RuntimeHandle | None:
-        """Start to serve, once the database answers; None when that is not wanted."""
+        """Start once the database answers; return None if the process ends first."""
         has_told = False
         while True:
             try:
@@ -179,7 +175,7 @@ class EmbeddedWorker:
         return runtime.with_task_command(self._task_command)
 
     def _queue_names(self) -> list[str]:
-        """Return the queues of ``FORGE_QUEUES``, else those that the tasks go to."""
+        """Return ``FORGE_QUEUES``, or ``default`` and the queues of the tasks."""
         state = self._state
         own = {state.router(kind) for kind in state.registry.kinds()} - {DEFAULT_QUEUE}
         return queues_from_env() or [DEFAULT_QUEUE, *sorted(own)]
@@ -190,7 +186,7 @@ class EmbeddedWorker:
         if self._is_development:
             click.echo(
                 f" * Jobs run in this process: queues {queues} in {place} "
-                "(in production by `flask forge-jobs worker`)"
+                "(in production, run `flask forge-jobs worker`)"
             )
             _show_ends_of_jobs()
         else:
@@ -198,7 +194,7 @@ class EmbeddedWorker:
 
     @staticmethod
     def _watch(handle: RuntimeHandle, over: threading.Event) -> str | None:
-        """Wait for the end; return the reason if it is not that of the process."""
+        """Wait until the process ends; return the reason to stop before that."""
         while not (over.is_set() or _main_thread_ends_within(_WATCH_PERIOD_S)):
             if reason := reason_to_stop(handle):
                 return reason
@@ -223,8 +219,8 @@ class EmbeddedWorker:
         try:
             if running := len(handle.running()):
                 click.echo(
-                    f" * {running} running jobs get up to {self._grace_s:g} s; press "
-                    "Ctrl-C again to give them back now"
+                    f" * Waiting up to {self._grace_s:g} s for {running} running jobs; "
+                    "press Ctrl-C again to return them to the queue now"
                 )
             handle.shutdown_graceful(self._grace_s)
         except (KeyboardInterrupt, SystemExit):
@@ -239,15 +235,15 @@ def _start_after_fork() -> None:
         worker.start_after_fork()
 
 
-# Hooks cannot be taken back: one for all.
+# A fork hook cannot be unregistered, so there is one for all workers.
 os.register_at_fork(after_in_child=_start_after_fork)
 
 
 def embed_worker(app: Flask, state: ApplicationState) -> None:
-    """Let an application run its jobs where its setting says so.
+    """Prepare the embedded worker that ``FORGE_JOBS_EMBEDDED_WORKER`` asks for.
 
     Raises:
-        ConfigurationError: It asks for threads where there are none.
+        ConfigurationError: ``on`` where a library replaces threads by green threads.
     """
     mode = state.settings.embedded_worker
     if mode == "off":
@@ -260,7 +256,7 @@ def embed_worker(app: Flask, state: ApplicationState) -> None:
     if context is not None and context.command is run_command:
         context.with_resource(worker.while_served(context.find_object(ScriptInfo)))
         return
-    # Nobody is told of a call. As with ``app.wsgi_app``, the class stays as it is.
+    # Flask has no hook for app.run(). As with app.wsgi_app, only this object changes.
     app.run = _with_worker(worker, app.run)  # type: ignore[method-assign]
     if mode == "on":
         _workers.add(worker)
@@ -275,7 +271,7 @@ def _with_worker(
     @functools.wraps(run)
     def run_with_worker(*args: object, **options: object) -> None:
         if os.environ.get("FLASK_RUN_FROM_CLI") == "true":
-            run(*args, **options)  # serves nothing, and says so
+            run(*args, **options)  # Flask ignores the call with a warning
             return
         with worker.while_served():
             run(*args, **options)
@@ -285,16 +281,13 @@ def _with_worker(
 
 def _refusal(library: str) -> str:
     return (
-        f"'on' needs threads, which {library} replaces; set 'off' and run "
+        f"'on' does not work with {library}, which replaces threads; set 'off' and run "
         "`flask forge-jobs worker` beside the server"
     )
 
 
 def _show_ends_of_jobs() -> None:
-    """Write a line for each job beside the server's for each request, as Werkzeug does.
-
-    A log that the application has set up stays as it is.
-    """
+    """Log a line per job, as Werkzeug does per request, unless logging is set up."""
     jobs = logging.getLogger(JOB_LOGGER)
     if jobs.level == logging.NOTSET and not jobs.hasHandlers():
         handler = logging.StreamHandler()
@@ -311,7 +304,7 @@ def _main_thread_ends_within(seconds: float) -> bool:
 
 @contextlib.contextmanager
 def _ending_on_sigterm() -> Iterator[None]:
-    """Leave the block on SIGTERM, as Werkzeug does where it reloads."""
+    """Leave the block on SIGTERM, as Werkzeug's reloader does."""
     is_main = threading.current_thread() is threading.main_thread()
     if not is_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
         yield

@@ -1,9 +1,8 @@
 """Every exception the package raises.
 
-One tree, so that a caller can catch :class:`ForgeJobsError` and be sure that no
-driver error crosses the border. Fields carry data; nobody has to parse a message.
-The statuses these classes get on the wire stand in one table,
-``flask_forge_jobs/api/errors.py``; this module knows nothing of HTTP.
+All derive from :class:`ForgeJobsError`; no driver error gets out. Attributes carry the
+data, so no caller parses a message. ``flask_forge_jobs/api/errors.py`` maps the classes
+to HTTP statuses.
 """
 
 from __future__ import annotations
@@ -12,15 +11,15 @@ from collections.abc import Sequence
 
 
 class ForgeJobsError(Exception):
-    """The base class of everything this package raises on purpose."""
+    """The base class of every exception of this package."""
 
 
 class InvalidInputError(ForgeJobsError, ValueError):
-    """An argument is outside what the queue accepts.
+    """An argument is not acceptable.
 
     Args:
-        field: Name of the argument or of the key path, such as ``max_attempts``.
-        message: What is wrong, with the bound that was broken.
+        field: The argument or key path, such as ``max_attempts``.
+        message: What is wrong, with the bound.
     """
 
     def __init__(self, field: str, message: str) -> None:
@@ -30,15 +29,11 @@ class InvalidInputError(ForgeJobsError, ValueError):
 
 
 class NotFoundError(ForgeJobsError, LookupError):
-    """Something that was named does not exist."""
+    """The named thing does not exist."""
 
 
 class JobNotFoundError(NotFoundError):
-    """No job has the given id.
-
-    Args:
-        job_id: The id that was asked for.
-    """
+    """No job has the id ``job_id``."""
 
     def __init__(self, job_id: str) -> None:
         super().__init__(f"no job has the id {job_id!r}")
@@ -46,11 +41,7 @@ class JobNotFoundError(NotFoundError):
 
 
 class QueueNotFoundError(NotFoundError):
-    """No queue is registered under the given name.
-
-    Args:
-        queue_name: The name that was asked for.
-    """
+    """No queue is named ``queue_name``."""
 
     def __init__(self, queue_name: str) -> None:
         super().__init__(f"no queue is named {queue_name!r}")
@@ -58,11 +49,7 @@ class QueueNotFoundError(NotFoundError):
 
 
 class ScheduleNotFoundError(NotFoundError):
-    """No cron schedule has the given name.
-
-    Args:
-        schedule_name: The name that was asked for.
-    """
+    """No cron schedule is named ``schedule_name``."""
 
     def __init__(self, schedule_name: str) -> None:
         super().__init__(f"no schedule is named {schedule_name!r}")
@@ -70,11 +57,7 @@ class ScheduleNotFoundError(NotFoundError):
 
 
 class RateLimitNotFoundError(NotFoundError):
-    """No token bucket has the given scope.
-
-    Args:
-        scope: The scope that was asked for.
-    """
+    """No rate limit has the scope ``scope``."""
 
     def __init__(self, scope: str) -> None:
         super().__init__(f"no rate limit has the scope {scope!r}")
@@ -82,17 +65,11 @@ class RateLimitNotFoundError(NotFoundError):
 
 
 class ConflictError(ForgeJobsError):
-    """The request contradicts the present state; the same call may work later."""
+    """The request conflicts with the current state; the same call may work later."""
 
 
 class DuplicateJobError(ConflictError):
-    """A dedupe key is held by an unfinished job of another kind.
-
-    Args:
-        dedupe_key: The key.
-        job_id: The job that holds it.
-        kind: That job's kind.
-    """
+    """An unfinished job ``job_id`` of another ``kind`` holds the ``dedupe_key``."""
 
     def __init__(self, dedupe_key: str, job_id: str, kind: str) -> None:
         super().__init__(
@@ -104,12 +81,7 @@ class DuplicateJobError(ConflictError):
 
 
 class JobStateError(ConflictError):
-    """A job is in a state in which this cannot be done to it.
-
-    Args:
-        job_id: The job.
-        status: Its state, such as ``done``.
-    """
+    """The state of the job, ``status``, does not allow this."""
 
     def __init__(self, job_id: str, status: str) -> None:
         super().__init__(f"job {job_id} is {status}")
@@ -118,12 +90,7 @@ class JobStateError(ConflictError):
 
 
 class CountDiffersError(ConflictError):
-    """More or fewer jobs match than the caller expects; nothing was changed.
-
-    Args:
-        expected: How many the caller expects.
-        matched: How many match.
-    """
+    """``matched`` jobs match, not ``expected``; nothing was changed."""
 
     def __init__(self, expected: int, matched: int) -> None:
         super().__init__(f"{matched} jobs match, {expected} were expected")
@@ -132,11 +99,7 @@ class CountDiffersError(ConflictError):
 
 
 class ScheduleExistsError(ConflictError):
-    """A cron schedule of the given name is there already.
-
-    Args:
-        schedule_name: The name that is taken.
-    """
+    """A cron schedule named ``schedule_name`` exists already."""
 
     def __init__(self, schedule_name: str) -> None:
         super().__init__(f"a schedule is named {schedule_name!r} already")
@@ -144,11 +107,7 @@ class ScheduleExistsError(ConflictError):
 
 
 class QueueExistsError(ConflictError):
-    """A queue is registered under the given name already.
-
-    Args:
-        queue_name: The name.
-    """
+    """A queue named ``queue_name`` exists already."""
 
     def __init__(self, queue_name: str) -> None:
         super().__init__(f"a queue is named {queue_name!r} already")
@@ -156,12 +115,7 @@ class QueueExistsError(ConflictError):
 
 
 class QueueNotEmptyError(ConflictError):
-    """A queue cannot be deleted while it still has unfinished jobs.
-
-    Args:
-        queue_name: The queue.
-        job_count: How many unfinished jobs it still has.
-    """
+    """The queue cannot be deleted: it has ``job_count`` unfinished jobs."""
 
     def __init__(self, queue_name: str, job_count: int) -> None:
         super().__init__(f"queue {queue_name!r} still has {job_count} unfinished jobs")
@@ -170,11 +124,7 @@ class QueueNotEmptyError(ConflictError):
 
 
 class RequestKeyReusedError(ConflictError):
-    """A request key has been used before for a request that asked for something else.
-
-    Args:
-        key: The key.
-    """
+    """The request key ``key`` was used before, for a different request."""
 
     def __init__(self, key: str) -> None:
         super().__init__(f"the key {key!r} was used for another request")
@@ -182,19 +132,19 @@ class RequestKeyReusedError(ConflictError):
 
 
 class StaleSettingsError(ConflictError):
-    """The settings have been changed since the caller read them."""
+    """The settings have changed since the caller read them."""
 
 
 class AlreadyRunningError(ConflictError):
-    """The same work is under way; it makes sense to try again in a moment."""
+    """The same operation is already running; try again in a moment."""
 
 
 class RateLimitedError(ForgeJobsError):
     """A limit is used up.
 
     Args:
-        retry_after_s: Seconds after which a new try makes sense, at least 1.
-        what: Which limit, if there is more to say.
+        retry_after_s: When to try again, in seconds from now, at least 1.
+        what: Names the limit, for the message.
     """
 
     def __init__(self, retry_after_s: int, what: str = "rate limited") -> None:
@@ -203,12 +153,7 @@ class RateLimitedError(ForgeJobsError):
 
 
 class QueueFullError(RateLimitedError):
-    """As many jobs wait in a queue as may; workers have to catch up first.
-
-    Args:
-        queue_name: The queue.
-        waiting: How many jobs wait in it.
-    """
+    """The queue is at its limit: ``waiting`` jobs wait in ``queue_name``."""
 
     RETRY_AFTER_S = 5
 
@@ -221,7 +166,7 @@ class QueueFullError(RateLimitedError):
 
 
 class StorageError(ForgeJobsError):
-    """The database refused or failed; the cause carries the driver's error."""
+    """The database failed; ``__cause__`` is the driver's error."""
 
 
 class StorageBusyError(StorageError, ConflictError):
@@ -229,19 +174,19 @@ class StorageBusyError(StorageError, ConflictError):
 
 
 class DedupeKeyTakenError(StorageBusyError):
-    """Another transaction took a dedupe key between our look and our write."""
+    """Another transaction took the dedupe key between our read and our write."""
 
 
 class StorageUnavailableError(StorageError):
-    """The database could not be reached or did not answer within the deadline."""
+    """The database could not be reached or did not answer in time."""
 
 
 class StorageOutcomeUnknownError(StorageUnavailableError):
-    """The answer to a commit was lost: what was asked is done or it is not.
+    """The answer to a commit was lost; the change may be stored or not.
 
     Args:
-        job_ids: The jobs that may be stored, if it was jobs that were asked for. Who
-            enqueues one of them again under its id stores it once.
+        job_ids: The jobs that may be stored. It is safe to enqueue a job again with the
+            same id: it is stored once.
     """
 
     def __init__(self, job_ids: Sequence[str] = ()) -> None:
@@ -254,16 +199,11 @@ class StorageOutcomeUnknownError(StorageUnavailableError):
 
 
 class StorageCorruptError(StorageError):
-    """The database file is not a database or is damaged; nothing was overwritten."""
+    """The file is not a SQLite database or is damaged; nothing was overwritten."""
 
 
 class MigrationError(StorageError):
-    """A schema step failed, or the schema does not fit this version of the package.
-
-    Args:
-        version: The schema version concerned.
-        message: What happened.
-    """
+    """A migration to schema ``version`` failed, or this package cannot use it."""
 
     def __init__(self, version: int, message: str) -> None:
         super().__init__(f"schema version {version}: {message}")
@@ -272,14 +212,14 @@ class MigrationError(StorageError):
 
 
 class SchemaTooNewError(MigrationError):
-    """A newer package has migrated the database beyond what this one may work on.
+    """A newer package has migrated the database; upgrade this one.
 
-    Nothing was stored, and nothing will be until this package is upgraded.
+    Nothing was stored.
 
     Args:
         version: The schema version of the database.
-        oldest_reader: The lowest version whose code may still work on it.
-        known: The newest version that this package knows.
+        oldest_reader: The oldest schema version whose code may still use it.
+        known: The newest schema version that this package knows.
     """
 
     def __init__(self, version: int, oldest_reader: int, known: int) -> None:
@@ -293,11 +233,11 @@ class SchemaTooNewError(MigrationError):
 
 
 class ConfigurationError(ForgeJobsError):
-    """A setting is wrong; raised at start, never inside a request.
+    """A setting is wrong; raised at startup, never during a request.
 
     Args:
-        key: The setting, for instance ``FORGE_JOBS_DATABASE_URL``.
-        message: What is wrong, without secrets.
+        key: The setting, such as ``FORGE_JOBS_DATABASE_URL``.
+        message: What is wrong; contains no secret.
     """
 
     def __init__(self, key: str, message: str) -> None:

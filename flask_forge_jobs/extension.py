@@ -1,4 +1,4 @@
-"""ForgeJobs: the Flask extension, and the one place that puts everything together."""
+"""ForgeJobs, the Flask extension: wires storage, tasks, API and command line."""
 
 from __future__ import annotations
 
@@ -44,22 +44,32 @@ from flask_forge_jobs.tasks.routing import DefaultRouter, Router
 class ForgeJobs(Declarations):
     """Background jobs for a Flask application.
 
-    ``ForgeJobs(app)`` or, in a factory, ``forge = ForgeJobs()`` and
-    ``forge.init_app(app)``. Several applications may share one instance: they share its
-    tasks and nothing else.
+    A complete program::
+
+        app = Flask(__name__)
+        forge = ForgeJobs(app)
+
+        @forge.task
+        def send_welcome(user_id: int) -> None: ...
+
+        send_welcome.enqueue(user_id=7)
+
+    In an application factory, write ``forge = ForgeJobs()`` and
+    ``forge.init_app(app)``. Applications that use one instance share its tasks and
+    nothing else.
 
     Args:
-        app: Passed on to :meth:`init_app`.
-        router: Names the queue of a kind that is enqueued without one and whose task
-            names none; sends everything to ``default`` by default.
-        clock: Source of time; the system's by default.
-        paths: Directories of ``queue_database.toml`` and of the SQLite file; the
-            application's instance folder for both by default.
-        database: The database, where it is chosen already; by default the keys of the
-            application and ``queue_database.toml`` choose.
-        open_to_loopback: Answer this machine without an authenticator outside debug
-            mode too; for a server that listens on loopback only. A proxy on the machine
-            that does not say that it is one looks the same.
+        app: The application; None to call :meth:`init_app` later.
+        router: Names the queue of a job when neither the caller nor the task does;
+            ``default`` by default.
+        clock: Source of time; the system clock by default.
+        paths: Directories of ``queue_database.toml`` and of the SQLite file; by default
+            the application's instance folder for both.
+        database: The database; by default the application's settings and
+            ``queue_database.toml`` choose it.
+        open_to_loopback: Let clients on this machine in without authentication, also
+            outside debug mode. Only for a server that listens on loopback and has no
+            proxy in front: a proxy on the same machine looks like a local client.
     """
 
     def __init__(
@@ -90,15 +100,14 @@ class ForgeJobs(Declarations):
     def init_app(self, app: Flask) -> None:
         """Add jobs to an application.
 
-        Reads the ``FORGE_JOBS_`` keys, registers the blueprint ``forge_jobs`` and the
-        command group ``flask forge-jobs``. Nothing is opened, so an application may be
-        made before its server forks. Under ``TESTING`` the jobs are in memory, unless a
-        setting or a file names a database. With ``FORGE_JOBS_ENABLE_DEMO`` the demo
-        task is registered too.
+        Reads the ``FORGE_JOBS_`` settings and registers the blueprint ``forge_jobs``
+        and the commands ``flask forge-jobs``. Opens no database, so a server may fork
+        afterwards. With ``TESTING``, jobs are kept in memory unless a setting or a file
+        names a database.
 
         Raises:
-            ConfigurationError: A key is unknown or its value is wrong.
-            RuntimeError: The application was initialised before.
+            ConfigurationError: A setting is unknown or its value is wrong.
+            RuntimeError: The application has been initialised already.
         """
         if EXTENSION_NAME in app.extensions:
             raise RuntimeError(
@@ -122,7 +131,7 @@ class ForgeJobs(Declarations):
         )
         if settings.enable_demo and self.registry.get(noop_echo.KIND) is None:
             self.registry.add(noop_echo.NoopEcho())
-        # Last, so that an application whose setup failed may be set up again.
+        # Last, so that a failed setup can be tried again.
         app.extensions[EXTENSION_NAME] = state
         app.cli.add_command(forge_jobs_group)
         app.shell_context_processor(lambda: {"forge": self})
@@ -161,7 +170,7 @@ class ForgeJobs(Declarations):
 
     @property
     def storage(self) -> Storage:
-        """The stores of the current application."""
+        """The job storage of the current application."""
         return current().storage
 
     def enqueue(
@@ -170,11 +179,15 @@ class ForgeJobs(Declarations):
         payload: object = None,
         **options: Unpack[EnqueueOptions],
     ) -> JobHandle:
-        """Store a job of any kind, whether its task is registered here or elsewhere.
+        """Store a job by the name of its task, which may live in another program.
 
-        A kind whose function is registered here gets that task's options, and its
-        payload must fit the function, as for :meth:`Task.enqueue`. Under ``TESTING`` it
-        runs here and now, and what it raises is raised; see :doc:`/howto/test`.
+        For example::
+
+            forge.enqueue("send_welcome", {"user_id": 7}, queue="mail")
+
+        If this program knows the task, the job takes the task's options and the payload
+        must fit its function, as with :meth:`Task.enqueue`. With ``TESTING``, the job
+        runs at once and its exception is raised here; see :doc:`/howto/test`.
 
         Args:
             kind: Selects the task, 1 to 128 characters.
@@ -182,14 +195,14 @@ class ForgeJobs(Declarations):
             options: Those of :class:`EnqueueOptions`.
 
         Raises:
-            InvalidInputError: A value is outside its bounds or is not JSON, or the
-                connection cannot be joined: it is of another driver or to another
-                database, closed, or in autocommit mode without a transaction.
-            DuplicateJobError: The key is held by a job of another kind.
-            QueueFullError: As many jobs wait in the queue as may.
+            InvalidInputError: A value is out of bounds or not JSON, or the
+                ``connection`` cannot be used: wrong driver or database, closed, or in
+                autocommit mode outside a transaction.
+            DuplicateJobError: A job of another kind holds the dedupe key.
+            QueueFullError: The queue has reached its limit of waiting jobs.
             StorageOutcomeUnknownError: The job may be stored; the error has its id.
             StorageError: The job was not stored, for instance because the
-                connection's transaction has failed.
+                transaction of the ``connection`` has failed.
             TypeError: There is no such option.
         """
         task = self.registry.get(kind)
@@ -208,20 +221,23 @@ class ForgeJobs(Declarations):
     ) -> list[JobHandle]:
         """Store up to 10,000 jobs, all or none.
 
+        For example::
+
+            forge.enqueue_many(send_welcome.job(user_id=n) for n in user_ids)
+
         Args:
-            jobs: Such as ``send_welcome.job(user_id=n) for n in user_ids``. The router
-                is asked for those that name no queue.
+            jobs: The jobs. The router names the queue of a job that names none.
             connection: Store them in this connection's transaction; see
                 :meth:`enqueue`.
 
         Returns:
-            A handle on each, in order; a job whose key is held, or comes earlier in
-            ``jobs``, collapses onto the holder.
+            A handle on each job, in order. Where an unfinished job, or an earlier one
+            of ``jobs``, holds the dedupe key, the handle is on that job.
 
         Raises:
-            InvalidInputError: There are more than 10,000, or the connection cannot be
-                joined.
-            DuplicateJobError: A key is held by a job of another kind.
+            InvalidInputError: There are more than 10,000, or the ``connection`` cannot
+                be used.
+            DuplicateJobError: A job of another kind holds a dedupe key.
             QueueFullError: A queue has no room for its jobs.
             StorageOutcomeUnknownError: All may be stored; the error has their ids.
             StorageError: No job was stored.
@@ -232,24 +248,22 @@ class ForgeJobs(Declarations):
 
     @staticmethod
     def job(job_id: str) -> JobHandle:
-        """Return a handle on a job of the current application; reads nothing yet.
+        """Return a handle on a job of the current application, without reading it.
 
-        Args:
-            job_id: Any text; ``forge.job(id).exists`` tells whether it is a job's id,
-                and whatever else is read of it raises :class:`.JobNotFoundError` if it
-                is none.
+        If there is no such job, ``forge.job(id).exists`` is False and every other
+        property raises :class:`.JobNotFoundError`.
         """
         return JobHandle(current(), job_id)
 
     def cancel(self, job_id: str, reason: str | None = None) -> CancelOutcome:
-        """End a job that waits, or ask one that runs to stop.
+        """Cancel a waiting job, or ask a running one to stop.
 
         Args:
             job_id: The job.
-            reason: Up to 1,000 characters for the last error of a job that waits.
+            reason: Becomes the last error of a waiting job, up to 1,000 characters.
 
         Returns:
-            ``cancelled``, or ``cancel_requested`` of a job that runs.
+            ``cancelled``, or ``cancel_requested`` for a running job.
 
         Raises:
             InvalidInputError: The reason is too long.
@@ -273,6 +287,6 @@ def _status_url(links: StatusLinks, job_id: str, expires_in_s: float) -> str:
 def _choose_database(
     app: Flask, settings: Settings, paths: QueuePaths | None
 ) -> ChosenDatabase:
-    """Choose by key, by file, or the SQLite file in the instance folder."""
+    """Choose by setting, by file, or the SQLite file in the instance folder."""
     instance = Path(app.instance_path)
     return ChosenDatabase.resolve(settings, paths or FixedPaths(instance, instance))

@@ -1,14 +1,13 @@
-"""Forks: what a child must not take over from its parent.
+"""Forks: keeps a child from using what belongs to its parent.
 
-Python runs hooks around a fork of its own. A server that forks in C, as uWSGI does,
-runs none, so whoever keeps something for one process also compares the process id at
-each use.
+Python runs hooks around its own forks. A server that forks in C, as uWSGI does, runs
+none, so state that belongs to one process also compares the process id at each use.
 """
 
 from __future__ import annotations
 
 import contextlib
-import logging  # noqa: F401  # its hooks hold its lock; ours, which wait, run before
+import logging  # noqa: F401  # registers its fork hooks first, so ours run before them
 import os
 import stat
 import threading
@@ -19,23 +18,22 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
-# How long a fork waits for what is under way in other threads.
+# How long a fork waits for the database work of other threads.
 LONGEST_WAIT_S = 5.0
 _SQLITE_HEADER = b"SQLite format 3\0"
 
 
 class PerProcess(ABC):
-    """State that belongs to one process; a child begins with its own."""
+    """State that belongs to one process; a child starts with its own."""
 
     _pid = 0
-    # Only the first use in a process takes it.
-    _beginning = threading.Lock()
+    _beginning = threading.Lock()  # taken by the first use in a process only
 
     def stay_own(self) -> None:
-        """Begin anew when this is no longer the process that began before.
+        """Start afresh in a forked child.
 
-        Every method calls it before it takes a lock: in a child the parent's locks may
-        be held by threads that are not there.
+        Call it before taking a lock: in a child, threads that no longer exist may hold
+        the parent's locks.
         """
         if self._pid != os.getpid():
             with PerProcess._beginning:
@@ -45,33 +43,32 @@ class PerProcess(ABC):
 
     @abstractmethod
     def _begin(self) -> None:
-        """Start with nothing; what it raises, the next use raises again."""
+        """Set up the state of this process; if it raises, the next use tries again."""
 
     @staticmethod
     def forget_beginning() -> None:
-        """In a child: another thread of the parent may have been at its first use."""
+        """Replace the lock in a child, because a thread of the parent may hold it."""
         PerProcess._beginning = threading.Lock()
 
 
 class Forkable(Protocol):
-    """What has to be put away for the time of a fork.
+    """Has something to close around a fork.
 
-    No method imports or logs anything, and each is called by the thread that forks.
+    The forking thread calls the methods; they must not import or log anything.
     """
 
     def before_fork(self, ends_at: float) -> None:
-        """Close what a child must not inherit, and keep others from opening it.
+        """Close what a child must not inherit, and keep it closed.
 
-        Args:
-            ends_at: Reading of the monotonic clock at which the fork waits no longer.
+        The fork waits until ``ends_at`` on the monotonic clock.
         """
 
     def after_fork_in_parent(self) -> None:
-        """Let others open again; called without :meth:`before_fork`, too."""
+        """Allow opening again; may be called without :meth:`before_fork`."""
 
 
 class _Forks:
-    """Puts everything away around each fork of this process."""
+    """Closes every watched item around each fork of this process."""
 
     def __init__(self) -> None:
         self._watched: weakref.WeakSet[Forkable] = weakref.WeakSet()
@@ -79,18 +76,18 @@ class _Forks:
         self._begin()
 
     def _begin(self) -> None:
-        # Reentrant: a signal may come while a fork waits, and its handler may fork.
+        # Reentrant: a signal handler may fork while a fork waits.
         self._lock = threading.RLock()
         self._depth = 0
         self._forker: int | None = None
 
     def watch(self, item: Forkable) -> None:
-        """Put an item away at each fork for as long as it lives."""
+        """Close the item around each fork for as long as it lives."""
         with self._lock:
             self._watched.add(item)
 
     def before(self) -> None:
-        """Put everything away; the fork follows whatever happens here."""
+        """Close everything; the fork follows even if this fails."""
         self._lock.acquire()
         self._forker = threading.get_ident()
         self._depth += 1
@@ -100,9 +97,9 @@ class _Forks:
                 item.before_fork(ends_at)
 
     def after_in_parent(self) -> None:
-        """Go on as before; also when the fork failed."""
+        """Allow opening again, also if the fork failed."""
         if self._forker != threading.get_ident():
-            return  # interrupted before it began
+            return  # a signal interrupted before()
         self._depth -= 1
         if not self._depth:
             self._forker = None
@@ -111,7 +108,7 @@ class _Forks:
         self._lock.release()
 
     def after_in_child(self) -> None:
-        """Begin with locks of our own."""
+        """Start with new locks, and remember which files the parent had open."""
         self._begin()
         PerProcess.forget_beginning()
         if self._watched:
@@ -120,9 +117,9 @@ class _Forks:
 
 def _open_databases() -> Iterator[tuple[int, int]]:
     """Yield device and inode of each SQLite file that this process has open."""
-    with contextlib.suppress(OSError):  # a system that does not tell
+    with contextlib.suppress(OSError):  # a system without /dev/fd
         for entry in Path("/dev/fd").iterdir():
-            with contextlib.suppress(OSError):  # it cannot be read, or is closed by now
+            with contextlib.suppress(OSError):  # unreadable, or closed meanwhile
                 descriptor = int(entry.name)
                 facts = os.fstat(descriptor)
                 if stat.S_ISREG(facts.st_mode) and _begins_as_sqlite(descriptor):
@@ -134,7 +131,7 @@ def _begins_as_sqlite(descriptor: int) -> bool:
 
 
 _forks = _Forks()
-# Hooks cannot be taken back: one for all.
+# A fork hook cannot be unregistered, so there is one for all items.
 os.register_at_fork(
     before=_forks.before,
     after_in_parent=_forks.after_in_parent,
@@ -143,14 +140,14 @@ os.register_at_fork(
 
 
 def watch(item: Forkable) -> None:
-    """Tell an item of every fork for as long as it lives."""
+    """Close the item around each fork for as long as it lives."""
     _forks.watch(item)
 
 
 def was_inherited(path: Path) -> bool:
-    """Return whether a SQLite file was open when this process was forked.
+    """Return whether the parent had a SQLite file open when it forked this process.
 
-    Nobody can tell after a fork in C, nor when nothing was watched before the fork.
+    False after a fork in C, or if nothing was watched before the fork.
     """
     if not _forks.inherited:
         return False

@@ -2,11 +2,11 @@
 
 A ULID is 48 bits of milliseconds and 80 random bits, written as 26 characters of
 Crockford base 32 (https://github.com/ulid/spec). Within one process every id is
-greater than the one before, also when many are minted in one millisecond or the
-clock steps back. Across processes ids never clash but are only roughly ordered.
+greater than the one before, even within one millisecond or when the clock steps back.
+Ids of different processes never clash but are only roughly ordered.
 
-Our own: ``python-ulid`` mints smaller ids when the clock steps back, and takes ten
-times as long for a thousand ids.
+Not ``python-ulid``: its ids decrease when the clock steps back, and a thousand of them
+take ten times as long.
 """
 
 from __future__ import annotations
@@ -38,12 +38,7 @@ def _encode(value: int) -> str:
 
 
 class UlidGenerator(PerProcess):
-    """Mints ULIDs; safe to share between threads and to carry across a fork.
-
-    Args:
-        clock: Source of the millisecond part.
-        random_bits: Returns a random integer of the given number of bits.
-    """
+    """Makes ULIDs; threads may share it, and it survives a fork."""
 
     def __init__(
         self,
@@ -55,7 +50,7 @@ class UlidGenerator(PerProcess):
         self.stay_own()
 
     def _begin(self) -> None:
-        # A child that went on from its parent's state would mint the same ids.
+        # A child that continued from its parent's state would make the same ids.
         self._lock = threading.Lock()
         self._last = 0
         self._head = (-1, "")
@@ -69,7 +64,7 @@ class UlidGenerator(PerProcess):
         return self.new_many(1)[0]
 
     def new_many(self, count: int) -> list[str]:
-        """Return the next ids in order, as many as asked for.
+        """Return the next ``count`` ids in order.
 
         Raises:
             OverflowError: The millisecond or the random part is used up.
@@ -80,7 +75,7 @@ class UlidGenerator(PerProcess):
         with self._lock:
             if now_ms > self._last >> _RANDOM_BITS:
                 first = now_ms << _RANDOM_BITS | self._random_bits(_RANDOM_BITS)
-            else:  # the same millisecond, or a clock that stepped back: count up
+            else:  # the same millisecond, or the clock stepped back
                 first = self._last + 1
             last = first + count - 1
             if last > _MAX_ULID:

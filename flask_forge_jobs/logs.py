@@ -1,8 +1,8 @@
 """Loggers whose calls never raise.
 
-A handler or a filter of the application may: one that asks for the present request does
-so in every worker. The standard library catches what a handler raises, and not what a
-filter does. No thread of ours ends of that, and no job fails.
+A filter of the application may raise, for instance because it reads the current
+request, and the standard library catches only what a handler raises. A failed log call
+must not end a thread of ours or fail a job.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ class SafeLogger(logging.LoggerAdapter[logging.Logger]):
     """A logger; see :func:`get_logger`."""
 
     def log(self, level: int, msg: object, *args: Any, **kwargs: Any) -> None:
-        """Log as a logger does; what goes wrong is shown on stderr."""
-        # This frame is not the caller.
+        """Log; print a failure to stderr instead of raising it."""
+        # Skip this frame when looking for the caller.
         kwargs["stacklevel"] = kwargs.get("stacklevel", 1) + 1
         try:
             super().log(level, msg, *args, **kwargs)
-        except BaseException:  # noqa: BLE001  # even SystemExit ends a line only
+        except BaseException:  # noqa: BLE001  # a SystemExit must not end a thread
             with contextlib.suppress(Exception):
                 if logging.raiseExceptions:
                     traceback.print_exc(file=sys.stderr)

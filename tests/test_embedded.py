@@ -248,7 +248,7 @@ def test_a_second_ctrl_c_gives_running_jobs_back_at_once(
     with running(application, *FLASK, "run", "--port=0") as program:
         program.wait_for(f"STARTED {job_id}")
         press_ctrl_c(program)
-        program.wait_for("1 running jobs get up to 10 s")
+        program.wait_for("Waiting up to 10 s for 1 running jobs")
         for _ in range(more):
             press_ctrl_c(program)
             time.sleep(0.2)  # within the second that the task has to notice
