@@ -1,13 +1,12 @@
-"""Queues, jobs and requests as Prometheus metrics, on a registry of our own.
+"""Prometheus metrics of queues, jobs and requests, on a registry of our own.
 
-The ten gauges of the queues come first. What follows them is counted by all processes
-of the cluster, except the requests: those are of the server process that answers, or
-of all of them with prometheus-client's multiprocess mode.
+The ten gauges of the queues come first. The metrics of jobs cover the whole cluster,
+those of requests only the server process that answers, or all of its processes in
+prometheus-client's multiprocess mode.
 
-The families are collected at scrape time and rendered by prometheus-flask-exporter. Two
-things of theirs do not fit the contract and are handled here: in the multiprocess mode
-of prometheus-client the exporter reads the files of that mode instead of the registry
-it was given, and a gauge of a million is printed as ``1e+06``.
+prometheus-flask-exporter renders them. This module works around two of its habits: in
+multiprocess mode it ignores the registry it was given, and it prints a gauge of a
+million as ``1e+06``.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ from flask_forge_jobs.model.workers import ServiceAge
 from flask_forge_jobs.request_metrics import is_multiprocess
 from flask_forge_jobs.storage.base import OpenSnapshot
 
-# Name, help text, value; the names and their order are a contract with dashboards.
+# Name, help text, value. Dashboards rely on the names and their order.
 FAMILIES: tuple[tuple[str, str, Callable[[QueueGauges], int]], ...] = (
     (
         "queue_pending_jobs",
@@ -88,7 +87,7 @@ FAMILIES: tuple[tuple[str, str, Callable[[QueueGauges], int]], ...] = (
         lambda queue: int(queue.is_throttled),
     ),
 )
-# Upper ends of the histograms' buckets, in seconds.
+# Upper bounds of the histogram buckets.
 BUCKETS_S = (
     0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600,
 )  # fmt: skip
@@ -97,14 +96,20 @@ ReadGauges = Callable[[], Sequence[QueueGauges]]
 ReadCounters = Callable[[], JobCounters]
 
 
-class QueueCollector(Collector):
-    """Yields the ten families; the storage is asked once for each scrape."""
+class _Collector(Collector):
+    def describe(self) -> Iterable[Metric]:
+        """Return nothing, so that registering does not read the storage."""
+        return ()
+
+
+class QueueCollector(_Collector):
+    """Yields the ten gauges of each queue, with one read per scrape."""
 
     def __init__(self, read: ReadGauges) -> None:
         self._read = read
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
-        """Yield one family after the other, also when there is no queue."""
+        """Yield every family, also when there is no queue."""
         queues = self._read()
         for name, documentation, value_of in FAMILIES:
             family = GaugeMetricFamily(name, documentation, labels=["queue"])
@@ -112,12 +117,8 @@ class QueueCollector(Collector):
                 family.add_metric([queue.queue_name], value_of(queue))
             yield family
 
-    def describe(self) -> Iterable[GaugeMetricFamily]:
-        """Name nothing, so that registering does not read the storage."""
-        return ()
 
-
-class JobCollector(Collector):
+class JobCollector(_Collector):
     """Yields counters by queue and kind, and histograms by queue."""
 
     def __init__(self, read: ReadCounters, backend: str) -> None:
@@ -125,7 +126,7 @@ class JobCollector(Collector):
         self._backend = backend
 
     def collect(self) -> Iterable[Metric]:
-        """Yield one family after the other; the storage is asked once."""
+        """Yield every family, with one read."""
         found = self._read()
         yield _counter(
             "enqueued", "Jobs stored.", found.jobs, lambda tally: tally.enqueued
@@ -144,12 +145,12 @@ class JobCollector(Collector):
         )
         yield _histogram(
             "run",
-            "From the start of a run to its end, of jobs that ended with success.",
+            "Run time of jobs that ended with success.",
             {queue_name: times.run for queue_name, times in found.times.items()},
         )
         yield _histogram(
             "wait",
-            "How long a job had been due when its run started.",
+            "Time from due to the start of the run.",
             {queue_name: times.wait for queue_name, times in found.times.items()},
         )
         build = GaugeMetricFamily(
@@ -162,56 +163,40 @@ class JobCollector(Collector):
         )
         yield build
 
-    def describe(self) -> Iterable[Metric]:
-        """Name nothing, so that registering does not read the storage."""
-        return ()
 
-
-class ServiceCollector(Collector):
-    """Yields how old the last tick of each service of the worker processes is."""
+class ServiceCollector(_Collector):
+    """Yields the age of the last tick of each worker service."""
 
     def __init__(self, read: Callable[[], Iterable[ServiceAge]]) -> None:
         self._read = read
 
     def collect(self) -> Iterable[Metric]:
-        """Yield one family; the storage is asked once."""
+        """Yield one family, with one read."""
         family = GaugeMetricFamily(
             "forge_jobs_service_tick_age_seconds",
-            "Seconds since a service of a worker process last did its work.",
+            "Seconds since a worker service last completed its work.",
             labels=["service"],
         )
         for each in self._read():
             family.add_metric([each.name], round(each.age_s, 3))
         yield family
 
-    def describe(self) -> Iterable[Metric]:
-        """Name nothing, so that registering does not read the storage."""
-        return ()
 
-
-class SnapshotCollector(Collector):
-    """Yields how old the oldest open snapshot of a PostgreSQL database is.
-
-    Args:
-        read: Returns that snapshot; None when there is none.
-    """
+class SnapshotCollector(_Collector):
+    """Yields the age of the oldest open snapshot of a PostgreSQL database."""
 
     def __init__(self, read: Callable[[], OpenSnapshot | None]) -> None:
         self._read = read
 
     def collect(self) -> Iterable[Metric]:
-        """Yield one family; the storage is asked once."""
+        """Yield one family, with one read."""
         family = GaugeMetricFamily(
             "forge_jobs_oldest_snapshot_age_seconds",
-            "Seconds since the oldest transaction began that is still open; 0 without.",
+            "Age of the oldest open transaction; 0 if there is none.",
         )
         found = self._read()
         family.add_metric([], 0.0 if found is None else round(found.age_s, 3))
         yield family
-
-    def describe(self) -> Iterable[Metric]:
-        """Name nothing, so that registering does not read the storage."""
-        return ()
 
 
 def _counter(
@@ -273,7 +258,7 @@ class QueueExposition:
             text = generate_latest(self._registry).decode()
         else:
             text, _ = self._metrics.generate_metrics()
-        # Not splitlines(): a label may hold one of Unicode's other line separators.
+        # Not splitlines(): a label may contain another of Unicode's line separators.
         lines = text.removesuffix("\n").split("\n")
         return "".join(f"{_with_whole_number(line)}\n" for line in lines)
 

@@ -1,7 +1,7 @@
 """The pytest plugin of flask-forge-jobs.
 
-pytest imports the plugins of all that is installed, and a run that does not use this
-one must not pay for it.
+pytest imports the plugins of every installed package, so this one imports the package
+only when a test uses the fixture.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _MARKER = (
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Announce the marker."""
+    """Register the marker."""
     config.addinivalue_line("markers", _MARKER)
 
 
@@ -28,8 +28,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def forge_jobs(request: pytest.FixtureRequest) -> Iterator[JobsKit]:
     """The jobs of the application that the fixture ``app`` returns.
 
-    Jobs wait until the test calls ``drain()``; ``@pytest.mark.forge_jobs("inline")`` or
-    ``("drain")`` says otherwise.
+    Jobs wait until the test calls ``forge_jobs.drain()``. To run them at once, mark the
+    test ``@pytest.mark.forge_jobs("inline")``; after each request, ``("drain")``.
     """
     from flask_forge_jobs.testing import JobsKit
 

@@ -1,8 +1,7 @@
-"""The only place that takes randomness for spreading things out in time.
+"""Random numbers from the operating system, for jitter.
 
-It is the operating system's, not that of :mod:`random`: that module's state belongs to
-the application, which may have seeded it, and a draw by one of our threads would move
-it under the application's hands. Two children of a fork draw differently, too.
+Not from :mod:`random`: the application may have seeded it and expects its own sequence.
+Forked children draw different numbers, too.
 """
 
 from __future__ import annotations
@@ -13,5 +12,5 @@ _SYSTEM = secrets.SystemRandom()
 
 
 def fraction() -> float:
-    """Return a number in [0, 1), evenly spread."""
+    """Return a uniformly distributed number in [0, 1)."""
     return _SYSTEM.random()

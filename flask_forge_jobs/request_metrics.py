@@ -1,4 +1,4 @@
-"""Requests as Prometheus metrics, kept by prometheus-client."""
+"""Prometheus metrics of the requests."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _MULTIPROCESS_KEYS = ("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir")
 class RequestMetrics(Collector):
     """Counts and times the requests that this process answers.
 
-    With ``PROMETHEUS_MULTIPROC_DIR`` prometheus-client shares the figures between the
-    processes of a server, and all of them are shown.
+    With ``PROMETHEUS_MULTIPROC_DIR`` set, prometheus-client adds up those of all
+    processes of the server.
     """
 
     def __init__(self) -> None:
@@ -39,17 +39,10 @@ class RequestMetrics(Collector):
         self._children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
     def observe(self, method: str, route: str, status: int, seconds: float) -> None:
-        """Count one request.
-
-        Args:
-            method: Its method.
-            route: The route's path with its placeholders.
-            status: Status of the answer.
-            seconds: How long it took.
-        """
+        """Count one request to a route, which is a path with its placeholders."""
         key = (method, route, status)
         children = self._children.get(key)
-        if children is None:  # looking them up costs more than counting
+        if children is None:  # labels() is slower than counting
             children = self._children[key] = (
                 self._requests.labels(method, route, str(status)),
                 self._seconds.labels(method, route),
@@ -59,7 +52,7 @@ class RequestMetrics(Collector):
         durations.observe(seconds)
 
     def collect(self) -> Iterable[Metric]:
-        """Yield both families, without the instants of their creation."""
+        """Yield both families without their ``_created`` samples."""
         if is_multiprocess():
             shared = MultiProcessCollector(CollectorRegistry())  # type: ignore[no-untyped-call]
             found: list[Metric] = [
@@ -78,10 +71,10 @@ class RequestMetrics(Collector):
             yield family
 
     def describe(self) -> Iterable[Metric]:
-        """Name nothing; the families are the same in every registry."""
+        """Return nothing, so that every registry takes the families."""
         return ()
 
 
 def is_multiprocess() -> bool:
-    """Tell whether several processes share their figures through files."""
+    """Tell whether prometheus-client is in its multiprocess mode."""
     return any(key in os.environ for key in _MULTIPROCESS_KEYS)

@@ -1,10 +1,9 @@
-"""forge-jobs-server: the API alone, under gunicorn, on this machine by default.
+"""forge-jobs-server: the API on its own, under gunicorn, on loopback by default.
 
-The environment says where it listens and which database it serves; see
-:mod:`flask_forge_jobs.config.environment`. Routes are at the root. Where no tokens are
-configured it makes one for this start and prints it: that a request comes from this
-machine proves nothing, because a proxy on it looks the same. ``--open`` asks nobody.
-``--demo`` is open on data of its own, with a worker and a trickle of demo jobs.
+Environment variables configure it; see :mod:`flask_forge_jobs.config.environment`.
+Without configured tokens it creates one for this start and prints it. A local address
+is no proof of a local client, since a proxy on this machine has one too; ``--open``
+accepts that risk. ``--demo`` is open on its own data, with a worker and demo jobs.
 """
 
 from __future__ import annotations
@@ -52,20 +51,17 @@ logger = logging.getLogger(__name__)
 DEMO_MODULE = "flask_forge_jobs.demo"
 DEMO_OPTION = "--demo"
 OPEN_OPTION = "--open"
-# The id of the token that is made where none is configured; the audit trail shows it.
-START_ID = "start"
+START_ID = "start"  # id of the token made at the start, shown in the audit trail
 WORKER_CLASS = "flask_forge_jobs.server_worker.GatheringWorker"
-# Of each process: fewer than the files that a system lets one open by default.
-CONNECTIONS = 512
-# What only newer releases of gunicorn know.
+CONNECTIONS = 512  # per process; below the usual limit of 1,024 open files
+# Options that older releases of gunicorn do not have.
 NEWER_OPTIONS: Mapping[str, object] = {
-    # A socket in the home directory that stops servers.
+    # No socket in the home directory through which a server can be stopped.
     "control_socket_disable": True,
-    # Headers that would replace the path of a request, after any check in front.
+    # No header may replace the path of a request after a proxy has checked it.
     "forwarder_headers": "",
 }
-# More than the companion takes for its last writes; then nobody waits any longer.
-COMPANION_LIMIT_S = 20.0
+COMPANION_LIMIT_S = 20.0  # more than the companion needs for its last writes
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
@@ -76,18 +72,17 @@ def create_app(
     is_open: bool = False,
     tokens: Sequence[Mapping[str, object]] = (),
 ) -> Flask:
-    """Return the server's application; nothing is opened.
+    """Return the server's application, without opening its database.
 
     Args:
-        environ: The environment; the process's own by default.
-        demo: Folder of the demo's own data. Serve ``POST /jobs/enqueue-demo`` on it and
-            know its task. None (default) serves the database of the environment.
-        is_open: Answer this machine without a token, if the environment listens on
-            loopback only; default False.
-        tokens: Entries as of ``FORGE_JOBS_TOKENS``, where the environment has none.
+        environ: The environment; that of the process by default.
+        demo: Folder of the demo's data, served with ``POST /jobs/enqueue-demo``. None
+            serves the database of the environment.
+        is_open: Answer without a token, if the server listens on loopback only.
+        tokens: Entries like those of ``FORGE_JOBS_TOKENS``, used if that is not set.
 
     Raises:
-        ConfigurationError: A variable or ``queue_database.toml`` does not pass.
+        ConfigurationError: A variable or ``queue_database.toml`` is invalid.
     """
     environment = ServerEnvironment.from_environ(
         os.environ if environ is None else environ
@@ -128,24 +123,24 @@ def _demo_data(folder: Path, environment: ServerEnvironment) -> ChosenDatabase:
 @click.option(
     DEMO_OPTION,
     is_flag=True,
-    help="As --open, with a worker and a trickle of demo jobs, on a SQLite file of its "
-    "own that goes away at the end.",
+    help="Like --open, with a worker and a trickle of demo jobs, on a temporary SQLite "
+    "file.",
 )
 @click.option(
     OPEN_OPTION,
     "is_open",
     is_flag=True,
-    help="Ask nobody for a token: whoever reaches the port is admin.",
+    help="Require no token: whoever reaches the port is admin.",
 )
 @click.option(
     "--workers",
     type=click.IntRange(*WORKER_RANGE),
-    help="Server processes; WEB_CONCURRENCY or 2 by default.",
+    help="Server processes. Default: WEB_CONCURRENCY or 2.",
 )
 @click.option(
     "--threads",
     type=click.IntRange(*WORKER_RANGE),
-    help="Threads of each; JOBS_API_THREADS or 4 by default.",
+    help="Threads per process. Default: JOBS_API_THREADS or 4.",
 )
 @fails_clearly
 def main(
@@ -156,8 +151,8 @@ def main(
     Settings come from the environment: QUEUE_BACKEND, DATABASE_URL,
     DATABASE_MAX_CONNECTIONS, JOBS_API_BIND, JOBS_API_PORT, JOBS_API_THREADS,
     JOBS_CONFIG_DIR, JOBS_DATA_DIR, WEB_CONCURRENCY, FORGE_JOBS_LOG_LEVEL, and every
-    key of an application, such as FORGE_JOBS_TOKENS. Without tokens it listens on a
-    loopback address only, and makes an admin token for this start, which it prints.
+    setting of an application, such as FORGE_JOBS_TOKENS. Without tokens, the server
+    listens on loopback only and prints an admin token that is valid until it ends.
     """
     environment = ServerEnvironment.from_environ(os.environ)
     environment = replace(
@@ -177,11 +172,11 @@ def main(
             prefix=environment.settings.url_prefix,
         )
         app = create_app(demo=folder, is_open=is_open, tokens=welcome.tokens)
-        # A wrong database fails here, with one line, and not in every server process.
+        # Fail here, with one line, if the database is wrong, not in every process.
         storage = state_of(app).storage
         storage.open()
         if demo:
-            # There from the first request on, not only once the worker has started.
+            # The first request may come before the worker has started.
             storage.queues.ensure(DEFAULT_QUEUE)
         storage.close()
         body_limit = DISCARDED_BODIES * environment.settings.max_body_bytes
@@ -189,19 +184,19 @@ def main(
 
 
 def _check_start(environment: ServerEnvironment, *, demo: bool, is_open: bool) -> None:
-    """Refuse what contradicts itself, and what would let strangers in."""
+    """Refuse options that contradict each other or would let strangers in."""
     settings = environment.settings
     if (demo or is_open) and settings.tokens:
         raise ConfigurationError(
             DEMO_OPTION if demo else OPEN_OPTION,
-            "lets everybody in, so it does not go with FORGE_JOBS_TOKENS",
+            "needs no token, so unset FORGE_JOBS_TOKENS or leave the option out",
         )
     has_database = settings.database_url or settings.database_file
     if demo and (has_database or environment.backend == "postgres"):
         raise ConfigurationError(
             DEMO_OPTION,
-            "has data of its own, so it does not go with DATABASE_URL, "
-            "FORGE_JOBS_DATABASE_FILE or QUEUE_BACKEND=postgres",
+            "uses a temporary database; unset DATABASE_URL, FORGE_JOBS_DATABASE_FILE "
+            "and QUEUE_BACKEND=postgres, or leave the option out",
         )
     if not (environment.is_loopback or settings.tokens):
         raise ConfigurationError(
@@ -223,21 +218,15 @@ def _throw_away_folder() -> Iterator[Path]:
     try:
         yield folder
     finally:
-        if os.getpid() == owner:  # a server process leaves by here as well
+        if os.getpid() == owner:  # forked server processes pass here, too
             shutil.rmtree(folder, ignore_errors=True)
 
 
 class _Welcome:
-    """Who is let in, said on standard error once the server listens.
+    """Makes the token of this start, and prints who may use the server.
 
-    Made before the server forks, so that all its processes know the same token. The
-    token itself is in no log, no file and no variable.
-
-    Args:
-        is_closed: Nobody has configured a token, and ``--open`` was not given.
-        folder: The demo's data; None without ``--demo``.
-        is_open: Nobody is asked for a token.
-        prefix: Where the routes are mounted.
+    It exists before the server forks, so that all processes know the token, which is in
+    no log, file or variable.
     """
 
     def __init__(
@@ -253,20 +242,20 @@ class _Welcome:
             self.tokens = [{"id": START_ID, "sha256": digest, "role": "admin"}]
 
     def say(self, server: Arbiter) -> None:
-        """Print it; the port is known by now."""
+        """Print it, now that the port is known."""
         address = str(server.LISTENERS[0])
         if self._folder is not None:
             click.echo(
-                f"{DEMO_OPTION}: the data is in {self._folder} and goes away at the "
-                "end",
+                f"{DEMO_OPTION}: the data in {self._folder} is deleted when the server "
+                "stops",
                 err=True,
             )
         if self._is_open:
             click.echo(f"OPEN: whoever reaches {address} is admin", err=True)
         if self._token:
             click.echo(
-                f"FORGE_JOBS_TOKENS is not set; until the server ends this token is "
-                f"admin:\n\n    {self._token}\n\n"
+                f"FORGE_JOBS_TOKENS is not set. Use this admin token until the server "
+                f"stops:\n\n    {self._token}\n\n"
                 f"    curl -H 'Authorization: Bearer {self._token}' "
                 f"{address}{self._prefix}/queue/overview\n",
                 err=True,
@@ -276,7 +265,6 @@ class _Welcome:
 def _options(
     environment: ServerEnvironment, *, demo: Path | None, welcome: _Welcome
 ) -> Mapping[str, object]:
-    """Return the settings of gunicorn."""
     host = f"[{environment.host}]" if ":" in environment.host else environment.host
     companion = None if demo is None else _DemoCompanion(demo)
 
@@ -315,27 +303,27 @@ def _serve(app: Flask, body_limit: int, options: Mapping[str, object]) -> None:
                     self.cfg.set(name, value)
 
         def load(self) -> Flask:
-            return app  # nothing of it is open, so it may be forked
+            return app  # its database is closed, so gunicorn may fork
 
     Server().run()
 
 
 def _close_listeners(server: Arbiter, worker: Worker) -> None:
-    """Close what a quick stop leaves open, of which Python would warn."""
+    """Close what a quick stop leaves open; Python would warn of it."""
     del server
     for listener in worker.sockets:
         listener.close()
 
 
 class _DemoCompanion:
-    """The worker process beside a demo server; it lives and dies with it."""
+    """The worker process of a demo server; it stops when the server does."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it once the server listens."""
+        """Start once the server listens."""
         reader, self._writer = os.pipe()
         command: Sequence[str] = (
             sys.executable, "-m", DEMO_MODULE, str(self._folder)
@@ -349,16 +337,16 @@ class _DemoCompanion:
         os.close(reader)
 
     def leave_to_the_server(self, server: Arbiter, worker: Worker) -> None:
-        """Wait for nothing in a server process: it is no child of that one."""
+        """Forget it in a server process, whose child it is not."""
         del server, worker
         if self._process is not None:
             self._process.returncode = 0
 
     def stop(self, server: Arbiter) -> None:
-        """Ask it to stop and wait for its last writes."""
+        """Stop it and wait for its last writes."""
         del server
         if self._process is not None:
-            os.close(self._writer)  # a signal might be its second one
+            os.close(self._writer)  # a signal could be its second one
             try:
                 self._process.wait(COMPANION_LIMIT_S)
             except subprocess.TimeoutExpired:

@@ -1,9 +1,9 @@
-"""The server process of forge-jobs-server: no thread before a whole request is there.
+"""The gunicorn worker of forge-jobs-server: slow clients occupy no thread.
 
-gunicorn's threads wait for their clients, so a handful of connections that send a byte
-now and then, or read none, hold all of them. Here the main thread gathers each request
-and hands over what is complete; a thread waits neither for what it reads nor for who
-reads its answer. What waits is bounded in time, number and size.
+gunicorn's threads wait for their clients, so a few connections that send or read a byte
+now and then block all of them. Here the main thread collects each request and passes
+only complete ones to a thread, and sends what a client is slow to read. Waiting
+connections are bounded in time, number and size.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from typing import Any
 
 from gunicorn.workers.gthread import ThreadWorker
 
-# So long a client may take to send a request, and as long to read its answer.
+# How long a client may take to send a request, and again to read its answer.
 PATIENCE_S = 30.0
-# Connections of one process that wait for their clients. Beyond it the one that has
-# waited longest is closed, and beyond the bytes the one that holds most.
+# Connections and bytes of one process that wait for clients. Beyond the first limit the
+# oldest connection is closed, beyond the second the one that holds most.
 MOST_WAITING = 256
 MOST_BYTES = 67_108_864
 LONGEST_BODY = 8_388_608
@@ -31,7 +31,7 @@ TIMED_OUT = (
     b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 )
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-# Of a head in small letters.
+# These match a head in lower case.
 _FRAMING = re.compile(rb"\r\n(content-length|transfer-encoding)[ \t]*:[ \t]*([^\r\n]*)")
 _EXPECT = re.compile(rb"\r\nexpect:[ \t]*100-continue[ \t]*(?=\r\n)")
 _LENGTH = re.compile(rb"[0-9]{1,18}[ \t]*")
@@ -41,28 +41,23 @@ _BLANK_LINE = b"\r\n\r\n"
 
 
 class RequestBuffer:
-    """What has arrived of one request.
+    """The bytes of one request that have arrived.
 
-    It only looks for the end. Whether the request is a good one is for gunicorn's
-    parser, which also decides where the next one starts.
+    It only finds the end. gunicorn's parser validates the request and decides where the
+    next one starts.
     """
 
     def __init__(self) -> None:
         self.data = bytearray()
         self.expects_continue = False
         self._start = 0
-        # Where to look on: for the end of the head, then for the next chunk.
+        # Where to search on: for the end of the head, then for the next chunk.
         self._at = 0
         self._is_chunked = False
         self._end: int | None = None
 
     def begin(self, taken: int) -> None:
-        """Start with the next request.
-
-        Args:
-            taken: How many bytes the parser has read; what is left of the last body
-                stays in front.
-        """
+        """Start the next request, after the bytes that the parser has taken."""
         del self.data[:taken]
         self.expects_continue = False
         self._start = self._at = len(self.data)
@@ -70,11 +65,7 @@ class RequestBuffer:
         self._end = None
 
     def add(self, arrived: bytes) -> int:
-        """Take from the start of ``arrived`` what belongs to this request.
-
-        Returns:
-            How many bytes that is.
-        """
+        """Take the bytes that belong to this request; return how many."""
         self.data += arrived
         if self._end is None and not self._is_chunked:
             self._find_end_of_head()
@@ -100,14 +91,14 @@ class RequestBuffer:
         end = blank + len(_BLANK_LINE)
         head = self.data[self._start : end].lower()
         if expectation := _EXPECT.search(head):
-            # We meet it; gunicorn would once more, after the body.
+            # Answered here; gunicorn would answer again after the body.
             first = self._start + expectation.start()
             del self.data[first : first + len(expectation[0])]
             end -= len(expectation[0])
             self.expects_continue = True
         self._at = end
         framing = _FRAMING.findall(head)
-        # The parser refuses what is ambiguous, whatever follows.
+        # Where several headers contradict each other, the parser refuses the request.
         name, value = framing[0] if len(framing) == 1 else (b"", b"")
         if name == b"transfer-encoding" and b"chunked" in value:
             self._is_chunked = True
@@ -129,17 +120,13 @@ class RequestBuffer:
                     return
                 break
             self._at = line_end + int(size, 16) + 2 * len(_LINE_END)
-        # Looked through again and again, so a line must not be endless.
+        # Bounds the line that each call searches again.
         if len(self.data) - self._at > AT_ONCE:
             self._end = len(self.data)
 
 
 class ClientSocket(socket.socket):
-    """A connection whose user never waits.
-
-    gunicorn reads from it what was gathered, and what it writes stays here until the
-    client reads it.
-    """
+    """A connection that never blocks: gunicorn reads and writes its buffers."""
 
     def __init__(self, accepted: socket.socket, longest: int) -> None:
         kind = accepted.family, accepted.type, accepted.proto
@@ -152,31 +139,27 @@ class ClientSocket(socket.socket):
 
     @property
     def held(self) -> int:
-        """How many bytes wait here."""
+        """How many bytes it buffers."""
         return len(self._request.data) + len(self._unsent)
 
     @property
     def is_sending(self) -> bool:
-        """Whether a part of an answer waits for the client, on an open connection."""
+        """Whether the connection is open and a part of the answer is unsent."""
         return bool(self._unsent) and self.fileno() >= 0
 
     def begin(self) -> bool:
-        """Expect the next request; tell whether it can be told from the last one."""
+        """Expect the next request; return False if the last one was cut short."""
         self._request.begin(self._taken)
         self._taken = 0
         return not self._was_cut
 
     def gather(self) -> bool:
-        """Take what has arrived; tell whether the request is to be handed over.
-
-        Raises:
-            OSError: The connection is broken.
-        """
+        """Read what has arrived; tell whether to pass the request to a thread."""
         try:
             arrived = super().recv(AT_ONCE, socket.MSG_DONTWAIT | socket.MSG_PEEK)
         except BlockingIOError:
             return False
-        # What follows the request stays where a selector sees it.
+        # Bytes after the request stay in the socket, where a selector sees them.
         super().recv(self._request.add(arrived), socket.MSG_DONTWAIT)
         is_over = not arrived or len(self._request.data) >= self._longest
         if self._request.is_whole or is_over:
@@ -187,7 +170,7 @@ class ClientSocket(socket.socket):
         return False
 
     def recv(self, size: int, flags: int = 0) -> bytes:
-        """Return the next gathered bytes; none at their end."""
+        """Return the next buffered bytes; none at the end."""
         del flags
         chunk = bytes(self._request.data[self._taken : self._taken + size])
         self._taken += len(chunk)
@@ -195,12 +178,12 @@ class ClientSocket(socket.socket):
         return chunk
 
     def send(self, data: bytes, flags: int = 0) -> int:  # type: ignore[override]
-        """Send, or keep until it can be sent; return the length of ``data``."""
+        """Send or buffer ``data``; return its length."""
         self.sendall(data, flags)
         return len(data)
 
     def sendall(self, data: bytes, flags: int = 0) -> None:  # type: ignore[override]
-        """Send, or keep until it can be sent."""
+        """Send what the client takes now, and buffer the rest."""
         del flags
         sent = 0
         if not self._unsent:
@@ -209,11 +192,7 @@ class ClientSocket(socket.socket):
         self._unsent += data[sent:]
 
     def flush(self) -> bool:
-        """Send what waits as far as the client reads; tell whether all is sent.
-
-        Raises:
-            OSError: The connection is broken.
-        """
+        """Send what the client takes now; tell whether all is sent."""
         while self._unsent:
             try:
                 sent = super().send(bytes(self._unsent[:AT_ONCE]), socket.MSG_DONTWAIT)
@@ -224,27 +203,27 @@ class ClientSocket(socket.socket):
 
 
 class GatheringWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
-    """gunicorn's threaded worker, in front of which requests are gathered.
+    """gunicorn's threaded worker, with collected requests.
 
-    gunicorn's application, ``app``, may tell ``longest_body``: the bytes of the longest
-    body that is gathered, its chunks included. TLS is for a proxy in front.
+    ``longest_body`` of gunicorn's application limits a collected body, in bytes with
+    its chunk headers. It does not speak TLS; a proxy in front does.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         fields = self.cfg.limit_request_fields * (self.cfg.limit_request_field_size + 2)
-        # A longer body reaches the application cut off, and ends its connection.
+        # A longer body reaches the application truncated, and ends its connection.
         body = getattr(self.app, "longest_body", LONGEST_BODY)
         self._longest = self.cfg.limit_request_line + fields + body
         self._most_bytes = max(MOST_BYTES, 2 * self._longest)
-        # Connection to the instant at which it is given up; the oldest first.
+        # Connection to the time at which it is closed; the oldest first.
         self._waiting: dict[Any, float] = {}
 
     def enqueue_req(self, conn: Any) -> None:
-        """Take a connection on which a request may have come."""
+        """Take a connection on which data may have arrived."""
         if not isinstance(conn.sock, ClientSocket):
             conn.sock = ClientSocket(conn.sock, self._longest)
-        conn.data_ready = True  # so that no thread of a newer gunicorn waits for it
+        conn.data_ready = True  # else a thread of newer gunicorn releases waits for it
         if not conn.sock.begin():
             self._drop(conn)
             return
@@ -259,25 +238,25 @@ class GatheringWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no ty
             self._wait(conn, selectors.EVENT_READ, self._gather)
 
     def handle_request(self, req: Any, conn: Any) -> Any:
-        """Answer a request without the headers that pass for others.
+        """Answer a request without headers with "_", which WSGI mistakes for others.
 
-        Newer releases of gunicorn leave them out by themselves.
+        Newer releases of gunicorn drop them themselves.
         """
         req.headers = [pair for pair in req.headers if "_" not in pair[0]]
         return super().handle_request(req, conn)
 
     def finish_request(self, *args: Any) -> None:
         """Go on with a connection once its answer is sent."""
-        conn = args[0] if len(args) > 1 else args[0].conn  # by version of gunicorn
+        conn = args[0] if len(args) > 1 else args[0].conn  # depends on the release
         if conn.sock.is_sending:
-            # An older gunicorn that ends has no selector any more, and lets go of it.
+            # An older gunicorn that is stopping has no selector any more.
             with contextlib.suppress(ValueError):
                 self._wait(conn, selectors.EVENT_WRITE, partial(self._flush, args))
                 return
         super().finish_request(*args)
 
     def murder_keepalived(self, *args: Any, **kwargs: Any) -> None:
-        """Close what has waited for too long; gunicorn calls it every second."""
+        """Close connections that waited too long; gunicorn calls this every second."""
         super().murder_keepalived(*args, **kwargs)
         now = time.monotonic()
         for conn, until in list(self._waiting.items()):
@@ -294,7 +273,7 @@ class GatheringWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no ty
             self._give_up(next(iter(self._waiting)))
 
     def _go_on(self, conn: Any, go_on: Callable[[Any], None]) -> None:
-        if conn not in self._waiting:  # closed since the selector named it
+        if conn not in self._waiting:  # closed since the selector reported it
             return
         try:
             go_on(conn)

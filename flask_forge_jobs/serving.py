@@ -1,9 +1,8 @@
-"""Which server serves an application in this process, read off the stacks of threads.
+"""Which server serves an application in this process, read from the thread stacks.
 
-Neither Flask nor Werkzeug tells an extension that a server starts to serve. The stacks
-do, without a request and without a change to the server: the parent of Werkzeug's
-reloader loads the application and never serves it, and gunicorn's arbiter loads it for
-its workers with ``--preload``.
+Flask and Werkzeug do not tell an extension when a server starts, and loading is no
+sign of it: the parent of Werkzeug's reloader loads the application too, and so does
+gunicorn's arbiter with ``--preload``.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ from werkzeug.serving import BaseWSGIServer
 
 _GUNICORN_ARBITER = "gunicorn.arbiter"
 _GUNICORN_WORKERS = "gunicorn.workers."
-# Worker classes of gunicorn that run requests in green threads.
 _GREEN_WORKERS = {
     "gunicorn.workers.ggevent": "gevent",
     "gunicorn.workers.geventlet": "eventlet",
@@ -25,31 +23,28 @@ _GREEN_WORKERS = {
 
 
 def is_served(app: Flask) -> bool:
-    """Tell whether this process serves an application now, all of it loaded.
+    """Tell whether this process serves an application that is fully loaded.
 
-    That is Werkzeug's server, which knows its application, or a worker of gunicorn,
-    which has one only.
+    The server is Werkzeug's, which knows its application, or a gunicorn worker, which
+    has only one.
     """
-    # For debuggers, and for the like of us, who look and change nothing.
+    # Private but documented, and only read here.
     stacks = sys._current_frames().values()  # noqa: SLF001
     return any(_serves(frame, app) for stack in stacks for frame in _outwards(stack))
 
 
 def is_gunicorn_worker() -> bool:
-    """Tell whether a worker process of gunicorn calls this, loading its application."""
+    """Tell whether a gunicorn worker is loading the application right now."""
     return _gunicorn_frame().startswith(_GUNICORN_WORKERS)
 
 
 def is_gunicorn_fork() -> bool:
-    """Tell whether gunicorn calls this in the process that it has forked for a worker.
-
-    A fork by a worker is none: the worker stands between it and gunicorn's arbiter.
-    """
+    """Tell whether gunicorn's arbiter, not one of its workers, forked this process."""
     return _gunicorn_frame() == _GUNICORN_ARBITER
 
 
 def green_threads() -> str | None:
-    """Return the name of the library that replaces threads here; None without one."""
+    """Return the library that replaces threads in this process, or None."""
     for module, name in _GREEN_WORKERS.items():
         if module in sys.modules:
             return name
@@ -66,7 +61,7 @@ def _serves(frame: FrameType, app: Flask) -> bool:
     if frame.f_code is BaseWSGIServer.serve_forever.__code__:
         served = frame.f_locals["self"].app
         while served is not app and hasattr(served, "app"):
-            served = served.app  # Werkzeug's debugger is around it
+            served = served.app  # unwrap Werkzeug's debugger
         return served is app
     module = frame.f_globals.get("__name__", "")
     if module.startswith(_GUNICORN_WORKERS) and frame.f_code.co_name == "init_process":
@@ -75,7 +70,7 @@ def _serves(frame: FrameType, app: Flask) -> bool:
 
 
 def _gunicorn_frame() -> str:
-    """Return the module of the innermost caller that is gunicorn's, or nothing."""
+    """Return the module of the innermost gunicorn caller, or an empty text."""
     for frame in _outwards(sys._getframe()):  # noqa: SLF001
         module: str = frame.f_globals.get("__name__", "")
         if module == _GUNICORN_ARBITER or module.startswith(_GUNICORN_WORKERS):

@@ -1,8 +1,12 @@
-"""Blinker signals: what happens to jobs and workers, told to whoever connects.
+"""Blinker signals for the events of jobs and workers.
 
-The sender is the application object. A receiver takes ``**extra``, since more may be
-passed one day. What a receiver raises is logged and changes nothing. Without a receiver
-a signal costs a look at whether there is one.
+The sender is the application object::
+
+    @job_dead.connect_via(app)
+    def alert(sender, context, message, **extra): ...
+
+Accept ``**extra``: later versions may pass more. An exception in a receiver is logged
+and has no other effect. A signal without receivers costs next to nothing.
 """
 
 from __future__ import annotations
@@ -31,70 +35,65 @@ _signals = Namespace()
 
 job_enqueued = _signals.signal(
     "forge-job-enqueued",
-    """Sent with ``job``, a :class:`.JobHandle`, once the job is stored.
+    """Sent with ``job``, a :class:`.JobHandle`, when a job has been stored.
 
-    By ``enqueue()`` in all its forms and by requests to the API. A job that is stored
-    with ``connection=`` is told of before the commit. Not sent for a job that was there
-    already, nor for the jobs of schedules.
+    Every form of ``enqueue()`` and the API send it; with ``connection=``, before the
+    commit. Not sent for a duplicate, nor for the jobs of schedules.
     """,
 )
 job_started = _signals.signal(
     "forge-job-started",
-    """Sent with ``context``, the :class:`.TaskContext` of the run, before its task.
+    """Sent with ``context``, a :class:`.TaskContext`, before the task runs.
 
-    This one and those of the end are sent by the thread that runs the task, in the
-    application context of the run.
+    The thread that runs the task sends it, in the application context of the run, and
+    the signals of the end as well.
     """,
 )
 job_succeeded = _signals.signal(
     "forge-job-succeeded",
-    """Sent with ``context`` when the task has returned, just before that is stored.""",
+    """Sent with ``context`` when the task has returned, before that is stored.""",
 )
 job_failed = _signals.signal(
     "forge-job-failed",
-    """Sent with ``context``, ``error`` and ``message`` when a retry will follow.
+    """Sent with ``context``, ``error`` and ``message`` when a job will be retried.
 
-    ``error`` is what the task raised, with its traceback, or None when it raised
-    nothing; ``message`` is its text.
+    ``error`` is the exception of the task with its traceback, or None if it raised
+    none; ``message`` is its text.
     """,
 )
 job_dead = _signals.signal(
     "forge-job-dead",
-    """Sent with ``context``, ``error`` and ``message`` when no retry will follow.""",
+    """Sent with ``context``, ``error`` and ``message`` when a job failed for good.""",
 )
 job_cancelled = _signals.signal(
     "forge-job-cancelled",
-    """Sent with ``context`` when a run has stopped because a user wanted it to.
+    """Sent with ``context`` when a run has stopped because a user cancelled the job.
 
-    A job that is cancelled while it waits never runs, and is not told of.
+    Not sent for a job that was cancelled while it waited.
     """,
 )
 job_put_back = _signals.signal(
     "forge-job-put-back",
-    """Sent with ``context`` when a run has ended and the job has not.
+    """Sent with ``context`` when a run has ended without ending the job.
 
-    It was throttled or put off, the worker stops, or the job is another worker's.
+    The job was throttled or snoozed, its worker is stopping, or another worker has it.
     """,
 )
 ends_of_runs = (job_succeeded, job_failed, job_dead, job_cancelled, job_put_back)
-"""The signals of which one follows each ``job_started``."""
+"""One of these signals follows each ``job_started``."""
 
 worker_started = _signals.signal(
     "forge-worker-started",
-    """Sent with ``worker_id`` and ``queues`` when a worker begins to take jobs.""",
+    """Sent with ``worker_id`` and ``queues`` when a worker starts.""",
 )
 worker_stopped = _signals.signal(
     "forge-worker-stopped",
-    """Sent with ``worker_id`` and ``queues`` when a worker has stopped in order.""",
+    """Sent with ``worker_id`` and ``queues`` when a worker has shut down cleanly.""",
 )
 
 
 class SignalObserver(Observer):
-    """Turns what happens into signals.
-
-    Args:
-        app: Their sender.
-    """
+    """Sends the signals of one application."""
 
     def __init__(self, app: Flask) -> None:
         self._app = app
@@ -118,18 +117,18 @@ class SignalObserver(Observer):
             or job_cancelled.receivers
             or job_put_back.receivers
         )
-        # A task with a process of its own is told of there, where it raises.
+        # A task with its own process sends the signals there, where it raises.
         if not is_told or getattr(task, "runs_elsewhere", False):
             return task.run(context, job.payload)
         raised: list[BaseException] = []
         self._send(job_started, context=context)
-        # What was raised keeps its frames until everybody has seen it.
+        # The exception keeps its frames until every receiver has seen it.
         watched = replace(context, dispose=raised.append)
         outcome = task.run(watched, job.payload)
         try:
             self._tell_end(task, context, job, outcome, raised)
-        except Exception:  # the run has ended all the same
-            logger.exception("nobody is told how job %s ended", context.job_id)
+        except Exception:  # must not change the outcome
+            logger.exception("cannot signal how job %s ended", context.job_id)
         finally:
             for error in raised:
                 context.dispose(error)
@@ -179,7 +178,7 @@ class SignalObserver(Observer):
         self._send(worker_stopped, worker_id=worker_id, queues=tuple(queues))
 
     def _send(self, signal: NamedSignal, **values: object) -> None:
-        # One by one, so that a receiver that raises keeps nothing from the others.
+        # One by one, so that the others still hear if a receiver raises.
         for receiver in list(signal.receivers_for(self._app)):
             try:
                 receiver(self._app, **values)

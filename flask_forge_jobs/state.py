@@ -1,7 +1,6 @@
-"""What one application keeps, and how to find it from a view or a command.
+"""The parts of one application, kept in ``app.extensions``.
 
-The state hangs on the application, never the other way round, so several applications
-in one process do not meet.
+The extension object holds none of them, so applications in one process stay apart.
 """
 
 from __future__ import annotations
@@ -38,20 +37,9 @@ EXTENSION_NAME = "forge_jobs"
 class ApplicationState:
     """The parts of one application.
 
-    Args:
-        name: The application's own name; cron schedules of its code carry it.
-        settings: Its checked keys.
-        database: The database that was chosen, and what chose it.
-        storage: The stores; opened at the first use.
-        registry: Kind to task.
-        router: Names the queue of a kind that is enqueued without one.
-        clock: Source of time.
-        task_scope: Opened around each run of a task: a fresh application context.
-        status_url: Returns the link at which a browser may follow a job, for so many
-            seconds.
-        is_inline: Whether jobs run where they are enqueued.
-        observer: Hears of jobs and of workers.
-        hints: What a developer is told before a job is stored; None tells nothing.
+    ``name`` marks the cron schedules of its code. ``storage`` opens at its first use.
+    ``task_scope`` is entered around each run of a task. ``status_url`` takes a job's id
+    and the seconds for which the link stays valid.
     """
 
     name: str
@@ -70,16 +58,13 @@ class ApplicationState:
     def enqueue(
         self, job: NewJob, *, connection: object | None = None
     ) -> EnqueueResult:
-        """Store a job, and run it if jobs run where they are enqueued.
-
-        Errors as for :meth:`.JobQueue.enqueue`; inline, whatever the task raises.
-        """
+        """Store a job; in inline mode, also run it and raise what its task raises."""
         if job.queue_name is None:
             job = job.routed(self.router)
         taken_along = carried()
         if taken_along is not None:
             job = job.with_carried(taken_along)
-        # Another connection's transaction may hold the file that hints would look into.
+        # The caller's transaction may lock the file that the hints would read.
         if connection is None and self.hints is not None and self.hints.are_wanted():
             self.hints.give([str(job.queue_name)])
         result = self.storage.jobs.enqueue(job, connection=connection)
@@ -91,10 +76,7 @@ class ApplicationState:
     def enqueue_many(
         self, jobs: Sequence[NewJob], *, connection: object | None = None
     ) -> list[EnqueueResult]:
-        """Do the same for several jobs, which run once all are stored.
-
-        The first that fails ends it; the others wait.
-        """
+        """Store several jobs; in inline mode, run them in order until one fails."""
         taken_along = carried()
         routed = [job.routed(self.router).with_carried(taken_along) for job in jobs]
         if connection is None and self.hints is not None and self.hints.are_wanted():
@@ -106,14 +88,10 @@ class ApplicationState:
         return results
 
     def run_inline(self, results: Iterable[EnqueueResult]) -> None:
-        """Run new jobs in the application context of the caller.
+        """Run new jobs in the caller's application context.
 
-        A job waits all the same when it is not due, when its queue is paused, or when
-        its task is registered elsewhere.
-
-        Raises:
-            RuntimeError: Jobs that enqueue jobs are nested too deeply.
-            BaseException: What a task raises.
+        A job still waits if it is not due, its queue is paused or its task is unknown.
+        What a task raises is raised here.
         """
         plan = replace(self.runtime(1).plan, scope=contextlib.nullcontext)
         for result in results:
@@ -158,17 +136,16 @@ def state_of(app: Flask) -> ApplicationState:
 def inline_rule(
     settings: Settings, is_testing: Callable[[], bool]
 ) -> Callable[[], bool]:
-    """Return what tells whether jobs run where they are enqueued."""
+    """Return a function that says whether jobs run inline, read at each enqueue."""
     if settings.inline == "auto":
         return is_testing
     return lambda: settings.inline == "on"
 
 
 def outside(clock: Clock, router: Router) -> Outside:
-    """Return what makes contexts for calls of tasks where none runs.
+    """Return the source of contexts for tasks that are called like functions.
 
-    Follow-up jobs and rate limits are those of the application that is current when a
-    task asks.
+    They enqueue and take rate limits in the current application.
     """
     rate_limits = LocalProxy(lambda: current().storage.rate_limits)
     return Outside(
@@ -186,12 +163,12 @@ def current() -> ApplicationState:
         RuntimeError: There is no application context, or no ForgeJobs in it.
     """
     try:
-        # The application itself: each look through the proxy costs six calls.
+        # Unwrapped once: each access through the proxy costs six calls.
         app = current_app._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001
     except RuntimeError:
         raise RuntimeError(
-            "ForgeJobs works within an application context: in a view, a command, a "
-            "task, or under `with app.app_context():`"
+            "ForgeJobs needs an application context: use it in a view, a command, a "
+            "task, or inside `with app.app_context():`"
         ) from None
     state: ApplicationState | None = app.extensions.get(EXTENSION_NAME)
     return state_of(app) if state is None else state

@@ -1,8 +1,7 @@
-"""What a job carries of the request, or of the job, that has enqueued it.
+"""The request id and the W3C trace context that a job inherits from its origin.
 
-The id of a request joins the lines of a log, the trace context of W3C the spans of a
-trace. Both are short texts of a fixed form; anything else that a client sends is left
-out.
+The origin is the request or the job that enqueues it. Values that do not have the fixed
+short form are dropped, since clients send them.
 """
 
 from __future__ import annotations
@@ -28,10 +27,10 @@ _HEADERS = (
 
 
 def carried() -> str | None:
-    """Return the JSON text of what a job takes along from here; None for nothing.
+    """Return what a new job inherits here, as JSON text; None for nothing.
 
-    In a task that is what its own job has carried, else what is in the headers of the
-    request. A span of OpenTelemetry that is open comes first.
+    Inside a task that is what its own job carries, else the headers of the request. An
+    open OpenTelemetry span overrides the trace context.
     """
     found: dict[str, str] = {}
     context = entered_context()
@@ -39,7 +38,7 @@ def carried() -> str | None:
         found.update(context.carried)
     elif has_request_context():
         environ = request.environ
-        for key, name in _HEADERS:  # nearly every enqueue comes by here
+        for key, name in _HEADERS:
             if name in environ:
                 found[key] = environ[name]
     propagate = sys.modules.get("opentelemetry.propagate")

@@ -450,7 +450,7 @@ def test_green_threads_are_refused(
     app = Flask("shop")
     app.config["FORGE_JOBS_EMBEDDED_WORKER"] = "on"
 
-    with pytest.raises(ConfigurationError, match="needs threads") as raised:
+    with pytest.raises(ConfigurationError, match="which replaces threads") as raised:
         ForgeJobs(app)
 
     assert raised.value.key == "FORGE_JOBS_EMBEDDED_WORKER"

@@ -510,9 +510,9 @@ def test_enqueue_outside_an_application_is_explained(forge: ForgeJobs) -> None:
     @forge.task
     def send() -> None: ...
 
-    with pytest.raises(RuntimeError, match="within an application context"):
+    with pytest.raises(RuntimeError, match="needs an application context"):
         send.enqueue()
-    with pytest.raises(RuntimeError, match="within an application context"):
+    with pytest.raises(RuntimeError, match="needs an application context"):
         _ = forge.storage
 
 

@@ -103,8 +103,8 @@ def demo_server(
     """Run a demo until its worker is there; yield it, its address and its data."""
     given = variables(folder) if environ is None else environ
     with server(given, folder, "--demo") as (started, url):
-        said = started.wait_for("the data is in ")
-        found = re.search("--demo: the data is in (.+) and goes away", said)
+        said = started.wait_for("the data in ")
+        found = re.search("--demo: the data in (.+) is deleted when", said)
         started.wait_for(" serves ")
         assert found is not None
         yield started, url, Path(found[1])

@@ -35,7 +35,7 @@ def test_applications_share_tasks_and_nothing_else() -> None:
 
 
 def test_no_application_context_is_explained() -> None:
-    with pytest.raises(RuntimeError, match="within an application context"):
+    with pytest.raises(RuntimeError, match="needs an application context"):
         current()
 
 

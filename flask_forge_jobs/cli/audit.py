@@ -1,4 +1,4 @@
-"""``flask forge-jobs audit``: look after the audit trail."""
+"""``flask forge-jobs audit``: manage the audit trail."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from flask_forge_jobs.state import current
 
 
 def actor() -> str:
-    """Return who runs this command, as the audit trail calls it."""
+    """Return the name of this command's user, for the audit trail."""
     try:
         name = getpass.getuser()
-    except (ImportError, KeyError, OSError):  # nobody knows the number of the user
+    except (ImportError, KeyError, OSError):  # the user has no name
         name = str(os.getuid())
     return f"command:{name}"
 
 
 @click.group("audit")
 def audit_group() -> None:
-    """Look after the audit trail."""
+    """Manage the audit trail."""
 
 
 @audit_group.command()
@@ -32,9 +32,9 @@ def audit_group() -> None:
 )
 @within_application
 def prune(*, days: int) -> None:
-    """Delete the entries that are older than so many days.
+    """Delete the entries that are older than --days.
 
-    Each batch of the deletion leaves an entry of its own.
+    Each deleted batch is recorded as a new entry.
     """
     pruned = audit.prune(current().storage, days, actor=actor())
     click.echo(f"prune: {pruned} entries deleted")

@@ -1,4 +1,4 @@
-"""``flask forge-jobs db``: make, upgrade, look at and remove the tables."""
+"""``flask forge-jobs db``: create, migrate, check and drop the tables."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MOST_NAMES = 5
 
 @click.group("db")
 def db_group() -> None:
-    """Make, upgrade, look at and remove the database."""
+    """Create, migrate, check and drop the database."""
 
 
 def _settings() -> DatabaseSettings:
@@ -49,8 +49,8 @@ def _ok(command: str) -> None:
 def create() -> None:
     """Create the database if it is missing.
 
-    For SQLite the file is made and migrated; for PostgreSQL the database is made
-    without a schema, which ``migrate`` or the first use brings.
+    A SQLite file is also migrated. A PostgreSQL database stays empty until `migrate` or
+    the first use.
     """
     create_database(_settings())
     _ok("create")
@@ -59,24 +59,20 @@ def create() -> None:
 @db_group.command()
 @within_application
 def migrate() -> None:
-    """Bring the schema up to date; safe while workers run."""
-    _migrate()
-    _ok("migrate")
-
-
-def _migrate() -> None:
-    # Whatever FORGE_JOBS_MIGRATE says of the application: here it was asked for.
+    """Migrate the schema to the latest version; safe while workers run."""
+    # Regardless of FORGE_JOBS_MIGRATE.
     storage = open_storage(_settings(), migrate=True)
     storage.open()
     storage.close()
+    _ok("migrate")
 
 
 @db_group.command()
 @within_application
 def status() -> None:
-    """Say whether the database is there and up to date.
+    """Check that the database exists and is up to date.
 
-    Changes nothing. Exit status 1 when something is missing.
+    Changes nothing. The exit status is 1 if something is missing.
     """
     database = current().database
     click.echo(f"database: {database.settings.dsn_for_display}")
@@ -85,22 +81,24 @@ def status() -> None:
     if versions is None:
         raise StorageError("there is no schema; run `flask forge-jobs db migrate`")
     click.echo(f"schema: {versions.stored} of {versions.known}")
-    # A newer one is usual during a rolling deploy, unless this code cannot read it.
+    # During a rolling deploy the schema may be newer, as long as this code can read it.
     versions.require_readable()
     pending = versions.known - versions.stored
     if pending > 0:
-        raise StorageError(f"{pending} steps are pending; run `db migrate`")
+        raise StorageError(
+            f"{pending} migrations are pending; run `flask forge-jobs db migrate`"
+        )
     click.echo(f"ok: adapter={database.settings.backend}")
 
 
 _force = click.option(
-    "--force", "-f", is_flag=True, help="Really remove, live workers or not."
+    "--force", "-f", is_flag=True, help="Do it, even while workers run."
 )
 _database = click.option(
     "--database",
     "as_a_whole",
     is_flag=True,
-    help="The database or the file as well, if it holds nothing else.",
+    help="Also drop the database or file, if it holds nothing else.",
 )
 
 
@@ -109,10 +107,9 @@ _database = click.option(
 @_database
 @within_application
 def drop(*, force: bool, as_a_whole: bool) -> None:
-    """Remove the tables of the jobs and every job in them.
+    """Drop the tables of the jobs with every job.
 
-    Whatever else is in the database stays. The audit trail goes, so a line in the log
-    says who removed it.
+    Other tables stay. The audit trail is dropped too, so the log names the user.
     """
     gone = _drop("drop", force=force, as_a_whole=as_a_whole)
     if gone is not None and gone.tables:
@@ -130,9 +127,9 @@ def drop(*, force: bool, as_a_whole: bool) -> None:
 @_database
 @within_application
 def reset(*, force: bool, as_a_whole: bool) -> None:
-    """Remove the tables of the jobs and make them anew.
+    """Drop the tables of the jobs and create them again.
 
-    The new audit trail begins with an entry of this.
+    The new audit trail starts with an entry for this.
     """
     gone = _drop("reset", force=force, as_a_whole=as_a_whole)
     if as_a_whole or gone is None:
@@ -145,7 +142,7 @@ def reset(*, force: bool, as_a_whole: bool) -> None:
 
 
 def _drop(command: str, *, force: bool, as_a_whole: bool) -> Contents | None:
-    """Remove what was asked for; return what was there, None without a database."""
+    """Drop the tables or the database; return what was there, if anything."""
     settings = _settings()
     found = contents(settings)
     if as_a_whole and found is not None and found.others:
@@ -158,9 +155,8 @@ def _drop(command: str, *, force: bool, as_a_whole: bool) -> Contents | None:
         note = f" while {workers} workers are live" if workers else ""
         whole = ", and the database itself" if as_a_whole else ""
         click.echo(
-            f"Error: {command} removes {_what_goes(found)} from "
-            f"{settings.dsn_for_display}{whole}{note}; repeat with --force if you mean "
-            "it",
+            f"Error: {command} would remove {_what_goes(found)} from "
+            f"{settings.dsn_for_display}{whole}{note}; add --force to do it",
             err=True,
         )
         raise SystemExit(USAGE_ERROR)

@@ -1,4 +1,4 @@
-"""``flask forge-jobs enqueue``: store a job from a shell."""
+"""``flask forge-jobs enqueue``: enqueue a job from a shell."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ def _instant(
         return None if value is None else datetime.fromisoformat(value)
     except ValueError:
         raise click.BadParameter(
-            f"{value!r} is not like 2027-01-31T12:00:00+00:00", ctx, param
+            f"{value!r} is no time; write 2027-01-31T12:00:00+00:00", ctx, param
         ) from None
 
 
 @click.command("enqueue")
 @click.argument("kind")
 @click.argument("payload", default="{}")
-@click.option("--queue", help="Queue to wait in; the task's by default.")
-@click.option("--priority", type=int, help="Lower runs first.")
+@click.option("--queue", help="Queue of the job. Default: the task's queue.")
+@click.option("--priority", type=int, help="Lower numbers run first.")
 @click.option(
-    "--run-at", callback=_instant, help="Not before: 2027-01-31T12:00:00+00:00."
+    "--run-at", callback=_instant, help="Start time: 2027-01-31T12:00:00+00:00."
 )
-@click.option("--delay", type=float, help="Seconds from now, in place of --run-at.")
-@click.option("--dedupe-key", help="No second job while one with this key waits.")
-@click.option("--max-attempts", type=int, help="How often it may run.")
-@click.option("--timeout", "timeout_s", type=float, help="Seconds for one attempt.")
+@click.option("--delay", type=float, help="Seconds from now, instead of --run-at.")
+@click.option("--dedupe-key", help="Enqueue nothing while a job with this key waits.")
+@click.option("--max-attempts", type=int, help="Most attempts.")
+@click.option("--timeout", "timeout_s", type=float, help="Seconds per attempt.")
 @within_application
 def enqueue_command(*, kind: str, payload: str, **options: object) -> None:
-    """Store a job of a KIND and print its id.
+    """Enqueue a job of a KIND and print its id.
 
-    PAYLOAD is JSON: the arguments by name, such as '{"user_id": 7}'. A kind whose task
-    the application knows takes the task's options, and the payload must fit it.
+    PAYLOAD is JSON: the arguments by name, such as '{"user_id": 7}'. If the application
+    has a task of that kind, the job takes the task's options and the payload must fit.
     """
     state = current()
     value = load(payload.encode("utf-8", "surrogateescape"), "payload")

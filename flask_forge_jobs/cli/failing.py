@@ -1,4 +1,4 @@
-"""From our errors to one clear line and an exit status."""
+"""Turns errors of a command into one line and an exit status."""
 
 from __future__ import annotations
 
@@ -15,21 +15,18 @@ from flask_forge_jobs.state import state_of
 
 P = ParamSpec("P")
 R = TypeVar("R")
-# As in sysexits.h; a service manager can be told not to start again.
+# From sysexits.h; tell a service manager not to restart on this status.
 EX_CONFIG = 78
 
 
 class WrongSetting(click.ClickException):
-    """A setting has to be changed before a new try makes sense."""
+    """A setting is wrong, so trying again does not help."""
 
     exit_code = EX_CONFIG
 
 
 def fails_clearly(command: Callable[P, R]) -> Callable[P, R]:
-    """Turn an error of ours into one line on standard error and an exit status.
-
-    The status is 78 (``EX_CONFIG``) for a wrong setting and 1 for anything else.
-    """
+    """Report a ForgeJobsError in one line; exit with 78 for a wrong setting, else 1."""
 
     @functools.wraps(command)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -44,10 +41,10 @@ def fails_clearly(command: Callable[P, R]) -> Callable[P, R]:
 
 
 def within_application(command: Callable[P, R]) -> Callable[P, R]:
-    """Load the application, run a command in its context, and fail clearly.
+    """Run a command in the application's context, and fail clearly.
 
-    Loading is part of it: an application whose settings are wrong does not load, and
-    ``flask`` itself would show that as a traceback.
+    This includes loading the application: ``flask`` would answer a wrong setting with a
+    traceback.
     """
 
     @fails_clearly

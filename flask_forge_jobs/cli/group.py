@@ -1,8 +1,8 @@
 """The ``flask forge-jobs`` group.
 
-It is an entry point of the ``flask`` program, which therefore finds it before it loads
-an application: one that does not load for a wrong setting is then reported by us. Every
-``flask`` command imports it, so each command below is imported when it is asked for.
+It is an entry point of ``flask``, so it runs before the application loads and can
+report a wrong setting. Every ``flask`` command imports this module, so it imports each
+of its own commands only when that is called.
 """
 
 from __future__ import annotations
@@ -52,18 +52,18 @@ _COMMANDS: Mapping[str, Callable[[], click.Command]] = {
 
 
 class LazyGroup(click.Group):
-    """A group that imports a command when it is asked for."""
+    """A group that imports a command when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names of the commands, in order."""
+        """Return the sorted names of the commands."""
         return sorted({*super().list_commands(ctx), *_COMMANDS})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return a command; None when there is none of the name."""
+        """Return the command of a name, or None."""
         imported = _COMMANDS.get(cmd_name)
         return super().get_command(ctx, cmd_name) if imported is None else imported()
 
 
 @click.group("forge-jobs", cls=LazyGroup)
 def forge_jobs_group() -> None:
-    """Run and look after background jobs."""
+    """Run and manage background jobs."""

@@ -1,4 +1,4 @@
-"""How the worker writes its log: lines for people, or JSON for programs."""
+"""The log of the worker command: plain lines or JSON."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 class JsonFormatter(logging.Formatter):
-    """Writes each record as one JSON object, the fields of a job beside the others."""
+    """Writes each record as one JSON object, including the fields of a job."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
@@ -31,9 +31,9 @@ class JsonFormatter(logging.Formatter):
 
 
 def write_logs(*, quiet: bool, as_json: bool) -> None:
-    """Let the log of this process be seen on standard error.
+    """Log to standard error, unless the application has set up logging.
 
-    A log that the application has set up stays as it is, unless JSON is asked for.
+    JSON replaces the application's handlers.
     """
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter() if as_json else logging.Formatter(_FORMAT))

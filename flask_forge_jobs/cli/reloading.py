@@ -1,7 +1,7 @@
-"""``worker --reload``: begin anew when a file of the program has changed.
+"""``worker --reload``: restart when a source file changes.
 
-The process replaces itself once its jobs have ended. Werkzeug's reloader is no help: it
-kills its child, and with it the running jobs, a quarter of a second after Ctrl-C.
+The process replaces itself once its jobs have ended. Werkzeug's reloader does not fit:
+it kills its child, and the running jobs with it, 0.25 s after Ctrl-C.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ LOOK_PERIOD_S = 1.0
 
 
 class SourceFiles:
-    """The files of the modules that are loaded, and when each was written."""
+    """The files of the loaded modules, with their modification times."""
 
     def __init__(self) -> None:
         self._written_ns: dict[str, int] = {}
 
     def changed(self) -> str | None:
-        """Return a file that has changed since it was first seen, or None."""
+        """Return a file that has changed since it was loaded, or None."""
         for module in list(sys.modules.values()):
             self.see(getattr(module, "__file__", None))
         return next(filter(self._has_changed, self._written_ns), None)
 
     def see(self, path: str | None) -> None:
-        """Look after one more file, unless it cannot be read."""
+        """Watch a file, unless it cannot be read."""
         if path is not None and path not in self._written_ns:
             with contextlib.suppress(OSError):
                 self._written_ns[path] = Path(path).stat().st_mtime_ns
@@ -44,18 +44,18 @@ class SourceFiles:
     def _has_changed(self, path: str) -> bool:
         try:
             return Path(path).stat().st_mtime_ns != self._written_ns[path]
-        except OSError:  # an editor is about to put another in its place
+        except OSError:  # an editor is replacing it
             return False
 
 
 @contextlib.contextmanager
 def surviving_errors(files: SourceFiles) -> Iterator[None]:
-    """Show what a program raises that does not load; begin anew once it is changed."""
+    """If the program fails to load, show the error and restart after a change."""
     try:
         yield
     except (click.exceptions.Exit, click.Abort):
         raise
-    except Exception as error:  # noqa: BLE001  # whatever a program raises
+    except Exception as error:  # noqa: BLE001  # the program may raise anything
         if isinstance(error, click.ClickException):
             error.show()
         else:
@@ -65,14 +65,14 @@ def surviving_errors(files: SourceFiles) -> Iterator[None]:
         for frame, _ in traceback.walk_tb(error.__traceback__):
             files.see(frame.f_code.co_filename)
         files.changed()
-        click.echo("waiting for a change of the program", err=True)
+        click.echo("waiting for a source file to change", err=True)
         while files.changed() is None:
             threading.Event().wait(LOOK_PERIOD_S)
         begin_anew()
 
 
 def begin_anew() -> NoReturn:
-    """Replace this process by another one with the same command line."""
+    """Replace this process by a new one with the same command line."""
     logging.shutdown()
     sys.stdout.flush()
     command = own_command()

@@ -25,7 +25,7 @@ from flask_forge_jobs.tasks.routing import QUEUES_VARIABLE
 NAME_VARIABLE = "FORGE_WORKER_NAME"
 MOST_PROCESSES = 64
 MOST_THREADS = 1024
-# Connections beside those of running tasks: heartbeat, dispatcher, listener, upkeep.
+# Connections of the worker itself: heartbeat, dispatcher, listener, upkeep.
 SPARE_CONNECTIONS = 5
 LOGGER = logging.getLogger(__name__)
 
@@ -37,63 +37,60 @@ LOGGER = logging.getLogger(__name__)
     envvar=QUEUES_VARIABLE,
     show_default=True,
     show_envvar=True,
-    help="Queues to serve, separated by commas.",
+    help="Queues to work, separated by commas.",
 )
 @click.option(
     "--processes",
     default=1,
     type=click.IntRange(1, MOST_PROCESSES),
     show_default=True,
-    help="Worker processes; more than one are watched and restarted by a parent.",
+    help="Worker processes. With more than one, a parent restarts those that end.",
 )
 @click.option(
     "--threads",
     default=DEFAULT_THREADS,
     type=click.IntRange(1, MOST_THREADS),
     show_default=True,
-    help="Most jobs at once in each process.",
+    help="Most jobs at once, per process.",
 )
 @click.option(
     "--name",
     default=None,
     envvar=NAME_VARIABLE,
     show_envvar=True,
-    help="Label shown to operators.",
+    help="Name of the worker in the API.",
 )
 @click.option(
     "--grace",
     type=click.FloatRange(0, 3600),
     default=None,
-    help="Seconds that running jobs get at a stop; FORGE_JOBS_SHUTDOWN_GRACE_S by "
-    "default.",
+    help="Seconds to wait for running jobs when stopping. Default: "
+    "FORGE_JOBS_SHUTDOWN_GRACE_S.",
 )
 @click.option(
     "--burst",
     is_flag=True,
-    help="End with status 0 once nothing that is due is left in the queues and no job "
-    "runs here; what waits for later, or in a paused queue, is left. One process only.",
+    help="Exit once no job is due or running here. Jobs scheduled for later or in a "
+    "paused queue stay. One process only.",
 )
 @click.option(
     "--reload",
     "reloads",
     is_flag=True,
-    help="Start anew when a file of the program has changed, for development. One "
-    "process only.",
+    help="Restart when a source file changes, for development. One process only.",
 )
-@click.option("--quiet", is_flag=True, help="Say nothing of jobs that are done.")
-@click.option(
-    "--json-logs", is_flag=True, help="Write the log as JSON, one object a line."
-)
+@click.option("--quiet", is_flag=True, help="Do not log finished jobs.")
+@click.option("--json-logs", is_flag=True, help="Log as JSON, one object per line.")
 def worker_command(*, reloads: bool, **options: Any) -> None:
     """Run jobs until SIGTERM or Ctrl-C.
 
-    Running jobs then get time to end. At a second signal they go back to their queues
-    at once, a third one ends the worker as it is.
+    Press Ctrl-C twice to stop without waiting; running jobs go back to the queue. A
+    third Ctrl-C kills the worker.
     """
     if options["processes"] > 1 and (options["burst"] or reloads):
         option = "--burst" if options["burst"] else "--reload"
         raise click.UsageError(
-            f"{option} works with one process; leave --processes out"
+            f"{option} works with one process; leave out --processes"
         )
     if not reloads:
         _work(changed=lambda: None, **options)
@@ -120,14 +117,14 @@ def _work(
     channel = take_channel(os.environ)
     child = os.environ.get(CHILD_VARIABLE)
     if not (channel is None and child is None):
-        database_logger.setLevel(logging.WARNING)  # the parent has said it
+        database_logger.setLevel(logging.WARNING)  # the parent has logged it
     if channel is not None:
         _leave(serve_tasks(state.runtime(1), channel))
     grace_s = state.settings.shutdown_grace_s if grace is None else grace
     if child is None:
         _warn_of_a_small_pool(state, threads)
     if processes > 1 and child is None:
-        # A wrong key, database or queue fails here, once, and not in every child.
+        # Fail once, here, if a setting, database or queue is wrong, not in every child.
         _check(state, queues)
         watch = Children(
             own_command(), count=processes, grace_s=grace_s, clock=state.clock
@@ -136,7 +133,7 @@ def _work(
     runtime = state.runtime(threads).with_queues(queues.split(","))
     runtime.with_worker_name(f"{name}-{child}" if name and child else name)
     runtime.with_task_command(own_command())
-    changed()  # the files are looked at as they are loaded
+    changed()  # remembers the modification times of the loaded files
     status = run_in_foreground(runtime, grace_s=grace_s, burst=burst, changed=changed)
     if status == EXIT_CHANGED:
         begin_anew()
@@ -146,18 +143,18 @@ def _work(
 def _leave(status: int) -> NoReturn:
     logging.shutdown()
     sys.stdout.flush()
-    # A task that ignored every request to stop must not keep the process alive.
+    # A task that ignored its cancellation must not keep the process alive.
     os._exit(status)
 
 
 def _warn_of_a_small_pool(state: ApplicationState, threads: int) -> None:
-    """Say at the start what would otherwise show as slow tasks under load."""
+    """Warn at the start of what would otherwise show as slow tasks under load."""
     database = state.database.settings
     needed = threads + SPARE_CONNECTIONS
     if database.backend == "postgres" and database.pool_size < needed:
         LOGGER.warning(
-            "FORGE_JOBS_POOL_SIZE is %d; tasks on %d threads that use the queue will "
-            "wait for a connection, so give it %d or more",
+            "FORGE_JOBS_POOL_SIZE is %d, too small for %d threads: tasks that use the "
+            "queue will wait for a connection; set it to %d or more",
             database.pool_size,
             threads,
             needed,

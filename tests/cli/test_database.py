@@ -196,7 +196,7 @@ def test_the_refusal_counts_live_workers(shop: Shop) -> None:
     result = shop.db("drop")
 
     assert result.exit_code == 2
-    assert "while 2 workers are live; repeat with --force" in result.stderr
+    assert "while 2 workers are live; add --force to do it" in result.stderr
 
 
 @pytest.mark.parametrize("flag", ["--force", "-f"])

@@ -74,7 +74,7 @@ def test_a_program_that_does_not_compile_begins_anew_once_it_does(
         text=True,
     ) as process:
         assert process.stderr is not None
-        while "waiting for a change" not in (said := process.stderr.readline()):
+        while "waiting for a source file" not in (said := process.stderr.readline()):
             assert said, "it has ended"
         broken.write_text("", encoding="utf-8")
         write_later(broken)

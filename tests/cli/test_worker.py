@@ -125,7 +125,7 @@ def test_a_worker_that_reloads_runs_the_code_that_was_saved_last(
         file.write_text(text + "\nraise LookupError('half a program')\n")
         worker.wait_for("shop.py has changed; starting anew")
         application.release()
-        worker.wait_for("waiting for a change of the program")
+        worker.wait_for("waiting for a source file to change")
         file.write_text(text.replace('"RAN"', '"RAN ANEW"') + "\n\n")
         wait_for_status(storage, add(storage, "quick"), JobStatus.DONE)
         status = worker.stop()

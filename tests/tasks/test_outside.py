@@ -73,7 +73,7 @@ def test_it_reaches_the_queue_of_the_current_application(tmp_path: Path) -> None
 
 
 def test_without_an_application_it_says_what_is_missing() -> None:
-    with pytest.raises(RuntimeError, match="within an application context"):
+    with pytest.raises(RuntimeError, match="needs an application context"):
         follow()
 
 
