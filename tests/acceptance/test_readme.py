@@ -195,9 +195,8 @@ def test_program_runs_with_a_worker_beside_it(tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text(_program(), "utf-8")
     sign_up = "from app import app; print(app.test_client().post('/signup').json)"
     environ = {**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(tmp_path)}
-    command = next(
-        line for line in _INDENTED.findall(TEXT) if line == "flask forge-jobs worker"
-    )
+    lines = [line.partition("  #")[0] for line in _INDENTED.findall(TEXT)]
+    command = next(line for line in lines if line == "flask forge-jobs worker")
     flask, *arguments = shlex.split(command)
 
     signed_up = subprocess.run(

@@ -14,15 +14,25 @@ from typing import Any
 
 import pytest
 from flask import current_app
+from flask import request as flask_request
+from flask_sqlalchemy import SQLAlchemy
 
 from flask_forge_jobs import Dead, ForgeJobs, JobStatus, TaskContext, Throttled
-from flask_forge_jobs.model.jobs import Job
+from flask_forge_jobs.model.jobs import Job, JobFilter
 from flask_forge_jobs.state import state_of
 from tests.support.applications import worker
 
 README = Path(__file__).parents[2] / "README.rst"
 MODULE = "ten_lines"
 URL = "postgresql://app@localhost/app"
+ORDERS = """
+class Order(db.Model):
+    id = db.Column(db.Integer, primary_key=True)
+    email = db.Column(db.String(255), nullable=False)
+
+@forge.task
+def send_receipt(order_id: int) -> None: ...
+"""
 
 
 def python_blocks() -> list[str]:
@@ -40,7 +50,7 @@ def _indented(text: str) -> str:
     return "\n".join(lines)
 
 
-PROGRAM, OPTIONS, TEST, POSTGRES_KEY = python_blocks()
+PROGRAM, OPTIONS, TRANSACTION, TEST, POSTGRES_KEY = python_blocks()
 
 
 @pytest.fixture
@@ -173,3 +183,30 @@ def test_options_are_as_the_readme_says(program: Any) -> None:
     sync = program.forge.registry.get("sync")
     assert sync.timeout_s == 30
     assert sync.job(account_id=1).max_attempts == 10
+
+
+def test_a_job_is_part_of_the_transaction_of_its_order(
+    program: Any, backend: str, request: pytest.FixtureRequest
+) -> None:
+    """The third block, with a table and a task as a reader would have them."""
+    url = "sqlite:///queue.sqlite"
+    if backend == "postgres":
+        shared = request.getfixturevalue("database_url")
+        url = shared.replace("postgresql:", "postgresql+psycopg2:")
+    app = program.app
+    app.config["SQLALCHEMY_DATABASE_URI"] = url
+    db = SQLAlchemy(app)
+    names = vars(program) | {"db": db, "request": flask_request}
+    exec(ORDERS, names)
+    exec(TRANSACTION, names)
+    with app.app_context():
+        db.create_all()
+
+    answer = app.test_client().post("/orders", data={"email": "ann@example.org"})
+
+    reader = state_of(app).storage.job_reader
+    (found,) = reader.page(JobFilter(kinds=["send_receipt"]), 2).rows
+    assert reader.get(found.id).payload == f'{{"order_id":{answer.json["order"]}}}'
+    with app.app_context():
+        db.drop_all()
+        db.engine.dispose()
