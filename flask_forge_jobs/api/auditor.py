@@ -24,7 +24,7 @@ from flask_forge_jobs.api.request_state import RequestState, present_state
 from flask_forge_jobs.api.response import REPLAYED_HEADER
 from flask_forge_jobs.api.routes import V1_ENDPOINT_PREFIX, Route
 from flask_forge_jobs.handlers import audit
-from flask_forge_jobs.model.audit import Deed
+from flask_forge_jobs.model.audit import AuditRecord
 from flask_forge_jobs.model.one_line import one_line
 from flask_forge_jobs.model.seldom import Seldom
 from flask_forge_jobs.storage.units import Batches, Unit
@@ -69,7 +69,7 @@ class Auditor:
             state.edit = None  # of an earlier attempt
             response = view()
             if not unit.is_noted:
-                self._api.storage.audit.append(self._deed(state, response))
+                self._api.storage.audit.append(self._record(state, response))
             return response
 
         try:
@@ -103,15 +103,15 @@ class Auditor:
         is_told = self._is_told(response.status_code, is_kept=is_kept)
         if not (is_told or (is_owed and is_kept)):
             return
-        deed = self._deed(state, response)
+        record = self._record(state, response)
         if not state.route.mutates:
-            deed = replace(deed, changed=0)
+            record = replace(record, changed=0)
         if is_told:
-            what = "refused" if deed.status in REFUSED else "not in the audit trail"
-            more = self._seldom.more(str(deed.status))
-            logger.warning("%s: %s%s", what, _line(deed), more)
+            what = "refused" if record.status in REFUSED else "not in the audit trail"
+            more = self._seldom.more(str(record.status))
+            logger.warning("%s: %s%s", what, _line(record), more)
         if is_owed and is_kept:
-            self._keep(deed)
+            self._keep(record)
 
     def _is_told(self, status: int, *, is_kept: bool) -> bool:
         """Tell whether to log the request; a repeated status is logged now and then."""
@@ -119,34 +119,34 @@ class Auditor:
             return False
         return self._seldom.is_time_for(str(status))
 
-    def _keep(self, deed: Deed) -> None:
+    def _keep(self, record: AuditRecord) -> None:
         try:
-            if deed.status >= ERROR:
-                self._api.storage.refusals.add(deed)
+            if record.status >= ERROR:
+                self._api.storage.refusals.add(record)
             else:
-                self._api.storage.audit.append(deed)
+                self._api.storage.audit.append(record)
         except Exception:
             # The change is stored, so the caller must not see a failure.
-            logger.exception("the audit trail could not be written: %s", _line(deed))
+            logger.exception("the audit trail could not be written: %s", _line(record))
 
     def _expected(
         self, state: RequestState, changed: int, job_id: str | None = None
-    ) -> Deed:
+    ) -> AuditRecord:
         """Return the entry that a request will have if it succeeds."""
         status = state.route.status
         target = _target(state.request, status, job_id)
-        return self._new_deed(state, target, status, changed)
+        return self._new_record(state, target, status, changed)
 
-    def _deed(self, state: RequestState, response: Response) -> Deed:
+    def _record(self, state: RequestState, response: Response) -> AuditRecord:
         status = response.status_code
         answer = response.get_json(silent=True) if response.is_json else None
         target = _target(state.request, status, answer)
         changed = _changed(response, answer, state.document)
-        return self._new_deed(state, target, status, changed)
+        return self._new_record(state, target, status, changed)
 
-    def _new_deed(
+    def _new_record(
         self, state: RequestState, target: str | None, status: int, changed: int
-    ) -> Deed:
+    ) -> AuditRecord:
         request = state.request
         actor = state.principal.id if state.principal else "nobody"
         sent = {
@@ -155,7 +155,7 @@ class Auditor:
             "edit": state.edit,
         }
         arguments = {key: value for key, value in sent.items() if value}
-        return Deed(
+        return AuditRecord(
             actor=one_line(actor, MAX_NAME_LENGTH),
             action=state.route.endpoint.removeprefix(V1_ENDPOINT_PREFIX),
             target=target,
@@ -167,10 +167,11 @@ class Auditor:
         )
 
 
-def _line(deed: Deed) -> str:
+def _line(record: AuditRecord) -> str:
     facts = (
-        f"{deed.status} {deed.action} by {deed.actor} from {deed.address}, request "
-        f"{deed.request_id}, target {deed.target}, arguments {deed.arguments}"
+        f"{record.status} {record.action} by {record.actor} from {record.address}, "
+        f"request {record.request_id}, target {record.target}, "
+        f"arguments {record.arguments}"
     )
     return one_line(facts)
 

@@ -1,4 +1,4 @@
-"""The audit trail: writing one entry for each deed, and reading them."""
+"""The audit trail: writing records and reading the entries."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from itertools import islice
 
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.handlers.redaction import Redactor
-from flask_forge_jobs.model.audit import AuditEntry, AuditFilter, Deed
+from flask_forge_jobs.model.audit import AuditEntry, AuditFilter, AuditRecord
 from flask_forge_jobs.model.bounds import check_integer, check_text
 from flask_forge_jobs.model.instants import MAX_INSTANT_US, from_micros, to_micros
 from flask_forge_jobs.storage.base import Storage
@@ -37,13 +37,13 @@ class AuditPage:
     next_cursor: str | None
 
 
-def record(storage: Storage, deed: Deed) -> None:
+def record(storage: Storage, record: AuditRecord) -> None:
     """Append one entry.
 
     Raises:
         StorageError: It was not stored.
     """
-    storage.audit.append(deed)
+    storage.audit.append(record)
 
 
 def list_entries(
@@ -127,10 +127,10 @@ def record_reset(
 
 def _of_command(
     action: str, actor: str, changed: int, arguments: Mapping[str, object]
-) -> Deed:
+) -> AuditRecord:
     """Return the entry of something that was done at a command line."""
     text = json.dumps(arguments)
-    return Deed(actor, action, None, "", "", DONE_STATUS, changed, text)
+    return AuditRecord(actor, action, None, "", "", DONE_STATUS, changed, text)
 
 
 def arguments_text(document: object, redactor: Redactor) -> str:

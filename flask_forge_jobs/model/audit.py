@@ -8,7 +8,7 @@ from datetime import datetime
 
 
 @dataclass(frozen=True, slots=True)
-class Deed:
+class AuditRecord:
     """What one request tried to do.
 
     Args:
@@ -37,21 +37,21 @@ class Deed:
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """A deed in the trail."""
+    """A record as it is stored, with its id and its time."""
 
     id: int
     at: datetime
-    deed: Deed
+    record: AuditRecord
 
     @property
     def detail(self) -> dict[str, object]:
         """What came of it and what was sent, as JSON values."""
         return {
-            "address": self.deed.address,
-            "arguments": json.loads(self.deed.arguments),
-            "changed": self.deed.changed,
-            "requests": self.deed.requests,
-            "status": self.deed.status,
+            "address": self.record.address,
+            "arguments": json.loads(self.record.arguments),
+            "changed": self.record.changed,
+            "requests": self.record.requests,
+            "status": self.record.status,
         }
 
 

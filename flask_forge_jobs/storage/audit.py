@@ -19,7 +19,7 @@ from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.errors import StorageError
 from flask_forge_jobs.forks import PerProcess
 from flask_forge_jobs.logs import get_logger
-from flask_forge_jobs.model.audit import AuditEntry, AuditFilter, Deed
+from flask_forge_jobs.model.audit import AuditEntry, AuditFilter, AuditRecord
 from flask_forge_jobs.model.bounds import check_integer
 from flask_forge_jobs.model.instants import (
     DAY_US,
@@ -48,9 +48,9 @@ class AuditLog:
     def __init__(self, database: Executor) -> None:
         self._database = database
 
-    def append(self, deed: Deed) -> None:
+    def append(self, record: AuditRecord) -> None:
         """Add an entry, dated by the database; in a unit together with its changes."""
-        self._database.write(lambda transaction: append_entry(transaction, deed))
+        self._database.write(lambda transaction: append_entry(transaction, record))
 
     def page(
         self,
@@ -126,7 +126,7 @@ def _entry_from_row(row: Row) -> AuditEntry:
     return AuditEntry(
         id=entry_id,
         at=from_micros(at),
-        deed=Deed(
+        record=AuditRecord(
             actor=actor,
             action=action,
             target=target,
@@ -157,7 +157,7 @@ class _Counted:
     """Refusals of one kind, after the first."""
 
     until: float
-    last: Deed
+    last: AuditRecord
     requests: int = 0
 
 
@@ -180,7 +180,7 @@ class Refusals(PerProcess):
         # What a parent has counted is its own to store.
         self._lock = threading.Lock()
         self._kinds: dict[_Kind, _Counted] = {}
-        self._waiting: list[Deed] = []
+        self._waiting: list[AuditRecord] = []
 
     @property
     def is_waiting(self) -> bool:
@@ -190,7 +190,7 @@ class Refusals(PerProcess):
             counted = any(each.requests for each in self._kinds.values())
             return counted or bool(self._waiting)
 
-    def add(self, deed: Deed) -> None:
+    def add(self, record: AuditRecord) -> None:
         """Append the entry of a refused request, or count it.
 
         Raises:
@@ -199,7 +199,7 @@ class Refusals(PerProcess):
         self.stay_own()
         with self._lock:
             self._end_minutes(self._clock.monotonic())
-            is_first = self._count(deed)
+            is_first = self._count(record)
         if not is_first:
             self._recorder.on_activity()
             return
@@ -227,8 +227,8 @@ class Refusals(PerProcess):
             return
 
         def work(transaction: Transaction) -> None:
-            for deed in taken:
-                append_entry(transaction, deed)
+            for record in taken:
+                append_entry(transaction, record)
 
         try:
             self._database.write(work)
@@ -237,23 +237,23 @@ class Refusals(PerProcess):
                 self._keep([*taken, *self._waiting])
             raise
 
-    def _count(self, deed: Deed) -> bool:
+    def _count(self, record: AuditRecord) -> bool:
         """Take in one request; return whether it is the first of its kind."""
-        kind = _kind_of(deed)
+        kind = _kind_of(record)
         if kind not in self._kinds and len(self._kinds) >= MOST_KINDS:
-            deed = replace(
-                deed, actor=OTHERS, action=OTHERS, target=None, address="",
+            record = replace(
+                record, actor=OTHERS, action=OTHERS, target=None, address="",
                 request_id="", arguments="{}",
             )  # fmt: skip
-            kind = _kind_of(deed)
+            kind = _kind_of(record)
         counted = self._kinds.get(kind)
         if counted is not None:
-            counted.last = deed
+            counted.last = record
             counted.requests += 1
             return False
         until = self._clock.monotonic() + PERIOD_S
-        self._kinds[kind] = _Counted(until, deed)
-        self._waiting.append(deed)
+        self._kinds[kind] = _Counted(until, record)
+        self._waiting.append(record)
         return True
 
     def _end_minutes(self, now: float) -> None:
@@ -269,12 +269,12 @@ class Refusals(PerProcess):
                     [*self._waiting, replace(counted.last, requests=counted.requests)]
                 )
 
-    def _keep(self, deeds: list[Deed]) -> None:
-        excess = len(deeds) - MOST_WAITING
+    def _keep(self, records: list[AuditRecord]) -> None:
+        excess = len(records) - MOST_WAITING
         if excess > 0:
             logger.error("the audit trail lacks %s entries of refused requests", excess)
-        self._waiting = deeds[max(excess, 0) :]
+        self._waiting = records[max(excess, 0) :]
 
 
-def _kind_of(deed: Deed) -> _Kind:
-    return deed.actor, deed.action, deed.status
+def _kind_of(record: AuditRecord) -> _Kind:
+    return record.actor, record.action, record.status

@@ -20,7 +20,7 @@ from time import perf_counter
 from typing import ParamSpec, TypeVar
 
 from flask_forge_jobs.errors import StorageError, StorageOutcomeUnknownError
-from flask_forge_jobs.model.audit import Deed
+from flask_forge_jobs.model.audit import AuditRecord
 from flask_forge_jobs.storage.database import (
     Database,
     Listener,
@@ -62,7 +62,7 @@ class Unit:
 
     def __init__(
         self,
-        expected: Callable[[str], Deed],
+        expected: Callable[[str], AuditRecord],
         wait: Callable[[float], object] = time.sleep,
     ) -> None:
         self._expected = expected
@@ -150,10 +150,10 @@ class Unit:
         added_id, self._added_id = self._added_id, None
         if added_id is None or self._transaction is not None:
             return self.within(database, work)
-        deed = self._expected(added_id)
+        record = self._expected(added_id)
 
         def with_entry(transaction: Transaction) -> T:
-            append_entry(transaction, deed)
+            append_entry(transaction, record)
             return work(transaction)
 
         result = database.pipeline(with_entry)
@@ -189,11 +189,11 @@ class Batches:
     so what was done before a failure is in the trail.
 
     Args:
-        deed: Returns the entry of so many changes.
+        record: Returns the entry of so many changes.
     """
 
-    def __init__(self, deed: Callable[[int], Deed]) -> None:
-        self._deed = deed
+    def __init__(self, record: Callable[[int], AuditRecord]) -> None:
+        self._record = record
         self.entries = 0
         """How many are stored."""
 
@@ -220,7 +220,7 @@ class Batches:
             if changes:
                 # Not the one statement for all tries: two batches may look the same. A
                 # batch that was stored already finds nothing more to change.
-                transaction.defer("append_audit", **_parameters(self._deed(changes)))
+                transaction.defer("append_audit", **_parameters(self._record(changes)))
             return result
 
         result = write(with_entry)
@@ -264,26 +264,26 @@ def when_stored(call: Callable[P, object], *args: P.args, **kwargs: P.kwargs) ->
         unit.when_stored(partial(call, *args, **kwargs))
 
 
-def append_entry(transaction: Transaction, deed: Deed) -> None:
+def append_entry(transaction: Transaction, record: AuditRecord) -> None:
     """Append an entry to the audit trail in an open transaction.
 
     A repeated transaction may meet its own entry, after an unclear commit.
     """
     name = "append_audit_once" if transaction.attempt else "append_audit"
-    transaction.defer(name, **_parameters(deed))
+    transaction.defer(name, **_parameters(record))
 
 
-def _parameters(deed: Deed) -> dict[str, Parameter]:
+def _parameters(record: AuditRecord) -> dict[str, Parameter]:
     return {
-        "actor": deed.actor,
-        "action": deed.action,
-        "target": deed.target,
-        "address": deed.address,
-        "request_id": deed.request_id,
-        "http_status": deed.status,
-        "changed": deed.changed,
-        "arguments": deed.arguments,
-        "requests": deed.requests,
+        "actor": record.actor,
+        "action": record.action,
+        "target": record.target,
+        "address": record.address,
+        "request_id": record.request_id,
+        "http_status": record.status,
+        "changed": record.changed,
+        "arguments": record.arguments,
+        "requests": record.requests,
     }
 
 

@@ -20,7 +20,7 @@ from flask_forge_jobs.api.table import all_routes
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageOutcomeUnknownError
 from flask_forge_jobs.handlers import bulk
-from flask_forge_jobs.model.audit import AuditFilter, Deed
+from flask_forge_jobs.model.audit import AuditFilter, AuditRecord
 from flask_forge_jobs.model.cron import ScheduleDefinition
 from flask_forge_jobs.model.jobs import JobFilter, JobStatus, NewJob
 from flask_forge_jobs.storage import queues, units
@@ -114,9 +114,9 @@ def _change(client: FlaskClient, change: str, names: dict[str, str]) -> int:
     return client.open(PREFIX + path, method=method, json=sent).status_code
 
 
-def _deeds(storage: Storage) -> list[Deed]:
+def _records(storage: Storage) -> list[AuditRecord]:
     """Return what the trail says, the oldest first."""
-    return [each.deed for each in reversed(storage.audit.page(AuditFilter(), 1000))]
+    return [each.record for each in reversed(storage.audit.page(AuditFilter(), 1000))]
 
 
 def _everything(sql: Sql) -> list[list[str]]:
@@ -164,9 +164,9 @@ def test_sec_S42_change_whose_entry_fails_is_not_stored(
 
     assert status < 300
     assert _everything(sql) != before
-    deeds = _deeds(storage)
-    assert sum(deed.changed for deed in deeds) >= 1
-    assert {deed.status for deed in deeds} == {status}
+    records = _records(storage)
+    assert sum(record.changed for record in records) >= 1
+    assert {record.status for record in records} == {status}
 
 
 def test_every_route_that_changes_something_is_tried() -> None:
@@ -231,7 +231,7 @@ def test_sec_S42_process_that_dies_before_the_entry_has_changed_nothing(
 
     assert process.exitcode == DIED
     assert _everything(sql) == before
-    assert _deeds(storage) == []
+    assert _records(storage) == []
 
 
 HALF_WAY: dict[str, Call] = {
@@ -268,10 +268,10 @@ def test_sec_S42_bulk_verb_that_fails_half_way_leaves_what_it_did(
 
     assert answer.status_code == 500
     assert storage.queues.waiting([QUEUE]) == {QUEUE: 3}
-    deeds = _deeds(storage)
-    assert [deed.changed for deed in deeds] == [2, 2, 0]
-    assert [deed.status >= 500 for deed in deeds] == [False, False, True]
-    assert {deed.request_id for deed in deeds} == {"r-1"}
+    records = _records(storage)
+    assert [record.changed for record in records] == [2, 2, 0]
+    assert [record.status >= 500 for record in records] == [False, False, True]
+    assert {record.request_id for record in records} == {"r-1"}
 
 
 def test_repetition_stores_everything_once(
@@ -297,6 +297,6 @@ def test_repetition_stores_everything_once(
     ids = [result["id"] for result in answer.get_json()["results"]]
     assert sorted(storage.job_reader.ids_in(ids)) == sorted(ids)
     assert storage.job_reader.total(JobFilter()) == 2
-    assert [deed.changed for deed in _deeds(storage)] == [2]
+    assert [record.changed for record in _records(storage)] == [2]
     counted = storage.recorder.take().values()
     assert sum(tally.enqueued for tally in counted) == 2

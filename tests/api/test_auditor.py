@@ -54,8 +54,8 @@ def test_sec_S42_each_mutating_route_leaves_one_entry(storage: Storage) -> None:
     storage.refusals.settle(is_last=True)
     noted: Counter[tuple[str, int, str]] = Counter()
     for entry in _entries(storage):
-        deed = entry.deed
-        noted[deed.action, deed.status, deed.actor] += deed.requests
+        record = entry.record
+        noted[record.action, record.status, record.actor] += record.requests
     assert noted == Counter(
         (route.endpoint.removeprefix("v1_"), status, "ada")
         for route, status in zip(MUTATIONS, statuses, strict=True)
@@ -82,14 +82,14 @@ def test_entry_says_who_did_what_from_where(
     )
 
     [entry] = _entries(storage)
-    deed = entry.deed
-    assert (deed.actor, deed.action, deed.target) == (
+    record = entry.record
+    assert (record.actor, record.action, record.target) == (
         "ada",
         "jobs_enqueue",
         answer.get_json(),
     )
-    assert (deed.address, deed.request_id) == ("192.0.2.7", "r-17")
-    assert (deed.status, deed.changed) == (200, 1)
+    assert (record.address, record.request_id) == ("192.0.2.7", "r-17")
+    assert (record.status, record.changed) == (200, 1)
     assert entry.detail["arguments"] == {
         "body": {"kind": "k", "payload": {"password": "[redacted]", "to": "x"}}
     }
@@ -106,7 +106,7 @@ def test_number_of_changes_is_what_the_answer_says(
     client.post(f"{PREFIX}/jobs/retry", json={"ids": ids})
     client.post(f"{PREFIX}/jobs/delete", json={"ids": [*ids, "none"]})
 
-    changed = [entry.deed.changed for entry in reversed(_entries(storage))]
+    changed = [entry.record.changed for entry in reversed(_entries(storage))]
     assert changed == [1, 1, 0, 0, 2]
 
 
@@ -124,7 +124,7 @@ def test_a_repeated_request_changes_nothing(
         answer = client.post(PREFIX + path, json=body, headers={"Idempotency-Key": "a"})
         assert answer.status_code < 300
 
-    changed = [entry.deed.changed for entry in reversed(_entries(storage))]
+    changed = [entry.record.changed for entry in reversed(_entries(storage))]
     assert changed == [1, 0]
 
 
@@ -136,7 +136,7 @@ def test_a_dry_run_changes_nothing(client: FlaskClient, storage: Storage) -> Non
         answer = client.post(f"{PREFIX}/queue/cleanup", json={"dry_run": is_dry})
         assert answer.get_json() == {"done_deleted": 1, "dead_deleted": 0}
 
-    changed = [entry.deed.changed for entry in reversed(_entries(storage))]
+    changed = [entry.record.changed for entry in reversed(_entries(storage))]
     assert changed == [0, 1]
 
 
@@ -155,7 +155,7 @@ def test_sec_S42_refused_mutation_leaves_one_entry_too(
     client_with_token(storage, role).post(PREFIX + path, json=body)
 
     [entry] = _entries(storage)
-    assert (entry.deed.status, entry.deed.changed) == (status, 0)
+    assert (entry.record.status, entry.record.changed) == (status, 0)
 
 
 def test_stranger_leaves_a_line_in_the_log_only(
@@ -179,7 +179,7 @@ def test_target_with_control_characters_is_kept_escaped(
     client.post(f"{PREFIX}/jobs/run-now/a%00b%0Ac", json={})
 
     [entry] = _entries(storage)
-    assert entry.deed.target == r"a\x00b\nc"
+    assert entry.record.target == r"a\x00b\nc"
 
 
 def test_database_that_failed_is_not_asked_once_more(
@@ -208,8 +208,8 @@ def test_sec_S42_refusals_of_a_minute_are_one_entry_and_a_number(
     assert len(_entries(storage)) == 2
     storage.refusals.settle(is_last=True)
     entries = list(reversed(_entries(storage)))
-    assert [entry.deed.requests for entry in entries] == [1, 1, 49, 49]
-    assert {entry.deed.status for entry in entries} == {403}
+    assert [entry.record.requests for entry in entries] == [1, 1, 49, 49]
+    assert {entry.record.status for entry in entries} == {403}
     detail = entries[2].detail
     assert (detail["requests"], detail["changed"]) == (49, 0)
 
@@ -220,8 +220,8 @@ def test_limit_that_turns_away_leaves_an_entry(storage: Storage) -> None:
     for _ in range(3):
         client.post(f"{PREFIX}/queue/none/paused", json={"paused": True})
 
-    deeds = [entry.deed for entry in reversed(_entries(storage))]
-    assert [deed.status for deed in deeds] == [404, 429]
+    records = [entry.record for entry in reversed(_entries(storage))]
+    assert [record.status for record in records] == [404, 429]
 
 
 # -- lines of the log -----------------------------------------------------------------
@@ -286,11 +286,11 @@ def test_sec_S34_edit_of_a_schedule_tells_before_and_after(
     again, first = _entries(storage)
     after = storage.cron.get("nightly").definition
     assert after != before
-    assert first.deed.action == edit.partition(" ")[0]
-    assert json.loads(first.deed.arguments)["edit"] == {
+    assert first.record.action == edit.partition(" ")[0]
+    assert json.loads(first.record.arguments)["edit"] == {
         "before": before.digest(), "after": after.digest(),
     }  # fmt: skip
-    assert json.loads(again.deed.arguments)["edit"] == {
+    assert json.loads(again.record.arguments)["edit"] == {
         "before": after.digest(), "after": after.digest(),
     }  # fmt: skip
 
@@ -312,7 +312,7 @@ def test_sec_S34_edit_of_a_schedule_needs_its_own_permission(
     assert answer.status_code == 403
     assert storage.cron.get("nightly").definition == before
     [entry] = _entries(storage)
-    assert "edit" not in json.loads(entry.deed.arguments)
+    assert "edit" not in json.loads(entry.record.arguments)
 
 
 def test_sec_S34_no_route_changes_what_a_stored_job_runs(storage: Storage) -> None:

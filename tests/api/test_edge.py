@@ -285,11 +285,14 @@ def test_reveal_is_audited_done_or_refused(
     client.get(f"{PREFIX}/jobs/inspect/{job_id}?reveal=1")
 
     [entry] = storage.audit.page(AuditFilter(), 9)
-    deed = entry.deed
-    assert (deed.actor, deed.action, deed.target, deed.status, deed.changed) == (
-        "ada", "job_inspect", job_id, status, 0,
-    )  # fmt: skip
-    assert "canary" not in deed.arguments
+    record = entry.record
+    assert (record.actor, record.action, record.target) == (
+        "ada",
+        "job_inspect",
+        job_id,
+    )
+    assert (record.status, record.changed) == (status, 0)
+    assert "canary" not in record.arguments
 
 
 def test_hook_shapes_what_is_shown(storage: Storage, job_id: str) -> None:

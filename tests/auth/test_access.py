@@ -231,7 +231,7 @@ def test_sec_a_user_named_as_a_token_is_not_taken_for_it(storage: Storage) -> No
     ]
 
     assert len({answer.json for answer in answers}) == 2
-    actors = [entry.deed.actor for entry in storage.audit.page(AuditFilter(), 9)]
+    actors = [entry.record.actor for entry in storage.audit.page(AuditFilter(), 9)]
     assert actors == ["user:ci", "ci"]
 
 

@@ -26,8 +26,8 @@ def test_prune_leaves_an_entry_of_its_own(app: Flask) -> None:
     storage = state_of(app).storage
     [entry] = storage.audit.page(AuditFilter(), 9)
     storage.close()
-    assert entry.deed.actor.startswith("command:")
-    assert (entry.deed.action, entry.deed.changed) == ("audit_prune", 0)
+    assert entry.record.actor.startswith("command:")
+    assert (entry.record.action, entry.record.changed) == ("audit_prune", 0)
     assert entry.detail["arguments"] == {"days": 365}
 
 

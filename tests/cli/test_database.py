@@ -284,8 +284,8 @@ def test_sec_S42_reset_begins_the_new_trail_with_an_entry(shop: Shop) -> None:
     assert shop.db("reset", "--force").exit_code == 0
 
     [entry] = shop.storage.audit.page(AuditFilter(), 9)
-    assert entry.deed.actor.startswith("command:")
-    assert (entry.deed.action, entry.deed.changed) == ("db_reset", 2)
+    assert entry.record.actor.startswith("command:")
+    assert (entry.record.action, entry.record.changed) == ("db_reset", 2)
     assert entry.detail["arguments"] == {"jobs": {"pending": 2}, "database": False}
 
 

@@ -12,14 +12,14 @@ import pytest
 
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.handlers import audit
-from flask_forge_jobs.model.audit import AuditEntry, AuditFilter, Deed
+from flask_forge_jobs.model.audit import AuditEntry, AuditFilter, AuditRecord
 from flask_forge_jobs.model.instants import DAY_US
 from flask_forge_jobs.storage import audit as audit_store
 from flask_forge_jobs.storage.audit import PRUNED_AT_ONCE
 from flask_forge_jobs.storage.base import Storage
 from tests.support.sql import Sql
 
-DEED = Deed(
+RECORD = AuditRecord(
     actor="ada",
     action="jobs_retry",
     target="mail",
@@ -42,27 +42,27 @@ def _page(
 
 
 def test_append_keeps_every_fact_and_dates_it(storage: Storage) -> None:
-    storage.audit.append(DEED)
-    storage.audit.append(replace(DEED, target=None))
+    storage.audit.append(RECORD)
+    storage.audit.append(replace(RECORD, target=None))
 
     last, first = _page(storage)
 
-    assert first.deed == DEED
-    assert last.deed.target is None
+    assert first.record == RECORD
+    assert last.record.target is None
     assert first.at <= last.at
     assert first.id < last.id
 
 
 def test_pages_meet_without_gap_or_repetition(storage: Storage) -> None:
     for number in range(5):
-        storage.audit.append(replace(DEED, changed=number))
+        storage.audit.append(replace(RECORD, changed=number))
 
     first = _page(storage, 2)
-    storage.audit.append(replace(DEED, changed=99))
+    storage.audit.append(replace(RECORD, changed=99))
     second = _page(storage, 2, first[-1])
     third = _page(storage, 2, second[-1])
 
-    seen = [entry.deed.changed for entry in (*first, *second, *third)]
+    seen = [entry.record.changed for entry in (*first, *second, *third)]
     assert seen == [4, 3, 2, 1, 0]
 
 
@@ -72,7 +72,7 @@ def test_pages_meet_without_gap_or_repetition(storage: Storage) -> None:
 def test_pages_part_entries_of_one_instant(
     storage: Storage, sql: Sql, wanted: AuditFilter
 ) -> None:
-    storage.audit.append(DEED)
+    storage.audit.append(RECORD)
     columns = "at, actor, action, target, address, request_id, status, changed"
     for _ in range(4):
         sql.run(
@@ -116,16 +116,16 @@ def test_filters_are_exact_and_combine(
     ]
     for number, (actor, action, target) in enumerate(rows):
         storage.audit.append(
-            replace(DEED, actor=actor, action=action, target=target, changed=number)
+            replace(RECORD, actor=actor, action=action, target=target, changed=number)
         )
 
     page = storage.audit.page(AuditFilter(**wanted), 9)
 
-    assert [entry.deed.changed for entry in page] == found
+    assert [entry.record.changed for entry in page] == found
 
 
 def test_range_includes_both_ends(storage: Storage) -> None:
-    storage.audit.append(DEED)
+    storage.audit.append(RECORD)
     [entry] = _page(storage)
     step = timedelta(microseconds=1)
 
@@ -146,28 +146,28 @@ def test_range_includes_both_ends(storage: Storage) -> None:
 def test_sec_S42_database_refuses_every_change(
     storage: Storage, sql: Sql, statement: str
 ) -> None:
-    storage.audit.append(DEED)
+    storage.audit.append(RECORD)
 
     with pytest.raises(
         (sqlite3.IntegrityError, psycopg2.Error), match="is append-only"
     ):
         sql.run(statement)
 
-    assert [entry.deed for entry in _page(storage)] == [DEED]
+    assert [entry.record for entry in _page(storage)] == [RECORD]
 
 
 def test_prune_deletes_what_is_old_in_batches_and_nothing_else(
     storage: Storage, sql: Sql
 ) -> None:
     for number in range(3):
-        storage.audit.append(replace(DEED, changed=number))
+        storage.audit.append(replace(RECORD, changed=number))
     _insert_aged(sql, days=100, count=PRUNED_AT_ONCE + 1)
     _insert_aged(sql, days=92, count=1)
 
     assert storage.audit.prune(95) == PRUNED_AT_ONCE + 1
     assert storage.audit.prune(95) == 0
     assert storage.audit.prune(90) == 1
-    assert [entry.deed.changed for entry in _page(storage)] == [2, 1, 0]
+    assert [entry.record.changed for entry in _page(storage)] == [2, 1, 0]
 
 
 def test_sec_S42_prune_leaves_an_entry_for_each_batch(
@@ -179,7 +179,7 @@ def test_sec_S42_prune_leaves_an_entry_for_each_batch(
 
     assert audit.prune(storage, 90, actor="command:ada") == 3
 
-    last, first = [entry.deed for entry in _page(storage)]
+    last, first = [entry.record for entry in _page(storage)]
     assert (first.changed, last.changed) == (2, 1)
     assert {first.action, last.action} == {"audit_prune"}
 

@@ -9,13 +9,13 @@ import pytest
 
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageUnavailableError
-from flask_forge_jobs.model.audit import AuditFilter, Deed
+from flask_forge_jobs.model.audit import AuditFilter, AuditRecord
 from flask_forge_jobs.storage import audit
 from flask_forge_jobs.storage.audit import OTHERS, PERIOD_S, Refusals
 from flask_forge_jobs.storage.base import Storage, open_storage
 from tests.support.clocks import MovingClock
 
-DEED = Deed("ada", "jobs_delete", None, "192.0.2.1", "r-0", 403, 0, "{}")
+RECORD = AuditRecord("ada", "jobs_delete", None, "192.0.2.1", "r-0", 403, 0, "{}")
 
 
 @pytest.fixture
@@ -28,38 +28,38 @@ def refusals(storage: Storage, clock: MovingClock) -> Refusals:
     return Refusals(storage.database, storage.recorder, clock)
 
 
-def _deeds(storage: Storage) -> list[Deed]:
+def _records(storage: Storage) -> list[AuditRecord]:
     entries = storage.audit.page(AuditFilter(), 9999)
-    return [entry.deed for entry in reversed(entries)]
+    return [entry.record for entry in reversed(entries)]
 
 
 def test_first_is_there_at_once_and_others_when_the_minute_is_over(
     storage: Storage, refusals: Refusals, clock: MovingClock
 ) -> None:
     for number in range(5):
-        refusals.add(replace(DEED, request_id=f"r-{number}"))
+        refusals.add(replace(RECORD, request_id=f"r-{number}"))
     refusals.settle()
-    assert _deeds(storage) == [DEED]
+    assert _records(storage) == [RECORD]
     assert refusals.is_waiting
 
     clock.move(PERIOD_S)
     refusals.settle()
 
-    last = replace(DEED, request_id="r-4", requests=4)
-    assert _deeds(storage) == [DEED, last]
+    last = replace(RECORD, request_id="r-4", requests=4)
+    assert _records(storage) == [RECORD, last]
     assert not refusals.is_waiting
 
 
 def test_next_refusal_settles_the_minute_before(
     storage: Storage, refusals: Refusals, clock: MovingClock
 ) -> None:
-    refusals.add(DEED)
-    refusals.add(DEED)
+    refusals.add(RECORD)
+    refusals.add(RECORD)
     clock.move(PERIOD_S)
 
-    refusals.add(DEED)
+    refusals.add(RECORD)
 
-    assert [deed.requests for deed in _deeds(storage)] == [1, 1, 1]
+    assert [record.requests for record in _records(storage)] == [1, 1, 1]
 
 
 @pytest.mark.parametrize(
@@ -68,12 +68,12 @@ def test_next_refusal_settles_the_minute_before(
 def test_kinds_are_told_apart(
     storage: Storage, refusals: Refusals, change: dict[str, str]
 ) -> None:
-    other = replace(DEED, **change)  # type: ignore[arg-type]  # one of its fields
+    other = replace(RECORD, **change)  # type: ignore[arg-type]  # one of its fields
 
-    refusals.add(DEED)
+    refusals.add(RECORD)
     refusals.add(other)
 
-    assert _deeds(storage) == [DEED, other]
+    assert _records(storage) == [RECORD, other]
 
 
 def test_rows_and_memory_are_bounded(
@@ -82,14 +82,14 @@ def test_rows_and_memory_are_bounded(
     monkeypatch.setattr(audit, "MOST_KINDS", 3)
 
     for number in range(20):
-        refusals.add(replace(DEED, actor=f"user-{number}"))
+        refusals.add(replace(RECORD, actor=f"user-{number}"))
     refusals.settle(is_last=True)
 
-    deeds = _deeds(storage)
-    assert [deed.actor for deed in deeds] == [
+    records = _records(storage)
+    assert [record.actor for record in records] == [
         "user-0", "user-1", "user-2", OTHERS, OTHERS,
     ]  # fmt: skip
-    assert [deed.requests for deed in deeds] == [1, 1, 1, 1, 16]
+    assert [record.requests for record in records] == [1, 1, 1, 1, 16]
 
 
 def test_what_could_not_be_stored_is_kept(
@@ -101,12 +101,12 @@ def test_what_could_not_be_stored_is_kept(
     with monkeypatch.context() as patched:
         patched.setattr(type(storage.database), "write", refuse)
         with pytest.raises(StorageUnavailableError):
-            refusals.add(DEED)
+            refusals.add(RECORD)
         assert refusals.is_waiting
 
     refusals.settle()
 
-    assert _deeds(storage) == [DEED]
+    assert _records(storage) == [RECORD]
 
 
 def test_storage_that_is_closed_stores_what_is_left(
@@ -114,7 +114,7 @@ def test_storage_that_is_closed_stores_what_is_left(
 ) -> None:
     with contextlib.closing(open_storage(database_settings)) as opened:
         for _ in range(3):
-            opened.refusals.add(DEED)
-        assert len(_deeds(storage)) == 1
+            opened.refusals.add(RECORD)
+        assert len(_records(storage)) == 1
 
-    assert [deed.requests for deed in _deeds(storage)] == [1, 2]
+    assert [record.requests for record in _records(storage)] == [1, 2]

@@ -17,7 +17,7 @@ from flask_forge_jobs.errors import (
     StorageOutcomeUnknownError,
 )
 from flask_forge_jobs.ids import UlidGenerator
-from flask_forge_jobs.model.audit import AuditFilter, Deed
+from flask_forge_jobs.model.audit import AuditFilter, AuditRecord
 from flask_forge_jobs.model.jobs import JobFilter, NewJob
 from flask_forge_jobs.storage.audit import AuditLog
 from flask_forge_jobs.storage.base import Storage, open_storage
@@ -36,20 +36,20 @@ from tests.support.jobs import QUEUE
 from tests.support.lossy import LossyDatabase
 from tests.support.sql import Sql
 
-DEED = Deed("ada", "act", None, "192.0.2.1", "r-1", 200, 1, "{}")
+RECORD = AuditRecord("ada", "act", None, "192.0.2.1", "r-1", 200, 1, "{}")
 KEYED = NewJob("k", queue_name=QUEUE, dedupe_key="one")
 
 
-def _expected(job_id: str) -> Deed:
-    return Deed("ada", "enqueue", job_id, "192.0.2.1", "r-1", 200, 1, "{}")
+def _expected(job_id: str) -> AuditRecord:
+    return AuditRecord("ada", "enqueue", job_id, "192.0.2.1", "r-1", 200, 1, "{}")
 
 
 def _unit() -> Unit:
     return Unit(_expected, wait=lambda _: None)
 
 
-def _deeds(storage: Storage) -> list[Deed]:
-    return [entry.deed for entry in storage.audit.page(AuditFilter(), 99)]
+def _records(storage: Storage) -> list[AuditRecord]:
+    return [entry.record for entry in storage.audit.page(AuditFilter(), 99)]
 
 
 class LosesAnswers(LossyDatabase):
@@ -85,7 +85,7 @@ def test_everything_is_stored_at_the_end(storage: Storage, sql: Sql) -> None:
     def work() -> str:
         assert storage.queues.ensure("mail")
         stored = storage.jobs.enqueue(KEYED).id
-        storage.audit.append(DEED)
+        storage.audit.append(RECORD)
         # It sees what it has written, and nobody else does.
         assert storage.queues.get("mail").name == "mail"
         assert storage.job_reader.get(stored).kind == "k"
@@ -97,7 +97,7 @@ def test_everything_is_stored_at_the_end(storage: Storage, sql: Sql) -> None:
 
     assert storage.job_reader.get(job_id).kind == "k"
     assert storage.queues.get("mail").name == "mail"
-    assert _deeds(storage) == [DEED]
+    assert _records(storage) == [RECORD]
     assert present.unit is None
 
 
@@ -159,11 +159,11 @@ def test_lone_job_and_its_entry_travel_together(storage: Storage) -> None:
     def work() -> list[object]:
         job_id = storage.jobs.enqueue(NewJob("k", queue_name=QUEUE)).id
         assert unit.is_noted
-        return [job_id, *_deeds(storage)]
+        return [job_id, *_records(storage)]
 
-    job_id, *deeds = unit.run(work)
+    job_id, *records = unit.run(work)
 
-    assert deeds == [_expected(str(job_id))]
+    assert records == [_expected(str(job_id))]
 
 
 def test_lone_job_whose_answer_is_lost_leaves_one_entry(storage: Storage) -> None:
@@ -178,7 +178,7 @@ def test_lone_job_whose_answer_is_lost_leaves_one_entry(storage: Storage) -> Non
 
     assert unit.is_noted
     assert storage.job_reader.total(JobFilter(kinds=("other",))) == 1
-    assert len(_deeds(storage)) == 1
+    assert len(_records(storage)) == 1
 
 
 def test_another_database_is_not_a_part_of_it(storage: Storage) -> None:
@@ -206,7 +206,7 @@ def test_repetition_stores_the_same_once(storage: Storage, lost: int) -> None:
     def work() -> None:
         results = jobs.enqueue_many([NewJob("k"), NewJob("k"), KEYED])
         minted.append([result.id for result in results])
-        audit.append(DEED)
+        audit.append(RECORD)
 
     _unit().run(work)
 
@@ -214,7 +214,7 @@ def test_repetition_stores_the_same_once(storage: Storage, lost: int) -> None:
     assert len({tuple(ids) for ids in minted}) == 1
     assert sorted(storage.job_reader.ids_in(minted[0])) == sorted(minted[0])
     assert storage.job_reader.total(JobFilter()) == 3
-    assert _deeds(storage) == [DEED]
+    assert _records(storage) == [RECORD]
     [tally] = [
         tally
         for (_, queue_name, _), tally in storage.recorder.take().items()
@@ -238,7 +238,7 @@ def test_batches_leave_an_entry_each_if_they_change_something(
 ) -> None:
     storage.queues.ensure("mail")
     batches = Batches(
-        lambda changed: Deed("ada", "act", None, "", "r-1", 200, changed, "{}")
+        lambda changed: AuditRecord("ada", "act", None, "", "r-1", 200, changed, "{}")
     )
 
     with batches.running():
@@ -249,5 +249,5 @@ def test_batches_leave_an_entry_each_if_they_change_something(
             )  # fmt: skip
     write_batch(storage.database.write, lambda _: 1, lambda _: 1)
 
-    assert [deed.changed for deed in _deeds(storage)] == [2, 3]
+    assert [record.changed for record in _records(storage)] == [2, 3]
     assert batches.entries == 2

@@ -12,7 +12,7 @@ import pytest
 
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import MigrationError
-from flask_forge_jobs.model.audit import Deed
+from flask_forge_jobs.model.audit import AuditRecord
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import Done
 from flask_forge_jobs.storage.base import Storage, open_storage
@@ -55,7 +55,7 @@ def writes(storage: Storage, caller: Caller) -> Writes:
     enqueue(storage, queue_name=queue)
     enqueue(storage, queue_name=queue)
     job = claim_one(storage, queue_name=queue)
-    deed = Deed("ann", "pause", "queue:mail", "127.0.0.1", "r", 200, 1, "{}")
+    record = AuditRecord("ann", "pause", "queue:mail", "127.0.0.1", "r", 200, 1, "{}")
 
     def joined() -> None:
         with caller.connected() as connection:
@@ -87,7 +87,7 @@ def writes(storage: Storage, caller: Caller) -> Writes:
         "fire": lambda: storage.cron.fire_due(DefaultRouter()),
         "sweep": lambda: storage.retention.delete(queue, JobStatus.DONE, 1),
         "pause": lambda: storage.queues.change(queue, {"paused": True}),
-        "audit": lambda: storage.audit.append(deed),
+        "audit": lambda: storage.audit.append(record),
         "rate limit": lambda: storage.rate_limits.put("api", 5, 1.0),
         "figures": figures,
     }

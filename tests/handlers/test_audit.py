@@ -11,10 +11,10 @@ from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.handlers import audit
 from flask_forge_jobs.handlers.audit import MAX_ARGUMENTS_LENGTH, arguments_text
 from flask_forge_jobs.handlers.redaction import Redactor
-from flask_forge_jobs.model.audit import AuditFilter, Deed
+from flask_forge_jobs.model.audit import AuditFilter, AuditRecord
 from flask_forge_jobs.storage.base import Storage
 
-DEED = Deed("ada", "jobs_retry", None, "::1", "r-1", 200, 0, "{}")
+RECORD = AuditRecord("ada", "jobs_retry", None, "::1", "r-1", 200, 0, "{}")
 
 
 def _text(document: object) -> Any:
@@ -25,12 +25,12 @@ def _text(document: object) -> Any:
 
 def test_pages_are_chained_by_their_cursor(storage: Storage) -> None:
     for number in range(5):
-        storage.audit.append(replace(DEED, changed=number))
+        storage.audit.append(replace(RECORD, changed=number))
 
     seen, cursor = [], None
     while True:
         page = audit.list_entries(storage, AuditFilter(), limit=2, cursor=cursor)
-        seen += [entry.deed.changed for entry in page.rows]
+        seen += [entry.record.changed for entry in page.rows]
         cursor = page.next_cursor
         if cursor is None:
             break
@@ -39,7 +39,7 @@ def test_pages_are_chained_by_their_cursor(storage: Storage) -> None:
 
 
 def test_last_page_that_is_full_has_no_cursor(storage: Storage) -> None:
-    storage.audit.append(DEED)
+    storage.audit.append(RECORD)
 
     assert audit.list_entries(storage, AuditFilter(), limit=1).next_cursor is None
 

@@ -26,11 +26,11 @@ class AuditRow(WireSchema):
 
     id = WholeNumber()
     at = Instant()
-    actor = Text(attribute="deed.actor")
-    action = Text(attribute="deed.action")
-    target = Text(attribute="deed.target")
+    actor = Text(attribute="record.actor")
+    action = Text(attribute="record.action")
+    target = Text(attribute="record.target")
     detail = AnyJson()
-    request_id = Text(attribute="deed.request_id")
+    request_id = Text(attribute="record.request_id")
 
 
 class AuditPage(WireSchema):

@@ -18,7 +18,7 @@ from typing import Any
 from unittest import mock
 
 from flask_forge_jobs import NewJob, Storage, open_storage
-from flask_forge_jobs.model.audit import Deed
+from flask_forge_jobs.model.audit import AuditRecord
 from flask_forge_jobs.model.cron import ScheduleDefinition
 from flask_forge_jobs.model.follow_ups import Ending, FollowUp
 from flask_forge_jobs.model.jobs import JobStatus
@@ -32,7 +32,7 @@ _WRITING = re.compile(r"\b(INSERT INTO|UPDATE|DELETE FROM)\b")
 _BEGIN, _END = re.compile(r"BEGIN\b"), re.compile(r"(COMMIT|ROLLBACK)\b")
 YEARLY = ScheduleDefinition("yearly", "tick", "0 0 1 1 *")
 TOLD_OF_CANCELLED = {"noop": {Ending.CANCELLED: FollowUp("tell", "job", QUEUE, 0, 1)}}
-DEED = Deed("me", "act", None, "127.0.0.1", "request", 200, 1, "{}")
+RECORD = AuditRecord("me", "act", None, "127.0.0.1", "request", 200, 1, "{}")
 # What those of the contract leave out.
 _MORE: dict[str, Callable[[Storage], object]] = {
     "enqueue with a key": lambda s: s.jobs.enqueue(
@@ -42,9 +42,9 @@ _MORE: dict[str, Callable[[Storage], object]] = {
     "cleanup": lambda s: s.job_admin.cleanup_superseded_retries(),
     "show": lambda s: s.workers.show("host", None, []),
     "clear_cooldowns": lambda s: s.queues.clear_cooldowns(None),
-    "append": lambda s: s.audit.append(DEED),
+    "append": lambda s: s.audit.append(RECORD),
     "prune audit": lambda s: s.audit.prune(90),
-    "refuse": lambda s: s.refusals.add(DEED),
+    "refuse": lambda s: s.refusals.add(RECORD),
     "settle": lambda s: s.refusals.settle(is_last=True),
     "create schedule": lambda s: s.cron.create(YEARLY),
     "change schedule": lambda s: s.cron.change("yearly", lambda each: each.definition),
