@@ -19,7 +19,7 @@ from flask_forge_jobs.errors import (
 )
 from flask_forge_jobs.handlers.job_actions import distinct_ids
 from flask_forge_jobs.model.bounds import check_integer, check_kind, check_queue_name
-from flask_forge_jobs.model.bulk import BulkChange, JobAction, Position
+from flask_forge_jobs.model.bulk import BulkChange, JobAction, WalkPosition
 from flask_forge_jobs.model.instants import MICROSECOND
 from flask_forge_jobs.model.jobs import REQUEUEABLE, JobFilter, JobStatus
 from flask_forge_jobs.storage.base import Storage
@@ -67,7 +67,7 @@ class BulkReport:
 
     change: BulkChange
     is_complete: bool
-    position: Position | None = None
+    position: WalkPosition | None = None
     last_id: str | None = None
 
 
@@ -284,7 +284,7 @@ def change_matching(
     limits: BulkLimits,
     *,
     run_at: datetime | None = None,
-    after: Position | None = None,
+    after: WalkPosition | None = None,
 ) -> BulkReport:
     """Act on everything that matches; jobs in a wrong state are passed over.
 

@@ -51,16 +51,18 @@ def from_cursor(text: str, wanted: JobFilter, order: JobOrder) -> Position:
 
 
 def to_walk_cursor(
-    position: bulk.Position, action: JobAction, wanted: JobFilter
+    position: bulk.WalkPosition, action: JobAction, wanted: JobFilter
 ) -> str:
     """Return the text that stands for where a bulk action was cut short."""
     return _written(list(position), _of_walk(action, wanted))
 
 
-def from_walk_cursor(text: str, action: JobAction, wanted: JobFilter) -> bulk.Position:
+def from_walk_cursor(
+    text: str, action: JobAction, wanted: JobFilter
+) -> bulk.WalkPosition:
     """Return the position that a cursor stands for; errors as :func:`from_cursor`."""
     place = _read(text, _of_walk(action, wanted), (str, str, str, int, str))
-    position = bulk.Position(*place)
+    position = bulk.WalkPosition(*place)
     if position.status not in list(JobStatus):
         raise _not_ours()
     return position._replace(status=JobStatus(position.status))

@@ -1,7 +1,7 @@
 """Acting on many jobs: what can be done, to jobs in which state, and what became of it.
 
 A bulk action walks the matching jobs from the oldest to the newest of each combination
-of state, queue and kind. Its :class:`Position` says how far it came, so that a call
+of state, queue and kind. Its :class:`WalkPosition` says how far it came, so that a call
 that was cut short goes on where it stopped and looks at no job twice.
 """
 
@@ -72,7 +72,7 @@ class Skip:
     reason: SkipReason
 
 
-class Position(NamedTuple):
+class WalkPosition(NamedTuple):
     """The last job that a walk has looked at; walks go in the order of these."""
 
     status: JobStatus
@@ -117,4 +117,4 @@ class BulkStep:
 
     matched: int
     change: BulkChange
-    position: Position | None
+    position: WalkPosition | None

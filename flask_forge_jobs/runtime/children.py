@@ -52,8 +52,8 @@ def own_command() -> list[str]:
 
 
 @dataclass(slots=True)
-class _Place:
-    """One child's place: who is in it, and when the next may start."""
+class _ChildState:
+    """One child: its process, and when the next may start."""
 
     number: int
     process: subprocess.Popen[bytes] | None = None
@@ -86,7 +86,7 @@ class Children:
         environ: Mapping[str, str] = os.environ,
     ) -> None:
         self._command = list(command)
-        self._places = [_Place(number) for number in range(count)]
+        self._children = [_ChildState(number) for number in range(count)]
         self._grace_s = grace_s
         self._clock = clock
         self._environ = dict(environ)
@@ -110,18 +110,18 @@ class Children:
             os.close(self._reader)
         return status
 
-    def _start(self, place: _Place, now: float) -> None:
-        place.started_at = now
+    def _start(self, child: _ChildState, now: float) -> None:
+        child.started_at = now
         try:
-            place.process = self._start_process(place)
+            child.process = self._start_process(child)
         except OSError as error:  # no memory or no process left
-            logger.warning("cannot start worker process %s: %s", place.number, error)
-            self._delay_next(place, now)
+            logger.warning("cannot start worker process %s: %s", child.number, error)
+            self._delay_next(child, now)
 
-    def _start_process(self, place: _Place) -> subprocess.Popen[bytes]:
+    def _start_process(self, child: _ChildState) -> subprocess.Popen[bytes]:
         environ = self._environ | {
             PARENT_PIPE_VARIABLE: str(self._reader),
-            CHILD_VARIABLE: str(place.number),
+            CHILD_VARIABLE: str(child.number),
         }
         # A group of its own: Ctrl-C reaches only the parent, which passes it on.
         return subprocess.Popen(  # noqa: S603  # our own command line
@@ -134,50 +134,52 @@ class Children:
     def _watch(self, signals: StopSignals) -> int:
         while not signals.is_stopping:
             now = self._clock.monotonic()
-            for place in self._places:
-                if place.process is not None and place.process.poll() is not None:
-                    self._note_end(place, place.process.returncode, now)
-                if place.process is None and now >= place.not_before:
-                    if place.has_started and not self._may_restart(now):
+            for child in self._children:
+                if child.process is not None and child.process.poll() is not None:
+                    self._note_end(child, child.process.returncode, now)
+                if child.process is None and now >= child.not_before:
+                    if child.has_started and not self._may_restart(now):
                         logger.error("worker processes keep ending; giving up")
                         return EXIT_GAVE_UP
-                    place.has_started = True
-                    self._start(place, now)
+                    child.has_started = True
+                    self._start(child, now)
             signals.wait(self._pause_s())
         return 0
 
-    def _note_end(self, place: _Place, status: int, now: float) -> None:
-        if now - place.started_at >= HEALTHY_AFTER_S:
-            place.backoff.reset()
-        place.process = None
+    def _note_end(self, child: _ChildState, status: int, now: float) -> None:
+        if now - child.started_at >= HEALTHY_AFTER_S:
+            child.backoff.reset()
+        child.process = None
         logger.warning(
             "worker process %s ended with status %s, starting another in %s s",
-            place.number,
+            child.number,
             status,
-            self._delay_next(place, now),
+            self._delay_next(child, now),
         )
 
     @staticmethod
-    def _delay_next(place: _Place, now: float) -> float:
-        pause_s = place.backoff.fail()
-        place.not_before = now + pause_s
+    def _delay_next(child: _ChildState, now: float) -> float:
+        pause_s = child.backoff.fail()
+        child.not_before = now + pause_s
         return pause_s
 
     def _may_restart(self, now: float) -> bool:
         while self._restarts and self._restarts[0] < now - RESTART_WINDOW_S:
             self._restarts.popleft()
         self._restarts.append(now)
-        most = max(MOST_RESTARTS, MOST_RESTARTS_PER_CHILD * len(self._places))
+        most = max(MOST_RESTARTS, MOST_RESTARTS_PER_CHILD * len(self._children))
         return len(self._restarts) <= most
 
     def _pause_s(self) -> float | None:
-        waiting = [place.not_before for place in self._places if place.process is None]
+        waiting = [
+            child.not_before for child in self._children if child.process is None
+        ]
         if not waiting:
             return None
         return max(min(waiting) - self._clock.monotonic(), 0.0)
 
     def _living(self) -> list[subprocess.Popen[bytes]]:
-        return [place.process for place in self._places if place.process is not None]
+        return [child.process for child in self._children if child.process is not None]
 
     def _hurry(self) -> None:
         for process in self._living():

@@ -122,7 +122,7 @@ NAMES = st.text(
 def test_a_cursor_of_a_walk_comes_back_as_its_position(
     status: JobStatus, queue_name: str, kind: str, at_us: int
 ) -> None:
-    position = bulk.Position(status, queue_name, kind, at_us, "x" * 64)
+    position = bulk.WalkPosition(status, queue_name, kind, at_us, "x" * 64)
 
     text = to_walk_cursor(position, JobAction.DELETE, WANTED)
 
@@ -133,7 +133,7 @@ def test_a_cursor_of_a_walk_comes_back_as_its_position(
 
 
 def test_a_cursor_of_another_walk_is_refused() -> None:
-    position = bulk.Position(JobStatus.DEAD, "q", "k", 5, "x")
+    position = bulk.WalkPosition(JobStatus.DEAD, "q", "k", 5, "x")
     text = to_walk_cursor(position, JobAction.DELETE, WANTED)
 
     for action, wanted in (

@@ -143,14 +143,14 @@ def test_each_restart_comes_later_up_to_a_limit(
     family: tuple[Children, MovingClock],
 ) -> None:
     parent, clock = family
-    (place,) = parent._places
+    (child,) = parent._children
     pauses = []
 
     for _ in range(8):
-        place.started_at = clock.monotonic()
+        child.started_at = clock.monotonic()
         clock.move(0.1)
-        parent._note_end(place, 1, clock.monotonic())
-        pauses.append(round(place.not_before - clock.monotonic(), 3))
+        parent._note_end(child, 1, clock.monotonic())
+        pauses.append(round(child.not_before - clock.monotonic(), 3))
 
     assert pauses == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, LONGEST_BACKOFF_S]
 
@@ -159,15 +159,15 @@ def test_a_child_that_lived_long_is_replaced_at_once(
     family: tuple[Children, MovingClock],
 ) -> None:
     parent, clock = family
-    (place,) = parent._places
+    (child,) = parent._children
     for _ in range(10):
-        place.backoff.fail()
-    place.started_at = clock.monotonic()
+        child.backoff.fail()
+    child.started_at = clock.monotonic()
 
     clock.move(HEALTHY_AFTER_S)
-    parent._note_end(place, -9, clock.monotonic())
+    parent._note_end(child, -9, clock.monotonic())
 
-    assert place.not_before - clock.monotonic() == 0.5
+    assert child.not_before - clock.monotonic() == 0.5
 
 
 def restarts_allowed(count: int, window_s: float) -> int:

@@ -28,6 +28,7 @@ from flask_forge_jobs.storage.database import (
     encode_rows,
 )
 from flask_forge_jobs.storage.jobs.listing import Listing
+from flask_forge_jobs.storage.jobs.streams import Place
 from flask_forge_jobs.storage.rows import load_summaries
 
 # A commit may come a little after its timestamp, so the newest events are held back.
@@ -43,7 +44,6 @@ _INSTANTS: dict[EventType, Callable[[JobSummary], datetime | None]] = {
     EventType.COMPLETED: lambda job: job.completed_at,
     EventType.FAILED: lambda job: job.completed_at,
 }
-Place = tuple[int, str]
 
 
 @dataclass(frozen=True, slots=True)

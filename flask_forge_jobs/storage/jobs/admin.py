@@ -22,9 +22,9 @@ from flask_forge_jobs.model.bulk import (
     BulkChange,
     BulkStep,
     JobAction,
-    Position,
     Skip,
     SkipReason,
+    WalkPosition,
 )
 from flask_forge_jobs.model.follow_ups import Ending
 from flask_forge_jobs.model.instants import to_micros
@@ -253,7 +253,7 @@ class JobAdmin:
         action: JobAction,
         wanted: JobFilter,
         *,
-        after: Position | None = None,
+        after: WalkPosition | None = None,
         limit: int = BATCH,
         run_at: datetime | None = None,
     ) -> BulkStep:

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from flask_forge_jobs.model.bulk import (
     APPLIES_TO,
     JobAction,
-    Position,
     Skip,
     SkipReason,
+    WalkPosition,
 )
 from flask_forge_jobs.model.dedupe_keys import MARK
 from flask_forge_jobs.model.error_history import append_entry
@@ -169,9 +169,6 @@ def _ids(rows: Iterable[Row]) -> list[str]:
     return [row[0] for row in rows]
 
 
-Combination = tuple[JobStatus, str, str]
-
-
 @dataclass(frozen=True, slots=True)
 class Picked:
     """The jobs of one step, all in one state, and the last job that it looked at.
@@ -181,7 +178,7 @@ class Picked:
 
     ids: Sequence[str] = ()
     status: JobStatus | None = None
-    position: Position | None = None
+    position: WalkPosition | None = None
 
 
 def pick(
@@ -189,15 +186,15 @@ def pick(
     wanted: JobFilter,
     *,
     statuses: Iterable[JobStatus],
-    after: Position | None,
+    after: WalkPosition | None,
     limit: int,
 ) -> Picked:
-    """Return the next matching jobs in the order of :class:`.Position`.
+    """Return the next matching jobs in the order of :class:`.WalkPosition`.
 
     Looks at up to ``limit`` jobs in one of the states, behind ``after``.
     """
     ids: list[str] = []
-    last: Position | None = None
+    last: WalkPosition | None = None
     room = limit
     conditions = Conditions(wanted)
     possible = conditions.statuses & set(statuses)
@@ -208,7 +205,7 @@ def pick(
         # One more row than there is room for shows whether anything is left.
         rows = _candidates(transaction, combination, after, conditions, room + 1)
         for enqueued_at_us, job_id, matches in rows[:room]:
-            last = Position(status, queue_name, kind, int(enqueued_at_us), job_id)
+            last = WalkPosition(status, queue_name, kind, int(enqueued_at_us), job_id)
             if matches:
                 ids.append(job_id)
         if len(rows) > room:
@@ -221,8 +218,8 @@ def _combinations(
     transaction: Transaction,
     wanted: JobFilter,
     statuses: frozenset[str],
-    after: Position | None,
-) -> list[Combination]:
+    after: WalkPosition | None,
+) -> list[tuple[JobStatus, str, str]]:
     found = {
         (JobStatus(status), queue_name, kind)
         for queue_name, kind, status, _, _ in transaction.all("counts")
@@ -235,8 +232,8 @@ def _combinations(
 
 def _candidates(
     transaction: Transaction,
-    combination: Combination,
-    after: Position | None,
+    combination: tuple[JobStatus, str, str],
+    after: WalkPosition | None,
     conditions: Conditions,
     limit: int,
 ) -> list[Row]:

@@ -98,7 +98,7 @@ class ChildPool:
         self._folder = None if folder is None else Path(folder)
         self._environ = clean_environment(inherit, environ) | dict(variables or {})
         self._changed = threading.Condition()
-        self._idle: list[_Place] = []
+        self._idle: list[_PooledChild] = []
         self._has_begun = False
 
     def run(self, context: TaskContext, payload: str) -> Outcome:
@@ -107,26 +107,26 @@ class ChildPool:
             request = {"id": context.job_id, "payload": load_text(payload)}
         except InvalidInputError as error:
             return Dead(clip(f"corrupt row: {error.message}"))
-        place = self._borrow(context)
-        if place is None:
+        pooled = self._borrow(context)
+        if pooled is None:
             return Failed("stopped while every child was busy")
         try:
-            return self._ask(place, context, request)
+            return self._ask(pooled, context, request)
         except OSError as error:
             return not_started(self._command[0], error)
         finally:
             with self._changed:
-                self._idle.append(place)
+                self._idle.append(pooled)
                 self._changed.notify()
 
     def close(self) -> None:
         """End the programs that are idle; a worker's end does so by itself."""
         with self._changed:
-            for place in self._idle:
-                place.clear()
+            for pooled in self._idle:
+                pooled.clear()
 
-    def _borrow(self, context: TaskContext) -> _Place | None:
-        """Return an idle place; None when the job has to stop before there is one."""
+    def _borrow(self, context: TaskContext) -> _PooledChild | None:
+        """Return an idle program; None when the job has to stop before there is one."""
         with context.cancel.heard_by(self._wake_all), self._changed:
             if not self._has_begun:
                 self._begin()
@@ -144,29 +144,29 @@ class ChildPool:
 
     def _begin(self) -> None:
         self._has_begun = True
-        self._idle = [_Place() for _ in range(self._size)]
+        self._idle = [_PooledChild() for _ in range(self._size)]
         with contextlib.suppress(OSError):  # told when a job needs it
-            for place in self._idle:
-                place.child = self._start()
+            for pooled in self._idle:
+                pooled.child = self._start()
 
     def _start(self) -> _Child:
         return _Child(self._command, self._environ, self._folder)
 
     def _ask(
-        self, place: _Place, context: TaskContext, request: dict[str, Any]
+        self, pooled: _PooledChild, context: TaskContext, request: dict[str, Any]
     ) -> Outcome:
-        if place.child is not None and not place.child.is_fit():
-            place.clear()
-        if place.child is None:
-            place.child = self._start()
-        outcome = place.child.ask(context, request)
+        if pooled.child is not None and not pooled.child.is_fit():
+            pooled.clear()
+        if pooled.child is None:
+            pooled.child = self._start()
+        outcome = pooled.child.ask(context, request)
         if outcome is None or context.cancel.is_cancelled:
-            trouble, status = place.child.trouble, place.clear()
+            trouble, status = pooled.child.trouble, pooled.clear()
             return outcome or Failed(f"the child {trouble or describe_status(status)}")
         return outcome
 
 
-class _Place:
+class _PooledChild:
     """Where one of the programs is, or is to be started."""
 
     def __init__(self) -> None:
