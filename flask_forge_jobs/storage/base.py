@@ -1,7 +1,4 @@
-"""Storage: the record that carries the stores, and how one is made from settings.
-
-A driver is imported only when it is asked for.
-"""
+"""The stores of one database, and how to open them from settings."""
 
 from __future__ import annotations
 
@@ -42,7 +39,7 @@ from flask_forge_jobs.storage.workers import Leases, WorkerRegistry
 
 @dataclass(frozen=True, slots=True)
 class StorageInfo:
-    """What the database says of itself, as ordered pairs of text."""
+    """Facts about the database, as ordered pairs of text."""
 
     backend: str
     fields: tuple[tuple[str, str], ...]
@@ -50,12 +47,11 @@ class StorageInfo:
 
 @dataclass(frozen=True, slots=True)
 class OpenSnapshot:
-    """The oldest transaction of a database that others have to be kept visible for.
+    """The oldest open transaction of a database, which holds up its clean-up.
 
     Args:
         age_s: Seconds since it began.
-        holder: Who has it open: a session by its process at the server, or a prepared
-            transaction by its name.
+        holder: A session with its server process, or a prepared transaction's name.
     """
 
     age_s: float
@@ -67,7 +63,7 @@ _opened: weakref.WeakSet[Storage] = weakref.WeakSet()
 
 @atexit.register
 def _close_all() -> None:
-    """At the end of the process, store the last figures and close what is open."""
+    """Store the last figures and close every open storage."""
     for storage in list(_opened):
         with contextlib.suppress(StorageError):
             storage.close()
@@ -75,10 +71,10 @@ def _close_all() -> None:
 
 @dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
 class Storage:
-    """Everything that is stored, by who needs it.
+    """The stores of one database.
 
-    Nothing is opened before the first use, and each process opens its own: a Storage
-    may be made before a fork and used after it.
+    The database opens at the first use. Each process opens its own connections, so a
+    Storage may be made before a fork and used after it.
     """
 
     database: Database
@@ -110,11 +106,11 @@ class Storage:
         return self.database.backend
 
     def open(self) -> None:
-        """Connect now, check and migrate; see :meth:`Database.open`."""
+        """Connect and migrate now; see :meth:`Database.open`."""
         self.database.open()
 
     def takes_writes(self) -> bool:
-        """Return whether the database takes writes; a standby only answers reads.
+        """Return whether the database takes writes, as a standby does not.
 
         Raises:
             StorageError: It does not answer.
@@ -124,7 +120,7 @@ class Storage:
     def oldest_snapshot(self) -> OpenSnapshot | None:
         """Return the oldest transaction that keeps PostgreSQL from cleaning up.
 
-        None when there is none, or none that our role may see; always on SQLite.
+        None if our role sees none; always None on SQLite.
 
         Raises:
             StorageError: The database does not answer.
@@ -143,10 +139,10 @@ class Storage:
         return StorageInfo(self.backend, (*facts, *ours, driver))
 
     def close(self) -> None:
-        """Store the last figures and close; a later use opens anew.
+        """Store the last figures and close; a later use opens it again.
 
         Raises:
-            StorageBusyError: Somebody uses a SQLite file for too long; it stays open.
+            StorageBusyError: A SQLite file stayed in use, and open, for too long.
         """
         self.flusher.close()
         self.jobs.ends.close()
@@ -155,7 +151,7 @@ class Storage:
 
 
 class DatabaseConfig(ChosenDatabase):
-    """The database that was chosen, what chose it, and the way to its stores."""
+    """The chosen database, the setting that chose it, and its stores."""
 
     def open_storage(self, *, clock: Clock | None = None) -> Storage:
         """Return the stores of the chosen database; see :func:`open_storage`."""
@@ -171,21 +167,21 @@ def open_storage(
     migrate: bool = True,
     in_memory: Callable[[], bool] = lambda: False,
 ) -> Storage:
-    """Return the stores of a database; it is opened at the first use.
+    """Return the stores of a database, which opens at the first use.
 
     Args:
-        settings: Where the database is and how to talk to it.
+        settings: Where the database is and how to reach it.
         clock: Source of stored instants; the system's by default. PostgreSQL uses the
             server's clock instead.
         ids: Mints job ids.
         jitter: Returns a number in [0, 1) that spreads retries; None spreads nothing.
-        migrate: False forbids schema changes; a schema that is not current is then an
-            error at the first use.
-        in_memory: Asked when a SQLite file is about to be opened; True leaves it alone
-            and takes a database in memory from then on.
+        migrate: False forbids schema changes; the first use then raises MigrationError
+            if the schema is not current.
+        in_memory: Called before a SQLite file is opened; True opens a database in
+            memory instead.
 
     Raises:
-        ConfigurationError: PostgreSQL is asked for and psycopg2 is not installed.
+        ConfigurationError: The database is PostgreSQL but psycopg2 is not installed.
     """
     clock = clock or SystemClock()
     database = _open_database(settings, clock, may_migrate=migrate, in_memory=in_memory)
@@ -208,7 +204,7 @@ def _stores(
     jobs = JobQueue(
         timed, ids, clock, jitter, recorder, uncommitted=uncommitted, most_queues=most
     )
-    # One for all bulk verbs, which would crowd out others together as well.
+    # Bulk verbs share one, because together they could starve other writers.
     pace, gentle_pace = Pace(timed, clock), Pace(timed, clock, pauses=GENTLE_PAUSES)
     flusher = Flusher(recorder, metrics, clock, ids.new, uncommitted, refusals=refusals)
     return Storage(

@@ -1,27 +1,25 @@
-"""Finds the SQL, lays a dialect's statements over the common ones, and renders them.
+"""Loads the SQL: a dialect's statements replace the common ones of the same name.
 
 A file holds statements under ``-- name:`` lines and is valid SQL in any editor.
-Parameters are written ``:name``. What the dialects say differently is written in one
-way:
+Parameters are written ``:name``. Markers stand for what differs between the dialects:
 
 ``/* skip_locked */``, ``/* for_update */``
-    The row lock of PostgreSQL; SQLite needs none, its writers take turns.
+    A row lock on PostgreSQL; nothing on SQLite, which has one writer at a time.
 ``/* rows v: id text, run integer */``
-    A set of rows ``v`` that arrives as one JSON parameter named ``rows``
-    (``= :name`` before the closing mark names another). One statement text serves any
-    number of rows, so it is parsed once.
+    A set of rows ``v``, passed as the JSON parameter ``:rows``, or another one that
+    ``= :name`` before the closing mark names. The text is the same for any number of
+    rows, so it is parsed once.
 ``:now``
-    The clock: a parameter on SQLite, the server's own on PostgreSQL.
+    The current time: a parameter on SQLite, the server's clock on PostgreSQL.
 ``LEAST(…)``, ``GREATEST(…)``
-    The smallest and the largest of several values; ``MIN`` and ``MAX`` of SQLite.
+    ``MIN`` and ``MAX`` on SQLite.
 ``:known``
-    The newest schema version that this code knows, for a statement that makes sure by
-    itself that it may still be run.
+    The newest schema version that this code knows, for a statement that itself checks
+    the schema.
 
-Text that several statements share stands under a ``-- fragment:`` line and is put where
-``/* use its_name */`` stands. ``-- name: listed (both ways)`` names two statements:
-``listed_desc`` as it is written, and ``listed_asc`` with ``DESC`` and the comparisons
-with ``:at`` and ``:edge`` turned around.
+``/* use its_name */`` inserts the text under ``-- fragment: its_name``. ``-- name:
+listed (both ways)`` defines two statements: ``listed_desc`` as written, and
+``listed_asc`` with ``DESC`` and the comparisons with ``:at`` and ``:edge`` reversed.
 """
 
 from __future__ import annotations
@@ -58,13 +56,9 @@ _POSTGRES_NOW = "(extract(epoch FROM statement_timestamp()) * 1000000)::bigint"
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """One rendered statement.
+    """A statement in the dialect's parameter style.
 
-    Args:
-        name: Its name in the catalogue.
-        sql: Text in the dialect's parameter style.
-        uses_now: The caller must bind ``now``; never true on PostgreSQL.
-        uses_known: The caller must bind ``known``.
+    ``uses_now`` and ``uses_known`` tell whether the caller must bind those parameters.
     """
 
     name: str
@@ -117,13 +111,13 @@ def _root() -> Traversable:
 
 
 class _Source:
-    """What the files of one folder say, before it is rendered."""
+    """The statements and fragments of one folder, not rendered yet."""
 
     def __init__(self, folder: Traversable) -> None:
         self.statements: dict[str, str] = {}
         self.fragments: dict[str, str] = {}
         if not folder.is_dir():
-            return  # a dialect that says everything the common way
+            return  # a dialect without statements of its own
         for file in sorted(folder.iterdir(), key=lambda entry: entry.name):
             if file.name.endswith(".sql"):
                 parts = _HEAD.split(file.read_text(encoding="utf-8"))[1:]
@@ -154,11 +148,7 @@ def _turned(sql: str) -> str:
 
 @cache
 def load_statements(dialect: str) -> Mapping[str, Statement]:
-    """Return every statement of a dialect by name.
-
-    Args:
-        dialect: ``sqlite`` or ``postgres``.
-    """
+    """Return every statement of ``sqlite`` or ``postgres`` by name."""
     common, own = _Source(_root() / "common"), _Source(_root() / dialect)
     fragments = common.fragments | own.fragments
 
@@ -176,8 +166,8 @@ def load_statements(dialect: str) -> Mapping[str, Statement]:
 class Migration:
     """One step of the schema, read from ``NNNN_name.sql``.
 
-    ``oldest_reader`` is the lowest schema version whose code can still work on a
-    database that has this step; additive steps keep the number of the step before.
+    ``oldest_reader`` is the lowest schema version whose code still works on a database
+    with this step; an additive step keeps the number of the step before.
     """
 
     version: int
@@ -186,7 +176,7 @@ class Migration:
     sql: str
 
 
-# Steps that older code cannot live with name themselves here.
+# By version, for each step that older code cannot work with.
 _OLDEST_READERS = {1: 1}
 
 

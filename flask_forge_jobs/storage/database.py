@@ -1,14 +1,12 @@
 """The seam between the stores and the two databases.
 
-A store names a statement and passes parameters; a dialect runs it. Driver errors become
-ours at this line and nowhere else. Everything that changes data goes through
-:meth:`Executor.write`, which owns the commit and repeats the whole unit after a
-transient fault, so a unit of work must be safe to repeat: ids are minted before it,
-and every change it makes is fenced.
+A store names a statement and passes parameters; a dialect runs it and translates the
+driver's errors. :meth:`Executor.write` owns the commit and repeats the whole unit after
+a transient fault. So a unit of work must be safe to repeat: mint ids before it and
+fence every change.
 
-A call has limits of its own, which add up: the wait for a connection, for the server,
-for the next try. Whoever has less time than that says so around its calls, by
-:func:`within`.
+The time limits of a call add up: for a connection, for the server, for retries. Wrap
+calls in :func:`within` to set one limit for all of them.
 """
 
 from __future__ import annotations
@@ -35,10 +33,10 @@ WakeCallback = Callable[[str | None], None]
 
 
 class SchemaVersions(NamedTuple):
-    """What schema a database has, and what this code makes of it."""
+    """The schema version of a database, and the versions this code works with."""
 
     stored: int
-    """The version of the database; 0 when it has none."""
+    """The version of the database; 0 without a schema."""
     known: int
     """The newest version that this code knows."""
     oldest_reader: int
@@ -46,22 +44,12 @@ class SchemaVersions(NamedTuple):
 
     @classmethod
     def of(cls, applied: Sequence[Row], known: int) -> Self:
-        """Return what applied steps are to code that knows a version.
-
-        Args:
-            applied: Version and oldest reader of each step, the newest last; the newest
-                one alone will do.
-            known: The newest version that the code knows.
-        """
+        """Return the versions for (version, oldest reader) rows, the newest last."""
         stored, oldest_reader = applied[-1] if applied else (0, 0)
         return cls(stored, known, oldest_reader)
 
     def require_readable(self) -> None:
-        """Refuse a schema that is too new; one that has only been added to is not.
-
-        Raises:
-            SchemaTooNewError: This code may not work on the schema.
-        """
+        """Raise SchemaTooNewError if this code may not work on the schema."""
         if self.oldest_reader > self.known:
             raise SchemaTooNewError(self.stored, self.oldest_reader, self.known)
 
@@ -70,7 +58,7 @@ class Transaction(Protocol):
     """One open transaction."""
 
     attempt: int
-    """0 on the first try, counted up when the unit is repeated."""
+    """Number of the try, from 0."""
 
     def all(self, name: str, /, **parameters: Parameter) -> list[Row]:
         """Run a statement and return its rows."""
@@ -79,18 +67,13 @@ class Transaction(Protocol):
         """Run a statement and return how many rows it changed."""
 
     def defer(self, name: str, /, **parameters: Parameter) -> None:
-        """Run a statement whose result nobody reads, together with the next one."""
+        """Run a statement with the next one and ignore its result."""
 
     def copy_rows(self, name: str, rows: Iterable[Sequence[Parameter]], /) -> None:
-        """Add rows in the fastest way there is.
-
-        Args:
-            name: A statement that takes a row's values in order.
-            rows: The rows.
-        """
+        """Insert rows in bulk, by a statement that takes a row's values in order."""
 
     def wake(self, queue_name: str) -> None:
-        """Wake the workers of a queue once this transaction has committed."""
+        """Wake the workers of a queue after the commit."""
 
 
 class Listener(Protocol):
@@ -100,18 +83,14 @@ class Listener(Protocol):
         """Whether wake-ups from other processes arrive without polling."""
 
     def tell(self, name: str) -> None:
-        """Call the callbacks of other processes with a name.
-
-        Raises:
-            StorageError: The database cannot be told.
-        """
+        """Call the callbacks of other processes with a name."""
 
     def stop(self) -> None:
         """End the subscription."""
 
 
 class Executor(Protocol):
-    """What a store asks of its database."""
+    """What a store needs of its database."""
 
     backend: str
     """``sqlite`` or ``postgres``."""
@@ -119,56 +98,56 @@ class Executor(Protocol):
     def write(self, work: Callable[[Transaction], T], *, urgent: bool = False) -> T:
         """Run a unit of work in one transaction and commit it.
 
-        The transaction itself makes sure that this code may still work on the schema,
-        as does that of every other verb that changes something.
+        Like every method that writes, it checks in the transaction that the schema is
+        not too new for this code.
 
         Args:
-            work: Called with the transaction; again from the start after a transient
-                fault, with :attr:`Transaction.attempt` counted up.
-            urgent: May use the connection that is kept for heartbeats.
+            work: Called again from the start after a transient fault, with a higher
+                :attr:`Transaction.attempt`.
+            urgent: May use the connection that is reserved for heartbeats.
 
         Raises:
-            SchemaTooNewError: A newer package has migrated the database beyond this
-                code; nothing is stored.
+            SchemaTooNewError: A newer release has migrated the database; nothing is
+                stored.
             StorageBusyError: Locks or conflicts outlasted every retry.
             StorageUnavailableError: The database could not be reached.
         """
 
     def execute(self, name: str, /, **parameters: Parameter) -> list[Row]:
-        """Run one writing statement as a transaction of its own and return its rows.
+        """Run one writing statement as a transaction of its own; return its rows.
 
-        On PostgreSQL this is one round trip. Errors as for :meth:`write`.
+        One round trip on PostgreSQL. Raises the errors of :meth:`write`.
         """
 
     def join(self, connection: object, work: Callable[[Transaction], T]) -> T:
         """Run a unit of work inside the open transaction of a caller's connection.
 
-        The caller commits; a rollback takes the work with it. The unit is run once, and
-        undone as a whole when it raises, with the caller's own work left as it is.
+        The caller commits or rolls back. The unit runs once; if it raises, only its own
+        changes are undone.
 
         Args:
-            connection: Of our driver and to our database, or what SQLAlchemy made of
-                one; see :func:`.caller_transaction.look_below`. A transaction begins
-                if none is open.
+            connection: Our driver's connection to our database, or SQLAlchemy's; see
+                :func:`.caller_transaction.look_below`. A transaction begins if none is
+                open.
             work: Called with the transaction.
 
         Raises:
             InvalidInputError: The connection is of another driver or to another
                 database, closed, or in autocommit mode without a transaction.
-            StorageBusyError: A lock or a conflict; the caller's transaction has to be
-                tried again as a whole.
+            StorageBusyError: A lock or a conflict; the caller has to retry its whole
+                transaction.
             SchemaTooNewError: As for :meth:`write`.
             StorageError: The transaction has failed and would store nothing.
         """
 
     def read(self, work: Callable[[Transaction], T]) -> T:
-        """Run reads against one snapshot; errors as for :meth:`write`."""
+        """Run reads against one snapshot; raises the errors of :meth:`write`."""
 
     def read_one(self, name: str, /, **parameters: Parameter) -> list[Row]:
         """Run one reading statement on its own and return its rows.
 
-        On PostgreSQL this is one round trip, without the server's own time limit, so it
-        is for what is quick. Errors as for :meth:`write`.
+        One round trip on PostgreSQL, without the server's time limit: for quick reads
+        only. Raises the errors of :meth:`write`.
         """
 
     def wake(self, queue_name: str) -> None:
@@ -177,19 +156,19 @@ class Executor(Protocol):
     def listen(self, callback: WakeCallback) -> Listener:
         """Call ``callback`` with a queue's name at each wake-up.
 
-        The callback runs on a thread of the database's own and must return quickly;
-        None means that something may have changed and nobody knows what.
+        It gets None if anything may have changed. It runs on a thread of the database
+        and must return quickly.
         """
 
 
 class Database(Executor, Protocol):
-    """What a dialect must do."""
+    """What a dialect implements."""
 
     known_version: int
     """The newest schema version that this code knows."""
 
     def open(self) -> None:
-        """Connect and bring the schema up to date; called by the first use as well.
+        """Connect and bring the schema up to date; the first use does so as well.
 
         Raises:
             StorageUnavailableError: The database could not be reached.
@@ -198,31 +177,25 @@ class Database(Executor, Protocol):
         """
 
     def pipeline(self, work: Callable[[Transaction], T]) -> T:
-        """Run a unit of work that reads the rows of its last statement only.
+        """Run :meth:`Transaction.defer` calls that end with one :meth:`.all`.
 
-        On PostgreSQL this is one round trip: the unit sends its statements by
-        :meth:`Transaction.defer` and ends with one :meth:`Transaction.all`. Errors and
-        repetitions as for :meth:`write`. For :class:`.Unit`.
+        One round trip on PostgreSQL. Retries and raises as :meth:`write` does.
         """
 
     def begin(self, attempt: int) -> AbstractContextManager[Transaction]:
-        """Open a transaction for a block and commit at its end; for :class:`.Unit`.
+        """Open a transaction for a block and commit at its end; never retries.
 
-        What the block raises rolls it back. The driver's errors leave the block as
-        ours; nothing is repeated.
-
-        Args:
-            attempt: Number of the try, from 0.
+        An error in the block rolls it back; the driver's errors become ours.
 
         Raises:
-            TransientError: A fault after which all of it may be tried again.
+            TransientError: A fault after which the caller may retry.
             StorageError: As for :meth:`write`.
         """
 
     def schema_versions(self) -> SchemaVersions | None:
-        """Return the versions of the schema, changing nothing.
+        """Return the versions of the schema without changing it.
 
-        None when the database does not exist or holds no schema of ours.
+        None if there is no database or no schema of ours.
         """
 
     def describe(self) -> tuple[tuple[str, str], ...]:
@@ -233,7 +206,7 @@ class Database(Executor, Protocol):
 
     @property
     def directory(self) -> Path | None:
-        """Where the database's files are, if they are on this machine for sure."""
+        """The folder of the database's files; None if they may be on another host."""
 
     def log_bytes(self) -> int:
         """Return the size of the write-ahead log beside the file; 0 without a file."""
@@ -254,7 +227,7 @@ def encode_names(column: str, values: Iterable[str]) -> str:
 
 @contextmanager
 def within(seconds: float) -> Iterator[None]:
-    """Let everything that this thread asks meanwhile end within so many seconds."""
+    """Limit this thread's calls in a block to so many seconds altogether."""
     before = getattr(_local, "ends_at", None)
     ends_at = time.monotonic() + seconds
     _local.ends_at = ends_at if before is None else min(before, ends_at)
@@ -265,7 +238,7 @@ def within(seconds: float) -> Iterator[None]:
 
 
 def left_s(limit_s: float) -> float:
-    """Return ``limit_s``, or the seconds that are left if those are fewer."""
+    """Return ``limit_s``, or the seconds left of :func:`within` if those are fewer."""
     ends_at: float | None = getattr(_local, "ends_at", None)
     if ends_at is None:
         return limit_s
@@ -273,20 +246,14 @@ def left_s(limit_s: float) -> float:
 
 
 class Choice:
-    """The choice of a database, which is logged once.
-
-    A process that is forked after it was logged does not repeat it.
-
-    Args:
-        settings: The database; one that no setting named is not logged.
-    """
+    """Logs once which database was chosen; a forked child does not repeat it."""
 
     def __init__(self, settings: DatabaseSettings) -> None:
         self._settings = settings
         self._untold = threading.Lock()
 
     def tell(self) -> None:
-        """Log it, unless that was done."""
+        """Log the choice, unless that was done."""
         if self._settings.source is not None and self._untold.acquire(blocking=False):
             logger.info(
                 "database %s, named by %s",

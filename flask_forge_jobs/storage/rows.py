@@ -1,4 +1,4 @@
-"""Row to model: the one place where columns meet attributes."""
+"""Maps rows to models; the only place that knows columns and attributes."""
 
 from __future__ import annotations
 
@@ -98,10 +98,7 @@ def summary_from_row(row: Row) -> JobSummary:
 
 
 def error_history_from_text(text: str) -> tuple[ErrorEntry, ...]:
-    """Return the entries of a stored history; text that is damaged counts as empty.
-
-    The stored text is left alone: only the job's next own failure writes it.
-    """
+    """Return the entries of a stored history; a damaged one counts as empty."""
     try:
         entries = json.loads(text)
         return tuple(
@@ -172,7 +169,7 @@ def schedule_from_row(row: Row) -> Schedule:
 
 
 def schedule_parameters(schedule: Schedule) -> dict[str, Parameter]:
-    """Return a schedule as the statements that store one want it."""
+    """Return the parameters of the statements that store a schedule."""
     definition = schedule.definition
     return {
         "name": definition.name,
@@ -197,7 +194,7 @@ def schedule_parameters(schedule: Schedule) -> dict[str, Parameter]:
 
 
 def within_micros(within_s: float | None) -> int:
-    """Return how old a heartbeat may be; None means any age."""
+    """Return the maximum age of a heartbeat in microseconds; None means any age."""
     return FOREVER_US if within_s is None else int(within_s * SECOND_US)
 
 
@@ -232,7 +229,7 @@ def service_ages_to_text(services: Iterable[ServiceAge]) -> str | None:
 
 
 def service_ages_from_text(text: str, since_s: float) -> list[ServiceAge]:
-    """Return the ages of a heartbeat that is so many seconds old."""
+    """Return the service ages stored with a heartbeat ``since_s`` seconds ago."""
     return [
         ServiceAge(name, age_s + since_s, period_s)
         for name, (age_s, period_s) in json.loads(text).items()
@@ -264,7 +261,7 @@ def rate_limit_from_row(row: Row) -> RateLimit:
 
 
 def load_summaries(transaction: Transaction, ids: Sequence[str]) -> list[JobSummary]:
-    """Return jobs as listings show them, in the order of their ids' list."""
+    """Return the summaries of jobs in the order of ``ids``."""
     if not ids:
         return []
     rows = transaction.all("get_summaries", rows=encode_names("job_id", ids))

@@ -1,12 +1,10 @@
-"""What one request changes, and its entry in the audit trail, as one transaction.
+"""Stores the changes of one request and its audit entry in one transaction.
 
-Every store writes by a transaction of its own. While a :class:`Unit` runs in a thread,
-what the stores of that thread write goes into the unit's transaction instead, which
-begins with the first write and commits after the last. Reads go into it once it has
-begun. So a slow client, or a request that turns out to be wrong, locks nothing.
-
-What is done in several transactions leaves an entry in each of them; see
-:class:`Batches`.
+By default every store writes in a transaction of its own. While a :class:`Unit` runs in
+a thread, all stores of that thread write in the unit's transaction instead. It begins
+with the first write, so a slow client or an invalid request locks nothing. From then on
+reads run in it too. A request that needs several transactions leaves an audit entry in
+each; see :class:`Batches`.
 """
 
 from __future__ import annotations
@@ -37,27 +35,27 @@ T = TypeVar("T")
 
 
 class _Present(threading.local):
-    """What a thread is at."""
+    """What a thread is working on."""
 
     unit: Unit | None = None
     batches: Batches | None = None
 
 
 present = _Present()
-"""What this thread is at; an attribute, because every call of the storage looks."""
+"""What this thread is working on; a variable, because every storage call reads it."""
 
 
 class _UndoneError(Exception):
-    """Takes the transaction of a unit back."""
+    """Rolls back the transaction of a unit."""
 
 
 class Unit:
-    """One request that changes something in one transaction.
+    """A request that makes its changes in one transaction.
 
     Args:
-        expected: Returns the entry of a request that does nothing but add the job with
-            a given id: it is known before the job is stored and travels with it.
-        wait: Waits for some seconds before a further try.
+        expected: Returns the audit entry of a request that only adds the job with the
+            given id. It is sent with the job.
+        wait: Sleeps before a retry, in seconds.
     """
 
     def __init__(
@@ -68,7 +66,7 @@ class Unit:
         self._expected = expected
         self._wait = wait
         self.is_noted = False
-        """Whether the entry that was expected is stored, and the unit over."""
+        """Whether the expected entry is stored and the unit over."""
         self._ids: list[str] = []
         self._begin_anew(0)
 
@@ -82,14 +80,11 @@ class Unit:
         self._when_stored: list[Callable[[], object]] = []
 
     def run(self, work: Callable[[], T]) -> T:
-        """Do something; all that it changes is stored together, or nothing of it.
-
-        Args:
-            work: Called again from the start after a transient fault.
+        """Call ``work`` and commit all its changes; repeat it after a transient fault.
 
         Raises:
-            StorageOutcomeUnknownError: All may be stored; the error has the ids of the
-                jobs that were added.
+            StorageOutcomeUnknownError: The changes may be stored; the error has the ids
+                of the added jobs.
             StorageError: Nothing was stored.
         """
         before, present.unit = present.unit, self
@@ -116,11 +111,11 @@ class Unit:
             except Exception as error:
                 if error is self._fault:
                     raise
-                # Not the database's, so it must not be taken for a fault of it.
+                # Not the database's error, so do not let it translate it.
                 failure = error
                 raise _UndoneError from None
             if self._fault is not None:
-                raise StorageError("a change failed, so nothing of it is stored")
+                raise StorageError("a change failed, so nothing is stored")
             return result
         assert failure is not None  # noqa: S101  # for the type checker
         raise failure
@@ -128,11 +123,11 @@ class Unit:
     # -- for the seam ----------------------------------------------------------------
 
     def has_begun(self, database: Database) -> bool:
-        """Whether a transaction is open on a database."""
+        """Whether the unit has a transaction open on a database."""
         return self._transaction is not None and self._database is database
 
     def within(self, database: Database, work: Callable[[Transaction], T]) -> T:
-        """Run a unit of work in the transaction, which begins now if it has not."""
+        """Run a unit of work in the transaction, beginning it if needed."""
         if self._transaction is not None and self._database is not database:
             return database.write(work)
         try:
@@ -146,7 +141,7 @@ class Unit:
             raise
 
     def pipeline(self, database: Database, work: Callable[[Transaction], T]) -> T:
-        """Run a unit of work that may be all there is to do; see :meth:`add`."""
+        """Run a unit of work, with the expected entry if it is the whole request."""
         added_id, self._added_id = self._added_id, None
         if added_id is None or self._transaction is not None:
             return self.within(database, work)
@@ -162,15 +157,14 @@ class Unit:
         return result
 
     def add(self, job_id: str) -> None:
-        """Take in that the next transaction of this thread adds this job, for sure.
+        """Announce that the next transaction of this thread surely adds this job.
 
-        Where nothing was changed before, and the next call is :meth:`.Database.execute`
-        or :meth:`.Database.pipeline`, the entry travels with it.
+        If it is the first change, :meth:`pipeline` sends the audit entry with it.
         """
         self._added_id = job_id
 
     def pin(self, count: int, mint: Callable[[int], list[str]]) -> list[str]:
-        """Return ids, at each try the same ones in the same order."""
+        """Return ids: the same ones in the same order at each try."""
         start, self._ids_used = self._ids_used, self._ids_used + count
         missing = self._ids_used - len(self._ids)
         if missing > 0:
@@ -178,28 +172,25 @@ class Unit:
         return self._ids[start : self._ids_used]
 
     def when_stored(self, call: Callable[[], object]) -> None:
-        """Call something once the transaction has committed."""
+        """Call something after the commit."""
         self._when_stored.append(call)
 
 
 class Batches:
-    """One request that changes something in several transactions.
+    """A request that makes its changes in several transactions.
 
-    Each of them that changes something leaves an entry, with the number of its changes,
-    so what was done before a failure is in the trail.
-
-    Args:
-        record: Returns the entry of so many changes.
+    Each stores an audit entry, made by ``record`` from the number of its changes, so
+    the trail is complete even if a later transaction fails.
     """
 
     def __init__(self, record: Callable[[int], AuditRecord]) -> None:
         self._record = record
         self.entries = 0
-        """How many are stored."""
+        """How many entries are stored."""
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
-        """Let batches of this thread leave entries for a block."""
+        """Let this thread's batches store entries for a block."""
         before, present.batches = present.batches, self
         try:
             yield
@@ -212,14 +203,14 @@ class Batches:
         work: Callable[[Transaction], T],
         changed: Callable[[T], int],
     ) -> T:
-        """Run one batch, and leave its entry; see :func:`write_batch`."""
+        """Run one batch and store its entry; see :func:`write_batch`."""
 
         def with_entry(transaction: Transaction) -> T:
             result = work(transaction)
             changes = changed(result)
             if changes:
-                # Not the one statement for all tries: two batches may look the same. A
-                # batch that was stored already finds nothing more to change.
+                # append_audit_once would skip a second, equal batch. A retry of a batch
+                # that was stored changes nothing, so it stores no second entry.
                 transaction.defer("append_audit", **_parameters(self._record(changes)))
             return result
 
@@ -233,12 +224,9 @@ def write_batch(
     work: Callable[[Transaction], T],
     changed: Callable[[T], int],
 ) -> T:
-    """Run one of the transactions of a verb that may take several.
+    """Run one of several transactions, by calling ``write`` with ``work``.
 
-    Args:
-        write: Runs a unit of work as a transaction.
-        work: Changes something.
-        changed: Returns how many changes an answer of ``work`` means.
+    ``changed`` returns the number of changes from the result of ``work``.
     """
     batches = present.batches
     if batches is None:
@@ -247,16 +235,13 @@ def write_batch(
 
 
 def pinned(count: int, mint: Callable[[int], list[str]]) -> list[str]:
-    """Return new ids, the same ones when the present unit is repeated."""
+    """Return new ids: the same ones if the present unit is repeated."""
     unit = present.unit
     return mint(count) if unit is None else unit.pin(count, mint)
 
 
 def when_stored(call: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
-    """Call something once what the caller has written is committed.
-
-    At once outside a unit; never when the unit stores nothing.
-    """
+    """Call something after the unit's commit; at once outside a unit."""
     unit = present.unit
     if unit is None:
         call(*args, **kwargs)
@@ -265,10 +250,7 @@ def when_stored(call: Callable[P, object], *args: P.args, **kwargs: P.kwargs) ->
 
 
 def append_entry(transaction: Transaction, record: AuditRecord) -> None:
-    """Append an entry to the audit trail in an open transaction.
-
-    A repeated transaction may meet its own entry, after an unclear commit.
-    """
+    """Append an audit entry; a retry checks whether its first try has stored it."""
     name = "append_audit_once" if transaction.attempt else "append_audit"
     transaction.defer(name, **_parameters(record))
 
@@ -288,14 +270,10 @@ def _parameters(record: AuditRecord) -> dict[str, Parameter]:
 
 
 class UnitExecutor:
-    """Runs everything in the unit of the calling thread, or passes it on.
+    """Runs everything in the unit of the calling thread, or passes it to the database.
 
-    It notes how long reads and writes take as well, with the wait for them: a wrapper
-    for each would cost every call of the storage twice.
-
-    Args:
-        database: Does the work; shared by all who may meet in a unit.
-        recorder: Notes the times; None notes none.
+    It also records how long reads and writes take, waits included: a second wrapper
+    would slow down every call.
     """
 
     def __init__(self, database: Database, recorder: Recorder | None = None) -> None:
@@ -327,7 +305,7 @@ class UnitExecutor:
             self._wrote(perf_counter() - since)
 
     def join(self, connection: object, work: Callable[[Transaction], T]) -> T:
-        """Pass on: the transaction is another's."""
+        """Pass on: the caller owns the transaction."""
         since = perf_counter()
         try:
             return self._database.join(connection, work)
@@ -335,7 +313,7 @@ class UnitExecutor:
             self._wrote(perf_counter() - since)
 
     def read(self, work: Callable[[Transaction], T]) -> T:
-        """Run it in the present unit if that has begun, or pass on."""
+        """Run it in the present unit if it has begun, or pass on."""
         since = perf_counter()
         try:
             unit = present.unit
@@ -346,7 +324,7 @@ class UnitExecutor:
             self._read(perf_counter() - since)
 
     def read_one(self, name: str, /, **parameters: Parameter) -> list[Row]:
-        """Run it in the present unit if that has begun, or pass on."""
+        """Run it in the present unit if it has begun, or pass on."""
         since = perf_counter()
         try:
             unit = present.unit
@@ -357,7 +335,7 @@ class UnitExecutor:
             self._read(perf_counter() - since)
 
     def wake(self, queue_name: str) -> None:
-        """Pass on, once the present unit is stored."""
+        """Pass on after the commit of the present unit."""
         unit = present.unit
         if unit is None:
             self._database.wake(queue_name)
@@ -370,4 +348,4 @@ class UnitExecutor:
 
 
 def _ignore(_seconds: float) -> None:
-    """Note nothing."""
+    """Record nothing."""

@@ -134,7 +134,7 @@ def test_change_that_failed_cannot_be_passed_over(storage: Storage) -> None:
         with contextlib.suppress(QueueNotFoundError):
             storage.queues.change("none", {"paused": True})
 
-    with pytest.raises(StorageError, match="nothing of it is stored"):
+    with pytest.raises(StorageError, match="nothing is stored"):
         _unit().run(work)
 
     assert storage.queues.all() == []

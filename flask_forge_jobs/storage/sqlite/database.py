@@ -220,9 +220,8 @@ class SqliteDatabase(PerProcess):
             return run_with_retries(unit, self._wait)
         except StorageError as error:
             if type(error) is StorageError:
-                self.write(
-                    SqliteTransaction.check_version
-                )  # a clearer error if too new
+                # Raises a clearer error if the schema is too new.
+                self.write(SqliteTransaction.check_version)
             raise
 
     def join(self, connection: object, work: Callable[[SqliteTransaction], T]) -> T:
