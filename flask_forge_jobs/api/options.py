@@ -13,11 +13,11 @@ from flask_forge_jobs.clock import Clock, SystemClock
 from flask_forge_jobs.config.settings import Settings
 from flask_forge_jobs.errors import ConfigurationError
 from flask_forge_jobs.handlers.bulk import DEFAULT_MAX_ROWS
-from flask_forge_jobs.handlers.job_actions import Router
 from flask_forge_jobs.handlers.redaction import RedactionHook
 from flask_forge_jobs.model.masking import DEFAULT_REDACT_KEYS
 from flask_forge_jobs.model.queues import DEFAULT_QUEUE
 from flask_forge_jobs.tasks.registry import TaskRegistry
+from flask_forge_jobs.tasks.routing import Router
 
 MetricsAuth = Literal["same", "token", "none"]
 

@@ -27,10 +27,11 @@ from enum import Enum, auto
 from werkzeug.exceptions import Forbidden
 
 from flask_forge_jobs.errors import InvalidInputError, JobNotFoundError
-from flask_forge_jobs.handlers.job_actions import Router, distinct_ids
+from flask_forge_jobs.handlers.job_actions import distinct_ids
 from flask_forge_jobs.handlers.jobs import require_possible_id
 from flask_forge_jobs.model.jobs import JobFilter
 from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.tasks.routing import Router
 
 OTHER_QUEUE_MESSAGE = "this credential is limited to other queues"
 NO_QUEUE_MESSAGE = "this credential is limited to no queue at all"

@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import Any
 
 from flask_forge_jobs.errors import InvalidInputError, ScheduleNotFoundError
-from flask_forge_jobs.handlers.job_actions import Router
 from flask_forge_jobs.handlers.jobs import payload_value
 from flask_forge_jobs.handlers.redaction import Redactor
 from flask_forge_jobs.model.bounds import check_integer, check_queue_name
@@ -21,6 +20,7 @@ from flask_forge_jobs.model.jobs import EnqueueResult
 from flask_forge_jobs.model.payloads import dump
 from flask_forge_jobs.model.time_zones import DEFAULT_TIME_ZONE, load_time_zone
 from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.tasks.routing import Router
 
 PREVIEW_RANGE = (1, 100)
 DEFAULT_PREVIEW = 5

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -41,10 +41,10 @@ from flask_forge_jobs.model.request_keys import RequestKey
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.tasks.by_name import job_of_kind
 from flask_forge_jobs.tasks.registry import TaskRegistry
+from flask_forge_jobs.tasks.routing import Router
 
 DEMO_KIND = "noop_echo"
 MAX_ENQUEUED_AT_ONCE = 1000
-Router = Callable[[str], str]
 NO_LIMITS = Admission()
 NO_TASKS = TaskRegistry()
 

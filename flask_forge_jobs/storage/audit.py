@@ -204,12 +204,12 @@ class Refusals(PerProcess):
             self._recorder.on_activity()
             return
         try:
-            self.settle()
+            self.flush()
         except StorageError:
             self._recorder.on_activity()
             raise
 
-    def settle(self, *, is_last: bool = False) -> None:
+    def flush(self, *, is_last: bool = False) -> None:
         """Append what was counted in minutes that are over.
 
         Args:

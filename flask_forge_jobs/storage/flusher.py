@@ -109,7 +109,7 @@ class Flusher(PerProcess):
             written = self._store_held()
             self._let_go(taken_us)
             if self._refusals is not None:
-                self._refusals.settle(is_last=is_last)
+                self._refusals.flush(is_last=is_last)
             return written
 
     def close(self) -> None:

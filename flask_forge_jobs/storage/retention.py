@@ -36,11 +36,11 @@ LEASE = "cleanup"
 LEASE_S = 120.0
 _DEFAULTS = QueueSettings("")
 
-Window = tuple[str, JobStatus, int]
+RetentionPeriod = tuple[str, JobStatus, int]
 
 
 class Retention:
-    """Applies the retention windows of the queues.
+    """Applies the retention periods of the queues.
 
     Args:
         database: The seam to the database.
@@ -78,7 +78,7 @@ class Retention:
 
         Args:
             queue_name: Only of this queue; None means every registered one, and every
-                one that has jobs, with the default windows.
+                one that has jobs, with the default periods.
             most: Delete at most this many; None means all.
             is_over: Asked before each batch whether to stop.
             gently: Take smaller batches and longer pauses, so that others hardly
@@ -89,12 +89,12 @@ class Retention:
             AlreadyRunningError: Another sweep is under way.
             StorageError: A queue could not be swept; the others were.
         """
-        windows = self._windows(queue_name)
+        periods = self._periods(queue_name)
         holder = self._ids.new()
         if not self._leases.take(LEASE, holder, LEASE_S):
             raise AlreadyRunningError("a cleanup is under way")
         try:
-            return self._sweep(windows, _Sweep(holder, most, is_over, gently=gently))
+            return self._sweep(periods, _Sweep(holder, most, is_over, gently=gently))
         finally:
             self._leases.release(LEASE, holder)
 
@@ -105,8 +105,8 @@ class Retention:
             QueueNotFoundError: No queue has this name.
         """
         found: Counter[JobStatus] = Counter()
-        for window in self._windows(queue_name):
-            found[window[1]] += self._count(window)
+        for period in self._periods(queue_name):
+            found[period[1]] += self._count(period)
         return _report(found, is_complete=True)
 
     def delete(
@@ -130,10 +130,10 @@ class Retention:
 
         return write_batch(self._pace.write, work, int)
 
-    def _windows(self, queue_name: str | None) -> list[Window]:
+    def _periods(self, queue_name: str | None) -> list[RetentionPeriod]:
         rows = self._database.read(
             lambda tx: tx.all(
-                "retention_windows",
+                "retention_periods",
                 any_queue=queue_name is None,
                 queue_name=queue_name,
                 done_days=_DEFAULTS.retain_done_for_days,
@@ -144,49 +144,49 @@ class Retention:
             raise QueueNotFoundError(queue_name)
         return [
             (name, status, days)
-            for name, *windows in rows
+            for name, *periods in rows
             for status, days in zip(
-                (JobStatus.DONE, JobStatus.DEAD), windows, strict=True
+                (JobStatus.DONE, JobStatus.DEAD), periods, strict=True
             )
         ]
 
-    def _sweep(self, windows: list[Window], sweep: _Sweep) -> CleanupReport:
+    def _sweep(self, periods: list[RetentionPeriod], sweep: _Sweep) -> CleanupReport:
         failure: StorageError | None = None
-        for window in windows:
+        for period in periods:
             try:
-                if not self._sweep_one(window, sweep):
+                if not self._sweep_one(period, sweep):
                     return sweep.report(is_complete=False)
             except StorageUnavailableError:
                 raise
             except StorageError as error:
-                logger.exception("the jobs of queue %r could not be swept", window[0])
+                logger.exception("the jobs of queue %r could not be swept", period[0])
                 failure = error
         if failure is not None:
             raise failure
         return sweep.report(is_complete=True)
 
-    def _sweep_one(self, window: Window, sweep: _Sweep) -> bool:
-        """Delete what one window lets go; False when the sweep must end before."""
+    def _sweep_one(self, period: RetentionPeriod, sweep: _Sweep) -> bool:
+        """Delete what one period lets go; False when the sweep must end before."""
         pace = self._gentle_pace if sweep.gently else self._pace
         while sweep.room > 0:
             if not pace.rest(sweep.is_over):
                 return False
-            count = self._delete(window, sweep)
+            count = self._delete(period, sweep)
             if count is None:
                 return False
-            sweep.deleted[window[1]] += count
+            sweep.deleted[period[1]] += count
             if not count:
                 return True
         return False
 
-    def _count(self, window: Window) -> int:
-        values = _parameters(window)
+    def _count(self, period: RetentionPeriod) -> int:
+        values = _parameters(period)
         rows = self._database.read(lambda tx: tx.all("count_expired", **values))
         return int(rows[0][0])
 
-    def _delete(self, window: Window, sweep: _Sweep) -> int | None:
+    def _delete(self, period: RetentionPeriod, sweep: _Sweep) -> int | None:
         """Delete one batch; None when another sweep has begun meanwhile."""
-        values = _parameters(window)
+        values = _parameters(period)
 
         def work(transaction: Transaction) -> int | None:
             if not renewed(transaction, LEASE, sweep.holder, LEASE_S):
@@ -229,8 +229,8 @@ class _Sweep:
         return _report(self.deleted, is_complete=is_complete)
 
 
-def _parameters(window: Window) -> dict[str, Parameter]:
-    queue_name, status, days = window
+def _parameters(period: RetentionPeriod) -> dict[str, Parameter]:
+    queue_name, status, days = period
     return {"queue_name": queue_name, "status": status.value, "age_us": days * DAY_US}
 
 

@@ -14,7 +14,7 @@ QUEUES_VARIABLE = "FORGE_QUEUES"
 class Router(Protocol):
     """Chooses the queue of a kind."""
 
-    def __call__(self, kind: str) -> str:
+    def __call__(self, kind: str, /) -> str:
         """Return the queue's name."""
 
 

@@ -51,7 +51,7 @@ def test_sec_S42_each_mutating_route_leaves_one_entry(storage: Storage) -> None:
 
     statuses = [_call(admin, route) for route in MUTATIONS]
 
-    storage.refusals.settle(is_last=True)
+    storage.refusals.flush(is_last=True)
     noted: Counter[tuple[str, int, str]] = Counter()
     for entry in _entries(storage):
         record = entry.record
@@ -206,7 +206,7 @@ def test_sec_S42_refusals_of_a_minute_are_one_entry_and_a_number(
         viewer.post(f"{PREFIX}/queue/none/paused", json={"paused": True})
 
     assert len(_entries(storage)) == 2
-    storage.refusals.settle(is_last=True)
+    storage.refusals.flush(is_last=True)
     entries = list(reversed(_entries(storage)))
     assert [entry.record.requests for entry in entries] == [1, 1, 49, 49]
     assert {entry.record.status for entry in entries} == {403}

@@ -38,12 +38,12 @@ def test_first_is_there_at_once_and_others_when_the_minute_is_over(
 ) -> None:
     for number in range(5):
         refusals.add(replace(RECORD, request_id=f"r-{number}"))
-    refusals.settle()
+    refusals.flush()
     assert _records(storage) == [RECORD]
     assert refusals.is_waiting
 
     clock.move(PERIOD_S)
-    refusals.settle()
+    refusals.flush()
 
     last = replace(RECORD, request_id="r-4", requests=4)
     assert _records(storage) == [RECORD, last]
@@ -83,7 +83,7 @@ def test_rows_and_memory_are_bounded(
 
     for number in range(20):
         refusals.add(replace(RECORD, actor=f"user-{number}"))
-    refusals.settle(is_last=True)
+    refusals.flush(is_last=True)
 
     records = _records(storage)
     assert [record.actor for record in records] == [
@@ -104,7 +104,7 @@ def test_what_could_not_be_stored_is_kept(
             refusals.add(RECORD)
         assert refusals.is_waiting
 
-    refusals.settle()
+    refusals.flush()
 
     assert _records(storage) == [RECORD]
 

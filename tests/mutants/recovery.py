@@ -220,10 +220,10 @@ MUTANTS = (
     ),
     Mutant(
         "slots without a process stay",
-        "storage/processes.py",
+        "storage/workers.py",
         'return slots + transaction.run("drop_orphan_slots")',
         "return slots",
-        ("contract/test_processes.py::test_reap_takes_the_silent_and_the_orphans",),
+        ("contract/test_workers.py::test_reap_takes_the_silent_and_the_orphans",),
     ),
     Mutant(
         "an observer that was stopped takes everybody for gone",

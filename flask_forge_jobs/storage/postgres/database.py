@@ -138,7 +138,7 @@ class PostgresDatabase:
             size=self._settings.pool_size,
             wait_s=self._settings.statement_timeout_s,
             random=self._random,
-            settle=self._session_settings.tell,
+            prepare=self._session_settings.tell,
             check=availability.check,
         )
 

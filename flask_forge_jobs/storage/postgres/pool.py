@@ -217,7 +217,7 @@ class ConnectionPool:
         size: Most connections in use at once, besides the reserved one.
         wait_s: Seconds to wait for a free connection.
         random: Returns a number in [0, 1).
-        settle: Called with each new connection.
+        prepare: Called with each new connection.
         check: Called while waiting; raises if waiting is futile.
     """
 
@@ -228,11 +228,11 @@ class ConnectionPool:
         size: int,
         wait_s: float,
         random: Callable[[], float],
-        settle: Callable[[Session], object] = lambda _: None,
+        prepare: Callable[[Session], object] = lambda _: None,
         check: Callable[[], object] = lambda: None,
     ) -> None:
         self._connect = connect
-        self._settle = settle
+        self._prepare = prepare
         self._check = check
         self._wait_s = wait_s
         self._random = random
@@ -292,7 +292,7 @@ class ConnectionPool:
         connection = self._connect()
         try:
             with self.watchdog.watching(connection, left_s(self._wait_s)):
-                self._settle(connection)
+                self._prepare(connection)
         except BaseException:
             _close(connection)
             raise

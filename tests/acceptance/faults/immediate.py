@@ -45,7 +45,7 @@ _MORE: dict[str, Callable[[Storage], object]] = {
     "append": lambda s: s.audit.append(RECORD),
     "prune audit": lambda s: s.audit.prune(90),
     "refuse": lambda s: s.refusals.add(RECORD),
-    "settle": lambda s: s.refusals.settle(is_last=True),
+    "flush refusals": lambda s: s.refusals.flush(is_last=True),
     "create schedule": lambda s: s.cron.create(YEARLY),
     "change schedule": lambda s: s.cron.change("yearly", lambda each: each.definition),
     "fire_due": lambda s: s.cron.fire_due(lambda _: QUEUE),

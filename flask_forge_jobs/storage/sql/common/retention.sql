@@ -1,6 +1,6 @@
 -- For how long finished jobs stay.
 
--- name: retention_windows
+-- name: retention_periods
 -- Registered queues, and names that only jobs have.
 SELECT
     names.name,
