@@ -1,12 +1,12 @@
-"""The audit trail: appended to, and read newest first.
+"""The audit trail: append-only, read newest first.
 
-The database refuses every change of a row, and to delete one that is younger than 90
-days. Reads walk one index, so they cost the same however long the trail is.
+The database refuses to change a row, and to delete one younger than 90 days. Reads walk
+one index, so they cost the same however long the trail is.
 
-Whoever may do nothing can still ask without end, and the trail forgets nothing. So the
-first refusal of a caller by a route with a status leaves an entry at once. Those that
-follow within a minute are counted in this process and leave one more when the minute
-is over, or when the storage is closed. A process that is killed loses what it counted.
+A caller without permission can still send requests without end, and the trail never
+forgets. So the first refusal of a caller, route and status is stored at once. Repeats
+within a minute are counted in this process and stored as one more entry when the minute
+is over or the storage closes. A killed process loses its counts.
 """
 
 from __future__ import annotations
@@ -34,22 +34,18 @@ from flask_forge_jobs.storage.units import append_entry, write_batch
 MIN_KEPT_DAYS = 90
 MAX_KEPT_DAYS = 36_500
 PRUNED_AT_ONCE = 500
-# Above every id and every instant; both backends hold it.
+# Above every id and instant; fits both backends.
 _NEWEST = 2**63 - 1
 
 
 class AuditLog:
-    """The audit trail.
-
-    Args:
-        database: The seam to the database.
-    """
+    """Appends to the audit trail and reads it."""
 
     def __init__(self, database: Executor) -> None:
         self._database = database
 
     def append(self, record: AuditRecord) -> None:
-        """Add an entry, dated by the database; in a unit together with its changes."""
+        """Add an entry, dated by the database; in a unit, together with its changes."""
         self._database.write(lambda transaction: append_entry(transaction, record))
 
     def page(
@@ -58,14 +54,7 @@ class AuditLog:
         limit: int,
         before: tuple[datetime, int] | None = None,
     ) -> list[AuditEntry]:
-        """Return entries, the newest first.
-
-        Args:
-            wanted: Which entries.
-            limit: At most this many.
-            before: Instant and id of an entry; only older ones are returned. None
-                starts at the newest.
-        """
+        """Return entries, newest first; only those older than ``before`` if given."""
         parameters: dict[str, Parameter] = {
             "from_at": 0 if wanted.start is None else to_micros(wanted.start),
             "to_at": MAX_INSTANT_US if wanted.end is None else to_micros(wanted.end),
@@ -90,13 +79,9 @@ class AuditLog:
         return [_entry_from_row(row) for row in rows]
 
     def prune(self, older_than_days: int) -> int:
-        """Delete what is older than so many days, in batches that let writers through.
+        """Delete entries older than this many days, in batches that let writers in.
 
-        Args:
-            older_than_days: At least 90: the database refuses to forget sooner.
-
-        Returns:
-            How many entries were deleted.
+        Returns how many were deleted.
 
         Raises:
             InvalidInputError: Fewer than 90 days.
@@ -143,8 +128,8 @@ def _entry_from_row(row: Row) -> AuditEntry:
 logger = get_logger(__name__)
 
 PERIOD_S = 60.0
-# Most kinds of refusals that are told apart within a minute; the others are counted
-# together, by status, under this name.
+# Most kinds of refusals to tell apart within a minute; the rest are counted together,
+# by status, under this name.
 MOST_KINDS = 1000
 OTHERS = "_others"
 MOST_WAITING = 10 * MOST_KINDS
@@ -162,13 +147,7 @@ class _Counted:
 
 
 class Refusals(PerProcess):
-    """Counts refused requests and appends their entries.
-
-    Args:
-        database: The seam to the database.
-        recorder: Is told when something waits to be stored.
-        clock: Measures the minutes.
-    """
+    """Appends an entry for refused requests, or counts them."""
 
     def __init__(self, database: Executor, recorder: Recorder, clock: Clock) -> None:
         self._database = database
@@ -177,14 +156,14 @@ class Refusals(PerProcess):
         self.stay_own()
 
     def _begin(self) -> None:
-        # What a parent has counted is its own to store.
+        # A forked child must not store what its parent has counted.
         self._lock = threading.Lock()
         self._kinds: dict[_Kind, _Counted] = {}
         self._waiting: list[AuditRecord] = []
 
     @property
     def is_waiting(self) -> bool:
-        """Whether some are counted that no entry tells of."""
+        """Whether counted refusals have no entry yet."""
         self.stay_own()
         with self._lock:
             counted = any(each.requests for each in self._kinds.values())
@@ -194,7 +173,7 @@ class Refusals(PerProcess):
         """Append the entry of a refused request, or count it.
 
         Raises:
-            StorageError: The entry is not stored yet; it is kept for the next time.
+            StorageError: The entry is not stored; it is kept for the next attempt.
         """
         self.stay_own()
         with self._lock:
@@ -210,13 +189,10 @@ class Refusals(PerProcess):
             raise
 
     def flush(self, *, is_last: bool = False) -> None:
-        """Append what was counted in minutes that are over.
-
-        Args:
-            is_last: Append the rest as well.
+        """Append the counts of finished minutes; with ``is_last``, all counts.
 
         Raises:
-            StorageError: Nothing was appended; all of it is kept for the next time.
+            StorageError: Nothing was appended; all is kept for the next attempt.
         """
         self.stay_own()
         with self._lock:
@@ -238,7 +214,7 @@ class Refusals(PerProcess):
             raise
 
     def _count(self, record: AuditRecord) -> bool:
-        """Take in one request; return whether it is the first of its kind."""
+        """Count a request; return whether it is the first of its kind."""
         kind = _kind_of(record)
         if kind not in self._kinds and len(self._kinds) >= MOST_KINDS:
             record = replace(
@@ -257,8 +233,8 @@ class Refusals(PerProcess):
         return True
 
     def _end_minutes(self, now: float) -> None:
-        """Let what was counted in minutes that are over wait to be stored."""
-        # In the order of their ends.
+        """Queue the counts of finished minutes for storing."""
+        # Kinds are in the order in which their minutes end.
         while self._kinds:
             kind, counted = next(iter(self._kinds.items()))
             if counted.until > now:

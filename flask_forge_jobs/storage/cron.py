@@ -1,7 +1,7 @@
 """CronStorage: the schedules.
 
-The next firing is worked out whenever a schedule is written, so an enabled one always
-has it. Each change reads, decides and writes in one transaction that holds the row.
+Every write computes the next firing, so an enabled schedule always has one. Each change
+reads, decides and writes in one transaction that locks the row.
 """
 
 from __future__ import annotations
@@ -33,12 +33,7 @@ from flask_forge_jobs.storage.rows import schedule_from_row, schedule_parameters
 
 
 class CronStorage:
-    """Reads and changes schedules.
-
-    Args:
-        database: The seam to the database.
-        firing: Makes the jobs of due schedules.
-    """
+    """Reads, changes and fires schedules."""
 
     def __init__(self, database: Executor, firing: Firing) -> None:
         self._database = database
@@ -63,12 +58,9 @@ class CronStorage:
     def create(self, definition: ScheduleDefinition) -> Schedule:
         """Store a new schedule.
 
-        Args:
-            definition: What it is to do.
-
         Raises:
-            InvalidInputError: A value is outside its bounds, or the expression never
-                fires again.
+            InvalidInputError: A value is out of bounds, or the expression never fires
+                again.
             ScheduleExistsError: The name is taken.
         """
 
@@ -78,7 +70,7 @@ class CronStorage:
                 return schedule
             rows = transaction.all("get_schedule", name=definition.name)
             found = schedule_from_row(rows[0]) if rows else None
-            # A repeated unit may meet its own row, after an unclear commit.
+            # After a lost answer, a repeated transaction meets its own row.
             if found and transaction.attempt and found.definition == definition:
                 return found
             raise ScheduleExistsError(definition.name)
@@ -88,16 +80,13 @@ class CronStorage:
     def change(
         self, name: str, decide: Callable[[Schedule], ScheduleDefinition]
     ) -> Schedule:
-        """Change a schedule; one that would stay the same is not written.
+        """Change a schedule; one that stays the same is not written.
 
-        Args:
-            name: The schedule.
-            decide: Returns what is wanted instead of what is stored; may be called
-                more than once.
+        ``decide`` returns the new definition; it may be called more than once.
 
         Raises:
             ScheduleNotFoundError: No schedule has this name.
-            InvalidInputError: A value is outside its bounds, or what should fire never
+            InvalidInputError: A value is out of bounds, or the enabled schedule never
                 fires again.
         """
 
@@ -117,15 +106,11 @@ class CronStorage:
     def declare(
         self, application: str, definitions: Sequence[ScheduleDefinition]
     ) -> DeclarationReport:
-        """Bring the schedules of an application's code into the table.
+        """Bring all schedules of an application's code into the table.
 
-        What the code changed since it was here last is changed; what an operator
-        changed or disabled stays. One that the code no longer has is deleted. A
-        schedule of an operator, or of another application, is left alone.
-
-        Args:
-            application: Names the application; only its schedules are touched.
-            definitions: All schedules of its code.
+        Changes those that the code has changed since its last declaration, keeps what
+        an operator has changed or disabled, and deletes those that the code no longer
+        has. Schedules of operators and other applications are left alone.
 
         Raises:
             StorageError: Nothing was changed.
@@ -138,29 +123,29 @@ class CronStorage:
         return self._database.write(work)
 
     def fire_due(self, router: Router, *, overdue_s: float = 0.0) -> FiringReport:
-        """Make the jobs of every schedule that is due, and move the schedules on.
+        """Enqueue the jobs of all due schedules, and advance the schedules.
 
-        Any number of processes may do this at once: each instant of a schedule gets one
-        job. A schedule that cannot fire keeps the reason as its last error; unless its
-        expression is wrong it stays enabled and due, and the others fire all the same.
+        Any number of processes may call this at once: each instant of a schedule gets
+        one job. A schedule that cannot fire keeps the reason as its last error and
+        stays due; only a wrong expression disables it. The others fire all the same.
 
         Args:
-            router: Names the queue of a kind for schedules that name none.
-            overdue_s: Only what has been due for so many seconds.
+            router: Returns the queue of a kind, for schedules that name none.
+            overdue_s: Only fire what has been due for this many seconds.
 
         Raises:
-            StorageError: What had not been fired until then stays due.
+            StorageError: What has not fired yet stays due.
         """
         return self._firing.fire_due(router, overdue_s=overdue_s)
 
     def ahead(self) -> FiringsAhead:
-        """Return for how long a firing has been due and when the next one will be."""
+        """Return how long a firing has been due, and when the next one is."""
         rows = self._database.read(lambda transaction: transaction.all("firings_ahead"))
         overdue_us, next_us = rows[0]
         return FiringsAhead(_seconds(overdue_us), _seconds(next_us))
 
     def delete(self, name: str) -> None:
-        """Delete a schedule; the jobs that it made stay.
+        """Delete a schedule; its jobs stay.
 
         Raises:
             ScheduleNotFoundError: No schedule has this name.
@@ -179,13 +164,7 @@ def _now_us(transaction: Transaction) -> int:
 
 
 class Declaring:
-    """Brings the stored schedules of one application into step with its code.
-
-    Args:
-        transaction: In which all of it happens.
-        application: Whose schedules these are.
-        now: The database's present.
-    """
+    """Brings the stored schedules of one application in line with its code."""
 
     def __init__(
         self, transaction: Transaction, application: str, now: datetime
@@ -198,8 +177,8 @@ class Declaring:
         self._refused: list[tuple[str, str]] = []
 
     def run(self, definitions: Sequence[ScheduleDefinition]) -> DeclarationReport:
-        """Add, change and remove; return what was done."""
-        # In one order everywhere, so that two processes cannot lock crosswise.
+        """Add, change and remove schedules; return what was done."""
+        # The same order everywhere, so that two processes cannot deadlock.
         wanted = {each.name: each for each in definitions}
         for name in sorted(wanted):
             self._declare(wanted[name])

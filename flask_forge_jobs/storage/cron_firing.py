@@ -1,9 +1,8 @@
-"""How due schedules make their jobs, once for each instant whoever tries.
+"""Firing: due schedules make their jobs, once per instant whichever process tries.
 
-The rows of due schedules are locked, their jobs are stored and the schedules moved on
-in one transaction, so a firing is neither lost nor made twice. Should a schedule
-come back to an instant, by an edit or a clock that stepped back, the unique pair of
-schedule and instant on the job refuses the second one.
+One transaction locks the due schedules, stores their jobs and advances them, so no
+firing is lost or made twice. If an edit or a clock that stepped back returns a schedule
+to an instant, the unique pair of schedule and instant refuses the second job.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ from flask_forge_jobs.storage.rows import schedule_from_row, schedule_parameters
 
 logger = get_logger(__name__)
 
-# What one transaction handles: so many schedules, no further one after so many jobs.
+# One transaction handles up to this many schedules, and stops after this many jobs.
 SCHEDULES = 100
 JOBS = 1000
 
@@ -47,27 +46,21 @@ Router = Callable[[str], str]
 
 @dataclass(slots=True)
 class _Plan:
-    """What is to be done for one due schedule.
-
-    Args:
-        before: As it is stored.
-        after: As it is to be stored.
-        jobs: A row for each firing, the oldest first.
-    """
+    """A due schedule as it is stored and as it will be, and the rows of its jobs."""
 
     before: Schedule
     after: Schedule
     jobs: Sequence[dict[str, Parameter]] = ()
 
     def failed(self, error: Exception) -> None:
-        """Leave the schedule due, so that the next look tries again."""
+        """Leave the schedule due, so that the next attempt fires it."""
         self.after = replace(self.before, last_error=str(error))
         self.jobs = ()
 
 
 @dataclass(frozen=True, slots=True)
 class _Page:
-    """What one transaction did; ``last`` is None when no schedule is left."""
+    """What one transaction did; ``last`` is None if no schedule is left."""
 
     report: FiringReport
     made: Sequence[tuple[str, str]]
@@ -75,14 +68,7 @@ class _Page:
 
 
 class Firing:
-    """Makes the jobs of due schedules.
-
-    Args:
-        database: The seam to the database.
-        ids: Mints job ids.
-        recorder: Counts the jobs that are enqueued.
-        most_queues: Most queues that there may be.
-    """
+    """Makes the jobs of due schedules."""
 
     def __init__(
         self,
@@ -101,7 +87,7 @@ class Firing:
         total = FiringReport()
         after: str | None = ""
         while after is not None:
-            # Bound now: the unit may be run again.
+            # Bound now: the transaction may be repeated.
             page = self._database.write(
                 lambda tx, after=after: self._page(tx, router, overdue_s, after)  # type: ignore[misc]
             )
@@ -190,7 +176,7 @@ def _carry_out(
 def _store(
     transaction: Transaction, jobs: Sequence[dict[str, Parameter]], most_queues: int
 ) -> set[str]:
-    """Store jobs; return the ids of those that nothing stood against."""
+    """Store jobs; return the ids of those that were stored."""
     if not jobs:
         return set()
     for name in sorted({str(job["queue_name"]) for job in jobs}):
@@ -207,7 +193,7 @@ def _store(
 def _no_queue(
     transaction: Transaction, name: str, most_queues: int
 ) -> InvalidInputError | None:
-    """Return the error of a queue that could not be registered."""
+    """Return the error for a queue that could not be registered, if it was not."""
     if transaction.all("known_queues", rows=encode_names("name", [name])):
         return None
     return one_too_many(name, most_queues)
@@ -216,7 +202,7 @@ def _no_queue(
 def _clash(
     transaction: Transaction, definition: ScheduleDefinition
 ) -> DuplicateJobError | None:
-    """Return the error of a key that a job of another kind holds."""
+    """Return the error if a job of another kind holds the dedupe key."""
     key = definition.dedupe_key
     if key is None:
         return None

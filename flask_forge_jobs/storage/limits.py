@@ -1,11 +1,11 @@
-"""Limits that all processes share: token buckets, and how many jobs run at once.
+"""Limits that all processes share: token buckets and concurrency limits.
 
-The clock of a token bucket is the database's, and taking tokens is one statement, so
-however many processes take at once, no token is spent twice.
+Token buckets run on the database's clock, and one statement takes the tokens, so
+concurrent processes never spend a token twice.
 
 A concurrency limit has no counter. It counts the running jobs of its key that it
-admitted in this very run, so whatever ends a run makes room, and the jobs of a process
-that dies count until they are rescued.
+admitted in this very run, so whatever ends a run makes room, and the jobs of a dead
+worker count until they are rescued.
 """
 
 from __future__ import annotations
@@ -29,32 +29,26 @@ from flask_forge_jobs.storage.database import Executor, Row, Transaction
 from flask_forge_jobs.storage.rows import rate_limit_from_row
 
 MAX_PAUSE_S = DAY_US / SECOND_US
-# Who comes back a hair too early waits a second time.
+# A caller that returns a moment too early would wait twice.
 TURN_S = 0.001
 
 
 class RateLimits:
-    """Takes tokens, and lists and changes the buckets they come from.
-
-    Args:
-        database: The seam to the database.
-    """
+    """Takes tokens, and reads and changes the buckets."""
 
     def __init__(self, database: Executor) -> None:
         self._database = database
 
     def acquire(self, scope: str, tokens: int = 1) -> Acquired:
-        """Take tokens from a bucket, all or none.
-
-        A bucket that gives none is left as it is.
+        """Take tokens from a bucket, all or none; a refusal changes nothing.
 
         Args:
             scope: The bucket.
-            tokens: How many, 1 to the bucket's capacity.
+            tokens: 1 to the bucket's capacity.
 
         Raises:
             RateLimitNotFoundError: No bucket has this scope.
-            InvalidInputError: The bucket can never hold so many.
+            InvalidInputError: The bucket can never hold that many.
         """
         if self._take(scope, tokens, may_pass=True):
             return Acquired(is_granted=True)
@@ -64,23 +58,23 @@ class RateLimits:
     def take_turn(
         self, scope: str, tokens: int = 1, *, has_waited: bool = False
     ) -> Acquired:
-        """Take tokens from a bucket, or a place in the line of those who wait for some.
+        """Take tokens from a bucket, or a place in the line of waiting callers.
 
-        Who is refused is told when its turn will be, later for each that comes, so that
-        not all of them come back for the one token that is next. While others wait, who
-        comes anew waits behind them.
+        A refused caller learns when to retry: each one later than the one before it, so
+        that they do not all return for the same token. New callers line up behind those
+        that wait.
 
         Args:
             scope: The bucket.
-            tokens: How many, 1 to the bucket's capacity.
-            has_waited: The caller was refused before, and has waited.
+            tokens: 1 to the bucket's capacity.
+            has_waited: The caller was refused before and has waited.
 
         Returns:
-            What was taken, or when to come back; in a day at most.
+            A grant, or when to retry; within a day.
 
         Raises:
             RateLimitNotFoundError: No bucket has this scope.
-            InvalidInputError: The bucket can never hold so many.
+            InvalidInputError: The bucket can never hold that many.
         """
         if self._take(scope, tokens, may_pass=has_waited):
             return Acquired(is_granted=True)
@@ -123,7 +117,7 @@ class RateLimits:
         return [rate_limit_from_row(row) for row in rows]
 
     def put(self, scope: str, capacity: int, refill_per_sec: float) -> RateLimit:
-        """Make a bucket, full, or change one; what it holds is cut to its capacity.
+        """Create a full bucket, or change one; its tokens are cut to the capacity.
 
         Args:
             scope: 1 to 128 characters, none of ``, / ? # %`` or a control character.
@@ -131,7 +125,7 @@ class RateLimits:
             refill_per_sec: Tokens it gains each second, more than 0.
 
         Raises:
-            InvalidInputError: A value is outside its bounds.
+            InvalidInputError: A value is out of bounds.
         """
         check_scope(scope)
         check_rate_limit(capacity, refill_per_sec)
@@ -145,18 +139,13 @@ class RateLimits:
         return _only(scope, rows)
 
     def declare(self, definition: RateLimitDefinition) -> bool:
-        """Make a bucket as code says; what has changed in the code changes the bucket.
+        """Create a bucket as the code says, or change it if the code has changed.
 
-        What an operator has changed stays until the code says something else.
-
-        Args:
-            definition: The bucket.
-
-        Returns:
-            Whether anything was changed.
+        Otherwise, what an operator has changed stays. Returns whether the bucket was
+        created or changed.
 
         Raises:
-            InvalidInputError: A value is outside its bounds.
+            InvalidInputError: A value is out of bounds.
         """
         definition.check()
         rows = self._database.execute(
@@ -169,15 +158,15 @@ class RateLimits:
         return bool(rows)
 
     def drain(self, scope: str, pause_s: float = 0.0) -> RateLimit:
-        """Empty a bucket, as after a real refusal of whatever it protects.
+        """Empty a bucket, as after a refusal by the service it protects.
 
         Args:
             scope: The bucket.
-            pause_s: Seconds before it begins to refill, 0 to a day.
+            pause_s: Seconds before it refills, 0 to a day.
 
         Raises:
             RateLimitNotFoundError: No bucket has this scope.
-            InvalidInputError: The pause is outside its bounds.
+            InvalidInputError: The pause is out of bounds.
         """
         if not 0 <= pause_s <= MAX_PAUSE_S:
             raise InvalidInputError(
@@ -205,11 +194,7 @@ def _only(scope: str, rows: list[Row]) -> RateLimit:
 
 
 class ConcurrencyLimits:
-    """Admits running jobs while fewer of their key run than may.
-
-    Args:
-        database: The seam to the database.
-    """
+    """Admits running jobs up to the limit of their concurrency key."""
 
     def __init__(self, database: Executor) -> None:
         self._database = database
@@ -217,16 +202,10 @@ class ConcurrencyLimits:
     def acquire(
         self, job: ClaimedJob, worker_id: str, key: str, max_concurrent: int
     ) -> bool:
-        """Admit the run of a job; one statement.
+        """Admit the run of a claimed job, with one statement.
 
-        Args:
-            job: The claimed job.
-            worker_id: The worker that claimed it.
-            key: Its concurrency key.
-            max_concurrent: How many jobs of the key may run at once.
-
-        Returns:
-            False when as many run already, or the job is no longer the worker's.
+        Returns False when ``max_concurrent`` jobs of the key run already, or the worker
+        no longer holds the job.
         """
         rows = self._database.execute(
             "acquire_concurrency",
@@ -240,12 +219,7 @@ class ConcurrencyLimits:
 
 
 def release_waiters(transaction: Transaction, freed: Iterable[str]) -> None:
-    """Make jobs due that waited for the runs that ended in this transaction.
-
-    Args:
-        transaction: The open transaction in which the runs ended.
-        freed: Concurrency keys of the runs, one for each.
-    """
+    """Make waiting jobs due for the concurrency keys of the runs that ended here."""
     for key, count in sorted(Counter(freed).items()):
         for (queue_name,) in transaction.all(
             "release_waiters", concurrency_key=key, freed=count

@@ -1,10 +1,10 @@
 """MetricStore: figures over time, written by every process and merged when read.
 
-A process writes complete rows under its own name and repeats them until they are
-stored, so writing one twice changes nothing. Once a bucket is over for good, its rows
-are folded into one without a source; each row moves in the transaction that deletes it,
-so it counts exactly once at any moment. What is older than every bucket goes on to
-count in level 0, because a counter must never go down.
+A process overwrites complete rows under its own name, so repeating a write changes
+nothing. Once a bucket is closed for good, its rows are folded into one without a
+source; a row moves in the transaction that deletes it, so it counts exactly once at any
+moment. Figures older than every bucket stay in level 0, because a counter must never go
+down.
 """
 
 from __future__ import annotations
@@ -39,21 +39,21 @@ from flask_forge_jobs.storage.database import (
 )
 from flask_forge_jobs.storage.pace import Pace
 
-# Any constant will do; keeps two processes from folding the same rows.
+# An arbitrary lock key: two processes must not fold the same rows.
 FOLD_LOCK = 7_022_013_337_003
-# A process gives up what it could store in part only in half the time.
+# Processes give up what they could store only in part after half of this time.
 FOLD_AFTER_US = 600 * SECOND_US
-# On SQLite others wait for a batch to end.
+# On SQLite, other writers wait for a batch.
 FOLD_ROWS = 200
 PUT_ROWS = 500
-# Level, bucket and owner of what is older than every bucket.
+# Level and owner of figures that are older than every bucket.
 _ALL_TIME = 0
 _MERGED = ""
 
 
 @dataclass(slots=True)
 class QueueTimes:
-    """How long jobs of one queue ever waited and ran."""
+    """How long the jobs of one queue waited and ran, in all."""
 
     wait: Histogram = field(default_factory=Histogram)
     run: Histogram = field(default_factory=Histogram)
@@ -61,25 +61,14 @@ class QueueTimes:
 
 @dataclass(frozen=True, slots=True)
 class Counters:
-    """Everything that was ever counted.
-
-    Args:
-        jobs: By queue and kind; the histograms are empty.
-        times: By queue.
-    """
+    """All-time totals; the histograms of ``jobs`` (by queue and kind) are empty."""
 
     jobs: Mapping[tuple[str, str], Tally]
     times: Mapping[str, QueueTimes]
 
 
 class MetricStore:
-    """Writes and reads figures.
-
-    Args:
-        database: The seam to the database.
-        clock: Measures the transactions of the upkeep.
-        wait: Waits for some seconds between them.
-    """
+    """Writes and reads figures; ``wait`` sleeps between transactions of the upkeep."""
 
     def __init__(
         self,
@@ -93,11 +82,9 @@ class MetricStore:
     # -- writing -------------------------------------------------------------------
 
     def put(self, source: str, tallies: Mapping[MetricKey, Tally]) -> None:
-        """Store complete tallies of one process, replacing its earlier ones.
+        """Store a process's complete tallies, replacing its earlier ones.
 
-        Args:
-            source: The process; never reused.
-            tallies: What this process, and nobody else, counted in each bucket.
+        ``source`` names the process and is never reused.
         """
         rows = [_metric_row(key, tally) for key, tally in tallies.items()]
         for start in range(0, len(rows), PUT_ROWS):
@@ -113,14 +100,11 @@ class MetricStore:
     def timelines(
         self, window: Window, level: int, queue_names: Sequence[str], kind: str = ""
     ) -> dict[str, list[Tally]]:
-        """Return one tally for each bucket of a window, by queue; without waits.
+        """Return one tally per bucket of a window, by queue; without waits.
 
-        Args:
-            window: The buckets.
-            level: Width in seconds of the stored buckets to read.
-            queue_names: These queues; an empty name stands for all of them.
-            kind: Only of this kind; empty for all, which is all there is for an empty
-                queue name.
+        ``level`` is the width in seconds of the stored buckets to read. An empty queue
+        name stands for all queues, and has figures only for an empty ``kind``, which
+        stands for all kinds.
         """
         return self._timelines(window, level, queue_names, "timeline", kind=kind)
 
@@ -131,13 +115,9 @@ class MetricStore:
         kinds: Sequence[str],
         queue_names: Sequence[str] | None = None,
     ) -> dict[str, list[Tally]]:
-        """Return one tally for each bucket of a window, by kind; without waits.
+        """Return one tally per bucket of a window, by kind; without waits.
 
-        Args:
-            window: The buckets.
-            level: Width in seconds of the stored buckets to read.
-            kinds: These kinds.
-            queue_names: Only in these queues; None means all.
+        ``queue_names`` of None means all queues.
         """
         return self._timelines(
             window,
@@ -185,13 +165,8 @@ class MetricStore:
     ) -> dict[str, Tally]:
         """Return what happened to each kind, by name; without waits and total times.
 
-        Whole days are read as such, the rest in finer steps.
-
-        Args:
-            start_us: Where the interval begins.
-            end_us: Where it ends, not included.
-            now_us: Decides which levels are still kept.
-            queue_names: Only in these queues; None means all.
+        The interval ends before ``end_us``; ``now_us`` decides which levels are still
+        kept. Whole days are read as such, the rest in finer steps.
         """
         is_recent = start_us >= now_us - FINEST_KEPT_US
         parts = cover(start_us, end_us, LEVELS if is_recent else LEVELS[1:])
@@ -216,7 +191,7 @@ class MetricStore:
         return dict(sorted(found.items()))
 
     def counters(self) -> Counters:
-        """Return everything that was ever counted, in two reads."""
+        """Return the all-time totals."""
 
         def work(transaction: Transaction) -> tuple[list[Row], list[Row]]:
             return (
@@ -238,19 +213,13 @@ class MetricStore:
     # -- upkeep --------------------------------------------------------------------
 
     def now_us(self) -> int:
-        """Return the present instant by the clock that all processes share."""
+        """Return the present instant by the database's clock."""
         return int(self._database.read_one("now")[0][0])
 
     def fold(self, now_us: int) -> int:
-        """Merge the rows of all processes for buckets that are over for good.
+        """Merge the rows of all processes for closed buckets; return how many.
 
         Any number of processes may call it; one works, the others do nothing.
-
-        Args:
-            now_us: The present instant.
-
-        Returns:
-            How many rows were merged.
         """
         return sum(
             self._move_all(
@@ -263,14 +232,7 @@ class MetricStore:
         )
 
     def prune(self, now_us: int) -> int:
-        """Drop what is too old; days go on to count in the totals of all time.
-
-        Args:
-            now_us: The present instant.
-
-        Returns:
-            How many rows went.
-        """
+        """Drop old rows and return how many; days are added to the all-time totals."""
         gone = 0
         for level in LEVELS:
             kept_us = FINEST_KEPT_US if level == FINEST else KEPT_US
@@ -310,9 +272,9 @@ def _move(
     cutoff_us: int,
     target: Callable[[MetricKey], MetricKey] | None,
 ) -> int:
-    """Take some rows away and add them to rows without a source; return how many."""
+    """Move some rows into rows without a source; return how many."""
     if not transaction.all("try_lock", lock_key=FOLD_LOCK)[0][0]:
-        return 0  # another process is at it
+        return 0  # another process is folding
     taken = transaction.all(statement, level=level, cutoff=cutoff_us, limit=FOLD_ROWS)
     if taken and target is not None:
         merged: dict[MetricKey, Tally] = {}

@@ -1,7 +1,7 @@
 """QueueConfig: the settings of each queue.
 
-A change names a queue that must exist and refuses values outside their bounds; nothing
-is clamped in silence.
+A change needs a registered queue and refuses values out of bounds; nothing is clamped
+silently.
 """
 
 from __future__ import annotations
@@ -39,13 +39,7 @@ from flask_forge_jobs.storage.units import write_batch
 
 
 class QueueConfig:
-    """Reads and changes the settings of queues.
-
-    Args:
-        database: The seam to the database.
-        pace: Runs the batches in which a queue is emptied.
-        most: Most queues that there may be.
-    """
+    """Reads and changes the settings of queues."""
 
     def __init__(
         self, database: Executor, pace: Pace, most: int = DEFAULT_MAX_QUEUES
@@ -55,18 +49,18 @@ class QueueConfig:
         self._most = most
 
     def ensure(self, name: str, max_workers: int = DEFAULT_MAX_WORKERS) -> bool:
-        """Register a queue if it is not; never overwrites.
+        """Register a queue if it is new; an existing one keeps its settings.
 
         Args:
             name: As of :func:`.check_queue_name`.
-            max_workers: Cluster-wide total, 0 to 1024; used only for a new queue.
+            max_workers: Total over all workers, 0 to 1024; for a new queue only.
 
         Returns:
             Whether the queue is new.
 
         Raises:
-            InvalidInputError: The name or the total is outside its bounds, or it would
-                be one queue too many.
+            InvalidInputError: Name or total is out of bounds, or there would be more
+                queues than allowed.
         """
         check_queue_name(name)
         check_max_workers(max_workers)
@@ -94,10 +88,9 @@ class QueueConfig:
         return [queue_from_row(row) for row in rows]
 
     def waiting(self, names: Iterable[str]) -> dict[str, int]:
-        """Return how many jobs wait in each queue, for a time or a retry too.
+        """Return how many jobs wait in each queue, also for a time or a retry.
 
-        Args:
-            names: The queues; in one that does not exist nothing waits.
+        An unknown queue has none.
         """
 
         def work(transaction: Transaction) -> dict[str, int]:
@@ -109,7 +102,7 @@ class QueueConfig:
         return self._database.read(work)
 
     def require(self, names: Sequence[str]) -> None:
-        """Let registered queues pass.
+        """Check that queues are registered.
 
         Raises:
             QueueNotFoundError: One of the names is unknown.
@@ -121,8 +114,8 @@ class QueueConfig:
         """Register a queue with its settings.
 
         Raises:
-            InvalidInputError: A value is outside its bounds, or it would be one queue
-                too many.
+            InvalidInputError: A value is out of bounds, or there would be more queues
+                than allowed.
             QueueExistsError: The name is taken.
         """
         check_settings(settings)
@@ -141,21 +134,18 @@ class QueueConfig:
         changes: QueueChanges,
         is_expected: Callable[[QueueSettings], bool] | None = None,
     ) -> QueueSettings:
-        """Change some settings of a queue, all or none.
+        """Change some settings of a queue, all or none, and return the result.
 
         Args:
             name: The queue.
             changes: The new values; the others stay.
-            is_expected: Asked about the present settings before anything is changed;
-                None expects any.
-
-        Returns:
-            The settings after the change.
+            is_expected: Checks the current settings before the change; None accepts
+                any.
 
         Raises:
             QueueNotFoundError: No queue has this name.
-            StaleSettingsError: The present settings are not the expected ones.
-            InvalidInputError: A value is outside its bounds.
+            StaleSettingsError: The current settings are not the expected ones.
+            InvalidInputError: A value is out of bounds.
         """
 
         def work(transaction: Transaction) -> QueueSettings:
@@ -164,7 +154,7 @@ class QueueConfig:
                 raise QueueNotFoundError(name)
             before = queue_from_row(rows[0])
             after = replace(before, **changes)
-            # First what would be wrong whatever is expected (RFC 9110, 13.2.1).
+            # Invalid values come first, whatever is expected (RFC 9110, 13.2.1).
             check_settings(after)
             if is_expected is not None and not is_expected(before):
                 raise StaleSettingsError(f"the settings of queue {name!r} have changed")
@@ -175,14 +165,9 @@ class QueueConfig:
         return self._database.write(work)
 
     def set_paused_many(self, names: Sequence[str] | None, *, paused: bool) -> int:
-        """Pause or resume queues, all or none.
+        """Pause or resume queues, all or none; return how many changed.
 
-        Args:
-            names: Which; None means all.
-            paused: What they shall be.
-
-        Returns:
-            How many were not so before.
+        Names of None mean all queues.
 
         Raises:
             QueueNotFoundError: One of the names is unknown; nothing was changed.
@@ -199,13 +184,9 @@ class QueueConfig:
         return self._database.write(work)
 
     def clear_cooldowns(self, names: Sequence[str] | None) -> int:
-        """End cool-downs at once and forget their exponents, all or none.
+        """End cool-downs at once and reset their exponents, all or none.
 
-        Args:
-            names: Of which queues; None means all.
-
-        Returns:
-            How many queues were cooling down, or would still have known of it.
+        Names of None mean all queues. Returns how many had a cool-down or exponent.
 
         Raises:
             QueueNotFoundError: One of the names is unknown; nothing was changed.
@@ -226,7 +207,7 @@ class QueueConfig:
     def delete(self, name: str) -> None:
         """Unregister a queue without unfinished jobs; finished ones stay.
 
-        A rate limit of the same name goes too when nobody uses it.
+        A rate limit of the same name goes too when nothing uses it.
 
         Raises:
             QueueNotFoundError: No queue has this name.
@@ -252,19 +233,19 @@ class QueueConfig:
     ) -> QueueDeletion:
         """Unregister a queue, delete its waiting jobs and ask running ones to stop.
 
-        Waiting jobs go in batches with a commit between. Finished jobs stay.
+        Waiting jobs go in batches with a commit between; finished jobs stay.
 
         Args:
             name: The queue.
             most: Delete at most this many; None means all.
-            is_over: Asked before each batch whether to stop.
+            is_over: Returns whether to stop; called before each batch.
 
         Returns:
-            How many jobs were deleted and how many asked to stop.
+            How many jobs were deleted, and how many were asked to stop.
 
         Raises:
             QueueNotFoundError: No queue has this name.
-            QueueNotEmptyError: It had to stop before; the queue is still registered.
+            QueueNotEmptyError: It stopped early; the queue is still registered.
         """
         self.get(name)
         report = QueueDeletion()
@@ -276,7 +257,7 @@ class QueueConfig:
                 if waiting:
                     raise QueueNotEmptyError(name, waiting)
                 room = BATCH  # nothing is left but the queue
-            # The queue itself is one more change.
+            # Deleting the queue counts as one more change.
             deleted, asked, is_last = write_batch(
                 self._pace.write,
                 partial(_drain, name, room),
@@ -314,14 +295,14 @@ def _require(transaction: Transaction, names: Sequence[str], rows: str) -> None:
 
 
 def _drain(name: str, limit: int, transaction: Transaction) -> tuple[int, int, bool]:
-    """Delete one batch or, when nothing waits any more, the queue."""
-    # Before its jobs, as everybody does.
+    """Delete one batch of waiting jobs; without any, the queue."""
+    # Lock the queue before its jobs, as everywhere.
     transaction.defer("lock_queue", name=name)
     gone = transaction.all("delete_due", queue_name=name, limit=limit)
     if not gone:
         gone = transaction.all("delete_deferred", queue_name=name, limit=limit)
     if gone:
-        # Those that run are asked when no others are locked.
+        # Running jobs are asked to stop once no others are locked.
         return len(gone), 0, False
     asked = transaction.all("cancel_running", queue_name=name)
     transaction.defer("delete_unused_rate_limit", scope=name)

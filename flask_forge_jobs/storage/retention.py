@@ -1,7 +1,7 @@
-"""Retention: deletes finished jobs whose time is up.
+"""Retention: deletes finished jobs past their retention time.
 
-Jobs go in batches with a commit between, so writers get through; one sweep at a time in
-the whole cluster, held by a lease that every batch renews.
+Jobs go in batches with a commit between, so that writers get in. Only one sweep runs in
+the whole cluster; it holds a lease that every batch renews.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from flask_forge_jobs.storage.workers import Leases, renewed
 
 logger = get_logger(__name__)
 
-# Nobody waits for a sweep in the background, so it gives way to all others: with the
-# batches and pauses of a bulk verb, writers of a SQLite file wait three times as long.
+# A background sweep gives way to all others: with the batches and pauses of a bulk
+# action, writers of a SQLite file would wait three times as long.
 GENTLE_BATCH = 20
 GENTLE_PAUSES = 20.0
 LEASE = "cleanup"
@@ -42,12 +42,7 @@ RetentionPeriod = tuple[str, JobStatus, int]
 class Retention:
     """Applies the retention periods of the queues.
 
-    Args:
-        database: The seam to the database.
-        leases: Keeps two sweeps apart.
-        ids: Names the sweeps.
-        pace: Runs the batches that somebody waits for.
-        gentle_pace: Runs the others.
+    ``pace`` runs the batches that a caller waits for, ``gentle_pace`` the others.
     """
 
     def __init__(
@@ -74,19 +69,19 @@ class Retention:
     ) -> CleanupReport:
         """Delete done and dead jobs that are older than their queue keeps them.
 
-        A queue that fails does not keep the others from being swept.
+        A queue that fails does not stop the sweep of the others.
 
         Args:
-            queue_name: Only of this queue; None means every registered one, and every
-                one that has jobs, with the default periods.
+            queue_name: Only this queue's; None means every registered queue, and with
+                default periods every other one that has jobs.
             most: Delete at most this many; None means all.
-            is_over: Asked before each batch whether to stop.
-            gently: Take smaller batches and longer pauses, so that others hardly
-                notice; it takes many times as long.
+            is_over: Returns whether to stop; called before each batch.
+            gently: Take smaller batches and longer pauses, which others hardly notice;
+                takes many times as long.
 
         Raises:
             QueueNotFoundError: No queue has this name.
-            AlreadyRunningError: Another sweep is under way.
+            AlreadyRunningError: Another sweep is running.
             StorageError: A queue could not be swept; the others were.
         """
         periods = self._periods(queue_name)
@@ -112,16 +107,9 @@ class Retention:
     def delete(
         self, queue_name: str, status: JobStatus, days: int, limit: int = BATCH
     ) -> int:
-        """Delete one batch of jobs that ended so many days ago, the oldest first.
+        """Delete one batch of done or dead jobs that ended so many days ago.
 
-        Args:
-            queue_name: The queue.
-            status: ``done`` or ``dead``.
-            days: 0 to 36500, by the database's clock; 0 takes every one.
-            limit: At most this many.
-
-        Returns:
-            How many were deleted; 0 when none is left.
+        The oldest go first; 0 days means all. Returns how many were deleted.
         """
         values = _parameters((queue_name, status, days))
 
@@ -166,7 +154,7 @@ class Retention:
         return sweep.report(is_complete=True)
 
     def _sweep_one(self, period: RetentionPeriod, sweep: _Sweep) -> bool:
-        """Delete what one period lets go; False when the sweep must end before."""
+        """Delete what is past one period; False when the sweep must stop early."""
         pace = self._gentle_pace if sweep.gently else self._pace
         while sweep.room > 0:
             if not pace.rest(sweep.is_over):
@@ -185,7 +173,7 @@ class Retention:
         return int(rows[0][0])
 
     def _delete(self, period: RetentionPeriod, sweep: _Sweep) -> int | None:
-        """Delete one batch; None when another sweep has begun meanwhile."""
+        """Delete one batch; None when another sweep has taken the lease."""
         values = _parameters(period)
 
         def work(transaction: Transaction) -> int | None:
@@ -198,7 +186,7 @@ class Retention:
 
 
 class _Sweep:
-    """What one sweep has done, and how much more it may do."""
+    """The progress of one sweep."""
 
     def __init__(
         self,
@@ -216,7 +204,7 @@ class _Sweep:
 
     @property
     def room(self) -> int:
-        """How many jobs the next batch may have; 0 when the sweep must end."""
+        """Most jobs of the next batch; 0 when the sweep must stop."""
         if self.is_over():
             return 0
         batch = GENTLE_BATCH if self.gently else BATCH
@@ -225,7 +213,7 @@ class _Sweep:
         return min(batch, self._most - self.deleted.total())
 
     def report(self, *, is_complete: bool) -> CleanupReport:
-        """Return what it did."""
+        """Return what was deleted."""
         return _report(self.deleted, is_complete=is_complete)
 
 

@@ -1,6 +1,7 @@
-"""SampleStore: what worker processes used and how their database did.
+"""SampleStore: resource use of workers, and the state of their database.
 
-A process writes complete rows under its own name, so writing one twice changes nothing.
+A process overwrites complete rows under its own name, so repeating a write changes
+nothing.
 """
 
 from __future__ import annotations
@@ -19,18 +20,12 @@ from flask_forge_jobs.model.samples import (
 from flask_forge_jobs.storage.database import Database, Parameter, encode_rows
 from flask_forge_jobs.storage.pace import Pace
 
-# On SQLite others wait for a batch to end.
+# On SQLite, other writers wait for a batch.
 PRUNE_ROWS = 500
 
 
 class SampleStore:
-    """Writes and reads samples.
-
-    Args:
-        database: The seam to the database.
-        clock: Measures the transactions of the upkeep.
-        wait: Waits for some seconds between them.
-    """
+    """Writes and reads samples; ``wait`` sleeps between transactions of the upkeep."""
 
     def __init__(
         self,
@@ -44,11 +39,9 @@ class SampleStore:
     def put(
         self, worker_id: str, samples: Mapping[tuple[int, int], SampleSums]
     ) -> None:
-        """Store complete samples of one process, replacing its earlier ones.
+        """Store a worker's complete samples, replacing its earlier ones.
 
-        Args:
-            worker_id: The worker; never reused.
-            samples: By level in seconds and start of the bucket in microseconds.
+        Keys are the level in seconds and the start of the bucket in microseconds.
         """
         rows: list[dict[str, Parameter]] = [
             {
@@ -71,10 +64,8 @@ class SampleStore:
     ) -> dict[str, dict[int, SampleSums]]:
         """Return the samples of each worker, by worker id and number of the bucket.
 
-        Args:
-            window: The buckets.
-            level: Width in seconds of the stored buckets to read.
-            worker_id: Only of this worker; None for all.
+        ``level`` is the width in seconds of the stored buckets; a worker of None means
+        all.
         """
         rows = self._database.read(
             lambda transaction: transaction.all(
@@ -96,18 +87,14 @@ class SampleStore:
         return found
 
     def health(self) -> DatabaseHealth:
-        """Return what the database says of itself."""
+        """Return the database's own figures."""
         rows = self._database.read(lambda tx: tx.all("database_health"))
         active, idle, most, size = rows[0]
         log_bytes = self._database.log_bytes()
         return DatabaseHealth(active, idle, most, size, log_bytes)
 
     def prune(self, now_us: int) -> int:
-        """Drop samples that are too old; return how many rows went.
-
-        Args:
-            now_us: The present instant.
-        """
+        """Drop old samples; return how many rows went."""
         gone = 0
         for level in SAMPLE_LEVELS:
             kept_us = FINEST_KEPT_US if level == SAMPLE_LEVELS[0] else KEPT_US

@@ -1,7 +1,7 @@
-"""Worker processes: which are alive, what their slots do, and who does a work alone.
+"""The worker processes, what their slots do, and leases.
 
-A lease is the right to do some work alone, for a while. One that is not renewed expires
-by the database's clock, so a holder that dies keeps nobody out for longer than that.
+A lease is the exclusive right to some work for a while. It expires by the database's
+clock unless renewed, so a holder that dies blocks others no longer than that.
 """
 
 from __future__ import annotations
@@ -38,11 +38,7 @@ from flask_forge_jobs.storage.rows import (
 
 
 class WorkerRegistry:
-    """Registers workers and their slots.
-
-    Args:
-        database: The seam to the database.
-    """
+    """Registers workers and their slots."""
 
     def __init__(self, database: Executor) -> None:
         self._database = database
@@ -55,17 +51,17 @@ class WorkerRegistry:
         slots: Sequence[SlotReport],
         services: Iterable[ServiceAge] = (),
     ) -> None:
-        """Renew a worker and all its slots with one transaction.
+        """Renew a worker and all its slots in one transaction.
 
-        Complete rows are written, so a worker that was reaped by mistake comes back
+        It writes complete rows, so a worker that was reaped by mistake comes back
         whole.
 
         Args:
             worker_id: The worker.
             worker_name: Its label, or None.
-            queues: Queues it declared, in order.
-            slots: All its slots; rows of others are removed.
-            services: How old the last ticks of its services are now.
+            queues: Queues that it serves, in order.
+            slots: All its slots; other rows are removed.
+            services: Age of the last tick of each of its services.
         """
         rows: list[dict[str, Parameter]] = [
             {
@@ -78,7 +74,7 @@ class WorkerRegistry:
 
         def work(transaction: Transaction) -> None:
             encoded = encode_rows(rows)
-            # The worker comes first, for its lock is the one to its slots as well.
+            # First the worker: its lock also guards its slots.
             transaction.defer("beat_worker", **worker)
             transaction.defer("drop_other_slots", worker_id=worker_id, rows=encoded)
             transaction.run("beat_slots", worker_id=worker_id, rows=encoded)
@@ -93,7 +89,7 @@ class WorkerRegistry:
         queues: Sequence[str],
         services: Iterable[ServiceAge] = (),
     ) -> None:
-        """Renew a worker and leave its slots; arguments as for :meth:`beat`."""
+        """Renew a worker but not its slots; arguments as for :meth:`beat`."""
         worker = _worker_row(worker_id, worker_name, queues, services)
         self._database.write(lambda tx: tx.run("beat_worker", **worker), urgent=True)
 
@@ -107,13 +103,9 @@ class WorkerRegistry:
         return self._database.write(work)
 
     def reap(self, worker_ids: Sequence[str]) -> int:
-        """Remove workers that fell silent, and slots without a worker.
+        """Remove silent workers, and slots without a worker.
 
-        Args:
-            worker_ids: Workers whose heartbeat has not moved for a lease.
-
-        Returns:
-            How many slots were removed, all in one transaction.
+        Returns how many slots were removed, all in one transaction.
         """
 
         def work(transaction: Transaction) -> int:
@@ -132,13 +124,13 @@ class WorkerRegistry:
         within_s: float | None = None,
         limit: int = NO_LIMIT,
     ) -> list[Slot]:
-        """Return slots.
+        """Return slots, by queue and id.
 
         Args:
-            queue_name: Only of this queue, by id; None means all, by queue and id.
-            within_s: Oldest heartbeat that counts, in seconds; None takes slots that
-                fell silent too.
-            limit: At most this many.
+            queue_name: Only this queue's; None means all.
+            within_s: Oldest heartbeat to include, in seconds; None includes silent
+                slots.
+            limit: Most slots to return.
         """
         name = "all_slots" if queue_name is None else "slots_of_queue"
         within_us = within_micros(within_s)
@@ -150,11 +142,7 @@ class WorkerRegistry:
         return [slot_from_row(row) for row in rows]
 
     def count_slots(self, queue_name: str | None = None) -> int:
-        """Return how many slots there are, live or not.
-
-        Args:
-            queue_name: Only of this queue; None means all.
-        """
+        """Return the number of slots, live or not; a queue of None means all."""
         rows = self._database.read(
             lambda tx: tx.all(
                 "count_slots", any_queue=queue_name is None, queue_name=queue_name
@@ -163,12 +151,10 @@ class WorkerRegistry:
         return int(rows[0][0])
 
     def overview(self, within_s: float = LIVE_WITHIN_S) -> WorkersOverview:
-        """Return the live workers and the queues without one.
+        """Return the live workers, and the queues that they do not serve.
 
-        A queue that is paused or has no workers has no slots either.
-
-        Args:
-            within_s: Oldest heartbeat that counts, in seconds.
+        Paused queues, and those with 0 workers, have no slots. ``within_s`` is the
+        oldest heartbeat to include, in seconds.
         """
         within_us = int(within_s * SECOND_US)
 
@@ -186,10 +172,9 @@ class WorkerRegistry:
         return self._database.read(work)
 
     def services(self, within_s: float = LIVE_WITHIN_S) -> list[ServiceAge]:
-        """Return the oldest last tick of each service over the live workers, by name.
+        """Return the oldest last tick of each service over all live workers, by name.
 
-        Args:
-            within_s: Oldest heartbeat that counts, in seconds.
+        ``within_s`` is the oldest heartbeat to include, in seconds.
         """
         within_us = int(within_s * SECOND_US)
         rows = self._database.read(
@@ -204,7 +189,7 @@ class WorkerRegistry:
         return [oldest[name] for name in sorted(oldest)]
 
     def heartbeat_ages(self) -> list[tuple[Worker, float]]:
-        """Return the workers, live or not, and the ages of their heartbeats.
+        """Return the workers, live or not, with the ages of their heartbeats.
 
         The ages are seconds by the database's clock.
         """
@@ -219,11 +204,7 @@ class WorkerRegistry:
         return [worker_from_row(row) for row in rows]
 
     def live(self, within_s: float) -> list[Worker]:
-        """Return the workers whose heartbeat is recent, by id.
-
-        Args:
-            within_s: Oldest heartbeat that counts, in seconds.
-        """
+        """Return the workers with a heartbeat in the last seconds, by id."""
         within_us = int(within_s * SECOND_US)
         rows = self._database.read(
             lambda tx: tx.all("live_workers", within_us=within_us)
@@ -246,34 +227,20 @@ def _worker_row(
 
 
 class Leases:
-    """Takes and releases leases.
-
-    Args:
-        database: The seam to the database.
-    """
+    """Takes and releases leases."""
 
     def __init__(self, database: Executor) -> None:
         self._database = database
 
     def take(self, name: str, holder: str, lease_s: float) -> bool:
-        """Take a lease, or renew one that the holder has.
+        """Take a lease for some seconds, or renew the holder's own.
 
-        Args:
-            name: What the lease is for.
-            holder: Who takes it; an id that nobody else uses.
-            lease_s: Seconds until it expires.
-
-        Returns:
-            Whether the holder has it now; False while another one has.
+        Returns False while another holder has it.
         """
         return self._database.write(lambda tx: renewed(tx, name, holder, lease_s))
 
     def release(self, name: str, holder: str) -> bool:
-        """Give a lease back.
-
-        Returns:
-            False when the holder no longer had it; nothing is changed then.
-        """
+        """Release a lease; False when the holder no longer had it."""
         return bool(self._database.execute("release_lease", name=name, holder=holder))
 
 
