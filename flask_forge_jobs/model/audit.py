@@ -1,4 +1,4 @@
-"""The audit trail: who did what, to what, and what came of it."""
+"""The audit trail: who did what, to what, with which result."""
 
 from __future__ import annotations
 
@@ -11,17 +11,11 @@ from datetime import datetime
 class AuditRecord:
     """What one request tried to do.
 
-    Args:
-        actor: Id of the principal.
-        action: Name of the route.
-        target: What it was done to: a job, a queue; None when nothing is named.
-        address: The peer.
-        request_id: As in the log and in the answer's header.
-        status: HTTP status of the answer; from 400 on nothing was changed.
-        changed: How many rows the answer says were changed.
-        arguments: What was sent, as JSON text; secrets are masked, long parts cut.
-        requests: How many requests this stands for; more than one only where they were
-            refused, and the other facts are those of the last.
+    ``target`` is the job or queue that it names, if any; ``request_id`` is as in the
+    log and in the answer's header. From ``status`` 400 on, nothing was changed;
+    otherwise ``changed`` counts rows. ``arguments`` is JSON text, secrets masked and
+    long parts cut. ``requests`` exceeds 1 only for refused requests counted together;
+    the other fields are then those of the last one.
     """
 
     actor: str
@@ -45,7 +39,7 @@ class AuditEntry:
 
     @property
     def detail(self) -> dict[str, object]:
-        """What came of it and what was sent, as JSON values."""
+        """Result and arguments as JSON values."""
         return {
             "address": self.record.address,
             "arguments": json.loads(self.record.arguments),

@@ -1,4 +1,4 @@
-"""Checks that name the field and the bound, for both edges, HTTP and Python."""
+"""Checks of values from HTTP and Python; errors name the field and the bound."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from functools import lru_cache
 from flask_forge_jobs.errors import InvalidInputError
 
 NAME_LENGTH = 128
-# Names that passed, so that a producer of many jobs checks each name once.
+# Size of the caches: a producer of many jobs checks each name only once.
 _KNOWN_NAMES = 1024
-# A comma would split the joined list of a worker's queues; the others do not survive
-# a path segment; a space at either end is a typing error nobody sees.
+# A comma would split the joined list of a worker's queues; the others do not survive in
+# a path segment.
 _FORBIDDEN_IN_QUEUE_NAME = re.compile(r"[,/?#%\x00-\x1f\x7f-\x9f\u2028\u2029]")
-# What nobody sees, and what turns the text around it: Unicode's default ignorable
-# characters, and the marks of direction and of annotation.
+# Invisible characters, and those that change the direction of text: Unicode's default
+# ignorable ones, and the marks of direction and annotation.
 _UNSEEN = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
     "\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
@@ -25,15 +25,15 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _JOB_ID = re.compile("[0-7][0-9A-HJKMNP-TV-Z]{25}")
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 _SHOWN_LENGTH = 80
-# Python refuses to print integers of thousands of digits; nobody reads one of 78.
+# Python refuses to print integers of thousands of digits.
 _SHOWN_BITS = 256
 
 
 def shown(value: object) -> str:
-    """Return a refused value as an error names it: short, and never its own code.
+    """Return a refused value for an error message, without running its own code.
 
-    Text and numbers are shown as they are, up to 80 characters; anything else only by
-    its type, because its ``repr`` may be endless, fail, or hold a secret.
+    Text and numbers are shown, up to 80 characters. Anything else is shown by its type:
+    its ``repr`` may be endless, fail, or hold a secret.
     """
     if type(value) is str:
         return repr(value[:_SHOWN_LENGTH])
@@ -45,13 +45,7 @@ def shown(value: object) -> str:
 
 
 def check_integer(field: str, value: object, low: int, high: int) -> int:
-    """Return ``value`` if it is a whole number within the bounds.
-
-    Args:
-        field: Name used in the error.
-        value: Anything; ``True`` is not a number.
-        low: Smallest accepted value.
-        high: Largest accepted value.
+    """Return a whole number within the bounds; ``True`` is no number.
 
     Raises:
         InvalidInputError: Wrong type, or outside ``low`` to ``high``.
@@ -64,7 +58,7 @@ def check_integer(field: str, value: object, low: int, high: int) -> int:
 
 
 def check_seconds(field: str, value: object, low: float, high: float) -> float:
-    """Return ``value`` if it is a number of seconds within the bounds.
+    """Return a number of seconds within the bounds.
 
     Raises:
         InvalidInputError: Wrong type, or outside ``low`` to ``high``.
@@ -77,11 +71,11 @@ def check_seconds(field: str, value: object, low: float, high: float) -> float:
 
 
 def check_text(field: str, value: object, longest: int) -> str:
-    """Return ``value`` if it is text of 1 to ``longest`` storable characters.
+    """Return text of 1 to ``longest`` characters.
 
     Raises:
         InvalidInputError: Wrong type, empty, too long, or with a NUL character or half
-            of a surrogate pair, which neither database can store.
+            of a surrogate pair, which the databases cannot store.
     """
     if not isinstance(value, str):
         raise InvalidInputError(field, f"{shown(value)} is not text")
@@ -97,10 +91,10 @@ def check_text(field: str, value: object, longest: int) -> str:
 
 
 def check_job_id(value: object) -> str:
-    """Return ``value`` if it is the id of a job: a ULID.
+    """Return the id of a job, a ULID.
 
     Raises:
-        InvalidInputError: It is none.
+        InvalidInputError: It is not a ULID.
     """
     if not isinstance(value, str) or not _JOB_ID.fullmatch(value):
         raise InvalidInputError("job_id", f"{shown(value)} is not the id of a job")
@@ -108,14 +102,15 @@ def check_job_id(value: object) -> str:
 
 
 def check_queue_name(value: object, field: str = "queue_name") -> str:
-    """Return ``value`` if it can name a queue.
+    """Return the name of a queue.
 
     Raises:
         InvalidInputError: Not 1 to 128 characters, a space at either end, one of
-            ``, / ? # %``, ``..`` or a control character, ``.`` alone, a character that
-            is not seen or turns the text around, or not in Unicode's form NFC.
+            ``, / ? # %``, ``..`` or a control character, ``.`` alone, an invisible
+            character or one that changes the direction of text, or not in Unicode's
+            form NFC.
     """
-    # Not text is nothing to look up by; check_text says so.
+    # The cache needs a hashable value; check_text refuses what is not text.
     name = value if isinstance(value, str) else check_text(field, value, NAME_LENGTH)
     return _queue_name(name, field)
 
@@ -129,13 +124,13 @@ def _queue_name(value: str, field: str) -> str:
     if found:
         raise InvalidInputError(field, f"{name!r} holds {found[0]!r}")
     if name == "." or ".." in name:
-        # Clients and proxies take them out of a path before they send it.
+        # Clients and proxies resolve them before they send a path.
         raise InvalidInputError(field, f"{name!r} is or holds a step in a path")
     return _distinct(name, field)
 
 
 def _distinct(name: str, field: str) -> str:
-    """Return a name that no other one looks like, so far as that is known."""
+    """Refuse names that cannot be told from another one by sight."""
     found = _UNSEEN.search(name)
     if found:
         raise InvalidInputError(field, f"{name!a} holds the invisible {found[0]!a}")
@@ -145,11 +140,11 @@ def _distinct(name: str, field: str) -> str:
 
 
 def check_kind(value: object, field: str = "kind") -> str:
-    """Return ``value`` if it can name a kind of job.
+    """Return the name of a kind of job.
 
     Raises:
-        InvalidInputError: Not 1 to 128 characters, blank, with a control character or
-            one that is not seen or turns the text around, or not in Unicode's form NFC.
+        InvalidInputError: Not 1 to 128 characters, blank, with a control, invisible or
+            direction-changing character, or not in Unicode's form NFC.
     """
     kind = value if isinstance(value, str) else check_text(field, value, NAME_LENGTH)
     return _kind(kind, field)

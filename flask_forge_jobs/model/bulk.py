@@ -1,8 +1,8 @@
-"""Acting on many jobs: what can be done, to jobs in which state, and what became of it.
+"""Bulk actions: what they apply to, and what they did.
 
-A bulk action walks the matching jobs from the oldest to the newest of each combination
-of state, queue and kind. Its :class:`WalkPosition` says how far it came, so that a call
-that was cut short goes on where it stopped and looks at no job twice.
+A bulk action walks each combination of state, queue and kind from the oldest matching
+job to the newest. Its :class:`WalkPosition` is where a call that stopped early resumes,
+so that no job is visited twice.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from flask_forge_jobs.model.jobs import REQUEUEABLE, JobStatus
 
 
 class JobAction(StrEnum):
-    """What an operator does to many jobs at once."""
+    """What an operator can do to many jobs at once."""
 
     RETRY = "retry"
     DELETE = "delete"
@@ -32,7 +32,7 @@ class JobAction(StrEnum):
         """Return the action with this name.
 
         Raises:
-            InvalidInputError: There is none; field ``action``.
+            InvalidInputError: Unknown name; field ``action``.
         """
         try:
             return cls(value)  # type: ignore[arg-type]  # the constructor decides
@@ -43,8 +43,7 @@ class JobAction(StrEnum):
 
 
 _WAITING = (JobStatus.PENDING, JobStatus.FAILED)
-# A running job is never deleted and never given a new time: delete and cancel ask it to
-# stop. Finished work is never run again by a sweep.
+# Delete and cancel only ask a running job to stop. Finished work never runs again.
 APPLIES_TO: Mapping[JobAction, Sequence[JobStatus]] = MappingProxyType(
     {
         JobAction.RETRY: REQUEUEABLE,
@@ -66,14 +65,14 @@ class SkipReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Skip:
-    """One job that was left alone."""
+    """A job that was left alone."""
 
     id: str
     reason: SkipReason
 
 
 class WalkPosition(NamedTuple):
-    """The last job that a walk has looked at; walks go in the order of these."""
+    """The last job that a walk has visited; its fields give the order of the walk."""
 
     status: JobStatus
     queue_name: str
@@ -84,20 +83,13 @@ class WalkPosition(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class BulkChange:
-    """What one transaction did to the jobs it was given.
-
-    Args:
-        changed: Jobs that were changed, those that were asked to stop among them.
-        stop_requested: Running jobs that were asked to stop.
-        skipped: Jobs that were left alone.
-    """
+    """What one transaction did; ``changed`` includes ``stop_requested`` jobs."""
 
     changed: int = 0
     stop_requested: int = 0
     skipped: Sequence[Skip] = ()
 
     def __add__(self, other: BulkChange) -> BulkChange:
-        """Return both as one."""
         return BulkChange(
             self.changed + other.changed,
             self.stop_requested + other.stop_requested,
@@ -107,13 +99,7 @@ class BulkChange:
 
 @dataclass(frozen=True, slots=True)
 class BulkStep:
-    """One step of a walk.
-
-    Args:
-        matched: Jobs that matched and were acted on.
-        change: What became of them.
-        position: Where to go on; None at the end of the walk.
-    """
+    """One step of a walk; ``position`` is None at the end of it."""
 
     matched: int
     change: BulkChange

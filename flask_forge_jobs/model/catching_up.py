@@ -1,8 +1,8 @@
-"""Which firings of a schedule are made when the scheduler looks.
+"""Which firings of a schedule are made up for.
 
-A firing is missed when nobody made it for a minute: no worker process ran, or none
-reached the database. Then the schedule's policy decides over everything that is due. A
-firing that is only late, by a leader that died or a database that restarted, is made
+A firing is missed when it is a minute overdue, because no worker ran or none reached
+the database. Then the schedule's policy applies to everything that is due. A firing
+that is only late, after the loss of a leader or a restart of the database, is made
 under every policy.
 """
 
@@ -26,10 +26,10 @@ Series = Callable[[datetime], datetime | None]
 
 
 class CatchUp(StrEnum):
-    """What becomes of firings that were missed.
+    """What happens to missed firings.
 
-    ``skip`` makes none of them, ``once`` the latest one, ``all`` each of them, and of
-    too many the latest. The series then goes on with the next firing.
+    ``skip`` makes none of them, ``once`` the latest, ``all`` the latest up to a limit.
+    The series then goes on with the next firing.
     """
 
     SKIP = "skip"
@@ -38,10 +38,10 @@ class CatchUp(StrEnum):
 
 
 def check_catch_up(value: object, field: str = "catch_up") -> str:
-    """Return ``value`` if it names a policy.
+    """Return the name of a policy.
 
     Raises:
-        InvalidInputError: It does not.
+        InvalidInputError: Unknown name.
     """
     text = check_text(field, value, _LONGEST_POLICY)
     if text not in tuple(CatchUp):
@@ -57,15 +57,11 @@ def due_instants(
     catch_up: CatchUp,
     limit: int,
 ) -> list[datetime]:
-    """Return the firings that are to be made, the oldest first.
+    """Return the firings to make, oldest first.
 
-    Args:
-        next_after: Returns the first instant of the series after another; None at its
-            end.
-        first: The oldest instant that nobody has fired; not later than ``now``.
-        now: The present.
-        catch_up: Decides when the first one is missed.
-        limit: How many missed ones ``all`` makes at most, the latest.
+    ``next_after`` returns the first instant of the series after another, None at its
+    end. ``first`` is the oldest one not fired yet, at or before ``now``. ``all`` makes
+    the latest ``limit`` missed ones.
     """
     if now - first <= _MISSED_AFTER:
         return _from(next_after, first, now, MISSED_AFTER_S + 1)
@@ -75,7 +71,7 @@ def due_instants(
     found = _from(next_after, first, now, most + 1)
     if len(found) <= most:
         return found
-    # More than wanted, perhaps millions: look for the latest ones from behind.
+        # There may be millions more: find the latest ones backwards.
     latest = [_last(next_after, first, now)]
     while len(latest) < most:
         latest.append(_last(next_after, first, latest[-1] - _SECOND))
@@ -85,7 +81,7 @@ def due_instants(
 def _from(
     next_after: Series, first: datetime, until: datetime, most: int
 ) -> list[datetime]:
-    """Return the instants from ``first`` on, at most so many."""
+    """Return the first instants from ``first`` to ``until``."""
     found: list[datetime] = []
     instant: datetime | None = first
     while instant is not None and instant <= until and len(found) < most:
@@ -95,7 +91,7 @@ def _from(
 
 
 def _last(next_after: Series, first: datetime, until: datetime) -> datetime:
-    """Return the last instant of the series that is not later than ``until``."""
+    """Return the last instant of the series up to ``until``."""
     found, none_after = first, until
     while none_after - found >= _SECOND:
         middle = found + (none_after - found) / 2

@@ -1,4 +1,4 @@
-"""Claims: what a worker and a reaper know of the jobs that run."""
+"""Claims: what workers and the reaper know of running jobs."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ from typing import NamedTuple
 
 
 class RunId(NamedTuple):
-    """One claim of one job; attempts that are given back repeat, claims do not."""
+    """One claim of one job; unlike attempts, claim numbers never repeat."""
 
     job_id: str
     claim: int
 
 
 class ClaimedJob(NamedTuple):
-    """What a worker needs of a job it owns; made straight from a row of the claim.
+    """A claimed job for its worker, made from a row of the claim.
 
-    ``payload``, ``error_history`` and ``carried`` are the stored JSON texts. The
-    instants are all of the same clock, the database's on PostgreSQL. ``claim`` counts
-    the job's claims.
+    ``payload``, ``error_history`` and ``carried`` are stored JSON texts. All instants
+    are of one clock, on PostgreSQL the database's. ``claim`` numbers the job's claims.
     """
 
     id: str
@@ -39,14 +38,14 @@ class ClaimedJob(NamedTuple):
 
     @property
     def run_id(self) -> RunId:
-        """Which run this is: no other one, of any job, has the same."""
+        """Identifies this run among those of all jobs."""
         return RunId(self.id, self.claim)
 
 
 class RunningJob(NamedTuple):
-    """A claimed job as the reaper sees it; the heartbeat is a counter, not a time.
+    """A claimed job for the reaper; the heartbeat is a counter, not a time.
 
-    ``silent_us`` is its age by the database's clock, which may have been changed since.
+    ``silent_us`` is its age by the database's clock, which may have stepped since.
     """
 
     id: str
@@ -58,7 +57,7 @@ class RunningJob(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class HeartbeatReport:
-    """What the one heartbeat statement of a process found."""
+    """The runs a process still holds, and the ids of jobs to cancel."""
 
     owned: frozenset[RunId]
     cancelled: frozenset[str]
@@ -66,13 +65,10 @@ class HeartbeatReport:
 
 @dataclass(frozen=True, slots=True)
 class ClaimBatch:
-    """What one round of the hot path brought.
+    """What one round of the hot path returned.
 
-    Args:
-        claimed: Jobs now owned by the caller, per the demand, in claim order.
-        refused: Ids of outcomes that were dropped because the caller no longer owned
-            the job; nothing was changed for them.
-        followed: Queue and kind of the jobs that follow some that ended.
+    ``claimed`` is in claim order, ``refused`` has the ids of dropped outcomes whose job
+    the caller no longer held, ``followed`` the queue and kind of stored follow-ups.
     """
 
     claimed: list[ClaimedJob] = field(default_factory=list)

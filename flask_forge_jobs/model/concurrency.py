@@ -9,7 +9,7 @@ from flask_forge_jobs.model.bounds import check_integer
 from flask_forge_jobs.model.payloads import dump, load_text
 
 MAX_CONCURRENT_RANGE = (1, 1024)
-# Beyond that a name is cut and its digest says the rest; an index entry holds it.
+# A longer name is cut and ends with its digest, to fit an index entry.
 MAX_NAME_LENGTH = 300
 # How long a job above the limit waits if no run ends before: doubled each time.
 FIRST_WAIT_S = 0.25
@@ -21,11 +21,8 @@ _MOST_DOUBLINGS = 10
 class ConcurrencyLimit:
     """How many jobs of a task may run at once.
 
-    Args:
-        max_concurrent: Jobs that may run at once, 1 to 1024.
-        key: Parameter of the task whose values have a limit each; None means that all
-            jobs of the task share one.
-        default: JSON text of the value that a job without the key has.
+    ``max_concurrent`` of them may; with a ``key``, that many for each value of this
+    parameter. ``default`` is JSON text of the value of jobs that do not pass it.
     """
 
     max_concurrent: int
@@ -36,16 +33,12 @@ class ConcurrencyLimit:
         """Check the number.
 
         Raises:
-            InvalidInputError: It is outside its bounds; field ``max_concurrent``.
+            InvalidInputError: Out of bounds; field ``max_concurrent``.
         """
         check_integer("max_concurrent", self.max_concurrent, *MAX_CONCURRENT_RANGE)
 
     def key_of(self, kind: str, payload: str) -> str:
         """Return the concurrency key of a job; jobs that share a limit share the key.
-
-        Args:
-            kind: The job's kind.
-            payload: Its JSON text.
 
         Raises:
             InvalidInputError: The payload is damaged.
@@ -64,10 +57,6 @@ class ConcurrencyLimit:
 
 
 def concurrency_wait_s(throttle_attempts: int) -> float:
-    """Return for how many seconds a job above the limit waits.
-
-    Args:
-        throttle_attempts: How often in a row it was snoozed before.
-    """
+    """Return how many seconds a job above the limit waits, after earlier snoozes."""
     doublings = min(throttle_attempts, _MOST_DOUBLINGS)
     return float(min(FIRST_WAIT_S * 2**doublings, LONGEST_WAIT_S))

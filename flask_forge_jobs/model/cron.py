@@ -1,4 +1,4 @@
-"""A cron schedule: what an operator decides, when it fires, the job of one firing."""
+"""A cron schedule: its definition, when it fires, the job of one firing."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from flask_forge_jobs.model.time_zones import (
     load_time_zone,
 )
 
-# Begins the stored error of a schedule that its own expression has disabled.
+# Prefix of the stored error of a schedule that its own expression has disabled.
 BAD_EXPRESSION = "invalid cron expression: "
 _CLOCK_WAS_AHEAD = timedelta(minutes=1)
 _NEVER = f"has no occurrence from now to the end of {LAST_YEAR}"
@@ -38,21 +38,17 @@ _NEVER = f"has no occurrence from now to the end of {LAST_YEAR}"
 
 @dataclass(frozen=True, slots=True)
 class ScheduleDefinition:
-    """What an operator decides; :meth:`check` tells whether it may be stored.
+    """What an operator decides; :meth:`check` tells whether it can be stored.
 
     Args:
-        name: Identity; the same rules as for a queue's name.
-        kind: Selects the task.
-        cron_expr: See :mod:`flask_forge_jobs.model.cron_expression`.
-        payload: JSON text, given to each job.
-        queue_name: Where the jobs wait; None asks the router at each firing.
-        timezone: IANA zone whose clock the expression is read by.
-        enabled: Whether it fires.
-        max_attempts: How often a job may run, 1 to 1000; None means 5.
-        dedupe_key: While an unfinished job holds the key, a firing enqueues nothing;
-            None enqueues always.
-        catch_up: What becomes of firings that were missed; see :class:`.CatchUp`.
-        catch_up_limit: How many of them ``all`` makes up at most, 1 to 1000.
+        name: Identity; the rules for queue names apply.
+        payload: JSON text for each job.
+        queue_name: None asks the router at each firing.
+        timezone: IANA zone in which the expression is read.
+        max_attempts: 1 to 1000; None means 5.
+        dedupe_key: While an unfinished job holds the key, a firing enqueues nothing.
+        catch_up: See :class:`.CatchUp`.
+        catch_up_limit: Most missed firings that ``all`` makes up for, 1 to 1000.
     """
 
     name: str
@@ -68,10 +64,10 @@ class ScheduleDefinition:
     catch_up_limit: int = DEFAULT_CATCH_UP_LIMIT
 
     def check(self) -> None:
-        """Check every field against its bounds.
+        """Check every field.
 
         Raises:
-            InvalidInputError: A value is outside them; the field is named.
+            InvalidInputError: A value is out of bounds; names the field.
         """
         check_queue_name(self.name, "name")
         self.check_beside_times()
@@ -79,34 +75,27 @@ class ScheduleDefinition:
         check_time_zone(self.timezone)
 
     def check_beside_times(self) -> None:
-        """Check what does not decide when it fires.
-
-        Raises:
-            InvalidInputError: As for :meth:`check`.
-        """
+        """Check all fields that do not decide when it fires; as :meth:`check`."""
         canonical(self.payload)
         self.job(lambda _kind: DEFAULT_QUEUE)
         check_catch_up(self.catch_up)
         check_integer("catch_up_limit", self.catch_up_limit, *CATCH_UP_LIMIT_RANGE)
 
     def digest(self) -> str:
-        """Return 16 hexadecimal digits that another definition does not have."""
+        """Return 16 hexadecimal digits that identify this definition."""
         text = json.dumps(asdict(self), sort_keys=True)
         return sha256(text.encode()).hexdigest()[:16]
 
     def deduped(self, dedupe: bool) -> ScheduleDefinition:  # noqa: FBT001  # the value
-        """Return the same with or without a key; one that it has is kept."""
+        """Return the definition with a dedupe key (its own, or its name) or none."""
         key = (self.dedupe_key or self.name) if dedupe else None
         return replace(self, dedupe_key=key)
 
     def job(self, router: Callable[[str], str]) -> NewJob:
         """Return the job of one firing: due at once, with priority 0.
 
-        Args:
-            router: Names the queue of a kind; asked when the schedule names none.
-
         Raises:
-            InvalidInputError: A value is outside its bounds.
+            InvalidInputError: A value is out of bounds.
         """
         queue_name = self.queue_name
         return NewJob.of_canonical(
@@ -124,8 +113,8 @@ class ScheduleDefinition:
         """Return the first firing after an instant, in UTC.
 
         Raises:
-            InvalidInputError: The expression or the zone does not parse, or it never
-                fires again.
+            InvalidInputError: The expression or zone does not parse, or never fires
+                again.
         """
         found = self._series()(now)
         if found is None:
@@ -133,14 +122,12 @@ class ScheduleDefinition:
         return found
 
     def due(self, first: datetime, now: datetime) -> list[datetime]:
-        """Return the firings that are to be made now, the oldest first.
+        """Return the firings to make now, oldest first.
 
-        Args:
-            first: The oldest firing that nobody has made; not later than ``now``.
-            now: The present.
+        ``first`` is the oldest one that has not been made, at or before ``now``.
 
         Raises:
-            InvalidInputError: A value that this depends on is outside its bounds.
+            InvalidInputError: A stored value is out of bounds.
         """
         check_catch_up(self.catch_up)
         return due_instants(
@@ -159,11 +146,11 @@ class ScheduleDefinition:
 
 @dataclass(frozen=True, slots=True)
 class FiringReport:
-    """What one look at the due schedules did.
+    """What one check for due schedules did.
 
     Args:
         fired: Jobs that were stored.
-        skipped: Firings without a job: an unfinished one held the key.
+        skipped: Firings without a job, because an unfinished one held the key.
         errors: Schedules that could not fire.
     """
 
@@ -172,7 +159,6 @@ class FiringReport:
     errors: int = 0
 
     def __add__(self, other: FiringReport) -> FiringReport:
-        """Return the sums."""
         return FiringReport(
             self.fired + other.fired,
             self.skipped + other.skipped,
@@ -182,13 +168,7 @@ class FiringReport:
 
 @dataclass(frozen=True, slots=True)
 class FiringsAhead:
-    """When schedules fire, by the database's clock.
-
-    Args:
-        overdue_s: For how many seconds the oldest firing has been due; None when none
-            is.
-        next_s: In how many seconds the next one is due; None when none is.
-    """
+    """Seconds that the oldest firing is overdue, and until the next one, or None."""
 
     overdue_s: float | None
     next_s: float | None
@@ -198,16 +178,9 @@ class FiringsAhead:
 class Schedule:
     """A stored schedule.
 
-    Args:
-        definition: What an operator decided.
-        created_at: When it was stored first.
-        updated_at: When it was changed or fired last.
-        last_fired_at: When it fired last; None before the first time.
-        next_fire_at: When it fires next; None while it is disabled, and only then.
-        last_error: What went wrong last.
-        declared_by: The application whose code has it; None for one made by hand.
-        declared_as: What that code said last, as JSON text; see
-            :mod:`flask_forge_jobs.model.declaring`.
+    ``next_fire_at`` is None exactly while the schedule is disabled. ``declared_by`` is
+    the application whose code has it, None for one made by an operator; for
+    ``declared_as`` see :mod:`flask_forge_jobs.model.declaring`.
     """
 
     definition: ScheduleDefinition
@@ -224,8 +197,8 @@ class Schedule:
         """Return a schedule that has not fired yet.
 
         Raises:
-            InvalidInputError: A value is outside its bounds, or the expression never
-                fires again.
+            InvalidInputError: A value is out of bounds, or the expression never fires
+                again.
         """
         definition.check()
         first = definition.next_firing(now)
@@ -235,29 +208,25 @@ class Schedule:
 
     @property
     def is_disabled_by_its_expression(self) -> bool:
-        """Whether nobody but the expression is why it does not fire.
-
-        A correction enables such a schedule again; one that somebody disabled stays so.
-        """
+        """Whether its expression, not an operator, has disabled it."""
         error = self.last_error or ""
         return not self.definition.enabled and error.startswith(BAD_EXPRESSION)
 
     def with_expression(self, cron_expr: str) -> ScheduleDefinition:
-        """Return the definition with an expression that should fire."""
+        """Return the definition with a new expression that ends such a disabling."""
         wanted = replace(self.definition, cron_expr=cron_expr)
         if self.is_disabled_by_its_expression:
             return replace(wanted, enabled=True)
         return wanted
 
     def revised(self, wanted: ScheduleDefinition, now: datetime) -> Schedule:
-        """Return the schedule with another definition; itself when it is the same.
+        """Return the schedule with another definition; itself if nothing changes.
 
-        A firing that is due stays due unless expression, zone or ``enabled`` change:
-        then the series begins anew from now, and what was missed is not made up.
+        A due firing stays due, unless expression, zone or ``enabled`` change: then the
+        series restarts from now, and missed firings are dropped.
 
         Raises:
-            InvalidInputError: A value is outside its bounds, or what should fire never
-                fires again.
+            InvalidInputError: A value is out of bounds, or it never fires again.
         """
         old = self.definition
         if wanted == old:
@@ -279,14 +248,14 @@ class Schedule:
         )
 
     def fired(self, now: datetime) -> tuple[list[datetime], Schedule]:
-        """Return the firings that are to be made now, and the schedule after them.
+        """Return the firings to make now, and the schedule after them.
 
-        One whose expression has no later occurrence fires for the last time and is
-        disabled. One that was fired or changed more than a minute from now has seen a
-        clock that was ahead: its series goes on from now, not from where that was.
+        Without a later occurrence, it fires for the last time and is disabled. If it
+        was fired or changed more than a minute in the future, the clock was ahead then:
+        the series goes on from now.
 
         Raises:
-            InvalidInputError: A stored value is outside its bounds; nothing can fire.
+            InvalidInputError: A stored value is out of bounds; nothing can fire.
         """
         if self.next_fire_at is None:
             return [], self
@@ -309,7 +278,7 @@ class Schedule:
         )
 
     def disabled_by(self, error: InvalidInputError, now: datetime) -> Schedule:
-        """Return the schedule as its own expression disables it."""
+        """Return the schedule disabled by its own expression."""
         return replace(
             self,
             definition=replace(self.definition, enabled=False),

@@ -1,8 +1,8 @@
-"""A cron expression in plain English, from the values that match.
+"""A cron expression in plain English.
 
-The words are made from what an expression means, not from how it is written, so both
-dialects read the same. Our own: ``cron-descriptor`` says "or" of two day fields that
-must both match, and takes ``*/45`` for every 45 minutes.
+It describes the values that match, not the syntax, so both dialects read the same. Our
+own, because ``cron-descriptor`` says "or" for two day fields that must both match, and
+reads ``*/45`` as every 45 minutes.
 """
 
 from __future__ import annotations
@@ -23,18 +23,14 @@ _WEEKDAYS = (
     "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday",
 )  # fmt: skip
 _MINUTES, _HOURS, _DAYS, _WEEK, _YEAR_MONTHS = 60, 24, 31, 7, 12
-# More than this many times of day are said by their rule.
+# More times of day than this are described by their rule.
 _LISTED_TIMES = 6
-# Two neighbours are a pair, three are a range.
+# Two neighbours are listed, three are a range.
 _SHORTEST_RANGE = 3
 
 
 def describe(expression: CronExpression) -> str:
-    """Return one sentence without a full stop.
-
-    Args:
-        expression: What to describe.
-    """
+    """Return one sentence without a full stop."""
     parts = [
         *_time(expression), *_day(expression), *_month(expression), *_year(expression),
     ]  # fmt: skip
@@ -64,7 +60,7 @@ def _time(expression: CronExpression) -> list[str]:
 
 
 def _part(unit: str, values: Sequence[int], size: int) -> str:
-    """Say which values of a clock's hand match."""
+    """Describe the matching values of one unit."""
     if len(values) == size:
         return f"every {unit}"
     step = values[1] - values[0] if len(values) >= _SHORTEST_RANGE else 1
@@ -112,13 +108,13 @@ def _year(expression: CronExpression) -> list[str]:
 
 
 def _weekday_names(weekdays: Sequence[int]) -> list[str]:
-    # A week begins on Monday here, so that Friday to Sunday is one range.
+    # The week starts on Monday here, so that Friday to Sunday is one range.
     ordered = sorted((day - 1) % _WEEK for day in weekdays)
     return _runs(ordered, lambda day: _WEEKDAYS[day])
 
 
 def _runs(values: Sequence[int], name: Callable[[int], str]) -> list[str]:
-    """Return names with three and more neighbours drawn together."""
+    """Return names, with three or more neighbours as a range."""
     found: list[str] = []
     start = 0
     for index, value in enumerate(values):

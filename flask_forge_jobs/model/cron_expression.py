@@ -1,14 +1,12 @@
-"""Cron expressions: two dialects, told apart by the number of fields.
+"""Cron expressions in two dialects, told apart by the number of fields.
 
 Five fields are Unix cron: minute, hour, day of month, month, day of week; Sunday is 0
-or 7, and of two restricted day fields either one is enough. Six or seven fields are the
-reference's dialect: second first, year last and optional, Sunday is 1, and both day
-fields must match.
+or 7, and of two restricted day fields either may match. Six or seven fields are the
+reference's dialect: second first, optional year last, Sunday is 1, and both day fields
+must match.
 
-Every range lies within the bounds of its field before it is expanded, so the largest
-expression costs as little as any other.
-
-Our own: no library reads the second dialect, and the tests ask one about the first.
+Ranges are checked before they are expanded, so every expression is cheap to parse. Our
+own, because no library reads the second dialect; tests compare the first with one.
 """
 
 from __future__ import annotations
@@ -21,7 +19,7 @@ from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.bounds import check_text, shown
 
 MAX_EXPRESSION_LENGTH = 255
-# Nothing fires outside these years, whichever dialect (the reference's bounds).
+# Nothing fires outside these years in either dialect (the reference's bounds).
 FIRST_YEAR, LAST_YEAR = 1970, 2100
 _FIELD = "cron_expr"
 _UNIX_FIELDS, _SECONDS_FIELDS, _YEARS_FIELDS = 5, 6, 7
@@ -61,21 +59,20 @@ _ITEM = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class CronExpression:
-    """A parsed expression: which values of each field match, in order.
+    """A parsed expression: the matching values of each field, in order.
 
     Args:
-        text: The expression as it was given.
+        text: The expression as given.
         seconds: 0 to 59; only 0 with five fields.
         minutes: 0 to 59.
         hours: 0 to 23.
         days: Days of the month, 1 to 31.
         months: 1 to 12.
-        weekdays: 0 to 6, Sunday is 0, whatever the dialect.
+        weekdays: 0 to 6; Sunday is 0 in both dialects.
         years: 1970 to 2100.
-        either_day: A day matches when its number or its weekday does; False asks for
-            both.
-        is_interval: The hour field has a ``*`` or a step, so the expression means real
-            time passing and not an hour of the day; see
+        either_day: A day matches by its number or its weekday; False requires both.
+        is_interval: The hour field has a ``*`` or a step, so the expression means
+            elapsed time, not hours of the day; see
             :func:`flask_forge_jobs.model.cron_times.next_after`.
     """
 
@@ -92,16 +89,7 @@ class CronExpression:
 
     @classmethod
     def parse(cls, value: object) -> CronExpression:
-        """Return an expression from its text.
-
-        Args:
-            value: 1 to 255 characters: five, six or seven fields separated by blanks,
-                or a shorthand such as ``@daily``.
-
-        Raises:
-            InvalidInputError: It does not parse; the field of the error is
-                ``cron_expr``, its message names the part and the bound.
-        """
+        """Parse an expression; see :func:`flask_forge_jobs.parse_cron`."""
         text = check_text(_FIELD, value, MAX_EXPRESSION_LENGTH)
         words = _BLANKS.split(_expanded(text.strip(" \t").lower()))
         if len(words) == _UNIX_FIELDS:
@@ -116,11 +104,11 @@ class CronExpression:
 
 
 def parse_cron(cron_expr: str) -> CronExpression:
-    """Return what matches a cron expression, field by field.
+    """Parse a cron expression into the matching values of each field.
 
     Args:
-        cron_expr: 1 to 255 characters: five, six or seven fields, or a shorthand such
-            as ``@daily``.
+        cron_expr: 1 to 255 characters: five, six or seven fields separated by blanks,
+            or a shorthand such as ``@daily``.
 
     Raises:
         InvalidInputError: It does not parse; the error's field is ``cron_expr``, its
@@ -131,7 +119,7 @@ def parse_cron(cron_expr: str) -> CronExpression:
 
 @dataclass(frozen=True, slots=True)
 class _Field:
-    """What may stand in one field."""
+    """The syntax of one field."""
 
     name: str
     low: int
@@ -141,11 +129,7 @@ class _Field:
     takes_question_mark: bool = False
 
     def parse(self, text: str) -> tuple[int, ...]:
-        """Return the values that match, in order.
-
-        Raises:
-            InvalidInputError: A part of the text is not an item of this field.
-        """
+        """Return the matching values, in order."""
         found: set[int] = set()
         for item in text.split(","):
             found.update(self._item(item))
@@ -220,7 +204,7 @@ _DAY = _Field("day of month", 1, 31, takes_question_mark=True)
 _MONTH = _Field("month", 1, 12, _MONTH_NAMES)
 _WEEKDAY = _Field("day of week", 1, 7, _weekday_names(1), takes_question_mark=True)
 _YEAR = _Field("year", FIRST_YEAR, LAST_YEAR)
-# Crontabs write */60 and */24 and mean once an hour and once a day.
+# Crontabs use */60 and */24 for once an hour and once a day.
 _UNIX = (
     _Field("minute", 0, 59, max_step=60),
     _Field("hour", 0, 23, max_step=24),
@@ -255,8 +239,8 @@ def _parse_unix(text: str, words: Sequence[str]) -> CronExpression:
         months=months,
         weekdays=tuple(sorted({day % 7 for day in weekdays})),
         years=_ALL_YEARS,
-        # As cron itself has it: a field that begins with a star restricts together
-        # with the other, so that "*/2" and Monday means every second day if a Monday.
+        # As in cron: a day field that begins with a star must match as well as the
+        # other, so that "*/2" with Monday means every second day if it is a Monday.
         either_day=not words[2].startswith("*") and not words[4].startswith("*"),
         is_interval=_is_interval(words[1]),
     )

@@ -1,12 +1,11 @@
 """When a cron expression fires next, in a time zone.
 
-Where the clock of a zone jumps, the rule is that of cron: an expression that names
-hours of the day fires once for each of them. An hour that is skipped fires when the
-jump is over, once, however many of its minutes match; an hour that is repeated fires
-the first time only. An expression whose hour field has ``*`` or a step means real time
-passing: it fires at every instant whose clock reading matches, in both runs of a
-repeated hour, and never for readings that do not exist. Our own, because no library
-tells the two kinds apart by the hour field.
+Where a zone's clock jumps, cron's rule applies. An expression that names hours fires
+once for each of them: for a skipped hour once, right after the jump, however many of
+its minutes match; for a repeated hour the first time only. An expression whose hour
+field has ``*`` or a step means elapsed time: it fires whenever the clock's reading
+matches, in both runs of a repeated hour, and never for skipped readings. Our own,
+because no library tells the two kinds apart by the hour field.
 """
 
 from __future__ import annotations
@@ -27,15 +26,9 @@ _SECOND = timedelta(seconds=1)
 def next_after(
     expression: CronExpression, instant: datetime, zone: ZoneInfo
 ) -> datetime | None:
-    """Return the first firing after an instant, in UTC and on a whole second.
+    """Return the first firing after an aware instant, in UTC, on a whole second.
 
-    Args:
-        expression: What to look for.
-        instant: The firing is strictly later than this aware instant.
-        zone: Whose clock the expression is read by.
-
-    Returns:
-        None when there is none until the end of the year 2100.
+    Returns None if there is none until the end of the year 2100.
     """
     start = instant.astimezone(UTC).replace(microsecond=0)
     if start.year > LAST_YEAR:
@@ -48,12 +41,12 @@ def next_after(
 def _next_fixed(
     expression: CronExpression, start: datetime, zone: ZoneInfo
 ) -> datetime | None:
-    """Each matching reading once; its instant never decreases with the reading."""
+    """Fire once per matching reading, in the order of readings."""
     local = start.astimezone(zone)
     reading = local.replace(tzinfo=None, fold=0)
     first = reading + _SECOND
     if local.fold and (shift := _shift_at(reading, zone)):
-        first = shift.ends  # all the readings of this hour have had their turn
+        first = shift.ends  # this hour's readings have fired in its first run
     found = _reading_from(expression, first)
     if found is None:
         return None
@@ -66,7 +59,7 @@ def _next_fixed(
 def _next_real(
     expression: CronExpression, start: datetime, zone: ZoneInfo
 ) -> datetime | None:
-    """Each instant whose reading matches."""
+    """Fire at each instant whose reading matches."""
     local = start.astimezone(zone)
     reading = local.replace(tzinfo=None, fold=0)
     after = start.replace(tzinfo=None)
@@ -91,7 +84,7 @@ def _next_real(
 
 
 def _reading_from(expression: CronExpression, first: datetime) -> datetime | None:
-    """Return the first matching reading from ``first`` on."""
+    """Return the first matching clock reading at or after ``first``."""
     day = _day_from(expression, first.date())
     if day == first.date():
         found = _time_from(expression, first.time())
@@ -105,7 +98,7 @@ def _reading_from(expression: CronExpression, first: datetime) -> datetime | Non
 
 
 def _time_from(expression: CronExpression, first: time) -> time | None:
-    """Return the first matching time of a day from ``first`` on."""
+    """Return the first matching time of day at or after ``first``."""
     seconds, minutes = expression.seconds, expression.minutes
     second = _from(seconds, first.second)
     minute = _from(minutes, first.minute + (second is None))
@@ -120,7 +113,7 @@ def _time_from(expression: CronExpression, first: time) -> time | None:
 
 
 def _day_from(expression: CronExpression, first: date) -> date | None:
-    """Return the first matching day from ``first`` on."""
+    """Return the first matching day at or after ``first``."""
     days = _mask(expression.days)
     weekdays = _mask(expression.weekdays)
     not_before = -1 << first.day
@@ -151,11 +144,9 @@ def _mask(values: Sequence[int]) -> int:
 
 @cache
 def _days_on(weekdays: int, first_weekday: int) -> int:
-    """Return the days 1 to 31 that fall on weekdays, as bits.
+    """Return the days 1 to 31 that fall on some weekdays, as bits.
 
-    Args:
-        weekdays: Bits, Sunday is 0.
-        first_weekday: Of day 1; Monday is 0, as the calendar module has it.
+    In ``weekdays`` Sunday is bit 0, but ``first_weekday`` (of day 1) is 0 on Mondays.
     """
     return sum(1 << d for d in range(1, 32) if weekdays >> (first_weekday + d) % 7 & 1)
 
@@ -165,13 +156,7 @@ def _days_on(weekdays: int, first_weekday: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Shift:
-    """A jump of a zone's clock.
-
-    Args:
-        instant: When, in UTC.
-        before: Offset until then.
-        after: Offset from then on.
-    """
+    """A jump of a zone's clock, with the offsets before and after it."""
 
     instant: datetime
     before: timedelta
@@ -179,17 +164,17 @@ class _Shift:
 
     @property
     def is_gap(self) -> bool:
-        """Whether readings are skipped, not repeated."""
+        """Whether readings are skipped rather than repeated."""
         return self.before < self.after
 
     @property
     def begins(self) -> datetime:
-        """The first reading that is skipped or repeated."""
+        """The first skipped or repeated reading."""
         return self.instant + min(self.before, self.after)
 
     @property
     def ends(self) -> datetime:
-        """The first reading that no longer is."""
+        """The first reading after those."""
         return self.instant + max(self.before, self.after)
 
 
@@ -198,7 +183,7 @@ def _offset(reading: datetime, zone: ZoneInfo, fold: int = 0) -> timedelta:
 
 
 def _shift_at(reading: datetime, zone: ZoneInfo) -> _Shift | None:
-    """Return the jump that skips or repeats a reading; None for almost all of them."""
+    """Return the jump that skips or repeats a reading, if there is one."""
     before, after = _offset(reading, zone), _offset(reading, zone, fold=1)
     if before == after:
         return None

@@ -1,8 +1,7 @@
-"""Schedules that an application's code declares, kept in step with what is stored.
+"""Keeps the schedules that an application's code declares in line with the table.
 
-What the code said last is stored beside the schedule. So a value that the code changes
-is told apart from one that an operator changed: the first follows the code, the second
-stays as the operator left it.
+The last declaration is stored beside the schedule. It tells values that the code has
+changed, which follow the code, from values that an operator has changed, which stay.
 """
 
 from __future__ import annotations
@@ -13,19 +12,16 @@ from typing import Any
 
 from flask_forge_jobs.model.cron import Schedule, ScheduleDefinition
 
-# What identifies a schedule, and what is the operators' alone.
+# A schedule's identity, and what only operators decide.
 _NOT_DECLARED = ("name", "enabled")
 
 
 @dataclass(frozen=True, slots=True)
 class DeclarationReport:
-    """What became of the schedules of one application, by name.
+    """What happened to the schedules of one application, by name.
 
-    Args:
-        added: They were not there.
-        changed: The code says something else than last time.
-        removed: The code no longer has them.
-        refused: Somebody else has the name, or they never fire; with the reason.
+    ``refused`` ones come with the reason: another owner has the name, or they never
+    fire.
     """
 
     added: tuple[str, ...] = ()
@@ -35,7 +31,7 @@ class DeclarationReport:
 
 
 def declaration(definition: ScheduleDefinition) -> str:
-    """Return what the code says, as JSON text that is the same for the same."""
+    """Return the definition as JSON text; equal definitions have equal texts."""
     values = asdict(definition)
     for name in _NOT_DECLARED:
         del values[name]
@@ -43,12 +39,7 @@ def declaration(definition: ScheduleDefinition) -> str:
 
 
 def followed(stored: Schedule, declared: ScheduleDefinition) -> ScheduleDefinition:
-    """Return the definition that a stored schedule should have now.
-
-    Args:
-        stored: A schedule that the code has declared before.
-        declared: What the code says now.
-    """
+    """Return the new definition of a stored schedule that the code has declared."""
     before = _values(stored.declared_as)
     now = _values(declaration(declared))
     has = asdict(stored.definition)
@@ -64,7 +55,7 @@ def followed(stored: Schedule, declared: ScheduleDefinition) -> ScheduleDefiniti
 
 
 def _values(text: str | None) -> dict[str, Any]:
-    """Return what was declared; nothing, if it was written by who knows whom."""
+    """Return the declared values; none if the stored text is not ours."""
     try:
         found = json.loads(text or "{}")
     except ValueError:

@@ -1,39 +1,34 @@
-"""Dedupe keys as they are stored: those of everybody, and those of one queue.
+"""Dedupe keys as stored: shared ones, and ones that are unique within a queue.
 
-The application, and callers that see every queue, share one set of keys. A caller that
-is limited to some queues must neither learn of jobs elsewhere nor stand in their way,
-so its keys are unique within the queue, among the jobs of such callers: a mark and the
-queue are stored behind the key. A key with a mark of its own ends with a second one, so
-that no text means both.
+The application, and callers that see every queue, share one set of keys. A caller
+limited to some queues must neither learn of jobs elsewhere nor block them, so its keys
+are unique within their queue, among such callers' jobs: a mark and the queue follow the
+stored key. A key that contains the mark gets a second one at its end, so that no stored
+text is ambiguous.
 """
 
 from __future__ import annotations
 
-# The first character that both databases can store: what begins with a key and a mark
-# lies next to the key in an index. No name of a queue has it.
+# The first character that both databases can store, so that a key and its marked forms
+# are neighbours in an index. Queue names cannot contain it.
 MARK = "\x01"
 _AFTER_MARK = "\x02"
 
 
 def stored_key(key: str, queue_name: str | None = None) -> str:
-    """Return a key as it is stored.
-
-    Args:
-        key: The key.
-        queue_name: The queue that it belongs to; None for a key of everybody.
-    """
+    """Return a key as stored; a queue name of None means a shared key."""
     if queue_name is not None:
         return f"{key}{MARK}{queue_name}"
     return f"{key}{MARK}" if MARK in key else key
 
 
 def shown_key(stored: str | None) -> str | None:
-    """Return a stored key as it was given."""
+    """Return a stored key as the caller gave it."""
     if stored is None or MARK not in stored:
         return stored
     return stored.rpartition(MARK)[0]
 
 
 def end_of_key(key: str) -> str:
-    """Return what every stored form of a key lies before, in order of its bytes."""
+    """Return a text that sorts behind every stored form of a key, by bytes."""
     return f"{key}{_AFTER_MARK}"

@@ -1,6 +1,6 @@
 """A job's error history: JSON text, newest last, at most 32 entries.
 
-Only the newest keeps the traceback of its error: a claim reads the whole text.
+Only the newest keeps its traceback, because every claim reads the whole text.
 """
 
 from __future__ import annotations
@@ -25,14 +25,9 @@ def append_entry(
     message: str,
     traceback: str | None = None,
 ) -> str:
-    """Return a history with one more entry; the oldest fall off past 32.
+    """Return a history with one more entry, cut to the newest 32.
 
-    Args:
-        history: The stored JSON text; text that is damaged is started anew.
-        at_us: When the error happened, microseconds since the epoch.
-        attempt: The attempt that failed, from 1.
-        message: What happened.
-        traceback: Where it came from; None where no exception did.
+    ``at_us`` is in microseconds since the epoch. A damaged history starts anew.
     """
     try:
         entries = json.loads(history)
@@ -65,9 +60,8 @@ def append_error(
 
 
 def tells_of_a_crash(history: str) -> bool:
-    """Return whether a worker process is said to have died under the job.
+    """Return whether the job may have lost a worker.
 
-    Only as quick as it is sure to miss none: a claim asks it of every job, so the text
-    is searched and not read.
+    Every claim asks this, so the text is searched, not parsed; it misses no crash.
     """
     return REAPED_MESSAGE in history

@@ -1,4 +1,4 @@
-"""Errors that differ in numbers and ids only are one error to an operator."""
+"""Groups errors that differ only in numbers and ids."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _BLANKS = re.compile(r"\s+")
 def signature(text: str) -> str:
     """Return an error's text with ids as ``<id>`` and numbers as ``<n>``.
 
-    Blanks and line breaks become one blank; at most 200 characters are kept.
+    Whitespace becomes one blank; at most 200 characters are kept.
     """
     shown = _VARIABLE.sub(lambda match: "<id>" if match["id"] else "<n>", text)
     return _BLANKS.sub(" ", shown).strip()[:MAX_SIGNATURE_LENGTH]

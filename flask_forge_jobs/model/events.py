@@ -1,4 +1,4 @@
-"""What happened to jobs, as a reader follows it."""
+"""Events: what happened to jobs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MILLISECOND_US = 1000
 
 
 class EventType(StrEnum):
-    """What can be told from a job's row: when it was stored, begun, and ended."""
+    """What a job's row records: when it was enqueued, started and ended."""
 
     ENQUEUED = "enqueued"
     STARTED = "started"
@@ -33,7 +33,7 @@ _STEPS = {
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One thing that happened to one job."""
+    """One event of one job."""
 
     at: datetime
     type: EventType
@@ -43,10 +43,10 @@ class Event:
 
     @property
     def id(self) -> int:
-        """A number that is the same at each reading and grows with time.
+        """A number that grows with time and is the same at each reading.
 
         The upper bits are milliseconds; the lower ones tell the events of one
-        millisecond apart, those of one job in their order.
+        millisecond apart and keep those of one job in order.
         """
         digest = blake2b(self.job_id.encode(), digest_size=4).digest()
         low = int.from_bytes(digest, "big") >> (32 - _HASH_BITS)
@@ -55,10 +55,10 @@ class Event:
 
 
 def first_id_at(micros: int) -> int:
-    """Return the least id of an event in the millisecond of an instant."""
+    """Return the smallest event id in the millisecond of an instant."""
     return micros // _MILLISECOND_US << _LOW_BITS
 
 
 def millisecond_of(event_id: int) -> int:
-    """Return the first microsecond of the millisecond that an id stands for."""
+    """Return the first microsecond of an id's millisecond."""
     return (event_id >> _LOW_BITS) * _MILLISECOND_US

@@ -1,4 +1,4 @@
-"""The job that is stored when another one has ended without being done."""
+"""The job that follows one that ended without being done."""
 
 from __future__ import annotations
 
@@ -12,23 +12,22 @@ from flask_forge_jobs.model.job_bounds import MAX_PAYLOAD_BYTES
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.model.payloads import dump, load_text
 
-# What the other members take at most, the error's escapes included.
+# Most bytes of the other members, the escapes of the error included.
 _ROOM_BYTES = 65_536
 
 
 class Ending(StrEnum):
-    """How a job ends that is not done."""
+    """How a job ends without being done."""
 
     DEAD = "dead"
     CANCELLED = "cancelled"
 
 
 class EndedJob(TypedDict):
-    """What a task of ``on_dead=`` or ``on_cancelled=`` is told of the job.
+    """What a task of ``on_dead=`` or ``on_cancelled=`` receives.
 
-    ``arguments`` is the payload, and None where that is damaged or so large that it
-    would not fit into another one (over 960 KiB). ``ending`` is ``"dead"`` or
-    ``"cancelled"``.
+    ``arguments`` is the job's payload; None if that is damaged, or too large for
+    another payload (over 960 KiB). ``ending`` is ``"dead"`` or ``"cancelled"``.
     """
 
     id: str
@@ -41,15 +40,7 @@ class EndedJob(TypedDict):
 
 
 class FollowUp(NamedTuple):
-    """A task that is told of jobs that have ended, as it is stored.
-
-    Args:
-        kind: The kind of its jobs.
-        parameter: Its parameter that takes the :class:`EndedJob`.
-        queue_name: The queue its jobs wait in.
-        priority: Lower runs first.
-        max_attempts: How often one of its jobs may run.
-    """
+    """A follow-up as stored; ``parameter`` of its task takes the :class:`EndedJob`."""
 
     kind: str
     parameter: str
@@ -58,18 +49,12 @@ class FollowUp(NamedTuple):
     max_attempts: int
 
     def job(self, ended: EndedJob, payload: str) -> NewJob:
-        """Return the job that tells of another one.
-
-        Args:
-            ended: The other one, without its arguments.
-            payload: JSON text of its arguments.
-        """
+        """Return the follow-up job of a job, whose payload is JSON text."""
         told = ended | {"arguments": None}
         text = dump({self.parameter: told})
         if len(payload) <= MAX_PAYLOAD_BYTES - _ROOM_BYTES:
-            with contextlib.suppress(
-                InvalidInputError
-            ):  # damaged, or as deep as may be
+            # Suppressed: the payload is damaged, or nested as deep as allowed.
+            with contextlib.suppress(InvalidInputError):
                 text = dump({self.parameter: told | {"arguments": load_text(payload)}})
         return NewJob.of_canonical(
             text,

@@ -1,14 +1,15 @@
-"""Histograms of durations: they merge, and so do the texts that they are stored as.
+"""Histograms of durations that merge, also as their stored texts.
 
-A text has five words: the sum; the buckets of the three percentiles that charts show,
-so that one which shows this text alone reads nothing else of it; and in base64 the
-number of the first bucket that holds anything, how many bits the largest count has, and
-planes: the lowest byte of each count from the first bucket to the last, then the next
-byte of each, as far as the largest one needs. Most counts are below 256, so that a
-bucket takes one byte. A chart adds up thousands of such texts. Planes turn into one
-large integer in a few steps, whatever the number of buckets, and such integers add up
-as if all counts were added at once. Our own, because ``ddsketch`` is no longer
-maintained and its sketches do not merge as texts.
+A text has five words: the sum; the buckets of the three charted percentiles, so that a
+chart of this text alone reads nothing else; and in base64 the number of the first used
+bucket, the bits of the largest count, and byte planes: the lowest byte of each count
+from the first bucket to the last, then the next byte of each, as far as the largest
+count needs.
+
+Most counts are below 256, so a bucket takes one byte. A chart adds up thousands of
+texts: a few steps turn planes into one large integer, whatever the number of buckets,
+and adding such integers adds all counts at once. Our own, because ``ddsketch`` is
+unmaintained and its sketches do not merge as texts.
 """
 
 from __future__ import annotations
@@ -26,24 +27,19 @@ CHARTED: tuple[float, ...] = (50, 95, 99)
 
 _GAMMA = 1.04
 _INDEXES_PER_UNIT = 1 / math.log(_GAMMA)
-# Stands for values below one microsecond.
+# The bucket of values below one microsecond.
 _ZERO = -1
 _BYTE = 8
 _HEAD = struct.Struct("<HB")
-# How many bits a count may have while counts are added up, and what reads it.
+# Bits of a count while counts are added up, and the struct format that reads it.
 _LANES = {_BYTE: "B", 16: "H", 32: "I", 64: "Q"}
 
 
 class Histogram:
     """Durations in microseconds, in buckets that grow by 4 percent.
 
-    Any number of histograms merge into the one that all their values would have made.
-    A percentile is at most 2 percent away from the exact one. Merged texts are kept as
-    they are until something needs more of them than percentiles.
-
-    Args:
-        counts: How many values lie in each bucket; none by default.
-        sum_us: Exact sum of the values.
+    Histograms merge into the one that all their values would have made. A percentile is
+    at most 2 percent off. Merged texts stay encoded while only percentiles are needed.
     """
 
     __slots__ = ("_counts", "_sum_us", "_texts")
@@ -65,7 +61,7 @@ class Histogram:
 
     @property
     def counts(self) -> dict[int, int]:
-        """How many values lie in each bucket."""
+        """Number of values in each bucket."""
         if self._texts:
             texts, sum_us, self._texts = self._texts, self.sum_us, None
             counts = self._counts
@@ -83,7 +79,7 @@ class Histogram:
 
     @property
     def count(self) -> int:
-        """How many values there are."""
+        """Number of values."""
         return sum(self.counts.values())
 
     def record(self, value_us: int) -> None:
@@ -94,10 +90,7 @@ class Histogram:
         self._sum_us += max(value_us, 0)
 
     def record_many(self, values_us: Iterable[int]) -> None:
-        """Add values as :meth:`record` does, at a fraction of the cost for each.
-
-        Once they are in order, one logarithm serves all values of a bucket.
-        """
+        """Add values as :meth:`record` does, but cheaper: one logarithm per bucket."""
         counts = self.counts
         ordered = sorted(values_us)
         position = 0
@@ -118,18 +111,14 @@ class Histogram:
             self._texts = [*(self._texts or ()), *other._texts]
 
     def merge_times(self, other: Histogram, times: int) -> None:
-        """Add the values of another histogram so many times over."""
+        """Add the values of another histogram this many times."""
         counts = self.counts
         for index, count in other.counts.items():
             counts[index] = counts.get(index, 0) + count * times
         self._sum_us += other.sum_us * times
 
     def percentiles(self, *percents: float) -> list[float]:
-        """Return nearest-rank percentiles in microseconds, zeros without values.
-
-        Args:
-            percents: Such as 50, 95.
-        """
+        """Return nearest-rank percentiles in microseconds; zeros without values."""
         texts = self._texts
         if texts and not self._counts:
             if len(texts) == 1 and percents == CHARTED:
@@ -140,17 +129,13 @@ class Histogram:
         return [_middle(index) for index in _ranked(*self._dense(), percents)]
 
     def _dense(self) -> tuple[int, list[int]]:
-        """Return the first index, and the counts of all buckets from there on."""
+        """Return the first bucket, and the counts of all buckets from it on."""
         counts = self.counts
         first = min(counts)
         return first, [counts.get(n, 0) for n in range(first, max(counts) + 1)]
 
     def counts_up_to(self, limits_us: Sequence[int]) -> list[int]:
-        """Return how many values are at most each limit, to within 2 percent of it.
-
-        Args:
-            limits_us: Ascending.
-        """
+        """Return how many values are at most each ascending limit, within 2 percent."""
         pairs = sorted(self.counts.items())
         found, seen, position = [], 0, 0
         for limit_us in limits_us:
@@ -161,10 +146,7 @@ class Histogram:
         return found
 
     def encode(self) -> str:
-        """Return the text of this histogram, empty for an empty one.
-
-        Equal histograms have equal texts.
-        """
+        """Return the histogram as text, equal for equal ones, "" for an empty one."""
         texts = self._texts
         if texts and len(texts) == 1 and not self._counts:
             return texts[0]
@@ -199,7 +181,7 @@ class Histogram:
 
 
 def _ranked(first: int, counts: Sequence[int], percents: Iterable[float]) -> list[int]:
-    """Return the indexes of percentiles among the counts from a first index on."""
+    """Return the buckets of percentiles, for counts from a first bucket on."""
     ranks = list(accumulate(counts))
     return [
         first + bisect_left(ranks, max(math.ceil(percent * ranks[-1] / 100), 1))
@@ -208,7 +190,7 @@ def _ranked(first: int, counts: Sequence[int], percents: Iterable[float]) -> lis
 
 
 def _index_of(value_us: int) -> int:
-    """Return in which bucket a value lies."""
+    """Return the bucket of a value."""
     if value_us <= 0:
         return _ZERO
     return math.ceil(math.log(value_us) * _INDEXES_PER_UNIT)
@@ -216,11 +198,11 @@ def _index_of(value_us: int) -> int:
 
 @cache
 def _largest_of(index: int) -> int:
-    """Return the largest value of a bucket that holds one, in microseconds."""
+    """Return the largest value of a bucket, in microseconds."""
     if index == _ZERO:
         return 0
     value_us = int(_GAMMA**index)
-    # The power and the logarithm are not exact; the logarithm decides.
+    # Power and logarithm are inexact; the logarithm decides.
     while _index_of(value_us) > index:
         value_us -= 1
     while _index_of(value_us + 1) <= index:
@@ -230,7 +212,7 @@ def _largest_of(index: int) -> int:
 
 @cache
 def _middle(index: int) -> float:
-    """Return the value that is as far from both ends of a bucket, relatively."""
+    """Return the value with the same relative distance to both ends of a bucket."""
     return 0.0 if index == _ZERO else 2 * _GAMMA**index / (_GAMMA + 1)
 
 
@@ -239,7 +221,7 @@ def _sum_of(text: str) -> int:
 
 
 def _added_up(texts: Sequence[str]) -> tuple[int, Sequence[int]]:
-    """Return the first index, and the counts of all buckets from there on."""
+    """Return the first bucket, and the summed counts of all buckets from it on."""
     bodies = [a2b_base64(text[text.rindex(" ") :]) for text in texts]
     if len(bodies) == 1 and bodies[0][2] <= _BYTE:
         (body,) = bodies
@@ -247,7 +229,7 @@ def _added_up(texts: Sequence[str]) -> tuple[int, Sequence[int]]:
     heads = [_HEAD.unpack_from(body) for body in bodies]
     firsts, sizes = zip(*heads, strict=True)
     least = min(firsts)
-    # Without a carry from one count to the next, whatever they are.
+    # Wide enough that no sum carries into the next count.
     needed = max(sizes) + (len(texts) - 1).bit_length()
     bits = next(bits for bits in _LANES if bits >= needed)
     total = 0
@@ -262,7 +244,7 @@ def _added_up(texts: Sequence[str]) -> tuple[int, Sequence[int]]:
 
 
 def _spread(body: bytes, size: int, bits: int) -> bytearray:
-    """Put the planes side by side, so that each count has its bytes together."""
+    """Interleave the planes, so that the bytes of each count are adjacent."""
     planes = -(-size // _BYTE)
     buckets = (len(body) - _HEAD.size) // planes
     width = bits // _BYTE

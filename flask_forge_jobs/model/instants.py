@@ -1,7 +1,7 @@
 """Instants: whole microseconds since the Unix epoch in storage, aware UTC outside.
 
 One integer form on both backends round-trips exactly, compares as a number, needs no
-driver conversion on the hot path, and cannot hold a value without a zone.
+driver conversion on the hot path, and always has a zone.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ MICROSECOND = timedelta(microseconds=1)
 SECOND_US = 1_000_000
 DAY_US = 86_400 * SECOND_US
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# 9999-12-31T23:59:59.999999Z: the last instant that every reader can hold.
+# 9999-12-31T23:59:59.999999Z, the last instant that every reader supports.
 MAX_INSTANT_US = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // MICROSECOND
 
 
@@ -37,10 +37,9 @@ def optional_to_micros(instant: datetime | None) -> int | None:
 
 
 def format_instant(instant: datetime) -> str:
-    """Return RFC 3339 text in UTC with 0, 3 or 6 digits of fraction.
+    """Return RFC 3339 text in UTC with the shortest exact fraction of 0, 3 or 6 digits.
 
-    The fraction is the shortest of the three that loses nothing, which is the form the
-    reference writes.
+    The reference writes the same form.
     """
     text = instant.isoformat()[:19]  # four times as fast as strftime
     micros = instant.microsecond

@@ -1,4 +1,4 @@
-"""What the fields of a new job may be."""
+"""The bounds of a new job's fields."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TIMEOUT_RANGE_S = (0.001, 86_400.0 * 365)
 
 
 def check_payload_size(payload: str) -> None:
-    """Let canonical JSON text of at most 1 MiB pass.
+    """Check that canonical JSON text is at most 1 MiB long.
 
     Raises:
         InvalidInputError: It is longer.
@@ -35,7 +35,7 @@ def check_payload_size(payload: str) -> None:
 
 
 def check_dedupe_for(dedupe_for: object, dedupe_key: str | None) -> None:
-    """Check how long ago a job with the key may have been enqueued.
+    """Check the window of a dedupe key.
 
     Raises:
         InvalidInputError: Not a timedelta, outside 1 ms to 365 days, or without a key.
@@ -50,7 +50,7 @@ def check_dedupe_for(dedupe_for: object, dedupe_key: str | None) -> None:
 
 
 def checked_replace(replace: object, dedupe_key: str | None) -> tuple[str, ...]:
-    """Return the names of what is to be replaced, each once.
+    """Return the names of the values to replace, each once.
 
     Raises:
         InvalidInputError: One is not in :data:`REPLACEABLE`, or there is no key.
@@ -84,11 +84,11 @@ def check_run_at(run_at: object) -> None:
 
 
 def checked_delay(delay: object, run_at: object) -> timedelta:
-    """Return how long a start is put off.
+    """Return a delay before the start.
 
     Raises:
         InvalidInputError: Neither a number nor a timedelta, outside 0 to 36,500 days,
-            or beside an instant.
+            or given together with ``run_at``.
     """
     if run_at is not None:
         raise InvalidInputError(

@@ -1,7 +1,7 @@
-"""The job: its states, what may be asked of a new one, and what a reader sees.
+"""Jobs: their states, new ones and their bounds, and stored ones as readers see them.
 
 ``pending`` and ``failed`` jobs wait (``failed`` means *waiting for a retry*), an
-``in_progress`` job is owned by one worker process, ``done`` and ``dead`` are final.
+``in_progress`` job is owned by one worker, ``done`` and ``dead`` are final.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class JobStatus(StrEnum):
 
     @classmethod
     def parse(cls, value: object, field_name: str = "status") -> JobStatus:
-        """Return the status with this text.
+        """Return the status of a text.
 
         Raises:
             InvalidInputError: The text is not one of the five.
@@ -77,39 +77,37 @@ REQUEUEABLE = (JobStatus.FAILED, JobStatus.DEAD)
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """One job to be enqueued; checked when it is made.
+    """One job to enqueue, checked on creation.
 
     Args:
         kind: Selects the task, 1 to 128 characters.
-        payload: Any JSON value; a text is taken for the JSON text of one, so that the
-            value ``"hello"`` is written ``'"hello"'``. The field holds canonical JSON
-            text. An empty object by default.
-        queue_name: Queue to wait in, 1 to 128 characters. None leaves the choice to
-            whoever enqueues the job: a router, or the storage, which takes ``default``.
+        payload: Any JSON value. A string counts as JSON text, so the value ``"hello"``
+            is written ``'"hello"'``. The field holds canonical JSON text. An empty
+            object by default.
+        queue_name: Queue to wait in, 1 to 128 characters. None leaves the choice to a
+            router, or to the storage, which takes ``default``.
         priority: Lower runs first; a signed 32-bit number.
         max_attempts: How often the job may run, 1 to 1000.
-        dedupe_key: While an unfinished job holds the key, enqueueing it again returns
-            that job; 1 to 255 characters, or None.
-        run_at: Not before this instant; must carry a zone. None or the past means now.
-        timeout_s: Seconds one attempt may take; None means no limit.
-        schedule_name: The cron schedule that makes the job; None means none.
-        dedupe_for: A job with the key, in whatever state, that was enqueued less than
-            this long ago counts like one that holds it; 1 ms to 365 days, or None.
-            Only while it is stored: see the retention of its queue.
-        replace: What this job's values replace in the holder of the key while that is
-            still pending: ``payload``, ``run_at``, or several. Nothing by default.
-        job_id: Its id, where the caller has chosen one; None mints one.
-        is_key_of_queue: The key is unique among the jobs of its queue that say so, and
-            meets no others; by default it is shared by all queues.
-        delay: Not before so long after it is stored, in seconds where it is a number,
-            by the clock of the process that stores it; 0 to 36,500 days, in place of
-            ``run_at``.
-
+        dedupe_key: While an unfinished job holds the key, enqueueing returns that job;
+            1 to 255 characters, or None.
+        run_at: Earliest start; must have a zone. None or the past means now.
+        timeout_s: Seconds that one attempt may take; None means no limit.
+        schedule_name: The cron schedule that makes the job, or None.
+        dedupe_for: A job with the key, in whatever state, also holds it if it was
+            enqueued less than this long ago and is still stored (see the retention of
+            its queue); 1 ms to 365 days, or None.
+        replace: Values to replace in a pending holder of the key: ``payload``,
+            ``run_at``, or both. None by default.
+        job_id: Its id, chosen by the caller; None mints one.
+        is_key_of_queue: The key is unique only among jobs of its queue that also say
+            so; by default all queues share their keys.
         carried: JSON text of :attr:`TaskContext.carried`; None means nothing.
+        delay: Earliest start after it is stored, by the clock of the storing process;
+            a timedelta or seconds, 0 to 36,500 days. Excludes ``run_at``.
 
     Raises:
-        InvalidInputError: A value is outside its bounds or not strict JSON, or what
-            goes with a key has none; the field is named.
+        InvalidInputError: A value is out of bounds or not strict JSON, or an option of
+            dedupe keys has no key; names the field.
     """
 
     kind: str
@@ -129,7 +127,6 @@ class NewJob:
     delay: float | timedelta | None = None
 
     def __post_init__(self) -> None:
-        """Check every field against its bounds."""
         check_kind(self.kind)
         if self.queue_name is not None:
             check_queue_name(self.queue_name)
@@ -158,12 +155,12 @@ class NewJob:
 
     @property
     def queue(self) -> str:
-        """The queue that it waits in once it is stored as it is."""
+        """The queue that it waits in if stored as it is."""
         return self.queue_name or DEFAULT_QUEUE
 
     @property
     def stored_key(self) -> str | None:
-        """The dedupe key as it is stored."""
+        """The dedupe key as stored."""
         if self.dedupe_key is None:
             return None
         owner = self.queue if self.is_key_of_queue else None
@@ -171,12 +168,7 @@ class NewJob:
 
     @classmethod
     def of_canonical(cls, payload: str, **values: Any) -> NewJob:
-        """Return a new job with a payload that is known to be good.
-
-        Args:
-            payload: Text that :func:`flask_forge_jobs.model.payloads.dump` made; it is
-                not looked at again.
-            values: Everything else.
+        """Return a new job with text that :func:`.payloads.dump` made.
 
         Raises:
             InvalidInputError: As for the class.
@@ -187,10 +179,10 @@ class NewJob:
         return job
 
     def with_checked(self, **values: Any) -> NewJob:
-        """Return the same job with other values, which are known to be good.
+        """Return the job with other values, which are not checked.
 
-        A task's jobs differ in their payload only, and the checks cost more than the
-        copy.
+        A task's jobs often differ only in their payload, and all checks would cost more
+        than the copy.
         """
         job = object.__new__(NewJob)
         for read, write in _SLOTS.values():
@@ -200,13 +192,10 @@ class NewJob:
         return job
 
     def routed(self, router: Callable[[str], str]) -> NewJob:
-        """Return the same job with a queue to wait in.
-
-        Args:
-            router: Names the queue of a kind; asked when the job names none.
+        """Return the job with a queue to wait in; the router chooses if it has none.
 
         Raises:
-            InvalidInputError: The router's answer is no name of a queue.
+            InvalidInputError: The router's answer is not a queue name.
         """
         if self.queue_name is not None:
             return self
@@ -215,21 +204,17 @@ class NewJob:
         return self.with_checked(queue_name=queue_name)
 
     def timed(self, now_us: int) -> NewJob:
-        """Return the same job with the instant at which its delay ends.
-
-        Args:
-            now_us: The present, microseconds since the epoch.
-        """
+        """Return the job with its delay as an instant after ``now_us``."""
         if not isinstance(self.delay, timedelta):
             return self
         return self.with_checked(run_at=from_micros(now_us) + self.delay)
 
     def with_carried(self, carried: str | None) -> NewJob:
-        """Return the same job with what it carries; None leaves it as it is."""
+        """Return the job with carried JSON text; None changes nothing."""
         return self if carried is None else self.with_checked(carried=carried)
 
 
-# How each field is read and written; by their names it takes half as long again.
+# Reads and writes each field; access by name takes half as long again.
 _SLOTS = {
     each.name: (getattr(NewJob, each.name).__get__, getattr(NewJob, each.name).__set__)
     for each in fields(NewJob)
@@ -237,12 +222,11 @@ _SLOTS = {
 
 
 class EnqueueResult(NamedTuple):
-    """What became of a request to enqueue.
+    """The result of enqueueing.
 
-    ``id`` is the new job, or the one that counts as holding the dedupe key; the other
-    fields describe that job. A deduped request's payload is dropped, unless
-    ``is_replaced`` says that it took the place of the holder's.
-    ``is_replayed`` marks what is remembered of an earlier request with the same
+    ``id`` is the new job or the holder of the dedupe key; the other fields describe
+    that job. A deduped payload is dropped, unless ``is_replaced`` says that it replaced
+    the holder's. ``is_replayed`` marks the result of an earlier request with the same
     :class:`~flask_forge_jobs.model.request_keys.RequestKey`.
     """
 
@@ -264,7 +248,7 @@ class EnqueueResult(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ErrorEntry:
-    """One line of a job's error history; only the last one has a traceback."""
+    """An entry of a job's error history; only the newest has a traceback."""
 
     at: str
     attempt: int
@@ -274,7 +258,7 @@ class ErrorEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobSummary:
-    """A stored job as a listing shows it: without its large texts."""
+    """A stored job as listed, without its large texts."""
 
     id: str
     queue_name: str
@@ -343,27 +327,27 @@ class Job(JobSummary):
 
     @property
     def traceback(self) -> str | None:
-        """Where the last exception of the task came from, its secrets masked."""
+        """Traceback of the last attempt's error, secrets masked."""
         return self.error_history[-1].traceback if self.error_history else None
 
 
 @dataclass(frozen=True, slots=True)
 class JobFilter:
-    """Which jobs to list; None filters nothing, nor do no kinds and no statuses.
+    """Which jobs to list; None, no kinds and no statuses filter nothing.
 
     Args:
-        queues: Exact queue names; None means all, and an empty tuple means none.
+        queues: Exact queue names; None means all, an empty tuple none.
         kinds: Exact kinds.
         statuses: States.
-        scheduled: Also pending jobs whose time lies ahead.
+        scheduled: Also pending jobs with a later start.
         enqueued_from: Enqueued at or after this instant.
         enqueued_to: Enqueued at or before this instant.
-        payload_search: Substring of the JSON text that is shown, in either case.
-        error_search: Substring of the last error, in either case of ASCII letters.
+        payload_search: Substring of the displayed JSON text, ignoring case.
+        error_search: Substring of the last error, ignoring ASCII case.
         dedupe_key: Exact key.
-        slot_id: Run right now by this slot, or by this worker process.
+        slot_id: Being run by this slot or worker.
         schedule_name: Made by this cron schedule.
-        min_attempts: Started at least so often.
+        min_attempts: Started at least this often.
     """
 
     queues: Sequence[str] | None = None
@@ -380,19 +364,23 @@ class JobFilter:
     min_attempts: int = 0
 
     def has_queue(self, name: str) -> bool:
-        """Tell whether jobs of a queue can match."""
+        """Whether jobs of a queue can match."""
         return self.queues is None or name in self.queues
+
+    def covers(self, queue_name: str, kind: str) -> bool:
+        """Whether jobs of a queue and kind can match."""
+        return self.has_queue(queue_name) and (not self.kinds or kind in self.kinds)
 
     @property
     def searches_texts(self) -> bool:
-        """Whether jobs must be read to know which match; no index knows it."""
+        """Whether matching needs to read the jobs, because no index covers it."""
         texts = (self.payload_search, self.error_search)
         return any(text is not None and text.strip() for text in texts)
 
 
 @dataclass(frozen=True, slots=True)
 class JobsPage:
-    """One page of a listing and the true number of matching jobs."""
+    """One page of a listing, and the exact number of matching jobs."""
 
     rows: Sequence[JobSummary]
     total: int
@@ -401,7 +389,7 @@ class JobsPage:
 
 
 class DeleteOutcome(StrEnum):
-    """What a delete did: a running job is only asked to stop."""
+    """What a delete did; a running job is only asked to stop."""
 
     DELETED = "deleted"
     CANCEL_REQUESTED = "cancel_requested"
@@ -409,7 +397,7 @@ class DeleteOutcome(StrEnum):
 
 
 class CancelOutcome(StrEnum):
-    """What a cancel did: a running job is only asked to stop."""
+    """What a cancel did; a running job is only asked to stop."""
 
     CANCELLED = "cancelled"
     CANCEL_REQUESTED = "cancel_requested"

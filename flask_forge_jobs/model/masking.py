@@ -1,13 +1,12 @@
-"""Finds secrets by the names they go by, and by their form.
+"""Masks secrets, found by the names of their keys or by their form.
 
-A name is a pattern, whatever its case. One without a wildcard hits a key that has its
-words in a row, in the plural too: ``token`` hits ``tokens``, ``accessToken`` and
-``x-api-token``; ``api_key`` hits ``apikey`` too. From five letters on it hits a word
-that ends with it (``authtoken``, not ``tokenizer``), from six on whatever contains it
-(``dbpassword``, ``passwordHash``). One with ``*`` or ``?`` is compared with the whole
-key. Of values only those are recognised that look like the tokens of well-known
-services, private keys, or our own, and credentials in URLs; any other secret under a
-harmless key stays readable.
+A pattern ignores case. Without a wildcard, it matches a key that contains its words in
+a row, singular or plural: ``token`` matches ``tokens``, ``accessToken`` and
+``x-api-token``; ``api_key`` also matches ``apikey``. From five letters on it matches a
+word that ends with it (``authtoken``, not ``tokenizer``), from six on any key that
+contains it (``dbpassword``, ``passwordHash``). With ``*`` or ``?``, it must match the
+whole key. By form, it finds tokens of well-known services, private keys, our own tokens
+and credentials in URLs. Any other secret under a harmless key stays readable.
 """
 
 from __future__ import annotations
@@ -25,10 +24,10 @@ DEFAULT_REDACT_KEYS = (
     "card_number", "credit_card", "cvv", "cvc", "ssn",
 )  # fmt: skip
 REDACTED = "[redacted]"
-# So many letters that a word, or the whole key, may have others around them.
+# From this many letters on, a word may end with a pattern, and a key may contain one.
 _ENDS_A_WORD = 5
 _IS_CONTAINED = 6
-# Places in a text where JSON may begin that are looked at.
+# Most places in a text to try to read JSON from.
 _MOST_DOCUMENTS = 32
 _LONGEST_KEY = 80
 _CAMEL_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
@@ -37,8 +36,8 @@ _OPENING = re.compile(r"[\[{](?=\s{0,8}[\"\[{])")
 _URL_CREDENTIALS = re.compile(
     r"(?P<user>://[^/\s:@]{0,256}:)[^/\s]{1,256}@|(?P<scheme>://)[^/\s:@]{16,256}@"
 )
-# A match starts where no longer word runs on, so that each character is looked at a
-# few times only, however the text is made.
+# A match cannot start within a word, so that each character is visited only a few times
+# in any text.
 _TOKEN = re.compile(
     r"(?<![A-Za-z0-9_-])(?:"
     r"fj_[A-Za-z0-9.-]{1,64}_[A-Za-z0-9_-]{43,86}"
@@ -50,8 +49,8 @@ _TOKEN = re.compile(
     r"|-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----[A-Za-z0-9+/=\s\\]{0,8192}"
     r")"
 )
-# What may follow a key in prose; the gaps and tails are bounded so that no text makes
-# the search quadratic. What is cut off within quotes goes on to the end of its line.
+# A value after a key in prose. Gaps and tails are bounded so that no text makes the
+# search quadratic; a value cut off within quotes reaches to the end of its line.
 _VALUE = (
     r"(?!\\{0,4}[\"']?\[redacted)(?:"
     r'"(?:[^"\\]|\\.)*"'
@@ -64,11 +63,9 @@ _VALUE = (
 
 
 class Masking:
-    """Masks what some names stand for, and what looks like a token.
+    """Masks the values of some keys, and what looks like a token.
 
-    Args:
-        patterns: Names of keys, optionally with ``*`` and ``?``; default
-            :data:`DEFAULT_REDACT_KEYS`. Empty masks nothing by name.
+    Patterns may contain ``*`` and ``?``; without any, no key is masked.
     """
 
     def __init__(self, patterns: Iterable[str] = DEFAULT_REDACT_KEYS) -> None:
@@ -85,7 +82,7 @@ class Masking:
             if len(each) >= _ENDS_A_WORD
             for ending in (each, f"{each}s")
         )
-        # Without names a pattern that nothing matches.
+        # Without patterns, one that never matches.
         key = _key_pattern(plain) or r"(?!)"
         self._assignment = re.compile(f"(?P<key>{key}){_VALUE}", re.IGNORECASE)
         self._key_before = re.compile(rf"{key}\Z", re.IGNORECASE)
@@ -110,12 +107,7 @@ class Masking:
         return any(fnmatchcase(folded, pattern) for pattern in self._wildcards)
 
     def masked(self, value: object, mask: Callable[[str], str]) -> object:
-        """Return a copy of a JSON value with masked members, at any depth.
-
-        Args:
-            value: The value.
-            mask: Masks a text that is not hidden as a whole.
-        """
+        """Return a JSON value with masked members; ``mask`` masks the other texts."""
         if isinstance(value, dict):
             return {
                 key: REDACTED if self.hides(key) else self.masked(member, mask)
@@ -126,7 +118,7 @@ class Masking:
         return mask(value) if isinstance(value, str) else value
 
     def datum(self, text: str) -> str:
-        """Return a text that is data with tokens and URLs' credentials masked."""
+        """Return a text value with tokens and credentials in URLs masked."""
         if "://" in text:
             text = _without_credentials(text)
             text = self._query.sub(rf"\g<key>{REDACTED}", text)
@@ -157,7 +149,7 @@ class Masking:
 
 
 def _documents(text: str) -> Iterator[tuple[int, int, object]]:
-    """Yield where JSON objects and arrays stand in a text, and what they are."""
+    """Yield the start, end and value of each JSON object or array in a text."""
     decoder, position = json.JSONDecoder(), 0
     for _ in range(_MOST_DOCUMENTS):
         found = _OPENING.search(text, position)
@@ -187,7 +179,7 @@ def _squashed(key: str) -> str:
 
 
 def _key_pattern(names: Iterable[str]) -> str | None:
-    """Return a pattern of the keys in prose, with what stands before their value."""
+    """Return a pattern for keys in prose and what precedes their values."""
     longer: list[str] = []
     shorter: list[str] = []
     shortest: list[str] = []

@@ -1,9 +1,9 @@
-"""Metrics: tallies of jobs, and the arithmetic of buckets.
+"""Metrics: tallies of jobs, and the arithmetic of their buckets.
 
-Figures are kept in buckets of several widths side by side, so that a chart of an hour
-and one of a month read about as many rows. A bucket belongs to whatever interval it
-begins in, so adjacent intervals never count one twice. Intervals that do not hold whole
-buckets share them out by time, for the same reason to the last job.
+Figures are kept in buckets of several widths, so that charts of an hour and of a month
+read about as many rows. A bucket belongs to the interval in which it begins, so
+adjacent intervals never count one twice. If an interval does not consist of whole
+buckets, they are divided by time, exact to the last job.
 """
 
 from __future__ import annotations
@@ -18,26 +18,21 @@ from flask_forge_jobs.model.histograms import Histogram
 from flask_forge_jobs.model.instants import DAY_US, SECOND_US, to_micros
 
 MAX_BUCKETS = 2000
-# Widths of the stored buckets in seconds. Days are also what the counters of
-# Prometheus are added up from.
+# Widths of the stored buckets in seconds. Prometheus counters are sums of days.
 LEVELS = (10, 60, 300, 1800, 86_400)
 FINEST, DAY = LEVELS[0], LEVELS[-1]
-# The finest buckets are kept this long, so that a window of a day may ask for them,
-# all others for KEPT_US.
+# The finest buckets are kept this long, enough for a window of a day; others for
+# KEPT_US.
 FINEST_KEPT_US = DAY_US + 3600 * SECOND_US
 KEPT_US = 30 * DAY_US
-# A chart reads the finest level that has no more buckets than this in its window.
+# A chart reads the finest level with at most this many buckets in its window.
 _MOST_ROWS = 1500
-# Most stored buckets that are shared out: those of any window whose buckets are
-# narrower than half an hour.
+# Most stored buckets to divide: enough for windows with buckets below half an hour.
 _MOST_SHARED = 6 * MAX_BUCKETS
 
 
 class MetricKey(NamedTuple):
-    """Which bucket a tally belongs to.
-
-    Empty text stands for all: no kind for all kinds of a queue, neither for all jobs.
-    """
+    """The bucket of a tally; "" as kind or queue name stands for all of them."""
 
     level: int
     bucket_us: int
@@ -49,11 +44,9 @@ class MetricKey(NamedTuple):
 class Tally:
     """What happened to jobs of one queue and kind within one bucket.
 
-    What started and has neither completed, failed nor been retried is running now.
+    Runs that started and have not completed, failed or been retried are still running.
 
     Args:
-        enqueued: New jobs.
-        started: Runs that began.
         retried: Runs that ended with the job waiting again.
         completed: Jobs that ended ``done``.
         failed: Jobs that ended ``dead``.
@@ -83,17 +76,11 @@ class Tally:
         self.total.merge(other.total)
 
     def merge_part(self, other: Tally, begin: int, end: int, whole: int) -> None:
-        """Add what falls into a part of another tally's bucket, spread evenly over it.
+        """Add the part from ``begin`` to ``end`` of a bucket that is ``whole`` long.
 
-        All parts of a bucket have whole counts that add up to the tally. A duration
-        counts once for each unit of the part, so percentiles of merged parts are right,
-        counts of durations are not.
-
-        Args:
-            other: The tally of the whole bucket.
-            begin: Where the part begins, in any unit from the start of the bucket.
-            end: Where it ends.
-            whole: The length of the bucket.
+        The parts of a bucket have whole counts that add up to its tally. A duration
+        counts once per unit of the part, so percentiles of merged parts are right, but
+        not the number of durations.
         """
 
         def part(count: int) -> int:
@@ -112,18 +99,12 @@ class Tally:
 
 
 NOTHING = Tally()
-"""The tally of every bucket in which nothing happened; nobody adds to it."""
+"""The tally of every empty bucket; never add to it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """An interval cut into buckets that are aligned to its start.
-
-    Args:
-        start_us: Where the first bucket begins.
-        width_us: Width of a bucket.
-        count: How many there are; 0 for an empty window.
-    """
+    """An interval cut into ``count`` buckets from its start on; 0 makes it empty."""
 
     start_us: int
     width_us: int
@@ -131,23 +112,21 @@ class Window:
 
     @property
     def end_us(self) -> int:
-        """Where the last bucket ends."""
+        """End of the last bucket."""
         return self.start_us + self.count * self.width_us
 
     def index_of(self, instant_us: int) -> int:
-        """Return the number of the bucket that holds an instant."""
+        """Return the number of an instant's bucket."""
         return (instant_us - self.start_us) // self.width_us
 
     def starts(self) -> Iterator[int]:
-        """Yield where each bucket begins, in microseconds."""
+        """Yield the start of each bucket, in microseconds."""
         return iter(range(self.start_us, self.end_us, self.width_us))
 
     def level(self, now_us: int, levels: tuple[int, ...] = LEVELS) -> int:
         """Return the width in seconds of the stored buckets to draw the window from.
 
-        Args:
-            now_us: Decides which levels are still kept.
-            levels: The widths there are, ascending.
+        ``now_us`` decides which levels are still kept; ``levels`` ascend.
         """
         kept = [
             level
@@ -162,14 +141,10 @@ class Window:
         return fitting[-1] if fitting else kept[0]
 
     def stored(self, level: int) -> Window:
-        """Return the window of which to read the tallies.
+        """Return the window whose tallies to read from a level.
 
-        Args:
-            level: Width in seconds of the stored buckets.
-
-        Returns:
-            This window, if its buckets are whole stored ones wide, or if it holds too
-            many of them; else the stored buckets that overlap it.
+        It is this one if its buckets are multiples of the stored ones, or if there are
+        too many to divide; otherwise, the stored buckets that overlap it.
         """
         step_us = level * SECOND_US
         is_even = not self.count or self.width_us % step_us == 0
@@ -181,12 +156,9 @@ class Window:
     def share_out(
         self, stored: Window, tallies: Sequence[Tally], now_us: int
     ) -> Sequence[Tally]:
-        """Return a tally for each bucket.
+        """Return a tally per bucket, from the tallies of what :meth:`stored` returned.
 
-        Args:
-            stored: What :meth:`stored` returned.
-            tallies: A tally for each of its buckets.
-            now_us: Nothing has happened yet after this instant.
+        Nothing has happened yet after ``now_us``.
         """
         if stored == self:
             return tallies
@@ -217,14 +189,11 @@ def window(
 ) -> Window:
     """Return the buckets of ``[start, end)``; the last one is whole.
 
-    Args:
-        start: Where the first bucket begins.
-        end: Not included; one at or before ``start`` makes the window empty.
-        bucket_secs: Width in seconds; 0 makes the window empty.
-        least_secs: A smaller width is raised to this one.
+    Too small a width becomes ``least_secs``. A width of 0, or an ``end`` not after
+    ``start``, makes the window empty.
 
     Raises:
-        InvalidInputError: Field ``bucket_secs``: there would be more than 2,000.
+        InvalidInputError: Field ``bucket_secs``: more than 2,000 buckets.
     """
     start_us, end_us = to_micros(start), to_micros(end)
     width_us = max(bucket_secs, least_secs) * SECOND_US
@@ -242,26 +211,18 @@ def window(
 
 
 def floor_to(instant_us: int, level: int) -> int:
-    """Return where the stored bucket that holds an instant begins."""
+    """Return the start of the stored bucket that contains an instant."""
     return instant_us - instant_us % (level * SECOND_US)
 
 
 def cover(
     start_us: int, end_us: int, levels: tuple[int, ...] = LEVELS
 ) -> list[tuple[int, int, int]]:
-    """Return the fewest stored buckets that begin within an interval.
+    """Return the fewest stored buckets that begin within ``[start, end)``.
 
-    Whole days are read as days, what is left at both ends in finer and finer buckets,
-    down to the finest level.
-
-    Args:
-        start_us: Where the interval begins.
-        end_us: Where it ends, not included.
-        levels: The widths there are in seconds, ascending, each a multiple of the one
-            before.
-
-    Returns:
-        Level, start and end of each run of buckets.
+    Whole days are read as days, the ends in finer and finer buckets. Each of the
+    ascending levels, in seconds, is a multiple of the one before. Returns level, start
+    and end of each run of buckets.
     """
     if start_us >= end_us:
         return []

@@ -1,8 +1,7 @@
-"""Text from outside, made fit for one line of a log.
+"""Makes foreign text safe for one line of a log.
 
-What could start a new line, steer a terminal or reorder what is read is written as an
-escape: control characters, line and paragraph separators, marks that change the
-direction of writing, halves of surrogate pairs.
+It escapes what could start a new line, steer a terminal or reorder text: control
+characters, line and paragraph separators, direction marks, halves of surrogate pairs.
 """
 
 from __future__ import annotations
@@ -17,12 +16,7 @@ _UNFIT = re.compile(
 
 
 def one_line(text: str, limit: int = MAX_LENGTH) -> str:
-    """Return text with unfit characters escaped, cut to a length.
-
-    Args:
-        text: Any text.
-        limit: Most characters of it; what is cut is counted at the end.
-    """
+    """Return text with unsafe characters escaped, cut to ``limit`` characters."""
     shown = _UNFIT.sub(_escape, text[:limit])
     rest = len(text) - limit
     return shown if rest <= 0 else f"{shown}... ({rest} more)"

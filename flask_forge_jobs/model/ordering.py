@@ -1,7 +1,7 @@
-"""In which order jobs are listed, and where in it a page ends.
+"""Orders of jobs, and where in them a page ends.
 
-A page goes on after the last job of the page before, not after a number of jobs, so
-that what is stored or deleted meanwhile moves nothing across the border of two pages.
+A page starts after the last job of the page before, not after a number of jobs, so new
+or deleted jobs cannot shift others across the border.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from flask_forge_jobs.model.jobs import JobSummary
 
 
 class SortColumn(StrEnum):
-    """What jobs can be listed by; of two equal ones the id decides."""
+    """Columns to sort jobs by; the id decides between equal ones."""
 
     ENQUEUED_AT = "enqueued_at"
     SCHEDULED_AT = "scheduled_at"
@@ -25,7 +25,7 @@ class SortColumn(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class JobOrder:
-    """An order of jobs; unfinished ones come last by ``completed_at``, either way."""
+    """An order of jobs; by ``completed_at``, unfinished ones come last either way."""
 
     column: SortColumn = SortColumn.ENQUEUED_AT
     descending: bool = True
@@ -33,12 +33,10 @@ class JobOrder:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """The place of one job in an order.
+    """The place of one job in an order; ``key`` is its sort value.
 
-    Args:
-        key: The value it is sorted by; microseconds since the epoch for an instant.
-        id: Its id.
-        is_unfinished: It has no ``completed_at``; ``key`` is its ``enqueued_at``.
+    Instants are microseconds since the epoch. For an unfinished job without a
+    ``completed_at``, the key is its ``enqueued_at``.
     """
 
     key: int
@@ -48,13 +46,7 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class FoundJobs:
-    """One page of a listing.
-
-    Args:
-        rows: The jobs.
-        end: Where the next page goes on; None after the last job.
-        total: How many jobs match; None when nobody asked.
-    """
+    """One page; ``end`` is None on the last page, ``total`` if it was not counted."""
 
     rows: Sequence[JobSummary]
     end: Position | None

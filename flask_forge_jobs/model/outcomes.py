@@ -2,8 +2,7 @@
 
 A task ends by returning (:class:`Done`), by raising any exception (:class:`Failed`), or
 by raising or returning :class:`Throttled` or :class:`Dead`. :func:`update_for` maps the
-outcome to the one write that ends the run; it is pure, so the rules are tested without
-a thread or a database.
+outcome to the one write that ends the run.
 """
 
 from __future__ import annotations
@@ -25,10 +24,10 @@ if TYPE_CHECKING:
 CANCELLED_MESSAGE = "cancelled by user"
 REAPED_MESSAGE = "reaped after stale heartbeat"
 SUPERSEDED_MESSAGE = "superseded by active sibling"
-# A job whose process dies this often is not tried again (the poison-pill limit).
+# A job whose worker dies this often is not tried again (the poison-pill limit).
 MAX_CRASHES = 3
-# A job that is throttled this often in a row counts as failed, else one that always is
-# would hold up its queue for ever.
+# A job throttled this often in a row has failed; otherwise it could hold up its queue
+# for ever.
 MAX_CONSECUTIVE_THROTTLES = 100
 MAX_THROTTLE_S = 86_400.0
 MAX_ERROR_BYTES = 8192
@@ -38,7 +37,7 @@ MAX_PROGRESS_BYTES = 1024
 
 
 class ThrottleScope(StrEnum):
-    """What a throttle holds back: this job only, or its whole queue."""
+    """What a throttle holds back: only this job, or its whole queue."""
 
     JOB = "job"
     QUEUE = "queue"
@@ -48,8 +47,8 @@ class ThrottleScope(StrEnum):
 class Done:
     """The task returned.
 
-    ``result`` is the canonical JSON text of its value; ``None`` when there is none, or
-    when it cannot be kept for the reason that ``result_error`` gives.
+    ``result`` is the canonical JSON text of its value; None without a value, or if the
+    value cannot be kept for the reason in ``result_error``.
     """
 
     result: str | None = None
@@ -58,31 +57,32 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The task raised; the job is tried again while it has attempts left."""
+    """The task raised; the job is retried while it has attempts left.
+
+    ``retry_after_s`` of None leaves the delay to the task's policy. A queue's back-off,
+    where an operator has enabled it, comes first. ``traceback`` is masked.
+    """
 
     message: str
-    # Seconds until the next attempt; None leaves it to the task's policy. The back-off
-    # of a queue, where an operator has enabled it, comes first.
     retry_after_s: float | None = None
-    # Where it came from, masked; None where no exception did.
     traceback: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """The task was stopped by the worker's shutdown; the attempt is not counted."""
+    """The worker's shutdown stopped the task; the attempt does not count."""
 
 
 class Throttled(Exception):  # noqa: N818  # an outcome that may be raised, not an error
     """The remote side asked for a pause; return or raise it from a task.
 
-    The attempt is not counted.
+    The attempt does not count.
 
     Args:
-        retry_after_s: Seconds to wait, 0 to 86400; 0 leaves it to the queue's curve.
-            What is below or above counts as 0 or 86400.
-        scope: ``"queue"`` cools the whole queue down; ``"job"`` defers this job only.
-        reason: Why, kept as the job's last error; by default what it was raised from.
+        retry_after_s: Seconds to wait, cut to 0 to 86400; 0 leaves it to the queue's
+            curve.
+        scope: ``"queue"`` cools the whole queue down; ``"job"`` delays only this job.
+        reason: Stored as the job's last error; by default what it was raised from.
 
     Raises:
         InvalidInputError: ``retry_after_s`` is not a number.
@@ -99,7 +99,7 @@ class Throttled(Exception):  # noqa: N818  # an outcome that may be raised, not 
             seconds = float(retry_after_s)
         except (TypeError, ValueError, OverflowError):
             seconds = math.nan
-        # A NaN passes every comparison, and would end in no instant at all.
+        # A NaN passes every comparison but is no delay.
         if math.isnan(seconds):
             raise InvalidInputError(
                 "retry_after_s", f"{shown(retry_after_s)} is not a number of seconds"
@@ -111,14 +111,14 @@ class Throttled(Exception):  # noqa: N818  # an outcome that may be raised, not 
 
 
 class Snooze(Throttled):
-    """A limit of our own has no room for the job; it comes back by itself.
+    """One of our own limits has no room for the job, which comes back by itself.
 
-    Raised by :meth:`TaskContext.rate_limit`. The job alone is deferred, its attempt is
-    not counted, and however often that happens it never counts as a failure.
+    Raised by :meth:`TaskContext.rate_limit`. It delays only this job; neither the
+    attempt nor any number of snoozes counts as a failure.
 
     Args:
         retry_after_s: Seconds until it comes back, 0 to 86400.
-        reason: Why, kept as the job's last error; None leaves that as it is.
+        reason: Stored as the job's last error; None keeps the error it has.
     """
 
     def __init__(self, retry_after_s: float, reason: str | None = None) -> None:
@@ -129,8 +129,8 @@ class Dead(Exception):  # noqa: N818  # an outcome that may be raised, not an er
     """The job cannot succeed; return or raise it from a task to end all attempts.
 
     Args:
-        message: Why, stored as the job's last error.
-        traceback: Where it came from; filled in for what a task raises.
+        message: Stored as the job's last error.
+        traceback: Filled in when a task raises this.
     """
 
     def __init__(self, message: str, traceback: str | None = None) -> None:
@@ -144,27 +144,22 @@ Outcome = Done | Failed | Released | Throttled | Dead
 
 @dataclass(slots=True)
 class JobUpdate:
-    """The one write that ends a run.
+    """The one write that ends a run; its job's id and claim are part of the fence.
 
     Args:
-        job: The run that ends; its id and claim are part of the fence.
-        status: The state the job goes to.
         delay_s: Seconds until the job may be claimed again; None for a final state.
-        error: Text for ``last_error`` and, unless it is a throttle, for the history; or
-            None.
-        traceback: Where the error came from, for the history, or None.
-        result: Canonical JSON text of the task's value, or None.
-        result_error: Why the value is not kept, or None.
-        uncount: The attempt is given back.
+        error: Text for ``last_error`` and, unless it is a throttle, for the history.
+        result: Canonical JSON text of the task's value.
+        result_error: Why the value is not kept.
+        uncount: The attempt does not count.
         is_throttle: Counts as one more throttle of this job.
-        cool_down_s: None, or the hint with which the whole queue cools down.
-        run_us: How long the run took, None when it never started.
-        wait_us: How long the job had been due when the run started, None when that is
-            counted already.
-        total_us: How long ago the job was enqueued when the run ended.
+        cool_down_s: Hint for cooling down the whole queue; None leaves it alone.
+        run_us: Duration of the run; None if it never started.
+        wait_us: From due to started; None if already counted.
+        total_us: From enqueued to ended.
         concurrency_key: Under which a concurrency limit admitted the run, or None.
-        was_tried: A write of it has failed, and may be stored all the same.
-        follow_ups: What follows the job should it end without being done, or None.
+        was_tried: A write has failed, but may have been stored.
+        follow_ups: What follows the job if it ends without being done.
     """
 
     job: ClaimedJob
@@ -185,11 +180,9 @@ class JobUpdate:
     follow_ups: FollowUps | None = None
 
     def follow_up(self, *, was_cancelled: bool) -> NewJob | None:
-        """Return the job that follows this one now that it is stored, if one does.
+        """Return the job that follows this one once its end is stored, if one does.
 
-        Args:
-            was_cancelled: The job has ended as cancelled although the run said
-                otherwise.
+        With ``was_cancelled`` it was stored as cancelled, whatever the run said.
         """
         if was_cancelled or (
             self.status is JobStatus.DEAD and self.error == CANCELLED_MESSAGE
@@ -220,14 +213,10 @@ class JobUpdate:
 def update_for(
     job: ClaimedJob, outcome: Outcome, *, failure_delay_s: float, user_cancelled: bool
 ) -> JobUpdate:
-    """Return the write that an outcome asks for.
+    """Return the write for an outcome.
 
-    Args:
-        job: The run that ended.
-        outcome: How it ended.
-        failure_delay_s: Delay before another attempt should the job be retried.
-        user_cancelled: The run was cancelled by a user; everything but ``Done`` is then
-            final, because the work that happened stands.
+    A retry waits ``failure_delay_s``. After a cancel by a user, everything but ``Done``
+    is final; the work of a ``Done`` stands.
     """
     match outcome:
         case Done(result, unkept):
@@ -279,19 +268,15 @@ def _failure_update(
 
 
 def cancelled_message(reason: str | None) -> str:
-    """Return the last error of a job that a user cancelled.
-
-    Args:
-        reason: The user's own words; None or blank says nothing more.
-    """
+    """Return the last error of a job that a user cancelled, with the user's reason."""
     words = (reason or "").strip()
     return clip(f"{CANCELLED_MESSAGE}: {words}" if words else CANCELLED_MESSAGE)
 
 
 def clip(text: str, longest_bytes: int = MAX_ERROR_BYTES) -> str:
-    """Return text that both databases can store, cut to a number of UTF-8 bytes.
+    """Return text cut to a number of UTF-8 bytes that both databases can store.
 
-    NUL characters become U+FFFD and halves of surrogate pairs ``?``.
+    NUL characters become U+FFFD, halves of surrogate pairs ``?``.
     """
     encoded = text.replace("\x00", "\ufffd").encode("utf-8", "replace")
     if len(encoded) <= longest_bytes:

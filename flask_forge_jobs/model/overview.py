@@ -1,4 +1,4 @@
-"""A queue with everything a reader wants to know about it."""
+"""A queue with its numbers and slots."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from flask_forge_jobs.model.workers import Slot
 
 @dataclass(frozen=True, slots=True)
 class QueueOverview:
-    """One registered queue with everything a reader wants to know about it.
+    """One registered queue with its numbers and slots.
 
-    ``oldest_due_age_s`` is how long the oldest job that may be claimed has been due, in
-    whole seconds; 0 when there is none.
+    ``oldest_due_age_s`` is how long the oldest claimable job has been due, in whole
+    seconds; 0 without one.
     """
 
     settings: QueueSettings

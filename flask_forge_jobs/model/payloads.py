@@ -1,12 +1,11 @@
-"""The one strict JSON gate, for HTTP and Python, the same on both backends.
+"""The strict JSON gate for HTTP and Python, the same on both backends.
 
-What passes is stored as the canonical text we produce: ASCII, compact, keys in the
-caller's order, never NaN. What the two databases would treat differently (NUL, lone
-surrogates, infinities, duplicate keys, endless depth) is refused at the border with the
-path of the value.
+Accepted values are stored as canonical text: ASCII, compact, keys in the caller's
+order, never NaN. Values that the databases would treat differently (NUL, lone
+surrogates, infinities, duplicate keys, extreme depth) are refused with their path.
 
-Enqueueing runs through here, so what is fine is recognised by a cheap look; only what
-is not fine is walked a second time, to name the place.
+Every enqueue runs through here, so a cheap check recognises good values; only bad ones
+are walked a second time, to find the place.
 """
 
 from __future__ import annotations
@@ -22,18 +21,18 @@ from typing import Any, NoReturn
 from flask_forge_jobs.errors import InvalidInputError
 
 MAX_DEPTH = 64
-# Python itself refuses to parse longer integers; printing one takes quadratic time.
+# Python refuses to parse longer integers; printing one takes quadratic time.
 MAX_INTEGER_DIGITS = 4300
-# A list that holds one list many times over is small in memory and endless as text, so
-# a walk ends here. A value takes two bytes with its comma; 1 MiB cannot hold more.
+# A list that repeats another list is small in memory but huge as text, so walks stop
+# here: a value takes at least two bytes with its comma, so 1 MiB holds no more.
 MAX_VALUES = 524_288
 
 _INTEGER_LIMIT = 10**MAX_INTEGER_DIGITS
 _SCALARS = frozenset({str, int, float, bool, type(None)})
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _PLAIN_KEY = re.compile(r"[^\W\d]\w{0,63}", re.ASCII)
-# An open string at the end counts as one: a pattern that fails there would start again
-# at every escaped quote, which takes quadratic time.
+# A string left open at the end counts as one; otherwise the pattern would start again
+# at every escaped quote, in quadratic time.
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 _NOT_A_BRACKET = bytes(byte for byte in range(256) if byte not in b"[]{}")
 _STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
@@ -43,7 +42,7 @@ _STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
 
 
 class _RefusedError(ValueError):
-    """What a hook of the parser raises; it does not know the caller's field."""
+    """Raised by hooks of the parser, which do not know the caller's field."""
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -80,15 +79,9 @@ _parse_stored = json.JSONDecoder(parse_constant=_refuse_constant).decode
 
 
 def load(data: bytes, field: str = "json", *, max_depth: int = MAX_DEPTH) -> object:
-    """Parse a JSON document strictly.
+    """Parse a JSON document strictly: UTF-8 without a byte order mark.
 
-    Args:
-        data: UTF-8 without a byte order mark.
-        field: Name used in the error.
-        max_depth: Most levels of nesting, 64 by default.
-
-    Returns:
-        The value; objects keep the order of their keys.
+    Objects keep the order of their keys.
 
     Raises:
         InvalidInputError: Not UTF-8, not one JSON document, nested too deep, with a
@@ -105,20 +98,16 @@ def load(data: bytes, field: str = "json", *, max_depth: int = MAX_DEPTH) -> obj
         raise InvalidInputError(field, "starts with a byte order mark")
     value = _parsed(_parse, text, field)
     if "\\u" in text:
-        # Only an escape can smuggle in what UTF-8 itself cannot hold.
+        # Only escapes can express what UTF-8 itself cannot.
         _explain(value, field, max_depth)
     return value
 
 
 def load_text(text: str, field: str = "payload") -> object:
-    """Parse a stored payload, which :func:`dump` once wrote.
-
-    Args:
-        text: The stored text.
-        field: Name used in the error.
+    """Parse a stored payload, written by :func:`dump`.
 
     Raises:
-        InvalidInputError: The text is not JSON; somebody damaged it.
+        InvalidInputError: The text is not JSON, so it is damaged.
     """
     return _parsed(_parse_stored, text, field)
 
@@ -141,11 +130,11 @@ def _parsed(parse: Any, text: str, field: str) -> object:
 
 
 def _is_deep(data: bytes, max_depth: int) -> bool:
-    """Whether a document nests too deep, seen before a recursive parser does."""
+    """Whether a document nests too deep; checked before the recursive parser runs."""
     if data.count(b"[") + data.count(b"{") <= max_depth:
         return False
     steps = _STRING.sub(b"", data).translate(_STEPS, _NOT_A_BRACKET)
-    # One level down is the byte 1, one up 255, which is -1 as a signed byte.
+    # An opening bracket is the byte 1; a closing one 255, which is -1 if signed.
     return max(accumulate(memoryview(steps).cast("b")), default=0) > max_depth
 
 
@@ -158,19 +147,14 @@ _encode_ordered = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 def dump(value: object, field: str = "payload", max_bytes: int | None = None) -> str:
     """Return the canonical JSON text of a value.
 
-    Dicts with text keys, lists, tuples (as arrays), text, whole and finite numbers,
-    booleans and None are accepted; their subclasses are not, because what comes back
-    would be something else.
-
-    Args:
-        value: Anything.
-        field: Start of the path in an error, such as ``payload.items[3].at``.
-        max_bytes: Longest text; None does not limit it.
+    Accepts dicts with text keys, lists, tuples (as arrays), text, whole and finite
+    numbers, booleans and None. It refuses subclasses, which would not come back as what
+    they were. ``field`` starts the path in errors, such as ``payload.items[3].at``.
 
     Raises:
         InvalidInputError: A value is none of the above, refers to itself, is nested
-            deeper than 64, is not finite, has more than 4,300 digits, or holds a NUL
-            character or half of a surrogate pair; or the text is too long.
+            deeper than 64, is not finite, has more than 4,300 digits, or contains a NUL
+            character or half of a surrogate pair; or the text exceeds ``max_bytes``.
     """
     try:
         if not _has_plain_shape(value):
@@ -195,12 +179,7 @@ def dump(value: object, field: str = "payload", max_bytes: int | None = None) ->
 
 
 def canonical(payload: object, field: str = "payload") -> str:
-    """Return canonical JSON text of a value, or of the JSON text of one.
-
-    Args:
-        payload: A text is taken for JSON text and read as strictly as a request's body;
-            anything else is a value.
-        field: Start of the path in an error.
+    """Return canonical JSON text of a value; a string counts as JSON text itself.
 
     Raises:
         InvalidInputError: As for :func:`load` and :func:`dump`.
@@ -215,15 +194,9 @@ def canonical(payload: object, field: str = "payload") -> str:
 
 
 def fingerprint(payload: str) -> str:
-    """Return text that is equal exactly for payloads that hold the same.
+    """Return a digest of canonical JSON text, the same for equal payloads.
 
-    The order of an object's keys does not count; ``1``, ``1.0`` and ``true`` differ.
-
-    Args:
-        payload: Canonical JSON text as made by :func:`dump`.
-
-    Returns:
-        64 hexadecimal digits.
+    The order of keys does not count; ``1``, ``1.0`` and ``true`` differ.
 
     Raises:
         InvalidInputError: The text is not JSON.
@@ -238,10 +211,9 @@ def _is_limit_lifted() -> bool:
 
 
 def _has_plain_shape(value: object) -> bool:
-    """Whether a value has accepted types only, and neither too deep nor too many.
+    """Whether a value has accepted types only, and is neither too deep nor too large.
 
-    Level by level instead of by recursion: it needs no path, no stack, and counts the
-    depth on the way.
+    Goes level by level: that needs no path and no stack, and counts the depth.
     """
     if type(value) in _SCALARS:
         return True
@@ -273,12 +245,12 @@ def _has_plain_shape(value: object) -> bool:
 
 
 def _explain(value: object, field: str, max_depth: int = MAX_DEPTH) -> None:
-    """Raise an error that names what is wrong with a value; return if nothing is."""
+    """Raise an error that names the first bad value; return if there is none."""
     _Walk(max_depth).visit(value, field, 0)
 
 
 class _Walk:
-    """One careful look at a value, with the path and the way down to it."""
+    """A thorough check of a value that knows the path to each part."""
 
     def __init__(self, max_depth: int) -> None:
         self._max_depth = max_depth
@@ -286,7 +258,7 @@ class _Walk:
         self._seen = 0
 
     def visit(self, value: Any, path: str, depth: int) -> None:
-        """Check one value and all below it."""
+        """Check a value and everything below it."""
         kind = type(value)
         if kind is str:
             _check_text(value, path)
@@ -301,7 +273,7 @@ class _Walk:
         elif kind is dict or kind is list or kind is tuple:
             self._enter(value, path, depth + 1)
         elif kind not in _SCALARS:
-            # Not its repr: that is a stranger's code, and may hold a secret.
+            # Not its repr, which is foreign code and may hold a secret.
             raise InvalidInputError(path, f"a {kind.__qualname__} is not JSON")
 
     def _enter(self, value: Any, path: str, depth: int) -> None:
@@ -328,7 +300,7 @@ class _Walk:
 
 
 def _step(key: str) -> str:
-    """Return what a key adds to a path."""
+    """Return the part of a path for a key."""
     if _PLAIN_KEY.fullmatch(key):
         return f".{key}"
     return f"[{json.dumps(key[:64])}]"

@@ -10,17 +10,17 @@ from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.bounds import check_integer, check_queue_name
 
 DEFAULT_QUEUE = "default"
-# Threads decide how much a worker offers; a queue is only limited when an operator
-# says so. 64 is the reference's largest total and the most one process runs.
+# Worker threads set the real limit; a queue has one only if an operator says so. 64 is
+# the reference's largest total and the most that one process runs.
 DEFAULT_MAX_WORKERS = 64
 MAX_SLOTS_PER_WORKER = 64
 MAX_WORKERS_RANGE = (0, 1024)
 RETENTION_DAYS_RANGE = (0, 36_500)
 BACKOFF_SECONDS_RANGE = (1, 86_400)
 MAX_PENDING_RANGE = (1, 1_000_000_000)
-# How many queues there may be, so that nobody who may enqueue makes them without end.
+# Most queues, so that callers who may enqueue cannot create them without end.
 DEFAULT_MAX_QUEUES = 1000
-# A success within this many seconds of a cool-down's end leaves the exponent alone.
+# A success within this many seconds of a cool-down's end keeps the exponent.
 COOLDOWN_DECAY_GRACE_S = 120
 
 
@@ -28,10 +28,9 @@ COOLDOWN_DECAY_GRACE_S = 120
 class QueueSettings:
     """The stored settings of one queue.
 
-    ``max_workers`` is the total over the whole cluster. ``throttled_until`` may lie in
-    the past: a deadline that has gone by no longer gates the queue. ``max_pending`` is
-    how many jobs may wait, those for later and for a retry included, for producers to
-    add more; None is no bound.
+    ``max_workers`` is the total over the whole cluster. A ``throttled_until`` in the
+    past has no effect. ``max_pending`` is how many jobs may wait, also for later and
+    for a retry, before producers are refused; None sets no bound.
     """
 
     name: str
@@ -49,7 +48,7 @@ class QueueSettings:
 
 
 class QueueChanges(TypedDict, total=False):
-    """Some of the settings that an operator may change."""
+    """The settings to change, of those that an operator may change."""
 
     max_workers: int
     paused: bool
@@ -65,8 +64,7 @@ class QueueChanges(TypedDict, total=False):
 class QueueCounts:
     """How many jobs a queue holds in each state.
 
-    ``pending`` jobs are due now, ``scheduled`` ones are pending with a later start; the
-    two never overlap.
+    ``pending`` jobs are due, ``scheduled`` ones start later; the two never overlap.
     """
 
     pending: int = 0
@@ -79,19 +77,13 @@ class QueueCounts:
     @property
     def total(self) -> int:
         """All jobs of the queue."""
-        return (
-            self.pending
-            + self.scheduled
-            + self.in_progress
-            + self.done
-            + self.failed
-            + self.dead
-        )
+        waiting = self.pending + self.scheduled + self.failed
+        return waiting + self.in_progress + self.done + self.dead
 
 
 @dataclass(frozen=True, slots=True)
 class QueueDeletion:
-    """What became of the unfinished jobs of a queue that was deleted."""
+    """What happened to the unfinished jobs of a deleted queue."""
 
     deleted: int = 0
     cancel_requested: int = 0
@@ -101,7 +93,7 @@ class QueueDeletion:
 class CleanupReport:
     """What a sweep of finished jobs deleted, or would delete.
 
-    ``is_complete`` is False when the sweep stopped before its end.
+    ``is_complete`` is False if the sweep stopped early.
     """
 
     done_deleted: int = 0
@@ -110,7 +102,7 @@ class CleanupReport:
 
 
 def one_too_many(name: str, most: int, field: str = "queue_name") -> InvalidInputError:
-    """Return the error for a queue beyond ``most`` of them."""
+    """Return the error for a queue beyond the allowed number."""
     return InvalidInputError(
         field,
         f"{name!r} is not registered, and there are {most} queues already, as many as "
@@ -129,12 +121,9 @@ def check_retention_days(field: str, value: int) -> int:
 
 
 def check_backoff(base_seconds: int, max_seconds: int, prefix: str = "") -> None:
-    """Check a back-off curve.
+    """Check a back-off curve; ``prefix`` precedes its names in errors.
 
-    Args:
-        base_seconds: Base of the curve; the first retry waits twice as long.
-        max_seconds: Longest delay.
-        prefix: What stands before these two names where they come from.
+    The first retry waits twice the base.
 
     Raises:
         InvalidInputError: A value is outside 1 to 86400 seconds or the maximum is below
@@ -150,11 +139,10 @@ def check_backoff(base_seconds: int, max_seconds: int, prefix: str = "") -> None
 
 
 def check_settings(settings: QueueSettings) -> None:
-    """Check everything that an operator may choose.
+    """Check every setting that an operator may change.
 
     Raises:
-        InvalidInputError: A value is outside its bounds; the field is the name of the
-            setting on the wire.
+        InvalidInputError: A value is out of bounds; names the setting as on the wire.
     """
     check_queue_name(settings.name, "name")
     check_max_workers(settings.max_workers)

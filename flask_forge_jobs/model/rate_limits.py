@@ -1,8 +1,8 @@
-"""Token buckets: a budget of calls that refills by itself.
+"""Token buckets: a budget of calls that refills over time.
 
 A bucket holds at most ``capacity`` tokens and gains ``refill_per_sec`` of them each
-second. What is stored is how many there were at an instant; everything else follows by
-arithmetic, so nothing has to run for a bucket to refill.
+second. It stores how many tokens it had at an instant; the rest is arithmetic, so
+nothing has to run to refill it.
 """
 
 from __future__ import annotations
@@ -17,22 +17,16 @@ from flask_forge_jobs.model.instants import SECOND_US, from_micros
 
 CAPACITY_RANGE = (1, 1_000_000_000)
 MAX_REFILL_PER_SEC = 1_000_000_000.0
-# A bucket that never refills within a year would only look like one that does.
+# Slower than one token a year, a bucket would only seem to refill.
 MIN_REFILL_PER_SEC = 1 / (365 * 86_400)
 
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
-    """One bucket as it is stored, and the instant at which it was read.
+    """A stored bucket, and when it was read, by the database's clock.
 
-    Args:
-        scope: What it limits.
-        capacity: Most tokens it holds.
-        refill_per_sec: Tokens it gains each second.
-        stored_tokens: Tokens at ``refilled_at_us``.
-        refilled_at_us: Since when it has been gaining; ahead of the reading while it
-            is drained.
-        read_at_us: The instant of the reading, by the clock of the database.
+    It had ``stored_tokens`` at ``refilled_at_us``, which is ahead of the reading while
+    the bucket is drained.
     """
 
     scope: str
@@ -44,22 +38,18 @@ class RateLimit:
 
     @property
     def tokens(self) -> float:
-        """Tokens at the instant of the reading."""
+        """Tokens at the time of reading."""
         gained_us = max(self.read_at_us - self.refilled_at_us, 0)
         gained = gained_us / SECOND_US * self.refill_per_sec
         return min(float(self.capacity), self.stored_tokens + gained)
 
     @property
     def last_refilled_at(self) -> datetime:
-        """Since when it has been gaining tokens."""
+        """Since when the bucket has been gaining tokens."""
         return from_micros(self.refilled_at_us)
 
     def wait_s(self, tokens: int) -> float:
-        """Return for how many seconds there will not be so many tokens; 0 if there are.
-
-        Args:
-            tokens: At most the capacity.
-        """
+        """Return the seconds until the bucket has this many tokens; 0 if it does."""
         missing = tokens - self.tokens
         if missing <= 0:
             return 0.0
@@ -71,8 +61,8 @@ class RateLimit:
 class Acquired:
     """Whether tokens were taken.
 
-    ``retry_after_s`` is when there will be enough of them if nobody else takes any, in
-    seconds; 0 when they were taken.
+    ``retry_after_s`` is when there will be enough, unless others take some; 0 if they
+    were taken.
     """
 
     is_granted: bool
@@ -81,13 +71,7 @@ class Acquired:
 
 @dataclass(frozen=True, slots=True)
 class RateLimitDefinition:
-    """A bucket as the code of an application wants it.
-
-    Args:
-        scope: What it limits.
-        capacity: Most tokens it holds.
-        refill_per_sec: Tokens it gains each second.
-    """
+    """A bucket as declared by an application's code."""
 
     scope: str
     capacity: int
@@ -97,17 +81,17 @@ class RateLimitDefinition:
         """Check the scope and the settings.
 
         Raises:
-            InvalidInputError: A value is outside its bounds.
+            InvalidInputError: A value is out of bounds.
         """
         check_scope(self.scope)
         check_rate_limit(self.capacity, self.refill_per_sec)
 
 
 def check_scope(scope: object) -> str:
-    """Return ``scope`` if it can name a bucket; the rules are those of queues.
+    """Return the name of a bucket; the rules for queue names apply.
 
     Raises:
-        InvalidInputError: It cannot; field ``scope``.
+        InvalidInputError: It breaks them; field ``scope``.
     """
     return check_queue_name(scope, "scope")
 

@@ -1,9 +1,8 @@
-"""The back-off of a queue: how long jobs wait after a failure, and it after a throttle.
+"""A queue's back-off: waits of jobs after a failure, of the queue after a throttle.
 
-The curve is ``min(base * 2 ** n, maximum)`` with ``n`` from 0 to 30. It is the
-reference's, and counts once an operator has enabled it. What differs from the
-reference, and why, stands in ``docs/explanation/decisions.rst`` under *Retries and
-throttling*.
+The curve is ``min(base * 2 ** n, maximum)`` with ``n`` from 0 to 30, as in the
+reference, once an operator has enabled it. ``docs/explanation/decisions.rst`` lists the
+differences from the reference under *Retries and throttling*.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from collections.abc import Callable
 
 from flask_forge_jobs.model.queues import QueueSettings
 
-# After the loss of its worker process a job has waited for a lease already.
+# A job that lost its worker process has already waited for a lease.
 REVIVED_DELAY_S = 1.0
 FLAT_THROTTLE_DELAY_S = 60.0
 MAX_THROTTLE_DELAY_S = 86_400.0
@@ -34,14 +33,11 @@ def failure_delay_s(
     *,
     otherwise_s: float = REVIVED_DELAY_S,
 ) -> float:
-    """Return the seconds until a failed job's next attempt.
+    """Return the seconds until the next attempt of a job that has made ``attempts``.
 
-    Args:
-        attempts: Attempts made so far, at least 1 after the first failure.
-        queue: Settings of the job's queue.
-        jitter: Returns a number in [0, 1); adds up to 10 % to the curve so that jobs
-            which failed together do not come back together. ``None`` adds nothing.
-        otherwise_s: The delay while the back-off of the queue is not enabled.
+    ``jitter`` returns a number in [0, 1) and adds up to 10 % to the curve, so that jobs
+    that failed together do not return together. ``otherwise_s`` is the delay while the
+    queue's back-off is disabled.
     """
     if not queue.backoff_enabled:
         return otherwise_s
@@ -52,14 +48,9 @@ def failure_delay_s(
 
 
 def throttle_delay_s(queue: QueueSettings, retry_after_s: float) -> float:
-    """Return the seconds a queue cools down after a throttle.
+    """Return the seconds that a queue cools down after a throttle, at most 24 hours.
 
-    Args:
-        queue: Settings of the queue; its ``throttle_attempts`` is the exponent.
-        retry_after_s: What the remote side asked for, in seconds; 0 when unknown.
-
-    Returns:
-        The longer of the curve and the hint, at most 24 hours.
+    Takes the longer of the curve and the remote side's hint, which is 0 if unknown.
     """
     flat = FLAT_THROTTLE_DELAY_S
     curve = _curve(queue.throttle_attempts, queue) if queue.backoff_enabled else flat

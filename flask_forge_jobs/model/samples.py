@@ -1,4 +1,4 @@
-"""Samples: what a process uses and how its database does, taken once a minute."""
+"""Samples of a process's resource use and its database's state, once a minute."""
 
 from __future__ import annotations
 
@@ -12,14 +12,10 @@ SAMPLE_LEVELS = (60, 300, 1800)
 
 @dataclass(frozen=True, slots=True)
 class ResourceUse:
-    """What one process used since the sample before.
+    """What one process used; disk bytes are since the sample before.
 
-    Args:
-        cpu_pct: Percent of all cores of the machine.
-        rss_bytes: Resident memory.
-        disk_read_bytes: Read from disk since the sample before.
-        disk_write_bytes: Written to disk since the sample before.
-        disk_used_pct: How full the volume of the data directory is.
+    ``cpu_pct`` is of all cores of the machine, ``disk_used_pct`` of the volume of the
+    data directory.
     """
 
     cpu_pct: float = 0.0
@@ -31,14 +27,10 @@ class ResourceUse:
 
 @dataclass(frozen=True, slots=True)
 class DatabaseHealth:
-    """What the database says of itself; 0 for what this backend does not know.
+    """The database's own figures; 0 for those that a backend does not know.
 
-    Args:
-        pool_active: Connections of the whole server that run a statement.
-        pool_idle: All other connections.
-        pool_max: Most connections that the server takes.
-        db_size_bytes: Size of the database.
-        wal_bytes: Size of the write-ahead log beside it.
+    Pool figures count connections of the whole server: those that run a statement, all
+    others, and the most that it accepts.
     """
 
     pool_active: int = 0
@@ -50,13 +42,7 @@ class DatabaseHealth:
 
 @dataclass(slots=True)
 class SampleSums:
-    """Samples of one process within one bucket, added up so that they merge.
-
-    Args:
-        samples: How many there are.
-        reads: How long each read of jobs took.
-        writes: How long each write of jobs took.
-    """
+    """Sums of one process's samples in one bucket, with times of reads and writes."""
 
     samples: int = 0
     cpu_pct: float = 0.0
@@ -88,7 +74,7 @@ class SampleSums:
         self.writes.merge(other.writes)
 
     def mean(self, name: str) -> float:
-        """Return the mean of a field over the samples, 0.0 without any."""
+        """Return the mean of a field over the samples; 0.0 without any."""
         return float(getattr(self, name)) / self.samples if self.samples else 0.0
 
 

@@ -1,4 +1,4 @@
-"""Seldom: what is said again and again is said once, or a few times, a minute."""
+"""Seldom limits repeated log messages to one or a few a minute."""
 
 from __future__ import annotations
 
@@ -10,12 +10,7 @@ PERIOD_S = 60.0
 
 
 class Seldom:
-    """Tells of each kind of message whether it is time for one more.
-
-    Args:
-        monotonic: Returns seconds that never go back; the system's by default.
-        most: How often it is said within a minute.
-    """
+    """Tells whether it is time for another message of a kind; counts the others."""
 
     def __init__(
         self, monotonic: Callable[[], float] = time.monotonic, *, most: int = 1
@@ -23,12 +18,12 @@ class Seldom:
         self._monotonic = monotonic
         self._most = most
         self._changing = threading.Lock()
-        # When the minute of a kind is over, and how often it was said in it.
+        # By kind: when its minute ends, and how often it was logged in it.
         self._minutes: dict[str, tuple[float, int]] = {}
         self._held: dict[str, int] = {}
 
     def is_time_for(self, kind: str) -> bool:
-        """Return whether to say it now; else it is counted. Kinds are few."""
+        """Return whether to log a message now; otherwise count it."""
         now = self._monotonic()
         with self._changing:
             ends_at, said = self._minutes.get(kind, (now, 0))
@@ -41,7 +36,7 @@ class Seldom:
             return True
 
     def more(self, kind: str) -> str:
-        """Return what to add: how often it was not said since; counts anew."""
+        """Return how many messages were left out, as text to append; counts anew."""
         with self._changing:
             held = self._held.pop(kind, 0)
         return f" ({held} more since the last line)" if held else ""

@@ -1,7 +1,7 @@
-"""How the slots of the queues are shared out over the workers that serve them.
+"""How the slots of a queue are shared out over the workers that serve it.
 
-Every worker works the shares out for itself. The same queues and workers give the same
-shares, so no message is needed and no worker waits for a leader.
+Every worker computes the shares itself. The same queues and workers give the same
+shares, so they need no leader and no messages.
 """
 
 from __future__ import annotations
@@ -16,18 +16,13 @@ from flask_forge_jobs.model.queues import MAX_SLOTS_PER_WORKER
 def shares(
     totals: Mapping[str, int], workers: Mapping[str, Collection[str]]
 ) -> dict[tuple[str, str], int]:
-    """Return how many jobs of each queue each worker may run at once.
+    """Return how many jobs of each queue each worker may run at once, at most 64.
 
-    Each gets the quotient. The remainder goes to the workers that have the fewest slots
-    so far, and among equals in an order that differs from queue to queue, so that many
-    small queues do not all end up in one worker.
-
-    Args:
-        totals: Slots of each queue over all workers, its ``max_workers``.
-        workers: The queues that each worker declared, by its id; none means all.
-
-    Returns:
-        By queue and worker, for every worker that serves the queue; at most 64.
+    ``totals`` are the slots of each queue over all workers, its ``max_workers``.
+    ``workers`` are the queues that each declares, by its id; none means all. Each
+    worker gets the quotient. The remainder goes to those with the fewest slots so far;
+    ties are broken in an order that differs per queue, so that small queues do not all
+    end up in one worker.
     """
     load: Counter[str] = Counter()
     found: dict[tuple[str, str], int] = {}

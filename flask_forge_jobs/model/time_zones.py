@@ -1,4 +1,4 @@
-"""IANA time zones by name, from a list: a name never becomes a path."""
+"""IANA time zones by name, checked against a list so that no name becomes a path."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAX_TIME_ZONE_LENGTH = 64
 
 
 def check_time_zone(value: object, field: str = "timezone") -> str:
-    """Return ``value`` if it names a zone of the IANA database.
+    """Return the name of an IANA zone.
 
     Raises:
         InvalidInputError: Not text, or no such zone; names are case-sensitive.
@@ -28,15 +28,12 @@ def check_time_zone(value: object, field: str = "timezone") -> str:
 
 
 def load_time_zone(name: str) -> ZoneInfo:
-    """Return the rules of a zone whose name has passed :func:`check_time_zone`.
-
-    The host's own data come first, as they are often newer than the package's.
-    """
+    """Return a zone by its checked name, preferably from the host's newer data."""
     return ZoneInfo(name)
 
 
 @cache
 def _known_names() -> frozenset[str]:
-    # ZoneInfo would open whatever file a name leads to; available_timezones() reads
-    # the whole database, which takes longer than a request may.
+    # ZoneInfo would open any file that a name leads to, and available_timezones() reads
+    # the whole database, which takes too long for a request.
     return frozenset((files("tzdata") / "zones").read_text("utf-8").split())

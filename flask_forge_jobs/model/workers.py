@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-# A heartbeat older than this counts for nothing.
+# A heartbeat older than this is stale.
 LIVE_WITHIN_S = 60.0
-# A service is late when so many periods and so many seconds brought no tick.
+# A service is late after this many periods plus this many seconds without a tick.
 LATE_PERIODS = 3
 LATE_SLACK_S = 30.0
 
@@ -17,8 +17,8 @@ LATE_SLACK_S = 30.0
 class Slot:
     """One place in a worker, where one job runs at a time.
 
-    ``slot_id`` is ``{queue}-{slot}-{worker_id}-{incarnation}``; the incarnation counts
-    up when a slot is replaced, so no two slots ever share an id.
+    ``slot_id`` is ``{queue}-{slot}-{worker_id}-{incarnation}``; replacing a slot
+    increments the incarnation, so ids are never shared.
     """
 
     slot_id: str
@@ -31,7 +31,7 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """One process that runs jobs; it gets a fresh ``worker_id`` at every start."""
+    """One process that runs jobs; its ``worker_id`` is new at every start."""
 
     worker_id: str
     worker_name: str | None
@@ -40,18 +40,15 @@ class Worker:
 
 
 def unserved_queues(names: Iterable[str], workers: Iterable[Worker]) -> list[str]:
-    """Return the queues that none of the workers serves, sorted."""
+    """Return the queues that no worker serves, sorted."""
     return sorted(set(names).difference(*(worker.queues for worker in workers)))
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceAge:
-    """How long ago a service of a worker last did its work.
+    """Seconds since the last successful tick of a worker's service.
 
-    Args:
-        name: The service, such as ``cron``.
-        age_s: Seconds since its last tick that succeeded.
-        period_s: Seconds between two ticks of a service that is well.
+    ``period_s`` is the time between two ticks of a healthy service.
     """
 
     name: str
@@ -65,13 +62,13 @@ class ServiceAge:
 
     @property
     def is_late(self) -> bool:
-        """Whether so many ticks are missing that something must be wrong."""
+        """Whether ticks are missing for so long that something must be wrong."""
         return self.age_s > LATE_PERIODS * self.period_s + LATE_SLACK_S
 
 
 @dataclass(frozen=True, slots=True)
 class SlotReport:
-    """What a worker tells of one slot at its heartbeat."""
+    """What a worker reports of one slot with its heartbeat."""
 
     slot_id: str
     queue_name: str
@@ -88,14 +85,10 @@ class QueueSlots:
 
 @dataclass(frozen=True, slots=True)
 class WorkerLoad:
-    """One live worker with its load.
+    """A live worker with its load.
 
-    Args:
-        worker: The worker.
-        slots: What it gives each queue, by queue.
-        live_slot_count: Slots whose own heartbeat is recent.
-        in_flight_count: Of those, how many run a job.
-        heartbeat_age_s: Whole seconds since the heartbeat, by the database's clock.
+    Counts only slots with a recent heartbeat of their own. ``heartbeat_age_s`` is in
+    whole seconds by the database's clock.
     """
 
     worker: Worker
@@ -107,7 +100,7 @@ class WorkerLoad:
 
 @dataclass(frozen=True, slots=True)
 class WorkersOverview:
-    """The live workers, and the queues that none of them has a slot for."""
+    """The live workers, and the queues without a slot in any of them."""
 
     workers: Sequence[WorkerLoad]
     unassigned_queues: Sequence[str]

@@ -227,15 +227,9 @@ class _Tail:
                 is_end = order.column is SortColumn.COMPLETED_AT
                 kind = _ENDS[job.status] if is_end else EventType.ENQUEUED
             at = _INSTANTS[kind](job)
-            if at is not None and self._is_wanted(job):
+            if at is not None and self._wanted.covers(job.queue_name, job.kind):
                 found.add(Event(at, kind, job.queue_name, job.kind, job.id))
         return found
-
-    def _is_wanted(self, job: JobSummary) -> bool:
-        wanted = self._wanted
-        return wanted.has_queue(job.queue_name) and (
-            not wanted.kinds or job.kind in wanted.kinds
-        )
 
 
 def _cut(events: list[Event], limit: int) -> list[Event]:

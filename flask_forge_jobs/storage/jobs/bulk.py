@@ -223,9 +223,7 @@ def _combinations(
     found = {
         (JobStatus(status), queue_name, kind)
         for queue_name, kind, status, _, _ in transaction.all("counts")
-        if status in statuses
-        and wanted.has_queue(queue_name)
-        and (not wanted.kinds or kind in wanted.kinds)
+        if status in statuses and wanted.covers(queue_name, kind)
     }
     return sorted(each for each in found if after is None or each >= after[:3])
 

@@ -86,11 +86,7 @@ class Listing:
         wanted, statuses = self._wanted, self._conditions.statuses
         for name, kind, status, deferred, jobs in self._all_counts:
             self._stored += int(jobs)
-            if (
-                wanted.has_queue(name)
-                and (not wanted.kinds or kind in wanted.kinds)
-                and status in statuses
-            ):
+            if status in statuses and wanted.covers(name, kind):
                 key = (name, kind, status)
                 self._counts[key] = self._counts.get(key, 0) + int(jobs)
                 if deferred and status == JobStatus.PENDING:
