@@ -59,8 +59,8 @@ MUTANTS = (
     Mutant(
         "done jobs are kept for as long as dead ones",
         _RETENTION,
-        "(JobStatus.DONE, JobStatus.DEAD), windows, strict=True",
-        "(JobStatus.DEAD, JobStatus.DONE), windows, strict=True",
+        "(JobStatus.DONE, JobStatus.DEAD), periods, strict=True",
+        "(JobStatus.DEAD, JobStatus.DONE), periods, strict=True",
         (
             (
                 "contract/test_retention.py"
