@@ -1,1 +1,4 @@
-"""One synchronous function for each thing an operator can ask; no Flask, no HTTP."""
+"""The operations behind views and commands: functions of a storage, without HTTP.
+
+Each may raise :class:`flask_forge_jobs.errors.StorageUnavailableError`.
+"""

@@ -1,4 +1,4 @@
-"""What happened lately: a tail of events, and the errors of failed and dead jobs."""
+"""Recent activity: events, and the errors of failed and dead jobs."""
 
 from __future__ import annotations
 
@@ -17,23 +17,18 @@ from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.jobs.activity import EventsPage, Failure
 
 MAX_EVENTS = 500
-# A millisecond of the year 9999 has an id below this.
+# Larger than any id up to the year 9999.
 MAX_EVENT_ID = 2**63 - 1
-# Work is bounded by looking at so many failed and dead jobs, the youngest.
+# Only the youngest failed and dead jobs are read.
 MAX_FAILURES = 10_000
 MAX_ERROR_GROUPS = 500
 
 
 @dataclass(slots=True)
 class ErrorGroup:
-    """Failed and dead jobs whose errors differ in numbers and ids only.
+    """Failed and dead jobs whose errors differ only in numbers and ids.
 
-    Args:
-        signature: What they have in common; secrets are masked.
-        sample_id: The youngest of them.
-        last_seen: When the last of them failed.
-        first_seen: When the first of them failed.
-        count: How many there are.
+    ``sample_id`` is the youngest of them; secrets in ``signature`` are masked.
     """
 
     signature: str
@@ -46,16 +41,16 @@ class ErrorGroup:
 
     @property
     def kinds(self) -> list[str]:
-        """Their kinds, sorted."""
+        """The kinds of the jobs, sorted."""
         return sorted(self._kinds)
 
     @property
     def queues(self) -> list[str]:
-        """Their queues, sorted."""
+        """The queues of the jobs, sorted."""
         return sorted(self._queues)
 
     def add(self, failure: Failure) -> None:
-        """Count one more job."""
+        """Add one job."""
         self.count += 1
         self._kinds.add(failure.kind)
         self._queues.add(failure.queue_name)
@@ -71,18 +66,14 @@ def list_events(
     types: Sequence[str],
     limit: int,
 ) -> EventsPage:
-    """Return what happened after an event, or last of all; at least a second old.
+    """Return events that are at least one second old.
 
-    Args:
-        storage: Where the jobs are.
-        wanted: Of which queues and kinds.
-        after: ``next`` of the answer before; None returns the last events.
-        types: ``enqueued``, ``started``, ``completed``, ``failed``; none means all.
-        limit: Most events, 1 to 500.
+    ``after`` is ``next`` of the previous page; None returns the latest events.
+    ``types`` are ``enqueued``, ``started``, ``completed`` and ``failed``; none means
+    all. ``limit`` is 1 to 500.
 
     Raises:
         InvalidInputError: A value is out of bounds.
-        StorageUnavailableError: The database could not be reached.
     """
     check_integer("limit", limit, 1, MAX_EVENTS)
     wanted = checked_filter(wanted, IN_QUERY)
@@ -110,23 +101,18 @@ def list_errors(
 ) -> tuple[list[ErrorGroup], int]:
     """Return the errors of the youngest 10,000 failed and dead jobs, grouped.
 
-    Args:
-        storage: Where the jobs are.
-        queue_names: Only of these queues; None means all.
-        kinds: Only of these kinds; none means all.
-        redactor: Masks secrets in error texts.
+    No queues (None) and no kinds mean all.
 
     Returns:
-        At most 500 groups, the largest first, and the number of all.
+        At most 500 groups, the largest first, and the number of all groups.
 
     Raises:
         InvalidInputError: A name is out of bounds.
-        StorageUnavailableError: The database could not be reached.
     """
     wanted = JobFilter(queues=queue_names, kinds=tuple(kinds))
     wanted = checked_filter(wanted, IN_QUERY)
     groups: dict[str, ErrorGroup] = {}
-    # Masked first: without its numbers, or cut, a secret is not recognised any more.
+    # Mask first: a secret without its numbers, or cut, is not recognised.
     masked = _remembered(lambda text: signature(redactor.text(text)))
     for failure in storage.activity.failures(MAX_FAILURES):
         if not wanted.has_queue(failure.queue_name) or (

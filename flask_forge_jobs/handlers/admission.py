@@ -1,4 +1,4 @@
-"""Which new jobs a queue takes in over HTTP, beside what it takes in from anybody."""
+"""Limits on new jobs over HTTP, in addition to those of the queues."""
 
 from __future__ import annotations
 
@@ -10,13 +10,10 @@ from flask_forge_jobs.storage.base import Storage
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """What a queue must be like for new jobs to get in.
+    """Which queues take new jobs over HTTP.
 
-    Args:
-        strict_queues: Refuse a queue that is not registered; default False, which
-            registers it.
-        max_queue_depth: Most jobs that may wait in one queue, those for later and for a
-            retry included; default 0, no limit but the queue's own.
+    ``strict_queues`` refuses unregistered queues. ``max_queue_depth`` is how many jobs
+    may wait in one queue, scheduled and failed ones included; 0 means no limit.
     """
 
     strict_queues: bool = False
@@ -24,18 +21,14 @@ class Admission:
 
     @property
     def most_waiting(self) -> int | None:
-        """Most jobs that may wait in one queue; None leaves that to the queue."""
+        """How many jobs may wait in one queue; None means the queue's own limit."""
         return self.max_queue_depth or None
 
     def check(self, storage: Storage, queue_names: Iterable[str]) -> None:
-        """Let new jobs pass whose queue is registered, if it has to be.
-
-        Args:
-            storage: Where they go.
-            queue_names: The queue of each job.
+        """Check the queues of new jobs.
 
         Raises:
-            QueueNotFoundError: A queue is unknown, and queues are strict.
+            QueueNotFoundError: A queue is not registered, and queues are strict.
         """
         if self.strict_queues:
             storage.queues.require(sorted(set(queue_names)))

@@ -1,4 +1,4 @@
-"""The audit trail: writing records and reading the entries."""
+"""Reads, writes and prunes the audit trail."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.units import Batches
 
 MAX_PAGE_SIZE = 1000
-# Of an entry that no request made.
+# The status of entries of commands.
 DONE_STATUS = 200
 MAX_FILTER_LENGTH = 512
 MAX_ARGUMENTS_LENGTH = 4000
@@ -31,19 +31,10 @@ _CURSOR = re.compile(r"(?P<at>[0-9]{1,18})-(?P<id>[0-9]{1,18})")
 
 @dataclass(frozen=True, slots=True)
 class AuditPage:
-    """Entries of the trail, and where the next older ones begin; None at the end."""
+    """Audit entries; ``next_cursor`` is None on the last page."""
 
     rows: list[AuditEntry]
     next_cursor: str | None
-
-
-def record(storage: Storage, record: AuditRecord) -> None:
-    """Append one entry.
-
-    Raises:
-        StorageError: It was not stored.
-    """
-    storage.audit.append(record)
 
 
 def list_entries(
@@ -53,17 +44,10 @@ def list_entries(
     limit: int = 100,
     cursor: str | None = None,
 ) -> AuditPage:
-    """Return entries, the newest first.
-
-    Args:
-        storage: Where the trail is.
-        wanted: Which entries.
-        limit: Page size, 1 to 1000.
-        cursor: Where to go on, from the page before; None starts at the newest.
+    """Return audit entries, the newest first; ``limit`` is 1 to 1,000.
 
     Raises:
         InvalidInputError: A value is out of bounds.
-        StorageUnavailableError: The database could not be reached.
     """
     check_integer("limit", limit, 1, MAX_PAGE_SIZE)
     for name in ("actor", "action", "target"):
@@ -81,20 +65,12 @@ def list_entries(
 
 
 def prune(storage: Storage, older_than_days: int, *, actor: str) -> int:
-    """Delete old entries and note who did it.
+    """Delete old entries, record that, and return how many were deleted.
 
-    Each batch that is deleted leaves an entry.
-
-    Args:
-        storage: Where the trail is.
-        older_than_days: 90 to 36500.
-        actor: Who deletes them.
-
-    Returns:
-        How many were deleted.
+    Every batch leaves an entry of its own.
 
     Raises:
-        InvalidInputError: The days are out of bounds.
+        InvalidInputError: The days are not 90 to 36,500.
     """
     arguments = {"days": older_than_days}
     batches = Batches(
@@ -103,47 +79,38 @@ def prune(storage: Storage, older_than_days: int, *, actor: str) -> int:
     with batches.running():
         pruned = storage.audit.prune(older_than_days)
     if not batches.entries:
-        record(storage, _of_command("audit_prune", actor, 0, arguments))
+        storage.audit.append(_of_command("audit_prune", actor, 0, arguments))
     return pruned
 
 
 def record_reset(
     storage: Storage, jobs: Mapping[str, int], *, actor: str, is_whole: bool
 ) -> None:
-    """Begin a trail with an entry that says what was removed before it.
+    """Start a new trail with an entry of what was removed.
 
-    Args:
-        storage: Where the new trail is.
-        jobs: How many jobs there were in each state.
-        actor: Who removed them.
-        is_whole: Whether the database was removed, and not only the tables.
-
-    Raises:
-        StorageError: It was not stored.
+    ``jobs`` counts the jobs by state. ``is_whole`` means the database was removed, not
+    only the tables.
     """
     arguments = {"jobs": dict(jobs), "database": is_whole}
-    record(storage, _of_command("db_reset", actor, sum(jobs.values()), arguments))
+    changed = sum(jobs.values())
+    storage.audit.append(_of_command("db_reset", actor, changed, arguments))
 
 
 def _of_command(
     action: str, actor: str, changed: int, arguments: Mapping[str, object]
 ) -> AuditRecord:
-    """Return the entry of something that was done at a command line."""
+    """Return the entry of a command."""
     text = json.dumps(arguments)
     return AuditRecord(actor, action, None, "", "", DONE_STATUS, changed, text)
 
 
 def arguments_text(document: object, redactor: Redactor) -> str:
-    """Return what a request sent as JSON text that is fit to keep.
+    """Return a request's arguments as JSON text for the trail.
 
-    Secrets are masked; long texts, arrays and objects are cut, with a note of how much.
-
-    Args:
-        document: A JSON value.
-        redactor: Masks secrets.
+    Secrets are masked. Long texts, arrays and objects are cut, with a note of how much.
     """
-    # What is cut away need not be masked. Texts keep more than will be shown, so that
-    # no half of a token escapes being recognised.
+    # Cut first, because masking is slow; but keep more text than is shown, so that no
+    # token is cut in half before it is masked.
     masked = redactor.request(_trimmed(document))
     text = json.dumps(_shortened(masked), separators=(",", ":"))
     if len(text) <= MAX_ARGUMENTS_LENGTH:
@@ -152,7 +119,7 @@ def arguments_text(document: object, redactor: Redactor) -> str:
 
 
 def _trimmed(value: object, depth: int = 0) -> object:
-    """Return the first members of arrays and objects, and a note of the others."""
+    """Return the first members of arrays and objects, and how many are left out."""
     if isinstance(value, str):
         return value[:_MASKED_LENGTH]
     if not isinstance(value, dict | list):
@@ -189,5 +156,5 @@ def _cursor(entry: AuditEntry) -> str:
 def _position(cursor: str) -> tuple[datetime, int]:
     match = _CURSOR.fullmatch(cursor)
     if match is None or int(match["at"]) > MAX_INSTANT_US:
-        raise InvalidInputError("cursor", "is none that this API gave out")
+        raise InvalidInputError("cursor", "is not a cursor of this API")
     return from_micros(int(match["at"])), int(match["id"])

@@ -1,8 +1,7 @@
-"""Acting on many jobs at once: on a list of ids, or on everything that matches.
+"""Bulk actions, on a list of ids or on all jobs that match a filter.
 
-A call does a bounded amount of work: it ends after so many rows or seconds, says that
-it was cut short, and the next call goes on. Between two batches other writers get their
-turn.
+One call does a bounded amount of work. At its limit it says that it is not complete,
+and the next call continues. Other writers get their turn between two batches.
 """
 
 from __future__ import annotations
@@ -26,10 +25,10 @@ from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.pace import BATCH
 
 DEFAULT_MAX_ROWS = 50_000
-# gunicorn ends a worker that is silent for 30 s.
+# By default gunicorn kills a worker that is silent for 30 s.
 MAX_SECONDS = 20.0
 MAX_DAYS = 36_500
-# The live number may differ from the expected one by so much.
+# The actual number may differ from the expected one by the larger of these.
 _TOLERATED_SHARE = 0.1
 _TOLERATED_ROWS = 10
 
@@ -39,8 +38,8 @@ class BulkLimits:
     """How much one call may do.
 
     Args:
-        max_rows: Most jobs that are acted on.
-        max_s: No new batch is begun after so many seconds.
+        max_rows: Most jobs to act on; default 50,000.
+        max_s: Seconds after which no new batch begins; default 20.
         clock: Measures them.
     """
 
@@ -58,11 +57,7 @@ class BulkLimits:
 class BulkReport:
     """What one call did.
 
-    Args:
-        change: What became of the jobs that it acted on.
-        is_complete: False when the call was cut short.
-        position: Where a walk that was cut short goes on.
-        last_id: The last of the named jobs that a call came to that was cut short.
+    An incomplete call on a filter ends at ``position``, one on ids at ``last_id``.
     """
 
     change: BulkChange
@@ -72,18 +67,17 @@ class BulkReport:
 
 
 class _Call:
-    """One call: adds up what its batches did, and says when to stop."""
+    """One call: adds up its batches and says when to stop."""
 
     def __init__(self, limits: BulkLimits) -> None:
         self.change = BulkChange()
-        self._clock = limits.clock
-        self._ends_at = limits.clock.monotonic() + limits.max_s
+        self._is_over = limits.deadline()
         self._left = limits.max_rows
 
     @property
     def room(self) -> int:
-        """How many rows the next batch may have; 0 when the call must end."""
-        if self._clock.monotonic() >= self._ends_at:
+        """How many rows the next batch may have; 0 ends the call."""
+        if self._is_over():
             return 0
         return min(self._left, BATCH)
 
@@ -101,21 +95,15 @@ def retry_by_status(
     kind: str | None = None,
     within: Sequence[str] | None = None,
 ) -> BulkReport:
-    """Make all failed or all dead jobs due now, with a full new budget of attempts.
+    """Retry all failed or all dead jobs now, with all their attempts again.
 
-    A job whose key is held by an unfinished one is skipped.
-
-    Args:
-        storage: Where the jobs are.
-        status: ``failed`` or ``dead``.
-        limits: How much to do.
-        queue_name: Only of this queue; None means all.
-        kind: Only of this kind; None means all.
-        within: Without a queue, only of these; None means all.
+    A job whose dedupe key is held by an unfinished job is skipped. Without
+    ``queue_name``, ``within`` limits the queues; None means all.
 
     Raises:
-        InvalidInputError: The state is another, or a name cannot be one.
-        QueueNotFoundError: The queue is neither registered nor named by any job.
+        InvalidInputError: The state is not ``failed`` or ``dead``, or a name is
+            invalid.
+        QueueNotFoundError: The queue is not registered and has no jobs.
     """
     wanted = JobFilter(
         queues=_queues(storage, queue_name, within),
@@ -140,23 +128,17 @@ def delete_by_status(
     expected: int | None = None,
     within: Sequence[str] | None = None,
 ) -> BulkReport:
-    """Delete all jobs in one state; running ones are asked to stop instead.
+    """Delete all jobs in one state; running ones are asked to stop.
 
-    Args:
-        storage: Where the jobs are.
-        status: One of the five.
-        limits: How much to do.
-        queue_name: Only of this queue; None means all.
-        kind: Only of this kind; None means all.
-        older_than: Only jobs enqueued before this instant.
-        expected: How many the caller thinks there are.
-        within: Without a queue, only of these; None means all.
+    ``older_than`` limits them to jobs enqueued before it. ``expected`` is how many the
+    caller expects. Without ``queue_name``, ``within`` limits the queues; None means
+    all.
 
     Raises:
-        InvalidInputError: The state is unknown, or a name cannot be one.
-        QueueNotFoundError: The queue is neither registered nor named by any job.
-        CountDiffersError: There are more than 10 % and more than 10 rows more or fewer
-            than expected.
+        InvalidInputError: The state is unknown, or a name is invalid.
+        QueueNotFoundError: The queue is not registered and has no jobs.
+        CountDiffersError: The number differs from the expected one by more than 10 %
+            and more than 10 jobs.
     """
     last = None if older_than is None else older_than - MICROSECOND
     wanted = JobFilter(
@@ -178,18 +160,13 @@ def delete_done_older_than(
     queue_name: str | None = None,
     within: Sequence[str] | None = None,
 ) -> BulkReport:
-    """Delete jobs that were done so many days ago.
+    """Delete the done jobs that finished at least ``days`` ago; 0 means all.
 
-    Args:
-        storage: Where the jobs are.
-        days: 0 to 36500; 0 means every done job.
-        limits: How much to do.
-        queue_name: Only of this queue; None means every queue that has jobs.
-        within: Without a queue, only of these; None means all.
+    Without ``queue_name``, ``within`` limits the queues; None means all that have jobs.
 
     Raises:
-        InvalidInputError: ``days`` is out of bounds, or the name cannot be one.
-        QueueNotFoundError: The queue is neither registered nor named by any job.
+        InvalidInputError: ``days`` is not 0 to 36,500, or the name is invalid.
+        QueueNotFoundError: The queue is not registered and has no jobs.
     """
     check_integer("days", days, 0, MAX_DAYS)
     names = _queues(storage, queue_name, within)
@@ -208,10 +185,10 @@ def delete_done_older_than(
 
 
 def check_expected(expected: int, matched: int) -> None:
-    """Compare a number with the one that the caller has seen.
+    """Compare the number of jobs with the expected one.
 
     Raises:
-        CountDiffersError: They differ by more than 10 % and more than 10 rows.
+        CountDiffersError: They differ by more than 10 % and more than 10 jobs.
     """
     difference = abs(matched - expected)
     if difference > max(expected * _TOLERATED_SHARE, _TOLERATED_ROWS):
@@ -236,7 +213,7 @@ def _require_queue(storage: Storage, name: str) -> None:
     try:
         storage.queues.get(name)
     except QueueNotFoundError:
-        # A queue that was unregistered may have left jobs behind.
+        # An unregistered queue may still have jobs.
         if not storage.job_reader.total(JobFilter(queues=(name,))):
             raise
 
@@ -250,18 +227,12 @@ def change_named(
     run_at: datetime | None = None,
     after_id: str = "",
 ) -> BulkReport:
-    """Act on named jobs, in the order of their ids.
+    """Act on jobs in the order of their ids, from the first id after ``after_id``.
 
-    Args:
-        storage: Where the jobs are.
-        action: What to do.
-        job_ids: At most 10,000; naming one twice is naming it once.
-        limits: How much to do.
-        run_at: New start of a reschedule.
-        after_id: Leave out this id and those before it.
+    ``run_at`` is the new start of a reschedule.
 
     Raises:
-        InvalidInputError: Too many ids, or one that cannot be an id.
+        InvalidInputError: There are more than 10,000 ids, or one is invalid.
     """
     distinct = sorted(each for each in distinct_ids(job_ids) if each > after_id)
     call = _Call(limits)
@@ -286,15 +257,9 @@ def change_matching(
     run_at: datetime | None = None,
     after: WalkPosition | None = None,
 ) -> BulkReport:
-    """Act on everything that matches; jobs in a wrong state are passed over.
+    """Act on all jobs that match, except those in a wrong state.
 
-    Args:
-        storage: Where the jobs are.
-        action: What to do.
-        wanted: Which jobs.
-        limits: How much to do.
-        run_at: New start of a reschedule.
-        after: Go on behind this job.
+    ``run_at`` is the new start of a reschedule; ``after`` is where to continue.
     """
     call = _Call(limits)
     while room := call.room:

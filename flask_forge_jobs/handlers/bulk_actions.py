@@ -1,4 +1,4 @@
-"""One call for every bulk action: on ids or a filter, with a dry run and a guard."""
+"""One call for every bulk action, with a dry run and an expected number."""
 
 from __future__ import annotations
 
@@ -27,49 +27,43 @@ from flask_forge_jobs.model.job_bounds import check_run_at
 from flask_forge_jobs.model.jobs import JobFilter
 from flask_forge_jobs.storage.base import Storage
 
-# Of a filter; of ids each is told.
+# For a filter; for ids all skipped jobs are listed.
 MAX_LISTED_SKIPS = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instruction:
-    """What a caller asks for.
-
-    Args:
-        action: What to do.
-        job_ids: To these jobs; at most 10,000.
-        wanted: Or to everything that matches; states may be given as plain text.
-        is_all: Really to everything, where the filter has no condition.
-        expected: How many the caller thinks there are.
-        run_at: New start, of a reschedule only; the past means now.
-        dry_run: Only count.
-        cursor: Where an earlier call of the same instruction was cut short.
-    """
+    """What a caller asks for."""
 
     action: JobAction
+    # Either ids, at most 10,000, or a filter.
     job_ids: Sequence[str] | None = None
     wanted: JobFilter | None = None
+    # Confirms a filter without conditions.
     is_all: bool | None = None
+    # How many jobs the caller expects.
     expected: int | None = None
+    # New start of a reschedule; the past means now.
     run_at: datetime | None = None
     dry_run: bool | None = None
+    # Where an earlier, incomplete call of the same instruction ended.
     cursor: str | None = None
 
     def __post_init__(self) -> None:
-        """Check what does not depend on the jobs.
+        """Check the combination of arguments.
 
         Raises:
-            InvalidInputError: Neither jobs nor a filter are named, or both are; a
-                start is missing or out of place.
+            InvalidInputError: There are both ids and a filter or neither, or ``run_at``
+                is missing or not allowed.
         """
         has_filter = self.wanted is not None or bool(self.is_all)
         if self.job_ids is not None and has_filter:
             raise InvalidInputError("ids", "cannot be combined with a filter")
         if self.job_ids is None and not has_filter:
-            raise InvalidInputError("ids", "is required where there is no filter")
+            raise InvalidInputError("ids", "is required without a filter")
         if self.action is not JobAction.RESCHEDULE:
             if self.run_at is not None:
-                raise InvalidInputError("run_at", "is for reschedule only")
+                raise InvalidInputError("run_at", "is only for reschedule")
         elif self.run_at is None:
             raise InvalidInputError("run_at", "is required to reschedule")
         else:
@@ -78,21 +72,14 @@ class Instruction:
 
 @dataclass(frozen=True, slots=True)
 class ActionReport:
-    """What came of an instruction.
-
-    Args:
-        matched: How many jobs there were, named or matching, in any state.
-        changed: How many were changed, those that were asked to stop among them.
-        skipped: Jobs that were left alone and why; of a filter at most 1,000, and none
-            of those in a state that the action is not for.
-        skips: How many were left alone in all.
-        is_complete: False when the call was cut short.
-        next_cursor: What to send to go on.
-    """
+    """What an instruction did."""
 
     matched: int
+    # Jobs that were asked to stop included.
     changed: int = 0
+    # All for ids; for a filter at most 1,000, without those in a wrong state.
     skipped: Sequence[Skip] = ()
+    # How many were skipped in all.
     skips: int = 0
     is_complete: bool = True
     next_cursor: str | None = None
@@ -105,27 +92,22 @@ def act(
     limits: BulkLimits,
     within: Sequence[str] | None = None,
 ) -> ActionReport:
-    """Do what an instruction says, or as much of it as one call may do.
+    """Carry out an instruction, as far as one call may.
 
-    Args:
-        storage: Where the jobs are.
-        instruction: What to do.
-        limits: How much to do.
-        within: A filter without queues means these; None means all. Ids must be of
-            jobs that the caller may act on.
+    A filter without queues means ``within``; None means all. Ids must belong to jobs
+    that the caller may change.
 
     Raises:
-        InvalidInputError: A value is out of bounds, the cursor is of another
-            instruction, or a filter has no condition and ``is_all`` is not set.
-        CountDiffersError: There are more than 10 % and more than 10 jobs more or fewer
-            than expected; nothing was changed.
-        StorageUnavailableError: The database could not be reached, or a search took
-            longer than the statement limit.
+        InvalidInputError: A value is out of bounds, the cursor belongs to another
+            instruction, or a filter without conditions is not confirmed.
+        CountDiffersError: The number differs from the expected one by more than 10 %
+            and more than 10 jobs; nothing was changed.
+        StorageUnavailableError: A search exceeded the statement time limit.
     """
     if instruction.job_ids is not None:
         return _on_named(storage, instruction, instruction.job_ids, limits)
     wanted = checked_filter(instruction.wanted or JobFilter(), IN_BODY)
-    # Only now: blank texts are no conditions either.
+    # Checked here, because the filter drops blank searches.
     if wanted == JobFilter() and not instruction.is_all:
         raise InvalidInputError("all", "must be true to act on every job")
     if wanted.queues is None:

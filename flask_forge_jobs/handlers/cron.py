@@ -1,4 +1,4 @@
-"""Cron schedules: list, create, change, delete, preview, and fire one by hand."""
+"""Cron schedules: list, create, change, delete, preview, trigger."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from flask_forge_jobs.tasks.routing import Router
 
 PREVIEW_RANGE = (1, 100)
 DEFAULT_PREVIEW = 5
-# What any change is tried on before its schedule is looked up.
+# Changes are checked on this before the schedule is looked up.
 _SOME_SCHEDULE = ScheduleDefinition(name="any", kind="any", cron_expr="* * * * *")
 
 
 @dataclass(frozen=True, slots=True)
 class ScheduleDetail:
-    """A schedule with its payload as a JSON value; secrets are masked."""
+    """A schedule and its payload as a JSON value; secrets are masked."""
 
     schedule: Schedule
     payload: object
@@ -38,32 +38,27 @@ class ScheduleDetail:
 
 @dataclass(frozen=True, slots=True)
 class ScheduleEdit:
-    """What an edit found and what it left; the same when nothing had to change."""
+    """A schedule before and after an edit."""
 
     before: ScheduleDefinition
     after: Schedule
 
     @property
     def digests(self) -> tuple[str, str]:
-        """Stand for both definitions in the audit trail."""
+        """Digests of both definitions for the audit trail."""
         return self.before.digest(), self.after.definition.digest()
 
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What an expression means and when it fires next."""
+    """The description of an expression and its next firings."""
 
     description: str
     next: Sequence[datetime]
 
 
 def list_schedules(storage: Storage, *, redactor: Redactor) -> list[ScheduleDetail]:
-    """Return every schedule, by name.
-
-    Args:
-        storage: Where the schedules are.
-        redactor: Masks secrets in payloads and error texts.
-    """
+    """Return every schedule, by name; secrets are masked."""
     return [detail(schedule, redactor) for schedule in storage.cron.all()]
 
 
@@ -71,7 +66,7 @@ def get_schedule(storage: Storage, name: str, *, redactor: Redactor) -> Schedule
     """Return one schedule.
 
     Raises:
-        ScheduleNotFoundError: No such schedule.
+        ScheduleNotFoundError: There is no such schedule.
     """
     _require_possible_name(name)
     return detail(storage.cron.get(name), redactor)
@@ -93,23 +88,12 @@ def create_schedule(
     catch_up: str = CatchUp.ONCE,
     catch_up_limit: int = DEFAULT_CATCH_UP_LIMIT,
 ) -> ScheduleDetail:
-    """Store a new schedule.
+    """Store a new schedule; a router chooses the queue if ``queue_name`` is None.
 
-    Args:
-        storage: Where it goes.
-        redactor: Masks secrets in the answer.
-        name: Same rules as for a queue's name.
-        kind: Selects the task, 1 to 128 characters.
-        cron_expr: 1 to 255 characters; five, six or seven fields.
-        payload: Any JSON value, at most 1 MiB as stored.
-        queue_name: None asks the router at each firing.
-        timezone: IANA name of the zone whose clock the expression is read by.
-        enabled: Whether it fires.
-        max_attempts: 1 to 1000; None means 5.
-        dedupe: Skip a firing while a job of an earlier one is unfinished.
-        catch_up: What becomes of firings that nobody made for a minute: ``skip``,
-            ``once`` or ``all``.
-        catch_up_limit: How many of them ``all`` makes up, the latest; 1 to 1000.
+    ``max_attempts`` is 1 to 1,000; None means 5. ``dedupe`` skips a firing while a job
+    of an earlier one is unfinished. ``catch_up`` (``skip``, ``once`` or ``all``) says
+    what happens to firings that are over a minute late; ``all`` makes up at most the
+    latest ``catch_up_limit``, 1 to 1,000.
 
     Raises:
         InvalidInputError: A value is out of bounds, or the expression never fires.
@@ -134,18 +118,15 @@ def create_schedule(
 def change_schedule(
     storage: Storage, name: str, changes: Mapping[str, Any]
 ) -> ScheduleEdit:
-    """Change some of a schedule's values.
+    """Change some fields of a schedule.
 
-    Args:
-        storage: Where the schedule is.
-        name: A stored schedule.
-        changes: Arguments of :func:`create_schedule` other than the name; what is not
-            named stays. ``dedupe`` keeps a key that there is. A new expression enables
-            a schedule that a bad one had disabled.
+    ``changes`` are arguments of :func:`create_schedule` except the name. ``dedupe``
+    keeps an existing key. A new expression enables a schedule that a bad one had
+    disabled.
 
     Raises:
         InvalidInputError: A value is out of bounds, or the expression never fires.
-        ScheduleNotFoundError: No such schedule.
+        ScheduleNotFoundError: There is no such schedule.
     """
     values = dict(changes)
     if "payload" in values:
@@ -168,26 +149,21 @@ def change_schedule(
 
 
 def delete_schedule(storage: Storage, name: str) -> None:
-    """Delete a schedule; the jobs that it made stay.
+    """Delete a schedule; its jobs stay.
 
     Raises:
-        ScheduleNotFoundError: No such schedule.
+        ScheduleNotFoundError: There is no such schedule.
     """
     _require_possible_name(name)
     storage.cron.delete(name)
 
 
 def trigger(storage: Storage, name: str, *, router: Router) -> EnqueueResult:
-    """Enqueue the job of a schedule now, as a firing would; the series stays.
-
-    Args:
-        storage: Where the schedule is and the job goes.
-        name: A stored schedule, enabled or not.
-        router: Names the queue of a kind; asked when the schedule names none.
+    """Enqueue the job of a schedule now; later firings do not change.
 
     Raises:
-        ScheduleNotFoundError: No such schedule.
-        DuplicateJobError: A job of another kind holds the key.
+        ScheduleNotFoundError: There is no such schedule.
+        DuplicateJobError: A job of another kind holds the dedupe key.
     """
     _require_possible_name(name)
     return storage.jobs.enqueue(storage.cron.get(name).definition.job(router))
@@ -200,13 +176,9 @@ def preview(
     timezone: str = DEFAULT_TIME_ZONE,
     count: int = DEFAULT_PREVIEW,
 ) -> Preview:
-    """Return what an expression means; stores nothing.
+    """Return the meaning of an expression and ``count`` firings after ``now``.
 
-    Args:
-        now: The firings are later than this.
-        cron_expr: The expression.
-        timezone: IANA name of the zone whose clock it is read by.
-        count: How many firings, 1 to 100; fewer when there are no more.
+    ``count`` is 1 to 100; there may be fewer firings.
 
     Raises:
         InvalidInputError: A value is out of bounds, or the expression never fires.
@@ -224,7 +196,7 @@ def preview(
 
 
 def detail(schedule: Schedule, redactor: Redactor) -> ScheduleDetail:
-    """Return a schedule that may be shown."""
+    """Return a schedule with its secrets masked."""
     if schedule.last_error is not None:
         schedule = replace(schedule, last_error=redactor.text(schedule.last_error))
     payload = payload_value(schedule.definition.payload, redactor, None)
@@ -232,7 +204,7 @@ def detail(schedule: Schedule, redactor: Redactor) -> ScheduleDetail:
 
 
 def _require_possible_name(name: str) -> None:
-    # As for queues: what cannot be a name is a schedule that is not there.
+    # An invalid name is a schedule that does not exist.
     try:
         check_queue_name(name, "name")
     except InvalidInputError as error:

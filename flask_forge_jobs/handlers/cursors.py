@@ -1,8 +1,8 @@
-"""Cursors: where to go on, as text that means nothing to a client.
+"""Cursors: opaque text that says where the next page or call continues.
 
-A cursor is good for the request that gave it and no other: it carries a checksum of the
-filter, of the order or the action, and of the place. That is against mistakes, not
-against attackers; a forged place shows nothing that the request itself would not.
+A cursor is valid only for the request that made it: it carries a checksum of its
+position and of the filter and the order or action. The checksum prevents mistakes, not
+attacks; a forged position shows nothing that the request itself would not show.
 """
 
 from __future__ import annotations
@@ -15,66 +15,56 @@ from hashlib import blake2b
 from typing import Any
 
 from flask_forge_jobs.errors import InvalidInputError
-from flask_forge_jobs.model import bulk
-from flask_forge_jobs.model.bulk import JobAction
+from flask_forge_jobs.model.bulk import JobAction, WalkPosition
 from flask_forge_jobs.model.instants import to_micros
 from flask_forge_jobs.model.jobs import JobFilter, JobStatus
 from flask_forge_jobs.model.ordering import JobOrder, Position
 from flask_forge_jobs.model.payloads import load
 
 _CHECKSUM_BYTES = 9
-# No instant, priority or number of attempts comes near.
+# Larger than any time, priority or number of attempts.
 _LARGEST_KEY = 2**62
 # An id of 64, a queue and a kind of 128 characters, in base 64 of UTF-8.
 MAX_CURSOR_LENGTH = 2048
 
 
 def to_cursor(end: Position, wanted: JobFilter, order: JobOrder) -> str:
-    """Return the text that stands for the end of a page."""
+    """Return the cursor of the end of a page."""
     return _written([end.key, end.id, end.is_unfinished], _of_page(wanted, order))
 
 
 def from_cursor(text: str, wanted: JobFilter, order: JobOrder) -> Position:
-    """Return the place that a cursor stands for.
-
-    Args:
-        text: What the client sent.
-        wanted: The checked filter of this request.
-        order: The order of this request.
+    """Return the position of a cursor in a page.
 
     Raises:
-        InvalidInputError: It is no cursor, or one of another filter or order; the
-            field is ``cursor``.
+        InvalidInputError: It is not a cursor of this filter and order; field
+            ``cursor``.
     """
     key, job_id, is_unfinished = _read(text, _of_page(wanted, order), (int, str, bool))
     return Position(key, job_id, is_unfinished=is_unfinished)
 
 
-def to_walk_cursor(
-    position: bulk.WalkPosition, action: JobAction, wanted: JobFilter
-) -> str:
-    """Return the text that stands for where a bulk action was cut short."""
+def to_walk_cursor(position: WalkPosition, action: JobAction, wanted: JobFilter) -> str:
+    """Return the cursor of the position where a bulk action ended."""
     return _written(list(position), _of_walk(action, wanted))
 
 
-def from_walk_cursor(
-    text: str, action: JobAction, wanted: JobFilter
-) -> bulk.WalkPosition:
-    """Return the position that a cursor stands for; errors as :func:`from_cursor`."""
+def from_walk_cursor(text: str, action: JobAction, wanted: JobFilter) -> WalkPosition:
+    """Return the position of a cursor; errors as :func:`from_cursor`."""
     place = _read(text, _of_walk(action, wanted), (str, str, str, int, str))
-    position = bulk.WalkPosition(*place)
+    position = WalkPosition(*place)
     if position.status not in list(JobStatus):
         raise _not_ours()
     return position._replace(status=JobStatus(position.status))
 
 
 def to_ids_cursor(last_id: str, action: JobAction, job_ids: Sequence[str]) -> str:
-    """Return the text that stands for the last id that a bulk action came to."""
+    """Return the cursor of the last id of a bulk action."""
     return _written([last_id], [str(action), *job_ids])
 
 
 def from_ids_cursor(text: str, action: JobAction, job_ids: Sequence[str]) -> str:
-    """Return the id that a cursor stands for; errors as :func:`from_cursor`."""
+    """Return the id of a cursor; errors as :func:`from_cursor`."""
     (last_id,) = _read(text, [str(action), *job_ids], (str,))
     return str(last_id)
 
@@ -99,7 +89,7 @@ def _read(
     checksum, raw = whole[:_CHECKSUM_BYTES], whole[_CHECKSUM_BYTES:]
     if checksum != _checksum(raw, binding):
         raise _not_ours()
-    # Anybody can compute the checksum, and the database takes no text as a number.
+    # A client can forge the checksum, so the types are checked too.
     try:
         place = load(raw)
     except InvalidInputError:
@@ -112,7 +102,7 @@ def _read(
 
 
 def _not_ours() -> InvalidInputError:
-    return InvalidInputError("cursor", "is not one that this request has given")
+    return InvalidInputError("cursor", "is not a cursor of this request")
 
 
 def _encoded(whole: bytes) -> str:
@@ -120,7 +110,7 @@ def _encoded(whole: bytes) -> str:
 
 
 def _decoded(text: str) -> bytes:
-    """Return the bytes of a cursor; nothing when it cannot be one."""
+    """Return the bytes of a cursor; none if it is invalid."""
     if len(text) > MAX_CURSOR_LENGTH:
         return b""
     padding = "=" * (-len(text) % 4)
@@ -128,7 +118,7 @@ def _decoded(text: str) -> bytes:
         whole = base64.b64decode(text + padding, b"-_", validate=True)
     except ValueError:
         return b""
-    # Spare bits of the last character would make several texts of one cursor.
+    # The last character has spare bits; only one text of a cursor is valid.
     return whole if _encoded(whole) == text else b""
 
 
@@ -138,7 +128,7 @@ def _checksum(raw: bytes, binding: Sequence[object]) -> bytes:
 
 
 def _parts(wanted: JobFilter) -> list[object]:
-    """Return the values of a filter; the order within a list means nothing."""
+    """Return the values of a filter; lists are sorted, as their order is irrelevant."""
     found: list[object] = []
     for each in fields(wanted):
         value = getattr(wanted, each.name)

@@ -1,4 +1,4 @@
-"""Filters of jobs: checked once, whatever a route calls their parts."""
+"""Checks the filters of jobs, under the names of each route."""
 
 from __future__ import annotations
 
@@ -14,24 +14,20 @@ from flask_forge_jobs.model.job_bounds import DEDUPE_KEY_LENGTH, MAX_ATTEMPTS_RA
 from flask_forge_jobs.model.jobs import JobFilter, JobStatus
 
 SEARCH_LENGTH = (2, 256)
-# More names than this in one filter are a mistake, and SQLite binds at most 32,766
-# values in a statement.
+# SQLite binds at most 32,766 values in a statement.
 MAX_FILTER_VALUES = 1000
 MAX_NAME_LENGTH = 255
-# Jobs that wait for their time; stored as pending.
+# Pending jobs that start later.
 SCHEDULED = "scheduled"
 STATUS_WORDS = (*map(str, JobStatus), SCHEDULED)
 
 
 @dataclass(frozen=True, slots=True)
 class FilterNames:
-    """What a route calls the parts of a filter.
+    """The names of a filter's parts on the wire, by attribute of the model.
 
-    Args:
-        names: Name on the wire by attribute of the model's filter.
-        has_indexes: Whether a fault in a list names the item, as in ``queues[1]``.
-        takes_empty_names: Whether a list may hold the empty name, which is nobody's
-            and so matches nothing; else it is a fault.
+    ``has_indexes`` means an error names the list item, as in ``queues[1]``.
+    ``takes_empty_names`` allows an empty name in a list; it matches nothing.
     """
 
     names: Mapping[str, str]
@@ -39,7 +35,7 @@ class FilterNames:
     takes_empty_names: bool = False
 
     def of(self, attribute: str, index: int | None = None) -> str:
-        """Return the name of a part, or of one of its items."""
+        """Return the name of a part or of one of its items."""
         name = self.names[attribute]
         return name if index is None or not self.has_indexes else f"{name}[{index}]"
 
@@ -81,15 +77,13 @@ IN_QUERY = FilterNames(
 
 
 def checked_filter(wanted: JobFilter, names: FilterNames) -> JobFilter:
-    """Return a filter with everything within its bounds, or say what is not.
+    """Return a filter with checked values.
 
-    Args:
-        wanted: Which jobs; states may be given as plain text, ``scheduled`` too.
-            Blanks around a search are dropped; a blank one filters nothing.
-        names: What the route calls its parts.
+    States may be plain text, ``scheduled`` too. Blanks around a search are dropped; a
+    blank search is no filter.
 
     Raises:
-        InvalidInputError: A value is out of bounds; the field is the route's name.
+        InvalidInputError: A value is out of bounds; the field has the route's name.
     """
     for attribute in ("queues", "kinds"):
         _check_names(getattr(wanted, attribute) or (), attribute, names)

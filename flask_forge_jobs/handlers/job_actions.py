@@ -1,4 +1,4 @@
-"""Acting on one job: enqueue, run now, cancel, delete, reschedule."""
+"""Enqueue jobs; run now, cancel, delete or reschedule one."""
 
 from __future__ import annotations
 
@@ -51,23 +51,23 @@ NO_TASKS = TaskRegistry()
 
 @dataclass(frozen=True, slots=True)
 class EnqueueReport:
-    """What became of each job of a bulk enqueue, in order."""
+    """The results of a bulk enqueue, in order."""
 
     results: Sequence[EnqueueResult]
 
     @property
     def enqueued(self) -> int:
-        """How many are new."""
+        """How many jobs are new."""
         return len(self.results) - self.deduped
 
     @property
     def deduped(self) -> int:
-        """How many collapsed onto another job."""
+        """How many jobs were deduplicated."""
         return sum(result.is_deduped for result in self.results)
 
     @property
     def is_replayed(self) -> bool:
-        """Whether this is the answer to an earlier request."""
+        """Whether this repeats the answer to an earlier request."""
         return any(result.is_replayed for result in self.results)
 
 
@@ -85,21 +85,13 @@ def new_job(
     is_key_of_queue: bool = False,
     registry: TaskRegistry | None = None,
 ) -> NewJob:
-    """Return a job to be enqueued, its defaults filled in.
+    """Return a job with its defaults filled in.
 
-    Args:
-        kind: Selects the task, 1 to 128 characters.
-        payload: Any JSON value, at most 1 MiB as stored; the arguments by name where
-            the task is a function that is registered here.
-        router: Names the queue of a kind; asked when ``queue_name`` is None.
-        queue_name: Where it waits.
-        dedupe_key: 1 to 255 characters; None never collapses.
-        run_at: Not before this instant; None or the past means now.
-        delay: Not before so many seconds from now, in place of ``run_at``.
-        priority: Lower runs first; None means the task's, or 0.
-        max_attempts: 1 to 1000; None means the task's, or 5.
-        is_key_of_queue: The key is the queue's own; see :class:`NewJob`.
-        registry: The tasks that are known; None means none.
+    A known task gives its options, and its payload holds the arguments by name; None as
+    ``registry`` means no known tasks. ``router`` chooses the queue if ``queue_name`` is
+    None. ``delay`` is in seconds and excludes ``run_at``; a past ``run_at`` means now.
+    ``priority`` defaults to 0 and ``max_attempts`` (1 to 1,000) to 5, unless the task
+    says otherwise. ``is_key_of_queue`` is explained at :class:`NewJob`.
 
     Raises:
         InvalidInputError: A value is out of bounds, or the payload does not fit the
@@ -128,19 +120,15 @@ def enqueue(
     *,
     key: RequestKey | None = None,
 ) -> EnqueueResult:
-    """Add one job, or find the unfinished one that holds its key.
+    """Enqueue one job, or return the unfinished one that holds its dedupe key.
 
-    Args:
-        storage: Where the job goes.
-        job: What to add.
-        admission: What its queue must be like.
-        key: Makes it safe to ask again for a day.
+    The request key makes a repeated request safe for one day.
 
     Raises:
         DuplicateJobError: A job of another kind holds the dedupe key.
         RequestKeyReusedError: The request key was used for something else.
-        QueueNotFoundError: The queue is unknown, and queues are strict.
-        QueueFullError: Too many jobs wait in it.
+        QueueNotFoundError: The queue is not registered, and queues are strict.
+        QueueFullError: Too many jobs wait in the queue.
     """
     admission.check(storage, [job.queue])
     return storage.jobs.enqueue(job, key, most_waiting=admission.most_waiting)
@@ -153,17 +141,11 @@ def new_jobs(
     is_key_of_queue: bool = False,
     registry: TaskRegistry | None = None,
 ) -> list[NewJob]:
-    """Return the jobs of a bulk enqueue.
-
-    Args:
-        items: 1 to 1,000 times the arguments of :func:`new_job`.
-        router: Names the queue of a kind.
-        is_key_of_queue: Each dedupe key is its queue's own; see :class:`NewJob`.
-        registry: The tasks that are known; None means none.
+    """Return 1 to 1,000 jobs, each with the arguments of :func:`new_job`.
 
     Raises:
         InvalidInputError: There are too few or too many, or a value is out of bounds;
-            the field says of which one, such as ``items[3].kind``.
+            the field names the item, such as ``items[3].kind``.
     """
     if not 1 <= len(items) <= MAX_ENQUEUED_AT_ONCE:
         raise InvalidInputError(
@@ -192,7 +174,7 @@ def enqueue_many(
     *,
     key: RequestKey | None = None,
 ) -> EnqueueReport:
-    """Add jobs in one transaction, all or none, each as :func:`enqueue` would."""
+    """Enqueue jobs like :func:`enqueue`, in one transaction."""
     admission.check(storage, [job.queue for job in jobs])
     results = storage.jobs.enqueue_many(jobs, key, most_waiting=admission.most_waiting)
     return EnqueueReport(results)
@@ -201,12 +183,7 @@ def enqueue_many(
 def enqueue_demo(
     storage: Storage, admission: Admission = NO_LIMITS, *, payload: object = None
 ) -> EnqueueResult:
-    """Add one job of the bundled demo kind to the default queue.
-
-    Args:
-        storage: Where the job goes.
-        admission: What the queue must be like.
-        payload: What the demo task reads; None means an empty object.
+    """Enqueue one job of the bundled demo kind in the default queue.
 
     Raises:
         InvalidInputError: The payload is too large.
@@ -218,23 +195,20 @@ def enqueue_demo(
 
 
 def run_now(storage: Storage, job_id: str) -> bool:
-    """Make a waiting job due now; one that is already due stays where it is.
-
-    Returns:
-        True when the job waits to be claimed; False when it runs or has ended.
+    """Make a waiting job due now; return False if the job runs or has ended.
 
     Raises:
-        JobNotFoundError: No such job.
+        JobNotFoundError: There is no such job.
     """
     require_possible_id(job_id)
     return storage.job_admin.run_now(job_id)
 
 
 def delete(storage: Storage, job_id: str) -> DeleteOutcome:
-    """Delete a job; a running one is asked to stop instead.
+    """Delete a job; a running one is asked to stop.
 
     Raises:
-        JobNotFoundError: No such job.
+        JobNotFoundError: There is no such job.
     """
     require_possible_id(job_id)
     outcome = storage.job_admin.delete(job_id)
@@ -246,17 +220,13 @@ def delete(storage: Storage, job_id: str) -> DeleteOutcome:
 def cancel(
     storage: Storage, job_id: str, *, reason: str | None = None
 ) -> CancelOutcome:
-    """End a job that waits, or ask one that runs to stop.
+    """End a waiting job, or ask a running one to stop.
 
-    Args:
-        storage: Where the job is.
-        job_id: The job.
-        reason: At most 1,000 characters that become a part of a waiting job's last
-            error; a running one ends as its worker says.
+    The reason becomes part of a waiting job's last error.
 
     Raises:
-        InvalidInputError: The reason is too long.
-        JobNotFoundError: No such job.
+        InvalidInputError: The reason is longer than 1,000 characters.
+        JobNotFoundError: There is no such job.
         JobStateError: The job has ended.
     """
     require_possible_id(job_id)
@@ -274,20 +244,14 @@ def reschedule(
     priority: int | None = None,
     queue_name: str | None = None,
 ) -> Job:
-    """Change when, how urgently and where a job runs that waits; return it.
+    """Change start, priority or queue of a waiting job; return the job.
 
-    Args:
-        storage: Where the job is.
-        job_id: The job.
-        redactor: Masks secrets in its last error.
-        run_at: Not before this instant; the past means now, None changes nothing.
-        priority: Lower runs first; None changes nothing.
-        queue_name: A registered queue; None changes nothing.
+    None changes nothing; a past ``run_at`` means now.
 
     Raises:
         InvalidInputError: A value is out of bounds.
-        JobNotFoundError: No such job.
-        QueueNotFoundError: No such queue.
+        JobNotFoundError: There is no such job.
+        QueueNotFoundError: The queue is not registered.
         JobStateError: The job runs or has ended.
     """
     require_possible_id(job_id)
@@ -304,10 +268,10 @@ def reschedule(
 
 
 def distinct_ids(job_ids: Sequence[str]) -> list[str]:
-    """Return the ids of a bulk action, each once, in order.
+    """Return the ids of a bulk action without duplicates, in order.
 
     Raises:
-        InvalidInputError: Too many ids, or one that cannot be an id.
+        InvalidInputError: There are too many ids, or one is invalid.
     """
     if len(job_ids) > MAX_BULK_JOBS:
         raise InvalidInputError(

@@ -1,4 +1,4 @@
-"""Finding jobs: any filter, any order, page after page."""
+"""Job search: any filter, any order, page by page."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COUNTS = ("exact", "none")
 
 @dataclass(frozen=True, slots=True)
 class JobsFound:
-    """One page; ``total`` is None when it was not asked for."""
+    """One page; ``total`` is None if it was not requested."""
 
     rows: Sequence[JobSummary]
     next_cursor: str | None
@@ -39,23 +39,16 @@ def find_jobs(
     count: str,
     redactor: Redactor,
 ) -> JobsFound:
-    """Return one page of jobs, where it ends, and the true number of matches.
+    """Return one page of jobs, the next cursor and the number of matches.
 
-    Args:
-        storage: Where the jobs are.
-        wanted: Which jobs; states may be given as plain text, ``scheduled`` too.
-        sort: A column, with ``-`` before it for the largest first. Jobs that have not
-            ended come last by ``completed_at``, either way.
-        limit: Page size, 1 to 1000.
-        cursor: ``next_cursor`` of the page before, of the same filter and sort; None
-            begins at the first job.
-        count: ``exact`` or ``none``.
-        redactor: Masks secrets in error texts.
+    ``sort`` is a column, with ``-`` for descending order; by ``completed_at``,
+    unfinished jobs come last in both orders. ``limit`` is 1 to 1,000, ``count`` is
+    ``exact`` or ``none``. States may be plain text, ``scheduled`` too.
 
     Raises:
-        InvalidInputError: A value is out of bounds.
-        StorageUnavailableError: The database could not be reached, or the search took
-            longer than the statement limit.
+        InvalidInputError: A value is out of bounds, or the cursor belongs to another
+            filter or sort.
+        StorageUnavailableError: The search exceeded the statement time limit.
     """
     order = _order(sort)
     check_integer("limit", limit, 1, MAX_PAGE_SIZE)
@@ -77,7 +70,7 @@ def _order(sort: str) -> JobOrder:
     if sort not in SORTS:
         columns = ", ".join(SortColumn)
         raise InvalidInputError(
-            "sort", f"{shown(sort)} is not one of {columns}, with - before it or not"
+            "sort", f"{shown(sort)} is not one of {columns}, optionally with - in front"
         )
     column = SortColumn(sort.removeprefix("-"))
     return JobOrder(column, descending=sort.startswith("-"))

@@ -1,4 +1,4 @@
-"""Reading jobs: one job in full, and pages of them."""
+"""Reads jobs: one in full, and pages of them."""
 
 from __future__ import annotations
 
@@ -39,16 +39,10 @@ class JobDetail:
 
 
 def inspect_job(storage: Storage, job_id: str, *, redactor: Redactor) -> JobDetail:
-    """Return one job with payload and error history.
-
-    Args:
-        storage: Where the job is.
-        job_id: Any text; what cannot be an id is a job that does not exist.
-        redactor: Masks secrets in payload and error texts.
+    """Return one job with payload and error history; secrets are masked.
 
     Raises:
-        JobNotFoundError: No such job.
-        StorageUnavailableError: The database could not be reached.
+        JobNotFoundError: There is no such job.
     """
     require_possible_id(job_id)
     job = storage.job_reader.get(job_id)
@@ -61,44 +55,30 @@ def inspect_job(storage: Storage, job_id: str, *, redactor: Redactor) -> JobDeta
 
 @dataclass(frozen=True, slots=True)
 class JobRecord(JobDetail):
-    """One job with all that is known of it; secrets are masked.
+    """One job with everything that is known of it; secrets are masked."""
 
-    Args:
-        throttle_attempts: How often in a row the task asked to be run later.
-        cancel_requested_at: When somebody asked it to stop.
-        progress: What the task reported last.
-        result: What the task returned.
-        result_error: Why what it returned is not kept; None when it is.
-        wait_ms: From being due to the last start; None before it, and while the job
-            waits for another.
-        run_ms: From the last start to the end; None before it.
-        redacted: Whether something was masked.
-        traceback: The last 20 frames of the last exception of the task; None without
-            one.
-    """
-
+    # Consecutive throttles.
     throttle_attempts: int
     cancel_requested_at: datetime | None
     progress: object
     result: object
+    # Why the result is not stored.
     result_error: str | None
+    # From its due time to the last start; None before that and until a retry starts.
     wait_ms: int | None
+    # From the last start to the end; None before that.
     run_ms: int | None
+    # Whether a secret is masked.
     redacted: bool
+    # The last 20 frames of the task's last exception.
     traceback: str | None
 
 
 def read_job(storage: Storage, job_id: str, *, redactor: Redactor) -> JobRecord:
     """Return one job with payload, history, progress, result and timings.
 
-    Args:
-        storage: Where the job is.
-        job_id: Any text; what cannot be an id is a job that does not exist.
-        redactor: Masks secrets in payload, progress, result and error texts.
-
     Raises:
-        JobNotFoundError: No such job.
-        StorageUnavailableError: The database could not be reached.
+        JobNotFoundError: There is no such job.
     """
     require_possible_id(job_id)
     job = storage.job_reader.get(job_id)
@@ -108,36 +88,22 @@ def read_job(storage: Storage, job_id: str, *, redactor: Redactor) -> JobRecord:
 
 @dataclass(frozen=True, slots=True)
 class JobState:
-    """How a job gets on, as whoever waits for it may know; secrets are masked.
-
-    Args:
-        status: Its state.
-        is_ready: Whether it has ended.
-        is_successful: Whether it has ended and its task has returned.
-        progress: What the task reported last.
-        result: What the task returned.
-        result_error: Why what it returned is not kept; None when it is.
-    """
+    """The state of a job for whoever waits for it; secrets are masked."""
 
     status: JobStatus
     is_ready: bool
     is_successful: bool
     progress: object
     result: object
+    # Why the result is not stored.
     result_error: str | None
 
 
 def job_state(storage: Storage, job_id: str, *, redactor: Redactor) -> JobState:
-    """Return state, progress and result of one job, and nothing else.
-
-    Args:
-        storage: Where the job is.
-        job_id: Any text; what cannot be an id is a job that does not exist.
-        redactor: Masks secrets in progress and result.
+    """Return state, progress and result of one job; secrets are masked.
 
     Raises:
-        JobNotFoundError: No such job.
-        StorageUnavailableError: The database could not be reached.
+        JobNotFoundError: There is no such job.
     """
     require_possible_id(job_id)
     job = storage.job_reader.get(job_id)
@@ -170,7 +136,7 @@ def _record(job: Job, redactor: Redactor) -> JobRecord:
 
 
 def _progress(text: str | None, redactor: Redactor) -> object:
-    """Return what a task reported as an object, which is what readers expect."""
+    """Return progress as an object, which readers expect."""
     value = None if text is None else _json_value(text, redactor)
     return value if value is None or isinstance(value, dict) else {"value": value}
 
@@ -189,19 +155,13 @@ def list_jobs(
     offset: int,
     redactor: Redactor,
 ) -> JobsPage:
-    """Return one page of jobs, the newest first, with the true number of matches.
+    """Return one page of jobs, the newest first, and the number of matches.
 
-    Args:
-        storage: Where the jobs are.
-        wanted: Which jobs; states may be given as plain text.
-        limit: Page size, 0 to 1000.
-        offset: Jobs to skip, 0 to 100000.
-        redactor: Masks secrets in error texts.
+    States may be plain text. ``limit`` is 0 to 1,000, ``offset`` 0 to 100,000.
 
     Raises:
-        InvalidInputError: A value is out of bounds; fields of the filter are named
-            ``filter.…``.
-        StorageUnavailableError: The database could not be reached.
+        InvalidInputError: A value is out of bounds; fields of the filter begin with
+            ``filter.``.
     """
     check_integer("limit", limit, 0, MAX_PAGE_SIZE)
     check_integer("offset", offset, 0, MAX_OFFSET)
@@ -216,17 +176,10 @@ def failed_jobs(
     redactor: Redactor,
     queues: Sequence[str] | None = None,
 ) -> JobsPage:
-    """Return the newest jobs that wait for a retry, and the true number of them.
-
-    Args:
-        storage: Where the jobs are.
-        limit: Most rows, 1 to 1000.
-        redactor: Masks secrets in error texts.
-        queues: Only of these queues; None means all.
+    """Return the newest failed jobs, 1 to 1,000, and the number of all.
 
     Raises:
         InvalidInputError: ``limit`` is out of bounds.
-        StorageUnavailableError: The database could not be reached.
     """
     check_integer("limit", limit, 1, MAX_PAGE_SIZE)
     wanted = JobFilter(queues=queues, statuses=(JobStatus.FAILED,))
@@ -242,19 +195,13 @@ def scheduled_jobs(
     offset: int,
     redactor: Redactor,
 ) -> JobsPage:
-    """Return pending jobs whose time lies ahead, the earliest first, and their number.
+    """Return pending jobs that start later, the earliest first, and the number of all.
 
-    Args:
-        storage: Where the jobs are.
-        queue_name: Exact name; None means every queue. A name that no queue can have
-            is a queue without jobs, not an error.
-        limit: Most rows, 1 to 1000.
-        offset: Jobs to skip, 0 to 100000.
-        redactor: Masks secrets in error texts.
+    ``queue_name`` is exact, None means all; an invalid name matches nothing. ``limit``
+    is 1 to 1,000, ``offset`` 0 to 100,000.
 
     Raises:
         InvalidInputError: ``limit`` or ``offset`` is out of bounds.
-        StorageUnavailableError: The database could not be reached.
     """
     check_integer("limit", limit, 1, MAX_PAGE_SIZE)
     check_integer("offset", offset, 0, MAX_OFFSET)
@@ -263,28 +210,19 @@ def scheduled_jobs(
 
 
 def list_kinds(storage: Storage, queue_name: str | None) -> tuple[list[str], int]:
-    """Return the kinds of the stored jobs, sorted, and how many there are.
+    """Return the first 1,000 kinds of the stored jobs, sorted, and the number of all.
 
-    Args:
-        storage: Where the jobs are.
-        queue_name: Exact name; None means every queue. A name that no queue can have
-            is a queue without jobs, not an error.
-
-    Returns:
-        At most the first 1,000 kinds, and the number of all.
-
-    Raises:
-        StorageUnavailableError: The database could not be reached.
+    ``queue_name`` is exact, None means all; an invalid name matches nothing.
     """
     kinds = storage.job_reader.kinds(queue_name)
     return kinds[:MAX_KINDS], len(kinds)
 
 
 def require_possible_id(job_id: str) -> None:
-    """Refuse text that cannot be a job's id before a driver chokes on it.
+    """Refuse text that cannot be an id, before it reaches a driver.
 
     Raises:
-        JobNotFoundError: Empty, longer than 64 characters, or not storable.
+        JobNotFoundError: It is empty, longer than 64 characters, or cannot be stored.
     """
     try:
         check_text("id", job_id, MAX_JOB_ID_LENGTH)
@@ -293,7 +231,7 @@ def require_possible_id(job_id: str) -> None:
 
 
 def masked(job: Shown, redactor: Redactor) -> Shown:
-    """Return a job without secrets in its error text."""
+    """Return a job with the secrets in its last error masked."""
     if job.last_error is None:
         return job
     return replace(job, last_error=redactor.text(job.last_error))
@@ -307,17 +245,11 @@ def _masked_history(job: Job, redactor: Redactor) -> list[ErrorEntry]:
 
 
 def payload_value(text: str, redactor: Redactor, job: Job | None) -> object:
-    """Return a stored payload as a value, as it may be shown.
-
-    Args:
-        text: The stored JSON.
-        redactor: Masks secrets.
-        job: Whose payload it is; None for a schedule's.
-    """
+    """Return a stored payload as a masked value; ``job`` is None for a schedule's."""
     try:
         return redactor.job_payload(job, json.loads(text))
     except (ValueError, RecursionError):
-        # A row damaged outside our gate: show what is there instead of hiding the job.
+        # Something else damaged the row: show the text instead of hiding the job.
         return redactor.text(text)
 
 

@@ -1,4 +1,4 @@
-"""The figures behind the Prometheus metrics."""
+"""The values of the Prometheus metrics."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from flask_forge_jobs.model.queues import QueueCounts
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.metrics import QueueTimes
 
-# Whoever may enqueue may invent names, and a label value is never forgotten: beyond so
-# many the rest is shown together (S32).
+# Callers may invent names, and Prometheus keeps every label value: the names after
+# the first 200 share one label.
 MAX_SERIES = 200
 OTHER = "_other"
 
 
 @dataclass(frozen=True, slots=True)
 class QueueGauges:
-    """What one registered queue shows to Prometheus."""
+    """The gauges of one registered queue."""
 
     queue_name: str
     counts: QueueCounts
@@ -31,12 +31,7 @@ class QueueGauges:
 
 @dataclass(frozen=True, slots=True)
 class JobCounters:
-    """Everything that was ever counted, with at most 200 label values each.
-
-    Args:
-        jobs: By queue and kind.
-        times: By queue.
-    """
+    """All counters by (queue, kind) and by queue, each with at most 200 labels."""
 
     jobs: Mapping[tuple[str, str], Tally]
     times: Mapping[str, QueueTimes]
@@ -45,12 +40,7 @@ class JobCounters:
 def queue_gauges(storage: Storage, now: datetime) -> list[QueueGauges]:
     """Return the gauges of every registered queue, by name, from one read.
 
-    Args:
-        storage: Where the queues are.
-        now: Decides whether a cool-down still holds.
-
-    Raises:
-        StorageUnavailableError: The database could not be reached.
+    ``now`` decides whether a cool-down still holds.
     """
     gauges = []
     for queue in storage.job_reader.snapshot().overview:
@@ -69,16 +59,10 @@ def queue_gauges(storage: Storage, now: datetime) -> list[QueueGauges]:
 
 
 def job_counters(storage: Storage) -> JobCounters:
-    """Return what was counted of all jobs, from two reads.
+    """Return the counters of all jobs, from two reads.
 
-    Whoever was counted first keeps its labels; a queue that is not registered, and what
-    comes after the first 200, is shown as ``_other``.
-
-    Args:
-        storage: Where the figures are.
-
-    Raises:
-        StorageUnavailableError: The database could not be reached.
+    The names that were counted first keep their labels. Unregistered queues, and names
+    after the first 200, are shown as ``_other``.
     """
     known = {queue.name for queue in storage.queues.all()}
     counters = storage.metrics.counters()
@@ -88,7 +72,7 @@ def job_counters(storage: Storage) -> JobCounters:
         label = pair if pair in shown else (OTHER, OTHER)
         jobs.setdefault(label, Tally()).merge(tally)
     times: dict[str, QueueTimes] = {}
-    # In the order in which the queues were first counted.
+    # Ordered by their first count.
     queue_names = {queue_name: None for queue_name, _ in counters.jobs}
     named = set([name for name in queue_names if name in known][:MAX_SERIES])
     for queue_name, of_queue in counters.times.items():

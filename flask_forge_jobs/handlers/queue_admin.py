@@ -1,4 +1,4 @@
-"""Queues as things: register, change, delete, pause many."""
+"""Changes queues: register, change, delete, pause many."""
 
 from __future__ import annotations
 
@@ -16,18 +16,12 @@ from flask_forge_jobs.model.queues import (
 )
 from flask_forge_jobs.storage.base import Storage
 
-# What is done to several queues at once.
 QUEUE_ACTIONS = ("pause", "resume", "end_cooldown")
 MAX_NAMED_QUEUES = 1000
 
 
 def create(storage: Storage, name: str, changes: QueueChanges) -> QueueOverview:
-    """Register a queue.
-
-    Args:
-        storage: Where the queue goes.
-        name: As of :func:`.check_queue_name`.
-        changes: Settings other than the defaults.
+    """Register a queue; ``changes`` are settings other than the defaults.
 
     Raises:
         InvalidInputError: A value is out of bounds.
@@ -45,17 +39,12 @@ def change(
 ) -> None:
     """Change some settings of a queue, all or none.
 
-    Args:
-        storage: Where the queue is.
-        name: A registered queue.
-        changes: The new values; the others stay.
-        is_expected: Asked about the present settings before anything is changed; None
-            expects any.
+    ``is_expected`` is asked about the current settings first; None expects any.
 
     Raises:
         InvalidInputError: A value is out of bounds.
-        QueueNotFoundError: No such queue.
-        StaleSettingsError: The present settings are not the expected ones.
+        QueueNotFoundError: There is no such queue.
+        StaleSettingsError: The current settings are not the expected ones.
     """
     require_possible_name(name)
     storage.queues.change(name, changes, is_expected)
@@ -70,18 +59,12 @@ def delete(
 ) -> QueueDeletion:
     """Unregister a queue; its finished jobs stay.
 
-    Args:
-        storage: Where the queue is.
-        name: A registered queue.
-        force: Delete its waiting jobs and ask the running ones to stop.
-        limits: How much to do; None means the defaults.
-
-    Returns:
-        What became of its unfinished jobs.
+    ``force`` deletes its waiting jobs and asks the running ones to stop, within
+    ``limits``; None means the default limits.
 
     Raises:
-        QueueNotFoundError: No such queue.
-        QueueNotEmptyError: It holds unfinished jobs, and no force is used or the
+        QueueNotFoundError: There is no such queue.
+        QueueNotEmptyError: It has unfinished jobs, and ``force`` is not set or the
             limits were reached.
     """
     require_possible_name(name)
@@ -97,17 +80,11 @@ def delete(
 def act(storage: Storage, action: str, queues: Sequence[str] | None = None) -> int:
     """Pause or resume queues or end their cool-downs, all or none.
 
-    Args:
-        storage: Where the queues are.
-        action: ``pause``, ``resume`` or ``end_cooldown``.
-        queues: Which, at most 1,000; None means all.
-
-    Returns:
-        How many were not so before.
+    Return how many changed. ``queues`` are at most 1,000; None means all.
 
     Raises:
         InvalidInputError: The action is unknown, or there are too many queues.
-        QueueNotFoundError: One of the queues is unknown; nothing was changed.
+        QueueNotFoundError: A queue is unknown; nothing was changed.
     """
     if action not in QUEUE_ACTIONS:
         words = ", ".join(QUEUE_ACTIONS)

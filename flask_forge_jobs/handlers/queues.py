@@ -1,4 +1,4 @@
-"""Queues: what each one holds, and the sweep of what it need not keep."""
+"""Reads queues, and deletes their expired jobs."""
 
 from __future__ import annotations
 
@@ -14,17 +14,10 @@ from flask_forge_jobs.storage.base import Storage
 
 
 def overview(storage: Storage, *, only_live: bool = False) -> Sequence[QueueOverview]:
-    """Return every registered queue, by name.
+    """Return every registered queue, by name, from one statement.
 
-    All of it comes from one statement, so it agrees with itself. It is the very same
-    object as the one before for as long as nothing has changed.
-
-    Args:
-        storage: Where the queues are.
-        only_live: Leave out slots whose worker has been silent for 60 s.
-
-    Raises:
-        StorageUnavailableError: The database could not be reached.
+    The same object is returned until something changes. ``only_live`` leaves out slots
+    whose worker has been silent for 60 s.
     """
     within_s = LIVE_WITHIN_S if only_live else None
     return storage.job_reader.snapshot(within_s).overview
@@ -34,8 +27,7 @@ def get_queue(storage: Storage, queue_name: str) -> QueueOverview:
     """Return one registered queue, as :func:`overview` does.
 
     Raises:
-        QueueNotFoundError: No such queue.
-        StorageUnavailableError: The database could not be reached.
+        QueueNotFoundError: There is no such queue.
     """
     require_possible_name(queue_name)
     settings = storage.queues.get(queue_name)
@@ -55,17 +47,13 @@ def cleanup(
     dry_run: bool | None = None,
     limits: BulkLimits | None = None,
 ) -> CleanupReport:
-    """Delete the finished jobs whose retention is over, now.
+    """Delete the finished jobs whose retention is over, of one queue or of all.
 
-    Args:
-        storage: Where the jobs are.
-        queue_name: Only of this queue; None means every one.
-        dry_run: Only count what would be deleted.
-        limits: How much to do; None means the defaults.
+    ``dry_run`` only counts them; None as ``limits`` means the default limits.
 
     Raises:
-        QueueNotFoundError: No such queue.
-        AlreadyRunningError: Another cleanup is under way.
+        QueueNotFoundError: There is no such queue.
+        AlreadyRunningError: Another cleanup is running.
     """
     if queue_name is not None:
         require_possible_name(queue_name)
@@ -78,13 +66,12 @@ def cleanup(
 
 
 def require_possible_name(queue_name: str) -> None:
-    """Refuse a name that no queue can have.
+    """Refuse text that cannot be a queue's name.
 
     Raises:
-        QueueNotFoundError: It is such a name.
+        QueueNotFoundError: It cannot.
     """
-    # Text that cannot name a queue would be an error of the driver on one backend (a
-    # NUL character) and a queue that is not there on the other.
+    # A NUL is a driver error on one backend and an unknown queue on the other.
     try:
         check_queue_name(queue_name)
     except InvalidInputError as error:

@@ -1,4 +1,4 @@
-"""Whether the service can do its work: the database, its schema, the workers."""
+"""Readiness: the database, its schema, the workers."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from flask_forge_jobs.storage.database import SchemaVersions
 from flask_forge_jobs.storage.migrate import look_at_schema
 
 logger = logging.getLogger(__name__)
-_SELDOM = Seldom()  # a load balancer asks every few seconds
-# A transaction that is open for so long has begun to slow claims down.
+_SELDOM = Seldom()  # load balancers ask every few seconds
+# Transactions that are open for longer slow claims down.
 OLD_SNAPSHOT_S = 60.0
 MOST_SHOWN = 10
 
@@ -36,7 +36,7 @@ class ReadyStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     name: str
     ok: bool
@@ -45,21 +45,16 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """What was looked at.
+    """The results of all checks."""
 
-    Args:
-        checks: ``storage``, ``schema``, ``workers``, ``services``, ``snapshots`` and
-            ``queues``, in this order. The last two never fail, they only tell.
-        services: Each service of the live worker processes, by name; of several
-            processes the one whose last tick is the oldest.
-    """
-
+    # storage, schema, workers, services, snapshots, queues; the last two never fail.
     checks: Sequence[Check]
+    # Each service of the live workers, by name, with its oldest tick.
     services: Sequence[ServiceAge] = ()
 
     @property
     def status(self) -> ReadyStatus:
-        """The worst of the checks; workers may be missing or sick for a while."""
+        """The worst result; missing workers or late services only degrade."""
         failed = {check.name for check in self.checks if not check.ok}
         if failed - {"workers", "services"}:
             return ReadyStatus.UNAVAILABLE
@@ -69,16 +64,11 @@ class Readiness:
 def readiness(
     storage: Storage, queue_names: Collection[str] | None = None
 ) -> Readiness:
-    """Return whether the database takes writes, may be worked on, and has live workers.
+    """Return whether the database takes writes, its schema fits, and workers are live.
 
-    A schema that is newer than this code and has only been added to is as good as its
-    own; one that this code may no longer work on makes the service unavailable.
-    Nothing is raised: what fails is a check that is not ok. Details name no address
-    and quote no driver.
-
-    Args:
-        storage: What is looked at.
-        queue_names: The queues that may be named; None means all.
+    A newer schema is fine unless it excludes this code. Nothing is raised: a fault is a
+    failed check. Details name no address and quote no driver, and only queues in
+    ``queue_names``; None means all.
     """
     try:
         versions = look_at_schema(storage.database)
@@ -154,5 +144,5 @@ def _what_a_snapshot_does(snapshot: OpenSnapshot | None) -> str | None:
         return None
     return (
         f"{snapshot.holder} has had a transaction open for {int(snapshot.age_s)} s; "
-        "until it ends claims take longer and longer"
+        "it slows claims down until it ends"
     )

@@ -1,7 +1,7 @@
-"""Masks secrets before a payload or an error text leaves the process.
+"""Masks secrets in payloads and error texts.
 
-See :mod:`flask_forge_jobs.model.masking` for what is recognised. Name the other keys,
-or pass a hook that knows your payloads.
+:mod:`flask_forge_jobs.model.masking` says what is recognised. Configure other keys, or
+a hook that knows your payloads.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from flask_forge_jobs.model.masking import DEFAULT_REDACT_KEYS, REDACTED, Maskin
 
 logger = logging.getLogger(__name__)
 
-# Takes a job (None for the payload of a schedule) and its payload, masked by key, and
-# returns the payload to show.
+# Takes a job (None for a schedule's payload) and its payload, masked by key; returns
+# the payload to show.
 RedactionHook = Callable[[Job | None, object], object]
 
 
 class Redactor(Masking):
-    """Masks by key name, and what looks like a token.
+    """Masks values of secret keys, and texts that look like tokens.
 
     Args:
         patterns: Key names, optionally with ``*`` and ``?``; default
             :data:`DEFAULT_REDACT_KEYS`. Empty masks nothing by name.
-        hook: Has the last word on payloads of jobs. When it fails or returns what is
-            not JSON, the whole payload is masked.
+        hook: Has the last word on payloads of jobs. If it fails or returns a value that
+            is not JSON, the whole payload is masked.
     """
 
     def __init__(
@@ -39,18 +39,18 @@ class Redactor(Masking):
         self._hook = hook
 
     def payload(self, value: object) -> object:
-        """Return a copy of a JSON value with masked members, at any depth.
+        """Return a copy of a JSON value with secrets masked at any depth.
 
-        Texts in it are data, so only tokens and credentials in URLs are masked there,
-        and not what prose would call a secret.
+        Its texts are data, so only tokens and credentials in URLs are masked in them,
+        not what looks like a secret in prose.
         """
         return self.masked(value, self.datum)
 
     def job_payload(self, job: Job | None, value: object) -> object:
-        """Return a job's payload as it may be shown.
+        """Return a job's payload to show.
 
         Args:
-            job: Whose payload it is; None for a schedule's.
+            job: None for a schedule's payload.
             value: The payload as a JSON value.
         """
         masked = self.payload(value)
@@ -65,10 +65,10 @@ class Redactor(Masking):
         return shown
 
     def request(self, document: object) -> object:
-        """Return what a caller sent as it may be kept; its texts may be prose.
+        """Return a request to store; its texts may be prose.
 
-        With a hook the payloads in it are masked whole: there is no job yet that the
-        hook could be asked about.
+        With a hook, whole payloads are masked, because there is no job to pass to the
+        hook yet.
         """
         masked = self.masked(document, self.text)
         return masked if self._hook is None else _without_payloads(masked)
@@ -86,12 +86,12 @@ def _without_payloads(value: object) -> object:
 
 
 class Unmasked(Redactor):
-    """Masks nothing at all."""
+    """Masks nothing."""
 
     def payload(self, value: object) -> object:
-        """Return a JSON value as it is."""
+        """Return a JSON value unchanged."""
         return value
 
     def text(self, text: str) -> str:
-        """Return prose as it is."""
+        """Return text unchanged."""
         return text

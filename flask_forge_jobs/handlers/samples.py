@@ -1,4 +1,4 @@
-"""What worker processes used and how their database did, over time."""
+"""Resource use of workers and performance of their database over time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from flask_forge_jobs.model.metrics import Window, window
 from flask_forge_jobs.model.samples import SAMPLE_LEVELS, SampleSums
 from flask_forge_jobs.storage.base import Storage
 
-# In all series of one answer; of more processes the last started are shown.
+# Per answer; of more workers the last started are shown.
 MAX_BUCKETS_IN_ALL = 50_000
 _MINUTE_US = 60 * SECOND_US
 _PERCENTS = (50, 95, 99)
@@ -22,7 +22,7 @@ _NO_SAMPLES = SampleSums()
 
 @dataclass(frozen=True, slots=True)
 class ResourceBucket:
-    """Means over the samples of one bucket; None where there is none and gaps show."""
+    """Means over the samples of one bucket; None without samples if gaps are shown."""
 
     at: datetime
     cpu_pct: float | None
@@ -34,7 +34,7 @@ class ResourceBucket:
 
 @dataclass(frozen=True, slots=True)
 class DbHealthBucket:
-    """Means over the samples of one bucket; None where there is none and gaps show."""
+    """Means over the samples of one bucket; None without samples if gaps are shown."""
 
     at: datetime
     read_p50_ms: int | None
@@ -63,36 +63,27 @@ class WorkerSeries:
 
 @dataclass(frozen=True, slots=True)
 class SampleRange:
-    """Which samples are asked for.
-
-    Args:
-        start: Where the first bucket begins.
-        end: Not included; at or before ``start`` the answer is empty.
-        bucket_secs: Width in seconds; less than 60 is raised to 60.
-        worker_id: Only of this worker; None means all.
-        gaps: ``null`` shows a bucket without samples as None, else it shows zeros.
-    """
+    """The samples to read."""
 
     start: datetime
+    # Exclusive; at or before start there are no buckets.
     end: datetime
+    # At least 60.
     bucket_secs: int
     worker_id: str | None = None
+    # "null" shows buckets without samples as None instead of 0.
     gaps: str | None = None
 
 
 def resource_series(
     storage: Storage, asked: SampleRange, *, now: datetime
 ) -> list[WorkerSeries]:
-    """Return CPU, memory and disk of each worker process, by worker id.
+    """Return CPU, memory and disk use of each worker, by worker id.
 
-    Args:
-        storage: Where the samples are.
-        asked: Which of them.
-        now: Decides which samples are still kept.
+    ``now`` decides which samples are still stored.
 
     Raises:
         InvalidInputError: There would be more than 2,000 buckets.
-        StorageUnavailableError: The database could not be reached.
     """
     return _series(storage, asked, now, ResourceBucket, _resources)
 
@@ -100,16 +91,12 @@ def resource_series(
 def db_series(
     storage: Storage, asked: SampleRange, *, now: datetime
 ) -> list[WorkerSeries]:
-    """Return how the database did for each worker process, by worker id.
+    """Return the database performance of each worker, by worker id.
 
-    Args:
-        storage: Where the samples are.
-        asked: Which of them.
-        now: Decides which samples are still kept.
+    ``now`` decides which samples are still stored.
 
     Raises:
         InvalidInputError: There would be more than 2,000 buckets.
-        StorageUnavailableError: The database could not be reached.
     """
     return _series(storage, asked, now, DbHealthBucket, _db_health)
 
@@ -148,7 +135,7 @@ def _samples(
         return {}
     level = cut.level(to_micros(now), SAMPLE_LEVELS)
     found = storage.samples.within(cut, level, worker_id)
-    # Worker ids are sorted by start, so the oldest processes are left out.
+    # Worker ids sort by start, so the oldest workers are left out.
     names = sorted(found)[-max(MAX_BUCKETS_IN_ALL // cut.count, 1) :]
     return {name: found[name] for name in names}
 

@@ -1,4 +1,8 @@
-"""What happened over time: charts of all jobs, of queues and of kinds."""
+"""Charts of all jobs, of queues and of kinds.
+
+In all of them ``start`` is inclusive and ``end`` exclusive, an empty window has no
+buckets, and ``now`` decides which figures are still stored.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +19,14 @@ from flask_forge_jobs.storage.base import Storage
 
 LEAST_SERIES_S = 60
 MAX_NAMES = 100
-# In all series of one answer.
+# Per answer.
 MAX_BUCKETS_IN_ALL = 20_000
 DEFAULT_KINDS_WINDOW = timedelta(days=1)
 _NO_FIGURES = (0,) * 11
 
 
 class Bucket(NamedTuple):
-    """What happened within one bucket; times are of completed jobs, in milliseconds."""
+    """The figures of one bucket; times are of completed jobs, in milliseconds."""
 
     at: datetime
     enqueued: int
@@ -56,7 +60,7 @@ class SeriesList:
 
 @dataclass(frozen=True, slots=True)
 class KindRow:
-    """What happened to one kind; times are of completed jobs, in milliseconds."""
+    """The totals of one kind; times are of completed jobs, in milliseconds."""
 
     kind: str
     completed: int
@@ -78,20 +82,12 @@ def timeline(
     queue_names: Sequence[str] | None = None,
     kind: str | None = None,
 ) -> list[Bucket]:
-    """Return what happened in each bucket of ``[start, end)``.
+    """Return the figures of each bucket, of some queues or all, of one kind or all.
 
-    Args:
-        storage: Where the figures are.
-        start: Where the first bucket begins.
-        end: Not included; at or before ``start`` there are no buckets.
-        bucket_secs: Width in seconds; 0 makes no buckets.
-        now: Decides which figures are still kept.
-        queue_names: Only of these queues; None means all.
-        kind: Only of this kind; None means all.
+    A width of 0 means no buckets.
 
     Raises:
         InvalidInputError: There would be more than 2,000 buckets.
-        StorageUnavailableError: The database could not be reached.
     """
     cut = window(start, end, bucket_secs)
     now_us = to_micros(now)
@@ -117,20 +113,13 @@ def metric_series(
     bucket_secs: int,
     now: datetime,
 ) -> list[Bucket]:
-    """Return throughput and times of one queue.
+    """Return throughput and times of one queue; an empty name means all together.
 
-    Args:
-        storage: Where the figures are.
-        queue: A registered queue; empty for all queues together.
-        start: Where the first bucket begins.
-        end: Not included; at or before ``start`` there are no buckets.
-        bucket_secs: Width in seconds; less than 60 is raised to 60.
-        now: Decides which figures are still kept.
+    Buckets are at least 60 s wide.
 
     Raises:
         InvalidInputError: There would be more than 2,000 buckets.
-        QueueNotFoundError: No such queue.
-        StorageUnavailableError: The database could not be reached.
+        QueueNotFoundError: There is no such queue.
     """
     cut = window(start, end, bucket_secs, least_secs=LEAST_SERIES_S)
     if queue and queue not in {known.name for known in storage.queues.all()}:
@@ -155,22 +144,13 @@ def series(
 ) -> SeriesList:
     """Return throughput and times of several queues or kinds, by name.
 
-    Args:
-        storage: Where the figures are.
-        by: ``queue`` or ``kind``.
-        names: Which, at most 100; none means the registered queues, or the kinds that
-            had anything happen, as many of the first 100 as have 20,000 buckets in all.
-            A name that nobody knows has empty buckets.
-        start: Where the first bucket begins.
-        end: Not included; at or before ``start`` there are no buckets.
-        bucket_secs: Width in seconds; less than 60 is raised to 60.
-        now: Decides which figures are still kept.
-        queue_names: Only of these queues; None means all.
+    ``by`` is ``queue`` or ``kind``. No names mean the registered queues or the active
+    kinds: the first 100, or as many as fit in 20,000 buckets. An unknown name has empty
+    buckets. Buckets are at least 60 s wide.
 
     Raises:
-        InvalidInputError: Too many names, or more than 2,000 buckets in one series or,
-            of these names, 20,000 in all.
-        StorageUnavailableError: The database could not be reached.
+        InvalidInputError: There are over 100 names, over 2,000 buckets in one series,
+            or over 20,000 buckets in the named series.
     """
     cut = window(start, end, bucket_secs, least_secs=LEAST_SERIES_S)
     wanted = sorted(set(names))
@@ -205,18 +185,7 @@ def kinds(
     end: datetime | None = None,
     queue_names: Sequence[str] | None = None,
 ) -> list[KindRow]:
-    """Return what happened to each kind within ``[start, end)``, by kind.
-
-    Args:
-        storage: Where the figures are.
-        now: Decides which figures are still kept.
-        start: A day before ``end`` by default.
-        end: ``now`` by default.
-        queue_names: Only of these queues; None means all.
-
-    Raises:
-        StorageUnavailableError: The database could not be reached.
-    """
+    """Return the totals of each kind, by kind; the default window is the last day."""
     end_us = to_micros(now if end is None else end)
     day_before_us = end_us - DEFAULT_KINDS_WINDOW // timedelta(microseconds=1)
     start_us = day_before_us if start is None else to_micros(start)

@@ -1,4 +1,4 @@
-"""The totals that stand above everything else."""
+"""The totals over all queues."""
 
 from __future__ import annotations
 
@@ -15,28 +15,20 @@ _DAY_S = 86_400.0
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """Totals over all queues.
+    """Totals over all queues."""
 
-    Args:
-        counts: How many jobs are in each state, those of orphan queues too.
-        queues: How many queues are registered.
-        paused_queues: Names of the paused ones.
-        throttled_queues: Names of those that cool down.
-        unassigned_queues: Names of those that no live worker has a slot for.
-        orphan_queues: Queues that jobs are in and that nobody registered.
-        workers_live: Worker processes with a recent heartbeat.
-        max_lag_seconds: How long the oldest job that may run has waited.
-        dead_last_24h: Jobs that ended without success within a day.
-        at: When this was true.
-    """
-
+    # Jobs of orphan queues included.
     counts: QueueCounts
     queues: int
     paused_queues: Sequence[str]
+    # Queues in a cool-down.
     throttled_queues: Sequence[str]
+    # Queues without a slot on a live worker.
     unassigned_queues: Sequence[str]
+    # Queues with jobs that are not registered.
     orphan_queues: Sequence[str]
     workers_live: int
+    # How long the oldest due job has waited.
     max_lag_seconds: int
     dead_last_24h: int
     at: datetime
@@ -45,16 +37,10 @@ class Stats:
 def stats(
     storage: Storage, now: datetime, queue_names: Sequence[str] | None = None
 ) -> Stats:
-    """Return the totals; the cost does not depend on how many jobs there are.
+    """Return the totals; the cost does not depend on the number of jobs.
 
-    Args:
-        storage: Where everything is.
-        now: Decides whether a cool-down still holds.
-        queue_names: Only of these queues, and of the workers that have a slot for
-            one; None means all.
-
-    Raises:
-        StorageUnavailableError: The database could not be reached.
+    ``queue_names`` limits the queues and workers; None means all. ``now`` decides
+    whether a cool-down still holds.
     """
 
     def is_wanted(name: str) -> bool:

@@ -1,4 +1,4 @@
-"""The registry of worker processes and their slots."""
+"""The slots of the workers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.bounds import check_queue_name
-from flask_forge_jobs.model.workers import Slot, WorkersOverview
+from flask_forge_jobs.model.workers import Slot
 from flask_forge_jobs.storage.base import Storage
 
 MAX_LISTED_SLOTS = 5000
@@ -22,17 +22,9 @@ class SlotList:
 
 
 def list_slots(storage: Storage, queue_name: str | None = None) -> SlotList:
-    """Return the slots of one queue, or of all of them; at most 5,000.
+    """Return at most 5,000 slots of one queue or of all; an invalid name has no slots.
 
-    Slots whose worker died stay until the reaper removes them.
-
-    Args:
-        storage: Where the registry is.
-        queue_name: Exact name; None means every queue. A name that no queue can have
-            is a queue without slots, not an error.
-
-    Raises:
-        StorageUnavailableError: The database could not be reached.
+    Slots of a dead worker stay until the reaper removes them.
     """
     if queue_name is not None:
         try:
@@ -43,14 +35,3 @@ def list_slots(storage: Storage, queue_name: str | None = None) -> SlotList:
     is_whole = len(found) < MAX_LISTED_SLOTS
     total = len(found) if is_whole else storage.workers.count_slots(queue_name)
     return SlotList(found, total)
-
-
-def overview(storage: Storage) -> WorkersOverview:
-    """Return the live worker processes and the queues that none of them serves.
-
-    A process is live while its heartbeat is at most 60 s old.
-
-    Raises:
-        StorageUnavailableError: The database could not be reached.
-    """
-    return storage.workers.overview()

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from flask_forge_jobs.handlers.workers import list_slots, overview
+from flask_forge_jobs.handlers.workers import list_slots
 from flask_forge_jobs.model.workers import SlotReport
 from flask_forge_jobs.storage.base import Storage
 
@@ -18,13 +18,3 @@ def test_list_slots_takes_one_queue_or_all(storage: Storage) -> None:
 @pytest.mark.parametrize("name", ["", "none", "a\x00b", "\ud800"])
 def test_list_slots_of_no_queue_is_empty(storage: Storage, name: str) -> None:
     assert not list_slots(storage, name).slots
-
-
-def test_workers_are_those_that_beat_within_a_minute(storage: Storage) -> None:
-    storage.queues.ensure("a")
-    storage.workers.beat("H", "label", ["a"], [])
-
-    found = overview(storage)
-
-    assert [each.worker.worker_name for each in found.workers] == ["label"]
-    assert found.unassigned_queues == ["a"]

@@ -80,7 +80,7 @@ def list_slots(api: Api) -> Response:
 
 def list_workers(api: Api) -> Response:
     """Return the live workers and the queues that none of them serves."""
-    return json_response(_DUMP_WORKERS(workers.overview(api.storage)))
+    return json_response(_DUMP_WORKERS(api.storage.workers.overview()))
 
 
 def cleanup(api: Api) -> Response:
