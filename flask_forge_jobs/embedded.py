@@ -35,7 +35,7 @@ from flask_forge_jobs.runtime.foreground import reason_to_stop
 from flask_forge_jobs.runtime.handle import RuntimeHandle
 from flask_forge_jobs.runtime.outcome_mapper import JOB_LOGGER
 from flask_forge_jobs.runtime.runtime import QueueRuntime
-from flask_forge_jobs.serving import (
+from flask_forge_jobs.server_detection import (
     green_threads,
     is_gunicorn_fork,
     is_gunicorn_worker,

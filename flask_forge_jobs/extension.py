@@ -27,8 +27,8 @@ from flask_forge_jobs.state import (
     EXTENSION_NAME,
     ApplicationState,
     current,
+    direct_calls,
     inline_rule,
-    outside,
 )
 from flask_forge_jobs.storage.base import Storage, open_storage
 from flask_forge_jobs.tasks.bundled import noop_echo
@@ -36,9 +36,9 @@ from flask_forge_jobs.tasks.declarations import Declarations
 from flask_forge_jobs.tasks.decorator import Task
 from flask_forge_jobs.tasks.handles import JobHandle
 from flask_forge_jobs.tasks.options import EnqueueOptions, JobOptions
-from flask_forge_jobs.tasks.registering import TaskRouter
 from flask_forge_jobs.tasks.registry import TaskRegistry
 from flask_forge_jobs.tasks.routing import DefaultRouter, Router
+from flask_forge_jobs.tasks.task_decorator import TaskRouter
 
 
 class ForgeJobs(Declarations):
@@ -89,7 +89,7 @@ class ForgeJobs(Declarations):
             registry,
             router=router,
             store=_store,
-            outside=outside(self._clock, router).context,
+            call_context=direct_calls(self._clock, router).context,
         )
         self._paths = paths
         self._database = database

@@ -27,7 +27,7 @@ from flask import Flask
 from flask_forge_jobs.api.index import add_index
 from flask_forge_jobs.api.request import DISCARDED_BODIES
 from flask_forge_jobs.auth.tokens import new_token
-from flask_forge_jobs.cli.failing import fails_clearly
+from flask_forge_jobs.cli.errors import fails_clearly
 from flask_forge_jobs.config.database import (
     DEFAULT_SQLITE_NAME,
     ChosenDatabase,

@@ -24,8 +24,8 @@ from flask_forge_jobs.runtime.inline_worker import InlineWorker, one_deeper
 from flask_forge_jobs.runtime.runtime import QueueRuntime
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.limits import RateLimits
+from flask_forge_jobs.tasks.direct_calls import DirectCalls
 from flask_forge_jobs.tasks.observer import NOBODY, Observer
-from flask_forge_jobs.tasks.outside import Outside
 from flask_forge_jobs.tasks.registry import TaskRegistry
 from flask_forge_jobs.tasks.routing import Router
 from flask_forge_jobs.tracing import carried
@@ -142,13 +142,13 @@ def inline_rule(
     return lambda: settings.inline == "on"
 
 
-def outside(clock: Clock, router: Router) -> Outside:
+def direct_calls(clock: Clock, router: Router) -> DirectCalls:
     """Return the source of contexts for tasks that are called like functions.
 
     They enqueue and take rate limits in the current application.
     """
     rate_limits = LocalProxy(lambda: current().storage.rate_limits)
-    return Outside(
+    return DirectCalls(
         clock=clock,
         router=router,
         enqueue=lambda job: current().enqueue(job),  # looked up each time

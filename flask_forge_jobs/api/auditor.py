@@ -25,8 +25,8 @@ from flask_forge_jobs.api.response import REPLAYED_HEADER
 from flask_forge_jobs.api.routes import V1_ENDPOINT_PREFIX, Route
 from flask_forge_jobs.handlers import audit
 from flask_forge_jobs.model.audit import AuditRecord
+from flask_forge_jobs.model.log_throttle import LogThrottle
 from flask_forge_jobs.model.one_line import one_line
-from flask_forge_jobs.model.seldom import Seldom
 from flask_forge_jobs.storage.units import Batches, Unit
 
 logger = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ class Auditor:
 
     def __init__(self, api: Api) -> None:
         self._api = api
-        self._seldom = Seldom(most=LINES_A_MINUTE)
+        self._log_throttle = LogThrottle(most=LINES_A_MINUTE)
 
     def view(self, route: Route) -> Callable[..., Response]:
         """Return the view of a mutating route that stores change and entry together."""
@@ -108,7 +108,7 @@ class Auditor:
             record = replace(record, changed=0)
         if is_told:
             what = "refused" if record.status in REFUSED else "not in the audit trail"
-            more = self._seldom.more(str(record.status))
+            more = self._log_throttle.more(str(record.status))
             logger.warning("%s: %s%s", what, _line(record), more)
         if is_owed and is_kept:
             self._keep(record)
@@ -117,7 +117,7 @@ class Auditor:
         """Tell whether to log the request; a repeated status is logged now and then."""
         if is_kept and status not in REFUSED:
             return False
-        return self._seldom.is_time_for(str(status))
+        return self._log_throttle.is_time_for(str(status))
 
     def _keep(self, record: AuditRecord) -> None:
         try:

@@ -31,11 +31,11 @@ from flask_forge_jobs.errors import (
     StorageOutcomeUnknownError,
     StorageUnavailableError,
 )
+from flask_forge_jobs.model.log_throttle import LogThrottle
 from flask_forge_jobs.model.one_line import one_line
-from flask_forge_jobs.model.seldom import Seldom
 
 LOGGER = logging.getLogger(__name__)
-_AWAY = Seldom()
+_AWAY = LogThrottle()
 # A message may quote a long value of the request.
 MAX_MESSAGE_LENGTH = 500
 BUSY_RETRY_AFTER_S = 1

@@ -16,7 +16,7 @@ from flask_forge_jobs.api.v1 import (
     activity,
     audit,
     description,
-    enqueueing,
+    enqueue,
     health,
     job_actions,
     rate_limits,
@@ -50,7 +50,7 @@ V1: tuple[Route, ...] = (
     *v1_series.ROUTES,
     *v1_cron.ROUTES,
     *v1_queues.ROUTES,
-    *enqueueing.ROUTES,
+    *enqueue.ROUTES,
     *health.ROUTES,
     *rate_limits.ROUTES,
 )

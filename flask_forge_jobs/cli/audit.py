@@ -7,7 +7,7 @@ import os
 
 import click
 
-from flask_forge_jobs.cli.failing import within_application
+from flask_forge_jobs.cli.errors import within_application
 from flask_forge_jobs.handlers import audit
 from flask_forge_jobs.state import current
 

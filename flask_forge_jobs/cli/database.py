@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import click
 
 from flask_forge_jobs.cli.audit import actor
-from flask_forge_jobs.cli.failing import within_application
+from flask_forge_jobs.cli.errors import within_application
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageError
 from flask_forge_jobs.handlers import audit

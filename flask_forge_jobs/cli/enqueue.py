@@ -6,7 +6,7 @@ from datetime import datetime
 
 import click
 
-from flask_forge_jobs.cli.failing import within_application
+from flask_forge_jobs.cli.errors import within_application
 from flask_forge_jobs.model.payloads import load
 from flask_forge_jobs.state import current
 from flask_forge_jobs.tasks.by_name import job_of_kind

@@ -9,7 +9,7 @@ import click
 
 from flask_forge_jobs.auth.permissions import ROLES
 from flask_forge_jobs.auth.tokens import KEY, TokenSet, new_token, parse_expiry
-from flask_forge_jobs.cli.failing import fails_clearly
+from flask_forge_jobs.cli.errors import fails_clearly
 
 RANDOM_ID_BYTES = 4
 

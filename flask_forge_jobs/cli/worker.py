@@ -10,9 +10,9 @@ from typing import Any, NoReturn
 
 import click
 
-from flask_forge_jobs.cli.failing import within_application
+from flask_forge_jobs.cli.errors import within_application
 from flask_forge_jobs.cli.logs import write_logs
-from flask_forge_jobs.cli.reloading import SourceFiles, begin_anew, surviving_errors
+from flask_forge_jobs.cli.reloader import SourceFiles, begin_anew, surviving_errors
 from flask_forge_jobs.model.queues import DEFAULT_QUEUE
 from flask_forge_jobs.runtime.children import CHILD_VARIABLE, Children, own_command
 from flask_forge_jobs.runtime.foreground import EXIT_CHANGED, run_in_foreground

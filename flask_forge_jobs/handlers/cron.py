@@ -11,7 +11,7 @@ from flask_forge_jobs.errors import InvalidInputError, ScheduleNotFoundError
 from flask_forge_jobs.handlers.jobs import payload_value
 from flask_forge_jobs.handlers.redaction import Redactor
 from flask_forge_jobs.model.bounds import check_integer, check_queue_name
-from flask_forge_jobs.model.catching_up import DEFAULT_CATCH_UP_LIMIT, CatchUp
+from flask_forge_jobs.model.catch_up import DEFAULT_CATCH_UP_LIMIT, CatchUp
 from flask_forge_jobs.model.cron import Schedule, ScheduleDefinition
 from flask_forge_jobs.model.cron_description import describe
 from flask_forge_jobs.model.cron_expression import CronExpression

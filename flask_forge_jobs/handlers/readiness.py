@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from flask_forge_jobs.errors import MigrationError, SchemaTooNewError, StorageError
+from flask_forge_jobs.model.log_throttle import LogThrottle
 from flask_forge_jobs.model.one_line import one_line
-from flask_forge_jobs.model.seldom import Seldom
 from flask_forge_jobs.model.workers import (
     LIVE_WITHIN_S,
     ServiceAge,
@@ -20,7 +20,7 @@ from flask_forge_jobs.storage.database import SchemaVersions
 from flask_forge_jobs.storage.migrate import look_at_schema
 
 logger = logging.getLogger(__name__)
-_SELDOM = Seldom()  # load balancers ask every few seconds
+_LOG_THROTTLE = LogThrottle()  # load balancers ask every few seconds
 # Transactions that are open for longer slow claims down.
 OLD_SNAPSHOT_S = 60.0
 MOST_SHOWN = 10
@@ -81,8 +81,8 @@ def readiness(
         snapshot = storage.oldest_snapshot()
     except StorageError as error:
         kind = type(error).__name__
-        if _SELDOM.is_time_for(kind):
-            logger.warning("not ready: %s%s", error, _SELDOM.more(kind))
+        if _LOG_THROTTLE.is_time_for(kind):
+            logger.warning("not ready: %s%s", error, _LOG_THROTTLE.more(kind))
         is_schema = isinstance(error, MigrationError)
         return Readiness(
             (

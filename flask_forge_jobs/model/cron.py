@@ -10,7 +10,7 @@ from hashlib import sha256
 
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.bounds import check_integer, check_queue_name
-from flask_forge_jobs.model.catching_up import (
+from flask_forge_jobs.model.catch_up import (
     CATCH_UP_LIMIT_RANGE,
     DEFAULT_CATCH_UP_LIMIT,
     CatchUp,
@@ -180,7 +180,7 @@ class Schedule:
 
     ``next_fire_at`` is None exactly while the schedule is disabled. ``declared_by`` is
     the application whose code has it, None for one made by an operator; for
-    ``declared_as`` see :mod:`flask_forge_jobs.model.declaring`.
+    ``declared_as`` see :mod:`flask_forge_jobs.model.declarations`.
     """
 
     definition: ScheduleDefinition

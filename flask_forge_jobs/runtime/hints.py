@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageError
 from flask_forge_jobs.logs import get_logger
+from flask_forge_jobs.model.log_throttle import LogThrottle
 from flask_forge_jobs.model.one_line import one_line
-from flask_forge_jobs.model.seldom import Seldom
 from flask_forge_jobs.model.workers import LIVE_WITHIN_S, unserved_queues
 from flask_forge_jobs.storage.base import Storage
 
@@ -39,7 +39,7 @@ class Hints:
         # A worker within this process may be about to start.
         self.served_here: Callable[[], Iterable[str]] = tuple
         self._unlooked = threading.Lock()
-        self._seldom = Seldom()
+        self._log_throttle = LogThrottle()
 
     def give(self, queue_names: Iterable[str]) -> None:
         """Warn of what a job in one of these queues will meet."""
@@ -66,7 +66,7 @@ class Hints:
 
     def _warn_of_unserved(self, queue_names: set[str]) -> None:
         names = queue_names.difference(self.served_here())
-        asked = [name for name in names if self._seldom.is_time_for(name)]
+        asked = [name for name in names if self._log_throttle.is_time_for(name)]
         if not asked:
             return
         workers = self._storage.workers.live(LIVE_WITHIN_S)

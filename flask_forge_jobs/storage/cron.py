@@ -21,7 +21,7 @@ from flask_forge_jobs.model.cron import (
     Schedule,
     ScheduleDefinition,
 )
-from flask_forge_jobs.model.declaring import (
+from flask_forge_jobs.model.declarations import (
     DeclarationReport,
     declaration,
     followed,

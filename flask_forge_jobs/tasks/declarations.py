@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Concatenate, ParamSpec, TypeVar, Unpack, overload
 
-from flask_forge_jobs.model.catching_up import DEFAULT_CATCH_UP_LIMIT, CatchUp
+from flask_forge_jobs.model.catch_up import DEFAULT_CATCH_UP_LIMIT, CatchUp
 from flask_forge_jobs.model.cron import ScheduleDefinition
 from flask_forge_jobs.model.rate_limits import RateLimitDefinition
 from flask_forge_jobs.model.time_zones import DEFAULT_TIME_ZONE
 from flask_forge_jobs.tasks.context import TaskContext
 from flask_forge_jobs.tasks.decorator import MakeContext, StoreJob, Task
 from flask_forge_jobs.tasks.options import TaskOptions
-from flask_forge_jobs.tasks.registering import TaskDecorator, TaskRouter
 from flask_forge_jobs.tasks.registry import TaskRegistry
 from flask_forge_jobs.tasks.schedules import CronDecorator
+from flask_forge_jobs.tasks.task_decorator import TaskDecorator, TaskRouter
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -27,7 +27,7 @@ class Declarations:
         registry: Keeps what is declared.
         router: Names the queue of a kind that is enqueued without one.
         store: Stores one job.
-        outside: Makes the context for calls where no task runs.
+        call_context: Makes the context for calls where no task runs.
     """
 
     def __init__(
@@ -36,12 +36,12 @@ class Declarations:
         *,
         router: TaskRouter,
         store: StoreJob,
-        outside: MakeContext,
+        call_context: MakeContext,
     ) -> None:
         self.registry = registry
         self._router = router
         self._store = store
-        self._outside = outside
+        self._call_context = call_context
 
     @overload
     def task(
@@ -76,7 +76,7 @@ class Declarations:
             self.registry,
             router=self._router.others,
             store=self._store,
-            outside=self._outside,
+            call_context=self._call_context,
             options=options,
         )
         return decorator if function is None else decorator(function)

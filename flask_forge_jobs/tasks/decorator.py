@@ -86,7 +86,7 @@ class Task(Generic[P, R]):
         isolation: str = Isolation.THREAD,
         retry: RetryPolicy = DEFAULT_RETRY,
         told: Mapping[Ending, Told] = _NOBODY,
-        outside: MakeContext = _no_context,
+        call_context: MakeContext = _no_context,
     ) -> None:
         # A task under a second kind is the same function, not a task in a task.
         self.function: Callable[..., R] = (
@@ -107,7 +107,7 @@ class Task(Generic[P, R]):
         )
         self._router = router
         self._store = store
-        self._outside = outside
+        self._call_context = call_context
         # A wrong option shows when the module is imported.
         self._template = options.new_job(self.kind, EMPTY_PAYLOAD, DefaultRouter())
         # Names and docstring; attributes of the function could hide ours.
@@ -163,7 +163,7 @@ class Task(Generic[P, R]):
         context = entered_context()
         if context is not None:
             return self.function(context, *args, **kwargs)
-        context = self._outside(self)
+        context = self._call_context(self)
         leave = enter(context)
         try:
             return self.function(context, *args, **kwargs)

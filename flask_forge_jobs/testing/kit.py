@@ -29,7 +29,7 @@ from flask_forge_jobs.runtime.runtime import QueueRuntime
 from flask_forge_jobs.state import EXTENSION_NAME, ApplicationState, state_of
 from flask_forge_jobs.tasks.context import TaskContext
 from flask_forge_jobs.tasks.decorator import Task
-from flask_forge_jobs.tasks.outside import Outside
+from flask_forge_jobs.tasks.direct_calls import DirectCalls
 from flask_forge_jobs.testing.assertions import Wanted, missing_text, unwanted_text
 from flask_forge_jobs.testing.clock import FrozenClock
 from flask_forge_jobs.testing.outcomes import RanJob
@@ -112,7 +112,7 @@ class JobsKit:
         self._runtime.declare()
         (row,) = storage.database.read_one("now")
         self._begun_at = from_micros(int(row[0]))
-        self._outside = Outside(
+        self._direct_calls = DirectCalls(
             clock=self._state.clock,
             router=self._state.router,
             enqueue=self._state.enqueue,
@@ -252,7 +252,7 @@ class JobsKit:
             attempt: Which attempt it is, from 1.
             max_attempts: Most attempts; the task's by default.
         """
-        return self._outside.context(
+        return self._direct_calls.context(
             task,
             attempt=attempt,
             max_attempts=max_attempts,

@@ -31,7 +31,7 @@ from flask_forge_jobs.errors import (
     StorageOutcomeUnknownError,
     StorageUnavailableError,
 )
-from flask_forge_jobs.model.seldom import PERIOD_S, Seldom
+from flask_forge_jobs.model.log_throttle import PERIOD_S, LogThrottle
 from tests.api.faulty import faulty_storage
 from tests.api.mounting import PREFIX, mount, mount_failing
 from tests.support.clocks import MovingClock
@@ -141,7 +141,7 @@ def test_a_database_that_is_away_is_told_once_a_minute_in_one_line(
 ) -> None:
     """Hundreds of refusals a minute, each with a traceback, fill a disk."""
     clock = MovingClock()
-    monkeypatch.setattr(errors_module, "_AWAY", Seldom(clock.monotonic))
+    monkeypatch.setattr(errors_module, "_AWAY", LogThrottle(clock.monotonic))
     client = _failing(StorageUnavailableError("down"))
     unsure = mount(faulty_storage(StorageOutcomeUnknownError(["01J"])))
 

@@ -11,7 +11,7 @@ import pytest
 
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageError
-from flask_forge_jobs.model.catching_up import MISSED_AFTER_S
+from flask_forge_jobs.model.catch_up import MISSED_AFTER_S
 from flask_forge_jobs.model.cron import (
     BAD_EXPRESSION,
     FiringReport,

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from flask_forge_jobs.errors import InvalidInputError
-from flask_forge_jobs.model.catching_up import CatchUp
+from flask_forge_jobs.model.catch_up import CatchUp
 from flask_forge_jobs.model.cron import BAD_EXPRESSION, Schedule, ScheduleDefinition
 from flask_forge_jobs.model.job_bounds import MAX_PAYLOAD_BYTES
 from flask_forge_jobs.model.jobs import NewJob

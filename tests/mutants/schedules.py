@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.mutants.mutant import Mutant
 
 _TIMES = "model/cron_times.py"
-_CATCHING_UP = "model/catching_up.py"
+_CATCHING_UP = "model/catch_up.py"
 _CRON = "model/cron.py"
 _FIRING = "storage/cron_firing.py"
 _FIRES = "contract/test_cron_firing.py"
@@ -54,35 +54,35 @@ MUTANTS = (
         _CATCHING_UP,
         "if now - first <= _MISSED_AFTER:",
         "if now - first < _MISSED_AFTER:",
-        ("model/test_catching_up.py",),
+        ("model/test_catch_up.py",),
     ),
     Mutant(
         "of too many missed firings the oldest are made",
         _CATCHING_UP,
         "found = _from(next_after, first, now, most + 1)",
         "found = _from(next_after, first, now, most)",
-        ("model/test_catching_up.py",),
+        ("model/test_catch_up.py",),
     ),
     Mutant(
         "missed firings are made from the youngest to the oldest",
         _CATCHING_UP,
         "return latest[::-1]",
         "return latest",
-        ("model/test_catching_up.py",),
+        ("model/test_catch_up.py",),
     ),
     Mutant(
         "the latest missed firing is one too early",
         _CATCHING_UP,
         "if later is None or later > until:",
         "if later is None or later >= until:",
-        ("model/test_catching_up.py",),
+        ("model/test_catch_up.py",),
     ),
     Mutant(
         "missed firings are made although the policy skips them",
         _CATCHING_UP,
         "    if catch_up is CatchUp.SKIP:\n        return []\n",
         "",
-        ("model/test_catching_up.py",),
+        ("model/test_catch_up.py",),
     ),
     # -- what becomes of a schedule ----------------------------------------------------
     Mutant(
@@ -190,9 +190,9 @@ MUTANTS = (
     ),
     Mutant(
         "code takes back what an operator changed in a schedule",
-        "model/declaring.py",
+        "model/declarations.py",
         "if value != has[name] and has[name] == before.get(name)",
         "if value != has[name]",
-        ("model/test_declaring.py::test_each_value_follows_its_own_side",),
+        ("model/test_declarations.py::test_each_value_follows_its_own_side",),
     ),
 )

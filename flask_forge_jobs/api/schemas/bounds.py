@@ -27,7 +27,7 @@ from flask_forge_jobs.handlers.jobs import (
 from flask_forge_jobs.handlers.queue_admin import MAX_NAMED_QUEUES, QUEUE_ACTIONS
 from flask_forge_jobs.model.bounds import NAME_LENGTH
 from flask_forge_jobs.model.bulk import JobAction
-from flask_forge_jobs.model.catching_up import CATCH_UP_LIMIT_RANGE, CatchUp
+from flask_forge_jobs.model.catch_up import CATCH_UP_LIMIT_RANGE, CatchUp
 from flask_forge_jobs.model.cron_expression import MAX_EXPRESSION_LENGTH
 from flask_forge_jobs.model.job_bounds import (
     DEDUPE_KEY_LENGTH,

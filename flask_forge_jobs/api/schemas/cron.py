@@ -16,7 +16,7 @@ from flask_forge_jobs.api.schemas.fields import (
     WireSchema,
 )
 from flask_forge_jobs.handlers.cron import DEFAULT_PREVIEW
-from flask_forge_jobs.model.catching_up import DEFAULT_CATCH_UP_LIMIT, CatchUp
+from flask_forge_jobs.model.catch_up import DEFAULT_CATCH_UP_LIMIT, CatchUp
 from flask_forge_jobs.model.time_zones import DEFAULT_TIME_ZONE
 
 

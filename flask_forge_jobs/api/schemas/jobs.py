@@ -17,7 +17,7 @@ from flask_forge_jobs.api.schemas.fields import (
     WholeNumber,
     WireSchema,
 )
-from flask_forge_jobs.api.schemas.naming import AsksQueue, NamesQueue
+from flask_forge_jobs.api.schemas.queue_names import AsksQueue, NamesQueue
 from flask_forge_jobs.model.jobs import JobFilter
 
 LIST_MESSAGES: dict[str, str | list[Any] | dict[Any, Any]] = {

@@ -15,7 +15,7 @@ from flask_forge_jobs.api.schemas.fields import (
     WholeNumber,
     WireSchema,
 )
-from flask_forge_jobs.api.schemas.naming import AsksQueue
+from flask_forge_jobs.api.schemas.queue_names import AsksQueue
 from flask_forge_jobs.api.schemas.workers import QueueProcess, Slot
 from flask_forge_jobs.model.queues import (
     QueueChanges,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from marshmallow.fields import List, Nested
 
 from flask_forge_jobs.api.schemas.fields import Instant, Text, WholeNumber, WireSchema
-from flask_forge_jobs.api.schemas.naming import AsksQueue
+from flask_forge_jobs.api.schemas.queue_names import AsksQueue
 
 
 class Slot(WireSchema):

@@ -29,7 +29,7 @@ from flask_forge_jobs.api.schemas.jobs import (
     ScheduledQuery,
 )
 from flask_forge_jobs.api.scope import Reach
-from flask_forge_jobs.api.v1.enqueueing import enqueue_one
+from flask_forge_jobs.api.v1.enqueue import enqueue_one
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import job_actions, jobs
 from flask_forge_jobs.model.queues import DEFAULT_QUEUE

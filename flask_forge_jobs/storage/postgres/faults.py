@@ -23,11 +23,11 @@ from flask_forge_jobs.errors import (
     StorageUnavailableError,
 )
 from flask_forge_jobs.logs import get_logger
-from flask_forge_jobs.model.seldom import Seldom
+from flask_forge_jobs.model.log_throttle import LogThrottle
 from flask_forge_jobs.storage.faults import Faults, TransientError
 
 logger = get_logger(__name__)
-_SELDOM = Seldom()
+_LOG_THROTTLE = LogThrottle()
 
 # How long to notify nobody before the next try, which costs one call a retry.
 QUIET_S = 10.0
@@ -71,11 +71,11 @@ class Quiet:
         if part < _MUCH:
             return
         self._until = self._clock() + QUIET_S
-        if _SELDOM.is_time_for("full"):
+        if _LOG_THROTTLE.is_time_for("full"):
             logger.warning(
                 "PostgreSQL's notification queue is full; workers poll for new jobs "
                 "meanwhile%s",
-                _SELDOM.more("full"),
+                _LOG_THROTTLE.more("full"),
             )
 
 

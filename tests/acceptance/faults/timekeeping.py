@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.acceptance import catching_up
+from tests.acceptance import catch_up
 from tests.acceptance.faults import clocks, leaders, schema
 from tests.acceptance.faults.fault import BOTH, Bench, Fault
 from tests.acceptance.firing import Driver, Plan
@@ -23,7 +23,7 @@ def double_fire(bench: Bench) -> str:
 
 def scheduler_down(bench: Bench) -> str:
     """E5: nobody fires for ten minutes, then each policy makes up for it."""
-    outcomes = catching_up.run(bench.url, bench.folder)
+    outcomes = catch_up.run(bench.url, bench.folder)
     for outcome in outcomes:
         assert list(outcome.fired) == list(outcome.expected), outcome
     made_up = ", ".join(

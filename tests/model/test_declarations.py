@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 from datetime import UTC, datetime
 
 from flask_forge_jobs.model.cron import Schedule, ScheduleDefinition
-from flask_forge_jobs.model.declaring import declaration, followed
+from flask_forge_jobs.model.declarations import declaration, followed
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 CODE = ScheduleDefinition("s", "k", "@daily")

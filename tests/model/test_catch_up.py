@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 
 from flask_forge_jobs.errors import InvalidInputError
-from flask_forge_jobs.model.catching_up import MISSED_AFTER_S, CatchUp
+from flask_forge_jobs.model.catch_up import MISSED_AFTER_S, CatchUp
 from flask_forge_jobs.model.cron import BAD_EXPRESSION, Schedule, ScheduleDefinition
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)

@@ -16,7 +16,7 @@ from flask_forge_jobs import (
     current_job,
 )
 from flask_forge_jobs.state import state_of
-from flask_forge_jobs.tasks.outside import Outside
+from flask_forge_jobs.tasks.direct_calls import DirectCalls
 from tests.support.clocks import MovingClock
 from tests.support.runtimes import NO_RATE_LIMITS
 from tests.tasks.conftest import Outbox
@@ -80,7 +80,7 @@ def test_without_an_application_it_says_what_is_missing() -> None:
 def test_attempt_limit_and_time_left_can_be_seen(outbox: Outbox) -> None:
     clock = MovingClock()
     reports: list[str] = []
-    outside = Outside(
+    outside = DirectCalls(
         clock=clock,
         router=KindPrefixRouter({"limit": "slow"}),
         enqueue=outbox.enqueue,

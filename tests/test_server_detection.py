@@ -12,7 +12,7 @@ from flask import Flask
 from werkzeug.debug import DebuggedApplication
 from werkzeug.serving import make_server
 
-from flask_forge_jobs.serving import (
+from flask_forge_jobs.server_detection import (
     green_threads,
     is_gunicorn_fork,
     is_gunicorn_worker,

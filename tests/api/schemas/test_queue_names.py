@@ -4,13 +4,13 @@ import pytest
 from marshmallow import ValidationError
 
 from flask_forge_jobs.api.schemas.bulk import DeleteDoneRequest
-from flask_forge_jobs.api.schemas.enqueueing import NewJobRequest
+from flask_forge_jobs.api.schemas.enqueue import NewJobRequest
 from flask_forge_jobs.api.schemas.jobs import (
     EnqueueRequest,
     KindsQuery,
     ScheduledQuery,
 )
-from flask_forge_jobs.api.schemas.naming import NamesQueue
+from flask_forge_jobs.api.schemas.queue_names import NamesQueue
 from flask_forge_jobs.api.schemas.queues import CleanupRequest
 from flask_forge_jobs.api.schemas.workers import ProcessesQuery
 

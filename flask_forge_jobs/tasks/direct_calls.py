@@ -15,7 +15,7 @@ from flask_forge_jobs.tasks.routing import Router
 NO_WORKER = "none"
 
 
-class Outside:
+class DirectCalls:
     """Makes contexts for calls of tasks in views, shells and tests.
 
     Args:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.acceptance.catching_up import POLICIES, run
+from tests.acceptance.catch_up import POLICIES, run
 
 
 def test_each_policy_is_exact(database_url: str, tmp_path: Path) -> None:

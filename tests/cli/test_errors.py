@@ -4,7 +4,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from flask_forge_jobs.cli.failing import fails_clearly
+from flask_forge_jobs.cli.errors import fails_clearly
 from flask_forge_jobs.errors import ConfigurationError, StorageUnavailableError
 
 

@@ -4,7 +4,7 @@ import pytest
 from marshmallow import ValidationError
 
 from flask_forge_jobs.api.response import dumper, encode
-from flask_forge_jobs.api.schemas.enqueueing import (
+from flask_forge_jobs.api.schemas.enqueue import (
     EnqueuedJobs,
     NewJobRequest,
     NewJobsRequest,

@@ -58,7 +58,7 @@ class TaskDecorator:
         registry: Keeps the task.
         router: Names the queue of jobs whose task names none.
         store: Stores one job.
-        outside: Makes the context for calls where no task runs.
+        call_context: Makes the context for calls where no task runs.
         options: What was said of the task.
 
     Raises:
@@ -72,7 +72,7 @@ class TaskDecorator:
         *,
         router: Router,
         store: StoreJob,
-        outside: MakeContext,
+        call_context: MakeContext,
         options: TaskOptions,
     ) -> None:
         self._registry = registry
@@ -83,7 +83,7 @@ class TaskDecorator:
             Task[..., Any],
             router=router,
             store=store,
-            outside=outside,
+            call_context=call_context,
             concurrency=None if most is None else ConcurrencyLimit(most, key),
             kind=options.pop("kind", None),
             aliases=options.pop("aliases", None) or (),

@@ -1,4 +1,4 @@
-"""Seldom limits repeated log messages to one or a few a minute."""
+"""LogThrottle limits repeated log messages to one or a few a minute."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable
 PERIOD_S = 60.0
 
 
-class Seldom:
+class LogThrottle:
     """Tells whether it is time for another message of a kind; counts the others."""
 
     def __init__(
