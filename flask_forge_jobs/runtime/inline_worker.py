@@ -61,7 +61,7 @@ class Run:
     error: BaseException | None
 
     def raise_error(self) -> None:
-        """Raise what the task raised, unless it is done or only put off."""
+        """Raise what the task raised, unless it is done or only snoozed."""
         if not isinstance(self.outcome, Failed | Dead):
             return
         if self.error is not None:

@@ -123,7 +123,7 @@ class OutcomeMapper:
         update.concurrency_key = execution.concurrency_key
         if update.status is not JobStatus.DONE:
             update.follow_ups = self._follow_ups_of(job.kind)
-        # A job that was put off has not run, unless its start is counted already.
+        # A snoozed job has not run, unless its start is counted already.
         was_snoozed = isinstance(outcome, Snooze) and not execution.is_start_counted
         if execution.started_at and not was_snoozed:
             held_us = int((execution.ended_at - execution.claimed_at) * SECOND_US)

@@ -43,7 +43,7 @@ class TaskContext:
         rate_limits: The token buckets that all processes share.
         carried: What the request that enqueued the job had of ``request_id``,
             ``traceparent`` and ``tracestate``, or the job that did.
-        throttle_attempts: How often in a row the job was throttled or put off.
+        throttle_attempts: How often in a row the job was throttled or snoozed.
         mask: Masks the secrets in what is logged of the task.
         dispose: Takes what the task raised once its text is stored; by default drops
             the frames, which keep every local alive.
@@ -146,7 +146,7 @@ class TaskContext:
     def rate_limit(self, scope: str, tokens: int = 1) -> None:
         """Take tokens from a bucket that all processes share, or put the job off.
 
-        A job that is put off leaves its slot, comes back when it is its turn and begins
+        A snoozed job leaves its slot, comes back when it is its turn and begins
         anew, so call this before the work. The attempt is not counted, and its queue
         goes on.
 
