@@ -1,4 +1,8 @@
-"""Checks of values from HTTP and Python; errors name the field and the bound."""
+"""Checks of values from HTTP and Python.
+
+A check returns the value or raises :class:`InvalidInputError`, which names the field
+and the bound.
+"""
 
 from __future__ import annotations
 
@@ -45,11 +49,7 @@ def shown(value: object) -> str:
 
 
 def check_integer(field: str, value: object, low: int, high: int) -> int:
-    """Return a whole number within the bounds; ``True`` is no number.
-
-    Raises:
-        InvalidInputError: Wrong type, or outside ``low`` to ``high``.
-    """
+    """Return a whole number within the bounds; ``True`` is no number."""
     if not isinstance(value, int) or isinstance(value, bool):
         raise InvalidInputError(field, f"{shown(value)} is not a whole number")
     if not low <= value <= high:
@@ -58,11 +58,7 @@ def check_integer(field: str, value: object, low: int, high: int) -> int:
 
 
 def check_seconds(field: str, value: object, low: float, high: float) -> float:
-    """Return a number of seconds within the bounds.
-
-    Raises:
-        InvalidInputError: Wrong type, or outside ``low`` to ``high``.
-    """
+    """Return a number of seconds within the bounds."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise InvalidInputError(field, f"{shown(value)} is not a number")
     if not low <= value <= high:
@@ -71,11 +67,9 @@ def check_seconds(field: str, value: object, low: float, high: float) -> float:
 
 
 def check_text(field: str, value: object, longest: int) -> str:
-    """Return text of 1 to ``longest`` characters.
+    """Return text of 1 to ``longest`` characters that both databases can store.
 
-    Raises:
-        InvalidInputError: Wrong type, empty, too long, or with a NUL character or half
-            of a surrogate pair, which the databases cannot store.
+    They cannot store NUL characters or halves of surrogate pairs.
     """
     if not isinstance(value, str):
         raise InvalidInputError(field, f"{shown(value)} is not text")
@@ -91,24 +85,18 @@ def check_text(field: str, value: object, longest: int) -> str:
 
 
 def check_job_id(value: object) -> str:
-    """Return the id of a job, a ULID.
-
-    Raises:
-        InvalidInputError: It is not a ULID.
-    """
+    """Return the id of a job, a ULID."""
     if not isinstance(value, str) or not _JOB_ID.fullmatch(value):
         raise InvalidInputError("job_id", f"{shown(value)} is not the id of a job")
     return value
 
 
 def check_queue_name(value: object, field: str = "queue_name") -> str:
-    """Return the name of a queue.
+    """Return the name of a queue, 1 to 128 characters.
 
-    Raises:
-        InvalidInputError: Not 1 to 128 characters, a space at either end, one of
-            ``, / ? # %``, ``..`` or a control character, ``.`` alone, an invisible
-            character or one that changes the direction of text, or not in Unicode's
-            form NFC.
+    It has no space at either end, none of ``, / ? # %``, no ``..``, no control
+    character, none that is invisible or changes the direction of text, is not ``.``,
+    and is in Unicode's form NFC.
     """
     # The cache needs a hashable value; check_text refuses what is not text.
     name = value if isinstance(value, str) else check_text(field, value, NAME_LENGTH)
@@ -140,11 +128,9 @@ def _distinct(name: str, field: str) -> str:
 
 
 def check_kind(value: object, field: str = "kind") -> str:
-    """Return the name of a kind of job.
+    """Return the name of a kind of job: 1 to 128 characters in Unicode's form NFC.
 
-    Raises:
-        InvalidInputError: Not 1 to 128 characters, blank, with a control, invisible or
-            direction-changing character, or not in Unicode's form NFC.
+    It is not blank, and without control, invisible or direction-changing characters.
     """
     kind = value if isinstance(value, str) else check_text(field, value, NAME_LENGTH)
     return _kind(kind, field)

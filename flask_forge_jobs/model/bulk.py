@@ -29,11 +29,7 @@ class JobAction(StrEnum):
 
     @classmethod
     def parse(cls, value: object) -> JobAction:
-        """Return the action with this name.
-
-        Raises:
-            InvalidInputError: Unknown name; field ``action``.
-        """
+        """Return the action of a name; the error's field is ``action``."""
         try:
             return cls(value)  # type: ignore[arg-type]  # the constructor decides
         except ValueError:

@@ -38,11 +38,7 @@ class CatchUp(StrEnum):
 
 
 def check_catch_up(value: object, field: str = "catch_up") -> str:
-    """Return the name of a policy.
-
-    Raises:
-        InvalidInputError: Unknown name.
-    """
+    """Return the name of a policy, or raise :class:`InvalidInputError`."""
     text = check_text(field, value, _LONGEST_POLICY)
     if text not in tuple(CatchUp):
         raise InvalidInputError(field, f"{shown(text)} is not one of skip, once, all")

@@ -30,11 +30,7 @@ class ConcurrencyLimit:
     default: str = "null"
 
     def check(self) -> None:
-        """Check the number.
-
-        Raises:
-            InvalidInputError: Out of bounds; field ``max_concurrent``.
-        """
+        """Check the number, or raise :class:`InvalidInputError`."""
         check_integer("max_concurrent", self.max_concurrent, *MAX_CONCURRENT_RANGE)
 
     def key_of(self, kind: str, payload: str) -> str:

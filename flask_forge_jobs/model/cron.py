@@ -64,11 +64,7 @@ class ScheduleDefinition:
     catch_up_limit: int = DEFAULT_CATCH_UP_LIMIT
 
     def check(self) -> None:
-        """Check every field.
-
-        Raises:
-            InvalidInputError: A value is out of bounds; names the field.
-        """
+        """Check every field, or raise :class:`InvalidInputError`."""
         check_queue_name(self.name, "name")
         self.check_beside_times()
         CronExpression.parse(self.cron_expr)
@@ -92,11 +88,7 @@ class ScheduleDefinition:
         return replace(self, dedupe_key=key)
 
     def job(self, router: Callable[[str], str]) -> NewJob:
-        """Return the job of one firing: due at once, with priority 0.
-
-        Raises:
-            InvalidInputError: A value is out of bounds.
-        """
+        """Return the job of one firing: due at once, with priority 0."""
         queue_name = self.queue_name
         return NewJob.of_canonical(
             self.payload,
@@ -125,9 +117,6 @@ class ScheduleDefinition:
         """Return the firings to make now, oldest first.
 
         ``first`` is the oldest one that has not been made, at or before ``now``.
-
-        Raises:
-            InvalidInputError: A stored value is out of bounds.
         """
         check_catch_up(self.catch_up)
         return due_instants(

@@ -1,4 +1,4 @@
-"""The bounds of a new job's fields."""
+"""Checks of a new job's fields; like those in :mod:`.bounds`."""
 
 from __future__ import annotations
 
@@ -22,11 +22,7 @@ TIMEOUT_RANGE_S = (0.001, 86_400.0 * 365)
 
 
 def check_payload_size(payload: str) -> None:
-    """Check that canonical JSON text is at most 1 MiB long.
-
-    Raises:
-        InvalidInputError: It is longer.
-    """
+    """Check that canonical JSON text is at most 1 MiB long."""
     size = len(payload)  # ASCII, so characters are bytes
     if size > MAX_PAYLOAD_BYTES:
         raise InvalidInputError(
@@ -35,11 +31,7 @@ def check_payload_size(payload: str) -> None:
 
 
 def check_dedupe_for(dedupe_for: object, dedupe_key: str | None) -> None:
-    """Check the window of a dedupe key.
-
-    Raises:
-        InvalidInputError: Not a timedelta, outside 1 ms to 365 days, or without a key.
-    """
+    """Check the window of a dedupe key: a timedelta of 1 ms to 365 days."""
     if not isinstance(dedupe_for, timedelta):
         raise InvalidInputError("dedupe_for", f"{shown(dedupe_for)} is not a timedelta")
     low, high = DEDUPE_FOR_RANGE
@@ -50,11 +42,7 @@ def check_dedupe_for(dedupe_for: object, dedupe_key: str | None) -> None:
 
 
 def checked_replace(replace: object, dedupe_key: str | None) -> tuple[str, ...]:
-    """Return the names of the values to replace, each once.
-
-    Raises:
-        InvalidInputError: One is not in :data:`REPLACEABLE`, or there is no key.
-    """
+    """Return which of :data:`REPLACEABLE` to replace, each once."""
     names = (replace,) if isinstance(replace, str) else replace
     if not isinstance(names, Collection):
         raise InvalidInputError("replace", f"{shown(replace)} is no list of names")
@@ -69,12 +57,7 @@ def checked_replace(replace: object, dedupe_key: str | None) -> tuple[str, ...]:
 
 
 def check_run_at(run_at: object) -> None:
-    """Check a start time.
-
-    Raises:
-        InvalidInputError: Not a datetime, without a zone, or outside the years
-            1970 to 9999.
-    """
+    """Check a start time: with a time zone, in the years 1970 to 9999."""
     if not isinstance(run_at, datetime):
         raise InvalidInputError("run_at", f"{shown(run_at)} is not a datetime")
     if run_at.utcoffset() is None:
@@ -84,12 +67,7 @@ def check_run_at(run_at: object) -> None:
 
 
 def checked_delay(delay: object, run_at: object) -> timedelta:
-    """Return a delay before the start.
-
-    Raises:
-        InvalidInputError: Neither a number nor a timedelta, outside 0 to 36,500 days,
-            or given together with ``run_at``.
-    """
+    """Return a delay, given in seconds or as a timedelta: 0 to 36,500 days."""
     if run_at is not None:
         raise InvalidInputError(
             "delay", "means nothing beside run_at; give one of them"
@@ -109,9 +87,5 @@ def checked_delay(delay: object, run_at: object) -> timedelta:
 
 
 def check_timeout(timeout_s: object) -> None:
-    """Check a time limit.
-
-    Raises:
-        InvalidInputError: Not a number, or outside 1 ms to 365 days.
-    """
+    """Check a time limit: 1 ms to 365 days."""
     check_seconds("timeout_s", timeout_s, *TIMEOUT_RANGE_S)

@@ -168,11 +168,7 @@ class NewJob:
 
     @classmethod
     def of_canonical(cls, payload: str, **values: Any) -> NewJob:
-        """Return a new job with text that :func:`.payloads.dump` made.
-
-        Raises:
-            InvalidInputError: As for the class.
-        """
+        """Return a new job with text that :func:`.payloads.dump` made."""
         check_payload_size(payload)
         job = cls(**values)
         object.__setattr__(job, "payload", payload)
@@ -192,11 +188,7 @@ class NewJob:
         return job
 
     def routed(self, router: Callable[[str], str]) -> NewJob:
-        """Return the job with a queue to wait in; the router chooses if it has none.
-
-        Raises:
-            InvalidInputError: The router's answer is not a queue name.
-        """
+        """Return the job with a queue to wait in; the router chooses if it has none."""
         if self.queue_name is not None:
             return self
         queue_name = router(self.kind)

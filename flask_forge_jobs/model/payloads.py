@@ -104,11 +104,7 @@ def load(data: bytes, field: str = "json", *, max_depth: int = MAX_DEPTH) -> obj
 
 
 def load_text(text: str, field: str = "payload") -> object:
-    """Parse a stored payload, written by :func:`dump`.
-
-    Raises:
-        InvalidInputError: The text is not JSON, so it is damaged.
-    """
+    """Parse a stored payload, written by :func:`dump`; it may be damaged."""
     return _parsed(_parse_stored, text, field)
 
 
@@ -179,11 +175,7 @@ def dump(value: object, field: str = "payload", max_bytes: int | None = None) ->
 
 
 def canonical(payload: object, field: str = "payload") -> str:
-    """Return canonical JSON text of a value; a string counts as JSON text itself.
-
-    Raises:
-        InvalidInputError: As for :func:`load` and :func:`dump`.
-    """
+    """Return canonical JSON text of a value; a string counts as JSON text itself."""
     if not isinstance(payload, str):
         return dump(payload, field)
     try:
@@ -197,9 +189,6 @@ def fingerprint(payload: str) -> str:
     """Return a digest of canonical JSON text, the same for equal payloads.
 
     The order of keys does not count; ``1``, ``1.0`` and ``true`` differ.
-
-    Raises:
-        InvalidInputError: The text is not JSON.
     """
     ordered = _encode_ordered(load_text(payload))
     return hashlib.sha256(ordered.encode("ascii")).hexdigest()

@@ -121,13 +121,9 @@ def check_retention_days(field: str, value: int) -> int:
 
 
 def check_backoff(base_seconds: int, max_seconds: int, prefix: str = "") -> None:
-    """Check a back-off curve; ``prefix`` precedes its names in errors.
+    """Check a back-off curve: 1 to 86400 seconds, the maximum not below the base.
 
-    The first retry waits twice the base.
-
-    Raises:
-        InvalidInputError: A value is outside 1 to 86400 seconds or the maximum is below
-            the base.
+    The first retry waits twice the base. ``prefix`` precedes both names in errors.
     """
     base, longest = f"{prefix}base_seconds", f"{prefix}max_seconds"
     check_integer(base, base_seconds, *BACKOFF_SECONDS_RANGE)
@@ -139,11 +135,7 @@ def check_backoff(base_seconds: int, max_seconds: int, prefix: str = "") -> None
 
 
 def check_settings(settings: QueueSettings) -> None:
-    """Check every setting that an operator may change.
-
-    Raises:
-        InvalidInputError: A value is out of bounds; names the setting as on the wire.
-    """
+    """Check every setting that an operator may change, under its name on the wire."""
     check_queue_name(settings.name, "name")
     check_max_workers(settings.max_workers)
     check_retention_days("retain_done_days", settings.retain_done_for_days)

@@ -78,32 +78,18 @@ class RateLimitDefinition:
     refill_per_sec: float
 
     def check(self) -> None:
-        """Check the scope and the settings.
-
-        Raises:
-            InvalidInputError: A value is out of bounds.
-        """
+        """Check the scope and the settings."""
         check_scope(self.scope)
         check_rate_limit(self.capacity, self.refill_per_sec)
 
 
 def check_scope(scope: object) -> str:
-    """Return the name of a bucket; the rules for queue names apply.
-
-    Raises:
-        InvalidInputError: It breaks them; field ``scope``.
-    """
+    """Return the name of a bucket; the rules for queue names apply."""
     return check_queue_name(scope, "scope")
 
 
 def check_rate_limit(capacity: object, refill_per_sec: object) -> None:
-    """Check the settings of a bucket.
-
-    Raises:
-        InvalidInputError: The capacity is not a whole number from 1 to a thousand
-            million, or the refill is not a number from one token a year to a thousand
-            million tokens a second.
-    """
+    """Check a capacity of 1 to 1e9 tokens, and a refill of 1 a year to 1e9 a second."""
     check_integer("capacity", capacity, *CAPACITY_RANGE)
     if isinstance(refill_per_sec, bool) or not isinstance(refill_per_sec, int | float):
         raise InvalidInputError(

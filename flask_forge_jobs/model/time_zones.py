@@ -14,11 +14,7 @@ MAX_TIME_ZONE_LENGTH = 64
 
 
 def check_time_zone(value: object, field: str = "timezone") -> str:
-    """Return the name of an IANA zone.
-
-    Raises:
-        InvalidInputError: Not text, or no such zone; names are case-sensitive.
-    """
+    """Return the name of an IANA zone; names are case-sensitive."""
     name = check_text(field, value, MAX_TIME_ZONE_LENGTH)
     if name not in _known_names():
         raise InvalidInputError(
