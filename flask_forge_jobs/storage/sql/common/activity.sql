@@ -1,15 +1,13 @@
--- What happened lately, told from the jobs themselves.
-
 -- name: begun
--- Served by forge_job_running, which holds nothing but running jobs.
+-- Served by forge_job_running, which holds only running jobs.
 SELECT started_at, id
 FROM forge_job
 WHERE status = 'in_progress' AND started_at >= :from_at AND started_at < :to_at
 ORDER BY started_at, id
 
 -- name: unsuccessful_lately
--- Served by forge_job_unsuccessful: the youngest jobs with a status. A text is cut: a
--- summary needs its beginning.
+-- Served by forge_job_unsuccessful: the newest jobs with a status. A summary needs only
+-- the beginning of the error.
 SELECT
     id, queue_name, kind, SUBSTR(last_error, 1, 500),
     COALESCE(completed_at, started_at, enqueued_at)

@@ -1,4 +1,4 @@
--- The audit trail: appended to and read; only what is old is ever deleted.
+-- The audit trail: append-only, except that old rows are deleted.
 
 -- name: append_audit
 INSERT INTO forge_audit (
@@ -11,8 +11,7 @@ VALUES (
 RETURNING id
 
 -- name: append_audit_once
--- For a repeated transaction, whose first try may have been stored, its answer lost.
--- Served by forge_audit_actor.
+-- For a retry after a commit with an unknown result. Served by forge_audit_actor.
 INSERT INTO forge_audit (
     at, actor, action, target, address, request_id, status, changed, arguments, requests
 )
@@ -29,11 +28,13 @@ WHERE NOT EXISTS (
 )
 RETURNING id
 
--- name: audit_page
--- Served by forge_audit_time.
-SELECT
+-- fragment: audit_columns
     id, at, actor, action, target, address, request_id, status, changed, arguments,
     requests
+
+-- name: audit_page
+-- Served by forge_audit_time.
+SELECT /* use audit_columns */
 FROM forge_audit
 WHERE at >= :from_at AND at <= :to_at AND (at, id) < (:before_at, :before_id)
     AND (:any_action OR action = :action)
@@ -42,9 +43,7 @@ LIMIT :limit
 
 -- name: audit_page_of_actor
 -- Served by forge_audit_actor.
-SELECT
-    id, at, actor, action, target, address, request_id, status, changed, arguments,
-    requests
+SELECT /* use audit_columns */
 FROM forge_audit
 WHERE actor = :actor
     AND at >= :from_at AND at <= :to_at AND (at, id) < (:before_at, :before_id)
@@ -54,9 +53,7 @@ LIMIT :limit
 
 -- name: audit_page_of_target
 -- Served by forge_audit_target.
-SELECT
-    id, at, actor, action, target, address, request_id, status, changed, arguments,
-    requests
+SELECT /* use audit_columns */
 FROM forge_audit
 WHERE target = :target
     AND at >= :from_at AND at <= :to_at AND (at, id) < (:before_at, :before_id)

@@ -1,8 +1,8 @@
 -- Concurrency limits: how many jobs of a key may run at once.
 
 -- name: release_waiters
--- Served by forge_job_concurrency_waiting: the first jobs that wait for a run to end
--- become due. A job whose worker has died since waits for its retry instead.
+-- Served by forge_job_concurrency_waiting: makes the first waiting jobs due. A job whose
+-- worker has died since waits for its retry instead.
 WITH next AS MATERIALIZED (
     SELECT id
     FROM forge_job

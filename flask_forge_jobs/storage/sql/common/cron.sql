@@ -1,4 +1,4 @@
--- Schedules: as many as an operator writes down, so nothing here needs an index.
+-- Cron schedules. They are few, so no statement needs an index.
 
 -- fragment: schedule_columns
     name, kind, payload, queue_name, cron_expr, timezone, enabled, max_attempts,
@@ -57,8 +57,8 @@ FROM forge_cron
 WHERE declared_by = :declared_by
 
 -- name: firings_ahead
--- For how long a firing has been due, and in how long the next one is; by one clock.
--- What that clock calls changed more than a minute from now it has seen when it was ahead.
+-- How long the oldest firing has been due, and how long until the next one, by one clock.
+-- A change more than a minute in the future means that the clock was ahead then.
 SELECT
     MAX(
         CASE
@@ -71,7 +71,7 @@ FROM forge_cron
 WHERE enabled
 
 -- name: due_schedules
--- What another process is firing at this moment is left to it.
+-- Skips schedules that another process is firing.
 SELECT /* use schedule_columns */
 FROM forge_cron
 WHERE enabled AND name > :after
@@ -81,8 +81,8 @@ LIMIT :limit
 /* skip_locked */
 
 -- name: fire
--- One row for each instant of a schedule, whoever comes: forge_job_firing sees to it.
--- Keys in the order in which bulk enqueues take them, so that nobody locks crosswise.
+-- forge_job_firing keeps this to one job for each instant of a schedule. Keys are locked
+-- in the order of bulk enqueues, to avoid deadlocks.
 INSERT INTO forge_job (
     id, queue_name, kind, payload, priority, enqueued_at, scheduled_at, deferred,
     max_attempts, dedupe_key, schedule_name, fire_at

@@ -1,4 +1,4 @@
--- What is stored when a job has ended without being done.
+-- Jobs to store when another job has ended without being done.
 
 -- name: declared_follow_ups
 SELECT of_kind, ending, kind, parameter, queue_name, priority, max_attempts
@@ -11,7 +11,7 @@ DELETE FROM forge_follow_up
 WHERE declared_by = :application
 
 -- name: declare_follow_ups
--- Of two applications that know a kind the one that was started last is asked.
+-- If two applications declare the same kind, the one started last wins.
 INSERT INTO forge_follow_up (
     of_kind, ending, kind, parameter, queue_name, priority, max_attempts, declared_by
 )
@@ -26,7 +26,7 @@ ON CONFLICT (of_kind, ending) DO UPDATE SET
     max_attempts = excluded.max_attempts, declared_by = excluded.declared_by
 
 -- name: followed_up
--- Which of some jobs somebody is to be told of, and who.
+-- The given jobs that need a follow-up, with what to enqueue.
 SELECT
     job.id, job.kind, job.queue_name, job.payload, job.attempts, job.last_error,
     f.kind, f.parameter, f.queue_name, f.priority, f.max_attempts

@@ -1,8 +1,6 @@
--- What an operator does to jobs.
---
--- COALESCE keeps the planner on the primary key: the statistics do not know yet what the
--- batch before this one has changed, and by an index on the state it would walk all jobs
--- in that state for each id.
+-- Changes that operators make to jobs. COALESCE keeps the planner on the primary key: the
+-- statistics lag behind the previous batch, and an index on the status would read all jobs
+-- with that status for each id.
 
 -- name: lock_job
 SELECT status
@@ -18,23 +16,21 @@ ORDER BY id
 /* for_update */
 
 -- name: delete_jobs
--- Deletes what is not running and repeats the condition, so that a job claimed in
--- between survives.
+-- Skips running jobs, among them those claimed since the ids were picked.
 DELETE FROM forge_job
 WHERE status <> 'in_progress'
     AND id IN (SELECT v.job_id FROM /* rows v: job_id text */)
 RETURNING id
 
 -- name: delete_with_status
--- For bulk verbs, which picked the ids before they locked them: what has been claimed,
--- requeued or finished in between is left alone.
+-- For bulk verbs. Skips jobs whose status has changed since the ids were picked.
 DELETE FROM forge_job
 WHERE COALESCE(status, '') = :status
     AND id IN (SELECT v.job_id FROM /* rows v: job_id text */)
 RETURNING id
 
 -- name: request_cancel
--- Asks running jobs to stop; asking twice keeps the first time.
+-- Asks running jobs to stop; keeps the time of the first request.
 UPDATE forge_job
 SET cancel_requested_at = COALESCE(cancel_requested_at, :now)
 WHERE COALESCE(status, '') = 'in_progress'
@@ -42,8 +38,8 @@ WHERE COALESCE(status, '') = 'in_progress'
 RETURNING id
 
 -- name: requeue_jobs
--- A full new budget; the error text and the history stay. The rows come in the order
--- of their keys, which dead jobs take again: whoever else takes keys goes by it too.
+-- Resets all attempts; the error text and history stay. Dead jobs take their keys again,
+-- so the rows come in the order of keys that all statements lock in.
 UPDATE forge_job
 SET
     status = 'pending', attempts = 0, throttle_attempts = 0, crashes = 0,
@@ -56,8 +52,8 @@ WHERE forge_job.id = v.job_id
 RETURNING forge_job.id, forge_job.queue_name
 
 -- name: lock_requeueable
--- Dead jobs whose key an unfinished sibling holds are left out, and of several with one
--- key only the first goes: the unique index would refuse the rest.
+-- Leaves out dead jobs whose key an unfinished job has: forge_job_dedupe would refuse
+-- them.
 SELECT job.id
 FROM forge_job AS job
 WHERE COALESCE(job.status, '') IN ('failed', 'dead')
@@ -83,8 +79,8 @@ WHERE COALESCE(dedupe_key, '') <> ''
     AND id IN (SELECT v.job_id FROM /* rows v: job_id text */)
 
 -- name: walk
--- Served by forge_job_list: the next jobs of one state, queue and kind, those that do
--- not match among them, so that a rare match does not make a step long.
+-- Served by forge_job_list: the next jobs of one status, queue and kind, matching or not,
+-- so a rare match does not make a step long.
 SELECT enqueued_at, id, /* use matches */
 FROM forge_job
 WHERE queue_name = :queue_name AND kind = :kind AND status = :status
@@ -103,7 +99,8 @@ WHERE COALESCE(status, '') IN ('pending', 'failed')
 RETURNING id, queue_name
 
 -- name: reschedule
--- The past means now; NULL leaves things as they are. A key of one queue stays behind.
+-- A past time means now; NULL leaves a column alone. A key that is unique within its queue
+-- is dropped when the job moves to another.
 UPDATE forge_job
 SET
     scheduled_at = CASE
@@ -120,7 +117,7 @@ SET
             = :own_mark || queue_name THEN NULL
         ELSE dedupe_key
     END,
-    -- Its time is chosen now: no run that ends brings it forward.
+    -- A new time replaces the wait for a concurrency limit.
     concurrency_key = CASE WHEN :run_at IS NULL THEN concurrency_key END
 WHERE COALESCE(status, '') IN ('pending', 'failed')
     AND id IN (SELECT v.job_id FROM /* rows v: job_id text */)
@@ -135,7 +132,7 @@ ORDER BY id
 /* for_update */
 
 -- name: cancel_waiting
--- What waits for its start or for a retry ends at once.
+-- Jobs that wait for their start or a retry end at once.
 UPDATE forge_job
 SET
     status = 'dead', completed_at = :now, deferred = FALSE, last_error = v.error,
@@ -152,7 +149,7 @@ RETURNING
     )
 
 -- name: superseded
--- A repair of imported rows; beside forge_job_dedupe there are none.
+-- Repairs imported rows; with forge_job_dedupe there are none.
 SELECT job.id
 FROM forge_job AS job
 WHERE job.status = 'failed'
@@ -176,5 +173,5 @@ FROM forge_job
 WHERE id IN (SELECT v.job_id FROM /* rows v: job_id text */)
 
 -- name: fold_counts
--- Nothing to fold: this backend counts in place.
+-- SQLite counts in place, so there is nothing to fold.
 SELECT 0

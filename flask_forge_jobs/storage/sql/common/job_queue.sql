@@ -1,4 +1,4 @@
--- The hot path: what a producer and a worker process run all day.
+-- The hot path of producers and workers.
 
 -- name: enqueue_many
 INSERT INTO forge_job (
@@ -19,7 +19,7 @@ RETURNING id, scheduled_at
 SELECT :now
 
 -- name: find_enqueued
--- Whose key it is, or whether our own id is already there.
+-- The job with this id or, if there is none, the unfinished job with this key.
 SELECT id, queue_name, kind, status, scheduled_at
 FROM forge_job
 WHERE id = :id
@@ -30,17 +30,19 @@ WHERE id = :id
 ORDER BY CASE WHEN id = :id THEN 0 ELSE 1 END
 LIMIT 1
 
--- name: held
--- Served by forge_job_running: what a worker has claimed and not ended.
-SELECT
+-- fragment: claimed_columns
     id, queue_name, kind, payload, priority, scheduled_at, attempts, max_attempts,
     throttle_attempts, error_history, timeout_s, enqueued_at, started_at, claims,
     carried
+
+-- name: held
+-- Served by forge_job_running: the jobs that a worker has claimed and not finished.
+SELECT /* use claimed_columns */
 FROM forge_job
 WHERE status = 'in_progress' AND worker_id = :worker_id
 
 -- name: find_recent
--- Served by forge_job_key: the youngest other job of a key's window, in any state.
+-- Served by forge_job_key: the newest other job of a key within the window, in any state.
 SELECT id, queue_name, kind, status, scheduled_at
 FROM forge_job
 WHERE dedupe_key = :dedupe_key AND dedupe_key IS NOT NULL
@@ -49,7 +51,7 @@ ORDER BY enqueued_at DESC, id DESC
 LIMIT 1
 
 -- name: replace_pending
--- Served by forge_job_dedupe. A job that is claimed meanwhile is pending no more.
+-- Served by forge_job_dedupe. Skips a job that has been claimed meanwhile.
 UPDATE forge_job
 SET
     payload = COALESCE(:payload, payload),
@@ -67,8 +69,8 @@ WHERE dedupe_key = :dedupe_key AND dedupe_key IS NOT NULL
 RETURNING id, queue_name, kind, status, scheduled_at
 
 -- name: ensure_queue
--- Queues are counted for a new one only. Two that come at the same moment do not see each
--- other on PostgreSQL, so there may be as many more as there are callers.
+-- Counts queues only for a new one. Concurrent inserts on PostgreSQL do not see each
+-- other, so the limit may be exceeded by the number of callers.
 INSERT INTO forge_queue (name, max_workers, updated_at)
 SELECT :name, :max_workers, :now
 WHERE NOT EXISTS (SELECT 1 FROM forge_queue WHERE name = :name)
@@ -77,7 +79,7 @@ ON CONFLICT (name) DO NOTHING
 RETURNING name
 
 -- name: promote
--- Served by forge_job_deferred: jobs whose time has come join the claim index.
+-- Served by forge_job_deferred: moves due jobs into the index for claims.
 WITH due AS MATERIALIZED (
     SELECT id
     FROM forge_job
@@ -91,7 +93,7 @@ SET deferred = FALSE
 WHERE deferred AND id IN (SELECT id FROM due)
 
 -- name: claim_one
--- By the rules of any claim, for whoever runs a certain job where it was enqueued.
+-- Claims one job by the usual rules, to run it in the process that enqueued it.
 UPDATE forge_job
 SET
     status = 'in_progress', attempts = attempts + 1, claims = claims + 1,
@@ -103,13 +105,10 @@ WHERE id = :id AND status IN ('pending', 'failed') AND scheduled_at <= :now
         FROM forge_queue
         WHERE name = forge_job.queue_name AND (paused OR throttled_until > :now)
     )
-RETURNING
-    id, queue_name, kind, payload, priority, scheduled_at, attempts, max_attempts,
-    throttle_attempts, error_history, timeout_s, enqueued_at, started_at, claims,
-    carried
+RETURNING /* use claimed_columns */
 
 -- name: lock_cancelled
--- For finish_cancelled: out of the order of ids, so it waits for nobody.
+-- For finish_cancelled. Does not wait, because it locks out of the order of ids.
 SELECT forge_job.id
 FROM forge_job
 INNER JOIN /* rows v: job_id text, run integer, error text, history text */
@@ -121,7 +120,7 @@ WHERE COALESCE(forge_job.status, '') = 'in_progress'
 /* nowait_job */
 
 -- name: finish_cancelled
--- A request to stop outlives failure, throttle and release.
+-- A job that was asked to stop ends, even if its run failed, was throttled or released.
 UPDATE forge_job
 SET
     status = 'dead', completed_at = :now, last_error = v.error,
@@ -135,8 +134,8 @@ WHERE forge_job.id = v.job_id
 RETURNING forge_job.id
 
 -- name: stored_before
--- After an unclear commit: which outcomes did the lost transaction store? By its error a
--- failure is told from that of somebody who took the job for lost.
+-- The outcomes that a commit with an unknown result has stored. The error text tells our
+-- own failure from that of a process that rescued the job.
 SELECT forge_job.id
 FROM forge_job
 INNER JOIN /* rows v: job_id text, run integer, new_status text, error text */
@@ -144,17 +143,8 @@ INNER JOIN /* rows v: job_id text, run integer, new_status text, error text */
 WHERE forge_job.status = v.new_status AND forge_job.claims = v.run
     AND (v.error IS NULL OR forge_job.last_error = v.error)
 
--- name: lock_queue
-SELECT
-    name, max_workers, paused, retain_done_for_days, retain_dead_for_days,
-    backoff_enabled, backoff_base_seconds, backoff_max_seconds, throttle_attempts,
-    throttled_until, updated_at, max_pending
-FROM forge_queue
-WHERE name = :name
-/* for_update */
-
 -- name: open_cooldown
--- A longer hint extends a live window; the exponent counts windows, not workers.
+-- A longer delay extends an open window; throttle_attempts counts windows, not workers.
 UPDATE forge_queue
 SET
     throttle_attempts = CASE
@@ -169,7 +159,7 @@ SET
 WHERE name = :name
 
 -- name: decay_cooldown
--- A success long enough after the window forgets it; writes nothing otherwise.
+-- Resets the cool-down on a success long enough after its window.
 UPDATE forge_queue
 SET throttle_attempts = 0, throttled_until = NULL, updated_at = :now
 WHERE name = :name
@@ -177,7 +167,7 @@ WHERE name = :name
     AND (throttled_until IS NULL OR throttled_until < :now - :grace_us)
 
 -- name: heartbeat
--- Served by forge_job_running: one statement renews all running jobs of a process.
+-- Served by forge_job_running: renews all running jobs of a worker.
 WITH mine AS MATERIALIZED (
     SELECT id
     FROM forge_job
@@ -198,7 +188,7 @@ WHERE forge_job.id = v.job_id
     AND COALESCE(forge_job.status, '') = 'in_progress' AND COALESCE(forge_job.worker_id, '') = :worker_id
 
 -- name: cancelled
--- Served by forge_job_cancelled, which is empty but for jobs being stopped.
+-- Served by forge_job_cancelled, which holds only jobs being stopped.
 SELECT id
 FROM forge_job
 WHERE status = 'in_progress' AND cancel_requested_at IS NOT NULL
@@ -211,7 +201,7 @@ WHERE status = 'in_progress'
 ORDER BY worker_id, id
 
 -- name: lock_stale
--- The heartbeat must still be the one that was observed (a stalled reaper is harmless).
+-- The heartbeat must still be the observed one, so a stalled reaper does no harm.
 SELECT
     forge_job.id, forge_job.queue_name, forge_job.attempts, forge_job.max_attempts,
     forge_job.crashes, forge_job.error_history, forge_job.cancel_requested_at,
@@ -248,7 +238,7 @@ RETURNING
     CASE WHEN admitted_at = started_at THEN concurrency_key END
 
 -- name: has_due
--- Served by forge_job_claim and forge_job_deferred: whether a claim would find a job.
+-- Served by forge_job_claim and forge_job_deferred: would a claim find a job?
 SELECT 1
 WHERE (
     EXISTS (
@@ -270,8 +260,8 @@ AND NOT EXISTS (
 )
 
 -- name: next_due
--- Served by forge_job_deferred: microseconds until the first job that waits for its
--- time is due, 0 when it already is; NULL when none waits.
+-- Served by forge_job_deferred: microseconds until the first deferred job is due, or 0;
+-- NULL without one.
 SELECT CASE WHEN first_at > :now THEN first_at - :now ELSE first_at - first_at END
 FROM (
     SELECT MIN(scheduled_at) AS first_at

@@ -1,8 +1,8 @@
--- Reading: nothing here writes, and nothing scans finished jobs.
+-- Reads of jobs; none scans finished jobs.
 
 -- fragment: runner
--- The slot that runs a job, by the id that the registry shows; the worker process itself
--- for a job that no slot has told of yet. Jobs that do not run cost nothing.
+-- The slot that runs a job, or the worker until a slot has reported it. Costs nothing for
+-- jobs that do not run.
 COALESCE(
     CASE
         WHEN worker_id IS NOT NULL THEN (
@@ -42,7 +42,7 @@ INNER JOIN /* rows v: job_id text */
     ON forge_job.id = v.job_id
 
 -- name: counts
--- A few rows for each combination, however many jobs there are.
+-- Reads a few rows for each combination, however many jobs there are.
 SELECT queue_name, kind, status, deferred, SUM(jobs)
 FROM forge_job_count
 GROUP BY queue_name, kind, status, deferred
@@ -59,7 +59,7 @@ GROUP BY queue_name, status, deferred
 HAVING SUM(jobs) > 0
 
 -- name: scheduled
--- Served by forge_job_deferred: the first jobs of a queue that start later.
+-- Served by forge_job_deferred: the next scheduled jobs of a queue.
 SELECT scheduled_at, id
 FROM forge_job
 WHERE deferred AND status = 'pending' AND queue_name = :queue_name
@@ -68,8 +68,8 @@ ORDER BY scheduled_at, id
 LIMIT :limit OFFSET :offset
 
 -- name: scheduled_by_sort
--- Served by forge_job_deferred, a range of each queue, sorted as a whole: for a page so
--- deep that merging the queues would read as much.
+-- Served by forge_job_deferred, a range of each queue, sorted together: for deep pages,
+-- where merging the queues would read as much.
 SELECT scheduled_at, id
 FROM forge_job
 WHERE deferred AND status = 'pending' AND scheduled_at > :now

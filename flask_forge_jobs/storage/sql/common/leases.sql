@@ -1,7 +1,6 @@
--- Work that only one process may do at a time.
-
 -- name: take_lease
--- Free, expired, or the holder's own: one statement, so that two takers cannot both win.
+-- Takes a lease that is free, expired or the holder's own, in one statement, so only one
+-- process can win.
 INSERT INTO forge_lease (name, holder, expires_at)
 VALUES (:name, :holder, :now + :lease_us)
 ON CONFLICT (name) DO UPDATE SET

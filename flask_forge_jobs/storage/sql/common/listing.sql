@@ -1,4 +1,4 @@
--- Pages of jobs, and how many there are. A page goes on after (:at, :id).
+-- Pages of jobs, and counts. A page continues after (:at, :id).
 
 -- fragment: matches
 (:any_queue OR queue_name IN (SELECT v.name FROM /* rows v: name text = :queues */))
@@ -28,7 +28,7 @@
     AND (:any_attempts OR attempts >= :min_attempts)
 
 -- fragment: payload_shows
--- The pattern is exact where nothing is escaped, and cheap.
+-- The pattern is cheap, and exact for payloads without escapes.
 (
     LOWER(payload) LIKE :payload_pattern ESCAPE '\'
     AND (INSTR(payload, '\u') = 0 OR forge_finds(payload, :payload_expression))
@@ -47,8 +47,8 @@ CASE :sort
 END
 
 -- name: listed (both ways)
--- Served by forge_job_list: jobs of one queue, kind and status by age. Without other
--- conditions it reads the index alone.
+-- Served by forge_job_list, without other conditions by the index alone: jobs of one
+-- queue, kind and status by age.
 SELECT enqueued_at, id
 FROM forge_job
 WHERE queue_name = :queue_name AND kind = :kind AND status = :status
@@ -86,7 +86,7 @@ WHERE job.id IN (
 )
 
 -- name: first_listed (both ways)
--- Served by forge_job_list: the age of the first job of each combination.
+-- Served by forge_job_list: the time of the first job of each combination.
 SELECT
     v.queue_name, v.kind, v.status,
     (
@@ -120,8 +120,8 @@ ORDER BY completed_at DESC, id DESC
 LIMIT :limit
 
 -- name: listed_deferred (both ways)
--- Served by forge_job_deferred: pending jobs of one queue by the time they wait for. The
--- plus keeps the bound that hardly excludes anything from taking the index's place.
+-- Served by forge_job_deferred: pending jobs of one queue by start time. The plus keeps
+-- the planner from using the index for :now instead of the page's position.
 SELECT scheduled_at, id
 FROM forge_job
 WHERE deferred AND queue_name = :queue_name AND status = 'pending'
@@ -152,7 +152,7 @@ ORDER BY enqueued_at DESC, id DESC
 LIMIT :limit
 
 -- name: listed_few (both ways)
--- Served by forge_job_list: all jobs of some combinations, sorted by anything.
+-- Served by forge_job_list: all jobs of some combinations, in any order.
 SELECT /* use sort_key */, id
 FROM /* rows c: of_queue text, of_kind text, of_status text */
 CROSS JOIN forge_job
@@ -163,7 +163,7 @@ ORDER BY 1 DESC, id DESC
 LIMIT :limit OFFSET :offset
 
 -- name: listed_all (both ways)
--- Walks all jobs: for what no index serves, within the limit of a statement.
+-- Scans all jobs: for conditions without an index, within the statement time-out.
 SELECT /* use sort_key */, id
 FROM forge_job
 WHERE (/* use sort_key */, id) < (:at, :id)
@@ -235,8 +235,7 @@ FROM forge_job
 WHERE /* use matches */
 
 -- name: count_overdue
--- Served by forge_job_deferred: pending jobs whose time has come but that no worker has
--- looked at yet.
+-- Served by forge_job_deferred: due jobs that no worker has promoted yet.
 SELECT COUNT(*)
 FROM /* rows c: of_queue text */
 CROSS JOIN forge_job

@@ -1,5 +1,3 @@
--- Figures over time. The tables are explained where they are made.
-
 -- name: put_metrics
 INSERT INTO forge_metric (
     level, queue_name, kind, bucket_start, source,
@@ -32,7 +30,7 @@ WHERE level = :level AND kind = :kind
     AND bucket_start >= :from_at AND bucket_start < :to_at
 
 -- fragment: queues_with_figures
--- Every queue that has any, found by one look into the primary key each.
+-- Every queue with figures, by one look-up in the primary key for each.
 RECURSIVE queue (name) AS (
     SELECT MIN(queue_name) FROM forge_metric WHERE level = :level AND queue_name > ''
     UNION ALL
@@ -45,8 +43,8 @@ RECURSIVE queue (name) AS (
 )
 
 -- name: timeline_of_kinds
--- Served by the primary key: one range for each queue and kind. An index by time alone
--- would read all kinds of the window.
+-- Served by the primary key: one range for each queue and kind. forge_metric_time would
+-- read all kinds of the window.
 WITH /* use queues_with_figures */
 SELECT
     m.kind, m.bucket_start, m.enqueued, m.started, m.retried, m.completed, m.failed,
@@ -59,7 +57,7 @@ WHERE m.level = :level AND m.queue_name = queue.name AND m.kind = v.name
     AND m.bucket_start >= :from_at AND m.bucket_start < :to_at
 
 -- name: kinds_within
--- Served by forge_metric_time. The table of kinds shows no total times.
+-- Served by forge_metric_time. No total times: the table of kinds does not show them.
 SELECT kind, enqueued, started, retried, completed, failed, run_times, ''
 FROM forge_metric
 WHERE level = :level AND queue_name <> '' AND kind <> ''
@@ -67,8 +65,8 @@ WHERE level = :level AND queue_name <> '' AND kind <> ''
     AND bucket_start >= :from_at AND bucket_start < :to_at
 
 -- name: counter_totals
--- Days and what is older than all days: everything there ever was, once. Who came first
--- stays first, whatever comes later.
+-- Days plus level 0: each event ever counted, once. The order stays stable as kinds are
+-- added.
 SELECT
     queue_name, kind, CAST(SUM(enqueued) AS BIGINT), CAST(SUM(started) AS BIGINT),
     CAST(SUM(retried) AS BIGINT), CAST(SUM(completed) AS BIGINT),
@@ -86,7 +84,7 @@ WHERE level IN (0, :level) AND kind = '' AND queue_name <> ''
 ORDER BY queue_name
 
 -- name: take_unfolded
--- Takes the rows of single sources away, to merge them into rows without one.
+-- Removes the rows of single sources, to merge them into rows without one.
 DELETE FROM forge_metric
 WHERE (level, queue_name, kind, bucket_start, source) IN (
     SELECT level, queue_name, kind, bucket_start, source
@@ -100,7 +98,7 @@ RETURNING
     failed, wait_times, run_times, total_times
 
 -- name: take_old
--- Takes rows away that are too old for their level.
+-- Removes rows that are too old for their level.
 DELETE FROM forge_metric
 WHERE (level, queue_name, kind, bucket_start, source) IN (
     SELECT level, queue_name, kind, bucket_start, source

@@ -1,18 +1,21 @@
--- Settings of each queue.
-
--- name: get_queue
-SELECT
+-- fragment: queue_columns
     name, max_workers, paused, retain_done_for_days, retain_dead_for_days,
     backoff_enabled, backoff_base_seconds, backoff_max_seconds, throttle_attempts,
     throttled_until, updated_at, max_pending
+
+-- name: get_queue
+SELECT /* use queue_columns */
 FROM forge_queue
 WHERE name = :name
 
+-- name: lock_queue
+SELECT /* use queue_columns */
+FROM forge_queue
+WHERE name = :name
+/* for_update */
+
 -- name: all_queues
-SELECT
-    name, max_workers, paused, retain_done_for_days, retain_dead_for_days,
-    backoff_enabled, backoff_base_seconds, backoff_max_seconds, throttle_attempts,
-    throttled_until, updated_at, max_pending
+SELECT /* use queue_columns */
 FROM forge_queue
 ORDER BY name
 
@@ -86,8 +89,8 @@ FROM forge_job_count
 WHERE queue_name = :name AND status IN ('pending', 'failed')
 
 -- name: delete_due
--- Served by forge_job_claim. Waits for a claim that is under way: its job then runs, and
--- cancel_running sees it.
+-- Served by forge_job_claim. Waits for concurrent claims; their jobs then run, and
+-- cancel_running stops them.
 WITH waiting AS MATERIALIZED (
     SELECT id
     FROM forge_job
@@ -128,7 +131,7 @@ WHERE status IN ('pending', 'failed') AND id IN (SELECT id FROM locked)
 RETURNING id
 
 -- name: cancel_running
--- Served by forge_job_running: all that run, of which there are never many.
+-- Served by forge_job_running: all running jobs, which are never many.
 WITH running AS MATERIALIZED (
     SELECT id
     FROM forge_job

@@ -22,7 +22,7 @@ WHERE scope = :scope
 RETURNING scope
 
 -- name: delete_unused_rate_limit
--- Full: nobody has taken a token for as long as a refill takes.
+-- Unused means full: nobody has taken a token for as long as a refill takes.
 DELETE FROM forge_rate_limit
 WHERE scope = :scope
     AND (
@@ -31,10 +31,10 @@ WHERE scope = :scope
     )
 
 -- name: acquire_tokens
--- Refills and takes in one statement, so the last token cannot be spent twice. The
--- instant never moves back, whatever the clock does. Who comes anew does not pass
--- those who wait, unless the bucket is full and would lose what it gains. When it has been
--- full for a second nobody can be waiting, and the line is over.
+-- Refills and takes in one statement, so the last token cannot be spent twice.
+-- last_refilled_at never moves back, whatever the clock does. A newcomer does not overtake
+-- callers in line unless the bucket is full. Once it has been full for a second nobody
+-- waits, so the line ends.
 UPDATE forge_rate_limit
 SET
     tokens = LEAST(
@@ -63,8 +63,8 @@ WHERE scope = :scope
 RETURNING scope
 
 -- name: line_up
--- Behind the last one who waits, or behind those for whom the bucket has tokens. The
--- bucket was empty at the instant that the sum begins with, or would have been.
+-- Joins the line behind its last caller or, without a line, at the instant when the bucket
+-- is or was empty.
 UPDATE forge_rate_limit
 SET line_ends_at = CAST(
     LEAST(
@@ -78,8 +78,8 @@ WHERE scope = :scope AND capacity >= :tokens
 RETURNING line_ends_at - :now
 
 -- name: put_rate_limit
--- What a bucket holds is cut to its new capacity. What code declares again changes
--- nothing, so that what an operator has changed stays.
+-- Cuts the tokens to the new capacity. Declaring the same limit again changes nothing, so
+-- an operator's change stays.
 INSERT INTO forge_rate_limit (
     scope, capacity, refill_per_sec, tokens, last_refilled_at, declared_as
 )

@@ -1,7 +1,7 @@
--- What was answered to requests that may be repeated.
+-- Answers to requests with an idempotency key.
 
 -- name: take_request_key
--- A twin that comes meanwhile waits here for the commit and then finds the answer.
+-- A concurrent request with the same key waits for this commit, then finds the answer.
 INSERT INTO forge_request_key (owner, request_key, fingerprint, answer, expires_at)
 VALUES (:owner, :request_key, :fingerprint, '', :now + :kept_us)
 ON CONFLICT (owner, request_key) DO UPDATE SET

@@ -1,7 +1,5 @@
--- For how long finished jobs stay.
-
 -- name: retention_periods
--- Registered queues, and names that only jobs have.
+-- Registered queues, and queue names that only jobs have.
 SELECT
     names.name,
     COALESCE(queue.retain_done_for_days, :done_days),
@@ -20,7 +18,7 @@ WHERE :any_queue OR names.name = :queue_name
 ORDER BY names.name
 
 -- name: delete_expired
--- Served by forge_job_finished. What another transaction holds is left for later.
+-- Served by forge_job_finished. Skips rows that another transaction has locked.
 WITH expired AS MATERIALIZED (
     SELECT id
     FROM forge_job
@@ -35,7 +33,7 @@ WHERE status = :status AND id IN (SELECT id FROM expired)
 RETURNING id
 
 -- name: count_expired
--- Likewise.
+-- Served by forge_job_finished.
 SELECT COUNT(*)
 FROM forge_job
 WHERE queue_name = :queue_name AND status = :status

@@ -1,5 +1,3 @@
--- What worker processes used and how their database did.
-
 -- name: put_samples
 INSERT INTO forge_sample (
     level, worker_id, bucket_start, samples, cpu_pct, rss_bytes, disk_read_bytes,

@@ -1,5 +1,3 @@
--- The schema's own version.
-
 -- name: applied_versions
 SELECT version, oldest_reader, name
 FROM forge_schema
@@ -24,10 +22,10 @@ CREATE TABLE IF NOT EXISTS forge_schema (
 )
 
 -- name: takes_writes
--- A file that cannot be written cannot be opened either.
+-- A file that is not writable cannot be opened either.
 SELECT 1
 
 -- name: oldest_snapshot
--- Nobody can be asked; what readers hold up is the size of the log.
+-- SQLite cannot tell; its readers only hold up the log.
 SELECT 0.0, ''
 WHERE 1 = 0

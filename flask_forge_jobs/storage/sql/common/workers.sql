@@ -1,4 +1,4 @@
--- Who is working.
+-- Workers and their slots.
 
 -- name: beat_worker
 INSERT INTO forge_worker (worker_id, heartbeat_at, worker_name, queues, services)
@@ -10,7 +10,7 @@ ON CONFLICT (worker_id) DO UPDATE SET
     services = excluded.services
 
 -- name: beat_slots
--- Writes complete rows, so that one that was reaped comes back whole.
+-- Writes complete rows, to restore those that were reaped.
 INSERT INTO forge_slot (
     slot_id, queue_name, worker_id, started_at, heartbeat_at, current_job
 )
@@ -65,12 +65,12 @@ WHERE heartbeat_at >= :now - :within_us
 ORDER BY worker_id
 
 -- name: drop_orphan_slots
--- Slots whose process has no worker row are left over from a crash.
+-- Slots without a worker row are left over from a crash.
 DELETE FROM forge_slot
 WHERE worker_id NOT IN (SELECT worker_id FROM forge_worker)
 
 -- name: worker_ages
--- The age by the same clock as the heartbeat, whatever the reader's own says.
+-- Computes the age by the clock of the heartbeat, not by the reader's.
 SELECT worker_id, worker_name, queues, heartbeat_at, :now - heartbeat_at
 FROM forge_worker
 WHERE heartbeat_at >= :now - :within_us

@@ -1,5 +1,3 @@
--- What PostgreSQL must say in its own way.
-
 -- name: acquire_concurrency
 SELECT is_admitted
 FROM forge_acquire_concurrency(

@@ -1,7 +1,5 @@
--- What PostgreSQL must say in its own way.
-
 -- name: fold_counts
--- Merges appended changes; one folder at a time, the others do without.
+-- Merges appended changes, in one transaction at a time.
 WITH gone AS (
     DELETE FROM forge_job_count
     WHERE (SELECT COUNT(*) > :worthwhile FROM forge_job_count)

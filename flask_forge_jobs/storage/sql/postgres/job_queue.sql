@@ -1,13 +1,11 @@
--- What PostgreSQL must say in its own way. What runs for a single job is a function of
--- the schema: the server keeps its plan, where it would parse and plan the statement
--- anew each time, which takes longer than running it.
+-- Statements for a single job are functions of the schema: the server keeps their plans,
+-- which take longer to make than to run.
 
 -- name: enqueue
--- The wake-up is part of it: one round trip, one commit, and a rolled-back job wakes
--- nobody. One row: when the job may start, NULL when nothing was stored. It is
--- not asked for in FROM, which takes the server longer to plan than all the rest. The
--- check of the version comes last: a step that shuts out this code locks the table, and
--- who has waited for it finds the check that it has left.
+-- Returns when the job may start, or NULL if nothing was stored. The function also sends
+-- the wake-up, so a rolled-back job wakes nobody. It is not in FROM, which takes longer to
+-- plan than all the rest. The version is checked last: after waiting for a schema step's
+-- lock, the insert must meet the new check.
 SELECT
     forge_enqueue(
         :id, :queue_name, :kind, :payload, :priority, :run_at, :max_attempts,
@@ -16,8 +14,8 @@ SELECT
     forge_check_version(:known)
 
 -- name: enqueue_quietly
--- The same without the wake-up, for when the server cannot take it. Seldom enough to be
--- planned each time.
+-- The same without the wake-up, for when the notification queue is full. Too rare to need
+-- a function.
 WITH stored AS (
     INSERT INTO forge_job (
         id, queue_name, kind, payload, priority, enqueued_at, scheduled_at, deferred,
@@ -42,7 +40,7 @@ SELECT id
 FROM forge_finish(:worker_id, :rows) AS id
 
 -- name: append_jobs
--- COPY writes its rows a page at a time, where INSERT writes and logs each by itself.
+-- COPY writes and logs a page of rows at a time, INSERT each row.
 COPY forge_job (
     id, queue_name, kind, payload, priority, enqueued_at, scheduled_at, deferred,
     max_attempts, timeout_s, carried
@@ -52,12 +50,12 @@ COPY forge_job (
 SELECT pg_notify('forge_jobs_wake', :queue_name)::text
 
 -- name: whose_tables
--- Tells this server, since its last start, this database and this schema from others.
+-- Identifies this server since its last start, this database and this schema.
 SELECT
     extract(epoch FROM pg_postmaster_start_time())::text,
     (SELECT oid::bigint FROM pg_database WHERE datname = current_database()),
     to_regclass('forge_job')::oid::bigint
 
 -- name: takes_writes
--- A standby does not, nor does a server that was told so.
+-- 0 on a standby and on a server set to read-only.
 SELECT CASE WHEN current_setting('transaction_read_only') = 'off' THEN 1 ELSE 0 END

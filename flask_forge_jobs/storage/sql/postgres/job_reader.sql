@@ -1,5 +1,3 @@
--- Functions of the schema, because these plans take longer to make than to run.
-
 -- name: waiting
 SELECT queue_name, overdue, waited_s
 FROM forge_waiting()

@@ -1,8 +1,6 @@
--- What PostgreSQL must say in its own way.
-
 -- fragment: payload_shows
--- The pattern is exact where nothing is escaped, and cheap. In other payloads each
--- backslash that is shown and could begin an escape is marked first.
+-- The pattern is cheap, and exact for payloads without escapes. In other payloads each
+-- visible backslash that could begin an escape is replaced first.
 (
     LOWER(payload COLLATE "C") LIKE :payload_pattern ESCAPE '\'
     AND (
@@ -18,12 +16,12 @@
 )
 
 -- fragment: error_text
--- Like SQLite's, LOWER knows the letters of ASCII only, whatever the locale.
+-- The collation limits LOWER to ASCII, as on SQLite.
 LOWER(last_error COLLATE "C")
 
 -- name: listed_together (both ways)
--- A lateral join stops at the limit of each combination; a subquery after IN would be
--- run for each job there is.
+-- A lateral join stops at the limit of each combination; a subquery after IN would run for
+-- every job.
 SELECT c.of_queue, c.of_kind, c.of_status, job.enqueued_at, job.id
 FROM /* rows c: of_queue text, of_kind text, of_status text */
 CROSS JOIN LATERAL (

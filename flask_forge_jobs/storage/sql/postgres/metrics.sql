@@ -3,9 +3,9 @@
 SELECT pg_try_advisory_xact_lock(:lock_key)
 
 -- name: timeline
--- Served by the primary key: one range for each name. With an array the planner knows
--- that before it knows anything of the table; from a join with the names it reads all
--- queues and kinds of the window.
+-- Served by the primary key: one range for each name. Without statistics the planner picks
+-- these ranges for an array, but for a join with the names reads all queues and kinds of
+-- the window.
 SELECT
     queue_name, bucket_start, enqueued, started, retried, completed, failed,
     run_times, total_times
@@ -15,8 +15,8 @@ WHERE level = :level AND kind = :kind
     AND bucket_start >= :from_at AND bucket_start < :to_at
 
 -- name: timeline_of_kinds
--- As above. OFFSET keeps the inner part apart: joined with the outer one, a planner
--- that knows nothing of the table reads all kinds of the window.
+-- As above. OFFSET 0 keeps the planner from merging the subquery into the join, where
+-- without statistics it reads all kinds of the window.
 WITH /* use queues_with_figures */
 SELECT
     m.kind, m.bucket_start, m.enqueued, m.started, m.retried, m.completed, m.failed,

@@ -1,5 +1,5 @@
 -- name: database_health
--- Of the whole server, as its limit is.
+-- Counts connections of the whole server, as max_connections does.
 SELECT
     COUNT(*) FILTER (WHERE state = 'active' AND pid <> pg_backend_pid()),
     COUNT(*) FILTER (WHERE state <> 'active'),

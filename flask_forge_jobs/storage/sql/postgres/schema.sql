@@ -1,6 +1,6 @@
 -- name: oldest_snapshot
--- What it can see, or has written, keeps the server from cleaning up what has ended since.
--- Of the sessions of other roles this shows to members of pg_read_all_stats only.
+-- The server cannot clean up rows that this transaction may still see. Shows sessions of
+-- other roles only to members of pg_read_all_stats.
 SELECT age_s, holder
 FROM (
     SELECT
@@ -21,9 +21,9 @@ ORDER BY age_s DESC
 LIMIT 1
 
 -- name: replace_version_check
--- What everything that stores asks, with the newest version that its code knows. The
--- oldest one that may is part of the text, which takes a fifth of the time of looking it
--- up, and which no snapshot of an older transaction hides.
+-- Every write calls this with the newest version that its code knows. The oldest allowed
+-- version is part of the function: that takes a fifth of the time of a look-up, and no
+-- snapshot of an older transaction hides it.
 CREATE OR REPLACE FUNCTION forge_check_version(known INTEGER)
 RETURNS VOID LANGUAGE plpgsql AS $$
 BEGIN

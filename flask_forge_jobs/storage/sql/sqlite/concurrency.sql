@@ -1,5 +1,3 @@
--- What SQLite must say in its own way.
-
 -- name: acquire_concurrency
 -- Served by forge_job_concurrency. SQLite has one writer at a time, so no lock is needed.
 UPDATE forge_job
@@ -18,5 +16,5 @@ WHERE id = :job_id
     AND COALESCE(status, '') = 'in_progress'
     AND COALESCE(worker_id, '') = :worker_id
     AND claims = :run
--- Not IS NOT NULL: before 3.41 SQLite answers that with true here, whatever it stored.
+-- Not IS NOT NULL, which SQLite before 3.41 always evaluates to true here.
 RETURNING admitted_at

@@ -1,9 +1,7 @@
--- What one connection of SQLite runs as a statement; PostgreSQL has functions for it.
-
 -- name: enqueue
--- A clash on the id is our own repeated insert, one on the key is a duplicate. Where this
--- code may no longer work on the schema the id is NULL, which no job may have: a VALUES
--- is half as dear as the SELECT that could say so in its WHERE.
+-- A conflict on the id is our own retry, one on the key a duplicate. If the schema is too
+-- new for this code, the id is NULL and the insert fails; a check in the WHERE of a SELECT
+-- would cost twice as much.
 INSERT INTO forge_job (
     id, queue_name, kind, payload, priority, enqueued_at, scheduled_at, deferred,
     max_attempts, dedupe_key, timeout_s, schedule_name, carried
@@ -26,7 +24,7 @@ ON CONFLICT DO NOTHING
 RETURNING scheduled_at
 
 -- name: append_jobs
--- Jobs without a key or a schedule, under ids that nobody has used.
+-- Jobs without a key or a schedule, under unused ids.
 INSERT INTO forge_job (
     id, queue_name, kind, payload, priority, enqueued_at, scheduled_at, deferred,
     max_attempts, timeout_s, carried
@@ -34,8 +32,8 @@ INSERT INTO forge_job (
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: claim
--- Served by forge_job_claim, which holds due jobs only, so its cost does not depend on
--- how many wait for later. A paused or cooling queue hands out nothing.
+-- Served by forge_job_claim, which holds only due jobs, so scheduled jobs cost nothing. A
+-- paused or cooling queue yields none.
 WITH picked AS MATERIALIZED (
     SELECT id
     FROM forge_job
@@ -55,16 +53,13 @@ SET
     worker_id = :worker_id,
     started_at = :now, heartbeat_at = :now, completed_at = NULL, progress = NULL
 WHERE id IN (SELECT id FROM picked)
-RETURNING
-    id, queue_name, kind, payload, priority, scheduled_at, attempts, max_attempts,
-    throttle_attempts, error_history, timeout_s, enqueued_at, started_at, claims,
-    carried
+RETURNING /* use claimed_columns */
 
 -- name: finish
--- The fence: still running, ours, and this very claim. COALESCE keeps both
--- planners on the primary key: by forge_job_running they would walk all running jobs for
--- each row. A job that a user asked to
--- stop may only end here as done or dead; what is left is for finish_cancelled.
+-- The fence: the job still runs, and in this very claim of this worker. COALESCE keeps the
+-- planner on the primary key: forge_job_running would read all running jobs for each row.
+-- A job that was asked to stop ends here only as done or dead; finish_cancelled ends the
+-- others.
 UPDATE forge_job
 SET
     status = v.new_status,

@@ -1,13 +1,10 @@
--- What PostgreSQL keeps as functions: their plans take longer to make than to run.
-
 -- name: waiting
 /* use waiting */
 
 -- fragment: waiting
--- What waits, several rows a queue: how many jobs wait for a time that has come and no
--- worker has looked at yet, which count as due, and for how many whole seconds the oldest
--- has waited. Served by forge_job_claim, two seeks for each priority in use, and
--- forge_job_deferred.
+-- Several rows a queue: the number of due jobs that no worker has promoted yet, and the
+-- whole seconds that the oldest has waited. Served by forge_job_claim, two seeks for each
+-- priority in use, and forge_job_deferred.
 SELECT name AS queue_name, 0 AS overdue, (:now - first_at) / 1000000 AS waited_s
 FROM (
     WITH RECURSIVE step (name, priority) AS (
@@ -68,7 +65,7 @@ FROM (
 WHERE first_at IS NOT NULL
 
 -- name: snapshot
--- Everything in one statement; arrays of arrays.
+-- Everything for the overview in one statement, as arrays of arrays.
 SELECT
     (
         SELECT json_group_array(

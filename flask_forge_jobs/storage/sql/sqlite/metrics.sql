@@ -1,3 +1,3 @@
 -- name: try_lock
--- Who writes is alone anyway.
+-- SQLite has one writer at a time.
 SELECT :lock_key IS NOT NULL
