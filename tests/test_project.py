@@ -32,7 +32,10 @@ IMPORTED_AS = {
 # Installed by an extra, or by whoever loads the module; imported in these only.
 OPTIONAL = {"psycopg2": "storage/", "gunicorn": "server", "pytest": "pytest_plugin.py"}
 # The application's own: used only where it has been imported already.
-FOREIGN = {"sqlalchemy": ("storage/caller_transaction.py", "storage/sqlite/join.py")}
+FOREIGN = {
+    "psycopg": ("storage/postgres/other_drivers.py",),
+    "sqlalchemy": ("storage/caller_transaction.py", "storage/sqlite/join.py"),
+}
 # They come with Flask, which promises them, and with newer versions of Python.
 COME_ALONG = {"blinker", "click", "itsdangerous", "jinja2", "annotationlib"}
 # Of a rule about security or swallowed errors, or of all rules at once.

@@ -34,6 +34,7 @@ def look_below(given: object) -> GivenConnection:
     unwrapped; anything else is returned as it is.
 
     Raises:
+        InvalidInputError: It belongs to SQLAlchemy's asyncio extension.
         StorageError: SQLAlchemy cannot provide a connection, for instance because an
             error has ended the session's transaction.
     """
@@ -41,6 +42,7 @@ def look_below(given: object) -> GivenConnection:
     if core is None:
         return GivenConnection(given)
     try:
+        _refuse_asynchronous(given)
         orm = sys.modules.get("sqlalchemy.orm")
         if orm is not None and isinstance(given, orm.scoped_session):
             given = given()
@@ -58,17 +60,37 @@ def look_below(given: object) -> GivenConnection:
     return GivenConnection(getattr(given, "dbapi_connection", given))
 
 
+def _refuse_asynchronous(given: object) -> None:
+    aio = sys.modules.get("sqlalchemy.ext.asyncio")
+    if aio is not None and isinstance(
+        given, (aio.AsyncConnection, aio.AsyncSession, aio.async_scoped_session)
+    ):
+        raise is_asynchronous()
+
+
 def refuse(message: str) -> InvalidInputError:
     """Return the error for a connection that cannot be joined."""
     return InvalidInputError(FIELD, message)
 
 
-def not_a(driver: str, connection: object) -> InvalidInputError:
-    """Return the error for a connection of another driver."""
+def not_a(accepted: str, connection: object) -> InvalidInputError:
+    """Return the error for a connection of another driver.
+
+    Args:
+        accepted: Names what the caller may pass.
+        connection: What it passed.
+    """
     kind = type(connection)
     return refuse(
-        f"a {kind.__module__}.{kind.__qualname__} cannot be joined; the jobs are "
-        f"stored through {driver}"
+        f"a {kind.__module__}.{kind.__qualname__} cannot be joined; pass {accepted}"
+    )
+
+
+def is_asynchronous() -> InvalidInputError:
+    """Return the error for a connection whose calls have to be awaited."""
+    return refuse(
+        "is asynchronous; with SQLAlchemy, await its run_sync() and pass the "
+        "connection or session that the function gets"
     )
 
 

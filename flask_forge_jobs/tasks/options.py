@@ -68,9 +68,10 @@ class EnqueueOptions(StoredOptions, total=False):
         job_id: The id to store the job under, that of a
             :class:`.StorageOutcomeUnknownError`: the job is then stored once.
         connection: Store the job in this connection's open transaction, so that it
-            comes with your commit and goes with your rollback. A psycopg2 or sqlite3
-            connection, or SQLAlchemy's connection or session, such as
-            Flask-SQLAlchemy's ``db.session``, to the database the jobs are in.
+            comes with your commit and goes with your rollback. SQLAlchemy's
+            connection or session, such as Flask-SQLAlchemy's ``db.session``, or a
+            connection of psycopg2, psycopg 3 or sqlite3, to the database the jobs are
+            in.
     """
 
     run_at: datetime | None

@@ -78,8 +78,8 @@ class JobQueue:
             job: What to store.
             key: Makes a repeated call safe; see :meth:`enqueue_many`.
             connection: Store the job in this connection's transaction: it commits and
-                rolls back with the caller's work. A psycopg2 or sqlite3 connection to
-                the same database, or a SQLAlchemy connection or session on one.
+                rolls back with the caller's work. A connection of psycopg2, psycopg 3
+                or sqlite3 to the same database, or SQLAlchemy's connection or session.
             most_waiting: Refuse the job if this many wait in its queue, even when the
                 queue's own limit is higher; ignored with a connection.
 

@@ -52,8 +52,9 @@ from flask_forge_jobs.storage.postgres.faults import (
     is_unheard,
     look_how_full,
 )
-from flask_forge_jobs.storage.postgres.join import require_usable, run_joined
+from flask_forge_jobs.storage.postgres.join import run_joined
 from flask_forge_jobs.storage.postgres.listener import PostgresListener
+from flask_forge_jobs.storage.postgres.other_drivers import joinable
 from flask_forge_jobs.storage.postgres.pool import ConnectionPool
 from flask_forge_jobs.storage.postgres.transaction import (
     PostgresSchema,
@@ -277,11 +278,11 @@ class PostgresDatabase:
 
     def join(self, connection: object, work: Callable[[PostgresTransaction], T]) -> T:
         """Run a unit of work inside the caller's transaction."""
-        joined = require_usable(look_below(connection).driver)
+        begin = joinable(look_below(connection))
         self.open()
         with self._surfaced:
             return run_joined(
-                joined,
+                begin,
                 self._is_ours,
                 self.known_version,
                 work,

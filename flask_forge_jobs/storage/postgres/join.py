@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import psycopg2
-from psycopg2 import errors
 from psycopg2.extensions import (
     TRANSACTION_STATUS_IDLE,
     TRANSACTION_STATUS_INERROR,
@@ -20,7 +19,7 @@ from flask_forge_jobs.storage.caller_transaction import (
     SAVEPOINT,
     has_failed,
     in_autocommit,
-    not_a,
+    is_asynchronous,
     refuse,
 )
 from flask_forge_jobs.storage.database import Row
@@ -32,6 +31,7 @@ from flask_forge_jobs.storage.postgres.transaction import (
 T = TypeVar("T")
 
 _ENCODING = "UTF8"
+_NO_TRANSACTION, _FAILED_TRANSACTION = "25P01", "25P02"
 
 
 class JoinedTransaction(PostgresTransaction):
@@ -43,8 +43,26 @@ class JoinedTransaction(PostgresTransaction):
         super().__init__(
             connection, f"SAVEPOINT {SAVEPOINT}", known_version, is_quiet=is_quiet
         )
+        self._began_here = self._status() == TRANSACTION_STATUS_IDLE
+        self._cursor = self._open_cursor()
+
+    def _open_cursor(self) -> Any:
         # Rows are tuples, whatever the caller's cursor factory.
-        self._cursor = connection.cursor(cursor_factory=Cursor)
+        return self._connection.cursor(cursor_factory=Cursor)
+
+    def _status(self) -> int:
+        return self._connection.info.transaction_status
+
+    def _is_closed(self) -> bool:
+        return bool(self._connection.closed)
+
+    def _run(self, *texts: str) -> None:
+        """Run SQL without parameters in one round trip."""
+        self._cursor.execute(";\n".join(texts))
+
+    def check_version(self) -> None:
+        """Check, with the next statement, that this code may write to the schema."""
+        self.send_ahead(version_check(self._known_version))
 
     def end(self) -> None:
         """Send what is pending and release the savepoint.
@@ -52,45 +70,62 @@ class JoinedTransaction(PostgresTransaction):
         Raises:
             StorageError: A statement has failed and ``work`` swallowed the error.
         """
-        if self._connection.info.transaction_status != TRANSACTION_STATUS_INTRANS:
+        if self._status() != TRANSACTION_STATUS_INTRANS:
             raise has_failed()
-        self._cursor.execute(self._unsent(f"RELEASE SAVEPOINT {SAVEPOINT}"))
+        self._run(*self._texts_unsent(f"RELEASE SAVEPOINT {SAVEPOINT}"))
 
     def undo(self) -> None:
-        """Roll back to the savepoint."""
-        if self._is_begun and not self._connection.closed:
-            with contextlib.suppress(psycopg2.Error):
-                self._cursor.execute(
-                    f"ROLLBACK TO SAVEPOINT {SAVEPOINT};\nRELEASE SAVEPOINT {SAVEPOINT}"
+        """Roll back to the savepoint, and end a transaction that began with it."""
+        with contextlib.suppress(psycopg2.Error):
+            if self._is_begun and not self._is_closed():
+                self._run(
+                    f"ROLLBACK TO SAVEPOINT {SAVEPOINT}",
+                    f"RELEASE SAVEPOINT {SAVEPOINT}",
                 )
+        with contextlib.suppress(psycopg2.Error):
+            if self._began_here and not self._is_closed():
+                self._roll_back()
+
+    def _roll_back(self) -> None:
+        self._connection.rollback()
 
 
-def require_usable(given: object) -> Connection:
-    """Return a caller's connection if it can run a statement now.
+def require_usable(given: Connection) -> None:
+    """Refuse a connection of psycopg2 that cannot run a statement now.
 
     Raises:
-        InvalidInputError: It is of another driver, closed, busy, asynchronous, or not
-            in UTF-8.
+        InvalidInputError: It is closed, busy, asynchronous, or not in UTF-8.
         StorageError: Its transaction has failed.
     """
-    if not isinstance(given, Connection):
-        raise not_a("psycopg2", given)
     if given.closed:
         raise refuse("is closed")
     if given.async_:
-        raise refuse("is asynchronous")
+        raise is_asynchronous()
     if given.encoding != _ENCODING:
-        raise refuse(f"has the client encoding {given.encoding}, not {_ENCODING}")
-    status = given.info.transaction_status
+        raise not_utf8(given.encoding)
+    require_at_rest(given.info.transaction_status)
+
+
+def not_utf8(encoding: str) -> Exception:
+    """Return the error for a connection that cannot carry every text."""
+    return refuse(f"has the client encoding {encoding}, not {_ENCODING}")
+
+
+def require_at_rest(status: int) -> None:
+    """Make sure that a connection with this status of libpq takes a statement.
+
+    Raises:
+        InvalidInputError: It is busy or broken.
+        StorageError: Its transaction has failed.
+    """
     if status == TRANSACTION_STATUS_INERROR:
         raise has_failed()
     if status not in (TRANSACTION_STATUS_IDLE, TRANSACTION_STATUS_INTRANS):
         raise refuse("is busy with another statement, or broken")
-    return given
 
 
 def run_joined(
-    connection: Connection,
+    begin: Callable[..., JoinedTransaction],
     is_ours: Callable[[Row], bool],
     known_version: int,
     work: Callable[[PostgresTransaction], T],
@@ -100,7 +135,8 @@ def run_joined(
     """Run a unit of work in a savepoint of the caller's transaction.
 
     If no transaction is open, one begins. If ``work`` raises, only its own changes are
-    undone. ``is_ours`` compares a row of ``whose_tables`` with that of our connections.
+    undone. ``begin`` opens the savepoint; ``is_ours`` compares a row of
+    ``whose_tables`` with that of our connections.
 
     Raises:
         InvalidInputError: The connection is in autocommit mode without a transaction,
@@ -108,24 +144,26 @@ def run_joined(
         SchemaTooNewError: The schema is too new for this code.
         StorageError: The transaction has failed.
     """
-    is_begun = connection.info.transaction_status == TRANSACTION_STATUS_INTRANS
-    opened = JoinedTransaction(connection, known_version, is_quiet=is_quiet)
+    opened = begin(known_version, is_quiet=is_quiet)
     try:
         _require_ours(opened, is_ours)
-        opened.send_ahead(version_check(known_version))
+        opened.check_version()
         result = work(opened)
         opened.end()
-    except BaseException as error:
+    except BaseException:
         opened.undo()
-        if not is_begun and not connection.closed:
-            with contextlib.suppress(psycopg2.Error):
-                connection.rollback()
-        if isinstance(error, errors.NoActiveSqlTransaction):
-            raise in_autocommit() from error
         raise
     return result
 
 
 def _require_ours(opened: PostgresTransaction, is_ours: Callable[[Row], bool]) -> None:
-    if not is_ours(opened.all("whose_tables")[0]):
+    try:
+        found = opened.all("whose_tables")[0]  # sends the SAVEPOINT along
+    except psycopg2.Error as error:
+        if error.pgcode == _NO_TRANSACTION:
+            raise in_autocommit() from error
+        if error.pgcode == _FAILED_TRANSACTION:
+            raise has_failed() from error
+        raise
+    if not is_ours(found):
         raise refuse("is to another database or schema than that of the jobs")

@@ -81,12 +81,15 @@ class PostgresTransaction:
 
     def _unsent(self, *last: str) -> str:
         """Return ``BEGIN`` if due, the pending SQL and ``last`` as one text."""
+        return ";\n".join(self._texts_unsent(*last))
+
+    def _texts_unsent(self, *last: str) -> list[str]:
         is_first = self._begin and not self._is_begun
         before = [self._begin, *self._pending] if is_first else self._pending
-        text = ";\n".join([*before, *last])
+        texts = [*before, *last]
         self._pending.clear()
         self._is_begun = True
-        return text
+        return texts
 
     def _sql(self, name: str) -> str:
         if self._is_quiet and name == "enqueue":
@@ -119,7 +122,7 @@ class PostgresTransaction:
         """Insert rows by ``COPY``."""
         if self._pending or not self._is_begun:
             self._cursor.execute(self._unsent())
-        self._cursor.copy_expert(self._statements[name].sql, _CopySource(rows))
+        self._cursor.copy_expert(self._statements[name].sql, CopySource(rows))
 
     def wake(self, queue_name: str) -> None:
         """Wake the workers of a queue; the server notifies them at the commit."""
@@ -158,8 +161,8 @@ class PostgresTransaction:
                 self._cursor.execute("ROLLBACK")
 
 
-class _CopySource(io.RawIOBase):
-    """A file of rows for psycopg2 to read, formatted a few hundred at a time."""
+class CopySource(io.RawIOBase):
+    """A file of rows for a driver to read, formatted a few hundred at a time."""
 
     def __init__(self, rows: Iterable[Sequence[Parameter]]) -> None:
         super().__init__()

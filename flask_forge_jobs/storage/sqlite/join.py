@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_ACCEPTED = (
+    "a connection of sqlite3, or a connection or session of SQLAlchemy that uses it"
+)
 # sqlite3.LEGACY_TRANSACTION_CONTROL, which is new in Python 3.12.
 _LEGACY = -1
 
@@ -37,7 +40,7 @@ def require_same_file(given: object, path: Path | None) -> sqlite3.Connection:
         InvalidInputError: It is of another driver, closed, or of another database.
     """
     if not isinstance(given, sqlite3.Connection):
-        raise not_a("sqlite3", given)
+        raise not_a(_ACCEPTED, given)
     if path is None:
         raise refuse(
             "cannot be joined because the jobs are stored in memory; set "
