@@ -1,1 +1,1 @@
-"""What runs in a worker process: threads that know tasks, storage and model."""
+"""The threads of a worker process."""

@@ -1,4 +1,4 @@
-"""Backoff: how long to wait before the next try of something that fails."""
+"""Backoff: a pause between retries that grows."""
 
 from __future__ import annotations
 
@@ -7,24 +7,19 @@ LONGEST_S = 30.0
 
 
 class Backoff:
-    """A pause that doubles with each failure, until a success.
-
-    Args:
-        first_s: Seconds to wait after the first failure, default 1.
-        longest_s: Most seconds to wait, default 30; never less than the first pause.
-    """
+    """A pause that doubles with each failure, up to ``longest_s``, until a success."""
 
     def __init__(self, first_s: float = FIRST_S, longest_s: float = LONGEST_S) -> None:
         self._first_s = first_s
         self._longest_s = max(longest_s, first_s)
         self.pause_s = 0.0
-        """Seconds to wait since the last failure; 0 after a success."""
+        """The current pause in seconds; 0 after a success."""
 
     def fail(self) -> float:
-        """Note a failure; return the seconds until the next try."""
+        """Record a failure; return the pause in seconds."""
         self.pause_s = min(max(self.pause_s * 2, self._first_s), self._longest_s)
         return self.pause_s
 
     def reset(self) -> None:
-        """Note a success."""
+        """Record a success."""
         self.pause_s = 0.0

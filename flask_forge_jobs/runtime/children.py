@@ -1,11 +1,10 @@
-"""Children: several worker processes under one parent that only watches.
+"""Children: the worker processes of one parent, which only supervises them.
 
-The parent has one thread and no database connection. It starts its children as new
-interpreters, never by a fork, restarts those that end, more slowly each time, and gives
-up when they keep ending. Each child holds the reading end of a pipe; when the parent is
-told to stop, or dies, even by SIGKILL, the pipe closes and the children stop. It sends
-them no signal, because a service manager may have sent them one already, and a second
-one would end them in the midst of their jobs.
+The parent has one thread and no database connection. It starts each child as a new
+interpreter, restarts one that ends after a growing pause, and gives up when they keep
+ending. The parent stops its children by closing a pipe that they read, so they also
+stop when it is killed. It sends no signal at first: the service manager may have sent
+one to every process, and a second signal interrupts running jobs.
 """
 
 from __future__ import annotations
@@ -28,21 +27,18 @@ logger = get_logger(__name__)
 CHILD_VARIABLE = "FORGE_JOBS_CHILD"
 FIRST_BACKOFF_S = 0.5
 LONGEST_BACKOFF_S = 30.0
-# A child that lived this long starts again without a pause.
-HEALTHY_AFTER_S = 10.0
+HEALTHY_AFTER_S = 10.0  # a child that lived this long resets its pause
 MOST_RESTARTS = 20
-# Many children may die of one cause at once, such as a machine that runs out of memory.
+# One cause, such as a lack of memory, may end many children at once.
 MOST_RESTARTS_PER_CHILD = 3
 RESTART_WINDOW_S = 60.0
-# Beyond the grace of the tasks: last writes, and the interpreter's own end.
-KILL_SLACK_S = 20.0
-# After a second signal: the tasks' last second, and the last writes.
-HURRIED_S = 5.0
+KILL_SLACK_S = 20.0  # beyond the grace of tasks: last writes, end of the interpreter
+HURRIED_S = 5.0  # after a second signal: the tasks' last second, last writes
 EXIT_GAVE_UP = 1
 
 
 def own_command() -> list[str]:
-    """Return the command that starts this program once more with its arguments."""
+    """Return the command line that starts this program again."""
     main = sys.modules["__main__"]
     spec = getattr(main, "__spec__", None)
     if spec is not None:
@@ -53,7 +49,7 @@ def own_command() -> list[str]:
 
 @dataclass(slots=True)
 class _ChildState:
-    """One child: its process, and when the next may start."""
+    """A child process, and when the next one may start."""
 
     number: int
     process: subprocess.Popen[bytes] | None = None
@@ -66,15 +62,7 @@ class _ChildState:
 
 
 class Children:
-    """Starts and watches worker processes.
-
-    Args:
-        command: Starts one child.
-        count: How many.
-        grace_s: Seconds that running tasks get at a stop.
-        clock: For pauses.
-        environ: Environment of the children.
-    """
+    """Starts worker processes and restarts those that end."""
 
     def __init__(
         self,
@@ -102,7 +90,7 @@ class Children:
                 try:
                     status = self._watch(signals)
                 finally:
-                    os.close(self._writer)  # all of them stop
+                    os.close(self._writer)  # tells every child to stop
                 self._wait_for_ends(signals)
                 if signals.is_hurried:
                     status = EXIT_AT_ONCE
@@ -114,7 +102,7 @@ class Children:
         child.started_at = now
         try:
             child.process = self._start_process(child)
-        except OSError as error:  # no memory or no process left
+        except OSError as error:  # out of memory or processes
             logger.warning("cannot start worker process %s: %s", child.number, error)
             self._delay_next(child, now)
 
@@ -123,7 +111,7 @@ class Children:
             PARENT_PIPE_VARIABLE: str(self._reader),
             CHILD_VARIABLE: str(child.number),
         }
-        # A group of its own: Ctrl-C reaches only the parent, which passes it on.
+        # A session of its own, so that Ctrl-C reaches only the parent.
         return subprocess.Popen(  # noqa: S603  # our own command line
             self._command,
             env=environ,
@@ -151,7 +139,7 @@ class Children:
             child.backoff.reset()
         child.process = None
         logger.warning(
-            "worker process %s ended with status %s, starting another in %s s",
+            "worker process %s ended with status %s; restarting it in %s s",
             child.number,
             status,
             self._delay_next(child, now),
@@ -195,8 +183,8 @@ class Children:
         if not signals.is_hurried:
             self._ends_at = self._clock.monotonic() + self._grace_s + KILL_SLACK_S
         logger.info(
-            "told to stop; waiting for %s worker processes, a second signal lets them "
-            "give their jobs back",
+            "stopping %s worker processes; signal again to return their running jobs "
+            "to the queue now",
             len(living),
         )
         while any(process.poll() is None for process in living):
@@ -206,6 +194,6 @@ class Children:
             signals.wait(left_s)
         for process in living:
             if process.poll() is None:
-                logger.error("worker process %s does not stop; killed", process.pid)
+                logger.error("worker process %s did not stop; killed", process.pid)
                 process.kill()
                 process.wait()

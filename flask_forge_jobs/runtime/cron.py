@@ -1,8 +1,8 @@
 """Scheduler: fires due schedules.
 
-The leader looks when the next firing is due. The other processes look too, less often,
-and fire only what the leader has left lying, so a leader that hangs delays a firing by
-seconds. That each instant is fired once is the storage's doing, not the leader's.
+The leader wakes for each firing. The other processes look less often and fire what is
+overdue, so a leader that hangs delays a firing by seconds. The storage, not the leader,
+guarantees that each time is fired once.
 """
 
 from __future__ import annotations
@@ -21,26 +21,19 @@ logger = get_logger(__name__)
 
 LONGEST_PAUSE_S = 5.0
 SHORTEST_PAUSE_S = 0.5
-# What has been due for so long is fired by whoever sees it.
+# Any process fires what has been due for this long.
 LEADERS_TURN_S = 2.0
 
 
 def pause_until(next_s: float | None) -> float:
-    """Return for how long to sleep before the next look.
-
-    Args:
-        next_s: Seconds to the next firing; None when there is none.
-    """
+    """Return the seconds to sleep; ``next_s`` is None if no firing is ahead."""
     if next_s is None:
         return LONGEST_PAUSE_S
     return min(max(next_s, SHORTEST_PAUSE_S), LONGEST_PAUSE_S)
 
 
 def without_failures(router: Callable[[str], str]) -> Callable[[str], str]:
-    """Return a router whose failure is a fault of the schedule that asks it.
-
-    It must not keep other schedules from firing.
-    """
+    """Wrap a router so that its failure skips one schedule, not all of them."""
 
     def route(kind: str) -> str:
         try:
@@ -54,14 +47,7 @@ def without_failures(router: Callable[[str], str]) -> Callable[[str], str]:
 
 
 class Scheduler(Duty):
-    """Fires what is due.
-
-    Args:
-        cron: The schedules.
-        leader: Tells whether it is this process's turn.
-        router: Names the queue of a kind for schedules that name none.
-        clock: Ages the last look; firing goes by the database's clock.
-    """
+    """Fires due schedules, by the clock of the database."""
 
     def __init__(
         self,
@@ -78,7 +64,7 @@ class Scheduler(Duty):
         self._next_pause_s = LONGEST_PAUSE_S
 
     def tick(self) -> None:
-        """Fire what is due, or what the leader has left."""
+        """Fire what is due, or, if another process leads, what is overdue."""
         is_leader = self._leader.is_leader
         patience_s = 0.0 if is_leader else LEADERS_TURN_S
         ahead = self._cron.ahead()

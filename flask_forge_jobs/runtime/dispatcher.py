@@ -1,9 +1,8 @@
-"""The dispatcher, one a process: writes what has ended, claims what there is room for.
+"""The dispatcher: the one thread of a worker that writes outcomes and claims jobs.
 
-No timer delays an outcome. While one transaction is under way the next batch gathers,
-so an idle worker answers within one round trip and a busy one fills its batches. A
-dispatcher that has nothing to claim sleeps until it is woken, until the next job that
-waits for its time is due, or until the next poll, whichever comes first.
+No timer delays an outcome. While a transaction runs, the next batch collects, so an
+idle worker writes within one round trip and a busy one fills its batches. With nothing
+to claim, it sleeps until a wake-up, the next scheduled job or the next poll.
 """
 
 from __future__ import annotations
@@ -29,13 +28,12 @@ from flask_forge_jobs.tasks.cancellation import CancelReason
 
 logger = get_logger(__name__)
 
-# How long a wake-up that was lost may go unnoticed.
+# Bounds the delay of a job whose wake-up was lost.
 POLL_WITHOUT_PUSH_S = 0.5
 POLL_WITH_PUSH_S = 5.0
-# Jobs claimed ahead that have not started by then go back to the queue.
+# Prefetched jobs that have not started by then go back to the queue.
 GIVE_BACK_AFTER_S = 0.25
-# How long a round may take: longer than a storage that is away is tried.
-LONGEST_ROUND_S = 300.0
+LONGEST_ROUND_S = 300.0  # more than all retries of an unreachable database take
 _QUEUE_NAME = attrgetter("queue_name")
 
 
@@ -73,9 +71,9 @@ class Dispatcher:
 
     @property
     def is_stuck(self) -> bool:
-        """Whether the thread hangs, or is gone although nobody has asked for it.
+        """Whether the thread hangs or has died.
 
-        Its jobs are renewed all the same, so nobody else would run them.
+        The heartbeat still renews its jobs, so no other worker would run them.
         """
         has_died = self._thread.ident is not None and not self._thread.is_alive()
         return self._watch.is_stuck or (has_died and self._ends_at is None)
@@ -83,8 +81,7 @@ class Dispatcher:
     def finish(self, timeout_s: float) -> bool:
         """Write the last outcomes and end the thread; return whether all was stored.
 
-        Args:
-            timeout_s: Seconds for which a storage that fails is tried again.
+        Retries a failing database for ``timeout_s`` seconds.
         """
         self._ends_at = self._clock.monotonic() + timeout_s
         self._state.signal.set()
@@ -105,7 +102,7 @@ class Dispatcher:
                         self._note_success()
             except StorageError as error:
                 self._note_failure(error)
-            except BaseException:  # even SystemExit ends a round only
+            except BaseException:  # even SystemExit must not end the thread
                 logger.exception("the dispatcher failed; trying again")
                 self._rest()
                 signal.wait(FIRST_S)
@@ -127,7 +124,7 @@ class Dispatcher:
             self._is_shut_out = self._state.is_outdated = True
         pause_s = self._rest()
         if not self._is_failing:
-            logger.warning("storage failed, next try in %s s: %s", pause_s, error)
+            logger.warning("storage failed, retrying in %s s: %s", pause_s, error)
         self._is_failing = True
 
     def _rest(self) -> float:
@@ -135,7 +132,7 @@ class Dispatcher:
         return self._state.backoff.fail()
 
     def _rests_until(self) -> float:
-        """When the storage is tried again; a process that ends waits for no minute."""
+        """When to try the storage again; soon while the process is stopping."""
         longest_s = LONGEST_S if self._ends_at is None else FIRST_S
         return self._failed_at + min(self._state.backoff.pause_s, longest_s)
 
@@ -160,9 +157,9 @@ class Dispatcher:
         return max(min(moments) - now, 0.0)
 
     def _round(self) -> bool:
-        """Do what there is to do; return False while the storage rests."""
+        """Do one round; return False while backing off from a failing storage."""
         now = self._clock.monotonic()
-        self._time_limits.enforce(now)  # whether or not anything can be stored
+        self._time_limits.enforce(now)  # even while the storage fails
         if self._state.backoff.pause_s and now < self._rests_until():
             return False
         self._give_back_stale(now - GIVE_BACK_AFTER_S)
@@ -175,7 +172,7 @@ class Dispatcher:
         return True
 
     def _give_back_stale(self, claimed_before: float) -> None:
-        """Return what was claimed ahead in vain; its queues claim nothing ahead now."""
+        """Give back prefetched jobs that did not start; stop prefetching there."""
         for name, queue in self._state.queues.items():
             with self._state.lock:
                 first = queue.buffer[0] if queue.buffer else None
@@ -203,7 +200,7 @@ class Dispatcher:
         state, schedule = self._state, self._state.schedule
         with state.lock:
             promote = schedule.is_time_to_promote(now)
-            # A wake-up from here on means work that this claim may not see.
+            # A wake-up from here on announces jobs that this claim may not see.
             schedule.maybe_ready.difference_update(demand)
             state.claims.begin()
         try:
@@ -214,7 +211,7 @@ class Dispatcher:
             with state.lock:
                 state.claims.end()
                 schedule.maybe_ready.update(demand)
-            for update in writing:  # each may be stored all the same
+            for update in writing:  # it may have been stored nevertheless
                 update.was_tried = True
             if not isinstance(error, NO_FAULT_OF_OUTCOMES):
                 self._writer.write_singly(writing)
@@ -234,21 +231,21 @@ class Dispatcher:
                     schedule.maybe_ready.add(name)
                     has_more = True
         if has_more:
-            state.signal.set()  # more of either, or the turn of a queue left out
+            state.signal.set()  # there is more to write or to claim
 
     def _take_in(self, jobs: Sequence[ClaimedJob]) -> None:
         """Hand claimed jobs to the slots."""
         self._tell_earlier_runs({job.id for job in jobs})
         if self._state.may_claim():
             self._pool.feed(jobs)
-        else:  # the end of the lease came while it was under way
+        else:  # the lease ran out during the claim
             now = self._clock.monotonic()
             self._state.give_back([Execution(job, now) for job in jobs])
 
     def _tell_earlier_runs(self, job_ids: set[str]) -> None:
-        """Tell runs of these jobs that go on here that they have lost them.
+        """Stop earlier runs of these jobs that still go on here.
 
-        They would hear of it at the next beat; until then the job would run twice here.
+        The next heartbeat would stop them; until then the job would run twice.
         """
         for execution in self._state.running():
             if execution.job.id in job_ids:

@@ -39,28 +39,19 @@ from flask_forge_jobs.tasks.registry import Runnable, TaskRegistry
 
 logger = get_logger(__name__)
 
-# How long a job without a task waits at most before somebody looks at it again.
-MISSING_TASK_WAIT_S = 60.0
-# A missing task is logged this often for each kind.
-WARN_PERIOD_S = 60.0
+MISSING_TASK_WAIT_S = 60.0  # the longest snooze of a job whose task is missing
+WARN_PERIOD_S = 60.0  # between two warnings of a missing task, per kind
 
 TaskScope = Callable[[], AbstractContextManager[object]]
 
 
 @dataclass(slots=True)
 class Execution:
-    """A claimed job on its way.
+    """A claimed job in a worker.
 
-    Args:
-        job: The claimed job.
-        claimed_at: Monotonic seconds.
-        token: Trips when the task should stop.
-        started_at: Monotonic seconds; 0.0 while it waits for a slot.
-        ended_at: Monotonic seconds; 0.0 before, and for ever if it was abandoned.
-        concurrency_key: Under which a concurrency limit admitted it, or None.
-        thread_id: Which thread runs it; 0 before.
-        is_start_counted: Whether its start is in the figures already; a short run is
-            counted when it ends.
+    Times are monotonic seconds: ``started_at`` is 0.0 until a slot is free,
+    ``ended_at`` until the run ends, and for ever if it is abandoned. The heartbeat sets
+    ``is_start_counted`` on a long run; a short one is counted when it ends.
     """
 
     job: ClaimedJob
@@ -80,7 +71,7 @@ class Execution:
 
     @property
     def wait_us(self) -> int:
-        """How long the job had been due when the run started."""
+        """How long the job waited between its due time and the start of the run."""
         due_for_us = self.job.claimed_at_us - self.job.scheduled_at_us
         return due_for_us + int((self.started_at - self.claimed_at) * SECOND_US)
 
@@ -89,28 +80,15 @@ Report = Callable[[Execution, str], None]
 
 
 def keep_progress(execution: Execution, text: str) -> None:
-    """Leave a progress report to the next heartbeat."""
+    """Keep a progress report for the next heartbeat."""
     execution.progress = text
 
 
 class Runner:
     """Runs executions.
 
-    Args:
-        registry: Kind to task.
-        scope: Opened around each run, such as an application context.
-        worker_id: The worker process, which owns its jobs.
-        clock: For deadlines.
-        enqueue: Stores a follow-up job.
-        rate_limits: The token buckets that tasks take from.
-        concurrency: Admits the jobs of tasks with a concurrency limit; None in the
-            process of a task, whose jobs the worker has admitted.
-        mask: Masks the secrets in what a task raises.
-        report: Takes an execution and the text of a progress report; keeps it for the
-            heartbeat by default.
-        dispose: Takes what a run raised once its text is stored; drops the frames by
-            default.
-        observer: Runs the tasks, and tells of it.
+    ``concurrency`` is None in the process of an isolated task, whose jobs the worker
+    has admitted. ``dispose`` gets each exception once its text is stored.
     """
 
     def __init__(
@@ -142,22 +120,22 @@ class Runner:
         self._warned_at: dict[str, float] = {}
 
     def timeout_of(self, job: ClaimedJob) -> float | None:
-        """Return the time limit of a job in seconds: its own, else its task's."""
+        """Return the time limit in seconds: the job's own, else the task's."""
         if job.timeout_s is not None:
             return job.timeout_s
         task = self._registry.get(job.kind)
         return None if task is None else task.timeout_s
 
     def stop_limit_s(self, job: ClaimedJob) -> float:
-        """Return how long a task of ours takes at most to end its process, else 0."""
+        """Return how long an isolated task takes at most to stop, else 0."""
         task = self._registry.get(job.kind)
         return float(getattr(task, "stop_limit_s", 0.0))
 
     def run(self, execution: Execution) -> Outcome:
-        """Run the task of a job and return how it ended; never raises."""
+        """Run the task of a job and return its outcome; never raises."""
         try:
             return _checked(self._run(execution), self._mask)
-        except BaseException as error:  # noqa: BLE001  # nothing may end the worker
+        except BaseException as error:  # noqa: BLE001  # must not end the worker
             trace = trace_of(error, self._mask)
             logger.error("job %s could not be run: %s", execution.job.id, trace)  # noqa: TRY400
             failed = Failed(fit(describe_failure(error), self._mask))
@@ -179,10 +157,10 @@ class Runner:
         try:
             with self._scope():
                 outcome = self._observer.run(task, self._context(execution), job)
-        except BaseException as error:  # noqa: BLE001  # of the scope, not of the task
+        except BaseException as error:  # noqa: BLE001  # from the scope, not the task
             trace = trace_of(error, self._mask)
             logger.error("the context of job %s failed: %s", job.id, trace)  # noqa: TRY400
-            if outcome is None:  # else the work is done, whatever its clean-up says
+            if outcome is None:  # otherwise the task has ended and only clean-up failed
                 outcome = Failed(describe_failure(error))
             self._dispose(error)
         return outcome
@@ -215,7 +193,7 @@ class Runner:
         limit: ConcurrencyLimit,
         execution: Execution,
     ) -> Snooze | None:
-        """Return None when the job may run now."""
+        """Take the job's place in a concurrency limit; snooze if none is free."""
         job = execution.job
         try:
             key = limit.key_of(task.kind, job.payload)  # the same for an alias
@@ -223,15 +201,15 @@ class Runner:
                 execution.concurrency_key = key
                 return None
         except InvalidInputError:
-            return None  # the task says what is wrong with the payload
+            return None  # the task reports what is wrong with the payload
         except StorageError as error:
-            logger.warning("job %s waits, its limit is not known: %s", job.id, error)
+            logger.warning("job %s waits, its limit is unknown: %s", job.id, error)
         return Snooze(concurrency_wait_s(job.throttle_attempts))
 
     def _missing(self, job: ClaimedJob) -> Snooze:
-        """A kind nobody registered here; most likely a deploy is under way.
+        """Snooze a job whose task is missing here, at first briefly.
 
-        Another worker may know it, so the job does not wait for long at first.
+        Most likely a deploy is in progress and another worker has the task.
         """
         message = f"no task registered for kind: {job.kind}"
         now = self._clock.monotonic()
@@ -243,20 +221,18 @@ class Runner:
 
 
 def _checked(outcome: object, mask: Mask) -> Outcome:
-    """Return what a task of somebody's own class gave us, or say what it lacks.
+    """Return an outcome that can be stored.
 
-    Messages are made fit to be stored.
-
-    A batch of outcomes is stored as one, so a bad one would hold up all the others.
+    Outcomes are stored in batches, so a bad one from a custom task would block others.
     """
     if isinstance(outcome, Done):
         return outcome
     if isinstance(outcome, Failed):
         return replace(outcome, message=fit(str(outcome.message), mask))
     if isinstance(outcome, Dead):
-        trace = getattr(outcome, "traceback", None)  # a class may lack it
+        trace = getattr(outcome, "traceback", None)  # a subclass may not set it
         return Dead(fit(str(outcome.message), mask), trace)
-    if isinstance(outcome, Throttled):  # of a class that may have forgotten ours
+    if isinstance(outcome, Throttled):  # a subclass may not call our __init__
         reason = getattr(outcome, "reason", None)
         reason = None if reason is None else fit(str(reason), mask)
         if isinstance(outcome, Snooze):

@@ -1,9 +1,8 @@
 """Runs one worker process in the foreground until it is told to stop.
 
-It stops on SIGTERM or SIGINT, in a burst once nothing is due, when the process that
-started it stops or is gone, when a newer package has migrated the database beyond this
-one, and when so many of its threads are stuck in tasks that ignore their time limit, or
-its heartbeat is stuck for so long, that a fresh process is better.
+It stops on SIGTERM or SIGINT, in burst mode once nothing is due, with its parent, and
+when a fresh process would be better: a newer package has migrated the database, the
+heartbeat is stuck, or tasks that ignore their time limit block too many threads.
 """
 
 from __future__ import annotations
@@ -22,21 +21,21 @@ logger = get_logger(__name__)
 
 PARENT_PIPE_VARIABLE = "FORGE_JOBS_PARENT_PIPE"
 MOST_ABANDONED = 4
-EXIT_TAINTED = 75  # EX_TEMPFAIL: whoever started us may start us again
+EXIT_TAINTED = 75  # EX_TEMPFAIL: a service manager may restart us
 EXIT_CHANGED = 3
 _LOOK_PERIOD_S = 1.0
 _BURST_LOOK_PERIOD_S = 0.2
 
 
 def parent_pipe(environ: Mapping[str, str]) -> int | None:
-    """Return the pipe that closes when our parent stops or dies, or None."""
+    """Return the pipe that closes when the parent stops or dies, or None."""
     text = environ.get(PARENT_PIPE_VARIABLE, "")
     if not text.isdigit():
         return None
     try:
         mode = os.fstat(int(text)).st_mode
     except OSError:
-        return None  # inherited by a program of a task's own, which got no pipe
+        return None  # a program that a task started inherits only the variable
     return int(text) if stat.S_ISFIFO(mode) else None
 
 
@@ -53,31 +52,32 @@ def run_in_foreground(
     Args:
         runtime: Configured and not started.
         grace_s: Seconds that running tasks get to finish.
-        burst: Stop as well once nothing that is due is left and nothing runs here.
-        changed: Stop as well, with status 3, once it names a file that has changed.
-        environ: May name the pipe of a parent to live and die with.
+        burst: Also stop once no job is due and none runs here.
+        changed: Also stop, with status 3, once it names a changed file.
+        environ: May name the parent's pipe.
 
     Returns:
-        The exit status: 0, 75 when the process should be replaced, or 130 after a
-        second signal, at which running jobs go back to their queues at once.
+        The exit status: 0, 75 if the process should be replaced, or 130 after a second
+        signal, which returns running jobs to their queues at once.
     """
     pipe = parent_pipe(environ)
     if pipe is not None:
         runtime.with_parent(os.getppid())
     descriptors = [] if pipe is None else [pipe]
-    # Whoever signals the parent may signal us as well, and once is enough.
+    # A signal to the process group reaches us directly and through the parent.
     with StopSignals(repeat_s=REPEAT_S if descriptors else 0.0) as signals:
         if signals.wait(0.0, descriptors) or signals.is_stopping:
-            return 0  # told while the application was loading
+            return 0  # told to stop while the application was loading
         handle = runtime.start()
         signals.at_second = handle.hurry
         status = _wait(signals, handle, descriptors, burst=burst, changed=changed)
-        # Without a heartbeat its jobs run elsewhere by now: nothing to wait for.
+        # Without a heartbeat, other workers have its jobs by now: do not wait.
         longest_s = 0.0 if handle.is_stuck else grace_s
         logger.info(
-            "stopping; %s running jobs get up to %g s, a second signal gives them back",
-            len(handle.running()),
+            "stopping; waiting up to %g s for %s running jobs; signal again to return "
+            "them to the queue now",
             longest_s,
+            len(handle.running()),
         )
         signals.wait_during(lambda: handle.shutdown_graceful(longest_s))
     return EXIT_AT_ONCE if signals.is_hurried else status
@@ -94,16 +94,16 @@ def _wait(
     while not signals.is_stopping:
         period_s = _BURST_LOOK_PERIOD_S if burst else _LOOK_PERIOD_S
         if signals.wait(period_s, descriptors):
-            logger.info("the parent process stops or is gone")
+            logger.info("the parent process is stopping or gone")
             return 0
         if reason := reason_to_stop(handle):
             logger.error("stopping: %s", reason)
             return EXIT_TAINTED
         if file := changed():
-            logger.info("%s has changed; starting anew", file)
+            logger.info("%s has changed; restarting", file)
             return EXIT_CHANGED
         if burst and _is_done(handle):
-            logger.info("nothing that is due is left")
+            logger.info("no job is due; stopping")
             return 0
     return 0
 
@@ -122,5 +122,5 @@ def reason_to_stop(handle: RuntimeHandle) -> str | None:
 def _is_done(handle: RuntimeHandle) -> bool:
     try:
         return not handle.has_work()
-    except StorageError:  # away: the dispatcher says so, and goes on when it is back
+    except StorageError:  # the dispatcher logs it and keeps trying
         return False

@@ -1,4 +1,4 @@
-"""What a worker process says when it starts: what it runs, and what nobody does."""
+"""The first log lines of a worker: its tasks, and queues without a worker."""
 
 from __future__ import annotations
 
@@ -14,11 +14,7 @@ logger = get_logger(__name__)
 
 
 def greet(plan: RuntimePlan) -> None:
-    """Log the version and the tasks, and which kinds and queues nobody takes care of.
-
-    Raises:
-        StorageError: The database could not be used.
-    """
+    """Log the version and the tasks; warn of kinds and queues that are not served."""
     storage, known = plan.storage, plan.registry.kinds()
     logger.info(
         "flask-forge-jobs %s, tasks: %s",
@@ -33,7 +29,12 @@ def greet(plan: RuntimePlan) -> None:
     names = {queue.name for queue in storage.queues.all()}.difference(plan.queue_names)
     workers = storage.workers.live(LIVE_WITHIN_S)
     if unserved := unserved_queues(names, workers):
-        logger.warning("queues that no worker serves: %s", _names(unserved))
+        logger.warning(
+            "no worker serves these queues: %s; start one with "
+            "`flask forge-jobs worker --queues %s`",
+            _names(unserved),
+            one_line(",".join(sorted(unserved))),
+        )
 
 
 def _names(names: Iterable[str]) -> str:

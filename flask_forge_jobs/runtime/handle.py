@@ -1,9 +1,9 @@
 """RuntimeHandle: starts the services of one worker process and stops them in order.
 
-A stop has phases. First nothing more is claimed and what has not started goes back,
-the attempt unspent. Running tasks get the grace to finish. Then they are asked to stop,
-and what still has not ended is released under the fence, so another process runs
-it again. The registry rows go last.
+A stop has phases. The worker claims no more, and jobs that have not started go back
+without losing an attempt. Running tasks get the grace to finish, then are asked to
+stop; jobs that still run are released, so that another worker runs them again. The
+worker leaves the registry last.
 """
 
 from __future__ import annotations
@@ -47,18 +47,13 @@ from flask_forge_jobs.tasks.cancellation import CancelReason
 logger = get_logger(__name__)
 
 DEFAULT_SHUTDOWN_S = 5.0
-# How long tasks have to notice that the shutdown's grace is over.
-LAST_CALL_S = 1.0
+LAST_CALL_S = 1.0  # for tasks to notice that the grace is over
 _LONGEST_WRITE_S = 10.0
 _HURRY_LOOK_S = 0.1
 
 
 class RuntimeHandle:
-    """A running worker process; made by :meth:`QueueRuntime.start`.
-
-    Args:
-        plan: What it runs.
-    """
+    """A running worker process, returned by :meth:`QueueRuntime.start`."""
 
     def __init__(self, plan: RuntimePlan) -> None:
         self.worker_id = plan.ids.new()
@@ -154,7 +149,7 @@ class RuntimeHandle:
         )
 
     def _make_upkeep(self) -> tuple[Duty, ...]:
-        """What each worker process does beside its jobs, whoever leads."""
+        """The side duties of every worker process."""
         storage, clock = self.storage, self._clock
         return (
             Upkeep(storage.job_admin),
@@ -169,7 +164,7 @@ class RuntimeHandle:
         )
 
     def _make_cluster_duties(self) -> tuple[Duty, ...]:
-        """What one process does for all; the long one gives way to the others."""
+        """The duties of the leader; the long one yields to the others."""
         storage, clock = self.storage, self._clock
         leader = Leader(storage.leases, worker_id=self.worker_id, clock=clock)
         scheduler = Scheduler(
@@ -180,10 +175,11 @@ class RuntimeHandle:
         return *others, Sweeper(storage.retention, leader, others=others, clock=clock)
 
     def start(self) -> None:
-        """Begin to serve; :meth:`QueueRuntime.start` calls it once."""
+        """Start the threads; :meth:`QueueRuntime.start` calls this once."""
         try:
-            self._supervisor.tick()  # limits before the first claim
-            self._heartbeat.tick()  # visible before the first claim
+            # Know the limits, and be visible, before the first claim.
+            self._supervisor.tick()
+            self._heartbeat.tick()
             listener = self.storage.jobs.ends.listen(self._state.notify)
             self._state.is_pushing = listener.is_pushing
             self._stop_listening = listener.stop
@@ -191,7 +187,7 @@ class RuntimeHandle:
             for service in self._services:
                 service.start()
         except BaseException:
-            self.shutdown_graceful(0.0)  # whatever has started
+            self.shutdown_graceful(0.0)
             raise
         self._plan.observer.worker_started(self.worker_id, self._plan.queue_names)
         logger.info(
@@ -203,15 +199,15 @@ class RuntimeHandle:
 
     @property
     def abandoned_count(self) -> int:
-        """Threads whose task ignored its time limit; they end with the process."""
+        """How many threads are blocked by tasks that ignored their time limit."""
         return self._pool.abandoned_count
 
     @property
     def is_stuck(self) -> bool:
-        """Whether the heartbeat or the dispatcher hangs or is gone.
+        """Whether the heartbeat or the dispatcher hangs or has died.
 
-        Without the one, others take the jobs of this process; without the other, nobody
-        learns how they ended.
+        Without a heartbeat, other workers take the jobs of this one; without a
+        dispatcher, outcomes are not stored.
         """
         if self._heartbeat.is_stuck or not self._heart.is_alive:
             return True
@@ -219,27 +215,26 @@ class RuntimeHandle:
 
     @property
     def is_outdated(self) -> bool:
-        """Whether a newer package has migrated the database beyond this one."""
+        """Whether a newer package has migrated the database, so that this one stops."""
         return self._state.is_outdated
 
     def has_work(self) -> bool:
-        """Tell whether a job of its own runs, or one in its queues could start now.
+        """Tell whether one of its jobs runs, or a job in its queues could start now.
 
         Raises:
-            StorageError: Nobody knows.
+            StorageError: The database could not be read.
         """
         return self.storage.job_reader.has_work(self.worker_id, self._plan.queue_names)
 
     def running(self) -> list[Execution]:
-        """Return the runs under way."""
+        """Return the jobs that run now."""
         return self._state.running()
 
     def request_cancel(self, job_id: str) -> bool:
-        """Ask a job to stop if it runs in this process.
+        """Cancel a job that runs in this process; it ends ``dead`` unless it succeeds.
 
         Returns:
-            Whether it was found running here. It ends ``dead`` unless it still
-            succeeds.
+            False if the job does not run here.
         """
         for execution in self._state.running():
             if execution.job.id == job_id:
@@ -257,16 +252,16 @@ class RuntimeHandle:
         *,
         last_call_s: float = LAST_CALL_S,
     ) -> bool:
-        """Stop: finish what runs, give back the rest, leave no trace.
+        """Let running tasks finish, give the other jobs back, and stop.
 
         A second call waits for the first one and returns the same.
 
         Args:
-            timeout_s: Seconds that running tasks get before they are asked to stop.
-            last_call_s: Seconds that they get to notice it; 1 by default.
+            timeout_s: Seconds before running tasks are asked to stop; default 5.
+            last_call_s: Seconds that they then get to stop; default 1.
 
         Returns:
-            Whether every task ended by itself or stopped when asked.
+            False if a task did not stop, so that its job was given back.
         """
         with self._stopping:
             if self._all_ended is None:
@@ -274,7 +269,7 @@ class RuntimeHandle:
             return self._all_ended
 
     def hurry(self) -> None:
-        """Let a stop that is under way wait no longer; for a handler of signals."""
+        """Cut the wait of a running shutdown short; safe in a signal handler."""
         self._is_hurried = True
 
     def _is_quiet_within(self, timeout_s: float) -> bool:
@@ -292,16 +287,15 @@ class RuntimeHandle:
                 execution.token.cancel(CancelReason.SHUTDOWN)
             all_ended = self._pool.wait_until_quiet(last_call_s)
         if self._processes is not None:
-            self._processes.close()  # before their jobs are anybody else's
+            self._processes.close()  # before other workers may run their jobs
         if not all_ended:
             self._release_rest()
         if self._dispatcher.finish(_LONGEST_WRITE_S):
             with contextlib.suppress(StorageError):
                 release_strays(self.storage.jobs, self._state, self._writer)
         else:
-            # What has ended since the dispatcher last looked is with the slots.
             ids = ", ".join(sorted(run.job_id for run in self._state.runs()))
-            logger.error("not stored how these jobs ended, they run again: %s", ids)
+            logger.error("cannot store how these jobs ended; they run again: %s", ids)
         for service in self._services:
             service.stop()
         self._stop_listening()

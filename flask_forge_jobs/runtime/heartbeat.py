@@ -1,10 +1,9 @@
-"""Heartbeat: tells the others that this process lives, and hears what they want.
+"""Heartbeat: renews this worker's jobs and learns which of them to stop.
 
-One statement renews every running job and returns which of them a user wants stopped
-and which are no longer ours. Requests to stop are looked up every second through an
-index that is empty otherwise. Each beat looks at the schema as well: a worker that has
-nothing to store must notice, too, that a newer package has migrated the database beyond
-this one.
+One statement renews every running job and returns which ones are cancelled and which
+are no longer ours. Between beats it looks for cancelled jobs every second, through a
+partial index. Each beat also checks the schema, so that an idle worker notices when a
+newer package has migrated the database.
 """
 
 from __future__ import annotations
@@ -28,23 +27,18 @@ from flask_forge_jobs.tasks.cancellation import CancelReason
 logger = get_logger(__name__)
 
 TICK_S = 1.0
-# Beats within one lease: five may get lost.
-BEATS_PER_LEASE = 6
-# The part of a lease within which a tick ends, however long the database is away: well
-# before it would count as stuck.
+BEATS_PER_LEASE = 6  # five may get lost
+# A tick gives up after this part of a lease, well before it would count as stuck.
 TICK_PART = 0.5
-# How often others see that this process is there: they share out the workers of the
-# queues anew when it joins or is gone.
+# How often this process shows itself; the others share the slots out among those there.
 SHOW_PERIOD_S = 2.0
-# A run that is this old counts as started before it ends.
-LONG_RUN_S = 1.0
-# What the slots do is written this often at most.
-REPORT_PERIOD_S = 2.0
+LONG_RUN_S = 1.0  # a run that is this old is counted as started before it ends
+REPORT_PERIOD_S = 2.0  # at most this often, it writes what the slots do
 
 
 @dataclass(slots=True)
 class _Period:
-    """What is done every so many seconds, and at first at once."""
+    """A period; the first time it is due at once."""
 
     length_s: float
     next_at: float = 0.0
@@ -93,23 +87,20 @@ class Heartbeat(Duty):
 
     @property
     def is_stuck(self) -> bool:
-        """Whether this process cannot beat any more and the lease runs out.
+        """Whether this process can no longer beat, so that its lease runs out.
 
-        One tick has been under way for too long, or the ticks fail of something that is
-        no fault of the storage. A storage that fails does not count, nor does one that
-        hangs, for a tick waits half a lease for it at most: it may come back, and a
-        fresh process would be no better off.
+        A tick hangs, or ticks fail for another reason than the storage. An unreachable
+        database does not count, since a new process could not reach it either.
         """
         now, since = self._clock.monotonic(), self._ticks_since
-        # The last beat came up to a period before, and it takes a while to end; less
-        # would end processes on a machine that is merely busy.
+        # Leaves time to stop, but does not end a process on a machine that is busy.
         longest_s = self._state.lease_s - 1.5 * self._beat.length_s
         if since is not None and now - since >= longest_s:
             return True
         return self._is_broken and now - self._state.last_beat_at >= longest_s
 
     def tick(self) -> None:
-        """Beat when it is time; otherwise only listen for requests to stop."""
+        """Beat when it is due; otherwise only look for cancelled jobs."""
         self._ticks_since = self._clock.monotonic()
         is_broken = True
         try:
@@ -131,7 +122,7 @@ class Heartbeat(Duty):
 
     def _note_outdated(self, error: SchemaTooNewError) -> None:
         if not self._state.is_outdated:
-            logger.error("claiming no more: %s", error)
+            logger.error("claiming no more jobs: %s", error)
         self._state.is_outdated = True
 
     def _tick(self, now: float) -> None:

@@ -1,7 +1,7 @@
-"""Hints: what a developer is told where a job is enqueued, and nobody in production.
+"""Hints for developers, logged when a job is enqueued; never in production.
 
-In debug mode that nobody serves the queue; in tests that the database was used before,
-as happens when their configuration inherits the one of development.
+In debug mode: no worker serves the queue. In tests: the database holds jobs already, so
+it may be that of development.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ logger = get_logger(__name__)
 
 
 class Hints:
-    """Looks before jobs are stored."""
+    """Warns a developer before a job is stored."""
 
     def __init__(
         self,
@@ -36,13 +36,13 @@ class Hints:
         self._settings = settings
         self.are_wanted = are_wanted
         self._is_testing = is_testing
-        # A worker within this process may be about to start.
+        # The queues of the embedded worker, which may be about to start.
         self.served_here: Callable[[], Iterable[str]] = tuple
         self._unlooked = threading.Lock()
         self._log_throttle = LogThrottle()
 
     def give(self, queue_names: Iterable[str]) -> None:
-        """Warn of what a job in one of these queues will meet."""
+        """Warn if jobs in these queues would wait, or meet jobs of before."""
         if self._is_testing():
             if self._unlooked.acquire(blocking=False):
                 with contextlib.suppress(StorageError):
@@ -57,8 +57,8 @@ class Hints:
         found = self._storage.job_reader.statistics().values()
         if jobs := sum(queue.counts.total for queue in found):
             logger.warning(
-                "these tests use %s, named by %s, which holds %s jobs already; with "
-                "FORGE_JOBS_DATABASE_URL = None their jobs are in memory",
+                "these tests use %s, set by %s, which already holds %s jobs; set "
+                "FORGE_JOBS_DATABASE_URL = None to keep their jobs in memory",
                 self._settings.dsn_for_display,
                 self._settings.source,
                 jobs,

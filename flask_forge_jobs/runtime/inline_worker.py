@@ -1,8 +1,7 @@
-"""InlineWorker: runs jobs one after the other where it is called.
+"""InlineWorker: runs jobs in the calling thread, one after the other.
 
-Claim, run and outcome are handled as in a worker process. What needs its threads is
-missing: nobody enforces time limits, asks a job to stop or renews it, and a task that
-wants a process of its own runs here.
+Claims and outcomes are handled as in a worker process. Time limits, cancellation and
+heartbeats need its threads and are missing, and isolated tasks run in this process.
 """
 
 from __future__ import annotations
@@ -21,23 +20,19 @@ from flask_forge_jobs.runtime.outcome_mapper import OutcomeMapper
 from flask_forge_jobs.runtime.plan import RuntimePlan
 from flask_forge_jobs.tasks.context import EnqueueJob
 
-# Each takes some twenty frames of the stack, of which Python has a thousand.
+# Each level takes about twenty of Python's thousand stack frames.
 MOST_NESTED = 20
 _depth: ContextVar[int] = ContextVar("forge_jobs_inline_depth", default=0)
 
 
 @contextlib.contextmanager
 def one_deeper(kind: str) -> Iterator[None]:
-    """Within the block, jobs that a job enqueues are one level deeper.
-
-    Raises:
-        RuntimeError: There are 20 levels already.
-    """
+    """Count a level of nested jobs; raise RuntimeError beyond 20."""
     depth = _depth.get() + 1
     if depth > MOST_NESTED:
         raise RuntimeError(
-            f"{MOST_NESTED} jobs run within one another; does {kind} enqueue itself "
-            "without end? FORGE_JOBS_INLINE='off' leaves jobs in the queue"
+            f"{MOST_NESTED} jobs run inside one another; does {kind} enqueue itself "
+            "endlessly? Set FORGE_JOBS_INLINE='off' to leave jobs in the queue"
         )
     token = _depth.set(depth)
     try:
@@ -48,20 +43,14 @@ def one_deeper(kind: str) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run that has ended, its outcome stored.
-
-    Args:
-        job: As it was claimed.
-        outcome: How it ended.
-        error: What the task raised, its traceback included; None when it returned.
-    """
+    """A run whose outcome is stored; ``error`` is what the task raised."""
 
     job: ClaimedJob
     outcome: Outcome
     error: BaseException | None
 
     def raise_error(self) -> None:
-        """Raise what the task raised, unless it is done or only snoozed."""
+        """If the run failed, raise what the task raised."""
         if not isinstance(self.outcome, Failed | Dead):
             return
         if self.error is not None:
@@ -72,12 +61,7 @@ class Run:
 
 
 class InlineWorker:
-    """A worker without threads.
-
-    Args:
-        plan: Says what it runs and how; its queues do not matter.
-        enqueue: Stores a follow-up job; the storage does by default.
-    """
+    """A worker without threads; it ignores the queues of the plan."""
 
     def __init__(self, plan: RuntimePlan, *, enqueue: EnqueueJob | None = None) -> None:
         self._storage = plan.storage
@@ -97,14 +81,14 @@ class InlineWorker:
         )
 
     def run_next(self, queue_names: Iterable[str]) -> Run | None:
-        """Run the first job that is due in the first queue that has one."""
+        """Run the first due job of the first queue that has one."""
         for name in queue_names:
             for job in self._storage.jobs.claim(name, self._worker_id):
                 return self._run(job)
         return None
 
     def run_one(self, job_id: str) -> Run | None:
-        """Run a certain job; None when it may not start now."""
+        """Run a job by id; return None if it may not start now."""
         job = self._storage.jobs.claim_one(job_id, self._worker_id)
         return None if job is None else self._run(job)
 
@@ -117,7 +101,7 @@ class InlineWorker:
         if update is not None:
             refused = self._storage.jobs.finish(self._worker_id, [update])
             self._storage.recorder.ended([update], refused)
-        # What the clean-up of the context raises comes after what the task raised.
+        # The first exception is the task's; others come from leaving the context.
         return Run(job, outcome, self._raised[0] if self._raised else None)
 
     def _started(self, job: ClaimedJob) -> Execution:

@@ -1,8 +1,8 @@
-"""Tasks that run in a process of their own, as a worker sees them.
+"""Runs isolated tasks in processes of their own, on the worker's side.
 
-A slot thread borrows a process, hands it the job and waits for the outcome. The process
-loads the application once and then runs one job after the other. One whose job was
-stopped, or that died, is not used again.
+A slot thread borrows a process, sends it the job and waits for the outcome. A process
+loads the application once and runs one job after the other. It is discarded when it
+dies or its job is stopped.
 """
 
 from __future__ import annotations
@@ -33,20 +33,13 @@ from flask_forge_jobs.tasks.supervision import Supervision
 logger = get_logger(__name__)
 
 CHANNEL_VARIABLE = "FORGE_JOBS_TASK_CHANNEL"
-# How long the application may take to load.
-START_LIMIT_S = 60.0
-# Beyond the grace: a killed process is reaped and its slot told.
-KILL_SLACK_S = 5.0
-# How long an idle process has for its last writes when the worker stops.
-FAREWELL_S = 1.0
+START_LIMIT_S = 60.0  # to load the application
+KILL_SLACK_S = 5.0  # beyond the grace, to reap a killed process
+FAREWELL_S = 1.0  # for the last writes of an idle process when the worker stops
 
 
 class TaskProcess:
-    """One process that runs tasks.
-
-    Raises:
-        OSError: It cannot be started.
-    """
+    """A process that runs tasks."""
 
     def __init__(self, command: Sequence[str], environ: Mapping[str, str]) -> None:
         self._socket, theirs = socket.socketpair()
@@ -69,11 +62,10 @@ class TaskProcess:
         self.is_late = False
 
     def wait_until_ready(self, context: TaskContext) -> bool:
-        """Wait until the application is loaded there.
+        """Wait until the process has loaded the application.
 
-        Returns:
-            False when the process ended, took too long, or the job has to stop; then
-            it may become ready later.
+        Return False if it ends or takes too long, or if the job has to stop; in that
+        case it may become ready later.
         """
         if self.is_ready:
             return True
@@ -92,7 +84,7 @@ class TaskProcess:
         return self.is_ready
 
     def run(self, context: TaskContext, payload: str, grace_s: float) -> Outcome | None:
-        """Run a job in a process that is ready; None when it died meanwhile."""
+        """Run a job in a ready process; return None if that dies."""
         self._outcome = None
         with Supervision(
             self.group,
@@ -112,7 +104,7 @@ class TaskProcess:
         return self._outcome
 
     def say_farewell(self) -> None:
-        """Let an idle process end by itself."""
+        """Ask an idle process to end."""
         self._tell(messages.STOP)
 
     def close(self) -> int:
@@ -122,11 +114,11 @@ class TaskProcess:
         return status
 
     def _listen(self, context: TaskContext) -> bool:
-        """Take in what the process says; return whether a wait is over."""
+        """Handle the messages of the process; return whether the wait is over."""
         try:
             told = [messages.decode(line) for line in self._lines.read()]
         except (LineTooLongError, ValueError):
-            logger.exception("the process of job %s is not understood", context.job_id)
+            logger.exception("the process of job %s sent nonsense", context.job_id)
             self.group.end()
             return True
         for message in told:
@@ -143,18 +135,14 @@ class TaskProcess:
         return self._lines.is_over
 
     def _tell(self, message: Mapping[str, object]) -> None:
-        with contextlib.suppress(OSError):  # it is gone, or has not read for long
+        with contextlib.suppress(OSError):  # it is gone, or does not read
             self._socket.send(messages.encode(message))
 
 
 class TaskProcesses:
-    """The processes of one worker; as many as jobs that need one at a time.
+    """The task processes of one worker, as many as isolated jobs run at once.
 
-    Args:
-        command: Starts one.
-        grace_s: Seconds between SIGTERM and SIGKILL.
-        clock: For the farewell.
-        environ: Environment of the processes.
+    ``grace_s`` is the time between SIGTERM and SIGKILL.
     """
 
     def __init__(
@@ -175,7 +163,7 @@ class TaskProcesses:
         self._is_closed = False
 
     def run(self, context: TaskContext, payload: str) -> Outcome:
-        """Run a job in a process of its own; never raises for what happens there."""
+        """Run a job in a process; never raise for what happens there."""
         try:
             process = self._take()
         except OSError as error:
@@ -196,7 +184,7 @@ class TaskProcesses:
         return Failed(f"its process {status}") if outcome is None else outcome
 
     def close(self) -> None:
-        """End every process; a job that still runs in one fails."""
+        """End every process; jobs that still run in one fail."""
         with self._lock:
             self._is_closed = True
             idle, self._idle = self._idle, []
@@ -210,7 +198,7 @@ class TaskProcesses:
             process.close()
 
     def _take(self) -> TaskProcess:
-        """Return the process that was used last, which is ready, or a new one."""
+        """Return the most recently used idle process, or a new one."""
         while True:
             with self._lock:
                 if self._is_closed:
@@ -252,7 +240,7 @@ def has_ended(process: TaskProcess) -> bool:
 
 
 class IsolatedTask:
-    """Stands for a task in the worker, and runs it elsewhere."""
+    """Stands in for a task in the worker and runs it in a process."""
 
     runs_elsewhere = True
 
@@ -260,7 +248,7 @@ class IsolatedTask:
         self.kind = task.kind
         self._task = task
         self._processes = processes
-        # For how long the dispatcher leaves the stop to us.
+        # How long the dispatcher lets us stop the task ourselves.
         self.stop_limit_s = processes.grace_s + KILL_SLACK_S
 
     @property
@@ -270,16 +258,16 @@ class IsolatedTask:
 
     @property
     def concurrency(self) -> ConcurrencyLimit | None:
-        """How many of its jobs may run at once; the worker admits them."""
+        """Its concurrency limit, which the worker enforces."""
         return self._task.concurrency
 
     def run(self, context: TaskContext, payload: str) -> Outcome:
-        """Run once in a process of its own."""
+        """Run once in a process."""
         return self._processes.run(context, payload)
 
 
 class IsolatingRegistry(TaskRegistry):
-    """The tasks as a worker runs them."""
+    """A registry whose isolated tasks run in processes."""
 
     def __init__(self, registry: TaskRegistry, processes: TaskProcesses) -> None:
         super().__init__()
@@ -291,29 +279,25 @@ class IsolatingRegistry(TaskRegistry):
         }
 
     def get(self, kind: str) -> Runnable | None:
-        """Return the task of a kind, or what stands for it."""
+        """Return the task of a kind, or its stand-in."""
         return self._stand_ins.get(kind) or self._registry.get(kind)
 
 
 def isolated_kinds(registry: TaskRegistry) -> list[str]:
-    """Return the kinds whose task asks for a process of its own."""
+    """Return the kinds of the isolated tasks."""
     return [kind for kind in registry.kinds() if _wants_process(registry.get(kind))]
 
 
 def check_isolation(registry: TaskRegistry, command: Sequence[str]) -> None:
-    """Check that the tasks that ask for a process of their own can have one.
-
-    Raises:
-        ConfigurationError: Nobody has said how to start one, or this system is not fit.
-    """
+    """Raise ConfigurationError if isolated tasks cannot get a process here."""
     kinds = ", ".join(isolated_kinds(registry))
     if not kinds:
         return
     if not command:
         raise ConfigurationError(
             "isolation",
-            f"{kinds} must run in a process of its own, which only "
-            "`flask forge-jobs worker` starts",
+            f"{kinds} must run in a process of its own; only "
+            "`flask forge-jobs worker` starts those",
         )
     try:
         check_platform()

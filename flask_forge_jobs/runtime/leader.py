@@ -1,7 +1,7 @@
-"""Leader: in which process the work is done that one process is enough for.
+"""Leader: elects the process that does the work of which one process is enough.
 
-Leading saves work and guarantees nothing: a process that was stopped may wake up and
-still believe it leads. Whatever a leader does is fenced by the rows that it changes.
+Leadership saves work and guarantees nothing: a process that was suspended may still
+believe that it leads. The rows that a leader changes guard against that.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ RENEW_PERIOD_S = 5.0
 
 
 class Leader(Duty):
-    """Takes the cluster's lease when it is free, and renews it."""
+    """Takes the leader's lease when it is free, and renews it."""
 
     def __init__(self, leases: Leases, *, worker_id: str, clock: Clock) -> None:
         super().__init__("leader", RENEW_PERIOD_S, clock=clock)
@@ -26,24 +26,24 @@ class Leader(Duty):
         self._worker_id = worker_id
         self._leads_until: float | None = None
         self.on_gained: Callable[[], object] = lambda: None
-        """Called when this process begins to lead."""
+        """Called when this process becomes the leader."""
 
     @property
     def is_leader(self) -> bool:
-        """Whether this process leads, as far as it can know without asking."""
+        """Whether this process leads, as of its last renewal."""
         until = self._leads_until
         return until is not None and self._clock.monotonic() < until
 
     def tick(self) -> None:
         """Take or renew the lease."""
         led_before = self.is_leader
-        asked_at = self._clock.monotonic()  # before the lease begins: never too long
+        asked_at = self._clock.monotonic()  # before the lease starts: errs to be short
         has_lease = self._leases.take(LEASE, self._worker_id, LEASE_S)
         self._leads_until = asked_at + LEASE_S if has_lease else None
         if has_lease and not led_before:
             self.on_gained()
 
     def finish(self) -> None:
-        """Give the lease back, so that another process leads at once."""
+        """Release the lease, so that another process can lead at once."""
         self._leads_until = None
         self._leases.release(LEASE, self._worker_id)

@@ -1,4 +1,4 @@
-"""LocalQueue: a worker's slots for one queue, and the jobs that wait for them."""
+"""LocalQueue: a worker's slots for one queue, and its prefetched jobs."""
 
 from __future__ import annotations
 
@@ -12,25 +12,21 @@ from flask_forge_jobs.runtime.execution import Execution
 
 HORIZON_S = 0.05
 MOST_AHEAD = 128
-# What the payloads of all jobs that wait for a slot of one process take.
-MOST_BYTES_AHEAD = 16 * 1024 * 1024
+MOST_BYTES_AHEAD = 16 * 1024 * 1024  # payloads of the prefetched jobs of a process
 # Weight of the newest job in the means: about the last ten count.
 _WEIGHT = 0.2
-# A run that is shorter than the mean counts for less: where one job in twenty is slow,
-# the quick ones between two of them must not make it seem that none is.
+# A shorter run counts for less, so that the quick jobs between two slow ones, say one
+# in twenty, do not hide that slow ones exist.
 _SHORTER_WEIGHT = 0.02
 
 
 class Prefetch:
-    """How many jobs to claim before there is a slot for them.
+    """How many jobs to claim before a slot is free.
 
-    Claiming ahead lets short jobs follow one another without a database call in
-    between. A claimed job cannot run elsewhere, so only as many are taken as the recent
-    mean run time says will start within 50 ms; none for slow or unknown tasks. Their
-    payloads take memory while they wait, so large ones are fewer.
-
-    Args:
-        most_bytes: Of the payloads that may wait, by their mean size of late.
+    With prefetching, short jobs follow one another without a database call. A claimed
+    job cannot run elsewhere, so only those are claimed that, by the recent mean run
+    time, start within 50 ms; none for slow or unknown tasks. ``most_bytes`` bounds the
+    payloads, by their recent mean size.
     """
 
     def __init__(self, most_bytes: int = MOST_BYTES_AHEAD) -> None:
@@ -39,7 +35,7 @@ class Prefetch:
         self._mean_bytes: float | None = None
 
     def learn(self, run_s: float) -> None:
-        """Take a run time into the mean, in seconds."""
+        """Add a run time in seconds to the mean."""
         if self._mean_s is None:
             self._mean_s = run_s
         else:
@@ -47,18 +43,18 @@ class Prefetch:
             self._mean_s += weight * (run_s - self._mean_s)
 
     def learn_size(self, payload_bytes: int) -> None:
-        """Take the size of a claimed payload into the mean, in bytes."""
+        """Add the size of a claimed payload to the mean."""
         if self._mean_bytes is None:
             self._mean_bytes = float(payload_bytes)
         else:
             self._mean_bytes += _WEIGHT * (payload_bytes - self._mean_bytes)
 
     def reset(self) -> None:
-        """Forget the mean: claimed jobs waited far longer than it promised."""
+        """Forget the mean, because prefetched jobs waited longer than it promised."""
         self._mean_s = None
 
     def jobs(self, slots: int) -> int:
-        """Return how many jobs will start within the horizon and fit, 0 to 128."""
+        """Return how many jobs to prefetch for these slots, 0 to 128."""
         if self._mean_s is None or self._mean_s >= HORIZON_S:
             return 0
         start = int(slots * HORIZON_S / max(self._mean_s, 1e-6))
@@ -67,38 +63,38 @@ class Prefetch:
 
 
 def may_wait(job: ClaimedJob) -> bool:
-    """Whether a claimed job may wait for a slot; the database takes it for a run then.
+    """Whether a job may be prefetched, which counts as an attempt.
 
-    The death of this process would count a second time against a job that may never
-    have started, or would be the end of one that may run only once.
+    If this process died, a job that may run only once would be lost unstarted, and a
+    job that has seen a crash would be blamed for another.
     """
     return job.max_attempts > 1 and not tells_of_a_crash(job.error_history)
 
 
 @dataclass(slots=True)
 class LocalQueue:
-    """The slots of one queue, behind the lock of the worker's state."""
+    """The slots of one queue; guarded by the lock of the worker's state."""
 
     limit: int = 0
     running: dict[int, Execution] = field(default_factory=dict)
     buffer: deque[Execution] = field(default_factory=deque)
     prefetch: Prefetch = field(default_factory=Prefetch)
-    # Incarnation of each slot: counts up when an abandoned run leaves it.
+    # How many abandoned runs have left each slot.
     _incarnations: list[int] = field(default_factory=list)
     _free: list[int] = field(default_factory=list)
 
     @property
     def room(self) -> int:
-        """How many more jobs could run if there were threads for them."""
+        """How many more jobs may run, given enough threads."""
         return max(self.limit - len(self.running) - len(self.buffer), 0)
 
     @property
     def startable(self) -> int:
-        """How many of the waiting jobs could start if there were threads for them."""
+        """How many of the waiting jobs may start, given enough threads."""
         return min(len(self.buffer), max(self.limit - len(self.running), 0))
 
     def ahead(self, threads: int, share: int) -> int:
-        """Return how many more jobs may be claimed that do not start at once."""
+        """Return how many more jobs to claim than can start at once."""
         if not self.limit:
             return 0
         room = self.room
@@ -108,7 +104,7 @@ class LocalQueue:
         return max(wanted - max(len(self.buffer) - room, 0), 0)
 
     def start_next(self) -> Execution:
-        """Move the job that has waited longest into the lowest free slot."""
+        """Move the oldest waiting job into the lowest free slot."""
         execution = self.buffer.popleft()
         if self._free:
             self._free.sort(reverse=True)
@@ -125,12 +121,12 @@ class LocalQueue:
         self._free.append(execution.slot)
 
     def abandon(self, execution: Execution) -> None:
-        """Free the slot of a run that goes on; its successor gets another id."""
+        """Free the slot of a run that goes on; the slot gets a new id."""
         self.leave(execution)
         self._incarnations[execution.slot] += 1
 
     def report(self, threads: int) -> Iterator[tuple[int, int, str | None]]:
-        """Yield each slot, how many runs were abandoned in it, and the job it runs."""
+        """Yield each slot, its number of abandoned runs, and the id of its job."""
         last_running = max(self.running, default=-1)
         for slot in range(max(min(self.limit, threads), last_running + 1)):
             is_new = slot >= len(self._incarnations)
@@ -142,7 +138,7 @@ class LocalQueue:
             )
 
     def take_back(self) -> list[Execution]:
-        """Remove and return what waits."""
+        """Remove and return the waiting jobs."""
         taken = list(self.buffer)
         self.buffer.clear()
         return taken

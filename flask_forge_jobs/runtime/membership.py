@@ -1,7 +1,7 @@
-"""Membership: which worker processes are there, as seen by one of them.
+"""Membership: which worker processes are alive, as seen by one of them.
 
-A process that beats no more is gone within seconds, long before its jobs are given to
-others: sharing out its workers too early costs nothing.
+A silent process counts as gone within seconds, long before its jobs are rescued,
+because giving its slots to others too early does no harm.
 """
 
 from __future__ import annotations
@@ -12,13 +12,12 @@ from typing import Generic, TypeVar
 
 from flask_forge_jobs.storage.workers import WorkerRegistry
 
-# Two beats of a process that is well, see the heartbeat.
-SILENT_S = 4.0
+SILENT_S = 4.0  # two heartbeats
 K = TypeVar("K", bound=Hashable)
 
 
 class HeartbeatAges(Generic[K]):
-    """For how long each of some heartbeats has not moved."""
+    """How long each heartbeat has not moved."""
 
     def __init__(self) -> None:
         self._seen: dict[K, tuple[object, float]] = {}
@@ -29,12 +28,10 @@ class HeartbeatAges(Generic[K]):
         elapsed_s: float,
         ages_s: Mapping[K, float] = MappingProxyType({}),
     ) -> None:
-        """Note the present heartbeats.
+        """Record the current heartbeats, by key.
 
-        Args:
-            heartbeats: Key and heartbeat of everything that is there now.
-            elapsed_s: Seconds since the last look that count.
-            ages_s: How old what is seen for the first time is; 0 by default.
+        ``elapsed_s`` is the time since the last call that counts; ``ages_s`` the age of
+        heartbeats that are new, by default 0.
         """
         now: dict[K, tuple[object, float]] = {}
         for key, heartbeat in heartbeats:
@@ -51,14 +48,10 @@ class HeartbeatAges(Generic[K]):
 
 
 class Membership:
-    """Looks for the other processes.
+    """Finds the live worker processes; this one always counts as live.
 
-    Args:
-        workers: The registry of workers.
-        worker_id: This process, which is always there.
-        queue_names: Its declared queues.
-        written_until: Returns the monotonic instant up to which this process is known
-            to have been able to write; ages count up to there only.
+    ``written_until`` returns the monotonic time of this process's last write: while it
+    cannot write itself, silence of others proves nothing.
     """
 
     def __init__(
@@ -77,12 +70,12 @@ class Membership:
         self._counted_until: float | None = None
 
     def look(self) -> Mapping[str, Sequence[str]]:
-        """Return the declared queues of each process that is there."""
-        until = self._written_until()  # before the look, as the reaper has it
-        last, self._counted_until = self._counted_until, None  # an error voids it
+        """Return the queues of each live process."""
+        until = self._written_until()  # before the read, as in the reaper
+        last, self._counted_until = self._counted_until, None  # stays None on an error
         seen = self._workers.heartbeat_ages()
         elapsed_s = 0.0 if last is None else max(until - last, 0.0)
-        if elapsed_s > SILENT_S:  # this process was itself stopped or kept out
+        if elapsed_s > SILENT_S:  # this process was suspended or cut off itself
             elapsed_s = 0.0
         self._ages.observe(
             ((worker.worker_id, worker.heartbeat_at) for worker, _ in seen),

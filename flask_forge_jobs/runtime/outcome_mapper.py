@@ -1,4 +1,4 @@
-"""OutcomeMapper: from how a run ended to the update that tells the database."""
+"""OutcomeMapper: turns the outcome of a run into an update for the database."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from flask_forge_jobs.tasks.registry import Runnable
 from flask_forge_jobs.tasks.retries import DEFAULT_RETRY, RetryPolicy
 
 logger = get_logger(__name__)
-# One line for each run that ends here; a name of its own, so that it can be turned off.
+# Gets one line for each run that ends; has its own name so that it can be turned off.
 JOB_LOGGER = "flask_forge_jobs.jobs"
 job_logger = get_logger(JOB_LOGGER)
 _LEVELS = {
@@ -52,15 +52,7 @@ UNSTORABLE_MESSAGE = "the outcome could not be stored; see the worker's log"
 
 
 class OutcomeMapper:
-    """Makes updates of outcomes.
-
-    Args:
-        settings_of: Returns the settings of a queue as last seen.
-        jitter: Returns a number in [0, 1) that spreads retries.
-        mask: Masks the secrets in what an outcome raises.
-        task_of: Returns the task of a kind, which says when to try again and what
-            follows; none by default.
-    """
+    """Turns outcomes into updates, with the retry policies of queues and tasks."""
 
     def __init__(
         self,
@@ -76,14 +68,14 @@ class OutcomeMapper:
         self.lost_count = 0
 
     def update(self, execution: Execution, outcome: Outcome) -> JobUpdate | None:
-        """Return the update for an outcome, or None when the job is no longer ours.
+        """Return the update for an outcome, or None if the job is no longer ours.
 
-        An outcome that cannot be used, of a class of the application's own for
-        instance, counts as a failure: it must not hold up the others.
+        An unusable outcome, such as one of a broken subclass, becomes a failure, so
+        that the rest of the batch can be stored.
         """
         try:
             return self._update(execution, outcome)
-        except Exception as error:  # noqa: BLE001  # the others must be stored
+        except Exception as error:  # noqa: BLE001  # must not block other outcomes
             trace = trace_of(error, self._mask)
             logger.error("cannot use how job %s ended: %s", execution.job.id, trace)  # noqa: TRY400
             return self._failed(execution, error)
@@ -123,7 +115,7 @@ class OutcomeMapper:
         update.concurrency_key = execution.concurrency_key
         if update.status is not JobStatus.DONE:
             update.follow_ups = self._follow_ups_of(job.kind)
-        # A snoozed job has not run, unless its start is counted already.
+        # A snooze is not a run, unless its start has been counted.
         was_snoozed = isinstance(outcome, Snooze) and not execution.is_start_counted
         if execution.started_at and not was_snoozed:
             held_us = int((execution.ended_at - execution.claimed_at) * SECOND_US)
@@ -143,7 +135,7 @@ class OutcomeMapper:
         return task.follow_ups if isinstance(task, Task) else None
 
     def _delay_s(self, job: ClaimedJob, outcome: Outcome) -> float:
-        """Return the seconds until another attempt, should there be one."""
+        """Return the seconds until the next attempt, if there is one."""
         delay_s = outcome.retry_after_s if isinstance(outcome, Failed) else None
         if delay_s is None:
             delay_s = self._policy_of(job.kind).delay_s(job.attempts, self._jitter)
@@ -153,8 +145,8 @@ class OutcomeMapper:
     def replacements(self, update: JobUpdate) -> list[JobUpdate]:
         """Return what to write instead of an outcome that the database refuses.
 
-        Nothing when that was refused as well: the job goes back to its queue once the
-        heartbeat finds that nobody here knows of it.
+        Empty if the replacement was refused, too: the heartbeat then finds that the run
+        is unknown here and gives the job back.
         """
         if update.error == UNSTORABLE_MESSAGE:
             return []
@@ -196,8 +188,8 @@ class OutcomeMapper:
         text = " ".join(f"{name}=%({name})s" for name in fields)
         text = text.replace(" max_attempts=", "/")
         if update.traceback is not None:
-            # Indented, so that none of its lines looks like one of the log.
+            # Indented, so that no line of it passes for a log line.
             fields["traceback"] = textwrap.indent(update.traceback, "    ")
             text += "\n%(traceback)s"
-        # Formatters find the fields in the record.
+        # A dict, so that formatters find the fields in record.args.
         job_logger.log(level, f"job {word}: {text}", fields)  # noqa: G004

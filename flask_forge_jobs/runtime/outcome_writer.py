@@ -1,4 +1,4 @@
-"""OutcomeWriter: keeps how runs ended until the database knows it."""
+"""OutcomeWriter: keeps outcomes until the database has stored them."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from flask_forge_jobs.storage.recorder import Recorder
 
 logger = get_logger(__name__)
 
-# What keeps every outcome from being stored, whatever is in it.
+# Errors that say nothing about the outcomes in the batch.
 NO_FAULT_OF_OUTCOMES = StorageUnavailableError, StorageBusyError, SchemaTooNewError
 
 
 class OutcomeWriter:
-    """Makes updates of outcomes, and keeps them until they are stored or refused."""
+    """Turns outcomes into updates, and keeps them until they are stored or refused."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class OutcomeWriter:
         self.refused_count = 0
 
     def collect(self) -> list[JobUpdate]:
-        """Make updates of all outcomes; return every update there is to write."""
+        """Turn all outcomes into updates; return every update to write."""
         state = self._state
         ended = list(state.ended)
         if ended:
@@ -51,27 +51,27 @@ class OutcomeWriter:
                 update = self._mapper.update(execution, outcome)
                 if update is not None:
                     new.append(update)
-            with state.lock:  # runs are known here without a gap
-                del state.ended[: len(ended)]  # what has ended since is behind them
+            with state.lock:  # so that runs() never misses one
+                del state.ended[: len(ended)]  # keeps those that were added meanwhile
                 state.updates += new
         return list(state.updates)
 
     def note_written(self, batch: Sequence[JobUpdate], refused: Sequence[str]) -> None:
-        """Forget a whole batch, which the database has, or has refused."""
+        """Forget the batch, which is stored or refused."""
         with self._state.lock:
-            self._state.updates.clear()  # what has ended since is no update yet
+            self._state.updates.clear()  # new outcomes are not in updates yet
         self._recorder.ended(batch, refused)
         if refused:
             self.refused_count += len(refused)
-            logger.warning("no longer ours, outcome dropped: %s", refused)
+            logger.warning(
+                "jobs were lost to other workers; outcomes dropped: %s", refused
+            )
 
     def write_singly(self, batch: Sequence[JobUpdate]) -> None:
-        """Store a batch that was refused one by one, and replace what cannot be stored.
-
-        One outcome that the database does not take would hold up all others.
+        """Store a refused batch one by one, replacing outcomes that cannot be stored.
 
         Raises:
-            StorageError: It takes nothing at present, so no outcome is to blame.
+            StorageError: The database stores nothing now, so no outcome is to blame.
         """
         self._jobs.heartbeat(self._state.worker_id, {})
         for update in batch:
@@ -89,7 +89,7 @@ class OutcomeWriter:
                 self._state.updates += replacements
 
     def release(self, jobs: Iterable[ClaimedJob]) -> None:
-        """Give jobs back at once, without the dispatcher, which may have ended."""
+        """Give jobs back without the dispatcher, which may have ended."""
         now = self._state.clock.monotonic()
         mapped = [self._mapper.update(Execution(job, now), Released()) for job in jobs]
         updates = [update for update in mapped if update is not None]
@@ -99,4 +99,6 @@ class OutcomeWriter:
             self._jobs.finish(self._state.worker_id, updates)
         except StorageError as error:
             ids = ", ".join(update.job.id for update in updates)
-            logger.warning("not given back, runs after the lease: %s (%s)", ids, error)
+            logger.warning(
+                "cannot give back jobs %s; they run after the lease: %s", ids, error
+            )

@@ -1,8 +1,7 @@
-"""Passes: one turn each of what worker processes do over and over.
+"""One pass each of the periodic work of a worker.
 
-For programs that have no worker process at hand: a timer of the operating system, a
-test, a look into what would happen. Beside workers they are safe at any time, for
-whatever these do is fenced by the rows that it changes.
+For programs without a worker process, such as a cron job or a test. Running them while
+workers run is safe.
 """
 
 from __future__ import annotations
@@ -29,12 +28,7 @@ logger = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ReapReport:
-    """What :func:`reap_once` did.
-
-    Args:
-        jobs: How many jobs were given back, or ended for good.
-        workers: How many workers were removed.
-    """
+    """How many jobs :func:`reap_once` rescued, and how many workers it removed."""
 
     jobs: int
     workers: int
@@ -46,7 +40,7 @@ class RebalanceReport:
 
     Args:
         shares: How many jobs each worker may run at once, by queue and worker id.
-        unserved: Queues that have workers and no process that serves them, by name.
+        unserved: The queues that may run jobs but have no worker.
     """
 
     shares: Mapping[tuple[str, str], int]
@@ -55,13 +49,7 @@ class RebalanceReport:
 
 @dataclass(frozen=True, slots=True)
 class FoldReport:
-    """How many rows of figures :func:`fold_metrics_once` handled.
-
-    Args:
-        written: Stored of what this process has counted.
-        merged: Merged with those of other processes.
-        dropped: Dropped as too old.
-    """
+    """How many rows of metrics :func:`fold_metrics_once` wrote, merged and dropped."""
 
     written: int
     merged: int
@@ -71,14 +59,11 @@ class FoldReport:
 def cron_tick_once(
     storage: Storage, router: Callable[[str], str] | None = None
 ) -> FiringReport:
-    """Fire the schedules that are due, whoever leads.
-
-    Each instant is fired once, also when a worker process looks at the same moment.
+    """Fire the schedules that are due; each time fires once, also beside workers.
 
     Args:
-        storage: Has the schedules.
-        router: Names the queue of a kind for schedules that name none; everything goes
-            to ``default`` by default.
+        storage: The stores.
+        router: Names the queue for schedules that name none; by default ``default``.
 
     Raises:
         StorageError: The database could not be used.
@@ -88,16 +73,15 @@ def cron_tick_once(
 
 
 def reap_once(storage: Storage, *, lease_s: float = DEFAULT_LEASE_S) -> ReapReport:
-    """Give back the jobs of worker processes that fell silent, and remove these.
+    """Rescue the jobs of silent workers, and remove these workers.
 
-    Silence is measured by the database's clock. A worker process watches the heartbeats
-    itself and so outlives a jump of that clock; this pass cannot.
+    Uses the database's clock. Unlike the reaper of a worker, which watches heartbeats
+    itself, this pass mistakes a jump of that clock for silence.
 
     Args:
-        storage: Has the jobs and the registry of workers.
-        lease_s: Seconds of silence that end ownership, more than 0, default 60; not
-            less than ``FORGE_JOBS_LEASE_S`` of the workers, which beat six times
-            within it.
+        storage: The stores.
+        lease_s: Seconds of silence, more than 0, default 60; at least
+            ``FORGE_JOBS_LEASE_S`` of the workers.
 
     Raises:
         InvalidInputError: ``lease_s`` is not more than 0.
@@ -119,14 +103,10 @@ def reap_once(storage: Storage, *, lease_s: float = DEFAULT_LEASE_S) -> ReapRepo
 
 
 def rebalance_once(storage: Storage) -> RebalanceReport:
-    """Work out how the workers of the queues are shared out, and who serves none.
+    """Compute how many jobs of each queue each worker may run.
 
-    Nothing is written: each worker process works the same out every second, for itself,
-    and goes by it. A paused queue has its share and runs nothing. A queue that nobody
-    serves is logged.
-
-    Args:
-        storage: Has the queues and the registry of workers.
+    Writes nothing: every worker computes the same once a second for itself. Logs a
+    warning for each queue without a worker.
 
     Raises:
         StorageError: The database could not be used.
@@ -141,19 +121,18 @@ def rebalance_once(storage: Storage) -> RebalanceReport:
         name for name in sorted(totals) if totals[name] and name not in served
     )
     for name in unserved:
-        logger.warning("no worker process serves queue %s", one_line(name))
+        logger.warning("no worker serves queue %s", one_line(name))
     return RebalanceReport(found, unserved)
 
 
 def fold_metrics_once(storage: Storage, clock: Clock | None = None) -> FoldReport:
-    """Store this process's figures, merge those of all processes, drop old ones.
+    """Write this process's metrics, merge those of all processes, drop old ones.
 
-    Figures are merged once their bucket has been over for ten minutes. A second call
-    right after the first one finds nothing to do.
+    Metrics are merged ten minutes after their time bucket has ended.
 
     Args:
-        storage: Has the figures.
-        clock: Tells what is over and what is old; the system's by default.
+        storage: The stores.
+        clock: Source of time; the system clock by default.
 
     Raises:
         StorageError: The database could not be used.

@@ -1,4 +1,4 @@
-"""What one worker process runs: the noun behind :class:`.QueueRuntime`."""
+"""RuntimePlan: the configuration of a worker process."""
 
 from __future__ import annotations
 
@@ -32,27 +32,10 @@ DEFAULT_CANCEL_GRACE_S = 10.0
 
 @dataclass(slots=True, kw_only=True)
 class RuntimePlan:
-    """Everything that a worker process is made of; see :class:`.QueueRuntime`.
+    """The configuration of a worker process; see :class:`.QueueRuntime`.
 
-    Args:
-        storage: The stores.
-        registry: Kind to task.
-        threads: Most jobs at once in this process.
-        scope: Opened around each run, such as an application context.
-        lease_s: Seconds of silence after which other processes take over.
-        cancel_grace_s: Seconds between a task's time limit and the loss of its slot.
-        clock: Source of time.
-        ids: Mints the id of this process.
-        jitter: Returns a number in [0, 1) that spreads retries; None spreads nothing.
-        router: Names the queue of a kind for jobs and cron schedules that name none.
-        queue_names: The queues to serve.
-        worker_name: A label for this process.
-        parent_pid: The process that has to be the parent for this one to claim; None
-            means any.
-        application: Whose schedules the registry holds; None declares none.
-        task_command: Starts a process for tasks that want one of their own.
-        mask: Masks the secrets in what a task raises.
-        observer: Hears of jobs and of the worker.
+    The process claims only while ``parent_pid`` is its parent, if that is given.
+    ``application`` owns the schedules of the registry; None declares none.
     """
 
     storage: Storage
@@ -74,24 +57,13 @@ class RuntimePlan:
     observer: Observer = NOBODY
 
     def enqueue(self, job: NewJob) -> EnqueueResult:
-        """Store a job, in the queue that the router names if it names none itself.
-
-        Raises:
-            InvalidInputError: The router's answer is no name of a queue.
-            StorageError: And the others of :meth:`.JobQueue.enqueue`.
-        """
+        """Store a job; the router names the queue if the job does not."""
         result = self.storage.jobs.enqueue(job.routed(self.router))
         self.observer.enqueued((result,))
         return result
 
     def check(self) -> None:
-        """Check what was declared, before anything is stored.
-
-        Raises:
-            ConfigurationError: No queue is declared, or a task wants a process of its
-                own and nobody has said how to start one.
-            InvalidInputError: A queue's name is not allowed.
-        """
+        """Raise an error if queues or isolated tasks are not usable."""
         if not self.queue_names:
             raise ConfigurationError("queues", "declare at least one queue")
         for name in self.queue_names:
@@ -108,7 +80,7 @@ class RuntimePlan:
         enqueue: EnqueueJob | None = None,
         dispose: Dispose = forget_frames,
     ) -> Runner:
-        """Return what runs the tasks of a registry; see :class:`.Runner`."""
+        """Return a runner of the registry's tasks."""
         return Runner(
             registry,
             scope=self.scope,

@@ -1,11 +1,10 @@
-"""Reaper: gives back the jobs of worker processes that fell silent.
+"""Reaper: rescues the jobs of silent workers.
 
-Stale means that the heartbeat did not move for one lease on this process's own
-monotonic clock, so a clock that jumps, here or on the server, neither kills a live job
-nor keeps a dead one. What the database calls many leases old need not be watched for
-all of one, else nobody would recover anything where no process lives that long. Every
-worker process runs a reaper; the write is fenced by what was observed, so any number of
-them do the work once.
+A worker is silent if its heartbeat did not move for one lease on the monotonic clock of
+the observer, so a jump of a wall clock neither kills a live job nor keeps a dead one. A
+heartbeat that is many leases old by the database's clock is watched for a shorter time,
+so that jobs are rescued even if no worker lives for a whole lease. Every worker runs a
+reaper; the write is fenced, so each job is rescued once.
 """
 
 from __future__ import annotations
@@ -22,23 +21,17 @@ from flask_forge_jobs.storage.workers import WorkerRegistry
 logger = get_logger(__name__)
 
 SWEEPS_PER_LEASE = 4
-# A silence of so many leases by the database's clock counts for this part of one here.
-# The rest is watched: a single jump of that clock must not end the jobs of the living,
-# whose heartbeats move meanwhile.
+# A silence of this many leases by the database's clock counts for this part of a lease.
+# The rest is watched, so that a jump of that clock does not end jobs of live workers.
 OLD_LEASES = 3
 OLD_COUNTS_FOR = 2 / 3
 
 
 class Reaper(Duty):
-    """Watches the heartbeats of all processes.
+    """Watches the heartbeats of all workers.
 
-    Args:
-        jobs: The hot path of the storage.
-        workers: The registry of workers.
-        lease_s: Seconds of silence that end ownership.
-        written_until: Returns the monotonic instant up to which this process is known
-            to have been able to write. Silence counts up to there only: while a lock
-            keeps everybody out, a live process is as silent as a dead one.
+    ``written_until`` returns the monotonic time of this process's last write. Silence
+    counts up to then: a lock that blocks this process may block the others, too.
     """
 
     def __init__(
@@ -59,14 +52,14 @@ class Reaper(Duty):
         self._counted_until: float | None = None
 
     def tick(self) -> None:
-        """Look once, and give back what has been silent for a lease."""
-        # Taken before the look: what is seen then had until here to move.
+        """Read the heartbeats, and rescue jobs that were silent for a lease."""
+        # Taken before the read: until here, each heartbeat could move.
         until = self._written_until()
-        last, self._counted_until = self._counted_until, None  # an error voids it
+        last, self._counted_until = self._counted_until, None  # stays None on an error
         running = {(job.id, job.attempts): job for job in self._jobs.running()}
         workers = self._workers.heartbeat_ages()
         elapsed_s = 0.0 if last is None else max(until - last, 0.0)
-        # A process that was itself stopped or kept out has not been watching.
+        # A process that was suspended or cut off itself has not been watching.
         if elapsed_s > 2 * self._lease_s / SWEEPS_PER_LEASE:
             elapsed_s = 0.0
         self._job_ages.observe(
@@ -82,15 +75,15 @@ class Reaper(Duty):
         stale = [running[key] for key in self._job_ages.older_than(self._lease_s)]
         if stale:
             rescued = self._jobs.rescue(stale)
-            if rescued:  # else another reaper was first
-                logger.warning("gave back %s jobs of silent worker processes", rescued)
+            if rescued:  # otherwise another reaper was faster
+                logger.warning("rescued %s jobs of silent workers", rescued)
         silent = self._worker_ages.older_than(self._lease_s)
         if silent:
             self._workers.reap(silent)
-            logger.warning("removed silent worker processes: %s", ", ".join(silent))
+            logger.warning("removed silent workers: %s", ", ".join(silent))
         self._counted_until = until
 
     def _old(self, ages_s: Mapping[K, float]) -> dict[K, float]:
-        """Return for how long what has been silent for many leases counts as such."""
+        """Return the ages to start with for heartbeats that are many leases old."""
         limit_s, counts_s = OLD_LEASES * self._lease_s, OLD_COUNTS_FOR * self._lease_s
         return {key: counts_s for key, age_s in ages_s.items() if age_s >= limit_s}

@@ -1,4 +1,4 @@
-"""Sweeper: deletes finished jobs whose time is up, every few minutes."""
+"""Sweeper: deletes finished jobs after their retention time."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ PERIOD_S = 300.0
 
 
 class Sweeper(Duty):
-    """Applies the retention windows of all queues in the process that leads.
+    """Applies the retention of all queues in the leader.
 
-    A sweep may take minutes. It pauses between two batches when another duty of its
-    thread is due, and goes on afterwards.
+    A sweep may take minutes; between two batches it yields to other duties that are
+    due.
     """
 
     def __init__(
@@ -39,14 +39,14 @@ class Sweeper(Duty):
         self._goes_on = False
 
     def tick(self) -> None:
-        """Sweep, if this process leads, until all is done or it has to give way."""
+        """Sweep, if this process leads, until all is deleted or it has to yield."""
         self._goes_on = False
         if not self._leader.is_leader:
             return
         try:
             report = self._retention.sweep(is_over=self._has_to_end, gently=True)
         except AlreadyRunningError:
-            return  # an operator is at it
+            return  # an operator runs one
         self._deleted += report.done_deleted + report.dead_deleted
         self._goes_on = not report.is_complete
         if self._deleted and not self._goes_on:
@@ -59,5 +59,5 @@ class Sweeper(Duty):
         return any(not duty.wait_s for duty in self._others)
 
     def pause_s(self) -> float:
-        """Go on at once with a sweep that gave way; the others come first."""
+        """Continue a sweep that yielded as soon as the other duties are done."""
         return 0.0 if self._goes_on else self.period_s

@@ -1,4 +1,4 @@
-"""QueueRuntime: what is said of a worker process before it starts."""
+"""QueueRuntime: configures a worker process and starts it."""
 
 from __future__ import annotations
 
@@ -31,23 +31,30 @@ logger = get_logger(__name__)
 
 
 class QueueRuntime:
-    """What a worker process runs; configure it, then :meth:`start` it once.
+    """A worker process: configure it, then :meth:`start` it once.
+
+    For example::
+
+        runtime = QueueRuntime(storage, registry).with_queues(["default"])
+        handle = runtime.start()
+        ...
+        handle.shutdown_graceful(timeout_s=20)
 
     Args:
         storage: The stores.
-        registry: Kind to task.
+        registry: The tasks.
         threads: Most jobs at once in this process, 1 to 1024, default 8.
-        scope: Opened around each run, such as an application context.
-        lease_s: Seconds of silence after which other processes take over, default 60.
-        cancel_grace_s: Seconds between a task's time limit and the loss of its slot,
-            default 10.
-        clock: Source of time.
-        ids: Mints the id of this process.
-        jitter: Returns a number in [0, 1) that spreads retries; None spreads nothing.
-        router: Names the queue of a kind for jobs and cron schedules that name none;
-            sends everything to ``default`` by default.
-        mask: Masks the secrets in what a task raises before it is stored and logged;
-            masks the keys of ``FORGE_JOBS_REDACT_DEFAULT_KEYS`` by default.
+        scope: Entered around each run, such as an application context.
+        lease_s: Seconds of silence after which other workers take its jobs, default 60.
+        cancel_grace_s: Seconds that a task gets to stop after its time limit, before
+            its slot is freed; default 10.
+        clock: Source of time; the system clock by default.
+        ids: Makes the id of this worker.
+        jitter: Returns a number in [0, 1) that spreads retries; None for no jitter.
+        router: Names the queue of jobs and schedules that name none; by default
+            ``default``.
+        mask: Masks secrets in error texts before they are stored and logged; by default
+            the keys of ``FORGE_JOBS_REDACT_DEFAULT_KEYS``.
     """
 
     def __init__(
@@ -82,59 +89,57 @@ class QueueRuntime:
         self._has_started = False
 
     def with_queues(self, names: Iterable[str]) -> QueueRuntime:
-        """Declare the queues to serve; blanks and repetitions are dropped."""
+        """Set the queues to serve; blank names and duplicates are dropped."""
         stripped = (name.strip() for name in names)
         self.plan.queue_names = tuple(dict.fromkeys(name for name in stripped if name))
         return self
 
     def with_worker_name(self, name: str | None) -> QueueRuntime:
-        """Set a label for this process; blank means none."""
+        """Set the name of this worker; blank means none."""
         self.plan.worker_name = (name or "").strip() or None
         return self
 
     def with_parent(self, pid: int) -> QueueRuntime:
-        """Claim only while this process is the parent."""
+        """Claim jobs only while ``pid`` is the parent process."""
         self.plan.parent_pid = pid
         return self
 
     def with_schedules_of(self, application: str) -> QueueRuntime:
-        """Bring the registry's schedules into the table at the start.
+        """Write the registry's schedules to the database at the start.
 
-        Args:
-            application: Whose they are; what it declared before and no longer does is
-                deleted. See :meth:`.CronStorage.declare`.
+        Schedules that ``application`` declared before and no longer does are deleted.
         """
         self.plan.application = application
         return self
 
     def with_task_command(self, command: Sequence[str]) -> QueueRuntime:
-        """Set the command that starts a process for tasks that want one of their own.
+        """Set the command that starts a process for isolated tasks.
 
-        Args:
-            command: Ends in :func:`~.task_child.serve_tasks` with the same tasks.
+        It must call :func:`~.task_child.serve_tasks` with the same tasks.
         """
         self.plan.task_command = tuple(command)
         return self
 
     def ensure_queue(self, name: str, max_workers: int = DEFAULT_MAX_WORKERS) -> bool:
-        """Register a queue if it is not; return whether it is new."""
+        """Create a queue if it is missing; return whether it is new."""
         return self.plan.storage.queues.ensure(name, max_workers)
 
     def enqueue(self, job: NewJob) -> EnqueueResult:
-        """Store a job, in the queue that the router names if it names none itself.
+        """Store a job; the router names the queue if the job does not.
 
         Raises:
-            InvalidInputError: The router's answer is no name of a queue.
-            StorageError: And the others of :meth:`.JobQueue.enqueue`.
+            InvalidInputError: The router's answer is not a valid queue name.
+            StorageError: And the other errors of :meth:`.JobQueue.enqueue`.
         """
         return self.plan.enqueue(job)
 
     def start(self) -> RuntimeHandle:
-        """Start serving the declared queues.
+        """Start to work the queues.
 
         Raises:
-            ConfigurationError: No queue is declared, or the runtime was started before.
-            InvalidInputError: A queue's name is not allowed; nothing was registered.
+            ConfigurationError: There is no queue, an isolated task cannot get a
+                process, or the runtime was started before.
+            InvalidInputError: The name of a queue is not valid.
             StorageError: The database cannot be used.
         """
         if self._has_started:
@@ -155,10 +160,10 @@ class QueueRuntime:
         return handle
 
     def declare(self) -> None:
-        """Bring into the tables what the code says: schedules, limits, follow-ups.
+        """Write the schedules, rate limits and follow-ups of the code to the database.
 
         Raises:
-            StorageError: What was not written stays as it was.
+            StorageError: The database cannot be used.
         """
         self._declare_schedules()
         self._declare_rate_limits()
@@ -189,7 +194,7 @@ class QueueRuntime:
             if names:
                 logger.info("cron schedules %s: %s", verb, ", ".join(names))
         for name, reason in report.refused:
-            logger.warning("cron schedule %s is not used: %s", name, reason)
+            logger.warning("cron schedule %s is ignored: %s", name, reason)
 
     def _declare_rate_limits(self) -> None:
         for definition in self.plan.registry.rate_limits():

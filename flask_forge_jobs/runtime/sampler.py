@@ -1,4 +1,4 @@
-"""Sampler: what a worker process measures of itself."""
+"""Sampler: measures the resources of a worker process."""
 
 from __future__ import annotations
 
@@ -13,22 +13,20 @@ from flask_forge_jobs.storage.recorder import Recorder
 from flask_forge_jobs.storage.samples import SampleStore
 
 SAMPLE_PERIOD_S = 60.0
-# Buckets that are held while the database is away.
-_MAX_HELD = 1000
+_MAX_HELD = 1000  # buckets kept while the database is away
 
 
 class ResourceMeter:
     """Measures this process between two calls."""
 
     def __init__(self, directory: Path) -> None:
-        # It takes a while to load, and nothing waits for the first sample.
-        import psutil
+        import psutil  # here, because it loads slowly
 
         self._psutil = psutil
         self._directory = directory
         self._process = psutil.Process()
         self._cores = psutil.cpu_count() or 1
-        self._process.cpu_percent()  # the first one only sets the mark
+        self._process.cpu_percent()  # the first call starts the measurement
         self._disk = self._disk_bytes()
 
     def use(self) -> ResourceUse:
@@ -45,10 +43,7 @@ class ResourceMeter:
     def _disk_bytes(self) -> tuple[int, int]:
         try:
             counters = self._process.io_counters()
-        except (
-            AttributeError,
-            self._psutil.Error,
-        ):  # not on this system, or not allowed
+        except (AttributeError, self._psutil.Error):  # unsupported or not allowed
             return (0, 0)
         return (counters.read_bytes, counters.write_bytes)
 
@@ -60,7 +55,7 @@ class ResourceMeter:
 
 
 class Sampler(Duty):
-    """Stores once a minute what this process used and how its database did."""
+    """Stores, once a minute, what this process used and the database's health."""
 
     def __init__(
         self,
@@ -80,7 +75,7 @@ class Sampler(Duty):
         self._held: dict[tuple[int, int], SampleSums] = {}
 
     def tick(self) -> None:
-        """Take one sample; the first call only begins to measure."""
+        """Take one sample; the first call only starts the measurement."""
         if self._meter is None:
             self._meter = ResourceMeter(self._directory)
             self._recorder.take_operations()

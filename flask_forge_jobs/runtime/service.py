@@ -1,4 +1,4 @@
-"""Service: a thread that does its duties, each at its own period."""
+"""Service: a thread that runs its duties, each at its own period."""
 
 from __future__ import annotations
 
@@ -17,19 +17,12 @@ logger = get_logger(__name__)
 
 
 class Duty(ABC):
-    """Something that is done again and again, whatever becomes of it.
+    """Periodic work.
 
-    A storage that fails is told once, and once more when it works again; the ticks go
-    on at their period. Any other error is logged with its traceback, and the next tick
-    comes later each time until one succeeds.
-
-    Args:
-        name: Ends up in health and metrics.
-        period_s: Seconds between two ticks.
-        begins_late: Whether the first tick comes after a period, not at once.
-        longest_backoff_s: Most seconds between two ticks after errors, 30 by default;
-            never less than the period.
-        clock: Ages the last tick; the system's by default.
+    While the storage fails, the ticks go on at their period; the log says so once, and
+    once more when it works again. After any other error, the ticks back off for up to
+    ``longest_backoff_s``. ``name`` appears in health and metrics. With ``begins_late``,
+    the first tick comes after one period.
     """
 
     def __init__(
@@ -44,7 +37,7 @@ class Duty(ABC):
         self.name = name
         self.period_s = period_s
         self.is_stopping = False
-        """Whether its service was asked to end."""
+        """Whether its service has been asked to stop."""
         self._begins_late = begins_late
         self._clock = clock or SystemClock()
         self._backoff = Backoff(period_s, longest_backoff_s)
@@ -57,7 +50,7 @@ class Duty(ABC):
         """Do the work of one period."""
 
     def pause_s(self) -> float:
-        """Return for how many seconds to wait after a tick that succeeded."""
+        """Return the seconds to wait after a successful tick."""
         return self.period_s
 
     def finish(self) -> None:  # noqa: B027  # most have nothing to clean up
@@ -65,17 +58,17 @@ class Duty(ABC):
 
     @property
     def age(self) -> ServiceAge:
-        """How long ago a tick last succeeded, or the service was started."""
+        """The time since a tick last succeeded, or since the start."""
         age_s = max(self._clock.monotonic() - self._succeeded_at, 0.0)
         return ServiceAge(self.name, age_s, self.period_s)
 
     def begin(self) -> None:
-        """Let the first tick come at once, or after a period."""
+        """Schedule the first tick."""
         self._succeeded_at = self._clock.monotonic()
         self._due_at = time.monotonic() + (self.period_s if self._begins_late else 0.0)
 
     def wake(self) -> None:
-        """Let the next tick come now; for the other duties of its service."""
+        """Make the next tick due now; for other duties of the same service."""
         self._due_at = 0.0
 
     @property
@@ -84,7 +77,7 @@ class Duty(ABC):
         return max(self._due_at - time.monotonic(), 0.0)
 
     def attempt(self) -> float:
-        """Tick, whatever comes of it; return the seconds until the next tick."""
+        """Tick without raising; return the seconds until the next tick."""
         pause_s = self._tick_and_pause_s()
         self._due_at = time.monotonic() + pause_s
         return pause_s
@@ -95,12 +88,12 @@ class Duty(ABC):
             pause_s = self.pause_s()
         except StorageError as error:
             if not self._is_failing:
-                logger.warning("%s: storage failed, going on: %s", self.name, error)
+                logger.warning("%s: storage failed, retrying: %s", self.name, error)
             self._is_failing = True
             return self.period_s
-        except BaseException:  # even SystemExit ends a tick only
+        except BaseException:  # even SystemExit must not end the thread
             pause_s = self._backoff.fail()
-            logger.exception("%s failed; trying again in %g s", self.name, pause_s)
+            logger.exception("%s failed; retrying in %g s", self.name, pause_s)
             return pause_s
         if self._is_failing:
             logger.info("%s: storage works again", self.name)
@@ -111,7 +104,7 @@ class Duty(ABC):
 
 
 class Service:
-    """A named thread that does one duty after the other, each when it is due."""
+    """A thread that runs each of its duties when it is due."""
 
     def __init__(self, *duties: Duty) -> None:
         self.name = duties[0].name
@@ -133,7 +126,7 @@ class Service:
         return self._thread.is_alive()
 
     def stop(self) -> None:
-        """Ask the thread to end after the tick it is in."""
+        """Ask the thread to end after the current tick."""
         for duty in self._duties:
             duty.is_stopping = True
         self._stopping.set()

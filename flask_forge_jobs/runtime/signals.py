@@ -1,11 +1,11 @@
-"""SIGTERM and SIGINT become a request to stop; the second one is in more of a hurry.
+"""Turns SIGTERM and SIGINT into a request to stop; the second signal stops at once.
 
-A service manager may ask every process of a service, and who is one of several may hear
-of one wish more than once: for them a repeat within a second is no second wish.
+A service manager may signal every process of a service, so a child may get a signal
+twice: from the manager and from its parent. It ignores a repeat within a second.
 
-Installed by the programs only, never by the extension inside somebody else's server.
-The handler does next to nothing: the main thread waits on a pipe that the interpreter
-writes to, and every database call is on another thread.
+Only our own programs install the handlers, never the extension inside a server. A
+handler does almost nothing: the interpreter writes to a pipe that the main thread waits
+on, and database calls run on other threads.
 """
 
 from __future__ import annotations
@@ -22,31 +22,19 @@ from typing import Self
 from flask_forge_jobs.clock import Clock, SystemClock
 
 _STOPPING = (signal.SIGTERM, signal.SIGINT)
-# By it a parent passes the second signal on to a process that may have had one already.
+# With it, a parent passes on the second signal; never taken for a repeat.
 HURRY = signal.SIGUSR1
 EXIT_AT_ONCE = 130
-# Within this time nobody has seen what the first signal does.
-REPEAT_S = 1.0
+REPEAT_S = 1.0  # too soon for a second signal by a person
 
 
 class StopSignals:
-    """Waits for a signal in the main thread.
+    """Waits for signals in the main thread; a context manager that restores handlers.
 
-    Use it as a context manager; the handlers that were there before come back at the
-    end.
-
-    Args:
-        watch_children: Wake up as well when a child process ends.
-        at_once: Called before the last signal ends the process; must not wait.
-        repeat_s: For how many seconds after a signal another one is the same wish; 0 by
-            default. With more the process is one of several, and hears ``HURRY``.
-        clock: Tells these seconds; the system's by default.
-
-    Attributes:
-        at_second: Called at the second signal, after which a third one ends the
-            process; must not wait. None, the default, ends it at the second one.
-        is_stopping: Whether there was a signal.
-        is_hurried: Whether there were two.
+    With ``watch_children`` it also wakes when a child ends. Signals within ``repeat_s``
+    seconds count as one; more than 0 also handles ``HURRY``. The second signal calls
+    ``at_second``; the third, or the second if that is None, calls ``at_once`` and ends
+    the process. Neither may block.
     """
 
     def __init__(
@@ -86,9 +74,9 @@ class StopSignals:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Restore what was there before."""
+        """Restore the handlers."""
         for number, handler in self._before.items():
-            # None: installed by other means than Python's, and lost to it.
+            # None: a handler that was not installed from Python cannot be restored.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
         signal.set_wakeup_fd(self._before_fd)
         os.close(self._reader)
@@ -118,14 +106,9 @@ class StopSignals:
     def wait(
         self, timeout_s: float | None = None, descriptors: Sequence[int] = ()
     ) -> list[int]:
-        """Wait for a signal, for one of the descriptors, or for the time to pass.
+        """Wait for a signal, a readable descriptor or the timeout, None for no timeout.
 
-        Args:
-            timeout_s: Seconds; None waits for as long as it takes.
-            descriptors: File descriptors to wait for as well.
-
-        Returns:
-            The descriptors that became readable.
+        Return the descriptors that are readable.
         """
         ready, _, _ = select.select([self._reader, *descriptors], [], [], timeout_s)
         if self._reader in ready:
@@ -135,10 +118,10 @@ class StopSignals:
         return [number for number in ready if number != self._reader]
 
     def wait_during(self, work: Callable[[], object]) -> None:
-        """Do something on a thread of its own, with an open ear for the second signal.
+        """Do work on another thread while this one handles signals.
 
-        A thread that waits for a lock may sleep through a signal that comes just before
-        it falls asleep; the pipe keeps the byte.
+        A wait for a lock could miss a signal that comes just before it; the pipe
+        cannot.
         """
         with ThreadPoolExecutor(1, "stop") as pool:
             future = pool.submit(work)
@@ -148,10 +131,10 @@ class StopSignals:
             future.result()
 
     def _wake(self) -> None:
-        with contextlib.suppress(BlockingIOError):  # full: the waiter wakes anyway
+        with contextlib.suppress(BlockingIOError):  # the pipe is full, which wakes, too
             os.write(self._writer, b"\0")
 
 
 def _notice(number: int, frame: FrameType | None) -> None:
-    """Do nothing: the byte in the pipe is what counts."""
+    """Do nothing; the interpreter has written to the pipe."""
     del number, frame

@@ -1,9 +1,8 @@
-"""The slots: threads that run jobs, fed from memory.
+"""The slots: threads that run claimed jobs.
 
-A slot thread hands in its outcome and takes the next job under one lock, so a job costs
-no database call of its own. Threads start when they are first needed. A run that does
-not stop in time is *abandoned*: its slot goes to a new thread, and whatever the old one
-still returns is dropped.
+A slot thread delivers its outcome and takes the next job under one lock, without a
+database call. Threads start when they are first needed. A run that does not stop in
+time is *abandoned*: a new thread takes its slot, and its outcome is dropped.
 """
 
 from __future__ import annotations
@@ -21,29 +20,23 @@ from flask_forge_jobs.tasks.failures import describe_failure, fit, mask_known
 
 logger = get_logger(__name__)
 
-# For how long nothing is claimed ahead once a job that may not wait had to go back.
+# How long prefetching pauses after a job that may not wait had to go back.
 DIRECT_S = 1.0
 
 
 class Crew:
-    """Threads that start when they are first needed, behind the lock of the state.
-
-    Args:
-        state: Says how many of them work at once at most; fewer when no more can start.
-        work: What each of them runs.
-    """
+    """Threads that start when they are first needed; guarded by the state's lock."""
 
     def __init__(self, state: WorkerState, work: Callable[[], None]) -> None:
         self.idle = 0
         self._state = state
         self._work = work
         self._threads: set[threading.Thread] = set()
-        # Stuck in runs that were abandoned.
-        self._lost: set[int] = set()
+        self._lost: set[int] = set()  # threads that are stuck in abandoned runs
         self._started_count = 0
 
     def staff(self, count: int) -> None:
-        """Start what is missing for so many more runs; lost threads count no longer."""
+        """Start the threads that are missing for this many more runs."""
         for _ in range(count - self.idle):
             living = len(self._threads) - len(self._lost)
             if living >= self._state.most_runs:
@@ -51,9 +44,9 @@ class Crew:
             try:
                 self._start()
             except RuntimeError:
-                # Claim no more than what can run; what is here already goes back.
+                # Claim no more than can run; jobs that are here already go back.
                 self._state.most_runs = max(living, 1)
-                logger.exception("no more threads; going on with %s", living)
+                logger.exception("cannot start more threads; using %s", living)
                 return
 
     def _start(self) -> None:
@@ -67,22 +60,22 @@ class Crew:
         self._threads.add(thread)
 
     def lose(self, ident: int) -> None:
-        """Count on a thread no longer."""
+        """Stop counting on a thread."""
         self._lost.add(ident)
 
     def leave(self) -> None:
-        """Note that the calling thread ends."""
+        """Forget the calling thread, which ends."""
         thread = threading.current_thread()
         self._threads.discard(thread)
         self._lost.discard(threading.get_ident())
 
     def threads(self) -> list[threading.Thread]:
-        """Return those that have not ended."""
+        """Return the threads that have not ended."""
         return list(self._threads)
 
 
 class SlotPool:
-    """Slot threads of one worker process, shared by its queues."""
+    """The slot threads of one worker process, shared by its queues."""
 
     def __init__(self, state: WorkerState, runner: Runner) -> None:
         self._state = state
@@ -98,20 +91,19 @@ class SlotPool:
         self.abandoned_count = 0
         self.dropped_count = 0
 
-    # -- what the dispatcher asks ----------------------------------------------------
+    # -- for the dispatcher ------------------------------------------------------------
 
     def set_limit(self, queue_name: str, limit: int) -> None:
-        """Set how many jobs of a queue may run at once in this process."""
+        """Set how many jobs of a queue may run at once here."""
         with self._state.lock:
             self._state.queues[queue_name].limit = limit
             self._crew.staff(self._startable())
             self._work.notify_all()
 
     def demand(self, names: Container[str]) -> dict[str, int]:
-        """Return how many more jobs of each queue there is room for.
+        """Return how many jobs to claim from each queue.
 
-        Free slots are shared between the queues in turn; on top comes what is likely to
-        start within the horizon of the prefetch.
+        The queues share the free slots in turn; prefetched jobs come on top.
         """
         may_prefetch = self._clock.monotonic() >= self._direct_until
         with self._state.lock:
@@ -119,8 +111,8 @@ class SlotPool:
             wanted: dict[str, int] = {}
             asked = [name for name in self._order if name in names]
             free = self._free_threads()
-            # More waits here than can start: quick jobs, so a thread is soon free, and
-            # a queue with less than its share of them must not wait for the others.
+            # If more jobs wait here than can start, they are quick and threads are soon
+            # free; a queue with less than its share must not wait for the others.
             fair = max(most // max(len(asked), 1), 1)
             share = fair if free < 0 else 0
             for name in asked:
@@ -130,12 +122,12 @@ class SlotPool:
                 later = queue.ahead(most, share) if may_prefetch else 0
                 if now + later > 0:
                     wanted[name] = now + later
-            # The queue that came first comes last next time.
+            # The first queue is the last one next time.
             self._order.append(self._order.pop(0))
             return wanted
 
     def _free_threads(self) -> int:
-        """How many threads have neither a run nor a claimed job that waits for them."""
+        """How many threads are idle and have no claimed job waiting for them."""
         free = self._state.most_runs - self._running
         for queue in self._state.queues.values():
             free -= len(queue.buffer)
@@ -144,10 +136,9 @@ class SlotPool:
     def feed(self, jobs: Iterable[ClaimedJob]) -> None:
         """Take claimed jobs; they start as slots become free.
 
-        Those that may not wait and that there is no slot for go back, and after a stop
-        all of them. When one that may not wait has to go back, nothing is claimed ahead
-        for a second: the next slots go to what is first in its queue, which is that
-        job, and not to others that were claimed meanwhile.
+        Jobs that may not wait go back if no slot is free; after a stop all go back.
+        When one goes back, prefetching pauses for a second, so that a free slot takes
+        it from the head of its queue instead of a prefetched job.
         """
         now = self._clock.monotonic()
         count = 0
@@ -174,11 +165,7 @@ class SlotPool:
         return True
 
     def abandon(self, execution: Execution, outcome: Outcome) -> bool:
-        """Free the slot of a run that will not stop; what it returns will be dropped.
-
-        Returns:
-            False when the run has just ended by itself.
-        """
+        """Free the slot of a run that does not stop; return False if it has ended."""
         with self._state.lock:
             queue = self._state.queues[execution.job.queue_name]
             if queue.running.get(execution.slot) is not execution:
@@ -190,20 +177,20 @@ class SlotPool:
             self.abandoned_count += 1
             self._crew.lose(execution.thread_id)
             self._crew.staff(self._startable())
-            # Only its queue was full: an idle thread can take what waits there.
+            # If only its queue was full, an idle thread can take the next job.
             self._work.notify()
         self._state.signal.set()
         return True
 
     def wait_until_quiet(self, timeout_s: float) -> bool:
-        """Wait until nothing runs; return whether that came true in time."""
+        """Wait until nothing runs; return False on a timeout."""
         with self._quiet:
             return self._quiet.wait_for(lambda: not self._running, timeout_s)
 
     # -- threads ---------------------------------------------------------------------
 
     def _startable(self) -> int:
-        """How many buffered jobs could start now."""
+        """How many waiting jobs may start now."""
         count = 0
         for queue in self._state.queues.values():
             count += queue.startable
@@ -216,12 +203,12 @@ class SlotPool:
                 outcome = self._runner.run(execution)
                 execution = self._next(execution, outcome)
         except BaseException as error:
-            logger.exception("a slot thread has ended; another one takes its place")
+            logger.exception("a slot thread died; starting another one")
             text = fit(describe_failure(error), mask_known)
             self._replace_thread(Failed(text))
 
     def _replace_thread(self, outcome: Outcome) -> None:
-        """End the calling thread, and the run that it leaves."""
+        """Fail the run of the calling thread, and start another thread in its place."""
         ident = threading.get_ident()
         with self._state.lock:
             for queue in self._state.queues.values():
@@ -234,13 +221,13 @@ class SlotPool:
     def _next(
         self, ended: Execution | None, outcome: Outcome | None
     ) -> Execution | None:
-        """Hand in an outcome and wait for the next job; None ends the thread."""
+        """Deliver an outcome and wait for the next job; None ends the thread."""
         with self._state.lock:
             if ended is not None and outcome is not None:
                 if ended.is_abandoned:
                     self.dropped_count += 1
                     self._crew.leave()
-                    logger.warning("job %s ended after it was abandoned", ended.job.id)
+                    logger.warning("abandoned job %s has ended", ended.job.id)
                     return None
                 self._hand_in(ended, outcome)
             while True:
@@ -261,7 +248,7 @@ class SlotPool:
         queue.leave(ended)
         self._note_one_less()
         ended.ended_at = self._clock.monotonic()
-        if not isinstance(outcome, Snooze):  # which tells nothing of how long runs take
+        if not isinstance(outcome, Snooze):  # says nothing about run times
             queue.prefetch.learn(ended.ended_at - ended.started_at)
         self._state.ended.append((ended, outcome))
         if not self._state.signal.is_set():
@@ -273,7 +260,7 @@ class SlotPool:
             self._quiet.notify_all()
 
     def _pick(self) -> Execution | None:
-        """Take the next job whose queue has a slot."""
+        """Start the next job whose queue has a free slot."""
         if self._running >= self._state.most_runs:
             return None
         for name in self._order:
@@ -289,7 +276,7 @@ class SlotPool:
         return None
 
     def close(self, timeout_s: float) -> bool:
-        """End the threads; return whether all of them have ended in time."""
+        """End the threads; return False if some do not end in time."""
         with self._state.lock:
             self._closing = True
             self._work.notify_all()

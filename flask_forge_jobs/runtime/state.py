@@ -1,8 +1,7 @@
-"""WorkerState: what the threads of one worker share, behind one lock.
+"""WorkerState: what the threads of one worker share, guarded by one lock.
 
-A claimed job waits in its local queue, runs in a slot and ends; its outcome stays here
-until the database has it. Every method takes the lock itself, so a thread that holds it
-calls none of them.
+A claimed job waits in its local queue and runs in a slot; its outcome stays here until
+it is stored. Methods take the lock, so do not call them while holding it.
 """
 
 from __future__ import annotations
@@ -25,46 +24,32 @@ Ended = tuple[Execution, Outcome]
 
 
 class Claims:
-    """Tells a claim whose answer may still come from those that are over.
+    """Numbers the claims, of which one is in progress at a time.
 
-    A claim that is under way may bring jobs of which nobody here has heard. There is
-    one at a time.
+    A claim in progress may own jobs that are still unknown here.
     """
 
     def __init__(self) -> None:
         self.newest = 0
-        """The number of the claim that began last."""
+        """The number of the latest claim."""
         self._is_under_way = False
 
     def begin(self) -> None:
-        """Note that a claim begins."""
+        """Record the start of a claim."""
         self.newest += 1
         self._is_under_way = True
 
     def end(self) -> None:
-        """Note that the answer is there, or will never come.
-
-        The jobs that it has brought are known before.
-        """
+        """Record the end of a claim, whose jobs are known by now."""
         self._is_under_way = False
 
     def have_ended(self, newest: int) -> bool:
-        """Whether the claims up to a number are over."""
+        """Whether all claims up to a number have ended."""
         return newest < self.newest or not self._is_under_way
 
 
 class WorkerState:
-    """The state of one worker.
-
-    Args:
-        worker_id: Owns the claimed jobs.
-        queue_names: The declared queues.
-        threads: Most runs at once in this process.
-        lease_s: Seconds of silence after which others take its jobs.
-        clock: Tells how old the last heartbeat is.
-        worker_name: A label, or None.
-        parent_pid: The process that has to be the parent to claim; None means any.
-    """
+    """The state of one worker; see :class:`.RuntimePlan` for the arguments."""
 
     def __init__(
         self,
@@ -83,11 +68,9 @@ class WorkerState:
         self.lease_s = lease_s
         self.clock = clock
         self._parent_pid = parent_pid
-        # Wakes the dispatcher.
-        self.signal = threading.Event()
+        self.signal = threading.Event()  # wakes the dispatcher
         self.lock = threading.Lock()
-        # Behind the lock; updates are what the database has to be told of ended runs,
-        # once the dispatcher has made them, and it alone takes from both.
+        # Guarded by the lock. Only the dispatcher removes from ended and updates.
         self.queues = _local_queues(self.queue_names)
         self.most_runs = threads
         self.ended: list[Ended] = []
@@ -95,10 +78,7 @@ class WorkerState:
         self.schedule = ClaimSchedule(self.queue_names)
         self.claims = Claims()
         self.is_claiming = True
-        # Each set by one thread and read by others: the settings as last seen, when the
-        # last heartbeat that was stored began, up to when others have seen us, whether
-        # the schema is beyond this package, whether wake-ups arrive by themselves, and
-        # for how long a storage that failed is left alone.
+        # Each is set by one thread and read by others.
         self.settings = {name: QueueSettings(name) for name in self.queue_names}
         self.last_beat_at = self.shown_at = clock.monotonic()
         self.is_outdated = False
@@ -110,25 +90,25 @@ class WorkerState:
     def notify(self, queue_name: str | None = None) -> None:
         """Look for work in a queue, or in all of them.
 
-        Whoever says the latter has just reached the database, so it is tried at once.
+        For all of them, the caller has just reached the database, so the back-off ends.
         """
         names: Sequence[str] = (queue_name,) if queue_name else self.queue_names
         if queue_name is None:
             self.backoff.reset()
         elif queue_name not in self.queues:
-            return  # every producer is heard, those of other queues too
+            return  # wake-ups of other queues arrive as well
         with self.lock:
             self.schedule.notify(names)
         self.signal.set()
 
     def give_back(self, executions: Iterable[Execution]) -> None:
-        """Return claimed jobs to their queue, the attempt unspent."""
+        """Return claimed jobs to their queue without losing an attempt."""
         with self.lock:
             self.ended += [(execution, Released()) for execution in executions]
         self.signal.set()
 
     def give_back_waiting(self, queue_name: str | None = None) -> None:
-        """Return what has not started, of one queue or of all of them."""
+        """Return the jobs that have not started, of one queue or of all."""
         with self.lock:
             for name, queue in self.queues.items():
                 if queue_name is None or name == queue_name:
@@ -136,7 +116,7 @@ class WorkerState:
         self.signal.set()
 
     def stop_claiming(self) -> None:
-        """Claim no more and give back what has not started."""
+        """Claim no more, and give back the jobs that have not started."""
         with self.lock:
             self.is_claiming = False
         self.give_back_waiting()
@@ -144,7 +124,7 @@ class WorkerState:
     # -- what is here ----------------------------------------------------------------
 
     def running(self) -> list[Execution]:
-        """Return the runs under way."""
+        """Return the jobs that run now."""
         found: list[Execution] = []
         with self.lock:
             for queue in self.queues.values():
@@ -152,7 +132,7 @@ class WorkerState:
         return found
 
     def runs(self) -> set[RunId]:
-        """Return the runs known here, each from its claim until its end is stored."""
+        """Return every run here, from its claim until its outcome is stored."""
         with self.lock:
             known = {update.job.run_id for update in self.updates}
             known.update(execution.job.run_id for execution, _ in self.ended)
@@ -163,17 +143,13 @@ class WorkerState:
 
     @property
     def has_unwritten(self) -> bool:
-        """Whether the database does not know yet how all runs ended."""
+        """Whether there are outcomes to store."""
         with self.lock:
             return bool(self.ended or self.updates)
 
     def take_uncounted_starts(self, started_before: float) -> list[Execution]:
-        """Return the older runs under way whose start is not counted; each once.
-
-        Args:
-            started_before: Only those that started before this monotonic instant.
-        """
-        with self.lock:  # a run that ends now is either among them or never will be
+        """Return, once each, the runs that started before a time and go on."""
+        with self.lock:  # a run that ends now is counted here or at its end
             found = [
                 execution
                 for queue in self.queues.values()
@@ -186,7 +162,7 @@ class WorkerState:
             return found
 
     def slot_reports(self) -> list[SlotReport]:
-        """Return what every slot does, for the process registry."""
+        """Return the state of every slot, for the registry."""
         with self.lock:
             return [
                 SlotReport(
@@ -204,11 +180,11 @@ class WorkerState:
 
     @property
     def is_fresh(self) -> bool:
-        """Whether others can still believe that this process lives."""
+        """Whether its lease has not run out."""
         return self.clock.monotonic() - self.last_beat_at < self.lease_s
 
     def may_claim(self) -> bool:
-        """Whether jobs that are claimed now may run here."""
+        """Whether this worker may claim jobs."""
         if self._parent_pid is not None and os.getppid() != self._parent_pid:
             return False
         return self.is_fresh and not self.is_outdated

@@ -1,8 +1,8 @@
-"""Strays: jobs that the database says are ours and that nobody here knows of.
+"""Strays: jobs that are claimed for this worker but unknown to it.
 
-The answer to a claim may be lost after its commit. It may also be late, and then the
-job is no stray: it would start here and somewhere else. So whatever a beat finds and
-nobody knows waits until every claim that had begun by then is over.
+The answer to a claim can get lost after its commit. It may also just be late, and the
+job start here. So a job that a heartbeat finds counts as a stray only once every claim
+that had started by then has ended.
 """
 
 from __future__ import annotations
@@ -18,29 +18,29 @@ from flask_forge_jobs.storage.jobs.queue import JobQueue
 
 logger = get_logger(__name__)
 
-_TOLD = "job %s was claimed without our knowing; given back"
+_TOLD = "the answer to the claim of job %s was lost; given back"
 
 
 class Strays:
-    """Finds them and gives them back."""
+    """Finds strays and gives them back."""
 
     def __init__(self, jobs: JobQueue, state: WorkerState) -> None:
         self._jobs = jobs
         self._state = state
-        # The number of the newest claim when a beat first found the run.
+        # Run to the latest claim when a heartbeat first found it.
         self._found: dict[RunId, int] = {}
 
     def note(self, owned: AbstractSet[RunId]) -> None:
-        """Note what the database says is ours."""
+        """Record which runs the database has for this worker."""
         with self._state.lock:
-            newest = self._state.claims.newest  # at least, for those that are owned
+            newest = self._state.claims.newest
         known = self._state.runs()
         self._found = {
             run: self._found.get(run, newest) for run in owned if run not in known
         }
 
     def give_back(self) -> None:
-        """Give back those that no claim under way can bring any more."""
+        """Give back the runs that no claim in progress can deliver any more."""
         with self._state.lock:
             due = {
                 run
@@ -51,7 +51,7 @@ class Strays:
             return
         for run in due:
             del self._found[run]
-        # In this order: what was known and has ended since is not held any more.
+        # In this order: a run that ends in between is no longer held.
         known = self._state.runs()
         now = self._state.clock.monotonic()
         strays = [
@@ -65,11 +65,7 @@ class Strays:
 
 
 def release_strays(jobs: JobQueue, state: WorkerState, writer: OutcomeWriter) -> None:
-    """Give back whatever is still said to be ours once the dispatcher has ended.
-
-    Raises:
-        StorageError: The database could not be asked.
-    """
+    """Give back every job that this worker still holds after the dispatcher's end."""
     strays = jobs.held(state.worker_id)
     for job in strays:
         logger.warning(_TOLD, job.id)

@@ -1,8 +1,8 @@
-"""Supervisor: follows the settings of the declared queues at run time.
+"""Supervisor: applies the settings of the queues while the worker runs.
 
-Every second it reads ``max_workers`` and ``paused`` and tells the slots how many jobs
-of each queue may run here: this process's share of the cluster-wide total. Jobs that
-run beyond a share that became smaller end in peace.
+Once a second it reads ``max_workers`` and ``paused`` and sets how many jobs of each
+queue may run here, this process's share of the total. When a share shrinks, running
+jobs finish.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Supervisor(Duty):
         self._limits: dict[str, int] = {}
 
     def tick(self) -> None:
-        """Read the settings and apply them; what cannot be read stays as it was."""
+        """Read the settings and apply them."""
         stored = {queue.name: queue for queue in self._queues.all()}
         settings = self._state.settings
         settings |= {n: q for n, q in stored.items() if n in settings}

@@ -1,9 +1,9 @@
-"""The other side of :mod:`~flask_forge_jobs.runtime.isolation`: runs the tasks.
+"""The process of isolated tasks; the worker's side is :mod:`.isolation`.
 
-Tasks run in the main thread, one after the other. A second thread listens to the
-worker. When a job has to stop, its token trips and :class:`CancelledError` is raised
-wherever the task stands, as Ctrl-C would raise KeyboardInterrupt; a task that is deaf
-to that, in a long call of C code for instance, is killed a moment later.
+Tasks run in the main thread, one after the other; a second thread listens to the
+worker. To stop a job, its token trips and :class:`CancelledError` is raised in the
+task, as Ctrl-C raises KeyboardInterrupt. A task that ignores that, for instance in a
+long call of C code, is killed soon after.
 """
 
 from __future__ import annotations
@@ -31,10 +31,9 @@ from flask_forge_jobs.tasks.cancellation import (
 
 
 def take_channel(environ: MutableMapping[str, str]) -> socket.socket | None:
-    """Return the connection to the worker that started us for its tasks, or None.
+    """Return the connection to the worker that started this process, or None.
 
-    The variable that tells of it is removed, so that programs of a task's own do not
-    take themselves for one.
+    Remove its variable, so that programs that a task starts do not use it.
     """
     text = environ.pop(CHANNEL_VARIABLE, "")
     if not text.isdigit():
@@ -50,15 +49,10 @@ def take_channel(environ: MutableMapping[str, str]) -> socket.socket | None:
 
 
 def serve_tasks(runtime: QueueRuntime, channel: socket.socket) -> int:
-    """Run the tasks that a worker asks for until it says that this is all.
+    """Run the jobs that the worker sends until it sends no more; return status 0.
 
-    Args:
-        runtime: Configured as the worker's, and not started.
-        channel: The connection to the worker; when it breaks, this process is killed
-            with everything that the tasks have started.
-
-    Returns:
-        The exit status, 0.
+    If the connection breaks, this process is killed with everything that it started.
+    ``runtime`` is configured like the worker's, and not started.
     """
     _TaskServer(runtime, channel).serve()
     runtime.plan.storage.close()
@@ -77,9 +71,9 @@ class _TaskServer:
         self._may_interrupt = False
 
     def serve(self) -> None:
-        """Run jobs; returns when the worker has no more."""
-        # A service manager that stops a worker sends SIGTERM to us as well; whether we
-        # may finish is for the worker to say.
+        """Run jobs until the worker sends no more."""
+        # A service manager may send SIGTERM to this process, too, but the worker
+        # decides whether it may finish.
         signal.signal(signal.SIGTERM, self._interrupt)
         listener = threading.Thread(
             target=self._listen, name="forge-jobs-channel", daemon=True
@@ -100,9 +94,9 @@ class _TaskServer:
         )
         try:
             with self._interruptible():
-                self._token.raise_if_cancelled()  # while the job waited for us
+                self._token.raise_if_cancelled()  # it may have been, before the start
                 return runner.run(execution)
-        except CancelledError as error:  # just before the task, or just behind it
+        except CancelledError as error:  # just before or after the task
             return Failed(str(error))
 
     def _report(self, execution: Execution, text: str) -> None:
@@ -110,7 +104,7 @@ class _TaskServer:
         if threading.current_thread() is not threading.main_thread():
             self._send(message)
             return
-        # Half a line would garble the next one.
+        # An interrupt within a line would garble the next one.
         may_interrupt, self._may_interrupt = self._may_interrupt, False
         self._send(message)
         self._may_interrupt = may_interrupt
@@ -135,7 +129,7 @@ class _TaskServer:
         self._raise_if_due()
 
     def _raise_if_due(self) -> None:
-        """Raise in the task, once, and only when the worker has said why."""
+        """Raise in the task, once, if the worker has cancelled it."""
         if self._may_interrupt and self._token.is_cancelled:
             self._may_interrupt = False
             raise CancelledError(self._token.reason)
@@ -148,8 +142,7 @@ class _TaskServer:
                 for line in lines:
                     self._hear(messages.decode(line))
         finally:
-            # The worker is gone, or cannot be understood. The kernel has killed us by
-            # now if nobody has closed the pipe that tells it.
+            # The worker is gone or sends nonsense.
             os.killpg(0, signal.SIGKILL)
 
     def _hear(self, message: dict[str, object]) -> None:

@@ -1,4 +1,4 @@
-"""What a worker and the process of a task tell each other: one JSON object a line."""
+"""The messages between a worker and a task process: one JSON object per line."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from flask_forge_jobs.model.outcomes import (
 from flask_forge_jobs.tasks.cancellation import CancelReason
 from flask_forge_jobs.tasks.context import TaskContext
 
-# A payload is 1 MiB at most, and its text may hold an escape for each character.
+# A payload is at most 1 MiB, and JSON may escape each of its characters.
 LONGEST_BYTES = 8 * 1024 * 1024
 
 READY = {"ready": True}
@@ -29,13 +29,7 @@ STOP = {"stop": True}
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A job for the process of a task.
-
-    Args:
-        job: The job, as far as its context shows it.
-        worker_id: The worker process, which owns it.
-        seconds_left: Until its time limit; None means no limit.
-    """
+    """A job for a task process; ``seconds_left`` until its time limit, None without."""
 
     job: ClaimedJob
     worker_id: str
@@ -48,11 +42,7 @@ def encode(message: Mapping[str, object]) -> bytes:
 
 
 def decode(line: bytes) -> dict[str, Any]:
-    """Return the message of a line.
-
-    Raises:
-        ValueError: It is no JSON object.
-    """
+    """Return the message of a line; raise ValueError if it is not a JSON object."""
     message = json.loads(line)
     if type(message) is not dict:
         raise ValueError("not a JSON object")
@@ -78,7 +68,7 @@ def run_message(context: TaskContext, payload: str) -> dict[str, Any]:
 
 
 def run_of(message: dict[str, Any]) -> Run:
-    """Return what :func:`run_message` was made of."""
+    """Read the message of :func:`run_message`."""
     told = message["run"]
     attempt, most = told["attempt"], told["max_attempts"]
     job = ClaimedJob(
@@ -90,14 +80,14 @@ def run_of(message: dict[str, Any]) -> Run:
 
 
 def cancel_message(reason: CancelReason | None) -> dict[str, Any]:
-    """Return the message that a run should stop."""
+    """Return the message that stops a run."""
     return {"cancel": reason}
 
 
 def progress_message(job_id: str, text: str) -> dict[str, Any]:
     """Return the message with a progress report.
 
-    The job is named because a thread that a task leaves behind may go on reporting.
+    It names the job because a thread that outlives its task may still report.
     """
     return {"progress": text, "id": job_id}
 
@@ -129,7 +119,7 @@ def outcome_message(outcome: Outcome) -> dict[str, Any]:
 
 
 def outcome_of(message: dict[str, Any]) -> Outcome:
-    """Return what :func:`outcome_message` was made of."""
+    """Read the message of :func:`outcome_message`."""
     told = message["outcome"]
     if "done" in told:
         return Done(told["done"], told["result_error"])

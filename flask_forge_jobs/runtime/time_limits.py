@@ -1,4 +1,4 @@
-"""Time limits of the runs under way."""
+"""Enforces the time limits of running jobs."""
 
 from __future__ import annotations
 
@@ -17,14 +17,9 @@ logger = get_logger(__name__)
 
 
 class TimeLimits:
-    """Cancels runs past their time limit; takes the slot if they will not stop.
+    """Cancels runs past their time limit, and frees the slot if they do not stop.
 
-    Args:
-        state: Has the runs.
-        pool: Has the slots.
-        stop_limit_s: Returns how long the task of a job takes at most to end a process
-            of its own, else 0.
-        cancel_grace_s: Seconds between the request to stop and the loss of the slot.
+    A run gets ``cancel_grace_s`` to stop, or ``stop_limit_s(job)`` if that is longer.
     """
 
     def __init__(
@@ -41,7 +36,7 @@ class TimeLimits:
         self._cancel_grace_s = cancel_grace_s
 
     def next_look(self) -> float | None:
-        """Return the monotonic instant at which there is something to do, if any."""
+        """Return the monotonic time of the next thing to enforce, or None."""
         found: float | None = None
         for execution in self._state.running():
             moment = execution.abandons_at or execution.stops_at
@@ -50,7 +45,7 @@ class TimeLimits:
         return found
 
     def enforce(self, now: float) -> None:
-        """Do what is due."""
+        """Stop the runs that are past their limit."""
         for execution in self._state.running():
             if execution.stops_at is not None and now >= execution.stops_at:
                 self._enforce(execution, now)
@@ -58,7 +53,7 @@ class TimeLimits:
     def _enforce(self, execution: Execution, now: float) -> None:
         job = execution.job
         if execution.abandons_at is None:
-            # A task that has a process to end does so first, and then tells how it was.
+            # An isolated task first ends its process, and then returns its outcome.
             grace_s = max(self._cancel_grace_s, self._stop_limit_s(job))
             execution.abandons_at = now + grace_s
             execution.token.cancel(CancelReason.TIMEOUT)

@@ -1,4 +1,4 @@
-"""The upkeep of counts and figures; any number of processes may do it."""
+"""The upkeep of counts and metrics; safe in any number of processes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ METRICS_PERIOD_S = 300.0
 
 
 class Upkeep(Duty):
-    """Merges the appended changes of the maintained counts."""
+    """Folds the changes of the job counts."""
 
     def __init__(self, job_admin: JobAdmin) -> None:
         super().__init__("upkeep", PERIOD_S)
@@ -25,7 +25,7 @@ class Upkeep(Duty):
 
 
 class MetricsUpkeep(Duty):
-    """Merges the figures of all processes and drops old ones."""
+    """Merges the metrics of all processes and drops old ones."""
 
     def __init__(
         self, metrics: MetricStore, samples: SampleStore, clock: Clock
@@ -42,13 +42,9 @@ class MetricsUpkeep(Duty):
 def fold_metrics(
     metrics: MetricStore, samples: SampleStore, clock: Clock
 ) -> tuple[int, int]:
-    """Merge the figures of all processes and drop old ones.
-
-    Returns:
-        How many rows were merged, and how many were dropped.
-    """
-    # Figures that are folded too early are written again and count twice, so one
-    # clock that is ahead must not decide.
+    """Merge the metrics of all processes, drop old ones; return the number of each."""
+    # Rows that are folded too early are written again and count twice, so neither
+    # clock alone may decide.
     now_us = min(clock.now_us(), metrics.now_us())
     merged = metrics.fold(now_us)
     return merged, metrics.prune(now_us) + samples.prune(now_us)

@@ -1,4 +1,4 @@
-"""Watch: tells that a thread hangs, or does nothing but fail."""
+"""Watch: detects that a thread hangs or only fails."""
 
 from __future__ import annotations
 
@@ -9,14 +9,10 @@ from flask_forge_jobs.errors import StorageError
 
 
 class Watch:
-    """Watches a thread that does the same thing over and over, each time within it.
+    """Watches the turns of a thread, each of which runs inside this context.
 
-    A storage that fails does not count: it may come back, and a fresh process would be
-    no better off.
-
-    Args:
-        clock: Tells how long a turn takes.
-        longest_s: Seconds that one turn may take, or that all turns may fail.
+    A thread is stuck when one turn takes, or all turns fail for, ``longest_s`` seconds.
+    Failures of the storage do not count: a new process could not reach it either.
     """
 
     def __init__(self, clock: Clock, longest_s: float) -> None:
@@ -27,7 +23,7 @@ class Watch:
         self._is_broken = False
 
     def __enter__(self) -> None:
-        """Begin a turn; one that has nothing to do need not succeed."""
+        """Begin a turn."""
         self._began_at = self._clock.monotonic()
 
     def __exit__(
@@ -44,13 +40,13 @@ class Watch:
             self._is_broken = True
 
     def note_success(self) -> None:
-        """Note that the thread has done what it is for."""
+        """Record that the thread has done its work."""
         self._succeeded_at = self._clock.monotonic()
         self._is_broken = False
 
     @property
     def is_stuck(self) -> bool:
-        """Whether one turn, or the time since the last that succeeded, is too long."""
+        """Whether the thread hangs or only fails."""
         now, began_at = self._clock.monotonic(), self._began_at
         if began_at is not None and now - began_at >= self._longest_s:
             return True

@@ -60,7 +60,7 @@ def test_a_burst_ends_when_its_queues_are_empty(
     assert {read(job_id).status for job_id in jobs} == {JobStatus.DONE}
     assert read(other).status is JobStatus.PENDING
     assert storage.workers.all() == []
-    assert "nothing that is due is left" in worker.text
+    assert "no job is due; stopping" in worker.text
 
 
 @pytest.mark.parametrize("option", ["--burst", "--reload"])
@@ -91,7 +91,7 @@ def test_a_worker_tells_what_it_runs_and_what_became_of_each_job(
     assert "kind=quick queue=default attempt=1/5 run_ms=" in done
     worker.wait_for("flask-forge-jobs 0.1.0, tasks: crash, held, quick, stubborn")
     worker.wait_for("queue default holds kinds without a task: unknown")
-    worker.wait_for("queues that no worker serves: mail")
+    worker.wait_for("no worker serves these queues: mail; start one with")
     worker.wait_for(", named by FORGE_JOBS_DATABASE_URL")
 
 
@@ -123,7 +123,7 @@ def test_a_worker_that_reloads_runs_the_code_that_was_saved_last(
         held = add(storage, "held")
         worker.wait_for(f"STARTED {held}")
         file.write_text(text + "\nraise LookupError('half a program')\n")
-        worker.wait_for("shop.py has changed; starting anew")
+        worker.wait_for("shop.py has changed; restarting")
         application.release()
         worker.wait_for("waiting for a source file to change")
         file.write_text(text.replace('"RAN"', '"RAN ANEW"') + "\n\n")
@@ -209,7 +209,7 @@ def test_a_second_signal_gives_running_jobs_back_at_once(
 
     job = storage.job_reader.get(job_id)
     assert (status, job.status, job.attempts) == (AT_ONCE, JobStatus.PENDING, 0)
-    assert "1 running jobs get up to 20 s, a second signal gives them back" in said
+    assert "waiting up to 20 s for 1 running jobs" in said
 
 
 def test_a_job_whose_process_was_killed_runs_again(
@@ -347,7 +347,7 @@ def test_a_killed_child_is_replaced_after_a_pause(
         parent.wait_for(" serves ", 2)
         before = children_of(parent.process.pid)
         os.kill(before[0], signal.SIGKILL)
-        parent.wait_for("ended with status -9, starting another in 0.5 s")
+        parent.wait_for("ended with status -9; restarting it in 0.5 s")
         parent.wait_for(" serves ", 3)
         after = children_of(parent.process.pid)
         wait_for_status(storage, add(storage, "quick"), JobStatus.DONE)
@@ -375,7 +375,7 @@ def test_a_signal_to_every_process_lets_the_running_jobs_finish(
         parent.wait_for("stopping; ", 2)
         if comes_first == "children":
             parent.signal(signal.SIGTERM)
-        parent.wait_for("told to stop; ")
+        parent.wait_for("stopping 2 worker processes")
         application.release()
         status = parent.wait()
 

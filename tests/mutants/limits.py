@@ -191,7 +191,7 @@ MUTANTS = (
     Mutant(
         "a job runs without a permit when nobody knows of one",
         "runtime/execution.py",
-        '            logger.warning("job %s waits, its limit is not known: %s",'
+        '            logger.warning("job %s waits, its limit is unknown: %s",'
         " job.id, error)\n",
         "            return None\n",
         (

@@ -101,7 +101,7 @@ def test_a_child_that_does_not_stop_is_killed(tmp_path: Path) -> None:
         parent.wait_for("CHILD")
 
         assert parent.stop() == 0
-        assert "does not stop; killed" in parent.text
+        assert "did not stop; killed" in parent.text
 
 
 def test_children_that_keep_ending_are_given_up(tmp_path: Path) -> None:

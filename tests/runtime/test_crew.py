@@ -84,4 +84,4 @@ def test_threads_that_cannot_start_are_done_without(
     work.crew.staff(9)
 
     assert work.state.most_runs == 1
-    assert "no more threads; going on with 1" in caplog.text
+    assert "cannot start more threads; using 1" in caplog.text

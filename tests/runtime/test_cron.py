@@ -173,7 +173,7 @@ def test_a_start_brings_the_code_into_the_table(
     assert told == [
         "cron schedules added: yearly",
         "cron schedules removed: gone",
-        f"cron schedule ticks is not used: {reason}",
+        f"cron schedule ticks is ignored: {reason}",
     ]
 
 

@@ -554,7 +554,7 @@ def test_a_sign_of_life_ends_the_pause(caplog: pytest.LogCaptureFixture) -> None
     rig.round()
     rig.round()
 
-    assert told == ["storage failed, next try in 1.0 s: gone"]
+    assert told == ["storage failed, retrying in 1.0 s: gone"]
     assert rig.jobs.demands[0] == {"default": 2}
     assert [record.message for record in caplog.records] == ["storage works again"]
     rig.jobs.error = StorageUnavailableError("gone")
@@ -648,7 +648,7 @@ def test_refused_outcomes_are_counted_and_dropped(
 
     assert rig.writer.refused_count == 1
     assert known(rig) == set()
-    assert "no longer ours, outcome dropped: ['a']" in caplog.text
+    assert "jobs were lost to other workers; outcomes dropped: ['a']" in caplog.text
 
 
 # -- time limits ---------------------------------------------------------------------

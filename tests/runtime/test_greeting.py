@@ -39,5 +39,8 @@ def test_a_worker_names_what_waits_for_nobody(
 
     assert said(storage, caplog)[1:] == [
         "queue default holds kinds without a task: other",
-        "queues that no worker serves: bills, mail",
+        (
+            "no worker serves these queues: bills, mail; start one with "
+            "`flask forge-jobs worker --queues bills,mail`"
+        ),
     ]

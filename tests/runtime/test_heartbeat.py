@@ -469,5 +469,5 @@ def test_a_newer_schema_is_told_once_with_both_versions(
 
     assert rig.state.is_outdated
     assert not rig.state.may_claim()
-    assert caplog.text.count("claiming no more: schema version 99: ") == 1
+    assert caplog.text.count("claiming no more jobs: schema version 99: ") == 1
     assert "this package knows" in caplog.text

@@ -54,7 +54,7 @@ def test_tests_in_a_database_with_other_jobs_are_warned_once(
         given.give(["default"])
 
     (message,) = caplog.messages
-    assert "named by FORGE_JOBS_DATABASE_URL, which holds 1 jobs already" in message
+    assert "set by FORGE_JOBS_DATABASE_URL, which already holds 1 jobs" in message
 
 
 @pytest.mark.parametrize("is_empty", [True, False])

@@ -115,7 +115,7 @@ def test_what_was_refused_is_counted_and_forgotten(
 
     assert rig.writer.refused_count == 1
     assert not rig.state.has_unwritten
-    assert "no longer ours, outcome dropped: ['b']" in caplog.text
+    assert "jobs were lost to other workers; outcomes dropped: ['b']" in caplog.text
 
 
 def test_all_but_the_bad_one_are_stored(
@@ -178,4 +178,4 @@ def test_jobs_that_cannot_be_released_are_told(
 
     rig.writer.release([claimed("a"), claimed("b")])
 
-    assert "not given back, runs after the lease: a, b (gone)" in caplog.text
+    assert "cannot give back jobs a, b; they run after the lease: gone" in caplog.text

@@ -101,7 +101,7 @@ def test_the_shares_are_those_of_the_processes_that_are_there(
     assert sorted(found.shares.values()) == [3, 3, 4]
     assert set(found.shares) == {("mail", host) for host in "abc"}
     assert found.unserved == ("gh",)
-    assert "no worker process serves queue gh" in caplog.text
+    assert "no worker serves queue gh" in caplog.text
 
 
 def test_figures_are_stored_merged_and_dropped(storage: Storage, sql: Sql) -> None:

@@ -119,8 +119,8 @@ def test_service_outlives_any_error(caplog: pytest.LogCaptureFixture) -> None:
 
     failures = [record for record in caplog.records if record.exc_info]
     assert [record.getMessage() for record in failures] == [
-        "counting failed; trying again in 0.005 s",
-        "counting failed; trying again in 0.01 s",
+        "counting failed; retrying in 0.005 s",
+        "counting failed; retrying in 0.01 s",
     ]
 
 
@@ -139,7 +139,7 @@ def test_service_tells_of_a_failing_storage_once(
     service.wait_for_ticks(7)
     service.end()
 
-    told = ["counting: storage failed, going on: gone", "counting: storage works again"]
+    told = ["counting: storage failed, retrying: gone", "counting: storage works again"]
     assert [record.getMessage() for record in caplog.records] == told * 2
     assert not any(record.exc_info for record in caplog.records)
 
