@@ -1,5 +1,5 @@
--- Instants are whole microseconds since the Unix epoch, UTC. Names and ids are ordered
--- by code point, as SQLite does, whatever the locale of the server.
+-- Instants are whole microseconds since the Unix epoch, UTC. COLLATE "C" orders names and
+-- ids by code point, as SQLite does.
 
 CREATE TABLE forge_job (
     id                  TEXT COLLATE "C" NOT NULL PRIMARY KEY,
@@ -11,14 +11,14 @@ CREATE TABLE forge_job (
     priority            INTEGER NOT NULL DEFAULT 0,
     enqueued_at         BIGINT  NOT NULL,
     scheduled_at        BIGINT  NOT NULL,
-    -- Waiting for its time: keeps such rows out of the index that claims walk.
+    -- Scheduled for later; keeps the row out of forge_job_claim.
     deferred            BOOLEAN NOT NULL DEFAULT FALSE,
     started_at          BIGINT,
     completed_at        BIGINT,
     attempts            INTEGER NOT NULL DEFAULT 0,
     max_attempts        INTEGER NOT NULL DEFAULT 5,
     throttle_attempts   INTEGER NOT NULL DEFAULT 0,
-    -- How often the job's worker process died under it.
+    -- How often a worker died while it ran the job.
     crashes             INTEGER NOT NULL DEFAULT 0,
     last_error          TEXT,
     error_history       TEXT    NOT NULL DEFAULT '[]',
@@ -28,26 +28,25 @@ CREATE TABLE forge_job (
     cancel_requested_at BIGINT,
     timeout_s           DOUBLE PRECISION,
     result              TEXT,
-    -- Why what the task returned is not kept.
+    -- Why the task's return value is not stored.
     result_error        TEXT,
     progress            TEXT,
     -- The cron schedule that made the job.
     schedule_name       TEXT COLLATE "C",
-    -- Of the request or the job that has enqueued it, such as its id and its trace.
+    -- Context of the request or job that enqueued it, such as its id and trace.
     carried             TEXT,
-    -- Which instant of its schedule it stands for; no other job may stand for it.
+    -- The instant of its schedule that it was fired for; unique.
     fire_at             BIGINT,
     -- Of a task with a concurrency limit: jobs that share a limit share the key. A job
     -- counts for as long as it runs in the run that was admitted.
     concurrency_key     TEXT COLLATE "C",
     -- The start of the run that was admitted; NULL while a job waits for the limit.
     admitted_at         BIGINT,
-    -- How often it was claimed; never counted down nor begun anew, so it tells one run
-    -- from every other one, where attempts that were given back repeat.
+    -- How often it was claimed. Never reset, so it identifies a run; attempts are reset.
     claims              INTEGER NOT NULL DEFAULT 0
 );
 
--- Three updates a job: leave room on the page, and vacuum before the bloat is felt.
+-- Each job is updated three times: leave room on the page and vacuum often.
 ALTER TABLE forge_job SET (
     fillfactor = 85,
     autovacuum_vacuum_scale_factor = 0.05,
@@ -70,8 +69,7 @@ CREATE INDEX forge_job_finished ON forge_job (queue_name, status, completed_at)
     WHERE completed_at IS NOT NULL;
 CREATE INDEX forge_job_unsuccessful ON forge_job (status, id)
     WHERE status IN ('failed', 'dead');
--- Without the id, by which jobs of one instant are ordered: it would be a third of the
--- entry, and every job makes three of them.
+-- Without the id, the tie-breaker, which would be a third of each entry.
 CREATE INDEX forge_job_list ON forge_job (queue_name, kind, status, enqueued_at);
 CREATE INDEX forge_job_key ON forge_job (dedupe_key, enqueued_at, id)
     WHERE dedupe_key IS NOT NULL;
@@ -84,8 +82,8 @@ CREATE INDEX forge_job_concurrency ON forge_job (concurrency_key)
 CREATE INDEX forge_job_concurrency_waiting ON forge_job (concurrency_key, priority, id)
     WHERE deferred AND concurrency_key IS NOT NULL AND admitted_at IS NULL;
 
--- Counts are maintained by the database itself, so they equal the rows whatever
--- statement changed them. Changes are appended and folded later; readers sum.
+-- Triggers keep the counts equal to the rows. They append changes, which are folded later;
+-- readers sum.
 CREATE TABLE forge_job_count (
     queue_name TEXT COLLATE "C" NOT NULL,
     kind       TEXT COLLATE "C" NOT NULL,
@@ -101,7 +99,7 @@ ALTER TABLE forge_job_count SET (
 
 CREATE FUNCTION forge_count_jobs() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    -- One appended row for each changed combination: no hot row to wait for.
+    -- Appends a row for each changed combination, so no transaction waits for a hot row.
     IF TG_OP = 'INSERT' THEN
         INSERT INTO forge_job_count (queue_name, kind, status, deferred, jobs)
         SELECT queue_name, kind, status, deferred, count(*)
@@ -149,7 +147,7 @@ CREATE TABLE forge_queue (
     throttle_attempts    INTEGER NOT NULL DEFAULT 0,
     throttled_until      BIGINT,
     updated_at           BIGINT  NOT NULL,
-    -- Most jobs that may wait for a producer to add more; NULL is no bound.
+    -- Enqueuing fails while this many jobs wait; NULL means no bound.
     max_pending          INTEGER
 );
 
@@ -169,15 +167,15 @@ CREATE TABLE forge_worker (
     heartbeat_at BIGINT  NOT NULL,
     worker_name  TEXT,
     queues       TEXT,
-    -- How old the last tick of each of its services was at the heartbeat.
+    -- The age of each service's last tick at the heartbeat.
     services     TEXT
 );
 
--- The hot path. Its plans are kept for as long as a connection lives, so they must not
--- be those that suit a table that is still small: by index only.
+-- The hot path. A connection keeps the plans of these functions for good, so settings
+-- rule out plans that only suit a small table.
 
--- Returns when the job may start, or NULL when nothing was stored: a clash on the id is
--- the producer's own repeated insert, one on the key is a duplicate.
+-- Returns when the job may start, or NULL if nothing was stored: a conflict on the id is
+-- the producer's own retry, one on the key a duplicate.
 CREATE FUNCTION forge_enqueue(
     new_id            TEXT,
     new_queue_name    TEXT,
@@ -214,8 +212,8 @@ BEGIN
 END
 $$;
 
--- Served by forge_job_claim, which holds due jobs only, so its cost does not depend on
--- how many wait for later. A paused or cooling queue hands out nothing.
+-- Served by forge_job_claim, which holds only due jobs, so scheduled jobs cost nothing. A
+-- paused or cooling queue yields none.
 CREATE FUNCTION forge_claim(from_queue TEXT, new_worker TEXT, most INTEGER)
 RETURNS TABLE (
     id                TEXT,
@@ -242,8 +240,8 @@ AS $$
 #variable_conflict use_column
 DECLARE
     now_us CONSTANT BIGINT := extract(epoch FROM statement_timestamp()) * 1000000;
-    -- Not joined to the update: a plan made while the table was empty would walk all of
-    -- it for each claim, for as long as the connection lives.
+    -- Apart from the update: a join planned while the table was empty would scan all of
+    -- it for each claim.
     picked CONSTANT TEXT[] := ARRAY(
         SELECT id
         FROM forge_job
@@ -277,12 +275,11 @@ BEGIN
 END
 $$;
 
--- The fence: still running, its worker's, and this very claim. COALESCE keeps the
--- planner on the primary key: by forge_job_running it would walk all running jobs for
--- each row. The id is equal to both of its bounds, and not joined by an equality, which a
--- plan that is made while the table is empty would check for every row of the key's
--- index, for as long as the connection lives. A job that a user asked to stop may only
--- end here as done or dead; what is left is for finish_cancelled.
+-- The fence: the job still runs, and in this very claim of this worker. COALESCE keeps the
+-- planner on the primary key: forge_job_running would read all running jobs for each row.
+-- Two bounds for the id, because a join on equality planned while the table was empty
+-- would read the whole index for each row. A job that was asked to stop ends here only as
+-- done or dead; finish_cancelled ends the others.
 CREATE FUNCTION forge_finish(its_worker TEXT, outcomes JSON)
 RETURNS SETOF TEXT
 LANGUAGE plpgsql
@@ -328,12 +325,9 @@ BEGIN
 END
 $$;
 
--- What the overview asks of every queue.
-
--- What waits, several rows a queue: how many jobs wait for a time that has come and no
--- worker has looked at yet, which count as due, and for how many whole seconds the oldest
--- has waited. Served by forge_job_claim, a seek for each priority in use and one more,
--- and forge_job_deferred.
+-- Several rows a queue: the number of due jobs that no worker has promoted yet, and the
+-- whole seconds that the oldest has waited. Served by forge_job_claim, a seek for each
+-- priority in use and one more, and forge_job_deferred.
 CREATE FUNCTION forge_waiting()
 RETURNS TABLE (queue_name TEXT, overdue BIGINT, waited_s BIGINT)
 LANGUAGE plpgsql STABLE
@@ -385,8 +379,7 @@ BEGIN
             SELECT status, scheduled_at
             FROM forge_job
             WHERE deferred AND queue_name = forge_queue.name AND scheduled_at <= now_us
-            -- By forge_job_deferred also where a plan that is made while the table is
-            -- empty would take any index of the queue's jobs.
+            -- Keeps a plan made while the table was empty on forge_job_deferred.
             ORDER BY scheduled_at
         ) AS job
     ) AS late
@@ -394,7 +387,7 @@ BEGIN
 END
 $$;
 
--- Everything in one round trip and from one snapshot; arrays of arrays.
+-- Everything for the overview in one round trip and snapshot, as arrays of arrays.
 CREATE FUNCTION forge_snapshot(silent_us BIGINT)
 RETURNS TABLE (queues TEXT, counts TEXT, waiting TEXT, processes TEXT)
 LANGUAGE plpgsql STABLE
@@ -473,17 +466,16 @@ BEGIN
 END
 $$;
 
--- Work that only one process may do at a time.
+-- For work that one process at a time may do.
 CREATE TABLE forge_lease (
     name       TEXT COLLATE "C" NOT NULL PRIMARY KEY,
     holder     TEXT   NOT NULL,
     expires_at BIGINT NOT NULL
 );
 
--- What happened to jobs, by level (width of a bucket in seconds), queue, kind, time and
--- source, the process that counted. A source overwrites only its own rows; merged rows
--- have none.
--- No kind means all kinds of a queue, no queue and no kind all jobs. Level 0 holds what
+-- Figures by level (bucket width in seconds), queue, kind, time and source (the process
+-- that counted). A source overwrites only its own rows; merged rows have no source. Rows
+-- without a kind are for a whole queue, without a queue too for all jobs. Level 0 sums what
 -- is too old for any bucket, for counters that must never go down.
 CREATE TABLE forge_metric (
     level        INTEGER NOT NULL,
@@ -504,14 +496,14 @@ CREATE TABLE forge_metric (
 CREATE INDEX forge_metric_time ON forge_metric (level, bucket_start);
 CREATE INDEX forge_metric_unfolded ON forge_metric (level, bucket_start)
     WHERE source <> '';
--- The rows of the running buckets are overwritten every two seconds.
+-- The rows of current buckets are overwritten every two seconds.
 ALTER TABLE forge_metric SET (
     fillfactor = 80,
     autovacuum_vacuum_scale_factor = 0.02,
     autovacuum_vacuum_threshold = 1000
 );
 
--- What processes used and how their database did: sums over so many samples.
+-- Resource use of processes and their database: sums over several samples.
 CREATE TABLE forge_sample (
     level            INTEGER NOT NULL,
     worker_id        TEXT COLLATE "C" NOT NULL,
@@ -532,9 +524,7 @@ CREATE TABLE forge_sample (
     PRIMARY KEY (level, bucket_start, worker_id)
 );
 
--- Who did what. Rows are written once, never changed, and not deleted for 90 days;
--- a trigger sees to it.
-
+-- The audit trail. A trigger refuses updates, and deletions within 90 days.
 CREATE TABLE forge_audit (
     id         BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     at         BIGINT  NOT NULL,
@@ -543,11 +533,11 @@ CREATE TABLE forge_audit (
     target     TEXT COLLATE "C",
     address    TEXT    NOT NULL,
     request_id TEXT    NOT NULL,
-    -- HTTP status of the answer; a refused request leaves a row too.
+    -- HTTP status of the answer; refused requests have rows too.
     status     INTEGER NOT NULL,
     changed    BIGINT  NOT NULL,
     arguments  TEXT    NOT NULL,
-    -- How many requests it stands for: refused ones that are alike leave one together.
+    -- Number of requests; equal refused ones share a row.
     requests   INTEGER NOT NULL DEFAULT 1
 );
 
@@ -571,7 +561,7 @@ $$;
 CREATE TRIGGER forge_audit_no_change BEFORE UPDATE OR DELETE ON forge_audit
     FOR EACH ROW EXECUTE FUNCTION forge_refuse_change();
 
--- What fires when, and what it makes.
+-- Cron schedules.
 CREATE TABLE forge_cron (
     name          TEXT COLLATE "C" NOT NULL PRIMARY KEY,
     kind          TEXT    NOT NULL,
@@ -587,17 +577,16 @@ CREATE TABLE forge_cron (
     last_error    TEXT,
     created_at    BIGINT  NOT NULL,
     updated_at    BIGINT  NOT NULL,
-    -- What becomes of firings that were missed.
+    -- What to do about missed firings.
     catch_up      TEXT    NOT NULL DEFAULT 'once',
     catch_up_limit INTEGER NOT NULL DEFAULT 100,
-    -- The application whose code has the schedule, and what it said last.
+    -- The application that declares the schedule, and its last declaration.
     declared_by   TEXT COLLATE "C",
     declared_as   TEXT,
-    -- Who is enabled always knows when.
     CHECK (next_fire_at IS NOT NULL OR NOT enabled)
 );
 
--- What was answered to requests that may be repeated.
+-- Answers to requests with an idempotency key.
 CREATE TABLE forge_request_key (
     owner       TEXT COLLATE "C" NOT NULL,
     request_key TEXT COLLATE "C" NOT NULL,
@@ -608,24 +597,24 @@ CREATE TABLE forge_request_key (
 );
 CREATE INDEX forge_request_key_expiry ON forge_request_key (expires_at);
 
--- Token buckets. A refill that begins in the future is a bucket that was drained.
+-- Token buckets. A drained one has last_refilled_at in the future.
 CREATE TABLE forge_rate_limit (
     scope            TEXT COLLATE "C" NOT NULL PRIMARY KEY,
     capacity         BIGINT NOT NULL,
     refill_per_sec   DOUBLE PRECISION NOT NULL,
     tokens           DOUBLE PRECISION NOT NULL,
     last_refilled_at BIGINT NOT NULL,
-    -- When the last of those who wait for tokens gets its own.
+    -- When the last caller in line gets its tokens.
     line_ends_at     BIGINT NOT NULL DEFAULT 0,
-    -- What the code of an application said last.
+    -- The last declaration in an application's code.
     declared_as      TEXT
 );
 
--- A few hot rows: leave room on the page for their next versions.
+-- Few but hot rows: leave room on the page for their next versions.
 ALTER TABLE forge_rate_limit SET (fillfactor = 50);
 
--- Who is told when a job of a kind has ended without being done: whoever ends it, a process
--- that knows no task among them, stores a job of another kind in the same transaction.
+-- Jobs to enqueue when a job of a kind ends dead or cancelled. The transaction that ends it
+-- does so, so the process need not know the task.
 CREATE TABLE forge_follow_up (
     of_kind      TEXT COLLATE "C" NOT NULL,
     ending       TEXT COLLATE "C" NOT NULL CHECK (ending IN ('dead', 'cancelled')),
@@ -634,7 +623,7 @@ CREATE TABLE forge_follow_up (
     queue_name   TEXT    NOT NULL,
     priority     INTEGER NOT NULL,
     max_attempts INTEGER NOT NULL,
-    -- The application whose code says so.
+    -- The application that declares it.
     declared_by  TEXT    NOT NULL,
     PRIMARY KEY (of_kind, ending)
 );

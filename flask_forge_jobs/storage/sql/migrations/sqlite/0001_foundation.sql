@@ -10,14 +10,14 @@ CREATE TABLE forge_job (
     priority            INTEGER NOT NULL DEFAULT 0,
     enqueued_at         INTEGER NOT NULL,
     scheduled_at        INTEGER NOT NULL,
-    -- Waiting for its time: keeps such rows out of the index that claims walk.
+    -- Scheduled for later; keeps the row out of forge_job_claim.
     deferred            BOOLEAN NOT NULL DEFAULT FALSE,
     started_at          INTEGER,
     completed_at        INTEGER,
     attempts            INTEGER NOT NULL DEFAULT 0,
     max_attempts        INTEGER NOT NULL DEFAULT 5,
     throttle_attempts   INTEGER NOT NULL DEFAULT 0,
-    -- How often the job's worker process died under it.
+    -- How often a worker died while it ran the job.
     crashes             INTEGER NOT NULL DEFAULT 0,
     last_error          TEXT,
     error_history       TEXT    NOT NULL DEFAULT '[]',
@@ -27,22 +27,21 @@ CREATE TABLE forge_job (
     cancel_requested_at INTEGER,
     timeout_s           REAL,
     result              TEXT,
-    -- Why what the task returned is not kept.
+    -- Why the task's return value is not stored.
     result_error        TEXT,
     progress            TEXT,
     -- The cron schedule that made the job.
     schedule_name       TEXT,
-    -- Of the request or the job that has enqueued it, such as its id and its trace.
+    -- Context of the request or job that enqueued it, such as its id and trace.
     carried             TEXT,
-    -- Which instant of its schedule it stands for; no other job may stand for it.
+    -- The instant of its schedule that it was fired for; unique.
     fire_at             INTEGER,
     -- Of a task with a concurrency limit: jobs that share a limit share the key. A job
     -- counts for as long as it runs in the run that was admitted.
     concurrency_key     TEXT,
     -- The start of the run that was admitted; NULL while a job waits for the limit.
     admitted_at         INTEGER,
-    -- How often it was claimed; never counted down nor begun anew, so it tells one run
-    -- from every other one, where attempts that were given back repeat.
+    -- How often it was claimed. Never reset, so it identifies a run; attempts are reset.
     claims              INTEGER NOT NULL DEFAULT 0
 );
 
@@ -60,8 +59,7 @@ CREATE INDEX forge_job_finished ON forge_job (queue_name, status, completed_at)
     WHERE completed_at IS NOT NULL;
 CREATE INDEX forge_job_unsuccessful ON forge_job (status, id)
     WHERE status IN ('failed', 'dead');
--- Without the id, by which jobs of one instant are ordered: it would be a third of the
--- entry, and every job makes three of them.
+-- Without the id, the tie-breaker, which would be a third of each entry.
 CREATE INDEX forge_job_list ON forge_job (queue_name, kind, status, enqueued_at);
 CREATE INDEX forge_job_key ON forge_job (dedupe_key, enqueued_at, id)
     WHERE dedupe_key IS NOT NULL;
@@ -74,8 +72,7 @@ CREATE INDEX forge_job_concurrency ON forge_job (concurrency_key)
 CREATE INDEX forge_job_concurrency_waiting ON forge_job (concurrency_key, priority, id)
     WHERE deferred AND concurrency_key IS NOT NULL AND admitted_at IS NULL;
 
--- Counts are maintained by the database itself, so they equal the rows whatever
--- statement changed them. Readers sum, so that the other backend may append.
+-- Triggers keep the counts equal to the rows. Readers sum, as PostgreSQL needs it.
 CREATE TABLE forge_job_count (
     queue_name TEXT    NOT NULL,
     kind       TEXT    NOT NULL,
@@ -122,7 +119,7 @@ CREATE TABLE forge_queue (
     throttle_attempts    INTEGER NOT NULL DEFAULT 0,
     throttled_until      INTEGER,
     updated_at           INTEGER NOT NULL,
-    -- Most jobs that may wait for a producer to add more; NULL is no bound.
+    -- Enqueuing fails while this many jobs wait; NULL means no bound.
     max_pending          INTEGER
 ) WITHOUT ROWID;
 
@@ -142,21 +139,20 @@ CREATE TABLE forge_worker (
     heartbeat_at INTEGER NOT NULL,
     worker_name  TEXT,
     queues       TEXT,
-    -- How old the last tick of each of its services was at the heartbeat.
+    -- The age of each service's last tick at the heartbeat.
     services     TEXT
 ) WITHOUT ROWID;
 
--- Work that only one process may do at a time.
+-- For work that one process at a time may do.
 CREATE TABLE forge_lease (
     name       TEXT    NOT NULL PRIMARY KEY,
     holder     TEXT    NOT NULL,
     expires_at INTEGER NOT NULL
 ) WITHOUT ROWID;
 
--- What happened to jobs, by level (width of a bucket in seconds), queue, kind, time and
--- source, the process that counted. A source overwrites only its own rows; merged rows
--- have none.
--- No kind means all kinds of a queue, no queue and no kind all jobs. Level 0 holds what
+-- Figures by level (bucket width in seconds), queue, kind, time and source (the process
+-- that counted). A source overwrites only its own rows; merged rows have no source. Rows
+-- without a kind are for a whole queue, without a queue too for all jobs. Level 0 sums what
 -- is too old for any bucket, for counters that must never go down.
 CREATE TABLE forge_metric (
     level        INTEGER NOT NULL,
@@ -178,7 +174,7 @@ CREATE INDEX forge_metric_time ON forge_metric (level, bucket_start);
 CREATE INDEX forge_metric_unfolded ON forge_metric (level, bucket_start)
     WHERE source <> '';
 
--- What processes used and how their database did: sums over so many samples.
+-- Resource use of processes and their database: sums over several samples.
 CREATE TABLE forge_sample (
     level            INTEGER NOT NULL,
     worker_id        TEXT    NOT NULL,
@@ -199,9 +195,7 @@ CREATE TABLE forge_sample (
     PRIMARY KEY (level, bucket_start, worker_id)
 ) WITHOUT ROWID;
 
--- Who did what. Rows are written once, never changed, and not deleted for 90 days;
--- triggers see to it.
-
+-- The audit trail. Triggers refuse updates, and deletions within 90 days.
 CREATE TABLE forge_audit (
     id         INTEGER PRIMARY KEY AUTOINCREMENT,
     at         INTEGER NOT NULL,
@@ -210,11 +204,11 @@ CREATE TABLE forge_audit (
     target     TEXT,
     address    TEXT    NOT NULL,
     request_id TEXT    NOT NULL,
-    -- HTTP status of the answer; a refused request leaves a row too.
+    -- HTTP status of the answer; refused requests have rows too.
     status     INTEGER NOT NULL,
     changed    INTEGER NOT NULL,
     arguments  TEXT    NOT NULL,
-    -- How many requests it stands for: refused ones that are alike leave one together.
+    -- Number of requests; equal refused ones share a row.
     requests   INTEGER NOT NULL DEFAULT 1
 );
 
@@ -233,7 +227,7 @@ BEGIN
     SELECT RAISE(ABORT, 'forge_audit is append-only');
 END;
 
--- What fires when, and what it makes.
+-- Cron schedules.
 CREATE TABLE forge_cron (
     name          TEXT NOT NULL PRIMARY KEY,
     kind          TEXT    NOT NULL,
@@ -249,17 +243,16 @@ CREATE TABLE forge_cron (
     last_error    TEXT,
     created_at    INTEGER NOT NULL,
     updated_at    INTEGER NOT NULL,
-    -- What becomes of firings that were missed.
+    -- What to do about missed firings.
     catch_up      TEXT    NOT NULL DEFAULT 'once',
     catch_up_limit INTEGER NOT NULL DEFAULT 100,
-    -- The application whose code has the schedule, and what it said last.
+    -- The application that declares the schedule, and its last declaration.
     declared_by   TEXT,
     declared_as   TEXT,
-    -- Who is enabled always knows when.
     CHECK (next_fire_at IS NOT NULL OR NOT enabled)
 ) WITHOUT ROWID;
 
--- What was answered to requests that may be repeated.
+-- Answers to requests with an idempotency key.
 CREATE TABLE forge_request_key (
     owner       TEXT    NOT NULL,
     request_key TEXT    NOT NULL,
@@ -270,21 +263,21 @@ CREATE TABLE forge_request_key (
 );
 CREATE INDEX forge_request_key_expiry ON forge_request_key (expires_at);
 
--- Token buckets. A refill that begins in the future is a bucket that was drained.
+-- Token buckets. A drained one has last_refilled_at in the future.
 CREATE TABLE forge_rate_limit (
     scope            TEXT    NOT NULL PRIMARY KEY,
     capacity         INTEGER NOT NULL,
     refill_per_sec   REAL    NOT NULL,
     tokens           REAL    NOT NULL,
     last_refilled_at INTEGER NOT NULL,
-    -- When the last of those who wait for tokens gets its own.
+    -- When the last caller in line gets its tokens.
     line_ends_at     INTEGER NOT NULL DEFAULT 0,
-    -- What the code of an application said last.
+    -- The last declaration in an application's code.
     declared_as      TEXT
 ) WITHOUT ROWID;
 
--- Who is told when a job of a kind has ended without being done: whoever ends it, a process
--- that knows no task among them, stores a job of another kind in the same transaction.
+-- Jobs to enqueue when a job of a kind ends dead or cancelled. The transaction that ends it
+-- does so, so the process need not know the task.
 CREATE TABLE forge_follow_up (
     of_kind      TEXT NOT NULL,
     ending       TEXT NOT NULL CHECK (ending IN ('dead', 'cancelled')),
@@ -293,7 +286,7 @@ CREATE TABLE forge_follow_up (
     queue_name   TEXT    NOT NULL,
     priority     INTEGER NOT NULL,
     max_attempts INTEGER NOT NULL,
-    -- The application whose code says so.
+    -- The application that declares it.
     declared_by  TEXT    NOT NULL,
     PRIMARY KEY (of_kind, ending)
 ) WITHOUT ROWID;
