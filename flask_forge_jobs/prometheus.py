@@ -138,10 +138,10 @@ class JobCollector(_Collector):
             lambda tally: tally.completed,
         )
         yield _counter(
-            "failed",
+            "dead",
             "Jobs that ended without success.",
             found.jobs,
-            lambda tally: tally.failed,
+            lambda tally: tally.dead,
         )
         yield _histogram(
             "run",

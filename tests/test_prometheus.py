@@ -185,7 +185,7 @@ def test_counters_stand_by_queue_and_kind() -> None:
     ]
     assert "# TYPE forge_jobs_enqueued_total counter" in lines
     assert 'forge_jobs_completed_total{kind="send",queue="mail"} 2' in lines
-    assert 'forge_jobs_failed_total{kind="send",queue="mail"} 0' in lines
+    assert 'forge_jobs_dead_total{kind="send",queue="mail"} 0' in lines
 
 
 def test_histograms_are_cumulative_seconds_by_queue() -> None:

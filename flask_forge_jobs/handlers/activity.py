@@ -69,7 +69,7 @@ def list_events(
     """Return events that are at least one second old.
 
     ``after`` is ``next`` of the previous page; None returns the latest events.
-    ``types`` are ``enqueued``, ``started``, ``completed`` and ``failed``; none means
+    ``types`` are ``enqueued``, ``started``, ``completed`` and ``dead``; none means
     all. ``limit`` is 1 to 500.
 
     Raises:

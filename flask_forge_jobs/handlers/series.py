@@ -33,7 +33,7 @@ class Bucket(NamedTuple):
     started: int
     retried: int
     completed: int
-    failed: int
+    dead: int
     run_p50_ms: int
     run_p95_ms: int
     run_p99_ms: int
@@ -64,7 +64,7 @@ class KindRow:
 
     kind: str
     completed: int
-    failed: int
+    dead: int
     retried: int
     total_run_ms: int
     p50_ms: int
@@ -233,7 +233,7 @@ def _buckets(cut: Window, tallies: Sequence[Tally]) -> list[Bucket]:
             tally.started,
             tally.retried,
             tally.completed,
-            tally.failed,
+            tally.dead,
             *_milliseconds(tally.run),
             *_milliseconds(tally.total),
         )
@@ -249,7 +249,7 @@ def _kind_row(kind: str, tally: Tally) -> KindRow:
     return KindRow(
         kind,
         tally.completed,
-        tally.failed,
+        tally.dead,
         tally.retried,
         round(tally.run.sum_us / 1000),
         *_milliseconds(tally.run),

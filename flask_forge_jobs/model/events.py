@@ -20,14 +20,14 @@ class EventType(StrEnum):
     ENQUEUED = "enqueued"
     STARTED = "started"
     COMPLETED = "completed"
-    FAILED = "failed"
+    DEAD = "dead"
 
 
 _STEPS = {
     EventType.ENQUEUED: 0,
     EventType.STARTED: 1,
     EventType.COMPLETED: 2,
-    EventType.FAILED: 2,
+    EventType.DEAD: 2,
 }
 
 

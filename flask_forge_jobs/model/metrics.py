@@ -44,12 +44,12 @@ class MetricKey(NamedTuple):
 class Tally:
     """What happened to jobs of one queue and kind within one bucket.
 
-    Runs that started and have not completed, failed or been retried are still running.
+    Runs that started and have not completed, died or been retried are still running.
 
     Args:
         retried: Runs that ended with the job waiting again.
         completed: Jobs that ended ``done``.
-        failed: Jobs that ended ``dead``.
+        dead: Jobs that ended without success.
         wait: From due to started, of every run.
         run: From started to finished, of completed jobs.
         total: From enqueued to finished, of completed jobs.
@@ -59,7 +59,7 @@ class Tally:
     started: int = 0
     retried: int = 0
     completed: int = 0
-    failed: int = 0
+    dead: int = 0
     wait: Histogram = field(default_factory=Histogram)
     run: Histogram = field(default_factory=Histogram)
     total: Histogram = field(default_factory=Histogram)
@@ -70,7 +70,7 @@ class Tally:
         self.started += other.started
         self.retried += other.retried
         self.completed += other.completed
-        self.failed += other.failed
+        self.dead += other.dead
         self.wait.merge(other.wait)
         self.run.merge(other.run)
         self.total.merge(other.total)
@@ -91,7 +91,7 @@ class Tally:
         self.started += part(other.started)
         self.retried += part(other.retried)
         self.completed += completed
-        self.failed += part(other.failed)
+        self.dead += part(other.dead)
         if completed:
             self.wait.merge_times(other.wait, end - begin)
             self.run.merge_times(other.run, end - begin)

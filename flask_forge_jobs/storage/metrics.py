@@ -319,7 +319,7 @@ def _metric_row(key: MetricKey, tally: Tally) -> dict[str, Parameter]:
         "started": tally.started,
         "retried": tally.retried,
         "completed": tally.completed,
-        "failed": tally.failed,
+        "dead": tally.dead,
         "wait_times": tally.wait.encode(),
         "run_times": tally.run.encode(),
         "total_times": tally.total.encode(),
@@ -328,11 +328,11 @@ def _metric_row(key: MetricKey, tally: Tally) -> dict[str, Parameter]:
 
 def _add(tally: Tally, figures: Sequence[Any]) -> None:
     """Add a row's counts and times."""
-    enqueued, started, retried, completed, failed, run, total = figures
+    enqueued, started, retried, completed, dead, run, total = figures
     tally.enqueued += enqueued
     tally.started += started
     tally.retried += retried
     tally.completed += completed
-    tally.failed += failed
+    tally.dead += dead
     tally.run.merge_text(run)
     tally.total.merge_text(total)

@@ -179,7 +179,7 @@ class Recorder(PerProcess):
                     found.runs_us.append(run_us)
                     found.totals_us.append(each.total_us)
                 elif each.status is JobStatus.DEAD:
-                    found.tally.failed += 1
+                    found.tally.dead += 1
                 else:
                     found.tally.retried += 1
             is_active = was_idle and bool(self._tallies)
@@ -193,7 +193,7 @@ class Recorder(PerProcess):
             was_idle = not self._tallies
             tally = self._open(now_us, queue_name, kind).tally
             if status is JobStatus.DEAD:
-                tally.failed += 1
+                tally.dead += 1
             else:
                 tally.retried += 1
         if was_idle:

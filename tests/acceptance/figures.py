@@ -251,7 +251,7 @@ class Driver:
         ]
         runs = [(ended_ns - began_ns) / 1000 for began_ns, ended_ns in times.values()]
         missing = {level: len(rows) - each.completed for level, each in tallies.items()}
-        if tally.failed or any(row.status != "done" for row in rows):
+        if tally.dead or any(row.status != "done" for row in rows):
             complaints.append("jobs have failed")
         return Report(
             title=self._title(elapsed_s, len(kills)),

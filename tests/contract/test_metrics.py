@@ -30,10 +30,10 @@ def tally(
     started: int = 0,
     retried: int = 0,
     completed: int = 0,
-    failed: int = 0,
+    dead: int = 0,
     run_ms: int = 20,
 ) -> Tally:
-    made = Tally(enqueued, started, retried, completed, failed)
+    made = Tally(enqueued, started, retried, completed, dead)
     for _ in range(completed):
         made.wait.record(1000)
         made.run.record(run_ms * 1000)
@@ -73,9 +73,7 @@ def test_tallies_land_in_the_bucket_in_which_they_begin(storage: Storage) -> Non
         "A",
         {
             key(): tally(enqueued=3),
-            key(floor_to(later, 10)): tally(
-                started=2, completed=2, retried=1, failed=4
-            ),
+            key(floor_to(later, 10)): tally(started=2, completed=2, retried=1, dead=4),
         },
     )
 
@@ -83,7 +81,7 @@ def test_tallies_land_in_the_bucket_in_which_they_begin(storage: Storage) -> Non
 
     assert [each.enqueued for each in found] == [3, 0, 0, 0, 0, 0]
     assert (found[2].started, found[2].completed) == (2, 2)
-    assert (found[2].retried, found[2].failed) == (1, 4)
+    assert (found[2].retried, found[2].dead) == (1, 4)
     assert (found[2].run.count, found[2].run.sum_us) == (2, 40_000)
     assert (found[2].total.count, found[2].total.sum_us) == (2, 80_000)
 

@@ -114,7 +114,7 @@ def test_a_worker_counts_how_its_runs_end(storage: Storage) -> None:
 
     whole = figures(storage)
     assert (whole.enqueued, whole.started) == (4, 4)
-    assert (whole.completed, whole.failed, whole.retried) == (1, 1, 2)
+    assert (whole.completed, whole.dead, whole.retried) == (1, 1, 2)
     assert (whole.run.count, whole.total.count) == (1, 1)
     assert figures(storage, kind="failed").retried == 1
 
@@ -156,7 +156,7 @@ def test_a_job_given_back_before_it_started_counts_for_nothing(
         held.release.set()
 
     whole = figures(storage)
-    runs = whole.completed + whole.failed + whole.retried
+    runs = whole.completed + whole.dead + whole.retried
     assert whole.started == runs
 
 
@@ -170,4 +170,4 @@ def test_a_run_that_its_process_never_ended_is_retried_or_failed(
     rescue_all(storage)
 
     whole = figures(storage)
-    assert (whole.enqueued, whole.retried, whole.failed) == (2, 1, 1)
+    assert (whole.enqueued, whole.retried, whole.dead) == (2, 1, 1)

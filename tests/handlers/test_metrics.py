@@ -52,7 +52,7 @@ def test_queue_gauges_show_a_cool_down_while_it_lasts(storage: Storage) -> None:
 def test_counters_of_registered_queues(storage: Storage) -> None:
     storage.queues.ensure("mail")
     past = PastProcess(storage)
-    past.runs("mail", "send", [10, 20], failed=1)
+    past.runs("mail", "send", [10, 20], dead=1)
     past.runs("gone", "send", [10])
     past.clock.move(86_400)
     past.runs("mail", "send", [30])
@@ -63,7 +63,7 @@ def test_counters_of_registered_queues(storage: Storage) -> None:
         ("mail", "send"): 4,
         (OTHER, OTHER): 1,
     }
-    assert found.jobs["mail", "send"].failed == 1
+    assert found.jobs["mail", "send"].dead == 1
     assert (found.times["mail"].run.count, found.times["mail"].wait.count) == (3, 4)
     assert found.times[OTHER].run.count == 1
 

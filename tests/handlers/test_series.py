@@ -49,7 +49,7 @@ def _timeline(
 def test_the_timeline_has_every_bucket(storage: Storage, past: PastProcess) -> None:
     past.runs("mail", "send", [10, 20])
     past.clock.move(125)
-    past.runs("bulk", "pack", [30], failed=2, retried=3)
+    past.runs("bulk", "pack", [30], dead=2, retried=3)
 
     buckets = timeline(
         storage, start=START, end=START + 4 * MINUTE, bucket_secs=60, now=LATER
@@ -58,7 +58,7 @@ def test_the_timeline_has_every_bucket(storage: Storage, past: PastProcess) -> N
     assert [each.at - START for each in buckets] == [n * MINUTE for n in range(4)]
     assert [each.enqueued for each in buckets] == [2, 0, 6, 0]
     assert (buckets[2].started, buckets[2].completed) == (6, 1)
-    assert (buckets[2].failed, buckets[2].retried) == (2, 3)
+    assert (buckets[2].dead, buckets[2].retried) == (2, 3)
 
 
 def test_times_are_whole_milliseconds(storage: Storage, past: PastProcess) -> None:
@@ -301,7 +301,7 @@ def test_a_request_without_names_gets_the_first_of_many(
 
 
 def test_kinds_of_a_window(storage: Storage, past: PastProcess) -> None:
-    past.runs("mail", "send", [100, 300], failed=1, retried=2)
+    past.runs("mail", "send", [100, 300], dead=1, retried=2)
     past.runs("bulk", "send", [200])
     past.runs("bulk", "pack", [5])
     past.clock.move(86_400)
@@ -312,7 +312,7 @@ def test_kinds_of_a_window(storage: Storage, past: PastProcess) -> None:
 
     assert [row.kind for row in rows] == ["pack", "send"]
     send = rows[1]
-    assert (send.completed, send.failed, send.retried) == (3, 1, 2)
+    assert (send.completed, send.dead, send.retried) == (3, 1, 2)
     assert send.total_run_ms == 600
     assert send.p50_ms == pytest.approx(200, rel=0.02)
     assert send.p99_ms == pytest.approx(300, rel=0.02)

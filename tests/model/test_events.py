@@ -21,10 +21,10 @@ def event(kind: EventType, job_id: str = "J", *, later_us: int = 0) -> Event:
 
 
 def test_ids_grow_with_the_milliseconds() -> None:
-    ids = [event(EventType.FAILED, later_us=1000 * n).id for n in range(3)]
+    ids = [event(EventType.DEAD, later_us=1000 * n).id for n in range(3)]
 
     assert ids == sorted(set(ids))
-    assert event(EventType.ENQUEUED, later_us=1000).id > event(EventType.FAILED).id
+    assert event(EventType.ENQUEUED, later_us=1000).id > event(EventType.DEAD).id
 
 
 def test_the_events_of_a_job_in_one_millisecond_keep_their_order() -> None:
@@ -42,7 +42,7 @@ def test_an_id_lies_within_its_millisecond() -> None:
 
 @pytest.mark.parametrize("micros", [0, 7_258_118_400_000_000])
 def test_an_id_has_63_bits_for_two_centuries(micros: int) -> None:
-    late = Event(from_micros(micros), EventType.FAILED, "mail", "send", "J")
+    late = Event(from_micros(micros), EventType.DEAD, "mail", "send", "J")
 
     assert 0 <= late.id < 2**63
 

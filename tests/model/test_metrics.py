@@ -27,7 +27,7 @@ MONTH_US = 30 * DAY_US
 
 def test_tallies_add_up() -> None:
     whole = Tally(enqueued=1, started=2)
-    part = Tally(enqueued=4, retried=1, completed=5, failed=6)
+    part = Tally(enqueued=4, retried=1, completed=5, dead=6)
     part.run.record(1000)
     part.wait.record(10)
 
@@ -35,7 +35,7 @@ def test_tallies_add_up() -> None:
     whole.merge(part)
 
     assert (whole.enqueued, whole.started, whole.retried) == (9, 2, 2)
-    assert (whole.completed, whole.failed) == (10, 12)
+    assert (whole.completed, whole.dead) == (10, 12)
     assert (whole.run.count, whole.wait.count, whole.total.count) == (2, 2, 0)
 
 

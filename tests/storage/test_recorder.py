@@ -97,7 +97,7 @@ def test_an_end_is_completed_failed_or_retried(
 
     tally = taken(recorder)
 
-    assert (tally.completed, tally.failed, tally.retried) == counts
+    assert (tally.completed, tally.dead, tally.retried) == counts
     assert (tally.run.sum_us, tally.total.sum_us) == (
         (1000, 5000) if status is JobStatus.DONE else (0, 0)
     )

@@ -36,12 +36,12 @@ class PastProcess:
         kind: str,
         run_ms: Iterable[int] = (),
         *,
-        failed: int = 0,
+        dead: int = 0,
         retried: int = 0,
     ) -> None:
         """Enqueue, start and end so many jobs and store that."""
         ends = [(JobStatus.DONE, each * 1000) for each in run_ms]
-        ends += [(JobStatus.DEAD, 0)] * failed + [(JobStatus.FAILED, 0)] * retried
+        ends += [(JobStatus.DEAD, 0)] * dead + [(JobStatus.FAILED, 0)] * retried
         for status, run_us in ends:
             self.recorder.enqueued(queue_name, kind)
             job = claimed(kind=kind, queue=queue_name)

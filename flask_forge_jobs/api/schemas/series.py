@@ -20,14 +20,14 @@ MOST_SECONDS = 2**32 - 1
 
 
 class TimelineBucket(WireSchema):
-    """One bucket of the timeline."""
+    """One bucket of the timeline, in the reference's words."""
 
     at = Instant()
     enqueued = WholeNumber()
     started = WholeNumber()
     retried = WholeNumber()
     completed = WholeNumber()
-    failed = WholeNumber()
+    failed = WholeNumber(attribute="dead")
     processing_p50_ms = WholeNumber(attribute="run_p50_ms")
     processing_p95_ms = WholeNumber(attribute="run_p95_ms")
     processing_p99_ms = WholeNumber(attribute="run_p99_ms")
@@ -37,15 +37,30 @@ class TimelineBucket(WireSchema):
 
 
 class MetricSeriesBucket(WireSchema):
+    """One bucket of a queue, in the reference's words."""
+
+    at = Instant()
+    enqueued = WholeNumber()
+    completed = WholeNumber()
+    failed = WholeNumber(attribute="dead")
+    proc_p50_ms = WholeNumber(attribute="run_p50_ms")
+    proc_p95_ms = WholeNumber(attribute="run_p95_ms")
+    proc_p99_ms = WholeNumber(attribute="run_p99_ms")
+    total_p50_ms = WholeNumber()
+    total_p95_ms = WholeNumber()
+    total_p99_ms = WholeNumber()
+
+
+class SeriesBucket(WireSchema):
     """One bucket of a queue or kind."""
 
     at = Instant()
     enqueued = WholeNumber()
     completed = WholeNumber()
-    failed = WholeNumber()
-    proc_p50_ms = WholeNumber(attribute="run_p50_ms")
-    proc_p95_ms = WholeNumber(attribute="run_p95_ms")
-    proc_p99_ms = WholeNumber(attribute="run_p99_ms")
+    dead = WholeNumber()
+    run_p50_ms = WholeNumber()
+    run_p95_ms = WholeNumber()
+    run_p99_ms = WholeNumber()
     total_p50_ms = WholeNumber()
     total_p95_ms = WholeNumber()
     total_p99_ms = WholeNumber()
@@ -55,7 +70,7 @@ class NamedSeries(WireSchema):
     """The buckets of one queue or kind."""
 
     name = Text()
-    buckets = List(Nested(MetricSeriesBucket))
+    buckets = List(Nested(SeriesBucket))
 
 
 class KindRow(WireSchema):
@@ -63,7 +78,7 @@ class KindRow(WireSchema):
 
     kind = Text()
     completed = WholeNumber()
-    failed = WholeNumber()
+    dead = WholeNumber()
     retried = WholeNumber()
     total_run_ms = WholeNumber()
     p50_ms = WholeNumber()

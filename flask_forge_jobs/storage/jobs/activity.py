@@ -37,12 +37,12 @@ SETTLED_AFTER_US = SECOND_US
 MAX_PLACES = 50_000
 _BY_AGE = JobOrder(SortColumn.ENQUEUED_AT, descending=False)
 _BY_END = JobOrder(SortColumn.COMPLETED_AT, descending=False)
-_ENDS = {JobStatus.DONE: EventType.COMPLETED, JobStatus.DEAD: EventType.FAILED}
+_ENDS = {JobStatus.DONE: EventType.COMPLETED, JobStatus.DEAD: EventType.DEAD}
 _INSTANTS: dict[EventType, Callable[[JobSummary], datetime | None]] = {
     EventType.ENQUEUED: lambda job: job.enqueued_at,
     EventType.STARTED: lambda job: job.started_at,
     EventType.COMPLETED: lambda job: job.completed_at,
-    EventType.FAILED: lambda job: job.completed_at,
+    EventType.DEAD: lambda job: job.completed_at,
 }
 
 

@@ -41,7 +41,7 @@ def past(storage: Storage) -> PastProcess:
 def test_the_timeline_is_the_contract_byte_for_byte(
     client: FlaskClient, past: PastProcess
 ) -> None:
-    past.runs("mail", "send", [1], failed=1, retried=1)
+    past.runs("mail", "send", [1], dead=1, retried=1)
 
     answer = get(client, "queue/timeline")
 
@@ -60,7 +60,7 @@ def test_the_series_of_a_queue_is_the_contract_byte_for_byte(
     client: FlaskClient, storage: Storage, past: PastProcess
 ) -> None:
     storage.queues.ensure("mail")
-    past.runs("mail", "send", [1], failed=1)
+    past.runs("mail", "send", [1], dead=1)
     past.runs("bulk", "send", [5])
 
     answer = get(client, "queue/metric-series", queue="mail", bucket_secs=120)

@@ -26,7 +26,7 @@ def get(client: FlaskClient, path: str, **query: Any) -> TestResponse:
 @pytest.fixture
 def past(storage: Storage) -> PastProcess:
     made = PastProcess(storage)
-    made.runs("mail", "send", [100], failed=1)
+    made.runs("mail", "send", [100], dead=1)
     made.runs("bulk", "pack", [5], retried=2)
     return made
 
@@ -42,7 +42,7 @@ def test_series_of_several_queues_come_in_one_answer(client: FlaskClient) -> Non
     ]
     first, _ = answer.json[1]["buckets"]
     assert (first["at"], first["enqueued"]) == (WINDOW["from"], 2)
-    assert (first["completed"], first["failed"]) == (1, 1)
+    assert (first["completed"], first["dead"]) == (1, 1)
 
 
 @pytest.mark.usefixtures("past")
@@ -92,7 +92,7 @@ def test_the_table_of_kinds(client: FlaskClient) -> None:
         [
             "kind",
             "completed",
-            "failed",
+            "dead",
             "retried",
             "total_run_ms",
             "p50_ms",
@@ -101,7 +101,7 @@ def test_the_table_of_kinds(client: FlaskClient) -> None:
         ]
     ] * 2
     assert answer.json[0] | {"p50_ms": 5, "p95_ms": 5, "p99_ms": 5} == {
-        "kind": "pack", "completed": 1, "failed": 0, "retried": 2, "total_run_ms": 5,
+        "kind": "pack", "completed": 1, "dead": 0, "retried": 2, "total_run_ms": 5,
         "p50_ms": 5, "p95_ms": 5, "p99_ms": 5,
     }  # fmt: skip
     assert of_mail.json is not None

@@ -68,7 +68,7 @@ def test_only_an_end_without_success_is_a_failure(storage: Storage, sql: Sql) ->
     events = storage.activity.latest_events(10).events
 
     assert sorted(told(events)) == sorted(
-        [("enqueued", dead), ("enqueued", retried), ("failed", dead)]
+        [("enqueued", dead), ("enqueued", retried), ("dead", dead)]
     )
 
 

@@ -481,7 +481,7 @@ def test_a_failed_job_whose_key_another_one_holds_is_ended(
         )
     sql.age(2)  # a second passes before they are told
     events = storage.activity.latest_events(50).events
-    ended = {each.job_id for each in events if each.type is EventType.FAILED}
+    ended = {each.job_id for each in events if each.type is EventType.DEAD}
     assert {*superseded} <= ended
     sql.assert_counts_equal_rows()
     sql.run(UNIQUE_KEYS)  # they are unique now

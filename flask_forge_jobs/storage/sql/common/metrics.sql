@@ -1,20 +1,20 @@
 -- name: put_metrics
 INSERT INTO forge_metric (
     level, queue_name, kind, bucket_start, source,
-    enqueued, started, retried, completed, failed, wait_times, run_times, total_times
+    enqueued, started, retried, completed, dead, wait_times, run_times, total_times
 )
 SELECT
     v.level, v.queue_name, v.kind, v.bucket_start, :source,
-    v.enqueued, v.started, v.retried, v.completed, v.failed,
+    v.enqueued, v.started, v.retried, v.completed, v.dead,
     v.wait_times, v.run_times, v.total_times
-FROM /* rows v: level integer, queue_name text, kind text, bucket_start bigint, enqueued bigint, started bigint, retried bigint, completed bigint, failed bigint, wait_times text, run_times text, total_times text */
+FROM /* rows v: level integer, queue_name text, kind text, bucket_start bigint, enqueued bigint, started bigint, retried bigint, completed bigint, dead bigint, wait_times text, run_times text, total_times text */
 WHERE TRUE
 ON CONFLICT (level, queue_name, kind, bucket_start, source) DO UPDATE SET
     enqueued = excluded.enqueued,
     started = excluded.started,
     retried = excluded.retried,
     completed = excluded.completed,
-    failed = excluded.failed,
+    dead = excluded.dead,
     wait_times = excluded.wait_times,
     run_times = excluded.run_times,
     total_times = excluded.total_times
@@ -22,7 +22,7 @@ ON CONFLICT (level, queue_name, kind, bucket_start, source) DO UPDATE SET
 -- name: timeline
 -- Served by the primary key: one range for each name.
 SELECT
-    queue_name, bucket_start, enqueued, started, retried, completed, failed,
+    queue_name, bucket_start, enqueued, started, retried, completed, dead,
     run_times, total_times
 FROM forge_metric
 WHERE level = :level AND kind = :kind
@@ -47,7 +47,7 @@ RECURSIVE queue (name) AS (
 -- read all kinds of the window.
 WITH /* use queues_with_figures */
 SELECT
-    m.kind, m.bucket_start, m.enqueued, m.started, m.retried, m.completed, m.failed,
+    m.kind, m.bucket_start, m.enqueued, m.started, m.retried, m.completed, m.dead,
     m.run_times, m.total_times
 FROM queue
 CROSS JOIN /* rows v: name text */
@@ -58,7 +58,7 @@ WHERE m.level = :level AND m.queue_name = queue.name AND m.kind = v.name
 
 -- name: kinds_within
 -- Served by forge_metric_time. No total times: the table of kinds does not show them.
-SELECT kind, enqueued, started, retried, completed, failed, run_times, ''
+SELECT kind, enqueued, started, retried, completed, dead, run_times, ''
 FROM forge_metric
 WHERE level = :level AND queue_name <> '' AND kind <> ''
     AND (:any_queue OR queue_name IN (SELECT v.name FROM /* rows v: name text = :queues */))
@@ -70,7 +70,7 @@ WHERE level = :level AND queue_name <> '' AND kind <> ''
 SELECT
     queue_name, kind, CAST(SUM(enqueued) AS BIGINT), CAST(SUM(started) AS BIGINT),
     CAST(SUM(retried) AS BIGINT), CAST(SUM(completed) AS BIGINT),
-    CAST(SUM(failed) AS BIGINT)
+    CAST(SUM(dead) AS BIGINT)
 FROM forge_metric
 WHERE level IN (0, :level) AND kind <> ''
 GROUP BY queue_name, kind
@@ -95,7 +95,7 @@ WHERE (level, queue_name, kind, bucket_start, source) IN (
 )
 RETURNING
     level, queue_name, kind, bucket_start, enqueued, started, retried, completed,
-    failed, wait_times, run_times, total_times
+    dead, wait_times, run_times, total_times
 
 -- name: take_old
 -- Removes rows that are too old for their level.
@@ -109,12 +109,12 @@ WHERE (level, queue_name, kind, bucket_start, source) IN (
 )
 RETURNING
     level, queue_name, kind, bucket_start, enqueued, started, retried, completed,
-    failed, wait_times, run_times, total_times
+    dead, wait_times, run_times, total_times
 
 -- name: folded_metrics
 SELECT
     m.level, m.queue_name, m.kind, m.bucket_start, m.enqueued, m.started, m.retried,
-    m.completed, m.failed, m.wait_times, m.run_times, m.total_times
+    m.completed, m.dead, m.wait_times, m.run_times, m.total_times
 FROM /* rows v: level integer, queue_name text, kind text, bucket_start bigint */
 CROSS JOIN forge_metric AS m
 WHERE m.level = v.level AND m.queue_name = v.queue_name AND m.kind = v.kind

@@ -7,7 +7,7 @@ SELECT pg_try_advisory_xact_lock(:lock_key)
 -- these ranges for an array, but for a join with the names reads all queues and kinds of
 -- the window.
 SELECT
-    queue_name, bucket_start, enqueued, started, retried, completed, failed,
+    queue_name, bucket_start, enqueued, started, retried, completed, dead,
     run_times, total_times
 FROM forge_metric
 WHERE level = :level AND kind = :kind
@@ -19,7 +19,7 @@ WHERE level = :level AND kind = :kind
 -- without statistics it reads all kinds of the window.
 WITH /* use queues_with_figures */
 SELECT
-    m.kind, m.bucket_start, m.enqueued, m.started, m.retried, m.completed, m.failed,
+    m.kind, m.bucket_start, m.enqueued, m.started, m.retried, m.completed, m.dead,
     m.run_times, m.total_times
 FROM queue
 CROSS JOIN LATERAL (

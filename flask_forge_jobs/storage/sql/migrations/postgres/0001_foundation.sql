@@ -487,7 +487,7 @@ CREATE TABLE forge_metric (
     started      BIGINT  NOT NULL,
     retried      BIGINT  NOT NULL,
     completed    BIGINT  NOT NULL,
-    failed       BIGINT  NOT NULL,
+    dead         BIGINT  NOT NULL,
     wait_times   TEXT    NOT NULL,
     run_times    TEXT    NOT NULL,
     total_times  TEXT    NOT NULL,

@@ -164,7 +164,7 @@ CREATE TABLE forge_metric (
     started      INTEGER NOT NULL,
     retried      INTEGER NOT NULL,
     completed    INTEGER NOT NULL,
-    failed       INTEGER NOT NULL,
+    dead         INTEGER NOT NULL,
     wait_times   TEXT    NOT NULL,
     run_times    TEXT    NOT NULL,
     total_times  TEXT    NOT NULL,
