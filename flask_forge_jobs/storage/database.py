@@ -24,7 +24,6 @@ from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import SchemaTooNewError
 
 logger = logging.getLogger(__name__)
-_local = threading.local()
 
 T = TypeVar("T")
 Row = tuple[Any, ...]
@@ -225,21 +224,30 @@ def encode_names(column: str, values: Iterable[str]) -> str:
     return encode_rows({column: value} for value in values)
 
 
+class _Deadline(threading.local):
+    """What :func:`within` says to a thread."""
+
+    ends_at: float | None = None
+
+
+deadline = _Deadline()
+
+
 @contextmanager
 def within(seconds: float) -> Iterator[None]:
     """Limit this thread's calls in a block to so many seconds altogether."""
-    before = getattr(_local, "ends_at", None)
+    before = deadline.ends_at
     ends_at = time.monotonic() + seconds
-    _local.ends_at = ends_at if before is None else min(before, ends_at)
+    deadline.ends_at = ends_at if before is None else min(before, ends_at)
     try:
         yield
     finally:
-        _local.ends_at = before
+        deadline.ends_at = before
 
 
 def left_s(limit_s: float) -> float:
     """Return ``limit_s``, or the seconds left of :func:`within` if those are fewer."""
-    ends_at: float | None = getattr(_local, "ends_at", None)
+    ends_at = deadline.ends_at
     if ends_at is None:
         return limit_s
     return max(min(limit_s, ends_at - time.monotonic()), 0.0)

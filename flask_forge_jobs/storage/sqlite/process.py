@@ -28,7 +28,7 @@ from flask_forge_jobs.errors import (
     StorageError,
     StorageUnavailableError,
 )
-from flask_forge_jobs.storage.database import WakeCallback, left_s
+from flask_forge_jobs.storage.database import WakeCallback, deadline, left_s
 from flask_forge_jobs.storage.payload_search import finds
 from flask_forge_jobs.storage.sqlite.checkpoint import CheckpointGate, has_wal_reset_bug
 from flask_forge_jobs.storage.sqlite.connection import SqliteConnection
@@ -90,8 +90,10 @@ class WritersTurn(Hold):
             StorageBusyError: Another thread has kept the turn for too long.
         """
         came_at = time.monotonic()
-        limit_s = left_s(self._limit_s)
-        # acquire() and release() inlined: every write runs this.
+        # left_s(), acquire() and release() inlined: every write runs this.
+        limit_s = self._limit_s
+        if deadline.ends_at is not None:
+            limit_s = left_s(limit_s)
         if not self._lock.acquire(timeout=limit_s):
             raise StorageBusyError("another thread has been writing for too long")
         self._depth += 1
