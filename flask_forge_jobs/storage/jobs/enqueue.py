@@ -17,7 +17,6 @@ from flask_forge_jobs.model.request_keys import RequestKey
 from flask_forge_jobs.storage.database import (
     Executor,
     Parameter,
-    Row,
     Transaction,
     encode_rows,
 )
@@ -57,30 +56,24 @@ class Enqueuer:
         """Store one job; see :meth:`JobQueue.enqueue`."""
         if job.delay is not None:
             job = job.timed(self._clock.now_us())
+        unit, mint = present.unit, self._ids.new_many
         job_id = job.job_id
         if job_id is None:
-            in_unit = present.unit is not None
-            job_id = self._ids_of([job])[0] if in_unit else self._ids.new()
+            (job_id,) = mint(1) if unit is None else unit.pin(1, mint)
+        queue_name = job.queue_name or DEFAULT_QUEUE
+        is_simple = job.dedupe_for is None and most_waiting is None
         try:
-            return self._enqueue(job, job_id, most_waiting)
+            if is_simple and self.queues.is_open(queue_name):
+                if unit is not None and job.dedupe_key is None and job.job_id is None:
+                    unit.add(job_id)
+                rows = self._database.execute("enqueue", **_parameters(job, job_id))
+                due_us = rows[0][0] if rows else None
+                if due_us is not None:
+                    self._database.wake(queue_name)
+                    return new_result(job, job_id, due_us)
+            return self._write([job], [job_id], None, most_waiting)[0]
         except StorageOutcomeUnknownError as error:
             raise StorageOutcomeUnknownError([job_id]) from error.__cause__
-
-    def _enqueue(
-        self, job: NewJob, job_id: str, most_waiting: int | None
-    ) -> EnqueueResult:
-        parameters = _parameters(job, job_id)
-        queue_name = str(parameters["queue_name"])
-        is_simple = job.dedupe_for is None and most_waiting is None
-        if is_simple and self.queues.is_open(queue_name):
-            unit = present.unit
-            if unit is not None and job.dedupe_key is None and job.job_id is None:
-                unit.add(job_id)
-            due_us = _due(self._database.execute("enqueue", **parameters))
-            if due_us is not None:
-                self._database.wake(queue_name)
-                return new_result(job, job_id, due_us)
-        return self._write([job], [job_id], None, most_waiting)[0]
 
     def enqueue_many(
         self,
@@ -192,7 +185,8 @@ class Enqueuer:
                     continue
             if found is not None:
                 return found
-            due_us = _due(transaction.all("enqueue", **parameters))
+            rows = transaction.all("enqueue", **parameters)
+            due_us = rows[0][0] if rows else None
             if due_us is not None:
                 # Another job may have come and ended since the look-up; now that our
                 # row is in place, no further one can.
@@ -259,12 +253,6 @@ def _parameters(job: NewJob, job_id: str) -> dict[str, Parameter]:
         "schedule_name": job.schedule_name,
         "carried": job.carried,
     }
-
-
-def _due(rows: Sequence[Row]) -> int | None:
-    """Return when a stored job is due; None when nothing was stored."""
-    due_us: int | None = rows[0][0] if rows else None
-    return due_us
 
 
 def _sort_out(

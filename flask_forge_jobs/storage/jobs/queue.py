@@ -31,7 +31,7 @@ from flask_forge_jobs.storage.jobs.enqueue import Enqueuer
 from flask_forge_jobs.storage.jobs.finish import Finishing, rescue_jobs
 from flask_forge_jobs.storage.recorder import Recorder, Uncommitted
 from flask_forge_jobs.storage.rows import claimed_from_row
-from flask_forge_jobs.storage.units import when_stored
+from flask_forge_jobs.storage.units import present, when_stored
 
 RESCUE_BATCH = 200
 
@@ -101,7 +101,10 @@ class JobQueue:
             )[0]
         result = self._enqueuer.enqueue(job, most_waiting)
         if self._recorder is not None and not result.is_deduped:
-            when_stored(self._recorder.enqueued, result.queue_name, job.kind)
+            if present.unit is None:
+                self._recorder.enqueued(result.queue_name, job.kind)
+            else:
+                when_stored(self._recorder.enqueued, result.queue_name, job.kind)
         return result
 
     def enqueue_many(
