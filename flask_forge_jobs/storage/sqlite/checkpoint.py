@@ -129,7 +129,12 @@ class CheckpointGate:
         if self._path is None:
             return False
         try:
-            self._count(connection)
+            self._commits += 1
+            total = connection.total_changes
+            # A new connection may reuse the id() of a closed one.
+            changes = max(total - self._changes_before.get(id(connection), 0), 0)
+            self._pages += PAGES_OF_A_COMMIT + changes // CHANGES_OF_A_PAGE
+            self._changes_before[id(connection)] = total
             is_look = not self._commits % COMMITS_BETWEEN_LOOKS
             is_large = is_look and log_bytes(self._path) >= CHECKPOINT_BYTES
             is_due = is_large or self._pages >= PAGES_BETWEEN_CHECKPOINTS
@@ -141,14 +146,6 @@ class CheckpointGate:
             logger.warning("cannot write back the log of %s: %s", self._path, error)
             self._not_before = time.monotonic() + PAUSE_AFTER_BUSY_S
             return False
-
-    def _count(self, connection: sqlite3.Connection) -> None:
-        self._commits += 1
-        total = connection.total_changes
-        # A new connection may reuse the id() of a closed one.
-        changes = max(total - self._changes_before.get(id(connection), 0), 0)
-        self._pages += PAGES_OF_A_COMMIT + changes // CHANGES_OF_A_PAGE
-        self._changes_before[id(connection)] = total
 
     def _checkpoint(
         self, connection: sqlite3.Connection, path: Path, *, cut: bool

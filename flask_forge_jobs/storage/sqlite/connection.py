@@ -7,7 +7,7 @@ import math
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from flask_forge_jobs.errors import (
@@ -16,6 +16,7 @@ from flask_forge_jobs.errors import (
     StorageError,
     StorageUnavailableError,
 )
+from flask_forge_jobs.storage.database import Parameter, Row
 from flask_forge_jobs.storage.faults import Faults, TransientError
 
 BUSY = 5
@@ -123,7 +124,10 @@ class SqliteConnection(sqlite3.Connection):
             sqlite3.OperationalError: The lock was not free by ``ends_at`` on the
                 monotonic clock.
             InvalidInputError: Another connection of this thread holds the lock.
+            StorageError: A transaction is open on this one.
         """
+        if self.in_transaction:
+            raise StorageError("a write cannot start inside a transaction")
         if self._busy_timeout_ms:
             self.wait_at_most(0)
         pause_s = _FIRST_PAUSE_S
@@ -143,6 +147,10 @@ class SqliteConnection(sqlite3.Connection):
                 self.on_long_wait()
             time.sleep(pause_s)
             pause_s = min(pause_s * _PAUSES_GROW, _LONGEST_PAUSE_S)
+
+    def all(self, sql: str, parameters: Mapping[str, Parameter]) -> list[Row]:
+        """Run a statement to its end and return its rows."""
+        return self.execute(sql, parameters).fetchall()
 
     def describe(self) -> tuple[tuple[str, str], ...]:
         """Return facts about the connection; the driver comes last."""

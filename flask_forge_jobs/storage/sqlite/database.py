@@ -185,11 +185,8 @@ class SqliteDatabase(PerProcess):
         """Run a unit of work; there is no round trip to save."""
         return self.write(work)
 
-    def begin(self, attempt: int, *, begins: bool = True) -> Write:
-        """Open an immediate transaction for a block and commit at its end.
-
-        With ``begins=False`` the block runs one statement, which commits itself.
-        """
+    def begin(self, attempt: int) -> Write:
+        """Open an immediate transaction for a block and commit at its end."""
         return Write(
             self._opened(),
             self._retried,
@@ -197,7 +194,6 @@ class SqliteDatabase(PerProcess):
             self.known_version,
             attempt,
             wake=self.wake,
-            begins=begins,
         )
 
     def execute(self, name: str, /, **parameters: Parameter) -> list[Row]:
@@ -206,23 +202,37 @@ class SqliteDatabase(PerProcess):
         A statement that checks the schema version itself needs no ``BEGIN IMMEDIATE``
         and ``COMMIT`` around it: it takes the same lock.
         """
-        if not load_statements("sqlite")[name].uses_known:
+        statement = load_statements("sqlite")[name]
+        if not statement.uses_known:
             return self.write(lambda transaction: transaction.all(name, **parameters))
-
-        def unit(attempt: int) -> list[Row]:
-            write = self.begin(attempt, begins=False)
-            with write as transaction:
-                return write.connection.when_free(
-                    partial(transaction.all, name, **parameters), write.ends_at
-                )
-
+        once = partial(self._execute_alone, statement.sql, parameters)
         try:
-            return run_with_retries(unit, self._wait)
+            return run_with_retries(once, self._wait)
         except StorageError as error:
             if type(error) is StorageError:
                 # Raises a clearer error if the schema is too new.
                 self.write(SqliteTransaction.check_version)
             raise
+
+    def _execute_alone(
+        self, sql: str, parameters: dict[str, Parameter], _attempt: int
+    ) -> list[Row]:
+        state = self._opened()
+        with state.turn as ends_at:
+            try:
+                connection = state.connection()
+                state.gate.enter(ends_at)
+                parameters["now"] = self._clock.now_us()
+                parameters["known"] = self.known_version
+                run = partial(connection.all, sql, parameters)
+                rows = connection.when_free(run, ends_at)
+            except BaseException:
+                with self._retried:
+                    raise
+            finally:
+                state.gate.leave()
+            state.gate.checkpoint_if_due(connection)
+        return rows
 
     def join(self, connection: object, work: Callable[[SqliteTransaction], T]) -> T:
         """Run a unit of work inside the caller's transaction."""
@@ -312,8 +322,9 @@ class SqliteDatabase(PerProcess):
 
     def wake(self, queue_name: str) -> None:
         """Wake the workers of a queue, in this process and in others."""
-        for callback in list(self._state.callbacks):
-            callback(queue_name)
+        if self._current is not None:  # the process that has just written
+            for callback in list(self._current.callbacks):
+                callback(queue_name)
         if self._sockets is not None:
             self._sockets.send(queue_name)
 

@@ -9,11 +9,10 @@ from functools import partial
 from types import TracebackType
 
 from flask_forge_jobs.clock import Clock
-from flask_forge_jobs.errors import StorageError
 from flask_forge_jobs.storage.caller_transaction import SAVEPOINT
 from flask_forge_jobs.storage.catalogue import load_statements
 from flask_forge_jobs.storage.database import Parameter, Row, SchemaVersions
-from flask_forge_jobs.storage.sqlite.connection import SqliteConnection, SqliteFaults
+from flask_forge_jobs.storage.sqlite.connection import SqliteFaults
 from flask_forge_jobs.storage.sqlite.process import SqliteProcess
 
 
@@ -72,9 +71,8 @@ class SqliteTransaction:
 class Write:
     """A write transaction as a ``with`` block: takes the turn, locks and commits.
 
-    An error in the block rolls it back; driver errors become ours. ``begins=False``
-    leaves ``BEGIN`` and ``COMMIT`` to a single statement. This is a class because a
-    generator would slow down every write.
+    An error in the block rolls it back; driver errors become ours. This is a class
+    because a generator would slow down every write.
     """
 
     def __init__(
@@ -86,7 +84,6 @@ class Write:
         attempt: int,
         *,
         wake: Callable[[str], None],
-        begins: bool,
     ) -> None:
         self._state = state
         self._faults = faults
@@ -94,23 +91,21 @@ class Write:
         self._known_version = known_version
         self._attempt = attempt
         self._wake = wake
-        self._begins = begins
         self._is_begun = False
 
     def __enter__(self) -> SqliteTransaction:
         state = self._state
-        self.ends_at = ends_at = state.turn.__enter__()
+        ends_at = state.turn.__enter__()
         try:
-            self.connection = connection = _resting(state)
+            self._connection = connection = state.connection()
             state.gate.enter(ends_at)
-            self.transaction = transaction = SqliteTransaction(
+            self._transaction = transaction = SqliteTransaction(
                 connection, self._clock.now_us(), self._known_version, self._attempt
             )
-            if self._begins:
-                begin = partial(connection.execute, "BEGIN IMMEDIATE")
-                connection.when_free(begin, ends_at)
-                self._is_begun = True
-                transaction.check_version()
+            begin = partial(connection.execute, "BEGIN IMMEDIATE")
+            connection.when_free(begin, ends_at)
+            self._is_begun = True
+            transaction.check_version()
         except BaseException as error:
             self.__exit__(type(error), error, error.__traceback__)
             raise
@@ -124,16 +119,13 @@ class Write:
     ) -> None:
         state = self._state
         try:
-            if self._is_begun or error is not None:
-                self._end(error)
-            else:
-                state.gate.leave()
-            state.gate.checkpoint_if_due(self.connection)
+            self._end(error)
+            state.gate.checkpoint_if_due(self._connection)
         except BaseException as raised:
             state.turn.__exit__(type(raised), raised, raised.__traceback__)
             raise
         state.turn.__exit__(None, None, None)
-        for queue_name in self.transaction.woken:
+        for queue_name in self._transaction.woken:
             self._wake(queue_name)
 
     def _end(self, error: BaseException | None) -> None:
@@ -149,18 +141,10 @@ class Write:
     def _commit_unless(self, error: BaseException | None) -> None:
         try:
             if error is None:
-                self.connection.execute("COMMIT")
+                self._connection.execute("COMMIT")
         finally:
-            if self.connection.in_transaction:
-                self.connection.execute("ROLLBACK")
-
-
-def _resting(state: SqliteProcess) -> SqliteConnection:
-    """Return this thread's connection unless it is in a transaction."""
-    connection = state.connection()
-    if connection.in_transaction:
-        raise StorageError("a write cannot start inside a transaction")
-    return connection
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
 
 
 _ALONE = ("BEGIN IMMEDIATE", "ROLLBACK", "COMMIT")
