@@ -314,9 +314,7 @@ class SqliteDatabase(PerProcess):
             )
         finally:
             connection.set_progress_handler(None, 0)
-            # An interrupted statement may have ended the transaction already.
-            if connection.in_transaction:
-                connection.execute("COMMIT")
+            _end_read(connection)
 
     # -- wake-ups ------------------------------------------------------------------
 
@@ -385,3 +383,10 @@ class SqliteDatabase(PerProcess):
             self._sockets.close()
         if not state.close(time.monotonic() + LONGEST_WAIT_S):
             raise StorageBusyError(f"{self._path or 'the database'} is still in use")
+
+
+def _end_read(connection: SqliteConnection) -> None:
+    # An interrupted statement may have ended the transaction already. A function,
+    # because the type checker believes what was asked before the read.
+    if connection.in_transaction:
+        connection.execute("COMMIT")
