@@ -44,11 +44,7 @@ class ApiLimits:
         self._windows = {name: _parsed(name, rate) for name, rate in rates.items()}
 
     def count(self, route: Route, principal_id: str) -> None:
-        """Count one request of a caller.
-
-        Raises:
-            RateLimitedError: The caller has used up a rate of the route's class.
-        """
+        """Count one request; raise RateLimitedError if it exceeds a rate."""
         for windows in self._windows.get(class_of(route), ()):
             wait_s = windows.count(principal_id, self._clock.monotonic())
             if wait_s:

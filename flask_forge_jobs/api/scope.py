@@ -9,13 +9,8 @@ enforces this:
 - ``Reach.QUEUE``: the guard checks the queue in the placeholder ``name``.
 - ``Reach.JOB``: the guard looks up the queue of the job in the placeholder ``job_id``.
   A job in another queue is 404, as if it did not exist.
-- ``Reach.VIEW``: the view checks by ``api.scope``: :meth:`Scope.require` for a queue in
-  body or query, :meth:`Scope.one` where no queue means every queue, :meth:`Scope.limit`
-  for a filter, :meth:`Scope.names` for a list of names, :meth:`Scope.own` for ids,
-  :meth:`Scope.router` and :attr:`Scope.has_own_keys` for new jobs, and
-  :meth:`Scope.allows` to drop parts of an answer.
-
-Without a limit, each of them lets everything pass.
+- ``Reach.VIEW``: the view checks with ``api.scope``, which lets everything pass for a
+  caller without a limit.
 """
 
 from __future__ import annotations
@@ -48,7 +43,11 @@ class Reach(Enum):
 
 
 class Scope:
-    """The queues of one caller; None means all."""
+    """The queues of one caller; None means all.
+
+    Methods that take a queue raise Forbidden if it is not the caller's, whether it
+    exists or not.
+    """
 
     def __init__(self, queues: frozenset[str] | None, storage: Storage) -> None:
         self.queues = queues
@@ -59,11 +58,7 @@ class Scope:
         return self.queues is None or queue_name in self.queues
 
     def require(self, queue_name: str) -> None:
-        """Check that a queue is the caller's.
-
-        Raises:
-            Forbidden: It is not, whether it exists or not.
-        """
+        """Check that a queue is the caller's."""
         if not self.allows(queue_name):
             raise Forbidden(OTHER_QUEUE_MESSAGE)
 
@@ -83,11 +78,7 @@ class Scope:
         return self.queues is not None
 
     def require_job(self, job_id: str) -> None:
-        """Check that a job is in one of the caller's queues.
-
-        Raises:
-            JobNotFoundError: It is not, or does not exist.
-        """
+        """Raise JobNotFoundError if a job is not in one of the caller's queues."""
         if self.queues is None:
             return
         require_possible_id(job_id)
@@ -98,7 +89,7 @@ class Scope:
         """Return the queue of a request; None means every queue.
 
         Raises:
-            Forbidden: The queue is not the caller's, or the caller has none.
+            Forbidden: The caller has no queue.
             InvalidInputError: No queue is named and the caller has several.
         """
         if queue_name is not None:
@@ -115,9 +106,6 @@ class Scope:
         """Return the queues of a request; None means every queue.
 
         No names mean all queues of the caller, which may be none.
-
-        Raises:
-            Forbidden: A queue is not the caller's.
         """
         for queue_name in queue_names or ():
             self.require(queue_name)
@@ -126,11 +114,7 @@ class Scope:
         return None if self.queues is None else tuple(sorted(self.queues))
 
     def limit(self, wanted: JobFilter) -> JobFilter:
-        """Return a filter that matches only jobs in the caller's queues.
-
-        Raises:
-            Forbidden: It names a queue that is not the caller's.
-        """
+        """Return a filter that matches only jobs in the caller's queues."""
         return replace(wanted, queues=self.names(wanted.queues))
 
     def own(self, job_ids: Sequence[str]) -> list[str]:
@@ -138,9 +122,6 @@ class Scope:
 
         A caller without a limit gets every id. For others, ids of missing jobs are left
         out, so that they look like jobs in other queues.
-
-        Raises:
-            InvalidInputError: There are too many ids, or one is invalid.
         """
         if self.queues is None:
             return list(job_ids)

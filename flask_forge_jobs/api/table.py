@@ -28,32 +28,17 @@ from flask_forge_jobs.api.v1 import jobs as v1_jobs
 from flask_forge_jobs.api.v1 import queues as v1_queues
 from flask_forge_jobs.api.v1 import series as v1_series
 
+_UNVERSIONED_MODULES = (system, queues, series, samples, jobs, bulk, cron)
+_V1_MODULES = (
+    activity, audit, description, v1_jobs, status, job_actions, v1_bulk, v1_series,
+    v1_cron, v1_queues, enqueue, health, rate_limits,
+)  # fmt: skip
 # The reference's routes, at its paths.
-UNVERSIONED: tuple[Route, ...] = (
-    *system.ROUTES,
-    *queues.ROUTES,
-    *series.ROUTES,
-    *samples.ROUTES,
-    *jobs.ROUTES,
-    *bulk.ROUTES,
-    *cron.ROUTES,
+UNVERSIONED: tuple[Route, ...] = tuple(
+    route for each in _UNVERSIONED_MODULES for route in each.ROUTES
 )
 # Ours, below /v1.
-V1: tuple[Route, ...] = (
-    *activity.ROUTES,
-    *audit.ROUTES,
-    *description.ROUTES,
-    *v1_jobs.ROUTES,
-    *status.ROUTES,
-    *job_actions.ROUTES,
-    *v1_bulk.ROUTES,
-    *v1_series.ROUTES,
-    *v1_cron.ROUTES,
-    *v1_queues.ROUTES,
-    *enqueue.ROUTES,
-    *health.ROUTES,
-    *rate_limits.ROUTES,
-)
+V1: tuple[Route, ...] = tuple(route for each in _V1_MODULES for route in each.ROUTES)
 
 
 def all_routes(*, enable_demo: bool) -> tuple[Route, ...]:

@@ -68,10 +68,10 @@ class Access:
 
     def by_token(self, request: Request) -> Principal | None:
         """Return the owner of the request's token; None without a valid token."""
-        token = _bearer_token(request)
-        if self._tokens is None or token is None:
+        match = _BEARER.fullmatch(request.headers.get("Authorization", ""))
+        if self._tokens is None or match is None:
             return None
-        return self._tokens.principal(token)
+        return self._tokens.principal(match["token"])
 
     def without_token(self, request: Request, app: Flask) -> Principal:
         """Return the sender of a request without a valid token.
@@ -89,7 +89,10 @@ class Access:
             return self._vouched_for(self._authenticator, request)
         if self._tokens is not None:
             self.refuse(request)
-        return self._local(request, app)
+        is_open = app.debug or app.testing or self._is_open_to_loopback
+        if not (is_open and is_plainly_local(request)):
+            raise Forbidden(CLOSED_MESSAGE)
+        return LOCAL
 
     def _vouched_for(self, authenticator: Authenticator, request: Request) -> Principal:
         try:
@@ -104,12 +107,6 @@ class Access:
             self._count(request)
             raise _nobody()
         return found
-
-    def _local(self, request: Request, app: Flask) -> Principal:
-        is_open = app.debug or app.testing or self._is_open_to_loopback
-        if not (is_open and is_plainly_local(request)):
-            raise Forbidden(CLOSED_MESSAGE)
-        return LOCAL
 
     def refuse(self, request: Request) -> NoReturn:
         """Refuse a request whose sender is unknown.
@@ -131,11 +128,6 @@ def _nobody() -> Unauthorized:
     return Unauthorized(
         "no valid credential", www_authenticate=WWWAuthenticate("bearer")
     )
-
-
-def _bearer_token(request: Request) -> str | None:
-    match = _BEARER.fullmatch(request.headers.get("Authorization", ""))
-    return match["token"] if match else None
 
 
 def _ask(authenticator: Authenticator, request: Request) -> Principal | None:

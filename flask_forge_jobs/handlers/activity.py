@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.handlers.filters import IN_QUERY, checked_filter
@@ -71,9 +72,6 @@ def list_events(
     ``after`` is ``next`` of the previous page; None returns the latest events.
     ``types`` are ``enqueued``, ``started``, ``completed`` and ``dead``; none means
     all. ``limit`` is 1 to 500.
-
-    Raises:
-        InvalidInputError: A value is out of bounds.
     """
     check_integer("limit", limit, 1, MAX_EVENTS)
     wanted = checked_filter(wanted, IN_QUERY)
@@ -101,19 +99,15 @@ def list_errors(
 ) -> tuple[list[ErrorGroup], int]:
     """Return the errors of the youngest 10,000 failed and dead jobs, grouped.
 
+    The result is at most 500 groups, the largest first, and the number of all groups.
     No queues (None) and no kinds mean all.
-
-    Returns:
-        At most 500 groups, the largest first, and the number of all groups.
-
-    Raises:
-        InvalidInputError: A name is out of bounds.
     """
     wanted = JobFilter(queues=queue_names, kinds=tuple(kinds))
     wanted = checked_filter(wanted, IN_QUERY)
     groups: dict[str, ErrorGroup] = {}
-    # Mask first: a secret without its numbers, or cut, is not recognised.
-    masked = _remembered(lambda text: signature(redactor.text(text)))
+    # Mask first: a secret without its numbers, or cut, is not recognised. The cache
+    # helps because most errors are repeated.
+    masked = cache(lambda text: signature(redactor.text(text)))
     for failure in storage.activity.failures(MAX_FAILURES):
         if not wanted.has_queue(failure.queue_name) or (
             wanted.kinds and failure.kind not in wanted.kinds
@@ -131,15 +125,3 @@ def list_errors(
         reverse=True,
     )
     return ranked[:MAX_ERROR_GROUPS], len(ranked)
-
-
-def _remembered(convert: Callable[[str], str]) -> Callable[[str], str]:
-    """Return a function that converts equal texts once: most errors are repeated."""
-    known: dict[str, str] = {}
-
-    def find(text: str) -> str:
-        if text not in known:
-            known[text] = convert(text)
-        return known[text]
-
-    return find

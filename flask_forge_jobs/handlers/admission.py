@@ -25,10 +25,6 @@ class Admission:
         return self.max_queue_depth or None
 
     def check(self, storage: Storage, queue_names: Iterable[str]) -> None:
-        """Check the queues of new jobs.
-
-        Raises:
-            QueueNotFoundError: A queue is not registered, and queues are strict.
-        """
+        """Check that the queues of new jobs are registered, if queues are strict."""
         if self.strict_queues:
             storage.queues.require(sorted(set(queue_names)))

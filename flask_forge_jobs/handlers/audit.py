@@ -44,11 +44,7 @@ def list_entries(
     limit: int = 100,
     cursor: str | None = None,
 ) -> AuditPage:
-    """Return audit entries, the newest first; ``limit`` is 1 to 1,000.
-
-    Raises:
-        InvalidInputError: A value is out of bounds.
-    """
+    """Return audit entries, the newest first; ``limit`` is 1 to 1,000."""
     check_integer("limit", limit, 1, MAX_PAGE_SIZE)
     for name in ("actor", "action", "target"):
         value: str | None = getattr(wanted, name)
@@ -65,12 +61,9 @@ def list_entries(
 
 
 def prune(storage: Storage, older_than_days: int, *, actor: str) -> int:
-    """Delete old entries, record that, and return how many were deleted.
+    """Delete entries older than 90 to 36,500 days, and return how many.
 
     Every batch leaves an entry of its own.
-
-    Raises:
-        InvalidInputError: The days are not 90 to 36,500.
     """
     arguments = {"days": older_than_days}
     batches = Batches(

@@ -99,11 +99,6 @@ def retry_by_status(
 
     A job whose dedupe key is held by an unfinished job is skipped. Without
     ``queue_name``, ``within`` limits the queues; None means all.
-
-    Raises:
-        InvalidInputError: The state is not ``failed`` or ``dead``, or a name is
-            invalid.
-        QueueNotFoundError: The queue is not registered and has no jobs.
     """
     wanted = JobFilter(
         queues=_queues(storage, queue_name, within),
@@ -130,15 +125,9 @@ def delete_by_status(
 ) -> BulkReport:
     """Delete all jobs in one state; running ones are asked to stop.
 
-    ``older_than`` limits them to jobs enqueued before it. ``expected`` is how many the
-    caller expects. Without ``queue_name``, ``within`` limits the queues; None means
-    all.
-
-    Raises:
-        InvalidInputError: The state is unknown, or a name is invalid.
-        QueueNotFoundError: The queue is not registered and has no jobs.
-        CountDiffersError: The number differs from the expected one by more than 10 %
-            and more than 10 jobs.
+    ``older_than`` limits them to jobs enqueued before it. ``expected`` is checked by
+    :func:`check_expected`. Without ``queue_name``, ``within`` limits the queues; None
+    means all.
     """
     last = None if older_than is None else older_than - MICROSECOND
     wanted = JobFilter(
@@ -163,10 +152,6 @@ def delete_done_older_than(
     """Delete the done jobs that finished at least ``days`` ago; 0 means all.
 
     Without ``queue_name``, ``within`` limits the queues; None means all that have jobs.
-
-    Raises:
-        InvalidInputError: ``days`` is not 0 to 36,500, or the name is invalid.
-        QueueNotFoundError: The queue is not registered and has no jobs.
     """
     check_integer("days", days, 0, MAX_DAYS)
     names = _queues(storage, queue_name, within)
@@ -204,18 +189,14 @@ def _queues(
 ) -> Sequence[str] | None:
     if queue_name is None:
         return within
-    _require_queue(storage, queue_name)
-    return (queue_name,)
-
-
-def _require_queue(storage: Storage, name: str) -> None:
-    check_queue_name(name)
+    check_queue_name(queue_name)
     try:
-        storage.queues.get(name)
+        storage.queues.get(queue_name)
     except QueueNotFoundError:
         # An unregistered queue may still have jobs.
-        if not storage.job_reader.total(JobFilter(queues=(name,))):
+        if not storage.job_reader.total(JobFilter(queues=(queue_name,))):
             raise
+    return (queue_name,)
 
 
 def change_named(
@@ -227,12 +208,9 @@ def change_named(
     run_at: datetime | None = None,
     after_id: str = "",
 ) -> BulkReport:
-    """Act on jobs in the order of their ids, from the first id after ``after_id``.
+    """Act on at most 10,000 jobs in the order of their ids, after ``after_id``.
 
     ``run_at`` is the new start of a reschedule.
-
-    Raises:
-        InvalidInputError: There are more than 10,000 ids, or one is invalid.
     """
     distinct = sorted(each for each in distinct_ids(job_ids) if each > after_id)
     call = _Call(limits)

@@ -50,12 +50,7 @@ class Instruction:
     cursor: str | None = None
 
     def __post_init__(self) -> None:
-        """Check the combination of arguments.
-
-        Raises:
-            InvalidInputError: There are both ids and a filter or neither, or ``run_at``
-                is missing or not allowed.
-        """
+        """Check for either ids or a filter, and for ``run_at`` of a reschedule only."""
         has_filter = self.wanted is not None or bool(self.is_all)
         if self.job_ids is not None and has_filter:
             raise InvalidInputError("ids", "cannot be combined with a filter")
@@ -95,13 +90,9 @@ def act(
     """Carry out an instruction, as far as one call may.
 
     A filter without queues means ``within``; None means all. Ids must belong to jobs
-    that the caller may change.
+    that the caller may change. ``expected`` is checked by :func:`.check_expected`.
 
     Raises:
-        InvalidInputError: A value is out of bounds, the cursor belongs to another
-            instruction, or a filter without conditions is not confirmed.
-        CountDiffersError: The number differs from the expected one by more than 10 %
-            and more than 10 jobs; nothing was changed.
         StorageUnavailableError: A search exceeded the statement time limit.
     """
     if instruction.job_ids is not None:

@@ -11,7 +11,6 @@ from flask_forge_jobs.errors import InvalidInputError, ScheduleNotFoundError
 from flask_forge_jobs.handlers.jobs import payload_value
 from flask_forge_jobs.handlers.redaction import Redactor
 from flask_forge_jobs.model.bounds import check_integer, check_queue_name
-from flask_forge_jobs.model.catch_up import DEFAULT_CATCH_UP_LIMIT, CatchUp
 from flask_forge_jobs.model.cron import Schedule, ScheduleDefinition
 from flask_forge_jobs.model.cron_description import describe
 from flask_forge_jobs.model.cron_expression import CronExpression
@@ -63,11 +62,7 @@ def list_schedules(storage: Storage, *, redactor: Redactor) -> list[ScheduleDeta
 
 
 def get_schedule(storage: Storage, name: str, *, redactor: Redactor) -> ScheduleDetail:
-    """Return one schedule.
-
-    Raises:
-        ScheduleNotFoundError: There is no such schedule.
-    """
+    """Return one schedule; secrets are masked."""
     _require_possible_name(name)
     return detail(storage.cron.get(name), redactor)
 
@@ -76,41 +71,19 @@ def create_schedule(
     storage: Storage,
     *,
     redactor: Redactor,
-    name: str,
-    kind: str,
-    cron_expr: str,
     payload: object,
-    queue_name: str | None = None,
-    timezone: str = DEFAULT_TIME_ZONE,
-    enabled: bool = True,
-    max_attempts: int | None = None,
     dedupe: bool = False,
-    catch_up: str = CatchUp.ONCE,
-    catch_up_limit: int = DEFAULT_CATCH_UP_LIMIT,
+    **values: Any,
 ) -> ScheduleDetail:
-    """Store a new schedule; a router chooses the queue if ``queue_name`` is None.
+    """Store a new schedule; ``values`` are fields of :class:`.ScheduleDefinition`.
 
-    ``max_attempts`` is 1 to 1,000; None means 5. ``dedupe`` skips a firing while a job
-    of an earlier one is unfinished. ``catch_up`` (``skip``, ``once`` or ``all``) says
-    what happens to firings that are over a minute late; ``all`` makes up at most the
-    latest ``catch_up_limit``, 1 to 1,000.
+    ``payload`` is any JSON value. ``dedupe`` skips a firing while a job of an earlier
+    one is unfinished.
 
     Raises:
-        InvalidInputError: A value is out of bounds, or the expression never fires.
         ScheduleExistsError: The name is taken.
     """
-    definition = ScheduleDefinition(
-        name=name,
-        kind=kind,
-        cron_expr=cron_expr,
-        payload=dump(payload),
-        queue_name=queue_name,
-        timezone=timezone,
-        enabled=enabled,
-        max_attempts=max_attempts,
-        catch_up=catch_up,
-        catch_up_limit=catch_up_limit,
-    ).deduped(dedupe)
+    definition = ScheduleDefinition(payload=dump(payload), **values).deduped(dedupe)
     definition.check()
     return detail(storage.cron.create(definition), redactor)
 
@@ -123,10 +96,6 @@ def change_schedule(
     ``changes`` are arguments of :func:`create_schedule` except the name. ``dedupe``
     keeps an existing key. A new expression enables a schedule that a bad one had
     disabled.
-
-    Raises:
-        InvalidInputError: A value is out of bounds, or the expression never fires.
-        ScheduleNotFoundError: There is no such schedule.
     """
     values = dict(changes)
     if "payload" in values:
@@ -149,11 +118,7 @@ def change_schedule(
 
 
 def delete_schedule(storage: Storage, name: str) -> None:
-    """Delete a schedule; its jobs stay.
-
-    Raises:
-        ScheduleNotFoundError: There is no such schedule.
-    """
+    """Delete a schedule; its jobs stay."""
     _require_possible_name(name)
     storage.cron.delete(name)
 
@@ -162,7 +127,6 @@ def trigger(storage: Storage, name: str, *, router: Router) -> EnqueueResult:
     """Enqueue the job of a schedule now; later firings do not change.
 
     Raises:
-        ScheduleNotFoundError: There is no such schedule.
         DuplicateJobError: A job of another kind holds the dedupe key.
     """
     _require_possible_name(name)
@@ -179,9 +143,6 @@ def preview(
     """Return the meaning of an expression and ``count`` firings after ``now``.
 
     ``count`` is 1 to 100; there may be fewer firings.
-
-    Raises:
-        InvalidInputError: A value is out of bounds, or the expression never fires.
     """
     check_integer("count", count, *PREVIEW_RANGE)
     wanted = replace(_SOME_SCHEDULE, cron_expr=cron_expr, timezone=timezone)

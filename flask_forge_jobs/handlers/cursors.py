@@ -34,12 +34,7 @@ def to_cursor(end: Position, wanted: JobFilter, order: JobOrder) -> str:
 
 
 def from_cursor(text: str, wanted: JobFilter, order: JobOrder) -> Position:
-    """Return the position of a cursor in a page.
-
-    Raises:
-        InvalidInputError: It is not a cursor of this filter and order; field
-            ``cursor``.
-    """
+    """Return the position of a cursor; errors have the field ``cursor``."""
     key, job_id, is_unfinished = _read(text, _of_page(wanted, order), (int, str, bool))
     return Position(key, job_id, is_unfinished=is_unfinished)
 
@@ -50,7 +45,7 @@ def to_walk_cursor(position: WalkPosition, action: JobAction, wanted: JobFilter)
 
 
 def from_walk_cursor(text: str, action: JobAction, wanted: JobFilter) -> WalkPosition:
-    """Return the position of a cursor; errors as :func:`from_cursor`."""
+    """Return the position of a cursor."""
     place = _read(text, _of_walk(action, wanted), (str, str, str, int, str))
     position = WalkPosition(*place)
     if position.status not in list(JobStatus):
@@ -64,7 +59,7 @@ def to_ids_cursor(last_id: str, action: JobAction, job_ids: Sequence[str]) -> st
 
 
 def from_ids_cursor(text: str, action: JobAction, job_ids: Sequence[str]) -> str:
-    """Return the id of a cursor; errors as :func:`from_cursor`."""
+    """Return the id of a cursor."""
     (last_id,) = _read(text, [str(action), *job_ids], (str,))
     return str(last_id)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from types import MappingProxyType
 
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.bounds import check_integer, check_text, shown
@@ -24,66 +23,44 @@ STATUS_WORDS = (*map(str, JobStatus), SCHEDULED)
 
 @dataclass(frozen=True, slots=True)
 class FilterNames:
-    """The names of a filter's parts on the wire, by attribute of the model.
+    """The names of a filter's parts on the wire.
 
-    ``has_indexes`` means an error names the list item, as in ``queues[1]``.
-    ``takes_empty_names`` allows an empty name in a list; it matches nothing.
+    ``renamed`` holds those that differ from the model's. ``has_indexes`` means an error
+    names the list item, as in ``queues[1]``. ``takes_empty_names`` allows an empty name
+    in a list; it matches nothing.
     """
 
-    names: Mapping[str, str]
-    has_indexes: bool
+    renamed: Mapping[str, str]
+    prefix: str = ""
+    has_indexes: bool = False
     takes_empty_names: bool = False
 
     def of(self, attribute: str, index: int | None = None) -> str:
         """Return the name of a part or of one of its items."""
-        name = self.names[attribute]
+        name = self.prefix + self.renamed.get(attribute, attribute)
         return name if index is None or not self.has_indexes else f"{name}[{index}]"
 
 
-IN_BODY = FilterNames(
-    MappingProxyType(
-        {
-            "queues": "filter.queues",
-            "kinds": "filter.kinds",
-            "statuses": "filter.statuses",
-            "enqueued_from": "filter.from",
-            "enqueued_to": "filter.to",
-            "payload_search": "filter.payload_search",
-            "error_search": "filter.error",
-            "min_attempts": "filter.min_attempts",
-        }
-    ),
-    has_indexes=True,
-)
+_SHORTER = {"enqueued_from": "from", "enqueued_to": "to", "error_search": "error"}
+IN_BODY = FilterNames(_SHORTER, prefix="filter.", has_indexes=True)
 IN_LISTING = replace(IN_BODY, takes_empty_names=True)
 IN_QUERY = FilterNames(
-    MappingProxyType(
-        {
-            "queues": "queue",
-            "kinds": "kind",
-            "statuses": "status",
-            "enqueued_from": "from",
-            "enqueued_to": "to",
-            "payload_search": "q",
-            "error_search": "error",
-            "dedupe_key": "dedupe_key",
-            "slot_id": "slot_id",
-            "schedule_name": "cron",
-            "min_attempts": "min_attempts",
-        }
-    ),
-    has_indexes=False,
+    {
+        **_SHORTER,
+        "queues": "queue",
+        "kinds": "kind",
+        "statuses": "status",
+        "payload_search": "q",
+        "schedule_name": "cron",
+    }
 )
 
 
 def checked_filter(wanted: JobFilter, names: FilterNames) -> JobFilter:
-    """Return a filter with checked values.
+    """Return a filter with checked values; errors have the route's names.
 
     States may be plain text, ``scheduled`` too. Blanks around a search are dropped; a
     blank search is no filter.
-
-    Raises:
-        InvalidInputError: A value is out of bounds; the field has the route's name.
     """
     for attribute in ("queues", "kinds"):
         _check_names(getattr(wanted, attribute) or (), attribute, names)

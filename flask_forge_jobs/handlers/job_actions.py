@@ -77,25 +77,15 @@ def new_job(
     payload: object,
     router: Router,
     queue_name: str | None = None,
-    dedupe_key: str | None = None,
-    run_at: datetime | None = None,
-    delay: float | None = None,
-    priority: int | None = None,
-    max_attempts: int | None = None,
     is_key_of_queue: bool = False,
     registry: TaskRegistry | None = None,
+    **options: Any,
 ) -> NewJob:
     """Return a job with its defaults filled in.
 
-    A known task gives its options, and its payload holds the arguments by name; None as
-    ``registry`` means no known tasks. ``router`` chooses the queue if ``queue_name`` is
-    None. ``delay`` is in seconds and excludes ``run_at``; a past ``run_at`` means now.
-    ``priority`` defaults to 0 and ``max_attempts`` (1 to 1,000) to 5, unless the task
-    says otherwise. ``is_key_of_queue`` is explained at :class:`NewJob`.
-
-    Raises:
-        InvalidInputError: A value is out of bounds, or the payload does not fit the
-            task.
+    ``options`` are those of :func:`.job_of_kind`, which come before those of a task in
+    ``registry``. ``router`` chooses the queue if ``queue_name`` is None.
+    ``is_key_of_queue`` is explained at :class:`.NewJob`.
     """
     check_kind(kind)
     job = job_of_kind(
@@ -104,11 +94,7 @@ def new_job(
         kind,
         payload,
         queue=router(kind) if queue_name is None else queue_name,
-        priority=priority,
-        max_attempts=max_attempts,
-        dedupe_key=dedupe_key,
-        run_at=run_at,
-        delay=delay,
+        **options,
     )
     return replace(job, is_key_of_queue=True) if is_key_of_queue else job
 
@@ -143,9 +129,7 @@ def new_jobs(
 ) -> list[NewJob]:
     """Return 1 to 1,000 jobs, each with the arguments of :func:`new_job`.
 
-    Raises:
-        InvalidInputError: There are too few or too many, or a value is out of bounds;
-            the field names the item, such as ``items[3].kind``.
+    Errors name the item, such as ``items[3].kind``.
     """
     if not 1 <= len(items) <= MAX_ENQUEUED_AT_ONCE:
         raise InvalidInputError(
@@ -186,7 +170,6 @@ def enqueue_demo(
     """Enqueue one job of the bundled demo kind in the default queue.
 
     Raises:
-        InvalidInputError: The payload is too large.
         QueueFullError: Too many jobs wait in the queue.
     """
     text = EMPTY_PAYLOAD if payload is None else dump(payload)
@@ -195,21 +178,13 @@ def enqueue_demo(
 
 
 def run_now(storage: Storage, job_id: str) -> bool:
-    """Make a waiting job due now; return False if the job runs or has ended.
-
-    Raises:
-        JobNotFoundError: There is no such job.
-    """
+    """Make a waiting job due now; return False if the job runs or has ended."""
     require_possible_id(job_id)
     return storage.job_admin.run_now(job_id)
 
 
 def delete(storage: Storage, job_id: str) -> DeleteOutcome:
-    """Delete a job; a running one is asked to stop.
-
-    Raises:
-        JobNotFoundError: There is no such job.
-    """
+    """Delete a job; a running one is asked to stop."""
     require_possible_id(job_id)
     outcome = storage.job_admin.delete(job_id)
     if outcome is DeleteOutcome.NOT_FOUND:
@@ -222,11 +197,9 @@ def cancel(
 ) -> CancelOutcome:
     """End a waiting job, or ask a running one to stop.
 
-    The reason becomes part of a waiting job's last error.
+    The reason, up to 1,000 characters, becomes part of a waiting job's last error.
 
     Raises:
-        InvalidInputError: The reason is longer than 1,000 characters.
-        JobNotFoundError: There is no such job.
         JobStateError: The job has ended.
     """
     require_possible_id(job_id)
@@ -249,9 +222,6 @@ def reschedule(
     None changes nothing; a past ``run_at`` means now.
 
     Raises:
-        InvalidInputError: A value is out of bounds.
-        JobNotFoundError: There is no such job.
-        QueueNotFoundError: The queue is not registered.
         JobStateError: The job runs or has ended.
     """
     require_possible_id(job_id)
@@ -268,11 +238,7 @@ def reschedule(
 
 
 def distinct_ids(job_ids: Sequence[str]) -> list[str]:
-    """Return the ids of a bulk action without duplicates, in order.
-
-    Raises:
-        InvalidInputError: There are too many ids, or one is invalid.
-    """
+    """Return the ids of a bulk action without duplicates, in order."""
     if len(job_ids) > MAX_BULK_JOBS:
         raise InvalidInputError(
             "ids", f"has {len(job_ids)} entries; at most {MAX_BULK_JOBS} in one call"

@@ -46,8 +46,6 @@ def find_jobs(
     ``exact`` or ``none``. States may be plain text, ``scheduled`` too.
 
     Raises:
-        InvalidInputError: A value is out of bounds, or the cursor belongs to another
-            filter or sort.
         StorageUnavailableError: The search exceeded the statement time limit.
     """
     order = _order(sort)

@@ -39,11 +39,7 @@ class JobDetail:
 
 
 def inspect_job(storage: Storage, job_id: str, *, redactor: Redactor) -> JobDetail:
-    """Return one job with payload and error history; secrets are masked.
-
-    Raises:
-        JobNotFoundError: There is no such job.
-    """
+    """Return one job with payload and error history; secrets are masked."""
     require_possible_id(job_id)
     job = storage.job_reader.get(job_id)
     return JobDetail(
@@ -75,11 +71,7 @@ class JobRecord(JobDetail):
 
 
 def read_job(storage: Storage, job_id: str, *, redactor: Redactor) -> JobRecord:
-    """Return one job with payload, history, progress, result and timings.
-
-    Raises:
-        JobNotFoundError: There is no such job.
-    """
+    """Return one job with payload, history, progress, result and timings."""
     require_possible_id(job_id)
     job = storage.job_reader.get(job_id)
     shown, stored = (_record(job, each) for each in (redactor, Unmasked()))
@@ -100,11 +92,7 @@ class JobState:
 
 
 def job_state(storage: Storage, job_id: str, *, redactor: Redactor) -> JobState:
-    """Return state, progress and result of one job; secrets are masked.
-
-    Raises:
-        JobNotFoundError: There is no such job.
-    """
+    """Return state, progress and result of one job; secrets are masked."""
     require_possible_id(job_id)
     job = storage.job_reader.get(job_id)
     return JobState(
@@ -158,10 +146,6 @@ def list_jobs(
     """Return one page of jobs, the newest first, and the number of matches.
 
     States may be plain text. ``limit`` is 0 to 1,000, ``offset`` 0 to 100,000.
-
-    Raises:
-        InvalidInputError: A value is out of bounds; fields of the filter begin with
-            ``filter.``.
     """
     check_integer("limit", limit, 0, MAX_PAGE_SIZE)
     check_integer("offset", offset, 0, MAX_OFFSET)
@@ -176,11 +160,7 @@ def failed_jobs(
     redactor: Redactor,
     queues: Sequence[str] | None = None,
 ) -> JobsPage:
-    """Return the newest failed jobs, 1 to 1,000, and the number of all.
-
-    Raises:
-        InvalidInputError: ``limit`` is out of bounds.
-    """
+    """Return the newest failed jobs, 1 to 1,000, and the number of all."""
     check_integer("limit", limit, 1, MAX_PAGE_SIZE)
     wanted = JobFilter(queues=queues, statuses=(JobStatus.FAILED,))
     page = storage.job_reader.page(wanted, limit)
@@ -199,9 +179,6 @@ def scheduled_jobs(
 
     ``queue_name`` is exact, None means all; an invalid name matches nothing. ``limit``
     is 1 to 1,000, ``offset`` 0 to 100,000.
-
-    Raises:
-        InvalidInputError: ``limit`` or ``offset`` is out of bounds.
     """
     check_integer("limit", limit, 1, MAX_PAGE_SIZE)
     check_integer("offset", offset, 0, MAX_OFFSET)
@@ -219,11 +196,7 @@ def list_kinds(storage: Storage, queue_name: str | None) -> tuple[list[str], int
 
 
 def require_possible_id(job_id: str) -> None:
-    """Refuse text that cannot be an id, before it reaches a driver.
-
-    Raises:
-        JobNotFoundError: It is empty, longer than 64 characters, or cannot be stored.
-    """
+    """Refuse text that cannot be an id, before it reaches a driver."""
     try:
         check_text("id", job_id, MAX_JOB_ID_LENGTH)
     except InvalidInputError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -67,7 +67,7 @@ def job_counters(storage: Storage) -> JobCounters:
     known = {queue.name for queue in storage.queues.all()}
     counters = storage.metrics.counters()
     jobs: dict[tuple[str, str], Tally] = {}
-    shown = _first(counters.jobs, known)
+    shown = set([pair for pair in counters.jobs if pair[0] in known][:MAX_SERIES])
     for pair, tally in counters.jobs.items():
         label = pair if pair in shown else (OTHER, OTHER)
         jobs.setdefault(label, Tally()).merge(tally)
@@ -81,10 +81,3 @@ def job_counters(storage: Storage) -> JobCounters:
         merged.wait.merge(of_queue.wait)
         merged.run.merge(of_queue.run)
     return JobCounters(jobs, times)
-
-
-def _first(
-    pairs: Iterable[tuple[str, str]], known: Collection[str]
-) -> set[tuple[str, str]]:
-    registered: Sequence[tuple[str, str]] = [pair for pair in pairs if pair[0] in known]
-    return set(registered[:MAX_SERIES])

@@ -24,7 +24,6 @@ def create(storage: Storage, name: str, changes: QueueChanges) -> QueueOverview:
     """Register a queue; ``changes`` are settings other than the defaults.
 
     Raises:
-        InvalidInputError: A value is out of bounds.
         QueueExistsError: The name is taken.
     """
     storage.queues.create(QueueSettings(name, **changes))
@@ -42,8 +41,6 @@ def change(
     ``is_expected`` is asked about the current settings first; None expects any.
 
     Raises:
-        InvalidInputError: A value is out of bounds.
-        QueueNotFoundError: There is no such queue.
         StaleSettingsError: The current settings are not the expected ones.
     """
     require_possible_name(name)
@@ -63,7 +60,6 @@ def delete(
     ``limits``; None means the default limits.
 
     Raises:
-        QueueNotFoundError: There is no such queue.
         QueueNotEmptyError: It has unfinished jobs, and ``force`` is not set or the
             limits were reached.
     """
@@ -81,10 +77,6 @@ def act(storage: Storage, action: str, queues: Sequence[str] | None = None) -> i
     """Pause or resume queues or end their cool-downs, all or none.
 
     Return how many changed. ``queues`` are at most 1,000; None means all.
-
-    Raises:
-        InvalidInputError: The action is unknown, or there are too many queues.
-        QueueNotFoundError: A queue is unknown; nothing was changed.
     """
     if action not in QUEUE_ACTIONS:
         words = ", ".join(QUEUE_ACTIONS)

@@ -24,11 +24,7 @@ def overview(storage: Storage, *, only_live: bool = False) -> Sequence[QueueOver
 
 
 def get_queue(storage: Storage, queue_name: str) -> QueueOverview:
-    """Return one registered queue, as :func:`overview` does.
-
-    Raises:
-        QueueNotFoundError: There is no such queue.
-    """
+    """Return one registered queue, as :func:`overview` does."""
     require_possible_name(queue_name)
     settings = storage.queues.get(queue_name)
     found = storage.job_reader.statistics().get(queue_name)
@@ -52,7 +48,6 @@ def cleanup(
     ``dry_run`` only counts them; None as ``limits`` means the default limits.
 
     Raises:
-        QueueNotFoundError: There is no such queue.
         AlreadyRunningError: Another cleanup is running.
     """
     if queue_name is not None:
@@ -66,11 +61,7 @@ def cleanup(
 
 
 def require_possible_name(queue_name: str) -> None:
-    """Refuse text that cannot be a queue's name.
-
-    Raises:
-        QueueNotFoundError: It cannot.
-    """
+    """Refuse text that cannot be a queue's name as a queue that does not exist."""
     # A NUL is a driver error on one backend and an unknown queue on the other.
     try:
         check_queue_name(queue_name)

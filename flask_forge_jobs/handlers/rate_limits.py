@@ -8,11 +8,7 @@ from flask_forge_jobs.storage.base import Storage
 
 
 def get(storage: Storage, scope: str) -> RateLimit:
-    """Return one bucket with its current tokens.
-
-    Raises:
-        RateLimitNotFoundError: There is no such bucket.
-    """
+    """Return one bucket with its current tokens."""
     _require_possible(scope)
     return storage.rate_limits.get(scope)
 
@@ -24,29 +20,18 @@ def put(
 
     ``scope`` follows the rules of queue names. ``capacity`` is 1 to 1,000,000,000
     tokens; ``refill_per_sec`` is more than 0.
-
-    Raises:
-        InvalidInputError: A value is out of bounds.
     """
     return storage.rate_limits.put(scope, capacity, refill_per_sec)
 
 
 def drain(storage: Storage, scope: str) -> RateLimit:
-    """Empty a bucket; it refills from now on.
-
-    Raises:
-        RateLimitNotFoundError: There is no such bucket.
-    """
+    """Empty a bucket; it refills from now on."""
     _require_possible(scope)
     return storage.rate_limits.drain(scope)
 
 
 def delete(storage: Storage, scope: str) -> None:
-    """Delete a bucket.
-
-    Raises:
-        RateLimitNotFoundError: There is no such bucket.
-    """
+    """Delete a bucket."""
     _require_possible(scope)
     storage.rate_limits.delete(scope)
 

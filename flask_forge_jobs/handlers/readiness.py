@@ -24,6 +24,7 @@ _LOG_THROTTLE = LogThrottle()  # load balancers ask every few seconds
 # Transactions that are open for longer slow claims down.
 OLD_SNAPSHOT_S = 60.0
 MOST_SHOWN = 10
+_AFTER_SCHEMA = ("workers", "services", "snapshots", "queues")
 
 
 class ReadyStatus(StrEnum):
@@ -88,17 +89,12 @@ def readiness(
             (
                 Check("storage", is_schema, None if is_schema else "does not answer"),
                 Check("schema", False, _what_is_wrong_with_schema(error)),
-                Check("workers", False, "unknown"),
-                Check("services", False, "unknown"),
-                Check("snapshots", False, "unknown"),
-                Check("queues", False, "unknown"),
+                *(Check(name, False, "unknown") for name in _AFTER_SCHEMA),
             )
         )
     return Readiness(
         (
-            Check(
-                "storage", *((True,) if takes_writes else (False, "takes no writes"))
-            ),
+            Check("storage", takes_writes, None if takes_writes else "takes no writes"),
             _check_schema(versions),
             Check("workers", bool(workers), f"{len(workers)} live"),
             _check_services(services),

@@ -80,10 +80,7 @@ def resource_series(
 ) -> list[WorkerSeries]:
     """Return CPU, memory and disk use of each worker, by worker id.
 
-    ``now`` decides which samples are still stored.
-
-    Raises:
-        InvalidInputError: There would be more than 2,000 buckets.
+    ``now`` decides which samples are still stored. There are at most 2,000 buckets.
     """
     return _series(storage, asked, now, ResourceBucket, _resources)
 
@@ -91,13 +88,7 @@ def resource_series(
 def db_series(
     storage: Storage, asked: SampleRange, *, now: datetime
 ) -> list[WorkerSeries]:
-    """Return the database performance of each worker, by worker id.
-
-    ``now`` decides which samples are still stored.
-
-    Raises:
-        InvalidInputError: There would be more than 2,000 buckets.
-    """
+    """Return the database performance of each worker, as :func:`resource_series`."""
     return _series(storage, asked, now, DbHealthBucket, _db_health)
 
 

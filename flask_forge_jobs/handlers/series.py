@@ -1,7 +1,8 @@
 """Charts of all jobs, of queues and of kinds.
 
 In all of them ``start`` is inclusive and ``end`` exclusive, an empty window has no
-buckets, and ``now`` decides which figures are still stored.
+buckets, more than 2,000 buckets are an error, and ``now`` decides which figures are
+still stored.
 """
 
 from __future__ import annotations
@@ -85,9 +86,6 @@ def timeline(
     """Return the figures of each bucket, of some queues or all, of one kind or all.
 
     A width of 0 means no buckets.
-
-    Raises:
-        InvalidInputError: There would be more than 2,000 buckets.
     """
     cut = window(start, end, bucket_secs)
     now_us = to_micros(now)
@@ -116,10 +114,6 @@ def metric_series(
     """Return throughput and times of one queue; an empty name means all together.
 
     Buckets are at least 60 s wide.
-
-    Raises:
-        InvalidInputError: There would be more than 2,000 buckets.
-        QueueNotFoundError: There is no such queue.
     """
     cut = window(start, end, bucket_secs, least_secs=LEAST_SERIES_S)
     if queue and queue not in {known.name for known in storage.queues.all()}:
@@ -144,13 +138,9 @@ def series(
 ) -> SeriesList:
     """Return throughput and times of several queues or kinds, by name.
 
-    ``by`` is ``queue`` or ``kind``. No names mean the registered queues or the active
-    kinds: the first 100, or as many as fit in 20,000 buckets. An unknown name has empty
-    buckets. Buckets are at least 60 s wide.
-
-    Raises:
-        InvalidInputError: There are over 100 names, over 2,000 buckets in one series,
-            or over 20,000 buckets in the named series.
+    ``by`` is ``queue`` or ``kind``. At most 100 names with 20,000 buckets in all are
+    allowed. No names mean the registered queues or the active kinds: as many as these
+    limits allow. An unknown name has empty buckets. Buckets are at least 60 s wide.
     """
     cut = window(start, end, bucket_secs, least_secs=LEAST_SERIES_S)
     wanted = sorted(set(names))

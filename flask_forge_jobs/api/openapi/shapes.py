@@ -50,8 +50,7 @@ class RequestConverter(OpenAPIConverter):
         """Use the shape of our own fields."""
         if isinstance(field, StrictField):
             return dict(field.shape)
-        found: JsonSchema = super().field2type_and_format(field, **kwargs)
-        return found
+        return dict(super().field2type_and_format(field, **kwargs))
 
     def field2nullable(self, field: Field[Any], ret: JsonSchema) -> JsonSchema:
         """Add null to the type and to the choices."""
@@ -68,8 +67,7 @@ class RequestConverter(OpenAPIConverter):
         """Omit second names of the same field."""
         aliases = _aliases(fields)
         named = {name: fields[name] for name in fields if name not in aliases}
-        found: JsonSchema = super().fields2jsonschema(named, **kwargs)
-        return found
+        return dict(super().fields2jsonschema(named, **kwargs))
 
     def schema2jsonschema(self, schema: type[Schema] | Schema) -> JsonSchema:
         """Describe ignored unknown keys as what the JSON parser accepts."""
@@ -94,8 +92,7 @@ class AnswerConverter(OpenAPIConverter):
         if isinstance(field, StrictField):
             kept = ("type", "format")
             return {key: field.shape[key] for key in kept if key in field.shape}
-        found: JsonSchema = super().field2type_and_format(field, **kwargs)
-        return found
+        return dict(super().field2type_and_format(field, **kwargs))
 
     def fields2jsonschema(
         self, fields: Mapping[str, Field[Any]], **kwargs: Any
@@ -136,8 +133,7 @@ class Shapes:
         """Return the schema of an answer."""
         if isinstance(shape, Schema):
             return self._answers.reference(shape)
-        found: JsonSchema = self._answers.converter.field2property(shape)
-        return found
+        return dict(self._answers.converter.field2property(shape))
 
     def components(self) -> JsonSchema:
         """Return all named schemas so far, sorted by name."""
@@ -167,8 +163,7 @@ class _Side:
         return dict(self._spec.components.schemas)
 
     def reference(self, schema: Schema) -> JsonSchema:
-        found: JsonSchema = self.converter.resolve_nested_schema(schema)
-        return found
+        return dict(self.converter.resolve_nested_schema(schema))
 
 
 def _name(schema: Schema | type[Schema]) -> str:
