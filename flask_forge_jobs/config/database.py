@@ -65,7 +65,7 @@ class Tuning:
         return Tuning(
             pool_size=settings.pool_size,
             connect_timeout_s=settings.connect_timeout_s,
-            statement_timeout_s=settings.statement_timeout_ms / 1000,
+            statement_timeout_s=settings.statement_timeout_s,
             synchronous=settings.sqlite_synchronous,
             busy_timeout_s=settings.sqlite_busy_timeout_s,
             listen_url=settings.listen_url,

@@ -242,11 +242,11 @@ class Settings:
         "How long to wait for a PostgreSQL connection.",
         unit="seconds",
     )
-    statement_timeout_ms: int = _option(
-        10_000,
-        checks.integer(100, 3_600_000),
+    statement_timeout_s: float = _option(
+        10.0,
+        checks.seconds(0.1, 3600),
         "After which time a PostgreSQL statement is given up.",
-        unit="milliseconds",
+        unit="seconds",
     )
     lease_s: float = _option(
         60.0,

@@ -180,7 +180,7 @@ def test_tuning_takes_every_key_that_is_one() -> None:
         sqlite_busy_timeout_s=1.5,
         pool_size=3,
         connect_timeout_s=2,
-        statement_timeout_ms=2500,
+        statement_timeout_s=2.5,
         max_queues=9,
     )
 

@@ -50,7 +50,7 @@ def half_open(bench: Bench) -> str:
             worker_url=queries.url_of(settings),
             environ={
                 "FLASK_FORGE_JOBS_LISTEN_URL": wakes.url_of(settings),
-                "FLASK_FORGE_JOBS_STATEMENT_TIMEOUT_MS": f"{STATEMENT_LIMIT_S:.0f}000",
+                "FLASK_FORGE_JOBS_STATEMENT_TIMEOUT_S": f"{STATEMENT_LIMIT_S:.0f}",
             },
         )
         report = driver.run()

@@ -23,7 +23,7 @@ from tests.acceptance.programs import wait_until
 
 LIMIT_MS = 50
 # Ours is set by each transaction and comes before the role's; the least that it may be.
-OUR_LIMIT_MS = 100
+OUR_LIMIT_S = 0.1
 # Locks and time-outs hold up the heartbeats too, and nobody may lose a job for it.
 LEASE_S = 12.0
 HITS_LIMIT_S = 600.0
@@ -50,7 +50,7 @@ def limits_fire(bench: Bench) -> str:
         locks = _under_locks(bench, server, _LOCK, hits // 2)
         # Else the lock's own limit, which is shorter, would always come first.
         server.ask(f"ALTER ROLE {ROLE} SET lock_timeout = 0")
-        limit = {"FLASK_FORGE_JOBS_STATEMENT_TIMEOUT_MS": str(OUR_LIMIT_MS)}
+        limit = {"FLASK_FORGE_JOBS_STATEMENT_TIMEOUT_S": str(OUR_LIMIT_S)}
         statements = _under_locks(
             bench, server, _STATEMENT, hits - hits // 2 - hits // 5, limit
         )
@@ -59,10 +59,10 @@ def limits_fire(bench: Bench) -> str:
     return f"lock {locks}; statement {statements}; idle in a transaction {idle}"
 
 
-def _storage(server: Cluster, limit_ms: int | None = None) -> Storage:
+def _storage(server: Cluster, limit_s: float | None = None) -> Storage:
     settings = DatabaseSettings.from_url(server.url)
-    if limit_ms is not None:
-        settings = dataclasses.replace(settings, statement_timeout_s=limit_ms / 1000)
+    if limit_s is not None:
+        settings = dataclasses.replace(settings, statement_timeout_s=limit_s)
     return open_storage(settings)
 
 
@@ -95,7 +95,7 @@ def _under_locks(
         wait_until(go_on, f"{hits} hits", HITS_LIMIT_S)
 
     with contextlib.closing(
-        _storage(server, OUR_LIMIT_MS if environ else None)
+        _storage(server, OUR_LIMIT_S if environ else None)
     ) as storage:
         driver = UnderFault(
             plan_of(bench, bench.pick(200, 1_000, 5_000), lease_s=LEASE_S),
