@@ -217,8 +217,10 @@ class Flusher(PerProcess):
 
     def run_once(self) -> bool:
         """Store once if there is something to store; return whether to go on."""
-        if not self._has_work():
-            return False
+        with self._lock:
+            if not self._work.is_set():
+                self._thread = None
+                return False
         self._stopping.wait(PERIOD_S)
         with self._lock:
             # Under the lock, because close() sets both events.
@@ -250,13 +252,6 @@ class Flusher(PerProcess):
             logger.warning("cannot store figures, keeping them: %s", error)
         self._is_failing = True
         self._work.set()
-
-    def _has_work(self) -> bool:
-        with self._lock:
-            if self._work.is_set():
-                return True
-            self._thread = None
-            return False
 
     def _may_end(self) -> bool:
         """Return whether the thread may end after close()."""

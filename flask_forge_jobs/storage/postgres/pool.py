@@ -16,6 +16,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import partial
 from queue import Empty, SimpleQueue
 
@@ -118,48 +119,45 @@ class Watchdog:
 # Every call of the storage enters both, and generators would be slower.
 
 
+@dataclass(slots=True, eq=False)
 class _Watch:
     """What :meth:`Watchdog.watching` returns."""
 
-    __slots__ = ("_connection", "_limit_s", "_number", "_watchdog")
-
-    def __init__(
-        self, watchdog: Watchdog, connection: Connection, limit_s: float
-    ) -> None:
-        self._watchdog = watchdog
-        self._connection = connection
-        self._limit_s = limit_s
+    watchdog: Watchdog
+    connection: Connection
+    limit_s: float
+    number: int = field(init=False)
 
     def __enter__(self) -> None:
-        self._number = self._watchdog.begin(self._connection, self._limit_s)
+        self.number = self.watchdog.begin(self.connection, self.limit_s)
 
     def __exit__(self, *_: object) -> None:
-        self._watchdog.end(self._number)
+        self.watchdog.end(self.number)
 
 
+@dataclass(slots=True, eq=False)
 class _Loan:
     """What :meth:`ConnectionPool.connection` returns."""
 
-    __slots__ = ("_permit", "_pool", "_pooled", "_urgent")
-
-    def __init__(self, pool: ConnectionPool, *, urgent: bool) -> None:
-        self._pool = pool
-        self._urgent = urgent
+    pool: ConnectionPool
+    urgent: bool
+    permit: Permits = field(init=False)
+    pooled: _Pooled = field(init=False)
 
     def __enter__(self) -> Connection:
-        self._permit = self._pool.permit(urgent=self._urgent)
+        self.permit = self.pool.permit(urgent=self.urgent)
         try:
-            self._pooled = self._pool.check_out()
+            self.pooled = self.pool.check_out()
         except BaseException:
-            self._permit.release()
+            self.permit.release()
             raise
-        return self._pooled.connection
+        return self.pooled.connection
 
     def __exit__(self, *_: object) -> None:
         try:
-            self._pool.check_in(self._pooled)
+            self.pool.check_in(self.pooled)
         finally:
-            self._permit.release()
+            self.permit.release()
 
 
 def _cut(connection: Connection) -> None:
@@ -186,14 +184,6 @@ class Permits:
         """Take a permit; return False if none is released within ``wait_s`` seconds."""
         try:
             self._left.get(timeout=wait_s)
-        except Empty:
-            return False
-        return True
-
-    def acquire_at_once(self) -> bool:
-        """Take a permit if one is free."""
-        try:
-            self._left.get_nowait()
         except Empty:
             return False
         return True
@@ -249,7 +239,7 @@ class ConnectionPool:
             StorageBusyError: No connection became free in time.
             StorageUnavailableError: The server could not be reached.
         """
-        return _Loan(self, urgent=urgent)
+        return _Loan(self, urgent)
 
     def permit(self, *, urgent: bool) -> Permits:
         """Take a permit for one connection; the caller releases it.
@@ -257,7 +247,7 @@ class ConnectionPool:
         Raises:
             StorageBusyError: No connection became free in time.
         """
-        if self._free.acquire_at_once():
+        if self._free.acquire(0):
             return self._free
         permit = self._reserved if urgent else self._free
         wait_s = left_s(self._wait_s)
