@@ -168,7 +168,7 @@ class Api:
         value = request.headers.get(REQUEST_KEY_FIELD)
         if value is None:
             return None
-        return RequestKey(self.principal.key_owner, value, operation)
+        return RequestKey(self.principal.caller_id, value, operation)
 
     def query(self, schema: Schema) -> dict[str, Any]:
         """Return the request's query as keyword arguments, as :func:`load_query`."""

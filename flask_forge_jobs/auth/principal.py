@@ -61,8 +61,8 @@ class Principal:
         return cls(principal_id, ROLES[role], limited_to)
 
     @property
-    def key_owner(self) -> str:
-        """The owner of a request key: this caller with exactly these queues."""
+    def caller_id(self) -> str:
+        """Whom a request key belongs to: this caller with exactly these queues."""
         if self.queues is None:
             return self.id
         names = ",".join(sorted(self.queues)).encode()

@@ -29,13 +29,13 @@ _KEY = re.compile(REQUEST_KEY_PATTERN)
 class RequestKey:
     """Identifies a repeated request; ``value`` is 1 to 255 visible ASCII characters.
 
-    A key belongs to one owner (two callers may use the same value) and one operation.
+    A key belongs to one caller and one operation; two callers may use the same value.
 
     Raises:
         InvalidInputError: The value is empty, too long, or has other characters.
     """
 
-    owner: str
+    caller: str
     value: str
     operation: str
 

@@ -67,7 +67,7 @@ def test_a_fingerprint_knows_the_operation_and_the_instant() -> None:
 
     assert KEY.fingerprint([job]) != other.fingerprint([job])
     assert KEY.fingerprint([job]) == KEY.fingerprint([replace(job, run_at=elsewhere)])
-    assert KEY.fingerprint([job]) == replace(KEY, owner="you").fingerprint([job])
+    assert KEY.fingerprint([job]) == replace(KEY, caller="you").fingerprint([job])
 
 
 def test_a_fingerprint_knows_the_delay_and_not_when_it_ends() -> None:

@@ -120,8 +120,8 @@ MUTANTS = (
     Mutant(
         "two callers share their request keys",
         _KEYS,
-        'return {"owner": key.owner, ',
-        'return {"owner": "", ',
+        'return {"caller": key.caller, ',
+        'return {"caller": "", ',
         (f"{_REQUESTS}::test_keys_are_their_owners",),
     ),
     Mutant(

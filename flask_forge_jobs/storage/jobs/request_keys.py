@@ -72,4 +72,4 @@ def _remember(
 
 
 def _place(key: RequestKey) -> dict[str, Parameter]:
-    return {"owner": key.owner, "request_key": key.value}
+    return {"caller": key.caller, "request_key": key.value}

@@ -38,15 +38,15 @@ class PersistentProducer(Producer):
     """
 
     unclear = 0
-    _owner = ""
+    _caller = ""
 
     def store(self, batch: list[NewJob]) -> None:
         """Store jobs at once or one by one, whatever it takes."""
         # Another producer's keys are its own.
-        self._owner = self._owner or f"producer-{self.random.getrandbits(64):x}"
+        self._caller = self._caller or f"producer-{self.random.getrandbits(64):x}"
         groups = [batch] if self.random.random() < 0.5 else [[job] for job in batch]
         for group in groups:
-            key = RequestKey(self._owner, f"batch-{len(self.acks)}", "enqueue")
+            key = RequestKey(self._caller, f"batch-{len(self.acks)}", "enqueue")
             self.acks += map(as_ack, group, self.insist(group, key))
 
     def insist(self, jobs: list[NewJob], key: RequestKey) -> list[EnqueueResult]:

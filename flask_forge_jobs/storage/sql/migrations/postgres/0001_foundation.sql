@@ -588,12 +588,12 @@ CREATE TABLE forge_cron (
 
 -- Answers to requests with an idempotency key.
 CREATE TABLE forge_request_key (
-    owner       TEXT COLLATE "C" NOT NULL,
+    caller      TEXT COLLATE "C" NOT NULL,
     request_key TEXT COLLATE "C" NOT NULL,
     fingerprint TEXT   NOT NULL,
     answer      TEXT   NOT NULL,
     expires_at  BIGINT NOT NULL,
-    PRIMARY KEY (owner, request_key)
+    PRIMARY KEY (caller, request_key)
 );
 CREATE INDEX forge_request_key_expiry ON forge_request_key (expires_at);
 
