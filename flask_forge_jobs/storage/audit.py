@@ -104,25 +104,8 @@ class AuditLog:
 
 
 def _entry_from_row(row: Row) -> AuditEntry:
-    (
-        entry_id, at, actor, action, target, address, request_id, status, changed,
-        arguments, requests,
-    ) = row  # fmt: skip
-    return AuditEntry(
-        id=entry_id,
-        at=from_micros(at),
-        record=AuditRecord(
-            actor=actor,
-            action=action,
-            target=target,
-            address=address,
-            request_id=request_id,
-            status=status,
-            changed=changed,
-            arguments=arguments,
-            requests=requests,
-        ),
-    )
+    entry_id, at, *record = row  # in the order of the record's fields
+    return AuditEntry(entry_id, from_micros(at), AuditRecord(*record))
 
 
 logger = get_logger(__name__)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from flask_forge_jobs.errors import (
     AlreadyRunningError,
@@ -89,7 +90,9 @@ class Retention:
         if not self._leases.take(LEASE, holder, LEASE_S):
             raise AlreadyRunningError("a cleanup is under way")
         try:
-            return self._sweep(periods, _Sweep(holder, most, is_over, gently=gently))
+            pace = self._gentle_pace if gently else self._pace
+            batch = GENTLE_BATCH if gently else BATCH
+            return self._sweep(periods, _Sweep(holder, pace, batch, is_over, most))
         finally:
             self._leases.release(LEASE, holder)
 
@@ -143,7 +146,7 @@ class Retention:
         for period in periods:
             try:
                 if not self._sweep_one(period, sweep):
-                    return sweep.report(is_complete=False)
+                    return _report(sweep.deleted, is_complete=False)
             except StorageUnavailableError:
                 raise
             except StorageError as error:
@@ -151,13 +154,12 @@ class Retention:
                 failure = error
         if failure is not None:
             raise failure
-        return sweep.report(is_complete=True)
+        return _report(sweep.deleted, is_complete=True)
 
     def _sweep_one(self, period: RetentionPeriod, sweep: _Sweep) -> bool:
         """Delete what is past one period; False when the sweep must stop early."""
-        pace = self._gentle_pace if sweep.gently else self._pace
         while sweep.room > 0:
-            if not pace.rest(sweep.is_over):
+            if not sweep.pace.rest(sweep.is_over):
                 return False
             count = self._delete(period, sweep)
             if count is None:
@@ -181,40 +183,28 @@ class Retention:
                 return None
             return len(transaction.all("delete_expired", limit=sweep.room, **values))
 
-        pace = self._gentle_pace if sweep.gently else self._pace
-        return write_batch(pace.write, work, _number)
+        return write_batch(sweep.pace.write, work, _number)
 
 
+@dataclass
 class _Sweep:
     """The progress of one sweep."""
 
-    def __init__(
-        self,
-        holder: str,
-        most: int | None,
-        is_over: Callable[[], bool],
-        *,
-        gently: bool,
-    ) -> None:
-        self.holder = holder
-        self.gently = gently
-        self.deleted: Counter[JobStatus] = Counter()
-        self._most = most
-        self.is_over = is_over
+    holder: str
+    pace: Pace
+    batch: int
+    is_over: Callable[[], bool]
+    most: int | None
+    deleted: Counter[JobStatus] = field(default_factory=Counter)
 
     @property
     def room(self) -> int:
         """Most jobs of the next batch; 0 when the sweep must stop."""
         if self.is_over():
             return 0
-        batch = GENTLE_BATCH if self.gently else BATCH
-        if self._most is None:
-            return batch
-        return min(batch, self._most - self.deleted.total())
-
-    def report(self, *, is_complete: bool) -> CleanupReport:
-        """Return what was deleted."""
-        return _report(self.deleted, is_complete=is_complete)
+        if self.most is None:
+            return self.batch
+        return min(self.batch, self.most - self.deleted.total())
 
 
 def _parameters(period: RetentionPeriod) -> dict[str, Parameter]:

@@ -52,8 +52,8 @@ MUTANTS = (
     Mutant(
         "a sweep deletes a whole batch although less was wanted",
         _RETENTION,
-        "return min(batch, self._most - self.deleted.total())",
-        "return batch if self._most > self.deleted.total() else 0",
+        "return min(self.batch, self.most - self.deleted.total())",
+        "return self.batch if self.most > self.deleted.total() else 0",
         (_SWEEPS,),
     ),
     Mutant(
