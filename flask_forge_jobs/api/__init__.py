@@ -1,1 +1,1 @@
-"""The HTTP edge: the ``forge_jobs`` blueprint, its shapes, and its errors."""
+"""The HTTP API: the ``forge_jobs`` blueprint, its schemas and its errors."""

@@ -100,24 +100,20 @@ class Auditor:
     def _note(self, state: RequestState, response: Response, *, is_owed: bool) -> None:
         is_known = state.principal is not None
         is_kept = is_known and not state.has_storage_failed
-        is_told = self._is_told(response.status_code, is_kept=is_kept)
+        status = response.status_code
+        is_for_log = not is_kept or status in REFUSED
+        is_told = is_for_log and self._log_throttle.is_time_for(str(status))
         if not (is_told or (is_owed and is_kept)):
             return
         record = self._record(state, response)
         if not state.route.mutates:
             record = replace(record, changed=0)
         if is_told:
-            what = "refused" if record.status in REFUSED else "not in the audit trail"
-            more = self._log_throttle.more(str(record.status))
+            what = "refused" if status in REFUSED else "not in the audit trail"
+            more = self._log_throttle.more(str(status))
             logger.warning("%s: %s%s", what, _line(record), more)
         if is_owed and is_kept:
             self._keep(record)
-
-    def _is_told(self, status: int, *, is_kept: bool) -> bool:
-        """Tell whether to log the request; a repeated status is logged now and then."""
-        if is_kept and status not in REFUSED:
-            return False
-        return self._log_throttle.is_time_for(str(status))
 
     def _keep(self, record: AuditRecord) -> None:
         try:

@@ -30,7 +30,7 @@ class Cors:
             return response
         response.vary.add("Origin")
         if self._is_allowed():
-            response.headers["Access-Control-Allow-Origin"] = self._origin()
+            response.headers["Access-Control-Allow-Origin"] = request.headers["Origin"]
             response.headers["Access-Control-Expose-Headers"] = "*"
         return response
 
@@ -43,8 +43,4 @@ class Cors:
         return response
 
     def _is_allowed(self) -> bool:
-        return self._origin() in self._origins
-
-    @staticmethod
-    def _origin() -> str:
-        return request.headers.get("Origin", "")
+        return request.headers.get("Origin", "") in self._origins

@@ -143,7 +143,8 @@ def _http_problem(error: HTTPException) -> Problem:
     if status == 429:  # noqa: PLR2004  # the only status whose body has no message
         kind, field_name = "rate_limited", None
     if kind in {"rate_limited", "unavailable"}:
-        retry_after_s = _retry_after_s(error)
+        stated = getattr(error, "retry_after", None)
+        retry_after_s = stated if isinstance(stated, int) else UNAVAILABLE_RETRY_AFTER_S
     headers = []
     if isinstance(error, MethodNotAllowed) and error.valid_methods:
         headers.append(("Allow", allow_header(error.valid_methods)))
@@ -158,11 +159,6 @@ def _http_problem(error: HTTPException) -> Problem:
         retry_after_s=retry_after_s,
         headers=tuple(headers),
     )
-
-
-def _retry_after_s(error: HTTPException) -> int:
-    stated = getattr(error, "retry_after", None)
-    return stated if isinstance(stated, int) else UNAVAILABLE_RETRY_AFTER_S
 
 
 def allow_header(methods: Iterable[str]) -> str:

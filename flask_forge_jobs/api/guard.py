@@ -40,7 +40,7 @@ class Guard:
         self._limits = ApiLimits(options.rate_limits, options.clock)
         if options.metrics_auth == "token" and options.tokens is None:
             raise ConfigurationError(
-                "FORGE_JOBS_METRICS_AUTH", "is 'token', so FORGE_JOBS_TOKENS needs one"
+                "FORGE_JOBS_METRICS_AUTH", "is 'token', but FORGE_JOBS_TOKENS is empty"
             )
         self._access = Access(
             tokens=options.tokens,
@@ -51,14 +51,7 @@ class Guard:
         )
 
     def __call__(self, state: RequestState) -> None:
-        """Let a request pass, and note who sent it.
-
-        Raises:
-            HTTPException: The caller is unknown or may not do this.
-            InvalidInputError: A path parameter is not UTF-8.
-            RateLimitedError: The caller sends too many requests or wrong credentials.
-            JobNotFoundError: The job is not in one of the caller's queues.
-        """
+        """Let a request pass, and note who sent it."""
         route = state.route
         request = state.request
         if route.permission is None or self._is_open_metrics(route):

@@ -15,15 +15,10 @@ from flask_forge_jobs.errors import ConfigurationError
 from flask_forge_jobs.handlers.bulk import DEFAULT_MAX_ROWS
 from flask_forge_jobs.handlers.redaction import RedactionHook
 from flask_forge_jobs.model.masking import DEFAULT_REDACT_KEYS
-from flask_forge_jobs.model.queues import DEFAULT_QUEUE
 from flask_forge_jobs.tasks.registry import TaskRegistry
-from flask_forge_jobs.tasks.routing import Router
+from flask_forge_jobs.tasks.routing import DefaultRouter, Router
 
 MetricsAuth = Literal["same", "token", "none"]
-
-
-def _default_router(_kind: str) -> str:
-    return DEFAULT_QUEUE
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +71,7 @@ class BlueprintOptions:
     redact_keys: Sequence[str] = ()
     redact_default_keys: Sequence[str] = DEFAULT_REDACT_KEYS
     redact: RedactionHook | None = None
-    router: Router = _default_router
+    router: Router = field(default_factory=DefaultRouter)
     registry: TaskRegistry | None = None
     authenticator: Authenticator | None = None
     tokens: TokenSet | None = None

@@ -2,7 +2,8 @@
 
 The body is parsed here, because Flask's parser accepts ``NaN``, duplicate keys and
 UTF-16, and answers errors in HTML. The order of the checks is the reference's: media
-type, size, syntax, shape.
+type (UnsupportedMediaType), size (RequestEntityTooLarge), syntax and shape
+(InvalidInputError with the field ``json`` or the path of the first wrong key).
 """
 
 from __future__ import annotations
@@ -43,14 +44,7 @@ _NO_BYTES = re.compile(r"(?:utf|ucs)[-_]?(?:16|32|2|4)(?:[-_]?[bl]e)?")
 
 
 def load_body(request: Request, schema: Schema, max_bytes: int) -> dict[str, Any]:
-    """Return the body of a request, loaded by a schema.
-
-    Raises:
-        UnsupportedMediaType: The body is not declared as JSON in UTF-8.
-        RequestEntityTooLarge: The body is longer than ``max_bytes``.
-        InvalidInputError: Bad syntax (field ``json``) or the wrong shape (the field is
-            the path of the first wrong key, in order of declaration).
-    """
+    """Return the body of a request, loaded by a schema."""
     check_media_type(request)
     return _loaded(_parsed(read_body(request, max_bytes)), schema)
 
@@ -91,10 +85,6 @@ def load_query(request: Request, schema: Schema) -> dict[str, Any]:
 
     Only parameters declared as ``List`` may be repeated. Values are text, so numbers
     are declared as :class:`~flask_forge_jobs.api.schemas.fields.Digits`.
-
-    Raises:
-        InvalidInputError: A parameter is unknown (if the schema refuses those),
-            repeated, missing or invalid.
     """
     if not request.query_string:
         return dict(_defaults(schema))
@@ -124,12 +114,8 @@ def _defaults(schema: Schema) -> Mapping[str, Any]:
 def refuse_bad_unread_body(request: Request, max_bytes: int) -> None:
     """Check a body that the route ignores.
 
-    Only an object with keys is an error; the reference's route does not read the body.
-
-    Raises:
-        UnsupportedMediaType: There is a body that is not declared as JSON.
-        RequestEntityTooLarge: The body is longer than ``max_bytes``.
-        InvalidInputError: It is an object with a key, which the client meant to count.
+    Only an object with keys is an error, because the client means them to count; the
+    reference's route does not read the body.
     """
     body = read_body(request, max_bytes)
     if not body:
@@ -148,9 +134,6 @@ def check_media_type(request: Request) -> None:
 
     JSON is UTF-8 whatever ``charset`` says, so only a UTF-16 or UTF-32 charset is
     refused here; the parser refuses other bytes.
-
-    Raises:
-        UnsupportedMediaType: It is declared otherwise.
     """
     charset = request.mimetype_params.get("charset", "utf-8").lower()
     is_json = _JSON_MEDIA_TYPE.fullmatch(request.mimetype)
@@ -161,12 +144,7 @@ def check_media_type(request: Request) -> None:
 
 
 def read_body(request: Request, max_bytes: int) -> bytes:
-    """Return the body as bytes, chunked or not.
-
-    Raises:
-        RequestEntityTooLarge: It is longer than ``max_bytes``.
-        InvalidInputError: It ended early or its chunks are damaged; field ``body``.
-    """
+    """Return the body, chunked or not; errors have the field ``body``."""
     # One more than allowed: werkzeug cuts a chunked body at its limit without an error
     # (LimitedStream.readall), so a longer body shows by one extra byte. Before Flask
     # 3.1 the request's max_content_length cannot be set.

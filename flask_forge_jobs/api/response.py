@@ -72,9 +72,7 @@ def array_response(items: Sequence[object], total: int | None = None) -> Respons
 
 def written_array_response(items: Sequence[str]) -> Response:
     """Return a JSON array of items written by :func:`writer`."""
-    body = f"[{','.join(items)}]".encode()
-    response = Response(body, content_type="application/json")
-    return counted(response, len(items))
+    return counted(encoded_response(f"[{','.join(items)}]".encode()), len(items))
 
 
 def counted(response: Response, total: int) -> Response:

@@ -29,7 +29,7 @@ from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.tasks.routing import Router
 
 OTHER_QUEUE_MESSAGE = "this credential is limited to other queues"
-NO_QUEUE_MESSAGE = "this credential is limited to no queue at all"
+NO_QUEUE_MESSAGE = "this credential has no queues"
 CLUSTER_MESSAGE = "this credential is limited to some queues; this needs all of them"
 
 
@@ -97,7 +97,7 @@ class Scope:
         if queue_name is not None or self.queues is None:
             return queue_name
         if len(self.queues) > 1:
-            raise InvalidInputError(field, "is required for a credential with queues")
+            raise InvalidInputError(field, "is required for a limited credential")
         if not self.queues:
             raise Forbidden(NO_QUEUE_MESSAGE)
         return next(iter(self.queues))

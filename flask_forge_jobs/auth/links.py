@@ -46,9 +46,7 @@ class StatusLinks:
         check_seconds("expires_in_s", expires_in_s, *EXPIRES_RANGE_S)
         serializer = self._serializer(app)
         if serializer is None:
-            raise ConfigurationError(
-                "SECRET_KEY", "is needed to sign a status link, and is not set"
-            )
+            raise ConfigurationError("SECRET_KEY", "must be set to sign status links")
         expires_at = self._clock.now_us() // SECOND_US + int(expires_in_s)
         return str(serializer.dumps([job_id, expires_at]))
 

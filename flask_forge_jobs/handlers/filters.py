@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.bounds import check_integer, check_text, shown
@@ -79,17 +78,13 @@ def checked_filter(wanted: JobFilter, names: FilterNames) -> JobFilter:
         check_integer(names.of("min_attempts"), wanted.min_attempts, 0, most)
     return replace(
         wanted,
-        queues=_distinct(wanted.queues),
+        queues=None if wanted.queues is None else tuple(dict.fromkeys(wanted.queues)),
         kinds=tuple(dict.fromkeys(wanted.kinds)),
         statuses=statuses,
         scheduled=scheduled,
         payload_search=_checked_search(wanted, "payload_search", names),
         error_search=_checked_search(wanted, "error_search", names),
     )
-
-
-def _distinct(names: Sequence[str] | None) -> tuple[str, ...] | None:
-    return None if names is None else tuple(dict.fromkeys(names))
 
 
 def _check_names(values: Sequence[str], attribute: str, names: FilterNames) -> None:
@@ -124,18 +119,16 @@ def _checked_statuses(
 def _check_window(wanted: JobFilter, names: FilterNames) -> None:
     start, end = wanted.enqueued_from, wanted.enqueued_to
     for attribute, instant in (("enqueued_from", start), ("enqueued_to", end)):
-        if instant is not None:
-            _check_instant(instant, names.of(attribute))
+        if instant is None:
+            continue
+        if instant.utcoffset() is None:
+            raise InvalidInputError(names.of(attribute), "has no time zone")
+        if not 0 <= to_micros(instant) <= MAX_INSTANT_US:
+            message = "is not within the years 1970 to 9999 (UTC)"
+            raise InvalidInputError(names.of(attribute), message)
     if start is not None and end is not None and start > end:
         name, other = names.of("enqueued_from"), names.of("enqueued_to")
         raise InvalidInputError(name, f"lies after {other}")
-
-
-def _check_instant(instant: datetime, field: str) -> None:
-    if instant.utcoffset() is None:
-        raise InvalidInputError(field, "has no time zone")
-    if not 0 <= to_micros(instant) <= MAX_INSTANT_US:
-        raise InvalidInputError(field, "is not within the years 1970 to 9999 (UTC)")
 
 
 def _checked_search(

@@ -7,7 +7,6 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 
 from flask_forge_jobs.handlers.series import LEAST_SERIES_S
-from flask_forge_jobs.model.histograms import Histogram
 from flask_forge_jobs.model.instants import SECOND_US, from_micros, to_micros
 from flask_forge_jobs.model.metrics import Window, window
 from flask_forge_jobs.model.samples import SAMPLE_LEVELS, SampleSums
@@ -141,20 +140,11 @@ def _resources(sums: SampleSums, _cut: Window) -> Iterable[float]:
 
 def _db_health(sums: SampleSums, cut: Window) -> Iterable[float]:
     for histogram in (sums.reads, sums.writes):
-        yield from _milliseconds(histogram)
-        yield _per_minute(histogram, cut)
+        yield from (round(us / 1000) for us in histogram.percentiles(*_PERCENTS))
+        yield round(histogram.count * _MINUTE_US / cut.width_us)
     yield round(sums.mean("pool_active"))
     yield round(sums.mean("pool_idle"))
     yield round(sums.mean("pool_max"))
     yield 100 * sums.pool_active / sums.pool_max if sums.pool_max else 0.0
     yield round(sums.mean("db_size_bytes"))
     yield round(sums.mean("wal_bytes"))
-
-
-def _milliseconds(histogram: Histogram) -> tuple[int, int, int]:
-    p50, p95, p99 = histogram.percentiles(*_PERCENTS)
-    return round(p50 / 1000), round(p95 / 1000), round(p99 / 1000)
-
-
-def _per_minute(histogram: Histogram, cut: Window) -> int:
-    return round(histogram.count * _MINUTE_US / cut.width_us)

@@ -140,7 +140,7 @@ class Shapes:
         requests, answers = self._requests.schemas, self._answers.schemas
         twice = requests.keys() & answers.keys()
         if twice:
-            raise ValueError(f"of a request and of an answer: {', '.join(twice)}")
+            raise ValueError(f"both requests and answers are named {', '.join(twice)}")
         found = requests | answers | {_ANY_JSON_NAME: _ANY_JSON}
         return {name: found[name] for name in sorted(found)}
 

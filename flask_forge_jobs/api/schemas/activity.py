@@ -39,10 +39,8 @@ class EventsQuery(V1Schema):
     @post_load
     def make(self, values: dict[str, Any], **_: Any) -> dict[str, Any]:
         """Build the model's filter."""
-        parts = {key: values.pop(key) for key in ("queues", "kinds")}
-        return values | {
-            "wanted": JobFilter(**parts | {"queues": parts["queues"] or None})
-        }
+        queues, kinds = values.pop("queues") or None, values.pop("kinds")
+        return values | {"wanted": JobFilter(queues=queues, kinds=kinds)}
 
 
 class Event(V1Schema):
