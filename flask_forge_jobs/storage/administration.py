@@ -86,11 +86,7 @@ ORDER BY name
 
 
 def create_database(settings: DatabaseSettings) -> None:
-    """Create a database if it is missing; a SQLite file gets the schema as well.
-
-    Raises:
-        StorageUnavailableError: The server or folder cannot be reached or written to.
-    """
+    """Create a database if it is missing; a SQLite file gets the schema as well."""
     if settings.backend == "sqlite":
         with contextlib.closing(open_storage(settings)) as storage:
             storage.open()
@@ -102,11 +98,7 @@ def create_database(settings: DatabaseSettings) -> None:
 
 
 def database_exists(settings: DatabaseSettings) -> bool:
-    """Return whether a PostgreSQL server has the database.
-
-    Raises:
-        StorageUnavailableError: The server cannot be reached.
-    """
+    """Return whether a PostgreSQL server has the database."""
     with _maintenance(settings) as cursor:
         return _is_there(cursor, settings.database or settings.username or "")
 
@@ -117,28 +109,21 @@ def _is_there(cursor: Cursor, name: str) -> bool:
 
 
 def drop_database(settings: DatabaseSettings) -> None:
-    """Drop a database, if it exists, with everything in it.
-
-    Raises:
-        StorageUnavailableError: The server or folder cannot be reached or written to.
-    """
+    """Drop a database, if it exists, with everything in it."""
     if settings.backend == "sqlite":
         if settings.path is not None:
             _remove_file(settings.path)
         return
+    name = _name(settings)
     with _maintenance(settings) as cursor:
-        _drop(cursor, _name(settings))
-
-
-def _drop(cursor: Cursor, name: str) -> None:
-    if cursor.connection.server_version >= _FORCE_SINCE:
-        cursor.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
-        return
-    cursor.execute(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s",
-        (name,),
-    )
-    cursor.execute(f'DROP DATABASE IF EXISTS "{name}"')
+        if cursor.connection.server_version >= _FORCE_SINCE:
+            cursor.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+            return
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s",
+            (name,),
+        )
+        cursor.execute(f'DROP DATABASE IF EXISTS "{name}"')
 
 
 def live_workers(settings: DatabaseSettings, lease_s: float) -> int:
@@ -216,11 +201,7 @@ class Contents:
 
 
 def contents(settings: DatabaseSettings) -> Contents | None:
-    """Return what a database holds, or None if it does not exist.
-
-    Raises:
-        StorageError: It cannot be reached or read.
-    """
+    """Return what a database holds, or None if it does not exist."""
     if settings.backend == "sqlite":
         with _file(settings) as file:
             return None if file is None else _contents_of_file(file)
@@ -232,8 +213,8 @@ def remove_tables(settings: DatabaseSettings) -> None:
     """Remove our tables, functions and types, all or none.
 
     Raises:
-        StorageError: The database cannot be reached or changed, or a foreign object
-            depends on one of our tables.
+        StorageError: The database cannot be changed, or a foreign object depends on
+            one of our tables.
     """
     if settings.backend == "sqlite":
         with _file(settings) as file:

@@ -74,12 +74,7 @@ def refuse(message: str) -> InvalidInputError:
 
 
 def not_a(accepted: str, connection: object) -> InvalidInputError:
-    """Return the error for a connection of another driver.
-
-    Args:
-        accepted: Names what the caller may pass.
-        connection: What it passed.
-    """
+    """Return the error for a connection that is not of an accepted kind."""
     kind = type(connection)
     return refuse(
         f"a {kind.__module__}.{kind.__qualname__} cannot be joined; pass {accepted}"

@@ -88,11 +88,8 @@ class Flusher(PerProcess):
     def flush(self, *, is_last: bool = False) -> int:
         """Store everything now; return how many rows of figures were written.
 
-        Args:
-            is_last: Also store refusals of the current minute.
-
-        Raises:
-            StorageError: Nothing was stored; the figures are kept for the next call.
+        With ``is_last`` that includes refusals of the current minute. If it raises a
+        StorageError, the figures are kept for the next call.
         """
         self.stay_own()
         with self._flush_lock:

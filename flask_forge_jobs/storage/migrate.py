@@ -1,4 +1,4 @@
-"""Brings the schema up to date, under a lock so that one process does it.
+"""Brings the schema up to date, in one process at a time.
 
 Each step records the oldest code that can still work on the result. Additive steps keep
 that number, so during a rolling deploy the previous release still works on a migrated

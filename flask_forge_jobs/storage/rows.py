@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 
 from flask_forge_jobs.model.claims import ClaimedJob
 from flask_forge_jobs.model.cron import Schedule, ScheduleDefinition
@@ -170,22 +171,11 @@ def schedule_from_row(row: Row) -> Schedule:
 
 def schedule_parameters(schedule: Schedule) -> dict[str, Parameter]:
     """Return the parameters of the statements that store a schedule."""
-    definition = schedule.definition
     return {
-        "name": definition.name,
-        "kind": definition.kind,
-        "payload": definition.payload,
-        "queue_name": definition.queue_name,
-        "cron_expr": definition.cron_expr,
-        "timezone": definition.timezone,
-        "enabled": definition.enabled,
-        "max_attempts": definition.max_attempts,
-        "dedupe_key": definition.dedupe_key,
+        **asdict(schedule.definition),
         "next_fire_at": optional_to_micros(schedule.next_fire_at),
         "last_fired_at": optional_to_micros(schedule.last_fired_at),
         "last_error": schedule.last_error,
-        "catch_up": definition.catch_up,
-        "catch_up_limit": definition.catch_up_limit,
         "declared_by": schedule.declared_by,
         "declared_as": schedule.declared_as,
         "created_at": to_micros(schedule.created_at),

@@ -95,14 +95,7 @@ class _ProcessState:
 
 
 class PostgresDatabase:
-    """One PostgreSQL database as a Database.
-
-    Args:
-        settings: Where it is and how to reach it.
-        may_migrate: Whether opening may change the schema.
-        wait: Sleeps between retries, in seconds.
-        random: Returns a number in [0, 1); spreads the age of connections.
-    """
+    """One PostgreSQL database as a Database; ``random`` spreads connections' ages."""
 
     backend = "postgres"
 

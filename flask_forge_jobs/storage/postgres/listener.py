@@ -46,10 +46,10 @@ class PostgresListener:
         forget: Ends the subscription within this process.
         connect: Opens a connection.
         notify: Sends a notification with this payload from another connection.
-        watching: Cuts a connection unless a block ends within so many seconds.
+        watching: See :meth:`.Watchdog.watching`.
         may_be_pooled: Whether to listen through a pooler.
-        is_own: Whether a server process id is that of one of our own connections; this
-            process has then woken its workers already.
+        is_own: Whether a notifying server process is that of one of our connections:
+            then our workers are awake already.
     """
 
     def __init__(

@@ -200,15 +200,9 @@ class _Pooled:
 
 
 class ConnectionPool:
-    """Connections to one server.
+    """Connections to one server: ``size`` of them and a reserved one.
 
-    Args:
-        connect: Opens a connection in autocommit mode.
-        size: Most connections in use at once, besides the reserved one.
-        wait_s: Seconds to wait for a free connection.
-        random: Returns a number in [0, 1).
-        prepare: Called with each new connection.
-        check: Called while waiting; raises if waiting is futile.
+    ``check`` is called while a caller waits, and raises if waiting is futile.
     """
 
     def __init__(
@@ -242,11 +236,7 @@ class ConnectionPool:
         return _Loan(self, urgent)
 
     def permit(self, *, urgent: bool) -> Permits:
-        """Take a permit for one connection; the caller releases it.
-
-        Raises:
-            StorageBusyError: No connection became free in time.
-        """
+        """Take a permit for one connection; the caller releases it."""
         if self._free.acquire(0):
             return self._free
         permit = self._reserved if urgent else self._free

@@ -68,13 +68,8 @@ _inherited: set[SqliteProcess] = set()
 class SqliteDatabase(PerProcess):
     """One SQLite file, or one database in memory, as a Database.
 
-    Args:
-        settings: Where it is and how to open it.
-        clock: Source of every stored instant.
-        may_migrate: Whether opening may change the schema.
-        wait: Sleeps between retries, in seconds.
-        in_memory: Called before the file is opened; True opens a database in memory
-            instead.
+    ``in_memory`` is called before the file is opened; True opens a database in memory
+    instead.
     """
 
     backend = "sqlite"

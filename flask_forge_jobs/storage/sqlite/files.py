@@ -37,11 +37,7 @@ def mode_beside(path: Path) -> int:
 
 
 def make_folder_beside(folder: Path, mode: int) -> None:
-    """Create a folder that is open to everybody who may read a file with this mode.
-
-    Raises:
-        FileExistsError: The folder exists.
-    """
+    """Create a folder that is open to everybody who may read a file with this mode."""
     folder.mkdir(mode=0o700)
     # chmod() would drop a set-group-ID bit inherited from the parent folder.
     handed_down = folder.stat().st_mode & stat.S_ISGID

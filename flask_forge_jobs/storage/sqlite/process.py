@@ -166,10 +166,6 @@ class SqliteProcess:
         """Return the calling thread's connection.
 
         Outside its turn another thread may close it; see :meth:`borrow`.
-
-        Raises:
-            sqlite3.Error: It cannot be opened.
-            StorageUnavailableError: The file system cannot hold a write-ahead log.
         """
         if self._path is None:
             if self._memory is None:
@@ -211,12 +207,7 @@ class SqliteProcess:
 
     @contextlib.contextmanager
     def looking(self, path: Path) -> Iterator[sqlite3.Connection]:
-        """Open the file read-only for a block.
-
-        Raises:
-            sqlite3.Error: It cannot be opened.
-            StorageError: This process inherited it and must not open it.
-        """
+        """Open the file read-only for a block."""
         with self._opened_alone():
             _check_own(path)
             connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)
