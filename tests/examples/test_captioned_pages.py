@@ -13,9 +13,13 @@ from tests.examples.pages import write_files
 from tests.testing.test_plugin import run_pytest
 
 
-@pytest.mark.parametrize(
-    "page", ["coming_from.rst", "results.rst", "signals.rst", "transactions.rst"]
-)
+PAGES = [
+    "coming_from.rst", "limit.rst", "results.rst", "signals.rst", "transactions.rst",
+    "unique.rst",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_every_example_runs(page: str, tmp_path: Path) -> None:
     files = write_files(page, tmp_path)
     if page == "signals.rst":
