@@ -12,7 +12,6 @@ import pytest
 from tests.examples.pages import write_files
 from tests.testing.test_plugin import run_pytest
 
-
 PAGES = [
     "coming_from.rst", "limit.rst", "results.rst", "signals.rst", "transactions.rst",
     "unique.rst",
