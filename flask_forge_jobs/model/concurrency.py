@@ -34,11 +34,7 @@ class ConcurrencyLimit:
         check_integer("max_concurrent", self.max_concurrent, *MAX_CONCURRENT_RANGE)
 
     def key_of(self, kind: str, payload: str) -> str:
-        """Return the concurrency key of a job; jobs that share a limit share the key.
-
-        Raises:
-            InvalidInputError: The payload is damaged.
-        """
+        """Return the concurrency key of a job, which all jobs under the limit share."""
         if self.key is None:
             return kind
         arguments = load_text(payload)

@@ -40,15 +40,9 @@ _NEVER = f"has no occurrence from now to the end of {LAST_YEAR}"
 class ScheduleDefinition:
     """What an operator decides; :meth:`check` tells whether it can be stored.
 
-    Args:
-        name: Identity; the rules for queue names apply.
-        payload: JSON text for each job.
-        queue_name: None asks the router at each firing.
-        timezone: IANA zone in which the expression is read.
-        max_attempts: 1 to 1000; None means 5.
-        dedupe_key: While an unfinished job holds the key, a firing enqueues nothing.
-        catch_up: See :class:`.CatchUp`.
-        catch_up_limit: Most missed firings that ``all`` makes up for, 1 to 1000.
+    A ``queue_name`` of None asks the router at each firing; ``max_attempts`` of None
+    means 5. While an unfinished job holds the ``dedupe_key``, a firing enqueues
+    nothing. ``catch_up_limit`` is how many missed firings ``all`` makes up for.
     """
 
     name: str
@@ -102,22 +96,14 @@ class ScheduleDefinition:
         )
 
     def next_firing(self, now: datetime) -> datetime:
-        """Return the first firing after an instant, in UTC.
-
-        Raises:
-            InvalidInputError: The expression or zone does not parse, or never fires
-                again.
-        """
+        """Return the next firing in UTC, or raise :class:`InvalidInputError`."""
         found = self._series()(now)
         if found is None:
             raise InvalidInputError("cron_expr", _NEVER)
         return found
 
     def due(self, first: datetime, now: datetime) -> list[datetime]:
-        """Return the firings to make now, oldest first.
-
-        ``first`` is the oldest one that has not been made, at or before ``now``.
-        """
+        """Return the firings to make now, oldest first, from the first one not made."""
         check_catch_up(self.catch_up)
         return due_instants(
             self._series(),
@@ -165,10 +151,9 @@ class FiringsAhead:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """A stored schedule.
+    """A stored schedule; ``next_fire_at`` is None exactly while it is disabled.
 
-    ``next_fire_at`` is None exactly while the schedule is disabled. ``declared_by`` is
-    the application whose code has it, None for one made by an operator; for
+    ``declared_by`` is the application whose code has it, None for an operator's; for
     ``declared_as`` see :mod:`flask_forge_jobs.model.declarations`.
     """
 
@@ -183,12 +168,7 @@ class Schedule:
 
     @classmethod
     def new(cls, definition: ScheduleDefinition, now: datetime) -> Schedule:
-        """Return a schedule that has not fired yet.
-
-        Raises:
-            InvalidInputError: A value is out of bounds, or the expression never fires
-                again.
-        """
+        """Return a schedule that has not fired yet, if its definition is valid."""
         definition.check()
         first = definition.next_firing(now)
         return cls(
@@ -213,9 +193,6 @@ class Schedule:
 
         A due firing stays due, unless expression, zone or ``enabled`` change: then the
         series restarts from now, and missed firings are dropped.
-
-        Raises:
-            InvalidInputError: A value is out of bounds, or it never fires again.
         """
         old = self.definition
         if wanted == old:
@@ -242,9 +219,6 @@ class Schedule:
         Without a later occurrence, it fires for the last time and is disabled. If it
         was fired or changed more than a minute in the future, the clock was ahead then:
         the series goes on from now.
-
-        Raises:
-            InvalidInputError: A stored value is out of bounds; nothing can fire.
         """
         if self.next_fire_at is None:
             return [], self

@@ -18,11 +18,7 @@ _NOT_DECLARED = ("name", "enabled")
 
 @dataclass(frozen=True, slots=True)
 class DeclarationReport:
-    """What happened to the schedules of one application, by name.
-
-    ``refused`` ones come with the reason: another owner has the name, or they never
-    fire.
-    """
+    """The schedules of one application, by name; ``refused`` ones with the reason."""
 
     added: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()

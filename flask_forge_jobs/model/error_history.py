@@ -27,7 +27,7 @@ def append_entry(
 ) -> str:
     """Return a history with one more entry, cut to the newest 32.
 
-    ``at_us`` is in microseconds since the epoch. A damaged history starts anew.
+    A damaged history restarts.
     """
     try:
         entries = json.loads(history)

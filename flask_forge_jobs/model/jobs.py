@@ -58,11 +58,7 @@ class JobStatus(StrEnum):
 
     @classmethod
     def parse(cls, value: object, field_name: str = "status") -> JobStatus:
-        """Return the status of a text.
-
-        Raises:
-            InvalidInputError: The text is not one of the five.
-        """
+        """Return the status of a text, or raise :class:`InvalidInputError`."""
         try:
             return cls(value)  # type: ignore[arg-type]  # the constructor decides
         except ValueError:

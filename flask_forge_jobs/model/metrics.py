@@ -44,15 +44,9 @@ class MetricKey(NamedTuple):
 class Tally:
     """What happened to jobs of one queue and kind within one bucket.
 
-    Runs that started and have not completed, died or been retried are still running.
-
-    Args:
-        retried: Runs that ended with the job waiting again.
-        completed: Jobs that ended ``done``.
-        dead: Jobs that ended without success.
-        wait: From due to started, of every run.
-        run: From started to finished, of completed jobs.
-        total: From enqueued to finished, of completed jobs.
+    ``retried`` runs ended with the job waiting again. ``wait`` is from due to started,
+    of every run; ``run`` and ``total`` are from started and from enqueued to finished,
+    of completed jobs.
     """
 
     enqueued: int = 0
@@ -124,10 +118,7 @@ class Window:
         return iter(range(self.start_us, self.end_us, self.width_us))
 
     def level(self, now_us: int, levels: tuple[int, ...] = LEVELS) -> int:
-        """Return the width in seconds of the stored buckets to draw the window from.
-
-        ``now_us`` decides which levels are still kept; ``levels`` ascend.
-        """
+        """Return the width in seconds of the stored buckets to draw the window from."""
         kept = [
             level
             for level in levels
@@ -156,10 +147,7 @@ class Window:
     def share_out(
         self, stored: Window, tallies: Sequence[Tally], now_us: int
     ) -> Sequence[Tally]:
-        """Return a tally per bucket, from the tallies of what :meth:`stored` returned.
-
-        Nothing has happened yet after ``now_us``.
-        """
+        """Return a tally per bucket, from the tallies of :meth:`stored`, until now."""
         if stored == self:
             return tallies
         found = [NOTHING] * self.count
@@ -190,10 +178,7 @@ def window(
     """Return the buckets of ``[start, end)``; the last one is whole.
 
     Too small a width becomes ``least_secs``. A width of 0, or an ``end`` not after
-    ``start``, makes the window empty.
-
-    Raises:
-        InvalidInputError: Field ``bucket_secs``: more than 2,000 buckets.
+    ``start``, makes the window empty. More than 2,000 buckets are refused.
     """
     start_us, end_us = to_micros(start), to_micros(end)
     width_us = max(bucket_secs, least_secs) * SECOND_US

@@ -152,14 +152,12 @@ class JobUpdate:
         result: Canonical JSON text of the task's value.
         result_error: Why the value is not kept.
         uncount: The attempt does not count.
-        is_throttle: Counts as one more throttle of this job.
         cool_down_s: Hint for cooling down the whole queue; None leaves it alone.
         run_us: Duration of the run; None if it never started.
         wait_us: From due to started; None if already counted.
         total_us: From enqueued to ended.
         concurrency_key: Under which a concurrency limit admitted the run, or None.
         was_tried: A write has failed, but may have been stored.
-        follow_ups: What follows the job if it ends without being done.
     """
 
     job: ClaimedJob
@@ -180,7 +178,7 @@ class JobUpdate:
     follow_ups: FollowUps | None = None
 
     def follow_up(self, *, was_cancelled: bool) -> NewJob | None:
-        """Return the job that follows this one once its end is stored, if one does.
+        """Return the job that follows this one's end, if one does.
 
         With ``was_cancelled`` it was stored as cancelled, whatever the run said.
         """
@@ -213,10 +211,9 @@ class JobUpdate:
 def update_for(
     job: ClaimedJob, outcome: Outcome, *, failure_delay_s: float, user_cancelled: bool
 ) -> JobUpdate:
-    """Return the write for an outcome.
+    """Return the write for an outcome; a retry waits ``failure_delay_s``.
 
-    A retry waits ``failure_delay_s``. After a cancel by a user, everything but ``Done``
-    is final; the work of a ``Done`` stands.
+    After a cancel by a user, everything but ``Done`` is final.
     """
     match outcome:
         case Done(result, unkept):

@@ -11,10 +11,9 @@ from flask_forge_jobs.model.workers import Slot
 
 @dataclass(frozen=True, slots=True)
 class QueueOverview:
-    """One registered queue with its numbers and slots.
+    """A registered queue with its numbers and slots.
 
-    ``oldest_due_age_s`` is how long the oldest claimable job has been due, in whole
-    seconds; 0 without one.
+    ``oldest_due_age_s`` is how long a claimable job has been due, in whole seconds.
     """
 
     settings: QueueSettings

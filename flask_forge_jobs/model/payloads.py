@@ -79,14 +79,11 @@ _parse_stored = json.JSONDecoder(parse_constant=_refuse_constant).decode
 
 
 def load(data: bytes, field: str = "json", *, max_depth: int = MAX_DEPTH) -> object:
-    """Parse a JSON document strictly: UTF-8 without a byte order mark.
+    """Parse a JSON document strictly; objects keep the order of their keys.
 
-    Objects keep the order of their keys.
-
-    Raises:
-        InvalidInputError: Not UTF-8, not one JSON document, nested too deep, with a
-            repeated key, a number that is not finite or has more than 4,300 digits, a
-            NUL character, or half of a surrogate pair.
+    Refuses what is not UTF-8 without a byte order mark, not one document, nested too
+    deep, or has a repeated key, a number that is not finite or longer than 4,300
+    digits, a NUL character, or half of a surrogate pair.
     """
     if _is_deep(data, max_depth):
         raise InvalidInputError(field, f"is nested deeper than {max_depth}")
@@ -145,12 +142,9 @@ def dump(value: object, field: str = "payload", max_bytes: int | None = None) ->
 
     Accepts dicts with text keys, lists, tuples (as arrays), text, whole and finite
     numbers, booleans and None. It refuses subclasses, which would not come back as what
-    they were. ``field`` starts the path in errors, such as ``payload.items[3].at``.
-
-    Raises:
-        InvalidInputError: A value is none of the above, refers to itself, is nested
-            deeper than 64, is not finite, has more than 4,300 digits, or contains a NUL
-            character or half of a surrogate pair; or the text exceeds ``max_bytes``.
+    they were, and what :func:`load` refuses; also values that refer to themselves and
+    texts over ``max_bytes``. ``field`` starts the path in errors, such as
+    ``payload.items[3].at``.
     """
     try:
         if not _has_plain_shape(value):

@@ -62,10 +62,7 @@ class QueueChanges(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class QueueCounts:
-    """How many jobs a queue holds in each state.
-
-    ``pending`` jobs are due, ``scheduled`` ones start later; the two never overlap.
-    """
+    """Jobs in each state; ``pending`` ones are due, ``scheduled`` ones start later."""
 
     pending: int = 0
     scheduled: int = 0
@@ -91,10 +88,7 @@ class QueueDeletion:
 
 @dataclass(frozen=True, slots=True)
 class CleanupReport:
-    """What a sweep of finished jobs deleted, or would delete.
-
-    ``is_complete`` is False if the sweep stopped early.
-    """
+    """What a sweep deleted, or would delete; incomplete if it stopped early."""
 
     done_deleted: int = 0
     dead_deleted: int = 0

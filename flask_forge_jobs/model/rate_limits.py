@@ -59,11 +59,7 @@ class RateLimit:
 
 @dataclass(frozen=True, slots=True)
 class Acquired:
-    """Whether tokens were taken.
-
-    ``retry_after_s`` is when there will be enough, unless others take some; 0 if they
-    were taken.
-    """
+    """Whether tokens were taken; if not, when enough will have come back."""
 
     is_granted: bool
     retry_after_s: float = 0.0

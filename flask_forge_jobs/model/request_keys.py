@@ -27,12 +27,9 @@ _KEY = re.compile(REQUEST_KEY_PATTERN)
 
 @dataclass(frozen=True, slots=True)
 class RequestKey:
-    """Identifies a repeated request; ``value`` is 1 to 255 visible ASCII characters.
+    """Identifies a repeated request of one caller for one operation.
 
-    A key belongs to one caller and one operation; two callers may use the same value.
-
-    Raises:
-        InvalidInputError: The value is empty, too long, or has other characters.
+    ``value`` is 1 to 255 visible ASCII characters; callers may use the same value.
     """
 
     caller: str

@@ -36,8 +36,7 @@ def failure_delay_s(
     """Return the seconds until the next attempt of a job that has made ``attempts``.
 
     ``jitter`` returns a number in [0, 1) and adds up to 10 % to the curve, so that jobs
-    that failed together do not return together. ``otherwise_s`` is the delay while the
-    queue's back-off is disabled.
+    do not return together. Without a queue's back-off, it is ``otherwise_s``.
     """
     if not queue.backoff_enabled:
         return otherwise_s
@@ -50,7 +49,7 @@ def failure_delay_s(
 def throttle_delay_s(queue: QueueSettings, retry_after_s: float) -> float:
     """Return the seconds that a queue cools down after a throttle, at most 24 hours.
 
-    Takes the longer of the curve and the remote side's hint, which is 0 if unknown.
+    This is the curve, or the remote side's hint if that is longer.
     """
     flat = FLAT_THROTTLE_DELAY_S
     curve = _curve(queue.throttle_attempts, queue) if queue.backoff_enabled else flat

@@ -29,8 +29,7 @@ class ResourceUse:
 class DatabaseHealth:
     """The database's own figures; 0 for those that a backend does not know.
 
-    Pool figures count connections of the whole server: those that run a statement, all
-    others, and the most that it accepts.
+    Pool figures are of the whole server: its active, idle and possible connections.
     """
 
     pool_active: int = 0

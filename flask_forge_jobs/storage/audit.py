@@ -79,13 +79,7 @@ class AuditLog:
         return [_entry_from_row(row) for row in rows]
 
     def prune(self, older_than_days: int) -> int:
-        """Delete entries older than this many days, in batches that let writers in.
-
-        Returns how many were deleted.
-
-        Raises:
-            InvalidInputError: Fewer than 90 days.
-        """
+        """Delete entries older than this many days, at least 90; return how many."""
         check_integer("days", older_than_days, MIN_KEPT_DAYS, MAX_KEPT_DAYS)
         pruned = 0
         while True:
@@ -153,11 +147,7 @@ class Refusals(PerProcess):
             return counted or bool(self._waiting)
 
     def add(self, record: AuditRecord) -> None:
-        """Append the entry of a refused request, or count it.
-
-        Raises:
-            StorageError: The entry is not stored; it is kept for the next attempt.
-        """
+        """Append the entry of a refused request, or count it; keep it on failure."""
         self.stay_own()
         with self._lock:
             self._end_minutes(self._clock.monotonic())
@@ -172,11 +162,7 @@ class Refusals(PerProcess):
             raise
 
     def flush(self, *, is_last: bool = False) -> None:
-        """Append the counts of finished minutes; with ``is_last``, all counts.
-
-        Raises:
-            StorageError: Nothing was appended; all is kept for the next attempt.
-        """
+        """Append the counts of finished minutes, or all of them; keep them on failure."""
         self.stay_own()
         with self._lock:
             now = self._clock.monotonic()

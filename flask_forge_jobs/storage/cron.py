@@ -59,8 +59,7 @@ class CronStorage:
         """Store a new schedule.
 
         Raises:
-            InvalidInputError: A value is out of bounds, or the expression never fires
-                again.
+            InvalidInputError: A value is out of bounds, or it never fires again.
             ScheduleExistsError: The name is taken.
         """
 
@@ -86,8 +85,7 @@ class CronStorage:
 
         Raises:
             ScheduleNotFoundError: No schedule has this name.
-            InvalidInputError: A value is out of bounds, or the enabled schedule never
-                fires again.
+            InvalidInputError: A value is out of bounds, or it never fires again.
         """
 
         def work(transaction: Transaction) -> Schedule:
@@ -106,14 +104,11 @@ class CronStorage:
     def declare(
         self, application: str, definitions: Sequence[ScheduleDefinition]
     ) -> DeclarationReport:
-        """Bring all schedules of an application's code into the table.
+        """Bring all schedules of an application's code into the table, all or none.
 
         Changes those that the code has changed since its last declaration, keeps what
         an operator has changed or disabled, and deletes those that the code no longer
         has. Schedules of operators and other applications are left alone.
-
-        Raises:
-            StorageError: Nothing was changed.
         """
 
         def work(transaction: Transaction) -> DeclarationReport:
@@ -128,13 +123,8 @@ class CronStorage:
         Any number of processes may call this at once: each instant of a schedule gets
         one job. A schedule that cannot fire keeps the reason as its last error and
         stays due; only a wrong expression disables it. The others fire all the same.
-
-        Args:
-            router: Returns the queue of a kind, for schedules that name none.
-            overdue_s: Only fire what has been due for this many seconds.
-
-        Raises:
-            StorageError: What has not fired yet stays due.
+        What a :class:`.StorageError` interrupts stays due. ``overdue_s`` limits it to
+        schedules that have been due for that many seconds.
         """
         return self._firing.fire_due(router, overdue_s=overdue_s)
 

@@ -115,10 +115,7 @@ class MetricStore:
         kinds: Sequence[str],
         queue_names: Sequence[str] | None = None,
     ) -> dict[str, list[Tally]]:
-        """Return one tally per bucket of a window, by kind; without waits.
-
-        ``queue_names`` of None means all queues.
-        """
+        """Return one tally per bucket of a window, by kind, in some or all queues."""
         return self._timelines(
             window,
             level,

@@ -70,15 +70,10 @@ class Retention:
     ) -> CleanupReport:
         """Delete done and dead jobs that are older than their queue keeps them.
 
-        A queue that fails does not stop the sweep of the others.
-
-        Args:
-            queue_name: Only this queue's; None means every registered queue, and with
-                default periods every other one that has jobs.
-            most: Delete at most this many; None means all.
-            is_over: Returns whether to stop; called before each batch.
-            gently: Take smaller batches and longer pauses, which others hardly notice;
-                takes many times as long.
+        Sweeps one queue, or every registered queue and, with default periods, every
+        other one that has jobs. A queue that fails does not stop the sweep of the
+        others. ``is_over`` is called before each batch. ``gently`` takes smaller
+        batches and longer pauses, which others hardly notice but take far longer.
 
         Raises:
             QueueNotFoundError: No queue has this name.
@@ -97,11 +92,7 @@ class Retention:
             self._leases.release(LEASE, holder)
 
     def expired(self, queue_name: str | None = None) -> CleanupReport:
-        """Return what :meth:`sweep` would delete now.
-
-        Raises:
-            QueueNotFoundError: No queue has this name.
-        """
+        """Return what :meth:`sweep` would delete now."""
         found: Counter[JobStatus] = Counter()
         for period in self._periods(queue_name):
             found[period[1]] += self._count(period)
@@ -110,10 +101,7 @@ class Retention:
     def delete(
         self, queue_name: str, status: JobStatus, days: int, limit: int = BATCH
     ) -> int:
-        """Delete one batch of done or dead jobs that ended so many days ago.
-
-        The oldest go first; 0 days means all. Returns how many were deleted.
-        """
+        """Delete a batch of jobs that ended so many days ago; return how many."""
         values = _parameters((queue_name, status, days))
 
         def work(transaction: Transaction) -> int:

@@ -62,11 +62,7 @@ class SampleStore:
     def within(
         self, window: Window, level: int, worker_id: str | None = None
     ) -> dict[str, dict[int, SampleSums]]:
-        """Return the samples of each worker, by worker id and number of the bucket.
-
-        ``level`` is the width in seconds of the stored buckets; a worker of None means
-        all.
-        """
+        """Return a level's samples by worker and number of the bucket."""
         rows = self._database.read(
             lambda transaction: transaction.all(
                 "samples_within",

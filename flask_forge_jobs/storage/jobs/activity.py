@@ -80,11 +80,7 @@ class JobActivity:
     ) -> EventsPage:
         """Return the events after an id, oldest first; at least a second old.
 
-        0 starts at the first event. A page exceeds the limit only with events of one
-        id.
-
-        Raises:
-            StorageUnavailableError: It took longer than the statement limit.
+        The first event follows 0. Only events of one id can exceed the limit.
         """
         chosen = frozenset(types)
 

@@ -171,10 +171,7 @@ def _ids(rows: Iterable[Row]) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Picked:
-    """The jobs of one step, all in one state, and the last job that it looked at.
-
-    ``position`` is None at the end of the walk.
-    """
+    """The jobs of one step; ``position`` is None at the end of the walk."""
 
     ids: Sequence[str] = ()
     status: JobStatus | None = None

@@ -45,12 +45,8 @@ def admit(
 ) -> list[EnqueueResult]:
     """Store jobs if their queues have room; the transaction must not commit otherwise.
 
-    ``bounds`` says how many jobs may wait in a queue; one without a bound takes any
-    number. With ``is_exact``, producers of a queue wait for one another; otherwise
-    concurrent ones do not see each other's jobs.
-
-    Raises:
-        QueueFullError: A queue has no room.
+    A queue without a bound takes any number. With ``is_exact``, producers of a queue
+    wait for one another; otherwise concurrent ones do not see each other's jobs.
     """
     if not bounds or _are_stored(transaction, ids):
         return store()
@@ -122,11 +118,7 @@ class KnownQueues:
         )
 
     def look_up(self, queue_names: Sequence[str]) -> Queues:
-        """Register missing queues, and return what is known of all of them.
-
-        Raises:
-            InvalidInputError: There would be more queues than allowed.
-        """
+        """Register missing queues, and return what is known of all of them."""
         if any(self._known_of(name) is None for name in queue_names):
             try:
                 return self._database.write(

@@ -39,11 +39,7 @@ _STATUSES = frozenset(status.value for status in JobStatus)
 
 @dataclass(frozen=True, slots=True)
 class QueueStatistics:
-    """The numbers of one queue.
-
-    ``oldest_due_age_s`` is how long the oldest due job has waited, in whole seconds; 0
-    without one.
-    """
+    """The numbers of one queue; the oldest due job has waited ``oldest_due_age_s``."""
 
     counts: QueueCounts = field(default_factory=QueueCounts)
     oldest_due_age_s: int = 0

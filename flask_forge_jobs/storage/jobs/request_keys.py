@@ -26,11 +26,7 @@ def once(
     key: RequestKey | None,
     store: Callable[[], list[EnqueueResult]],
 ) -> list[EnqueueResult]:
-    """Store jobs, or return what an earlier request with the key did.
-
-    Raises:
-        RequestKeyReusedError: The earlier request asked for something else.
-    """
+    """Store jobs, or return what an earlier request with the key did."""
     if key is None:
         return store()
     before = _remembered(transaction, key, jobs)
