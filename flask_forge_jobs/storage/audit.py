@@ -162,7 +162,7 @@ class Refusals(PerProcess):
             raise
 
     def flush(self, *, is_last: bool = False) -> None:
-        """Append the counts of finished minutes, or all of them; keep them on failure."""
+        """Append the counts of finished minutes, or all; keep them on failure."""
         self.stay_own()
         with self._lock:
             now = self._clock.monotonic()
