@@ -27,6 +27,8 @@ KEY = "FORGE_JOBS_TOKENS"
 SECRET_BYTES = 32
 ENTRY_KEYS = ("id", "sha256", "role", "queues", "expires_at")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,63}")
+_ID_RULE = "must be 1 to 64 letters, digits, dots and hyphens"
+_MAKE_ONE = "make a token with `flask forge-jobs token new`"
 _TOKEN = re.compile(r"fj_(?P<id>[A-Za-z0-9][A-Za-z0-9.-]{0,63})_[A-Za-z0-9_-]{43,86}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 # 64 random hexadecimal digits never have fewer than eight different ones.
@@ -82,7 +84,13 @@ class TokenSet:
             ConfigurationError: An entry is invalid. The message names its place and
                 never a value.
         """
-        read = [_entry(entry, f"[{index}]") for index, entry in enumerate(entries)]
+        read = []
+        for index, entry in enumerate(entries):
+            try:
+                read.append(_entry(entry))
+            except InvalidInputError as error:
+                place = f"[{index}].{error.field}".rstrip(".")
+                raise ConfigurationError(KEY, f"{place}: {error.message}") from None
         for what, values in (
             ("id", [entry.principal.id for entry in read]),
             ("sha256", [entry.digest for entry in read]),
@@ -116,79 +124,59 @@ def new_token(token_id: str) -> tuple[str, str]:
         InvalidInputError: The id is not 1 to 64 letters, digits, dots and hyphens.
     """
     if not _ID.fullmatch(token_id):
-        raise InvalidInputError(
-            "id", "must be 1 to 64 letters, digits, dots and hyphens"
-        )
+        raise InvalidInputError("id", _ID_RULE)
     token = f"fj_{token_id}_{secrets.token_urlsafe(SECRET_BYTES)}"
     return token, sha256(token.encode()).hexdigest()
 
 
-def _entry(value: object, place: str) -> TokenEntry:
+def _entry(value: object) -> TokenEntry:
     if not isinstance(value, Mapping):
-        raise ConfigurationError(KEY, f"{place}: must be a mapping")
+        raise InvalidInputError("", "must be a mapping")
     for key in value:
         if key not in ENTRY_KEYS:
             hint = near_match(str(key), ENTRY_KEYS)
-            raise ConfigurationError(KEY, f"{place}: has an unknown key{hint}")
+            raise InvalidInputError("", f"has an unknown key{hint}")
     token_id, role = value.get("id"), value.get("role")
     if not isinstance(token_id, str) or not _ID.fullmatch(token_id):
-        raise ConfigurationError(
-            KEY, f"{place}.id: must be 1 to 64 letters, digits, dots and hyphens"
-        )
+        raise InvalidInputError("id", _ID_RULE)
     if not isinstance(role, str) or role not in ROLES:
-        known_roles = ", ".join(ROLES)
-        raise ConfigurationError(KEY, f"{place}.role: must be one of {known_roles}")
+        raise InvalidInputError("role", f"must be one of {', '.join(ROLES)}")
     return TokenEntry(
-        Principal.with_role(token_id, role, queues=_queues(value, place)),
-        _digest(value.get("sha256"), place),
-        _expiry(value.get("expires_at"), place),
+        Principal.with_role(token_id, role, queues=_queues(value.get("queues"))),
+        _digest(value.get("sha256")),
+        _expiry(value.get("expires_at")),
     )
 
 
-def _digest(value: object, place: str) -> bytes:
+def _digest(value: object) -> bytes:
     if not isinstance(value, str) or not _DIGEST.fullmatch(value.lower()):
-        raise ConfigurationError(
-            KEY,
-            f"{place}.sha256: must be 64 hexadecimal digits; make a token with "
-            "`flask forge-jobs token new`",
-        )
+        raise InvalidInputError("sha256", f"must be 64 hexadecimal digits; {_MAKE_ONE}")
     digest = value.lower()
     if digest in _WEAK_DIGESTS or len(set(digest)) < _FEWEST_DIGITS:
-        raise ConfigurationError(
-            KEY,
-            f"{place}.sha256: is the hash of a common word; make a token with `flask "
-            "forge-jobs token new`",
-        )
+        raise InvalidInputError("sha256", f"is the hash of a common word; {_MAKE_ONE}")
     return bytes.fromhex(digest)
 
 
-def _queues(entry: Mapping[object, object], place: str) -> list[str] | None:
-    value = entry.get("queues")
+def _queues(value: object) -> list[str] | None:
     if value is None:
         return None
     if not isinstance(value, list | tuple) or not value:
-        raise ConfigurationError(
-            KEY, f"{place}.queues: must be a list of at least one queue"
-        )
+        raise InvalidInputError("queues", "must be a list of at least one queue")
     for index, name in enumerate(value):
         try:
             check_queue_name(name)
         except (InvalidInputError, TypeError):
-            raise ConfigurationError(
-                KEY, f"{place}.queues[{index}]: is not a valid queue name"
-            ) from None
+            field = f"queues[{index}]"
+            raise InvalidInputError(field, "is not a valid queue name") from None
     return list(value)
 
 
-def _expiry(value: object, place: str) -> datetime | None:
+def _expiry(value: object) -> datetime | None:
     if value is None:
         return None
-    try:
-        instant = value if isinstance(value, datetime) else parse_expiry(value)
-    except InvalidInputError as error:
-        raise ConfigurationError(KEY, f"{place}.expires_at: {error.message}") from None
+    instant = value if isinstance(value, datetime) else parse_expiry(value)
     if instant.utcoffset() is None:
-        raise ConfigurationError(KEY, f"{place}.expires_at: has no time zone")
+        raise InvalidInputError("expires_at", "has no time zone")
     return instant.astimezone(UTC)
 
 

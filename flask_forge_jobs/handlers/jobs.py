@@ -100,7 +100,7 @@ def job_state(storage: Storage, job_id: str, *, redactor: Redactor) -> JobState:
         is_ready=job.status.is_final,
         is_successful=job.status is JobStatus.DONE,
         progress=_progress(job.progress, redactor),
-        result=None if job.result is None else _json_value(job.result, redactor),
+        result=_json_value(job.result, redactor),
         result_error=job.result_error,
     )
 
@@ -114,7 +114,7 @@ def _record(job: Job, redactor: Redactor) -> JobRecord:
         throttle_attempts=job.throttle_attempts,
         cancel_requested_at=job.cancel_requested_at,
         progress=_progress(job.progress, redactor),
-        result=None if job.result is None else _json_value(job.result, redactor),
+        result=_json_value(job.result, redactor),
         result_error=job.result_error,
         wait_ms=_milliseconds(job.scheduled_at, started),
         run_ms=_milliseconds(started, ended),
@@ -125,7 +125,7 @@ def _record(job: Job, redactor: Redactor) -> JobRecord:
 
 def _progress(text: str | None, redactor: Redactor) -> object:
     """Return progress as an object, which readers expect."""
-    value = None if text is None else _json_value(text, redactor)
+    value = _json_value(text, redactor)
     return value if value is None or isinstance(value, dict) else {"value": value}
 
 
@@ -226,7 +226,9 @@ def payload_value(text: str, redactor: Redactor, job: Job | None) -> object:
         return redactor.text(text)
 
 
-def _json_value(text: str, redactor: Redactor) -> object:
+def _json_value(text: str | None, redactor: Redactor) -> object:
+    if text is None:
+        return None
     try:
         return redactor.payload(json.loads(text))
     except (ValueError, RecursionError):

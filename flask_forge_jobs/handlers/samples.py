@@ -54,7 +54,7 @@ class DbHealthBucket:
 
 @dataclass(frozen=True, slots=True)
 class WorkerSeries:
-    """The buckets of one worker process."""
+    """The buckets of one worker."""
 
     worker_id: str
     buckets: Sequence[ResourceBucket | DbHealthBucket]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from marshmallow import RAISE, post_load
+from marshmallow import post_load
 from marshmallow.fields import List, Nested
 
 from flask_forge_jobs.api.schemas import bounds
@@ -58,16 +58,8 @@ class DeleteDoneRequest(NamesQueue, V1Schema):
     days = WholeNumber(required=True, is_signed=False, metadata=bounds.DAYS)
 
 
-class ActionFilter(Filter):
+class ActionFilter(V1Schema, Filter):
     """The jobs to act on; loads as the model's filter."""
-
-    class Meta(Filter.Meta):
-        """Refuse unknown keys: a misspelt condition would match more jobs."""
-
-        unknown = RAISE
-
-    error_messages = V1Schema.error_messages
-    handle_error = V1Schema.handle_error
 
     queues = names_of(bounds.FILTER_NAME)
     kinds = names_of(bounds.FILTER_NAME)

@@ -52,21 +52,18 @@ class WireSchema(Schema):
     error_messages = {"type": "must be an object"}  # noqa: RUF012  # marshmallow's way
 
 
-class V1Schema(Schema):
+class V1Schema(WireSchema):
     """Base of ``/v1`` requests and of all changes: unknown keys are errors.
 
     A misspelt condition would widen the change.
     """
 
-    class Meta:
+    class Meta(WireSchema.Meta):
         """What marshmallow reads."""
 
         unknown = RAISE
 
-    error_messages = {  # noqa: RUF012  # marshmallow's way
-        "type": "must be an object",
-        "unknown": UNKNOWN_MESSAGE,
-    }
+    error_messages = {"unknown": UNKNOWN_MESSAGE}  # noqa: RUF012  # marshmallow's way
 
     def handle_error(
         self, error: ValidationError, data: object, *, many: bool, **kwargs: Any
