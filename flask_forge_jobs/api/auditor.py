@@ -101,6 +101,7 @@ class Auditor:
         is_known = state.principal is not None
         is_kept = is_known and not state.has_storage_failed
         status = response.status_code
+        # Refusals are logged even if they are kept.
         is_for_log = not is_kept or status in REFUSED
         is_told = is_for_log and self._log_throttle.is_time_for(str(status))
         if not (is_told or (is_owed and is_kept)):

@@ -1,1 +1,1 @@
-"""Who may read and who may act."""
+"""Authentication and permissions."""

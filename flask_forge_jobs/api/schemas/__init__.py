@@ -1,1 +1,1 @@
-"""The only definition of the wire shapes, one module a concern."""
+"""The wire schemas, one module per concern; wire shapes are defined only here."""

@@ -76,7 +76,7 @@ def delete_by_status(api: Api) -> Response:
 
 
 def delete_done_older_than(api: Api) -> Response:
-    """Delete done jobs that finished more than some days ago; return how many."""
+    """Delete done jobs that finished at least ``days`` ago; return how many."""
     arguments = _scoped(api, api.body(_DELETE_DONE))
     return _deleted(bulk.delete_done_older_than(api.storage, **arguments))
 

@@ -50,7 +50,7 @@ def set_expression(api: Api, name: str) -> Response:
 
 
 def set_dedupe(api: Api, name: str) -> Response:
-    """Skip firings while an earlier job is unfinished, or not."""
+    """Choose whether firings are skipped while an earlier job is unfinished."""
     return _change(api, name, _DEDUPE)
 
 

@@ -1,4 +1,4 @@
-"""Token buckets: list, change, drain, remove."""
+"""Token buckets: list, change, drain, delete."""
 
 from __future__ import annotations
 
