@@ -95,7 +95,7 @@ def load_query(request: Request, schema: Schema) -> dict[str, Any]:
             document[key] = values[0]
             continue
         if any("\x00" in value for value in values):
-            raise InvalidInputError(key, "holds a NUL character")
+            raise InvalidInputError(key, "contains a NUL character")
         if isinstance(fields[key], List):
             document[key] = values
         elif len(values) > 1:

@@ -42,7 +42,7 @@ def shown(value: object) -> str:
     if type(value) is str:
         return repr(value[:_SHOWN_LENGTH])
     if type(value) is int and value.bit_length() > _SHOWN_BITS:
-        return "an endless number"
+        return "a number of over 77 digits"
     if type(value) in (int, float, bool, type(None)):
         return repr(value)
     return f"a {type(value).__qualname__}"
@@ -79,7 +79,7 @@ def check_text(field: str, value: object, longest: int) -> str:
         )
     if "\x00" in value or _SURROGATE.search(value):
         raise InvalidInputError(
-            field, "holds a NUL character or half of a surrogate pair"
+            field, "contains a NUL character or half of a surrogate pair"
         )
     return value
 
@@ -110,10 +110,10 @@ def _queue_name(value: str, field: str) -> str:
         raise InvalidInputError(field, f"{name!r} has a space at its start or end")
     found = _FORBIDDEN_IN_QUEUE_NAME.search(name)
     if found:
-        raise InvalidInputError(field, f"{name!r} holds {found[0]!r}")
+        raise InvalidInputError(field, f"{name!r} contains {found[0]!r}")
     if name == "." or ".." in name:
         # Clients and proxies resolve them before they send a path.
-        raise InvalidInputError(field, f"{name!r} is or holds a step in a path")
+        raise InvalidInputError(field, f"{name!r} is '.' or contains '..'")
     return _distinct(name, field)
 
 
@@ -121,7 +121,7 @@ def _distinct(name: str, field: str) -> str:
     """Refuse names that cannot be told from another one by sight."""
     found = _UNSEEN.search(name)
     if found:
-        raise InvalidInputError(field, f"{name!a} holds the invisible {found[0]!a}")
+        raise InvalidInputError(field, f"{name!a} contains the invisible {found[0]!a}")
     if not unicodedata.is_normalized("NFC", name):
         raise InvalidInputError(field, f"{name!a} is not in Unicode's form NFC")
     return name
@@ -142,5 +142,5 @@ def _kind(value: str, field: str) -> str:
     if not kind.strip():
         raise InvalidInputError(field, "must not be blank")
     if _CONTROL.search(kind):
-        raise InvalidInputError(field, f"{kind!r} holds a control character")
+        raise InvalidInputError(field, f"{kind!r} contains a control character")
     return _distinct(kind, field)

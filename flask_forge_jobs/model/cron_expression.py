@@ -98,8 +98,8 @@ class CronExpression:
             return _parse_with_seconds(text, words)
         raise InvalidInputError(
             _FIELD,
-            f"has {len(words)} fields; five (minute hour day month weekday), six "
-            "(second first) or seven (year last) make an expression",
+            f"has {len(words)} fields; use five (minute hour day month weekday), "
+            "six (second first) or seven (year last)",
         )
 
 
@@ -162,8 +162,8 @@ class _Field:
             raise self._refused(f"{shown(item)} is not a range")
         if first == "?" and (step is not None or not self.takes_question_mark):
             raise self._refused(
-                f"{shown(item)} is not accepted here; ? stands alone, for any day, "
-                "in a day field of six or seven"
+                f"{shown(item)} is not accepted; ? stands alone in a day field, "
+                "and only in expressions of six or seven fields"
             )
 
     def _number(self, text: str) -> int:

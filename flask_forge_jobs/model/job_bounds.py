@@ -45,7 +45,7 @@ def checked_replace(replace: object, dedupe_key: str | None) -> tuple[str, ...]:
     """Return which of :data:`REPLACEABLE` to replace, each once."""
     names = (replace,) if isinstance(replace, str) else replace
     if not isinstance(names, Collection):
-        raise InvalidInputError("replace", f"{shown(replace)} is no list of names")
+        raise InvalidInputError("replace", f"{shown(replace)} is not a list of names")
     for name in names:
         if name not in REPLACEABLE:
             raise InvalidInputError(
@@ -69,9 +69,7 @@ def check_run_at(run_at: object) -> None:
 def checked_delay(delay: object, run_at: object) -> timedelta:
     """Return a delay, given in seconds or as a timedelta: 0 to 36,500 days."""
     if run_at is not None:
-        raise InvalidInputError(
-            "delay", "means nothing beside run_at; give one of them"
-        )
+        raise InvalidInputError("delay", "cannot be combined with run_at")
     if isinstance(delay, bool) or not isinstance(delay, int | float | timedelta):
         raise InvalidInputError(
             "delay", f"{shown(delay)} is neither seconds nor a timedelta"

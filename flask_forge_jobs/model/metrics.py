@@ -189,8 +189,8 @@ def window(
         least = -((start_us - end_us) // (MAX_BUCKETS * SECOND_US))
         raise InvalidInputError(
             "bucket_secs",
-            f"{bucket_secs} makes {count} buckets of the window, more than "
-            f"{MAX_BUCKETS}; the least for it is {least}",
+            f"{bucket_secs} gives {count} buckets, more than {MAX_BUCKETS}; the "
+            f"smallest value for this window is {least}",
         )
     return Window(start_us, width_us, count)
 

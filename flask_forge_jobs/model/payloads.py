@@ -155,9 +155,11 @@ def dump(value: object, field: str = "payload", max_bytes: int | None = None) ->
     except ValueError:
         # Not finite, or an integer that Python refuses to print.
         _explain(value, field)
-        raise InvalidInputError(field, "holds a number that cannot be stored") from None
+        raise InvalidInputError(
+            field, "contains a number that cannot be stored"
+        ) from None
     except RecursionError:
-        raise InvalidInputError(field, "the call stack is used up") from None
+        raise InvalidInputError(field, "the call stack is exhausted") from None
     except RuntimeError:
         raise InvalidInputError(field, "was changed by another thread") from None
     may_hold_a_long_integer = len(text) > MAX_INTEGER_DIGITS and _is_limit_lifted()
@@ -175,7 +177,7 @@ def canonical(payload: object, field: str = "payload") -> str:
     try:
         data = payload.encode("utf-8")
     except UnicodeEncodeError:
-        raise InvalidInputError(field, "holds half of a surrogate pair") from None
+        raise InvalidInputError(field, "contains half of a surrogate pair") from None
     return dump(load(data, field), field)
 
 
@@ -266,7 +268,7 @@ class _Walk:
             raise InvalidInputError(path, f"is nested deeper than {self._max_depth}")
         self._seen += len(value)
         if self._seen > MAX_VALUES:
-            raise InvalidInputError(path, f"more than {MAX_VALUES} values are too many")
+            raise InvalidInputError(path, f"has more than {MAX_VALUES} values")
         self._above.add(id(value))
         if type(value) is dict:
             for key, item in value.items():
@@ -291,6 +293,6 @@ def _step(key: str) -> str:
 
 def _check_text(text: str, path: str, subject: str = "") -> None:
     if "\x00" in text:
-        raise InvalidInputError(path, f"{subject}holds a NUL character")
+        raise InvalidInputError(path, f"{subject}contains a NUL character")
     if not text.isascii() and _SURROGATE.search(text):
-        raise InvalidInputError(path, f"{subject}holds half of a surrogate pair")
+        raise InvalidInputError(path, f"{subject}contains half of a surrogate pair")

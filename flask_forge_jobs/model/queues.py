@@ -99,8 +99,8 @@ def one_too_many(name: str, most: int, field: str = "queue_name") -> InvalidInpu
     """Return the error for a queue beyond the allowed number."""
     return InvalidInputError(
         field,
-        f"{name!r} is not registered, and there are {most} queues already, as many as "
-        "FORGE_JOBS_MAX_QUEUES allows",
+        f"{name!r} is not registered, and there are already {most} queues, the limit "
+        "set by FORGE_JOBS_MAX_QUEUES",
     )
 
 

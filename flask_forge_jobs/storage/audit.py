@@ -217,7 +217,7 @@ class Refusals(PerProcess):
     def _keep(self, records: list[AuditRecord]) -> None:
         excess = len(records) - MOST_WAITING
         if excess > 0:
-            logger.error("the audit trail lacks %s entries of refused requests", excess)
+            logger.error("dropped %s audit entries of refused requests", excess)
         self._waiting = records[max(excess, 0) :]
 
 

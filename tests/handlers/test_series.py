@@ -170,7 +170,7 @@ def test_an_empty_window_has_no_buckets(
 
 
 def test_too_many_buckets_are_refused(storage: Storage) -> None:
-    with pytest.raises(InvalidInputError, match="least for it is 44"):
+    with pytest.raises(InvalidInputError, match="smallest value for this window is 44"):
         _timeline(storage, START + timedelta(days=1), 43)
 
 

@@ -24,7 +24,7 @@ class Evil:
         ("x" * 1000, repr("x" * 80)),
         (7, "7"),
         (None, "None"),
-        (10**5000, "an endless number"),
+        (10**5000, "a number of over 77 digits"),
         (Evil(), "a Evil"),
         (["secret"], "a list"),
     ],

@@ -181,7 +181,9 @@ def test_a_delay_becomes_an_instant_when_the_job_is_stored(delay: Any) -> None:
 
 
 def test_a_delay_and_an_instant_are_one_too_many() -> None:
-    with pytest.raises(InvalidInputError, match="delay: means nothing beside run_at"):
+    with pytest.raises(
+        InvalidInputError, match="delay: cannot be combined with run_at"
+    ):
         NewJob("send", delay=1, run_at=NOON)
 
 

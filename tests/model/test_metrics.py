@@ -144,7 +144,7 @@ def test_more_than_two_thousand_buckets_are_refused_with_the_least_width() -> No
         window(NOON, end, 3)
 
     assert caught.value.field == "bucket_secs"
-    assert "the least for it is 4" in caught.value.message
+    assert "the smallest value for this window is 4" in caught.value.message
     assert window(NOON, end, 4).count <= MAX_BUCKETS
     assert window(NOON, end - timedelta(microseconds=1), 3).count == MAX_BUCKETS
 

@@ -57,13 +57,13 @@ def unlimited_digits() -> Iterator[None]:
     ("data", "why"),
     [
         # NUL
-        (rb'{"a": "x\u0000y"}', "json.a: holds a NUL character"),
-        (rb'{"x\u0000y": 1}', "json: a key holds a NUL character"),
+        (rb'{"a": "x\u0000y"}', "json.a: contains a NUL character"),
+        (rb'{"x\u0000y": 1}', "json: a key contains a NUL character"),
         (b'{"a": "x\x00y"}', "Invalid control character"),
         # lone surrogate
-        (rb'["\ud800"]', "json[0]: holds half of a surrogate pair"),
-        (rb'["\udc00\ud800"]', "json[0]: holds half of a surrogate pair"),
-        (rb'{"\udfff": 1}', "json: a key holds half of a surrogate pair"),
+        (rb'["\ud800"]', "json[0]: contains half of a surrogate pair"),
+        (rb'["\udc00\ud800"]', "json[0]: contains half of a surrogate pair"),
+        (rb'{"\udfff": 1}', "json: a key contains half of a surrogate pair"),
         (b'["\xed\xa0\x80"]', "is not UTF-8"),
         # NaN, Infinity
         (b"NaN", "NaN is not a JSON number"),
@@ -304,9 +304,9 @@ def test_dump_refuses_a_key_that_json_would_rename(key: object, name: str) -> No
 @pytest.mark.parametrize(
     ("value", "why"),
     [
-        ("x\x00y", "holds a NUL character"),
-        ("\ud800", "holds half of a surrogate pair"),
-        ("a\udfffb", "holds half of a surrogate pair"),
+        ("x\x00y", "contains a NUL character"),
+        ("\ud800", "contains half of a surrogate pair"),
+        ("a\udfffb", "contains half of a surrogate pair"),
         (math.nan, "nan is not a JSON number"),
         (math.inf, "inf is not a JSON number"),
         (-math.inf, "-inf is not a JSON number"),

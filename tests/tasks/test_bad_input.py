@@ -80,8 +80,8 @@ def run_one(app: Flask, job_id: str) -> Job:
         (datetime(2030, 1, 1, tzinfo=UTC), "a datetime is not JSON"),
         ({1: "one"}, "a key is a int, not text"),
         (math.nan, "nan is not a JSON number"),
-        ("\x00", "holds a NUL character"),
-        ("\ud800", "holds half of a surrogate pair"),
+        ("\x00", "contains a NUL character"),
+        ("\ud800", "contains half of a surrogate pair"),
     ],
     ids=lambda value: ascii(value)[:20],
 )

@@ -242,7 +242,7 @@ def test_job_is_what_enqueue_would_store(make_task: MakeTask, outbox: Outbox) ->
         ((1,), {"age": 2}, "arguments: send: got an unexpected keyword argument"),
         (({1},), {}, "payload.user_id: a set is not a whole number"),
         ((NOON,), {}, "payload.user_id: a datetime is not a whole number"),
-        ((1,), {"name": "\x00"}, "payload.name: holds a NUL"),
+        ((1,), {"name": "\x00"}, "payload.name: contains a NUL"),
         ((float("nan"),), {}, "payload.user_id: nan is not a whole number"),
         ((1,), {"name": "x" * MAX_PAYLOAD_BYTES}, "payload: 1048599 bytes"),
     ],

@@ -296,7 +296,7 @@ def _text(field: str, value: object) -> str:
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise InvalidInputError(field, "holds half of a surrogate pair") from None
+        raise InvalidInputError(field, "contains half of a surrogate pair") from None
     return value
 
 
@@ -304,5 +304,5 @@ def _printable(field: str, value: object) -> str:
     """Return text that a program can be given other than by a pipe."""
     text = _text(field, value)
     if "\x00" in text:
-        raise InvalidInputError(field, "holds a NUL character")
+        raise InvalidInputError(field, "contains a NUL character")
     return text

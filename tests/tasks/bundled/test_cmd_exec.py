@@ -353,7 +353,7 @@ def test_other_programs_are_refused(
         ('{"argv":[]}', "payload: argv: must be a list"),
         ('{"argv":"python"}', "payload: argv: must be a list"),
         ('{"argv":[1]}', "payload: argv: 1 is not text"),
-        ('{"argv":["python\\u0000"]}', "payload: argv: holds a NUL character"),
+        ('{"argv":["python\\u0000"]}', "payload: argv: contains a NUL character"),
         ('{"argv":["x"],"shell":true}', "payload: shell: is none of argv, cwd, env,"),
     ],
 )
@@ -370,7 +370,7 @@ def test_a_bad_payload_is_dead(
         ({"env": {"LD_PRELOAD": "x.so"}}, "env: 'LD_PRELOAD' may not be set"),
         ({"env": []}, "env: is not a JSON object"),
         ({"env": {"COLOR": 1}}, "env: 1 is not text"),
-        ({"env": {"COLOR": "a\x00"}}, "env: holds a NUL character"),
+        ({"env": {"COLOR": "a\x00"}}, "env: contains a NUL character"),
         ({"cwd": 1}, "cwd: 1 is not text"),
         ({"stdin": ["x"]}, "stdin: a list is not text"),
         ({"timeout_secs": 0}, "timeout_secs: 0 is not within 1 to 31536000"),
@@ -392,7 +392,7 @@ def test_half_of_a_surrogate_pair_is_dead(task: CmdExec, context: TaskContext) -
     for more in (f'[{name},"\\ud800"]', f'[{name}],"stdin":"\\ud800"'):
         message = dead_message(task.run(context, f'{{"argv":{more}}}'))
 
-        assert message.endswith("holds half of a surrogate pair")
+        assert message.endswith("contains half of a surrogate pair")
 
 
 def test_a_program_that_is_not_there_is_dead(
