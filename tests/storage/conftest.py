@@ -1,4 +1,4 @@
-"""What the tests of the dialects ask for; one backend each."""
+"""Fixtures for the tests of the dialects, one backend each."""
 
 from __future__ import annotations
 

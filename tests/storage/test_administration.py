@@ -125,7 +125,7 @@ def test_drop_that_is_not_possible_names_the_file(
 def test_databases_made_by_several_at_once_are_an_error_at_worst(
     missing: DatabaseSettings,
 ) -> None:
-    """PostgreSQL has no ``IF NOT EXISTS`` here; the loser is told clearly."""
+    """PostgreSQL has no ``IF NOT EXISTS`` here; the loser gets a clear error."""
 
     def create() -> str:
         try:

@@ -1,4 +1,4 @@
-"""The end of a process that closed nothing."""
+"""A process that exits without closing its storage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is taken from what an application passes as its connection."""
+"""Finding the driver's connection in what an application passes."""
 
 from __future__ import annotations
 

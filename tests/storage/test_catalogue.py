@@ -1,4 +1,4 @@
-"""The SQL itself: complete, used, prepared by both engines, served by its indexes."""
+"""The SQL is complete, used, valid on both databases and served by its indexes."""
 
 from __future__ import annotations
 
@@ -378,7 +378,7 @@ def test_postgres_uses_the_named_index(
 def test_a_function_of_postgres_uses_the_named_index(
     seeded_postgres: psycopg2.extensions.cursor, name: str
 ) -> None:
-    """Whatever the session says: nobody sets anything before a single claim."""
+    """Under any session settings, because a single claim sets none."""
     statement = load_statements("postgres")[name]
 
     seeded_postgres.execute("BEGIN")

@@ -1,4 +1,4 @@
-"""From settings to stores; a driver is imported when it is asked for."""
+"""Opening stores from settings imports only the driver it needs."""
 
 from __future__ import annotations
 

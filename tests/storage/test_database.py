@@ -1,4 +1,4 @@
-"""How sets of rows travel: as one JSON parameter."""
+"""Sets of rows are passed as one JSON parameter."""
 
 from __future__ import annotations
 

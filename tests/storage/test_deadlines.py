@@ -1,4 +1,4 @@
-"""How much time a thread has left for what it asks of the database."""
+"""The time that a thread has left for its database calls."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from flask_forge_jobs.storage.faults import Faults, TransientError
 
 
 class DriverError(Exception):
-    """What a driver raises."""
+    """An error of a driver."""
 
 
 class FaultsOfADriver(Faults):

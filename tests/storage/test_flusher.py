@@ -1,4 +1,4 @@
-"""The way of the figures into the database: nothing lost, nothing twice."""
+"""Figures reach the database once: none is lost or counted twice."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.clocks import SECOND_US, START_US, MovingClock
 from tests.support.processes import fork_in_c, in_child
 from tests.support.runtimes import wait_until
 
-# What it keeps by itself takes a while to be filled.
+# Its default limit takes long to fill.
 MAX_HELD = 1000
 MOMENT_US = START_US + DAY_US // 2
 

@@ -1,4 +1,4 @@
-"""The schema is made once, by whoever comes first, or not at all."""
+"""One process migrates the schema, completely or not at all."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ TABLES = {
 
 
 class Schema:
-    """A schema that notes what is done to it."""
+    """A schema that records the calls."""
 
     def __init__(self, applied: list[tuple[int, int]] | None = None) -> None:
         self.steps = applied or []
@@ -231,7 +231,7 @@ def test_a_crash_within_a_step_leaves_nothing(
 def test_a_killed_migrator_leaves_nothing(
     bare_settings: DatabaseSettings, backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The process goes away in the middle: not even a Python handler runs."""
+    """The process dies in the middle, without running a Python handler."""
 
     def die(*_: object) -> None:
         raise KeyboardInterrupt
@@ -303,7 +303,7 @@ def test_schema_versions_of_a_bare_database_are_none(
 def test_a_step_that_waits_for_a_table_keeps_nobody_else_waiting(
     own_settings: DatabaseSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever comes after an ALTER TABLE that waits is behind it."""
+    """Later queries queue up behind an ALTER TABLE that waits."""
     monkeypatch.setattr(postgres_transaction, "DDL_LOCK_TIMEOUT_MS", 20)
     open_once(own_settings)
     sql = Sql(own_settings)

@@ -12,7 +12,7 @@ from tests.support.clocks import MovingClock
 
 
 class Waits:
-    """Notes every pause and lets the time pass."""
+    """Records every pause and lets the time pass."""
 
     def __init__(self, clock: MovingClock) -> None:
         self.seconds: list[float] = []

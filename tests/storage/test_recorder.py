@@ -1,4 +1,4 @@
-"""What a process counts: every event once, whatever the threads do."""
+"""A process counts every event once, in any number of threads."""
 
 from __future__ import annotations
 

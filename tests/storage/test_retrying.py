@@ -1,4 +1,4 @@
-"""The schedule of retries; the cases are those of the reference."""
+"""The retry schedule; the cases are the reference's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The PostgreSQL roles of the documentation: enough rights for each, and no more."""
+"""The documented PostgreSQL roles have exactly the rights that they need."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_sec_S44_reader_serves_every_read(
         reads = [route for route in all_routes(enable_demo=True) if not route.mutates]
         for route in reads:
             answer = sample(route).send(client)
-            # No worker runs here, and readiness says so; the link is nobody's.
+            # No worker runs, so it is not ready; the link belongs to no job.
             fine = {200, 204, 404 if "<token>" in route.path else 200}
             assert answer.status_code in fine, (route.path, answer.text)
         storage.flusher.flush()

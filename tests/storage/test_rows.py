@@ -1,4 +1,4 @@
-"""Rows become models, whatever stands in them."""
+"""Rows become models, also with damaged or rare values."""
 
 from __future__ import annotations
 

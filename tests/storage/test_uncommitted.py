@@ -1,4 +1,4 @@
-"""For how long, and how often, jobs of callers' transactions are looked for."""
+"""How long and how often we poll for jobs in callers' transactions."""
 
 from __future__ import annotations
 

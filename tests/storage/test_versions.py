@@ -1,4 +1,4 @@
-"""Databases that are too old are refused when they are opened, with one clear line."""
+"""Opening a database that is too old fails with one clear line."""
 
 from __future__ import annotations
 

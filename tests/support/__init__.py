@@ -1,1 +1,1 @@
-"""What several tests build on; nothing in here is a test."""
+"""Helpers that several tests share."""

@@ -1,4 +1,4 @@
-"""A real worker of an application, in this process."""
+"""A real worker for an application, in this process."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ LIMIT_S = 30.0
 
 
 class Runs:
-    """Tells when a run has ended, by the application context that goes with it."""
+    """Reports the end of each run, by its application context."""
 
     def __init__(self) -> None:
         self._ended: SimpleQueue[None] = SimpleQueue()
 
     def wait_for(self, count: int) -> None:
-        """Wait for so many runs, or raise :class:`queue.Empty`."""
+        """Wait for this many runs, or raise :class:`queue.Empty`."""
         for _ in range(count):
             self._ended.get(timeout=LIMIT_S)
 

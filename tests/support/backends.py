@@ -10,7 +10,7 @@ BACKENDS = ("sqlite", "postgres")
 #: For a test in a folder whose tests run on SQLite unless they say otherwise.
 each_backend = pytest.mark.parametrize("backend", BACKENDS, indirect=True)
 
-#: For a test of what is decided above the storage, in a folder that runs on both.
+#: For a test above the storage, in a folder whose tests run on both.
 on_sqlite = pytest.mark.parametrize("backend", ["sqlite"], indirect=True)
 
 

@@ -1,4 +1,4 @@
-"""Connections of an application's own to the database that the jobs are in."""
+"""An application's own connections to the database of the jobs."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ START_US = 1_750_000_000 * SECOND_US
 
 
 class MovingClock:
-    """Stands still until it is told to move."""
+    """Stands still until a test moves it."""
 
     def __init__(self, now_us: int = START_US) -> None:
         self._now_us = now_us

@@ -16,7 +16,7 @@ from tests.support.runtimes import LIMIT_S
 ROOT = Path(__file__).resolve().parents[2]
 RELEASE_VARIABLE = "TEST_RELEASE_FILE"
 
-# Tasks tell what they do with one write each, so lines of several threads do not mix.
+# Tasks print each line with one write, so lines of several threads do not mix.
 APPLICATION = """
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ class Program:
             return [line for line in self._lines if part in line]
 
     def wait_for(self, part: str, count: int = 1, limit_s: float = LIMIT_S) -> str:
-        """Wait until so many lines hold a text; return the last of these."""
+        """Wait until this many lines contain a text; return the last of them."""
         found: list[str] = []
 
         def is_there() -> bool:
@@ -181,7 +181,7 @@ class Application:
             self.environ[f"FLASK_FORGE_JOBS_{name.upper()}"] = str(value)
 
     def release(self) -> None:
-        """Let every held task end."""
+        """Release every held task."""
         self.release_file.touch()
 
     def run(self, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:

@@ -1,4 +1,4 @@
-"""What a call costs, told without a clock: nothing here depends on the machine."""
+"""The cost of a call without a clock, so independent of the machine."""
 
 from __future__ import annotations
 

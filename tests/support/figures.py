@@ -1,4 +1,4 @@
-"""Figures of a moment that the test chooses, stored the way a process does it."""
+"""Figures for a time that the test chooses, stored as a process stores them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class PastProcess:
         dead: int = 0,
         retried: int = 0,
     ) -> None:
-        """Enqueue, start and end so many jobs and store that."""
+        """Enqueue, start and end this many jobs and store the figures."""
         ends = [(JobStatus.DONE, each * 1000) for each in run_ms]
         ends += [(JobStatus.DEAD, 0)] * dead + [(JobStatus.FAILED, 0)] * retried
         for status, run_us in ends:

@@ -1,4 +1,4 @@
-"""Requests with a ``Host`` header that a test client may not let through."""
+"""Requests with a ``Host`` header that a test client may reject."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Tasks that run in a process of their own, and the program of that process.
+"""Tasks that run in a process of their own, and that process's program.
 
-What a task does shows in files, because nothing else leaves its process by itself.
+A task leaves traces in files, because nothing else leaves its process by itself.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ FOREVER_S = 600.0
 
 
 def describe(context: TaskContext, text: str) -> dict[str, object]:
-    """Tell what can be seen from within."""
+    """Record what the task sees of its process."""
     context.set_progress({"at": "work"})
     left_s = context.seconds_left()
     return {

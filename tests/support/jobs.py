@@ -1,4 +1,4 @@
-"""Short ways to say what the tests say all the time."""
+"""Shorthands for what most tests do."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def enqueued(
 def enqueue_in(
     storage: Storage, sql: Sql, seconds: float, *, queue_name: str = QUEUE
 ) -> str:
-    """Enqueue one job that is due so many seconds from the database's now."""
+    """Enqueue one job that is due this many seconds after the database's now."""
     run_at = from_micros(sql.now_us()) + timedelta(seconds=seconds)
     return storage.jobs.enqueue(NewJob("noop", queue_name=queue_name, run_at=run_at)).id
 

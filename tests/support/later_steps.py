@@ -1,7 +1,7 @@
-"""Code of a later version: this code, which knows schema steps that do not exist yet.
+"""A later release: this code with schema steps that do not exist yet.
 
-The steps go through the real mechanism. What older code writes would still fit the
-tables after the breaking one, so that nothing but the version keeps it out.
+The steps run through the real mechanism. Older code could still write to the tables
+after the breaking step, so only the version check keeps it out.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def migrated(settings: DatabaseSettings, *sorts: str) -> Iterator[Storage]:
 
 
 def take_back(settings: DatabaseSettings) -> None:
-    """Take back what later code did to a database that other tests will use."""
+    """Undo what later code did to a database that other tests will use."""
     sql = Sql(settings)
     newest = load_migrations(settings.backend)[-1]
     sql.run("DELETE FROM forge_schema WHERE version > ?", newest.version)

@@ -67,7 +67,7 @@ class LossyDatabase:
         return self._inner.begin(attempt)
 
     def join(self, connection: object, work: Callable[[Transaction], T]) -> T:
-        """Run the unit once: who commits is the caller."""
+        """Run the unit once; the caller commits."""
         return self._inner.join(connection, work)
 
     def read(self, work: Callable[[Transaction], T]) -> T:

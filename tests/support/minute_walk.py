@@ -1,6 +1,6 @@
-"""When cron fires, found by walking the minutes of a clock: slow and plain.
+"""A slow, plain oracle for cron: it walks the minutes of a clock.
 
-It shares nothing with the package but the zone database: no parser, no search.
+It shares only the zone database with the package, not the parser or the search.
 """
 
 from __future__ import annotations

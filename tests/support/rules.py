@@ -1,9 +1,9 @@
 """URL builders that are compiled once for all applications of the tests.
 
-Most tests mount the whole blueprint anew, and werkzeug compiles two functions for each
-of its hundred rules, which takes longer than most of these tests. What it compiles
-depends on nothing but the rule's text and defaults, so it can be kept. Should werkzeug
-do it in another way some day, nothing is kept and everything works.
+Most tests mount the whole blueprint, and werkzeug compiles two functions for each of
+its hundred rules, which takes longer than the test. The result depends only on the
+rule's text and defaults, so we cache it. If werkzeug changes how it does this, nothing
+is cached and all still works.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from werkzeug.routing import Rule
 
 
 def compile_builders_once(patch: pytest.MonkeyPatch) -> None:
-    """Keep what werkzeug compiles for as long as the patch holds."""
+    """Cache what werkzeug compiles while the patch holds."""
     compile_builder = getattr(Rule, "_compile_builder", None)
     if compile_builder is None:
         return

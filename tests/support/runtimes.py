@@ -83,14 +83,14 @@ class HeldTask:
         return outcome
 
     def wait_for_start(self, count: int = 1) -> TaskContext:
-        """Wait until so many more runs have begun; return the newest context."""
+        """Wait until this many more runs have begun; return the newest context."""
         for _ in range(count):
             assert self._begun.acquire(timeout=LIMIT_S), "no run began"
         return self.contexts[-1]
 
 
 class QuickTask:
-    """Does what a function says, done when it says nothing; remembers the jobs."""
+    """Records jobs and calls a function for each; None means done."""
 
     def __init__(
         self,
@@ -195,7 +195,7 @@ def worker_state(
 
 
 def started(state: WorkerState, job: ClaimedJob) -> Execution:
-    """Let a job run in the state of a worker, without a thread."""
+    """Register a job as running in a worker's state, without a thread."""
     queue = state.queues[job.queue_name]
     queue.buffer.append(Execution(job, state.clock.monotonic()))
     execution = queue.start_next()

@@ -1,7 +1,7 @@
-"""Plain SQL beside the stores: to look at rows, and to let time pass.
+"""Plain SQL beside the stores, to inspect rows and to let time pass.
 
-PostgreSQL takes the time from its server, so no clock can be moved there. What a test
-can do on both backends is move every stored instant into the past instead.
+PostgreSQL uses its server's clock, which a test cannot move. So to let time pass, a
+test moves every stored instant into the past, on both backends.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ class Sql:
         return {(q, k, s, bool(d)): int(n) for q, k, s, d, n in rows}
 
     def maintained_counts(self) -> dict[tuple[str, str, str, bool], int]:
-        """Return what the maintained table says of the same."""
+        """Return the same counts from the maintained table."""
         rows = self.run(
             "SELECT queue_name, kind, status, deferred, SUM(jobs) FROM forge_job_count "
             "GROUP BY queue_name, kind, status, deferred HAVING SUM(jobs) <> 0"
@@ -140,7 +140,7 @@ class Sql:
         return {(q, k, s, bool(d)): int(n) for q, k, s, d, n in rows}
 
     def assert_counts_equal_rows(self) -> None:
-        """Check that the counts are what a scan of the jobs finds (I8)."""
+        """Check that the counts equal a scan of the jobs (I8)."""
         assert self.maintained_counts() == self.counted_rows()
 
     def seed(

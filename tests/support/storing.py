@@ -1,4 +1,4 @@
-"""What processes run that are started by ``multiprocessing``; they import only this."""
+"""The code that ``multiprocessing`` children run; they import only this module."""
 
 from __future__ import annotations
 

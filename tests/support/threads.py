@@ -1,4 +1,4 @@
-"""Several threads at once, started together, with their errors brought back."""
+"""Runs several threads at once and re-raises their errors."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def race(first: Callable[[], A], second: Callable[[], B]) -> tuple[A, B]:
 
 
 class Heard:
-    """A wake-up callback that remembers what it was called with."""
+    """A wake-up callback that records its arguments."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -73,6 +73,6 @@ class Heard:
 
     @property
     def names(self) -> list[str | None]:
-        """What has been heard so far, in order."""
+        """The arguments so far, in order."""
         with self._changed:
             return list(self._names)

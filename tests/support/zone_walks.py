@@ -1,4 +1,4 @@
-"""Compare the package with the minute walk around the jumps of a zone's clock."""
+"""Compares the package with the minute walk around the jumps of a zone's clock."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def jumps(zone: str, begin: datetime, *, years: int) -> Iterator[datetime]:
 
 
 def compare(zone: ZoneInfo, jump: datetime, specs: Sequence[Spec]) -> list[str]:
-    """Return what differs within 36 hours of a jump; nothing if all is well."""
+    """Return the differences within 36 hours of a jump."""
     begin, end = jump - AROUND, jump + AROUND
     walk = Walk(zone, begin - MARGIN, (AROUND + MARGIN) * 2 // timedelta(minutes=1))
     differences = []

@@ -10,7 +10,7 @@ from flask_forge_jobs.storage.jobs.conditions import Conditions
 
 
 def test_every_parameter_of_the_fragment_is_given() -> None:
-    # That which asks by key besides knows where the ones of a key end.
+    # count_key has the fragment's parameters and the end of the key's range.
     asked = set(
         re.findall(r"%\((\w+)\)s", load_statements("postgres")["count_key"].sql)
     )

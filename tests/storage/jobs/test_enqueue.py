@@ -1,4 +1,4 @@
-"""What a producer does when the key it wants changes hands at the wrong moment."""
+"""A producer whose key changes hands while it enqueues."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ REPLACING = NewJob("noop", dedupe_key="once", replace=("payload",))
 def test_a_job_that_came_and_ended_meanwhile_counts_in_the_window(
     database: ScriptedDatabase, enqueuer: Enqueuer
 ) -> None:
-    """It is found once our own job is in the way of any other, which then goes."""
+    """We find it while our own job holds the key; our job is then deleted."""
     done: list[Row] = [("earlier", "mail", "noop", "done", 7)]
     database.answers = {"find_recent": [[], done]}
 

@@ -1,4 +1,4 @@
-"""What becomes of a job whose worker process has fallen silent, row by row."""
+"""The rescue of jobs whose worker has stopped its heartbeat, row by row."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DIED = f"{REAPED_MESSAGE}: its worker process died 3 times"
 
 
 class ScriptedTransaction:
-    """Finds the rows it is told and keeps what is written."""
+    """Returns given rows and records writes."""
 
     attempt = 0
 

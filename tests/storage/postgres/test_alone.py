@@ -1,4 +1,4 @@
-"""Statements on their own: their level and their limit, whatever the defaults are."""
+"""Single statements keep their isolation level and time limit under any defaults."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ LIMIT_LOCK = (
 
 @pytest.fixture(params=["own", "pooled"], autouse=True)
 def _sessions(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whether a session is told once or, behind a pooler, with each transaction."""
+    """Whether a session is configured once or, behind a pooler, in each transaction."""
     if request.param == "pooled":
         monkeypatch.setattr(SessionSettings, "tell", lambda *_: None)
 
@@ -40,7 +40,7 @@ def _sessions(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 def test_permits_are_counted_whatever_the_default_level(
     own_settings: DatabaseSettings, level: str
 ) -> None:
-    """C15: who has waited for the permits must see that one is taken."""
+    """C15: a caller that waited for the permits must see that one is taken."""
     sql = Sql(own_settings)
     name = sql.value("SELECT current_database()")
     sql.run(f"ALTER DATABASE {name} SET default_transaction_isolation = '{level}'")

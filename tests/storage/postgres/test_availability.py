@@ -1,4 +1,4 @@
-"""Nobody waits for a server that is away."""
+"""Calls do not wait for a server that is away."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LIMIT_S = 30.0
 
 
 class Server:
-    """Answers when it is told to."""
+    """Answers once a test lets it."""
 
     def __init__(self) -> None:
         self.answers = threading.Event()

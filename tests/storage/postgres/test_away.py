@@ -1,4 +1,4 @@
-"""A PostgreSQL server that hangs: who waits, what is said, and what is stored."""
+"""A PostgreSQL server that hangs: waits, log messages and stored jobs."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ STORED = "SELECT id FROM forge_job ORDER BY id"
 
 @pytest.fixture
 def proxy(postgres_settings: DatabaseSettings) -> Iterator[Proxy]:
-    """A network that fails when it is told to."""
+    """A network that fails when a test wants it to."""
     with proxied(postgres_settings) as found:
         yield found
 
@@ -78,7 +78,7 @@ def test_after_the_first_time_out_calls_fail_at_once_until_it_answers(
             call()
     proxy.weather.is_silent = False
 
-    # Whoever waits for work is told, as if a listener were back.
+    # Workers are woken, as when a listener is back.
     assert heard.wait_for(None)
     assert enqueue(far)
 

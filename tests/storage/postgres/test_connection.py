@@ -1,4 +1,4 @@
-"""A session of our own is told once; one behind a pooler with each transaction."""
+"""Our own session is configured once, a pooled one in each transaction."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_every_transaction_has_its_level_and_its_limits(session: Session) -> Non
 
 
 def test_only_a_session_of_our_own_keeps_them(session: Session) -> None:
-    """What a pooler's session keeps would be met by its next client."""
+    """The next client of a pooler's session would inherit its settings."""
     told(session, SETTINGS.write.of(session))
 
     kept = told(session, "")

@@ -90,7 +90,7 @@ def test_every_verb_survives_cut_sessions(postgres: Storage, sql: Sql) -> None:
 def test_a_transaction_that_is_left_open_is_ended_by_the_server(
     hasty: Storage, sql: Sql, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its locks would keep everybody else out for as long as nobody notices."""
+    """Its locks would block all others until somebody notices."""
     monkeypatch.setattr(postgres_module, "_DEADLINE_SLACK_S", 0.2)
     database = PostgresDatabase(database_of(hasty)._settings, wait=lambda _: None)
     attempts: list[int] = []
@@ -325,7 +325,7 @@ def test_a_read_is_one_snapshot(postgres: Storage) -> None:
 
 @pytest.fixture
 def sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What goes to the server: one text for each round trip of a transaction."""
+    """The text that a transaction sends in each round trip."""
     sent: list[str] = []
 
     class Counting(PostgresTransaction):
@@ -585,7 +585,7 @@ def test_close_ends_the_sessions(postgres: Storage, sql: Sql) -> None:
 
 
 def test_a_server_that_is_not_there_is_told_at_once() -> None:
-    """A start that goes wrong is not waited for; a call under way is tried again."""
+    """A failed start is final; a call under way is retried."""
     waits: list[float] = []
     nobody = DatabaseSettings.from_url("postgresql://forge@127.0.0.1:1/forge")
     database = PostgresDatabase(nobody, wait=waits.append)

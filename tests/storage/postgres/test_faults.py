@@ -1,4 +1,4 @@
-"""What PostgreSQL's refusals mean: which pass, and which take the connection along."""
+"""PostgreSQL's errors: which are transient, and which end the connection."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_a_server_that_lacks_something_is_away_and_not_offended(
 
 
 def route_to(sql: Sql, *, read_only: bool) -> None:
-    """Let every new session find a server that takes no writes, or one that does."""
+    """Make the server read-only, or writable, for every new session."""
     name = sql.value("SELECT current_database()")
     with contextlib.closing(sql.connect()) as server, server.cursor() as cursor:
         cursor.execute("SET default_transaction_read_only = off")

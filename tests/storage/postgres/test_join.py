@@ -1,4 +1,4 @@
-"""Transactions of the caller's as psycopg2 knows them."""
+"""Callers' transactions on psycopg2."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ JOBS = "SELECT COUNT(*) FROM forge_job"
 
 @pytest.fixture
 def sql(postgres: Storage, postgres_settings: DatabaseSettings) -> Sql:
-    """SQL beside the stores."""
+    """Plain SQL."""
     postgres.open()
     return Sql(postgres_settings)
 

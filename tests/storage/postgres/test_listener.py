@@ -1,4 +1,4 @@
-"""Wake-ups from PostgreSQL: quick, back after a cut, and honest when there are none."""
+"""Wake-ups from PostgreSQL: fast, back after a cut, replaced by polling if missing."""
 
 from __future__ import annotations
 
@@ -219,7 +219,7 @@ def test_a_listener_that_hears_nothing_says_so(
 def test_a_notification_of_its_own_session_proves_nothing(
     postgres_settings: DatabaseSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever is behind a pooler hears what the same session sends, and no more."""
+    """Behind a pooler a listener hears only its own session's notifications."""
     monkeypatch.setattr(postgres_listener, "SELF_TEST_LIMIT_S", 0.05)
     heard, sent = Heard(), Heard()
 
@@ -292,7 +292,7 @@ class Announced:
 def test_a_listener_behind_a_pooler_does_not_listen(
     postgres_settings: DatabaseSettings, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The session would listen on for whoever is served by it next."""
+    """The pooler's next client would inherit the listening session."""
     heard, sent = Heard(), Heard()
 
     listener = new_listener(
@@ -332,7 +332,7 @@ def test_a_server_that_is_silent_is_given_up(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Its machine acknowledges what we send, so libpq would wait for ever."""
+    """Its machine acknowledges our packets, so libpq would wait for ever."""
     monkeypatch.setattr(postgres_listener, "PING_PERIOD_S", 0.01)
     monkeypatch.setattr(postgres_listener, "ANSWER_LIMIT_S", 0.5)
     monkeypatch.setattr(postgres_listener, "RECONNECT_S", 0.01)

@@ -1,7 +1,7 @@
-"""Rows are locked in one order everywhere, so that nobody waits for who waits for him.
+"""All statements lock rows in the same order, so they cannot deadlock.
 
-A third session holds a row until both wait in its queue; what they lock before and
-after that row is then certain.
+A third session holds a row until both wait for it, which fixes what each locks before
+and after that row.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Meeting:
         calls: Sequence[Callable[[], object]],
         hold: str = "SELECT 1 FROM forge_job WHERE id = %s FOR UPDATE",
     ) -> int:
-        """Let the calls queue up in this order behind what is held; count deadlocks."""
+        """Queue the calls up in this order behind a held row; count deadlocks."""
         with contextlib.closing(self.sql.connect()) as holder:
             cursor = holder.cursor()
             cursor.execute("BEGIN")
@@ -183,7 +183,7 @@ def test_cool_downs_and_successes(meeting: Meeting) -> None:
 
 
 def test_the_end_of_a_queue_and_a_bulk_verb(meeting: Meeting) -> None:
-    """The urgent ones are deleted first, a bulk verb goes by their ids."""
+    """Deletion goes by priority, a bulk verb by ids."""
     storage = meeting.storage
     storage.jobs.enqueue_many(
         [NewJob("noop", queue_name="mail", priority=3 - n) for n in range(3)]

@@ -298,7 +298,7 @@ def test_a_connection_that_was_cut_is_unavailable(
 
     with pytest.raises(StorageUnavailableError, match="lost"):
         postgres.jobs.enqueue(NewJob("noop"), connection=connection)
-    with contextlib.suppress(Exception):  # pg8000 cannot end what is gone
+    with contextlib.suppress(Exception):  # pg8000 cannot close a lost connection
         connection.invalidate()
 
 

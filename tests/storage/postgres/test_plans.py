@@ -1,4 +1,4 @@
-"""Plans that PostgreSQL keeps for as long as a connection lives."""
+"""Plans that PostgreSQL keeps as long as a connection lives."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_a_plan_of_an_empty_table_does_not_walk_a_full_one(
     for _ in range(UNTIL_PLANS_ARE_KEPT):
         call(storage)
     storage.jobs.enqueue_many([NewJob("noop")] * JOBS)
-    call(storage)  # what it meets for the first time, it may have to read once
+    call(storage)  # the first call on the new rows may read more
     before = _blocks_read(storage)
 
     call(storage)
@@ -74,7 +74,7 @@ def test_a_plan_of_an_empty_table_does_not_walk_a_full_one(
 
 
 def _blocks_read(storage: Storage) -> int:
-    """Ask the one connection that everything above goes through."""
+    """Query the only connection, which all calls above use."""
     database = storage.database
     assert isinstance(database, PostgresDatabase)
     with database._state.pool.connection() as connection:

@@ -1,4 +1,4 @@
-"""The pool and its watchdog, with connections that are not real where that helps."""
+"""The pool and its watchdog, in part with fake connections."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_nothing_is_opened_before_it_is_needed(server: FakeServer) -> None:
 def test_nobody_waits_for_a_connection_to_a_server_that_is_away(
     server: FakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Those who have waited since before it went hear of it too."""
+    """Callers that were waiting already learn of it too."""
     monkeypatch.setattr(postgres_pool, "_CHECK_PERIOD_S", 0.01)
 
     def check() -> None:
@@ -335,7 +335,7 @@ def test_the_watchdog_of_a_closed_pool_ends_and_may_come_back(
 def test_a_watchdog_that_watches_nothing_has_ended_when_it_is_closed(
     server: FakeServer,
 ) -> None:
-    """Who closes may be about to fork, and a fork beside a thread is warned of."""
+    """Python warns of a fork beside a thread, and a caller may close before a fork."""
     watchdog = Watchdog()
     with watchdog.watching(server.connect(), 30):  # type: ignore[arg-type]  # a fake
         thread = watchdog._thread

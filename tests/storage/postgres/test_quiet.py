@@ -1,4 +1,4 @@
-"""C18: PostgreSQL cannot take a notification any more."""
+"""C18: PostgreSQL's notification queue is full."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def test_a_job_goes_back_although_nobody_can_be_told(
 def test_the_server_is_made_to_forget_what_all_have_heard(
     storage: Storage, server: Cluster
 ) -> None:
-    """By itself it never does once its queue is full."""
+    """Once its queue is full, the server never cleans it up by itself."""
     with full_queue(server):
         pass
     still = is_full(server)

@@ -1,4 +1,4 @@
-"""Which transaction of others PostgreSQL has to keep old rows for (C20)."""
+"""The oldest transaction that PostgreSQL keeps old rows for (C20)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ IDLES = "BEGIN; SELECT 1"
 
 @pytest.fixture
 def alone(own_settings: DatabaseSettings) -> Iterator[Storage]:
-    """The stores over a database that nobody else uses."""
+    """Stores of a database that no other test uses."""
     with contextlib.closing(open_storage(own_settings)) as storage:
         storage.open()
         yield storage

@@ -1,4 +1,4 @@
-"""The warning about a server that is reached without a checked certificate."""
+"""The warning about a server whose certificate is not checked."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_sec_S45_warning_comes_once_when_the_database_is_opened(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What is looked at is what a live connection says of itself."""
+    """The check reads the mode of a live connection."""
     monkeypatch.setattr(postgres_connection, "is_here", lambda _host: False)
     settings = DatabaseSettings.from_url(postgres_database)
 

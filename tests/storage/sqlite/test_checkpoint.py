@@ -1,4 +1,4 @@
-"""The log stays small and the file sound, whoever writes and reads meanwhile."""
+"""The log stays small and the file sound under concurrent writes and reads."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def test_a_database_in_memory_needs_no_gate() -> None:
 
 
 def test_a_child_has_locks_of_its_own(sqlite: Storage) -> None:
-    """A lock that is shared across a fork would let a checkpoint into a commit."""
+    """A lock shared across a fork would let a checkpoint run during a commit."""
     enqueue(sqlite)
 
     assert in_child(lambda: [enqueue(sqlite) for _ in range(40)]) == 0

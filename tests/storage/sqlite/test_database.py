@@ -1,4 +1,4 @@
-"""SQLite: transactions, threads, damaged files and the limit of a read."""
+"""SQLite: transactions, threads, damaged files and read time-outs."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def database_of(storage: Storage) -> SqliteDatabase:
 
 
 def traced(storage: Storage, work: Callable[[Storage], object]) -> list[str]:
-    """Return the statements that were run, without what triggers ran."""
+    """Return the statements that were run, without those of triggers."""
     database = database_of(storage)
     connection = database._state.connection()
     seen: list[str] = []
@@ -254,7 +254,7 @@ def test_a_thread_that_waits_too_long_for_another_is_told(
 
 
 class LockedError(sqlite3.OperationalError):
-    """A fault of the kind that goes away."""
+    """A transient fault."""
 
     sqlite_errorcode = sqlite3.SQLITE_BUSY_SNAPSHOT
 
@@ -462,7 +462,7 @@ def sound_file(path: Path) -> bytes:
 
 
 def damaged(kind: str, sound: bytes) -> bytes:
-    """Return what is left of a sound file."""
+    """Return a damaged copy of a sound file."""
     noise = random.Random(7).randbytes
     return {
         "header": b"Not a database \x00" + sound[16:],
@@ -508,7 +508,7 @@ def test_a_damaged_file_is_refused_by_name_and_left_as_it_is(
 
 
 def test_an_emptied_file_with_a_log_is_refused(tmp_path: Path) -> None:
-    """SQLite itself would delete the log and begin anew."""
+    """SQLite itself would delete the log and start over."""
     path = tmp_path / "queue.sqlite"
     path.touch()
     log = Path(f"{path}-wal")

@@ -1,4 +1,4 @@
-"""Who may read what lies beside a SQLite database, and the database itself."""
+"""Permissions of a SQLite database and the files beside it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def umask(request: pytest.FixtureRequest) -> Iterator[int]:
 
 
 def _modes_while_in_use(path: Path) -> dict[str, int]:
-    """Return the mode of everything that there is while somebody listens."""
+    """Return the mode of every file while a listener runs."""
     with contextlib.closing(open_storage(DatabaseSettings(path=path))) as storage:
         storage.open()
         listener = storage.database.listen(lambda _queue: None)

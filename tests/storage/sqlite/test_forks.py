@@ -1,8 +1,8 @@
-"""SQLite and forks: nothing that a child was told is stored may be lost.
+"""SQLite and forks: a child loses no job that it was told is stored.
 
-SQLite takes a lock once for a process; a child inherits the note of it, not the lock.
-So whatever a child opens beside an inherited handle is without locks, and its log is
-deleted under it as soon as the parent closes.
+A child inherits SQLite's record of the process's locks, but not the locks. So what it
+opens beside an inherited connection is unlocked, and the parent deletes its log when it
+closes.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ HOOKED = [os.fork, fork_with_terminal]
 
 
 def descriptors(path: Path | None, pid: int | str = "self") -> list[str]:
-    """Return which descriptors of a process are of a file or what is beside it."""
+    """Return a process's descriptors of a file and the files beside it."""
     found = []
     for entry in Path(f"/proc/{pid}/fd").iterdir():
         with contextlib.suppress(OSError):  # closed by now
@@ -286,7 +286,7 @@ def test_a_fork_waits_for_a_read_in_another_thread(sqlite: Storage) -> None:
 def test_a_child_is_refused_what_another_thread_would_not_let_go(
     sqlite: Storage, verb: str
 ) -> None:
-    """It could neither write nor keep what it writes; the parent goes on."""
+    """The child's writes would fail or be lost; the parent works on."""
     sqlite.open()
     inside, leave = threading.Event(), threading.Event()
 
@@ -380,7 +380,7 @@ def test_a_fork_within_the_callers_transaction_refuses_the_child(
 def test_a_child_is_refused_a_file_that_the_application_had_open(
     sqlite: Storage, sqlite_settings: DatabaseSettings
 ) -> None:
-    """It would work without locks; nobody but the application can close it."""
+    """It would work without locks, and only the application can close it."""
     sqlite.open()
     engine = sqlalchemy.create_engine(f"sqlite:///{sqlite_settings.path}")
     with engine.connect() as connection:
@@ -528,7 +528,7 @@ def test_a_forked_child_inherits_no_descriptor_of_the_file(
 
 @pytest.mark.parametrize("fork", [os.fork, fork_in_c])
 def test_jobs_in_memory_stay_with_their_process(fork: Callable[[], int]) -> None:
-    """A child would store its jobs where nobody ever looks."""
+    """A child would store its jobs in memory that no worker reads."""
     with contextlib.closing(open_storage(DatabaseSettings())) as storage:
         assert in_child(lambda: enqueue(storage), fork) == 0  # nothing was there yet
         enqueue(storage)

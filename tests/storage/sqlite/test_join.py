@@ -1,4 +1,4 @@
-"""Transactions of the caller's as sqlite3 knows them."""
+"""Callers' transactions on sqlite3."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_the_autocommit_attribute_is_refused(sqlite: Storage, path: Path) -> Non
 
 
 def patient(settings: DatabaseSettings) -> DatabaseSettings:
-    """Settings of who waits for a lock until long after a test has failed."""
+    """Settings with a lock time-out far longer than any test."""
     return replace(settings, busy_timeout_s=2 * LIMIT_S)
 
 
@@ -181,7 +181,7 @@ def test_a_schema_that_is_too_new_is_refused(
 def test_a_snapshot_that_has_grown_old_is_busy(
     sqlite: Storage, path: Path, connection: sqlite3.Connection
 ) -> None:
-    """A deferred transaction that read before somebody else wrote cannot write."""
+    """A deferred transaction cannot write if another wrote after its first read."""
     connection.execute("BEGIN")
     connection.execute(JOBS).fetchall()
     sqlite.jobs.enqueue(NewJob("noop"))
@@ -227,7 +227,7 @@ def test_another_name_of_the_file_is_the_same_file(
 def test_an_attached_file_is_not_joined(
     sqlite: Storage, path: Path, tmp_path: Path
 ) -> None:
-    """A commit over two files is not one when the power goes."""
+    """A commit over two files is not atomic in a power failure."""
     with contextlib.closing(sqlite3.connect(tmp_path / "app.sqlite")) as caller:
         caller.execute("ATTACH ? AS queue", (str(path),))
         with pytest.raises(InvalidInputError, match=r"is open on .*app\.sqlite"):

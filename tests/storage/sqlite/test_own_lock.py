@@ -133,7 +133,7 @@ def test_a_new_file_whose_lock_the_thread_has_is_not_waited_for(
 def test_a_transaction_that_only_reads_is_waited_beside(
     storage: Storage, settings: DatabaseSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Somebody else has the lock, and gives it back."""
+    """Another holder of the lock releases it."""
     looked = threading.Event()
     holds = own_lock._holds
 

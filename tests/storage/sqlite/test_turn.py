@@ -21,7 +21,7 @@ LIMIT_S = 60.0
 
 
 class Clock(MovingClock):
-    """Tells when somebody has read it."""
+    """A clock that reports when it is read."""
 
     def __init__(self) -> None:
         super().__init__(0)
@@ -35,7 +35,7 @@ class Clock(MovingClock):
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """What the turns go by."""
+    """The clock of the turns."""
     made = Clock()
     monkeypatch.setattr(process, "time", made)
     return made

@@ -121,7 +121,7 @@ def test_a_path_longer_than_a_socket_address_works(tmp_path: Path) -> None:
 def test_a_commit_of_another_program_is_noticed(
     sqlite: Storage, sqlite_settings: DatabaseSettings
 ) -> None:
-    """PRAGMA data_version tells what no socket does"""
+    """PRAGMA data_version reveals changes that no socket reports"""
     enqueue(sqlite)
     heard = Heard()
     listener = sqlite.database.listen(heard)
