@@ -109,9 +109,7 @@ def list_errors(
     # helps because most errors are repeated.
     masked = cache(lambda text: signature(redactor.text(text)))
     for failure in storage.activity.failures(MAX_FAILURES):
-        if not wanted.has_queue(failure.queue_name) or (
-            wanted.kinds and failure.kind not in wanted.kinds
-        ):
+        if not wanted.covers(failure.queue_name, failure.kind):
             continue
         shared = masked(failure.text)
         if shared not in groups:

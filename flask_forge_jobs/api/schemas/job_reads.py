@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 from marshmallow import post_load
@@ -21,10 +22,7 @@ from flask_forge_jobs.api.schemas.jobs import ErrorEntry, JobLine, names_of
 from flask_forge_jobs.handlers.job_search import COUNTS, DEFAULT_SORT, SORTS
 from flask_forge_jobs.model.jobs import JobFilter
 
-_FILTER_KEYS = (
-    "queues", "kinds", "statuses", "enqueued_from", "enqueued_to", "payload_search",
-    "error_search", "dedupe_key", "slot_id", "schedule_name", "min_attempts",
-)  # fmt: skip
+_FILTER_KEYS = frozenset(each.name for each in fields(JobFilter))
 
 
 class JobQuery(V1Schema):
@@ -57,10 +55,9 @@ class JobsQuery(V1Schema):
     @post_load
     def make(self, values: dict[str, Any], **_: Any) -> dict[str, Any]:
         """Build the model's filter."""
-        parts = {key: values.pop(key) for key in _FILTER_KEYS}
-        return values | {
-            "wanted": JobFilter(**parts | {"queues": parts["queues"] or None})
-        }
+        parts = {key: values.pop(key) for key in _FILTER_KEYS & values.keys()}
+        parts["queues"] = parts["queues"] or None
+        return values | {"wanted": JobFilter(**parts)}
 
 
 class JobsFound(V1Schema):
