@@ -6,13 +6,20 @@ import re
 import shlex
 import textwrap
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import click
 import pytest
+from flask import Flask
 
+from flask_forge_jobs import ForgeJobs, StorageOutcomeUnknownError
 from flask_forge_jobs.cli.group import forge_jobs_group
+from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.config.settings import Settings
 from flask_forge_jobs.state import state_of
+from flask_forge_jobs.testing import JobsKit
 from tests.examples.test_ten_lines import PROGRAM
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -67,6 +74,65 @@ def test_the_quickstart_signs_somebody_up(
 
     assert answer.status_code == 200
     assert capsys.readouterr().out == "welcome, 7\n" * 2
+
+
+def test_the_quickstart_enqueues_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = run("quickstart.rst")
+    names["app"].config["TESTING"] = True
+
+    with JobsKit(names["app"]) as jobs, names["app"].app_context():
+        exec(blocks_of("quickstart.rst")[2], names)
+        jobs.assert_enqueued("send_welcome", args={"user_id": 7}, queue="mail")
+
+
+@pytest.mark.parametrize(
+    ("page", "number"), [("quickstart.rst", 3), ("howto/failover.rst", 0)]
+)
+def test_a_page_names_a_database_that_is_understood(page: str, number: int) -> None:
+    names: dict[str, Any] = {"app": Flask("shop"), "ForgeJobs": ForgeJobs}
+
+    exec(blocks_of(page)[number], names)
+
+    settings = Settings.from_mapping(names["app"].config)
+    found = DatabaseSettings.from_url(settings.database_url or "")
+    assert found.backend == "postgres"
+
+
+def test_a_job_whose_answer_was_lost_is_enqueued_again() -> None:
+    names = run("quickstart.rst")
+    lost = StorageOutcomeUnknownError(["01ARZ3NDEKTSV4RRFFQ69G5FAV"])
+    kept: dict[str, Any] = {}
+    store, again = blocks_of("howto/failover.rst")[1:]
+    failing = SimpleNamespace(enqueue=Mock(side_effect=lost))
+    exec(
+        store,
+        {
+            "send_welcome": failing,
+            "StorageOutcomeUnknownError": StorageOutcomeUnknownError,
+            "remember_for_later": kept.update,
+        },
+    )
+
+    with JobsKit(names["app"]) as jobs, names["app"].app_context():
+        exec(again, names | kept)
+        exec(again, names | kept)
+        (job,) = jobs.enqueued()
+
+    assert job.id == kept["job_id"]
+
+
+def test_the_page_on_cron_puts_tasks_on_schedules() -> None:
+    names: dict[str, Any] = {"__name__": "app", "forge": ForgeJobs()}
+
+    exec(blocks_of("reference/cron.rst")[0], names)
+
+    found = {each.name: each.cron_expr for each in names["forge"].registry.schedules()}
+    assert found == {
+        "collect": "*/5 * * * *", "tidy": "0 3 * * *", "tidy-deep": "0 4 * * SUN",
+    }  # fmt: skip
 
 
 def test_the_application_with_an_embedded_worker_has_one() -> None:
