@@ -1,4 +1,4 @@
-"""Which firings of a schedule are made up for.
+"""Which missed firings of a schedule to make up for.
 
 A firing is missed when it is a minute overdue, because no worker ran or none reached
 the database. Then the schedule's policy applies to everything that is due. A firing

@@ -4,9 +4,9 @@ The database refuses to change a row, and to delete one younger than 90 days. Re
 one index, so they cost the same however long the trail is.
 
 A caller without permission can still send requests without end, and the trail never
-forgets. So the first refusal of a caller, route and status is stored at once. Repeats
-within a minute are counted in this process and stored as one more entry when the minute
-is over or the storage closes. A killed process loses its counts.
+forgets. So only the first refusal of each caller, route and status is stored at once.
+Repeats within a minute are counted in this process and stored as one more entry when
+the minute is over or the storage closes. A killed process loses its counts.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class AuditLog:
         limit: int,
         before: tuple[datetime, int] | None = None,
     ) -> list[AuditEntry]:
-        """Return entries, newest first; only those older than ``before`` if given."""
+        """Return entries, newest first, from before an instant and id if given."""
         parameters: dict[str, Parameter] = {
             "from_at": 0 if wanted.start is None else to_micros(wanted.start),
             "to_at": MAX_INSTANT_US if wanted.end is None else to_micros(wanted.end),

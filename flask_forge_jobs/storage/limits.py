@@ -219,7 +219,7 @@ class ConcurrencyLimits:
 
 
 def release_waiters(transaction: Transaction, freed: Iterable[str]) -> None:
-    """Make waiting jobs due for the concurrency keys of the runs that ended here."""
+    """Make jobs due that waited for runs which ended in this transaction."""
     for key, count in sorted(Counter(freed).items()):
         for (queue_name,) in transaction.all(
             "release_waiters", concurrency_key=key, freed=count

@@ -207,7 +207,7 @@ class QueueConfig:
     def delete(self, name: str) -> None:
         """Unregister a queue without unfinished jobs; finished ones stay.
 
-        A rate limit of the same name goes too when nothing uses it.
+        It also deletes a rate limit of the same name, unless that is in use.
 
         Raises:
             QueueNotFoundError: No queue has this name.

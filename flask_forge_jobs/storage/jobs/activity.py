@@ -97,7 +97,7 @@ class JobActivity:
         types: Iterable[EventType] = EventType,
         wanted: JobFilter | None = None,
     ) -> EventsPage:
-        """Return the newest events, oldest first."""
+        """Return the newest events, the oldest of them first."""
         chosen = frozenset(types)
 
         def work(transaction: Transaction) -> EventsPage:

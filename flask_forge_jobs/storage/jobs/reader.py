@@ -39,7 +39,7 @@ _STATUSES = frozenset(status.value for status in JobStatus)
 
 @dataclass(frozen=True, slots=True)
 class QueueStatistics:
-    """The numbers of one queue; the oldest due job has waited ``oldest_due_age_s``."""
+    """The numbers of one queue; without a due job, ``oldest_due_age_s`` is 0."""
 
     counts: QueueCounts = field(default_factory=QueueCounts)
     oldest_due_age_s: int = 0
@@ -207,7 +207,7 @@ class JobReader:
         """Return the matching jobs that follow a place in an order.
 
         Paging visits a job that keeps matching exactly once, whatever is stored, run or
-        deleted meanwhile; except by ``enqueued_at``, its state must not change.
+        deleted meanwhile. By ``enqueued_at``, it may even change its state.
 
         Args:
             wanted: Which jobs.
