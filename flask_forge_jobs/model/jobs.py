@@ -351,13 +351,10 @@ class JobFilter:
     schedule_name: str | None = None
     min_attempts: int = 0
 
-    def has_queue(self, name: str) -> bool:
-        """Whether jobs of a queue can match."""
-        return self.queues is None or name in self.queues
-
     def covers(self, queue_name: str, kind: str) -> bool:
         """Whether jobs of a queue and kind can match."""
-        return self.has_queue(queue_name) and (not self.kinds or kind in self.kinds)
+        has_queue = self.queues is None or queue_name in self.queues
+        return has_queue and (not self.kinds or kind in self.kinds)
 
     @property
     def searches_texts(self) -> bool:
