@@ -163,15 +163,8 @@ class Histogram:
         words = [self.sum_us, *_ranked(first, counts, CHARTED)]
         return " ".join([*map(str, words), text])
 
-    @classmethod
-    def decode(cls, text: str) -> Histogram:
-        """Return the histogram of a text made by :meth:`encode`."""
-        histogram = cls()
-        histogram.merge_text(text)
-        return histogram
-
     def merge_text(self, text: str) -> None:
-        """Merge an encoded histogram."""
+        """Add the values of a text that :meth:`encode` made."""
         if not text:
             return
         if self._texts is None:
