@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from flask_forge_jobs.model.queues import QueueSettings
 
-# A job that lost its worker process has already waited for a lease.
+# A job that lost its worker has already waited for a lease.
 REVIVED_DELAY_S = 1.0
 FLAT_THROTTLE_DELAY_S = 60.0
 MAX_THROTTLE_DELAY_S = 86_400.0

@@ -1,4 +1,4 @@
-"""Samples of a process's resource use and its database's state, once a minute."""
+"""Samples of a worker's resource use and its database's state, once a minute."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class DatabaseHealth:
 
 @dataclass(slots=True)
 class SampleSums:
-    """Sums of one process's samples in one bucket, with times of reads and writes."""
+    """Sums of one worker's samples in one bucket, with times of reads and writes."""
 
     samples: int = 0
     cpu_pct: float = 0.0

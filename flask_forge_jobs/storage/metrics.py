@@ -46,7 +46,7 @@ FOLD_AFTER_US = 600 * SECOND_US
 # On SQLite, other writers wait for a batch.
 FOLD_ROWS = 200
 PUT_ROWS = 500
-# Level and owner of figures that are older than every bucket.
+# Level and source of figures that are older than every bucket.
 _ALL_TIME = 0
 _MERGED = ""
 

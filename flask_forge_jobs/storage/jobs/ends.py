@@ -1,4 +1,4 @@
-"""Tells callers that wait for a job's end, without a cost for jobs nobody waits for.
+"""Tells callers that wait for a job that it has ended; other jobs cost nothing.
 
 A waiter sends the job's id to every worker. A worker remembers it for a while and
 announces the end once it is stored. Polling, at least once a second, finds the end when
