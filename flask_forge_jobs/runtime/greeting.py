@@ -14,7 +14,7 @@ logger = get_logger(__name__)
 
 
 def greet(plan: RuntimePlan) -> None:
-    """Log the version and the tasks; warn of kinds and queues that are not served."""
+    """Log the version and the tasks; warn of what is not served or not safe."""
     storage, known = plan.storage, plan.registry.kinds()
     logger.info(
         "flask-forge-jobs %s, tasks: %s",
@@ -35,6 +35,11 @@ def greet(plan: RuntimePlan) -> None:
             _names(unserved),
             one_line(",".join(sorted(unserved))),
         )
+    if (file := storage.database.file) is not None:
+        from flask_forge_jobs.storage.sqlite.shared_file import engine_hazards
+
+        for hazard in engine_hazards(file):
+            logger.warning("%s", hazard)
 
 
 def _names(names: Iterable[str]) -> str:

@@ -151,13 +151,14 @@ class RuntimeHandle:
     def _make_upkeep(self) -> tuple[Duty, ...]:
         """The side duties of every worker process."""
         storage, clock = self.storage, self._clock
+        file = storage.database.file
         return (
             Upkeep(storage.job_admin),
             Sampler(
                 storage.samples,
                 storage.recorder,
                 worker_id=self.worker_id,
-                directory=storage.database.directory or Path.cwd(),
+                directory=file.parent if file else Path.cwd(),
                 clock=clock,
             ),
             MetricsUpkeep(storage.metrics, storage.samples, clock),

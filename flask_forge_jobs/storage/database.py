@@ -204,8 +204,8 @@ class Database(Executor, Protocol):
         """
 
     @property
-    def directory(self) -> Path | None:
-        """The folder of the database's files; None if they may be on another host."""
+    def file(self) -> Path | None:
+        """The database's file; None in memory or where it may be on another host."""
 
     def log_bytes(self) -> int:
         """Return the size of the write-ahead log beside the file; 0 without a file."""

@@ -95,9 +95,9 @@ class LossyDatabase:
         return self._inner.describe()
 
     @property
-    def directory(self) -> Path | None:
-        """Return where the files are."""
-        return self._inner.directory
+    def file(self) -> Path | None:
+        """Return where the file is."""
+        return self._inner.file
 
     def log_bytes(self) -> int:
         """Return the size of the log."""

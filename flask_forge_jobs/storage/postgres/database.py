@@ -374,7 +374,7 @@ class PostgresDatabase:
         )
 
     @property
-    def directory(self) -> None:
+    def file(self) -> None:
         """None: the files are the server's."""
         return
 

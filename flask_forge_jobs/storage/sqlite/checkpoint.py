@@ -19,6 +19,7 @@ from pathlib import Path
 
 from flask_forge_jobs.errors import StorageBusyError, StorageCorruptError
 from flask_forge_jobs.logs import get_logger
+from flask_forge_jobs.storage.sqlite.connection import BUSY
 from flask_forge_jobs.storage.sqlite.files import log_bytes, open_beside
 
 logger = get_logger(__name__)
@@ -28,12 +29,15 @@ logger = get_logger(__name__)
 PAGES_BETWEEN_CHECKPOINTS = 1000
 PAGES_OF_A_COMMIT = 5
 CHANGES_OF_A_PAGE = 4
-# A commit that overwrites the log takes a third of the time of one that extends it, so
-# only a log that has outgrown this is truncated.
+# A log of the application's own commits, which no estimate counts.
 CHECKPOINT_BYTES = 32 * 1024 * 1024
+# A commit that overwrites the log takes a third of the time of one that extends it, so
+# only a log that has outgrown this is cut, by the commit that starts it anew.
+LOG_BYTES_KEPT = 16 * 1024 * 1024
 COMMITS_BETWEEN_LOOKS = 16
 PAUSE_AFTER_BUSY_S = 0.5
-_READER_WAIT_MS = 20
+# Our writers wait behind a checkpoint that waits for a writer of the application's.
+_WRITER_WAIT_S = 0.02
 _WRITERS_WAIT_S = 0.1
 # A write takes a few tenths of a millisecond, a checkpoint a few milliseconds.
 _LOOK_AGAIN_S = 0.0005
@@ -140,16 +144,14 @@ class CheckpointGate:
             is_due = is_large or self._pages >= PAGES_BETWEEN_CHECKPOINTS
             if not is_due or time.monotonic() < self._not_before:
                 return False
-            return self._checkpoint(connection, self._path, cut=is_large)
+            return self._checkpoint(connection, self._path)
         except (sqlite3.Error, OSError) as error:
             # The caller's commit succeeded, so it must not see this error.
             logger.warning("cannot write back the log of %s: %s", self._path, error)
             self._not_before = time.monotonic() + PAUSE_AFTER_BUSY_S
             return False
 
-    def _checkpoint(
-        self, connection: sqlite3.Connection, path: Path, *, cut: bool
-    ) -> bool:
+    def _checkpoint(self, connection: sqlite3.Connection, path: Path) -> bool:
         turnstile, lock = self._locks(path)
         self._not_before = time.monotonic() + PAUSE_AFTER_BUSY_S
         # A short wait: the holder may be stopped, and a waiting checkpoint blocks every
@@ -162,11 +164,11 @@ class CheckpointGate:
         ):
             if not (is_closed and alone):
                 return False
-            was_busy = _write_back(connection, "TRUNCATE" if cut else "RESTART")
+            is_written = _write_back(connection, path)
         self._pages = 0
-        if not was_busy:
+        if is_written:
             self._not_before = 0.0
-        return not was_busy
+        return is_written
 
     def close(self) -> None:
         """Close the lock files."""
@@ -176,16 +178,26 @@ class CheckpointGate:
             self._files = None
 
 
-def _write_back(connection: sqlite3.Connection, mode: str) -> bool:
-    """Run a checkpoint; return whether a reader kept it from finishing."""
-    (usual_wait_ms,) = connection.execute("PRAGMA busy_timeout").fetchone()
-    # Writers are waiting, so do not wait long for a reader that pins the log.
-    connection.execute(f"PRAGMA busy_timeout = {_READER_WAIT_MS}")
-    try:
-        row = connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
-    finally:
-        connection.execute(f"PRAGMA busy_timeout = {usual_wait_ms}")
-    return bool(row[0])
+def _write_back(connection: sqlite3.Connection, path: Path) -> bool:
+    """Run a checkpoint; return whether it wrote the whole log back.
+
+    The application's own connections do not pass the gate, so a second connection holds
+    the lock of writers meanwhile. SQLite's blocking modes take that lock too, but go on
+    without it when a writer holds it: then a commit can meet the checkpoint.
+    """
+    with contextlib.closing(
+        sqlite3.connect(path, timeout=_WRITER_WAIT_S, isolation_level=None)
+    ) as holder:
+        try:
+            holder.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF == BUSY:
+                return False
+            raise
+        busy, pages, written = connection.execute(
+            "PRAGMA wal_checkpoint(PASSIVE)"
+        ).fetchone()
+    return not busy and pages == written
 
 
 def _lock(file: int, kind: int, ends_at: float) -> bool:

@@ -49,6 +49,7 @@ from flask_forge_jobs.storage.sqlite.join import (
 )
 from flask_forge_jobs.storage.sqlite.own_lock import refuse_own_lock
 from flask_forge_jobs.storage.sqlite.process import SqliteProcess, refuse_inherited
+from flask_forge_jobs.storage.sqlite.shared_file import warn_of_autocheckpoint
 from flask_forge_jobs.storage.sqlite.transaction import (
     SqliteSchema,
     SqliteTransaction,
@@ -235,6 +236,7 @@ class SqliteDatabase(PerProcess):
         state = self._placed()
         joined = require_same_file(given.driver, self._path)
         with self._surfaced:
+            warn_of_autocheckpoint(joined, self._path)
             if not state.is_open:
                 self._open_beside(joined)
             transaction, result = run_joined(
@@ -357,9 +359,9 @@ class SqliteDatabase(PerProcess):
             return connection.describe()
 
     @property
-    def directory(self) -> Path | None:
-        """The folder of the file; None in memory."""
-        return None if self._path is None else self._path.parent
+    def file(self) -> Path | None:
+        """The database's file; None in memory."""
+        return self._path
 
     def log_bytes(self) -> int:
         """Return the size of the log in bytes; 0 while no process has the file open."""

@@ -73,3 +73,11 @@ def log_bytes(path: Path) -> int:
         return path.with_name(f"{path.name}-wal").stat().st_size
     except OSError:
         return 0
+
+
+def is_same_file(first: Path, second: Path) -> bool:
+    """Return whether two paths name one file; False if either does not exist."""
+    try:
+        return first.samefile(second)
+    except OSError:
+        return False

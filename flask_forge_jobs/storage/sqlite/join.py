@@ -19,6 +19,7 @@ from flask_forge_jobs.storage.caller_transaction import (
     not_a,
     refuse,
 )
+from flask_forge_jobs.storage.sqlite.files import is_same_file
 from flask_forge_jobs.storage.sqlite.transaction import SqliteTransaction
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def require_same_file(given: object, path: Path | None) -> sqlite3.Connection:
         raise refuse(f"cannot be used: {error}") from error
     files = {_text(name): _text(file) for _, name, file in rows}
     main = files.get("main") or ""
-    if not main or not _is_same(Path(main), path):
+    if not main or not is_same_file(Path(main), path):
         opened = main or "a database in memory"
         raise refuse(f"is open on {opened}, but the jobs are in {path}")
     return given
@@ -61,13 +62,6 @@ def require_same_file(given: object, path: Path | None) -> sqlite3.Connection:
 
 def _text(value: str | bytes) -> str:
     return value.decode() if isinstance(value, bytes) else value
-
-
-def _is_same(first: Path, second: Path) -> bool:
-    try:
-        return first.samefile(second)
-    except OSError:
-        return False
 
 
 def plain_cursor(connection: sqlite3.Connection) -> sqlite3.Cursor:

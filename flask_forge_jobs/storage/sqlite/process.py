@@ -30,7 +30,11 @@ from flask_forge_jobs.errors import (
 )
 from flask_forge_jobs.storage.database import WakeCallback, deadline, left_s
 from flask_forge_jobs.storage.payload_search import finds
-from flask_forge_jobs.storage.sqlite.checkpoint import CheckpointGate, has_wal_reset_bug
+from flask_forge_jobs.storage.sqlite.checkpoint import (
+    LOG_BYTES_KEPT,
+    CheckpointGate,
+    has_wal_reset_bug,
+)
 from flask_forge_jobs.storage.sqlite.connection import SqliteConnection
 from flask_forge_jobs.storage.sqlite.files import create_privately
 
@@ -332,7 +336,7 @@ class SqliteProcess:
                 connection.execute("PRAGMA wal_autocheckpoint = 0")
         connection.create_function("forge_finds", 2, finds, deterministic=True)
         connection.execute(f"PRAGMA synchronous = {self._settings.synchronous}")
-        connection.execute("PRAGMA journal_size_limit = 67108864")
+        connection.execute(f"PRAGMA journal_size_limit = {LOG_BYTES_KEPT}")
 
 
 def _check_own(path: Path) -> None:

@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from flask import Flask
+from sqlalchemy import event
+
+from flask_forge_jobs.sqlite import disable_autocheckpoint
 
 from .exports import exports
 from .extensions import db, forge, migrate
@@ -32,6 +35,8 @@ def create_app(
     db.init_app(app)
     migrate.init_app(app, db)
     forge.init_app(app)
+    with app.app_context():
+        event.listen(db.engine, "connect", disable_autocheckpoint)
 
     app.register_blueprint(orders)
     app.register_blueprint(exports)

@@ -17,6 +17,7 @@ from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.sqlite.checkpoint import (
     CHECKPOINT_BYTES,
     COMMITS_BETWEEN_LOOKS,
+    LOG_BYTES_KEPT,
     CheckpointGate,
     check_not_emptied,
     has_wal_reset_bug,
@@ -70,6 +71,7 @@ def large_log(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None, timeout=0.01)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA wal_autocheckpoint = 0")
+    connection.execute(f"PRAGMA journal_size_limit = {LOG_BYTES_KEPT}")
     connection.execute("CREATE TABLE filler (x)")
     connection.execute("INSERT INTO filler VALUES (zeroblob(?))", (CHECKPOINT_BYTES,))
     return connection
@@ -90,8 +92,56 @@ def test_a_large_log_is_written_back(gate: CheckpointGate, tmp_path: Path) -> No
         looks = look(gate, connection)
 
         assert looks == [False] * (COMMITS_BETWEEN_LOOKS - 1) + [True]
-        assert log_of(path).stat().st_size == 0
-        assert connection.execute("PRAGMA busy_timeout").fetchone() == (10,)
+        assert path.stat().st_size > CHECKPOINT_BYTES
+        connection.execute("INSERT INTO filler VALUES (1)")
+        assert log_of(path).stat().st_size == LOG_BYTES_KEPT
+    gate.close()
+
+
+def test_a_writer_of_the_applications_puts_a_checkpoint_off(
+    gate: CheckpointGate, tmp_path: Path
+) -> None:
+    """It does not pass the gate, and its commit must not meet a checkpoint."""
+    path = tmp_path / "queue.sqlite"
+    with (
+        contextlib.closing(large_log(path)) as connection,
+        contextlib.closing(sqlite3.connect(path, isolation_level=None)) as writer,
+    ):
+        before = path.read_bytes()
+        writer.execute("BEGIN IMMEDIATE")
+        assert not any(look(gate, connection))
+        assert path.read_bytes() == before
+        writer.execute("COMMIT")
+
+        gate._not_before = 0.0
+        assert any(look(gate, connection))
+    gate.close()
+
+
+def test_a_checkpoint_keeps_the_applications_writers_out(
+    gate: CheckpointGate, tmp_path: Path
+) -> None:
+    path = tmp_path / "queue.sqlite"
+    refusals: list[str] = []
+
+    def write(statement: str) -> None:
+        if "wal_checkpoint" in statement:
+            try:
+                writer.execute("INSERT INTO filler VALUES (1)")
+            except sqlite3.OperationalError as error:
+                refusals.append(str(error))
+
+    with (
+        contextlib.closing(large_log(path)) as connection,
+        contextlib.closing(
+            sqlite3.connect(path, isolation_level=None, timeout=0)
+        ) as writer,
+    ):
+        connection.set_trace_callback(write)
+        assert any(look(gate, connection))
+        writer.execute("INSERT INTO filler VALUES (1)")
+
+    assert refusals == ["database is locked"]
     gate.close()
 
 
