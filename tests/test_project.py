@@ -199,3 +199,23 @@ def test_checklist_has_fifty_points_each_with_tests() -> None:
 
     assert points == list(range(1, 51))
     assert tested == set(points) - NOT_THERE
+
+
+def test_contributors_are_sent_to_paths_that_exist() -> None:
+    page = (ROOT / "docs" / "contributing.rst").read_text("utf-8")
+    section = page.partition("Where do I go?\n---")[2].partition("The whole gate\n---")[
+        0
+    ]
+    answers = section.split("\n   * - ")[2:]
+    paths = re.findall(r"``([a-z0-9_]+(?:/[a-z0-9_]+)*(?:\.[a-z]+)?)``", section)
+    named = [path for path in paths if "/" in path or "." in path]
+
+    missing = [
+        path
+        for path in named
+        if not ((PACKAGE / path).exists() or (ROOT / path).exists())
+    ]
+
+    assert missing == []
+    assert len(answers) >= 25
+    assert all("``" in answer.partition("\n     - ")[2] for answer in answers)
