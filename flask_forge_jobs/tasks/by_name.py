@@ -1,4 +1,4 @@
-"""Jobs of a kind that is given by its name, whoever names it."""
+"""Makes jobs for kinds that are given by name."""
 
 from __future__ import annotations
 
@@ -19,19 +19,9 @@ def job_of_kind(
     payload: object,
     **given: Any,
 ) -> NewJob:
-    """Return a job of a kind, with the options of its task if it has one here.
+    """Return a job of a kind; a task that is known here adds its options and checks.
 
-    Args:
-        registry: The tasks of this application.
-        router: Names the queue of a kind where nothing else does.
-        kind: Selects the task.
-        payload: Any JSON value; the arguments by name where the task is a function.
-        given: Fields of :class:`JobOptions` that come before the task's; None leaves
-            those as they are.
-
-    Raises:
-        InvalidInputError: A value is outside its bounds, or the payload does not fit
-            the function.
+    ``given`` are fields of :class:`JobOptions` that override the task's; None does not.
     """
     task = registry.get(kind)
     if isinstance(task, Task):

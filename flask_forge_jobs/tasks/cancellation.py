@@ -1,7 +1,7 @@
-"""CancelToken: how a running task learns that it should stop.
+"""CancelToken: tells a running task to stop.
 
-Cancellation is cooperative. A task that may take long looks at its token about once a
-second, or sleeps on it instead of sleeping.
+Cancellation is cooperative: a long task checks its token about once a second, and waits
+for it instead of sleeping.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class CancelReason(StrEnum):
 
 
 class CancelledError(Exception):
-    """The task was asked to stop."""
+    """The task has to stop; do not catch it."""
 
     def __init__(self, reason: CancelReason | None) -> None:
         super().__init__(f"cancelled: {reason or 'unknown'}")
@@ -30,7 +30,7 @@ class CancelledError(Exception):
 
 
 class CancelToken:
-    """Trips once and stays tripped; the first reason wins."""
+    """Trips once and stays tripped, with the reason of the first call."""
 
     __slots__ = ("_event", "_listener", "_lock", "_reason")
 
@@ -42,7 +42,7 @@ class CancelToken:
 
     @property
     def reason(self) -> CancelReason | None:
-        """Why the task should stop; None while it should not."""
+        """Why the task should stop, or None."""
         return self._reason
 
     @property
@@ -64,11 +64,10 @@ class CancelToken:
 
     @contextlib.contextmanager
     def heard_by(self, listener: Callable[[], object]) -> Iterator[None]:
-        """Within the block, call a function when the token trips, at once if it has.
+        """Within the block, call a function when the token trips, or has tripped.
 
-        For whoever waits for something else as well. One function at a time; it runs
-        under the token's lock, so it must neither wait nor use the token. After the
-        block it is not called any more.
+        There can be one at a time. It runs under the token's lock, so it must neither
+        block nor use the token.
         """
         with self._lock:
             if self._reason is not None:
@@ -81,28 +80,21 @@ class CancelToken:
                 self._listener = None
 
     def wait(self, timeout_s: float | None = None) -> bool:
-        """Sleep until the token trips.
+        """Sleep until the token trips; return whether it has.
 
         Args:
-            timeout_s: Seconds to sleep at most; None sleeps until it trips.
-
-        Returns:
-            Whether the token has tripped.
+            timeout_s: Most seconds to sleep; None for no limit.
         """
         with self._lock:
             if self._reason is not None:
                 return True
-            # Made on demand: most tasks never wait, and making one takes its time.
+            # Created on demand, since most tasks never wait.
             if self._event is None:
                 self._event = threading.Event()
             event = self._event
         return event.wait(timeout_s)
 
     def raise_if_cancelled(self) -> None:
-        """Raise when the token has tripped.
-
-        Raises:
-            CancelledError: The task should stop; let it pass.
-        """
+        """Raise :class:`CancelledError` if the token has tripped."""
         if self._reason is not None:
             raise CancelledError(self._reason)

@@ -1,4 +1,4 @@
-"""TaskContext: what a task may know and do while it runs."""
+"""TaskContext: what a task can read and do while it runs."""
 
 from __future__ import annotations
 
@@ -25,28 +25,36 @@ _current: ContextVar[TaskContext] = ContextVar("forge_jobs_current_job")
 
 @dataclass(frozen=True, slots=True)
 class TaskContext:
-    """The job a task runs for.
+    """The running job; also available as :data:`current_job`.
+
+    A task whose first parameter is annotated with it receives it::
+
+        @forge.task
+        def import_rows(context: TaskContext, path: str) -> None:
+            rows = read(path)
+            for done, row in enumerate(rows, 1):
+                save(row)
+                context.progress(done, len(rows))  # also stops a cancelled job
 
     Args:
-        job_id: The job.
+        job_id: The id of the job.
         kind: Its kind.
-        queue_name: The queue it waited in.
-        attempt: This attempt, from 1.
+        queue_name: Its queue.
+        attempt: The number of this attempt, from 1.
         max_attempts: Most attempts.
-        worker_id: The worker process, which owns the job.
+        worker_id: The worker process.
         cancel: Trips when the task should stop.
-        deadline: Instant of :meth:`Clock.monotonic` at which the task is asked to stop;
-            None means no limit.
-        clock: Tells how much of the deadline is left.
-        enqueue_job: Stores a follow-up job.
-        progress_sink: Takes the canonical JSON text of a progress report.
-        rate_limits: The token buckets that all processes share.
-        carried: What the request that enqueued the job had of ``request_id``,
-            ``traceparent`` and ``tracestate``, or the job that did.
+        deadline: When the time limit ends, in seconds of ``clock.monotonic()``; None
+            without a limit.
+        clock: Source of time.
+        enqueue_job: Used by :meth:`enqueue`.
+        progress_sink: Used by :meth:`set_progress`.
+        rate_limits: Used by :meth:`rate_limit`.
+        carried: ``request_id``, ``traceparent`` and ``tracestate`` of the request or
+            the job that enqueued this one.
         throttle_attempts: How often in a row the job was throttled or snoozed.
-        mask: Masks the secrets in what is logged of the task.
-        dispose: Takes what the task raised once its text is stored; by default drops
-            the frames, which keep every local alive.
+        mask: Masks secrets in what is logged.
+        dispose: Gets an exception once its text is stored; drops its frames by default.
     """
 
     job_id: str
@@ -68,20 +76,20 @@ class TaskContext:
 
     @property
     def is_last_attempt(self) -> bool:
-        """Whether a failure now ends the job."""
+        """Whether the job ends if this attempt fails."""
         return self.attempt >= self.max_attempts
 
     def seconds_left(self) -> float | None:
-        """Return the seconds until the time limit, at least 0; None without one."""
+        """Return the seconds until the time limit, at least 0; None without a limit."""
         if self.deadline is None:
             return None
         return max(self.deadline - self.clock.monotonic(), 0.0)
 
     def set_progress(self, value: object) -> None:
-        """Report how far the task is; shown to operators within a second or so.
+        """Report progress in a form of your own; see :meth:`progress`.
 
         Args:
-            value: Any JSON value of at most 1 KiB, such as ``{"done": 3, "of": 10}``.
+            value: Any JSON value of at most 1 KiB.
 
         Raises:
             InvalidInputError: The value is not JSON or too large.
@@ -94,71 +102,61 @@ class TaskContext:
         total: float | None = None,
         message: str | None = None,
     ) -> None:
-        """Report how far the task is, and stop here if it should.
+        """Report progress, visible within about a second; stop here if cancelled.
 
-        The report is ``{"done": 3, "total": 10, "message": "…"}``, without what is
-        None.
+        The report is ``{"done": 3, "total": 10, "message": "…"}``, without the keys
+        that are None, of at most 1 KiB.
 
         Args:
             done: How much is done, in any unit.
-            total: How much there is to do, in the same unit; None when unknown.
-            message: Some words for whoever waits. The report has room for 1 KiB.
+            total: How much there is to do, in the same unit; None if unknown.
+            message: A text for people who wait.
 
         Raises:
-            CancelledError: The task should stop; let it pass.
-            InvalidInputError: A number is none, or the message is too long.
+            CancelledError: The task should stop; do not catch it.
+            InvalidInputError: A number is not finite, or the report is too long.
         """
         self.check()
         report = {"done": done, "total": total, "message": message}
         self.set_progress({k: v for k, v in report.items() if v is not None})
 
     def check(self) -> None:
-        """Stop here if the task should: cancelled, out of time, or shut down.
-
-        A cancel that a user asks for arrives within about a second.
+        """Stop here if the job was cancelled, ran out of time, or the worker stops.
 
         Raises:
-            CancelledError: The task should stop; let it pass. The worker then ends the
+            CancelledError: The task should stop; do not catch it. The worker ends the
                 job, or gives it back at a shutdown.
         """
         self.cancel.raise_if_cancelled()
 
     def sleep(self, seconds: float) -> None:
-        """Sleep, and stop at once if the task should.
-
-        Args:
-            seconds: How long to sleep.
+        """Sleep for a number of seconds, and stop at once if cancelled.
 
         Raises:
-            CancelledError: The task should stop; let it pass.
+            CancelledError: The task should stop; do not catch it.
         """
         self.cancel.wait(seconds)
         self.check()
 
     def enqueue(self, job: NewJob) -> EnqueueResult:
-        """Store a follow-up job.
-
-        The application's router is asked when the job names no queue; errors as for
-        :meth:`QueueRuntime.enqueue`.
-        """
+        """Store a follow-up job; errors as for :meth:`QueueRuntime.enqueue`."""
         return self.enqueue_job(job)
 
     def rate_limit(self, scope: str, tokens: int = 1) -> None:
-        """Take tokens from a bucket that all processes share, or put the job off.
+        """Take tokens from a bucket that all processes share, or snooze the job.
 
-        A snoozed job leaves its slot, comes back when it is its turn and begins
-        anew, so call this before the work. The attempt is not counted, and its queue
-        goes on.
+        Call this before the work: a snoozed job frees its slot and starts from the
+        beginning when tokens are available. The attempt does not count.
 
         Args:
-            scope: The bucket, made by :meth:`ForgeJobs.rate_limit` or by the API.
-            tokens: How many, 1 to the bucket's capacity.
+            scope: A bucket of :meth:`ForgeJobs.rate_limit` or of the API.
+            tokens: How many, 1 to the bucket's capacity; default 1.
 
         Raises:
-            Snooze: There are too few at present; let it through.
+            Snooze: The bucket has too few tokens; do not catch it.
             RateLimitNotFoundError: No bucket has this scope.
-            InvalidInputError: The bucket can never hold so many.
-            StorageError: The database could not be asked.
+            InvalidInputError: The bucket can never hold that many.
+            StorageError: The database could not be used.
         """
         taken = self.rate_limits.take_turn(
             scope, tokens, has_waited=self.throttle_attempts > 0
@@ -167,23 +165,22 @@ class TaskContext:
             raise Snooze(taken.retry_after_s)
 
     def drain_rate_limit(self, scope: str, pause_s: float = 0.0) -> None:
-        """Empty a bucket for all processes, as after a refusal by what it protects.
+        """Empty a bucket for all processes, for instance after a 429 response.
 
         Args:
             scope: The bucket.
-            pause_s: Seconds before it begins to refill, 0 to 86400, such as the
-                ``Retry-After`` of an answer.
+            pause_s: Seconds until it refills, 0 to 86400, such as ``Retry-After``.
 
         Raises:
             RateLimitNotFoundError: No bucket has this scope.
-            InvalidInputError: The pause is outside its bounds.
-            StorageError: The database could not be asked.
+            InvalidInputError: The pause is out of bounds.
+            StorageError: The database could not be used.
         """
         self.rate_limits.drain(scope, pause_s)
 
 
 def enter(context: TaskContext) -> Callable[[], None]:
-    """Make a context the current one; return the function that ends it."""
+    """Make a context the current one; return a function that undoes it."""
     token = _current.set(context)
     return lambda: _current.reset(token)
 
@@ -193,11 +190,7 @@ entered_context: Callable[[], TaskContext | None] = partial(_current.get, None)
 
 
 def running_context() -> TaskContext:
-    """Return the context of the task that runs in this thread.
-
-    Raises:
-        RuntimeError: No task does.
-    """
+    """Return the context of the running task; raise RuntimeError without one."""
     context = entered_context()
     if context is None:
         raise RuntimeError("no task is running here, so there is no context")
@@ -205,7 +198,7 @@ def running_context() -> TaskContext:
 
 
 class _CurrentJob:
-    """Stands for the context of the task that runs in this thread."""
+    """A proxy for the context of the running task."""
 
     def __getattr__(self, name: str) -> Any:
         """Read an attribute of the current context."""
@@ -216,7 +209,7 @@ class _CurrentJob:
         return _current.get(None) is not None
 
     def __repr__(self) -> str:
-        """Name the job, or say that there is none."""
+        """Name the job."""
         context = _current.get(None)
         return f"<current_job {context.job_id if context else 'none'}>"
 

@@ -1,10 +1,9 @@
-"""Conversions: what an annotated argument is in JSON, and back.
+"""Conversions: turns annotated arguments into JSON and back.
 
-The set of types is closed: text, numbers, booleans and None; lists, tuples and dicts
-with text keys; ``datetime``, ``date``, ``time``, ``timedelta``, ``Decimal``, ``UUID``,
-``Path``, enumerations, dataclasses and typed dicts; unions of them whose members look
-different in JSON, and literals. An annotation that says nothing, such as ``Any``, takes
-what is JSON.
+The supported types are text, numbers, booleans and None; lists, tuples and dicts with
+text keys; ``datetime``, ``date``, ``time``, ``timedelta``, ``Decimal``, ``UUID``,
+``Path``, enumerations, dataclasses and typed dicts; literals; and unions whose members
+differ in JSON. ``Any`` takes any JSON value.
 """
 
 from __future__ import annotations
@@ -49,11 +48,7 @@ _INSTEAD: dict[type, str] = {
 
 
 def conversion_of(annotation: Any) -> Conversion:
-    """Return the conversion of an annotation.
-
-    Raises:
-        UnsupportedError: It is outside the set; the text says what to pass.
-    """
+    """Return the conversion of an annotation, or raise UnsupportedError."""
     annotation = _stripped(annotation)
     if annotation in (Any, object) or isinstance(annotation, str | ForwardRef):
         return ANYTHING
@@ -77,7 +72,7 @@ def conversion_of(annotation: Any) -> Conversion:
 
 
 def _stripped(annotation: Any) -> Any:
-    """Return what aliases, new types and marks stand for."""
+    """Return the type behind aliases, new types and markers."""
     while True:
         if isinstance(annotation, TypeVar):
             return annotation.__bound__ or Any
@@ -100,7 +95,7 @@ _MARKS = (typing.Annotated, typing.Required, typing.NotRequired)
 def _anything(value: Any, path: str) -> Any:
     kind = type(value)
     if kind in FORMS:
-        return value  # what is in it is looked at when it is stored
+        return value  # its contents are checked when it is stored
     wants = (
         "annotate the parameter with its type, or pass text"
         if unless_unsupported(kind).forms
@@ -191,7 +186,7 @@ def _dict(args: Sequence[Any]) -> Conversion:
 
 
 def _container(wants: str, accepted: tuple[type, ...]) -> Conversion:
-    """One that holds any JSON, which is looked at when it is stored."""
+    """Return the conversion of a container of any JSON, checked when it is stored."""
 
     def take(value: Any, path: str) -> Any:
         if type(value) not in accepted:
@@ -204,16 +199,7 @@ def _container(wants: str, accepted: tuple[type, ...]) -> Conversion:
 
 @dataclass(frozen=True, slots=True)
 class _Object:
-    """A JSON object of a known kind.
-
-    Args:
-        wants: What it is, for an error.
-        kind: Its exact type.
-        items_of: Returns its members by name.
-        member: Returns the conversion of a member; None where there is none.
-        make: Returns one of its members.
-        required: Returns the names of the members that it must have.
-    """
+    """A value that is a JSON object; ``wants`` names its type in errors."""
 
     wants: str
     kind: type
@@ -238,7 +224,7 @@ class _Object:
         members = self._converted(value.items(), path, lambda each: each.decode)
         try:
             return self.make(members)
-        except Exception as error:  # of the class's own checks
+        except Exception as error:  # the checks of the class
             why = describe_failure(error)
             raise InvalidInputError(path, f"is not {self.wants}: {why}") from error
 
@@ -300,7 +286,7 @@ def _typed_dict(kind: Any) -> Conversion:
     names = kind.__required_keys__ | kind.__optional_keys__
 
     def required() -> set[str]:
-        # With postponed annotations the class itself does not see the marks.
+        # With postponed annotations the class itself does not see the markers.
         marks = {name: get_origin(hint) for name, hint in hints().items()}
         marked = {name for name in names if marks.get(name) is typing.Required}
         unmarked = {name for name in names if marks.get(name) is typing.NotRequired}
@@ -312,9 +298,9 @@ def _typed_dict(kind: Any) -> Conversion:
 
 
 def _hints_of(kind: type) -> Callable[[], Mapping[str, Any]]:
-    """Return what reads the annotations of a class at the first use.
+    """Return a function that reads the annotations of a class at its first call.
 
-    It may refer to itself, and to what stands below it in its module.
+    By then the class, and those below it in its module, can be referred to.
     """
 
     @lru_cache(1)
@@ -358,7 +344,7 @@ def unless_unsupported(annotation: Any) -> Conversion:
 
 
 def _union(members: Sequence[Conversion]) -> Conversion:
-    """Return the conversion of any of some, which JSON must be able to tell apart."""
+    """Return the conversion of a union, whose members must differ in JSON."""
     changing = [each for each in members if each.changes]
     for each in changing:
         for other in members:
@@ -390,5 +376,5 @@ def _first(
             return verb(each)(value, path)
         except InvalidInputError as error:
             if error.field != path:
-                deeper = error  # it was this one, and something within it is wrong
+                deeper = error  # the type fits, but something inside it is wrong
     raise deeper or InvalidInputError(path, f"{shown(value)} is not {wants}")

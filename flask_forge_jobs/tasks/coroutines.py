@@ -1,4 +1,4 @@
-"""Runs the coroutine of an ``async`` task to its end."""
+"""Runs the coroutine of an ``async`` task."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from typing import Any
 
 
 def run_coroutine(coroutine: Coroutine[Any, Any, object]) -> object:
-    """Run a coroutine in an event loop of its own and return what it returns."""
-    # Most workers never need it, and it is slow to import.
-    import asyncio
+    """Run a coroutine in its own event loop and return its result."""
+    import asyncio  # here, because it loads slowly
 
     if not _is_in_a_loop():
         return asyncio.run(coroutine)
-    # Called by a coroutine, such as an async view: a second loop needs another thread.
+    # In a coroutine, such as an async view: a second loop needs another thread.
     with ThreadPoolExecutor(1, "forge-jobs-loop") as pool:
         return pool.submit(copy_context().run, asyncio.run, coroutine).result()
 

@@ -1,4 +1,4 @@
-"""Declarations: what an application says of its tasks, schedules and rate limits."""
+"""Declarations: the tasks, schedules and rate limits of an application."""
 
 from __future__ import annotations
 
@@ -21,14 +21,7 @@ R = TypeVar("R")
 
 
 class Declarations:
-    """The part of :class:`.ForgeJobs` that the code of an application declares with.
-
-    Args:
-        registry: Keeps what is declared.
-        router: Names the queue of a kind that is enqueued without one.
-        store: Stores one job.
-        call_context: Makes the context for calls where no task runs.
-    """
+    """The part of :class:`.ForgeJobs` that declares tasks, schedules and limits."""
 
     def __init__(
         self,
@@ -59,18 +52,25 @@ class Declarations:
         function: Callable[..., Any] | None = None,
         **options: Unpack[TaskOptions],
     ) -> Any:
-        """Register a function as a task; use it with or without parentheses.
+        """Register a function as a task.
 
-        The function stays callable and gains ``enqueue`` and ``options``. A first
-        parameter annotated :class:`TaskContext` receives the job's context and is not
-        part of the payload.
+        Use it with or without parentheses::
+
+            @forge.task(queue="mail", max_attempts=3)
+            def send_welcome(user_id: int) -> None: ...
+
+            send_welcome.enqueue(user_id=7)  # a worker runs it
+            send_welcome(user_id=7)  # runs here and now
+
+        A first parameter annotated with :class:`TaskContext` receives the job's context
+        and is not part of the payload. See :class:`TaskOptions` for the options.
 
         Raises:
-            InvalidInputError: A value is outside its bounds, the key is none of the
-                function's parameters, or another function has the kind.
-            TypeError: A JSON object cannot carry the function's arguments: it takes
-                positional-only or ``*args`` parameters, or is a generator; or it has no
-                name and no ``kind`` is given; or there is no such option.
+            InvalidInputError: A value is out of bounds, ``key`` is not a parameter of
+                the function, or another function has the kind.
+            TypeError: The function cannot be called with a JSON object of names: it has
+                positional-only or ``*args`` parameters or is a generator. Or it has no
+                name and no ``kind``, or there is no such option.
         """
         decorator = TaskDecorator(
             self.registry,
@@ -92,28 +92,32 @@ class Declarations:
         catch_up: str = CatchUp.ONCE,
         catch_up_limit: int = DEFAULT_CATCH_UP_LIMIT,
     ) -> CronDecorator:
-        """Run a task on a schedule; use it above ``@forge.task``, or on a function.
+        """Run a task on a schedule.
 
-        The schedule is brought into the table when a worker starts. What an operator
-        changed or disabled there stays so until the code says something else about the
-        same value. A schedule that is no longer in the code is deleted.
+        Use it on a function, or above ``@forge.task``::
 
-        The jobs have the task's queue and number of attempts, and priority 0.
+            @forge.cron("0 6 * * 1-5", timezone="Europe/Berlin")
+            def send_report() -> None: ...
+
+        A worker writes the schedule to the database when it starts, and deletes one
+        that is no longer in the code. What an operator changes stays until the code
+        changes the same value. The jobs have the task's queue and attempts, and
+        priority 0.
 
         Args:
             cron_expr: Five, six or seven fields, or a shorthand such as ``@daily``.
-            name: Identity of the schedule; the task's kind by default. A task with
-                several schedules needs a name for each.
-            timezone: IANA zone whose clock the expression is read by.
-            arguments: What the task is called with, by parameter.
-            dedupe: Skip a firing while a job of an earlier one is unfinished.
-            catch_up: What becomes of firings that nobody made for a minute: ``skip``,
-                ``once`` or ``all``.
-            catch_up_limit: How many of them ``all`` makes up, the latest; 1 to 1000.
+            name: Name of the schedule; the task's kind by default. Give a name to each
+                schedule of a task that has several.
+            timezone: IANA time zone of the expression; UTC by default.
+            arguments: The arguments of the task, by name.
+            dedupe: Skip a firing while the job of an earlier one is unfinished.
+            catch_up: What to do about firings that were missed by more than a minute:
+                ``skip``, ``once`` (default) or ``all``.
+            catch_up_limit: How many of the latest firings ``all`` makes up, 1 to 1000.
 
         Raises:
-            InvalidInputError: A value is outside its bounds, the arguments do not fit
-                the function, or another schedule has the name.
+            InvalidInputError: A value is out of bounds, the arguments do not fit the
+                function, or another schedule has the name.
         """
         definition = ScheduleDefinition(
             name="any" if name is None else name,
@@ -136,18 +140,16 @@ class Declarations:
     def rate_limit(self, scope: str, *, capacity: int, refill_per_sec: float) -> None:
         """Declare a token bucket that all processes share.
 
-        It is made when a worker starts. What an operator changes there stays until the
-        code says something else. A task takes from it with
-        :meth:`TaskContext.rate_limit`.
+        A task takes tokens with :meth:`TaskContext.rate_limit`. A worker creates the
+        bucket when it starts. What an operator changes stays until the code changes.
 
         Args:
-            scope: 1 to 128 characters, none of ``, / ? # %`` or a control character.
-            capacity: Most tokens it holds, 1 to 1,000,000,000; as many may be taken at
-                once.
-            refill_per_sec: Tokens it gains each second, more than 0.
+            scope: 1 to 128 characters, without ``, / ? # %`` and control characters.
+            capacity: Most tokens, 1 to 1,000,000,000; the largest burst.
+            refill_per_sec: New tokens per second, more than 0.
 
         Raises:
-            InvalidInputError: A value is outside its bounds.
+            InvalidInputError: A value is out of bounds.
         """
         definition = RateLimitDefinition(scope, capacity, refill_per_sec)
         definition.check()

@@ -1,8 +1,7 @@
 """Task: a function that can be enqueued.
 
-The function stays what it was and can be called. ``enqueue`` takes its arguments,
-checks that they bind to its signature, and stores them as a JSON object of parameter
-name to value, so the order of parameters may change between releases.
+``enqueue`` checks the arguments against the function's signature and stores them by
+name, so the order of parameters may change between releases.
 """
 
 from __future__ import annotations
@@ -42,14 +41,14 @@ R = TypeVar("R")
 
 
 class Isolation(StrEnum):
-    """Where a task runs: on a thread of the worker, or in a process of its own."""
+    """Where a task runs: in a thread of the worker, or in its own process."""
 
     THREAD = "thread"
     PROCESS = "process"
 
 
 class StoreJob(Protocol):
-    """What a task needs of the storage."""
+    """Stores the job of a task."""
 
     def __call__(self, job: NewJob, *, connection: object | None = None) -> JobHandle:
         """Store a job; see :meth:`.JobQueue.enqueue`."""
@@ -65,11 +64,17 @@ def _no_context(task: Task[..., Any]) -> TaskContext:
 
 
 class Task(Generic[P, R]):
-    """A registered function; made by ``@forge.task``.
+    """A function registered with ``@forge.task``.
+
+    For example::
+
+        send_welcome.enqueue(user_id=7)
+        send_welcome.options(queue="mail", delay=60).enqueue(user_id=7)
+        send_welcome(user_id=7)  # an ordinary call
 
     Attributes:
-        function: The function; ``async`` ones run in an event loop of their own.
-        kind: Kind of its jobs; the function's name by default.
+        function: The function. An ``async`` function runs in its own event loop.
+        kind: The kind of its jobs; the function's name by default.
         aliases: Other kinds whose jobs it runs.
     """
 
@@ -88,7 +93,7 @@ class Task(Generic[P, R]):
         told: Mapping[Ending, Told] = _NOBODY,
         call_context: MakeContext = _no_context,
     ) -> None:
-        # A task under a second kind is the same function, not a task in a task.
+        # To register a task under a second kind, wrap its function, not the task.
         self.function: Callable[..., R] = (
             function.function if isinstance(function, Task) else function
         )
@@ -108,9 +113,9 @@ class Task(Generic[P, R]):
         self._router = router
         self._store = store
         self._call_context = call_context
-        # A wrong option shows when the module is imported.
+        # A wrong option fails here, when the module is imported.
         self._template = options.new_job(self.kind, EMPTY_PAYLOAD, DefaultRouter())
-        # Names and docstring; attributes of the function could hide ours.
+        # Copies names and docstring, but no attributes, which could hide ours.
         functools.update_wrapper(self, function, updated=())
 
     def __repr__(self) -> str:
@@ -124,11 +129,11 @@ class Task(Generic[P, R]):
 
     @property
     def follow_ups(self) -> FollowUps:
-        """What is stored when a job of it ends without being done."""
+        """The tasks to enqueue when a job of it ends without success."""
         return {ending: task.as_follow_up() for ending, task in self._told.items()}
 
     def as_follow_up(self) -> FollowUp:
-        """Return what the storage has to know to tell this task of a job that ended.
+        """Return this task as a follow-up of jobs that end.
 
         Raises:
             InvalidInputError: The function does not take one argument.
@@ -141,7 +146,7 @@ class Task(Generic[P, R]):
                 "kind", f"{self.kind} must take the job that ended: {error}"
             ) from None
         queue_name = self.defaults.queue or self._router(self.kind)
-        # Wrong, it must fail here and not when the end of a job is stored.
+        # A wrong name must fail here, not when the end of a job is stored.
         check_queue_name(queue_name)
         return FollowUp(
             self.kind,
@@ -154,9 +159,9 @@ class Task(Generic[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function here and now.
 
-        A task that takes a context gets the one of the task that calls it. Outside a
-        task it gets one of its own, of a first attempt that no worker owns: progress
-        goes nowhere, and nothing cancels it.
+        A task that takes a context gets that of the calling task. Outside a task it
+        gets a new one of a first attempt, which nothing cancels and whose progress is
+        dropped.
         """
         if not self.parameters.takes_context:
             return self.function(*args, **kwargs)
@@ -171,30 +176,28 @@ class Task(Generic[P, R]):
             leave()
 
     def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> JobHandle:
-        """Store a job that will call the function with these arguments.
+        """Store a job that calls the function with these arguments in a worker.
 
         Raises:
-            InvalidInputError: The arguments do not bind to the signature or are not
-                JSON; the parameter is named.
+            InvalidInputError: The arguments do not fit the signature or are not JSON.
+            QueueFullError: The queue has reached its limit of waiting jobs.
             StorageOutcomeUnknownError: The job may be stored; the error has its id.
             StorageError: The job was not stored.
         """
         return self._store(self._new_job(self.defaults, args, kwargs))
 
     def job(self, *args: P.args, **kwargs: P.kwargs) -> NewJob:
-        """Return the job that :meth:`enqueue` would store, for ``enqueue_many``.
-
-        Raises:
-            InvalidInputError: As for :meth:`enqueue`.
-        """
+        """Return the job that :meth:`enqueue` would store, for ``enqueue_many``."""
         return self._new_job(self.defaults, args, kwargs)
 
     def options(self, **options: Unpack[EnqueueOptions]) -> BoundTask[P]:
-        """Return the task with other options for the jobs enqueued through it.
+        """Return the task with other options, to enqueue jobs with.
+
+        For example, ``send_welcome.options(delay=60).enqueue(user_id=7)``.
 
         Args:
-            options: Those of :class:`EnqueueOptions`. One that is None stays as it is;
-                one that is outside its bounds is refused when a job is enqueued.
+            options: Those of :class:`EnqueueOptions`. None keeps the task's.
+                ``enqueue`` refuses a value that is out of bounds.
 
         Raises:
             TypeError: There is no such option.
@@ -210,11 +213,11 @@ class Task(Generic[P, R]):
         )
 
     def job_for(self, arguments: object, options: JobOptions) -> NewJob:
-        """Return a job for arguments by name, as they would come over the wire.
+        """Return a job for a JSON object of arguments by name.
 
         Raises:
-            InvalidInputError: They are no JSON object that fits the function, or an
-                option is outside its bounds.
+            InvalidInputError: The object does not fit the function, or an option is out
+                of bounds.
         """
         if type(arguments) is not dict:
             raise InvalidInputError(
@@ -231,7 +234,7 @@ class Task(Generic[P, R]):
         self, options: JobOptions, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> NewJob:
         try:
-            # By far the most calls are by name; binding costs more than the comparison.
+            # Most calls are by name, and a comparison is cheaper than binding.
             if not args and self.parameters.are_ready(kwargs):
                 arguments = kwargs
             else:
@@ -255,13 +258,8 @@ class Task(Generic[P, R]):
     def run(self, context: TaskContext, payload: str) -> Outcome:
         """Run once with a stored payload; never raises.
 
-        Args:
-            context: The job's context.
-            payload: JSON text of an object of parameter name to value.
-
-        Returns:
-            How it ended. A payload that is damaged, or that does not bind to the
-            signature any more, is :class:`Dead`: trying again would not help.
+        A payload that is damaged or does not fit the signature any more is
+        :class:`Dead`, because a retry would not help.
         """
         try:
             arguments = load_text(payload)
@@ -273,18 +271,12 @@ class Task(Generic[P, R]):
             arguments = self.parameters.loaded(arguments)
         except (TypeError, InvalidInputError) as error:
             return Dead(clip(f"bad arguments: {error}"))
-        # In a copy, so that what a task leaves in the thread's context variables, such
-        # as decimal's precision or a pushed application, does not meet the next job.
+        # In a copy, so that changes to context variables, such as decimal's precision,
+        # do not leak into the next job.
         return copy_context().run(self._call, context, arguments)
 
     def apply(self, context: TaskContext, arguments: dict[str, Any]) -> object:
-        """Call the function within a context and return what it returns.
-
-        Args:
-            context: The current one while it runs.
-            arguments: By parameter, as the function takes them. A coroutine is run in
-                an event loop of its own.
-        """
+        """Call the function in a context; return its result, also of a coroutine."""
         leave = enter(context)
         try:
             if self.parameters.takes_context:
@@ -298,14 +290,14 @@ class Task(Generic[P, R]):
     def _call(self, context: TaskContext, arguments: dict[str, Any]) -> Outcome:
         try:
             return of_value(context, self.apply(context, arguments))
-        except BaseException as error:  # noqa: BLE001  # no task may end its worker
+        except BaseException as error:  # noqa: BLE001  # must not end the worker
             outcome = of_error(context, self.retry, error)
             context.dispose(error)
             return outcome
 
 
 class BoundTask(Generic[P]):
-    """A task with chosen options; made by :meth:`Task.options`."""
+    """A task with chosen options, returned by :meth:`Task.options`."""
 
     def __init__(
         self,
@@ -325,7 +317,7 @@ class BoundTask(Generic[P]):
 
 
 def policy_of(task: object) -> RetryPolicy:
-    """Return what a task says of its retries, whatever class it is of."""
+    """Return the retry policy of a task of any class."""
     return task.retry if isinstance(task, Task) else DEFAULT_RETRY
 
 
@@ -342,5 +334,5 @@ def _isolation(value: str) -> Isolation:
 def _name_of(function: Callable[..., Any]) -> str:
     name = getattr(function, "__name__", None)
     if not isinstance(name, str) or name == "<lambda>":
-        raise TypeError(f"{function!r} has no name of its own; give the task a kind")
+        raise TypeError(f"{function!r} has no name; give the task a kind")
     return name

@@ -1,4 +1,4 @@
-"""The context of a task that is called where no worker runs it."""
+"""Contexts for tasks that are called like functions."""
 
 from __future__ import annotations
 
@@ -16,14 +16,7 @@ NO_WORKER = "none"
 
 
 class DirectCalls:
-    """Makes contexts for calls of tasks in views, shells and tests.
-
-    Args:
-        clock: Tells how much of the time limit is left.
-        router: Names the queue of a task that has none.
-        enqueue: Stores a follow-up job.
-        rate_limits: The token buckets.
-    """
+    """Makes contexts for calls of tasks in views, shells and tests."""
 
     def __init__(
         self,
@@ -47,15 +40,7 @@ class DirectCalls:
         max_attempts: int | None = None,
         progress_sink: ProgressSink = lambda _: None,
     ) -> TaskContext:
-        """Return a context with an id that no stored job has.
-
-        Args:
-            task: What is called.
-            attempt: Which attempt it is, from 1.
-            max_attempts: Most attempts; the task's by default.
-            progress_sink: Takes the JSON text of progress reports; drops them by
-                default.
-        """
+        """Return a context with a new id; by default it drops progress reports."""
         limit_s = task.timeout_s
         return TaskContext(
             job_id=self._ids.new(),

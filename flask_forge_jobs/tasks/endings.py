@@ -1,4 +1,4 @@
-"""From what a function returned or raised to the outcome of its job."""
+"""Turns what a function returned or raised into the outcome of its job."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def of_value(context: TaskContext, value: object) -> Outcome:
             value = load_text(value.result, "result")
         return Done(dump(value, "result", MAX_RESULT_BYTES))
     except InvalidInputError as error:
-        # The work is done, and doing it again would not make the value storable.
-        logger.warning("the result of job %s is not kept: %s", context.job_id, error)
+        # The work is done, and a retry would return the same.
+        logger.warning("cannot store the result of job %s: %s", context.job_id, error)
         return Done(result_error=clip(error.message))
 
 
@@ -57,7 +57,7 @@ def of_error(
     if isinstance(error, Dead):
         return Dead(clip(str(error.message)), trace)
     message = describe_failure(error)
-    if context.cancel.is_cancelled:  # it stopped as it was asked to
+    if context.cancel.is_cancelled:  # it stopped as asked
         return Failed(message, traceback=trace)
     if policy.is_final(error):
         return Dead(message, trace)
@@ -67,12 +67,9 @@ def of_error(
 def of_time_limit(
     policy: RetryPolicy, timeout_s: float | None, outcome: object
 ) -> Failed | Dead:
-    """Return what an outcome counts as once the time limit has stopped the task.
+    """Return the outcome of a task that its time limit has stopped.
 
-    Args:
-        policy: What the task says of retries.
-        timeout_s: The limit; None where it is not known.
-        outcome: How the task ended; it says where it heard that it has to stop.
+    ``outcome`` is what the task made of it; its traceback is kept.
     """
     message = "timed out" if timeout_s is None else f"timed out after {timeout_s:g}s"
     trace = getattr(outcome, "traceback", None)
@@ -84,10 +81,10 @@ def of_time_limit(
 def _chosen_s(
     context: TaskContext, policy: RetryPolicy, error: BaseException
 ) -> float | None:
-    """Return the delay that the task's own function says, if it has one."""
+    """Return the delay that the task's retry function chooses, if it has one."""
     try:
         return policy.chosen_s(context.attempt, error)
-    except BaseException as wrong:  # noqa: BLE001  # of the application
+    except BaseException as wrong:  # noqa: BLE001  # the application's function
         trace = trace_of(wrong, context.mask)
         logger.warning(
             "the retry function of %s failed: %s", one_line(context.kind), trace
@@ -96,11 +93,11 @@ def _chosen_s(
 
 
 def _storable(outcome: Dead | Throttled | Failed) -> Outcome:
-    """Return an outcome that both databases take, whatever the task put into it."""
+    """Return an outcome with texts that both databases accept."""
     if isinstance(outcome, Dead):
         return Dead(clip(str(outcome.message)))
     if isinstance(outcome, Failed):
         return replace(outcome, message=clip(str(outcome.message)))
-    if getattr(outcome, "reason", None) is None:  # a class of theirs may lack it
+    if getattr(outcome, "reason", None) is None:  # a subclass may not set it
         outcome.reason = describe_cause(outcome)
     return outcome

@@ -1,7 +1,7 @@
-"""From an exception to the text that is stored with the job, and to a line of the log.
+"""Turns an exception into the text that is stored with the job and logged.
 
-What a task raises may quote whatever it was given: secrets are masked, and what could
-start a new line or steer a terminal is escaped, before it is stored or logged.
+An exception may quote its input, so secrets are masked, and line breaks and control
+characters escaped.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from flask_forge_jobs.model.outcomes import MAX_ERROR_BYTES, clip
 
 _LONGEST_CHAIN = 20
 _MOST_MEMBERS = 8
-# Longer than what is kept, or a secret that is cut would not be recognised.
+# More than is kept, because a secret that is cut would not be recognised.
 _LOOKED_AT = 2 * MAX_ERROR_BYTES
 _LONGEST_TRACE = 4000
 MOST_FRAMES = 20
@@ -29,32 +29,31 @@ mask_known: Mask = Masking().text
 
 
 def fit(text: str, mask: Mask) -> str:
-    """Return an error's text as it may be stored: masked, one line, at most 8 KiB."""
+    """Return an error's text for storage: masked, one line, at most 8 KiB."""
     return clip(one_line(mask(text[:_LOOKED_AT]), MAX_ERROR_BYTES))
 
 
 def trace_of(error: BaseException, mask: Mask) -> str:
-    """Return where an exception came from as one masked line, its end if it is long."""
+    """Return the end of an exception's traceback as one masked line."""
     try:
         lines = "".join(traceback.format_exception(error)).strip()
-    except BaseException:  # noqa: BLE001  # whatever a stranger's exception may raise
+    except BaseException:  # noqa: BLE001  # a foreign __str__ may raise anything
         lines = type(error).__name__
     shown = mask(_end_of(lines))
     return one_line(shown[-_LONGEST_TRACE:], _LONGEST_TRACE)
 
 
 def traceback_of(error: BaseException, mask: Mask) -> str:
-    """Return the traceback of an exception as it may be stored and logged.
+    """Return the masked traceback of an exception, for storage and log.
 
-    Each line is masked and fit for a log. Of the exception and of each of its causes
-    the last 20 frames are there; of a longer text the last 8 KiB.
+    It has the last 20 frames of the exception and of each cause, and at most 8 KiB.
     """
     try:
         found = traceback.TracebackException(
             type(error), error, _below_ours(error), limit=-MOST_FRAMES, compact=True
         )
         text = "".join(found.format()).rstrip()
-    except BaseException:  # noqa: BLE001  # whatever a stranger's exception may raise
+    except BaseException:  # noqa: BLE001  # a foreign __str__ may raise anything
         text = type(error).__name__
     lines = mask(_end_of(text)).split("\n")
     shown = "\n".join(one_line(line, _LONGEST_LINE) for line in lines).encode()
@@ -62,10 +61,7 @@ def traceback_of(error: BaseException, mask: Mask) -> str:
 
 
 def _end_of(text: str) -> str:
-    """Return the last lines of a text, none without what it begins with.
-
-    What says that a secret follows stands before it.
-    """
+    """Return the last lines of a text, each with its start, which may mark a secret."""
     lines = "\n".join(line[: 2 * _LONGEST_LINE] for line in text.split("\n"))
     if len(lines) <= _LOOKED_AT:
         return lines
@@ -73,7 +69,7 @@ def _end_of(text: str) -> str:
 
 
 def _below_ours(error: BaseException) -> TracebackType | None:
-    """Return the traceback without the frames by which we have called the task."""
+    """Return the traceback without our own frames above the task."""
     found = error.__traceback__
     while (
         found is not None
@@ -85,25 +81,22 @@ def _below_ours(error: BaseException) -> TracebackType | None:
 
 
 def describe_failure(error: BaseException) -> str:
-    """Return class and text of an exception and of its causes, outermost first.
+    """Return class and text of an exception and its causes, such as ``KeyError: 'id'``.
 
-    They are joined by ``": "``, as in ``KeyError: 'id'``; a group names its members.
-    The text is cut at 8 KiB and holds no character that a database refuses.
+    The outermost comes first, and a group lists its members. The text is cut at 8 KiB
+    and holds no character that a database refuses.
     """
     return clip(": ".join(_text(each) for each in _chain(error)))
 
 
 def describe_cause(error: BaseException) -> str | None:
-    """Return the same of what an exception was raised for; None without a cause."""
+    """Return the same for the causes of an exception, or None."""
     causes = list(_chain(error))[1:]
     return clip(": ".join(_text(each) for each in causes)) if causes else None
 
 
 def forget_frames(error: BaseException) -> None:
-    """Drop the tracebacks that an exception leads to; they keep every local alive.
-
-    Causes that are not shown, and the members of groups, count too.
-    """
+    """Drop the tracebacks of an exception, its causes and members: they keep locals."""
     seen: set[int] = set()
     waiting: list[BaseException | None] = [error]
     while waiting:
@@ -142,7 +135,7 @@ def _text(error: BaseException) -> str:
 def _own_text(error: BaseException) -> str:
     try:
         text = str(error)[:MAX_ERROR_BYTES]
-    except BaseException:  # noqa: BLE001  # whatever a stranger's __str__ may raise
+    except BaseException:  # noqa: BLE001  # a foreign __str__ may raise anything
         text = ""
     name = type(error).__name__
     return f"{name}: {text}" if text else name

@@ -1,4 +1,4 @@
-"""JobHandle: one job, as the code sees it that enqueued it or knows its id."""
+"""JobHandle: a job to look at, wait for, cancel or retry."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LONGEST_ID = 64
 
 
 class Home(Protocol):
-    """Where the job of a handle is kept."""
+    """The application of a handle."""
 
     @property
     def storage(self) -> Storage:
@@ -31,19 +31,25 @@ class Home(Protocol):
 
     @property
     def status_url(self) -> Callable[[str, float], str]:
-        """Returns the status link of a job that expires in so many seconds."""
+        """Takes a job's id and the seconds for which the link is valid."""
 
 
 class JobHandle:
-    """A job that was enqueued; what ``task.enqueue()`` and ``forge.job(id)`` return.
+    """A job, as ``task.enqueue()`` and ``forge.job(id)`` return it.
 
-    Making one reads nothing. While the job goes on, each attribute reads its row anew;
-    once it has ended the row is kept, and :meth:`refresh` reads it again. What the job
-    is enqueued with is known without a look.
+    For example::
+
+        job = send_welcome.enqueue(user_id=7)
+        if job.wait(timeout_s=5) and job.is_successful:
+            print(job.result)
+
+    Each attribute reads the job's row until the job has ended; then the row is kept,
+    and
+    :meth:`refresh` reads it again. What the job was enqueued with needs no read.
 
     Every attribute but ``id``, ``exists`` and ``is_deduped`` raises
-    :class:`.JobNotFoundError` for a job that is not stored, or not committed yet, and
-    :class:`.StorageError` when the database cannot be asked.
+    :class:`.JobNotFoundError` if the job is not stored or not committed yet, and
+    :class:`.StorageError` if the database cannot be read.
 
     Attributes:
         id: The job's id.
@@ -60,7 +66,7 @@ class JobHandle:
         self._kept: Job | None = None
 
     def __repr__(self) -> str:
-        """Name the job; reads nothing."""
+        """Name the job."""
         return f"<JobHandle {self.id}>"
 
     # -- what it was enqueued with ---------------------------------------------------
@@ -72,29 +78,29 @@ class JobHandle:
 
     @property
     def queue_name(self) -> str:
-        """The queue it was put in."""
+        """Its queue."""
         return (self._request or self._row()).queue_name
 
     @property
     def scheduled_at(self) -> datetime:
-        """When it may first start."""
+        """When it may start."""
         return (self._request or self._row()).scheduled_at
 
     @property
     def is_deduped(self) -> bool:
-        """Whether the request found this job, which held its dedupe key already."""
+        """Whether no new job was stored because this one held the dedupe key."""
         return self._request is not None and self._request.is_deduped
 
     @property
     def is_replaced(self) -> bool:
-        """Whether the request's payload or time took the place of the job's."""
+        """Whether the enqueue replaced the payload or time of the existing job."""
         return self._request is not None and self._request.is_replaced
 
-    # -- what has become of it -------------------------------------------------------
+    # -- its state ---------------------------------------------------------------------
 
     @property
     def exists(self) -> bool:
-        """Whether the job is stored: False for an id that no job has."""
+        """Whether the job is stored."""
         try:
             self._row()
         except JobNotFoundError:
@@ -103,98 +109,95 @@ class JobHandle:
 
     @property
     def status(self) -> JobStatus:
-        """The state: ``failed`` waits for a retry, ``done`` and ``dead`` are final."""
+        """Its state; ``failed`` waits for a retry, ``done`` and ``dead`` are final."""
         return self._row().status
 
     @property
     def is_ready(self) -> bool:
-        """Whether it has ended, well or not."""
+        """Whether it has ended, with or without success."""
         return self._row().status.is_final
 
     @property
     def is_successful(self) -> bool:
-        """Whether it has ended and its task has returned."""
+        """Whether it has ended with success."""
         return self._row().status is JobStatus.DONE
 
     @property
     def result(self) -> Any:
-        """What the task returned, as JSON keeps it; None before that."""
+        """What the task returned, after a round trip through JSON; None before."""
         return _decoded(self._row().result)
 
     @property
     def result_error(self) -> str | None:
-        """Why what the task returned is not kept: no JSON, or over 64 KiB."""
+        """Why the result was not stored: it is not JSON or over 64 KiB."""
         return self._row().result_error
 
     @property
     def progress(self) -> Any:
-        """What the task reported last; None before that."""
+        """The last progress report, or None."""
         return _decoded(self._row().progress)
 
     @property
     def error(self) -> str | None:
-        """The last error, such as ``KeyError: 'id'``, also while a retry waits."""
+        """The last error, such as ``KeyError: 'id'``, also before a retry."""
         return self._row().last_error
 
     @property
     def traceback(self) -> str | None:
-        """Where the last error came from, its secrets masked."""
+        """The traceback of the last error, with secrets masked."""
         return self._row().traceback
 
     def refresh(self) -> Self:
-        """Read the row now, also of a job that had ended; it may run again by now."""
+        """Read the row again, also of an ended job, which may have been retried."""
         self._kept = None
         self._row()
         return self
 
     def wait(self, timeout_s: float) -> bool:
-        """Wait until the job has ended.
+        """Wait until the job has ended; return whether it has.
 
-        The worker that ends it says so, and that arrives within milliseconds; where
-        nothing can be sent, such as through PgBouncer, or when an operator ends the
-        job, it takes up to a second. A task that waits for another job keeps its slot.
+        The worker notifies within milliseconds. It takes up to a second where
+        notifications do not pass, such as through PgBouncer, or if an operator ends the
+        job. A task that waits for another job keeps its slot.
 
         Args:
-            timeout_s: Seconds to wait at most; 0 only looks.
-
-        Returns:
-            Whether it has ended.
+            timeout_s: Most seconds to wait; 0 only checks.
 
         Raises:
-            InvalidInputError: ``timeout_s`` is no number of seconds.
+            InvalidInputError: ``timeout_s`` is not a number of seconds.
         """
         check_seconds("timeout_s", timeout_s, 0, math.inf)
         ends = self._home.storage.jobs.ends
         return ends.wait(self.id, lambda: self.is_ready, timeout_s)
 
     def status_url(self, expires_in_s: float = 3600.0) -> str:
-        """Return a link at which a browser may follow this one job, without signing in.
+        """Return a link that shows this job to a browser without signing in.
 
-        It answers with state, progress and result, masked as everywhere, and gives no
-        other right. It needs the application's ``SECRET_KEY``, and outside a request
-        its ``SERVER_NAME``; see :doc:`/howto/results`.
+        It shows state, progress and result, masked, and allows nothing else. It needs
+        the application's ``SECRET_KEY`` and, outside a request, ``SERVER_NAME``; see
+        :doc:`/howto/results`.
 
         Args:
-            expires_in_s: Seconds until the link ends, 1 to 366 days.
+            expires_in_s: Seconds until the link expires, up to 366 days; default 3600.
 
         Raises:
             ConfigurationError: There is no secret to sign it with.
-            InvalidInputError: ``expires_in_s`` is outside its bounds.
-            RuntimeError: Flask does not know under which address it is reached.
+            InvalidInputError: ``expires_in_s`` is out of bounds.
+            RuntimeError: Flask does not know the address of the application.
         """
         return self._home.status_url(self.id, expires_in_s)
 
-    # -- what can be done about it ---------------------------------------------------
+    # -- actions -----------------------------------------------------------------------
 
     def cancel(self, reason: str | None = None) -> CancelOutcome:
-        """End the job if it waits, or ask it to stop if it runs.
+        """Cancel the job if it waits, or ask it to stop if it runs.
 
         Args:
-            reason: Up to 1,000 characters for the last error of a job that waits.
+            reason: Becomes the last error of a waiting job, up to 1,000 characters.
 
         Returns:
-            ``cancelled``, or ``cancel_requested`` of a job that runs: it ends ``dead``
-            unless its task still returns.
+            ``cancelled``, or ``cancel_requested`` for a running job, which ends
+            ``dead`` unless its task still returns.
 
         Raises:
             InvalidInputError: The reason is too long.
@@ -205,11 +208,11 @@ class JobHandle:
         return self._home.storage.job_admin.cancel(self._checked_id(), reason)
 
     def retry(self) -> bool:
-        """Give a job that failed or is dead a full new budget of attempts, due now.
+        """Run a failed or dead job again now, with all its attempts.
 
         Returns:
-            False when it waits, runs or is done, or when an unfinished job has taken
-            over its dedupe key.
+            False if it waits, runs or is done, or if another unfinished job holds its
+            dedupe key.
         """
         self._kept = None
         self._row()

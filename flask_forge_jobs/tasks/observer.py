@@ -1,4 +1,4 @@
-"""Observer: hears of what a worker does; this one lets everything pass."""
+"""Observer: hears of jobs and workers."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from flask_forge_jobs.tasks.registry import Runnable
 
 
 class Observer:
-    """Lets everything pass."""
+    """Observes nothing; the base class of others."""
 
     def run(self, task: Runnable, context: TaskContext, job: ClaimedJob) -> Outcome:
-        """Run a task; the outcome is returned as it is."""
+        """Run a task and return its outcome."""
         return task.run(context, job.payload)
 
     def enqueued(self, results: Sequence[EnqueueResult]) -> None:
         """Hear that jobs are stored."""
 
     def worker_started(self, worker_id: str, queues: Sequence[str]) -> None:
-        """Hear that a worker takes jobs."""
+        """Hear that a worker has started."""
 
     def worker_stopped(self, worker_id: str, queues: Sequence[str]) -> None:
-        """Hear that a worker has stopped in order."""
+        """Hear that a worker has shut down cleanly."""
 
 
 NOBODY = Observer()

@@ -1,8 +1,7 @@
-"""What may be said of a job apart from its arguments, stated once.
+"""The options of jobs and tasks.
 
 The typed dicts are the keyword arguments of ``@forge.task``, ``task.options()`` and
-``forge.enqueue()``, so that an editor completes them and a type checker refuses a wrong
-one in all three places. :class:`JobOptions` holds what was given.
+``forge.enqueue()``, so that editors complete and type checkers check them.
 """
 
 from __future__ import annotations
@@ -21,27 +20,24 @@ from flask_forge_jobs.tasks.retries import Errors, Retry
 
 
 class Told(Protocol):
-    """A task that can be told of jobs that ended."""
+    """A task that can follow the end of a job."""
 
     def as_follow_up(self) -> FollowUp:
-        """Return what the storage has to know to tell it."""
+        """Return it as a follow-up."""
 
 
 class StoredOptions(TypedDict, total=False):
-    """What a task says of all its jobs, and an enqueue of one of them.
-
-    An option that is left out, or None, stays as it is.
+    """Options of both a task and a single job; None or none keeps the default.
 
     Args:
-        queue: Queue to wait in; the task's or the router's choice by default.
-        priority: Lower runs first, 0 by default; a signed 32-bit number.
-        max_attempts: How often the job may run, 1 to 1000; 5 by default.
-        timeout_s: Seconds one attempt may take; no limit by default.
-        dedupe_by_args: Make the dedupe key of the kind and the arguments, so that no
-            two unfinished jobs have the same.
-        dedupe_for: A finished job with the key counts too, for so long after it was
-            enqueued.
-        replace: What the pending job that holds the key takes over from a new one:
+        queue: The queue; by default the router chooses it.
+        priority: A signed 32-bit number; lower runs first; default 0.
+        max_attempts: Most attempts, 1 to 1000; default 5.
+        timeout_s: Seconds that one attempt may take; no limit by default.
+        dedupe_by_args: Use the kind and the arguments as dedupe key, so that no two
+            unfinished jobs have the same arguments.
+        dedupe_for: How long after its enqueue a finished job still holds the key.
+        replace: What a new job replaces in the pending job that holds the key:
             ``payload``, ``run_at``, or both.
     """
 
@@ -60,18 +56,17 @@ class EnqueueOptions(StoredOptions, total=False):
     Those of :class:`StoredOptions`, and these:
 
     Args:
-        run_at: Not before this instant; must carry a zone.
-        delay: Not before so long from now, in seconds where it is a number; in place of
+        run_at: The earliest start, with a time zone.
+        delay: The earliest start from now, in seconds or as a ``timedelta``; instead of
             ``run_at``.
-        dedupe_key: While an unfinished job holds the key, no second one is stored. It
-            takes the place of a key made of the arguments.
-        job_id: The id to store the job under, that of a
-            :class:`.StorageOutcomeUnknownError`: the job is then stored once.
-        connection: Store the job in this connection's open transaction, so that it
-            comes with your commit and goes with your rollback. SQLAlchemy's
-            connection or session, such as Flask-SQLAlchemy's ``db.session``, or a
-            connection of psycopg2, psycopg 3 or sqlite3, to the database the jobs are
-            in.
+        dedupe_key: While an unfinished job holds this key, no second one is stored.
+            Overrides ``dedupe_by_args``.
+        job_id: The id of a :class:`.StorageOutcomeUnknownError`, to enqueue the job
+            again without storing it twice.
+        connection: Store the job in the open transaction of this connection, so that
+            your commit or rollback decides. A SQLAlchemy connection or session, such as
+            Flask-SQLAlchemy's ``db.session``, or a connection of psycopg2, psycopg 3 or
+            sqlite3, to the database of the jobs.
     """
 
     run_at: datetime | None
@@ -87,29 +82,26 @@ class TaskOptions(StoredOptions, total=False):
     Those of :class:`StoredOptions`, and these:
 
     Args:
-        kind: Kind of its jobs; the function's name by default. Jobs that are already
-            stored find their task by it, so keep it when you rename. No two functions
-            may have the same; one that a factory or a reload defines again takes its
-            own place.
-        aliases: Other kinds whose jobs it runs, such as the names that it had before.
+        kind: The kind of its jobs; the function's name by default. Stored jobs find
+            their task by it, so keep it when you rename the function. Two functions
+            cannot have the same kind.
+        aliases: Other kinds whose jobs it runs, such as former names.
         max_concurrent: How many of its jobs may run at once in the whole cluster, 1 to
-            1024; None means any number.
-        key: Parameter of the function: so many jobs may run at once for each of its
-            values. None means for all of them together.
-        retry: How long after a failure the job is tried again: a number of seconds or a
-            ``timedelta``, a list of them of which the last goes for all further
-            attempts, :class:`exponential`, or a function of the attempt, from 1, and
-            the exception that returns seconds or a ``timedelta``. About 15 s, 1 min, 4
-            min and 16 min by default. See :doc:`/howto/retry`.
-        retry_on: Types of exceptions; after any other the job is ``dead`` at once.
-        dead_on: Types of exceptions after which the job is ``dead`` at once.
-        on_dead: A task that is told when a job is ``dead``: it takes one argument, an
-            :class:`EndedJob`. Its job is stored in the transaction that ends the other,
-            exactly once.
-        on_cancelled: The same for a job that a user has cancelled, running or not; a
-            job that is deleted while it waits tells nobody.
+            1024; no limit by default.
+        key: A parameter of the function; ``max_concurrent`` then applies to each of its
+            values. By default it applies to all jobs together.
+        retry: The delay before a retry: seconds or a ``timedelta``; a list of them,
+            whose last one repeats; :class:`exponential`; or a function of the attempt,
+            from 1, and the exception. By default about 15 s, 1 min, 4 min and 16 min.
+            See :doc:`/howto/retry`.
+        retry_on: Exception types to retry; after any other the job is ``dead``.
+        dead_on: Exception types after which the job is ``dead`` at once.
+        on_dead: A task to enqueue when a job is ``dead``, with an :class:`EndedJob` as
+            its one argument; stored exactly once, in the transaction that ends the job.
+        on_cancelled: The same for a job that a user cancels, but not for a waiting job
+            that is deleted.
         isolation: ``"process"`` runs its jobs outside the worker, where they can be
-            killed; see :doc:`/howto/isolation`. ``"thread"`` by default.
+            killed; default ``"thread"``. See :doc:`/howto/isolation`.
     """
 
     kind: str | None
@@ -126,7 +118,7 @@ class TaskOptions(StoredOptions, total=False):
 
 @dataclass(frozen=True, slots=True)
 class JobOptions:
-    """The options of a job, defaults filled in; see :class:`EnqueueOptions`."""
+    """The options of a job with their defaults; see :class:`EnqueueOptions`."""
 
     queue: str | None = None
     priority: int = 0
@@ -143,10 +135,7 @@ class JobOptions:
     def changed(self, **given: Any) -> JobOptions:
         """Return the options with those given that are not None.
 
-        A key that is given takes the place of one made of the arguments.
-
-        Raises:
-            TypeError: There is no such option.
+        A dedupe key overrides ``dedupe_by_args``. An unknown option raises TypeError.
         """
         for name in given.keys() - _NAMES:
             known = ", ".join(sorted(_NAMES))
@@ -157,16 +146,7 @@ class JobOptions:
         return replace(self, **chosen) if chosen else self
 
     def new_job(self, kind: str, payload: str, router: Callable[[str], str]) -> NewJob:
-        """Return a job with these options, not stored yet.
-
-        Args:
-            kind: Selects the task.
-            payload: Canonical JSON text.
-            router: Names the queue when ``queue`` is None.
-
-        Raises:
-            InvalidInputError: A value is outside its bounds.
-        """
+        """Return a job with these options for a payload of canonical JSON text."""
         return NewJob.of_canonical(
             payload,
             kind=kind,

@@ -1,4 +1,4 @@
-"""Parameters: what a payload must hold so that a function can be called with it."""
+"""Parameters: converts between the arguments of a function and a payload."""
 
 from __future__ import annotations
 
@@ -35,13 +35,9 @@ _NAMELESS = (
 class Parameters:
     """The parameters of a task that its payload fills, by name.
 
-    A first parameter annotated :class:`TaskContext` is not one of them. Defaults are
-    not stored: a job gets those of the release that runs it.
-
-    Raises:
-        TypeError: The function cannot be called with a JSON object of names: it takes
-            positional-only or ``*args`` parameters, takes a context elsewhere than
-            first, is a generator, or shows no signature.
+    They do not include the :class:`TaskContext`. Defaults are not stored: a job gets
+    those of the release that runs it. A function that cannot be called with a JSON
+    object of names raises TypeError.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -85,19 +81,14 @@ class Parameters:
     ) -> Conversion:
         annotation = _evaluated(parameter.annotation, function)
         if parameter.name not in self._required:
-            return unless_unsupported(annotation)  # nobody has to pass it
+            return unless_unsupported(annotation)  # it has a default
         try:
             return conversion_of(annotation)
         except UnsupportedError as error:
             raise TypeError(f"{name}: parameter {parameter.name!r}: {error}") from None
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-        """Return the arguments of a call by name, as JSON.
-
-        Raises:
-            TypeError: The function does not take them; the text says which.
-            InvalidInputError: A value is not what its parameter is annotated with.
-        """
+        """Return the arguments of a call by name, as JSON."""
         bound = self._signature.bind(*args, **kwargs)
         named: dict[str, Any] = {}
         for name, value in bound.arguments.items():
@@ -109,27 +100,18 @@ class Parameters:
         return self.encoded(named)
 
     def encoded(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        """Return arguments by name as JSON.
-
-        Raises:
-            InvalidInputError: A value is not what its parameter is annotated with.
-        """
+        """Return arguments by name as JSON."""
         return self._converted(arguments, operator.attrgetter("encode"))
 
     def loaded(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        """Return what a function is called with for the arguments of a payload.
-
-        Raises:
-            TypeError: The function does not take them; the text says which.
-            InvalidInputError: A value is not what its parameter is annotated with.
-        """
+        """Return the arguments of the function for those of a payload."""
         if self.are_ready(arguments):
             return arguments
         self.check(arguments)
         return self._converted(arguments, operator.attrgetter("decode"))
 
     def are_ready(self, arguments: Mapping[str, Any]) -> bool:
-        """Whether the function takes them, and each is its own JSON."""
+        """Whether the function takes these arguments and none needs a conversion."""
         plain = self._plain
         for name, value in arguments.items():
             if name not in plain or type(value) not in plain[name]:
@@ -149,35 +131,22 @@ class Parameters:
             raise InvalidInputError("payload", "refers to itself") from None
 
     def named(self, args: tuple[Any, ...]) -> dict[str, Any]:
-        """Return some positional arguments by name; those that are missing may be.
-
-        Raises:
-            TypeError: There are more than the function takes.
-        """
+        """Return some positional arguments by name."""
         return self._signature.bind_partial(*args).arguments
 
     def check(self, arguments: Mapping[str, Any]) -> None:
-        """Check arguments by name.
-
-        Raises:
-            TypeError: The function does not take them; the text says which.
-        """
+        """Raise TypeError if the function does not take these arguments by name."""
         if not self._are_exact(arguments):
             self._signature.bind(**arguments)
             self._refuse_context(arguments)
 
     def concurrency(self, limit: ConcurrencyLimit) -> ConcurrencyLimit:
-        """Return the limit of a task, the default of its key filled in.
-
-        Raises:
-            InvalidInputError: The number is outside its bounds, the key is no
-                parameter, or its default is not JSON.
-        """
+        """Return a concurrency limit, checked, with the default of its key."""
         limit.check()
         if limit.key is None or (self._takes_more and limit.key not in self._names):
             return limit
         if limit.key not in self._names:
-            raise InvalidInputError("key", f"{shown(limit.key)} is no parameter")
+            raise InvalidInputError("key", f"{shown(limit.key)} is not a parameter")
         default = self._signature.parameters[limit.key].default
         if default is inspect.Parameter.empty:
             return limit
@@ -190,7 +159,7 @@ class Parameters:
         return not self._takes_more and self._required <= names <= self._names
 
     def _refuse_context(self, arguments: Mapping[str, Any]) -> None:
-        # With **kwargs such a name would bind, and then meet the context in the call.
+        # With **kwargs the name would bind here and then clash in the call.
         if self._context_name in arguments:
             raise TypeError(f"argument {self._context_name!r} is the task's context")
 
@@ -204,17 +173,17 @@ def _signature_of(function: Callable[..., Any], name: str) -> inspect.Signature:
         if sys.version_info >= (3, 14):
             import annotationlib
 
-            # Names that only a type checker imports would fail to evaluate.
+            # Evaluating would fail for names that only a type checker imports.
             return inspect.signature(
                 function, annotation_format=annotationlib.Format.FORWARDREF
             )
         return inspect.signature(function)
     except ValueError as error:
-        raise TypeError(f"{name} shows no signature; wrap it in a function") from error
+        raise TypeError(f"{name} has no signature; wrap it in a function") from error
 
 
 def _evaluated(annotation: Any, function: Callable[..., Any]) -> Any:
-    """Return what an annotation means; Any where that cannot be known here."""
+    """Return an evaluated annotation, or Any if that fails."""
     if annotation is inspect.Parameter.empty:
         return Any
     if isinstance(annotation, type):
@@ -234,14 +203,14 @@ def _is_context(parameter: inspect.Parameter, function: Callable[..., Any]) -> b
     annotation = parameter.annotation
     if annotation is TaskContext:
         return True
-    # A forward reference of Python 3.14, or the text of a postponed annotation.
+    # A forward reference of Python 3.14 or a postponed annotation.
     text = getattr(annotation, "__forward_arg__", annotation)
     if not isinstance(text, str):
         return False
     first, *rest = text.strip("'\" ").split(".")
     if [first, *rest][-1] == TaskContext.__name__:
         return True
-    # An alias, such as ``import ... as``; anything that is not a plain name is none.
+    # An alias, such as ``import ... as``.
     unwrapped = inspect.unwrap(function)
     found = getattr(unwrapped, "__globals__", {}).get(first)
     for name in rest:

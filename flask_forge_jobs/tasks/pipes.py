@@ -1,4 +1,4 @@
-"""Both ends of a pipe to another program, neither of which ever waits."""
+"""Non-blocking reads from and writes to another program."""
 
 from __future__ import annotations
 
@@ -8,16 +8,11 @@ CHUNK_BYTES = 65_536
 
 
 class LineTooLongError(Exception):
-    """The other side sent a line that is longer than allowed."""
+    """The other side sent a line that is too long."""
 
 
 class LineReader:
-    """Takes lines from a descriptor as they come.
-
-    Args:
-        descriptor: Set to return at once when there is nothing to read.
-        longest: Most bytes of a line, without its end.
-    """
+    """Reads lines of at most ``longest`` bytes from a descriptor, as they arrive."""
 
     def __init__(self, descriptor: int, longest: int) -> None:
         os.set_blocking(descriptor, False)
@@ -28,11 +23,11 @@ class LineReader:
 
     @property
     def has_rest(self) -> bool:
-        """Whether a line has begun and is not complete."""
+        """Whether a line is incomplete."""
         return bool(self._rest)
 
     def read(self) -> list[bytes]:
-        """Return the lines that are complete; notes when no more will come.
+        """Return the complete lines; set ``is_over`` at the end of the stream.
 
         Raises:
             LineTooLongError: A line, complete or not, is too long.
@@ -51,7 +46,7 @@ class LineReader:
 
 
 class Outgoing:
-    """Bytes on their way to a descriptor."""
+    """Bytes to write to a descriptor."""
 
     def __init__(self, descriptor: int, data: bytes) -> None:
         os.set_blocking(descriptor, False)
@@ -59,10 +54,7 @@ class Outgoing:
         self._left = memoryview(data)
 
     def write(self) -> bool:
-        """Write what fits; return whether nothing is left to do.
-
-        That nobody reads any more is as good: why shows at the other program's end.
-        """
+        """Write what fits; return True when all is written or the reader is gone."""
         while self._left:
             try:
                 count = os.write(self._descriptor, self._left[:CHUNK_BYTES])
@@ -75,14 +67,10 @@ class Outgoing:
 
 
 def read_some(descriptor: int) -> bytes | None:
-    """Read what is there.
-
-    Returns:
-        Up to 64 KiB; empty when no more will come, None when there is nothing now.
-    """
+    """Read up to 64 KiB; empty at the end of the stream, None if nothing is there."""
     try:
         return os.read(descriptor, CHUNK_BYTES)
     except BlockingIOError:
         return None
-    except ConnectionResetError:  # a socket whose other side died with unread data
+    except ConnectionResetError:  # the other side died with unread data
         return b""

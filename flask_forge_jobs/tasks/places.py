@@ -1,11 +1,11 @@
-"""Where a task was written, and whether two are one and the same."""
+"""Where a task is defined, and whether two tasks are the same."""
 
 from __future__ import annotations
 
 import inspect
 from types import CodeType
 
-# A decorator that forgets functools.wraps hides the function in a cell of its own.
+# A decorator without functools.wraps hides the function in a closure.
 _DEEPEST = 4
 
 
@@ -18,11 +18,11 @@ def place_of(task: object) -> str:
 
 
 def is_same(one: object, other: object) -> bool:
-    """Tell whether two tasks are of one function, defined once or twice.
+    """Tell whether two tasks are of one function, which may be defined repeatedly.
 
-    A module that is loaded again, and an application factory that is called again, make
-    a new function at the same place. Two functions that stand at two places are not
-    the same, and neither are two that the same decorator has wrapped.
+    A reloaded module or a second call of an application factory defines a new function
+    at the same place. Functions at different places are different, also if one
+    decorator wraps both.
     """
     return _is_same(_function_of(one), _function_of(other), _DEEPEST)
 
@@ -63,7 +63,7 @@ def _functions_in(function: object) -> list[object]:
     for cell in getattr(function, "__closure__", None) or ():
         try:
             content = cell.cell_contents
-        except ValueError:  # it is not bound yet
+        except ValueError:  # not bound yet
             continue
         if _code_of(content) is not None:
             found.append(inspect.unwrap(content))

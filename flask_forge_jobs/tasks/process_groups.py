@@ -1,9 +1,9 @@
-"""A program in a process group of its own, which never outlives the worker.
+"""A program in its own process group, which never outlives the worker.
 
-Signals go to the whole group, so what the program has started ends with it. When the
-worker dies, even by SIGKILL, the kernel closes its end of a pipe and kills the group:
-nobody in the group has to notice, so a program that hangs ends as well. What leaves the
-group, as a daemon does, is out of reach.
+Signals go to the whole group, so processes that the program has started end with it.
+When the worker dies, even by SIGKILL, the kernel closes a pipe and kills the group,
+also if the program hangs. Processes that leave the group, such as daemons, are out of
+reach.
 """
 
 from __future__ import annotations
@@ -23,35 +23,20 @@ from flask_forge_jobs.logs import get_logger
 
 logger = get_logger(__name__)
 
-# A process that SIGKILL does not end within this time hangs in the kernel.
-KILL_LIMIT_S = 5.0
+KILL_LIMIT_S = 5.0  # a process that survives SIGKILL for longer hangs in the kernel
 
 
 def check_platform() -> None:
-    """Check that this system can end a group for certain.
-
-    Raises:
-        OSError: It is not Linux 5.3 or newer.
-    """
+    """Raise OSError unless this is Linux 5.3 or newer, which can end a group safely."""
     if sys.platform != "linux" or not hasattr(os, "pidfd_open"):
         raise OSError("processes for tasks need Linux 5.3 or newer")
 
 
 class ProcessGroup:
-    """A running program that leads a session and group of its own.
+    """A running program that leads its own session and group.
 
-    Args:
-        command: The program and its arguments; no shell is involved.
-        environ: Its whole environment.
-        program: The file to run, when it is not ``command[0]``.
-        folder: Its working directory; None keeps ours.
-        stdin: As for :class:`subprocess.Popen`; ``stdout`` and ``stderr`` likewise.
-        stdout: None keeps ours.
-        stderr: None keeps ours.
-        pass_fds: Descriptors that it inherits under their numbers.
-
-    Raises:
-        OSError: It cannot be started.
+    The arguments are those of :class:`subprocess.Popen`; ``program`` is the file to run
+    if it is not ``command[0]``.
     """
 
     def __init__(
@@ -99,31 +84,26 @@ class ProcessGroup:
         return self.process.pid
 
     def wait(self, timeout_s: float) -> bool:
-        """Wait for the end of the program; return whether it has come.
+        """Wait for the end of the program without reaping it; return whether it ended.
 
-        The program is not reaped. Not for two threads at once with :meth:`close`.
+        Do not call it while another thread calls :meth:`close`.
         """
         poll = select.poll()
         poll.register(self.end_descriptor, select.POLLIN)
         return bool(poll.poll(timeout_s * 1000))
 
     def terminate(self) -> None:
-        """Ask everybody in the group to end."""
+        """Send SIGTERM to the group."""
         with self._lock:
             if not self._has_ended:
                 self._signal(signal.SIGTERM)
 
     def end(self) -> int:
-        """Kill whatever is left of the group; any thread may do so.
-
-        Returns:
-            The exit status of the program, or the negative number of the signal that
-            ended it.
-        """
+        """Kill the group, from any thread; return the status as Popen does."""
         with self._lock:
             if not self._has_ended:
                 self._has_ended = True
-                # Before the leader is reaped: until then nobody else gets its number.
+                # Before the leader is reaped, after which its number may be reused.
                 self._signal(signal.SIGKILL)
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     self.process.wait(KILL_LIMIT_S)
@@ -133,17 +113,13 @@ class ProcessGroup:
         return -signal.SIGKILL if status is None else status
 
     def close(self) -> int:
-        """End the group and close every descriptor; for whoever reads from them.
-
-        Returns:
-            As :meth:`end`.
-        """
+        """End the group and close every descriptor; return as :meth:`end` does."""
         status = self.end()
         os.close(self.end_descriptor)
         os.close(self._lifeline)
         for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
             if pipe is not None:
-                with contextlib.suppress(OSError):  # what was meant for the dead
+                with contextlib.suppress(OSError):  # unwritten data
                     pipe.close()
         return status
 
@@ -151,9 +127,9 @@ class ProcessGroup:
         try:
             os.killpg(self.pid, number)
         except ProcessLookupError:
-            return  # somebody else has reaped it
+            return  # it was reaped elsewhere
         except PermissionError:  # a set-user-ID program
-            logger.warning("process %s is another user's; left alone", self.pid)
+            logger.warning("process %s belongs to another user; ignored", self.pid)
 
 
 def describe_status(status: int) -> str:
@@ -170,9 +146,8 @@ def describe_status(status: int) -> str:
 def _kill_at_hang_up(reader: int, group: int) -> None:
     """Let the kernel kill a group when the last writer of a pipe is gone.
 
-    Unlike PR_SET_PDEATHSIG this reaches the whole group and does not take the end of
-    the thread that started the program for the end of the worker. The setting belongs
-    to the open pipe, which the program has inherited.
+    Unlike PR_SET_PDEATHSIG, this reaches the whole group and does not fire when only
+    the starting thread ends. The setting belongs to the pipe that the program inherits.
     """
     fcntl.fcntl(reader, fcntl.F_SETOWN, -group)
     fcntl.fcntl(reader, fcntl.F_SETSIG, signal.SIGKILL)

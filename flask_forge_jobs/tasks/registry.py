@@ -1,4 +1,4 @@
-"""TaskRegistry: kind to task, when tasks are due, and what they share."""
+"""TaskRegistry: the tasks, schedules and rate limits of an application."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from flask_forge_jobs.tasks.places import is_same, place_of
 
 
 class Runnable(Protocol):
-    """What the runtime needs of a task."""
+    """A task, as a worker sees it."""
 
     @property
     def kind(self) -> str:
@@ -27,14 +27,14 @@ class Runnable(Protocol):
 
     @property
     def concurrency(self) -> ConcurrencyLimit | None:
-        """How many of its jobs may run at once in the cluster; None for any number."""
+        """How many of its jobs may run at once in the cluster; None means no limit."""
 
     def run(self, context: TaskContext, payload: str) -> Outcome:
         """Run once with a stored payload; never raises."""
 
 
 class TaskRegistry:
-    """The tasks of one application."""
+    """The tasks, schedules and rate limits of one application."""
 
     def __init__(self) -> None:
         self._tasks: dict[str, Runnable] = {}
@@ -42,12 +42,12 @@ class TaskRegistry:
         self._rate_limits: dict[str, RateLimitDefinition] = {}
 
     def add(self, task: Runnable) -> None:
-        """Register a task, and its aliases; the same one again takes its own place.
+        """Register a task and its aliases; a task may be registered again.
 
         Raises:
-            InvalidInputError: Another one has the kind, or an alias of it.
+            InvalidInputError: Another task has one of the kinds.
         """
-        # A class of the application's own may have none.
+        # A custom class may have no aliases.
         kinds = (task.kind, *getattr(task, "aliases", ()))
         for kind in kinds:
             found = self._tasks.get(kind)
@@ -55,7 +55,7 @@ class TaskRegistry:
                 raise InvalidInputError(
                     "kind",
                     f"two tasks have the kind {shown(kind)}: {place_of(found)} and "
-                    f"{place_of(task)}; give one of them another by kind=",
+                    f"{place_of(task)}; pass kind= to one of them",
                 )
         self._tasks.update(dict.fromkeys(kinds, task))
 
@@ -67,12 +67,13 @@ class TaskRegistry:
         """Register a schedule of a task.
 
         Raises:
-            InvalidInputError: Another one has the name.
+            InvalidInputError: Another schedule has the name.
         """
         found = self._schedules.setdefault(definition.name, definition)
         if found != definition:
             raise InvalidInputError(
-                "name", f"two schedules are named {shown(definition.name)}; name one"
+                "name",
+                f"two schedules are named {shown(definition.name)}; pass name= to one",
             )
 
     def schedules(self) -> list[ScheduleDefinition]:
@@ -80,7 +81,7 @@ class TaskRegistry:
         return [self._schedules[name] for name in sorted(self._schedules)]
 
     def add_rate_limit(self, definition: RateLimitDefinition) -> None:
-        """Register a token bucket; a later one of the same scope takes its place."""
+        """Register a token bucket, in place of an earlier one of the same scope."""
         self._rate_limits[definition.scope] = definition
 
     def rate_limits(self) -> list[RateLimitDefinition]:

@@ -1,7 +1,7 @@
-"""RetryPolicy: when a job whose task failed is tried again, and when it is not.
+"""RetryPolicy: whether and when a failed job is retried.
 
-It counts where no operator has enabled the back-off of the job's queue; that comes
-first, see :mod:`~flask_forge_jobs.model.retry_delay`.
+If an operator has enabled the back-off of the job's queue, that decides the delay; see
+:mod:`~flask_forge_jobs.model.retry_delay`.
 """
 
 from __future__ import annotations
@@ -22,18 +22,21 @@ ChooseDelay = Callable[[int, BaseException], float | timedelta]
 
 
 @dataclass(frozen=True, slots=True)
-class exponential:  # noqa: N801  # retry=exponential(30) reads as what it is
-    """Delays that grow by a factor from one attempt to the next.
+class exponential:  # noqa: N801  # reads well as retry=exponential(30)
+    """Delays that grow by a factor with each attempt.
+
+    For example, ``@forge.task(retry=exponential(30, factor=2))`` waits about 30 s, 1
+    min, 2 min and 4 min.
 
     Args:
-        first_s: Seconds before the second attempt, more than 0.
-        factor: How many times longer each further delay is, at least 1.
-        max_s: The longest delay in seconds, at most 365 days.
-        jitter: Part of the delay by which it differs at random, up or down, so that
-            jobs that failed together do not come back together; 0 to 1.
+        first_s: Seconds before the second attempt, more than 0; default 15.
+        factor: How much longer each further delay is, at least 1; default 4.
+        max_s: The longest delay in seconds, at most 365 days; default one day.
+        jitter: Random part of the delay, up or down, 0 to 1, so that jobs that failed
+            together are not retried together; default 0.1.
 
     Raises:
-        InvalidInputError: A value is outside its bounds.
+        InvalidInputError: A value is out of bounds.
     """
 
     first_s: float = 15.0
@@ -49,12 +52,11 @@ class exponential:  # noqa: N801  # retry=exponential(30) reads as what it is
         _check("retry.jitter", self.jitter, 0.0, 1.0)
 
     def delay_s(self, attempt: int, spread: Callable[[], float] | None) -> float:
-        """Return the seconds after an attempt, from 1, that failed.
+        """Return the seconds to wait after a failed attempt, from 1.
 
         Args:
             attempt: The attempt.
-            spread: Returns a number in [0, 1) that stands for the jitter; None leaves
-                it out.
+            spread: Returns a random number in [0, 1); None for no jitter.
         """
         try:
             delay_s = min(self.first_s * self.factor ** (attempt - 1), self.max_s)
@@ -70,14 +72,7 @@ Retry = float | timedelta | Sequence[float | timedelta] | exponential | ChooseDe
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """What a task says of its retries.
-
-    Args:
-        delays: The delays; the last of a list goes for all further attempts.
-        choose: Asked for the delay after an attempt that ended with an exception.
-        retry_on: The only exceptions after which another attempt is made; None for any.
-        dead_on: Exceptions after which none is made.
-    """
+    """The retry options of a task; ``choose`` is its retry function."""
 
     delays: exponential | tuple[float, ...] = field(default_factory=exponential)
     choose: ChooseDelay | None = None
@@ -91,11 +86,7 @@ class RetryPolicy:
         retry_on: Errors | None = None,
         dead_on: Errors | None = None,
     ) -> RetryPolicy:
-        """Return the policy that the options of a task stand for.
-
-        Raises:
-            InvalidInputError: An option is none of what it may be, or out of bounds.
-        """
+        """Return the policy for the options of a task."""
         is_function = callable(retry)
         return cls(
             exponential() if retry is None or is_function else _delays(retry),
@@ -105,29 +96,19 @@ class RetryPolicy:
         )
 
     def is_final(self, error: BaseException) -> bool:
-        """Whether no further attempt is made after an exception."""
+        """Whether an exception ends the job."""
         if isinstance(error, self.dead_on):
             return True
         return self.retry_on is not None and not isinstance(error, self.retry_on)
 
     def delay_s(self, attempt: int, spread: Callable[[], float] | None) -> float:
-        """Return the seconds after an attempt, from 1, whoever ended it.
-
-        Args:
-            attempt: The attempt.
-            spread: Returns a number in [0, 1) for the jitter; None leaves it out.
-        """
+        """Return the seconds to wait after a failed attempt, from 1."""
         if isinstance(self.delays, exponential):
             return self.delays.delay_s(attempt, spread)
         return self.delays[min(max(attempt, 1), len(self.delays)) - 1]
 
     def chosen_s(self, attempt: int, error: BaseException) -> float | None:
-        """Return what the application's function says; None where there is none.
-
-        Raises:
-            InvalidInputError: It says something that is no delay.
-            Exception: Whatever it raises.
-        """
+        """Return the delay that the retry function chooses; None without one."""
         if self.choose is None:
             return None
         return _seconds("retry", self.choose(attempt, error))

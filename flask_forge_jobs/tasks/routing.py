@@ -1,4 +1,4 @@
-"""Which queue a job goes to when nobody says so."""
+"""Routers choose the queue of a job that names none."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ QUEUES_VARIABLE = "FORGE_QUEUES"
 
 
 class Router(Protocol):
-    """Chooses the queue of a kind."""
+    """Chooses the queue of a kind; any function of a kind will do."""
 
     def __call__(self, kind: str, /) -> str:
         """Return the queue's name."""
@@ -28,10 +28,10 @@ class DefaultRouter:
 
 
 class KindPrefixRouter:
-    """Sends a kind to the queue named like its first word.
+    """Chooses the queue by the first word of a kind, such as ``gh`` for ``gh_sync``.
 
     Args:
-        queues: First word to queue; ``gh_sync`` goes to ``gh`` with the default.
+        queues: First word to queue; ``gh`` and ``slack`` by default.
     """
 
     def __init__(self, queues: Mapping[str, str] | None = None) -> None:
@@ -46,10 +46,10 @@ class KindPrefixRouter:
 
 
 def queues_from_env(environ: Mapping[str, str] | None = None) -> list[str]:
-    """Return the queues named in ``FORGE_QUEUES``, trimmed and without blanks.
+    """Return the queues that ``FORGE_QUEUES`` lists, separated by commas.
 
     Args:
-        environ: Where to look; the process's environment by default.
+        environ: The environment; that of the process by default.
     """
     names = (
         (os.environ if environ is None else environ).get(QUEUES_VARIABLE, "").split(",")

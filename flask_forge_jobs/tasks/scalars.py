@@ -1,4 +1,4 @@
-"""Scalars: values that are one text, number, boolean or null in JSON."""
+"""Scalars: converts values that are a text, number, boolean or null in JSON."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _NAMES = {int: "a whole number", float: "a number", str: "text", bool: "a boolea
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """How values of one annotation become JSON, and JSON such values."""
+    """Converts the values of one annotation to JSON and back."""
 
     wants: str
     forms: frozenset[str]
@@ -36,16 +36,16 @@ class Conversion:
 
     @property
     def changes(self) -> bool:
-        """Whether a value and its JSON may differ."""
+        """Whether encoding and decoding differ."""
         return self.encode is not self.decode
 
 
 class UnsupportedError(Exception):
-    """An annotation is outside the set."""
+    """An annotation is not supported."""
 
 
 def refuse(value: object, path: str, wants: str) -> NoReturn:
-    """Raise the error of a value that is not what is wanted."""
+    """Raise the error for a value of the wrong type."""
     raise InvalidInputError(path, f"{shown(value)} is not {wants}")
 
 
@@ -53,7 +53,7 @@ def _scalar(kind: type, *more: type) -> Conversion:
     wanted = (kind, *more)
 
     def take(value: Any, path: str) -> Any:
-        # A subclass, such as a member of an IntEnum, becomes what it is one of.
+        # A value of a subclass, such as an IntEnum, becomes one of the base class.
         for each, exact in _EXACT.items():
             if each in wanted and isinstance(value, each):
                 return exact(value)
@@ -77,11 +77,7 @@ def _null(value: Any, path: str) -> None:
 
 
 def literal(values: Sequence[object]) -> Conversion:
-    """Return the conversion of one of some values.
-
-    Raises:
-        UnsupportedError: One of them is not JSON.
-    """
+    """Return the conversion of a literal type."""
     known = {(type(each), each): each for each in values}
     types_of_values = {type(each) for each in values}
     if not types_of_values <= FORMS.keys():
@@ -89,7 +85,7 @@ def literal(values: Sequence[object]) -> Conversion:
     wants = f"one of {', '.join(map(repr, values))}"
 
     def take(value: Any, path: str) -> Any:
-        # A list, for instance, can be looked up nowhere.
+        # The type first, because a list, for instance, cannot be looked up.
         if type(value) not in types_of_values or (type(value), value) not in known:
             refuse(value, path, wants)
         return value
@@ -99,11 +95,7 @@ def literal(values: Sequence[object]) -> Conversion:
 
 
 def enumeration(kind: type[Enum]) -> Conversion:
-    """Return the conversion of the members of an enumeration.
-
-    Raises:
-        UnsupportedError: Their values are neither text nor numbers.
-    """
+    """Return the conversion of an enumeration with values of text or numbers."""
     types_of_values = {type(member.value) for member in kind}
     if not types_of_values <= {str, int, float}:
         raise UnsupportedError(
@@ -119,7 +111,7 @@ def enumeration(kind: type[Enum]) -> Conversion:
 
     def decode(value: Any, path: str) -> Any:
         if type(value) in types_of_values:
-            # An enumeration may look up by itself what is none of its values.
+            # A custom _missing_() may raise anything.
             with contextlib.suppress(Exception):
                 return kind(value)
         refuse(value, path, wants)

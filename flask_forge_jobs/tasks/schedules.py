@@ -16,7 +16,7 @@ R = TypeVar("R")
 
 
 class CronDecorator:
-    """Registers a schedule of the task that it stands on."""
+    """Registers a schedule of the decorated task."""
 
     def __init__(
         self,
@@ -47,12 +47,7 @@ class CronDecorator:
     def __call__(self, function: Callable[P, R]) -> Task[P, R]: ...
 
     def __call__(self, function: Any) -> Any:
-        """Register the schedule; a plain function becomes a task first.
-
-        Raises:
-            InvalidInputError: The arguments do not fit the function, or another
-                schedule has the name.
-        """
+        """Register the schedule; a plain function becomes a task first."""
         task = function if isinstance(function, Task) else self._make_task(function)
         job = task.job(**self._arguments)
         chosen = replace(

@@ -1,6 +1,6 @@
-"""Supervision: waits for what a program does, and stops it when it has to.
+"""Supervision: waits for a program, and stops it at a time limit or a cancellation.
 
-At a time limit or a cancellation the group gets SIGTERM and, after a grace, SIGKILL.
+To stop it, the group gets SIGTERM and, after a grace, SIGKILL.
 """
 
 from __future__ import annotations
@@ -17,31 +17,22 @@ from flask_forge_jobs.tasks.cancellation import CancelReason, CancelToken
 from flask_forge_jobs.tasks.pipes import Outgoing
 from flask_forge_jobs.tasks.process_groups import ProcessGroup
 
-# A stopping worker gives its jobs back a second after it has asked them to stop, and
-# by then nobody may work on them here; the shutdown's own grace is over already.
+# A stopping worker gives a job back a second after it has asked it to stop; the program
+# must have ended by then.
 SHUTDOWN_GRACE_S = 0.5
-# poll() takes no more than 2**31 milliseconds, and a time limit may be longer.
-_LONGEST_PAUSE_S = 86_400.0
-# What a program that is gone has left in its pipes: at most 64 KiB each.
-_LAST_LOOKS = 4
+_LONGEST_PAUSE_S = 86_400.0  # poll() takes at most 2**31 milliseconds
+_LAST_LOOKS = 4  # enough for the 64 KiB that a pipe may still hold
 
 Listener = Callable[[], bool]
 
 
 class Supervision:
-    """One wait for a program; use it as a context manager.
+    """One wait for a program; a context manager.
 
-    Args:
-        group: The program.
-        token: Trips when the program should stop.
-        clock: For limits.
-        deadline: Instant at which the token is tripped by :attr:`CancelReason.TIMEOUT`;
-            None means no limit.
-        limit_at: Instant at which the program is stopped although the token has not
-            tripped; None means no such limit.
-        grace_s: Seconds between SIGTERM and SIGKILL; None leaves the program alone when
-            it is time to stop, and only ends the wait.
-        ask: Called before SIGTERM.
+    At ``deadline`` it trips the token with TIMEOUT; at ``limit_at`` it stops the
+    program without the token. Both are monotonic seconds, None for no limit. It calls
+    ``ask``, sends SIGTERM and, after ``grace_s`` seconds, SIGKILL; with None it only
+    ends the wait.
     """
 
     def __init__(
@@ -89,10 +80,10 @@ class Supervision:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Stop listening; the program is left as it is."""
+        """Stop listening; leave the program as it is."""
         self._resources.close()
 
-    # -- what to wait for ------------------------------------------------------------
+    # -- what to wait for --------------------------------------------------------------
 
     def read(self, descriptor: int, listener: Listener) -> None:
         """Call a listener whenever there is something to read."""
@@ -101,12 +92,9 @@ class Supervision:
     def write(
         self, descriptor: int, data: bytes, then: Callable[[], object] = lambda: None
     ) -> None:
-        """Write bytes while waiting.
+        """Write bytes while waiting, and call ``then`` when all are written.
 
-        Args:
-            descriptor: Where to; nothing is read from it meanwhile.
-            data: The bytes.
-            then: Called when all is written.
+        Until then nothing can be read from the descriptor.
         """
         outgoing = Outgoing(descriptor, data)
 
@@ -119,21 +107,20 @@ class Supervision:
         self._selector.register(descriptor, selectors.EVENT_WRITE, go_on)
 
     def forget(self, descriptor: int) -> None:
-        """Listen to a descriptor no longer."""
+        """Stop listening to a descriptor."""
         self._selector.unregister(descriptor)
 
     # -- waiting ---------------------------------------------------------------------
 
     @property
     def is_stopping(self) -> bool:
-        """Whether the program was asked to stop."""
+        """Whether the program has been asked to stop."""
         return self._kill_at is not None
 
     def run(self) -> bool:
-        """Wait until a listener is content, or the program has ended or was killed.
+        """Wait until a listener returns True, or the program ends or is killed.
 
-        Returns:
-            Whether a listener was content.
+        Return whether a listener did.
         """
         while True:
             now = self._clock.monotonic()
@@ -142,7 +129,7 @@ class Supervision:
             if self._dispatch(self._pause_s(now)):
                 return True
             if self.has_ended:
-                # Its pipes may hold the last word.
+                # Its pipes may still hold output.
                 return any(self._dispatch(0.0) for _ in range(_LAST_LOOKS))
 
     def _dispatch(self, timeout_s: float | None) -> bool:
@@ -152,11 +139,11 @@ class Supervision:
     def _note_end(self) -> bool:
         self.forget(self._group.end_descriptor)
         self.has_ended = True
-        self._group.end()  # those whom it leaves behind
+        self._group.end()  # the processes that it leaves behind
         return False
 
     def _must_leave(self, now: float) -> bool:
-        """Stop the program when it is time; return whether there is no more to wait."""
+        """Stop the program when it is time; return whether the wait is over."""
         if self._kill_at is not None:
             if now >= self._kill_at:
                 self._group.end()

@@ -1,4 +1,4 @@
-"""What ``@forge.task(...)`` returns, and what its tasks say about their queues."""
+"""What ``@forge.task(...)`` returns, and the router that knows its tasks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ R = TypeVar("R")
 
 
 class TaskRouter:
-    """Sends a kind to the queue of its task, and what has none to the router's."""
+    """Names the queue of a kind's task, else that of another router."""
 
     def __init__(self, registry: TaskRegistry, router: Router) -> None:
         self._registry = registry
@@ -52,19 +52,7 @@ def _told(on_dead: object, on_cancelled: object) -> dict[Ending, Task[..., Any]]
 
 
 class TaskDecorator:
-    """Makes a task of the function that it stands on, and registers it.
-
-    Args:
-        registry: Keeps the task.
-        router: Names the queue of jobs whose task names none.
-        store: Stores one job.
-        call_context: Makes the context for calls where no task runs.
-        options: What was said of the task.
-
-    Raises:
-        InvalidInputError: A value is outside its bounds.
-        TypeError: There is no such option.
-    """
+    """Turns the decorated function into a task and registers it."""
 
     def __init__(
         self,
@@ -106,13 +94,7 @@ class TaskDecorator:
     def __call__(self, function: Callable[P, R]) -> Task[P, R]: ...
 
     def __call__(self, function: Callable[..., Any]) -> Any:
-        """Register the function.
-
-        Raises:
-            InvalidInputError: The kind is taken or not allowed, or the key of its limit
-                is none of the function's parameters.
-            TypeError: A JSON object cannot carry the function's arguments.
-        """
+        """Register the function; errors as for :meth:`Declarations.task`."""
         task = self._make_task(function)
         self._registry.add(task)
         return task

@@ -1,4 +1,4 @@
-"""Test kit for applications that use ForgeJobs; needs no pytest and no service."""
+"""Test helpers for applications that use ForgeJobs; pytest is optional."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which enqueued jobs a test means, and what to say when there is none."""
+"""Compares enqueued jobs with those that a test expects."""
 
 from __future__ import annotations
 
@@ -18,16 +18,7 @@ _NOTHING = object()
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is asked of a job.
-
-    Args:
-        kind: Its kind.
-        args: Arguments that it has, by parameter; others may be there as well. None
-            asks for nothing.
-        queue: Its queue; None asks for nothing.
-        at: When it may start: an instant, or how long after it was enqueued; give or
-            take five seconds. None asks for nothing.
-    """
+    """The job that a test expects; None accepts anything."""
 
     kind: str
     args: Mapping[str, object] | None = None
@@ -35,14 +26,14 @@ class Wanted:
     at: datetime | timedelta | None = None
 
     def differences(self, job: Job) -> list[str]:
-        """Return how a job of the kind differs, a line for each; empty when it fits."""
+        """Return how a job of the kind differs, one line each; empty if it matches."""
         return [*self._of_args(job), *self._of_queue(job), *self._of_time(job)]
 
     def _of_args(self, job: Job) -> Iterator[str]:
         stored = load_text(job.payload)
         found = stored if isinstance(stored, dict) else {}
         for name, value in (self.args or {}).items():
-            # As it would be stored: a tuple is a list then.
+            # As stored, where a tuple is a list.
             wanted = load_text(dump(value, name))
             is_there = found.get(name, _NOTHING)
             if is_there is _NOTHING:
@@ -65,7 +56,7 @@ class Wanted:
             yield f"at: wanted {wanted.isoformat()}, is {due.isoformat()}"
 
     def __str__(self) -> str:
-        """Say it in the words of the call."""
+        """Return it like the arguments of the call."""
         parts = [self.kind]
         for name in ("args", "queue", "at"):
             value = getattr(self, name)
@@ -77,13 +68,7 @@ class Wanted:
 def missing_text(
     wanted: Wanted, jobs: Sequence[Job], other_kinds: Sequence[str]
 ) -> str:
-    """Return what to say when none of the jobs of a kind fits.
-
-    Args:
-        wanted: What was asked for.
-        jobs: The jobs of its kind; those that differ least are shown.
-        other_kinds: What else was enqueued, for when there are none.
-    """
+    """Return the message when none of the jobs of a kind matches."""
     lines = [f"no job was enqueued for: {wanted}"]
     if not jobs:
         others = ", ".join(other_kinds) or "nothing"
@@ -100,7 +85,7 @@ def missing_text(
 
 
 def unwanted_text(wanted: Wanted, jobs: Sequence[Job]) -> str:
-    """Return what to say when there are jobs that should not be there."""
+    """Return the message when jobs match that should not."""
     lines = [f"jobs were enqueued for: {wanted}"]
     lines += [f"  {shown(job)}" for job in jobs[:MOST_SHOWN]]
     if len(jobs) > MOST_SHOWN:

@@ -1,4 +1,4 @@
-"""FrozenClock: time that passes when a test says so."""
+"""FrozenClock: time that a test moves."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from flask_forge_jobs.model.instants import MICROSECOND, SECOND_US, from_micros
 
 
 class FrozenClock:
-    """A clock that stands still until it is moved.
+    """A clock that stands still until a test moves it.
 
     Args:
-        clock: Read once, for where to begin.
+        clock: Gives the start time.
         before_move: Called before the time changes.
     """
 
@@ -25,7 +25,7 @@ class FrozenClock:
         self._before_move = before_move
 
     def now_us(self) -> int:
-        """Return the instant in microseconds since the Unix epoch, UTC."""
+        """Return the time in microseconds since the Unix epoch, UTC."""
         return self._now_us
 
     def monotonic(self) -> float:
@@ -33,14 +33,14 @@ class FrozenClock:
         return self._monotonic_s
 
     def now(self) -> datetime:
-        """Return the instant in UTC."""
+        """Return the time in UTC."""
         return from_micros(self._now_us)
 
     def move(self, by: timedelta | float) -> None:
-        """Let time pass.
+        """Move the clock forward.
 
         Args:
-            by: How long, in seconds where it is a number.
+            by: A ``timedelta`` or seconds.
 
         Raises:
             ValueError: It is negative.
@@ -54,10 +54,7 @@ class FrozenClock:
         self._monotonic_s += passed_us / SECOND_US
 
     def move_to(self, instant: datetime) -> None:
-        """Let time pass until an instant.
-
-        Args:
-            instant: With a time zone.
+        """Move the clock forward to a time with a zone.
 
         Raises:
             ValueError: It is in the past.

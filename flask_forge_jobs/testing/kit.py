@@ -1,4 +1,4 @@
-"""JobsKit: what a test does with the jobs of an application."""
+"""JobsKit: runs and checks the jobs of an application in tests."""
 
 from __future__ import annotations
 
@@ -39,28 +39,33 @@ R = TypeVar("R")
 Mode = Literal["inline", "queued", "drain"]
 
 MODES = get_args(Mode)
-# More at one go are taken for a task that enqueues itself without end.
-MOST_AT_ONCE = 1000
+MOST_AT_ONCE = 1000  # more jobs in one drain look like a task that enqueues itself
 _PAGE = 1000
 
 
 class JobsKit:
     """The jobs of an application in a test; a context manager.
 
-    While it is open the application is in ``TESTING`` mode. Jobs in memory are gone at
-    its start, so each test begins with none; the database that a setting names is left
-    as it is, and jobs that were there before are run by :meth:`drain` but not seen by
-    the assertions.
+    For example::
+
+        with JobsKit(app) as jobs:
+            client.post("/signup", json={"email": "ada@example.com"})
+            jobs.assert_enqueued(send_welcome, queue="mail")
+            assert jobs.drain()[0].status == "done"
+
+    With pytest, the fixture ``forge_jobs`` provides it. While it is open, the
+    application is in ``TESTING`` mode. It starts without jobs if these are in memory;
+    it leaves a configured database as it is, where :meth:`drain` also runs earlier jobs
+    but the assertions ignore them.
 
     Args:
         app: An application with ForgeJobs.
-        mode: ``"queued"``: jobs wait until :meth:`drain` or for ever. ``"drain"``:
-            after each request to the application what is due runs, as a worker would
-            run it. ``"inline"``: a job runs where it is enqueued, as under ``TESTING``
-            without the kit.
+        mode: ``"queued"`` (default): jobs wait for :meth:`drain`. ``"drain"``: due jobs
+            run after each request, as in a worker. ``"inline"``: a job runs where it is
+            enqueued, as with ``TESTING`` and no kit.
 
     Attributes:
-        progress: What tasks have reported under :meth:`perform`, the latest last.
+        progress: Progress reports of tasks under :meth:`perform`, the latest last.
     """
 
     def __init__(self, app: Flask, mode: Mode = "queued") -> None:
@@ -72,7 +77,7 @@ class JobsKit:
 
     @property
     def mode(self) -> Mode:
-        """What happens to jobs that are enqueued; may be changed at any time."""
+        """The mode; may be changed at any time."""
         return self._mode
 
     @mode.setter
@@ -91,7 +96,7 @@ class JobsKit:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Give the application back as it was."""
+        """Restore the application."""
         self._stack.close()
 
     def _take_over(self) -> None:
@@ -99,7 +104,7 @@ class JobsKit:
         self._stack.callback(setattr, self.app, "testing", before)
         storage, settings = self._state.storage, self._state.database.settings
         if settings.is_memory or settings.is_unnamed:
-            storage.close()  # what is in memory is gone, a file is left for memory
+            storage.close()  # drops the jobs in memory, or leaves a file for memory
         storage.open()
         self._stack.callback(storage.close)
         self._state = replace(self._state, is_inline=lambda: self.mode == "inline")
@@ -123,33 +128,33 @@ class JobsKit:
     @staticmethod
     def _make_runtime(state: ApplicationState) -> QueueRuntime:
         runtime = state.runtime(1)
-        runtime.plan.jitter = None  # so that a test can say when a retry is due
+        runtime.plan.jitter = None  # so that a test knows when a retry is due
         return runtime
 
     @property
     def clock(self) -> FrozenClock:
-        """The clock of the jobs, which stands still from its first use on.
+        """The clock of the jobs, which stands still from its first use.
 
-        Moving it brings on schedules, delays, back-off and rate limits. The
-        application's own clocks go on.
+        Move it to make schedules, delays, retries and rate limits due. It does not
+        change ``datetime.now()``.
 
         Raises:
-            RuntimeError: The jobs are in PostgreSQL, which has a clock of its own.
+            RuntimeError: The jobs are in PostgreSQL, which uses the server's clock.
         """
         if self._clock is None:
             if self._state.storage.backend != "sqlite":
                 raise RuntimeError(
-                    "PostgreSQL goes by the clock of its server, which a test cannot "
-                    "move; leave FORGE_JOBS_DATABASE_URL out, or use SQLite"
+                    "a test cannot move the clock of a PostgreSQL server; leave "
+                    "FORGE_JOBS_DATABASE_URL out, or use SQLite"
                 )
-            # What the code declares now is due by the time that is left.
+            # Before each move, declare schedules, so that they are due from then.
             self._clock = FrozenClock(self._state.clock, self._runtime.declare)
             for name in ("now_us", "monotonic"):
                 self._replace(self._state.clock, name, getattr(self._clock, name))
         return self._clock
 
     def _replace(self, owner: object, name: str, value: object) -> None:
-        """Set an attribute of one object until the end."""
+        """Set an attribute of an object until the kit closes."""
         setattr(owner, name, value)
         self._stack.callback(delattr, owner, name)
 
@@ -168,15 +173,15 @@ class JobsKit:
     # -- running ---------------------------------------------------------------------
 
     def drain(self, *queues: str) -> list[RanJob]:
-        """Run what is due, and what that enqueues, until nothing is; return the runs.
+        """Fire due schedules and run due jobs until none is left; return the runs.
 
-        Schedules that are due are fired first. A retry that becomes due meanwhile runs
-        too; once :attr:`clock` is used none does. Each job has an application context
-        of its own. What a task raises ends its job as in a worker and is not raised
-        here; look at the outcomes.
+        This includes jobs that these enqueue, and retries that become due meanwhile,
+        unless :attr:`clock` stands still. Each job has its own application context. As
+        in a worker, an exception of a task ends its job and is not raised here; check
+        the outcomes.
 
         Args:
-            queues: Only these; all that have jobs by default.
+            queues: Only these queues; all by default.
 
         Raises:
             RuntimeError: A thousand jobs have run, and more are due.
@@ -191,7 +196,7 @@ class JobsKit:
                 RanJob(storage.job_reader.get(run.job.id), run.outcome, run.error)
             )
             if not isinstance(run.error, Exception | None):
-                raise run.error  # such as what pytest.fail() or Ctrl-C raises
+                raise run.error  # such as that of pytest.fail() or Ctrl-C
             if len(ran) >= MOST_AT_ONCE:
                 raise RuntimeError(
                     f"{len(ran)} jobs have run and more may be due; does "
@@ -215,14 +220,13 @@ class JobsKit:
     def perform(self, task: Task[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R: ...
 
     def perform(self, task: Task[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        """Run a task as a worker would, without a job, and return what it returns.
+        """Run a task as a worker would, without a job; return its result.
 
-        The arguments are checked and go through JSON as they would when enqueued. The
-        task runs in an application context of its own, with the context of a first
-        attempt; what it raises is raised here.
+        The arguments pass through JSON. The task runs in its own application context,
+        as a first attempt. Its exception is raised here.
 
         Args:
-            task: What to run.
+            task: The task.
             args: Its arguments.
             kwargs: Its arguments by name.
 
@@ -244,12 +248,11 @@ class JobsKit:
     ) -> TaskContext:
         """Return a context to call a task's function with.
 
-        ``send.function(forge_jobs.context(send, attempt=5), 7)`` calls it as a fifth
-        attempt would.
+        For example, ``send.function(forge_jobs.context(send, attempt=5), 7)``.
 
         Args:
             task: The task.
-            attempt: Which attempt it is, from 1.
+            attempt: The attempt, from 1; default 1.
             max_attempts: Most attempts; the task's by default.
         """
         return self._direct_calls.context(
@@ -262,10 +265,10 @@ class JobsKit:
     # -- looking ---------------------------------------------------------------------
 
     def enqueued(self, task: Task[..., Any] | str | None = None) -> list[Job]:
-        """Return what was enqueued since the test began, the oldest first.
+        """Return the jobs that the test has enqueued, the oldest first.
 
         Args:
-            task: Only jobs of this task or kind.
+            task: Only jobs of this task or kind; all by default.
         """
         reader = self._state.storage.job_reader
         kinds = () if task is None else (_kind_of(task),)
@@ -281,18 +284,17 @@ class JobsKit:
         queue: str | None = None,
         at: datetime | timedelta | None = None,
     ) -> Job:
-        """Return the first job that fits, whatever has become of it since.
+        """Return the first job that matches, in any state.
 
         Args:
             task: The task, or a kind.
-            args: Arguments it was enqueued with, by name or as a tuple; others that it
-                has do not matter.
-            queue: The queue it was put in.
-            at: When it may start: an instant with a zone, or how long after it was
-                enqueued; give or take five seconds.
+            args: Some of its arguments, by name or as a tuple.
+            queue: Its queue.
+            at: Its earliest start, within five seconds: a time with a zone, or a
+                ``timedelta`` from the enqueue.
 
         Raises:
-            AssertionError: None fits; the message shows how the closest ones differ.
+            AssertionError: None matches; the message shows how the closest ones differ.
         """
         __tracebackhide__ = True
         wanted = Wanted(_kind_of(task), _named(task, args), queue, at)
@@ -311,10 +313,10 @@ class JobsKit:
         queue: str | None = None,
         at: datetime | timedelta | None = None,
     ) -> None:
-        """Make sure that no job fits; the arguments are those of the opposite.
+        """Check that no job matches; see :meth:`assert_enqueued`.
 
         Raises:
-            AssertionError: One does; the message shows those that do.
+            AssertionError: The message shows the jobs that match.
         """
         __tracebackhide__ = True
         wanted = Wanted(_kind_of(task), _named(task, args), queue, at)
@@ -345,4 +347,4 @@ def _as_stored(task: Task[..., Any], name: str, value: object) -> object:
     try:
         return task.parameters.encoded({name: value})[name]
     except InvalidInputError:
-        return value  # it is written as it is stored
+        return value  # the test has written the stored form

@@ -1,4 +1,4 @@
-"""RanJob: what a test sees of a job that has been run."""
+"""RanJob: a run of a job, for a test to check."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ class RanJob:
     """One run of a job.
 
     Args:
-        job: The job as it is stored after the run.
+        job: The stored job after the run.
         outcome: :class:`Done`, :class:`Throttled`, :class:`Dead` or a failure.
-        error: The exception that the task raised, with its traceback; None when it
-            returned.
+        error: The exception of the task with its traceback, or None.
     """
 
     job: Job
@@ -32,25 +31,25 @@ class RanJob:
 
     @property
     def args(self) -> Any:
-        """The arguments by parameter, as they are stored."""
+        """The stored arguments, by name."""
         return load_text(self.job.payload)
 
     @property
     def status(self) -> JobStatus:
-        """The state after the run: ``failed`` waits for a retry."""
+        """The state after the run; ``failed`` waits for a retry."""
         return self.job.status
 
     @property
     def result(self) -> Any:
-        """What the task returned, as it is stored; None when nothing is."""
+        """The stored result, or None."""
         return None if self.job.result is None else load_text(self.job.result)
 
     @property
     def result_error(self) -> str | None:
-        """Why what the task returned is not kept; None when it is."""
+        """Why the result was not stored, or None."""
         return self.job.result_error
 
     def __repr__(self) -> str:
-        """Name kind, arguments and state, and what went wrong."""
+        """Show kind, arguments, state and error."""
         error = f" {self.error!r}" if self.error is not None else ""
         return f"<{self.kind} {self.job.payload} {self.status}{error}>"

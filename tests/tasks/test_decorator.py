@@ -441,7 +441,7 @@ def test_result_that_cannot_be_stored_is_dropped_with_a_warning(
     assert isinstance(outcome, Done)
     assert outcome.result is None
     assert outcome.result_error
-    assert "the result of job 01JOB is not kept" in caplog.text
+    assert "cannot store the result of job 01JOB" in caplog.text
 
 
 @pytest.mark.parametrize("is_raised", [True, False])

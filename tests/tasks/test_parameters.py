@@ -193,8 +193,8 @@ async def generates_later() -> AsyncIterator[int]:
         (takes_context_by_name, "context must be an ordinary parameter"),
         (generates, "is a generator"),
         (generates_later, "is a generator"),
-        (dict.update, "no name that a payload|shows no signature"),
-        (type, "shows no signature"),
+        (dict.update, "no name that a payload|has no signature"),
+        (type, "has no signature"),
     ],
 )
 def test_functions_that_a_json_object_cannot_call_are_refused(

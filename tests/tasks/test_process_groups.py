@@ -182,7 +182,7 @@ def test_a_program_of_another_user_is_told_of(
     monkeypatch.setattr(os, "killpg", refuse)
 
     assert group.close() == 0
-    assert f"process {group.pid} is another user's" in caplog.text
+    assert f"process {group.pid} belongs to another user" in caplog.text
 
 
 def test_close_closes_every_descriptor() -> None:

@@ -1,1 +1,1 @@
-"""Tasks that come with the package; none is registered unless it is asked for."""
+"""Tasks that come with the package; register them to use them."""

@@ -1,8 +1,8 @@
 """child_pool: warm programs, in any language, that run one job after the other.
 
-Each program reads a JSON object a line, ``{"id": ..., "payload": ...}``, and answers
-with one: ``{"id": ..., "status": "ok"}``, or ``"error"``, ``"dead"`` or ``"throttled"``
-with a ``"message"`` or ``"retry_after_secs"``. Who answers anything else is killed.
+A program reads one JSON object per line, ``{"id": ..., "payload": ...}``, and answers
+with ``{"id": ..., "status": "ok"}``, or with ``"error"``, ``"dead"`` or ``"throttled"``
+and a ``"message"`` or ``"retry_after_secs"``. After any other answer it is killed.
 """
 
 from __future__ import annotations
@@ -47,29 +47,30 @@ DEFAULT_TIMEOUT_S = 600.0
 DEFAULT_RETRY_AFTER_S = 60.0
 LONGEST_LINE_BYTES = 1_048_576
 MOST_CHILDREN = 64
-# Between the end of a program's output and its own.
-FAREWELL_S = 0.5
+FAREWELL_S = 0.5  # between the end of a program's output and its own end
 
 
 class ChildPool:
-    """Hands its jobs to warm programs; add it with ``forge.registry.add(...)``.
+    """Runs jobs in warm programs.
 
-    The programs are started together when the first job comes, and one that was killed
-    when the next job needs it. They end with the worker.
+    For example, ``forge.registry.add(ChildPool("resize", ["/srv/resize"], size=4))``.
+    The first job starts all programs; a program that was killed starts again with the
+    next job that needs it. They end with the worker.
 
     Args:
-        kind: Kind of its jobs.
+        kind: The kind of its jobs.
         command: The program and its arguments; no shell is involved.
-        size: How many run, 1 to 64.
-        timeout_s: Seconds one attempt may take, the wait for an idle program included;
-            600 by default, None means no limit. A job's own limit comes first.
-        folder: Where the programs run; the worker's directory by default.
-        inherit: Variables that they get from the worker's environment.
-        variables: Further variables that they get.
-        environ: The environment to inherit from.
+        size: The number of programs, 1 to 64; default 1.
+        timeout_s: Seconds that one attempt may take, including the wait for an idle
+            program; default 600, None for no limit. A job's own limit overrides it.
+        folder: The directory of the programs; the worker's by default.
+        inherit: Variables that they get from the worker's environment; by default
+            ``HOME``, ``LANG``, ``LC_ALL``, ``PATH`` and ``TZ``.
+        variables: Further variables.
+        environ: The environment to inherit from; that of the process by default.
 
     Raises:
-        InvalidInputError: A value is outside its bounds, or the command is empty.
+        InvalidInputError: A value is out of bounds, or the command is empty.
     """
 
     concurrency = None
@@ -102,7 +103,7 @@ class ChildPool:
         self._has_begun = False
 
     def run(self, context: TaskContext, payload: str) -> Outcome:
-        """Let one of the programs run a job; it is stopped when the job is."""
+        """Run a job in a program, which is stopped when the job is."""
         try:
             request = {"id": context.job_id, "payload": load_text(payload)}
         except InvalidInputError as error:
@@ -120,13 +121,13 @@ class ChildPool:
                 self._changed.notify()
 
     def close(self) -> None:
-        """End the programs that are idle; a worker's end does so by itself."""
+        """End the idle programs; they also end with the worker."""
         with self._changed:
             for pooled in self._idle:
                 pooled.clear()
 
     def _borrow(self, context: TaskContext) -> _PooledChild | None:
-        """Return an idle program; None when the job has to stop before there is one."""
+        """Return an idle program, or None if the job has to stop before."""
         with context.cancel.heard_by(self._wake_all), self._changed:
             if not self._has_begun:
                 self._begin()
@@ -145,7 +146,7 @@ class ChildPool:
     def _begin(self) -> None:
         self._has_begun = True
         self._idle = [_PooledChild() for _ in range(self._size)]
-        with contextlib.suppress(OSError):  # told when a job needs it
+        with contextlib.suppress(OSError):  # reported when a job needs it
             for pooled in self._idle:
                 pooled.child = self._start()
 
@@ -167,7 +168,7 @@ class ChildPool:
 
 
 class _PooledChild:
-    """Where one of the programs is, or is to be started."""
+    """The place of one program in the pool."""
 
     def __init__(self) -> None:
         self.child: _Child | None = None
@@ -200,14 +201,14 @@ class _Child:
         self.trouble = ""
 
     def is_fit(self) -> bool:
-        """Whether it runs and has said nothing that nobody asked for."""
+        """Whether it runs and has not written without a request."""
         self._said = []
         self._listen()
         is_quiet = not (self._said or self._lines.has_rest or self.trouble)
         return is_quiet and not self._group.wait(0.0)
 
     def ask(self, context: TaskContext, request: dict[str, Any]) -> Outcome | None:
-        """Send a request and wait for the answer; None when the program is to go."""
+        """Send a request and return the answer; None if the program has to go."""
         self._said = []
         with Supervision(
             self._group,
@@ -226,11 +227,11 @@ class _Child:
         try:
             return _outcome_of(self._said, request["id"])
         except (ValueError, TypeError, LookupError) as error:
-            self.trouble = f"gave an answer that is not understood: {error}"
+            self.trouble = f"gave an invalid answer: {error}"
             return None
 
     def close(self) -> int:
-        """End it; return its exit status."""
+        """End the program; return its exit status."""
         return self._group.close()
 
     def _listen(self) -> bool:
@@ -242,12 +243,7 @@ class _Child:
 
 
 def _outcome_of(lines: Sequence[bytes], job_id: str) -> Outcome:
-    """Return the outcome that an answer stands for.
-
-    Raises:
-        ValueError: The answer is none; :class:`TypeError` and :class:`LookupError`
-            likewise.
-    """
+    """Return the outcome of an answer; raise an error if it is not a valid one."""
     (line,) = lines
     answer = json.loads(line)
     if answer["id"] != job_id:

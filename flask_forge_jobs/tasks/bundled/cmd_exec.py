@@ -1,8 +1,4 @@
-"""cmd_exec: a task that runs programs, none but those that it is given.
-
-Nothing registers it by itself. No shell is involved: what a job says are the arguments
-of one program, never a line that somebody parses.
-"""
+"""cmd_exec: a task that runs programs from a fixed list, without a shell."""
 
 from __future__ import annotations
 
@@ -30,23 +26,22 @@ from flask_forge_jobs.tasks.supervision import Supervision
 KIND = "cmd_exec"
 DEFAULT_TIMEOUT_S = 600
 LONGEST_TIMEOUT_S = 31_536_000
-# Between SIGTERM and SIGKILL.
-GRACE_S = 5.0
+GRACE_S = 5.0  # between SIGTERM and SIGKILL
 TAIL_BYTES = 256
-# What most programs need of the worker's environment, and nothing that is a secret.
+# What most programs need, and no secret.
 INHERITED = ("HOME", "LANG", "LC_ALL", "PATH", "TZ")
 _KEYS = frozenset({"argv", "env", "cwd", "stdin", "timeout_secs"})
-# The machine is short of something; a later attempt may find it.
+# Errors of a lack of resources, after which a retry makes sense.
 _PASSING = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
 
 
 class _FolderError(Exception):
-    """A directory in which no program may run."""
+    """The directory of the payload is not allowed."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Command:
-    """What a job asks for, checked."""
+    """The checked payload of a job."""
 
     argv: list[str]
     program: str
@@ -57,14 +52,14 @@ class _Command:
 
 
 class Tail:
-    """Keeps the end of what a program writes, however much that is."""
+    """Keeps the end of what a program writes."""
 
     def __init__(self) -> None:
         self._kept = b""
         self._is_cut = False
 
     def add(self, chunk: bytes) -> None:
-        """Take what was written next."""
+        """Add output."""
         joined = self._kept + chunk[-TAIL_BYTES - 1 :]
         self._is_cut = self._is_cut or len(joined) > TAIL_BYTES
         self._kept = joined[-TAIL_BYTES:]
@@ -80,27 +75,30 @@ class Tail:
 
 
 class CmdExec:
-    """Runs a program for each job; add it with ``forge.registry.add(CmdExec(...))``.
+    """Runs a program for each job.
 
-    Payload: ``argv`` (the program, by its path or its name, and its arguments), ``env``
-    (variables), ``cwd``, ``stdin`` (text), ``timeout_secs`` (default 600, at least 1).
-    The job is done when the program ends with status 0, and failed when it ends
-    otherwise or is stopped; the message holds the last 256 bytes of what it wrote. A
-    payload that is wrong, or a program that cannot be run, is :class:`Dead`.
+    For example, ``forge.registry.add(CmdExec(["/usr/bin/rsync"], root="/srv"))``.
+
+    Payload: ``argv`` (the program, by path or name, and its arguments), ``env``
+    (variables), ``cwd``, ``stdin`` (text), ``timeout_secs`` (at least 1, default 600).
+    The job is done if the program exits with status 0, otherwise it fails with the last
+    256 bytes of the output. With a wrong payload, or a program that cannot be run, it
+    is
+    :class:`Dead`.
 
     Args:
-        programs: Files that may be run, as absolute paths.
-        root: Where programs run; ``cwd`` must lie inside. None runs them in the
-            worker's directory and refuses every ``cwd``.
+        programs: Absolute paths of the files that may be run.
+        root: The directory of the programs; ``cwd`` must lie inside it. None runs them
+            in the worker's directory and refuses every ``cwd``.
         inherit: Variables that a program gets from the worker's environment; by default
             ``HOME``, ``LANG``, ``LC_ALL``, ``PATH`` and ``TZ``.
         settable: Variables that a payload may set; none by default.
-        kind: Kind of its jobs.
-        environ: The environment to inherit from.
+        kind: The kind of its jobs; default ``cmd_exec``.
+        environ: The environment to inherit from; that of the process by default.
 
     Raises:
-        InvalidInputError: No program is named, a path is not absolute, two programs
-            have one name, or the root is no directory.
+        InvalidInputError: There is no program, a path is not absolute, two programs
+            have the same name, or the root is not a directory.
     """
 
     timeout_s: float | None = None
@@ -124,7 +122,7 @@ class CmdExec:
         self._settable = frozenset(settable)
 
     def run(self, context: TaskContext, payload: str) -> Outcome:
-        """Run the program of a job; it is stopped when the job is."""
+        """Run the program of a job, which is stopped when the job is."""
         try:
             wanted = load_text(payload)
         except InvalidInputError as error:
@@ -191,7 +189,7 @@ class CmdExec:
         text = _printable("cwd", cwd)
         if self._root is None:
             raise _FolderError("there is no root to be in")
-        # The links are followed first: one that leads out of the root is outside.
+        # Resolve links first, since one may lead out of the root.
         folder = (self._root / text).resolve()
         if not folder.is_relative_to(self._root):
             raise _FolderError(f"{shown(text)} is outside the root")
@@ -203,7 +201,7 @@ class CmdExec:
 def _outcome_of(
     group: ProcessGroup, command: _Command, context: TaskContext
 ) -> Outcome:
-    """Wait for a program, and return how it ended."""
+    """Wait for a program and return the outcome."""
     out, err = Tail(), Tail()
     process = group.process
     try:
@@ -250,7 +248,7 @@ def _follow(watch: Supervision, descriptor: int, tail: Tail) -> None:
 
 
 def not_started(name: str, error: OSError) -> Dead | Failed:
-    """Return the outcome of a job whose program cannot be started."""
+    """Return the outcome for a program that cannot be started."""
     message = clip(f"spawn {name}: {error}")
     return Failed(message) if error.errno in _PASSING else Dead(message)
 
@@ -258,12 +256,12 @@ def not_started(name: str, error: OSError) -> Dead | Failed:
 def clean_environment(
     inherit: Iterable[str], environ: Mapping[str, str]
 ) -> dict[str, str]:
-    """Return the variables of these names, so that no secret goes along."""
+    """Return only the named variables, so that no secret is passed on."""
     return {name: environ[name] for name in inherit if name in environ}
 
 
 def _by_name(programs: Iterable[str | Path]) -> dict[str, str]:
-    """Return the path of each program, by its path and by its last part."""
+    """Return the path of each program, by path and by file name."""
     found: dict[str, str] = {}
     for program in programs:
         path, name = str(program), Path(program).name
@@ -301,7 +299,7 @@ def _text(field: str, value: object) -> str:
 
 
 def _printable(field: str, value: object) -> str:
-    """Return text that a program can be given other than by a pipe."""
+    """Return text that can be an argument or a variable."""
     text = _text(field, value)
     if "\x00" in text:
         raise InvalidInputError(field, "contains a NUL character")

@@ -20,9 +20,8 @@ class NoopEcho:
     """Sleeps, then ends as its payload says.
 
     Payload: ``sleep_ms`` (milliseconds, default 100), ``fail`` (true fails the job with
-    ``demo-fail``), ``throttle_ms`` (throttles the queue for that long); null is the
-    default, other keys are ignored. A payload that is no object says nothing of all
-    that, as in the reference.
+    ``demo-fail``), ``throttle_ms`` (throttles the queue for that long). Null means the
+    default. Other keys, and a payload that is not an object, are ignored.
     """
 
     kind = KIND
@@ -30,7 +29,7 @@ class NoopEcho:
     concurrency = None
 
     def run(self, context: TaskContext, payload: str) -> Outcome:
-        """Run once; stops early when it is cancelled."""
+        """Run once; stop early if cancelled."""
         try:
             wanted = load_text(payload)
         except InvalidInputError as error:

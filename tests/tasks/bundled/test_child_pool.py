@@ -166,7 +166,7 @@ def test_who_answers_anything_else_is_replaced(
     outcome = ask(pool, context, {"raw": raw})
 
     assert isinstance(outcome, Failed)
-    assert outcome.message.startswith("the child gave an answer that is not understood")
+    assert outcome.message.startswith("the child gave an invalid answer")
     assert why in outcome.message
     assert not is_alive(before)
     assert pid_of(ask(pool, context, WHO)) != before
