@@ -326,7 +326,7 @@ def test_keys_may_come_from_prefixed_environment_variables(
 @pytest.mark.parametrize(
     ("variable", "value", "why"),
     [
-        ("FORGE_JOBS_LEASES", "5", "FORGE_JOBS_LEASES: is no setting; did you mean"),
+        ("FORGE_JOBS_LEASES", "5", "FORGE_JOBS_LEASES: unknown setting; did you mean"),
         ("FORGE_JOBS_LEASE_S", "soon", "FORGE_JOBS_LEASE_S: must be a number"),
         ("FORGE_JOBS_MIGRATE", "no", "FORGE_JOBS_MIGRATE: must be True or False"),
         (

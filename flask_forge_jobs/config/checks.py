@@ -1,7 +1,7 @@
-"""What values from outside must be: of an application's keys, of variables, of a URL.
+"""Checks for settings, environment variables and parts of a URL.
 
-Each function returns a check and the accepted values in words, so that the reference
-page says what the check does. No message repeats a value: it may be a secret.
+Each function returns a check, with its accepted values in words for the reference page.
+No message repeats a value, which may be a secret.
 """
 
 from __future__ import annotations
@@ -17,30 +17,26 @@ from flask_forge_jobs.errors import InvalidInputError
 
 
 class RefusedError(Exception):
-    """A value does not pass; the message holds no part of the value."""
+    """A value is not accepted; the message holds no part of it."""
 
 
 class Check(NamedTuple):
-    """One rule for a value."""
+    """A rule for a value."""
 
     read: Callable[[object], Any]
     words: str
 
     def of(self, field: str, value: object) -> Any:
-        """Return the accepted value.
-
-        Raises:
-            InvalidInputError: It does not pass; the field is the one given.
-        """
+        """Return the accepted value, or raise InvalidInputError for the field."""
         try:
             return self.read(value)
         except RefusedError as error:
             raise InvalidInputError(field, str(error)) from None
 
 
-# A prefix is put into URLs and routes as it is; these would change their meaning.
+# A prefix becomes part of URLs and routes; other characters would change their meaning.
 _URL_PREFIX = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,;=:@-]+)*")
-# As a browser writes it; anything else would never match.
+# As browsers write it, because an origin is compared as text.
 _ORIGIN = re.compile(
     r"https?://(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?"
 )
@@ -66,12 +62,12 @@ def _is_number(value: object, *kinds: type) -> bool:
 
 
 def _holds(value: object, is_member: Callable[[Any], bool]) -> bool:
-    # Text is a sequence of texts too; "token" must not become five keys.
+    # No other sequences: text would become a list of its characters.
     return isinstance(value, list | tuple) and all(map(is_member, value))
 
 
 def integer(low: int, high: int) -> Check:
-    """Accept whole numbers within the bounds; ``True`` is none."""
+    """Accept whole numbers within the bounds, but no booleans."""
     return _accept(
         lambda value: _is_number(value, int) and low <= value <= high,
         f"must be a whole number from {low} to {high}",
@@ -80,7 +76,7 @@ def integer(low: int, high: int) -> Check:
 
 
 def seconds(low: float, high: float) -> Check:
-    """Accept numbers within the bounds, in seconds; a NaN is within none."""
+    """Accept numbers of seconds within the bounds."""
     return _accept(
         lambda value: _is_number(value, int, float) and low <= value <= high,
         f"must be a number of seconds from {low:g} to {high:g}",
@@ -90,14 +86,14 @@ def seconds(low: float, high: float) -> Check:
 
 
 def boolean() -> Check:
-    """Accept nothing but True and False."""
+    """Accept only True and False."""
     return _accept(
         lambda value: isinstance(value, bool), "must be True or False", "True or False"
     )
 
 
 def one_of(*known: str) -> Check:
-    """Accept the given words, as they are written."""
+    """Accept the given words."""
 
     def read(value: object) -> object:
         if value not in known:
@@ -109,7 +105,7 @@ def one_of(*known: str) -> Check:
 
 
 def text() -> Check:
-    """Accept what a database driver can take as a parameter."""
+    """Accept text that a database driver can take as a parameter."""
     return _accept(
         lambda value: (
             isinstance(value, str) and value != "" and not CONTROL.search(value)
@@ -133,7 +129,7 @@ def file_or_none() -> Check:
 
 
 def url_prefix() -> Check:
-    """Accept ``/`` or a path without a slash at its end."""
+    """Accept ``/`` or a path without a trailing slash."""
     return _accept(
         lambda value: (
             isinstance(value, str)
@@ -177,14 +173,14 @@ def names() -> Check:
     """Accept a list of texts."""
     return _accept(
         lambda value: _holds(value, lambda name: isinstance(name, str) and bool(name)),
-        "must be a list of texts that are not empty",
+        "must be a list of non-empty texts",
         "a list of texts",
         tuple,
     )
 
 
 def origins() -> Check:
-    """Accept a list of web origins, never ``*`` and never ``null``."""
+    """Accept a list of web origins, but neither ``*`` nor ``null``."""
     return _accept(
         lambda value: _holds(
             value,

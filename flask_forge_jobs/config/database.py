@@ -1,6 +1,6 @@
-"""Which database to open and how: chosen from keys, a file or defaults.
+"""Which database to open and how: from settings, a file or defaults.
 
-Passwords live in these objects, so their ``repr`` is written by hand and shows none.
+The ``repr`` of these objects hides passwords.
 """
 
 from __future__ import annotations
@@ -23,8 +23,7 @@ from flask_forge_jobs.model.queues import DEFAULT_MAX_QUEUES
 
 URL_KEY = "FORGE_JOBS_DATABASE_URL"
 FILE_KEY = "FORGE_JOBS_DATABASE_FILE"
-# The source of the database that nobody named.
-DEFAULT_SOURCE = "default"
+DEFAULT_SOURCE = "default"  # the source of a database that nothing configures
 DEFAULT_SQLITE_NAME = "queue.sqlite"
 DEFAULT_POSTGRES_PORT = 5432
 
@@ -33,21 +32,20 @@ _SECRET_FIELDS = frozenset({"password", "listen_url"})
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Tuning:
-    """How to talk to a database, apart from where it is.
+    """The options of a database connection, without the address.
 
     Args:
-        pool_size: Most PostgreSQL connections of one process, default 30.
-        connect_timeout_s: Seconds to wait for a PostgreSQL connection, default 5.
-        statement_timeout_s: Seconds after which a PostgreSQL statement is given up,
-            default 10.
-        application_name: What PostgreSQL shows for the connections.
+        pool_size: Most PostgreSQL connections per process; default 30.
+        connect_timeout_s: Seconds to wait for a PostgreSQL connection; default 5.
+        statement_timeout_s: Time limit of a PostgreSQL statement; default 10.
+        application_name: The name of the connections in PostgreSQL.
         synchronous: ``FULL`` (default) waits for the disk at each SQLite commit;
-            ``NORMAL`` may lose the last commits when the power fails. ``OFF`` never
-            waits and may damage the file then: for tests, no setting offers it.
-        busy_timeout_s: Seconds to wait for another writer of a SQLite file, default 30.
-        listen_url: A PostgreSQL URL for ``LISTEN``, when the database itself is behind
-            a pooler that cannot do it; None (default) uses the database's address.
-        max_queues: Most queues that there may be, default 1000; one more is refused.
+            ``NORMAL`` may lose the last commits in a power failure. ``OFF``, for tests,
+            may then also damage the file.
+        busy_timeout_s: Seconds to wait for another writer of a SQLite file; default 30.
+        listen_url: A PostgreSQL URL for ``LISTEN``, if the database is behind a pooler
+            without it; None (default) uses the address of the database.
+        max_queues: Most queues; default 1000.
     """
 
     pool_size: int = 30
@@ -61,7 +59,7 @@ class Tuning:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Tuning:
-        """Return what an application's keys say."""
+        """Return the options of an application's settings."""
         return Tuning(
             pool_size=settings.pool_size,
             connect_timeout_s=settings.connect_timeout_s,
@@ -73,7 +71,7 @@ class Tuning:
         )
 
     def __repr__(self) -> str:
-        """Return the fields that differ from their default, secrets masked."""
+        """Return the fields that differ from their defaults, with secrets masked."""
         shown = []
         for each in dataclasses.fields(self):
             value = getattr(self, each.name)
@@ -86,29 +84,27 @@ class Tuning:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class DatabaseSettings(Tuning):
-    """One database: where it is and how to talk to it.
+    """The address of a database and the options of its connections.
 
     Args:
         backend: ``sqlite`` (default) or ``postgres``.
-        path: The SQLite file; None (default) is a database in memory, gone with the
-            process.
-        host: Host name, address, or the directory of a Unix socket; several with commas
-            between them are tried in this order. None leaves the choice to libpq.
-        port: TCP port or the number in the socket's name, default 5432.
-        ports: The port of each of several hosts with commas between them; None
-            (default) means ``port`` for all.
+        path: The SQLite file; None (default) is a database in memory.
+        host: Host name, address or directory of a Unix socket; several, separated by
+            commas, are tried in order. None is libpq's default.
+        port: TCP port, or the number in the socket's name; default 5432.
+        ports: The ports of several hosts, separated by commas; None (default) means
+            ``port`` for all.
         database: Name of the PostgreSQL database.
-        username: Role to connect as; None leaves the choice to libpq.
-        password: Its password; None when none is needed.
+        username: Role to connect as; None is libpq's default.
+        password: Its password, or None.
         sslmode: As in libpq, such as ``verify-full``; None is libpq's default.
-        sslrootcert: File with the authorities to trust.
+        sslrootcert: File with the certificates of trusted authorities.
         sslcert: File with the client's certificate.
         sslkey: File with the client's key.
-        libpq: Further parameters for libpq as pairs of name and value, such as
-            ``("target_session_attrs", "read-write")``, which is the default for several
-            hosts.
-        source: The setting or the file that named it, for log and errors; ``default``
-            when nothing did, None (default) when a program made these settings.
+        libpq: Further parameters for libpq, as pairs of name and value. With several
+            hosts, ``("target_session_attrs", "read-write")`` is the default.
+        source: The setting or file that named the database, for log and errors;
+            ``default`` if none did, None (default) for settings made by a program.
     """
 
     backend: Backend = "sqlite"
@@ -134,23 +130,23 @@ class DatabaseSettings(Tuning):
 
         ``sqlite:///jobs.db`` is relative to ``base_dir``, ``sqlite:////srv/jobs.db`` is
         absolute and ``sqlite:///:memory:`` is in memory.
-        ``postgresql://user:password@host:5432/name`` takes the parameters ``host`` (the
-        directory of a Unix socket, for instance), ``port``, ``user``, ``password``,
+        ``postgresql://user:password@host:5432/name`` takes the parameters ``host`` (for
+        instance the directory of a Unix socket), ``port``, ``user``, ``password``,
         ``sslmode``, ``sslrootcert``, ``sslcert``, ``sslkey``, ``connect_timeout`` (in
-        seconds), ``application_name``, and for libpq ``target_session_attrs``,
-        ``options``, ``keepalives``, ``keepalives_idle``, ``keepalives_interval``,
-        ``keepalives_count`` and ``tcp_user_timeout``. Several hosts are divided by
-        commas. Reserved characters are written as ``%`` and two hexadecimal digits.
+        seconds), ``application_name``, ``target_session_attrs``, ``options``,
+        ``keepalives``, ``keepalives_idle``, ``keepalives_interval``,
+        ``keepalives_count`` and ``tcp_user_timeout``. Separate several hosts by commas.
+        Write reserved characters as ``%`` and two hexadecimal digits.
 
         Args:
             url: The URL.
-            base_dir: What a relative SQLite path starts from; the current directory by
+            base_dir: The start of a relative SQLite path; the current directory by
                 default.
-            tuning: Everything that the URL does not say.
+            tuning: The options that the URL does not set.
 
         Raises:
-            InvalidInputError: The URL cannot be read. The field is ``url``; the message
-                never holds the password.
+            InvalidInputError: The URL is invalid. The field is ``url``; the message
+                never contains the password.
         """
         location = parse_url(url, base_dir or Path.cwd())
         return cls.from_location(location, tuning or Tuning())
@@ -159,18 +155,18 @@ class DatabaseSettings(Tuning):
     def from_location(
         cls, location: Location, tuning: Tuning, source: str | None = None
     ) -> DatabaseSettings:
-        """Return a checked location laid over a tuning."""
+        """Return the settings of a checked location and a tuning."""
         base = DatabaseSettings(**dataclasses.asdict(tuning), source=source)
         return dataclasses.replace(base, **location)
 
     @property
     def is_memory(self) -> bool:
-        """Whether the database lives and dies with this process."""
+        """Whether the database is in memory."""
         return self.backend == "sqlite" and self.path is None
 
     @property
     def is_unnamed(self) -> bool:
-        """Whether no setting, file or program has named it."""
+        """Whether no setting, file or program names the database."""
         return self.source == DEFAULT_SOURCE
 
     @property
@@ -189,7 +185,7 @@ class DatabaseSettings(Tuning):
 
     @property
     def named(self) -> str:
-        """What an error adds to the address: which setting to look at."""
+        """What an error adds to the address, to name the setting."""
         if self.source is None:
             return ""
         return " (by default)" if self.is_unnamed else f" (from {self.source})"
@@ -209,9 +205,7 @@ class DatabaseSettings(Tuning):
     def connect_parameters(self) -> dict[str, Any]:
         """Return the PostgreSQL address as libpq's connection parameters.
 
-        Of several hosts the one that takes writes is wanted, if nothing else is said.
-        The values are texts and whole numbers; they are keyword arguments of a driver,
-        whose other keywords have other types.
+        Of several hosts, the one that takes writes is the default.
         """
         several = "," in (self.host or "")
         default = {"target_session_attrs": "read-write"} if several else {}
@@ -232,13 +226,13 @@ def _shown(host: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ChosenDatabase:
-    """The database that was chosen, and what chose it."""
+    """The chosen database."""
 
     settings: DatabaseSettings
 
     @property
     def source(self) -> str:
-        """The key or the file that named it; ``default`` when nothing did."""
+        """The setting or file that named it; ``default`` if none did."""
         return self.settings.source or DEFAULT_SOURCE
 
     @classmethod
@@ -251,24 +245,24 @@ class ChosenDatabase:
         tuning: Tuning | None = None,
         environ: Mapping[str, str] | None = None,
     ) -> ChosenDatabase:
-        """Look for ``queue_database.toml`` and read it.
+        """Find and read ``queue_database.toml``.
 
-        It is looked for in ``start_dir`` and three parents, then in the configuration
-        directory. Without one the database is the SQLite file ``queue.sqlite`` in the
-        data directory. Nothing is created.
+        Searches ``start_dir`` and three parents, then the configuration directory.
+        Without a file, the database is the SQLite file ``queue.sqlite`` in the data
+        directory. Creates nothing.
 
         Args:
-            paths: The two directories of the host.
-            explicit_file: The file to use; nothing else is looked at then.
-            start_dir: Where to begin; the current directory by default.
-            tuning: Everything that the file does not say.
-            environ: Where ``password_env`` is looked up; the environment of this
-                process by default.
+            paths: The configuration and the data directory.
+            explicit_file: The only file to read; None searches.
+            start_dir: Where the search starts; the current directory by default.
+            tuning: The options that the file does not set.
+            environ: The environment for ``password_env``; that of the process by
+                default.
 
         Raises:
-            InvalidInputError: The file cannot be read or says something that does not
-                pass, or ``explicit_file`` does not exist.
-            ConfigurationError: ``paths`` cannot tell a directory.
+            InvalidInputError: The file is invalid or cannot be read, or
+                ``explicit_file`` does not exist.
+            ConfigurationError: ``paths`` does not know a directory.
         """
         environ = os.environ if environ is None else environ
         files = (
@@ -299,12 +293,11 @@ class ChosenDatabase:
         """Choose the database of an application.
 
         ``FORGE_JOBS_DATABASE_URL`` comes first, then ``FORGE_JOBS_DATABASE_FILE``, then
-        everything that :meth:`load` looks at.
+        what :meth:`load` finds.
 
         Raises:
-            ConfigurationError: ``FORGE_JOBS_DATABASE_FILE`` does not exist, a file
-                cannot be read or says something that does not pass, or ``paths``
-                cannot tell a directory. The key is the one that was read.
+            ConfigurationError: A file is missing, invalid or cannot be read, or
+                ``paths`` does not know a directory. The key is the one that was read.
         """
         tuning = Tuning.from_settings(settings)
         if settings.database_url is not None:

@@ -1,8 +1,4 @@
-"""The environment variables of ``forge-jobs-server``.
-
-A blank variable counts as unset, as an empty line in a container's environment file
-leaves it.
-"""
+"""The environment variables of ``forge-jobs-server``; a blank one counts as unset."""
 
 from __future__ import annotations
 
@@ -36,10 +32,7 @@ POOL_SIZE_VARIABLE = "DATABASE_MAX_CONNECTIONS"
 DEFAULT_LOG_LEVEL = "INFO"
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 8787
-# 0 lets the system choose a free one.
 PORT = integer(0, 65_535)
-
-# So many server processes and threads of each.
 DEFAULT_WORKERS = 2
 DEFAULT_THREADS = 4
 WORKER_RANGE = (1, 64)
@@ -47,11 +40,11 @@ WORKERS = integer(*WORKER_RANGE)
 
 TOKENS_KEY = f"{PREFIX}TOKENS"
 LOG_LEVEL_KEY = f"{PREFIX}LOG_LEVEL"
-# What a server without an application wants otherwise than an application.
+# Defaults that differ from those of an application.
 SERVER_DEFAULTS: Mapping[str, object] = {
     f"{PREFIX}URL_PREFIX": "",
-    # A client should hear within 10 s that somebody else holds the database's lock; a
-    # request may have to wait for a thread of its own process and then for the file.
+    # A client should get an error within 10 s while another process locks the file. A
+    # request may wait this long twice: for a thread of its process, and for the file.
     f"{PREFIX}SQLITE_BUSY_TIMEOUT_S": 4.0,
 }
 _NUMBER = re.compile(r"[0-9]{1,9}")
@@ -62,13 +55,7 @@ _ADDRESS = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """What the reference page says about one variable.
-
-    Args:
-        name: The variable.
-        default: The value when it is unset or blank, in words.
-        meaning: What it does.
-    """
+    """A row of the reference page, with the default in words."""
 
     name: str
     default: str
@@ -78,26 +65,26 @@ class Variable:
 VARIABLES = (
     Variable(
         "QUEUE_BACKEND",
-        "whatever the database's address says",
-        "``sqlite`` or ``postgres``. It chooses nothing by itself: the start fails "
-        "when the address that was found is for the other one.",
+        "that of the database's address",
+        "``sqlite`` or ``postgres``. The server does not start if the address of the "
+        "database is for the other one.",
     ),
     Variable(
         "DATABASE_URL",
         "``queue_database.toml``, then SQLite in the data directory",
-        "The database. Required when ``QUEUE_BACKEND`` is ``postgres`` and no file "
-        "names one. A relative SQLite path starts in the data directory.",
+        "The database. Required if ``QUEUE_BACKEND`` is ``postgres`` and no file names "
+        "one. A relative SQLite path starts in the data directory.",
     ),
     Variable(
         POOL_SIZE_VARIABLE,
         "30",
-        "Most PostgreSQL connections of one process, 1 to 1000.",
+        "Most PostgreSQL connections per process, 1 to 1000.",
     ),
     Variable("JOBS_API_BIND", "``127.0.0.1`` and the port", "Address and port."),
     Variable(
         "JOBS_API_PORT",
         "8787",
-        "The port when ``JOBS_API_BIND`` is not set; 0 is any free one.",
+        "The port if ``JOBS_API_BIND`` is not set; 0 for any free port.",
     ),
     Variable(
         CONFIG_DIR_VARIABLE,
@@ -108,12 +95,12 @@ VARIABLES = (
     Variable(
         "WEB_CONCURRENCY",
         str(DEFAULT_WORKERS),
-        "Server processes, 1 to 64; ``--workers`` comes first.",
+        "Server processes, 1 to 64; ``--workers`` overrides it.",
     ),
     Variable(
         "JOBS_API_THREADS",
         str(DEFAULT_THREADS),
-        "Threads of each server process, 1 to 64; ``--threads`` comes first.",
+        "Threads per server process, 1 to 64; ``--threads`` overrides it.",
     ),
     Variable(LOG_LEVEL_KEY, DEFAULT_LOG_LEVEL, f"One of {', '.join(LOG_LEVELS)}."),
 )
@@ -121,18 +108,10 @@ VARIABLES = (
 
 @dataclass(frozen=True, slots=True)
 class ServerEnvironment:
-    """What the environment says, checked.
+    """The checked variables.
 
-    Args:
-        host: Address to listen on; an IPv6 address without brackets.
-        port: Port to listen on; 0 is any free one.
-        paths: The two directories, absolute.
-        log_level: A level name of :mod:`logging`.
-        backend: What the database must be; None accepts both.
-        workers: Server processes.
-        threads: Threads of each.
-        settings: The keys that the variables stand for, such as the database's URL.
-        url_key: The variable that the database's URL was read from.
+    ``host`` is an address without brackets, ``port`` 0 any free one. ``backend`` None
+    accepts both. ``url_key`` is the variable with the URL of the database.
     """
 
     host: str
@@ -149,17 +128,11 @@ class ServerEnvironment:
     def from_environ(
         cls, environ: Mapping[str, str], base_dir: Path | None = None
     ) -> ServerEnvironment:
-        """Read the variables.
-
-        Args:
-            environ: The environment.
-            base_dir: What relative directories start from; the current directory by
-                default.
+        """Read the variables; relative directories start in ``base_dir``.
 
         Raises:
-            ConfigurationError: A value does not pass, a variable whose name starts
-                with ``FORGE_JOBS_`` is no setting, or ``FORGE_JOBS_TOKENS`` is there
-                and empty; the key is the variable's name.
+            ConfigurationError: A value is invalid, a ``FORGE_JOBS_`` variable is
+                unknown, or ``FORGE_JOBS_TOKENS`` is empty.
         """
         _check_names(environ)
         given = {name: value.strip() for name, value in environ.items()}
@@ -180,7 +153,7 @@ class ServerEnvironment:
 
     @property
     def is_loopback(self) -> bool:
-        """Whether only this machine can reach the address."""
+        """Whether only this machine can reach the server."""
         if self.host.lower() == "localhost":
             return True
         try:
@@ -194,18 +167,11 @@ class ServerEnvironment:
         *,
         environ: Mapping[str, str] | None = None,
     ) -> ChosenDatabase:
-        """Choose the database, by the rules of :meth:`ChosenDatabase.resolve`.
-
-        Args:
-            start_dir: Where the look for ``queue_database.toml`` begins; the current
-                directory by default.
-            environ: Where ``password_env`` is looked up; the environment of this
-                process by default.
+        """Choose the database like :meth:`ChosenDatabase.resolve`.
 
         Raises:
-            ConfigurationError: The database is not of the kind that ``QUEUE_BACKEND``
-                demands, or a file cannot be read or says something that does not
-                pass.
+            ConfigurationError: The database is not of ``QUEUE_BACKEND``, or its file is
+                invalid or cannot be read.
         """
         chosen = ChosenDatabase.resolve(
             self.settings, self.paths, start_dir, environ=environ, url_key=self.url_key
@@ -214,7 +180,7 @@ class ServerEnvironment:
             return chosen
         if chosen.source == DEFAULT_SOURCE:
             raise ConfigurationError(
-                URL_KEY, f"is required when QUEUE_BACKEND is {self.backend!r}"
+                URL_KEY, f"is required if QUEUE_BACKEND is {self.backend!r}"
             )
         raise ConfigurationError(
             "QUEUE_BACKEND",
@@ -230,7 +196,7 @@ def _listen_address(given: Mapping[str, str]) -> tuple[str, int]:
     match = _ADDRESS.fullmatch(bind)
     if match is None:
         raise ConfigurationError(
-            "JOBS_API_BIND", f"{bind!r} is no address:port such as 127.0.0.1:8787"
+            "JOBS_API_BIND", f"{bind!r} is not like 127.0.0.1:8787"
         )
     port = int(_checked("JOBS_API_BIND", PORT, int(match["port"])))
     if match["v6"] is None:
@@ -239,7 +205,7 @@ def _listen_address(given: Mapping[str, str]) -> tuple[str, int]:
         return str(ipaddress.IPv6Address(match["v6"])), port
     except ValueError:
         raise ConfigurationError(
-            "JOBS_API_BIND", f"{bind!r} holds no IPv6 address"
+            "JOBS_API_BIND", f"{bind!r} is not an IPv6 address and port"
         ) from None
 
 
@@ -256,11 +222,11 @@ def _log_level(given: Mapping[str, str]) -> str:
 
 
 def _check_names(environ: Mapping[str, str]) -> None:
-    """Refuse a key that nobody would apply, blank or not."""
+    """Refuse unknown settings, also if they are blank."""
     known = [LOG_LEVEL_KEY, *(option.key for option in options())]
     for name in environ:
         if name.startswith(PREFIX) and name not in known:
-            raise ConfigurationError(name, f"is no setting{near_match(name, known)}")
+            raise ConfigurationError(name, f"unknown setting{near_match(name, known)}")
 
 
 def _settings(given: Mapping[str, str], environ: Mapping[str, str]) -> Settings:
@@ -276,7 +242,7 @@ def _settings(given: Mapping[str, str], environ: Mapping[str, str]) -> Settings:
         pool_size = _integer(given, POOL_SIZE_VARIABLE, 0, POOL_SIZE)
         _take(keys, f"{PREFIX}POOL_SIZE", POOL_SIZE_VARIABLE, pool_size)
     settings = Settings.from_mapping({**SERVER_DEFAULTS, **keys})
-    # Somebody meant to set some, and would get a server that takes another.
+    # An empty list means a mistake, and must not start a server with another token.
     if TOKENS_KEY in environ and not settings.tokens:
         raise ConfigurationError(
             TOKENS_KEY,
@@ -286,9 +252,9 @@ def _settings(given: Mapping[str, str], environ: Mapping[str, str]) -> Settings:
 
 
 def _take(keys: dict[str, object], key: str, variable: str, value: object) -> None:
-    """Let the reference's variable stand for a key of ours."""
+    """Use the reference's variable for one of our settings."""
     if keys.setdefault(key, value) != value:
-        raise ConfigurationError(variable, f"says otherwise than {key}; unset one")
+        raise ConfigurationError(variable, f"differs from {key}; unset one of them")
 
 
 def _json_or_text(text: str) -> object:

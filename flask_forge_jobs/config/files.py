@@ -1,4 +1,4 @@
-"""``queue_database.toml``: the file that names a database for every program at once."""
+"""``queue_database.toml``: a file that names the database for every program."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ from flask_forge_jobs.errors import InvalidInputError
 
 FILE_NAME = "queue_database.toml"
 ADAPTERS: tuple[Backend, ...] = ("sqlite", "postgres")
-# The starting directory and three parents; further up belongs to somebody else.
-SEARCH_DEPTH = 4
+SEARCH_DEPTH = 4  # the start directory and three parents
 
 _ADDRESS_KEYS = {
     "host": "host", "port": "port", "database": "dbname", "username": "user",
@@ -39,7 +38,7 @@ _KEYS = dict.fromkeys((*_SQLITE_KEYS, *_POSTGRES_KEYS))
 
 
 def candidates(start_dir: Path, config_dir: Path) -> Iterator[Path]:
-    """Yield where the file may be, in the order in which it is looked for."""
+    """Yield the places of the file, in the order of the search."""
     start = start_dir.absolute()
     for directory in [start, *start.parents][:SEARCH_DEPTH]:
         yield directory / FILE_NAME
@@ -47,12 +46,11 @@ def candidates(start_dir: Path, config_dir: Path) -> Iterator[Path]:
 
 
 def read_file(path: Path, environ: Mapping[str, str]) -> Location | None:
-    """Return what the file says, or None when there is no such file.
+    """Return the location in a file, or None if the file does not exist.
 
     Raises:
-        InvalidInputError: The file cannot be read, is not TOML, has an unknown key or
-            a value that does not pass, or anybody may write it. The message names the
-            file and never repeats a password.
+        InvalidInputError: The file is invalid, cannot be read, or everybody may write
+            it. The message names the file and never contains a password.
     """
     try:
         with path.open("rb") as file:
@@ -79,45 +77,29 @@ def read_file(path: Path, environ: Mapping[str, str]) -> Location | None:
 
 
 def check_writers(file: os.stat_result, folder: os.stat_result, *, user: int) -> None:
-    """Let a file pass that not anybody may write or put there.
-
-    A group that may write it is somebody's decision, or the one of a system that gives
-    each user a group of its own.
-
-    Raises:
-        InvalidInputError: Anybody may.
-    """
+    """Refuse a file that every user may write or replace; a group may."""
     if file.st_mode & stat.S_IWOTH:
-        raise InvalidInputError(
-            FILE_NAME, "anybody may write it; take the right from others (chmod o-w)"
-        )
+        raise InvalidInputError(FILE_NAME, "every user may write it; run chmod o-w")
     is_ours = bool(folder.st_mode & stat.S_ISVTX) and file.st_uid in (user, 0)
     if folder.st_mode & stat.S_IWOTH and not is_ours:
-        raise InvalidInputError(
-            FILE_NAME, "it lies in a folder in which anybody may put one"
-        )
+        raise InvalidInputError(FILE_NAME, "every user may write its directory")
 
 
 def parse_table(
     table: Mapping[str, object], base_dir: Path, environ: Mapping[str, str]
 ) -> Location:
-    """Return what a parsed file says about a database.
-
-    Raises:
-        InvalidInputError: A key is unknown, missing, contradicts another or has a
-            value that does not pass.
-    """
+    """Return the location in a parsed file, or raise InvalidInputError."""
     for key in table:
         if key not in _KEYS:
-            raise InvalidInputError(key, f"is no key of it{near_match(key, _KEYS)}")
+            raise InvalidInputError(key, f"unknown key{near_match(key, _KEYS)}")
     location = _address(table, base_dir)
     backend = location["backend"]
     allowed = _SQLITE_KEYS if backend == "sqlite" else _POSTGRES_KEYS
     for key in table:
         if key not in allowed:
-            raise InvalidInputError(key, f"has no meaning for adapter {backend!r}")
+            raise InvalidInputError(key, f"is not for adapter {backend!r}")
     if backend == "postgres":
-        # Like the password they come before what a url says.
+        # Like the password, they override the url.
         _put(location, table, {name: name for name in _DETAILS})
         if "max_connections" in table:
             given = table["max_connections"]
@@ -127,12 +109,9 @@ def parse_table(
 
 
 def resolve_password(table: Mapping[str, object], environ: Mapping[str, str]) -> str:
-    """Return the password of a table: ``password``, else what ``password_env`` names.
+    """Return ``password``, or the value of the variable in ``password_env``.
 
-    Raises:
-        InvalidInputError: Neither is set, or the named variable is not. The value of
-            ``password_env`` is not repeated: who mixes the two keys up has written
-            the password there.
+    No message repeats ``password_env``, which may hold a password by mistake.
     """
     if "password" in table:
         return str(_TEXT.of("password", table["password"]))
@@ -158,7 +137,7 @@ def _address(table: Mapping[str, object], base_dir: Path) -> Location:
         raise InvalidInputError("adapter", "is missing; set it or url")
     for key in ("path", *_ADDRESS_KEYS):
         if key in table:
-            raise InvalidInputError(key, "cannot stand beside url")
+            raise InvalidInputError(key, "cannot be used with url")
     location = parse_url(table["url"], base_dir)
     if adapter is not None and adapter != location["backend"]:
         raise InvalidInputError("adapter", f"{adapter!r} contradicts url")
@@ -185,7 +164,7 @@ def _postgres_address(table: Mapping[str, object]) -> Location:
 def _put(
     location: Location, table: Mapping[str, object], names: Mapping[str, str]
 ) -> None:
-    """Take over what a table says, given libpq's names of its keys."""
+    """Copy keys of a table into a location, given their names in libpq."""
     for key, name in names.items():
         if key in table:
             put(location, name, PARAMETERS[name].check.of(key, table[key]))
@@ -198,5 +177,5 @@ def _read_password(
     if "url" in table and not is_given:
         return
     if "password" in location:
-        raise InvalidInputError("url", "holds a password already; leave out the other")
+        raise InvalidInputError("url", "has a password, too; leave one of them out")
     location["password"] = resolve_password(table, environ)

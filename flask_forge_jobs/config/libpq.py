@@ -1,4 +1,4 @@
-"""The connection parameters of libpq that somebody may give, in one table."""
+"""The supported connection parameters of libpq, in one table."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CONNECT_TIMEOUT_RANGE_S = (1, 600)
 
 
 class Location(TypedDict, total=False):
-    """What a URL or a file says about a database; the rest has defaults."""
+    """What a URL or a file says about a database; the rest is default."""
 
     backend: Backend
     path: Path | None
@@ -34,13 +34,7 @@ class Location(TypedDict, total=False):
 
 
 class Parameter(NamedTuple):
-    """One parameter.
-
-    Args:
-        check: What its value must be.
-        field: Where a location and the settings keep it; None hands it on to libpq.
-        is_number: Whether it is a whole number, which a URL holds as digits.
-    """
+    """A parameter; ``field`` None only passes it on to libpq."""
 
     check: Check
     field: str | None = None
@@ -67,7 +61,7 @@ PARAMETERS = {
     "sslcert": Parameter(text(), "sslcert"),
     "sslkey": Parameter(text(), "sslkey"),
     "options": Parameter(text()),
-    # A standby takes no writes and no job.
+    # No value for standbys, which take no writes.
     "target_session_attrs": Parameter(one_of("any", "primary", "read-write")),
     "keepalives": _number(0, 1),
     "keepalives_count": _number(1, 1_000),
@@ -75,12 +69,12 @@ PARAMETERS = {
     "keepalives_interval": _number(1, 100_000),
     "tcp_user_timeout": _number(0, 10_000_000),
 }
-# The others are called the same in a file.
+# The other parameters have the same name in a file.
 ADDRESS = ("host", "port", "dbname", "user", "password")
 
 
 def put(location: Location, name: str, value: str | int) -> None:
-    """Write an accepted value into a location, in the place of an earlier one."""
+    """Write an accepted value into a location, replacing an earlier one."""
     field = PARAMETERS[name].field
     if field is not None:
         cast("dict[str, object]", location)[field] = value

@@ -1,4 +1,4 @@
-"""Where files are looked for when nobody says so."""
+"""The default directories of the configuration file and the SQLite file."""
 
 from __future__ import annotations
 
@@ -15,49 +15,42 @@ DEFAULT_DATA_DIR = Path("jobs/data")
 
 
 class QueuePaths(Protocol):
-    """The two directories that a host supplies; neither has to exist."""
+    """Supplies two directories, which need not exist.
+
+    A method may raise :class:`ConfigurationError` if it does not know the directory.
+    """
 
     def config_dir(self) -> Path:
-        """Return the directory that may hold ``queue_database.toml``.
-
-        Raises:
-            ConfigurationError: The directory cannot be told.
-        """
+        """Return the directory of ``queue_database.toml``."""
 
     def data_dir(self) -> Path:
-        """Return the directory for the SQLite file.
-
-        Raises:
-            ConfigurationError: The directory cannot be told.
-        """
+        """Return the directory of the SQLite file."""
 
 
 @dataclass(frozen=True, slots=True)
 class FixedPaths:
-    """Two directories that are already known."""
+    """Two known directories."""
 
     config: Path
     data: Path
 
     def config_dir(self) -> Path:
-        """Return the directory that may hold ``queue_database.toml``."""
+        """Return the directory of ``queue_database.toml``."""
         return self.config
 
     def data_dir(self) -> Path:
-        """Return the directory for the SQLite file."""
+        """Return the directory of the SQLite file."""
         return self.data
 
 
 class EnvironmentPaths:
     """The directories named by ``JOBS_CONFIG_DIR`` and ``JOBS_DATA_DIR``.
 
-    A variable that is unset or blank means ``jobs/config`` or ``jobs/data`` below the
-    base directory; a relative one is read from there as well.
-
     Args:
-        environ: Where to look; the environment of this process by default.
-        base_dir: What relative directories start from; the current directory at the
-            time of the call by default.
+        environ: The environment; that of the process by default. A blank variable means
+            ``jobs/config`` or ``jobs/data``.
+        base_dir: The start of relative directories; the current directory at the time
+            of the call by default.
     """
 
     def __init__(
@@ -69,11 +62,11 @@ class EnvironmentPaths:
         self._base_dir = base_dir
 
     def config_dir(self) -> Path:
-        """Return the directory that may hold ``queue_database.toml``."""
+        """Return the directory of ``queue_database.toml``."""
         return self._directory(CONFIG_DIR_VARIABLE, DEFAULT_CONFIG_DIR)
 
     def data_dir(self) -> Path:
-        """Return the directory for the SQLite file."""
+        """Return the directory of the SQLite file."""
         return self._directory(DATA_DIR_VARIABLE, DEFAULT_DATA_DIR)
 
     def _directory(self, variable: str, default: Path) -> Path:

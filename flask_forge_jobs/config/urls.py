@@ -1,9 +1,8 @@
 """Database URLs.
 
-A URL may hold a password, and a password with an unescaped character shifts what looks
-like a host, a port or a parameter. So no message in here repeats a part of the URL
-before it is certain that the part is no password, and causes are dropped: the messages
-of ``urllib`` repeat what they could not read.
+A password with an unescaped character can look like a host, a port or a parameter. So
+no message repeats a part of the URL that may be a password, and causes are dropped,
+since ``urllib`` quotes what it could not parse.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ DEFAULT_PORT = "5432"
 
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _NUMBER = re.compile(r"[0-9]{1,9}")
-# The database's name stands in the path.
+# The name of the database is in the path.
 _PARAMETERS = [name for name in PARAMETERS if name != "dbname"]
 
 
@@ -47,11 +46,7 @@ def url_or_none(*, backend: str | None = None) -> Check:
 
 
 def parse_url(url: object, base_dir: Path) -> Location:
-    """Return what a database URL says.
-
-    Raises:
-        InvalidInputError: The URL cannot be read; the field is ``url``.
-    """
+    """Return the location in a database URL, or raise InvalidInputError for ``url``."""
     if not isinstance(url, str):
         raise _refused("is not text")
     if CONTROL.search(url) or url != url.strip():
@@ -64,7 +59,7 @@ def parse_url(url: object, base_dir: Path) -> Location:
         parts = urlsplit(url)
     except ValueError:
         raise _refused(
-            "cannot be read; write reserved characters in the user name or password "
+            "is not valid; write reserved characters in the user name or password "
             "as % and two hexadecimal digits"
         ) from None
     if "#" in url:
@@ -94,7 +89,7 @@ def _parse_sqlite(parts: SplitResult, base_dir: Path) -> Location:
         )
     text = _decode("path", parts.path.removeprefix("/"))
     if not text:
-        raise _refused("names no file; use sqlite:///:memory: for one in memory")
+        raise _refused("names no file; for memory use sqlite:///:memory:")
     return {"backend": "sqlite", "path": sqlite_path(text, base_dir)}
 
 
@@ -124,7 +119,7 @@ def _parse_postgres(parts: SplitResult) -> Location:
 
 
 def _read_address(location: Location, address: str) -> None:
-    """Take hosts and ports, divided by commas; a bracketed address is IPv6."""
+    """Read hosts and ports, separated by commas; an IPv6 address has brackets."""
     places = [_host_and_port(place) for place in address.split(",")]
     if any(host for host, _ in places):
         location["host"] = ",".join(_decode("host", host) for host, _ in places)
@@ -167,7 +162,7 @@ def _read_parameters(location: Location, query: str) -> None:
 
 def _checked(name: str, text: str) -> str | int:
     parameter = PARAMETERS[name]
-    # The text may be the rest of a password with an unescaped slash: never repeat it.
+    # Never repeat the text: it may be the rest of a password with an unescaped slash.
     if parameter.is_number and not _NUMBER.fullmatch(text):
         raise _refused(
             f"has a {name} that is not a whole number; write reserved characters in "

@@ -42,7 +42,7 @@ def test_a_key_that_is_no_setting_is_named(tmp_path: Path, command: str) -> None
 
     finished = application.run(*command.split())
 
-    assert_refused(finished, EX_CONFIG, "FORGE_JOBS_LEASE: is no setting")
+    assert_refused(finished, EX_CONFIG, "FORGE_JOBS_LEASE: unknown setting")
     assert not (tmp_path / "instance").exists()
 
 

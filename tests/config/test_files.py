@@ -166,7 +166,7 @@ def test_resolve_password_errors_when_env_var_missing(environ: dict[str, str]) -
         ({"adapter": 1}, "adapter", "must be one of"),
         ({"adaptor": "postgres"}, "adaptor", "did you mean 'adapter'"),
         ({"pasword": "x"}, "pasword", "did you mean 'password'"),
-        ({"path": "q.db"}, "path", "no meaning for adapter 'postgres'"),
+        ({"path": "q.db"}, "path", "is not for adapter 'postgres'"),
         ({"host": ""}, "host", "not empty"),
         ({"host": 1}, "host", "must be text"),
         ({"database": "a\0"}, "database", "control character"),
@@ -189,7 +189,7 @@ def test_resolve_password_errors_when_env_var_missing(environ: dict[str, str]) -
         ({"keepalives_idle": "5"}, "keepalives_idle", "must be a whole number"),
         ({"tcp_user_timeout": -1}, "tcp_user_timeout", "from 0 to 10000000"),
         ({"keepalive": 1}, "keepalive", "did you mean 'keepalives'"),
-        ({"url": "postgresql://h/d"}, "host", "cannot stand beside url"),
+        ({"url": "postgresql://h/d"}, "host", "cannot be used with url"),
         ({"pool": {"size": 1}}, "pool", "is no key"),
     ],
 )

@@ -189,7 +189,7 @@ def test_from_mapping_refuses_an_unknown_key(key: str, hint: str) -> None:
         Settings.from_mapping({key: SECRET})
 
     assert raised.value.key == key
-    assert str(raised.value).startswith(f"{key}: is no setting")
+    assert str(raised.value).startswith(f"{key}: unknown setting")
     assert hint in str(raised.value)
     assert SECRET not in str(raised.value)
 

@@ -124,7 +124,7 @@ def test_parse_url_reads_postgres(url: str, expected: Location) -> None:
         ("postgresql://h/d?keepalives=2", "from 0 to 1"),
         ("postgresql://h/d?tcp_user_timeout=3s", "not a whole number"),
         ("postgresql://u:p/w@h/d", "after the host"),
-        ("postgresql://[::1/d", "cannot be read"),
+        ("postgresql://[::1/d", "is not valid"),
         ("postgresql://h/d?sslmod=x", "did you mean 'sslmode'"),
         ("postgresql://h/d?sslmode=on", "must be one of disable"),
         ("postgresql://h/d?application_name=", "not empty"),
