@@ -28,7 +28,7 @@ PERIOD_S = 1.0
 _FAILING_SHARE = 0.1
 
 
-class Trickle(Duty):
+class DemoProducer(Duty):
     """Enqueues a demo job every second; one in ten fails and is retried."""
 
     def __init__(self, jobs: JobQueue, random_source: random.Random) -> None:
@@ -49,7 +49,7 @@ def run(app: Flask) -> int:
     """Run the worker and the trickle until a signal or the server's end."""
     state = state_of(app)
     trickle = Service(
-        Trickle(state.storage.jobs, random.Random())  # noqa: S311  # no secret
+        DemoProducer(state.storage.jobs, random.Random())  # noqa: S311  # no secret
     )
     runtime = (
         state.runtime(THREADS).with_queues([DEFAULT_QUEUE]).with_worker_name("demo")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from flask_forge_jobs import demo
-from flask_forge_jobs.demo import Trickle
+from flask_forge_jobs.demo import DemoProducer
 from flask_forge_jobs.errors import StorageUnavailableError
 from flask_forge_jobs.model.jobs import JobFilter, JobStatus
 from flask_forge_jobs.server import create_app
@@ -20,7 +20,7 @@ from tests.support.runtimes import threads_named, wait_until
 
 
 def test_trickle_enqueues_demo_jobs_of_which_some_fail(storage: Storage) -> None:
-    trickle = Trickle(storage.jobs, random.Random(7))
+    trickle = DemoProducer(storage.jobs, random.Random(7))
 
     for _ in range(40):
         trickle.tick()

@@ -24,7 +24,7 @@ logger = get_logger(__name__)
 DIRECT_S = 1.0
 
 
-class Crew:
+class SlotThreads:
     """Threads that start when they are first needed; guarded by the state's lock."""
 
     def __init__(self, state: WorkerState, work: Callable[[], None]) -> None:
@@ -84,7 +84,7 @@ class SlotPool:
         self._clock = state.clock
         self._work = threading.Condition(state.lock)
         self._quiet = threading.Condition(state.lock)
-        self._crew = Crew(state, self._run)
+        self._threads = SlotThreads(state, self._run)
         self._running = 0
         self._closing = False
         self._direct_until = 0.0
@@ -97,7 +97,7 @@ class SlotPool:
         """Set how many jobs of a queue may run at once here."""
         with self._state.lock:
             self._state.queues[queue_name].limit = limit
-            self._crew.staff(self._startable())
+            self._threads.staff(self._startable())
             self._work.notify_all()
 
     def demand(self, names: Container[str]) -> dict[str, int]:
@@ -153,7 +153,7 @@ class SlotPool:
                 queue.buffer.append(execution)
                 count += 1
             if count:
-                self._crew.staff(self._startable())
+                self._threads.staff(self._startable())
                 self._work.notify(count)
 
     def _has_to_go_back(self, queue: LocalQueue, job: ClaimedJob, now: float) -> bool:
@@ -175,8 +175,8 @@ class SlotPool:
             self._state.ended.append((execution, outcome))
             self._note_one_less()
             self.abandoned_count += 1
-            self._crew.lose(execution.thread_id)
-            self._crew.staff(self._startable())
+            self._threads.lose(execution.thread_id)
+            self._threads.staff(self._startable())
             # If only its queue was full, an idle thread can take the next job.
             self._work.notify()
         self._state.signal.set()
@@ -215,8 +215,8 @@ class SlotPool:
                 for execution in list(queue.running.values()):
                     if execution.thread_id == ident:
                         self._hand_in(execution, outcome)
-            self._crew.leave()
-            self._crew.staff(self._startable())
+            self._threads.leave()
+            self._threads.staff(self._startable())
 
     def _next(
         self, ended: Execution | None, outcome: Outcome | None
@@ -226,7 +226,7 @@ class SlotPool:
             if ended is not None and outcome is not None:
                 if ended.is_abandoned:
                     self.dropped_count += 1
-                    self._crew.leave()
+                    self._threads.leave()
                     logger.warning("abandoned job %s has ended", ended.job.id)
                     return None
                 self._hand_in(ended, outcome)
@@ -235,13 +235,13 @@ class SlotPool:
                 if execution is not None:
                     return execution
                 if self._closing:
-                    self._crew.leave()
+                    self._threads.leave()
                     return None
-                self._crew.idle += 1
+                self._threads.idle += 1
                 try:
                     self._work.wait()
                 finally:
-                    self._crew.idle -= 1
+                    self._threads.idle -= 1
 
     def _hand_in(self, ended: Execution, outcome: Outcome) -> None:
         queue = self._state.queues[ended.job.queue_name]
@@ -280,7 +280,7 @@ class SlotPool:
         with self._state.lock:
             self._closing = True
             self._work.notify_all()
-            threads = self._crew.threads()
+            threads = self._threads.threads()
         ends_at = self._clock.monotonic() + timeout_s
         for thread in threads:
             thread.join(max(ends_at - self._clock.monotonic(), 0.0))

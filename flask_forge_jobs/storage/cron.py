@@ -113,7 +113,7 @@ class CronStorage:
 
         def work(transaction: Transaction) -> DeclarationReport:
             now = from_micros(_now_us(transaction))
-            return Declaring(transaction, application, now).run(definitions)
+            return ScheduleSync(transaction, application, now).run(definitions)
 
         return self._database.write(work)
 
@@ -153,7 +153,7 @@ def _now_us(transaction: Transaction) -> int:
     return int(transaction.all("now")[0][0])
 
 
-class Declaring:
+class ScheduleSync:
     """Brings the stored schedules of one application in line with its code."""
 
     def __init__(

@@ -253,7 +253,7 @@ def left_s(limit_s: float) -> float:
     return max(min(limit_s, ends_at - time.monotonic()), 0.0)
 
 
-class Choice:
+class ChoiceLog:
     """Logs once which database was chosen; a forked child does not repeat it."""
 
     def __init__(self, settings: DatabaseSettings) -> None:

@@ -31,7 +31,7 @@ from flask_forge_jobs.tasks.context import (
 from flask_forge_jobs.tasks.coroutines import run_coroutine
 from flask_forge_jobs.tasks.endings import of_error, of_value
 from flask_forge_jobs.tasks.handles import JobHandle
-from flask_forge_jobs.tasks.options import EnqueueOptions, JobOptions, Told
+from flask_forge_jobs.tasks.options import EnqueueOptions, FollowUpTask, JobOptions
 from flask_forge_jobs.tasks.parameters import Parameters
 from flask_forge_jobs.tasks.retries import DEFAULT_RETRY, RetryPolicy
 from flask_forge_jobs.tasks.routing import DefaultRouter
@@ -54,7 +54,7 @@ class StoreJob(Protocol):
         """Store a job; see :meth:`.JobQueue.enqueue`."""
 
 
-_NOBODY: Mapping[Ending, Told] = MappingProxyType({})
+_NOBODY: Mapping[Ending, FollowUpTask] = MappingProxyType({})
 MakeContext = Callable[["Task[..., Any]"], TaskContext]
 
 
@@ -90,7 +90,7 @@ class Task(Generic[P, R]):
         concurrency: ConcurrencyLimit | None = None,
         isolation: str = Isolation.THREAD,
         retry: RetryPolicy = DEFAULT_RETRY,
-        told: Mapping[Ending, Told] = _NOBODY,
+        told: Mapping[Ending, FollowUpTask] = _NOBODY,
         call_context: MakeContext = _no_context,
     ) -> None:
         # To register a task under a second kind, wrap its function, not the task.

@@ -22,7 +22,7 @@ from flask_forge_jobs.storage.base import Storage
 _LONGEST_ID = 64
 
 
-class Home(Protocol):
+class HandleStorage(Protocol):
     """The application of a handle."""
 
     @property
@@ -58,7 +58,7 @@ class JobHandle:
     __slots__ = ("_home", "_kept", "_request", "id")
 
     def __init__(
-        self, home: Home, job_id: str, request: EnqueueResult | None = None
+        self, home: HandleStorage, job_id: str, request: EnqueueResult | None = None
     ) -> None:
         self.id = job_id
         self._home = home

@@ -19,7 +19,7 @@ from flask_forge_jobs.model.payloads import fingerprint
 from flask_forge_jobs.tasks.retries import Errors, Retry
 
 
-class Told(Protocol):
+class FollowUpTask(Protocol):
     """A task that can follow the end of a job."""
 
     def as_follow_up(self) -> FollowUp:
@@ -111,8 +111,8 @@ class TaskOptions(StoredOptions, total=False):
     retry: Retry | None
     retry_on: Errors | None
     dead_on: Errors | None
-    on_dead: Told | None
-    on_cancelled: Told | None
+    on_dead: FollowUpTask | None
+    on_cancelled: FollowUpTask | None
     isolation: Literal["thread", "process"]
 
 

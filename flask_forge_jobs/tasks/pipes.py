@@ -45,7 +45,7 @@ class LineReader:
         return [bytes(line) for line in lines]
 
 
-class Outgoing:
+class WriteBuffer:
     """Bytes to write to a descriptor."""
 
     def __init__(self, descriptor: int, data: bytes) -> None:

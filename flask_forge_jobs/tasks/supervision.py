@@ -14,7 +14,7 @@ from typing import Self
 
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.tasks.cancellation import CancelReason, CancelToken
-from flask_forge_jobs.tasks.pipes import Outgoing
+from flask_forge_jobs.tasks.pipes import WriteBuffer
 from flask_forge_jobs.tasks.process_groups import ProcessGroup
 
 # A stopping worker gives a job back a second after it has asked it to stop; the program
@@ -96,7 +96,7 @@ class Supervision:
 
         Until then nothing can be read from the descriptor.
         """
-        outgoing = Outgoing(descriptor, data)
+        outgoing = WriteBuffer(descriptor, data)
 
         def go_on() -> bool:
             if outgoing.write():

@@ -17,7 +17,7 @@ _NOTHING = object()
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class JobMatch:
     """The job that a test expects; None accepts anything."""
 
     kind: str
@@ -66,7 +66,7 @@ class Wanted:
 
 
 def missing_text(
-    wanted: Wanted, jobs: Sequence[Job], other_kinds: Sequence[str]
+    wanted: JobMatch, jobs: Sequence[Job], other_kinds: Sequence[str]
 ) -> str:
     """Return the message when none of the jobs of a kind matches."""
     lines = [f"no job was enqueued for: {wanted}"]
@@ -84,7 +84,7 @@ def missing_text(
     return "\n".join(lines)
 
 
-def unwanted_text(wanted: Wanted, jobs: Sequence[Job]) -> str:
+def unwanted_text(wanted: JobMatch, jobs: Sequence[Job]) -> str:
     """Return the message when jobs match that should not."""
     lines = [f"jobs were enqueued for: {wanted}"]
     lines += [f"  {shown(job)}" for job in jobs[:MOST_SHOWN]]

@@ -30,7 +30,7 @@ from flask_forge_jobs.state import EXTENSION_NAME, ApplicationState, state_of
 from flask_forge_jobs.tasks.context import TaskContext
 from flask_forge_jobs.tasks.decorator import Task
 from flask_forge_jobs.tasks.direct_calls import DirectCalls
-from flask_forge_jobs.testing.assertions import Wanted, missing_text, unwanted_text
+from flask_forge_jobs.testing.assertions import JobMatch, missing_text, unwanted_text
 from flask_forge_jobs.testing.clock import FrozenClock
 from flask_forge_jobs.testing.outcomes import RanJob
 
@@ -297,7 +297,7 @@ class JobsKit:
             AssertionError: None matches; the message shows how the closest ones differ.
         """
         __tracebackhide__ = True
-        wanted = Wanted(_kind_of(task), _named(task, args), queue, at)
+        wanted = JobMatch(_kind_of(task), _named(task, args), queue, at)
         jobs = self.enqueued(task)
         for job in jobs:
             if not wanted.differences(job):
@@ -319,7 +319,7 @@ class JobsKit:
             AssertionError: The message shows the jobs that match.
         """
         __tracebackhide__ = True
-        wanted = Wanted(_kind_of(task), _named(task, args), queue, at)
+        wanted = JobMatch(_kind_of(task), _named(task, args), queue, at)
         found = [job for job in self.enqueued(task) if not wanted.differences(job)]
         if found:
             raise AssertionError(unwanted_text(wanted, found))

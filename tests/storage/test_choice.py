@@ -10,7 +10,7 @@ import pytest
 
 from flask_forge_jobs.config.database import DEFAULT_SOURCE, DatabaseSettings
 from flask_forge_jobs.storage.base import open_storage
-from flask_forge_jobs.storage.database import Choice
+from flask_forge_jobs.storage.database import ChoiceLog
 from tests.support.processes import in_child
 
 NAMED = DatabaseSettings.from_url("postgresql://app:hunter2@db/jobs")
@@ -25,7 +25,7 @@ def test_a_choice_is_told_once_and_without_its_password(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO)
-    choice = Choice(dataclasses.replace(NAMED, source="DATABASE_URL"))
+    choice = ChoiceLog(dataclasses.replace(NAMED, source="DATABASE_URL"))
 
     choice.tell()
     choice.tell()
@@ -40,7 +40,7 @@ def test_what_no_setting_named_is_told_as_such(
 ) -> None:
     caplog.set_level(logging.INFO)
 
-    Choice(dataclasses.replace(NAMED, source=DEFAULT_SOURCE)).tell()
+    ChoiceLog(dataclasses.replace(NAMED, source=DEFAULT_SOURCE)).tell()
 
     (message,) = messages(caplog)
     assert message.endswith(", named by no setting")
@@ -48,7 +48,7 @@ def test_what_no_setting_named_is_told_as_such(
 
 def test_a_child_does_not_repeat_its_parent(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    choice = Choice(dataclasses.replace(NAMED, source="DATABASE_URL"))
+    choice = ChoiceLog(dataclasses.replace(NAMED, source="DATABASE_URL"))
     choice.tell()
     told = len(messages(caplog))
 
@@ -65,7 +65,7 @@ def test_what_a_program_chose_is_its_own_business(
 ) -> None:
     caplog.set_level(logging.INFO)
 
-    Choice(NAMED).tell()
+    ChoiceLog(NAMED).tell()
 
     assert messages(caplog) == []
 

@@ -11,7 +11,7 @@ from flask_forge_jobs.tasks.pipes import (
     CHUNK_BYTES,
     LineReader,
     LineTooLongError,
-    Outgoing,
+    WriteBuffer,
     read_some,
 )
 
@@ -74,7 +74,7 @@ def test_a_line_may_be_so_long_and_no_longer(pipe: tuple[int, int], end: bytes) 
 def test_outgoing_goes_on_where_the_reader_was_slow(pipe: tuple[int, int]) -> None:
     reader, writer = pipe
     data = random.Random(7).randbytes(5 * CHUNK_BYTES + 7)
-    outgoing = Outgoing(writer, data)
+    outgoing = WriteBuffer(writer, data)
 
     early = outgoing.write()
     found = b""
@@ -91,7 +91,7 @@ def test_outgoing_is_done_when_nobody_reads(pipe: tuple[int, int]) -> None:
     reader, writer = pipe
     os.close(reader)
 
-    assert Outgoing(writer, b"lost").write()
+    assert WriteBuffer(writer, b"lost").write()
 
 
 def test_a_socket_whose_other_side_died_is_over() -> None:

@@ -170,7 +170,7 @@ def _ids(rows: Iterable[Row]) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Picked:
+class WalkSelection:
     """The jobs of one step; ``position`` is None at the end of the walk."""
 
     ids: Sequence[str] = ()
@@ -185,7 +185,7 @@ def pick(
     statuses: Iterable[JobStatus],
     after: WalkPosition | None,
     limit: int,
-) -> Picked:
+) -> WalkSelection:
     """Return the next matching jobs in the order of :class:`.WalkPosition`.
 
     Looks at up to ``limit`` jobs in one of the states, behind ``after``.
@@ -198,7 +198,7 @@ def pick(
     for combination in _combinations(transaction, wanted, possible, after):
         status, queue_name, kind = combination
         if room == 0 or (last is not None and last.status is not status):
-            return Picked(ids, last.status if last else None, last)
+            return WalkSelection(ids, last.status if last else None, last)
         # One more row than there is room for shows whether anything is left.
         rows = _candidates(transaction, combination, after, conditions, room + 1)
         for enqueued_at_us, job_id, matches in rows[:room]:
@@ -206,9 +206,9 @@ def pick(
             if matches:
                 ids.append(job_id)
         if len(rows) > room:
-            return Picked(ids, status, last)
+            return WalkSelection(ids, status, last)
         room -= len(rows)
-    return Picked(ids, last.status if last else None)
+    return WalkSelection(ids, last.status if last else None)
 
 
 def _combinations(

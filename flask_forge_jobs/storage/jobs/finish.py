@@ -31,7 +31,7 @@ from flask_forge_jobs.storage.rows import queue_from_row
 _FINAL = (JobStatus.DONE, JobStatus.DEAD)
 
 
-class Finishing:
+class RunFinisher:
     """Writes a worker's outcomes in one transaction, stamped ``at_us`` in the history.
 
     ``followed`` collects queue and kind of the follow-up jobs that it stores.

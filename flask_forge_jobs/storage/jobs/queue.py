@@ -28,7 +28,7 @@ from flask_forge_jobs.storage.database import Executor, Row, Transaction, encode
 from flask_forge_jobs.storage.follow_ups import FollowUpStore
 from flask_forge_jobs.storage.jobs.ends import JobEnds
 from flask_forge_jobs.storage.jobs.enqueue import Enqueuer
-from flask_forge_jobs.storage.jobs.finish import Finishing, rescue_jobs
+from flask_forge_jobs.storage.jobs.finish import RunFinisher, rescue_jobs
 from flask_forge_jobs.storage.recorder import Recorder, Uncommitted
 from flask_forge_jobs.storage.rows import claimed_from_row
 from flask_forge_jobs.storage.units import present, when_stored
@@ -158,7 +158,7 @@ class JobQueue:
             when_stored(self._recorder.enqueued_many, new)
         return results
 
-    # -- claiming and finishing ----------------------------------------------------
+    # -- claiming and finishing ---------------------------------------------------
 
     def claim(
         self, queue_name: str, worker_id: str, limit: int = 1
@@ -226,12 +226,12 @@ class JobQueue:
         def work(transaction: Transaction) -> ClaimBatch:
             batch = ClaimBatch()
             if updates:
-                finishing = Finishing(
+                finisher = RunFinisher(
                     transaction, worker_id, self._clock.now_us(), self.follow_ups
                 )
-                refused = finishing.write(updates)
+                refused = finisher.write(updates)
                 batch.refused.extend(refused)
-                batch.followed.extend(finishing.followed)
+                batch.followed.extend(finisher.followed)
                 for answer in self.ends.answers(updates, refused):
                     transaction.wake(answer)
             for queue_name, limit in demand.items():

@@ -84,7 +84,7 @@ KNOWN_QUEUE_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Queues:
+class RegisteredQueues:
     """Newly registered queues, and the bounds of those that have one."""
 
     created: set[str] = field(default_factory=set)
@@ -117,7 +117,7 @@ class KnownQueues:
             and known.until > self._clock.monotonic()
         )
 
-    def look_up(self, queue_names: Sequence[str]) -> Queues:
+    def look_up(self, queue_names: Sequence[str]) -> RegisteredQueues:
         """Register missing queues, and return what is known of all of them."""
         if any(self._known_of(name) is None for name in queue_names):
             try:
@@ -129,16 +129,16 @@ class KnownQueues:
                 raise StorageUnavailableError(
                     "the connection to the database was lost"
                 ) from error
-        return Queues(bounds=self._bounds(queue_names))
+        return RegisteredQueues(bounds=self._bounds(queue_names))
 
     def look_up_within(
         self, transaction: Transaction, queue_names: Sequence[str]
-    ) -> Queues:
+    ) -> RegisteredQueues:
         """Do the same in an open transaction."""
         bounds = self._bounds(queue_names)
         unknown = [name for name in queue_names if self._known_of(name) is None]
         if not unknown:
-            return Queues(bounds=bounds)
+            return RegisteredQueues(bounds=bounds)
         created = {
             name
             for name in unknown
@@ -155,7 +155,7 @@ class KnownQueues:
             if name not in found:
                 raise one_too_many(name, self._most)
         bounded = {name: most for name, most in found.items() if most is not None}
-        return Queues(created, bounds | bounded)
+        return RegisteredQueues(created, bounds | bounded)
 
     def remember(self, queue_names: Iterable[str], bounds: Mapping[str, int]) -> None:
         """Remember registered queues for :data:`KNOWN_QUEUE_S`, with their bounds."""

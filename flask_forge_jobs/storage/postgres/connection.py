@@ -43,7 +43,7 @@ class Session(Connection):
 
 
 @dataclass(frozen=True, slots=True)
-class Opening:
+class OpeningSql:
     """The SQL that opens a transaction, for sessions without and with our settings."""
 
     untold: str
@@ -54,9 +54,9 @@ class Opening:
         is_told = isinstance(connection, Session) and connection.is_told
         return self.told if is_told else self.untold
 
-    def then(self, text: str) -> Opening:
+    def then(self, text: str) -> OpeningSql:
         """Return this opening with more SQL at its end."""
-        return Opening(*(_joined(each, text) for each in (self.untold, self.told)))
+        return OpeningSql(*(_joined(each, text) for each in (self.untold, self.told)))
 
 
 class SessionSettings:
@@ -80,13 +80,13 @@ class SessionSettings:
             | {"default_transaction_isolation": "'read committed'"},
         )
         #: For the statements of one message, which are a transaction of their own.
-        self.alone = Opening(
+        self.alone = OpeningSql(
             _joined(f"SET TRANSACTION {committed}", _set("SET LOCAL", limit)), ""
         )
         begin = f"BEGIN {committed}"
-        self.write = Opening(_joined(begin, local), begin)
+        self.write = OpeningSql(_joined(begin, local), begin)
         begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-        self.read = Opening(_joined(begin, local), begin)
+        self.read = OpeningSql(_joined(begin, local), begin)
 
     def tell(self, connection: Session) -> None:
         """Configure a new session if it is ours alone.

@@ -25,7 +25,7 @@ from flask_forge_jobs.randomness import fraction
 from flask_forge_jobs.storage.caller_transaction import look_below
 from flask_forge_jobs.storage.catalogue import load_migrations, load_statements
 from flask_forge_jobs.storage.database import (
-    Choice,
+    ChoiceLog,
     Listener,
     Parameter,
     Row,
@@ -38,7 +38,7 @@ from flask_forge_jobs.storage.faults import TransientError, run_with_retries
 from flask_forge_jobs.storage.migrate import apply_migrations, is_behind
 from flask_forge_jobs.storage.postgres.availability import Availability, require_working
 from flask_forge_jobs.storage.postgres.connection import (
-    Opening,
+    OpeningSql,
     Session,
     SessionSettings,
     connect,
@@ -46,8 +46,8 @@ from flask_forge_jobs.storage.postgres.connection import (
     warn_of_unchecked_server,
 )
 from flask_forge_jobs.storage.postgres.faults import (
+    NotifyPause,
     PostgresFaults,
-    Quiet,
     is_of_no_use,
     is_unheard,
     look_how_full,
@@ -83,7 +83,7 @@ class _ProcessState:
         self.pid = os.getpid()
         self.availability = Availability(probe, self._tell_return)
         self.pool = make_pool(self.availability)
-        self.quiet = Quiet()
+        self.quiet = NotifyPause()
         self.is_open = False
         self.tables: Row = ()
         self.callbacks: list[WakeCallback] = []
@@ -108,7 +108,7 @@ class PostgresDatabase:
         random: Callable[[], float] = fraction,
     ) -> None:
         self._settings = settings
-        self._choice = Choice(settings)
+        self._choice = ChoiceLog(settings)
         self._may_migrate = may_migrate
         self._steps = load_migrations("postgres")
         self.known_version = self._steps[-1].version
@@ -216,7 +216,7 @@ class PostgresDatabase:
         return self._transaction(self._begin_write, attempt)
 
     def _run(
-        self, begin: Opening, work: Callable[[PostgresTransaction], T], **how: bool
+        self, begin: OpeningSql, work: Callable[[PostgresTransaction], T], **how: bool
     ) -> T:
         def unit(attempt: int) -> T:
             with self._transaction(begin, attempt, **how) as opened:
@@ -227,7 +227,7 @@ class PostgresDatabase:
     @contextlib.contextmanager
     def _transaction(
         self,
-        begin: Opening,
+        begin: OpeningSql,
         attempt: int,
         *,
         urgent: bool = False,

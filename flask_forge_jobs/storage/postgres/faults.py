@@ -54,7 +54,7 @@ def look_how_full(connection: Connection) -> float:
     return float(part)
 
 
-class Quiet:
+class NotifyPause:
     """Whether transactions of this process currently notify nobody."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

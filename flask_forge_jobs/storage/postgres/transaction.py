@@ -45,7 +45,7 @@ class PostgresTransaction:
     """An open transaction on an idle connection; implements :class:`.Transaction`.
 
     ``begin`` is the SQL that opens it, empty for a single message. With ``is_quiet`` it
-    notifies nobody; see :class:`.Quiet`.
+    notifies nobody; see :class:`.NotifyPause`.
     """
 
     def __init__(

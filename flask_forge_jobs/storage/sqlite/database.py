@@ -25,7 +25,7 @@ from flask_forge_jobs.forks import LONGEST_WAIT_S, PerProcess
 from flask_forge_jobs.storage.caller_transaction import look_below
 from flask_forge_jobs.storage.catalogue import load_migrations, load_statements
 from flask_forge_jobs.storage.database import (
-    Choice,
+    ChoiceLog,
     Listener,
     Parameter,
     Row,
@@ -86,7 +86,7 @@ class SqliteDatabase(PerProcess):
     ) -> None:
         self._in_memory = in_memory
         self._settings = settings
-        self._choice = Choice(settings)
+        self._choice = ChoiceLog(settings)
         self._clock = clock
         self._wait = wait
         self._path = None if settings.path is None else settings.path.absolute()
@@ -137,7 +137,7 @@ class SqliteDatabase(PerProcess):
             return state
         self._path = self._sockets = None
         self._settings = replace(self._settings, path=None)
-        self._choice = Choice(self._settings)
+        self._choice = ChoiceLog(self._settings)
         self._current = SqliteProcess(None, self._settings)
         return self._current
 

@@ -43,7 +43,7 @@ _HOPELESS_FOR_S = 1.0
 _SHORT_LIMIT_S = 0.015
 
 
-class Hold:
+class CountingLock:
     """A reentrant lock that knows how often its thread holds it."""
 
     __slots__ = ("_depth", "_lock")
@@ -74,7 +74,7 @@ class Hold:
         return False
 
 
-class WritersTurn(Hold):
+class WriterLock(CountingLock):
     """Lets one thread write at a time.
 
     ``limit_s`` covers the wait for other threads and for other processes together. Once
@@ -152,9 +152,9 @@ class SqliteProcess:
         on_long_wait: Callable[[Path], object] = lambda _: None,
     ) -> None:
         self.pid = os.getpid()
-        self.turn = WritersTurn(settings.busy_timeout_s)
+        self.turn = WriterLock(settings.busy_timeout_s)
         self.gate = CheckpointGate(path)
-        self.opening = Hold()
+        self.opening = CountingLock()
         self.is_open = False
         self.callbacks: list[WakeCallback] = []
         self._path = path
@@ -163,7 +163,7 @@ class SqliteProcess:
         self._local = threading.local()
         self._connections: set[SqliteConnection] = set()
         self._memory: SqliteConnection | None = None
-        self._held: list[Hold] = []
+        self._held: list[CountingLock] = []
         forks.watch(self)
 
     def connection(self) -> SqliteConnection:
@@ -264,9 +264,9 @@ class SqliteProcess:
         """Whether a connection is open."""
         return bool(self._connections)
 
-    def _seize(self, ends_at: float) -> list[Hold]:
+    def _seize(self, ends_at: float) -> list[CountingLock]:
         """Keep out writers and threads that connect; return [] if it takes too long."""
-        held: list[Hold] = []
+        held: list[CountingLock] = []
         for hold in (self.turn, self.opening):
             if not hold.acquire_at_rest(ends_at):
                 _release(held)
@@ -345,6 +345,6 @@ def _check_own(path: Path) -> None:
         raise refuse_inherited(path)
 
 
-def _release(held: list[Hold]) -> None:
+def _release(held: list[CountingLock]) -> None:
     while held:
         held.pop().release()

@@ -13,7 +13,7 @@ from flask_forge_jobs.storage.sqlite import process
 from flask_forge_jobs.storage.sqlite.process import (
     _HOPELESS_FOR_S,
     _SHORT_LIMIT_S,
-    WritersTurn,
+    WriterLock,
 )
 from tests.support.clocks import MovingClock
 
@@ -41,29 +41,29 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return made
 
 
-def patience_s(turn: WritersTurn, clock: Clock) -> float:
+def patience_s(turn: WriterLock, clock: Clock) -> float:
     """Return how long the next writer would look for the lock of the file."""
     with turn as ends_at:
         return ends_at - clock.monotonic()
 
 
-def give_up(turn: WritersTurn) -> None:
+def give_up(turn: WriterLock) -> None:
     with pytest.raises(StorageBusyError), turn:
         raise StorageBusyError("the file is locked")
 
 
 def test_a_writer_waits_for_as_long_as_it_was_told(clock: Clock) -> None:
-    assert patience_s(WritersTurn(LIMIT_S), clock) == LIMIT_S
+    assert patience_s(WriterLock(LIMIT_S), clock) == LIMIT_S
 
 
 def test_a_writer_with_a_deadline_waits_no_longer_than_that(clock: Clock) -> None:
     """A heartbeat's, whose lease may be shorter than the wait."""
     with within(1.0):
-        assert patience_s(WritersTurn(LIMIT_S), clock) <= 1.0
+        assert patience_s(WriterLock(LIMIT_S), clock) <= 1.0
 
 
 def test_the_wait_for_the_thread_before_counts(clock: Clock) -> None:
-    turn = WritersTurn(LIMIT_S)
+    turn = WriterLock(LIMIT_S)
     with ThreadPoolExecutor(1) as pool:
         with turn:
             clock.is_read.clear()
@@ -76,14 +76,14 @@ def test_the_wait_for_the_thread_before_counts(clock: Clock) -> None:
 
 
 def test_who_comes_after_one_that_gave_up_hardly_waits(clock: Clock) -> None:
-    turn = WritersTurn(LIMIT_S)
+    turn = WriterLock(LIMIT_S)
     give_up(turn)
 
     assert patience_s(turn, clock) == pytest.approx(_SHORT_LIMIT_S)
 
 
 def test_each_that_gives_up_shortens_the_wait_of_the_next(clock: Clock) -> None:
-    turn = WritersTurn(LIMIT_S)
+    turn = WriterLock(LIMIT_S)
     waits_s: list[float] = []
 
     def fail() -> None:
@@ -99,7 +99,7 @@ def test_each_that_gives_up_shortens_the_wait_of_the_next(clock: Clock) -> None:
 
 
 def test_a_write_that_succeeds_brings_patience_back(clock: Clock) -> None:
-    turn = WritersTurn(LIMIT_S)
+    turn = WriterLock(LIMIT_S)
     give_up(turn)
     patience_s(turn, clock)
 
@@ -107,7 +107,7 @@ def test_a_write_that_succeeds_brings_patience_back(clock: Clock) -> None:
 
 
 def test_a_write_that_fails_for_another_reason_was_not_locked_out(clock: Clock) -> None:
-    turn = WritersTurn(LIMIT_S)
+    turn = WriterLock(LIMIT_S)
     give_up(turn)
     with pytest.raises(JobNotFoundError), turn:
         raise JobNotFoundError("gone")
@@ -117,7 +117,7 @@ def test_a_write_that_fails_for_another_reason_was_not_locked_out(clock: Clock) 
 
 def test_giving_up_is_forgotten_with_time(clock: Clock) -> None:
     """A rare writer is not to pay for one of an hour ago."""
-    turn = WritersTurn(LIMIT_S)
+    turn = WriterLock(LIMIT_S)
     give_up(turn)
     clock.move(_HOPELESS_FOR_S)
 
@@ -125,7 +125,7 @@ def test_giving_up_is_forgotten_with_time(clock: Clock) -> None:
 
 
 def test_a_turn_that_does_not_come_is_a_busy_database(clock: Clock) -> None:
-    turn = WritersTurn(0.05)
+    turn = WriterLock(0.05)
     with turn, ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(patience_s, turn, clock)
         with pytest.raises(StorageBusyError, match="another thread"):
