@@ -38,6 +38,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "model/overview": "contract/jobs/test_reader.py, on both backends",
     "storage/jobs/finish": "contract/test_fencing.py and contract/test_cooldowns.py, "
     "on both backends",
+    "storage/postgres/process": "test_database.py beside it, through its database",
     "storage/postgres/transaction": "test_database.py beside it, through its database",
     "storage/sqlite/connection": "test_database.py beside it, through its database",
     "storage/sqlite/process": "test_database.py beside it, through its database",

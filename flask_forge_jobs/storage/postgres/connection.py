@@ -6,7 +6,7 @@ session of our own is configured once, which saves up to seven statements a call
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from typing import Any
 
@@ -44,10 +44,15 @@ class Session(Connection):
 
 @dataclass(frozen=True, slots=True)
 class OpeningSql:
-    """The SQL that opens a transaction, for sessions without and with our settings."""
+    """The SQL that opens a transaction, for sessions without and with our settings.
+
+    One that ``ends_itself`` ends with the message that holds its statements.
+    """
 
     untold: str
     told: str
+    ends_itself: bool = False
+    stores: bool = True
 
     def of(self, connection: Connection) -> str:
         """Return the text for a connection."""
@@ -56,7 +61,8 @@ class OpeningSql:
 
     def then(self, text: str) -> OpeningSql:
         """Return this opening with more SQL at its end."""
-        return OpeningSql(*(_joined(each, text) for each in (self.untold, self.told)))
+        untold, told = (_joined(each, text) for each in (self.untold, self.told))
+        return replace(self, untold=untold, told=told)
 
 
 class SessionSettings:
@@ -81,12 +87,15 @@ class SessionSettings:
         )
         #: For the statements of one message, which are a transaction of their own.
         self.alone = OpeningSql(
-            _joined(f"SET TRANSACTION {committed}", _set("SET LOCAL", limit)), ""
+            _joined(f"SET TRANSACTION {committed}", _set("SET LOCAL", limit)),
+            "",
+            ends_itself=True,
         )
+        self.look = replace(self.alone, stores=False)
         begin = f"BEGIN {committed}"
         self.write = OpeningSql(_joined(begin, local), begin)
         begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-        self.read = OpeningSql(_joined(begin, local), begin)
+        self.read = OpeningSql(_joined(begin, local), begin, stores=False)
 
     def tell(self, connection: Session) -> None:
         """Configure a new session if it is ours alone.

@@ -12,15 +12,11 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Callable
+from operator import methodcaller
 from typing import TypeVar
 
-import psycopg2
-from psycopg2.extensions import connection as Connection  # noqa: N812  # a class
-
 from flask_forge_jobs.config.database import DatabaseSettings
-from flask_forge_jobs.errors import StorageOutcomeUnknownError
 from flask_forge_jobs.randomness import fraction
 from flask_forge_jobs.storage.caller_transaction import look_below
 from flask_forge_jobs.storage.catalogue import load_migrations, load_statements
@@ -45,17 +41,12 @@ from flask_forge_jobs.storage.postgres.connection import (
     driver,
     warn_of_unchecked_server,
 )
-from flask_forge_jobs.storage.postgres.faults import (
-    NotifyPause,
-    PostgresFaults,
-    is_of_no_use,
-    is_unheard,
-    look_how_full,
-)
+from flask_forge_jobs.storage.postgres.faults import PostgresFaults
 from flask_forge_jobs.storage.postgres.join import run_joined
 from flask_forge_jobs.storage.postgres.listener import PostgresListener
 from flask_forge_jobs.storage.postgres.other_drivers import joinable
 from flask_forge_jobs.storage.postgres.pool import ConnectionPool
+from flask_forge_jobs.storage.postgres.process import PostgresProcess, TransactionBlock
 from flask_forge_jobs.storage.postgres.transaction import (
     PostgresSchema,
     PostgresTransaction,
@@ -70,28 +61,6 @@ _PROBE_LIMIT_S = 2.0
 
 # Connections inherited by a fork. Never released: closing one would end the parent's.
 _inherited: list[object] = []
-
-
-class _ProcessState:
-    """What one process has opened; a forked child starts with a new one."""
-
-    def __init__(
-        self,
-        make_pool: Callable[[Availability], ConnectionPool],
-        probe: Callable[[bool], object],
-    ) -> None:
-        self.pid = os.getpid()
-        self.availability = Availability(probe, self._tell_return)
-        self.pool = make_pool(self.availability)
-        self.quiet = NotifyPause()
-        self.is_open = False
-        self.tables: Row = ()
-        self.callbacks: list[WakeCallback] = []
-
-    def _tell_return(self) -> None:
-        """Wake all workers: something may have changed while the server was away."""
-        for callback in list(self.callbacks):
-            callback(None)
 
 
 class PostgresDatabase:
@@ -119,12 +88,12 @@ class PostgresDatabase:
         self._session_settings = SessionSettings(
             _ms(settings.statement_timeout_s), _ms(self._limit_s)
         )
-        self._begin_write = self._session_settings.write.then(check_version)
-        self._begin_alone = self._session_settings.alone
-        self._begin_checked = self._begin_alone.then(check_version)
+        openings = self._session_settings
+        self._begin_write = openings.write.then(check_version)
+        self._begin_checked = openings.alone.then(check_version)
         self._retried = PostgresFaults(settings.statement_timeout_s, is_retried=True)
         self._surfaced = PostgresFaults(settings.statement_timeout_s, is_retried=False)
-        self._current = _ProcessState(self._make_pool, self._probe)
+        self._current = self._new_process()
 
     def _make_pool(self, availability: Availability) -> ConnectionPool:
         return ConnectionPool(
@@ -136,13 +105,29 @@ class PostgresDatabase:
             check=availability.check,
         )
 
+    def _new_process(self) -> PostgresProcess:
+        return PostgresProcess(
+            self._make_pool,
+            self._probe,
+            self._retried,
+            known_version=self.known_version,
+            limit_s=self._limit_s,
+        )
+
     @property
-    def _state(self) -> _ProcessState:
+    def _state(self) -> PostgresProcess:
         # No fork hook can do this: uWSGI forks in C, which runs none.
         if self._current.pid != os.getpid():
             _inherited.append(self._current)
-            self._current = _ProcessState(self._make_pool, self._probe)
+            self._current = self._new_process()
         return self._current
+
+    def _opened(self) -> PostgresProcess:
+        state = self._current
+        if not state.is_open or state.pid != os.getpid():
+            self.open()
+            state = self._current
+        return state
 
     def _connect(self) -> Session:
         return connect(self._settings)
@@ -155,7 +140,7 @@ class PostgresDatabase:
         self._choice.tell()
         run_with_retries(lambda attempt: self._open(state, attempt), self._wait)
 
-    def _open(self, state: _ProcessState, attempt: int) -> None:
+    def _open(self, state: PostgresProcess, attempt: int) -> None:
         state.availability.check()
         since = time.monotonic()
         try:
@@ -189,85 +174,40 @@ class PostgresDatabase:
         """Run one writing statement as a transaction of its own."""
         checks_itself = load_statements("postgres")[name].uses_known
         return self._run(
-            self._begin_alone if checks_itself else self._begin_checked,
-            lambda opened: opened.all(name, **parameters),
-            ends_itself=True,
+            self._session_settings.alone if checks_itself else self._begin_checked,
+            methodcaller("all", name, **parameters),
         )
 
     def pipeline(self, work: Callable[[PostgresTransaction], T]) -> T:
         """Run a unit of work whose statements travel in one message."""
-        return self._run(self._begin_checked, work, ends_itself=True)
+        return self._run(self._begin_checked, work)
 
     def read(self, work: Callable[[PostgresTransaction], T]) -> T:
         """Run reads against one snapshot."""
-        return self._run(self._session_settings.read, work, stores=False)
+        return self._run(self._session_settings.read, work)
 
     def read_one(self, name: str, /, **parameters: Parameter) -> list[Row]:
         """Run one reading statement on its own."""
-        return self._run(
-            self._begin_alone,
-            lambda opened: opened.all(name, **parameters),
-            ends_itself=True,
-            stores=False,
-        )
+        work = methodcaller("all", name, **parameters)
+        return self._run(self._session_settings.look, work)
 
-    def begin(self, attempt: int) -> AbstractContextManager[PostgresTransaction]:
+    def begin(self, attempt: int) -> TransactionBlock:
         """Open a transaction for a block and commit at its end."""
-        return self._transaction(self._begin_write, attempt)
+        return TransactionBlock(self._opened(), self._begin_write, attempt)
 
     def _run(
-        self, begin: OpeningSql, work: Callable[[PostgresTransaction], T], **how: bool
+        self,
+        opening: OpeningSql,
+        work: Callable[[PostgresTransaction], T],
+        *,
+        urgent: bool = False,
     ) -> T:
         def unit(attempt: int) -> T:
-            with self._transaction(begin, attempt, **how) as opened:
+            process = self._opened()
+            with TransactionBlock(process, opening, attempt, urgent=urgent) as opened:
                 return work(opened)
 
         return run_with_retries(unit, self._wait)
-
-    @contextlib.contextmanager
-    def _transaction(
-        self,
-        begin: OpeningSql,
-        attempt: int,
-        *,
-        urgent: bool = False,
-        ends_itself: bool = False,
-        stores: bool = True,
-    ) -> Iterator[PostgresTransaction]:
-        """Open a transaction for a block, and wake workers after it.
-
-        One that ``ends_itself`` ends with the message that holds its statements.
-        """
-        self.open()
-        current = self._current  # just set by open()
-        current.availability.check()
-        since = time.monotonic()
-        try:
-            with (
-                self._retried,
-                current.pool.connection(urgent=urgent) as connection,
-                current.pool.watchdog.watching(connection, left_s(self._limit_s)),
-            ):
-                opened = PostgresTransaction(
-                    connection,
-                    begin.of(connection),
-                    self.known_version,
-                    attempt,
-                    is_quiet=current.quiet.is_on,
-                )
-                try:
-                    yield opened
-                    if not ends_itself:
-                        opened.end()
-                except BaseException as error:
-                    is_stored = stores and opened.may_be_stored(ends_itself=ends_itself)
-                    self._undo(connection, opened, error, may_be_stored=is_stored)
-                    raise
-        except TransientError as fault:
-            current.availability.take_in(fault, attempt, since)
-            raise
-        for queue_name in opened.woken:
-            self.wake(queue_name)
 
     def join(self, connection: object, work: Callable[[PostgresTransaction], T]) -> T:
         """Run a unit of work inside the caller's transaction."""
@@ -299,38 +239,17 @@ class PostgresDatabase:
             self._state.pool.watchdog.watching(connection, left_s(self._limit_s)),
         ):
             transaction = PostgresTransaction(
-                connection, self._begin_alone.of(connection), self.known_version
+                connection,
+                self._session_settings.look.of(connection),
+                self.known_version,
             )
             require_working(connection, transaction, writes=writes)
-
-    def _undo(
-        self,
-        connection: Connection,
-        opened: PostgresTransaction,
-        error: BaseException,
-        *,
-        may_be_stored: bool,
-    ) -> None:
-        """Roll back after an error.
-
-        Raises:
-            TransientError: The answer to a commit was lost.
-        """
-        is_lost = connection.closed
-        if is_of_no_use(error):
-            connection.close()
-        opened.undo()
-        if is_unheard(error):
-            self._state.quiet.note_unheard(look_how_full(connection))
-        if is_lost and may_be_stored and isinstance(error, psycopg2.Error):
-            raise TransientError(StorageOutcomeUnknownError(), is_away=True) from error
 
     # -- wake-ups ------------------------------------------------------------------
 
     def wake(self, queue_name: str) -> None:
         """Wake this process's workers; the statement has notified the others."""
-        for callback in list(self._current.callbacks):  # this process has just written
-            callback(queue_name)
+        self._current.wake(queue_name)  # this process has just written
 
     def listen(self, callback: WakeCallback) -> Listener:
         """Call ``callback`` at each wake-up until the listener is stopped."""
@@ -354,11 +273,7 @@ class PostgresDatabase:
         """Return the versions, or None if the database has no schema of ours."""
         pool = self._state.pool
         self._state.availability.check()
-        with (
-            self._surfaced,
-            pool.connection() as connection,
-            pool.watchdog.watching(connection, self._limit_s),
-        ):
+        with self._surfaced, pool.connection(limit_s=self._limit_s) as connection:
             applied = PostgresSchema(connection).applied()
         return SchemaVersions.of(applied, self.known_version) if applied else None
 
@@ -386,7 +301,7 @@ class PostgresDatabase:
         """Close the idle connections of this process."""
         self._state.availability.close()
         self._state.pool.close()
-        self._current = _ProcessState(self._make_pool, self._probe)
+        self._current = self._new_process()
 
 
 def _ms(seconds: float) -> int:

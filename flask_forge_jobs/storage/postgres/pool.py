@@ -141,20 +141,28 @@ class _Loan:
 
     pool: ConnectionPool
     urgent: bool
+    limit_s: float | None
     permit: Permits = field(init=False)
     pooled: _Pooled = field(init=False)
+    number: int = field(init=False)
 
     def __enter__(self) -> Connection:
-        self.permit = self.pool.permit(urgent=self.urgent)
+        pool = self.pool
+        self.permit = pool.permit(urgent=self.urgent)
         try:
-            self.pooled = self.pool.check_out()
+            self.pooled = pool.check_out()
+            connection = self.pooled.connection
+            if self.limit_s is not None:
+                self.number = pool.watchdog.begin(connection, left_s(self.limit_s))
         except BaseException:
             self.permit.release()
             raise
-        return self.pooled.connection
+        return connection
 
     def __exit__(self, *_: object) -> None:
         try:
+            if self.limit_s is not None:
+                self.pool.watchdog.end(self.number)
             self.pool.check_in(self.pooled)
         finally:
             self.permit.release()
@@ -226,14 +234,18 @@ class ConnectionPool:
         self.watchdog = Watchdog()
         self.backend_pids: set[int] = set()
 
-    def connection(self, *, urgent: bool = False) -> _Loan:
+    def connection(
+        self, *, urgent: bool = False, limit_s: float | None = None
+    ) -> _Loan:
         """Lend a connection for a ``with`` block; ``urgent`` may use the reserved one.
+
+        A block that takes longer than ``limit_s`` seconds loses it.
 
         Raises:
             StorageBusyError: No connection became free in time.
             StorageUnavailableError: The server could not be reached.
         """
-        return _Loan(self, urgent)
+        return _Loan(self, urgent, limit_s)
 
     def permit(self, *, urgent: bool) -> Permits:
         """Take a permit for one connection; the caller releases it."""

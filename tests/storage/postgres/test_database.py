@@ -26,6 +26,7 @@ from flask_forge_jobs.storage.database import Transaction
 from flask_forge_jobs.storage.jobs.queue import JobQueue
 from flask_forge_jobs.storage.postgres import database as postgres_module
 from flask_forge_jobs.storage.postgres import pool as postgres_pool
+from flask_forge_jobs.storage.postgres import process as process_module
 from flask_forge_jobs.storage.postgres.database import PostgresDatabase
 from flask_forge_jobs.storage.postgres.transaction import PostgresTransaction
 from flask_forge_jobs.storage.workers import WorkerRegistry
@@ -176,7 +177,7 @@ class CommitsAndForgets(PostgresTransaction):
 def test_an_answer_lost_after_the_commit_is_asked_for_again(
     postgres: Storage, sql: Sql, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(postgres_module, "PostgresTransaction", CommitsAndForgets)
+    monkeypatch.setattr(process_module, "PostgresTransaction", CommitsAndForgets)
     CommitsAndForgets.losses = 1
     (result,) = postgres.jobs.enqueue_many([NewJob("noop", dedupe_key="once")])
     job = claim_one(postgres)
@@ -353,7 +354,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
             self._cursor = Cursor()  # type: ignore[assignment]  # stands in for one
 
-    monkeypatch.setattr(postgres_module, "PostgresTransaction", Counting)
+    monkeypatch.setattr(process_module, "PostgresTransaction", Counting)
     return sent
 
 
@@ -453,7 +454,7 @@ def test_a_call_that_the_server_does_not_end_is_cut(
 ) -> None:
     """M9: libpq's own time-outs do not fire while a server is alive but stopped"""
     database = database_of(hasty)
-    monkeypatch.setattr(database, "_limit_s", 0.2)
+    monkeypatch.setattr(database._state, "limit_s", 0.2)
     attempts: list[int] = []
 
     def frozen(transaction: PostgresTransaction) -> None:
