@@ -33,7 +33,7 @@ class Location(TypedDict, total=False):
     libpq: tuple[tuple[str, str], ...]
 
 
-class Parameter(NamedTuple):
+class LibpqParameter(NamedTuple):
     """A parameter; ``field`` None only passes it on to libpq."""
 
     check: Check
@@ -41,28 +41,28 @@ class Parameter(NamedTuple):
     is_number: bool = False
 
 
-def _number(low: int, high: int, field: str | None = None) -> Parameter:
-    return Parameter(integer(low, high), field, is_number=True)
+def _number(low: int, high: int, field: str | None = None) -> LibpqParameter:
+    return LibpqParameter(integer(low, high), field, is_number=True)
 
 
 PARAMETERS = {
-    "host": Parameter(text(), "host"),
+    "host": LibpqParameter(text(), "host"),
     "port": _number(*PORT_RANGE, "port"),
-    "dbname": Parameter(text(), "database"),
-    "user": Parameter(text(), "username"),
-    "password": Parameter(text(), "password"),
-    "application_name": Parameter(text(), "application_name"),
+    "dbname": LibpqParameter(text(), "database"),
+    "user": LibpqParameter(text(), "username"),
+    "password": LibpqParameter(text(), "password"),
+    "application_name": LibpqParameter(text(), "application_name"),
     "connect_timeout": _number(*CONNECT_TIMEOUT_RANGE_S, "connect_timeout_s"),
-    "sslmode": Parameter(
+    "sslmode": LibpqParameter(
         one_of("disable", "allow", "prefer", "require", "verify-ca", "verify-full"),
         "sslmode",
     ),
-    "sslrootcert": Parameter(text(), "sslrootcert"),
-    "sslcert": Parameter(text(), "sslcert"),
-    "sslkey": Parameter(text(), "sslkey"),
-    "options": Parameter(text()),
+    "sslrootcert": LibpqParameter(text(), "sslrootcert"),
+    "sslcert": LibpqParameter(text(), "sslcert"),
+    "sslkey": LibpqParameter(text(), "sslkey"),
+    "options": LibpqParameter(text()),
     # No value for standbys, which take no writes.
-    "target_session_attrs": Parameter(one_of("any", "primary", "read-write")),
+    "target_session_attrs": LibpqParameter(one_of("any", "primary", "read-write")),
     "keepalives": _number(0, 1),
     "keepalives_count": _number(1, 1_000),
     "keepalives_idle": _number(1, 100_000),

@@ -36,7 +36,7 @@ class ReadyStatus(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class ReadinessCheck:
     """The result of one check."""
 
     name: str
@@ -49,7 +49,7 @@ class Readiness:
     """The results of all checks."""
 
     # storage, schema, workers, services, snapshots, queues; the last two never fail.
-    checks: Sequence[Check]
+    checks: Sequence[ReadinessCheck]
     # Each service of the live workers, by name, with its oldest tick.
     services: Sequence[ServiceAge] = ()
 
@@ -87,19 +87,25 @@ def readiness(
         is_schema = isinstance(error, MigrationError)
         return Readiness(
             (
-                Check("storage", is_schema, None if is_schema else "does not answer"),
-                Check("schema", False, _what_is_wrong_with_schema(error)),
-                *(Check(name, False, "unknown") for name in _AFTER_SCHEMA),
+                ReadinessCheck(
+                    "storage", is_schema, None if is_schema else "does not answer"
+                ),
+                ReadinessCheck("schema", False, _what_is_wrong_with_schema(error)),
+                *(ReadinessCheck(name, False, "unknown") for name in _AFTER_SCHEMA),
             )
         )
     return Readiness(
         (
-            Check("storage", takes_writes, None if takes_writes else "takes no writes"),
+            ReadinessCheck(
+                "storage", takes_writes, None if takes_writes else "takes no writes"
+            ),
             _check_schema(versions),
-            Check("workers", bool(workers), f"{len(workers)} live"),
+            ReadinessCheck("workers", bool(workers), f"{len(workers)} live"),
             _check_services(services),
-            Check("snapshots", True, _what_a_snapshot_does(snapshot)),
-            Check("queues", True, _what_waits(unserved_queues(queues, workers))),
+            ReadinessCheck("snapshots", True, _what_a_snapshot_does(snapshot)),
+            ReadinessCheck(
+                "queues", True, _what_waits(unserved_queues(queues, workers))
+            ),
         ),
         services,
     )
@@ -122,17 +128,17 @@ def _what_is_wrong_with_schema(error: StorageError) -> str:
     return "does not fit" if isinstance(error, MigrationError) else "unknown"
 
 
-def _check_schema(versions: SchemaVersions) -> Check:
+def _check_schema(versions: SchemaVersions) -> ReadinessCheck:
     detail = f"version {versions.stored}, this code knows {versions.known}"
-    return Check("schema", versions.stored >= versions.known, detail)
+    return ReadinessCheck("schema", versions.stored >= versions.known, detail)
 
 
-def _check_services(services: Sequence[ServiceAge]) -> Check:
+def _check_services(services: Sequence[ServiceAge]) -> ReadinessCheck:
     late = [
         f"{each.name} for {each.whole_age_s} s" for each in services if each.is_late
     ]
     detail = f"no tick of {', '.join(late)}" if late else None
-    return Check("services", not late, detail)
+    return ReadinessCheck("services", not late, detail)
 
 
 def _what_a_snapshot_does(snapshot: OpenSnapshot | None) -> str | None:

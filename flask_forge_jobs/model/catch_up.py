@@ -22,7 +22,7 @@ _LONGEST_POLICY = 16
 _MISSED_AFTER = timedelta(seconds=MISSED_AFTER_S)
 _SECOND = timedelta(seconds=1)
 
-Series = Callable[[datetime], datetime | None]
+NextAfter = Callable[[datetime], datetime | None]
 
 
 class CatchUp(StrEnum):
@@ -46,7 +46,7 @@ def check_catch_up(value: object, field: str = "catch_up") -> str:
 
 
 def due_instants(
-    next_after: Series,
+    next_after: NextAfter,
     first: datetime,
     now: datetime,
     *,
@@ -75,7 +75,7 @@ def due_instants(
 
 
 def _from(
-    next_after: Series, first: datetime, until: datetime, most: int
+    next_after: NextAfter, first: datetime, until: datetime, most: int
 ) -> list[datetime]:
     """Return the first instants from ``first`` to ``until``."""
     found: list[datetime] = []
@@ -86,7 +86,7 @@ def _from(
     return found
 
 
-def _last(next_after: Series, first: datetime, until: datetime) -> datetime:
+def _last(next_after: NextAfter, first: datetime, until: datetime) -> datetime:
     """Return the last instant of the series up to ``until``."""
     found, none_after = first, until
     while none_after - found >= _SECOND:

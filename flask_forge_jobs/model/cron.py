@@ -14,7 +14,7 @@ from flask_forge_jobs.model.catch_up import (
     CATCH_UP_LIMIT_RANGE,
     DEFAULT_CATCH_UP_LIMIT,
     CatchUp,
-    Series,
+    NextAfter,
     check_catch_up,
     due_instants,
 )
@@ -113,7 +113,7 @@ class ScheduleDefinition:
             limit=self.catch_up_limit,
         )
 
-    def _series(self) -> Series:
+    def _series(self) -> NextAfter:
         expression = CronExpression.parse(self.cron_expr)
         zone = load_time_zone(check_time_zone(self.timezone))
         return lambda instant: next_after(expression, instant, zone)

@@ -42,7 +42,7 @@ def one_deeper(kind: str) -> Iterator[None]:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class InlineRun:
     """A run whose outcome is stored; ``error`` is what the task raised."""
 
     job: ClaimedJob
@@ -80,19 +80,19 @@ class InlineWorker:
             self._settings_of, plan.jitter, plan.mask, plan.registry.get
         )
 
-    def run_next(self, queue_names: Iterable[str]) -> Run | None:
+    def run_next(self, queue_names: Iterable[str]) -> InlineRun | None:
         """Run the first due job of the first queue that has one."""
         for name in queue_names:
             for job in self._storage.jobs.claim(name, self._worker_id):
                 return self._run(job)
         return None
 
-    def run_one(self, job_id: str) -> Run | None:
+    def run_one(self, job_id: str) -> InlineRun | None:
         """Run a job by id; return None if it may not start now."""
         job = self._storage.jobs.claim_one(job_id, self._worker_id)
         return None if job is None else self._run(job)
 
-    def _run(self, job: ClaimedJob) -> Run:
+    def _run(self, job: ClaimedJob) -> InlineRun:
         self._raised.clear()
         execution = self._started(job)
         outcome = self._runner.run(execution)
@@ -102,7 +102,7 @@ class InlineWorker:
             refused = self._storage.jobs.finish(self._worker_id, [update])
             self._storage.recorder.ended([update], refused)
         # The first exception is the task's; others come from leaving the context.
-        return Run(job, outcome, self._raised[0] if self._raised else None)
+        return InlineRun(job, outcome, self._raised[0] if self._raised else None)
 
     def _started(self, job: ClaimedJob) -> Execution:
         now = self._clock.monotonic()

@@ -66,7 +66,7 @@ class _TaskServer:
         self._plan = runtime.plan
         self._channel = channel
         self._sending = threading.Lock()
-        self._runs: SimpleQueue[messages.Run | None] = SimpleQueue()
+        self._runs: SimpleQueue[messages.TaskRun | None] = SimpleQueue()
         self._token = CancelToken()
         self._may_interrupt = False
 
@@ -83,7 +83,7 @@ class _TaskServer:
         while (run := self._runs.get()) is not None:
             self._send(messages.outcome_message(self._run(run)))
 
-    def _run(self, run: messages.Run) -> Outcome:
+    def _run(self, run: messages.TaskRun) -> Outcome:
         clock = self._plan.clock
         now = clock.monotonic()
         execution = Execution(run.job, now, token=self._token, started_at=now)

@@ -28,7 +28,7 @@ STOP = {"stop": True}
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class TaskRun:
     """A job for a task process; ``seconds_left`` until its time limit, None without."""
 
     job: ClaimedJob
@@ -67,7 +67,7 @@ def run_message(context: TaskContext, payload: str) -> dict[str, Any]:
     }
 
 
-def run_of(message: dict[str, Any]) -> Run:
+def run_of(message: dict[str, Any]) -> TaskRun:
     """Read the message of :func:`run_message`."""
     told = message["run"]
     attempt, most = told["attempt"], told["max_attempts"]
@@ -76,7 +76,7 @@ def run_of(message: dict[str, Any]) -> Run:
         0, 0, attempt, most, told["throttle_attempts"], "[]", None,
         carried=told["carried"],
     )  # fmt: skip
-    return Run(job, told["worker_id"], told["seconds_left"])
+    return TaskRun(job, told["worker_id"], told["seconds_left"])
 
 
 def cancel_message(reason: CancelReason | None) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from flask_forge_jobs.model.declarations import (
     followed,
 )
 from flask_forge_jobs.model.instants import SECOND_US, from_micros
-from flask_forge_jobs.storage.cron_firing import Firing, Router
+from flask_forge_jobs.storage.cron_firing import Firing, QueueOf
 from flask_forge_jobs.storage.database import Executor, Transaction
 from flask_forge_jobs.storage.rows import schedule_from_row, schedule_parameters
 
@@ -117,7 +117,7 @@ class CronStorage:
 
         return self._database.write(work)
 
-    def fire_due(self, router: Router, *, overdue_s: float = 0.0) -> FiringReport:
+    def fire_due(self, router: QueueOf, *, overdue_s: float = 0.0) -> FiringReport:
         """Enqueue the jobs of all due schedules, and advance the schedules.
 
         Any number of processes may call this at once: each instant of a schedule gets

@@ -41,7 +41,7 @@ logger = get_logger(__name__)
 SCHEDULES = 100
 JOBS = 1000
 
-Router = Callable[[str], str]
+QueueOf = Callable[[str], str]
 
 
 @dataclass(slots=True)
@@ -82,7 +82,7 @@ class Firing:
         self._recorder = recorder
         self._most_queues = most_queues
 
-    def fire_due(self, router: Router, *, overdue_s: float = 0.0) -> FiringReport:
+    def fire_due(self, router: QueueOf, *, overdue_s: float = 0.0) -> FiringReport:
         """Fire what is due; see :meth:`.CronStorage.fire_due`."""
         total = FiringReport()
         after: str | None = ""
@@ -97,7 +97,7 @@ class Firing:
         return total
 
     def _page(
-        self, transaction: Transaction, router: Router, overdue_s: float, after: str
+        self, transaction: Transaction, router: QueueOf, overdue_s: float, after: str
     ) -> _Page:
         rows = transaction.all(
             "due_schedules",
@@ -121,7 +121,7 @@ class Firing:
             report, made, None if is_last else plans[-1].before.definition.name
         )
 
-    def _plan(self, schedule: Schedule, now: datetime, router: Router) -> _Plan:
+    def _plan(self, schedule: Schedule, now: datetime, router: QueueOf) -> _Plan:
         plan = _Plan(schedule, schedule)
         try:
             job = schedule.definition.job(router)

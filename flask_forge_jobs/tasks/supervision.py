@@ -23,7 +23,7 @@ SHUTDOWN_GRACE_S = 0.5
 _LONGEST_PAUSE_S = 86_400.0  # poll() takes at most 2**31 milliseconds
 _LAST_LOOKS = 4  # enough for the 64 KiB that a pipe may still hold
 
-Listener = Callable[[], bool]
+OnReadable = Callable[[], bool]
 
 
 class Supervision:
@@ -85,9 +85,9 @@ class Supervision:
 
     # -- what to wait for --------------------------------------------------------------
 
-    def read(self, descriptor: int, listener: Listener) -> None:
-        """Call a listener whenever there is something to read."""
-        self._selector.register(descriptor, selectors.EVENT_READ, listener)
+    def read(self, descriptor: int, on_readable: OnReadable) -> None:
+        """Call a function whenever there is something to read."""
+        self._selector.register(descriptor, selectors.EVENT_READ, on_readable)
 
     def write(
         self, descriptor: int, data: bytes, then: Callable[[], object] = lambda: None
@@ -118,9 +118,9 @@ class Supervision:
         return self._kill_at is not None
 
     def run(self) -> bool:
-        """Wait until a listener returns True, or the program ends or is killed.
+        """Wait until such a function returns True, or the program ends or is killed.
 
-        Return whether a listener did.
+        Return whether one did.
         """
         while True:
             now = self._clock.monotonic()

@@ -9,7 +9,7 @@ from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import MigrationError, StorageUnavailableError
 from flask_forge_jobs.handlers.readiness import (
     OLD_SNAPSHOT_S,
-    Check,
+    ReadinessCheck,
     ReadyStatus,
     readiness,
 )
@@ -30,12 +30,12 @@ def test_a_service_with_a_live_worker_is_ready(storage: Storage, backend: str) -
     newest = load_migrations(backend)[-1].version
     assert found.status is ReadyStatus.OK
     assert found.checks == (
-        Check("storage", True),
-        Check("schema", True, f"version {newest}, this code knows {newest}"),
-        Check("workers", True, "1 live"),
-        Check("services", True),
-        Check("snapshots", True),
-        Check("queues", True),
+        ReadinessCheck("storage", True),
+        ReadinessCheck("schema", True, f"version {newest}, this code knows {newest}"),
+        ReadinessCheck("workers", True, "1 live"),
+        ReadinessCheck("services", True),
+        ReadinessCheck("snapshots", True),
+        ReadinessCheck("queues", True),
     )
     assert found.services == []
 
@@ -48,7 +48,9 @@ def test_queues_that_nobody_serves_are_told_and_fail_nothing(storage: Storage) -
     found = readiness(storage)
 
     assert found.status is ReadyStatus.OK
-    assert found.checks[5] == Check("queues", True, "no worker serves bills, slow")
+    assert found.checks[5] == ReadinessCheck(
+        "queues", True, "no worker serves bills, slow"
+    )
 
 
 def test_a_service_that_does_not_tick_is_told(storage: Storage, sql: Sql) -> None:
@@ -60,7 +62,9 @@ def test_a_service_that_does_not_tick_is_told(storage: Storage, sql: Sql) -> Non
     late = readiness(storage)
 
     assert (fresh.status, late.status) == (ReadyStatus.OK, ReadyStatus.DEGRADED)
-    assert late.checks[3] == Check("services", False, "no tick of cron for 46 s")
+    assert late.checks[3] == ReadinessCheck(
+        "services", False, "no tick of cron for 46 s"
+    )
     (age,) = late.services
     assert (age.name, age.whole_age_s, age.is_late) == ("cron", 46, True)
 
@@ -108,7 +112,7 @@ def test_a_service_without_workers_is_degraded(storage: Storage) -> None:
     found = readiness(storage)
 
     assert found.status is ReadyStatus.DEGRADED
-    assert found.checks[2] == Check("workers", False, "0 live")
+    assert found.checks[2] == ReadinessCheck("workers", False, "0 live")
 
 
 @pytest.mark.parametrize(

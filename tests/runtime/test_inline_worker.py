@@ -6,7 +6,7 @@ import pytest
 
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.outcomes import Dead, Done, Failed, Outcome, Throttled
-from flask_forge_jobs.runtime.inline_worker import InlineWorker, Run
+from flask_forge_jobs.runtime.inline_worker import InlineRun, InlineWorker
 from flask_forge_jobs.runtime.runtime import QueueRuntime
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.tasks.context import TaskContext
@@ -92,7 +92,7 @@ def test_a_failure_waits_as_its_queue_says(storage: Storage) -> None:
 def test_only_what_has_failed_is_raised(
     outcome: Outcome, raised: type[Exception] | None
 ) -> None:
-    run = Run(claimed(), outcome, None)
+    run = InlineRun(claimed(), outcome, None)
 
     if raised is None:
         run.raise_error()
@@ -105,6 +105,6 @@ def test_the_exception_of_the_task_is_raised_as_it_is() -> None:
     error = KeyError("id")
 
     with pytest.raises(KeyError) as caught:
-        Run(claimed(), Failed("'id'"), error).raise_error()
+        InlineRun(claimed(), Failed("'id'"), error).raise_error()
 
     assert caught.value is error

@@ -119,7 +119,7 @@ class SeriesQuery(V1Schema):
     bucket_secs = Digits(most=MOST_SECONDS, required=True)
 
 
-class KindsQuery(V1Schema):
+class KindTotalsQuery(V1Schema):
     """Arguments of :func:`flask_forge_jobs.handlers.series.kinds`."""
 
     start = Instant(data_key="from", load_default=None)

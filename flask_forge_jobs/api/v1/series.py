@@ -10,7 +10,7 @@ from flask_forge_jobs.api.response import array_response, dumper, truncated
 from flask_forge_jobs.api.routes import Route
 from flask_forge_jobs.api.schemas.series import (
     KindRow,
-    KindsQuery,
+    KindTotalsQuery,
     NamedSeries,
     SeriesQuery,
 )
@@ -21,7 +21,7 @@ from flask_forge_jobs.handlers import series
 _DUMP_SERIES = dumper(NamedSeries())
 _DUMP_KIND = dumper(KindRow())
 _SERIES_QUERY = SeriesQuery()
-_KINDS_QUERY = KindsQuery()
+_KINDS_QUERY = KindTotalsQuery()
 
 
 def list_series(api: Api) -> Response:

@@ -9,7 +9,7 @@ import pytest
 
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageUnavailableError
-from flask_forge_jobs.handlers.readiness import Check, ReadyStatus, readiness
+from flask_forge_jobs.handlers.readiness import ReadinessCheck, ReadyStatus, readiness
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.outcomes import JobUpdate
 from flask_forge_jobs.storage.base import Storage, open_storage
@@ -108,4 +108,4 @@ def test_a_server_that_takes_no_writes_is_not_ready(own: Storage, own_sql: Sql) 
 
     assert before.status is ReadyStatus.OK
     assert found.status is ReadyStatus.UNAVAILABLE
-    assert found.checks[0] == Check("storage", False, "takes no writes")
+    assert found.checks[0] == ReadinessCheck("storage", False, "takes no writes")
