@@ -228,7 +228,9 @@ def test_counters_are_those_of_all_days(storage: Storage) -> None:
 # -- upkeep ------------------------------------------------------------------------
 
 
-def test_a_fold_merges_hosts_and_changes_no_figure(storage: Storage, sql: Sql) -> None:
+def test_a_fold_merges_sources_and_changes_no_figure(
+    storage: Storage, sql: Sql
+) -> None:
     for host in ("A", "B", "C"):
         storage.metrics.put(host, {key(): tally(enqueued=1, completed=2)})
     before = everything(storage)

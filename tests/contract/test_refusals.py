@@ -50,7 +50,7 @@ def test_first_is_there_at_once_and_others_when_the_minute_is_over(
     assert not refusals.is_waiting
 
 
-def test_next_refusal_settles_the_minute_before(
+def test_next_refusal_flushes_the_minute_before(
     storage: Storage, refusals: Refusals, clock: MovingClock
 ) -> None:
     refusals.add(RECORD)

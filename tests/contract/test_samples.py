@@ -21,7 +21,7 @@ def _sums(cpu_pct: float, size: int = 4096) -> SampleSums:
     return sums
 
 
-def test_samples_of_each_host_by_bucket(storage: Storage) -> None:
+def test_samples_of_each_worker_by_bucket(storage: Storage) -> None:
     hour = window(NOON, NOON + timedelta(hours=1), 600)
     put = storage.samples.put
     put("B", {(60, NOON_US): _sums(10.0), (60, NOON_US + 60 * SECOND_US): _sums(20.0)})

@@ -214,7 +214,7 @@ def test_reap_takes_the_silent_and_the_orphans(storage: Storage, sql: Sql) -> No
     assert [worker.worker_id for worker in storage.workers.all()] == ["alive"]
 
 
-def test_live_pods_are_those_that_beat_recently(storage: Storage, sql: Sql) -> None:
+def test_live_workers_are_those_that_beat_recently(storage: Storage, sql: Sql) -> None:
     beat(storage, "b-old")
     sql.age(60)
     beat(storage, "c-new")

@@ -43,7 +43,7 @@ def asked(**more: Any) -> samples.SampleRange:
     return replace(whole, **more)
 
 
-def test_resources_of_each_process_by_host(storage: Storage) -> None:
+def test_resources_of_each_worker_by_id(storage: Storage) -> None:
     put(storage, "B", 0, ResourceUse(cpu_pct=12.5, rss_bytes=1001, disk_used_pct=41.0))
     put(storage, "A", 2, ResourceUse(disk_read_bytes=5, disk_write_bytes=6))
 

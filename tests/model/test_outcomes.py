@@ -99,11 +99,11 @@ def test_who_is_put_off_leaves_its_queue_alone_and_never_counts_as_failed() -> N
 
 
 def test_a_throttle_keeps_its_reason() -> None:
-    put_off = Snooze(2, reason="no permit is free")
+    snoozed = Snooze(2, reason="no permit is free")
     last = claimed(throttle_attempts=MAX_CONSECUTIVE_THROTTLES - 1)
 
     assert settled(Throttled(30, reason="HTTP 429")).error == "HTTP 429"
-    assert settled(put_off).error == "no permit is free"
+    assert settled(snoozed).error == "no permit is free"
     assert settled(Throttled(30, reason="HTTP 429"), last).error == (
         "throttled 100 times in a row: HTTP 429"
     )

@@ -17,7 +17,7 @@ def inline_worker(storage: Storage, *tasks: QuickTask) -> InlineWorker:
     return InlineWorker(QueueRuntime(storage, registry_of(*tasks), jitter=None).plan)
 
 
-def test_it_claims_runs_and_settles(storage: Storage) -> None:
+def test_it_claims_runs_and_finishes(storage: Storage) -> None:
     task = QuickTask(function=lambda _: Done('"kept"'))
     worker = inline_worker(storage, task)
     first, second = add(storage, "quick"), add(storage, "quick", queue="other")

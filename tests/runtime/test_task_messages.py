@@ -48,7 +48,7 @@ def test_a_failure_keeps_its_traceback() -> None:
 def test_outcomes_that_are_exceptions_come_back_as_they_were() -> None:
     dead = sent(Dead("never", "in send"))
     throttled = sent(Throttled(1.5, scope="job", reason="HTTP 429"))
-    put_off = sent(Snooze(2.5, "no permit"))
+    snoozed = sent(Snooze(2.5, "no permit"))
 
     assert isinstance(dead, Dead)
     assert dead.message == "never"
@@ -57,8 +57,8 @@ def test_outcomes_that_are_exceptions_come_back_as_they_were() -> None:
     assert (throttled.retry_after_s, throttled.scope) == (1.5, ThrottleScope.JOB)
     assert throttled.reason == "HTTP 429"
     assert type(throttled) is Throttled
-    assert isinstance(put_off, Snooze)
-    assert (put_off.retry_after_s, put_off.reason) == (2.5, "no permit")
+    assert isinstance(snoozed, Snooze)
+    assert (snoozed.retry_after_s, snoozed.reason) == (2.5, "no permit")
 
 
 def test_a_message_is_one_line() -> None:

@@ -86,7 +86,7 @@ def test_both_ways_to_store_a_boolean_are_read(yes: object, no: object) -> None:
     )
 
 
-def test_a_process_and_a_pod_have_every_column() -> None:
+def test_a_slot_and_a_worker_have_every_column() -> None:
     assert slot_from_row(("id", "queue", "host", 0, 0, None)) == Slot(
         "id", "queue", "host", EPOCH, EPOCH
     )
