@@ -16,13 +16,16 @@ from flask_forge_jobs.model.cron_description import describe
 from flask_forge_jobs.model.cron_expression import CronExpression
 from flask_forge_jobs.model.cron_times import next_after
 from flask_forge_jobs.model.jobs import EnqueueResult
-from flask_forge_jobs.model.payloads import dump
+from flask_forge_jobs.model.payloads import dump, load_text
 from flask_forge_jobs.model.time_zones import DEFAULT_TIME_ZONE, load_time_zone
 from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.tasks.by_name import check_payload_of_kind, schedule_of_kind
+from flask_forge_jobs.tasks.registry import TaskRegistry
 from flask_forge_jobs.tasks.routing import Router
 
 PREVIEW_RANGE = (1, 100)
 DEFAULT_PREVIEW = 5
+_OF_TASK = ("kind", "queue_name", "max_attempts")
 # Changes are checked on this before the schedule is looked up.
 _SOME_SCHEDULE = ScheduleDefinition(name="any", kind="any", cron_expr="* * * * *")
 
@@ -73,29 +76,37 @@ def create_schedule(
     redactor: Redactor,
     payload: object,
     dedupe: bool = False,
+    registry: TaskRegistry | None = None,
     **values: Any,
 ) -> ScheduleDetail:
     """Store a new schedule; ``values`` are fields of :class:`.ScheduleDefinition`.
 
     ``payload`` is any JSON value. ``dedupe`` skips a firing while a job of an earlier
-    one is unfinished.
+    one is unfinished. A task in ``registry`` adds its queue and attempts where
+    ``values`` name none, and checks the payload.
 
     Raises:
         ScheduleExistsError: The name is taken.
     """
     definition = ScheduleDefinition(payload=dump(payload), **values).deduped(dedupe)
     definition.check()
+    check_payload_of_kind(registry, definition.kind, payload)
+    definition = schedule_of_kind(registry, definition)
     return detail(storage.cron.create(definition), redactor)
 
 
 def change_schedule(
-    storage: Storage, name: str, changes: Mapping[str, Any]
+    storage: Storage,
+    name: str,
+    changes: Mapping[str, Any],
+    *,
+    registry: TaskRegistry | None = None,
 ) -> ScheduleEdit:
     """Change some fields of a schedule.
 
     ``changes`` are arguments of :func:`create_schedule` except the name. ``dedupe``
     keeps an existing key. A new expression enables a schedule that a bad one had
-    disabled.
+    disabled. ``registry`` as for :func:`create_schedule`.
     """
     values = dict(changes)
     if "payload" in values:
@@ -111,6 +122,12 @@ def change_schedule(
         if "cron_expr" in values:
             wanted = schedule.with_expression(values["cron_expr"])
         wanted = replace(wanted, **values)
+        if not values.keys().isdisjoint(_OF_TASK):
+            wanted = schedule_of_kind(registry, wanted)
+        # Whoever disables a schedule need not mend its payload first.
+        if not values.keys().isdisjoint(("kind", "payload")):
+            payload = load_text(wanted.payload)
+            check_payload_of_kind(registry, wanted.kind, payload)
         return wanted if dedupe is None else wanted.deduped(dedupe)
 
     after = storage.cron.change(name, decide)
@@ -123,14 +140,24 @@ def delete_schedule(storage: Storage, name: str) -> None:
     storage.cron.delete(name)
 
 
-def trigger(storage: Storage, name: str, *, router: Router) -> EnqueueResult:
+def trigger(
+    storage: Storage,
+    name: str,
+    *,
+    router: Router,
+    registry: TaskRegistry | None = None,
+) -> EnqueueResult:
     """Enqueue the job of a schedule now; later firings do not change.
+
+    ``registry`` as for :func:`create_schedule`.
 
     Raises:
         DuplicateJobError: A job of another kind holds the dedupe key.
     """
     _require_possible_name(name)
-    return storage.jobs.enqueue(storage.cron.get(name).definition.job(router))
+    definition = schedule_of_kind(registry, storage.cron.get(name).definition)
+    check_payload_of_kind(registry, definition.kind, load_text(definition.payload))
+    return storage.jobs.enqueue(definition.job(router))
 
 
 def preview(

@@ -10,6 +10,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from flask_forge_jobs import ForgeJobs, InvalidInputError
+from flask_forge_jobs.model.cron import ScheduleDefinition
 from flask_forge_jobs.model.jobs import Job, JobFilter
 from flask_forge_jobs.state import state_of
 
@@ -117,6 +118,67 @@ def test_a_kind_of_somebody_else_takes_any_payload(
 
     (job,) = stored(app)
     assert (job.payload, job.max_attempts, job.queue_name) == ("null", 5, "default")
+
+
+SCHEDULE = {"name": "nightly", "cron_expr": "0 3 * * *", **FITTING}
+
+
+def test_a_schedule_takes_the_options_of_the_task(
+    app: Flask, client: FlaskClient
+) -> None:
+    created = client.post(f"{URL}/v1/cron", json=SCHEDULE)
+    client.post(f"{URL}/cron/nightly/trigger")
+
+    assert created.status_code == 201, created.text
+    assert created.json is not None
+    assert (created.json["queue_name"], created.json["max_attempts"]) == ("mail", 1)
+    (job,) = stored(app)
+    assert (job.queue_name, job.max_attempts) == ("mail", 1)
+
+
+def test_what_a_schedule_says_comes_before_the_task(client: FlaskClient) -> None:
+    own = {"queue_name": "slow", "max_attempts": 9}
+    client.post(f"{URL}/v1/cron", json=SCHEDULE | own)
+    kept = client.patch(f"{URL}/v1/cron/nightly", json={"timezone": "Europe/Madrid"})
+    back = client.patch(f"{URL}/v1/cron/nightly", json={"max_attempts": None})
+
+    for answer, attempts in ((kept, 9), (back, 1)):
+        assert answer.json is not None
+        assert answer.json["queue_name"] == "slow"
+        assert answer.json["max_attempts"] == attempts
+
+
+@pytest.mark.parametrize("change", [{"payload": {}}, {"kind": "refresh"}])
+def test_a_schedule_whose_payload_does_not_fit_is_refused(
+    app: Flask, client: FlaskClient, change: dict[str, object]
+) -> None:
+    wrong = SCHEDULE | {"payload": {"user_id": 7, "other": 1}}
+    created = client.post(f"{URL}/v1/cron", json=wrong)
+    payload = {"subject": "hello", "user_id": 7}
+    client.post(f"{URL}/v1/cron", json=SCHEDULE | {"payload": payload})
+    changed = client.patch(f"{URL}/v1/cron/nightly", json=change)
+
+    for answer in (created, changed):
+        assert answer.status_code == 400
+        assert answer.json is not None
+        assert (answer.json["kind"], answer.json["field"]) == ("validation", "payload")
+    (schedule,) = state_of(app).storage.cron.all()
+    assert schedule.definition.kind == "send"
+    assert schedule.definition.payload == '{"subject":"hello","user_id":7}'
+
+
+def test_a_schedule_that_fits_no_more_is_not_triggered_but_can_be_disabled(
+    app: Flask, client: FlaskClient
+) -> None:
+    """An older version of the application made it."""
+    definition = ScheduleDefinition("nightly", "send", "0 3 * * *", payload="[]")
+    state_of(app).storage.cron.create(definition)
+
+    triggered = client.post(f"{URL}/cron/nightly/trigger")
+    disabled = client.patch(f"{URL}/v1/cron/nightly", json={"enabled": False})
+
+    assert (triggered.status_code, disabled.status_code) == (400, 200)
+    assert stored(app) == []
 
 
 def test_python_by_name_takes_them_too() -> None:

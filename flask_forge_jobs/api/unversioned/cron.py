@@ -63,7 +63,13 @@ def _change(api: Api, name: str, wording: Schema) -> Response:
 def trigger(api: Api, name: str) -> Response:
     """Enqueue a schedule's job now; return its id."""
     refuse_bad_unread_body(request, api.options.max_body_bytes)
-    return enqueued_response(cron.trigger(api.storage, name, router=api.options.router))
+    result = cron.trigger(
+        api.storage,
+        name,
+        router=api.options.router,
+        registry=api.options.registry,
+    )
+    return enqueued_response(result)
 
 
 ROUTES = (

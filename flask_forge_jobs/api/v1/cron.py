@@ -31,7 +31,10 @@ _DUMP_PREVIEW = dumper(_PREVIEW)
 def create(api: Api) -> Response:
     """Create a cron schedule."""
     created = cron.create_schedule(
-        api.storage, redactor=api.redactor, **api.body(_CREATE)
+        api.storage,
+        redactor=api.redactor,
+        registry=api.options.registry,
+        **api.body(_CREATE),
     )
     return json_response(_DUMP_SCHEDULE(created), 201)
 
@@ -44,7 +47,9 @@ def get(api: Api, name: str) -> Response:
 
 def change(api: Api, name: str) -> Response:
     """Change some fields of a schedule."""
-    edit = cron.change_schedule(api.storage, name, api.body(_CHANGE))
+    edit = cron.change_schedule(
+        api.storage, name, api.body(_CHANGE), registry=api.options.registry
+    )
     note_edit(*edit.digests)
     return json_response(_DUMP_SCHEDULE(cron.detail(edit.after, api.redactor)))
 
