@@ -202,3 +202,10 @@ def test_no_retired_word_is_left_in_the_command_line() -> None:
 
 def test_no_module_and_no_class_has_a_retired_word() -> None:
     assert retired(modules_and_classes()) == HOSTS
+
+
+def test_classes_that_the_glossary_names_exist() -> None:
+    named = set(re.findall(r"``([A-Z][a-z]+(?:[A-Z][a-z]+)*)(?:\.[A-Z_]+)?``", PAGE))
+
+    assert len(named) > 40
+    assert named <= modules_and_classes()
