@@ -122,12 +122,10 @@ def _open_databases() -> Iterator[tuple[int, int]]:
             with contextlib.suppress(OSError):  # unreadable, or closed meanwhile
                 descriptor = int(entry.name)
                 facts = os.fstat(descriptor)
-                if stat.S_ISREG(facts.st_mode) and _begins_as_sqlite(descriptor):
+                if not stat.S_ISREG(facts.st_mode):
+                    continue
+                if os.pread(descriptor, len(_SQLITE_HEADER), 0) == _SQLITE_HEADER:
                     yield facts.st_dev, facts.st_ino
-
-
-def _begins_as_sqlite(descriptor: int) -> bool:
-    return os.pread(descriptor, len(_SQLITE_HEADER), 0) == _SQLITE_HEADER
 
 
 _forks = _Forks()

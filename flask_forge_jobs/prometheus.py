@@ -14,6 +14,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import version
+from operator import attrgetter
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import (
@@ -33,59 +34,32 @@ from flask_forge_jobs.model.metrics import Tally
 from flask_forge_jobs.model.workers import ServiceAge
 from flask_forge_jobs.request_metrics import is_multiprocess
 from flask_forge_jobs.storage.base import OpenSnapshot
+from flask_forge_jobs.storage.metrics import QueueTimes
 
-# Name, help text, value. Dashboards rely on the names and their order.
-FAMILIES: tuple[tuple[str, str, Callable[[QueueGauges], int]], ...] = (
-    (
-        "queue_pending_jobs",
-        "Jobs a worker could claim now.",
-        lambda queue: queue.counts.pending,
-    ),
+# Name, help text, attribute. Dashboards rely on the names and their order.
+FAMILIES = (
+    ("queue_pending_jobs", "Jobs a worker could claim now.", "counts.pending"),
     (
         "queue_scheduled_jobs",
         "Pending jobs whose start time lies ahead.",
-        lambda queue: queue.counts.scheduled,
+        "counts.scheduled",
     ),
-    (
-        "queue_in_flight_jobs",
-        "Jobs being run.",
-        lambda queue: queue.counts.in_progress,
-    ),
-    (
-        "queue_done_jobs",
-        "Finished jobs still stored.",
-        lambda queue: queue.counts.done,
-    ),
+    ("queue_in_flight_jobs", "Jobs being run.", "counts.in_progress"),
+    ("queue_done_jobs", "Finished jobs still stored.", "counts.done"),
     (
         "queue_failed_jobs",
         "Failed jobs waiting for their next attempt.",
-        lambda queue: queue.counts.failed,
+        "counts.failed",
     ),
-    (
-        "queue_dead_jobs",
-        "Jobs that ended without success.",
-        lambda queue: queue.counts.dead,
-    ),
+    ("queue_dead_jobs", "Jobs that ended without success.", "counts.dead"),
     (
         "queue_oldest_pending_age_seconds",
         "Seconds the oldest claimable job has waited.",
-        lambda queue: queue.oldest_due_age_s,
+        "oldest_due_age_s",
     ),
-    (
-        "queue_max_workers",
-        "Configured worker total.",
-        lambda queue: queue.max_workers,
-    ),
-    (
-        "queue_paused",
-        "1 while the queue is paused.",
-        lambda queue: int(queue.is_paused),
-    ),
-    (
-        "queue_throttled",
-        "1 while the queue is cooling down.",
-        lambda queue: int(queue.is_throttled),
-    ),
+    ("queue_max_workers", "Configured worker total.", "max_workers"),
+    ("queue_paused", "1 while the queue is paused.", "is_paused"),
+    ("queue_throttled", "1 while the queue is cooling down.", "is_throttled"),
 )
 # Upper bounds of the histogram buckets.
 BUCKETS_S = (
@@ -111,10 +85,11 @@ class QueueCollector(_Collector):
     def collect(self) -> Iterable[GaugeMetricFamily]:
         """Yield every family, also when there is no queue."""
         queues = self._read()
-        for name, documentation, value_of in FAMILIES:
+        for name, documentation, attribute in FAMILIES:
             family = GaugeMetricFamily(name, documentation, labels=["queue"])
+            value_of = attrgetter(attribute)
             for queue in queues:
-                family.add_metric([queue.queue_name], value_of(queue))
+                family.add_metric([queue.queue_name], int(value_of(queue)))
             yield family
 
 
@@ -128,31 +103,13 @@ class JobCollector(_Collector):
     def collect(self) -> Iterable[Metric]:
         """Yield every family, with one read."""
         found = self._read()
-        yield _counter(
-            "enqueued", "Jobs stored.", found.jobs, lambda tally: tally.enqueued
-        )
-        yield _counter(
-            "completed",
-            "Jobs that ended with success.",
-            found.jobs,
-            lambda tally: tally.completed,
-        )
-        yield _counter(
-            "dead",
-            "Jobs that ended without success.",
-            found.jobs,
-            lambda tally: tally.dead,
-        )
+        yield _counter("enqueued", "Jobs stored.", found.jobs)
+        yield _counter("completed", "Jobs that ended with success.", found.jobs)
+        yield _counter("dead", "Jobs that ended without success.", found.jobs)
         yield _histogram(
-            "run",
-            "Run time of jobs that ended with success.",
-            {queue_name: times.run for queue_name, times in found.times.items()},
+            "run", "Run time of jobs that ended with success.", found.times
         )
-        yield _histogram(
-            "wait",
-            "Time from due to the start of the run.",
-            {queue_name: times.wait for queue_name, times in found.times.items()},
-        )
+        yield _histogram("wait", "Time from due to the start of the run.", found.times)
         build = GaugeMetricFamily(
             "forge_jobs_build_info",
             "What is running; always 1.",
@@ -200,40 +157,33 @@ class SnapshotCollector(_Collector):
 
 
 def _counter(
-    word: str,
-    documentation: str,
-    jobs: Mapping[tuple[str, str], Tally],
-    value_of: Callable[[Tally], int],
+    word: str, documentation: str, jobs: Mapping[tuple[str, str], Tally]
 ) -> CounterMetricFamily:
     family = CounterMetricFamily(
         f"forge_jobs_{word}", documentation, labels=["queue", "kind"]
     )
     for labels, tally in sorted(jobs.items()):
-        family.add_metric(labels, value_of(tally))
+        family.add_metric(labels, getattr(tally, word))
     return family
 
 
 def _histogram(
-    word: str, documentation: str, histograms: Mapping[str, Histogram]
+    word: str, documentation: str, times: Mapping[str, QueueTimes]
 ) -> HistogramMetricFamily:
     family = HistogramMetricFamily(
         f"forge_jobs_{word}_seconds", documentation, labels=["queue"]
     )
     limits_us = [round(limit_s * SECOND_US) for limit_s in BUCKETS_S]
-    for queue_name, histogram in sorted(histograms.items()):
+    for queue_name in sorted(times):
+        histogram: Histogram = getattr(times[queue_name], word)
         counts = histogram.counts_up_to(limits_us)
         buckets = [
-            (_go_float(limit_s), float(count))
+            (floatToGoString(limit_s), float(count))  # type: ignore[no-untyped-call]
             for limit_s, count in zip(BUCKETS_S, counts, strict=True)
         ]
         buckets.append(("+Inf", float(histogram.count)))
         family.add_metric([queue_name], buckets, histogram.sum_us / SECOND_US)
     return family
-
-
-def _go_float(number: float) -> str:
-    text: str = floatToGoString(number)  # type: ignore[no-untyped-call]
-    return text
 
 
 class QueueExposition:

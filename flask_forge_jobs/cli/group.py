@@ -7,47 +7,15 @@ of its own commands only when that is called.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-
 import click
+from werkzeug.utils import import_string
 
-
-def _audit() -> click.Command:
-    from flask_forge_jobs.cli.audit import audit_group
-
-    return audit_group
-
-
-def _db() -> click.Command:
-    from flask_forge_jobs.cli.database import db_group
-
-    return db_group
-
-
-def _enqueue() -> click.Command:
-    from flask_forge_jobs.cli.enqueue import enqueue_command
-
-    return enqueue_command
-
-
-def _token() -> click.Command:
-    from flask_forge_jobs.cli.token import token_group
-
-    return token_group
-
-
-def _worker() -> click.Command:
-    from flask_forge_jobs.cli.worker import worker_command
-
-    return worker_command
-
-
-_COMMANDS: Mapping[str, Callable[[], click.Command]] = {
-    "audit": _audit,
-    "db": _db,
-    "enqueue": _enqueue,
-    "token": _token,
-    "worker": _worker,
+_COMMANDS = {
+    "audit": "audit:audit_group",
+    "db": "database:db_group",
+    "enqueue": "enqueue:enqueue_command",
+    "token": "token:token_group",
+    "worker": "worker:worker_command",
 }
 
 
@@ -60,8 +28,11 @@ class LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return the command of a name, or None."""
-        imported = _COMMANDS.get(cmd_name)
-        return super().get_command(ctx, cmd_name) if imported is None else imported()
+        place = _COMMANDS.get(cmd_name)
+        if place is None:
+            return super().get_command(ctx, cmd_name)
+        command: click.Command = import_string(f"flask_forge_jobs.cli.{place}")
+        return command
 
 
 @click.group("forge-jobs", cls=LazyGroup)

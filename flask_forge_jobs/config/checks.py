@@ -85,13 +85,6 @@ def seconds(low: float, high: float) -> Check:
     )
 
 
-def boolean() -> Check:
-    """Accept only True and False."""
-    return _accept(
-        lambda value: isinstance(value, bool), "must be True or False", "True or False"
-    )
-
-
 def one_of(*known: str) -> Check:
     """Accept the given words."""
 
@@ -104,103 +97,72 @@ def one_of(*known: str) -> Check:
     return Check(read, " or ".join(map(repr, known)))
 
 
-def text() -> Check:
-    """Accept text that a database driver can take as a parameter."""
-    return _accept(
-        lambda value: (
-            isinstance(value, str) and value != "" and not CONTROL.search(value)
-        ),
-        "must be text that is not empty and holds no control character",
-        "text",
-    )
-
-
-def file_or_none() -> Check:
-    """Accept a path or None."""
-    return _accept(
-        lambda value: (
-            value is None
-            or (isinstance(value, str | os.PathLike) and bool(os.fspath(value)))
-        ),
-        "must be a path or None",
-        "a path, or None",
-        lambda value: None if value is None else Path(os.fsdecode(value)),
-    )
-
-
-def url_prefix() -> Check:
-    """Accept ``/`` or a path without a trailing slash."""
-    return _accept(
-        lambda value: (
-            isinstance(value, str)
-            and (value == "/" or _URL_PREFIX.fullmatch(value) is not None)
-        ),
-        "must be '' or segments that each start with a slash",
-        "a path such as /forge-jobs, or '' for the root",
-        lambda value: "" if value == "/" else value,
-    )
-
-
-def authenticator() -> Check:
-    """Accept ``"bearer"``, a callable or None."""
-    return _accept(
-        lambda value: value is None or value == "bearer" or callable(value),
-        "must be 'bearer', a callable that takes the request, or None",
-        "``'bearer'``, a callable, or None",
-    )
-
-
-def callable_or_none() -> Check:
-    """Accept a callable or None."""
-    return _accept(
-        lambda value: value is None or callable(value),
-        "must be a callable or None",
-        "a callable, or None",
-    )
-
-
-def entries() -> Check:
-    """Accept a list of mappings."""
-    return _accept(
-        lambda value: _holds(value, lambda entry: isinstance(entry, dict)),
-        "must be a list of mappings",
-        "a list of mappings",
-        tuple,
-    )
-
-
-def names() -> Check:
-    """Accept a list of texts."""
-    return _accept(
-        lambda value: _holds(value, lambda name: isinstance(name, str) and bool(name)),
-        "must be a list of non-empty texts",
-        "a list of texts",
-        tuple,
-    )
-
-
-def origins() -> Check:
-    """Accept a list of web origins, but neither ``*`` nor ``null``."""
-    return _accept(
-        lambda value: _holds(
-            value,
-            lambda each: isinstance(each, str) and _ORIGIN.fullmatch(each) is not None,
-        ),
-        "must be a list of origins such as 'https://ops.example.org', in lower case "
-        "and without a path",
-        "a list of origins",
-        tuple,
-    )
-
-
-def texts_by_name() -> Check:
-    """Accept a mapping of text to text."""
-    return _accept(
-        lambda value: (
-            isinstance(value, dict)
-            and all(isinstance(part, str) for pair in value.items() for part in pair)
-        ),
-        "must be a mapping of text to text",
-        "a mapping of text to text",
-        dict,
-    )
+BOOLEAN = _accept(
+    lambda value: isinstance(value, bool), "must be True or False", "True or False"
+)
+# What a database driver can take as a parameter.
+TEXT = _accept(
+    lambda value: isinstance(value, str) and value != "" and not CONTROL.search(value),
+    "must be text that is not empty and holds no control character",
+    "text",
+)
+FILE_OR_NONE = _accept(
+    lambda value: (
+        value is None
+        or (isinstance(value, str | os.PathLike) and bool(os.fspath(value)))
+    ),
+    "must be a path or None",
+    "a path, or None",
+    lambda value: None if value is None else Path(os.fsdecode(value)),
+)
+URL_PREFIX = _accept(
+    lambda value: (
+        isinstance(value, str)
+        and (value == "/" or _URL_PREFIX.fullmatch(value) is not None)
+    ),
+    "must be '' or segments that each start with a slash",
+    "a path such as /forge-jobs, or '' for the root",
+    lambda value: "" if value == "/" else value,
+)
+AUTHENTICATOR = _accept(
+    lambda value: value is None or value == "bearer" or callable(value),
+    "must be 'bearer', a callable that takes the request, or None",
+    "``'bearer'``, a callable, or None",
+)
+CALLABLE_OR_NONE = _accept(
+    lambda value: value is None or callable(value),
+    "must be a callable or None",
+    "a callable, or None",
+)
+ENTRIES = _accept(
+    lambda value: _holds(value, lambda entry: isinstance(entry, dict)),
+    "must be a list of mappings",
+    "a list of mappings",
+    tuple,
+)
+NAMES = _accept(
+    lambda value: _holds(value, lambda name: isinstance(name, str) and bool(name)),
+    "must be a list of non-empty texts",
+    "a list of texts",
+    tuple,
+)
+# Web origins, but neither * nor null.
+ORIGINS = _accept(
+    lambda value: _holds(
+        value,
+        lambda each: isinstance(each, str) and _ORIGIN.fullmatch(each) is not None,
+    ),
+    "must be a list of origins such as 'https://ops.example.org', in lower case and "
+    "without a path",
+    "a list of origins",
+    tuple,
+)
+TEXTS_BY_NAME = _accept(
+    lambda value: (
+        isinstance(value, dict)
+        and all(isinstance(part, str) for pair in value.items() for part in pair)
+    ),
+    "must be a mapping of text to text",
+    "a mapping of text to text",
+    dict,
+)

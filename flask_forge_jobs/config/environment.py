@@ -139,11 +139,12 @@ class ServerEnvironment:
         given = {name: value for name, value in given.items() if value}
         paths = EnvironmentPaths(given, base_dir)
         host, port = _listen_address(given)
+        level = given.get(LOG_LEVEL_KEY, DEFAULT_LOG_LEVEL).upper()
         return cls(
             host=host,
             port=port,
             paths=FixedPaths(paths.config_dir(), paths.data_dir()),
-            log_level=_log_level(given),
+            log_level=_checked(LOG_LEVEL_KEY, one_of(*LOG_LEVELS), level),
             backend=_backend(given),
             workers=_integer(given, "WEB_CONCURRENCY", DEFAULT_WORKERS, WORKERS),
             threads=_integer(given, "JOBS_API_THREADS", DEFAULT_THREADS, WORKERS),
@@ -214,11 +215,6 @@ def _backend(given: Mapping[str, str]) -> Backend | None:
     if not word:
         return None
     return cast("Backend", _checked("QUEUE_BACKEND", one_of(*BACKENDS), word))
-
-
-def _log_level(given: Mapping[str, str]) -> str:
-    word = given.get(LOG_LEVEL_KEY, DEFAULT_LOG_LEVEL).upper()
-    return str(_checked(LOG_LEVEL_KEY, one_of(*LOG_LEVELS), word))
 
 
 def _check_names(environ: Mapping[str, str]) -> None:

@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from flask_forge_jobs.config.checks import text
+from flask_forge_jobs.config.checks import TEXT
 from flask_forge_jobs.config.hints import near_match
 from flask_forge_jobs.config.libpq import ADDRESS, PARAMETERS, Backend, Location, put
 from flask_forge_jobs.config.settings import POOL_SIZE
@@ -23,7 +23,6 @@ _ADDRESS_KEYS = {
     "host": "host", "port": "port", "database": "dbname", "username": "user",
 }  # fmt: skip
 _DETAILS = [name for name in PARAMETERS if name not in ADDRESS]
-_TEXT = text()
 _SQLITE_KEYS = ("adapter", "path", "url")
 _POSTGRES_KEYS = (
     "adapter",
@@ -114,15 +113,15 @@ def resolve_password(table: Mapping[str, object], environ: Mapping[str, str]) ->
     No message repeats ``password_env``, which may hold a password by mistake.
     """
     if "password" in table:
-        return str(_TEXT.of("password", table["password"]))
+        return str(TEXT.of("password", table["password"]))
     if "password_env" not in table:
         raise InvalidInputError("password", "is missing; set it or password_env")
-    variable = _TEXT.of("password_env", table["password_env"])
+    variable = TEXT.of("password_env", table["password_env"])
     if not environ.get(variable):
         raise InvalidInputError(
             "password_env", "names an environment variable that is not set"
         )
-    return str(_TEXT.of("password_env", environ[variable]))
+    return str(TEXT.of("password_env", environ[variable]))
 
 
 def _address(table: Mapping[str, object], base_dir: Path) -> Location:
@@ -147,7 +146,7 @@ def _address(table: Mapping[str, object], base_dir: Path) -> Location:
 def _sqlite_address(table: Mapping[str, object], base_dir: Path) -> Location:
     location: Location = {"backend": "sqlite"}
     if "path" in table:
-        path = _TEXT.of("path", table["path"])
+        path = TEXT.of("path", table["path"])
         location["path"] = sqlite_path(path, base_dir)
     return location
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, NamedTuple, TypedDict, cast
 
-from flask_forge_jobs.config.checks import Check, integer, one_of, text
+from flask_forge_jobs.config.checks import TEXT, Check, integer, one_of
 
 Backend = Literal["sqlite", "postgres"]
 PORT_RANGE = (1, 65_535)
@@ -46,21 +46,21 @@ def _number(low: int, high: int, field: str | None = None) -> LibpqParameter:
 
 
 PARAMETERS = {
-    "host": LibpqParameter(text(), "host"),
+    "host": LibpqParameter(TEXT, "host"),
     "port": _number(*PORT_RANGE, "port"),
-    "dbname": LibpqParameter(text(), "database"),
-    "user": LibpqParameter(text(), "username"),
-    "password": LibpqParameter(text(), "password"),
-    "application_name": LibpqParameter(text(), "application_name"),
+    "dbname": LibpqParameter(TEXT, "database"),
+    "user": LibpqParameter(TEXT, "username"),
+    "password": LibpqParameter(TEXT, "password"),
+    "application_name": LibpqParameter(TEXT, "application_name"),
     "connect_timeout": _number(*CONNECT_TIMEOUT_RANGE_S, "connect_timeout_s"),
     "sslmode": LibpqParameter(
         one_of("disable", "allow", "prefer", "require", "verify-ca", "verify-full"),
         "sslmode",
     ),
-    "sslrootcert": LibpqParameter(text(), "sslrootcert"),
-    "sslcert": LibpqParameter(text(), "sslcert"),
-    "sslkey": LibpqParameter(text(), "sslkey"),
-    "options": LibpqParameter(text()),
+    "sslrootcert": LibpqParameter(TEXT, "sslrootcert"),
+    "sslcert": LibpqParameter(TEXT, "sslcert"),
+    "sslkey": LibpqParameter(TEXT, "sslkey"),
+    "options": LibpqParameter(TEXT),
     # No value for standbys, which take no writes.
     "target_session_attrs": LibpqParameter(one_of("any", "primary", "read-write")),
     "keepalives": _number(0, 1),

@@ -75,7 +75,7 @@ class Settings:
     )
     database_file: Path | None = _option(
         None,
-        checks.file_or_none(),
+        checks.FILE_OR_NONE,
         "A ``queue_database.toml`` to use instead of searching for one. "
         "``FORGE_JOBS_DATABASE_URL`` overrides it.",
     )
@@ -89,12 +89,12 @@ class Settings:
     )
     url_prefix: str = _option(
         "/forge-jobs",
-        checks.url_prefix(),
+        checks.URL_PREFIX,
         "The URL prefix of the routes.",
     )
     auth: Callable[..., object] | Literal["bearer"] | None = _option(
         None,
-        checks.authenticator(),
+        checks.AUTHENTICATOR,
         "``'bearer'`` accepts only the tokens of ``FORGE_JOBS_TOKENS``. A callable "
         "takes the request and returns a :class:`~flask_forge_jobs.Principal`, True to "
         "allow everything, or None to refuse; a valid token comes first. Without "
@@ -103,7 +103,7 @@ class Settings:
     )
     tokens: tuple[Mapping[str, object], ...] = _option(
         (),
-        checks.entries(),
+        checks.ENTRIES,
         "The bearer tokens, each with ``id``, ``sha256``, ``role`` (``metrics``, "
         "``viewer``, ``operator`` or ``admin``) and optionally ``queues`` and "
         "``expires_at``. ``flask forge-jobs token new`` prints an entry. Tokens work "
@@ -124,7 +124,7 @@ class Settings:
     )
     strict_queues: bool = _option(
         False,
-        checks.boolean(),
+        checks.BOOLEAN,
         "Whether a request to enqueue to an unknown queue gets 404 instead of creating "
         "the queue.",
     )
@@ -145,29 +145,29 @@ class Settings:
     )
     enable_demo: bool = _option(
         False,
-        checks.boolean(),
+        checks.BOOLEAN,
         "Whether ``POST /jobs/enqueue-demo`` exists.",
     )
     redact_keys: tuple[str, ...] = _option(
         (),
-        checks.names(),
+        checks.NAMES,
         "Keys whose values are masked, in addition to "
         "``FORGE_JOBS_REDACT_DEFAULT_KEYS``.",
     )
     redact_default_keys: tuple[str, ...] = _option(
         DEFAULT_REDACT_KEYS,
-        checks.names(),
+        checks.NAMES,
         "Keys whose values are masked by default; set it to replace the list.",
     )
     redact: Callable[..., object] | None = _option(
         None,
-        checks.callable_or_none(),
+        checks.CALLABLE_OR_NONE,
         "Takes a job (None for a schedule) and its payload, masked by key, and returns "
         "the payload to show. If it fails, the whole payload is masked.",
     )
     link_secrets: tuple[str, ...] = _option(
         (),
-        checks.names(),
+        checks.NAMES,
         "Secrets that sign status links, the newest first. An empty list uses "
         "``SECRET_KEY`` and ``SECRET_KEY_FALLBACKS``.",
         secret=True,
@@ -180,25 +180,25 @@ class Settings:
     )
     read_only: bool = _option(
         False,
-        checks.boolean(),
+        checks.BOOLEAN,
         "Whether to refuse every change over HTTP, whatever the caller's role.",
     )
     allowed_hosts: tuple[str, ...] = _option(
         (),
-        checks.names(),
+        checks.NAMES,
         "Allowed ``Host`` headers of requests without a valid token, such as "
         "``jobs.example.org`` or ``jobs.example.org:8443``, in addition to this "
         "machine's. An empty list allows every host.",
     )
     cors_origins: tuple[str, ...] = _option(
         (),
-        checks.origins(),
+        checks.ORIGINS,
         "Origins whose pages may read responses, such as ``https://ops.example.org``. "
         "They must send a bearer token.",
     )
     rate_limits: Mapping[str, str] = _option(
         {},
-        checks.texts_by_name(),
+        checks.TEXTS_BY_NAME,
         "Rate limits of the classes ``read``, ``write`` and ``bulk``, such as "
         "``{'write': '20/second', 'bulk': '10/minute; 100/day'}``, per second, minute, "
         "hour or day. They apply per caller and process.",
@@ -256,7 +256,7 @@ class Settings:
     )
     migrate: bool = _option(
         True,
-        checks.boolean(),
+        checks.BOOLEAN,
         "Whether the first use migrates the schema. With False, run ``flask forge-jobs "
         "db migrate`` first; an old schema is an error.",
     )
@@ -306,15 +306,12 @@ class Settings:
 
     def __repr__(self) -> str:
         """Return the settings with secrets masked."""
-        shown = (
-            f"{each.name}={self._display(each.name, secret=each.metadata['secret'])}"
-            for each in fields(self)
-        )
+        shown = []
+        for each in fields(self):
+            value = getattr(self, each.name)
+            hidden = each.metadata["secret"] and value is not None
+            shown.append(f"{each.name}={MASK if hidden else value!r}")
         return f"{type(self).__name__}({', '.join(shown)})"
-
-    def _display(self, name: str, *, secret: bool) -> str:
-        value = getattr(self, name)
-        return repr(MASK if secret and value is not None else value)
 
 
 def options() -> Iterator[Option]:

@@ -16,7 +16,6 @@ from collections.abc import Mapping, Sequence
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.errors import ConfigurationError
 from flask_forge_jobs.logs import get_logger
-from flask_forge_jobs.model.concurrency import ConcurrencyLimit
 from flask_forge_jobs.model.outcomes import Failed, Outcome, clip
 from flask_forge_jobs.runtime import task_messages as messages
 from flask_forge_jobs.tasks.context import TaskContext
@@ -246,20 +245,11 @@ class IsolatedTask:
 
     def __init__(self, task: Runnable, processes: TaskProcesses) -> None:
         self.kind = task.kind
-        self._task = task
+        self.timeout_s = task.timeout_s
+        self.concurrency = task.concurrency  # which the worker enforces
         self._processes = processes
         # How long the dispatcher lets us stop the task ourselves.
         self.stop_limit_s = processes.grace_s + KILL_SLACK_S
-
-    @property
-    def timeout_s(self) -> float | None:
-        """Seconds one attempt may take; None means no limit."""
-        return self._task.timeout_s
-
-    @property
-    def concurrency(self) -> ConcurrencyLimit | None:
-        """Its concurrency limit, which the worker enforces."""
-        return self._task.concurrency
 
     def run(self, context: TaskContext, payload: str) -> Outcome:
         """Run once in a process."""
@@ -285,7 +275,12 @@ class IsolatingRegistry(TaskRegistry):
 
 def isolated_kinds(registry: TaskRegistry) -> list[str]:
     """Return the kinds of the isolated tasks."""
-    return [kind for kind in registry.kinds() if _wants_process(registry.get(kind))]
+    return [
+        kind
+        for kind in registry.kinds()
+        if isinstance(task := registry.get(kind), Task)
+        and task.isolation is Isolation.PROCESS
+    ]
 
 
 def check_isolation(registry: TaskRegistry, command: Sequence[str]) -> None:
@@ -303,7 +298,3 @@ def check_isolation(registry: TaskRegistry, command: Sequence[str]) -> None:
         check_platform()
     except OSError as error:
         raise ConfigurationError("isolation", f"{kinds}: {error}") from error
-
-
-def _wants_process(task: Runnable | None) -> bool:
-    return isinstance(task, Task) and task.isolation is Isolation.PROCESS

@@ -71,7 +71,10 @@ class WorkerState:
         self.signal = threading.Event()  # wakes the dispatcher
         self.lock = threading.Lock()
         # Guarded by the lock. Only the dispatcher removes from ended and updates.
-        self.queues = _local_queues(self.queue_names)
+        share = MOST_BYTES_AHEAD // max(len(queue_names), 1)
+        self.queues = {
+            name: LocalQueue(prefetch=Prefetch(share)) for name in queue_names
+        }
         self.most_runs = threads
         self.ended: list[Ended] = []
         self.updates: list[JobUpdate] = []
@@ -82,7 +85,7 @@ class WorkerState:
         self.settings = {name: QueueSettings(name) for name in self.queue_names}
         self.last_beat_at = self.shown_at = clock.monotonic()
         self.is_outdated = False
-        self.is_pushing: Callable[[], bool] = _never
+        self.is_pushing: Callable[[], bool] = lambda: False
         self.backoff = Backoff()
 
     # -- for the dispatcher to do ----------------------------------------------------
@@ -188,12 +191,3 @@ class WorkerState:
         if self._parent_pid is not None and os.getppid() != self._parent_pid:
             return False
         return self.is_fresh and not self.is_outdated
-
-
-def _never() -> bool:
-    return False
-
-
-def _local_queues(names: Sequence[str]) -> dict[str, LocalQueue]:
-    share = MOST_BYTES_AHEAD // max(len(names), 1)
-    return {name: LocalQueue(prefetch=Prefetch(share)) for name in names}

@@ -58,11 +58,6 @@ _NOBODY: Mapping[Ending, FollowUpTask] = MappingProxyType({})
 MakeContext = Callable[["Task[..., Any]"], TaskContext]
 
 
-def _no_context(task: Task[..., Any]) -> TaskContext:
-    del task
-    return running_context()
-
-
 class Task(Generic[P, R]):
     """A function registered with ``@forge.task``.
 
@@ -91,7 +86,7 @@ class Task(Generic[P, R]):
         isolation: str = Isolation.THREAD,
         retry: RetryPolicy = DEFAULT_RETRY,
         told: Mapping[Ending, FollowUpTask] = _NOBODY,
-        call_context: MakeContext = _no_context,
+        call_context: MakeContext = lambda _: running_context(),
     ) -> None:
         # To register a task under a second kind, wrap its function, not the task.
         self.function: Callable[..., R] = (

@@ -136,7 +136,8 @@ class Parameters:
 
     def check(self, arguments: Mapping[str, Any]) -> None:
         """Raise TypeError if the function does not take these arguments by name."""
-        if not self._are_exact(arguments):
+        names = arguments.keys()
+        if self._takes_more or not self._required <= names <= self._names:
             self._signature.bind(**arguments)
             self._refuse_context(arguments)
 
@@ -153,10 +154,6 @@ class Parameters:
         if default is not None:
             default = self._conversions[limit.key].encode(default, "key")
         return replace(limit, default=dump(default, "key"))
-
-    def _are_exact(self, arguments: Mapping[str, Any]) -> bool:
-        names = arguments.keys()
-        return not self._takes_more and self._required <= names <= self._names
 
     def _refuse_context(self, arguments: Mapping[str, Any]) -> None:
         # With **kwargs the name would bind here and then clash in the call.

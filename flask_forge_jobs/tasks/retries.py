@@ -6,14 +6,13 @@ If an operator has enabled the back-off of the job's queue, that decides the del
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
 from flask_forge_jobs.errors import InvalidInputError
-from flask_forge_jobs.model.bounds import shown
+from flask_forge_jobs.model.bounds import check_seconds, shown
 
 MAX_DELAY_S = 86_400.0 * 365
 
@@ -46,10 +45,10 @@ class exponential:  # noqa: N801  # reads well as retry=exponential(30)
 
     def __post_init__(self) -> None:
         """Check every value against its bounds."""
-        _check("retry.max_s", self.max_s, 0.001, MAX_DELAY_S)
-        _check("retry.first_s", self.first_s, 0.001, self.max_s)
-        _check("retry.factor", self.factor, 1.0, 1e6)
-        _check("retry.jitter", self.jitter, 0.0, 1.0)
+        check_seconds("retry.max_s", self.max_s, 0.001, MAX_DELAY_S)
+        check_seconds("retry.first_s", self.first_s, 0.001, self.max_s)
+        check_seconds("retry.factor", self.factor, 1.0, 1e6)
+        check_seconds("retry.jitter", self.jitter, 0.0, 1.0)
 
     def delay_s(self, attempt: int, spread: Callable[[], float] | None) -> float:
         """Return the seconds to wait after a failed attempt, from 1.
@@ -127,17 +126,7 @@ def _delays(retry: Any) -> exponential | tuple[float, ...]:
 def _seconds(field: str, value: object) -> float:
     if isinstance(value, timedelta):
         value = value.total_seconds()
-    return _check(field, value, 0.0, MAX_DELAY_S)
-
-
-def _check(field: str, value: object, low: float, high: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InvalidInputError(field, f"{shown(value)} is not a number of seconds")
-    if math.isnan(value) or not low <= value <= high:
-        raise InvalidInputError(
-            field, f"{shown(value)} is not within {low:g} to {high:g}"
-        )
-    return float(value)
+    return float(check_seconds(field, value, 0.0, MAX_DELAY_S))
 
 
 def _types(field: str, errors: object) -> tuple[type[BaseException], ...]:

@@ -42,7 +42,7 @@ def test_seconds_refuses_everything_else(value: object) -> None:
 
 
 def test_file_or_none_returns_a_path() -> None:
-    check, _ = checks.file_or_none()
+    check, _ = checks.FILE_OR_NONE
 
     assert check("a/b.toml") == Path("a/b.toml")
     assert check(Path("c")) == Path("c")
@@ -54,7 +54,7 @@ def test_file_or_none_returns_a_path() -> None:
     [("/forge-jobs", "/forge-jobs"), ("/a/b", "/a/b"), ("", ""), ("/", "")],
 )
 def test_url_prefix_accepts_segments(value: str, kept: str) -> None:
-    check, _ = checks.url_prefix()
+    check, _ = checks.URL_PREFIX
 
     assert check(value) == kept
 
@@ -64,7 +64,7 @@ def test_url_prefix_accepts_segments(value: str, kept: str) -> None:
     ["a", "/a/", "//", "/a//b", "/<x>", "/a?b", "/a#b", "/a b", "/%41", "/ü", 1],
 )
 def test_url_prefix_refuses_what_would_change_a_route(value: object) -> None:
-    check, _ = checks.url_prefix()
+    check, _ = checks.URL_PREFIX
 
     with pytest.raises(checks.RefusedError):
         check(value)

@@ -82,8 +82,7 @@ class CmdExec:
     Payload: ``argv`` (the program, by path or name, and its arguments), ``env``
     (variables), ``cwd``, ``stdin`` (text), ``timeout_secs`` (at least 1, default 600).
     The job is done if the program exits with status 0, otherwise it fails with the last
-    256 bytes of the output. With a wrong payload, or a program that cannot be run, it
-    is
+    256 bytes of the output. A wrong payload, or a program that cannot be run, makes it
     :class:`Dead`.
 
     Args:
