@@ -106,7 +106,6 @@ __all__ = [
 if not TYPE_CHECKING:  # else any name would do for a type checker
 
     def __getattr__(name: str) -> object:
-        """Import the public names."""
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from flask_forge_jobs import exports
@@ -116,5 +115,4 @@ if not TYPE_CHECKING:  # else any name would do for a type checker
 
 
 def __dir__() -> list[str]:
-    """Return the names that are there and those that will be."""
     return sorted({*globals(), *__all__})

@@ -148,7 +148,6 @@ def _leave(status: int) -> NoReturn:
 
 
 def _warn_of_a_small_pool(state: ApplicationState, threads: int) -> None:
-    """Warn at the start of what would otherwise show as slow tasks under load."""
     database = state.database.settings
     needed = threads + SPARE_CONNECTIONS
     if database.backend == "postgres" and database.pool_size < needed:

@@ -17,7 +17,7 @@ DEFAULT_DATA_DIR = Path("jobs/data")
 class QueuePaths(Protocol):
     """Supplies two directories, which need not exist.
 
-    A method may raise :class:`ConfigurationError` if it does not know the directory.
+    A method may raise :class:`.ConfigurationError` if it does not know the directory.
     """
 
     def config_dir(self) -> Path:

@@ -48,7 +48,6 @@ def _option(
     unit: str = "",
     secret: bool = False,
 ) -> T:
-    """Return a field with its row."""
     row = {
         "check": check.read,
         "accepts": check.words,
@@ -305,7 +304,6 @@ class Settings:
         return cls(**values)
 
     def __repr__(self) -> str:
-        """Return the settings with secrets masked."""
         shown = []
         for each in fields(self):
             value = getattr(self, each.name)

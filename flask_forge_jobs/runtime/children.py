@@ -49,8 +49,6 @@ def own_command() -> list[str]:
 
 @dataclass(slots=True)
 class _ChildState:
-    """A child process, and when the next one may start."""
-
     number: int
     process: subprocess.Popen[bytes] | None = None
     has_started: bool = False

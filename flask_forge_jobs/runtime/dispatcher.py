@@ -234,7 +234,6 @@ class Dispatcher:
             state.signal.set()  # there is more to write or to claim
 
     def _take_in(self, jobs: Sequence[ClaimedJob]) -> None:
-        """Hand claimed jobs to the slots."""
         self._tell_earlier_runs({job.id for job in jobs})
         if self._state.may_claim():
             self._pool.feed(jobs)

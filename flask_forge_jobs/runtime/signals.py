@@ -56,7 +56,6 @@ class StopSignals:
         self.is_hurried = False
 
     def __enter__(self) -> Self:
-        """Install the handlers."""
         self._reader, self._writer = os.pipe()
         os.set_blocking(self._reader, False)
         os.set_blocking(self._writer, False)
@@ -74,7 +73,6 @@ class StopSignals:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Restore the handlers."""
         for number, handler in self._before.items():
             # None: a handler that was not installed from Python cannot be restored.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)

@@ -91,8 +91,6 @@ class SlotPool:
         self.abandoned_count = 0
         self.dropped_count = 0
 
-    # -- for the dispatcher ------------------------------------------------------------
-
     def set_limit(self, queue_name: str, limit: int) -> None:
         """Set how many jobs of a queue may run at once here."""
         with self._state.lock:
@@ -187,10 +185,7 @@ class SlotPool:
         with self._quiet:
             return self._quiet.wait_for(lambda: not self._running, timeout_s)
 
-    # -- threads ---------------------------------------------------------------------
-
     def _startable(self) -> int:
-        """How many waiting jobs may start now."""
         count = 0
         for queue in self._state.queues.values():
             count += queue.startable
@@ -260,7 +255,6 @@ class SlotPool:
             self._quiet.notify_all()
 
     def _pick(self) -> Execution | None:
-        """Start the next job whose queue has a free slot."""
         if self._running >= self._state.most_runs:
             return None
         for name in self._order:

@@ -88,8 +88,6 @@ class WorkerState:
         self.is_pushing: Callable[[], bool] = lambda: False
         self.backoff = Backoff()
 
-    # -- for the dispatcher to do ----------------------------------------------------
-
     def notify(self, queue_name: str | None = None) -> None:
         """Look for work in a queue, or in all of them.
 
@@ -123,8 +121,6 @@ class WorkerState:
         with self.lock:
             self.is_claiming = False
         self.give_back_waiting()
-
-    # -- what is here ----------------------------------------------------------------
 
     def running(self) -> list[Execution]:
         """Return the jobs that run now."""
@@ -174,8 +170,6 @@ class WorkerState:
                 for name, queue in self.queues.items()
                 for slot, incarnation, job_id in queue.report(self.most_runs)
             ]
-
-    # -- what it may do --------------------------------------------------------------
 
     def settings_of(self, queue_name: str) -> QueueSettings:
         """Return a queue's settings as last read, or the defaults."""

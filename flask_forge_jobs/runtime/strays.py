@@ -1,8 +1,8 @@
 """Strays: jobs that are claimed for this worker but unknown to it.
 
-The answer to a claim can get lost after its commit. It may also just be late, and the
-job start here. So a job that a heartbeat finds counts as a stray only once every claim
-that had started by then has ended.
+The answer to a claim can get lost after its commit. It may also just be late, so that
+the job still starts here. So a job that a heartbeat finds counts as a stray only once
+every claim that had started by then has ended.
 """
 
 from __future__ import annotations

@@ -60,8 +60,6 @@ def serve_tasks(runtime: QueueRuntime, channel: socket.socket) -> int:
 
 
 class _TaskServer:
-    """Serves one worker."""
-
     def __init__(self, runtime: QueueRuntime, channel: socket.socket) -> None:
         self._plan = runtime.plan
         self._channel = channel
@@ -113,8 +111,6 @@ class _TaskServer:
     def _send(self, message: Mapping[str, object]) -> None:
         with self._sending:
             self._channel.sendall(messages.encode(message))
-
-    # -- stopping --------------------------------------------------------------------
 
     @contextmanager
     def _interruptible(self) -> Iterator[None]:

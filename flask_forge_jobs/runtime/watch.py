@@ -23,7 +23,6 @@ class Watch:
         self._is_broken = False
 
     def __enter__(self) -> None:
-        """Begin a turn."""
         self._began_at = self._clock.monotonic()
 
     def __exit__(
@@ -32,7 +31,6 @@ class Watch:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """End a turn."""
         self._began_at = None
         if isinstance(error, StorageError):
             self.note_success()

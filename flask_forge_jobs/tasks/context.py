@@ -201,15 +201,12 @@ class _CurrentJob:
     """A proxy for the context of the running task."""
 
     def __getattr__(self, name: str) -> Any:
-        """Read an attribute of the current context."""
         return getattr(running_context(), name)
 
     def __bool__(self) -> bool:
-        """Whether a task runs in this thread."""
         return _current.get(None) is not None
 
     def __repr__(self) -> str:
-        """Name the job."""
         context = _current.get(None)
         return f"<current_job {context.job_id if context else 'none'}>"
 

@@ -114,7 +114,6 @@ class Task(Generic[P, R]):
         functools.update_wrapper(self, function, updated=())
 
     def __repr__(self) -> str:
-        """Name the kind."""
         return f"<Task {self.kind}>"
 
     @property
@@ -247,8 +246,6 @@ class Task(Generic[P, R]):
             return self._template
         payload = dump(arguments, max_bytes=MAX_PAYLOAD_BYTES)
         return self._template.with_checked(payload=payload)
-
-    # -- on the worker ---------------------------------------------------------------
 
     def run(self, context: TaskContext, payload: str) -> Outcome:
         """Run once with a stored payload; never raises.

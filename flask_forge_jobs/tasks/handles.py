@@ -66,10 +66,7 @@ class JobHandle:
         self._kept: Job | None = None
 
     def __repr__(self) -> str:
-        """Name the job."""
         return f"<JobHandle {self.id}>"
-
-    # -- what it was enqueued with ---------------------------------------------------
 
     @property
     def kind(self) -> str:
@@ -95,8 +92,6 @@ class JobHandle:
     def is_replaced(self) -> bool:
         """Whether the enqueue replaced the payload or time of the existing job."""
         return self._request is not None and self._request.is_replaced
-
-    # -- its state ---------------------------------------------------------------------
 
     @property
     def exists(self) -> bool:
@@ -186,8 +181,6 @@ class JobHandle:
             RuntimeError: Flask does not know the address of the application.
         """
         return self._home.status_url(self.id, expires_in_s)
-
-    # -- actions -----------------------------------------------------------------------
 
     def cancel(self, reason: str | None = None) -> CancelOutcome:
         """Cancel the job if it waits, or ask it to stop if it runs.

@@ -44,7 +44,6 @@ class exponential:  # noqa: N801  # reads well as retry=exponential(30)
     jitter: float = 0.1
 
     def __post_init__(self) -> None:
-        """Check every value against its bounds."""
         check_seconds("retry.max_s", self.max_s, 0.001, MAX_DELAY_S)
         check_seconds("retry.first_s", self.first_s, 0.001, self.max_s)
         check_seconds("retry.factor", self.factor, 1.0, 1e6)

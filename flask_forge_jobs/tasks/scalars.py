@@ -120,9 +120,6 @@ def enumeration(kind: type[Enum]) -> Conversion:
     return Conversion(wants, forms, frozenset(), encode, decode)
 
 
-# -- values written as text or a number ------------------------------------------------
-
-
 def _written(
     kind: type,
     wants: str,

@@ -58,7 +58,6 @@ class Supervision:
         self.has_ended = False
 
     def __enter__(self) -> Self:
-        """Start to listen to the token and to the end of the program."""
         self._resources = contextlib.ExitStack()
         reader, writer = os.pipe()
         self._resources.callback(os.close, reader)
@@ -82,8 +81,6 @@ class Supervision:
     ) -> None:
         """Stop listening; leave the program as it is."""
         self._resources.close()
-
-    # -- what to wait for --------------------------------------------------------------
 
     def read(self, descriptor: int, on_readable: OnReadable) -> None:
         """Call a function whenever there is something to read."""
@@ -109,8 +106,6 @@ class Supervision:
     def forget(self, descriptor: int) -> None:
         """Stop listening to a descriptor."""
         self._selector.unregister(descriptor)
-
-    # -- waiting ---------------------------------------------------------------------
 
     @property
     def is_stopping(self) -> bool:

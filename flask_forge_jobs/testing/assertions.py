@@ -56,7 +56,6 @@ class JobMatch:
             yield f"at: wanted {wanted.isoformat()}, is {due.isoformat()}"
 
     def __str__(self) -> str:
-        """Return it like the arguments of the call."""
         parts = [self.kind]
         for name in ("args", "queue", "at"):
             value = getattr(self, name)

@@ -87,7 +87,6 @@ class JobsKit:
         self._mode = mode
 
     def __enter__(self) -> Self:
-        """Take over the application's jobs."""
         self._state = state_of(self.app)
         self._clock = None
         with self._stack:
@@ -96,7 +95,6 @@ class JobsKit:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Restore the application."""
         self._stack.close()
 
     def _take_over(self) -> None:
@@ -169,8 +167,6 @@ class JobsKit:
 
         self.app.wsgi_app = outer  # type: ignore[method-assign]  # as Flask's manual does
         self._stack.callback(setattr, self.app, "wsgi_app", inner)
-
-    # -- running ---------------------------------------------------------------------
 
     def drain(self, *queues: str) -> list[RanJob]:
         """Fire due schedules and run due jobs until none is left; return the runs.
@@ -261,8 +257,6 @@ class JobsKit:
             max_attempts=max_attempts,
             progress_sink=lambda text: self.progress.append(load_text(text)),
         )
-
-    # -- looking ---------------------------------------------------------------------
 
     def enqueued(self, task: Task[..., Any] | str | None = None) -> list[Job]:
         """Return the jobs that the test has enqueued, the oldest first.

@@ -50,6 +50,5 @@ class RanJob:
         return self.job.result_error
 
     def __repr__(self) -> str:
-        """Show kind, arguments, state and error."""
         error = f" {self.error!r}" if self.error is not None else ""
         return f"<{self.kind} {self.job.payload} {self.status}{error}>"

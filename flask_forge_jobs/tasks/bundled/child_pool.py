@@ -168,8 +168,6 @@ class ChildPool:
 
 
 class _PooledChild:
-    """The place of one program in the pool."""
-
     def __init__(self) -> None:
         self.child: _Child | None = None
 
@@ -180,8 +178,6 @@ class _PooledChild:
 
 
 class _Child:
-    """One running program."""
-
     def __init__(
         self, command: Sequence[str], environ: Mapping[str, str], folder: Path | None
     ) -> None:
@@ -243,7 +239,6 @@ class _Child:
 
 
 def _outcome_of(lines: Sequence[bytes], job_id: str) -> Outcome:
-    """Return the outcome of an answer; raise an error if it is not a valid one."""
     (line,) = lines
     answer = json.loads(line)
     if answer["id"] != job_id:

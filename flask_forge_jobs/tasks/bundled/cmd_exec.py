@@ -41,8 +41,6 @@ class _FolderError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Command:
-    """The checked payload of a job."""
-
     argv: list[str]
     program: str
     environ: dict[str, str]
@@ -65,11 +63,9 @@ class Tail:
         self._kept = joined[-TAIL_BYTES:]
 
     def __bool__(self) -> bool:
-        """Whether anything was written."""
         return bool(self._kept)
 
     def __str__(self) -> str:
-        """Return the end as text."""
         text = self._kept.decode("utf-8", "replace").rstrip()
         return f"\N{HORIZONTAL ELLIPSIS}{text}" if self._is_cut else text
 
@@ -200,7 +196,6 @@ class CmdExec:
 def _outcome_of(
     group: ProcessGroup, command: _Command, context: TaskContext
 ) -> Outcome:
-    """Wait for a program and return the outcome."""
     out, err = Tail(), Tail()
     process = group.process
     try:
