@@ -13,6 +13,8 @@ Parameters are written ``:name``. Markers stand for what differs between the dia
     The current time: a parameter on SQLite, the server's clock on PostgreSQL.
 ``LEAST(…)``, ``GREATEST(…)``
     ``MIN`` and ``MAX`` on SQLite.
+``OCTET_LENGTH(…)``
+    ``LENGTH`` on SQLite, which is the same for ASCII text such as a payload.
 ``:known``
     The newest schema version that this code knows, for a statement that itself checks
     the schema.
@@ -85,6 +87,7 @@ def _render_sqlite(name: str, sql: str) -> Statement:
     for mark in _POSTGRES_LOCKS:
         sql = sql.replace(f"/* {mark} */", "")
     sql = sql.replace("LEAST(", "MIN(").replace("GREATEST(", "MAX(")
+    sql = sql.replace("OCTET_LENGTH(", "LENGTH(")
     return Statement(
         name, _tidy(sql), uses_now=":now" in sql, uses_known=":known" in sql
     )

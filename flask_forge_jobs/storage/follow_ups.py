@@ -7,7 +7,7 @@ follow-ups of its code at start.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from flask_forge_jobs.ids import UlidGenerator
 from flask_forge_jobs.model.follow_ups import EndedJob, Ending, FollowUp, FollowUps
@@ -24,9 +24,9 @@ from flask_forge_jobs.storage.recorder import Recorder
 from flask_forge_jobs.storage.units import when_stored
 
 Made = Sequence[tuple[str, str]]
-# Most characters of payloads in one statement: a batch of large jobs can be hundreds of
-# MB of JSON, which the process would hold several times over.
-MOST_AT_ONCE = 4 * 1024 * 1024
+# A batch of large jobs can have hundreds of MB of payloads: more than a server stores
+# within the time limit of a transaction, and held several times over by the process.
+MOST_AT_ONCE = 8 * 1024 * 1024
 
 
 class FollowUpStore:
@@ -65,6 +65,28 @@ class FollowUpStore:
             transaction.run("declare_follow_ups", application=application, rows=named)
 
         self._database.write(work)
+
+    def in_pieces(self, ids: Sequence[str]) -> list[list[str]]:
+        """Split jobs that may end together, for a transaction each.
+
+        What follows the jobs of one piece has up to :data:`MOST_AT_ONCE` characters of
+        their payloads, unless the piece is a single job.
+        """
+        if len(ids) <= 1:
+            return [list(ids)]
+        names = encode_names("job_id", ids)
+        rows = self._database.read_one("followed_up_sizes", rows=names)
+        sizes: dict[str, int] = dict(rows)
+        pieces: list[list[str]] = [[]]
+        total = 0
+        for job_id in ids:
+            size = sizes.get(job_id, 0)
+            if total + size > MOST_AT_ONCE and total:
+                pieces.append([])
+                total = 0
+            pieces[-1].append(job_id)
+            total += size
+        return pieces
 
     def store_declared(
         self, transaction: Transaction, ids: Sequence[str], ending: Ending
@@ -109,8 +131,11 @@ class FollowUpStore:
                 most=self._most_queues,
             )
             transaction.wake(queue_name)
-        for piece in _pieces(map(_row, jobs, ids)):
-            transaction.all("enqueue_many", rows=encode_rows(piece))
+        now_us = int(transaction.all("now")[0][0])
+        rows = (
+            _row(job, job_id, now_us) for job, job_id in zip(jobs, ids, strict=True)
+        )
+        transaction.copy_rows("append_jobs", rows)
         return [(job.queue, job.kind) for job in jobs]
 
     def count(self, made: Made) -> None:
@@ -119,27 +144,8 @@ class FollowUpStore:
             when_stored(self._recorder.enqueued_many, made)
 
 
-def _row(job: NewJob, job_id: str) -> dict[str, Parameter]:
-    return {
-        "id": job_id,
-        "queue_name": job.queue,
-        "kind": job.kind,
-        "payload": job.payload,
-        "priority": job.priority,
-        "max_attempts": job.max_attempts,
-    }
-
-
-def _pieces(
-    rows: Iterable[dict[str, Parameter]],
-) -> Iterator[list[dict[str, Parameter]]]:
-    piece: list[dict[str, Parameter]] = []
-    size = 0
-    for row in rows:
-        length = len(str(row["payload"]))
-        if piece and size + length > MOST_AT_ONCE:
-            yield piece
-            piece, size = [], 0
-        piece.append(row)
-        size += length
-    yield piece
+def _row(job: NewJob, job_id: str, now_us: int) -> tuple[Parameter, ...]:
+    return (
+        job_id, job.queue, job.kind, job.payload, job.priority, now_us, now_us, False,
+        job.max_attempts, None, None,
+    )  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -23,7 +23,8 @@ from flask_forge_jobs.model.outcomes import (
 )
 from flask_forge_jobs.storage import follow_ups
 from flask_forge_jobs.storage.base import Storage
-from flask_forge_jobs.storage.database import encode_rows
+from flask_forge_jobs.storage.database import Transaction
+from flask_forge_jobs.storage.follow_ups import Made
 from tests.support.jobs import OTHER, OWNER, QUEUE, claim_one, enqueue, rescue_all
 from tests.support.threads import Heard
 
@@ -190,22 +191,30 @@ def test_the_jobs_are_counted(storage: Storage) -> None:
     assert counted[("mail", "stopped")] == 1
 
 
+@pytest.mark.parametrize("ending", list(Ending))
 def test_what_is_told_of_large_jobs_is_stored_a_few_at_a_time(
-    storage: Storage, monkeypatch: pytest.MonkeyPatch
+    storage: Storage, monkeypatch: pytest.MonkeyPatch, ending: Ending
 ) -> None:
-    """A statement of all of a batch would be hundreds of MB, and memory as often."""
-    storage.follow_ups.declare("app", {"noop": {Ending.CANCELLED: STOPPED}})
-    large = NewJob("noop", {"text": "x" * 900_000}, queue_name=QUEUE)
-    storage.jobs.enqueue_many([large] * 12)
-    sent: list[int] = []
+    """A batch can have hundreds of MB, more than one transaction may take."""
+    monkeypatch.setattr(follow_ups, "MOST_AT_ONCE", 2500)
+    storage.follow_ups.declare("app", {"noop": BOTH})
+    large = NewJob("noop", {"text": "x" * 1000}, queue_name=QUEUE, max_attempts=1)
+    storage.jobs.enqueue_many([large] * 5 + [NewJob("other", queue_name=QUEUE)] * 20)
+    together: list[int] = []
+    store = storage.follow_ups.store
 
-    def encode(rows: Iterable[Any]) -> str:
-        text = encode_rows(rows)
-        sent.append(len(text))
-        return text
+    def spy(transaction: Transaction, jobs: Sequence[NewJob]) -> Made:
+        together.append(len(jobs))
+        return store(transaction, jobs)
 
-    monkeypatch.setattr(follow_ups, "encode_rows", encode)
-    step = storage.job_admin.step(JobAction.CANCEL, JobFilter(kinds=["noop"]))
+    monkeypatch.setattr(storage.follow_ups, "store", spy)
+    if ending is Ending.CANCELLED:
+        step = storage.job_admin.step(JobAction.CANCEL, JobFilter(kinds=["noop"]))
+        assert step.change.changed == 5
+    else:
+        storage.jobs.claim(QUEUE, OWNER, 25)
+        assert rescue_all(storage) == 25
 
-    assert (step.change.changed, len(told(storage))) == (12, 12)
-    assert max(sent) < 8 * 1024 * 1024
+    assert [number for number in together if number] == [2, 2, 1]
+    assert [each["ending"] for each in told(storage)] == [ending.value] * 5
+    assert {len(each["arguments"]["text"]) for each in told(storage)} == {1000}

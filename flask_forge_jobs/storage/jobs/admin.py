@@ -177,7 +177,7 @@ class JobAdmin:
         status: JobStatus | None = None,
         run_at: datetime | None = None,
     ) -> BulkChange:
-        """Act on the named jobs in one transaction.
+        """Act on the named jobs; in one transaction unless their follow-ups are large.
 
         Args:
             action: What to do.
@@ -187,6 +187,11 @@ class JobAdmin:
         """
         if not job_ids:
             return BulkChange()
+        if action is JobAction.CANCEL:
+            pieces = self._follow_ups.in_pieces(job_ids)
+            if len(pieces) > 1:
+                done = (self.change(action, piece, status=status) for piece in pieces)
+                return sum(done, BulkChange())
         made: list[tuple[str, str]] = []
         change_resting = self._change_resting(action, status, run_at, made)
 

@@ -314,13 +314,15 @@ class JobQueue:
         Args:
             observed: The jobs as last seen; those that have changed since are left.
         """
-        jobs = list(observed)
+        jobs = {job.id: job for job in observed}
+        ids = list(jobs)
         return sum(
-            self._rescue_batch(jobs[start : start + RESCUE_BATCH])
-            for start in range(0, len(jobs), RESCUE_BATCH)
+            self._rescue_together([jobs[job_id] for job_id in piece])
+            for start in range(0, len(ids), RESCUE_BATCH)
+            for piece in self.follow_ups.in_pieces(ids[start : start + RESCUE_BATCH])
         )
 
-    def _rescue_batch(self, jobs: Sequence[RunningJob]) -> int:
+    def _rescue_together(self, jobs: Sequence[RunningJob]) -> int:
         rescued, followed = self._database.write(
             lambda tx: rescue_jobs(
                 tx, jobs, self._clock.now_us(), self._jitter, self.follow_ups

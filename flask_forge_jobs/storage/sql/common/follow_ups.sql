@@ -34,3 +34,10 @@ FROM forge_job AS job
 INNER JOIN forge_follow_up AS f ON f.of_kind = job.kind AND f.ending = :ending
 WHERE job.id IN (SELECT v.job_id FROM /* rows v: job_id text */)
 ORDER BY job.id
+
+-- name: followed_up_sizes
+-- The given jobs that may need a follow-up, with the characters of their payload.
+SELECT job.id, OCTET_LENGTH(job.payload)
+FROM forge_job AS job
+WHERE job.id IN (SELECT v.job_id FROM /* rows v: job_id text */)
+    AND job.kind IN (SELECT of_kind FROM forge_follow_up)
