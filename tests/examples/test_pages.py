@@ -13,6 +13,7 @@ from unittest.mock import Mock
 import click
 import pytest
 from flask import Flask
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from flask_forge_jobs import ForgeJobs, StorageOutcomeUnknownError
 from flask_forge_jobs.cli.group import forge_jobs_group
@@ -28,9 +29,28 @@ LINES = sorted(
     {line for page in DOCS.rglob("*.rst") for line in COMMAND.findall(page.read_text())}
 )
 BLOCK = re.compile(
-    r"^\.\. code-block:: python\n(?: +:caption: \w+\.py\n)?\n((?:   .*\n|\n)+)",
+    r"^\.\. code-block:: python\n(?: +:caption: [\w/]+\.py\n)?\n((?:   .*\n|\n)+)",
     re.MULTILINE,
 )
+# Those with Python; these tests and those of other modules run all of it.
+PAGES = {
+    "index.rst", "quickstart.rst", "reference/cron.rst", "howto/arguments.rst",
+    "howto/coming_from.rst", "howto/deploy.rst", "howto/embed.rst",
+    "howto/factory.rst", "howto/failover.rst", "howto/isolation.rst",
+    "howto/limit.rst", "howto/migrate.rst", "howto/results.rst", "howto/retry.rst",
+    "howto/secure.rst", "howto/signals.rst", "howto/test.rst",
+    "howto/transactions.rst", "howto/unique.rst",
+}  # fmt: skip
+
+
+def test_a_page_that_is_new_is_run() -> None:
+    found = {
+        page.relative_to(DOCS).as_posix()
+        for page in DOCS.rglob("*.rst")
+        if ".. code-block:: python" in page.read_text("utf-8")
+    }
+
+    assert found == PAGES
 
 
 @pytest.mark.parametrize("line", LINES)
@@ -133,6 +153,17 @@ def test_the_page_on_cron_puts_tasks_on_schedules() -> None:
     assert found == {
         "collect": "*/5 * * * *", "tidy": "0 3 * * *", "tidy-deep": "0 4 * * SUN",
     }  # fmt: skip
+
+
+def test_the_application_behind_a_proxy_signs_somebody_up() -> None:
+    app = run("howto/secure.rst")["app"]
+
+    with JobsKit(app) as jobs:
+        answer = app.test_client().post("/signup")
+        (job,) = jobs.enqueued("send_welcome")
+
+    assert isinstance(app.wsgi_app, ProxyFix)
+    assert answer.json == {"job": job.id}
 
 
 def test_the_application_with_an_embedded_worker_has_one() -> None:
