@@ -130,7 +130,7 @@ def _demo_data(folder: Path, environment: ServerEnvironment) -> ChosenDatabase:
     OPEN_OPTION,
     "is_open",
     is_flag=True,
-    help="Require no token: whoever reaches the port is admin.",
+    help="Require no token: anyone who can reach the port is admin.",
 )
 @click.option(
     "--workers",
@@ -251,7 +251,7 @@ class _Welcome:
                 err=True,
             )
         if self._is_open:
-            click.echo(f"OPEN: whoever reaches {address} is admin", err=True)
+            click.echo(f"OPEN: anyone who can reach {address} is admin", err=True)
         if self._token:
             click.echo(
                 f"FORGE_JOBS_TOKENS is not set. Use this admin token until the server "

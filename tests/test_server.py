@@ -260,7 +260,7 @@ def test_demo_runs_a_job_on_data_that_goes_away(tmp_path: Path) -> None:
     assert ended == 0
     assert not data.exists()
     assert not (tmp_path / "data").exists()
-    assert started.lines_with(f"OPEN: whoever reaches {url} is admin")
+    assert started.lines_with(f"OPEN: anyone who can reach {url} is admin")
 
 
 def test_the_demo_worker_ends_with_a_server_that_is_killed(tmp_path: Path) -> None:
@@ -337,7 +337,7 @@ def test_sec_the_token_of_a_start_is_for_that_start_only(tmp_path: Path) -> None
 
 def test_sec_open_says_so_and_asks_nobody(tmp_path: Path) -> None:
     with server(variables(tmp_path), tmp_path, "--open") as (started, url):
-        started.wait_for(f"OPEN: whoever reaches {url} is admin")
+        started.wait_for(f"OPEN: anyone who can reach {url} is admin")
         assert call(f"{url}/queue/overview")[0] == 200
 
     assert "Bearer" not in started.text

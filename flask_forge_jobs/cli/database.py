@@ -147,7 +147,7 @@ def _drop(command: str, *, force: bool, as_a_whole: bool) -> Contents | None:
     found = contents(settings)
     if as_a_whole and found is not None and found.others:
         raise click.UsageError(
-            f"{settings.dsn_for_display} holds more than the jobs: "
+            f"{settings.dsn_for_display} contains more than the jobs: "
             f"{_listed(found.others)}; leave out --database"
         )
     if not force:

@@ -19,7 +19,7 @@ def _instant(
         return None if value is None else datetime.fromisoformat(value)
     except ValueError:
         raise click.BadParameter(
-            f"{value!r} is no time; write 2027-01-31T12:00:00+00:00", ctx, param
+            f"{value!r} is not a time like 2027-01-31T12:00:00+00:00", ctx, param
         ) from None
 
 

@@ -17,7 +17,7 @@ from flask_forge_jobs.errors import InvalidInputError
 
 
 class RefusedError(Exception):
-    """A value is not accepted; the message holds no part of it."""
+    """A value is not accepted; the message does not contain it."""
 
 
 class Check(NamedTuple):
@@ -103,7 +103,7 @@ BOOLEAN = _accept(
 # What a database driver can take as a parameter.
 TEXT = _accept(
     lambda value: isinstance(value, str) and value != "" and not CONTROL.search(value),
-    "must be text that is not empty and holds no control character",
+    "must be non-empty text without control characters",
     "text",
 )
 FILE_OR_NONE = _accept(

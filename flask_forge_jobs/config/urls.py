@@ -50,11 +50,9 @@ def parse_url(url: object, base_dir: Path) -> Location:
     if not isinstance(url, str):
         raise _refused("is not text")
     if CONTROL.search(url) or url != url.strip():
-        raise _refused("holds a control character or a space at its start or end")
+        raise _refused("has a control character, or a space at its start or end")
     if _BROKEN_ESCAPE.search(url):
-        raise _refused(
-            "holds a % without two hexadecimal digits; write % itself as %25"
-        )
+        raise _refused("has a % without two hexadecimal digits; write % itself as %25")
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -63,7 +61,7 @@ def parse_url(url: object, base_dir: Path) -> Location:
             "as % and two hexadecimal digits"
         ) from None
     if "#" in url:
-        raise _refused("holds a #; write it as %23")
+        raise _refused("has a #; write it as %23")
     if parts.scheme == "sqlite":
         return _parse_sqlite(parts, base_dir)
     if parts.scheme in POSTGRES_SCHEMES:
@@ -96,7 +94,7 @@ def _parse_sqlite(parts: SplitResult, base_dir: Path) -> Location:
 def _parse_postgres(parts: SplitResult) -> Location:
     if "@" in parts.path or "@" in parts.query:
         raise _refused(
-            "holds an @ after the host; write reserved characters in the user name or "
+            "has an @ after the host; write reserved characters in the user name or "
             "password as % and two hexadecimal digits"
         )
     location: Location = {"backend": "postgres"}

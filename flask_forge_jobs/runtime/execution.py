@@ -240,4 +240,4 @@ def _checked(outcome: object, mask: Mask) -> Outcome:
         return Throttled(outcome.retry_after_s, scope=outcome.scope, reason=reason)
     if isinstance(outcome, Outcome):
         return outcome
-    return Failed(f"the task returned {type(outcome).__name__}, which is no outcome")
+    return Failed(f"the task returned a {type(outcome).__name__}, not an outcome")

@@ -24,7 +24,7 @@ def greet(plan: RuntimePlan) -> None:
     for name in plan.queue_names:
         if missing := set(storage.job_reader.waiting_kinds(name)).difference(known):
             logger.warning(
-                "queue %s holds kinds without a task: %s", name, _names(missing)
+                "queue %s has jobs without a task: %s", name, _names(missing)
             )
     names = {queue.name for queue in storage.queues.all()}.difference(plan.queue_names)
     workers = storage.workers.live(LIVE_WITHIN_S)

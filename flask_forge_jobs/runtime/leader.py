@@ -37,7 +37,7 @@ class Leader(Duty):
     def tick(self) -> None:
         """Take or renew the lease."""
         led_before = self.is_leader
-        asked_at = self._clock.monotonic()  # before the lease starts: errs to be short
+        asked_at = self._clock.monotonic()  # first, so that our lease never ends late
         has_lease = self._leases.take(LEASE, self._worker_id, LEASE_S)
         self._leads_until = asked_at + LEASE_S if has_lease else None
         if has_lease and not led_before:

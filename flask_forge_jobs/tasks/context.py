@@ -46,15 +46,9 @@ class TaskContext:
         cancel: Trips when the task should stop.
         deadline: When the time limit ends, in seconds of ``clock.monotonic()``; None
             without a limit.
-        clock: Source of time.
-        enqueue_job: Used by :meth:`enqueue`.
-        progress_sink: Used by :meth:`set_progress`.
-        rate_limits: Used by :meth:`rate_limit`.
         carried: ``request_id``, ``traceparent`` and ``tracestate`` of the request or
             the job that enqueued this one.
         throttle_attempts: How often in a row the job was throttled or snoozed.
-        mask: Masks secrets in what is logged.
-        dispose: Gets an exception once its text is stored; drops its frames by default.
     """
 
     job_id: str
@@ -72,6 +66,7 @@ class TaskContext:
     throttle_attempts: int = 0
     carried: Mapping[str, str] = field(default_factory=dict)
     mask: Mask = mask_known
+    # Gets the exception of the task once its text is stored.
     dispose: Dispose = forget_frames
 
     @property

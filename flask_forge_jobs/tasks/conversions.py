@@ -239,7 +239,7 @@ class _Object:
             found = self.member(name) if type(name) is str else None
             if found is None:
                 raise InvalidInputError(
-                    path, f"{shown(name)} is no key of {self.wants}"
+                    path, f"{shown(name)} is not a key of {self.wants}"
                 )
             converted[name] = verb(found)(value, f"{path}.{name}")
         for name in self.required():
@@ -268,7 +268,7 @@ def _dataclass(kind: Any) -> Conversion:
     needed = [each.name for each in parameters if each.default is each.empty]
     if not set(needed) <= set(names):
         raise UnsupportedError(
-            f"a {kind.__name__} is not made of its fields alone; pass them apart"
+            f"a {kind.__name__} takes more than its fields; pass them as arguments"
         )
     hints = _hints_of(kind)
     return _Object(
@@ -350,7 +350,7 @@ def _union(members: Sequence[Conversion]) -> Conversion:
         for other in members:
             if other is not each and each.forms & other.forms:
                 raise UnsupportedError(
-                    f"{each.wants} and {other.wants} look alike in JSON; take one"
+                    f"{each.wants} and {other.wants} are the same in JSON; use one"
                 )
     wants = " or ".join(dict.fromkeys(each.wants for each in members))
     encode = partial(_first, members, attrgetter("encode"), wants)

@@ -166,7 +166,7 @@ class JobOptions:
         if self.dedupe_by_args is False:
             return self.dedupe_key
         if self.dedupe_by_args is not True:
-            raise InvalidInputError("dedupe_by_args", "is neither True nor False")
+            raise InvalidInputError("dedupe_by_args", "must be True or False")
         if self.dedupe_key is not None:
             raise InvalidInputError(
                 "dedupe_by_args", "makes the key; leave dedupe_key out"

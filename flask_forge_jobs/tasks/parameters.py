@@ -128,7 +128,7 @@ class Parameters:
                 for name, value in arguments.items()
             }
         except RecursionError:
-            raise InvalidInputError("payload", "refers to itself") from None
+            raise InvalidInputError("payload", "contains itself") from None
 
     def named(self, args: tuple[Any, ...]) -> dict[str, Any]:
         """Return some positional arguments by name."""

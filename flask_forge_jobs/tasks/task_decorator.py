@@ -66,7 +66,7 @@ class TaskDecorator:
         self._registry = registry
         most, key = options.pop("max_concurrent", None), options.pop("key", None)
         if key is not None and most is None:
-            raise InvalidInputError("key", "means nothing without max_concurrent")
+            raise InvalidInputError("key", "needs max_concurrent")
         self._make_task = functools.partial(
             Task[..., Any],
             router=router,

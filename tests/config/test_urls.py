@@ -127,7 +127,7 @@ def test_parse_url_reads_postgres(url: str, expected: Location) -> None:
         ("postgresql://[::1/d", "is not valid"),
         ("postgresql://h/d?sslmod=x", "did you mean 'sslmode'"),
         ("postgresql://h/d?sslmode=on", "must be one of disable"),
-        ("postgresql://h/d?application_name=", "not empty"),
+        ("postgresql://h/d?application_name=", "non-empty"),
         ("postgresql://h/d?connect_timeout=0", "from 1 to 600"),
         ("postgresql://h/d?connect_timeout=3s", "not a whole number"),
         ("postgresql://h/d?port=1&port=2", "twice"),

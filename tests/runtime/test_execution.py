@@ -134,7 +134,7 @@ def test_run_refuses_what_is_no_outcome(value: object) -> None:
     outcome = outcome_of(lambda _: value)
 
     assert isinstance(outcome, Failed)
-    assert "which is no outcome" in outcome.message
+    assert "not an outcome" in outcome.message
 
 
 @pytest.mark.parametrize("make", [Failed, Dead])

@@ -38,7 +38,7 @@ def test_a_worker_names_what_waits_for_nobody(
     storage.workers.beat("H", None, ["served"], [])
 
     assert said(storage, caplog)[1:] == [
-        "queue default holds kinds without a task: other",
+        "queue default has jobs without a task: other",
         (
             "no worker serves these queues: bills, mail; start one with "
             "`flask forge-jobs worker --queues bills,mail`"

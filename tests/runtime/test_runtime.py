@@ -145,7 +145,7 @@ def test_start_names_the_kinds_nobody_can_run(
     with running(storage, registry_of(QuickTask())):
         pass
 
-    assert "queue default holds kinds without a task: renamed" in caplog.text
+    assert "queue default has jobs without a task: renamed" in caplog.text
 
 
 def test_a_start_that_fails_leaves_nothing_behind(

@@ -148,12 +148,12 @@ class CmdExec:
         unknown = sorted(wanted.keys() - _KEYS)
         if unknown:
             raise InvalidInputError(
-                unknown[0], f"is none of {', '.join(sorted(_KEYS))}"
+                unknown[0], f"is not one of {', '.join(sorted(_KEYS))}"
             )
         argv = _argv(wanted.get("argv"))
         program = self._programs.get(argv[0])
         if program is None:
-            raise InvalidInputError("argv", f"{shown(argv[0])} is no program of ours")
+            raise InvalidInputError("argv", f"{shown(argv[0])} is not allowed")
         timeout_s = wanted.get("timeout_secs")
         stdin = wanted.get("stdin")
         return _Command(
@@ -183,13 +183,13 @@ class CmdExec:
             return self._root
         text = _printable("cwd", cwd)
         if self._root is None:
-            raise _FolderError("there is no root to be in")
+            raise _FolderError("no root is configured")
         # Resolve links first, since one may lead out of the root.
         folder = (self._root / text).resolve()
         if not folder.is_relative_to(self._root):
             raise _FolderError(f"{shown(text)} is outside the root")
         if not folder.is_dir():
-            raise _FolderError(f"{shown(text)} is no directory")
+            raise _FolderError(f"{shown(text)} is not a directory")
         return folder
 
 
@@ -260,7 +260,9 @@ def _by_name(programs: Iterable[str | Path]) -> dict[str, str]:
     for program in programs:
         path, name = str(program), Path(program).name
         if not Path(program).is_absolute():
-            raise InvalidInputError("programs", f"{shown(path)} is no absolute path")
+            raise InvalidInputError(
+                "programs", f"{shown(path)} is not an absolute path"
+            )
         if found.setdefault(name, path) != path:
             raise InvalidInputError("programs", f"two programs are named {shown(name)}")
         found[path] = path
@@ -272,7 +274,7 @@ def _by_name(programs: Iterable[str | Path]) -> dict[str, str]:
 def _directory(root: str | Path) -> Path:
     found = Path(root).resolve()
     if not found.is_dir():
-        raise InvalidInputError("root", f"{shown(str(root))} is no directory")
+        raise InvalidInputError("root", f"{shown(str(root))} is not a directory")
     return found
 
 

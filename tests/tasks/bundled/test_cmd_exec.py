@@ -298,7 +298,7 @@ def test_a_program_starts_in_the_root(context: TaskContext, tmp_path: Path) -> N
         ("..", "'..' is outside the root"),
         ("/", "'/' is outside the root"),
         ("link", "'link' is outside the root"),
-        ("missing", "'missing' is no directory"),
+        ("missing", "'missing' is not a directory"),
     ],
 )
 def test_another_folder_is_refused(
@@ -319,7 +319,7 @@ def test_without_a_root_no_folder_is_chosen(
 ) -> None:
     outcome = task.run(context, script("pass", cwd="/"))
 
-    assert dead_message(outcome) == "cwd rejected: there is no root to be in"
+    assert dead_message(outcome) == "cwd rejected: no root is configured"
 
 
 # -- what is refused -----------------------------------------------------------------
@@ -341,7 +341,7 @@ def test_other_programs_are_refused(
 ) -> None:
     message = dead_message(task.run(context, payload(*argv)))
 
-    assert message == f"payload: argv: {argv[0]!r} is no program of ours"
+    assert message == f"payload: argv: {argv[0]!r} is not allowed"
 
 
 @pytest.mark.parametrize(
@@ -427,9 +427,9 @@ def test_a_machine_that_is_full_fails_the_attempt(
     ("programs", "root", "message"),
     [
         ([], None, "programs: name at least one"),
-        (["python"], None, "programs: 'python' is no absolute path"),
+        (["python"], None, "programs: 'python' is not an absolute path"),
         (["/bin/x", "/usr/bin/x"], None, "programs: two programs are named 'x'"),
-        (["/bin/x"], "/missing", "root: '/missing' is no directory"),
+        (["/bin/x"], "/missing", "root: '/missing' is not a directory"),
     ],
 )
 def test_a_wrong_registration_is_refused(
