@@ -24,6 +24,7 @@ from flask_forge_jobs.testing import JobsKit
 from tests.examples.test_ten_lines import PROGRAM
 
 DOCS = Path(__file__).parents[2] / "docs"
+PACKAGE = DOCS.parent / "flask_forge_jobs"
 COMMAND = re.compile(r"^ +\$ flask (?:--app \w+ )?forge-jobs (.+)$", re.MULTILINE)
 LINES = sorted(
     {line for page in DOCS.rglob("*.rst") for line in COMMAND.findall(page.read_text())}
@@ -142,6 +143,23 @@ def test_a_job_whose_answer_was_lost_is_enqueued_again() -> None:
         (job,) = jobs.enqueued()
 
     assert job.id == kept["job_id"]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "has jobs without a task: ", "no worker serves these queues: ", "unknown setting",
+        "PostgreSQL needs psycopg2", "ForgeJobs needs an application context",
+        "the schema is not up to date", "was open when this process was forked",
+        "an open transaction of this thread has locked the database of the jobs",
+    ],
+)  # fmt: skip
+def test_a_message_that_the_page_on_troubles_explains_exists(message: str) -> None:
+    page = " ".join((DOCS / "howto/troubleshoot.rst").read_text("utf-8").split())
+    code = "".join(path.read_text("utf-8") for path in PACKAGE.rglob("*.py"))
+
+    assert message in page
+    assert message in re.sub(r'"\s+f?"', "", code)
 
 
 def test_the_page_on_cron_puts_tasks_on_schedules() -> None:
