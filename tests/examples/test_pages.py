@@ -148,8 +148,9 @@ def test_a_job_whose_answer_was_lost_is_enqueued_again() -> None:
 @pytest.mark.parametrize(
     "message",
     [
-        "has jobs without a task: ", "no worker serves these queues: ", "unknown setting",
-        "PostgreSQL needs psycopg2", "ForgeJobs needs an application context",
+        "has jobs without a task: ", "no worker serves these queues: ",
+        "unknown setting", "PostgreSQL needs psycopg2",
+        "ForgeJobs needs an application context",
         "the schema is not up to date", "was open when this process was forked",
         "an open transaction of this thread has locked the database of the jobs",
     ],
