@@ -36,7 +36,7 @@ class TaskContext:
                 save(row)
                 context.progress(done, len(rows))  # also stops a cancelled job
 
-    Args:
+    Attributes:
         job_id: The id of the job.
         kind: Its kind.
         queue_name: Its queue.
