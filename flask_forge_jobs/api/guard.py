@@ -54,11 +54,13 @@ class Guard:
         """Let a request pass, and note who sent it."""
         route = state.route
         request = state.request
-        if route.permission is None or self._is_open_metrics(route):
+        if route.permission is None or self._metrics_auth(route) == "none":
             _check_path(request)
             return
         known = self._access.by_token(request)
-        principal = known or self._without_token(route, request)
+        if known is None and self._metrics_auth(route) == "token":
+            self._access.refuse(request)
+        principal = known or self._access.without_token(request, current_app)
         state.principal = principal
         self._limits.count(route, principal.id)
         self._check_permission(state, principal)
@@ -70,20 +72,9 @@ class Guard:
         if principal.queues is not None:
             self._check_reach(route, request)
 
-    def _is_open_metrics(self, route: Route) -> bool:
-        return (
-            route.permission is Permission.METRICS_READ
-            and self._options.metrics_auth == "none"
-        )
-
-    def _without_token(self, route: Route, request: Request) -> Principal:
-        wants_token = (
-            route.permission is Permission.METRICS_READ
-            and self._options.metrics_auth == "token"
-        )
-        if wants_token:
-            self._access.refuse(request)
-        return self._access.without_token(request, current_app)
+    def _metrics_auth(self, route: Route) -> str | None:
+        is_metrics = route.permission is Permission.METRICS_READ
+        return self._options.metrics_auth if is_metrics else None
 
     def _check_permission(self, state: RequestState, principal: Principal) -> None:
         route = state.route

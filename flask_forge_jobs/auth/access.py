@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import NoReturn
 
 from flask import Flask
@@ -48,30 +48,22 @@ class AuthenticatorError(Forbidden):
         self.reason = reason
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Access:
     """Finds out who sent a request; a part that is None is not configured."""
 
-    def __init__(
-        self,
-        *,
-        tokens: TokenSet | None,
-        authenticator: Authenticator | None,
-        failures: FailureLimit,
-        hosts: HostList,
-        is_open_to_loopback: bool,
-    ) -> None:
-        self._tokens = tokens
-        self._authenticator = authenticator
-        self._failures = failures
-        self._hosts = hosts
-        self._is_open_to_loopback = is_open_to_loopback
+    tokens: TokenSet | None
+    authenticator: Authenticator | None
+    failures: FailureLimit
+    hosts: HostList
+    is_open_to_loopback: bool
 
     def by_token(self, request: Request) -> Principal | None:
         """Return the owner of the request's token; None without a valid token."""
         match = _BEARER.fullmatch(request.headers.get("Authorization", ""))
-        if self._tokens is None or match is None:
+        if self.tokens is None or match is None:
             return None
-        return self._tokens.principal(match["token"])
+        return self.tokens.principal(match["token"])
 
     def without_token(self, request: Request, app: Flask) -> Principal:
         """Return the sender of a request without a valid token.
@@ -84,12 +76,12 @@ class Access:
             AuthenticatorError: The application's authenticator failed.
         """
         # A page with a rebound name can send any header, but not a valid token.
-        self._hosts.check(request)
-        if self._authenticator is not None:
-            return self._vouched_for(self._authenticator, request)
-        if self._tokens is not None:
+        self.hosts.check(request)
+        if self.authenticator is not None:
+            return self._vouched_for(self.authenticator, request)
+        if self.tokens is not None:
             self.refuse(request)
-        is_open = app.debug or app.testing or self._is_open_to_loopback
+        is_open = app.debug or app.testing or self.is_open_to_loopback
         if not (is_open and is_plainly_local(request)):
             raise Forbidden(CLOSED_MESSAGE)
         return LOCAL
@@ -121,7 +113,7 @@ class Access:
         raise _nobody()
 
     def _count(self, request: Request) -> None:
-        self._failures.record(request.environ.get("REMOTE_ADDR", ""))
+        self.failures.record(request.environ.get("REMOTE_ADDR", ""))
 
 
 def _nobody() -> Unauthorized:

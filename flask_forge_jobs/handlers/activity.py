@@ -75,19 +75,15 @@ def list_events(
     """
     check_integer("limit", limit, 1, MAX_EVENTS)
     wanted = checked_filter(wanted, IN_QUERY)
-    chosen = [_event_type(word) for word in types] or list(EventType)
+    for word in types:
+        if word not in tuple(EventType):
+            message = f"{shown(word)} is not one of {', '.join(EventType)}"
+            raise InvalidInputError("type", message)
+    chosen = list(map(EventType, types)) or list(EventType)
     if after is None:
         return storage.activity.latest_events(limit, chosen, wanted)
     check_integer("after", after, 0, MAX_EVENT_ID)
     return storage.activity.events_after(after, limit, chosen, wanted)
-
-
-def _event_type(word: str) -> EventType:
-    if word not in tuple(EventType):
-        raise InvalidInputError(
-            "type", f"{shown(word)} is not one of {', '.join(EventType)}"
-        )
-    return EventType(word)
 
 
 def list_errors(

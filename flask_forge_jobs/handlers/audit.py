@@ -57,7 +57,8 @@ def list_entries(
     rows = storage.audit.page(wanted, limit + 1, before)
     has_more = len(rows) > limit
     rows = rows[:limit]
-    return AuditPage(rows, _cursor(rows[-1]) if has_more else None)
+    next_cursor = f"{to_micros(rows[-1].at)}-{rows[-1].id}" if has_more else None
+    return AuditPage(rows, next_cursor)
 
 
 def prune(storage: Storage, older_than_days: int, *, actor: str) -> int:
@@ -140,10 +141,6 @@ def _shortened(value: object) -> object:
     if isinstance(value, dict):
         return {key: _shortened(member) for key, member in value.items()}
     return value
-
-
-def _cursor(entry: AuditEntry) -> str:
-    return f"{to_micros(entry.at)}-{entry.id}"
 
 
 def _position(cursor: str) -> tuple[datetime, int]:

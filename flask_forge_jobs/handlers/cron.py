@@ -124,7 +124,7 @@ def change_schedule(
         wanted = replace(wanted, **values)
         if not values.keys().isdisjoint(_OF_TASK):
             wanted = schedule_of_kind(registry, wanted)
-        # Whoever disables a schedule need not mend its payload first.
+        # Disabling a schedule does not require a valid payload.
         if not values.keys().isdisjoint(("kind", "payload")):
             payload = load_text(wanted.payload)
             check_payload_of_kind(registry, wanted.kind, payload)

@@ -1,16 +1,25 @@
-"""Reads queues, and deletes their expired jobs."""
+"""Queues: read, register, change, delete, pause many, clean up."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from flask_forge_jobs.errors import InvalidInputError, QueueNotFoundError
 from flask_forge_jobs.handlers.bulk import BulkLimits
-from flask_forge_jobs.model.bounds import check_queue_name
+from flask_forge_jobs.model.bounds import check_queue_name, shown
 from flask_forge_jobs.model.overview import QueueOverview
-from flask_forge_jobs.model.queues import CleanupReport, QueueCounts
+from flask_forge_jobs.model.queues import (
+    CleanupReport,
+    QueueChanges,
+    QueueCounts,
+    QueueDeletion,
+    QueueSettings,
+)
 from flask_forge_jobs.model.workers import LIVE_WITHIN_S
 from flask_forge_jobs.storage.base import Storage
+
+QUEUE_ACTIONS = ("pause", "resume", "end_cooldown")
+MAX_NAMED_QUEUES = 1000
 
 
 def overview(storage: Storage, *, only_live: bool = False) -> Sequence[QueueOverview]:
@@ -34,6 +43,78 @@ def get_queue(storage: Storage, queue_name: str) -> QueueOverview:
         slots=storage.workers.slots(queue_name),
         oldest_due_age_s=found.oldest_due_age_s if found else 0,
     )
+
+
+def create(storage: Storage, name: str, changes: QueueChanges) -> QueueOverview:
+    """Register a queue; ``changes`` are settings other than the defaults.
+
+    Raises:
+        QueueExistsError: The name is taken.
+    """
+    storage.queues.create(QueueSettings(name, **changes))
+    return get_queue(storage, name)
+
+
+def change(
+    storage: Storage,
+    name: str,
+    changes: QueueChanges,
+    is_expected: Callable[[QueueSettings], bool] | None = None,
+) -> None:
+    """Change some settings of a queue, all or none.
+
+    ``is_expected`` is asked about the current settings first; None expects any.
+
+    Raises:
+        StaleSettingsError: The current settings are not the expected ones.
+    """
+    require_possible_name(name)
+    storage.queues.change(name, changes, is_expected)
+
+
+def delete(
+    storage: Storage,
+    name: str,
+    *,
+    force: bool = False,
+    limits: BulkLimits | None = None,
+) -> QueueDeletion:
+    """Unregister a queue; its finished jobs stay.
+
+    ``force`` deletes its waiting jobs and asks the running ones to stop, within
+    ``limits``; None means the default limits.
+
+    Raises:
+        QueueNotEmptyError: It has unfinished jobs, and ``force`` is not set or the
+            limits were reached.
+    """
+    require_possible_name(name)
+    if force:
+        limits = limits or BulkLimits()
+        return storage.queues.delete_with_jobs(
+            name, most=limits.max_rows, is_over=limits.deadline()
+        )
+    storage.queues.delete(name)
+    return QueueDeletion()
+
+
+def act(storage: Storage, action: str, queues: Sequence[str] | None = None) -> int:
+    """Pause or resume queues or end their cool-downs, all or none.
+
+    Return how many changed. ``queues`` are at most 1,000; None means all.
+    """
+    if action not in QUEUE_ACTIONS:
+        words = ", ".join(QUEUE_ACTIONS)
+        raise InvalidInputError("action", f"{shown(action)} is not one of {words}")
+    if queues is not None and len(queues) > MAX_NAMED_QUEUES:
+        raise InvalidInputError(
+            "queues", f"has {len(queues)} entries; at most {MAX_NAMED_QUEUES}"
+        )
+    for name in queues or ():
+        require_possible_name(name)
+    if action == "end_cooldown":
+        return storage.queues.clear_cooldowns(queues)
+    return storage.queues.set_paused_many(queues, paused=action == "pause")
 
 
 def cleanup(

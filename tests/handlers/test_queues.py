@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import pytest
 
-from flask_forge_jobs.errors import QueueNotFoundError
+from flask_forge_jobs.errors import InvalidInputError, QueueNotFoundError
 from flask_forge_jobs.handlers import queues
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.model.outcomes import Done, update_for
-from flask_forge_jobs.model.queues import CleanupReport, QueueCounts
+from flask_forge_jobs.model.queues import CleanupReport, QueueCounts, QueueDeletion
 from flask_forge_jobs.model.workers import SlotReport
 from flask_forge_jobs.storage.base import Storage
+
+IMPOSSIBLE = ["none", "", "a\x00b", "\ud800"]
 
 
 def test_overview_joins_settings_counts_and_slots(storage: Storage) -> None:
@@ -24,7 +26,62 @@ def test_overview_joins_settings_counts_and_slots(storage: Storage) -> None:
     assert [slot.slot_id for slot in mail.slots] == ["mail-0-H-1"]
 
 
-@pytest.mark.parametrize("name", ["none", "", "a\x00b", "\ud800"])
+@pytest.mark.parametrize("name", IMPOSSIBLE)
+def test_no_verb_knows_an_impossible_queue(storage: Storage, name: str) -> None:
+    with pytest.raises(QueueNotFoundError):
+        queues.get_queue(storage, name)
+    with pytest.raises(QueueNotFoundError):
+        queues.change(storage, name, {"paused": True})
+    with pytest.raises(QueueNotFoundError):
+        queues.delete(storage, name)
+    with pytest.raises(QueueNotFoundError):
+        queues.delete(storage, name, force=True)
+    with pytest.raises(QueueNotFoundError):
+        queues.act(storage, "pause", [name])
+
+
+@pytest.mark.parametrize("name", ["", "a\x00b", "\ud800", " x"])
+def test_create_names_the_field_of_a_bad_name(storage: Storage, name: str) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        queues.create(storage, name, {})
+
+    assert caught.value.field == "name"
+
+
+def test_a_queue_is_created_and_changed(storage: Storage) -> None:
+    storage.jobs.enqueue(NewJob("k", queue_name="other"))
+
+    created = queues.create(storage, "mail", {"max_workers": 2})
+    storage.jobs.enqueue(NewJob("k", queue_name="mail"))
+    queues.change(storage, "mail", {"paused": True})
+
+    changed = queues.get_queue(storage, "mail")
+    assert (created.settings.max_workers, created.counts.total) == (2, 0)
+    assert (changed.settings.paused, changed.counts.pending) == (True, 1)
+
+
+def test_delete_reports_what_became_of_the_jobs(storage: Storage) -> None:
+    storage.queues.ensure("empty")
+    storage.jobs.enqueue(NewJob("k", queue_name="mail"))
+
+    assert queues.delete(storage, "empty") == QueueDeletion()
+    assert queues.delete(storage, "mail", force=True) == QueueDeletion(deleted=1)
+
+
+def test_act_takes_two_words_and_a_thousand_queues(storage: Storage) -> None:
+    storage.queues.ensure("mail")
+
+    assert queues.act(storage, "pause", ["mail"] * 1000) == 1
+    assert queues.act(storage, "resume") == 1
+    with pytest.raises(InvalidInputError) as caught:
+        queues.act(storage, "stop")
+    assert caught.value.field == "action"
+    with pytest.raises(InvalidInputError) as caught:
+        queues.act(storage, "pause", ["mail"] * 1001)
+    assert caught.value.field == "queues"
+
+
+@pytest.mark.parametrize("name", IMPOSSIBLE)
 @pytest.mark.parametrize("dry_run", [True, False, None])
 def test_cleanup_of_no_queue_is_an_error(
     storage: Storage, name: str, dry_run: bool | None

@@ -113,7 +113,7 @@ class Shapes:
 
     def body(self, schema: Schema) -> JsonSchema:
         """Return a reference to the schema of a request body."""
-        return self._requests.reference(schema)
+        return dict(self._requests.converter.resolve_nested_schema(schema))
 
     def query(self, schema: Schema) -> list[JsonSchema]:
         """Return the parameters of a query, which cannot be null."""
@@ -132,7 +132,7 @@ class Shapes:
     def answer(self, shape: Schema | Field[Any]) -> JsonSchema:
         """Return the schema of an answer."""
         if isinstance(shape, Schema):
-            return self._answers.reference(shape)
+            return dict(self._answers.converter.resolve_nested_schema(shape))
         return dict(self._answers.converter.field2property(shape))
 
     def components(self) -> JsonSchema:
@@ -161,9 +161,6 @@ class _Side:
     @property
     def schemas(self) -> JsonSchema:
         return dict(self._spec.components.schemas)
-
-    def reference(self, schema: Schema) -> JsonSchema:
-        return dict(self.converter.resolve_nested_schema(schema))
 
 
 def _name(schema: Schema | type[Schema]) -> str:

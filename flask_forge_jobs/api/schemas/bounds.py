@@ -24,7 +24,7 @@ from flask_forge_jobs.handlers.jobs import (
     MAX_OFFSET,
     MAX_PAGE_SIZE,
 )
-from flask_forge_jobs.handlers.queue_admin import MAX_NAMED_QUEUES, QUEUE_ACTIONS
+from flask_forge_jobs.handlers.queues import MAX_NAMED_QUEUES, QUEUE_ACTIONS
 from flask_forge_jobs.model.bounds import NAME_LENGTH
 from flask_forge_jobs.model.bulk import JobAction
 from flask_forge_jobs.model.catch_up import CATCH_UP_LIMIT_RANGE, CatchUp

@@ -157,13 +157,13 @@ class NewQueueRequest(QueueChangesRequest):
 
 
 class DeleteQueueQuery(V1Schema):
-    """Arguments of :func:`flask_forge_jobs.handlers.queue_admin.delete`."""
+    """Arguments of :func:`flask_forge_jobs.handlers.queues.delete`."""
 
     force = Switch(load_default=False)
 
 
 class QueueActionRequest(V1Schema):
-    """Arguments of :func:`flask_forge_jobs.handlers.queue_admin.act`."""
+    """Arguments of :func:`flask_forge_jobs.handlers.queues.act`."""
 
     action = Text(required=True, metadata=bounds.QUEUE_ACTION)
     queues = List(

@@ -37,7 +37,7 @@ from flask_forge_jobs.api.schemas.workers import (
 )
 from flask_forge_jobs.api.scope import Reach
 from flask_forge_jobs.auth.permissions import Permission
-from flask_forge_jobs.handlers import queue_admin, queues, workers
+from flask_forge_jobs.handlers import queues, workers
 from flask_forge_jobs.model.queues import QueueChanges
 
 _DUMP_QUEUE = dumper(QueueOverview())
@@ -116,7 +116,7 @@ def set_backoff(api: Api, name: str) -> Response:
 
 def _change(api: Api, name: str, wording: Schema) -> Response:
     changes = cast("QueueChanges", api.body(wording))
-    queue_admin.change(api.storage, name, changes)
+    queues.change(api.storage, name, changes)
     return empty_response()
 
 

@@ -33,7 +33,7 @@ from flask_forge_jobs.api.schemas.queues import (
 )
 from flask_forge_jobs.api.scope import Reach
 from flask_forge_jobs.auth.permissions import Permission
-from flask_forge_jobs.handlers import queue_admin, queues
+from flask_forge_jobs.handlers import queues
 from flask_forge_jobs.model.overview import QueueOverview
 from flask_forge_jobs.model.queues import QueueChanges, QueueSettings
 
@@ -53,7 +53,7 @@ def create(api: Api) -> Response:
     settings = api.body(_NEW)
     name = settings.pop("name")
     api.scope.require(name)
-    queue = queue_admin.create(api.storage, name, cast("QueueChanges", settings))
+    queue = queues.create(api.storage, name, cast("QueueChanges", settings))
     response = _answer(queue, 201)
     response.headers["Location"] = quote(f"{request.script_root}{request.path}/{name}")
     return response
@@ -75,7 +75,7 @@ def get(api: Api, name: str) -> Response:
 def change(api: Api, name: str) -> Response:
     """Change some settings of a queue; ``If-Match`` guards against lost updates."""
     changes = cast("QueueChanges", api.body(_CHANGES))
-    queue_admin.change(api.storage, name, changes, _expected())
+    queues.change(api.storage, name, changes, _expected())
     return get(api, name)
 
 
@@ -84,7 +84,7 @@ def delete(api: Api, name: str) -> Response:
     query = api.query(_DELETE)
     if query["force"]:
         api.principal.require(Permission.JOBS_DELETE)
-    report = queue_admin.delete(api.storage, name, limits=api.bulk_limits, **query)
+    report = queues.delete(api.storage, name, limits=api.bulk_limits, **query)
     response = empty_response(204)
     response.headers["X-Jobs-Deleted"] = str(report.deleted)
     response.headers["X-Jobs-Cancel-Requested"] = str(report.cancel_requested)
@@ -99,7 +99,7 @@ def act(api: Api) -> Response:
     if arguments["queues"] is None and api.scope.queues is not None:
         known = [queue.name for queue in api.storage.queues.all()]
         arguments["queues"] = [name for name in known if api.scope.allows(name)]
-    return json_response({"changed": queue_admin.act(api.storage, **arguments)})
+    return json_response({"changed": queues.act(api.storage, **arguments)})
 
 
 def settings_etag(settings: QueueSettings) -> str:
