@@ -238,7 +238,7 @@ class GatheringWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no ty
             self._wait(conn, selectors.EVENT_READ, self._gather)
 
     def handle_request(self, req: Any, conn: Any) -> Any:
-        """Answer a request without headers with "_", which WSGI mistakes for others.
+        """Answer a request, dropping headers with "_", which WSGI takes for "-".
 
         Newer releases of gunicorn drop them themselves.
         """

@@ -10,7 +10,7 @@ silently have no effect.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
 
@@ -314,18 +314,8 @@ class Settings:
 
 def options() -> Iterator[Option]:
     """Yield the rows of the table."""
+    default = Settings()
     for each in fields(Settings):
-        yield Option(
-            key=f"{PREFIX}{each.name.upper()}",
-            default=_default(each),
-            accepts=each.metadata["accepts"],
-            unit=each.metadata["unit"],
-            meaning=each.metadata["meaning"],
-            secret=each.metadata["secret"],
-        )
-
-
-def _default(column: Field[Any]) -> object:
-    if column.default_factory is not MISSING:
-        return column.default_factory()
-    return column.default
+        row = {name: value for name, value in each.metadata.items() if name != "check"}
+        key = f"{PREFIX}{each.name.upper()}"
+        yield Option(key=key, default=getattr(default, each.name), **row)

@@ -30,7 +30,7 @@ TICK_S = 1.0
 BEATS_PER_LEASE = 6  # five may get lost
 # A tick gives up after this part of a lease, well before it would count as stuck.
 TICK_PART = 0.5
-# How often this process shows itself; the others share the slots out among those there.
+# How often this process shows itself; the others divide the slots among those they see.
 SHOW_PERIOD_S = 2.0
 LONG_RUN_S = 1.0  # a run that is this old is counted as started before it ends
 REPORT_PERIOD_S = 2.0  # at most this often, it writes what the slots do

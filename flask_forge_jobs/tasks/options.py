@@ -27,7 +27,7 @@ class FollowUpTask(Protocol):
 
 
 class StoredOptions(TypedDict, total=False):
-    """Options of both a task and a single job; None or none keeps the default.
+    """Options of both tasks and single jobs; None keeps the default.
 
     Args:
         queue: The queue; by default the router chooses it.

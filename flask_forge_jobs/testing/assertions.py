@@ -27,9 +27,9 @@ class JobMatch:
 
     def differences(self, job: Job) -> list[str]:
         """Return how a job of the kind differs, one line each; empty if it matches."""
-        return [*self._of_args(job), *self._of_queue(job), *self._of_time(job)]
+        return list(self._differences(job))
 
-    def _of_args(self, job: Job) -> Iterator[str]:
+    def _differences(self, job: Job) -> Iterator[str]:
         stored = load_text(job.payload)
         found = stored if isinstance(stored, dict) else {}
         for name, value in (self.args or {}).items():
@@ -41,11 +41,8 @@ class JobMatch:
             elif not _is_same(is_there, wanted):
                 yield f"args[{name!r}]: wanted {wanted!r}, is {is_there!r}"
 
-    def _of_queue(self, job: Job) -> Iterator[str]:
         if self.queue is not None and self.queue != job.queue_name:
             yield f"queue: wanted {self.queue!r}, is {job.queue_name!r}"
-
-    def _of_time(self, job: Job) -> Iterator[str]:
         if self.at is None:
             return
         due = job.scheduled_at

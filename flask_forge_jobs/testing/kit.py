@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Coroutine, Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from contextvars import copy_context
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -25,8 +25,7 @@ from flask_forge_jobs.model.instants import from_micros
 from flask_forge_jobs.model.jobs import Job, JobFilter
 from flask_forge_jobs.model.payloads import load_text
 from flask_forge_jobs.runtime.inline_worker import InlineWorker
-from flask_forge_jobs.runtime.runtime import QueueRuntime
-from flask_forge_jobs.state import EXTENSION_NAME, ApplicationState, state_of
+from flask_forge_jobs.state import EXTENSION_NAME, state_of
 from flask_forge_jobs.tasks.context import TaskContext
 from flask_forge_jobs.tasks.decorator import Task
 from flask_forge_jobs.tasks.direct_calls import DirectCalls
@@ -111,7 +110,8 @@ class JobsKit:
             extensions.__setitem__, EXTENSION_NAME, extensions[EXTENSION_NAME]
         )
         extensions[EXTENSION_NAME] = self._state
-        self._runtime = self._make_runtime(self._state)
+        self._runtime = self._state.runtime(1)
+        self._runtime.plan.jitter = None  # so that a test knows when a retry is due
         self._runtime.declare()
         (row,) = storage.database.read_one("now")
         self._begun_at = from_micros(int(row[0]))
@@ -122,12 +122,6 @@ class JobsKit:
             rate_limits=storage.rate_limits,
         )
         self._drain_after_requests()
-
-    @staticmethod
-    def _make_runtime(state: ApplicationState) -> QueueRuntime:
-        runtime = state.runtime(1)
-        runtime.plan.jitter = None  # so that a test knows when a retry is due
-        return runtime
 
     @property
     def clock(self) -> FrozenClock:
@@ -187,10 +181,9 @@ class JobsKit:
         storage.cron.fire_due(self._state.router)
         worker = InlineWorker(self._runtime.plan, enqueue=self._state.enqueue)
         ran: list[RanJob] = []
-        while run := worker.run_next(queues or self._queues()):
-            ran.append(
-                RanJob(storage.job_reader.get(run.job.id), run.outcome, run.error)
-            )
+        reader = storage.job_reader
+        while run := worker.run_next(queues or sorted(reader.statistics())):
+            ran.append(RanJob(reader.get(run.job.id), run.outcome, run.error))
             if not isinstance(run.error, Exception | None):
                 raise run.error  # such as that of pytest.fail() or Ctrl-C
             if len(ran) >= MOST_AT_ONCE:
@@ -199,9 +192,6 @@ class JobsKit:
                     f"{run.job.kind} enqueue itself?"
                 )
         return ran
-
-    def _queues(self) -> Collection[str]:
-        return sorted(self._state.storage.job_reader.statistics())
 
     @overload
     def perform(
