@@ -75,7 +75,7 @@ def route_lines() -> Lines:
 
 def operation_lines(route: Route, operation: Document) -> Lines:
     """Yield what a definition list says of one route."""
-    permission = route.permission or "open to everybody"
+    permission = route.permission or "none"
     old = " Deprecated." if route.is_deprecated else ""
     yield f"    {operation['summary']}{old}"
     yield ""
