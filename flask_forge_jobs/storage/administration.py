@@ -231,6 +231,8 @@ def remove_tables(settings: DatabaseSettings) -> None:
 
 @contextlib.contextmanager
 def _file(settings: DatabaseSettings) -> Iterator[sqlite3.Connection | None]:
+    from flask_forge_jobs.storage.sqlite.shared_file import disable_autocheckpoint
+
     path = settings.path
     if path is None or not path.exists():
         yield None
@@ -245,6 +247,7 @@ def _file(settings: DatabaseSettings) -> Iterator[sqlite3.Connection | None]:
                 uri=True,
             )
         ) as file:
+            disable_autocheckpoint(file)
             yield file
     except sqlite3.Error as error:
         raise StorageError(f"{path}: {error}") from error

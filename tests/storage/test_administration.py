@@ -210,3 +210,19 @@ def test_live_workers_makes_no_schema(missing: DatabaseSettings) -> None:
     assert live_workers(missing, LEASE_S) == 0
     with contextlib.closing(open_storage(missing, migrate=False)) as storage:
         assert storage.database.schema_versions() is None
+
+
+def test_a_file_in_use_is_not_checkpointed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The processes that have it open make the checkpoints, each on its guard."""
+    monkeypatch.setattr(
+        "flask_forge_jobs.storage.sqlite.shared_file.has_wal_reset_bug", lambda: True
+    )
+    settings = DatabaseSettings(path=tmp_path / "queue.sqlite")
+    with contextlib.closing(open_storage(settings)) as storage:
+        storage.open()
+
+    with administration._file(settings) as file:
+        assert file is not None
+        assert file.execute("PRAGMA wal_autocheckpoint").fetchone() == (0,)
