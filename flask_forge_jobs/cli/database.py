@@ -92,7 +92,10 @@ def status() -> None:
 
 
 _force = click.option(
-    "--force", "-f", is_flag=True, help="Do it, even while workers run."
+    "--force",
+    "-f",
+    is_flag=True,
+    help="Drop them even while workers run; without it, only show what is dropped.",
 )
 _database = click.option(
     "--database",

@@ -32,7 +32,9 @@ def _instant(
     "--run-at", callback=_instant, help="Start time: 2027-01-31T12:00:00+00:00."
 )
 @click.option("--delay", type=float, help="Seconds from now, instead of --run-at.")
-@click.option("--dedupe-key", help="Enqueue nothing while a job with this key waits.")
+@click.option(
+    "--dedupe-key", help="Do not enqueue while an unfinished job has this key."
+)
 @click.option("--max-attempts", type=int, help="Most attempts.")
 @click.option("--timeout", "timeout_s", type=float, help="Seconds per attempt.")
 @within_application

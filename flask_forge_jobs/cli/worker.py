@@ -37,7 +37,7 @@ LOGGER = logging.getLogger(__name__)
     envvar=QUEUES_VARIABLE,
     show_default=True,
     show_envvar=True,
-    help="Queues to work, separated by commas.",
+    help="Queues to serve, separated by commas.",
 )
 @click.option(
     "--processes",
@@ -79,7 +79,7 @@ LOGGER = logging.getLogger(__name__)
     is_flag=True,
     help="Restart when a source file changes, for development. One process only.",
 )
-@click.option("--quiet", is_flag=True, help="Do not log finished jobs.")
+@click.option("--quiet", is_flag=True, help="Do not log jobs that succeed.")
 @click.option("--json-logs", is_flag=True, help="Log as JSON, one object per line.")
 def worker_command(*, reloads: bool, **options: Any) -> None:
     """Run jobs until SIGTERM or Ctrl-C.
