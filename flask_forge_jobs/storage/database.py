@@ -235,7 +235,7 @@ deadline = _Deadline()
 
 @contextmanager
 def within(seconds: float) -> Iterator[None]:
-    """Limit this thread's calls in a block to so many seconds altogether."""
+    """Limit the calls of this thread in a block to ``seconds`` altogether."""
     before = deadline.ends_at
     ends_at = time.monotonic() + seconds
     deadline.ends_at = ends_at if before is None else min(before, ends_at)

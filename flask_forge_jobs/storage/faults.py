@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from types import TracebackType
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from flask_forge_jobs.errors import (
@@ -66,6 +66,7 @@ def run_with_retries(
     raise AssertionError("the last try returns or raises")
 
 
+@dataclass(eq=False)
 class Faults(ABC):
     """Translates driver errors in ``with`` blocks, also nested or in several threads.
 
@@ -73,22 +74,16 @@ class Faults(ABC):
         is_retried: Whether the caller retries after a :class:`TransientError`.
     """
 
-    def __init__(self, *, is_retried: bool) -> None:
-        self._is_retried = is_retried
+    is_retried: bool = field(kw_only=True)
 
     def __enter__(self) -> None:  # noqa: B027  # not meant to be overridden
         """Do nothing."""
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
         if error is None:
             return
         fault = self._meaning(error)
-        if isinstance(fault, TransientError) and not self._is_retried:
+        if isinstance(fault, TransientError) and not self.is_retried:
             fault = fault.surfaced
         if fault is not None and fault is not error:
             # One of our errors already has its cause.

@@ -118,7 +118,7 @@ class Recorder(PerProcess):
         self._tallies: dict[tuple[int, str, str], _Open] = {}
         self._combinations: set[tuple[str, str]] = set()
 
-    # -- what happens ----------------------------------------------------------------
+    # -- counting --------------------------------------------------------------------
 
     def enqueued(
         self,
@@ -199,7 +199,7 @@ class Recorder(PerProcess):
         if was_idle:
             self.on_activity()
 
-    # -- what is made of it ----------------------------------------------------------
+    # -- taking the figures ----------------------------------------------------------
 
     def take(self) -> dict[tuple[int, str, str], Tally]:
         """Return tallies since the last call by bucket start in µs, queue and kind."""

@@ -124,11 +124,9 @@ class Availability:
         while not self._closing.is_set():
             try:
                 self._probe(is_relapse)
-            except StorageError:
-                self._closing.wait(PROBE_PERIOD_S)
-                continue
-            except Exception:
-                logger.exception("cannot probe the database; trying again")
+            except Exception as error:
+                if not isinstance(error, StorageError):
+                    logger.exception("cannot probe the database; trying again")
                 self._closing.wait(PROBE_PERIOD_S)
                 continue
             with self._changing:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812  # a class
@@ -96,12 +97,11 @@ def is_of_no_use(error: BaseException) -> bool:
     return isinstance(error, psycopg2.Error) and error.pgcode == _READ_ONLY
 
 
+@dataclass(eq=False)
 class PostgresFaults(Faults):
     """Translates errors of psycopg2 and of a pool that could not connect."""
 
-    def __init__(self, limit_s: float, *, is_retried: bool) -> None:
-        super().__init__(is_retried=is_retried)
-        self._limit_s = limit_s
+    limit_s: float
 
     def _meaning(self, error: BaseException) -> Exception | None:
         if isinstance(error, StorageUnavailableError):
@@ -132,7 +132,7 @@ class PostgresFaults(Faults):
             return SchemaTooNewError(int(stored), int(oldest_reader), int(known))
         if code == _CANCELLED:
             return StorageUnavailableError(
-                f"a statement took longer than {self._limit_s:g} s"
+                f"a statement took longer than {self.limit_s:g} s"
             )
         if code == _READ_ONLY:
             return TransientError(

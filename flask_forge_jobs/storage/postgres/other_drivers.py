@@ -1,9 +1,8 @@
-"""Joins transactions of other drivers than psycopg2.
+"""Joins callers' transactions on drivers other than psycopg2.
 
-Psycopg 3's connections are joined directly, those of any other driver through
-SQLAlchemy. The drivers pass parameters in different ways, so this module writes the
-values into the text of a statement itself. No driver is imported here: a connection can
-be of one only when the application has imported it.
+Connections of psycopg 3 are joined directly, those of other drivers through SQLAlchemy.
+Drivers pass parameters in different ways, so this module writes values into the SQL
+text itself. It imports no driver: the application has, if a connection is of one.
 """
 
 from __future__ import annotations
@@ -44,11 +43,11 @@ _INSERT_CHARACTERS = 1024 * 1024
 
 
 def joinable(given: GivenConnection) -> Callable[..., JoinedTransaction]:
-    """Return what opens a savepoint in the transaction of a caller's connection.
+    """Return a function that opens a savepoint in the caller's transaction.
 
     Raises:
-        InvalidInputError: It is of another database system, closed, asynchronous, busy,
-            in pipeline mode, or does not speak UTF-8.
+        InvalidInputError: The connection is to another database system, closed,
+            asynchronous, busy, in pipeline mode, or not in UTF-8.
         StorageError: Its transaction has failed.
     """
     driver: Any = given.driver
@@ -80,12 +79,7 @@ def _require_psycopg3_usable(connection: Any) -> None:
 
 
 class OtherDriverError(psycopg2.Error):
-    """An error of another driver in the form of psycopg2's.
-
-    Args:
-        error: The driver's.
-        dbapi: The driver's module, or what SQLAlchemy has in its place.
-    """
+    """Another driver's error in psycopg2's form; ``dbapi`` is the driver's module."""
 
     pgcode: str | None = None
     diag: Any = None
@@ -94,7 +88,7 @@ class OtherDriverError(psycopg2.Error):
         super().__init__(str(error))
         told = getattr(error, "diag", None)
         fields = error.args[0] if error.args else None
-        if not isinstance(fields, dict):  # as pg8000 has it
+        if not isinstance(fields, dict):  # pg8000's errors have one
             fields = {}
         self.pgcode = getattr(error, "sqlstate", None) or fields.get("C")
         self.diag = SimpleNamespace(
@@ -110,7 +104,7 @@ class OtherDriverError(psycopg2.Error):
 
 
 class _TextTransaction(JoinedTransaction):
-    """Runs statements as texts that hold their values."""
+    """Runs statements with their values written into the text."""
 
     _cursor: Any
 
@@ -134,7 +128,7 @@ class _TextTransaction(JoinedTransaction):
         return self._sql(name) % {key: literal(parameters[key]) for key in parameters}
 
     def defer(self, name: str, /, **parameters: Parameter) -> None:
-        """Send a statement together with the next one, or with the end."""
+        """Send a statement with the next one or with the end."""
         self.send_ahead(self._text(name, parameters))
 
 
@@ -145,7 +139,7 @@ class Psycopg3Transaction(_TextTransaction):
         from psycopg import ClientCursor
         from psycopg.rows import tuple_row
 
-        # It prepares no statement, so one message can have several.
+        # A client cursor does not prepare, so one message may hold several statements.
         connection: Any = self._connection
         return ClientCursor(connection, row_factory=tuple_row)
 
@@ -153,10 +147,10 @@ class Psycopg3Transaction(_TextTransaction):
         with self._translated():
             super()._run(*texts)
             while self._cursor.nextset():
-                pass  # the rows are those of the last statement
+                pass  # skip to the last statement's rows
 
     def copy_rows(self, name: str, rows: Iterable[Sequence[Parameter]], /) -> None:
-        """Add rows by ``COPY``."""
+        """Insert rows by ``COPY``."""
         if self._pending or not self._is_begun:
             self._run(*self._texts_unsent())
         source = CopySource(rows)
@@ -170,15 +164,15 @@ class Psycopg3Transaction(_TextTransaction):
 
 
 class PlainTransaction(_TextTransaction):
-    """A savepoint in a transaction of any driver, which SQLAlchemy has begun.
+    """A savepoint in a transaction that SQLAlchemy has begun, on any driver.
 
-    It asks no more of the driver than a cursor that runs one statement.
+    It needs only a cursor that runs one statement.
     """
 
     def _open_cursor(self) -> Any:
         return self._connection.cursor()
 
-    # Drivers do not tell in one way; the server refuses what is not so.
+    # Drivers report these in different ways; the server rejects a wrong state.
     def _status(self) -> int:
         return TRANSACTION_STATUS_INTRANS
 
@@ -191,7 +185,7 @@ class PlainTransaction(_TextTransaction):
                 self._cursor.execute(text)
 
     def check_version(self) -> None:
-        """Make sure, with the next statement, that this code may store something."""
+        """Check, with the next statement, that this code may write to the schema."""
         for statement in version_check(self._known_version).split(";\n"):
             self.send_ahead(statement)
 
@@ -202,7 +196,7 @@ class PlainTransaction(_TextTransaction):
             return [tuple(row) for row in self._cursor.fetchall()]
 
     def copy_rows(self, name: str, rows: Iterable[Sequence[Parameter]], /) -> None:
-        """Add rows by ``INSERT``: not every driver has a way to ``COPY``."""
+        """Insert rows by ``INSERT``, because not every driver supports ``COPY``."""
         copy = self._statements[name].sql
         into = copy.removeprefix("COPY ").removesuffix(" FROM STDIN")
         for values in _bounded(f"({', '.join(map(literal, row))})" for row in rows):
@@ -225,11 +219,7 @@ def _bounded(texts: Iterable[str]) -> Iterator[list[str]]:
 
 
 def literal(value: Parameter) -> str:
-    """Return a value as PostgreSQL reads it in a text of SQL.
-
-    Raises:
-        ValueError: It holds U+0000, which PostgreSQL cannot store.
-    """
+    """Return a value as a SQL literal; raise ValueError if it holds U+0000."""
     if value is None:
         return "NULL"
     if isinstance(value, str):
@@ -238,7 +228,7 @@ def literal(value: Parameter) -> str:
         return "true" if value else "false"
     if not math.isfinite(value):
         return f"'{float(value)}'::float8"
-    # A minus sign behind another one would begin a comment.
+    # With a space, because two minus signs would begin a comment.
     return f" {value!r}"
 
 
@@ -248,5 +238,5 @@ def _quoted(text: str) -> str:
     quoted = text.replace("'", "''")
     if "\\" not in quoted:
         return f"'{quoted}'"
-    # Means the same whatever standard_conforming_strings says.
+    # Independent of standard_conforming_strings.
     return " E'" + quoted.replace("\\", "\\\\") + "'"

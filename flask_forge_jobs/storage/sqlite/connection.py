@@ -8,6 +8,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from flask_forge_jobs.errors import (
@@ -27,35 +28,34 @@ _RETRIED_CODES = frozenset({6, 261, 262, 517, 773})
 _UNAVAILABLE = frozenset({3, 8, 10, 13, 14})
 
 
+@dataclass(eq=False)
 class SqliteFaults(Faults):
     """Translates errors of SQLite and of the file system."""
 
-    def __init__(self, where: str, read_limit_s: float, *, is_retried: bool) -> None:
-        super().__init__(is_retried=is_retried)
-        self._where = where
-        self._read_limit_s = read_limit_s
+    where: str
+    read_limit_s: float
 
     def _meaning(self, error: BaseException) -> Exception | None:
         if isinstance(error, OSError):
-            return StorageUnavailableError(f"{self._where}: {error.strerror}")
+            return StorageUnavailableError(f"{self.where}: {error.strerror}")
         if not isinstance(error, sqlite3.Error):
             return None
         code = getattr(error, "sqlite_errorcode", None) or 0
         primary = code & 0xFF
         if primary in (BUSY, _LOCKED):
-            busy = StorageBusyError(f"{self._where} is locked by another writer")
+            busy = StorageBusyError(f"{self.where} is locked by another writer")
             return TransientError(busy) if code in _RETRIED_CODES else busy
         if primary in (_CORRUPT, _NOT_A_DATABASE):
             return StorageCorruptError(
-                f"{self._where} is not a sound SQLite database: {error}"
+                f"{self.where} is not a sound SQLite database: {error}"
             )
         if primary == _INTERRUPT:
             return StorageUnavailableError(
-                f"a read took longer than {self._read_limit_s} s"
+                f"a read took longer than {self.read_limit_s} s"
             )
         if primary in _UNAVAILABLE:
-            return StorageUnavailableError(f"{self._where}: {error}")
-        return StorageError(f"{self._where}: {error}")
+            return StorageUnavailableError(f"{self.where}: {error}")
+        return StorageError(f"{self.where}: {error}")
 
 
 T = TypeVar("T")

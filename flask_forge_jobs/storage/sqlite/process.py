@@ -19,7 +19,6 @@ import weakref
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 
 from flask_forge_jobs import forks
 from flask_forge_jobs.config.database import DatabaseSettings
@@ -106,12 +105,7 @@ class WriterLock(CountingLock):
         is_hopeless = now - self._gave_up_at < _HOPELESS_FOR_S
         return min(ends_at, now + _SHORT_LIMIT_S) if is_hopeless else ends_at
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
         is_busy = isinstance(error, StorageBusyError)
         self._gave_up_at = time.monotonic() if is_busy else -math.inf
         self._depth -= 1

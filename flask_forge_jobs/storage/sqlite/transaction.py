@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
-from types import TracebackType
 
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.storage.caller_transaction import SAVEPOINT
@@ -68,6 +68,7 @@ class SqliteTransaction:
         self.woken[queue_name] = None
 
 
+@dataclass(eq=False)
 class Write:
     """A write transaction as a ``with`` block: takes the turn, locks and commits.
 
@@ -75,76 +76,61 @@ class Write:
     because a generator would slow down every write.
     """
 
-    def __init__(
-        self,
-        state: SqliteProcess,
-        faults: SqliteFaults,
-        clock: Clock,
-        known_version: int,
-        attempt: int,
-        *,
-        wake: Callable[[str], None],
-    ) -> None:
-        self._state = state
-        self._faults = faults
-        self._clock = clock
-        self._known_version = known_version
-        self._attempt = attempt
-        self._wake = wake
-        self._is_begun = False
+    state: SqliteProcess
+    faults: SqliteFaults
+    clock: Clock
+    known_version: int
+    attempt: int
+    wake: Callable[[str], None]
+    is_begun: bool = False
 
     def __enter__(self) -> SqliteTransaction:
-        state = self._state
+        state = self.state
         ends_at = state.turn.__enter__()
         try:
-            self._connection = connection = state.connection()
+            self.connection = connection = state.connection()
             state.gate.enter(ends_at)
-            self._transaction = transaction = SqliteTransaction(
-                connection, self._clock.now_us(), self._known_version, self._attempt
+            self.transaction = transaction = SqliteTransaction(
+                connection, self.clock.now_us(), self.known_version, self.attempt
             )
             begin = partial(connection.execute, "BEGIN IMMEDIATE")
             connection.when_free(begin, ends_at)
-            self._is_begun = True
+            self.is_begun = True
             transaction.check_version()
         except BaseException as error:
             self.__exit__(type(error), error, error.__traceback__)
             raise
         return transaction
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        state = self._state
+    def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
+        state = self.state
         try:
             self._end(error)
-            state.gate.checkpoint_if_due(self._connection)
+            state.gate.checkpoint_if_due(self.connection)
         except BaseException as raised:
             state.turn.__exit__(type(raised), raised, raised.__traceback__)
             raise
         state.turn.__exit__(None, None, None)
-        for queue_name in self._transaction.woken:
-            self._wake(queue_name)
+        for queue_name in self.transaction.woken:
+            self.wake(queue_name)
 
     def _end(self, error: BaseException | None) -> None:
-        with self._faults:
+        with self.faults:
             try:
-                if self._is_begun:
+                if self.is_begun:
                     self._commit_unless(error)
             finally:
-                self._state.gate.leave()
+                self.state.gate.leave()
             if error is not None:
                 raise error
 
     def _commit_unless(self, error: BaseException | None) -> None:
         try:
             if error is None:
-                self._connection.execute("COMMIT")
+                self.connection.execute("COMMIT")
         finally:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
+            if self.connection.in_transaction:
+                self.connection.execute("ROLLBACK")
 
 
 _ALONE = ("BEGIN IMMEDIATE", "ROLLBACK", "COMMIT")
