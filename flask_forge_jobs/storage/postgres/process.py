@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Callable
 from functools import partial
-from types import TracebackType
 from typing import NoReturn
 
 import psycopg2
@@ -101,12 +100,7 @@ class TransactionBlock:
             self._surface(error)
         return self._opened
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
         try:
             if error is None and not self._opening.ends_itself:
                 self._opened.end()
@@ -125,11 +119,7 @@ class TransactionBlock:
             self._process.wake(queue_name)
 
     def _undo(self, error: BaseException) -> None:
-        """Roll back after an error.
-
-        Raises:
-            TransientError: The answer to a commit was lost.
-        """
+        """Roll back; raise a TransientError if the answer to a commit was lost."""
         connection, opened, opening = self._connection, self._opened, self._opening
         may_be_stored = opening.stores and opened.may_be_stored(
             ends_itself=opening.ends_itself
@@ -144,7 +134,7 @@ class TransactionBlock:
             raise TransientError(StorageOutcomeUnknownError(), is_away=True) from error
 
     def _surface(self, error: BaseException) -> NoReturn:
-        """Raise what an error means, and note it if the server is away."""
+        """Raise the translated error, and report it if the server is away."""
         try:
             with self._process.faults:
                 raise error

@@ -19,7 +19,7 @@ from flask_forge_jobs.storage.database import Parameter, Row
 from flask_forge_jobs.storage.faults import TransientError
 
 _COPY_ROWS = 500
-# Payloads have up to a megabyte, and the text of a piece is held several times over.
+# A payload may be a megabyte, and several copies of a chunk exist at a time.
 _COPY_CHARACTERS = 1024 * 1024
 _COPY_FIRST_ROWS = 4
 _COPY_NULL = "\\N"
@@ -165,10 +165,7 @@ class PostgresTransaction:
 
 
 class CopySource(io.RawIOBase):
-    """A file of rows for a driver to read, formatted a few hundred at a time.
-
-    Of large rows it formats fewer, as many as fit a million characters.
-    """
+    """A file of rows for a driver to read, in chunks of up to a million characters."""
 
     def __init__(self, rows: Iterable[Sequence[Parameter]]) -> None:
         super().__init__()
@@ -215,7 +212,7 @@ def _escaped_cell(cell: Parameter) -> str:
         return _COPY_NULL
     text = str(cell)
     for special, escape in _COPY_ESCAPES:
-        # Of a large text translate() takes a hundred times as long.
+        # On a large text translate() takes a hundred times as long.
         text = text.replace(special, escape)
     return text
 

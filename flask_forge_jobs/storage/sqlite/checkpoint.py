@@ -29,14 +29,14 @@ logger = get_logger(__name__)
 PAGES_BETWEEN_CHECKPOINTS = 1000
 PAGES_OF_A_COMMIT = 5
 CHANGES_OF_A_PAGE = 4
-# A log of the application's own commits, which no estimate counts.
+# A log of this size is due too: the estimates miss the application's own commits.
 CHECKPOINT_BYTES = 32 * 1024 * 1024
 # A commit that overwrites the log takes a third of the time of one that extends it, so
-# only a log that has outgrown this is cut, by the commit that starts it anew.
+# the commit that restarts the log only cuts it to this size.
 LOG_BYTES_KEPT = 16 * 1024 * 1024
 COMMITS_BETWEEN_LOOKS = 16
 PAUSE_AFTER_BUSY_S = 0.5
-# Our writers wait behind a checkpoint that waits for a writer of the application's.
+# Our writers are blocked while a checkpoint waits for a writer of the application.
 _WRITER_WAIT_S = 0.02
 _WRITERS_WAIT_S = 0.1
 # A write takes a few tenths of a millisecond, a checkpoint a few milliseconds.
@@ -182,8 +182,8 @@ def _write_back(connection: sqlite3.Connection, path: Path) -> bool:
     """Run a checkpoint; return whether it wrote the whole log back.
 
     The application's own connections do not pass the gate, so a second connection holds
-    the lock of writers meanwhile. SQLite's blocking modes take that lock too, but go on
-    without it when a writer holds it: then a commit can meet the checkpoint.
+    the write lock meanwhile. SQLite's blocking modes take that lock too, but continue
+    without it if a writer holds it, so a commit could collide with the checkpoint.
     """
     with contextlib.closing(
         sqlite3.connect(path, timeout=_WRITER_WAIT_S, isolation_level=None)

@@ -1,8 +1,8 @@
 """The application's own connections to the file of the jobs.
 
-On a SQLite with the WAL-reset bug, a connection that checkpoints by itself can meet a
-commit of another one. Ours leave every checkpoint to the gate; those of the application
-have to be told.
+With the WAL-reset bug an automatic checkpoint of one connection can collide with a
+commit of another. Ours leave every checkpoint to the gate; the application has to
+configure its own.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ def disable_autocheckpoint(
 ) -> None:
     """Leave the checkpoints of a shared SQLite file to the jobs.
 
-    Call it for each connection of your own to the file of the jobs, with the connection
-    of sqlite3, or let SQLAlchemy do so::
+    Call it with each sqlite3 connection that you open to the file of the jobs, or let
+    SQLAlchemy do so::
 
         event.listen(db.engine, "connect", disable_autocheckpoint)
 
-    It does nothing where SQLite does not have the WAL-reset bug (3.7.0 to 3.51.2,
-    except 3.44.6 and 3.50.7), and nothing with a connection of another driver.
+    It does nothing with a SQLite version that lacks the WAL-reset bug (3.7.0 to 3.51.2,
+    except 3.44.6 and 3.50.7), or with a connection of another driver.
 
     Args:
-        connection: A connection that has just been opened.
-        connection_record: What SQLAlchemy passes to its event; not used.
+        connection: A newly opened connection.
+        connection_record: The second argument of SQLAlchemy's event; ignored.
     """
     del connection_record
     if isinstance(connection, sqlite3.Connection) and has_wal_reset_bug():
@@ -61,7 +61,7 @@ _warned: set[Path] = set()
 
 
 def warn_of_autocheckpoint(connection: sqlite3.Connection, path: Path | None) -> None:
-    """Warn, once for each file, of a caller's connection that checkpoints itself."""
+    """Warn, once a file, about a caller's connection with automatic checkpoints."""
     if path is None or path in _warned or not _autocheckpoints(connection):
         return
     _warned.add(path)
@@ -73,9 +73,9 @@ def warn_of_autocheckpoint(connection: sqlite3.Connection, path: Path | None) ->
 
 
 def engine_hazards(path: Path) -> tuple[str, ...]:
-    """Return a warning for each SQLAlchemy engine whose connections are not told.
+    """Return a warning for each SQLAlchemy engine with automatic checkpoints.
 
-    It opens a connection of each engine of the process to the file, and closes it.
+    Opens and closes a connection of each engine of this process to the file.
     """
     if not has_wal_reset_bug():
         return ()
@@ -91,7 +91,7 @@ def _engines(path: Path) -> Iterator[Any]:
     core = sys.modules.get("sqlalchemy")
     if core is None:
         return
-    # Not isinstance: a proxy would look for what it stands for.
+    # isinstance() would resolve proxies.
     for each in [each for each in gc.get_objects() if type(each) is core.Engine]:
         file = each.url.database
         if each.dialect.name == "sqlite" and file and is_same_file(Path(file), path):
@@ -99,7 +99,7 @@ def _engines(path: Path) -> Iterator[Any]:
 
 
 def _is_told_nothing(engine: Any) -> bool:
-    # A database that the application cannot open is not this warning's subject.
+    # Ignores a database that the application cannot open.
     with contextlib.suppress(Exception):
         pooled = engine.raw_connection()
         pooled.detach()  # not back to the pool: a fork must find the file closed
