@@ -110,7 +110,9 @@ with shop.create_app().app_context():
     shop.forge.storage.open()
     url = shop.os.environ["TEST_DATABASE_URL"]
     if url.startswith("sqlite"):
+        from flask_forge_jobs.sqlite import disable_autocheckpoint
         connection = sqlite3.connect(url.removeprefix("sqlite:///"))
+        disable_autocheckpoint(connection)
     else:
         import psycopg2
         connection = psycopg2.connect(url)
