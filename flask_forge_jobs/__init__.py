@@ -103,7 +103,7 @@ __all__ = [
     "rebalance_once",
 ]
 
-if not TYPE_CHECKING:  # else any name would do for a type checker
+if not TYPE_CHECKING:  # type checkers would accept any name
 
     def __getattr__(name: str) -> object:
         if name not in __all__:

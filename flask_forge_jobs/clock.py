@@ -23,5 +23,5 @@ class SystemClock:
         """Return the wall clock in microseconds since the Unix epoch, UTC."""
         return time.time_ns() // 1000
 
-    # Without a call of our own: every call of the storage asks.
+    # Not a method of our own, because every call of the storage reads it.
     monotonic = staticmethod(time.monotonic)

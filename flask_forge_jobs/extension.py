@@ -144,7 +144,7 @@ class ForgeJobs(Declarations):
             migrate=settings.migrate,
             in_memory=lambda: app.testing and database.settings.is_unnamed,
         )
-        # Every enqueue asks, and a property of Flask takes two calls.
+        # Every enqueue reads it, and app.testing costs two calls.
         is_testing = partial(app.config.__getitem__, "TESTING")
         return ApplicationState(
             name=app.name,

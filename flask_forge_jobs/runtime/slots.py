@@ -243,7 +243,7 @@ class SlotPool:
         queue.leave(ended)
         self._note_one_less()
         ended.ended_at = self._clock.monotonic()
-        if not isinstance(outcome, Snooze):  # says nothing about run times
+        if not isinstance(outcome, Snooze):  # which says nothing about run times
             queue.prefetch.learn(ended.ended_at - ended.started_at)
         self._state.ended.append((ended, outcome))
         if not self._state.signal.is_set():
