@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 
-from flask_forge_jobs.model.claims import ClaimedJob
 from flask_forge_jobs.model.cron import Schedule, ScheduleDefinition
 from flask_forge_jobs.model.dedupe_keys import shown_key
 from flask_forge_jobs.model.instants import (
@@ -108,11 +107,6 @@ def error_history_from_text(text: str) -> tuple[ErrorEntry, ...]:
         )
     except (ValueError, TypeError, KeyError, AttributeError):
         return ()
-
-
-def claimed_from_row(row: Row) -> ClaimedJob:
-    """Return the job of a row of ``claim``, whose columns are in the record's order."""
-    return ClaimedJob._make(row)
 
 
 def queue_from_row(row: Row) -> QueueSettings:

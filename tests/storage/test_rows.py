@@ -10,7 +10,6 @@ from flask_forge_jobs.model.jobs import ErrorEntry, JobStatus
 from flask_forge_jobs.model.workers import Slot, Worker
 from flask_forge_jobs.storage.rows import (
     FOREVER_US,
-    claimed_from_row,
     error_history_from_text,
     job_from_row,
     queue_from_row,
@@ -64,13 +63,6 @@ def test_a_job_has_every_column() -> None:
 )
 def test_a_damaged_history_counts_as_empty(text: str) -> None:
     assert error_history_from_text(text) == ()
-
-
-def test_a_claimed_job_is_the_row() -> None:
-    row = ("id", "queue", "kind", "{}", 1, 2, 3, 4, 5, "[]", None, 6, 7, 8, "{}")
-
-    assert claimed_from_row(row) == row
-    assert claimed_from_row(row).error_history == "[]"
 
 
 @pytest.mark.parametrize(("yes", "no"), [(1, 0), (True, False)])

@@ -30,7 +30,6 @@ from flask_forge_jobs.storage.jobs.ends import JobEnds
 from flask_forge_jobs.storage.jobs.enqueue import Enqueuer
 from flask_forge_jobs.storage.jobs.finish import RunFinisher, rescue_jobs
 from flask_forge_jobs.storage.recorder import Recorder, Uncommitted
-from flask_forge_jobs.storage.rows import claimed_from_row
 from flask_forge_jobs.storage.units import present, when_stored
 
 RESCUE_BATCH = 200
@@ -184,7 +183,7 @@ class JobQueue:
 
         def work(transaction: Transaction) -> ClaimedJob | None:
             rows = transaction.all("claim_one", id=job_id, worker_id=worker_id)
-            return claimed_from_row(rows[0]) if rows else None
+            return ClaimedJob._make(rows[0]) if rows else None
 
         return self._database.write(work)
 
@@ -292,7 +291,7 @@ class JobQueue:
     def held(self, worker_id: str) -> list[ClaimedJob]:
         """Return the jobs that a worker has claimed and not finished."""
         rows = self._database.read(lambda tx: tx.all("held", worker_id=worker_id))
-        return [claimed_from_row(row) for row in rows]
+        return list(map(ClaimedJob._make, rows))
 
     def cancelled(self, worker_id: str) -> list[str]:
         """Return the ids of a worker's running jobs that it is asked to stop."""
@@ -353,6 +352,6 @@ class JobQueue:
 
 def _in_claim_order(rows: Iterable[Row]) -> list[ClaimedJob]:
     """Return claimed jobs in order; ``RETURNING`` promises none."""
-    jobs = [claimed_from_row(row) for row in rows]
+    jobs = list(map(ClaimedJob._make, rows))
     jobs.sort(key=lambda job: (job.priority, job.scheduled_at_us, job.id))
     return jobs

@@ -31,6 +31,7 @@ ORDER BY CASE WHEN id = :id THEN 0 ELSE 1 END
 LIMIT 1
 
 -- fragment: claimed_columns
+-- In the order of ClaimedJob's fields.
     id, queue_name, kind, payload, priority, scheduled_at, attempts, max_attempts,
     throttle_attempts, error_history, timeout_s, enqueued_at, started_at, claims,
     carried

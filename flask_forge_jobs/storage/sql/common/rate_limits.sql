@@ -64,7 +64,7 @@ RETURNING scope
 
 -- name: line_up
 -- Joins the line behind its last caller or, without a line, at the instant when the bucket
--- is or was empty.
+-- was, or would have been, empty.
 UPDATE forge_rate_limit
 SET line_ends_at = CAST(
     LEAST(
