@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.errors import InvalidInputError, StorageError
@@ -84,6 +84,7 @@ def keep_progress(execution: Execution, text: str) -> None:
     execution.progress = text
 
 
+@dataclass(eq=False)
 class Runner:
     """Runs executions.
 
@@ -91,78 +92,62 @@ class Runner:
     has admitted. ``dispose`` gets each exception once its text is stored.
     """
 
-    def __init__(
-        self,
-        registry: TaskRegistry,
-        *,
-        scope: TaskScope,
-        worker_id: str,
-        clock: Clock,
-        enqueue: Callable[[NewJob], EnqueueResult],
-        rate_limits: RateLimits,
-        concurrency: ConcurrencyLimits | None,
-        mask: Mask = mask_known,
-        report: Report = keep_progress,
-        dispose: Dispose = forget_frames,
-        observer: Observer = NOBODY,
-    ) -> None:
-        self._registry = registry
-        self._scope = scope
-        self._worker_id = worker_id
-        self._clock = clock
-        self._enqueue = enqueue
-        self._rate_limits = rate_limits
-        self._concurrency = concurrency
-        self._mask = mask
-        self._report = report
-        self._dispose = dispose
-        self._observer = observer
-        self._warned_at: dict[str, float] = {}
+    registry: TaskRegistry
+    _: KW_ONLY
+    scope: TaskScope
+    worker_id: str
+    clock: Clock
+    enqueue: Callable[[NewJob], EnqueueResult]
+    rate_limits: RateLimits
+    concurrency: ConcurrencyLimits | None
+    mask: Mask = mask_known
+    report: Report = keep_progress
+    dispose: Dispose = forget_frames
+    observer: Observer = NOBODY
+    _warned_at: dict[str, float] = field(default_factory=dict, init=False)
 
     def timeout_of(self, job: ClaimedJob) -> float | None:
         """Return the time limit in seconds: the job's own, else the task's."""
         if job.timeout_s is not None:
             return job.timeout_s
-        task = self._registry.get(job.kind)
+        task = self.registry.get(job.kind)
         return None if task is None else task.timeout_s
 
     def stop_limit_s(self, job: ClaimedJob) -> float:
         """Return how long an isolated task takes at most to stop, else 0."""
-        task = self._registry.get(job.kind)
+        task = self.registry.get(job.kind)
         return float(getattr(task, "stop_limit_s", 0.0))
 
     def run(self, execution: Execution) -> Outcome:
         """Run the task of a job and return its outcome; never raises."""
         try:
-            return _checked(self._run(execution), self._mask)
+            return _checked(self._run(execution), self.mask)
         except BaseException as error:  # noqa: BLE001  # must not end the worker
-            trace = trace_of(error, self._mask)
+            trace = trace_of(error, self.mask)
             logger.error("job %s could not be run: %s", execution.job.id, trace)  # noqa: TRY400
-            failed = Failed(fit(describe_failure(error), self._mask))
-            self._dispose(error)
+            failed = Failed(fit(describe_failure(error), self.mask))
+            self.dispose(error)
             return failed
 
     def _run(self, execution: Execution) -> object:
         job = execution.job
-        task = self._registry.get(job.kind)
+        task = self.registry.get(job.kind)
         if task is None:
             return self._missing(job)
-        if task.concurrency is not None and self._concurrency is not None:
-            snoozed = self._acquire(
-                self._concurrency, task, task.concurrency, execution
-            )
+        if task.concurrency is not None and self.concurrency is not None:
+            snoozed = self._acquire(self.concurrency, task, task.concurrency, execution)
             if snoozed is not None:
                 return snoozed
         outcome: object = None
         try:
-            with self._scope():
-                outcome = self._observer.run(task, self._context(execution), job)
+            with self.scope():
+                outcome = self.observer.run(task, self._context(execution), job)
         except BaseException as error:  # noqa: BLE001  # from the scope, not the task
-            trace = trace_of(error, self._mask)
+            trace = trace_of(error, self.mask)
             logger.error("the context of job %s failed: %s", job.id, trace)  # noqa: TRY400
             if outcome is None:  # otherwise the task has ended and only clean-up failed
                 outcome = Failed(describe_failure(error))
-            self._dispose(error)
+            self.dispose(error)
         return outcome
 
     def _context(self, execution: Execution) -> TaskContext:
@@ -173,17 +158,17 @@ class Runner:
             queue_name=job.queue_name,
             attempt=job.attempts,
             max_attempts=job.max_attempts,
-            worker_id=self._worker_id,
+            worker_id=self.worker_id,
             cancel=execution.token,
             deadline=execution.stops_at,
-            clock=self._clock,
-            enqueue_job=self._enqueue,
-            progress_sink=lambda text: self._report(execution, text),
-            rate_limits=self._rate_limits,
+            clock=self.clock,
+            enqueue_job=self.enqueue,
+            progress_sink=lambda text: self.report(execution, text),
+            rate_limits=self.rate_limits,
             throttle_attempts=job.throttle_attempts,
             carried={} if job.carried is None else json.loads(job.carried),
-            mask=self._mask,
-            dispose=self._dispose,
+            mask=self.mask,
+            dispose=self.dispose,
         )
 
     def _acquire(
@@ -197,7 +182,7 @@ class Runner:
         job = execution.job
         try:
             key = limit.key_of(task.kind, job.payload)  # the same for an alias
-            if concurrency.acquire(job, self._worker_id, key, limit.max_concurrent):
+            if concurrency.acquire(job, self.worker_id, key, limit.max_concurrent):
                 execution.concurrency_key = key
                 return None
         except InvalidInputError:
@@ -212,12 +197,12 @@ class Runner:
         Most likely a deploy is in progress and another worker has the task.
         """
         message = f"no task registered for kind: {job.kind}"
-        now = self._clock.monotonic()
+        now = self.clock.monotonic()
         if now - self._warned_at.get(job.kind, -WARN_PERIOD_S) >= WARN_PERIOD_S:
             self._warned_at[job.kind] = now
             logger.warning("%s; its jobs wait", one_line(message))
         wait_s = min(2.0 ** min(job.throttle_attempts, 30), MISSING_TASK_WAIT_S)
-        return Snooze(wait_s, fit(message, self._mask))
+        return Snooze(wait_s, fit(message, self.mask))
 
 
 def _checked(outcome: object, mask: Mask) -> Outcome:

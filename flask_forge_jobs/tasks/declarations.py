@@ -129,8 +129,8 @@ class Declarations:
         )
         definition.check()
         return CronDecorator(
-            self.registry,
-            definition,
+            registry=self.registry,
+            definition=definition,
             has_name=name is not None,
             arguments={} if arguments is None else dict(arguments),
             dedupe=dedupe,
