@@ -106,12 +106,18 @@ class Recording:
         storage = queue._state.storage
         self._recorder = storage.recorder
         self._flusher = storage.flusher
-        self._verbs = {name: getattr(self._recorder, name) for name in _RECORDED}
+        times = (self._recorder.reads, self._recorder.writes)
+        owners = ((self._recorder, _RECORDED), *((each, ("add",)) for each in times))
+        self._verbs = [
+            (owner, name, getattr(owner, name))
+            for owner, names in owners
+            for name in names
+        ]
 
     def turn(self, *, on: bool) -> None:
         """Switch it."""
-        for name, verb in self._verbs.items():
-            setattr(self._recorder, name, verb if on else _nothing)
+        for owner, name, verb in self._verbs:
+            setattr(owner, name, verb if on else _nothing)
 
     def stop_thread(self) -> None:
         """Leave the writing to :meth:`write`."""
@@ -130,7 +136,7 @@ class UncountedQueue(OurQueue):
         Recording(self).turn(on=False)
 
 
-_RECORDED = ("enqueued", "enqueued_many", "started", "ended", "read", "wrote")
+_RECORDED = ("enqueued", "enqueued_many", "started", "ended")
 
 
 def _nothing(*_: object) -> None:

@@ -181,7 +181,7 @@ def test_nothing_is_removed_without_force(shop: Shop, command: str) -> None:
     result = shop.db(command)
 
     assert result.exit_code == 2
-    assert f"Error: {command} removes 14 tables (forge_audit, " in result.stderr
+    assert f"Error: {command} would remove 14 tables (forge_audit, " in result.stderr
     assert "with 2 jobs (1 dead, 1 pending) from " in result.stderr
     assert shop.settings.dsn_for_display in result.stderr
     assert shop.sql.value("SELECT COUNT(*) FROM forge_job") == 2

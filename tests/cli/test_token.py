@@ -68,7 +68,7 @@ def test_ids_are_random_without_a_name() -> None:
         ([], "--role"),
         (["--role", "root"], "--role"),
         (["--role", "viewer", "--name", "a_b"], "letters, digits"),
-        (["--role", "viewer", "--queue", "a,b"], "no name of a queue"),
+        (["--role", "viewer", "--queue", "a,b"], "is not a valid queue name"),
         (["--role", "viewer", "--expires", "soon"], "must be a date"),
         (["--role", "viewer", "--expires", "2999-01-31T00:00:00"], "no time zone"),
     ],

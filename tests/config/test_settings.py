@@ -144,7 +144,7 @@ def test_from_mapping_takes_every_key() -> None:
         1.0,
         4,
         2,
-        500,
+        0.5,
         1.5,
         0.0,
         0.5,

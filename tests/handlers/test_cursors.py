@@ -181,7 +181,7 @@ def test_a_forged_place_is_refused_though_its_checksum_is_right(place: object) -
     binding = cursors._of_page(WANTED, NEWEST)
     text = cursors._encoded(cursors._checksum(raw, binding) + raw)
 
-    with pytest.raises(InvalidInputError, match="not one that this request"):
+    with pytest.raises(InvalidInputError, match="not a cursor of this request"):
         from_cursor(text, WANTED, NEWEST)
 
 
@@ -190,5 +190,5 @@ def test_a_forged_state_is_refused_though_its_checksum_is_right() -> None:
     binding = cursors._of_walk(JobAction.RETRY, WANTED)
     text = cursors._encoded(cursors._checksum(raw, binding) + raw)
 
-    with pytest.raises(InvalidInputError, match="not one that this request"):
+    with pytest.raises(InvalidInputError, match="not a cursor of this request"):
         from_walk_cursor(text, JobAction.RETRY, WANTED)

@@ -346,7 +346,7 @@ def test_dump_survives_an_application_that_lowers_the_limit() -> None:
 
 @pytest.mark.parametrize("key", ["x\x00y", "\ud800"])
 def test_dump_refuses_a_key_that_no_database_stores(key: str) -> None:
-    with pytest.raises(InvalidInputError, match="a key holds") as caught:
+    with pytest.raises(InvalidInputError, match="a key contains") as caught:
         payloads.dump({"a": {key: 1}})
 
     assert caught.value.field == "payload.a"

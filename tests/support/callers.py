@@ -11,6 +11,7 @@ import psycopg2
 import sqlalchemy
 
 from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.sqlite import disable_autocheckpoint
 
 TABLE = "CREATE TABLE IF NOT EXISTS signup (name TEXT)"
 
@@ -30,7 +31,11 @@ class Caller:
         """Return a connection of the driver, not in autocommit mode."""
         if self.settings.backend == "sqlite":
             assert self.settings.path is not None
-            return sqlite3.connect(self.settings.path, **({"timeout": 0.2} | options))
+            connection = sqlite3.connect(
+                self.settings.path, **({"timeout": 0.2} | options)
+            )
+            disable_autocheckpoint(connection)
+            return connection
         return psycopg2.connect(**self.settings.connect_parameters(), **options)
 
     @contextlib.contextmanager

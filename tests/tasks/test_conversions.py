@@ -210,7 +210,7 @@ def test_a_member_of_a_subclass_becomes_what_it_is_one_of() -> None:
         (list[int], (1,), "a tuple is not a list"),
         (list[int], [1, "x"], r"payload\.x\[1\]: 'x' is not a whole number"),
         (dict[str, int], {"a": "x"}, r"payload\.x\.a: 'x' is not a whole number"),
-        (dict[str, int], {1: 1}, "1 is no key"),
+        (dict[str, int], {1: 1}, "1 is not a key"),
         (tuple[int, int], (1,), "a tuple is not a tuple of 2"),
         (int | None, "x", "'x' is not a whole number or None"),
         (Line, {"product": ID}, "a dict is not a Line"),
@@ -329,7 +329,7 @@ def test_what_refers_to_itself_is_refused() -> None:
     order = Order([Line(ID, Decimal(1))], NOON)
     order.parent = order
 
-    with pytest.raises(InvalidInputError, match="refers to itself"):
+    with pytest.raises(InvalidInputError, match="contains itself"):
         Parameters(ship).bind((order, NOON), {})
 
 
