@@ -8,15 +8,8 @@ of its own commands only when that is called.
 from __future__ import annotations
 
 import click
-from werkzeug.utils import import_string
 
-_COMMANDS = {
-    "audit": "audit:audit_group",
-    "db": "database:db_group",
-    "enqueue": "enqueue:enqueue_command",
-    "token": "token:token_group",
-    "worker": "worker:worker_command",
-}
+_COMMANDS = ("audit", "db", "enqueue", "token", "worker")
 
 
 class LazyGroup(click.Group):
@@ -28,10 +21,20 @@ class LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return the command of a name, or None."""
-        place = _COMMANDS.get(cmd_name)
-        if place is None:
-            return super().get_command(ctx, cmd_name)
-        command: click.Command = import_string(f"flask_forge_jobs.cli.{place}")
+        command: click.Command
+        match cmd_name:
+            case "audit":
+                from flask_forge_jobs.cli.audit import audit_group as command
+            case "db":
+                from flask_forge_jobs.cli.database import db_group as command
+            case "enqueue":
+                from flask_forge_jobs.cli.enqueue import enqueue_command as command
+            case "token":
+                from flask_forge_jobs.cli.token import token_group as command
+            case "worker":
+                from flask_forge_jobs.cli.worker import worker_command as command
+            case _:
+                return super().get_command(ctx, cmd_name)
         return command
 
 

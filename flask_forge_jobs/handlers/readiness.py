@@ -94,6 +94,7 @@ def readiness(
                 *(ReadinessCheck(name, False, "unknown") for name in _AFTER_SCHEMA),
             )
         )
+    waits = _what_waits(unserved_queues(queues, workers))
     return Readiness(
         (
             ReadinessCheck(
@@ -103,9 +104,7 @@ def readiness(
             ReadinessCheck("workers", bool(workers), f"{len(workers)} live"),
             _check_services(services),
             ReadinessCheck("snapshots", True, _what_a_snapshot_does(snapshot)),
-            ReadinessCheck(
-                "queues", True, _what_waits(unserved_queues(queues, workers))
-            ),
+            ReadinessCheck("queues", True, waits),
         ),
         services,
     )
