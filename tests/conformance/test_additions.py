@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
@@ -39,6 +40,26 @@ APPENDED: Mapping[str, Mapping[str, object]] = {
     "N-14": _OF_SCHEDULES,
     "N-20": {"services": {"type": "array"}},
 }
+# The glossary's words for keys of the contract, which stay as they are in the routes of
+# the reference. A run that failed for good is a dead job, and its time is a run time.
+_OF_JOBS = {"process_id": "slot_id"}
+_OF_RUNS = {
+    "failed": "dead",
+    "proc_p50_ms": "run_p50_ms",
+    "proc_p95_ms": "run_p95_ms",
+    "proc_p99_ms": "run_p99_ms",
+}
+_OF_SLOTS = {"processes": "slots", "process_id": "slot_id", "host_id": "worker_id"}
+RENAMED: Mapping[str, Mapping[str, str]] = {
+    "N-01": _OF_SLOTS,
+    "N-02": _OF_SLOTS,
+    "N-03": _OF_SLOTS,
+    "N-06": _OF_JOBS,
+    "N-07": _OF_JOBS,
+    "N-12": _OF_JOBS,
+    "N-17": _OF_RUNS,
+    "N-26": _OF_RUNS,
+}
 # Another status of the same shape, which the data set calls for: its job waits.
 STATUSES: Mapping[str, int] = {"N-09": 200}
 BUILT = tuple(entry for entry in ADDITIONS if entry.place in ROUTES)
@@ -57,8 +78,12 @@ def test_its_answer_follows_the_contract(client: FlaskClient, entry: Entry) -> N
 
 
 def extended(entry: Entry) -> Entry:
-    """Return an entry with what we append to its shape, and the data set's status."""
-    entry = replace(entry, status=STATUSES.get(entry.id, entry.status))
+    """Return an entry with our names and additions, and the data set's status."""
+    entry = replace(
+        entry,
+        status=STATUSES.get(entry.id, entry.status),
+        schema=_renamed(entry.schema, RENAMED.get(entry.id, {})),
+    )
     added = APPENDED.get(entry.id)
     if added is None or entry.schema is None:
         return entry
@@ -67,3 +92,16 @@ def extended(entry: Entry) -> Entry:
     for names in ("required", "x-key-order"):
         schema[names] = [*schema[names], *added]
     return replace(entry, schema=schema)
+
+
+def _renamed(schema: Any, names: Mapping[str, str]) -> Any:
+    """Return a schema with other names for keys, wherever they are."""
+    if isinstance(schema, str):
+        return names.get(schema, schema)
+    if isinstance(schema, list):
+        return [_renamed(each, names) for each in schema]
+    if isinstance(schema, Mapping):
+        return {
+            names.get(key, key): _renamed(each, names) for key, each in schema.items()
+        }
+    return schema
