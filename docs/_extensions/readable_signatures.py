@@ -105,6 +105,7 @@ def find_public_name(
 
 def setup(app: Sphinx) -> ExtensionMetadata:
     """Take part in the reading of signatures and in the making of links."""
+    app.setup_extension("sphinx.ext.autodoc")  # it has the first two events
     app.connect("autodoc-before-process-signature", shorten_defaults)
     app.connect("autodoc-process-signature", shorten_signature)
     app.connect("missing-reference", find_public_name)
