@@ -28,7 +28,6 @@ html_theme = "furo"
 html_title = f"{project} {release}"
 
 autodoc_member_order = "bysource"
-autodoc_default_options = {"members": True}
 napoleon_numpy_docstring = False
 python_maximum_signature_line_length = 88
 

@@ -122,6 +122,7 @@ def error_lines() -> Lines:
     for name, value in vars(errors).items():
         if inspect.isclass(value) and issubclass(value, errors.ForgeJobsError):
             yield f".. autoclass:: flask_forge_jobs.errors.{name}"
+            yield "   :members:"
             yield "   :show-inheritance:"
             yield ""
 

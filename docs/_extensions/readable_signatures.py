@@ -16,10 +16,12 @@ from sphinx.util.typing import ExtensionMetadata
 
 import flask_forge_jobs
 
-# The package makes these and hands them out, so how they are made is left out.
+# Nobody makes one: the package hands them out, or they are protocols.
 _HANDED_OUT = frozenset(
     {
         "flask_forge_jobs.JobHandle",
+        "flask_forge_jobs.QueuePaths",
+        "flask_forge_jobs.Router",
         "flask_forge_jobs.RuntimeHandle",
         "flask_forge_jobs.Storage",
         "flask_forge_jobs.Task",
