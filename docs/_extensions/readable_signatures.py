@@ -12,6 +12,7 @@ from docutils import nodes
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
+from sphinx.pycode import ModuleAnalyzer
 from sphinx.util.typing import ExtensionMetadata
 
 import flask_forge_jobs
@@ -87,6 +88,14 @@ def shorten_signature(  # noqa: PLR0917  # as Sphinx calls it
     )
 
 
+def drop_overloads(app: Sphinx) -> None:
+    """Show one signature of a method whose overloads only type checkers need."""
+    del app
+    analyzer = ModuleAnalyzer.for_module("flask_forge_jobs.testing.kit")
+    analyzer.analyze()
+    analyzer.overloads.clear()
+
+
 def find_public_name(
     app: Sphinx, env: BuildEnvironment, node: pending_xref, text: nodes.TextElement
 ) -> nodes.reference | None:
@@ -107,7 +116,8 @@ def find_public_name(
 
 def setup(app: Sphinx) -> ExtensionMetadata:
     """Take part in the reading of signatures and in the making of links."""
-    app.setup_extension("sphinx.ext.autodoc")  # it has the first two events
+    app.setup_extension("sphinx.ext.autodoc")  # it has two of the events
+    app.connect("builder-inited", drop_overloads)
     app.connect("autodoc-before-process-signature", shorten_defaults)
     app.connect("autodoc-process-signature", shorten_signature)
     app.connect("missing-reference", find_public_name)
