@@ -12,6 +12,8 @@ import psutil
 HOUR_S = 3600.0
 # A sample may come while a connection is being replaced.
 _SLACK = 2
+# At how many moments the table shows the memory, about.
+_SHOWN = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +52,15 @@ class Drift:
         return linear_regression(hours, [each.rss_mib for each in self.samples]).slope
 
     def text(self) -> str:
-        """Return it as a line of the table."""
-        first, last = self.samples[0], self.samples[-1]
+        """Return it as a line of the table.
+
+        Memory is shown at several moments: what settles looks different from a leak.
+        """
+        step = max(len(self.samples) // _SHOWN, 1)
+        shown = [*self.samples[:-1:step], self.samples[-1]]
+        memory = " ".join(f"{each.rss_mib:.1f}" for each in shown)
         return (
-            f"{self.name:<16}{first.rss_mib:>8.1f} to {last.rss_mib:.1f} MiB, "
+            f"{self.name:<16}{memory} MiB, "
             f"{self.slope_mib:+.2f} MiB/h; files {_range(self._all('files'))}; "
             f"threads {_range(self._all('threads'))}"
         )
