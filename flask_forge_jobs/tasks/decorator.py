@@ -240,12 +240,16 @@ class Task(Generic[P, R]):
             ) from None
         if options is not self.defaults or options.dedupe_by_args:
             return options.new_job(self.kind, dump(arguments), self._router)
-        if self._template.queue_name != (options.queue or self._router(self.kind)):
-            self._template = options.new_job(self.kind, EMPTY_PAYLOAD, self._router)
+        queue_name = options.queue or self._router(self.kind)
+        # Read once: another thread may replace it for a queue of its own.
+        template = self._template
+        if template.queue_name != queue_name:
+            template = options.new_job(self.kind, EMPTY_PAYLOAD, self._router)
+            self._template = template
         if not arguments:
-            return self._template
+            return template
         payload = dump(arguments, max_bytes=MAX_PAYLOAD_BYTES)
-        return self._template.with_checked(payload=payload)
+        return template.with_checked(payload=payload)
 
     def run(self, context: TaskContext, payload: str) -> Outcome:
         """Run once with a stored payload; never raises.

@@ -213,6 +213,25 @@ def test_options_change_one_enqueue_and_not_the_task(
     ]
 
 
+def test_a_router_that_answers_others_meanwhile_changes_no_job(
+    make_task: MakeTask,
+) -> None:
+    """As another thread does, which enqueues for another tenant at the same moment."""
+    tenants = ["ann"]
+
+    def router(_kind: str) -> str:
+        tenant = tenants[-1]
+        if tenant == "ann":
+            tenants.append("bob")
+            assert task.job(7).queue_name == "bob"
+            tenants.pop()
+        return tenant
+
+    task = make_task(send, router=router)
+
+    assert [task.job(7).queue_name for _ in range(2)] == ["ann", "ann"]
+
+
 def test_router_is_asked_only_without_a_queue(
     make_task: MakeTask, outbox: Outbox
 ) -> None:

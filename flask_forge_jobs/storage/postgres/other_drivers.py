@@ -118,6 +118,8 @@ class _TextTransaction(JoinedTransaction):
     def _translated(self) -> Iterator[None]:
         try:
             yield
+        except UnicodeEncodeError as error:
+            raise not_utf8(error.encoding) from error
         except (self._dbapi.Error, OSError) as error:
             raise OtherDriverError(error, self._dbapi) from error
 
@@ -138,10 +140,23 @@ class Psycopg3Transaction(_TextTransaction):
     def _open_cursor(self) -> Any:
         from psycopg import ClientCursor
         from psycopg.rows import tuple_row
+        from psycopg.types.bool import BoolLoader
+        from psycopg.types.numeric import FloatLoader, IntLoader
+        from psycopg.types.string import TextLoader
 
         # A client cursor does not prepare, so one message may hold several statements.
         connection: Any = self._connection
-        return ClientCursor(connection, row_factory=tuple_row)
+        cursor = ClientCursor(connection, row_factory=tuple_row)
+        for name, loader in (
+            ("bool", BoolLoader),
+            ("float8", FloatLoader),
+            ("int4", IntLoader),
+            ("int8", IntLoader),
+            ("text", TextLoader),
+        ):
+            # The caller's connection may have others.
+            cursor.adapters.register_loader(name, loader)
+        return cursor
 
     def _run(self, *texts: str) -> None:
         with self._translated():
@@ -228,8 +243,10 @@ def literal(value: Parameter) -> str:
         return "true" if value else "false"
     if not math.isfinite(value):
         return f"'{float(value)}'::float8"
-    # With a space, because two minus signs would begin a comment.
-    return f" {value!r}"
+    # Not the text of a subclass, such as an enumeration. With a space, because two
+    # minus signs would begin a comment.
+    text = int.__repr__(value) if isinstance(value, int) else float.__repr__(value)
+    return f" {text}"
 
 
 def _quoted(text: str) -> str:

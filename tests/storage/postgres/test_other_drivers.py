@@ -7,12 +7,14 @@ import contextlib
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from enum import IntEnum
 from typing import Any
 
 import psycopg
 import pytest
 import sqlalchemy
 from psycopg.rows import dict_row
+from psycopg.types.string import ByteaLoader
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
 from flask_forge_jobs.config.database import DatabaseSettings
@@ -39,6 +41,13 @@ SIGN_UP = "INSERT INTO signup VALUES ('ann')"
 PID = "SELECT pg_backend_pid()"
 #: Every character that means something to some driver, or to PostgreSQL.
 HARD = """{"a":"it's 100% %s %(b)s :c $1 {} ?","b":"\\\\ \\""}"""
+
+
+class Level(IntEnum):
+    """A number whose text is another."""
+
+    LOW = -5
+
 
 pytestmark = pytest.mark.usefixtures("sql")
 
@@ -314,6 +323,18 @@ def test_rows_of_other_types_do_not_matter(
     assert sql.value(JOBS) == 1
 
 
+def test_loaders_of_the_callers_do_not_matter(
+    postgres: Storage, sql: Sql, postgres_database: str
+) -> None:
+    with psycopg.connect(postgres_database) as connection:
+        for name in ("int8", "int4", "text", "bool"):
+            connection.adapters.register_loader(name, ByteaLoader)
+        result = postgres.jobs.enqueue(NewJob("noop"), connection=connection)
+
+    assert isinstance(result.scheduled_at_us, int)
+    assert sql.value("SELECT id FROM forge_job") == result.id
+
+
 def test_a_block_of_psycopg3_is_a_transaction(
     postgres: Storage, sql: Sql, postgres_database: str
 ) -> None:
@@ -349,6 +370,20 @@ def test_a_pipeline_is_refused(postgres: Storage, postgres_database: str) -> Non
 def test_another_encoding_is_refused(postgres: Storage, postgres_database: str) -> None:
     with psycopg.connect(postgres_database, client_encoding="latin1") as connection:
         assert "encoding iso8859-1" in _refusal(postgres, connection)
+
+
+def test_a_text_beyond_the_encoding_of_the_connection_is_refused(
+    postgres: Storage, sql: Sql, postgres_database: str
+) -> None:
+    """Of a driver that does not say which encoding it has."""
+    with DRIVERS["sqlalchemy-pg8000"](postgres_database) as connection:
+        run(connection, "SET client_encoding = 'LATIN1'")
+        run(connection, SIGN_UP)
+        with pytest.raises(InvalidInputError, match="encoding"):
+            postgres.jobs.enqueue(NewJob("日本語"), connection=connection)
+        connection.commit()
+
+    assert (sql.value(JOBS), sql.value(SIGNUPS)) == (0, 1)
 
 
 def test_psycopg3_is_not_imported() -> None:
@@ -396,7 +431,7 @@ def test_an_asynchronous_connection_is_refused_and_its_synchronous_side_joined(
 @pytest.mark.parametrize("is_standard", ["on", "off"])
 def test_a_value_arrives_as_it_is(sql: Sql, is_standard: str) -> None:
     values = [None, "", "it's", "\\", "\\'", "'\\''; --", "%s %%", "☃\n\t", -5, 2**62,
-              0.1, -1e300, float("inf"), True, False]  # fmt: skip
+              0.1, -1e300, float("inf"), Level.LOW, True, False]  # fmt: skip
     with contextlib.closing(sql.connect()) as server:
         cursor = server.cursor()
         cursor.execute("SET escape_string_warning = off")
