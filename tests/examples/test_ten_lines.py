@@ -15,11 +15,21 @@ from typing import Any
 import pytest
 from flask import current_app
 from flask import request as flask_request
+from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy import text as sql_text
 
-from flask_forge_jobs import Dead, ForgeJobs, JobStatus, TaskContext, Throttled
+from flask_forge_jobs import (
+    Dead,
+    ForgeJobs,
+    JobStatus,
+    TaskContext,
+    Throttled,
+    alembic,
+)
 from flask_forge_jobs.model.jobs import Job, JobFilter
 from flask_forge_jobs.state import state_of
+from flask_forge_jobs.storage.sqlite.checkpoint import has_wal_reset_bug
 from tests.support.applications import worker
 
 README = Path(__file__).parents[2] / "README.rst"
@@ -50,7 +60,7 @@ def _indented(text: str) -> str:
     return "\n".join(lines)
 
 
-PROGRAM, OPTIONS, TRANSACTION, TEST, POSTGRES_KEY = python_blocks()
+PROGRAM, OPTIONS, TRANSACTION, SHARING, TEST, POSTGRES_KEY = python_blocks()
 
 
 @pytest.fixture
@@ -188,7 +198,7 @@ def test_options_are_as_the_readme_says(program: Any) -> None:
 def test_a_job_is_part_of_the_transaction_of_its_order(
     program: Any, backend: str, request: pytest.FixtureRequest
 ) -> None:
-    """The third block, with a table and a task as a reader would have them."""
+    """The third block and the fourth, with a table and a task as a reader has them."""
     url = "sqlite:///queue.sqlite"
     if backend == "postgres":
         shared = request.getfixturevalue("database_url")
@@ -196,7 +206,8 @@ def test_a_job_is_part_of_the_transaction_of_its_order(
     app = program.app
     app.config["SQLALCHEMY_DATABASE_URI"] = url
     db = SQLAlchemy(app)
-    names = vars(program) | {"db": db, "request": flask_request}
+    names = vars(program) | {"db": db, "request": flask_request, "Migrate": Migrate}
+    exec(SHARING, names)
     exec(ORDERS, names)
     exec(TRANSACTION, names)
     with app.app_context():
@@ -208,5 +219,11 @@ def test_a_job_is_part_of_the_transaction_of_its_order(
     (found,) = reader.page(JobFilter(kinds=["send_receipt"]), 2).rows
     assert reader.get(found.id).payload == f'{{"order_id":{answer.json["order"]}}}'
     with app.app_context():
+        if backend == "sqlite" and has_wal_reset_bug():
+            found = db.session.execute(sql_text("PRAGMA wal_autocheckpoint")).scalar()
+            assert found == 0
+            db.session.remove()
+        options = app.extensions["migrate"].configure_args
+        assert options["include_name"] is alembic.include_name
         db.drop_all()
         db.engine.dispose()
