@@ -220,8 +220,8 @@ def test_a_job_is_part_of_the_transaction_of_its_order(
     assert reader.get(found.id).payload == f'{{"order_id":{answer.json["order"]}}}'
     with app.app_context():
         if backend == "sqlite" and has_wal_reset_bug():
-            found = db.session.execute(sql_text("PRAGMA wal_autocheckpoint")).scalar()
-            assert found == 0
+            limit = db.session.execute(sql_text("PRAGMA wal_autocheckpoint")).scalar()
+            assert limit == 0
             db.session.remove()
         options = app.extensions["migrate"].configure_args
         assert options["include_name"] is alembic.include_name
