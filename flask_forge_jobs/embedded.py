@@ -149,6 +149,8 @@ class EmbeddedWorker:
 
     def _start(self, over: threading.Event) -> RuntimeHandle | None:
         """Start once the database answers; return None if the process ends first."""
+        if self._is_development:
+            _show_ends_of_jobs()
         has_told = False
         while True:
             try:
@@ -188,7 +190,6 @@ class EmbeddedWorker:
                 f" * Jobs run in this process: queues {queues} in {place} "
                 "(in production, run `flask forge-jobs worker`)"
             )
-            _show_ends_of_jobs()
         else:
             logger.info("jobs run in this process: queues %s in %s", queues, place)
 

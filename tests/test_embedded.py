@@ -23,6 +23,8 @@ from flask_forge_jobs import ForgeJobs
 from flask_forge_jobs.embedded import EmbeddedWorker
 from flask_forge_jobs.errors import ConfigurationError, StorageUnavailableError
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
+from flask_forge_jobs.runtime.handle import RuntimeHandle
+from flask_forge_jobs.runtime.runtime import QueueRuntime
 from flask_forge_jobs.state import state_of
 from flask_forge_jobs.storage.base import Storage
 from tests.support.commands import Application, Program
@@ -365,6 +367,29 @@ def test_nobody_is_warned_of_a_queue_that_it_will_serve(
     state.storage.close()
 
     assert caplog.messages == ["no worker serves queue far, its jobs wait"]
+
+
+def test_the_ends_of_jobs_are_shown_from_the_first_on(
+    app: Flask, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job that waits may be done before the greeting is printed."""
+    order: list[str] = []
+    start = QueueRuntime.start
+
+    def started(runtime: QueueRuntime) -> RuntimeHandle:
+        order.append("start")
+        return start(runtime)
+
+    monkeypatch.setattr(QueueRuntime, "start", started)
+    monkeypatch.setattr(
+        "flask_forge_jobs.embedded._show_ends_of_jobs", lambda: order.append("show")
+    )
+    with EmbeddedWorker(app, state_of(app)).while_served(), served(app):
+        wait_for_status(storage, add(storage, "quick"), JobStatus.DONE)
+    wait_until(has_ended, "its threads have ended")
+    state_of(app).storage.close()
+
+    assert order == ["show", "start"]
 
 
 def test_it_starts_again_with_another_server(app: Flask, storage: Storage) -> None:
