@@ -38,6 +38,8 @@ MORTAL, MORTAL_THREADS = 2, 8
 MOST_MIB_AN_HOUR = 1.0
 MOST_SLOWER = 1.2
 SERVER = ("--workers=1", "--worker-class=gthread", "--threads=4")
+# As docs/howto/deploy.rst asks: with a heap for each thread memory settles late.
+AS_DEPLOYED = {"MALLOC_ARENA_MAX": "2"}
 _IDLE_IN_TRANSACTION = (
     f"SELECT COUNT(*) FROM pg_stat_activity WHERE {UNDER_TEST} AND "
     "state LIKE 'idle in transaction%' AND state_change < now() - interval '5 s'"
@@ -93,7 +95,12 @@ class Soak:
         self._app.testing = True
         self._forge = ForgeJobs(self._app)
         self._fleet = Fleet(
-            url, folder, self._sql, threads=MORTAL_THREADS, lease_s=DEFAULT_LEASE_S
+            url,
+            folder,
+            self._sql,
+            threads=MORTAL_THREADS,
+            lease_s=DEFAULT_LEASE_S,
+            environ=AS_DEPLOYED,
         )
 
     def run(self) -> tuple[str, bool]:
@@ -105,7 +112,7 @@ class Soak:
         with (
             contextlib.closing(storage),
             contextlib.ExitStack() as stack,
-            serving(self._url, self._folder, *SERVER) as server,
+            serving(self._url, self._folder, *SERVER, **AS_DEPLOYED) as server,
         ):
             stack.callback(self._fleet.destroy)
             lasting = [self._start(LASTING_THREADS) for _ in range(LASTING)]
