@@ -39,6 +39,9 @@ PAUSE_AFTER_BUSY_S = 0.5
 # Our writers are blocked while a checkpoint waits for a writer of the application.
 _WRITER_WAIT_S = 0.02
 _WRITERS_WAIT_S = 0.1
+# Most read transactions end within this time.
+_READERS_WAIT_S = 0.02
+_READERS_LOOK_AGAIN_S = 0.001
 # A write takes a few tenths of a millisecond, a checkpoint a few milliseconds.
 _LOOK_AGAIN_S = 0.0005
 
@@ -128,7 +131,8 @@ class CheckpointGate:
         """Write the log back after about 1,000 pages, or when it has grown too long.
 
         Returns:
-            Whether the whole log was written back, so the next commit overwrites it.
+            Whether the whole log was written back. The next commit then overwrites it
+            unless a reader still uses it.
         """
         if self._path is None:
             return False
@@ -183,7 +187,8 @@ def _write_back(connection: sqlite3.Connection, path: Path) -> bool:
 
     The application's own connections do not pass the gate, so a second connection holds
     the write lock meanwhile. SQLite's blocking modes take that lock too, but continue
-    without it if a writer holds it, so a commit could collide with the checkpoint.
+    without it if a writer holds it, so a commit could collide with the checkpoint. The
+    mode that we use does not wait for readers, so we wait for them.
     """
     with contextlib.closing(
         sqlite3.connect(path, timeout=_WRITER_WAIT_S, isolation_level=None)
@@ -194,10 +199,26 @@ def _write_back(connection: sqlite3.Connection, path: Path) -> bool:
             if error.sqlite_errorcode & 0xFF == BUSY:
                 return False
             raise
+        is_written = _write_all(connection, time.monotonic() + _READERS_WAIT_S)
+        # The next commit overwrites the log unless a reader still uses it. Readers that
+        # begin from now on use only the database; the earlier ones end meanwhile. A log
+        # that was cut has exactly the kept size.
+        if is_written and log_bytes(path) > LOG_BYTES_KEPT:
+            time.sleep(_READERS_WAIT_S)
+    return is_written
+
+
+def _write_all(connection: sqlite3.Connection, ends_at: float) -> bool:
+    """Write the log back up to the oldest reader, until that is all of it."""
+    while True:
         busy, pages, written = connection.execute(
             "PRAGMA wal_checkpoint(PASSIVE)"
         ).fetchone()
-    return not busy and pages == written
+        if not busy and pages == written:
+            return True
+        if time.monotonic() >= ends_at:
+            return False
+        time.sleep(_READERS_LOOK_AGAIN_S)
 
 
 def _lock(file: int, kind: int, ends_at: float) -> bool:

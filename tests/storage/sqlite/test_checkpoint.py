@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import sqlite3
 import time
+from collections import deque
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from flask_forge_jobs.storage.sqlite.checkpoint import (
     CHECKPOINT_BYTES,
     COMMITS_BETWEEN_LOOKS,
     LOG_BYTES_KEPT,
+    PAGES_BETWEEN_CHECKPOINTS,
     CheckpointGate,
     check_not_emptied,
     has_wal_reset_bug,
@@ -171,6 +173,76 @@ def test_a_reader_that_pins_the_log_puts_the_checkpoint_off(
         assert not any(look(gate, connection))  # the pause after a busy one
         gate._not_before = 0.0
         assert any(look(gate, connection))
+    gate.close()
+
+
+class OverlappingReaders:
+    """Transactions of 15 ms, one every 5 ms, by a clock that only sleep() moves."""
+
+    def __init__(self, path: Path, stack: contextlib.ExitStack) -> None:
+        self._path = path
+        self._stack = stack
+        self._open: deque[tuple[float, sqlite3.Connection]] = deque()
+        self.now = 0.0
+
+    def begin(self, ends_at: float) -> None:
+        reader = self._stack.enter_context(
+            contextlib.closing(sqlite3.connect(self._path, isolation_level=None))
+        )
+        self._read(reader, ends_at)
+
+    def _read(self, reader: sqlite3.Connection, ends_at: float) -> None:
+        reader.execute("BEGIN")
+        reader.execute("SELECT 1 FROM filler LIMIT 1").fetchone()
+        self._open.append((ends_at, reader))
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+        while self._open and self._open[0][0] <= self.now:
+            ended_at, reader = self._open.popleft()
+            reader.execute("COMMIT")
+            self._read(reader, ended_at + 0.015)
+
+
+def test_overlapping_readers_do_not_make_the_log_grow(
+    gate: CheckpointGate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "queue.sqlite"
+    with contextlib.ExitStack() as stack:
+        connection = stack.enter_context(contextlib.closing(large_log(path)))
+        readers = OverlappingReaders(path, stack)
+        monkeypatch.setattr("flask_forge_jobs.storage.sqlite.checkpoint.time", readers)
+        for ends_at in (0.005, 0.01, 0.015):
+            readers.begin(ends_at)
+            connection.execute("INSERT INTO filler VALUES (1)")
+
+        assert any(look(gate, connection))
+
+        connection.execute("INSERT INTO filler VALUES (1)")
+        assert log_of(path).stat().st_size == LOG_BYTES_KEPT
+    gate.close()
+
+
+def test_a_checkpoint_waits_for_readers_only_if_it_must(
+    gate: CheckpointGate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A log that was cut to the kept size is not a large one."""
+    path = tmp_path / "queue.sqlite"
+    with contextlib.ExitStack() as stack:
+        connection = stack.enter_context(contextlib.closing(large_log(path)))
+        assert any(look(gate, connection))
+        connection.execute("INSERT INTO filler VALUES (1)")
+        assert log_of(path).stat().st_size == LOG_BYTES_KEPT
+        clock = OverlappingReaders(path, stack)
+        monkeypatch.setattr("flask_forge_jobs.storage.sqlite.checkpoint.time", clock)
+        gate._pages = PAGES_BETWEEN_CHECKPOINTS
+
+        assert gate.checkpoint_if_due(connection)
+
+        assert clock.now == 0.0
     gate.close()
 
 
