@@ -101,9 +101,14 @@ def _engines(path: Path) -> Iterator[Any]:
 def _is_told_nothing(engine: Any) -> bool:
     # Ignores a database that the application cannot open.
     with contextlib.suppress(Exception):
-        pooled = engine.raw_connection()
-        pooled.detach()  # not back to the pool: a fork must find the file closed
-        with contextlib.closing(pooled):
-            driver = pooled.dbapi_connection
-            return isinstance(driver, sqlite3.Connection) and _autocheckpoints(driver)
+        # The engine's own pool may be exhausted, or have one connection for everybody.
+        pool = engine.pool.recreate()
+        try:
+            with contextlib.closing(pool.connect()) as pooled:
+                driver = pooled.dbapi_connection
+                return isinstance(driver, sqlite3.Connection) and _autocheckpoints(
+                    driver
+                )
+        finally:
+            pool.dispose()  # closes it: a fork must find the file closed
     return False

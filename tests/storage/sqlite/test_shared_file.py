@@ -153,10 +153,51 @@ def test_a_worker_names_an_engine_that_is_not_told(
     elsewhere.dispose()
 
 
-def test_a_worker_is_content_with_an_engine_that_is_told(
-    sqlite: Storage, engine: sqlalchemy.Engine, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"poolclass": sqlalchemy.StaticPool},
+        {"poolclass": sqlalchemy.SingletonThreadPool},
+        {"pool_size": 1, "max_overflow": 0, "pool_timeout": 0.01},
+    ],
+    ids=["static", "thread", "exhausted"],
+)
+def test_a_worker_does_not_touch_a_connection_in_use(
+    sqlite: Storage,
+    path: Path,
+    options: dict[str, Any],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    engine = sqlalchemy.create_engine(f"sqlite:///{path}", **options)
+    with contextlib.closing(engine.connect()) as used:
+        used.exec_driver_sql("CREATE TABLE filler (x)")
+        used.exec_driver_sql("INSERT INTO filler VALUES (1)")
+        _start_a_worker(sqlite)
+        used.commit()
+
+        assert used.exec_driver_sql("SELECT * FROM filler").all() == [(1,)]
+    engine.dispose()
+    assert len(_warnings(caplog)) == 1
+
+
+@pytest.mark.parametrize(
+    "pool",
+    [
+        sqlalchemy.QueuePool,
+        sqlalchemy.NullPool,
+        sqlalchemy.StaticPool,
+        sqlalchemy.SingletonThreadPool,
+    ],
+)
+def test_a_worker_is_content_with_an_engine_that_is_told(
+    sqlite: Storage,
+    path: Path,
+    pool: type[sqlalchemy.Pool],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    engine = sqlalchemy.create_engine(f"sqlite:///{path}", poolclass=pool)
     event.listen(engine, "connect", disable_autocheckpoint)
     _start_a_worker(sqlite)
 
     assert _warnings(caplog) == []
+    engine.dispose()
