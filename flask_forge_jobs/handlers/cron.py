@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from flask_forge_jobs.errors import InvalidInputError, ScheduleNotFoundError
@@ -19,13 +20,13 @@ from flask_forge_jobs.model.jobs import EnqueueResult
 from flask_forge_jobs.model.payloads import dump, load_text
 from flask_forge_jobs.model.time_zones import DEFAULT_TIME_ZONE, load_time_zone
 from flask_forge_jobs.storage.base import Storage
-from flask_forge_jobs.tasks.by_name import check_payload_of_kind, schedule_of_kind
+from flask_forge_jobs.tasks.by_name import attempts_of_kind, check_payload_of_kind
 from flask_forge_jobs.tasks.registry import TaskRegistry
 from flask_forge_jobs.tasks.routing import Router
+from flask_forge_jobs.tasks.task_decorator import TaskRouter
 
 PREVIEW_RANGE = (1, 100)
 DEFAULT_PREVIEW = 5
-_OF_TASK = ("kind", "queue_name", "max_attempts")
 # Changes are checked on this before the schedule is looked up.
 _SOME_SCHEDULE = ScheduleDefinition(name="any", kind="any", cron_expr="* * * * *")
 
@@ -82,8 +83,8 @@ def create_schedule(
     """Store a new schedule; ``values`` are fields of :class:`.ScheduleDefinition`.
 
     ``payload`` is any JSON value. ``dedupe`` skips a firing while a job of an earlier
-    one is unfinished. A task in ``registry`` adds its queue and attempts where
-    ``values`` name none, and checks the payload.
+    one is unfinished. A task in ``registry`` checks the payload. A queue and attempts
+    that ``values`` do not name stay open: each job takes its task's.
 
     Raises:
         ScheduleExistsError: The name is taken.
@@ -91,7 +92,6 @@ def create_schedule(
     definition = ScheduleDefinition(payload=dump(payload), **values).deduped(dedupe)
     definition.check()
     check_payload_of_kind(registry, definition.kind, payload)
-    definition = schedule_of_kind(registry, definition)
     return detail(storage.cron.create(definition), redactor)
 
 
@@ -122,8 +122,6 @@ def change_schedule(
         if "cron_expr" in values:
             wanted = schedule.with_expression(values["cron_expr"])
         wanted = replace(wanted, **values)
-        if not values.keys().isdisjoint(_OF_TASK):
-            wanted = schedule_of_kind(registry, wanted)
         # Disabling a schedule does not require a valid payload.
         if not values.keys().isdisjoint(("kind", "payload")):
             payload = load_text(wanted.payload)
@@ -149,15 +147,18 @@ def trigger(
 ) -> EnqueueResult:
     """Enqueue the job of a schedule now; later firings do not change.
 
-    ``registry`` as for :func:`create_schedule`.
+    A task in ``registry`` checks the payload, and gives the queue and attempts that the
+    schedule does not name.
 
     Raises:
         DuplicateJobError: A job of another kind holds the dedupe key.
     """
     _require_possible_name(name)
-    definition = schedule_of_kind(registry, storage.cron.get(name).definition)
-    check_payload_of_kind(registry, definition.kind, load_text(definition.payload))
-    return storage.jobs.enqueue(definition.job(router))
+    definition = storage.cron.get(name).definition
+    tasks = TaskRegistry() if registry is None else registry
+    check_payload_of_kind(tasks, definition.kind, load_text(definition.payload))
+    job = definition.job(TaskRouter(tasks, router), partial(attempts_of_kind, tasks))
+    return storage.jobs.enqueue(job)
 
 
 def preview(

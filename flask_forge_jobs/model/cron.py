@@ -41,8 +41,9 @@ class ScheduleDefinition:
     """What an operator decides; :meth:`check` tells whether it can be stored.
 
     A ``queue_name`` of None asks the router at each firing; ``max_attempts`` of None
-    means 5. While an unfinished job holds the ``dedupe_key``, a firing enqueues
-    nothing. ``catch_up_limit`` is how many missed firings ``all`` makes up for.
+    asks the task then, and is 5 without one. While an unfinished job holds the
+    ``dedupe_key``, a firing enqueues nothing. ``catch_up_limit`` is how many missed
+    firings ``all`` makes up for.
     """
 
     name: str
@@ -81,16 +82,21 @@ class ScheduleDefinition:
         key = (self.dedupe_key or self.name) if dedupe else None
         return replace(self, dedupe_key=key)
 
-    def job(self, router: Callable[[str], str]) -> NewJob:
-        """Return the job of one firing: due at once, with priority 0."""
-        queue_name = self.queue_name
+    def job(
+        self,
+        router: Callable[[str], str],
+        attempts_of: Callable[[str], int] = lambda _kind: DEFAULT_MAX_ATTEMPTS,
+    ) -> NewJob:
+        """Return the job of one firing: due at once, with priority 0.
+
+        ``router`` and ``attempts_of`` are asked for what the definition does not name.
+        """
+        queue_name, attempts = self.queue_name, self.max_attempts
         return NewJob.of_canonical(
             self.payload,
             kind=self.kind,
             queue_name=router(self.kind) if queue_name is None else queue_name,
-            max_attempts=(
-                DEFAULT_MAX_ATTEMPTS if self.max_attempts is None else self.max_attempts
-            ),
+            max_attempts=attempts_of(self.kind) if attempts is None else attempts,
             dedupe_key=self.dedupe_key,
             schedule_name=self.name,
         )

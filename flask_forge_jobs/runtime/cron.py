@@ -8,6 +8,7 @@ guarantees that each time is fired once.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.errors import InvalidInputError
@@ -16,6 +17,9 @@ from flask_forge_jobs.model.bounds import shown
 from flask_forge_jobs.runtime.leader import Leader
 from flask_forge_jobs.runtime.service import Duty
 from flask_forge_jobs.storage.cron import CronStorage
+from flask_forge_jobs.tasks.by_name import attempts_of_kind
+from flask_forge_jobs.tasks.registry import TaskRegistry
+from flask_forge_jobs.tasks.task_decorator import TaskRouter
 
 logger = get_logger(__name__)
 
@@ -55,12 +59,14 @@ class Scheduler(Duty):
         leader: Leader,
         *,
         router: Callable[[str], str],
+        registry: TaskRegistry,
         clock: Clock,
     ) -> None:
         super().__init__("cron", LONGEST_PAUSE_S, clock=clock)
         self._cron = cron
         self._leader = leader
-        self._route = without_failures(router)
+        self._route = without_failures(TaskRouter(registry, router))
+        self._attempts_of = partial(attempts_of_kind, registry)
         self._next_pause_s = LONGEST_PAUSE_S
 
     def tick(self) -> None:
@@ -69,7 +75,9 @@ class Scheduler(Duty):
         patience_s = 0.0 if is_leader else LEADERS_TURN_S
         ahead = self._cron.ahead()
         if ahead.overdue_s is not None and ahead.overdue_s >= patience_s:
-            report = self._cron.fire_due(self._route, overdue_s=patience_s)
+            report = self._cron.fire_due(
+                self._route, self._attempts_of, overdue_s=patience_s
+            )
             logger.debug("cron: %s", report)
             ahead = self._cron.ahead()
         self._next_pause_s = pause_until(ahead.next_s if is_leader else None)

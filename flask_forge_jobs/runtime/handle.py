@@ -169,7 +169,11 @@ class RuntimeHandle:
         storage, clock = self.storage, self._clock
         leader = Leader(storage.leases, worker_id=self.worker_id, clock=clock)
         scheduler = Scheduler(
-            storage.cron, leader, router=self._plan.router, clock=clock
+            storage.cron,
+            leader,
+            router=self._plan.router,
+            registry=self._plan.registry,
+            clock=clock,
         )
         leader.on_gained = scheduler.wake
         others = (leader, scheduler)

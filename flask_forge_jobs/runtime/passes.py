@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from flask_forge_jobs.clock import Clock, SystemClock
 from flask_forge_jobs.errors import InvalidInputError
@@ -21,7 +22,10 @@ from flask_forge_jobs.runtime.membership import SILENT_S
 from flask_forge_jobs.runtime.plan import DEFAULT_LEASE_S
 from flask_forge_jobs.runtime.upkeep import fold_metrics
 from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.tasks.by_name import attempts_of_kind
+from flask_forge_jobs.tasks.registry import TaskRegistry
 from flask_forge_jobs.tasks.routing import DefaultRouter
+from flask_forge_jobs.tasks.task_decorator import TaskRouter
 
 logger = get_logger(__name__)
 
@@ -57,19 +61,28 @@ class FoldReport:
 
 
 def cron_tick_once(
-    storage: Storage, router: Callable[[str], str] | None = None
+    storage: Storage,
+    router: Callable[[str], str] | None = None,
+    *,
+    registry: TaskRegistry | None = None,
 ) -> FiringReport:
     """Fire the schedules that are due; each time fires once, also beside workers.
 
     Args:
         storage: The stores.
-        router: Names the queue for schedules that name none; by default ``default``.
+        router: Names the queue when neither the schedule nor the task does; by default
+            ``default``.
+        registry: The tasks, such as ``forge.registry``. A job takes its task's queue
+            and attempts where the schedule names none; without its task 5 attempts.
 
     Raises:
         StorageError: The database could not be used.
     """
-    chosen = DefaultRouter() if router is None else router
-    return storage.cron.fire_due(without_failures(chosen))
+    tasks = TaskRegistry() if registry is None else registry
+    chosen = TaskRouter(tasks, DefaultRouter() if router is None else router)
+    return storage.cron.fire_due(
+        without_failures(chosen), partial(attempts_of_kind, tasks)
+    )
 
 
 def reap_once(storage: Storage, *, lease_s: float = DEFAULT_LEASE_S) -> ReapReport:

@@ -27,7 +27,8 @@ from flask_forge_jobs.model.declarations import (
     followed,
 )
 from flask_forge_jobs.model.instants import SECOND_US, from_micros
-from flask_forge_jobs.storage.cron_firing import Firing, QueueOf
+from flask_forge_jobs.model.job_bounds import DEFAULT_MAX_ATTEMPTS
+from flask_forge_jobs.storage.cron_firing import AttemptsOf, Firing, QueueOf
 from flask_forge_jobs.storage.database import Executor, Transaction
 from flask_forge_jobs.storage.rows import schedule_from_row, schedule_parameters
 
@@ -117,16 +118,24 @@ class CronStorage:
 
         return self._database.write(work)
 
-    def fire_due(self, router: QueueOf, *, overdue_s: float = 0.0) -> FiringReport:
+    def fire_due(
+        self,
+        router: QueueOf,
+        attempts_of: AttemptsOf = lambda _kind: DEFAULT_MAX_ATTEMPTS,
+        *,
+        overdue_s: float = 0.0,
+    ) -> FiringReport:
         """Enqueue the jobs of all due schedules, and advance the schedules.
 
         Any number of processes may call this at once: each instant of a schedule gets
         one job. A schedule that cannot fire keeps the reason as its last error and
         stays due; only a wrong expression disables it. The others fire all the same.
         What a :class:`.StorageError` interrupts stays due. ``overdue_s`` limits it to
-        schedules that have been due for that many seconds.
+        schedules that have been due for that many seconds. ``router`` and
+        ``attempts_of`` tell the queue and the attempts of a kind whose schedule names
+        none.
         """
-        return self._firing.fire_due(router, overdue_s=overdue_s)
+        return self._firing.fire_due(router, attempts_of, overdue_s=overdue_s)
 
     def ahead(self) -> FiringsAhead:
         """Return how long a firing has been due, and when the next one is."""

@@ -20,6 +20,7 @@ from flask_forge_jobs.model.cron import (
     ScheduleDefinition,
 )
 from flask_forge_jobs.model.instants import SECOND_US, from_micros, to_micros
+from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.model.queues import (
     DEFAULT_MAX_QUEUES,
     DEFAULT_MAX_WORKERS,
@@ -42,6 +43,8 @@ SCHEDULES = 100
 JOBS = 1000
 
 QueueOf = Callable[[str], str]
+AttemptsOf = Callable[[str], int]
+_JobOf = Callable[[ScheduleDefinition], NewJob]
 
 
 @dataclass(slots=True)
@@ -82,14 +85,20 @@ class Firing:
         self._recorder = recorder
         self._most_queues = most_queues
 
-    def fire_due(self, router: QueueOf, *, overdue_s: float = 0.0) -> FiringReport:
+    def fire_due(
+        self, router: QueueOf, attempts_of: AttemptsOf, *, overdue_s: float
+    ) -> FiringReport:
         """Fire what is due; see :meth:`.CronStorage.fire_due`."""
+
+        def job_of(definition: ScheduleDefinition) -> NewJob:
+            return definition.job(router, attempts_of)
+
         total = FiringReport()
         after: str | None = ""
         while after is not None:
             # Bound now: the transaction may be repeated.
             page = self._database.write(
-                lambda tx, after=after: self._page(tx, router, overdue_s, after)  # type: ignore[misc]
+                lambda tx, after=after: self._page(tx, job_of, overdue_s, after)  # type: ignore[misc]
             )
             self._recorder.enqueued_many(page.made)
             total += page.report
@@ -97,7 +106,7 @@ class Firing:
         return total
 
     def _page(
-        self, transaction: Transaction, router: QueueOf, overdue_s: float, after: str
+        self, transaction: Transaction, job_of: _JobOf, overdue_s: float, after: str
     ) -> _Page:
         rows = transaction.all(
             "due_schedules",
@@ -111,7 +120,7 @@ class Firing:
         plans: list[_Plan] = []
         planned = 0
         for row in rows:
-            plans.append(self._plan(schedule_from_row(row), now, router))
+            plans.append(self._plan(schedule_from_row(row), now, job_of))
             planned += len(plans[-1].jobs)
             if planned >= JOBS:
                 break
@@ -121,10 +130,10 @@ class Firing:
             report, made, None if is_last else plans[-1].before.definition.name
         )
 
-    def _plan(self, schedule: Schedule, now: datetime, router: QueueOf) -> _Plan:
+    def _plan(self, schedule: Schedule, now: datetime, job_of: _JobOf) -> _Plan:
         plan = _Plan(schedule, schedule)
         try:
-            job = schedule.definition.job(router)
+            job = job_of(schedule.definition)
             instants, plan.after = schedule.fired(now)
         except InvalidInputError as error:
             plan.failed(error)

@@ -1,12 +1,11 @@
-"""Makes jobs and schedules for kinds that are given by name."""
+"""Makes jobs for kinds that are given by name."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
-from flask_forge_jobs.model.cron import ScheduleDefinition
+from flask_forge_jobs.model.job_bounds import DEFAULT_MAX_ATTEMPTS
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.model.payloads import dump
 from flask_forge_jobs.tasks.decorator import Task
@@ -40,16 +39,9 @@ def check_payload_of_kind(
         task.job_for(payload, task.defaults)
 
 
-def schedule_of_kind(
-    registry: TaskRegistry | None, definition: ScheduleDefinition
-) -> ScheduleDefinition:
-    """Return a schedule with its task's queue and attempts where it names none."""
-    task = None if registry is None else registry.get(definition.kind)
-    if not isinstance(task, Task):
-        return definition
-    queue_name, attempts = definition.queue_name, definition.max_attempts
-    return replace(
-        definition,
-        queue_name=task.defaults.queue if queue_name is None else queue_name,
-        max_attempts=task.defaults.max_attempts if attempts is None else attempts,
+def attempts_of_kind(registry: TaskRegistry, kind: str) -> int:
+    """Return how often a job that does not say may run: as its task says, else 5."""
+    task = registry.get(kind)
+    return (
+        task.defaults.max_attempts if isinstance(task, Task) else DEFAULT_MAX_ATTEMPTS
     )

@@ -7,6 +7,7 @@ from collections.abc import Coroutine, Iterable, Mapping
 from contextvars import copy_context
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import (
     Any,
     Literal,
@@ -26,6 +27,7 @@ from flask_forge_jobs.model.jobs import Job, JobFilter
 from flask_forge_jobs.model.payloads import load_text
 from flask_forge_jobs.runtime.inline_worker import InlineWorker
 from flask_forge_jobs.state import EXTENSION_NAME, state_of
+from flask_forge_jobs.tasks.by_name import attempts_of_kind
 from flask_forge_jobs.tasks.context import TaskContext
 from flask_forge_jobs.tasks.decorator import Task
 from flask_forge_jobs.tasks.direct_calls import DirectCalls
@@ -178,7 +180,8 @@ class JobsKit:
         """
         self._runtime.declare()
         storage = self._state.storage
-        storage.cron.fire_due(self._state.router)
+        attempts_of = partial(attempts_of_kind, self._state.registry)
+        storage.cron.fire_due(self._state.router, attempts_of)
         worker = InlineWorker(self._runtime.plan, enqueue=self._state.enqueue)
         ran: list[RanJob] = []
         reader = storage.job_reader

@@ -74,6 +74,25 @@ def test_a_due_schedule_makes_one_job(storage: Storage, sql: Sql) -> None:
     run(storage, Done(), queue_name="of-tick")  # it can be claimed
 
 
+def test_open_attempts_are_asked_at_each_firing(storage: Storage, sql: Sql) -> None:
+    storage.cron.create(YEARLY)
+    storage.cron.create(replace(YEARLY, name="pinned", max_attempts=3))
+    attempts = {"tick": 7}
+
+    for late_s, attempts["tick"] in ((9, 7), (6, 8)):
+        for name in ("pinned", "yearly"):
+            make_due(sql, name, late_s)
+        storage.cron.fire_due(router, attempts.__getitem__)
+    make_due(sql, "yearly")
+    storage.cron.fire_due(router)
+
+    found = [(job.schedule_name, job.max_attempts) for job in jobs(storage, sql)]
+    assert found == [
+        ("pinned", 3), ("yearly", 7), ("pinned", 3), ("yearly", 8), ("yearly", 5),
+    ]  # fmt: skip
+    assert storage.cron.get("yearly").definition.max_attempts is None
+
+
 def test_a_firing_moves_the_schedule_on(storage: Storage, sql: Sql) -> None:
     before = storage.cron.create(YEARLY)
     make_due(sql, "yearly")

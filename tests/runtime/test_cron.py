@@ -44,6 +44,7 @@ def scheduler(storage: Storage, *, is_leader: bool = True) -> Scheduler:
         storage.cron,
         cast("Leader", Rank(is_leader=is_leader)),
         router=route,
+        registry=registry_of(),
         clock=MovingClock(),
     )
 

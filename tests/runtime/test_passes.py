@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flask_forge_jobs import (
+    ForgeJobs,
     InvalidInputError,
     KindPrefixRouter,
     cron_tick_once,
@@ -37,6 +38,20 @@ def test_due_schedules_fire_once(storage: Storage, sql: Sql) -> None:
     assert (first, second) == (FiringReport(fired=2), FiringReport())
     rows = sql.run("SELECT queue_name, kind FROM forge_job ORDER BY kind")
     assert rows == [("gh", "gh_sync"), ("default", "scan")]
+
+
+def test_a_pass_that_knows_the_tasks_fires_with_their_options(
+    storage: Storage, sql: Sql
+) -> None:
+    forge = ForgeJobs()
+    forge.task(kind="scan", queue="night", max_attempts=2)(lambda: None)
+    storage.cron.create(ScheduleDefinition("scan", "scan", "@yearly"))
+    sql.run("UPDATE forge_cron SET next_fire_at = ?", sql.now_us())
+
+    cron_tick_once(storage, KindPrefixRouter(), registry=forge.registry)
+
+    rows = sql.run("SELECT queue_name, max_attempts FROM forge_job")
+    assert rows == [("night", 2)]
 
 
 def test_a_router_that_fails_is_a_fault_of_its_schedule(

@@ -21,6 +21,7 @@ from flask_forge_jobs import (
     TaskContext,
     current_job,
 )
+from flask_forge_jobs.model.cron import ScheduleDefinition
 from flask_forge_jobs.state import state_of
 from flask_forge_jobs.testing import JobsKit
 from tests.testing.conftest import MakeApp
@@ -341,6 +342,18 @@ def test_a_schedule_fires_when_its_time_has_come(
         jobs.clock.move_to(three + day)
         assert [each.args for each in jobs.drain()] == [{"deep": True}]
         jobs.assert_enqueued(nightly, at=three + day)
+
+
+def test_a_schedule_of_an_operator_fires_with_the_options_of_its_task(
+    jobs: JobsKit, forge: ForgeJobs, midnight: datetime
+) -> None:
+    forge.task(kind="tidy", queue="night", max_attempts=2)(lambda: None)
+    forge.storage.cron.create(ScheduleDefinition("nightly", "tidy", "0 3 * * *"))
+
+    jobs.clock.move_to(midnight + timedelta(hours=3))
+
+    (ran,) = jobs.drain()
+    assert (ran.job.queue_name, ran.job.max_attempts) == ("night", 2)
 
 
 def test_a_budget_fills_up_with_the_time(
