@@ -18,6 +18,7 @@ from flask_forge_jobs.storage.base import Storage, open_storage
 from tests.support.backends import BACKENDS
 from tests.support.postgres import fresh_database, running_server
 from tests.support.rules import compile_builders_once
+from tests.support.runtimes import wait_until
 from tests.support.sql import Sql
 
 
@@ -117,6 +118,8 @@ def storage(database_settings: DatabaseSettings) -> Iterator[Storage]:
     with contextlib.closing(open_storage(database_settings, jitter=None)) as opened:
         opened.open()
         yield opened
+    # It waits two seconds for its last figures, which must not reach the next test.
+    wait_until(lambda: not opened.flusher.is_running, "its figures are stored")
 
 
 @pytest.fixture
