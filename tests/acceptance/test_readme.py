@@ -189,6 +189,20 @@ def test_program_runs_under_flask_run_alone(tmp_path: Path) -> None:
     assert status == 0, server.output
 
 
+def _what_a_worker_says() -> list[str]:
+    """Return the lines that the manual shows, as patterns."""
+    page = (README.parent / "docs/howto/deploy.rst").read_text("utf-8")
+    lines = re.findall(r"^   \.\.\. (INFO .*)$", page, re.MULTILINE)
+    varying = {r"01KB\.\.\.": r"\w+", r"/home/me/shop": ".*", r"0\.1$": r"[\d.]+"}
+    patterns = []
+    for line in lines:
+        pattern = re.escape(line) + "$"
+        for shown, meant in varying.items():
+            pattern = pattern.replace(shown, meant)
+        patterns.append(pattern.replace(r"\.\.\.", ".*"))
+    return patterns
+
+
 @pytest.mark.long
 def test_program_runs_with_a_worker_beside_it(tmp_path: Path) -> None:
     """The ten lines as ``app.py``, a signup, and ``flask forge-jobs worker``."""
@@ -212,8 +226,13 @@ def test_program_runs_with_a_worker_beside_it(tmp_path: Path) -> None:
     worker_command = [script(flask), *arguments]
     with running(worker_command, environ=environ, folder=tmp_path) as worker:
         worker.wait_for("^welcome 7$")
+        worker.wait_for("job done")
         status = worker.stop()
 
+    shown = _what_a_worker_says()
+    assert len(shown) == 4
+    for pattern in shown:
+        assert re.search(pattern, worker.output, re.MULTILINE), pattern
     assert "'job': '" in signed_up.stdout
     assert stored
     assert status == 0, worker.output
