@@ -73,12 +73,13 @@ def run_in_foreground(
         status = _wait(signals, handle, descriptors, burst=burst, changed=changed)
         # Without a heartbeat, other workers have its jobs by now: do not wait.
         longest_s = 0.0 if handle.is_stuck else grace_s
-        logger.info(
-            "stopping; waiting up to %g s for %s running jobs; signal again to return "
-            "them to the queue now",
-            longest_s,
-            len(handle.running()),
-        )
+        if running := len(handle.running()):
+            logger.info(
+                "stopping; waiting up to %g s for %s running jobs; signal again to "
+                "return them to the queue now",
+                longest_s,
+                running,
+            )
         signals.wait_during(lambda: handle.shutdown_graceful(longest_s))
     return EXIT_AT_ONCE if signals.is_hurried else status
 

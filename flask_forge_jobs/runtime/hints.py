@@ -57,8 +57,9 @@ class Hints:
         found = self._storage.job_reader.statistics().values()
         if jobs := sum(queue.counts.total for queue in found):
             logger.warning(
-                "these tests use %s, set by %s, which already holds %s jobs; set "
-                "FORGE_JOBS_DATABASE_URL = None to keep their jobs in memory",
+                "these tests use %s, set by %s, which already holds %s jobs; give them "
+                "a database of their own, or set FORGE_JOBS_DATABASE_URL = None to "
+                "keep their jobs in memory",
                 self._settings.dsn_for_display,
                 self._settings.source,
                 jobs,

@@ -106,6 +106,8 @@ class JobsKit:
             storage.close()  # drops the jobs in memory, or leaves a file for memory
         storage.open()
         self._stack.callback(storage.close)
+        if self._state.hints is not None:
+            self._state.hints.give(())
         self._state = replace(self._state, is_inline=lambda: self.mode == "inline")
         extensions = self.app.extensions
         self._stack.callback(

@@ -425,3 +425,24 @@ def test_arguments_may_be_given_as_the_task_takes_them(
     jobs.assert_not_enqueued(ship, args={"day": date(2026, 6, 2)})
     assert jobs.perform(ship, day) == 2026
     assert [ran.result for ran in jobs.drain()] == [2026]
+
+
+def test_a_database_that_holds_jobs_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It may be that of development, whose jobs ``drain()`` would run."""
+
+    def make() -> Flask:
+        app = Flask("shop")
+        app.config["FORGE_JOBS_DATABASE_URL"] = f"sqlite:///{tmp_path}/shop.sqlite"
+        ForgeJobs(app)
+        return app
+
+    state = state_of(make())
+    state.enqueue(NewJob("noop"))
+    state.storage.close()
+
+    with JobsKit(make()):
+        pass
+
+    assert "already holds 1 jobs" in caplog.text
