@@ -149,11 +149,12 @@ class EmbeddedWorker:
 
     def _start(self, over: threading.Event) -> RuntimeHandle | None:
         """Start once the database answers; return None if the process ends first."""
-        if self._is_development:
-            _show_ends_of_jobs()
         has_told = False
-        while True:
+        while not over.is_set():
             try:
+                # Before the first job, whose output would run into the greeting.
+                self._state.storage.open()
+                self._greet()
                 with self._lock:
                     if over.is_set():
                         return None
@@ -166,10 +167,10 @@ class EmbeddedWorker:
                 logger.error("no embedded worker: %s", error)  # noqa: TRY400
                 return None
             else:
-                self._greet()
                 return self._handle
             if _main_thread_ends_within(_RETRY_S):
-                return None
+                break
+        return None
 
     def _runtime(self) -> QueueRuntime:
         runtime = self._state.runtime(THREADS).with_queues(self._queue_names())
@@ -190,6 +191,7 @@ class EmbeddedWorker:
                 f" * Jobs run in this process: queues {queues} in {place} "
                 "(in production, run `flask forge-jobs worker`)"
             )
+            _show_ends_of_jobs()
         else:
             logger.info("jobs run in this process: queues %s in %s", queues, place)
 

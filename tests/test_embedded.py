@@ -92,8 +92,8 @@ def test_flask_run_runs_jobs_that_no_request_brought(
 ) -> None:
     with running(application, *FLASK, "run", "--port=0") as program:
         program.wait_for(GREETING)
-        (worker,) = storage.workers.all()
         job = wait_for_status(storage, add(storage, "quick"), JobStatus.DONE)
+        (worker,) = storage.workers.all()
         status = program.stop()
 
     assert (worker.worker_name, worker.queues) == ("embedded", ("default",))

@@ -80,6 +80,8 @@ def run_in_foreground(
                 longest_s,
                 running,
             )
+        else:
+            logger.info("stopping; no job is running")
         signals.wait_during(lambda: handle.shutdown_graceful(longest_s))
     return EXIT_AT_ONCE if signals.is_hurried else status
 
