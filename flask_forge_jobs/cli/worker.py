@@ -1,21 +1,31 @@
-"""``flask forge-jobs worker``: run jobs in the foreground."""
+"""``flask forge-jobs worker``: run jobs in the foreground.
+
+With ``--reload`` the process replaces itself once its jobs have ended. Werkzeug's
+reloader does not fit: it kills its child, and the running jobs with it, 0.25 s after
+Ctrl-C.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import json
 import logging
 import os
 import sys
-from collections.abc import Callable
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 
 from flask_forge_jobs.cli.errors import within_application
-from flask_forge_jobs.cli.logs import write_logs
-from flask_forge_jobs.cli.reloader import SourceFiles, begin_anew, surviving_errors
+from flask_forge_jobs.model.instants import SECOND_US, from_micros
 from flask_forge_jobs.model.queues import DEFAULT_QUEUE
 from flask_forge_jobs.runtime.children import CHILD_VARIABLE, Children, own_command
 from flask_forge_jobs.runtime.foreground import EXIT_CHANGED, run_in_foreground
+from flask_forge_jobs.runtime.outcome_mapper import JOB_LOGGER
 from flask_forge_jobs.runtime.plan import DEFAULT_THREADS
 from flask_forge_jobs.runtime.task_child import serve_tasks, take_channel
 from flask_forge_jobs.state import ApplicationState, current
@@ -27,7 +37,10 @@ MOST_PROCESSES = 64
 MOST_THREADS = 1024
 # Connections of the worker itself: heartbeat, dispatcher, listener, upkeep.
 SPARE_CONNECTIONS = 5
+# How often --reload looks, after an error, whether a source file has changed.
+LOOK_PERIOD_S = 1.0
 LOGGER = logging.getLogger(__name__)
+_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 @click.command("worker")
@@ -165,3 +178,89 @@ def _check(state: ApplicationState, queues: str) -> None:
     runtime.with_task_command(own_command()).plan.check()
     state.storage.open()
     state.storage.close()
+
+
+class JsonFormatter(logging.Formatter):
+    """Writes each record as one JSON object, including the fields of a job."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        entry: dict[str, object] = {
+            "time": from_micros(int(record.created * SECOND_US)).isoformat(),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if isinstance(record.args, Mapping):
+            entry |= record.args
+        if record.exc_info:
+            entry["exception"] = self.formatException(record.exc_info)
+        return json.dumps(entry, default=str)
+
+
+def write_logs(*, quiet: bool, as_json: bool) -> None:
+    """Log to standard error, unless the application has set up logging.
+
+    JSON replaces the application's handlers.
+    """
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonFormatter() if as_json else logging.Formatter(_FORMAT))
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=as_json)
+    if quiet:
+        logging.getLogger(JOB_LOGGER).setLevel(logging.WARNING)
+
+
+class SourceFiles:
+    """The files of the loaded modules, with their modification times."""
+
+    def __init__(self) -> None:
+        self._written_ns: dict[str, int] = {}
+
+    def changed(self) -> str | None:
+        """Return a file that has changed since it was loaded, or None."""
+        for module in list(sys.modules.values()):
+            self.see(getattr(module, "__file__", None))
+        return next(filter(self._has_changed, self._written_ns), None)
+
+    def see(self, path: str | None) -> None:
+        """Watch a file, unless it cannot be read."""
+        if path is not None and path not in self._written_ns:
+            with contextlib.suppress(OSError):
+                self._written_ns[path] = Path(path).stat().st_mtime_ns
+
+    def _has_changed(self, path: str) -> bool:
+        try:
+            return Path(path).stat().st_mtime_ns != self._written_ns[path]
+        except OSError:  # an editor is replacing it
+            return False
+
+
+@contextlib.contextmanager
+def surviving_errors(files: SourceFiles) -> Iterator[None]:
+    """If the program fails to load, show the error and restart after a change."""
+    try:
+        yield
+    except (click.exceptions.Exit, click.Abort):
+        raise
+    except Exception as error:  # noqa: BLE001  # the program may raise anything
+        if isinstance(error, click.ClickException):
+            error.show()
+        else:
+            traceback.print_exception(error)
+        if isinstance(error, SyntaxError):
+            files.see(error.filename)
+        for frame, _ in traceback.walk_tb(error.__traceback__):
+            files.see(frame.f_code.co_filename)
+        files.changed()
+        click.echo("waiting for a source file to change", err=True)
+        while files.changed() is None:
+            threading.Event().wait(LOOK_PERIOD_S)
+        begin_anew()
+
+
+def begin_anew() -> NoReturn:
+    """Replace this process by a new one with the same command line."""
+    logging.shutdown()
+    sys.stdout.flush()
+    command = own_command()
+    os.execv(command[0], command)  # noqa: S606  # our own command line

@@ -11,7 +11,7 @@ from types import ModuleType
 import click
 import pytest
 
-from flask_forge_jobs.cli.reloader import SourceFiles, surviving_errors
+from flask_forge_jobs.cli.worker import SourceFiles, surviving_errors
 from tests.support.commands import ROOT
 
 
@@ -59,9 +59,9 @@ def test_a_program_that_does_not_compile_begins_anew_once_it_does(
     program, broken = tmp_path / "program.py", tmp_path / "broken.py"
     broken.write_text("def (", encoding="utf-8")
     program.write_text(
-        "from flask_forge_jobs.cli import reloader\n"
-        "reloader.LOOK_PERIOD_S = 0.01\n"
-        "with reloader.surviving_errors(reloader.SourceFiles()):\n"
+        "from flask_forge_jobs.cli import worker\n"
+        "worker.LOOK_PERIOD_S = 0.01\n"
+        "with worker.surviving_errors(worker.SourceFiles()):\n"
         "    import broken\n"
         "    print('compiled', flush=True)\n",
         encoding="utf-8",
