@@ -19,8 +19,12 @@ from dataclasses import dataclass, field
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.runtime.backoff import Backoff
-from flask_forge_jobs.runtime.foreground import PARENT_PIPE_VARIABLE
-from flask_forge_jobs.runtime.signals import EXIT_AT_ONCE, HURRY, StopSignals
+from flask_forge_jobs.runtime.foreground import (
+    EXIT_AT_ONCE,
+    HURRY,
+    PARENT_PIPE_VARIABLE,
+    StopSignals,
+)
 
 logger = get_logger(__name__)
 

@@ -6,7 +6,7 @@ from tests.mutants.mutant import Mutant
 
 _HANDLE = "runtime/handle.py"
 _STATE = "runtime/state.py"
-_SIGNALS = "runtime/signals.py"
+_SIGNALS = "runtime/foreground.py"
 _RUNTIME = "runtime/test_runtime.py"
 
 MUTANTS = (

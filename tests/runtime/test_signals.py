@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from flask_forge_jobs.runtime.signals import EXIT_AT_ONCE, HURRY, StopSignals
+from flask_forge_jobs.runtime.foreground import EXIT_AT_ONCE, HURRY, StopSignals
 from tests.support.commands import ROOT
 
 LIMIT_S = 30.0
@@ -95,7 +95,7 @@ def test_the_second_signal_ends_the_process() -> None:
     finished = run(
         """
         import os, signal
-        from flask_forge_jobs.runtime.signals import StopSignals
+        from flask_forge_jobs.runtime.foreground import StopSignals
         with StopSignals(at_once=lambda: os.write(1, b"called")) as signals:
             os.kill(os.getpid(), signal.SIGTERM)
             signals.wait(30)
@@ -112,7 +112,7 @@ def test_the_second_signal_ends_it_whatever_is_called_first() -> None:
     finished = run(
         """
         import os, signal
-        from flask_forge_jobs.runtime.signals import StopSignals
+        from flask_forge_jobs.runtime.foreground import StopSignals
         with StopSignals(at_once=lambda: 1 / 0) as signals:
             os.kill(os.getpid(), signal.SIGTERM)
             os.kill(os.getpid(), signal.SIGTERM)
@@ -126,7 +126,7 @@ def test_the_third_signal_ends_a_process_that_does_something_at_the_second() -> 
     finished = run(
         """
         import os, signal
-        from flask_forge_jobs.runtime.signals import StopSignals
+        from flask_forge_jobs.runtime.foreground import StopSignals
         with StopSignals() as signals:
             signals.at_second = lambda: os.write(1, b"second ")
             for _ in range(2):
@@ -158,7 +158,7 @@ def test_a_repeat_within_its_time_is_the_same_wish() -> None:
     finished = run(
         """
         import os, signal
-        from flask_forge_jobs.runtime.signals import REPEAT_S, StopSignals
+        from flask_forge_jobs.runtime.foreground import REPEAT_S, StopSignals
         from tests.support.clocks import MovingClock
         clock = MovingClock()
         with StopSignals(repeat_s=REPEAT_S, clock=clock):
@@ -193,7 +193,7 @@ def test_the_second_signal_ends_it_in_the_midst_of_work() -> None:
     finished = run(
         """
         import signal, threading
-        from flask_forge_jobs.runtime.signals import StopSignals
+        from flask_forge_jobs.runtime.foreground import StopSignals
 
         def work():
             for _ in range(2):
@@ -214,7 +214,7 @@ def test_the_end_of_a_child_wakes_the_watcher() -> None:
     finished = run(
         """
         import subprocess, sys
-        from flask_forge_jobs.runtime.signals import StopSignals
+        from flask_forge_jobs.runtime.foreground import StopSignals
         with StopSignals(watch_children=True) as signals:
             child = subprocess.Popen([sys.executable, "-c", ""])
             while child.poll() is None:
