@@ -33,7 +33,7 @@ from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.queues import DEFAULT_QUEUE
 from flask_forge_jobs.runtime.foreground import reason_to_stop
 from flask_forge_jobs.runtime.handle import RuntimeHandle
-from flask_forge_jobs.runtime.outcome_mapper import JOB_LOGGER
+from flask_forge_jobs.runtime.outcomes import JOB_LOGGER
 from flask_forge_jobs.runtime.runtime import QueueRuntime
 from flask_forge_jobs.server_detection import (
     green_threads,

@@ -25,7 +25,7 @@ from flask_forge_jobs.model.instants import SECOND_US, from_micros
 from flask_forge_jobs.model.queues import DEFAULT_QUEUE
 from flask_forge_jobs.runtime.children import CHILD_VARIABLE, Children, own_command
 from flask_forge_jobs.runtime.foreground import EXIT_CHANGED, run_in_foreground
-from flask_forge_jobs.runtime.outcome_mapper import JOB_LOGGER
+from flask_forge_jobs.runtime.outcomes import JOB_LOGGER
 from flask_forge_jobs.runtime.plan import DEFAULT_THREADS
 from flask_forge_jobs.runtime.task_child import serve_tasks, take_channel
 from flask_forge_jobs.state import ApplicationState, current

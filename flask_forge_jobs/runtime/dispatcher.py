@@ -18,7 +18,7 @@ from flask_forge_jobs.model.claims import ClaimedJob
 from flask_forge_jobs.model.outcomes import JobUpdate
 from flask_forge_jobs.runtime.backoff import FIRST_S, LONGEST_S
 from flask_forge_jobs.runtime.execution import Execution
-from flask_forge_jobs.runtime.outcome_writer import NO_FAULT_OF_OUTCOMES, OutcomeWriter
+from flask_forge_jobs.runtime.outcomes import NO_FAULT_OF_OUTCOMES, OutcomeWriter
 from flask_forge_jobs.runtime.slots import SlotPool
 from flask_forge_jobs.runtime.state import WorkerState
 from flask_forge_jobs.runtime.time_limits import TimeLimits

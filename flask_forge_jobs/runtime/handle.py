@@ -29,8 +29,7 @@ from flask_forge_jobs.runtime.isolation import (
 )
 from flask_forge_jobs.runtime.leader import Leader
 from flask_forge_jobs.runtime.membership import Membership
-from flask_forge_jobs.runtime.outcome_mapper import OutcomeMapper
-from flask_forge_jobs.runtime.outcome_writer import OutcomeWriter
+from flask_forge_jobs.runtime.outcomes import OutcomeMapper, OutcomeWriter
 from flask_forge_jobs.runtime.plan import RuntimePlan
 from flask_forge_jobs.runtime.reaper import Reaper
 from flask_forge_jobs.runtime.retention import Sweeper

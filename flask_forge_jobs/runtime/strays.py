@@ -12,7 +12,7 @@ from collections.abc import Set as AbstractSet
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.claims import RunId
 from flask_forge_jobs.runtime.execution import Execution
-from flask_forge_jobs.runtime.outcome_writer import OutcomeWriter
+from flask_forge_jobs.runtime.outcomes import OutcomeWriter
 from flask_forge_jobs.runtime.state import WorkerState
 from flask_forge_jobs.storage.jobs.queue import JobQueue
 

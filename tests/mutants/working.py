@@ -7,11 +7,10 @@ from tests.mutants.mutant import Mutant
 _DISPATCHER = "runtime/dispatcher.py"
 _SLOTS = "runtime/slots.py"
 _QUEUE = "runtime/local_queue.py"
-_MAPPER = "runtime/outcome_mapper.py"
-_WRITER = "runtime/outcome_writer.py"
+_OUTCOMES_OF_RUNS = "runtime/outcomes.py"
 _OUTCOMES = "model/outcomes.py"
 _DISPATCH = "runtime/test_dispatcher.py"
-_MAPS = "runtime/test_outcome_mapper.py"
+_MAPS = "runtime/test_outcomes.py"
 _WRITES = "runtime/test_outcome_writer.py"
 
 MUTANTS = (
@@ -39,7 +38,7 @@ MUTANTS = (
     ),
     Mutant(
         "outcomes are blamed while the database is away",
-        _WRITER,
+        _OUTCOMES_OF_RUNS,
         "            except NO_FAULT_OF_OUTCOMES:\n                raise\n",
         "",
         (f"{_WRITES}::test_nothing_is_blamed_on_a_storage_that_is_away",),
@@ -58,7 +57,7 @@ MUTANTS = (
     ),
     Mutant(
         "outcomes that come while others are mapped are forgotten",
-        _WRITER,
+        _OUTCOMES_OF_RUNS,
         "del state.ended[: len(ended)]  #",
         "state.ended.clear()  #",
         (f"{_WRITES}::test_what_ends_while_others_are_mapped_is_not_forgotten",),
@@ -164,28 +163,28 @@ MUTANTS = (
     # -- how runs end ------------------------------------------------------------------
     Mutant(
         "the outcome of a lost run is written",
-        _MAPPER,
+        _OUTCOMES_OF_RUNS,
         "        if reason is CancelReason.LOST:\n",
         "        if reason is CancelReason.LOST and not outcome:\n",
         (f"{_MAPS}::test_it_writes_nothing_for_a_lost_job",),
     ),
     Mutant(
         "work that was done at the stop is done again",
-        _MAPPER,
+        _OUTCOMES_OF_RUNS,
         "        if not isinstance(outcome, Done):\n",
         "        if reason is not None:\n",
         (f"{_MAPS}::test_it_lets_finished_work_stand",),
     ),
     Mutant(
         "what a shutdown stopped counts as failed",
-        _MAPPER,
+        _OUTCOMES_OF_RUNS,
         "                outcome = Released()\n",
         '                outcome = Failed("stopped")\n',
         (f"{_MAPS}::test_it_makes_a_release_of_what_a_shutdown_stopped",),
     ),
     Mutant(
         "an outcome that cannot be stored is tried for ever",
-        _MAPPER,
+        _OUTCOMES_OF_RUNS,
         "        if update.error == UNSTORABLE_MESSAGE:\n            return []\n",
         "",
         (f"{_MAPS}::test_an_unstorable_outcome_is_replaced_once",),

@@ -25,8 +25,11 @@ from flask_forge_jobs.runtime.dispatcher import (
     Dispatcher,
 )
 from flask_forge_jobs.runtime.execution import Execution, Runner
-from flask_forge_jobs.runtime.outcome_mapper import UNSTORABLE_MESSAGE, OutcomeMapper
-from flask_forge_jobs.runtime.outcome_writer import OutcomeWriter
+from flask_forge_jobs.runtime.outcomes import (
+    UNSTORABLE_MESSAGE,
+    OutcomeMapper,
+    OutcomeWriter,
+)
 from flask_forge_jobs.runtime.slots import SlotPool
 from flask_forge_jobs.runtime.time_limits import TimeLimits
 from flask_forge_jobs.storage.jobs.queue import JobQueue

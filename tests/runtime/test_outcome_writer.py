@@ -11,8 +11,11 @@ from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.outcomes import Done, JobUpdate, Outcome, Released
 from flask_forge_jobs.model.queues import QueueSettings
 from flask_forge_jobs.runtime.execution import Execution
-from flask_forge_jobs.runtime.outcome_mapper import UNSTORABLE_MESSAGE, OutcomeMapper
-from flask_forge_jobs.runtime.outcome_writer import OutcomeWriter
+from flask_forge_jobs.runtime.outcomes import (
+    UNSTORABLE_MESSAGE,
+    OutcomeMapper,
+    OutcomeWriter,
+)
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.tasks.cancellation import CancelReason
 from tests.support.jobs import OWNER, QUEUE, claim_one, enqueue

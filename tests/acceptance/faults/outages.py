@@ -33,7 +33,8 @@ _END_ALL = (
 )
 # What the log says of trouble with the server, not of tasks that fail on purpose.
 _TROUBLE = re.compile(
-    rb"^20(?!.*(?:runtime\.outcome_mapper|tasks\.decorator)).*$", re.MULTILINE
+    rb"^20(?!.*(?:runtime\.outcomes: (?:cannot use|job )|tasks\.decorator)).*$",
+    re.MULTILINE,
 )
 # Each service of a worker tells once that the storage fails and once that it works
 # again, the listener too; what comes on top must not be more than a line a second.

@@ -20,7 +20,7 @@ from flask_forge_jobs.model.outcomes import (
 )
 from flask_forge_jobs.model.queues import QueueSettings
 from flask_forge_jobs.runtime.execution import Execution
-from flask_forge_jobs.runtime.outcome_mapper import (
+from flask_forge_jobs.runtime.outcomes import (
     UNSTORABLE_MESSAGE,
     UNUSABLE_MESSAGE,
     OutcomeMapper,
