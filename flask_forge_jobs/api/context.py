@@ -17,10 +17,9 @@ from flask_forge_jobs.api.request_state import present_state
 from flask_forge_jobs.api.response import LastBody
 from flask_forge_jobs.api.routes import Route
 from flask_forge_jobs.api.scope import Scope
-from flask_forge_jobs.api.searches import Searches
+from flask_forge_jobs.auth.limits import Searches
 from flask_forge_jobs.auth.links import StatusLinks
-from flask_forge_jobs.auth.permissions import Permission
-from flask_forge_jobs.auth.principal import Principal
+from flask_forge_jobs.auth.permissions import Permission, Principal
 from flask_forge_jobs.handlers.admission import Admission
 from flask_forge_jobs.handlers.bulk import BulkLimits
 from flask_forge_jobs.handlers.metrics import job_counters, queue_gauges

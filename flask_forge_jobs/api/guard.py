@@ -8,18 +8,15 @@ from flask import Request, current_app
 from werkzeug.exceptions import Forbidden
 
 from flask_forge_jobs.api.context import Api
-from flask_forge_jobs.api.limits import ApiLimits
 from flask_forge_jobs.api.request import check_media_type
 from flask_forge_jobs.api.request_state import RequestState
 from flask_forge_jobs.api.routes import Route
 from flask_forge_jobs.api.scope import CLUSTER_MESSAGE, Reach
 from flask_forge_jobs.auth.access import Access
 from flask_forge_jobs.auth.csrf import SAFE_METHODS, check_same_site, has_body
-from flask_forge_jobs.auth.failures import FailureLimit
-from flask_forge_jobs.auth.hosts import HostList
-from flask_forge_jobs.auth.loopback import is_debugged_from_afar
-from flask_forge_jobs.auth.permissions import Permission
-from flask_forge_jobs.auth.principal import Principal
+from flask_forge_jobs.auth.hosts import HostList, is_debugged_from_afar
+from flask_forge_jobs.auth.limits import FailureLimit, RequestLimits
+from flask_forge_jobs.auth.permissions import Permission, Principal
 from flask_forge_jobs.errors import ConfigurationError, InvalidInputError
 
 # What routing puts in place of bytes that are not UTF-8.
@@ -37,7 +34,7 @@ class Guard:
         options = api.options
         self._api = api
         self._options = options
-        self._limits = ApiLimits(options.rate_limits, options.clock)
+        self._limits = RequestLimits(options.rate_limits, options.clock)
         if options.metrics_auth == "token" and options.tokens is None:
             raise ConfigurationError(
                 "FORGE_JOBS_METRICS_AUTH", "is 'token', but FORGE_JOBS_TOKENS is empty"
@@ -62,7 +59,7 @@ class Guard:
             self._access.refuse(request)
         principal = known or self._access.without_token(request, current_app)
         state.principal = principal
-        self._limits.count(route, principal.id)
+        self._limits.count(route.limit_class, principal.id)
         self._check_permission(state, principal)
         if known is None:
             check_same_site(request)

@@ -15,7 +15,7 @@ from uuid import uuid4
 from flask import Request, g, request
 
 from flask_forge_jobs.api.routes import Route
-from flask_forge_jobs.auth.principal import Principal
+from flask_forge_jobs.auth.permissions import Principal
 
 ID_HEADER = "X-Request-Id"
 ID_PATTERN = "[A-Za-z0-9._-]{1,128}"

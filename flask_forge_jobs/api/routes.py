@@ -85,6 +85,13 @@ class Route:
             Permission.PAYLOAD_REVEAL,
         }
 
+    @property
+    def limit_class(self) -> str:
+        """Which of a caller's rates its requests count against."""
+        if self.is_bulk:
+            return "bulk"
+        return "write" if self.mutates else "read"
+
     def under_v1(self) -> Route:
         """Return the same route below ``/v1``."""
         return replace(

@@ -18,10 +18,9 @@ from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Forbidden, HTTPException, Unauthorized
 from werkzeug.wrappers import Request
 
-from flask_forge_jobs.auth.failures import FailureLimit
-from flask_forge_jobs.auth.hosts import HostList
-from flask_forge_jobs.auth.loopback import is_plainly_local
-from flask_forge_jobs.auth.principal import HOST, LOCAL, Principal
+from flask_forge_jobs.auth.hosts import HostList, is_plainly_local
+from flask_forge_jobs.auth.limits import FailureLimit
+from flask_forge_jobs.auth.permissions import HOST, LOCAL, Principal
 from flask_forge_jobs.auth.tokens import TokenSet
 from flask_forge_jobs.errors import RateLimitedError
 

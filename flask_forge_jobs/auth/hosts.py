@@ -1,4 +1,4 @@
-"""The host names this service answers to.
+"""Hosts: the names this service answers to, and whether a request is of this machine.
 
 To a browser, a page whose name was rebound to our address is our own page; only the
 ``Host`` header still shows the foreign name. Names are compared exactly, without
@@ -7,17 +7,20 @@ patterns.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from ipaddress import IPv6Address, ip_address
 
 from werkzeug.exceptions import Forbidden
 from werkzeug.wrappers import Request
-
-from flask_forge_jobs.auth.loopback import is_loopback_host
 
 MESSAGE = (
     "this service does not answer to the host name of the request; allowed names are "
     "listed in FORGE_JOBS_ALLOWED_HOSTS"
 )
+_FORWARDING_HEADERS = ("Forwarded", "Via", "X-Real-Ip")
+_FORWARDING_PREFIX = "HTTP_X_FORWARDED_"
+_HOST = re.compile(r"(?P<name>\[[0-9a-fA-F:.]+\]|[^\[\]:]+)(?::[0-9]{1,5})?")
 
 
 class HostList:
@@ -46,3 +49,45 @@ class HostList:
             return
         if not is_loopback_host(host):
             raise Forbidden(MESSAGE)
+
+
+def is_debugged_from_afar(request: Request) -> bool:
+    """Tell whether a remote client talks to a server with Werkzeug's debugger.
+
+    Whoever finds the debugger's PIN can run any code.
+    """
+    environ = request.environ
+    is_debugged = "werkzeug.debug.preserve_context" in environ
+    return is_debugged and not is_loopback(environ.get("REMOTE_ADDR", ""))
+
+
+def is_plainly_local(request: Request) -> bool:
+    """Tell whether a request came directly, without a proxy, over loopback."""
+    environ = request.environ
+    if any(name in request.headers for name in _FORWARDING_HEADERS):
+        return False
+    if any(key.startswith(_FORWARDING_PREFIX) for key in environ):
+        return False
+    return is_loopback(environ.get("REMOTE_ADDR", "")) and is_loopback_host(
+        environ.get("HTTP_HOST", "")
+    )
+
+
+def is_loopback_host(host: str) -> bool:
+    """Tell whether a ``Host`` header names this machine, with or without a port."""
+    match = _HOST.fullmatch(host)
+    if match is None:
+        return False
+    name = match["name"]
+    return name.lower() == "localhost" or is_loopback(name.strip("[]"))
+
+
+def is_loopback(address: str) -> bool:
+    """Tell whether text is a loopback address."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return False
+    if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is not None:
+        return parsed.ipv4_mapped.is_loopback
+    return parsed.is_loopback

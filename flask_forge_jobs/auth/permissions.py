@@ -1,13 +1,20 @@
-"""What a caller may do, and which role allows what.
+"""Who calls, and what the caller may do.
 
-Every route needs one permission. A role is a named set of permissions.
+Every route needs one permission. A role is a named set of permissions, and a principal
+is a caller with some of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
+
+from werkzeug.exceptions import Forbidden
+
+from flask_forge_jobs.model.bounds import check_queue_name
 
 
 class Permission(StrEnum):
@@ -43,3 +50,84 @@ ROLES: Mapping[str, frozenset[Permission]] = MappingProxyType(
         "admin": frozenset(Permission),
     }
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """An authenticated caller.
+
+    Args:
+        id: Names the caller in the log and in the audit trail; never a secret. The id
+            that an application's authenticator returns gets the prefix ``user:`` there.
+        permissions: What it may do.
+        queues: The only queues it may see and change. None means all, an empty set
+            none.
+
+    Raises:
+        TypeError: ``queues`` is text instead of a set of names.
+        InvalidInputError: A queue name is invalid.
+    """
+
+    id: str
+    permissions: frozenset[Permission]
+    queues: frozenset[str] | None = None
+
+    def __post_init__(self) -> None:
+        """Check the names: every substring of a text would be "in" it."""
+        if self.queues is None:
+            return
+        _refuse_text(self.queues)
+        names = frozenset(check_queue_name(name, "queues") for name in self.queues)
+        object.__setattr__(self, "queues", names)
+
+    @classmethod
+    def with_role(
+        cls, principal_id: str, role: str, *, queues: Iterable[str] | None = None
+    ) -> Principal:
+        """Return a principal with the permissions of a role.
+
+        Args:
+            principal_id: Names the caller.
+            role: ``metrics``, ``viewer``, ``operator`` or ``admin``.
+            queues: The only queues it may see and change. None means all.
+
+        Raises:
+            KeyError: There is no such role.
+            TypeError: ``queues`` is text instead of names.
+            InvalidInputError: A queue name is invalid.
+        """
+        _refuse_text(queues)
+        limited_to = None if queues is None else frozenset(queues)
+        return cls(principal_id, ROLES[role], limited_to)
+
+    @property
+    def caller_id(self) -> str:
+        """Whom a request key belongs to: this caller with exactly these queues."""
+        if self.queues is None:
+            return self.id
+        names = ",".join(sorted(self.queues)).encode()
+        return f"{self.id},{hashlib.sha256(names).hexdigest()}"
+
+    def may(self, permission: Permission) -> bool:
+        """Tell whether the caller has a permission."""
+        return permission in self.permissions
+
+    def require(self, permission: Permission) -> None:
+        """Check that the caller has a permission.
+
+        Raises:
+            Forbidden: It has not.
+        """
+        if not self.may(permission):
+            raise Forbidden(f"this needs the permission {permission.value}")
+
+
+def _refuse_text(queues: object) -> None:
+    if isinstance(queues, str):
+        raise TypeError("queues must be a set of names, not text")
+
+
+# The developer on this machine, where no authenticator is configured.
+LOCAL = Principal("local", frozenset(Permission))
+# A caller for whom the authenticator returned True.
+HOST = Principal("host", frozenset(Permission))

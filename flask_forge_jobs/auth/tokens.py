@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 
-from flask_forge_jobs.auth.permissions import ROLES
-from flask_forge_jobs.auth.principal import Principal
+from flask_forge_jobs.auth.permissions import ROLES, Principal
 from flask_forge_jobs.clock import Clock, SystemClock
 from flask_forge_jobs.config.hints import near_match
 from flask_forge_jobs.errors import ConfigurationError, InvalidInputError

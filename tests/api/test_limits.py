@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from flask.testing import FlaskClient
 
-from flask_forge_jobs.api.limits import ApiLimits
-from flask_forge_jobs.auth.principal import Principal
+from flask_forge_jobs.auth.limits import RequestLimits
+from flask_forge_jobs.auth.permissions import Principal
 from flask_forge_jobs.clock import SystemClock
 from flask_forge_jobs.errors import ConfigurationError
 from flask_forge_jobs.storage.base import Storage
@@ -107,4 +107,4 @@ def test_off_by_default(storage: Storage) -> None:
 )
 def test_wrong_rate_stops_the_start(rates: dict[str, str]) -> None:
     with pytest.raises(ConfigurationError, match="FORGE_JOBS_RATE_LIMITS"):
-        ApiLimits(rates, SystemClock())
+        RequestLimits(rates, SystemClock())

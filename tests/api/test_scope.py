@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from flask_forge_jobs.auth.principal import Principal
+from flask_forge_jobs.auth.permissions import Principal
 from flask_forge_jobs.model.jobs import JobFilter, NewJob
 from flask_forge_jobs.model.outcomes import Failed
 from flask_forge_jobs.storage.base import Storage

@@ -16,7 +16,7 @@ from flask.testing import FlaskClient
 from flask_forge_jobs.api.routes import Route
 from flask_forge_jobs.api.scope import Reach
 from flask_forge_jobs.api.table import all_routes
-from flask_forge_jobs.auth.principal import Principal
+from flask_forge_jobs.auth.permissions import Principal
 from flask_forge_jobs.model.jobs import Job, JobFilter, NewJob
 from flask_forge_jobs.model.outcomes import Dead, Done, Failed, Outcome
 from flask_forge_jobs.model.queues import QueueSettings

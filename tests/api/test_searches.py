@@ -12,8 +12,8 @@ import pytest
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from flask_forge_jobs.api.searches import Searches
-from flask_forge_jobs.auth.principal import Principal
+from flask_forge_jobs.auth.limits import Searches
+from flask_forge_jobs.auth.permissions import Principal
 from flask_forge_jobs.errors import RateLimitedError
 from flask_forge_jobs.model.jobs import JobFilter
 from flask_forge_jobs.storage.base import Storage

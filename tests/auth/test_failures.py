@@ -12,12 +12,12 @@ from werkzeug.wrappers import Request, Response
 
 from flask_forge_jobs.api.blueprint import BlueprintOptions, create_blueprint
 from flask_forge_jobs.auth.access import Authenticator
-from flask_forge_jobs.auth.failures import (
+from flask_forge_jobs.auth.limits import (
     OVERALL,
     PER_ADDRESS,
     network,
 )
-from flask_forge_jobs.auth.principal import Principal
+from flask_forge_jobs.auth.permissions import Principal
 from flask_forge_jobs.auth.tokens import TokenSet, new_token
 from flask_forge_jobs.storage.base import Storage
 from tests.support.clocks import MovingClock

@@ -8,8 +8,7 @@ from collections.abc import Sequence
 import pytest
 from click.testing import CliRunner, Result
 
-from flask_forge_jobs.auth.permissions import ROLES
-from flask_forge_jobs.auth.principal import Principal
+from flask_forge_jobs.auth.permissions import ROLES, Principal
 from flask_forge_jobs.auth.tokens import TokenSet
 from flask_forge_jobs.cli.group import forge_jobs_group
 

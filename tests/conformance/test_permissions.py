@@ -17,8 +17,7 @@ from flask.testing import FlaskClient
 from flask_forge_jobs.api.routes import Route
 from flask_forge_jobs.api.scope import Reach
 from flask_forge_jobs.api.table import all_routes
-from flask_forge_jobs.auth.permissions import ROLES, Permission
-from flask_forge_jobs.auth.principal import Principal
+from flask_forge_jobs.auth.permissions import ROLES, Permission, Principal
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.storage.base import Storage
 from tests.api.faulty import faulty_storage

@@ -7,9 +7,8 @@ from tests.mutants.mutant import Mutant
 _ACCESS = "auth/access.py"
 _TOKENS = "auth/tokens.py"
 _CSRF = "auth/csrf.py"
-_FAILURES = "auth/failures.py"
-_WINDOWS = "auth/windows.py"
-_LOOPBACK = "auth/loopback.py"
+_LIMITS = "auth/limits.py"
+_HOSTS = "auth/hosts.py"
 _GUARD = "api/guard.py"
 _SCOPE = "api/scope.py"
 _REDACTION = "handlers/redaction.py"
@@ -99,14 +98,14 @@ MUTANTS = (
     ),
     Mutant(
         "a proxy that names itself passes for this machine",
-        _LOOPBACK,
+        _HOSTS,
         '_FORWARDING_HEADERS = ("Forwarded", "Via", "X-Real-Ip")',
         '_FORWARDING_HEADERS = ("Forwarded", "X-Real-Ip")',
         ("auth/test_access.py::test_sec_S10_each_forwarding_header_alone_closes_it",),
     ),
     Mutant(
         "a page whose name was rebound passes for this machine",
-        _LOOPBACK,
+        _HOSTS,
         'return is_loopback(environ.get("REMOTE_ADDR", "")) and is_loopback_host(',
         'return is_loopback(environ.get("REMOTE_ADDR", "")) or is_loopback_host(',
         ("auth/test_access.py::test_flags_open_it_to_loopback_only",),
@@ -152,38 +151,38 @@ MUTANTS = (
     # -- wrong credentials -------------------------------------------------------------
     Mutant(
         "a key that is counted again is forgotten first",
-        _WINDOWS,
+        _LIMITS,
         "self._windows.pop(key, (now, 0))",
         "self._windows.get(key, (now, 0))",
-        ("auth/test_windows.py",),
+        ("auth/test_limits.py",),
     ),
     Mutant(
         "the youngest key is forgotten first",
-        _WINDOWS,
+        _LIMITS,
         "next(iter(self._windows))",
         "next(reversed(self._windows))",
-        ("auth/test_windows.py",),
+        ("auth/test_limits.py",),
     ),
     Mutant(
         "the last event that there is room for is one too many",
-        _WINDOWS,
+        _LIMITS,
         "if events < self._most:",
         "if events < self._most - 1:",
-        ("auth/test_windows.py",),
+        ("auth/test_limits.py",),
     ),
     Mutant(
         "each address of a network is a client",
-        _FAILURES,
+        _LIMITS,
         "return str(ip_network((int(parsed), 64), strict=False))",
         "return str(ip_network((int(parsed), 128), strict=False))",
         ("auth/test_failures.py",),
     ),
     Mutant(
         "a window never ends",
-        _WINDOWS,
+        _LIMITS,
         "if now >= start + self._length_s:",
         "if now < start:",
-        ("auth/test_windows.py",),
+        ("auth/test_limits.py",),
     ),
     # -- what it may do ----------------------------------------------------------------
     Mutant(

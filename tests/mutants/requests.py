@@ -221,22 +221,22 @@ MUTANTS = (
     # -- limits and headers ------------------------------------------------------------
     Mutant(
         "Retry-After is rounded down",
-        "auth/windows.py",
+        "auth/limits.py",
         "max(1, math.ceil(start + self._length_s - now))",
         "math.floor(start + self._length_s - now)",
-        ("auth/test_windows.py",),
+        ("auth/test_limits.py",),
     ),
     Mutant(
         "callers share a rate limit",
-        "api/limits.py",
+        "auth/limits.py",
         "windows.count(principal_id, self._clock.monotonic())",
         'windows.count("", self._clock.monotonic())',
         ("api/test_limits.py::test_callers_do_not_share_a_limit",),
     ),
     Mutant(
         "a bulk verb counts as a write",
-        "api/limits.py",
-        '    if route.is_bulk:\n        return "bulk"\n',
+        "api/routes.py",
+        '        if self.is_bulk:\n            return "bulk"\n',
         "",
         ("api/test_limits.py::test_sec_S30_each_class_has_its_own_limit",),
     ),

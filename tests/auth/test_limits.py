@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from flask_forge_jobs.auth import windows
-from flask_forge_jobs.auth.windows import MAX_KEYS, FixedWindows
+from flask_forge_jobs.auth import limits
+from flask_forge_jobs.auth.limits import MAX_KEYS, FixedWindows
 
 MOST, LENGTH_S = 2, 60.0
 
@@ -41,7 +41,7 @@ def test_sec_S08_memory_is_bounded() -> None:
 def test_the_least_recently_counted_key_is_forgotten_first(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(windows, "MAX_KEYS", 2)
+    monkeypatch.setattr(limits, "MAX_KEYS", 2)
     counted = FixedWindows(MOST, LENGTH_S)
     for key in "ababa":  # a once more, so b is the older one
         counted.count(key, 0.0)
