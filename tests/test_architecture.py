@@ -35,7 +35,6 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "runtime/plan": "runtime/test_runtime.py, through what fills it",
     "model/claims": "contract/jobs/test_queue.py, on both backends",
     "model/job_bounds": "model/test_jobs.py, through the jobs that it checks",
-    "model/overview": "contract/jobs/test_reader.py, on both backends",
     "storage/jobs/finish": "contract/test_fencing.py and contract/test_cooldowns.py, "
     "on both backends",
     "storage/postgres/process": "test_database.py beside it, through its database",

@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from flask_forge_jobs.errors import InvalidInputError, QueueNotFoundError
 from flask_forge_jobs.handlers.bulk import BulkLimits
 from flask_forge_jobs.model.bounds import check_queue_name, shown
-from flask_forge_jobs.model.overview import QueueOverview
 from flask_forge_jobs.model.queues import (
     CleanupReport,
     QueueChanges,
     QueueCounts,
     QueueDeletion,
+    QueueOverview,
     QueueSettings,
 )
 from flask_forge_jobs.model.workers import LIVE_WITHIN_S

@@ -1,19 +1,26 @@
-"""A queue's settings, their bounds, and its counts."""
+"""A queue's settings, their bounds, its counts, and its back-off.
+
+The back-off is how long jobs wait after a failure, and the queue after a throttle. Its
+curve is ``min(base * 2 ** n, maximum)`` with ``n`` from 0 to 30, as in the reference,
+once an operator has enabled it. ``docs/explanation/decisions.rst`` lists the
+differences from the reference under *Retries and throttling*.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypedDict
 
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.bounds import check_integer, check_queue_name
+from flask_forge_jobs.model.workers import Slot
 
 DEFAULT_QUEUE = "default"
 # Worker threads set the real limit; a queue has one only if an operator says so. 64 is
 # the reference's largest total and the most that one process runs.
 DEFAULT_MAX_WORKERS = 64
-MAX_SLOTS_PER_WORKER = 64
 MAX_WORKERS_RANGE = (0, 1024)
 RETENTION_DAYS_RANGE = (0, 36_500)
 BACKOFF_SECONDS_RANGE = (1, 86_400)
@@ -22,6 +29,12 @@ MAX_PENDING_RANGE = (1, 1_000_000_000)
 DEFAULT_MAX_QUEUES = 1000
 # A success within this many seconds of a cool-down's end keeps the exponent.
 COOLDOWN_DECAY_GRACE_S = 120
+# A job that lost its worker has already waited for a lease.
+REVIVED_DELAY_S = 1.0
+FLAT_THROTTLE_DELAY_S = 60.0
+MAX_THROTTLE_DELAY_S = 86_400.0
+MAX_EXPONENT = 30
+JITTER = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +89,19 @@ class QueueCounts:
         """All jobs of the queue."""
         waiting = self.pending + self.scheduled + self.failed
         return waiting + self.in_progress + self.done + self.dead
+
+
+@dataclass(frozen=True, slots=True)
+class QueueOverview:
+    """A registered queue with its numbers and slots.
+
+    ``oldest_due_age_s`` is how long a claimable job has been due, in whole seconds.
+    """
+
+    settings: QueueSettings
+    counts: QueueCounts
+    slots: Sequence[Slot]
+    oldest_due_age_s: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,3 +165,40 @@ def check_settings(settings: QueueSettings) -> None:
     )
     if settings.max_pending is not None:
         check_integer("max_pending", settings.max_pending, *MAX_PENDING_RANGE)
+
+
+def _curve(exponent: int, queue: QueueSettings) -> float:
+    n = min(max(exponent, 0), MAX_EXPONENT)
+    base = max(queue.backoff_base_seconds, 1)
+    maximum = max(queue.backoff_max_seconds, 1)
+    return float(min(base * 2**n, maximum))
+
+
+def failure_delay_s(
+    attempts: int,
+    queue: QueueSettings,
+    jitter: Callable[[], float] | None = None,
+    *,
+    otherwise_s: float = REVIVED_DELAY_S,
+) -> float:
+    """Return the seconds until the next attempt of a job that has made ``attempts``.
+
+    ``jitter`` returns a number in [0, 1) and adds up to 10 % to the curve, so that jobs
+    do not return together. Without a queue's back-off, it is ``otherwise_s``.
+    """
+    if not queue.backoff_enabled:
+        return otherwise_s
+    delay = _curve(attempts, queue)
+    if jitter is not None:
+        delay *= 1 + JITTER * jitter()
+    return delay
+
+
+def throttle_delay_s(queue: QueueSettings, retry_after_s: float) -> float:
+    """Return the seconds that a queue cools down after a throttle, at most 24 hours.
+
+    This is the curve, or the remote side's hint if that is longer.
+    """
+    flat = FLAT_THROTTLE_DELAY_S
+    curve = _curve(queue.throttle_attempts, queue) if queue.backoff_enabled else flat
+    return min(max(curve, retry_after_s), MAX_THROTTLE_DELAY_S)

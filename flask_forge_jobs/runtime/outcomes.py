@@ -27,8 +27,7 @@ from flask_forge_jobs.model.outcomes import (
     Snooze,
     update_for,
 )
-from flask_forge_jobs.model.queues import QueueSettings
-from flask_forge_jobs.model.retry_delay import failure_delay_s
+from flask_forge_jobs.model.queues import QueueSettings, failure_delay_s
 from flask_forge_jobs.runtime.execution import Execution
 from flask_forge_jobs.runtime.state import WorkerState
 from flask_forge_jobs.storage.jobs.queue import JobQueue

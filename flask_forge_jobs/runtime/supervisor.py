@@ -8,7 +8,7 @@ jobs finish.
 from __future__ import annotations
 
 from flask_forge_jobs.model.queues import QueueSettings
-from flask_forge_jobs.model.shares import shares
+from flask_forge_jobs.model.workers import shares
 from flask_forge_jobs.runtime.membership import Membership
 from flask_forge_jobs.runtime.service import Duty
 from flask_forge_jobs.runtime.slots import SlotPool

@@ -1,7 +1,7 @@
 """RetryPolicy: whether and when a failed job is retried.
 
 If an operator has enabled the back-off of the job's queue, that decides the delay; see
-:mod:`~flask_forge_jobs.model.retry_delay`.
+:mod:`~flask_forge_jobs.model.queues`.
 """
 
 from __future__ import annotations

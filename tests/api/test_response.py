@@ -30,8 +30,8 @@ from flask_forge_jobs.handlers.jobs import JobDetail
 from flask_forge_jobs.handlers.series import Bucket
 from flask_forge_jobs.model.jobs import ErrorEntry, Job, JobStatus
 from flask_forge_jobs.model.jobs import JobsPage as Page
-from flask_forge_jobs.model.overview import QueueOverview as Overview
 from flask_forge_jobs.model.queues import QueueCounts, QueueSettings
+from flask_forge_jobs.model.queues import QueueOverview as Overview
 from flask_forge_jobs.model.workers import Slot
 from flask_forge_jobs.storage.base import StorageInfo as Info
 

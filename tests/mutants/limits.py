@@ -10,7 +10,7 @@ _SQLITE_LIMITS = "storage/sql/sqlite/concurrency.sql"
 _POSTGRES_LIMITS = "storage/sql/migrations/postgres/0001_foundation.sql"
 _COMMON_LIMITS = "storage/sql/common/concurrency.sql"
 _COMMON = "storage/sql/common/job_queue.sql"
-_BACKOFF = "model/retry_delay.py"
+_BACKOFF = "model/queues.py"
 _OUTCOMES = "model/outcomes.py"
 _BUCKETS = "contract/test_limits.py"
 _LIMITED = "contract/test_concurrency_limits.py"
@@ -245,7 +245,7 @@ MUTANTS = (
         _BACKOFF,
         "min(max(curve, retry_after_s), MAX_THROTTLE_DELAY_S)",
         "min(curve, retry_after_s, MAX_THROTTLE_DELAY_S)",
-        ("model/test_retry_delay.py",),
+        ("model/test_queues.py",),
     ),
     # -- attempts and their delays -----------------------------------------------------
     Mutant(
@@ -253,21 +253,21 @@ MUTANTS = (
         _BACKOFF,
         "n = min(max(exponent, 0), MAX_EXPONENT)",
         "n = min(max(exponent - 1, 0), MAX_EXPONENT)",
-        ("model/test_retry_delay.py",),
+        ("model/test_queues.py",),
     ),
     Mutant(
         "the curve has no maximum",
         _BACKOFF,
         "return float(min(base * 2**n, maximum))",
         "return float(max(base * 2**n, maximum))",
-        ("model/test_retry_delay.py",),
+        ("model/test_queues.py",),
     ),
     Mutant(
         "jitter takes from the delay",
         _BACKOFF,
         "delay *= 1 + JITTER * jitter()",
         "delay *= 1 - JITTER * jitter()",
-        ("model/test_retry_delay.py",),
+        ("model/test_queues.py",),
     ),
     Mutant(
         "a failure has an attempt too many",
@@ -306,9 +306,9 @@ MUTANTS = (
     ),
     Mutant(
         "workers beyond the total are shared out",
-        "model/shares.py",
+        "model/workers.py",
         "quotient + (place < remainder)",
         "quotient + (place <= remainder)",
-        ("model/test_shares.py",),
+        ("model/test_workers.py",),
     ),
 )

@@ -34,8 +34,7 @@ from flask_forge_jobs.api.schemas.queues import (
 from flask_forge_jobs.api.scope import Reach
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import queues
-from flask_forge_jobs.model.overview import QueueOverview
-from flask_forge_jobs.model.queues import QueueChanges, QueueSettings
+from flask_forge_jobs.model.queues import QueueChanges, QueueOverview, QueueSettings
 
 PATH = "/v1/queues"
 _QUEUE = QueueDetails()

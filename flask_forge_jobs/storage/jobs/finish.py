@@ -21,8 +21,12 @@ from flask_forge_jobs.model.outcomes import (
     REAPED_MESSAGE,
     JobUpdate,
 )
-from flask_forge_jobs.model.queues import COOLDOWN_DECAY_GRACE_S, QueueSettings
-from flask_forge_jobs.model.retry_delay import failure_delay_s, throttle_delay_s
+from flask_forge_jobs.model.queues import (
+    COOLDOWN_DECAY_GRACE_S,
+    QueueSettings,
+    failure_delay_s,
+    throttle_delay_s,
+)
 from flask_forge_jobs.storage.database import Parameter, Row, Transaction, encode_rows
 from flask_forge_jobs.storage.follow_ups import FollowUpStore, Made
 from flask_forge_jobs.storage.limits import release_waiters

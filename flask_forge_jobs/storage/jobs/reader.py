@@ -16,8 +16,7 @@ from types import MappingProxyType
 from flask_forge_jobs.errors import JobNotFoundError
 from flask_forge_jobs.model.jobs import Job, JobFilter, JobsPage, JobStatus
 from flask_forge_jobs.model.ordering import FoundJobs, JobOrder, Position
-from flask_forge_jobs.model.overview import QueueOverview
-from flask_forge_jobs.model.queues import QueueCounts
+from flask_forge_jobs.model.queues import QueueCounts, QueueOverview
 from flask_forge_jobs.model.workers import Slot
 from flask_forge_jobs.storage.database import (
     Executor,

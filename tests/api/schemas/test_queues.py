@@ -10,8 +10,8 @@ from flask_forge_jobs.api.schemas.queues import (
     NewQueueRequest,
     QueueOverview,
 )
-from flask_forge_jobs.model.overview import QueueOverview as Overview
 from flask_forge_jobs.model.queues import QueueCounts, QueueSettings
+from flask_forge_jobs.model.queues import QueueOverview as Overview
 from flask_forge_jobs.model.workers import Slot
 
 AT = datetime(2026, 9, 16, 9, 30, 11, 402_000, tzinfo=UTC)
