@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 import click
 from flask import Flask
 
-from flask_forge_jobs.api.index import add_index
+from flask_forge_jobs.api.mount_point import add_index
 from flask_forge_jobs.api.request import DISCARDED_BODIES
 from flask_forge_jobs.auth.tokens import new_token
 from flask_forge_jobs.cli.errors import fails_clearly

@@ -20,7 +20,7 @@ from functools import partial
 from flask import Request, Response
 
 from flask_forge_jobs.api.context import Api
-from flask_forge_jobs.api.request_state import RequestState, present_state
+from flask_forge_jobs.api.request import RequestState, present_state
 from flask_forge_jobs.api.response import REPLAYED_HEADER
 from flask_forge_jobs.api.routes import V1_ENDPOINT_PREFIX, Route
 from flask_forge_jobs.handlers import audit

@@ -16,19 +16,20 @@ from flask.blueprints import BlueprintSetupState
 from werkzeug.exceptions import default_exceptions
 
 from flask_forge_jobs.api.auditor import Auditor
-from flask_forge_jobs.api.conditional import answer_conditionally
 from flask_forge_jobs.api.context import Api
-from flask_forge_jobs.api.converters import add_converters
-from flask_forge_jobs.api.cors import Cors
 from flask_forge_jobs.api.errors import error_response
 from flask_forge_jobs.api.guard import Guard
-from flask_forge_jobs.api.headers import DEPRECATED_SINCE, add_headers
-from flask_forge_jobs.api.index import add_index_of
+from flask_forge_jobs.api.headers import (
+    DEPRECATED_SINCE,
+    Cors,
+    add_headers,
+    answer_conditionally,
+)
+from flask_forge_jobs.api.mount_point import Unmatched, add_index_of
 from flask_forge_jobs.api.options import BlueprintOptions
-from flask_forge_jobs.api.request_state import RequestState, present_state
-from flask_forge_jobs.api.routes import Route
+from flask_forge_jobs.api.request import RequestState, present_state
+from flask_forge_jobs.api.routes import Route, add_converters
 from flask_forge_jobs.api.table import all_routes
-from flask_forge_jobs.api.unmatched import Unmatched
 from flask_forge_jobs.storage.base import Storage
 
 __all__ = ["BlueprintOptions", "create_blueprint"]

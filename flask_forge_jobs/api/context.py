@@ -12,8 +12,12 @@ from flask import current_app, request
 from marshmallow import Schema
 
 from flask_forge_jobs.api.options import BlueprintOptions
-from flask_forge_jobs.api.request import load_body, load_optional_body, load_query
-from flask_forge_jobs.api.request_state import present_state
+from flask_forge_jobs.api.request import (
+    load_body,
+    load_optional_body,
+    load_query,
+    present_state,
+)
 from flask_forge_jobs.api.response import LastBody
 from flask_forge_jobs.api.routes import Route
 from flask_forge_jobs.api.scope import Scope

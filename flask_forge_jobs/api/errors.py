@@ -14,7 +14,7 @@ from typing import cast
 from flask import Response
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from flask_forge_jobs.api.request_state import present_state
+from flask_forge_jobs.api.request import present_state
 from flask_forge_jobs.api.response import json_response
 from flask_forge_jobs.auth.access import AuthenticatorError
 from flask_forge_jobs.errors import (

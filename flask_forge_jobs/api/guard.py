@@ -8,10 +8,9 @@ from flask import Request, current_app
 from werkzeug.exceptions import Forbidden
 
 from flask_forge_jobs.api.context import Api
-from flask_forge_jobs.api.request import check_media_type
-from flask_forge_jobs.api.request_state import RequestState
-from flask_forge_jobs.api.routes import Route
-from flask_forge_jobs.api.scope import CLUSTER_MESSAGE, Reach
+from flask_forge_jobs.api.request import RequestState, check_media_type
+from flask_forge_jobs.api.routes import Reach, Route
+from flask_forge_jobs.api.scope import CLUSTER_MESSAGE
 from flask_forge_jobs.auth.access import Access
 from flask_forge_jobs.auth.csrf import SAFE_METHODS, check_same_site, has_body
 from flask_forge_jobs.auth.hosts import HostList, is_debugged_from_afar

@@ -1,4 +1,4 @@
-"""Loads and checks a request's body and query.
+"""The current request: its state, and its checked body and query.
 
 The body is parsed here, because Flask's parser accepts ``NaN``, duplicate keys and
 UTF-16, and answers errors in HTML. The order of the checks is the reference's: media
@@ -12,10 +12,13 @@ import contextlib
 import logging
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
+from time import perf_counter
 from typing import Any, cast
+from uuid import uuid4
 
-from flask import Request
+from flask import Request, g, request
 from marshmallow import Schema, ValidationError
 from marshmallow.fields import List
 from werkzeug.exceptions import (
@@ -25,13 +28,17 @@ from werkzeug.exceptions import (
 )
 from werkzeug.wsgi import get_input_stream
 
-from flask_forge_jobs.api.request_state import present_state
+from flask_forge_jobs.api.routes import Route
 from flask_forge_jobs.api.schemas.fields import V1Schema
+from flask_forge_jobs.auth.permissions import Principal
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.payloads import MAX_DEPTH, load
 
 logger = logging.getLogger(__name__)
 
+ID_HEADER = "X-Request-Id"
+ID_PATTERN = "[A-Za-z0-9._-]{1,128}"
+_ID = re.compile(ID_PATTERN)
 DEFAULT_MAX_BODY_BYTES = 2_097_152
 # Of a body that is too long, this many times the limit is read and discarded.
 DISCARDED_BODIES = 4
@@ -41,6 +48,49 @@ _NO_KEYS = V1Schema()
 # There are fewer routes with a query.
 _MOST_SCHEMAS = 256
 _NO_BYTES = re.compile(r"(?:utf|ucs)[-_]?(?:16|32|2|4)(?:[-_]?[bl]e)?")
+
+
+@dataclass(slots=True)
+class RequestState:
+    """One request, from its first look-up to its response.
+
+    It keeps the request itself, because access through Flask's proxies is slow and
+    every response needs it dozens of times.
+    """
+
+    request: Request
+    id: str
+    # Unset for a URL without a route.
+    route: Route = field(init=False, repr=False)
+    began: float = field(default_factory=perf_counter)
+    # None until the caller is known, and on open routes.
+    principal: Principal | None = None
+    # Whether the response may show secrets.
+    reveals: bool = False
+    # The parsed body; None until it is read.
+    document: object = None
+    # Digests of the old and the new value of an edit.
+    edit: dict[str, str] | None = None
+    # Whether the audit entry is stored.
+    is_noted: bool = False
+    has_storage_failed: bool = False
+
+
+def present_state() -> RequestState:
+    """Return the state of the current request.
+
+    Its id is the client's ``X-Request-Id`` if that matches ``[A-Za-z0-9._-]{1,128}``,
+    else a new one; other texts must not get into the log.
+    """
+    # The type stubs declare the proxy as a request.
+    asked = cast("Request", request._get_current_object())  # type: ignore[attr-defined]  # noqa: SLF001
+    found: RequestState | None = g.get("forge_jobs_request")
+    # An application context may outlive a request.
+    if found is None or found.request is not asked:
+        offered = asked.headers.get(ID_HEADER, "")
+        found = RequestState(asked, offered if _ID.fullmatch(offered) else uuid4().hex)
+        g.forge_jobs_request = found
+    return found
 
 
 def load_body(request: Request, schema: Schema, max_bytes: int) -> dict[str, Any]:

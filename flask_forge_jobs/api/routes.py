@@ -1,25 +1,42 @@
-"""A route as data, before Flask knows it."""
+"""A route as data, before Flask knows it, and the converters of its placeholders."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from enum import Enum, auto
 from typing import Any
 
 from flask import Response
 from marshmallow import Schema
 from marshmallow.fields import Field
+from werkzeug.routing import BaseConverter, Map
 
-from flask_forge_jobs.api.scope import Reach
 from flask_forge_jobs.auth.permissions import Permission
 
 V1_PREFIX = "/v1"
-# Their converters are in api/converters.py.
+# Their converters are registered by add_converters.
 JOB_PATH = f"{V1_PREFIX}/jobs/<forge_job_id:job_id>"
 SCHEDULE_PATH = f"{V1_PREFIX}/cron/<forge_schedule:name>"
 QUEUE_PATH = f"{V1_PREFIX}/queues/<forge_queue:name>"
 V1_ENDPOINT_PREFIX = "v1_"
 Answer = Schema | Field[Any] | None
+_PLACEHOLDER = re.compile(r"(?P<folder>.*)<(?P<converter>[a-z_]+):[a-z_]+>")
+
+
+class Reach(Enum):
+    """What a route touches, and so who checks the queues of a limited caller."""
+
+    # All queues: the guard answers 403.
+    CLUSTER = auto()
+    # The queue in the placeholder ``name``, which the guard checks.
+    QUEUE = auto()
+    # The job in the placeholder ``job_id``. The guard looks up its queue; a job in
+    # another queue is 404, as if it did not exist.
+    JOB = auto()
+    # What the view checks with ``api.scope``, which lets callers without a limit pass.
+    VIEW = auto()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,3 +116,37 @@ class Route:
             path=V1_PREFIX + self.path,
             endpoint=V1_ENDPOINT_PREFIX + self.endpoint,
         )
+
+
+def add_converters(urls: Map, routes: Sequence[Route]) -> None:
+    """Register the converters of ``/v1/jobs/``, ``/v1/cron/`` and ``/v1/queues/``.
+
+    They match anything but the fixed words below these paths, so that a wrong method on
+    ``/v1/jobs/list`` is 405 and not a request for the job ``list``.
+    """
+    for path in (JOB_PATH, SCHEDULE_PATH, QUEUE_PATH):
+        match = _PLACEHOLDER.fullmatch(path)
+        if match is None:
+            raise ValueError(f"{path} does not end with a placeholder")
+        taken = _words(match["folder"], routes)
+        urls.converters[match["converter"]] = _all_but(taken)
+
+
+def _words(folder: str, routes: Iterable[Route]) -> list[str]:
+    below = {
+        route.path.removeprefix(folder)
+        for route in routes
+        if route.path.startswith(folder)
+    }
+    return sorted(word for word in below if "<" not in word)
+
+
+def _all_but(words: Iterable[str]) -> type[BaseConverter]:
+    taken = "|".join(map(re.escape, words))
+
+    class Converter(BaseConverter):
+        """One path segment that is not a fixed word of a route."""
+
+        regex = rf"(?!(?:{taken})\Z)[^/]+"
+
+    return Converter

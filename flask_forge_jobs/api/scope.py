@@ -1,23 +1,13 @@
 """The queues a caller is limited to: one rule for every view.
 
 A principal with ``queues`` sees and changes only those; None means all, an empty set
-none. The :attr:`~flask_forge_jobs.api.routes.Route.reach` of a route says how it
-enforces this:
-
-- ``Reach.CLUSTER``, the default: the route concerns all queues, so the guard answers
-  403.
-- ``Reach.QUEUE``: the guard checks the queue in the placeholder ``name``.
-- ``Reach.JOB``: the guard looks up the queue of the job in the placeholder ``job_id``.
-  A job in another queue is 404, as if it did not exist.
-- ``Reach.VIEW``: the view checks with ``api.scope``, which lets everything pass for a
-  caller without a limit.
+none. :class:`~flask_forge_jobs.api.routes.Reach` says where a route enforces this.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from enum import Enum, auto
 
 from werkzeug.exceptions import Forbidden
 
@@ -31,15 +21,6 @@ from flask_forge_jobs.tasks.routing import Router
 OTHER_QUEUE_MESSAGE = "this credential is limited to other queues"
 NO_QUEUE_MESSAGE = "this credential has no queues"
 CLUSTER_MESSAGE = "this credential is limited to some queues; this needs all of them"
-
-
-class Reach(Enum):
-    """What a route touches; see the module."""
-
-    CLUSTER = auto()
-    QUEUE = auto()
-    JOB = auto()
-    VIEW = auto()
 
 
 class Scope:

@@ -7,8 +7,7 @@ import re
 import pytest
 from flask.testing import FlaskClient
 
-from flask_forge_jobs.api.routes import Route
-from flask_forge_jobs.api.scope import Reach
+from flask_forge_jobs.api.routes import Reach, Route
 from flask_forge_jobs.api.table import all_routes
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.storage.base import Storage

@@ -8,7 +8,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from flask_forge_jobs.api.request_state import RequestState, present_state
+from flask_forge_jobs.api.request import RequestState, present_state
 from tests.api.mounting import PREFIX
 
 URL = f"{PREFIX}/health"

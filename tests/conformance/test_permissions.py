@@ -14,8 +14,7 @@ from functools import cache
 import pytest
 from flask.testing import FlaskClient
 
-from flask_forge_jobs.api.routes import Route
-from flask_forge_jobs.api.scope import Reach
+from flask_forge_jobs.api.routes import Reach, Route
 from flask_forge_jobs.api.table import all_routes
 from flask_forge_jobs.auth.permissions import ROLES, Permission, Principal
 from flask_forge_jobs.config.database import DatabaseSettings

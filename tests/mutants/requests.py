@@ -216,7 +216,7 @@ MUTANTS = (
         _ERRORS,
         '        headers.append(("Allow", allow_header(error.valid_methods)))\n',
         "        pass\n",
-        ("api/test_unmatched.py::test_H22_wrong_method_is_405_with_allow",),
+        ("api/test_mount_point.py::test_H22_wrong_method_is_405_with_allow",),
     ),
     # -- limits and headers ------------------------------------------------------------
     Mutant(
@@ -242,14 +242,14 @@ MUTANTS = (
     ),
     Mutant(
         "an error has an entity tag",
-        "api/conditional.py",
-        "        or response.status_code != OK\n",
+        "api/headers.py",
+        "        or response.status_code != _OK\n",
         "",
         ("api/test_conditional.py",),
     ),
     Mutant(
         "any page may read the answers",
-        "api/cors.py",
+        "api/headers.py",
         'return request.headers.get("Origin", "") in self._origins',
         'return bool(request.headers.get("Origin", ""))',
         (
@@ -261,7 +261,7 @@ MUTANTS = (
     ),
     Mutant(
         "a cache may mix up answers to several origins",
-        "api/cors.py",
+        "api/headers.py",
         '        response.vary.add("Origin")\n',
         "",
         ("api/test_cors.py::test_sec_S16_configured_origin_may_read_every_answer",),

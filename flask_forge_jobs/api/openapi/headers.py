@@ -11,7 +11,7 @@ from typing import Any
 
 from marshmallow.fields import List
 
-from flask_forge_jobs.api.request_state import ID_PATTERN
+from flask_forge_jobs.api.request import ID_PATTERN
 from flask_forge_jobs.api.routes import Route
 from flask_forge_jobs.model.request_keys import REQUEST_KEY_FIELD, REQUEST_KEY_PATTERN
 

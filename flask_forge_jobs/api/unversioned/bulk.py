@@ -8,7 +8,7 @@ from flask import Response
 
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.response import json_response
-from flask_forge_jobs.api.routes import Route
+from flask_forge_jobs.api.routes import Reach, Route
 from flask_forge_jobs.api.schemas.bulk import (
     DeleteByStatusRequest,
     DeleteDoneRequest,
@@ -17,7 +17,6 @@ from flask_forge_jobs.api.schemas.bulk import (
     RetryByStatusRequest,
 )
 from flask_forge_jobs.api.schemas.fields import WholeNumber
-from flask_forge_jobs.api.scope import Reach
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import bulk
 from flask_forge_jobs.handlers.bulk import BulkReport

@@ -14,7 +14,7 @@ from flask_forge_jobs.api.response import (
     enqueued_response,
     json_response,
 )
-from flask_forge_jobs.api.routes import Route
+from flask_forge_jobs.api.routes import Reach, Route
 from flask_forge_jobs.api.schemas.fields import Flag, Text
 from flask_forge_jobs.api.schemas.jobs import (
     EnqueueDemoRequest,
@@ -28,7 +28,6 @@ from flask_forge_jobs.api.schemas.jobs import (
     RevealQuery,
     ScheduledQuery,
 )
-from flask_forge_jobs.api.scope import Reach
 from flask_forge_jobs.api.v1.enqueue import enqueue_one
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import job_actions, jobs

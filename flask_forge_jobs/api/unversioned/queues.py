@@ -19,7 +19,7 @@ from flask_forge_jobs.api.response import (
     json_response,
     truncated,
 )
-from flask_forge_jobs.api.routes import Route
+from flask_forge_jobs.api.routes import Reach, Route
 from flask_forge_jobs.api.schemas.queues import (
     BackoffRequest,
     CleanupReport,
@@ -35,7 +35,6 @@ from flask_forge_jobs.api.schemas.workers import (
     QueueProcess,
     WorkersOverview,
 )
-from flask_forge_jobs.api.scope import Reach
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import queues, workers
 from flask_forge_jobs.model.queues import QueueChanges

@@ -7,14 +7,13 @@ from marshmallow.fields import List, Nested
 
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.response import writer, written_array_response
-from flask_forge_jobs.api.routes import Route
+from flask_forge_jobs.api.routes import Reach, Route
 from flask_forge_jobs.api.schemas.series import (
     MetricSeriesBucket,
     MetricSeriesQuery,
     TimelineBucket,
     TimelineQuery,
 )
-from flask_forge_jobs.api.scope import Reach
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import series
 

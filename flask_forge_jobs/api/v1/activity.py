@@ -7,7 +7,7 @@ from marshmallow.fields import List, Nested
 
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.response import array_response, dumper, json_response
-from flask_forge_jobs.api.routes import Route
+from flask_forge_jobs.api.routes import Reach, Route
 from flask_forge_jobs.api.schemas.activity import (
     ErrorGroup,
     ErrorsQuery,
@@ -15,7 +15,6 @@ from flask_forge_jobs.api.schemas.activity import (
     EventsQuery,
     Stats,
 )
-from flask_forge_jobs.api.scope import Reach
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import activity
 from flask_forge_jobs.handlers import stats as totals

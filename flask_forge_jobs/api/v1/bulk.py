@@ -8,9 +8,8 @@ from flask import Response
 
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.response import dumper, json_response
-from flask_forge_jobs.api.routes import Route
+from flask_forge_jobs.api.routes import Reach, Route
 from flask_forge_jobs.api.schemas.bulk import ActionReport, ActionRequest
-from flask_forge_jobs.api.scope import Reach
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import bulk_actions
 from flask_forge_jobs.handlers.bulk_actions import Instruction

@@ -7,7 +7,7 @@ from flask import Response
 from flask_forge_jobs.api.auditor import note_edit
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.response import dumper, empty_response, json_response
-from flask_forge_jobs.api.routes import SCHEDULE_PATH, Route
+from flask_forge_jobs.api.routes import SCHEDULE_PATH, Reach, Route
 from flask_forge_jobs.api.schemas.cron import (
     ChangeScheduleRequest,
     CreateScheduleRequest,
@@ -15,7 +15,6 @@ from flask_forge_jobs.api.schemas.cron import (
     CronScheduleInZone,
     PreviewRequest,
 )
-from flask_forge_jobs.api.scope import Reach
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import cron
 

@@ -6,9 +6,8 @@ from flask import Response, request
 
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.response import json_response
-from flask_forge_jobs.api.routes import Route
+from flask_forge_jobs.api.routes import Reach, Route
 from flask_forge_jobs.api.schemas.fields import AnyJson
-from flask_forge_jobs.api.scope import Reach
 from flask_forge_jobs.auth.permissions import Permission
 
 PATH = "/v1/openapi.json"

@@ -15,14 +15,13 @@ from flask_forge_jobs.api.response import (
     dumper,
     json_response,
 )
-from flask_forge_jobs.api.routes import Route
+from flask_forge_jobs.api.routes import Reach, Route
 from flask_forge_jobs.api.schemas.enqueue import (
     EnqueuedJob,
     EnqueuedJobs,
     NewJobRequest,
     NewJobsRequest,
 )
-from flask_forge_jobs.api.scope import Reach
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import job_actions
 from flask_forge_jobs.model.jobs import EnqueueResult

@@ -7,9 +7,8 @@ from flask import Response
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.errors import UNAVAILABLE_RETRY_AFTER_S
 from flask_forge_jobs.api.response import dumper, json_response
-from flask_forge_jobs.api.routes import Route
+from flask_forge_jobs.api.routes import Reach, Route
 from flask_forge_jobs.api.schemas.system import Readiness
-from flask_forge_jobs.api.scope import Reach
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers.readiness import ReadyStatus, readiness
 

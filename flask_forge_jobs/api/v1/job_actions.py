@@ -7,7 +7,7 @@ from flask import Response, request
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.request import refuse_bad_unread_body
 from flask_forge_jobs.api.response import dumper, empty_response, json_response
-from flask_forge_jobs.api.routes import JOB_PATH, Route
+from flask_forge_jobs.api.routes import JOB_PATH, Reach, Route
 from flask_forge_jobs.api.schemas.job_actions import (
     CancelOutcome,
     CancelRequest,
@@ -15,7 +15,6 @@ from flask_forge_jobs.api.schemas.job_actions import (
     RescheduleRequest,
 )
 from flask_forge_jobs.api.schemas.jobs import JobLine
-from flask_forge_jobs.api.scope import Reach
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import job_actions
 from flask_forge_jobs.model import jobs

@@ -6,14 +6,13 @@ from flask import Response, request
 
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.response import dumper, json_response, next_link
-from flask_forge_jobs.api.routes import JOB_PATH, Route
+from flask_forge_jobs.api.routes import JOB_PATH, Reach, Route
 from flask_forge_jobs.api.schemas.job_reads import (
     JobQuery,
     JobRecord,
     JobsFound,
     JobsQuery,
 )
-from flask_forge_jobs.api.scope import Reach
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import job_search, jobs
 

@@ -22,7 +22,7 @@ from flask_forge_jobs.api.response import (
     encode,
     json_response,
 )
-from flask_forge_jobs.api.routes import QUEUE_PATH, Route
+from flask_forge_jobs.api.routes import QUEUE_PATH, Reach, Route
 from flask_forge_jobs.api.schemas.queues import (
     DeleteQueueQuery,
     NewQueueRequest,
@@ -31,7 +31,6 @@ from flask_forge_jobs.api.schemas.queues import (
     QueueChangesRequest,
     QueueDetails,
 )
-from flask_forge_jobs.api.scope import Reach
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import queues
 from flask_forge_jobs.model.queues import QueueChanges, QueueOverview, QueueSettings
