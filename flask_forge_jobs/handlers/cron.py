@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from flask_forge_jobs.errors import InvalidInputError, ScheduleNotFoundError
 from flask_forge_jobs.handlers.jobs import payload_value
@@ -15,10 +16,9 @@ from flask_forge_jobs.model.bounds import check_integer, check_queue_name
 from flask_forge_jobs.model.cron import Schedule, ScheduleDefinition
 from flask_forge_jobs.model.cron_description import describe
 from flask_forge_jobs.model.cron_expression import CronExpression
-from flask_forge_jobs.model.cron_times import next_after
+from flask_forge_jobs.model.cron_times import DEFAULT_TIME_ZONE, next_after
 from flask_forge_jobs.model.jobs import EnqueueResult
 from flask_forge_jobs.model.payloads import dump, load_text
-from flask_forge_jobs.model.time_zones import DEFAULT_TIME_ZONE, load_time_zone
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.tasks.by_name import attempts_of_kind, check_payload_of_kind
 from flask_forge_jobs.tasks.registry import TaskRegistry
@@ -175,7 +175,7 @@ def preview(
     check_integer("count", count, *PREVIEW_RANGE)
     wanted = replace(_SOME_SCHEDULE, cron_expr=cron_expr, timezone=timezone)
     firings = [wanted.next_firing(now)]
-    expression, zone = CronExpression.parse(cron_expr), load_time_zone(timezone)
+    expression, zone = CronExpression.parse(cron_expr), ZoneInfo(timezone)
     while len(firings) < count:
         following = next_after(expression, firings[-1], zone)
         if following is None:

@@ -1,4 +1,4 @@
-"""A cron schedule: its definition, when it fires, the job of one firing."""
+"""A cron schedule: its definition in code or by hand, its firings, their jobs."""
 
 from __future__ import annotations
 
@@ -7,33 +7,34 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from hashlib import sha256
+from typing import Any
+from zoneinfo import ZoneInfo
 
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.bounds import check_integer, check_queue_name
-from flask_forge_jobs.model.catch_up import (
+from flask_forge_jobs.model.cron_expression import LAST_YEAR, CronExpression
+from flask_forge_jobs.model.cron_times import (
     CATCH_UP_LIMIT_RANGE,
     DEFAULT_CATCH_UP_LIMIT,
+    DEFAULT_TIME_ZONE,
     CatchUp,
     NextAfter,
     check_catch_up,
+    check_time_zone,
     due_instants,
+    next_after,
 )
-from flask_forge_jobs.model.cron_expression import LAST_YEAR, CronExpression
-from flask_forge_jobs.model.cron_times import next_after
 from flask_forge_jobs.model.job_bounds import DEFAULT_MAX_ATTEMPTS
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.model.payloads import canonical
 from flask_forge_jobs.model.queues import DEFAULT_QUEUE
-from flask_forge_jobs.model.time_zones import (
-    DEFAULT_TIME_ZONE,
-    check_time_zone,
-    load_time_zone,
-)
 
 # Prefix of the stored error of a schedule that its own expression has disabled.
 BAD_EXPRESSION = "invalid cron expression: "
 _CLOCK_WAS_AHEAD = timedelta(minutes=1)
 _NEVER = f"has no occurrence from now to the end of {LAST_YEAR}"
+# A schedule's identity, and what only operators decide.
+_NOT_DECLARED = ("name", "enabled")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +122,7 @@ class ScheduleDefinition:
 
     def _series(self) -> NextAfter:
         expression = CronExpression.parse(self.cron_expr)
-        zone = load_time_zone(check_time_zone(self.timezone))
+        zone = ZoneInfo(check_time_zone(self.timezone))
         return lambda instant: next_after(expression, instant, zone)
 
 
@@ -148,6 +149,16 @@ class FiringReport:
 
 
 @dataclass(frozen=True, slots=True)
+class DeclarationReport:
+    """The schedules of one application, by name; ``refused`` ones with the reason."""
+
+    added: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    refused: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class FiringsAhead:
     """Seconds that the oldest firing is overdue, and until the next one, or None."""
 
@@ -159,8 +170,8 @@ class FiringsAhead:
 class Schedule:
     """A stored schedule; ``next_fire_at`` is None exactly while it is disabled.
 
-    ``declared_by`` is the application whose code has it, None for an operator's; for
-    ``declared_as`` see :mod:`flask_forge_jobs.model.declarations`.
+    ``declared_by`` is the application whose code has it, None for an operator's;
+    ``declared_as`` is its last :func:`declaration`.
     """
 
     definition: ScheduleDefinition
@@ -255,3 +266,41 @@ class Schedule:
             last_error=f"{BAD_EXPRESSION}{error.message}",
             updated_at=now,
         )
+
+
+def declaration(definition: ScheduleDefinition) -> str:
+    """Return the definition as JSON text; equal definitions have equal texts."""
+    values = asdict(definition)
+    for name in _NOT_DECLARED:
+        del values[name]
+    return json.dumps(values, sort_keys=True, separators=(",", ":"))
+
+
+def followed(stored: Schedule, declared: ScheduleDefinition) -> ScheduleDefinition:
+    """Return the new definition of a stored schedule that the code has declared.
+
+    The last declaration is stored beside the schedule. It tells values that the code
+    has changed, which follow the code, from values that an operator has changed, which
+    stay.
+    """
+    before = _values(stored.declared_as)
+    now = _values(declaration(declared))
+    has = asdict(stored.definition)
+    changes = {
+        name: value
+        for name, value in now.items()
+        if value != has[name] and has[name] == before.get(name)
+    }
+    wanted = stored.definition
+    if "cron_expr" in changes:
+        wanted = stored.with_expression(changes["cron_expr"])
+    return replace(wanted, **changes)
+
+
+def _values(text: str | None) -> dict[str, Any]:
+    """Return the declared values; none if the stored text is not ours."""
+    try:
+        found = json.loads(text or "{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}

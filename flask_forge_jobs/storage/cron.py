@@ -16,13 +16,11 @@ from flask_forge_jobs.errors import (
     ScheduleNotFoundError,
 )
 from flask_forge_jobs.model.cron import (
+    DeclarationReport,
     FiringReport,
     FiringsAhead,
     Schedule,
     ScheduleDefinition,
-)
-from flask_forge_jobs.model.declarations import (
-    DeclarationReport,
     declaration,
     followed,
 )

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Concatenate, ParamSpec, TypeVar, Unpack, overload
 
-from flask_forge_jobs.model.catch_up import DEFAULT_CATCH_UP_LIMIT, CatchUp
 from flask_forge_jobs.model.cron import ScheduleDefinition
+from flask_forge_jobs.model.cron_times import (
+    DEFAULT_CATCH_UP_LIMIT,
+    DEFAULT_TIME_ZONE,
+    CatchUp,
+)
 from flask_forge_jobs.model.rate_limits import RateLimitDefinition
-from flask_forge_jobs.model.time_zones import DEFAULT_TIME_ZONE
 from flask_forge_jobs.tasks.context import TaskContext
 from flask_forge_jobs.tasks.decorator import MakeContext, StoreJob, Task
 from flask_forge_jobs.tasks.options import TaskOptions

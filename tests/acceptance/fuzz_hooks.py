@@ -20,7 +20,7 @@ from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.bounds import check_kind, check_queue_name
 from flask_forge_jobs.model.bulk import JobAction
 from flask_forge_jobs.model.cron_expression import CronExpression
-from flask_forge_jobs.model.time_zones import check_time_zone
+from flask_forge_jobs.model.cron_times import check_time_zone
 
 # Keys whose values are the caller's own; nothing in them has to fit a rule.
 _FREE = frozenset({"payload"})

@@ -11,12 +11,8 @@ import pytest
 
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageError
-from flask_forge_jobs.model.catch_up import MISSED_AFTER_S
-from flask_forge_jobs.model.cron import (
-    BAD_EXPRESSION,
-    FiringReport,
-    ScheduleDefinition,
-)
+from flask_forge_jobs.model.cron import BAD_EXPRESSION, FiringReport, ScheduleDefinition
+from flask_forge_jobs.model.cron_times import MISSED_AFTER_S
 from flask_forge_jobs.model.instants import SECOND_US, from_micros
 from flask_forge_jobs.model.jobs import Job, JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import Done

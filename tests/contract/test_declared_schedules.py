@@ -7,8 +7,12 @@ from functools import partial
 
 import pytest
 
-from flask_forge_jobs.model.cron import BAD_EXPRESSION, Schedule, ScheduleDefinition
-from flask_forge_jobs.model.declarations import DeclarationReport
+from flask_forge_jobs.model.cron import (
+    BAD_EXPRESSION,
+    DeclarationReport,
+    Schedule,
+    ScheduleDefinition,
+)
 from flask_forge_jobs.model.instants import from_micros
 from flask_forge_jobs.storage.base import Storage
 from tests.contract.test_cron import lossy_cron

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import re
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from flask_forge_jobs.errors import InvalidInputError
-from flask_forge_jobs.model.catch_up import CatchUp
-from flask_forge_jobs.model.cron import BAD_EXPRESSION, Schedule, ScheduleDefinition
+from flask_forge_jobs.model.cron import (
+    BAD_EXPRESSION,
+    Schedule,
+    ScheduleDefinition,
+    declaration,
+    followed,
+)
+from flask_forge_jobs.model.cron_times import CatchUp
 from flask_forge_jobs.model.job_bounds import MAX_PAYLOAD_BYTES
 from flask_forge_jobs.model.jobs import NewJob
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
 LATER = NOON + timedelta(days=3)
 NIGHTLY = ScheduleDefinition("nightly", "send_digest", "0 6 * * *")
+CODE = ScheduleDefinition("s", "k", "@daily")
 
 
 def at_six(day: int) -> datetime:
@@ -202,3 +210,35 @@ def test_a_schedules_payload_is_strict_json(payload: str) -> None:
         replace(NIGHTLY, payload=payload).check()
 
     assert raised.value.field == "payload"
+
+
+def stored(definition: ScheduleDefinition) -> Schedule:
+    return replace(Schedule.new(definition, NOON), declared_as=declaration(CODE))
+
+
+def test_everything_is_declared_but_the_name_and_the_pause() -> None:
+    names = {field.name for field in fields(ScheduleDefinition)}
+
+    assert set(json.loads(declaration(CODE))) == names - {"name", "enabled"}
+
+
+def test_the_same_is_said_with_the_same_words() -> None:
+    assert declaration(CODE) == declaration(replace(CODE, enabled=False, name="t"))
+    assert declaration(CODE) != declaration(replace(CODE, catch_up="all"))
+
+
+def test_each_value_follows_its_own_side() -> None:
+    has = replace(CODE, timezone="Asia/Tokyo", enabled=False)
+    says = replace(CODE, timezone="Europe/Berlin", max_attempts=2)
+
+    assert followed(stored(has), says) == replace(
+        CODE, timezone="Asia/Tokyo", enabled=False, max_attempts=2
+    )
+
+
+def test_a_pause_by_hand_outlives_another_expression() -> None:
+    paused = stored(replace(CODE, enabled=False))
+
+    assert followed(paused, replace(CODE, cron_expr="@hourly")) == replace(
+        CODE, cron_expr="@hourly", enabled=False
+    )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from tests.mutants.mutant import Mutant
 
 _TIMES = "model/cron_times.py"
-_CATCHING_UP = "model/catch_up.py"
 _CRON = "model/cron.py"
 _FIRING = "storage/cron_firing.py"
 _FIRES = "contract/test_cron_firing.py"
@@ -51,38 +50,38 @@ MUTANTS = (
     # -- catching up -------------------------------------------------------------------
     Mutant(
         "a firing that is hardly late counts as missed",
-        _CATCHING_UP,
+        _TIMES,
         "if now - first <= _MISSED_AFTER:",
         "if now - first < _MISSED_AFTER:",
-        ("model/test_catch_up.py",),
+        ("model/test_cron_times.py",),
     ),
     Mutant(
         "of too many missed firings the oldest are made",
-        _CATCHING_UP,
-        "found = _from(next_after, first, now, most + 1)",
-        "found = _from(next_after, first, now, most)",
-        ("model/test_catch_up.py",),
+        _TIMES,
+        "found = _firings_from(next_after, first, now, most + 1)",
+        "found = _firings_from(next_after, first, now, most)",
+        ("model/test_cron_times.py",),
     ),
     Mutant(
         "missed firings are made from the youngest to the oldest",
-        _CATCHING_UP,
+        _TIMES,
         "return latest[::-1]",
         "return latest",
-        ("model/test_catch_up.py",),
+        ("model/test_cron_times.py",),
     ),
     Mutant(
         "the latest missed firing is one too early",
-        _CATCHING_UP,
+        _TIMES,
         "if later is None or later > until:",
         "if later is None or later >= until:",
-        ("model/test_catch_up.py",),
+        ("model/test_cron_times.py",),
     ),
     Mutant(
         "missed firings are made although the policy skips them",
-        _CATCHING_UP,
+        _TIMES,
         "    if catch_up is CatchUp.SKIP:\n        return []\n",
         "",
-        ("model/test_catch_up.py",),
+        ("model/test_cron_times.py",),
     ),
     # -- what becomes of a schedule ----------------------------------------------------
     Mutant(
@@ -190,9 +189,9 @@ MUTANTS = (
     ),
     Mutant(
         "code takes back what an operator changed in a schedule",
-        "model/declarations.py",
+        "model/cron.py",
         "if value != has[name] and has[name] == before.get(name)",
         "if value != has[name]",
-        ("model/test_declarations.py::test_each_value_follows_its_own_side",),
+        ("model/test_cron.py::test_each_value_follows_its_own_side",),
     ),
 )

@@ -19,16 +19,16 @@ from flask_forge_jobs.handlers.filters import (
     STATUS_WORDS,
 )
 from flask_forge_jobs.handlers.job_actions import MAX_ENQUEUED_AT_ONCE
-from flask_forge_jobs.handlers.jobs import (
-    MAX_JOB_ID_LENGTH,
-    MAX_OFFSET,
-    MAX_PAGE_SIZE,
-)
+from flask_forge_jobs.handlers.jobs import MAX_JOB_ID_LENGTH, MAX_OFFSET, MAX_PAGE_SIZE
 from flask_forge_jobs.handlers.queues import MAX_NAMED_QUEUES, QUEUE_ACTIONS
 from flask_forge_jobs.model.bounds import NAME_LENGTH
 from flask_forge_jobs.model.bulk import JobAction
-from flask_forge_jobs.model.catch_up import CATCH_UP_LIMIT_RANGE, CatchUp
 from flask_forge_jobs.model.cron_expression import MAX_EXPRESSION_LENGTH
+from flask_forge_jobs.model.cron_times import (
+    CATCH_UP_LIMIT_RANGE,
+    MAX_TIME_ZONE_LENGTH,
+    CatchUp,
+)
 from flask_forge_jobs.model.job_bounds import (
     DEDUPE_KEY_LENGTH,
     DELAY_RANGE_S,
@@ -48,7 +48,6 @@ from flask_forge_jobs.model.rate_limits import (
     MAX_REFILL_PER_SEC,
     MIN_REFILL_PER_SEC,
 )
-from flask_forge_jobs.model.time_zones import MAX_TIME_ZONE_LENGTH
 
 Metadata = dict[str, Any]
 _CONTROLS = r"\u0000-\u001f\u007f-\u009f"

@@ -16,8 +16,11 @@ from flask_forge_jobs.api.schemas.fields import (
     WireSchema,
 )
 from flask_forge_jobs.handlers.cron import DEFAULT_PREVIEW
-from flask_forge_jobs.model.catch_up import DEFAULT_CATCH_UP_LIMIT, CatchUp
-from flask_forge_jobs.model.time_zones import DEFAULT_TIME_ZONE
+from flask_forge_jobs.model.cron_times import (
+    DEFAULT_CATCH_UP_LIMIT,
+    DEFAULT_TIME_ZONE,
+    CatchUp,
+)
 
 
 class CronSchedule(WireSchema):
