@@ -22,10 +22,9 @@ from flask_forge_jobs.api.response import (
     written_array_response,
 )
 from flask_forge_jobs.api.schemas.jobs import JobInspect, JobRow, JobsPage
-from flask_forge_jobs.api.schemas.queues import QueueOverview
+from flask_forge_jobs.api.schemas.queues import QueueOverview, QueueProcess
 from flask_forge_jobs.api.schemas.series import MetricSeriesBucket, TimelineBucket
 from flask_forge_jobs.api.schemas.system import StorageInfo
-from flask_forge_jobs.api.schemas.workers import QueueProcess
 from flask_forge_jobs.handlers.jobs import JobDetail
 from flask_forge_jobs.handlers.series import Bucket
 from flask_forge_jobs.model.jobs import ErrorEntry, Job, JobStatus

@@ -1,4 +1,4 @@
-"""The OpenAPI document of a set of routes."""
+"""The OpenAPI document of a set of routes, with the errors of ``api/errors.py``."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from http import HTTPStatus
 from importlib.metadata import version
 from typing import Any
 
+from flask_forge_jobs.api.errors import HTTP_KINDS, STATUSES, Problem
 from flask_forge_jobs.api.openapi import headers
-from flask_forge_jobs.api.openapi.examples import Examples
 from flask_forge_jobs.api.openapi.headers import NOT_MODIFIED
-from flask_forge_jobs.api.openapi.refusals import COMMON, OPEN, responses, schemas
-from flask_forge_jobs.api.openapi.shapes import OPENAPI_VERSION, Shapes
+from flask_forge_jobs.api.openapi.shapes import OPENAPI_VERSION, Examples, Shapes
 from flask_forge_jobs.api.routes import Answer, Route
 from flask_forge_jobs.api.schemas import bounds
 
@@ -28,6 +27,16 @@ _DESCRIPTION = (
     "Every error is an object whose first key is its kind. "
     "An X-Request-Id of the client is kept if it matches the header's pattern."
 )
+# Error statuses of every route with a permission.
+COMMON = (400, 401, 403, 405, 409, 413, 415, 429, 500, 503)
+# Error statuses of every open route.
+_OPEN = (400, 405, 429, 500)
+_RATE_LIMITED = ("rate_limited", 429)
+_EXAMPLES: Document = {
+    "field": "limit",
+    "msg": "1001 is not within 0 to 1000",
+    "retry_after_secs": 1,
+}
 
 
 def document(routes: Iterable[Route]) -> Document:
@@ -38,7 +47,7 @@ def document(routes: Iterable[Route]) -> Document:
     for route in known:
         path = PLACEHOLDER.sub(r"{\g<name>}", route.path)
         paths.setdefault(path, {})[route.method.lower()] = _operation(route, shapes)
-    named = shapes.components() | schemas()
+    named = shapes.components() | error_schemas()
     _add_examples(paths, Examples(named))
     statuses = {status for route in known for status in refusals_of(route)}
     return {
@@ -54,7 +63,7 @@ def document(routes: Iterable[Route]) -> Document:
         "components": {
             "schemas": named,
             "headers": headers.components(),
-            "responses": responses(statuses),
+            "responses": error_responses(statuses),
             "securitySchemes": {_SCHEME: {"type": "http", "scheme": "bearer"}},
         },
     }
@@ -62,7 +71,7 @@ def document(routes: Iterable[Route]) -> Document:
 
 def refusals_of(route: Route) -> tuple[int, ...]:
     """Return the error statuses of a route, sorted."""
-    common = OPEN if route.permission is None else COMMON
+    common = _OPEN if route.permission is None else COMMON
     answered = {route.status, *route.other_answers}
     return tuple(sorted({*common, *route.errors} - answered))
 
@@ -154,3 +163,54 @@ def _add_examples(paths: Mapping[str, Document], examples: Examples) -> None:
             for content in contents:
                 for media in content.values():
                     media["example"] = examples.of(media["schema"])
+
+
+def kinds_of(status: int) -> list[str]:
+    """Return the error kinds of a status, sorted."""
+    known = {*STATUSES.values(), _RATE_LIMITED}
+    known |= {(kind, code) for code, (kind, _field) in HTTP_KINDS.items()}
+    return sorted(kind for kind, code in known if code == status)
+
+
+def error_schemas() -> Document:
+    """Return the schema of each error kind, by name."""
+    kinds = {kind for kind, _status in STATUSES.values()} | {_RATE_LIMITED[0]}
+    kinds |= {kind for kind, _field in HTTP_KINDS.values()}
+    return {_error_name(kind): _error_schema(kind) for kind in sorted(kinds)}
+
+
+def error_responses(statuses: set[int]) -> Document:
+    """Return the response object of each status, by its name in a reference."""
+    return {str(status): _error_response(status) for status in sorted(statuses)}
+
+
+def _error_schema(kind: str) -> Document:
+    field = "field" if kind == "validation" else None
+    sample = Problem(kind, 0, "", field=field, retry_after_s=1).body()
+    properties: Document = {"kind": {"const": kind}}
+    for key in list(sample)[1:]:
+        is_number = key == "retry_after_secs"
+        properties[key] = {"type": "integer", "minimum": 0} if is_number else {}
+        properties[key].setdefault("type", "string")
+        properties[key]["examples"] = [_EXAMPLES[key]]
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": list(sample),
+        "additionalProperties": False,
+    }
+
+
+def _error_response(status: int) -> Document:
+    names = [_error_name(kind) for kind in kinds_of(status)]
+    references = [{"$ref": f"#/components/schemas/{name}"} for name in names]
+    shape = references[0] if len(references) == 1 else {"oneOf": references}
+    return {
+        "description": HTTPStatus(status).phrase,
+        "headers": headers.of_refusal(status),
+        "content": {"application/json": {"schema": shape}},
+    }
+
+
+def _error_name(kind: str) -> str:
+    return "".join(word.capitalize() for word in kind.split("_")) + "Error"

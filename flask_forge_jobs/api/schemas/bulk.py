@@ -16,7 +16,7 @@ from flask_forge_jobs.api.schemas.fields import (
     WholeNumber,
 )
 from flask_forge_jobs.api.schemas.jobs import LIST_MESSAGES, Filter, names_of
-from flask_forge_jobs.api.schemas.queue_names import NamesQueue
+from flask_forge_jobs.api.schemas.queues import NamesQueue
 from flask_forge_jobs.model.jobs import JobFilter
 
 

@@ -1,7 +1,8 @@
-"""Jobs on the wire."""
+"""Jobs on the wire: read, enqueue, change."""
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 from marshmallow import post_load
@@ -11,13 +12,16 @@ from flask_forge_jobs.api.schemas import bounds
 from flask_forge_jobs.api.schemas.fields import (
     AnyJson,
     Digits,
+    Flag,
+    Fraction,
     Instant,
     Text,
     V1Schema,
     WholeNumber,
     WireSchema,
 )
-from flask_forge_jobs.api.schemas.queue_names import AsksQueue, NamesQueue
+from flask_forge_jobs.api.schemas.queues import AsksQueue, NamesQueue
+from flask_forge_jobs.handlers.job_search import COUNTS, DEFAULT_SORT, SORTS
 from flask_forge_jobs.model.jobs import JobFilter
 
 LIST_MESSAGES: dict[str, str | list[Any] | dict[Any, Any]] = {
@@ -25,6 +29,7 @@ LIST_MESSAGES: dict[str, str | list[Any] | dict[Any, Any]] = {
     "null": "must not be null",
     "invalid": "must be an array",
 }
+_FILTER_KEYS = frozenset(each.name for each in fields(JobFilter))
 
 
 class JobLine(WireSchema):
@@ -158,3 +163,136 @@ class EnqueueDemoRequest(V1Schema):
     """Arguments of :func:`flask_forge_jobs.handlers.job_actions.enqueue_demo`."""
 
     payload = AnyJson(load_default=None)
+
+
+class JobQuery(V1Schema):
+    """How to show one job; ``reveal=1`` needs the permission ``payload.reveal``."""
+
+    reveal = Text(load_default=None)
+
+
+class JobsQuery(V1Schema):
+    """Arguments of :func:`flask_forge_jobs.handlers.job_search.find_jobs`."""
+
+    statuses = List(Text(metadata=bounds.STATUS), data_key="status", load_default=())
+    queues = names_of(bounds.FILTER_NAME, data_key="queue")
+    kinds = names_of(bounds.FILTER_NAME, data_key="kind")
+    payload_search = Text(data_key="q", load_default=None, metadata=bounds.SEARCH)
+    enqueued_from = Instant(data_key="from", load_default=None)
+    enqueued_to = Instant(data_key="to", load_default=None)
+    error_search = Text(data_key="error", load_default=None, metadata=bounds.SEARCH)
+    dedupe_key = Text(load_default=None, metadata=bounds.DEDUPE_KEY)
+    slot_id = Text(load_default=None, metadata=bounds.FILTER_NAME)
+    schedule_name = Text(
+        data_key="cron", load_default=None, metadata=bounds.FILTER_NAME
+    )
+    min_attempts = Digits(load_default=0, metadata=bounds.MIN_ATTEMPTS)
+    sort = Text(load_default=DEFAULT_SORT, metadata={"enum": list(SORTS)})
+    limit = Digits(load_default=50, metadata=bounds.LIMIT)
+    cursor = Text(load_default=None)
+    count = Text(load_default="exact", metadata={"enum": list(COUNTS)})
+
+    @post_load
+    def make(self, values: dict[str, Any], **_: Any) -> dict[str, Any]:
+        """Build the model's filter."""
+        parts = {key: values.pop(key) for key in _FILTER_KEYS & values.keys()}
+        parts["queues"] = parts["queues"] or None
+        return values | {"wanted": JobFilter(**parts)}
+
+
+class JobsFound(V1Schema):
+    """One page of a cursor listing."""
+
+    rows = List(Nested(JobLine))
+    next_cursor = Text(allow_none=True)
+    total = WholeNumber(allow_none=True)
+
+
+class JobState(V1Schema):
+    """The state of a job for whoever waits for it."""
+
+    status = Text(metadata=bounds.STATUS)
+    is_ready = Flag()
+    is_successful = Flag()
+    progress = AnyJson(allow_none=True)
+    result = AnyJson(allow_none=True)
+    result_error = Text(allow_none=True)
+
+
+class JobRecord(V1Schema):
+    """One job with everything that is known of it."""
+
+    row = Nested(JobLine)
+    payload = AnyJson(allow_none=True)
+    error_history = List(Nested(ErrorEntry))
+    throttle_attempts = WholeNumber()
+    cancel_requested_at = Instant(allow_none=True)
+    progress = AnyJson(allow_none=True)
+    result = AnyJson(allow_none=True)
+    wait_ms = WholeNumber(allow_none=True)
+    run_ms = WholeNumber(allow_none=True)
+    redacted = Flag()
+    result_error = Text(allow_none=True)
+    traceback = Text(allow_none=True)
+
+
+class NewJobRequest(EnqueueRequest):
+    """Arguments of :func:`flask_forge_jobs.handlers.job_actions.new_job`."""
+
+    delay = Fraction(load_default=None, metadata=bounds.DELAY)
+
+
+class NewJobsRequest(V1Schema):
+    """Arguments of :func:`flask_forge_jobs.handlers.job_actions.new_jobs`."""
+
+    items = List(
+        Nested(NewJobRequest),
+        required=True,
+        error_messages=LIST_MESSAGES,
+        metadata=bounds.NEW_JOBS,
+    )
+
+
+class EnqueuedJob(V1Schema):
+    """The new job, or the unfinished one that holds the dedupe key."""
+
+    id = Text()
+    deduped = Flag(attribute="is_deduped")
+    queue_name = Text()
+    status = Text()
+    scheduled_at = Instant()
+
+
+class EnqueuedJobs(V1Schema):
+    """The jobs of a bulk enqueue, in order."""
+
+    results = List(Nested(EnqueuedJob))
+    enqueued = WholeNumber()
+    deduped = WholeNumber()
+
+
+class CancelRequest(V1Schema):
+    """Arguments of :func:`flask_forge_jobs.handlers.job_actions.cancel`."""
+
+    reason = Text(load_default=None, metadata=bounds.REASON)
+
+
+class RescheduleRequest(V1Schema):
+    """Arguments of :func:`flask_forge_jobs.handlers.job_actions.reschedule`."""
+
+    run_at = Instant(load_default=None)
+    priority = WholeNumber(load_default=None, metadata=bounds.PRIORITY)
+    queue_name = Text(load_default=None, metadata=bounds.QUEUE_NAME)
+
+
+class DeleteOutcome(V1Schema):
+    """What became of a running job that was to be deleted."""
+
+    outcome = Text()
+
+
+class CancelOutcome(V1Schema):
+    """What became of a job that was to be cancelled."""
+
+    id = Text()
+    outcome = Text()

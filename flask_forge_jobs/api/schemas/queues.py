@@ -1,12 +1,15 @@
-"""Queues on the wire."""
+"""Queues on the wire: how a request names one, its workers and slots, its settings."""
 
 from __future__ import annotations
 
-from marshmallow import post_load
+from typing import Any
+
+from marshmallow import Schema, ValidationError, post_load
 from marshmallow.fields import List, Nested
 
 from flask_forge_jobs.api.schemas import bounds
 from flask_forge_jobs.api.schemas.fields import (
+    IS_ALIAS,
     Flag,
     Instant,
     Switch,
@@ -15,14 +18,85 @@ from flask_forge_jobs.api.schemas.fields import (
     WholeNumber,
     WireSchema,
 )
-from flask_forge_jobs.api.schemas.queue_names import AsksQueue
-from flask_forge_jobs.api.schemas.workers import QueueProcess, Slot
 from flask_forge_jobs.model.queues import (
     QueueChanges,
     check_backoff,
     check_max_workers,
     check_retention_days,
 )
+
+
+class NamesQueue(Schema):
+    """A shape with ``queue_name`` and its second name ``queue``."""
+
+    queue_name = Text(load_default=None, metadata=bounds.QUEUE_NAME)
+    queue = Text(load_default=None, metadata={IS_ALIAS: True, **bounds.QUEUE_NAME})
+
+    @post_load
+    def with_one_name(self, values: dict[str, Any], **_: Any) -> dict[str, Any]:
+        """Reduce the two names to ``queue_name``."""
+        queue = values.pop("queue")
+        if queue is not None:
+            if values["queue_name"] not in (None, queue):
+                raise ValidationError("differs from queue", "queue_name")
+            values["queue_name"] = queue
+        return values
+
+
+class AsksQueue(NamesQueue):
+    """The same in a query, where an invalid name means a queue without jobs."""
+
+    queue_name = Text(load_default=None)
+    queue = Text(load_default=None, metadata={IS_ALIAS: True})
+
+
+class Slot(WireSchema):
+    """One slot of a worker."""
+
+    slot_id = Text()
+    queue_name = Text()
+    worker_id = Text()
+    started_at = Instant()
+    heartbeat_at = Instant()
+    current_job_id = Text(allow_none=True)
+
+
+class QueueProcess(Slot):
+    """One slot of a worker, in the reference's words."""
+
+    slot_id = Text(data_key="process_id")
+    worker_id = Text(data_key="host_id")
+
+
+class ProcessesQuery(AsksQueue, WireSchema):
+    """Arguments of :func:`flask_forge_jobs.handlers.workers.list_slots`."""
+
+
+class WorkerSlot(WireSchema):
+    """How many slots a worker has for one queue."""
+
+    queue_name = Text()
+    slots = WholeNumber()
+
+
+class Worker(WireSchema):
+    """One live worker with its load, in the reference's words."""
+
+    worker_id = Text(attribute="worker.worker_id", data_key="host_id")
+    worker_name = Text(attribute="worker.worker_name", allow_none=True)
+    queues = List(Text(), attribute="worker.queues")
+    slots = List(Nested(WorkerSlot))
+    workers_live = WholeNumber(attribute="live_slot_count")
+    in_flight = WholeNumber(attribute="in_flight_count")
+    heartbeat_at = Instant(attribute="worker.heartbeat_at")
+    heartbeat_age_seconds = WholeNumber(attribute="heartbeat_age_s")
+
+
+class WorkersOverview(WireSchema):
+    """The live workers, and the queues that none of them serves."""
+
+    workers = List(Nested(Worker))
+    unassigned_queues = List(Text())
 
 
 class StatusCounts(WireSchema):

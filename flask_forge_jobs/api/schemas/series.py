@@ -1,4 +1,4 @@
-"""Charts on the wire."""
+"""Charts on the wire: of jobs, of one queue, of workers and of their database."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from marshmallow.validate import OneOf
 from flask_forge_jobs.api.schemas import bounds
 from flask_forge_jobs.api.schemas.fields import (
     Digits,
+    Fraction,
     Instant,
     Text,
     V1Schema,
@@ -125,3 +126,55 @@ class KindTotalsQuery(V1Schema):
     start = Instant(data_key="from", load_default=None)
     end = Instant(data_key="to", load_default=None)
     queue = Text(load_default=None)
+
+
+class ResourceBucket(WireSchema):
+    """What a worker used within one bucket."""
+
+    at = Instant()
+    cpu_pct = Fraction(allow_none=True)
+    rss_bytes = WholeNumber(allow_none=True)
+    disk_read_bytes = WholeNumber(allow_none=True)
+    disk_write_bytes = WholeNumber(allow_none=True)
+    disk_used_pct = Fraction(allow_none=True)
+
+
+class ResourceSeries(WireSchema):
+    """What one worker used."""
+
+    worker_id = Text(data_key="host")
+    buckets = List(Nested(ResourceBucket))
+
+
+class DbHealthBucket(WireSchema):
+    """How the database performed within one bucket."""
+
+    at = Instant()
+    read_p50_ms = WholeNumber(allow_none=True)
+    read_p95_ms = WholeNumber(allow_none=True)
+    read_p99_ms = WholeNumber(allow_none=True)
+    reads_per_min = WholeNumber(allow_none=True)
+    write_p50_ms = WholeNumber(allow_none=True)
+    write_p95_ms = WholeNumber(allow_none=True)
+    write_p99_ms = WholeNumber(allow_none=True)
+    writes_per_min = WholeNumber(allow_none=True)
+    pool_active = WholeNumber(allow_none=True)
+    pool_idle = WholeNumber(allow_none=True)
+    pool_max = WholeNumber(allow_none=True)
+    pool_used_pct = Fraction(allow_none=True)
+    db_size_bytes = WholeNumber(allow_none=True)
+    wal_bytes = WholeNumber(allow_none=True)
+
+
+class DbHealthSeries(WireSchema):
+    """How the database performed for one worker."""
+
+    worker_id = Text(data_key="host")
+    buckets = List(Nested(DbHealthBucket))
+
+
+class SamplesQuery(WindowQuery):
+    """Arguments of the handlers in :mod:`flask_forge_jobs.handlers.samples`."""
+
+    worker_id = Text(data_key="host", load_default=None)
+    gaps = Text(load_default=None, validate=OneOf(["null"]))

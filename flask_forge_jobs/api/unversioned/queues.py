@@ -27,12 +27,10 @@ from flask_forge_jobs.api.schemas.queues import (
     MaxWorkersRequest,
     OverviewQuery,
     PausedRequest,
-    QueueOverview,
-    RetentionRequest,
-)
-from flask_forge_jobs.api.schemas.workers import (
     ProcessesQuery,
+    QueueOverview,
     QueueProcess,
+    RetentionRequest,
     WorkersOverview,
 )
 from flask_forge_jobs.auth.permissions import Permission

@@ -8,7 +8,7 @@ from marshmallow.fields import List, Nested
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.response import array_response, dumper
 from flask_forge_jobs.api.routes import Route
-from flask_forge_jobs.api.schemas.samples import (
+from flask_forge_jobs.api.schemas.series import (
     DbHealthSeries,
     ResourceSeries,
     SamplesQuery,

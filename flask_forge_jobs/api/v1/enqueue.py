@@ -16,7 +16,7 @@ from flask_forge_jobs.api.response import (
     json_response,
 )
 from flask_forge_jobs.api.routes import Reach, Route
-from flask_forge_jobs.api.schemas.enqueue import (
+from flask_forge_jobs.api.schemas.jobs import (
     EnqueuedJob,
     EnqueuedJobs,
     NewJobRequest,

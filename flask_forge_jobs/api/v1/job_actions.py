@@ -8,13 +8,13 @@ from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.request import refuse_bad_unread_body
 from flask_forge_jobs.api.response import dumper, empty_response, json_response
 from flask_forge_jobs.api.routes import JOB_PATH, Reach, Route
-from flask_forge_jobs.api.schemas.job_actions import (
+from flask_forge_jobs.api.schemas.jobs import (
     CancelOutcome,
     CancelRequest,
     DeleteOutcome,
+    JobLine,
     RescheduleRequest,
 )
-from flask_forge_jobs.api.schemas.jobs import JobLine
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import job_actions
 from flask_forge_jobs.model import jobs

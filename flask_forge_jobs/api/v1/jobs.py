@@ -7,7 +7,7 @@ from flask import Response, request
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.response import dumper, json_response, next_link
 from flask_forge_jobs.api.routes import JOB_PATH, Reach, Route
-from flask_forge_jobs.api.schemas.job_reads import (
+from flask_forge_jobs.api.schemas.jobs import (
     JobQuery,
     JobRecord,
     JobsFound,

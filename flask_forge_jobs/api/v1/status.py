@@ -8,7 +8,7 @@ from werkzeug.exceptions import NotFound
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.response import dumper, json_response
 from flask_forge_jobs.api.routes import Route
-from flask_forge_jobs.api.schemas.job_reads import JobState
+from flask_forge_jobs.api.schemas.jobs import JobState
 from flask_forge_jobs.handlers import jobs
 
 ENDPOINT = "v1_job_status"

@@ -9,7 +9,15 @@ from flask import Flask
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
-from flask_forge_jobs.api.openapi.document import document, refusals_of, tag_of
+from flask_forge_jobs.api.openapi.document import (
+    COMMON,
+    document,
+    error_responses,
+    error_schemas,
+    kinds_of,
+    refusals_of,
+    tag_of,
+)
 from flask_forge_jobs.api.openapi.headers import is_compared
 from flask_forge_jobs.api.table import all_routes
 
@@ -109,3 +117,36 @@ def test_the_demo_route_is_described_where_it_exists() -> None:
 def test_it_takes_no_request_to_describe_the_routes() -> None:
     with Flask("elsewhere").app_context():
         assert document(())["paths"] == {}
+
+
+@pytest.mark.parametrize(
+    ("status", "kinds"),
+    [
+        (400, ["validation"]),
+        (401, ["unauthorized"]),
+        (404, ["not_found"]),
+        (409, ["conflict"]),
+        (413, ["validation"]),
+        (429, ["rate_limited"]),
+        (500, ["internal", "storage"]),
+        (503, ["unavailable"]),
+    ],
+)
+def test_a_status_has_the_kinds_of_the_table(status: int, kinds: list[str]) -> None:
+    assert kinds_of(status) == kinds
+
+
+def test_only_a_validation_error_names_a_field() -> None:
+    for name, schema in error_schemas().items():
+        assert ("field" in schema["required"]) is (name == "ValidationError")
+
+
+def test_a_rate_limit_has_seconds_and_no_message() -> None:
+    assert error_schemas()["RateLimitedError"]["required"] == [
+        "kind",
+        "retry_after_secs",
+    ]
+
+
+def test_every_common_status_has_a_response() -> None:
+    assert list(error_responses(set(COMMON))) == [str(status) for status in COMMON]

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from jsonschema import Draft202012Validator
 from marshmallow import Schema
 from marshmallow.fields import List, Nested
 
-from flask_forge_jobs.api.openapi.shapes import Shapes
+from flask_forge_jobs.api.openapi.shapes import VALUES, Examples, Shapes
 from flask_forge_jobs.api.schemas.fields import (
     AnyJson,
     Digits,
@@ -109,3 +110,31 @@ def test_any_json_is_what_the_gate_lets_in() -> None:
         assert checked.is_valid(good)
     for bad in ("\x00", ["a\x00"], {"a\x00": 1}, {"a": {"b": "\x00"}}):
         assert not checked.is_valid(bad)
+
+
+NAMED: dict[str, dict[str, Any]] = {
+    "Row": {"type": "object", "properties": {"kind": {"type": "string"}}},
+}
+
+
+@pytest.mark.parametrize(
+    ("schema", "key", "value"),
+    [
+        ({"type": "string"}, "kind", VALUES["kind"]),
+        ({"type": "string"}, "reason", "text"),
+        ({"type": ["string"], "format": "date-time"}, "at", "2026-09-16T09:00:00Z"),
+        ({"type": "integer", "minimum": 1}, "days", 1),
+        ({"type": "integer"}, "kind", 0),
+        ({"type": "string", "enum": ["dead", "done"]}, "status", "dead"),
+        ({"const": "conflict"}, "kind", "conflict"),
+        ({"$ref": "#/components/schemas/Row"}, "", {"kind": VALUES["kind"]}),
+        ({"anyOf": [{"type": "boolean"}, {"type": "null"}]}, "", True),
+        ({"type": "array", "items": {"type": "number"}}, "", [0.5]),
+        ({}, "payload", VALUES["payload"]),
+        ({}, "", {}),
+    ],
+)  # fmt: skip
+def test_an_example_fits_its_schema(
+    schema: dict[str, Any], key: str, value: object
+) -> None:
+    assert Examples(NAMED).of(schema, key) == value

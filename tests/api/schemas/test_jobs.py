@@ -4,9 +4,23 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import pytest
+from marshmallow import ValidationError
+
 from flask_forge_jobs.api.response import dumper, encode
-from flask_forge_jobs.api.schemas.jobs import EnqueueRequest, JobRow, ListRequest
-from flask_forge_jobs.model.jobs import Job, JobFilter, JobStatus
+from flask_forge_jobs.api.schemas.jobs import (
+    CancelRequest,
+    EnqueuedJobs,
+    EnqueueRequest,
+    JobRow,
+    JobsQuery,
+    ListRequest,
+    NewJobRequest,
+    NewJobsRequest,
+    RescheduleRequest,
+)
+from flask_forge_jobs.handlers.job_actions import EnqueueReport
+from flask_forge_jobs.model.jobs import EnqueueResult, Job, JobFilter, JobStatus
 
 AT = datetime(2026, 9, 16, 9, 30, 11, 402_000, tzinfo=UTC)
 EXACT = AT.replace(microsecond=0)
@@ -69,3 +83,60 @@ def test_enqueue_request_fills_in_what_is_absent() -> None:
         "priority": None,
         "max_attempts": None,
     }
+
+
+def test_enqueued_jobs_have_their_keys_in_order() -> None:
+    new = EnqueueResult("A", False, "mail", "k", JobStatus.PENDING, 120_000)
+    held = EnqueueResult("B", True, "bank", "k", JobStatus.FAILED, 0)
+
+    assert encode(dumper(EnqueuedJobs())(EnqueueReport([new, held]))).decode() == (
+        '{"results":[{"id":"A","deduped":false,"queue_name":"mail","status":"pending",'
+        '"scheduled_at":"1970-01-01T00:00:00.120Z"},{"id":"B","deduped":true,'
+        '"queue_name":"bank","status":"failed","scheduled_at":"1970-01-01T00:00:00Z"}],'
+        '"enqueued":1,"deduped":1}'
+    )
+
+
+def test_an_unknown_key_of_a_new_job_is_refused_at_its_place() -> None:
+    job = {"kind": "k", "payload": None}
+    assert NewJobRequest().load(job)["payload"] is None
+
+    with pytest.raises(ValidationError) as caught:
+        NewJobsRequest().load({"items": [job, {**job, "prio": 1}]})
+
+    assert caught.value.messages == {
+        "items": {1: {"prio": ["is not a known key; did you mean 'priority'"]}}
+    }
+
+
+def test_jobs_query_makes_the_models_filter() -> None:
+    loaded = JobsQuery().load(
+        {"status": ["done"], "q": "x", "cron": "nightly", "min_attempts": "2"}
+    )
+
+    assert loaded == {
+        "wanted": JobFilter(
+            statuses=["done"],  # type: ignore[list-item]  # the handler parses it
+            payload_search="x",
+            schedule_name="nightly",
+            min_attempts=2,
+        ),
+        "sort": "-enqueued_at",
+        "limit": 50,
+        "cursor": None,
+        "count": "exact",
+    }
+
+
+def test_a_change_may_leave_everything_out() -> None:
+    assert CancelRequest().load({}) == {"reason": None}
+    assert RescheduleRequest().load({"run_at": None}) == {
+        "run_at": None,
+        "priority": None,
+        "queue_name": None,
+    }
+
+
+def test_unknown_keys_of_a_change_are_refused() -> None:
+    with pytest.raises(ValidationError):
+        CancelRequest().load({"because": "x"})

@@ -1,18 +1,34 @@
-"""The overview byte for byte; the requests are tested over HTTP."""
+"""Answers byte for byte; most requests are tested over HTTP."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import pytest
+from marshmallow import ValidationError
+
 from flask_forge_jobs.api.response import dumper, encode
+from flask_forge_jobs.api.schemas.bulk import DeleteDoneRequest
+from flask_forge_jobs.api.schemas.jobs import (
+    EnqueueRequest,
+    KindsQuery,
+    NewJobRequest,
+    ScheduledQuery,
+)
 from flask_forge_jobs.api.schemas.queues import (
     BackoffRequest,
+    CleanupRequest,
+    NamesQueue,
     NewQueueRequest,
+    ProcessesQuery,
     QueueOverview,
+    QueueProcess,
+    WorkersOverview,
 )
+from flask_forge_jobs.model import workers
 from flask_forge_jobs.model.queues import QueueCounts, QueueSettings
 from flask_forge_jobs.model.queues import QueueOverview as Overview
-from flask_forge_jobs.model.workers import Slot
+from flask_forge_jobs.model.workers import QueueSlots, Slot, Worker, WorkerLoad
 
 AT = datetime(2026, 9, 16, 9, 30, 11, 402_000, tzinfo=UTC)
 EXACT = AT.replace(microsecond=0)
@@ -64,3 +80,61 @@ def test_a_new_queue_is_loaded_as_the_models_settings() -> None:
         "retain_dead_for_days": 2,
     }
     assert QueueSettings(**loaded).retain_dead_for_days == 2
+
+
+ENQUEUE = {"kind": "k", "payload": {}}
+
+
+@pytest.mark.parametrize(
+    ("schema", "body"),
+    [
+        (EnqueueRequest(), ENQUEUE),
+        (NewJobRequest(), ENQUEUE),
+        (DeleteDoneRequest(), {"days": 1}),
+        (CleanupRequest(), {}),
+        (KindsQuery(), {}),
+        (ScheduledQuery(), {}),
+        (ProcessesQuery(), {}),
+    ],
+    ids=lambda part: type(part).__name__,
+)
+def test_queue_stands_wherever_queue_name_does(
+    schema: NamesQueue, body: dict[str, object]
+) -> None:
+    for name in ("queue", "queue_name"):
+        loaded = schema.load({**body, name: "mail"})
+        assert loaded["queue_name"] == "mail"
+        assert "queue" not in loaded
+    assert schema.load(body)["queue_name"] is None
+    with pytest.raises(ValidationError) as raised:
+        schema.load({**body, "queue": "mail", "queue_name": "other"})
+    assert raised.value.messages == {"queue_name": ["differs from queue"]}
+
+
+def test_process_has_exactly_the_references_bytes() -> None:
+    process = Slot("mail-0-H-1", "mail", "H", AT, AT.replace(microsecond=0))
+
+    assert encode(dumper(QueueProcess())(process)).decode() == (
+        '{"process_id":"mail-0-H-1","queue_name":"mail","host_id":"H","started_at":'
+        '"2026-09-16T09:30:11.402Z","heartbeat_at":"2026-09-16T09:30:11Z",'
+        '"current_job_id":null}'
+    )
+
+
+def test_workers_have_exactly_the_references_bytes() -> None:
+    known = Worker("H", "mailer-1", ("mail", "default"), AT)
+    worker = WorkerLoad(
+        known,
+        [QueueSlots("mail", 2)],
+        live_slot_count=2,
+        in_flight_count=1,
+        heartbeat_age_s=1,
+    )
+    found = workers.WorkersOverview([worker], ["default"])
+
+    assert encode(dumper(WorkersOverview())(found)).decode() == (
+        '{"workers":[{"host_id":"H","worker_name":"mailer-1","queues":["mail",'
+        '"default"],"slots":[{"queue_name":"mail","slots":2}],"workers_live":2,'
+        '"in_flight":1,"heartbeat_at":"2026-09-16T09:30:11.402Z",'
+        '"heartbeat_age_seconds":1}],"unassigned_queues":["default"]}'
+    )
