@@ -41,9 +41,8 @@ from flask_forge_jobs.extension import ForgeJobs
 from flask_forge_jobs.handlers.bulk import BulkLimits
 from flask_forge_jobs.handlers.redaction import Redactor
 from flask_forge_jobs.model.cron_expression import parse_cron
-from flask_forge_jobs.model.follow_ups import EndedJob
 from flask_forge_jobs.model.jobs import EnqueueResult, JobFilter, JobStatus, NewJob
-from flask_forge_jobs.model.outcomes import Dead, Done, Snooze, Throttled
+from flask_forge_jobs.model.outcomes import Dead, Done, EndedJob, Snooze, Throttled
 from flask_forge_jobs.runtime.handle import RuntimeHandle
 from flask_forge_jobs.runtime.passes import (
     cron_tick_once,

@@ -33,8 +33,6 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "tasks/task_decorator": "test_extension.py, as forge.task(...)",
     "runtime/handle": "runtime/test_runtime.py, with what starts it",
     "runtime/plan": "runtime/test_runtime.py, through what fills it",
-    "model/claims": "contract/jobs/test_queue.py, on both backends",
-    "model/job_bounds": "model/test_jobs.py, through the jobs that it checks",
     "storage/jobs/finish": "contract/test_fencing.py and contract/test_cooldowns.py, "
     "on both backends",
     "storage/postgres/process": "test_database.py beside it, through its database",

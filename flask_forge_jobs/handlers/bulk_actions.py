@@ -22,8 +22,8 @@ from flask_forge_jobs.handlers.cursors import (
 )
 from flask_forge_jobs.handlers.filters import IN_BODY, checked_filter
 from flask_forge_jobs.handlers.job_actions import distinct_ids
+from flask_forge_jobs.model.bounds import check_run_at
 from flask_forge_jobs.model.bulk import JobAction, Skip
-from flask_forge_jobs.model.job_bounds import check_run_at
 from flask_forge_jobs.model.jobs import JobFilter
 from flask_forge_jobs.storage.base import Storage
 

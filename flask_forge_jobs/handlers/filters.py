@@ -6,9 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from flask_forge_jobs.errors import InvalidInputError
-from flask_forge_jobs.model.bounds import check_integer, check_text, shown
+from flask_forge_jobs.model.bounds import (
+    DEDUPE_KEY_LENGTH,
+    MAX_ATTEMPTS_RANGE,
+    check_integer,
+    check_text,
+    shown,
+)
 from flask_forge_jobs.model.instants import MAX_INSTANT_US, to_micros
-from flask_forge_jobs.model.job_bounds import DEDUPE_KEY_LENGTH, MAX_ATTEMPTS_RANGE
 from flask_forge_jobs.model.jobs import JobFilter, JobStatus
 
 SEARCH_LENGTH = (2, 256)

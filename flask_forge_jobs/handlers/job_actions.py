@@ -16,14 +16,12 @@ from flask_forge_jobs.handlers.jobs import (
 )
 from flask_forge_jobs.handlers.redaction import Redactor
 from flask_forge_jobs.model.bounds import (
+    PRIORITY_RANGE,
     check_integer,
     check_kind,
     check_queue_name,
-    check_text,
-)
-from flask_forge_jobs.model.job_bounds import (
-    PRIORITY_RANGE,
     check_run_at,
+    check_text,
 )
 from flask_forge_jobs.model.jobs import (
     EMPTY_PAYLOAD,

@@ -1,9 +1,15 @@
-"""Claims: what workers and the reaper know of running jobs."""
+"""Claims: running jobs as workers and the reaper know them, with earlier errors."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import NamedTuple
+
+from flask_forge_jobs.model.instants import format_instant, from_micros
+
+REAPED_MESSAGE = "reaped after stale heartbeat"
+MAX_ERROR_HISTORY = 32
 
 
 class RunId(NamedTuple):
@@ -74,3 +80,54 @@ class ClaimBatch:
     claimed: list[ClaimedJob] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     followed: list[tuple[str, str]] = field(default_factory=list)
+
+
+def append_entry(
+    history: str,
+    *,
+    at_us: int,
+    attempt: int,
+    message: str,
+    traceback: str | None = None,
+) -> str:
+    """Return a history with one more entry at its end, cut to the newest 32.
+
+    Only that entry keeps its traceback, because every claim reads the whole text. A
+    damaged history restarts.
+    """
+    try:
+        entries = json.loads(history)
+    except ValueError:
+        entries = []
+    if not isinstance(entries, list):
+        entries = []
+    for entry in entries:
+        if isinstance(entry, dict):
+            entry.pop("traceback", None)
+    at = format_instant(from_micros(at_us))
+    entry = {"at": at, "attempt": attempt, "message": message}
+    if traceback is not None:
+        entry["traceback"] = traceback
+    entries.append(entry)
+    return json.dumps(entries[-MAX_ERROR_HISTORY:], separators=(",", ":"))
+
+
+def append_error(
+    job: ClaimedJob, message: str, at_us: int, traceback: str | None = None
+) -> str:
+    """Return a claimed job's history with the error of this attempt."""
+    return append_entry(
+        job.error_history,
+        at_us=at_us,
+        attempt=job.attempts,
+        message=message,
+        traceback=traceback,
+    )
+
+
+def tells_of_a_crash(history: str) -> bool:
+    """Return whether the job may have lost a worker.
+
+    Every claim asks this, so the text is searched, not parsed; it misses no crash.
+    """
+    return REAPED_MESSAGE in history

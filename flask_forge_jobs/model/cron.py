@@ -11,7 +11,11 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from flask_forge_jobs.errors import InvalidInputError
-from flask_forge_jobs.model.bounds import check_integer, check_queue_name
+from flask_forge_jobs.model.bounds import (
+    DEFAULT_MAX_ATTEMPTS,
+    check_integer,
+    check_queue_name,
+)
 from flask_forge_jobs.model.cron_expression import LAST_YEAR, CronExpression
 from flask_forge_jobs.model.cron_times import (
     CATCH_UP_LIMIT_RANGE,
@@ -24,7 +28,6 @@ from flask_forge_jobs.model.cron_times import (
     due_instants,
     next_after,
 )
-from flask_forge_jobs.model.job_bounds import DEFAULT_MAX_ATTEMPTS
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.model.payloads import canonical
 from flask_forge_jobs.model.queues import DEFAULT_QUEUE

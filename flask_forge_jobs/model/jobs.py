@@ -14,27 +14,25 @@ from typing import Any, NamedTuple
 
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.bounds import (
-    check_integer,
-    check_job_id,
-    check_kind,
-    check_queue_name,
-    check_text,
-    shown,
-)
-from flask_forge_jobs.model.dedupe_keys import stored_key
-from flask_forge_jobs.model.instants import from_micros
-from flask_forge_jobs.model.job_bounds import (
     DEDUPE_KEY_LENGTH,
     DEFAULT_MAX_ATTEMPTS,
     MAX_ATTEMPTS_RANGE,
     PRIORITY_RANGE,
     check_dedupe_for,
+    check_integer,
+    check_job_id,
+    check_kind,
     check_payload_size,
+    check_queue_name,
     check_run_at,
+    check_text,
     check_timeout,
     checked_delay,
     checked_replace,
+    shown,
 )
+from flask_forge_jobs.model.dedupe_keys import stored_key
+from flask_forge_jobs.model.instants import from_micros
 from flask_forge_jobs.model.payloads import canonical
 from flask_forge_jobs.model.queues import DEFAULT_QUEUE
 

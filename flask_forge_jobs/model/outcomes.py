@@ -1,28 +1,27 @@
-"""How a task ends, and what that does to its job.
+"""How a task ends, what that does to its job, and which job follows.
 
 A task ends by returning (:class:`Done`), by raising any exception (:class:`Failed`), or
 by raising or returning :class:`Throttled` or :class:`Dead`. :func:`update_for` maps the
-outcome to the one write that ends the run.
+outcome to the one write that ends the run. A job that ended without being done may have
+a follow-up (:class:`FollowUp`).
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import Any, NamedTuple, TypedDict
 
 from flask_forge_jobs.errors import InvalidInputError
-from flask_forge_jobs.model.bounds import shown
-from flask_forge_jobs.model.follow_ups import EndedJob, Ending, FollowUps
-from flask_forge_jobs.model.jobs import JobStatus
-
-if TYPE_CHECKING:
-    from flask_forge_jobs.model.claims import ClaimedJob
-    from flask_forge_jobs.model.jobs import NewJob
+from flask_forge_jobs.model.bounds import MAX_PAYLOAD_BYTES, shown
+from flask_forge_jobs.model.claims import ClaimedJob
+from flask_forge_jobs.model.jobs import JobStatus, NewJob
+from flask_forge_jobs.model.payloads import dump, load_text
 
 CANCELLED_MESSAGE = "cancelled by user"
-REAPED_MESSAGE = "reaped after stale heartbeat"
 SUPERSEDED_MESSAGE = "superseded by active sibling"
 # A job whose worker dies this often is not tried again (the poison-pill limit).
 MAX_CRASHES = 3
@@ -34,6 +33,8 @@ MAX_ERROR_BYTES = 8192
 MAX_REASON_LENGTH = 1000
 MAX_RESULT_BYTES = 65_536
 MAX_PROGRESS_BYTES = 1024
+# Most bytes of the other members, the escapes of the error included.
+_ROOM_BYTES = 65_536
 
 
 class ThrottleScope(StrEnum):
@@ -140,6 +141,58 @@ class Dead(Exception):  # noqa: N818  # an outcome that may be raised, not an er
 
 
 Outcome = Done | Failed | Released | Throttled | Dead
+
+
+class Ending(StrEnum):
+    """How a job ends without being done."""
+
+    DEAD = "dead"
+    CANCELLED = "cancelled"
+
+
+class EndedJob(TypedDict):
+    """What a task of ``on_dead=`` or ``on_cancelled=`` receives.
+
+    ``arguments`` is the job's payload; None if that is damaged, or too large for
+    another payload (over 960 KiB). ``ending`` is ``"dead"`` or ``"cancelled"``.
+    """
+
+    id: str
+    kind: str
+    queue_name: str
+    arguments: Any
+    attempts: int
+    error: str
+    ending: str
+
+
+class FollowUp(NamedTuple):
+    """A follow-up as stored; ``parameter`` of its task takes the :class:`EndedJob`."""
+
+    kind: str
+    parameter: str
+    queue_name: str
+    priority: int
+    max_attempts: int
+
+    def job(self, ended: EndedJob, payload: str) -> NewJob:
+        """Return the follow-up job of a job, whose payload is JSON text."""
+        told = ended | {"arguments": None}
+        text = dump({self.parameter: told})
+        if len(payload) <= MAX_PAYLOAD_BYTES - _ROOM_BYTES:
+            # Suppressed: the payload is damaged, or nested as deep as allowed.
+            with contextlib.suppress(InvalidInputError):
+                text = dump({self.parameter: told | {"arguments": load_text(payload)}})
+        return NewJob.of_canonical(
+            text,
+            kind=self.kind,
+            queue_name=self.queue_name,
+            priority=self.priority,
+            max_attempts=self.max_attempts,
+        )
+
+
+FollowUps = Mapping[Ending, FollowUp]
 
 
 @dataclass(slots=True)

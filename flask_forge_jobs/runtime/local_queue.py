@@ -6,8 +6,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from flask_forge_jobs.model.claims import ClaimedJob
-from flask_forge_jobs.model.error_history import tells_of_a_crash
+from flask_forge_jobs.model.claims import ClaimedJob, tells_of_a_crash
 from flask_forge_jobs.runtime.execution import Execution
 
 HORIZON_S = 0.05

@@ -14,13 +14,13 @@ from flask_forge_jobs.errors import (
 )
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.claims import ClaimedJob
-from flask_forge_jobs.model.follow_ups import FollowUps
 from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.one_line import one_line
 from flask_forge_jobs.model.outcomes import (
     Done,
     Failed,
+    FollowUps,
     JobUpdate,
     Outcome,
     Released,

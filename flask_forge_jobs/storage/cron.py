@@ -15,6 +15,7 @@ from flask_forge_jobs.errors import (
     ScheduleExistsError,
     ScheduleNotFoundError,
 )
+from flask_forge_jobs.model.bounds import DEFAULT_MAX_ATTEMPTS
 from flask_forge_jobs.model.cron import (
     DeclarationReport,
     FiringReport,
@@ -25,7 +26,6 @@ from flask_forge_jobs.model.cron import (
     followed,
 )
 from flask_forge_jobs.model.instants import SECOND_US, from_micros
-from flask_forge_jobs.model.job_bounds import DEFAULT_MAX_ATTEMPTS
 from flask_forge_jobs.storage.cron_firing import AttemptsOf, Firing, QueueOf
 from flask_forge_jobs.storage.database import Executor, Transaction
 from flask_forge_jobs.storage.rows import schedule_from_row, schedule_parameters

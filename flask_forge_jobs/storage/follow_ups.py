@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from flask_forge_jobs.ids import UlidGenerator
-from flask_forge_jobs.model.follow_ups import EndedJob, Ending, FollowUp, FollowUps
 from flask_forge_jobs.model.jobs import NewJob
+from flask_forge_jobs.model.outcomes import EndedJob, Ending, FollowUp, FollowUps
 from flask_forge_jobs.model.queues import DEFAULT_MAX_QUEUES, DEFAULT_MAX_WORKERS
 from flask_forge_jobs.storage.database import (
     Executor,

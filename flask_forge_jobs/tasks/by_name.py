@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from flask_forge_jobs.model.job_bounds import DEFAULT_MAX_ATTEMPTS
+from flask_forge_jobs.model.bounds import DEFAULT_MAX_ATTEMPTS
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.model.payloads import dump
 from flask_forge_jobs.tasks.decorator import Task

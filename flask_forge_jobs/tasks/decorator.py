@@ -15,12 +15,22 @@ from types import MappingProxyType
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar, Unpack
 
 from flask_forge_jobs.errors import InvalidInputError
-from flask_forge_jobs.model.bounds import check_kind, check_queue_name, shown
+from flask_forge_jobs.model.bounds import (
+    MAX_PAYLOAD_BYTES,
+    check_kind,
+    check_queue_name,
+    shown,
+)
 from flask_forge_jobs.model.concurrency import ConcurrencyLimit
-from flask_forge_jobs.model.follow_ups import Ending, FollowUp, FollowUps
-from flask_forge_jobs.model.job_bounds import MAX_PAYLOAD_BYTES
 from flask_forge_jobs.model.jobs import EMPTY_PAYLOAD, NewJob
-from flask_forge_jobs.model.outcomes import Dead, Outcome, clip
+from flask_forge_jobs.model.outcomes import (
+    Dead,
+    Ending,
+    FollowUp,
+    FollowUps,
+    Outcome,
+    clip,
+)
 from flask_forge_jobs.model.payloads import dump, load_text
 from flask_forge_jobs.tasks.context import (
     TaskContext,

@@ -12,9 +12,9 @@ from datetime import datetime, timedelta
 from typing import Any, Literal, Protocol, TypedDict
 
 from flask_forge_jobs.errors import InvalidInputError
-from flask_forge_jobs.model.follow_ups import FollowUp
-from flask_forge_jobs.model.job_bounds import DEFAULT_MAX_ATTEMPTS
+from flask_forge_jobs.model.bounds import DEFAULT_MAX_ATTEMPTS
 from flask_forge_jobs.model.jobs import NewJob
+from flask_forge_jobs.model.outcomes import FollowUp
 from flask_forge_jobs.model.payloads import fingerprint
 from flask_forge_jobs.tasks.retries import Errors, Retry
 

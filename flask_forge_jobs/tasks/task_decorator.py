@@ -9,7 +9,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, overload
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.bounds import shown
 from flask_forge_jobs.model.concurrency import ConcurrencyLimit
-from flask_forge_jobs.model.follow_ups import Ending
+from flask_forge_jobs.model.outcomes import Ending
 from flask_forge_jobs.tasks.context import TaskContext
 from flask_forge_jobs.tasks.decorator import Isolation, MakeContext, StoreJob, Task
 from flask_forge_jobs.tasks.options import JobOptions, TaskOptions

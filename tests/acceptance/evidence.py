@@ -13,8 +13,8 @@ from typing import Any
 from flask.testing import FlaskClient
 
 from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.model.claims import REAPED_MESSAGE
 from flask_forge_jobs.model.instants import to_micros
-from flask_forge_jobs.model.outcomes import REAPED_MESSAGE
 from tests.acceptance.fleet import Fleet
 from tests.acceptance.ledger import Counts, Evidence, Failure, FinalRow, read_ledger
 from tests.support.sql import Sql

@@ -5,13 +5,11 @@ from __future__ import annotations
 import pytest
 
 from flask_forge_jobs.model.bulk import JobAction
-from flask_forge_jobs.model.claims import RunningJob
-from flask_forge_jobs.model.error_history import tells_of_a_crash
+from flask_forge_jobs.model.claims import REAPED_MESSAGE, RunningJob, tells_of_a_crash
 from flask_forge_jobs.model.jobs import Job, JobStatus
 from flask_forge_jobs.model.outcomes import (
     CANCELLED_MESSAGE,
     MAX_CRASHES,
-    REAPED_MESSAGE,
     Dead,
     Done,
     Failed,

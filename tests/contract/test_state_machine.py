@@ -26,10 +26,10 @@ from hypothesis.stateful import (
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import JobStateError
 from flask_forge_jobs.ids import UlidGenerator
+from flask_forge_jobs.model.bounds import REPLACEABLE
 from flask_forge_jobs.model.bulk import JobAction
 from flask_forge_jobs.model.claims import ClaimedJob, RunningJob
 from flask_forge_jobs.model.instants import from_micros
-from flask_forge_jobs.model.job_bounds import REPLACEABLE
 from flask_forge_jobs.model.jobs import JobFilter, JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import (
     Dead,

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from flask_forge_jobs.errors import InvalidInputError
+from flask_forge_jobs.model.bounds import MAX_PAYLOAD_BYTES
 from flask_forge_jobs.model.instants import to_micros
-from flask_forge_jobs.model.job_bounds import MAX_PAYLOAD_BYTES
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.model.payloads import dump
 

@@ -2,9 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from flask_forge_jobs.model.claims import ClaimedJob
-from flask_forge_jobs.model.error_history import append_entry
-from flask_forge_jobs.model.outcomes import REAPED_MESSAGE
+from flask_forge_jobs.model.claims import REAPED_MESSAGE, ClaimedJob, append_entry
 from flask_forge_jobs.runtime.execution import Execution
 from flask_forge_jobs.runtime.local_queue import LocalQueue, may_wait
 from tests.support.runtimes import claimed

@@ -13,10 +13,10 @@ from flask_forge_jobs import (
     reap_once,
     rebalance_once,
 )
+from flask_forge_jobs.model.claims import REAPED_MESSAGE
 from flask_forge_jobs.model.cron import FiringReport, ScheduleDefinition
 from flask_forge_jobs.model.instants import DAY_US
 from flask_forge_jobs.model.jobs import JobStatus
-from flask_forge_jobs.model.outcomes import REAPED_MESSAGE
 from flask_forge_jobs.model.workers import SlotReport
 from flask_forge_jobs.runtime.passes import FoldReport, ReapReport, RebalanceReport
 from flask_forge_jobs.storage.base import Storage

@@ -21,16 +21,11 @@ from flask_forge_jobs.errors import (
     InvalidInputError,
     StorageUnavailableError,
 )
+from flask_forge_jobs.model.bounds import MAX_PAYLOAD_BYTES
 from flask_forge_jobs.model.claims import ClaimBatch
-from flask_forge_jobs.model.job_bounds import MAX_PAYLOAD_BYTES
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.model.one_line import one_line
-from flask_forge_jobs.model.outcomes import (
-    CANCELLED_MESSAGE,
-    Done,
-    Failed,
-    Throttled,
-)
+from flask_forge_jobs.model.outcomes import CANCELLED_MESSAGE, Done, Failed, Throttled
 from flask_forge_jobs.model.payloads import dump
 from flask_forge_jobs.runtime import dispatcher
 from flask_forge_jobs.runtime.dispatcher import GIVE_BACK_AFTER_S

@@ -7,10 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from flask_forge_jobs.clock import Clock
-from flask_forge_jobs.model.claims import ClaimedJob
-from flask_forge_jobs.model.error_history import append_entry
+from flask_forge_jobs.model.claims import REAPED_MESSAGE, ClaimedJob, append_entry
 from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
-from flask_forge_jobs.model.outcomes import REAPED_MESSAGE, Done, Failed
+from flask_forge_jobs.model.outcomes import Done, Failed
 from flask_forge_jobs.runtime.execution import Runner
 from flask_forge_jobs.runtime.local_queue import MOST_BYTES_AHEAD
 from flask_forge_jobs.runtime.slots import DIRECT_S, SlotPool

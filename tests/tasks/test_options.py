@@ -8,7 +8,7 @@ import pytest
 
 from flask_forge_jobs.api.schemas.jobs import NewJobRequest
 from flask_forge_jobs.errors import InvalidInputError
-from flask_forge_jobs.model.job_bounds import DEDUPE_KEY_LENGTH
+from flask_forge_jobs.model.bounds import DEDUPE_KEY_LENGTH
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.tasks.options import EnqueueOptions, JobOptions
 from flask_forge_jobs.tasks.routing import DefaultRouter

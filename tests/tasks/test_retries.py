@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from flask_forge_jobs import EndedJob, ForgeJobs, exponential
 from flask_forge_jobs.errors import InvalidInputError
-from flask_forge_jobs.model.follow_ups import Ending, FollowUp
-from flask_forge_jobs.model.outcomes import Dead, Failed, Outcome
+from flask_forge_jobs.model.outcomes import Dead, Ending, Failed, FollowUp, Outcome
 from flask_forge_jobs.tasks.cancellation import CancelReason
 from flask_forge_jobs.tasks.context import TaskContext
 from flask_forge_jobs.tasks.decorator import Task

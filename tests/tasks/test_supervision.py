@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from flask_forge_jobs.clock import SystemClock
-from flask_forge_jobs.model.job_bounds import TIMEOUT_RANGE_S
+from flask_forge_jobs.model.bounds import TIMEOUT_RANGE_S
 from flask_forge_jobs.tasks.cancellation import CancelReason, CancelToken
 from flask_forge_jobs.tasks.pipes import read_some
 from flask_forge_jobs.tasks.process_groups import ProcessGroup

@@ -21,19 +21,19 @@ from flask_forge_jobs.handlers.filters import (
 from flask_forge_jobs.handlers.job_actions import MAX_ENQUEUED_AT_ONCE
 from flask_forge_jobs.handlers.jobs import MAX_JOB_ID_LENGTH, MAX_OFFSET, MAX_PAGE_SIZE
 from flask_forge_jobs.handlers.queues import MAX_NAMED_QUEUES, QUEUE_ACTIONS
-from flask_forge_jobs.model.bounds import NAME_LENGTH
+from flask_forge_jobs.model.bounds import (
+    DEDUPE_KEY_LENGTH,
+    DELAY_RANGE_S,
+    MAX_ATTEMPTS_RANGE,
+    NAME_LENGTH,
+    PRIORITY_RANGE,
+)
 from flask_forge_jobs.model.bulk import JobAction
 from flask_forge_jobs.model.cron_expression import MAX_EXPRESSION_LENGTH
 from flask_forge_jobs.model.cron_times import (
     CATCH_UP_LIMIT_RANGE,
     MAX_TIME_ZONE_LENGTH,
     CatchUp,
-)
-from flask_forge_jobs.model.job_bounds import (
-    DEDUPE_KEY_LENGTH,
-    DELAY_RANGE_S,
-    MAX_ATTEMPTS_RANGE,
-    PRIORITY_RANGE,
 )
 from flask_forge_jobs.model.jobs import MAX_BULK_JOBS, REQUEUEABLE, JobStatus
 from flask_forge_jobs.model.outcomes import MAX_REASON_LENGTH

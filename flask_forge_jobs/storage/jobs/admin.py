@@ -26,7 +26,6 @@ from flask_forge_jobs.model.bulk import (
     SkipReason,
     WalkPosition,
 )
-from flask_forge_jobs.model.follow_ups import Ending
 from flask_forge_jobs.model.instants import to_micros
 from flask_forge_jobs.model.jobs import (
     CancelOutcome,
@@ -34,7 +33,7 @@ from flask_forge_jobs.model.jobs import (
     JobFilter,
     JobStatus,
 )
-from flask_forge_jobs.model.outcomes import CANCELLED_MESSAGE, cancelled_message
+from flask_forge_jobs.model.outcomes import CANCELLED_MESSAGE, Ending, cancelled_message
 from flask_forge_jobs.storage.database import Executor, Transaction
 from flask_forge_jobs.storage.follow_ups import FollowUpStore
 from flask_forge_jobs.storage.jobs import bulk

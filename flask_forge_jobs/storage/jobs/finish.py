@@ -10,15 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import NamedTuple
 
-from flask_forge_jobs.model.claims import RunningJob
-from flask_forge_jobs.model.error_history import append_entry, append_error
-from flask_forge_jobs.model.follow_ups import Ending
+from flask_forge_jobs.model.claims import (
+    REAPED_MESSAGE,
+    RunningJob,
+    append_entry,
+    append_error,
+)
 from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.outcomes import (
     CANCELLED_MESSAGE,
     MAX_CRASHES,
-    REAPED_MESSAGE,
+    Ending,
     JobUpdate,
 )
 from flask_forge_jobs.model.queues import (

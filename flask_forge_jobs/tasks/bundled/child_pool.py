@@ -17,16 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from flask_forge_jobs.errors import InvalidInputError
-from flask_forge_jobs.model.bounds import check_integer, check_kind, shown
-from flask_forge_jobs.model.job_bounds import check_timeout
-from flask_forge_jobs.model.outcomes import (
-    Dead,
-    Done,
-    Failed,
-    Outcome,
-    Throttled,
-    clip,
+from flask_forge_jobs.model.bounds import (
+    check_integer,
+    check_kind,
+    check_timeout,
+    shown,
 )
+from flask_forge_jobs.model.outcomes import Dead, Done, Failed, Outcome, Throttled, clip
 from flask_forge_jobs.model.payloads import load_text
 from flask_forge_jobs.tasks.bundled.cmd_exec import (
     GRACE_S,

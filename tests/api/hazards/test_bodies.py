@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 
 from flask_forge_jobs.api.blueprint import BlueprintOptions
 from flask_forge_jobs.api.routes import Route
-from flask_forge_jobs.model.job_bounds import MAX_PAYLOAD_BYTES
+from flask_forge_jobs.model.bounds import MAX_PAYLOAD_BYTES
 from flask_forge_jobs.model.jobs import JobFilter
 from flask_forge_jobs.storage.base import Storage
 from tests.api.hazards.inputs import (

@@ -11,8 +11,8 @@ import pytest
 
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import DuplicateJobError
+from flask_forge_jobs.model.bounds import REPLACEABLE
 from flask_forge_jobs.model.instants import from_micros, to_micros
-from flask_forge_jobs.model.job_bounds import REPLACEABLE
 from flask_forge_jobs.model.jobs import EnqueueResult, JobFilter, JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import Dead, Done, Failed, Outcome
 from flask_forge_jobs.storage.base import Storage

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from flask_forge_jobs.model.error_history import MAX_ERROR_HISTORY
+from flask_forge_jobs.model.claims import MAX_ERROR_HISTORY
 from flask_forge_jobs.model.instants import from_micros, to_micros
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import (

@@ -4,8 +4,7 @@ import json
 
 import pytest
 
-from flask_forge_jobs.model.claims import ClaimedJob
-from flask_forge_jobs.model.error_history import append_entry, append_error
+from flask_forge_jobs.model.claims import ClaimedJob, append_entry, append_error
 
 AT_US = 1_750_000_000_250_000
 
