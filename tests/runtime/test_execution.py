@@ -148,6 +148,11 @@ def test_run_makes_every_message_storable(make: Callable[[str], Outcome]) -> Non
     assert len(outcome.message.encode()) <= MAX_ERROR_BYTES
 
 
+def test_run_refuses_a_result_that_could_not_be_read_again() -> None:
+    """SQLite would store half of a surrogate pair and fail each read of the job."""
+    assert isinstance(outcome_of(lambda _: Done('"\udcff.txt"')), Failed)
+
+
 def test_run_passes_outcomes_on() -> None:
     assert outcome_of(lambda _: Done("7")) == Done("7")
 
