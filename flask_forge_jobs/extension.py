@@ -11,7 +11,7 @@ from flask import Flask, current_app, url_for
 
 from flask_forge_jobs.api.blueprint import BLUEPRINT_NAME, create_blueprint
 from flask_forge_jobs.api.options import BlueprintOptions
-from flask_forge_jobs.api.v1.status import ENDPOINT
+from flask_forge_jobs.api.v1.jobs import STATUS_ENDPOINT
 from flask_forge_jobs.auth.links import StatusLinks
 from flask_forge_jobs.cli.group import forge_jobs_group
 from flask_forge_jobs.clock import Clock, SystemClock
@@ -281,7 +281,7 @@ def _store(job: NewJob, *, connection: object | None = None) -> JobHandle:
 
 def _status_url(links: StatusLinks, job_id: str, expires_in_s: float) -> str:
     token = links.token(current_app, job_id, expires_in_s)
-    return url_for(f"{BLUEPRINT_NAME}.{ENDPOINT}", token=token)
+    return url_for(f"{BLUEPRINT_NAME}.{STATUS_ENDPOINT}", token=token)
 
 
 def _choose_database(

@@ -83,6 +83,8 @@ class Route:
     # Whether a change is stored in several transactions.
     in_batches: bool = False
     is_deprecated: bool = False
+    # Groups routes in the OpenAPI document; None is the module of the view.
+    tag: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse a permission that is not ours, and a reach without its placeholder."""

@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 from flask_forge_jobs.api.routes import Route
-from flask_forge_jobs.api.unversioned import (
-    bulk,
-    cron,
-    jobs,
-    queues,
-    samples,
-    series,
-    system,
-)
+from flask_forge_jobs.api.unversioned import bulk, cron, jobs, queues, series, system
 from flask_forge_jobs.api.v1 import (
     activity,
     audit,
     description,
     enqueue,
     health,
-    job_actions,
     rate_limits,
-    status,
 )
 from flask_forge_jobs.api.v1 import bulk as v1_bulk
 from flask_forge_jobs.api.v1 import cron as v1_cron
@@ -28,10 +18,10 @@ from flask_forge_jobs.api.v1 import jobs as v1_jobs
 from flask_forge_jobs.api.v1 import queues as v1_queues
 from flask_forge_jobs.api.v1 import series as v1_series
 
-_UNVERSIONED_MODULES = (system, queues, series, samples, jobs, bulk, cron)
+_UNVERSIONED_MODULES = (system, queues, series, jobs, bulk, cron)
 _V1_MODULES = (
-    activity, audit, description, v1_jobs, status, job_actions, v1_bulk, v1_series,
-    v1_cron, v1_queues, enqueue, health, rate_limits,
+    activity, audit, description, v1_jobs, v1_bulk, v1_series, v1_cron, v1_queues,
+    enqueue, health, rate_limits,
 )  # fmt: skip
 # The reference's routes, at its paths.
 UNVERSIONED: tuple[Route, ...] = tuple(

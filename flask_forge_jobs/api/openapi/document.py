@@ -83,8 +83,8 @@ def summary_of(route: Route) -> str:
 
 
 def tag_of(route: Route) -> str:
-    """Return the tag of a route, which is the module of its view."""
-    return route.view.__module__.rpartition(".")[2]
+    """Return the tag of a route, by default the module of its view."""
+    return route.tag or route.view.__module__.rpartition(".")[2]
 
 
 def _operation(route: Route, shapes: Shapes) -> Document:

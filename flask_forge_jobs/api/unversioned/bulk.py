@@ -9,13 +9,7 @@ from flask import Response
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.response import json_response
 from flask_forge_jobs.api.routes import Reach, Route
-from flask_forge_jobs.api.schemas.bulk import (
-    DeleteByStatusRequest,
-    DeleteDoneRequest,
-    JobIdsRequest,
-    RetryAllFailedRequest,
-    RetryByStatusRequest,
-)
+from flask_forge_jobs.api.schemas import bulk as shapes
 from flask_forge_jobs.api.schemas.fields import WholeNumber
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import bulk
@@ -23,11 +17,11 @@ from flask_forge_jobs.handlers.bulk import BulkReport
 from flask_forge_jobs.model.bulk import JobAction
 from flask_forge_jobs.model.jobs import JobStatus
 
-_JOB_IDS = JobIdsRequest()
-_RETRY_ALL_FAILED = RetryAllFailedRequest()
-_RETRY_BY_STATUS = RetryByStatusRequest()
-_DELETE_BY_STATUS = DeleteByStatusRequest()
-_DELETE_DONE = DeleteDoneRequest()
+_JOB_IDS = shapes.JobIdsRequest()
+_RETRY_ALL_FAILED = shapes.RetryAllFailedRequest()
+_RETRY_BY_STATUS = shapes.RetryByStatusRequest()
+_DELETE_BY_STATUS = shapes.DeleteByStatusRequest()
+_DELETE_DONE = shapes.DeleteDoneRequest()
 
 
 def retry(api: Api) -> Response:

@@ -17,20 +17,15 @@ from flask_forge_jobs.api.response import (
     enqueued_response,
 )
 from flask_forge_jobs.api.routes import Route
-from flask_forge_jobs.api.schemas.cron import (
-    CronSchedule,
-    DedupeRequest,
-    EnabledRequest,
-    ExpressionRequest,
-)
+from flask_forge_jobs.api.schemas import cron as shapes
 from flask_forge_jobs.api.schemas.fields import Text
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import cron
 
-_DUMP = dumper(CronSchedule())
-_ENABLED = EnabledRequest()
-_EXPRESSION = ExpressionRequest()
-_DEDUPE = DedupeRequest()
+_DUMP = dumper(shapes.CronSchedule())
+_ENABLED = shapes.EnabledRequest()
+_EXPRESSION = shapes.ExpressionRequest()
+_DEDUPE = shapes.DedupeRequest()
 
 
 def list_schedules(api: Api) -> Response:
@@ -75,7 +70,7 @@ def trigger(api: Api, name: str) -> Response:
 ROUTES = (
     Route(
         method="GET", path="/cron", endpoint="cron_list", view=list_schedules,
-        permission=Permission.READ, answer=List(Nested(CronSchedule)),
+        permission=Permission.READ, answer=List(Nested(shapes.CronSchedule)),
     ),
     Route(
         method="POST", path="/cron/<name>/enabled", endpoint="cron_set_enabled",

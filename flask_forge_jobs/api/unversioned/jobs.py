@@ -15,37 +15,26 @@ from flask_forge_jobs.api.response import (
     json_response,
 )
 from flask_forge_jobs.api.routes import Reach, Route
+from flask_forge_jobs.api.schemas import jobs as shapes
 from flask_forge_jobs.api.schemas.fields import Flag, Text
-from flask_forge_jobs.api.schemas.jobs import (
-    EnqueueDemoRequest,
-    EnqueueRequest,
-    FailedQuery,
-    JobInspect,
-    JobRow,
-    JobsPage,
-    KindsQuery,
-    ListRequest,
-    RevealQuery,
-    ScheduledQuery,
-)
 from flask_forge_jobs.api.v1.enqueue import enqueue_one
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import job_actions, jobs
 from flask_forge_jobs.model.queues import DEFAULT_QUEUE
 from flask_forge_jobs.model.request_keys import REQUEST_KEY_FIELD
 
-_INSPECT = JobInspect()
-_PAGE = JobsPage()
+_INSPECT = shapes.JobInspect()
+_PAGE = shapes.JobsPage()
 _DUMP_INSPECT = dumper(_INSPECT)
 _DUMP_PAGE = dumper(_PAGE)
-_DUMP_ROW = dumper(JobRow())
-_FAILED_QUERY = FailedQuery()
-_KINDS_QUERY = KindsQuery()
-_SCHEDULED_QUERY = ScheduledQuery()
-_LIST = ListRequest()
-_ENQUEUE = EnqueueRequest()
-_ENQUEUE_DEMO = EnqueueDemoRequest()
-_REVEAL = RevealQuery()
+_DUMP_ROW = dumper(shapes.JobRow())
+_FAILED_QUERY = shapes.FailedQuery()
+_KINDS_QUERY = shapes.KindsQuery()
+_SCHEDULED_QUERY = shapes.ScheduledQuery()
+_LIST = shapes.ListRequest()
+_ENQUEUE = shapes.EnqueueRequest()
+_ENQUEUE_DEMO = shapes.EnqueueDemoRequest()
+_REVEAL = shapes.RevealQuery()
 
 
 def list_jobs(api: Api) -> Response:
@@ -117,7 +106,7 @@ ROUTES = (
     Route(
         method="GET", path="/jobs/failed", endpoint="jobs_failed", view=failed_jobs,
         permission=Permission.READ, reach=Reach.VIEW,
-        query=_FAILED_QUERY, answer=List(Nested(JobRow)),
+        query=_FAILED_QUERY, answer=List(Nested(shapes.JobRow)),
     ),
     Route(
         method="GET", path="/jobs/kinds", endpoint="jobs_kinds", view=list_kinds,
@@ -128,7 +117,7 @@ ROUTES = (
         method="GET", path="/jobs/scheduled", endpoint="jobs_scheduled",
         view=scheduled_jobs, permission=Permission.READ, reach=Reach.VIEW,
         query=_SCHEDULED_QUERY,
-        answer=List(Nested(JobRow)),
+        answer=List(Nested(shapes.JobRow)),
     ),
     Route(
         method="GET", path="/jobs/inspect/<job_id>", endpoint="job_inspect",

@@ -20,36 +20,24 @@ from flask_forge_jobs.api.response import (
     truncated,
 )
 from flask_forge_jobs.api.routes import Reach, Route
-from flask_forge_jobs.api.schemas.queues import (
-    BackoffRequest,
-    CleanupReport,
-    CleanupRequest,
-    MaxWorkersRequest,
-    OverviewQuery,
-    PausedRequest,
-    ProcessesQuery,
-    QueueOverview,
-    QueueProcess,
-    RetentionRequest,
-    WorkersOverview,
-)
+from flask_forge_jobs.api.schemas import queues as shapes
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import queues, workers
 from flask_forge_jobs.model.queues import QueueChanges
 
-_DUMP_QUEUE = dumper(QueueOverview())
-_DUMP_PROCESS = dumper(QueueProcess())
-_WORKERS = WorkersOverview()
+_DUMP_QUEUE = dumper(shapes.QueueOverview())
+_DUMP_PROCESS = dumper(shapes.QueueProcess())
+_WORKERS = shapes.WorkersOverview()
 _DUMP_WORKERS = dumper(_WORKERS)
-_OVERVIEW_QUERY = OverviewQuery()
-_PROCESSES_QUERY = ProcessesQuery()
-_CLEANUP = CleanupRequest()
-_CLEANUP_REPORT = CleanupReport()
+_OVERVIEW_QUERY = shapes.OverviewQuery()
+_PROCESSES_QUERY = shapes.ProcessesQuery()
+_CLEANUP = shapes.CleanupRequest()
+_CLEANUP_REPORT = shapes.CleanupReport()
 _DUMP_CLEANUP = dumper(_CLEANUP_REPORT)
-_MAX_WORKERS = MaxWorkersRequest()
-_PAUSED = PausedRequest()
-_RETENTION = RetentionRequest()
-_BACKOFF = BackoffRequest()
+_MAX_WORKERS = shapes.MaxWorkersRequest()
+_PAUSED = shapes.PausedRequest()
+_RETENTION = shapes.RetentionRequest()
+_BACKOFF = shapes.BackoffRequest()
 
 
 def overview(api: Api) -> Response:
@@ -121,12 +109,12 @@ ROUTES = (
     Route(
         method="GET", path="/queue/overview", endpoint="queue_overview", view=overview,
         permission=Permission.READ, reach=Reach.VIEW, query=_OVERVIEW_QUERY,
-        answer=List(Nested(QueueOverview)),
+        answer=List(Nested(shapes.QueueOverview)),
     ),
     Route(
         method="GET", path="/queue/processes", endpoint="queue_processes",
         view=list_slots, permission=Permission.READ, reach=Reach.VIEW,
-        query=_PROCESSES_QUERY, answer=List(Nested(QueueProcess)),
+        query=_PROCESSES_QUERY, answer=List(Nested(shapes.QueueProcess)),
         gives=("X-Result-Truncated",),
     ),
     Route(

@@ -1,4 +1,4 @@
-"""Charts of all jobs and of one queue."""
+"""Charts: of all jobs, of one queue, of workers and of their database."""
 
 from __future__ import annotations
 
@@ -6,21 +6,24 @@ from flask import Response
 from marshmallow.fields import List, Nested
 
 from flask_forge_jobs.api.context import Api
-from flask_forge_jobs.api.response import writer, written_array_response
-from flask_forge_jobs.api.routes import Reach, Route
-from flask_forge_jobs.api.schemas.series import (
-    MetricSeriesBucket,
-    MetricSeriesQuery,
-    TimelineBucket,
-    TimelineQuery,
+from flask_forge_jobs.api.response import (
+    array_response,
+    dumper,
+    writer,
+    written_array_response,
 )
+from flask_forge_jobs.api.routes import Reach, Route
+from flask_forge_jobs.api.schemas import series as shapes
 from flask_forge_jobs.auth.permissions import Permission
-from flask_forge_jobs.handlers import series
+from flask_forge_jobs.handlers import samples, series
 
-_WRITE_BUCKET = writer(TimelineBucket())
-_WRITE_SERIES_BUCKET = writer(MetricSeriesBucket())
-_TIMELINE_QUERY = TimelineQuery()
-_METRIC_SERIES_QUERY = MetricSeriesQuery()
+_WRITE_BUCKET = writer(shapes.TimelineBucket())
+_WRITE_SERIES_BUCKET = writer(shapes.MetricSeriesBucket())
+_TIMELINE_QUERY = shapes.TimelineQuery()
+_METRIC_SERIES_QUERY = shapes.MetricSeriesQuery()
+_DUMP_RESOURCES = dumper(shapes.ResourceSeries())
+_DUMP_DB_HEALTH = dumper(shapes.DbHealthSeries())
+_SAMPLES_QUERY = shapes.SamplesQuery()
 
 
 def timeline(api: Api) -> Response:
@@ -40,16 +43,40 @@ def metric_series(api: Api) -> Response:
     return written_array_response([_WRITE_SERIES_BUCKET(bucket) for bucket in buckets])
 
 
+def resource_series(api: Api) -> Response:
+    """Return CPU, memory and disk use of each worker over time."""
+    asked = samples.SampleRange(**api.query(_SAMPLES_QUERY))
+    found = samples.resource_series(api.storage, asked, now=api.now)
+    return array_response([_DUMP_RESOURCES(each) for each in found])
+
+
+def db_series(api: Api) -> Response:
+    """Return latency, throughput and size of the database, per worker."""
+    asked = samples.SampleRange(**api.query(_SAMPLES_QUERY))
+    found = samples.db_series(api.storage, asked, now=api.now)
+    return array_response([_DUMP_DB_HEALTH(each) for each in found])
+
+
 ROUTES = (
     Route(
         method="GET", path="/queue/timeline", endpoint="queue_timeline", view=timeline,
         permission=Permission.READ, reach=Reach.VIEW, query=_TIMELINE_QUERY,
-        answer=List(Nested(TimelineBucket)),
+        answer=List(Nested(shapes.TimelineBucket)),
     ),
     Route(
         method="GET", path="/queue/metric-series", endpoint="queue_metric_series",
         view=metric_series, permission=Permission.READ, reach=Reach.VIEW,
-        query=_METRIC_SERIES_QUERY, answer=List(Nested(MetricSeriesBucket)),
+        query=_METRIC_SERIES_QUERY, answer=List(Nested(shapes.MetricSeriesBucket)),
         errors=(404,),
+    ),
+    Route(
+        method="GET", path="/queue/resource-series", endpoint="queue_resource_series",
+        view=resource_series, permission=Permission.READ, query=_SAMPLES_QUERY,
+        answer=List(Nested(shapes.ResourceSeries)), tag="samples",
+    ),
+    Route(
+        method="GET", path="/queue/db-series", endpoint="queue_db_series",
+        view=db_series, permission=Permission.READ, query=_SAMPLES_QUERY,
+        answer=List(Nested(shapes.DbHealthSeries)), tag="samples",
     ),
 )  # fmt: skip

@@ -8,23 +8,17 @@ from marshmallow.fields import List, Nested
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.response import array_response, dumper, json_response
 from flask_forge_jobs.api.routes import Reach, Route
-from flask_forge_jobs.api.schemas.activity import (
-    ErrorGroup,
-    ErrorsQuery,
-    EventsPage,
-    EventsQuery,
-    Stats,
-)
+from flask_forge_jobs.api.schemas import activity as shapes
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import activity
 from flask_forge_jobs.handlers import stats as totals
 
-_EVENTS = EventsPage()
-_STATS = Stats()
-_EVENTS_QUERY = EventsQuery()
-_ERRORS_QUERY = ErrorsQuery()
+_EVENTS = shapes.EventsPage()
+_STATS = shapes.Stats()
+_EVENTS_QUERY = shapes.EventsQuery()
+_ERRORS_QUERY = shapes.ErrorsQuery()
 _DUMP_EVENTS = dumper(_EVENTS)
-_DUMP_ERROR = dumper(ErrorGroup())
+_DUMP_ERROR = dumper(shapes.ErrorGroup())
 _DUMP_STATS = dumper(_STATS)
 
 
@@ -62,6 +56,6 @@ ROUTES = (
     Route(
         method="GET", path="/v1/errors", endpoint="v1_errors", view=list_errors,
         permission=Permission.READ, reach=Reach.VIEW, query=_ERRORS_QUERY,
-        answer=List(Nested(ErrorGroup)),
+        answer=List(Nested(shapes.ErrorGroup)),
     ),
 )  # fmt: skip

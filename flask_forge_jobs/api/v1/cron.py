@@ -8,22 +8,16 @@ from flask_forge_jobs.api.auditor import note_edit
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.response import dumper, empty_response, json_response
 from flask_forge_jobs.api.routes import SCHEDULE_PATH, Reach, Route
-from flask_forge_jobs.api.schemas.cron import (
-    ChangeScheduleRequest,
-    CreateScheduleRequest,
-    CronPreview,
-    CronScheduleInZone,
-    PreviewRequest,
-)
+from flask_forge_jobs.api.schemas import cron as shapes
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import cron
 
-_SCHEDULE = CronScheduleInZone()
+_SCHEDULE = shapes.CronScheduleInZone()
 _DUMP_SCHEDULE = dumper(_SCHEDULE)
-_CREATE = CreateScheduleRequest()
-_CHANGE = ChangeScheduleRequest()
-_PREVIEW_REQUEST = PreviewRequest()
-_PREVIEW = CronPreview()
+_CREATE = shapes.CreateScheduleRequest()
+_CHANGE = shapes.ChangeScheduleRequest()
+_PREVIEW_REQUEST = shapes.PreviewRequest()
+_PREVIEW = shapes.CronPreview()
 _DUMP_PREVIEW = dumper(_PREVIEW)
 
 

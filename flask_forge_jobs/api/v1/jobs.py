@@ -1,27 +1,39 @@
-"""Jobs: find and read."""
+"""Jobs: find, read, delete, cancel, reschedule, and the state behind a signed link."""
 
 from __future__ import annotations
 
-from flask import Response, request
+from flask import Response, current_app, request
+from werkzeug.exceptions import NotFound
 
 from flask_forge_jobs.api.context import Api
-from flask_forge_jobs.api.response import dumper, json_response, next_link
-from flask_forge_jobs.api.routes import JOB_PATH, Reach, Route
-from flask_forge_jobs.api.schemas.jobs import (
-    JobQuery,
-    JobRecord,
-    JobsFound,
-    JobsQuery,
+from flask_forge_jobs.api.request import refuse_bad_unread_body
+from flask_forge_jobs.api.response import (
+    dumper,
+    empty_response,
+    json_response,
+    next_link,
 )
+from flask_forge_jobs.api.routes import JOB_PATH, Reach, Route
+from flask_forge_jobs.api.schemas import jobs as shapes
 from flask_forge_jobs.auth.permissions import Permission
-from flask_forge_jobs.handlers import job_search, jobs
+from flask_forge_jobs.handlers import job_actions, job_search, jobs
+from flask_forge_jobs.model.jobs import CancelOutcome, DeleteOutcome
 
-_FOUND = JobsFound()
-_RECORD = JobRecord()
-_QUERY = JobsQuery()
-_REVEAL = JobQuery()
+STATUS_ENDPOINT = "v1_job_status"
+_QUERY = shapes.JobsQuery()
+_REVEAL = shapes.JobQuery()
+_CANCEL = shapes.CancelRequest()
+_RESCHEDULE = shapes.RescheduleRequest()
+_FOUND = shapes.JobsFound()
+_RECORD = shapes.JobRecord()
+_STATE = shapes.JobState()
+_ROW = shapes.JobLine()
+_CANCEL_OUTCOME = shapes.CancelOutcome()
+_DELETE_OUTCOME = shapes.DeleteOutcome()
 _DUMP_FOUND = dumper(_FOUND)
 _DUMP_RECORD = dumper(_RECORD)
+_DUMP_STATE = dumper(_STATE)
+_DUMP_ROW = dumper(_ROW)
 
 
 def find_jobs(api: Api) -> Response:
@@ -45,6 +57,43 @@ def read_job(api: Api, job_id: str) -> Response:
     return json_response(_DUMP_RECORD(record))
 
 
+def job_status(api: Api, token: str) -> Response:
+    """Return state, progress and result of the job of a signed link."""
+    job_id = api.status_links.job_id(current_app, token)
+    if job_id is None:
+        raise NotFound("this link is invalid or has expired")
+    state = jobs.job_state(api.storage, job_id, redactor=api.redactor)
+    return json_response(_DUMP_STATE(state))
+
+
+def delete(api: Api, job_id: str) -> Response:
+    """Delete one job; a running one is asked to stop (202)."""
+    refuse_bad_unread_body(request, api.options.max_body_bytes)
+    outcome = job_actions.delete(api.storage, job_id)
+    if outcome is DeleteOutcome.DELETED:
+        return empty_response(204)
+    return json_response({"outcome": outcome}, 202)
+
+
+def cancel(api: Api, job_id: str) -> Response:
+    """Ask a running job to stop (202), or end a waiting one (200)."""
+    arguments = api.optional_body(_CANCEL)
+    outcome = job_actions.cancel(api.storage, job_id, **arguments)
+    is_asked = outcome is CancelOutcome.CANCEL_REQUESTED
+    return json_response({"id": job_id, "outcome": outcome}, 202 if is_asked else 200)
+
+
+def reschedule(api: Api, job_id: str) -> Response:
+    """Change start, priority or queue of a waiting job; return the job."""
+    arguments = api.body(_RESCHEDULE)
+    if arguments["queue_name"] is not None:
+        api.scope.require(arguments["queue_name"])
+    job = job_actions.reschedule(
+        api.storage, job_id, redactor=api.redactor, **arguments
+    )
+    return json_response(_DUMP_ROW(job))
+
+
 ROUTES = (
     Route(
         method="GET", path="/v1/jobs", endpoint="v1_jobs_find", view=find_jobs,
@@ -55,5 +104,25 @@ ROUTES = (
         method="GET", path=JOB_PATH, endpoint="v1_job_read", view=read_job,
         permission=Permission.READ, reach=Reach.JOB, query=_REVEAL, answer=_RECORD,
         errors=(404,), can_reveal=True,
+    ),
+    Route(
+        method="GET", path="/v1/job-status/<token>", endpoint=STATUS_ENDPOINT,
+        view=job_status, permission=None, answer=_STATE, errors=(404,), tag="status",
+    ),
+    Route(
+        method="DELETE", path=JOB_PATH, endpoint="v1_job_delete", view=delete,
+        permission=Permission.JOBS_DELETE, reach=Reach.JOB, status=204,
+        other_answers={202: _DELETE_OUTCOME}, errors=(404,), tag="job_actions",
+    ),
+    Route(
+        method="POST", path=f"{JOB_PATH}/cancel", endpoint="v1_job_cancel",
+        view=cancel, permission=Permission.JOBS_DELETE, reach=Reach.JOB, body=_CANCEL,
+        is_body_optional=True, answer=_CANCEL_OUTCOME, status=202,
+        other_answers={200: _CANCEL_OUTCOME}, errors=(404, 409), tag="job_actions",
+    ),
+    Route(
+        method="POST", path=f"{JOB_PATH}/reschedule", endpoint="v1_job_reschedule",
+        view=reschedule, permission=Permission.JOBS_RETRY, reach=Reach.JOB,
+        body=_RESCHEDULE, answer=_ROW, errors=(404, 409), tag="job_actions",
     ),
 )  # fmt: skip

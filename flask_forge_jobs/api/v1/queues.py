@@ -23,27 +23,20 @@ from flask_forge_jobs.api.response import (
     json_response,
 )
 from flask_forge_jobs.api.routes import QUEUE_PATH, Reach, Route
-from flask_forge_jobs.api.schemas.queues import (
-    DeleteQueueQuery,
-    NewQueueRequest,
-    QueueActionReport,
-    QueueActionRequest,
-    QueueChangesRequest,
-    QueueDetails,
-)
+from flask_forge_jobs.api.schemas import queues as shapes
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import queues
 from flask_forge_jobs.model.queues import QueueChanges, QueueOverview, QueueSettings
 
 PATH = "/v1/queues"
-_QUEUE = QueueDetails()
+_QUEUE = shapes.QueueDetails()
 _DUMP = dumper(_QUEUE)
-_NEW = NewQueueRequest()
-_CHANGES = QueueChangesRequest()
-_DELETE = DeleteQueueQuery()
-_ACTION = QueueActionRequest()
-_ACTION_REPORT = QueueActionReport()
-_CHOSEN = ("name", *QueueChangesRequest().fields)
+_NEW = shapes.NewQueueRequest()
+_CHANGES = shapes.QueueChangesRequest()
+_DELETE = shapes.DeleteQueueQuery()
+_ACTION = shapes.QueueActionRequest()
+_ACTION_REPORT = shapes.QueueActionReport()
+_CHOSEN = ("name", *_CHANGES.fields)
 
 
 def create(api: Api) -> Response:
@@ -127,7 +120,8 @@ ROUTES = (
     ),
     Route(
         method="GET", path=PATH, endpoint="v1_queues", view=list_all,
-        permission=Permission.READ, reach=Reach.VIEW, answer=List(Nested(QueueDetails)),
+        permission=Permission.READ, reach=Reach.VIEW,
+        answer=List(Nested(shapes.QueueDetails)),
     ),
     Route(
         method="GET", path=QUEUE_PATH, endpoint="v1_queue", view=get,

@@ -8,19 +8,14 @@ from marshmallow.fields import List, Nested
 from flask_forge_jobs.api.context import Api
 from flask_forge_jobs.api.response import array_response, dumper, truncated
 from flask_forge_jobs.api.routes import Reach, Route
-from flask_forge_jobs.api.schemas.series import (
-    KindRow,
-    KindTotalsQuery,
-    NamedSeries,
-    SeriesQuery,
-)
+from flask_forge_jobs.api.schemas import series as shapes
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import series
 
-_DUMP_SERIES = dumper(NamedSeries())
-_DUMP_KIND = dumper(KindRow())
-_SERIES_QUERY = SeriesQuery()
-_KINDS_QUERY = KindTotalsQuery()
+_DUMP_SERIES = dumper(shapes.NamedSeries())
+_DUMP_KIND = dumper(shapes.KindRow())
+_SERIES_QUERY = shapes.SeriesQuery()
+_KINDS_QUERY = shapes.KindTotalsQuery()
 
 
 def list_series(api: Api) -> Response:
@@ -47,11 +42,11 @@ ROUTES = (
     Route(
         method="GET", path="/v1/series", endpoint="v1_series", view=list_series,
         permission=Permission.READ, reach=Reach.VIEW, query=_SERIES_QUERY,
-        answer=List(Nested(NamedSeries)), gives=("X-Result-Truncated",),
+        answer=List(Nested(shapes.NamedSeries)), gives=("X-Result-Truncated",),
     ),
     Route(
         method="GET", path="/v1/kinds", endpoint="v1_kinds", view=list_kinds,
         permission=Permission.READ, reach=Reach.VIEW, query=_KINDS_QUERY,
-        answer=List(Nested(KindRow)),
+        answer=List(Nested(shapes.KindRow)),
     ),
 )  # fmt: skip
