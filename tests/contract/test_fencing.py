@@ -5,7 +5,12 @@ from __future__ import annotations
 import pytest
 
 from flask_forge_jobs.model.bulk import JobAction
-from flask_forge_jobs.model.claims import REAPED_MESSAGE, RunningJob, tells_of_a_crash
+from flask_forge_jobs.model.claims import (
+    REAPED_MESSAGE,
+    ClaimedJob,
+    RunningJob,
+    tells_of_a_crash,
+)
 from flask_forge_jobs.model.jobs import Job, JobStatus
 from flask_forge_jobs.model.outcomes import (
     CANCELLED_MESSAGE,
@@ -13,6 +18,7 @@ from flask_forge_jobs.model.outcomes import (
     Dead,
     Done,
     Failed,
+    JobUpdate,
     Outcome,
     Released,
     Snooze,
@@ -139,14 +145,36 @@ def test_an_outcome_counts_once(storage: Storage, outcome: Outcome) -> None:
     assert storage.queues.get(QUEUE) == queue
 
 
-def test_only_the_owner_may_finish(storage: Storage) -> None:
+@pytest.mark.parametrize("outcome", OUTCOMES)
+def test_only_the_owner_may_finish(storage: Storage, outcome: Outcome) -> None:
     enqueue(storage)
     job = claim_one(storage)
 
-    assert finish(storage, job, Done(), owner=OTHER) is False
-    assert finish(storage, job, Done(), owner="") is False
+    assert finish(storage, job, outcome, owner=OTHER) is False
+    assert finish(storage, job, outcome, owner="") is False
 
     assert storage.job_reader.get(job.id).status is JobStatus.IN_PROGRESS
+
+
+@pytest.mark.parametrize("last", [Done("3"), Failed("no"), Done(result_error="big")])
+def test_a_batch_ends_each_run_in_its_own_way(storage: Storage, last: Outcome) -> None:
+    for _ in range(3):
+        enqueue(storage)
+    runs = storage.jobs.claim(QUEUE, OWNER, limit=3)
+    outcomes = [Done("1"), Done(), last]
+
+    def update(job: ClaimedJob, outcome: Outcome) -> JobUpdate:
+        return update_for(job, outcome, failure_delay_s=9.0, user_cancelled=False)
+
+    updates = [update(job, each) for job, each in zip(runs, outcomes, strict=True)]
+    assert storage.jobs.finish(OWNER, updates) == []
+
+    ended = [storage.job_reader.get(job.id) for job in runs]
+    status = JobStatus.FAILED if isinstance(last, Failed) else JobStatus.DONE
+    assert [job.status for job in ended] == [JobStatus.DONE, JobStatus.DONE, status]
+    given = [(each.result, each.result_error) for each in updates]
+    assert [(job.result, job.result_error) for job in ended] == given
+    assert [job.last_error for job in ended] == [None, None, updates[2].error]
 
 
 def test_an_outcome_of_a_deleted_job_is_refused(storage: Storage, sql: Sql) -> None:
