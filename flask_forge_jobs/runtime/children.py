@@ -18,13 +18,13 @@ from dataclasses import dataclass, field
 
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.logs import get_logger
-from flask_forge_jobs.runtime.backoff import Backoff
 from flask_forge_jobs.runtime.foreground import (
     EXIT_AT_ONCE,
     HURRY,
     PARENT_PIPE_VARIABLE,
     StopSignals,
 )
+from flask_forge_jobs.runtime.service import Backoff
 
 logger = get_logger(__name__)
 

@@ -19,28 +19,22 @@ from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
 from flask_forge_jobs.model.one_line import one_line
 from flask_forge_jobs.model.outcomes import Released
 from flask_forge_jobs.runtime.cron import Scheduler
-from flask_forge_jobs.runtime.dispatcher import Dispatcher
+from flask_forge_jobs.runtime.dispatcher import Dispatcher, TimeLimits
 from flask_forge_jobs.runtime.execution import Execution, Runner
-from flask_forge_jobs.runtime.heartbeat import Heartbeat
+from flask_forge_jobs.runtime.heartbeat import Heartbeat, release_strays
 from flask_forge_jobs.runtime.isolation import (
     IsolatingRegistry,
     TaskProcesses,
     isolated_kinds,
 )
-from flask_forge_jobs.runtime.leader import Leader
-from flask_forge_jobs.runtime.membership import Membership
 from flask_forge_jobs.runtime.outcomes import OutcomeMapper, OutcomeWriter
 from flask_forge_jobs.runtime.plan import RuntimePlan
-from flask_forge_jobs.runtime.reaper import Reaper
-from flask_forge_jobs.runtime.retention import Sweeper
 from flask_forge_jobs.runtime.sampler import Sampler
 from flask_forge_jobs.runtime.service import Duty, Service
-from flask_forge_jobs.runtime.slots import SlotPool
+from flask_forge_jobs.runtime.slots import SlotPool, Supervisor
 from flask_forge_jobs.runtime.state import WorkerState
-from flask_forge_jobs.runtime.strays import release_strays
-from flask_forge_jobs.runtime.supervisor import Supervisor
-from flask_forge_jobs.runtime.time_limits import TimeLimits
-from flask_forge_jobs.runtime.upkeep import MetricsUpkeep, Upkeep
+from flask_forge_jobs.runtime.upkeep import MetricsUpkeep, Sweeper, Upkeep
+from flask_forge_jobs.runtime.workers import Leader, Membership, Reaper
 from flask_forge_jobs.tasks.cancellation import CancelReason
 
 logger = get_logger(__name__)

@@ -1,4 +1,4 @@
-"""Service: a thread that runs its duties, each at its own period."""
+"""Service: a thread that runs its duties, how it backs off, and whether it hangs."""
 
 from __future__ import annotations
 
@@ -6,14 +6,37 @@ import contextlib
 import threading
 import time
 from abc import ABC, abstractmethod
+from types import TracebackType
 
 from flask_forge_jobs.clock import Clock, SystemClock
 from flask_forge_jobs.errors import StorageError
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.workers import ServiceAge
-from flask_forge_jobs.runtime.backoff import LONGEST_S, Backoff
 
 logger = get_logger(__name__)
+
+# The pauses of a back-off.
+FIRST_S = 1.0
+LONGEST_S = 30.0
+
+
+class Backoff:
+    """A pause that doubles with each failure, up to ``longest_s``, until a success."""
+
+    def __init__(self, first_s: float = FIRST_S, longest_s: float = LONGEST_S) -> None:
+        self._first_s = first_s
+        self._longest_s = max(longest_s, first_s)
+        self.pause_s = 0.0
+        """The current pause in seconds; 0 after a success."""
+
+    def fail(self) -> float:
+        """Record a failure; return the pause in seconds."""
+        self.pause_s = min(max(self.pause_s * 2, self._first_s), self._longest_s)
+        return self.pause_s
+
+    def reset(self) -> None:
+        """Record a success."""
+        self.pause_s = 0.0
 
 
 class Duty(ABC):
@@ -145,3 +168,46 @@ class Service:
         for duty in self._duties:
             with contextlib.suppress(StorageError):
                 duty.finish()
+
+
+class Watch:
+    """Watches the turns of a thread, each of which runs inside this context.
+
+    A thread is stuck when one turn takes, or all turns fail for, ``longest_s`` seconds.
+    Failures of the storage do not count: a new process could not reach it either.
+    """
+
+    def __init__(self, clock: Clock, longest_s: float) -> None:
+        self._clock = clock
+        self._longest_s = longest_s
+        self._began_at: float | None = None
+        self._succeeded_at = clock.monotonic()
+        self._is_broken = False
+
+    def __enter__(self) -> None:
+        self._began_at = self._clock.monotonic()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._began_at = None
+        if isinstance(error, StorageError):
+            self.note_success()
+        elif error is not None:
+            self._is_broken = True
+
+    def note_success(self) -> None:
+        """Record that the thread has done its work."""
+        self._succeeded_at = self._clock.monotonic()
+        self._is_broken = False
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether the thread hangs or only fails."""
+        now, began_at = self._clock.monotonic(), self._began_at
+        if began_at is not None and now - began_at >= self._longest_s:
+            return True
+        return self._is_broken and now - self._succeeded_at >= self._longest_s

@@ -26,7 +26,7 @@ from flask_forge_jobs import Storage, open_storage
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.cron import ScheduleDefinition
 from flask_forge_jobs.model.instants import SECOND_US, to_micros
-from flask_forge_jobs.runtime.leader import LEASE, LEASE_S
+from flask_forge_jobs.runtime.workers import LEADER_LEASE, LEADER_LEASE_S
 from tests.acceptance.application import SKEW_VARIABLE
 from tests.acceptance.driving import drive, numbers_of
 from tests.acceptance.fleet import Fleet, Worker, started
@@ -176,7 +176,7 @@ class Driver:
             wait_until(
                 lambda: self._holder() not in (None, worker_id),
                 "another process leads",
-                LEASE_S + 30,
+                LEADER_LEASE_S + 30,
             )
             # The others have the lease now; the stopped one does not know it.
             threading.Event().wait(STOP_SLACK_S)
@@ -200,7 +200,7 @@ class Driver:
     def _holder(self) -> str | None:
         rows = self._sql.run(
             "SELECT holder FROM forge_lease WHERE name = ? AND expires_at > ?",
-            LEASE,
+            LEADER_LEASE,
             # By the clock of a process that may be wrong, on SQLite.
             self._sql.now_us() - int(self._plan.skew_s * SECOND_US),
         )

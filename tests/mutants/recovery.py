@@ -5,9 +5,8 @@ from __future__ import annotations
 from tests.mutants.mutant import Mutant
 
 _HEARTBEAT = "runtime/heartbeat.py"
-_REAPER = "runtime/reaper.py"
+_WORKERS = "runtime/workers.py"
 _STATE = "runtime/state.py"
-_LEADER = "runtime/leader.py"
 _COMMON = "storage/sql/common/job_queue.sql"
 _LEASES = "storage/sql/common/leases.sql"
 _BEATS = "runtime/test_heartbeat.py"
@@ -104,7 +103,7 @@ MUTANTS = (
     # -- reapers -----------------------------------------------------------------------
     Mutant(
         "jobs are reaped at half a lease",
-        _REAPER,
+        _WORKERS,
         "self._job_ages.older_than(self._lease_s)",
         "self._job_ages.older_than(self._lease_s / 2)",
         (
@@ -116,52 +115,52 @@ MUTANTS = (
     ),
     Mutant(
         "workers are reaped at half a lease",
-        _REAPER,
+        _WORKERS,
         "self._worker_ages.older_than(self._lease_s)",
         "self._worker_ages.older_than(self._lease_s / 2)",
         ("runtime/test_reaper.py::test_a_process_has_a_lease_to_beat_again",),
     ),
     Mutant(
         "a reaper that was stopped takes its own pause for silence",
-        _REAPER,
-        "if elapsed_s > 2 * self._lease_s / SWEEPS_PER_LEASE:",
-        "if elapsed_s < 0:",
+        _WORKERS,
+        "_Intervals(written_until, 2 * lease_s / SWEEPS_PER_LEASE)",
+        "_Intervals(written_until, 1e9)",
         (f"{_REAPS}::test_a_reaper_that_was_stopped_itself_proves_nothing",),
     ),
     Mutant(
         "an interval with an error in it counts as silence",
-        _REAPER,
+        _WORKERS,
         "last, self._counted_until = self._counted_until, None  #",
         "last = self._counted_until  #",
         (f"{_REAPS}::test_an_error_voids_the_interval_it_happened_in",),
     ),
     Mutant(
         "silence counts while nobody can write",
-        _REAPER,
+        _WORKERS,
         "elapsed_s = 0.0 if last is None else max(until - last, 0.0)",
-        "elapsed_s = 0.0 if last is None else self._lease_s / SWEEPS_PER_LEASE",
+        "elapsed_s = 0.0 if last is None else self._longest_s / 2",
         (f"{_REAPS}::test_silence_proves_nothing_while_nobody_can_write",),
     ),
     Mutant(
         "what the database calls old is reaped at once",
-        _REAPER,
+        _WORKERS,
         "OLD_COUNTS_FOR = 2 / 3",
         "OLD_COUNTS_FOR = 1",
         (f"{_REAPS}::test_a_jump_of_the_databases_clock_ends_no_living_job",),
     ),
     Mutant(
         "what the database calls old is never believed",
-        _REAPER,
+        _WORKERS,
         "for key, age_s in ages_s.items() if age_s >= limit_s}",
         "for key, age_s in ages_s.items() if age_s < 0}",
         (f"{_REAPS}::test_no_reaper_need_live_for_a_lease",),
     ),
     Mutant(
         "the last interval counts although the counter has moved",
-        "runtime/membership.py",
+        _WORKERS,
         "age_s + elapsed_s if before == heartbeat else 0.0",
         "age_s + elapsed_s if before == heartbeat else elapsed_s",
-        ("runtime/test_membership.py::test_ages_count_from_the_last_change",),
+        ("runtime/test_workers.py::test_ages_count_from_the_last_change",),
     ),
     Mutant(
         "a job that has beaten since the look is rescued",
@@ -227,10 +226,10 @@ MUTANTS = (
     ),
     Mutant(
         "an observer that was stopped takes everybody for gone",
-        "runtime/membership.py",
-        "if elapsed_s > SILENT_S:",
-        "if elapsed_s < 0:",
-        ("runtime/test_membership.py::test_an_observer_that_was_stopped_begins_anew",),
+        _WORKERS,
+        "_Intervals(written_until, SILENT_S)",
+        "_Intervals(written_until, 1e9)",
+        ("runtime/test_workers.py::test_an_observer_that_was_stopped_begins_anew",),
     ),
     # -- leases ------------------------------------------------------------------------
     Mutant(
@@ -266,9 +265,9 @@ MUTANTS = (
     ),
     Mutant(
         "a leader counts its lease from the answer on",
-        _LEADER,
-        "self._leads_until = asked_at + LEASE_S if has_lease else None",
-        "self._leads_until = self._clock.monotonic() + LEASE_S if has_lease else None",
+        _WORKERS,
+        "self._leads_until = asked_at +",
+        "self._leads_until = self._clock.monotonic() +",
         (
             (
                 "runtime/test_leader.py"
@@ -278,7 +277,7 @@ MUTANTS = (
     ),
     Mutant(
         "a leader believes a clock that can be set back",
-        _LEADER,
+        _WORKERS,
         "        return until is not None and self._clock.monotonic() < until\n\n"
         "    def tick(self) -> None:\n"
         '        """Take or renew the lease."""\n'
@@ -293,36 +292,36 @@ MUTANTS = (
     ),
     Mutant(
         "a leader that stops keeps the others waiting",
-        _LEADER,
-        "        self._leases.release(LEASE, self._worker_id)\n",
+        _WORKERS,
+        "        self._leases.release(LEADER_LEASE, self._worker_id)\n",
         "",
         ("runtime/test_leader.py::test_a_leader_that_stops_is_followed_at_once",),
     ),
     Mutant(
         "a leader leads on when another one has the lease",
-        _LEADER,
-        "asked_at + LEASE_S if has_lease else None",
-        "asked_at + LEASE_S",
+        _WORKERS,
+        "asked_at + LEADER_LEASE_S if has_lease else None",
+        "asked_at + LEADER_LEASE_S",
         ("runtime/test_leader.py::test_one_leads_and_renews",),
     ),
     # -- strays ------------------------------------------------------------------------
     Mutant(
         "a job of a claim under way is given back",
-        "runtime/strays.py",
+        _HEARTBEAT,
         "                if self._state.claims.have_ended(newest)\n",
         "                if newest >= 0\n",
         ("runtime/test_strays.py::test_a_job_of_a_claim_under_way_may_still_arrive",),
     ),
     Mutant(
         "a stray waits for claims that began after it was found",
-        "runtime/strays.py",
+        _HEARTBEAT,
         "run: self._found.get(run, newest) for run in owned",
         "run: newest for run in owned",
         ("runtime/test_strays.py::test_a_claim_that_began_later_cannot_bring_it",),
     ),
     Mutant(
         "a job that has become known is given back as a stray",
-        "runtime/strays.py",
+        _HEARTBEAT,
         "if job.run_id in due and job.run_id not in known",
         "if job.run_id in due",
         ("runtime/test_strays.py",),

@@ -70,14 +70,14 @@ MUTANTS = (
     ),
     Mutant(
         "a sweep goes on when its process no longer leads",
-        "runtime/retention.py",
+        "runtime/upkeep.py",
         "if self.is_stopping or not self._leader.is_leader:",
         "if self.is_stopping:",
         ("runtime/test_retention.py::test_a_sweep_ends_with_the_leadership",),
     ),
     Mutant(
         "a long sweep keeps schedules waiting",
-        "runtime/retention.py",
+        "runtime/upkeep.py",
         "return any(not duty.wait_s for duty in self._others)",
         "return False",
         ("runtime/test_retention.py::test_a_long_sweep_gives_way_and_goes_on",),

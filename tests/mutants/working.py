@@ -64,7 +64,7 @@ MUTANTS = (
     ),
     Mutant(
         "the pause does not grow while the database is away",
-        "runtime/backoff.py",
+        "runtime/service.py",
         "max(self.pause_s * 2, self._first_s)",
         "max(self.pause_s, self._first_s)",
         ("runtime/test_backoff.py",),
@@ -150,7 +150,7 @@ MUTANTS = (
     ),
     Mutant(
         "a task with a process to end loses its slot first",
-        "runtime/time_limits.py",
+        "runtime/dispatcher.py",
         "max(self._cancel_grace_s, self._stop_limit_s(job))",
         "self._cancel_grace_s",
         (

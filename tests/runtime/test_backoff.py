@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flask_forge_jobs.runtime.backoff import FIRST_S, LONGEST_S, Backoff
+from flask_forge_jobs.runtime.service import FIRST_S, LONGEST_S, Backoff
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.outcomes import JobUpdate
-from flask_forge_jobs.runtime.claim_schedule import (
+from flask_forge_jobs.runtime.state import (
     IDLE_AFTER_S,
     PROMOTE_PERIOD_S,
     ClaimSchedule,

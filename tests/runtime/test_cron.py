@@ -17,8 +17,8 @@ from flask_forge_jobs.runtime.cron import (
     Scheduler,
     pause_until,
 )
-from flask_forge_jobs.runtime.leader import Leader
 from flask_forge_jobs.runtime.runtime import QueueRuntime
+from flask_forge_jobs.runtime.workers import Leader
 from flask_forge_jobs.storage.base import Storage
 from tests.support.clocks import MovingClock
 from tests.support.runtimes import QuickTask, registry_of, running, wait_until

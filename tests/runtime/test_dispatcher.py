@@ -16,13 +16,13 @@ from flask_forge_jobs.model.claims import ClaimBatch, ClaimedJob, HeartbeatRepor
 from flask_forge_jobs.model.jobs import EnqueueResult, JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import Done, Failed, JobUpdate
 from flask_forge_jobs.model.queues import QueueSettings
-from flask_forge_jobs.runtime.backoff import FIRST_S, LONGEST_S
 from flask_forge_jobs.runtime.dispatcher import (
     GIVE_BACK_AFTER_S,
     LONGEST_ROUND_S,
     POLL_WITH_PUSH_S,
     POLL_WITHOUT_PUSH_S,
     Dispatcher,
+    TimeLimits,
 )
 from flask_forge_jobs.runtime.execution import Execution, Runner
 from flask_forge_jobs.runtime.outcomes import (
@@ -30,8 +30,8 @@ from flask_forge_jobs.runtime.outcomes import (
     OutcomeMapper,
     OutcomeWriter,
 )
+from flask_forge_jobs.runtime.service import FIRST_S, LONGEST_S
 from flask_forge_jobs.runtime.slots import SlotPool
-from flask_forge_jobs.runtime.time_limits import TimeLimits
 from flask_forge_jobs.storage.jobs.queue import JobQueue
 from flask_forge_jobs.storage.recorder import Recorder
 from flask_forge_jobs.tasks.cancellation import CancelReason

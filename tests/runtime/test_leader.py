@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from flask_forge_jobs.errors import StorageUnavailableError
-from flask_forge_jobs.runtime.leader import LEASE, LEASE_S, Leader
 from flask_forge_jobs.runtime.service import Service
+from flask_forge_jobs.runtime.workers import LEADER_LEASE, LEADER_LEASE_S, Leader
 from flask_forge_jobs.storage.base import Storage
 from tests.support.clocks import SECOND_US, MovingClock
 from tests.support.runtimes import LIMIT_S
@@ -55,7 +55,7 @@ def test_one_leads_and_renews(storage: Storage, sql: Sql) -> None:
 
     for _ in range(4):
         assert rig.tick() == [True, False]
-        rig.move(LEASE_S - 5)
+        rig.move(LEADER_LEASE_S - 5)
 
     assert rig.gained == ["a"]
 
@@ -64,7 +64,7 @@ def test_another_leads_when_the_leader_is_silent(storage: Storage, sql: Sql) -> 
     rig = Rig(storage, sql, "a", "b")
     rig.tick()
 
-    rig.move(LEASE_S + 1)
+    rig.move(LEADER_LEASE_S + 1)
 
     first, second = rig.leaders
     assert not first.is_leader  # without having asked
@@ -85,7 +85,7 @@ def test_a_leader_that_stops_is_followed_at_once(storage: Storage, sql: Sql) -> 
     assert not first.is_leader
     second.tick()
     assert second.is_leader
-    assert sql.run("SELECT name, holder FROM forge_lease") == [(LEASE, "b")]
+    assert sql.run("SELECT name, holder FROM forge_lease") == [(LEADER_LEASE, "b")]
 
 
 def test_a_leader_leads_on_while_the_database_is_away(
@@ -103,7 +103,7 @@ def test_a_leader_leads_on_while_the_database_is_away(
         leader.tick()
 
     assert leader.is_leader
-    rig.clock.move(LEASE_S)
+    rig.clock.move(LEADER_LEASE_S)
     assert not leader.is_leader
 
 
@@ -124,7 +124,7 @@ def test_a_leader_counts_its_lease_from_before_it_asks(
     monkeypatch.setattr(leases, "take", take_slowly)
     leader.tick()
     before = leader.is_leader
-    rig.clock.move(LEASE_S - 10.0)
+    rig.clock.move(LEADER_LEASE_S - 10.0)
 
     assert before
     assert not leader.is_leader
@@ -135,7 +135,7 @@ def test_a_clock_that_is_set_back_prolongs_no_lease(storage: Storage, sql: Sql) 
     (leader,) = rig.leaders
     leader.tick()
 
-    rig.clock.move(LEASE_S)
-    rig.clock.set_by_us = -int(LEASE_S * SECOND_US)
+    rig.clock.move(LEADER_LEASE_S)
+    rig.clock.set_by_us = -int(LEADER_LEASE_S * SECOND_US)
 
     assert not leader.is_leader

@@ -10,7 +10,7 @@ from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.outcomes import Done
 from flask_forge_jobs.model.workers import SlotReport
-from flask_forge_jobs.runtime.reaper import SWEEPS_PER_LEASE, Reaper
+from flask_forge_jobs.runtime.workers import SWEEPS_PER_LEASE, Reaper
 from flask_forge_jobs.storage.base import Storage
 from tests.support.clocks import MovingClock
 from tests.support.jobs import OWNER, claim_one, enqueue, finish

@@ -8,9 +8,9 @@ from typing import Any, cast
 import pytest
 
 from flask_forge_jobs.model.jobs import JobStatus
-from flask_forge_jobs.runtime.leader import Leader
-from flask_forge_jobs.runtime.retention import PERIOD_S, Sweeper
 from flask_forge_jobs.runtime.service import Duty
+from flask_forge_jobs.runtime.upkeep import RETENTION_PERIOD_S, Sweeper
+from flask_forge_jobs.runtime.workers import Leader
 from flask_forge_jobs.storage import retention
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.retention import GENTLE_BATCH
@@ -37,7 +37,7 @@ class Other(Duty):
     """A duty of the same thread; it is due when the test says so."""
 
     def __init__(self) -> None:
-        super().__init__("other", PERIOD_S)
+        super().__init__("other", RETENTION_PERIOD_S)
         self.begin()
         self.attempt()
 
@@ -54,7 +54,7 @@ def sweeper(storage: Storage, rank: Rank, *others: Duty) -> Sweeper:
 def test_the_first_sweep_comes_after_a_period(storage: Storage) -> None:
     service = sweeper(storage, Rank())
 
-    assert (service.period_s, service._begins_late) == (PERIOD_S, True)
+    assert (service.period_s, service._begins_late) == (RETENTION_PERIOD_S, True)
 
 
 def test_the_leader_applies_each_window(storage: Storage, sql: Sql) -> None:
@@ -119,7 +119,7 @@ def test_a_long_sweep_gives_way_and_goes_on(
     second = service.attempt()
 
     assert (first, left) == (0.0, 1)
-    assert second == PERIOD_S
+    assert second == RETENTION_PERIOD_S
     assert sql.run("SELECT id FROM forge_job") == []
     told = f"retention: deleted {GENTLE_BATCH + 1} finished jobs"
     assert [record.message for record in caplog.records] == [told]

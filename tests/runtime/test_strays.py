@@ -8,8 +8,8 @@ from flask_forge_jobs.model.claims import ClaimedJob
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.outcomes import Done, Released
 from flask_forge_jobs.model.queues import QueueSettings
+from flask_forge_jobs.runtime.heartbeat import Strays, release_strays
 from flask_forge_jobs.runtime.outcomes import OutcomeMapper, OutcomeWriter
-from flask_forge_jobs.runtime.strays import Strays, release_strays
 from flask_forge_jobs.storage.base import Storage
 from tests.support.clocks import MovingClock
 from tests.support.jobs import OTHER, OWNER, claim_one, enqueue, finish

@@ -6,9 +6,8 @@ import pytest
 
 from flask_forge_jobs.errors import StorageUnavailableError
 from flask_forge_jobs.runtime.execution import Execution
-from flask_forge_jobs.runtime.membership import Membership
-from flask_forge_jobs.runtime.slots import SlotPool
-from flask_forge_jobs.runtime.supervisor import Supervisor
+from flask_forge_jobs.runtime.slots import SlotPool, Supervisor
+from flask_forge_jobs.runtime.workers import Membership
 from flask_forge_jobs.storage.base import Storage
 from tests.support.clocks import MovingClock
 from tests.support.runtimes import claimed, worker_state

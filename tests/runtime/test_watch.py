@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from flask_forge_jobs.errors import StorageUnavailableError
-from flask_forge_jobs.runtime.watch import Watch
+from flask_forge_jobs.runtime.service import Watch
 from tests.support.clocks import MovingClock
 
 LONGEST_S = 10.0

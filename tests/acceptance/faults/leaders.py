@@ -8,7 +8,7 @@ import time
 from flask_forge_jobs.model.cron import ScheduleDefinition
 from flask_forge_jobs.model.instants import SECOND_US, to_micros
 from flask_forge_jobs.model.jobs import JobStatus
-from flask_forge_jobs.runtime.leader import LEASE, LEASE_S
+from flask_forge_jobs.runtime.workers import LEADER_LEASE, LEADER_LEASE_S
 from tests.acceptance.faults.fault import Bench
 from tests.acceptance.faults.scene import Scene, staged
 from tests.acceptance.firing import faults_of
@@ -71,7 +71,7 @@ def _end_schedule(scene: Scene) -> None:
 def _kill_who_leads(scene: Scene) -> list[Kill]:
     rows = scene.sql.run(
         "SELECT holder FROM forge_lease WHERE name = ? AND expires_at > ?",
-        LEASE,
+        LEADER_LEASE,
         scene.sql.now_us(),
     )
     leader = scene.fleet.find(rows[0][0]) if rows else None
@@ -100,5 +100,5 @@ def _wait_until_caught_up(scene: Scene) -> None:
             < 2 * SECOND_US
         ),
         "the schedule has caught up",
-        LEASE_S + 60,
+        LEADER_LEASE_S + 60,
     )

@@ -16,7 +16,7 @@ from flask_forge_jobs import NewJob, Storage, open_storage
 from flask_forge_jobs.model.claims import ClaimedJob
 from flask_forge_jobs.model.jobs import Job, JobStatus
 from flask_forge_jobs.model.outcomes import MAX_CRASHES, Done, Failed
-from flask_forge_jobs.runtime.reaper import SWEEPS_PER_LEASE, Reaper
+from flask_forge_jobs.runtime.workers import SWEEPS_PER_LEASE, Reaper
 from tests.acceptance import evidence
 from tests.acceptance.faults.fault import Bench
 from tests.support.jobs import OTHER, OWNER, QUEUE, claim_one, enqueue, finish
@@ -44,7 +44,7 @@ for line in sys.stdin:
 # Watches a whole lease on a clock of its own, and sweeps when it is told to.
 _PATIENT_REAPER = """
 import logging
-from flask_forge_jobs.runtime.reaper import SWEEPS_PER_LEASE, Reaper
+from flask_forge_jobs.runtime.workers import SWEEPS_PER_LEASE, Reaper
 logging.basicConfig(stream=sys.stdout, format="%(message)s")
 now = 0.0
 reaper = Reaper(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flask_forge_jobs.errors import StorageUnavailableError
-from flask_forge_jobs.runtime.membership import SILENT_S, HeartbeatAges, Membership
+from flask_forge_jobs.runtime.workers import SILENT_S, HeartbeatAges, Membership
 from flask_forge_jobs.storage.base import Storage
 from tests.support.sql import Sql
 
