@@ -36,9 +36,8 @@ from flask_forge_jobs.tasks.declarations import Declarations
 from flask_forge_jobs.tasks.decorator import Task
 from flask_forge_jobs.tasks.handles import JobHandle
 from flask_forge_jobs.tasks.options import EnqueueOptions, JobOptions
-from flask_forge_jobs.tasks.registry import TaskRegistry
+from flask_forge_jobs.tasks.registry import TaskRegistry, TaskRouter
 from flask_forge_jobs.tasks.routing import DefaultRouter, Router
-from flask_forge_jobs.tasks.task_decorator import TaskRouter
 
 
 class ForgeJobs(Declarations):

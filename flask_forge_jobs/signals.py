@@ -21,13 +21,13 @@ from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.claims import ClaimedJob
 from flask_forge_jobs.model.jobs import EnqueueResult, JobStatus
 from flask_forge_jobs.model.outcomes import Done, Outcome, update_for
+from flask_forge_jobs.runtime.execution import Observer
 from flask_forge_jobs.state import state_of
 from flask_forge_jobs.tasks.cancellation import CancelReason
 from flask_forge_jobs.tasks.context import TaskContext
 from flask_forge_jobs.tasks.decorator import policy_of
 from flask_forge_jobs.tasks.endings import of_time_limit
 from flask_forge_jobs.tasks.handles import JobHandle
-from flask_forge_jobs.tasks.observer import Observer
 from flask_forge_jobs.tasks.registry import Runnable
 
 logger = get_logger(__name__)

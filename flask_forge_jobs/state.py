@@ -19,13 +19,13 @@ from flask_forge_jobs.config.database import ChosenDatabase
 from flask_forge_jobs.config.settings import Settings
 from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
 from flask_forge_jobs.model.masking import Masking
+from flask_forge_jobs.runtime.execution import NOBODY, Observer
 from flask_forge_jobs.runtime.hints import Hints
 from flask_forge_jobs.runtime.inline_worker import InlineWorker, one_deeper
 from flask_forge_jobs.runtime.runtime import QueueRuntime
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.limits import RateLimits
 from flask_forge_jobs.tasks.direct_calls import DirectCalls
-from flask_forge_jobs.tasks.observer import NOBODY, Observer
 from flask_forge_jobs.tasks.registry import TaskRegistry
 from flask_forge_jobs.tasks.routing import Router
 from flask_forge_jobs.tracing import carried

@@ -30,7 +30,6 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "tasks/declarations": "test_extension.py, as what ForgeJobs takes from it",
     "tasks/endings": "tasks/test_decorator.py, by what tasks return and raise",
     "tasks/scalars": "tasks/test_conversions.py, with what is made of them",
-    "tasks/task_decorator": "test_extension.py, as forge.task(...)",
     "runtime/handle": "runtime/test_runtime.py, with what starts it",
     "runtime/plan": "runtime/test_runtime.py, through what fills it",
     "storage/jobs/finish": "contract/test_fencing.py and contract/test_cooldowns.py, "

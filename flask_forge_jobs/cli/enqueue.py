@@ -9,7 +9,7 @@ import click
 from flask_forge_jobs.cli.errors import within_application
 from flask_forge_jobs.model.payloads import load
 from flask_forge_jobs.state import current
-from flask_forge_jobs.tasks.by_name import job_of_kind
+from flask_forge_jobs.tasks.registry import job_of_kind
 
 
 def _instant(

@@ -20,10 +20,13 @@ from flask_forge_jobs.model.cron_times import DEFAULT_TIME_ZONE, next_after
 from flask_forge_jobs.model.jobs import EnqueueResult
 from flask_forge_jobs.model.payloads import dump, load_text
 from flask_forge_jobs.storage.base import Storage
-from flask_forge_jobs.tasks.by_name import attempts_of_kind, check_payload_of_kind
-from flask_forge_jobs.tasks.registry import TaskRegistry
+from flask_forge_jobs.tasks.registry import (
+    TaskRegistry,
+    TaskRouter,
+    attempts_of_kind,
+    check_payload_of_kind,
+)
 from flask_forge_jobs.tasks.routing import Router
-from flask_forge_jobs.tasks.task_decorator import TaskRouter
 
 PREVIEW_RANGE = (1, 100)
 DEFAULT_PREVIEW = 5

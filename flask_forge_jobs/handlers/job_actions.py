@@ -37,8 +37,7 @@ from flask_forge_jobs.model.payloads import dump
 from flask_forge_jobs.model.queues import DEFAULT_QUEUE
 from flask_forge_jobs.model.request_keys import RequestKey
 from flask_forge_jobs.storage.base import Storage
-from flask_forge_jobs.tasks.by_name import job_of_kind
-from flask_forge_jobs.tasks.registry import TaskRegistry
+from flask_forge_jobs.tasks.registry import TaskRegistry, job_of_kind
 from flask_forge_jobs.tasks.routing import Router
 
 DEMO_KIND = "noop_echo"

@@ -17,9 +17,7 @@ from flask_forge_jobs.model.bounds import shown
 from flask_forge_jobs.runtime.service import Duty
 from flask_forge_jobs.runtime.workers import Leader
 from flask_forge_jobs.storage.cron import CronStorage
-from flask_forge_jobs.tasks.by_name import attempts_of_kind
-from flask_forge_jobs.tasks.registry import TaskRegistry
-from flask_forge_jobs.tasks.task_decorator import TaskRouter
+from flask_forge_jobs.tasks.registry import TaskRegistry, TaskRouter, attempts_of_kind
 
 logger = get_logger(__name__)
 

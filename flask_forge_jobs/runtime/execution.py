@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import KW_ONLY, dataclass, field, replace
 
@@ -34,7 +34,6 @@ from flask_forge_jobs.tasks.failures import (
     mask_known,
     trace_of,
 )
-from flask_forge_jobs.tasks.observer import NOBODY, Observer
 from flask_forge_jobs.tasks.registry import Runnable, TaskRegistry
 
 logger = get_logger(__name__)
@@ -43,6 +42,26 @@ MISSING_TASK_WAIT_S = 60.0  # the longest snooze of a job whose task is missing
 WARN_PERIOD_S = 60.0  # between two warnings of a missing task, per kind
 
 TaskScope = Callable[[], AbstractContextManager[object]]
+
+
+class Observer:
+    """Hears of jobs and workers; this one does nothing, and is the base of others."""
+
+    def run(self, task: Runnable, context: TaskContext, job: ClaimedJob) -> Outcome:
+        """Run a task and return its outcome."""
+        return task.run(context, job.payload)
+
+    def enqueued(self, results: Sequence[EnqueueResult]) -> None:
+        """Hear that jobs are stored."""
+
+    def worker_started(self, worker_id: str, queues: Sequence[str]) -> None:
+        """Hear that a worker has started."""
+
+    def worker_stopped(self, worker_id: str, queues: Sequence[str]) -> None:
+        """Hear that a worker has shut down cleanly."""
+
+
+NOBODY = Observer()
 
 
 @dataclass(slots=True)

@@ -22,10 +22,8 @@ from flask_forge_jobs.runtime.plan import DEFAULT_LEASE_S
 from flask_forge_jobs.runtime.upkeep import fold_metrics
 from flask_forge_jobs.runtime.workers import SILENT_S
 from flask_forge_jobs.storage.base import Storage
-from flask_forge_jobs.tasks.by_name import attempts_of_kind
-from flask_forge_jobs.tasks.registry import TaskRegistry
+from flask_forge_jobs.tasks.registry import TaskRegistry, TaskRouter, attempts_of_kind
 from flask_forge_jobs.tasks.routing import DefaultRouter
-from flask_forge_jobs.tasks.task_decorator import TaskRouter
 
 logger = get_logger(__name__)
 

@@ -11,6 +11,8 @@ from flask_forge_jobs.ids import UlidGenerator
 from flask_forge_jobs.model.bounds import check_queue_name
 from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
 from flask_forge_jobs.runtime.execution import (
+    NOBODY,
+    Observer,
     Report,
     Runner,
     TaskScope,
@@ -21,7 +23,6 @@ from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.limits import ConcurrencyLimits
 from flask_forge_jobs.tasks.context import Dispose, EnqueueJob
 from flask_forge_jobs.tasks.failures import Mask, forget_frames, mask_known
-from flask_forge_jobs.tasks.observer import NOBODY, Observer
 from flask_forge_jobs.tasks.registry import TaskRegistry
 from flask_forge_jobs.tasks.routing import Router
 

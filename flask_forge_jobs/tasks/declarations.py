@@ -1,26 +1,136 @@
-"""Declarations: the tasks, schedules and rate limits of an application."""
+"""Declarations: ``@forge.task``, ``@forge.cron`` and ``forge.rate_limit``."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
-from typing import Any, Concatenate, ParamSpec, TypeVar, Unpack, overload
+from dataclasses import dataclass, replace
+from typing import Any, Concatenate, ParamSpec, TypeVar, Unpack, cast, overload
 
+from flask_forge_jobs.errors import InvalidInputError
+from flask_forge_jobs.model.bounds import shown
+from flask_forge_jobs.model.concurrency import ConcurrencyLimit
 from flask_forge_jobs.model.cron import ScheduleDefinition
 from flask_forge_jobs.model.cron_times import (
     DEFAULT_CATCH_UP_LIMIT,
     DEFAULT_TIME_ZONE,
     CatchUp,
 )
+from flask_forge_jobs.model.outcomes import Ending
 from flask_forge_jobs.model.rate_limits import RateLimitDefinition
 from flask_forge_jobs.tasks.context import TaskContext
-from flask_forge_jobs.tasks.decorator import MakeContext, StoreJob, Task
-from flask_forge_jobs.tasks.options import TaskOptions
-from flask_forge_jobs.tasks.registry import TaskRegistry
-from flask_forge_jobs.tasks.schedules import CronDecorator
-from flask_forge_jobs.tasks.task_decorator import TaskDecorator, TaskRouter
+from flask_forge_jobs.tasks.decorator import Isolation, MakeContext, StoreJob, Task
+from flask_forge_jobs.tasks.options import JobOptions, TaskOptions
+from flask_forge_jobs.tasks.registry import TaskRegistry, TaskRouter
+from flask_forge_jobs.tasks.retries import RetryPolicy
+from flask_forge_jobs.tasks.routing import Router
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+def _told(on_dead: object, on_cancelled: object) -> dict[Ending, Task[..., Any]]:
+    given = {Ending.DEAD: on_dead, Ending.CANCELLED: on_cancelled}
+    told = {}
+    for ending, task in given.items():
+        if task is None:
+            continue
+        if not isinstance(task, Task):
+            raise InvalidInputError(f"on_{ending}", f"{shown(task)} is not a task")
+        try:
+            task.as_follow_up()
+        except InvalidInputError as error:
+            raise InvalidInputError(f"on_{ending}", error.message) from None
+        told[ending] = task
+    return told
+
+
+class TaskDecorator:
+    """Turns the decorated function into a task and registers it."""
+
+    def __init__(
+        self,
+        registry: TaskRegistry,
+        *,
+        router: Router,
+        store: StoreJob,
+        call_context: MakeContext,
+        options: TaskOptions,
+    ) -> None:
+        self._registry = registry
+        most, key = options.pop("max_concurrent", None), options.pop("key", None)
+        if key is not None and most is None:
+            raise InvalidInputError("key", "needs max_concurrent")
+        self._make_task = functools.partial(
+            Task[..., Any],
+            router=router,
+            store=store,
+            call_context=call_context,
+            concurrency=None if most is None else ConcurrencyLimit(most, key),
+            kind=options.pop("kind", None),
+            aliases=options.pop("aliases", None) or (),
+            isolation=options.pop("isolation", Isolation.THREAD),
+            told=_told(options.pop("on_dead", None), options.pop("on_cancelled", None)),
+            retry=RetryPolicy.of(
+                options.pop("retry", None),
+                options.pop("retry_on", None),
+                options.pop("dead_on", None),
+            ),
+            options=JobOptions().changed(**options),
+        )
+
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[TaskContext, P], R]
+    ) -> Task[P, R]: ...
+
+    @overload
+    def __call__(self, function: Callable[P, R]) -> Task[P, R]: ...
+
+    def __call__(self, function: Callable[..., Any]) -> Any:
+        """Register the function; errors as for :meth:`Declarations.task`."""
+        task = self._make_task(function)
+        self._registry.add(task)
+        return task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CronDecorator:
+    """Registers a schedule of the decorated task."""
+
+    registry: TaskRegistry
+    definition: ScheduleDefinition
+    has_name: bool
+    arguments: Mapping[str, object]
+    dedupe: bool
+    make_task: Callable[[Callable[..., Any]], Task[..., Any]]
+
+    @overload
+    def __call__(self, function: Task[P, R]) -> Task[P, R]: ...
+
+    @overload
+    def __call__(
+        self, function: Callable[Concatenate[TaskContext, P], R]
+    ) -> Task[P, R]: ...
+
+    @overload
+    def __call__(self, function: Callable[P, R]) -> Task[P, R]: ...
+
+    def __call__(self, function: Any) -> Any:
+        """Register the schedule; a plain function becomes a task first."""
+        task = function if isinstance(function, Task) else self.make_task(function)
+        job = task.job(**self.arguments)
+        chosen = replace(
+            self.definition,
+            name=self.definition.name if self.has_name else task.kind,
+            kind=task.kind,
+            payload=job.payload,
+            queue_name=task.defaults.queue,
+            max_attempts=task.defaults.max_attempts,
+        ).deduped(self.dedupe)
+        chosen.check()
+        self.registry.add_schedule(chosen)
+        return cast("Task[..., Any]", task)
 
 
 class Declarations:

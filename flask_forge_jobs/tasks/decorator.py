@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from enum import StrEnum
 from types import MappingProxyType
@@ -38,7 +39,6 @@ from flask_forge_jobs.tasks.context import (
     entered_context,
     running_context,
 )
-from flask_forge_jobs.tasks.coroutines import run_coroutine
 from flask_forge_jobs.tasks.endings import of_error, of_value
 from flask_forge_jobs.tasks.handles import JobHandle
 from flask_forge_jobs.tasks.options import EnqueueOptions, FollowUpTask, JobOptions
@@ -342,3 +342,24 @@ def _name_of(function: Callable[..., Any]) -> str:
     if not isinstance(name, str) or name == "<lambda>":
         raise TypeError(f"{function!r} has no name; give the task a kind")
     return name
+
+
+def run_coroutine(coroutine: Coroutine[Any, Any, object]) -> object:
+    """Run a coroutine in its own event loop and return its result."""
+    import asyncio  # here, because it loads slowly
+
+    if not _is_in_a_loop():
+        return asyncio.run(coroutine)
+    # In a coroutine, such as an async view: a second loop needs another thread.
+    with ThreadPoolExecutor(1, "forge-jobs-loop") as pool:
+        return pool.submit(copy_context().run, asyncio.run, coroutine).result()
+
+
+def _is_in_a_loop() -> bool:
+    import asyncio
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

@@ -1,17 +1,27 @@
-"""TaskRegistry: the tasks, schedules and rate limits of an application."""
+"""TaskRegistry: the tasks, schedules and limits of an application; its jobs by kind."""
 
 from __future__ import annotations
 
-from typing import Protocol
+import inspect
+from collections.abc import Callable
+from types import CodeType
+from typing import Any, Protocol
 
 from flask_forge_jobs.errors import InvalidInputError
-from flask_forge_jobs.model.bounds import shown
+from flask_forge_jobs.model.bounds import DEFAULT_MAX_ATTEMPTS, shown
 from flask_forge_jobs.model.concurrency import ConcurrencyLimit
 from flask_forge_jobs.model.cron import ScheduleDefinition
+from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.model.outcomes import Outcome
+from flask_forge_jobs.model.payloads import dump
 from flask_forge_jobs.model.rate_limits import RateLimitDefinition
 from flask_forge_jobs.tasks.context import TaskContext
-from flask_forge_jobs.tasks.places import is_same, place_of
+from flask_forge_jobs.tasks.decorator import Task
+from flask_forge_jobs.tasks.options import JobOptions
+from flask_forge_jobs.tasks.routing import Router
+
+# A decorator without functools.wraps hides the function in a closure.
+_DEEPEST = 4
 
 
 class Runnable(Protocol):
@@ -91,3 +101,112 @@ class TaskRegistry:
     def kinds(self) -> list[str]:
         """Return the registered kinds and aliases, sorted."""
         return sorted(self._tasks)
+
+
+def job_of_kind(
+    registry: TaskRegistry,
+    router: Callable[[str], str],
+    kind: str,
+    payload: object,
+    **given: Any,
+) -> NewJob:
+    """Return a job of a kind; a task that is known here adds its options and checks.
+
+    ``given`` are fields of :class:`JobOptions` that override the task's; None does not.
+    """
+    task = registry.get(kind)
+    if isinstance(task, Task):
+        return task.job_for(payload, task.defaults.changed(**given))
+    return JobOptions().changed(**given).new_job(kind, dump(payload), router)
+
+
+def check_payload_of_kind(
+    registry: TaskRegistry | None, kind: str, payload: object
+) -> None:
+    """Raise InvalidInputError if a known kind's function does not take a payload."""
+    task = None if registry is None else registry.get(kind)
+    if isinstance(task, Task):
+        task.job_for(payload, task.defaults)
+
+
+def attempts_of_kind(registry: TaskRegistry, kind: str) -> int:
+    """Return how often a job that does not say may run: as its task says, else 5."""
+    task = registry.get(kind)
+    return (
+        task.defaults.max_attempts if isinstance(task, Task) else DEFAULT_MAX_ATTEMPTS
+    )
+
+
+class TaskRouter:
+    """Names the queue of a kind's task, else that of another router."""
+
+    def __init__(self, registry: TaskRegistry, router: Router) -> None:
+        self._registry = registry
+        self.others = router
+
+    def __call__(self, kind: str) -> str:
+        """Return the queue's name."""
+        task = self._registry.get(kind)
+        chosen = task.defaults.queue if isinstance(task, Task) else None
+        return self.others(kind) if chosen is None else chosen
+
+
+def place_of(task: object) -> str:
+    """Return module, name, file and line of a task's function, for a message."""
+    function = _function_of(task)
+    code = _code_of(function)
+    where = "" if code is None else f" ({code.co_filename}:{code.co_firstlineno})"
+    return f"{'.'.join(_names_of(function))}{where}"
+
+
+def is_same(one: object, other: object) -> bool:
+    """Tell whether two tasks are of one function, which may be defined repeatedly.
+
+    A reloaded module or a second call of an application factory defines a new function
+    at the same place. Functions at different places are different, also if one
+    decorator wraps both.
+    """
+    return _is_same(_function_of(one), _function_of(other), _DEEPEST)
+
+
+def _is_same(one: object, other: object, depth: int) -> bool:
+    if one is other:
+        return True
+    code, second = _code_of(one), _code_of(other)
+    if code is None or second is None:
+        return code is second and _names_of(one) == _names_of(other)
+    places = [
+        (_names_of(function), found.co_filename, found.co_firstlineno)
+        for function, found in ((one, code), (other, second))
+    ]
+    if places[0] != places[1]:
+        return False
+    hidden = list(zip(_functions_in(one), _functions_in(other), strict=False))
+    return depth == 0 or all(_is_same(*pair, depth - 1) for pair in hidden)
+
+
+def _function_of(task: object) -> object:
+    function = getattr(task, "function", task)
+    return inspect.unwrap(function) if callable(function) else function
+
+
+def _names_of(function: object) -> tuple[str, str]:
+    named = function if hasattr(function, "__qualname__") else type(function)
+    return str(named.__module__), str(getattr(named, "__qualname__", ""))
+
+
+def _code_of(function: object) -> CodeType | None:
+    code = getattr(function, "__code__", None)
+    return code if isinstance(code, CodeType) else None
+
+
+def _functions_in(function: object) -> list[object]:
+    found = []
+    for cell in getattr(function, "__closure__", None) or ():
+        try:
+            content = cell.cell_contents
+        except ValueError:  # not bound yet
+            continue
+        if _code_of(content) is not None:
+            found.append(inspect.unwrap(content))
+    return found

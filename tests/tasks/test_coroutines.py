@@ -8,7 +8,7 @@ from contextvars import ContextVar
 
 import pytest
 
-from flask_forge_jobs.tasks.coroutines import run_coroutine
+from flask_forge_jobs.tasks.decorator import run_coroutine
 
 mark: ContextVar[str] = ContextVar("mark", default="none")
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 from unittest.mock import Mock
 
 from flask_forge_jobs.model.outcomes import Done
+from flask_forge_jobs.runtime.execution import NOBODY
 from flask_forge_jobs.tasks.context import TaskContext
-from flask_forge_jobs.tasks.observer import NOBODY
 
 
 def test_nobody_runs_the_task_and_returns_its_outcome(context: TaskContext) -> None:

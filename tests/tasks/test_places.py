@@ -11,7 +11,7 @@ import pytest
 
 from flask_forge_jobs import ForgeJobs, InvalidInputError
 from flask_forge_jobs.tasks.bundled.noop_echo import NoopEcho
-from flask_forge_jobs.tasks.places import is_same, place_of
+from flask_forge_jobs.tasks.registry import is_same, place_of
 
 
 def shop(forge: ForgeJobs) -> Any:
