@@ -17,7 +17,7 @@ from hashlib import sha256
 
 from flask_forge_jobs.auth.permissions import ROLES, Principal
 from flask_forge_jobs.clock import Clock, SystemClock
-from flask_forge_jobs.config.hints import near_match
+from flask_forge_jobs.config.checks import near_match
 from flask_forge_jobs.errors import ConfigurationError, InvalidInputError
 from flask_forge_jobs.model.bounds import check_queue_name
 from flask_forge_jobs.model.instants import to_micros

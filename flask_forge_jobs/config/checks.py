@@ -6,13 +6,13 @@ No message repeats a value, which may be a secret.
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from flask_forge_jobs.config.hints import near_match
 from flask_forge_jobs.errors import InvalidInputError
 
 
@@ -83,6 +83,12 @@ def seconds(low: float, high: float) -> Check:
         f"number, {low:g} to {high:g}",
         float,
     )
+
+
+def near_match(name: str, known: Iterable[str]) -> str:
+    """Return ``; did you mean …`` with the closest known name, or an empty text."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {close[0]!r}" if close else ""
 
 
 def one_of(*known: str) -> Check:

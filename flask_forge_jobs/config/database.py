@@ -14,10 +14,15 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 from flask_forge_jobs.config.files import FILE_NAME, candidates, read_file
-from flask_forge_jobs.config.libpq import PARAMETERS, Backend, Location
 from flask_forge_jobs.config.paths import QueuePaths
 from flask_forge_jobs.config.settings import MASK, Settings
-from flask_forge_jobs.config.urls import MEMORY, parse_url
+from flask_forge_jobs.config.urls import (
+    MEMORY,
+    PARAMETERS,
+    Backend,
+    Location,
+    parse_url,
+)
 from flask_forge_jobs.errors import ConfigurationError, InvalidInputError
 from flask_forge_jobs.model.queues import DEFAULT_MAX_QUEUES
 

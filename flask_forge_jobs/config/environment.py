@@ -10,11 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from flask_forge_jobs.config.checks import Check, RefusedError, integer, one_of
+from flask_forge_jobs.config.checks import (
+    Check,
+    RefusedError,
+    integer,
+    near_match,
+    one_of,
+)
 from flask_forge_jobs.config.database import DEFAULT_SOURCE, ChosenDatabase
 from flask_forge_jobs.config.database import URL_KEY as DATABASE_URL_KEY
-from flask_forge_jobs.config.hints import near_match
-from flask_forge_jobs.config.libpq import Backend
 from flask_forge_jobs.config.paths import (
     CONFIG_DIR_VARIABLE,
     DATA_DIR_VARIABLE,
@@ -22,7 +26,7 @@ from flask_forge_jobs.config.paths import (
     FixedPaths,
 )
 from flask_forge_jobs.config.settings import POOL_SIZE, PREFIX, Settings, options
-from flask_forge_jobs.config.urls import url_or_none
+from flask_forge_jobs.config.urls import Backend, url_or_none
 from flask_forge_jobs.errors import ConfigurationError
 
 BACKENDS: tuple[Backend, ...] = ("sqlite", "postgres")

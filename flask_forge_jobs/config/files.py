@@ -8,11 +8,17 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from flask_forge_jobs.config.checks import TEXT
-from flask_forge_jobs.config.hints import near_match
-from flask_forge_jobs.config.libpq import ADDRESS, PARAMETERS, Backend, Location, put
+from flask_forge_jobs.config.checks import TEXT, near_match
 from flask_forge_jobs.config.settings import POOL_SIZE
-from flask_forge_jobs.config.urls import parse_url, sqlite_path
+from flask_forge_jobs.config.urls import (
+    ADDRESS,
+    PARAMETERS,
+    Backend,
+    Location,
+    parse_url,
+    put,
+    sqlite_path,
+)
 from flask_forge_jobs.errors import InvalidInputError
 
 FILE_NAME = "queue_database.toml"

@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
 
 from flask_forge_jobs.config import checks
-from flask_forge_jobs.config.hints import near_match
-from flask_forge_jobs.config.libpq import CONNECT_TIMEOUT_RANGE_S
-from flask_forge_jobs.config.urls import url_or_none
+from flask_forge_jobs.config.checks import near_match
+from flask_forge_jobs.config.urls import CONNECT_TIMEOUT_RANGE_S, url_or_none
 from flask_forge_jobs.errors import ConfigurationError
 from flask_forge_jobs.model.masking import DEFAULT_REDACT_KEYS
 from flask_forge_jobs.model.queues import DEFAULT_MAX_QUEUES

@@ -1,4 +1,4 @@
-"""Database URLs.
+"""Database URLs, and the connection parameters of libpq that they may hold.
 
 A password with an unescaped character can look like a host, a port or a parameter. So
 no message repeats a part of the URL that may be a password, and causes are dropped,
@@ -10,21 +10,102 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal, NamedTuple, TypedDict, cast
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
-from flask_forge_jobs.config.checks import CONTROL, Check, RefusedError
-from flask_forge_jobs.config.hints import near_match
-from flask_forge_jobs.config.libpq import PARAMETERS, Location, put
+from flask_forge_jobs.config.checks import (
+    CONTROL,
+    TEXT,
+    Check,
+    RefusedError,
+    integer,
+    near_match,
+    one_of,
+)
 from flask_forge_jobs.errors import InvalidInputError
 
+Backend = Literal["sqlite", "postgres"]
 MEMORY = ":memory:"
 POSTGRES_SCHEMES = ("postgresql", "postgres")
 DEFAULT_PORT = "5432"
+PORT_RANGE = (1, 65_535)
+CONNECT_TIMEOUT_RANGE_S = (1, 600)
 
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _NUMBER = re.compile(r"[0-9]{1,9}")
-# The name of the database is in the path.
+
+
+class Location(TypedDict, total=False):
+    """What a URL or a file says about a database; the rest is default."""
+
+    backend: Backend
+    path: Path | None
+    host: str | None
+    port: int
+    ports: str
+    database: str
+    username: str
+    password: str
+    sslmode: str
+    sslrootcert: str
+    sslcert: str
+    sslkey: str
+    pool_size: int
+    connect_timeout_s: int
+    application_name: str
+    libpq: tuple[tuple[str, str], ...]
+
+
+class LibpqParameter(NamedTuple):
+    """A parameter; ``field`` None only passes it on to libpq."""
+
+    check: Check
+    field: str | None = None
+    is_number: bool = False
+
+
+def _number(low: int, high: int, field: str | None = None) -> LibpqParameter:
+    return LibpqParameter(integer(low, high), field, is_number=True)
+
+
+PARAMETERS = {
+    "host": LibpqParameter(TEXT, "host"),
+    "port": _number(*PORT_RANGE, "port"),
+    "dbname": LibpqParameter(TEXT, "database"),
+    "user": LibpqParameter(TEXT, "username"),
+    "password": LibpqParameter(TEXT, "password"),
+    "application_name": LibpqParameter(TEXT, "application_name"),
+    "connect_timeout": _number(*CONNECT_TIMEOUT_RANGE_S, "connect_timeout_s"),
+    "sslmode": LibpqParameter(
+        one_of("disable", "allow", "prefer", "require", "verify-ca", "verify-full"),
+        "sslmode",
+    ),
+    "sslrootcert": LibpqParameter(TEXT, "sslrootcert"),
+    "sslcert": LibpqParameter(TEXT, "sslcert"),
+    "sslkey": LibpqParameter(TEXT, "sslkey"),
+    "options": LibpqParameter(TEXT),
+    # No value for standbys, which take no writes.
+    "target_session_attrs": LibpqParameter(one_of("any", "primary", "read-write")),
+    "keepalives": _number(0, 1),
+    "keepalives_count": _number(1, 1_000),
+    "keepalives_idle": _number(1, 100_000),
+    "keepalives_interval": _number(1, 100_000),
+    "tcp_user_timeout": _number(0, 10_000_000),
+}
+# The other parameters have the same name in a file.
+ADDRESS = ("host", "port", "dbname", "user", "password")
+# Those of a URL; the name of the database is in the path.
 _PARAMETERS = [name for name in PARAMETERS if name != "dbname"]
+
+
+def put(location: Location, name: str, value: str | int) -> None:
+    """Write an accepted value into a location, replacing an earlier one."""
+    field = PARAMETERS[name].field
+    if field is not None:
+        cast("dict[str, object]", location)[field] = value
+        return
+    handed_on = dict(location.get("libpq", ())) | {name: str(value)}
+    location["libpq"] = tuple(handed_on.items())
 
 
 def url_or_none(*, backend: str | None = None) -> Check:

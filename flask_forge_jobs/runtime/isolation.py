@@ -20,14 +20,13 @@ from flask_forge_jobs.model.outcomes import Failed, Outcome, clip
 from flask_forge_jobs.runtime import task_messages as messages
 from flask_forge_jobs.tasks.context import TaskContext
 from flask_forge_jobs.tasks.decorator import Isolation, Task
-from flask_forge_jobs.tasks.pipes import LineReader, LineTooLongError
 from flask_forge_jobs.tasks.process_groups import (
     ProcessGroup,
     check_platform,
     describe_status,
 )
 from flask_forge_jobs.tasks.registry import Runnable, TaskRegistry
-from flask_forge_jobs.tasks.supervision import Supervision
+from flask_forge_jobs.tasks.supervision import LineReader, LineTooLongError, Supervision
 
 logger = get_logger(__name__)
 

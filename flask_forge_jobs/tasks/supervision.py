@@ -1,6 +1,7 @@
-"""Supervision: waits for a program, and stops it at a time limit or a cancellation.
+"""Supervision: waits for a program, talks to it, and stops it at a limit or a cancel.
 
-To stop it, the group gets SIGTERM and, after a grace, SIGKILL.
+Reads from it and writes to it never block. To stop it, the group gets SIGTERM and,
+after a grace, SIGKILL.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from typing import Self
 
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.tasks.cancellation import CancelReason, CancelToken
-from flask_forge_jobs.tasks.pipes import WriteBuffer
 from flask_forge_jobs.tasks.process_groups import ProcessGroup
 
 # A stopping worker gives a job back a second after it has asked it to stop; the program
@@ -23,7 +23,78 @@ SHUTDOWN_GRACE_S = 0.5
 _LONGEST_PAUSE_S = 86_400.0  # poll() takes at most 2**31 milliseconds
 _LAST_LOOKS = 4  # enough for the 64 KiB that a pipe may still hold
 
+CHUNK_BYTES = 65_536
+
 OnReadable = Callable[[], bool]
+
+
+class LineTooLongError(Exception):
+    """The other side sent a line that is too long."""
+
+
+class LineReader:
+    """Reads lines of at most ``longest`` bytes from a descriptor, as they arrive."""
+
+    def __init__(self, descriptor: int, longest: int) -> None:
+        os.set_blocking(descriptor, False)
+        self._descriptor = descriptor
+        self._longest = longest
+        self._rest = bytearray()
+        self.is_over = False
+
+    @property
+    def has_rest(self) -> bool:
+        """Whether a line is incomplete."""
+        return bool(self._rest)
+
+    def read(self) -> list[bytes]:
+        """Return the complete lines; set ``is_over`` at the end of the stream.
+
+        Raises:
+            LineTooLongError: A line, complete or not, is too long.
+        """
+        chunk = read_some(self._descriptor)
+        if chunk is None:
+            return []
+        if not chunk:
+            self.is_over = True
+        self._rest += chunk
+        *lines, rest = self._rest.split(b"\n")
+        self._rest = rest
+        if max(map(len, (*lines, rest))) > self._longest:
+            raise LineTooLongError
+        return [bytes(line) for line in lines]
+
+
+class WriteBuffer:
+    """Bytes to write to a descriptor."""
+
+    def __init__(self, descriptor: int, data: bytes) -> None:
+        os.set_blocking(descriptor, False)
+        self._descriptor = descriptor
+        self._left = memoryview(data)
+
+    def write(self) -> bool:
+        """Write what fits; return True when all is written or the reader is gone."""
+        while self._left:
+            try:
+                count = os.write(self._descriptor, self._left[:CHUNK_BYTES])
+            except BlockingIOError:
+                return False
+            except (BrokenPipeError, ConnectionResetError):
+                return True
+            self._left = self._left[count:]
+        return True
+
+
+def read_some(descriptor: int) -> bytes | None:
+    """Read up to 64 KiB; empty at the end of the stream, None if nothing is there."""
+    try:
+        return os.read(descriptor, CHUNK_BYTES)
+    except BlockingIOError:
+        return None
+    except ConnectionResetError:  # the other side died with unread data
+        return b""
 
 
 class Supervision:

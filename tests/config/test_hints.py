@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from flask_forge_jobs.config.hints import near_match
+from flask_forge_jobs.config.checks import near_match
 
 
 def test_near_match_names_the_closest() -> None:

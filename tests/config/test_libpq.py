@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import fields
 
 from flask_forge_jobs.config.database import DatabaseSettings
-from flask_forge_jobs.config.libpq import ADDRESS, PARAMETERS, Location, put
+from flask_forge_jobs.config.urls import ADDRESS, PARAMETERS, Location, put
 
 
 def test_every_parameter_is_kept_in_a_field_of_the_settings_or_handed_on() -> None:

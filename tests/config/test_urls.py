@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flask_forge_jobs.config.libpq import Location
-from flask_forge_jobs.config.urls import parse_url
+from flask_forge_jobs.config.urls import Location, parse_url
 from flask_forge_jobs.errors import InvalidInputError
 
 BASE = Path("/srv/app")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from flask_forge_jobs.tasks.pipes import (
+from flask_forge_jobs.tasks.supervision import (
     CHUNK_BYTES,
     LineReader,
     LineTooLongError,

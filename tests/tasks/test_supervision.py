@@ -15,9 +15,8 @@ import pytest
 from flask_forge_jobs.clock import SystemClock
 from flask_forge_jobs.model.bounds import TIMEOUT_RANGE_S
 from flask_forge_jobs.tasks.cancellation import CancelReason, CancelToken
-from flask_forge_jobs.tasks.pipes import read_some
 from flask_forge_jobs.tasks.process_groups import ProcessGroup
-from flask_forge_jobs.tasks.supervision import SHUTDOWN_GRACE_S, Supervision
+from flask_forge_jobs.tasks.supervision import SHUTDOWN_GRACE_S, Supervision, read_some
 from tests.support.costs import no_hang
 from tests.support.runtimes import LIMIT_S
 

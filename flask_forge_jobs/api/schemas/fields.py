@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from marshmallow import EXCLUDE, RAISE, Schema, ValidationError
 from marshmallow.fields import Field
 
-from flask_forge_jobs.config.hints import near_match
+from flask_forge_jobs.config.checks import near_match
 from flask_forge_jobs.model.instants import MAX_INSTANT_US, format_instant, to_micros
 
 T = TypeVar("T")

@@ -32,13 +32,12 @@ from flask_forge_jobs.tasks.bundled.cmd_exec import (
     not_started,
 )
 from flask_forge_jobs.tasks.context import TaskContext
-from flask_forge_jobs.tasks.pipes import LineReader, LineTooLongError
 from flask_forge_jobs.tasks.process_groups import (
     KILL_LIMIT_S,
     ProcessGroup,
     describe_status,
 )
-from flask_forge_jobs.tasks.supervision import Supervision
+from flask_forge_jobs.tasks.supervision import LineReader, LineTooLongError, Supervision
 
 DEFAULT_TIMEOUT_S = 600.0
 DEFAULT_RETRY_AFTER_S = 60.0

@@ -15,13 +15,12 @@ from flask_forge_jobs.model.bounds import check_integer, check_kind, shown
 from flask_forge_jobs.model.outcomes import Dead, Done, Failed, Outcome, clip
 from flask_forge_jobs.model.payloads import load_text
 from flask_forge_jobs.tasks.context import TaskContext
-from flask_forge_jobs.tasks.pipes import read_some
 from flask_forge_jobs.tasks.process_groups import (
     KILL_LIMIT_S,
     ProcessGroup,
     describe_status,
 )
-from flask_forge_jobs.tasks.supervision import Supervision
+from flask_forge_jobs.tasks.supervision import Supervision, read_some
 
 KIND = "cmd_exec"
 DEFAULT_TIMEOUT_S = 600
