@@ -25,8 +25,7 @@ from flask_forge_jobs.api.response import REPLAYED_HEADER
 from flask_forge_jobs.api.routes import V1_ENDPOINT_PREFIX, Route
 from flask_forge_jobs.handlers import audit
 from flask_forge_jobs.model.audit import AuditRecord
-from flask_forge_jobs.model.log_throttle import LogThrottle
-from flask_forge_jobs.model.one_line import one_line
+from flask_forge_jobs.model.log_lines import LogThrottle, one_line
 from flask_forge_jobs.storage.units import Batches, Unit
 
 logger = logging.getLogger(__name__)

@@ -31,8 +31,7 @@ from flask_forge_jobs.errors import (
     StorageOutcomeUnknownError,
     StorageUnavailableError,
 )
-from flask_forge_jobs.model.log_throttle import LogThrottle
-from flask_forge_jobs.model.one_line import one_line
+from flask_forge_jobs.model.log_lines import LogThrottle, one_line
 
 LOGGER = logging.getLogger(__name__)
 _AWAY = LogThrottle()

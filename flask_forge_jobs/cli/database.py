@@ -13,7 +13,7 @@ from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageError
 from flask_forge_jobs.handlers import audit
 from flask_forge_jobs.logs import get_logger
-from flask_forge_jobs.model.one_line import one_line
+from flask_forge_jobs.model.log_lines import one_line
 from flask_forge_jobs.state import current
 from flask_forge_jobs.storage.administration import (
     Contents,

@@ -10,9 +10,8 @@ from functools import cache
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.handlers.filters import IN_QUERY, checked_filter
 from flask_forge_jobs.handlers.redaction import Redactor
+from flask_forge_jobs.model.activity import EventType, signature
 from flask_forge_jobs.model.bounds import check_integer, shown
-from flask_forge_jobs.model.error_signatures import signature
-from flask_forge_jobs.model.events import EventType
 from flask_forge_jobs.model.jobs import JobFilter
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.jobs.activity import EventsPage, Failure

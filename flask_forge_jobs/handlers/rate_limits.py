@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from flask_forge_jobs.errors import InvalidInputError, RateLimitNotFoundError
-from flask_forge_jobs.model.rate_limits import RateLimit, check_scope
+from flask_forge_jobs.model.limits import RateLimit, check_scope
 from flask_forge_jobs.storage.base import Storage
 
 

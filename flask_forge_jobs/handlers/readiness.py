@@ -8,13 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from flask_forge_jobs.errors import MigrationError, SchemaTooNewError, StorageError
-from flask_forge_jobs.model.log_throttle import LogThrottle
-from flask_forge_jobs.model.one_line import one_line
-from flask_forge_jobs.model.workers import (
-    LIVE_WITHIN_S,
-    ServiceAge,
-    unserved_queues,
-)
+from flask_forge_jobs.model.log_lines import LogThrottle, one_line
+from flask_forge_jobs.model.workers import LIVE_WITHIN_S, ServiceAge, unserved_queues
 from flask_forge_jobs.storage.base import OpenSnapshot, Storage
 from flask_forge_jobs.storage.database import SchemaVersions
 from flask_forge_jobs.storage.migrate import look_at_schema

@@ -8,8 +8,7 @@ from datetime import datetime
 
 from flask_forge_jobs.handlers.series import LEAST_SERIES_S
 from flask_forge_jobs.model.instants import SECOND_US, from_micros, to_micros
-from flask_forge_jobs.model.metrics import Window, window
-from flask_forge_jobs.model.samples import SAMPLE_LEVELS, SampleSums
+from flask_forge_jobs.model.metrics import SAMPLE_LEVELS, SampleSums, Window, window
 from flask_forge_jobs.storage.base import Storage
 
 # Per answer; of more workers the last started are shown.

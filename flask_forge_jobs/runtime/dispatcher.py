@@ -16,7 +16,7 @@ from operator import attrgetter
 from flask_forge_jobs.errors import SchemaTooNewError, StorageError
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.claims import ClaimedJob
-from flask_forge_jobs.model.one_line import one_line
+from flask_forge_jobs.model.log_lines import one_line
 from flask_forge_jobs.model.outcomes import Failed, JobUpdate
 from flask_forge_jobs.runtime.execution import Execution
 from flask_forge_jobs.runtime.outcomes import NO_FAULT_OF_OUTCOMES, OutcomeWriter

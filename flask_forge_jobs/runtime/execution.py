@@ -11,10 +11,10 @@ from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.errors import InvalidInputError, StorageError
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.claims import ClaimedJob
-from flask_forge_jobs.model.concurrency import ConcurrencyLimit, concurrency_wait_s
 from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
-from flask_forge_jobs.model.one_line import one_line
+from flask_forge_jobs.model.limits import ConcurrencyLimit, concurrency_wait_s
+from flask_forge_jobs.model.log_lines import one_line
 from flask_forge_jobs.model.outcomes import (
     Dead,
     Done,

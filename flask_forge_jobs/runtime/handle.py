@@ -16,7 +16,7 @@ from pathlib import Path
 from flask_forge_jobs.errors import StorageError
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
-from flask_forge_jobs.model.one_line import one_line
+from flask_forge_jobs.model.log_lines import one_line
 from flask_forge_jobs.model.outcomes import Released
 from flask_forge_jobs.runtime.cron import Scheduler
 from flask_forge_jobs.runtime.dispatcher import Dispatcher, TimeLimits

@@ -13,8 +13,7 @@ from collections.abc import Callable, Iterable
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageError
 from flask_forge_jobs.logs import get_logger
-from flask_forge_jobs.model.log_throttle import LogThrottle
-from flask_forge_jobs.model.one_line import one_line
+from flask_forge_jobs.model.log_lines import LogThrottle, one_line
 from flask_forge_jobs.model.workers import LIVE_WITHIN_S, unserved_queues
 from flask_forge_jobs.storage.base import Storage
 

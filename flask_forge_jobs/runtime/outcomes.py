@@ -16,7 +16,7 @@ from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.claims import ClaimedJob
 from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.jobs import JobStatus
-from flask_forge_jobs.model.one_line import one_line
+from flask_forge_jobs.model.log_lines import one_line
 from flask_forge_jobs.model.outcomes import (
     Done,
     Failed,

@@ -15,7 +15,7 @@ from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.cron import FiringReport
 from flask_forge_jobs.model.instants import SECOND_US
-from flask_forge_jobs.model.one_line import one_line
+from flask_forge_jobs.model.log_lines import one_line
 from flask_forge_jobs.model.workers import shares
 from flask_forge_jobs.runtime.cron import without_failures
 from flask_forge_jobs.runtime.plan import DEFAULT_LEASE_S

@@ -6,8 +6,12 @@ from pathlib import Path
 
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.model.instants import SECOND_US
-from flask_forge_jobs.model.metrics import floor_to
-from flask_forge_jobs.model.samples import SAMPLE_LEVELS, ResourceUse, SampleSums
+from flask_forge_jobs.model.metrics import (
+    SAMPLE_LEVELS,
+    ResourceUse,
+    SampleSums,
+    floor_to,
+)
 from flask_forge_jobs.runtime.service import Duty
 from flask_forge_jobs.storage.recorder import Recorder
 from flask_forge_jobs.storage.samples import SampleStore

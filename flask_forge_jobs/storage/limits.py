@@ -17,7 +17,7 @@ from flask_forge_jobs.errors import InvalidInputError, RateLimitNotFoundError
 from flask_forge_jobs.model.bounds import check_integer
 from flask_forge_jobs.model.claims import ClaimedJob
 from flask_forge_jobs.model.instants import DAY_US, SECOND_US
-from flask_forge_jobs.model.rate_limits import (
+from flask_forge_jobs.model.limits import (
     CAPACITY_RANGE,
     Acquired,
     RateLimit,

@@ -16,8 +16,8 @@ from flask_forge_jobs.model.instants import (
     to_micros,
 )
 from flask_forge_jobs.model.jobs import ErrorEntry, Job, JobStatus, JobSummary
+from flask_forge_jobs.model.limits import RateLimit
 from flask_forge_jobs.model.queues import QueueSettings
-from flask_forge_jobs.model.rate_limits import RateLimit
 from flask_forge_jobs.model.workers import (
     QueueSlots,
     ServiceAge,

@@ -10,12 +10,14 @@ import time
 from collections.abc import Callable, Mapping
 
 from flask_forge_jobs.clock import Clock
-from flask_forge_jobs.model.metrics import FINEST_KEPT_US, KEPT_US, Window
-from flask_forge_jobs.model.samples import (
+from flask_forge_jobs.model.metrics import (
+    FINEST_KEPT_US,
+    KEPT_US,
     SAMPLE_LEVELS,
     SUMMED,
     DatabaseHealth,
     SampleSums,
+    Window,
 )
 from flask_forge_jobs.storage.database import Database, Parameter, encode_rows
 from flask_forge_jobs.storage.pace import Pace

@@ -9,15 +9,14 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, Unpack, cast, overload
 
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.bounds import shown
-from flask_forge_jobs.model.concurrency import ConcurrencyLimit
 from flask_forge_jobs.model.cron import ScheduleDefinition
 from flask_forge_jobs.model.cron_times import (
     DEFAULT_CATCH_UP_LIMIT,
     DEFAULT_TIME_ZONE,
     CatchUp,
 )
+from flask_forge_jobs.model.limits import ConcurrencyLimit, RateLimitDefinition
 from flask_forge_jobs.model.outcomes import Ending
-from flask_forge_jobs.model.rate_limits import RateLimitDefinition
 from flask_forge_jobs.tasks.context import TaskContext
 from flask_forge_jobs.tasks.decorator import Isolation, MakeContext, StoreJob, Task
 from flask_forge_jobs.tasks.options import JobOptions, TaskOptions

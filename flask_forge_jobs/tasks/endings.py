@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.logs import get_logger
-from flask_forge_jobs.model.one_line import one_line
+from flask_forge_jobs.model.log_lines import one_line
 from flask_forge_jobs.model.outcomes import (
     MAX_RESULT_BYTES,
     Dead,

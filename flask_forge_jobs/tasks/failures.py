@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 
+from flask_forge_jobs.model.log_lines import one_line
 from flask_forge_jobs.model.masking import Masking
-from flask_forge_jobs.model.one_line import one_line
 from flask_forge_jobs.model.outcomes import MAX_ERROR_BYTES, clip
 
 _LONGEST_CHAIN = 20

@@ -12,7 +12,7 @@ from typing import Any
 
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.bounds import shown
-from flask_forge_jobs.model.concurrency import ConcurrencyLimit
+from flask_forge_jobs.model.limits import ConcurrencyLimit
 from flask_forge_jobs.model.payloads import dump
 from flask_forge_jobs.tasks.context import TaskContext
 from flask_forge_jobs.tasks.conversions import (

@@ -9,12 +9,11 @@ from typing import Any, Protocol
 
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.bounds import DEFAULT_MAX_ATTEMPTS, shown
-from flask_forge_jobs.model.concurrency import ConcurrencyLimit
 from flask_forge_jobs.model.cron import ScheduleDefinition
 from flask_forge_jobs.model.jobs import NewJob
+from flask_forge_jobs.model.limits import ConcurrencyLimit, RateLimitDefinition
 from flask_forge_jobs.model.outcomes import Outcome
 from flask_forge_jobs.model.payloads import dump
-from flask_forge_jobs.model.rate_limits import RateLimitDefinition
 from flask_forge_jobs.tasks.context import TaskContext
 from flask_forge_jobs.tasks.decorator import Task
 from flask_forge_jobs.tasks.options import JobOptions

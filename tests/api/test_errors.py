@@ -31,7 +31,7 @@ from flask_forge_jobs.errors import (
     StorageOutcomeUnknownError,
     StorageUnavailableError,
 )
-from flask_forge_jobs.model.log_throttle import PERIOD_S, LogThrottle
+from flask_forge_jobs.model.log_lines import PERIOD_S, LogThrottle
 from tests.api.faulty import faulty_storage
 from tests.api.mounting import PREFIX, mount, mount_failing
 from tests.support.clocks import MovingClock

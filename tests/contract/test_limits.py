@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 
 from flask_forge_jobs.errors import InvalidInputError, RateLimitNotFoundError
-from flask_forge_jobs.model.rate_limits import RateLimitDefinition
+from flask_forge_jobs.model.limits import RateLimitDefinition
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.limits import RateLimits
 from tests.support.sql import Sql

@@ -5,8 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from flask_forge_jobs.model.instants import DAY_US, SECOND_US, to_micros
-from flask_forge_jobs.model.metrics import window
-from flask_forge_jobs.model.samples import DatabaseHealth, ResourceUse, SampleSums
+from flask_forge_jobs.model.metrics import (
+    DatabaseHealth,
+    ResourceUse,
+    SampleSums,
+    window,
+)
 from flask_forge_jobs.storage.base import Storage
 
 NOON = datetime(2026, 9, 16, 12, tzinfo=UTC)

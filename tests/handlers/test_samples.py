@@ -8,7 +8,7 @@ import pytest
 
 from flask_forge_jobs.handlers import samples
 from flask_forge_jobs.model.instants import SECOND_US, from_micros
-from flask_forge_jobs.model.samples import (
+from flask_forge_jobs.model.metrics import (
     SAMPLE_LEVELS,
     DatabaseHealth,
     ResourceUse,

@@ -13,6 +13,9 @@ from flask_forge_jobs.model.metrics import (
     LEVELS,
     MAX_BUCKETS,
     NOTHING,
+    DatabaseHealth,
+    ResourceUse,
+    SampleSums,
     Tally,
     Window,
     cover,
@@ -23,6 +26,16 @@ from flask_forge_jobs.model.metrics import (
 NOON = datetime(2026, 9, 16, 12, tzinfo=UTC)
 NOON_US = to_micros(NOON)
 MONTH_US = 30 * DAY_US
+USE = ResourceUse(
+    cpu_pct=12.5,
+    rss_bytes=1000,
+    disk_read_bytes=1,
+    disk_write_bytes=2,
+    disk_used_pct=41.0,
+)
+HEALTH = DatabaseHealth(
+    pool_active=1, pool_idle=2, pool_max=100, db_size_bytes=5000, wal_bytes=70
+)
 
 
 def test_tallies_add_up() -> None:
@@ -248,3 +261,30 @@ def test_the_longest_window_of_any_width_below_half_an_hour_is_shared_out(
         stored, [Tally(enqueued=level) for _ in range(stored.count)], NOON_US - 1
     )
     assert {each.enqueued for each in shares} == {secs}
+
+
+def test_samples_add_up_and_have_a_mean() -> None:
+    sums = SampleSums()
+    sums.add(USE, HEALTH)
+    sums.add(ResourceUse(cpu_pct=7.5, rss_bytes=3000), HEALTH)
+
+    assert sums.samples == 2
+    assert (sums.mean("cpu_pct"), sums.mean("rss_bytes")) == (10.0, 2000.0)
+    assert (sums.pool_max, sums.mean("pool_max")) == (200, 100.0)
+
+
+def test_buckets_merge_into_what_all_their_samples_would_have_made() -> None:
+    one, two, both = SampleSums(), SampleSums(), SampleSums()
+    for part in (one, two):
+        part.add(USE, HEALTH)
+        both.add(USE, HEALTH)
+        part.reads.record(100)
+        both.reads.record(100)
+
+    one.merge(two)
+
+    assert one == both
+
+
+def test_no_samples_have_a_mean_of_zero() -> None:
+    assert SampleSums().mean("cpu_pct") == 0.0

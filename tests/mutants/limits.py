@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.mutants.mutant import Mutant
 
 _SQL = "storage/sql/common/rate_limits.sql"
-_MODEL = "model/rate_limits.py"
+_MODEL = "model/limits.py"
 _SQLITE_LIMITS = "storage/sql/sqlite/concurrency.sql"
 _POSTGRES_LIMITS = "storage/sql/migrations/postgres/0001_foundation.sql"
 _COMMON_LIMITS = "storage/sql/common/concurrency.sql"
@@ -97,14 +97,14 @@ MUTANTS = (
         _MODEL,
         "return min(float(self.capacity), self.stored_tokens + gained)",
         "return self.stored_tokens + gained",
-        ("model/test_rate_limits.py",),
+        ("model/test_limits.py",),
     ),
     Mutant(
         "the pause of a drain is no part of the wait",
         _MODEL,
         "return pause_us / SECOND_US + missing / self.refill_per_sec",
         "return missing / self.refill_per_sec",
-        ("model/test_rate_limits.py",),
+        ("model/test_limits.py",),
     ),
     Mutant(
         "a bucket cannot give all that it holds",

@@ -11,8 +11,8 @@ import pytest
 
 from flask_forge_jobs import ForgeJobs
 from flask_forge_jobs.errors import StorageUnavailableError
-from flask_forge_jobs.model.concurrency import ConcurrencyLimit
 from flask_forge_jobs.model.jobs import JobStatus
+from flask_forge_jobs.model.limits import ConcurrencyLimit
 from flask_forge_jobs.model.outcomes import Done, Snooze
 from flask_forge_jobs.model.payloads import load_text
 from flask_forge_jobs.runtime.execution import Execution, Runner

@@ -24,7 +24,7 @@ from flask_forge_jobs.errors import (
 from flask_forge_jobs.model.bounds import MAX_PAYLOAD_BYTES
 from flask_forge_jobs.model.claims import ClaimBatch
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
-from flask_forge_jobs.model.one_line import one_line
+from flask_forge_jobs.model.log_lines import one_line
 from flask_forge_jobs.model.outcomes import CANCELLED_MESSAGE, Done, Failed, Throttled
 from flask_forge_jobs.model.payloads import dump
 from flask_forge_jobs.runtime import dispatcher

@@ -11,8 +11,7 @@ import pytest
 from flask_forge_jobs.errors import StorageUnavailableError
 from flask_forge_jobs.model.instants import from_micros
 from flask_forge_jobs.model.jobs import NewJob
-from flask_forge_jobs.model.metrics import Window, window
-from flask_forge_jobs.model.samples import DatabaseHealth, SampleSums
+from flask_forge_jobs.model.metrics import DatabaseHealth, SampleSums, Window, window
 from flask_forge_jobs.runtime.sampler import ResourceMeter, Sampler
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.recorder import Recorder

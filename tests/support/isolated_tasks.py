@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from flask_forge_jobs.config.database import DatabaseSettings
-from flask_forge_jobs.model.concurrency import ConcurrencyLimit
 from flask_forge_jobs.model.jobs import NewJob
+from flask_forge_jobs.model.limits import ConcurrencyLimit
 from flask_forge_jobs.model.outcomes import Dead, Throttled
 from flask_forge_jobs.runtime.runtime import QueueRuntime
 from flask_forge_jobs.runtime.task_child import serve_tasks, take_channel

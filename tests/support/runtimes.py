@@ -10,8 +10,8 @@ from typing import Any, cast
 
 from flask_forge_jobs.clock import Clock, SystemClock
 from flask_forge_jobs.model.claims import ClaimedJob
-from flask_forge_jobs.model.concurrency import ConcurrencyLimit
 from flask_forge_jobs.model.jobs import Job, JobStatus, NewJob
+from flask_forge_jobs.model.limits import ConcurrencyLimit
 from flask_forge_jobs.model.outcomes import Done, Failed, Outcome, Throttled
 from flask_forge_jobs.runtime.execution import Execution
 from flask_forge_jobs.runtime.handle import RuntimeHandle

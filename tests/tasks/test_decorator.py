@@ -11,8 +11,8 @@ import pytest
 from flask_forge_jobs import ForgeJobs
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.bounds import MAX_PAYLOAD_BYTES
-from flask_forge_jobs.model.concurrency import ConcurrencyLimit
 from flask_forge_jobs.model.jobs import NewJob
+from flask_forge_jobs.model.limits import ConcurrencyLimit
 from flask_forge_jobs.model.outcomes import (
     MAX_ERROR_BYTES,
     MAX_RESULT_BYTES,

@@ -4,7 +4,7 @@ import pytest
 
 from flask_forge_jobs import ForgeJobs
 from flask_forge_jobs.errors import InvalidInputError
-from flask_forge_jobs.model.rate_limits import RateLimitDefinition
+from flask_forge_jobs.model.limits import RateLimitDefinition
 from flask_forge_jobs.tasks.bundled.noop_echo import NoopEcho
 from flask_forge_jobs.tasks.decorator import Task
 from flask_forge_jobs.tasks.registry import TaskRegistry

@@ -19,7 +19,7 @@ from flask_forge_jobs.api.schemas.fields import (
 from flask_forge_jobs.api.schemas.jobs import names_of
 from flask_forge_jobs.api.schemas.queues import StatusCounts
 from flask_forge_jobs.handlers.activity import MAX_EVENT_ID
-from flask_forge_jobs.model.events import EventType
+from flask_forge_jobs.model.activity import EventType
 from flask_forge_jobs.model.jobs import JobFilter
 
 

@@ -36,17 +36,17 @@ from flask_forge_jobs.model.cron_times import (
     CatchUp,
 )
 from flask_forge_jobs.model.jobs import MAX_BULK_JOBS, REQUEUEABLE, JobStatus
+from flask_forge_jobs.model.limits import (
+    CAPACITY_RANGE,
+    MAX_REFILL_PER_SEC,
+    MIN_REFILL_PER_SEC,
+)
 from flask_forge_jobs.model.outcomes import MAX_REASON_LENGTH
 from flask_forge_jobs.model.queues import (
     BACKOFF_SECONDS_RANGE,
     MAX_PENDING_RANGE,
     MAX_WORKERS_RANGE,
     RETENTION_DAYS_RANGE,
-)
-from flask_forge_jobs.model.rate_limits import (
-    CAPACITY_RANGE,
-    MAX_REFILL_PER_SEC,
-    MIN_REFILL_PER_SEC,
 )
 
 Metadata = dict[str, Any]

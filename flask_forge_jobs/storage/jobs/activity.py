@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import islice
 
-from flask_forge_jobs.model.events import (
+from flask_forge_jobs.model.activity import (
     Event,
     EventType,
     first_id_at,
@@ -22,11 +22,7 @@ from flask_forge_jobs.model.events import (
 from flask_forge_jobs.model.instants import SECOND_US, from_micros
 from flask_forge_jobs.model.jobs import JobFilter, JobStatus, JobSummary
 from flask_forge_jobs.model.ordering import JobOrder, Position, SortColumn
-from flask_forge_jobs.storage.database import (
-    Executor,
-    Transaction,
-    encode_rows,
-)
+from flask_forge_jobs.storage.database import Executor, Transaction, encode_rows
 from flask_forge_jobs.storage.jobs.listing import Listing
 from flask_forge_jobs.storage.jobs.streams import Place
 from flask_forge_jobs.storage.rows import load_summaries

@@ -24,7 +24,7 @@ from flask_forge_jobs.errors import (
     StorageUnavailableError,
 )
 from flask_forge_jobs.logs import get_logger
-from flask_forge_jobs.model.log_throttle import LogThrottle
+from flask_forge_jobs.model.log_lines import LogThrottle
 from flask_forge_jobs.storage.faults import Faults, TransientError
 
 logger = get_logger(__name__)

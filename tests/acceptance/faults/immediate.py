@@ -21,8 +21,8 @@ from flask_forge_jobs import NewJob, Storage, open_storage
 from flask_forge_jobs.model.audit import AuditRecord
 from flask_forge_jobs.model.cron import ScheduleDefinition
 from flask_forge_jobs.model.jobs import JobStatus
+from flask_forge_jobs.model.limits import RateLimitDefinition
 from flask_forge_jobs.model.outcomes import Ending, FollowUp
-from flask_forge_jobs.model.rate_limits import RateLimitDefinition
 from flask_forge_jobs.model.request_keys import RequestKey
 from tests.acceptance.faults.fault import Bench
 from tests.storage.sqlite.test_database import WRITES

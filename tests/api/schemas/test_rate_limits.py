@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from flask_forge_jobs.api.response import dumper, encode
 from flask_forge_jobs.api.schemas.rate_limits import RateLimit, RateLimitRequest
-from flask_forge_jobs.model import rate_limits as model
+from flask_forge_jobs.model import limits as model
 
 
 def test_a_bucket_shows_the_tokens_it_has_now() -> None:

@@ -10,7 +10,7 @@ from werkzeug.test import TestResponse
 
 from flask_forge_jobs.api.schemas.fields import parse_instant
 from flask_forge_jobs.model.instants import to_micros
-from flask_forge_jobs.model.samples import (
+from flask_forge_jobs.model.metrics import (
     SAMPLE_LEVELS,
     DatabaseHealth,
     ResourceUse,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from flask_forge_jobs.model.events import Event, EventType
+from flask_forge_jobs.model.activity import Event, EventType
 from flask_forge_jobs.model.jobs import JobFilter, JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import Dead, Done, Failed
 from flask_forge_jobs.storage.base import Storage

@@ -7,12 +7,8 @@ from datetime import timedelta
 
 import pytest
 
-from flask_forge_jobs.errors import (
-    JobNotFoundError,
-    JobStateError,
-    QueueNotFoundError,
-)
-from flask_forge_jobs.model.events import EventType
+from flask_forge_jobs.errors import JobNotFoundError, JobStateError, QueueNotFoundError
+from flask_forge_jobs.model.activity import EventType
 from flask_forge_jobs.model.instants import from_micros
 from flask_forge_jobs.model.jobs import (
     CancelOutcome,

@@ -1,12 +1,13 @@
-"""Token buckets: a budget of calls that refills over time.
+"""Limits: token buckets, and how many jobs of a task may run at once.
 
-A bucket holds at most ``capacity`` tokens and gains ``refill_per_sec`` of them each
-second. It stores how many tokens it had at an instant; the rest is arithmetic, so
-nothing has to run to refill it.
+A bucket is a budget of calls that refills over time. It holds at most ``capacity``
+tokens and gains ``refill_per_sec`` of them each second. It stores how many tokens it
+had at an instant; the rest is arithmetic, so nothing has to run to refill it.
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,11 +15,19 @@ from datetime import datetime
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.bounds import check_integer, check_queue_name, shown
 from flask_forge_jobs.model.instants import SECOND_US, from_micros
+from flask_forge_jobs.model.payloads import dump, load_text
 
 CAPACITY_RANGE = (1, 1_000_000_000)
 MAX_REFILL_PER_SEC = 1_000_000_000.0
 # Slower than one token a year, a bucket would only seem to refill.
 MIN_REFILL_PER_SEC = 1 / (365 * 86_400)
+MAX_CONCURRENT_RANGE = (1, 1024)
+# A longer key is cut and ends with its digest, to fit an index entry.
+MAX_KEY_LENGTH = 300
+# How long a job above the limit waits if no run ends before: doubled each time.
+FIRST_WAIT_S = 0.25
+LONGEST_WAIT_S = 60.0
+_MOST_DOUBLINGS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,3 +107,40 @@ def check_rate_limit(capacity: object, refill_per_sec: object) -> None:
             f"{shown(refill_per_sec)} is not within {MIN_REFILL_PER_SEC:.1e} to "
             f"{MAX_REFILL_PER_SEC:.0e}",
         )
+
+
+@dataclass(frozen=True, slots=True)
+class ConcurrencyLimit:
+    """How many jobs of a task may run at once.
+
+    ``max_concurrent`` of them may; with a ``key``, that many for each value of this
+    parameter. ``default`` is JSON text of the value of jobs that do not pass it.
+    """
+
+    max_concurrent: int
+    key: str | None = None
+    default: str = "null"
+
+    def check(self) -> None:
+        """Check the number, or raise :class:`InvalidInputError`."""
+        check_integer("max_concurrent", self.max_concurrent, *MAX_CONCURRENT_RANGE)
+
+    def key_of(self, kind: str, payload: str) -> str:
+        """Return the concurrency key of a job, which all jobs under the limit share."""
+        if self.key is None:
+            return kind
+        arguments = load_text(payload)
+        value = self.default
+        if isinstance(arguments, dict) and self.key in arguments:
+            value = dump(arguments[self.key])
+        name = f"{kind} {self.key}={value}"
+        if len(name) <= MAX_KEY_LENGTH:
+            return name
+        digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
+        return f"{name[: MAX_KEY_LENGTH - len(digest)]}{digest}"
+
+
+def concurrency_wait_s(throttle_attempts: int) -> float:
+    """Return how many seconds a job above the limit waits, after earlier snoozes."""
+    doublings = min(throttle_attempts, _MOST_DOUBLINGS)
+    return float(min(FIRST_WAIT_S * 2**doublings, LONGEST_WAIT_S))

@@ -1,12 +1,20 @@
-"""LogThrottle limits repeated log messages to one or a few a minute."""
+"""Lines of a log: foreign text that fits into one, repeated ones left out."""
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable
 
 PERIOD_S = 60.0
+MAX_LENGTH = 500
+# What could start a new line, steer a terminal or reorder text: control characters,
+# line and paragraph separators, direction marks, halves of surrogate pairs.
+_UNFIT = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069"
+    "\ud800-\udfff\ufeff]"
+)
 
 
 class LogThrottle:
@@ -40,3 +48,14 @@ class LogThrottle:
         with self._changing:
             held = self._held.pop(kind, 0)
         return f" ({held} more since the last line)" if held else ""
+
+
+def one_line(text: str, limit: int = MAX_LENGTH) -> str:
+    """Return foreign text that is safe for a log, cut to ``limit`` characters."""
+    shown = _UNFIT.sub(_escape, text[:limit])
+    rest = len(text) - limit
+    return shown if rest <= 0 else f"{shown}... ({rest} more)"
+
+
+def _escape(match: re.Match[str]) -> str:
+    return match[0].encode("unicode_escape").decode("ascii")
