@@ -24,8 +24,8 @@ from flask_forge_jobs.api.scope import Scope
 from flask_forge_jobs.auth.limits import Searches
 from flask_forge_jobs.auth.links import StatusLinks
 from flask_forge_jobs.auth.permissions import Permission, Principal
-from flask_forge_jobs.handlers.admission import Admission
 from flask_forge_jobs.handlers.bulk import BulkLimits
+from flask_forge_jobs.handlers.job_actions import Admission
 from flask_forge_jobs.handlers.metrics import job_counters, queue_gauges
 from flask_forge_jobs.handlers.redaction import Redactor, Unmasked
 from flask_forge_jobs.model.instants import from_micros

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from flask_forge_jobs.errors import InvalidInputError, JobNotFoundError
-from flask_forge_jobs.handlers.admission import Admission
 from flask_forge_jobs.handlers.jobs import (
     MAX_JOB_ID_LENGTH,
     masked,
@@ -42,8 +41,32 @@ from flask_forge_jobs.tasks.routing import Router
 
 DEMO_KIND = "noop_echo"
 MAX_ENQUEUED_AT_ONCE = 1000
-NO_LIMITS = Admission()
 NO_TASKS = TaskRegistry()
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Which queues take new jobs over HTTP.
+
+    ``strict_queues`` refuses unregistered queues. ``max_queue_depth`` is how many jobs
+    may wait in one queue, scheduled and failed ones included; 0 means no limit.
+    """
+
+    strict_queues: bool = False
+    max_queue_depth: int = 0
+
+    @property
+    def most_waiting(self) -> int | None:
+        """How many jobs may wait in one queue; None means the queue's own limit."""
+        return self.max_queue_depth or None
+
+    def check(self, storage: Storage, queue_names: Iterable[str]) -> None:
+        """Check that the queues of new jobs are registered, if queues are strict."""
+        if self.strict_queues:
+            storage.queues.require(sorted(set(queue_names)))
+
+
+NO_LIMITS = Admission()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Reads jobs: one in full, and pages of them."""
+"""Reads jobs: one in full, pages of them, and searches."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from flask_forge_jobs.errors import InvalidInputError, JobNotFoundError
-from flask_forge_jobs.handlers.filters import IN_LISTING, checked_filter
+from flask_forge_jobs.handlers.cursors import from_cursor, to_cursor
+from flask_forge_jobs.handlers.filters import IN_LISTING, IN_QUERY, checked_filter
 from flask_forge_jobs.handlers.redaction import Redactor, Unmasked
-from flask_forge_jobs.model.bounds import check_integer, check_text
+from flask_forge_jobs.model.bounds import check_integer, check_text, shown
 from flask_forge_jobs.model.jobs import (
     ErrorEntry,
     Job,
@@ -20,6 +21,7 @@ from flask_forge_jobs.model.jobs import (
     JobStatus,
     JobSummary,
 )
+from flask_forge_jobs.model.ordering import JobOrder, SortColumn
 from flask_forge_jobs.storage.base import Storage
 
 Shown = TypeVar("Shown", bound=JobSummary)
@@ -27,6 +29,9 @@ MAX_PAGE_SIZE = 1000
 MAX_OFFSET = 100_000
 MAX_JOB_ID_LENGTH = 64
 MAX_KINDS = 1000
+DEFAULT_SORT = "-enqueued_at"
+SORTS = tuple(f"{sign}{column}" for column in SortColumn for sign in ("", "-"))
+COUNTS = ("exact", "none")
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +198,60 @@ def list_kinds(storage: Storage, queue_name: str | None) -> tuple[list[str], int
     """
     kinds = storage.job_reader.kinds(queue_name)
     return kinds[:MAX_KINDS], len(kinds)
+
+
+@dataclass(frozen=True, slots=True)
+class JobsFound:
+    """One page; ``total`` is None if it was not requested."""
+
+    rows: Sequence[JobSummary]
+    next_cursor: str | None
+    total: int | None
+
+
+def find_jobs(
+    storage: Storage,
+    wanted: JobFilter,
+    *,
+    sort: str,
+    limit: int,
+    cursor: str | None,
+    count: str,
+    redactor: Redactor,
+) -> JobsFound:
+    """Return one page of jobs, the next cursor and the number of matches.
+
+    ``sort`` is a column, with ``-`` for descending order; by ``completed_at``,
+    unfinished jobs come last in both orders. ``limit`` is 1 to 1,000, ``count`` is
+    ``exact`` or ``none``. States may be plain text, ``scheduled`` too.
+
+    Raises:
+        StorageUnavailableError: The search exceeded the statement time limit.
+    """
+    order = _order(sort)
+    check_integer("limit", limit, 1, MAX_PAGE_SIZE)
+    if count not in COUNTS:
+        raise InvalidInputError("count", f"{shown(count)} is neither exact nor none")
+    wanted = checked_filter(wanted, IN_QUERY)
+    after = None if cursor is None else from_cursor(cursor, wanted, order)
+    found = storage.job_reader.find(
+        wanted, order, limit, after, with_total=count == "exact"
+    )
+    return JobsFound(
+        rows=[masked(job, redactor) for job in found.rows],
+        next_cursor=None if found.end is None else to_cursor(found.end, wanted, order),
+        total=found.total,
+    )
+
+
+def _order(sort: str) -> JobOrder:
+    if sort not in SORTS:
+        columns = ", ".join(SortColumn)
+        raise InvalidInputError(
+            "sort", f"{shown(sort)} is not one of {columns}, optionally with - in front"
+        )
+    column = SortColumn(sort.removeprefix("-"))
+    return JobOrder(column, descending=sort.startswith("-"))
 
 
 def require_possible_id(job_id: str) -> None:

@@ -1,8 +1,9 @@
-"""Queues: read, register, change, delete, pause many, clean up."""
+"""Queues: read, register, change, delete, pause many, clean up; their slots."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from flask_forge_jobs.errors import InvalidInputError, QueueNotFoundError
 from flask_forge_jobs.handlers.bulk import BulkLimits
@@ -15,11 +16,12 @@ from flask_forge_jobs.model.queues import (
     QueueOverview,
     QueueSettings,
 )
-from flask_forge_jobs.model.workers import LIVE_WITHIN_S
+from flask_forge_jobs.model.workers import LIVE_WITHIN_S, Slot
 from flask_forge_jobs.storage.base import Storage
 
 QUEUE_ACTIONS = ("pause", "resume", "end_cooldown")
 MAX_NAMED_QUEUES = 1000
+MAX_LISTED_SLOTS = 5000
 
 
 def overview(storage: Storage, *, only_live: bool = False) -> Sequence[QueueOverview]:
@@ -139,6 +141,30 @@ def cleanup(
     return storage.retention.sweep(
         queue_name, most=limits.max_rows, is_over=limits.deadline()
     )
+
+
+@dataclass(frozen=True, slots=True)
+class SlotList:
+    """The first slots, and how many there are in all."""
+
+    slots: Sequence[Slot] = ()
+    total: int = 0
+
+
+def list_slots(storage: Storage, queue_name: str | None = None) -> SlotList:
+    """Return at most 5,000 slots of one queue or of all; an invalid name has no slots.
+
+    Slots of a dead worker stay until the reaper removes them.
+    """
+    if queue_name is not None:
+        try:
+            check_queue_name(queue_name)
+        except InvalidInputError:
+            return SlotList()
+    found = storage.workers.slots(queue_name, limit=MAX_LISTED_SLOTS)
+    is_whole = len(found) < MAX_LISTED_SLOTS
+    total = len(found) if is_whole else storage.workers.count_slots(queue_name)
+    return SlotList(found, total)
 
 
 def require_possible_name(queue_name: str) -> None:

@@ -2,13 +2,17 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
 from flask_forge_jobs.errors import InvalidInputError, JobNotFoundError
 from flask_forge_jobs.handlers.jobs import (
     MAX_KINDS,
+    SORTS,
+    JobsFound,
     failed_jobs,
+    find_jobs,
     inspect_job,
     list_jobs,
     list_kinds,
@@ -16,11 +20,16 @@ from flask_forge_jobs.handlers.jobs import (
 )
 from flask_forge_jobs.handlers.redaction import Redactor
 from flask_forge_jobs.model.jobs import JobFilter, JobStatus, NewJob
+from flask_forge_jobs.model.outcomes import Dead
 from flask_forge_jobs.storage.base import Storage
+from tests.support.jobs import enqueue, run
 
 REDACTOR = Redactor()
 NAIVE = datetime(2026, 1, 1)  # noqa: DTZ001  # the case under test
 EARLY = datetime(1969, 1, 1, tzinfo=UTC)
+ASKED: dict[str, Any] = {
+    "sort": "-enqueued_at", "limit": 2, "cursor": None, "count": "exact",
+}  # fmt: skip
 
 
 def test_inspect_job_returns_the_payload_as_a_value(storage: Storage) -> None:
@@ -104,3 +113,62 @@ def test_failed_and_scheduled_bound_their_page(storage: Storage, limit: int) -> 
         failed_jobs(storage, limit=limit, redactor=REDACTOR)
     with pytest.raises(InvalidInputError, match="limit"):
         scheduled_jobs(storage, None, limit=limit, offset=0, redactor=REDACTOR)
+
+
+def find(storage: Storage, wanted: JobFilter | None = None, **asked: Any) -> JobsFound:
+    return find_jobs(
+        storage, wanted or JobFilter(), redactor=Redactor(), **(ASKED | asked)
+    )
+
+
+@pytest.mark.parametrize("sort", SORTS)
+def test_cursors_lead_through_all_jobs(storage: Storage, sort: str) -> None:
+    ids = {enqueue(storage, priority=n % 2) for n in range(5)}
+
+    found: list[str] = []
+    cursor = None
+    while True:
+        page = find(storage, sort=sort, cursor=cursor)
+        assert page.total == 5
+        found += [job.id for job in page.rows]
+        cursor = page.next_cursor
+        if cursor is None:
+            break
+
+    assert len(found) == 5
+    assert set(found) == ids
+
+
+def test_a_count_that_nobody_wants_is_not_made(storage: Storage) -> None:
+    enqueue(storage)
+
+    assert find(storage, count="none").total is None
+
+
+def test_error_texts_are_masked(storage: Storage) -> None:
+    storage.jobs.enqueue(NewJob("k"))
+    run(storage, Dead("password=c4n4ry"))
+
+    [job] = find(storage).rows
+
+    assert job.last_error == "password=[redacted]"
+
+
+@pytest.mark.parametrize(
+    ("asked", "field"),
+    [
+        ({"sort": "id"}, "sort"),
+        ({"sort": "--priority"}, "sort"),
+        ({"sort": ""}, "sort"),
+        ({"limit": 0}, "limit"),
+        ({"limit": 1001}, "limit"),
+        ({"count": "some"}, "count"),
+        ({"cursor": "x"}, "cursor"),
+    ],
+)
+def test_what_is_out_of_bounds_is_named(
+    storage: Storage, asked: dict[str, Any], field: str
+) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        find(storage, **asked)
+    assert caught.value.field == field

@@ -104,3 +104,16 @@ def test_a_dry_run_deletes_nothing(storage: Storage) -> None:
 
     assert first == queues.cleanup(storage) == CleanupReport(done_deleted=1)
     assert queues.cleanup(storage) == CleanupReport()
+
+
+def test_list_slots_takes_one_queue_or_all(storage: Storage) -> None:
+    slots = [SlotReport("b-0-H-1", "b"), SlotReport("a-0-H-1", "a")]
+    storage.workers.beat("H", None, ["a", "b"], slots)
+
+    assert [each.queue_name for each in queues.list_slots(storage).slots] == ["a", "b"]
+    assert [each.queue_name for each in queues.list_slots(storage, "b").slots] == ["b"]
+
+
+@pytest.mark.parametrize("name", ["", "none", "a\x00b", "\ud800"])
+def test_list_slots_of_no_queue_is_empty(storage: Storage, name: str) -> None:
+    assert not queues.list_slots(storage, name).slots

@@ -21,7 +21,7 @@ from flask_forge_jobs.api.schemas.fields import (
     WireSchema,
 )
 from flask_forge_jobs.api.schemas.queues import AsksQueue, NamesQueue
-from flask_forge_jobs.handlers.job_search import COUNTS, DEFAULT_SORT, SORTS
+from flask_forge_jobs.handlers.jobs import COUNTS, DEFAULT_SORT, SORTS
 from flask_forge_jobs.model.jobs import JobFilter
 
 LIST_MESSAGES: dict[str, str | list[Any] | dict[Any, Any]] = {
@@ -172,7 +172,7 @@ class JobQuery(V1Schema):
 
 
 class JobsQuery(V1Schema):
-    """Arguments of :func:`flask_forge_jobs.handlers.job_search.find_jobs`."""
+    """Arguments of :func:`flask_forge_jobs.handlers.jobs.find_jobs`."""
 
     statuses = List(Text(metadata=bounds.STATUS), data_key="status", load_default=())
     queues = names_of(bounds.FILTER_NAME, data_key="queue")

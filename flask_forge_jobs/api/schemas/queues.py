@@ -69,7 +69,7 @@ class QueueProcess(Slot):
 
 
 class ProcessesQuery(AsksQueue, WireSchema):
-    """Arguments of :func:`flask_forge_jobs.handlers.workers.list_slots`."""
+    """Arguments of :func:`flask_forge_jobs.handlers.queues.list_slots`."""
 
 
 class WorkerSlot(WireSchema):

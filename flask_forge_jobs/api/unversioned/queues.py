@@ -22,7 +22,7 @@ from flask_forge_jobs.api.response import (
 from flask_forge_jobs.api.routes import Reach, Route
 from flask_forge_jobs.api.schemas import queues as shapes
 from flask_forge_jobs.auth.permissions import Permission
-from flask_forge_jobs.handlers import queues, workers
+from flask_forge_jobs.handlers import queues
 from flask_forge_jobs.model.queues import QueueChanges
 
 _DUMP_QUEUE = dumper(shapes.QueueOverview())
@@ -58,7 +58,7 @@ def _dump_overview(found: Sequence[object]) -> list[object]:
 def list_slots(api: Api) -> Response:
     """Return the slots of the workers, of all queues or of one."""
     queue_name = api.scope.one(api.query(_PROCESSES_QUERY)["queue_name"])
-    found = workers.list_slots(api.storage, queue_name)
+    found = queues.list_slots(api.storage, queue_name)
     slots = [_DUMP_PROCESS(each) for each in found.slots]
     return truncated(array_response(slots, found.total), len(slots), found.total)
 

@@ -11,7 +11,6 @@ from flask_forge_jobs.api.routes import Reach, Route
 from flask_forge_jobs.api.schemas import activity as shapes
 from flask_forge_jobs.auth.permissions import Permission
 from flask_forge_jobs.handlers import activity
-from flask_forge_jobs.handlers import stats as totals
 
 _EVENTS = shapes.EventsPage()
 _STATS = shapes.Stats()
@@ -39,7 +38,7 @@ def list_errors(api: Api) -> Response:
 
 def stats(api: Api) -> Response:
     """Return totals over all queues."""
-    found = totals.stats(api.storage, api.now, api.scope.names())
+    found = activity.stats(api.storage, api.now, api.scope.names())
     return json_response(_DUMP_STATS(found))
 
 

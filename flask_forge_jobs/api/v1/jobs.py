@@ -16,7 +16,7 @@ from flask_forge_jobs.api.response import (
 from flask_forge_jobs.api.routes import JOB_PATH, Reach, Route
 from flask_forge_jobs.api.schemas import jobs as shapes
 from flask_forge_jobs.auth.permissions import Permission
-from flask_forge_jobs.handlers import job_actions, job_search, jobs
+from flask_forge_jobs.handlers import job_actions, jobs
 from flask_forge_jobs.model.jobs import CancelOutcome, DeleteOutcome
 
 STATUS_ENDPOINT = "v1_job_status"
@@ -41,7 +41,7 @@ def find_jobs(api: Api) -> Response:
     query = api.query(_QUERY)
     query["wanted"] = api.scope.limit(query["wanted"])
     with api.searching(query["wanted"]):
-        found = job_search.find_jobs(api.storage, redactor=api.redactor, **query)
+        found = jobs.find_jobs(api.storage, redactor=api.redactor, **query)
     response = json_response(_DUMP_FOUND(found))
     if found.total is not None:
         response.headers["X-Total-Count"] = str(found.total)
