@@ -34,6 +34,7 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "runtime/plan": "runtime/test_runtime.py, through what fills it",
     "storage/jobs/finish": "contract/test_fencing.py and contract/test_cooldowns.py, "
     "on both backends",
+    "storage/jobs/keys": "contract/jobs/test_dedupe.py and test_request_keys.py",
     "storage/postgres/process": "test_database.py beside it, through its database",
     "storage/postgres/transaction": "test_database.py beside it, through its database",
     "storage/sqlite/connection": "test_database.py beside it, through its database",

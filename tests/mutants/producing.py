@@ -7,7 +7,7 @@ from tests.mutants.mutant import Mutant
 _COMMON = "storage/sql/common/job_queue.sql"
 _SQLITE = "storage/sql/sqlite/job_queue.sql"
 _ENQUEUEING = "storage/jobs/enqueue.py"
-_KEYS = "storage/jobs/request_keys.py"
+_KEYS = "storage/jobs/keys.py"
 _TEST = "contract/jobs/test_enqueue.py"
 _UNIQUE = "contract/jobs/test_dedupe.py"
 _REQUESTS = "contract/jobs/test_request_keys.py"
@@ -77,7 +77,7 @@ MUTANTS = (
     ),
     Mutant(
         "a key of another kind is no conflict",
-        "storage/jobs/dedupe.py",
+        _KEYS,
         "    if kind != job.kind:\n        raise DuplicateJobError(",
         "    if not kind:\n        raise DuplicateJobError(",
         (f"{_TEST}::test_a_key_held_by_another_kind_is_a_conflict",),

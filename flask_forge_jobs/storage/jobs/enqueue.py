@@ -20,16 +20,16 @@ from flask_forge_jobs.storage.database import (
     Transaction,
     encode_rows,
 )
-from flask_forge_jobs.storage.jobs.dedupe import (
+from flask_forge_jobs.storage.jobs.keys import (
     find,
     may_replace,
     new_result,
+    once,
     recent,
     replaced,
     take_back,
 )
 from flask_forge_jobs.storage.jobs.queue_limits import KnownQueues, admit, tightened
-from flask_forge_jobs.storage.jobs.request_keys import once
 from flask_forge_jobs.storage.units import pinned, present, when_stored
 
 # The holder of a key may finish between the insert and the look-up.
