@@ -14,11 +14,7 @@ from datetime import datetime
 from flask_forge_jobs.errors import DuplicateJobError, InvalidInputError
 from flask_forge_jobs.ids import UlidGenerator
 from flask_forge_jobs.logs import get_logger
-from flask_forge_jobs.model.cron import (
-    FiringReport,
-    Schedule,
-    ScheduleDefinition,
-)
+from flask_forge_jobs.model.cron import FiringReport, Schedule, ScheduleDefinition
 from flask_forge_jobs.model.instants import SECOND_US, from_micros, to_micros
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.model.queues import (

@@ -35,8 +35,8 @@ from flask_forge_jobs.model.jobs import (
 )
 from flask_forge_jobs.model.outcomes import CANCELLED_MESSAGE, Ending, cancelled_message
 from flask_forge_jobs.storage.database import Executor, Transaction
-from flask_forge_jobs.storage.follow_ups import FollowUpStore
 from flask_forge_jobs.storage.jobs import bulk
+from flask_forge_jobs.storage.jobs.ends import FollowUpStore
 from flask_forge_jobs.storage.pace import BATCH, Pace
 from flask_forge_jobs.storage.units import write_batch
 

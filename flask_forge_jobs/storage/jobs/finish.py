@@ -31,7 +31,7 @@ from flask_forge_jobs.model.queues import (
     throttle_delay_s,
 )
 from flask_forge_jobs.storage.database import Parameter, Row, Transaction, encode_rows
-from flask_forge_jobs.storage.follow_ups import FollowUpStore, Made
+from flask_forge_jobs.storage.jobs.ends import FollowUpStore, Made
 from flask_forge_jobs.storage.limits import release_waiters
 from flask_forge_jobs.storage.rows import queue_from_row
 

@@ -21,12 +21,7 @@ from itertools import islice
 
 from flask_forge_jobs.model.jobs import JobFilter, JobStatus
 from flask_forge_jobs.model.ordering import JobOrder, Position, SortColumn
-from flask_forge_jobs.storage.database import (
-    Parameter,
-    Row,
-    Transaction,
-    encode_rows,
-)
+from flask_forge_jobs.storage.database import Parameter, Row, Transaction, encode_rows
 from flask_forge_jobs.storage.jobs.conditions import Conditions
 from flask_forge_jobs.storage.jobs.streams import (
     COMBINATION,

@@ -25,8 +25,7 @@ from flask_forge_jobs.model.outcomes import JobUpdate
 from flask_forge_jobs.model.queues import DEFAULT_MAX_QUEUES
 from flask_forge_jobs.model.request_keys import RequestKey
 from flask_forge_jobs.storage.database import Executor, Row, Transaction, encode_rows
-from flask_forge_jobs.storage.follow_ups import FollowUpStore
-from flask_forge_jobs.storage.jobs.ends import JobEnds
+from flask_forge_jobs.storage.jobs.ends import FollowUpStore, JobEnds
 from flask_forge_jobs.storage.jobs.enqueue import Enqueuer
 from flask_forge_jobs.storage.jobs.finish import RunFinisher, rescue_jobs
 from flask_forge_jobs.storage.recorder import Recorder, Uncommitted

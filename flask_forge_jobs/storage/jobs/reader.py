@@ -18,12 +18,7 @@ from flask_forge_jobs.model.jobs import Job, JobFilter, JobsPage, JobStatus
 from flask_forge_jobs.model.ordering import FoundJobs, JobOrder, Position
 from flask_forge_jobs.model.queues import QueueCounts, QueueOverview
 from flask_forge_jobs.model.workers import Slot
-from flask_forge_jobs.storage.database import (
-    Executor,
-    Row,
-    Transaction,
-    encode_names,
-)
+from flask_forge_jobs.storage.database import Executor, Row, Transaction, encode_names
 from flask_forge_jobs.storage.jobs.listing import MAX_MERGED_ROWS, Listing
 from flask_forge_jobs.storage.rows import (
     job_from_row,
