@@ -18,7 +18,6 @@ from flask_forge_jobs.randomness import fraction
 from flask_forge_jobs.storage.audit import AuditLog, Refusals
 from flask_forge_jobs.storage.catalogue import load_migrations
 from flask_forge_jobs.storage.cron import CronStorage
-from flask_forge_jobs.storage.cron_firing import Firing
 from flask_forge_jobs.storage.database import Database
 from flask_forge_jobs.storage.flusher import Flusher
 from flask_forge_jobs.storage.jobs.activity import JobActivity
@@ -218,7 +217,7 @@ def _stores(
         audit=AuditLog(joined),
         refusals=refusals,
         follow_ups=jobs.follow_ups,
-        cron=CronStorage(joined, Firing(joined, ids, recorder, most)),
+        cron=CronStorage(joined, ids, recorder, most),
         rate_limits=RateLimits(joined),
         concurrency=ConcurrencyLimits(joined),
         leases=leases,

@@ -1,20 +1,28 @@
-"""CronStorage: the schedules.
+"""CronStorage: the schedules, and the jobs that due ones make.
 
 Every write computes the next firing, so an enabled schedule always has one. Each change
 reads, decides and writes in one transaction that locks the row.
+
+Firing locks the due schedules, stores their jobs and advances them in one transaction,
+so no firing is lost or made twice, whichever process tries. If an edit or a clock that
+stepped back returns a schedule to an instant, the unique pair of schedule and instant
+refuses the second job.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from flask_forge_jobs.errors import (
+    DuplicateJobError,
     InvalidInputError,
     ScheduleExistsError,
     ScheduleNotFoundError,
 )
+from flask_forge_jobs.ids import UlidGenerator
+from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.bounds import DEFAULT_MAX_ATTEMPTS
 from flask_forge_jobs.model.cron import (
     DeclarationReport,
@@ -25,18 +33,61 @@ from flask_forge_jobs.model.cron import (
     declaration,
     followed,
 )
-from flask_forge_jobs.model.instants import SECOND_US, from_micros
-from flask_forge_jobs.storage.cron_firing import AttemptsOf, Firing, QueueOf
-from flask_forge_jobs.storage.database import Executor, Transaction
+from flask_forge_jobs.model.instants import SECOND_US, from_micros, to_micros
+from flask_forge_jobs.model.jobs import NewJob
+from flask_forge_jobs.model.queues import (
+    DEFAULT_MAX_QUEUES,
+    DEFAULT_MAX_WORKERS,
+    one_too_many,
+)
+from flask_forge_jobs.storage.database import (
+    Executor,
+    Parameter,
+    Transaction,
+    encode_names,
+    encode_rows,
+)
+from flask_forge_jobs.storage.recorder import Recorder
 from flask_forge_jobs.storage.rows import schedule_from_row, schedule_parameters
+
+logger = get_logger(__name__)
+
+# One transaction handles up to this many schedules, and stops after this many jobs.
+SCHEDULES = 100
+JOBS = 1000
+
+_JobOf = Callable[[ScheduleDefinition], NewJob]
+_Made = list[tuple[str, str]]  # queue and kind of each job
+
+
+@dataclass(slots=True)
+class _Plan:
+    """A due schedule as it is stored and as it will be, and the rows of its jobs."""
+
+    before: Schedule
+    after: Schedule
+    jobs: Sequence[dict[str, Parameter]] = ()
+
+    def failed(self, error: Exception) -> None:
+        """Leave the schedule due, so that the next attempt fires it."""
+        self.after = replace(self.before, last_error=str(error))
+        self.jobs = ()
 
 
 class CronStorage:
     """Reads, changes and fires schedules."""
 
-    def __init__(self, database: Executor, firing: Firing) -> None:
+    def __init__(
+        self,
+        database: Executor,
+        ids: UlidGenerator,
+        recorder: Recorder,
+        most_queues: int = DEFAULT_MAX_QUEUES,
+    ) -> None:
         self._database = database
-        self._firing = firing
+        self._ids = ids
+        self._recorder = recorder
+        self._most_queues = most_queues
 
     def all(self) -> list[Schedule]:
         """Return every schedule, by name."""
@@ -63,7 +114,7 @@ class CronStorage:
         """
 
         def work(transaction: Transaction) -> Schedule:
-            schedule = Schedule.new(definition, from_micros(_now_us(transaction)))
+            schedule = Schedule.new(definition, _now(transaction))
             if transaction.all("add_schedule", **schedule_parameters(schedule)):
                 return schedule
             rows = transaction.all("get_schedule", name=definition.name)
@@ -92,7 +143,7 @@ class CronStorage:
             if not rows:
                 raise ScheduleNotFoundError(name)
             stored = schedule_from_row(rows[0])
-            now = from_micros(_now_us(transaction))
+            now = _now(transaction)
             revised = stored.revised(decide(stored), now)
             if revised is not stored:
                 transaction.run("change_schedule", **schedule_parameters(revised))
@@ -111,15 +162,15 @@ class CronStorage:
         """
 
         def work(transaction: Transaction) -> DeclarationReport:
-            now = from_micros(_now_us(transaction))
-            return ScheduleSync(transaction, application, now).run(definitions)
+            now = _now(transaction)
+            return _ScheduleSync(transaction, application, now).run(definitions)
 
         return self._database.write(work)
 
     def fire_due(
         self,
-        router: QueueOf,
-        attempts_of: AttemptsOf = lambda _kind: DEFAULT_MAX_ATTEMPTS,
+        router: Callable[[str], str],
+        attempts_of: Callable[[str], int] = lambda _kind: DEFAULT_MAX_ATTEMPTS,
         *,
         overdue_s: float = 0.0,
     ) -> FiringReport:
@@ -133,7 +184,20 @@ class CronStorage:
         ``attempts_of`` tell the queue and the attempts of a kind whose schedule names
         none.
         """
-        return self._firing.fire_due(router, attempts_of, overdue_s=overdue_s)
+
+        def job_of(definition: ScheduleDefinition) -> NewJob:
+            return definition.job(router, attempts_of)
+
+        total = FiringReport()
+        after: str | None = ""
+        while after is not None:
+            # Bound now: the transaction may be repeated.
+            report, made, after = self._database.write(
+                lambda tx, after=after: self._page(tx, job_of, overdue_s, after)  # type: ignore[misc]
+            )
+            self._recorder.enqueued_many(made)
+            total += report
+        return total
 
     def ahead(self) -> FiringsAhead:
         """Return how long a firing has been due, and when the next one is."""
@@ -151,16 +215,63 @@ class CronStorage:
         if not rows:
             raise ScheduleNotFoundError(name)
 
+    def _page(
+        self, transaction: Transaction, job_of: _JobOf, overdue_s: float, after: str
+    ) -> tuple[FiringReport, _Made, str | None]:
+        """Return what one transaction did, and its last schedule if others are left."""
+        rows = transaction.all(
+            "due_schedules",
+            overdue_us=int(overdue_s * SECOND_US),
+            after=after,
+            limit=SCHEDULES,
+        )
+        if not rows:
+            return FiringReport(), [], None
+        now = _now(transaction)
+        plans: list[_Plan] = []
+        planned = 0
+        for row in rows:
+            plans.append(self._plan(schedule_from_row(row), now, job_of))
+            planned += len(plans[-1].jobs)
+            if planned >= JOBS:
+                break
+        is_last = len(rows) < SCHEDULES and len(plans) == len(rows)
+        report, made = _carry_out(transaction, plans, self._most_queues)
+        return report, made, None if is_last else plans[-1].before.definition.name
+
+    def _plan(self, schedule: Schedule, now: datetime, job_of: _JobOf) -> _Plan:
+        plan = _Plan(schedule, schedule)
+        try:
+            job = job_of(schedule.definition)
+            instants, plan.after = schedule.fired(now)
+        except InvalidInputError as error:
+            plan.failed(error)
+            if error.field == "cron_expr":
+                plan.after = schedule.disabled_by(error, now)
+        else:
+            ids = self._ids.new_many(len(instants))
+            plan.jobs = [
+                {
+                    "id": job_id,
+                    "schedule": schedule.definition.name,
+                    "queue_name": job.queue_name,
+                    "max_attempts": job.max_attempts,
+                    "fire_at": to_micros(instant),
+                }
+                for job_id, instant in zip(ids, instants, strict=True)
+            ]
+        return plan
+
 
 def _seconds(micros: int | None) -> float | None:
     return None if micros is None else micros / SECOND_US
 
 
-def _now_us(transaction: Transaction) -> int:
-    return int(transaction.all("now")[0][0])
+def _now(transaction: Transaction) -> datetime:
+    return from_micros(int(transaction.all("now")[0][0]))
 
 
-class ScheduleSync:
+class _ScheduleSync:
     """Brings the stored schedules of one application in line with its code."""
 
     def __init__(
@@ -225,3 +336,65 @@ class ScheduleSync:
         return [
             name for name in gone if self._transaction.all("delete_schedule", name=name)
         ]
+
+
+def _carry_out(
+    transaction: Transaction, plans: Sequence[_Plan], most_queues: int
+) -> tuple[FiringReport, _Made]:
+    planned = [job for plan in plans for job in plan.jobs]
+    stored = _store(transaction, planned, most_queues)
+    skipped = errors = 0
+    made: _Made = []
+    for plan in plans:
+        definition = plan.before.definition
+        done = [job for job in plan.jobs if job["id"] in stored]
+        made += [(str(job["queue_name"]), definition.kind) for job in done]
+        if len(done) < len(plan.jobs):
+            error = _clash(transaction, definition) or _no_queue(
+                transaction, str(plan.jobs[0]["queue_name"]), most_queues
+            )
+            if error is not None:
+                plan.failed(error)
+        skipped += max(len(plan.jobs) - len(done), 0)
+        errors += plan.after.last_error is not None
+        if plan.after != plan.before:
+            transaction.run("advance_schedule", **schedule_parameters(plan.after))
+            if (reason := plan.after.last_error) is not None:
+                logger.warning("schedule %r: %s", definition.name, reason)
+    return FiringReport(len(made), skipped, errors), made
+
+
+def _store(
+    transaction: Transaction, jobs: Sequence[dict[str, Parameter]], most_queues: int
+) -> set[str]:
+    """Store jobs; return the ids of those that were stored."""
+    if not jobs:
+        return set()
+    for name in sorted({str(job["queue_name"]) for job in jobs}):
+        transaction.defer(
+            "ensure_queue", name=name, max_workers=DEFAULT_MAX_WORKERS, most=most_queues
+        )
+        transaction.wake(name)
+    return {job_id for (job_id,) in transaction.all("fire", rows=encode_rows(jobs))}
+
+
+def _no_queue(
+    transaction: Transaction, name: str, most_queues: int
+) -> InvalidInputError | None:
+    """Return the error for a queue that could not be registered, if it was not."""
+    if transaction.all("known_queues", rows=encode_names("name", [name])):
+        return None
+    return one_too_many(name, most_queues)
+
+
+def _clash(
+    transaction: Transaction, definition: ScheduleDefinition
+) -> DuplicateJobError | None:
+    """Return the error if a job of another kind holds the dedupe key."""
+    key = definition.dedupe_key
+    if key is None:
+        return None
+    for job_id, _, kind, *_ in transaction.all("find_enqueued", id="", dedupe_key=key):
+        if kind != definition.kind:
+            return DuplicateJobError(key, job_id, kind)
+    return None

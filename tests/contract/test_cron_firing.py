@@ -16,7 +16,7 @@ from flask_forge_jobs.model.cron_times import MISSED_AFTER_S
 from flask_forge_jobs.model.instants import SECOND_US, from_micros
 from flask_forge_jobs.model.jobs import Job, JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import Done
-from flask_forge_jobs.storage import cron_firing as firing
+from flask_forge_jobs.storage import cron
 from flask_forge_jobs.storage.base import Storage, open_storage
 from tests.contract.test_cron import lossy_cron
 from tests.support.jobs import run
@@ -261,8 +261,8 @@ def test_each_instant_of_a_late_look_gets_its_job(storage: Storage, sql: Sql) ->
 def test_more_firings_than_a_transaction_takes(
     storage: Storage, sql: Sql, monkeypatch: pytest.MonkeyPatch, schedules: int
 ) -> None:
-    monkeypatch.setattr(firing, "SCHEDULES", schedules)
-    monkeypatch.setattr(firing, "JOBS", 4)
+    monkeypatch.setattr(cron, "SCHEDULES", schedules)
+    monkeypatch.setattr(cron, "JOBS", 4)
     for number in range(8):
         name = f"s{number}"
         storage.cron.create(
@@ -369,7 +369,7 @@ def test_a_failed_transaction_leaves_the_firing_due(
         raise StorageError("no")
 
     with monkeypatch.context() as patched:
-        patched.setattr(firing, "schedule_parameters", fail)
+        patched.setattr(cron, "schedule_parameters", fail)
         with pytest.raises(StorageError):
             storage.cron.fire_due(router)
 

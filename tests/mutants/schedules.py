@@ -6,7 +6,7 @@ from tests.mutants.mutant import Mutant
 
 _TIMES = "model/cron_times.py"
 _CRON = "model/cron.py"
-_FIRING = "storage/cron_firing.py"
+_STORE = "storage/cron.py"
 _FIRES = "contract/test_cron_firing.py"
 _DECLARES = "contract/test_declared_schedules.py"
 
@@ -132,36 +132,36 @@ MUTANTS = (
     ),
     Mutant(
         "a follower fires what is hardly due",
-        _FIRING,
+        _STORE,
         "overdue_us=int(overdue_s * SECOND_US),",
         "overdue_us=0,",
         (f"{_FIRES}::test_a_follower_leaves_what_is_hardly_due",),
     ),
     Mutant(
         "schedules behind a full transaction wait for the next look",
-        _FIRING,
+        _STORE,
         "is_last = len(rows) < SCHEDULES and len(plans) == len(rows)",
         "is_last = len(rows) < SCHEDULES",
         (f"{_FIRES}::test_more_firings_than_a_transaction_takes",),
     ),
     Mutant(
         "a firing whose key another kind holds is passed over",
-        _FIRING,
+        _STORE,
         "            error = _clash(transaction, definition) or _no_queue(",
         "            error = _no_queue(",
         (f"{_FIRES}::test_a_key_of_another_kind_leaves_the_firing_due",),
     ),
     Mutant(
         "a firing for which there is no queue is passed over",
-        _FIRING,
+        _STORE,
         "            if error is not None:\n",
         "            if isinstance(error, DuplicateJobError):\n",
         (f"{_FIRES}::test_sec_S32_a_schedule_makes_no_queue_too_many",),
     ),
     Mutant(
         "firings are not counted",
-        _FIRING,
-        "            self._recorder.enqueued_many(page.made)\n",
+        _STORE,
+        "            self._recorder.enqueued_many(made)\n",
         "",
         (f"{_FIRES}::test_firings_count_as_enqueued",),
     ),
@@ -182,7 +182,7 @@ MUTANTS = (
     # -- what code declares ------------------------------------------------------------
     Mutant(
         "code takes over a schedule of an operator",
-        "storage/cron.py",
+        _STORE,
         "if stored.declared_by != self._application:",
         "if stored.declared_by not in (None, self._application):",
         (f"{_DECLARES}::test_a_schedule_of_an_operator_is_left_alone",),
