@@ -51,13 +51,12 @@ BUILT_STATEMENTS = {
     "storage/postgres/join",
     "storage/postgres/listener",
     "storage/postgres/transaction",
-    "storage/removal",
     "storage/sqlite/checkpoint",
     "storage/sqlite/connection",
     "storage/sqlite/database",
     "storage/sqlite/join",
-    "storage/sqlite/own_lock",
     "storage/sqlite/process",
+    "storage/sqlite/shared_file",
 }
 
 

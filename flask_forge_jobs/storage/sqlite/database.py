@@ -47,9 +47,11 @@ from flask_forge_jobs.storage.sqlite.join import (
     require_same_file,
     run_joined,
 )
-from flask_forge_jobs.storage.sqlite.own_lock import refuse_own_lock
 from flask_forge_jobs.storage.sqlite.process import SqliteProcess, refuse_inherited
-from flask_forge_jobs.storage.sqlite.shared_file import warn_of_autocheckpoint
+from flask_forge_jobs.storage.sqlite.shared_file import (
+    refuse_own_lock,
+    warn_of_autocheckpoint,
+)
 from flask_forge_jobs.storage.sqlite.transaction import (
     SqliteSchema,
     SqliteTransaction,

@@ -19,7 +19,7 @@ from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.storage.base import Storage, open_storage
-from flask_forge_jobs.storage.sqlite import own_lock
+from flask_forge_jobs.storage.sqlite import shared_file
 from tests.support.callers import TABLE
 from tests.support.jobs import enqueue
 from tests.support.threads import LIMIT_S
@@ -135,14 +135,14 @@ def test_a_transaction_that_only_reads_is_waited_beside(
 ) -> None:
     """Another holder of the lock releases it."""
     looked = threading.Event()
-    holds = own_lock._holds
+    holds = shared_file._holds
 
     def noting(connection: sqlite3.Connection, path: Path) -> bool:
         found = holds(connection, path)
         looked.set()
         return found
 
-    monkeypatch.setattr(own_lock, "_holds", noting)
+    monkeypatch.setattr(shared_file, "_holds", noting)
     is_held = threading.Event()
 
     def hold() -> None:
