@@ -35,7 +35,6 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "storage/jobs/finish": "contract/test_fencing.py and contract/test_cooldowns.py, "
     "on both backends",
     "storage/jobs/keys": "contract/jobs/test_dedupe.py and test_request_keys.py",
-    "storage/postgres/process": "test_database.py beside it, through its database",
     "storage/postgres/transaction": "test_database.py beside it, through its database",
     "storage/sqlite/connection": "test_database.py beside it, through its database",
     "storage/sqlite/process": "test_database.py beside it, through its database",

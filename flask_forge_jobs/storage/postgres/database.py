@@ -32,21 +32,25 @@ from flask_forge_jobs.storage.database import (
 )
 from flask_forge_jobs.storage.faults import TransientError, run_with_retries
 from flask_forge_jobs.storage.migrate import apply_migrations, is_behind
-from flask_forge_jobs.storage.postgres.availability import Availability, require_working
 from flask_forge_jobs.storage.postgres.connection import (
     OpeningSql,
+    PostgresFaults,
     Session,
     SessionSettings,
     connect,
     driver,
     warn_of_unchecked_server,
 )
-from flask_forge_jobs.storage.postgres.faults import PostgresFaults
 from flask_forge_jobs.storage.postgres.join import run_joined
 from flask_forge_jobs.storage.postgres.listener import PostgresListener
 from flask_forge_jobs.storage.postgres.other_drivers import joinable
 from flask_forge_jobs.storage.postgres.pool import ConnectionPool
-from flask_forge_jobs.storage.postgres.process import PostgresProcess, TransactionBlock
+from flask_forge_jobs.storage.postgres.process import (
+    Availability,
+    PostgresProcess,
+    TransactionBlock,
+    require_working,
+)
 from flask_forge_jobs.storage.postgres.transaction import (
     PostgresSchema,
     PostgresTransaction,

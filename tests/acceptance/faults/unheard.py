@@ -10,7 +10,7 @@ import psycopg2
 from flask_forge_jobs import NewJob, open_storage
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.payloads import dump
-from flask_forge_jobs.storage.postgres.faults import QUIET_S
+from flask_forge_jobs.storage.postgres.process import QUIET_S
 from tests.acceptance.application import KIND
 from tests.acceptance.faults.cluster import DATABASE, Cluster, cluster
 from tests.acceptance.faults.fault import Bench

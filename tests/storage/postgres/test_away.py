@@ -19,8 +19,8 @@ from flask_forge_jobs.errors import (
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.storage.base import Storage, open_storage
 from flask_forge_jobs.storage.database import within
-from flask_forge_jobs.storage.postgres import availability as availability_module
 from flask_forge_jobs.storage.postgres import database as postgres_module
+from flask_forge_jobs.storage.postgres import process
 from flask_forge_jobs.storage.postgres.database import PostgresDatabase
 from tests.acceptance.failover.ways import without_its_standby
 from tests.acceptance.faults.cluster import cluster
@@ -56,7 +56,7 @@ def far(
 
 def _shorten_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(postgres_module, "_DEADLINE_SLACK_S", 0.1)
-    monkeypatch.setattr(availability_module, "_TIMED_OUT_S", 0.3)
+    monkeypatch.setattr(process, "_TIMED_OUT_S", 0.3)
 
 
 def database_of(storage: Storage) -> PostgresDatabase:
@@ -116,8 +116,8 @@ def test_nothing_more_is_sent_to_a_server_whose_commits_wait_for_a_standby(
 ) -> None:
     """It answers reads, and ends no session that is given up here."""
     _shorten_limits(monkeypatch)
-    monkeypatch.setattr(availability_module, "PROBE_PERIOD_S", 0.05)
-    monkeypatch.setattr(availability_module, "LONG_WAIT_S", 0.0)
+    monkeypatch.setattr(process, "PROBE_PERIOD_S", 0.05)
+    monkeypatch.setattr(process, "LONG_WAIT_S", 0.0)
     with cluster() as server:
         settings = DatabaseSettings.from_url(server.url)
         # Long enough for a busy server to come to the commit.

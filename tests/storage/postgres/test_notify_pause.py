@@ -12,7 +12,7 @@ from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
 from flask_forge_jobs.model.outcomes import Released
 from flask_forge_jobs.storage.base import Storage, open_storage
-from flask_forge_jobs.storage.postgres.faults import QUIET_S, NotifyPause
+from flask_forge_jobs.storage.postgres.process import QUIET_S, NotifyPause
 from tests.acceptance.faults.cluster import Cluster, cluster
 from tests.acceptance.faults.unheard import PAGES, full_queue, is_full
 from tests.support.clocks import MovingClock

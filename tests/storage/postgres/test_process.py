@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from flask_forge_jobs.errors import StorageError, StorageUnavailableError
-from flask_forge_jobs.storage.postgres import availability as availability_module
-from flask_forge_jobs.storage.postgres.availability import Availability
+from flask_forge_jobs.storage.postgres import process
+from flask_forge_jobs.storage.postgres.process import Availability
 
 LIMIT_S = 30.0
 
@@ -47,7 +47,7 @@ def server() -> Server:
 def availability(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Availability]:
-    monkeypatch.setattr(availability_module, "PROBE_PERIOD_S", 0.01)
+    monkeypatch.setattr(process, "PROBE_PERIOD_S", 0.01)
     found = Availability(server.probe, server.returned.set)
     yield found
     found.close()
