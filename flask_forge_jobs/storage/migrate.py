@@ -18,8 +18,7 @@ from typing import Protocol
 from flask_forge_jobs.errors import MigrationError, StorageError
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.storage.catalogue import Migration
-from flask_forge_jobs.storage.database import Database, SchemaVersions
-from flask_forge_jobs.storage.faults import TransientError
+from flask_forge_jobs.storage.database import Database, SchemaVersions, TransientError
 
 logger = get_logger(__name__)
 

@@ -26,8 +26,8 @@ from flask_forge_jobs.storage.database import (
     Row,
     Transaction,
     WakeCallback,
+    run_with_retries,
 )
-from flask_forge_jobs.storage.faults import run_with_retries
 from flask_forge_jobs.storage.recorder import Recorder
 
 P = ParamSpec("P")

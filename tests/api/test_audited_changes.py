@@ -25,8 +25,7 @@ from flask_forge_jobs.model.cron import ScheduleDefinition
 from flask_forge_jobs.model.jobs import JobFilter, JobStatus, NewJob
 from flask_forge_jobs.storage import queues, units
 from flask_forge_jobs.storage.base import Storage, open_storage
-from flask_forge_jobs.storage.database import Database, Transaction
-from flask_forge_jobs.storage.faults import TransientError
+from flask_forge_jobs.storage.database import Database, Transaction, TransientError
 from flask_forge_jobs.storage.pace import Pace
 from flask_forge_jobs.storage.units import present
 from tests.api.mounting import PREFIX

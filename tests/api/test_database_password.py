@@ -13,7 +13,7 @@ from flask import Flask
 from flask_forge_jobs import ForgeJobs, ForgeJobsError
 from flask_forge_jobs.config.files import FILE_NAME
 from flask_forge_jobs.state import state_of
-from flask_forge_jobs.storage.faults import run_with_retries
+from flask_forge_jobs.storage.database import run_with_retries
 from flask_forge_jobs.storage.postgres import database as postgres
 
 # What stays of it when single characters are escaped, quoted or cut off.

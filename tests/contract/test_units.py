@@ -21,8 +21,7 @@ from flask_forge_jobs.model.audit import AuditFilter, AuditRecord
 from flask_forge_jobs.model.jobs import JobFilter, NewJob
 from flask_forge_jobs.storage.audit import AuditLog
 from flask_forge_jobs.storage.base import Storage, open_storage
-from flask_forge_jobs.storage.database import Transaction
-from flask_forge_jobs.storage.faults import TransientError
+from flask_forge_jobs.storage.database import Transaction, TransientError
 from flask_forge_jobs.storage.jobs.queue import JobQueue
 from flask_forge_jobs.storage.units import (
     Batches,

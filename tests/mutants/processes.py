@@ -179,14 +179,14 @@ MUTANTS = (
     ),
     Mutant(
         "a unit of work is tried once more",
-        "storage/faults.py",
+        "storage/database.py",
         "enumerate((*delays_s, None))",
         "enumerate((*delays_s, delays_s[-1] if delays_s else None, None))",
         ("storage/test_retrying.py::test_a_fault_past_the_last_delay_surfaces",),
     ),
     Mutant(
         "an unclear commit is forgotten by the next try",
-        "storage/faults.py",
+        "storage/database.py",
         "                unknown = fault.surfaced\n",
         "                unknown = None\n",
         (

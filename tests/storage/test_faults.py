@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from flask_forge_jobs.errors import StorageBusyError, StorageUnavailableError
-from flask_forge_jobs.storage.faults import Faults, TransientError
+from flask_forge_jobs.storage.database import Faults, TransientError
 
 
 class DriverError(Exception):

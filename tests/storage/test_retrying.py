@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flask_forge_jobs.errors import StorageBusyError, StorageUnavailableError
-from flask_forge_jobs.storage.faults import (
+from flask_forge_jobs.storage.database import (
     RETRY_DELAYS_S,
     TransientError,
     run_with_retries,

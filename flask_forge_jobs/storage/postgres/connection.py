@@ -22,8 +22,7 @@ from flask_forge_jobs.errors import (
     StorageUnavailableError,
 )
 from flask_forge_jobs.logs import get_logger
-from flask_forge_jobs.storage.database import left_s
-from flask_forge_jobs.storage.faults import Faults, TransientError
+from flask_forge_jobs.storage.database import Faults, TransientError, left_s
 from flask_forge_jobs.storage.migrate import OLDEST_POSTGRES, refuse_older
 
 logger = get_logger(__name__)

@@ -26,11 +26,12 @@ from flask_forge_jobs.storage.database import (
     Parameter,
     Row,
     SchemaVersions,
+    TransientError,
     WakeCallback,
     left_s,
+    run_with_retries,
     within,
 )
-from flask_forge_jobs.storage.faults import TransientError, run_with_retries
 from flask_forge_jobs.storage.migrate import apply_migrations, is_behind
 from flask_forge_jobs.storage.postgres.connection import (
     OpeningSql,

@@ -30,8 +30,13 @@ from flask_forge_jobs.errors import (
 )
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.log_lines import LogThrottle
-from flask_forge_jobs.storage.database import Row, WakeCallback, left_s
-from flask_forge_jobs.storage.faults import RETRY_DELAYS_S, TransientError
+from flask_forge_jobs.storage.database import (
+    RETRY_DELAYS_S,
+    Row,
+    TransientError,
+    WakeCallback,
+    left_s,
+)
 from flask_forge_jobs.storage.postgres.connection import (
     OpeningSql,
     PostgresFaults,

@@ -15,8 +15,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812  # a clas
 
 from flask_forge_jobs.errors import MigrationError, StorageBusyError, StorageError
 from flask_forge_jobs.storage.catalogue import load_statements
-from flask_forge_jobs.storage.database import Parameter, Row
-from flask_forge_jobs.storage.faults import TransientError
+from flask_forge_jobs.storage.database import Parameter, Row, TransientError
 
 _COPY_ROWS = 500
 # A payload may be a megabyte, and several copies of a chunk exist at a time.

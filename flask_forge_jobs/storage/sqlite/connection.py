@@ -17,8 +17,7 @@ from flask_forge_jobs.errors import (
     StorageError,
     StorageUnavailableError,
 )
-from flask_forge_jobs.storage.database import Parameter, Row
-from flask_forge_jobs.storage.faults import Faults, TransientError
+from flask_forge_jobs.storage.database import Faults, Parameter, Row, TransientError
 
 BUSY = 5
 _LOCKED, _INTERRUPT, _CORRUPT, _NOT_A_DATABASE = 6, 9, 11, 26

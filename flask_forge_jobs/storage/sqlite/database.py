@@ -31,8 +31,8 @@ from flask_forge_jobs.storage.database import (
     Row,
     SchemaVersions,
     WakeCallback,
+    run_with_retries,
 )
-from flask_forge_jobs.storage.faults import run_with_retries
 from flask_forge_jobs.storage.migrate import (
     OLDEST_SQLITE,
     apply_migrations,
