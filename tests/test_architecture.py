@@ -34,7 +34,8 @@ TESTED_ELSEWHERE: dict[str, str] = {
     "runtime/plan": "runtime/test_runtime.py, through what fills it",
     "storage/jobs/finish": "contract/test_fencing.py and contract/test_cooldowns.py, "
     "on both backends",
-    "storage/jobs/keys": "contract/jobs/test_dedupe.py and test_request_keys.py",
+    "storage/jobs/admission": "contract/jobs/test_queue_limits.py, test_dedupe.py and "
+    "test_request_keys.py, on both backends",
     "storage/postgres/transaction": "test_database.py beside it, through its database",
     "storage/sqlite/connection": "test_database.py beside it, through its database",
     "storage/sqlite/process": "test_database.py beside it, through its database",

@@ -7,7 +7,7 @@ from tests.mutants.mutant import Mutant
 _WORKER = "server_worker.py"
 _SLOW = "test_server_worker.py"
 _BOUNDS = "model/bounds.py"
-_QUEUES = "storage/jobs/queue_limits.py"
+_ADMISSION = "storage/jobs/admission.py"
 _ACCESS = "auth/access.py"
 _FILES = "config/files.py"
 
@@ -49,7 +49,7 @@ MUTANTS = (
     ),
     Mutant(
         "a job goes to a queue that could not be registered",
-        _QUEUES,
+        _ADMISSION,
         "            if name not in found:\n",
         "            if not name:\n",
         ("contract/jobs/test_known_queues.py",),

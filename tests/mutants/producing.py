@@ -7,7 +7,7 @@ from tests.mutants.mutant import Mutant
 _COMMON = "storage/sql/common/job_queue.sql"
 _SQLITE = "storage/sql/sqlite/job_queue.sql"
 _ENQUEUEING = "storage/jobs/enqueue.py"
-_KEYS = "storage/jobs/keys.py"
+_ADMISSION = "storage/jobs/admission.py"
 _TEST = "contract/jobs/test_enqueue.py"
 _UNIQUE = "contract/jobs/test_dedupe.py"
 _REQUESTS = "contract/jobs/test_request_keys.py"
@@ -77,7 +77,7 @@ MUTANTS = (
     ),
     Mutant(
         "a key of another kind is no conflict",
-        _KEYS,
+        _ADMISSION,
         "    if kind != job.kind:\n        raise DuplicateJobError(",
         "    if not kind:\n        raise DuplicateJobError(",
         (f"{_TEST}::test_a_key_held_by_another_kind_is_a_conflict",),
@@ -112,14 +112,14 @@ MUTANTS = (
     # -- requests that are repeated ----------------------------------------------------
     Mutant(
         "another request with a known key is answered as the first",
-        _KEYS,
+        _ADMISSION,
         "if before != fingerprint:",
         "if not before:",
         (f"{_REQUESTS}::test_another_request_with_the_key_is_refused",),
     ),
     Mutant(
         "two callers share their request keys",
-        _KEYS,
+        _ADMISSION,
         'return {"caller": key.caller, ',
         'return {"caller": "", ',
         (f"{_REQUESTS}::test_keys_are_their_owners",),
@@ -193,14 +193,14 @@ MUTANTS = (
     # -- full queues -------------------------------------------------------------------
     Mutant(
         "a queue takes one job less than its bound",
-        "storage/jobs/queue_limits.py",
+        _ADMISSION,
         "if waiting > most:",
         "if waiting >= most:",
         (f"{_ADMITTING}::test_there_is_room_up_to_the_bound",),
     ),
     Mutant(
         "producers do not wait for one another at a full queue",
-        "storage/jobs/queue_limits.py",
+        _ADMISSION,
         '            transaction.all("lock_queue", name=name)\n',
         '            transaction.all("get_queue", name=name)\n',
         (f"{_ADMITTING}::test_producers_at_the_same_moment_never_exceed_the_bound",),
@@ -219,14 +219,14 @@ MUTANTS = (
     ),
     Mutant(
         "a caller may ask for more than a queue takes",
-        "storage/jobs/queue_limits.py",
+        _ADMISSION,
         "min(bounds.get(name, most), most)",
         "max(bounds.get(name, most), most)",
         (f"{_ADMITTING}::test_a_caller_may_ask_for_less",),
     ),
     Mutant(
         "a keyed job gets into a full queue",
-        "storage/jobs/queue_limits.py",
+        _ADMISSION,
         "bounds.keys() & keyed & new",
         "bounds.keys() & keyed - new",
         ("contract/jobs/test_queue_limits.py::test_a_full_queue_refuses",),

@@ -20,7 +20,9 @@ from flask_forge_jobs.storage.database import (
     Transaction,
     encode_rows,
 )
-from flask_forge_jobs.storage.jobs.keys import (
+from flask_forge_jobs.storage.jobs.admission import (
+    KnownQueues,
+    admit,
     find,
     may_replace,
     new_result,
@@ -28,8 +30,8 @@ from flask_forge_jobs.storage.jobs.keys import (
     recent,
     replaced,
     take_back,
+    tightened,
 )
-from flask_forge_jobs.storage.jobs.queue_limits import KnownQueues, admit, tightened
 from flask_forge_jobs.storage.units import pinned, present, when_stored
 
 # The holder of a key may finish between the insert and the look-up.
