@@ -13,13 +13,13 @@ import pytest
 
 import flask_forge_jobs.storage
 from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.model.payloads import finds
 from flask_forge_jobs.storage.base import Storage, open_storage
 from flask_forge_jobs.storage.catalogue import (
     Statement,
     load_migrations,
     load_statements,
 )
-from flask_forge_jobs.storage.payload_search import finds
 from flask_forge_jobs.storage.postgres.connection import SessionSettings
 from tests.support.postgres import fresh_database
 from tests.support.sql import Sql

@@ -8,8 +8,8 @@ from datetime import datetime
 from flask_forge_jobs.model.dedupe_keys import MARK, end_of_key
 from flask_forge_jobs.model.instants import MAX_INSTANT_US, to_micros
 from flask_forge_jobs.model.jobs import JobFilter, JobStatus
+from flask_forge_jobs.model.payloads import escapes_open, payload_expression
 from flask_forge_jobs.storage.database import Parameter, encode_names
-from flask_forge_jobs.storage.payload_search import escapes_open, payload_expression
 
 _TO_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 

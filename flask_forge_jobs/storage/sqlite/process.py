@@ -27,8 +27,8 @@ from flask_forge_jobs.errors import (
     StorageError,
     StorageUnavailableError,
 )
+from flask_forge_jobs.model.payloads import finds
 from flask_forge_jobs.storage.database import WakeCallback, deadline, left_s
-from flask_forge_jobs.storage.payload_search import finds
 from flask_forge_jobs.storage.sqlite.checkpoint import (
     LOG_BYTES_KEPT,
     CheckpointGate,

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from flask_forge_jobs.model.payloads import dump
-from flask_forge_jobs.storage.payload_search import finds, payload_expression
+from flask_forge_jobs.model.payloads import dump, finds, payload_expression
 
 # What looks like a part of an escape, with letters of several alphabets.
 PIECES = st.sampled_from([*'\\u09eEfUk"nb\n\x1f\x7f', "é", "É", "ж", "Ж", "😀", "中"])
