@@ -201,9 +201,8 @@ class CronStorage:
 
     def ahead(self) -> FiringsAhead:
         """Return how long a firing has been due, and when the next one is."""
-        rows = self._database.read(lambda transaction: transaction.all("firings_ahead"))
-        overdue_us, next_us = rows[0]
-        return FiringsAhead(_seconds(overdue_us), _seconds(next_us))
+        (ahead,) = self._database.read(lambda tx: tx.all("firings_ahead"))
+        return FiringsAhead(*(None if us is None else us / SECOND_US for us in ahead))
 
     def delete(self, name: str) -> None:
         """Delete a schedule; its jobs stay.
@@ -261,10 +260,6 @@ class CronStorage:
                 for job_id, instant in zip(ids, instants, strict=True)
             ]
         return plan
-
-
-def _seconds(micros: int | None) -> float | None:
-    return None if micros is None else micros / SECOND_US
 
 
 def _now(transaction: Transaction) -> datetime:
@@ -382,9 +377,8 @@ def _no_queue(
     transaction: Transaction, name: str, most_queues: int
 ) -> InvalidInputError | None:
     """Return the error for a queue that could not be registered, if it was not."""
-    if transaction.all("known_queues", rows=encode_names("name", [name])):
-        return None
-    return one_too_many(name, most_queues)
+    known = transaction.all("known_queues", rows=encode_names("name", [name]))
+    return None if known else one_too_many(name, most_queues)
 
 
 def _clash(
