@@ -38,7 +38,7 @@ DEFAULT_MAX_ATTEMPTS = 5
 MAX_ATTEMPTS_RANGE = (1, 1000)
 PRIORITY_RANGE = (-(2**31), 2**31 - 1)
 DEDUPE_KEY_LENGTH = 255
-DEDUPE_FOR_RANGE = (timedelta(milliseconds=1), timedelta(days=365))
+_DEDUPE_FOR_RANGE = (timedelta(milliseconds=1), timedelta(days=365))
 REPLACEABLE = ("payload", "run_at")
 _NEEDS_A_KEY = "needs a dedupe_key or dedupe_by_args"
 MAX_PAYLOAD_BYTES = 1_048_576
@@ -172,7 +172,7 @@ def check_dedupe_for(dedupe_for: object, dedupe_key: str | None) -> None:
     """Check the window of a dedupe key: a timedelta of 1 ms to 365 days."""
     if not isinstance(dedupe_for, timedelta):
         raise InvalidInputError("dedupe_for", f"{shown(dedupe_for)} is not a timedelta")
-    low, high = DEDUPE_FOR_RANGE
+    low, high = _DEDUPE_FOR_RANGE
     if not low <= dedupe_for <= high:
         raise InvalidInputError("dedupe_for", f"is not within {low} and {high}")
     if dedupe_key is None:

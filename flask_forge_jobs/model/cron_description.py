@@ -9,11 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from flask_forge_jobs.model.cron_expression import (
-    FIRST_YEAR,
-    LAST_YEAR,
-    CronExpression,
-)
+from flask_forge_jobs.model.cron_expression import FIRST_YEAR, LAST_YEAR, CronExpression
 
 _MONTHS = (
     "January", "February", "March", "April", "May", "June", "July", "August",

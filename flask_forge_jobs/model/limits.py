@@ -21,12 +21,12 @@ CAPACITY_RANGE = (1, 1_000_000_000)
 MAX_REFILL_PER_SEC = 1_000_000_000.0
 # Slower than one token a year, a bucket would only seem to refill.
 MIN_REFILL_PER_SEC = 1 / (365 * 86_400)
-MAX_CONCURRENT_RANGE = (1, 1024)
+_MAX_CONCURRENT_RANGE = (1, 1024)
 # A longer key is cut and ends with its digest, to fit an index entry.
 MAX_KEY_LENGTH = 300
 # How long a job above the limit waits if no run ends before: doubled each time.
-FIRST_WAIT_S = 0.25
-LONGEST_WAIT_S = 60.0
+_FIRST_WAIT_S = 0.25
+_LONGEST_WAIT_S = 60.0
 _MOST_DOUBLINGS = 10
 
 
@@ -123,7 +123,7 @@ class ConcurrencyLimit:
 
     def check(self) -> None:
         """Check the number, or raise :class:`InvalidInputError`."""
-        check_integer("max_concurrent", self.max_concurrent, *MAX_CONCURRENT_RANGE)
+        check_integer("max_concurrent", self.max_concurrent, *_MAX_CONCURRENT_RANGE)
 
     def key_of(self, kind: str, payload: str) -> str:
         """Return the concurrency key of a job, which all jobs under the limit share."""
@@ -143,4 +143,4 @@ class ConcurrencyLimit:
 def concurrency_wait_s(throttle_attempts: int) -> float:
     """Return how many seconds a job above the limit waits, after earlier snoozes."""
     doublings = min(throttle_attempts, _MOST_DOUBLINGS)
-    return float(min(FIRST_WAIT_S * 2**doublings, LONGEST_WAIT_S))
+    return float(min(_FIRST_WAIT_S * 2**doublings, _LONGEST_WAIT_S))

@@ -30,11 +30,11 @@ DEFAULT_MAX_QUEUES = 1000
 # A success within this many seconds of a cool-down's end keeps the exponent.
 COOLDOWN_DECAY_GRACE_S = 120
 # A job that lost its worker has already waited for a lease.
-REVIVED_DELAY_S = 1.0
-FLAT_THROTTLE_DELAY_S = 60.0
+_RESCUED_DELAY_S = 1.0
+_FLAT_THROTTLE_DELAY_S = 60.0
 MAX_THROTTLE_DELAY_S = 86_400.0
-MAX_EXPONENT = 30
-JITTER = 0.1
+_MAX_EXPONENT = 30
+_JITTER = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +168,7 @@ def check_settings(settings: QueueSettings) -> None:
 
 
 def _curve(exponent: int, queue: QueueSettings) -> float:
-    n = min(max(exponent, 0), MAX_EXPONENT)
+    n = min(max(exponent, 0), _MAX_EXPONENT)
     base = max(queue.backoff_base_seconds, 1)
     maximum = max(queue.backoff_max_seconds, 1)
     return float(min(base * 2**n, maximum))
@@ -179,7 +179,7 @@ def failure_delay_s(
     queue: QueueSettings,
     jitter: Callable[[], float] | None = None,
     *,
-    otherwise_s: float = REVIVED_DELAY_S,
+    otherwise_s: float = _RESCUED_DELAY_S,
 ) -> float:
     """Return the seconds until the next attempt of a job that has made ``attempts``.
 
@@ -190,7 +190,7 @@ def failure_delay_s(
         return otherwise_s
     delay = _curve(attempts, queue)
     if jitter is not None:
-        delay *= 1 + JITTER * jitter()
+        delay *= 1 + _JITTER * jitter()
     return delay
 
 
@@ -199,6 +199,6 @@ def throttle_delay_s(queue: QueueSettings, retry_after_s: float) -> float:
 
     This is the curve, or the remote side's hint if that is longer.
     """
-    flat = FLAT_THROTTLE_DELAY_S
+    flat = _FLAT_THROTTLE_DELAY_S
     curve = _curve(queue.throttle_attempts, queue) if queue.backoff_enabled else flat
     return min(max(curve, retry_after_s), MAX_THROTTLE_DELAY_S)

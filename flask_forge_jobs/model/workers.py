@@ -11,8 +11,8 @@ from zlib import crc32
 # A heartbeat older than this is stale.
 LIVE_WITHIN_S = 60.0
 # A service is late after this many periods plus this many seconds without a tick.
-LATE_PERIODS = 3
-LATE_SLACK_S = 30.0
+_LATE_PERIODS = 3
+_LATE_SLACK_S = 30.0
 MAX_SLOTS_PER_WORKER = 64
 
 
@@ -66,7 +66,7 @@ class ServiceAge:
     @property
     def is_late(self) -> bool:
         """Whether ticks are missing for so long that something must be wrong."""
-        return self.age_s > LATE_PERIODS * self.period_s + LATE_SLACK_S
+        return self.age_s > _LATE_PERIODS * self.period_s + _LATE_SLACK_S
 
 
 @dataclass(frozen=True, slots=True)

@@ -251,8 +251,8 @@ MUTANTS = (
     Mutant(
         "the curve begins with the base twice",
         _BACKOFF,
-        "n = min(max(exponent, 0), MAX_EXPONENT)",
-        "n = min(max(exponent - 1, 0), MAX_EXPONENT)",
+        "n = min(max(exponent, 0), _MAX_EXPONENT)",
+        "n = min(max(exponent - 1, 0), _MAX_EXPONENT)",
         ("model/test_queues.py",),
     ),
     Mutant(
@@ -265,8 +265,8 @@ MUTANTS = (
     Mutant(
         "jitter takes from the delay",
         _BACKOFF,
-        "delay *= 1 + JITTER * jitter()",
-        "delay *= 1 - JITTER * jitter()",
+        "delay *= 1 + _JITTER * jitter()",
+        "delay *= 1 - _JITTER * jitter()",
         ("model/test_queues.py",),
     ),
     Mutant(
