@@ -55,12 +55,13 @@ from flask_forge_jobs.storage.base import DatabaseConfig, Storage, open_storage
 from flask_forge_jobs.tasks.bundled.child_pool import ChildPool
 from flask_forge_jobs.tasks.bundled.cmd_exec import CmdExec
 from flask_forge_jobs.tasks.bundled.noop_echo import NoopEcho
-from flask_forge_jobs.tasks.cancellation import (
+from flask_forge_jobs.tasks.context import (
     CancelledError,
     CancelReason,
     CancelToken,
+    TaskContext,
+    current_job,
 )
-from flask_forge_jobs.tasks.context import TaskContext, current_job
 from flask_forge_jobs.tasks.decorator import Task
 from flask_forge_jobs.tasks.handles import JobHandle
 from flask_forge_jobs.tasks.options import EnqueueOptions, TaskOptions

@@ -23,8 +23,7 @@ from flask_forge_jobs.model.jobs import EnqueueResult, JobStatus
 from flask_forge_jobs.model.outcomes import Done, Outcome, update_for
 from flask_forge_jobs.runtime.execution import Observer
 from flask_forge_jobs.state import state_of
-from flask_forge_jobs.tasks.cancellation import CancelReason
-from flask_forge_jobs.tasks.context import TaskContext
+from flask_forge_jobs.tasks.context import CancelReason, TaskContext
 from flask_forge_jobs.tasks.decorator import policy_of
 from flask_forge_jobs.tasks.endings import of_time_limit
 from flask_forge_jobs.tasks.handles import JobHandle

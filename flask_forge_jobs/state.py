@@ -21,11 +21,10 @@ from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
 from flask_forge_jobs.model.masking import Masking
 from flask_forge_jobs.runtime.execution import NOBODY, Observer
 from flask_forge_jobs.runtime.hints import Hints
-from flask_forge_jobs.runtime.inline_worker import InlineWorker, one_deeper
+from flask_forge_jobs.runtime.inline import DirectCalls, InlineWorker, one_deeper
 from flask_forge_jobs.runtime.runtime import QueueRuntime
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.limits import RateLimits
-from flask_forge_jobs.tasks.direct_calls import DirectCalls
 from flask_forge_jobs.tasks.registry import TaskRegistry
 from flask_forge_jobs.tasks.routing import Router
 from flask_forge_jobs.tracing import carried

@@ -28,7 +28,7 @@ from flask_forge_jobs import (
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.instants import from_micros
 from flask_forge_jobs.model.jobs import JobFilter
-from flask_forge_jobs.runtime.inline_worker import MOST_NESTED
+from flask_forge_jobs.runtime.inline import MOST_NESTED
 from flask_forge_jobs.state import state_of
 from flask_forge_jobs.testing import JobsKit
 

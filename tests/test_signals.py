@@ -19,7 +19,7 @@ from flask_forge_jobs import (
     Throttled,
     signals,
 )
-from flask_forge_jobs.runtime.inline_worker import InlineWorker
+from flask_forge_jobs.runtime.inline import InlineWorker
 from flask_forge_jobs.state import state_of
 from flask_forge_jobs.testing import JobsKit
 

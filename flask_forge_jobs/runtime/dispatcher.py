@@ -24,7 +24,7 @@ from flask_forge_jobs.runtime.service import FIRST_S, LONGEST_S, Watch
 from flask_forge_jobs.runtime.slots import SlotPool
 from flask_forge_jobs.runtime.state import WorkerState
 from flask_forge_jobs.storage.jobs.queue import JobQueue
-from flask_forge_jobs.tasks.cancellation import CancelReason
+from flask_forge_jobs.tasks.context import CancelReason
 
 logger = get_logger(__name__)
 

@@ -24,8 +24,7 @@ from flask_forge_jobs.model.outcomes import (
     Throttled,
 )
 from flask_forge_jobs.storage.limits import ConcurrencyLimits, RateLimits
-from flask_forge_jobs.tasks.cancellation import CancelToken
-from flask_forge_jobs.tasks.context import Dispose, TaskContext
+from flask_forge_jobs.tasks.context import CancelToken, Dispose, TaskContext
 from flask_forge_jobs.tasks.failures import (
     Mask,
     describe_failure,

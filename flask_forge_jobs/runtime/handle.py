@@ -35,7 +35,7 @@ from flask_forge_jobs.runtime.slots import SlotPool, Supervisor
 from flask_forge_jobs.runtime.state import WorkerState
 from flask_forge_jobs.runtime.upkeep import MetricsUpkeep, Sweeper, Upkeep
 from flask_forge_jobs.runtime.workers import Leader, Membership, Reaper
-from flask_forge_jobs.tasks.cancellation import CancelReason
+from flask_forge_jobs.tasks.context import CancelReason
 
 logger = get_logger(__name__)
 

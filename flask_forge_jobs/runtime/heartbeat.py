@@ -30,7 +30,7 @@ from flask_forge_jobs.storage.jobs.queue import JobQueue
 from flask_forge_jobs.storage.migrate import look_at_schema
 from flask_forge_jobs.storage.recorder import Recorder
 from flask_forge_jobs.storage.workers import WorkerRegistry
-from flask_forge_jobs.tasks.cancellation import CancelReason
+from flask_forge_jobs.tasks.context import CancelReason
 
 logger = get_logger(__name__)
 

@@ -32,7 +32,7 @@ from flask_forge_jobs.runtime.execution import Execution
 from flask_forge_jobs.runtime.state import WorkerState
 from flask_forge_jobs.storage.jobs.queue import JobQueue
 from flask_forge_jobs.storage.recorder import Recorder
-from flask_forge_jobs.tasks.cancellation import CancelReason
+from flask_forge_jobs.tasks.context import CancelReason
 from flask_forge_jobs.tasks.decorator import Task, policy_of
 from flask_forge_jobs.tasks.endings import of_time_limit
 from flask_forge_jobs.tasks.failures import (

@@ -23,7 +23,7 @@ from flask_forge_jobs.runtime import task_messages as messages
 from flask_forge_jobs.runtime.execution import Execution
 from flask_forge_jobs.runtime.isolation import CHANNEL_VARIABLE
 from flask_forge_jobs.runtime.runtime import QueueRuntime
-from flask_forge_jobs.tasks.cancellation import (
+from flask_forge_jobs.tasks.context import (
     CancelledError,
     CancelReason,
     CancelToken,

@@ -17,8 +17,7 @@ from flask_forge_jobs.model.outcomes import (
     Snooze,
     Throttled,
 )
-from flask_forge_jobs.tasks.cancellation import CancelReason
-from flask_forge_jobs.tasks.context import TaskContext
+from flask_forge_jobs.tasks.context import CancelReason, TaskContext
 
 # A payload is at most 1 MiB, and JSON may escape each of its characters.
 LONGEST_BYTES = 8 * 1024 * 1024

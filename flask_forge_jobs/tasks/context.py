@@ -1,10 +1,17 @@
-"""TaskContext: what a task can read and do while it runs."""
+"""TaskContext: what a task can read and do while it runs, and how it is told to stop.
+
+Cancellation is cooperative: a long task checks its token about once a second, and waits
+for it instead of sleeping.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from enum import StrEnum
 from functools import partial
 from typing import Any
 
@@ -13,7 +20,6 @@ from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
 from flask_forge_jobs.model.outcomes import MAX_PROGRESS_BYTES, Snooze
 from flask_forge_jobs.model.payloads import dump
 from flask_forge_jobs.storage.limits import RateLimits
-from flask_forge_jobs.tasks.cancellation import CancelToken
 from flask_forge_jobs.tasks.failures import Mask, forget_frames, mask_known
 
 EnqueueJob = Callable[[NewJob], EnqueueResult]
@@ -21,6 +27,94 @@ ProgressSink = Callable[[str], None]
 Dispose = Callable[[BaseException], object]
 
 _current: ContextVar[TaskContext] = ContextVar("forge_jobs_current_job")
+
+
+class CancelReason(StrEnum):
+    """Why a task should stop."""
+
+    USER = "user"
+    LOST = "lost"
+    SHUTDOWN = "shutdown"
+    TIMEOUT = "timeout"
+
+
+class CancelledError(Exception):
+    """The task has to stop; do not catch it."""
+
+    def __init__(self, reason: CancelReason | None) -> None:
+        super().__init__(f"cancelled: {reason or 'unknown'}")
+        self.reason = reason
+
+
+class CancelToken:
+    """Trips once and stays tripped, with the reason of the first call."""
+
+    __slots__ = ("_event", "_listener", "_lock", "_reason")
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._event: threading.Event | None = None
+        self._reason: CancelReason | None = None
+        self._listener: Callable[[], object] | None = None
+
+    @property
+    def reason(self) -> CancelReason | None:
+        """Why the task should stop, or None."""
+        return self._reason
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether the task should stop."""
+        return self._reason is not None
+
+    def cancel(self, reason: CancelReason) -> bool:
+        """Trip the token; return whether it was the first time."""
+        with self._lock:
+            if self._reason is not None:
+                return False
+            self._reason = reason
+            if self._event is not None:
+                self._event.set()
+            if self._listener is not None:
+                self._listener()
+            return True
+
+    @contextlib.contextmanager
+    def heard_by(self, listener: Callable[[], object]) -> Iterator[None]:
+        """Within the block, call a function when the token trips, or has tripped.
+
+        There can be one at a time. It runs under the token's lock, so it must neither
+        block nor use the token.
+        """
+        with self._lock:
+            if self._reason is not None:
+                listener()
+            self._listener = listener
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._listener = None
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Sleep until the token trips; return whether it has.
+
+        Args:
+            timeout_s: Most seconds to sleep; None for no limit.
+        """
+        with self._lock:
+            if self._reason is not None:
+                return True
+            # Created on demand, since most tasks never wait.
+            if self._event is None:
+                self._event = threading.Event()
+            event = self._event
+        return event.wait(timeout_s)
+
+    def raise_if_cancelled(self) -> None:
+        """Raise :class:`CancelledError` if the token has tripped."""
+        if self._reason is not None:
+            raise CancelledError(self._reason)
 
 
 @dataclass(frozen=True, slots=True)

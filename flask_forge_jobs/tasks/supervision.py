@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from flask_forge_jobs.clock import Clock
-from flask_forge_jobs.tasks.cancellation import CancelReason, CancelToken
+from flask_forge_jobs.tasks.context import CancelReason, CancelToken
 from flask_forge_jobs.tasks.process_groups import ProcessGroup
 
 # A stopping worker gives a job back a second after it has asked it to stop; the program

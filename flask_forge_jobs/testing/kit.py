@@ -25,11 +25,10 @@ from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.instants import from_micros
 from flask_forge_jobs.model.jobs import Job, JobFilter
 from flask_forge_jobs.model.payloads import load_text
-from flask_forge_jobs.runtime.inline_worker import InlineWorker
+from flask_forge_jobs.runtime.inline import DirectCalls, InlineWorker
 from flask_forge_jobs.state import EXTENSION_NAME, state_of
 from flask_forge_jobs.tasks.context import TaskContext
 from flask_forge_jobs.tasks.decorator import Task
-from flask_forge_jobs.tasks.direct_calls import DirectCalls
 from flask_forge_jobs.tasks.registry import attempts_of_kind
 from flask_forge_jobs.testing.assertions import JobMatch, missing_text, unwanted_text
 from flask_forge_jobs.testing.clock import FrozenClock

@@ -215,7 +215,7 @@ MUTANTS = (
     ),
     Mutant(
         "the last reason to stop wins",
-        "tasks/cancellation.py",
+        "tasks/context.py",
         "            if self._reason is not None:\n                return False\n",
         "",
         ("tasks/test_cancellation.py::test_first_reason_wins",),

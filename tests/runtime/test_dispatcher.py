@@ -34,7 +34,7 @@ from flask_forge_jobs.runtime.service import FIRST_S, LONGEST_S
 from flask_forge_jobs.runtime.slots import SlotPool
 from flask_forge_jobs.storage.jobs.queue import JobQueue
 from flask_forge_jobs.storage.recorder import Recorder
-from flask_forge_jobs.tasks.cancellation import CancelReason
+from flask_forge_jobs.tasks.context import CancelReason
 from tests.support.clocks import MovingClock
 from tests.support.runtimes import (
     LIMIT_S,

@@ -25,7 +25,7 @@ from flask_forge_jobs.runtime.heartbeat import (
 from flask_forge_jobs.runtime.service import Duty
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.database import left_s
-from flask_forge_jobs.tasks.cancellation import CancelReason
+from flask_forge_jobs.tasks.context import CancelReason
 from tests.support.clocks import MovingClock
 from tests.support.jobs import claim_one, enqueue, finish, rescue_all
 from tests.support.later_steps import ADDITIVE, migrated

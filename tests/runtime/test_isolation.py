@@ -30,8 +30,7 @@ from flask_forge_jobs.runtime.isolation import (
 )
 from flask_forge_jobs.runtime.runtime import QueueRuntime
 from flask_forge_jobs.storage.base import Storage
-from flask_forge_jobs.tasks.cancellation import CancelReason, CancelToken
-from flask_forge_jobs.tasks.context import TaskContext
+from flask_forge_jobs.tasks.context import CancelReason, CancelToken, TaskContext
 from flask_forge_jobs.tasks.registry import TaskRegistry
 from tests.support.costs import no_hang
 from tests.support.isolated_tasks import command, make_registry

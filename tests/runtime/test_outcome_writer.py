@@ -17,7 +17,7 @@ from flask_forge_jobs.runtime.outcomes import (
     OutcomeWriter,
 )
 from flask_forge_jobs.storage.base import Storage
-from flask_forge_jobs.tasks.cancellation import CancelReason
+from flask_forge_jobs.tasks.context import CancelReason
 from tests.support.jobs import OWNER, QUEUE, claim_one, enqueue
 from tests.support.runtimes import claimed, worker_state
 

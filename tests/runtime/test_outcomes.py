@@ -25,7 +25,7 @@ from flask_forge_jobs.runtime.outcomes import (
     UNUSABLE_MESSAGE,
     OutcomeMapper,
 )
-from flask_forge_jobs.tasks.cancellation import CancelReason
+from flask_forge_jobs.tasks.context import CancelReason
 from tests.support.runtimes import claimed
 
 

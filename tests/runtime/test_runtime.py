@@ -36,7 +36,7 @@ from flask_forge_jobs.runtime.service import Service
 from flask_forge_jobs.storage.base import Storage, open_storage
 from flask_forge_jobs.storage.jobs.queue import JobQueue
 from flask_forge_jobs.tasks.bundled.noop_echo import NoopEcho
-from flask_forge_jobs.tasks.cancellation import CancelReason
+from flask_forge_jobs.tasks.context import CancelReason
 from flask_forge_jobs.tasks.registry import TaskRegistry
 from flask_forge_jobs.tasks.routing import KindPrefixRouter
 from tests.support.jobs import having, rescue_all

@@ -23,8 +23,7 @@ from flask_forge_jobs.model.outcomes import Dead, Throttled
 from flask_forge_jobs.runtime.runtime import QueueRuntime
 from flask_forge_jobs.runtime.task_child import serve_tasks, take_channel
 from flask_forge_jobs.storage.base import open_storage
-from flask_forge_jobs.tasks.cancellation import CancelledError
-from flask_forge_jobs.tasks.context import TaskContext
+from flask_forge_jobs.tasks.context import CancelledError, TaskContext
 from flask_forge_jobs.tasks.decorator import Isolation, Task
 from flask_forge_jobs.tasks.handles import JobHandle
 from flask_forge_jobs.tasks.registry import TaskRegistry

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from flask_forge_jobs.tasks.cancellation import (
+from flask_forge_jobs.tasks.context import (
     CancelledError,
     CancelReason,
     CancelToken,

@@ -7,8 +7,9 @@ import pytest
 
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.jobs import NewJob
-from flask_forge_jobs.tasks.cancellation import CancelledError, CancelReason
 from flask_forge_jobs.tasks.context import (
+    CancelledError,
+    CancelReason,
     TaskContext,
     current_job,
     enter,

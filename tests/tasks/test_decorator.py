@@ -24,8 +24,7 @@ from flask_forge_jobs.model.outcomes import (
     Throttled,
     ThrottleScope,
 )
-from flask_forge_jobs.tasks.cancellation import CancelReason
-from flask_forge_jobs.tasks.context import TaskContext, current_job
+from flask_forge_jobs.tasks.context import CancelReason, TaskContext, current_job
 from flask_forge_jobs.tasks.decorator import Task
 from flask_forge_jobs.tasks.options import JobOptions
 from flask_forge_jobs.tasks.routing import DefaultRouter, KindPrefixRouter, Router

@@ -14,7 +14,7 @@ import pytest
 
 from flask_forge_jobs.clock import SystemClock
 from flask_forge_jobs.model.bounds import TIMEOUT_RANGE_S
-from flask_forge_jobs.tasks.cancellation import CancelReason, CancelToken
+from flask_forge_jobs.tasks.context import CancelReason, CancelToken
 from flask_forge_jobs.tasks.process_groups import ProcessGroup
 from flask_forge_jobs.tasks.supervision import SHUTDOWN_GRACE_S, Supervision, read_some
 from tests.support.costs import no_hang

@@ -26,8 +26,7 @@ from flask_forge_jobs.tasks.bundled.child_pool import (
     LONGEST_LINE_BYTES,
     ChildPool,
 )
-from flask_forge_jobs.tasks.cancellation import CancelReason
-from flask_forge_jobs.tasks.context import TaskContext
+from flask_forge_jobs.tasks.context import CancelReason, TaskContext
 from flask_forge_jobs.tasks.registry import TaskRegistry
 from tests.support.processes import is_alive
 from tests.support.runtimes import LIMIT_S, add, running, wait_for_status, wait_until

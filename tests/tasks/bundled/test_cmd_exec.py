@@ -22,8 +22,7 @@ from flask_forge_jobs.model.outcomes import Dead, Done, Failed, Outcome
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.tasks.bundled import cmd_exec
 from flask_forge_jobs.tasks.bundled.cmd_exec import TAIL_BYTES, CmdExec, Tail
-from flask_forge_jobs.tasks.cancellation import CancelReason
-from flask_forge_jobs.tasks.context import TaskContext
+from flask_forge_jobs.tasks.context import CancelReason, TaskContext
 from flask_forge_jobs.tasks.registry import TaskRegistry
 from tests.support.costs import no_hang
 from tests.support.processes import is_alive

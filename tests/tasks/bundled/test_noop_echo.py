@@ -6,8 +6,7 @@ import pytest
 
 from flask_forge_jobs.model.outcomes import Dead, Done, Failed, Throttled, ThrottleScope
 from flask_forge_jobs.tasks.bundled.noop_echo import NoopEcho
-from flask_forge_jobs.tasks.cancellation import CancelReason, CancelToken
-from flask_forge_jobs.tasks.context import TaskContext
+from flask_forge_jobs.tasks.context import CancelReason, CancelToken, TaskContext
 
 DEADLINE_S = 10.0
 

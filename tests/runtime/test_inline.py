@@ -6,7 +6,7 @@ import pytest
 
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.outcomes import Dead, Done, Failed, Outcome, Throttled
-from flask_forge_jobs.runtime.inline_worker import InlineRun, InlineWorker
+from flask_forge_jobs.runtime.inline import InlineRun, InlineWorker
 from flask_forge_jobs.runtime.runtime import QueueRuntime
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.tasks.context import TaskContext
