@@ -8,16 +8,7 @@ from contextvars import copy_context
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import (
-    Any,
-    Literal,
-    ParamSpec,
-    Self,
-    TypeVar,
-    cast,
-    get_args,
-    overload,
-)
+from typing import Any, Literal, ParamSpec, Self, TypeVar, cast, get_args, overload
 
 from flask import Flask
 
