@@ -172,7 +172,7 @@ QUIET_S = 10.0
 _MUCH = 0.5
 
 
-def look_how_full(connection: Connection) -> float:
+def _look_how_full(connection: Connection) -> float:
     """Let the server clean up its notification queue; return its usage, 0 to 1."""
     cursor = connection.cursor()
     cursor.execute("SELECT pg_notification_queue_usage()")
@@ -308,7 +308,7 @@ class TransactionBlock:
             connection.close()
         opened.undo()
         if is_unheard(error):
-            self._process.quiet.note_unheard(look_how_full(connection))
+            self._process.quiet.note_unheard(_look_how_full(connection))
         if is_lost and may_be_stored and isinstance(error, psycopg2.Error):
             raise TransientError(StorageOutcomeUnknownError(), is_away=True) from error
 
