@@ -32,6 +32,7 @@ MAX_KINDS = 1000
 DEFAULT_SORT = "-enqueued_at"
 SORTS = tuple(f"{sign}{column}" for column in SortColumn for sign in ("", "-"))
 COUNTS = ("exact", "none")
+_SOONEST_FIRST = JobOrder(SortColumn.SCHEDULED_AT, descending=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +188,9 @@ def scheduled_jobs(
     """
     check_integer("limit", limit, 1, MAX_PAGE_SIZE)
     check_integer("offset", offset, 0, MAX_OFFSET)
-    page = storage.job_reader.scheduled(queue_name, limit, offset)
+    queues = None if queue_name is None else [queue_name]
+    wanted = JobFilter(queues=queues, scheduled=True)
+    page = storage.job_reader.page(wanted, limit, offset, _SOONEST_FIRST)
     return replace(page, rows=[masked(job, redactor) for job in page.rows])
 
 

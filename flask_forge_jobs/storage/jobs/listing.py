@@ -40,6 +40,8 @@ MAX_COMBINATIONS = 64
 MAX_SOURCES = 256
 # With more, walking the jobs is cheaper than merging in Python.
 MAX_MERGED_ROWS = 5000
+# With more, sorting what the index of scheduled jobs lists is cheaper.
+MAX_MERGED_SCHEDULED = 1500
 # Up to this many, sorting beats an index that does not cover the conditions.
 MAX_SORTED_ROWS = 20_000
 # Finding a job by index costs as much as walking over this many.
@@ -81,6 +83,8 @@ class Listing:
         wanted, statuses = self._wanted, self._conditions.statuses
         for name, kind, status, deferred, jobs in self._all_counts:
             self._stored += int(jobs)
+            if self._conditions.scheduled_only and not deferred:
+                continue
             if status in statuses and wanted.covers(name, kind):
                 key = (name, kind, status)
                 self._counts[key] = self._counts.get(key, 0) + int(jobs)
@@ -96,6 +100,16 @@ class Listing:
     def _are_few(self) -> bool:
         return self._matching * WALKED_PER_LOOK_UP <= self._stored
 
+    @property
+    def _queues(self) -> list[str]:
+        return sorted({queue for queue, _, _ in self._counts})
+
+    def _is_by_time(self, order: JobOrder) -> bool:
+        """Whether the index of scheduled jobs has the order."""
+        return (
+            order.column is SortColumn.SCHEDULED_AT and self._conditions.scheduled_only
+        )
+
     # -- pages ---------------------------------------------------------------------
 
     def page(
@@ -107,7 +121,7 @@ class Listing:
     ) -> list[Position]:
         """Return the places of the jobs of one page.
 
-        Starts behind ``after``. ``offset`` works only for the order by ``enqueued_at``.
+        Starts behind ``after``. ``offset`` does not work by ``completed_at``.
         """
         if order.column is SortColumn.COMPLETED_AT:
             return self._by_completion(order, limit, after)
@@ -212,7 +226,7 @@ class Listing:
             return None
         if order.column is SortColumn.COMPLETED_AT:
             return self._streams_by_end(order, start, depth)
-        if order.column is SortColumn.SCHEDULED_AT and self._conditions.scheduled_only:
+        if self._is_by_time(order):
             return self._streams_by_time(order, start, depth)
         return None
 
@@ -256,10 +270,9 @@ class Listing:
     def _streams_by_time(
         self, order: JobOrder, start: Place, depth: int
     ) -> list[Iterator[Place]] | None:
-        queues = sorted({queue for queue, _, _ in self._counts})
-        if len(queues) > MAX_SOURCES:
+        keys = [(queue, "", "") for queue in self._queues]
+        if depth > MAX_MERGED_SCHEDULED or not 1 < len(keys) <= MAX_SOURCES:
             return None
-        keys = [(queue, "", "") for queue in queues]
         return self._streams_of.one_by_one("listed_deferred", keys, order, start, depth)
 
     def _leading(self, order: JobOrder, start: Place, depth: int) -> list[Combination]:
@@ -291,13 +304,17 @@ class Listing:
             "limit": limit,
             "offset": offset,
         }
-        if self._are_few:
-            parameters |= self._conditions.of_combinations()
+        if self._is_by_time(order):
+            queues, known = self._queues, self._conditions.parameters()
+            name = "listed_deferred" if len(queues) == 1 else "deferred_sorted"
+            parameters["queue_name"] = queues[0]
+            parameters["rows"] = encode_rows({"of_queue": each} for each in queues)
+        elif self._are_few:
+            name, known = "listed_few", self._conditions.of_combinations()
             parameters["rows"] = self._rows(OF_COMBINATION)
-            rows = self._transaction.all(way("listed_few", order), **parameters)
         else:
-            parameters |= self._conditions.parameters()
-            rows = self._transaction.all(way("listed_all", order), **parameters)
+            name, known = "listed_all", self._conditions.parameters()
+        rows = self._transaction.all(way(name, order), **(known | parameters))
         return [(int(key), job_id) for key, job_id in rows]
 
     def _rows(self, columns: tuple[str, str, str]) -> str:
@@ -323,8 +340,7 @@ class Listing:
         if wanted.schedule_name is not None:
             return self._counted("count_schedule", parameters)
         if conditions.scheduled_only and not conditions.has_range:
-            queues = {queue for queue, _, _ in self._counts}
-            parameters["rows"] = encode_rows({"of_queue": queue} for queue in queues)
+            parameters["rows"] = encode_rows({"of_queue": q} for q in self._queues)
             return self._deferred - self._counted("count_overdue", parameters)
         if self._are_few:
             parameters = conditions.of_combinations()

@@ -5,12 +5,10 @@ Counts come from a maintained table, so they cost the same however many jobs the
 
 from __future__ import annotations
 
-import heapq
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from types import MappingProxyType
 
 from flask_forge_jobs.errors import JobNotFoundError
@@ -19,7 +17,7 @@ from flask_forge_jobs.model.ordering import FoundJobs, JobOrder, Position
 from flask_forge_jobs.model.queues import QueueCounts, QueueOverview
 from flask_forge_jobs.model.workers import Slot
 from flask_forge_jobs.storage.database import Executor, Row, Transaction, encode_names
-from flask_forge_jobs.storage.jobs.listing import MAX_MERGED_ROWS, Listing
+from flask_forge_jobs.storage.jobs.listing import Listing
 from flask_forge_jobs.storage.rows import (
     job_from_row,
     load_summaries,
@@ -29,6 +27,7 @@ from flask_forge_jobs.storage.rows import (
 )
 
 _STATUSES = frozenset(status.value for status in JobStatus)
+_NEWEST_FIRST = JobOrder()
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,33 +136,6 @@ class JobReader:
             {row[1] for row in rows if row[0] == queue_name and row[2] in waiting}
         )
 
-    def scheduled(
-        self, queue_name: str | None, limit: int, offset: int = 0
-    ) -> JobsPage:
-        """Return a page of jobs that start later, earliest first, and their total.
-
-        A ``queue_name`` of None means all queues.
-        """
-
-        def work(transaction: Transaction) -> JobsPage:
-            counts = _count(
-                transaction.all("counts_of_queues"), transaction.all("waiting")
-            )
-            waiting = {
-                name: each.scheduled
-                for name, each in counts.items()
-                if each.scheduled > 0 and queue_name in (None, name)
-            }
-            ids = _scheduled_ids(transaction, list(waiting), limit, offset)
-            return JobsPage(
-                load_summaries(transaction, ids),
-                sum(waiting.values()),
-                limit=limit,
-                offset=offset,
-            )
-
-        return self._database.read(work)
-
     def total(self, wanted: JobFilter) -> int:
         """Return the exact number of matching jobs.
 
@@ -174,8 +146,16 @@ class JobReader:
             lambda transaction: Listing(transaction, wanted).total()
         )
 
-    def page(self, wanted: JobFilter, limit: int, offset: int = 0) -> JobsPage:
-        """Return one page of the matching jobs, newest first, and their exact total.
+    def page(
+        self,
+        wanted: JobFilter,
+        limit: int,
+        offset: int = 0,
+        order: JobOrder = _NEWEST_FIRST,
+    ) -> JobsPage:
+        """Return one page of the matching jobs and their exact total.
+
+        The order must not be by ``completed_at``.
 
         Raises:
             StorageUnavailableError: A search took longer than the statement limit.
@@ -183,7 +163,7 @@ class JobReader:
 
         def work(transaction: Transaction) -> JobsPage:
             listing = Listing(transaction, wanted)
-            places = listing.page(JobOrder(), limit, offset=offset)
+            places = listing.page(order, limit, offset=offset)
             rows = load_summaries(transaction, [place.id for place in places])
             return JobsPage(rows, listing.total(), limit=limit, offset=offset)
 
@@ -284,29 +264,3 @@ def _count(counts: Iterable[Row], waiting: Iterable[Row]) -> dict[str, QueueCoun
             queue["pending"] = queue.get("pending", 0) + overdue
             queue["scheduled"] -= overdue
     return {name: QueueCounts(**columns) for name, columns in found.items()}
-
-
-def _scheduled_ids(
-    transaction: Transaction, queues: Sequence[str], limit: int, offset: int
-) -> list[str]:
-    if not queues:
-        return []
-    depth = offset + limit
-    if len(queues) == 1:
-        rows = transaction.all(
-            "scheduled", queue_name=queues[0], limit=limit, offset=offset
-        )
-    elif depth * len(queues) <= MAX_MERGED_ROWS:
-        streams = [
-            transaction.all("scheduled", queue_name=name, limit=depth, offset=0)
-            for name in queues
-        ]
-        rows = list(islice(heapq.merge(*streams), offset, depth))
-    else:
-        rows = transaction.all(
-            "scheduled_by_sort",
-            rows=encode_names("name", queues),
-            limit=limit,
-            offset=offset,
-        )
-    return [job_id for _, job_id in rows]

@@ -134,6 +134,7 @@ class JobStreams:
                 way(name, order),
                 **(conditions | source | self.bounds(order, start)),
                 limit=size,
+                offset=0,
             )
             return [(int(at), str(job_id)) for at, job_id in rows]
 
@@ -156,7 +157,7 @@ def way(name: str, order: JobOrder) -> str:
 def _chunk_size(depth: int, streams: int) -> int:
     """Return how many jobs of a stream to read first: a bit more than its share."""
     share = depth // max(streams, 1)
-    return min(share + share // 2 + _FIRST_CHUNK, _LARGEST_CHUNK)
+    return min(share + share // 2 + _FIRST_CHUNK, depth, _LARGEST_CHUNK)
 
 
 def _chained(

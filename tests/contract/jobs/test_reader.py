@@ -12,12 +12,16 @@ import pytest
 
 from flask_forge_jobs.errors import JobNotFoundError
 from flask_forge_jobs.model.jobs import Job, JobFilter, JobsPage, JobStatus, NewJob
+from flask_forge_jobs.model.ordering import JobOrder, SortColumn
 from flask_forge_jobs.model.outcomes import Dead, Done, Failed, Outcome, Throttled
 from flask_forge_jobs.model.queues import QueueCounts
 from flask_forge_jobs.model.workers import SlotReport
 from flask_forge_jobs.storage.base import Storage
-from flask_forge_jobs.storage.jobs import reader as job_reader
-from flask_forge_jobs.storage.jobs.listing import MAX_COMBINATIONS, MAX_MERGED_ROWS
+from flask_forge_jobs.storage.jobs import listing
+from flask_forge_jobs.storage.jobs.listing import (
+    MAX_COMBINATIONS,
+    MAX_MERGED_SCHEDULED,
+)
 from flask_forge_jobs.storage.jobs.reader import QueueStatistics
 from tests.acceptance.work import VirtualMachine, blocks_read
 from tests.support.jobs import (
@@ -31,6 +35,8 @@ from tests.support.jobs import (
     run,
 )
 from tests.support.sql import Sql
+
+SOONEST_FIRST = JobOrder(SortColumn.SCHEDULED_AT, descending=False)
 
 
 def mixed_jobs(storage: Storage, sql: Sql) -> list[Job]:
@@ -202,6 +208,15 @@ def test_kinds_are_sorted_and_known_by_queue(storage: Storage) -> None:
 # -- scheduled ---------------------------------------------------------------------
 
 
+def scheduled(
+    storage: Storage, queue_name: str | None, limit: int, offset: int = 0
+) -> JobsPage:
+    """Return a page of scheduled jobs, the earliest first."""
+    queues = None if queue_name is None else [queue_name]
+    wanted = JobFilter(queues=queues, scheduled=True)
+    return storage.job_reader.page(wanted, limit, offset, SOONEST_FIRST)
+
+
 def test_scheduled_lists_what_starts_later_the_earliest_first(
     storage: Storage, sql: Sql
 ) -> None:
@@ -214,39 +229,39 @@ def test_scheduled_lists_what_starts_later_the_earliest_first(
     enqueue_in(storage, sql, 100, queue_name="other")
     sql.age(60)
 
-    page = storage.job_reader.scheduled(QUEUE, 10)
+    page = scheduled(storage, QUEUE, 10)
 
     assert ids_of(page) == [first, second, third]
     assert page.total == 3
     assert overdue not in ids_of(page)
-    assert ids_of(storage.job_reader.scheduled(QUEUE, 1)) == [first]
-    second_page = storage.job_reader.scheduled(QUEUE, 1, 1)
+    assert ids_of(scheduled(storage, QUEUE, 1)) == [first]
+    second_page = scheduled(storage, QUEUE, 1, 1)
     assert (ids_of(second_page), second_page.total) == ([second], 3)
 
 
-@pytest.mark.parametrize("most", [MAX_MERGED_ROWS, 0])
+@pytest.mark.parametrize("most", [MAX_MERGED_SCHEDULED, 0])
 def test_scheduled_merges_the_queues(
     storage: Storage, sql: Sql, monkeypatch: pytest.MonkeyPatch, most: int
 ) -> None:
-    monkeypatch.setattr(job_reader, "MAX_MERGED_ROWS", most)
+    monkeypatch.setattr(listing, "MAX_MERGED_SCHEDULED", most)
     ids = [
         enqueue_in(storage, sql, 600 + 100 * n, queue_name=f"q{n % 3}")
         for n in range(9)
     ]
 
-    pages = [storage.job_reader.scheduled(None, 2, offset) for offset in range(0, 9, 2)]
+    pages = [scheduled(storage, None, 2, offset) for offset in range(0, 9, 2)]
 
     assert [job_id for page in pages for job_id in ids_of(page)] == ids
     assert {page.total for page in pages} == {9}
-    assert ids_of(storage.job_reader.scheduled(None, 2, 9)) == []
-    assert storage.job_reader.scheduled("unknown", 2).total == 0
+    assert ids_of(scheduled(storage, None, 2, 9)) == []
+    assert scheduled(storage, "unknown", 2).total == 0
 
 
 def test_scheduled_leaves_out_jobs_that_wait_for_a_retry(storage: Storage) -> None:
     enqueue(storage)
     run(storage, Failed("no"))
 
-    page = storage.job_reader.scheduled(QUEUE, 10)
+    page = scheduled(storage, QUEUE, 10)
 
     assert (list(page.rows), page.total) == ([], 0)
 

@@ -49,30 +49,8 @@ GROUP BY queue_name, kind, status, deferred
 HAVING SUM(jobs) > 0
 ORDER BY queue_name, kind, status, deferred
 
--- name: counts_of_queues
-/* use counts_of_queues */
-
 -- fragment: counts_of_queues
 SELECT queue_name, status, deferred, SUM(jobs) AS jobs
 FROM forge_job_count
 GROUP BY queue_name, status, deferred
 HAVING SUM(jobs) > 0
-
--- name: scheduled
--- Served by forge_job_deferred: the next scheduled jobs of a queue.
-SELECT scheduled_at, id
-FROM forge_job
-WHERE deferred AND status = 'pending' AND queue_name = :queue_name
-    AND scheduled_at > :now
-ORDER BY scheduled_at, id
-LIMIT :limit OFFSET :offset
-
--- name: scheduled_by_sort
--- Served by forge_job_deferred, a range of each queue, sorted together: for deep pages,
--- where merging the queues would read as much.
-SELECT scheduled_at, id
-FROM forge_job
-WHERE deferred AND status = 'pending' AND scheduled_at > :now
-    AND queue_name IN (SELECT v.name FROM /* rows v: name text */)
-ORDER BY scheduled_at, id
-LIMIT :limit OFFSET :offset

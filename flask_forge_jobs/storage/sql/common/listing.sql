@@ -2,13 +2,12 @@
 
 -- fragment: matches
 (:any_queue OR queue_name IN (SELECT v.name FROM /* rows v: name text = :queues */))
-    AND (:any_kind OR kind IN (SELECT v.name FROM /* rows v: name text = :kinds */))
+    AND /* use kind_and_age */
     AND (
         :any_status
         OR status IN (SELECT v.name FROM /* rows v: name text = :statuses */)
         OR (:or_scheduled AND status = 'pending' AND scheduled_at > :now)
     )
-    AND (:any_time OR (enqueued_at >= :from_at AND enqueued_at <= :to_at))
     AND (:any_payload OR /* use payload_shows */)
     AND (:any_error OR /* use error_text */ LIKE :error_pattern ESCAPE '\')
     AND (
@@ -26,6 +25,10 @@
     )
     AND (:any_schedule OR schedule_name = :schedule_name)
     AND (:any_attempts OR attempts >= :min_attempts)
+
+-- fragment: kind_and_age
+(:any_kind OR kind IN (SELECT v.name FROM /* rows v: name text = :kinds */))
+    AND (:any_time OR (enqueued_at >= :from_at AND enqueued_at <= :to_at))
 
 -- fragment: payload_shows
 -- The pattern is cheap, and exact for payloads without escapes.
@@ -126,9 +129,21 @@ SELECT scheduled_at, id
 FROM forge_job
 WHERE deferred AND queue_name = :queue_name AND status = 'pending'
     AND +scheduled_at > :now AND (scheduled_at, id) < (:at, :id)
-    AND /* use matches */
+    AND /* use kind_and_age */
 ORDER BY scheduled_at DESC, id DESC
-LIMIT :limit
+LIMIT :limit OFFSET :offset
+
+-- name: deferred_sorted (both ways)
+-- Likewise for many queues, a range of each, sorted together: for deep pages, where a
+-- merge would read as much.
+SELECT scheduled_at, id
+FROM /* rows c: of_queue text */
+CROSS JOIN forge_job
+WHERE deferred AND queue_name = c.of_queue AND status = 'pending'
+    AND scheduled_at > :now AND (scheduled_at, id) < (:at, :id)
+    AND /* use kind_and_age */
+ORDER BY scheduled_at DESC, id DESC
+LIMIT :limit OFFSET :offset
 
 -- name: listed_key (both ways)
 -- Served by forge_job_key.

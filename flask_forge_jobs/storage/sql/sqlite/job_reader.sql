@@ -1,6 +1,3 @@
--- name: waiting
-/* use waiting */
-
 -- fragment: waiting
 -- Several rows a queue: the number of due jobs that no worker has promoted yet, and the
 -- whole seconds that the oldest has waited. Served by forge_job_claim, two seeks for each
