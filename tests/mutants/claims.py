@@ -242,22 +242,22 @@ MUTANTS = (
     Mutant(
         "SQLite counts the attempt of a job that is given back",
         _SQLITE,
-        "attempts = attempts - v.uncount,",
-        "attempts = attempts,",
+        "ELSE attempts - json_extract(run_end, '$.uncount')",
+        "ELSE attempts",
         (f"{_JOBS}::test_released_is_due_at_once_with_its_attempt_back",),
     ),
     Mutant(
         "SQLite retries at once",
         _SQLITE,
-        "deferred = COALESCE(v.delay_us > 0, FALSE),",
-        "deferred = FALSE,",
+        "ELSE COALESCE(json_extract(run_end, '$.delay_us') > 0, FALSE)",
+        "ELSE FALSE",
         (f"{_JOBS}::test_failed_waits_and_notes_the_error",),
     ),
     Mutant(
         "SQLite forgets the errors of a job that is done",
         _SQLITE,
-        "error_history = COALESCE(v.history, error_history),",
-        "error_history = COALESCE(v.history, '[]'),",
+        "WHEN v.new_status = 'done' THEN error_history",
+        "WHEN v.new_status = 'done' THEN '[]'",
         (f"{_JOBS}::test_done_keeps_the_errors_of_earlier_runs",),
     ),
     Mutant(
