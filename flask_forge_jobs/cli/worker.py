@@ -125,7 +125,7 @@ def _work(
     json_logs: bool,
     changed: Callable[[], str | None],
 ) -> NoReturn:
-    write_logs(quiet=quiet, as_json=json_logs)
+    _write_logs(quiet=quiet, as_json=json_logs)
     state = current()
     channel = take_channel(os.environ)
     child = os.environ.get(CHILD_VARIABLE)
@@ -149,7 +149,7 @@ def _work(
     changed()  # remembers the modification times of the loaded files
     status = run_in_foreground(runtime, grace_s=grace_s, burst=burst, changed=changed)
     if status == EXIT_CHANGED:
-        begin_anew()
+        _begin_anew()
     _leave(status)
 
 
@@ -198,7 +198,7 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(entry, default=str)
 
 
-def write_logs(*, quiet: bool, as_json: bool) -> None:
+def _write_logs(*, quiet: bool, as_json: bool) -> None:
     """Log to standard error, unless the application has set up logging.
 
     JSON replaces the application's handlers.
@@ -255,10 +255,10 @@ def surviving_errors(files: SourceFiles) -> Iterator[None]:
         click.echo("waiting for a source file to change", err=True)
         while files.changed() is None:
             threading.Event().wait(LOOK_PERIOD_S)
-        begin_anew()
+        _begin_anew()
 
 
-def begin_anew() -> NoReturn:
+def _begin_anew() -> NoReturn:
     """Replace this process by a new one with the same command line."""
     logging.shutdown()
     sys.stdout.flush()

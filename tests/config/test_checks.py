@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from flask_forge_jobs.config import checks
+from flask_forge_jobs.config.checks import near_match
 
 
 @pytest.mark.parametrize("value", [1, 3])
@@ -68,3 +69,11 @@ def test_url_prefix_refuses_what_would_change_a_route(value: object) -> None:
 
     with pytest.raises(checks.RefusedError):
         check(value)
+
+
+def test_near_match_names_the_closest() -> None:
+    assert near_match("passwort", ["password", "path"]) == "; did you mean 'password'"
+
+
+def test_near_match_is_silent_when_nothing_is_close() -> None:
+    assert near_match("xyz", ["password", "path"]) == ""

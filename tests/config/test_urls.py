@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from urllib.parse import quote
 
@@ -7,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flask_forge_jobs.config.urls import Location, parse_url
+from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.config.urls import ADDRESS, PARAMETERS, Location, parse_url, put
 from flask_forge_jobs.errors import InvalidInputError
 
 BASE = Path("/srv/app")
@@ -181,3 +183,27 @@ def test_parse_url_never_repeats_an_unescaped_password(password: str) -> None:
 
     assert "hunter" not in str(error)
     assert "two" not in str(error).replace("two hexadecimal", "")
+
+
+def test_every_parameter_is_kept_in_a_field_of_the_settings_or_handed_on() -> None:
+    kept = {each.field for each in PARAMETERS.values() if each.field is not None}
+
+    assert kept <= {each.name for each in fields(DatabaseSettings)}
+    assert kept < Location.__annotations__.keys()
+    assert set(ADDRESS) < PARAMETERS.keys()
+
+
+def test_a_later_value_takes_the_place_of_an_earlier_one() -> None:
+    location: Location = {"backend": "postgres"}
+
+    for name, value in (
+        ("user", "ann"), ("keepalives", 0), ("options", "-c x=1"),
+        ("keepalives", 1), ("user", "bob"),
+    ):  # fmt: skip
+        put(location, name, value)
+
+    assert location == {
+        "backend": "postgres",
+        "username": "bob",
+        "libpq": (("keepalives", "1"), ("options", "-c x=1")),
+    }

@@ -73,14 +73,14 @@ MUTANTS = (
         "runtime/upkeep.py",
         "if self.is_stopping or not self._leader.is_leader:",
         "if self.is_stopping:",
-        ("runtime/test_retention.py::test_a_sweep_ends_with_the_leadership",),
+        ("runtime/test_upkeep.py::test_a_sweep_ends_with_the_leadership",),
     ),
     Mutant(
         "a long sweep keeps schedules waiting",
         "runtime/upkeep.py",
         "return any(not duty.wait_s for duty in self._others)",
         "return False",
-        ("runtime/test_retention.py::test_a_long_sweep_gives_way_and_goes_on",),
+        ("runtime/test_upkeep.py::test_a_long_sweep_gives_way_and_goes_on",),
     ),
     Mutant(
         "a sweep cannot be disturbed in its pause",

@@ -11,7 +11,7 @@ _OUTCOMES_OF_RUNS = "runtime/outcomes.py"
 _OUTCOMES = "model/outcomes.py"
 _DISPATCH = "runtime/test_dispatcher.py"
 _MAPS = "runtime/test_outcomes.py"
-_WRITES = "runtime/test_outcome_writer.py"
+_WRITES = "runtime/test_outcomes.py"
 
 MUTANTS = (
     # -- the dispatcher ----------------------------------------------------------------
@@ -67,7 +67,7 @@ MUTANTS = (
         "runtime/service.py",
         "max(self.pause_s * 2, self._first_s)",
         "max(self.pause_s, self._first_s)",
-        ("runtime/test_backoff.py",),
+        ("runtime/test_service.py",),
     ),
     Mutant(
         "a process that ends rests for half a minute",
@@ -218,7 +218,7 @@ MUTANTS = (
         "tasks/context.py",
         "            if self._reason is not None:\n                return False\n",
         "",
-        ("tasks/test_cancellation.py::test_first_reason_wins",),
+        ("tasks/test_context.py::test_first_reason_wins",),
     ),
     Mutant(
         "an error is cut in the middle of a character",

@@ -8,7 +8,14 @@ from typing import Any
 import pytest
 
 from flask_forge_jobs.errors import StorageUnavailableError
-from flask_forge_jobs.runtime.service import Duty, Service
+from flask_forge_jobs.runtime.service import (
+    FIRST_S,
+    LONGEST_S,
+    Backoff,
+    Duty,
+    Service,
+    Watch,
+)
 from tests.support.clocks import MovingClock
 from tests.support.runtimes import LIMIT_S
 
@@ -261,3 +268,89 @@ def test_the_thread_cleans_up_at_its_end(caplog: pytest.LogCaptureFixture) -> No
 
     assert service.count == -1
     assert caplog.records == []
+
+
+@pytest.mark.parametrize(
+    ("backoff", "pauses"),
+    [
+        (Backoff(), [1.0, 2.0, 4.0, 8.0, 16.0, LONGEST_S, LONGEST_S]),
+        (Backoff(0.5), [0.5, 1.0, 2.0]),
+        (Backoff(15.0), [15.0, 30.0, 30.0]),
+        (Backoff(300.0), [300.0, 300.0]),
+        (Backoff(2.0, 0.0), [2.0, 2.0, 2.0]),
+    ],
+    ids=["default", "first", "longest", "first above the longest", "never longer"],
+)
+def test_each_failure_doubles_the_pause_up_to_a_bound(
+    backoff: Backoff, pauses: list[float]
+) -> None:
+    assert [backoff.fail() for _ in pauses] == pauses
+    assert backoff.pause_s == pauses[-1]
+
+
+def test_a_success_starts_anew() -> None:
+    backoff = Backoff()
+    backoff.fail()
+    backoff.fail()
+
+    backoff.reset()
+
+    assert backoff.pause_s == 0.0
+    assert backoff.fail() == FIRST_S
+
+
+LONGEST_S = 10.0
+
+
+@pytest.fixture
+def clock() -> MovingClock:
+    return MovingClock()
+
+
+@pytest.fixture
+def watch(clock: MovingClock) -> Watch:
+    return Watch(clock, LONGEST_S)
+
+
+def fail(watch: Watch, error: Exception) -> None:
+    with pytest.raises(type(error)), watch:
+        raise error
+
+
+def test_a_turn_that_takes_too_long_is_stuck(watch: Watch, clock: MovingClock) -> None:
+    with watch:
+        clock.move(LONGEST_S - 0.1)
+        before = watch.is_stuck
+        clock.move(0.2)
+        during = watch.is_stuck
+
+    assert (before, during, watch.is_stuck) == (False, True, False)
+
+
+def test_turns_that_only_fail_are_stuck(watch: Watch, clock: MovingClock) -> None:
+    fail(watch, TypeError("a bug"))
+    with watch:  # which has nothing to do, and so proves nothing
+        clock.move(1.0)
+    clock.move(LONGEST_S)
+    stuck = watch.is_stuck
+    watch.note_success()
+
+    assert (stuck, watch.is_stuck) == (True, False)
+
+
+def test_a_storage_that_fails_is_not_stuck(watch: Watch, clock: MovingClock) -> None:
+    fail(watch, TypeError("a bug"))
+    clock.move(LONGEST_S)
+    fail(watch, StorageUnavailableError("gone"))
+
+    assert not watch.is_stuck
+
+
+def test_whoever_waits_between_two_turns_is_not_stuck(
+    watch: Watch, clock: MovingClock
+) -> None:
+    with watch:
+        watch.note_success()
+    clock.move(LONGEST_S)
+
+    assert not watch.is_stuck

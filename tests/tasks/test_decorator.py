@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import threading
 from collections.abc import Callable
+from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -25,7 +27,7 @@ from flask_forge_jobs.model.outcomes import (
     ThrottleScope,
 )
 from flask_forge_jobs.tasks.context import CancelReason, TaskContext, current_job
-from flask_forge_jobs.tasks.decorator import Task
+from flask_forge_jobs.tasks.decorator import Task, run_coroutine
 from flask_forge_jobs.tasks.options import JobOptions
 from flask_forge_jobs.tasks.routing import DefaultRouter, KindPrefixRouter, Router
 from tests.tasks.conftest import Outbox
@@ -672,3 +674,34 @@ def test_permits_that_make_no_sense_are_refused(
 
     assert caught.value.field == field
     assert forge.registry.kinds() == []
+
+
+mark: ContextVar[str] = ContextVar("mark", default="none")
+
+
+async def told() -> tuple[str, int]:
+    await asyncio.sleep(0)
+    return mark.get(), threading.get_ident()
+
+
+async def fails() -> None:
+    await asyncio.sleep(0)
+    raise KeyError("id")
+
+
+def test_it_runs_on_the_thread_of_the_caller() -> None:
+    assert run_coroutine(told()) == ("none", threading.get_ident())
+
+
+def test_within_a_running_loop_it_has_a_loop_of_its_own_and_the_same_context() -> None:
+    async def view() -> object:
+        mark.set("the view's")
+        with pytest.raises(KeyError):
+            run_coroutine(fails())
+        return run_coroutine(told())
+
+    seen = asyncio.run(view())
+
+    assert isinstance(seen, tuple)
+    assert seen[0] == "the view's"
+    assert seen[1] != threading.get_ident()
