@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import re
 import sqlite3
 import tempfile
 from pathlib import Path
@@ -11,11 +12,13 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.driving import SHORT_SEED
+from tests.acceptance.faults import log_texts
 from tests.acceptance.faults.edges import Edge, illegal
 from tests.acceptance.faults.fault import BOTH, POSTGRES, SQLITE, Bench, Fault, Scale
 from tests.acceptance.faults.immediate import Ear
 from tests.acceptance.faults.matrix import FAULTS, chosen
 from tests.acceptance.faults.table import Outcome, run_all, text
+from tests.support.commands import ROOT
 
 # What the table claims to show, and on which backends the matrix wants it.
 NAMES = {
@@ -83,6 +86,16 @@ def test_the_table_is_the_same_for_a_fault_that_is_run_alone() -> None:
     assert within.seen == alone.seen
     assert alone.seen.endswith(", 3 times")
     assert alone.figure == "very often"
+
+
+@pytest.mark.parametrize(
+    "text", [value for name, value in vars(log_texts).items() if name.isupper()]
+)
+def test_what_is_looked_for_in_logs_is_said(text: str) -> None:
+    modules = (ROOT / "flask_forge_jobs").rglob("*.py")
+    # A text may be split over two lines of a module.
+    said = "".join(each.read_text() for each in modules)
+    assert text in re.sub(r'"\s+"', "", said)
 
 
 def test_names_choose_rows() -> None:

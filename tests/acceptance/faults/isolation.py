@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.acceptance.faults.fault import Bench
 from tests.acceptance.faults.load import UnderFault
+from tests.acceptance.faults.log_texts import FAILED
 from tests.acceptance.faults.outages import plan_of, require_sound
 from tests.acceptance.kill_workers import Driver
 
@@ -41,7 +42,7 @@ def _under(bench: Bench, level: str, jobs: int) -> str:
     report = driver.run()
     require_sound(report)
     bench.sql.run("DELETE FROM forge_job")
-    failures = driver.fleet.log.read_bytes().count(b"storage failed")
+    failures = driver.fleet.log.read_bytes().count(FAILED.encode())
     assert failures == 0, f"{failures} calls of workers failed"
     assert driver.unclear == 0, f"{driver.unclear} calls of the producer failed"
     return (

@@ -17,6 +17,7 @@ from flask_forge_jobs.storage.base import open_storage
 from flask_forge_jobs.storage.catalogue import load_statements
 from tests.acceptance.faults.fault import Bench
 from tests.acceptance.faults.load import UnderFault
+from tests.acceptance.faults.log_texts import STRAY, pattern
 from tests.acceptance.faults.outages import plan_of, require_sound
 from tests.acceptance.faults.proxy import Proxy, proxied
 from tests.support.sql import Sql
@@ -28,7 +29,7 @@ BATCH = 3
 SHARE_LOST = 0.5
 # What the repeated call must not do a second time has this name in its text.
 _NAME = re.compile(rb"'(once-[a-z]+-\d+)'")
-_STRAY = b"was claimed without our knowing; given back"
+_STRAY = pattern(STRAY)
 
 
 class LoseOnce:
@@ -191,7 +192,7 @@ def _fleet(bench: Bench, proxy: Proxy, count: int) -> str:
     require_sound(report)
     for what, number in lost.items():
         assert number >= count, f"only {number} {what} got lost"
-    strays = driver.fleet.log.read_bytes().count(_STRAY)
+    strays = len(_STRAY.findall(driver.fleet.log.read_text()))
     return (
         f"workers lost {lost['claims']} claims and {lost['outcomes']} outcomes of "
         f"{plan.jobs} jobs, {strays} claimed unawares and given back, 0 extra runs"

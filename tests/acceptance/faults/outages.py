@@ -32,10 +32,7 @@ _END_ALL = (
     "AND backend_type = 'client backend'"
 )
 # What the log says of trouble with the server, not of tasks that fail on purpose.
-_TROUBLE = re.compile(
-    rb"^20(?!.*(?:runtime\.outcomes: (?:cannot use|job )|tasks\.decorator)).*$",
-    re.MULTILINE,
-)
+_TROUBLE = re.compile(rb"^20(?!.*flask_forge_jobs\.jobs: ).*$", re.MULTILINE)
 # Each service of a worker tells once that the storage fails and once that it works
 # again, the listener too; what comes on top must not be more than a line a second.
 LINES_AN_OUTAGE = 24

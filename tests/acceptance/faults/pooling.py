@@ -12,6 +12,7 @@ from flask_forge_jobs.storage.base import open_storage
 from tests.acceptance.faults.cluster import Cluster, cluster
 from tests.acceptance.faults.fault import Bench
 from tests.acceptance.faults.load import UnderFault
+from tests.acceptance.faults.log_texts import UNHEARD
 from tests.acceptance.faults.outages import LEASE_S, Outages, plan_of, require_sound
 from tests.acceptance.faults.pooler import Pooler, pooled
 from tests.acceptance.kill_workers import Driver, Plan
@@ -122,7 +123,7 @@ def _outages(bench: Bench, server: Cluster, pooler: Pooler) -> str:
         middle_s = sorted(waits)[len(waits) // 2]
         if name == "listening":
             assert middle_s <= WOKEN_S, f"nobody was woken in {middle_s:.2f} s"
-        is_told = b"not listening through a pooler" in driver.fleet.log.read_bytes()
+        is_told = UNHEARD.encode() in driver.fleet.log.read_bytes()
         assert is_told == (name == "polling"), name
         found.append(f"{name} a job waits {middle_s:.3f} s")
     return f"server stopped at once under load: 0 lost; {', '.join(found)}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import signal
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +18,7 @@ from flask_forge_jobs.model.outcomes import MAX_CRASHES, Done, Failed
 from flask_forge_jobs.runtime.workers import SWEEPS_PER_LEASE, Reaper
 from tests.acceptance import evidence
 from tests.acceptance.faults.fault import Bench
+from tests.acceptance.faults.log_texts import RESCUED, pattern
 from tests.support.jobs import OTHER, OWNER, QUEUE, claim_one, enqueue, finish
 from tests.support.processes import output_of, start_python
 from tests.support.sql import Sql
@@ -27,7 +27,7 @@ from tests.support.threads import run_together
 LEASE_S = 60.0
 SWEEP_S = LEASE_S / SWEEPS_PER_LEASE
 REAPERS = 8
-_GAVE_BACK = re.compile(r"gave back (\d+) jobs")
+_RESCUED = pattern(RESCUED)
 LIVING, SILENT = 1_000, 50
 MOST_SWEEPS = 2
 # Longer than every delay before a retry.
@@ -195,7 +195,7 @@ def many_reapers(bench: Bench) -> str:
             assert reaper.stdout is not None
             assert reaper.stdout.readline() == "watched\n"
         said = "".join(run_together([partial(_sweep, each) for each in reapers]))
-        given_back = [int(number) for number in _GAVE_BACK.findall(said)]
+        given_back = [int(number) for number in _RESCUED.findall(said)]
         assert sum(given_back) == count, f"{given_back} of {count} were given back"
         histories = bench.sql.run(
             "SELECT status, crashes, error_history, COUNT(*) FROM forge_job "

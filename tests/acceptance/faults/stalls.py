@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterable
 
 from tests.acceptance.application import ENDED, STARTED
 from tests.acceptance.faults.fault import Bench
+from tests.acceptance.faults.log_texts import LOST, REFUSED, pattern
 from tests.acceptance.faults.scene import Scene, staged
 from tests.acceptance.fleet import Worker
 from tests.acceptance.ledger import Run
 from tests.acceptance.programs import wait_until
 
 LEASE_S = 3.0
-_REFUSED = re.compile(r"no longer ours|was lost to another worker")
+_REFUSALS = pattern(LOST), pattern(REFUSED)
 
 
 def slow_job(bench: Bench) -> str:
@@ -92,7 +92,8 @@ def _living(scene: Scene, healthy: Worker) -> list[Worker]:
 
 
 def _refusals(scene: Scene, stalls: int, late: int) -> str:
-    said = len(_REFUSED.findall(scene.fleet.log.read_text()))
+    log = scene.fleet.log.read_text()
+    said = sum(len(each.findall(log)) for each in _REFUSALS)
     replaced = len(scene.fleet.replaced)
     return (
         f"{stalls} stalls, {late} late finishes, 0 accepted "
