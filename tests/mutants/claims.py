@@ -269,10 +269,9 @@ MUTANTS = (
     ),
     Mutant(
         "progress is stored for a run of somebody else",
-        _COMMON,
-        "    AND COALESCE(forge_job.status, '') = 'in_progress'"
-        " AND COALESCE(forge_job.worker_id, '') = :worker_id\n",
-        "    AND COALESCE(forge_job.status, '') = 'in_progress'\n",
+        _QUEUE,
+        "                if job_id in locked\n",
+        "",
         (f"{_JOBS}::test_heartbeat_stores_progress_of_own_runs_only",),
     ),
     Mutant(

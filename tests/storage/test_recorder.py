@@ -204,14 +204,19 @@ def test_times_do_not_pile_up_while_nobody_takes_them(recorder: Recorder) -> Non
 
 
 @pytest.mark.parametrize("fork", [os.fork, fork_in_c])
+@pytest.mark.parametrize("is_run", [False, True])
 def test_a_fork_leaves_the_figures_with_the_parent(
-    recorder: Recorder, fork: Callable[[], int]
+    recorder: Recorder, fork: Callable[[], int], *, is_run: bool
 ) -> None:
     recorder.enqueued("mail", "send")
 
     def count() -> None:
-        recorder.enqueued("mail", "send")
-        assert taken(recorder).enqueued == 1
+        if is_run:
+            recorder.started("mail", "send", 5)
+        else:
+            recorder.enqueued("mail", "send")
+        tally = taken(recorder)
+        assert (tally.enqueued, tally.started) == (not is_run, is_run)
 
     with recorder._lock:  # another thread is counting
         assert in_child(count, fork) == 0

@@ -275,9 +275,7 @@ class JobQueue:
                 if job_id in locked
             ]
             if rows:
-                transaction.defer(
-                    "set_progress", worker_id=worker_id, rows=encode_rows(rows)
-                )
+                transaction.defer("set_progress", rows=encode_rows(rows))
             return HeartbeatReport(
                 owned=frozenset(RunId(*row[:2]) for row in rows_found),
                 cancelled=frozenset(

@@ -182,11 +182,11 @@ WHERE id IN (SELECT id FROM mine)
 RETURNING id, claims, cancel_requested_at
 
 -- name: set_progress
+-- For jobs that the heartbeat of the same transaction has locked as the worker's own.
 UPDATE forge_job
 SET progress = v.new_progress
 FROM /* rows v: job_id text, new_progress text */
 WHERE forge_job.id = v.job_id
-    AND COALESCE(forge_job.status, '') = 'in_progress' AND COALESCE(forge_job.worker_id, '') = :worker_id
 
 -- name: cancelled
 -- Served by forge_job_cancelled, which holds only jobs being stopped.
