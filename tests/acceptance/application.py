@@ -13,6 +13,7 @@ import os
 import signal
 import time
 from collections.abc import Iterable, Mapping
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
@@ -56,6 +57,7 @@ TRIES, ENQUEUED, BROKEN = "T", "Q", "X"
 KIND, FORKING_KIND = "acceptance.work", "acceptance.forking"
 # No child takes this long; it only turns a hang into a line of the ledger.
 CHILD_LIMIT_S = 40.0
+STATUS_LIMIT_S = 1.0
 # Above every number of crashes and failures that a job can live through.
 MAX_ATTEMPTS = 25
 METERED_KIND, BUCKET = "acceptance.metered", "acceptance"
@@ -249,8 +251,7 @@ def _register_forking(forge: ForgeJobs, app: Flask, ledger: LedgerWriter) -> Non
         start = multiprocessing.get_context("fork").Process
         child = start(target=enqueue, args=(context, job_id))
         child.start()
-        child.join(CHILD_LIMIT_S)
-        if child.exitcode != 0:
+        if not _has_ended_well(child):
             ledger.note(BROKEN, context)
             child.kill()
         ledger.note(ENDED, context)
@@ -259,6 +260,16 @@ def _register_forking(forge: ForgeJobs, app: Flask, ledger: LedgerWriter) -> Non
             "worker_id": context.worker_id,
             "attempt": context.attempt,
         }
+
+
+def _has_ended_well(child: BaseProcess) -> bool:
+    """Wait for a child; return whether its exit status was 0."""
+    child.join(CHILD_LIMIT_S)
+    # A thread that starts another child reaps this one, and then notes its status.
+    ends_at = time.monotonic() + STATUS_LIMIT_S
+    while child.exitcode is None and time.monotonic() < ends_at:
+        time.sleep(0.001)
+    return child.exitcode == 0
 
 
 def _register_limited(forge: ForgeJobs, ledger: LedgerWriter) -> None:
