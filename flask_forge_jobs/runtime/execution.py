@@ -229,8 +229,9 @@ def _checked(outcome: object, mask: Mask) -> Outcome:
     Outcomes are stored in batches, so a bad one from a custom task would block others.
     """
     if isinstance(outcome, Done):
-        if outcome.result is not None:
-            outcome.result.encode()  # SQLite would store half of a surrogate pair
+        # SQLite would store half of a surrogate pair. Tasks of ours return ASCII.
+        if outcome.result is not None and not outcome.result.isascii():
+            outcome.result.encode()
         return outcome
     if isinstance(outcome, Failed):
         return replace(outcome, message=fit(str(outcome.message), mask))
