@@ -65,8 +65,9 @@ def create_blueprint(
         blueprint.add_url_rule(
             route.path,
             endpoint=route.endpoint,
-            view_func=(
-                auditor.view(route) if route.mutates else partial(route.view, api)
+            view_func=_named(
+                auditor.view(route) if route.mutates else partial(route.view, api),
+                route.view,
             ),
             methods=[route.method],
             # Unmatched answers OPTIONS, with 204 and no body.
@@ -82,6 +83,18 @@ def create_blueprint(
     blueprint.record(partial(_answer_unmatched_urls, cors))
     blueprint.record(add_index_of)
     return blueprint
+
+
+def _named(
+    view: Callable[..., Response], named: Callable[..., Response]
+) -> Callable[..., Response]:
+    """Give a view the names of another, by which extensions know views.
+
+    Not ``__wrapped__``: the signature of the other one has the Api too.
+    """
+    for name in ("__module__", "__name__", "__qualname__", "__doc__"):
+        setattr(view, name, getattr(named, name))
+    return view
 
 
 def _add_hooks(

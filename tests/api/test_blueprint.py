@@ -85,6 +85,19 @@ def test_demo_route_is_off_by_default() -> None:
     assert answer.json["kind"] == "not_found"
 
 
+def test_every_view_has_the_name_that_extensions_look_up() -> None:
+    # Flask-WTF and Flask-Limiter keep what they exempt by module and name.
+    app = mount(UNASKED, BlueprintOptions(enable_demo=True)).application
+    routes = all_routes(enable_demo=True)
+
+    views = [app.view_functions[f"forge_jobs.{route.endpoint}"] for route in routes]
+
+    assert [(view.__module__, view.__name__, view.__qualname__) for view in views] == [
+        (route.view.__module__, route.view.__name__, route.view.__qualname__)
+        for route in routes
+    ]
+
+
 def test_hooks_of_the_host_still_run() -> None:
     app = Flask("host")
     app.after_request(lambda r: (r.headers.add("X-Host", "1"), r)[1])
