@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable
 
@@ -10,6 +11,9 @@ from prometheus_client.core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
+from flask_forge_jobs.model.log_lines import LogThrottle
+
+logger = logging.getLogger(__name__)
 _REQUESTS = "forge_jobs_http_requests"
 _REQUEST_SECONDS = "forge_jobs_http_request_seconds"
 _MULTIPROCESS_KEYS = ("PROMETHEUS_MULTIPROC_DIR", "prometheus_multiproc_dir")
@@ -37,19 +41,26 @@ class RequestMetrics(Collector):
         )
 
         self._children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+        self._log_throttle = LogThrottle()
 
     def observe(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one request to a route, which is a path with its placeholders."""
         key = (method, route, status)
-        children = self._children.get(key)
-        if children is None:  # labels() is slower than counting
-            children = self._children[key] = (
-                self._requests.labels(method, route, str(status)),
-                self._seconds.labels(method, route),
-            )
-        requests, durations = children
-        requests.inc()
-        durations.observe(seconds)
+        try:
+            children = self._children.get(key)
+            if children is None:  # labels() is slower than counting
+                children = self._children[key] = (
+                    self._requests.labels(method, route, str(status)),
+                    self._seconds.labels(method, route),
+                )
+            requests, durations = children
+            requests.inc()
+            durations.observe(seconds)
+        except Exception:
+            # The directory of multiprocess mode may be missing or full. What the
+            # request changed is stored, so the caller must not see a failure.
+            if self._log_throttle.is_time_for(""):
+                logger.exception("a request could not be counted")
 
     def collect(self) -> Iterable[Metric]:
         """Yield both families without their ``_created`` samples."""

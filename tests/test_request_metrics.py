@@ -19,6 +19,20 @@ for family in metrics.collect():
             print(sample.name, sample.labels, sample.value)
 """
 
+ENQUEUES = """
+from flask import Flask
+from flask_forge_jobs import ForgeJobs
+app = Flask("shop")
+app.config.update(TESTING=True, PROPAGATE_EXCEPTIONS=False, FORGE_JOBS_INLINE="off")
+forge = ForgeJobs(app)
+job = {"kind": "k", "payload": {}}
+for _ in range(3):
+    answer = app.test_client().post("/forge-jobs/v1/jobs", json=job)
+    print(answer.status_code)
+with app.app_context():
+    print(forge.storage.job_reader.statistics()["default"].counts.pending)
+"""
+
 
 def samples(metrics: RequestMetrics, name: str) -> dict[tuple[str, ...], float]:
     return {
@@ -72,3 +86,18 @@ def test_the_processes_of_a_server_are_shown_together(tmp_path: Path) -> None:
     assert "'status': '200'} 2.0" in printed[0]
     assert "'status': '200'} 5.0" in printed[1]
     assert "forge_jobs_http_request_seconds_count" in printed[1]
+
+
+def test_a_request_that_cannot_be_counted_is_answered_all_the_same(
+    tmp_path: Path,
+) -> None:
+    environ = os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path / "none")}
+
+    ended = subprocess.run(
+        [sys.executable, "-c", ENQUEUES],
+        env=environ, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+
+    assert ended.stdout.split() == ["201", "201", "201", "3"]
+    assert ended.stderr.count("a request could not be counted") == 1
+    assert f"No such file or directory: '{tmp_path}/none/" in ended.stderr
