@@ -42,6 +42,10 @@ _PLAN_BY_INDEX = {
 }
 
 
+class NoFurtherConnectionError(StorageUnavailableError):
+    """The server refused a connection while it may well serve those we hold."""
+
+
 class Session(Connection):
     """A connection that knows whether its session has our settings."""
 
@@ -242,7 +246,8 @@ class PostgresFaults(Faults):
 
     def _meaning(self, error: BaseException) -> Exception | None:
         if isinstance(error, StorageUnavailableError):
-            return TransientError(error, is_away=True)
+            is_away = not isinstance(error, NoFurtherConnectionError)
+            return TransientError(error, is_away=is_away)
         if not isinstance(error, psycopg2.Error):
             return None
         if _is_lost(error):

@@ -237,6 +237,8 @@ class PostgresDatabase:
 
     def _probe(self, writes: bool) -> None:  # noqa: FBT001  # its only argument
         """Raise a StorageError while the server is away; see :class:`.Availability`."""
+        # If the server is full, ours may be what fills it.
+        self._state.pool.discard_idle()
         with (
             within(self._limit_s if writes else _PROBE_LIMIT_S),
             self._surfaced,

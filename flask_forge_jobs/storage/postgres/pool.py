@@ -24,9 +24,12 @@ import psycopg2
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 from psycopg2.extensions import connection as Connection  # noqa: N812  # a class
 
-from flask_forge_jobs.errors import StorageBusyError
+from flask_forge_jobs.errors import StorageBusyError, StorageUnavailableError
 from flask_forge_jobs.storage.database import left_s
-from flask_forge_jobs.storage.postgres.connection import Session
+from flask_forge_jobs.storage.postgres.connection import (
+    NoFurtherConnectionError,
+    Session,
+)
 
 # Replacing a connection at this age, give or take 10 %, makes all of them follow a
 # fail-over or a DNS change.
@@ -34,6 +37,8 @@ MAX_AGE_S = 1800.0
 CHECK_AFTER_IDLE_S = 30.0
 _WATCH_PERIOD_S = 0.5
 _CHECK_PERIOD_S = 0.5
+# A server that refuses does so at once; libpq's shortest time-out is twice as long.
+_REFUSED_WITHIN_S = 1.0
 # Idle periods before the watchdog's thread ends: starting it costs more than a call.
 _WATCH_ON_FOR = 20
 
@@ -281,7 +286,15 @@ class ConnectionPool:
         return pooled
 
     def _open(self) -> Session:
-        connection = self._connect()
+        since = time.monotonic()
+        try:
+            connection = self._connect()
+        except StorageUnavailableError as error:
+            # All others are lent; if the server is away their callers will find out.
+            is_quick = time.monotonic() - since < _REFUSED_WITHIN_S
+            if is_quick and self.backend_pids:
+                raise NoFurtherConnectionError(str(error)) from error.__cause__
+            raise
         try:
             with self.watchdog.watching(connection, left_s(self._wait_s)):
                 self._prepare(connection)
@@ -309,7 +322,7 @@ class ConnectionPool:
             self._discard(pooled)
             # The others are most likely dead too, and a caller that tried each in turn
             # would run out of retries.
-            self._discard_idle()
+            self.discard_idle()
             return
         if connection.info.transaction_status != TRANSACTION_STATUS_IDLE:
             self._discard(pooled)
@@ -319,10 +332,11 @@ class ConnectionPool:
 
     def close(self) -> None:
         """Close the idle connections; those in use stay open."""
-        self._discard_idle()
+        self.discard_idle()
         self.watchdog.close()
 
-    def _discard_idle(self) -> None:
+    def discard_idle(self) -> None:
+        """Close the idle connections."""
         with contextlib.suppress(IndexError):  # another thread took the last one
             while self._idle:
                 self._discard(self._idle.pop())

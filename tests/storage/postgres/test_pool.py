@@ -16,7 +16,11 @@ from psycopg2.extensions import TRANSACTION_STATUS_IDLE, TRANSACTION_STATUS_INTR
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageBusyError, StorageUnavailableError
 from flask_forge_jobs.storage.postgres import pool as postgres_pool
-from flask_forge_jobs.storage.postgres.connection import _keywords, connect
+from flask_forge_jobs.storage.postgres.connection import (
+    NoFurtherConnectionError,
+    _keywords,
+    connect,
+)
 from flask_forge_jobs.storage.postgres.pool import ConnectionPool, Watchdog
 from tests.support.sql import Sql
 from tests.support.threads import run_together
@@ -212,6 +216,32 @@ def test_a_failed_connect_gives_the_permit_back(server: FakeServer) -> None:
 
     with pool.connection():
         assert len(server.made) == 1
+
+
+def test_only_a_quick_refusal_beside_a_lent_connection_says_that_no_more_is_left(
+    server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that is away refuses too, or does not answer."""
+
+    def refuse() -> FakeConnection:
+        raise StorageUnavailableError("refused")
+
+    def kind_of_refusal() -> type[StorageUnavailableError]:
+        with pytest.raises(StorageUnavailableError, match="refused") as caught:
+            pool.check_out()
+        return caught.type
+
+    pool = pool_of(server)
+    with pool.connection():
+        pool._connect = refuse  # type: ignore[assignment]  # a fake
+        beside = kind_of_refusal()
+        monkeypatch.setattr(postgres_pool, "_REFUSED_WITHIN_S", -1.0)
+        late = kind_of_refusal()
+        monkeypatch.undo()
+    pool.discard_idle()
+
+    assert beside is NoFurtherConnectionError
+    assert late is kind_of_refusal() is StorageUnavailableError
 
 
 # -- age ---------------------------------------------------------------------------
