@@ -142,6 +142,20 @@ def watch(item: Forkable) -> None:
     _forks.watch(item)
 
 
+def end_child(parent: int, job_id: str) -> None:
+    """End this process if it is not ``parent`` but a child that a task has forked.
+
+    A child that comes back from the task would go on as a second worker, with the jobs
+    and connections of the first. It ends with status 1 and does nothing else, because
+    other threads of its parent may have held the lock of a log or a file.
+    """
+    if os.getpid() != parent:
+        line = f"a child that the task of job {job_id} forked came back; it ends\n"
+        with contextlib.suppress(OSError):
+            os.write(2, line.encode())
+        os._exit(1)
+
+
 def was_inherited(path: Path) -> bool:
     """Return whether the parent had a SQLite file open when it forked this process.
 

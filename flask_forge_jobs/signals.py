@@ -11,12 +11,14 @@ and has no other effect. A signal without receivers costs next to nothing.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 
 from blinker import NamedSignal, Namespace
 from flask import Flask
 
+from flask_forge_jobs import forks
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.claims import ClaimedJob
 from flask_forge_jobs.model.jobs import EnqueueResult, JobStatus
@@ -123,7 +125,9 @@ class SignalObserver(Observer):
         self._send(job_started, context=context)
         # The exception keeps its frames until every receiver has seen it.
         watched = replace(context, dispose=raised.append)
+        process = os.getpid()
         outcome = task.run(watched, job.payload)
+        forks.end_child(process, job.id)
         try:
             self._tell_end(task, context, job, outcome, raised)
         except Exception:  # must not change the outcome

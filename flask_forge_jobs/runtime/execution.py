@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import KW_ONLY, dataclass, field, replace
 
+from flask_forge_jobs import forks
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.errors import InvalidInputError, StorageError
 from flask_forge_jobs.logs import get_logger
@@ -157,9 +159,13 @@ class Runner:
             if snoozed is not None:
                 return snoozed
         outcome: object = None
+        process = os.getpid()
         try:
             with self.scope():
-                outcome = self.observer.run(task, self._context(execution), job)
+                try:
+                    outcome = self.observer.run(task, self._context(execution), job)
+                finally:
+                    forks.end_child(process, job.id)
         except BaseException as error:  # noqa: BLE001  # from the scope, not the task
             trace = trace_of(error, self.mask)
             logger.error("the context of job %s failed: %s", job.id, trace)  # noqa: TRY400

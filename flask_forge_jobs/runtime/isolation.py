@@ -123,11 +123,12 @@ class TaskProcess:
             if "ready" in message:
                 self.is_ready = True
                 return True
+            if message.get("id") != context.job_id:
+                continue  # from what an earlier task left running
             if "outcome" in message:
                 self._outcome = messages.outcome_of(message)
                 return True
-            if message.get("id") == context.job_id:
-                context.progress_sink(message["progress"])
+            context.progress_sink(message["progress"])
         if self._lines.is_over:
             self.group.end()
         return self._lines.is_over

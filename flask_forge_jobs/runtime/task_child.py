@@ -79,7 +79,8 @@ class _TaskServer:
         listener.start()
         self._send(messages.READY)
         while (run := self._runs.get()) is not None:
-            self._send(messages.outcome_message(self._run(run)))
+            outcome = self._run(run)
+            self._send(messages.outcome_message(run.job.id, outcome))
 
     def _run(self, run: messages.TaskRun) -> Outcome:
         clock = self._plan.clock

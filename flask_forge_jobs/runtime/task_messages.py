@@ -91,8 +91,8 @@ def progress_message(job_id: str, text: str) -> dict[str, Any]:
     return {"progress": text, "id": job_id}
 
 
-def outcome_message(outcome: Outcome) -> dict[str, Any]:
-    """Return the message that ends a run."""
+def outcome_message(job_id: str, outcome: Outcome) -> dict[str, Any]:
+    """Return the message that ends the run of a job."""
     match outcome:
         case Done(result, result_error):
             told: dict[str, Any] = {"done": result, "result_error": result_error}
@@ -114,7 +114,7 @@ def outcome_message(outcome: Outcome) -> dict[str, Any]:
             told = {"dead": outcome.message, "traceback": outcome.traceback}
         case Released():
             told = {"released": True}
-    return {"outcome": told}
+    return {"outcome": told, "id": job_id}
 
 
 def outcome_of(message: dict[str, Any]) -> Outcome:

@@ -319,6 +319,37 @@ def test_a_process_that_dies_fails_its_job_only(
     assert Run("end_as").of(processes, how="well") == Done('"well"')
 
 
+@pytest.mark.parametrize("how", ["exit", "return", "exec"])
+def test_a_forked_child_that_comes_back_gives_no_answer(
+    processes: TaskProcesses, how: str
+) -> None:
+    """It would be taken for that of the task, and that for the next job's."""
+    with no_hang():
+        outcome = Run("fork").of(processes, how=how)
+
+    assert outcome == Done("1")
+    assert Run("end_as").of(processes, how="raise") == Failed("ValueError: no good")
+
+
+def test_the_answer_of_another_job_is_dropped() -> None:
+    script = r"""
+import json, os, socket
+worker = socket.socket(fileno=int(os.environ["FORGE_JOBS_TASK_CHANNEL"]))
+worker.sendall(b'{"ready":true}\n')
+for line in worker.makefile():
+    for job_id in ("job-0", json.loads(line)["run"]["id"]):
+        done = {"done": json.dumps(job_id), "result_error": None}
+        worker.sendall(json.dumps({"outcome": done, "id": job_id}).encode() + b"\n")
+"""
+    with started([sys.executable, "-S", "-c", script]) as processes:
+        outcomes = [
+            Run("describe", job_id=job_id).of(processes)
+            for job_id in ("job-1", "job-2")
+        ]
+
+    assert outcomes == [Done('"job-1"'), Done('"job-2"')]
+
+
 def test_a_process_that_died_while_idle_is_replaced(processes: TaskProcesses) -> None:
     first = result_of(Run("describe").of(processes, text=""))["pid"]
     (idle,) = processes._idle

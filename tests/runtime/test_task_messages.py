@@ -21,7 +21,7 @@ from flask_forge_jobs.runtime.task_messages import (
 
 
 def sent(outcome: Outcome) -> Outcome:
-    return outcome_of(decode(encode(outcome_message(outcome))))
+    return outcome_of(decode(encode(outcome_message("job-1", outcome))))
 
 
 @pytest.mark.parametrize(

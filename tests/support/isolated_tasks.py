@@ -76,6 +76,23 @@ def die(how: str) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def fork(how: str) -> int:
+    """Fork a child that comes back from the task; return its exit status."""
+    pid = os.fork()
+    if pid == 0:
+        return come_back(how)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def come_back(how: str) -> int:
+    """Come back in one of the ways in which a child may, or try to be a program."""
+    if how == "exit":
+        sys.exit(0)
+    if how == "exec":
+        os.execv("/nowhere/program", ["program"])
+    return -1
+
+
 def hold(folder: str, *, deaf: bool = False, helper: bool = False) -> None:
     """Hang, with or without an ear for the stop; then say that it is over."""
     place = Path(folder)
@@ -125,7 +142,7 @@ def make_registry() -> TaskRegistry:
     """Return the tasks, each in a process of its own."""
     registry = TaskRegistry()
     functions: tuple[Callable[..., object], ...] = (
-        describe, end_as, die, hold, finish_late, follow_up,
+        describe, end_as, die, fork, hold, finish_late, follow_up,
     )  # fmt: skip
     for function in functions:
         registry.add(_isolated(function))
