@@ -43,6 +43,7 @@ class Guard:
             authenticator=options.authenticator,
             failures=FailureLimit(options.clock),
             hosts=HostList(options.allowed_hosts),
+            origins=frozenset(options.cors_origins),
             is_open_to_loopback=options.open_to_loopback,
         )
 

@@ -3,13 +3,14 @@
 Closed by default. Without an authenticator, only direct requests from this machine are
 answered, and only in debug, in tests or under ``forge-jobs-server --open``. The peer's
 address alone is no proof: behind a proxy on the same host every client is 127.0.0.1,
-and so is a web page whose name was rebound to 127.0.0.1.
+and so is a web page whose name was rebound to 127.0.0.1. Any page may send requests
+from the browser of this machine, and the application may let it read their answers.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import NoReturn
 
@@ -18,6 +19,7 @@ from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Forbidden, HTTPException, Unauthorized
 from werkzeug.wrappers import Request
 
+from flask_forge_jobs.auth.csrf import is_read_from_elsewhere
 from flask_forge_jobs.auth.hosts import HostList, is_plainly_local
 from flask_forge_jobs.auth.limits import FailureLimit
 from flask_forge_jobs.auth.permissions import HOST, LOCAL, Principal
@@ -37,6 +39,10 @@ CLOSED_MESSAGE = (
     "no authenticator is configured: only direct requests from this machine to a debug "
     "server are answered; set FORGE_JOBS_AUTH"
 )
+FOREIGN_MESSAGE = (
+    "no authenticator is configured: pages of other origins may read this only if "
+    "FORGE_JOBS_CORS_ORIGINS lists theirs"
+)
 
 
 class AuthenticatorError(Forbidden):
@@ -55,6 +61,8 @@ class Access:
     authenticator: Authenticator | None
     failures: FailureLimit
     hosts: HostList
+    # Whose pages may read the API.
+    origins: Collection[str]
     is_open_to_loopback: bool
 
     def by_token(self, request: Request) -> Principal | None:
@@ -71,7 +79,7 @@ class Access:
             Unauthorized: The caller is unknown.
             RateLimitedError: The caller is unknown and has failed too often.
             Forbidden: The host is not allowed, or there is no authenticator and the
-                request is not local.
+                request is not local, or a page of another origin sends it.
             AuthenticatorError: The application's authenticator failed.
         """
         # A page with a rebound name can send any header, but not a valid token.
@@ -83,6 +91,8 @@ class Access:
         is_open = app.debug or app.testing or self.is_open_to_loopback
         if not (is_open and is_plainly_local(request)):
             raise Forbidden(CLOSED_MESSAGE)
+        if is_read_from_elsewhere(request, self.origins):
+            raise Forbidden(FOREIGN_MESSAGE)
         return LOCAL
 
     def _vouched_for(self, authenticator: Authenticator, request: Request) -> Principal:

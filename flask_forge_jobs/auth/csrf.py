@@ -1,4 +1,4 @@
-"""Refuses writes that a browser sends on behalf of another site (CSRF).
+"""Refuses what a browser sends on behalf of another site: writes (CSRF), some reads.
 
 Browsers state the origin of a request in ``Sec-Fetch-Site``, which a page cannot forge;
 older browsers state it in ``Origin``. Programs send neither. They prove that they are
@@ -12,6 +12,7 @@ authenticator may have looked at a cookie only.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from urllib.parse import urlsplit
 
 from werkzeug.exceptions import Forbidden
@@ -49,6 +50,22 @@ def check_same_site(request: Request) -> None:
     is_no_form = has_body(request) or request.is_json
     if not is_no_form and request.headers.get(PROGRAM_HEADER) != "1":
         raise Forbidden(UNPROVEN_MESSAGE)
+
+
+def is_read_from_elsewhere(request: Request, allowed: Collection[str]) -> bool:
+    """Tell whether a script of another origin than ours and the allowed ones reads.
+
+    Who follows a link from there may read the answer; the page with the link cannot.
+    """
+    if request.method not in SAFE_METHODS:
+        return False  # check_same_site is stricter
+    origin = request.headers.get("Origin")
+    if origin in allowed or request.headers.get("Sec-Fetch-Mode") == "navigate":
+        return False
+    site = request.headers.get("Sec-Fetch-Site")
+    if site is not None:
+        return site not in {"same-origin", "none"}
+    return origin is not None and not _is_own_origin(origin, request)
 
 
 def has_body(request: Request) -> bool:

@@ -97,6 +97,42 @@ def test_read_for_another_site_is_left_to_the_browser(client: FlaskClient) -> No
     assert not [name for name, _ in answer.headers if name.startswith("Access-Control")]
 
 
+# What a browser says of a GET, and whether this machine's trust answers it.
+READS = [
+    ({}, True),
+    ({"Sec-Fetch-Site": "same-origin"}, True),
+    ({"Sec-Fetch-Site": "none", "Sec-Fetch-Mode": "navigate"}, True),
+    ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}, True),
+    ({"Origin": "http://localhost:5000"}, True),
+    ({"Sec-Fetch-Site": "cross-site", "Origin": "http://front.example"}, True),
+    ({"Origin": "http://front.example"}, True),
+    ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "cors"}, False),
+    ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}, False),
+    ({"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "cors"}, False),
+    ({"Sec-Fetch-Site": "odd"}, False),
+    ({"Sec-Fetch-Site": "cross-site", "Origin": "http://evil.test"}, False),
+    ({"Origin": "http://evil.test"}, False),
+    ({"Origin": "http://localhost:3000"}, False),
+    ({"Origin": "null"}, False),
+]
+
+
+@pytest.mark.parametrize(("headers", "is_answered"), READS)
+def test_sec_S10_a_script_of_another_origin_is_not_this_machine(
+    storage: Storage, headers: dict[str, str], *, is_answered: bool
+) -> None:
+    """The application may let every origin read its answers, as flask-cors does."""
+    options = BlueprintOptions(cors_origins=["http://front.example"])
+    client = mount(storage, options)
+
+    answer = client.get(
+        f"{PREFIX}/queue/overview", headers={"Host": "localhost:5000", **headers}
+    )
+
+    assert answer.status_code == (200 if is_answered else 403)
+    assert ("FORGE_JOBS_CORS_ORIGINS" in answer.text) is not is_answered
+
+
 # The table of S14 (H27): what each pair of headers means for a request whose credential
 # a browser would have sent on its own. None stands for a header that is absent.
 ORIGINS = {

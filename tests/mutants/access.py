@@ -110,6 +110,20 @@ MUTANTS = (
         'return is_loopback(environ.get("REMOTE_ADDR", "")) or is_loopback_host(',
         ("auth/test_access.py::test_flags_open_it_to_loopback_only",),
     ),
+    Mutant(
+        "a page of another site reads what is open to this machine",
+        _CSRF,
+        'return site not in {"same-origin", "none"}',
+        'return site == "odd"',
+        ("auth/test_csrf.py",),
+    ),
+    Mutant(
+        "a page of another port reads what is open to this machine",
+        _CSRF,
+        'return site not in {"same-origin", "none"}',
+        'return site not in {"same-origin", "same-site", "none"}',
+        ("auth/test_csrf.py",),
+    ),
     # -- other sites -------------------------------------------------------------------
     Mutant(
         "a sibling domain may write",
