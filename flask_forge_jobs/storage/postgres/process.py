@@ -122,11 +122,15 @@ class Availability:
         with self._changing:
             if self._reason is not None:
                 return
-            self._reason = reason
             self._closing.clear()
-            threading.Thread(
+            thread = threading.Thread(
                 target=self._look, name="forge-jobs-probe", daemon=True
-            ).start()
+            )
+            try:
+                thread.start()
+            except RuntimeError:  # out of threads: nobody would end the failing
+                return
+            self._reason = reason
         logger.warning("the database is away; calls fail until it answers: %s", reason)
 
     def take_in(self, fault: TransientError, attempt: int, since: float) -> None:

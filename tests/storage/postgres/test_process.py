@@ -109,6 +109,26 @@ def test_a_second_time_out_starts_no_second_look(
     server.come_back()
 
 
+def test_calls_go_on_when_no_thread_can_start_to_look(
+    server: Server, availability: Availability, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise they would fail for ever, and at once."""
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        availability.note_away("time-out")
+    availability.check()
+    assert not server.asked.is_set()
+
+    availability.note_away("time-out")
+    server.come_back()
+
+    availability.check()
+
+
 def test_after_the_close_nobody_looks_and_calls_find_out_for_themselves(
     server: Server, availability: Availability
 ) -> None:
