@@ -135,6 +135,7 @@ def _keywords(settings: DatabaseSettings) -> dict[str, Any]:
         "keepalives_idle": 15,
         "keepalives_interval": 5,
         "keepalives_count": 3,
+        "client_encoding": "UTF8",
         **settings.connect_parameters(),
         # 2 s is libpq's minimum.
         "connect_timeout": max(int(left_s(settings.connect_timeout_s)), 2),
@@ -172,6 +173,20 @@ def connect(settings: DatabaseSettings) -> Session:
         raise
     connection.autocommit = True
     return connection
+
+
+def require_utf8(connection: Connection, settings: DatabaseSettings) -> None:
+    """Raise StorageError if the database cannot store every text.
+
+    The server tells its encoding at the start; a pooler may keep it to itself.
+    """
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding not in (None, "UTF8"):
+        raise StorageError(
+            f"{settings.dsn_for_display}{settings.named} has the encoding {encoding}; "
+            "flask-forge-jobs needs UTF8: create the database with ENCODING 'UTF8' "
+            "TEMPLATE template0"
+        )
 
 
 def warn_of_unchecked_server(connection: Connection) -> None:

@@ -40,6 +40,7 @@ from flask_forge_jobs.storage.postgres.connection import (
     SessionSettings,
     connect,
     driver,
+    require_utf8,
     warn_of_unchecked_server,
 )
 from flask_forge_jobs.storage.postgres.join import run_joined
@@ -106,7 +107,7 @@ class PostgresDatabase:
             size=self._settings.pool_size,
             wait_s=self._settings.statement_timeout_s,
             random=self._random,
-            prepare=self._session_settings.tell,
+            prepare=self._prepare,
             check=availability.check,
         )
 
@@ -136,6 +137,10 @@ class PostgresDatabase:
 
     def _connect(self) -> Session:
         return connect(self._settings)
+
+    def _prepare(self, session: Session) -> None:
+        require_utf8(session, self._settings)
+        self._session_settings.tell(session)
 
     def open(self) -> None:
         """Connect and bring the schema up to date."""

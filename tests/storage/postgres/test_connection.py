@@ -10,8 +10,10 @@ from typing import Any
 
 import psycopg2
 import pytest
+from psycopg2.extensions import cursor as Cursor  # noqa: N812  # a class
 
 from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.errors import StorageError
 from flask_forge_jobs.storage.base import open_storage
 from flask_forge_jobs.storage.postgres.connection import (
     Session,
@@ -19,6 +21,8 @@ from flask_forge_jobs.storage.postgres.connection import (
     connect,
 )
 from flask_forge_jobs.storage.postgres.transaction import PostgresSchema
+from tests.support.jobs import enqueue
+from tests.support.runtimes import wait_until
 
 SETTINGS = SessionSettings(7_000, 9_000)
 SAID = {
@@ -133,6 +137,52 @@ def test_a_session_that_cannot_be_told_is_closed(
         storage.open()
 
     assert [opened.closed for opened in seen] == [1]
+
+
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+def test_a_database_that_cannot_store_every_text_is_refused(
+    own_settings: DatabaseSettings, encoding: str
+) -> None:
+    """Some outcomes would be refused, and their jobs would run again and again."""
+    name = f"{own_settings.database}_{encoding.lower()}"
+    with contextlib.closing(connect(own_settings)) as owner, owner.cursor() as cursor:
+        cursor.execute(
+            f"CREATE DATABASE {name} ENCODING '{encoding}' TEMPLATE template0 "
+            "LC_COLLATE 'C' LC_CTYPE 'C'"
+        )
+        settings = dataclasses.replace(own_settings, database=name)
+        try:
+            with contextlib.closing(open_storage(settings)) as storage:
+                for look in (storage.open, storage.database.schema_versions):
+                    with pytest.raises(StorageError, match=f"{name}.* {encoding};"):
+                        look()
+        finally:
+            # The server notices the end of a session a moment later.
+            wait_until(lambda: not count_of_sessions(cursor, name), "they have ended")
+            cursor.execute(f"DROP DATABASE {name}")
+
+
+def count_of_sessions(cursor: Cursor, database: str) -> int:
+    cursor.execute(
+        "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = %s", [database]
+    )
+    (count,) = cursor.fetchone() or (0,)
+    return int(count)
+
+
+def test_we_speak_utf8_whatever_the_default_of_the_role(
+    own_settings: DatabaseSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+    with contextlib.closing(connect(own_settings)) as owner, owner.cursor() as cursor:
+        cursor.execute(
+            f"ALTER DATABASE {own_settings.database} SET client_encoding = LATIN1"
+        )
+
+    with contextlib.closing(open_storage(own_settings)) as storage:
+        job_id = enqueue(storage, key="→")
+
+        assert storage.job_reader.get(job_id).dedupe_key == "→"
 
 
 def test_a_schema_step_takes_as_long_as_it_takes(
