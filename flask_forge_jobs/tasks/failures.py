@@ -104,7 +104,8 @@ def forget_frames(error: BaseException) -> None:
         if each is None or id(each) in seen:
             continue
         seen.add(id(each))
-        each.__traceback__ = None
+        # Not by assignment, which a frozen dataclass refuses.
+        BaseException.with_traceback(each, None)
         waiting += (each.__cause__, each.__context__)
         if isinstance(each, BaseExceptionGroup):
             waiting += each.exceptions

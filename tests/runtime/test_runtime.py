@@ -290,6 +290,26 @@ def test_a_raising_task_ends_failed_and_its_slot_is_reused(storage: Storage) -> 
     assert all(job.heartbeat_at is None for job in ended.values())
 
 
+def test_an_error_that_cannot_be_changed_ends_its_job_as_chosen(
+    storage: Storage, caplog: pytest.LogCaptureFixture
+) -> None:
+    @dataclasses.dataclass(frozen=True)
+    class RefusedError(Exception):
+        code: str
+
+    forge = ForgeJobs()
+
+    @forge.task(kind="charge", dead_on=RefusedError)
+    def charge() -> None:
+        raise RefusedError("insufficient_funds")
+
+    with running(storage, forge.registry):
+        job = wait_for_status(storage, add(storage, "charge"), JobStatus.DEAD)
+
+    assert (job.attempts, job.last_error) == (1, "RefusedError: insufficient_funds")
+    assert "a slot thread died" not in caplog.text
+
+
 def test_a_failed_job_is_tried_again_after_its_delay(storage: Storage) -> None:
     outcomes: Iterator[Any] = iter([Failed("first", retry_after_s=0), Done()])
     task = QuickTask("quick", lambda _: next(outcomes))

@@ -3,6 +3,7 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import pytest
 
@@ -218,3 +219,15 @@ def test_frames_are_dropped_everywhere_an_error_leads_to() -> None:
 
     for error in (group, context, cause, member):
         assert error.__traceback__ is None
+
+
+def test_frames_of_an_error_that_cannot_be_changed_are_dropped() -> None:
+    @dataclass(frozen=True)
+    class RefusedError(Exception):
+        code: str
+
+    error = raised(RefusedError("insufficient_funds"))
+
+    forget_frames(error)
+
+    assert error.__traceback__ is None
