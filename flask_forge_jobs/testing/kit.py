@@ -15,6 +15,7 @@ from flask import Flask
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.instants import from_micros
 from flask_forge_jobs.model.jobs import Job, JobFilter
+from flask_forge_jobs.model.ordering import JobOrder
 from flask_forge_jobs.model.payloads import load_text
 from flask_forge_jobs.runtime.inline import DirectCalls, InlineWorker
 from flask_forge_jobs.state import EXTENSION_NAME, state_of
@@ -32,6 +33,7 @@ Mode = Literal["inline", "queued", "drain"]
 MODES = get_args(Mode)
 MOST_AT_ONCE = 1000  # more jobs in one drain look like a task that enqueues itself
 _PAGE = 1000
+_OLDEST_FIRST = JobOrder(descending=False)
 
 
 class JobsKit:
@@ -168,7 +170,7 @@ class JobsKit:
             queues: Only these queues; all by default.
 
         Raises:
-            RuntimeError: A thousand jobs have run, and more are due.
+            RuntimeError: More than a thousand jobs have run.
         """
         self._runtime.declare()
         storage = self._state.storage
@@ -181,7 +183,7 @@ class JobsKit:
             ran.append(RanJob(reader.get(run.job.id), run.outcome, run.error))
             if not isinstance(run.error, Exception | None):
                 raise run.error  # such as that of pytest.fail() or Ctrl-C
-            if len(ran) >= MOST_AT_ONCE:
+            if len(ran) > MOST_AT_ONCE:
                 raise RuntimeError(
                     f"{len(ran)} jobs have run and more may be due; does "
                     f"{run.job.kind} enqueue itself?"
@@ -252,8 +254,12 @@ class JobsKit:
         reader = self._state.storage.job_reader
         kinds = () if task is None else (_kind_of(task),)
         wanted = JobFilter(kinds=kinds, enqueued_from=self._begun_at)
-        rows = reader.page(wanted, _PAGE).rows
-        return [reader.get(row.id) for row in reversed(rows)]
+        page = reader.find(wanted, _OLDEST_FIRST, _PAGE, with_total=False)
+        ids = [row.id for row in page.rows]
+        while page.end is not None:
+            page = reader.find(wanted, _OLDEST_FIRST, _PAGE, page.end, with_total=False)
+            ids += [row.id for row in page.rows]
+        return [reader.get(job_id) for job_id in ids]
 
     def assert_enqueued(
         self,

@@ -22,6 +22,7 @@ from flask_forge_jobs import (
     current_job,
 )
 from flask_forge_jobs.model.cron import ScheduleDefinition
+from flask_forge_jobs.model.payloads import load_text
 from flask_forge_jobs.state import state_of
 from flask_forge_jobs.testing import JobsKit
 from tests.testing.conftest import MakeApp
@@ -170,8 +171,35 @@ def test_a_task_that_enqueues_itself_without_end_is_stopped(
 
     again.enqueue()
 
-    with pytest.raises(RuntimeError, match=r"3 jobs have run .* does again enqueue"):
+    with pytest.raises(RuntimeError, match=r"4 jobs have run .* does again enqueue"):
         jobs.drain()
+
+
+def test_a_drain_of_a_thousand_jobs_is_not_endless(
+    jobs: JobsKit, forge: ForgeJobs
+) -> None:
+    @forge.task
+    def work(number: int) -> None:
+        pass
+
+    forge.enqueue_many(work.job(number) for number in range(1000))
+
+    assert len(jobs.drain()) == 1000
+
+
+def test_every_job_of_a_test_is_looked_at(jobs: JobsKit, forge: ForgeJobs) -> None:
+    @forge.task
+    def work(number: int) -> None:
+        pass
+
+    forge.enqueue_many(work.job(number) for number in range(1001))
+
+    payloads = [load_text(job.payload) for job in jobs.enqueued(work)]
+    assert payloads == [{"number": number} for number in range(1001)]
+    for number in (0, 1000):
+        jobs.assert_enqueued(work, args={"number": number})
+        with pytest.raises(AssertionError, match="jobs were enqueued for"):
+            jobs.assert_not_enqueued(work, args={"number": number})
 
 
 def test_permits_and_paused_queues_count_as_in_a_worker(
