@@ -17,6 +17,7 @@ from operator import methodcaller
 from typing import TypeVar
 
 from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.errors import StorageUnavailableError
 from flask_forge_jobs.randomness import fraction
 from flask_forge_jobs.storage.caller_transaction import look_below
 from flask_forge_jobs.storage.catalogue import load_migrations, load_statements
@@ -163,6 +164,9 @@ class PostgresDatabase:
                 warn_of_unchecked_server(connection)
         except TransientError as fault:
             state.availability.take_in(fault, attempt, since)
+            raise
+        except StorageUnavailableError as error:
+            state.availability.note_late(error, since)
             raise
         state.is_open = True
 

@@ -145,6 +145,11 @@ class Availability:
         if left_s(1.0) <= 0:
             raise fault.surfaced from fault.__cause__
 
+    def note_late(self, error: StorageError, since: float) -> None:
+        """Fail calls from now on if one that began at ``since`` has timed out."""
+        if time.monotonic() - since >= _TIMED_OUT_S:
+            self.note_away(str(error))
+
     def close(self) -> None:
         """Stop probing; a later call finds out for itself."""
         with self._changing:

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import itertools
 import math
+import socket
 from collections.abc import Iterator
 
 import pytest
@@ -81,6 +82,23 @@ def test_after_the_first_time_out_calls_fail_at_once_until_it_answers(
     # Workers are woken, as when a listener is back.
     assert heard.wait_for(None)
     assert enqueue(far)
+
+
+def test_a_process_that_starts_while_it_hangs_fails_at_once_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else every thread waits for a connection of its own, one after the other."""
+    _shorten_limits(monkeypatch)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        host, port = silent.getsockname()
+        url = f"postgresql://forge@{host}:{port}/forge?connect_timeout=1"
+        database = PostgresDatabase(DatabaseSettings.from_url(url))
+        with contextlib.closing(database):
+            with pytest.raises(StorageUnavailableError, match="cannot reach"):
+                database.read_one("all_queues")
+
+            with pytest.raises(StorageUnavailableError, match="not tried"):
+                database.read_one("all_queues")
 
 
 def test_a_job_whose_answer_was_lost_is_stored_once_under_its_id(
