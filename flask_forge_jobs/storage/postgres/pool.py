@@ -312,6 +312,7 @@ class ConnectionPool:
                 cursor.execute("SELECT 1")
         except psycopg2.Error:
             self._discard(pooled)
+            self.discard_idle()  # most likely dead too, as in check_in()
             return False
         return True
 

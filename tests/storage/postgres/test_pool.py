@@ -291,6 +291,25 @@ def test_a_connection_that_was_idle_for_long_is_asked_first(
     assert server.made[0].closed
 
 
+def test_of_several_dead_connections_only_one_is_asked(
+    server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each may take seconds to fail."""
+    monkeypatch.setattr(postgres_pool, "CHECK_AFTER_IDLE_S", -1.0)
+    pool = pool_of(server, size=3)
+    with pool.connection(), pool.connection(), pool.connection():
+        pass
+    for each in server.made:
+        each.is_broken = True
+
+    with pool.connection() as connection:
+        assert id(connection) == id(server.made[3])
+
+    dead = server.made[:3]
+    assert sum(each.questions for each in dead) == 1
+    assert all(each.closed for each in dead)
+
+
 def test_close_closes_the_idle_and_leaves_the_used(server: FakeServer) -> None:
     pool = pool_of(server)
     with pool.connection():
