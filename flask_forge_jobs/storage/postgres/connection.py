@@ -142,6 +142,20 @@ def _keywords(settings: DatabaseSettings) -> dict[str, Any]:
     }
 
 
+def _reason(error: psycopg2.OperationalError | UnicodeDecodeError) -> str:
+    """Return why a server refused.
+
+    libpq reports a line for each address, some with an indented hint below.
+    """
+    text = str(error)
+    if isinstance(error, UnicodeDecodeError):
+        # A server does not know our encoding yet and writes in that of its locale.
+        text = error.object.decode("utf-8", "replace")
+    lines = text.strip().splitlines()
+    told = [line for line in lines if not line.startswith(_ASIDES)]
+    return told[-1] if told else "it gave no reason"
+
+
 def connect(settings: DatabaseSettings) -> Session:
     """Open a connection in autocommit mode.
 
@@ -154,10 +168,8 @@ def connect(settings: DatabaseSettings) -> Session:
         connection: Session = psycopg2.connect(
             connection_factory=Session, **_keywords(settings)
         )
-    except psycopg2.OperationalError as error:
-        # libpq reports a line for each address, some with an indented hint below.
-        lines = str(error).strip().splitlines()
-        reason = [line for line in lines if not line.startswith(_ASIDES)][-1]
+    except (psycopg2.OperationalError, UnicodeDecodeError) as error:
+        reason = _reason(error)
         if settings.password:
             reason = reason.replace(settings.password, "***")
         raise StorageUnavailableError(

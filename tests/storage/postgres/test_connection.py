@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import socket
+import struct
+import threading
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +16,7 @@ import pytest
 from psycopg2.extensions import cursor as Cursor  # noqa: N812  # a class
 
 from flask_forge_jobs.config.database import DatabaseSettings
-from flask_forge_jobs.errors import StorageError
+from flask_forge_jobs.errors import StorageError, StorageUnavailableError
 from flask_forge_jobs.storage.base import open_storage
 from flask_forge_jobs.storage.postgres.connection import (
     Session,
@@ -23,6 +26,7 @@ from flask_forge_jobs.storage.postgres.connection import (
 from flask_forge_jobs.storage.postgres.transaction import PostgresSchema
 from tests.support.jobs import enqueue
 from tests.support.runtimes import wait_until
+from tests.support.threads import LIMIT_S
 
 SETTINGS = SessionSettings(7_000, 9_000)
 SAID = {
@@ -137,6 +141,53 @@ def test_a_session_that_cannot_be_told_is_closed(
         storage.open()
 
     assert [opened.closed for opened in seen] == [1]
+
+
+@contextlib.contextmanager
+def refusing(message: bytes) -> Iterator[DatabaseSettings]:
+    """A server that starts up, and says so in words of its own."""
+    body = b"SFATAL\0VFATAL\0C57P03\0M" + message + b"\0\0"
+
+    def read(client: socket.socket) -> bytes:
+        (length,) = struct.unpack("!I", client.recv(4, socket.MSG_WAITALL))
+        return client.recv(length - 4, socket.MSG_WAITALL)
+
+    def refuse() -> None:
+        client, _ = listening.accept()
+        with client:
+            while read(client)[:4] in _ENCRYPTION_REQUESTS:
+                client.sendall(b"N")
+            client.sendall(b"E" + struct.pack("!I", len(body) + 4) + body)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(LIMIT_S)
+        thread = threading.Thread(target=refuse)
+        thread.start()
+        host, port = listening.getsockname()
+        yield DatabaseSettings.from_url(f"postgresql://forge@{host}:{port}/forge")
+        thread.join()
+
+
+_ENCRYPTION_REQUESTS = [struct.pack("!I", code) for code in (80877103, 80877104)]
+
+
+def test_a_server_that_refuses_in_its_own_encoding_is_away() -> None:
+    """Before it knows ours it writes in that of its locale."""
+    with (
+        refusing("le système se lance".encode("latin-1")) as settings,
+        pytest.raises(StorageUnavailableError, match=r"le syst.me se lance$"),
+    ):
+        connect(settings)
+
+
+def test_a_server_that_gives_no_reason_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(**_: object) -> None:
+        raise psycopg2.OperationalError("")
+
+    monkeypatch.setattr(psycopg2, "connect", refuse)
+
+    with pytest.raises(StorageUnavailableError, match="no reason"):
+        connect(DatabaseSettings(backend="postgres"))
 
 
 @pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
