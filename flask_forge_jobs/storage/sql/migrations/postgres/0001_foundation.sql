@@ -96,6 +96,8 @@ ALTER TABLE forge_job_count SET (
     autovacuum_vacuum_scale_factor = 0,
     autovacuum_vacuum_threshold = 5000
 );
+-- It has no key, and PostgreSQL deletes from a published table only with an identity.
+ALTER TABLE forge_job_count REPLICA IDENTITY FULL;
 
 CREATE FUNCTION forge_count_jobs() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
