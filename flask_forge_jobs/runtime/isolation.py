@@ -58,22 +58,27 @@ class TaskProcess:
         self._outcome: Outcome | None = None
         self.is_ready = False
         self.is_late = False
+        self._ready_by: float | None = None
 
     def wait_until_ready(self, context: TaskContext) -> bool:
         """Wait until the process has loaded the application.
 
         Return False if it ends or takes too long, or if the job has to stop; in that
-        case it may become ready later.
+        case it may become ready later. The time counts from the first call.
         """
+        clock = context.clock
+        if self._ready_by is None:
+            self._ready_by = clock.monotonic() + START_LIMIT_S
+        elif not self.is_ready:
+            self._listen(context)  # it may have said so since the last job
         if self.is_ready:
             return True
-        clock = context.clock
         with Supervision(
             self.group,
             context.cancel,
             clock=clock,
             deadline=context.deadline,
-            limit_at=clock.monotonic() + START_LIMIT_S,
+            limit_at=self._ready_by,
             grace_s=None,
         ) as watch:
             watch.read(self._descriptor, lambda: self._listen(context))

@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
-from flask_forge_jobs.clock import SystemClock
+from flask_forge_jobs.clock import Clock, SystemClock
 from flask_forge_jobs.errors import ConfigurationError
 from flask_forge_jobs.model.jobs import EnqueueResult, JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import Dead, Done, Failed, Outcome, Throttled
@@ -32,6 +32,7 @@ from flask_forge_jobs.runtime.runtime import QueueRuntime
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.tasks.context import CancelReason, CancelToken, TaskContext
 from flask_forge_jobs.tasks.registry import TaskRegistry
+from tests.support.clocks import MovingClock
 from tests.support.costs import no_hang
 from tests.support.isolated_tasks import command, make_registry
 from tests.support.processes import is_alive
@@ -55,11 +56,17 @@ class Run:
     """A job in a process of its own, seen from its slot thread."""
 
     def __init__(
-        self, kind: str, *, timeout_s: float | None = None, job_id: str = "job-1"
+        self,
+        kind: str,
+        *,
+        timeout_s: float | None = None,
+        job_id: str = "job-1",
+        clock: Clock = CLOCK,
     ) -> None:
         self.progress: list[str] = []
         self.token = CancelToken()
         self._timeout_s = timeout_s
+        self._clock = clock
         self._kind = kind
         self._job_id = job_id
         self._outcomes: list[Outcome] = []
@@ -67,9 +74,8 @@ class Run:
 
     def of(self, processes: TaskProcesses, **payload: object) -> Outcome:
         """Run it to its end."""
-        deadline = (
-            None if self._timeout_s is None else CLOCK.monotonic() + self._timeout_s
-        )
+        now, limit_s = self._clock.monotonic(), self._timeout_s
+        deadline = None if limit_s is None else now + limit_s
         context = TaskContext(
             job_id=self._job_id,
             kind=self._kind,
@@ -79,7 +85,7 @@ class Run:
             worker_id="host-1",
             cancel=self.token,
             deadline=deadline,
-            clock=CLOCK,
+            clock=self._clock,
             enqueue_job=_no_enqueue,
             progress_sink=self.progress.append,
             rate_limits=NO_RATE_LIMITS,
@@ -377,6 +383,45 @@ def test_an_application_that_hangs_fails_the_job(
 
     assert outcome == Failed("its process was not ready within 0.2 s")
     assert children == []
+
+
+def test_an_application_that_hangs_is_ended_whatever_the_limits_of_its_jobs() -> None:
+    """Else each job of a short limit would wait for the same process, for ever."""
+    clock = MovingClock()
+    hangs = [sys.executable, "-c", "import time; time.sleep(600)"]
+    with started(hangs) as processes:
+        first = Run("describe", timeout_s=0.0, clock=clock).of(processes)
+        clock.move(isolation.START_LIMIT_S)
+        second = Run("describe", timeout_s=0.0, clock=clock).of(processes)
+        children = psutil.Process().children()
+
+    assert first == Failed("stopped before its process was ready")
+    assert second == Failed("its process was not ready within 60 s")
+    assert children == []
+
+
+def test_a_process_that_was_ready_in_time_is_used_however_late(tmp_path: Path) -> None:
+    script = r"""
+import json, os, pathlib, socket, sys
+worker = socket.socket(fileno=int(os.environ["FORGE_JOBS_TASK_CHANNEL"]))
+worker.sendall(b'{"ready":true}\n')
+pathlib.Path(sys.argv[1]).touch()
+for line in worker.makefile():
+    done = {"done": "7", "result_error": None}
+    told = {"outcome": done, "id": json.loads(line)["run"]["id"]}
+    worker.sendall(json.dumps(told).encode() + b"\n")
+"""
+    clock = MovingClock()
+    program = [sys.executable, "-S", "-c", script, str(tmp_path / "ready")]
+    with started(program) as processes:
+        early = Run("describe", timeout_s=0.0, clock=clock).of(processes)
+        wait_until((tmp_path / "ready").exists, "the process is ready")
+        clock.move(2 * isolation.START_LIMIT_S)
+
+        outcome = Run("describe", timeout_s=60.0, clock=clock).of(processes)
+
+    assert early == Failed("stopped before its process was ready")
+    assert outcome == Done("7")
 
 
 def test_a_program_that_is_not_there_fails_the_job(tmp_path: Path) -> None:
