@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import threading
 from collections.abc import Mapping, Sequence
@@ -32,6 +33,7 @@ logger = get_logger(__name__)
 
 CHANNEL_VARIABLE = "FORGE_JOBS_TASK_CHANNEL"
 START_LIMIT_S = 60.0  # to load the application
+MOST_STARTS = 2  # for one run, if a process is told to end while it loads
 KILL_SLACK_S = 5.0  # beyond the grace, to reap a killed process
 FAREWELL_S = 1.0  # for the last writes of an idle process when the worker stops
 
@@ -168,24 +170,37 @@ class TaskProcesses:
 
     def run(self, context: TaskContext, payload: str) -> Outcome:
         """Run a job in a process; never raise for what happens there."""
-        try:
-            process = self._take()
-        except OSError as error:
-            return Failed(clip(f"cannot start a process for the task: {error}"))
-        if not process.wait_until_ready(context):
-            if not process.is_late and not has_ended(process):
-                self._keep(process)  # for the next attempt
-                return Failed("stopped before its process was ready")
-            status = describe_status(self._discard(process))
-            if process.is_late:
-                return Failed(f"its process was not ready within {START_LIMIT_S:g} s")
-            return Failed(f"its process {status} before it was ready")
+        process = self._take_ready(context)
+        if isinstance(process, Failed):
+            return process
         outcome = process.run(context, payload, self.grace_s)
         if outcome is not None and not context.cancel.is_cancelled:
             self._keep(process)
             return outcome
         status = describe_status(self._discard(process))
         return Failed(f"its process {status}") if outcome is None else outcome
+
+    def _take_ready(self, context: TaskContext) -> TaskProcess | Failed:
+        """Return a process that has loaded the application, or why there is none."""
+        status = 0
+        for _ in range(MOST_STARTS):
+            try:
+                process = self._take()
+            except OSError as error:
+                return Failed(clip(f"cannot start a process for the task: {error}"))
+            if process.wait_until_ready(context):
+                return process
+            if not process.is_late and not has_ended(process):
+                self._keep(process)  # for the next attempt
+                return Failed("stopped before its process was ready")
+            status = self._discard(process)
+            if process.is_late:
+                return Failed(f"its process was not ready within {START_LIMIT_S:g} s")
+            # SIGTERM may be a service manager's, for every process of the service, and
+            # the worker decides whether the job may finish.
+            if status != -signal.SIGTERM:
+                break
+        return Failed(f"its process {describe_status(status)} before it was ready")
 
     def close(self) -> None:
         """End every process; jobs that still run in one fail."""

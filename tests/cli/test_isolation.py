@@ -51,7 +51,14 @@ def quick() -> int:
 def note(sender, context, **extra):
     say("TOLD", context.kind, os.getpid(), dict(context.carried))
 
+def wait_for_the_test() -> None:
+    say("LOADING", os.getpid())
+    while not os.path.exists(os.environ["TEST_RELEASE_FILE"]):
+        time.sleep(0.02)
+
 def create_app(color: str) -> Flask:
+    if "FORGE_JOBS_TASK_CHANNEL" in os.environ and "TEST_LOADS_SLOWLY" in os.environ:
+        wait_for_the_test()
     app = Flask("shop", instance_path=os.environ["TEST_INSTANCE"])
     app.config.from_prefixed_env()
     app.config["COLOR"] = color
@@ -215,6 +222,24 @@ def test_a_signal_to_every_process_lets_the_job_finish(
     assert still_alive
     assert status == 0
     assert_all_end(pids)
+
+
+@pytest.mark.parametrize("backend", ["sqlite"])
+def test_a_signal_to_every_process_does_not_fail_a_job_whose_process_loads(
+    storage: Storage, shop: Application
+) -> None:
+    with shop.worker("--grace", "60", TEST_LOADS_SLOWLY="1") as worker:
+        job_id = add(storage, "who", max_attempts=1)
+        child = int(worker.wait_for("LOADING").split()[1])
+        worker.signal(signal.SIGTERM)
+        os.kill(child, signal.SIGTERM)
+        worker.wait_for("stopping; ")
+        shop.release()
+        job = wait_for_status(storage, job_id, JobStatus.DONE)
+        status = worker.wait()
+
+    assert (status, job.attempts) == (0, 1)
+    assert result_of(job)["pid"] != child
 
 
 def test_a_cancelled_task_that_holds_the_lock_is_killed(

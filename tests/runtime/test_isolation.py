@@ -424,6 +424,21 @@ for line in worker.makefile():
     assert outcome == Done("7")
 
 
+def test_a_start_that_is_terminated_is_repeated_once(tmp_path: Path) -> None:
+    """An application that terminates itself must not keep its job for ever."""
+    script = (
+        "import os, signal, sys; open(sys.argv[1], 'a').write('.'); "
+        "os.kill(os.getpid(), signal.SIGTERM)"
+    )
+    with started([sys.executable, "-c", script, str(tmp_path / "starts")]) as processes:
+        outcome = Run("describe").of(processes, text="")
+
+    assert outcome == Failed(
+        "its process was killed by signal 15 (SIGTERM) before it was ready"
+    )
+    assert (tmp_path / "starts").read_text() == ".."
+
+
 def test_a_program_that_is_not_there_fails_the_job(tmp_path: Path) -> None:
     with started([str(tmp_path / "missing")]) as processes:
         outcome = Run("describe").of(processes, text="")
