@@ -40,7 +40,17 @@ _URL_PREFIX = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,;=:@-]+)*")
 _ORIGIN = re.compile(
     r"https?://(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?"
 )
+# What Kubernetes sets in every pod for a Service such as forge-jobs-web.
+_SERVICE_LINK = re.compile(
+    r"\w+_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_[0-9]+_(TCP|UDP|SCTP)(_\w+)?)=.*"
+    r"|\w+_PORT=(tcp|udp|sctp)://.*"
+)
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def is_service_link(name: str, value: object) -> bool:
+    """Tell whether a variable is an address that Kubernetes gives to each pod."""
+    return _SERVICE_LINK.fullmatch(f"{name}={value}") is not None
 
 
 def _accept(

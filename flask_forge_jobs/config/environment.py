@@ -14,6 +14,7 @@ from flask_forge_jobs.config.checks import (
     Check,
     RefusedError,
     integer,
+    is_service_link,
     near_match,
     one_of,
 )
@@ -138,6 +139,11 @@ class ServerEnvironment:
             ConfigurationError: A value is invalid, a ``FORGE_JOBS_`` variable is
                 unknown, or ``FORGE_JOBS_TOKENS`` is empty.
         """
+        environ = {
+            name: value
+            for name, value in environ.items()
+            if not is_service_link(name, value)
+        }
         _check_names(environ)
         given = {name: value.strip() for name, value in environ.items()}
         given = {name: value for name, value in given.items() if value}

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
 
 from flask_forge_jobs.config import checks
-from flask_forge_jobs.config.checks import near_match
+from flask_forge_jobs.config.checks import is_service_link, near_match
 from flask_forge_jobs.config.urls import CONNECT_TIMEOUT_RANGE_S, url_or_none
 from flask_forge_jobs.errors import ConfigurationError
 from flask_forge_jobs.model.masking import DEFAULT_REDACT_KEYS
@@ -289,7 +289,7 @@ class Settings:
         names = {f"{PREFIX}{each.name.upper()}": each for each in fields(cls)}
         values: dict[str, Any] = {}
         for key in config:
-            if not key.startswith(PREFIX):
+            if not key.startswith(PREFIX) or is_service_link(key, config[key]):
                 continue
             if key not in names:
                 raise ConfigurationError(

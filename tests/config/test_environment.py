@@ -12,6 +12,7 @@ from flask_forge_jobs.config.files import FILE_NAME
 from flask_forge_jobs.config.paths import FixedPaths
 from flask_forge_jobs.config.settings import Option, options
 from flask_forge_jobs.errors import ConfigurationError
+from tests.config.services import service_links
 
 SECRET = "hunter2"
 
@@ -178,6 +179,33 @@ def test_environment_refuses_a_bad_value_and_names_the_variable(
         ServerEnvironment.from_environ({name: value})
 
     assert raised.value.key == name
+
+
+@pytest.mark.parametrize("service", ["forge-jobs", "forge-jobs-web", "jobs-api"])
+def test_environment_passes_over_what_kubernetes_sets_for_a_service(
+    service: str, base_dir: Path
+) -> None:
+    links = service_links(service)
+
+    assert ServerEnvironment.from_environ(links, base_dir) == (
+        ServerEnvironment.from_environ({}, base_dir)
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("FORGE_JOBS_PORT", "8787"),
+        ("FORGE_JOBS_HOST", "10.0.0.1"),
+        ("FORGE_JOBS_SERVICE", "tcp://10.0.0.1:80"),
+        ("JOBS_API_PORT", "http://10.0.0.1:80"),
+    ],
+)
+def test_environment_refuses_what_kubernetes_does_not_set(
+    name: str, value: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=name):
+        ServerEnvironment.from_environ({name: value})
 
 
 def test_environment_hints_at_a_near_match() -> None:

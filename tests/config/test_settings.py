@@ -8,9 +8,11 @@ from pathlib import Path
 import flask
 import pytest
 
+from flask_forge_jobs.config.checks import is_service_link
 from flask_forge_jobs.config.settings import PREFIX, Settings, options
 from flask_forge_jobs.errors import ConfigurationError
 from flask_forge_jobs.model.masking import DEFAULT_REDACT_KEYS
+from tests.config.services import service_links
 
 SECRET = "hunter2"
 SECRET_URL = f"postgresql://jobs:{SECRET}@db.example/jobs"
@@ -174,6 +176,22 @@ def test_from_mapping_reads_a_flask_config_from_the_environment(
     assert settings.pool_size == 7
     assert settings.redact_keys == ("iban",)
     assert settings.database_url == "sqlite:///jobs.db"
+
+
+def test_from_mapping_passes_over_what_kubernetes_sets_for_a_service(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in service_links("flask-forge-jobs").items():
+        monkeypatch.setenv(name, value)
+    app = flask.Flask(__name__)
+    app.config.from_prefixed_env()
+
+    assert app.config["FORGE_JOBS_SERVICE_HOST"] == "10.0.0.11"
+    assert Settings.from_mapping(app.config) == Settings()
+
+
+def test_no_setting_looks_like_what_kubernetes_sets() -> None:
+    assert not any(is_service_link(each.key, "tcp://h:1") for each in options())
 
 
 @pytest.mark.parametrize(
