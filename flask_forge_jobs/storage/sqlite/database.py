@@ -174,8 +174,13 @@ class SqliteDatabase(PerProcess):
         del urgent  # every thread has a connection of its own
 
         def unit(attempt: int) -> T:
-            with self.begin(attempt) as transaction:
-                return work(transaction)
+            write = self.begin(attempt)
+            try:
+                with write as transaction:
+                    return work(transaction)
+            except BaseException as error:
+                write.abandon(error)
+                raise
 
         return run_with_retries(unit, self._wait)
 
@@ -216,20 +221,28 @@ class SqliteDatabase(PerProcess):
         self, sql: str, parameters: dict[str, Parameter], _attempt: int
     ) -> list[Row]:
         state = self._opened()
-        with state.turn as ends_at:
-            try:
-                connection = state.connection()
-                state.gate.enter(ends_at)
-                parameters["now"] = self._clock.now_us()
-                parameters["known"] = self.known_version
-                run = partial(connection.all, sql, parameters)
-                rows = connection.when_free(run, ends_at)
-            except BaseException:
-                with self._retried:
-                    raise
-            finally:
-                state.gate.leave()
-            state.gate.checkpoint_if_due(connection)
+        depth = 0
+        try:
+            with state.turn as ends_at:
+                depth = state.turn.depth
+                try:
+                    connection = state.connection()
+                    state.gate.enter(ends_at)
+                    parameters["now"] = self._clock.now_us()
+                    parameters["known"] = self.known_version
+                    run = partial(connection.all, sql, parameters)
+                    rows = connection.when_free(run, ends_at)
+                except BaseException:
+                    with self._retried:
+                        raise
+                finally:
+                    state.gate.leave()
+                state.gate.checkpoint_if_due(connection)
+        except BaseException as error:
+            # A signal handler may raise before the turn has ended.
+            if state.turn.is_at(depth):
+                state.turn.__exit__(type(error), error, error.__traceback__)
+            raise
         return rows
 
     def join(self, connection: object, work: Callable[[SqliteTransaction], T]) -> T:
@@ -312,8 +325,11 @@ class SqliteDatabase(PerProcess):
                 SqliteTransaction(connection, self._clock.now_us(), self.known_version)
             )
         finally:
-            connection.set_progress_handler(None, 0)
-            _end_read(connection)
+            try:
+                connection.set_progress_handler(None, 0)
+            finally:
+                # Does nothing if an interrupted statement has ended the transaction.
+                connection.commit()
 
     # -- wake-ups ------------------------------------------------------------------
 
@@ -382,10 +398,3 @@ class SqliteDatabase(PerProcess):
             self._sockets.close()
         if not state.close(time.monotonic() + LONGEST_WAIT_S):
             raise StorageBusyError(f"{self._path or 'the database'} is still in use")
-
-
-def _end_read(connection: SqliteConnection) -> None:
-    # An interrupted statement may have ended the transaction already. A function,
-    # because the type checker believes what was asked before the read.
-    if connection.in_transaction:
-        connection.execute("COMMIT")

@@ -43,31 +43,35 @@ _SHORT_LIMIT_S = 0.015
 
 
 class CountingLock:
-    """A reentrant lock that knows how often its thread holds it."""
+    """A reentrant lock that knows how often its thread holds it.
 
-    __slots__ = ("_depth", "_lock")
+    Attributes:
+        depth: How often; only the thread that holds it may ask.
+    """
+
+    __slots__ = ("_lock", "depth")
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
-        self._depth = 0
+        self.depth = 0
 
     def acquire(self, limit_s: float = -1) -> bool:
         """Take the lock; return False if it was not free in time."""
         if not self._lock.acquire(timeout=limit_s):
             return False
-        self._depth += 1
+        self.depth += 1
         return True
 
     def release(self) -> None:
         """Release the lock."""
-        self._depth -= 1
+        self.depth -= 1
         self._lock.release()
 
     def acquire_at_rest(self, ends_at: float) -> bool:
         """Take the lock by ``ends_at``, unless the calling thread holds it already."""
         if not self.acquire(max(ends_at - time.monotonic(), 0.0)):
             return False
-        if self._depth == 1:
+        if self.depth == 1:
             return True
         self.release()
         return False
@@ -97,19 +101,41 @@ class WriterLock(CountingLock):
         limit_s = self._limit_s
         if deadline.ends_at is not None:
             limit_s = left_s(limit_s)
-        if not self._lock.acquire(timeout=limit_s):
+        is_taken = False
+        try:
+            is_taken = self._lock.acquire(timeout=limit_s)
+            if is_taken:
+                self.depth += 1
+            now = time.monotonic()
+        except BaseException:
+            # A signal handler may raise just after the lock was taken.
+            if is_taken:
+                self.release()
+            elif not self.depth:
+                with contextlib.suppress(RuntimeError):  # another thread has it
+                    self._lock.release()
+            raise
+        if not is_taken:
             raise StorageBusyError("another thread has been writing for too long")
-        self._depth += 1
-        now = time.monotonic()
         ends_at = came_at + limit_s
         is_hopeless = now - self._gave_up_at < _HOPELESS_FOR_S
         return min(ends_at, now + _SHORT_LIMIT_S) if is_hopeless else ends_at
 
     def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
-        is_busy = isinstance(error, StorageBusyError)
-        self._gave_up_at = time.monotonic() if is_busy else -math.inf
-        self._depth -= 1
+        try:
+            is_busy = isinstance(error, StorageBusyError)
+            self._gave_up_at = time.monotonic() if is_busy else -math.inf
+        finally:
+            self.depth -= 1
+            self._lock.release()
+
+    def is_at(self, depth: int) -> bool:
+        """Whether the calling thread has begun this many turns and ended none."""
+        if not depth or not self._lock.acquire(blocking=False):
+            return False
+        is_at = self.depth == depth
         self._lock.release()
+        return is_at
 
 
 _MEMORY = ":memory:"

@@ -83,19 +83,22 @@ class Write:
     attempt: int
     wake: Callable[[str], None]
     is_begun: bool = False
+    depth: int = 0
 
     def __enter__(self) -> SqliteTransaction:
         state = self.state
         ends_at = state.turn.__enter__()
+        self.depth = state.turn.depth
         try:
             self.connection = connection = state.connection()
             state.gate.enter(ends_at)
             self.transaction = transaction = SqliteTransaction(
                 connection, self.clock.now_us(), self.known_version, self.attempt
             )
+            # Noted before, as a signal handler may raise just after the statement.
+            self.is_begun = not connection.in_transaction
             begin = partial(connection.execute, "BEGIN IMMEDIATE")
             connection.when_free(begin, ends_at)
-            self.is_begun = True
             transaction.check_version()
         except BaseException as error:
             self.__exit__(type(error), error, error.__traceback__)
@@ -108,11 +111,26 @@ class Write:
             self._end(error)
             state.gate.checkpoint_if_due(self.connection)
         except BaseException as raised:
-            state.turn.__exit__(type(raised), raised, raised.__traceback__)
+            self.abandon(raised)
             raise
         state.turn.__exit__(None, None, None)
         for queue_name in self.transaction.woken:
             self.wake(queue_name)
+
+    def abandon(self, error: BaseException) -> None:
+        """Roll back and end the turn, unless that is done.
+
+        A signal handler may raise before ``__exit__`` has done anything.
+        """
+        if not self.state.turn.is_at(self.depth):
+            return
+        try:
+            if self.is_begun and self.connection.in_transaction:
+                with contextlib.suppress(sqlite3.Error):
+                    self.connection.rollback()
+        finally:
+            self.state.gate.leave()
+            self.state.turn.__exit__(type(error), error, error.__traceback__)
 
     def _end(self, error: BaseException | None) -> None:
         with self.faults:

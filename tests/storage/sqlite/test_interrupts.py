@@ -1,0 +1,162 @@
+"""An exception from a signal handler leaves no transaction open and no lock taken.
+
+Python runs a handler where a function begins and where a call into C returns. A
+profiler is called at nearly all of these places, so one that raises tries each.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from types import FrameType
+from typing import Any, NamedTuple
+
+import pytest
+
+import flask_forge_jobs
+from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.errors import StorageError
+from flask_forge_jobs.model.jobs import NewJob
+from flask_forge_jobs.storage.base import Storage, open_storage
+from flask_forge_jobs.storage.sqlite.connection import SqliteConnection
+from tests.support.jobs import enqueue
+
+OURS = flask_forge_jobs.__path__[0]
+CALLS: dict[str, Callable[[Storage], object]] = {
+    "a statement": enqueue,
+    "a transaction": lambda s: s.jobs.enqueue_many([NewJob("noop")] * 2),
+    "a read": lambda s: s.queues.all(),
+    "a snapshot": lambda s: s.job_reader.statistics(),
+}
+
+
+class Place(NamedTuple):
+    """Where a signal handler may run."""
+
+    event: str
+    function: str
+    line: int
+    caller: str
+
+
+@contextlib.contextmanager
+def at_each_place(work: Callable[[Place], object]) -> Iterator[None]:
+    def look(frame: FrameType, event: str, _: object) -> None:
+        code, back = frame.f_code, frame.f_back
+        if event not in ("call", "c_return") or not code.co_filename.startswith(OURS):
+            return
+        caller = "" if back is None else back.f_code.co_qualname
+        work(Place(event, code.co_qualname, frame.f_lineno, caller))
+
+    sys.setprofile(look)
+    try:
+        yield
+    finally:
+        sys.setprofile(None)
+
+
+def places_of(call: Callable[[], object]) -> list[Place]:
+    seen: dict[Place, None] = {}
+    with at_each_place(seen.setdefault):
+        call()
+    return list(seen)
+
+
+def is_interrupted(call: Callable[[], object], place: Place) -> bool:
+    """Raise KeyboardInterrupt at a place of a call; False if it is not met."""
+
+    def interrupt(met: Place) -> None:
+        if met == place:
+            raise KeyboardInterrupt
+
+    try:
+        with at_each_place(interrupt):
+            call()
+    except KeyboardInterrupt:
+        return True
+    return False
+
+
+@pytest.fixture
+def storage(sqlite_settings: DatabaseSettings) -> Iterator[Storage]:
+    settings = DatabaseSettings(
+        path=sqlite_settings.path, synchronous="OFF", busy_timeout_s=0.3
+    )
+    with contextlib.closing(open_storage(settings)) as opened:
+        yield opened
+
+
+def what_is_held(
+    storage: Storage, other: sqlite3.Connection, thread: Executor
+) -> list[str]:
+    """Return what does not work after an interrupt."""
+    found = []
+    try:
+        other.execute("BEGIN IMMEDIATE")
+        other.execute("ROLLBACK")
+    except sqlite3.OperationalError as error:
+        found.append(f"another process: {error}")
+    try:
+        thread.submit(enqueue, storage).result()
+    except StorageError as error:
+        found.append(f"another thread: {error}")
+    try:
+        enqueue(storage)
+    except StorageError as error:
+        found.append(f"this thread: {error}")
+    return found
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_an_interrupt_at_any_place_leaves_nothing_held(
+    storage: Storage, sqlite_settings: DatabaseSettings, name: str
+) -> None:
+    def call() -> object:
+        return CALLS[name](storage)
+
+    call()  # opens the file
+    met, held = 0, []
+    with (
+        ThreadPoolExecutor(1) as thread,
+        contextlib.closing(
+            sqlite3.connect(str(sqlite_settings.path), timeout=0, isolation_level=None)
+        ) as other,
+    ):
+        for place in places_of(call):
+            met += is_interrupted(call, place)
+            held += [(place, each) for each in what_is_held(storage, other, thread)]
+            if held:
+                break  # what comes next meets the same
+
+    assert held == []
+    assert met > 20
+
+
+def test_an_interrupt_just_after_a_transaction_began_rolls_it_back(
+    storage: Storage,
+    sqlite_settings: DatabaseSettings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No profiler sees this place, and most interrupts of a writer arrive there."""
+    storage.open()
+    when_free = SqliteConnection.when_free
+
+    def interrupted(connection: SqliteConnection, *args: Any) -> None:
+        when_free(connection, *args)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SqliteConnection, "when_free", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            storage.jobs.enqueue_many([NewJob("noop")])
+
+    with (
+        ThreadPoolExecutor(1) as thread,
+        contextlib.closing(
+            sqlite3.connect(str(sqlite_settings.path), timeout=0, isolation_level=None)
+        ) as other,
+    ):
+        assert what_is_held(storage, other, thread) == []
