@@ -58,6 +58,8 @@ class Api:
         self.options = options
         self._routes = routes
         self._searches = Searches()
+        # Renders the metrics, by backend.
+        self._renderers: dict[str, Callable[[], str]] = {}
         self.last_overview = LastBody()
         self.status_links = StatusLinks(options.link_secrets, options.clock)
         names = (*options.redact_default_keys, *options.redact_keys)
@@ -83,9 +85,14 @@ class Api:
         """The queues of the caller; see :mod:`flask_forge_jobs.api.scope`."""
         return Scope(self.principal.queues, self.storage)
 
-    @cached_property
-    def render_metrics(self) -> Callable[[], str]:
-        """A function that returns the Prometheus text of the queues."""
+    def render_metrics(self) -> str:
+        """Return the Prometheus text of the storage of the current request."""
+        backend = self.storage.backend
+        if backend not in self._renderers:
+            self._renderers[backend] = self._metrics_renderer(backend)
+        return self._renderers[backend]()
+
+    def _metrics_renderer(self, backend: str) -> Callable[[], str]:
         # Imported at the first scrape, because workers never need it.
         from flask_forge_jobs.prometheus import (
             JobCollector,
@@ -94,13 +101,15 @@ class Api:
             SnapshotCollector,
         )
 
-        snapshots = SnapshotCollector(self.storage.oldest_snapshot)
+        # Each scrape asks for the storage, which is that of its request.
+        services = ServiceCollector(lambda: self.storage.workers.services())  # noqa: PLW0108
+        snapshots = SnapshotCollector(lambda: self.storage.oldest_snapshot())  # noqa: PLW0108
         return QueueExposition(
             lambda: queue_gauges(self.storage, self.now),
             [
-                JobCollector(lambda: job_counters(self.storage), self.storage.backend),
-                ServiceCollector(self.storage.workers.services),
-                *([snapshots] if self.storage.backend == "postgres" else ()),
+                JobCollector(lambda: job_counters(self.storage), backend),
+                services,
+                *([snapshots] if backend == "postgres" else ()),
                 self.request_metrics,
             ],
         ).render

@@ -1,15 +1,21 @@
 from __future__ import annotations
 
+import contextlib
+import re
 import subprocess
 import sys
+
+from flask import request
 
 from flask_forge_jobs.api.blueprint import (
     BlueprintOptions,
 )
+from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.instants import to_micros
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import JobUpdate
-from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.model.workers import ServiceAge
+from flask_forge_jobs.storage.base import Storage, open_storage
 from tests.api.mounting import PREFIX, mount
 
 
@@ -27,6 +33,30 @@ def test_storage_may_be_a_function_asked_at_each_request(storage: Storage) -> No
     assert not asked
     assert client.get(f"{PREFIX}/queue/overview").json == []
     assert asked
+
+
+def test_each_scrape_shows_the_storage_of_its_request(storage: Storage) -> None:
+    with contextlib.closing(open_storage(DatabaseSettings())) as other:
+        storage.workers.show("ours", None, [], [ServiceAge("cron", 1.0, 5.0)])
+        other.workers.show("theirs", None, [], [ServiceAge("reaper", 1.0, 5.0)])
+        client = mount(lambda: other if "other" in request.args else storage)
+
+        texts = [
+            client.get(f"{PREFIX}/metrics{query}").text for query in ("", "?other")
+        ]
+
+    assert [re.findall(r'{service="(.*)"}', text) for text in texts] == [
+        ["cron"],
+        ["reaper"],
+    ]
+    assert [re.findall(r'backend="(.*?)"', text) for text in texts] == [
+        [storage.backend],
+        ["sqlite"],
+    ]
+    assert ["oldest_snapshot" in text for text in texts] == [
+        storage.backend == "postgres",
+        False,
+    ]
 
 
 def test_api_asks_its_clock_at_each_scrape(storage: Storage) -> None:
