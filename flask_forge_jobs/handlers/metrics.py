@@ -11,9 +11,7 @@ from flask_forge_jobs.model.queues import QueueCounts
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.metrics import QueueTimes
 
-# Callers may invent names, and Prometheus keeps every label value: the names after
-# the first 200 share one label.
-MAX_SERIES = 200
+# The label that all names after the first 200 share.
 OTHER = "_other"
 
 
@@ -59,24 +57,19 @@ def queue_gauges(storage: Storage, now: datetime) -> list[QueueGauges]:
 
 
 def job_counters(storage: Storage) -> JobCounters:
-    """Return the counters of all jobs, from two reads.
+    """Return the counters of all jobs, from one read.
 
-    The names that were counted first keep their labels. Unregistered queues, and names
-    after the first 200, are shown as ``_other``.
+    The names that were counted first keep their labels, also when their queue is
+    deleted. Names after the first 200 are shown as ``_other``.
     """
-    known = {queue.name for queue in storage.queues.all()}
     counters = storage.metrics.counters()
     jobs: dict[tuple[str, str], Tally] = {}
-    shown = set([pair for pair in counters.jobs if pair[0] in known][:MAX_SERIES])
     for pair, tally in counters.jobs.items():
-        label = pair if pair in shown else (OTHER, OTHER)
+        label = pair if pair in counters.names.pairs else (OTHER, OTHER)
         jobs.setdefault(label, Tally()).merge(tally)
     times: dict[str, QueueTimes] = {}
-    # Ordered by their first count.
-    queue_names = {queue_name: None for queue_name, _ in counters.jobs}
-    named = set([name for name in queue_names if name in known][:MAX_SERIES])
     for queue_name, of_queue in counters.times.items():
-        label_name = queue_name if queue_name in named else OTHER
+        label_name = queue_name if queue_name in counters.names.queue_names else OTHER
         merged = times.setdefault(label_name, QueueTimes())
         merged.wait.merge(of_queue.wait)
         merged.run.merge(of_queue.run)

@@ -38,6 +38,7 @@ from flask_forge_jobs.storage.database import (
     encode_rows,
 )
 from flask_forge_jobs.storage.pace import Pace
+from flask_forge_jobs.storage.series import Names, Series, names
 
 # An arbitrary lock key: two processes must not fold the same rows.
 FOLD_LOCK = 7_022_013_337_003
@@ -65,6 +66,7 @@ class Counters:
 
     jobs: Mapping[tuple[str, str], Tally]
     times: Mapping[str, QueueTimes]
+    names: Names
 
 
 class MetricStore:
@@ -77,6 +79,7 @@ class MetricStore:
         wait: Callable[[float], object] = time.sleep,
     ) -> None:
         self._database = database
+        self._series = Series(database)
         self._pace = Pace(database, clock, wait)
 
     # -- writing -------------------------------------------------------------------
@@ -86,6 +89,7 @@ class MetricStore:
 
         ``source`` names the process and is never reused.
         """
+        self._series.settle(tallies)
         rows = [_metric_row(key, tally) for key, tally in tallies.items()]
         for start in range(0, len(rows), PUT_ROWS):
             self._put(source, encode_rows(rows[start : start + PUT_ROWS]))
@@ -190,13 +194,12 @@ class MetricStore:
     def counters(self) -> Counters:
         """Return the all-time totals."""
 
-        def work(transaction: Transaction) -> tuple[list[Row], list[Row]]:
-            return (
-                transaction.all("counter_totals", level=DAY),
-                transaction.all("counter_times", level=DAY),
-            )
+        def work(transaction: Transaction) -> tuple[list[Row], list[Row], Names]:
+            totals = transaction.all("counter_totals", level=DAY)
+            all_times = transaction.all("counter_times", level=DAY)
+            return totals, all_times, names(transaction, totals)
 
-        totals, all_times = self._database.read(work)
+        totals, all_times, shown = self._database.read(work)
         jobs = {
             (queue_name, kind): Tally(*counts) for queue_name, kind, *counts in totals
         }
@@ -205,7 +208,7 @@ class MetricStore:
             of_queue = times.setdefault(queue_name, QueueTimes())
             of_queue.wait.merge_text(wait)
             of_queue.run.merge_text(run)
-        return Counters(jobs, times)
+        return Counters(jobs, times, shown)
 
     # -- upkeep --------------------------------------------------------------------
 

@@ -2,17 +2,13 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from flask_forge_jobs.handlers.metrics import (
-    MAX_SERIES,
-    OTHER,
-    job_counters,
-    queue_gauges,
-)
+from flask_forge_jobs.handlers.metrics import OTHER, job_counters, queue_gauges
 from flask_forge_jobs.model.instants import from_micros
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import JobUpdate
 from flask_forge_jobs.model.queues import QueueCounts
 from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.series import MAX_SERIES
 from tests.support.figures import PastProcess
 
 NOW = from_micros(0)
@@ -49,7 +45,7 @@ def test_queue_gauges_show_a_cool_down_while_it_lasts(storage: Storage) -> None:
 # -- counters ----------------------------------------------------------------------
 
 
-def test_counters_of_registered_queues(storage: Storage) -> None:
+def test_counters_of_queues_that_are_or_were_registered(storage: Storage) -> None:
     storage.queues.ensure("mail")
     past = PastProcess(storage)
     past.runs("mail", "send", [10, 20], dead=1)
@@ -61,11 +57,11 @@ def test_counters_of_registered_queues(storage: Storage) -> None:
 
     assert {pair: tally.enqueued for pair, tally in found.jobs.items()} == {
         ("mail", "send"): 4,
-        (OTHER, OTHER): 1,
+        ("gone", "send"): 1,
     }
     assert found.jobs["mail", "send"].dead == 1
     assert (found.times["mail"].run.count, found.times["mail"].wait.count) == (3, 4)
-    assert found.times[OTHER].run.count == 1
+    assert found.times["gone"].run.count == 1
 
 
 def test_sec_S32_invented_names_make_no_more_series(storage: Storage) -> None:

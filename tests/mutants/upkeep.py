@@ -8,6 +8,7 @@ _SQL = "storage/sql/common/retention.sql"
 _RETENTION = "storage/retention.py"
 _METRICS = "storage/sql/common/metrics.sql"
 _SWEEPS = "contract/test_retention.py"
+_SERIES = "contract/test_series.py"
 _FIGURES = "contract/test_metrics.py"
 
 MUTANTS = (
@@ -145,6 +146,27 @@ MUTANTS = (
         "kept_us = FINEST_KEPT_US if level == FINEST else KEPT_US",
         "kept_us = KEPT_US",
         (f"{_FIGURES}::test_pruning_keeps_each_level_for_its_time",),
+    ),
+    Mutant(
+        "two processes give away the same place in the metrics",
+        "storage/sql/postgres/metrics.sql",
+        "SELECT pg_advisory_xact_lock(:lock_key)\n",
+        "SELECT :lock_key IS NOT NULL\n",
+        (f"{_SERIES}::test_processes_that_count_at_the_same_time_name_200_pairs",),
+    ),
+    Mutant(
+        "names in the metrics follow the queues that are registered",
+        "storage/series.py",
+        '    stored = transaction.all("stored_names", level=_NAMES)\n    return',
+        "    stored: list[Row] = []\n    return",
+        (f"{_SERIES}::test_names_do_not_depend_on_the_queues_that_are_registered",),
+    ),
+    Mutant(
+        "an older version's counters make room for those of deleted queues",
+        _METRICS,
+        "    queue_name IN (SELECT name FROM forge_queue) DESC,\n",
+        "",
+        (f"{_SERIES}::test_counters_of_an_older_version_keep_their_names",),
     ),
     Mutant(
         "a percentile is one value too low",

@@ -65,8 +65,8 @@ WHERE level = :level AND queue_name <> '' AND kind <> ''
     AND bucket_start >= :from_at AND bucket_start < :to_at
 
 -- name: counter_totals
--- Days plus level 0: each event ever counted, once. The order stays stable as kinds are
--- added.
+-- Days plus level 0: each event ever counted, once. The order is for figures of an older
+-- version, which stored no names: it showed the first ones of the registered queues.
 SELECT
     queue_name, kind, CAST(SUM(enqueued) AS BIGINT), CAST(SUM(started) AS BIGINT),
     CAST(SUM(retried) AS BIGINT), CAST(SUM(completed) AS BIGINT),
@@ -74,7 +74,22 @@ SELECT
 FROM forge_metric
 WHERE level IN (0, :level) AND kind <> ''
 GROUP BY queue_name, kind
-ORDER BY MIN(bucket_start), queue_name, kind
+ORDER BY
+    queue_name IN (SELECT name FROM forge_queue) DESC,
+    MIN(bucket_start), queue_name, kind
+
+-- name: stored_names
+SELECT queue_name, kind FROM forge_metric WHERE level = :level
+
+-- name: add_names
+INSERT INTO forge_metric (
+    level, queue_name, kind, bucket_start, source,
+    enqueued, started, retried, completed, dead, wait_times, run_times, total_times
+)
+SELECT :level, v.queue_name, v.kind, 0, '', 0, 0, 0, 0, 0, '', '', ''
+FROM /* rows v: queue_name text, kind text */
+WHERE TRUE
+ON CONFLICT (level, queue_name, kind, bucket_start, source) DO NOTHING
 
 -- name: counter_times
 SELECT queue_name, wait_times, run_times

@@ -2,6 +2,10 @@
 -- Held until the transaction ends.
 SELECT pg_try_advisory_xact_lock(:lock_key)
 
+-- name: wait_for_lock
+-- As above.
+SELECT pg_advisory_xact_lock(:lock_key)
+
 -- name: timeline
 -- Served by the primary key: one range for each name. Without statistics the planner picks
 -- these ranges for an array, but for a join with the names reads all queues and kinds of

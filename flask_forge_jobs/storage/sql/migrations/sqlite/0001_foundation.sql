@@ -153,7 +153,8 @@ CREATE TABLE forge_lease (
 -- Figures by level (bucket width in seconds), queue, kind, time and source (the process
 -- that counted). A source overwrites only its own rows; merged rows have no source. Rows
 -- without a kind are for a whole queue, without a queue too for all jobs. Level 0 sums what
--- is too old for any bucket, for counters that must never go down.
+-- is too old for any bucket, for counters that must never go down. Level -1 has the names
+-- of these counters.
 CREATE TABLE forge_metric (
     level        INTEGER NOT NULL,
     queue_name   TEXT    NOT NULL,
