@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,6 +49,23 @@ def own_settings(postgres_server: str) -> Iterator[DatabaseSettings]:
     """Settings of a PostgreSQL database whose defaults a test may change."""
     with fresh_database(postgres_server) as url:
         yield DatabaseSettings.from_url(url)
+
+
+_BEYOND_SELECT = 1024
+
+
+@pytest.fixture
+def many_descriptors() -> Iterator[None]:
+    """A process that has more files and sockets open than select() can tell apart."""
+    limits = soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2 * _BEYOND_SELECT), hard))
+    with contextlib.ExitStack() as opened:
+        opened.callback(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
+        last = 0
+        while last < _BEYOND_SELECT:
+            last = os.open(os.devnull, os.O_RDONLY)
+            opened.callback(os.close, last)
+        yield
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-import select
+import selectors
 import threading
 import time
 from collections.abc import Callable
@@ -36,6 +36,13 @@ TRY_AGAIN_S = 60.0
 PING_PERIOD_S = 10.0
 ANSWER_LIMIT_S = 5.0
 _TEST_PREFIX = "?"  # not allowed in a queue's name
+
+
+def _is_readable(watched: int | Connection, timeout_s: float | None) -> bool:
+    # select() itself fails in a process that has a thousand descriptors.
+    with selectors.DefaultSelector() as selector:
+        selector.register(watched, selectors.EVENT_READ)
+        return bool(selector.select(timeout_s))
 
 
 class PostgresListener:
@@ -102,8 +109,7 @@ class PostgresListener:
                 return
 
     def _is_stopped(self, timeout_s: float | None) -> bool:
-        ready, _, _ = select.select([self._stop_reader], [], [], timeout_s)
-        return bool(ready)
+        return _is_readable(self._stop_reader, timeout_s)
 
     def _listen(self) -> float | None:
         """Serve one connection; return seconds until the next try, None for never."""
@@ -130,15 +136,17 @@ class PostgresListener:
 
     def _serve(self, connection: Connection) -> None:
         """Deliver notifications until stopped."""
-        while True:
-            watched: list[int | Connection] = [self._stop_reader, connection]
-            ready, _, _ = select.select(watched, [], [], PING_PERIOD_S)
-            if self._stop_reader in ready:
-                return
-            if not ready:
-                self._ask(connection, "SELECT 1")
-            connection.poll()
-            self._deliver(connection)
+        with selectors.DefaultSelector() as selector:
+            for watched in (self._stop_reader, connection):
+                selector.register(watched, selectors.EVENT_READ)
+            while True:
+                ready = [key.fileobj for key, _ in selector.select(PING_PERIOD_S)]
+                if self._stop_reader in ready:
+                    return
+                if not ready:
+                    self._ask(connection, "SELECT 1")
+                connection.poll()
+                self._deliver(connection)
 
     def _ask(self, connection: Connection, statement: str) -> Row:
         with self._watching(connection, ANSWER_LIMIT_S):
@@ -162,7 +170,7 @@ class PostgresListener:
             self._deliver(connection)
             if heard:
                 return True
-            select.select([connection], [], [], remaining_s)
+            _is_readable(connection, remaining_s)
         return False
 
     def _warn(self, what: str) -> None:

@@ -12,7 +12,7 @@ import contextlib
 import errno
 import os
 import secrets
-import select
+import selectors
 import socket
 import threading
 import weakref
@@ -188,13 +188,17 @@ class SqliteListener:
             self._sockets.send(name)
 
     def _run(self) -> None:
-        watched: list[socket.socket | int] = [self._stop_reader]
-        if self._receiver is not None:
-            watched.append(self._receiver)
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._stop_reader, selectors.EVENT_READ)
+            if self._receiver is not None:
+                selector.register(self._receiver, selectors.EVENT_READ)
+            self._serve(selector)
+
+    def _serve(self, selector: selectors.BaseSelector) -> None:
         look_s = QUICK_LOOK_S
         seen = self._look(None)
         while True:
-            ready, _, _ = select.select(watched, [], [], look_s)
+            ready = [key.fileobj for key, _ in selector.select(look_s)]
             if self._stop_reader in ready:
                 return
             if ready:

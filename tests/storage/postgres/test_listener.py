@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-import select
+import selectors
 import signal
 from collections.abc import Callable
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -98,6 +99,19 @@ storage.close()
     producer.stdin.close()
     producer.stdin = None
     output_of(producer)
+    listener.stop()
+
+
+@pytest.mark.usefixtures("many_descriptors")
+def test_a_listener_in_a_process_with_many_connections_hears(
+    postgres_settings: DatabaseSettings,
+) -> None:
+    heard = Heard()
+    listener = listener_of(postgres_settings, heard)
+
+    Sql(postgres_settings).run("SELECT pg_notify(?, 'mail')", CHANNEL)
+
+    assert heard.wait_for("mail")
     listener.stop()
 
 
@@ -388,15 +402,17 @@ def test_a_quiet_connection_is_pinged(
 ) -> None:
     monkeypatch.setattr(postgres_listener, "PING_PERIOD_S", 0.01)
     pings = Heard()
-    inner: Callable[..., tuple[list[int], list[int], list[int]]] = select.select
 
-    def watching(*arguments: object) -> object:
-        found = inner(*arguments)
-        if arguments[-1] == 0.01 and not found[0]:
-            pings("ping")
-        return found
+    class Watching(selectors.DefaultSelector):
+        """Notes each wait that ended without a sign of life."""
 
-    monkeypatch.setattr(select, "select", watching)
+        def select(self, timeout: float | None = None) -> Any:
+            found = super().select(timeout)
+            if timeout == 0.01 and not found:
+                pings("ping")
+            return found
+
+    monkeypatch.setattr(selectors, "DefaultSelector", Watching)
     heard = Heard()
     listener = listener_of(postgres_settings, heard)
 

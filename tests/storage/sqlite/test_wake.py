@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import select
+import selectors
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,7 +16,6 @@ from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageUnavailableError
 from flask_forge_jobs.storage.base import Storage, open_storage
 from flask_forge_jobs.storage.database import Transaction
-from flask_forge_jobs.storage.sqlite import wake as sqlite_wake
 from flask_forge_jobs.storage.sqlite.wake import (
     QUICK_LOOK_S,
     SLOW_LOOK_S,
@@ -145,19 +143,20 @@ def test_a_quiet_file_is_looked_at_more_rarely(
     quiet_looks = 20
     heard = Heard()
 
-    def select_at_once(
-        readable: list[Any], _writable: object, _broken: object, pause_s: float
-    ) -> Any:
-        if heard.names:
-            return select.select(readable, [], [])
-        pauses_s.append(pause_s)
-        return select.select(readable, [], [], 0)
+    class Hasty(selectors.DefaultSelector):
+        """Waits for nothing until the change is seen."""
+
+        def select(self, timeout: float | None = None) -> Any:
+            if heard.names:
+                return super().select()
+            assert timeout is not None
+            pauses_s.append(timeout)
+            return super().select(0)
 
     def version() -> int:
         return 8 if len(pauses_s) > quiet_looks else 7
 
-    replaced = SimpleNamespace(select=select_at_once)
-    monkeypatch.setattr(sqlite_wake, "select", replaced)
+    monkeypatch.setattr(selectors, "DefaultSelector", Hasty)
     listener = listen(heard, WakeSockets(tmp_path / "queue.sqlite"), version)
 
     assert heard.wait_for(None)
@@ -165,6 +164,18 @@ def test_a_quiet_file_is_looked_at_more_rarely(
     assert pauses_s[0] == QUICK_LOOK_S
     assert pauses_s[:quiet_looks] == sorted(pauses_s[:quiet_looks])
     assert pauses_s[quiet_looks] == SLOW_LOOK_S
+
+
+@pytest.mark.usefixtures("many_descriptors")
+def test_a_listener_in_a_process_with_many_connections_hears(tmp_path: Path) -> None:
+    heard = Heard()
+    path = tmp_path / "queue.sqlite"
+    listener = listen(heard, WakeSockets(path))
+
+    WakeSockets(path).send("mail")
+
+    assert heard.wait_for("mail")
+    listener.stop()
 
 
 def test_a_failing_look_does_not_end_the_listener(
