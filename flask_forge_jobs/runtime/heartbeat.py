@@ -22,7 +22,7 @@ from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.claims import RunId
 from flask_forge_jobs.model.workers import SlotReport
 from flask_forge_jobs.runtime.execution import Execution
-from flask_forge_jobs.runtime.outcomes import OutcomeWriter
+from flask_forge_jobs.runtime.outcomes import NO_FAULT_OF_OUTCOMES, OutcomeWriter
 from flask_forge_jobs.runtime.service import Duty
 from flask_forge_jobs.runtime.state import WorkerState
 from flask_forge_jobs.storage.database import Database, within
@@ -90,6 +90,7 @@ class Heartbeat(Duty):
         self._show = _Period(min(SHOW_PERIOD_S, beat_s))
         self._report = _Period(REPORT_PERIOD_S)
         self._reported: list[SlotReport] = []
+        self._unwritten: dict[RunId, str] = {}  # progress
         self._ticks_since: float | None = None
         self._is_broken = False
         self._is_cut_off = False
@@ -168,17 +169,25 @@ class Heartbeat(Duty):
         self._show.done(now)
         state.shown_at = now
 
-    def _take_progress(self) -> dict[str, str]:
+    def _take_progress(self) -> dict[RunId, str]:
         found = {}
+        unwritten, self._unwritten = self._unwritten, {}
         for execution in self._state.running():
             text, execution.progress = execution.progress, None
+            if text is None:
+                text = unwritten.get(execution.job.run_id)
             if text is not None:
-                found[execution.job.id] = text
+                found[execution.job.run_id] = text
         return found
 
-    def _beat_jobs(self, progress: dict[str, str]) -> None:
+    def _beat_jobs(self, progress: dict[RunId, str]) -> None:
         before = self._state.running()
-        report = self._jobs.heartbeat(self._state.worker_id, progress)
+        texts = {run.job_id: text for run, text in progress.items()}
+        try:
+            report = self._jobs.heartbeat(self._state.worker_id, texts)
+        except NO_FAULT_OF_OUTCOMES:  # nor of progress
+            self._unwritten = progress
+            raise
         self._cancel(report.cancelled)
         running = {id(execution) for execution in self._state.running()}
         for execution in before:

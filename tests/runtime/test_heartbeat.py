@@ -195,6 +195,47 @@ def test_progress_is_stored_within_a_tick(rig: Rig) -> None:
     assert execution.progress is None
 
 
+@pytest.mark.parametrize("newer", [None, '{"done":2}'])
+def test_progress_outlives_a_tick_that_fails(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, newer: str | None
+) -> None:
+    def fail(*_: object) -> None:
+        raise StorageUnavailableError("gone")
+
+    execution = rig.start_job()
+    rig.tick()
+    execution.progress = '{"done":1}'
+    with monkeypatch.context() as patched:
+        patched.setattr(type(rig.storage.jobs), "heartbeat", fail)
+        for _ in range(2):
+            with pytest.raises(StorageUnavailableError):
+                rig.tick(BEAT_S)
+    execution.progress = newer
+
+    rig.tick(TICK_S)
+    rig.tick(TICK_S)
+
+    stored = rig.storage.job_reader.get(execution.job.id).progress
+    assert stored == (newer or '{"done":1}')
+
+
+def test_progress_that_breaks_a_tick_is_not_written_again(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it would break every tick, and the lease would run out."""
+    execution = rig.start_job()
+    rig.tick()
+    execution.progress = '{"done":1}'
+    with monkeypatch.context() as patched:
+        patched.setattr(type(rig.storage.jobs), "heartbeat", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            rig.tick(TICK_S)
+
+    rig.tick(TICK_S)
+
+    assert rig.storage.job_reader.get(execution.job.id).progress is None
+
+
 def test_a_user_s_cancel_is_heard_within_a_tick(rig: Rig) -> None:
     execution, other = rig.start_job(), rig.start_job()
     rig.tick()
