@@ -70,7 +70,7 @@ class Execution:
     """A claimed job in a worker.
 
     Times are monotonic seconds: ``started_at`` is 0.0 until a slot is free,
-    ``ended_at`` until the run ends, and for ever if it is abandoned. The heartbeat sets
+    ``ended_at`` until the run ends or is abandoned. The heartbeat sets
     ``is_start_counted`` on a long run; a short one is counted when it ends.
     """
 

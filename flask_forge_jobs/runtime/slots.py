@@ -179,6 +179,7 @@ class SlotPool:
             if queue.running.get(execution.slot) is not execution:
                 return False
             execution.is_abandoned = True
+            execution.ended_at = self._clock.monotonic()
             queue.abandon(execution)
             self._state.ended.append((execution, outcome))
             self._note_one_less()

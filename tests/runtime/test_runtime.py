@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import re
 import sqlite3
 import threading
 import time
@@ -688,6 +689,20 @@ def test_a_task_that_ignores_its_limit_is_fenced_and_replaced(
         assert handle.abandoned_count == 1
     assert job.last_error == "timed out after 0.1s"
     assert (late.status, late.attempts) == (JobStatus.DEAD, 1)
+
+
+def test_the_log_says_how_long_a_task_ran_that_ignored_its_limit(
+    storage: Storage, stubborn: HeldTask, caplog: pytest.LogCaptureFixture
+) -> None:
+    with running(storage, registry_of(stubborn), cancel_grace_s=0.1):
+        job_id = add(storage, "stubborn", timeout_s=0.1, max_attempts=1)
+        wait_for_status(storage, job_id, JobStatus.DEAD)
+
+        (line,) = [text for text in caplog.messages if text.startswith("job dead")]
+        stubborn.release.set()
+
+    (run_ms,) = re.findall(r"run_ms=(\S+)", line)
+    assert 200 <= float(run_ms) < LIMIT_S * 1000
 
 
 def test_a_time_limit_at_the_moment_of_success_leaves_one_end(storage: Storage) -> None:
