@@ -81,7 +81,7 @@ job_put_back = _signals.signal(
     """,
 )
 ends_of_runs = (job_succeeded, job_failed, job_dead, job_cancelled, job_put_back)
-"""One of these signals follows each ``job_started``."""
+"""One follows each ``job_started``, unless the process dies or the task never ends."""
 
 worker_started = _signals.signal(
     "forge-worker-started",
