@@ -18,6 +18,7 @@ from flask_forge_jobs.model.outcomes import (
     Throttled,
 )
 from flask_forge_jobs.runtime.execution import (
+    MOST_WARNED,
     WARN_PERIOD_S,
     Execution,
     Runner,
@@ -324,6 +325,19 @@ def test_a_missing_task_is_logged_once_a_minute_for_each_kind(
     assert [log_count("gone"), log_count("gone"), log_count("other")] == [1, 0, 1]
     clock.move(WARN_PERIOD_S)
     assert log_count("gone") == 1
+
+
+def test_kinds_without_a_task_take_little_memory(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Anybody who may enqueue chooses them."""
+    runner = runner_of(TaskRegistry())
+
+    for number in range(3 * MOST_WARNED):
+        runner.run(Execution(claimed(kind=f"gone{number}"), 0.0))
+
+    assert len(runner._warned_at) <= MOST_WARNED
+    assert len(caplog.records) == 3 * MOST_WARNED
 
 
 def test_the_time_limit_of_a_job_comes_before_its_task_s() -> None:
