@@ -252,9 +252,9 @@ class ChosenDatabase:
     ) -> ChosenDatabase:
         """Find and read ``queue_database.toml``.
 
-        Searches ``start_dir`` and three parents, then the configuration directory.
-        Without a file, the database is the SQLite file ``queue.sqlite`` in the data
-        directory. Creates nothing.
+        Searches ``start_dir`` and three parents, those that this user may search, then
+        the configuration directory. Without a file, the database is the SQLite file
+        ``queue.sqlite`` in the data directory. Creates nothing.
 
         Args:
             paths: The configuration and the data directory.
@@ -271,7 +271,7 @@ class ChosenDatabase:
         """
         environ = os.environ if environ is None else environ
         files = (
-            candidates(start_dir or Path.cwd(), paths.config_dir())
+            candidates(start_dir or Path(), paths.config_dir())
             if explicit_file is None
             else [explicit_file.absolute()]
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import tomllib
@@ -43,11 +44,28 @@ _KEYS = dict.fromkeys((*_SQLITE_KEYS, *_POSTGRES_KEYS))
 
 
 def candidates(start_dir: Path, config_dir: Path) -> Iterator[Path]:
-    """Yield the places of the file, in the order of the search."""
-    start = start_dir.absolute()
-    for directory in [start, *start.parents][:SEARCH_DEPTH]:
-        yield directory / FILE_NAME
+    """Yield the places of the file, in the order of the search.
+
+    Where a process starts may be of no concern to it: a service that dropped its rights
+    may not search the home of root, and a directory may be gone.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        start = start_dir.absolute()
+        for directory in [start, *start.parents][:SEARCH_DEPTH]:
+            if not _is_closed(directory):
+                yield directory / FILE_NAME
     yield config_dir / FILE_NAME
+
+
+def _is_closed(directory: Path) -> bool:
+    """Tell whether we may not even look for the file in a directory."""
+    try:
+        (directory / FILE_NAME).lstat()
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def read_file(path: Path, environ: Mapping[str, str]) -> Location | None:

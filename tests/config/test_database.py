@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -409,6 +411,64 @@ def test_resolve_names_the_key_of_a_missing_file(
         ChosenDatabase.resolve(settings, paths, start_dir)
 
     assert raised.value.key == "FORGE_JOBS_DATABASE_FILE"
+
+
+# Root may search every folder, so it becomes nobody.
+SEARCHES = """
+import os, sys
+from pathlib import Path
+from flask_forge_jobs.config.database import ChosenDatabase
+from flask_forge_jobs.config.paths import FixedPaths
+from flask_forge_jobs.errors import InvalidInputError
+if sys.argv[1] == "closed":
+    os.chmod(".", 0)
+    if os.geteuid() == 0:
+        os.seteuid(65534)
+else:
+    os.rmdir(os.getcwd())
+paths = FixedPaths(Path("/"), Path("/data"))
+print(ChosenDatabase.load(paths).settings.path)
+if sys.argv[1] == "closed":
+    try:
+        ChosenDatabase.load(paths, Path("queue_database.toml"))
+    except InvalidInputError as error:
+        print(error.message)
+"""
+
+
+def test_a_current_directory_that_is_closed_to_us_is_not_searched(
+    tmp_path: Path,
+) -> None:
+    """A service that dropped its rights starts in root's home, for instance."""
+    folder = tmp_path / "closed"
+    folder.mkdir()
+
+    try:
+        printed = printed_in(folder, "closed")
+    finally:
+        folder.chmod(0o700)
+
+    file = folder / FILE_NAME
+    assert printed.splitlines() == [
+        "/data/queue.sqlite",
+        f"cannot read {str(file)!r}: Permission denied",
+    ]
+
+
+def test_a_current_directory_that_is_gone_is_not_searched(tmp_path: Path) -> None:
+    folder = tmp_path / "gone"
+    folder.mkdir()
+
+    assert printed_in(folder, "gone") == "/data/queue.sqlite\n"
+
+
+def printed_in(folder: Path, how: str) -> str:
+    ended = subprocess.run(
+        [sys.executable, "-c", SEARCHES, how],
+        cwd=folder, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
 
 
 def test_resolve_ends_at_the_default_and_applies_the_keys(
