@@ -6,6 +6,7 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, post_load
 from marshmallow.fields import List, Nested
+from marshmallow.validate import NoneOf
 
 from flask_forge_jobs.api.schemas import bounds
 from flask_forge_jobs.api.schemas.fields import (
@@ -227,7 +228,12 @@ class QueueChangesRequest(V1Schema):
 class NewQueueRequest(QueueChangesRequest):
     """The name of a new queue, and settings other than the defaults."""
 
-    name = Text(required=True, metadata=bounds.QUEUE_NAME)
+    # A queue with the name of a route would be unreachable.
+    name = Text(
+        required=True,
+        metadata=bounds.QUEUE_NAME,
+        validate=NoneOf(["actions"], error="{input!r} is taken by the API itself"),
+    )
 
 
 class DeleteQueueQuery(V1Schema):

@@ -87,6 +87,21 @@ def test_a_name_that_is_taken_is_409(client: FlaskClient, storage: Storage) -> N
     assert storage.queues.get("mail").max_workers == 7
 
 
+def test_a_name_that_no_url_could_reach_is_400(
+    client: FlaskClient, storage: Storage
+) -> None:
+    """``/v1/queues/actions`` is a route of its own."""
+    answer = client.post(URL, json={"name": "actions"})
+
+    assert answer.status_code == 400
+    assert answer.json == {
+        "kind": "validation",
+        "field": "name",
+        "msg": "'actions' is taken by the API itself",
+    }
+    assert storage.queues.all() == []
+
+
 BAD: list[tuple[dict[str, object], str]] = [
     ({"max_workers": 1025}, "max_workers"),
     ({"max_workers": "1"}, "max_workers"),
