@@ -8,7 +8,12 @@ from flask import Request, current_app
 from werkzeug.exceptions import Forbidden
 
 from flask_forge_jobs.api.context import Api
-from flask_forge_jobs.api.request import RequestState, check_media_type
+from flask_forge_jobs.api.request import (
+    RequestState,
+    check_media_type,
+    refuse_bad_unread_body,
+    refuse_unknown_parameters,
+)
 from flask_forge_jobs.api.routes import Reach, Route
 from flask_forge_jobs.api.scope import CLUSTER_MESSAGE
 from flask_forge_jobs.auth.access import Access
@@ -52,7 +57,7 @@ class Guard:
         route = state.route
         request = state.request
         if route.permission is None or self._metrics_auth(route) == "none":
-            _check_path(request)
+            _check_url(route, request)
             return
         known = self._access.by_token(request)
         if known is None and self._metrics_auth(route) == "token":
@@ -63,11 +68,13 @@ class Guard:
         self._check_permission(state, principal)
         if known is None:
             check_same_site(request)
-        _check_path(request)
+        _check_url(route, request)
         if request.method not in SAFE_METHODS and has_body(request):
             check_media_type(request)
         if principal.queues is not None:
             self._check_reach(route, request)
+        if route.mutates and route.body is None:
+            refuse_bad_unread_body(request, self._options.max_body_bytes)
 
     def _metrics_auth(self, route: Route) -> str | None:
         is_metrics = route.permission is Permission.METRICS_READ
@@ -100,6 +107,12 @@ class Guard:
                 scope.require_job(placeholders["job_id"])
             case Reach.VIEW:
                 pass
+
+
+def _check_url(route: Route, request: Request) -> None:
+    _check_path(request)
+    if route.is_exact:
+        refuse_unknown_parameters(request, route.query)
 
 
 def _check_path(request: Request) -> None:

@@ -29,8 +29,9 @@ from werkzeug.exceptions import (
 from werkzeug.wsgi import get_input_stream
 
 from flask_forge_jobs.api.routes import Route
-from flask_forge_jobs.api.schemas.fields import V1Schema
+from flask_forge_jobs.api.schemas.fields import UNKNOWN_MESSAGE, V1Schema
 from flask_forge_jobs.auth.permissions import Principal
+from flask_forge_jobs.config.checks import near_match
 from flask_forge_jobs.errors import InvalidInputError
 from flask_forge_jobs.model.payloads import MAX_DEPTH, load
 
@@ -155,6 +156,20 @@ def load_query(request: Request, schema: Schema) -> dict[str, Any]:
     return _loaded(document, schema)
 
 
+def refuse_unknown_parameters(request: Request, schema: Schema | None) -> None:
+    """Refuse parameters that a schema does not know; None knows none.
+
+    Routes without a query of their own would pass over a condition in it.
+    """
+    if not request.query_string:
+        return
+    fields = {} if schema is None else schema.fields
+    known = [field.data_key or name for name, field in fields.items()]
+    for key in request.args:
+        if key not in known:
+            raise InvalidInputError(key, UNKNOWN_MESSAGE + near_match(key, known))
+
+
 @lru_cache(_MOST_SCHEMAS)
 def _defaults(schema: Schema) -> Mapping[str, Any]:
     """Return what an empty query loads to; most reads have no query."""
@@ -162,7 +177,7 @@ def _defaults(schema: Schema) -> Mapping[str, Any]:
 
 
 def refuse_bad_unread_body(request: Request, max_bytes: int) -> None:
-    """Check a body that the route ignores.
+    """Check the body of a route that takes none.
 
     Only an object with keys is an error, because the client means them to count; the
     reference's route does not read the body.

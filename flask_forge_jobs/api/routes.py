@@ -57,8 +57,10 @@ class Route:
     permission: Permission | None
     # What callers that are limited to some queues may touch.
     reach: Reach = Reach.CLUSTER
-    # None ignores the body.
+    # None takes no body.
     body: Schema | None = None
+    # That of the same route below /v1; None means ``body``.
+    v1_body: Schema | None = None
     # Whether no body means an empty object.
     is_body_optional: bool = False
     query: Schema | None = None
@@ -105,6 +107,15 @@ class Route:
         }
 
     @property
+    def is_exact(self) -> bool:
+        """Whether a parameter in the query that the route does not know is an error.
+
+        Not on open routes: mail programs and load balancers add some of their own.
+        """
+        is_v1 = self.path.startswith(f"{V1_PREFIX}/")
+        return self.mutates or (is_v1 and self.permission is not None)
+
+    @property
     def limit_class(self) -> str:
         """Which of a caller's rates its requests count against."""
         if self.is_bulk:
@@ -117,6 +128,7 @@ class Route:
             self,
             path=V1_PREFIX + self.path,
             endpoint=V1_ENDPOINT_PREFIX + self.endpoint,
+            body=self.v1_body or self.body,
         )
 
 

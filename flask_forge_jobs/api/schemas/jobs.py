@@ -131,6 +131,21 @@ class ListRequest(WireSchema):
     offset = WholeNumber(required=True, is_signed=False, metadata=bounds.OFFSET)
 
 
+class ExactFilter(V1Schema, Filter):
+    """The jobs to list; an unknown key is an error."""
+
+
+class ExactListRequest(V1Schema, ListRequest):
+    """The same below ``/v1``, where unknown keys are errors."""
+
+    wanted = Nested(
+        ExactFilter,
+        data_key="filter",
+        load_default=JobFilter,
+        error_messages={"null": "must not be null", "type": "must be an object"},
+    )
+
+
 class FailedQuery(WireSchema):
     """Arguments of :func:`flask_forge_jobs.handlers.jobs.failed_jobs`."""
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from flask import Response, request
+from flask import Response
 from marshmallow.fields import List, Nested
 
 from flask_forge_jobs.api.context import Api
-from flask_forge_jobs.api.request import refuse_bad_unread_body
+from flask_forge_jobs.api.request import present_state
 from flask_forge_jobs.api.response import (
     ENQUEUE_HEADERS,
     array_response,
@@ -32,6 +32,7 @@ _FAILED_QUERY = shapes.FailedQuery()
 _KINDS_QUERY = shapes.KindsQuery()
 _SCHEDULED_QUERY = shapes.ScheduledQuery()
 _LIST = shapes.ListRequest()
+_EXACT_LIST = shapes.ExactListRequest()
 _ENQUEUE = shapes.EnqueueRequest()
 _ENQUEUE_DEMO = shapes.EnqueueDemoRequest()
 _REVEAL = shapes.RevealQuery()
@@ -39,7 +40,7 @@ _REVEAL = shapes.RevealQuery()
 
 def list_jobs(api: Api) -> Response:
     """Return one page of jobs, the newest first."""
-    arguments = api.body(_LIST)
+    arguments = api.body(present_state().route.body or _LIST)
     arguments["wanted"] = api.scope.limit(arguments["wanted"])
     with api.searching(arguments["wanted"]):
         page = jobs.list_jobs(api.storage, redactor=api.redactor, **arguments)
@@ -94,14 +95,14 @@ def enqueue_demo(api: Api) -> Response:
 
 def run_now(api: Api, job_id: str) -> Response:
     """Make a waiting job due now; return whether it waits."""
-    refuse_bad_unread_body(request, api.options.max_body_bytes)
     return json_response(job_actions.run_now(api.storage, job_id))
 
 
 ROUTES = (
     Route(
         method="POST", path="/jobs/list", endpoint="jobs_list", view=list_jobs,
-        permission=Permission.READ, reach=Reach.VIEW, body=_LIST, answer=_PAGE,
+        permission=Permission.READ, reach=Reach.VIEW, body=_LIST, v1_body=_EXACT_LIST,
+        answer=_PAGE,
     ),
     Route(
         method="GET", path="/jobs/failed", endpoint="jobs_failed", view=failed_jobs,

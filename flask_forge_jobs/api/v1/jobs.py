@@ -6,7 +6,6 @@ from flask import Response, current_app, request
 from werkzeug.exceptions import NotFound
 
 from flask_forge_jobs.api.context import Api
-from flask_forge_jobs.api.request import refuse_bad_unread_body
 from flask_forge_jobs.api.response import (
     dumper,
     empty_response,
@@ -68,7 +67,6 @@ def job_status(api: Api, token: str) -> Response:
 
 def delete(api: Api, job_id: str) -> Response:
     """Delete one job; a running one is asked to stop (202)."""
-    refuse_bad_unread_body(request, api.options.max_body_bytes)
     outcome = job_actions.delete(api.storage, job_id)
     if outcome is DeleteOutcome.DELETED:
         return empty_response(204)

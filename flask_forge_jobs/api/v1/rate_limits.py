@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from flask import Response, request
+from flask import Response
 from marshmallow.fields import List, Nested
 
 from flask_forge_jobs.api.context import Api
-from flask_forge_jobs.api.request import refuse_bad_unread_body
 from flask_forge_jobs.api.response import (
     array_response,
     dumper,
@@ -42,7 +41,6 @@ def put(api: Api, scope: str) -> Response:
 
 def drain(api: Api, scope: str) -> Response:
     """Take all tokens of a rate limit."""
-    refuse_bad_unread_body(request, api.options.max_body_bytes)
     return json_response(_DUMP(rate_limits.drain(api.storage, scope)))
 
 

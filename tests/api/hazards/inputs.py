@@ -12,9 +12,9 @@ from typing import Any
 from jsonschema import Draft202012Validator
 from werkzeug.test import TestResponse
 
-from flask_forge_jobs.api.routes import Route
+from flask_forge_jobs.api.routes import V1_PREFIX, Route
 from flask_forge_jobs.api.schemas.fields import V1Schema
-from flask_forge_jobs.api.table import UNVERSIONED, V1
+from flask_forge_jobs.api.table import UNVERSIONED, V1, all_routes
 from flask_forge_jobs.api.unversioned.jobs import DEMO_ROUTE
 from tests.conformance.requests import described, sample
 
@@ -28,10 +28,17 @@ STRICT_ROUTES = tuple(
     route for route in BODY_ROUTES if route.mutates or isinstance(route.body, V1Schema)
 )
 # They change something and have nothing to be told.
-BARE_ROUTES = tuple(
+BARE_ROUTES = tuple(route for route in ROUTES if route.mutates and route.body is None)
+# They refuse parameters that they do not know.
+EXACT_ROUTES = tuple(
     route
-    for route in ROUTES
-    if route.mutates and route.method == "POST" and route.body is None
+    for route in all_routes(enable_demo=True)
+    if route.permission is not None
+    and (route.mutates or route.path.startswith(f"{V1_PREFIX}/"))
+)
+# The reads of the reference, and what anybody may ask.
+LENIENT_ROUTES = tuple(
+    route for route in all_routes(enable_demo=True) if route not in EXACT_ROUTES
 )
 Schema = dict[str, Any]
 

@@ -155,6 +155,29 @@ def test_H05_changes_and_our_own_routes_refuse_unknown_fields(
         assert fault(post(client, route, body)) == (400, "validation", name)
 
 
+@pytest.mark.parametrize("body", [{"filterr": {}}, {"filter": {"statusses": ["dead"]}}])
+def test_H05_a_listing_under_v1_refuses_what_its_twin_passes_over(
+    client: FlaskClient, body: dict[str, object]
+) -> None:
+    body |= {"limit": 1, "offset": 0}
+    field = "filter.statusses" if "filter" in body else "filterr"
+
+    assert client.post(f"{PREFIX}/jobs/list", json=body).status_code == 200
+    answer = client.post(f"{PREFIX}/v1/jobs/list", json=body)
+    assert fault(answer) == (400, "validation", field)
+
+
+@pytest.mark.parametrize("route", BARE_ROUTES, ids=label)
+def test_H18_a_body_that_no_route_reads_has_the_same_limit(
+    storage: Storage, route: Route
+) -> None:
+    client = mount(storage, BlueprintOptions(max_body_bytes=LIMIT))
+
+    answer = post(client, route, b" " * (LIMIT + 1))
+
+    assert fault(answer) == (413, "validation", "body")
+
+
 @pytest.mark.parametrize("route", BARE_ROUTES, ids=label)
 def test_H05_a_route_that_takes_no_field_refuses_any(
     client: FlaskClient, route: Route

@@ -10,7 +10,14 @@ from werkzeug.test import TestResponse
 
 from flask_forge_jobs.api.routes import Route
 from flask_forge_jobs.api.schemas.fields import V1Schema
-from tests.api.hazards.inputs import QUERY_ROUTES, fault, label, parameters
+from tests.api.hazards.inputs import (
+    EXACT_ROUTES,
+    LENIENT_ROUTES,
+    QUERY_ROUTES,
+    fault,
+    label,
+    parameters,
+)
 from tests.api.mounting import PREFIX
 from tests.conformance.requests import sample
 from tests.support.backends import each_backend
@@ -98,6 +105,21 @@ def test_H09_our_own_routes_refuse_unknown_parameters(
 ) -> None:
     for name in ("lmit", "Limit", "_", "__proto__", "callback"):
         assert fault(ask(client, route, f"{name}=5")) == (400, "validation", name)
+
+
+@pytest.mark.parametrize("route", EXACT_ROUTES, ids=label)
+def test_H09_no_condition_in_a_query_is_passed_over(
+    client: FlaskClient, route: Route
+) -> None:
+    """Whatever changes something, and all below /v1, with a query of its own or not"""
+    assert fault(ask(client, route, "zzz=1")) == (400, "validation", "zzz")
+
+
+@pytest.mark.parametrize("route", LENIENT_ROUTES, ids=label)
+def test_H09_reads_of_the_reference_pass_over_what_they_do_not_know(
+    client: FlaskClient, route: Route
+) -> None:
+    assert ask(client, route, "zzz=1").status_code == 200
 
 
 @pytest.mark.parametrize("cursor", BAD_CURSORS)
