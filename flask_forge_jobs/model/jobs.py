@@ -32,7 +32,7 @@ from flask_forge_jobs.model.bounds import (
     shown,
 )
 from flask_forge_jobs.model.dedupe_keys import stored_key
-from flask_forge_jobs.model.instants import from_micros
+from flask_forge_jobs.model.instants import MICROSECOND, from_micros, to_micros
 from flask_forge_jobs.model.payloads import canonical
 from flask_forge_jobs.model.queues import DEFAULT_QUEUE
 
@@ -96,8 +96,8 @@ class NewJob:
         is_key_of_queue: The key is unique only among jobs of its queue that also say
             so; by default all queues share their keys.
         carried: JSON text of :attr:`TaskContext.carried`; None means nothing.
-        delay: Earliest start after it is stored, by the clock of the storing process;
-            a timedelta or seconds, 0 to 36,500 days. Excludes ``run_at``.
+        delay: Earliest start after it is stored, by the clock of the database; a
+            timedelta or seconds, 0 to 36,500 days. Excludes ``run_at``.
 
     Raises:
         InvalidInputError: A value is out of bounds or not strict JSON, or an option of
@@ -189,11 +189,15 @@ class NewJob:
         check_queue_name(queue_name)
         return self.with_checked(queue_name=queue_name)
 
-    def timed(self, now_us: int) -> NewJob:
-        """Return the job with its delay as an instant after ``now_us``."""
-        if not isinstance(self.delay, timedelta):
-            return self
-        return self.with_checked(run_at=from_micros(now_us) + self.delay)
+    @property
+    def start_us(self) -> int | None:
+        """The earliest start in microseconds, None for now.
+
+        Since the epoch or, if negative, how long after the job is stored.
+        """
+        if isinstance(self.delay, timedelta):
+            return -(self.delay // MICROSECOND)
+        return None if self.run_at is None else to_micros(self.run_at)
 
     def with_carried(self, carried: str | None) -> NewJob:
         """Return the job with carried JSON text; None changes nothing."""

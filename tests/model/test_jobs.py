@@ -172,12 +172,13 @@ def test_names_to_replace_are_kept_in_one_form(
 
 
 @pytest.mark.parametrize("delay", [90, 90.0, timedelta(seconds=90)])
-def test_a_delay_becomes_an_instant_when_the_job_is_stored(delay: Any) -> None:
+def test_a_delay_is_a_start_that_counts_from_the_storing(delay: Any) -> None:
     job = NewJob("send", delay=delay)
-    now_us = to_micros(NOON)
 
-    assert job.timed(now_us).run_at == NOON + timedelta(seconds=90)
+    assert job.start_us == -90_000_000
     assert job.run_at is None
+    assert NewJob("send", run_at=NOON).start_us == to_micros(NOON)
+    assert NewJob("send").start_us is None
 
 
 def test_a_delay_and_an_instant_are_one_too_many() -> None:

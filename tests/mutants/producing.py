@@ -18,22 +18,22 @@ MUTANTS = (
     Mutant(
         "SQLite lets a start in the past jump the line",
         _SQLITE,
-        "CASE WHEN :run_at > :now THEN :run_at ELSE :now END",
-        "COALESCE(:run_at, :now)",
+        "WHEN :run_at > :now THEN :run_at WHEN",
+        "WHEN :run_at >= 0 THEN :run_at WHEN",
         ("contract/jobs/test_queue.py::test_a_past_start_does_not_jump_the_line",),
     ),
     Mutant(
         "PostgreSQL lets a start in the past jump the line",
         "storage/sql/migrations/postgres/0001_foundation.sql",
-        "due_us CONSTANT BIGINT := greatest(new_run_at, now_us);",
-        "due_us CONSTANT BIGINT := coalesce(new_run_at, now_us);",
+        "greatest(new_run_at, now_us - new_run_at, now_us);",
+        "coalesce(new_run_at, now_us);",
         ("contract/jobs/test_queue.py::test_a_past_start_does_not_jump_the_line",),
     ),
     Mutant(
         "of many jobs a start in the past jumps the line",
         _ENQUEUEING,
-        "max(to_micros(job.run_at), now_us)",
-        "to_micros(job.run_at)",
+        "max(start_us, now_us - start_us, now_us)",
+        "max(start_us, now_us - start_us)",
         (
             (
                 "contract/jobs/test_queue.py"

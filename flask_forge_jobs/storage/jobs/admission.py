@@ -28,7 +28,7 @@ from flask_forge_jobs.errors import (
     StorageOutcomeUnknownError,
     StorageUnavailableError,
 )
-from flask_forge_jobs.model.instants import MICROSECOND, to_micros
+from flask_forge_jobs.model.instants import MICROSECOND
 from flask_forge_jobs.model.jobs import EnqueueResult, JobStatus, NewJob
 from flask_forge_jobs.model.queues import (
     DEFAULT_MAX_QUEUES,
@@ -252,7 +252,7 @@ def replaced(
         dedupe_key=job.stored_key,
         payload=job.payload if "payload" in job.replace else None,
         moves=moves,
-        run_at=to_micros(job.run_at) if moves and job.run_at is not None else None,
+        run_at=job.start_us if moves else None,
     )
     if not rows:
         return None

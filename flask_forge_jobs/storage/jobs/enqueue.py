@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.errors import StorageBusyError, StorageOutcomeUnknownError
 from flask_forge_jobs.ids import UlidGenerator
-from flask_forge_jobs.model.instants import to_micros
 from flask_forge_jobs.model.jobs import EnqueueResult, NewJob
 from flask_forge_jobs.model.queues import DEFAULT_MAX_QUEUES, DEFAULT_QUEUE
 from flask_forge_jobs.model.request_keys import RequestKey
@@ -51,13 +50,10 @@ class Enqueuer:
     ) -> None:
         self._database = database
         self._ids = ids
-        self._clock = clock
         self.queues = KnownQueues(database, clock, most_queues)
 
     def enqueue(self, job: NewJob, most_waiting: int | None = None) -> EnqueueResult:
         """Store one job; see :meth:`JobQueue.enqueue`."""
-        if job.delay is not None:
-            job = job.timed(self._clock.now_us())
         unit, mint = present.unit, self._ids.new_many
         job_id = job.job_id
         if job_id is None:
@@ -84,7 +80,6 @@ class Enqueuer:
         most_waiting: int | None = None,
     ) -> list[EnqueueResult]:
         """Store jobs, all or none; see :meth:`JobQueue.enqueue_many`."""
-        jobs = self._timed(jobs)
         return self._write(jobs, self._ids_of(jobs), key, most_waiting)
 
     def _write(
@@ -108,10 +103,6 @@ class Enqueuer:
         when_stored(self.queues.remember, names, queues.bounds)
         return results
 
-    def _timed(self, jobs: Sequence[NewJob]) -> Sequence[NewJob]:
-        now_us = self._clock.now_us()
-        return [job if job.delay is None else job.timed(now_us) for job in jobs]
-
     def _ids_of(self, jobs: Sequence[NewJob]) -> list[str]:
         minted = pinned(len(jobs), self._ids.new_many)
         return [job.job_id or new for job, new in zip(jobs, minted, strict=True)]
@@ -123,7 +114,6 @@ class Enqueuer:
         key: RequestKey | None = None,
     ) -> list[EnqueueResult]:
         """Store jobs in a caller's transaction; see :meth:`JobQueue.enqueue`."""
-        jobs = self._timed(jobs)
         ids = self._ids_of(jobs)
         names = sorted({job.queue for job in jobs})
 
@@ -248,7 +238,8 @@ def _parameters(job: NewJob, job_id: str) -> dict[str, Parameter]:
         "kind": job.kind,
         "payload": job.payload,
         "priority": job.priority,
-        "run_at": None if job.run_at is None else to_micros(job.run_at),
+        # A property costs a call, and most jobs start now.
+        "run_at": job.start_us if job.run_at or job.delay is not None else None,
         "max_attempts": job.max_attempts,
         "dedupe_key": None if job.dedupe_key is None else job.stored_key,
         "timeout_s": job.timeout_s,
@@ -292,7 +283,10 @@ def _append(
 
 
 def _due_us(job: NewJob, now_us: int) -> int:
-    return now_us if job.run_at is None else max(to_micros(job.run_at), now_us)
+    if job.run_at is None and job.delay is None:
+        return now_us
+    start_us = job.start_us or 0
+    return max(start_us, now_us - start_us, now_us)
 
 
 def _row(job: NewJob, job_id: str, due_us: int, now_us: int) -> tuple[Parameter, ...]:

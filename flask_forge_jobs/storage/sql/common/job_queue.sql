@@ -1,14 +1,19 @@
 -- The hot path of producers and workers.
 
 -- name: enqueue_many
+-- A negative start counts from now.
 INSERT INTO forge_job (
     id, queue_name, kind, payload, priority, enqueued_at, scheduled_at, deferred,
     max_attempts, dedupe_key, timeout_s, schedule_name, carried
 )
 SELECT
     v.id, v.queue_name, v.kind, v.payload, v.priority, :now,
-    CASE WHEN v.run_at > :now THEN v.run_at ELSE :now END,
-    COALESCE(v.run_at > :now, FALSE),
+    CASE
+        WHEN v.run_at > :now THEN v.run_at
+        WHEN v.run_at < 0 THEN :now - v.run_at
+        ELSE :now
+    END,
+    COALESCE(v.run_at > :now OR v.run_at < 0, FALSE),
     v.max_attempts, v.dedupe_key, v.timeout_s, v.schedule_name, v.carried
 FROM /* rows v: id text, queue_name text, kind text, payload text, priority integer, run_at bigint, max_attempts integer, dedupe_key text, timeout_s double precision, schedule_name text, carried text */
 WHERE TRUE
@@ -59,10 +64,12 @@ SET
     scheduled_at = CASE
         WHEN NOT :moves THEN scheduled_at
         WHEN :run_at > :now THEN :run_at
+        WHEN :run_at < 0 THEN :now - :run_at
         ELSE :now
     END,
     deferred = CASE
-        WHEN NOT :moves THEN deferred ELSE COALESCE(:run_at > :now, FALSE)
+        WHEN NOT :moves THEN deferred
+        ELSE COALESCE(:run_at > :now OR :run_at < 0, FALSE)
     END
 WHERE dedupe_key = :dedupe_key AND dedupe_key IS NOT NULL
     AND status IN ('pending', 'in_progress', 'failed')

@@ -23,7 +23,8 @@ WITH stored AS (
     )
     VALUES (
         :id, :queue_name, :kind, :payload, :priority, :now,
-        GREATEST(:run_at::bigint, :now), COALESCE(:run_at::bigint > :now, FALSE),
+        GREATEST(:run_at::bigint, :now - :run_at::bigint, :now),
+        COALESCE(:run_at::bigint > :now OR :run_at::bigint < 0, FALSE),
         :max_attempts, :dedupe_key, :timeout_s, :schedule_name, :carried
     )
     ON CONFLICT DO NOTHING

@@ -1,7 +1,7 @@
 -- name: enqueue
 -- A conflict on the id is our own retry, one on the key a duplicate. If the schema is too
 -- new for this code, the id is NULL and the insert fails; a check in the WHERE of a SELECT
--- would cost twice as much.
+-- would cost twice as much. A negative start counts from now.
 INSERT INTO forge_job (
     id, queue_name, kind, payload, priority, enqueued_at, scheduled_at, deferred,
     max_attempts, dedupe_key, timeout_s, schedule_name, carried
@@ -16,8 +16,10 @@ VALUES (
         ) <= :known THEN :id
     END,
     :queue_name, :kind, :payload, :priority, :now,
-    CASE WHEN :run_at > :now THEN :run_at ELSE :now END,
-    COALESCE(:run_at > :now, FALSE),
+    CASE
+        WHEN :run_at > :now THEN :run_at WHEN :run_at < 0 THEN :now - :run_at ELSE :now
+    END,
+    COALESCE(:run_at > :now OR :run_at < 0, FALSE),
     :max_attempts, :dedupe_key, :timeout_s, :schedule_name, :carried
 )
 ON CONFLICT DO NOTHING

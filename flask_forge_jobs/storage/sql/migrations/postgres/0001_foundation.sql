@@ -193,7 +193,8 @@ CREATE FUNCTION forge_enqueue(
 ) RETURNS BIGINT LANGUAGE plpgsql AS $$
 DECLARE
     now_us CONSTANT BIGINT := extract(epoch FROM statement_timestamp()) * 1000000;
-    due_us CONSTANT BIGINT := greatest(new_run_at, now_us);
+    -- A negative start counts from now.
+    due_us CONSTANT BIGINT := greatest(new_run_at, now_us - new_run_at, now_us);
 BEGIN
     INSERT INTO forge_job (
         id, queue_name, kind, payload, priority, enqueued_at, scheduled_at, deferred,
