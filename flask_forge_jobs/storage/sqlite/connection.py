@@ -36,7 +36,7 @@ class SqliteFaults(Faults):
 
     def _meaning(self, error: BaseException) -> Exception | None:
         if isinstance(error, OSError):
-            return StorageUnavailableError(f"{self.where}: {error.strerror}")
+            return StorageUnavailableError(self._named(error))
         if not isinstance(error, sqlite3.Error):
             return None
         code = getattr(error, "sqlite_errorcode", None) or 0
@@ -55,6 +55,12 @@ class SqliteFaults(Faults):
         if primary in _UNAVAILABLE:
             return StorageUnavailableError(f"{self.where}: {error}")
         return StorageError(f"{self.where}: {error}")
+
+    def _named(self, error: OSError) -> str:
+        """Name the file too if it is another one, such as a lock beside it."""
+        text = f"{self.where}: {error.strerror}"
+        name = error.filename
+        return text if name is None or str(name) in text else f"{text} ({name})"
 
 
 T = TypeVar("T")

@@ -36,12 +36,25 @@ def mode_beside(path: Path) -> int:
         return PRIVATE
 
 
-def make_folder_beside(folder: Path, mode: int) -> None:
-    """Create a folder that is open to everybody who may read a file with this mode."""
-    folder.mkdir(mode=0o700)
-    # chmod() would drop a set-group-ID bit inherited from the parent folder.
-    handed_down = folder.stat().st_mode & stat.S_ISGID
-    folder.chmod(mode | (mode & _READABLE) >> 2 | handed_down)
+def make_folder_beside(path: Path, suffix: str) -> None:
+    """Make the folder named ``path`` plus ``suffix``, unless it is there.
+
+    Everybody who may read the database may enter it.
+    """
+    folder = Path(f"{path}{suffix}")
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        _give(descriptor, path)
+        mode = mode_beside(path)
+        # fchmod() would drop a set-group-ID bit inherited from the parent folder.
+        handed_down = os.fstat(descriptor).st_mode & stat.S_ISGID
+        os.fchmod(descriptor, mode | (mode & _READABLE) >> 2 | handed_down)
+    finally:
+        os.close(descriptor)
 
 
 def open_beside(path: Path, suffix: str) -> int:
@@ -52,8 +65,17 @@ def open_beside(path: Path, suffix: str) -> int:
         descriptor = os.open(name, flags | os.O_CREAT | os.O_EXCL, PRIVATE)
     except FileExistsError:
         return os.open(name, flags)
+    _give(descriptor, path)
     os.fchmod(descriptor, mode_beside(path))
     return descriptor
+
+
+def _give(descriptor: int, path: Path) -> None:
+    """Give what root has made beside a database to its owner, as SQLite does."""
+    if os.geteuid() == 0:
+        with contextlib.suppress(OSError):  # a file system without owners
+            facts = path.stat()
+            os.fchown(descriptor, facts.st_uid, facts.st_gid)
 
 
 def warn_of_open_folder(path: Path) -> None:

@@ -28,6 +28,7 @@ from flask_forge_jobs.storage.sqlite.files import make_folder_beside, mode_besid
 
 logger = get_logger(__name__)
 
+_SUFFIX = "-wake"
 _SUN_PATH_BYTES = 100  # 108 on Linux, 104 on macOS, with the closing NUL
 _DATAGRAM_BYTES = 1024
 # Modification times are only exact to a few milliseconds.
@@ -43,7 +44,7 @@ class WakeSockets(PerProcess):
 
     def __init__(self, path: Path, clock: Clock | None = None) -> None:
         self._path = path
-        self._folder = Path(f"{path}-wake")
+        self._folder = Path(f"{path}{_SUFFIX}")
         self._folder_text = str(self._folder)
         self._clock = clock or SystemClock()
         self._sender: socket.socket | None = None
@@ -106,16 +107,14 @@ class WakeSockets(PerProcess):
     def bind(self) -> tuple[socket.socket, Callable[[], None]]:
         """Return a bound socket and a function that removes it."""
         self.stay_own()
-        mode = mode_beside(self._path)
-        with contextlib.suppress(FileExistsError):
-            make_folder_beside(self._folder, mode)
+        make_folder_beside(self._path, _SUFFIX)
         name = secrets.token_hex(8)
         receiver = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         try:
             receiver.setblocking(False)
             with _short_path(self._folder, name) as address:
                 receiver.bind(address)
-            (self._folder / name).chmod(mode)
+            (self._folder / name).chmod(mode_beside(self._path))
         except BaseException:
             receiver.close()
             raise

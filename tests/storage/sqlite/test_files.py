@@ -14,6 +14,7 @@ from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageUnavailableError
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.storage.base import open_storage
+from flask_forge_jobs.storage.sqlite.checkpoint import has_wal_reset_bug
 from flask_forge_jobs.storage.sqlite.files import make_folder_beside
 
 MADE = {
@@ -104,7 +105,45 @@ def test_folder_is_entered_by_those_who_may_read(
     tmp_path: Path, mode: int, folder: int, handed_down: int
 ) -> None:
     tmp_path.chmod(0o700 | handed_down)
+    path = tmp_path / "file"
+    path.touch()
+    path.chmod(mode)
 
-    make_folder_beside(tmp_path / "new", mode)
+    make_folder_beside(path, "-new")
 
-    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == folder | handed_down
+    made = Path(f"{path}-new").stat().st_mode
+    assert stat.S_IMODE(made) == folder | handed_down
+
+
+NOBODY = 65534
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_what_root_makes_beside_a_file_belongs_to_the_files_owner(
+    tmp_path: Path,
+) -> None:
+    """A first ``flask forge-jobs db migrate`` by root must not lock the service out."""
+    path = tmp_path / "queue.sqlite"
+    path.touch(0o600)
+    os.chown(path, NOBODY, NOBODY)
+    with contextlib.closing(open_storage(DatabaseSettings(path=path))) as storage:
+        storage.jobs.enqueue(NewJob("k"))
+        storage.database.listen(lambda _queue: None).stop()
+        owners = {
+            each.name: (each.stat().st_uid, each.stat().st_gid)
+            for each in tmp_path.iterdir()
+        }
+
+    assert set(owners) >= MADE | (SOMETIMES if has_wal_reset_bug() else set())
+    assert set(owners.values()) == {(NOBODY, NOBODY)}
+
+
+@pytest.mark.skipif(not has_wal_reset_bug(), reason="this SQLite needs no such file")
+def test_a_file_beside_it_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "queue.sqlite"
+    Path(f"{path}.ckpt-turn").mkdir()
+    with (
+        contextlib.closing(open_storage(DatabaseSettings(path=path))) as storage,
+        pytest.raises(StorageUnavailableError, match=r"queue\.sqlite\.ckpt-turn"),
+    ):
+        storage.open()
