@@ -32,6 +32,7 @@ from flask_forge_jobs.storage.database import WakeCallback, deadline, left_s
 from flask_forge_jobs.storage.sqlite.checkpoint import (
     LOG_BYTES_KEPT,
     CheckpointGate,
+    check_not_emptied,
     has_wal_reset_bug,
 )
 from flask_forge_jobs.storage.sqlite.connection import SqliteConnection
@@ -156,7 +157,7 @@ def refuse_inherited(path: Path | None) -> StorageError:
 
 
 class _Token:
-    """Lives as long as its thread; its finalizer closes the thread's connection."""
+    """Lives as long as its thread and the database; then its connection is closed."""
 
 
 class SqliteProcess:
@@ -184,6 +185,8 @@ class SqliteProcess:
         self._connections: set[SqliteConnection] = set()
         self._memory: SqliteConnection | None = None
         self._held: list[CountingLock] = []
+        # Not at exit: threads may still be using them.
+        weakref.finalize(self, self.gate.close).atexit = False
         forks.watch(self)
 
     def connection(self) -> SqliteConnection:
@@ -202,8 +205,9 @@ class SqliteProcess:
             connection = self._connect()
             self._local.connection = connection
             self._local.token = token = _Token()
-            # Not at exit: a thread may still be using it.
-            weakref.finalize(token, self._end, connection).atexit = False
+            # Not a method: it would keep this process's state, and so the token.
+            end = weakref.finalize(token, _end, self.pid, self._connections, connection)
+            end.atexit = False  # a thread may still be using it
         return connection
 
     def borrow(self) -> SqliteConnection:
@@ -302,13 +306,6 @@ class SqliteProcess:
         self.gate.close()
         return not self._connections
 
-    def _end(self, connection: SqliteConnection) -> None:
-        # Closing an inherited connection would act on the parent's file.
-        if self.pid == os.getpid():
-            with connection.in_use:
-                connection.close()
-            self._connections.discard(connection)
-
     # -- opening ---------------------------------------------------------------------
 
     def _connect(self) -> SqliteConnection:
@@ -320,6 +317,7 @@ class SqliteProcess:
     def _open(self) -> SqliteConnection:
         if self._path is not None:
             _check_own(self._path)
+            check_not_emptied(self._path)
             create_privately(self._path)
         connection = sqlite3.connect(
             self._path or _MEMORY,
@@ -357,6 +355,17 @@ class SqliteProcess:
         connection.create_function("forge_finds", 2, finds, deterministic=True)
         connection.execute(f"PRAGMA synchronous = {self._settings.synchronous}")
         connection.execute(f"PRAGMA journal_size_limit = {LOG_BYTES_KEPT}")
+
+
+def _end(
+    pid: int, connections: set[SqliteConnection], connection: SqliteConnection
+) -> None:
+    """Close the connection of a thread that has ended, or of a database let go."""
+    # Closing an inherited connection would act on the parent's file.
+    if pid == os.getpid():
+        with connection.in_use:
+            connection.close()
+        connections.discard(connection)
 
 
 def _check_own(path: Path) -> None:

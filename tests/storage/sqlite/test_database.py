@@ -10,6 +10,7 @@ import re
 import sqlite3
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -83,6 +84,10 @@ READS: dict[str, Callable[[Storage], object]] = {
 def database_of(storage: Storage) -> SqliteDatabase:
     assert isinstance(storage.database, SqliteDatabase)
     return storage.database
+
+
+def open_descriptors() -> set[str]:
+    return {each.name for each in Path("/dev/fd").iterdir()}
 
 
 def traced(storage: Storage, work: Callable[[Storage], object]) -> list[str]:
@@ -583,9 +588,14 @@ def test_a_relative_path_is_fixed_when_the_storage_is_made(
     assert (tmp_path / "queue.sqlite").exists()
 
 
-def test_a_database_in_memory_is_closed_with_whoever_had_it() -> None:
+@pytest.mark.parametrize("is_file", [False, True])
+def test_a_database_is_closed_with_whoever_had_it(
+    sqlite_settings: DatabaseSettings, *, is_file: bool
+) -> None:
     """Tests make an application each; one that is not closed is warned of."""
-    database = SqliteDatabase(DatabaseSettings(), SystemClock())
+    settings = sqlite_settings if is_file else DatabaseSettings()
+    before = open_descriptors()
+    database = SqliteDatabase(settings, SystemClock())
     database.open()
     connection = database._state.connection()
 
@@ -593,3 +603,21 @@ def test_a_database_in_memory_is_closed_with_whoever_had_it() -> None:
     gc.collect()
 
     assert connection.is_closed
+    assert open_descriptors() == before
+
+
+def test_the_connections_of_other_threads_close_too(
+    sqlite_settings: DatabaseSettings,
+) -> None:
+    """A server's threads outlive an application that is dropped."""
+    database = SqliteDatabase(sqlite_settings, SystemClock())
+    database.open()
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(database.read_one, "all_queues").result()
+        connections = list(database._state._connections)
+        assert len(connections) == 2
+
+        del database
+        gc.collect()
+
+        assert [each.is_closed for each in connections] == [True, True]
