@@ -7,6 +7,7 @@ and never cascade.
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -112,7 +113,7 @@ def drop_database(settings: DatabaseSettings) -> None:
     """Drop a database, if it exists, with everything in it."""
     if settings.backend == "sqlite":
         if settings.path is not None:
-            _remove_file(settings.path)
+            _remove_file(Path(os.path.realpath(settings.path)))
         return
     name = _name(settings)
     with _maintenance(settings) as cursor:

@@ -104,6 +104,20 @@ def test_drop_removes_what_lies_beside_the_file(
 
 
 @pytest.mark.parametrize("backend", ["sqlite"])
+def test_drop_by_a_link_removes_the_file(
+    missing: DatabaseSettings, tmp_path: Path
+) -> None:
+    link = tmp_path / "link.sqlite"
+    assert missing.path is not None
+    link.symlink_to(missing.path)
+    create_database(missing)
+
+    drop_database(DatabaseSettings(path=link))
+
+    assert not exists(missing)
+
+
+@pytest.mark.parametrize("backend", ["sqlite"])
 def test_drop_that_is_not_possible_names_the_file(
     missing: DatabaseSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

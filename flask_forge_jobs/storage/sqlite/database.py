@@ -38,9 +38,8 @@ from flask_forge_jobs.storage.migrate import (
     apply_migrations,
     refuse_older,
 )
-from flask_forge_jobs.storage.sqlite.checkpoint import check_not_emptied
 from flask_forge_jobs.storage.sqlite.connection import SqliteConnection, SqliteFaults
-from flask_forge_jobs.storage.sqlite.files import log_bytes, warn_of_open_folder
+from flask_forge_jobs.storage.sqlite.files import log_bytes, real, warn_of_open_folder
 from flask_forge_jobs.storage.sqlite.join import (
     CommitWakes,
     plain_cursor,
@@ -91,7 +90,8 @@ class SqliteDatabase(PerProcess):
         self._choice = ChoiceLog(settings)
         self._clock = clock
         self._wait = wait
-        self._path = None if settings.path is None else settings.path.absolute()
+        given = settings.path and settings.path.absolute()
+        self._path = None if given is None else real(given)
         self._sockets = None if self._path is None else WakeSockets(self._path)
         self._wakes = CommitWakes(self.wake)
         self._current: SqliteProcess | None = None
@@ -99,7 +99,7 @@ class SqliteDatabase(PerProcess):
         self._steps = load_migrations("sqlite")
         self.known_version = self._steps[-1].version
         limit_s = settings.statement_timeout_s
-        where = "the database in memory" if self._path is None else str(self._path)
+        where = "the database in memory" if given is None else str(given)
         self._opening = SqliteFaults(where + settings.named, limit_s, is_retried=True)
         self._retried = SqliteFaults(where, limit_s, is_retried=True)
         self._surfaced = SqliteFaults(where, limit_s, is_retried=False)
@@ -152,8 +152,6 @@ class SqliteDatabase(PerProcess):
 
     def _open(self, state: SqliteProcess, ends_at: float) -> None:
         with self._opening:
-            if self._path is not None:
-                check_not_emptied(self._path)
             connection = state.connection()
             with state.gate.until(ends_at):
                 apply_migrations(

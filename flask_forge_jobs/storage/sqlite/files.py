@@ -21,6 +21,14 @@ _READABLE = 0o444
 _BY_EVERYBODY = 0o002
 
 
+def real(path: Path) -> Path:
+    """Return the absolute path of the file that a path, perhaps a link, leads to.
+
+    What is beside it must be the same for all who have it open.
+    """
+    return Path(os.path.realpath(path))
+
+
 def create_privately(path: Path) -> None:
     """Create a file and its folders for their owner alone; keep an existing file."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -147,3 +147,25 @@ def test_a_file_beside_it_that_cannot_be_used_is_named(tmp_path: Path) -> None:
         pytest.raises(StorageUnavailableError, match=r"queue\.sqlite\.ckpt-turn"),
     ):
         storage.open()
+
+
+@pytest.mark.parametrize("is_dangling", [False, True])
+def test_a_link_to_a_file_is_the_file(tmp_path: Path, *, is_dangling: bool) -> None:
+    """Whoever opens it by the other name must meet the same locks and sockets."""
+    data, instance = tmp_path / "data", tmp_path / "instance"
+    data.mkdir()
+    instance.mkdir()
+    path, link = data / "queue.sqlite", instance / "link.sqlite"
+    if not is_dangling:
+        path.touch(0o600)
+    link.symlink_to(path)
+
+    modes = _modes_while_in_use(link)
+    with contextlib.closing(open_storage(DatabaseSettings(path=link))) as storage:
+        storage.jobs.enqueue(NewJob("k"))
+        assert storage.database.log_bytes() > 0
+        made = {each.name for each in data.iterdir()}
+
+    assert modes == {"link.sqlite": 0o600}
+    assert made >= MADE
+    assert [each.name for each in instance.iterdir()] == ["link.sqlite"]
