@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from time import perf_counter
-from typing import Any, cast
+from typing import IO, Any, cast
 from uuid import uuid4
 
 from flask import Request, g, request
@@ -26,7 +26,7 @@ from werkzeug.exceptions import (
     RequestEntityTooLarge,
     UnsupportedMediaType,
 )
-from werkzeug.wsgi import get_input_stream
+from werkzeug.wsgi import LimitedStream, get_input_stream
 
 from flask_forge_jobs.api.routes import Route
 from flask_forge_jobs.api.schemas.fields import UNKNOWN_MESSAGE, V1Schema
@@ -214,7 +214,11 @@ def read_body(request: Request, max_bytes: int) -> bytes:
     # (LimitedStream.readall), so a longer body shows by one extra byte. Before Flask
     # 3.1 the request's max_content_length cannot be set.
     try:
-        if "stream" not in vars(request):
+        if "stream" in vars(request):
+            # Made without a limit, when a hook of the application asked for a form.
+            limited = LimitedStream(request.stream, max_bytes + 1, is_max=True)
+            request.stream = cast("IO[bytes]", limited)
+        else:
             request.stream = get_input_stream(
                 request.environ, max_content_length=max_bytes + 1
             )
@@ -227,12 +231,13 @@ def read_body(request: Request, max_bytes: int) -> bytes:
     except Exception as error:  # each server raises its own for damaged chunks
         logger.info("a body could not be read: %r", error)
         raise InvalidInputError("body", "could not be read completely") from error
+    length = request.content_length
     if len(body) > max_bytes:
-        if request.content_length is None:
-            _discard(request, DISCARDED_BODIES * max_bytes, max_bytes)
+        most = DISCARDED_BODIES * max_bytes
+        _discard(request, most if length is None else length - len(body), max_bytes)
         raise RequestEntityTooLarge
     # If the client disconnects, gunicorn returns the part that arrived.
-    if len(body) < (request.content_length or 0):
+    if len(body) < (length or 0):
         raise InvalidInputError("body", "is shorter than its Content-Length")
     return body
 

@@ -11,6 +11,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from flask_forge_jobs.api.blueprint import BlueprintOptions
+from flask_forge_jobs.api.request import DISCARDED_BODIES
 from flask_forge_jobs.storage.base import Storage
 from tests.api.mounting import PREFIX, mount
 
@@ -181,6 +182,28 @@ def test_body_read_by_the_host_before_us_is_still_seen(storage: Storage) -> None
     answer = client.post(LIST, data=GOOD_LIST, content_type="application/json")
 
     assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("length", [100 * LIMIT, None])
+def test_a_long_body_is_not_read_whole_if_the_host_looked_for_a_form(
+    storage: Storage, length: int | None
+) -> None:
+    """As Flask-WTF does for its token; Flask makes the stream then, without a limit."""
+    app = Flask("host")
+    app.before_request(lambda: request.form.get("csrf_token"))
+    client = mount(storage, BlueprintOptions(max_body_bytes=LIMIT), app=app)
+    sent = io.BytesIO(b" " * (100 * LIMIT))
+    announced = {} if length is None else {"CONTENT_LENGTH": str(length)}
+
+    answer = client.post(
+        LIST,
+        input_stream=sent,
+        content_type="application/json",
+        environ_overrides={"wsgi.input_terminated": True, **announced},
+    )
+
+    _assert_refused(answer, 413, "body")
+    assert LIMIT < sent.tell() <= (2 + DISCARDED_BODIES) * LIMIT
 
 
 def test_default_limit_is_two_mebibytes(client: FlaskClient) -> None:
