@@ -68,14 +68,20 @@ class V1Schema(WireSchema):
     def handle_error(
         self, error: ValidationError, data: object, *, many: bool, **kwargs: Any
     ) -> None:
-        """Suggest the key that a misspelt one may stand for."""
-        del data, many, kwargs
-        if not isinstance(error.messages, dict):
+        """Keep the first unknown key only, with the one that it may stand for.
+
+        Clients are told one fault, and a body may have a hundred thousand such keys.
+        """
+        del many, kwargs
+        faults = error.messages
+        if not isinstance(faults, dict) or not isinstance(data, Mapping):
             return
-        known = [field.data_key or name for name, field in self.fields.items()]
-        for key, messages in error.messages.items():
-            if messages == [UNKNOWN_MESSAGE]:
-                messages[0] += near_match(str(key), known)
+        unknown = [key for key in data if faults.get(key) == [UNKNOWN_MESSAGE]]
+        for key in unknown[1:]:
+            del faults[key]
+        for key in unknown[:1]:
+            known = [field.data_key or name for name, field in self.fields.items()]
+            faults[key][0] += near_match(str(key), known)
 
 
 class StrictField(Field[T]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from marshmallow import ValidationError
 
+from flask_forge_jobs.api.schemas import fields
 from flask_forge_jobs.api.schemas.fields import (
     AnyJson,
     Digits,
@@ -17,9 +19,11 @@ from flask_forge_jobs.api.schemas.fields import (
     Instant,
     Switch,
     Text,
+    V1Schema,
     WholeNumber,
     parse_instant,
 )
+from flask_forge_jobs.config import checks
 from flask_forge_jobs.model.instants import format_instant
 
 NINE = datetime(2026, 9, 16, 9, 0, tzinfo=UTC)
@@ -202,3 +206,30 @@ def test_fraction_takes_numbers(value: object, number: float) -> None:
 def test_fraction_takes_nothing_else(value: object) -> None:
     with pytest.raises(ValidationError):
         Fraction().deserialize(value)
+
+
+class _Asks(V1Schema):
+    queue = Text()
+
+
+def test_of_unknown_keys_the_first_of_the_document_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A megabyte of keys costs no more hints than one."""
+    asked: list[str] = []
+
+    def near_match(name: str, known: Iterable[str]) -> str:
+        asked.append(name)
+        return checks.near_match(name, known)
+
+    monkeypatch.setattr(fields, "near_match", near_match)
+    names = [f"queu{number}" for number in range(100)]
+
+    for document in (names, names[::-1]):
+        with pytest.raises(ValidationError) as raised:
+            _Asks().load({"queue": 7, **dict.fromkeys(document)})
+        assert raised.value.messages == {
+            "queue": ["must be text"],
+            document[0]: ["is not a known key; did you mean 'queue'"],
+        }
+    assert asked == [names[0], names[-1]]
