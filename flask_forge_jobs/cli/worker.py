@@ -7,6 +7,7 @@ Ctrl-C.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import json
 import logging
@@ -37,6 +38,9 @@ MOST_PROCESSES = 64
 MOST_THREADS = 1024
 # Connections of the worker itself: heartbeat, dispatcher, listener, upkeep.
 SPARE_CONNECTIONS = 5
+# What the program has to do at its end: its atexit handlers, and threads before them.
+EXIT_LIMIT_S = 5.0
+THREADS_LIMIT_S = 1.0
 # How often --reload looks, after an error, whether a source file has changed.
 LOOK_PERIOD_S = 1.0
 LOGGER = logging.getLogger(__name__)
@@ -142,22 +146,56 @@ def _work(
         watch = Children(
             own_command(), count=processes, grace_s=grace_s, clock=state.clock
         )
-        sys.exit(watch.run())
+        sys.exit(watch.run(_leave))
     runtime = state.runtime(threads).with_queues(queues.split(","))
     runtime.with_worker_name(f"{name}-{child}" if name and child else name)
     runtime.with_task_command(own_command())
     changed()  # remembers the modification times of the loaded files
-    status = run_in_foreground(runtime, grace_s=grace_s, burst=burst, changed=changed)
-    if status == EXIT_CHANGED:
-        _begin_anew()
-    _leave(status)
+    status = run_in_foreground(
+        runtime, grace_s=grace_s, burst=burst, changed=changed, leave=_leave
+    )
+    sys.exit(status)
 
 
 def _leave(status: int) -> NoReturn:
-    logging.shutdown()
-    sys.stdout.flush()
-    # A task that ignored its cancellation must not keep the process alive.
-    os._exit(status)
+    """Do what the interpreter does at its end, for a limited time, and end.
+
+    Not by sys.exit(), which waits for every thread that a task has left. And when the
+    interpreter takes itself apart, a thread that is still in C code can crash it.
+    """
+    if status == EXIT_CHANGED:
+        _begin_anew()
+    turn = threading.Lock()
+
+    def clean_up() -> None:
+        with turn:  # who comes second waits until the process is gone
+            try:
+                atexit._run_exitfuncs()  # noqa: SLF001
+                _flush()
+            finally:
+                os._exit(status)
+
+    try:
+        _call_in(EXIT_LIMIT_S, lambda: os._exit(status))
+        _call_in(THREADS_LIMIT_S, clean_up)
+        # Neither has a public name; multiprocessing ends its children with both.
+        threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001
+    finally:
+        clean_up()
+        os._exit(status)
+
+
+def _call_in(seconds: float, work: Callable[[], object]) -> None:
+    timer = threading.Timer(seconds, work)
+    timer.daemon = True
+    timer.start()
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        # Closed before the start, or later, or nobody reads it.
+        with contextlib.suppress(AttributeError, ValueError, OSError):
+            stream.flush()
 
 
 def _warn_of_a_small_pool(state: ApplicationState, threads: int) -> None:
@@ -261,6 +299,6 @@ def surviving_errors(files: SourceFiles) -> Iterator[None]:
 def _begin_anew() -> NoReturn:
     """Replace this process by a new one with the same command line."""
     logging.shutdown()
-    sys.stdout.flush()
+    _flush()
     command = own_command()
     os.execv(command[0], command)  # noqa: S606  # our own command line

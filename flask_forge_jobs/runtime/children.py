@@ -13,7 +13,7 @@ import os
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from flask_forge_jobs.clock import Clock
@@ -36,8 +36,8 @@ MOST_RESTARTS = 20
 # One cause, such as a lack of memory, may end many children at once.
 MOST_RESTARTS_PER_CHILD = 3
 RESTART_WINDOW_S = 60.0
-KILL_SLACK_S = 20.0  # beyond the grace of tasks: last writes, end of the interpreter
-HURRIED_S = 5.0  # after a second signal: the tasks' last second, last writes
+KILL_SLACK_S = 25.0  # beyond the grace of tasks: last writes, clean-up of the program
+HURRIED_S = 10.0  # after a second signal: the tasks' last second, and the same
 EXIT_GAVE_UP = 1
 
 
@@ -83,8 +83,12 @@ class Children:
         self._restarts: deque[float] = deque()
         self._ends_at = 0.0
 
-    def run(self) -> int:
-        """Run until a signal; return the exit status."""
+    def run(self, leave: Callable[[int], object] = lambda _: None) -> int:
+        """Run until a signal; return the exit status.
+
+        ``leave`` is called with it at the end, while a further signal still ends the
+        process at once.
+        """
         self._reader, self._writer = os.pipe()
         try:
             with StopSignals(watch_children=True, at_once=self._kill_all) as signals:
@@ -94,8 +98,10 @@ class Children:
                 finally:
                     os.close(self._writer)  # tells every child to stop
                 self._wait_for_ends(signals)
+                signals.at_second = None  # no child is left
                 if signals.is_hurried:
                     status = EXIT_AT_ONCE
+                leave(status)
         finally:
             os.close(self._reader)
         return status

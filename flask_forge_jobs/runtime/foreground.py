@@ -173,6 +173,7 @@ def run_in_foreground(
     grace_s: float,
     burst: bool = False,
     changed: Callable[[], str | None] = lambda: None,
+    leave: Callable[[int], object] = lambda _: None,
     environ: Mapping[str, str] = os.environ,
 ) -> int:
     """Run a worker process until it is told to stop.
@@ -182,6 +183,8 @@ def run_in_foreground(
         grace_s: Seconds that running tasks get to finish.
         burst: Also stop once no job is due and none runs here.
         changed: Also stop, with status 3, once it names a changed file.
+        leave: Called at the end with the status, while a further signal still ends the
+            process at once.
         environ: May name the parent's pipe.
 
     Returns:
@@ -194,24 +197,32 @@ def run_in_foreground(
     descriptors = [] if pipe is None else [pipe]
     # A signal to the process group reaches us directly and through the parent.
     with StopSignals(repeat_s=REPEAT_S if descriptors else 0.0) as signals:
-        if signals.wait(0.0, descriptors) or signals.is_stopping:
-            return 0  # told to stop while the application was loading
-        handle = runtime.start()
-        signals.at_second = handle.hurry
-        status = _wait(signals, handle, descriptors, burst=burst, changed=changed)
-        # Without a heartbeat, other workers have its jobs by now: do not wait.
-        longest_s = 0.0 if handle.is_stuck else grace_s
-        if running := len(handle.running()):
-            logger.info(
-                "stopping; waiting up to %g s for %s running jobs; signal again to "
-                "return them to the queue now",
-                longest_s,
-                running,
-            )
-        else:
-            logger.info("stopping; no job is running")
-        signals.wait_during(lambda: handle.shutdown_graceful(longest_s))
-    return EXIT_AT_ONCE if signals.is_hurried else status
+        status = 0
+        # It may be told to stop while the application is loading.
+        if not (signals.wait(0.0, descriptors) or signals.is_stopping):
+            handle = runtime.start()
+            signals.at_second = handle.hurry
+            status = _wait(signals, handle, descriptors, burst=burst, changed=changed)
+            _stop(signals, handle, grace_s)
+            signals.at_second = None  # all jobs have been given back
+        status = EXIT_AT_ONCE if signals.is_hurried else status
+        leave(status)
+    return status
+
+
+def _stop(signals: StopSignals, handle: RuntimeHandle, grace_s: float) -> None:
+    # Without a heartbeat, other workers have its jobs by now: do not wait.
+    longest_s = 0.0 if handle.is_stuck else grace_s
+    if running := len(handle.running()):
+        logger.info(
+            "stopping; waiting up to %g s for %s running jobs; signal again to "
+            "return them to the queue now",
+            longest_s,
+            running,
+        )
+    else:
+        logger.info("stopping; no job is running")
+    signals.wait_during(lambda: handle.shutdown_graceful(longest_s))
 
 
 def _wait(
