@@ -163,6 +163,37 @@ def test_siblings_throttled_in_one_batch_open_one_window(
     assert window_s(storage, sql) == pytest.approx(100, abs=20)
 
 
+def test_siblings_throttled_one_after_another_open_one_window(
+    storage: Storage, sql: Sql
+) -> None:
+    use_curve(storage)
+    for _ in range(3):
+        enqueue(storage)
+    windows = []
+
+    for job in storage.jobs.claim(QUEUE, OWNER, 3):
+        assert finish(storage, job, Throttled())
+        windows.append(window_s(storage, sql))
+
+    assert windows == pytest.approx([100] * 3, abs=20)
+    assert storage.queues.get(QUEUE).throttle_attempts == 1
+
+
+def test_a_throttle_whose_answer_was_lost_keeps_its_window(
+    storage: Storage, sql: Sql
+) -> None:
+    use_curve(storage)
+    enqueue(storage)
+    update = throttle(claim_one(storage))
+    assert storage.jobs.finish(OWNER, [update]) == []
+    update.was_tried = True
+
+    assert storage.jobs.finish(OWNER, [update]) == []
+
+    assert storage.queues.get(QUEUE).throttle_attempts == 1
+    assert window_s(storage, sql) == pytest.approx(100, abs=20)
+
+
 def test_each_new_window_is_twice_as_long(storage: Storage, sql: Sql) -> None:
     use_curve(storage)
     enqueue(storage)

@@ -210,6 +210,18 @@ MUTANTS = (
         ("contract/test_cooldowns.py::test_a_longer_hint_extends_a_live_window",),
     ),
     Mutant(
+        "a later throttle of one window waits for the next, longer one",
+        "storage/jobs/finish.py",
+        "throttle_attempts=queue.throttle_attempts - bool(is_open)",
+        "throttle_attempts=queue.throttle_attempts",
+        (
+            (
+                "contract/test_cooldowns.py"
+                "::test_siblings_throttled_one_after_another_open_one_window"
+            ),
+        ),
+    ),
+    Mutant(
         "a shorter hint cuts a live window",
         _COMMON,
         "WHEN throttled_until > :now + :delay_us THEN throttled_until\n",

@@ -8,6 +8,7 @@ was lost, or another worker owns the job by now, so that the outcome is refused.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from flask_forge_jobs.model.claims import (
@@ -103,8 +104,8 @@ class RunFinisher:
             here = [each for each in updates if each.job.queue_name == name]
             throttled = [each for each in here if each.cool_down_s is not None]
             if throttled:
-                rows = self._transaction.all("lock_queue", name=name)
-                queue = queue_from_row(rows[0]) if rows else QueueSettings(name)
+                rows = self._transaction.all("lock_cooling_queue", name=name)
+                queue = _before_window(rows[0]) if rows else QueueSettings(name)
                 for update in throttled:
                     delay_s = throttle_delay_s(queue, update.cool_down_s or 0.0)
                     update.delay_s = delay_s
@@ -157,6 +158,16 @@ class RunFinisher:
             if each.status not in _FINAL:  # or was stored as cancelled
                 rows.append(_stored_row(each, JobStatus.DEAD, CANCELLED_MESSAGE))
         return _ids(self._transaction.all("stored_before", rows=encode_rows(rows)))
+
+
+def _before_window(row: Row) -> QueueSettings:
+    """Return a queue as the throttle that opened its window found it.
+
+    What is throttled later within the window must not take the next, longer delay.
+    """
+    is_open, *columns = row
+    queue = queue_from_row(tuple(columns))
+    return replace(queue, throttle_attempts=queue.throttle_attempts - bool(is_open))
 
 
 def _to_us(seconds: float) -> int:

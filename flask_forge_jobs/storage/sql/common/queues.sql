@@ -8,6 +8,13 @@ SELECT /* use queue_columns */
 FROM forge_queue
 WHERE name = :name
 
+-- name: lock_cooling_queue
+-- First whether a cool-down is open.
+SELECT COALESCE(throttled_until > :now, FALSE), /* use queue_columns */
+FROM forge_queue
+WHERE name = :name
+/* for_update */
+
 -- name: lock_queue
 SELECT /* use queue_columns */
 FROM forge_queue
