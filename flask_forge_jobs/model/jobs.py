@@ -293,7 +293,8 @@ class Job(JobSummary):
         error_history: The last 32 failures, the oldest first; each has ``at``,
             ``attempt`` and ``message``, and the last one a ``traceback``.
         cancel_requested_at: When somebody asked it to stop, or None.
-        throttle_attempts: How often in a row it was throttled or snoozed.
+        throttle_attempts: How often in a row it was throttled or snoozed; from 10 on
+            snoozes do not count.
         crashes: How often it was rescued from a lost worker.
         timeout_s: Seconds one attempt may take; None means no limit of its own.
         result: JSON text of what its task returned; None where nothing is kept.

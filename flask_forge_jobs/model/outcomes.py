@@ -28,6 +28,9 @@ MAX_CRASHES = 3
 # A job throttled this often in a row has failed; otherwise it could hold up its queue
 # for ever.
 MAX_CONSECUTIVE_THROTTLES = 100
+# As many snoozes count in ``throttle_attempts``: their waits grow no further, and more
+# of them would leave no throttle of those 100.
+COUNTED_SNOOZES = 10
 MAX_THROTTLE_S = 86_400.0
 MAX_ERROR_BYTES = 8192
 MAX_REASON_LENGTH = 1000
@@ -205,6 +208,7 @@ class JobUpdate:
         result: Canonical JSON text of the task's value.
         result_error: Why the value is not kept.
         uncount: The attempt does not count.
+        is_counted: A throttle raises the job's ``throttle_attempts``.
         cool_down_s: Hint for cooling down the whole queue; None leaves it alone.
         run_us: Duration of the run; None if it never started.
         wait_us: From due to started; None if already counted.
@@ -222,6 +226,7 @@ class JobUpdate:
     result_error: str | None = None
     uncount: bool = False
     is_throttle: bool = False
+    is_counted: bool = True
     cool_down_s: float | None = None
     run_us: int | None = None
     wait_us: int | None = None
@@ -287,6 +292,7 @@ def update_for(
                 error=outcome.reason,
                 uncount=True,
                 is_throttle=True,
+                is_counted=_is_counted(job, outcome),
                 cool_down_s=outcome.retry_after_s if whole_queue else None,
             )
         case Throttled():
@@ -302,6 +308,10 @@ def _may_throttle_again(job: ClaimedJob, outcome: Throttled) -> bool:
     if isinstance(outcome, Snooze):
         return True
     return job.throttle_attempts + 1 < MAX_CONSECUTIVE_THROTTLES
+
+
+def _is_counted(job: ClaimedJob, outcome: Throttled) -> bool:
+    return job.throttle_attempts < COUNTED_SNOOZES or not isinstance(outcome, Snooze)
 
 
 def _failure_update(

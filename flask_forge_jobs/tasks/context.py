@@ -142,7 +142,8 @@ class TaskContext:
             without a limit.
         carried: ``request_id``, ``traceparent`` and ``tracestate`` of the request or
             the job that enqueued this one.
-        throttle_attempts: How often in a row the job was throttled or snoozed.
+        throttle_attempts: How often in a row the job was throttled or snoozed; from 10
+            on snoozes do not count.
     """
 
     job_id: str

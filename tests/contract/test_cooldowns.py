@@ -7,9 +7,11 @@ import pytest
 from flask_forge_jobs.model.claims import ClaimedJob
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.outcomes import (
+    MAX_CONSECUTIVE_THROTTLES,
     Done,
     Failed,
     JobUpdate,
+    Snooze,
     Throttled,
     update_for,
 )
@@ -225,6 +227,18 @@ def test_a_throttle_of_one_job_leaves_the_queue_open(storage: Storage) -> None:
 
     assert storage.queues.get(QUEUE).throttled_until is None
     assert claim_one(storage).id == sibling
+
+
+def test_a_job_that_was_often_snoozed_may_still_be_throttled(storage: Storage) -> None:
+    """A thousand jobs that wait for tokens are snoozed for hours"""
+    job_id = enqueue(storage, max_attempts=1)
+    for _ in range(MAX_CONSECUTIVE_THROTTLES + 20):
+        run(storage, Snooze(0))
+
+    run(storage, Throttled(5, scope="job", reason="HTTP 429"))
+
+    job = storage.job_reader.get(job_id)
+    assert (job.status, job.last_error) == (JobStatus.PENDING, "HTTP 429")
 
 
 def test_a_cooldown_is_the_matter_of_one_queue(storage: Storage) -> None:

@@ -211,7 +211,7 @@ def _finish_row(update: JobUpdate, at_us: int) -> dict[str, Parameter]:
         "run": job.claim,
         "new_status": update.status.value,
         "uncount": int(update.uncount),
-        "throttled": int(update.is_throttle),
+        "throttled": int(update.is_throttle and update.is_counted),
     }
     if update.delay_s is not None:
         row["delay_us"] = _to_us(update.delay_s)
