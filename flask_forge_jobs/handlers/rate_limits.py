@@ -25,7 +25,7 @@ def put(
 
 
 def drain(storage: Storage, scope: str) -> RateLimit:
-    """Empty a bucket; it refills from now on."""
+    """Empty a bucket; it refills from now on, or after the pause that is running."""
     _require_possible(scope)
     return storage.rate_limits.drain(scope)
 

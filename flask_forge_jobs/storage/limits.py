@@ -162,7 +162,7 @@ class RateLimits:
 
         Args:
             scope: The bucket.
-            pause_s: Seconds before it refills, 0 to a day.
+            pause_s: Seconds before it refills, 0 to a day; a longer pause stays.
 
         Raises:
             RateLimitNotFoundError: No bucket has this scope.

@@ -259,7 +259,8 @@ class TaskContext:
 
         Args:
             scope: The bucket.
-            pause_s: Seconds until it refills, 0 to 86400, such as ``Retry-After``.
+            pause_s: Seconds until it refills, 0 to 86400, such as ``Retry-After``; a
+                longer pause that is running stays.
 
         Raises:
             RateLimitNotFoundError: No bucket has this scope.

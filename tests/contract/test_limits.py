@@ -155,6 +155,24 @@ def test_drain_empties_the_bucket_and_may_pause_it(storage: Storage, sql: Sql) -
     assert storage.rate_limits.acquire("api", 4).is_granted
 
 
+def test_another_drain_shortens_no_pause(storage: Storage) -> None:
+    """The next 429 may come without the hint of the first"""
+    storage.rate_limits.put("api", 10, 1.0)
+    storage.rate_limits.drain("api", pause_s=3600)
+
+    for pause_s in (0, 60):
+        storage.rate_limits.drain("api", pause_s)
+        refused = storage.rate_limits.acquire("api")
+        assert refused.retry_after_s == pytest.approx(3601, abs=20)
+
+    storage.rate_limits.drain("api", pause_s=7200)
+    assert storage.rate_limits.acquire("api").retry_after_s > 7000
+
+    storage.rate_limits.delete("api")
+    storage.rate_limits.put("api", 10, 1.0)
+    assert storage.rate_limits.acquire("api").is_granted
+
+
 @pytest.mark.parametrize("pause_s", [-1, 86_401, float("nan"), float("inf")])
 def test_drain_refuses_a_pause_outside_its_bounds(
     storage: Storage, pause_s: float

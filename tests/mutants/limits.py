@@ -26,6 +26,13 @@ MUTANTS = (
         (_BUCKETS,),
     ),
     Mutant(
+        "another drain cuts a pause short",
+        _SQL,
+        "last_refilled_at = GREATEST(last_refilled_at, :now + :pause_us)",
+        "last_refilled_at = :now + :pause_us",
+        (f"{_BUCKETS}::test_another_drain_shortens_no_pause",),
+    ),
+    Mutant(
         "a bucket refills twice when a bucket is written while the clock is back",
         _SQL,
         "last_refilled_at = GREATEST(forge_rate_limit.last_refilled_at, :now),",

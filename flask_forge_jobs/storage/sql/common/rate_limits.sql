@@ -11,8 +11,9 @@ FROM forge_rate_limit
 WHERE scope = :scope
 
 -- name: drain_rate_limit
+-- A shorter pause does not cut a longer one short.
 UPDATE forge_rate_limit
-SET tokens = 0, last_refilled_at = :now + :pause_us
+SET tokens = 0, last_refilled_at = GREATEST(last_refilled_at, :now + :pause_us)
 WHERE scope = :scope
 RETURNING scope, capacity, refill_per_sec, tokens, last_refilled_at, :now
 
