@@ -167,7 +167,7 @@ MUTANTS = (
     ),
     Mutant(
         "a writer that gave up makes all the next impatient",
-        "storage/sqlite/process.py",
+        "storage/sqlite/turn.py",
         "self._gave_up_at = time.monotonic() if is_busy else -math.inf",
         "self._gave_up_at = time.monotonic() if error else -math.inf",
         (

@@ -190,8 +190,10 @@ def _write_back(connection: sqlite3.Connection, path: Path) -> bool:
     without it if a writer holds it, so a commit could collide with the checkpoint. The
     mode that we use does not wait for readers, so we wait for them.
     """
+    # Does not make a file where one has been deleted.
+    address = f"{path.as_uri()}?mode=rw"
     with contextlib.closing(
-        sqlite3.connect(path, timeout=_WRITER_WAIT_S, isolation_level=None)
+        sqlite3.connect(address, timeout=_WRITER_WAIT_S, isolation_level=None, uri=True)
     ) as holder:
         try:
             holder.execute("BEGIN IMMEDIATE")

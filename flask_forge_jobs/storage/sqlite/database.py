@@ -225,6 +225,7 @@ class SqliteDatabase(PerProcess):
                 depth = state.turn.depth
                 try:
                     connection = state.connection()
+                    state.check_in_place()
                     state.gate.enter(ends_at)
                     parameters["now"] = self._clock.now_us()
                     parameters["known"] = self.known_version
@@ -294,6 +295,7 @@ class SqliteDatabase(PerProcess):
     ) -> T:
         guard = state.turn if self._path is None else contextlib.nullcontext()
         with guard, self._retried:
+            state.check_in_place()
             connection = state.borrow()
             try:
                 return self._read_from(connection, work, is_single=is_single)

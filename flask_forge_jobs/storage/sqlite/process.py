@@ -10,7 +10,6 @@ inherits an open one must not open the file.
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import sqlite3
 import threading
@@ -22,13 +21,9 @@ from pathlib import Path
 
 from flask_forge_jobs import forks
 from flask_forge_jobs.config.database import DatabaseSettings
-from flask_forge_jobs.errors import (
-    StorageBusyError,
-    StorageError,
-    StorageUnavailableError,
-)
+from flask_forge_jobs.errors import StorageError, StorageUnavailableError
 from flask_forge_jobs.model.payloads import finds
-from flask_forge_jobs.storage.database import WakeCallback, deadline, left_s
+from flask_forge_jobs.storage.database import WakeCallback
 from flask_forge_jobs.storage.sqlite.checkpoint import (
     LOG_BYTES_KEPT,
     CheckpointGate,
@@ -37,107 +32,7 @@ from flask_forge_jobs.storage.sqlite.checkpoint import (
 )
 from flask_forge_jobs.storage.sqlite.connection import SqliteConnection
 from flask_forge_jobs.storage.sqlite.files import create_privately
-
-_HOPELESS_FOR_S = 1.0
-# Longer than several commits, of a millisecond or two each.
-_SHORT_LIMIT_S = 0.015
-
-
-class CountingLock:
-    """A reentrant lock that knows how often its thread holds it.
-
-    Attributes:
-        depth: How often; only the thread that holds it may ask.
-    """
-
-    __slots__ = ("_lock", "depth")
-
-    def __init__(self) -> None:
-        self._lock = threading.RLock()
-        self.depth = 0
-
-    def acquire(self, limit_s: float = -1) -> bool:
-        """Take the lock; return False if it was not free in time."""
-        if not self._lock.acquire(timeout=limit_s):
-            return False
-        self.depth += 1
-        return True
-
-    def release(self) -> None:
-        """Release the lock."""
-        self.depth -= 1
-        self._lock.release()
-
-    def acquire_at_rest(self, ends_at: float) -> bool:
-        """Take the lock by ``ends_at``, unless the calling thread holds it already."""
-        if not self.acquire(max(ends_at - time.monotonic(), 0.0)):
-            return False
-        if self.depth == 1:
-            return True
-        self.release()
-        return False
-
-
-class WriterLock(CountingLock):
-    """Lets one thread write at a time.
-
-    ``limit_s`` covers the wait for other threads and for other processes together. Once
-    a writer has timed out, the next ones wait only briefly until one succeeds.
-    Otherwise the waits would add up, to minutes for the last writer.
-    """
-
-    def __init__(self, limit_s: float) -> None:
-        super().__init__()
-        self._limit_s = limit_s
-        self._gave_up_at = -math.inf
-
-    def __enter__(self) -> float:
-        """Begin a turn; return the monotonic time at which this writer gives up.
-
-        Raises:
-            StorageBusyError: Another thread has kept the turn for too long.
-        """
-        came_at = time.monotonic()
-        # left_s(), acquire() and release() inlined: every write runs this.
-        limit_s = self._limit_s
-        if deadline.ends_at is not None:
-            limit_s = left_s(limit_s)
-        is_taken = False
-        try:
-            is_taken = self._lock.acquire(timeout=limit_s)
-            if is_taken:
-                self.depth += 1
-            now = time.monotonic()
-        except BaseException:
-            # A signal handler may raise just after the lock was taken.
-            if is_taken:
-                self.release()
-            elif not self.depth:
-                with contextlib.suppress(RuntimeError):  # another thread has it
-                    self._lock.release()
-            raise
-        if not is_taken:
-            raise StorageBusyError("another thread has been writing for too long")
-        ends_at = came_at + limit_s
-        is_hopeless = now - self._gave_up_at < _HOPELESS_FOR_S
-        return min(ends_at, now + _SHORT_LIMIT_S) if is_hopeless else ends_at
-
-    def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
-        try:
-            is_busy = isinstance(error, StorageBusyError)
-            self._gave_up_at = time.monotonic() if is_busy else -math.inf
-        finally:
-            self.depth -= 1
-            self._lock.release()
-
-    def is_at(self, depth: int) -> bool:
-        """Whether the calling thread has begun this many turns and ended none."""
-        if not depth or not self._lock.acquire(blocking=False):
-            return False
-        is_at = self.depth == depth
-        self._lock.release()
-        return is_at
-
+from flask_forge_jobs.storage.sqlite.turn import CountingLock, WriterLock
 
 _MEMORY = ":memory:"
 
@@ -179,12 +74,14 @@ class SqliteProcess:
         self.is_open = False
         self.callbacks: list[WakeCallback] = []
         self._path = path
+        self._name = str(path)
         self._settings = settings
         self._on_long_wait = on_long_wait
         self._local = threading.local()
         self._connections: set[SqliteConnection] = set()
         self._memory: SqliteConnection | None = None
         self._held: list[CountingLock] = []
+        self._file: tuple[int, int] | None = None
         # Not at exit: threads may still be using them.
         weakref.finalize(self, self.gate.close).atexit = False
         forks.watch(self)
@@ -209,6 +106,27 @@ class SqliteProcess:
             end = weakref.finalize(token, _end, self.pid, self._connections, connection)
             end.atexit = False  # a thread may still be using it
         return connection
+
+    def check_in_place(self) -> None:
+        """Check that the path still leads to the file that is open.
+
+        Raises:
+            StorageUnavailableError: It does not; what is written would be lost.
+        """
+        if self._file is None:
+            return
+        try:
+            facts = os.stat(self._name)  # noqa: PTH116  # every call runs this
+            if (facts.st_dev, facts.st_ino) == self._file:
+                return
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+        except OSError:
+            return  # the process may have given up its rights
+        raise StorageUnavailableError(
+            f"{self._name} was moved, deleted or replaced while this process had it "
+            "open; restart the process"
+        )
 
     def borrow(self) -> SqliteConnection:
         """Return the calling thread's connection for a read, with ``in_use`` held.
@@ -310,6 +228,8 @@ class SqliteProcess:
 
     def _connect(self) -> SqliteConnection:
         with self._opened_alone():
+            if self._connections:
+                self.check_in_place()
             connection = self._open()
             self._connections.add(connection)
         return connection
@@ -329,6 +249,9 @@ class SqliteProcess:
         )
         try:
             self._configure(connection)
+            if self._path is not None and not self._connections:
+                facts = self._path.stat()
+                self._file = facts.st_dev, facts.st_ino
         except BaseException:
             connection.close()
             raise

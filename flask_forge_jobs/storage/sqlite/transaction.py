@@ -91,6 +91,7 @@ class Write:
         self.depth = state.turn.depth
         try:
             self.connection = connection = state.connection()
+            state.check_in_place()
             state.gate.enter(ends_at)
             self.transaction = transaction = SqliteTransaction(
                 connection, self.clock.now_us(), self.known_version, self.attempt

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.acceptance.faults import immediate, locks
+from tests.acceptance.faults import immediate, locks, replaced
 from tests.acceptance.faults.fault import SQLITE, Fault
 
 FAULTS: tuple[Fault, ...] = (
@@ -18,5 +18,9 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         "D3", "lock taken after a read", SQLITE,
         "every public call that writes", immediate.every_write_is_immediate,
+    ),
+    Fault(
+        "D9", "file deleted, moved or replaced while open", SQLITE,
+        "10 files that a process writes to", replaced.replaced_file,
     ),
 )  # fmt: skip

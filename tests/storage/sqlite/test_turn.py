@@ -9,8 +9,8 @@ import pytest
 
 from flask_forge_jobs.errors import JobNotFoundError, StorageBusyError
 from flask_forge_jobs.storage.database import within
-from flask_forge_jobs.storage.sqlite import process
-from flask_forge_jobs.storage.sqlite.process import (
+from flask_forge_jobs.storage.sqlite import turn as turn_module
+from flask_forge_jobs.storage.sqlite.turn import (
     _HOPELESS_FOR_S,
     _SHORT_LIMIT_S,
     WriterLock,
@@ -37,7 +37,7 @@ class Clock(MovingClock):
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The clock of the turns."""
     made = Clock()
-    monkeypatch.setattr(process, "time", made)
+    monkeypatch.setattr(turn_module, "time", made)
     return made
 
 

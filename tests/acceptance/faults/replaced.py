@@ -1,0 +1,97 @@
+"""Row D9: the file is deleted, moved or replaced while a process has it open.
+
+SQLite itself goes on with the file that is open, so jobs would be acknowledged that
+nobody finds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from itertools import cycle, islice
+from pathlib import Path
+
+from flask_forge_jobs.config.database import DatabaseSettings
+from tests.acceptance.faults.fault import Bench
+from tests.support.processes import start_python
+
+ASKED = 3
+_ENQUEUE = """
+for line in sys.stdin:
+    try:
+        print("stored", storage.jobs.enqueue(NewJob("noop")).id, flush=True)
+    except Exception as error:
+        print(type(error).__name__, error, flush=True)
+storage.close()
+"""
+_REFUSED = "StorageUnavailableError"
+_REASON = "was moved, deleted or replaced"
+
+
+def delete(path: Path) -> None:
+    """Remove the file and those beside it, as ``rm instance/*`` does."""
+    for each in path.parent.glob(f"{path.name}*"):
+        if each.is_file():
+            each.unlink()
+
+
+def move(path: Path) -> None:
+    """Give the file another name."""
+    path.rename(path.with_name("moved.sqlite"))
+
+
+def restore(path: Path) -> None:
+    """Put a backup in its place."""
+    backup = path.with_name("backup.sqlite")
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("VACUUM INTO ?", [str(backup)])
+    backup.replace(path)
+
+
+HARMS: tuple[Callable[[Path], None], ...] = (delete, move, restore)
+
+
+def replaced_file(bench: Bench) -> str:
+    """D9: harm a file that a process has open, and ask that process for more."""
+    harms = list(islice(cycle(HARMS), bench.pick(3, 10, 10)))
+    for number, harm in enumerate(harms):
+        folder = bench.folder / f"file-{number}"
+        folder.mkdir()
+        path = folder / "queue.sqlite"
+        settings = replace(bench.settings, path=path)
+        with _producer(settings) as producer:
+            before = [_answer(producer) for _ in range(ASKED)]
+            harm(path)
+            is_there = path.exists()
+            after = [_answer(producer) for _ in range(ASKED)]
+        with _producer(settings) as producer:
+            anew = _answer(producer)
+        assert all(text.startswith("stored ") for text in (*before, anew))
+        for text in after:
+            assert text.startswith(_REFUSED), f"{harm.__name__}: {text}"
+            assert _REASON in text, text
+        assert is_there == (harm is restore)
+    refusals = ASKED * len(harms)
+    return f"{len(harms)} files, {refusals} of {refusals} writes refused by name"
+
+
+@contextlib.contextmanager
+def _producer(settings: DatabaseSettings) -> Iterator[subprocess.Popen[str]]:
+    producer = start_python(settings, _ENQUEUE)
+    try:
+        yield producer
+        producer.communicate(timeout=60)
+    finally:
+        producer.kill()
+        producer.communicate()
+
+
+def _answer(producer: subprocess.Popen[str]) -> str:
+    assert producer.stdin is not None
+    assert producer.stdout is not None
+    producer.stdin.write("enqueue\n")
+    producer.stdin.flush()
+    return producer.stdout.readline().strip()

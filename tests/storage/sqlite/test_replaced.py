@@ -1,0 +1,115 @@
+"""A file that is deleted, moved or replaced while it is open (D9).
+
+SQLite goes on with the file that it has open, whatever its name leads to by now. So
+jobs would be acknowledged that nobody ever finds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.errors import StorageUnavailableError
+from flask_forge_jobs.handlers.readiness import ReadyStatus, readiness
+from flask_forge_jobs.model.jobs import NewJob
+from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.sqlite.checkpoint import (
+    CheckpointGate,
+    has_wal_reset_bug,
+)
+from tests.acceptance.faults.replaced import delete, move, restore
+from tests.support.jobs import QUEUE, enqueue
+
+
+def move_the_folder(path: Path) -> None:
+    path.parent.rename(path.parent.with_name("moved"))
+
+
+WRITES: dict[str, Callable[[Storage], object]] = {
+    "a statement": enqueue,
+    "a transaction": lambda s: s.jobs.enqueue_many([NewJob("noop")]),
+}
+refused = pytest.raises(
+    StorageUnavailableError, match=r"queue\.sqlite was moved, deleted or replaced"
+)
+
+
+@pytest.fixture
+def path(sqlite_settings: DatabaseSettings) -> Path:
+    assert sqlite_settings.path is not None
+    return sqlite_settings.path
+
+
+@pytest.fixture
+def sqlite_settings(tmp_path: Path) -> DatabaseSettings:
+    return DatabaseSettings(path=tmp_path / "data" / "queue.sqlite", synchronous="OFF")
+
+
+@pytest.mark.parametrize("harm", [delete, move, restore, move_the_folder])
+@pytest.mark.parametrize("name", WRITES)
+def test_nothing_is_acknowledged_that_nobody_will_find(
+    sqlite: Storage, path: Path, harm: Callable[[Path], None], name: str
+) -> None:
+    enqueue(sqlite)
+    harm(path)
+    is_there = path.exists()
+
+    with ThreadPoolExecutor(1) as other_thread:
+        for _ in range(2):
+            with refused:
+                WRITES[name](sqlite)
+            with refused:  # which would open the other file
+                other_thread.submit(WRITES[name], sqlite).result()
+    with refused:
+        sqlite.queues.all()
+
+    assert path.exists() == is_there
+    assert readiness(sqlite).status is ReadyStatus.UNAVAILABLE
+
+
+def test_a_file_that_is_put_back_is_used_again(sqlite: Storage, path: Path) -> None:
+    enqueue(sqlite)
+    aside = path.with_name("aside.sqlite")
+    path.rename(aside)
+    with refused:
+        enqueue(sqlite)
+    aside.rename(path)
+
+    enqueue(sqlite)
+
+    assert sqlite.job_reader.statistics()[QUEUE].counts.pending == 2
+
+
+def test_a_process_that_opens_it_anew_uses_the_new_file(
+    sqlite: Storage, path: Path
+) -> None:
+    enqueue(sqlite)
+    restore(path)
+    with refused:
+        enqueue(sqlite)
+
+    sqlite.close()
+    enqueue(sqlite)
+
+    assert sqlite.job_reader.statistics()[QUEUE].counts.pending == 2
+
+
+@pytest.mark.skipif(not has_wal_reset_bug(), reason="SQLite checkpoints by itself")
+def test_a_checkpoint_makes_no_file(tmp_path: Path) -> None:
+    path = tmp_path / "queue.sqlite"
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("CREATE TABLE t (x)")
+        gate = CheckpointGate(path)
+        path.unlink()
+        with contextlib.suppress(sqlite3.Error):
+            gate._checkpoint(connection, path)
+        gate.close()
+
+    assert not path.exists()
