@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from flask import Flask
+from flask import Flask, Response
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from flask_forge_jobs.api.blueprint import BlueprintOptions, create_blueprint
@@ -80,13 +80,12 @@ class Site:
         return self.storage.job_reader.page(JobFilter(kinds=(kind,)), 1).total
 
 
-@pytest.fixture
-def site() -> Iterator[Site]:
+@contextlib.contextmanager
+def serving(options: BlueprintOptions, app: Flask) -> Iterator[Site]:
+    """Serve an application with the API."""
     with contextlib.closing(open_storage(DatabaseSettings())) as storage:
         storage.open()
         made = Site(storage)
-        app = Flask("host")
-        options = BlueprintOptions(authenticator=lambda _request: True)
         app.register_blueprint(
             create_blueprint(storage, options=options), url_prefix=PREFIX
         )
@@ -112,6 +111,28 @@ def site() -> Iterator[Site]:
             server.shutdown()
             thread.join()
             server.server_close()
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    options = BlueprintOptions(authenticator=lambda _request: True)
+    with serving(options, Flask("host")) as made:
+        yield made
+
+
+@pytest.fixture
+def open_site() -> Iterator[Site]:
+    """One in debug mode, without a login, whose answers every page may read."""
+    app = Flask("host")
+    app.debug = True
+
+    @app.after_request
+    def allow_all(response: Response) -> Response:
+        response.headers["Access-Control-Allow-Origin"] = "*"
+        return response
+
+    with serving(BlueprintOptions(), app) as made:
+        yield made
 
 
 @pytest.fixture
@@ -251,3 +272,40 @@ def test_page_of_the_same_origin_reads_and_writes(site: Site, browser: Browser) 
     assert (found["write text"], found["run as script"]) == (415, "no")
     assert site.jobs("evil") == 1
     assert (found["write nothing"], site.jobs_scheduled()) == (200, 0)
+
+
+READING_PAGE = """<!doctype html><pre id=out></pre><script>
+fetch("API/v1/jobs").then(answer => answer.status, () => "no").then(
+  found => { document.querySelector("#out").textContent = found; });
+</script>"""
+
+
+def test_sec_S10_page_of_another_port_or_site_does_not_read_as_this_machine(
+    site: Site, open_site: Site, browser: Browser
+) -> None:
+    html = READING_PAGE.replace("API", open_site.url(PREFIX)).encode()
+    for each in (site, open_site):
+        each.pages["reading"] = (html, "text/html; charset=utf-8")
+    path = "/page/reading"
+
+    own, other_port, other_site = (
+        browser.open(url).text.partition("fetch")[0].strip()
+        for url in (
+            open_site.url(path), site.url(path), open_site.url(path, "localhost"),
+        )
+    )  # fmt: skip
+
+    assert (own, other_port, other_site) == ("200", "403", "403")
+    assert open_site.asked.count(("GET", f"{PREFIX}/v1/jobs")) == 3
+
+
+def test_link_of_another_site_opens_what_is_open_to_this_machine(
+    site: Site, open_site: Site, browser: Browser
+) -> None:
+    address = open_site.url(f"{PREFIX}/v1/jobs")
+    html = f"<!doctype html><script>location = '{address}'</script>".encode()
+    site.pages["link"] = (html, "text/html; charset=utf-8")
+
+    page = browser.open(site.url("/page/link", "localhost"))
+
+    assert json.loads(page.text)["rows"] == []
