@@ -108,12 +108,14 @@ def new_job(
     ``is_key_of_queue`` is explained at :class:`.NewJob`.
     """
     check_kind(kind)
+    if queue_name is None:
+        queue_name = check_queue_name(router(kind))  # it may return None
     job = job_of_kind(
         NO_TASKS if registry is None else registry,
         router,
         kind,
         payload,
-        queue=router(kind) if queue_name is None else queue_name,
+        queue=queue_name,
         **options,
     )
     return replace(job, is_key_of_queue=True) if is_key_of_queue else job

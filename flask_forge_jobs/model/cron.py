@@ -96,10 +96,12 @@ class ScheduleDefinition:
         ``router`` and ``attempts_of`` are asked for what the definition does not name.
         """
         queue_name, attempts = self.queue_name, self.max_attempts
+        if queue_name is None:
+            queue_name = check_queue_name(router(self.kind))  # it may return None
         return NewJob.of_canonical(
             self.payload,
             kind=self.kind,
-            queue_name=router(self.kind) if queue_name is None else queue_name,
+            queue_name=queue_name,
             max_attempts=attempts_of(self.kind) if attempts is None else attempts,
             dedupe_key=self.dedupe_key,
             schedule_name=self.name,

@@ -6,6 +6,7 @@ import contextlib
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
+from typing import cast
 
 import pytest
 
@@ -174,6 +175,23 @@ def test_a_wrong_expression_disables_its_schedule_alone(
     assert (broken.definition.enabled, broken.next_fire_at) == (False, None)
     assert (broken.last_error or "").startswith(BAD_EXPRESSION)
     assert broken.is_disabled_by_its_expression
+
+
+@pytest.mark.parametrize("answer", [None, "", "a,b"])
+def test_a_router_without_a_good_answer_leaves_the_firing_due(
+    storage: Storage, sql: Sql, answer: str | None
+) -> None:
+    """Such as the ``get`` of a dict, which knows not every kind"""
+    storage.cron.create(replace(YEARLY, queue_name=None))
+    instant_us = make_due(sql, "yearly")
+
+    report = storage.cron.fire_due(lambda _kind: cast("str", answer))
+
+    assert report == FiringReport(errors=1)
+    held = storage.cron.get("yearly")
+    assert held.next_fire_at == from_micros(instant_us)
+    assert (held.last_error or "").startswith("queue_name: ")
+    assert storage.queues.all() == []
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import cast
 
 import pytest
 
@@ -82,9 +83,13 @@ def test_enqueue_many_counts_what_is_new(storage: Storage) -> None:
     assert report.results[0].id == report.results[2].id
 
 
-def test_a_new_job_names_a_bad_answer_of_the_router() -> None:
+@pytest.mark.parametrize("answer", ["a,b", "", None])
+def test_a_new_job_names_a_bad_answer_of_the_router(answer: str | None) -> None:
+    def router(_kind: str) -> str:
+        return cast("str", answer)
+
     with pytest.raises(InvalidInputError) as caught:
-        job_actions.new_job(kind="k", payload={}, router=lambda _: "a,b")
+        job_actions.new_job(kind="k", payload={}, router=router)
 
     assert caught.value.field == "queue_name"
 
