@@ -5,7 +5,8 @@ when a fresh process would be better: a newer package has migrated the database,
 heartbeat is stuck, or tasks that ignore their time limit block too many threads.
 
 A service manager may signal every process of a service, so a child may get a signal
-twice: from the manager and from its parent. It ignores a repeat within a second.
+twice: from the manager and from its parent. It ignores a repeat within a second. Any
+other worker ignores one within 0.2 s: GNU ``timeout`` signals it, and then its group.
 
 Only our own programs install signal handlers, never the extension inside a server. A
 handler does almost nothing: the interpreter writes to a pipe that the main thread waits
@@ -42,16 +43,17 @@ _STOPPING = (signal.SIGTERM, signal.SIGINT)
 # With it, a parent passes on the second signal; never taken for a repeat.
 HURRY = signal.SIGUSR1
 EXIT_AT_ONCE = 130
-REPEAT_S = 1.0  # too soon for a second signal by a person
+REPEAT_S = 0.2  # too soon for a second signal by a person
+CHILD_REPEAT_S = 1.0  # likewise; in between there is a parent
 
 
 class StopSignals:
     """Waits for signals in the main thread; a context manager that restores handlers.
 
-    With ``watch_children`` it also wakes when a child ends. Signals within ``repeat_s``
-    seconds count as one; more than 0 also handles ``HURRY``. The second signal calls
-    ``at_second``; the third, or the second if that is None, calls ``at_once`` and ends
-    the process. Neither may block.
+    With ``watch_children`` it also wakes when a child ends. A process that has a parent
+    also handles ``HURRY``. Signals within ``REPEAT_S``, or ``CHILD_REPEAT_S`` with a
+    parent, count as one. The second signal calls ``at_second``; the third, or the
+    second if that is None, calls ``at_once`` and ends the process. Neither may block.
     """
 
     def __init__(
@@ -59,13 +61,13 @@ class StopSignals:
         *,
         watch_children: bool = False,
         at_once: Callable[[], object] = lambda: None,
-        repeat_s: float = 0.0,
+        has_parent: bool = False,
         clock: Clock | None = None,
     ) -> None:
-        self._signals = [*_STOPPING, *([HURRY] if repeat_s else [])]
+        self._signals = [*_STOPPING, *([HURRY] if has_parent else [])]
         self._watch_children = watch_children
         self._at_once = at_once
-        self._repeat_s = repeat_s
+        self._repeat_s = CHILD_REPEAT_S if has_parent else REPEAT_S
         self._clock = clock or SystemClock()
         self._repeats_until = 0.0
         self.at_second: Callable[[], object] | None = None
@@ -195,8 +197,7 @@ def run_in_foreground(
     if pipe is not None:
         runtime.with_parent(os.getppid())
     descriptors = [] if pipe is None else [pipe]
-    # A signal to the process group reaches us directly and through the parent.
-    with StopSignals(repeat_s=REPEAT_S if descriptors else 0.0) as signals:
+    with StopSignals(has_parent=pipe is not None) as signals:
         status = 0
         # It may be told to stop while the application is loading.
         if not (signals.wait(0.0, descriptors) or signals.is_stopping):

@@ -90,7 +90,7 @@ def test_a_stop_and_a_second_signal_let_the_program_clean_up(
             worker.signal(signal.SIGTERM)
             if second is not None:
                 worker.wait_for("stopping; ")
-                worker.signal(second)
+                worker.signal_again(second)
             status = worker.wait()
         storage.job_admin.cancel(job_id)
 
@@ -209,7 +209,7 @@ def test_a_further_signal_ends_a_clean_up(
     with shop.worker() as worker:
         worker.signal(signal.SIGTERM)
         worker.wait_for("HANGS")
-        worker.signal(number)
+        worker.signal_again(number)
         status = worker.wait(10.0)
 
     assert status == AT_ONCE

@@ -200,7 +200,7 @@ def test_a_second_signal_leaves_no_orphan(
 
         worker.signal(signal.SIGTERM)
         worker.wait_for("stopping; ")
-        worker.signal(signal.SIGTERM)
+        worker.signal_again(signal.SIGTERM)
         worker.wait()
 
         assert_all_end(pids)

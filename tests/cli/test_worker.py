@@ -205,12 +205,32 @@ def test_a_second_signal_gives_running_jobs_back_at_once(
         worker.wait_for("STARTED")
         worker.signal(signal.SIGTERM)
         said = worker.wait_for("stopping; ")
-        worker.signal(second)
+        worker.signal_again(second)
         status = worker.wait(10.0)
 
     job = storage.job_reader.get(job_id)
     assert (status, job.status, job.attempts) == (AT_ONCE, JobStatus.PENDING, 0)
     assert "waiting up to 20 s for 1 running jobs" in said
+
+
+@pytest.mark.parametrize("backend", ["sqlite"])
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_two_signals_at_once_let_the_running_job_finish(
+    storage: Storage, application: Application, processes: str
+) -> None:
+    """``timeout`` signals the program, and then its whole group."""
+    with application.worker("--processes", processes) as worker:
+        job_id = add(storage, "held")
+        worker.wait_for("STARTED")
+        suspend(worker.process.pid)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCONT):
+            worker.signal(number)
+        worker.wait_for("stopping; ")
+        application.release()
+        status = worker.wait()
+
+    assert status == 0
+    assert storage.job_reader.get(job_id).status is JobStatus.DONE
 
 
 def test_a_job_whose_process_was_killed_runs_again(
@@ -396,7 +416,7 @@ def test_a_second_signal_lets_children_give_their_jobs_back(
         parent.wait_for("STARTED")
         parent.signal(signal.SIGTERM)
         parent.wait_for("stopping; ", 2)
-        parent.signal(signal.SIGTERM)
+        parent.signal_again(signal.SIGTERM)
         status = parent.wait(10.0)
         wait_until(
             lambda: not any(is_alive(pid) for pid in pids), "no child is left", 5.0

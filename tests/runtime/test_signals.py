@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from flask_forge_jobs.runtime.foreground import EXIT_AT_ONCE, HURRY, StopSignals
+from tests.support.clocks import MovingClock
 from tests.support.commands import ROOT
 
 LIMIT_S = 30.0
@@ -95,10 +96,14 @@ def test_the_second_signal_ends_the_process() -> None:
     finished = run(
         """
         import os, signal
-        from flask_forge_jobs.runtime.foreground import StopSignals
-        with StopSignals(at_once=lambda: os.write(1, b"called")) as signals:
+        from flask_forge_jobs.runtime.foreground import REPEAT_S, StopSignals
+        from tests.support.clocks import MovingClock
+        clock = MovingClock()
+        called = lambda: os.write(1, b"called")
+        with StopSignals(at_once=called, clock=clock) as signals:
             os.kill(os.getpid(), signal.SIGTERM)
             signals.wait(30)
+            clock.move(REPEAT_S)
             os.kill(os.getpid(), signal.SIGINT)
             signals.wait(30)
         os.write(1, b"never")
@@ -112,9 +117,12 @@ def test_the_second_signal_ends_it_whatever_is_called_first() -> None:
     finished = run(
         """
         import os, signal
-        from flask_forge_jobs.runtime.foreground import StopSignals
-        with StopSignals(at_once=lambda: 1 / 0) as signals:
+        from flask_forge_jobs.runtime.foreground import REPEAT_S, StopSignals
+        from tests.support.clocks import MovingClock
+        clock = MovingClock()
+        with StopSignals(at_once=lambda: 1 / 0, clock=clock) as signals:
             os.kill(os.getpid(), signal.SIGTERM)
+            clock.move(REPEAT_S)
             os.kill(os.getpid(), signal.SIGTERM)
         """
     )
@@ -126,11 +134,14 @@ def test_the_third_signal_ends_a_process_that_does_something_at_the_second() -> 
     finished = run(
         """
         import os, signal
-        from flask_forge_jobs.runtime.foreground import StopSignals
-        with StopSignals() as signals:
+        from flask_forge_jobs.runtime.foreground import REPEAT_S, StopSignals
+        from tests.support.clocks import MovingClock
+        clock = MovingClock()
+        with StopSignals(clock=clock) as signals:
             signals.at_second = lambda: os.write(1, b"second ")
             for _ in range(2):
                 os.kill(os.getpid(), signal.SIGTERM)
+                clock.move(REPEAT_S)
             os.write(1, b"hurried" if signals.is_hurried else b"not")
             os.kill(os.getpid(), signal.SIGTERM)
         os.write(1, b"never")
@@ -145,7 +156,7 @@ def test_one_of_several_hears_its_parent_at_any_time(
     before: list[signal.Signals],
 ) -> None:
     calls: list[bool] = []
-    with StopSignals(repeat_s=LIMIT_S) as signals:
+    with StopSignals(has_parent=True) as signals:
         signals.at_second = lambda: calls.append(True)
         for number in (*before, HURRY):
             os.kill(os.getpid(), number)
@@ -154,25 +165,40 @@ def test_one_of_several_hears_its_parent_at_any_time(
         assert (signals.is_stopping, signals.is_hurried, calls) == (True, True, [True])
 
 
-def test_a_repeat_within_its_time_is_the_same_wish() -> None:
+@pytest.mark.parametrize("has_parent", [False, True])
+def test_a_repeat_within_its_time_is_the_same_wish(*, has_parent: bool) -> None:
     finished = run(
-        """
+        f"""
         import os, signal
-        from flask_forge_jobs.runtime.foreground import REPEAT_S, StopSignals
+        from flask_forge_jobs.runtime import foreground
         from tests.support.clocks import MovingClock
         clock = MovingClock()
-        with StopSignals(repeat_s=REPEAT_S, clock=clock):
+        repeat_s = foreground.{"CHILD_REPEAT_S" if has_parent else "REPEAT_S"}
+        with foreground.StopSignals(has_parent={has_parent}, clock=clock):
             os.kill(os.getpid(), signal.SIGTERM)
-            clock.move(REPEAT_S / 2)
+            clock.move(repeat_s / 2)
             os.kill(os.getpid(), signal.SIGTERM)
             os.write(1, b"goes on")
-            clock.move(REPEAT_S / 2)
+            clock.move(repeat_s / 2)
             os.kill(os.getpid(), signal.SIGTERM)
         os.write(1, b"never")
         """
     )
 
     assert (finished.returncode, finished.stdout) == (EXIT_AT_ONCE, "goes on")
+
+
+def test_what_signals_the_program_and_then_its_group_has_one_wish() -> None:
+    """As ``timeout`` does; the system merges the two only now and then."""
+    clock = MovingClock()
+    calls: list[bool] = []
+    with StopSignals(clock=clock) as signals:
+        signals.at_second = lambda: calls.append(True)
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGTERM)
+            clock.move(0.01)
+
+        assert (signals.is_stopping, signals.is_hurried, calls) == (True, False, [])
 
 
 def test_work_returns_as_soon_as_it_is_done() -> None:
@@ -193,16 +219,19 @@ def test_the_second_signal_ends_it_in_the_midst_of_work() -> None:
     finished = run(
         """
         import signal, threading
-        from flask_forge_jobs.runtime.foreground import StopSignals
+        from flask_forge_jobs.runtime.foreground import REPEAT_S, StopSignals
+        from tests.support.clocks import MovingClock
+        clock = MovingClock()
 
         def work():
             for _ in range(2):
                 signal.pthread_kill(threading.get_ident(), signal.SIGINT)
                 while not signals.is_stopping:
                     pass
+                clock.move(REPEAT_S)
             threading.Event().wait(300)
 
-        with StopSignals() as signals:
+        with StopSignals(clock=clock) as signals:
             signals.wait_during(work)
         """
     )

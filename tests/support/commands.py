@@ -8,9 +8,11 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from flask_forge_jobs.runtime.foreground import REPEAT_S
 from tests.support.runtimes import LIMIT_S
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -127,6 +129,11 @@ class Program:
             self._changed.wait_for(is_there, limit_s)
         assert len(found) >= count, f"no {count} x {part!r} in:\n{self.text}"
         return found[count - 1]
+
+    def signal_again(self, number: signal.Signals) -> None:
+        """Send a signal that is not taken for a repeat of one that it has had."""
+        time.sleep(REPEAT_S)
+        self.signal(number)
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal."""
