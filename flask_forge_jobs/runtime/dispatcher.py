@@ -265,7 +265,7 @@ class Dispatcher:
                 self._writer.write_singly(writing)
             raise
         if batch.claimed:
-            self._take_in(batch.claimed)
+            self._take_in(batch.claimed, now)
         if writing:
             self._writer.note_written(writing, batch.refused)
         claimed = Counter(map(_QUEUE_NAME, batch.claimed))
@@ -281,9 +281,9 @@ class Dispatcher:
         if has_more:
             state.signal.set()  # there is more to write or to claim
 
-    def _take_in(self, jobs: Sequence[ClaimedJob]) -> None:
+    def _take_in(self, jobs: Sequence[ClaimedJob], asked_at: float) -> None:
         self._tell_earlier_runs({job.id for job in jobs})
-        if self._state.may_claim():
+        if self._state.may_claim() and asked_at >= self._state.returned_at:
             self._pool.feed(jobs)
         else:  # the lease ran out during the claim
             now = self._clock.monotonic()

@@ -149,7 +149,7 @@ class Heartbeat(Duty):
         self._show_process(now, is_due=is_due)
         if is_due:
             self._beat.done(now)
-            self._state.last_beat_at = now
+            self._state.note_beat(now)
             look_at_schema(self._database).require_readable()
 
     def _show_process(self, now: float, *, is_due: bool) -> None:

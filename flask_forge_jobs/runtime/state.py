@@ -163,6 +163,8 @@ class WorkerState:
         # Each is set by one thread and read by others.
         self.settings = {name: QueueSettings(name) for name in self.queue_names}
         self.last_beat_at = self.shown_at = clock.monotonic()
+        # When a beat came after the lease had run out; earlier claims are void.
+        self.returned_at = self.last_beat_at
         self.is_outdated = False
         self.is_pushing: Callable[[], bool] = lambda: False
         self.backoff = Backoff()
@@ -254,10 +256,25 @@ class WorkerState:
         """Return a queue's settings as last read, or the defaults."""
         return self.settings.get(queue_name) or QueueSettings(queue_name)
 
+    def note_beat(self, began_at: float) -> None:
+        """Start a new lease at a monotonic time.
+
+        If the last one has run out, other workers may have taken the jobs that wait
+        here. They go back first, so that no slot starts one.
+        """
+        if not self.is_fresh:
+            self.returned_at = self.clock.monotonic()
+            self.give_back_waiting()
+        self.last_beat_at = began_at
+
     @property
     def is_fresh(self) -> bool:
         """Whether its lease has not run out."""
-        return self.clock.monotonic() - self.last_beat_at < self.lease_s
+        return self.is_fresh_at(self.clock.monotonic())
+
+    def is_fresh_at(self, now: float) -> bool:
+        """Whether its lease has not run out at a monotonic time."""
+        return now - self.last_beat_at < self.lease_s
 
     def may_claim(self) -> bool:
         """Whether this worker may claim jobs."""

@@ -30,8 +30,8 @@ MUTANTS = (
     Mutant(
         "a beat is counted at its end",
         _HEARTBEAT,
-        "            self._state.last_beat_at = now\n",
-        "            self._state.last_beat_at = self._clock.monotonic()\n",
+        "            self._state.note_beat(now)\n",
+        "            self._state.note_beat(self._clock.monotonic())\n",
         ("runtime/test_heartbeat.py::test_a_beat_counts_from_its_begin",),
     ),
     Mutant(
@@ -44,9 +44,16 @@ MUTANTS = (
     Mutant(
         "a process is believed for two leases",
         _STATE,
-        "self.clock.monotonic() - self.last_beat_at < self.lease_s",
-        "self.clock.monotonic() - self.last_beat_at < 2 * self.lease_s",
+        "now - self.last_beat_at < self.lease_s",
+        "now - self.last_beat_at < 2 * self.lease_s",
         (f"{_BEATS}::test_freshness_ends_a_lease_after_the_last_beat",),
+    ),
+    Mutant(
+        "jobs that waited through a silence start after the next beat",
+        _STATE,
+        "            self.give_back_waiting()\n        self.last_beat_at",
+        "        self.last_beat_at",
+        (f"{_BEATS}::test_the_beat_that_ends_a_silence_gives_back_what_waits",),
     ),
     Mutant(
         "a tick waits for the database for a whole lease",

@@ -18,9 +18,28 @@ MUTANTS = (
     Mutant(
         "a claim that outlasts the lease starts",
         _DISPATCHER,
-        "        if self._state.may_claim():\n            self._pool.feed",
-        "        if jobs:\n            self._pool.feed",
+        "        if self._state.may_claim() and asked_at",
+        "        if asked_at",
         (f"{_DISPATCH}::test_a_claim_that_outlasts_the_lease_goes_back_unstarted",),
+    ),
+    Mutant(
+        "a claim starts although a beat came too late meanwhile",
+        _DISPATCHER,
+        "asked_at >= self._state.returned_at",
+        "asked_at",
+        (
+            (
+                f"{_DISPATCH}::test_a_claim_in_which_a_lease_ran_out"
+                "_goes_back_although_it_beats_again"
+            ),
+        ),
+    ),
+    Mutant(
+        "jobs claimed ahead start after the lease",
+        _SLOTS,
+        "if not self._state.is_fresh_at(now):",
+        "if not now:",
+        (f"{_DISPATCH}::test_jobs_claimed_ahead_do_not_start_after_the_lease",),
     ),
     Mutant(
         "a claim under way at the stop starts",

@@ -468,6 +468,49 @@ def test_a_claim_that_outlasts_the_lease_goes_back_unstarted() -> None:
     assert rig.written == [("a", JobStatus.PENDING)]
 
 
+def test_a_claim_in_which_a_lease_ran_out_goes_back_although_it_beats_again() -> None:
+    """B2: the beat that ends the silence may come before the answer to the claim."""
+    task = QuickTask()
+    rig = Rig(task)
+    rig.jobs.ready["default"] = [claimed("a", "quick")]
+
+    def stand_still() -> None:
+        rig.clock.move(LEASE_S)
+        rig.state.note_beat(rig.clock.monotonic())
+
+    rig.jobs.during_exchange = stand_still
+
+    rig.round()
+    rig.jobs.during_exchange = lambda: None
+    rig.round()
+
+    assert task.job_ids == []
+    assert rig.written == [("a", JobStatus.PENDING)]
+
+
+def test_jobs_claimed_ahead_do_not_start_after_the_lease(held: HeldTask) -> None:
+    """B2: others have taken them by then, and may be running them."""
+    task = QuickTask()
+    rig = Rig(held, task, threads=1)
+    rig.pool.feed([claimed("a"), claimed("b", "quick"), claimed("c", "quick")])
+    held.wait_for_start()
+
+    rig.clock.move(LEASE_S)
+    held.release.set()
+    wait_until(lambda: rig.state.ended, "the first one has ended")
+    begun = rig.state.running()  # waits until the slot has chosen
+    rig.round()
+
+    assert begun == []
+    assert task.job_ids == []
+    assert rig.written == [
+        ("a", JobStatus.DONE),
+        ("b", JobStatus.PENDING),
+        ("c", JobStatus.PENDING),
+    ]
+    assert all(each.uncount for each in rig.jobs.written[1:])
+
+
 def test_a_stopped_dispatcher_rests_while_a_job_runs_on(held: HeldTask) -> None:
     """The grace may take long; it must not be spent in a busy loop."""
     rig = Rig(held)

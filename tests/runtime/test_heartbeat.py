@@ -29,7 +29,7 @@ from flask_forge_jobs.tasks.context import CancelReason
 from tests.support.clocks import MovingClock
 from tests.support.jobs import claim_one, enqueue, finish, rescue_all
 from tests.support.later_steps import ADDITIVE, migrated
-from tests.support.runtimes import started, worker_state
+from tests.support.runtimes import claimed, started, worker_state
 from tests.support.sql import Sql
 
 HOST = "host-1"
@@ -374,6 +374,23 @@ def test_only_a_beat_that_was_stored_counts(
     rig.tick(TICK_S)
 
     assert not stale
+    assert rig.state.is_fresh
+
+
+def test_the_beat_that_ends_a_silence_gives_back_what_waits(rig: Rig) -> None:
+    """Others have taken these jobs by then; what waits within a lease stays."""
+    rig.tick()
+    queue = rig.state.queues["default"]
+    waiting = Execution(claimed(), rig.clock.monotonic())
+    queue.buffer.append(waiting)
+
+    rig.tick(LEASE_S - 0.1)
+    kept = list(queue.buffer)
+    rig.tick(LEASE_S)
+
+    assert kept == [waiting]
+    assert list(queue.buffer) == []
+    assert rig.state.ended == [(waiting, Released())]
     assert rig.state.is_fresh
 
 
