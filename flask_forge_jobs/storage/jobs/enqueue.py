@@ -92,6 +92,8 @@ class Enqueuer:
         names = sorted({job.queue for job in jobs})
         queues = self.queues.look_up(names)
         bounds = tightened(queues.bounds, names, most_waiting)
+        if all(job.schedule_name is not None for job in jobs):
+            bounds = {}  # a trigger comes in as a firing does
         try:
             results = self._database.write(
                 lambda tx: self._store_all(

@@ -9,7 +9,10 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from flask_forge_jobs.api.blueprint import BlueprintOptions
+from flask_forge_jobs.errors import QueueFullError
 from flask_forge_jobs.model.cron import BAD_EXPRESSION, ScheduleDefinition
+from flask_forge_jobs.model.jobs import NewJob
+from flask_forge_jobs.model.queues import QueueSettings
 from flask_forge_jobs.storage.base import Storage
 from tests.api.mounting import PREFIX, mount
 from tests.support.jobs import claim_one
@@ -252,6 +255,21 @@ def test_trigger_asks_the_hosts_router(storage: Storage) -> None:
 
     job = storage.job_reader.get(str(answer.json))
     assert job.queue_name == "of-send_digest"
+
+
+def test_trigger_finds_room_in_a_full_queue_as_a_firing_does(
+    client: FlaskClient, storage: Storage
+) -> None:
+    storage.cron.create(NIGHTLY)
+    storage.queues.create(QueueSettings("mail", max_pending=1))
+    storage.jobs.enqueue(NewJob("send", queue_name="mail"))
+
+    answers = [post(client, "nightly/trigger") for _ in range(2)]
+
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert storage.queues.waiting(["mail"]) == {"mail": 3}
+    with pytest.raises(QueueFullError):
+        storage.jobs.enqueue(NewJob("send", queue_name="mail"))
 
 
 def test_trigger_keeps_to_the_dedupe_key(client: FlaskClient, storage: Storage) -> None:
