@@ -11,7 +11,6 @@ from flask_forge_jobs.model.bounds import check_queue_name, shown
 from flask_forge_jobs.model.queues import (
     CleanupReport,
     QueueChanges,
-    QueueCounts,
     QueueDeletion,
     QueueOverview,
     QueueSettings,
@@ -37,14 +36,10 @@ def overview(storage: Storage, *, only_live: bool = False) -> Sequence[QueueOver
 def get_queue(storage: Storage, queue_name: str) -> QueueOverview:
     """Return one registered queue, as :func:`overview` does."""
     require_possible_name(queue_name)
-    settings = storage.queues.get(queue_name)
-    found = storage.job_reader.statistics().get(queue_name)
-    return QueueOverview(
-        settings=settings,
-        counts=found.counts if found else QueueCounts(),
-        slots=storage.workers.slots(queue_name),
-        oldest_due_age_s=found.oldest_due_age_s if found else 0,
-    )
+    for queue in overview(storage):
+        if queue.settings.name == queue_name:
+            return queue
+    raise QueueNotFoundError(queue_name)
 
 
 def create(storage: Storage, name: str, changes: QueueChanges) -> QueueOverview:

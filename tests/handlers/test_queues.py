@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from flask_forge_jobs.errors import InvalidInputError, QueueNotFoundError
@@ -24,6 +26,30 @@ def test_overview_joins_settings_counts_and_slots(storage: Storage) -> None:
     assert (empty.counts, empty.oldest_due_age_s) == (QueueCounts(), 0)
     assert mail.counts == QueueCounts(pending=1)
     assert [slot.slot_id for slot in mail.slots] == ["mail-0-H-1"]
+
+
+def test_one_queue_is_read_in_one_round_trip(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its settings, counts and slots are also of one moment"""
+    storage.jobs.enqueue(NewJob("k", queue_name="mail"))
+    storage.workers.beat("H", None, ["mail"], [SlotReport("mail-0-H-1", "mail")])
+    asked: list[str] = []
+    adapter = type(storage.database)
+    for name in ("read", "read_one"):
+        real = getattr(adapter, name)
+
+        def ask(*args: Any, real: Any = real, name: str = name, **others: Any) -> Any:
+            asked.append(name)
+            return real(*args, **others)
+
+        monkeypatch.setattr(adapter, name, ask)
+
+    found = queues.get_queue(storage, "mail")
+
+    assert asked == ["read_one"]
+    assert found.counts == QueueCounts(pending=1)
+    assert [slot.slot_id for slot in found.slots] == ["mail-0-H-1"]
 
 
 @pytest.mark.parametrize("name", IMPOSSIBLE)
