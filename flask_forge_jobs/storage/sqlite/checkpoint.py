@@ -84,10 +84,12 @@ class CheckpointGate:
     def _locks(self, path: Path) -> tuple[int, int]:
         if self._files is None:
             # Closing the database file itself would drop SQLite's own locks.
-            self._files = (
-                open_beside(path, ".ckpt-turn"),
-                open_beside(path, ".ckpt-lock"),
-            )
+            turnstile = open_beside(path, ".ckpt-turn")
+            try:
+                self._files = turnstile, open_beside(path, ".ckpt-lock")
+            except BaseException:
+                os.close(turnstile)
+                raise
         return self._files
 
     @contextlib.contextmanager

@@ -80,14 +80,15 @@ class WakeSockets(PerProcess):
         self._listed_at_ns = changed_at_ns if is_settled else -1
 
     def _send_to(self, name: str, message: bytes) -> None:
-        if self._sender is None:
-            self._sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-            self._sender.setblocking(False)
+        sender = self._sender  # close() may take it away meanwhile
+        if sender is None:
+            self._sender = sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+            sender.setblocking(False)
             # Python warns of sockets that are open at exit.
-            self._end_sender = weakref.finalize(self, self._sender.close)
+            self._end_sender = weakref.finalize(self, sender.close)
         try:
             with _short_path(self._folder, name) as address:
-                self._sender.sendto(message, address)
+                sender.sendto(message, address)
         except OSError as error:
             # A full socket belongs to a process that is awake; a refused one is dead.
             if error.errno == errno.ECONNREFUSED:
@@ -179,7 +180,8 @@ class SqliteListener:
 
     def is_pushing(self) -> bool:
         """Whether wake-ups from other processes arrive without polling."""
-        return self._receiver is not None
+        thread = self._thread
+        return self._receiver is not None and thread is not None and thread.is_alive()
 
     def tell(self, name: str) -> None:
         """Call the callbacks of other processes with a name."""

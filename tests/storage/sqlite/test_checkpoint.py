@@ -24,6 +24,7 @@ from flask_forge_jobs.storage.sqlite.checkpoint import (
     check_not_emptied,
     has_wal_reset_bug,
 )
+from tests.storage.sqlite.test_database import open_descriptors
 from tests.support.jobs import QUEUE, enqueue
 from tests.support.processes import in_child, output_of, start_python
 from tests.support.sql import Sql
@@ -279,6 +280,18 @@ def test_a_checkpoint_waits_for_the_writers_of_other_processes(
     assert len(order) == 2
     gate.close()
     other.close()
+
+
+def test_a_lock_file_that_cannot_be_opened_leaves_none_open(
+    gate: CheckpointGate, tmp_path: Path
+) -> None:
+    (tmp_path / "queue.sqlite.ckpt-lock").mkdir()
+    before = open_descriptors()
+
+    with pytest.raises(IsADirectoryError):
+        gate.enter(time.monotonic())
+
+    assert open_descriptors() == before
 
 
 def test_a_database_in_memory_needs_no_gate() -> None:

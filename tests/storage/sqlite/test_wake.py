@@ -6,7 +6,8 @@ import contextlib
 import gc
 import selectors
 import sqlite3
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageUnavailableError
 from flask_forge_jobs.storage.base import Storage, open_storage
 from flask_forge_jobs.storage.database import Transaction
+from flask_forge_jobs.storage.sqlite import wake as sqlite_wake
 from flask_forge_jobs.storage.sqlite.wake import (
     QUICK_LOOK_S,
     SLOW_LOOK_S,
@@ -24,6 +26,7 @@ from flask_forge_jobs.storage.sqlite.wake import (
 )
 from tests.support.jobs import enqueue
 from tests.support.processes import in_child, output_of, start_python
+from tests.support.runtimes import wait_until
 from tests.support.threads import Heard
 
 ENQUEUE = """
@@ -178,6 +181,28 @@ def test_a_listener_in_a_process_with_many_connections_hears(tmp_path: Path) -> 
     listener.stop()
 
 
+def test_a_listener_whose_thread_has_ended_pushes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker must poll then."""
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+
+    def end(name: str | None) -> None:
+        raise LookupError(name)
+
+    path = tmp_path / "queue.sqlite"
+    listener = SqliteListener(
+        end, forget=lambda: None, sockets=WakeSockets(path), data_version=None
+    )
+    assert listener.is_pushing()
+
+    with contextlib.closing(WakeSockets(path)) as sockets:
+        sockets.send("mail")
+    wait_until(lambda: not listener.is_pushing(), "it says so")
+
+    listener.stop()
+
+
 def test_a_failing_look_does_not_end_the_listener(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -233,6 +258,25 @@ def test_a_full_socket_holds_nobody_up(tmp_path: Path) -> None:
 
     assert receiver.recv(100) == b"mail"
     sender.close()
+    unbind()
+
+
+def test_a_sender_that_is_closed_meanwhile_fails_no_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "queue.sqlite"
+    _, unbind = WakeSockets(path).bind()
+    sender = WakeSockets(path)
+
+    @contextlib.contextmanager
+    def closed_meanwhile(folder: Path, name: str) -> Iterator[str]:
+        sender.close()
+        yield str(folder / name)
+
+    monkeypatch.setattr(sqlite_wake, "_short_path", closed_meanwhile)
+
+    sender.send("mail")
+
     unbind()
 
 
