@@ -10,11 +10,12 @@ import contextlib
 import logging  # noqa: F401  # registers its fork hooks first, so ours run before them
 import os
 import stat
+import sys
 import threading
 import time
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -154,6 +155,18 @@ def end_child(parent: int, job_id: str) -> None:
         with contextlib.suppress(OSError):
             os.write(2, line.encode())
         os._exit(1)
+
+
+def at_end_of_child(owner: object, work: Callable[[], object]) -> None:
+    """Call ``work`` at the end of this process, or once ``owner`` is gone.
+
+    Does nothing but in a child of multiprocessing, which runs no exit handlers.
+    """
+    process = sys.modules.get("multiprocessing.process")
+    if process is not None and process.parent_process() is not None:
+        from multiprocessing.util import Finalize
+
+        Finalize(owner, work, exitpriority=0)
 
 
 def was_inherited(path: Path) -> bool:

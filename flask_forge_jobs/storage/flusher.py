@@ -12,10 +12,11 @@ import contextlib
 import threading
 import weakref
 from collections.abc import Callable
+from functools import partial
 
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.errors import StorageError
-from flask_forge_jobs.forks import PerProcess
+from flask_forge_jobs.forks import PerProcess, at_end_of_child
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.metrics import LEVELS, MetricKey, Tally, floor_to
@@ -77,6 +78,7 @@ class Flusher(PerProcess):
         # The end of the newest bucket that was forgotten.
         self._let_go_us = 0
         self._is_failing = False
+        at_end_of_child(self, partial(_close, weakref.ref(self)))
 
     @property
     def is_running(self) -> bool:
@@ -269,6 +271,12 @@ def _run(found: weakref.ref[Flusher], work: threading.Event) -> None:
         if flusher is None or not flusher.run_once():
             return
         del flusher  # do not keep the application alive while waiting
+
+
+def _close(found: weakref.ref[Flusher]) -> None:
+    flusher = found()
+    if flusher is not None:
+        flusher.close()
 
 
 def _end_us(key: MetricKey) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import time
 from datetime import timedelta
 
@@ -54,6 +55,24 @@ def test_enqueues_are_counted_and_duplicates_are_not(storage: Storage) -> None:
     assert figures(storage, kind="send").enqueued == 2
     assert figures(storage, kind="pack").enqueued == 1
     assert figures(storage).enqueued == 3
+
+
+# Python 3.12 warns of forks with several threads, which multiprocessing still allows.
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_what_a_child_of_multiprocessing_enqueues_is_counted(storage: Storage) -> None:
+    """It ends without Python's exit handlers"""
+    storage.jobs.enqueue(NewJob("parent"))
+
+    def work() -> None:
+        for _ in range(5):
+            storage.jobs.enqueue(NewJob("child"))
+
+    child = multiprocessing.get_context("fork").Process(target=work)
+    child.start()
+    child.join(60)
+
+    assert child.exitcode == 0
+    assert stored(storage, kind="child").enqueued == 5
 
 
 def test_jobs_of_callers_are_counted_once_they_are_there(
