@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 import click
 
 from flask_forge_jobs.cli.errors import within_application
+from flask_forge_jobs.errors import ConfigurationError
 from flask_forge_jobs.model.instants import SECOND_US, from_micros
 from flask_forge_jobs.model.queues import DEFAULT_QUEUE
 from flask_forge_jobs.runtime.children import CHILD_VARIABLE, Children, own_command
@@ -29,6 +30,7 @@ from flask_forge_jobs.runtime.foreground import EXIT_CHANGED, run_in_foreground
 from flask_forge_jobs.runtime.outcomes import JOB_LOGGER
 from flask_forge_jobs.runtime.plan import DEFAULT_THREADS
 from flask_forge_jobs.runtime.task_child import serve_tasks, take_channel
+from flask_forge_jobs.server_detection import green_threads
 from flask_forge_jobs.state import ApplicationState, current
 from flask_forge_jobs.storage.database import logger as database_logger
 from flask_forge_jobs.tasks.routing import QUEUES_VARIABLE
@@ -131,6 +133,7 @@ def _work(
 ) -> NoReturn:
     _write_logs(quiet=quiet, as_json=json_logs)
     state = current()
+    _require_threads()
     channel = take_channel(os.environ)
     child = os.environ.get(CHILD_VARIABLE)
     if not (channel is None and child is None):
@@ -208,6 +211,15 @@ def _warn_of_a_small_pool(state: ApplicationState, threads: int) -> None:
             database.pool_size,
             threads,
             needed,
+        )
+
+
+def _require_threads() -> None:
+    if library := green_threads():
+        raise ConfigurationError(
+            library,
+            "replaces threads, so that a task that computes would stop the heartbeat; "
+            "run the worker without it",
         )
 
 

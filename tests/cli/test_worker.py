@@ -6,7 +6,9 @@ import json
 import os
 import re
 import signal
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from flask import Flask
@@ -23,6 +25,7 @@ from flask_forge_jobs.runtime import dispatcher
 dispatcher.POLL_WITH_PUSH_S = dispatcher.POLL_WITHOUT_PUSH_S = 3600.0
 """
 AT_ONCE = 130
+EX_CONFIG = 78
 TAINTED = 75
 
 
@@ -74,6 +77,19 @@ def test_what_needs_one_process_is_refused_for_several(option: str) -> None:
 
     assert result.exit_code == 2
     assert f"{option} works with one process" in result.output
+
+
+def test_green_threads_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """F6: a task that computes would stop the heartbeat of all."""
+    patched = SimpleNamespace(is_module_patched="threading".__eq__)
+    monkeypatch.setitem(sys.modules, "gevent.monkey", patched)
+    app = Flask("shop")
+    ForgeJobs(app)
+
+    result = app.test_cli_runner().invoke(args=["forge-jobs", "worker"])
+
+    assert result.exit_code == EX_CONFIG
+    assert result.stderr.startswith("Error: gevent: replaces threads")
 
 
 @pytest.mark.parametrize("backend", ["sqlite"])
