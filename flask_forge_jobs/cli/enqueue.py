@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 import click
+from flask import current_app
 
 from flask_forge_jobs.cli.errors import within_application
 from flask_forge_jobs.model.payloads import load
@@ -45,6 +46,8 @@ def enqueue_command(*, kind: str, payload: str, **options: object) -> None:
     has a task of that kind, the job takes the task's options and the payload must fit.
     """
     state = current()
+    if not (current_app.testing or state.is_inline()):
+        state.database.require_shared()
     value = load(payload.encode("utf-8", "surrogateescape"), "payload")
     job = job_of_kind(state.registry, state.router, kind, value, **options)
     click.echo(state.enqueue(job).id)

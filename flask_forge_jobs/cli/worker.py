@@ -134,6 +134,7 @@ def _work(
     _write_logs(quiet=quiet, as_json=json_logs)
     state = current()
     _require_threads()
+    state.database.require_shared()
     channel = take_channel(os.environ)
     child = os.environ.get(CHILD_VARIABLE)
     if not (channel is None and child is None):

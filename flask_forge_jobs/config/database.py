@@ -240,6 +240,15 @@ class ChosenDatabase:
         """The setting or file that named it; ``default`` if none did."""
         return self.settings.source or DEFAULT_SOURCE
 
+    def require_shared(self) -> None:
+        """Raise ConfigurationError if other processes cannot see the database."""
+        if self.settings.is_memory:
+            raise ConfigurationError(
+                self.source,
+                "keeps jobs in memory, where no other process sees them and which is "
+                "gone with this one; name a file or a PostgreSQL database",
+            )
+
     @classmethod
     def load(
         cls,

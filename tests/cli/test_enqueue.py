@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -28,10 +29,11 @@ def app(tmp_path: Path) -> Iterator[Flask]:
 
 @pytest.fixture
 def enqueue(app: Flask) -> Enqueue:
-    def run(*arguments: str) -> Result:
-        return app.test_cli_runner().invoke(args=["forge-jobs", "enqueue", *arguments])
+    return partial(enqueue_by, app)
 
-    return run
+
+def enqueue_by(app: Flask, *arguments: str) -> Result:
+    return app.test_cli_runner().invoke(args=["forge-jobs", "enqueue", *arguments])
 
 
 def job_of(app: Flask, result: Result) -> Job:
@@ -69,6 +71,21 @@ def test_a_delay_counts_from_now(app: Flask, enqueue: Enqueue) -> None:
 
     waits_s = (job.scheduled_at - job.enqueued_at).total_seconds()
     assert waits_s == pytest.approx(90, abs=30)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"TESTING": True}, {"FORGE_JOBS_INLINE": "on"}], ids=str
+)
+def test_a_test_and_inline_mode_enqueue_in_memory(settings: dict[str, object]) -> None:
+    """There, the process that enqueues runs the job, or looks at it."""
+    app = Flask("shop")
+    app.config.update(settings, FORGE_JOBS_DATABASE_URL="sqlite:///:memory:")
+    ForgeJobs(app)
+
+    job = job_of(app, enqueue_by(app, "elsewhere"))
+    state_of(app).storage.close()
+
+    assert job.kind == "elsewhere"
 
 
 def test_an_unknown_kind_takes_any_payload(app: Flask, enqueue: Enqueue) -> None:

@@ -54,6 +54,19 @@ def test_a_value_that_is_wrong_is_named(tmp_path: Path) -> None:
     assert_refused(finished, EX_CONFIG, "FORGE_JOBS_LEASE_S: must be a number")
 
 
+@pytest.mark.parametrize(
+    "command", ["worker", "enqueue quick", *map(long, ("worker --processes 2",))]
+)
+def test_jobs_in_memory_are_refused(tmp_path: Path, command: str) -> None:
+    """D14: another process would not see them, and they would end with this one."""
+    finished = Application(tmp_path, "sqlite:///:memory:").run(*command.split())
+
+    assert_refused(
+        finished, EX_CONFIG, "FORGE_JOBS_DATABASE_URL: ", "in memory", "name a file"
+    )
+    assert finished.stdout == ""
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_server_that_is_out_of_reach_is_named(tmp_path: Path, command: str) -> None:
     url = "postgresql://nobody:secret@127.0.0.1:1/nothing"
