@@ -13,6 +13,7 @@ go back to their queues at once.
 
 from __future__ import annotations
 
+import concurrent.futures.thread  # noqa: F401  # its hook must be older than ours
 import contextlib
 import functools
 import logging
@@ -86,6 +87,7 @@ class EmbeddedWorker:
             name="forge-jobs-embedded",
         )
         thread.start()
+        self._stop_before_executors(self._over)
         if self._state.hints is not None:
             self._state.hints.served_here = lambda: (
                 self._queue_names() if thread.is_alive() else ()
@@ -219,15 +221,51 @@ class EmbeddedWorker:
         if is_running_from_reloader() and not reloads:
             handle.shutdown_graceful(0.0, last_call_s=HURRIED_CALL_S)
             return
+        if running := len(handle.running()):
+            click.echo(
+                f" * Waiting up to {self._grace_s:g} s for {running} running jobs; "
+                "press Ctrl-C again to return them to the queue now"
+            )
+        self._stop_within_grace(handle)
+
+    def _stop_within_grace(self, handle: RuntimeHandle) -> None:
         try:
-            if running := len(handle.running()):
-                click.echo(
-                    f" * Waiting up to {self._grace_s:g} s for {running} running jobs; "
-                    "press Ctrl-C again to return them to the queue now"
-                )
             handle.shutdown_graceful(self._grace_s)
-        except (KeyboardInterrupt, SystemExit):
+        except (KeyboardInterrupt, SystemExit):  # a second signal
             handle.shutdown_graceful(0.0)
+
+    def _stop_before_executors(self, over: threading.Event) -> None:
+        """Stop at the end of the interpreter, before its executors refuse work.
+
+        A running task may need one in its grace: ``asyncio`` looks names up in one. The
+        interpreter ends them before it joins threads, ours too. There is no public hook
+        that comes first; without this one, the thread notices the end by itself.
+        """
+        register = getattr(threading, "_register_atexit", None)
+        if register is not None:
+            with contextlib.suppress(RuntimeError):  # the process is ending already
+                register(_stop_at_exit, weakref.ref(self), os.getpid(), over)
+
+    def stop_at_exit(self, over: threading.Event) -> None:
+        """Stop unless the server has done so; what is raised would skip other hooks."""
+        if over.is_set():
+            return
+        over.set()
+        try:
+            with self._lock:
+                handle = self._handle
+            if handle is not None:
+                self._stop_within_grace(handle)
+        except Exception:
+            logger.exception("the embedded worker did not stop")
+
+
+def _stop_at_exit(
+    armed: weakref.ref[EmbeddedWorker], pid: int, over: threading.Event
+) -> None:
+    worker = armed()
+    if worker is not None and pid == os.getpid():  # not in a child that was forked
+        worker.stop_at_exit(over)
 
 
 _workers: weakref.WeakSet[EmbeddedWorker] = weakref.WeakSet()

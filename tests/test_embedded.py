@@ -306,6 +306,72 @@ def test_each_process_of_gunicorn_runs_jobs_where_it_is_told_to(
     assert "Traceback" not in program.text
 
 
+FETCHES = """
+import asyncio
+import threading
+
+@forge.task(max_attempts=1)
+async def fetch() -> str:
+    say("STARTED")
+    while not threading._SHUTTING_DOWN:  # the server has ended
+        await asyncio.sleep(0.01)
+    return await asyncio.to_thread(lambda: "fetched")
+"""
+
+
+@pytest.mark.parametrize(
+    "option", ["-ksync", pytest.param("--threads=2", marks=pytest.mark.long)]
+)
+def test_a_task_may_use_threads_of_its_own_until_the_grace_is_over(
+    storage: Storage, application: Application, option: str
+) -> None:
+    change(application, FETCHES)
+    environ = {"FLASK_FORGE_JOBS_EMBEDDED_WORKER": "on"}
+    with running(application, *GUNICORN, option, **environ) as program:
+        job_id = add(storage, "fetch")
+        program.wait_for("STARTED")
+        status = program.stop()
+
+    job = storage.job_reader.get(job_id)
+    assert (status, job.status, job.result) == (0, JobStatus.DONE, '"fetched"')
+    assert storage.workers.all() == []
+    assert "Traceback" not in program.text
+
+
+LINGERS = """
+import threading
+
+@forge.task
+def linger(context: TaskContext) -> None:
+    say("STARTED")
+    while not threading._SHUTTING_DOWN:
+        time.sleep(0.01)
+    say("ENDING", os.getpid())
+    context.sleep(600)
+"""
+
+
+@pytest.mark.parametrize(
+    "option", ["-ksync", pytest.param("--threads=2", marks=pytest.mark.long)]
+)
+def test_a_second_signal_gives_running_jobs_back_under_gunicorn(
+    storage: Storage, application: Application, option: str
+) -> None:
+    change(application, LINGERS)
+    environ = {"FLASK_FORGE_JOBS_EMBEDDED_WORKER": "on"}
+    with running(application, *GUNICORN, option, **environ) as program:
+        job_id = add(storage, "linger")
+        program.wait_for("STARTED")
+        program.signal(signal.SIGTERM)
+        pid = int(program.wait_for("ENDING").split()[1])
+        os.kill(pid, signal.SIGQUIT)
+        status = program.wait(8.0)  # the grace takes ten seconds
+
+    job = storage.job_reader.get(job_id)
+    assert (status, job.status, job.attempts) == (0, JobStatus.PENDING, 0)
+    assert storage.workers.all() == []
+
+
 # -- within this process -------------------------------------------------------------
 
 
