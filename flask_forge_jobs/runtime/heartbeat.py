@@ -25,7 +25,7 @@ from flask_forge_jobs.runtime.execution import Execution
 from flask_forge_jobs.runtime.outcomes import NO_FAULT_OF_OUTCOMES, OutcomeWriter
 from flask_forge_jobs.runtime.service import Duty
 from flask_forge_jobs.runtime.state import WorkerState
-from flask_forge_jobs.storage.database import Database, within
+from flask_forge_jobs.storage.database import Database, StorageMovedError, within
 from flask_forge_jobs.storage.jobs.queue import JobQueue
 from flask_forge_jobs.storage.migrate import look_at_schema
 from flask_forge_jobs.storage.recorder import Recorder
@@ -100,7 +100,7 @@ class Heartbeat(Duty):
         """Whether this process can no longer beat, so that its lease runs out.
 
         A tick hangs, or ticks fail for another reason than the storage. An unreachable
-        database does not count, since a new process could not reach it either.
+        database does not count, unless a new process could reach it.
         """
         now, since = self._clock.monotonic(), self._ticks_since
         # Leaves time to stop, but does not end a process on a machine that is busy.
@@ -118,7 +118,7 @@ class Heartbeat(Duty):
                 self._tick(self._ticks_since)
             is_broken = False
         except StorageError as error:
-            is_broken = False
+            is_broken = isinstance(error, StorageMovedError)
             self._is_cut_off = True
             if isinstance(error, SchemaTooNewError):
                 self._note_outdated(error)

@@ -278,6 +278,10 @@ class ChoiceLog:
             )
 
 
+class StorageMovedError(StorageUnavailableError):
+    """Only another process could reach the database: our path leads elsewhere now."""
+
+
 # The reference's schedule; 4 tries in all.
 RETRY_DELAYS_S: Sequence[float] = (0.1, 0.3, 1.0)
 

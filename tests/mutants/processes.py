@@ -166,6 +166,30 @@ MUTANTS = (
         ),
     ),
     Mutant(
+        "a file that was replaced is written to",
+        "storage/sqlite/transaction.py",
+        "            state.check_in_place()\n",
+        "",
+        (
+            (
+                "storage/sqlite/test_replaced.py"
+                "::test_nothing_is_acknowledged_that_nobody_will_find"
+            ),
+        ),
+    ),
+    Mutant(
+        "an interrupt as a transaction begins to end leaves it open",
+        "storage/sqlite/database.py",
+        "                write.abandon(error)\n",
+        "                pass\n",
+        (
+            (
+                "storage/sqlite/test_interrupts.py"
+                "::test_an_interrupt_at_any_place_leaves_nothing_held"
+            ),
+        ),
+    ),
+    Mutant(
         "a writer that gave up makes all the next impatient",
         "storage/sqlite/turn.py",
         "self._gave_up_at = time.monotonic() if is_busy else -math.inf",

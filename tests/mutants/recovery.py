@@ -72,8 +72,8 @@ MUTANTS = (
     Mutant(
         "a process whose database is away counts as stuck",
         _HEARTBEAT,
-        "            is_broken = False\n            self._is_cut_off = True\n",
-        "            self._is_cut_off = True\n",
+        "is_broken = isinstance(error, StorageMovedError)",
+        "is_broken = True",
         (f"{_BEATS}::test_ticks_that_fail_are_stuck_unless_it_is_the_storage",),
     ),
     Mutant(

@@ -24,7 +24,7 @@ from flask_forge_jobs.runtime.heartbeat import (
 )
 from flask_forge_jobs.runtime.service import Duty
 from flask_forge_jobs.storage.base import Storage
-from flask_forge_jobs.storage.database import left_s
+from flask_forge_jobs.storage.database import StorageMovedError, left_s
 from flask_forge_jobs.tasks.context import CancelReason
 from tests.support.clocks import MovingClock
 from tests.support.jobs import claim_one, enqueue, finish, rescue_all
@@ -457,7 +457,11 @@ def test_a_tick_that_hangs_is_stuck_before_the_lease_ends(
 
 @pytest.mark.parametrize(
     ("error", "is_stuck"),
-    [(TypeError("a bug"), True), (StorageUnavailableError("gone"), False)],
+    [
+        (TypeError("a bug"), True),
+        (StorageUnavailableError("gone"), False),
+        (StorageMovedError("a new process finds it"), True),
+    ],
 )
 def test_ticks_that_fail_are_stuck_unless_it_is_the_storage(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, error: Exception, *, is_stuck: bool

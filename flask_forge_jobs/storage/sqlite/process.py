@@ -23,7 +23,7 @@ from flask_forge_jobs import forks
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageError, StorageUnavailableError
 from flask_forge_jobs.model.payloads import finds
-from flask_forge_jobs.storage.database import WakeCallback
+from flask_forge_jobs.storage.database import StorageMovedError, WakeCallback
 from flask_forge_jobs.storage.sqlite.checkpoint import (
     LOG_BYTES_KEPT,
     CheckpointGate,
@@ -111,7 +111,7 @@ class SqliteProcess:
         """Check that the path still leads to the file that is open.
 
         Raises:
-            StorageUnavailableError: It does not; what is written would be lost.
+            StorageMovedError: It does not; what is written would be lost.
         """
         if self._file is None:
             return
@@ -123,7 +123,7 @@ class SqliteProcess:
             pass
         except OSError:
             return  # the process may have given up its rights
-        raise StorageUnavailableError(
+        raise StorageMovedError(
             f"{self._name} was moved, deleted or replaced while this process had it "
             "open; restart the process"
         )

@@ -15,19 +15,24 @@ from itertools import cycle, islice
 from pathlib import Path
 
 from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.runtime.foreground import EXIT_TAINTED
+from tests.acceptance.databases import sqlite_url
 from tests.acceptance.faults.fault import Bench
+from tests.acceptance.faults.scene import staged
 from tests.support.processes import start_python
 
 ASKED = 3
+LEASE_S = 3.0
+WAIT_S = 60.0
 _ENQUEUE = """
+from flask_forge_jobs.errors import StorageUnavailableError
 for line in sys.stdin:
     try:
         print("stored", storage.jobs.enqueue(NewJob("noop")).id, flush=True)
-    except Exception as error:
-        print(type(error).__name__, error, flush=True)
+    except StorageUnavailableError as error:
+        print("refused", error, flush=True)
 storage.close()
 """
-_REFUSED = "StorageUnavailableError"
 _REASON = "was moved, deleted or replaced"
 
 
@@ -71,11 +76,30 @@ def replaced_file(bench: Bench) -> str:
             anew = _answer(producer)
         assert all(text.startswith("stored ") for text in (*before, anew))
         for text in after:
-            assert text.startswith(_REFUSED), f"{harm.__name__}: {text}"
+            assert text.startswith("refused "), f"{harm.__name__}: {text}"
             assert _REASON in text, text
         assert is_there == (harm is restore)
+    _worker_makes_way(bench)
     refusals = ASKED * len(harms)
-    return f"{len(harms)} files, {refusals} of {refusals} writes refused by name"
+    return (
+        f"{len(harms)} files, {refusals} of {refusals} writes refused by name; "
+        "a worker ended with 75"
+    )
+
+
+def _worker_makes_way(bench: Bench) -> None:
+    """A worker ends before its lease does; the next one works on what is there."""
+    folder = bench.folder / "worker"
+    folder.mkdir()
+    path = folder / "queue.sqlite"
+    field = replace(bench, folder=folder, url=sqlite_url(path))
+    with staged(field, threads=1, lease_s=LEASE_S) as scene:
+        (worker,) = scene.start(1)
+        restore(path)
+        assert worker.process.wait(WAIT_S) == EXIT_TAINTED
+        scene.fleet.replace_ended()
+        scene.wait_for(scene.fleet.workers[0])
+        assert scene.fleet.stop() == []
 
 
 @contextlib.contextmanager
@@ -83,7 +107,7 @@ def _producer(settings: DatabaseSettings) -> Iterator[subprocess.Popen[str]]:
     producer = start_python(settings, _ENQUEUE)
     try:
         yield producer
-        producer.communicate(timeout=60)
+        producer.communicate(timeout=WAIT_S)
     finally:
         producer.kill()
         producer.communicate()
