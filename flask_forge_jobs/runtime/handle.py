@@ -252,7 +252,9 @@ class RuntimeHandle:
     ) -> bool:
         """Let running tasks finish, give the other jobs back, and stop.
 
-        A second call waits for the first one and returns the same.
+        A second call waits for the first one and returns the same. If the first one
+        raised, it does nothing and returns False. A task that calls this outlives the
+        stop, so its job is given back.
 
         Args:
             timeout_s: Seconds before running tasks are asked to stop; default 5.
@@ -263,6 +265,7 @@ class RuntimeHandle:
         """
         with self._stopping:
             if self._all_ended is None:
+                self._all_ended = False
                 self._all_ended = self._stop(timeout_s, last_call_s)
             return self._all_ended
 

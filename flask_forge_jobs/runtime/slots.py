@@ -284,11 +284,16 @@ class SlotPool:
         return None
 
     def close(self, timeout_s: float) -> bool:
-        """End the threads; return False if some do not end in time."""
+        """End the threads; return False if some do not end in time.
+
+        A task may stop its own worker, so this does not wait for the calling thread.
+        """
         with self._state.lock:
             self._closing = True
             self._work.notify_all()
             threads = self._threads.threads()
+        caller = threading.current_thread()
+        threads = [thread for thread in threads if thread is not caller]
         ends_at = self._clock.monotonic() + timeout_s
         for thread in threads:
             thread.join(max(ends_at - self._clock.monotonic(), 0.0))

@@ -34,6 +34,7 @@ from flask_forge_jobs.runtime.handle import RuntimeHandle
 from flask_forge_jobs.runtime.local_queue import MOST_BYTES_AHEAD
 from flask_forge_jobs.runtime.runtime import QueueRuntime
 from flask_forge_jobs.runtime.service import Service
+from flask_forge_jobs.runtime.slots import SlotPool
 from flask_forge_jobs.storage.base import Storage, open_storage
 from flask_forge_jobs.storage.jobs.queue import JobQueue
 from flask_forge_jobs.tasks.bundled.noop_echo import NoopEcho
@@ -1144,6 +1145,49 @@ def test_shutdown_may_be_called_again_and_at_once(
 
     assert results == [True] * 4
     assert again
+
+
+def test_a_task_may_stop_its_own_worker(storage: Storage) -> None:
+    """It cannot end before the stop does, so its job goes back."""
+    told: list[bool] = []
+    handles: list[RuntimeHandle] = []
+
+    def stop(_: object) -> None:
+        told.append(handles[0].shutdown_graceful(0.0))
+
+    task = QuickTask("quick", stop)
+    with running(storage, registry_of(task)) as handle:
+        handles.append(handle)
+        job_id = add(storage, "quick", max_attempts=1)
+        wait_until(lambda: told, "it was told how the stop ended")
+
+    job = storage.job_reader.get(job_id)
+    assert told == [False]
+    assert (job.status, job.attempts) == (JobStatus.PENDING, 0)
+    assert storage.workers.all() == []
+
+
+def test_a_shutdown_that_failed_is_not_repeated(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it has closed is closed, and its descriptors may be others' by now."""
+    calls = []
+
+    def fail(*arguments: object) -> None:
+        calls.append(arguments)
+        raise OSError("a bug")
+
+    handle = QueueRuntime(storage, TaskRegistry()).with_queues(["default"]).start()
+    with monkeypatch.context() as patched:
+        patched.setattr(SlotPool, "close", fail)
+        with pytest.raises(OSError, match="a bug"):
+            handle.shutdown_graceful(0.0)
+        again = handle.shutdown_graceful(0.0)
+    handle._pool.close(LIMIT_S)
+    storage.workers.remove(handle.worker_id)
+
+    assert again is False
+    assert len(calls) == 1
 
 
 def test_shutdown_ends_although_the_storage_is_gone(
