@@ -66,9 +66,13 @@ def make_folder_beside(path: Path, suffix: str) -> None:
 
 
 def open_beside(path: Path, suffix: str) -> int:
-    """Open the file named ``path`` plus ``suffix``, creating it if it is missing."""
+    """Open the file named ``path`` plus ``suffix``, creating it if it is missing.
+
+    It stays empty, and a lock on it needs no right to write. So whoever may only read
+    the database can take one.
+    """
     name = f"{path}{suffix}"
-    flags = os.O_RDWR | os.O_CLOEXEC
+    flags = os.O_RDONLY | os.O_CLOEXEC
     try:
         descriptor = os.open(name, flags | os.O_CREAT | os.O_EXCL, PRIVATE)
     except FileExistsError:

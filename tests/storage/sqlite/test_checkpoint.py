@@ -285,10 +285,10 @@ def test_a_checkpoint_waits_for_the_writers_of_other_processes(
 def test_a_lock_file_that_cannot_be_opened_leaves_none_open(
     gate: CheckpointGate, tmp_path: Path
 ) -> None:
-    (tmp_path / "queue.sqlite.ckpt-lock").mkdir()
+    (tmp_path / "queue.sqlite.ckpt-lock").symlink_to(tmp_path / "nowhere")
     before = open_descriptors()
 
-    with pytest.raises(IsADirectoryError):
+    with pytest.raises(FileNotFoundError):
         gate.enter(time.monotonic())
 
     assert open_descriptors() == before

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.storage.base import open_storage
 from flask_forge_jobs.storage.sqlite.checkpoint import has_wal_reset_bug
 from flask_forge_jobs.storage.sqlite.files import make_folder_beside
+from tests.support.processes import Child, Peer
 
 MADE = {
     "queue.sqlite", "queue.sqlite-wal", "queue.sqlite-shm", "queue.sqlite-wake",
@@ -138,10 +140,39 @@ def test_what_root_makes_beside_a_file_belongs_to_the_files_owner(
     assert set(owners.values()) == {(NOBODY, NOBODY)}
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_a_process_that_may_only_read_the_file_reads() -> None:
+    """Say, a monitor under a user of its own."""
+    with tempfile.TemporaryDirectory() as name:  # pytest's folders are the runner's
+        Path(name).chmod(0o755)
+        settings = DatabaseSettings(path=Path(name) / "queue.sqlite")
+        assert settings.path is not None
+        settings.path.touch()
+        settings.path.chmod(0o644)
+
+        def look(parent: Peer) -> None:
+            parent.hear()
+            os.setgid(NOBODY)
+            os.setuid(NOBODY)
+            with contextlib.closing(open_storage(settings)) as reader:
+                counts = reader.job_reader.statistics()["default"].counts
+            assert counts.pending == 2
+
+        with contextlib.closing(open_storage(settings)) as storage:
+            storage.jobs.enqueue(NewJob("k"))
+            storage.job_reader.statistics()  # imports what the child may not read
+            child = Child(look)
+            storage.jobs.enqueue(NewJob("k"))  # opens what the fork has closed
+            child.say()
+            status = child.end()
+
+    assert status == 0
+
+
 @pytest.mark.skipif(not has_wal_reset_bug(), reason="this SQLite needs no such file")
 def test_a_file_beside_it_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     path = tmp_path / "queue.sqlite"
-    Path(f"{path}.ckpt-turn").mkdir()
+    Path(f"{path}.ckpt-turn").symlink_to(tmp_path / "nowhere")
     with (
         contextlib.closing(open_storage(DatabaseSettings(path=path))) as storage,
         pytest.raises(StorageUnavailableError, match=r"queue\.sqlite\.ckpt-turn"),
