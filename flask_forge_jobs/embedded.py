@@ -134,7 +134,7 @@ class EmbeddedWorker:
             while is_stopped_elsewhere and self._handle is handle:
                 if _main_thread_ends_within(_WATCH_PERIOD_S):
                     break  # interrupted once too often
-            at_once = reason is not None or is_stopped_elsewhere
+            at_once = handle.is_stuck or is_stopped_elsewhere
             handle.shutdown_graceful(0.0 if at_once else self._grace_s)
             if reason is None or handle.is_outdated:
                 return
@@ -219,6 +219,7 @@ class EmbeddedWorker:
         error = sys.exception()
         reloads = isinstance(error, SystemExit) and error.code == _RELOAD
         if is_running_from_reloader() and not reloads:
+            handle.hurry()  # our thread may have begun to stop it
             handle.shutdown_graceful(0.0, last_call_s=HURRIED_CALL_S)
             return
         if running := len(handle.running()):
@@ -232,6 +233,7 @@ class EmbeddedWorker:
         try:
             handle.shutdown_graceful(self._grace_s)
         except (KeyboardInterrupt, SystemExit):  # a second signal
+            handle.hurry()
             handle.shutdown_graceful(0.0)
 
     def _stop_before_executors(self, over: threading.Event) -> None:

@@ -19,10 +19,11 @@ import pytest
 from flask import Flask
 from werkzeug.serving import make_server
 
-from flask_forge_jobs import ForgeJobs
+from flask_forge_jobs import ForgeJobs, TaskContext
 from flask_forge_jobs.embedded import EmbeddedWorker
 from flask_forge_jobs.errors import ConfigurationError, StorageUnavailableError
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
+from flask_forge_jobs.runtime.foreground import MOST_ABANDONED
 from flask_forge_jobs.runtime.handle import RuntimeHandle
 from flask_forge_jobs.runtime.runtime import QueueRuntime
 from flask_forge_jobs.state import state_of
@@ -529,6 +530,77 @@ def test_it_waits_for_a_database_that_is_away(
     state.storage.close()
 
     assert failures == []
+
+
+class Crowded:
+    """A worker that ends because of tasks that block its threads; one task obeys."""
+
+    def __init__(self, app: Flask, forge: ForgeJobs, storage: Storage) -> None:
+        started, self._ends = threading.Event(), threading.Event()
+        self._release = threading.Event()
+
+        def obedient(context: TaskContext) -> str:
+            started.set()
+            self._ends.wait(LIMIT_S)
+            return "stopped" if context.cancel.wait(1.0) else "undisturbed"
+
+        forge.task(kind="obedient")(obedient)
+        deaf = forge.task(kind="deaf", timeout_s=0.05, max_attempts=1)
+        deaf(lambda: self._release.wait(LIMIT_S))
+        self.worker = EmbeddedWorker(app, state_of(app))
+        self.worker.arm(is_served=True)
+        self.job_id = add(storage, "obedient")
+        assert started.wait(LIMIT_S)
+        for _ in range(MOST_ABANDONED):
+            add(storage, "deaf")
+
+    def wait_for_its_end(self) -> None:
+        handle = self.worker._handle
+        assert handle is not None
+        wait_until(lambda: not handle._state.is_claiming, "it is about to end")
+        self._ends.set()
+
+    def release(self) -> None:
+        self._release.set()
+        self.worker._stop_with_server()
+        wait_until(has_ended, "its threads have ended")
+
+
+@pytest.fixture
+def crowded(
+    storage: Storage, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Crowded]:
+    monkeypatch.setattr("flask_forge_jobs.embedded._WATCH_PERIOD_S", 0.01)
+    app = Flask("shop")
+    app.config["FORGE_JOBS_DATABASE_URL"] = database_url
+    app.config["FORGE_JOBS_CANCEL_GRACE_S"] = 0.05
+    crowded = Crowded(app, ForgeJobs(app), storage)
+    yield crowded
+    crowded.release()
+    state_of(app).storage.close()
+
+
+def test_stuck_tasks_cost_no_other_its_grace(
+    storage: Storage, crowded: Crowded
+) -> None:
+    crowded.wait_for_its_end()
+    job = wait_for_status(storage, crowded.job_id, JobStatus.DONE)
+
+    assert (job.result, job.attempts) == ('"undisturbed"', 1)
+
+
+def test_a_server_that_is_in_a_hurry_waits_for_no_grace_that_has_begun(
+    storage: Storage, crowded: Crowded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Werkzeug's reloader kills its child a quarter of a second later."""
+    monkeypatch.setattr(
+        "flask_forge_jobs.embedded.is_running_from_reloader", lambda: True
+    )
+    crowded.wait_for_its_end()
+    crowded.worker._stop_with_server()
+
+    job = storage.job_reader.get(crowded.job_id)
+    assert job.result == '"stopped"'
 
 
 @pytest.mark.parametrize(

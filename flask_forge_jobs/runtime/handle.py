@@ -197,7 +197,7 @@ class RuntimeHandle:
 
     @property
     def abandoned_count(self) -> int:
-        """How many threads are blocked by tasks that ignored their time limit."""
+        """How many threads tasks that ignored their time limit block now."""
         return self._pool.abandoned_count
 
     @property

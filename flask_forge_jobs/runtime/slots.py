@@ -69,6 +69,11 @@ class SlotThreads:
         thread.start()
         self._threads.add(thread)
 
+    @property
+    def lost_count(self) -> int:
+        """How many threads are stuck now."""
+        return len(self._lost)
+
     def lose(self, ident: int) -> None:
         """Stop counting on a thread."""
         self._lost.add(ident)
@@ -98,8 +103,12 @@ class SlotPool:
         self._running = 0
         self._closing = False
         self._direct_until = 0.0
-        self.abandoned_count = 0
         self.dropped_count = 0
+
+    @property
+    def abandoned_count(self) -> int:
+        """How many threads are still in runs that did not stop in time."""
+        return self._threads.lost_count
 
     def set_limit(self, queue_name: str, limit: int) -> None:
         """Set how many jobs of a queue may run at once here."""
@@ -183,7 +192,6 @@ class SlotPool:
             queue.abandon(execution)
             self._state.ended.append((execution, outcome))
             self._note_one_less()
-            self.abandoned_count += 1
             self._threads.lose(execution.thread_id)
             self._threads.staff(self._startable())
             # If only its queue was full, an idle thread can take the next job.
