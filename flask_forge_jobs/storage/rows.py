@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
+from typing import TypeVar
 
+from flask_forge_jobs.errors import StorageCorruptError
 from flask_forge_jobs.model.cron import Schedule, ScheduleDefinition
 from flask_forge_jobs.model.dedupe_keys import shown_key
 from flask_forge_jobs.model.instants import (
@@ -32,6 +35,24 @@ NO_LIMIT = 2**31 - 1
 FOREVER_US = 2**62
 
 
+M = TypeVar("M")
+
+
+def _naming_damage(make: Callable[[Row], M]) -> Callable[[Row], M]:
+    """Name the job if its row, of which the id comes first, holds no sound values."""
+
+    @functools.wraps(make)
+    def wrapper(row: Row) -> M:
+        try:
+            return make(row)
+        except (ValueError, TypeError, OverflowError) as error:
+            text = f"the row of job {row[0]} is damaged: {error}"
+            raise StorageCorruptError(text) from error
+
+    return wrapper
+
+
+@_naming_damage
 def job_from_row(row: Row) -> Job:
     """Return the job of a row of ``get_job``."""
     (
@@ -71,6 +92,7 @@ def job_from_row(row: Row) -> Job:
     )
 
 
+@_naming_damage
 def summary_from_row(row: Row) -> JobSummary:
     """Return the job of a row of ``get_summaries``."""
     (

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from flask_forge_jobs.errors import StorageCorruptError
 from flask_forge_jobs.model.jobs import ErrorEntry, JobStatus
 from flask_forge_jobs.model.workers import Slot, Worker
 from flask_forge_jobs.storage.rows import (
@@ -14,6 +15,7 @@ from flask_forge_jobs.storage.rows import (
     job_from_row,
     queue_from_row,
     slot_from_row,
+    summary_from_row,
     within_micros,
     worker_from_row,
 )
@@ -44,6 +46,21 @@ def test_a_job_has_every_column() -> None:
     assert (job.result, job.progress) == ("result", "progress")
     assert (job.result_error, job.carried) == ("not kept", "{}")
     assert job.schedule_name == "nightly"
+
+
+@pytest.mark.parametrize(
+    "damage", [{3: "peNding"}, {7: "soon"}, {7: 2**62}, {7: None}], ids=str
+)
+def test_a_damaged_row_is_named(damage: dict[int, object]) -> None:
+    row: list[object] = [
+        "job-7", "queue", "kind", "pending", 1, 2, 3, 0, 0, None, None, None, None,
+        None, None,
+    ]  # fmt: skip
+    for column, value in damage.items():
+        row[column] = value
+
+    with pytest.raises(StorageCorruptError, match="the row of job job-7 is damaged"):
+        summary_from_row(tuple(row))
 
 
 @pytest.mark.parametrize(

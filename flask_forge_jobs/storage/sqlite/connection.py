@@ -37,6 +37,8 @@ class SqliteFaults(Faults):
     def _meaning(self, error: BaseException) -> Exception | None:
         if isinstance(error, OSError):
             return StorageUnavailableError(self._named(error))
+        if isinstance(error, UnicodeDecodeError):  # an error that quotes the damage
+            return self._unsound(repr(error.object))
         if not isinstance(error, sqlite3.Error):
             return None
         code = getattr(error, "sqlite_errorcode", None) or 0
@@ -45,9 +47,7 @@ class SqliteFaults(Faults):
             busy = StorageBusyError(f"{self.where} is locked by another writer")
             return TransientError(busy) if code in _RETRIED_CODES else busy
         if primary in (_CORRUPT, _NOT_A_DATABASE):
-            return StorageCorruptError(
-                f"{self.where} is not a sound SQLite database: {error}"
-            )
+            return self._unsound(error)
         if primary == _INTERRUPT:
             return StorageUnavailableError(
                 f"a read took longer than {self.read_limit_s} s"
@@ -55,6 +55,10 @@ class SqliteFaults(Faults):
         if primary in _UNAVAILABLE:
             return StorageUnavailableError(f"{self.where}: {error}")
         return StorageError(f"{self.where}: {error}")
+
+    def _unsound(self, reason: object) -> StorageCorruptError:
+        text = f"{self.where} is not a sound SQLite database: {reason}"
+        return StorageCorruptError(text)
 
     def _named(self, error: OSError) -> str:
         """Name the file too if it is another one, such as a lock beside it."""

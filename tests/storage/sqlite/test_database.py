@@ -472,6 +472,10 @@ def damaged(kind: str, sound: bytes) -> bytes:
     return {
         "header": b"Not a database \x00" + sound[16:],
         "page size": sound[:16] + b"\x00\x07" + sound[18:],
+        # SQLite quotes the statement in its error, which is then no text.
+        "schema": sound.replace(
+            b"CREATE TABLE forge_job", b"CREATE TABL\xe1 forge_job"
+        ),
         "truncated": sound[: len(sound) // 3 + 100],
         "one page": sound[:4096],
         "random": noise(50_000),
@@ -486,6 +490,7 @@ def damaged(kind: str, sound: bytes) -> bytes:
     [
         "header",
         "page size",
+        "schema",
         "truncated",
         "one page",
         "random",
@@ -510,6 +515,43 @@ def test_a_damaged_file_is_refused_by_name_and_left_as_it_is(
             enqueue(storage)
     if kind != "scribbled":
         assert path.read_bytes() == broken
+
+
+CALLS: list[Callable[[Storage], object]] = [
+    Storage.open,
+    lambda s: s.job_reader.page(JobFilter(), 500),
+    lambda s: s.job_reader.statistics(),
+    lambda s: s.jobs.claim(QUEUE, OWNER, 50),
+    lambda s: s.jobs.running(),
+    lambda s: s.jobs.heartbeat(OWNER, {}),
+    enqueue,
+]
+
+
+def test_no_flipped_bit_raises_an_error_of_another_kind(tmp_path: Path) -> None:
+    """Each call works or tells what is the matter, whatever the disk has lost."""
+    path = tmp_path / "queue.sqlite"
+    sound = sound_file(path)
+    told = 0
+    for seed in range(140, 200):
+        chance = random.Random(seed)
+        broken = bytearray(sound)
+        for _ in range(chance.randint(1, 40)):
+            broken[chance.randrange(len(broken))] ^= 1 << chance.randrange(8)
+        for each in tmp_path.glob("queue.sqlite*"):
+            if each.is_file():
+                each.unlink()
+        path.write_bytes(broken)
+        storage = open_storage(DatabaseSettings(path=path))
+        for call in CALLS:
+            try:
+                call(storage)
+            except StorageError:
+                told += 1
+        with contextlib.suppress(StorageError):
+            storage.close()
+
+    assert told > 0
 
 
 def test_an_emptied_file_with_a_log_is_refused(tmp_path: Path) -> None:
