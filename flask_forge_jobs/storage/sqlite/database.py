@@ -39,7 +39,7 @@ from flask_forge_jobs.storage.migrate import (
     refuse_older,
 )
 from flask_forge_jobs.storage.sqlite.connection import SqliteConnection, SqliteFaults
-from flask_forge_jobs.storage.sqlite.files import log_bytes, real, warn_of_open_folder
+from flask_forge_jobs.storage.sqlite.files import log_bytes, real, warn_of_place
 from flask_forge_jobs.storage.sqlite.join import (
     CommitWakes,
     plain_cursor,
@@ -160,7 +160,7 @@ class SqliteDatabase(PerProcess):
                     may_change=self._may_migrate,
                 )
             if self._path is not None:
-                warn_of_open_folder(self._path)
+                warn_of_place(self._path)
         state.is_open = True
 
     # -- transactions --------------------------------------------------------------

@@ -16,9 +16,17 @@ from flask_forge_jobs.logs import get_logger
 
 logger = get_logger(__name__)
 
+MOUNTS = Path("/proc/self/mountinfo")
 PRIVATE = 0o600
 _READABLE = 0o444
 _BY_EVERYBODY = 0o002
+# Not 9p: by that sandboxes and WSL reach the disk of their host.
+_NETWORK_FILE_SYSTEMS = {
+    "afs", "ceph", "cifs", "glusterfs", "lustre", "nfs", "nfs4", "smb3", "smbfs",
+    "fuse.blobfuse2", "fuse.ceph-fuse", "fuse.gcsfuse", "fuse.glusterfs",
+    "fuse.juicefs", "fuse.mount-s3", "fuse.rclone", "fuse.s3fs", "fuse.sshfs",
+}  # fmt: skip
+_warned_of: set[Path] = set()
 
 
 def real(path: Path) -> Path:
@@ -90,8 +98,9 @@ def _give(descriptor: int, path: Path) -> None:
             os.fchown(descriptor, facts.st_uid, facts.st_gid)
 
 
-def warn_of_open_folder(path: Path) -> None:
-    """Log a warning if the database's folder is writable by everybody."""
+def warn_of_place(path: Path) -> None:
+    """Log a warning if the database's folder is not fit for it."""
+    _warn_of_network(path)
     folder = path.parent
     if folder.stat().st_mode & _BY_EVERYBODY:
         logger.warning(
@@ -99,6 +108,31 @@ def warn_of_open_folder(path: Path) -> None:
             "only its owner can write to",
             folder,
         )
+
+
+def _warn_of_network(path: Path) -> None:
+    """Log a warning, once per process, if a file is on a network file system."""
+    kind = _file_system_of(path)
+    if kind in _NETWORK_FILE_SYSTEMS and path not in _warned_of:
+        _warned_of.add(path)
+        logger.warning(
+            "%s is on a network file system (%s), where processes of two hosts damage "
+            "a SQLite file; use a local disk, or PostgreSQL",
+            path,
+            kind,
+        )
+
+
+def _file_system_of(path: Path) -> str | None:
+    """Return the type of the file system of a file, or None if Linux does not tell."""
+    device = path.stat().st_dev
+    number = f"{os.major(device)}:{os.minor(device)}"
+    with contextlib.suppress(OSError, ValueError):
+        for line in MOUNTS.read_text("latin-1").splitlines():
+            _, _, mounted, *_, kind, _, _ = line.split(" ")
+            if mounted == number:
+                return kind
+    return None
 
 
 def log_bytes(path: Path) -> int:

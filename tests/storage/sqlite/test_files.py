@@ -88,6 +88,68 @@ def test_sec_S43_folder_that_everybody_can_write_to_is_warned_of(
     assert caplog.messages == []
 
 
+MOUNTS = """\
+22 27 0:21 / /proc rw,relatime - proc proc rw
+27 1 {device} / / rw,relatime shared:1 master:2 - {kind} {source} rw,discard
+40 27 0:99 / /elsewhere rw,relatime - nfs4 server:/elsewhere rw
+"""
+
+
+def _warnings_on(
+    kind: str,
+    path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    log: pytest.LogCaptureFixture,
+) -> list[str]:
+    """Use a file on a file system of a type; return what is said of that."""
+    device = path.parent.stat().st_dev
+    number = f"{os.major(device)}:{os.minor(device)}"
+    mounts = path.parent / "mountinfo"
+    mounts.write_text(MOUNTS.format(device=number, kind=kind, source="x"))
+    monkeypatch.setattr("flask_forge_jobs.storage.sqlite.files.MOUNTS", mounts)
+    for _ in range(2):
+        _modes_while_in_use(path)
+    return [text for text in log.messages if "network" in text]
+
+
+@pytest.mark.parametrize("kind", ["nfs", "nfs4", "cifs", "smb3", "fuse.sshfs"])
+def test_a_network_file_system_is_warned_of_once(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    kind: str,
+) -> None:
+    """D11: two hosts would damage the file; the processes of one may do."""
+    path = tmp_path / "queue.sqlite"
+
+    [warned] = _warnings_on(kind, path, monkeypatch, caplog)
+
+    assert str(path) in warned
+    assert kind in warned
+
+
+@pytest.mark.parametrize("kind", ["ext4", "9p", "fuse.fuse-overlayfs", "nothing"])
+def test_a_disk_of_this_host_is_not_warned_of(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    kind: str,
+) -> None:
+    """Sandboxes and WSL reach the host's disk by 9p, containers theirs by FUSE."""
+    assert _warnings_on(kind, tmp_path / "queue.sqlite", monkeypatch, caplog) == []
+
+
+def test_where_nobody_lists_the_file_systems_none_is_warned_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    missing = tmp_path / "missing"
+    monkeypatch.setattr("flask_forge_jobs.storage.sqlite.files.MOUNTS", missing)
+
+    _modes_while_in_use(tmp_path / "queue.sqlite")
+
+    assert caplog.messages == []
+
+
 def test_place_where_no_file_can_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     settings = DatabaseSettings(path=tmp_path / "file" / "queue.sqlite")
