@@ -253,8 +253,9 @@ class RuntimeHandle:
         """Let running tasks finish, give the other jobs back, and stop.
 
         A second call waits for the first one and returns the same. If the first one
-        raised, it does nothing and returns False. A task that calls this outlives the
-        stop, so its job is given back.
+        failed, it does nothing and returns False; if KeyboardInterrupt or SystemExit
+        interrupted it, as a handler of a signal does, it goes on. A task that calls
+        this outlives the stop, so its job is given back.
 
         Args:
             timeout_s: Seconds before running tasks are asked to stop; default 5.
@@ -265,8 +266,11 @@ class RuntimeHandle:
         """
         with self._stopping:
             if self._all_ended is None:
-                self._all_ended = False
-                self._all_ended = self._stop(timeout_s, last_call_s)
+                try:
+                    self._all_ended = self._stop(timeout_s, last_call_s)
+                except Exception:
+                    self._all_ended = False
+                    raise
             return self._all_ended
 
     def hurry(self) -> None:
@@ -299,7 +303,8 @@ class RuntimeHandle:
             logger.error("cannot store how these jobs ended; they run again: %s", ids)
         for service in self._services:
             service.stop()
-        self._stop_listening()
+        stop_listening, self._stop_listening = self._stop_listening, lambda: None
+        stop_listening()
         self._pool.close(last_call_s)
         for service in self._services:
             service.join(last_call_s)

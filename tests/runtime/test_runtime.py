@@ -1191,6 +1191,37 @@ def test_a_shutdown_that_failed_is_not_repeated(
     assert len(calls) == 1
 
 
+def test_a_shutdown_that_a_signal_interrupts_may_be_repeated(
+    storage: Storage, held: HeldTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the second Ctrl-C, for instance."""
+    wait, close = SlotPool.wait_until_quiet, SlotPool.close
+    interruptions = {wait, close}
+
+    def interrupted(work: Callable[..., bool]) -> Callable[..., bool]:
+        def interrupt(pool: SlotPool, timeout_s: float) -> bool:
+            if work in interruptions:
+                interruptions.remove(work)
+                raise KeyboardInterrupt
+            return work(pool, timeout_s)
+
+        return interrupt
+
+    handle = QueueRuntime(storage, registry_of(held)).with_queues(["default"]).start()
+    job_id = add(storage, "held")
+    held.wait_for_start()
+    monkeypatch.setattr(SlotPool, "wait_until_quiet", interrupted(wait))
+    monkeypatch.setattr(SlotPool, "close", interrupted(close))
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            handle.shutdown_graceful(0.0)
+    handle.shutdown_graceful(0.0)
+
+    job = storage.job_reader.get(job_id)
+    assert (job.status, job.attempts) == (JobStatus.PENDING, 0)
+    assert storage.workers.all() == []
+
+
 def test_shutdown_ends_although_the_storage_is_gone(
     storage: Storage,
     held: HeldTask,
