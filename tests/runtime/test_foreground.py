@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -17,6 +18,7 @@ from flask_forge_jobs.model.instants import from_micros
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.runtime.dispatcher import Dispatcher
 from flask_forge_jobs.runtime.foreground import (
+    EXIT_CHANGED,
     EXIT_TAINTED,
     MOST_ABANDONED,
     PARENT_PIPE_VARIABLE,
@@ -24,10 +26,11 @@ from flask_forge_jobs.runtime.foreground import (
     run_in_foreground,
 )
 from flask_forge_jobs.runtime.runtime import QueueRuntime
+from flask_forge_jobs.runtime.state import WorkerState
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.jobs.reader import JobReader
 from flask_forge_jobs.tasks.registry import TaskRegistry
-from tests.support.runtimes import HeldTask, add, registry_of
+from tests.support.runtimes import LIMIT_S, HeldTask, add, registry_of
 
 pytestmark = pytest.mark.parametrize("backend", ["sqlite"])
 
@@ -70,6 +73,40 @@ def test_sigterm_ends_it_with_status_0(storage: Storage) -> None:
 
     assert status == 0
     assert storage.workers.all() == []
+
+
+@pytest.mark.parametrize(("is_told", "expected"), [(False, EXIT_CHANGED), (True, 0)])
+def test_a_signal_while_it_waits_to_restart_ends_it(
+    storage: Storage, *, is_told: bool, expected: int
+) -> None:
+    held = HeldTask()
+    add(storage, "held")
+    runtime = runtime_of(storage, registry_of(held))
+    waits = threading.Event()
+    stop_claiming = WorkerState.stop_claiming
+
+    def end() -> None:
+        waits.wait(LIMIT_S)
+        if is_told:
+            os.kill(os.getpid(), signal.SIGTERM)
+        held.release.set()
+
+    def note(state: WorkerState) -> None:
+        stop_claiming(state)
+        waits.set()
+
+    helper = threading.Thread(target=end)
+    helper.start()
+    with mock.patch.object(WorkerState, "stop_claiming", note):
+        status = run_in_foreground(
+            runtime,
+            grace_s=LIMIT_S,
+            changed=lambda: "shop.py" if held.contexts else None,
+            environ={},
+        )
+    helper.join()
+
+    assert status == expected
 
 
 def test_the_end_of_the_parent_ends_it(storage: Storage) -> None:
