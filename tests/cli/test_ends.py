@@ -33,7 +33,7 @@ import threading
 
 @forge.task
 def thread() -> None:
-    threading.Thread(target=threading.Event().wait).start()
+    threading.Thread(target=threading.Event().wait, daemon=False).start()
 
 @forge.task
 async def executor() -> None:
