@@ -184,7 +184,7 @@ MUTANTS = (
         "                pass\n",
         (
             (
-                "storage/sqlite/test_interrupts.py"
+                "storage/test_interrupts.py"
                 "::test_an_interrupt_at_any_place_leaves_nothing_held"
             ),
         ),

@@ -135,7 +135,13 @@ class SqliteProcess:
         """
         while True:
             connection = self.connection()
-            connection.in_use.acquire()
+            try:
+                connection.in_use.acquire()
+            except BaseException:
+                # A signal handler may raise just after the lock was taken.
+                with contextlib.suppress(RuntimeError):  # it was not
+                    connection.in_use.release()
+                raise
             if not connection.is_closed:
                 return connection
             connection.in_use.release()  # closed between the two lines
@@ -286,8 +292,12 @@ def _end(
     """Close the connection of a thread that has ended, or of a database let go."""
     # Closing an inherited connection would act on the parent's file.
     if pid == os.getpid():
-        with connection.in_use:
-            connection.close()
+        # Does not wait: a finalizer runs in the midst of whatever a thread is doing.
+        if connection.in_use.acquire(blocking=False):
+            try:
+                connection.close()
+            finally:
+                connection.in_use.release()
         connections.discard(connection)
 
 

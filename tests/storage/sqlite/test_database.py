@@ -663,3 +663,22 @@ def test_the_connections_of_other_threads_close_too(
         gc.collect()
 
         assert [each.is_closed for each in connections] == [True, True]
+
+
+def test_a_thread_that_collects_what_was_let_go_waits_for_nobody(
+    sqlite_settings: DatabaseSettings,
+) -> None:
+    """A finalizer that waits would hold up whichever thread it runs in."""
+    database = SqliteDatabase(sqlite_settings, SystemClock())
+    database.open()
+    connection = database._state.connection()
+    connection.in_use.acquire()
+
+    del database
+    collector = threading.Thread(target=gc.collect, daemon=True)
+    collector.start()
+    collector.join(10)
+
+    assert not collector.is_alive()
+    connection.in_use.release()
+    connection.close()
