@@ -61,12 +61,57 @@ MUTANTS = (
     Mutant(
         "a worker starts although its parent has stopped",
         "runtime/foreground.py",
-        "if signals.wait(0.0, descriptors) or signals.is_stopping:",
-        "if signals.is_stopping:",
+        "if not (signals.wait(0.0, descriptors) or signals.is_stopping):",
+        "if not signals.is_stopping:",
         (
             (
                 "runtime/test_foreground.py"
                 "::test_a_parent_that_stops_meanwhile_lets_nothing_start"
+            ),
+        ),
+    ),
+    Mutant(
+        "a program does not clean up when its worker ends",
+        "cli/worker.py",
+        "                atexit._run_exitfuncs()  # noqa: SLF001\n",
+        "                pass\n",
+        ("cli/test_ends.py::test_a_burst_lets_the_program_clean_up",),
+    ),
+    Mutant(
+        "a thread that a task left keeps its worker from ending",
+        "cli/worker.py",
+        "_call_in(THREADS_LIMIT_S, clean_up)",
+        "_call_in(3600.0, clean_up)",
+        ("cli/test_ends.py::test_a_thread_that_a_task_left_hinders_no_end",),
+    ),
+    Mutant(
+        "a second signal does not go on with the stop that it interrupts",
+        _HANDLE,
+        "                except Exception:\n",
+        "                except BaseException:\n",
+        (f"{_RUNTIME}::test_a_shutdown_that_a_signal_interrupts_may_be_repeated",),
+    ),
+    Mutant(
+        "an embedded worker stops after the executors",
+        "embedded.py",
+        "if register is not None:",
+        "if register is None:",
+        (
+            (
+                "test_embedded.py"
+                "::test_a_task_may_use_threads_of_its_own_until_the_grace_is_over"
+            ),
+        ),
+    ),
+    Mutant(
+        "a late task that has ended counts as one that blocks a thread",
+        "runtime/slots.py",
+        "        self._lost.discard(threading.get_ident())\n",
+        "",
+        (
+            (
+                "runtime/test_slots.py"
+                "::test_abandon_frees_the_slot_and_drops_the_late_outcome"
             ),
         ),
     ),
