@@ -105,7 +105,7 @@ class Api:
         services = ServiceCollector(lambda: self.storage.workers.services())  # noqa: PLW0108
         snapshots = SnapshotCollector(lambda: self.storage.oldest_snapshot())  # noqa: PLW0108
         return QueueExposition(
-            lambda: queue_gauges(self.storage, self.now),
+            lambda: queue_gauges(self.storage),
             [
                 JobCollector(lambda: job_counters(self.storage), backend),
                 services,

@@ -148,8 +148,8 @@ def stats(
 ) -> Stats:
     """Return the totals; the cost does not depend on the number of jobs.
 
-    ``queue_names`` limits the queues and workers; None means all. ``now`` decides
-    whether a cool-down still holds.
+    ``queue_names`` limits the queues and workers; None means all. ``now`` is shown as
+    the time of the answer.
     """
 
     def is_wanted(name: str) -> bool:
@@ -167,11 +167,7 @@ def stats(
         counts=_sum([each.counts for each in statistics.values()]),
         queues=len(queues),
         paused_queues=[name for name, queue in queues.items() if queue.paused],
-        throttled_queues=[
-            name
-            for name, queue in queues.items()
-            if queue.throttled_until is not None and queue.throttled_until > now
-        ],
+        throttled_queues=[name for name in queues if name in snapshot.cooling],
         unassigned_queues=list(filter(is_wanted, overview.unassigned_queues)),
         orphan_queues=sorted(statistics.keys() - queues.keys()),
         workers_live=sum(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 
 from flask_forge_jobs.model.metrics import Tally
 from flask_forge_jobs.model.queues import QueueCounts
@@ -35,25 +34,20 @@ class JobCounters:
     times: Mapping[str, QueueTimes]
 
 
-def queue_gauges(storage: Storage, now: datetime) -> list[QueueGauges]:
-    """Return the gauges of every registered queue, by name, from one read.
-
-    ``now`` decides whether a cool-down still holds.
-    """
-    gauges = []
-    for queue in storage.job_reader.snapshot().overview:
-        until = queue.settings.throttled_until
-        gauges.append(
-            QueueGauges(
-                queue_name=queue.settings.name,
-                counts=queue.counts,
-                oldest_due_age_s=queue.oldest_due_age_s,
-                max_workers=max(queue.settings.max_workers, 0),
-                is_paused=queue.settings.paused,
-                is_throttled=until is not None and until > now,
-            )
+def queue_gauges(storage: Storage) -> list[QueueGauges]:
+    """Return the gauges of every registered queue, by name, from one read."""
+    snapshot = storage.job_reader.snapshot()
+    return [
+        QueueGauges(
+            queue_name=queue.settings.name,
+            counts=queue.counts,
+            oldest_due_age_s=queue.oldest_due_age_s,
+            max_workers=max(queue.settings.max_workers, 0),
+            is_paused=queue.settings.paused,
+            is_throttled=queue.settings.name in snapshot.cooling,
         )
-    return gauges
+        for queue in snapshot.overview
+    ]
 
 
 def job_counters(storage: Storage) -> JobCounters:

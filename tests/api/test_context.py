@@ -11,12 +11,12 @@ from flask_forge_jobs.api.blueprint import (
     BlueprintOptions,
 )
 from flask_forge_jobs.config.database import DatabaseSettings
-from flask_forge_jobs.model.instants import to_micros
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import JobUpdate
 from flask_forge_jobs.model.workers import ServiceAge
 from flask_forge_jobs.storage.base import Storage, open_storage
 from tests.api.mounting import PREFIX, mount
+from tests.support.sql import SECOND_US, Sql
 
 
 def test_storage_may_be_a_function_asked_at_each_request(storage: Storage) -> None:
@@ -59,20 +59,20 @@ def test_each_scrape_shows_the_storage_of_its_request(storage: Storage) -> None:
     ]
 
 
-def test_api_asks_its_clock_at_each_scrape(storage: Storage) -> None:
+def test_a_scrape_tells_cool_downs_by_the_clock_of_the_database(
+    storage: Storage, sql: Sql
+) -> None:
     storage.jobs.enqueue(NewJob("k", queue_name="mail"))
     [job] = storage.jobs.claim("mail", "H")
     throttled = JobUpdate(
         job, JobStatus.PENDING, delay_s=60.0, uncount=True, cool_down_s=60.0
     )
     storage.jobs.finish("H", [throttled])
-    until = storage.queues.get("mail").throttled_until
-    assert until is not None
-    clock = StandingClock(to_micros(until) - 1)
-    client = mount(storage, BlueprintOptions(clock=clock))
+    a_day_ahead = StandingClock(sql.now_us() + 86_400 * SECOND_US)
+    client = mount(storage, BlueprintOptions(clock=a_day_ahead))
 
     before = client.get(f"{PREFIX}/metrics").text
-    clock.micros += 1
+    sql.age(61)
     after = client.get(f"{PREFIX}/metrics").text
 
     assert 'queue_throttled{queue="mail"} 1' in before

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -190,6 +191,8 @@ def test_queues_in_trouble_are_named(storage: Storage, sql: Sql) -> None:
     assert "served" not in found.unassigned_queues
     assert list(found.orphan_queues) == ["orphan"]
     assert found.workers_live == 1
+    astray = stats(storage, now + timedelta(days=1))  # the clock of another host
+    assert list(astray.throttled_queues) == ["slow"]
     sql.age(3600)
     later = stats(storage, now)
     assert list(later.throttled_queues) == []

@@ -1,17 +1,13 @@
 from __future__ import annotations
 
-from datetime import timedelta
-
 from flask_forge_jobs.handlers.metrics import OTHER, job_counters, queue_gauges
-from flask_forge_jobs.model.instants import from_micros
 from flask_forge_jobs.model.jobs import JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import JobUpdate
 from flask_forge_jobs.model.queues import QueueCounts
 from flask_forge_jobs.storage.base import Storage
 from flask_forge_jobs.storage.series import MAX_SERIES
 from tests.support.figures import PastProcess
-
-NOW = from_micros(0)
+from tests.support.sql import Sql
 
 
 def test_queue_gauges_of_registered_queues_by_name(storage: Storage) -> None:
@@ -19,25 +15,26 @@ def test_queue_gauges_of_registered_queues_by_name(storage: Storage) -> None:
     storage.queues.change("zeta", {"paused": True})
     storage.jobs.enqueue(NewJob("k", queue_name="alpha"))
 
-    alpha, zeta = queue_gauges(storage, NOW)
+    alpha, zeta = queue_gauges(storage)
 
     assert (alpha.queue_name, alpha.counts) == ("alpha", QueueCounts(pending=1))
     assert (alpha.is_paused, zeta.is_paused) == (False, True)
     assert (alpha.max_workers, zeta.max_workers) == (64, 0)
 
 
-def test_queue_gauges_show_a_cool_down_while_it_lasts(storage: Storage) -> None:
+def test_queue_gauges_show_a_cool_down_while_it_lasts(
+    storage: Storage, sql: Sql
+) -> None:
     storage.jobs.enqueue(NewJob("k", queue_name="mail"))
     [job] = storage.jobs.claim("mail", "H")
     throttled = JobUpdate(
         job, JobStatus.PENDING, delay_s=60.0, uncount=True, cool_down_s=60.0
     )
     storage.jobs.finish("H", [throttled])
-    until = storage.queues.get("mail").throttled_until
-    assert until is not None
 
-    [during] = queue_gauges(storage, until - timedelta(microseconds=1))
-    [after] = queue_gauges(storage, until)
+    [during] = queue_gauges(storage)
+    sql.age(61)
+    [after] = queue_gauges(storage)
 
     assert (during.is_throttled, after.is_throttled) == (True, False)
 

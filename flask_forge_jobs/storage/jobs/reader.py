@@ -46,11 +46,13 @@ class Snapshot:
     """All queues at one moment.
 
     ``overview`` lists the registered queues by name; ``statistics`` has the numbers of
-    every queue with jobs, registered or not.
+    every queue with jobs, registered or not. ``cooling`` are the queues in a cool-down,
+    by the clock of the database.
     """
 
     overview: Sequence[QueueOverview]
     statistics: Mapping[str, QueueStatistics]
+    cooling: frozenset[str] = frozenset()
 
 
 class JobReader:
@@ -213,6 +215,7 @@ def _snapshot(
     counts: Sequence[Row],
     waiting: Sequence[Row],
     slot_rows: Sequence[Row],
+    cooling: Sequence[str],
 ) -> Snapshot:
     statistics = _statistics(counts, waiting)
     slots: defaultdict[str, list[Slot]] = defaultdict(list)
@@ -229,7 +232,7 @@ def _snapshot(
                 oldest_due_age_s=found.oldest_due_age_s,
             )
         )
-    return Snapshot(tuple(overview), MappingProxyType(statistics))
+    return Snapshot(tuple(overview), MappingProxyType(statistics), frozenset(cooling))
 
 
 def _statistics(

@@ -94,4 +94,5 @@ SELECT
             WHERE heartbeat_at >= :now - :within_us
             ORDER BY queue_name, slot_id
         )
-    )
+    ),
+    (SELECT json_group_array(name) FROM forge_queue WHERE throttled_until > :now)
