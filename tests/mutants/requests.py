@@ -36,7 +36,7 @@ MUTANTS = (
     Mutant(
         "a body that ended early is taken",
         _REQUEST,
-        "    if len(body) < (request.content_length or 0):\n        raise",
+        "    if len(body) < (length or 0):\n        raise",
         "    if len(body) < 0:\n        raise",
         (f"{_BODIES}::test_body_shorter_than_its_length_is_400",),
     ),
