@@ -106,6 +106,9 @@ class JobCollector(_Collector):
         yield _counter("enqueued", "Jobs stored.", found.jobs)
         yield _counter("completed", "Jobs that ended with success.", found.jobs)
         yield _counter("dead", "Jobs that ended without success.", found.jobs)
+        yield _counter(
+            "refused", "Runs that ended after they had lost their job.", found.jobs
+        )
         yield _histogram(
             "run", "Run time of jobs that ended with success.", found.times
         )

@@ -46,7 +46,8 @@ class MetricKey(NamedTuple):
 class Tally:
     """What happened to jobs of one queue and kind within one bucket.
 
-    ``retried`` runs ended with the job waiting again. ``wait`` is from due to started,
+    ``retried`` runs ended with the job waiting again. ``refused`` runs ended when the
+    job was no longer theirs, which charts do not show. ``wait`` is from due to started,
     of every run; ``run`` and ``total`` are from started and from enqueued to finished,
     of completed jobs.
     """
@@ -56,6 +57,7 @@ class Tally:
     retried: int = 0
     completed: int = 0
     dead: int = 0
+    refused: int = 0
     wait: Histogram = field(default_factory=Histogram)
     run: Histogram = field(default_factory=Histogram)
     total: Histogram = field(default_factory=Histogram)
@@ -67,6 +69,7 @@ class Tally:
         self.retried += other.retried
         self.completed += other.completed
         self.dead += other.dead
+        self.refused += other.refused
         self.wait.merge(other.wait)
         self.run.merge(other.run)
         self.total.merge(other.total)

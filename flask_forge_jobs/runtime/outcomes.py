@@ -230,6 +230,9 @@ class OutcomeWriter:
                 update = self._mapper.update(execution, outcome)
                 if update is not None:
                     new.append(update)
+                else:
+                    job = execution.job
+                    self._recorder.refused(job.queue_name, job.kind)
             with state.lock:  # so that runs() never misses one
                 del state.ended[: len(ended)]  # keeps those that were added meanwhile
                 state.updates += new

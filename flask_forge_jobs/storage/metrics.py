@@ -320,6 +320,7 @@ def _metric_row(key: MetricKey, tally: Tally) -> dict[str, Parameter]:
         "retried": tally.retried,
         "completed": tally.completed,
         "dead": tally.dead,
+        "refused": tally.refused,
         "wait_times": tally.wait.encode(),
         "run_times": tally.run.encode(),
         "total_times": tally.total.encode(),

@@ -158,8 +158,8 @@ class Recorder(PerProcess):
     ) -> None:
         """Count runs whose end is stored.
 
-        A job that never started went back to its queue, so it does not count; nor do
-        those in ``refused``, which another process has ended.
+        A job that never started went back to its queue, so it does not count. Of the
+        jobs in ``refused`` the runs were no longer the owners.
         """
         now_us = self._clock.now_us()
         with self._own_lock():
@@ -167,12 +167,15 @@ class Recorder(PerProcess):
             names: tuple[str, str] | None = None
             for each in updates:
                 run_us, job = each.run_us, each.job
-                if run_us is None or (refused and job.id in refused):
+                if run_us is None:
                     continue
                 if names is None or job.kind != names[1] or job.queue_name != names[0]:
                     names = (job.queue_name, job.kind)
                     found = self._open(now_us, *names)
                     found.shorten()
+                if refused and job.id in refused:
+                    found.tally.refused += 1
+                    continue
                 if each.wait_us is not None:
                     found.waits_us.append(each.wait_us)
                 if each.status is JobStatus.DONE:
@@ -184,6 +187,15 @@ class Recorder(PerProcess):
                     found.tally.retried += 1
             is_active = was_idle and bool(self._tallies)
         if is_active:
+            self.on_activity()
+
+    def refused(self, queue_name: str, kind: str) -> None:
+        """Count a run that was told of the loss of its job before it ended."""
+        now_us = self._clock.now_us()
+        with self._own_lock():
+            was_idle = not self._tallies
+            self._open(now_us, queue_name, kind).tally.refused += 1
+        if was_idle:
             self.on_activity()
 
     def rescued(self, queue_name: str, kind: str, status: JobStatus) -> None:

@@ -31,9 +31,10 @@ def tally(
     retried: int = 0,
     completed: int = 0,
     dead: int = 0,
+    refused: int = 0,
     run_ms: int = 20,
 ) -> Tally:
-    made = Tally(enqueued, started, retried, completed, dead)
+    made = Tally(enqueued, started, retried, completed, dead, refused)
     for _ in range(completed):
         made.wait.record(1000)
         made.run.record(run_ms * 1000)
@@ -307,8 +308,8 @@ def test_counters_never_go_down(storage: Storage) -> None:
     for number in range(5):
         at_us = floor_to(NOON_US, DAY) + number * DAY_US
         rows = {
-            key(at_us, DAY, "mail", "send"): tally(enqueued=1, completed=1),
-            key(at_us, DAY, "mail"): tally(enqueued=1, completed=1),
+            key(at_us, DAY, "mail", "send"): tally(enqueued=1, completed=1, refused=2),
+            key(at_us, DAY, "mail"): tally(enqueued=1, completed=1, refused=2),
         }
         storage.metrics.put(f"host-{number}", rows)
 
@@ -316,5 +317,6 @@ def test_counters_never_go_down(storage: Storage) -> None:
         storage.metrics.fold(NOON_US + days * DAY_US)
         storage.metrics.prune(NOON_US + days * DAY_US)
         counters = storage.metrics.counters()
-        assert counters.jobs["mail", "send"].enqueued == 5
+        counted = counters.jobs["mail", "send"]
+        assert (counted.enqueued, counted.refused) == (5, 10)
         assert counters.times["mail"].run.count == 5

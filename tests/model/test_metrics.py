@@ -40,7 +40,7 @@ HEALTH = DatabaseHealth(
 
 def test_tallies_add_up() -> None:
     whole = Tally(enqueued=1, started=2)
-    part = Tally(enqueued=4, retried=1, completed=5, dead=6)
+    part = Tally(enqueued=4, retried=1, completed=5, dead=6, refused=7)
     part.run.record(1000)
     part.wait.record(10)
 
@@ -48,7 +48,7 @@ def test_tallies_add_up() -> None:
     whole.merge(part)
 
     assert (whole.enqueued, whole.started, whole.retried) == (9, 2, 2)
-    assert (whole.completed, whole.dead) == (10, 12)
+    assert (whole.completed, whole.dead, whole.refused) == (10, 12, 14)
     assert (whole.run.count, whole.wait.count, whole.total.count) == (2, 2, 0)
 
 

@@ -183,16 +183,11 @@ MUTANTS = (
         ("model/test_histograms.py",),
     ),
     Mutant(
-        "an outcome that was refused is counted",
+        "an outcome that was refused is counted as one that was stored",
         "storage/recorder.py",
-        "if run_us is None or (refused and job.id in refused):",
-        "if run_us is None:",
-        (
-            (
-                "storage/test_recorder.py"
-                "::test_what_never_started_or_was_refused_counts_for_nothing"
-            ),
-        ),
+        "                if refused and job.id in refused:\n",
+        "                if not refused and job.id in refused:\n",
+        ("storage/test_recorder.py::test_what_was_refused_counts_as_nothing_else",),
     ),
     Mutant(
         "a dead job is counted as retried",

@@ -750,6 +750,13 @@ def test_a_lost_job_is_not_finalised(
     assert first.cancel.reason is CancelReason.LOST
     assert job.attempts == 2
     assert f"job {job_id} was lost to another worker" in caplog.text
+    assert refused_runs(storage, "held") == 1
+
+
+def refused_runs(storage: Storage, kind: str) -> int:
+    """Return what ``/metrics`` shows of runs that had lost their jobs."""
+    storage.flusher.flush()
+    return storage.metrics.counters().jobs["default", kind].refused
 
 
 def test_a_late_finish_is_refused_and_counted(
@@ -765,6 +772,7 @@ def test_a_late_finish_is_refused_and_counted(
         wait_until(lambda: handle._writer.refused_count == 1, "it was refused")
         job = storage.job_reader.get(job_id)
 
+    assert refused_runs(storage, "stubborn") == 1
     assert job.status is JobStatus.DEAD
     assert job.last_error == "reaped after stale heartbeat"
 

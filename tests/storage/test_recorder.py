@@ -112,21 +112,23 @@ def test_a_short_run_is_counted_whole_when_it_ends(recorder: Recorder) -> None:
     assert (tally.wait.sum_us, tally.run.sum_us) == (7, 1000)
 
 
-def test_what_never_started_or_was_refused_counts_for_nothing(
-    recorder: Recorder,
-) -> None:
+def test_what_never_started_counts_for_nothing(recorder: Recorder) -> None:
     called: list[None] = []
     recorder.on_activity = lambda: called.append(None)
-    recorder.ended(
-        [
-            update(JobStatus.PENDING, run_us=None),
-            update(JobStatus.DONE, job_id="lost"),
-        ],
-        ["lost"],
-    )
+    recorder.ended([update(JobStatus.PENDING, run_us=None, job_id="lost")], ["lost"])
 
     assert recorder.take() == {}
     assert not called
+
+
+def test_what_was_refused_counts_as_nothing_else(recorder: Recorder) -> None:
+    called: list[None] = []
+    recorder.on_activity = lambda: called.append(None)
+    recorder.ended([update(JobStatus.DONE, job_id="lost", wait_us=7)], ["lost"])
+    recorder.refused("default", "send")
+
+    assert taken(recorder) == Tally(refused=2)
+    assert len(called) == 1
 
 
 def test_activity_is_told_once_until_the_figures_are_taken(recorder: Recorder) -> None:

@@ -137,6 +137,11 @@ class Scene:
 
         wait_until(have_ended, "every job has ended", QUIET_LIMIT_S)
 
+    def refused_runs(self) -> int:
+        """Return how many runs ``/metrics`` shows that had lost their jobs."""
+        totals = self.storage.metrics.counters().jobs.values()
+        return sum(each.refused for each in totals)
+
     def check(self) -> Checker:
         """Stop the fleet and return the checker; every invariant holds.
 

@@ -50,6 +50,8 @@ def stalled_process(bench: Bench) -> str:
         late = checker.late_ends()
         provoked = sum(len(kill.held) for kill in scene.evidence.kills)
         assert len(late) == provoked, f"{len(late)} late ends of {provoked}"
+        counted = scene.refused_runs()
+        assert counted == len(late), f"{counted} in /metrics of {len(late)}"
     return _refusals(scene, len(scene.evidence.kills), len(late))
 
 

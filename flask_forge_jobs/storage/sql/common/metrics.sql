@@ -1,13 +1,14 @@
 -- name: put_metrics
 INSERT INTO forge_metric (
     level, queue_name, kind, bucket_start, source,
-    enqueued, started, retried, completed, dead, wait_times, run_times, total_times
+    enqueued, started, retried, completed, dead, refused,
+    wait_times, run_times, total_times
 )
 SELECT
     v.level, v.queue_name, v.kind, v.bucket_start, :source,
-    v.enqueued, v.started, v.retried, v.completed, v.dead,
+    v.enqueued, v.started, v.retried, v.completed, v.dead, v.refused,
     v.wait_times, v.run_times, v.total_times
-FROM /* rows v: level integer, queue_name text, kind text, bucket_start bigint, enqueued bigint, started bigint, retried bigint, completed bigint, dead bigint, wait_times text, run_times text, total_times text */
+FROM /* rows v: level integer, queue_name text, kind text, bucket_start bigint, enqueued bigint, started bigint, retried bigint, completed bigint, dead bigint, refused bigint, wait_times text, run_times text, total_times text */
 WHERE TRUE
 ON CONFLICT (level, queue_name, kind, bucket_start, source) DO UPDATE SET
     enqueued = excluded.enqueued,
@@ -15,6 +16,7 @@ ON CONFLICT (level, queue_name, kind, bucket_start, source) DO UPDATE SET
     retried = excluded.retried,
     completed = excluded.completed,
     dead = excluded.dead,
+    refused = excluded.refused,
     wait_times = excluded.wait_times,
     run_times = excluded.run_times,
     total_times = excluded.total_times
@@ -70,7 +72,7 @@ WHERE level = :level AND queue_name <> '' AND kind <> ''
 SELECT
     queue_name, kind, CAST(SUM(enqueued) AS BIGINT), CAST(SUM(started) AS BIGINT),
     CAST(SUM(retried) AS BIGINT), CAST(SUM(completed) AS BIGINT),
-    CAST(SUM(dead) AS BIGINT)
+    CAST(SUM(dead) AS BIGINT), CAST(SUM(refused) AS BIGINT)
 FROM forge_metric
 WHERE level IN (0, :level) AND kind <> ''
 GROUP BY queue_name, kind
@@ -84,9 +86,10 @@ SELECT queue_name, kind FROM forge_metric WHERE level = :level
 -- name: add_names
 INSERT INTO forge_metric (
     level, queue_name, kind, bucket_start, source,
-    enqueued, started, retried, completed, dead, wait_times, run_times, total_times
+    enqueued, started, retried, completed, dead, refused,
+    wait_times, run_times, total_times
 )
-SELECT :level, v.queue_name, v.kind, 0, '', 0, 0, 0, 0, 0, '', '', ''
+SELECT :level, v.queue_name, v.kind, 0, '', 0, 0, 0, 0, 0, 0, '', '', ''
 FROM /* rows v: queue_name text, kind text */
 WHERE TRUE
 ON CONFLICT (level, queue_name, kind, bucket_start, source) DO NOTHING
@@ -110,7 +113,7 @@ WHERE (level, queue_name, kind, bucket_start, source) IN (
 )
 RETURNING
     level, queue_name, kind, bucket_start, enqueued, started, retried, completed,
-    dead, wait_times, run_times, total_times
+    dead, refused, wait_times, run_times, total_times
 
 -- name: take_old
 -- Removes rows that are too old for their level.
@@ -124,12 +127,12 @@ WHERE (level, queue_name, kind, bucket_start, source) IN (
 )
 RETURNING
     level, queue_name, kind, bucket_start, enqueued, started, retried, completed,
-    dead, wait_times, run_times, total_times
+    dead, refused, wait_times, run_times, total_times
 
 -- name: folded_metrics
 SELECT
     m.level, m.queue_name, m.kind, m.bucket_start, m.enqueued, m.started, m.retried,
-    m.completed, m.dead, m.wait_times, m.run_times, m.total_times
+    m.completed, m.dead, m.refused, m.wait_times, m.run_times, m.total_times
 FROM /* rows v: level integer, queue_name text, kind text, bucket_start bigint */
 CROSS JOIN forge_metric AS m
 WHERE m.level = v.level AND m.queue_name = v.queue_name AND m.kind = v.kind

@@ -492,6 +492,7 @@ CREATE TABLE forge_metric (
     retried      BIGINT  NOT NULL,
     completed    BIGINT  NOT NULL,
     dead         BIGINT  NOT NULL,
+    refused      BIGINT  NOT NULL,
     wait_times   TEXT    NOT NULL,
     run_times    TEXT    NOT NULL,
     total_times  TEXT    NOT NULL,

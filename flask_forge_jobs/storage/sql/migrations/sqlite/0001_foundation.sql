@@ -166,6 +166,7 @@ CREATE TABLE forge_metric (
     retried      INTEGER NOT NULL,
     completed    INTEGER NOT NULL,
     dead         INTEGER NOT NULL,
+    refused      INTEGER NOT NULL,
     wait_times   TEXT    NOT NULL,
     run_times    TEXT    NOT NULL,
     total_times  TEXT    NOT NULL,
