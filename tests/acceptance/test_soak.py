@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
 
 from tests.acceptance.databases import fresh_url
 from tests.acceptance.driving import SHORT_SEED
-from tests.acceptance.soak.driver import Plan, Soak
+from tests.acceptance.soak.driver import Plan, Soak, slowness
 from tests.acceptance.soak.probes import Drift, Sample
 
 MINUTES = 0.5
-ABOUT_TIME = ("grows by", "is slower than")
+ABOUT_TIME = ("grows by", "is slower than", "was timed in window")
 
 
 @pytest.mark.long
@@ -62,3 +63,28 @@ def test_what_is_flat_is_let_pass() -> None:
 
     assert drift.complaints(most_mib=1.0) == []
     assert "+0.90 MiB/h" in drift.text()
+
+
+NONE_TIMED = (math.nan, math.nan)
+
+
+@pytest.mark.parametrize(
+    ("windows", "what"),
+    [
+        ([(1, 9), (1, 10), (1, 12.1)], "slower than the second"),
+        ([(1, 9), (1, 10), NONE_TIMED], "no job was timed in window 3"),
+        ([(1, 9), NONE_TIMED, (1, 99)], "no job was timed in window 2"),
+        ([NONE_TIMED], "no job was timed in window 1"),
+        ([], "no job was timed"),
+    ],
+)
+def test_what_is_slow_or_was_not_timed_is_told(
+    windows: list[tuple[float, float]], what: str
+) -> None:
+    (complaint,) = slowness(windows)
+
+    assert what in complaint
+
+
+def test_what_is_as_fast_as_before_is_let_pass() -> None:
+    assert slowness([(1, 99), (1, 10), (1, 12)]) == []

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import random
 import threading
 import time
 from array import array
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
@@ -231,8 +232,7 @@ class Soak:
             broken.update(drift.complaints(MOST_MIB_AN_HOUR))
         if self._largest["idle in transaction for 5 s"]:
             broken["a session was idle in a transaction for 5 s"] += 1
-        if len(windows) > 2 and windows[-1][1] > MOST_SLOWER * windows[1][1]:
-            broken["the last window is slower than the second by over 20 %"] += 1
+        broken.update(slowness(windows))
         sizes = ", ".join(f"{name} {most:,}" for name, most in self._largest.items())
         lines = [
             f"{self._settings.backend}: {asdict(self._plan)}",
@@ -261,10 +261,26 @@ class Soak:
         windows: dict[int, list[array[int]]] = {}
         for at, timed in watch.timed:
             windows.setdefault(int((at - began_at) / window_s), []).append(timed)
+        # Without a look in it a window has no numbers, which slowness() tells.
         whole = range(max(int(self._plan.minutes / self._plan.window), 1))
-        return [
-            _half_and_most(windows[number]) for number in whole if number in windows
-        ]
+        return [_half_and_most(windows.get(number, [])) for number in whole]
+
+
+def slowness(windows: Sequence[tuple[float, float]]) -> list[str]:
+    """Return what p50 and p99 of the windows, in their order, say against the queue.
+
+    A comparison with what is not a number is false, so that is asked for first.
+    """
+    if not windows:
+        return ["no job was timed"]
+    found = [
+        f"no job was timed in window {number}"
+        for number, times in enumerate(windows, 1)
+        if any(map(math.isnan, times))
+    ]
+    if len(windows) > 2 and windows[-1][1] > MOST_SLOWER * windows[1][1]:
+        found.append("the last window is slower than the second by over 20 %")
+    return found
 
 
 def _half_and_most(looks: list[array[int]]) -> tuple[float, float]:
