@@ -83,6 +83,8 @@ def is_interrupted(call: Callable[[], object], place: Place) -> bool:
             call()
     except KeyboardInterrupt:
         return True
+    except StorageError:
+        return True  # psycopg2 makes its own error of one that it meets within COPY
     return False
 
 
@@ -130,7 +132,6 @@ def what_is_held(
     return found
 
 
-@on_sqlite
 @pytest.mark.parametrize("name", CALLS)
 def test_an_interrupt_at_any_place_leaves_nothing_held(
     storage: Storage, database_settings: DatabaseSettings, name: str

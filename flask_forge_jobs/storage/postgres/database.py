@@ -218,8 +218,13 @@ class PostgresDatabase:
     ) -> T:
         def unit(attempt: int) -> T:
             process = self._opened()
-            with TransactionBlock(process, opening, attempt, urgent=urgent) as opened:
-                return work(opened)
+            block = TransactionBlock(process, opening, attempt, urgent=urgent)
+            try:
+                with block as opened:
+                    return work(opened)
+            except BaseException:
+                block.abandon()
+                raise
 
         return run_with_retries(unit, self._wait)
 

@@ -150,16 +150,19 @@ class _Loan:
     permit: Permits = field(init=False)
     pooled: _Pooled = field(init=False)
     number: int = field(init=False)
+    is_out: bool = field(init=False, default=False)
 
     def __enter__(self) -> Connection:
         pool = self.pool
         self.permit = pool.permit(urgent=self.urgent)
+        self.is_out = True
         try:
             self.pooled = pool.check_out()
             connection = self.pooled.connection
             if self.limit_s is not None:
                 self.number = pool.watchdog.begin(connection, left_s(self.limit_s))
         except BaseException:
+            self.is_out = False
             self.permit.release()
             raise
         return connection
@@ -170,6 +173,7 @@ class _Loan:
                 self.pool.watchdog.end(self.number)
             self.pool.check_in(self.pooled)
         finally:
+            self.is_out = False
             self.permit.release()
 
 

@@ -306,6 +306,15 @@ class TransactionBlock:
         for queue_name in self._opened.woken:
             self._process.wake(queue_name)
 
+    def abandon(self) -> None:
+        """Give the connection back closed, unless that is done.
+
+        A signal handler may raise before ``__exit__`` has done anything.
+        """
+        if self._loan.is_out:
+            self._connection.close()
+            self._loan.__exit__()
+
     def _undo(self, error: BaseException) -> None:
         """Roll back; raise a TransientError if the answer to a commit was lost."""
         connection, opened, opening = self._connection, self._opened, self._opening
