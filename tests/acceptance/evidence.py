@@ -17,9 +17,14 @@ from flask_forge_jobs.model.claims import REAPED_MESSAGE
 from flask_forge_jobs.model.instants import to_micros
 from tests.acceptance.fleet import Fleet
 from tests.acceptance.ledger import Counts, Evidence, Failure, FinalRow, read_ledger
-from tests.support.sql import Sql
+from tests.support.sql import UNDER_TEST, Sql
 
 _SAMPLE = re.compile(r'queue_(\w+)_jobs\{queue="[^"]*"\} (\d+)')
+_IDLERS = (
+    f"SELECT pid, query FROM pg_stat_activity WHERE {UNDER_TEST} "
+    "AND state LIKE 'idle in transaction%%' "
+    "AND state_change < now() - make_interval(secs => ?)"
+)
 # What the API calls these jobs, and the state they are in.
 _STATES = {"scheduled": "pending", "in_flight": "in_progress"}
 
@@ -144,13 +149,27 @@ def leftovers(sql: Sql, settings: DatabaseSettings) -> list[str]:
     return found + [f"session {pid} is idle in a transaction" for (pid,) in idle]
 
 
+def idlers(sql: Sql, least_s: float) -> list[str]:
+    """Return the sessions that have done nothing in a transaction for so many seconds.
+
+    SQLite has no sessions: a lock that is kept there stops everybody else.
+    """
+    if sql.backend == "sqlite":
+        return []
+    rows = sql.run(_IDLERS, least_s)
+    return [f"session {pid} was idle in a transaction after {q}" for pid, q in rows]
+
+
 def damage(sql: Sql, settings: DatabaseSettings) -> list[str]:
-    """Return what the database's own check complains about."""
+    """Return what the database's own check complains about.
+
+    Raises:
+        psycopg2.Error: An index of PostgreSQL is damaged, or the server lacks the
+            extension that would know.
+    """
     if settings.backend == "sqlite":
         said = [text for (text,) in sql.run("PRAGMA integrity_check")]
         return [] if said == ["ok"] else said
-    if not sql.run("SELECT 1 FROM pg_available_extensions WHERE name = 'amcheck'"):
-        return []
     sql.run("CREATE EXTENSION IF NOT EXISTS amcheck")
     # It raises on the first fault.
     sql.run(

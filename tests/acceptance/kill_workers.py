@@ -41,7 +41,7 @@ from tests.acceptance.families import CHILDREN, families
 from tests.acceptance.fleet import SETTLE_S, Fleet, started
 from tests.acceptance.forking import ForkingProducer
 from tests.acceptance.ledger import Ack, Evidence, Kill
-from tests.acceptance.producer import DuplicateWatch, Producer
+from tests.acceptance.producer import Lookout, Producer
 from tests.acceptance.programs import wait_until
 from tests.support.sql import Sql
 
@@ -50,6 +50,8 @@ PAUSE_RANGE_S = (0.2, 1.5)
 # a busy machine.
 RECOVERY_SLACK_S = 3.0
 DRAIN_LIMIT_S = 300.0
+# For how long a transaction may be left alone (I15).
+IDLE_LIMIT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,8 +178,10 @@ class Driver:
         self.evidence = evidence = Evidence(
             recovery_limit_s=self.plan.lease_s + RECOVERY_SLACK_S
         )
-        watch = DuplicateWatch(self.look_for_duplicates)
-        watch.start()
+        duplicates = Lookout(self.look_for_duplicates)
+        idlers = Lookout(self.look_for_idlers)
+        duplicates.start()
+        idlers.start()
         try:
             evidence.acks += self.produce_and_kill(storage, evidence.kills)
             self._wait_for_quiet()
@@ -185,8 +189,10 @@ class Driver:
             self._wait_for_quiet()
             self._wait_until_the_dead_are_forgotten()
         finally:
-            watch.stop()
-        evidence.duplicates_seen += watch.found
+            duplicates.stop()
+            idlers.stop()
+        evidence.duplicates_seen += duplicates.found
+        evidence.leftovers += sorted(set(idlers.found))
         evidence.leftovers += self.families.stop() + self.fleet.stop()
         if not self.plan.stalls:
             evidence.leftovers += [
@@ -201,6 +207,12 @@ class Driver:
     def look_for_duplicates(self) -> list[str]:
         """Return the dedupe keys that two unfinished jobs have."""
         return stored.duplicate_keys(self.sql)
+
+    def look_for_idlers(self) -> list[str]:
+        """Return the sessions that leave a transaction alone for too long."""
+        # One whose worker is stopped can do nothing about it.
+        stopped_s = self.plan.stall_s if self.plan.stalls else 0.0
+        return stored.idlers(self.sql, IDLE_LIMIT_S + stopped_s)
 
     def produce_and_kill(self, storage: Storage, kills: list[Kill]) -> list[Ack]:
         """Store the jobs while workers are killed; note the kills, return the acks."""

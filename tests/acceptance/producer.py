@@ -132,17 +132,17 @@ def as_ack(job: NewJob, result: EnqueueResult) -> Ack:
     return Ack(result.id, job.dedupe_key, result.is_deduped)
 
 
-class DuplicateWatch(threading.Thread):
-    """Looks ten times a second for a dedupe key on two unfinished jobs.
+class Lookout(threading.Thread):
+    """Looks ten times a second for what must not be there at any time.
 
     Args:
-        look: Returns the keys that are there twice, from one snapshot.
+        look: Returns what is there all the same, from one snapshot.
     """
 
     PERIOD_S = 0.1
 
     def __init__(self, look: Callable[[], list[str]]) -> None:
-        super().__init__(name="duplicate-watch", daemon=True)
+        super().__init__(name="lookout", daemon=True)
         self.found: list[str] = []
         self._error: Exception | None = None
         self._look = look
