@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
+import os
 from collections.abc import Iterator
+from functools import partial
+from typing import Any
 
 import pytest
 
@@ -16,7 +20,7 @@ from flask_forge_jobs.storage.migrate import apply_migrations
 from flask_forge_jobs.storage.postgres import database as postgres_module
 from flask_forge_jobs.storage.postgres import transaction as postgres_transaction
 from flask_forge_jobs.storage.postgres.database import PostgresDatabase
-from tests.support.processes import output_of, start_python
+from tests.support.processes import in_child, output_of, start_python
 from tests.support.sql import Sql
 from tests.support.threads import run_together
 
@@ -24,6 +28,7 @@ RECORD = (
     "INSERT INTO forge_schema (version, oldest_reader, name, applied_at) "
     "VALUES (?, ?, 'later', 1)"
 )
+KILLED = 9
 TABLES = {
     "sqlite": "SELECT name FROM sqlite_master WHERE name LIKE 'forge_%'",
     "postgres": "SELECT tablename FROM pg_tables WHERE tablename LIKE 'forge_%'",
@@ -228,22 +233,57 @@ def test_a_crash_within_a_step_leaves_nothing(
     assert len(versions) == len(load_migrations(backend))
 
 
+class Doomed:
+    """A connection or a cursor of a process that dies at one of its statements."""
+
+    def __init__(self, real: Any, left: int) -> None:
+        self._real = real
+        self._left = left
+
+    def execute(self, *arguments: object) -> object:
+        if not self._left:
+            os._exit(KILLED)
+        self._left -= 1
+        return self._real.execute(*arguments)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+
 def test_a_killed_migrator_leaves_nothing(
     bare_settings: DatabaseSettings, backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The process dies in the middle, without running a Python handler."""
-
-    def die(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    schema = {"sqlite": "SqliteSchema", "postgres": "PostgresSchema"}[backend]
+    name, attribute = {
+        "sqlite": ("SqliteSchema", "_connection"),
+        "postgres": ("PostgresSchema", "_cursor"),
+    }[backend]
     module = f"flask_forge_jobs.storage.{backend}.transaction"
-    monkeypatch.setattr(f"{module}.{schema}.record", die)
+    schema = getattr(importlib.import_module(module), name)
+    make = schema.__init__
+    sql = Sql(bare_settings)
 
-    with pytest.raises(KeyboardInterrupt):
+    def migrate(left: int) -> None:
+        def make_doomed(self: Any, connection: Any, *others: Any) -> None:
+            make(self, connection, *others)
+            setattr(self, attribute, Doomed(getattr(self, attribute), left))
+
+        # The child ends with it.
+        monkeypatch.setattr(schema, "__init__", make_doomed)
         open_once(bare_settings)
 
-    assert Sql(bare_settings).run(TABLES[backend]) == []
+    deaths = 0
+    while (status := in_child(partial(migrate, deaths))) == KILLED:
+        assert sql.run(TABLES[backend]) == []
+        deaths += 1
+
+    assert status == 0
+    # It looks, begins, creates, records and commits.
+    assert deaths > 5
+    open_once(bare_settings)
+    versions = sql.run("SELECT version FROM forge_schema")
+    assert len(versions) == len(load_migrations(backend))
+    sql.assert_counts_equal_rows()
 
 
 def test_a_database_for_newer_code_is_refused(
