@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import sqlite3
+import sys
 import time
 from collections import deque
 from pathlib import Path
@@ -154,6 +155,25 @@ def test_a_small_log_is_left_alone(gate: CheckpointGate, tmp_path: Path) -> None
         assert not any(look(gate, connection))
         connection.execute("PRAGMA journal_mode = WAL")
         assert not any(look(gate, connection))
+
+
+def test_looks_at_the_log_intern_no_name(
+    gate: CheckpointGate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They would fill the interpreter's table of names, whose growth shows."""
+    interned: list[str] = []
+
+    def intern(name: str) -> str:
+        interned.append(name)
+        return name
+
+    with contextlib.closing(sqlite3.connect(tmp_path / "queue.sqlite")) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "intern", intern)
+            look(gate, connection)
+
+    assert interned == []
 
 
 def test_a_reader_that_pins_the_log_puts_the_checkpoint_off(
