@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from tests.acceptance.faults.crowding import crowded
+from tests.acceptance.faults.cuts import cut_anywhere
 from tests.acceptance.faults.fault import POSTGRES, Fault
 from tests.acceptance.faults.full_disk import no_room
 from tests.acceptance.faults.isolation import strict_by_default
+from tests.acceptance.faults.latency import far_away
 from tests.acceptance.faults.lost_answers import lost_answers
 from tests.acceptance.faults.outages import (
     ended_sessions,
@@ -51,12 +53,28 @@ FAULTS: tuple[Fault, ...] = (
         lost_answers,
     ),
     Fault(
+        "C5",
+        "the connection is cut in the middle of a dialogue",
+        POSTGRES,
+        "150 places",
+        cut_anywhere,
+        full="after every 7th byte",
+    ),
+    Fault(
         "C6",
         "connections go silent and nobody says so",
         POSTGRES,
         "once each",
         half_open,
         full="20 times each",
+    ),
+    Fault(
+        "C9",
+        "the way to the server is long",
+        POSTGRES,
+        "2, 50 and 100 ms either way, 300 jobs",
+        far_away,
+        full="2, 50 and 100 ms either way, 3,000 jobs",
     ),
     Fault(
         "C10",

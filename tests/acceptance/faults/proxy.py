@@ -50,12 +50,13 @@ class Weather:
     Args:
         delay_s: Seconds by which each piece of data comes later, either way.
         is_silent: Nothing goes through, and nobody is told.
-        cut_after: Bytes that still go through, both ways together; then everything is
-            reset. None for no such limit.
+        cut_after: Bytes that still go through, both ways together; then the connection
+            is reset that would send more, and others go on. None for no such limit.
         loses: Asked about each transaction that is about to be committed, by the text
             of its queries; whether the answer gets lost. The server commits, and the
             client's connection is reset instead of the answer.
         lost: How many answers got lost.
+        cuts: How many connections were cut.
         passed: Bytes that went through.
     """
 
@@ -64,6 +65,7 @@ class Weather:
     cut_after: int | None = None
     loses: Callable[[bytes], bool] | None = None
     lost: int = 0
+    cuts: int = 0
     passed: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -71,8 +73,11 @@ class Weather:
         """Return how many of so many bytes may pass."""
         with self.lock:
             if self.cut_after is not None:
-                size = min(size, self.cut_after)
-                self.cut_after -= size
+                if size > self.cut_after:
+                    size, self.cut_after = self.cut_after, None
+                    self.cuts += 1
+                else:
+                    self.cut_after -= size
             self.passed += size
             return size
 

@@ -1,0 +1,91 @@
+"""The connection is cut in the middle of what is said: nothing may be half done."""
+
+from __future__ import annotations
+
+import contextlib
+
+from flask_forge_jobs import NewJob, Storage
+from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.model.jobs import JobStatus
+from flask_forge_jobs.model.outcomes import JobUpdate
+from flask_forge_jobs.model.request_keys import RequestKey
+from flask_forge_jobs.storage.base import open_storage
+from tests.acceptance.faults.fault import Bench
+from tests.acceptance.faults.proxy import Proxy, proxied
+from tests.support.sql import Sql
+
+BATCH = 3
+# Of the matrix; every one of them would show hardly more.
+STEP_BYTES = 7
+_ROWS = "SELECT id, status, attempts, worker_id FROM forge_job WHERE kind = ?"
+
+
+def cut_anywhere(bench: Bench) -> str:
+    """C5."""
+    settings = bench.settings
+    with proxied(settings) as proxy:
+        through = DatabaseSettings.from_url(proxy.url_of(settings))
+        with contextlib.closing(open_storage(through)) as storage:
+            storage.open()
+            cuts = Cuts(storage, bench.sql, proxy)
+            # The first one asks for more than those that follow.
+            cuts.talk("first")
+            before = proxy.weather.passed
+            cuts.talk("measured")
+            size = proxy.weather.passed - before
+            offsets = range(0, size, STEP_BYTES)
+            count = bench.pick(20, 150, len(offsets))
+            for offset in sorted(
+                bench.random.sample(offsets, min(count, len(offsets)))
+            ):
+                cuts.cut(offset)
+    bench.sql.assert_counts_equal_rows()
+    return (
+        f"{proxy.weather.cuts} cuts of a dialogue of {size} bytes: each job stored "
+        f"once, {cuts.ended} times claimed and done, {cuts.unheard} times claimed "
+        "without an answer, 0 half done"
+    )
+
+
+class Cuts:
+    """Stores a batch and a job, claims them and ends them, all through a proxy.
+
+    Args:
+        storage: By way of the proxy.
+        sql: Around it.
+        proxy: Cuts.
+    """
+
+    def __init__(self, storage: Storage, sql: Sql, proxy: Proxy) -> None:
+        self.ended = 0
+        self.unheard = 0
+        self._storage = storage
+        self._sql = sql
+        self._proxy = proxy
+
+    def talk(self, name: str) -> None:
+        """Do it once and look at what came of it."""
+        jobs, job = self._storage.jobs, NewJob(name, queue_name=name)
+        stored = jobs.enqueue_many(
+            [job] * BATCH, RequestKey("someone", name, "enqueue")
+        )
+        stored = [*stored, jobs.enqueue(job)]
+        claimed = jobs.claim(name, name, len(stored))
+        refused = jobs.finish(
+            name, [JobUpdate(each, JobStatus.DONE, result="1") for each in claimed]
+        )
+        assert refused == [], f"{name}: an end was refused"
+        status, owner = ("done", None) if claimed else ("in_progress", name)
+        # A claim whose answer got lost holds all of them, which its heartbeat tells.
+        self.ended += bool(claimed)
+        self.unheard += not claimed
+        rows = {row[0]: row[1:] for row in self._sql.run(_ROWS, name)}
+        wanted = {each.id: (status, 1, owner) for each in stored}
+        assert rows == wanted, f"{name}: {rows} where it should be {wanted}"
+
+    def cut(self, offset: int) -> None:
+        """Do it once and cut the connection after so many bytes."""
+        weather, before = self._proxy.weather, self._proxy.weather.cuts
+        weather.cut_after = offset
+        self.talk(f"cut-{offset}")
+        assert weather.cuts == before + 1, f"nothing was cut after {offset} bytes"
