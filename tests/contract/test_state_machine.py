@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -632,21 +632,40 @@ class JobHistories(RuleBasedStateMachine):
                 assert (stored.throttled_until is None) == (queue.gate_until is None)
 
 
-def test_random_histories_agree_everywhere(postgres_database: str) -> None:
-    machine: type[JobHistories] = type(
-        "JobHistoriesHere",
-        (JobHistories,),
-        {"postgres": DatabaseSettings.from_url(postgres_database)},
-    )
+def compare_histories(
+    database: DatabaseSettings, *, examples: int, steps: int, seed_: int | None = None
+) -> None:
+    """Run random histories on SQLite, on PostgreSQL and on the model.
 
+    Args:
+        database: On PostgreSQL; its tables are emptied.
+        examples: How many histories.
+        steps: Most steps of each.
+        seed_: Of everything random; the same histories each time by default.
+
+    Raises:
+        AssertionError: They differ; the shortest history that shows it is printed.
+    """
+    machine: type[JobHistories] = type(
+        "JobHistoriesHere", (JobHistories,), {"postgres": database}
+    )
+    if seed_ is not None:
+        seed(seed_)(machine)
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=40,
-            stateful_step_count=30,
-            derandomize=True,
+            max_examples=examples,
+            stateful_step_count=steps,
+            derandomize=seed_ is None,
             deadline=None,
             database=None,
             suppress_health_check=list(HealthCheck),
         ),
     )
+
+
+def test_random_histories_agree_everywhere(postgres_database: str) -> None:
+    """``tests.acceptance.histories`` draws others, more and longer ones."""
+    database = DatabaseSettings.from_url(postgres_database)
+
+    compare_histories(database, examples=40, steps=30)
