@@ -25,7 +25,7 @@ NAMES = {
     **dict.fromkeys((f"B{number}" for number in range(1, 14)), BOTH),
     **dict.fromkeys(("C1", "C2", "C3", "C4", "C5", "C6", "C9", "C10"), POSTGRES),
     **dict.fromkeys(("C11", "C14", "C15", "C16", "C17", "C18", "C20"), POSTGRES),
-    **dict.fromkeys(("D1", "D2", "D3", "D9"), SQLITE),
+    **dict.fromkeys(("D1", "D2", "D3", "D5", "D9"), SQLITE),
     **dict.fromkeys(("E1", "E2", "E3", "E4", "E5", "E9", "E11"), BOTH),
     **dict.fromkeys(("F1", "F4", "F5"), BOTH),
 }

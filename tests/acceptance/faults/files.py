@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.acceptance.faults import immediate, locks, replaced
+from tests.acceptance.faults import full_disk, immediate, locks, replaced
 from tests.acceptance.faults.fault import SQLITE, Fault
 
 FAULTS: tuple[Fault, ...] = (
@@ -18,6 +18,11 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         "D3", "lock taken after a read", SQLITE,
         "every public call that writes", immediate.every_write_is_immediate,
+    ),
+    Fault(
+        "D5", "the disk is full", SQLITE,
+        "2 times", full_disk.no_room_for_a_file,
+        full="5 times",
     ),
     Fault(
         "D9", "file deleted, moved or replaced while open", SQLITE,

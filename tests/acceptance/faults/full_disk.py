@@ -1,4 +1,4 @@
-"""The server has no room on its disk any more."""
+"""The server, or SQLite, has no room on its disk any more."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import pwd
+import sqlite3
 import subprocess
 import tempfile
 import threading
@@ -22,6 +23,7 @@ from flask_forge_jobs.errors import StorageUnavailableError
 from flask_forge_jobs.model.payloads import dump
 from flask_forge_jobs.storage.base import open_storage
 from tests.acceptance.application import KIND, STARTED
+from tests.acceptance.databases import sqlite_url
 from tests.acceptance.faults.cluster import ROLE, Cluster, cluster
 from tests.acceptance.faults.fault import Bench
 from tests.acceptance.faults.load import UnderFault
@@ -32,7 +34,7 @@ from tests.acceptance.programs import wait_until
 
 DISK_BYTES = 16 * 1024 * 1024
 # What workers say of it.
-_FELT = b"(53100)"
+_FELT = {"postgres": b"(53100)", "sqlite": b"database or disk is full"}
 FELT_LIMIT_S = 120.0
 # For how long there is no room after workers have met it.
 FULL_RANGE_S = (0.5, 4.0)
@@ -113,23 +115,37 @@ class Refusal:
 
 def no_room(bench: Bench) -> str:
     """C17."""
+    with cluster() as server, _disk(server) as disk:
+        return _run(bench, server.url, disk)
+
+
+def no_room_for_a_file(bench: Bench) -> str:
+    """D5."""
+    assert os.geteuid() == 0, "only root may mount a disk"
+    with _mounted() as folder:
+        return _run(bench, sqlite_url(folder / "queue.sqlite"), SmallDisk(folder))
+
+
+def _run(bench: Bench, url: str, disk: Disk) -> str:
     rounds = bench.pick(1, 2, 5)
     recoveries: list[float] = []
-    with cluster() as server, _disk(server) as disk:
 
-        def inject(driver: Driver) -> None:
-            assert isinstance(driver, UnderFault)
-            recoveries.extend(_round(bench, driver, disk) for _ in range(rounds))
+    def inject(driver: Driver) -> None:
+        assert isinstance(driver, UnderFault)
+        # However long the start took, it must meet a disk that is full.
+        driver.producer.may_end = False
+        recoveries.extend(_round(bench, driver, disk) for _ in range(rounds))
+        driver.producer.may_end = True
 
-        driver = UnderFault(
-            plan_of(bench, bench.pick(200, 500, 1_500)),
-            server.url,
-            bench.folder,
-            inject,
-            duration_s=rounds * 8.0,
-        )
-        report = driver.run()
-        felt = driver.fleet.log.read_bytes().count(_FELT)
+    driver = UnderFault(
+        plan_of(bench, bench.pick(200, 500, 1_500)),
+        url,
+        bench.folder,
+        inject,
+        duration_s=rounds * 8.0,
+    )
+    report = driver.run()
+    felt = driver.fleet.log.read_bytes().count(_FELT[bench.backend])
     require_sound(report)
     return (
         f"{disk.name}: {rounds} times full, told {felt} times by workers, "
@@ -142,13 +158,20 @@ def no_room(bench: Bench) -> str:
 def _round(bench: Bench, driver: UnderFault, disk: Disk) -> float:
     """Leave no room for a while; return how long a job takes to start afterwards."""
     driver.store_plainly(BACKLOG, 2, sleep_ms=20)
-    before = driver.fleet.log.read_bytes().count(_FELT)
+    felt = _FELT[bench.backend]
+    before = driver.fleet.log.read_bytes().count(felt)
+    refused = driver.producer.unclear
     disk.fill()
     try:
         _is_refused(driver)
         wait_until(
-            lambda: driver.fleet.log.read_bytes().count(_FELT) > before,
+            lambda: driver.fleet.log.read_bytes().count(felt) > before,
             "workers meet it",
+            FELT_LIMIT_S,
+        )
+        wait_until(
+            lambda: driver.producer.unclear > refused,
+            "the producer meets it",
             FELT_LIMIT_S,
         )
         threading.Event().wait(bench.random.uniform(*FULL_RANGE_S))
@@ -168,10 +191,16 @@ def _is_refused(driver: UnderFault) -> None:
         try:
             driver.note(Ack(driver.storage.jobs.enqueue(job).id))
         except StorageUnavailableError as error:
-            if isinstance(error.__cause__, psycopg2.errors.DiskFull):
+            if _means_full(error.__cause__):
                 return
             raise
     raise AssertionError("everything is stored on a disk that is full")
+
+
+def _means_full(error: BaseException | None) -> bool:
+    if isinstance(error, sqlite3.OperationalError):
+        return error.sqlite_errorcode == sqlite3.SQLITE_FULL
+    return isinstance(error, psycopg2.errors.DiskFull)
 
 
 def _no_run_without_a_claim(driver: UnderFault) -> None:
@@ -195,8 +224,13 @@ def _disk(server: Cluster) -> Iterator[Disk]:
         server.ask(_REFUSE)
         yield Refusal(server)
         return
-    with _mounted(server) as folder:
-        server.ask(f"CREATE TABLESPACE small LOCATION '{folder / 'tables'}'")
+    with _mounted() as folder:
+        tables = folder / "tables"
+        tables.mkdir(mode=0o700)
+        assert server.system_user is not None
+        user = pwd.getpwnam(server.system_user)
+        os.chown(tables, user.pw_uid, user.pw_gid)
+        server.ask(f"CREATE TABLESPACE small LOCATION '{tables}'")
         server.ask(f"GRANT CREATE ON TABLESPACE small TO {ROLE}")
         server.ask(f"ALTER ROLE {ROLE} SET default_tablespace = small")
         _make_tables(server)
@@ -204,21 +238,16 @@ def _disk(server: Cluster) -> Iterator[Disk]:
 
 
 @contextlib.contextmanager
-def _mounted(server: Cluster) -> Iterator[Path]:
+def _mounted() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="forge-small-"))
     options = f"size={DISK_BYTES},mode=755"
     subprocess.run(
         ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], check=True
     )
     try:
-        tables = folder / "tables"
-        tables.mkdir(mode=0o700)
-        assert server.system_user is not None
-        user = pwd.getpwnam(server.system_user)
-        os.chown(tables, user.pw_uid, user.pw_gid)
         yield folder
     finally:
-        # The server still has files of it open, and stops later.
+        # A server still has files of it open, and stops later.
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
         folder.rmdir()
 
