@@ -26,8 +26,19 @@ def script(name: str) -> str:
     return str(Path(sys.executable).with_name(name))
 
 
-def wait_until(holds: Callable[[], bool], what: str, limit_s: float = LIMIT_S) -> None:
+def wait_until(
+    holds: Callable[[], bool],
+    what: str,
+    limit_s: float = LIMIT_S,
+    period_s: float = _LOOK_PERIOD_S,
+) -> None:
     """Wait until something outside this process is true.
+
+    Args:
+        holds: Asks for it.
+        what: It is, for whoever reads of a failure.
+        limit_s: Longest wait, in seconds.
+        period_s: Between two looks, in seconds.
 
     Raises:
         TimeoutError: It did not become true in time.
@@ -37,7 +48,7 @@ def wait_until(holds: Callable[[], bool], what: str, limit_s: float = LIMIT_S) -
     while not holds():
         if time.monotonic() > ends_at:
             raise TimeoutError(f"not within {limit_s} s: {what}")
-        pause.wait(_LOOK_PERIOD_S)
+        pause.wait(period_s)
 
 
 def environment(database_url: str, **more: str) -> dict[str, str]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tests.acceptance.faults import files, forked, held, network, timekeeping
+from tests.acceptance.faults import files, forked, held, network, stopped, timekeeping
 from tests.acceptance.faults.fault import Fault
 
 FAULTS: tuple[Fault, ...] = (
+    *stopped.FAULTS,
     *held.FAULTS,
     *network.FAULTS,
     *files.FAULTS,
