@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 import pytest
@@ -15,6 +16,7 @@ from flask_forge_jobs.storage.base import Storage, open_storage
 from tests.support.clocks import START_US
 from tests.support.figures import PastProcess
 from tests.support.processes import output_of, start_python
+from tests.support.runtimes import wait_until
 from tests.support.sql import Sql
 from tests.support.threads import run_together
 
@@ -22,6 +24,11 @@ Label = str | tuple[str, str]
 
 MOST = 200
 DAY_S = DAY_US // 1_000_000
+LABELS = "SELECT COUNT(*) FROM forge_metric WHERE level < 0 AND kind <> ''"
+WAITING = (
+    "SELECT COUNT(*) FROM pg_stat_activity "
+    "WHERE datname = current_database() AND wait_event_type = 'Lock'"
+)
 FOLDING = """
 print("ready", flush=True)
 sys.stdin.readline()
@@ -153,8 +160,6 @@ def test_processes_that_fold_at_the_same_time_move_no_name(
 def test_processes_that_count_at_the_same_time_name_200_pairs(
     storage: Storage, database_settings: DatabaseSettings, sql: Sql
 ) -> None:
-    labels = "SELECT COUNT(*) FROM forge_metric WHERE level < 0 AND kind <> ''"
-
     def count(queue_name: str) -> None:
         with contextlib.closing(open_storage(database_settings)) as other:
             past = PastProcess(other)
@@ -169,8 +174,29 @@ def test_processes_that_count_at_the_same_time_name_200_pairs(
     seen: dict[str, dict[Label, int]] = {}
     run_together([partial(count, name) for name in "abcd"])
 
-    assert sql.value(labels) == MOST
+    assert sql.value(LABELS) == MOST
     assert shown(storage)[OTHER, OTHER] == 4 * 100 - MOST
+
+
+@pytest.mark.parametrize("backend", ["postgres"], indirect=True)
+def test_processes_that_name_pairs_at_the_same_moment_wait_for_each_other(
+    storage: Storage, database_settings: DatabaseSettings, sql: Sql
+) -> None:
+    def count(queue_name: str) -> None:
+        with contextlib.closing(open_storage(database_settings)) as other:
+            invent(PastProcess(other), 150, queue_name)
+
+    with contextlib.closing(sql.connect()) as holder, ThreadPoolExecutor() as pool:
+        cursor = holder.cursor()
+        cursor.execute("BEGIN; LOCK TABLE forge_metric IN SHARE ROW EXCLUSIVE MODE")
+        counts = [pool.submit(count, name) for name in ("mail", "bulk")]
+        wait_until(lambda: sql.value(WAITING) == 2, "neither can store a name")
+        cursor.execute("COMMIT")
+        for each in counts:
+            each.result()
+
+    assert sql.value(LABELS) == MOST
+    assert shown(storage)[OTHER, OTHER] == 2 * 150 - MOST
 
 
 def test_counters_of_an_older_version_keep_their_names(

@@ -152,7 +152,12 @@ MUTANTS = (
         "storage/sql/postgres/metrics.sql",
         "SELECT pg_advisory_xact_lock(:lock_key)\n",
         "SELECT :lock_key IS NOT NULL\n",
-        (f"{_SERIES}::test_processes_that_count_at_the_same_time_name_200_pairs",),
+        (
+            (
+                f"{_SERIES}"
+                "::test_processes_that_name_pairs_at_the_same_moment_wait_for_each_other"
+            ),
+        ),
     ),
     Mutant(
         "names in the metrics follow the queues that are registered",
