@@ -194,10 +194,10 @@ def test_a_breaking_step_shuts_the_old_code_out_and_loses_nothing(
 
     with later_storage(database_settings, BREAKING) as later:
         with keeps_ordering(lambda number: old.order("ship", number)) as answers:
-            wait_until(lambda: answers, "it is under load")
+            wait_until(lambda: answers, "it is under load", LIMIT_S)
             new = fleet.web(BREAKING)
             assert new.order("ship", 2)[0] == 200  # it has migrated
-            wait_until(lambda: answers[-1][0] != 200, "it is refused")
+            wait_until(lambda: answers[-1][0] != 200, "it is refused", LIMIT_S)
         refused = answers.pop()
         assert refused[1].startswith("SchemaTooNewError: ")
         status, text = old.order_by_api(3)
