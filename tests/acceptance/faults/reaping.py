@@ -45,7 +45,6 @@ for line in sys.stdin:
 _PATIENT_REAPER = """
 import logging
 from flask_forge_jobs.runtime.workers import SWEEPS_PER_LEASE, Reaper
-logging.basicConfig(stream=sys.stdout, format="%(message)s")
 now = 0.0
 reaper = Reaper(
     storage.jobs, storage.workers, lease_s=1.0, written_until=lambda: now
@@ -55,6 +54,7 @@ for _ in range(SWEEPS_PER_LEASE):
     now += 1.0 / SWEEPS_PER_LEASE
 print("watched", flush=True)
 sys.stdin.readline()
+logging.basicConfig(stream=sys.stdout, format="%(message)s")
 reaper.tick()
 """
 _CLAIMER = """
