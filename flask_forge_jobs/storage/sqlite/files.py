@@ -64,11 +64,11 @@ def make_folder_beside(path: Path, suffix: str) -> None:
         return
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
-        _give(descriptor, path)
         mode = mode_beside(path)
         # fchmod() would drop a set-group-ID bit inherited from the parent folder.
         handed_down = os.fstat(descriptor).st_mode & stat.S_ISGID
         os.fchmod(descriptor, mode | (mode & _READABLE) >> 2 | handed_down)
+        _give(descriptor, path)
     finally:
         os.close(descriptor)
 
@@ -76,22 +76,28 @@ def make_folder_beside(path: Path, suffix: str) -> None:
 def open_beside(path: Path, suffix: str) -> int:
     """Open the file named ``path`` plus ``suffix``, creating it if it is missing.
 
-    It stays empty, and a lock on it needs no right to write. So whoever may only read
-    the database can take one.
+    It stays empty. Whoever may only read the database can lock it, too, but on NFS an
+    exclusive lock needs a descriptor that may write.
     """
     name = f"{path}{suffix}"
-    flags = os.O_RDONLY | os.O_CLOEXEC
+    flags = os.O_RDWR | os.O_CLOEXEC
     try:
         descriptor = os.open(name, flags | os.O_CREAT | os.O_EXCL, PRIVATE)
     except FileExistsError:
-        return os.open(name, flags)
-    _give(descriptor, path)
+        try:
+            return os.open(name, flags)
+        except OSError:
+            return os.open(name, os.O_RDONLY | os.O_CLOEXEC)
     os.fchmod(descriptor, mode_beside(path))
+    _give(descriptor, path)
     return descriptor
 
 
 def _give(descriptor: int, path: Path) -> None:
-    """Give what root has made beside a database to its owner, as SQLite does."""
+    """Give what root has made beside a database to its owner, as SQLite does.
+
+    Last, because without CAP_FOWNER root may not change the mode afterwards.
+    """
     if os.geteuid() == 0:
         with contextlib.suppress(OSError):  # a file system without owners
             facts = path.stat()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import stat
 import tempfile
@@ -16,7 +17,7 @@ from flask_forge_jobs.errors import StorageUnavailableError
 from flask_forge_jobs.model.jobs import NewJob
 from flask_forge_jobs.storage.base import open_storage
 from flask_forge_jobs.storage.sqlite.checkpoint import has_wal_reset_bug
-from flask_forge_jobs.storage.sqlite.files import make_folder_beside
+from flask_forge_jobs.storage.sqlite.files import make_folder_beside, open_beside
 from tests.support.processes import Child, Peer
 
 MADE = {
@@ -200,6 +201,18 @@ def test_what_root_makes_beside_a_file_belongs_to_the_files_owner(
 
     assert set(owners) >= MADE | (SOMETIMES if has_wal_reset_bug() else set())
     assert set(owners.values()) == {(NOBODY, NOBODY)}
+
+
+def test_a_file_beside_may_be_locked_exclusively_on_nfs(tmp_path: Path) -> None:
+    """There it takes a descriptor that may write: flock(2)."""
+    path = tmp_path / "queue.sqlite"
+    path.touch()
+
+    for _ in range(2):  # makes it, and opens it again
+        descriptor = open_beside(path, ".lock")
+        with os.fdopen(descriptor, "rb+"):
+            flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
+            assert flags & os.O_ACCMODE == os.O_RDWR
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
