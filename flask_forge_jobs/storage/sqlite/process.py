@@ -234,7 +234,7 @@ class SqliteProcess:
 
     def _connect(self) -> SqliteConnection:
         with self._opened_alone():
-            if self._connections:
+            if self._connections or self.is_open:
                 self.check_in_place()
             connection = self._open()
             self._connections.add(connection)

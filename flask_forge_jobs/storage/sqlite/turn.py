@@ -92,7 +92,9 @@ class WriterLock(CountingLock):
             raise StorageBusyError("another thread has been writing for too long")
         ends_at = came_at + limit_s
         is_hopeless = now - self._gave_up_at < _HOPELESS_FOR_S
-        return min(ends_at, now + _SHORT_LIMIT_S) if is_hopeless else ends_at
+        soon = now + _SHORT_LIMIT_S
+        # min() is a place where a signal handler may raise, with the lock taken.
+        return soon if is_hopeless and soon < ends_at else ends_at
 
     def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
         try:

@@ -18,7 +18,7 @@ from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageUnavailableError
 from flask_forge_jobs.handlers.readiness import ReadyStatus, readiness
 from flask_forge_jobs.model.jobs import NewJob
-from flask_forge_jobs.storage.base import Storage
+from flask_forge_jobs.storage.base import Storage, open_storage
 from flask_forge_jobs.storage.sqlite.checkpoint import (
     CheckpointGate,
     has_wal_reset_bug,
@@ -71,6 +71,23 @@ def test_nothing_is_acknowledged_that_nobody_will_find(
 
     assert path.exists() == is_there
     assert readiness(sqlite).status is ReadyStatus.UNAVAILABLE
+
+
+@pytest.mark.parametrize("harm", [delete, restore])
+def test_a_file_is_missed_while_no_thread_has_it_open(
+    sqlite_settings: DatabaseSettings, path: Path, harm: Callable[[Path], None]
+) -> None:
+    """As where a server has a thread for each request."""
+    with contextlib.closing(open_storage(sqlite_settings)) as storage:
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(storage.queues.ensure, "mail").result()
+        harm(path)
+        is_there = path.exists()
+
+        with ThreadPoolExecutor(1) as thread, refused:
+            thread.submit(storage.queues.ensure, "news").result()
+
+        assert path.exists() == is_there
 
 
 def test_a_file_that_is_put_back_is_used_again(sqlite: Storage, path: Path) -> None:
