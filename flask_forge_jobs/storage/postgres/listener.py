@@ -39,8 +39,8 @@ _TEST_PREFIX = "?"  # not allowed in a queue's name
 
 
 def _is_readable(watched: int | Connection, timeout_s: float | None) -> bool:
-    # select() itself fails in a process that has a thousand descriptors.
-    with selectors.DefaultSelector() as selector:
+    # select() fails in a process that has a thousand descriptors, and epoll needs one.
+    with selectors.PollSelector() as selector:
         selector.register(watched, selectors.EVENT_READ)
         return bool(selector.select(timeout_s))
 
@@ -136,7 +136,7 @@ class PostgresListener:
 
     def _serve(self, connection: Connection) -> None:
         """Deliver notifications until stopped."""
-        with selectors.DefaultSelector() as selector:
+        with selectors.PollSelector() as selector:
             for watched in (self._stop_reader, connection):
                 selector.register(watched, selectors.EVENT_READ)
             while True:

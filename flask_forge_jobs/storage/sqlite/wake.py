@@ -189,7 +189,7 @@ class SqliteListener:
             self._sockets.send(name)
 
     def _run(self) -> None:
-        with selectors.DefaultSelector() as selector:
+        with selectors.PollSelector() as selector:
             selector.register(self._stop_reader, selectors.EVENT_READ)
             if self._receiver is not None:
                 selector.register(self._receiver, selectors.EVENT_READ)

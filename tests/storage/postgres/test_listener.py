@@ -403,7 +403,7 @@ def test_a_quiet_connection_is_pinged(
     monkeypatch.setattr(postgres_listener, "PING_PERIOD_S", 0.01)
     pings = Heard()
 
-    class Watching(selectors.DefaultSelector):
+    class Watching(selectors.PollSelector):
         """Notes each wait that ended without a sign of life."""
 
         def select(self, timeout: float | None = None) -> Any:
@@ -412,7 +412,7 @@ def test_a_quiet_connection_is_pinged(
                 pings("ping")
             return found
 
-    monkeypatch.setattr(selectors, "DefaultSelector", Watching)
+    monkeypatch.setattr(selectors, "PollSelector", Watching)
     heard = Heard()
     listener = listener_of(postgres_settings, heard)
 

@@ -146,7 +146,7 @@ def test_a_quiet_file_is_looked_at_more_rarely(
     quiet_looks = 20
     heard = Heard()
 
-    class Hasty(selectors.DefaultSelector):
+    class Hasty(selectors.PollSelector):
         """Waits for nothing until the change is seen."""
 
         def select(self, timeout: float | None = None) -> Any:
@@ -159,7 +159,7 @@ def test_a_quiet_file_is_looked_at_more_rarely(
     def version() -> int:
         return 8 if len(pauses_s) > quiet_looks else 7
 
-    monkeypatch.setattr(selectors, "DefaultSelector", Hasty)
+    monkeypatch.setattr(selectors, "PollSelector", Hasty)
     listener = listen(heard, WakeSockets(tmp_path / "queue.sqlite"), version)
 
     assert heard.wait_for(None)
