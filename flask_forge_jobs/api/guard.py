@@ -57,7 +57,7 @@ class Guard:
         route = state.route
         request = state.request
         if route.permission is None or self._metrics_auth(route) == "none":
-            _check_url(route, request)
+            _check_path(request)
             return
         known = self._access.by_token(request)
         if known is None and self._metrics_auth(route) == "token":

@@ -221,6 +221,8 @@ def test_sec_S40_metrics_have_a_switch_of_their_own(
     assert status(Authorization=token) == by_token
     assert client.get(PREFIX + path, headers={"X-User": "ada"}).status_code == by_login
     assert status() == by_nobody
+    # A probe may add what it likes to what anybody may read.
+    assert client.get(f"{PREFIX}{path}?probe=1").status_code == by_nobody
     assert client.get(f"{PREFIX}/queue/overview").status_code == 401
 
 
