@@ -43,9 +43,13 @@ def is_gunicorn_fork() -> bool:
     return _gunicorn_frame() == _GUNICORN_ARBITER
 
 
-def green_threads() -> str | None:
-    """Return the library that replaces threads in this process, or None."""
-    for module, name in _GREEN_WORKERS.items():
+def green_threads(*, served: bool = True) -> str | None:
+    """Return the library that replaces threads in this process, or None.
+
+    A server has imported its kind of worker before it replaces threads. Without
+    ``served`` only what is replaced already counts.
+    """
+    for module, name in _GREEN_WORKERS.items() if served else ():
         if module in sys.modules:
             return name
     gevent = sys.modules.get("gevent.monkey")

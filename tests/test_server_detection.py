@@ -89,3 +89,4 @@ def test_what_replaces_threads_is_named(
     monkeypatch.setitem(sys.modules, module, SimpleNamespace(**content))
 
     assert green_threads() == name
+    assert green_threads(served=False) == (name if content else None)

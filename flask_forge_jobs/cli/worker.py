@@ -216,7 +216,7 @@ def _warn_of_a_small_pool(state: ApplicationState, threads: int) -> None:
 
 
 def _require_threads() -> None:
-    if library := green_threads():
+    if library := green_threads(served=False):
         raise ConfigurationError(
             library,
             "replaces threads, so that a task that computes would stop the heartbeat; "
