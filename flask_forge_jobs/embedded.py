@@ -201,7 +201,7 @@ class EmbeddedWorker:
     def _watch(handle: RuntimeHandle, over: threading.Event) -> str | None:
         """Wait until the process ends; return the reason to stop before that."""
         while not (over.is_set() or _main_thread_ends_within(_WATCH_PERIOD_S)):
-            if reason := reason_to_stop(handle):
+            if not over.is_set() and (reason := reason_to_stop(handle)):
                 return reason
         return None
 

@@ -23,6 +23,7 @@ from flask_forge_jobs.runtime.dispatcher import Dispatcher, TimeLimits
 from flask_forge_jobs.runtime.execution import Execution, Runner
 from flask_forge_jobs.runtime.heartbeat import Heartbeat, release_strays
 from flask_forge_jobs.runtime.isolation import (
+    FAREWELL_S,
     IsolatingRegistry,
     TaskProcesses,
     isolated_kinds,
@@ -292,7 +293,8 @@ class RuntimeHandle:
                 execution.token.cancel(CancelReason.SHUTDOWN)
             all_ended = self._pool.wait_until_quiet(last_call_s)
         if self._processes is not None:
-            self._processes.close()  # before other workers may run their jobs
+            # Before other workers may run their jobs.
+            self._processes.close(min(FAREWELL_S, last_call_s))
         if not all_ended:
             self._release_rest()
         if self._dispatcher.finish(_LONGEST_WRITE_S):

@@ -202,8 +202,12 @@ class TaskProcesses:
                 break
         return Failed(f"its process {describe_status(status)} before it was ready")
 
-    def close(self) -> None:
-        """End every process; jobs that still run in one fail."""
+    def close(self, farewell_s: float = FAREWELL_S) -> None:
+        """End every process; jobs that still run in one fail.
+
+        Args:
+            farewell_s: How long idle processes may take to end, in seconds; default 1.
+        """
         with self._lock:
             self._is_closed = True
             idle, self._idle = self._idle, []
@@ -211,7 +215,7 @@ class TaskProcesses:
                 process.group.end()
         for process in idle:
             process.say_farewell()
-        ends_at = self._clock.monotonic() + FAREWELL_S
+        ends_at = self._clock.monotonic() + farewell_s
         for process in idle:
             process.group.wait(max(ends_at - self._clock.monotonic(), 0.0))
             process.close()
