@@ -146,7 +146,7 @@ def test_init_app_opens_nothing(tmp_path: Path) -> None:
     ForgeJobs(make_app(tmp_path))
 
     assert list(tmp_path.rglob("*")) == []
-    assert threading.active_count() == threads
+    assert threading.active_count() <= threads
 
 
 def test_an_application_is_initialised_once(tmp_path: Path) -> None:

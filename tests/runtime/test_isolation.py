@@ -509,7 +509,8 @@ def test_nothing_leaks_over_two_hundred_kills() -> None:
 
         after = (me.num_fds(), threading.active_count(), len(me.children()))
 
-    assert after == before
+    # Threads that an earlier test has left may end meanwhile.
+    assert all(now <= then for now, then in zip(after, before, strict=True)), after
     assert outcomes == {str(Failed("its process was killed by signal 9 (SIGKILL)"))}
 
 

@@ -10,7 +10,6 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -41,6 +40,7 @@ from flask_forge_jobs.tasks.bundled.noop_echo import NoopEcho
 from flask_forge_jobs.tasks.context import CancelReason
 from flask_forge_jobs.tasks.registry import TaskRegistry
 from flask_forge_jobs.tasks.routing import KindPrefixRouter
+from tests.support.descriptors import open_descriptors
 from tests.support.jobs import having, rescue_all
 from tests.support.runtimes import (
     LIMIT_S,
@@ -1135,11 +1135,7 @@ def test_shutdown_leaves_no_trace(storage: Storage, held: HeldTask) -> None:
     assert storage.workers.slots() == []
     assert new_threads(threads) == []
     # The pool may have grown meanwhile, but not by a connection for each of them.
-    assert open_descriptors() - descriptors < ROUNDS
-
-
-def open_descriptors() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
+    assert len(open_descriptors() - descriptors) < ROUNDS
 
 
 def test_shutdown_may_be_called_again_and_at_once(

@@ -479,7 +479,8 @@ def test_close_ends_every_thread(held: HeldTask) -> None:
         has_ended = rig.pool.close(LIMIT_S)
 
     assert has_ended
-    assert thread_count() == before
+    # A thread that an earlier test has left may end meanwhile.
+    assert thread_count() <= before
 
 
 def test_close_does_not_wait_for_a_stuck_thread(stubborn: HeldTask) -> None:

@@ -25,7 +25,7 @@ from flask_forge_jobs.storage.sqlite.checkpoint import (
     check_not_emptied,
     has_wal_reset_bug,
 )
-from tests.storage.sqlite.test_database import open_descriptors
+from tests.support.descriptors import open_descriptors
 from tests.support.jobs import QUEUE, enqueue
 from tests.support.processes import in_child, output_of, start_python
 from tests.support.sql import Sql
@@ -311,7 +311,7 @@ def test_a_lock_file_that_cannot_be_opened_leaves_none_open(
     with pytest.raises(FileNotFoundError):
         gate.enter(time.monotonic())
 
-    assert open_descriptors() == before
+    assert open_descriptors() <= before
 
 
 def test_a_database_in_memory_needs_no_gate() -> None:
