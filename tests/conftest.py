@@ -14,11 +14,12 @@ import hypothesis
 import pytest
 
 from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.storage import flusher
 from flask_forge_jobs.storage.base import Storage, open_storage
 from tests.support.backends import BACKENDS
 from tests.support.postgres import fresh_database, running_server
 from tests.support.rules import compile_builders_once
-from tests.support.runtimes import wait_until
+from tests.support.runtimes import LIMIT_S, wait_until
 from tests.support.sql import Sql
 
 
@@ -54,6 +55,14 @@ hypothesis.settings.load_profile("same")
 def _url_builders_are_compiled_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         compile_builders_once(patch)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _last_figures_are_waited_for() -> Iterator[None]:
+    """What is stored late is missing, or reaches the next test."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(flusher, "LAST_WRITE_S", LIMIT_S)
         yield
 
 

@@ -58,7 +58,7 @@ def test_run_serves_the_trickle_until_a_signal(tmp_path: Path) -> None:
 
     assert status == 0
     assert storage.workers.all() == []
-    assert threads_named("forge-jobs-trickle") == []
+    wait_until(lambda: not threads_named("forge-jobs-trickle"), "it has ended")
     storage.close()
 
 
@@ -74,5 +74,5 @@ def test_a_worker_that_cannot_start_stops_the_trickle(
     with pytest.raises(StorageUnavailableError, match="gone"):
         demo.run(app)
 
-    assert threads_named("forge-jobs-trickle") == []
+    wait_until(lambda: not threads_named("forge-jobs-trickle"), "it has ended")
     state_of(app).storage.close()

@@ -538,11 +538,12 @@ class Crowded:
     def __init__(self, app: Flask, forge: ForgeJobs, storage: Storage) -> None:
         started, self._ends = threading.Event(), threading.Event()
         self._release = threading.Event()
+        self.waits_s = 1.0
 
         def obedient(context: TaskContext) -> str:
             started.set()
             self._ends.wait(LIMIT_S)
-            return "stopped" if context.cancel.wait(1.0) else "undisturbed"
+            return "stopped" if context.cancel.wait(self.waits_s) else "undisturbed"
 
         forge.task(kind="obedient")(obedient)
         deaf = forge.task(kind="deaf", timeout_s=0.05, max_attempts=1)
@@ -596,6 +597,7 @@ def test_a_server_that_is_in_a_hurry_waits_for_no_grace_that_has_begun(
     monkeypatch.setattr(
         "flask_forge_jobs.embedded.is_running_from_reloader", lambda: True
     )
+    crowded.waits_s = 7.0  # less than the grace
     crowded.wait_for_its_end()
     crowded.worker._stop_with_server()
 

@@ -25,7 +25,9 @@ import click
 from flask import Flask
 
 from flask_forge_jobs import ForgeJobs
+from flask_forge_jobs.storage import flusher
 
+flusher.LAST_WRITE_S = 30.0  # a busy machine is no reason to lose figures
 forge = ForgeJobs()
 
 

@@ -28,6 +28,11 @@ pool = ProcessPoolExecutor(2)
 def pooled() -> int:
     return pool.submit(os.getpid).result()
 """
+PATIENT = """
+from flask_forge_jobs.runtime.isolation import TaskProcesses
+close = TaskProcesses.close
+TaskProcesses.close = lambda processes, _: close(processes, 20.0)
+"""
 LEAVES_A_THREAD = """
 import threading
 
@@ -137,6 +142,7 @@ def test_the_process_of_isolated_tasks_lets_the_program_clean_up(
         '\n@forge.task(isolation="process")\n'
         "def apart() -> int:\n    return os.getpid()\n",
     )
+    extend(shop, PATIENT)
     with shop.worker() as worker:
         job = wait_for_status(storage, add(storage, "apart"), JobStatus.DONE)
         status = worker.stop()
@@ -194,7 +200,7 @@ def test_a_thread_of_the_program_hinders_no_parent(shop: Application) -> None:
 
 
 def test_a_clean_up_that_hangs_is_left_alone(shop: Application) -> None:
-    extend(shop, HANGS.format(limit_s=0.2))
+    extend(shop, HANGS.format(limit_s=2))
     with shop.start("worker", "--burst") as worker:
         status = worker.wait()
 

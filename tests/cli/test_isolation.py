@@ -228,6 +228,7 @@ def test_a_signal_to_every_process_lets_the_job_finish(
 def test_a_signal_to_every_process_does_not_fail_a_job_whose_process_loads(
     storage: Storage, shop: Application
 ) -> None:
+    shop.environ["FLASK_FORGE_JOBS_LEASE_S"] = "60"
     with shop.worker("--grace", "60", TEST_LOADS_SLOWLY="1") as worker:
         job_id = add(storage, "who", max_attempts=1)
         child = int(worker.wait_for("LOADING").split()[1])

@@ -434,9 +434,7 @@ def test_a_second_signal_lets_children_give_their_jobs_back(
         parent.wait_for("stopping; ", 2)
         parent.signal_again(signal.SIGTERM)
         status = parent.wait(10.0)
-        wait_until(
-            lambda: not any(is_alive(pid) for pid in pids), "no child is left", 5.0
-        )
+        wait_until(lambda: not any(is_alive(pid) for pid in pids), "no child is left")
 
     job = storage.job_reader.get(job_id)
     assert (status, job.status, job.attempts) == (AT_ONCE, JobStatus.PENDING, 0)

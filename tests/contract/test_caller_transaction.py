@@ -71,7 +71,6 @@ def test_a_storage_that_joined_closes_at_once(
     storage: Storage, caller: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Another round would outlast what the end waits for the last write.
-    monkeypatch.setattr(flusher, "LAST_WRITE_S", LIMIT_S)
     monkeypatch.setattr(flusher, "PERIOD_S", 2 * LIMIT_S)
     with caller.connected() as connection:
         storage.jobs.enqueue(NewJob("noop"), connection=connection)

@@ -102,7 +102,7 @@ def test_figures_of_a_process_without_workers_reach_the_database(
 ) -> None:
     storage.jobs.enqueue(NewJob("send"))
 
-    wait_until(lambda: stored(storage).enqueued == 1, "stored", 10.0)
+    wait_until(lambda: stored(storage).enqueued == 1, "stored")
 
 
 def test_closing_the_storage_stores_the_figures(storage: Storage) -> None:
@@ -157,7 +157,7 @@ def test_times_are_those_of_the_job(storage: Storage, sql: Sql) -> None:
     not_due_us = (job.scheduled_at - job.enqueued_at) / MICROSECOND
     assert whole.run.sum_us >= 100_000
     # The row is stamped when the end is stored, a moment after the run ended.
-    assert lasted_us - 5_000_000 < whole.total.sum_us <= lasted_us
+    assert lasted_us - 30_000_000 < whole.total.sum_us <= lasted_us
     wait = storage.metrics.counters().times["default"].wait
     assert wait.sum_us == pytest.approx(
         whole.total.sum_us - whole.run.sum_us - not_due_us, abs=10

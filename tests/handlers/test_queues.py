@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -35,12 +36,15 @@ def test_one_queue_is_read_in_one_round_trip(
     storage.jobs.enqueue(NewJob("k", queue_name="mail"))
     storage.workers.beat("H", None, ["mail"], [SlotReport("mail-0-H-1", "mail")])
     asked: list[str] = []
+    caller = threading.get_ident()
     adapter = type(storage.database)
     for name in ("read", "read_one"):
         real = getattr(adapter, name)
 
         def ask(*args: Any, real: Any = real, name: str = name, **others: Any) -> Any:
-            asked.append(name)
+            # The thread that stores figures asks, too.
+            if threading.get_ident() == caller:
+                asked.append(name)
             return real(*args, **others)
 
         monkeypatch.setattr(adapter, name, ask)

@@ -337,7 +337,8 @@ def test_kinds_without_a_task_take_little_memory(
         runner.run(Execution(claimed(kind=f"gone{number}"), 0.0))
 
     assert len(runner._warned_at) <= MOST_WARNED
-    assert len(caplog.records) == 3 * MOST_WARNED
+    warnings = [each for each in caplog.messages if "no task registered" in each]
+    assert len(warnings) == 3 * MOST_WARNED
 
 
 def test_the_time_limit_of_a_job_comes_before_its_task_s() -> None:

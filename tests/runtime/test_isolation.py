@@ -235,7 +235,7 @@ def test_a_time_limit_stops_a_task_that_sleeps(
 ) -> None:
     """B9: at once, not when the sleep is over, and the task may clean up."""
     Run("describe").of(processes, text="")  # loads the application
-    run = Run("hold", timeout_s=0.2)
+    run = Run("hold", timeout_s=2.0)
     began_at = time.monotonic()
 
     with no_hang():
@@ -245,7 +245,7 @@ def test_a_time_limit_stops_a_task_that_sleeps(
     assert outcome == Failed("CancelledError: cancelled: timeout")
     assert run.token.reason is CancelReason.TIMEOUT
     assert (tmp_path / "heard").read_text() == "timeout"
-    assert took_s >= 0.2
+    assert took_s >= 2.0
     assert not is_alive(pid_in(tmp_path / "started"))
 
 
@@ -291,12 +291,18 @@ def test_a_task_that_is_done_when_it_is_stopped_is_done(
     assert set(run.progress) == {'"waiting"'}
 
 
+@pytest.fixture
+def others() -> set[psutil.Process]:
+    """Children that earlier tests have left, such as multiprocessing's tracker."""
+    return set(psutil.Process().children())
+
+
 def test_a_stop_before_the_process_is_ready_leaves_it_to_the_next_job(
-    processes: TaskProcesses,
+    others: set[psutil.Process], processes: TaskProcesses
 ) -> None:
     """Else a task whose limit is shorter than the start would never run."""
     early = Run("describe", timeout_s=0.0).of(processes, text="")
-    (child,) = psutil.Process().children()
+    (child,) = set(psutil.Process().children()) - others
 
     seen = result_of(Run("describe").of(processes, text=""))
 
@@ -373,19 +379,21 @@ def test_an_application_that_does_not_load_fails_the_job() -> None:
 
 
 def test_an_application_that_hangs_fails_the_job(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, others: set[psutil.Process]
 ) -> None:
     monkeypatch.setattr(isolation, "START_LIMIT_S", 0.2)
     hangs = [sys.executable, "-c", "import time; time.sleep(600)"]
     with started(hangs) as processes:
         outcome = Run("describe").of(processes, text="")
-        children = psutil.Process().children()
+        children = set(psutil.Process().children())
 
     assert outcome == Failed("its process was not ready within 0.2 s")
-    assert children == []
+    assert children <= others
 
 
-def test_an_application_that_hangs_is_ended_whatever_the_limits_of_its_jobs() -> None:
+def test_an_application_that_hangs_is_ended_whatever_the_limits_of_its_jobs(
+    others: set[psutil.Process],
+) -> None:
     """Else each job of a short limit would wait for the same process, for ever."""
     clock = MovingClock()
     hangs = [sys.executable, "-c", "import time; time.sleep(600)"]
@@ -393,11 +401,11 @@ def test_an_application_that_hangs_is_ended_whatever_the_limits_of_its_jobs() ->
         first = Run("describe", timeout_s=0.0, clock=clock).of(processes)
         clock.move(isolation.START_LIMIT_S)
         second = Run("describe", timeout_s=0.0, clock=clock).of(processes)
-        children = psutil.Process().children()
+        children = set(psutil.Process().children())
 
     assert first == Failed("stopped before its process was ready")
     assert second == Failed("its process was not ready within 60 s")
-    assert children == []
+    assert children <= others
 
 
 def test_a_process_that_was_ready_in_time_is_used_however_late(tmp_path: Path) -> None:
@@ -604,11 +612,11 @@ def test_a_time_limit_ends_a_deaf_job_and_keeps_its_slot(
         wait_for_status(
             storage, add(storage, "describe", payload='{"text":""}'), JobStatus.DONE
         )
-        job_id = add(storage, "hold", payload=payload, timeout_s=0.3, max_attempts=1)
+        job_id = add(storage, "hold", payload=payload, timeout_s=3.0, max_attempts=1)
         job = wait_for_status(storage, job_id, JobStatus.DEAD)
         abandoned = handle.abandoned_count
 
-    assert job.last_error == "timed out after 0.3s"
+    assert job.last_error == "timed out after 3s"
     assert abandoned == 0
     assert not is_alive(pid_in(tmp_path / "started"))
 

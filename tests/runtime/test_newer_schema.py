@@ -12,6 +12,7 @@ from flask_forge_jobs.storage.base import Storage
 from tests.support.jobs import rescue_all
 from tests.support.later_steps import BREAKING, migrated
 from tests.support.runtimes import (
+    LIMIT_S,
     HeldTask,
     QuickTask,
     add,
@@ -65,7 +66,7 @@ def test_a_job_that_runs_at_a_breaking_step_is_not_lost(
         with migrated(database_settings, BREAKING) as later:
             task.release.set()
             wait_until(lambda: handle.is_outdated, "the outcome was refused")
-            assert handle.shutdown_graceful(1.0)
+            assert handle.shutdown_graceful(LIMIT_S)
             assert later.job_reader.get(job_id).status is JobStatus.IN_PROGRESS
             assert rescue_all(later) == 1
             job = later.job_reader.get(job_id)

@@ -1076,7 +1076,7 @@ def test_shutdown_gives_back_what_stops_when_asked(
         job_id = add(storage, "held", max_attempts=1)
         held.wait_for_start()
 
-        all_ended = handle.shutdown_graceful(0.0)
+        all_ended = handle.shutdown_graceful(0.0, last_call_s=LIMIT_S)
 
     job = storage.job_reader.get(job_id)
     assert all_ended
@@ -1145,7 +1145,9 @@ def test_shutdown_may_be_called_again_and_at_once(
         add(storage, "held")
         held.wait_for_start()
 
-        results = run_together([lambda: handle.shutdown_graceful(0.0)] * 4)
+        results = run_together(
+            [lambda: handle.shutdown_graceful(0.0, last_call_s=LIMIT_S)] * 4
+        )
         again = handle.shutdown_graceful(0.0)
 
     assert results == [True] * 4

@@ -12,6 +12,7 @@ import logging, time
 from flask_forge_jobs.storage import flusher
 logging.basicConfig()
 flusher.PERIOD_S = 0.01
+flusher.LAST_WRITE_S = 30.0
 storage.jobs.enqueue(NewJob("noop"))
 while not storage.metrics.counters().jobs:
     time.sleep(0.01)

@@ -18,7 +18,7 @@ from flask_forge_jobs.storage.metrics import FOLD_AFTER_US, MetricStore
 from flask_forge_jobs.storage.recorder import Recorder
 from tests.support.clocks import SECOND_US, START_US, MovingClock
 from tests.support.processes import fork_in_c, in_child
-from tests.support.runtimes import wait_until
+from tests.support.runtimes import LIMIT_S, wait_until
 
 # Its default limit takes long to fill.
 MAX_HELD = 1000
@@ -234,7 +234,7 @@ def test_the_thread_stores_within_seconds() -> None:
     rig = Rig()
     rig.recorder.enqueued("mail", "send")
 
-    wait_until(lambda: rig.store.total(10) == 1, "stored", 10.0)
+    wait_until(lambda: rig.store.total(10) == 1, "stored")
     rig.flusher.close()
 
 
@@ -274,7 +274,10 @@ def test_a_use_after_closing_stores_again() -> None:
     assert rig.store.total(10) == 3
 
 
-def test_closing_does_not_wait_for_a_store_that_is_away() -> None:
+def test_closing_does_not_wait_for_a_store_that_is_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(flusher, "PERIOD_S", 2 * LIMIT_S)  # once, as it closes
     rig = Rig()
     rig.store.is_away = True
     rig.recorder.enqueued("mail", "send")
@@ -288,6 +291,7 @@ def test_closing_does_not_wait_for_a_store_that_is_away() -> None:
 def test_an_error_that_nobody_thought_of_ends_no_thread_and_spins_none(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(flusher, "PERIOD_S", 2 * LIMIT_S)  # once, as it closes
     rig = Rig()
     calls: list[None] = []
 
@@ -296,10 +300,10 @@ def test_an_error_that_nobody_thought_of_ends_no_thread_and_spins_none(
         calls.append(None)
         raise ZeroDivisionError
 
-    monkeypatch.setattr(rig.store, "put", fail)
-    rig.recorder.enqueued("mail", "send")
-    rig.flusher.close()
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(rig.store, "put", fail)
+        rig.recorder.enqueued("mail", "send")
+        rig.flusher.close()
     rig.recorder.enqueued("mail", "send")
     rig.flusher.close()
 
@@ -329,10 +333,10 @@ def test_the_thread_goes_on_when_the_store_was_away() -> None:
     rig = Rig()
     rig.store.is_away = True
     rig.recorder.enqueued("mail", "send")
-    assert rig.store.was_called.wait(10)
+    assert rig.store.was_called.wait(LIMIT_S)
     rig.store.is_away = False
 
-    wait_until(lambda: rig.store.total(10) == 1, "stored", 10.0)
+    wait_until(lambda: rig.store.total(10) == 1, "stored")
     rig.flusher.close()
 
 

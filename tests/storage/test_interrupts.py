@@ -92,9 +92,11 @@ def is_interrupted(call: Callable[[], object], place: Place) -> bool:
 def storage(database_settings: DatabaseSettings) -> Iterator[Storage]:
     """Stores that soon give up waiting for a lock or for their only connection."""
     settings = replace(
-        database_settings, busy_timeout_s=0.3, pool_size=1, statement_timeout_s=1.0
+        database_settings, busy_timeout_s=2.0, pool_size=1, statement_timeout_s=5.0
     )
     with contextlib.closing(open_storage(settings)) as opened:
+        # After two seconds the flusher would hold the lock, or the only connection.
+        opened.recorder.on_activity = lambda: None
         yield opened
 
 

@@ -183,6 +183,8 @@ class Application:
             "TEST_INSTANCE": str(folder / "instance"),
             RELEASE_VARIABLE: str(self.release_file),
             "FLASK_FORGE_JOBS_DATABASE_URL": database_url,
+            # Tests kill processes, never the machine; a slow disk ends no worker.
+            "FLASK_FORGE_JOBS_SQLITE_SYNCHRONOUS": "NORMAL",
         }
         for name, value in settings.items():
             self.environ[f"FLASK_FORGE_JOBS_{name.upper()}"] = str(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -22,11 +23,15 @@ def lines_run(call: Callable[[], object]) -> int:
         return trace
 
     before = sys.gettrace()  # that of a measurement of coverage
+    collects = gc.isenabled()
+    gc.disable()  # finalizers of what earlier tests have left would count
     sys.settrace(trace)
     try:
         call()
     finally:
         sys.settrace(before)
+        if collects:
+            gc.enable()
     return count
 
 

@@ -99,10 +99,13 @@ def hold(folder: str, *, deaf: bool = False, helper: bool = False) -> None:
     if helper:
         child = subprocess.Popen([sys.executable, "-c", SLEEPER])
         note(place / "helper", child.pid)
-    note(place / "started", os.getpid())
     ends_at = time.monotonic() + FOREVER_S
+    has_started = False
     while time.monotonic() < ends_at:
         try:
+            if not has_started:  # whoever reads it may stop the task at once
+                has_started = True
+                note(place / "started", os.getpid())
             time.sleep(FOREVER_S)
         except CancelledError as error:
             note(place / "heard", str(error.reason))

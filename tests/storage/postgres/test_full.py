@@ -13,6 +13,7 @@ import pytest
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.errors import StorageUnavailableError
 from flask_forge_jobs.storage.database import Transaction
+from flask_forge_jobs.storage.postgres import pool
 from flask_forge_jobs.storage.postgres.database import PostgresDatabase
 from tests.support.postgres import fresh_database
 from tests.support.runtimes import wait_until
@@ -75,9 +76,10 @@ def every_connection_taken(database: PostgresDatabase) -> Iterator[None]:
 
 
 def test_a_server_that_refuses_one_connection_more_is_not_away(
-    database: PostgresDatabase,
+    database: PostgresDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its answer to one thread says nothing of the others' connections."""
+    monkeypatch.setattr(pool, "_REFUSED_WITHIN_S", LIMIT_S)
     with (
         every_connection_taken(database),
         pytest.raises(StorageUnavailableError, match="cannot reach"),

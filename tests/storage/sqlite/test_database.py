@@ -539,7 +539,7 @@ def test_no_flipped_bit_raises_an_error_of_another_kind(tmp_path: Path) -> None:
             if each.is_file():
                 each.unlink()
         path.write_bytes(broken)
-        storage = open_storage(DatabaseSettings(path=path))
+        storage = open_storage(DatabaseSettings(path=path, synchronous="OFF"))
         for call in CALLS:
             try:
                 call(storage)
@@ -653,6 +653,7 @@ def test_the_connections_of_other_threads_close_too(
     database.open()
     with ThreadPoolExecutor(1) as thread:
         thread.submit(database.read_one, "all_queues").result()
+        thread.submit(int).result()  # by now the thread has let go of the first call
         connections = list(database._state._connections)
         assert len(connections) == 2
 

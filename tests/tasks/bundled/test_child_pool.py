@@ -306,7 +306,7 @@ def test_a_stopped_job_ends_its_child_and_all_it_has_started(
     tmp_path: Path,
     reason: CancelReason | None,
 ) -> None:
-    held = Held(pool, begin(limit_s=None if reason else 0.5), tmp_path / "pids")
+    held = Held(pool, begin(limit_s=None if reason else 5.0), tmp_path / "pids")
     if reason is not None:
         held.context.cancel.cancel(reason)
 

@@ -175,13 +175,17 @@ def short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run_deaf(
-    task: CmdExec, context: TaskContext, path: Path, stop: Callable[[], object]
+    task: CmdExec,
+    context: TaskContext,
+    path: Path,
+    stop: Callable[[], object],
+    limit_s: int = 600,
 ) -> tuple[Outcome, list[int]]:
     """Run a program that will not stop; return its outcome and who was in its group."""
     outcomes: list[Outcome] = []
     thread = threading.Thread(
         target=lambda: outcomes.append(
-            task.run(context, script(DEAF, str(path), timeout_secs=1))
+            task.run(context, script(DEAF, str(path), timeout_secs=limit_s))
         )
     )
     thread.start()
@@ -197,9 +201,10 @@ def test_a_time_limit_leaves_nobody(
     task: CmdExec, context: TaskContext, tmp_path: Path
 ) -> None:
     """Neither the program nor what it has started."""
-    outcome, pids = run_deaf(task, context, tmp_path / "pids", lambda: None)
+    path = tmp_path / "pids"
+    outcome, pids = run_deaf(task, context, path, lambda: None, limit_s=5)
 
-    assert outcome == Failed("timeout after 1s")
+    assert outcome == Failed("timeout after 5s")
     wait_until(lambda: not any(map(is_alive, pids)), "nobody is left")
 
 
@@ -471,7 +476,7 @@ def test_a_shutdown_ends_the_program_before_the_job_goes_back(
         wait_until(path.exists, "the program runs")
         pids = [int(word) for word in path.read_text().split()]
 
-        handle.shutdown_graceful(0.0)
+        handle.shutdown_graceful(0.0, last_call_s=LIMIT_S)
 
         job = storage.job_reader.get(job_id)
         assert (job.status, job.attempts) == (JobStatus.PENDING, 0)
@@ -493,14 +498,14 @@ def test_a_limit_of_the_worker_does_not_give_the_slot_up_too_soon(
             storage,
             "cmd_exec",
             payload=script(DEAF, str(path)),
-            timeout_s=1.0,
+            timeout_s=5.0,
             max_attempts=1,
         )
         job = wait_for_status(storage, job_id, JobStatus.DEAD)
         pids = [int(word) for word in path.read_text().split()]
         abandoned = handle.abandoned_count
 
-    assert job.last_error == "timed out after 1s"
+    assert job.last_error == "timed out after 5s"
     assert abandoned == 0
     assert not is_alive(pids[0])
     wait_until(lambda: not is_alive(pids[1]), "nor what it has started")
