@@ -32,7 +32,7 @@ from flask_forge_jobs.storage.database import Executor, encode_names
 MAX_COMBINATIONS = 1000
 OTHER_KINDS = "_other"
 # Longest list of times; a longer one is folded into its histogram.
-MOST_LISTED = 10_000
+MOST_LISTED = 1000
 _FINEST_US = FINEST * SECOND_US
 
 
