@@ -556,6 +556,8 @@ class Crowded:
             add(storage, "deaf")
 
     def wait_for_its_end(self) -> None:
+        # The first job may run before the call that starts the worker has returned.
+        wait_until(lambda: self.worker._handle, "it has started")
         handle = self.worker._handle
         assert handle is not None
         wait_until(lambda: not handle._state.is_claiming, "it is about to end")
