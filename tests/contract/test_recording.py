@@ -157,7 +157,7 @@ def test_times_are_those_of_the_job(storage: Storage, sql: Sql) -> None:
     not_due_us = (job.scheduled_at - job.enqueued_at) / MICROSECOND
     assert whole.run.sum_us >= 100_000
     # The row is stamped when the end is stored, a moment after the run ended.
-    assert lasted_us - 30_000_000 < whole.total.sum_us <= lasted_us
+    assert whole.run.sum_us <= whole.total.sum_us <= lasted_us
     wait = storage.metrics.counters().times["default"].wait
     assert wait.sum_us == pytest.approx(
         whole.total.sum_us - whole.run.sum_us - not_due_us, abs=10

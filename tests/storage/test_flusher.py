@@ -288,6 +288,19 @@ def test_closing_does_not_wait_for_a_store_that_is_away(
     assert rig.store.calls == 1
 
 
+def test_closing_leaves_a_store_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flusher, "LAST_WRITE_S", 0.05)
+    rig, over = Rig(), threading.Event()
+    monkeypatch.setattr(rig.store, "put", lambda *_: over.wait(LIMIT_S))
+    rig.recorder.enqueued("mail", "send")
+
+    rig.flusher.close()
+
+    assert rig.flusher.is_running
+    over.set()
+    wait_until(lambda: not rig.flusher.is_running, "it has ended")
+
+
 def test_an_error_that_nobody_thought_of_ends_no_thread_and_spins_none(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
