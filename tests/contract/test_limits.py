@@ -16,6 +16,8 @@ from tests.support.threads import run_together
 
 # One token in about a day: nothing refills while a test runs.
 SLOWLY = 0.00001
+# One token in a hundred seconds: what a test itself takes is less than one.
+PER_100_S = 0.01
 UNKNOWN: list[Callable[[RateLimits], object]] = [
     lambda limits: limits.acquire("unknown"),
     lambda limits: limits.take_turn("unknown"),
@@ -69,13 +71,13 @@ def test_more_than_a_bucket_can_hold_is_an_error(storage: Storage, tokens: int) 
 
 
 def test_all_that_a_bucket_holds_is_waited_for(storage: Storage) -> None:
-    storage.rate_limits.put("api", 5, 1.0)
+    storage.rate_limits.put("api", 5, PER_100_S)
     assert storage.rate_limits.acquire("api", 5).is_granted
 
     refused = storage.rate_limits.acquire("api", 5)
 
     assert not refused.is_granted
-    assert refused.retry_after_s == pytest.approx(5, abs=2)
+    assert refused.retry_after_s == pytest.approx(500, abs=90)
 
 
 @pytest.mark.parametrize("verb", UNKNOWN)
@@ -93,26 +95,26 @@ def test_refill_replenishes_tokens_over_elapsed_time(
     storage: Storage, sql: Sql
 ) -> None:
     """refill_replenishes_tokens_over_elapsed_time"""
-    storage.rate_limits.put("api", 100, 0.5)
+    storage.rate_limits.put("api", 100, PER_100_S)
     storage.rate_limits.acquire("api", 100)
-    sql.age(20)
+    sql.age(1000)
 
     assert storage.rate_limits.get("api").tokens == pytest.approx(10, abs=1)
     assert storage.rate_limits.acquire("api", 9).is_granted
     assert not storage.rate_limits.acquire("api", 9).is_granted
-    sql.age(9999)
+    sql.age(10_000)
     assert storage.rate_limits.get("api").tokens == 100.0
 
 
 def test_a_clock_that_steps_back_refills_nothing_twice(
     storage: Storage, sql: Sql
 ) -> None:
-    storage.rate_limits.put("api", 100, 1.0)
+    storage.rate_limits.put("api", 100, PER_100_S)
     storage.rate_limits.acquire("api", 100)
-    sql.age(-50)  # what was stored lies ahead now
+    sql.age(-5000)  # what was stored lies ahead now
 
     assert not storage.rate_limits.acquire("api").is_granted
-    sql.age(40)
+    sql.age(4000)
     assert not storage.rate_limits.acquire("api").is_granted
     assert storage.rate_limits.get("api").tokens == pytest.approx(0, abs=0.01)
 
@@ -121,15 +123,14 @@ def test_a_clock_that_steps_back_refills_nothing_twice(
     "write",
     [
         lambda limits: limits.acquire("api", 1),
-        lambda limits: limits.put("api", 100, 0.01),
+        lambda limits: limits.put("api", 100, PER_100_S),
     ],
     ids=["acquire", "put"],
 )
 def test_a_bucket_that_is_written_while_the_clock_is_back_refills_nothing_twice(
     storage: Storage, sql: Sql, write: Callable[[RateLimits], object]
 ) -> None:
-    """So slowly that what the test itself takes is no token."""
-    storage.rate_limits.put("api", 100, 0.01)
+    storage.rate_limits.put("api", 100, PER_100_S)
     assert storage.rate_limits.acquire("api", 60).is_granted
 
     sql.age(-3000)  # what was stored lies ahead now
@@ -141,17 +142,17 @@ def test_a_bucket_that_is_written_while_the_clock_is_back_refills_nothing_twice(
 
 def test_drain_empties_the_bucket_and_may_pause_it(storage: Storage, sql: Sql) -> None:
     """drain_force_empties_the_bucket"""
-    storage.rate_limits.put("api", 10, 1.0)
+    storage.rate_limits.put("api", 10, PER_100_S)
 
     assert storage.rate_limits.drain("api").tokens == 0.0
-    sql.age(5)
+    sql.age(500)
     assert storage.rate_limits.get("api").tokens == pytest.approx(5, abs=1)
-    storage.rate_limits.drain("api", pause_s=60)
-    sql.age(50)
+    storage.rate_limits.drain("api", pause_s=6000)
+    sql.age(5000)
     refused = storage.rate_limits.acquire("api")
     assert not refused.is_granted
-    assert refused.retry_after_s == pytest.approx(11, abs=1)
-    sql.age(15)
+    assert refused.retry_after_s == pytest.approx(1100, abs=90)
+    sql.age(1500)
     assert storage.rate_limits.acquire("api", 4).is_granted
 
 
@@ -208,9 +209,9 @@ def test_what_overflowed_is_not_gained_by_a_larger_capacity(
 def test_a_change_counts_what_was_gained_at_the_old_rate(
     storage: Storage, sql: Sql
 ) -> None:
-    storage.rate_limits.put("api", 100, 1.0)
+    storage.rate_limits.put("api", 100, PER_100_S)
     storage.rate_limits.drain("api")
-    sql.age(10)
+    sql.age(1000)
 
     changed = storage.rate_limits.put("api", 100, 1000.0)
 
@@ -282,10 +283,10 @@ def test_a_deleted_queue_takes_its_unused_bucket_along(
     """N-04"""
     for name in ("full", "refilled", "used"):
         storage.queues.ensure(name)
-        storage.rate_limits.put(name, 10, 1.0)
-    storage.rate_limits.put("other", 10, 1.0)
+        storage.rate_limits.put(name, 10, PER_100_S)
+    storage.rate_limits.put("other", 10, PER_100_S)
     storage.rate_limits.acquire("refilled", 10)
-    sql.age(11)
+    sql.age(1001)
     storage.rate_limits.acquire("used", 10)
 
     for name in ("full", "used"):
@@ -310,7 +311,7 @@ def test_a_turn_is_taken_at_once_while_there_are_tokens(storage: Storage) -> Non
 
 def test_each_that_is_refused_has_a_turn_of_its_own(storage: Storage) -> None:
     """So that not all of them come back for the one token that is next."""
-    storage.rate_limits.put("api", 3, 0.5)
+    storage.rate_limits.put("api", 3, PER_100_S)
     storage.rate_limits.take_turn("api", 3)
 
     waits = [
@@ -318,11 +319,11 @@ def test_each_that_is_refused_has_a_turn_of_its_own(storage: Storage) -> None:
         for tokens in (1, 1, 3, 1)
     ]
 
-    assert waits == pytest.approx([2, 4, 10, 12], abs=1)
+    assert waits == pytest.approx([100, 200, 500, 600], abs=60)
 
 
 def test_who_has_waited_finds_its_token(storage: Storage, sql: Sql) -> None:
-    storage.rate_limits.put("api", 10, 1.0)
+    storage.rate_limits.put("api", 10, PER_100_S)
     storage.rate_limits.take_turn("api", 10)
     waits = [storage.rate_limits.take_turn("api").retry_after_s for _ in range(3)]
     sql.age(waits[0])
@@ -337,10 +338,10 @@ def test_who_has_waited_finds_its_token(storage: Storage, sql: Sql) -> None:
 def test_the_line_is_over_when_its_last_turn_has_come(
     storage: Storage, sql: Sql
 ) -> None:
-    storage.rate_limits.put("api", 10, 1.0)
+    storage.rate_limits.put("api", 10, PER_100_S)
     storage.rate_limits.take_turn("api", 10)
     storage.rate_limits.take_turn("api", 5)
-    sql.age(6)
+    sql.age(501)
 
     assert storage.rate_limits.take_turn("api", 5).is_granted
 
@@ -349,19 +350,19 @@ def test_a_full_bucket_loses_nothing_although_others_wait(
     storage: Storage, sql: Sql
 ) -> None:
     """As when those who wait come late, behind many that come anew."""
-    storage.rate_limits.put("api", 10, 1.0)
+    storage.rate_limits.put("api", 10, PER_100_S)
     storage.rate_limits.take_turn("api", 10)
     for _ in range(100):
         storage.rate_limits.take_turn("api")
     # Full for a moment only, however long the calls took: after a second the line ends.
     emptied_us = sql.value("SELECT last_refilled_at FROM forge_rate_limit")
-    sql.age(10.01 + (emptied_us - sql.now_us()) / SECOND_US)
+    sql.age(1000.01 + (emptied_us - sql.now_us()) / SECOND_US)
 
     assert storage.rate_limits.take_turn("api").is_granted
     behind = storage.rate_limits.take_turn("api")
     assert not behind.is_granted
-    assert behind.retry_after_s == pytest.approx(91, abs=5)
-    sql.age(1)
+    assert behind.retry_after_s == pytest.approx(9100, abs=90)
+    sql.age(100)
     assert storage.rate_limits.take_turn("api").is_granted
 
 
@@ -369,28 +370,28 @@ def test_a_line_that_nobody_stands_in_holds_nobody_up(
     storage: Storage, sql: Sql
 ) -> None:
     """As when the jobs that waited were deleted."""
-    storage.rate_limits.put("api", 10, 1.0)
+    storage.rate_limits.put("api", 10, PER_100_S)
     storage.rate_limits.take_turn("api", 10)
     for _ in range(100):
         storage.rate_limits.take_turn("api")
-    sql.age(12)  # full for more than a second
+    sql.age(1002)  # full for more than a second
 
     assert storage.rate_limits.take_turn("api").is_granted
     assert storage.rate_limits.take_turn("api", 9).is_granted
     again = storage.rate_limits.take_turn("api")
     assert not again.is_granted
-    assert again.retry_after_s == pytest.approx(1, abs=0.9)
+    assert again.retry_after_s == pytest.approx(100, abs=60)
 
 
 def test_who_is_told_to_come_back_waits_out_the_pause_of_a_drain(
     storage: Storage,
 ) -> None:
-    storage.rate_limits.put("api", 10, 1.0)
-    storage.rate_limits.drain("api", pause_s=60)
+    storage.rate_limits.put("api", 10, PER_100_S)
+    storage.rate_limits.drain("api", pause_s=6000)
 
     waits = [storage.rate_limits.take_turn("api").retry_after_s for _ in range(2)]
 
-    assert waits == pytest.approx([61, 62], abs=1)
+    assert waits == pytest.approx([6100, 6200], abs=90)
 
 
 def test_nobody_is_told_to_wait_longer_than_a_day(storage: Storage) -> None:
