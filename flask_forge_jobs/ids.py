@@ -37,6 +37,11 @@ def _encode(value: int) -> str:
     return "".join(pairs)
 
 
+def least_at(instant_us: int) -> str:
+    """Return the least of all ids that an instant may get; earlier ones are smaller."""
+    return _encode(max(instant_us // 1000, 0) << _RANDOM_BITS)
+
+
 class UlidGenerator(PerProcess):
     """Makes ULIDs; threads may share it, and it survives a fork."""
 

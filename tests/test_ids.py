@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flask_forge_jobs.ids import UlidGenerator
+from flask_forge_jobs.ids import UlidGenerator, least_at
 from tests.support.clocks import MovingClock
 from tests.support.processes import Child, fork_in_c, in_child
 
@@ -40,6 +40,16 @@ def test_ids_increase_whatever_the_clock_does(steps_ms: list[int]) -> None:
         ids.append(generator.new())
 
     assert ids == sorted(set(ids))
+
+
+def test_the_least_id_of_an_instant_parts_those_before_from_those_after() -> None:
+    before, after = 1_469_918_176_384_999, 1_469_918_176_385_000
+
+    last = UlidGenerator(MovingClock(before), lambda bits: 2**bits - 1).new()
+    first = UlidGenerator(MovingClock(after), lambda _bits: 0).new()
+
+    assert last < least_at(after) <= first
+    assert least_at(-1) == "0" * 26
 
 
 def test_threads_never_get_the_same_id() -> None:

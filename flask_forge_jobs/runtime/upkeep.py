@@ -52,8 +52,8 @@ def fold_metrics(
     metrics: MetricStore, samples: SampleStore, clock: Clock
 ) -> tuple[int, int]:
     """Merge the metrics of all processes, drop old ones; return the number of each."""
-    # Rows that are folded too early are written again and count twice, so neither
-    # clock alone may decide.
+    # Rows that are folded too early are written anew each time, and what is pruned too
+    # early is lost, so neither clock alone may decide.
     now_us = min(clock.now_us(), metrics.now_us())
     merged = metrics.fold(now_us)
     return merged, metrics.prune(now_us) + samples.prune(now_us)

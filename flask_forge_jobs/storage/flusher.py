@@ -2,8 +2,9 @@
 
 It keeps the complete figures of each bucket that may still change and overwrites the
 stored row with them. So a repeated write does no harm, and an outage of the database
-loses nothing. Its thread lives only while there is something to store. A process that
-is killed loses what it has counted since the last write.
+loses nothing. If the row was folded meanwhile, what came since begins a new one. Its
+thread lives only while there is something to store. A process that is killed loses what
+it has counted since the last write.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from __future__ import annotations
 import contextlib
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 
 from flask_forge_jobs.clock import Clock
@@ -21,7 +23,7 @@ from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.metrics import LEVELS, MetricKey, Tally, floor_to
 from flask_forge_jobs.storage.audit import Refusals
-from flask_forge_jobs.storage.metrics import FOLD_AFTER_US, MetricStore
+from flask_forge_jobs.storage.metrics import SOURCE_US, MetricStore
 from flask_forge_jobs.storage.recorder import Recorder, Uncommitted
 
 logger = get_logger(__name__)
@@ -34,6 +36,39 @@ LAST_WRITE_S = 2.0
 # Most buckets, of about a kilobyte each, to hold while the database is away; beyond it
 # the oldest of the finest level are dropped.
 MAX_HELD = 20_000
+
+
+@dataclass(slots=True)
+class _Bucket:
+    """The figures of one row.
+
+    ``tally`` is all that the row has to hold, ``since`` what of it came since the row
+    was stored; None if it was not.
+    """
+
+    tally: Tally = field(default_factory=Tally)
+    since: Tally | None = None
+    is_changed: bool = False
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether the row was stored before."""
+        return self.since is not None
+
+    def add(self, tally: Tally) -> None:
+        """Add figures that are not stored."""
+        self.tally.merge(tally)
+        if self.since is not None:
+            self.since.merge(tally)
+        self.is_changed = True
+
+    def stored(self) -> None:
+        """Note that the row holds everything."""
+        self.since, self.is_changed = Tally(), False
+
+    def begin_anew(self) -> None:
+        """Note that the row is gone, and what it held is counted elsewhere."""
+        self.tally, self.since = self.since or Tally(), None
 
 
 class Flusher(PerProcess):
@@ -71,10 +106,8 @@ class Flusher(PerProcess):
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._taken: dict[tuple[int, str, str], Tally] = {}
-        self._held: dict[MetricKey, Tally] = {}
-        self._unstored: set[MetricKey] = set()
-        self._stored_before: set[MetricKey] = set()
-        self._source = ""
+        self._held: dict[MetricKey, _Bucket] = {}
+        self._source, self._source_ends_us = "", 0
         # The end of the newest bucket that was forgotten.
         self._let_go_us = 0
         self._is_failing = False
@@ -107,6 +140,8 @@ class Flusher(PerProcess):
             self._taken.clear()
             written = self._store_held()
             self._let_go(taken_us)
+            if self._source and taken_us >= self._source_ends_us:
+                self._begin_anew()
             if self._refusals is not None:
                 self._refusals.flush(is_last=is_last)
             return written
@@ -132,7 +167,6 @@ class Flusher(PerProcess):
         """Switch to a new source, so as not to overwrite rows of forgotten buckets."""
         self._store_held()
         self._held.clear()
-        self._stored_before.clear()
         self._source, self._let_go_us = "", 0
 
     def _hold(self, bucket_us: int, queue_name: str, kind: str, tally: Tally) -> None:
@@ -140,55 +174,60 @@ class Flusher(PerProcess):
             start_us = floor_to(bucket_us, level)
             for names in ((queue_name, kind), (queue_name, ""), ("", "")):
                 key = MetricKey(level, start_us, *names)
-                self._held.setdefault(key, Tally()).merge(tally)
-                self._unstored.add(key)
+                self._held.setdefault(key, _Bucket()).add(tally)
 
     def _store_held(self) -> int:
-        if not self._unstored:
+        changed = {key: each for key, each in self._held.items() if each.is_changed}
+        if not changed:
             return 0
-        self._source = self._source or self._new_source()
-        rows = {key: self._held[key] for key in self._unstored}
+        if not self._source:
+            self._source = self._new_source()
+            self._source_ends_us = self._clock.now_us() + SOURCE_US
         try:
-            self._store.put(self._source, rows)
+            self._overwrite({k: each for k, each in changed.items() if each.is_stored})
+            self._put({k: each for k, each in changed.items() if not each.is_stored})
         except StorageError:
             self._drop_excess()
             raise
-        self._stored_before |= self._unstored
-        self._unstored.clear()
-        return len(rows)
+        return len(changed)
+
+    def _overwrite(self, buckets: Mapping[MetricKey, _Bucket]) -> None:
+        if not buckets:
+            return
+        tallies = {key: each.tally for key, each in buckets.items()}
+        gone = self._store.overwrite(self._source, tallies)
+        for key, bucket in buckets.items():
+            if key in gone:
+                bucket.begin_anew()
+            else:
+                bucket.stored()
+
+    def _put(self, buckets: Mapping[MetricKey, _Bucket]) -> None:
+        if not buckets:
+            return
+        tallies = {key: each.tally for key, each in buckets.items()}
+        self._store.put(self._source, tallies)
+        for bucket in buckets.values():
+            bucket.stored()
 
     def _let_go(self, taken_us: int) -> None:
         """Forget stored buckets that were over when the figures were taken."""
         # A thread may have read the clock but not counted yet.
         limit_us = taken_us - LEVELS[0] * SECOND_US
         for key in [key for key in self._held if _end_us(key) <= limit_us]:
-            self._forget(key)
+            del self._held[key]
             self._let_go_us = max(self._let_go_us, _end_us(key))
 
-    def _forget(self, key: MetricKey) -> None:
-        del self._held[key]
-        self._stored_before.discard(key)
-        self._unstored.discard(key)
-
     def _drop_excess(self) -> None:
-        """Drop figures that could not be stored for too long.
-
-        Retention may have folded a row that was stored in part, so writing it again
-        would count that part twice.
-        """
-        limit_us = self._clock.now_us() - FOLD_AFTER_US // 2
-        lost = {
-            key
-            for key in self._unstored & self._stored_before
-            if _end_us(key) < limit_us
-        }
-        excess = len(self._held) - len(lost) - MAX_HELD
-        if excess > 0:
-            lost.update(sorted(self._unstored - lost)[:excess])
+        """Drop figures that could not be stored for too long."""
+        excess = len(self._held) - MAX_HELD
+        if excess <= 0:
+            return
+        changed = (key for key, each in self._held.items() if each.is_changed)
+        lost = sorted(changed)[:excess]
         for key in lost:
-            self._forget(key)
-        if lost:
-            logger.error("figures of %s buckets were not stored in time", len(lost))
+            del self._held[key]
+        logger.error("figures of %s buckets were not stored in time", len(lost))
 
     # -- the thread ------------------------------------------------------------------
 

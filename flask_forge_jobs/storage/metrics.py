@@ -1,10 +1,10 @@
 """MetricStore: figures over time, written by every process and merged when read.
 
 A process overwrites complete rows under its own name, so repeating a write changes
-nothing. Once a bucket is closed for good, its rows are folded into one without a
+nothing. Once a bucket or its source is over, its rows are folded into one without a
 source; a row moves in the transaction that deletes it, so it counts exactly once at any
-moment. Figures older than every bucket stay in level 0, because a counter must never go
-down.
+moment. Whoever writes it after all learns that it is gone. Figures older than every
+bucket stay in level 0, because a counter must never go down.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flask_forge_jobs.clock import Clock
+from flask_forge_jobs.ids import least_at
 from flask_forge_jobs.model.histograms import Histogram
 from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.metrics import (
@@ -42,7 +43,10 @@ from flask_forge_jobs.storage.series import Names, Series, names
 
 # An arbitrary lock key: two processes must not fold the same rows.
 FOLD_LOCK = 7_022_013_337_003
-# Processes give up what they could store only in part after half of this time.
+# A process counts under a new source after this time. Otherwise a day's rows of each
+# process that has run on it would stay, and whoever reads the counters reads them all.
+SOURCE_US = 600 * SECOND_US
+# How long after its last write was due a row is folded.
 FOLD_AFTER_US = 600 * SECOND_US
 # On SQLite, other writers wait for a batch.
 FOLD_ROWS = 200
@@ -98,6 +102,23 @@ class MetricStore:
         self._database.write(
             lambda transaction: transaction.run("put_metrics", source=source, rows=rows)
         )
+
+    def overwrite(
+        self, source: str, tallies: Mapping[MetricKey, Tally]
+    ) -> set[MetricKey]:
+        """Replace a process's tallies that are stored; return the keys of the others.
+
+        Those were folded, so what was stored of them is counted without this source.
+        """
+        rows = [_metric_row(key, tally) for key, tally in tallies.items()]
+        gone = set(tallies)
+        for start in range(0, len(rows), PUT_ROWS):
+            part = encode_rows(rows[start : start + PUT_ROWS])
+            found = self._database.execute(
+                "overwrite_metrics", source=source, rows=part
+            )
+            gone.difference_update(MetricKey(*each) for each in found)
+        return gone
 
     # -- reading -------------------------------------------------------------------
 
@@ -221,15 +242,20 @@ class MetricStore:
 
         Any number of processes may call it; one works, the others do nothing.
         """
-        return sum(
-            self._move_all(
+        over_us = now_us - FOLD_AFTER_US
+        moved = 0
+        for level in LEVELS:
+            width_us = level * SECOND_US
+            # The rows of a narrow bucket are soon folded anyway.
+            is_wide = width_us > SOURCE_US
+            moved += self._move_all(
                 "take_unfolded",
                 level,
-                now_us - FOLD_AFTER_US - level * SECOND_US,
+                over_us - width_us,
                 lambda key: key,
+                ended_before=least_at(over_us - SOURCE_US) if is_wide else "",
             )
-            for level in LEVELS
-        )
+        return moved
 
     def prune(self, now_us: int) -> int:
         """Drop old rows and return how many; days are added to the all-time totals."""
@@ -250,12 +276,21 @@ class MetricStore:
         level: int,
         cutoff_us: int,
         target: Callable[[MetricKey], MetricKey] | None,
+        **parameters: Parameter,
     ) -> int:
+        def move(transaction: Transaction) -> int:
+            if not transaction.all("try_lock", lock_key=FOLD_LOCK)[0][0]:
+                return 0  # another process is folding
+            taken = transaction.all(
+                statement, level=level, cutoff=cutoff_us, limit=FOLD_ROWS, **parameters
+            )
+            if taken and target is not None:
+                _fold(transaction, taken, target)
+            return len(taken)
+
         moved = 0
         while True:
-            count = self._pace.write(
-                lambda tx: _move(tx, statement, level, cutoff_us, target)
-            )
+            count = self._pace.write(move)
             moved += count
             if count < FOLD_ROWS:
                 return moved
@@ -265,34 +300,27 @@ def _to_all_time(key: MetricKey) -> MetricKey:
     return key._replace(level=_ALL_TIME, bucket_us=0)
 
 
-def _move(
+def _fold(
     transaction: Transaction,
-    statement: str,
-    level: int,
-    cutoff_us: int,
-    target: Callable[[MetricKey], MetricKey] | None,
-) -> int:
-    """Move some rows into rows without a source; return how many."""
-    if not transaction.all("try_lock", lock_key=FOLD_LOCK)[0][0]:
-        return 0  # another process is folding
-    taken = transaction.all(statement, level=level, cutoff=cutoff_us, limit=FOLD_ROWS)
-    if taken and target is not None:
-        merged: dict[MetricKey, Tally] = {}
-        _merge_rows(merged, taken, target)
-        keys = encode_rows(
-            {
-                "level": key.level,
-                "queue_name": key.queue_name,
-                "kind": key.kind,
-                "bucket_start": key.bucket_us,
-            }
-            for key in merged
-        )
-        stored = transaction.all("folded_metrics", rows=keys)
-        _merge_rows(merged, stored, lambda key: key)
-        rows = encode_rows(_metric_row(*item) for item in merged.items())
-        transaction.run("put_metrics", source=_MERGED, rows=rows)
-    return len(taken)
+    taken: Iterable[Row],
+    target: Callable[[MetricKey], MetricKey],
+) -> None:
+    """Add rows that were taken to the rows without a source."""
+    merged: dict[MetricKey, Tally] = {}
+    _merge_rows(merged, taken, target)
+    keys = encode_rows(
+        {
+            "level": key.level,
+            "queue_name": key.queue_name,
+            "kind": key.kind,
+            "bucket_start": key.bucket_us,
+        }
+        for key in merged
+    )
+    stored = transaction.all("folded_metrics", rows=keys)
+    _merge_rows(merged, stored, lambda key: key)
+    rows = encode_rows(_metric_row(*item) for item in merged.items())
+    transaction.run("put_metrics", source=_MERGED, rows=rows)
 
 
 def _merge_rows(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
+from flask_forge_jobs.ids import least_at
 from flask_forge_jobs.model.instants import DAY_US, SECOND_US, to_micros
 from flask_forge_jobs.model.metrics import (
     DAY,
@@ -15,7 +18,13 @@ from flask_forge_jobs.model.metrics import (
     window,
 )
 from flask_forge_jobs.storage.base import Storage
-from flask_forge_jobs.storage.metrics import FOLD_AFTER_US, FOLD_ROWS
+from flask_forge_jobs.storage.metrics import (
+    FOLD_AFTER_US,
+    FOLD_ROWS,
+    PUT_ROWS,
+    SOURCE_US,
+)
+from tests.support.figures import PastProcess
 from tests.support.sql import Sql
 from tests.support.threads import run_together
 
@@ -102,6 +111,24 @@ def test_writing_again_replaces(storage: Storage) -> None:
     [first, *_] = buckets(storage)
 
     assert (first.enqueued, first.completed, first.run.count) == (5, 2, 2)
+
+
+def test_only_rows_that_are_there_are_overwritten(storage: Storage, sql: Sql) -> None:
+    """A row that was folded would count twice."""
+    count = PUT_ROWS + 7
+    keys = [key(NOON_US + n * 10 * SECOND_US, queue="mail") for n in range(count)]
+    storage.metrics.put("A", {each: tally(enqueued=1) for each in keys[1:]})
+    storage.metrics.put("B", {keys[0]: tally(enqueued=1)})
+    changed = {each: tally(enqueued=3, completed=1) for each in keys}
+
+    gone = storage.metrics.overwrite("A", changed)
+
+    assert gone == {keys[0]}
+    assert sql.run(
+        "SELECT source, enqueued, COUNT(*), MIN(LENGTH(run_times)) > 0"
+        " FROM forge_metric WHERE level > 0 GROUP BY source, enqueued ORDER BY source"
+    ) == [("A", 3, count - 1, 1), ("B", 1, 1, 0)]
+    assert storage.metrics.overwrite("A", {}) == set()
 
 
 def test_processes_are_merged_when_read(storage: Storage) -> None:
@@ -262,6 +289,28 @@ def test_a_bucket_that_may_still_change_is_left_alone(storage: Storage) -> None:
     assert storage.metrics.fold(NOON_US + FOLD_AFTER_US + 10 * SECOND_US - 1) == 0
 
 
+def test_what_processes_counted_that_are_long_gone_is_folded_before_the_day_is_over(
+    storage: Storage, sql: Sql
+) -> None:
+    """Or whoever scrapes reads the rows of all that have run on this day."""
+    rows = _all_levels(NOON_US, "mail", "send")
+    for age_us in (1, 2, 3):
+        storage.metrics.put(least_at(NOON_US - age_us * SECOND_US), rows)
+    late = least_at(NOON_US)
+    storage.metrics.put(late, rows)
+    before = [everything(storage, level) for level in LEVELS]
+
+    folded = storage.metrics.fold(NOON_US + SOURCE_US + FOLD_AFTER_US)
+
+    assert [everything(storage, level) for level in LEVELS] == before
+    wide = sql.run(
+        "SELECT level, source, completed FROM forge_metric"
+        " WHERE level > 600 ORDER BY level, source"
+    )
+    assert wide == [(1800, "", 3), (1800, late, 1), (DAY, "", 3), (DAY, late, 1)]
+    assert folded == 3 * len(LEVELS) + 3  # the narrow buckets are over
+
+
 def test_many_rows_are_folded_in_batches(storage: Storage, sql: Sql) -> None:
     count = FOLD_ROWS * 2 + 7
     for host in ("A", "B"):
@@ -286,6 +335,28 @@ def test_processes_that_fold_at_once_count_everything_once(storage: Storage) -> 
     storage.metrics.fold(NOON_US + DAY_US)
 
     assert everything(storage).enqueued == 2000
+
+
+def test_what_is_folded_while_processes_write_it_counts_once(storage: Storage) -> None:
+    """As by a host whose clock is far ahead."""
+    processes = [PastProcess(storage, NOON_US) for _ in range(3)]
+
+    def write(process: PastProcess) -> None:
+        for _ in range(40):
+            process.runs("mail", "send", [1])
+
+    def fold() -> None:
+        for _ in range(40):
+            storage.metrics.fold(NOON_US + 2 * DAY_US)
+
+    calls: list[Callable[[], None]] = [partial(write, each) for each in processes]
+    run_together([*calls, fold])
+    storage.metrics.fold(NOON_US + 2 * DAY_US)
+
+    assert {
+        (counted.enqueued, counted.completed, counted.run.count)
+        for counted in (everything(storage, level) for level in LEVELS)
+    } == {(120, 120, 120)}
 
 
 def test_pruning_keeps_each_level_for_its_time(storage: Storage, sql: Sql) -> None:

@@ -129,9 +129,76 @@ MUTANTS = (
     Mutant(
         "a bucket is folded that may still change",
         "storage/metrics.py",
-        "now_us - FOLD_AFTER_US - level * SECOND_US,",
-        "now_us - level * SECOND_US,",
+        "                over_us - width_us,",
+        "                now_us - width_us,",
         (f"{_FIGURES}::test_a_bucket_that_may_still_change_is_left_alone",),
+    ),
+    Mutant(
+        "a day's rows of processes that are gone stay until it is over",
+        "storage/metrics.py",
+        'least_at(over_us - SOURCE_US) if is_wide else ""',
+        '""',
+        (
+            (
+                f"{_FIGURES}::test_what_processes_counted_that_are_long_gone"
+                "_is_folded_before_the_day_is_over"
+            ),
+        ),
+    ),
+    Mutant(
+        "a day's rows of processes that run are folded",
+        "storage/metrics.py",
+        "least_at(over_us - SOURCE_US) if is_wide",
+        "least_at(over_us) if is_wide",
+        (
+            (
+                f"{_FIGURES}::test_what_processes_counted_that_are_long_gone"
+                "_is_folded_before_the_day_is_over"
+            ),
+        ),
+    ),
+    Mutant(
+        "the rows of another process are overwritten",
+        _METRICS,
+        "    AND forge_metric.source = :source\nRETURNING\n",
+        "RETURNING\n",
+        (f"{_FIGURES}::test_only_rows_that_are_there_are_overwritten",),
+    ),
+    Mutant(
+        "a row that was folded is written again",
+        "storage/flusher.py",
+        "            if key in gone:\n",
+        "            if not gone:\n",
+        (
+            (
+                "storage/test_flusher.py"
+                "::test_what_was_folded_meanwhile_is_not_counted_again"
+            ),
+        ),
+    ),
+    Mutant(
+        "a row that begins anew loses what came since",
+        "storage/flusher.py",
+        "self.tally, self.since = self.since or Tally(), None",
+        "self.tally, self.since = Tally(), None",
+        (
+            (
+                "storage/test_flusher.py"
+                "::test_what_was_folded_meanwhile_is_not_counted_again"
+            ),
+        ),
+    ),
+    Mutant(
+        "a process keeps its source for good",
+        "storage/flusher.py",
+        "if self._source and taken_us >= self._source_ends_us:",
+        "if self._source and taken_us < 0:",
+        (
+            (
+                "storage/test_flusher.py"
+                "::test_a_process_takes_a_new_source_from_time_to_time"
+            ),
+        ),
     ),
     Mutant(
         "counters go down when days are pruned",

@@ -11,10 +11,10 @@ import pytest
 
 from flask_forge_jobs.errors import StorageUnavailableError
 from flask_forge_jobs.model.instants import DAY_US
-from flask_forge_jobs.model.metrics import DAY, LEVELS, MetricKey, Tally, floor_to
+from flask_forge_jobs.model.metrics import DAY, LEVELS, MetricKey, Tally
 from flask_forge_jobs.storage import flusher
 from flask_forge_jobs.storage.flusher import Flusher
-from flask_forge_jobs.storage.metrics import FOLD_AFTER_US, MetricStore
+from flask_forge_jobs.storage.metrics import SOURCE_US, MetricStore
 from flask_forge_jobs.storage.recorder import Recorder
 from tests.support.clocks import SECOND_US, START_US, MovingClock
 from tests.support.processes import fork_in_c, in_child
@@ -46,6 +46,20 @@ class Store:
             self.rows[host, key] = copy
         if self.loses_answer:
             raise StorageUnavailableError("who knows")
+
+    def overwrite(
+        self, host: str, tallies: Mapping[MetricKey, Tally]
+    ) -> set[MetricKey]:
+        there = {key: tallies[key] for key in tallies if (host, key) in self.rows}
+        self.put(host, there)
+        return set(tallies) - set(there)
+
+    def fold(self) -> None:
+        """Count every row without its process."""
+        for (host, key), tally in list(self.rows.items()):
+            if host:
+                self.rows.setdefault(("", key), Tally()).merge(tally)
+                del self.rows[host, key]
 
     def total(self, level: int, queue: str = "", kind: str = "") -> int:
         return sum(
@@ -175,26 +189,75 @@ def test_a_clock_that_goes_back_overwrites_nothing(rig: Rig) -> None:
     assert len(rig.store.hosts()) > 1
 
 
-def test_a_bucket_stored_in_part_is_not_written_after_it_may_be_folded(
-    rig: Rig,
-) -> None:
+def test_what_was_folded_meanwhile_is_not_counted_again(rig: Rig) -> None:
+    """As when the store was away for so long that others took this process for gone."""
     rig.recorder.enqueued("mail", "send")
     rig.flusher.flush()
     rig.store.is_away = True
-    rig.recorder.enqueued("mail", "send")
     for _ in range(8):
+        rig.recorder.enqueued("mail", "send")
         with pytest.raises(StorageUnavailableError):
             rig.flusher.flush()
-        rig.clock.move(FOLD_AFTER_US / SECOND_US / 8)
-        rig.recorder.enqueued("mail", "send")
+        rig.clock.move(200)
     rig.store.is_away = False
+    rig.store.fold()
 
+    for jobs in range(9, 12):
+        rig.flusher.flush()
+        assert {level: rig.store.total(level) for level in LEVELS} == dict.fromkeys(
+            LEVELS, jobs
+        )
+        rig.recorder.enqueued("mail", "send")
+
+
+def test_a_row_that_began_anew_is_overwritten_and_folded_like_any_other(
+    rig: Rig,
+) -> None:
+    for _ in range(9):
+        for _ in range(3):
+            rig.recorder.enqueued("mail", "send")
+            rig.flusher.flush()
+        rig.store.fold()
+
+    assert {level: rig.store.total(level) for level in LEVELS} == dict.fromkeys(
+        LEVELS, 27
+    )
+    assert rig.store.hosts() == {""}
+
+
+def test_a_process_takes_a_new_source_from_time_to_time(rig: Rig) -> None:
+    """So that the rows of the old one can be folded although the day is not over."""
+    for _ in range(30):
+        rig.recorder.enqueued("mail", "send")
+        rig.flusher.flush()
+        rig.clock.move(SOURCE_US / SECOND_US / 10)
+
+    assert {level: rig.store.total(level) for level in LEVELS} == dict.fromkeys(
+        LEVELS, 30
+    )
+    assert rig.store.hosts() == {"host-0", "host-1", "host-2"}
+
+
+def test_no_new_source_is_taken_before_the_old_one_is_stored(rig: Rig) -> None:
+    rig.recorder.enqueued("mail", "send")
     rig.flusher.flush()
+    rig.store.loses_answer = True
+    for _ in range(5):
+        rig.clock.move(SOURCE_US / SECOND_US)
+        rig.recorder.enqueued("mail", "send")
+        with pytest.raises(StorageUnavailableError):
+            rig.flusher.flush()
+    assert rig.store.hosts() == {"host-0"}
+    rig.store.loses_answer = False
 
-    first = MetricKey(10, floor_to(MOMENT_US, 10), "", "")
-    assert rig.store.rows["host-0", first].enqueued == 1
-    assert rig.store.total(10) == 9
-    assert rig.store.total(DAY) == 10
+    for _ in range(2):
+        rig.recorder.enqueued("mail", "send")
+        rig.flusher.flush()
+
+    assert {level: rig.store.total(level) for level in LEVELS} == dict.fromkeys(
+        LEVELS, 8
+    )
+    assert rig.store.hosts() == {"host-0", "host-1"}
 
 
 def test_memory_is_bounded_while_the_store_is_away(

@@ -26,7 +26,7 @@ class PastProcess:
         self.clock = MovingClock(now_us)
         self.recorder = Recorder(self.clock)
         self.flusher = Flusher(
-            self.recorder, storage.metrics, self.clock, UlidGenerator().new
+            self.recorder, storage.metrics, self.clock, UlidGenerator(self.clock).new
         )
         self.recorder.on_activity = lambda: None
 

@@ -21,6 +21,29 @@ ON CONFLICT (level, queue_name, kind, bucket_start, source) DO UPDATE SET
     run_times = excluded.run_times,
     total_times = excluded.total_times
 
+-- name: overwrite_metrics
+-- Only rows that are there: a folded one would count twice.
+UPDATE forge_metric
+SET
+    enqueued = v.enqueued,
+    started = v.started,
+    retried = v.retried,
+    completed = v.completed,
+    dead = v.dead,
+    refused = v.refused,
+    wait_times = v.wait_times,
+    run_times = v.run_times,
+    total_times = v.total_times
+FROM /* rows v: level integer, queue_name text, kind text, bucket_start bigint, enqueued bigint, started bigint, retried bigint, completed bigint, dead bigint, refused bigint, wait_times text, run_times text, total_times text */
+WHERE forge_metric.level = v.level
+    AND forge_metric.queue_name = v.queue_name
+    AND forge_metric.kind = v.kind
+    AND forge_metric.bucket_start = v.bucket_start
+    AND forge_metric.source = :source
+RETURNING
+    forge_metric.level, forge_metric.bucket_start, forge_metric.queue_name,
+    forge_metric.kind
+
 -- name: timeline
 -- Served by the primary key: one range for each name.
 SELECT
@@ -102,14 +125,20 @@ WHERE level IN (0, :level) AND kind = '' AND queue_name <> ''
 ORDER BY queue_name
 
 -- name: take_unfolded
--- Removes the rows of single sources, to merge them into rows without one.
-DELETE FROM forge_metric
-WHERE (level, queue_name, kind, bucket_start, source) IN (
+-- Removes the rows of single sources, to merge them into rows without one: of buckets that
+-- are over, and of sources that are. A row that is being written waits for the next time.
+WITH unfolded AS MATERIALIZED (
     SELECT level, queue_name, kind, bucket_start, source
     FROM forge_metric
-    WHERE level = :level AND source <> '' AND bucket_start <= :cutoff
+    WHERE level = :level AND source <> ''
+        AND (bucket_start <= :cutoff OR source < :ended_before)
     ORDER BY bucket_start
     LIMIT :limit
+    /* skip_locked */
+)
+DELETE FROM forge_metric
+WHERE (level, queue_name, kind, bucket_start, source) IN (
+    SELECT level, queue_name, kind, bucket_start, source FROM unfolded
 )
 RETURNING
     level, queue_name, kind, bucket_start, enqueued, started, retried, completed,
