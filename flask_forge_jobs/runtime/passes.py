@@ -139,7 +139,8 @@ def rebalance_once(storage: Storage) -> RebalanceReport:
 def fold_metrics_once(storage: Storage, clock: Clock | None = None) -> FoldReport:
     """Write this process's metrics, merge those of all processes, drop old ones.
 
-    Metrics are merged ten minutes after their time bucket has ended.
+    Metrics are merged ten minutes after their time bucket has ended; those of half an
+    hour and a day after twenty minutes, once their process counts in new rows.
 
     Args:
         storage: The stores.

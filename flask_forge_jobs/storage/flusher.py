@@ -1,10 +1,11 @@
 """Flusher: stores the recorder's figures every two seconds.
 
-It keeps the complete figures of each bucket that may still change and overwrites the
-stored row with them. So a repeated write does no harm, and an outage of the database
-loses nothing. If the row was folded meanwhile, what came since begins a new one. Its
-thread lives only while there is something to store. A process that is killed loses what
-it has counted since the last write.
+It keeps all that the row of each open bucket has to hold, and overwrites the row with
+it. So a repeated write does no harm, and an outage of the database loses nothing. If
+the row was folded meanwhile, what came since begins a new one. If the answer to a write
+was lost before that, some figures may be missing, but none counts twice. Its thread
+lives only while there is something to store. A process that is killed loses what it has
+counted since the last write.
 """
 
 from __future__ import annotations
@@ -12,21 +13,29 @@ from __future__ import annotations
 import contextlib
 import threading
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TypeVar
 
 from flask_forge_jobs.clock import Clock
-from flask_forge_jobs.errors import StorageError
+from flask_forge_jobs.errors import StorageError, StorageOutcomeUnknownError
 from flask_forge_jobs.forks import PerProcess, at_end_of_child
 from flask_forge_jobs.logs import get_logger
 from flask_forge_jobs.model.instants import SECOND_US
 from flask_forge_jobs.model.metrics import LEVELS, MetricKey, Tally, floor_to
 from flask_forge_jobs.storage.audit import Refusals
-from flask_forge_jobs.storage.metrics import SOURCE_US, MetricStore
+from flask_forge_jobs.storage.metrics import (
+    FOLD_AFTER_US,
+    PUT_ROWS,
+    SOURCE_US,
+    MetricStore,
+)
 from flask_forge_jobs.storage.recorder import Recorder, Uncommitted
 
 logger = get_logger(__name__)
+
+T = TypeVar("T")
 
 PERIOD_S = 2.0
 # Seconds without anything to store after which the thread ends.
@@ -42,33 +51,48 @@ MAX_HELD = 20_000
 class _Bucket:
     """The figures of one row.
 
-    ``tally`` is all that the row has to hold, ``since`` what of it came since the row
-    was stored; None if it was not.
+    ``tally`` is all that the row has to hold, ``since`` what of it came after the last
+    write that was stored or may have been. ``is_unclear`` if that was the first one.
     """
 
     tally: Tally = field(default_factory=Tally)
     since: Tally | None = None
     is_changed: bool = False
+    is_stored: bool = False
+    is_unclear: bool = False
 
     @property
-    def is_stored(self) -> bool:
-        """Whether the row was stored before."""
-        return self.since is not None
+    def may_be_there(self) -> bool:
+        """Whether a row was stored or may have been."""
+        return self.is_stored or self.is_unclear
 
     def add(self, tally: Tally) -> None:
         """Add figures that are not stored."""
         self.tally.merge(tally)
-        if self.since is not None:
+        if self.may_be_there:
+            self.since = self.since or Tally()
             self.since.merge(tally)
         self.is_changed = True
 
     def stored(self) -> None:
         """Note that the row holds everything."""
-        self.since, self.is_changed = Tally(), False
+        self.since, self.is_changed = None, False
+        self.is_stored, self.is_unclear = True, False
 
-    def begin_anew(self) -> None:
-        """Note that the row is gone, and what it held is counted elsewhere."""
-        self.tally, self.since = self.since or Tally(), None
+    def unanswered(self) -> None:
+        """Note that the row may hold everything."""
+        self.since = None
+        self.is_unclear = not self.is_stored
+
+    def gone(self, *, may_be_folded: bool) -> None:
+        """Note that there is no row: what it held counts elsewhere, if it was there."""
+        if self.is_stored or may_be_folded:
+            self.tally = self.since or Tally()
+        self.since = None
+        self.is_stored = self.is_unclear = False
+
+
+_Part = dict[MetricKey, _Bucket]
 
 
 class Flusher(PerProcess):
@@ -133,15 +157,14 @@ class Flusher(PerProcess):
             taken_us = self._clock.now_us()
             for key, tally in self._recorder.take().items():
                 self._taken.setdefault(key, Tally()).merge(tally)
-            if any(bucket_us < self._let_go_us for bucket_us, _, _ in self._taken):
-                self._begin_anew()  # the clock went back
+            # The clock went back, or others may take the source for gone.
+            if self._is_let_go() or self._is_over(taken_us):
+                self._begin_anew()
             for key, tally in self._taken.items():
                 self._hold(*key, tally)
             self._taken.clear()
             written = self._store_held()
             self._let_go(taken_us)
-            if self._source and taken_us >= self._source_ends_us:
-                self._begin_anew()
             if self._refusals is not None:
                 self._refusals.flush(is_last=is_last)
             return written
@@ -163,8 +186,17 @@ class Flusher(PerProcess):
 
     # -- the figures -----------------------------------------------------------------
 
+    def _is_let_go(self) -> bool:
+        return any(bucket_us < self._let_go_us for bucket_us, _, _ in self._taken)
+
+    def _is_over(self, now_us: int) -> bool:
+        """Return whether all is stored, and the source was in use for long enough."""
+        if not self._source or now_us < self._source_ends_us:
+            return False
+        return not any(each.is_changed for each in self._held.values())
+
     def _begin_anew(self) -> None:
-        """Switch to a new source, so as not to overwrite rows of forgotten buckets."""
+        """Switch to a new source and forget all buckets; the rows stay as they are."""
         self._store_held()
         self._held.clear()
         self._source, self._let_go_us = "", 0
@@ -184,31 +216,40 @@ class Flusher(PerProcess):
             self._source = self._new_source()
             self._source_ends_us = self._clock.now_us() + SOURCE_US
         try:
-            self._overwrite({k: each for k, each in changed.items() if each.is_stored})
-            self._put({k: each for k, each in changed.items() if not each.is_stored})
+            self._overwrite({k: b for k, b in changed.items() if b.may_be_there})
+            self._put({k: b for k, b in changed.items() if not b.may_be_there})
         except StorageError:
             self._drop_excess()
             raise
         return len(changed)
 
     def _overwrite(self, buckets: Mapping[MetricKey, _Bucket]) -> None:
-        if not buckets:
-            return
-        tallies = {key: each.tally for key, each in buckets.items()}
-        gone = self._store.overwrite(self._source, tallies)
-        for key, bucket in buckets.items():
-            if key in gone:
-                bucket.begin_anew()
-            else:
-                bucket.stored()
+        # Half of the time is for hosts whose clocks differ.
+        foldable_us = self._source_ends_us + FOLD_AFTER_US // 2
+        may_be_folded = self._clock.now_us() >= foldable_us
+        for part in _parts(buckets):
+            gone = self._write(self._store.overwrite, part)
+            for key, bucket in part.items():
+                if key in gone:
+                    bucket.gone(may_be_folded=may_be_folded)
+                else:
+                    bucket.stored()
 
     def _put(self, buckets: Mapping[MetricKey, _Bucket]) -> None:
-        if not buckets:
-            return
-        tallies = {key: each.tally for key, each in buckets.items()}
-        self._store.put(self._source, tallies)
-        for bucket in buckets.values():
-            bucket.stored()
+        for part in _parts(buckets):
+            self._write(self._store.put, part)
+            for bucket in part.values():
+                bucket.stored()
+
+    def _write(
+        self, write: Callable[[str, dict[MetricKey, Tally]], T], part: _Part
+    ) -> T:
+        try:
+            return write(self._source, {key: each.tally for key, each in part.items()})
+        except StorageOutcomeUnknownError:
+            for bucket in part.values():
+                bucket.unanswered()
+            raise
 
     def _let_go(self, taken_us: int) -> None:
         """Forget stored buckets that were over when the figures were taken."""
@@ -316,6 +357,13 @@ def _close(found: weakref.ref[Flusher]) -> None:
     flusher = found()
     if flusher is not None:
         flusher.close()
+
+
+def _parts(buckets: Mapping[MetricKey, _Bucket]) -> Iterator[_Part]:
+    """Yield the buckets of each statement, days first: these need names."""
+    keys = sorted(buckets, reverse=True)
+    for start in range(0, len(keys), PUT_ROWS):
+        yield {key: buckets[key] for key in keys[start : start + PUT_ROWS]}
 
 
 def _end_us(key: MetricKey) -> int:

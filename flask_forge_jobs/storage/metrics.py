@@ -3,8 +3,8 @@
 A process overwrites complete rows under its own name, so repeating a write changes
 nothing. Once a bucket or its source is over, its rows are folded into one without a
 source; a row moves in the transaction that deletes it, so it counts exactly once at any
-moment. Whoever writes it after all learns that it is gone. Figures older than every
-bucket stay in level 0, because a counter must never go down.
+moment. A process that overwrites a folded row learns that it is gone. Figures older
+than every bucket stay in level 0, because a counter must never go down.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ from flask_forge_jobs.storage.series import Names, Series, names
 
 # An arbitrary lock key: two processes must not fold the same rows.
 FOLD_LOCK = 7_022_013_337_003
-# A process counts under a new source after this time. Otherwise a day's rows of each
-# process that has run on it would stay, and whoever reads the counters reads them all.
+# A process takes a new source after this time, so that its rows of a day can be folded
+# before the day is over. Who reads the counters reads the rows of all sources.
 SOURCE_US = 600 * SECOND_US
-# How long after its last write was due a row is folded.
+# A row is folded this long after its bucket or its source is over.
 FOLD_AFTER_US = 600 * SECOND_US
 # On SQLite, other writers wait for a batch.
 FOLD_ROWS = 200
@@ -91,14 +91,10 @@ class MetricStore:
     def put(self, source: str, tallies: Mapping[MetricKey, Tally]) -> None:
         """Store a process's complete tallies, replacing its earlier ones.
 
-        ``source`` names the process and is never reused.
+        ``source`` names the process and is never reused. At most PUT_ROWS at once.
         """
         self._series.settle(tallies)
-        rows = [_metric_row(key, tally) for key, tally in tallies.items()]
-        for start in range(0, len(rows), PUT_ROWS):
-            self._put(source, encode_rows(rows[start : start + PUT_ROWS]))
-
-    def _put(self, source: str, rows: str) -> None:
+        rows = encode_rows(_metric_row(*each) for each in tallies.items())
         self._database.write(
             lambda transaction: transaction.run("put_metrics", source=source, rows=rows)
         )
@@ -106,19 +102,13 @@ class MetricStore:
     def overwrite(
         self, source: str, tallies: Mapping[MetricKey, Tally]
     ) -> set[MetricKey]:
-        """Replace a process's tallies that are stored; return the keys of the others.
+        """Replace those of a process's tallies that are stored; return the other keys.
 
-        Those were folded, so what was stored of them is counted without this source.
+        Those rows were folded, and count without a source. At most PUT_ROWS at once.
         """
-        rows = [_metric_row(key, tally) for key, tally in tallies.items()]
-        gone = set(tallies)
-        for start in range(0, len(rows), PUT_ROWS):
-            part = encode_rows(rows[start : start + PUT_ROWS])
-            found = self._database.execute(
-                "overwrite_metrics", source=source, rows=part
-            )
-            gone.difference_update(MetricKey(*each) for each in found)
-        return gone
+        rows = encode_rows(_metric_row(*each) for each in tallies.items())
+        found = self._database.execute("overwrite_metrics", source=source, rows=rows)
+        return set(tallies).difference(MetricKey(*each) for each in found)
 
     # -- reading -------------------------------------------------------------------
 
@@ -245,15 +235,16 @@ class MetricStore:
         over_us = now_us - FOLD_AFTER_US
         moved = 0
         for level in LEVELS:
-            width_us = level * SECOND_US
-            # The rows of a narrow bucket are soon folded anyway.
-            is_wide = width_us > SOURCE_US
+            closed_us = over_us - level * SECOND_US
+            # The rows of a narrow bucket are soon folded anyway, and they are many.
+            is_wide = level * SECOND_US > SOURCE_US
             moved += self._move_all(
                 "take_unfolded",
                 level,
-                over_us - width_us,
+                over_us if is_wide else closed_us,
                 lambda key: key,
-                ended_before=least_at(over_us - SOURCE_US) if is_wide else "",
+                closed=closed_us,
+                ended_before=least_at(over_us - SOURCE_US),
             )
         return moved
 

@@ -115,7 +115,7 @@ def test_writing_again_replaces(storage: Storage) -> None:
 
 def test_only_rows_that_are_there_are_overwritten(storage: Storage, sql: Sql) -> None:
     """A row that was folded would count twice."""
-    count = PUT_ROWS + 7
+    count = 7
     keys = [key(NOON_US + n * 10 * SECOND_US, queue="mail") for n in range(count)]
     storage.metrics.put("A", {each: tally(enqueued=1) for each in keys[1:]})
     storage.metrics.put("B", {keys[0]: tally(enqueued=1)})
@@ -195,13 +195,13 @@ def test_an_empty_window_has_no_tallies(storage: Storage) -> None:
 
 
 def test_more_rows_than_one_statement_takes(storage: Storage) -> None:
-    many = {
-        key(NOON_US + n * 10 * SECOND_US): tally(enqueued=1)
-        for n in range(FOLD_ROWS * 2 + 1)
-    }
-    storage.metrics.put("A", many)
+    process, kinds = PastProcess(storage, NOON_US), PUT_ROWS // len(LEVELS) + 1
 
-    assert everything(storage).enqueued == FOLD_ROWS * 2 + 1
+    for jobs in (kinds, 2 * kinds):  # written, and overwritten
+        for number in range(kinds):
+            process.recorder.enqueued("mail", f"kind-{number}")
+        assert process.flusher.flush() > PUT_ROWS
+        assert {everything(storage, level).enqueued for level in LEVELS} == {jobs}
 
 
 # -- kinds and counters ------------------------------------------------------------

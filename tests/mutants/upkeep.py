@@ -129,15 +129,15 @@ MUTANTS = (
     Mutant(
         "a bucket is folded that may still change",
         "storage/metrics.py",
-        "                over_us - width_us,",
-        "                now_us - width_us,",
+        "            closed_us = over_us - level * SECOND_US\n",
+        "            closed_us = now_us - level * SECOND_US\n",
         (f"{_FIGURES}::test_a_bucket_that_may_still_change_is_left_alone",),
     ),
     Mutant(
         "a day's rows of processes that are gone stay until it is over",
         "storage/metrics.py",
-        'least_at(over_us - SOURCE_US) if is_wide else ""',
-        '""',
+        "ended_before=least_at(over_us - SOURCE_US),",
+        'ended_before="",',
         (
             (
                 f"{_FIGURES}::test_what_processes_counted_that_are_long_gone"
@@ -148,8 +148,8 @@ MUTANTS = (
     Mutant(
         "a day's rows of processes that run are folded",
         "storage/metrics.py",
-        "least_at(over_us - SOURCE_US) if is_wide",
-        "least_at(over_us) if is_wide",
+        "ended_before=least_at(over_us - SOURCE_US),",
+        "ended_before=least_at(over_us),",
         (
             (
                 f"{_FIGURES}::test_what_processes_counted_that_are_long_gone"
@@ -179,8 +179,8 @@ MUTANTS = (
     Mutant(
         "a row that begins anew loses what came since",
         "storage/flusher.py",
-        "self.tally, self.since = self.since or Tally(), None",
-        "self.tally, self.since = Tally(), None",
+        "self.tally = self.since or Tally()",
+        "self.tally = Tally()",
         (
             (
                 "storage/test_flusher.py"
@@ -189,10 +189,46 @@ MUTANTS = (
         ),
     ),
     Mutant(
+        "what was stored counts again once it was folded",
+        "storage/flusher.py",
+        "        self.since, self.is_changed = None, False\n",
+        "        self.is_changed = False\n",
+        (
+            (
+                "storage/test_flusher.py"
+                "::test_a_row_that_began_anew_is_overwritten_and_folded_like_any_other"
+            ),
+        ),
+    ),
+    Mutant(
+        "figures whose answer was lost count again once they were folded",
+        "storage/flusher.py",
+        "        except StorageOutcomeUnknownError:\n",
+        "        except ZeroDivisionError:\n",
+        (
+            (
+                "storage/test_flusher.py::test_what_was_folded"
+                "_after_its_answer_was_lost_is_not_counted_again"
+            ),
+        ),
+    ),
+    Mutant(
+        "a first write that was not stored is forgotten",
+        "storage/flusher.py",
+        "        if self.is_stored or may_be_folded:\n",
+        "        if may_be_folded or self:\n",
+        (
+            (
+                "storage/test_flusher.py::test_a_first_write"
+                "_that_was_not_stored_although_nobody_said_so_is_repeated"
+            ),
+        ),
+    ),
+    Mutant(
         "a process keeps its source for good",
         "storage/flusher.py",
-        "if self._source and taken_us >= self._source_ends_us:",
-        "if self._source and taken_us < 0:",
+        "if self._is_let_go() or self._is_over(taken_us):",
+        "if self._is_let_go():",
         (
             (
                 "storage/test_flusher.py"
@@ -297,8 +333,8 @@ MUTANTS = (
     Mutant(
         "a clock that goes back overwrites what was stored",
         "storage/flusher.py",
-        "                self._begin_anew()  #",
-        "                pass  #",
+        "if self._is_let_go() or self._is_over(taken_us):",
+        "if self._is_over(taken_us):",
         ("storage/test_flusher.py::test_a_clock_that_goes_back_overwrites_nothing",),
     ),
     Mutant(

@@ -42,7 +42,7 @@ NUMBERS |= {
     "known",
 }
 NUMBERS |= {"level", "http_status", "changed", "requests", "before_at", "before_id"}
-NUMBERS |= {"done_days", "dead_days", "base_seconds", "max_seconds"}
+NUMBERS |= {"done_days", "dead_days", "base_seconds", "max_seconds", "closed"}
 NUMBERS |= {
     "catch_up_limit",
     "overdue_us",
@@ -119,7 +119,7 @@ SERVED_BY = {
     "timeline": "forge_metric_pkey|forge_metric USING PRIMARY KEY",
     "timeline_of_kinds": r"_pkey on forge_metric +\(|\bm USING PRIMARY KEY",
     "kinds_within": "forge_metric_time",
-    "take_unfolded": "forge_metric_unfolded",
+    "take_unfolded": r"forge_metric_unfolded[^\n]*\n?.*bucket_start ?<",
     "append_audit_once": "forge_audit_actor",
     "audit_page": "forge_audit_time",
     "delete_old_audit": "forge_audit_time",

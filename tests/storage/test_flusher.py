@@ -9,12 +9,15 @@ from typing import cast
 
 import pytest
 
-from flask_forge_jobs.errors import StorageUnavailableError
+from flask_forge_jobs.errors import (
+    StorageOutcomeUnknownError,
+    StorageUnavailableError,
+)
 from flask_forge_jobs.model.instants import DAY_US
 from flask_forge_jobs.model.metrics import DAY, LEVELS, MetricKey, Tally
 from flask_forge_jobs.storage import flusher
 from flask_forge_jobs.storage.flusher import Flusher
-from flask_forge_jobs.storage.metrics import SOURCE_US, MetricStore
+from flask_forge_jobs.storage.metrics import FOLD_AFTER_US, SOURCE_US, MetricStore
 from flask_forge_jobs.storage.recorder import Recorder
 from tests.support.clocks import SECOND_US, START_US, MovingClock
 from tests.support.processes import fork_in_c, in_child
@@ -45,7 +48,7 @@ class Store:
             copy.merge(tally)
             self.rows[host, key] = copy
         if self.loses_answer:
-            raise StorageUnavailableError("who knows")
+            raise StorageOutcomeUnknownError
 
     def overwrite(
         self, host: str, tallies: Mapping[MetricKey, Tally]
@@ -225,6 +228,89 @@ def test_a_row_that_began_anew_is_overwritten_and_folded_like_any_other(
     assert rig.store.hosts() == {""}
 
 
+@pytest.mark.parametrize("written_before", [0, 1])
+def test_what_was_folded_after_its_answer_was_lost_is_not_counted_again(
+    rig: Rig, written_before: int
+) -> None:
+    for _ in range(written_before):
+        rig.recorder.enqueued("mail", "send")
+        rig.flusher.flush()
+    rig.recorder.enqueued("mail", "send")
+    rig.store.loses_answer = True
+    with pytest.raises(StorageOutcomeUnknownError):
+        rig.flusher.flush()
+    rig.clock.move((SOURCE_US + FOLD_AFTER_US) / SECOND_US)
+    rig.store.fold()
+    rig.store.loses_answer = False
+
+    rig.recorder.enqueued("mail", "send")
+    rig.flusher.flush()
+
+    assert {level: rig.store.total(level) for level in LEVELS} == dict.fromkeys(
+        LEVELS, written_before + 2
+    )
+
+
+def test_nothing_counts_twice_while_all_is_stored_and_no_answer_comes(
+    rig: Rig,
+) -> None:
+    """As with a standby that is lost: the commits are kept and not confirmed."""
+    rig.store.loses_answer = True
+    for _ in range(5):
+        rig.recorder.enqueued("mail", "send")
+        with pytest.raises(StorageOutcomeUnknownError):
+            rig.flusher.flush()
+        rig.clock.move((SOURCE_US + FOLD_AFTER_US) / SECOND_US)
+        rig.store.fold()
+    rig.store.loses_answer = False
+    rig.flusher.flush()
+
+    assert 1 <= rig.store.total(DAY) <= 5
+
+
+def test_a_first_write_that_was_not_stored_although_nobody_said_so_is_repeated(
+    rig: Rig,
+) -> None:
+    rig.recorder.enqueued("mail", "send")
+    rig.store.loses_answer = True
+    with pytest.raises(StorageOutcomeUnknownError):
+        rig.flusher.flush()
+    rig.store.rows.clear()
+    rig.store.loses_answer = False
+
+    rig.recorder.enqueued("mail", "send")
+    rig.flusher.flush()
+
+    assert {level: rig.store.total(level) for level in LEVELS} == dict.fromkeys(
+        LEVELS, 2
+    )
+
+
+def test_statements_that_were_stored_are_not_repeated_for_one_that_was_not(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flusher, "PUT_ROWS", 1)
+    put = rig.store.put
+
+    def fail_at_second(host: str, tallies: Mapping[MetricKey, Tally]) -> None:
+        put(host, tallies)
+        rig.store.is_away = True
+
+    for _ in range(3):
+        rig.recorder.enqueued("mail", "send")
+        with monkeypatch.context() as patch:
+            patch.setattr(rig.store, "put", fail_at_second)
+            with pytest.raises(StorageUnavailableError):
+                rig.flusher.flush()
+        rig.store.fold()
+        rig.store.is_away = False
+    rig.flusher.flush()
+
+    assert {level: rig.store.total(level) for level in LEVELS} == dict.fromkeys(
+        LEVELS, 3
+    )
+
+
 def test_a_process_takes_a_new_source_from_time_to_time(rig: Rig) -> None:
     """So that the rows of the old one can be folded although the day is not over."""
     for _ in range(30):
@@ -238,15 +324,25 @@ def test_a_process_takes_a_new_source_from_time_to_time(rig: Rig) -> None:
     assert rig.store.hosts() == {"host-0", "host-1", "host-2"}
 
 
+def test_a_process_that_was_idle_takes_a_new_source_at_once(rig: Rig) -> None:
+    for _ in range(2):
+        rig.recorder.enqueued("mail", "send")
+        rig.flusher.flush()
+        rig.clock.move(3 * SOURCE_US / SECOND_US)
+
+    assert rig.store.total(DAY) == 2
+    assert rig.store.hosts() == {"host-0", "host-1"}
+
+
 def test_no_new_source_is_taken_before_the_old_one_is_stored(rig: Rig) -> None:
     rig.recorder.enqueued("mail", "send")
     rig.flusher.flush()
     rig.store.loses_answer = True
     for _ in range(5):
-        rig.clock.move(SOURCE_US / SECOND_US)
         rig.recorder.enqueued("mail", "send")
         with pytest.raises(StorageUnavailableError):
             rig.flusher.flush()
+        rig.clock.move(SOURCE_US / SECOND_US)
     assert rig.store.hosts() == {"host-0"}
     rig.store.loses_answer = False
 

@@ -22,7 +22,7 @@ ON CONFLICT (level, queue_name, kind, bucket_start, source) DO UPDATE SET
     total_times = excluded.total_times
 
 -- name: overwrite_metrics
--- Only rows that are there: a folded one would count twice.
+-- Skips folded rows: writing one again would count it twice.
 UPDATE forge_metric
 SET
     enqueued = v.enqueued,
@@ -130,8 +130,8 @@ ORDER BY queue_name
 WITH unfolded AS MATERIALIZED (
     SELECT level, queue_name, kind, bucket_start, source
     FROM forge_metric
-    WHERE level = :level AND source <> ''
-        AND (bucket_start <= :cutoff OR source < :ended_before)
+    WHERE level = :level AND source <> '' AND bucket_start <= :cutoff
+        AND (bucket_start <= :closed OR source < :ended_before)
     ORDER BY bucket_start
     LIMIT :limit
     /* skip_locked */
