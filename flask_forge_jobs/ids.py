@@ -38,7 +38,7 @@ def _encode(value: int) -> str:
 
 
 def least_at(instant_us: int) -> str:
-    """Return the least of all ids that an instant may get; earlier ones are smaller."""
+    """Return the smallest id of an instant; ids of earlier instants are smaller."""
     return _encode(max(instant_us // 1000, 0) << _RANDOM_BITS)
 
 

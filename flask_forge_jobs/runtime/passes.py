@@ -140,7 +140,7 @@ def fold_metrics_once(storage: Storage, clock: Clock | None = None) -> FoldRepor
     """Write this process's metrics, merge those of all processes, drop old ones.
 
     Metrics are merged ten minutes after their time bucket has ended; those of half an
-    hour and a day after twenty minutes, once their process counts in new rows.
+    hour and a day as soon as their source is twenty minutes old.
 
     Args:
         storage: The stores.

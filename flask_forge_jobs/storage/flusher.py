@@ -2,10 +2,10 @@
 
 It keeps all that the row of each open bucket has to hold, and overwrites the row with
 it. So a repeated write does no harm, and an outage of the database loses nothing. If
-the row was folded meanwhile, what came since begins a new one. If the answer to a write
-was lost before that, some figures may be missing, but none counts twice. Its thread
-lives only while there is something to store. A process that is killed loses what it has
-counted since the last write.
+the row was folded meanwhile, what came since begins a new one; if also the answer to
+the last write was lost, what came until then may be missing. Its thread lives only
+while there is something to store. A process that is killed loses what it has counted
+since the last write.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from flask_forge_jobs.storage.metrics import (
     PUT_ROWS,
     SOURCE_US,
     MetricStore,
+    is_wide,
 )
 from flask_forge_jobs.storage.recorder import Recorder, Uncommitted
 
@@ -52,7 +53,8 @@ class _Bucket:
     """The figures of one row.
 
     ``tally`` is all that the row has to hold, ``since`` what of it came after the last
-    write that was stored or may have been. ``is_unclear`` if that was the first one.
+    write that was stored or may have been. ``is_unclear`` if none is known to be stored
+    but one may be.
     """
 
     tally: Tally = field(default_factory=Tally)
@@ -65,6 +67,11 @@ class _Bucket:
     def may_be_there(self) -> bool:
         """Whether a row was stored or may have been."""
         return self.is_stored or self.is_unclear
+
+    @property
+    def has_to_be_put(self) -> bool:
+        """Whether there are figures and no row for them."""
+        return self.is_changed and not self.may_be_there
 
     def add(self, tally: Tally) -> None:
         """Add figures that are not stored."""
@@ -87,6 +94,7 @@ class _Bucket:
     def gone(self, *, may_be_folded: bool) -> None:
         """Note that there is no row: what it held counts elsewhere, if it was there."""
         if self.is_stored or may_be_folded:
+            self.is_changed = self.since is not None
             self.tally = self.since or Tally()
         self.since = None
         self.is_stored = self.is_unclear = False
@@ -157,7 +165,7 @@ class Flusher(PerProcess):
             taken_us = self._clock.now_us()
             for key, tally in self._recorder.take().items():
                 self._taken.setdefault(key, Tally()).merge(tally)
-            # The clock went back, or others may take the source for gone.
+            # The clock went back, or the source will soon be folded.
             if self._is_let_go() or self._is_over(taken_us):
                 self._begin_anew()
             for key, tally in self._taken.items():
@@ -216,24 +224,29 @@ class Flusher(PerProcess):
             self._source = self._new_source()
             self._source_ends_us = self._clock.now_us() + SOURCE_US
         try:
+            self._store.settle(changed)
             self._overwrite({k: b for k, b in changed.items() if b.may_be_there})
-            self._put({k: b for k, b in changed.items() if not b.may_be_there})
+            self._put({k: b for k, b in changed.items() if b.has_to_be_put})
         except StorageError:
             self._drop_excess()
             raise
         return len(changed)
 
     def _overwrite(self, buckets: Mapping[MetricKey, _Bucket]) -> None:
-        # Half of the time is for hosts whose clocks differ.
-        foldable_us = self._source_ends_us + FOLD_AFTER_US // 2
-        may_be_folded = self._clock.now_us() >= foldable_us
         for part in _parts(buckets):
             gone = self._write(self._store.overwrite, part)
             for key, bucket in part.items():
                 if key in gone:
-                    bucket.gone(may_be_folded=may_be_folded)
+                    bucket.gone(may_be_folded=self._may_be_folded(key))
                 else:
                     bucket.stored()
+
+    def _may_be_folded(self, key: MetricKey) -> bool:
+        over_us = _end_us(key)
+        if is_wide(key.level):
+            over_us = min(over_us, self._source_ends_us)
+        # Half of the time is for hosts whose clocks differ.
+        return self._clock.now_us() >= over_us + FOLD_AFTER_US // 2
 
     def _put(self, buckets: Mapping[MetricKey, _Bucket]) -> None:
         for part in _parts(buckets):
@@ -360,10 +373,10 @@ def _close(found: weakref.ref[Flusher]) -> None:
 
 
 def _parts(buckets: Mapping[MetricKey, _Bucket]) -> Iterator[_Part]:
-    """Yield the buckets of each statement, days first: these need names."""
-    keys = sorted(buckets, reverse=True)
-    for start in range(0, len(keys), PUT_ROWS):
-        yield {key: buckets[key] for key in keys[start : start + PUT_ROWS]}
+    """Yield the buckets of each statement; each is answered for itself."""
+    items = list(buckets.items())
+    for start in range(0, len(items), PUT_ROWS):
+        yield dict(items[start : start + PUT_ROWS])
 
 
 def _end_us(key: MetricKey) -> int:

@@ -44,7 +44,7 @@ from flask_forge_jobs.storage.series import Names, Series, names
 # An arbitrary lock key: two processes must not fold the same rows.
 FOLD_LOCK = 7_022_013_337_003
 # A process takes a new source after this time, so that its rows of a day can be folded
-# before the day is over. Who reads the counters reads the rows of all sources.
+# before the day is over. Reading the counters means reading the rows of all sources.
 SOURCE_US = 600 * SECOND_US
 # A row is folded this long after its bucket or its source is over.
 FOLD_AFTER_US = 600 * SECOND_US
@@ -88,12 +88,16 @@ class MetricStore:
 
     # -- writing -------------------------------------------------------------------
 
+    def settle(self, keys: Iterable[MetricKey]) -> None:
+        """Give names to new queues and kinds; :meth:`put` does it otherwise."""
+        self._series.settle(keys)
+
     def put(self, source: str, tallies: Mapping[MetricKey, Tally]) -> None:
         """Store a process's complete tallies, replacing its earlier ones.
 
         ``source`` names the process and is never reused. At most PUT_ROWS at once.
         """
-        self._series.settle(tallies)
+        self.settle(tallies)
         rows = encode_rows(_metric_row(*each) for each in tallies.items())
         self._database.write(
             lambda transaction: transaction.run("put_metrics", source=source, rows=rows)
@@ -104,7 +108,8 @@ class MetricStore:
     ) -> set[MetricKey]:
         """Replace those of a process's tallies that are stored; return the other keys.
 
-        Those rows were folded, and count without a source. At most PUT_ROWS at once.
+        A row that was stored and is gone was folded, and counts without a source. At
+        most PUT_ROWS at once.
         """
         rows = encode_rows(_metric_row(*each) for each in tallies.items())
         found = self._database.execute("overwrite_metrics", source=source, rows=rows)
@@ -236,12 +241,10 @@ class MetricStore:
         moved = 0
         for level in LEVELS:
             closed_us = over_us - level * SECOND_US
-            # The rows of a narrow bucket are soon folded anyway, and they are many.
-            is_wide = level * SECOND_US > SOURCE_US
             moved += self._move_all(
                 "take_unfolded",
                 level,
-                over_us if is_wide else closed_us,
+                over_us if is_wide(level) else closed_us,
                 lambda key: key,
                 closed=closed_us,
                 ended_before=least_at(over_us - SOURCE_US),
@@ -285,6 +288,14 @@ class MetricStore:
             moved += count
             if count < FOLD_ROWS:
                 return moved
+
+
+def is_wide(level: int) -> bool:
+    """Return whether the rows of a level are folded when their source is over.
+
+    Those of narrow buckets are soon folded anyway, and they are many.
+    """
+    return level * SECOND_US > SOURCE_US
 
 
 def _to_all_time(key: MetricKey) -> MetricKey:

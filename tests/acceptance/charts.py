@@ -26,6 +26,7 @@ from flask_forge_jobs.model.instants import (
     from_micros,
 )
 from flask_forge_jobs.model.metrics import LEVELS, MetricKey, Tally, floor_to
+from flask_forge_jobs.storage.metrics import PUT_ROWS
 from tests.acceptance.driving import add_backend, chosen_backends
 from tests.acceptance.filling import KINDS, QUEUES
 from tests.acceptance.million import REPEATS, Subject, filled, samples_ms
@@ -66,7 +67,10 @@ def fill_figures(storage: Storage, now_us: int, days: int = DAYS) -> int:
                     floor_to(now_us - span_us, level), now_us, level * SECOND_US
                 )
             }
-            storage.metrics.put("", rows)
+            keys = list(rows)
+            for start in range(0, len(keys), PUT_ROWS):
+                part = {key: rows[key] for key in keys[start : start + PUT_ROWS]}
+                storage.metrics.put("", part)
             count += len(rows)
     return count
 

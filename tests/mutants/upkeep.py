@@ -165,7 +165,7 @@ MUTANTS = (
         (f"{_FIGURES}::test_only_rows_that_are_there_are_overwritten",),
     ),
     Mutant(
-        "a row that was folded is written again",
+        "rows that are there begin anew instead of those that were folded",
         "storage/flusher.py",
         "            if key in gone:\n",
         "            if not gone:\n",
@@ -220,7 +220,19 @@ MUTANTS = (
         (
             (
                 "storage/test_flusher.py::test_a_first_write"
-                "_that_was_not_stored_although_nobody_said_so_is_repeated"
+                "_with_an_unknown_outcome_that_was_not_stored_is_repeated"
+            ),
+        ),
+    ),
+    Mutant(
+        "narrow rows are taken for folded only when their source is over",
+        "storage/flusher.py",
+        "        over_us = _end_us(key)\n",
+        "        over_us = self._source_ends_us\n",
+        (
+            (
+                "storage/test_flusher.py::test_what_was_folded"
+                "_after_its_answer_was_lost_is_not_counted_again"
             ),
         ),
     ),
