@@ -22,6 +22,7 @@ from flask_forge_jobs.model.audit import AuditRecord
 from flask_forge_jobs.model.cron import ScheduleDefinition
 from flask_forge_jobs.model.jobs import JobStatus
 from flask_forge_jobs.model.limits import RateLimitDefinition
+from flask_forge_jobs.model.metrics import MetricKey, Tally
 from flask_forge_jobs.model.outcomes import Ending, FollowUp
 from flask_forge_jobs.model.request_keys import RequestKey
 from tests.acceptance.faults.fault import Bench
@@ -32,6 +33,7 @@ _WRITING = re.compile(r"\b(INSERT INTO|UPDATE|DELETE FROM)\b")
 _BEGIN, _END = re.compile(r"BEGIN\b"), re.compile(r"(COMMIT|ROLLBACK)\b")
 YEARLY = ScheduleDefinition("yearly", "tick", "0 0 1 1 *")
 TOLD_OF_CANCELLED = {"noop": {Ending.CANCELLED: FollowUp("tell", "job", QUEUE, 0, 1)}}
+A_MINUTE = {MetricKey(60, 0, QUEUE, "noop"): Tally(completed=1)}
 RECORD = AuditRecord("me", "act", None, "127.0.0.1", "request", 200, 1, "{}")
 # What those of the contract leave out.
 _MORE: dict[str, Callable[[Storage], object]] = {
@@ -64,6 +66,7 @@ _MORE: dict[str, Callable[[Storage], object]] = {
         s.concurrency.acquire(claim_one(s), OWNER, "permit", 1),
     ],
     "flush": lambda s: s.flusher.flush(),
+    "overwrite metrics": lambda s: s.metrics.overwrite("gone", A_MINUTE),
     "fold metrics": lambda s: s.metrics.fold(2**50),
     "prune metrics": lambda s: s.metrics.prune(2**50),
     "put samples": lambda s: s.samples.put("host", {}),
