@@ -160,7 +160,7 @@ MUTANTS = (
     Mutant(
         "the rows of another process are overwritten",
         _METRICS,
-        "    AND forge_metric.source = :source\nRETURNING\n",
+        "    AND forge_metric.source = (SELECT :source)\nRETURNING\n",
         "RETURNING\n",
         (f"{_FIGURES}::test_only_rows_that_are_there_are_overwritten",),
     ),

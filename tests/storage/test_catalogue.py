@@ -22,7 +22,7 @@ from flask_forge_jobs.storage.catalogue import (
 )
 from flask_forge_jobs.storage.postgres.connection import SessionSettings
 from tests.support.postgres import fresh_database
-from tests.support.sql import Sql
+from tests.support.sql import SECOND_US, Sql
 
 FOLDER = Path(flask_forge_jobs.storage.__file__).parent
 ROWS = 20_000
@@ -371,6 +371,39 @@ def test_postgres_uses_the_named_index(
     seeded_postgres.execute("ROLLBACK")
     assert re.search(SERVED_BY[name], plan), plan
     assert not re.search(r"Seq Scan on forge_job\b", plan), plan
+
+
+def test_postgres_overwrites_figures_by_their_key(postgres_server: str) -> None:
+    """Another index would lead to the rows of all processes."""
+    statement = load_statements("postgres")["overwrite_metrics"]
+    with fresh_database(postgres_server) as url:
+        settings = DatabaseSettings.from_url(url)
+        with contextlib.closing(open_storage(settings)) as storage:
+            storage.queues.ensure("default")
+        sql = Sql(settings)
+        seed_figures(sql)
+        with contextlib.closing(sql.connect()) as connection:
+            cursor = connection.cursor()
+            values = parameters_of(statement)
+            cursor.execute(f"{BEGIN}; EXPLAIN {statement.sql}", values)
+            plan = "\n".join(row[0] for row in cursor.fetchall())
+
+    assert "forge_metric_pkey" in plan, plan
+
+
+def seed_figures(sql: Sql) -> None:
+    """Many folded rows, and those of fifty processes for five kinds in ten buckets."""
+    folded_us = f"CAST(n / 5 AS BIGINT) * {10 * SECOND_US}"
+    open_us = f"{2**40} + CAST(n / 250 AS BIGINT) * {10 * SECOND_US}"
+    source = "'01K' || CAST(n / 5 % 50 AS TEXT)"
+    for count, bucket_us, of in ((ROWS, folded_us, "''"), (2500, open_us, source)):
+        sql.run(
+            "INSERT INTO forge_metric WITH RECURSIVE numbers (n) AS (VALUES (0) "
+            f"UNION ALL SELECT n + 1 FROM numbers WHERE n < {count - 1}) "
+            f"SELECT 10, 'default', 'kind-' || CAST(n % 5 AS TEXT), {bucket_us}, {of}, "
+            "1, 1, 0, 1, 0, 0, '', '', '' FROM numbers"
+        )
+    sql.run("ANALYZE forge_metric")
 
 
 @pytest.mark.parametrize("name", sorted(FUNCTIONS))

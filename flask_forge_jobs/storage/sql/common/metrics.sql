@@ -22,7 +22,9 @@ ON CONFLICT (level, queue_name, kind, bucket_start, source) DO UPDATE SET
     total_times = excluded.total_times
 
 -- name: overwrite_metrics
--- Skips folded rows: writing one again would count it twice.
+-- Skips folded rows: writing one again would count it twice. The subquery keeps from
+-- PostgreSQL's planner that the source is not empty. It would take forge_metric_unfolded,
+-- and read the rows of all processes.
 UPDATE forge_metric
 SET
     enqueued = v.enqueued,
@@ -39,7 +41,7 @@ WHERE forge_metric.level = v.level
     AND forge_metric.queue_name = v.queue_name
     AND forge_metric.kind = v.kind
     AND forge_metric.bucket_start = v.bucket_start
-    AND forge_metric.source = :source
+    AND forge_metric.source = (SELECT :source)
 RETURNING
     forge_metric.level, forge_metric.bucket_start, forge_metric.queue_name,
     forge_metric.kind
