@@ -1,4 +1,4 @@
-"""Looks once a minute at what became of the jobs of the minutes before."""
+"""Looks every five seconds at what became of the jobs before."""
 
 from __future__ import annotations
 
