@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg2
@@ -302,12 +302,21 @@ def seeded_sqlite(
 @pytest.fixture(scope="module")
 def seeded_postgres(postgres_server: str) -> Iterator[psycopg2.extensions.cursor]:
     """A PostgreSQL database likewise, and a cursor in autocommit mode."""
+    with cursor_after(seed, postgres_server) as cursor:
+        yield cursor
+
+
+@contextlib.contextmanager
+def cursor_after(
+    fill: Callable[[Sql], None], postgres_server: str
+) -> Iterator[psycopg2.extensions.cursor]:
+    """Fill a new PostgreSQL database, analyse it, and yield a cursor."""
     with fresh_database(postgres_server) as url:
         settings = DatabaseSettings.from_url(url)
         with contextlib.closing(open_storage(settings)) as storage:
             storage.queues.ensure("default")
         sql = Sql(settings)
-        seed(sql)
+        fill(sql)
         sql.run("ANALYZE")
         with contextlib.closing(sql.connect()) as connection:
             yield connection.cursor()
@@ -376,17 +385,10 @@ def test_postgres_uses_the_named_index(
 def test_postgres_overwrites_figures_by_their_key(postgres_server: str) -> None:
     """Another index would lead to the rows of all processes."""
     statement = load_statements("postgres")["overwrite_metrics"]
-    with fresh_database(postgres_server) as url:
-        settings = DatabaseSettings.from_url(url)
-        with contextlib.closing(open_storage(settings)) as storage:
-            storage.queues.ensure("default")
-        sql = Sql(settings)
-        seed_figures(sql)
-        with contextlib.closing(sql.connect()) as connection:
-            cursor = connection.cursor()
-            values = parameters_of(statement)
-            cursor.execute(f"{BEGIN}; EXPLAIN {statement.sql}", values)
-            plan = "\n".join(row[0] for row in cursor.fetchall())
+    with cursor_after(seed_figures, postgres_server) as cursor:
+        values = parameters_of(statement)
+        cursor.execute(f"{BEGIN}; EXPLAIN {statement.sql}", values)
+        plan = "\n".join(row[0] for row in cursor.fetchall())
 
     assert "forge_metric_pkey" in plan, plan
 
@@ -403,7 +405,6 @@ def seed_figures(sql: Sql) -> None:
             f"SELECT 10, 'default', 'kind-' || CAST(n % 5 AS TEXT), {bucket_us}, {of}, "
             "1, 1, 0, 1, 0, 0, '', '', '' FROM numbers"
         )
-    sql.run("ANALYZE forge_metric")
 
 
 @pytest.mark.parametrize("name", sorted(FUNCTIONS))
