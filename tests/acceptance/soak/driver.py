@@ -32,8 +32,8 @@ from tests.support.sql import UNDER_TEST, Sql
 
 MINUTE_S = 60.0
 SAMPLE_EVERY_S = 10.0
-# Often, because a look deletes what has ended: a minute's jobs at once hold up SQLite
-# for as long as a hundredth of the time, which is then what p99 tells.
+# Often, because a look deletes what has ended: the jobs of a minute hold SQLite up for
+# so long that p99 tells of little else.
 LOOK_EVERY_S = 5.0
 # Two workers that live long and two small ones that die. The mix keeps a sixth of the
 # slots busy: what a job waits for is the queue, not a slot.
