@@ -23,7 +23,8 @@ class ClaimedJob(NamedTuple):
     """A claimed job for its worker, made from a row of the claim.
 
     ``payload``, ``error_history`` and ``carried`` are stored JSON texts. All instants
-    are of one clock, on PostgreSQL the database's. ``claim`` numbers the job's claims.
+    are of one clock, on PostgreSQL the database's. ``claim`` numbers the job's claims,
+    and ``has_key`` tells whether it has a dedupe key.
     """
 
     id: str
@@ -41,6 +42,7 @@ class ClaimedJob(NamedTuple):
     claimed_at_us: int = 0
     claim: int = 0
     carried: str | None = None
+    has_key: bool = False
 
     @property
     def run_id(self) -> RunId:

@@ -11,6 +11,7 @@ _QUEUE = "storage/jobs/queue.py"
 _FINISHING = "storage/jobs/finish.py"
 _JOBS = "contract/jobs/test_queue.py"
 _FENCING = "contract/test_fencing.py"
+_LOCKS = "storage/postgres/test_locks.py"
 
 MUTANTS = (
     # -- what is handed out ------------------------------------------------------------
@@ -292,5 +293,20 @@ MUTANTS = (
                 "::test_a_used_up_pool_is_busy_and_an_urgent_write_still_runs"
             ),
         ),
+    ),
+    # -- the order of locks ----------------------------------------------------------
+    Mutant(
+        "outcomes write to one job before they wait for another",
+        _FINISHING,
+        "if len(updates) > 1 and any(each.job.has_key for each in updates):",
+        "if len(updates) > 1 and all(each.job.has_key for each in updates):",
+        (f"{_LOCKS}::test_outcomes_between_a_bulk_verb_and_those_who_take_keys",),
+    ),
+    Mutant(
+        "no claim on PostgreSQL tells of a key",
+        _POSTGRES,
+        "        job.dedupe_key IS NOT NULL;",
+        "        FALSE;",
+        (f"{_JOBS}::test_claim_tells_which_jobs_have_a_dedupe_key",),
     ),
 )

@@ -31,7 +31,13 @@ from flask_forge_jobs.model.queues import (
     failure_delay_s,
     throttle_delay_s,
 )
-from flask_forge_jobs.storage.database import Parameter, Row, Transaction, encode_rows
+from flask_forge_jobs.storage.database import (
+    Parameter,
+    Row,
+    Transaction,
+    encode_names,
+    encode_rows,
+)
 from flask_forge_jobs.storage.jobs.ends import FollowUpStore, Made
 from flask_forge_jobs.storage.limits import release_waiters
 from flask_forge_jobs.storage.rows import queue_from_row
@@ -64,6 +70,7 @@ class RunFinisher:
         # All transactions lock in the order of ids, so that none deadlock.
         updates = sorted(updates, key=lambda each: each.job.id)
         throttled = self._plan_cooldowns(updates)
+        self._lock_first(updates)
         rows = encode_rows(_finish_row(each, self._at_us) for each in updates)
         finished = _ids(transaction.all("finish", worker_id=self._worker_id, rows=rows))
         missing = [each for each in updates if each.job.id not in finished]
@@ -90,6 +97,17 @@ class RunFinisher:
         for queue_name in _queues_with_returns(updates):
             transaction.wake(queue_name)
         return [each.job.id for each in missing if each.job.id not in finished]
+
+    def _lock_first(self, updates: Sequence[JobUpdate]) -> None:
+        """Lock all jobs if one has a dedupe key.
+
+        An enqueue of the key waits for a transaction that has written to the job, so
+        that one must not wait for another job, which a retry may hold that itself
+        waits for the enqueue.
+        """
+        if len(updates) > 1 and any(each.job.has_key for each in updates):
+            ids = (each.job.id for each in updates)
+            self._transaction.defer("lock_jobs", rows=encode_names("job_id", ids))
 
     def _plan_cooldowns(
         self, updates: Sequence[JobUpdate]

@@ -61,6 +61,18 @@ def test_claim_returns_the_job_and_owns_it(storage: Storage) -> None:
     assert to_micros(stored.scheduled_at) == claimed.scheduled_at_us
 
 
+def test_claim_tells_which_jobs_have_a_dedupe_key(storage: Storage) -> None:
+    """Their outcomes lock more; see the tests of locks."""
+    storage.jobs.enqueue_many([NewJob("with", dedupe_key="k"), NewJob("without")])
+
+    claimed = storage.jobs.claim(QUEUE, OWNER, 2)
+
+    assert {job.kind: bool(job.has_key) for job in claimed} == {
+        "with": True, "without": False,
+    }  # fmt: skip
+    assert sorted(storage.jobs.held(OWNER)) == sorted(claimed)
+
+
 def test_claim_of_an_empty_or_unknown_queue_returns_nothing(storage: Storage) -> None:
     storage.queues.ensure("empty")
 

@@ -27,6 +27,10 @@ WAITING = (
     "SELECT count(*) FROM pg_stat_activity "
     "WHERE datname = current_database() AND wait_event_type = 'Lock'"
 )
+HOLD_KEY = (
+    "INSERT INTO forge_job (id, queue_name, kind, payload, enqueued_at, scheduled_at, "
+    "dedupe_key) VALUES ('held', 'default', 'noop', '{}', 1, 1, %s)"
+)
 DEADLOCKS = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
 
 
@@ -228,8 +232,42 @@ def test_a_retry_and_others_that_take_the_same_keys(
                 [NewJob("noop", dedupe_key=key) for key in keys],
             ),
         ],
-        "INSERT INTO forge_job (id, queue_name, kind, payload, enqueued_at, "
-        "scheduled_at, dedupe_key) VALUES ('held', 'default', 'noop', '{}', 1, 1, %s)",
+        HOLD_KEY,
+    )
+
+    assert found == 0
+
+
+def test_outcomes_between_a_bulk_verb_and_those_who_take_keys(
+    meeting: Meeting,
+) -> None:
+    """C16: a retry, a bulk verb, outcomes and a bulk enqueue wait for one another."""
+    storage = meeting.storage
+
+    def stored(*keys: str | None) -> list[str]:
+        jobs = [NewJob("noop", dedupe_key=key) for key in keys]
+        return [each.id for each in storage.jobs.enqueue_many(jobs)]
+
+    stored("n", None)
+    keyed, plain = sorted(storage.jobs.claim(QUEUE, OWNER, 2), key=lambda job: job.id)
+    dead = stored("m", "a")
+    meeting.sql.run(
+        "UPDATE forge_job SET status = 'dead', completed_at = 1 "
+        "WHERE status = 'pending'"
+    )
+
+    found = meeting.deadlocks(
+        "a",
+        [
+            partial(storage.job_admin.change, JobAction.RETRY, dead),
+            partial(storage.job_admin.change, JobAction.RUN_NOW, [plain.id, dead[0]]),
+            partial(storage.jobs.finish, OWNER, [done(keyed), done(plain)]),
+            partial(
+                storage.jobs.enqueue_many,
+                [NewJob("noop", dedupe_key=key) for key in "mn"],
+            ),
+        ],
+        HOLD_KEY,
     )
 
     assert found == 0

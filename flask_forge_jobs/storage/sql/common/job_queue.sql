@@ -39,7 +39,7 @@ LIMIT 1
 -- In the order of ClaimedJob's fields.
     id, queue_name, kind, payload, priority, scheduled_at, attempts, max_attempts,
     throttle_attempts, error_history, timeout_s, enqueued_at, started_at, claims,
-    carried
+    carried, dedupe_key IS NOT NULL
 
 -- name: held
 -- Served by forge_job_running: the jobs that a worker has claimed and not finished.

@@ -233,7 +233,8 @@ RETURNS TABLE (
     enqueued_at       BIGINT,
     started_at        BIGINT,
     claims            INTEGER,
-    carried           TEXT
+    carried           TEXT,
+    has_key           BOOLEAN
 )
 LANGUAGE plpgsql
 SET enable_seqscan = off
@@ -274,7 +275,8 @@ BEGIN
     RETURNING
         job.id, job.queue_name, job.kind, job.payload, job.priority, job.scheduled_at,
         job.attempts, job.max_attempts, job.throttle_attempts, job.error_history,
-        job.timeout_s, job.enqueued_at, job.started_at, job.claims, job.carried;
+        job.timeout_s, job.enqueued_at, job.started_at, job.claims, job.carried,
+        job.dedupe_key IS NOT NULL;
 END
 $$;
 
