@@ -8,10 +8,13 @@ _COMMON = "storage/sql/common/job_queue.sql"
 _SQLITE = "storage/sql/sqlite/job_queue.sql"
 _ENQUEUEING = "storage/jobs/enqueue.py"
 _ADMISSION = "storage/jobs/admission.py"
+_HOLDERS = "storage/jobs/holders.py"
 _TEST = "contract/jobs/test_enqueue.py"
 _UNIQUE = "contract/jobs/test_dedupe.py"
 _REQUESTS = "contract/jobs/test_request_keys.py"
 _ADMITTING = "contract/jobs/test_queue_limits.py"
+_LOCKS = "storage/postgres/test_locks.py"
+_LATE = "test_a_job_to_be_replaced_that_turns_up_late_and_a_bulk_verb"
 
 MUTANTS = (
     # -- due times ---------------------------------------------------------------------
@@ -77,10 +80,31 @@ MUTANTS = (
     ),
     Mutant(
         "a key of another kind is no conflict",
-        _ADMISSION,
+        _HOLDERS,
         "    if kind != job.kind:\n        raise DuplicateJobError(",
         "    if not kind:\n        raise DuplicateJobError(",
         (f"{_TEST}::test_a_key_held_by_another_kind_is_a_conflict",),
+    ),
+    Mutant(
+        "a key that turned free is taken behind later ones",
+        "storage/jobs/enqueue.py",
+        "                if not is_joined:\n",
+        "                if is_joined and job.replace:\n",
+        (f"{_LOCKS}::test_bulk_enqueues_and_a_key_that_was_held_for_a_moment",),
+    ),
+    Mutant(
+        "a job that others have locked is replaced",
+        _HOLDERS,
+        "            if result.id not in ours:\n",
+        "            if not ours:\n",
+        (f"{_LOCKS}::{_LATE}",),
+    ),
+    Mutant(
+        "a bulk enqueue with locks waits for a job to be replaced",
+        "storage/jobs/enqueue.py",
+        "lock_pending(transaction, left, is_late=True)",
+        "lock_pending(transaction, left)",
+        (f"{_LOCKS}::{_LATE}",),
     ),
     Mutant(
         "of several holders in a window the oldest counts",

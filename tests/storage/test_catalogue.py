@@ -103,6 +103,9 @@ SERVED_BY = {
     "walk": "forge_job_list",
     "get_job": "forge_job_pkey",
     "get_summaries": BY_ID,
+    "find_enqueued_many": "forge_job_dedupe",
+    "lock_pending": "forge_job_dedupe",
+    "lock_pending_late": "forge_job_dedupe",
     "lock_jobs": BY_ID,
     "delete_jobs": BY_ID,
     "requeue_jobs": BY_ID,
@@ -330,6 +333,9 @@ def seed(sql: Sql) -> None:
     sql.seed(ROWS // 20, status="dead", prefix="dead")
     sql.seed(200, status="in_progress", prefix="running")
     sql.run("UPDATE forge_job SET cancel_requested_at = 1 WHERE id = 'running-1'")
+    # Some keys, one of them with jobs that are done.
+    sql.run("UPDATE forge_job SET dedupe_key = id WHERE id LIKE 'seed-11_'")
+    sql.run("UPDATE forge_job SET dedupe_key = 'seed-111' WHERE id LIKE 'done-12_'")
     sql.run("ANALYZE forge_job")
 
 

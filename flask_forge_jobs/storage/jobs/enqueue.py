@@ -17,25 +17,26 @@ from flask_forge_jobs.storage.database import (
     Executor,
     Parameter,
     Transaction,
+    TransientError,
     encode_rows,
 )
-from flask_forge_jobs.storage.jobs.admission import (
-    KnownQueues,
-    admit,
+from flask_forge_jobs.storage.jobs.admission import KnownQueues, admit, once, tightened
+from flask_forge_jobs.storage.jobs.holders import (
+    BULK_ROWS,
+    NewPair,
     find,
+    lock_pending,
     may_replace,
     new_result,
-    once,
     recent,
     replaced,
+    settled,
     take_back,
-    tightened,
 )
 from flask_forge_jobs.storage.units import pinned, present, when_stored
 
 # The holder of a key may finish between the insert and the look-up.
 ROUNDS = 3
-BULK_ROWS = 1000
 
 
 class Enqueuer:
@@ -122,7 +123,6 @@ class Enqueuer:
         def work(transaction: Transaction) -> list[EnqueueResult]:
             # Not remembered as known: the caller may roll the registration back.
             queues = self.queues.look_up_within(transaction, names)
-            # Not exact: the caller's transaction may last long, and no producer waits.
             return self._store_all(
                 transaction,
                 jobs,
@@ -130,7 +130,7 @@ class Enqueuer:
                 key,
                 queues.created,
                 bounds=queues.bounds,
-                is_exact=False,
+                is_joined=True,
             )
 
         return self._database.join(connection, work)
@@ -144,7 +144,7 @@ class Enqueuer:
         created: set[str],
         *,
         bounds: Mapping[str, int],
-        is_exact: bool = True,
+        is_joined: bool = False,
     ) -> list[EnqueueResult]:
         """Store jobs if their queues have room; with a key, only once."""
 
@@ -152,9 +152,13 @@ class Enqueuer:
             if len(jobs) == 1 and key is None:
                 values = _parameters(jobs[0], ids[0])
                 return [self._store(transaction, jobs[0], values, created)]
-            return self._store_many(transaction, jobs, ids, created)
+            return self._store_many(
+                transaction, jobs, ids, created, is_joined=is_joined
+            )
 
         def store_if_admitted() -> list[EnqueueResult]:
+            # A caller's transaction may last long, and no producer waits for it.
+            is_exact = not is_joined
             return admit(transaction, jobs, ids, bounds, store, is_exact=is_exact)
 
         return once(transaction, jobs, key, store_if_admitted)
@@ -165,18 +169,12 @@ class Enqueuer:
         job: NewJob,
         parameters: dict[str, Parameter],
         created: set[str],
-        *,
-        was_held: bool = False,
     ) -> EnqueueResult:
         job_id = str(parameters["id"])
         for _ in range(ROUNDS):
             found = replaced(transaction, job, job_id) if job.replace else None
             if found is None and job.dedupe_for is not None:
                 found = recent(transaction, job, job_id)
-            if found is None and was_held:
-                found = find(transaction, job, job_id)
-                if found is not None and may_replace(job, found):
-                    continue
             if found is not None:
                 return found
             rows = transaction.all("enqueue", **parameters)
@@ -194,7 +192,7 @@ class Enqueuer:
             found = find(transaction, job, job_id)
             if found is not None and not may_replace(job, found):
                 return found
-        raise StorageBusyError(f"dedupe key {job.dedupe_key!r} keeps changing hands")
+        raise _changes_hands(job)
 
     def _store_many(
         self,
@@ -202,35 +200,72 @@ class Enqueuer:
         jobs: Sequence[NewJob],
         ids: Sequence[str],
         created: set[str],
+        *,
+        is_joined: bool,
     ) -> list[EnqueueResult]:
         pairs = list(zip(jobs, ids, strict=True))
         for queue_name in {job.queue for job in jobs}:
             transaction.wake(queue_name)
         plain, careful = _sort_out(pairs, is_repeated=transaction.attempt > 0)
         due = _append(transaction, plain) if plain else {}
-        in_order = all(job.dedupe_for is None for job in jobs)
-        if careful and in_order:
-            due.update(_store_unless_held(transaction, careful))
-        # In the order of their keys; the jobs of one key keep their order. Held keys
-        # are looked up first: locking them again behind later keys could deadlock.
-        others = {
-            str(values["id"]): values
-            for values in sorted(careful, key=_key_order)
-            if values["id"] not in due
-        }
-        asked = {job_id: job for job, job_id in pairs if job_id in others}
-        stored = {
-            job_id: self._store(
-                transaction, asked[job_id], values, created, was_held=in_order
+        stored = {}
+        if careful:
+            stored = self._store_careful(
+                transaction, careful, created, is_joined=is_joined
             )
-            for job_id, values in others.items()
-        }
         return [
             new_result(job, job_id, due[job_id], created)
             if job_id in due
             else stored[job_id]
             for job, job_id in pairs
         ]
+
+    def _store_careful(
+        self,
+        transaction: Transaction,
+        pairs: list[NewPair],
+        created: set[str],
+        *,
+        is_joined: bool,
+    ) -> dict[str, EnqueueResult]:
+        """Store jobs that may clash, so that bulk calls cannot deadlock.
+
+        All take their keys in one order; the jobs of one key keep theirs. What is to be
+        replaced is locked before, in the order of ids. A key that turns free behind a
+        later one would be taken out of order, so the transaction begins anew; within a
+        caller's transaction that is not possible.
+
+        Raises:
+            TransientError: A key turned free.
+        """
+        ours = lock_pending(transaction, pairs)
+        if any(job.dedupe_for is not None for job, _ in pairs):
+            return {
+                job_id: self._store(transaction, job, _parameters(job, job_id), created)
+                for job, job_id in pairs
+            }
+        results = settled(transaction, pairs, ours)
+        left = [pair for pair in pairs if pair[1] not in results]
+        due = _store_unheld(transaction, left)
+        results |= {
+            job_id: new_result(job, job_id, due[job_id], created)
+            for job, job_id in left
+            if job_id in due
+        }
+        left = [pair for pair in left if pair[1] not in due]
+        ours |= due.keys() | lock_pending(transaction, left, is_late=True)
+        results |= settled(transaction, left, ours)
+        for job, job_id in left:
+            if job_id not in results:
+                if not is_joined:
+                    raise TransientError(_changes_hands(job))
+                values = _parameters(job, job_id)
+                results[job_id] = self._store(transaction, job, values, created)
+        return results
+
+
+def _changes_hands(job: NewJob) -> StorageBusyError:
+    return StorageBusyError(f"dedupe key {job.dedupe_key!r} keeps changing hands")
 
 
 def _parameters(job: NewJob, job_id: str) -> dict[str, Parameter]:
@@ -251,9 +286,9 @@ def _parameters(job: NewJob, job_id: str) -> dict[str, Parameter]:
 
 
 def _sort_out(
-    pairs: Sequence[tuple[NewJob, str]], *, is_repeated: bool
-) -> tuple[Sequence[tuple[NewJob, str]], list[dict[str, Parameter]]]:
-    """Return jobs that cannot clash with a row, and the values of those that may.
+    pairs: list[NewPair], *, is_repeated: bool
+) -> tuple[list[NewPair], list[NewPair]]:
+    """Return jobs that cannot clash with a row, and those that may by their keys.
 
     Only a repeated transaction can meet its own id, and only a key another job. Rare
     columns are left out of the fast bulk insert.
@@ -261,11 +296,9 @@ def _sort_out(
     plain = [pair for pair in pairs if not is_repeated and _is_plain(pair[0])]
     if len(plain) == len(pairs):
         return plain, []
-    return plain, [
-        _parameters(job, job_id)
-        for job, job_id in pairs
-        if is_repeated or not _is_plain(job)
-    ]
+    careful = [pair for pair in pairs if is_repeated or not _is_plain(pair[0])]
+    careful.sort(key=lambda pair: pair[0].stored_key or "")
+    return plain, careful
 
 
 def _is_plain(job: NewJob) -> bool:
@@ -298,31 +331,25 @@ def _row(job: NewJob, job_id: str, due_us: int, now_us: int) -> tuple[Parameter,
     )  # fmt: skip
 
 
-def _store_unless_held(
-    transaction: Transaction, parameters: Sequence[dict[str, Parameter]]
-) -> dict[str, int]:
+def _store_unheld(transaction: Transaction, pairs: Sequence[NewPair]) -> dict[str, int]:
     """Store jobs that may clash; return when the stored ones are due."""
-    # The same key order everywhere, so that bulk calls cannot deadlock.
-    ordered = sorted(_first_of_each_key(parameters), key=_key_order)
+    first = _first_of_each_key(pairs)
     stored: dict[str, int] = {}
-    for start in range(0, len(ordered), BULK_ROWS):
-        rows = encode_rows(ordered[start : start + BULK_ROWS])
+    for start in range(0, len(first), BULK_ROWS):
+        rows = encode_rows(
+            _parameters(*pair) for pair in first[start : start + BULK_ROWS]
+        )
         stored.update(transaction.all("enqueue_many", rows=rows))  # pairs
     return stored
 
 
-def _key_order(parameters: dict[str, Parameter]) -> str:
-    return str(parameters["dedupe_key"] or "")
-
-
-def _first_of_each_key(
-    parameters: Iterable[dict[str, Parameter]],
-) -> list[dict[str, Parameter]]:
-    seen: set[Parameter] = set()
+def _first_of_each_key(pairs: Iterable[NewPair]) -> list[NewPair]:
+    seen: set[str] = set()
     first = []
-    for values in parameters:
-        key = values["dedupe_key"]
+    for pair in pairs:
+        key = pair[0].stored_key
         if key is None or key not in seen:
-            first.append(values)
+            first.append(pair)
+        if key is not None:
             seen.add(key)
     return first

@@ -40,6 +40,7 @@ from tests.support.sql import Sql
 from tests.support.threads import run_together
 
 OWNERS = 3
+PRODUCERS = 3
 OPERATORS = 3
 BEAT_PERIOD_S = 1 / 20
 # What one owner has at most, and what there is at least for all.
@@ -47,6 +48,9 @@ HELD = 40
 JOBS = 200
 BATCH = 40
 STORE_PERIOD_S = 0.1
+# What a producer adds even if enough wait.
+MORE = 6
+REPLACING_SHARE = 0.3
 PRUNING_SHARE, REAPING_SHARE = 0.1, 0.05
 # Besides what they do on purpose, threads may wait for a busy machine.
 SLACK_S = 120.0
@@ -111,7 +115,8 @@ class _Storm:
 
     def rage(self) -> None:
         """Do it, and close everything."""
-        settings = replace(self._bench.settings, pool_size=4 * OWNERS + OPERATORS)
+        most = 4 * OWNERS + PRODUCERS + OPERATORS
+        settings = replace(self._bench.settings, pool_size=most)
         with contextlib.closing(open_storage(settings, jitter=None)) as storage:
             storage.open()
             storage.queues.ensure(QUEUE)
@@ -124,10 +129,12 @@ class _Storm:
                     partial(self._repeat, owner.step),
                     partial(self._repeat, owner.beat, BEAT_PERIOD_S),
                 ]
-            producer = _Producer(storage, self._source())
-            works.append(partial(self._repeat, producer.step, STORE_PERIOD_S))
+            known: deque[str] = deque(maxlen=3 * JOBS)
+            for _ in range(PRODUCERS):
+                producer = _Producer(storage, known, self._source())
+                works.append(partial(self._repeat, producer.step, STORE_PERIOD_S))
             for _ in range(OPERATORS):
-                operator = _Operator(storage, producer.known, self._source())
+                operator = _Operator(storage, known, self._source())
                 works.append(partial(self._repeat, operator.step))
             run_together(works, limit_s=self._seconds + SLACK_S)
 
@@ -221,26 +228,28 @@ class _Operator:
 class _Producer:
     """Stores what is missing, some of it under a few keys."""
 
-    def __init__(self, storage: Storage, source: random.Random) -> None:
+    def __init__(
+        self, storage: Storage, known: deque[str], source: random.Random
+    ) -> None:
         self._storage = storage
+        self._known = known
         self._random = source
-        self.known: deque[str] = deque(maxlen=3 * JOBS)
 
     def step(self) -> str:
-        """Fill up to so many that wait."""
+        """Fill up to so many that wait, and some more."""
         counts = self._storage.job_reader.statistics().get(QUEUE)
         waiting = 0 if counts is None else counts.counts.pending
-        jobs = [
-            NewJob("noop", dedupe_key=self._key(number), max_attempts=4)
-            for number in range(max(JOBS - waiting, 0))
-        ]
-        self.known += [each.id for each in self._storage.jobs.enqueue_many(jobs)]
+        missing = max(JOBS - waiting, 0) // PRODUCERS + MORE
+        jobs = [self._job(number) for number in range(missing)]
+        self._known += [each.id for each in self._storage.jobs.enqueue_many(jobs)]
         return "stores"
 
-    def _key(self, number: int) -> str | None:
-        if number % 5:
-            return None
-        return f"key-{self._random.randrange(KEYS)}"
+    def _job(self, number: int) -> NewJob:
+        if number % 3:
+            return NewJob("noop", max_attempts=4)
+        key = f"key-{self._random.randrange(KEYS)}"
+        names = ("payload",) if self._random.random() < REPLACING_SHARE else ()
+        return NewJob("noop", dedupe_key=key, replace=names, max_attempts=4)
 
 
 def _deadlock_once(sql: Sql) -> None:

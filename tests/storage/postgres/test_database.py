@@ -558,6 +558,8 @@ def test_a_fork_within_a_write_neither_commits_nor_undoes_it(
         ("forge_slot", "queue_name"),
         ("forge_worker", "worker_id"),
         ("forge_cron", "name"),
+        ("forge_cron", "dedupe_key"),
+        ("forge_job", "dedupe_key"),
     ],
 )
 def test_names_are_ordered_alike_whatever_the_locale(

@@ -15,7 +15,7 @@ import pytest
 from flask_forge_jobs.config.database import DatabaseSettings
 from flask_forge_jobs.model.bulk import JobAction
 from flask_forge_jobs.model.claims import ClaimedJob
-from flask_forge_jobs.model.jobs import JobStatus, NewJob
+from flask_forge_jobs.model.jobs import EnqueueResult, JobStatus, NewJob
 from flask_forge_jobs.model.outcomes import JobUpdate
 from flask_forge_jobs.storage.base import open_storage
 from tests.acceptance.programs import wait_until
@@ -31,6 +31,11 @@ HOLD_KEY = (
     "INSERT INTO forge_job (id, queue_name, kind, payload, enqueued_at, scheduled_at, "
     "dedupe_key) VALUES ('held', 'default', 'noop', '{}', 1, 1, %s)"
 )
+BEHIND_THE_HOLDER = (
+    "SELECT count(*) FROM pg_stat_activity AS holder, pg_stat_activity AS other "
+    "WHERE holder.state = 'idle in transaction' "
+    "AND holder.pid = ANY (pg_blocking_pids(other.pid))"
+)
 DEADLOCKS = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
 
 
@@ -45,6 +50,13 @@ class Meeting:
     def claim(self, count: int, owner: str = OWNER) -> list[ClaimedJob]:
         self.storage.jobs.enqueue_many([NewJob("noop") for _ in range(count)])
         return self.storage.jobs.claim(QUEUE, owner, count)
+
+    def bulk(
+        self, keys: str, replace: Sequence[str] = ()
+    ) -> Callable[[], list[EnqueueResult]]:
+        """Return a call that enqueues a job for each key."""
+        jobs = [NewJob("noop", "1", dedupe_key=key, replace=replace) for key in keys]
+        return partial(self.storage.jobs.enqueue_many, jobs)
 
     def deadlocks(
         self,
@@ -92,6 +104,7 @@ class Meeting:
 def meeting(own_settings: DatabaseSettings) -> Iterator[Meeting]:
     found = Meeting(own_settings)
     with contextlib.closing(found.storage):
+        found.storage.open()
         yield found
 
 
@@ -211,7 +224,6 @@ def test_a_retry_and_others_that_take_the_same_keys(
 ) -> None:
     """C16: dead jobs take their keys again, in another order than that of their ids."""
     storage = meeting.storage
-    keys = ("a", "m", "z")
 
     def dead(*in_order: str) -> list[str]:
         jobs = [NewJob("noop", dedupe_key=key) for key in in_order]
@@ -219,18 +231,13 @@ def test_a_retry_and_others_that_take_the_same_keys(
         meeting.sql.run("UPDATE forge_job SET status = 'dead', completed_at = 1")
         return ids
 
-    first, second = dead(*reversed(keys)), dead(*keys)
+    first, second = dead(*"zma"), dead(*"amz")
     retry = partial(storage.job_admin.change, JobAction.RETRY)
     found = meeting.deadlocks(
         "m",
         [
             partial(retry, first),
-            partial(retry, second)
-            if other == "retry"
-            else partial(
-                storage.jobs.enqueue_many,
-                [NewJob("noop", dedupe_key=key) for key in keys],
-            ),
+            partial(retry, second) if other == "retry" else meeting.bulk("amz"),
         ],
         HOLD_KEY,
     )
@@ -262,12 +269,93 @@ def test_outcomes_between_a_bulk_verb_and_those_who_take_keys(
             partial(storage.job_admin.change, JobAction.RETRY, dead),
             partial(storage.job_admin.change, JobAction.RUN_NOW, [plain.id, dead[0]]),
             partial(storage.jobs.finish, OWNER, [done(keyed), done(plain)]),
-            partial(
-                storage.jobs.enqueue_many,
-                [NewJob("noop", dedupe_key=key) for key in "mn"],
-            ),
+            meeting.bulk("mn"),
         ],
         HOLD_KEY,
     )
 
     assert found == 0
+
+
+def test_bulk_enqueues_and_a_held_key_that_turns_free(meeting: Meeting) -> None:
+    """Whoever met it held does not take it behind later keys."""
+    jobs = meeting.storage.jobs
+    jobs.enqueue(NewJob("noop", dedupe_key="a"))
+    (job,) = jobs.claim(QUEUE, OWNER)
+
+    def end_it_and_enqueue() -> None:
+        jobs.finish(OWNER, [done(job)])
+        meeting.bulk("am")()
+
+    found = meeting.deadlocks("z", [meeting.bulk("amz"), end_it_and_enqueue], HOLD_KEY)
+
+    assert found == 0
+
+
+def test_bulk_enqueues_and_a_key_that_was_held_for_a_moment(meeting: Meeting) -> None:
+    """It is free, then held, then free again; the first call begins anew."""
+    jobs = meeting.storage.jobs
+    results = []
+
+    with contextlib.closing(meeting.sql.connect()) as other:
+        other.cursor().execute(f"BEGIN; {HOLD_KEY}".replace("held", "other"), ["a"])
+
+        def enqueue() -> None:
+            results.extend(meeting.bulk("amz")())
+
+        def end_it_and_enqueue() -> None:
+            other.cursor().execute("COMMIT")
+            other.close()
+            wait_until(
+                lambda: meeting.sql.value(BEHIND_THE_HOLDER) == 1, "it goes on to z"
+            )
+            (job,) = jobs.claim(QUEUE, OWNER)
+            jobs.finish(OWNER, [done(job)])
+            meeting.bulk("am")()
+
+        found = meeting.deadlocks("z", [enqueue, end_it_and_enqueue], HOLD_KEY)
+
+    assert found == 0
+    assert [result.is_deduped for result in results] == [True, True, False]
+
+
+def test_a_bulk_enqueue_that_replaces_and_a_bulk_verb(meeting: Meeting) -> None:
+    """The keys are in another order than the ids."""
+    storage = meeting.storage
+    ids = [each.id for each in meeting.bulk("za")()]
+
+    found = meeting.deadlocks(
+        ids[0],
+        [
+            partial(storage.job_admin.change, JobAction.RUN_NOW, ids),
+            meeting.bulk("az", replace=("payload",)),
+        ],
+    )
+
+    assert found == 0
+
+
+def test_a_job_to_be_replaced_that_turns_up_late_and_a_bulk_verb(
+    meeting: Meeting,
+) -> None:
+    """It could only be locked out of the order of ids; the call begins anew."""
+    storage = meeting.storage
+    ids = [each.id for each in meeting.bulk("az")()]
+    meeting.sql.run(
+        "UPDATE forge_job SET status = 'dead', completed_at = 1 WHERE id = ?", ids[0]
+    )
+    results = []
+
+    def replace() -> None:
+        results.extend(meeting.bulk("az", replace=("payload",))())
+
+    def retry_and_change() -> None:
+        assert storage.job_admin.requeue(ids[0])
+        storage.job_admin.change(JobAction.RUN_NOW, ids)
+
+    found = meeting.deadlocks(ids[1], [replace, retry_and_change])
+
+    assert found == 0
+    assert [(each.id, each.is_replaced) for each in results] == [
+        (ids[0], True), (ids[1], True)
+    ]  # fmt: skip

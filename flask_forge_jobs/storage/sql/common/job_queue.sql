@@ -35,6 +35,47 @@ WHERE id = :id
 ORDER BY CASE WHEN id = :id THEN 0 ELSE 1 END
 LIMIT 1
 
+-- fragment: holder
+-- The unfinished job with the key of a row. Not a join on the key, for which PostgreSQL
+-- would read all jobs with keys for each row as long as it has no statistics.
+(
+    SELECT id
+    FROM forge_job
+    WHERE dedupe_key = v.dedupe_key AND dedupe_key IS NOT NULL
+        AND status IN ('pending', 'in_progress', 'failed')
+)
+
+-- name: find_enqueued_many
+-- The same for each row. Served by forge_job_dedupe.
+WITH found AS MATERIALIZED (
+    SELECT
+        v.id AS new_id,
+        COALESCE((SELECT id FROM forge_job WHERE id = v.id), /* use holder */) AS job_id
+    FROM /* rows v: id text, dedupe_key text */
+)
+SELECT
+    found.new_id, forge_job.id, forge_job.queue_name, forge_job.kind, forge_job.status,
+    forge_job.scheduled_at
+FROM found
+INNER JOIN forge_job ON forge_job.id = found.job_id
+
+-- fragment: pending_holders
+SELECT id
+FROM forge_job
+WHERE COALESCE(status, '') = 'pending'
+    AND id IN (SELECT /* use holder */ FROM /* rows v: dedupe_key text */)
+ORDER BY id
+
+-- name: lock_pending
+-- Served by forge_job_dedupe.
+/* use pending_holders */
+/* for_update */
+
+-- name: lock_pending_late
+-- Does not wait, because it locks out of the order of ids.
+/* use pending_holders */
+/* skip_locked */
+
 -- fragment: claimed_columns
 -- In the order of ClaimedJob's fields.
     id, queue_name, kind, payload, priority, scheduled_at, attempts, max_attempts,

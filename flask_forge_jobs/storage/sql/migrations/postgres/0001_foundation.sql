@@ -578,7 +578,7 @@ CREATE TABLE forge_cron (
     timezone      TEXT    NOT NULL,
     enabled       BOOLEAN NOT NULL,
     max_attempts  INTEGER,
-    dedupe_key    TEXT,
+    dedupe_key    TEXT COLLATE "C",
     last_fired_at BIGINT,
     next_fire_at  BIGINT,
     last_error    TEXT,
