@@ -64,7 +64,7 @@ MUTANTS = (
     ),
     Mutant(
         "a job is promoted before it is due",
-        _COMMON,
+        _SQLITE,
         "WHERE deferred AND queue_name = :queue_name AND scheduled_at <= :now\n",
         "WHERE deferred AND queue_name = :queue_name\n",
         ("contract/jobs/test_queue.py::test_claim_skips_a_job_scheduled_later",),
@@ -308,5 +308,12 @@ MUTANTS = (
         "        job.dedupe_key IS NOT NULL;",
         "        FALSE;",
         (f"{_JOBS}::test_claim_tells_which_jobs_have_a_dedupe_key",),
+    ),
+    Mutant(
+        "a claim waits for a lock as long as the server lets it",
+        _POSTGRES,
+        "SET lock_timeout = '200ms'\nAS $$\n#variable",
+        "AS $$\n#variable",
+        (f"{_LOCKS}::test_a_claim_gives_up_before_the_server_looks_for_deadlocks",),
     ),
 )

@@ -7,6 +7,7 @@ from tests.mutants.mutant import Mutant
 _COMMON = "storage/sql/common/job_queue.sql"
 _SQLITE = "storage/sql/sqlite/job_queue.sql"
 _ENQUEUEING = "storage/jobs/enqueue.py"
+_ENQUEUING = "storage/jobs/enqueue.py"
 _ADMISSION = "storage/jobs/admission.py"
 _HOLDERS = "storage/jobs/holders.py"
 _TEST = "contract/jobs/test_enqueue.py"
@@ -87,23 +88,23 @@ MUTANTS = (
     ),
     Mutant(
         "a key that turned free is taken behind later ones",
-        "storage/jobs/enqueue.py",
-        "                if not is_joined:\n",
-        "                if is_joined and job.replace:\n",
+        _ENQUEUING,
+        "            elif is_joined:\n",
+        "            elif is_joined or not job.replace:\n",
         (f"{_LOCKS}::test_bulk_enqueues_and_a_key_that_was_held_for_a_moment",),
     ),
     Mutant(
         "a job that others have locked is replaced",
-        _HOLDERS,
-        "            if result.id not in ours:\n",
-        "            if not ours:\n",
+        _ENQUEUING,
+        " or result.id in ours)",
+        " or bool(ours))",
         (f"{_LOCKS}::{_LATE}",),
     ),
     Mutant(
         "a bulk enqueue with locks waits for a job to be replaced",
-        "storage/jobs/enqueue.py",
-        "lock_pending(transaction, left, is_late=True)",
-        "lock_pending(transaction, left)",
+        _ENQUEUING,
+        "lock_pending(transaction, late, is_late=True)",
+        "lock_pending(transaction, late)",
         (f"{_LOCKS}::{_LATE}",),
     ),
     Mutant(

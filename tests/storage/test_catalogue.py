@@ -133,7 +133,7 @@ SERVED_BY = {
 DDL_OR_COPY = {"create_schema_table", "replace_version_check", "append_jobs"}
 
 # On PostgreSQL these are functions, which EXPLAIN does not look into.
-FUNCTIONS = {"claim", "finish", "snapshot", "acquire_concurrency"}
+FUNCTIONS = {"promote", "claim", "finish", "snapshot", "acquire_concurrency"}
 
 
 def parameters_of(statement: Statement) -> dict[str, object]:
@@ -224,14 +224,14 @@ def test_nothing_of_the_notation_is_left(dialect: str) -> None:
 
 
 def test_only_postgres_locks_rows() -> None:
-    assert "SKIP LOCKED" in load_statements("postgres")["promote"].sql
-    assert "SKIP LOCKED" not in load_statements("sqlite")["promote"].sql
+    assert "SKIP LOCKED" in load_statements("postgres")["delete_expired"].sql
+    assert "SKIP LOCKED" not in load_statements("sqlite")["delete_expired"].sql
 
 
 def test_postgres_takes_the_time_from_its_server() -> None:
     for statement in load_statements("postgres").values():
         assert "%(now)s" not in statement.sql, statement.name
-    assert "statement_timestamp()" in load_statements("postgres")["promote"].sql
+    assert "statement_timestamp()" in load_statements("postgres")["delete_expired"].sql
 
 
 def test_migrations_are_numbered_without_gaps_and_alike() -> None:

@@ -5,7 +5,7 @@ The id is minted before the first attempt and reused by every further one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 
 from flask_forge_jobs.clock import Clock
 from flask_forge_jobs.errors import StorageBusyError, StorageOutcomeUnknownError
@@ -25,12 +25,12 @@ from flask_forge_jobs.storage.jobs.holders import (
     BULK_ROWS,
     NewPair,
     find,
+    find_many,
     lock_pending,
     may_replace,
     new_result,
     recent,
     replaced,
-    settled,
     take_back,
 )
 from flask_forge_jobs.storage.units import pinned, present, when_stored
@@ -228,15 +228,14 @@ class Enqueuer:
         *,
         is_joined: bool,
     ) -> dict[str, EnqueueResult]:
-        """Store jobs that may clash, so that bulk calls cannot deadlock.
+        """Store jobs that may clash, in the order of their keys, without deadlocks.
 
-        All take their keys in one order; the jobs of one key keep theirs. What is to be
-        replaced is locked before, in the order of ids. A key that turns free behind a
-        later one would be taken out of order, so the transaction begins anew; within a
-        caller's transaction that is not possible.
+        What may be replaced is locked first and written to last. A key that turns free
+        meanwhile would be taken behind later ones, so the transaction begins anew;
+        within a caller's transaction that is not possible.
 
         Raises:
-            TransientError: A key turned free.
+            TransientError: A key turned free, or has a new holder to be replaced.
         """
         ours = lock_pending(transaction, pairs)
         if any(job.dedupe_for is not None for job, _ in pairs):
@@ -244,24 +243,38 @@ class Enqueuer:
                 job_id: self._store(transaction, job, _parameters(job, job_id), created)
                 for job, job_id in pairs
             }
-        results = settled(transaction, pairs, ours)
+        results = find_many(transaction, pairs)
         left = [pair for pair in pairs if pair[1] not in results]
         due = _store_unheld(transaction, left)
-        results |= {
-            job_id: new_result(job, job_id, due[job_id], created)
-            for job, job_id in left
-            if job_id in due
-        }
-        left = [pair for pair in left if pair[1] not in due]
-        ours |= due.keys() | lock_pending(transaction, left, is_late=True)
-        results |= settled(transaction, left, ours)
         for job, job_id in left:
-            if job_id not in results:
-                if not is_joined:
-                    raise TransientError(_changes_hands(job))
+            if job_id in due:
+                results[job_id] = new_result(job, job_id, due[job_id], created)
+        left = [pair for pair in left if pair[1] not in due]
+        results |= find_many(transaction, left)
+        ours |= due.keys()
+        late = [pair for pair in pairs if not _is_settled(pair, results, ours)]
+        ours |= lock_pending(transaction, late, is_late=True)
+        for pair in pairs:
+            job, job_id = pair
+            if _is_settled(pair, results, ours):
+                if may_replace(job, results[job_id]):
+                    found = replaced(transaction, job, job_id)
+                    results[job_id] = found or results[job_id]
+            elif is_joined:
                 values = _parameters(job, job_id)
                 results[job_id] = self._store(transaction, job, values, created)
+            else:
+                raise TransientError(_changes_hands(job))
         return results
+
+
+def _is_settled(
+    pair: NewPair, results: Mapping[str, EnqueueResult], ours: Container[str]
+) -> bool:
+    """Whether a job is stored or held, and its holder not to be replaced or ours."""
+    job, job_id = pair
+    result = results.get(job_id)
+    return result is not None and (not may_replace(job, result) or result.id in ours)
 
 
 def _changes_hands(job: NewJob) -> StorageBusyError:

@@ -6,7 +6,7 @@ answer was lost, or a dedupe key that an unfinished job holds.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from flask_forge_jobs.errors import DuplicateJobError, InvalidInputError
 from flask_forge_jobs.model.instants import MICROSECOND
@@ -48,29 +48,10 @@ def find(transaction: Transaction, job: NewJob, job_id: str) -> EnqueueResult | 
     return _holder(job, job_id, rows[0]) if rows else None
 
 
-def settled(
-    transaction: Transaction, pairs: Sequence[NewPair], ours: Container[str]
+def find_many(
+    transaction: Transaction, pairs: Sequence[NewPair]
 ) -> dict[str, EnqueueResult]:
-    """Return the results for those of the new jobs that :func:`find` would find.
-
-    Replaces what they replace; left out is a pending holder of the key that is not
-    ``ours`` to write to.
-    """
-    results: dict[str, EnqueueResult] = {}
-    found = _find_many(transaction, pairs)
-    for job, job_id in pairs:
-        if job_id not in found:
-            continue
-        result = _holder(job, job_id, found[job_id])
-        if may_replace(job, result):
-            if result.id not in ours:
-                continue
-            result = replaced(transaction, job, job_id) or result
-        results[job_id] = result
-    return results
-
-
-def _find_many(transaction: Transaction, pairs: Sequence[NewPair]) -> dict[str, Row]:
+    """Return what :func:`find` returns for each new job, by its id."""
     found: dict[str, Row] = {}
     for start in range(0, len(pairs), BULK_ROWS):
         rows = encode_rows(
@@ -79,7 +60,11 @@ def _find_many(transaction: Transaction, pairs: Sequence[NewPair]) -> dict[str, 
         )
         for job_id, *row in transaction.all("find_enqueued_many", rows=rows):
             found[job_id] = tuple(row)
-    return found
+    return {
+        job_id: _holder(job, job_id, found[job_id])
+        for job, job_id in pairs
+        if job_id in found
+    }
 
 
 def lock_pending(

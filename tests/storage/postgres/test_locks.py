@@ -10,9 +10,11 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
+import psycopg2
 import pytest
 
 from flask_forge_jobs.config.database import DatabaseSettings
+from flask_forge_jobs.errors import StorageBusyError
 from flask_forge_jobs.model.bulk import JobAction
 from flask_forge_jobs.model.claims import ClaimedJob
 from flask_forge_jobs.model.jobs import EnqueueResult, JobStatus, NewJob
@@ -199,6 +201,20 @@ def test_cool_downs_and_successes(meeting: Meeting) -> None:
     assert found == 0
 
 
+@pytest.mark.parametrize("promote", [True, False])
+def test_a_claim_gives_up_before_the_server_looks_for_deadlocks(
+    meeting: Meeting, *, promote: bool
+) -> None:
+    """Even SKIP LOCKED may wait, for a row that has just been changed."""
+    with contextlib.closing(meeting.sql.connect()) as holder:
+        holder.cursor().execute("BEGIN; LOCK TABLE forge_job IN EXCLUSIVE MODE")
+
+        with pytest.raises(StorageBusyError) as raised:
+            meeting.storage.jobs.exchange(OWNER, (), {QUEUE: 1}, promote=promote)
+
+    assert isinstance(raised.value.__cause__, psycopg2.errors.LockNotAvailable)
+
+
 def test_the_end_of_a_queue_and_a_bulk_verb(meeting: Meeting) -> None:
     """Deletion goes by priority, a bulk verb by ids."""
     storage = meeting.storage
@@ -331,6 +347,21 @@ def test_a_bulk_enqueue_that_replaces_and_a_bulk_verb(meeting: Meeting) -> None:
             meeting.bulk("az", replace=("payload",)),
         ],
     )
+
+    assert found == 0
+
+
+def test_a_bulk_enqueue_that_replaces_and_another(meeting: Meeting) -> None:
+    """Whoever waits for a key has not written to the holder of another one."""
+    storage = meeting.storage
+    job_id = meeting.bulk("z")()[0].id
+    meeting.sql.run("UPDATE forge_job SET status = 'dead', completed_at = 1")
+
+    def retry_and_replace() -> None:
+        assert storage.job_admin.requeue(job_id)
+        meeting.bulk("az", replace=("payload",))()
+
+    found = meeting.deadlocks("m", [meeting.bulk("amz"), retry_and_replace], HOLD_KEY)
 
     assert found == 0
 

@@ -127,20 +127,6 @@ WHERE NOT EXISTS (SELECT 1 FROM forge_queue WHERE name = :name)
 ON CONFLICT (name) DO NOTHING
 RETURNING name
 
--- name: promote
--- Served by forge_job_deferred: moves due jobs into the index for claims.
-WITH due AS MATERIALIZED (
-    SELECT id
-    FROM forge_job
-    WHERE deferred AND queue_name = :queue_name AND scheduled_at <= :now
-    ORDER BY scheduled_at
-    LIMIT 500
-    /* skip_locked */
-)
-UPDATE forge_job
-SET deferred = FALSE
-WHERE deferred AND id IN (SELECT id FROM due)
-
 -- name: claim_one
 -- Claims one job by the usual rules, to run it in the process that enqueued it.
 UPDATE forge_job

@@ -32,6 +32,9 @@ WITH stored AS (
 )
 SELECT (SELECT scheduled_at FROM stored), forge_check_version(:known)
 
+-- name: promote
+SELECT forge_promote(:queue_name)
+
 -- name: claim
 SELECT *
 FROM forge_claim(:queue_name, :worker_id, :limit)

@@ -33,6 +33,19 @@ INSERT INTO forge_job (
 )
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
+-- name: promote
+-- Served by forge_job_deferred: moves due jobs into the index for claims.
+WITH due AS MATERIALIZED (
+    SELECT id
+    FROM forge_job
+    WHERE deferred AND queue_name = :queue_name AND scheduled_at <= :now
+    ORDER BY scheduled_at
+    LIMIT 500
+)
+UPDATE forge_job
+SET deferred = FALSE
+WHERE deferred AND id IN (SELECT id FROM due)
+
 -- name: claim
 -- Served by forge_job_claim, which holds only due jobs, so scheduled jobs cost nothing. A
 -- paused or cooling queue yields none.
